@@ -1,0 +1,75 @@
+"""The whole plugin contract, flat. A backend implements the first part, an extension the second.
+
+A hook takes whichever of these arguments it names (pluggy passes those):
+
+``run``      `Run`: the run, its Steps and its declared results
+``pod``      the Pod as decoded JSON
+``cluster``  `Cluster`: the way to the world
+``limits``   `Limits`: bytes a value and a run may have, the backend's own walls included
+``config``   the backend's own validated ``Config``
+``wire``     the wire version ``prepare_pod`` returned when this pod was made
+"""
+
+from collections.abc import Iterator
+
+import pluggy
+from pydantic import BaseModel
+
+from resultsfw.cluster import Cluster, Object
+from resultsfw.types import Collected, Extraction, Limits, Problem, Reference, Run
+
+hookspec = pluggy.HookspecMarker("resultsfw")
+hookimpl = pluggy.HookimplMarker("resultsfw")
+
+API_VERSION = 1
+"""Of this contract; a backend's `Capabilities` say which one it was written for."""
+
+
+# For backends: the one that `results-from` names is called.
+
+
+@hookspec(firstresult=True)
+def prepare_pod(run: Run, pod: Object, limits: Limits, config: BaseModel) -> int:
+    """Change the pod so that its results can get out, and return the wire version it will speak.
+
+    ``pod`` is a copy made for this call, complete but for what the backend adds.
+    """
+    raise NotImplementedError  # pluggy never calls a specification
+
+
+@hookspec(firstresult=True)
+def pod_ready(run: Run, pod: Object, config: BaseModel, wire: int) -> bool:
+    """Say whether all that the pod will hand out is there to be read. Pure: it asks nobody."""
+    raise NotImplementedError
+
+
+@hookspec(firstresult=True)
+def extract(
+    run: Run, pod: Object, cluster: Cluster, limits: Limits, config: BaseModel, wire: int
+) -> Extraction:
+    """Read the results once. Let a `ClusterError` through: the caller knows whether to try again."""
+    raise NotImplementedError
+
+
+@hookspec(firstresult=True)
+def dereference(reference: Reference, cluster: Cluster, config: BaseModel) -> Iterator[bytes]:
+    """Yield the bytes a reference stands for. Only for backends that hand over by reference."""
+    raise NotImplementedError
+
+
+@hookspec
+def purge(run: Run, pod: Object, cluster: Cluster, config: BaseModel) -> None:
+    """Remove what the backend left outside the pod for this run. Called again after a crash."""
+
+
+# For extensions: every allow-listed one is called; one that fails is logged and left out.
+
+
+@hookspec
+def results_collected(run: Run, collected: Collected) -> None:
+    """See the results of a run before they are written to its status."""
+
+
+@hookspec
+def collection_failed(run: Run, problems: tuple[Problem, ...]) -> None:
+    """See why the results of a run did not come whole."""

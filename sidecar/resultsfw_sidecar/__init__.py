@@ -1,0 +1,1 @@
+"""The results sidecar: the program in the pod. Standard library only."""
