@@ -1,1 +1,64 @@
-"""x."""
+"""Carries the results of a run's Steps into its status, whole or with a reason.
+
+What is named here is public; see ``docs/architecture.md`` for the layers behind it.
+"""
+
+from resultsfw.cluster import CONFIG_MAPS, EVENTS, PODS, Cluster, Kind, Object
+from resultsfw.core import Core, stamp_of
+from resultsfw.flags import Flags, parse_flags
+from resultsfw.hookspecs import API_VERSION, hookimpl
+from resultsfw.limits import too_large
+from resultsfw.types import (
+    Capabilities,
+    Carrier,
+    Collected,
+    Declared,
+    Extraction,
+    Found,
+    Limits,
+    Permission,
+    Problem,
+    ProblemCode,
+    Reference,
+    Result,
+    Run,
+    Stamp,
+    Step,
+    StepResult,
+)
+from resultsfw.values import label as result_label
+from resultsfw.values import name_list
+
+__all__ = [
+    "API_VERSION",
+    "CONFIG_MAPS",
+    "EVENTS",
+    "PODS",
+    "Capabilities",
+    "Carrier",
+    "Cluster",
+    "Collected",
+    "Core",
+    "Declared",
+    "Extraction",
+    "Flags",
+    "Found",
+    "Kind",
+    "Limits",
+    "Object",
+    "Permission",
+    "Problem",
+    "ProblemCode",
+    "Reference",
+    "Result",
+    "Run",
+    "Stamp",
+    "Step",
+    "StepResult",
+    "hookimpl",
+    "name_list",
+    "parse_flags",
+    "result_label",
+    "stamp_of",
+    "too_large",
+]

@@ -45,9 +45,7 @@ class Cluster(Protocol):
         """Store a new object, as the server made it. Raises AlreadyExistsError, ObjectTooLargeError."""
         ...
 
-    def patch(
-        self, kind: Kind, namespace: str, name: str, patch: Object, *, subresource: str = ""
-    ) -> Object:
+    def patch(self, kind: Kind, namespace: str, name: str, patch: Object, *, subresource: str = "") -> Object:
         """Apply a JSON merge patch (RFC 7386) to an object or to its ``status``.
 
         A ``metadata.resourceVersion`` in the patch makes it conditional: ConflictError when the

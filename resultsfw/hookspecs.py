@@ -44,7 +44,7 @@ def pod_ready(run: Run, pod: Object, config: BaseModel, wire: int) -> bool:
 
 
 @hookspec(firstresult=True)
-def extract(
+def extract(  # noqa: PLR0917 - pluggy passes them by name; an implementation takes those it names
     run: Run, pod: Object, cluster: Cluster, limits: Limits, config: BaseModel, wire: int
 ) -> Extraction:
     """Read the results once. Let a `ClusterError` through: the caller knows whether to try again."""

@@ -110,13 +110,17 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """How a pod was made to hand out its results: by which backend, in which wire version of it."""
+    """How a pod was made to hand out its results; reading follows it whatever the flags say by then.
+
+    Attributes:
+        backend: Its name.
+        wire: The version of the backend's own format, as its ``prepare_pod`` returned it.
+        max_result_size: Bytes a value may have, as the flag was when the pod was made.
+    """
 
     backend: str
     wire: int
-
-    def __str__(self) -> str:
-        return f"{self.backend}/{self.wire}"
+    max_result_size: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,285 @@
+"""Understanding a results sidecar's log: which results it carries, refuses, leaves out or lost."""
+
+import hashlib
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+from resultsfw import Found, Limits, Object, Problem, ProblemCode, Run, name_list, result_label, too_large
+from resultsfw_backends._log_lines import Line
+from resultsfw_sidecar import wire as wires
+
+__all__ = ["SidecarLog", "declared_names"]
+
+Key = tuple[str, str]
+"""A result as the log names it: the record's type (``task``, ``step``) and its name."""
+
+Origin = tuple[str | None, str]
+"""A result as the core names it: its Step (``None``: the Task) and its name."""
+
+_REFUSALS: Final = {
+    wires.NOT_UTF8: ProblemCode.NOT_UTF8,
+    wires.NOT_REGULAR_FILE: ProblemCode.NOT_REGULAR_FILE,
+    wires.OUTSIDE_FOLDER: ProblemCode.OUTSIDE_FOLDER,
+    wires.UNREADABLE: ProblemCode.FILE_UNREADABLE,
+}
+
+_ARTIFACTS: Final = ("stepArtifact", "taskArtifact")
+"""Records of Tekton's sidecar that are no results."""
+
+
+def declared_names(run: Run) -> dict[Key, Origin]:
+    """Every result the log has to speak of, and whose it is."""
+    names: dict[Key, Origin] = {(wires.TYPE_TASK, one.name): (None, one.name) for one in run.results}
+    for step in run.steps:
+        for one in step.results:
+            names[wires.TYPE_STEP, f"step-{step.name}.{one.name}"] = (step.name, one.name)
+    return names
+
+
+class SidecarLog:
+    """One log as it is read: feed its lines, then conclude.
+
+    Args:
+        container: The sidecar's container, for messages.
+        pod_uid: Of the pod whose log it must be; "" where the pod has none.
+        declared: From `declared_names`.
+        limits: In bytes.
+        wire: What the sidecar speaks: `wires.WIRE`, or `wires.TEKTON` without start, end and digests.
+
+    Attributes:
+        found: The values that came whole.
+        problems: Everything else that must not be passed over.
+        carried: Names of the values that came.
+    """
+
+    def __init__(
+        self, *, container: str, pod_uid: str, declared: dict[Key, Origin], limits: Limits, wire: int
+    ) -> None:
+        self._container = container
+        self._pod_uid = pod_uid
+        self._declared = declared
+        self._limits = limits
+        self._strict = wire != wires.TEKTON
+        self._accounted: set[Origin] = set()
+        self._foreign = False
+        self._own_failure = ""
+        self._end: Line | None = None
+        self._last: Line | None = None
+        self.found: list[Found] = []
+        self.problems: list[Problem] = []
+        self.carried: list[str] = []
+
+    def read(self, lines: Iterable[Line]) -> None:
+        """Take every line. Nothing that a line holds raises."""
+        records: dict[object, Callable[[Line, dict[str, Any]], None]] = {
+            wires.TYPE_TASK: self._value,
+            wires.TYPE_STEP: self._value,
+        }
+        if self._strict:
+            records |= {
+                wires.TYPE_START: self._start,
+                wires.TYPE_ABSENT: self._absent,
+                wires.TYPE_REFUSED: self._refused,
+                wires.TYPE_ERROR: self._error,
+                wires.TYPE_END: self._ended,
+            }
+        else:
+            records |= dict.fromkeys(_ARTIFACTS, _ignore)
+        for line in lines:
+            self._last = line
+            if line.record is None:
+                self._bad_line(line)
+            elif (take := records.get(_text(line.record.get("type")))) is None:
+                self._corrupt(line, "its type is none that a results sidecar prints")
+            elif self._end is not None:
+                self._corrupt(line, "it stands behind the end record")
+            else:
+                take(line, line.record)
+
+    def conclude(self, state: Object | None) -> None:
+        """Judge what the log as a whole must have; ``state``: the container's ``terminated``, if it has."""
+        if self._foreign:
+            self.found.clear()
+            self.carried.clear()
+            return
+        if self._strict and self._end is None:
+            self._incomplete(f"it ends without its end record{self._why(state)}")
+        elif self._strict:
+            if silent := [origin for origin in self._declared.values() if origin not in self._accounted]:
+                for step, name in silent:
+                    label = result_label(name, step)
+                    message = f'the log of container "{self._container}" says nothing of {label}'
+                    self._problem(ProblemCode.TRANSPORT_CORRUPT, message, (step, name))
+        elif state is None or state.get("exitCode") != 0:
+            self._incomplete(f"the sidecar did not end as it does when all is printed{self._why(state)}")
+        elif self._last is not None and not self._last.ended:
+            self._incomplete("its last line is cut")
+
+    # One method for each record.
+
+    def _value(self, line: Line, record: dict[str, Any]) -> None:
+        name, value, kind = record.get("name"), record.get("value"), record["type"]
+        if not (isinstance(name, str) and isinstance(value, str)):
+            self._corrupt(line, "its name or value is no text")
+            return
+        origin = self._origin(kind, name)
+        if self._strict and record.get("sha256") != _digest(value):
+            self._corrupt(line, "its value does not have its digest", origin)
+            return
+        self._accounted.add(origin)
+        self.carried.append(name)
+        source = f'log of container "{self._container}"'
+        self.found.append(Found(name=origin[1], value=value, step=origin[0], source=source))
+
+    def _absent(self, line: Line, record: dict[str, Any]) -> None:
+        if (origin := self._named(line, record)) is not None:
+            self._accounted.add(origin)
+
+    def _refused(self, line: Line, record: dict[str, Any]) -> None:
+        if (origin := self._named(line, record)) is None:
+            return
+        if origin not in self._declared.values():
+            return
+        step, name = origin
+        self._accounted.add(origin)
+        size, limit = _number(record.get("bytes")), _number(record.get("limit"))
+        reason = record.get("reason")
+        if reason == wires.TOO_LARGE and size is not None and limit is not None:
+            self.problems.append(too_large(name, size, limit, step=step))
+        elif reason == wires.RUN_TOO_LARGE:
+            message = (
+                f"{result_label(name, step)} would bring the results of this run to {size} bytes, "
+                f"over the limit of {limit} bytes for one run"
+            )
+            self._problem(ProblemCode.RUN_TOO_LARGE, message, origin, size, limit)
+        else:
+            code = _REFUSALS.get(_text(reason), ProblemCode.FILE_UNREADABLE)
+            said = record.get("message")
+            message = f"{result_label(name, step)} was refused by the results sidecar: {_text(said)[:400]}"
+            self._problem(code, message, origin)
+
+    def _start(self, line: Line, record: dict[str, Any]) -> None:
+        if line.number != 1:
+            self._corrupt(line, "it is a second beginning")
+        self._check_pod(record)
+
+    def _error(self, _line: Line, record: dict[str, Any]) -> None:
+        self._own_failure = f"{_text(record.get('reason'))}: {_text(record.get('message'))}"[:400]
+
+    def _ended(self, line: Line, record: dict[str, Any]) -> None:
+        self._end = line
+        self._check_pod(record)
+        if record.get("count") != line.number - 1:
+            self._problem(
+                ProblemCode.TRANSPORT_CORRUPT,
+                f'the log of container "{self._container}" has {line.number - 1} lines before its end record, '
+                f"which counts {_text(record.get('count'))}",
+            )
+        elif record.get("sha256") != line.digest:
+            self._problem(
+                ProblemCode.TRANSPORT_CORRUPT,
+                f'the log of container "{self._container}" does not have the digest its end record gives',
+            )
+
+    # What they share.
+
+    def _origin(self, kind: str, name: str) -> Origin:
+        if (origin := self._declared.get((kind, name))) is not None:
+            return origin
+        if kind == wires.TYPE_TASK:
+            return None, name
+        step, _, result = name.removeprefix("step-").partition(".")
+        return step, result
+
+    def _named(self, line: Line, record: dict[str, Any]) -> Origin | None:
+        name, kind = record.get("name"), record.get("of")
+        if isinstance(name, str) and kind in (wires.TYPE_TASK, wires.TYPE_STEP):
+            return self._origin(kind, name)
+        self._corrupt(line, "it names no result")
+        return None
+
+    def _check_pod(self, record: dict[str, Any]) -> None:
+        if self._pod_uid and record.get("pod") != self._pod_uid and not self._foreign:
+            self._foreign = True
+            self._problem(
+                ProblemCode.TRANSPORT_FOREIGN,
+                f'the log of container "{self._container}" speaks of pod "{_text(record.get("pod"))[:80]}", '
+                f'and the run\'s pod is "{self._pod_uid}"; it is of another attempt or not of the sidecar',
+            )
+
+    def _bad_line(self, line: Line) -> None:
+        origin = self._guess(line.name)
+        if line.value_bytes is not None and line.value_bytes > self._limits.result and origin is not None:
+            self._accounted.add(origin)
+            self.problems.append(too_large(origin[1], line.value_bytes, self._limits.result, step=origin[0]))
+        else:
+            self._corrupt(line, line.fault, origin)
+
+    def _guess(self, name: str | None) -> Origin | None:
+        """Whose a broken line is, if its name is one that is declared."""
+        if name is None:
+            return None
+        either = ((wires.TYPE_TASK, name), (wires.TYPE_STEP, name))
+        return next((self._declared[key] for key in either if key in self._declared), None)
+
+    def _corrupt(self, line: Line, fault: str, origin: Origin | None = None) -> None:
+        of = "" if origin is None else f", of {result_label(origin[1], origin[0])},"
+        if origin is not None:
+            self._accounted.add(origin)
+        self._problem(
+            ProblemCode.TRANSPORT_CORRUPT,
+            f'line {line.number} of the log of container "{self._container}"{of} cannot be used: {fault}',
+            origin,
+        )
+
+    def _incomplete(self, why: str) -> None:
+        silent = [o for o in self._declared.values() if o not in self._accounted]
+        if self._strict and silent:
+            names = [name if step is None else f"{step}.{name}" for step, name in silent]
+            lost = f"; it says nothing of {name_list(names)}"
+        else:
+            lost = "; results that a Step wrote may be missing"
+        self._problem(
+            ProblemCode.TRANSPORT_INCOMPLETE,
+            f'the log of container "{self._container}" is not whole: {why}{lost}',
+        )
+
+    def _why(self, state: Object | None) -> str:
+        if self._own_failure:
+            return f" ({self._own_failure})"
+        if state is None:
+            return " (the container had not ended)"
+        code, reason = state.get("exitCode"), state.get("reason", "no reason")
+        return f" (the container ended with exit code {code}: {reason})"
+
+    def _problem(
+        self,
+        code: ProblemCode,
+        message: str,
+        origin: Origin | None = None,
+        size: int | None = None,
+        limit: int | None = None,
+    ) -> None:
+        step, name = origin if origin is not None else (None, None)
+        self.problems.append(
+            Problem(code=code, message=message, result=name, step=step, size=size, limit=limit)
+        )
+
+
+def _ignore(_line: Line, _record: dict[str, Any]) -> None:
+    """Take a record that is no result's."""
+
+
+def _digest(value: str) -> str:
+    try:
+        return hashlib.sha256(value.encode()).hexdigest()
+    except UnicodeEncodeError:
+        return "no digest: a lone surrogate"
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else repr(value)[:80]
+
+
+def _number(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None

@@ -1,0 +1,178 @@
+"""Backend ``sidecar-logs``: a sidecar prints the results, the controller reads its log (TEP-0127).
+
+What the sidecar prints, and in which versions, stands in `resultsfw_sidecar.wire`; version 0 is what
+Tekton's own sidecar prints, which says neither where its log ends nor what it left out.
+"""
+
+import json
+from collections.abc import Generator
+from typing import Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from resultsfw import (
+    Capabilities,
+    Carrier,
+    Cluster,
+    Extraction,
+    Limits,
+    Object,
+    Permission,
+    Problem,
+    ProblemCode,
+    Run,
+    hookimpl,
+)
+from resultsfw_backends._entrypoint import add_arguments, containers, terminated
+from resultsfw_backends._log_lines import LogLines
+from resultsfw_backends._sidecar_log import SidecarLog, declared_names
+from resultsfw_sidecar import wire as wires
+
+__all__ = ["CONTAINER", "Config", "capabilities", "extract", "pod_ready", "prepare_pod"]
+
+CONTAINER: Final = "sidecar-tekton-log-results"
+"""The container's name, Tekton's (a Sidecar ``tekton-log-results`` behind Tekton's ``sidecar-``)."""
+
+_MOUNTED: Final = ("bin", "workspace", "home", "results", "steps", "artifacts")
+"""Tekton's volumes ``tekton-internal-NAME`` that its own sidecar has mounted."""
+
+_PLACES: Final = {"workspace": "/workspace"}
+
+TEKTON_LOG_BYTES: Final = 32 * 1024 * 1024
+"""Bytes read of the log of Tekton's sidecar at most: it prints values of any size."""
+
+
+def _hyphens(name: str) -> str:
+    return name.replace("_", "-")
+
+
+class Config(BaseModel):
+    """Options of ``config.sidecar-logs``."""
+
+    model_config = ConfigDict(extra="forbid", alias_generator=_hyphens, populate_by_name=True)
+
+    image: str = "resultsfw/sidecar:0.1.0"
+    """The sidecar's image."""
+    wire: Literal["resultsfw", "tekton"] = "resultsfw"
+    """Whose sidecar the image holds; Tekton's sends no end record, so a cut log cannot be told."""
+    polling_interval: str = Field(default="100ms", pattern=r"^([0-9]+(\.[0-9]+)?(ms|s|m))+$")
+    """Between two looks for the Steps' end, where the sidecar cannot watch for it."""
+    cpu: str = "10m"
+    """Requested for the sidecar, so that quotas that demand a request accept the pod."""
+    memory: str = "32Mi"
+    """Requested, and its limit."""
+
+
+capabilities = Capabilities(
+    summary="results in the log of a sidecar: as large as max-result-size and one API object allow",
+    permissions=(
+        Permission(verb="get", resource="pods/log", why="the results are in the log of the results sidecar"),
+    ),
+)
+
+
+@hookimpl
+def prepare_pod(run: Run, pod: Object, limits: Limits, config: Config) -> int:
+    """Add the sidecar, with the arguments and mounts Tekton gives it, but everything read-only."""
+    version = wires.TEKTON if config.wire == "tekton" else wires.WIRE
+    add_arguments(run, pod, ["-result_from", "sidecar-logs"])
+    volumes = {volume["name"] for volume in pod["spec"].get("volumes", ())}
+    mounts = [
+        {"name": f"tekton-internal-run-{index}", "mountPath": f"/tekton/run/{index}", "readOnly": True}
+        for index in range(len(run.steps))
+    ]
+    mounts += [
+        {"name": name, "mountPath": _PLACES.get(place, f"/tekton/{place}"), "readOnly": True}
+        for place in _MOUNTED
+        if (name := f"tekton-internal-{place}") in volumes
+    ]
+    own = {f"step-{step.name}": [one.name for one in step.results] for step in run.steps if step.results}
+    sidecar: Object = {
+        "name": CONTAINER,
+        "image": config.image,
+        "command": [
+            "/ko-app/sidecarlogresults",
+            *("-results-dir", "/tekton/results"),
+            *("-result-names", ",".join(one.name for one in run.results)),
+            *("-step-names", ""),
+            *("-step-results", json.dumps(own, separators=(",", ":"), sort_keys=True)),
+        ],
+        "env": [{"name": wires.ENV_POLLING_INTERVAL, "value": config.polling_interval}],
+        "resources": {
+            "requests": {"cpu": config.cpu, "memory": config.memory},
+            "limits": {"memory": config.memory},
+        },
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "readOnlyRootFilesystem": True,
+            "runAsNonRoot": True,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "volumeMounts": mounts,
+    }
+    if version == wires.WIRE:
+        sidecar["env"] += [
+            {"name": wires.ENV_WIRE, "value": str(version)},
+            {"name": wires.ENV_MAX_RESULT_SIZE, "value": str(limits.result)},
+            {"name": wires.ENV_MAX_RUN_SIZE, "value": str(limits.run)},
+            {"name": wires.ENV_POD_UID, "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}},
+        ]
+    pod["spec"]["containers"].append(sidecar)
+    return version
+
+
+@hookimpl
+def pod_ready(pod: Object) -> bool:
+    """The sidecar has ended, or the pod has."""
+    return pod.get("status", {}).get("phase") in ("Succeeded", "Failed") or CONTAINER in terminated(pod)
+
+
+@hookimpl
+def extract(run: Run, pod: Object, cluster: Cluster, limits: Limits, wire: int) -> Extraction:
+    """Read the log once, line by line, never more of it than the limits allow a true one to have."""
+    if CONTAINER not in containers(pod):
+        missing = Problem(
+            code=ProblemCode.TRANSPORT_UNREADABLE,
+            message=f'the pod has no container "{CONTAINER}" to read results from',
+        )
+        return Extraction(problems=(missing,))
+    declared = declared_names(run)
+    longest_name = max((len(name.encode()) for _, name in declared), default=0)
+    longest = wires.max_line_bytes(limits.result, max(longest_name, 2 * wires.NAME_LIMIT + 1))
+    values = min(limits.run, limits.result * len(declared))
+    most = wires.max_line_bytes(values) + wires.max_line_bytes(0) * (len(declared) + 2)
+    if wire == wires.TEKTON:
+        most = max(most, TEKTON_LOG_BYTES)
+    metadata = pod["metadata"]
+    log = SidecarLog(
+        container=CONTAINER, pod_uid=metadata.get("uid", ""), declared=declared, limits=limits, wire=wire
+    )
+    # One byte more than a true log can have, to see that there are too many.
+    stream = cluster.read_log(metadata["namespace"], metadata["name"], CONTAINER, limit=most + 1)
+    lines = LogLines(stream, longest=longest, limit=most)
+    try:
+        log.read(lines)
+    finally:
+        if isinstance(stream, Generator):
+            stream.close()
+    log.conclude(terminated(pod).get(CONTAINER))
+    problems = log.problems
+    if lines.over:
+        over = Problem(
+            code=ProblemCode.TRANSPORT_CORRUPT,
+            message=f'the log of container "{CONTAINER}" has more than {most} bytes, more than all results '
+            f"together may need; reading stopped there",
+            size=most + 1,
+            limit=most,
+        )
+        problems = [over, *problems]
+    carrier = Carrier(
+        container=CONTAINER,
+        transport="log",
+        used=lines.total,
+        budget=most,
+        results=tuple(log.carried),
+        cut=lines.over,
+    )
+    return Extraction(found=tuple(log.found), problems=tuple(problems), carriers=(carrier,))

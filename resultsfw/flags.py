@@ -1,0 +1,163 @@
+"""Feature flags: what an operator sets in the ``feature-flags`` ConfigMap, checked."""
+
+import difflib
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+import yaml
+
+from resultsfw.errors import FlagError, UnknownBackendError
+from resultsfw.limits import DEFAULT_RESULT_BYTES, OBJECT_BYTES
+
+__all__ = ["ANNOTATION", "CONFIG_PREFIX", "DEFAULT_BACKEND", "Flags", "choose_backend", "parse_flags"]
+
+log = logging.getLogger(__name__)
+
+DEFAULT_BACKEND: Final = "termination-message"
+"""What Tekton does where no one sets ``results-from`` (TEP-0127, Feature Gate). The core's only
+mention of a backend by name."""
+
+ANNOTATION: Final = "resultsfw.dev/results-from"
+"""On a run: the backend it asks for, if the operator allows that name."""
+
+CONFIG_PREFIX: Final = "config."
+"""``config.NAME`` in the ConfigMap holds the configuration of the backend NAME, a YAML mapping."""
+
+EmbeddedStatus = Literal["minimal", "full", "both"]
+MissingResults = Literal["ignore", "fail"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flags:
+    """The flags in force.
+
+    Attributes:
+        results_from: The backend of runs that do not choose.
+        max_result_size: Bytes one value may have.
+        allowed: The backends a run may choose by annotation, ``results_from`` among them.
+        missing_results: What a declared result that no Step wrote means for a run.
+        embedded_status: How much of its TaskRuns a PipelineRun repeats (TEP-0100).
+        config: Raw configuration by backend name; validated by that backend's ``Config``.
+    """
+
+    results_from: str = DEFAULT_BACKEND
+    max_result_size: int = DEFAULT_RESULT_BYTES
+    allowed: frozenset[str] = frozenset({DEFAULT_BACKEND})
+    missing_results: MissingResults = "ignore"
+    embedded_status: EmbeddedStatus = "minimal"
+    config: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+def parse_flags(data: Mapping[str, str]) -> Flags:
+    """Read the flags from a ConfigMap's ``data``. Unknown keys are Tekton's other flags: left alone.
+
+    Raises:
+        FlagError: A flag has a value it cannot have; its subject is the key.
+    """
+    results_from = data.get("results-from", "").strip().lower() or DEFAULT_BACKEND
+    allowed = {name.strip().lower() for name in data.get("allowed-results-from", "").split(",")} - {""}
+    flags = Flags(
+        results_from=results_from,
+        max_result_size=_max_result_size(data.get("max-result-size", "")),
+        allowed=frozenset(allowed | {results_from}),
+        missing_results=_one_of("missing-results", data, ("ignore", "fail")),
+        embedded_status=_one_of("embedded-status", data, ("minimal", "full", "both")),
+        config={
+            key.removeprefix(CONFIG_PREFIX): _config(key, text)
+            for key, text in data.items()
+            if key.startswith(CONFIG_PREFIX)
+        },
+    )
+    for key in data.keys() - _KNOWN:
+        if not key.startswith(CONFIG_PREFIX):
+            log.debug("feature flag %r is not ours; ignored", key)
+    return flags
+
+
+def choose_backend(flags: Flags, annotations: Mapping[str, str]) -> str:
+    """The backend of a run that carries these annotations.
+
+    Raises:
+        FlagError: The run asks for a backend that the operator does not allow.
+    """
+    asked = annotations.get(ANNOTATION, "").strip().lower()
+    if not asked or asked in flags.allowed:
+        return asked or flags.results_from
+    names = ", ".join(sorted(flags.allowed))
+    raise FlagError(
+        f'annotation {ANNOTATION}: "{asked}" is not among the backends a run may choose here ({names}); '
+        f'ask the operator to add it to the feature flag "allowed-results-from"',
+        subject=ANNOTATION,
+    )
+
+
+def unknown_backend(
+    name: str, installed: Iterable[str], *, where: str = "results-from"
+) -> UnknownBackendError:
+    """The error for a backend name that nothing installed answers to, with the nearest one."""
+    names = sorted(installed)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f'; did you mean "{near[0]}"?' if near else ""
+    return UnknownBackendError(
+        f'invalid value for feature flag "{where}": "{name}" is no installed backend '
+        f"(installed: {', '.join(names) or 'none'}){hint}",
+        subject=name,
+    )
+
+
+_KNOWN: Final = frozenset(
+    {"results-from", "max-result-size", "allowed-results-from", "missing-results", "embedded-status"}
+)
+
+
+def _max_result_size(text: str) -> int:
+    """The flag's value in bytes, under the rules of TEP-0127, Size Limit."""
+    text = text.strip()
+    if not text:
+        return DEFAULT_RESULT_BYTES
+    # int() takes "1_000", "٣" and " 5 "; the flag is an integer as Go's strconv.Atoi reads it.
+    digits = text.removeprefix("+")
+    if not (digits.isascii() and digits.isdigit()) or not digits.strip("0"):
+        raise FlagError(
+            f'invalid value for feature flag "max-result-size": "{text}" is not a whole number of bytes, '
+            f"1 to {OBJECT_BYTES}",
+            subject="max-result-size",
+        )
+    size = int(digits.lstrip("0")[: len(str(OBJECT_BYTES)) + 1])  # more digits say only "too large"
+    if size > OBJECT_BYTES:
+        log.error(
+            'feature flag "max-result-size": %s is over what an API object can hold (%d bytes); '
+            "using the default %d",
+            text[:40],
+            OBJECT_BYTES,
+            DEFAULT_RESULT_BYTES,
+        )
+        return DEFAULT_RESULT_BYTES
+    return size
+
+
+def _one_of(key: str, data: Mapping[str, str], choices: tuple[Any, ...]) -> Any:
+    text = data.get(key, "").strip().lower()
+    if not text:
+        return choices[0]
+    if text not in choices:
+        raise FlagError(
+            f'invalid value for feature flag "{key}": "{text}" is none of {", ".join(choices)}', subject=key
+        )
+    return text
+
+
+def _config(key: str, text: str) -> Mapping[str, Any]:
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        place = getattr(error, "problem_mark", None)
+        where = f" (line {place.line + 1})" if place else ""
+        raise FlagError(f'feature flag "{key}" is not YAML{where}', subject=key) from error
+    if value is None:
+        return {}
+    if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):
+        raise FlagError(f'feature flag "{key}" is no mapping of option names to values', subject=key)
+    return value

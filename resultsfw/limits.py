@@ -1,0 +1,82 @@
+"""The walls: how large a value, a run's values and an API object may be, and how size is counted."""
+
+import json
+from collections.abc import Sequence
+from typing import Any, Final
+
+from resultsfw.types import Capabilities, Limits, Problem, ProblemCode
+from resultsfw.values import label, name_list
+
+__all__ = [
+    "DEFAULT_RESULT_BYTES",
+    "OBJECT_BYTES",
+    "OBJECT_HEADROOM",
+    "effective",
+    "object_size",
+    "over_run",
+    "too_large",
+]
+
+DEFAULT_RESULT_BYTES: Final = 4096
+"""``max-result-size`` where no one sets it (TEP-0127, Size Limit)."""
+
+OBJECT_BYTES: Final = 1_572_864
+"""Bytes of one API object: etcd's ``--max-request-bytes`` of 1.5 MiB, the TEP's "CRD limit"."""
+
+OBJECT_HEADROOM: Final = 16_384
+"""Bytes kept free in an object for what the API server adds around it: ``managedFields`` (a few
+hundred bytes for each field manager) and etcd's own request around the value."""
+
+_HTML_ESCAPED = (b"<", b">", b"&")
+_LINE_SEPARATORS = (b"\xe2\x80\xa8", b"\xe2\x80\xa9")
+
+
+def object_size(obj: Any) -> int:
+    r"""Bytes of an object's JSON as an API server stores it.
+
+    Go's ``encoding/json`` writes ``<``, ``>`` and ``&`` as ``\u003c`` and the line separators
+    U+2028 and U+2029 as ``\u2028``: six bytes each, which Python's encoder does not.
+    """
+    text = json.dumps(obj, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
+    return (
+        len(text)
+        + 5 * sum(text.count(char) for char in _HTML_ESCAPED)
+        + 3 * sum(text.count(char) for char in _LINE_SEPARATORS)
+    )
+
+
+def effective(max_result_size: int, capabilities: Capabilities) -> Limits:
+    """The limits in force: the flag's and the backend's own, whichever is lower. All in bytes.
+
+    By reference, neither ``max-result-size`` nor the object's wall is about the value itself.
+    """
+    if capabilities.by == "reference":
+        top = 2**63 - 1
+        return Limits(result=capabilities.result_bytes or top, run=capabilities.run_bytes or top)
+    run = min(capabilities.run_bytes or OBJECT_BYTES, OBJECT_BYTES)
+    return Limits(result=min(max_result_size, capabilities.result_bytes or max_result_size, run), run=run)
+
+
+def too_large(name: str, size: int, limit: int, *, step: str | None = None, hint: str = "") -> Problem:
+    """The problem of one value over its limit, both numbers in bytes."""
+    message = f"{label(name, step)} has {size} bytes, over the limit of {limit} bytes"
+    return Problem(
+        code=ProblemCode.RESULT_TOO_LARGE,
+        message=f"{message}{hint}",
+        result=name,
+        step=step,
+        size=size,
+        limit=limit,
+    )
+
+
+def over_run(names: Sequence[str], total: int, limit: int) -> Problem:
+    """The problem of values that together are over the limit of a run; ``names`` are those left out."""
+    return Problem(
+        code=ProblemCode.RUN_TOO_LARGE,
+        message=f"results have {total} bytes together, over the limit of {limit} bytes for one run; "
+        f"left out: {name_list(names)}",
+        result=names[0],
+        size=total,
+        limit=limit,
+    )

@@ -1,0 +1,277 @@
+"""Assembling what was collected and writing it into a status: one place for every backend."""
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from resultsfw.cluster import Object
+from resultsfw.limits import OBJECT_BYTES, OBJECT_HEADROOM, object_size, over_run, too_large
+from resultsfw.types import (
+    Collected,
+    Declared,
+    Extraction,
+    Found,
+    Limits,
+    Problem,
+    ProblemCode,
+    Reference,
+    Result,
+    Run,
+)
+from resultsfw.values import byte_size, label, mismatch_message, missing_keys_message, name_list, typed
+
+__all__ = ["assemble", "failure_message", "result_entries", "status_patch"]
+
+log = logging.getLogger(__name__)
+
+Origin = tuple[str | None, str]
+"""Where a value is written: the Step whose own result it is (``None``: the Task's) and its name."""
+
+_SENTENCES: Final = {
+    ProblemCode.TYPE_MISMATCH: mismatch_message,
+    ProblemCode.MISSING_KEYS: missing_keys_message,
+}
+"""Problems that Tekton tells in one sentence for the whole run."""
+
+ALL_DONE: Final = "All Steps have completed executing"
+
+
+@dataclass(frozen=True, slots=True)
+class _Sound:
+    """A found value that is within the limits."""
+
+    found: Found
+    size: int
+
+
+def assemble(run: Run, extraction: Extraction, limits: Limits, *, missing_fails: bool = False) -> Collected:
+    """Turn what a backend found into the verdict over a run.
+
+    Only declared names count, of two values of one name the later wins, sizes are bytes of UTF-8,
+    and what arrived whole is kept beside every failure. Results come in declaration order.
+    """
+    latest: dict[Origin, Found] = {(found.step, found.name): found for found in extraction.found}
+    written: list[Origin] = [(step.name, result.name) for step in run.steps for result in step.results]
+    written += [(None, result.name) for result in run.written]
+    sound, too_big = _within(written, latest, limits)
+    problems = [*extraction.problems, *too_big]
+    lost = {(problem.step, problem.result) for problem in problems}
+
+    def take(declared: Declared, step: str | None) -> Result | None:
+        origin = (declared.source.step, declared.source.result) if declared.source else (step, declared.name)
+        if origin not in sound:
+            if missing_fails and origin not in latest and origin not in lost:
+                problems.append(_missing(declared, step))
+            return None
+        found, size = sound[origin].found, sound[origin].size
+        value = found.value if isinstance(found.value, Reference) else typed(declared, found.value, step=step)
+        if isinstance(value, Problem):
+            problems.append(value)
+            return None
+        return Result(name=declared.name, type=declared.type, value=value, size=size, source=found.source)
+
+    by_step = {
+        step.name: tuple(filter(None, (take(one, step.name) for one in step.results))) for step in run.steps
+    }
+    results = tuple(filter(None, (take(one, None) for one in run.results)))
+    ignored = tuple(name if step is None else f"{step}.{name}" for step, name in latest.keys() - set(written))
+    for name in sorted(ignored):
+        log.warning("run %s/%s: %r came and is declared nowhere; ignored", run.namespace, run.name, name)
+    return Collected(
+        results=results,
+        step_results={step: some for step, some in by_step.items() if some},
+        problems=tuple(problems),
+        ignored=tuple(sorted(ignored)),
+        carriers=extraction.carriers,
+    )
+
+
+def failure_message(problems: Sequence[Problem]) -> str:
+    """All problems of a run in words: Tekton's sentences once each, the others one after another."""
+    words: list[str] = []
+    for code in dict.fromkeys(problem.code for problem in problems):
+        same = [problem for problem in problems if problem.code is code]
+        sentence = _SENTENCES.get(code)
+        words += [sentence(same)] if sentence else list(dict.fromkeys(problem.message for problem in same))
+    return "; ".join(words)
+
+
+def result_entries(results: Iterable[Result]) -> list[Object]:
+    """Results as a status holds them: ``{"name", "type", "value"}``, a reference as a mapping."""
+    return [
+        {
+            "name": result.name,
+            "type": result.type,
+            "value": _reference(result.value) if isinstance(result.value, Reference) else result.value,
+        }
+        for result in results
+    ]
+
+
+def status_patch(
+    collected: Collected,
+    obj: Object,
+    *,
+    now: str,
+    status: Mapping[str, Any] | None = None,
+    reasons: Mapping[ProblemCode, str] | None = None,
+) -> Object:
+    """The merge patch that writes a run's results and verdict into its status.
+
+    Args:
+        collected: The core's verdict.
+        obj: The object as it was read; its ``resourceVersion`` makes the patch conditional.
+        now: RFC 3339 time for a condition that changes.
+        status: The rest of the new status: a mirror of Steps, and a ``Succeeded`` condition that is
+            already "False" for another cause, which then stays the reason and is told first.
+        reasons: What the condition's reason is called for each problem; else the problem's own code.
+
+    Returns:
+        ``{"metadata": {...}, "status": {...}}``. The patched object fits under `OBJECT_BYTES`: where
+        the results would not, the last ones are left out and the condition says so.
+    """
+    base = dict(status or {})
+    patch = _patch(obj, _written(base, collected, now, reasons or {}))
+    room = OBJECT_BYTES - OBJECT_HEADROOM
+    if (size := _patched_size(obj, patch)) <= room:
+        return patch
+    shrunk = _shed(collected, size, room)
+    return _patch(obj, _written(base, shrunk, now, reasons or {}))
+
+
+def _within(
+    written: Iterable[Origin], latest: Mapping[Origin, Found], limits: Limits
+) -> tuple[dict[Origin, _Sound], list[Problem]]:
+    """What was found and is within the limits of a value and of a run, and problems for the rest."""
+    sound: dict[Origin, _Sound] = {}
+    problems: list[Problem] = []
+    beyond: list[str] = []
+    used = total = 0
+    for step, name in written:
+        found = latest.get((step, name))
+        if found is None:
+            continue
+        size = found.value.size if isinstance(found.value, Reference) else byte_size(found.value)
+        if size is None:
+            message = f"{label(name, step)} is not UTF-8: it holds a lone surrogate"
+            problems.append(Problem(code=ProblemCode.NOT_UTF8, message=message, result=name, step=step))
+            continue
+        if size > limits.result:
+            problems.append(too_large(name, size, limits.result, step=step))
+            continue
+        total += size
+        if used + size > limits.run:
+            beyond.append(name if step is None else f"{step}.{name}")
+            continue
+        used += size
+        sound[step, name] = _Sound(found, size)
+    if beyond:
+        problems.append(over_run(beyond, total, limits.run))
+    return sound, problems
+
+
+def _missing(declared: Declared, step: str | None) -> Problem:
+    return Problem(
+        code=ProblemCode.MISSING,
+        message=f"{label(declared.name, step)} is declared and no Step wrote it "
+        f'(the feature flag "missing-results" is "fail")',
+        result=declared.name,
+        step=step,
+    )
+
+
+def _written(
+    base: Mapping[str, Any], collected: Collected, now: str, reasons: Mapping[ProblemCode, str]
+) -> dict[str, Any]:
+    """The status with results, the Steps' own results and the condition in it."""
+    status = dict(base)
+    status["results"] = result_entries(collected.results) or None
+    if "steps" in status or collected.step_results:
+        steps = {step["name"]: dict(step) for step in status.get("steps", ())}
+        for name, results in collected.step_results.items():
+            steps.setdefault(name, {"name": name})["results"] = result_entries(results)
+        status["steps"] = list(steps.values())
+    others = [one for one in status.get("conditions", ()) if one.get("type") != "Succeeded"]
+    given = next((one for one in status.get("conditions", ()) if one.get("type") == "Succeeded"), None)
+    status["conditions"] = [_condition(given, collected, now, reasons), *others]
+    return status
+
+
+def _condition(
+    given: Mapping[str, Any] | None, collected: Collected, now: str, reasons: Mapping[ProblemCode, str]
+) -> Object:
+    """The Succeeded condition; a cause that Steps or time gave comes before what results add."""
+    if collected.ok:
+        done = {"type": "Succeeded", "status": "True", "reason": "Succeeded", "message": ALL_DONE}
+        return {"lastTransitionTime": now, **(given or done)}
+    told = failure_message(collected.problems)
+    if given is not None and given.get("status") == "False":
+        return {"lastTransitionTime": now, **given, "message": f"{given.get('message', '')}; results: {told}"}
+    code = collected.problems[0].code
+    return {
+        "lastTransitionTime": now,
+        "type": "Succeeded",
+        "status": "False",
+        "reason": reasons.get(code, str(code)),
+        "message": told,
+    }
+
+
+def _patch(obj: Object, status: Object) -> Object:
+    metadata = {"resourceVersion": obj["metadata"]["resourceVersion"]} if _version(obj) else {}
+    return {"metadata": metadata, "status": status}
+
+
+def _version(obj: Object) -> str:
+    return str(obj.get("metadata", {}).get("resourceVersion", ""))
+
+
+def _patched_size(obj: Object, patch: Object) -> int:
+    """Bytes of the object once the patch is applied: what a patch names, it replaces."""
+    return object_size({**obj, "status": {**obj.get("status", {}), **patch["status"]}})
+
+
+def _shed(collected: Collected, size: int, room: int) -> Collected:
+    """Leave out results, the last first, until the object fits; the problem names them and both sizes."""
+    kept = list(collected.results)
+    by_step = {step: list(results) for step, results in collected.step_results.items()}
+    left: list[str] = []
+    # What a person reads in the condition needs room too: names of what is left out.
+    over = size - room + 1024
+    while over > 0 and (kept or by_step):
+        if kept:
+            gone, where = kept.pop(), ""
+        else:
+            where = next(reversed(by_step))
+            gone = by_step[where].pop()
+            if not by_step[where]:
+                del by_step[where]
+        over -= object_size(result_entries([gone]))
+        left.append(f"{where}.{gone.name}" if where else gone.name)
+    left.reverse()
+    problem = Problem(
+        code=ProblemCode.OBJECT_TOO_LARGE,
+        message=f"with its results the object would have {size} bytes, over the limit of {room} bytes "
+        f"({OBJECT_BYTES} an object, less {OBJECT_HEADROOM} that the API server needs); "
+        f"left out: {name_list(left)}",
+        result=left[0] if left else None,
+        size=size,
+        limit=room,
+    )
+    return replace(
+        collected,
+        results=tuple(kept),
+        step_results={step: tuple(results) for step, results in by_step.items()},
+        problems=(*collected.problems, problem),
+    )
+
+
+def _reference(reference: Reference) -> Object:
+    return {
+        "backend": reference.backend,
+        "location": reference.location,
+        "size": reference.size,
+        "digest": reference.digest,
+        "mediaType": reference.media_type,
+    }

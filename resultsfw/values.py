@@ -1,0 +1,97 @@
+"""From the text a Step wrote to a value of the declared type: string, array or object."""
+
+import json
+from collections.abc import Sequence
+from typing import Any, Final
+
+from resultsfw.types import Declared, Problem, ProblemCode, ResultType, Value
+
+__all__ = ["byte_size", "label", "mismatch_message", "missing_keys_message", "name_list", "typed"]
+
+
+_SHOWN: Final = 20
+
+
+def byte_size(text: str) -> int | None:
+    """Bytes of the text in UTF-8; ``None`` if it has none (a lone surrogate)."""
+    try:
+        return len(text.encode())
+    except UnicodeEncodeError:
+        return None
+
+
+def label(name: str, step: str | None = None) -> str:
+    """A result as messages name it."""
+    return f'result "{name}"' if step is None else f'result "{name}" of Step "{step}"'
+
+
+def name_list(names: Sequence[str]) -> str:
+    """Names as messages list them: quoted, the first twenty, the rest counted."""
+    shown = ", ".join(f'"{name}"' for name in names[:_SHOWN])
+    return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN} more"
+
+
+def typed(declared: Declared, text: str, *, step: str | None = None) -> Value | Problem:
+    """The value of a declared result, or why the text is none.
+
+    Tekton's rules: a string is taken verbatim; for the others the text is JSON that begins with
+    ``[`` or ``{`` and holds strings only. Unlike Go's decoder, ``null`` is no string here.
+    """
+    if declared.type == "string":
+        return text
+    got, value = _infer(text)
+    if got != declared.type:
+        return Problem(
+            code=ProblemCode.TYPE_MISMATCH,
+            message=f'expected to be "{declared.type}" type but was initialized to a different type "{got}"',
+            result=declared.name,
+            step=step,
+        )
+    elements = value.values() if isinstance(value, dict) else value
+    if not all(byte_size(element) is not None for element in elements):
+        return Problem(
+            code=ProblemCode.NOT_UTF8,
+            message=f"{label(declared.name, step)} is not UTF-8: it holds an escaped lone surrogate",
+            result=declared.name,
+            step=step,
+        )
+    if isinstance(value, dict) and (absent := [key for key in declared.properties if key not in value]):
+        return Problem(
+            code=ProblemCode.MISSING_KEYS, message=" ".join(absent), result=declared.name, step=step
+        )
+    return value
+
+
+def mismatch_message(problems: list[Problem]) -> str:
+    """All type mismatches of a run in one sentence, worded as Tekton words it."""
+    parts = sorted(
+        f' "{p.result}": task result is {p.message}'
+        if p.step is None
+        else f' "{p.step}.{p.result}": step result is {p.message}'
+        for p in problems
+    )
+    return (
+        "Provided results don't match declared results; may be invalid JSON or missing result declaration: "
+        + ",".join(parts)
+    )
+
+
+def missing_keys_message(problems: list[Problem]) -> str:
+    """All missing keys of a run in one sentence, worded as Tekton words it (a Go map's print)."""
+    objects = sorted((f"{p.step}.{p.result}" if p.step else str(p.result), p.message) for p in problems)
+    shown = " ".join(f"{name}:[{keys}]" for name, keys in objects)
+    return f"missing keys for these results which are required in TaskResult's properties map[{shown}]"
+
+
+def _infer(text: str) -> tuple[ResultType, Value]:
+    """The type a text shows by itself, and its value."""
+    if text[:1] in ("[", "{"):
+        try:
+            value: Any = json.loads(text)
+        except (ValueError, RecursionError):
+            return "string", text
+        if isinstance(value, list) and all(isinstance(element, str) for element in value):
+            return "array", value
+        if isinstance(value, dict) and all(isinstance(element, str) for element in value.values()):
+            return "object", value
+    return "string", text
