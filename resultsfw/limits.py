@@ -57,16 +57,17 @@ def effective(max_result_size: int, capabilities: Capabilities) -> Limits:
     return Limits(result=min(max_result_size, capabilities.result_bytes or max_result_size, run), run=run)
 
 
-def too_large(name: str, size: int, limit: int, *, step: str | None = None, hint: str = "") -> Problem:
+def too_large(name: str, size: int, limit: int, *, step: str | None = None) -> Problem:
     """The problem of one value over its limit, both numbers in bytes."""
     message = f"{label(name, step)} has {size} bytes, over the limit of {limit} bytes"
     return Problem(
         code=ProblemCode.RESULT_TOO_LARGE,
-        message=f"{message}{hint}",
+        message=message,
         result=name,
         step=step,
         size=size,
         limit=limit,
+        hint=f'the feature flag "max-result-size" sets that limit, up to {OBJECT_BYTES}',
     )
 
 

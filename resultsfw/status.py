@@ -1,7 +1,7 @@
 """Assembling what was collected and writing it into a status: one place for every backend."""
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -27,6 +27,9 @@ log = logging.getLogger(__name__)
 
 Origin = tuple[str | None, str]
 """Where a value is written: the Step whose own result it is (``None``: the Task's) and its name."""
+
+Tell = Callable[[Sequence[Problem]], tuple[str, str]]
+"""From problems, at least one, to the reason and message of a condition."""
 
 _SENTENCES: Final = {
     ProblemCode.TYPE_MISMATCH: mismatch_message,
@@ -94,7 +97,8 @@ def failure_message(problems: Sequence[Problem]) -> str:
         same = [problem for problem in problems if problem.code is code]
         sentence = _SENTENCES.get(code)
         words += [sentence(same)] if sentence else list(dict.fromkeys(problem.message for problem in same))
-    return "; ".join(words)
+    hints = dict.fromkeys(problem.hint for problem in problems if problem.hint)
+    return "; ".join([*words, *hints])
 
 
 def result_entries(results: Iterable[Result]) -> list[Object]:
@@ -115,7 +119,7 @@ def status_patch(
     *,
     now: str,
     status: Mapping[str, Any] | None = None,
-    reasons: Mapping[ProblemCode, str] | None = None,
+    tell: Tell | None = None,
 ) -> Object:
     """The merge patch that writes a run's results and verdict into its status.
 
@@ -125,19 +129,24 @@ def status_patch(
         now: RFC 3339 time for a condition that changes.
         status: The rest of the new status: a mirror of Steps, and a ``Succeeded`` condition that is
             already "False" for another cause, which then stays the reason and is told first.
-        reasons: What the condition's reason is called for each problem; else the problem's own code.
+        tell: Gives a condition's reason and message for problems; else the first one's code and
+            `failure_message`.
 
     Returns:
         ``{"metadata": {...}, "status": {...}}``. The patched object fits under `OBJECT_BYTES`: where
         the results would not, the last ones are left out and the condition says so.
     """
     base = dict(status or {})
-    patch = _patch(obj, _written(base, collected, now, reasons or {}))
+    patch = _patch(obj, _written(base, collected, now, tell or _tell))
     room = OBJECT_BYTES - OBJECT_HEADROOM
     if (size := _patched_size(obj, patch)) <= room:
         return patch
     shrunk = _shed(collected, size, room)
-    return _patch(obj, _written(base, shrunk, now, reasons or {}))
+    return _patch(obj, _written(base, shrunk, now, tell or _tell))
+
+
+def _tell(problems: Sequence[Problem]) -> tuple[str, str]:
+    return str(problems[0].code), failure_message(problems)
 
 
 def _within(
@@ -181,9 +190,7 @@ def _missing(declared: Declared, step: str | None) -> Problem:
     )
 
 
-def _written(
-    base: Mapping[str, Any], collected: Collected, now: str, reasons: Mapping[ProblemCode, str]
-) -> dict[str, Any]:
+def _written(base: Mapping[str, Any], collected: Collected, now: str, tell: Tell) -> dict[str, Any]:
     """The status with results, the Steps' own results and the condition in it."""
     status = dict(base)
     status["results"] = result_entries(collected.results) or None
@@ -194,26 +201,25 @@ def _written(
         status["steps"] = list(steps.values())
     others = [one for one in status.get("conditions", ()) if one.get("type") != "Succeeded"]
     given = next((one for one in status.get("conditions", ()) if one.get("type") == "Succeeded"), None)
-    status["conditions"] = [_condition(given, collected, now, reasons), *others]
+    status["conditions"] = [_condition(given, collected, now, tell), *others]
     return status
 
 
-def _condition(
-    given: Mapping[str, Any] | None, collected: Collected, now: str, reasons: Mapping[ProblemCode, str]
-) -> Object:
+def _condition(given: Mapping[str, Any] | None, collected: Collected, now: str, tell: Tell) -> Object:
     """The Succeeded condition; a cause that Steps or time gave comes before what results add."""
     if collected.ok:
         done = {"type": "Succeeded", "status": "True", "reason": "Succeeded", "message": ALL_DONE}
         return {"lastTransitionTime": now, **(given or done)}
-    told = failure_message(collected.problems)
+    reason, told = tell(collected.problems)
     if given is not None and given.get("status") == "False":
-        return {"lastTransitionTime": now, **given, "message": f"{given.get('message', '')}; results: {told}"}
-    code = collected.problems[0].code
+        cause = str(given.get("message", "")).rstrip()
+        joint = " " if cause.endswith(".") else "; "
+        return {"lastTransitionTime": now, **given, "message": f"{cause}{joint}results: {told}"}
     return {
         "lastTransitionTime": now,
         "type": "Succeeded",
         "status": "False",
-        "reason": reasons.get(code, str(code)),
+        "reason": reason,
         "message": told,
     }
 

@@ -205,6 +205,7 @@ class Problem:
         step: The Step whose own result it is.
         size: Bytes there are (at least), where it is about size.
         limit: Bytes there may be, where it is about size.
+        hint: What to do next, where there is something; said once for problems that share it.
     """
 
     code: ProblemCode
@@ -213,6 +214,7 @@ class Problem:
     step: str | None = None
     size: int | None = None
     limit: int | None = None
+    hint: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

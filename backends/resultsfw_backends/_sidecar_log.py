@@ -172,8 +172,8 @@ class SidecarLog:
         if record.get("count") != line.number - 1:
             self._problem(
                 ProblemCode.TRANSPORT_CORRUPT,
-                f'the log of container "{self._container}" has {line.number - 1} lines before its end record, '
-                f"which counts {_text(record.get('count'))}",
+                f'the log of container "{self._container}" has {line.number - 1} lines before its end '
+                f"record, which counts {_text(record.get('count'))}",
             )
         elif record.get("sha256") != line.digest:
             self._problem(

@@ -23,7 +23,7 @@ from resultsfw import (
     Run,
     hookimpl,
 )
-from resultsfw_backends._entrypoint import add_arguments, containers, terminated
+from resultsfw_backends._entrypoint import add_arguments, container_statuses, containers, terminated
 from resultsfw_backends._log_lines import LogLines
 from resultsfw_backends._sidecar_log import SidecarLog, declared_names
 from resultsfw_sidecar import wire as wires
@@ -124,8 +124,10 @@ def prepare_pod(run: Run, pod: Object, limits: Limits, config: Config) -> int:
 
 @hookimpl
 def pod_ready(pod: Object) -> bool:
-    """The sidecar has ended, or the pod has."""
-    return pod.get("status", {}).get("phase") in ("Succeeded", "Failed") or CONTAINER in terminated(pod)
+    """The sidecar has ended, or the pod has and the sidecar is not known to run."""
+    state = container_statuses(pod).get(CONTAINER, {})
+    ended = pod.get("status", {}).get("phase") in ("Succeeded", "Failed")
+    return "terminated" in state or (ended and "running" not in state)
 
 
 @hookimpl

@@ -1,20 +1,11 @@
 """Backend ``termination-message``: results in the termination messages of the Steps' containers.
 
-The format is Tekton's: a JSON array of ``{"key", "value", "type"}``, or ``tknz:`` and the base64 of
-its raw deflate. The walls are the kubelet's: it reads 4096 bytes of a container's message
-(`MaxContainerTerminationMessageLength`, pkg/kubelet/container/runtime.go) and, when it writes the
-pod's status, cuts each message at 12288 bytes divided by the number of the pod's containers, init
-containers included (`MaxPodTerminationMessageLogLength` there, `normalizeStatus` in
-pkg/kubelet/status/status_manager.go).
+The format and the walls of those messages stand in `resultsfw.messages`.
 """
 
-import base64
-import binascii
 import json
-import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from pydantic import BaseModel, ConfigDict
 
@@ -30,25 +21,33 @@ from resultsfw import (
     Step,
     hookimpl,
 )
+from resultsfw.messages import (
+    CONTAINER_BYTES,
+    INTERNAL,
+    POD_BYTES,
+    STEP_RESULT,
+    TASK_RESULT,
+    Message,
+    entry_type,
+    message_budget,
+    read_message,
+)
 from resultsfw_backends._entrypoint import add_arguments, terminated
 
-__all__ = ["Config", "capabilities", "extract", "message_budget", "pod_ready", "prepare_pod"]
+__all__ = ["Config", "capabilities", "extract", "pod_ready", "prepare_pod"]
 
-CONTAINER_BYTES: Final = 4096
-POD_BYTES: Final = 12_288
-COMPRESSED: Final = "tknz:"
-INFLATED_BYTES: Final = 131_072
-"""What Tekton lets a compressed message grow to (pkg/termination/write.go)."""
-
-TASK_RESULT, INTERNAL, STEP_RESULT = 1, 3, 4
-_LEGACY: Final = {"TaskRunResult": TASK_RESULT, "InternalTektonResult": INTERNAL}
 REFUSED: Final = "ResultsRefused"
 """Internal entry in which our own entrypoint (the engine with no cluster) names what did not fit."""
 
 _RAN: Final = frozenset({"Completed", "Error", "OOMKilled", ""})
 """Reasons of a container whose process ran; under others the message is the runtime's own text."""
 
-LARGER: Final = 'set the feature flag "results-from" to "sidecar-logs" for larger results'
+LARGER: Final = (
+    'for larger results set the feature flag "results-from" to "sidecar-logs": kubectl patch cm '
+    """feature-flags -n tekton-pipelines -p '{"data":{"results-from":"sidecar-logs"}}'"""
+)
+"""What to do next, as TEP-0127 writes it (Feature Gate)."""
+
 
 WIRE: Final = 0
 
@@ -103,124 +102,13 @@ def extract(run: Run, pod: Object) -> Extraction:
         carriers.append(_carrier(step, message, budget))
         problems += refusals
         if message.cut:
-            problems.append(_cut(run, step, message, budget))
+            cut = _cut(run, step, message, budget)
+            # Every Step repeats what the ones before it wrote: of one loss, the first message tells.
+            if cut.result is None or cut.result not in {one.result for one in problems}:
+                problems.append(cut)
         elif message.garbage and state.get("reason", "") in _RAN:
             problems.append(_garbage(step, message))
     return Extraction(found=tuple(found), problems=tuple(problems), carriers=tuple(carriers))
-
-
-def message_budget(pod: Object) -> int:
-    """Bytes of termination message that the kubelet leaves each container of this very pod."""
-    spec = pod["spec"]
-    count = len(spec.get("containers", ())) + len(spec.get("initContainers", ()))
-    return min(CONTAINER_BYTES, POD_BYTES // max(count, 1))
-
-
-@dataclass(slots=True)
-class Message:
-    """A termination message taken apart.
-
-    Attributes:
-        size: Its bytes, as the pod's status holds them.
-        entries: Those that stand whole.
-        rest: What is left behind them, where the message is no whole array.
-        cut: Whether it ends at the kubelet's budget in the middle.
-        garbage: Whether it is, from some point on, nothing that Tekton writes.
-    """
-
-    size: int
-    entries: list[dict[str, Any]] = field(default_factory=list)
-    rest: str = ""
-    cut: bool = False
-    garbage: bool = False
-
-
-def read_message(text: str, budget: int) -> Message:
-    """Take a message apart; never raises, whatever the bytes.
-
-    One that does not end as it must and reaches the budget was cut; a shorter one is garbage.
-    """
-    size = len(text.encode("utf-8", "surrogatepass"))
-    if not text.strip():
-        return Message(size)
-    whole, plain = True, text
-    if text.startswith(COMPRESSED):
-        whole, plain = _inflate(text.removeprefix(COMPRESSED).strip())
-    entries: list[dict[str, Any]] = []
-    end = 0
-    for entry, stop in _entries(plain):
-        end = stop
-        if entry is None:
-            return Message(size, entries, garbage=not whole, cut=not whole and size >= budget)
-        entries.append(entry)
-    cut = size >= budget
-    return Message(size, entries, plain[end:], cut=cut, garbage=not cut)
-
-
-def _entries(text: str) -> Iterator[tuple[dict[str, Any] | None, int]]:
-    """The array's entries that stand whole, each with the place behind it; ``None`` at a proper end."""
-    decoder = json.JSONDecoder()
-    place = _skip(text, 0)
-    if text[place : place + 1] != "[":
-        return
-    place = _skip(text, place + 1)
-    first = True
-    while place < len(text):
-        if text[place] == "]":
-            if not text[place + 1 :].strip():
-                yield None, len(text)
-            return
-        if not first:
-            if text[place] != ",":
-                return
-            place = _skip(text, place + 1)
-        try:
-            entry, stop = decoder.raw_decode(text, place)
-        except (ValueError, RecursionError):
-            return
-        if not isinstance(entry, dict):
-            return
-        first = False
-        place = _skip(text, stop)
-        yield entry, place
-
-
-def _skip(text: str, place: int) -> int:
-    while place < len(text) and text[place] in " \t\r\n":
-        place += 1
-    return place
-
-
-def _inflate(text: str) -> tuple[bool, str]:
-    """Whether a compressed message was whole, and as much of its text as comes out."""
-    usable = len(text) - len(text) % 4 if len(text) % 4 == 1 else len(text)
-    whole = usable == len(text)
-    try:
-        packed = base64.b64decode(text[:usable] + "=" * (-usable % 4), validate=True)
-    except (binascii.Error, ValueError):
-        return False, ""
-    unpack = zlib.decompressobj(-zlib.MAX_WBITS)
-    plain = bytearray()
-    try:
-        # In small pieces, so that what stands in front of a bad byte still comes out.
-        for place in range(0, len(packed), 64):
-            plain += unpack.decompress(packed[place : place + 64], INFLATED_BYTES + 1 - len(plain))
-            if len(plain) > INFLATED_BYTES:
-                return False, plain[:INFLATED_BYTES].decode("utf-8", "ignore")
-    except zlib.error:
-        whole = False
-    whole = whole and unpack.eof and not unpack.unused_data
-    try:
-        return whole, plain.decode()
-    except UnicodeDecodeError as error:
-        return False, plain[: error.start].decode()
-
-
-def _type_of(entry: dict[str, Any]) -> int | None:
-    kind = entry.get("type")
-    if isinstance(kind, str):
-        return _LEGACY.get(kind)
-    return kind if isinstance(kind, int) else None
 
 
 def _of_step(step: Step, message: Message) -> tuple[list[Found], list[Problem]]:
@@ -229,7 +117,7 @@ def _of_step(step: Step, message: Message) -> tuple[list[Found], list[Problem]]:
     found: list[Found] = []
     problems: list[Problem] = []
     for entry in message.entries:
-        name, value, kind = entry.get("key"), entry.get("value"), _type_of(entry)
+        name, value, kind = entry.get("key"), entry.get("value"), entry_type(entry)
         if not (isinstance(name, str) and isinstance(value, str)):
             continue
         if kind == TASK_RESULT:
@@ -263,8 +151,7 @@ def _refused(step: Step, text: str) -> Iterator[Problem]:
         if code is ProblemCode.RESULT_TOO_LARGE:
             said = (
                 f"{label} has {size} bytes and does not fit into the termination message of container "
-                f'"{step.container}", which has {limit} bytes in this pod; '
-                f"{LARGER}"
+                f'"{step.container}", which has {limit} bytes in this pod'
             )
         else:
             said = f'{label} was refused in container "{step.container}": {one.get("reason")}'
@@ -275,13 +162,14 @@ def _refused(step: Step, text: str) -> Iterator[Problem]:
             step=whose,
             size=size if isinstance(size, int) else None,
             limit=limit if isinstance(limit, int) else None,
+            hint=LARGER if code is ProblemCode.RESULT_TOO_LARGE else "",
         )
 
 
 def _carrier(step: Step, message: Message, budget: int) -> Carrier:
     names = []
     for entry in message.entries:
-        kind = _type_of(entry)
+        kind = entry_type(entry)
         if kind in (TASK_RESULT, STEP_RESULT):
             names.append(
                 f"step-{step.name}.{entry.get('key')}" if kind == STEP_RESULT else str(entry.get("key"))
@@ -311,12 +199,13 @@ def _cut(run: Run, step: Step, message: Message, budget: int) -> Problem:
     return Problem(
         code=ProblemCode.TRANSPORT_CUT,
         message=f'the termination message of container "{step.container}" was cut short at {message.size} '
-        f"bytes, at the limit of {budget} bytes that the kubelet leaves each container of this pod: {lost} "
+        f"bytes, the limit of {budget} bytes that the kubelet leaves each container of this pod: {lost} "
         f"did not arrive whole; {LARGER}",
         result=result,
         step=step.name if result in own and result not in task else None,
         size=message.size,
         limit=budget,
+        hint=LARGER,
     )
 
 

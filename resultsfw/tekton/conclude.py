@@ -1,0 +1,119 @@
+"""From a pod that is over to the status that ends its TaskRun: one way, on a cluster and without."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from resultsfw.cluster import Cluster, Object
+from resultsfw.core import Core
+from resultsfw.tekton import reasons
+from resultsfw.tekton.mirror import format_time, mirror, progress_of
+from resultsfw.types import Collected, ProblemCode, Run, Stamp
+
+__all__ = ["STOPPED_ANNOTATION", "Cause", "Concluded", "conclude", "condition", "failed_status"]
+
+STOPPED_ANNOTATION = "resultsfw.dev/stopped"
+"""On a pod that we stopped: why. Its own "DeadlineExceeded" is then no finding."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """A reason to end that does not come from the pod: cancelled, out of time, pod deleted."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Concluded:
+    """The patch that ends a TaskRun, and the verdict over its results."""
+
+    patch: Object
+    collected: Collected
+
+
+def conclude(
+    core: Core,
+    cluster: Cluster,
+    taskrun: Object,
+    run: Run,
+    pod: Object,
+    *,
+    now: datetime,
+    stamp: Stamp | None = None,
+    cause: Cause | None = None,
+    final: bool = False,
+) -> Concluded:
+    """Collect the results and write the status that ends the run.
+
+    Args:
+        core: Reads and judges the results.
+        cluster: Where logs are read.
+        taskrun: As last read.
+        run: What the core must know of it.
+        pod: As last read.
+        now: The time of the condition and of completion.
+        stamp: How the pod was made, where it does not say so itself.
+        cause: Why the run ends, where it is not the pod that ended by itself.
+        final: No further try will be made to read results.
+
+    Raises:
+        ClusterError: The results could not be read and can still be; only when not ``final``.
+    """
+    collected = core.collect(run, pod, cluster, stamp=stamp, final=final)
+    failure = cause or _failure(pod, now)
+    if failure is not None:
+        # A Step that did not run wrote nothing: what is missing then is no finding of its own.
+        rest = tuple(one for one in collected.problems if one.code is not ProblemCode.MISSING)
+        collected = replace(collected, problems=rest)
+    status = mirror(pod, taskrun.get("status", {}), done=True)
+    status["completionTime"] = format_time(now)
+    if failure is not None:
+        status["conditions"] = [condition("False", failure.reason, failure.message, now)]
+        _blame(status, cause)
+    patch = core.status_patch(collected, taskrun, now=format_time(now), status=status, tell=reasons.tell)
+    return Concluded(patch, collected)
+
+
+def condition(status: str, reason: str, message: str, now: datetime) -> Object:
+    """A Succeeded condition."""
+    return {
+        "lastTransitionTime": format_time(now),
+        "message": message,
+        "reason": reason,
+        "status": status,
+        "type": "Succeeded",
+    }
+
+
+def failed_status(cause: Cause, now: datetime, **more: Any) -> Object:
+    """The status of a run that ends without a pod to read."""
+    ended = format_time(now)
+    return {
+        "completionTime": ended,
+        "conditions": [condition("False", cause.reason, cause.message, now)],
+        **more,
+    }
+
+
+def _failure(pod: Object, now: datetime) -> Cause | None:
+    """What failed in the pod, but for the end that we made ourselves."""
+    seen = pod
+    annotations = pod.get("metadata", {}).get("annotations") or {}
+    if STOPPED_ANNOTATION in annotations:
+        status = {
+            key: value for key, value in pod.get("status", {}).items() if key not in ("message", "reason")
+        }
+        seen = {**pod, "status": {**status, "phase": "Running"}}
+    failure = progress_of(seen, now).failure
+    return None if failure is None else Cause(*failure)
+
+
+def _blame(status: Object, cause: Cause | None) -> None:
+    """Steps that ended with the pod, and not by themselves, say why, as Tekton's do."""
+    if cause is None:
+        return
+    for step in status.get("steps", ()):
+        end = step.get("terminated")
+        if end is None or end.get("exitCode"):
+            step["terminationReason"] = cause.reason

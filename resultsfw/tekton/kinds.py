@@ -1,0 +1,26 @@
+"""Tekton's resources and the names it reserves in a pod."""
+
+from typing import Final
+
+from resultsfw.cluster import Kind
+
+__all__ = ["READY_ANNOTATION", "RESULTS_SIDECAR", "TASKRUNS", "TASKS", "is_sidecar", "is_step"]
+
+TASKRUNS: Final = Kind("tekton.dev", "v1", "taskruns", "TaskRun")
+TASKS: Final = Kind("tekton.dev", "v1", "tasks", "Task")
+
+READY_ANNOTATION: Final = "tekton.dev/ready"
+"""On a pod: "READY" lets the first Step begin (it waits for the downward API file of it)."""
+
+RESULTS_SIDECAR: Final = "sidecar-tekton-log-results"
+"""The container of the results sidecar, Tekton's or ours. Its failure is one of results, not of Steps."""
+
+
+def is_step(container: str) -> bool:
+    """Whether a container of that name is a Step's."""
+    return container.startswith("step-")
+
+
+def is_sidecar(container: str) -> bool:
+    """Whether a container of that name is a Sidecar's."""
+    return container.startswith("sidecar-")

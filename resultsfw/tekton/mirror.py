@@ -1,0 +1,265 @@
+"""What a TaskRun's status says of its pod: Steps, Sidecars, and how far it has come."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from resultsfw.cluster import Object
+from resultsfw.messages import INTERNAL, Message, entry_type, message_budget, read_message
+from resultsfw.tekton import reasons
+from resultsfw.tekton.kinds import RESULTS_SIDECAR, is_sidecar, is_step
+
+__all__ = ["Progress", "mirror", "progress_of", "statuses"]
+
+OOM: Final = "OOMKilled"
+CONTINUED: Final = "Continued"
+STEP_TIMEOUT: Final = "TimeoutExceeded"
+
+_IMAGE_FAULTS: Final = frozenset(
+    {
+        "ErrImageNeverPull",
+        "ErrImagePull",
+        "ImageInspectError",
+        "ImagePullBackOff",
+        "InvalidImageName",
+        "RegistryUnavailable",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a pod has come.
+
+    Attributes:
+        steps_done: All Steps have ended, or the pod has, or a Step was killed for memory.
+        running: The condition while it is not: reason and message.
+        failure: Reason and message, Tekton's, if a Step or the pod failed. The results sidecar's own
+            failure is none: that is judged with the results.
+        stuck: A Step ended in a way that may leave others, or the results sidecar, waiting for ever.
+        ended_at: When the last of the Steps that have ended did, or the pod; ``None`` if none has.
+    """
+
+    steps_done: bool
+    running: tuple[str, str]
+    failure: tuple[str, str] | None
+    stuck: bool
+    ended_at: datetime | None
+
+
+def statuses(pod: Object, key: str = "containerStatuses") -> dict[str, Object]:
+    """The pod's container statuses by name."""
+    return {one["name"]: one for one in pod.get("status", {}).get(key) or ()}
+
+
+def progress_of(pod: Object, now: datetime) -> Progress:
+    """Read a pod's progress off its status. Tekton's rules (pkg/pod/status.go) but for what is said here."""
+    status = pod.get("status", {})
+    phase = status.get("phase", "Pending")
+    containers = statuses(pod)
+    wanted = [one["name"] for one in pod["spec"]["containers"] if is_step(one["name"])]
+    ended = {
+        name: one["state"]["terminated"]
+        for name, one in containers.items()
+        if "terminated" in one.get("state", {})
+    }
+    steps = {name: ended[name] for name in wanted if name in ended}
+    killed = any(step.get("reason") == OOM for step in steps.values())
+    finished = [when for step in steps.values() if (when := parse_time(step.get("finishedAt")))]
+    last = max(finished, default=None)
+    failing = any(step.get("exitCode") for step in steps.values())
+    # Steps behind a failed one are skipped within a second each; a Step killed from outside wrote no
+    # `out.err`, and those behind it would wait for ever.
+    patience = 5 + 2 * len(wanted)
+    late = last is not None and (now - last).total_seconds() > patience
+    all_ended = len(steps) == len(wanted)
+    return Progress(
+        steps_done=all_ended or phase in ("Succeeded", "Failed"),
+        running=_running(pod, phase),
+        failure=_failure(pod, ended) if failing or killed or phase == "Failed" else None,
+        stuck=phase == "Running" and (killed or (failing and late)),
+        ended_at=last or (_changed_at(status) if phase in ("Succeeded", "Failed") else None),
+    )
+
+
+def mirror(pod: Object, previous: Mapping[str, Any], *, done: bool) -> Object:
+    """The part of a TaskRun's status that repeats its pod: ``podName``, ``steps``, ``sidecars``.
+
+    Args:
+        pod: The pod.
+        previous: The status so far; a Step's ``provenance`` is kept.
+        done: Whether the run ends with this status.
+    """
+    budget = message_budget(pod)
+    containers = statuses(pod)
+    order = [one["name"] for one in pod["spec"]["containers"] if is_step(one["name"])]
+    provenance = {step.get("name"): step.get("provenance", {}) for step in previous.get("steps") or ()}
+    steps = [
+        _step(containers[name], budget, provenance.get(name.removeprefix("step-"), {}))
+        for name in order
+        if name in containers
+    ]
+    sidecars = [
+        {
+            "container": name,
+            "imageID": one.get("imageID", ""),
+            "name": name.removeprefix("sidecar-"),
+            **one.get("state", {}),
+        }
+        for key in ("containerStatuses", "initContainerStatuses")
+        for name, one in statuses(pod, key).items()
+        if is_sidecar(name)
+    ]
+    told: Object = {"podName": pod["metadata"]["name"]}
+    if steps:
+        told["steps"] = steps
+    if sidecars:
+        told["sidecars"] = sidecars
+    if done:
+        told["artifacts"] = {}
+    return told
+
+
+def parse_time(text: str | None) -> datetime | None:
+    """An RFC 3339 time as Kubernetes and the entrypoint write it; ``None`` for none or another text."""
+    if not text:
+        return None
+    try:
+        when = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return when if when.tzinfo else when.replace(tzinfo=UTC)
+
+
+def format_time(when: datetime) -> str:
+    """RFC 3339 in UTC with seconds, as the API server stores times."""
+    return when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _changed_at(status: Object) -> datetime | None:
+    """When the last of a pod's conditions changed."""
+    times = [parse_time(one.get("lastTransitionTime")) for one in status.get("conditions") or ()]
+    return max((when for when in times if when), default=None)
+
+
+def _step(status: Object, budget: int, provenance: Object) -> Object:
+    """One Step's state; its times, exit code and end as its entrypoint told them."""
+    name = status["name"]
+    state = {kind: dict(body) for kind, body in status.get("state", {}).items()}
+    step: Object = {
+        "container": name,
+        "imageID": status.get("imageID", ""),
+        "name": name.removeprefix("step-"),
+        "provenance": provenance,
+        **state,
+    }
+    end = state.get("terminated")
+    if end is None or not end.get("message"):
+        return step
+    message = read_message(end["message"], budget)
+    if message.cut or message.garbage:
+        return step
+    internal = _internal(message)
+    if (started := parse_time(internal.get("StartedAt"))) is not None:
+        end["startedAt"] = format_time(started)
+    code = internal.get("ExitCode", "")
+    if code.isdecimal():
+        end["exitCode"] = int(code)
+    step["terminationReason"] = internal.get("Reason") or (CONTINUED if code else end.get("reason", ""))
+    if left := _left(message):
+        end["message"] = left
+    else:
+        del end["message"]
+    return step
+
+
+def _internal(message: Message) -> dict[str, str]:
+    """What an entrypoint says of itself: ``StartedAt``, ``ExitCode``, ``Reason``."""
+    return {
+        str(entry["key"]): str(entry.get("value"))
+        for entry in message.entries
+        if "key" in entry and entry_type(entry) == INTERNAL
+    }
+
+
+def _left(message: Message) -> str:
+    """The message without internal entries, of each key the last, sorted, as Go writes it."""
+    by_key = {str(entry.get("key")): entry for entry in message.entries}
+    kept = [by_key[key] for key in sorted(by_key) if entry_type(by_key[key]) != INTERNAL]
+    if not kept:
+        return ""
+    text = json.dumps(kept, ensure_ascii=False, separators=(",", ":"))
+    for char, escape in (("&", "\\u0026"), ("<", "\\u003c"), (">", "\\u003e")):
+        text = text.replace(char, escape)
+    return text
+
+
+def _running(pod: Object, phase: str) -> tuple[str, str]:
+    """Why a run that is not over is where it is."""
+    if phase != "Pending":
+        return reasons.RUNNING, "Not all Steps in the Task have finished executing"
+    conditions = pod.get("status", {}).get("conditions") or ()
+    if any(
+        one.get("reason") == "Unschedulable" and "Insufficient" in one.get("message", "")
+        for one in conditions
+    ):
+        return "ExceededNodeResources", "TaskRun Pod exceeded available resources"
+    everyone = [*statuses(pod, "initContainerStatuses").values(), *statuses(pod).values()]
+    waiting = [
+        (one["name"], one["state"]["waiting"]) for one in everyone if "waiting" in one.get("state", {})
+    ]
+    reason = (
+        "PullImageFailed" if any(w.get("reason") in _IMAGE_FAULTS for _, w in waiting) else reasons.PENDING
+    )
+    for name, why in waiting:
+        if name in statuses(pod) and why.get("message"):
+            return reason, f'build step "{name}" is pending with reason "{why["message"]}"'
+    for one in conditions:
+        if one.get("status") != "True":
+            message = json.dumps(one.get("message", ""), ensure_ascii=False)
+            return reason, f'pod status "{one.get("type")}":"{one.get("status")}"; message: {message}'
+    return reason, pod.get("status", {}).get("message") or reasons.PENDING
+
+
+def _failure(pod: Object, ended: Mapping[str, Object]) -> tuple[str, str] | None:
+    """What failed, in Tekton's order: memory before exit codes, Sidecars before Steps, init before all."""
+    status = pod.get("status", {})
+    if status.get("reason") == "Evicted":
+        return "PodEvicted", status.get("message", "")
+    init = {
+        name: one["state"]["terminated"]
+        for name, one in statuses(pod, "initContainerStatuses").items()
+        if "terminated" in one.get("state", {})
+    }
+    for some, where in ((init, "init container failed, "), (ended, "")):
+        for wanted in (_is_oom, _has_failed):
+            for kind in ("Sidecar", "Step" if not where else "InitContainer"):
+                for name, end in some.items():
+                    mine = is_sidecar(name) == (kind == "Sidecar") and (
+                        where or is_sidecar(name) or is_step(name)
+                    )
+                    if mine and name != RESULTS_SIDECAR and wanted(end):
+                        suffix = "OOM" if wanted is _is_oom else "Failed"
+                        return f"{kind}{suffix}", where + _how(name, end, message_budget(pod))
+    if RESULTS_SIDECAR in {**init, **ended} and not status.get("message"):
+        return None
+    return "Failed", status.get("message") or "build failed for unspecified reasons."
+
+
+def _is_oom(end: Object) -> bool:
+    return end.get("reason") == OOM
+
+
+def _has_failed(end: Object) -> bool:
+    return bool(end.get("exitCode"))
+
+
+def _how(name: str, end: Object, budget: int) -> str:
+    """How a container failed, worded as Tekton words it."""
+    internal = _internal(read_message(end.get("message") or "", budget))
+    if internal.get("Reason") == STEP_TIMEOUT:
+        return f'"{name}" exited because the step exceeded the specified timeout limit'
+    reason = f": {end['reason']}" if end.get("reason") else ""
+    return f'"{name}" exited with code {end.get("exitCode", 0)}{reason}'

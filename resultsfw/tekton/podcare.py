@@ -1,0 +1,90 @@
+"""What a reconciler does to a pod that runs: let it begin, end it gently, end what outstays the Steps."""
+
+import logging
+from datetime import UTC, datetime
+from typing import Final
+
+from resultsfw.cluster import PODS, Cluster, Object
+from resultsfw.errors import NotFoundError
+from resultsfw.tekton.conclude import STOPPED_ANNOTATION
+from resultsfw.tekton.kinds import READY_ANNOTATION, is_sidecar, is_step
+from resultsfw.tekton.mirror import parse_time, statuses
+
+__all__ = ["all_ended", "grace_of", "release", "stop", "stop_sidecars", "was_stopped"]
+
+log = logging.getLogger(__name__)
+
+DEFAULT_GRACE: Final = 30
+"""Seconds between SIGTERM and SIGKILL where a pod does not say (PodSpec)."""
+
+
+def grace_of(pod: Object) -> float:
+    """Seconds a container of this pod has between SIGTERM and SIGKILL."""
+    return float(pod["spec"].get("terminationGracePeriodSeconds", DEFAULT_GRACE))
+
+
+def was_stopped(pod: Object) -> bool:
+    """Whether `stop` was called on it."""
+    return STOPPED_ANNOTATION in (pod["metadata"].get("annotations") or {})
+
+
+def all_ended(pod: Object) -> bool:
+    """Whether no container of the pod will say anything more."""
+    states = {name: one.get("state", {}) for name, one in statuses(pod).items()}
+    if pod.get("status", {}).get("phase") in ("Succeeded", "Failed"):
+        return not any("running" in state for state in states.values())
+    return all("terminated" in states.get(one["name"], {}) for one in pod["spec"]["containers"])
+
+
+def release(cluster: Cluster, pod: Object) -> None:
+    """Let the first Step begin, once every Sidecar runs."""
+    annotations = pod["metadata"].get("annotations") or {}
+    if pod.get("status", {}).get("phase") != "Running" or READY_ANNOTATION in annotations:
+        return
+    for name, one in statuses(pod).items():
+        state = one.get("state", {})
+        if not is_step(name) and not ("terminated" in state or ("running" in state and one.get("ready"))):
+            return
+    _patch(cluster, pod, {"metadata": {"annotations": {READY_ANNOTATION: "READY"}}})
+
+
+def stop(cluster: Cluster, pod: Object, why: str, now: datetime) -> float:
+    """Have the kubelet end every container, gently, and keep the pod; seconds since that was asked.
+
+    A deadline in the past does it: SIGTERM, the grace, SIGKILL, and pod and logs stay to be read.
+    Deleting the pod would take its logs along (Kubernetes: ``activeDeadlineSeconds`` may be lowered).
+    """
+    metadata = pod["metadata"]
+    if told := (metadata.get("annotations") or {}).get(STOPPED_ANNOTATION):
+        since = parse_time(told.partition(" ")[0])
+        return (now - since).total_seconds() if since else float("inf")
+    if (deleted := parse_time(metadata.get("deletionTimestamp"))) is not None:
+        # The time at which the grace of a deletion is over.
+        return (now - deleted).total_seconds() + grace_of(pod)
+    log.info("pod %s/%s is stopped: %s", metadata.get("namespace"), metadata["name"], why)
+    mark = {STOPPED_ANNOTATION: f"{now.astimezone(UTC).isoformat(timespec='seconds')} {why}"}
+    _patch(cluster, pod, {"metadata": {"annotations": mark}, "spec": {"activeDeadlineSeconds": 1}})
+    return 0.0
+
+
+def stop_sidecars(cluster: Cluster, pod: Object, nop_image: str) -> None:
+    """End Sidecars that still run as Tekton does: an image that exits at once takes their place."""
+    running = {name for name, one in statuses(pod).items() if "running" in one.get("state", {})}
+    containers = [dict(one) for one in pod["spec"]["containers"]]
+    stale = [
+        one
+        for one in containers
+        if is_sidecar(one["name"]) and one["name"] in running and one["image"] != nop_image
+    ]
+    for one in stale:
+        one["image"] = nop_image
+    if stale:
+        _patch(cluster, pod, {"spec": {"containers": containers}})
+
+
+def _patch(cluster: Cluster, pod: Object, patch: Object) -> None:
+    metadata = pod["metadata"]
+    try:
+        cluster.patch(PODS, metadata.get("namespace", ""), metadata["name"], patch)
+    except NotFoundError:
+        log.info("pod %s/%s is gone", metadata.get("namespace"), metadata["name"])

@@ -1,0 +1,70 @@
+"""Reasons of a TaskRun's Succeeded condition: Tekton's own, and ours where Tekton has none."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from resultsfw.status import failure_message
+from resultsfw.types import Problem, ProblemCode
+
+__all__ = [
+    "CANCELLED",
+    "POD_CREATION_FAILED",
+    "POD_DELETED",
+    "RUNNING",
+    "TIMED_OUT",
+    "TO_BE_RETRIED",
+    "VALIDATION_FAILED",
+    "tell",
+]
+
+RUNNING: Final = "Running"
+PENDING: Final = "Pending"
+SUCCEEDED: Final = "Succeeded"
+CANCELLED: Final = "TaskRunCancelled"
+TIMED_OUT: Final = "TaskRunTimeout"
+VALIDATION_FAILED: Final = "TaskRunValidationFailed"
+RESOLUTION_FAILED: Final = "TaskRunResolutionFailed"
+POD_CREATION_FAILED: Final = "PodCreationFailed"
+TO_BE_RETRIED: Final = "ToBeRetried"
+
+POD_DELETED: Final = "TaskRunPodDeleted"
+"""Ours: the pod was deleted, or vanished, before its run was over. Tekton makes a second one."""
+
+TOO_LARGE: Final = "TaskRunResultLargerThanAllowedLimit"
+
+_REASONS: Final[Mapping[ProblemCode, str]] = {
+    ProblemCode.RESULT_TOO_LARGE: TOO_LARGE,
+    ProblemCode.RUN_TOO_LARGE: TOO_LARGE,
+    ProblemCode.OBJECT_TOO_LARGE: TOO_LARGE,
+    ProblemCode.TRANSPORT_CUT: TOO_LARGE,
+    ProblemCode.TYPE_MISMATCH: VALIDATION_FAILED,
+    ProblemCode.MISSING_KEYS: VALIDATION_FAILED,
+    ProblemCode.TRANSPORT_INCOMPLETE: "TaskRunResultsIncomplete",
+    ProblemCode.TRANSPORT_CORRUPT: "TaskRunResultsCorrupt",
+    ProblemCode.TRANSPORT_FOREIGN: "TaskRunResultsForeign",
+    ProblemCode.TRANSPORT_UNREADABLE: "TaskRunResultsUnreadable",
+    ProblemCode.NOT_UTF8: "TaskRunResultRefused",
+    ProblemCode.NOT_REGULAR_FILE: "TaskRunResultRefused",
+    ProblemCode.OUTSIDE_FOLDER: "TaskRunResultRefused",
+    ProblemCode.FILE_UNREADABLE: "TaskRunResultRefused",
+    ProblemCode.MISSING: "TaskRunResultMissing",
+}
+
+_NOT_THE_USERS: Final = frozenset(
+    {
+        ProblemCode.TRANSPORT_INCOMPLETE,
+        ProblemCode.TRANSPORT_CORRUPT,
+        ProblemCode.TRANSPORT_FOREIGN,
+        ProblemCode.TRANSPORT_UNREADABLE,
+    }
+)
+
+
+def tell(problems: Sequence[Problem]) -> tuple[str, str]:
+    """Reason and message for problems with results; the first decides the reason.
+
+    What the Task's author can mend begins as Tekton begins it: ``[User error]``.
+    """
+    code = problems[0].code
+    told = failure_message(problems)
+    return _REASONS[code], told if code in _NOT_THE_USERS else f"[User error] {told}"

@@ -1,0 +1,384 @@
+"""One TaskRun, one look: from what is there now to the next step. Crash-only: it keeps no state."""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from resultsfw.cluster import PODS, Cluster, Object
+from resultsfw.core import STAMP_ANNOTATION, Core
+from resultsfw.errors import (
+    AlreadyExistsError,
+    BackendError,
+    ClusterError,
+    FlagError,
+    NotFoundError,
+    ObjectTooLargeError,
+    ResultsError,
+)
+from resultsfw.tekton import reasons
+from resultsfw.tekton.conclude import Cause, conclude, condition, failed_status
+from resultsfw.tekton.kinds import TASKRUNS
+from resultsfw.tekton.mirror import Progress, mirror, parse_time, progress_of, statuses
+from resultsfw.tekton.pod import PodOptions, build_pod
+from resultsfw.tekton.podcare import all_ended, grace_of, release, stop, stop_sidecars, was_stopped
+from resultsfw.tekton.run import pod_name, run_of
+from resultsfw.tekton.start import begun_status, cancelled, deadline, refused_status, task_spec_of, timed_out
+from resultsfw.tekton.transport import transport_of
+from resultsfw.tekton.validate import RefusedRun
+from resultsfw.types import Run
+
+__all__ = ["Reconciler", "Timing", "is_done"]
+
+log = logging.getLogger(__name__)
+
+
+NOP_IMAGE: Final = "ghcr.io/tektoncd/pipeline/nop-8eac7c133edad5df719dc37b36b62482:v1.15.0"
+"""Tekton's image that exits at once; takes the place of a Sidecar that must end."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """How long the reconciler waits for what should come by itself. All in seconds.
+
+    Attributes:
+        sidecar: For a pod to be ready to be read after its last Step ended; then it is stopped.
+        stop: For a stopped pod's containers to end, beyond their grace; then it is read as it is.
+        read: For a read that fails to come right, from the end of the pod; then that is the verdict.
+    """
+
+    sidecar: float = 60
+    stop: float = 30
+    read: float = 300
+
+
+def is_done(taskrun: Object) -> bool:
+    """Whether a TaskRun has its verdict."""
+    known = _succeeded(taskrun)
+    return known is not None and known.get("status") in ("True", "False")
+
+
+class Reconciler:
+    """Takes TaskRuns from wherever they are to their end.
+
+    Args:
+        core: With the flags in force.
+        cluster: Where TaskRuns and Pods live.
+        options: Images and defaults of the pods it builds.
+        timing: How long it waits.
+        clock: Tells the time; UTC.
+    """
+
+    def __init__(
+        self,
+        core: Core,
+        cluster: Cluster,
+        *,
+        options: PodOptions | None = None,
+        timing: Timing | None = None,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.core = core
+        self._cluster = cluster
+        self._options = options or PodOptions()
+        self._timing = timing or Timing()
+        self._clock = clock
+
+    def reconcile(self, namespace: str, name: str) -> float | None:
+        """Take a TaskRun one step further.
+
+        Returns:
+            Seconds after which it wants to look again though nothing changed; ``None`` for never.
+
+        Raises:
+            ClusterError: Try again if it is ``retryable``; a conflict means somebody else wrote.
+        """
+        try:
+            taskrun = self._cluster.get(TASKRUNS, namespace, name)
+        except NotFoundError:
+            return None
+        if taskrun["metadata"].get("deletionTimestamp"):
+            return None
+        if is_done(taskrun):
+            self._clean_up(taskrun)
+            return None
+        now = self._clock()
+        attempt = len(taskrun.get("status", {}).get("retriesStatus") or ())
+        try:
+            spec = task_spec_of(taskrun, self._cluster)
+            run = run_of(taskrun, spec, attempt=attempt)
+            pod = self._pod(taskrun, spec, run, now)
+        except RefusedRun as refused:
+            self._write(taskrun, refused_status(taskrun, self._cluster, self.core, refused, now))
+            return None
+        except (FlagError, BackendError) as error:
+            return self._end(taskrun, Cause(reasons.VALIDATION_FAILED, error.message), now)
+        except _Ended as ended:
+            return self._end(taskrun, ended.cause, now)
+        return self._follow(taskrun, run, pod, now)
+
+    # The pod.
+
+    def _pod(self, taskrun: Object, spec: Object, run: Run, now: datetime) -> Object:
+        """The attempt's pod, made if there is none yet.
+
+        Its name is a function of run and attempt: one made just before a crash is found again.
+        """
+        name = pod_name(run.name, run.attempt)
+        status = taskrun.get("status", {})
+        try:
+            pod = self._cluster.get(PODS, run.namespace, name)
+        except NotFoundError as error:
+            if status.get("podName") == name:
+                gone = Cause(reasons.POD_DELETED, f'pod "{name}" vanished before its results were read')
+                raise _Ended(gone) from error
+            if cause := cancelled(taskrun) or timed_out(taskrun, now):
+                raise _Ended(cause) from error
+            return self._make_pod(taskrun, spec, run, now)
+        owners = pod["metadata"].get("ownerReferences") or ()
+        if not any(one.get("uid") == run.uid for one in owners):
+            raise RefusedRun(
+                reasons.POD_CREATION_FAILED,
+                f'failed to create task run pod "{run.name}": pod "{name}" exists '
+                f"and belongs to somebody else; delete it or name the run otherwise",
+            )
+        if not status.get("podName"):
+            self._begin(taskrun, spec, pod, now)
+        return pod
+
+    def _make_pod(self, taskrun: Object, spec: Object, run: Run, now: datetime) -> Object:
+        bare = build_pod(taskrun, spec, attempt=run.attempt, options=self._options)
+        annotations = taskrun["metadata"].get("annotations") or {}
+        pod = self.core.prepare_pod(run, bare, annotations=annotations)
+        stamp = pod["metadata"].get("annotations", {}).get(STAMP_ANNOTATION)
+        if stamp is not None and annotations.get(STAMP_ANNOTATION) != stamp:
+            # The pod's own stamp is what reading follows; this one is for people, and outlives the pod.
+            patch = {"metadata": {"annotations": {STAMP_ANNOTATION: stamp}}}
+            changed = self._cluster.patch(TASKRUNS, run.namespace, run.name, patch)
+            taskrun["metadata"] = changed["metadata"]
+        try:
+            pod = self._cluster.create(PODS, pod)
+        except AlreadyExistsError:
+            pod = self._cluster.get(PODS, run.namespace, pod["metadata"]["name"])
+        except ObjectTooLargeError as error:
+            raise RefusedRun(
+                reasons.POD_CREATION_FAILED,
+                f'failed to create task run pod "{run.name}": {error.message}; '
+                f"make its scripts and parameters smaller",
+            ) from error
+        self._begin(taskrun, spec, pod, now)
+        return pod
+
+    def _begin(self, taskrun: Object, spec: Object, pod: Object, now: datetime) -> None:
+        """Write the attempt's first status."""
+        status = begun_status(taskrun, spec, self.core, now)
+        status["podName"] = pod["metadata"]["name"]
+        stamp, _ = transport_of(pod, self.core.flags)
+        status["provenance"]["featureFlags"] |= {
+            "maxResultSize": stamp.max_result_size,
+            "resultExtractionMethod": stamp.backend,
+        }
+        self._write(taskrun, status)
+
+    # The way to the end.
+
+    def _follow(self, taskrun: Object, run: Run, pod: Object, now: datetime) -> float | None:
+        progress = progress_of(pod, now)
+        stamp, _ = transport_of(pod, self.core.flags)
+        over = progress.steps_done and self.core.ready(run, pod, stamp=stamp)
+        cause = None if progress.steps_done and not was_stopped(pod) else self._cause(taskrun, pod, now)
+        if over or all_ended(pod):
+            return self._conclude(taskrun, run, pod, cause, now)
+        if why := self._why_stop(progress, cause, now):
+            waited = stop(self._cluster, pod, why, now)
+            if waited > grace_of(pod) + self._timing.stop:
+                return self._conclude(taskrun, run, pod, cause, now, final=True)
+        else:
+            release(self._cluster, pod)
+        status = mirror(pod, taskrun.get("status", {}), done=False)
+        status["conditions"] = [condition("Unknown", *progress.running, now)]
+        self._write(taskrun, status)
+        return self._next_look(taskrun, pod, progress, why, now)
+
+    def _cause(self, taskrun: Object, pod: Object, now: datetime) -> Cause | None:
+        if cause := cancelled(taskrun):
+            return cause
+        if cause := timed_out(taskrun, now):
+            return cause
+        if pod["metadata"].get("deletionTimestamp"):
+            name = pod["metadata"]["name"]
+            return Cause(reasons.POD_DELETED, f'pod "{name}" was deleted before its run was over')
+        return None
+
+    def _why_stop(self, progress: Progress, cause: Cause | None, now: datetime) -> str:
+        """Why the pod must be stopped, in a word; "" if it need not."""
+        if cause is not None:
+            return cause.reason
+        if progress.stuck:
+            return "StepKilled"
+        if progress.steps_done and progress.ended_at is not None:
+            waited = (now - progress.ended_at).total_seconds()
+            return "SidecarLate" if waited > self._timing.sidecar else ""
+        return ""
+
+    def _conclude(
+        self,
+        taskrun: Object,
+        run: Run,
+        pod: Object,
+        cause: Cause | None,
+        now: datetime,
+        *,
+        final: bool = False,
+    ) -> float | None:
+        stamp, _ = transport_of(pod, self.core.flags)
+        waited = (now - _ended_at(pod, now)).total_seconds()
+        final = final or waited > self._timing.read
+        try:
+            done = conclude(
+                self.core, self._cluster, taskrun, run, pod, now=now, stamp=stamp, cause=cause, final=final
+            )
+        except ClusterError as error:
+            log.warning("run %s/%s: reading results: %s", run.namespace, run.name, error.message)
+            raise
+        except ResultsError as error:
+            log.warning("run %s/%s: reading results: %s", run.namespace, run.name, error.message)
+            return min(5.0, self._timing.read)
+        if self._retries_left(taskrun, done.patch):
+            return self._retry(taskrun, done.patch["status"], now)
+        self._write_end(taskrun, done.patch["status"], now)
+        self._clean_up({**taskrun, "status": {**taskrun.get("status", {}), **done.patch["status"]}}, pod=pod)
+        return None
+
+    def _end(self, taskrun: Object, cause: Cause, now: datetime) -> float | None:
+        """End a run that has no pod to read."""
+        status = taskrun.get("status", {})
+        begun = {} if status.get("startTime") else begun_status(taskrun, None, self.core, now)
+        if not status.get("podName"):
+            begun["podName"] = ""
+        ended = {**begun, **failed_status(cause, now)}
+        if self._retries_left(taskrun, {"status": ended}) and cause.reason == reasons.POD_DELETED:
+            return self._retry(taskrun, ended, now)
+        self._write_end(taskrun, ended, now)
+        return None
+
+    def _retries_left(self, taskrun: Object, patch: Object) -> bool:
+        verdict = next(one for one in patch["status"]["conditions"] if one["type"] == "Succeeded")
+        if verdict["status"] == "True" or verdict["reason"] == reasons.CANCELLED:
+            return False
+        tried = len(taskrun.get("status", {}).get("retriesStatus") or ())
+        return tried < int(taskrun["spec"].get("retries") or 0)
+
+    def _retry(self, taskrun: Object, ended: Object, now: datetime) -> float:
+        """Put the attempt away and begin the next one, under another pod name."""
+        status = taskrun.get("status", {})
+        earlier = status.get("retriesStatus") or []
+        attempt = {key: value for key, value in {**status, **ended}.items() if value is not None}
+        attempt.pop("retriesStatus", None)
+        verdict = attempt["conditions"][0]
+        fresh: dict[str, Any] = dict.fromkeys(attempt)
+        fresh |= {
+            "retriesStatus": [*earlier, attempt],
+            "taskSpec": status.get("taskSpec"),
+            "conditions": [condition("Unknown", reasons.TO_BE_RETRIED, verdict["message"], now)],
+        }
+        self._write(taskrun, fresh)
+        return 0.0
+
+    def _clean_up(self, taskrun: Object, *, pod: Object | None = None) -> None:
+        """After the verdict: stop the user's Sidecars, purge, and delete the pod of a cancelled run."""
+        status = taskrun.get("status", {})
+        namespace, name = taskrun["metadata"].get("namespace", ""), status.get("podName")
+        if not name:
+            return
+        try:
+            pod = pod or self._cluster.get(PODS, namespace, name)
+        except NotFoundError:
+            return
+        verdict = _succeeded(taskrun) or {}
+        attempt = len(status.get("retriesStatus") or ())
+        run = run_of(taskrun, status.get("taskSpec") or {}, attempt=attempt)
+        self.core.purge(run, pod, self._cluster)
+        try:
+            if verdict.get("reason") in (reasons.CANCELLED, reasons.TIMED_OUT):
+                self._cluster.delete(PODS, namespace, name)
+            else:
+                stop_sidecars(self._cluster, pod, NOP_IMAGE)
+        except NotFoundError:
+            return
+
+    # Writing.
+
+    def _write(self, taskrun: Object, status: Object) -> None:
+        """One conditional status write, none if nothing but a time would change."""
+        if not _differs(taskrun.get("status", {}), status):
+            return
+        metadata = taskrun["metadata"]
+        patch = {"metadata": {"resourceVersion": metadata["resourceVersion"]}, "status": status}
+        written = self._cluster.patch(
+            TASKRUNS, metadata.get("namespace", ""), metadata["name"], patch, subresource="status"
+        )
+        taskrun["metadata"], taskrun["status"] = written["metadata"], written.get("status", {})
+
+    def _write_end(self, taskrun: Object, status: Object, now: datetime) -> None:
+        """Write the verdict. One that the server finds too large is written without results."""
+        try:
+            self._write(taskrun, status)
+        except ObjectTooLargeError as error:
+            message = (
+                f"[User error] the run's status with its results is larger than the API server stores: "
+                f"{error.message}; its results are left out"
+            )
+            small = failed_status(Cause(reasons.TOO_LARGE, message), now, results=None)
+            self._write(taskrun, small)
+
+    def _next_look(
+        self, taskrun: Object, pod: Object, progress: Progress, stopping: str, now: datetime
+    ) -> float | None:
+        """Seconds until time alone may change what is to be done."""
+        looks: list[float] = []
+        if (end := deadline(taskrun)) is not None:
+            looks.append((end - now).total_seconds())
+        if stopping:
+            looks.append(grace_of(pod) + self._timing.stop)
+        elif progress.steps_done:
+            looks.append(self._timing.sidecar)
+        elif progress.failure is not None:
+            looks.append(1.0)
+        return max(0.05, min(looks)) if looks else None
+
+
+class _Ended(Exception):  # noqa: N818 - no error: a way out of looking for a pod
+    """The run is over for a cause that needs no pod."""
+
+    def __init__(self, cause: Cause) -> None:
+        super().__init__(cause.message)
+        self.cause = cause
+
+
+def _succeeded(taskrun: Object) -> Object | None:
+    conditions = taskrun.get("status", {}).get("conditions") or ()
+    return next((one for one in conditions if one.get("type") == "Succeeded"), None)
+
+
+def _ended_at(pod: Object, now: datetime) -> datetime:
+    """When the last container that has ended did."""
+    ends = [
+        when
+        for one in statuses(pod).values()
+        if (when := parse_time(one.get("state", {}).get("terminated", {}).get("finishedAt")))
+    ]
+    return max(ends, default=now)
+
+
+def _differs(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Whether a status patch would change more than the time of a condition."""
+
+    def still(conditions: Any) -> Any:
+        return [{key: one[key] for key in one if key != "lastTransitionTime"} for one in conditions or ()]
+
+    return any(
+        still(value) != still(old.get(key)) if key == "conditions" else value != old.get(key)
+        for key, value in new.items()
+    )
