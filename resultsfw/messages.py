@@ -1,11 +1,11 @@
 """Termination messages as Tekton's entrypoint writes them and the kubelet cuts them.
 
 The format: a JSON array of ``{"key", "value", "type"}``, or ``tknz:`` and the base64 of its raw
-deflate. The walls: the kubelet reads 4096 bytes of a container's message
-(`MaxContainerTerminationMessageLength`, pkg/kubelet/container/runtime.go) and, when it writes the
-pod's status, cuts each message at 12288 bytes divided by the number of the pod's containers, init
-and ephemeral ones included (`MaxPodTerminationMessageLogLength` there, `normalizeStatus` in
-pkg/kubelet/status/status_manager.go).
+deflate. The walls are two cuts of the kubelet's, at opposite ends: of a container's file it reads the
+last 4096 bytes (`MaxContainerTerminationMessageLength`, pkg/kubelet/container/runtime.go), and of what
+it read it keeps the first 12288 bytes divided by the number of the pod's containers, init and
+ephemeral ones included (`MaxPodTerminationMessageLogLength` there, `normalizeStatus` in
+pkg/kubelet/status/status_manager.go). A share that one container leaves unused is nobody's.
 """
 
 import base64
@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 CONTAINER_BYTES: Final = 4096
-"""Bytes the kubelet reads of one container's message."""
+"""Bytes the kubelet reads of one container's message, the last ones of its file."""
 
 POD_BYTES: Final = 12_288
 """Bytes it keeps of all the messages of a pod."""

@@ -200,7 +200,7 @@ def _cut(run: Run, step: Step, message: Message, budget: int) -> Problem:
         code=ProblemCode.TRANSPORT_CUT,
         message=f'the termination message of container "{step.container}" was cut short at {message.size} '
         f"bytes, the limit of {budget} bytes that the kubelet leaves each container of this pod: {lost} "
-        f"did not arrive whole; {LARGER}",
+        f"did not arrive whole",
         result=result,
         step=step.name if result in own and result not in task else None,
         size=message.size,
