@@ -1,0 +1,210 @@
+"""What the sidecar prints: one JSON object a line, made here and nowhere else.
+
+Wire 1, in this order:
+
+1. `start`, when the sidecar is ready to wait.
+2. When the Steps have ended, one record for every declared result, Task results first: its value, or
+   `absent` (no Step wrote it), or `refused` with the reason.
+3. `end`, with the number of lines before it and the SHA-256 of all their bytes.
+
+An `error` record is the sidecar's own failure; no `end` follows it, and it may be the first line.
+
+Wire 0 is Tekton's: value lines only, without the digest. It cannot say that a result was refused.
+
+The reader imports its constants from here. There is no parser here: that is the reader's.
+"""
+
+from .digest import sha256
+
+TYPE_CHECKING = False  # typing itself would cost the sidecar's start-up 5 ms
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from json.encoder import encode_basestring as _quoted
+else:
+    try:
+        from _json import encode_basestring as _quoted  # json itself costs 3 ms, most of it for parsing
+    except ImportError:
+        from json.encoder import encode_basestring as _quoted
+
+WIRE = 1
+TEKTON = 0
+
+ENV_WIRE = "RESULTSFW_WIRE"
+ENV_MAX_RESULT_SIZE = "RESULTSFW_MAX_RESULT_SIZE"
+ENV_MAX_RUN_SIZE = "RESULTSFW_MAX_RUN_SIZE"
+ENV_POD_UID = "RESULTSFW_POD_UID"
+ENV_TEKTON_ROOT = "RESULTSFW_TEKTON_ROOT"
+ENV_TERMINATION_LOG = "RESULTSFW_TERMINATION_LOG"
+ENV_WATCH = "RESULTSFW_WATCH"
+ENV_POLLING_INTERVAL = "SIDECAR_LOG_POLLING_INTERVAL"
+
+CEILING = 1_572_864
+"""Bytes one value, and all together, may have: what one API object holds (1.5 MiB)."""
+
+TYPE_START = "start"
+TYPE_TASK = "task"
+TYPE_STEP = "step"
+TYPE_ABSENT = "absent"
+TYPE_REFUSED = "refused"
+TYPE_ERROR = "error"
+TYPE_END = "end"
+
+WATCH_INOTIFY = "inotify"
+WATCH_POLL = "poll"
+
+WHY_STEPS_DONE = "steps-done"
+WHY_STEP_FAILED = "step-failed"
+WHY_STOPPED = "stopped"
+
+TOO_LARGE = "TooLarge"
+RUN_TOO_LARGE = "RunTooLarge"
+NOT_UTF8 = "NotUtf8"
+NOT_REGULAR_FILE = "NotRegularFile"
+OUTSIDE_FOLDER = "OutsideFolder"
+UNREADABLE = "Unreadable"
+
+BAD_FLAG = "BadFlag"
+BAD_ENVIRONMENT = "BadEnvironment"
+NO_RUN_FOLDER = "NoRunFolder"
+INTERNAL = "Internal"
+
+NAME_LIMIT = 255
+"""Bytes a file name has at most on Linux; a result's longer name is refused before any open."""
+
+MESSAGE_LIMIT = 300
+"""Characters of a message; a longer one is cut, so that every line has an upper bound."""
+
+_PIECE = 65_536  # bytes of a value escaped at once: what bounds the memory of a large line
+_WIDEST = 6  # bytes JSON needs at most for one byte (\u0001) or one character
+_FRAME = 512  # keys, punctuation, digest and numbers of any record
+
+
+def start_line(pod: str, watch: str) -> bytes:
+    """The first record.
+
+    Args:
+        pod: The pod's uid, or nothing.
+        watch: `WATCH_INOTIFY` or `WATCH_POLL`.
+    """
+    return _line(f'{{"type":"start","wire":{WIRE},"pod":{_quoted(pod)},"watch":{_quoted(watch)}}}')
+
+
+def value_line(name: str, value: bytes | str, of: str, *, wire: int = WIRE) -> bytes:
+    """The record of one value, whole.
+
+    Args:
+        name: The result's name; a Step's is `step-build.digest`.
+        value: Its UTF-8 bytes, or the text.
+        of: `TYPE_TASK` or `TYPE_STEP`.
+        wire: `WIRE`, or `TEKTON` for a line without digest.
+
+    Raises:
+        UnicodeError: The value is not UTF-8, or the text cannot be.
+    """
+    return b"".join(value_pieces(name, value.encode() if isinstance(value, str) else value, of, wire=wire))
+
+
+def value_pieces(name: str, value: bytes, of: str, *, wire: int = WIRE) -> "Iterator[bytes]":
+    """The same record in pieces, which never need several times the value's memory at once."""
+    head = f'{{"name":{_quoted(name)},"value":'
+    digest = f',"sha256":"{sha256(value).hexdigest()}"' if wire else ""
+    tail = f',"type":{_quoted(of)}{digest}}}'
+    if len(value) <= _PIECE:
+        yield _line(head + _quoted(value.decode()) + tail)
+        return
+    yield _bytes(head + '"')
+    for text in text_pieces(value):
+        yield _quoted(text)[1:-1].encode()
+    yield _line('"' + tail)
+
+
+def text_pieces(value: bytes) -> "Iterator[str]":
+    """A value's text in pieces.
+
+    Raises:
+        UnicodeDecodeError: It is not UTF-8; `start` counts from the value's first byte.
+    """
+    at = 0
+    while at < len(value):
+        # A character may lie across the border: it has up to three bytes on the other side.
+        stop = at + _PIECE
+        while stop < len(value) and stop > at + _PIECE - 4 and value[stop] & 0xC0 == 0x80:  # noqa: PLR2004 - UTF-8
+            stop -= 1
+        piece = value[at:stop]
+        try:
+            yield piece.decode()
+        except UnicodeDecodeError as error:
+            raise UnicodeDecodeError("utf-8", value, at + error.start, at + error.end, error.reason) from None
+        at = stop
+
+
+def absent_line(name: str, of: str) -> bytes:
+    """The record of a declared result that no Step wrote."""
+    return _line(f'{{"name":{_quoted(name)},"type":"absent","of":{_quoted(of)}}}')
+
+
+def refused_line(
+    name: str, of: str, reason: str, message: str, *, size: int | None = None, limit: int | None = None
+) -> bytes:
+    """The record of a result that was written and is not printed.
+
+    Args:
+        name: The result's name.
+        of: `TYPE_TASK` or `TYPE_STEP`.
+        reason: One of `TOO_LARGE` to `UNREADABLE`.
+        message: The same for a person.
+        size: The bytes it has, or the run would have; none where that makes no sense.
+        limit: The bytes allowed, likewise.
+    """
+    return _line(
+        f'{{"name":{_quoted(name)},"type":"refused","of":{_quoted(of)},"reason":{_quoted(reason)}'
+        f',"bytes":{_number(size)},"limit":{_number(limit)},"message":{_quoted(_cut(message))}}}'
+    )
+
+
+def error_line(reason: str, message: str) -> bytes:
+    """The record of the sidecar's own failure; the last of its log."""
+    return _line(f'{{"type":"error","reason":{_quoted(reason)},"message":{_quoted(_cut(message))}}}')
+
+
+def end_line(pod: str, count: int, digest: str, why: str) -> bytes:
+    """The last record.
+
+    Args:
+        pod: The pod's uid, or nothing.
+        count: The lines before this one.
+        digest: SHA-256 of all their bytes, in hexadecimal.
+        why: One of `WHY_STEPS_DONE`, `WHY_STEP_FAILED`, `WHY_STOPPED`.
+    """
+    return _line(
+        f'{{"type":"end","wire":{WIRE},"pod":{_quoted(pod)},"count":{count}'
+        f',"sha256":{_quoted(digest)},"why":{_quoted(why)}}}'
+    )
+
+
+def max_line_bytes(limit: int, name_bytes: int = 2 * NAME_LIMIT + 1) -> int:
+    """The bytes that no record exceeds, line end included.
+
+    Args:
+        limit: Bytes a value may have.
+        name_bytes: Bytes of the longest name; only a longer one than the default makes a longer line.
+    """
+    return _WIDEST * (limit + name_bytes + MESSAGE_LIMIT) + _FRAME
+
+
+def _line(text: str) -> bytes:
+    return _bytes(text + "\n")
+
+
+def _bytes(text: str) -> bytes:
+    # A lone surrogate (a name that is not UTF-8) has no bytes; as \udc80 it is valid JSON.
+    return text.encode("utf-8", "backslashreplace")
+
+
+def _number(number: int | None) -> str:
+    return "null" if number is None else str(number)
+
+
+def _cut(message: str) -> str:
+    return message if len(message) <= MESSAGE_LIMIT else message[: MESSAGE_LIMIT - 1] + "…"
