@@ -2,6 +2,7 @@
 
 import inspect
 import logging
+import re
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -99,11 +100,15 @@ class Backend:
 def installed(group: str = BACKENDS) -> list[Installed]:
     """What is installed in an entry-point group, by name, importing none of it.
 
-    A name that two distributions claim is listed once for each.
+    A name that two distributions claim is listed once for each. Of one distribution that is on the
+    path twice (a wheel before an editable install), the first is the one that would be imported.
     """
+    distributions: dict[str, metadata.Distribution] = {}
+    for dist in metadata.distributions():
+        distributions.setdefault(re.sub(r"[-_.]+", "-", dist.name).lower(), dist)
     found = {
         Installed(point.name, point.value, dist.name, dist.version)
-        for dist in metadata.distributions()
+        for dist in distributions.values()
         for point in dist.entry_points
         if point.group == group
     }

@@ -6,11 +6,10 @@ from datetime import UTC, datetime
 from resultsfw.cluster import Cluster, Object
 from resultsfw.core import Core
 from resultsfw.errors import InputError
-from resultsfw.tekton import reasons
-from resultsfw.tekton.conclude import Cause, conclude, condition
+from resultsfw.tekton.conclude import conclude, condition
 from resultsfw.tekton.mirror import mirror, progress_of
 from resultsfw.tekton.run import pod_name, run_of
-from resultsfw.tekton.start import begun_status, cancelled, refused_status, task_spec_of
+from resultsfw.tekton.start import begun_status, cause_of, refused_status, task_spec_of
 from resultsfw.tekton.transport import transport_of
 from resultsfw.tekton.validate import RefusedRun
 from resultsfw.types import Collected, Run, Stamp
@@ -78,11 +77,7 @@ def taskrun_from_pod(
     stamp, how = transport_of(pod, core.flags)
     progress = progress_of(pod, now)
     over = progress.steps_done and core.ready(run, pod, stamp=stamp)
-    stopped = cancelled(taskrun)
-    if not progress.steps_done and stopped is None and pod["metadata"].get("deletionTimestamp"):
-        stopped = Cause(
-            reasons.POD_DELETED, f'pod "{pod["metadata"]["name"]}" was deleted before its run was over'
-        )
+    stopped = cause_of(base, pod, progress, now)
     if over or progress.stuck or stopped is not None:
         done = conclude(core, cluster, base, run, pod, now=now, stamp=stamp, cause=stopped, final=True)
         merged = _patched(base, done.patch)

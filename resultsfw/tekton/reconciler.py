@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any
 
 from resultsfw.cluster import PODS, Cluster, Object
 from resultsfw.core import STAMP_ANNOTATION, Core
@@ -22,9 +22,17 @@ from resultsfw.tekton.conclude import Cause, conclude, condition, failed_status
 from resultsfw.tekton.kinds import TASKRUNS
 from resultsfw.tekton.mirror import Progress, mirror, parse_time, progress_of, statuses
 from resultsfw.tekton.pod import PodOptions, build_pod
-from resultsfw.tekton.podcare import all_ended, grace_of, release, stop, stop_sidecars, was_stopped
+from resultsfw.tekton.podcare import all_ended, grace_of, release, stop, stop_sidecars
 from resultsfw.tekton.run import pod_name, run_of
-from resultsfw.tekton.start import begun_status, cancelled, deadline, refused_status, task_spec_of, timed_out
+from resultsfw.tekton.start import (
+    begun_status,
+    cancelled,
+    cause_of,
+    deadline,
+    refused_status,
+    task_spec_of,
+    timed_out,
+)
 from resultsfw.tekton.transport import transport_of
 from resultsfw.tekton.validate import RefusedRun
 from resultsfw.types import Run
@@ -32,10 +40,6 @@ from resultsfw.types import Run
 __all__ = ["Reconciler", "Timing", "is_done"]
 
 log = logging.getLogger(__name__)
-
-
-NOP_IMAGE: Final = "ghcr.io/tektoncd/pipeline/nop-8eac7c133edad5df719dc37b36b62482:v1.15.0"
-"""Tekton's image that exits at once; takes the place of a Sidecar that must end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,7 +191,7 @@ class Reconciler:
         progress = progress_of(pod, now)
         stamp, _ = transport_of(pod, self.core.flags)
         over = progress.steps_done and self.core.ready(run, pod, stamp=stamp)
-        cause = None if progress.steps_done and not was_stopped(pod) else self._cause(taskrun, pod, now)
+        cause = cause_of(taskrun, pod, progress, now)
         if over or all_ended(pod):
             return self._conclude(taskrun, run, pod, cause, now)
         if why := self._why_stop(progress, cause, now):
@@ -200,16 +204,6 @@ class Reconciler:
         status["conditions"] = [condition("Unknown", *progress.running, now)]
         self._write(taskrun, status)
         return self._next_look(taskrun, pod, progress, why, now)
-
-    def _cause(self, taskrun: Object, pod: Object, now: datetime) -> Cause | None:
-        if cause := cancelled(taskrun):
-            return cause
-        if cause := timed_out(taskrun, now):
-            return cause
-        if pod["metadata"].get("deletionTimestamp"):
-            name = pod["metadata"]["name"]
-            return Cause(reasons.POD_DELETED, f'pod "{name}" was deleted before its run was over')
-        return None
 
     def _why_stop(self, progress: Progress, cause: Cause | None, now: datetime) -> str:
         """Why the pod must be stopped, in a word; "" if it need not."""
@@ -279,6 +273,7 @@ class Reconciler:
         verdict = attempt["conditions"][0]
         fresh: dict[str, Any] = dict.fromkeys(attempt)
         fresh |= {
+            "podName": "",  # the CRD requires one
             "retriesStatus": [*earlier, attempt],
             "taskSpec": status.get("taskSpec"),
             "conditions": [condition("Unknown", reasons.TO_BE_RETRIED, verdict["message"], now)],
@@ -304,7 +299,7 @@ class Reconciler:
             if verdict.get("reason") in (reasons.CANCELLED, reasons.TIMED_OUT):
                 self._cluster.delete(PODS, namespace, name)
             else:
-                stop_sidecars(self._cluster, pod, NOP_IMAGE)
+                stop_sidecars(self._cluster, pod, self._options.nop_image)
         except NotFoundError:
             return
 

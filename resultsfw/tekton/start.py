@@ -8,15 +8,15 @@ from resultsfw.core import Core
 from resultsfw.errors import NotFoundError
 from resultsfw.flags import ANNOTATION
 from resultsfw.tekton import reasons
-from resultsfw.tekton.conclude import Cause, condition, failed_status
+from resultsfw.tekton.conclude import STOPPED_ANNOTATION, Cause, condition, failed_status
 from resultsfw.tekton.durations import format_duration, parse_duration
 from resultsfw.tekton.kinds import TASKS
-from resultsfw.tekton.mirror import format_time, parse_time
+from resultsfw.tekton.mirror import Progress, format_time, parse_time
 from resultsfw.tekton.run import container_name
 from resultsfw.tekton.substitute import apply, step_name
 from resultsfw.tekton.validate import RefusedRun, refuse_invalid
 
-__all__ = ["begun_status", "cancelled", "deadline", "refused_status", "task_spec_of", "timed_out"]
+__all__ = ["begun_status", "cancelled", "cause_of", "deadline", "refused_status", "task_spec_of", "timed_out"]
 
 DEFAULT_TIMEOUT: Final = "1h0m0s"
 """``spec.timeout`` where no one sets it (Tekton's ``default-timeout-minutes``)."""
@@ -97,6 +97,29 @@ def timed_out(taskrun: Object, now: datetime) -> Cause | None:
     timeout = format_duration(parse_duration(taskrun["spec"].get("timeout") or DEFAULT_TIMEOUT))
     name = taskrun["metadata"]["name"]
     return Cause(reasons.TIMED_OUT, f'TaskRun "{name}" failed to finish within "{timeout}"')
+
+
+def cause_of(taskrun: Object, pod: Object, progress: Progress, now: datetime) -> Cause | None:
+    """Why a run ends whose pod does not end it: cancelled, out of time, the pod deleted.
+
+    ``None`` where the Steps had ended by themselves before anybody ended them.
+    """
+    metadata = pod["metadata"]
+    deleted = parse_time(metadata.get("deletionTimestamp"))
+    gone = None
+    if deleted is not None:
+        gone = Cause(reasons.POD_DELETED, f'pod "{metadata["name"]}" was deleted before its run was over')
+    if not progress.steps_done or STOPPED_ANNOTATION in (metadata.get("annotations") or {}):
+        return cancelled(taskrun) or timed_out(taskrun, now) or gone
+    if progress.failure is None:
+        return None
+    if deleted is not None and progress.ended_at is not None:
+        # The timestamp is the end of a grace; at its beginning somebody deleted the pod. A kubelet that
+        # is done sets both to now and 0, and with that the beginning is not known any more.
+        grace = metadata.get("deletionGracePeriodSeconds", 0)
+        if grace and progress.ended_at < deleted - timedelta(seconds=grace):
+            gone = None
+    return cancelled(taskrun) or gone
 
 
 def _raw_spec(taskrun: Object, cluster: Cluster) -> tuple[Object, str]:

@@ -1,0 +1,1 @@
+"""Tekton's API as this project needs it: documents in, pods out, statuses written."""

@@ -1,0 +1,93 @@
+"""Parameters of a Task: their types, their values in a run, and how texts refer to them."""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any, Final, Literal
+
+from resultsfw.cluster import Object
+
+__all__ = ["REFERENCE", "Values", "param_type", "param_value", "parameters", "replace", "value_type"]
+
+REFERENCE: Final = re.compile(r"\$\(([^()]*)\)")
+"""A reference to anything; the first group is what is between the brackets."""
+
+Values = Mapping[str, str]
+"""What stands for references, by what is between their brackets."""
+
+_FORMS: Final = ("params.{}", 'params["{}"]', "params['{}']", "inputs.params.{}")
+
+
+def replace(text: str, values: Values) -> str:
+    """Put values in for ``$(name)`` in one pass; names that are not there stay as they are."""
+    if "$(" not in text:
+        return text
+    return _REFERENCE.sub(lambda match: values.get(match[1], match[0]), text)
+
+
+def param_value(value: Any) -> str | list[str] | dict[str, str]:
+    """A parameter's value as Tekton decodes it: what holds more than strings is its JSON text."""
+    if isinstance(value, str):
+        return value
+    if value is None:
+        return ""
+    if isinstance(value, list) and all(isinstance(element, str | None) for element in value):
+        return [element or "" for element in value]
+    if isinstance(value, dict) and all(isinstance(element, str | None) for element in value.values()):
+        return {key: element or "" for key, element in value.items()}
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def value_type(value: Any) -> str:
+    """The type of a decoded parameter value: string, array or object."""
+    return "array" if isinstance(value, list) else "object" if isinstance(value, dict) else "string"
+
+
+def param_type(param: Object) -> str:
+    """The type of a declared parameter, said or inferred as Tekton infers it."""
+    if param.get("type"):
+        return str(param["type"])
+    if param.get("properties") is not None:
+        return "object"
+    return value_type(param_value(param.get("default")))
+
+
+def parameters(taskrun: Object, task_spec: Object) -> tuple[dict[str, str], dict[str, list[str]]]:
+    """What stands for each parameter reference: texts, and lists for whole arrays.
+
+    Defaults first, the TaskRun's values over them. A default that refers to another parameter
+    gets that one's default, as in Tekton, or its value if it has no default.
+    """
+    texts: dict[str, str] = {}
+    arrays: dict[str, list[str]] = {}
+    given: dict[str, str] = {}
+    given_arrays: dict[str, list[str]] = {}
+    for param in (taskrun.get("spec") or {}).get("params") or []:
+        _add_param(param["name"], param_value(param.get("value")), given, given_arrays)
+    referring: dict[str, str] = {}
+    for param in task_spec.get("params") or []:
+        if param.get("default") is None:
+            continue
+        value = param_value(param["default"])
+        if isinstance(value, str) and "$(params." in value:
+            referring[param["name"]] = value
+        else:
+            _add_param(param["name"], value, texts, arrays)
+    for name, value in referring.items():
+        _add_param(name, replace(value, {**given, **texts}), texts, arrays)
+    return {**texts, **given}, {**arrays, **given_arrays}
+
+
+def _add_param(
+    name: str, value: str | list[str] | dict[str, str], texts: dict[str, str], arrays: dict[str, list[str]]
+) -> None:
+    if isinstance(value, dict):
+        texts.update({f"params.{name}.{key}": text for key, text in value.items()})
+        return
+    for form in _PARAM_FORMS:
+        reference = form.format(name)
+        if isinstance(value, str):
+            texts[reference] = value
+        else:
+            arrays[reference] = value
+            texts.update({f"{reference}[{index}]": text for index, text in enumerate(value)})

@@ -1,0 +1,277 @@
+"""From a TaskRun and its Task's spec to the Pod, built as Tekton builds it."""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from resultsfw.cluster import Object
+from resultsfw.tekton.containers import (
+    CANCEL_ANNOTATION,
+    given,
+    place_scripts_container,
+    prepare_container,
+    shared_volumes,
+    sidecar_container,
+    step_container,
+    working_dir_container,
+)
+from resultsfw.tekton.durations import parse_duration
+from resultsfw.tekton.kinds import READY_ANNOTATION
+from resultsfw.tekton.merge import merged_steps, with_resources, with_shared_resources
+from resultsfw.tekton.run import pod_name
+from resultsfw.tekton.scripts import place_scripts
+from resultsfw.tekton.substitute import bindings, credentials_path, pod_template, step_name
+from resultsfw.tekton.validate import creation_failed
+from resultsfw.tekton.workspaces import with_workspaces
+
+__all__ = ["PodOptions", "build_pod", "timeout_of"]
+
+_LONGEST_DEADLINE: Final = 2**31 - 1
+_NANOSECONDS: Final = 10**9
+_TEMPLATE_FIELDS: Final = (
+    "nodeSelector",
+    "tolerations",
+    "affinity",
+    "securityContext",
+    "runtimeClassName",
+    "automountServiceAccountToken",
+    "schedulerName",
+    "hostNetwork",
+    "hostUsers",
+    "dnsPolicy",
+    "dnsConfig",
+    "enableServiceLinks",
+    "priorityClassName",
+    "imagePullSecrets",
+    "hostAliases",
+    "topologySpreadConstraints",
+)
+MANAGED_BY: Final = "app.kubernetes.io/managed-by"
+"""A label that no pod of ours may have: Tekton's controller watches the pods that have it, whatever its
+value, and takes up the TaskRun that owns one without asking whose it is (``spec.managedBy``)."""
+
+# Of a TaskRun's annotations, these are not its pod's: a whole manifest, and the pod's own signals.
+_NOT_CARRIED: Final = frozenset(
+    {
+        "kubectl.kubernetes.io/last-applied-configuration",
+        READY_ANNOTATION,
+        CANCEL_ANNOTATION,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodOptions:
+    """What an operator decides about every pod.
+
+    Attributes:
+        entrypoint_image: Tekton's entrypoint.
+        shell_image: Has ``sh``; places the scripts.
+        workingdirinit_image: Tekton's, makes the Steps' working directories.
+        nop_image: Exits at once; takes the place of a Sidecar that must end.
+        default_timeout: Seconds, for a run that gives none; 0: no limit.
+        service_account: For a run that names none.
+        security_context: Give the init containers what the ``restricted`` Pod Security level asks
+            (Tekton's ``set-security-context``).
+        read_only_root_filesystem: With ``security_context``, theirs is read-only too.
+        keep_pod_on_cancel: Steps watch the annotation ``tekton.dev/cancel`` and end themselves.
+    """
+
+    entrypoint_image: str = "ghcr.io/tektoncd/pipeline/entrypoint-bff0a22da108bc2f16c818c97641a296:v1.15.0"
+    shell_image: str = (
+        "cgr.dev/chainguard/busybox@sha256:19f02276bf8dbdd62f069b922f10c65262cc34b710eea26ff928129a736be791"
+    )
+    workingdirinit_image: str = (
+        "ghcr.io/tektoncd/pipeline/workingdirinit-0c558922ec6a1b739e550e349f2d5fc1:v1.15.0"
+    )
+    nop_image: str = "ghcr.io/tektoncd/pipeline/nop-8eac7c133edad5df719dc37b36b62482:v1.15.0"
+    default_timeout: float = 3600
+    service_account: str = "default"
+    security_context: bool = False
+    read_only_root_filesystem: bool = False
+    keep_pod_on_cancel: bool = False
+
+
+def timeout_of(taskrun: Object, options: PodOptions) -> float:
+    """Seconds a run may take; 0: no limit."""
+    timeout = (taskrun.get("spec") or {}).get("timeout")
+    return options.default_timeout if timeout is None else parse_duration(timeout) / _NANOSECONDS
+
+
+def build_pod(taskrun: Object, task_spec: Object, *, attempt: int, options: PodOptions) -> Object:
+    """The pod that runs a TaskRun's Steps and hands out results by termination message.
+
+    A backend adds what it needs. The same arguments make the same pod; it shares nothing with them.
+
+    Args:
+        taskrun: With name, namespace and uid.
+        task_spec: Substituted (`resultsfw.tekton.substitute.apply`) and valid
+            (`resultsfw.tekton.validate.refuse_invalid`).
+        attempt: 0 for the first try, one more for each retry.
+        options: What the operator decided.
+
+    Raises:
+        RefusedRun: Substitution made it invalid: ``onError``, a volume's name twice. Or an amount of
+            ``computeResources`` is no quantity.
+    """
+    spec = taskrun.get("spec") or {}
+    metadata = taskrun["metadata"]
+    template = pod_template(taskrun, task_spec)
+    # Twice merged: Tekton's validation merges, too, and so decides the order of mounts.
+    merged = merged_steps(task_spec.get("steps") or [], task_spec.get("stepTemplate"))
+    task = with_workspaces({**task_spec, "steps": merged}, bindings(taskrun, task_spec))
+    task = credentials_path(task)
+    steps = _steps(taskrun, task)
+    sidecars = with_resources(task.get("sidecars") or [], spec.get("sidecarSpecs"))
+    placed = place_scripts(steps, sidecars, seed=f"{metadata.get('uid', '')}/{attempt}")
+    results = _written(task)
+    containers = [
+        step_container(
+            step,
+            index,
+            count=len(steps),
+            script=placed.steps[index],
+            results=results,
+            cancellable=options.keep_pod_on_cancel,
+        )
+        for index, step in enumerate(steps)
+    ]
+    if env := template.get("env"):  # the Steps' only; it comes last and so has the last word
+        for container in containers:
+            container["env"] = [*container.get("env", []), *copy.deepcopy(env)]
+    containers += [
+        sidecar_container(sidecar, script=script)
+        for sidecar, script in zip(sidecars, placed.sidecars, strict=True)
+    ]
+    volumes = shared_volumes(len(steps), scripts=bool(placed.shell), cancellable=options.keep_pod_on_cancel)
+    volumes += copy.deepcopy([*(task.get("volumes") or []), *(template.get("volumes") or [])])
+    _refuse_volumes(taskrun, volumes)
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": _metadata(taskrun, attempt),
+        "spec": {
+            "restartPolicy": "Never",
+            "initContainers": _init_containers(steps, placed.shell, options),
+            "containers": containers,
+            "volumes": volumes,
+            "serviceAccountName": spec.get("serviceAccountName") or options.service_account,
+            "activeDeadlineSeconds": _deadline(timeout_of(taskrun, options)),
+            **given(template, _TEMPLATE_FIELDS),
+        },
+    }
+
+
+def _steps(taskrun: Object, task: Object) -> list[Object]:
+    """The Steps, merged with all that adds to them."""
+    spec = taskrun.get("spec") or {}
+    steps = merged_steps(task.get("steps") or [], task.get("stepTemplate"))
+    _refuse_steps(taskrun, steps)
+    steps = with_resources(steps, spec.get("stepSpecs"))
+    try:
+        return with_shared_resources(steps, spec.get("computeResources"))
+    except ValueError as error:
+        raise creation_failed(
+            taskrun, f"translating TaskSpec to Pod: spec.computeResources: {error}"
+        ) from error
+
+
+def _written(task: Object) -> str | None:
+    """Names of the Task results that Steps write; ``None`` for a Task that declares none at all."""
+    results = task.get("results")
+    if not results:
+        return None
+    return ",".join(result["name"] for result in results if result.get("value") is None)
+
+
+def _metadata(taskrun: Object, attempt: int) -> Object:
+    metadata = taskrun["metadata"]
+    annotations = metadata.get("annotations") or {}
+    return {
+        "name": pod_name(metadata["name"], attempt),
+        "namespace": metadata.get("namespace", ""),
+        "labels": {
+            **{key: value for key, value in (metadata.get("labels") or {}).items() if key != MANAGED_BY},
+            "tekton.dev/taskRun": metadata["name"],
+            "tekton.dev/taskRunUID": metadata.get("uid", ""),
+        },
+        "annotations": {key: value for key, value in annotations.items() if _is_carried(key)},
+        "ownerReferences": [
+            {
+                "apiVersion": "tekton.dev/v1",
+                "kind": "TaskRun",
+                "name": metadata["name"],
+                "uid": metadata.get("uid", ""),
+                "controller": True,
+                "blockOwnerDeletion": True,
+            }
+        ],
+    }
+
+
+def _is_carried(annotation: str) -> bool:
+    """Whether a TaskRun's annotation becomes its pod's. Ours on a pod are written by us alone."""
+    return annotation not in _NOT_CARRIED and not annotation.startswith("resultsfw.dev/")
+
+
+def _deadline(timeout: float) -> int:
+    """Seconds until the kubelet ends the pod, should the controller not: later than the timeout."""
+    if timeout == 0:
+        return _LONGEST_DEADLINE
+    return max(1, min(int(timeout * 1.5), _LONGEST_DEADLINE))
+
+
+def _init_containers(steps: Sequence[Object], shell: str, options: PodOptions) -> list[Object]:
+    containers = [prepare_container(steps, options.entrypoint_image)]
+    if shell:
+        containers.append(place_scripts_container(shell, options.shell_image))
+    if working_dirs := working_dir_container(steps, options.workingdirinit_image):
+        containers.append(working_dirs)
+    if options.security_context:
+        for container in containers:
+            container["securityContext"] = _security_context(options)
+    return containers
+
+
+def _security_context(options: PodOptions) -> Object:
+    context: Object = {
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+        "runAsNonRoot": True,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    if options.read_only_root_filesystem:
+        context["readOnlyRootFilesystem"] = True
+    return context
+
+
+def _refuse_steps(taskrun: Object, steps: Sequence[Object]) -> None:
+    """What only shows when Steps are merged with their template and references are replaced."""
+    if not steps:
+        raise creation_failed(taskrun, "translating TaskSpec to Pod: no steps specified")
+    for index, step in enumerate(steps):
+        on_error = step.get("onError") or "continue"
+        if on_error not in {"continue", "stopAndFail"}:
+            raise creation_failed(
+                taskrun,
+                'translating TaskSpec to Pod: task step onError must be either "continue" or "stopAndFail" '
+                f'but it is set to an invalid value "{on_error}"',
+            )
+        if not step.get("script") and not step.get("command"):
+            name = step_name(step, index)
+            raise creation_failed(
+                taskrun,
+                f'translating TaskSpec to Pod: Step "{name}" has neither script nor command, and the command '
+                "of its image is not looked up",
+            )
+
+
+def _refuse_volumes(taskrun: Object, volumes: Sequence[Object]) -> None:
+    seen: set[str] = set()
+    for index, volume in enumerate(volumes):
+        name = volume.get("name", "")
+        if name in seen:
+            why = f'translating TaskSpec to Pod: multiple volumes with same name "{name}": [{index}].name'
+            raise creation_failed(taskrun, why)
+        seen.add(name)

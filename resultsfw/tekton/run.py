@@ -1,0 +1,87 @@
+"""What the core must know of a TaskRun: its Steps, its declared results, where they come from."""
+
+import hashlib
+import re
+from typing import Final
+
+from resultsfw.cluster import Object
+from resultsfw.tekton.substitute import step_name
+from resultsfw.types import Declared, ResultType, Run, Step, StepResult
+
+__all__ = ["child_name", "container_name", "pod_name", "run_of", "step_result"]
+
+_LONGEST: Final = 63  # of a name that is a DNS label
+_HEAD: Final = _LONGEST - 32  # what remains beside a hex MD5
+_STEP_RESULT: Final = re.compile(r"\$\(steps\.(.*?)\.results\.(.*?)\)")
+
+
+def run_of(taskrun: Object, task_spec: Object, *, attempt: int) -> Run:
+    """The run as backends see it.
+
+    Args:
+        taskrun: With name, namespace and uid.
+        task_spec: Valid, see `resultsfw.tekton.validate`; substituted or not.
+        attempt: 0 for the first try, one more for each retry.
+    """
+    metadata = taskrun["metadata"]
+    return Run(
+        namespace=metadata.get("namespace", ""),
+        name=metadata["name"],
+        uid=metadata.get("uid", ""),
+        attempt=attempt,
+        results=tuple(_declared(result) for result in task_spec.get("results") or []),
+        steps=tuple(
+            Step(
+                name=step_name(step, index),
+                container=container_name(f"step-{step_name(step, index)}"),
+                results=tuple(_declared(result) for result in step.get("results") or []),
+            )
+            for index, step in enumerate(task_spec.get("steps") or [])
+        ),
+    )
+
+
+def step_result(value: str) -> StepResult | None:
+    """The Step result that a Task result's ``value`` names; ``None`` if it names none."""
+    match = _STEP_RESULT.search(value)
+    return StepResult(match[1], match[2]) if match else None
+
+
+def pod_name(name: str, attempt: int) -> str:
+    """The pod of a TaskRun's attempt, as Tekton names it: ``NAME-pod``, ``NAME-pod-retry1``."""
+    return child_name(name, "-pod" if attempt == 0 else f"-pod-retry{attempt}")
+
+
+def child_name(parent: str, suffix: str) -> str:
+    """A name for what belongs to ``parent``, at most 63 characters: too long, it is cut and hashed.
+
+    As knative's ``kmeta.ChildName``, so that Tekton's names and ours are the same.
+    """
+    if len(parent) + len(suffix) <= _LONGEST:
+        return parent + suffix
+    if len(suffix) < _HEAD:
+        return f"{parent[: _HEAD - len(suffix)]}{_md5(parent)}{suffix}"
+    name = parent[:_HEAD] + _md5(parent + suffix)
+    name += suffix[: _LONGEST - len(name)]
+    return re.sub("[^a-zA-Z0-9]+$", "", name)
+
+
+def container_name(name: str) -> str:
+    """A container's name: cut to 63 characters, its end a letter or a digit."""
+    return re.sub("[^a-zA-Z0-9]+$", "", name[:_LONGEST])
+
+
+def _md5(text: str) -> str:
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+
+
+def _declared(result: Object) -> Declared:
+    properties = result.get("properties")
+    kind: ResultType = result.get("type") or ("string" if properties is None else "object")
+    value = result.get("value")
+    return Declared(
+        name=result["name"],
+        type=kind,
+        properties=tuple(properties or ()),
+        source=step_result(value) if isinstance(value, str) else None,
+    )

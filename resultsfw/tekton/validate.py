@@ -1,0 +1,262 @@
+"""Refuses a TaskRun that cannot run, before any pod exists, with Tekton's reasons and messages."""
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Final
+
+from resultsfw.cluster import Object
+from resultsfw.errors import ResultsError
+from resultsfw.tekton import reasons
+from resultsfw.tekton.durations import format_duration, parse_duration
+from resultsfw.tekton.params import param_type, param_value, value_type
+from resultsfw.tekton.spec_problems import array_references, problems_of
+from resultsfw.tekton.step_problems import Problem, quoted
+from resultsfw.tekton.substitute import apply
+
+__all__ = ["RefusedRun", "creation_failed", "refuse_invalid"]
+
+_RESERVED: Final = frozenset({"tekton-log-results"})
+_USER_ERROR: Final = "[User error] "
+_REFERENCE: Final = re.compile(r"\$\([_a-zA-Z0-9.-]+(\.[_a-zA-Z0-9.-]+)*(\[([0-9]+|\*)\])?\)")
+_SOURCES: Final = (
+    "persistentVolumeClaim",
+    "volumeClaimTemplate",
+    "emptyDir",
+    "configMap",
+    "secret",
+    "projected",
+    "csi",
+)
+
+
+class RefusedRun(ResultsError):  # noqa: N818 - a verdict over a run, not a failure of ours
+    """A TaskRun cannot be run as it stands; trying again does not help.
+
+    Args:
+        reason: Of the condition, Tekton's: ``TaskRunValidationFailed``, ``PodCreationFailed``.
+        message: Of the condition.
+        subject: ``TaskRun namespace/name``.
+    """
+
+    code = "RunRefused"
+
+    def __init__(self, reason: str, message: str, *, subject: str = "") -> None:
+        super().__init__(message, subject=subject)
+        self.reason = reason
+
+
+def refuse_invalid(
+    taskrun: Object, task_spec: Object, *, reserved_sidecars: Collection[str] = _RESERVED
+) -> None:
+    """Raise for what cannot run: the run against its Task, then the Task itself.
+
+    Args:
+        taskrun: The run.
+        task_spec: Its Task's spec, before or after substitution (`resultsfw.tekton.substitute.apply`).
+        reserved_sidecars: Names a user's Sidecar cannot have, without ``sidecar-``.
+
+    Raises:
+        RefusedRun: With all that is wrong in the part that is wrong first.
+    """
+    for check in (_names, _params, _array_indexes, _workspaces, _overrides, _times):
+        message = check(taskrun, task_spec)
+        if message:
+            raise RefusedRun(reasons.VALIDATION_FAILED, message, subject=_subject(taskrun))
+    if message := _enums(taskrun, task_spec):
+        raise RefusedRun("InvalidParamValue", message, subject=_subject(taskrun))
+    # Tekton looks at what substitution leaves, and its messages quote that.
+    problems = problems_of(apply(task_spec, taskrun), reserved_sidecars=reserved_sidecars)
+    if problems:
+        raise creation_failed(taskrun, _printed(problems))
+
+
+def creation_failed(taskrun: Object, why: str) -> RefusedRun:
+    """The refusal of a run whose pod cannot be made, worded as Tekton words it."""
+    metadata = taskrun.get("metadata") or {}
+    reference = (taskrun.get("spec") or {}).get("taskRef")
+    maybe = (
+        f"missing or invalid Task {metadata.get('namespace', '')}/{reference.get('name', '')}"
+        if reference
+        else "invalid TaskSpec"
+    )
+    message = f'failed to create task run pod "{metadata.get("name", "")}": {why}. Maybe {maybe}'
+    return RefusedRun(reasons.POD_CREATION_FAILED, message, subject=_subject(taskrun))
+
+
+def _subject(taskrun: Object) -> str:
+    metadata = taskrun.get("metadata") or {}
+    return f"TaskRun {metadata.get('namespace', '')}/{metadata.get('name', '')}"
+
+
+def _spec(taskrun: Object) -> Object:
+    spec: Object = taskrun.get("spec") or {}
+    return spec
+
+
+def _printed(problems: Sequence[Problem]) -> str:
+    """All problems, one a line, those of one message together, sorted: as knative prints them."""
+    paths: dict[tuple[str, str], set[str]] = {}
+    for problem in problems:
+        paths.setdefault((problem.message, problem.details), set()).update(problem.paths)
+    return "\n".join(
+        f"{message}: {', '.join(sorted(there))}" + (f"\n{details}" if details else "")
+        for (message, details), there in sorted(paths.items())
+    )
+
+
+def _go_list(items: Sequence[str]) -> str:
+    return f"[{' '.join(items)}]"
+
+
+def _names(taskrun: Object, _task_spec: Object) -> str:
+    """Parameters or workspaces that the run gives twice; upper and lower case count as one."""
+    for field in ("params", "workspaces"):
+        seen: set[str] = set()
+        for item in _spec(taskrun).get(field) or []:
+            if item["name"].lower() in seen:
+                return f"expected exactly one, got both: spec.{field}[{item['name']}].name"
+            seen.add(item["name"].lower())
+    return ""
+
+
+def _enums(taskrun: Object, task_spec: Object) -> str:
+    """Values that are not among those a parameter allows."""
+    allowed = {param["name"]: param["enum"] for param in task_spec.get("params") or [] if param.get("enum")}
+    for param in _spec(taskrun).get("params") or []:
+        name, value = param["name"], param_value(param.get("value"))
+        if isinstance(value, str) and value and value not in allowed.get(name, [value]):
+            return f"{_USER_ERROR}param `{name}` value: {value} is not in the enum list"
+    return ""
+
+
+def _params(taskrun: Object, task_spec: Object) -> str:
+    """Parameters without a value, of the wrong type, or objects without all their keys."""
+    declared = task_spec.get("params") or []
+    provided = {
+        param["name"]: param_value(param.get("value")) for param in _spec(taskrun).get("params") or []
+    }
+    reference = (_spec(taskrun).get("taskRef") or {}).get("name")
+    where = f"{_USER_ERROR}invalid input params for task {reference or taskrun['metadata'].get('name', '')}: "
+    missing = [
+        param["name"] for param in declared if param.get("default") is None and param["name"] not in provided
+    ]
+    if missing:
+        return f"{where}missing values for these params which have no default values: {_go_list(missing)}"
+    types = {param["name"]: param_type(param) for param in declared}
+    wrong = [name for name, value in provided.items() if name in types and not _fits(value, types[name])]
+    if wrong:
+        return f"{where}param types don't match the user-specified type: {_go_list(wrong)}"
+    absent = _missing_keys(declared, provided)
+    if absent:
+        shown = " ".join(f"{name}:{_go_list(keys)}" for name, keys in sorted(absent.items()))
+        return (
+            f"{where}missing keys for these params which are required in ParamSpec's properties map[{shown}]"
+        )
+    return ""
+
+
+def _fits(value: Any, wanted: str) -> bool:
+    if value_type(value) == wanted:
+        return True
+    # A reference to a whole array or object is a text until something resolves it.
+    return wanted in {"array", "object"} and isinstance(value, str) and _REFERENCE.search(value) is not None
+
+
+def _missing_keys(declared: Sequence[Object], provided: Mapping[str, Any]) -> dict[str, list[str]]:
+    absent: dict[str, list[str]] = {}
+    for param in declared:
+        if param_type(param) != "object":
+            continue
+        default = param_value(param.get("default"))
+        value = provided.get(param["name"])
+        there = {*(default if isinstance(default, dict) else ()), *(value if isinstance(value, dict) else ())}
+        lacking = sorted(key for key in param.get("properties") or {} if key not in there)
+        if there and lacking:
+            absent[param["name"]] = lacking
+    return absent
+
+
+def _array_indexes(taskrun: Object, task_spec: Object) -> str:
+    """References behind the end of an array parameter."""
+    lengths = {
+        param["name"]: len(value)
+        for param, value in (
+            *((param, param_value(param.get("default"))) for param in task_spec.get("params") or []),
+            *((param, param_value(param.get("value"))) for param in _spec(taskrun).get("params") or []),
+        )
+        if isinstance(value, list)
+    }
+    if not lengths:
+        return ""
+    beyond = {
+        text
+        for text, name, index in array_references(task_spec)
+        if name in lengths and index >= lengths[name]
+    }
+    return f"{_USER_ERROR}non-existent param references:{_go_list(sorted(beyond))}" if beyond else ""
+
+
+def _workspaces(taskrun: Object, task_spec: Object) -> str:
+    """Bindings that bind nothing, or not what the Task declares."""
+    bound = _spec(taskrun).get("workspaces") or []
+    for binding in bound:
+        sources = [source for source in _SOURCES if binding.get(source) is not None]
+        if len(sources) != 1:
+            why = "expected exactly one, got " + ("both" if sources else "neither")
+            fields = "configmap, emptydir, persistentvolumeclaim, secret, volumeclaimtemplate"
+            return f'{_USER_ERROR}binding "{binding.get("name", "")}" is invalid: {why}: {fields}'
+        if field := _lacking(binding):
+            return f'{_USER_ERROR}binding "{binding["name"]}" is invalid: missing field(s): {field}'
+    declared = task_spec.get("workspaces") or []
+    names = {binding["name"] for binding in bound}
+    for workspace in declared:
+        if not workspace.get("optional") and workspace["name"] not in names:
+            return f'{_USER_ERROR}declared workspace "{workspace["name"]}" is required but has not been bound'
+    if _spec(taskrun).get("taskSpec") is None:  # an embedded Task need not declare what its run binds
+        known = {workspace["name"] for workspace in declared}
+        for binding in bound:
+            if binding["name"] not in known:
+                name = quoted(binding["name"])
+                return f"{_USER_ERROR}workspace binding {name} does not match any declared workspace"
+    return ""
+
+
+def _lacking(binding: Object) -> str:
+    """The field without which a binding's source means nothing."""
+    for source, field, printed in (
+        ("persistentVolumeClaim", "claimName", "persistentvolumeclaim.claimname"),
+        ("configMap", "name", "configmap.name"),
+        ("secret", "secretName", "secret.secretName"),
+        ("projected", "sources", "projected.sources"),
+        ("csi", "driver", "csi.driver"),
+    ):
+        if binding.get(source) is not None and not binding[source].get(field):
+            return printed
+    return ""
+
+
+def _overrides(taskrun: Object, task_spec: Object) -> str:
+    """``stepSpecs`` and ``sidecarSpecs`` that name nothing."""
+    wrong = []
+    for field, kind, part in (("stepSpecs", "Step", "steps"), ("sidecarSpecs", "Sidecar", "sidecars")):
+        names = {container.get("name", "") for container in task_spec.get(part) or []}
+        wrong += [
+            f"invalid {kind}Override: No {kind} named {override.get('name', '')}"
+            for override in _spec(taskrun).get(field) or []
+            if override.get("name", "") not in names
+        ]
+    return _USER_ERROR + "\n".join(wrong) if wrong else ""
+
+
+def _times(taskrun: Object, _task_spec: Object) -> str:
+    """A timeout that is no duration or below nothing; retries below nothing."""
+    timeout = _spec(taskrun).get("timeout")
+    if timeout is not None:
+        try:
+            nanoseconds = parse_duration(timeout)
+        except ValueError as error:
+            return f"invalid value: {error}: spec.timeout"
+        if nanoseconds < 0:
+            return f"invalid value: {format_duration(nanoseconds)} should be >= 0: spec.timeout"
+    retries = _spec(taskrun).get("retries") or 0
+    return f"invalid value: {retries} should be >= 0: spec.retries" if retries < 0 else ""

@@ -1,0 +1,130 @@
+"""The volumes that workspaces become, and where they are mounted."""
+
+import copy
+import hashlib
+from collections.abc import Sequence
+from typing import Final
+
+from resultsfw.cluster import Object
+
+__all__ = ["claim_name", "claims_of", "mount_path", "with_workspaces", "workspace_volumes"]
+
+_DIR: Final = "/workspace"
+_SOURCES: Final = ("persistentVolumeClaim", "emptyDir", "configMap", "secret", "projected", "csi")
+
+
+def mount_path(declaration: Object) -> str:
+    """Where a declared workspace is mounted unless a Step says otherwise."""
+    return declaration.get("mountPath") or f"{_DIR}/{declaration['name']}"
+
+
+def workspace_volumes(bound: Sequence[Object]) -> dict[str, Object]:
+    """A volume for each bound workspace, by workspace. A claim bound twice is one volume."""
+    volumes: dict[str, Object] = {}
+    claims: dict[str, Object] = {}
+    names: set[str] = set()
+    for binding in bound:
+        name = _hashed(binding["name"])
+        while name in names:
+            name = _hashed(f"{name}$")
+        names.add(name)
+        source = next((source for source in _SOURCES if binding.get(source) is not None), None)
+        volume: Object = {"name": name} if source is None else {"name": name, source: binding[source]}
+        if source == "persistentVolumeClaim":
+            volume = claims.setdefault(binding[source].get("claimName", ""), volume)
+        volumes[binding["name"]] = volume
+    return volumes
+
+
+def with_workspaces(task_spec: Object, bound: Sequence[Object]) -> Object:
+    """The spec with its bound workspaces as volumes, and mounts where they are seen.
+
+    A workspace that a Step or Sidecar names is mounted there only; every other one in all Steps,
+    by the template, and in all Sidecars.
+    """
+    if not bound:
+        return task_spec
+    declared = {workspace["name"]: workspace for workspace in task_spec.get("workspaces") or []}
+    steps = [dict(step) for step in task_spec.get("steps") or []]
+    sidecars = [dict(sidecar) for sidecar in task_spec.get("sidecars") or []]
+    template = dict(task_spec.get("stepTemplate") or {})
+    by_workspace = workspace_volumes(bound)
+    for binding in bound:
+        name = binding["name"]
+        mount = _mount_of(declared.get(name) or {"name": name}, binding, by_workspace[name]["name"])
+        users = [(user, usage) for user in (*steps, *sidecars) if (usage := _usage(user, name)) is not None]
+        for user, usage in users:
+            _add_mount(user, {**mount, "mountPath": usage.get("mountPath") or mount["mountPath"]})
+        if not users:
+            _add_mount(template, mount)
+            for sidecar in sidecars:
+                if all(
+                    there["mountPath"] != mount["mountPath"] for there in sidecar.get("volumeMounts") or []
+                ):
+                    _add_mount(sidecar, mount)
+    volumes = {volume["name"]: volume for volume in by_workspace.values()}  # a claim bound twice is one
+    spec = {**task_spec, "steps": steps, "stepTemplate": template}
+    spec["volumes"] = [*(task_spec.get("volumes") or []), *volumes.values()]
+    return {**spec, "sidecars": sidecars} if sidecars else spec
+
+
+def claims_of(taskrun: Object) -> list[Object]:
+    """The PersistentVolumeClaims to make before a run's pod, for its ``volumeClaimTemplate``s."""
+    metadata = taskrun["metadata"]
+    owner = {
+        "apiVersion": "tekton.dev/v1",
+        "kind": "TaskRun",
+        "name": metadata["name"],
+        "uid": metadata.get("uid", ""),
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
+    claims = []
+    for binding in (taskrun.get("spec") or {}).get("workspaces") or []:
+        template = binding.get("volumeClaimTemplate")
+        if template is None:
+            continue
+        claim = copy.deepcopy(template)
+        claim.setdefault("apiVersion", "v1")
+        claim.setdefault("kind", "PersistentVolumeClaim")
+        claim["metadata"] = {
+            **(claim.get("metadata") or {}),
+            "name": claim_name(binding, metadata.get("uid", "")),
+            "namespace": metadata.get("namespace", ""),
+            "ownerReferences": [dict(owner)],
+        }
+        claims.append(claim)
+    return claims
+
+
+def claim_name(binding: Object, uid: str) -> str:
+    """The name of the claim a binding's ``volumeClaimTemplate`` becomes for the run of that uid."""
+    template = (binding["volumeClaimTemplate"].get("metadata") or {}).get("name") or "pvc"
+    return f"{template}-{hashlib.sha256((binding['name'] + uid).encode()).hexdigest()[:10]}"
+
+
+def _usage(container: Object, workspace: str) -> Object | None:
+    """How a Step or Sidecar says it uses a workspace; ``None`` if it says nothing."""
+    usages: list[Object] = container.get("workspaces") or []
+    return next((usage for usage in usages if usage["name"] == workspace), None)
+
+
+def _mount_of(workspace: Object, binding: Object, volume: str) -> Object:
+    mount: Object = {"name": volume, "mountPath": mount_path(workspace)}
+    if binding.get("subPath"):
+        mount["subPath"] = binding["subPath"]
+    if workspace.get("readOnly"):
+        mount["readOnly"] = True
+    return mount
+
+
+def _add_mount(container: Object, mount: Object) -> None:
+    container["volumeMounts"] = [*(container.get("volumeMounts") or []), mount]
+
+
+def _hashed(name: str) -> str:
+    """``ws-`` and five digits of the name's FNV-1a hash, which is how Tekton names these volumes."""
+    digest = 2166136261
+    for byte in name.encode():
+        digest = (digest ^ byte) * 16777619 % 2**32
+    return f"ws-{format(digest, 'x')[:5]:0<5}"

@@ -1,0 +1,28 @@
+"""Fixtures of all tests: the captures.
+
+A test that takes ``capture`` runs once for each of them; one that wants only some says
+``@pytest.mark.parametrize("capture", ["sl-basic"], indirect=True)``.
+"""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+# Test files are no packages: what they share is found here.
+sys.path.insert(0, str(Path(__file__).parent))
+
+import captures  # noqa: E402
+
+
+@pytest.fixture
+def capture(request):
+    """A capture, a fresh copy."""
+    return captures.load(request.param)
+
+
+def pytest_generate_tests(metafunc):
+    """All captures, for a test that does not choose."""
+    chosen = any("capture" in mark.args[0] for mark in metafunc.definition.iter_markers("parametrize"))
+    if "capture" in metafunc.fixturenames and not chosen:
+        metafunc.parametrize("capture", captures.names(), indirect=True)

@@ -1,0 +1,619 @@
+"""One TaskRun from its creation to its verdict, over a real store; the kubelet's part is told by hand."""
+
+import copy
+import hashlib
+import logging
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from resultsfw import PODS, Core, Kind, Object
+from resultsfw.errors import ConflictError, ForbiddenError, NotFoundError, ResultsError
+from resultsfw.limits import OBJECT_BYTES, object_size
+from resultsfw.local.store import Store
+from resultsfw.tekton.kinds import TASKRUNS, TASKS
+from resultsfw.tekton.reconciler import Reconciler, Timing, is_done
+from resultsfw_sidecar import wire
+
+T0 = datetime.now(UTC).replace(microsecond=0)
+SIDECAR = "sidecar-tekton-log-results"
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = T0
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def forward(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+
+class Cluster(Store):
+    """The store, with logs given by hand and every call counted; it can fail at one of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.logs: dict[str, bytes | ResultsError] = {}
+        self.calls: list[tuple[str, str]] = []
+        self.fail_at: int | None = None
+        self.log_reads = 0
+
+    def _count(self, verb: str, kind: str) -> None:
+        self.calls.append((verb, kind))
+        if self.fail_at is not None and len(self.calls) == self.fail_at:
+            raise KilledError
+
+    def get(self, kind: Kind, namespace: str, name: str) -> Object:
+        self._count("get", kind.kind)
+        return super().get(kind, namespace, name)
+
+    def create(self, kind: Kind, obj: Object) -> Object:
+        self._count("create", kind.kind)
+        made = super().create(kind, obj)
+        self._count("created", kind.kind)
+        return made
+
+    def patch(self, kind: Kind, namespace: str, name: str, patch: Object, *, subresource: str = "") -> Object:
+        self._count("patch", kind.kind + ("/" + subresource if subresource else ""))
+        changed = super().patch(kind, namespace, name, patch, subresource=subresource)
+        self._count("patched", kind.kind)
+        return changed
+
+    def read_log(
+        self,
+        namespace: str,  # noqa: ARG002 - there is one pod
+        pod: str,  # noqa: ARG002
+        container: str,
+        *,
+        limit: int,
+    ) -> Iterator[bytes]:
+        self._count("log", container)
+        self.log_reads += 1
+        log = self.logs.get(container, NotFoundError("no such log"))
+        if isinstance(log, ResultsError):
+            raise log
+        yield log[:limit]
+
+
+class KilledError(BaseException):
+    """The controller is killed at this very call."""
+
+
+class World:
+    """A cluster, a clock, and a controller that may be started anew at any time."""
+
+    def __init__(self, flags: dict[str, str] | None = None) -> None:
+        self.cluster = Cluster()
+        self.clock = Clock()
+        self.flags = flags or {"results-from": "sidecar-logs"}
+        self.start()
+
+    def start(self) -> None:
+        self.reconciler = Reconciler(
+            Core.from_flags(self.flags), self.cluster, timing=Timing(), clock=self.clock
+        )
+
+    def submit(self, **spec: Any) -> None:
+        task = {
+            "results": [{"name": "digest", "type": "string"}],
+            "steps": [{"name": "build", "image": "i", "script": "#!/bin/sh\ntrue"}],
+        }
+        annotations = spec.pop("annotations", {})
+        body = {"taskSpec": task, **spec}
+        Store.create(
+            self.cluster,
+            TASKRUNS,
+            {
+                "apiVersion": "tekton.dev/v1",
+                "kind": "TaskRun",
+                "metadata": {"name": "run", "namespace": "default", "annotations": annotations},
+                "spec": {key: value for key, value in body.items() if value is not None},
+            },
+        )
+
+    def step(self) -> float | None:
+        return self.reconciler.reconcile("default", "run")
+
+    @property
+    def taskrun(self) -> Object:
+        return Store.get(self.cluster, TASKRUNS, "default", "run")
+
+    @property
+    def condition(self) -> Object:
+        (one,) = [c for c in self.taskrun["status"]["conditions"] if c["type"] == "Succeeded"]
+        return one
+
+    def pod(self, name: str = "run-pod") -> Object:
+        return Store.get(self.cluster, PODS, "default", name)
+
+    def kubelet(self, phase: str, states: dict[str, Object], name: str = "run-pod", **status: Any) -> None:
+        known = [
+            {"name": c["name"], "image": c["image"], "imageID": "", "ready": True, "restartCount": 0}
+            | {"state": states[c["name"]]}
+            for c in self.pod(name)["spec"]["containers"]
+            if c["name"] in states
+        ]
+        # Scheduled: from now on only a kubelet can make the pod go.
+        Store.patch(self.cluster, PODS, "default", name, {"spec": {"nodeName": "node1"}})
+        patch = {"status": {"phase": phase, "containerStatuses": known, **status}}
+        Store.patch(self.cluster, PODS, "default", name, patch, subresource="status")
+
+    def at(self, seconds: float = 0) -> str:
+        return (self.clock.now + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+    def running(self) -> Object:
+        return {"running": {"startedAt": self.at()}}
+
+    def ended(self, code: int = 0, reason: str = "", message: str = "") -> Object:
+        reason = reason or ("Error" if code else "Completed")
+        end = {"exitCode": code, "reason": reason, "startedAt": self.at(), "finishedAt": self.at()}
+        return {"terminated": end | ({"message": message} if message else {})}
+
+    def sidecar_prints(self, value: str | None, *, pod: str = "run-pod", end: bool = True) -> None:
+        uid = self.pod(pod)["metadata"]["uid"]
+        lines = [wire.start_line(uid, wire.WATCH_POLL)]
+        lines.append(
+            wire.absent_line("digest", wire.TYPE_TASK)
+            if value is None
+            else wire.value_line("digest", value, wire.TYPE_TASK)
+        )
+        if end:
+            digest = hashlib.sha256(b"".join(lines)).hexdigest()
+            lines.append(wire.end_line(uid, len(lines), digest, wire.WHY_STEPS_DONE))
+        self.cluster.logs[SIDECAR] = b"".join(lines)
+
+    def finish(self, value: str = "d", code: int = 0) -> None:
+        """The Step ends, the sidecar prints, the kubelet tells."""
+        self.sidecar_prints(value)
+        phase = "Failed" if code else "Succeeded"
+        self.kubelet(phase, {"step-build": self.ended(code), SIDECAR: self.ended()})
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def test_from_creation_to_results(world):
+    world.submit()
+    world.step()
+    status = world.taskrun["status"]
+    assert status["podName"] == "run-pod"
+    assert status["startTime"] == world.at()
+    assert status["provenance"]["featureFlags"]["resultExtractionMethod"] == "sidecar-logs"
+    assert world.taskrun["metadata"]["annotations"]["resultsfw.dev/stamp"] == "sidecar-logs/1"
+    world.kubelet("Running", {"step-build": world.running(), SIDECAR: world.running()})
+    world.step()
+    assert world.pod()["metadata"]["annotations"]["tekton.dev/ready"] == "READY"
+    assert world.condition["reason"] == "Running"
+    world.finish()
+    assert world.step() is None
+    assert world.condition["status"] == "True"
+    assert world.taskrun["status"]["results"] == [{"name": "digest", "type": "string", "value": "d"}]
+    assert world.taskrun["status"]["steps"][0]["terminated"]["exitCode"] == 0
+
+
+def test_nothing_is_written_when_nothing_changed(world):
+    world.submit()
+    world.step()
+    world.kubelet("Running", {"step-build": world.running(), SIDECAR: world.running()})
+    world.step()
+    world.step()
+    version = world.taskrun["metadata"]["resourceVersion"]
+    world.clock.forward(5)
+    world.step()
+    assert world.taskrun["metadata"]["resourceVersion"] == version
+
+
+def test_law_4_killed_at_any_call_and_started_again_it_comes_to_the_same_end():
+    """Law 4: no second pod, no second extraction after the verdict, the same status."""
+    whole = World()
+    _drive(whole)
+    wanted = whole.taskrun["status"]
+    assert whole.condition["status"] == "True"
+    for call in range(1, len(whole.cluster.calls) + 1):
+        world = World()
+        world.cluster.fail_at = call
+        _drive(world)
+        assert world.taskrun["status"] == wanted, f"killed at call {call}"
+        assert len(world.cluster.list(PODS)) == 1
+        reads = world.cluster.log_reads
+        world.step()
+        assert world.cluster.log_reads == reads
+
+
+def _drive(world: World) -> None:
+    """Take a run to its end, starting the controller anew each time it is killed."""
+    world.submit()
+    for _ in range(40):
+        try:
+            world.step()
+        except KilledError:
+            world.start()
+            continue
+        if is_done(world.taskrun):
+            return
+        pods = world.cluster.list(PODS)
+        if pods and world.taskrun.get("status", {}).get("podName"):
+            if pods[0]["metadata"].get("annotations", {}).get("tekton.dev/ready"):
+                world.finish()
+            else:
+                world.kubelet("Running", {"step-build": world.running(), SIDECAR: world.running()})
+    raise AssertionError("no end")
+
+
+def test_a_conflict_is_left_to_the_caller(world):
+    world.submit()
+    world.step()
+    world.kubelet("Running", {"step-build": world.running(), SIDECAR: world.running()})
+    read = world.cluster.get
+
+    def stale(kind: Kind, namespace: str, name: str) -> Object:
+        found = read(kind, namespace, name)
+        if kind == TASKRUNS:
+            found["metadata"]["resourceVersion"] = "1"
+        return found
+
+    world.cluster.get = stale
+    with pytest.raises(ConflictError):
+        world.step()
+
+
+def test_the_flag_flipped_while_a_pod_runs_does_not_change_how_it_is_read(world):
+    world.submit()
+    world.step()
+    world.flags = {"results-from": "termination-message", "max-result-size": "1"}
+    world.start()
+    world.finish("longer than one byte")
+    world.step()
+    assert world.taskrun["status"]["results"][0]["value"] == "longer than one byte"
+    assert world.taskrun["status"]["provenance"]["featureFlags"]["resultExtractionMethod"] == "sidecar-logs"
+
+
+def test_a_run_may_choose_an_allowed_backend():
+    world = World({"results-from": "sidecar-logs", "allowed-results-from": "termination-message"})
+    world.submit(annotations={"resultsfw.dev/results-from": "termination-message"})
+    world.step()
+    assert world.pod()["metadata"]["annotations"]["resultsfw.dev/stamp"] == "termination-message/0"
+
+
+def test_a_run_that_chooses_another_backend_is_refused_before_any_pod(world):
+    world.submit(annotations={"resultsfw.dev/results-from": "termination-message"})
+    world.step()
+    assert world.condition["reason"] == "TaskRunValidationFailed"
+    assert "allowed-results-from" in world.condition["message"]
+    assert world.cluster.list(PODS) == []
+
+
+def test_a_task_by_name(world):
+    spec = {"results": [{"name": "digest"}], "steps": [{"name": "build", "image": "i", "command": ["true"]}]}
+    task = {"metadata": {"name": "t", "namespace": "default"}, "spec": spec}
+    world.cluster.create(TASKS, {"apiVersion": "tekton.dev/v1", "kind": "Task", **task})
+    world.submit(taskSpec=None, taskRef={"name": "t"})
+    world.step()
+    assert world.taskrun["status"]["taskSpec"]["steps"][0]["name"] == "build"
+
+
+def test_a_task_that_is_not_there_ends_the_run(world):
+    world.submit(taskSpec=None, taskRef={"name": "none"})
+    world.step()
+    assert world.condition["reason"] == "TaskRunResolutionFailed"
+    assert '"none"' in world.condition["message"]
+
+
+def test_a_step_that_fails_keeps_the_results(world):
+    world.submit()
+    world.step()
+    world.finish("kept", code=3)
+    world.step()
+    assert world.condition["reason"] == "StepFailed"
+    assert world.condition["message"] == '"step-build" exited with code 3: Error'
+    assert world.taskrun["status"]["results"][0]["value"] == "kept"
+
+
+def test_law_0_a_forbidden_log_is_tried_again_and_then_is_the_verdict(world):
+    """Law 0: a failed read is retried while it can still come right, and then a failure of its own."""
+    world.submit()
+    world.step()
+    world.finish()
+    world.cluster.logs[SIDECAR] = ForbiddenError("pods/log is forbidden", subject="Pod default/run-pod")
+    with pytest.raises(ForbiddenError):
+        world.step()
+    assert world.condition["status"] == "Unknown"
+    world.clock.forward(301)
+    world.step()
+    assert world.condition["reason"] == "TaskRunResultsUnreadable"
+    assert "forbidden" in world.condition["message"]
+
+
+def test_law_0_a_permission_granted_in_time_brings_the_results(world):
+    """Law 0: what comes right is a success."""
+    world.submit()
+    world.step()
+    world.finish()
+    good = world.cluster.logs[SIDECAR]
+    world.cluster.logs[SIDECAR] = ForbiddenError("no")
+    with pytest.raises(ForbiddenError):
+        world.step()
+    world.cluster.logs[SIDECAR] = good
+    world.step()
+    assert world.condition["status"] == "True"
+
+
+def test_law_1_a_log_without_its_end_record_is_a_failure_that_keeps_what_came(world):
+    """Law 1: what did arrive whole is kept beside the failure."""
+    world.submit()
+    world.step()
+    world.finish()
+    world.sidecar_prints("kept", end=False)
+    world.step()
+    assert world.condition["reason"] == "TaskRunResultsIncomplete"
+    assert world.taskrun["status"]["results"][0]["value"] == "kept"
+
+
+def test_law_7_a_log_of_another_pod_is_refused(world):
+    """Law 7: a record of another attempt is no result of this one."""
+    world.submit()
+    world.step()
+    world.finish()
+    uid = world.pod()["metadata"]["uid"]
+    log = world.cluster.logs[SIDECAR]
+    assert isinstance(log, bytes)
+    world.cluster.logs[SIDECAR] = log.replace(uid.encode(), b"f" * len(uid))
+    world.step()
+    assert world.condition["reason"] == "TaskRunResultsForeign"
+    assert "results" not in world.taskrun["status"]
+
+
+def _pod_runs(world: World, **spec: Any) -> None:
+    world.submit(**spec)
+    world.step()
+    world.kubelet("Running", {"step-build": world.running(), SIDECAR: world.running()})
+    world.step()
+
+
+def test_cancelled_the_pod_is_stopped_gently_read_and_then_deleted(world):
+    _pod_runs(world)
+    patch = {"spec": {"status": "TaskRunCancelled", "statusMessage": "enough"}}
+    Store.patch(world.cluster, TASKRUNS, "default", "run", patch)
+    again = world.step()
+    assert again is not None
+    assert world.pod()["spec"]["activeDeadlineSeconds"] == 1
+    assert world.condition["status"] == "Unknown"
+    world.sidecar_prints("saved")
+    states = {"step-build": world.ended(143), SIDECAR: world.ended()}
+    world.kubelet("Failed", states, reason="DeadlineExceeded", message="Pod was active too long")
+    world.step()
+    assert world.condition["reason"] == "TaskRunCancelled"
+    assert world.condition["message"] == 'TaskRun "run" was cancelled. enough'
+    assert world.taskrun["status"]["results"][0]["value"] == "saved"
+    assert world.taskrun["status"]["steps"][0]["terminationReason"] == "TaskRunCancelled"
+    assert world.cluster.list(PODS) == []
+
+
+def test_cancelled_before_a_pod_exists(world):
+    world.submit(status="TaskRunCancelled")
+    world.step()
+    assert world.condition["reason"] == "TaskRunCancelled"
+    assert world.cluster.list(PODS) == []
+
+
+def test_out_of_time(world):
+    _pod_runs(world, timeout="90s")
+    world.clock.forward(91)
+    world.step()
+    world.sidecar_prints("saved")
+    world.kubelet("Failed", {"step-build": world.ended(143), SIDECAR: world.ended()})
+    world.step()
+    assert world.condition["reason"] == "TaskRunTimeout"
+    assert world.condition["message"] == 'TaskRun "run" failed to finish within "1m30s"'
+    assert world.taskrun["status"]["results"][0]["value"] == "saved"
+
+
+def test_it_asks_to_look_again_when_time_will_be_up(world):
+    _pod_runs(world, timeout="90s")
+    assert world.step() == pytest.approx(90)
+
+
+def test_a_stopped_pod_that_does_not_end_is_not_waited_for_for_ever(world):
+    """Never a hang: a node that is gone sends no states."""
+    _pod_runs(world, timeout="90s")
+    world.clock.forward(91)
+    world.step()
+    world.clock.forward(30 + 31)
+    world.step()
+    assert world.condition["reason"] == "TaskRunTimeout"
+    assert "could not be read" in world.condition["message"]
+
+
+def test_a_step_killed_for_memory_ends_the_run_with_what_was_written(world):
+    """The sidecar would wait for ever for a Step whose wrapper was killed with it (capture sl-step-oom)."""
+    _pod_runs(world)
+    world.kubelet("Running", {"step-build": world.ended(137, "OOMKilled"), SIDECAR: world.running()})
+    world.step()
+    assert world.pod()["spec"]["activeDeadlineSeconds"] == 1
+    world.sidecar_prints("saved")
+    world.kubelet("Failed", {"step-build": world.ended(137, "OOMKilled"), SIDECAR: world.ended()})
+    world.step()
+    assert world.condition["reason"] == "StepOOM"
+    assert world.condition["message"] == '"step-build" exited with code 137: OOMKilled'
+    assert world.taskrun["status"]["results"][0]["value"] == "saved"
+
+
+def test_a_sidecar_that_does_not_end_is_stopped_and_the_loss_is_told(world):
+    _pod_runs(world)
+    states = {"step-build": world.ended(), SIDECAR: world.running()}
+    world.kubelet("Running", states)
+    world.sidecar_prints("d", end=False)
+    assert world.step() == pytest.approx(60)
+    world.clock.forward(61)
+    world.step()
+    assert world.pod()["spec"]["activeDeadlineSeconds"] == 1
+    world.kubelet("Failed", states | {SIDECAR: world.ended(137)}, reason="DeadlineExceeded", message="late")
+    world.step()
+    assert world.condition["reason"] == "TaskRunResultsIncomplete"
+
+
+def test_a_pod_deleted_by_somebody_ends_the_run_with_its_own_reason(world):
+    _pod_runs(world)
+    world.cluster.delete(PODS, "default", "run-pod", grace_seconds=30)
+    world.clock.forward(5)
+    world.sidecar_prints("saved")
+    world.kubelet("Failed", {"step-build": world.ended(143), SIDECAR: world.ended()})
+    world.step()
+    assert world.condition["reason"] == "TaskRunPodDeleted"
+    assert world.taskrun["status"]["results"][0]["value"] == "saved"
+
+
+def test_a_pod_deleted_after_its_steps_failed_by_themselves_keeps_their_reason(world):
+    _pod_runs(world)
+    failed = world.ended(3)
+    world.clock.forward(10)
+    patch = {"metadata": {"deletionTimestamp": world.at(30), "deletionGracePeriodSeconds": 30}}
+    pod = {**world.pod(), "metadata": world.pod()["metadata"] | patch["metadata"]}
+    world.sidecar_prints("saved")
+    world.kubelet("Failed", {"step-build": failed, SIDECAR: world.ended()})
+    pod["status"] = world.pod()["status"]
+    world.cluster.get = lambda kind, ns, name: (
+        pod if kind == PODS else Store.get(world.cluster, kind, ns, name)
+    )
+    world.step()
+    assert world.condition["reason"] == "StepFailed"
+
+
+def test_a_pod_that_vanished_ends_the_run_and_is_not_made_again(world):
+    """Tekton makes a second pod and runs the Steps again."""
+    _pod_runs(world)
+    world.cluster.delete(PODS, "default", "run-pod", grace_seconds=0)
+    if world.cluster.list(PODS):
+        world.cluster.confirm_deletion("default", "run-pod")
+    world.step()
+    assert world.condition["reason"] == "TaskRunPodDeleted"
+    assert world.cluster.list(PODS) == []
+
+
+def test_a_strangers_pod_of_that_name_is_not_touched(world):
+    world.submit()
+    container = {"name": "c", "image": "i"}
+    stranger = {"metadata": {"name": "run-pod", "namespace": "default"}, "spec": {"containers": [container]}}
+    world.cluster.create(PODS, {"apiVersion": "v1", "kind": "Pod", **stranger})
+    world.step()
+    assert world.condition["reason"] == "PodCreationFailed"
+    assert "belongs to somebody else" in world.condition["message"]
+
+
+def test_retries_keep_the_earlier_attempts_and_read_only_their_own_pod(world):
+    world.submit(retries=1)
+    world.step()
+    world.finish("first", code=1)
+    assert world.step() == 0
+    status = world.taskrun["status"]
+    assert world.condition["reason"] == "ToBeRetried"
+    assert "results" not in status
+    assert status["retriesStatus"][0]["results"][0]["value"] == "first"
+    assert status["retriesStatus"][0]["podName"] == "run-pod"
+    world.step()
+    assert world.taskrun["status"]["podName"] == "run-pod-retry1"
+    world.sidecar_prints("second", pod="run-pod-retry1")
+    states = {"step-build": world.ended(), SIDECAR: world.ended()}
+    world.kubelet("Succeeded", states, name="run-pod-retry1")
+    world.step()
+    assert world.condition["status"] == "True"
+    assert world.taskrun["status"]["results"][0]["value"] == "second"
+    assert len(world.taskrun["status"]["retriesStatus"]) == 1
+
+
+def test_a_cancelled_run_is_not_retried(world):
+    _pod_runs(world, retries=3)
+    Store.patch(world.cluster, TASKRUNS, "default", "run", {"spec": {"status": "TaskRunCancelled"}})
+    world.step()
+    world.sidecar_prints(None)
+    world.kubelet("Failed", {"step-build": world.ended(143), SIDECAR: world.ended()})
+    world.step()
+    assert world.condition["reason"] == "TaskRunCancelled"
+
+
+def test_sidecars_of_the_user_are_ended_after_the_verdict(world):
+    task = {
+        "results": [{"name": "digest", "type": "string"}],
+        "steps": [{"name": "build", "image": "i", "script": "true"}],
+        "sidecars": [{"name": "web", "image": "web:1", "command": ["serve"]}],
+    }
+    world.submit(taskSpec=task)
+    world.step()
+    states = {"step-build": world.running(), SIDECAR: world.running(), "sidecar-web": world.running()}
+    world.kubelet("Running", states)
+    world.step()
+    world.sidecar_prints("d")
+    world.kubelet("Running", states | {"step-build": world.ended(), SIDECAR: world.ended()})
+    world.step()
+    assert world.condition["status"] == "True"
+    images = {c["name"]: c["image"] for c in world.pod()["spec"]["containers"]}
+    assert "nop" in images["sidecar-web"]
+    assert "nop" not in images["step-build"]
+
+
+def test_law_2_results_that_one_object_cannot_hold_end_the_run_and_are_not_tried_again():
+    """Law 2: "request is too large" never loops; the message names the result, total and limit."""
+    world = World({"results-from": "sidecar-logs", "max-result-size": "1572864"})
+    world.submit()
+    world.step()
+    world.finish("x" * 1_565_000)
+    assert world.step() is None
+    assert world.condition["reason"] == "TaskRunResultLargerThanAllowedLimit"
+    assert '"digest"' in world.condition["message"]
+    assert str(OBJECT_BYTES) in world.condition["message"]
+    assert object_size(world.taskrun) <= OBJECT_BYTES
+
+
+def test_a_run_refused_leaves_no_pod(world):
+    task = {"results": [{"name": "a"}, {"name": "a"}], "steps": [{"image": "i", "script": "true"}]}
+    world.submit(taskSpec=task)
+    world.step()
+    assert is_done(world.taskrun)
+    assert world.condition["status"] == "False"
+    assert world.cluster.list(PODS) == []
+
+
+def test_a_run_that_is_gone_is_nobodys(world):
+    assert world.step() is None
+
+
+def test_the_objects_read_are_not_changed(world, caplog):
+    caplog.set_level(logging.DEBUG)
+    world.submit()
+    before = copy.deepcopy(world.taskrun["spec"])
+    world.step()
+    assert world.taskrun["spec"] == before
+
+
+def test_tektons_controller_has_no_reason_to_look_at_our_pods(world):
+    """It takes up the TaskRun of any pod with this label, whoever manages it (decision 0006)."""
+    world.submit()
+    labels = {"app.kubernetes.io/managed-by": "tekton-pipelines", "team": "a"}
+    Store.patch(world.cluster, TASKRUNS, "default", "run", {"metadata": {"labels": labels}})
+    world.step()
+    assert world.pod()["metadata"]["labels"] == {
+        "team": "a",
+        "tekton.dev/taskRun": "run",
+        "tekton.dev/taskRunUID": world.taskrun["metadata"]["uid"],
+    }
+
+
+def test_annotations_of_ours_on_a_run_are_not_its_pods(world):
+    """A user cannot stamp a pod, or mark it as stopped, through the run."""
+    forged = {
+        "resultsfw.dev/stopped": "2026-01-01T00:00:00Z x",
+        "resultsfw.dev/stamp": "other/9",
+        "note": "n",
+    }
+    world.submit(annotations=forged)
+    world.step()
+    annotations = world.pod()["metadata"]["annotations"]
+    assert "resultsfw.dev/stopped" not in annotations
+    assert annotations["resultsfw.dev/stamp"] == "sidecar-logs/1"
+    assert annotations["note"] == "n"

@@ -1,0 +1,70 @@
+"""What a user installs: the wheel, built and tested as it is, not the checkout."""
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel's content, as an installer lays it down."""
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT)]
+    subprocess.run(command, check=True, capture_output=True, text=True)
+    (wheel,) = folder.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder / "site")
+    return folder / "site"
+
+
+def run(unpacked: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """A Python in which the wheel's packages come before any other."""
+    environment = os.environ | {"PYTHONPATH": str(unpacked)}
+    return subprocess.run(
+        [sys.executable, *arguments],
+        env=environment,
+        cwd=unpacked.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_it_holds_the_three_packages_and_their_papers(unpacked):
+    names = {path.name for path in unpacked.iterdir() if not path.name.endswith(".dist-info")}
+    assert names == {"resultsfw", "resultsfw_backends", "resultsfw_sidecar"}
+    assert (unpacked / "resultsfw" / "py.typed").exists()
+    assert list(unpacked.glob("*.dist-info/licenses/LICENSE"))
+
+
+def test_the_backends_are_found_in_it_by_entry_point(unpacked):
+    code = (
+        "from resultsfw.plugins import installed, load_backend; "
+        "print(*(one.name for one in installed())); "
+        "print(load_backend('sidecar-logs').plugin.__file__)"
+    )
+    done = run(unpacked, "-c", code)
+    names, file = done.stdout.splitlines()
+    assert names.split() == ["sidecar-logs", "termination-message"]
+    assert Path(file).is_relative_to(unpacked)
+
+
+def test_every_capture_is_judged_the_same_from_the_wheel(unpacked):
+    """The verdicts of tests/tekton/test_captured_verdicts.py, from the wheel's code."""
+    tests = ROOT / "tests" / "tekton" / "test_captured_verdicts.py"
+    where = "import resultsfw, sys; sys.stdout.write(resultsfw.__file__)"
+    assert Path(run(unpacked, "-c", where).stdout).is_relative_to(unpacked)
+    done = run(unpacked, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--rootdir={ROOT}", str(tests))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert " passed" in done.stdout
+
+
+def test_the_sidecar_runs_from_it(unpacked):
+    done = run(unpacked, "-m", "resultsfw_sidecar", "-no-such-flag")
+    assert done.returncode != 0
