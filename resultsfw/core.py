@@ -2,17 +2,18 @@
 
 import copy
 import logging
+import re
 from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any, Final
 
 from resultsfw.cluster import Cluster, Object
-from resultsfw.errors import BackendError, ClusterError, ResultsError
+from resultsfw.errors import BackendError, ClusterError, ResultsError, UnknownBackendError
 from resultsfw.flags import Flags, choose_backend, parse_flags, unknown_backend
 from resultsfw.limits import effective
 from resultsfw.plugins import Backend, installed, load_backend, load_extensions, wrap_backend
 from resultsfw.status import assemble, status_patch
-from resultsfw.types import Collected, Limits, Problem, ProblemCode, Run, Stamp
+from resultsfw.types import Collected, Extraction, Limits, Problem, ProblemCode, Run, Stamp
 
 __all__ = ["LIMIT_ANNOTATION", "STAMP_ANNOTATION", "Core", "stamp_of"]
 
@@ -23,6 +24,8 @@ STAMP_ANNOTATION: Final = "resultsfw.dev/stamp"
 
 LIMIT_ANNOTATION: Final = "resultsfw.dev/max-result-size"
 """On a pod: the bytes a value may have, as the flag was when the pod was made."""
+
+_NUMBER: Final = re.compile("[0-9]{1,18}")
 
 
 def stamp_of(pod: Object) -> Stamp | None:
@@ -37,7 +40,7 @@ def stamp_of(pod: Object) -> Stamp | None:
         return None
     backend, _, wire = text.rpartition("/")
     limit = annotations.get(LIMIT_ANNOTATION, "")
-    if not (backend and wire.isdecimal() and limit.isdecimal()):
+    if not (backend and _NUMBER.fullmatch(wire) and _NUMBER.fullmatch(limit)):
         raise BackendError(
             f'the pod\'s annotations {STAMP_ANNOTATION}="{text}", {LIMIT_ANNOTATION}="{limit}" '
             f"cannot be read; they are not for editing",
@@ -129,11 +132,18 @@ class Core:
         wire = self._call(
             backend, "prepare_pod", run=run, pod=pod, limits=limits, config=self._config(backend)
         )
+        if type(wire) is not int or wire < 0:
+            raise BackendError(
+                f'backend "{backend.name}" returned {wire!r:.80} from prepare_pod and not the version of its '
+                f"format, an integer from 0; without it the pod could not be read",
+                subject=backend.name,
+            )
         stamps = {
             STAMP_ANNOTATION: f"{backend.name}/{wire}",
             LIMIT_ANNOTATION: str(self.flags.max_result_size),
         }
-        pod.setdefault("metadata", {}).setdefault("annotations", {}).update(stamps)
+        metadata = pod.setdefault("metadata", {})
+        metadata["annotations"] = {**(metadata.get("annotations") or {}), **stamps}
         return pod
 
     def ready(self, run: Run, pod: Object, *, stamp: Stamp | None = None) -> bool:
@@ -162,6 +172,7 @@ class Core:
         """
         if not run.declares:
             return Collected()
+        backend: Backend | None = None
         try:
             stamp, backend, limits = self._reading(pod, stamp)
             extraction = self._call(
@@ -174,16 +185,22 @@ class Core:
                 config=self._config(backend),
                 wire=stamp.wire,
             )
-        except ClusterError as error:
-            if error.retryable and not final:
-                raise
-            return Collected(problems=(_unreadable(error),))
+            if not isinstance(extraction, Extraction):
+                raise BackendError(
+                    f'backend "{backend.name}" returned {type(extraction).__name__} from extract and not an '
+                    f"Extraction",
+                    subject=backend.name,
+                )
         except ResultsError as error:
-            if not final:
+            # Of the cluster's errors some are a verdict; of a backend's none is while there is a next try.
+            if not final and (not isinstance(error, ClusterError) or error.retryable):
                 raise
-            return Collected(problems=(_unreadable(error),))
-        missing_fails = self.flags.missing_results == "fail"
-        collected = assemble(run, extraction, limits, missing_fails=missing_fails)
+            collected = Collected(problems=(_unreadable(error),))
+        else:
+            missing_fails = self.flags.missing_results == "fail"
+            collected = assemble(run, extraction, limits, missing_fails=missing_fails)
+        if backend is None:
+            return collected
         if collected.ok:
             backend.notify("results_collected", run=run, collected=collected)
         else:
@@ -207,7 +224,14 @@ class Core:
                 f"nobody says how it was made",
                 subject="",
             )
-        backend = self.backend(stamp.backend)
+        try:
+            backend = self.backend(stamp.backend)
+        except UnknownBackendError as error:
+            raise UnknownBackendError(
+                f'pod "{pod.get("metadata", {}).get("name", "")}" hands out its results by backend '
+                f'"{stamp.backend}", which is not installed; install it again, whatever the flags say now',
+                subject=stamp.backend,
+            ) from error
         return stamp, backend, effective(stamp.max_result_size, backend.capabilities)
 
     def _config(self, backend: Backend) -> Any:

@@ -36,7 +36,7 @@ class Flags:
     Attributes:
         results_from: The backend of runs that do not choose.
         max_result_size: Bytes one value may have.
-        allowed: The backends a run may choose by annotation, ``results_from`` among them.
+        allowed: The backends a run may choose by annotation; ``results_from`` is always among them.
         missing_results: What a declared result that no Step wrote means for a run.
         embedded_status: How much of its TaskRuns a PipelineRun repeats (TEP-0100).
         config: Raw configuration by backend name; validated by that backend's ``Config``.
@@ -44,10 +44,13 @@ class Flags:
 
     results_from: str = DEFAULT_BACKEND
     max_result_size: int = DEFAULT_RESULT_BYTES
-    allowed: frozenset[str] = frozenset({DEFAULT_BACKEND})
+    allowed: frozenset[str] = frozenset()
     missing_results: MissingResults = "ignore"
     embedded_status: EmbeddedStatus = "minimal"
     config: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "allowed", self.allowed | {self.results_from})
 
 
 def parse_flags(data: Mapping[str, str]) -> Flags:
@@ -61,7 +64,7 @@ def parse_flags(data: Mapping[str, str]) -> Flags:
     flags = Flags(
         results_from=results_from,
         max_result_size=_max_result_size(data.get("max-result-size", "")),
-        allowed=frozenset(allowed | {results_from}),
+        allowed=frozenset(allowed),
         missing_results=_one_of("missing-results", data, ("ignore", "fail")),
         embedded_status=_one_of("embedded-status", data, ("minimal", "full", "both")),
         config={
@@ -152,7 +155,7 @@ def _one_of(key: str, data: Mapping[str, str], choices: tuple[Any, ...]) -> Any:
 def _config(key: str, text: str) -> Mapping[str, Any]:
     try:
         value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date 2026-13-45
         place = getattr(error, "problem_mark", None)
         where = f" (line {place.line + 1})" if place else ""
         raise FlagError(f'feature flag "{key}" is not YAML{where}', subject=key) from error

@@ -159,4 +159,4 @@ def entry_type(entry: dict[str, Any]) -> int | None:
     kind = entry.get("type")
     if isinstance(kind, str):
         return _LEGACY.get(kind)
-    return kind if isinstance(kind, int) else None
+    return kind if isinstance(kind, int) and not isinstance(kind, bool) else None

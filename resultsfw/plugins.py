@@ -58,10 +58,9 @@ class Backend:
 
     @cached_property
     def _manager(self) -> pluggy.PluginManager:
-        manager = pluggy.PluginManager("resultsfw")
-        manager.add_hookspecs(hookspecs)
+        manager = _new_manager()
         for name in sorted(self.extensions):
-            manager.register(self.extensions[name], name=name)
+            manager.register(self.extensions[name], name=f"extension {name}")
         if manager.register(self.plugin, name=self.name) is None:  # pragma: no cover - names are checked
             raise BrokenBackendError(f'backend "{self.name}" is blocked', subject=self.name)
         return manager
@@ -97,6 +96,18 @@ class Backend:
                 log.exception("extension %r failed in %s and is left out of it", impl.plugin_name, hook)
 
 
+class _Driver(DriverManager):  # type: ignore[type-arg] # generic only in newer versions
+    """A driver manager that looks at what is installed now.
+
+    Stevedore's own list comes from a cache on disk that is blind to changes within two minutes (its key
+    holds times as four-byte floats), and from one in memory that never changes.
+    """
+
+    def list_entry_points(self) -> list[metadata.EntryPoint]:
+        """What is installed in the group."""
+        return list(metadata.entry_points(group=self.namespace))
+
+
 def installed(group: str = BACKENDS) -> list[Installed]:
     """What is installed in an entry-point group, by name, importing none of it.
 
@@ -105,9 +116,10 @@ def installed(group: str = BACKENDS) -> list[Installed]:
     """
     distributions: dict[str, metadata.Distribution] = {}
     for dist in metadata.distributions():
-        distributions.setdefault(re.sub(r"[-_.]+", "-", dist.name).lower(), dist)
+        # What an interrupted pip leaves behind has no metadata, and so no name.
+        distributions.setdefault(re.sub(r"[-_.]+", "-", dist.name or "").lower(), dist)
     found = {
-        Installed(point.name, point.value, dist.name, dist.version)
+        Installed(point.name, point.value, dist.name or "nameless", dist.version or "unknown")
         for dist in distributions.values()
         for point in dist.entry_points
         if point.group == group
@@ -140,7 +152,12 @@ def load_backend(name: str, *, extensions: Mapping[str, object] | None = None) -
 
     # DriverManager loads the one entry point of that name and leaves the others alone; `.driver` would
     # be the class where an instance is falsy, so the plugin is taken before anything is called.
-    manager: Any = DriverManager(BACKENDS, name, invoke_on_load=False, on_load_failure_callback=on_failure)
+    try:
+        manager: Any = _Driver(BACKENDS, name, invoke_on_load=False, on_load_failure_callback=on_failure)
+    except BrokenBackendError:
+        raise
+    except (Exception, SystemExit) as error:  # an AssertionError is not for stevedore's callback
+        raise _broken(name, origin, f"{type(error).__name__}: {error}") from error
     return wrap_backend(name, manager.driver, origin=origin, extensions=extensions)
 
 
@@ -160,7 +177,7 @@ def wrap_backend(
     if inspect.isclass(plugin):
         try:
             plugin = plugin()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise _broken(name, where, f"{type(error).__name__}: {error}") from error
     capabilities = getattr(plugin, "capabilities", None)
     if not isinstance(capabilities, Capabilities):
@@ -174,7 +191,9 @@ def wrap_backend(
     config_type = getattr(plugin, "Config", NoConfig)
     if fault := _config_fault(config_type):
         raise _broken(name, where, fault)
-    backend = Backend(name, plugin, capabilities, config_type, dict(extensions or {}))
+    # A module may be both, backend and extension: pluggy takes it once.
+    others = {key: one for key, one in (extensions or {}).items() if one is not plugin}
+    backend = Backend(name, plugin, capabilities, config_type, others)
     try:
         manager = backend._manager  # noqa: SLF001 - the same module; building it is the check
         manager.check_pending()
@@ -196,12 +215,26 @@ def load_extensions(allowed: Iterable[str]) -> dict[str, object]:
     loaded: dict[str, object] = {}
     for name in sorted(set(allowed)):
         try:
-            manager: Any = DriverManager(EXTENSIONS, name, invoke_on_load=False)
+            manager: Any = _Driver(EXTENSIONS, name, on_load_failure_callback=_raise)
             plugin = manager.driver
-            loaded[name] = plugin() if inspect.isclass(plugin) else plugin
-        except Exception:
+            plugin = plugin() if inspect.isclass(plugin) else plugin
+            check = _new_manager()
+            check.register(plugin)
+            check.check_pending()
+            loaded[name] = plugin
+        except (Exception, SystemExit):
             log.exception("extension %r cannot be loaded and is left out", name)
     return loaded
+
+
+def _new_manager() -> pluggy.PluginManager:
+    manager = pluggy.PluginManager("resultsfw")
+    manager.add_hookspecs(hookspecs)
+    return manager
+
+
+def _raise(_manager: object, _entry_point: object, error: BaseException) -> None:
+    raise error
 
 
 def _broken(name: str, where: str, why: str) -> BrokenBackendError:
@@ -220,7 +253,11 @@ def _config_fault(config_type: object) -> str:
 def _misspelt(plugin: object, implemented: Collection[str]) -> list[str]:
     """Marked functions that became no hook; pluggy's check_pending says the same with less to go by."""
     marked: Callable[[object], object] = lambda value: getattr(value, "resultsfw_impl", None)  # noqa: E731
-    names = (name for name, value in inspect.getmembers(plugin, callable) if marked(value))
+    names = (
+        (options.get("specname") or name) if isinstance(options, dict) else name
+        for name, value in inspect.getmembers(plugin, callable)
+        if (options := marked(value))
+    )
     return [name for name in names if name not in implemented]
 
 

@@ -19,7 +19,15 @@ from resultsfw.types import (
     Result,
     Run,
 )
-from resultsfw.values import byte_size, label, mismatch_message, missing_keys_message, name_list, typed
+from resultsfw.values import (
+    byte_size,
+    encodable,
+    label,
+    mismatch_message,
+    missing_keys_message,
+    name_list,
+    typed,
+)
 
 __all__ = ["assemble", "failure_message", "result_entries", "status_patch"]
 
@@ -36,6 +44,10 @@ _SENTENCES: Final = {
     ProblemCode.MISSING_KEYS: missing_keys_message,
 }
 """Problems that Tekton tells in one sentence for the whole run."""
+
+_HEAD: Final = 2048
+_TAIL: Final = 6144
+"""Characters of a condition's message where the object is short of room: the end names what is left out."""
 
 ALL_DONE: Final = "All Steps have completed executing"
 
@@ -55,11 +67,14 @@ def assemble(run: Run, extraction: Extraction, limits: Limits, *, missing_fails:
     and what arrived whole is kept beside every failure. Results come in declaration order.
     """
     latest: dict[Origin, Found] = {(found.step, found.name): found for found in extraction.found}
+    reported = [_encodable(problem) for problem in extraction.problems]
     written: list[Origin] = [(step.name, result.name) for step in run.steps for result in step.results]
     written += [(None, result.name) for result in run.written]
     sound, too_big = _within(written, latest, limits)
-    problems = [*extraction.problems, *too_big]
+    problems = [*reported, *too_big]
     lost = {(problem.step, problem.result) for problem in problems}
+    # Behind a loss that has no name, or more than one, nobody can say what was never written.
+    missing_fails &= not any(one.result is None or one.code is ProblemCode.TRANSPORT_CUT for one in reported)
 
     def take(declared: Declared, step: str | None) -> Result | None:
         origin = (declared.source.step, declared.source.result) if declared.source else (step, declared.name)
@@ -78,15 +93,18 @@ def assemble(run: Run, extraction: Extraction, limits: Limits, *, missing_fails:
         step.name: tuple(filter(None, (take(one, step.name) for one in step.results))) for step in run.steps
     }
     results = tuple(filter(None, (take(one, None) for one in run.results)))
-    ignored = tuple(name if step is None else f"{step}.{name}" for step, name in latest.keys() - set(written))
-    for name in sorted(ignored):
+    ignored = sorted(encodable(_dotted(origin)) for origin in latest.keys() - set(written))
+    for name in ignored:
         log.warning("run %s/%s: %r came and is declared nowhere; ignored", run.namespace, run.name, name)
     return Collected(
         results=results,
         step_results={step: some for step, some in by_step.items() if some},
         problems=tuple(problems),
-        ignored=tuple(sorted(ignored)),
-        carriers=extraction.carriers,
+        ignored=tuple(ignored),
+        carriers=tuple(
+            replace(one, results=tuple(encodable(name) for name in one.results))
+            for one in extraction.carriers
+        ),
     )
 
 
@@ -137,12 +155,27 @@ def status_patch(
         the results would not, the last ones are left out and the condition says so.
     """
     base = dict(status or {})
-    patch = _patch(obj, _written(base, collected, now, tell or _tell))
+    metadata = {"resourceVersion": obj["metadata"]["resourceVersion"]} if _version(obj) else {}
+
+    def write(kept: Collected) -> Object:
+        return {"metadata": metadata, "status": _written(base, obj, kept, now, tell or _tell)}
+
+    patch = write(collected)
     room = OBJECT_BYTES - OBJECT_HEADROOM
-    if (size := _patched_size(obj, patch)) <= room:
+    if (size := object_size(_merged(obj, patch))) <= room:
         return patch
-    shrunk = _shed(collected, size, room)
-    return _patch(obj, _written(base, shrunk, now, tell or _tell))
+    kept = collected
+    left: list[Origin] = []
+    while True:
+        verdict = patch["status"]["conditions"][0]
+        verdict["message"] = _shortened(verdict["message"])
+        over = object_size(_merged(obj, patch)) - room
+        if over <= 0 or not (kept.results or kept.step_results):
+            return patch
+        kept, gone = _shed(kept, over)
+        left = [*gone, *left]
+        # The problem's own words need room too: hence the loop.
+        patch = write(replace(kept, problems=(*kept.problems, _over_object(left, size, room))))
 
 
 def _tell(problems: Sequence[Problem]) -> tuple[str, str]:
@@ -155,7 +188,7 @@ def _within(
     """What was found and is within the limits of a value and of a run, and problems for the rest."""
     sound: dict[Origin, _Sound] = {}
     problems: list[Problem] = []
-    beyond: list[str] = []
+    beyond: list[Origin] = []
     used = total = 0
     for step, name in written:
         found = latest.get((step, name))
@@ -171,12 +204,13 @@ def _within(
             continue
         total += size
         if used + size > limits.run:
-            beyond.append(name if step is None else f"{step}.{name}")
+            beyond.append((step, name))
             continue
         used += size
         sound[step, name] = _Sound(found, size)
     if beyond:
-        problems.append(over_run(beyond, total, limits.run))
+        over = over_run([_dotted(origin) for origin in beyond], total, limits.run)
+        problems.append(replace(over, step=beyond[0][0], result=beyond[0][1]))
     return sound, problems
 
 
@@ -190,7 +224,9 @@ def _missing(declared: Declared, step: str | None) -> Problem:
     )
 
 
-def _written(base: Mapping[str, Any], collected: Collected, now: str, tell: Tell) -> dict[str, Any]:
+def _written(
+    base: Mapping[str, Any], obj: Object, collected: Collected, now: str, tell: Tell
+) -> dict[str, Any]:
     """The status with results, the Steps' own results and the condition in it."""
     status = dict(base)
     status["results"] = result_entries(collected.results) or None
@@ -199,9 +235,12 @@ def _written(base: Mapping[str, Any], collected: Collected, now: str, tell: Tell
         for name, results in collected.step_results.items():
             steps.setdefault(name, {"name": name})["results"] = result_entries(results)
         status["steps"] = list(steps.values())
-    others = [one for one in status.get("conditions", ()) if one.get("type") != "Succeeded"]
-    given = next((one for one in status.get("conditions", ()) if one.get("type") == "Succeeded"), None)
-    status["conditions"] = [_condition(given, collected, now, tell), *others]
+    # The patch replaces the whole list: conditions of others, who know nothing of us, must be in it.
+    conditions = {one.get("type"): one for one in obj.get("status", {}).get("conditions") or ()}
+    conditions.pop("Succeeded", None)
+    conditions |= {one.get("type"): one for one in status.get("conditions") or ()}
+    given = conditions.pop("Succeeded", None)
+    status["conditions"] = [_condition(given, collected, now, tell), *conditions.values()]
     return status
 
 
@@ -224,52 +263,73 @@ def _condition(given: Mapping[str, Any] | None, collected: Collected, now: str, 
     }
 
 
-def _patch(obj: Object, status: Object) -> Object:
-    metadata = {"resourceVersion": obj["metadata"]["resourceVersion"]} if _version(obj) else {}
-    return {"metadata": metadata, "status": status}
-
-
 def _version(obj: Object) -> str:
     return str(obj.get("metadata", {}).get("resourceVersion", ""))
 
 
-def _patched_size(obj: Object, patch: Object) -> int:
-    """Bytes of the object once the patch is applied: what a patch names, it replaces."""
-    return object_size({**obj, "status": {**obj.get("status", {}), **patch["status"]}})
+def _merged(target: Any, patch: Any) -> Any:
+    """The target with a JSON merge patch applied (RFC 7386)."""
+    if not isinstance(patch, dict):
+        return patch
+    merged = dict(target) if isinstance(target, dict) else {}
+    for key, value in patch.items():
+        if value is None:
+            merged.pop(key, None)
+        else:
+            merged[key] = _merged(merged.get(key), value)
+    return merged
 
 
-def _shed(collected: Collected, size: int, room: int) -> Collected:
-    """Leave out results, the last first, until the object fits; the problem names them and both sizes."""
+def _shed(collected: Collected, over: int) -> tuple[Collected, list[Origin]]:
+    """Leave out results, the last first, that free so many bytes; and which those are, in order."""
     kept = list(collected.results)
     by_step = {step: list(results) for step, results in collected.step_results.items()}
-    left: list[str] = []
-    # What a person reads in the condition needs room too: names of what is left out.
-    over = size - room + 1024
+    gone: list[Origin] = []
     while over > 0 and (kept or by_step):
         if kept:
-            gone, where = kept.pop(), ""
+            step, result = None, kept.pop()
         else:
-            where = next(reversed(by_step))
-            gone = by_step[where].pop()
-            if not by_step[where]:
-                del by_step[where]
-        over -= object_size(result_entries([gone]))
-        left.append(f"{where}.{gone.name}" if where else gone.name)
-    left.reverse()
-    problem = Problem(
+            step = next(reversed(by_step))
+            result = by_step[step].pop()
+            if not by_step[step]:
+                del by_step[step]
+        over -= object_size(result_entries([result])) - 1  # brackets are two bytes, a comma is one
+        gone.append((step, result.name))
+    by_steps = {step: tuple(results) for step, results in by_step.items()}
+    return replace(collected, results=tuple(kept), step_results=by_steps), gone[::-1]
+
+
+def _over_object(left: Sequence[Origin], size: int, room: int) -> Problem:
+    step, name = left[0]
+    return Problem(
         code=ProblemCode.OBJECT_TOO_LARGE,
         message=f"with its results the object would have {size} bytes, over the limit of {room} bytes "
         f"({OBJECT_BYTES} an object, less {OBJECT_HEADROOM} that the API server needs); "
-        f"left out: {name_list(left)}",
-        result=left[0] if left else None,
+        f"left out: {name_list([_dotted(origin) for origin in left])}",
+        result=name,
+        step=step,
         size=size,
         limit=room,
     )
+
+
+def _shortened(message: str) -> str:
+    """A message that leaves room for results: of a long one, its beginning and its end."""
+    if (more := len(message) - _HEAD - _TAIL) <= 0:
+        return message
+    return f"{message[:_HEAD]} ... ({more} characters) ... {message[-_TAIL:]}"
+
+
+def _dotted(origin: Origin) -> str:
+    step, name = origin
+    return name if step is None else f"{step}.{name}"
+
+
+def _encodable(problem: Problem) -> Problem:
+    """A problem as it can be printed and stored: its words may quote what a Step wrote."""
+    name = problem.result
     return replace(
-        collected,
-        results=tuple(kept),
-        step_results={step: tuple(results) for step, results in by_step.items()},
-        problems=(*collected.problems, problem),
+        problem, message=encodable(problem.message), result=None if name is None else encodable(name)
     )
 
 

@@ -6,10 +6,20 @@ from typing import Any, Final
 
 from resultsfw.types import Declared, Problem, ProblemCode, ResultType, Value
 
-__all__ = ["byte_size", "label", "mismatch_message", "missing_keys_message", "name_list", "typed"]
+__all__ = [
+    "byte_size",
+    "encodable",
+    "label",
+    "mismatch_message",
+    "missing_keys_message",
+    "name_list",
+    "typed",
+]
 
 
 _SHOWN: Final = 20
+_LONGEST: Final = 255
+"""Characters of a name that a list of names shows: what a file's name may have."""
 
 
 def byte_size(text: str) -> int | None:
@@ -20,6 +30,11 @@ def byte_size(text: str) -> int | None:
         return None
 
 
+def encodable(text: str) -> str:
+    """The text with every lone surrogate written as its escape, so that it has bytes."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def label(name: str, step: str | None = None) -> str:
     """A result as messages name it."""
     return f'result "{name}"' if step is None else f'result "{name}" of Step "{step}"'
@@ -27,7 +42,9 @@ def label(name: str, step: str | None = None) -> str:
 
 def name_list(names: Sequence[str]) -> str:
     """Names as messages list them: quoted, the first twenty, the rest counted."""
-    shown = ", ".join(f'"{name}"' for name in names[:_SHOWN])
+    shown = ", ".join(
+        f'"{name}"' if len(name) <= _LONGEST else f'"{name[:_LONGEST]}..."' for name in names[:_SHOWN]
+    )
     return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN} more"
 
 
@@ -47,7 +64,7 @@ def typed(declared: Declared, text: str, *, step: str | None = None) -> Value | 
             result=declared.name,
             step=step,
         )
-    elements = value.values() if isinstance(value, dict) else value
+    elements = [*value.keys(), *value.values()] if isinstance(value, dict) else value
     if not all(byte_size(element) is not None for element in elements):
         return Problem(
             code=ProblemCode.NOT_UTF8,

@@ -12,7 +12,7 @@ import pytest
 # Test files are no packages: what they share is found here.
 sys.path.insert(0, str(Path(__file__).parent))
 
-import captures  # noqa: E402
+import captures
 
 
 @pytest.fixture

@@ -10,6 +10,15 @@ from resultsfw_sidecar import wire as wires
 
 __all__ = ["SidecarLog", "declared_names"]
 
+_FAULTS: Final = 100
+"""Faulty lines that are told one by one; further ones are counted."""
+
+_HOPELESS: Final = 10_000
+"""Further ones after which reading stops: a problem takes more memory than the line it speaks of."""
+
+_STRANGERS: Final = 1000
+"""Undeclared values that are handed on, for the core to say so."""
+
 Key = tuple[str, str]
 """A result as the log names it: the record's type (``task``, ``step``) and its name."""
 
@@ -47,9 +56,8 @@ class SidecarLog:
         wire: What the sidecar speaks: `wires.WIRE`, or `wires.TEKTON` without start, end and digests.
 
     Attributes:
-        found: The values that came whole.
+        found: The values that came whole, by whose they are.
         problems: Everything else that must not be passed over.
-        carried: Names of the values that came.
     """
 
     def __init__(
@@ -60,14 +68,18 @@ class SidecarLog:
         self._declared = declared
         self._limits = limits
         self._strict = wire != wires.TEKTON
+        self._known = set(declared.values())
         self._accounted: set[Origin] = set()
+        self._told: dict[Origin, str | None] = {}
+        self._faulty: set[Origin | None] = set()
+        self._more_faults = 0
+        self._strangers = 0
         self._foreign = False
         self._own_failure = ""
         self._end: Line | None = None
         self._last: Line | None = None
-        self.found: list[Found] = []
+        self.found: dict[Origin, Found] = {}
         self.problems: list[Problem] = []
-        self.carried: list[str] = []
 
     def read(self, lines: Iterable[Line]) -> None:
         """Take every line. Nothing that a line holds raises."""
@@ -95,12 +107,19 @@ class SidecarLog:
                 self._corrupt(line, "it stands behind the end record")
             else:
                 take(line, line.record)
+            if self._more_faults >= _HOPELESS:
+                break
 
     def conclude(self, state: Object | None) -> None:
         """Judge what the log as a whole must have; ``state``: the container's ``terminated``, if it has."""
+        if self._more_faults:
+            self._problem(
+                ProblemCode.TRANSPORT_CORRUPT,
+                f'{self._more_faults} more lines of the log of container "{self._container}" cannot be used'
+                + ("; reading stopped there" if self._more_faults >= _HOPELESS else ""),
+            )
         if self._foreign:
             self.found.clear()
-            self.carried.clear()
             return
         if self._strict and self._end is None:
             self._incomplete(f"it ends without its end record{self._why(state)}")
@@ -126,27 +145,29 @@ class SidecarLog:
         if self._strict and record.get("sha256") != _digest(value):
             self._corrupt(line, "its value does not have its digest", origin)
             return
-        self._accounted.add(origin)
-        self.carried.append(name)
-        source = f'log of container "{self._container}"'
-        self.found.append(Found(name=origin[1], value=value, step=origin[0], source=source))
+        if origin not in self._known:
+            self._strangers += 1
+            if self._strangers > _STRANGERS:
+                return
+        if self._claimed(line, origin, value):
+            source = f'log of container "{self._container}"'
+            self.found[origin] = Found(name=origin[1], value=value, step=origin[0], source=source)
 
     def _absent(self, line: Line, record: dict[str, Any]) -> None:
-        if (origin := self._named(line, record)) is not None:
-            self._accounted.add(origin)
+        origin = self._named(line, record)
+        if origin in self._known:
+            self._claimed(line, origin, None)
 
     def _refused(self, line: Line, record: dict[str, Any]) -> None:
-        if (origin := self._named(line, record)) is None:
-            return
-        if origin not in self._declared.values():
+        origin = self._named(line, record)
+        if origin not in self._known or not self._claimed(line, origin, None):
             return
         step, name = origin
-        self._accounted.add(origin)
         size, limit = _number(record.get("bytes")), _number(record.get("limit"))
         reason = record.get("reason")
         if reason == wires.TOO_LARGE and size is not None and limit is not None:
             self.problems.append(too_large(name, size, limit, step=step))
-        elif reason == wires.RUN_TOO_LARGE:
+        elif reason == wires.RUN_TOO_LARGE and size is not None and limit is not None:
             message = (
                 f"{result_label(name, step)} would bring the results of this run to {size} bytes, "
                 f"over the limit of {limit} bytes for one run"
@@ -191,6 +212,21 @@ class SidecarLog:
         step, _, result = name.removeprefix("step-").partition(".")
         return step, result
 
+    def _claimed(self, line: Line, origin: Origin, value: str | None) -> bool:
+        """Take a record's word on a result, ``None`` for one without a value.
+
+        A sidecar with digests speaks once of each. Where another record says otherwise one of the two
+        has a damaged name, and nobody can tell which.
+        """
+        if self._strict and origin in self._told:
+            self._corrupt(line, "an earlier line speaks of the same result", origin)
+            if self._told[origin] != value:
+                self.found.pop(origin, None)
+            return False
+        self._told[origin] = value
+        self._accounted.add(origin)
+        return True
+
     def _named(self, line: Line, record: dict[str, Any]) -> Origin | None:
         name, kind = record.get("name"), record.get("of")
         if isinstance(name, str) and kind in (wires.TYPE_TASK, wires.TYPE_STEP):
@@ -226,6 +262,12 @@ class SidecarLog:
         of = "" if origin is None else f", of {result_label(origin[1], origin[0])},"
         if origin is not None:
             self._accounted.add(origin)
+        # Every declared result is named, but of a log that is no results log at all not every line.
+        new = origin in self._known and origin not in self._faulty
+        if not new and len(self.problems) >= _FAULTS:
+            self._more_faults += 1
+            return
+        self._faulty.add(origin)
         self._problem(
             ProblemCode.TRANSPORT_CORRUPT,
             f'line {line.number} of the log of container "{self._container}"{of} cannot be used: {fault}',

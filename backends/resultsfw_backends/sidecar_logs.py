@@ -5,7 +5,6 @@ Tekton's own sidecar prints, which says neither where its log ends nor what it l
 """
 
 import json
-from collections.abc import Generator
 from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -76,7 +75,7 @@ def prepare_pod(run: Run, pod: Object, limits: Limits, config: Config) -> int:
     """Add the sidecar, with the arguments and mounts Tekton gives it, but everything read-only."""
     version = wires.TEKTON if config.wire == "tekton" else wires.WIRE
     add_arguments(run, pod, ["-result_from", "sidecar-logs"])
-    volumes = {volume["name"] for volume in pod["spec"].get("volumes", ())}
+    volumes = {volume["name"] for volume in pod["spec"].get("volumes") or ()}
     mounts = [
         {"name": f"tekton-internal-run-{index}", "mountPath": f"/tekton/run/{index}", "readOnly": True}
         for index in range(len(run.steps))
@@ -140,10 +139,10 @@ def extract(run: Run, pod: Object, cluster: Cluster, limits: Limits, wire: int) 
         )
         return Extraction(problems=(missing,))
     declared = declared_names(run)
-    longest_name = max((len(name.encode()) for _, name in declared), default=0)
-    longest = wires.max_line_bytes(limits.result, max(longest_name, 2 * wires.NAME_LIMIT + 1))
+    longest_name = max([2 * wires.NAME_LIMIT + 1, *(len(name.encode()) for _, name in declared)])
+    longest = wires.max_line_bytes(limits.result, longest_name)
     values = min(limits.run, limits.result * len(declared))
-    most = wires.max_line_bytes(values) + wires.max_line_bytes(0) * (len(declared) + 2)
+    most = wires.max_line_bytes(values) + wires.max_line_bytes(0, longest_name) * (len(declared) + 2)
     if wire == wires.TEKTON:
         most = max(most, TEKTON_LOG_BYTES)
     metadata = pod["metadata"]
@@ -156,8 +155,9 @@ def extract(run: Run, pod: Object, cluster: Cluster, limits: Limits, wire: int) 
     try:
         log.read(lines)
     finally:
-        if isinstance(stream, Generator):
-            stream.close()
+        # An iterator need not have one; one that has a connection behind it does.
+        if callable(close := getattr(stream, "close", None)):
+            close()
     log.conclude(terminated(pod).get(CONTAINER))
     problems = log.problems
     if lines.over:
@@ -174,7 +174,7 @@ def extract(run: Run, pod: Object, cluster: Cluster, limits: Limits, wire: int) 
         transport="log",
         used=lines.total,
         budget=most,
-        results=tuple(log.carried),
+        results=tuple(name if step is None else f"step-{step}.{name}" for step, name in log.found),
         cut=lines.over,
     )
-    return Extraction(found=tuple(log.found), problems=tuple(problems), carriers=(carrier,))
+    return Extraction(found=tuple(log.found.values()), problems=tuple(problems), carriers=(carrier,))

@@ -20,6 +20,7 @@ from resultsfw import (
     Run,
     Step,
     hookimpl,
+    result_label,
 )
 from resultsfw.messages import (
     CONTAINER_BYTES,
@@ -97,17 +98,18 @@ def extract(run: Run, pod: Object) -> Extraction:
         if (state := ended.get(step.container)) is None:
             continue
         message = read_message(state.get("message") or "", budget)
-        values, refusals = _of_step(step, message)
-        found += values
+        values, lost = _of_step(step, message)
         carriers.append(_carrier(step, message, budget))
-        problems += refusals
         if message.cut:
-            cut = _cut(run, step, message, budget)
-            # Every Step repeats what the ones before it wrote: of one loss, the first message tells.
-            if cut.result is None or cut.result not in {one.result for one in problems}:
-                problems.append(cut)
+            lost.append(_cut(run, step, message, budget))
         elif message.garbage and state.get("reason", "") in _RAN:
-            problems.append(_garbage(step, message))
+            lost.append(_garbage(step, message))
+        # Every Step repeats what the ones before it wrote: of one loss, the first message tells.
+        told = {(one.step, one.result) for one in problems if one.result is not None}
+        problems += [one for one in lost if (one.step, one.result) not in told]
+        # What an earlier message said of a result that is lost in this one may be out of date.
+        gone = {(one.step, one.result) for one in lost}
+        found = [one for one in [*found, *values] if (one.step, one.name) not in gone]
     return Extraction(found=tuple(found), problems=tuple(problems), carriers=tuple(carriers))
 
 
@@ -119,6 +121,8 @@ def _of_step(step: Step, message: Message) -> tuple[list[Found], list[Problem]]:
     for entry in message.entries:
         name, value, kind = entry.get("key"), entry.get("value"), entry_type(entry)
         if not (isinstance(name, str) and isinstance(value, str)):
+            if kind in (TASK_RESULT, STEP_RESULT, INTERNAL):
+                problems.append(_no_text(step, name, step.name if kind == STEP_RESULT else None))
             continue
         if kind == TASK_RESULT:
             found.append(Found(name=name, value=value, source=source))
@@ -140,13 +144,21 @@ def _refused(step: Step, text: str) -> Iterator[Problem]:
     try:
         refusals = json.loads(text)
     except (ValueError, RecursionError):
-        return
-    for one in refusals if isinstance(refusals, list) else ():
-        if not isinstance(one, dict) or not isinstance(one.get("name"), str):
+        refusals = None
+    for one in refusals if isinstance(refusals, list) else [refusals]:
+        if not (isinstance(one, dict) and isinstance(one.get("name"), str)):
+            more = one.get("more") if isinstance(one, dict) else None
+            which = f"{more} more results" if isinstance(more, int) else "results that cannot be told"
+            yield Problem(
+                code=ProblemCode.TRANSPORT_INCOMPLETE,
+                message=f'the termination message of container "{step.container}" has no room to name '
+                f"{which} that it left out",
+                hint=LARGER,
+            )
             continue
         name, size, limit = one["name"], one.get("bytes"), one.get("limit")
         whose = step.name if one.get("type") == STEP_RESULT else None
-        label = f'result "{name}"' if whose is None else f'result "{name}" of Step "{whose}"'
+        label = result_label(name, whose)
         code = codes.get(str(one.get("reason")), ProblemCode.FILE_UNREADABLE)
         if code is ProblemCode.RESULT_TOO_LARGE:
             said = (
@@ -154,7 +166,7 @@ def _refused(step: Step, text: str) -> Iterator[Problem]:
                 f'"{step.container}", which has {limit} bytes in this pod'
             )
         else:
-            said = f'{label} was refused in container "{step.container}": {one.get("reason")}'
+            said = f'{label} was refused in container "{step.container}": {str(one.get("reason"))[:80]}'
         yield Problem(
             code=code,
             message=said,
@@ -220,6 +232,17 @@ def _name_at_cut(rest: str) -> str | None:
     except ValueError:
         return None
     return name if isinstance(name, str) else None
+
+
+def _no_text(step: Step, name: object, whose: str | None) -> Problem:
+    known = name if isinstance(name, str) else None
+    return Problem(
+        code=ProblemCode.TRANSPORT_CORRUPT,
+        message=f'the termination message of container "{step.container}" has an entry whose '
+        + ("key is no text" if known is None else f"value is no text: {result_label(known, whose)}"),
+        result=known,
+        step=whose,
+    )
 
 
 def _garbage(step: Step, message: Message) -> Problem:

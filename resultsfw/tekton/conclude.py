@@ -7,21 +7,11 @@ from typing import Any
 from resultsfw.cluster import Cluster, Object
 from resultsfw.core import Core
 from resultsfw.tekton import reasons
+from resultsfw.tekton.ending import Cause, stop_mark
 from resultsfw.tekton.mirror import format_time, mirror, progress_of
 from resultsfw.types import Collected, ProblemCode, Run, Stamp
 
-__all__ = ["STOPPED_ANNOTATION", "Cause", "Concluded", "conclude", "condition", "failed_status"]
-
-STOPPED_ANNOTATION = "resultsfw.dev/stopped"
-"""On a pod that we stopped: why. Its own "DeadlineExceeded" is then no finding."""
-
-
-@dataclass(frozen=True, slots=True)
-class Cause:
-    """A reason to end that does not come from the pod: cancelled, out of time, pod deleted."""
-
-    reason: str
-    message: str
+__all__ = ["Concluded", "conclude", "condition", "failed_status"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +89,7 @@ def failed_status(cause: Cause, now: datetime, **more: Any) -> Object:
 def _failure(pod: Object, now: datetime) -> Cause | None:
     """What failed in the pod, but for the end that we made ourselves."""
     seen = pod
-    annotations = pod.get("metadata", {}).get("annotations") or {}
-    if STOPPED_ANNOTATION in annotations:
+    if stop_mark(pod) is not None:
         status = {
             key: value for key, value in pod.get("status", {}).items() if key not in ("message", "reason")
         }

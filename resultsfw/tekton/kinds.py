@@ -4,9 +4,10 @@ from typing import Final
 
 from resultsfw.cluster import Kind
 
-__all__ = ["READY_ANNOTATION", "RESULTS_SIDECAR", "TASKRUNS", "TASKS", "is_sidecar", "is_step"]
+__all__ = ["CLAIMS", "READY_ANNOTATION", "RESULTS_SIDECAR", "TASKRUNS", "TASKS", "is_sidecar", "is_step"]
 
 TASKRUNS: Final = Kind("tekton.dev", "v1", "taskruns", "TaskRun")
+CLAIMS: Final = Kind("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim")
 TASKS: Final = Kind("tekton.dev", "v1", "tasks", "Task")
 
 READY_ANNOTATION: Final = "tekton.dev/ready"

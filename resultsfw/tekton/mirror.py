@@ -29,6 +29,9 @@ _IMAGE_FAULTS: Final = frozenset(
 )
 
 
+_NEVER_STARTS: Final = frozenset({"CreateContainerConfigError", "InvalidImageName", "ErrImageNeverPull"})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
     """How far a pod has come.
@@ -39,6 +42,7 @@ class Progress:
         failure: Reason and message, Tekton's, if a Step or the pod failed. The results sidecar's own
             failure is none: that is judged with the results.
         stuck: A Step ended in a way that may leave others, or the results sidecar, waiting for ever.
+        unstartable: Reason and message, if a container can never start as the pod is written.
         ended_at: When the last of the Steps that have ended did, or the pod; ``None`` if none has.
     """
 
@@ -46,6 +50,7 @@ class Progress:
     running: tuple[str, str]
     failure: tuple[str, str] | None
     stuck: bool
+    unstartable: tuple[str, str] | None
     ended_at: datetime | None
 
 
@@ -80,6 +85,7 @@ def progress_of(pod: Object, now: datetime) -> Progress:
         running=_running(pod, phase),
         failure=_failure(pod, ended) if failing or killed or phase == "Failed" else None,
         stuck=phase == "Running" and (killed or (failing and late)),
+        unstartable=_unstartable(pod),
         ended_at=last or (_changed_at(status) if phase in ("Succeeded", "Failed") else None),
     )
 
@@ -221,6 +227,21 @@ def _running(pod: Object, phase: str) -> tuple[str, str]:
             message = json.dumps(one.get("message", ""), ensure_ascii=False)
             return reason, f'pod status "{one.get("type")}":"{one.get("status")}"; message: {message}'
     return reason, pod.get("status", {}).get("message") or reasons.PENDING
+
+
+def _unstartable(pod: Object) -> tuple[str, str] | None:
+    """What keeps a container from ever starting, as the kubelet tells it (pkg/kubelet/kuberuntime)."""
+    everyone = [*statuses(pod, "initContainerStatuses").values(), *statuses(pod).values()]
+    for one in everyone:
+        waiting = one.get("state", {}).get("waiting", {})
+        message = waiting.get("message", "")
+        # A missing subPath directory may still be made (Tekton waits for it too).
+        if waiting.get("reason") in _NEVER_STARTS and "failed to create subPath directory" not in message:
+            name = one["name"]
+            return waiting[
+                "reason"
+            ], f'Failed to create pod due to config error: container "{name}": {message}'
+    return None
 
 
 def _failure(pod: Object, ended: Mapping[str, Object]) -> tuple[str, str] | None:

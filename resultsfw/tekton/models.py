@@ -1,23 +1,21 @@
 """The shape of TaskRun and Task documents: bad input is refused here, by the path of its field."""
 
-import difflib
 import re
 from typing import Annotated, Any, Final, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
-from pydantic_core import ErrorDetails
 
 from resultsfw.cluster import Object
 from resultsfw.errors import InputError
 from resultsfw.tekton.durations import parse_duration
+from resultsfw.tekton.model_errors import told
 
 __all__ = ["Task", "TaskRun", "TaskSpec", "parse_task", "parse_taskrun"]
 
 _NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 _LONGEST_NAME: Final = 253
 _SHOWN: Final = 80
-_KINDS: Final = {dict: "a mapping", list: "a list", str: "text", bool: "true or false", int: "a number"}
 
 
 def _name(text: str) -> str:
@@ -61,6 +59,59 @@ class _Model(BaseModel):
             if isinstance(data, dict)
             else data
         )
+
+
+class _Open(_Model):
+    """Kubernetes' own structures: what is read of them is checked, the rest is the API server's."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class Variable(_Open):
+    """A variable of a container."""
+
+    name: str
+    value: str = ""
+
+
+class Mount(_Open):
+    """A volume in a container."""
+
+    name: str
+    mount_path: str
+    sub_path: str = ""
+
+
+class Device(_Open):
+    """A block device in a container."""
+
+    name: str
+    device_path: str
+
+
+class Volume(_Open):
+    """A volume of a pod."""
+
+    name: str
+
+
+class Requirements(_Open):
+    """Requests and limits."""
+
+    requests: Plain = {}
+    limits: Plain = {}
+
+
+class Claim(_Open):
+    """A claim that exists."""
+
+    claim_name: str = ""
+
+
+class ClaimTemplate(_Open):
+    """A claim to make."""
+
+    metadata: Plain = {}
 
 
 class Property(_Model):
@@ -124,8 +175,8 @@ class WorkspaceBinding(_Model):
 
     name: str
     sub_path: str = ""
-    volume_claim_template: Plain | None = None
-    persistent_volume_claim: Plain | None = None
+    volume_claim_template: ClaimTemplate | None = None
+    persistent_volume_claim: Claim | None = None
     empty_dir: Plain | None = None
     config_map: Plain | None = None
     secret: Plain | None = None
@@ -141,10 +192,10 @@ class StepTemplate(_Model):
     args: list[str] = []
     working_dir: str = ""
     env_from: list[Plain] = []
-    env: list[Plain] = []
-    compute_resources: Plain = {}
-    volume_mounts: list[Plain] = []
-    volume_devices: list[Plain] = []
+    env: list[Variable] = []
+    compute_resources: Requirements = Requirements()
+    volume_mounts: list[Mount] = []
+    volume_devices: list[Device] = []
     image_pull_policy: str = ""
     security_context: Plain | None = None
 
@@ -217,7 +268,7 @@ class TaskSpec(_Model):
     display_name: str = ""
     description: str = ""
     steps: list[Step] = []
-    volumes: list[Plain] = []
+    volumes: list[Volume] = []
     step_template: StepTemplate | None = None
     sidecars: list[Sidecar] = []
     workspaces: list[WorkspaceDeclaration] = []
@@ -228,7 +279,30 @@ class Resources(_Model):
     """The ``computeResources`` a TaskRun gives to one Step or Sidecar."""
 
     name: str
-    compute_resources: Plain = {}
+    compute_resources: Requirements = Requirements()
+
+
+class PodTemplate(_Model):
+    """What a TaskRun says about its pod as a whole."""
+
+    node_selector: dict[str, str] = {}
+    env: list[Variable] = []
+    tolerations: list[Plain] = []
+    affinity: Plain | None = None
+    security_context: Plain | None = None
+    volumes: list[Volume] = []
+    runtime_class_name: str | None = None
+    automount_service_account_token: bool | None = None
+    dns_policy: str | None = None
+    dns_config: Plain | None = None
+    enable_service_links: bool | None = None
+    priority_class_name: str | None = None
+    scheduler_name: str = ""
+    image_pull_secrets: list[Plain] = []
+    host_aliases: list[Plain] = []
+    host_network: bool = False
+    host_users: bool | None = None
+    topology_spread_constraints: list[Plain] = []
 
 
 class TaskRunSpec(_Model):
@@ -243,11 +317,11 @@ class TaskRunSpec(_Model):
     status_message: str = ""
     retries: Annotated[int, Field(ge=0)] = 0
     timeout: Duration | None = None
-    pod_template: Plain | None = None
+    pod_template: PodTemplate | None = None
     workspaces: list[WorkspaceBinding] = []
     step_specs: list[Resources] = []
     sidecar_specs: list[Resources] = []
-    compute_resources: Plain | None = None
+    compute_resources: Requirements | None = None
     managed_by: str | None = None
 
     @model_validator(mode="after")
@@ -257,10 +331,8 @@ class TaskRunSpec(_Model):
         return self
 
 
-class Metadata(_Model):
-    """What is read of an object's metadata; the rest is the API server's."""
-
-    model_config = ConfigDict(extra="allow")
+class Metadata(_Open):
+    """What is read of an object's metadata."""
 
     name: Name | None = None
     generate_name: str = ""
@@ -320,74 +392,7 @@ def _parsed(model: type[_Document], obj: Object) -> _Document:
     try:
         return model.model_validate(obj)
     except ValidationError as error:
-        errors = error.errors(include_url=False)
-        problems = [(_path(problem["loc"]), _said(model, problem)) for problem in errors]
+        problems = told(model, error)
     raise InputError(
         "; ".join(f"{path}: {said}" if path else said for path, said in problems), subject=problems[0][0]
     )
-
-
-def _path(location: tuple[int | str, ...]) -> str:
-    """A field's path as people write it: ``spec.steps[1].onError``."""
-    path = ""
-    for part in location:
-        if isinstance(part, int):
-            path += f"[{part}]"
-        else:
-            path += f".{part}" if path else part
-    return path
-
-
-def _said(model: type[BaseModel], problem: ErrorDetails) -> str:
-    """A problem in words a person understands."""
-    kind, given = problem["type"], problem["input"]
-    if kind == "value_error":
-        return str(problem["ctx"]["error"])
-    if kind == "missing":
-        return "is missing"
-    if kind == "extra_forbidden":
-        near = difflib.get_close_matches(str(problem["loc"][-1]), _fields(model, problem["loc"][:-1]), 1, 0.7)
-        return f'unknown field; did you mean "{near[0]}"?' if near else "unknown field"
-    if kind == "literal_error":
-        return f"must be {problem['ctx']['expected']}, not {_shown(given)}"
-    if kind == "greater_than_equal":
-        return f"must be at least {problem['ctx']['ge']}, not {given}"
-    wanted = {
-        "string_type": "text",
-        "list_type": "a list",
-        "dict_type": "a mapping",
-        "model_type": "a mapping",
-        "bool_type": "true or false",
-        "int_type": "a whole number",
-    }.get(kind)
-    if wanted is None:
-        return problem["msg"]
-    hint = " (put it in quotes)" if kind == "string_type" and isinstance(given, bool | int | float) else ""
-    return f"must be {wanted}, not {_shown(given)}{hint}"
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, str):
-        return f'"{value[:_SHOWN]}"'
-    if isinstance(value, bool | int | float):
-        return str(value).lower()
-    return _KINDS.get(type(value), "nothing" if value is None else type(value).__name__)
-
-
-def _fields(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
-    """The fields that are known where a document has another one."""
-    here: type[BaseModel] | None = model
-    for part in location:
-        if isinstance(part, int) or here is None:
-            continue
-        field = next((field for field in here.model_fields.values() if field.alias == part), None)
-        here = None if field is None else _model_in(field.annotation)
-    return [field.alias or "" for field in here.model_fields.values()] if here else []
-
-
-def _model_in(annotation: Any) -> type[BaseModel] | None:
-    """The model in ``X``, ``list[X]``, ``X | None``."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    arguments = getattr(annotation, "__args__", ())
-    return next((model for model in map(_model_in, arguments) if model is not None), None)

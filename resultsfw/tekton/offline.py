@@ -7,9 +7,10 @@ from resultsfw.cluster import Cluster, Object
 from resultsfw.core import Core
 from resultsfw.errors import InputError
 from resultsfw.tekton.conclude import conclude, condition
+from resultsfw.tekton.ending import cause_of
 from resultsfw.tekton.mirror import mirror, progress_of
 from resultsfw.tekton.run import pod_name, run_of
-from resultsfw.tekton.start import begun_status, cause_of, refused_status, task_spec_of
+from resultsfw.tekton.start import begun_status, refused_status, task_spec_of
 from resultsfw.tekton.transport import transport_of
 from resultsfw.tekton.validate import RefusedRun
 from resultsfw.types import Collected, Run, Stamp

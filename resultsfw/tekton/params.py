@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from resultsfw.cluster import Object
 
@@ -22,7 +22,7 @@ def replace(text: str, values: Values) -> str:
     """Put values in for ``$(name)`` in one pass; names that are not there stay as they are."""
     if "$(" not in text:
         return text
-    return _REFERENCE.sub(lambda match: values.get(match[1], match[0]), text)
+    return REFERENCE.sub(lambda match: values.get(match[1], match[0]), text)
 
 
 def param_value(value: Any) -> str | list[str] | dict[str, str]:
@@ -84,7 +84,7 @@ def _add_param(
     if isinstance(value, dict):
         texts.update({f"params.{name}.{key}": text for key, text in value.items()})
         return
-    for form in _PARAM_FORMS:
+    for form in _FORMS:
         reference = form.format(name)
         if isinstance(value, str):
             texts[reference] = value

@@ -16,7 +16,7 @@ from resultsfw.tekton.containers import (
     step_container,
     working_dir_container,
 )
-from resultsfw.tekton.durations import parse_duration
+from resultsfw.tekton.ending import timeout_of
 from resultsfw.tekton.kinds import READY_ANNOTATION
 from resultsfw.tekton.merge import merged_steps, with_resources, with_shared_resources
 from resultsfw.tekton.run import pod_name
@@ -25,7 +25,7 @@ from resultsfw.tekton.substitute import bindings, credentials_path, pod_template
 from resultsfw.tekton.validate import creation_failed
 from resultsfw.tekton.workspaces import with_workspaces
 
-__all__ = ["PodOptions", "build_pod", "timeout_of"]
+__all__ = ["PodOptions", "build_pod"]
 
 _LONGEST_DEADLINE: Final = 2**31 - 1
 _NANOSECONDS: Final = 10**9
@@ -70,7 +70,6 @@ class PodOptions:
         shell_image: Has ``sh``; places the scripts.
         workingdirinit_image: Tekton's, makes the Steps' working directories.
         nop_image: Exits at once; takes the place of a Sidecar that must end.
-        default_timeout: Seconds, for a run that gives none; 0: no limit.
         service_account: For a run that names none.
         security_context: Give the init containers what the ``restricted`` Pod Security level asks
             (Tekton's ``set-security-context``).
@@ -86,17 +85,10 @@ class PodOptions:
         "ghcr.io/tektoncd/pipeline/workingdirinit-0c558922ec6a1b739e550e349f2d5fc1:v1.15.0"
     )
     nop_image: str = "ghcr.io/tektoncd/pipeline/nop-8eac7c133edad5df719dc37b36b62482:v1.15.0"
-    default_timeout: float = 3600
     service_account: str = "default"
     security_context: bool = False
     read_only_root_filesystem: bool = False
     keep_pod_on_cancel: bool = False
-
-
-def timeout_of(taskrun: Object, options: PodOptions) -> float:
-    """Seconds a run may take; 0: no limit."""
-    timeout = (taskrun.get("spec") or {}).get("timeout")
-    return options.default_timeout if timeout is None else parse_duration(timeout) / _NANOSECONDS
 
 
 def build_pod(taskrun: Object, task_spec: Object, *, attempt: int, options: PodOptions) -> Object:
@@ -157,7 +149,7 @@ def build_pod(taskrun: Object, task_spec: Object, *, attempt: int, options: PodO
             "containers": containers,
             "volumes": volumes,
             "serviceAccountName": spec.get("serviceAccountName") or options.service_account,
-            "activeDeadlineSeconds": _deadline(timeout_of(taskrun, options)),
+            "activeDeadlineSeconds": _deadline(timeout_of(taskrun)),
             **given(template, _TEMPLATE_FIELDS),
         },
     }

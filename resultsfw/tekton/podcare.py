@@ -1,16 +1,16 @@
 """What a reconciler does to a pod that runs: let it begin, end it gently, end what outstays the Steps."""
 
 import logging
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
 from resultsfw.cluster import PODS, Cluster, Object
 from resultsfw.errors import NotFoundError
-from resultsfw.tekton.conclude import STOPPED_ANNOTATION
+from resultsfw.tekton.ending import Cause, StopMark, stop_mark
 from resultsfw.tekton.kinds import READY_ANNOTATION, is_sidecar, is_step
 from resultsfw.tekton.mirror import parse_time, statuses
 
-__all__ = ["all_ended", "grace_of", "release", "stop", "stop_sidecars", "was_stopped"]
+__all__ = ["all_ended", "grace_of", "release", "stop", "stop_sidecars"]
 
 log = logging.getLogger(__name__)
 
@@ -21,11 +21,6 @@ DEFAULT_GRACE: Final = 30
 def grace_of(pod: Object) -> float:
     """Seconds a container of this pod has between SIGTERM and SIGKILL."""
     return float(pod["spec"].get("terminationGracePeriodSeconds", DEFAULT_GRACE))
-
-
-def was_stopped(pod: Object) -> bool:
-    """Whether `stop` was called on it."""
-    return STOPPED_ANNOTATION in (pod["metadata"].get("annotations") or {})
 
 
 def all_ended(pod: Object) -> bool:
@@ -48,22 +43,21 @@ def release(cluster: Cluster, pod: Object) -> None:
     _patch(cluster, pod, {"metadata": {"annotations": {READY_ANNOTATION: "READY"}}})
 
 
-def stop(cluster: Cluster, pod: Object, why: str, now: datetime) -> float:
+def stop(cluster: Cluster, pod: Object, cause: Cause, now: datetime) -> float:
     """Have the kubelet end every container, gently, and keep the pod; seconds since that was asked.
 
     A deadline in the past does it: SIGTERM, the grace, SIGKILL, and pod and logs stay to be read.
     Deleting the pod would take its logs along (Kubernetes: ``activeDeadlineSeconds`` may be lowered).
     """
     metadata = pod["metadata"]
-    if told := (metadata.get("annotations") or {}).get(STOPPED_ANNOTATION):
-        since = parse_time(told.partition(" ")[0])
-        return (now - since).total_seconds() if since else float("inf")
+    if (mark := stop_mark(pod)) is not None:
+        return (now - mark.at).total_seconds()
     if (deleted := parse_time(metadata.get("deletionTimestamp"))) is not None:
         # The time at which the grace of a deletion is over.
         return (now - deleted).total_seconds() + grace_of(pod)
-    log.info("pod %s/%s is stopped: %s", metadata.get("namespace"), metadata["name"], why)
-    mark = {STOPPED_ANNOTATION: f"{now.astimezone(UTC).isoformat(timespec='seconds')} {why}"}
-    _patch(cluster, pod, {"metadata": {"annotations": mark}, "spec": {"activeDeadlineSeconds": 1}})
+    log.info("pod %s/%s is stopped: %s", metadata.get("namespace"), metadata["name"], cause.message)
+    marked = {"metadata": {"annotations": StopMark(now, cause).annotation()}}
+    _patch(cluster, pod, {**marked, "spec": {"activeDeadlineSeconds": 1}})
     return 0.0
 
 

@@ -1,5 +1,6 @@
 """One TaskRun, one look: from what is there now to the next step. Crash-only: it keeps no state."""
 
+import contextlib
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,23 +19,17 @@ from resultsfw.errors import (
     ResultsError,
 )
 from resultsfw.tekton import reasons
-from resultsfw.tekton.conclude import Cause, conclude, condition, failed_status
-from resultsfw.tekton.kinds import TASKRUNS
+from resultsfw.tekton.conclude import conclude, condition, failed_status
+from resultsfw.tekton.ending import Cause, cancelled, cause_of, deadline, stop_mark, timed_out
+from resultsfw.tekton.kinds import CLAIMS, TASKRUNS
 from resultsfw.tekton.mirror import Progress, mirror, parse_time, progress_of, statuses
 from resultsfw.tekton.pod import PodOptions, build_pod
 from resultsfw.tekton.podcare import all_ended, grace_of, release, stop, stop_sidecars
 from resultsfw.tekton.run import pod_name, run_of
-from resultsfw.tekton.start import (
-    begun_status,
-    cancelled,
-    cause_of,
-    deadline,
-    refused_status,
-    task_spec_of,
-    timed_out,
-)
+from resultsfw.tekton.start import begun_status, refused_status, task_spec_of
 from resultsfw.tekton.transport import transport_of
 from resultsfw.tekton.validate import RefusedRun
+from resultsfw.tekton.workspaces import claims_of
 from resultsfw.types import Run
 
 __all__ = ["Reconciler", "Timing", "is_done"]
@@ -161,6 +156,9 @@ class Reconciler:
             patch = {"metadata": {"annotations": {STAMP_ANNOTATION: stamp}}}
             changed = self._cluster.patch(TASKRUNS, run.namespace, run.name, patch)
             taskrun["metadata"] = changed["metadata"]
+        for claim in claims_of(taskrun):
+            with contextlib.suppress(AlreadyExistsError):
+                self._cluster.create(CLAIMS, claim)
         try:
             pod = self._cluster.create(PODS, pod)
         except AlreadyExistsError:
@@ -194,8 +192,10 @@ class Reconciler:
         cause = cause_of(taskrun, pod, progress, now)
         if over or all_ended(pod):
             return self._conclude(taskrun, run, pod, cause, now)
-        if why := self._why_stop(progress, cause, now):
-            waited = stop(self._cluster, pod, why, now)
+        mark = stop_mark(pod)
+        ending = cause or (mark.cause if mark else self._must_stop(progress, now))
+        if ending is not None:
+            waited = stop(self._cluster, pod, ending, now)
             if waited > grace_of(pod) + self._timing.stop:
                 return self._conclude(taskrun, run, pod, cause, now, final=True)
         else:
@@ -203,18 +203,17 @@ class Reconciler:
         status = mirror(pod, taskrun.get("status", {}), done=False)
         status["conditions"] = [condition("Unknown", *progress.running, now)]
         self._write(taskrun, status)
-        return self._next_look(taskrun, pod, progress, why, now)
+        return self._next_look(taskrun, pod, progress, stopping=ending is not None, now=now)
 
-    def _why_stop(self, progress: Progress, cause: Cause | None, now: datetime) -> str:
-        """Why the pod must be stopped, in a word; "" if it need not."""
-        if cause is not None:
-            return cause.reason
+    def _must_stop(self, progress: Progress, now: datetime) -> Cause | None:
+        """Why the pod must be stopped though its run has no cause of its own to end."""
         if progress.stuck:
-            return "StepKilled"
+            return Cause("", "a Step was killed; others may wait for it for ever")
         if progress.steps_done and progress.ended_at is not None:
             waited = (now - progress.ended_at).total_seconds()
-            return "SidecarLate" if waited > self._timing.sidecar else ""
-        return ""
+            if waited > self._timing.sidecar:
+                return Cause("", f"the Steps ended {waited:.0f} s ago and their results are not there")
+        return None
 
     def _conclude(
         self,
@@ -329,7 +328,7 @@ class Reconciler:
             self._write(taskrun, small)
 
     def _next_look(
-        self, taskrun: Object, pod: Object, progress: Progress, stopping: str, now: datetime
+        self, taskrun: Object, pod: Object, progress: Progress, *, stopping: bool, now: datetime
     ) -> float | None:
         """Seconds until time alone may change what is to be done."""
         looks: list[float] = []

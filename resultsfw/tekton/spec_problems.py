@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from resultsfw.cluster import Object
 from resultsfw.tekton.merge import merged_steps
+from resultsfw.tekton.params import param_type, param_value, value_type
 from resultsfw.tekton.run import step_result
 from resultsfw.tekton.step_problems import (
     TYPES,
@@ -18,7 +19,6 @@ from resultsfw.tekton.step_problems import (
     result_problems,
     step_problems,
 )
-from resultsfw.tekton.params import param_type, param_value, value_type
 from resultsfw.tekton.substitute import step_name
 from resultsfw.tekton.workspaces import mount_path
 

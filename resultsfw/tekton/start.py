@@ -1,25 +1,22 @@
-"""The beginning of a run: its Task, its refusal if it cannot run, its first status, its end in time."""
+"""The beginning of a run: its Task, its first status, and its only one if it cannot run."""
 
-from datetime import datetime, timedelta
-from typing import Final
+from datetime import datetime
 
 from resultsfw.cluster import Cluster, Object
 from resultsfw.core import Core
-from resultsfw.errors import NotFoundError
+from resultsfw.errors import InputError, NotFoundError
 from resultsfw.flags import ANNOTATION
 from resultsfw.tekton import reasons
-from resultsfw.tekton.conclude import STOPPED_ANNOTATION, Cause, condition, failed_status
-from resultsfw.tekton.durations import format_duration, parse_duration
+from resultsfw.tekton.conclude import condition, failed_status
+from resultsfw.tekton.ending import Cause
 from resultsfw.tekton.kinds import TASKS
-from resultsfw.tekton.mirror import Progress, format_time, parse_time
+from resultsfw.tekton.mirror import format_time
+from resultsfw.tekton.models import parse_task, parse_taskrun
 from resultsfw.tekton.run import container_name
 from resultsfw.tekton.substitute import apply, step_name
 from resultsfw.tekton.validate import RefusedRun, refuse_invalid
 
-__all__ = ["begun_status", "cancelled", "cause_of", "deadline", "refused_status", "task_spec_of", "timed_out"]
-
-DEFAULT_TIMEOUT: Final = "1h0m0s"
-"""``spec.timeout`` where no one sets it (Tekton's ``default-timeout-minutes``)."""
+__all__ = ["begun_status", "refused_status", "task_spec_of"]
 
 
 def task_spec_of(taskrun: Object, cluster: Cluster) -> Object:
@@ -33,7 +30,11 @@ def task_spec_of(taskrun: Object, cluster: Cluster) -> Object:
     """
     if known := taskrun.get("status", {}).get("taskSpec"):
         return dict(known)
-    spec, name = _raw_spec(taskrun, cluster)
+    try:
+        parse_taskrun(taskrun)
+        spec, name = _raw_spec(taskrun, cluster)
+    except InputError as error:
+        raise RefusedRun(reasons.VALIDATION_FAILED, error.message, subject=error.subject) from error
     refuse_invalid(taskrun, spec)
     return apply(spec, taskrun, task_name=name)
 
@@ -72,56 +73,6 @@ def begun_status(taskrun: Object, task_spec: Object | None, core: Core, now: dat
     return status
 
 
-def cancelled(taskrun: Object) -> Cause | None:
-    """Why a run ends that somebody cancelled; ``None`` for one that nobody did."""
-    if taskrun["spec"].get("status") != reasons.CANCELLED:
-        return None
-    said = taskrun["spec"].get("statusMessage", "")
-    return Cause(reasons.CANCELLED, f'TaskRun "{taskrun["metadata"]["name"]}" was cancelled. {said}')
-
-
-def deadline(taskrun: Object) -> datetime | None:
-    """When the attempt that runs is out of time; ``None`` before it began or without a timeout."""
-    started = parse_time(taskrun.get("status", {}).get("startTime"))
-    nanoseconds = parse_duration(taskrun["spec"].get("timeout") or DEFAULT_TIMEOUT)
-    if started is None or nanoseconds == 0:
-        return None
-    return started + timedelta(microseconds=nanoseconds / 1000)
-
-
-def timed_out(taskrun: Object, now: datetime) -> Cause | None:
-    """Why a run ends that is out of time; ``None`` for one that is not."""
-    end = deadline(taskrun)
-    if end is None or now < end:
-        return None
-    timeout = format_duration(parse_duration(taskrun["spec"].get("timeout") or DEFAULT_TIMEOUT))
-    name = taskrun["metadata"]["name"]
-    return Cause(reasons.TIMED_OUT, f'TaskRun "{name}" failed to finish within "{timeout}"')
-
-
-def cause_of(taskrun: Object, pod: Object, progress: Progress, now: datetime) -> Cause | None:
-    """Why a run ends whose pod does not end it: cancelled, out of time, the pod deleted.
-
-    ``None`` where the Steps had ended by themselves before anybody ended them.
-    """
-    metadata = pod["metadata"]
-    deleted = parse_time(metadata.get("deletionTimestamp"))
-    gone = None
-    if deleted is not None:
-        gone = Cause(reasons.POD_DELETED, f'pod "{metadata["name"]}" was deleted before its run was over')
-    if not progress.steps_done or STOPPED_ANNOTATION in (metadata.get("annotations") or {}):
-        return cancelled(taskrun) or timed_out(taskrun, now) or gone
-    if progress.failure is None:
-        return None
-    if deleted is not None and progress.ended_at is not None:
-        # The timestamp is the end of a grace; at its beginning somebody deleted the pod. A kubelet that
-        # is done sets both to now and 0, and with that the beginning is not known any more.
-        grace = metadata.get("deletionGracePeriodSeconds", 0)
-        if grace and progress.ended_at < deleted - timedelta(seconds=grace):
-            gone = None
-    return cancelled(taskrun) or gone
-
-
 def _raw_spec(taskrun: Object, cluster: Cluster) -> tuple[Object, str]:
     """The Task's spec as written, and the Task's name where it has one."""
     spec = taskrun["spec"]
@@ -136,7 +87,9 @@ def _raw_spec(taskrun: Object, cluster: Cluster) -> tuple[Object, str]:
             f"resolvers are not supported here: give taskRef.name or taskSpec",
         )
     try:
-        return cluster.get(TASKS, namespace, name)["spec"], name
+        task = cluster.get(TASKS, namespace, name)
+        parse_task(task)
+        return task["spec"], name
     except NotFoundError as error:
         raise RefusedRun(
             reasons.RESOLUTION_FAILED,

@@ -52,7 +52,7 @@ def refuse_invalid(
 
     Args:
         taskrun: The run.
-        task_spec: Its Task's spec, before or after substitution (`resultsfw.tekton.substitute.apply`).
+        task_spec: Its Task's spec, before substitution (`resultsfw.tekton.substitute.apply`).
         reserved_sidecars: Names a user's Sidecar cannot have, without ``sidecar-``.
 
     Raises:

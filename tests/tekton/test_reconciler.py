@@ -17,13 +17,13 @@ from resultsfw.tekton.kinds import TASKRUNS, TASKS
 from resultsfw.tekton.reconciler import Reconciler, Timing, is_done
 from resultsfw_sidecar import wire
 
-T0 = datetime.now(UTC).replace(microsecond=0)
 SIDECAR = "sidecar-tekton-log-results"
 
 
 class Clock:
     def __init__(self) -> None:
-        self.now = T0
+        # The store stamps deletions with the time there is.
+        self.now = datetime.now(UTC).replace(microsecond=0)
 
     def __call__(self) -> datetime:
         return self.now
@@ -617,3 +617,42 @@ def test_annotations_of_ours_on_a_run_are_not_its_pods(world):
     assert "resultsfw.dev/stopped" not in annotations
     assert annotations["resultsfw.dev/stamp"] == "sidecar-logs/1"
     assert annotations["note"] == "n"
+
+
+def test_a_container_that_can_never_start_ends_the_run_at_once(world):
+    """Seen on a real cluster: an image that runs as root under runAsNonRoot would wait for the timeout."""
+    world.submit()
+    world.step()
+    why = {
+        "reason": "CreateContainerConfigError",
+        "message": "container has runAsNonRoot and image will run as root",
+    }
+    world.kubelet("Pending", {"step-build": world.running(), SIDECAR: {"waiting": why}})
+    world.step()
+    assert world.pod()["spec"]["activeDeadlineSeconds"] == 1
+    states = {"step-build": world.ended(143), SIDECAR: {"waiting": why}}
+    world.kubelet("Failed", states, reason="DeadlineExceeded")
+    world.step()
+    assert world.condition["reason"] == "CreateContainerConfigError"
+    assert f'container "{SIDECAR}": container has runAsNonRoot' in world.condition["message"]
+
+
+def test_an_answer_that_is_no_log_is_no_result(world):
+    """Seen on a real cluster: once the containers are removed, the log request is answered 200 with this."""
+    world.submit()
+    world.step()
+    world.finish()
+    world.cluster.logs[SIDECAR] = b"unable to retrieve container logs for containerd://27615f0422f9"
+    world.step()
+    assert world.condition["status"] == "False"
+    assert world.condition["reason"] in ("TaskRunResultsCorrupt", "TaskRunResultsIncomplete")
+
+
+def test_a_stop_mark_that_somebody_edited_does_not_hang_the_run(world):
+    _pod_runs(world, timeout="90s")
+    world.clock.forward(91)
+    world.step()
+    marked = {"metadata": {"annotations": {"resultsfw.dev/stopped": "nonsense"}}}
+    Store.patch(world.cluster, PODS, "default", "run-pod", marked)
+    world.step()
+    assert is_done(world.taskrun)

@@ -1,0 +1,116 @@
+"""Why a run ends that its pod does not end by itself, and how that is noted on the pod."""
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from resultsfw.cluster import Object
+from resultsfw.tekton import reasons
+from resultsfw.tekton.durations import format_duration, parse_duration
+from resultsfw.tekton.mirror import Progress, format_time, parse_time
+
+__all__ = ["Cause", "StopMark", "cancelled", "cause_of", "deadline", "stop_mark", "timed_out", "timeout_of"]
+
+STOPPED_ANNOTATION: Final = "resultsfw.dev/stopped"
+"""On a pod that we stopped: when and why. Its own "DeadlineExceeded" is then no finding."""
+
+DEFAULT_TIMEOUT: Final = "1h0m0s"
+"""``spec.timeout`` where no one sets it (Tekton's ``default-timeout-minutes``)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """A reason to end that does not come from the Steps.
+
+    With ``reason`` "" it ends the pod and not the run: what the Steps and the results say is the verdict.
+    """
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class StopMark:
+    """What we noted on a pod when we stopped it."""
+
+    at: datetime
+    cause: Cause
+
+    def annotation(self) -> dict[str, str]:
+        """As it stands on the pod."""
+        noted = {"at": format_time(self.at), "reason": self.cause.reason, "message": self.cause.message}
+        return {STOPPED_ANNOTATION: json.dumps(noted)}
+
+
+def stop_mark(pod: Object) -> StopMark | None:
+    """The mark of a pod that we stopped; ``None`` for one that we did not."""
+    text = (pod["metadata"].get("annotations") or {}).get(STOPPED_ANNOTATION)
+    if text is None:
+        return None
+    try:
+        noted = json.loads(text)
+        at = parse_time(noted["at"])
+        cause = Cause(str(noted["reason"]), str(noted["message"]))
+    except (ValueError, KeyError, TypeError):
+        at = None
+    if at is None:
+        # Somebody edited it. That it was stopped is still known; when, and why, is not.
+        return StopMark(datetime.min.replace(tzinfo=UTC), Cause("", ""))
+    return StopMark(at, cause)
+
+
+def cause_of(taskrun: Object, pod: Object, progress: Progress, now: datetime) -> Cause | None:
+    """Why a run ends whose pod does not end it: cancelled, out of time, the pod deleted or not to be started.
+
+    ``None`` where the Steps had ended by themselves before anybody ended them.
+    """
+    if (mark := stop_mark(pod)) is not None:
+        return mark.cause if mark.cause.reason else None
+    metadata = pod["metadata"]
+    deleted = parse_time(metadata.get("deletionTimestamp"))
+    gone = None
+    if deleted is not None:
+        gone = Cause(reasons.POD_DELETED, f'pod "{metadata["name"]}" was deleted before its run was over')
+    if not progress.steps_done:
+        broken = Cause(*progress.unstartable) if progress.unstartable else None
+        return cancelled(taskrun) or timed_out(taskrun, now) or gone or broken
+    if progress.failure is None:
+        return None
+    if deleted is not None and progress.ended_at is not None:
+        # The timestamp is the end of a grace; at its beginning somebody deleted the pod. A kubelet that
+        # is done sets both to now and 0, and with that the beginning is not known any more.
+        grace = metadata.get("deletionGracePeriodSeconds", 0)
+        if grace and progress.ended_at < deleted - timedelta(seconds=grace):
+            gone = None
+    return cancelled(taskrun) or gone
+
+
+def cancelled(taskrun: Object) -> Cause | None:
+    """Why a run ends that somebody cancelled; ``None`` for one that nobody did."""
+    if taskrun["spec"].get("status") != reasons.CANCELLED:
+        return None
+    said = taskrun["spec"].get("statusMessage", "")
+    return Cause(reasons.CANCELLED, f'TaskRun "{taskrun["metadata"]["name"]}" was cancelled. {said}')
+
+
+def timeout_of(taskrun: Object) -> float:
+    """Seconds a run's attempt may take; 0: no limit."""
+    return parse_duration(taskrun["spec"].get("timeout") or DEFAULT_TIMEOUT) / 1_000_000_000
+
+
+def deadline(taskrun: Object) -> datetime | None:
+    """When the attempt that runs is out of time; ``None`` before it began or without a timeout."""
+    started = parse_time(taskrun.get("status", {}).get("startTime"))
+    seconds = timeout_of(taskrun)
+    return None if started is None or seconds == 0 else started + timedelta(seconds=seconds)
+
+
+def timed_out(taskrun: Object, now: datetime) -> Cause | None:
+    """Why a run ends that is out of time; ``None`` for one that is not."""
+    end = deadline(taskrun)
+    if end is None or now < end:
+        return None
+    timeout = format_duration(parse_duration(taskrun["spec"].get("timeout") or DEFAULT_TIMEOUT))
+    name = taskrun["metadata"]["name"]
+    return Cause(reasons.TIMED_OUT, f'TaskRun "{name}" failed to finish within "{timeout}"')

@@ -1,0 +1,547 @@
+"""Finding, checking and loading plugins: real distributions made on the fly, each in a process of its own."""
+
+import json
+import logging
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel, ConfigDict
+
+from resultsfw import Capabilities, Core, Declared, Extraction, Found, Run, Stamp, Step, hookimpl
+from resultsfw.errors import BackendError, BrokenBackendError, UnknownBackendError
+from resultsfw.flags import DEFAULT_BACKEND
+from resultsfw.plugins import installed, load_backend, load_extensions, wrap_backend
+
+ROOT = Path(__file__).parents[2]
+
+GOOD = """
+from resultsfw import Capabilities, Extraction, Found, hookimpl
+
+capabilities = Capabilities(summary="a good one")
+
+@hookimpl
+def prepare_pod(run, pod):
+    return 3
+
+@hookimpl
+def pod_ready(pod):
+    return True
+
+@hookimpl
+def extract(run):
+    return Extraction(found=(Found(name="a", value="1", source="here"),))
+"""
+
+OBSERVER = """
+from resultsfw import hookimpl
+
+@hookimpl
+def results_collected(run, collected):
+    print("{name} saw", len(collected.results))
+"""
+
+
+class Site:
+    """A folder on ``sys.path`` with distributions as pip leaves them."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def install(self, name, version, entry_points, modules):
+        info = self.path / f"{name}-{version}.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        (info / "entry_points.txt").write_text(textwrap.dedent(entry_points))
+        for module, text in modules.items():
+            (self.path / f"{module}.py").write_text(textwrap.dedent(text))
+
+    def backend(self, name, text, *, target=None, dist=None, version="1.2"):
+        """Install a backend of one module."""
+        module = f"plugin_{(dist or name).replace('-', '_')}"
+        points = f"[resultsfw.backends]\n{name} = {target or module}\n"
+        self.install(dist or f"dist-{name}", version, points, {module: text})
+
+    def run(self, code, *, check=True):
+        """Run code in an interpreter that has this folder on its path; what it printed."""
+        env = {**os.environ, "PYTHONPATH": str(self.path), "XDG_CACHE_HOME": str(self.path / "cache")}
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-c", textwrap.dedent(code)],
+            capture_output=True,
+            text=True,
+            env=env,
+            check=False,
+        )
+        if check:
+            assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    def refusal(self, name):
+        """The words with which loading a backend is refused."""
+        return self.run(f"""
+            from resultsfw.errors import BrokenBackendError
+            from resultsfw.plugins import load_backend
+            try:
+                load_backend({name!r})
+            except BrokenBackendError as error:
+                assert error.subject == {name!r}
+                print(error.message)
+        """)
+
+
+@pytest.fixture
+def site(tmp_path):
+    return Site(tmp_path)
+
+
+# Listing.
+
+
+def test_listing_names_imports_nothing_and_tells_who_brings_them(site):
+    site.backend("mine", "raise SystemExit('imported')")
+    site.install("ext", "3", "[resultsfw.extensions]\nwatch = plugin_x:Y\n", {"plugin_x": "1 / 0"})
+    out = site.run("""
+        import json, sys
+        from resultsfw.plugins import EXTENSIONS, installed
+        backends = [(i.name, i.target, i.distribution, i.version) for i in installed()]
+        others = [(i.name, i.target, i.distribution, i.version) for i in installed(EXTENSIONS)]
+        imported = [name for name in sys.modules if name.startswith(("plugin_", "resultsfw_backends"))]
+        print(json.dumps([backends, others, imported]))
+    """)
+    backends, others, imported = json.loads(out)
+    assert ["mine", "plugin_mine", "dist-mine", "1.2"] in backends
+    assert {name for name, *_ in backends} == {"mine", "sidecar-logs", "termination-message"}
+    assert others == [["watch", "plugin_x:Y", "ext", "3"]]
+    assert imported == []
+
+
+def test_the_built_in_backends_stand_where_a_strangers_do():
+    ours = {one.name: one.target for one in installed() if one.distribution == "resultsfw"}
+    assert ours == {
+        "sidecar-logs": "resultsfw_backends.sidecar_logs",
+        "termination-message": "resultsfw_backends.termination_message",
+    }
+
+
+def test_what_an_interrupted_pip_leaves_behind_is_no_obstacle(site):
+    (site.path / "~esultsfw-0.1.dist-info").mkdir()
+    (site.path / "~ther-0.1.dist-info").mkdir()
+    assert "sidecar-logs" in site.run("""
+        from resultsfw.plugins import installed, load_backend
+        load_backend("termination-message")
+        print([one.name for one in installed()])
+    """)
+
+
+def test_of_a_distribution_on_the_path_twice_the_first_counts(site, tmp_path):
+    site.backend("mine", GOOD, dist="some_dist", version="2")
+    older = tmp_path / "older"
+    older.mkdir()
+    Site(older).backend("mine", GOOD, dist="Some-Dist", version="1")
+    out = site.run(f"""
+        import sys
+        sys.path.append({str(older)!r})
+        from resultsfw.plugins import installed, load_backend
+        print([(one.distribution, one.version) for one in installed() if one.name == "mine"])
+        load_backend("mine")
+    """)
+    assert out == "[('some_dist', '2')]"
+
+
+# Loading.
+
+
+def test_a_strangers_backend_is_loaded_by_name_and_no_other_is_imported(site):
+    site.backend("mine", GOOD)
+    site.backend("broken", "raise RuntimeError('never import me')")
+    out = site.run("""
+        import sys
+        from resultsfw import Core, Declared, Run
+        core = Core.from_flags({"results-from": "mine", "allowed-results-from": "broken, sidecar-logs"})
+        run = Run(namespace="n", name="r", uid="u", results=(Declared(name="a"),))
+        pod = core.prepare_pod(run, {"metadata": {"name": "p"}})
+        print(pod["metadata"]["annotations"]["resultsfw.dev/stamp"])
+        print(core.collect(run, pod, None).results[0].value)
+        print([n for n in sys.modules if n.startswith(("plugin_", "resultsfw_backends"))])
+    """)
+    assert out.splitlines() == ["mine/3", "1", "['plugin_mine']"]
+
+
+def test_a_backend_installed_while_we_run_is_found(site):
+    """Stevedore keeps what it once saw, in memory and on disk."""
+    site.run("from resultsfw.plugins import load_backend; load_backend('termination-message')")
+    site.backend("other", GOOD, target="plugin_gone")
+    out = site.run(f"""
+        import sys
+        sys.path.remove({str(site.path)!r})
+        from resultsfw.plugins import load_backend
+        load_backend("termination-message")
+        sys.path.insert(0, {str(site.path)!r})
+        points = "[resultsfw.backends]\\nother = plugin_other\\n"
+        open({str(site.path / "dist-other-1.2.dist-info/entry_points.txt")!r}, "w").write(points)
+        print(load_backend("other").capabilities.summary)
+    """)
+    assert out == "a good one"
+
+
+BROKEN = {
+    "syntax": ("def (:", "SyntaxError"),
+    "import": ("import nothing_of_that_name", "ModuleNotFoundError: No module named 'nothing_of_that_name'"),
+    "assertion": ("assert 1 == 2, 'no good'", "AssertionError: no good"),
+    "exit": ("import sys; sys.exit(3)", "SystemExit: 3"),
+    "misspelt": (GOOD.replace("def extract", "def extrakt"), "extrakt"),
+    "argument": (GOOD.replace("def extract(run)", "def extract(run, limmits)"), "limmits"),
+    "lacking": (GOOD.replace("@hookimpl\ndef extract", "def extract"), "implements no extract"),
+    "bare": ("x = 1", "`capabilities`"),
+    "version": (GOOD.replace('"a good one"', '"x", api_version=2'), "API version 2, this is 1"),
+    "reference": (GOOD.replace('"a good one"', '"x", by="reference"'), "implements no dereference"),
+    "config": (
+        GOOD + "\nfrom pydantic import BaseModel\nclass Config(BaseModel):\n    a: int = 1\n",
+        "forbid",
+    ),
+    "required": (
+        GOOD
+        + "\nfrom pydantic import BaseModel, ConfigDict\nclass Config(BaseModel):\n"
+        + "    model_config = ConfigDict(extra='forbid')\n    a: int\n    b: int\n    c: int = 1\n",
+        "without a default: a, b",
+    ),
+    "dict": (GOOD + "\nConfig = {}\n", "no pydantic model"),
+}
+
+
+def test_a_broken_backend_is_refused_with_distribution_version_target_and_reason(site):
+    for name, (text, _) in BROKEN.items():
+        site.backend(name, text)
+    site.backend("nowhere", GOOD, target="plugin_nowhere:Missing")
+    out = site.run("""
+        import json
+        from resultsfw.errors import BrokenBackendError
+        from resultsfw.plugins import installed, load_backend
+        told = {}
+        for one in installed():
+            try:
+                load_backend(one.name)
+            except BrokenBackendError as error:
+                assert error.subject == one.name
+                told[one.name] = error.message
+        print(json.dumps(told))
+    """)
+    told = json.loads(out)
+    assert told.keys() == {*BROKEN, "nowhere"}
+    for name, (_, reason) in BROKEN.items():
+        assert told[name].startswith(f'backend "{name}" (dist-{name} 1.2, plugin_{name}'), told[name]
+        assert reason in told[name]
+    assert "plugin_nowhere:Missing" in told["nowhere"]
+
+
+def test_a_name_that_two_distributions_claim_is_refused_with_both(site):
+    site.backend("mine", GOOD, dist="one-dist", version="1")
+    site.backend("other", GOOD)
+    site.backend("mine", GOOD, dist="two-dist", version="2")
+    told = site.refusal("mine")
+    for part in ('"mine"', "one-dist 1 (plugin_one_dist)", "two-dist 2 (plugin_two_dist)", "uninstall"):
+        assert part in told
+
+
+def test_a_backend_of_a_built_ins_name_does_not_take_its_place(site):
+    site.backend("sidecar-logs", GOOD, dist="evil")
+    assert "claimed by more than one distribution" in site.refusal("sidecar-logs")
+
+
+def test_without_the_built_in_backends_the_core_still_imports_and_says_what_is_missing(site):
+    out = site.run("""
+        import sys
+        class Deleted:
+            def find_spec(self, name, path=None, target=None):
+                if name.partition(".")[0] in ("resultsfw_backends", "resultsfw_sidecar"):
+                    raise ModuleNotFoundError(name)
+        sys.meta_path.insert(0, Deleted())
+        import resultsfw, pkgutil, importlib
+        for one in pkgutil.iter_modules(resultsfw.__path__):
+            if not one.ispkg:
+                importlib.import_module(f"resultsfw.{one.name}")
+        from resultsfw.errors import BrokenBackendError
+        try:
+            resultsfw.Core.from_flags({})
+        except BrokenBackendError as error:
+            print(error.message)
+    """)
+    assert out.startswith('backend "termination-message" (resultsfw ')
+    assert "ModuleNotFoundError" in out
+
+
+def test_no_module_of_the_core_mentions_a_backend_but_the_flags_default():
+    for path in (ROOT / "resultsfw").glob("*.py"):
+        text = path.read_text()
+        assert "resultsfw_backends" not in text, path
+        if path.name == "flags.py":
+            text = text.replace(f'DEFAULT_BACKEND: Final = "{DEFAULT_BACKEND}"', "")
+        for name in ("sidecar-logs", "sidecar_logs", "termination-message", "termination_message"):
+            assert name not in text, (path, name)
+
+
+# By hand.
+
+
+class ByHand:
+    """A backend as an embedder would write it."""
+
+    capabilities = Capabilities(summary="by hand")
+
+    def __init__(self, found=()):
+        self.found = found
+
+    @hookimpl
+    def prepare_pod(self):
+        return 1
+
+    @hookimpl
+    def pod_ready(self):
+        return True
+
+    @hookimpl
+    def extract(self):
+        return Extraction(found=tuple(self.found))
+
+
+class Falsy(ByHand):
+    """An instance that says False of itself."""
+
+    def __bool__(self):
+        return False
+
+    def __len__(self):
+        return 0
+
+
+RUN = Run(
+    namespace="n",
+    name="r",
+    uid="u",
+    results=(Declared(name="a"),),
+    steps=(Step(name="s", container="c"),),
+)
+VALUE = Found(name="a", value="1", source="here")
+
+
+@pytest.mark.parametrize(
+    "plugin", [ByHand, ByHand(), Falsy, Falsy()], ids=["class", "object", "f-class", "f-object"]
+)
+def test_class_and_object_are_taken_by_hand_and_a_falsy_one_too(plugin):
+    core = Core.from_flags({"results-from": "mine"}, register={"mine": plugin})
+    assert core.prepare_pod(RUN, {})["metadata"]["annotations"]["resultsfw.dev/stamp"] == "mine/1"
+    assert core.collect(RUN, {}, None, stamp=Stamp("mine", 1, 9)).ok
+
+
+def test_a_falsy_object_behind_an_entry_point_is_taken(site):
+    text = GOOD + textwrap.dedent("""
+        class Falsy:
+            capabilities = capabilities
+            prepare_pod = hookimpl(lambda self: 7)
+            pod_ready = hookimpl(lambda self: True)
+            extract = hookimpl(lambda self: Extraction())
+            def __bool__(self):
+                return False
+        thing = Falsy()
+    """)
+    site.backend("obj", text, target="plugin_obj:thing")
+    out = site.run(
+        "from resultsfw.plugins import load_backend; print(load_backend('obj').hook.prepare_pod())"
+    )
+    assert out == "7"
+
+
+def test_a_registered_backend_hides_an_installed_one_of_its_name():
+    core = Core.from_flags({}, register={DEFAULT_BACKEND: ByHand([VALUE])})
+    assert core.collect(RUN, {}, None, stamp=Stamp(DEFAULT_BACKEND, 0, 9)).results[0].value == "1"
+
+
+def test_a_hook_may_be_implemented_under_another_name():
+    """By pluggy's ``specname``."""
+
+    class Renamed(ByHand):
+        @hookimpl(specname="purge")
+        def clean_up(self):
+            return None
+
+    assert wrap_backend("mine", Renamed).name == "mine"
+
+
+class Misspelt(ByHand):
+    """Its hook is none."""
+
+    @hookimpl
+    def prugge(self):
+        return None
+
+
+class Unmakeable(ByHand):
+    """It cannot be made."""
+
+    def __init__(self):
+        raise RuntimeError("no luck")
+
+
+class Lax(ByHand):
+    """Its options are not checked."""
+
+    class Config(BaseModel):
+        """Allows anything."""
+
+        model_config = ConfigDict(extra="allow")
+
+
+@pytest.mark.parametrize(
+    ("plugin", "reason"),
+    [
+        (Misspelt, "prugge"),
+        (Unmakeable, "RuntimeError: no luck"),
+        (Lax, "forbid"),
+        (object(), "`capabilities`"),
+    ],
+)
+def test_what_is_registered_by_hand_is_checked_as_well(plugin, reason):
+    with pytest.raises(BrokenBackendError) as caught:
+        wrap_backend("mine", plugin)
+    assert reason in caught.value.message
+    assert "registered by hand" in caught.value.message
+
+
+def test_a_backend_nobody_selects_may_be_broken():
+    core = Core.from_flags({"allowed-results-from": "bad"}, register={"bad": Unmakeable, "worse": object()})
+    assert core.flags.results_from == DEFAULT_BACKEND
+    with pytest.raises(BrokenBackendError):
+        core.backend("bad")
+
+
+def test_unknown_names_raise_their_own_error():
+    with pytest.raises(UnknownBackendError, match="no installed backend"):
+        load_backend("nothing-like-it")
+
+
+# Extensions.
+
+
+def test_only_allow_listed_extensions_are_imported_and_in_name_order(site):
+    points = "[resultsfw.extensions]\n" + "".join(f"{name} = ext_{name}\n" for name in "zamb")
+    modules = {f"ext_{name}": OBSERVER.format(name=name) for name in "zam"}
+    site.backend("mine", GOOD)
+    site.install("exts", "1", points, {**modules, "ext_b": "raise RuntimeError('not allowed')"})
+    out = site.run("""
+        from resultsfw import Core, Declared, Run, Stamp
+        core = Core.from_flags({"results-from": "mine"}, extensions=["z", "a", "m"])
+        run = Run(namespace="n", name="r", uid="u", results=(Declared(name="a"),))
+        core.collect(run, {}, None, stamp=Stamp("mine", 3, 99))
+    """)
+    assert out.splitlines() == ["a saw 1", "m saw 1", "z saw 1"]
+
+
+def test_broken_extensions_are_logged_and_left_out(site):
+    broken = {
+        "raises": "raise RuntimeError('broken')",
+        "asserts": "assert False",
+        "exits": "raise SystemExit",
+        "misspelt": "from resultsfw import hookimpl\n@hookimpl\ndef results_colected(): pass",
+        "argument": "from resultsfw import hookimpl\n@hookimpl\ndef results_collected(colected): pass",
+    }
+    names = [*broken, "good", "missing"]
+    points = "[resultsfw.extensions]\n" + "".join(f"{name} = ext_{name}\n" for name in names)
+    modules = {f"ext_{name}": text for name, text in broken.items()}
+    site.install("exts", "1", points, {**modules, "ext_good": OBSERVER.format(name="good")})
+    out = site.run(f"""
+        import logging
+        class Keep(logging.Handler):
+            def emit(self, record):
+                print(record.levelname, record.getMessage())
+        logging.getLogger("resultsfw").addHandler(Keep())
+        from resultsfw import Core
+        core = Core.from_flags({{}}, extensions={[*names, "uninstalled"]!r})
+        print(sorted(core.backend("termination-message").extensions))
+    """)
+    lines = out.splitlines()
+    assert lines[-1] == "['good']"
+    assert sorted(lines[:-1]) == sorted(
+        f"ERROR extension '{name}' cannot be loaded and is left out"
+        for name in [*broken, "missing", "uninstalled"]
+    )
+
+
+class Watcher:
+    """An observer that remembers what it saw."""
+
+    def __init__(self, error=None):
+        self.seen = []
+        self.error = error
+
+    def see(self, *what):
+        self.seen.append(what)
+        if self.error:
+            raise self.error
+
+    @hookimpl
+    def results_collected(self, collected):
+        self.see("collected", [one.name for one in collected.results])
+
+    @hookimpl
+    def collection_failed(self, run, problems):
+        self.see("failed", run.name, [str(one.code) for one in problems])
+
+
+def watched(plugin, watchers):
+    """A core whose backend is watched."""
+    core = Core.from_flags({"results-from": "mine"}, register={"mine": plugin})
+    core._backends["mine"] = wrap_backend("mine", plugin, extensions=watchers)
+    return core
+
+
+def test_a_failing_observer_is_logged_and_the_others_still_hear(caplog):
+    watchers = {"b": Watcher(RuntimeError("boom")), "a": Watcher(), "c": Watcher()}
+    with caplog.at_level(logging.ERROR, "resultsfw"):
+        collected = watched(ByHand([VALUE]), watchers).collect(RUN, {}, None, stamp=Stamp("mine", 1, 9))
+    assert collected.ok
+    assert all(one.seen == [("collected", ["a"])] for one in watchers.values())
+    [record] = caplog.records
+    assert "extension b" in record.getMessage()
+    assert "results_collected" in record.getMessage()
+
+
+def test_observers_hear_of_failures():
+    watcher = Watcher()
+    large = Found(name="a", value="x" * 10, source="here")
+    watched(ByHand([large]), {"w": watcher}).collect(RUN, {}, None, stamp=Stamp("mine", 1, 9))
+    assert watcher.seen == [("failed", "r", ["ResultTooLarge"])]
+
+
+def test_an_extension_may_bear_the_backends_name_and_be_the_backend():
+    both = ByHand()
+    wrapped = wrap_backend("mine", both, extensions={"mine": Watcher(), "same": both})
+    assert wrapped.hook.prepare_pod() == 1
+
+
+def test_no_extension_is_loaded_where_none_is_allowed():
+    assert load_extensions([]) == {}
+
+
+# A backend that fails.
+
+
+@pytest.mark.parametrize("final", [False, True])
+def test_a_selected_backend_that_fails_does_so_loudly(final, caplog):
+    class Failing(ByHand):
+        @hookimpl
+        def extract(self):
+            raise KeyError("inner")
+
+    core = Core.from_flags({"results-from": "mine"}, register={"mine": Failing})
+    if final:
+        collected = core.collect(RUN, {}, None, stamp=Stamp("mine", 1, 9), final=True)
+        assert not collected.ok
+        assert 'backend "mine" failed in extract: KeyError' in collected.problems[0].message
+    else:
+        with pytest.raises(BackendError, match="KeyError") as caught:
+            core.collect(RUN, {}, None, stamp=Stamp("mine", 1, 9))
+        assert caught.value.subject == "mine"
+    assert caplog.records[0].exc_info

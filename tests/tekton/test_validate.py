@@ -1,0 +1,319 @@
+"""What is refused before a pod exists, with Tekton's reasons and messages."""
+
+import gzip
+import json
+import re
+from pathlib import Path
+
+import captures
+import pytest
+
+from resultsfw.errors import ResultsError
+from resultsfw.tekton.validate import RefusedRun, refuse_invalid
+
+TEKTON = Path(__file__).parents[1] / "data" / "tekton" / "pods.jsonl.gz"
+STEP = {"name": "s", "image": "i", "script": "true"}
+
+
+def from_tekton():
+    lines = gzip.decompress(TEKTON.read_bytes()).decode().splitlines()
+    return list(map(json.loads, lines))
+
+
+def taskrun(**spec):
+    return {"metadata": {"name": "run", "namespace": "ns", "uid": "u"}, "spec": {"taskSpec": {}, **spec}}
+
+
+def refusal(task, run=None, **arguments):
+    with pytest.raises(RefusedRun) as caught:
+        refuse_invalid(run or taskrun(), task, **arguments)
+    return caught.value
+
+
+def creation_failed(why):
+    return f'failed to create task run pod "run": {why}. Maybe invalid TaskSpec'
+
+
+# Against Tekton
+
+
+def test_tekton_runs_it_and_so_do_we(capture):
+    if capture["name"] == "sl-reserved-sidecar":
+        return
+    run = captures.created(capture)
+    refuse_invalid(run, run["spec"]["taskSpec"])
+
+
+def test_reserved_sidecar_is_refused_as_tekton_refused_it():
+    capture = captures.load("sl-reserved-sidecar")
+    run = captures.created(capture)
+    (condition,) = capture["tekton_final"]["status"]["conditions"]
+    refused = refusal(run["spec"]["taskSpec"], run)
+    assert (refused.reason, refused.message) == (condition["reason"], condition["message"])
+
+
+@pytest.mark.parametrize("case", range(len(from_tekton())))
+def test_says_what_tektons_own_code_says(case):
+    """TaskRuns made at random, run through Tekton's own validation (``data/tekton``)."""
+    theirs = from_tekton()[case]
+    run = theirs["taskrun"]
+    if "pod" in theirs:
+        refuse_invalid(run, run["spec"]["taskSpec"])
+        return
+    refused = refusal(run["spec"]["taskSpec"], run)
+    assert (refused.reason, refused.message) == (theirs["reason"], theirs["message"])
+
+
+def test_a_refusal_is_an_error_of_ours():
+    refused = refusal({})
+    assert isinstance(refused, ResultsError)
+    assert refused.code == "RunRefused"
+    assert refused.subject == "TaskRun ns/run"
+
+
+# The Task
+
+
+def test_task_by_reference_is_named():
+    refused = refusal({"steps": []}, taskrun(taskSpec=None, taskRef={"name": "build"}))
+    assert refused.message == (
+        'failed to create task run pod "run": missing field(s): steps. Maybe missing or invalid Task ns/build'
+    )
+
+
+@pytest.mark.parametrize(
+    ("task", "why"),
+    [
+        ({"steps": [STEP, STEP]}, "expected exactly one, got both: steps[1].name"),
+        ({"steps": [{**STEP, "command": ["c"]}]}, "script cannot be used with command: steps[0].script"),
+        ({"steps": [{**STEP, "image": ""}]}, "missing field(s): steps[0].Image"),
+        (
+            {"steps": [{**STEP, "onError": "ignore"}]},
+            (
+                'invalid value: "ignore": steps[0].onError\n'
+                'Task step onError must be either "continue" or "stopAndFail"'
+            ),
+        ),
+        ({"steps": [{**STEP, "timeout": "-5s"}]}, "invalid value: -5s: steps[0].negative timeout"),
+        (
+            {"steps": [{**STEP, "script": "echo $(results.nope.path)"}]},
+            'non-existent variable in "echo $(results.nope.path)": steps[0].script',
+        ),
+        (
+            {"steps": [{**STEP, "script": "echo $(context.taskRun.nope)"}]},
+            'non-existent variable in "echo $(context.taskRun.nope)": steps[0].script',
+        ),
+        (
+            {"steps": [{**STEP, "script": "echo $(steps.a.results.b)"}]},
+            (
+                "stepResult substitutions are only allowed in env, command and args. Found usage in: "
+                "steps[0].script"
+            ),
+        ),
+        (
+            {"steps": [STEP], "results": [{"name": "o", "type": "object"}]},
+            "missing field(s): results[0].o.properties",
+        ),
+        (
+            {"steps": [STEP], "results": [{"name": "o", "properties": {"k": {"type": "array"}}}]},
+            (
+                "The value type specified for these keys [k] is invalid, the type must be string: "
+                "results[0].o.properties"
+            ),
+        ),
+        (
+            {"steps": [STEP], "results": [{"name": "r", "type": "number"}]},
+            "invalid value: number: results[0].type\ntype must be string",
+        ),
+        (
+            {"steps": [STEP], "results": [{"name": "r", "value": "text"}]},
+            (
+                "Could not extract step name and result name. Expected value to look like "
+                '$(steps.<stepName>.results.<resultName>) but got "text": results[0].r.value'
+            ),
+        ),
+        (
+            {"steps": [STEP], "results": [{"name": "r", "value": ["$(steps.s.results.r)"]}]},
+            'Invalid Type. Wanted string but got: "array": results[0].r.type',
+        ),
+        (
+            {"steps": [STEP], "sidecars": [{"name": "w", "image": "i", "script": "x", "command": ["c"]}]},
+            "script cannot be used with command: sidecars.script",
+        ),
+        # What Tekton does not look at, or not here.
+        (
+            {"steps": [STEP], "results": [{"name": "r"}, {"name": "r"}]},
+            'result name "r" must be unique: results[1].name',
+        ),
+        (
+            {"steps": [{**STEP, "results": [{"name": "r"}, {"name": "r"}]}]},
+            'result name "r" must be unique: steps[0].results[1].name',
+        ),
+        (
+            {"steps": [STEP], "results": [{"name": "r", "value": "$(steps.nope.results.r)"}]},
+            '$(steps.nope.results.r) names a Step that does not exist: "nope": results[0].r.value',
+        ),
+        (
+            {"steps": [STEP], "results": [{"name": "r", "value": "$(steps.s.results.r)"}]},
+            '$(steps.s.results.r) names a result that Step "s" does not declare: "r": results[0].r.value',
+        ),
+        (
+            {"steps": [{"name": "s", "image": "i"}]},
+            "Step has neither script nor command, and the command of its image is not looked up: steps[0]",
+        ),
+        (
+            {"steps": [{"name": "s", "ref": {"name": "action"}}]},
+            "StepActions are not supported: write the Step out in place of its ref: steps[0].ref",
+        ),
+        (
+            {"steps": [{**STEP, "script": "#!win pwsh"}]},
+            "Windows scripts are not supported: steps[0].script",
+        ),
+        (
+            {"steps": [{**STEP, "timeout": "soon"}]},
+            (
+                'invalid value: "soon" is no duration: write hours, minutes and seconds such as "1h30m": '
+                "steps[0].timeout"
+            ),
+        ),
+    ],
+)
+def test_a_task_that_cannot_run(task, why):
+    refused = refusal(task)
+    assert refused.reason == "PodCreationFailed"
+    assert refused.message == creation_failed(why)
+
+
+@pytest.mark.parametrize("name", ["", "-a", "a-", "a b", "a/b", "é", "a\n"])
+def test_result_names_that_are_none(name):
+    refused = refusal({"steps": [STEP], "results": [{"name": name}]})
+    assert f"invalid key name {json.dumps(name, ensure_ascii=False)}: results[0].name\n" in refused.message
+
+
+@pytest.mark.parametrize("name", ["a", "A.b_c-d9", "9"])
+def test_result_names_that_are_good(name):
+    refuse_invalid(taskrun(), {"steps": [STEP], "results": [{"name": name}]})
+
+
+def test_everything_wrong_is_told_at_once():
+    refused = refusal(
+        {"steps": [{**STEP, "onError": "x"}, {**STEP, "name": "t", "onError": "x"}], "results": [{}]}
+    )
+    assert refused.message.count("invalid") == 3
+    assert ": steps[0].onError, steps[1].onError\n" in refused.message
+
+
+def test_other_reserved_sidecars():
+    task = {"steps": [STEP], "sidecars": [{"name": "mine", "image": "i"}]}
+    refuse_invalid(taskrun(), task)
+    refused = refusal(task, reserved_sidecars={"mine"})
+    assert refused.message == creation_failed(
+        "Invalid: cannot use reserved sidecar name mine : sidecars.name"
+    )
+
+
+def test_template_and_step_are_judged_together():
+    refuse_invalid(taskrun(), {"stepTemplate": {"image": "i"}, "steps": [{"script": "x"}]})
+    refused = refusal({"stepTemplate": {"image": "i", "command": ["c"]}, "steps": [{"script": "x"}]})
+    assert refused.message == creation_failed("script cannot be used with command: steps[0].script")
+
+
+# The run against its Task
+
+
+@pytest.mark.parametrize(
+    ("task", "spec", "message"),
+    [
+        (
+            {"params": [{"name": "a"}, {"name": "b", "default": ""}, {"name": "c"}]},
+            {},
+            (
+                "[User error] invalid input params for task run: missing values for these params "
+                "which have no default values: [a c]"
+            ),
+        ),
+        (
+            {"params": [{"name": "a", "type": "array"}]},
+            {"params": [{"name": "a", "value": "text"}]},
+            (
+                "[User error] invalid input params for task run: param types don't match the user-specified "
+                "type: [a]"
+            ),
+        ),
+        (
+            {"params": [{"name": "o", "type": "object", "properties": {"k": {}, "l": {}, "m": {}}}]},
+            {"params": [{"name": "o", "value": {"l": "x"}}]},
+            (
+                "[User error] invalid input params for task run: missing keys for these params which are "
+                "required in ParamSpec's properties map[o:[k m]]"
+            ),
+        ),
+        (
+            {"params": [{"name": "a", "type": "array", "default": ["x"]}]},
+            {},
+            "[User error] non-existent param references:[$(params.a[1])]",
+        ),
+        (
+            {"params": [{"name": "e", "enum": ["x", "y"]}]},
+            {"params": [{"name": "e", "value": "z"}]},
+            "[User error] param `e` value: z is not in the enum list",
+        ),
+        ({}, {"timeout": "-1h"}, "invalid value: -1h0m0s should be >= 0: spec.timeout"),
+        (
+            {},
+            {"timeout": "1y"},
+            (
+                'invalid value: "1y" is no duration: write hours, minutes and seconds such as "1h30m": '
+                "spec.timeout"
+            ),
+        ),
+        ({}, {"retries": -1}, "invalid value: -1 should be >= 0: spec.retries"),
+        (
+            {},
+            {"params": [{"name": "a", "value": ""}, {"name": "A", "value": ""}]},
+            "expected exactly one, got both: spec.params[A].name",
+        ),
+        (
+            {"workspaces": [{"name": "w"}]},
+            {},
+            '[User error] declared workspace "w" is required but has not been bound',
+        ),
+        (
+            {},
+            {"workspaces": [{"name": "w", "configMap": {}}]},
+            '[User error] binding "w" is invalid: missing field(s): configmap.name',
+        ),
+        (
+            {},
+            {"stepSpecs": [{"name": "nope"}], "sidecarSpecs": [{"name": "nor"}]},
+            (
+                "[User error] invalid StepOverride: No Step named nope\n"
+                "invalid SidecarOverride: No Sidecar named nor"
+            ),
+        ),
+    ],
+)
+def test_a_run_that_does_not_fit_its_task(task, spec, message):
+    script = "$(params.a[1])" if "[1]" in message else "true"
+    refused = refusal({"steps": [{**STEP, "script": script}], **task}, taskrun(**spec))
+    assert refused.message == message
+    assert refused.reason == ("InvalidParamValue" if "enum" in message else "TaskRunValidationFailed")
+
+
+def test_a_binding_the_task_does_not_declare():
+    bound = {"workspaces": [{"name": "w", "emptyDir": {}}]}
+    refuse_invalid(taskrun(**bound), {"steps": [STEP]})
+    refused = refusal({"steps": [STEP]}, taskrun(taskSpec=None, taskRef={"name": "t"}, **bound))
+    assert refused.message == '[User error] workspace binding "w" does not match any declared workspace'
+
+
+def test_a_reference_stands_for_an_array_until_it_is_resolved():
+    task = {"steps": [STEP], "params": [{"name": "a", "type": "array"}]}
+    refuse_invalid(taskrun(params=[{"name": "a", "value": "$(tasks.t.results.r[*])"}]), task)
+
+
+def test_parameters_the_task_does_not_declare_reach_it():
+    """Tekton hands a run's parameters on to an embedded Task."""
+    task = {"steps": [{**STEP, "script": "echo $(params.extra)"}]}
+    refuse_invalid(taskrun(params=[{"name": "extra", "value": "x"}]), task)
+    assert re.search("non-existent variable", refusal(task).message)
