@@ -51,7 +51,11 @@ def conclude(
         ClusterError: The results could not be read and can still be; only when not ``final``.
     """
     collected = core.collect(run, pod, cluster, stamp=stamp, final=final)
-    failure = cause or _failure(pod, now)
+    progress = progress_of(_without_our_stop(pod), now)
+    failure = cause or (Cause(*progress.failure) if progress.failure else None)
+    if failure is not None and cause is None and progress.refusal and collected.problems:
+        # Only beside a problem that is known: a Step can write such an end into its message itself.
+        failure = None
     if failure is not None:
         # A Step that did not run wrote nothing: what is missing then is no finding of its own.
         rest = tuple(one for one in collected.problems if one.code is not ProblemCode.MISSING)
@@ -86,16 +90,12 @@ def failed_status(cause: Cause, now: datetime, **more: Any) -> Object:
     }
 
 
-def _failure(pod: Object, now: datetime) -> Cause | None:
-    """What failed in the pod, but for the end that we made ourselves."""
-    seen = pod
-    if stop_mark(pod) is not None:
-        status = {
-            key: value for key, value in pod.get("status", {}).items() if key not in ("message", "reason")
-        }
-        seen = {**pod, "status": {**status, "phase": "Running"}}
-    failure = progress_of(seen, now).failure
-    return None if failure is None else Cause(*failure)
+def _without_our_stop(pod: Object) -> Object:
+    """The pod as it would be had we not ended it: its phase and reason are then our own doing."""
+    if stop_mark(pod) is None:
+        return pod
+    status = {key: value for key, value in pod.get("status", {}).items() if key not in ("message", "reason")}
+    return {**pod, "status": {**status, "phase": "Running"}}
 
 
 def _blame(status: Object, cause: Cause | None) -> None:

@@ -16,6 +16,7 @@ __all__ = ["Progress", "mirror", "progress_of", "statuses"]
 OOM: Final = "OOMKilled"
 CONTINUED: Final = "Continued"
 STEP_TIMEOUT: Final = "TimeoutExceeded"
+REFUSED: Final = "ResultsRefused"
 
 _IMAGE_FAULTS: Final = frozenset(
     {
@@ -41,6 +42,7 @@ class Progress:
         running: The condition while it is not: reason and message.
         failure: Reason and message, Tekton's, if a Step or the pod failed. The results sidecar's own
             failure is none: that is judged with the results.
+        refusal: That Step's process did well and its entrypoint refused its results (ours says so).
         stuck: A Step ended in a way that may leave others, or the results sidecar, waiting for ever.
         unstartable: Reason and message, if a container can never start as the pod is written.
         ended_at: When the last of the Steps that have ended did, or the pod; ``None`` if none has.
@@ -49,6 +51,7 @@ class Progress:
     steps_done: bool
     running: tuple[str, str]
     failure: tuple[str, str] | None
+    refusal: bool
     stuck: bool
     unstartable: tuple[str, str] | None
     ended_at: datetime | None
@@ -65,10 +68,11 @@ def progress_of(pod: Object, now: datetime) -> Progress:
     phase = status.get("phase", "Pending")
     containers = statuses(pod)
     wanted = [one["name"] for one in pod["spec"]["containers"] if is_step(one["name"])]
+    # In the order of the spec, as Tekton sorts them: of several that failed, the first is the cause.
     ended = {
-        name: one["state"]["terminated"]
-        for name, one in containers.items()
-        if "terminated" in one.get("state", {})
+        one["name"]: containers[one["name"]]["state"]["terminated"]
+        for one in pod["spec"]["containers"]
+        if "terminated" in containers.get(one["name"], {}).get("state", {})
     }
     steps = {name: ended[name] for name in wanted if name in ended}
     killed = any(step.get("reason") == OOM for step in steps.values())
@@ -84,6 +88,7 @@ def progress_of(pod: Object, now: datetime) -> Progress:
         steps_done=all_ended or phase in ("Succeeded", "Failed"),
         running=_running(pod, phase),
         failure=_failure(pod, ended) if failing or killed or phase == "Failed" else None,
+        refusal=failing and all(_refused(step, pod) for step in steps.values() if step.get("exitCode")),
         stuck=phase == "Running" and (killed or (failing and late)),
         unstartable=_unstartable(pod),
         ended_at=last or (_changed_at(status) if phase in ("Succeeded", "Failed") else None),
@@ -267,6 +272,10 @@ def _failure(pod: Object, ended: Mapping[str, Object]) -> tuple[str, str] | None
     if RESULTS_SIDECAR in {**init, **ended} and not status.get("message"):
         return None
     return "Failed", status.get("message") or "build failed for unspecified reasons."
+
+
+def _refused(end: Object, pod: Object) -> bool:
+    return _internal(read_message(end.get("message") or "", message_budget(pod))).get("Reason") == REFUSED
 
 
 def _is_oom(end: Object) -> bool:

@@ -699,8 +699,8 @@ def test_the_sidecar_is_tektons_but_for_read_only_mounts():
     _, ours, theirs = prepared()
     assert ours["command"] == theirs["command"]
     assert ours["env"][0] == theirs["env"][0] == {"name": "SIDECAR_LOG_POLLING_INTERVAL", "value": "100ms"}
-    secret = "/var/run/secrets/kubernetes.io/serviceaccount"  # added by the API server
-    mounts = [{**one, "readOnly": True} for one in theirs["volumeMounts"] if one["mountPath"] != secret]
+    added = "/var/run/secrets/kubernetes.io/serviceaccount"  # by the API server
+    mounts = [{**one, "readOnly": True} for one in theirs["volumeMounts"] if one["mountPath"] != added]
     assert [{**one, "readOnly": True} for one in ours["volumeMounts"]] == mounts
     assert ours["volumeMounts"] == mounts
 

@@ -52,7 +52,7 @@ class Site:
         self.path = path
 
     def install(self, name, version, entry_points, modules):
-        info = self.path / f"{name}-{version}.dist-info"
+        info = self.path / f"{name.replace('-', '_')}-{version}.dist-info"
         info.mkdir()
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
         (info / "entry_points.txt").write_text(textwrap.dedent(entry_points))
@@ -181,7 +181,7 @@ def test_a_backend_installed_while_we_run_is_found(site):
         load_backend("termination-message")
         sys.path.insert(0, {str(site.path)!r})
         points = "[resultsfw.backends]\\nother = plugin_other\\n"
-        open({str(site.path / "dist-other-1.2.dist-info/entry_points.txt")!r}, "w").write(points)
+        open({str(site.path / "dist_other-1.2.dist-info/entry_points.txt")!r}, "w").write(points)
         print(load_backend("other").capabilities.summary)
     """)
     assert out == "a good one"
@@ -348,10 +348,13 @@ def test_a_falsy_object_behind_an_entry_point_is_taken(site):
         thing = Falsy()
     """)
     site.backend("obj", text, target="plugin_obj:thing")
-    out = site.run(
-        "from resultsfw.plugins import load_backend; print(load_backend('obj').hook.prepare_pod())"
-    )
-    assert out == "7"
+    out = site.run("""
+        from resultsfw import Core, Declared, Run
+        run = Run(namespace="n", name="r", uid="u", results=(Declared(name="a"),))
+        pod = Core.from_flags({"results-from": "obj"}).prepare_pod(run, {})
+        print(pod["metadata"]["annotations"]["resultsfw.dev/stamp"])
+    """)
+    assert out == "obj/7"
 
 
 def test_a_registered_backend_hides_an_installed_one_of_its_name():
@@ -517,8 +520,10 @@ def test_observers_hear_of_failures():
 
 def test_an_extension_may_bear_the_backends_name_and_be_the_backend():
     both = ByHand()
-    wrapped = wrap_backend("mine", both, extensions={"mine": Watcher(), "same": both})
-    assert wrapped.hook.prepare_pod() == 1
+    watcher = Watcher()
+    core = watched(both, {"mine": watcher, "same": both})
+    assert core.collect(RUN, {}, None, stamp=Stamp("mine", 1, 9)).ok
+    assert watcher.seen == [("collected", [])]
 
 
 def test_no_extension_is_loaded_where_none_is_allowed():

@@ -217,6 +217,7 @@ def test_law_4_killed_at_any_call_and_started_again_it_comes_to_the_same_end():
     assert whole.condition["status"] == "True"
     for call in range(1, len(whole.cluster.calls) + 1):
         world = World()
+        world.clock.now = whole.clock.now
         world.cluster.fail_at = call
         _drive(world)
         assert world.taskrun["status"] == wanted, f"killed at call {call}"
@@ -656,3 +657,43 @@ def test_a_stop_mark_that_somebody_edited_does_not_hang_the_run(world):
     Store.patch(world.cluster, PODS, "default", "run-pod", marked)
     world.step()
     assert is_done(world.taskrun)
+
+
+def _ends_with(world: World, message: str) -> None:
+    world.submit(annotations={"resultsfw.dev/results-from": "termination-message"})
+    world.step()
+    world.kubelet("Failed", {"step-build": world.ended(1, message=message)})
+    world.step()
+
+
+REASON = '{"key":"Reason","value":"ResultsRefused","type":3}'
+REFUSAL = (
+    r'{"key":"ResultsRefused","value":"[{\"name\":\"digest\",\"type\":1,\"bytes\":5000,'
+    r'\"limit\":4096,\"reason\":\"TooLarge\"}]","type":3}'
+)
+
+
+@pytest.fixture
+def messages() -> World:
+    return World({"results-from": "termination-message"})
+
+
+def test_a_container_that_failed_for_its_results_alone_is_no_failed_step(messages):
+    """Otherwise the condition would say "exited with code 1" first (Tekton's #4060)."""
+    _ends_with(messages, f"[{REASON},{REFUSAL}]")
+    assert messages.condition["reason"] == "TaskRunResultLargerThanAllowedLimit"
+    assert '"digest" has 5000 bytes' in messages.condition["message"]
+    assert "4096 bytes" in messages.condition["message"]
+
+
+def test_a_step_that_failed_by_itself_stays_the_cause(messages):
+    _ends_with(messages, f"[{REFUSAL}]")
+    assert messages.condition["reason"] == "StepFailed"
+    assert '"digest" has 5000 bytes' in messages.condition["message"]
+
+
+def test_a_step_cannot_forge_its_own_success(messages):
+    """Law 7: entries that a Step writes itself do not turn its failure into anything else."""
+    _ends_with(messages, f"[{REASON}]")
+    assert messages.condition["reason"] == "StepFailed"
+    assert messages.condition["message"] == '"step-build" exited with code 1: Error'

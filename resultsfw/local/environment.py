@@ -1,0 +1,208 @@
+"""What a kubelet starts a container's process with: program, arguments, variables, folder."""
+
+import base64
+import importlib.util
+import os
+import re
+import shutil
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from resultsfw.cluster import CONFIG_MAPS, Cluster, Object
+from resultsfw.errors import NotFoundError
+from resultsfw.local.step import child, paths, program
+from resultsfw.local.volumes import SECRETS, FieldError, PodFolder, field_value
+
+__all__ = ["ConfigError", "Start", "StartError", "start_of"]
+
+ENTRYPOINT: Final = Path(__file__).with_name("entrypoint.py")
+_ENTRYPOINTS: Final = ("/tekton/bin/entrypoint", "/ko-app/entrypoint")
+_SIDECAR: Final = "/ko-app/sidecarlogresults"
+_WORKING_DIR_INIT: Final = "/ko-app/workingdirinit"
+_INHERITED: Final = frozenset(
+    {
+        *("PATH", "LANG", "LANGUAGE", "TZ", "USER", "LOGNAME", "TERM", "SSL_CERT_FILE", "SSL_CERT_DIR"),
+        *("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"),
+    }
+)
+"""Variables of this machine that an image or a node would have given its own of. Nothing else gets through:
+a Step must not come to depend on who started it, nor see their secrets."""
+_REFERENCE: Final = re.compile(r"\$\$|\$\(([^)]*)\)")
+
+
+class ConfigError(Exception):
+    """The container cannot be made: its environment names what is not there."""
+
+
+class StartError(Exception):
+    """The container is made and its process cannot be started."""
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A process to start.
+
+    Attributes:
+        file: The program.
+        argv: Its arguments, the name it is called by first.
+        env: Its whole environment.
+        cwd: Its folder, which exists.
+    """
+
+    file: str
+    argv: list[str]
+    env: dict[str, str]
+    cwd: str
+
+
+def start_of(
+    pod: Object, container: Object, folder: PodFolder, cluster: Cluster, *, budget: int | None
+) -> Start:
+    """What to start for a container.
+
+    Args:
+        pod: Its pod.
+        container: Of the pod's spec.
+        folder: The pod's folders.
+        cluster: For what the environment takes from ConfigMaps and Secrets.
+        budget: Bytes of termination message to tell our entrypoint of; none: it assumes 4096.
+
+    Raises:
+        ConfigError: Its environment names what is not there.
+        StartError: There is nothing to start, or not on this machine.
+    """
+    rules = folder.rules(container)
+    cwd = _working_dir(container, folder, rules)
+    rewriter = paths.Paths(rules)
+    own = folder.own(container["name"])
+    declared = _declared(pod, container, cluster)
+    env = {
+        **{name: os.environ[name] for name in os.environ if name in _INHERITED or name.startswith("LC_")},
+        "HOME": str(folder.tekton / "home"),
+        "TMPDIR": str(own / "tmp"),
+        "HOSTNAME": pod["metadata"]["name"],
+        **{name: rewriter.rewrite(value) for name, value in declared.items()},
+        program.ENV_ROOT: str(folder.tekton),
+        program.ENV_PATHS: paths.encode(rules),
+        program.ENV_SCRATCH: str(own),
+    }
+    if budget is not None:
+        env[program.ENV_BUDGET] = str(budget)
+    command = [_expanded(word, declared) for word in container.get("command") or ()]
+    args = [_expanded(word, declared) for word in container.get("args") or ()]
+    if not command:
+        raise StartError(
+            f'container "{container["name"]}" has no command: its image "{container.get("image", "")}" would '
+            f"say what to run, and here there are no images"
+        )
+    words = [rewriter.rewrite(word) for word in [*command[1:], *args]]
+    if command[0] not in (*_ENTRYPOINTS, _SIDECAR, _WORKING_DIR_INIT):
+        # The script of a Sidecar, which no entrypoint of ours stands in front of.
+        scripts = str(folder.tekton / "scripts")
+        command[0] = paths.localized(rewriter.rewrite(command[0]), scripts, str(own), rewriter)
+    return _resolved([command[0], *words], env, cwd)
+
+
+def _resolved(argv: list[str], env: dict[str, str], cwd: str) -> Start:
+    """The program for a command; Tekton's own programs are ours."""
+    name, *rest = argv
+    if name in _ENTRYPOINTS:
+        return Start(sys.executable, [sys.executable, "-I", "-S", str(ENTRYPOINT), *rest], env, cwd)
+    if name == _SIDECAR:
+        found = importlib.util.find_spec("resultsfw_sidecar")
+        if found is None or found.origin is None:
+            raise StartError("the results sidecar (resultsfw_sidecar) is not installed")
+        env = {**env, "PYTHONPATH": str(Path(found.origin).parent.parent)}
+        return Start(sys.executable, [sys.executable, "-S", "-P", "-m", "resultsfw_sidecar", *rest], env, cwd)
+    if name == _WORKING_DIR_INIT:
+        return Start("/bin/mkdir", ["mkdir", "-p", "--", *rest], env, cwd)
+    file = name if "/" in name else shutil.which(name, path=env.get("PATH", os.defpath))
+    if file is None or not Path(cwd, file).exists():
+        raise StartError(f'"{name}" is not on this machine; install it or run on a cluster')
+    if missing := child.missing_interpreter(file, env.get("PATH", os.defpath)):
+        raise StartError(missing)
+    return Start(file, [name, *rest], env, cwd)
+
+
+def _working_dir(container: Object, folder: PodFolder, rules: dict[str, str]) -> str:
+    """The folder a container starts in, made where it is missing; an image's own would be unknown here."""
+    asked = container.get("workingDir")
+    if not asked:
+        return rules["/workspace"]
+    here = paths.Paths(rules).rewrite(asked)
+    if here == asked and not Path(asked).is_dir():
+        # A container runtime makes the folder in the container; it has no place on this machine.
+        here = rules[asked.rstrip("/")] = f"{folder.root}{asked}"
+    Path(here).mkdir(parents=True, exist_ok=True)
+    return here
+
+
+def _declared(pod: Object, container: Object, cluster: Cluster) -> dict[str, str]:
+    """The variables that the container declares, each with those before it expanded."""
+    env: dict[str, str] = {}
+    namespace = pod["metadata"]["namespace"]
+    for source in container.get("envFrom") or ():
+        for kind in ("configMapRef", "secretRef"):
+            if reference := source.get(kind):
+                data = _data(kind, reference, namespace, cluster)
+                env.update({source.get("prefix", "") + key: value for key, value in data.items()})
+    for variable in container.get("env") or ():
+        name, source = variable["name"], variable.get("valueFrom")
+        if not source:
+            env[name] = _expanded(variable.get("value") or "", env)
+            continue
+        value = _value_from(pod, source, namespace, cluster)
+        if value is not None:
+            env[name] = value
+    return env
+
+
+def _value_from(pod: Object, source: Object, namespace: str, cluster: Cluster) -> str | None:
+    if reference := source.get("fieldRef"):
+        try:
+            return field_value(pod, reference["fieldPath"])
+        except FieldError as error:
+            raise ConfigError(str(error)) from None
+    for kind in ("configMapKeyRef", "secretKeyRef"):
+        if reference := source.get(kind):
+            data = _data(kind, reference, namespace, cluster)
+            if reference["key"] in data:
+                return data[reference["key"]]
+            if reference.get("optional"):
+                return None
+            raise ConfigError(
+                f'couldn\'t find key {reference["key"]} in {kind} "{reference.get("name", "")}"'
+            )
+    raise ConfigError(f"valueFrom.{next(iter(source), '')} is not known to the engine with no cluster")
+
+
+def _data(kind: str, reference: Object, namespace: str, cluster: Cluster) -> dict[str, str]:
+    secret = kind.startswith("secret")
+    try:
+        found = cluster.get(SECRETS if secret else CONFIG_MAPS, namespace, reference.get("name", ""))
+    except NotFoundError:
+        if reference.get("optional"):
+            return {}
+        what = "secret" if secret else "configmap"
+        raise ConfigError(
+            f'{what} "{reference.get("name", "")}" not found; give it in the same file as the TaskRun'
+        ) from None
+    data = found.get("data") or {}
+    if not secret:
+        return {key: str(value) for key, value in data.items()}
+    decoded = {key: base64.b64decode(value).decode("utf-8", "surrogateescape") for key, value in data.items()}
+    return {**decoded, **(found.get("stringData") or {})}
+
+
+def _expanded(text: str, variables: Mapping[str, str]) -> str:
+    """``$(NAME)`` replaced where the variable is known, as the kubelet does; ``$$`` is one ``$``."""
+
+    def value(found: re.Match[str]) -> str:
+        if found[0] == "$$":
+            return "$"
+        return variables.get(found[1], found[0])
+
+    return _REFERENCE.sub(value, text)

@@ -1,0 +1,294 @@
+"""The life of one pod: which container starts when, what ends it, what its status says."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, Protocol
+
+from resultsfw.cluster import Cluster, Object
+from resultsfw.local import podstatus
+from resultsfw.local.apirules import DEFAULT_GRACE, now
+from resultsfw.local.environment import ConfigError, Start, StartError, start_of
+from resultsfw.local.podstatus import Container
+from resultsfw.local.volumes import MountError, PodFolder
+
+__all__ = ["PodRun", "Processes"]
+
+_SIGNAL_BASE: Final = 128
+_START_ERROR: Final = 128
+"""Exit code that containerd gives a container whose process could not be started."""
+
+_LOST: Final = 137
+"""Exit code that a kubelet gives a container it cannot find any more."""
+
+_DEADLINE: Final = ("DeadlineExceeded", "Pod was active on the node longer than the specified deadline")
+
+
+class Processes(Protocol):
+    """What starts and signals processes; what becomes of them comes back as events."""
+
+    def start(self, name: str, start: Start, log: Path) -> None:
+        """Start a process under a name that no other has."""
+        ...
+
+    def signal(self, name: str, number: int) -> None:
+        """Signal a process and its group; one that ended is left alone."""
+        ...
+
+
+class PodRun:
+    """One pod on this machine. Not safe for threads; the kubelet's loop alone drives it.
+
+    Args:
+        pod: As the store has it.
+        base: The folder for everything of it, not there yet.
+        cluster: For ConfigMaps and Secrets.
+        processes: To start and signal.
+        register_log: Called with a container's name and its log when it starts.
+        tell_budget: Whether our entrypoint is told what the kubelet leaves of a message.
+    """
+
+    def __init__(
+        self,
+        pod: Object,
+        base: Path,
+        cluster: Cluster,
+        processes: Processes,
+        register_log: Callable[[str, Path], None],
+        *,
+        tell_budget: bool,
+    ) -> None:
+        self.pod = pod
+        self.folder = PodFolder(base)
+        self.reported: Object = {}
+        self.gone = False
+        self._cluster = cluster
+        self._processes = processes
+        self._register_log = register_log
+        self._budget = podstatus.message_budget(pod) if tell_budget else None
+        self._start_time = now()
+        self._began = time.monotonic()
+        self._failure: tuple[str, str] | None = None
+        self._ending = False
+        self._over = False
+        self._kill_at: dict[str, float] = {}
+        self._mounted = False
+        spec = pod["spec"]
+        self.containers = [
+            Container(container, init, podstatus.new_id())
+            for init, listed in ((True, spec.get("initContainers")), (False, spec.get("containers")))
+            for container in listed or ()
+        ]
+
+    @property
+    def uid(self) -> str:
+        """Of the pod."""
+        uid: str = self.pod["metadata"]["uid"]
+        return uid
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether no process of it runs, nor will."""
+        return (self._ending or self.over) and all(one.ended for one in self.containers if one.asked)
+
+    @property
+    def over(self) -> bool:
+        """Whether its phase is one that does not change any more."""
+        if not self._over:
+            phase = podstatus.phase_of(self.containers, failed=self._failure is not None)
+            self._over = phase in ("Succeeded", "Failed")
+        return self._over
+
+    @property
+    def idle(self) -> bool:
+        """Whether it takes no room on the machine: it is over, or cannot begin."""
+        stuck = ("FailedMount", "CreateContainerConfigError")
+        return self.over or any(
+            one.state.get("waiting", {}).get("reason") in stuck for one in self.containers
+        )
+
+    @property
+    def deleted(self) -> bool:
+        """Whether its deletion was asked for."""
+        return self.gone or self.pod["metadata"].get("deletionTimestamp") is not None
+
+    def status(self) -> Object:
+        """To be reported."""
+        return podstatus.status_of(
+            self.pod, self.containers, self.reported, start_time=self._start_time, failure=self._failure
+        )
+
+    def mount(self) -> None:
+        """Make its folders. Where that fails its containers wait, and say why."""
+        try:
+            self.folder.make(self.pod, self._cluster)
+        except (MountError, OSError) as error:
+            for container in self.containers:
+                container.state = {"waiting": {"reason": "FailedMount", "message": str(error)}}
+            return
+        self._mounted = True
+
+    def update(self, pod: Object) -> None:
+        """The pod changed in the store."""
+        self.pod = pod
+        if self._mounted:
+            self.folder.refresh(pod)
+        spec = pod["spec"]
+        by_name = {one["name"]: one for one in (*(spec.get("initContainers") or ()), *spec["containers"])}
+        for container in self.containers:
+            new = by_name[container.name]
+            if container.asked and not container.ended and new.get("image") != container.spec.get("image"):
+                # How Tekton stops a Sidecar: a node starts it again with an image that does nothing.
+                container.replaced = True
+                self._stop(container, self._grace)
+            container.spec = new
+        if self.deleted:
+            self.end(int(pod["metadata"].get("deletionGracePeriodSeconds") or 0))
+
+    def end(self, grace: float) -> None:
+        """Start nothing more; end what runs, after ``grace`` seconds by SIGKILL."""
+        first = not self._ending
+        self._ending = True
+        for container in self.containers:
+            if first or container.id in self._kill_at:
+                self._stop(container, grace)
+
+    def advance(self) -> None:
+        """Start what is to be started now, and end what has no one left to serve."""
+        if self._ending or not self._mounted:
+            return
+        for container in self.containers:
+            if container.init and not self._pass(container):
+                return
+        main = [one for one in self.containers if not one.init]
+        for container in main:
+            if not container.asked:
+                self._start(container)
+        if all(one.ended for one in main):
+            for container in reversed(self.containers):
+                if container.native_sidecar and container.running and container.id not in self._kill_at:
+                    self._stop(container, self._grace)
+
+    def due(self) -> float | None:
+        """When `tick` has something to do, on the monotonic clock."""
+        times = list(self._kill_at.values())
+        if (deadline := self._deadline) is not None:
+            times.append(deadline)
+        return min(times, default=None)
+
+    def tick(self, at: float) -> None:
+        """Do what is due."""
+        for container in self.containers:
+            if self._kill_at.get(container.id, at + 1) <= at:
+                del self._kill_at[container.id]
+                self._processes.signal(container.id, signal.SIGKILL)
+        if (deadline := self._deadline) is not None and deadline <= at:
+            self._failure = _DEADLINE
+            self.end(self._grace)
+
+    def started(self, name: str) -> None:
+        """A container's process was started."""
+        container = self._by_id(name)
+        container.set_running()
+        if container.replaced or self._ending:
+            self._stop(container, self._grace)
+
+    def failed(self, name: str, why: str) -> None:
+        """A container's process could not be started."""
+        container = self._by_id(name)
+        self._say(container, f"cannot be started: {why}")
+
+    def ended(self, name: str, wait_status: int) -> None:
+        """A container's process ended."""
+        container = self._by_id(name)
+        self._kill_at.pop(container.id, None)
+        code = os.waitstatus_to_exitcode(wait_status)
+        if code < 0:
+            code = _SIGNAL_BASE - code
+        message = podstatus.termination_message(
+            self.pod,
+            container.spec,
+            self.folder.termination(container.name),
+            self.folder.log(container.name),
+            code,
+        )
+        container.set_terminated(code, "Error" if code else "Completed", message)
+        if container.replaced and not self._ending:
+            container.last, container.restarts, container.replaced = (
+                container.state,
+                container.restarts + 1,
+                False,
+            )
+            container.state = {}
+            container.set_terminated(0, "Completed")
+
+    def fail(self, reason: str, message: str) -> None:
+        """The pod as a whole cannot go on: end it at once."""
+        self._failure = (reason, message)
+        self.end(0)
+
+    def lost(self, why: str) -> None:
+        """Its processes are gone, and no one knows how they ended."""
+        for container in self.containers:
+            if container.asked and not container.ended:
+                container.set_terminated(_LOST, "ContainerStatusUnknown", why)
+
+    @property
+    def _grace(self) -> float:
+        asked = self.pod["metadata"].get("deletionGracePeriodSeconds")
+        if asked is None:
+            asked = self.pod["spec"].get("terminationGracePeriodSeconds", DEFAULT_GRACE)
+        return float(asked)
+
+    @property
+    def _deadline(self) -> float | None:
+        seconds = self.pod["spec"].get("activeDeadlineSeconds")
+        return None if seconds is None or self._ending or self.over else self._began + float(seconds)
+
+    def _by_id(self, name: str) -> Container:
+        return next(one for one in self.containers if one.id == name)
+
+    def _pass(self, container: Container) -> bool:
+        """Whether what comes after that init container may start; starts it where its turn has come."""
+        if not container.asked:
+            self._start(container)
+        if container.native_sidecar:
+            return container.running or container.ended
+        return container.exit_code == 0
+
+    def _start(self, container: Container) -> None:
+        try:
+            start = start_of(self.pod, container.spec, self.folder, self._cluster, budget=self._budget)
+        except ConfigError as error:
+            container.state = {"waiting": {"reason": "CreateContainerConfigError", "message": str(error)}}
+            return
+        except (StartError, OSError) as error:
+            self._say(container, str(error))
+            return
+        container.asked = True
+        log = self.folder.log(container.name)
+        log.touch()
+        self._register_log(container.name, log)
+        self._processes.start(container.id, start, log)
+
+    def _say(self, container: Container, why: str) -> None:
+        """A process that cannot be started: the log says it too, as that is where people look."""
+        container.asked = True
+        log = self.folder.log(container.name)
+        with log.open("a", encoding="utf-8") as opened:
+            opened.write(f"{why}\n")
+        self._register_log(container.name, log)
+        container.set_terminated(_START_ERROR, "StartError", why)
+
+    def _stop(self, container: Container, grace: float) -> None:
+        """SIGTERM, unless that was sent, and SIGKILL after the grace."""
+        if not container.asked or container.ended:
+            return
+        until = time.monotonic() + grace
+        if container.id in self._kill_at:
+            self._kill_at[container.id] = min(until, self._kill_at[container.id])
+            return
+        self._kill_at[container.id] = until
+        self._processes.signal(container.id, signal.SIGTERM)

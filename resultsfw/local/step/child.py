@@ -1,0 +1,181 @@
+"""Runs the Step's command: in a process group of its own, signals passed on, ended on timeout or cancel."""
+
+import errno
+import os
+import signal
+import time
+
+from .waiting import Folders, exists
+
+FORWARDED = (
+    signal.SIGTERM,
+    signal.SIGINT,
+    signal.SIGHUP,
+    signal.SIGQUIT,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+    signal.SIGWINCH,
+)
+_TAKEN = {*FORWARDED, signal.SIGCHLD, signal.SIGIO}
+_PYTHON_IGNORES = (signal.SIGPIPE, signal.SIGXFSZ)
+_CANCEL_POLL = 1.0
+_BUSY_TRIES = 50
+
+NOT_FOUND, NOT_EXECUTABLE = 127, 126
+
+
+class StartError(Exception):
+    """The command cannot be started.
+
+    Attributes:
+        status: The exit status a shell would give.
+    """
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class TimeoutExceededError(Exception):
+    """The Step's timeout is over; its processes are dead."""
+
+
+class CancelledError(Exception):
+    """The run was cancelled; the Step's processes are dead."""
+
+
+def run(command: list[str], environment: dict[str, str], timeout: float, cancel_file: str) -> int:
+    """Run a command to its end.
+
+    Args:
+        command: With its arguments.
+        environment: All of it.
+        timeout: Seconds; 0: none.
+        cancel_file: Ends the command when it is there with content.
+
+    Returns:
+        Its exit code; -1 when a signal ended it, as Go's ``ExitStatus`` says it.
+
+    Raises:
+        StartError: It cannot be started.
+        TimeoutExceededError: It took too long.
+        CancelledError: It was cancelled.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _TAKEN)
+    folders = Folders()
+    folder = os.path.dirname(cancel_file)  # noqa: PTH120 - pathlib costs 10 ms
+    cancellable = os.path.isdir(folder)  # noqa: PTH112
+    if cancellable:
+        folders.watch(folder)
+    deadline = time.monotonic() + timeout if timeout > 0 else None
+    try:
+        child = _start(command, environment, before - _TAKEN)
+        while True:
+            ended, status = os.waitpid(child, os.WNOHANG)
+            if ended:
+                break
+            if deadline is not None and time.monotonic() >= deadline:
+                _kill(child)
+                raise TimeoutExceededError
+            if cancellable and exists(cancel_file, content=True):
+                _kill(child)
+                raise CancelledError
+            _wait_for_signal(child, deadline, poll=cancellable)
+    finally:
+        folders.close()
+    return os.WEXITSTATUS(status) if os.WIFEXITED(status) else -1
+
+
+def _wait_for_signal(child: int, deadline: float | None, *, poll: bool) -> None:
+    longest = _CANCEL_POLL if poll else None
+    if deadline is not None:
+        left = max(deadline - time.monotonic(), 0.0)
+        longest = left if longest is None else min(left, longest)
+    told = signal.sigwaitinfo(_TAKEN) if longest is None else signal.sigtimedwait(_TAKEN, longest)
+    if told is not None and told.si_signo in FORWARDED:
+        _signal(child, told.si_signo)
+
+
+def _kill(child: int) -> None:
+    """End the command and its process group; what left the group ends with the container."""
+    _signal(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+
+
+def _signal(child: int, number: int) -> None:
+    try:
+        os.killpg(child, number)
+    except ProcessLookupError:
+        return  # it ended meanwhile
+
+
+def _start(command: list[str], environment: dict[str, str], mask: set[signal.Signals] | set[int]) -> int:
+    file = find(command[0], environment.get("PATH", ""))
+    if file is None:
+        raise StartError(_nothing_of_that_name(command[0]), NOT_FOUND)
+    if missing := missing_interpreter(file, environment.get("PATH", "")):
+        raise StartError(missing, NOT_FOUND)
+    for attempt in range(_BUSY_TRIES):
+        try:
+            return os.posix_spawn(
+                file,
+                command,
+                environment,
+                setpgroup=0,
+                setsigmask=mask,
+                setsigdef=_PYTHON_IGNORES,
+            )
+        except OSError as error:
+            if error.errno == errno.ETXTBSY and attempt < _BUSY_TRIES - 1:
+                time.sleep(0.01)  # a process that forked while the file was written still holds it
+                continue
+            raise StartError(_why_not(command[0], error), NOT_EXECUTABLE) from None
+    raise AssertionError("unreachable")
+
+
+def find(name: str, search: str) -> str | None:
+    """The file that a command means."""
+    if "/" in name:
+        return name if os.path.exists(name) else None  # noqa: PTH110 - pathlib costs 10 ms
+    for folder in search.split(":"):
+        file = os.path.join(folder or ".", name)  # noqa: PTH118
+        if os.path.isfile(file) and os.access(file, os.X_OK):  # noqa: PTH113
+            return file
+    return None
+
+
+def missing_interpreter(file: str, search: str) -> str | None:
+    """What a person should know when the interpreter that a script asks for is not here."""
+    try:
+        with open(file, "rb") as script:  # noqa: PTH123
+            first = script.read(512).partition(b"\n")[0]
+    except OSError:
+        return None
+    if not first.startswith(b"#!"):
+        return None
+    shebang = first.decode("utf-8", "replace").strip()
+    words = shebang[2:].split()
+    if not words:
+        return None
+    wanted = words[0]
+    if os.path.basename(wanted) == "env" and len(words) > 1 and find(wanted, search):  # noqa: PTH119
+        asked = [word for word in words[1:] if not word.startswith("-") and "=" not in word]
+        wanted = asked[0] if asked else wanted
+    if find(wanted, search):
+        return None
+    name = os.path.basename(wanted)  # noqa: PTH119
+    return f'the Step asks for "{shebang}" and this machine has no {name}; install it or run on a cluster'
+
+
+def _nothing_of_that_name(name: str) -> str:
+    if "/" in name:
+        return f'the Step runs "{name}", which is not on this machine; its image has it: run on a cluster'
+    return f'the Step runs "{name}" and this machine has no such command; install it or run on a cluster'
+
+
+def _why_not(name: str, error: OSError) -> str:
+    if error.errno == errno.E2BIG:
+        return f'"{name}" cannot be started: its arguments and environment are too long for this machine'
+    if error.errno == errno.ENOEXEC:
+        return f'"{name}" cannot be started: neither a program of this machine nor a script with "#!"'
+    return f'"{name}" cannot be started: {error.strerror}'

@@ -1,0 +1,136 @@
+"""Reads the arguments of Tekton's entrypoint as Go's flag package does."""
+
+from .durations import seconds
+
+TERMINATION_MESSAGE = "termination-message"
+
+_TEXT = {
+    "entrypoint",
+    "on_error",
+    "post_file",
+    "result_from",
+    "results",
+    "step_metadata_dir",
+    "step_results",
+    "termination_path",
+    "timeout",
+    "wait_file",
+    "when_expressions",
+}
+_BOOL = {"wait_file_content", "compress_termination_message"}
+_TRUE = {"1", "t", "T", "TRUE", "true", "True"}
+_FALSE = {"0", "f", "F", "FALSE", "false", "False"}
+_ELSEWHERE = {
+    "breakpoint_on_failure": "debugging with breakpoints",
+    "debug_before_step": "debugging with breakpoints",
+    "stderr_path": "stderrConfig",
+    "stdout_path": "stdoutConfig",
+}
+
+
+class FlagsError(Exception):
+    """The arguments make no sense, or ask for what only a cluster has."""
+
+
+class Flags:
+    """What the entrypoint is asked to do; names are Tekton's.
+
+    Attributes:
+        wait_files: Paths to wait for, all of them.
+        wait_content: Whether they must have content too.
+        post_file: Written at the end; with ``.err`` when the Step failed.
+        termination_path: Where the termination message goes.
+        metadata_dir: The Step's own folder: ``exitCode``, ``results/``, ``artifacts/``.
+        results: Names of Task results.
+        step_results: Names of the Step's own results.
+        result_from: Only with ``termination-message`` are results put into the message.
+        compress: Whether the message may be compressed.
+        on_error: ``continue`` or not.
+        timeout: Seconds; 0: none.
+        when: JSON of the Step's when expressions, or nothing.
+        command: To run; empty: nothing.
+    """
+
+    def __init__(self) -> None:
+        self.wait_files: list[str] = []
+        self.wait_content = False
+        self.post_file = ""
+        self.termination_path = "/tekton/termination"
+        self.metadata_dir = ""
+        self.results: list[str] = []
+        self.step_results: list[str] = []
+        self.result_from = TERMINATION_MESSAGE
+        self.compress = False
+        self.on_error = ""
+        self.timeout = 0.0
+        self.when = ""
+        self.command: list[str] = []
+
+
+def parse(arguments: list[str]) -> tuple[Flags, list[str]]:
+    """The flags, and what stands behind them (a subcommand and its arguments).
+
+    Raises:
+        FlagsError: A flag is unknown, lacks its value, or is one that needs a cluster.
+    """
+    before, _, after = _split(arguments)
+    values, rest = _values(before)
+    flags = Flags()
+    flags.wait_files = _names(values.get("wait_file", ""))
+    flags.wait_content = values.get("wait_file_content") == "true"
+    flags.post_file = values.get("post_file", "")
+    flags.termination_path = values.get("termination_path", flags.termination_path)
+    flags.metadata_dir = values.get("step_metadata_dir", "")
+    flags.results = _names(values.get("results", ""))
+    flags.step_results = _names(values.get("step_results", ""))
+    flags.result_from = values.get("result_from", flags.result_from)
+    flags.compress = values.get("compress_termination_message") == "true"
+    flags.on_error = values.get("on_error", "")
+    flags.when = values.get("when_expressions", "")
+    try:
+        flags.timeout = seconds(values.get("timeout", "0"))
+    except ValueError as error:
+        raise FlagsError(f"flag -timeout: {error}") from None
+    entrypoint = values.get("entrypoint", "")
+    flags.command = [entrypoint, *after] if entrypoint else after
+    return flags, rest
+
+
+def _split(arguments: list[str]) -> tuple[list[str], str, list[str]]:
+    if "--" not in arguments:
+        return arguments, "", []
+    place = arguments.index("--")
+    return arguments[:place], "--", arguments[place + 1 :]
+
+
+def _names(text: str) -> list[str]:
+    return [name for name in text.split(",") if name]
+
+
+def _values(arguments: list[str]) -> tuple[dict[str, str], list[str]]:
+    """Each flag's value, and the arguments from the first that is none."""
+    values: dict[str, str] = {}
+    rest = list(arguments)
+    while rest and rest[0].startswith("-") and rest[0] != "-":
+        argument = rest.pop(0)
+        name, equals, value = argument.removeprefix("-").removeprefix("-").partition("=")
+        if name in _ELSEWHERE:
+            raise FlagsError(f"this Step needs {_ELSEWHERE[name]} (-{name}), which only a cluster has")
+        if name in _BOOL:
+            value = _boolean(name, value if equals else "true")
+        elif name not in _TEXT:
+            raise FlagsError(f"flag provided but not defined: -{name}")
+        elif not equals:
+            if not rest:
+                raise FlagsError(f"flag needs an argument: -{name}")
+            value = rest.pop(0)
+        values[name] = value
+    return values, rest
+
+
+def _boolean(name: str, value: str) -> str:
+    if value in _TRUE:
+        return "true"
+    if value in _FALSE:
+        return "false"
+    raise FlagsError(f'invalid boolean value "{value}" for -{name}')

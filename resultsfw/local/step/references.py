@@ -1,0 +1,103 @@
+"""Replaces ``$(steps.STEP.results.RESULT)`` by what an earlier Step wrote."""
+
+import json
+import re
+
+from .files import RefusedError, read
+
+_REFERENCE = re.compile(r"\$\(steps\..*?\.results\..*?\)")
+_INDEX = re.compile(r"\[([0-9])*\*?\]")
+_MOST = 2 << 20  # bytes; no argument can be longer, nor a result
+
+
+class UnresolvedError(Exception):
+    """A reference means nothing: no such Step, result, key or index."""
+
+
+def mentions(text: str) -> bool:
+    """Whether there is a reference in the text."""
+    return _REFERENCE.search(text) is not None
+
+
+def in_environment(environment: dict[str, str], steps: str) -> None:
+    """Replace references in the values of variables. Arrays as a whole have no place there.
+
+    Raises:
+        UnresolvedError: One means nothing; what came before it is replaced, as in Tekton.
+    """
+    for name, value in list(environment.items()):
+        if mentions(value):
+            environment[name] = _in_text(value, steps)
+
+
+def in_command(command: list[str], steps: str) -> list[str]:
+    """The command with references replaced; a whole array becomes as many arguments.
+
+    Raises:
+        UnresolvedError: One means nothing, or an array is to stand within a text.
+    """
+    replaced: list[str] = []
+    for argument in command:
+        found = _REFERENCE.findall(argument)
+        values = [_value(reference, steps) for reference in found]
+        if any(isinstance(value, list) and value for value in values):
+            if len(found) != 1 or argument != found[0]:
+                raise UnresolvedError(
+                    f'"{argument}": an array must stand alone as $(steps.STEP.results.RESULT[*])'
+                )
+            replaced += values[0]
+        else:
+            replaced.append(_in_text(argument, steps))
+    return replaced
+
+
+def _in_text(text: str, steps: str) -> str:
+    for reference in _REFERENCE.findall(text):
+        value = _value(reference, steps)
+        text = text.replace(reference, "" if isinstance(value, list) else value)
+    return text
+
+
+def _value(reference: str, steps: str) -> str | list[str]:
+    parts = reference[2:-1].split(".")
+    if len(parts) not in (4, 5) or parts[2] != "results":
+        raise UnresolvedError(f'"{reference}" is no reference to a result of a Step')
+    step, name = parts[1], parts[3]
+    index = _INDEX.search(name) if len(parts) == 4 else None  # noqa: PLR2004 - steps, S, results, R
+    if index:
+        name = _INDEX.sub("", name)
+    value = _load(f"{steps}/step-{step}/results/{name}", reference)
+    if len(parts) == 5:  # noqa: PLR2004
+        return value.get(parts[4], "") if isinstance(value, dict) else ""
+    if not index:
+        return value if isinstance(value, str) else ""
+    items = value if isinstance(value, list) else []
+    wanted = index[0][1:-1]
+    if wanted in ("", "*"):
+        return items
+    try:
+        return items[int(wanted)]
+    except (IndexError, ValueError):
+        raise UnresolvedError(f'"{reference}": the array has {len(items)} items') from None
+
+
+def _load(path: str, reference: str) -> str | list[str] | dict[str, str]:
+    """A result's value, its type seen from its text, as Tekton does."""
+    try:
+        found = read(path, _MOST)
+    except RefusedError as error:
+        raise UnresolvedError(f'"{reference}": {error.reason}') from None
+    if found is None:
+        raise UnresolvedError(f'"{reference}": no Step wrote it')
+    text = found[0].decode("utf-8", "surrogateescape")
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    if isinstance(value, str):
+        return value
+    if text.startswith("[") and isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return value
+    if text.startswith("{") and isinstance(value, dict) and all(isinstance(v, str) for v in value.values()):
+        return value
+    return text

@@ -1,0 +1,289 @@
+"""The object store: a `Cluster` in memory, with an API server's versions, conflicts and size limit."""
+
+import datetime as dt
+import threading
+import uuid
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from resultsfw.cluster import PODS, Kind, Object
+from resultsfw.errors import (
+    AlreadyExistsError,
+    ClusterError,
+    ConflictError,
+    NotFoundError,
+    ObjectTooLargeError,
+    UnavailableError,
+)
+from resultsfw.limits import OBJECT_BYTES, object_size
+from resultsfw.local import apirules
+from resultsfw.local.jsons import copy, merge_patch
+from resultsfw.local.watch import Watch
+
+__all__ = ["Store"]
+
+_Key = tuple[Kind, str, str]
+
+_HISTORY: Final = 1000
+"""Changes that can still be watched from; a watch from before them is refused, as by an API server."""
+
+_PIECE: Final = 65_536
+
+
+class Store:
+    """API objects in memory; safe for threads.
+
+    Objects are handed out and taken in as copies. What is stored is never changed, only replaced,
+    so a copy is made without holding the lock.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._objects: dict[_Key, Object] = {}
+        self._version = 0
+        self._history: deque[tuple[int, Kind, str, Object]] = deque(maxlen=_HISTORY)
+        self._watches: list[tuple[frozenset[Kind], Watch]] = []
+        self._logs: dict[tuple[str, str, str], Path] = {}
+
+    def get(self, kind: Kind, namespace: str, name: str) -> Object:
+        """One object. Raises NotFoundError."""
+        with self._lock:
+            found = self._find(kind, namespace, name)
+        return _copied(found)
+
+    def list(self, kind: Kind, namespace: str | None = None) -> list[Object]:
+        """All objects of a kind, of one namespace where one is given, in the order they were created."""
+        with self._lock:
+            found = [
+                obj for (of, at, _), obj in self._objects.items() if of == kind and namespace in (None, at)
+            ]
+        return [_copied(obj) for obj in found]
+
+    def create(self, kind: Kind, obj: Object) -> Object:
+        """Store a new object, as the server makes it: uid, timestamps, defaults, an empty status.
+
+        Raises:
+            AlreadyExistsError: One of that name is there.
+            ObjectTooLargeError: It is over 1.5 MiB.
+            ClusterError: It has no name.
+        """
+        new = apirules.new_object(kind, obj, str(uuid.uuid4()))
+        metadata = new["metadata"]
+        key = (kind, metadata["namespace"], metadata["name"])
+        with self._lock:
+            if key in self._objects:
+                raise AlreadyExistsError(
+                    f'{kind.plural} "{metadata["name"]}" already exists', subject=apirules.subject(*key)
+                )
+            self._put(key, new, "ADDED")
+        return _copied(new)
+
+    def patch(self, kind: Kind, namespace: str, name: str, patch: Object, *, subresource: str = "") -> Object:
+        """Apply a JSON merge patch (RFC 7386) to an object, or with ``subresource="status"`` to its status.
+
+        A ``metadata.resourceVersion`` or ``metadata.uid`` in the patch makes it conditional. A patch that
+        changes nothing makes no new version and no event.
+
+        Raises:
+            NotFoundError: There is no such object.
+            ConflictError: It has another version or uid.
+            ObjectTooLargeError: It would be over 1.5 MiB.
+            ClusterError: The patch changes what cannot change.
+        """
+        key = (kind, namespace, name)
+        with self._lock:
+            old = self._find(kind, namespace, name)
+            self._check_preconditions(key, old, patch.get("metadata") or {})
+            merged = merge_patch(old, patch)
+            version = old["metadata"]["resourceVersion"]
+            merged["metadata"] = {**(merged.get("metadata") or {}), "resourceVersion": version}
+            new = apirules.replaced(kind, old, merged, subresource)
+            if new == old:
+                return _copied(old)
+            new["metadata"] = dict(new["metadata"])
+            if apirules.changed(kind, old, new):
+                new["metadata"]["generation"] = old["metadata"]["generation"] + 1
+            if _is_over(new):
+                self._remove(key, new)
+            else:
+                self._put(key, new, "MODIFIED")
+        return _copied(new)
+
+    def delete(
+        self,
+        kind: Kind,
+        namespace: str,
+        name: str,
+        *,
+        grace_seconds: int | None = None,
+        uid: str | None = None,
+    ) -> None:
+        """Ask for an object's deletion.
+
+        A Pod that runs stays, marked, until its kubelet deletes it with a grace of 0; any object stays
+        until its finalizers are gone. A later, longer grace changes nothing.
+
+        Args:
+            kind: Of the object.
+            namespace: Of the object.
+            name: Of the object.
+            grace_seconds: For a Pod: seconds until SIGKILL; its own ``terminationGracePeriodSeconds`` else.
+            uid: Only if the object has this one.
+
+        Raises:
+            NotFoundError: There is no such object.
+            ConflictError: It has another uid.
+        """
+        key = (kind, namespace, name)
+        with self._lock:
+            old = self._find(kind, namespace, name)
+            metadata = old["metadata"]
+            if uid is not None:
+                self._check_preconditions(key, old, {"uid": uid})
+            grace = apirules.grace_of(old, grace_seconds) if kind == PODS else 0
+            marked = metadata.get("deletionTimestamp") is not None
+            if grace == 0 and not metadata.get("finalizers"):
+                self._remove(key, _marked(old, 0))
+            elif not marked or grace < metadata.get("deletionGracePeriodSeconds", 0):
+                self._put(key, _marked(old, grace), "MODIFIED")
+
+    def watch(self, *kinds: Kind, since: str | None = None) -> Watch:
+        """Follow the changes of one or more kinds; close what you get.
+
+        Args:
+            kinds: Which.
+            since: A resourceVersion: changes after it. Without: first an ``ADDED`` for every object there is.
+
+        Raises:
+            ClusterError: ``since`` is too long ago (an API server's 410 Gone).
+        """
+        watch = Watch()
+        wanted = frozenset(kinds)
+        with self._lock:
+            if since is None:
+                for (kind, _, _), obj in self._objects.items():
+                    if kind in wanted:
+                        watch.put(("ADDED", obj))
+            else:
+                oldest = self._history[0][0] if self._history else self._version + 1
+                if int(since) + 1 < oldest:
+                    raise ClusterError(f"too old resource version: {since} ({self._version})")
+                for version, kind, change, obj in self._history:
+                    if kind in wanted and version > int(since):
+                        watch.put((change, obj))
+            self._watches.append((wanted, watch))
+        return watch
+
+    def register_log(self, namespace: str, pod: str, container: str, path: Path) -> None:
+        """For the kubelet: the file that is a container's log from now on."""
+        with self._lock:
+            self._logs[namespace, pod, container] = path
+
+    def log_path(self, namespace: str, pod: str, container: str) -> Path:
+        """The file that is a container's log.
+
+        Raises:
+            NotFoundError: There is no such pod any more, or no such container in it.
+            UnavailableError: The container has not started yet.
+        """
+        with self._lock:
+            found = self._find(PODS, namespace, pod)
+            path = self._logs.get((namespace, pod, container))
+        if path is not None:
+            return path
+        spec = found["spec"]
+        about = f"{apirules.subject(PODS, namespace, pod)}, container {container}"
+        everyone = [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]
+        if container not in [one["name"] for one in everyone]:
+            raise NotFoundError(f'container "{container}" is not in pod "{pod}"', subject=about)
+        raise UnavailableError(f'container "{container}" in pod "{pod}" is waiting to start', subject=about)
+
+    def read_log(self, namespace: str, pod: str, container: str, *, limit: int) -> Iterator[bytes]:
+        """A container's log from its beginning, at most ``limit`` bytes in pieces of at most 64 KiB.
+
+        Raises:
+            NotFoundError: There is no such pod any more, or no such container in it.
+            UnavailableError: The container has not started yet.
+        """
+        return _pieces(self.log_path(namespace, pod, container), limit)
+
+    def _find(self, kind: Kind, namespace: str, name: str) -> Object:
+        found = self._objects.get((kind, namespace, name))
+        if found is None:
+            raise NotFoundError(
+                f'{kind.plural} "{name}" not found', subject=apirules.subject(kind, namespace, name)
+            )
+        return found
+
+    def _check_preconditions(self, key: _Key, old: Object, asked: Object) -> None:
+        metadata = old["metadata"]
+        for field in ("uid", "resourceVersion"):
+            if asked.get(field) not in (None, metadata[field]):
+                raise ConflictError(
+                    f'Operation cannot be fulfilled on {key[0].plural} "{key[2]}": the object has {field} '
+                    f"{metadata[field]}, not {asked[field]}; read it again",
+                    subject=apirules.subject(*key),
+                )
+
+    def _put(self, key: _Key, obj: Object, change: str) -> None:
+        size = object_size(obj)
+        if size > OBJECT_BYTES:
+            raise ObjectTooLargeError(
+                f"etcdserver: request is too large ({size} bytes, over the limit of {OBJECT_BYTES} bytes)",
+                subject=apirules.subject(*key),
+            )
+        self._say(key[0], obj, change)
+        self._objects[key] = obj
+
+    def _remove(self, key: _Key, obj: Object) -> None:
+        del self._objects[key]
+        if key[0] == PODS:
+            self._logs = {of: path for of, path in self._logs.items() if of[:2] != key[1:]}
+        self._say(key[0], obj, "DELETED")
+
+    def _say(self, kind: Kind, obj: Object, change: str) -> None:
+        """Give the object its version and tell who watches. From here on it never changes."""
+        self._version += 1
+        obj["metadata"]["resourceVersion"] = str(self._version)
+        self._history.append((self._version, kind, change, obj))
+        self._watches = [(kinds, watch) for kinds, watch in self._watches if not watch.closed]
+        for kinds, watch in self._watches:
+            if kind in kinds:
+                watch.put((change, obj))
+
+
+def _copied(obj: Object) -> Object:
+    copied: Object = copy(obj)
+    return copied
+
+
+def _is_over(obj: Object) -> bool:
+    """Whether an object that was to be deleted has lost its last finalizer, and its grace is over."""
+    metadata = obj["metadata"]
+    return bool(
+        metadata.get("deletionTimestamp")
+        and not metadata.get("finalizers")
+        and not metadata.get("deletionGracePeriodSeconds")
+    )
+
+
+def _marked(old: Object, grace: int) -> Object:
+    """The object as one that is to go, ``grace`` seconds from now."""
+    at = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=grace)
+    metadata = {**old["metadata"], "deletionTimestamp": at.strftime("%Y-%m-%dT%H:%M:%SZ")}
+    metadata["deletionGracePeriodSeconds"] = grace
+    if "generation" in metadata and not old["metadata"].get("deletionTimestamp"):
+        metadata["generation"] += 1
+    return {**old, "metadata": metadata}
+
+
+def _pieces(path: Path, limit: int) -> Iterator[bytes]:
+    try:
+        with path.open("rb", buffering=0) as log:
+            while limit > 0 and (piece := log.read(min(limit, _PIECE))):
+                limit -= len(piece)
+                yield piece
+    except FileNotFoundError:
+        raise NotFoundError("the log is gone with its pod", subject=str(path)) from None

@@ -1,0 +1,64 @@
+"""A stream of changes for one consumer."""
+
+import queue
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Self
+
+from resultsfw.cluster import Object
+from resultsfw.local.jsons import copy
+
+__all__ = ["Event", "Watch"]
+
+Event = tuple[str, Object]
+"""``ADDED``, ``MODIFIED`` or ``DELETED``, and the object as it then was."""
+
+
+class Watch:
+    """Changes in the order in which they happened. Iterating waits for the next one and ends on `close`.
+
+    Made by `Store.watch`. One thread consumes; any thread may close.
+    """
+
+    def __init__(self) -> None:
+        self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+        self._closed = False
+
+    def put(self, event: Event) -> None:
+        """For the store: one more change. The object must never be changed afterwards."""
+        self._events.put(event)
+
+    def close(self) -> None:
+        """End the stream; changes not yet consumed are dropped."""
+        self._closed = True
+        self._events.put(None)
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+        return self._closed
+
+    def get(self, timeout: float | None = None) -> Event | None:
+        """The next change, a copy; ``None`` when closed, or after ``timeout`` seconds without one."""
+        if self._closed:
+            return None
+        try:
+            event = self._events.get(timeout=timeout)
+        except queue.Empty:
+            return None
+        if event is None or self._closed:
+            self._closed = True
+            return None
+        return event[0], copy(event[1])
+
+    def __iter__(self) -> Iterator[Event]:
+        while (event := self.get()) is not None:
+            yield event
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,326 @@
+"""Whole runs on the engine: our reconciler and backends, real Steps, the real sidecar, real walls."""
+
+import json
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from resultsfw import Core, Object
+from resultsfw.limits import OBJECT_BYTES, object_size
+from resultsfw.local.engine import Engine
+from resultsfw.tekton.kinds import TASKRUNS
+from resultsfw.tekton.reconciler import Reconciler
+
+BOTH = ["termination-message", "sidecar-logs"]
+TOO_LARGE = "TaskRunResultLargerThanAllowedLimit"
+
+
+def run(
+    task: Object,
+    tmp_path: Path,
+    on_event: Callable[[Engine, str, Object], None] | None = None,
+    flags: dict[str, str] | None = None,
+    **spec: Any,
+) -> Object:
+    """The TaskRun as it is when it is over."""
+    core = Core.from_flags(flags or {"results-from": "sidecar-logs"})
+    box: list[Engine] = []
+
+    def seen(change: str, obj: Object) -> None:
+        if on_event is not None and box:
+            on_event(box[0], change, obj)
+
+    with Engine(lambda cluster: Reconciler(core, cluster), workdir=tmp_path, on_event=seen) as engine:
+        box.append(engine)
+        engine.submit(
+            {
+                "apiVersion": "tekton.dev/v1",
+                "kind": "TaskRun",
+                "metadata": {"name": "run", "namespace": "default"},
+                "spec": {"taskSpec": task, **spec},
+            }
+        )
+        (final,) = engine.run_until_done(timeout=60)
+    return final
+
+
+def step(script: str, name: str = "one", **more: Any) -> Object:
+    return {"name": name, "image": "busybox:1", "script": f"#!/bin/sh\n{script}", **more}
+
+
+def task(*steps: Object, results: list[str] | None = None, **more: Any) -> Object:
+    declared = [{"name": name, "type": "string"} for name in (["digest"] if results is None else results)]
+    return {"results": declared, "steps": list(steps), **more}
+
+
+def values(taskrun: Object) -> dict[str, Any]:
+    return {one["name"]: one["value"] for one in taskrun["status"].get("results", [])}
+
+
+def condition(taskrun: Object) -> Object:
+    (one,) = [one for one in taskrun["status"]["conditions"] if one["type"] == "Succeeded"]
+    return one
+
+
+@pytest.mark.parametrize("backend", BOTH)
+def test_success(backend, tmp_path):
+    two = task(
+        step("printf first > $(results.digest.path)\nprintf 'a\\nb\\n' > $(results.lines.path)"),
+        step("printf later > $(results.digest.path)", name="two"),
+        results=["digest", "lines", "never"],
+    )
+    final = run(two, tmp_path, flags={"results-from": backend})
+    assert condition(final)["status"] == "True"
+    assert values(final) == {"digest": "later", "lines": "a\nb\n"}
+    assert [one["terminated"]["exitCode"] for one in final["status"]["steps"]] == [0, 0]
+
+
+@pytest.mark.parametrize("backend", BOTH)
+def test_a_step_that_fails_keeps_what_was_written_before(backend, tmp_path):
+    failing = task(
+        step("printf kept > $(results.digest.path)"),
+        step("exit 3", name="two"),
+        step("printf no > $(results.digest.path)", name="three"),
+    )
+    final = run(failing, tmp_path, flags={"results-from": backend})
+    assert condition(final)["reason"] == "StepFailed"
+    assert condition(final)["message"] == '"step-two" exited with code 3: Error'
+    assert values(final) == {"digest": "kept"}
+    assert final["status"]["steps"][2]["terminationReason"] == "Skipped"
+
+
+@pytest.mark.parametrize("backend", BOTH)
+def test_on_error_continue_reports_the_exit_code_and_goes_on(backend, tmp_path):
+    going_on = task(
+        step("printf kept > $(results.digest.path); exit 4", onError="continue"), step("true", name="two")
+    )
+    final = run(going_on, tmp_path, flags={"results-from": backend})
+    assert condition(final)["status"] == "True"
+    assert values(final) == {"digest": "kept"}
+    first = final["status"]["steps"][0]
+    assert (first["terminated"]["exitCode"], first["terminationReason"]) == (4, "Continued")
+
+
+def test_structured_results_and_a_task_result_taken_from_a_step(tmp_path):
+    structured = {
+        "params": [{"name": "who", "type": "string"}],
+        "results": [
+            {"name": "images", "type": "array"},
+            {"name": "where", "type": "object", "properties": {"url": {"type": "string"}}},
+            {"name": "digest", "type": "string", "value": "$(steps.one.results.digest)"},
+        ],
+        "steps": [
+            step(
+                'printf \'["a","$(params.who)"]\' > $(results.images.path)\n'
+                'printf \'{"url":"r"}\' > $(results.where.path)\n'
+                "printf sha > $(step.results.digest.path)",
+                results=[{"name": "digest", "type": "string"}],
+            )
+        ],
+    }
+    final = run(structured, tmp_path, params=[{"name": "who", "value": "b"}])
+    assert values(final) == {"images": ["a", "b"], "where": {"url": "r"}, "digest": "sha"}
+    assert final["status"]["steps"][0]["results"][0]["value"] == "sha"
+
+
+def test_a_result_of_another_type_is_tektons_failure_and_words(tmp_path):
+    wrong = {
+        "results": [{"name": "images", "type": "array"}],
+        "steps": [step("printf x > $(results.images.path)")],
+    }
+    final = run(wrong, tmp_path)
+    assert condition(final)["reason"] == "TaskRunValidationFailed"
+    assert condition(final)["message"] == (
+        "[User error] Provided results don't match declared results; may be invalid JSON or missing result "
+        'declaration:  "images": task result is expected to be "array" type but was initialized to a '
+        'different type "string"'
+    )
+
+
+@pytest.mark.parametrize("backend", BOTH)
+def test_out_of_time_ends_the_processes_and_keeps_the_results(backend, tmp_path):
+    slow = task(step("printf early > $(results.digest.path)"), step("exec sleep 600", name="two"))
+    final = run(slow, tmp_path, flags={"results-from": backend}, timeout="1s")
+    assert condition(final)["reason"] == "TaskRunTimeout"
+    assert condition(final)["message"].startswith('TaskRun "run" failed to finish within "1s"')
+    assert values(final) == {"digest": "early"}
+
+
+@pytest.mark.parametrize("backend", BOTH)
+def test_cancelled_while_the_second_step_runs(backend, tmp_path):
+    def cancel(engine: Engine, _change: str, obj: Object) -> None:
+        steps = {one["name"]: one for one in obj.get("status", {}).get("steps", [])}
+        if obj["kind"] == "TaskRun" and "terminated" in steps.get("one", {}):
+            engine.store.patch(TASKRUNS, "default", "run", {"spec": {"status": "TaskRunCancelled"}})
+
+    slow = task(step("printf early > $(results.digest.path)"), step("exec sleep 600", name="two"))
+    final = run(slow, tmp_path, cancel, flags={"results-from": backend})
+    assert condition(final)["reason"] == "TaskRunCancelled"
+    assert values(final) == {"digest": "early"}
+
+
+def test_a_step_that_writes_while_it_is_killed_gives_a_whole_prefix_or_nothing(tmp_path):
+    """What is read of a file that is being written is one consistent read, and the run still fails."""
+    writer = "while :; do printf 0123456789 >> $(results.digest.path); done"
+    final = run(task(step(writer)), tmp_path, flags={"results-from": "sidecar-logs"}, timeout="1s")
+    assert condition(final)["reason"] == "TaskRunTimeout"
+    for value in values(final).values():
+        assert value == ("0123456789" * (len(value) // 10 + 1))[: len(value)]
+
+
+def test_the_wall_of_a_message_is_told_with_both_numbers(tmp_path):
+    big = task(
+        step("printf s > $(results.small.path); head -c 5000 /dev/zero | tr '\\0' x > $(results.big.path)"),
+        results=["small", "big"],
+    )
+    final = run(big, tmp_path, flags={"results-from": "termination-message"})
+    assert condition(final)["reason"] == TOO_LARGE
+    for words in ('"big"', "5000 bytes", "4096 bytes", '"step-one"', "sidecar-logs"):
+        assert words in condition(final)["message"]
+    assert values(final) == {"small": "s"}
+
+
+def test_the_wall_of_a_pods_messages_is_told_with_both_numbers(tmp_path):
+    """Five Steps, prepare and place-scripts: 12288 / 7 bytes each."""
+    steps = [step("true", name=f"s{number}") for number in range(4)]
+    big = task(*steps, step("head -c 1800 /dev/zero | tr '\\0' x > $(results.digest.path)", name="last"))
+    final = run(big, tmp_path, flags={"results-from": "termination-message"})
+    assert condition(final)["reason"] == TOO_LARGE
+    for words in ('"digest"', "1800 bytes", "1755 bytes"):
+        assert words in condition(final)["message"]
+
+
+def test_the_wall_of_a_result_is_told_with_both_numbers(tmp_path):
+    one = "head -c 4096 /dev/zero | tr '\\0' x > $(results.fits.path)"
+    two = "head -c 4097 /dev/zero | tr '\\0' x > $(results.big.path)"
+    final = run(task(step(f"{one}\n{two}"), results=["big", "fits"]), tmp_path)
+    assert condition(final)["reason"] == TOO_LARGE
+    for words in ('"big"', "4097 bytes", "4096 bytes", "max-result-size"):
+        assert words in condition(final)["message"]
+    assert values(final) == {"fits": "x" * 4096}
+
+
+def test_the_wall_of_a_run_is_told_with_both_numbers(tmp_path):
+    lines = [f"head -c 600000 /dev/zero | tr '\\0' {name} > $(results.{name}.path)" for name in "abc"]
+    flags = {"results-from": "sidecar-logs", "max-result-size": "1000000"}
+    final = run(task(step("\n".join(lines)), results=["a", "b", "c"]), tmp_path, flags=flags)
+    assert condition(final)["reason"] == TOO_LARGE
+    for words in ('"c"', "1800000 bytes", "1572864 bytes"):
+        assert words in condition(final)["message"]
+    assert sorted(values(final)) == ["a", "b"]
+
+
+def test_the_wall_of_an_object_is_told_with_both_numbers(tmp_path):
+    """A value of HTML is small in bytes and large in an object: each "<" is six bytes there."""
+    html = "head -c 400000 /dev/zero | tr '\\0' '<' > $(results.digest.path)"
+    flags = {"results-from": "sidecar-logs", "max-result-size": "1000000"}
+    final = run(task(step(html)), tmp_path, flags=flags)
+    assert condition(final)["reason"] == TOO_LARGE
+    assert '"digest"' in condition(final)["message"]
+    assert str(OBJECT_BYTES) in condition(final)["message"]
+    assert object_size(final) <= OBJECT_BYTES
+
+
+def test_a_result_of_1_4_megabytes_arrives_whole(tmp_path):
+    flags = {"results-from": "sidecar-logs", "max-result-size": "1500000"}
+    big = task(step("head -c 1400000 /dev/zero | tr '\\0' x > $(results.digest.path)"))
+    final = run(big, tmp_path, flags=flags)
+    assert condition(final)["status"] == "True"
+    assert values(final)["digest"] == "x" * 1_400_000
+
+
+def test_a_thousand_results_arrive_whole_and_in_order(tmp_path):
+    names = [f"r{number}" for number in range(1000)]
+    script = "cd $(results.r0.path)/.. 2>/dev/null || cd $(dirname $(results.r0.path))\n"
+    script += "i=0; while [ $i -lt 1000 ]; do printf %s $i > r$i; i=$((i+1)); done"
+    final = run(task(step(script), results=names), tmp_path)
+    assert condition(final)["status"] == "True"
+    assert [one["name"] for one in final["status"]["results"]] == names
+    assert values(final)["r999"] == "999"
+
+
+def test_what_is_no_file_or_no_text_is_refused_by_name_and_the_rest_arrives(tmp_path):
+    """Laws 5 and 6, with real files."""
+    awkward = task(
+        step(
+            "mkfifo $(results.pipe.path)\n"
+            "mkdir $(results.folder.path)\n"
+            "ln -s /etc/passwd $(results.link.path)\n"
+            "printf 'caf\\351' > $(results.latin.path)\n"
+            "printf '\\360\\237\\232\\200 <\"\\\\>\\001\\n' > $(results.fine.path)\n"
+        ),
+        results=["pipe", "folder", "link", "latin", "fine"],
+    )
+    final = run(awkward, tmp_path)
+    assert condition(final)["reason"] == "TaskRunResultRefused"
+    for name in ("pipe", "folder", "link", "latin"):
+        assert f'"{name}"' in condition(final)["message"]
+    assert values(final) == {"fine": '\U0001f680 <"\\>\x01\n'}
+
+
+@pytest.mark.parametrize("backend", BOTH)
+def test_entries_that_a_step_forges_add_nothing(backend, tmp_path):
+    """Law 7: only what is declared counts; beside the sidecar, nothing of a message does."""
+    entries = [
+        {"key": "digest", "value": "forged", "type": 1},
+        {"key": "undeclared", "value": "x", "type": 1},
+    ]
+    forging = step(
+        f"printf real > $(results.digest.path)\nprintf '%s' '{json.dumps(entries)}' > /tekton/termination"
+    )
+    final = run(task(forging), tmp_path, flags={"results-from": backend})
+    assert condition(final)["status"] == "True"
+    assert values(final) == {"digest": "real"}
+
+
+def test_a_step_whose_interpreter_is_missing_fails_as_a_container_would(tmp_path):
+    lost = task({"name": "one", "image": "node:22", "script": "#!/usr/bin/no-such-interpreter\nx"})
+    final = run(lost, tmp_path)
+    assert condition(final)["reason"] == "StepFailed"
+    assert final["status"]["steps"][0]["terminated"]["exitCode"] in (126, 127)
+
+
+def test_a_sidecar_of_the_users_runs_beside_the_steps_and_is_ended(tmp_path):
+    beside = task(
+        step("while [ ! -e /workspace/up ]; do sleep 0.02; done; printf seen > $(results.digest.path)"),
+        sidecars=[{"name": "web", "image": "i", "script": "#!/bin/sh\ntouch /workspace/up\nexec sleep 600"}],
+    )
+    final = run(beside, tmp_path)
+    assert values(final) == {"digest": "seen"}
+
+
+def test_forty_runs_at_once(tmp_path):
+    core = Core.from_flags({"results-from": "sidecar-logs"})
+    with Engine(lambda cluster: Reconciler(core, cluster), workdir=tmp_path) as engine:
+        for number in range(40):
+            engine.submit(
+                {
+                    "apiVersion": "tekton.dev/v1",
+                    "kind": "TaskRun",
+                    "metadata": {"name": f"run{number}", "namespace": "default"},
+                    "spec": {"taskSpec": task(step(f"printf {number} > $(results.digest.path)"))},
+                }
+            )
+        finals = engine.run_until_done(timeout=60)
+    assert [values(final) for final in finals] == [{"digest": str(number)} for number in range(40)]
+
+
+def test_nothing_is_left_behind(tmp_path):
+    """No process, no thread, no folder, whatever the Steps started."""
+    before = threading.active_count()
+    final = run(task(step("(sleep 600 &) ; printf d > $(results.digest.path)")), tmp_path)
+    assert values(final) == {"digest": "d"}
+    assert list(tmp_path.iterdir()) == []
+    assert threading.active_count() == before
+    mine = str(tmp_path).encode()
+    for process in Path("/proc").glob("[0-9]*"):
+        if int(process.name) != os.getpid():
+            try:
+                environ = (process / "environ").read_bytes()
+            except OSError:
+                continue
+            assert mine not in environ

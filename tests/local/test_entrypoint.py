@@ -1,0 +1,328 @@
+"""The program that plays Tekton's entrypoint, alone, as a real process."""
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from localpods import await_true, processes_with
+from localroom import finish
+
+from resultsfw.local.environment import ENTRYPOINT
+
+
+def test_success(room):
+    status, output = room.sh(f"echo hi; printf v > {room.tekton}/results/a", "-results", "a,b")
+    assert (status, output) == (0, "hi\n")
+    assert room.names() == ["out", "status"]
+    assert (room.tekton / "run/0/status/exitCode").read_text() == "0"
+    (a, started) = room.entries()
+    assert a == ("a", "v", 1)
+    assert started[0] == "StartedAt"
+    assert started[2] == 3
+    assert time.strptime(started[1][:19], "%Y-%m-%dT%H:%M:%S")
+    assert started[1][19] == "."
+    assert started[1].endswith("Z")
+    assert len(started[1]) == 24
+
+
+def test_failure(room):
+    room.write("a", "v")
+    status, _ = room.sh("exit 3", "-results", "a")
+    assert status == 3
+    assert room.names() == ["out.err", "status"]
+    assert not (room.tekton / "run/0/status/exitCode").exists()
+    assert room.entries()[0] == ("a", "v", 1)
+
+
+def test_ignored_failure(room):
+    status, _ = room.sh("exit 3", "-on_error", "continue")
+    assert status == 0
+    assert room.names() == ["out", "status"]
+    assert (room.tekton / "run/0/status/exitCode").read_text() == "3"
+    assert room.entries()[1] == ("ExitCode", "3", 3)
+
+
+def test_killed_by_a_signal(room):
+    """Go says -1 of a process that a signal ended, and the system makes 255 of it (capture sl-cancelled)."""
+    assert room.sh("kill -9 $$")[0] == 255
+    assert room.names() == ["out.err", "status"]
+    assert room.sh("kill -9 $$", "-on_error", "continue", step=1)[0] == 0
+    assert room.keys()["ExitCode"] == "-1"
+
+
+def test_waits_for_a_file(room):
+    wait = room.tekton / "run/0/out"
+    process = room.start("-wait_file", str(wait), command=("echo", "now"), step=1)
+    await_true((room.tekton / "run/1/status/artifacts").is_dir)
+    assert process.poll() is None
+    before = time.monotonic()
+    wait.touch()
+    assert finish(process) == (0, "now\n")
+    assert time.monotonic() - before < 1, "the kernel tells; Tekton looks once a second"
+
+
+def test_waits_for_content(room):
+    ready = room.tekton / "ready"
+    ready.touch()
+    process = room.start("-wait_file", str(ready), "-wait_file_content", command=("echo", "now"))
+    await_true((room.tekton / "run/0/status/artifacts").is_dir)
+    assert process.poll() is None
+    ready.write_text("READY")
+    assert finish(process) == (0, "now\n")
+
+
+def test_a_folder_that_comes_later_is_waited_for_too(room):
+    later = room.tekton / "later/ready"
+    process = room.start("-wait_file", str(later), command=("echo", "now"))
+    await_true((room.tekton / "run/0/status/artifacts").is_dir)
+    later.parent.mkdir()
+    later.touch()
+    assert finish(process) == (0, "now\n")
+
+
+def test_skips_behind_a_failure_and_passes_it_on(room):
+    (room.tekton / "run/0/out.err").touch()
+    room.write("a", "v")
+    status, output = room.sh("echo no", "-wait_file", f"{room.tekton}/run/0/out", "-results", "a", step=1)
+    assert status == 1
+    assert output == "Skipping step because a previous step failed\n"
+    assert room.names(1) == ["out.err", "status"]
+    assert room.keys().keys() == {"StartedAt", "Reason"}
+    assert room.keys()["Reason"] == "Skipped"
+
+
+def test_signals_reach_the_whole_group_of_the_command(room):
+    script = f"""
+        sh -c 'trap "echo inner; exit" TERM; touch {room.tekton}/inner; while :; do sleep 0.02; done' &
+        trap 'wait; echo outer; exit 7' TERM
+        touch {room.tekton}/up
+        while :; do sleep 0.02; done
+    """
+    process = room.start(command=("sh", "-c", script))
+    await_true(lambda: (room.tekton / "up").exists() and (room.tekton / "inner").exists())
+    process.send_signal(signal.SIGTERM)
+    status, output = finish(process)
+    assert status == 7
+    assert {"inner", "outer"} <= set(output.split())
+    assert room.names() == ["out.err", "status"]
+
+
+def test_timeout(room):
+    mark = f"{room.tekton}/mark-of-this-test"
+    script = f"printf v > {room.tekton}/results/a; sh -c 'sleep 300; true {mark}' & sleep 300; true {mark}"
+    before = time.monotonic()
+    status, _ = room.sh(script, "-timeout", "0.2s", "-results", "a")
+    assert status == 1
+    assert 0.2 <= time.monotonic() - before < 5
+    assert room.names() == ["out.err", "status"]
+    assert room.keys()["Reason"] == "TimeoutExceeded"
+    assert room.keys()["a"] == "v"
+    await_true(lambda: not processes_with(mark))
+
+
+def test_negative_timeout(room):
+    status, output = room.sh("echo no", "-timeout", "-1s")
+    assert (status, output) == (1, "negative timeout specified\n")
+    assert room.names() == ["out.err", "status"]
+
+
+def test_cancel(room):
+    (room.tekton / "downward").mkdir()
+    process = room.start(command=("sh", "-c", f"touch {room.tekton}/up; exec sleep 300"))
+    await_true((room.tekton / "up").exists)
+    (room.tekton / "downward/cancel").write_text("CANCEL")
+    assert finish(process)[0] == 9
+    assert room.names() == ["out.err", "status"]
+    assert (room.tekton / "run/0/status/exitCode").read_text() == "killed"
+    assert room.keys()["Reason"] == "Cancelled"
+
+
+@pytest.mark.parametrize(
+    ("shebang", "missing"),
+    [
+        ("#!/usr/bin/env node-of-the-future", "node-of-the-future"),
+        ("#!/opt/none/bin/python9 -u", "python9"),
+        ("#!/usr/bin/env -S FOO=1 node-of-the-future --x", "node-of-the-future"),
+    ],
+)
+def test_missing_interpreters_are_said_so_that_a_person_understands(room, shebang, missing):
+    file = room.tekton / "scripts/script-0"
+    file.write_text(f"{shebang}\n1")
+    file.chmod(0o755)
+    said = (
+        f'the Step asks for "{shebang}" and this machine has no {missing}; install it or run on a cluster\n'
+    )
+    assert room.run(command=(str(file),)) == (127, said)
+    assert room.names() == ["out.err", "status"]
+
+
+def test_commands_that_cannot_be_started(room):
+    status, output = room.run(command=("no-such-command",), step=1)
+    assert status == 127
+    assert 'the Step runs "no-such-command" and this machine has no such command' in output
+    status, output = room.run(command=("/no/such/file",), step=1)
+    assert status == 127
+    assert "is not on this machine" in output
+    file = room.tekton / "scripts/data"
+    file.write_text("no shebang")
+    status, output = room.run(command=(str(file),), step=1)
+    assert (status, "Permission denied" in output) == (126, True)
+    file.chmod(0o755)
+    status, output = room.run(command=(str(file),), step=1)
+    assert (status, "neither a program of this machine nor" in output) == (126, True)
+    assert room.run("-on_error", "continue", command=("no-such-command",), step=0)[0] == 127
+    assert room.names() == ["out.err", "status"], "not an exit code that could be ignored, as in Tekton"
+
+
+def test_references_to_step_results(room):
+    results = room.tekton / "run/0/status/results"
+    results.mkdir(parents=True)
+    (room.tekton / "steps/step-build").symlink_to(room.tekton / "run/0/status")
+    (results / "text").write_text("a b")
+    (results / "list").write_text('["one","two"]')
+    (results / "map").write_text('{"k":"v"}')
+    reference = "$(steps.build.results."
+    status, output = room.run(
+        command=(
+            "sh",
+            "-c",
+            'echo "$VALUE"; for a in "$@"; do echo "<$a>"; done',
+            f"{reference}text)",
+            f"{reference}text)!",
+            f"{reference}list[*])",
+            f"{reference}list[1])",
+            f"{reference}map.k)",
+        ),
+        env={"VALUE": f"{reference}text) and {reference}map.k)"},
+        step=1,
+    )
+    assert status == 0
+    assert output.splitlines() == ["a b and v", "<a b!>", "<one>", "<two>", "<two>", "<v>"]
+
+
+@pytest.mark.parametrize("reference", ["$(steps.none.results.r)", "$(steps.none.results.r.a.b)"])
+def test_a_reference_to_nothing_is_said_and_left(room, reference):
+    """As in Tekton the Step runs all the same."""
+    status, output = room.run(command=("echo", reference))
+    assert status == 0
+    assert output.splitlines()[-1] == reference
+    assert "Error while substituting step results" in output
+
+
+@pytest.mark.parametrize(
+    ("when", "runs"),
+    [
+        ('[{"input":"a","operator":"in","values":["a","b"]}]', True),
+        ('[{"input":"a","operator":"notin","values":["a"]}]', False),
+        ('[{"input":"a","operator":"in","values":["a"]},{"input":"a","operator":"in","values":[]}]', False),
+    ],
+)
+def test_when_expressions(room, when, runs):
+    status, output = room.sh("echo ran", "-when_expressions", when)
+    assert status == 0
+    assert ("ran" in output) is runs
+    assert room.names() == ["out", "status"]
+    assert (room.tekton / "run/0/status/exitCode").read_text() == "0"
+    assert room.keys().get("Reason") == (None if runs else "Skipped")
+
+
+def test_when_expressions_that_need_a_cluster(room):
+    status, output = room.sh("echo ran", "-when_expressions", '[{"cel":"1 == 1"}]')
+    assert (status, room.names()) == (1, ["out.err", "status"])
+    assert output == "when expressions in CEL need a cluster\n"
+
+
+def test_our_variables_are_not_the_steps(room):
+    env = {"RESULTSFW_MESSAGE_BUDGET": "4000", "RESULTSFW_SCRATCH": str(room.tekton), "MINE": "1"}
+    _, output = room.run(command=("env",), env=env)
+    assert "MINE=1" in output
+    assert "RESULTSFW" not in output
+
+
+def test_signals_are_as_a_process_expects_them(room):
+    """Python ignores SIGPIPE and we block others; the Step must not inherit that."""
+    _, output = room.run(command=("grep", "-E", "^Sig(Blk|Ign)", "/proc/self/status"))
+    blocked, ignored = (int(line.split()[1], 16) for line in output.splitlines())
+    assert blocked == 0
+    assert not ignored & (1 << signal.SIGPIPE - 1 | 1 << signal.SIGXFSZ - 1 | 1 << signal.SIGTERM - 1)
+
+
+def test_init_and_decode_script(room):
+    destination = room.tekton / "bin/entrypoint"
+    process = room.launch("init", "/ko-app/entrypoint", str(destination), "step-a", "step-b")
+    assert finish(process) == (0, "Entrypoint initialization\n")
+    assert finish(room.launch("init", "/ko-app/entrypoint", str(destination), "step-a", "step-b"))[0] == 0
+    steps = {one.name: str(one.readlink()) for one in (room.tekton / "steps").iterdir()}
+    assert steps == {
+        "step-a": f"{room.tekton}/run/0/status",
+        "0": f"{room.tekton}/run/0/status",
+        "step-b": f"{room.tekton}/run/1/status",
+        "1": f"{room.tekton}/run/1/status",
+    }
+    script = room.tekton / "scripts/script-0"
+    script.write_text("IyEvYmluL3NoCmVjaG8gaGkK\n")
+    script.chmod(0o755)
+    decoded = subprocess.run(
+        [destination, "decode-script", script], check=True, capture_output=True, text=True
+    )
+    assert decoded.stderr == f"Decoded script {script}\n"
+    assert script.read_text() == "#!/bin/sh\necho hi\n"
+    assert script.stat().st_mode & 0o777 == 0o755
+    script.write_text("not base64!")
+    assert finish(room.launch("decode-script", str(script)))[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["-no_such_flag"], "flag provided but not defined: -no_such_flag"),
+        (["-post_file"], "flag needs an argument: -post_file"),
+        (["-wait_file_content=maybe"], "invalid boolean value"),
+        (["-timeout", "soon"], 'invalid duration "soon"'),
+        (["-breakpoint_on_failure"], "which only a cluster has"),
+    ],
+)
+def test_arguments_that_make_no_sense(room, arguments, said):
+    status, output = finish(room.launch(*arguments))
+    assert status == 2
+    assert said in output
+
+
+def test_an_unknown_subcommand(room):
+    assert finish(room.launch("frobnicate", "x")) == (
+        1,
+        "frobnicate error: unknown subcommand: frobnicate x\n",
+    )
+
+
+def test_starts_quickly(room):
+    """Far from pydantic's second: the modules it imports are few."""
+    script = (
+        "import sys; sys.path.append(sys.argv[1]); import step.program; "
+        "print({'typing', 'dataclasses', 'subprocess', 'pathlib', 'argparse'} & sys.modules.keys())"
+    )
+    folder = str(Path(ENTRYPOINT).parent)
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", script, folder], check=True, capture_output=True, text=True
+    )
+    assert done.stdout == "set()\n"
+
+
+def test_a_crowd_waits_and_passes_on(room):
+    """Twenty Steps, each behind the one before."""
+    processes = []
+    for index in range(20):
+        (room.tekton / f"run/{index}").mkdir(exist_ok=True)
+    for index in range(20):
+        wait = ["-wait_file", f"{room.tekton}/run/{index - 1}/out"] if index else []
+        processes.append(room.start(*wait, command=("true",), step=index))
+    threads = [threading.Thread(target=finish, args=(process,)) for process in processes]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all((room.tekton / f"run/{index}/out").exists() for index in range(20))

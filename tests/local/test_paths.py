@@ -1,0 +1,71 @@
+"""Paths in text: which are replaced, which are others."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from resultsfw.local.step.paths import Paths, decode, encode
+
+RULES = {
+    "/tekton": "/P/tekton",
+    "/tekton/creds": "/C/creds",
+    "/workspace": "/P/workspace",
+    "/data.d": "/P/data.d",
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "rewritten"),
+    [
+        ("/tekton/results/x", "/P/tekton/results/x"),
+        ("/tekton/creds/a", "/C/creds/a"),
+        ("/tekton/credsx", "/P/tekton/credsx"),
+        ("echo >/workspace/out", "echo >/P/workspace/out"),
+        ("a=/workspace:/workspace/b", "a=/P/workspace:/P/workspace/b"),
+        ("'/workspace' \"/workspace/\"", "'/P/workspace' \"/P/workspace/\""),
+        ("cc -I/workspace/include -o/workspace/a", "cc -I/P/workspace/include -o/P/workspace/a"),
+        ("-C/workspace", "-C/P/workspace"),
+        ("${DIR:-/workspace}", "${DIR:-/P/workspace}"),
+        ("file:///workspace/x", "file:///P/workspace/x"),
+        ("in /workspace.", "in /P/workspace."),
+        ("(/workspace)", "(/P/workspace)"),
+        ("/data.d/x", "/P/data.d/x"),
+        # Other paths that contain the words.
+        (
+            "/workspaces /workspace-2 /workspace_3 /workspace.old",
+            "/workspaces /workspace-2 /workspace_3 /workspace.old",
+        ),
+        (
+            "./workspace ../workspace ~/workspace $HOME/workspace",
+            "./workspace ../workspace ~/workspace $HOME/workspace",
+        ),
+        ("${ROOT}/workspace $(pwd)/workspace */workspace", "${ROOT}/workspace $(pwd)/workspace */workspace"),
+        ("https://host/workspace/x", "https://host/workspace/x"),
+        ("/dataxd /home/tekton/results", "/dataxd /home/tekton/results"),
+        (r"s/\/workspace\//x/", r"s/\/workspace\//x/"),
+    ],
+)
+def test_rewrite(text, rewritten):
+    assert Paths(RULES).rewrite(text) == rewritten
+
+
+@given(st.text())
+def test_text_without_the_paths_is_left_alone(text):
+    assert Paths({"/no-such-mount": "/x"}).rewrite(text) == text.replace("/no-such-mount", "/x")
+
+
+@given(st.text(st.characters(exclude_characters="/")))
+def test_no_rules_change_nothing(text):
+    assert Paths({}).rewrite(text) == text
+    assert Paths(RULES).rewrite(text) == text
+
+
+def test_restore():
+    paths = Paths(RULES)
+    assert paths.restore("/P/tekton/run/0/status/artifacts/p.json") == "/tekton/run/0/status/artifacts/p.json"
+    assert paths.restore("/elsewhere") == "/elsewhere"
+
+
+def test_rules_survive_the_environment():
+    assert decode(encode(RULES)) == RULES
+    assert decode("") == {}

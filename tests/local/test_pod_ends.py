@@ -1,0 +1,170 @@
+"""How Pods end: deletion, deadlines, timeouts, signals; and that nothing of them stays."""
+
+import os
+import signal
+
+import pytest
+from localpods import (
+    argument,
+    await_gone,
+    await_pod,
+    await_true,
+    entries,
+    log_of,
+    log_so_far,
+    make_pod,
+    over,
+    processes_with,
+    results,
+    running,
+    state,
+    terminated,
+)
+
+from resultsfw.cluster import PODS
+from resultsfw.errors import NotFoundError, UnavailableError
+
+
+def test_deletion_ends_everything_then_the_object(kubelet, store, tmp_path):
+    """SIGTERM, the final statuses, and only then is the object gone, with its log and its folder."""
+    script = "trap 'exit 0' TERM; printf d > /tekton/results/digest; echo up; while :; do sleep 0.05; done"
+    store.create(PODS, make_pod(script, "true", results="digest"))
+    await_true(lambda: log_so_far(store, "step-s0") == "up\n")
+    store.delete(PODS, "default", "run-pod")
+    pod = await_gone(store, "run-pod")
+    assert pod["metadata"]["deletionTimestamp"]
+    assert terminated(pod, "step-s0")["exitCode"] == 0
+    assert results(pod, "step-s0") == {"digest": "d"}
+    assert terminated(pod, "step-s1")["exitCode"] in (0, 143), "released, or still waiting when it was told"
+    with pytest.raises(NotFoundError):
+        store.read_log("default", "run-pod", "step-s0", limit=1)
+    await_true(lambda: processes_with(str(tmp_path / "work")) == [kubelet._processes.pid])
+
+
+def test_what_ignores_sigterm_is_killed_after_the_grace(kubelet, store):
+    script = "trap '' TERM; printf start > /tekton/results/digest; echo up; while :; do sleep 0.05; done"
+    store.create(PODS, make_pod(script, results="digest"))
+    await_true(lambda: log_so_far(store, "step-s0") == "up\n")
+    store.delete(PODS, "default", "run-pod", grace_seconds=1)
+    pod = await_gone(store, "run-pod")
+    assert terminated(pod, "step-s0")["exitCode"] == 137
+    assert "message" not in terminated(pod, "step-s0")
+
+
+def test_finalizers_hold_a_pod_that_has_ended(kubelet, store):
+    pod = make_pod("sleep 100")
+    pod["metadata"]["finalizers"] = ["resultsfw.dev/results"]
+    store.create(PODS, pod)
+    await_pod(store, "run-pod", lambda pod: running(pod, "step-s0"))
+    store.delete(PODS, "default", "run-pod")
+    held = await_pod(store, "run-pod", over)
+    assert held["metadata"]["deletionTimestamp"]
+    assert log_of(store, "run-pod", "step-s0") == ""
+    await_pod(store, "run-pod", lambda pod: pod["metadata"]["deletionGracePeriodSeconds"] == 0)
+    store.patch(PODS, "default", "run-pod", {"metadata": {"finalizers": None}})
+    await_true(lambda: not store.list(PODS))
+
+
+def test_deadline(kubelet, store):
+    store.create(PODS, make_pod("sleep 100", activeDeadlineSeconds=1))
+    pod = await_pod(store, "run-pod", over)
+    assert (pod["status"]["phase"], pod["status"]["reason"]) == ("Failed", "DeadlineExceeded")
+    assert terminated(pod, "step-s0")["exitCode"] in (143, 255)
+
+
+def test_step_timeout_kills_what_the_step_started(kubelet, store):
+    flags = (("-timeout", "300ms"),)
+    script = "printf d > /tekton/results/digest; sleep 1234 & sleep 1234"
+    store.create(PODS, make_pod(script, "true", flags=flags, results="digest"))
+    pod = await_pod(store, "run-pod", over)
+    assert terminated(pod, "step-s0")["exitCode"] == 1
+    assert results(pod, "step-s0") == {"digest": "d"}
+    reasons = {one["key"]: one["value"] for one in entries(pod, "step-s0")}
+    assert reasons["Reason"] == "TimeoutExceeded"
+
+
+def test_cancel_annotation(kubelet, store):
+    pod = make_pod("echo up; sleep 100", "true")
+    (downward,) = [one for one in pod["spec"]["volumes"] if "downwardAPI" in one]
+    downward["downwardAPI"]["items"].append(
+        {"path": "cancel", "fieldRef": {"fieldPath": "metadata.annotations['tekton.dev/cancel']"}}
+    )
+    store.create(PODS, pod)
+    await_true(lambda: log_so_far(store, "step-s0") == "up\n")
+    store.patch(PODS, "default", "run-pod", {"metadata": {"annotations": {"tekton.dev/cancel": "CANCEL"}}})
+    pod = await_pod(store, "run-pod", over)
+    assert terminated(pod, "step-s0")["exitCode"] == 9
+    assert {one["key"]: one["value"] for one in entries(pod, "step-s0")}["Reason"] == "Cancelled"
+
+
+def test_a_sidecar_is_stopped_by_its_image(kubelet, store):
+    """How Tekton does it: another image, with which the container is started again and does nothing."""
+    sidecar = {"name": "sidecar-web", "image": "web:1", "command": ["sh", "-c", "sleep 1000 & wait"]}
+    store.create(PODS, make_pod("true", sidecars=(sidecar,)))
+    pod = await_pod(store, "run-pod", lambda pod: "terminated" in state(pod, "step-s0"))
+    assert pod["status"]["phase"] == "Running"
+    changed = [
+        {**one, "image": "nop:1"} if one["name"] == "sidecar-web" else one
+        for one in pod["spec"]["containers"]
+    ]
+    store.patch(PODS, "default", "run-pod", {"spec": {"containers": changed}})
+    pod = await_pod(store, "run-pod", over)
+    assert pod["status"]["phase"] == "Succeeded"
+    assert terminated(pod, "sidecar-web")["exitCode"] == 0
+    (status,) = [one for one in pod["status"]["containerStatuses"] if one["name"] == "sidecar-web"]
+    assert status["lastState"]["terminated"]["exitCode"] == 143
+    assert (status["image"], status["restartCount"]) == ("nop:1", 1)
+
+
+def test_native_sidecars(kubelet, store):
+    pod = make_pod("true")
+    pod["spec"]["initContainers"].append(
+        {
+            "name": "native",
+            "image": "web:1",
+            "command": ["sh", "-c", "trap 'echo bye; exit 0' TERM; echo up; while :; do sleep 0.02; done"],
+            "restartPolicy": "Always",
+        }
+    )
+    store.create(PODS, pod)
+    pod = await_pod(store, "run-pod", over)
+    assert pod["status"]["phase"] == "Succeeded"
+    assert terminated(pod, "native")["exitCode"] in (0, 143)
+
+
+def test_a_failing_init_container_fails_the_pod(kubelet, store):
+    pod = make_pod("true")
+    pod["spec"]["initContainers"][1]["args"] = ["-c", "exit 5"]
+    store.create(PODS, pod)
+    pod = await_pod(store, "run-pod", over)
+    assert pod["status"]["phase"] == "Failed"
+    assert terminated(pod, "place-scripts")["exitCode"] == 5
+    assert state(pod, "step-s0") == {"waiting": {"reason": "PodInitializing"}}
+    with pytest.raises(UnavailableError):
+        store.read_log("default", "run-pod", "step-s0", limit=1)
+
+
+def test_a_container_killed_from_outside(kubelet, store, tmp_path):
+    """SIGKILL of the first process ends the container, and what it started with it."""
+    store.create(PODS, make_pod("echo up; sleep 4321", "true"))
+    await_true(lambda: log_so_far(store, "step-s0") == "up\n")
+    own = processes_with(str(tmp_path))
+    (first,) = [pid for pid in own if argument(pid, "/run/0/out\0-termination_path")]
+    os.kill(first, signal.SIGKILL)
+    pod = await_pod(store, "run-pod", lambda pod: "terminated" in state(pod, "step-s0"))
+    assert terminated(pod, "step-s0")["exitCode"] == 137
+    assert not [pid for pid in processes_with("4321") if argument(pid, "4321")]
+
+
+def test_what_a_step_leaves_behind_ends_with_it(kubelet, store):
+    """Also what left its session, its parent and its process group."""
+    store.create(PODS, make_pod("setsid sh -c 'sleep 9876 & sleep 9876' & sleep 0.1; echo done"))
+    pod = await_pod(store, "run-pod", over)
+    assert pod["status"]["phase"] == "Succeeded"
+    assert not [pid for pid in processes_with("9876") if argument(pid, "9876")]
+
+
+def test_a_pod_that_makes_no_sense_fails_at_once(kubelet, store):
+    store.create(PODS, {"metadata": {"name": "odd"}, "spec": {"containers": [{"image": "x"}]}})
+    pod = await_pod(store, "odd", over)
+    assert pod["status"]["reason"] == "UnexpectedAdmissionError"
