@@ -104,8 +104,10 @@ class _Driver(DriverManager):  # type: ignore[type-arg] # generic only in newer 
     """
 
     def list_entry_points(self) -> list[metadata.EntryPoint]:
-        """What is installed in the group."""
-        return list(metadata.entry_points(group=self.namespace))
+        """What is installed in the group, by the same rules as `installed`."""
+        return [
+            metadata.EntryPoint(one.name, one.target, self.namespace) for one in installed(self.namespace)
+        ]
 
 
 def installed(group: str = BACKENDS) -> list[Installed]:

@@ -48,7 +48,9 @@ def _hyphens(name: str) -> str:
 class Config(BaseModel):
     """Options of ``config.sidecar-logs``."""
 
-    model_config = ConfigDict(extra="forbid", alias_generator=_hyphens, populate_by_name=True)
+    model_config = ConfigDict(
+        extra="forbid", alias_generator=_hyphens, populate_by_name=True, use_attribute_docstrings=True
+    )
 
     image: str = "resultsfw/sidecar:0.1.0"
     """The sidecar's image."""

@@ -56,7 +56,7 @@ WIRE: Final = 0
 class Config(BaseModel):
     """Options of ``config.termination-message``."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
     compress: bool = False
     """Let the entrypoint compress its messages; needs one that knows ``-compress_termination_message``."""

@@ -178,7 +178,7 @@ def children() -> Iterator[int]:
 def belongs(pid: int, name: str, session: int) -> bool:
     """Whether a process is of that container: by its session, or by the mark in its environment."""
     facts = _facts(pid)
-    if facts is None:
+    if facts is None or facts[0] == b"Z":
         return False
     if int(facts[3]) == session:
         return True

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -84,13 +85,18 @@ class KeeperProcesses:
 
     def _clean_up(self) -> None:
         """The keeper was killed: do its last work, as far as we can tell who its processes are."""
-        for folder in Path("/proc").glob("[0-9]*"):
-            pid = int(folder.name)
-            if any(keeper.belongs(pid, name, session) for name, session in self._pids.items()):
+        until = time.monotonic() + _PATIENCE
+        while time.monotonic() < until and (left := self._left()):
+            for pid in left:  # again and again: one may just have forked
                 with contextlib.suppress(OSError):
                     os.kill(pid, signal.SIGKILL)
         for folder in self._folders:
             keeper.remove(str(folder))
+
+    def _left(self) -> list[int]:
+        """Processes of containers, as far as their session or their environment tells."""
+        pids = [int(folder.name) for folder in Path("/proc").glob("[0-9]*")]
+        return [pid for pid in pids if any(keeper.belongs(pid, *of) for of in self._pids.items())]
 
     def _close_stdin(self) -> None:
         with contextlib.suppress(BrokenPipeError):  # it ended before us

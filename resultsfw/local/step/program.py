@@ -1,7 +1,8 @@
 """What Tekton's entrypoint does in a Step's container, from waiting for its turn to the last message.
 
-The order is Tekton's (pkg/entrypoint/entrypointer.go): the post file, which releases the next Step, is
-written before results are read, so a result that is refused fails this Step and no other.
+The order is Tekton's (pkg/entrypoint/entrypointer.go), but that results are read before the next Step is
+released and not after. A result that is refused fails this Step and no other, as there: the post file says
+how the command ended.
 """
 
 import os
@@ -47,6 +48,21 @@ def say(text: str) -> None:
     """Tell a person, in the container's log."""
     sys.stderr.write(f"{text}\n")
     sys.stderr.flush()
+
+
+class End:
+    """How a Step ended.
+
+    Args:
+        status: Exit status of its container; not 0: later Steps are skipped.
+        exit_code: For the file of that name, which Tekton writes in some cases only.
+        ran: Whether it was to run at all.
+    """
+
+    def __init__(self, status: int, exit_code: str = "", *, ran: bool = True) -> None:
+        self.status = status
+        self.exit_code = exit_code
+        self.ran = ran
 
 
 class Step:
@@ -100,48 +116,43 @@ class Step:
             say("Skipping step because a previous step failed")
             return FAILED
         self._internal("StartedAt", _now())
-        status = self._execute()
-        if flags.result_from == TERMINATION_MESSAGE and status is not None:
+        end = self._execute()
+        if end.ran and flags.result_from == TERMINATION_MESSAGE:
+            # While no other Step runs: Tekton reads after the next one was released, which may be writing.
             self._collect(f"{self.tekton}/results", flags.results, message.TASK_RESULT)
             self._collect(f"{flags.metadata_dir}/results", flags.step_results, message.STEP_RESULT)
             self._artifacts()
-        return status or 0
+        if end.exit_code and flags.metadata_dir:
+            write(f"{flags.metadata_dir}/exitCode", end.exit_code)
+        self._post(failed=end.status != 0)
+        return end.status
 
-    def _execute(self) -> int | None:
-        """Run the command and write the post file; the exit status, ``None`` when the Step is not to run."""
+    def _execute(self) -> "End":
+        """Run the command; how that ended."""
         flags = self.flags
         command = self._substituted()
         try:
             if not allows(flags.when, f"{self.tekton}/steps"):
                 say("Step was skipped due to when expressions were evaluated to false.")
                 self._internal("Reason", "Skipped")
-                self._post(failed=False)
-                self._exit_code("0")
-                return None
+                return End(0, "0", ran=False)
             code = self._run(command)
         except child.CancelledError:
             say("Step was cancelled")
             self._internal("Reason", "Cancelled")
-            self._post(failed=True)
-            self._exit_code("killed")
-            return CANCELLED
+            return End(CANCELLED, "killed")
         except child.TimeoutExceededError:
             say(f"Step ran longer than its timeout of {flags.timeout:g} s")
-            self._post(failed=True)
             self._internal("Reason", "TimeoutExceeded")
-            return FAILED
+            return End(FAILED)
         except (child.StartError, WhenError) as error:
             say(str(error))
-            self._post(failed=True)
-            return error.status if isinstance(error, child.StartError) else FAILED
+            return End(error.status if isinstance(error, child.StartError) else FAILED)
         if code == 0 or flags.on_error == "continue":
             if code:
                 self._internal("ExitCode", str(code))
-            self._post(failed=False)
-            self._exit_code(str(code))
-            return 0
-        self._post(failed=True)
-        return code if code > 0 else SIGNALLED
+            return End(0, str(code))
+        return End(code if code > 0 else SIGNALLED)
 
     def _run(self, command: list[str]) -> int:
         if self.flags.timeout < 0:
@@ -167,10 +178,6 @@ class Step:
     def _post(self, *, failed: bool) -> None:
         if self.flags.post_file:
             write(self.flags.post_file + (".err" if failed else ""))
-
-    def _exit_code(self, text: str) -> None:
-        if self.flags.metadata_dir:
-            write(f"{self.flags.metadata_dir}/exitCode", text)
 
     def _internal(self, key: str, value: str) -> None:
         self.message.internal.append((key, value, message.INTERNAL))

@@ -1,0 +1,237 @@
+"""The commands and their options; each one's work is a module of its own, imported when it is asked for."""
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from io import TextIOWrapper
+from typing import Any, Final, TypeVar
+
+import click
+
+from resultsfw.errors import ClusterError, InputError, ResultsError
+
+__all__ = ["DEBUG", "FAILED", "INTERNAL", "INTERRUPTED", "REFUSED", "main"]
+
+FAILED: Final = 1
+REFUSED: Final = 2
+INTERNAL: Final = 3
+INTERRUPTED: Final = 128 + signal.SIGINT
+
+DEBUG: Final = "RESULTSFW_DEBUG"
+"""Variable: set to 1, errors come with their traceback, and debug messages are shown."""
+
+STATUSES: Final = """
+\b
+Exit status:
+  0    {}
+  1    {}
+  2    {} refused
+  3    a fault of resultsfw itself
+  130  interrupted
+"""
+RUN_STATUSES: Final = STATUSES.format("every run succeeded", "a run failed", "the input was")
+SAVED_STATUSES: Final = STATUSES.format("the run succeeded", "it failed, or is not finished", "the input was")
+LIST_STATUSES: Final = STATUSES.format("all is well", "the backend cannot be used", "an unknown name was")
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status. Errors are one line on standard error."""
+    debug = os.environ.get(DEBUG, "") not in ("", "0")
+    _log_to_stderr(debug=debug)
+    if isinstance(sys.stdout, TextIOWrapper):  # a locale without a character for it must stop no table
+        sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        status = resultsfw.main(args=argv, prog_name="resultsfw", standalone_mode=False)
+    except (click.Abort, KeyboardInterrupt):
+        return INTERRUPTED
+    except click.ClickException as error:
+        return _refused(error.format_message(), error)
+    except ResultsError as error:
+        if debug:
+            logging.getLogger(__name__).exception("traceback")
+        _tell(error.message, error.subject)
+        return FAILED if isinstance(error, ClusterError) else REFUSED
+    except Exception as error:
+        if debug:
+            raise
+        _tell(
+            f"a fault of resultsfw itself: {type(error).__name__}: {error}; "
+            f"please report it, with what {DEBUG}=1 prints",
+            "",
+        )
+        return INTERNAL
+    return int(status or 0)
+
+
+def _refused(message: str, error: click.ClickException) -> int:
+    context = getattr(error, "ctx", None)
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        click.echo(message, err=True)
+        return REFUSED
+    command = context.command_path if context else "resultsfw"
+    _tell(f"{message.rstrip('.')}; see {command} --help", "")
+    return REFUSED
+
+
+def _tell(message: str, subject: str) -> None:
+    line = " ".join(message.split("\n"))
+    named = line if subject in line else f"{subject}: {line}"
+    click.echo(f"error: {_printable(named)}", err=True)
+
+
+def _printable(line: str) -> str:
+    """What a file or a value brings along cannot steer the terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in line)
+
+
+class _Handler(logging.Handler):
+    """Log records as lines on standard error, wherever that is at the moment (progress redirects it)."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        line = _printable(record.getMessage())
+        click.echo(f"{record.levelname.lower()}: {line}", err=True)
+        if record.exc_info and logging.getLogger("resultsfw").isEnabledFor(logging.DEBUG):
+            click.echo(logging.Formatter().formatException(record.exc_info), err=True)
+
+
+def _log_to_stderr(*, debug: bool) -> None:
+    logger = logging.getLogger("resultsfw")
+    logger.handlers = [_Handler()]
+    logger.propagate = False
+    logger.setLevel(logging.DEBUG if debug else logging.WARNING)
+
+
+def _all(*decorators: Callable[[_Command], _Command]) -> Callable[[_Command], _Command]:
+    """Several decorators as one, the first outermost."""
+
+    def decorate(command: _Command) -> _Command:
+        for decorator in reversed(decorators):
+            command = decorator(command)
+        return command
+
+    return decorate
+
+
+_flags = _all(
+    click.option(
+        "--results-from",
+        metavar="NAME",
+        help='The backend that carries results; "resultsfw backends" lists them.',
+    ),
+    click.option("--max-result-size", metavar="N", help="Bytes one result may have.  [default: 4096]"),
+    click.option(
+        "--feature-flags",
+        metavar="FILE",
+        help='Manifest of the ConfigMap "feature-flags"; the options here win over it.',
+    ),
+)
+
+_saved = _all(
+    click.option(
+        "--taskrun",
+        metavar="FILE",
+        required=True,
+        help="The TaskRun, as kubectl get taskrun NAME -o yaml saved it.",
+    ),
+    click.option("--pod", metavar="FILE", help="Its Pod, as kubectl get pod NAME -o yaml saved it."),
+    click.option(
+        "--log",
+        "logs",
+        metavar="CONTAINER=FILE",
+        multiple=True,
+        help="The log of one container, as kubectl logs POD -c CONTAINER saved it; once for each.",
+    ),
+    _flags,
+)
+
+
+def _output(*choices: str, default: str | None = None) -> Callable[[_Command], _Command]:
+    return click.option(
+        "-o", "--output", type=click.Choice(choices), default=default or choices[0], show_default=True
+    )
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=f"With {DEBUG}=1 in the environment, errors come with their traceback.",
+)
+@click.version_option(package_name="resultsfw", prog_name="resultsfw", message="%(prog)s %(version)s")
+def resultsfw() -> None:
+    """Carries the results of a Task's Steps into its TaskRun: every one whole, or with a reason."""
+
+
+@resultsfw.command(epilog=RUN_STATUSES, short_help="Run TaskRuns on this machine, without a cluster.")
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@_flags
+@click.option(
+    "--workdir", metavar="DIR", help="Keep volumes and logs below this folder.  [default: a temporary one]"
+)
+@click.option("--keep", is_flag=True, help="Leave the folder there when all is over, and say where it is.")
+@_output("table", "json", "yaml")
+def run(files: tuple[str, ...], output: str, workdir: str | None, keep: bool, **flags: str | None) -> int:
+    """Run the TaskRuns in the FILEs on this machine: Steps as processes, no cluster, no images.
+
+    FILEs are YAML or JSON manifests, "-" is standard input. Tasks that a run refers to by name, and the
+    ConfigMap "feature-flags", can stand among them.
+    """
+    from resultsfw.cli.run import run_files  # noqa: PLC0415 - the engine is for this command only
+
+    return run_files(files, flags=_given(flags), output=output, workdir=workdir, keep=keep)
+
+
+@resultsfw.command(epilog=SAVED_STATUSES, short_help="Print the status a saved run gets.")
+@_saved
+@_output("yaml", "json", "table")
+def collect(output: str, **saved: Any) -> int:
+    """Print the status that a saved TaskRun gets from its saved Pod and logs. Nothing is run or asked."""
+    from resultsfw.cli.collect import collect_saved  # noqa: PLC0415 - see above
+
+    return collect_saved(_read_saved(saved), output=output)
+
+
+@resultsfw.command(epilog=SAVED_STATUSES, short_help="Say where each result of a saved run went.")
+@_saved
+@_output("text", "json")
+def explain(output: str, **saved: Any) -> int:
+    """Say in plain words which way each declared result went, and where one was lost or refused."""
+    from resultsfw.cli.explain import explain_saved  # noqa: PLC0415 - see above
+
+    return explain_saved(_read_saved(saved), output=output)
+
+
+@resultsfw.command(epilog=LIST_STATUSES, short_help="List the installed backends, or describe one.")
+@click.argument("name", required=False)
+@_output("table", "json")
+def backends(name: str | None, output: str) -> int:
+    """List the installed backends, importing none; with a NAME, import that one and describe it."""
+    from resultsfw.cli.backends import describe_backend, list_backends  # noqa: PLC0415 - see above
+
+    return list_backends(output=output) if name is None else describe_backend(name, output=output)
+
+
+def _given(flags: dict[str, Any]) -> Any:
+    from resultsfw.cli.settings import Given  # noqa: PLC0415 - see above
+
+    return Given(
+        file=flags["feature_flags"],
+        results_from=flags["results_from"],
+        max_result_size=flags["max_result_size"],
+    )
+
+
+def _read_saved(saved: dict[str, Any]) -> Any:
+    from resultsfw.cli.saved import Saved  # noqa: PLC0415 - see above
+
+    logs: dict[str, str] = {}
+    for given in saved["logs"]:
+        container, equals, file = given.partition("=")
+        if not (container and equals and file):
+            raise InputError(f'--log "{given}" is not of the form CONTAINER=FILE', subject="--log")
+        if container in logs:
+            raise InputError(f'--log names container "{container}" twice', subject="--log")
+        logs[container] = file
+    return Saved(taskrun=saved["taskrun"], pod=saved["pod"], logs=logs, flags=_given(saved))

@@ -1,0 +1,233 @@
+"""YAML and JSON text to plain documents, by the rules kubectl reads them, with the line of every field."""
+
+import copy
+import json
+import re
+from collections.abc import Iterator
+from typing import Any, Final
+
+import yaml
+
+__all__ = ["DocumentError", "lines_of", "means_itself", "read"]
+
+DEPTH: Final = 100
+"""Levels a document may nest. A manifest has about twenty."""
+
+NODES: Final = 1_000_000
+"""Values a file may hold, those that aliases repeat included: nine aliases of nine make a billion."""
+
+_LOADER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_MERGE: Final = "<<"
+_CORE: Final = "tag:yaml.org,2002:"
+
+_NULL: Final = frozenset({"", "~", "null", "Null", "NULL"})
+_BOOL: Final = {
+    form: word in {"true", "yes", "on"}
+    for word in ("true", "yes", "on", "false", "no", "off")
+    for form in (word, word.capitalize(), word.upper())
+}
+_INT: Final = re.compile(r"([-+]?)(0b[01_]+|0x[0-9a-fA-F_]+|0o?[0-7_]+|0|[1-9][0-9_]*)")
+_FLOAT: Final = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_NO_NUMBER: Final = re.compile(r"[-+]?\.(inf|Inf|INF|nan|NaN|NAN)")
+
+
+class DocumentError(Exception):
+    """A text that is no sequence of documents.
+
+    Args:
+        why: What is wrong, for a person.
+        number: Of the document, from 1.
+        line: From 1, where it is known.
+    """
+
+    def __init__(self, why: str, *, number: int, line: int | None = None) -> None:
+        super().__init__(why)
+        self.why, self.number, self.line = why, number, line
+
+
+def read(text: str) -> list[Any]:
+    """The documents of a text; an empty one is ``None``.
+
+    JSON is read as JSON. YAML is read as Kubernetes reads it: timestamps stay text, a key is text
+    whatever it looks like. A key twice in one mapping is refused, which kubectl lets pass.
+
+    Raises:
+        DocumentError: It cannot be read.
+    """
+    if text.lstrip()[:1] in ("{", "["):
+        try:
+            value = json.loads(text, object_pairs_hook=_once, parse_constant=_no_constant)
+            if _is_flat(value, DEPTH):
+                return [value]
+        except (ValueError, RecursionError):
+            pass
+        # It is YAML written in JSON's brackets, or has a fault, whose line the YAML reader knows.
+    return list(_Reader(text).documents())
+
+
+def lines_of(text: str, number: int) -> dict[str, int]:
+    """The line of every field of one document, by its path: ``spec.steps[0].image``."""
+    reader = _Reader(text)
+    try:
+        for count, _ in enumerate(reader.documents(), 1):
+            if count == number:
+                break
+    except DocumentError:
+        pass  # it was read before, as JSON: some fields are better than none
+    return reader.lines
+
+
+def means_itself(text: str) -> bool:
+    """Whether a text may stand in YAML without quotes as far as its meaning goes.
+
+    PyYAML quotes by its own rules and leaves "1e3" bare, which Kubernetes reads as a number.
+    """
+    return not (
+        text in _NULL
+        or text in _BOOL
+        or text in ("y", "Y", "n", "N")
+        or any(pattern.fullmatch(text) for pattern in (_INT, _FLOAT, _NO_NUMBER))
+    )
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    plain = dict(pairs)
+    if len(plain) != len(pairs):
+        raise ValueError
+    return plain
+
+
+def _is_flat(value: Any, levels: int) -> bool:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return levels >= 0 and all(_is_flat(one, levels - 1) for one in inner if isinstance(one, dict | list))
+
+
+def _no_constant(_name: str) -> Any:
+    raise ValueError
+
+
+class _Reader:
+    """Builds plain data from the parser's events.
+
+    PyYAML's own composer crashes the process on deep nesting and shares what aliases repeat.
+    """
+
+    def __init__(self, text: str) -> None:
+        self._events: Iterator[Any] = yaml.parse(text, Loader=_LOADER)
+        self._number = 1
+        self._nodes = 0
+        self._anchors: dict[str, tuple[Any, int]] = {}
+        self.lines: dict[str, int] = {}
+
+    def documents(self) -> Iterator[Any]:
+        while not isinstance(event := self._next(), yaml.StreamEndEvent):
+            if isinstance(event, yaml.DocumentStartEvent):
+                self._anchors, self.lines = {}, {}
+                yield self._value(self._next(), "", 0)
+                self._number += 1
+
+    def _next(self) -> Any:
+        try:
+            return next(self._events)
+        except StopIteration:
+            return yaml.StreamEndEvent()
+        except yaml.YAMLError as error:
+            mark = getattr(error, "problem_mark", None)
+            why = getattr(error, "problem", None) or str(error).splitlines()[0]
+            raise DocumentError(
+                f"is not YAML: {why}", number=self._number, line=mark.line + 1 if mark else None
+            ) from error
+
+    def _refuse(self, event: Any, why: str) -> DocumentError:
+        return DocumentError(why, number=self._number, line=_line(event))
+
+    def _value(self, event: Any, path: str, depth: int) -> Any:
+        self._count(event, 1)
+        self.lines.setdefault(path, _line(event))
+        if depth > DEPTH:
+            raise self._refuse(event, f"is nested deeper than {DEPTH} levels")
+        if isinstance(event, yaml.AliasEvent):
+            if event.anchor not in self._anchors:
+                raise self._refuse(event, f'the alias "*{event.anchor}" stands for nothing before it')
+            value, nodes = self._anchors[event.anchor]
+            self._count(event, nodes)
+            return copy.deepcopy(value)
+        before = self._nodes
+        if isinstance(event, yaml.ScalarEvent):
+            value = self._scalar(event)
+        elif isinstance(event, yaml.SequenceStartEvent):
+            value = self._sequence(path, depth)
+        else:
+            value = self._mapping(path, depth)
+        if event.anchor is not None:
+            self._anchors[event.anchor] = value, self._nodes - before + 1
+        return value
+
+    def _count(self, event: Any, nodes: int) -> None:
+        self._nodes += nodes
+        if self._nodes > NODES:
+            raise self._refuse(event, f"has more than {NODES} values, with those its aliases repeat")
+
+    def _sequence(self, path: str, depth: int) -> list[Any]:
+        values: list[Any] = []
+        while not isinstance(event := self._next(), yaml.SequenceEndEvent):
+            values.append(self._value(event, f"{path}[{len(values)}]", depth + 1))
+        return values
+
+    def _mapping(self, path: str, depth: int) -> dict[str, Any]:
+        values: dict[str, Any] = {}
+        merged: dict[str, Any] = {}
+        while not isinstance(event := self._next(), yaml.MappingEndEvent):
+            if not isinstance(event, yaml.ScalarEvent):
+                raise self._refuse(event, "a key must be text")
+            key = event.value
+            if key == _MERGE and event.implicit[0]:
+                merged |= self._merge(event, path, depth)
+                continue
+            field = f"{path}.{key}" if path else key
+            if key in values:
+                raise self._refuse(event, f'{field}: the key "{key}" stands twice in one mapping')
+            self.lines[field] = _line(event)
+            values[key] = self._value(self._next(), field, depth + 1)
+        return {**merged, **values}
+
+    def _merge(self, key: Any, path: str, depth: int) -> dict[str, Any]:
+        value = self._value(self._next(), path, depth + 1)
+        merged: dict[str, Any] = {}
+        for one in reversed(value if isinstance(value, list) else [value]):
+            if not isinstance(one, dict):
+                raise self._refuse(key, 'what "<<" merges must be a mapping')
+            merged |= one
+        return merged
+
+    def _scalar(self, event: Any) -> Any:
+        text, tag = event.value, (event.tag or "").removeprefix(_CORE)
+        if tag == "str" or (not tag and not event.implicit[0]) or tag == "!":
+            return text
+        if tag not in ("", "null", "bool", "int", "float"):
+            raise self._refuse(event, f'the tag "{event.tag}" has no meaning in a manifest')
+        return self._plain(event, text)
+
+    def _plain(self, event: Any, text: str) -> Any:
+        """What a word without quotes stands for."""
+        if text in _NULL:
+            return None
+        if text in _BOOL:
+            return _BOOL[text]
+        try:
+            if match := _INT.fullmatch(text):
+                digits = match[2].replace("_", "").lower()
+                if len(digits) > 1 and digits[0] == "0" and digits[1].isdigit():
+                    digits = f"0o{digits[1:]}"
+                return int(f"{match[1]}{digits}", 0)
+            if _FLOAT.fullmatch(text):
+                return float(text)
+        except ValueError as error:
+            raise self._refuse(event, f'"{text[:40]}" is no number') from error
+        if _NO_NUMBER.fullmatch(text):
+            raise self._refuse(event, f'"{text}" is a number that JSON does not have')
+        return text
+
+
+def _line(event: Any) -> int:
+    return int(event.start_mark.line) + 1

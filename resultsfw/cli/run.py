@@ -1,0 +1,171 @@
+"""``resultsfw run``: the TaskRuns of some files on the engine with no cluster."""
+
+import shlex
+import signal
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from types import FrameType
+from typing import Final, NoReturn
+
+from rich.console import Console
+from rich.text import Text
+
+from resultsfw.cli import show
+from resultsfw.cli.advice import Again, advice_on, is_too_large
+from resultsfw.cli.inputs import read_files
+from resultsfw.cli.manifests import Manifests, pick
+from resultsfw.cli.progress import Progress
+from resultsfw.cli.settings import Given, core_of
+from resultsfw.cluster import Object
+from resultsfw.core import Core
+from resultsfw.errors import ClusterError, InputError
+from resultsfw.local.engine import Engine
+from resultsfw.tekton.reconciler import Reconciler
+
+__all__ = ["run_files"]
+
+_NO_IMAGES: Final = "images are not pulled: Steps run as processes, with the programs this machine has"
+
+_TAIL_BYTES: Final = 4096
+_TAIL_LINES: Final = 5
+
+
+def run_files(files: Sequence[str], *, flags: Given, output: str, workdir: str | None, keep: bool) -> int:
+    """Run the files' TaskRuns, print them, and return the exit status.
+
+    Raises:
+        InputError: Something in the files or options is refused; nothing was started.
+    """
+    manifests = pick(read_files(files), files)
+    core = core_of(replace(flags, documents=manifests.maps))
+    folder = _folder(workdir)
+    errors = show.console(stderr=True)
+    try:
+        with _signals(), Progress(errors) as progress:
+            for document in manifests.others:
+                progress.note(f"left out: {document.label} ({document.where}): nothing here uses it")
+            taskruns, tails = _run(manifests, core, progress, folder, keep=keep)
+    except _Stopped as stopped:
+        errors.print(f"stopped by {stopped.name}; every process it started has ended")
+        return 128 + stopped.number
+    if output == "json":
+        show.write(show.as_json(taskruns))
+    elif output == "yaml":
+        show.write("---\n".join(show.as_yaml(one) for one in taskruns))
+    else:
+        again = _again(files, flags)
+        out = show.console()
+        for index, (taskrun, tail) in enumerate(zip(taskruns, tails, strict=True)):
+            if index:
+                out.print()
+            _print(out, taskrun, tail, again)
+    return 0 if all(show.verdict_of(one).succeeded for one in taskruns) else 1
+
+
+def _run(
+    manifests: Manifests, core: Core, progress: Progress, folder: Path | None, *, keep: bool
+) -> tuple[list[Object], list[list[str]]]:
+    """The finished TaskRuns, and of each the last lines of the Steps that failed."""
+    engine = Engine(
+        lambda cluster: Reconciler(core, cluster),
+        workdir=folder,
+        keep=keep,
+        on_event=progress.changed,
+    )
+    progress.note(_NO_IMAGES)
+    with engine:
+        for obj in [*manifests.needed, *manifests.taskruns]:
+            engine.submit(obj)
+        taskruns = engine.run_until_done()
+        tails = [_tail(engine, taskrun) for taskrun in taskruns]
+    if keep:
+        progress.note(f"kept: {engine.workdir}")
+    return taskruns, tails
+
+
+def _print(out: Console, taskrun: Object, tail: Sequence[str], again: Again) -> None:
+    show.print_taskrun(out, taskrun)
+    for line in tail:
+        out.print(Text(f"  {line}", style="dim"), soft_wrap=True)
+    if not show.verdict_of(taskrun).succeeded:
+        show.print_advice(out, advice_on(taskrun, again=again))
+
+
+def _tail(engine: Engine, taskrun: Object) -> list[str]:
+    """The last lines of the log of the first Step that failed, unless it did for its results' size."""
+    status = taskrun.get("status", {})
+    verdict = show.verdict_of(taskrun)
+    if verdict.succeeded or is_too_large(verdict.reason, verdict.message):
+        return []
+    for step in status.get("steps") or ():
+        if not step.get("terminated", {}).get("exitCode") or step.get("terminationReason") == "Skipped":
+            continue
+        metadata = taskrun["metadata"]
+        try:
+            path = engine.store.log_path(metadata["namespace"], status["podName"], step["container"])
+            with path.open("rb") as log:
+                log.seek(max(path.stat().st_size - _TAIL_BYTES, 0))
+                text = log.read(_TAIL_BYTES).decode("utf-8", "replace")
+        except (ClusterError, OSError):
+            return []
+        lines = [show.plain(line)[: show.WIDTH] for line in text.rstrip("\n").split("\n")[-_TAIL_LINES:]]
+        return (
+            [f'the end of the log of Step "{step["name"]}":', *(f"  {line}" for line in lines)]
+            if text
+            else []
+        )
+    return []
+
+
+def _again(files: Sequence[str], given: Given) -> Again:
+    """Makes the command that was typed, with other flags."""
+    typed = {
+        "results-from": given.results_from,
+        "max-result-size": given.max_result_size,
+        "feature-flags": given.file,
+    }
+
+    def command(flags: Mapping[str, str]) -> str:
+        options = {**typed, **flags}
+        words = [word for key, value in options.items() if value for word in (f"--{key}", value)]
+        return shlex.join(["resultsfw", "run", *files, *words])
+
+    return command
+
+
+def _folder(workdir: str | None) -> Path | None:
+    if workdir is None:
+        return None
+    folder = Path(workdir)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--workdir {workdir}: {error.strerror}", subject="--workdir") from error
+    return folder
+
+
+class _Stopped(BaseException):
+    """A signal came. No `Exception`, as `KeyboardInterrupt` is none."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+        self.name = signal.Signals(number).name
+
+
+@contextmanager
+def _signals() -> Iterator[None]:
+    """Within it, a signal that asks for the end is raised in the main thread, so that all is ended."""
+
+    def stop(number: int, _frame: FrameType | None) -> NoReturn:
+        raise _Stopped(number)
+
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, stop) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,113 @@
+"""`examples/01-images` does what its README says, on any Unix shell."""
+
+import hashlib
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from resultsfw.cli import run as run_module
+from resultsfw.cli.inputs import read_files
+
+FOLDER = Path(__file__).parents[2] / "examples" / "01-images"
+TASK, FLAGS = FOLDER / "task.yaml", FOLDER / "flags-sidecar-logs.yaml"
+
+
+def cpu():
+    """Seconds of CPU of all processes that have ended; clocks on the wall say more of the neighbours."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def test_the_demo():
+    """One screen, under 5 s, exit status 0: the first run fails by name, the second succeeds."""
+    before = cpu()
+    done = subprocess.run(
+        [sys.executable, "-W", "error", str(FOLDER / "demo.py")],
+        cwd=FOLDER.parents[1],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    assert cpu() - before < 5
+    lines = done.stdout.splitlines()
+    assert 24 <= len(lines) <= 40
+    assert max(map(len, lines)) <= 103
+    words = " ".join(done.stdout.split())
+    assert 'result "images" has 4572 bytes and does not fit into the termination message' in words
+    assert "which has 3072 bytes in this pod" in words
+    assert "what to do: set results-from: sidecar-logs" in words
+    patch = (
+        """kubectl patch cm feature-flags -n tekton-pipelines -p '{"data":{"results-from":"sidecar-logs"}}'"""
+    )
+    assert patch in words
+    assert "images array 4572" in words
+
+
+def test_the_demo_fails_where_it_does_not_go_as_told(tmp_path):
+    """A list that fits into a message refutes what the demo tells."""
+    for name in ("demo.py", "flags-sidecar-logs.yaml"):
+        shutil.copy(FOLDER / name, tmp_path)
+    (tmp_path / "task.yaml").write_text(
+        TASK.read_text().replace("asia.gcr.io; do", "asia.gcr.io; do continue")
+    )
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "demo.py")], capture_output=True, text=True, timeout=20, check=False
+    )
+    assert done.returncode == 1
+    assert "This did not go as it should: exit status 0, then 0; expected 1, then 0." in done.stdout
+
+
+def test_the_default_limit_refuses_the_list(cli):
+    ran = cli("run", TASK, "--results-from", "sidecar-logs")
+    assert ran.status == 1
+    assert 'result "images" has 4572 bytes, over the limit of 4096 bytes' in ran.out
+
+
+def test_what_arrives(cli):
+    ran = cli("run", TASK, "--feature-flags", FLAGS, "-o", "json")
+    assert ran.status == 0
+    version, provenance, images = (one["value"] for one in ran.json[0]["status"]["results"])
+    assert version == "v1.15.0"
+    assert provenance.keys() == {"uri", "digest"}
+    assert len(set(images)) == len(images) == 36
+    assert len(json.dumps(images, separators=(",", ":"))) == 4572
+    assert {image.partition("/")[0] for image in images} == {
+        "gcr.io",
+        "us.gcr.io",
+        "eu.gcr.io",
+        "asia.gcr.io",
+    }
+    assert len({image.rpartition("@sha256:")[2] for image in images}) == 9
+
+
+@pytest.mark.parametrize("shell", [["sh"], ["bash", "--posix"], ["dash"], ["busybox", "sh"]])
+def test_any_shell_writes_the_same_bytes(shell, tmp_path):
+    """Without the engine, so that nothing helps the script; in under a second."""
+    if shutil.which(shell[0]) is None:
+        pytest.skip(f"there is no {shell[0]}")
+    task = next(one.obj for one in read_files([str(TASK)]) if one.kind == "Task")
+    env = {**os.environ, "VERSION": "v1.15.0"}
+    for step in task["spec"]["steps"]:
+        script = step["script"]
+        for name in ("version", "provenance", "images"):
+            script = script.replace(f"$(results.{name}.path)", f"{tmp_path}/{name}")
+        before = cpu()
+        subprocess.run([*shell, "-c", script], env=env, stdout=subprocess.DEVNULL, check=True)
+        assert cpu() - before < 1
+    assert (tmp_path / "images").stat().st_size == 4572
+    assert hashlib.sha256((tmp_path / "images").read_bytes()).hexdigest().startswith("62b1ee15334789c5")
+    assert json.loads((tmp_path / "provenance").read_text()).keys() == {"uri", "digest"}
+
+
+def test_images_are_never_pulled_and_that_is_said():
+    assert "not pulled" in (FOLDER / "README.md").read_text()
+    assert "not pulled" in run_module._NO_IMAGES

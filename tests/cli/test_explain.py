@@ -1,0 +1,235 @@
+"""`resultsfw explain`: the way of an arrived, absent, refused, lost and unknown result, in words."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+SIDECAR = "sidecar-tekton-log-results"
+
+
+def told(ran):
+    """What was printed, its lines joined: wrapping is no part of what is said."""
+    return " ".join(ran.out.split())
+
+
+def ends(ran):
+    return {one["name"]: one["end"] for one in ran.json["results"]}
+
+
+def test_arrived_by_message(cli, saved):
+    ran = cli("explain", *saved("tm-basic"))
+    assert ran.status == 0
+    words = told(ran)
+    assert "transport: termination-message, because no Step's entrypoint was told another way" in words
+    assert (
+        "budget: 4096 bytes a container, 12288 / 4 containers of this pod (2 containers + 2 init containers) "
+        "= 3072: 3072 bytes each" in words
+    )
+    assert "termination message of step-push: 161 of 3072 bytes, with digest, url" in words
+    assert (
+        'url (string): arrived each of the Steps "build" and "push" can write it, to /tekton/results/url; '
+        'the later one counts came in the termination message of container "step-push": 13 bytes of the 3072 '
+        "that a container may have" in words
+    )
+    assert "what to do" not in words
+
+
+def test_arrived_by_log(cli, saved):
+    words = told(cli("explain", *saved("sl-basic")))
+    assert (
+        'transport: sidecar-logs, because the entrypoint of container "step-build" was told "-result_from '
+        'sidecar-logs"' in words
+    )
+    assert "budget: max-result-size 4096 bytes a result (as the flags given here say), 1572864 bytes" in words
+    assert f'came in the log of container "{SIDECAR}": 11 bytes of the 4096 that one result may have' in words
+
+
+def test_a_budget_that_is_whole_for_three_containers(cli, saved):
+    words = told(cli("explain", *saved("tm-missing-result")))
+    assert (
+        "12288 / 3 containers of this pod (1 container + 2 init containers) = 4096: 4096 bytes each" in words
+    )
+
+
+def test_a_step_result_and_one_taken_from_it(cli, saved):
+    words = told(cli("explain", *saved("sl-step-results")))
+    file = "/tekton/steps/step-build/results/digest"
+    assert (
+        f'digest (string): arrived taken from result build.digest: only Step "build" can write it, to {file}'
+        in words
+    )
+    assert f'digest of Step "build" (string): arrived only Step "build" can write it, to {file}' in words
+
+
+def test_absent(cli, saved):
+    ran = cli("explain", *saved("tm-missing-result"))
+    assert ran.status == 0
+    assert (
+        'gone (string): absent only Step "one" can write it, to /tekton/results/gone no Step wrote it: '
+        "it is absent, which by itself fails no run" in told(ran)
+    )
+
+
+def test_absent_where_that_fails_a_run(cli, saved, write):
+    options = saved("tm-missing-result")
+    flags = json.loads(Path("flags.json").read_text())
+    flags["data"]["missing-results"] = "fail"
+    write("flags.json", json.dumps(flags))
+    ran = cli("explain", *options)
+    assert ran.status == 1
+    assert "gone (string): absent" in told(ran)
+    assert 'set the feature flag "missing-results" to "ignore"' in told(ran)
+
+
+def test_absent_behind_a_step_that_failed(cli, saved):
+    """Exit code 3 cannot be that of Tekton's entrypoint over a result that is too large."""
+    options = saved(
+        "tm-step-fails", change=lambda run: run["spec"]["taskSpec"]["results"].append({"name": "more"})
+    )
+    words = told(cli("explain", *options))
+    assert "more (string): absent" in words
+    assert 'Step "two" ended with exit code 3: it may not have come to writing it' in words
+
+
+def test_lost_at_a_cut(cli, saved):
+    ran = cli("explain", *saved("tm-overflow"))
+    assert ran.status == 1
+    words = told(ran)
+    assert "termination message of step-one: 3072 of 3072 bytes, with small, and was cut short there" in words
+    assert 'lost: the termination message of container "step-one" was cut short at 3072 bytes' in words
+    assert "what to do: set results-from: sidecar-logs" in words
+    assert ends(cli("explain", *saved("tm-overflow"), "-o", "json")) == {"small": "arrived", "big": "lost"}
+
+
+def test_refused_for_its_size(cli, saved):
+    words = told(cli("explain", *saved("sl-100k"), "--max-result-size", "5000"))
+    assert "big (string): refused" in words
+    assert 'refused: result "big" has 100000 bytes, over the limit of 5000 bytes' in words
+    assert '{"data":{"max-result-size":"102400"}}' in words
+
+
+def test_refused_for_the_whole_runs_size(cli, saved):
+    ran = cli("explain", *saved("sl-crd-overflow"))
+    assert ends(cli("explain", *saved("sl-crd-overflow"), "-o", "json")) == {
+        "a": "arrived",
+        "b": "arrived",
+        "c": "refused",
+    }
+    assert (
+        "refused: results have 1800000 bytes together, over the limit of 1572864 bytes for one run"
+        in told(ran)
+    )
+    assert "what to do: write less" in told(ran)
+
+
+def test_refused_for_its_type(cli, saved):
+    def declare(run):
+        run["spec"]["taskSpec"]["results"][0]["type"] = "array"
+
+    words = told(cli("explain", *saved("tm-basic", change=declare)))
+    assert (
+        'and was refused: expected to be "array" type but was initialized to a different type "string"'
+        in words
+    )
+    assert "what to do: an array result is a JSON array of strings" in words
+
+
+def test_refused_for_keys_it_lacks(cli, saved):
+    def declare(run):
+        for one in run["spec"]["taskSpec"]["results"]:
+            if one["type"] == "object":
+                one["properties"]["more"] = {"type": "string"}
+
+    words = told(cli("explain", *saved("sl-array-object", change=declare)))
+    assert "and was refused: it lacks the keys more that its properties name" in words
+
+
+def test_unknown_where_the_log_was_not_given(cli, saved):
+    ran = cli("explain", *saved("sl-basic", log=False))
+    assert ran.status == 1
+    words = told(ran)
+    assert "url (string): unknown" in words
+    assert "lost, or never written, which cannot be told: see above" in words
+    assert words.count("kubectl logs") == 1
+
+
+def test_unknown_where_tektons_entrypoint_leaves_no_trace(cli, saved):
+    words = told(cli("explain", *saved("tm-overflow-entrypoint")))
+    assert "big (string): unknown" in words
+    assert (
+        'if it says "Termination message is above max allowed size", set results-from: sidecar-logs' in words
+    )
+
+
+def test_a_line_that_is_none_leaves_the_others(cli, saved, write):
+    options = saved("sl-basic")
+    log = Path("sidecar.log").read_text().replace('"value":"registry/app', '"value":5,"x":"')
+    write("sidecar.log", log)
+    ran = cli("explain", *options, "-o", "json")
+    assert ends(ran)["digest"] == "arrived"
+    assert ran.json["problems"]
+
+
+def test_what_came_undeclared(cli, saved):
+    def forget(run):
+        spec = run["spec"]["taskSpec"]
+        del spec["results"][1]
+        for step in spec["steps"]:
+            step["script"] = "true"
+
+    options = saved("sl-basic", change=forget)
+    ran = cli("explain", *options)
+    assert ran.status == 0
+    assert 'came and is declared nowhere, so it does not count: "url"' in told(ran)
+    assert cli("explain", *options, "-o", "json").json["undeclared"] == ["url"]
+
+
+def test_a_stamped_pod_says_so(cli, saved, write):
+    options = saved("sl-basic")
+    pod = json.loads(Path("pod.json").read_text())
+    pod["metadata"].setdefault("annotations", {}).update(
+        {"resultsfw.dev/stamp": "sidecar-logs/0", "resultsfw.dev/max-result-size": "7777"}
+    )
+    write("pod.json", json.dumps(pod))
+    words = told(cli("explain", *options))
+    assert "transport: sidecar-logs, because the pod is stamped with it" in words
+    assert "max-result-size 7777 bytes a result (as the pod is stamped)" in words
+
+
+def test_pending(cli, saved):
+    ran = cli("explain", *saved("sl-basic", pod=0))
+    assert ran.status == 1
+    assert "sl-basic not finished" in ran.out
+    assert "the run is not over, and nothing was read yet" in told(ran)
+
+
+def test_refused_before_there_was_a_pod(cli, saved):
+    ran = cli("explain", *saved("sl-reserved-sidecar"))
+    assert ran.status == 1
+    assert "cannot use reserved sidecar name" in told(ran)
+    assert "it was refused before it had a pod, so no result was ever on its way" in told(ran)
+
+
+def test_no_results_declared(cli, saved):
+    def forget(run):
+        spec = run["spec"]["taskSpec"]
+        del spec["results"]
+        for step in spec["steps"]:
+            step["script"] = "true"
+
+    ran = cli("explain", *saved("tm-basic", change=forget))
+    assert (ran.status, ran.out) == (0, "tm-basic succeeded\n  it declares no results\n")
+
+
+@pytest.mark.parametrize("name", ["tm-overflow", "sl-basic", "sl-reserved-sidecar"])
+def test_json_and_nothing_else(program, saved, name):
+    ran = program("explain", *saved(name), "-o", "json")
+    assert {"taskrun", "verdict", "finished", "results", "undeclared", "problems"} <= ran.json.keys()
+    assert ran.err == ""
+
+
+def test_bad_input_is_refused(cli, saved):
+    ran = cli("explain", *saved("sl-basic"), "--results-from", "nothing")
+    assert (ran.status, ran.out) == (2, "")
+    assert ran.err.startswith("error: --results-from: ")

@@ -1,0 +1,197 @@
+"""Every refusal of what a person gives to `run` names file, document and field; nothing is started."""
+
+import os
+
+import pytest
+
+TASK = "apiVersion: tekton.dev/v1\nkind: Task\nmetadata: {name: release}\nspec: {steps: [{image: x}]}\n"
+NEXT = "---\n"
+FLAGS = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: feature-flags}\ndata:\n"
+
+
+def refused(ran, *said):
+    assert ran.status == 2
+    assert ran.out == ""
+    [line] = ran.err.splitlines()
+    assert line.startswith("error: ")
+    for words in said:
+        assert words in line
+
+
+def run_of(spec):
+    return f"apiVersion: tekton.dev/v1\nkind: TaskRun\nmetadata: {{name: a}}\nspec:\n  {spec}\n"
+
+
+def test_no_such_file(cli, write):
+    write("other", "")
+    refused(cli("run", "gone.yaml"), "gone.yaml: no such file")
+
+
+def test_a_folder(cli, tmp_path):
+    refused(cli("run", tmp_path), f"{tmp_path} is a folder")
+
+
+def test_an_unreadable_file(cli, write):
+    refused(cli("run", write("x.yaml", b"a: \xe9")), "x.yaml, line 1: is not UTF-8")
+
+
+def test_too_large_a_file(cli, write, monkeypatch):
+    monkeypatch.setattr("resultsfw.cli.inputs.FILE_BYTES", 10)
+    refused(cli("run", write("x.yaml", "a: " + "b" * 20)), "x.yaml has more than 10 bytes")
+
+
+def test_no_yaml(cli, write):
+    refused(cli("run", write("x.yaml", "a: 1\n---\nb: [")), "x.yaml, document 2, line 4: is not YAML")
+
+
+def test_a_key_twice(cli, write):
+    text = TASK + NEXT + run_of("taskRef: {name: a}\n  taskRef: {name: b}")
+    refused(cli("run", write("x.yaml", text)), "x.yaml, document 2, line 11: spec.taskRef:", "stands twice")
+
+
+@pytest.mark.parametrize(
+    ("text", "field"),
+    [
+        ("5", "is no object"),
+        ("kind: Task", "apiVersion: is missing"),
+        ("apiVersion: v1\nkind: 5", "kind: must be text"),
+    ],
+)
+def test_no_object(cli, write, text, field):
+    refused(cli("run", write("x.yaml", text)), "x.yaml, document 1", field)
+
+
+def test_nothing_to_run_says_what_was_found(cli, write):
+    refused(cli("run", write("x.yaml", TASK)), 'x.yaml: no TaskRun to run; found: Task "release"')
+    refused(cli("run", write("e.yaml", "# empty\n")), "e.yaml: no TaskRun to run; found: nothing")
+
+
+def test_a_pipeline_run_is_not_built_yet(cli, write):
+    text = TASK + NEXT + "apiVersion: tekton.dev/v1\nkind: PipelineRun\nmetadata: {name: p}\n"
+    refused(
+        cli("run", write("x.yaml", text)),
+        'x.yaml, document 2, line 7: kind: PipelineRun "p"',
+        "cannot be run yet",
+    )
+
+
+def test_a_wrong_field_is_named_with_its_line(cli, write):
+    text = TASK + NEXT + run_of("taskSpec:\n    steps:\n    - imagee: x")
+    refused(
+        cli("run", write("x.yaml", text)),
+        'x.yaml, document 2, line 12: spec.taskSpec.steps[0].imagee: unknown field; did you mean "image"?',
+    )
+
+
+def test_a_wrong_field_in_a_list(cli, write):
+    text = """\
+        apiVersion: v1
+        kind: List
+        items:
+        - apiVersion: tekton.dev/v1
+          kind: TaskRun
+          metadata: {name: a}
+          spec: {retries: -1, taskSpec: {steps: [{image: x}]}}
+        """
+    refused(
+        cli("run", write("x.yaml", text)),
+        "x.yaml, document 1, items[0], line 7: spec.retries: must be at least 0",
+    )
+
+
+def test_a_list_without_items(cli, write):
+    text = "apiVersion: v1\nkind: List\nitems: 5\n"
+    refused(cli("run", write("x.yaml", text)), "x.yaml, document 1, line 3: items: must be a list")
+
+
+def test_a_task_that_is_not_there(cli, write):
+    text = TASK + NEXT + run_of("taskRef: {name: relase}")
+    refused(
+        cli("run", write("x.yaml", text)),
+        'x.yaml, document 2, line 10: spec.taskRef.name: no Task "relase" in namespace "default"',
+        'did you mean "release"?',
+    )
+
+
+def test_a_task_by_resolver(cli, write):
+    refused(
+        cli("run", write("x.yaml", run_of("taskRef: {resolver: git}"))),
+        "x.yaml, document 1, line 5: spec.taskRef.resolver: Tasks are taken from the files only",
+    )
+
+
+def test_a_name_twice(cli, write, manifest):
+    write("x.yaml", manifest("same"))
+    refused(
+        cli("run", "x.yaml", write("y.yaml", manifest("same"))),
+        'y.yaml, document 1, line 3: metadata.name: TaskRun "same" stands in x.yaml, document 1 already',
+    )
+
+
+def test_standard_input_is_named_and_read_once(cli):
+    refused(cli("run", "-", stdin="a: ["), "standard input, document 1, line 2: is not YAML")
+    refused(cli("run", "-", "-"), 'standard input ("-") can be read once only')
+
+
+@pytest.mark.parametrize("field", ["metadata: 5", "metadata: {}", "data: {}"])
+def test_a_config_map_without_a_name(cli, write, manifest, field):
+    text = manifest() + NEXT + f"apiVersion: v1\nkind: ConfigMap\n{field}\n"
+    refused(cli("run", write("x.yaml", text)), "x.yaml, document 2", "metadata")
+
+
+@pytest.mark.parametrize(
+    ("flag", "said"),
+    [
+        ("max-result-size: 5", "data.max-result-size: must be text: put it in quotes"),
+        ('max-result-size: "0"', "data.max-result-size: invalid value"),
+        ("results-from: sidecar-log", 'did you mean "sidecar-logs"?'),
+        ("missing-results: maybe", "data.missing-results: "),
+        ("allowed-results-from: nobody", "data.allowed-results-from: "),
+        ("config.sidecar-logs: '{cpu: 5}'\n  results-from: sidecar-logs", "data.config.sidecar-logs: "),
+    ],
+)
+def test_a_flag_it_cannot_have(cli, write, manifest, flag, said):
+    write("run.yaml", manifest())
+    file = write("flags.yaml", f"{FLAGS}  {flag}\n")
+    refused(cli("run", "run.yaml", "--feature-flags", file), "flags.yaml, document 1, line ", said)
+    both = write("both.yaml", f"{manifest()}---\n{FLAGS}  {flag}\n")
+    refused(cli("run", both), "both.yaml, document 2, line ", said)
+
+
+def test_data_that_is_no_mapping(cli, write, manifest):
+    file = write("flags.yaml", f"{FLAGS.rstrip()} [x]")
+    refused(
+        cli("run", write("x.yaml", manifest()), "--feature-flags", file),
+        "flags.yaml",
+        "data: must be a mapping",
+    )
+
+
+def test_options_it_cannot_have(cli, write, manifest):
+    file = write("x.yaml", manifest())
+    refused(cli("run", file, "--results-from", "sidecar"), "--results-from: ", 'did you mean "sidecar-logs"?')
+    refused(cli("run", file, "--max-result-size", "5k"), "--max-result-size: ", '"5k" is not a whole number')
+    refused(cli("run", file, "--feature-flags", "gone.yaml"), "gone.yaml: no such file")
+    refused(
+        cli("run", file, "--feature-flags", file), file, 'takes a manifest with one ConfigMap "feature-flags"'
+    )
+    refused(cli("run", file, "--workdir", f"{file}/below"), f"--workdir {file}/below: Not a directory")
+
+
+def test_two_maps_of_flags(cli, write, manifest):
+    text = f"{manifest()}---\n{FLAGS}---\n{FLAGS.replace('{name', '{namespace: other, name')}"
+    refused(cli("run", write("x.yaml", text)), "x.yaml, document 3", 'a second ConfigMap "feature-flags"')
+
+
+def test_usage(cli):
+    refused(cli("run"), "FILE", "see resultsfw run --help")
+    refused(cli("run", "x", "-o", "xml"), "'xml' is not one of")
+    refused(cli("runn"), "Did you mean 'run'?")
+
+
+def test_nothing_is_started_when_the_last_file_is_refused(program, write, manifest):
+    """As a process of its own: the first file is good, and no Step of it runs."""
+    write("good.yaml", manifest(script="touch started"))
+    ran = program("run", "good.yaml", write("bad.yaml", "kind: 5"))
+    refused(ran, "bad.yaml, document 1")
+    assert not os.path.lexists("started")

@@ -1,0 +1,277 @@
+"""`resultsfw run`: real Steps, every exit status, what stands on which stream."""
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from resultsfw.cli import run as run_module
+
+WRITES = "printf 'hello' > $(results.greeting.path)"
+NAMED = "[{name: greeting}]"
+NO_IMAGES = "images are not pulled: Steps run as processes, with the programs this machine has"
+
+
+def gone(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+def test_all_succeeded_as_a_process(program, write, manifest):
+    ran = program("run", write("x.yaml", manifest(script=WRITES, results=NAMED)), "-o", "json")
+    assert ran.status == 0
+    [taskrun] = ran.json
+    assert taskrun["status"]["results"] == [{"name": "greeting", "type": "string", "value": "hello"}]
+    assert taskrun["metadata"]["resourceVersion"]
+    assert ran.err.count(NO_IMAGES) == 1
+
+
+def test_one_failed(cli, write, manifest):
+    text = f"{manifest('good', WRITES, NAMED)}---\n{manifest('bad', 'echo why; exit 3')}"
+    ran = cli("run", write("x.yaml", text))
+    assert ran.status == 1
+    assert ran.out == (
+        "good succeeded\n"
+        "  result    type    bytes  value\n"
+        "  greeting  string      5  hello\n"
+        "\n"
+        "bad failed StepFailed\n"
+        '  "step-one" exited with code 3: Error\n'
+        '  the end of the log of Step "one":\n'
+        "    why\n"
+    )
+
+
+def test_progress_in_plain_lines(cli, write, manifest):
+    ran = cli("run", write("x.yaml", manifest(script="exit 3")))
+    lines = ran.err.splitlines()
+    assert lines[0] == NO_IMAGES
+    assert lines[1] == "hello: started, pod hello-pod"
+    assert lines[2].startswith("hello: Step one: failed, exit code 3 (")
+    assert lines[3].startswith("hello: failed, StepFailed (")
+    assert len(lines) == 4
+
+
+def test_standard_input_and_yaml(program, manifest):
+    ran = program("run", "-", "-o", "yaml", stdin=f"{manifest('a')}---\n{manifest('b')}")
+    assert ran.status == 0
+    assert [one["metadata"]["name"] for one in yaml.safe_load_all(ran.out)] == ["a", "b"]
+
+
+@pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
+def test_awkward_values_in_any_locale(program, write, manifest, locale):
+    script = r"printf '\360\237\230\200 \033[31m\342\200\250\n' > $(results.greeting.path)"
+    file = write("x.yaml", manifest(script=script, results=NAMED))
+    env = {**os.environ, "LC_ALL": locale, "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    value = "\U0001f600 \x1b[31m\u2028\n"
+    assert program("run", file, "-o", "json", env=env).json[0]["status"]["results"][0]["value"] == value
+    ran = program("run", file, env=env)
+    assert ran.status == 0
+    assert "\\x1b[31m\\u2028\\n" in ran.out
+
+
+def test_a_task_by_name_a_generated_name_and_what_the_steps_refer_to(cli, write):
+    text = """\
+        apiVersion: v1
+        kind: List
+        items:
+        - {apiVersion: v1, kind: ConfigMap, metadata: {name: words}, data: {one: first}}
+        - {apiVersion: v1, kind: Secret, metadata: {name: hidden}, stringData: {two: second}}
+        - {apiVersion: v1, kind: Service, metadata: {name: unused}}
+        ---
+        apiVersion: tekton.dev/v1
+        kind: TaskRun
+        metadata: {generateName: made-}
+        spec: {taskRef: {name: say}}
+        ---
+        apiVersion: tekton.dev/v1
+        kind: Task
+        metadata: {name: say}
+        spec:
+          results: [{name: said}]
+          steps:
+          - name: one
+            image: busybox:1
+            env:
+            - {name: ONE, valueFrom: {configMapKeyRef: {name: words, key: one}}}
+            - {name: TWO, valueFrom: {secretKeyRef: {name: hidden, key: two}}}
+            script: printf "$ONE $TWO" > $(results.said.path)
+        """
+    ran = cli("run", write("x.yaml", text), "-o", "json")
+    assert ran.status == 0
+    [taskrun] = ran.json
+    assert taskrun["metadata"]["name"].startswith("made-")
+    assert taskrun["status"]["results"][0]["value"] == "first second"
+    assert 'left out: Service "unused" (x.yaml, document 1, items[2]): nothing here uses it' in ran.err
+
+
+def test_a_run_as_a_cluster_left_it_runs_anew(cli, write, manifest):
+    taskrun = yaml.safe_load(manifest(script=WRITES, results=NAMED))
+    taskrun["metadata"] |= {"uid": "old", "resourceVersion": "7", "managedFields": []}
+    taskrun["status"] = {"conditions": [{"type": "Succeeded", "status": "False", "reason": "Old"}]}
+    ran = cli("run", write("x.json", json.dumps(taskrun)), "-o", "json")
+    assert ran.status == 0
+    assert ran.json[0]["metadata"]["uid"] != "old"
+
+
+def test_flags_the_option_wins_over_the_file_and_the_file_over_the_documents(cli, write, manifest):
+    def flags(size):
+        data = f'{{max-result-size: "{size}", results-from: sidecar-logs}}'
+        return f"apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: feature-flags}}\ndata: {data}\n"
+
+    script = "head -c 2500 /dev/zero | tr '\\0' x > $(results.greeting.path)"
+    file = write("x.yaml", f"{manifest(script=script, results=NAMED)}---\n{flags(1000)}")
+    write("flags.yaml", flags(2000))
+    for options, limit in (
+        ([], 1000),
+        (["--feature-flags", "flags.yaml"], 2000),
+        (["--feature-flags", "flags.yaml", "--max-result-size", "2400"], 2400),
+    ):
+        ran = cli("run", file, *options)
+        assert ran.status == 1
+        assert f"has 2500 bytes, over the limit of {limit} bytes" in ran.out
+    assert cli("run", file, "--max-result-size", "2500").status == 0
+
+
+def test_too_large_says_what_to_do_here_and_on_a_cluster(cli, write, manifest):
+    script = "head -c 5000 /dev/zero | tr '\\0' x > $(results.greeting.path)"
+    file = write("x y.yaml", manifest(script=script, results=NAMED))
+    ran = cli("run", file)
+    assert ran.status == 1
+    assert 'result "greeting" has 5000 bytes' in ran.out
+    command = "  resultsfw run 'x y.yaml' --results-from sidecar-logs --max-result-size 8192\n"
+    assert command in ran.out
+    assert ran.out.count("kubectl patch cm feature-flags -n tekton-pipelines") == 2
+    assert "the end of the log" not in ran.out
+    assert cli("run", file, "--results-from", "sidecar-logs", "--max-result-size", "8192").status == 0
+
+
+def test_the_command_to_run_again_keeps_the_other_options(cli, write, manifest):
+    script = "head -c 5000 /dev/zero | tr '\\0' x > $(results.greeting.path)"
+    file = write("x.yaml", manifest(script=script, results=NAMED))
+    ran = cli("run", file, "--results-from", "sidecar-logs")
+    assert "  resultsfw run x.yaml --results-from sidecar-logs --max-result-size 8192\n" in ran.out
+
+
+def test_a_limit_over_the_wall_is_said_and_the_default_used(cli, write, manifest):
+    file = write("x.yaml", manifest(script=WRITES, results=NAMED))
+    ran = cli("run", file, "--max-result-size", "1572865", "-o", "json")
+    assert ran.status == 0
+    assert ran.err.startswith('error: feature flag "max-result-size": 1572865 is over')
+    assert ran.json[0]["status"]["provenance"]["featureFlags"]["maxResultSize"] == 4096
+
+
+def test_a_program_the_machine_lacks(cli, write, manifest):
+    ran = cli("run", write("x.yaml", manifest(script="#!/usr/bin/no-such-shell\ntrue")))
+    assert ran.status == 1
+    assert "this machine has no no-such-shell" in ran.out
+
+
+def test_a_run_that_is_refused_by_the_controller_fails(cli, write, manifest):
+    ran = cli("run", write("x.yaml", manifest(results="[{name: a}, {name: a}]")))
+    assert ran.status == 1
+    assert 'result name "a" must be unique' in ran.out
+
+
+def test_the_folder_goes_unless_it_is_kept(cli, write, manifest, tmp_path):
+    file = write("x.yaml", manifest(script="echo said"))
+    (tmp_path / "work").mkdir()
+    assert cli("run", file, "--workdir", "work").status == 0
+    assert list((tmp_path / "work").iterdir()) == []
+    ran = cli("run", file, "--workdir", "work", "--keep")
+    assert ran.status == 0
+    assert f"kept: {tmp_path / 'work'}" in ran.err
+    assert any(path.is_file() and path.read_bytes() == b"said\n" for path in (tmp_path / "work").rglob("*"))
+
+
+def test_the_end_of_a_long_log(cli, write, manifest):
+    script = "for n in $(seq 2000); do echo line $n; done; printf '\\351 last'; exit 1"
+    out = cli("run", write("x.yaml", manifest(script=script))).out.splitlines()
+    assert out[-5:] == [*(f"    line {n}" for n in range(1997, 2001)), "    \ufffd last"]
+
+
+@pytest.fixture
+def started(write, manifest, tmp_path):
+    """A process whose Step runs and has told its pid."""
+    os.mkfifo(tmp_path / "fifo")
+    processes = []
+
+    def start(*options, first="true"):
+        file = write("x.yaml", manifest(script=f"{first}\necho $$ > {tmp_path}/fifo\nexec sleep 1000"))
+        process = subprocess.Popen(
+            [sys.executable, "-m", "resultsfw.cli", "run", file, "--workdir", "work", *options],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        processes.append(process)
+        with (tmp_path / "fifo").open() as fifo:  # waits for the Step
+            return process, int(fifo.read())
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize(
+    ("number", "status", "first"),
+    [(signal.SIGINT, 130, "trap '' TERM"), (signal.SIGTERM, 143, "true"), (signal.SIGHUP, 129, "true")],
+)
+def test_a_signal_ends_everything(started, tmp_path, number, status, first):
+    """A Step that will not hear SIGTERM, too."""
+    process, step = started("-o", "json", first=first)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=20)
+    assert process.returncode == status
+    assert out == ""
+    assert err.endswith(f"stopped by {number.name}; every process it started has ended\n")
+    assert gone(step)
+    assert list((tmp_path / "work").iterdir()) == []
+
+
+def test_on_a_terminal_the_steps_are_shown_as_they_run(write, manifest):
+    file = write("x.yaml", manifest(script=WRITES, results=NAMED))
+    parent, child = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-m", "resultsfw.cli", "run", file],
+        stdout=subprocess.PIPE,
+        stderr=child,
+        env={**os.environ, "TERM": "xterm-256color"},
+    ) as process:
+        os.close(child)
+        shown = b""
+        try:
+            while piece := os.read(parent, 4096):
+                shown += piece
+        except OSError:
+            pass  # Linux says EIO where a terminal ends
+        os.close(parent)
+        table = process.stdout.read()
+    assert process.returncode == 0
+    assert b"\x1b[" not in table
+    assert b"greeting" in table
+    assert b"images are not pulled" in shown
+    assert b"\x1b[" in shown
+    assert b"hello: started" not in shown
+    last = shown.rsplit(b"\x1b[2K", 1)[-1]
+    assert b"one" in last
+    assert b"ok" in last
+
+
+def test_a_failure_of_the_engine_is_a_failure(cli, write, manifest, monkeypatch):
+    def fail(*_, **__):
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(run_module.Reconciler, "reconcile", fail)
+    ran = cli("run", write("x.yaml", manifest()))
+    assert ran.status == 3
+    assert "error: a fault of resultsfw itself: RuntimeError: broken" in ran.err

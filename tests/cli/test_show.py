@@ -1,0 +1,115 @@
+"""Tables fit their width, say what they leave out, and obey nothing that a value brings along."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from resultsfw.cli import show
+from resultsfw.cli.advice import Advice
+
+
+def printed(taskrun, width=60):
+    out = io.StringIO()
+    show.print_taskrun(Console(file=out, width=width), taskrun)
+    return out.getvalue().splitlines()
+
+
+def ended(results, *, status="True", reason="Succeeded", message="", declared=None, **more):
+    declared = declared or [{"name": one["name"], "type": one["type"]} for one in results]
+    condition = {"type": "Succeeded", "status": status, "reason": reason, "message": message}
+    return {
+        "metadata": {"name": "r"},
+        "status": {
+            "conditions": [condition],
+            "taskSpec": {"results": declared, "steps": [{"name": "s", "results": [{"name": "own"}]}]},
+            "results": results,
+            **more,
+        },
+    }
+
+
+def result(value, name="x", kind="string"):
+    return {"name": name, "type": kind, "value": value}
+
+
+def test_each_type_with_its_bytes():
+    results = [result("é\n"), result(["a", "b"], "list", "array"), result({"k": "v"}, "map", "object")]
+    steps = [{"name": "s", "results": [result("1", "own")]}]
+    assert printed(ended(results, steps=steps)) == [
+        "r succeeded",
+        "  result  type    bytes  value",
+        "  x       string      3  é\\n",
+        '  list    array       9  ["a","b"]',
+        '  map     object      9  {"k":"v"}',
+        "  s.own   string      1  1",
+    ]
+
+
+def test_a_declared_result_without_a_value_is_there():
+    lines = printed(
+        ended([], declared=[{"name": "gone", "properties": {}}, {"name": "too", "type": "array"}])
+    )
+    assert "  gone    string      -  none" in lines
+    assert "  too     array       -  none" in lines
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "end"),
+    [
+        ("x" * 500, "string", " ... 500 characters"),
+        (["x" * 50] * 10, "array", " ... 10 elements"),
+        ({"k": "x" * 500}, "object", " ... 1 key"),
+        ("界" * 300, "string", " ... 300 characters"),
+    ],
+)
+def test_a_long_value_is_cut_and_says_its_length(value, kind, end):
+    line = printed(ended([result(value, kind=kind)]))[2]
+    assert line.endswith(end)
+    assert show.cell_len(line) <= 60
+
+
+def test_no_value_steers_the_terminal():
+    lines = printed(ended([result("\x1b[31m[red]\u202e\x9b")]), width=80)
+    assert lines[2].endswith("\\x1b[31m[red]\\u202e\\x9b")
+
+
+def test_a_failure_stands_below_in_lines_of_the_width_without_its_hints():
+    message = "one two three four five six seven eight nine ten eleven twelve\nthirteen"
+    message += "; for larger results set the feature flag"
+    lines = printed(ended([], status="False", reason="Why", message=message))
+    assert lines[0] == "r failed Why"
+    assert lines[-3:] == [
+        "  one two three four five six seven eight nine ten eleven",
+        "  twelve",
+        "  thirteen",
+    ]
+
+
+def test_a_run_without_results_or_verdict():
+    assert printed({"metadata": {"name": "r"}}) == ["r not finished"]
+    bare = ended([])
+    del bare["status"]["taskSpec"]
+    assert printed(bare) == ["r succeeded", "  it declares no results"]
+
+
+def test_commands_are_never_wrapped():
+    out = io.StringIO()
+    advice = Advice("do " + "this " * 20, (("here", ("command " * 20,)),))
+    show.print_advice(Console(file=out, width=40), [advice])
+    lines = out.getvalue().splitlines()
+    assert lines[-2:] == ["  here:", "  " + "command " * 20]
+    assert all(len(line) <= 40 for line in lines[:-1])
+
+
+@pytest.mark.parametrize(
+    "text", ["1e3", "0E0", "12e4567", "089", "yes", "n", "~", "", "null", "0x1f", ".inf"]
+)
+def test_text_that_yaml_would_read_otherwise_is_quoted(text):
+    assert show.as_yaml({"v": text}) == f"v: '{text}'\n"
+
+
+def test_texts_of_several_lines_stay_readable():
+    assert show.as_yaml({"script": "a\n  b\n"}) == "script: |\n  a\n    b\n"
+    same = ["x"]
+    assert "&" not in show.as_yaml({"a": same, "b": same})
