@@ -93,7 +93,7 @@ class Backend:
             try:
                 impl.function(**wanted)
             except Exception:
-                log.exception("extension %r failed in %s and is left out of it", impl.plugin_name, hook)
+                log.exception("observer %r failed in %s and is left out of it", impl.plugin_name, hook)
 
 
 class _Driver(DriverManager):  # type: ignore[type-arg] # generic only in newer versions

@@ -1,6 +1,5 @@
 """Understanding a results sidecar's log: which results it carries, refuses, leaves out or lost."""
 
-import hashlib
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
@@ -142,7 +141,7 @@ class SidecarLog:
             self._corrupt(line, "its name or value is no text")
             return
         origin = self._origin(kind, name)
-        if self._strict and record.get("sha256") != _digest(value):
+        if self._strict and record.get("sha256") != _digest(kind, name, value):
             self._corrupt(line, "its value does not have its digest", origin)
             return
         if origin not in self._known:
@@ -312,9 +311,9 @@ def _ignore(_line: Line, _record: dict[str, Any]) -> None:
     """Take a record that is no result's."""
 
 
-def _digest(value: str) -> str:
+def _digest(kind: str, name: str, value: str) -> str:
     try:
-        return hashlib.sha256(value.encode()).hexdigest()
+        return wires.value_digest(kind, name, value.encode())
     except UnicodeEncodeError:
         return "no digest: a lone surrogate"
 

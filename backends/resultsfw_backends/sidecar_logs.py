@@ -140,6 +140,13 @@ def extract(run: Run, pod: Object, cluster: Cluster, limits: Limits, wire: int) 
             message=f'the pod has no container "{CONTAINER}" to read results from',
         )
         return Extraction(problems=(missing,))
+    if wire not in (wires.TEKTON, wires.WIRE):
+        unknown = Problem(
+            code=ProblemCode.TRANSPORT_UNREADABLE,
+            message=f"the pod's sidecar speaks wire version {wire}; this version of resultsfw reads "
+            f"{wires.TEKTON} and {wires.WIRE}: read it with the version that made the pod",
+        )
+        return Extraction(problems=(unknown,))
     declared = declared_names(run)
     longest_name = max([2 * wires.NAME_LIMIT + 1, *(len(name.encode()) for _, name in declared)])
     longest = wires.max_line_bytes(limits.result, longest_name)

@@ -43,6 +43,7 @@ class KeeperProcesses:
         self._folders = folders
         self._pids: dict[str, int] = {}
         self._lock = threading.Lock()
+        self._gone = False
         self._reader = threading.Thread(target=self._read, name="resultsfw-keeper", daemon=True)
         self._reader.start()
 
@@ -108,7 +109,8 @@ class KeeperProcesses:
         data = json.dumps(asked).encode() + b"\n"
         with self._lock:
             stdin = self._keeper.stdin
-            if stdin is None or stdin.closed:
+            # A child that it was just forking may hold the pipe open when the keeper itself is dead.
+            if self._gone or stdin is None or stdin.closed:
                 return False
             try:
                 stdin.write(data)
@@ -127,4 +129,6 @@ class KeeperProcesses:
                 else:
                     self._pids.pop(event.get("ended", ""), None)
                 self._tell(event)
+        with self._lock:
+            self._gone = True
         self._tell({})

@@ -108,7 +108,7 @@ def value_line(name: str, value: bytes | str, of: str, *, wire: int = WIRE) -> b
 def value_pieces(name: str, value: bytes, of: str, *, wire: int = WIRE) -> "Iterator[bytes]":
     """The same record in pieces, which never need several times the value's memory at once."""
     head = f'{{"name":{_quoted(name)},"value":'
-    digest = f',"sha256":"{sha256(value).hexdigest()}"' if wire else ""
+    digest = f',"sha256":"{value_digest(of, name, value)}"' if wire else ""
     tail = f',"type":{_quoted(of)}{digest}}}'
     if len(value) <= _PIECE:
         yield _line(head + _quoted(value.decode()) + tail)
@@ -117,6 +117,16 @@ def value_pieces(name: str, value: bytes, of: str, *, wire: int = WIRE) -> "Iter
     for text in text_pieces(value):
         yield _quoted(text)[1:-1].encode()
     yield _line('"' + tail)
+
+
+def value_digest(of: str, name: str, value: bytes) -> str:
+    """What a value's record carries: SHA-256, in hexadecimal, over whose value it is and the value itself.
+
+    Type and name count too, so that a damaged record cannot hand one result's value to another.
+    """
+    hashed = sha256(f"{of}\0{name}\0".encode("utf-8", "surrogatepass"))
+    hashed.update(value)
+    return hashed.hexdigest()
 
 
 def text_pieces(value: bytes) -> "Iterator[str]":

@@ -261,14 +261,13 @@ def test_any_part_replaced_by_any_bytes_never_passes(start, stop, junk):
     unharmed_or_failed(LOG[:start] + junk + LOG[stop:], (start, stop))
 
 
-def test_a_name_damaged_into_another_declared_name_gives_neither_its_value():
-    """Nobody can tell which of two records of one name is the true one."""
-    log = LOG.replace(b'"name":"a2"', b'"name":"a1"')
-    collected = collect(RUN, log)
-    assert values_of(collected) == {"one.a1": "z"}
+@pytest.mark.parametrize(("old", "new"), [("a2", "a1"), ("a1", "a2"), ("step-one.a1", "a1")])
+def test_a_name_damaged_into_another_declared_name_gives_no_wrong_value(old, new):
+    """A value's digest is over its type and name too."""
+    collected = collect(RUN, LOG.replace(b'"name":"%s"' % old.encode(), b'"name":"%s"' % new.encode()))
+    assert values_of(collected).items() < TRUE.items()
     told = " ".join(problem.message for problem in collected.problems)
-    assert 'result "a1"' in told
-    assert 'result "a2"' in told
+    assert f'result "{old.removeprefix("step-one.")}"' in told
 
 
 def test_every_truncation_fails_and_keeps_only_whole_values():
@@ -278,12 +277,14 @@ def test_every_truncation_fails_and_keeps_only_whole_values():
         assert ProblemCode.TRANSPORT_INCOMPLETE in codes(collected), length
         assert values_of(collected).items() <= TRUE.items()
         assert values_of(collected) == {
-            name: text for name, text in TRUE.items() if LOG.index(b'"%s"' % sha(text)) + 67 <= length
+            name: text for name, text in TRUE.items() if LOG.index(b'"%s"' % sha(name, text)) + 67 <= length
         }
 
 
-def sha(text):
-    return hashlib.sha256(text.encode()).hexdigest().encode()
+def sha(name, text):
+    """A value's digest, made independently of the sidecar's code."""
+    whose = f"step\0step-{name}" if "." in name else f"task\0{name}"
+    return hashlib.sha256(f"{whose}\0{text}".encode()).hexdigest().encode()
 
 
 def test_a_log_without_its_end_names_what_it_says_nothing_of():
@@ -317,6 +318,13 @@ def test_an_end_record_with_a_wrong_count_or_digest_fails_and_the_values_are_kep
     collected = collect(a_run("a"), log)
     assert codes(collected) == [ProblemCode.TRANSPORT_CORRUPT]
     assert values_of(collected) == {"a": "1"}
+
+
+def test_a_wrong_count_is_told_with_both_numbers():
+    log = log_of(value("a", "1"), end=False)
+    end = wire.end_line(UID, 7, hashlib.sha256(log).hexdigest(), wire.WHY_STEPS_DONE)
+    [problem] = collect(a_run("a"), log + end).problems
+    assert "has 2 lines before its end record, which counts 7" in problem.message
 
 
 def test_a_line_lost_without_a_trace_but_the_end_record_is_a_failure():
@@ -426,6 +434,10 @@ def test_lines_behind_the_end_are_not_read_as_results():
     collected = collect(a_run("a"), log)
     assert values_of(collected) == {}
     assert codes(collected) == [ProblemCode.TRANSPORT_CORRUPT]
+    collected = collect(a_run("a"), log_of() + value("a", "late"))
+    assert values_of(collected) == {}
+    assert "behind the end record" in collected.problems[0].message
+    assert collected.problems[-1].result == "a"
 
 
 def test_undeclared_names_are_handed_over_and_ignored():
@@ -577,12 +589,15 @@ def test_a_log_of_nothing_but_junk_takes_bounded_memory(junk):
     size = 1_500_000
     tracemalloc.start()
     try:
-        collected = collect(a_run("a"), Logs(itertools.repeat(junk * (50_000 // len(junk)), 40)), size=size)
+        cluster = Logs(itertools.repeat(junk * (50_000 // len(junk)), 40))
+        collected = collect(a_run("a"), cluster, size=size)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
     assert peak < 4 * 1024 * 1024
     assert len(collected.problems) < 110
+    assert cluster.pulled < 1_000_000
+    assert cluster.closed
     assert any("more lines" in one.message and "stopped" in one.message for one in collected.problems)
 
 

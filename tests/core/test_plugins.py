@@ -67,11 +67,13 @@ class Site:
 
     def run(self, code, *, check=True):
         """Run code in an interpreter that has this folder on its path; what it printed."""
-        env = {**os.environ, "PYTHONPATH": str(self.path), "XDG_CACHE_HOME": str(self.path / "cache")}
+        path = os.pathsep.join(filter(None, [str(self.path), os.environ.get("PYTHONPATH")]))
+        env = {**os.environ, "PYTHONPATH": path, "XDG_CACHE_HOME": str(self.path / "cache")}
         done = subprocess.run(
             [sys.executable, "-W", "error", "-c", textwrap.dedent(code)],
             capture_output=True,
             text=True,
+            cwd=self.path,
             env=env,
             check=False,
         )

@@ -144,9 +144,9 @@ def test_a_result_of_another_type_is_tektons_failure_and_words(tmp_path):
 @pytest.mark.parametrize("backend", BOTH)
 def test_out_of_time_ends_the_processes_and_keeps_the_results(backend, tmp_path):
     slow = task(step("printf early > $(results.digest.path)"), step("exec sleep 600", name="two"))
-    final = run(slow, tmp_path, flags={"results-from": backend}, timeout="1s")
+    final = run(slow, tmp_path, flags={"results-from": backend}, timeout="3s")
     assert condition(final)["reason"] == "TaskRunTimeout"
-    assert condition(final)["message"].startswith('TaskRun "run" failed to finish within "1s"')
+    assert condition(final)["message"].startswith('TaskRun "run" failed to finish within "3s"')
     assert values(final) == {"digest": "early"}
 
 
@@ -166,7 +166,7 @@ def test_cancelled_while_the_second_step_runs(backend, tmp_path):
 def test_a_step_that_writes_while_it_is_killed_gives_a_whole_prefix_or_nothing(tmp_path):
     """What is read of a file that is being written is one consistent read, and the run still fails."""
     writer = "while :; do printf 0123456789 >> $(results.digest.path); done"
-    final = run(task(step(writer)), tmp_path, flags={"results-from": "sidecar-logs"}, timeout="1s")
+    final = run(task(step(writer)), tmp_path, flags={"results-from": "sidecar-logs"}, timeout="3s")
     assert condition(final)["reason"] == "TaskRunTimeout"
     for value in values(final).values():
         assert value == ("0123456789" * (len(value) // 10 + 1))[: len(value)]

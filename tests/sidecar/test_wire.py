@@ -23,7 +23,8 @@ BYTES = st.one_of(WHOLE.map(str.encode), st.binary())
 @given(ANY, WHOLE, st.sampled_from([wire.TYPE_TASK, wire.TYPE_STEP]))
 def test_value(name, value, of):
     line = wire.value_line(name, value, of)
-    digest = hashlib.sha256(value.encode()).hexdigest()
+    whole = of.encode() + b"\0" + name.encode("utf-8", "surrogatepass") + b"\0" + value.encode()
+    digest = hashlib.sha256(whole).hexdigest()
     assert json.loads(line) == {"name": name, "value": value, "type": of, "sha256": digest}
     assert line.endswith(b"}\n")
     assert line.count(b"\n") == 1
