@@ -59,3 +59,10 @@ def test_every_feature_flag_is_in_the_readme_with_its_default():
 def test_links_lead_somewhere(document):
     for target in re.findall(r"\]\(((?!https?:)[^)#]+)", document.read_text()):
         assert (document.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("law", range(9))
+def test_every_law_of_the_design_has_a_test_that_names_it(law):
+    named = re.compile(rf"\bLaws?\b[^.:]*\b{law}\b")
+    tests = (path for path in (ROOT / "tests").rglob("test_*.py") if path != Path(__file__))
+    assert any(named.search(path.read_text()) for path in tests)

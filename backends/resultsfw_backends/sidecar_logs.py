@@ -147,6 +147,12 @@ def extract(run: Run, pod: Object, cluster: Cluster, limits: Limits, wire: int) 
             f"{wires.TEKTON} and {wires.WIRE}: read it with the version that made the pod",
         )
         return Extraction(problems=(unknown,))
+    if "waiting" in container_statuses(pod).get(CONTAINER, {}):
+        never = Problem(
+            code=ProblemCode.TRANSPORT_UNREADABLE,
+            message=f'container "{CONTAINER}" never started, so nobody read what a Step may have written',
+        )
+        return Extraction(problems=(never,))
     declared = declared_names(run)
     longest_name = max([2 * wires.NAME_LIMIT + 1, *(len(name.encode()) for _, name in declared)])
     longest = wires.max_line_bytes(limits.result, longest_name)

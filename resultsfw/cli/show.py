@@ -113,9 +113,18 @@ def _represent_text(dumper: Any, text: str) -> Any:
 _Dumper.add_representer(str, _represent_text)
 
 
+class _Aside(Console):
+    """A console for what is said beside the answer: that nobody listens any more ends nothing."""
+
+    def on_broken_pipe(self) -> None:
+        """Say no more."""
+        self.quiet = True
+
+
 def console(*, stderr: bool = False) -> Console:
     """A console as wide as the terminal, 100 columns at most."""
-    made = Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+    kind = _Aside if stderr else Console
+    made = kind(stderr=stderr, highlight=False, markup=False, emoji=False)
     made.width = min(made.width, WIDTH) if made.is_terminal else WIDTH
     return made
 

@@ -175,7 +175,7 @@ class Engine:
             if self._on_event is not None:
                 try:
                     self._on_event(change, obj)
-                except Exception as error:  # noqa: BLE001 - it is raised again where the caller waits
+                except BaseException as error:  # noqa: BLE001 - raised again where the caller waits
                     self._fail(error)
                     self._on_event = None
 
@@ -212,7 +212,7 @@ class Engine:
                     _LOG.debug("TaskRun %s/%s: %s; again in %.3f s", *key, error, pause)
                 else:
                     self._fail(error)
-            except Exception as error:  # noqa: BLE001 - it is raised again where the caller waits
+            except BaseException as error:  # noqa: BLE001 - raised again where the caller waits
                 self._fail(error)
             else:
                 self._queue.forget(key)

@@ -324,3 +324,21 @@ def test_nothing_is_left_behind(tmp_path):
             except OSError:
                 continue
             assert mine not in environ
+
+
+def test_an_init_container_that_fails_ends_the_run_at_once(tmp_path):
+    """The sidecar never started: there is no log, and waiting for one would bring none."""
+    long = "# " + "y" * 200_000 + "\nprintf d > $(results.digest.path)"
+    final = run(task(step(long)), tmp_path)
+    assert condition(final)["reason"] == "InitContainerFailed"
+    assert "never started" in condition(final)["message"]
+
+
+def test_what_on_event_raises_ends_the_wait_even_an_exit(tmp_path):
+    """A progress display whose pipe is closed raises SystemExit on the engine's thread."""
+
+    def leave(_engine: Engine, _change: str, _obj: Object) -> None:
+        raise SystemExit(1)
+
+    with pytest.raises(SystemExit):
+        run(task(step("true")), tmp_path, leave)

@@ -1,0 +1,31 @@
+"""A reader of the progress that goes away does not stop a run, nor hang it."""
+
+import json
+import os
+import subprocess
+import sys
+
+TASKRUN = {
+    "apiVersion": "tekton.dev/v1",
+    "kind": "TaskRun",
+    "metadata": {"name": "run"},
+    "spec": {
+        "taskSpec": {
+            "results": [{"name": "digest"}],
+            "steps": [{"name": "one", "image": "i", "script": "printf d > $(results.digest.path)"}],
+        }
+    },
+}
+
+
+def test_stderr_closed(tmp_path):
+    file = tmp_path / "run.json"
+    file.write_text(json.dumps(TASKRUN))
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "resultsfw.cli", "run", str(file), "-o", "json"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=write, timeout=60, check=False)
+    os.close(write)
+    (final,) = json.loads(done.stdout)
+    assert final["status"]["results"][0]["value"] == "d"
+    assert done.returncode == 0
