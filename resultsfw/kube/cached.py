@@ -1,0 +1,72 @@
+"""A `Cluster` that reads from what the watches hold, and writes through."""
+
+from collections.abc import Iterator, Mapping
+
+from resultsfw.cluster import Cluster, Kind, Object
+from resultsfw.errors import ConflictError, NotFoundError
+from resultsfw.kube.reflector import Reflector
+
+__all__ = ["CachedCluster"]
+
+
+class CachedCluster:
+    """A `resultsfw.cluster.Cluster` in front of another. Safe for threads.
+
+    A read comes from the cache where that holds the object, and from the server where it does not, or
+    where something later is known to exist: after a conflict, or a deletion, nobody reads what was
+    before. What a write returns is read until the watch brings it.
+
+    Args:
+        cluster: The server.
+        reflectors: Where to read, by kind; other kinds are read from the server.
+    """
+
+    def __init__(self, cluster: Cluster, reflectors: Mapping[Kind, Reflector]) -> None:
+        self._cluster = cluster
+        self._reflectors = dict(reflectors)
+
+    def get(self, kind: Kind, namespace: str, name: str) -> Object:
+        """One object. Raises NotFoundError."""
+        reflector = self._reflectors.get(kind)
+        if reflector is None:
+            return self._cluster.get(kind, namespace, name)
+        found = reflector.get_sure(namespace, name) if reflector.synced.is_set() else None
+        if found is None:
+            found = self._cluster.get(kind, namespace, name)
+            reflector.put_if_newer(found)
+        return found
+
+    def create(self, kind: Kind, obj: Object) -> Object:
+        """Store a new object. See `Cluster.create`."""
+        return self._written(kind, self._cluster.create(kind, obj))
+
+    def patch(self, kind: Kind, namespace: str, name: str, patch: Object, *, subresource: str = "") -> Object:
+        """Apply a JSON merge patch. See `Cluster.patch`."""
+        try:
+            answer = self._cluster.patch(kind, namespace, name, patch, subresource=subresource)
+        except (ConflictError, NotFoundError):
+            self._doubt(kind, namespace, name)
+            raise
+        return self._written(kind, answer)
+
+    def delete(self, kind: Kind, namespace: str, name: str, *, grace_seconds: int | None = None) -> None:
+        """Ask for an object's deletion. See `Cluster.delete`."""
+        try:
+            self._cluster.delete(kind, namespace, name, grace_seconds=grace_seconds)
+        finally:
+            self._doubt(kind, namespace, name)
+
+    def read_log(self, namespace: str, pod: str, container: str, *, limit: int) -> Iterator[bytes]:
+        """The log of a container. See `Cluster.read_log`."""
+        return self._cluster.read_log(namespace, pod, container, limit=limit)
+
+    def _written(self, kind: Kind, obj: Object) -> Object:
+        reflector = self._reflectors.get(kind)
+        if reflector is not None:
+            reflector.put_if_newer(obj)
+        return obj
+
+    def _doubt(self, kind: Kind, namespace: str, name: str) -> None:
+        reflector = self._reflectors.get(kind)
+        if reflector is not None:
+            reflector.doubt(namespace, name)

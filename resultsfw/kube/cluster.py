@@ -1,0 +1,203 @@
+"""The `Cluster` protocol on an API server: raw JSON in and out, every request bounded in time."""
+
+import secrets
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import urllib3
+
+from resultsfw.cluster import EVENTS, PODS, Kind, Object
+from resultsfw.errors import ClusterError, NotFoundError, UnavailableError
+from resultsfw.kube.answers import GoneError
+from resultsfw.kube.connect import MERGE_PATCH, TROUBLE, Connection, Timeouts, unavailable
+from resultsfw.kube.listing import pages
+from resultsfw.kube.paths import path_of, path_of_one, subject
+
+__all__ = ["KubeCluster"]
+
+ACCESS_REVIEWS: Final = Kind(
+    "authorization.k8s.io", "v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview"
+)
+
+_PIECE: Final = 65_536
+_LIST_TRIES: Final = 5
+_EVENT_BYTES: Final = 1024
+_NAME_LENGTH: Final = 230
+
+
+class KubeCluster:
+    """A `resultsfw.cluster.Cluster` on an API server. Safe for threads.
+
+    Args:
+        connection: The way to the server.
+        timeouts: Seconds until connected, and between two pieces of an answer.
+        limited: Whether requests wait for their turn; those that keep a lease must not.
+    """
+
+    def __init__(self, connection: Connection, *, timeouts: Timeouts = (5, 30), limited: bool = True) -> None:
+        self.connection = connection
+        self._timeouts = timeouts
+        self._limited = limited
+
+    def get(self, kind: Kind, namespace: str, name: str) -> Object:
+        """One object. Raises NotFoundError."""
+        return self._json("GET", path_of_one(kind, namespace, name), subject(kind, namespace, name))
+
+    def list(self, kind: Kind, namespace: str | None = None, *, label_selector: str = "") -> list[Object]:
+        """All objects of a kind, of one namespace where one is given, as they were at one time."""
+        for _ in range(_LIST_TRIES):
+            try:
+                return [
+                    item
+                    for items, _ in pages(self.connection, kind, namespace, label_selector)
+                    for item in items
+                ]
+            except GoneError:
+                continue
+        raise UnavailableError(
+            "the list changes faster than it can be read", subject=subject(kind, namespace)
+        )
+
+    def create(self, kind: Kind, obj: Object) -> Object:
+        """Store a new object, as the server made it. Raises AlreadyExistsError, ObjectTooLargeError."""
+        metadata = obj.get("metadata") or {}
+        namespace = metadata.get("namespace")
+        about = subject(kind, namespace, metadata.get("name") or metadata.get("generateName") or "")
+        body = {"apiVersion": kind.api_version, "kind": kind.kind, **obj}
+        return self._json("POST", path_of(kind, namespace), about, body)
+
+    def patch(self, kind: Kind, namespace: str, name: str, patch: Object, *, subresource: str = "") -> Object:
+        """Apply a JSON merge patch to an object or to its ``status``. See `Cluster.patch`."""
+        path = path_of_one(kind, namespace, name, subresource)
+        return self._json("PATCH", path, subject(kind, namespace, name), patch, MERGE_PATCH)
+
+    def delete(
+        self,
+        kind: Kind,
+        namespace: str,
+        name: str,
+        *,
+        grace_seconds: int | None = None,
+        uid: str | None = None,
+    ) -> None:
+        """Ask for an object's deletion; with ``uid``, only of that one (else ConflictError)."""
+        options: Object = {"apiVersion": "v1", "kind": "DeleteOptions"}
+        if grace_seconds is not None:
+            options["gracePeriodSeconds"] = grace_seconds
+        if uid is not None:
+            options["preconditions"] = {"uid": uid}
+        self._json("DELETE", path_of_one(kind, namespace, name), subject(kind, namespace, name), options)
+
+    def read_log(self, namespace: str, pod: str, container: str, *, limit: int) -> Iterator[bytes]:
+        """The log of a container from its beginning, byte for byte. See `Cluster.read_log`.
+
+        Where the kubelet cannot find the log it answers "unable to retrieve container logs for ...",
+        with HTTP 200: that comes as a log does.
+        """
+        if limit <= 0:
+            return
+        about = f"{subject(PODS, namespace, pod)}, container {container}"
+        response = self._open_log(namespace, pod, container, limit, about)
+        left = limit
+        try:
+            for piece in response.stream(_PIECE, decode_content=False):
+                yield piece[:left]
+                left -= len(piece)
+                if left <= 0:
+                    return
+        except TROUBLE as error:
+            raise unavailable(error, about) from error
+        finally:
+            response.close()
+
+    def can(self, verb: str, kind: Kind, namespace: str | None, subresource: str = "") -> bool:
+        """Whether the identity in use may do that; ``namespace`` ``None`` or "": in all of them."""
+        asked = {
+            "verb": verb,
+            "group": kind.group,
+            "version": kind.version,
+            "resource": kind.plural,
+            "subresource": subresource,
+            "namespace": namespace or "",
+        }
+        review = self.create(ACCESS_REVIEWS, {"spec": {"resourceAttributes": asked}})
+        return bool((review.get("status") or {}).get("allowed"))
+
+    def event(
+        self,
+        about: Object,
+        *,
+        type: str,  # noqa: A002 - as the field is called
+        reason: str,
+        message: str,
+        component: str = "resultsfw-controller",
+    ) -> Object:
+        """Tell people something about an object, by a Kubernetes Event: `kubectl describe` shows it.
+
+        Args:
+            about: The object; its kind, name and uid are what counts.
+            type: "Normal" or "Warning".
+            reason: One word.
+            message: At most 1024 bytes are kept.
+            component: Who says so.
+        """
+        metadata = about["metadata"]
+        # The server wants Events about what has no namespace in this one.
+        namespace = metadata.get("namespace") or "default"
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        names = ("namespace", "name", "uid", "resourceVersion")
+        event = {
+            "metadata": {
+                "name": f"{metadata['name'][:_NAME_LENGTH]}.{secrets.token_hex(8)}",
+                "namespace": namespace,
+            },
+            "involvedObject": {
+                "apiVersion": about.get("apiVersion", ""),
+                "kind": about.get("kind", ""),
+                **{key: metadata[key] for key in names if metadata.get(key)},
+            },
+            "type": type,
+            "reason": reason,
+            "message": message.encode(errors="replace")[:_EVENT_BYTES].decode(errors="ignore"),
+            "source": {"component": component},
+            "firstTimestamp": now,
+            "lastTimestamp": now,
+            "count": 1,
+        }
+        return self.create(EVENTS, event)
+
+    def _json(self, method: str, path: str, about: str, body: Any = None, content_type: str = "") -> Object:
+        answer: Object = self.connection.json(
+            method,
+            path,
+            subject=about,
+            body=body,
+            content_type=content_type or "application/json",
+            timeouts=self._timeouts,
+            limited=self._limited,
+        )
+        return answer
+
+    def _open_log(
+        self, namespace: str, pod: str, container: str, limit: int, about: str
+    ) -> urllib3.BaseHTTPResponse:
+        query = {"container": container, "limitBytes": limit, "follow": "false"}
+        try:
+            return self.connection.open(
+                "GET",
+                path_of_one(PODS, namespace, pod, "log"),
+                subject=about,
+                query=query,
+                timeouts=self._timeouts,
+                limited=self._limited,
+            )
+        except (NotFoundError, UnavailableError):
+            raise
+        except ClusterError as error:
+            # HTTP 400 in each case; only the words differ.
+            if "is not valid for pod" in error.message:
+                raise NotFoundError(error.message, subject=about) from error
+            if "is waiting to start" in error.message or "is not available" in error.message:
+                raise UnavailableError(error.message, subject=about) from error
+            raise

@@ -1,0 +1,269 @@
+"""The way to an API server: the client's configuration, credentials, TLS, proxies and pool; our requests."""
+
+import http.client
+import json
+import os
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlencode
+
+import urllib3
+import yaml
+from kubernetes.client.api_client import ApiClient
+from kubernetes.client.configuration import Configuration
+from kubernetes.config import ConfigException, load_incluster_config, load_kube_config
+
+from resultsfw.errors import ClusterError, InputError, UnavailableError
+from resultsfw.kube.answers import TryLaterError, error_of
+from resultsfw.kube.ratelimit import RateLimit
+
+__all__ = ["JSON", "MERGE_PATCH", "TROUBLE", "Connection", "Timeouts", "connect", "unavailable"]
+
+JSON: Final = "application/json"
+MERGE_PATCH: Final = "application/merge-patch+json"
+
+TROUBLE: Final = (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError)
+"""What goes wrong on the way: refused, reset, cut, silent, not to be trusted."""
+
+_MISCONFIGURED: Final = (
+    ConfigException,
+    yaml.YAMLError,
+    OSError,
+    LookupError,
+    TypeError,
+    ValueError,
+    AttributeError,
+)
+"""What the client's loaders raise for a file that is not as they expect."""
+
+Timeouts = tuple[float, float]
+"""Seconds until connected, and between two pieces of an answer."""
+
+_TIMEOUTS: Final[Timeouts] = (5, 30)
+_FRESH: Final = 10.0
+"""Seconds for which credentials are used before the client is asked again: it reads files, or starts a
+plugin, and every question costs it as much as decoding a pod."""
+_LONGEST_HOLD: Final = 10.0
+_ERROR_BYTES: Final = 1 << 20
+
+
+class Connection:
+    """Requests to one API server. Safe for threads.
+
+    Args:
+        api: The client, configured; its pool, TLS and credentials are used, its models are not.
+        limit: Shared by all requests but watches and leases.
+    """
+
+    def __init__(self, api: ApiClient, limit: RateLimit | None = None) -> None:
+        self.api = api
+        self.limit = limit or RateLimit()
+        self._lock = threading.Lock()
+        self._headers: dict[str, str] = {}
+        self._headers_until = 0.0
+
+    @property
+    def host(self) -> str:
+        """The server's URL."""
+        return str(self.api.configuration.host)
+
+    def close(self) -> None:
+        """Close what is idle."""
+        self.api.close()  # type: ignore[no-untyped-call]
+
+    def json(
+        self,
+        method: str,
+        path: str,
+        *,
+        subject: str,
+        query: Mapping[str, Any] | None = None,
+        body: Any = None,
+        content_type: str = JSON,
+        timeouts: Timeouts = _TIMEOUTS,
+        limited: bool = True,
+    ) -> Any:
+        """Send JSON and return the answer's, decoded.
+
+        Raises:
+            ClusterError: The server refused, or was not there.
+        """
+        response = self.open(
+            method,
+            path,
+            subject=subject,
+            query=query,
+            body=None if body is None else encoded(body),
+            content_type=content_type,
+            timeouts=timeouts,
+            limited=limited,
+        )
+        try:
+            data = response.read()
+        except TROUBLE as error:
+            raise unavailable(error, subject) from error
+        finally:
+            response.close()
+        try:
+            return json.loads(data)
+        except ValueError as error:
+            raise UnavailableError("the answer is not whole, or not JSON", subject=subject) from error
+
+    def open(
+        self,
+        method: str,
+        path: str,
+        *,
+        subject: str,
+        query: Mapping[str, Any] | None = None,
+        body: bytes | None = None,
+        content_type: str = JSON,
+        timeouts: Timeouts = _TIMEOUTS,
+        limited: bool = True,
+    ) -> urllib3.BaseHTTPResponse:
+        """Send a request and return its answer, not read yet. To be closed by the caller.
+
+        Raises:
+            ClusterError: The server refused, or was not there.
+        """
+        if limited:
+            self.limit.acquire()
+        headers = {**self._credentials(subject), "Accept": "application/json, */*"}
+        if body is not None:
+            headers["Content-Type"] = content_type
+        url = self.host + path + ("?" + urlencode(query) if query else "")
+        timeout = urllib3.Timeout(connect=timeouts[0], read=timeouts[1])
+        pool: urllib3.PoolManager = self.api.rest_client.pool_manager
+        # The server may close an idle connection just as it is used again: a read is simply repeated.
+        tries = 2 if method == "GET" else 1
+        while True:
+            tries -= 1
+            try:
+                response = pool.request(
+                    method,
+                    url,
+                    body=body,
+                    headers=headers,
+                    timeout=timeout,
+                    retries=False,
+                    preload_content=False,
+                )
+                break
+            except urllib3.exceptions.ProtocolError as error:
+                if not tries:
+                    raise unavailable(error, subject) from error
+            except TROUBLE as error:
+                raise unavailable(error, subject) from error
+        if response.status >= http.HTTPStatus.MULTIPLE_CHOICES:
+            raise self._refused(response, subject)
+        return response
+
+    def _refused(self, response: urllib3.BaseHTTPResponse, subject: str) -> ClusterError:
+        try:
+            body = response.read(_ERROR_BYTES)
+        except TROUBLE:
+            body = b""
+        finally:
+            response.close()
+        if response.status == http.HTTPStatus.UNAUTHORIZED:
+            self._headers_until = 0.0
+        error = error_of(response.status, response.headers, body, subject)
+        if isinstance(error, TryLaterError):
+            self.limit.hold(min(error.retry_after, _LONGEST_HOLD))
+        return error
+
+    def _credentials(self, subject: str) -> dict[str, str]:
+        """Headers with credentials, as the client has them; asked for by one thread at a time."""
+        if time.monotonic() < self._headers_until:
+            return self._headers
+        with self._lock:
+            if time.monotonic() < self._headers_until:
+                return self._headers
+            headers: dict[str, str] = dict(self.api.default_headers)
+            try:
+                self.api.update_params_for_auth(headers, [], ["BearerToken"], "", "", None)
+            except (ConfigException, OSError) as error:
+                # A token that is just being replaced comes right by itself.
+                raise UnavailableError(f"credentials cannot be renewed: {error}", subject=subject) from error
+            # Go's tokens are trimmed; the client takes the line's end from a file with them.
+            self._headers = {key: value.strip() for key, value in headers.items()}
+            self._headers_until = time.monotonic() + _FRESH
+            return self._headers
+
+
+def connect(
+    kubeconfig: str | None = None,
+    context: str | None = None,
+    *,
+    threads: int = 16,
+    limit: RateLimit | None = None,
+) -> Connection:
+    """A connection as kubectl would make it; nothing is sent yet.
+
+    Args:
+        kubeconfig: A file; ``KUBECONFIG`` or ``~/.kube/config`` where there is one, else the pod's own
+            service account.
+        context: Of the kubeconfig; its current one by default.
+        threads: That may send requests at once.
+        limit: Requests a second; 200, and 400 at once, by default.
+
+    Raises:
+        InputError: The configuration is not there or not usable.
+    """
+    configuration = Configuration()
+    files = kubeconfig or os.environ.get("KUBECONFIG") or _default_file()
+    in_cluster = files is None and context is None and "KUBERNETES_SERVICE_HOST" in os.environ
+    about = "the pod's service account" if in_cluster else files or "~/.kube/config"
+    if not in_cluster and not any(Path(one).expanduser().is_file() for one in about.split(os.pathsep)):
+        raise InputError(
+            f"{about}: no such file; name a kubeconfig by --kubeconfig or KUBECONFIG, or run in a pod "
+            f"with a service account",
+            subject=about,
+        )
+    try:
+        if in_cluster:
+            load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+        else:
+            load_kube_config(about, context, configuration)  # type: ignore[no-untyped-call]
+    except (
+        ConfigException,
+        yaml.YAMLError,
+        OSError,
+        LookupError,
+        TypeError,
+        ValueError,
+        AttributeError,
+    ) as error:
+        said = str(error).strip().split("\n", 1)[0]
+        raise InputError(f"{about}: {said}; see `kubectl config view`", subject=about) from error
+    # One for each thread, and for its log; watches; the lease. More are made where needed, and closed.
+    configuration.connection_pool_maxsize = 2 * threads + 8
+    configuration.retries = False
+    configuration.keep_alive = True
+    if not configuration.verify_ssl:
+        # Who wrote the kubeconfig decided so; a warning for every request would hide all others.
+        urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
+    api = ApiClient(configuration)
+    api.user_agent = "resultsfw"
+    return Connection(api, limit)
+
+
+def encoded(body: Any) -> bytes:
+    """JSON as few bytes as it takes: escaped, a text could come over the server's limit for requests."""
+    try:
+        return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+    except UnicodeEncodeError:
+        return json.dumps(body, separators=(",", ":")).encode()
+
+
+def unavailable(error: Exception, subject: str) -> ClusterError:
+    """The error for trouble on the way."""
+    return UnavailableError(f"{type(error).__name__}: {error}"[:300], subject=subject)
+
+
+def _default_file() -> str | None:
+    path = Path("~/.kube/config").expanduser()
+    return str(path) if path.is_file() else None

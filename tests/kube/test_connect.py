@@ -1,0 +1,170 @@
+"""Connections: whose configuration, what it says when that is wrong, credentials, and the rate limit."""
+
+import base64
+import threading
+
+import pytest
+from kubernetes.config import ConfigException
+from kubeserver import kubeconfig_for, refusing
+
+from resultsfw.cluster import PODS
+from resultsfw.errors import ForbiddenError, InputError, UnavailableError
+from resultsfw.kube import KubeCluster, RateLimit, connect
+from resultsfw.kube.connect import encoded
+
+
+def test_a_kubeconfig_is_used_with_its_token(cluster, server):
+    server.put("pods", "ns", "a")
+    cluster.get(PODS, "ns", "a")
+    assert {key.lower(): value for key, value in server.asked[0].headers.items()}["authorization"] == (
+        "Bearer sesame"
+    )
+    assert server.asked[0].headers["User-Agent"] == "resultsfw"
+
+
+def test_the_environments_kubeconfig_and_a_context(server, tmp_path, monkeypatch):
+    monkeypatch.setenv("KUBECONFIG", str(kubeconfig_for(server.url, tmp_path)))
+    assert connect().host == server.url
+    assert connect(None, "one").host == server.url
+
+
+def test_the_home_folders_kubeconfig(server, tmp_path):
+    (tmp_path / ".kube").mkdir()
+    kubeconfig_for(server.url, tmp_path).rename(tmp_path / ".kube/config")
+    assert connect().host == server.url
+
+
+@pytest.mark.parametrize(
+    ("content", "context", "says"),
+    [
+        (None, None, "no such file; name a kubeconfig"),
+        ("", None, "kubectl config view"),
+        ("[1, 2]", None, "kubectl config view"),
+        ("{a: [", None, "kubectl config view"),
+        ("{}", None, "kubectl config view"),
+        (..., "absent", "absent"),
+        (..., "broken", "nowhere"),
+    ],
+)
+def test_a_wrong_configuration_is_said_to_a_person(tmp_path, content, context, says):
+    path = tmp_path / "kubeconfig"
+    if content is ...:
+        path = kubeconfig_for("http://127.0.0.1:1", tmp_path)
+    elif content is not None:
+        path.write_text(content)
+    with pytest.raises(InputError, match=says) as caught:
+        connect(str(path), context)
+    assert caught.value.subject == str(path)
+
+
+def test_no_configuration_at_all_says_where_it_looked():
+    with pytest.raises(InputError, match=r"~/\.kube/config: no such file"):
+        connect()
+
+
+def test_a_pod_without_a_token_says_so(monkeypatch):
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "1")
+    with pytest.raises(InputError, match="the pod's service account: Service token file"):
+        connect()
+
+
+def test_basic_credentials_come_through(server, tmp_path):
+    user = {"username": "me", "password": "pw"}
+    one = connect(str(kubeconfig_for(server.url, tmp_path, **user)))
+    server.put("pods", "ns", "a")
+    KubeCluster(one).get(PODS, "ns", "a")
+    headers = {key.lower(): value for key, value in server.asked[0].headers.items()}
+    assert headers["authorization"] == "Basic " + base64.b64encode(b"me:pw").decode()
+    one.close()
+
+
+def test_credentials_are_asked_for_again_after_a_401(connection, cluster, server, monkeypatch):
+    """A rotated token is used at once, and the client is not asked for each request."""
+    tokens = iter(["Bearer one", "Bearer two\n"])
+    configuration = connection.api.configuration
+    monkeypatch.setattr(configuration, "get_api_key_with_prefix", lambda *_, **__: next(tokens))
+    server.put("pods", "ns", "a")
+    cluster.get(PODS, "ns", "a")
+    server.plan(refusing(401, "Unauthorized"))
+    with pytest.raises(ForbiddenError):
+        cluster.get(PODS, "ns", "a")
+    cluster.get(PODS, "ns", "a")
+    sent = [one.headers.get("authorization") for one in server.asked]
+    assert sent == ["Bearer one", "Bearer one", "Bearer two"]
+
+
+def test_credentials_that_cannot_be_renewed_are_tried_again(connection, cluster, monkeypatch):
+    def fails(*_, **__):
+        raise ConfigException("Token file exists but empty.")
+
+    monkeypatch.setattr(connection.api.configuration, "get_api_key_with_prefix", fails)
+    with pytest.raises(UnavailableError, match="cannot be renewed: Token file"):
+        cluster.get(PODS, "ns", "a")
+
+
+def test_no_verification_warns_nobody(tmp_path):
+    """The warning would come with every request; pytest makes it an error."""
+    path = kubeconfig_for("https://127.0.0.1:1", tmp_path)
+    path.write_text(path.read_text().replace('"server"', '"insecure-skip-tls-verify": true, "server"'))
+    one = connect(str(path))
+    assert one.api.configuration.verify_ssl is False
+    with pytest.raises(UnavailableError, match="refused"):
+        KubeCluster(one).get(PODS, "ns", "a")
+
+
+def test_text_is_sent_in_as_few_bytes_as_it_takes():
+    assert encoded({"a": "é😀"}) == '{"a":"é😀"}'.encode()
+    assert encoded({"a": "\ud800"}) == b'{"a":"\\ud800"}'
+
+
+class Time:
+    def __init__(self):
+        self.now = 0.0
+        self.slept = []
+
+    def clock(self):
+        return self.now
+
+    def sleep(self, seconds):
+        self.slept.append(round(seconds, 6))
+
+
+def test_the_rate_limit_lets_a_burst_through_then_so_many_a_second():
+    time = Time()
+    limit = RateLimit(10, 3, clock=time.clock, sleep=time.sleep)
+    for _ in range(5):
+        limit.acquire()
+    assert time.slept == [0.1, 0.2]
+    time.now = 100
+    for _ in range(4):
+        limit.acquire()
+    assert time.slept == [0.1, 0.2, 0.1]
+
+
+def test_the_rate_limit_holds_when_the_server_asks_for_a_pause():
+    time = Time()
+    limit = RateLimit(10, 3, clock=time.clock, sleep=time.sleep)
+    limit.hold(7)
+    limit.acquire()
+    assert time.slept == [7]
+    time.now = 8
+    limit.acquire()
+    assert time.slept == [7]
+
+
+def test_more_threads_than_the_pool_has_connections(server, tmp_path):
+    """They are opened and closed; nobody waits for ever and nothing warns."""
+    one = connect(str(kubeconfig_for(server.url, tmp_path)), threads=1)
+    server.put("pods", "ns", "a")
+    cluster, got = KubeCluster(one), []
+    threads = [
+        threading.Thread(target=lambda: got.append(cluster.get(PODS, "ns", "a")["metadata"]["name"]))
+        for _ in range(30)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert got == ["a"] * 30
+    one.close()
