@@ -224,7 +224,7 @@ class _Row:
 def _rows(taskrun: Mapping[str, Any]) -> Iterator[_Row]:
     """All declared results, those without a value too, then what Steps declare of their own."""
     status = taskrun.get("status", {})
-    values = {one["name"]: one for one in status.get("results") or ()}
+    values = {one.get("name", ""): one for one in status.get("results") or ()}
     spec = status.get("taskSpec") or {}
     steps = {step.get("name"): step for step in status.get("steps") or ()}
     yield from _of(spec.get("results"), values, "")
@@ -235,11 +235,12 @@ def _rows(taskrun: Mapping[str, Any]) -> Iterator[_Row]:
 
 def _of(declared: Sequence[Object] | None, values: Mapping[str, Object], prefix: str) -> Iterator[_Row]:
     for one in declared or ():
-        found = values.get(one["name"])
+        name = one.get("name", "")
+        found = values.get(name)
         kind = (
             (found or {}).get("type") or one.get("type") or ("object" if one.get("properties") else "string")
         )
-        yield _Row(plain(prefix + one["name"]), kind, found["value"] if found else None)
+        yield _Row(plain(prefix + name), kind, found["value"] if found else None)
 
 
 def _results_table(rows: Sequence[_Row], width: int) -> Iterator[Text]:

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from resultsfw.cluster import PODS, Cluster, Object
 from resultsfw.core import STAMP_ANNOTATION, Core
@@ -18,6 +18,7 @@ from resultsfw.errors import (
     ObjectTooLargeError,
     ResultsError,
 )
+from resultsfw.limits import object_size
 from resultsfw.tekton import reasons
 from resultsfw.tekton.conclude import conclude, condition, failed_status
 from resultsfw.tekton.ending import Cause, cancelled, cause_of, deadline, stop_mark, timed_out
@@ -85,6 +86,26 @@ class Reconciler:
         self._clock = clock
 
     def reconcile(self, namespace: str, name: str) -> float | None:
+        """Take a TaskRun one step further; one that its server cannot hold any more is ended by name.
+
+        See `_reconcile` for what it returns and raises.
+        """
+        try:
+            return self._reconcile(namespace, name)
+        except ObjectTooLargeError as error:
+            taskrun = self._cluster.get(TASKRUNS, namespace, name)
+            message = (
+                f"[User error] the run with its status is larger than the API server stores: "
+                f"{error.message}; make its Task, parameters and scripts smaller"
+            )
+            cause = Cause(reasons.TOO_LARGE, message)
+            self._write(taskrun, failed_status(cause, self._clock(), podName="", taskSpec=None))
+            with contextlib.suppress(NotFoundError):
+                attempt = len(taskrun.get("status", {}).get("retriesStatus") or ())
+                self._cluster.delete(PODS, namespace, pod_name(name, attempt))
+            return None
+
+    def _reconcile(self, namespace: str, name: str) -> float | None:
         """Take a TaskRun one step further.
 
         Returns:
@@ -269,6 +290,9 @@ class Reconciler:
         earlier = status.get("retriesStatus") or []
         attempt = {key: value for key, value in {**status, **ended}.items() if value is not None}
         attempt.pop("retriesStatus", None)
+        if object_size(attempt) > _ARCHIVED_BYTES:
+            # What an attempt that failed left must not take the room of the one that succeeds.
+            attempt = _without_values(attempt)
         verdict = attempt["conditions"][0]
         fresh: dict[str, Any] = dict.fromkeys(attempt)
         fresh |= {
@@ -343,6 +367,10 @@ class Reconciler:
         return max(0.05, min(looks)) if looks else None
 
 
+_ARCHIVED_BYTES: Final = 32_768
+"""Bytes of an earlier attempt that are kept whole in ``retriesStatus``."""
+
+
 class _Ended(Exception):  # noqa: N818 - no error: a way out of looking for a pod
     """The run is over for a cause that needs no pod."""
 
@@ -357,13 +385,21 @@ def _succeeded(taskrun: Object) -> Object | None:
 
 
 def _ended_at(pod: Object, now: datetime) -> datetime:
-    """When the last container that has ended did."""
-    ends = [
-        when
-        for one in statuses(pod).values()
-        if (when := parse_time(one.get("state", {}).get("terminated", {}).get("finishedAt")))
+    """When the last container that has ended did; of a pod without any, when it did itself."""
+    everyone = [*statuses(pod, "initContainerStatuses").values(), *statuses(pod).values()]
+    ends = [parse_time(one.get("state", {}).get("terminated", {}).get("finishedAt")) for one in everyone]
+    known = [when for when in ends if when]
+    made = parse_time(pod["metadata"].get("creationTimestamp"))
+    return max(known, default=progress_of(pod, now).ended_at or made or now)
+
+
+def _without_values(attempt: Object) -> Object:
+    """An archived attempt without what is large in it: results, messages, the Task's spec."""
+    small = {key: value for key, value in attempt.items() if key not in ("results", "taskSpec")}
+    small["steps"] = [
+        {key: value for key, value in step.items() if key != "results"} for step in attempt.get("steps") or ()
     ]
-    return max(ends, default=now)
+    return small
 
 
 def _differs(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:

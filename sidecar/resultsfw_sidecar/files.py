@@ -11,6 +11,7 @@ from .beneath import OutsideError, Walk
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _READS = 5  # of a file that changes meanwhile
+_PIECE = 65_536
 _KINDS = {
     stat.S_IFIFO: "a FIFO",
     stat.S_IFDIR: "a directory",
@@ -129,8 +130,7 @@ def check_name(name: str) -> bytes:
 
 
 def _read(file: int, whole: bytes, limit: int) -> bytes:
-    """Reads a file once and consistently, if its writer ever lets us."""
-    data = b""
+    """Reads a file whole and consistently, or refuses it: a mixture of two writes was never a value."""
     for turn in range(_READS):
         before = os.fstat(file)
         _check_regular(whole, before.st_mode)  # it may have been swapped since we looked
@@ -141,9 +141,21 @@ def _read(file: int, whole: bytes, limit: int) -> bytes:
         after = os.fstat(file)
         if len(data) > limit:
             raise _too_large(max(len(data), after.st_size), limit)
-        if len(data) == after.st_size == before.st_size and after.st_mtime_ns == before.st_mtime_ns:
-            break
-    return data
+        stood = after.st_size == before.st_size and after.st_mtime_ns == before.st_mtime_ns
+        # The clock of a modification is coarse: what counts is that a second look finds the same bytes.
+        if stood and len(data) >= after.st_size and _unchanged(file, data):
+            return data
+    raise RefusedError(wire.UNREADABLE, f"{_shown(whole)} is still being written")
+
+
+def _unchanged(file: int, data: bytes) -> bool:
+    """Whether a file still holds these bytes and no more, in pieces: a value is held only once."""
+    at = 0
+    while piece := os.pread(file, _PIECE, at):
+        if data[at : at + len(piece)] != piece:
+            return False
+        at += len(piece)
+    return at == len(data)
 
 
 def _read_up_to(file: int, most: int) -> bytes:

@@ -181,3 +181,13 @@ def test_a_result_being_written_when_the_step_is_killed(room):
     assert finish(process)[0] == 255
     value = room.keys()["a"]
     assert value == (room.tekton / "results/a").read_text()
+
+
+def test_a_results_folder_that_leads_out(room, tmp_path):
+    """Law 5: a Step that puts a link to elsewhere in the folder's place brings nothing out."""
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside/a").write_text("secret")
+    (room.tekton / "results").rename(room.tekton / "elsewhere")
+    (room.tekton / "results").symlink_to(tmp_path / "outside")
+    assert room.sh("true", "-results", "a")[0] == 1
+    assert room.refused()[0]["reason"] == "OutsideFolder"

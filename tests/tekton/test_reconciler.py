@@ -697,3 +697,42 @@ def test_a_step_cannot_forge_its_own_success(messages):
     _ends_with(messages, f"[{REASON}]")
     assert messages.condition["reason"] == "StepFailed"
     assert messages.condition["message"] == '"step-build" exited with code 1: Error'
+
+
+def test_an_attempt_that_failed_does_not_take_the_room_of_the_one_that_succeeds():
+    world = World({"results-from": "sidecar-logs", "max-result-size": "1572864"})
+    world.submit(retries=1)
+    world.step()
+    world.finish("f" * 900_000, code=1)
+    world.step()
+    world.step()
+    world.sidecar_prints("s" * 900_000, pod="run-pod-retry1")
+    states = {"step-build": world.ended(), SIDECAR: world.ended()}
+    world.kubelet("Succeeded", states, name="run-pod-retry1")
+    world.step()
+    assert world.condition["status"] == "True"
+    assert world.taskrun["status"]["results"][0]["value"] == "s" * 900_000
+
+
+def test_a_run_that_its_server_cannot_hold_is_ended_by_name():
+    """Its spec takes more than half of an object, and the status repeats it."""
+    world = World()
+    script = "#" + "y" * 900_000
+    task = {"results": [{"name": "digest"}], "steps": [{"name": "one", "image": "i", "script": script}]}
+    world.submit(taskSpec=task)
+    world.step()
+    assert world.condition["reason"] == "TaskRunResultLargerThanAllowedLimit"
+    assert "make its Task" in world.condition["message"]
+
+
+def test_an_evicted_pod_without_states_is_given_up_in_time(world):
+    """Nothing says when its containers ended: the pod's own time does."""
+    _pod_runs(world)
+    world.cluster.logs[SIDECAR] = ForbiddenError("no")
+    at = [{"type": "Ready", "status": "False", "lastTransitionTime": world.at()}]
+    world.kubelet("Failed", {}, reason="Evicted", message="low on memory", conditions=at)
+    with pytest.raises(ForbiddenError):
+        world.step()
+    world.clock.forward(301)
+    world.step()
+    assert world.condition["reason"] == "PodEvicted"

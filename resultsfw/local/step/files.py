@@ -99,7 +99,9 @@ def read_result(folder: str, name: str, most: int) -> tuple[str | None, int] | N
     """
     path = os.path.realpath(os.path.join(folder, name))  # noqa: PTH118
     inside = os.path.realpath(folder)
-    if not path.startswith(f"{inside}/"):
+    # A Step may have put a link in the folder's place: it may not lead out of what the folder lay in.
+    around = os.path.realpath(os.path.dirname(folder))  # noqa: PTH120
+    if not (path.startswith(f"{inside}/") and inside.startswith(f"{around}/")):
         raise RefusedError(OUTSIDE)
     found = read(path, most + 1)
     if found is None:
