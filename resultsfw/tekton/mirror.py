@@ -30,7 +30,14 @@ _IMAGE_FAULTS: Final = frozenset(
 )
 
 
-_NEVER_STARTS: Final = frozenset({"CreateContainerConfigError", "InvalidImageName", "ErrImageNeverPull"})
+_NEVER_STARTS: Final = frozenset(
+    {
+        "CreateContainerConfigError",
+        "ErrImageNeverPull",
+        "FailedMount",  # the engine with no cluster; a kubelet tells it as an Event, and tries again
+        "InvalidImageName",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

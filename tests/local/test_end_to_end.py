@@ -342,3 +342,14 @@ def test_what_on_event_raises_ends_the_wait_even_an_exit(tmp_path):
 
     with pytest.raises(SystemExit):
         run(task(step("true")), tmp_path, leave)
+
+
+def test_a_volume_that_cannot_be_mounted_ends_the_run_and_says_which(tmp_path):
+    """Nothing on this machine would bring it later."""
+    lost = task(
+        step("true", volumeMounts=[{"name": "v", "mountPath": "/etc/nope"}]),
+        volumes=[{"name": "v", "configMap": {"name": "nope"}}],
+    )
+    final = run(lost, tmp_path)
+    assert condition(final)["reason"] == "FailedMount"
+    assert "nope" in condition(final)["message"]
