@@ -34,6 +34,8 @@ Exit status:
 RUN_STATUSES: Final = STATUSES.format("every run succeeded", "a run failed", "the input was")
 SAVED_STATUSES: Final = STATUSES.format("the run succeeded", "it failed, or is not finished", "the input was")
 LIST_STATUSES: Final = STATUSES.format("all is well", "the backend cannot be used", "an unknown name was")
+DOCTOR_STATUSES: Final = STATUSES.format("nothing is missing", "something is missing", "the input was")
+SERVE_STATUSES: Final = STATUSES.format("stopped by a signal", "the lease was lost", "the input was")
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -211,6 +213,83 @@ def backends(name: str | None, output: str) -> int:
     from resultsfw.cli.backends import describe_backend, list_backends  # noqa: PLC0415 - see above
 
     return list_backends(output=output) if name is None else describe_backend(name, output=output)
+
+
+_cluster = _all(
+    click.option("--kubeconfig", metavar="FILE", help="As kubectl takes it.  [default: as kubectl finds it]"),
+    click.option("--context", metavar="NAME", help="Of the kubeconfig.  [default: its current one]"),
+    click.option(
+        "--namespace",
+        default="tekton-pipelines",
+        show_default=True,
+        help='Where the ConfigMap "feature-flags" is.',
+    ),
+    click.option(
+        "--leader-elect/--no-leader-elect",
+        default=True,
+        show_default=True,
+        help="One replica works at a time.",
+    ),
+    click.option(
+        "--lease-namespace", metavar="NAME", help="Where the Lease of the leader is.  [default: --namespace]"
+    ),
+    click.option("--entrypoint-image", metavar="IMAGE", help="Tekton's entrypoint."),
+    click.option("--shell-image", metavar="IMAGE", help='Has "sh"; places scripts.'),
+    click.option("--nop-image", metavar="IMAGE", help="Exits at once; ends the Sidecars of a run."),
+    click.option("--workingdirinit-image", metavar="IMAGE", help="Tekton's; makes working directories."),
+    click.option(
+        "--sidecar-image",
+        default="",
+        metavar="IMAGE",
+        help='The results sidecar, instead of the image in "config.sidecar-logs".',
+    ),
+)
+
+
+@resultsfw.command(epilog=SERVE_STATUSES, short_help="Reconcile the TaskRuns of a cluster.")
+@_cluster
+@click.option(
+    "--managed-by",
+    default="resultsfw.dev/controller",
+    show_default=True,
+    help='Take the runs with this spec.managedBy; "": all.',
+)
+@click.option("--threads", type=click.IntRange(1, 256), default=4, show_default=True, help="Workers.")
+@click.option(
+    "--listen",
+    default=":8080",
+    show_default=True,
+    help="Address of /healthz, /readyz and /metrics; port 0: any.",
+)
+@click.option(
+    "--qps",
+    type=click.FloatRange(0),
+    default=200.0,
+    show_default=True,
+    help="Requests a second; 0: no limit.",
+)
+@click.option("--burst", type=click.IntRange(1), default=400, show_default=True, help="Requests at once.")
+@click.option(
+    "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
+)
+def controller(**given: Any) -> int:
+    """Reconcile the TaskRuns of a cluster until SIGTERM or SIGINT. Logs are JSON, one object a line."""
+    from resultsfw.cli.controller import run_controller  # noqa: PLC0415 - see above
+
+    return run_controller(given)
+
+
+@resultsfw.command(epilog=DOCTOR_STATUSES, short_help="Say what a cluster lacks for the controller.")
+@_cluster
+@_output("table", "json")
+def doctor(output: str, **given: Any) -> int:
+    """Say whether the identity in use may do all that the controller and the chosen backend need.
+
+    Looks at rights, CRDs, the ConfigMap and the images; changes nothing.
+    """
+    from resultsfw.cli.doctor import examine_cluster  # noqa: PLC0415 - see above
+
+    return examine_cluster(given, output=output)
 
 
 def _given(flags: dict[str, Any]) -> Any:

@@ -1,0 +1,168 @@
+"""The ``feature-flags`` ConfigMap, live: a good edit becomes a new core, a bad one leaves the last good."""
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Final
+
+from resultsfw.cluster import CONFIG_MAPS, Object
+from resultsfw.controller.events import Notice, cut
+from resultsfw.controller.metrics import Metrics
+from resultsfw.core import Core
+from resultsfw.errors import FlagError, ForbiddenError, ResultsError, UnavailableError
+from resultsfw.flags import Flags, parse_flags
+
+__all__ = ["CONFIG_MAP", "LiveFlags", "flags_of"]
+
+log = logging.getLogger(__name__)
+
+CONFIG_MAP: Final = "feature-flags"
+
+_RECHECK: Final = 15.0
+"""Seconds until an edit is tried again whose fault can be mended elsewhere (a permission, a server)."""
+
+_SIDECAR: Final = "sidecar-logs"
+
+_NOTHING: Final[Object] = {"metadata": {"name": CONFIG_MAP, "resourceVersion": ""}}
+
+
+def flags_of(configmap: Object | None, *, sidecar_image: str = "") -> Flags:
+    """The flags a ConfigMap sets; those of a missing one are the defaults.
+
+    Args:
+        configmap: As the server has it.
+        sidecar_image: Instead of the image in ``config.sidecar-logs``.
+
+    Raises:
+        FlagError: One has a value it cannot have.
+    """
+    data = (configmap or {}).get("data") or {}
+    if not isinstance(data, Mapping) or not all(isinstance(one, str) for one in data.values()):
+        raise FlagError(f'the ConfigMap "{CONFIG_MAP}" has data that is no text', subject="data")
+    flags = parse_flags(data)
+    if not sidecar_image:
+        return flags
+    own = {**flags.config.get(_SIDECAR, {}), "image": sidecar_image}
+    return replace(flags, config={**flags.config, _SIDECAR: own})
+
+
+class LiveFlags:
+    """Follows the ConfigMap. Every edit is checked on a thread of its own before it is in force.
+
+    Args:
+        build: Makes a core of flags; raises what a `Core` raises.
+        check: What the core's backend needs and the controller may not, as sentences.
+        swap: Puts a new core in force.
+        tell: Writes a Kubernetes Event about an object.
+        metrics: Counts edits that were not taken over.
+        sidecar_image: See `flags_of`.
+
+    Attributes:
+        ready: Set once there are flags in force.
+    """
+
+    def __init__(
+        self,
+        *,
+        build: Callable[[Flags], Core],
+        check: Callable[[Core], list[str]],
+        swap: Callable[[Core], None],
+        tell: Callable[[Object, Notice], None],
+        metrics: Metrics,
+        sidecar_image: str = "",
+    ) -> None:
+        self._build = build
+        self._check = check
+        self._swap = swap
+        self._tell = tell
+        self._metrics = metrics
+        self._sidecar_image = sidecar_image
+        self._changed = threading.Condition()
+        self._next: Object | None = None
+        self._closed = False
+        self._flags: Flags | None = None
+        self._told = ""
+        self.ready = threading.Event()
+        self._thread = threading.Thread(target=self._follow, name="flags", daemon=True)
+        self._thread.start()
+
+    def changed(self, configmap: Object | None) -> None:
+        """The ConfigMap is now this one; ``None``: there is none."""
+        with self._changed:
+            self._next = configmap or _NOTHING
+            self._changed.notify()
+
+    def close(self) -> None:
+        """Follow no further."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        self._thread.join(1)
+
+    def _follow(self) -> None:
+        wait: float | None = None
+        current: Object | None = None
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._closed or self._next is not None, wait)
+                if self._closed:
+                    return
+                current, self._next = self._next or current, None
+            if current is not None:
+                wait = self._take(current)
+
+    def _take(self, configmap: Object) -> float | None:
+        """Take an edit over, or say why not; seconds until it is tried again."""
+        try:
+            flags = flags_of(configmap, sidecar_image=self._sidecar_image)
+            if flags == self._flags:
+                self._well()
+                return None
+            core = self._build(flags)
+            missing = self._check(core)
+        except ResultsError as error:
+            self._refuse(configmap, error.message)
+            return _RECHECK if isinstance(error, (UnavailableError, ForbiddenError)) else None
+        except Exception as error:
+            log.exception("reading the feature flags")
+            self._refuse(configmap, f"{type(error).__name__} while they were read; see the controller's log")
+            return _RECHECK
+        if missing and self._flags is not None:
+            self._refuse(configmap, "; ".join(missing))
+            return _RECHECK
+        for line in missing:
+            log.error("%s", line)  # at the start there is nothing to go back to
+        if configmap is _NOTHING:
+            log.warning('there is no ConfigMap "%s"; the defaults are in force', CONFIG_MAP)
+        self._swap(core)
+        self._flags = flags
+        self._well()
+        log.info(
+            "feature flags in force: results-from=%s, max-result-size=%d",
+            flags.results_from,
+            flags.max_result_size,
+        )
+        self.ready.set()
+        return None
+
+    def _well(self) -> None:
+        self._told = ""
+        self._metrics.flags_rejected.set(0)
+
+    def _refuse(self, configmap: Object, why: str) -> None:
+        """Say once for each edit and reason that it is not in force."""
+        metadata = configmap["metadata"]
+        kept = (
+            "the last good ones stay in force" if self._flags else "there are none in force; no run is taken"
+        )
+        told = f"{metadata.get('uid')}/{metadata.get('resourceVersion')}: {why}"
+        if told == self._told:
+            return
+        self._told = told
+        self._metrics.flags_failures.inc()
+        self._metrics.flags_rejected.set(1)
+        log.error('the ConfigMap "%s" is not taken over: %s; %s', CONFIG_MAP, why, kept)
+        if metadata.get("uid"):
+            obj = {**configmap, "apiVersion": CONFIG_MAPS.api_version, "kind": CONFIG_MAPS.kind}
+            self._tell(obj, Notice("Warning", "FlagsRefused", cut(f"{why}; {kept}")))

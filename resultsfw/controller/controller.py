@@ -1,0 +1,255 @@
+"""From changes of TaskRuns and Pods to looks of the reconciler, on worker threads."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Final, NamedTuple, Protocol
+
+from resultsfw.cluster import Object
+from resultsfw.controller.logs import about
+from resultsfw.controller.metrics import Metrics, backend_of
+from resultsfw.controller.queue import WorkQueue
+from resultsfw.errors import ClusterError, ConflictError, NotFoundError
+from resultsfw.tekton.kinds import TASKRUNS
+from resultsfw.tekton.reconciler import is_done
+
+__all__ = ["POD_SELECTOR", "Cache", "Controller", "slim_pod", "slim_taskrun"]
+
+log = logging.getLogger(__name__)
+
+Key = tuple[str, str]
+IsOwn = Callable[[str, str, str], bool]
+
+POD_SELECTOR: Final = "tekton.dev/taskRun"
+"""Pods that have this label are followed; every other pod of the cluster stays out of memory."""
+
+CONFLICT_PAUSE: Final = 0.05
+"""Seconds until a look after a conflict: the watch brings what somebody else wrote."""
+
+PENDING_PAUSE: Final = 1.0
+"""Seconds in which the changes of a pod that does not run yet are gathered: nothing waits for us there."""
+
+_NAMES: Final = ("name", "namespace", "uid", "resourceVersion", "labels", "ownerReferences")
+
+
+class Cache(Protocol):
+    """What was last seen of a kind."""
+
+    def get(self, namespace: str, name: str, /) -> Object | None:
+        """One object, or ``None`` where none was seen."""
+        ...
+
+
+class Reconciler(Protocol):
+    """What brings TaskRuns forward."""
+
+    def reconcile(self, namespace: str, name: str) -> float | None:
+        """Take a TaskRun one step further; seconds until it wants to look again by itself."""
+        ...
+
+
+class Known(NamedTuple):
+    """What is kept of every run, unpacked: enough to know whose it is and whether it is over."""
+
+    mine: bool
+    done: bool
+    pod: str
+    backend: str
+
+
+class Controller:
+    """A queue, what fills it, and the threads that empty it.
+
+    Args:
+        metrics: Counts the looks.
+        managed_by: Whose runs are taken (``spec.managedBy``); "": all.
+        threads: Workers.
+
+    Attributes:
+        queue: Runs to look at.
+        pods: What was last seen of them; to be set before `work`.
+        reconciler: Looks at one run; to be set before `work`.
+        is_own: Whether the run of this namespace and name has this version from a look of ours, who knew
+            all that was before: then there is nothing new to be seen in it.
+    """
+
+    def __init__(self, metrics: Metrics, *, managed_by: str, threads: int) -> None:
+        self._metrics = metrics
+        self._managed_by = managed_by
+        self.queue: WorkQueue[Key] = WorkQueue()
+        self._known: dict[Key, Known] = {}
+        self._lock = threading.Lock()
+        self._at_work: dict[Key, list[str]] = {}
+        self.is_own: IsOwn = lambda *_: False
+        self.pods: Cache
+        self.reconciler: Reconciler
+        self._threads = [
+            threading.Thread(target=self._work, name=f"worker-{number}", daemon=True)
+            for number in range(threads)
+        ]
+        metrics.watch_depth(lambda: len(self.queue))
+
+    def on_taskrun(self, change: str, obj: Object) -> None:
+        """A TaskRun was seen."""
+        metadata = obj["metadata"]
+        key = (metadata.get("namespace", ""), metadata["name"])
+        if change == "DELETED":
+            self._known.pop(key, None)
+            self.queue.discard(key)
+            return
+        pod = (obj.get("status") or {}).get("podName") or ""
+        known = Known(self.is_mine(obj), is_done(obj), pod, backend_of(obj))
+        self._known[key] = known
+        if not known.mine:
+            return
+        version = metadata.get("resourceVersion", "")
+        with self._lock:
+            if (seen := self._at_work.get(key)) is not None:
+                # The watch is often faster than the answer to the write that it tells of.
+                seen.append(version)
+                return
+        if not self.is_own(*key, version):
+            self.queue.add(key)
+
+    def on_pod(self, change: str, obj: Object) -> None:
+        """A Pod was seen, or seen to be gone: its run is to be looked at."""
+        key = owner_of(obj)
+        # A run that is not known yet comes by its own watch.
+        if key is None or (known := self._known.get(key)) is None or not known.mine:
+            return
+        pending = (obj.get("status") or {}).get("phase", "Pending") == "Pending"
+        if pending and change != "DELETED" and "deletionTimestamp" not in obj["metadata"]:
+            self.queue.add_after(key, PENDING_PAUSE)
+        else:
+            self.queue.add(key)
+
+    def is_mine(self, taskrun: Object) -> bool:
+        """Whether this controller takes the run."""
+        return not self._managed_by or taskrun.get("spec", {}).get("managedBy") == self._managed_by
+
+    def slim_pod(self, pod: Object) -> Object:
+        """A Pod as it is kept: of another controller's run, only whose it is."""
+        key = owner_of(pod)
+        known = None if key is None else self._known.get(key)
+        if known is None or known.mine:
+            return slim_pod(pod)
+        return {"metadata": {name: pod["metadata"][name] for name in _NAMES if name in pod["metadata"]}}
+
+    def slim_taskrun(self, taskrun: Object) -> Object:
+        """A TaskRun as it is kept: of another controller's, only that it is there."""
+        if self.is_mine(taskrun):
+            return slim_taskrun(taskrun)
+        metadata = {name: taskrun["metadata"][name] for name in _NAMES if name in taskrun["metadata"]}
+        return {"metadata": metadata, "spec": {"managedBy": taskrun.get("spec", {}).get("managedBy", "")}}
+
+    def work(self) -> None:
+        """Begin to look at runs."""
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def works(self) -> bool:
+        """Whether every worker that was started is there."""
+        return all(thread.is_alive() for thread in self._threads if thread.ident is not None)
+
+    def _work(self) -> None:
+        while (key := self.queue.get()) is not None:
+            with self._lock:
+                self._at_work[key] = []
+            try:
+                self._look(key)
+            except Exception:  # pragma: no cover - a worker outlives even a fault in its own error handling
+                log.exception("looking at run %s/%s", *key)
+            finally:
+                with self._lock:
+                    seen = self._at_work.pop(key)
+                if not all(self.is_own(*key, version) for version in seen):
+                    self.queue.add(key)
+                self.queue.done(key)
+
+    def _look(self, key: Key) -> None:
+        known = self._known.get(key)
+        if known is None or not known.mine or self._is_over(key, known):
+            self.queue.forget(key)
+            return
+        with about(run="/".join(key), pod=known.pod, backend=known.backend):
+            began = time.perf_counter()
+            result = self._reconcile(key, known.backend)
+            self._metrics.reconciles.labels(result).inc()
+            log.debug("looked at the run: %s, %.1f ms", result, (time.perf_counter() - began) * 1000)
+
+    def _reconcile(self, key: Key, backend: str) -> str:
+        try:
+            again = self.reconciler.reconcile(*key)
+        except ConflictError:
+            self.queue.add_after(key, CONFLICT_PAUSE)
+            return "conflict"
+        except ClusterError as error:
+            if isinstance(error, NotFoundError) and key not in self._known:
+                return "done"
+            pause = self._retry(key)
+            level = logging.WARNING if error.retryable else logging.ERROR
+            log.log(level, "%s: %s; again in %.3f s", error.subject or "request", error.message, pause)
+            return "retry" if error.retryable else "failed"
+        except Exception:
+            pause = self._retry(key)
+            log.exception(
+                "run %s/%s, backend %s: a fault of resultsfw; again in %.3f s", *key, backend, pause
+            )
+            return "bug"
+        self.queue.forget(key)
+        if again is not None:
+            self.queue.add_after(key, again)
+        return "done"
+
+    def _retry(self, key: Key) -> float:
+        self._metrics.retries.inc()
+        return self.queue.retry(key)
+
+    def _is_over(self, key: Key, known: Known) -> bool:
+        """Whether nothing is left to do for a run, not even to clean up: its pod is gone, too."""
+        return known.done and (not known.pod or self.pods.get(key[0], known.pod) is None)
+
+
+def owner_of(pod: Object) -> Key | None:
+    """The run a Pod belongs to: by its owner reference, or by its label where it has none."""
+    metadata = pod["metadata"]
+    for one in metadata.get("ownerReferences") or ():
+        if one.get("kind") == TASKRUNS.kind and str(one.get("apiVersion", "")).startswith("tekton.dev/"):
+            return metadata.get("namespace", ""), one["name"]
+    name = (metadata.get("labels") or {}).get(POD_SELECTOR)
+    return (metadata.get("namespace", ""), name) if name else None
+
+
+def slim_pod(pod: Object) -> Object:
+    """A Pod without what no look reads: ``managedFields`` and the text of its scripts."""
+    metadata = {key: value for key, value in pod["metadata"].items() if key != "managedFields"}
+    spec = dict(pod.get("spec") or {})
+    if "initContainers" in spec:
+        spec["initContainers"] = [
+            {key: value for key, value in one.items() if key != "args" or one.get("name") != "place-scripts"}
+            for one in spec["initContainers"]
+        ]
+    return {**pod, "metadata": metadata, "spec": spec}
+
+
+def slim_taskrun(taskrun: Object) -> Object:
+    """A TaskRun without ``managedFields``; one that is over, without what only its readers want."""
+    metadata = {key: value for key, value in taskrun["metadata"].items() if key != "managedFields"}
+    if not is_done(taskrun):
+        return {**taskrun, "metadata": metadata}
+    wanted = ("conditions", "podName", "taskSpec")
+    status = {key: value for key, value in taskrun["status"].items() if key in wanted}
+    if tried := taskrun["status"].get("retriesStatus"):
+        status["retriesStatus"] = [{} for _ in tried]
+    # Scripts are what makes a Task large; a run that is over is asked only for what it declares.
+    spec = dict(status.get("taskSpec") or {})
+    if "steps" in spec:
+        keep = ("name", "results")
+        spec["steps"] = [{key: step[key] for key in keep if key in step} for step in spec["steps"] or ()]
+        status["taskSpec"] = spec
+    given = {
+        key: value for key, value in taskrun["spec"].items() if key in ("managedBy", "status", "retries")
+    }
+    return {**taskrun, "metadata": metadata, "spec": given, "status": status}

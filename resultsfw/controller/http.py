@@ -1,0 +1,104 @@
+"""What the kubelet and Prometheus ask the process: ``/healthz``, ``/readyz``, ``/metrics``."""
+
+import logging
+import threading
+from collections.abc import Callable
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socket import AF_INET, AF_INET6
+from typing import ClassVar, Final
+
+from resultsfw.errors import InputError
+
+__all__ = ["Pages", "StatusServer", "parse_address"]
+
+log = logging.getLogger(__name__)
+
+Pages = dict[str, Callable[[], tuple[bool, bytes]]]
+"""By path: whether all is well (200, else 503), and what to say."""
+
+TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+
+def parse_address(text: str) -> tuple[str, int]:
+    """Host and port of ``HOST:PORT``, ``:PORT`` or ``[IPv6]:PORT``.
+
+    Raises:
+        InputError: It is none of these.
+    """
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:  # noqa: PLR2004 - ports
+        raise InputError(f'--listen "{text}" is not of the form HOST:PORT or :PORT', subject="--listen")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+class StatusServer:
+    """Serves the pages on threads of its own; a slow client holds up nobody.
+
+    Args:
+        address: As `parse_address` gives it; host "" for every interface, port 0 for a free one.
+        pages: What there is.
+
+    Raises:
+        InputError: The address cannot be had.
+    """
+
+    def __init__(self, address: tuple[str, int], pages: Pages) -> None:
+        handler = type("_Pages", (_Handler,), {"pages": pages})
+        server = type("_Server", (_Server,), {"address_family": AF_INET6 if ":" in address[0] else AF_INET})
+        try:
+            self._server: ThreadingHTTPServer = server(address, handler)
+        except OSError as error:
+            host, port = address
+            raise InputError(f"--listen {host}:{port}: {error.strerror}", subject="--listen") from error
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.1}, name="status", daemon=True
+        )
+        self._thread.start()
+
+    @property
+    def port(self) -> int:
+        """The port it listens on."""
+        return int(self._server.server_address[1])
+
+    def close(self) -> None:
+        """Stop serving and give the port back."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(5)
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    allow_reuse_address = True
+
+    def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002 - its signature
+        """A client that went away is no news."""
+        log.debug("a client of the status pages went away", exc_info=True)  # noqa: LOG014 - called in one
+
+
+class _Handler(BaseHTTPRequestHandler):
+    pages: ClassVar[Pages] = {}
+    timeout = 10
+    server_version = "resultsfw"
+    sys_version = ""
+
+    def do_GET(self) -> None:
+        page = self.pages.get(self.path.partition("?")[0])
+        if page is None:
+            well, body = None, b"there is /healthz, /readyz and /metrics\n"
+        else:
+            try:
+                well, body = page()
+            except Exception:
+                log.exception("the page %s failed", self.path)
+                well, body = False, b"it failed; see the log\n"
+        known = HTTPStatus.OK if well else HTTPStatus.SERVICE_UNAVAILABLE
+        self.send_response(HTTPStatus.NOT_FOUND if well is None else known)
+        self.send_header("Content-Type", TEXT)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is http.server's
+        log.debug(format, *args)

@@ -1,0 +1,67 @@
+"""Logs as JSON, one object a line, each with the run, pod and backend that were worked on."""
+
+import json
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from typing import IO, Final
+
+__all__ = ["AboutFilter", "JsonFormatter", "about", "set_up"]
+
+FIELDS: Final = ("run", "pod", "backend")
+
+_about: ContextVar[dict[str, str] | None] = ContextVar("about", default=None)
+
+
+@contextmanager
+def about(**fields: str) -> Iterator[dict[str, str]]:
+    """Within it, every line this thread logs carries these fields; what is given can still be added to."""
+    known = {**(_about.get() or {}), **fields}
+    token = _about.set(known)
+    try:
+        yield known
+    finally:
+        _about.reset(token)
+
+
+class AboutFilter(logging.Filter):
+    """Puts the fields of `about` on every record that passes."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Never refuses a record."""
+        record.about = _about.get() or {}
+        return True
+
+
+class JsonFormatter(logging.Formatter):
+    """A record as one JSON object on one line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Time, level, logger and message first, then what the record is about."""
+        line: dict[str, str] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        line |= {key: value for key, value in getattr(record, "about", {}).items() if value}
+        if record.exc_info:
+            line["error"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=True)
+
+
+def set_up(level: str = "info", stream: IO[str] | None = None) -> None:
+    """Have everything this process logs come out as JSON on standard error, or on ``stream``."""
+    handler = logging.StreamHandler(stream or sys.stderr)
+    handler.setFormatter(JsonFormatter())
+    handler.addFilter(AboutFilter())
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(logging.WARNING)
+    ours = logging.getLogger("resultsfw")
+    ours.handlers = []
+    ours.propagate = True
+    ours.setLevel(level.upper())

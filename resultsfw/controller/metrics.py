@@ -1,0 +1,149 @@
+"""What the process counts, in a registry of its own, as Prometheus reads it."""
+
+import platform
+from collections.abc import Callable, Iterable
+from importlib import metadata
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+
+from resultsfw.cluster import Object
+from resultsfw.core import STAMP_ANNOTATION
+from resultsfw.plugins import installed
+from resultsfw.tekton import reasons
+from resultsfw.types import Collected
+
+__all__ = ["Metrics", "backend_of", "succeeded"]
+
+_REFUSALS = frozenset({reasons.VALIDATION_FAILED, reasons.RESOLUTION_FAILED, reasons.POD_CREATION_FAILED})
+"""Reasons of runs that ended before there was a pod."""
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+def backend_of(taskrun: Object) -> str:
+    """The backend a run was stamped with; "none" for one that has no pod, or no results."""
+    annotations = taskrun["metadata"].get("annotations") or {}
+    return str(annotations.get(STAMP_ANNOTATION, "")).rpartition("/")[0] or "none"
+
+
+def succeeded(taskrun: Object) -> Object:
+    """The run's Succeeded condition; empty where it has none yet."""
+    conditions = (taskrun.get("status") or {}).get("conditions") or ()
+    return next((one for one in conditions if one.get("type") == "Succeeded"), {})
+
+
+class Metrics:
+    """The process's counters. Safe for threads.
+
+    Args:
+        backends: The names that may stand in a label; anything else is "other". Default: the installed.
+    """
+
+    def __init__(self, backends: Iterable[str] | None = None) -> None:
+        self.registry = CollectorRegistry()
+        self._backends = {"none", *(backends or (one.name for one in installed()))}
+        self.runs = Counter(
+            "resultsfw_runs",
+            "Runs that ended, by backend, outcome (succeeded, failed) and reason of the condition.",
+            ("backend", "outcome", "reason"),
+            registry=self.registry,
+        )
+        self.runs_refused = Counter(
+            "resultsfw_runs_refused",
+            "Runs that ended before they had a pod, by reason of the condition.",
+            ("reason",),
+            registry=self.registry,
+        )
+        self.result_bytes = Counter(
+            "resultsfw_result_bytes",
+            "Bytes of results that arrived whole, by backend.",
+            ("backend",),
+            registry=self.registry,
+        )
+        self.results_refused = Counter(
+            "resultsfw_results_refused",
+            "Results, or ways of results, that did not come whole, by reason.",
+            ("reason",),
+            registry=self.registry,
+        )
+        self.extraction = Histogram(
+            "resultsfw_extraction_seconds",
+            "Seconds from the first byte asked for to the verdict over a pod's results, by backend.",
+            ("backend",),
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self.extraction_errors = Counter(
+            "resultsfw_extraction_errors",
+            "Reads of results that failed and are tried again, by backend and code of the error.",
+            ("backend", "code"),
+            registry=self.registry,
+        )
+        self.reconciles = Counter(
+            "resultsfw_reconciles",
+            "Looks at a run, by what came of them (done, conflict, retry, failed, bug).",
+            ("result",),
+            registry=self.registry,
+        )
+        self.retries = Counter(
+            "resultsfw_queue_retries", "Keys put back after an error.", registry=self.registry
+        )
+        self.depth = Gauge(
+            "resultsfw_queue_depth", "Runs that wait for a worker now.", registry=self.registry
+        )
+        self.watch_restarts = Counter(
+            "resultsfw_watch_restarts", "Watches begun again, by kind.", ("kind",), registry=self.registry
+        )
+        self.events_dropped = Counter(
+            "resultsfw_events_dropped",
+            "Kubernetes Events that were not written: the server refused them, or there were too many.",
+            registry=self.registry,
+        )
+        self.flags_failures = Counter(
+            "resultsfw_flags_reload_failures",
+            "Edits of the feature-flags ConfigMap that were not taken over.",
+            registry=self.registry,
+        )
+        self.flags_rejected = Gauge(
+            "resultsfw_flags_rejected",
+            "1 while the feature-flags ConfigMap holds an edit that is not in force.",
+            registry=self.registry,
+        )
+        self.leader = Gauge("resultsfw_is_leader", "1 on the replica that works.", registry=self.registry)
+        built = Gauge("resultsfw_build_info", "Always 1.", ("version", "python"), registry=self.registry)
+        built.labels(metadata.version("resultsfw"), platform.python_version()).set(1)
+        ProcessCollector(registry=self.registry)
+        self.leader.set(0)
+
+    def text(self) -> bytes:
+        """As Prometheus reads it."""
+        return generate_latest(self.registry)
+
+    def watch_depth(self, depth: Callable[[], float]) -> None:
+        """Ask for the queue's depth whenever somebody reads it."""
+        self.depth.set_function(depth)
+
+    def collected(self, backend: str, collected: Collected, seconds: float) -> None:
+        """The verdict over a pod's results."""
+        label = self.label(backend)
+        self.extraction.labels(label).observe(seconds)
+        steps = (one for results in collected.step_results.values() for one in results)
+        size = sum(one.size for one in (*collected.results, *steps))
+        self.result_bytes.labels(label).inc(size)
+        for problem in collected.problems:
+            self.results_refused.labels(str(problem.code)).inc()
+
+    def changed(self, old: Object, taskrun: Object) -> None:
+        """A run's Succeeded condition was written, and was ``old`` before."""
+        new = succeeded(taskrun)
+        if new.get("status") not in ("True", "False") or old.get("status") in ("True", "False"):
+            return
+        reason = new.get("reason", "")
+        outcome = "succeeded" if new["status"] == "True" else "failed"
+        self.runs.labels(self.label(backend_of(taskrun)), outcome, reason).inc()
+        if reason in _REFUSALS and not taskrun["status"].get("podName"):
+            self.runs_refused.labels(reason).inc()
+
+    def label(self, backend: str) -> str:
+        """A backend as a label: a run's annotation, which anybody can write, makes no new series."""
+        return backend if backend in self._backends else "other"

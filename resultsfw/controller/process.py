@@ -1,0 +1,297 @@
+"""The controller as a process: what it is made of, how it starts, and how it ends."""
+
+import logging
+import os
+import queue
+import signal
+import socket
+import threading
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from types import FrameType
+from typing import Any, Final
+
+from resultsfw.cluster import CONFIG_MAPS, PODS, Object
+from resultsfw.controller import doctor
+from resultsfw.controller.config import CONFIG_MAP, LiveFlags
+from resultsfw.controller.controller import POD_SELECTOR, Controller
+from resultsfw.controller.events import Events, Notice, log_change
+from resultsfw.controller.http import StatusServer, parse_address
+from resultsfw.controller.ledger import Ledger
+from resultsfw.controller.logs import set_up
+from resultsfw.controller.measured import MeasuredCore
+from resultsfw.controller.metrics import Metrics
+from resultsfw.core import Core
+from resultsfw.kube import CachedCluster, KubeCluster, LeaderElector, RateLimit, Reflector, connect
+from resultsfw.tekton.kinds import TASKRUNS
+from resultsfw.tekton.pod import PodOptions
+from resultsfw.tekton.reconciler import Reconciler
+
+__all__ = ["Options", "Process", "images_of", "run_process"]
+
+log = logging.getLogger(__name__)
+
+LEASE: Final = "resultsfw-controller"
+
+_NO_LIMIT: Final = 1e9
+"""Requests a second that nobody reaches."""
+
+DRAIN: Final = 20.0
+"""Seconds in which looks that were begun may end after SIGTERM; Kubernetes gives 30 in all."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What an operator decides about the process; see ``resultsfw controller --help``."""
+
+    kubeconfig: str | None = None
+    context: str | None = None
+    namespace: str = "tekton-pipelines"
+    managed_by: str = "resultsfw.dev/controller"
+    threads: int = 4
+    listen: str = ":8080"
+    leader_elect: bool = True
+    lease_namespace: str = "tekton-pipelines"
+    pods: PodOptions = field(default_factory=PodOptions)
+    sidecar_image: str = ""
+    qps: float = 200.0
+    burst: int = 400
+    log_level: str = "info"
+
+
+def images_of(options: Options) -> Mapping[str, str]:
+    """The images of the pods by what they are for; the sidecar's is its backend's."""
+    pods = options.pods
+    return {
+        "entrypoint": pods.entrypoint_image,
+        "scripts": pods.shell_image,
+        "working directories": pods.workingdirinit_image,
+        "end of Sidecars": pods.nop_image,
+    }
+
+
+def run_process(options: Options) -> int:
+    """Run until a signal or the loss of the lease; returns the exit status."""
+    set_up(options.log_level)
+    return Process(options).run()
+
+
+class Process:
+    """All parts of the controller, wired.
+
+    Args:
+        options: What the operator decided.
+    """
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        # A SimpleQueue may be filled from a signal handler while the same thread waits on it.
+        self._inbox: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._stop = threading.Event()
+        self._leads = threading.Event()
+        self._synced = threading.Event()
+        self.metrics = Metrics()
+        limit = RateLimit(options.qps or _NO_LIMIT, options.burst)
+        connection = connect(options.kubeconfig, options.context, threads=options.threads, limit=limit)
+        self._connection = connection
+        self._cluster = KubeCluster(connection)
+        self._events = Events(self._post, self.metrics)
+        self._controller = Controller(self.metrics, managed_by=options.managed_by, threads=options.threads)
+        self._flags = LiveFlags(
+            build=partial(MeasuredCore, metrics=self.metrics),
+            check=self._missing,
+            swap=self._swap,
+            tell=self._events.send,
+            metrics=self.metrics,
+            sidecar_image=options.sidecar_image,
+        )
+        self._elector: threading.Thread | None = None
+        self._reflectors = self._follow()
+
+    def run(self) -> int:
+        """Serve until told to stop; 0 after a signal, 1 after the loss of the lease or a fault."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._signalled)
+        server = StatusServer(
+            parse_address(self._options.listen),
+            {
+                "/healthz": self._healthy,
+                "/readyz": self._ready,
+                "/metrics": lambda: (True, self.metrics.text()),
+            },
+        )
+        log.info("status pages on port %d", server.port)
+        threading.Thread(target=self._start, name="start", daemon=True).start()
+        why = self._inbox.get()
+        if why != "signal":
+            self._give_up()
+            log.error("this process ends: %s", why)
+            return 1
+        log.info("told to stop: what is being worked on may end within %.0f s", DRAIN)
+        if not self._controller.queue.drain(DRAIN):
+            log.warning("some looks at runs did not end in time; the next start repeats them")
+        self._events.close(2)
+        self._stop.set()  # the elector gives the lease back
+        if self._elector is not None:
+            self._elector.join(5)
+        self._leads.clear()
+        server.close()
+        log.info("stopped")
+        return 0
+
+    # The way up.
+
+    def _start(self) -> None:
+        """Follow the cluster until all of it was seen once, then work, or wait to become the leader."""
+        try:
+            self._check_rights()
+            for reflector in self._reflectors:
+                reflector.start()
+                reflector.synced.wait()
+                if (
+                    reflector is self._configmaps
+                    and self._configmaps.get(self._options.namespace, CONFIG_MAP) is None
+                ):
+                    self._flags.changed(None)
+            self._flags.ready.wait()
+            self._synced.set()
+            log.info("the cluster was seen whole")
+            if not self._options.leader_elect:
+                self._lead()
+                return
+            identity = f"{socket.gethostname()}_{os.getpid()}_{uuid.uuid4().hex[:8]}"
+            elector = LeaderElector(
+                self._connection,
+                self._options.lease_namespace,
+                LEASE,
+                identity,
+                on_started=self._lead,
+                on_stopped=self._lost,
+            )
+            self._elector = threading.Thread(target=self._elect, args=(elector,), name="elector", daemon=True)
+            self._elector.start()
+        except Exception:
+            log.exception("the start failed")
+            self._inbox.put("the start failed")
+
+    def _check_rights(self) -> None:
+        lease = self._options.lease_namespace if self._options.leader_elect else None
+        for line in doctor.missing(self._cluster, doctor.controller_needs(self._options.namespace, lease)):
+            log.error("%s", line)
+
+    def _elect(self, elector: LeaderElector) -> None:
+        try:
+            elector.run(self._stop)
+        except Exception:
+            log.exception("leader election failed")
+        self._lost()
+
+    def _lead(self) -> None:
+        self._leads.set()
+        self.metrics.leader.set(1)
+        log.info("this replica works")
+        self._controller.work()
+
+    def _lost(self) -> None:
+        """The lease is not ours any more, by our own will or not."""
+        if not self._stop.is_set():
+            self._give_up()
+            self._inbox.put("the lease was lost")
+
+    def _give_up(self) -> None:
+        """Whoever leads now works on the same runs: begin nothing more, write nothing more."""
+        self._stop.set()
+        self._leads.clear()
+        self.metrics.leader.set(0)
+        self._controller.queue.close()
+
+    def _signalled(self, _number: int, _frame: FrameType | None) -> None:
+        self._inbox.put("signal")
+
+    # What goes on.
+
+    def _follow(self) -> list[Reflector]:
+        """The watches in the order in which they begin: runs before pods, which are kept by their run."""
+        restarted = self.metrics.watch_restarts
+        self._configmaps = Reflector(
+            self._connection,
+            CONFIG_MAPS,
+            namespace=self._options.namespace,
+            on_change=self._on_configmap,
+            on_restart=lambda *_: restarted.labels("configmaps").inc(),
+            transform=_slim_configmap,
+        )
+        taskruns = Reflector(
+            self._connection,
+            TASKRUNS,
+            on_change=self._on_taskrun,
+            on_restart=lambda *_: restarted.labels("taskruns").inc(),
+            transform=self._controller.slim_taskrun,
+        )
+        pods = Reflector(
+            self._connection,
+            PODS,
+            label_selector=POD_SELECTOR,
+            on_change=self._controller.on_pod,
+            on_restart=lambda *_: restarted.labels("pods").inc(),
+            transform=self._controller.slim_pod,
+        )
+        self._controller.pods = pods
+        cached = CachedCluster(self._cluster, {TASKRUNS: taskruns, PODS: pods})
+        self._ledger = Ledger(
+            cached,
+            changed=(self.metrics.changed, self._events.changed, log_change),
+            may_write=self._leads.is_set,
+        )
+        self._controller.is_own = self._ledger.is_own
+        return [self._configmaps, taskruns, pods]
+
+    def _on_taskrun(self, change: str, obj: Object) -> None:
+        if change == "DELETED":
+            self._ledger.forget(obj["metadata"].get("namespace", ""), obj["metadata"]["name"])
+        self._controller.on_taskrun(change, obj)
+
+    def _on_configmap(self, change: str, obj: Object) -> None:
+        if obj["metadata"]["name"] == CONFIG_MAP:
+            self._flags.changed(None if change == "DELETED" else obj)
+
+    def _swap(self, core: Core) -> None:
+        """Put a core in force: looks that began before end with the one they began with."""
+        known = getattr(self._controller, "reconciler", None)
+        if isinstance(known, Reconciler):
+            known.core = core
+        else:
+            self._controller.reconciler = Reconciler(core, self._ledger, options=self._options.pods)
+
+    def _missing(self, core: Core) -> list[str]:
+        needs = []
+        for name in sorted(core.flags.allowed):
+            needs += doctor.backend_needs(name, core.backend(name).capabilities.permissions)
+        return doctor.missing(self._cluster, needs)
+
+    def _post(self, obj: Object, notice: Notice) -> None:
+        self._cluster.event(obj, type=notice.type, reason=notice.reason, message=notice.message)
+
+    # What is asked.
+
+    def _healthy(self) -> tuple[bool, bytes]:
+        return (True, b"ok\n") if self._controller.works else (False, b"a worker ended\n")
+
+    def _ready(self) -> tuple[bool, bytes]:
+        if not self._flags.ready.is_set():
+            return False, b"no feature flags in force yet\n"
+        if not self._synced.is_set():
+            return False, b"the cluster was not seen whole yet\n"
+        return True, b"leader\n" if self._leads.is_set() else b"standby\n"
+
+
+def _slim_configmap(obj: Object) -> Object:
+    """Of the namespace's other ConfigMaps only that they are there."""
+    if obj["metadata"]["name"] == CONFIG_MAP:
+        return obj
+    metadata: dict[str, Any] = {
+        key: obj["metadata"].get(key) for key in ("name", "namespace", "uid", "resourceVersion")
+    }
+    return {"metadata": metadata}

@@ -1,0 +1,194 @@
+"""Keys to work on: one key never twice at once, some later, failures with growing pauses."""
+
+import heapq
+import random
+import threading
+import time
+from collections.abc import Callable
+from typing import Final, Generic, TypeVar
+
+__all__ = ["TokenBucket", "WorkQueue"]
+
+Key = TypeVar("Key")
+
+FIRST_PAUSE: Final = 0.005
+LONGEST_PAUSE: Final = 60.0
+_JITTER: Final = 0.5
+"""A pause is shortened by up to this part of it, so that what failed together does not return together."""
+
+_SLACK: Final = 64
+"""Replaced timers that may stand in the heap before it is cleared of them."""
+
+
+class TokenBucket:
+    """So many a second, and some at once after a rest. Safe for threads.
+
+    Args:
+        rate: A second; 0: no limit.
+        burst: At once.
+        clock: Seconds, monotonic.
+    """
+
+    def __init__(self, rate: float, burst: int, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._rate = rate
+        self._burst = float(max(burst, 1))
+        self._clock = clock
+        self._tokens = self._burst
+        self._at = clock()
+        self._lock = threading.Lock()
+
+    def reserve(self) -> float:
+        """Take one, and say in how many seconds it may be used."""
+        if self._rate <= 0:
+            return 0.0
+        with self._lock:
+            now = self._clock()
+            self._tokens = min(self._burst, self._tokens + (now - self._at) * self._rate) - 1
+            self._at = now
+            return max(0.0, -self._tokens / self._rate)
+
+
+class WorkQueue(Generic[Key]):
+    """A queue of keys, in the order in which they became due. Safe for threads.
+
+    A key that is added while it is worked on comes again afterwards. A key has at most one timer, the
+    earliest; handing the key out ends it: who works on it says anew when to look again.
+
+    Args:
+        rate: Retries a second, of all keys together, once ``burst`` of them came at once; 0: no limit.
+        burst: See ``rate``.
+        clock: Seconds, monotonic.
+    """
+
+    def __init__(
+        self, *, rate: float = 100.0, burst: int = 1000, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._changed = threading.Condition()
+        self._clock = clock
+        self._bucket = TokenBucket(rate, burst, clock=clock)
+        self._random = random.Random()  # noqa: S311 - jitter is no secret
+        self._ready: dict[Key, None] = {}
+        self._busy: set[Key] = set()
+        self._again: set[Key] = set()
+        self._due: dict[Key, tuple[float, int]] = {}
+        self._heap: list[tuple[float, int, Key]] = []
+        self._count = 0
+        self._failures: dict[Key, int] = {}
+        self._closed = False
+
+    def __len__(self) -> int:
+        """Keys that wait for a worker now."""
+        with self._changed:
+            return len(self._ready) + len(self._again)
+
+    @property
+    def waiting(self) -> int:
+        """Keys that wait for their time."""
+        with self._changed:
+            return len(self._due)
+
+    def add(self, key: Key) -> None:
+        """Work on it as soon as possible."""
+        with self._changed:
+            self._add(key)
+
+    def add_after(self, key: Key, seconds: float) -> None:
+        """Work on it some time from now, unless it comes before for another reason."""
+        if seconds <= 0:
+            self.add(key)
+            return
+        with self._changed:
+            when = self._clock() + seconds
+            if key in self._due and self._due[key][0] <= when:
+                return
+            self._count += 1
+            self._due[key] = (when, self._count)
+            heapq.heappush(self._heap, (when, self._count, key))
+            if len(self._heap) > 2 * len(self._due) + _SLACK:
+                self._heap = [(at, count, of) for of, (at, count) in self._due.items()]
+                heapq.heapify(self._heap)
+            self._changed.notify()
+
+    def retry(self, key: Key) -> float:
+        """Work on it again after a pause, longer with each failure in a row; says how many seconds."""
+        with self._changed:
+            failures = self._failures.get(key, 0)
+            self._failures[key] = failures + 1
+            # Beyond 2**14 the longest pause holds anyway; a float would overflow at last.
+            pause = min(FIRST_PAUSE * 2.0 ** min(failures, 14), LONGEST_PAUSE)
+            pause *= 1 - _JITTER * self._random.random()
+        pause = max(pause, self._bucket.reserve())
+        self.add_after(key, pause)
+        return pause
+
+    def forget(self, key: Key) -> None:
+        """It went well: the next failure is the first."""
+        with self._changed:
+            self._failures.pop(key, None)
+
+    def discard(self, key: Key) -> None:
+        """There is nothing to work on any more."""
+        with self._changed:
+            self._ready.pop(key, None)
+            self._again.discard(key)
+            self._due.pop(key, None)
+            self._failures.pop(key, None)
+
+    def get(self, timeout: float | None = None) -> Key | None:
+        """Wait for the next key, to be given back with `done`; ``None`` when closed or out of time."""
+        end = None if timeout is None else self._clock() + timeout
+        with self._changed:
+            while not self._closed:
+                now = self._clock()
+                self._ripen(now)
+                if self._ready:
+                    key = next(iter(self._ready))
+                    del self._ready[key]
+                    self._due.pop(key, None)
+                    self._busy.add(key)
+                    return key
+                if end is not None and now >= end:
+                    return None
+                waits = [
+                    when - now for when in (end, self._heap[0][0] if self._heap else None) if when is not None
+                ]
+                self._changed.wait(min(waits, default=None))
+        return None
+
+    def done(self, key: Key) -> None:
+        """It was worked on."""
+        with self._changed:
+            self._busy.discard(key)
+            if key in self._again:
+                self._again.discard(key)
+                self._add(key)
+            elif not self._busy:
+                self._changed.notify_all()
+
+    def close(self) -> None:
+        """Hand out nothing more."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def drain(self, seconds: float) -> bool:
+        """Close, and wait for what is being worked on; whether it came to its end in that time."""
+        self.close()
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._busy, seconds)
+
+    def _ripen(self, now: float) -> None:
+        while self._heap and self._heap[0][0] <= now:
+            when, count, key = heapq.heappop(self._heap)
+            if self._due.get(key) == (when, count):
+                del self._due[key]
+                self._add(key)
+        while self._heap and self._due.get(self._heap[0][2]) != self._heap[0][:2]:
+            heapq.heappop(self._heap)
+
+    def _add(self, key: Key) -> None:
+        if key in self._busy:
+            self._again.add(key)
+        elif key not in self._ready:
+            self._ready[key] = None
+            self._changed.notify()

@@ -1,0 +1,74 @@
+"""The status pages."""
+
+import socket
+import urllib.error
+import urllib.request
+
+import pytest
+
+from resultsfw.controller.http import StatusServer, parse_address
+from resultsfw.errors import InputError
+
+
+def ask(port, path):
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as reply:
+            return reply.status, reply.read()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read()
+
+
+@pytest.fixture
+def server():
+    def broken():
+        raise RuntimeError
+
+    pages = {"/ok": lambda: (True, b"fine\n"), "/no": lambda: (False, b"why\n"), "/broken": broken}
+    server = StatusServer(("127.0.0.1", 0), pages)
+    yield server
+    server.close()
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "body"),
+    [
+        ("/ok", 200, b"fine\n"),
+        ("/ok?x=1", 200, b"fine\n"),
+        ("/no", 503, b"why\n"),
+        ("/else", 404, b"there is"),
+    ],
+)
+def test_pages(server, path, status, body):
+    got = ask(server.port, path)
+    assert got[0] == status
+    assert got[1].startswith(body)
+
+
+def test_a_page_that_fails_is_a_503_and_the_server_goes_on(server):
+    assert ask(server.port, "/broken")[0] == 503
+    assert ask(server.port, "/ok")[0] == 200
+
+
+def test_a_client_that_says_nothing_holds_up_nobody(server):
+    with socket.create_connection(("127.0.0.1", server.port)):
+        assert ask(server.port, "/ok")[0] == 200
+
+
+def test_an_address_in_use_is_said(server):
+    with pytest.raises(InputError, match="--listen"):
+        StatusServer(("127.0.0.1", server.port), {})
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [(":8080", ("", 8080)), ("127.0.0.1:0", ("127.0.0.1", 0)), ("[::1]:80", ("::1", 80))],
+)
+def test_addresses(text, address):
+    assert parse_address(text) == address
+
+
+@pytest.mark.parametrize("text", ["8080", ":x", ":99999", ""])
+def test_no_addresses(text):
+    with pytest.raises(InputError, match="HOST:PORT"):
+        parse_address(text)

@@ -1,0 +1,79 @@
+"""What the process counts, as text."""
+
+from resultsfw.controller.metrics import Metrics
+from resultsfw.types import Collected, Problem, ProblemCode, Result
+
+
+def taskrun(status="True", reason="Succeeded", *, backend="sidecar-logs", pod="r-pod"):
+    annotations = {"resultsfw.dev/stamp": f"{backend}/1"} if backend else {}
+    condition = {"type": "Succeeded", "status": status, "reason": reason}
+    return {
+        "metadata": {"name": "r", "namespace": "n", "annotations": annotations},
+        "status": {"conditions": [condition], "podName": pod},
+    }
+
+
+UNKNOWN = {"status": "Unknown"}
+
+
+def lines(metrics):
+    return {line for line in metrics.text().decode().splitlines() if not line.startswith("#")}
+
+
+def test_runs_by_backend_and_outcome():
+    metrics = Metrics(["sidecar-logs"])
+    metrics.changed(UNKNOWN, taskrun())
+    metrics.changed(UNKNOWN, taskrun("False", "StepFailed"))
+    metrics.changed({}, taskrun("Unknown", "Pending"))
+    metrics.changed({"status": "True"}, taskrun())
+    text = lines(metrics)
+    assert 'resultsfw_runs_total{backend="sidecar-logs",outcome="succeeded",reason="Succeeded"} 1.0' in text
+    assert 'resultsfw_runs_total{backend="sidecar-logs",outcome="failed",reason="StepFailed"} 1.0' in text
+
+
+def test_a_run_refused_before_its_pod():
+    metrics = Metrics([])
+    refused = taskrun("False", "TaskRunValidationFailed", backend="", pod="")
+    metrics.changed({}, refused)
+    metrics.changed(UNKNOWN, taskrun("False", "TaskRunValidationFailed", backend=""))  # a result's type
+    assert 'resultsfw_runs_refused_total{reason="TaskRunValidationFailed"} 1.0' in lines(metrics)
+
+
+def test_an_annotation_that_anybody_wrote_makes_no_series():
+    metrics = Metrics(["sidecar-logs"])
+    for number in range(50):
+        metrics.changed(UNKNOWN, taskrun(backend=f"made-up-{number}"))
+    assert len([line for line in lines(metrics) if line.startswith("resultsfw_runs_total")]) == 1
+
+
+def test_bytes_seconds_and_refusals():
+    metrics = Metrics(["sidecar-logs"])
+    one = Result(name="a", type="string", value="xyz", size=3, source="s")
+    problem = Problem(code=ProblemCode.RESULT_TOO_LARGE, message="m")
+    collected = Collected(results=(one,), step_results={"s": (one,)}, problems=(problem,))
+    metrics.collected("sidecar-logs", collected, 0.02)
+    text = lines(metrics)
+    assert 'resultsfw_result_bytes_total{backend="sidecar-logs"} 6.0' in text
+    assert 'resultsfw_results_refused_total{reason="ResultTooLarge"} 1.0' in text
+    assert 'resultsfw_extraction_seconds_bucket{backend="sidecar-logs",le="0.025"} 1.0' in text
+    assert 'resultsfw_extraction_seconds_bucket{backend="sidecar-logs",le="0.01"} 0.0' in text
+
+
+def test_the_rest_is_there():
+    metrics = Metrics([])
+    metrics.watch_depth(lambda: 7)
+    metrics.watch_restarts.labels("pods").inc()
+    text = lines(metrics)
+    assert "resultsfw_queue_depth 7.0" in text
+    assert 'resultsfw_watch_restarts_total{kind="pods"} 1.0' in text
+    assert "resultsfw_is_leader 0.0" in text
+    assert "resultsfw_flags_reload_failures_total 0.0" in text
+    assert "resultsfw_queue_retries_total 0.0" in text
+    assert any(line.startswith("resultsfw_build_info{") for line in text)
+    assert any(line.startswith("process_resident_memory_bytes") for line in text)
+
+
+def test_two_registries_do_not_meet():
+    one, other = Metrics([]), Metrics([])
+    one.retries.inc()
+    assert "resultsfw_queue_retries_total 0.0" in lines(other)

@@ -1,0 +1,226 @@
+"""The work queue: one key never twice at once, none lost, pauses that grow."""
+
+import threading
+import time
+from collections import Counter
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from resultsfw.controller.queue import FIRST_PAUSE, LONGEST_PAUSE, TokenBucket, WorkQueue
+
+
+class Clock:
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def queue(clock):
+    return WorkQueue(clock=clock)
+
+
+def test_a_key_added_twice_comes_once(queue):
+    queue.add("a")
+    queue.add("a")
+    assert len(queue) == 1
+    assert queue.get(0) == "a"
+    queue.done("a")
+    assert queue.get(0) is None
+
+
+def test_a_key_added_while_it_is_worked_on_comes_again_afterwards(queue):
+    queue.add("a")
+    assert queue.get(0) == "a"
+    queue.add("a")
+    assert queue.get(0) is None
+    queue.done("a")
+    assert queue.get(0) == "a"
+
+
+def test_keys_come_in_the_order_in_which_they_were_added(queue):
+    for key in "cab":
+        queue.add(key)
+    assert [queue.get(0) for _ in range(3)] == ["c", "a", "b"]
+
+
+def test_the_earliest_of_a_keys_timers_counts(queue, clock):
+    queue.add_after("a", 5)
+    queue.add_after("a", 2)
+    queue.add_after("a", 9)
+    assert queue.waiting == 1
+    clock.now = 1.9
+    assert queue.get(0) is None
+    clock.now = 2
+    assert queue.get(0) == "a"
+    queue.done("a")
+    clock.now = 20
+    assert queue.get(0) is None
+
+
+def test_handing_a_key_out_ends_its_timer(queue, clock):
+    queue.add_after("a", 5)
+    queue.add("a")
+    assert queue.get(0) == "a"
+    queue.done("a")
+    clock.now = 6
+    assert queue.get(0) is None
+
+
+def test_pauses_double_with_jitter_up_to_the_longest_and_begin_again(queue, clock):
+    pauses = []
+    for _ in range(40):
+        pauses.append(queue.retry("a"))
+        clock.now += LONGEST_PAUSE
+        assert queue.get(0) == "a"
+        queue.done("a")
+    for number, pause in enumerate(pauses):
+        full = min(FIRST_PAUSE * 2**number, LONGEST_PAUSE)
+        assert full / 2 <= pause <= full
+    assert len(set(pauses)) > 30
+    queue.forget("a")
+    assert queue.retry("a") <= FIRST_PAUSE
+
+
+def test_retries_of_all_keys_together_have_a_rate(clock):
+    queue = WorkQueue(rate=10, burst=3, clock=clock)
+    pauses = [queue.retry(key) for key in range(13)]
+    assert max(pauses[:3]) <= FIRST_PAUSE
+    assert pauses[12] == pytest.approx(1.0)
+
+
+def test_a_bucket_fills_up_to_its_burst(clock):
+    bucket = TokenBucket(2, 2, clock=clock)
+    assert [bucket.reserve() for _ in range(3)] == [0, 0, 0.5]
+    clock.now = 100
+    assert [bucket.reserve() for _ in range(3)] == [0, 0, 0.5]
+    assert TokenBucket(0, 1, clock=clock).reserve() == 0
+
+
+def test_replaced_timers_do_not_pile_up(queue):
+    for seconds in range(10_000, 0, -1):
+        queue.add_after("a", seconds)
+    assert len(queue._heap) < 200
+
+
+def test_what_is_discarded_does_not_come(queue, clock):
+    queue.add("a")
+    queue.add_after("b", 1)
+    queue.discard("a")
+    queue.discard("b")
+    clock.now = 2
+    assert queue.get(0) is None
+
+
+def test_a_closed_queue_hands_out_nothing_and_drains(queue):
+    queue.add("a")
+    queue.add("b")
+    assert queue.get(0) == "a"
+    assert queue.drain(0) is False
+    assert queue.get() is None
+    queue.done("a")
+    assert queue.drain(0) is True
+
+
+def test_drain_waits_for_the_worker():
+    queue = WorkQueue()
+    queue.add("a")
+    assert queue.get() == "a"
+    timer = threading.Timer(0.05, queue.done, ("a",))
+    timer.start()
+    began = time.monotonic()
+    assert queue.drain(5)
+    assert time.monotonic() - began < 2
+
+
+KEYS = st.integers(0, 3)
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("add"), KEYS),
+        st.tuples(st.just("later"), KEYS, st.floats(0, 3)),
+        st.tuples(st.just("retry"), KEYS),
+        st.tuples(st.just("get")),
+        st.tuples(st.just("done"), KEYS),
+        st.tuples(st.just("tick"), st.floats(0, 2)),
+    ),
+    max_size=60,
+)
+
+
+@given(STEPS)
+@settings(deadline=None)
+def test_no_key_is_out_twice_and_none_is_lost(steps):
+    clock = Clock()
+    queue = WorkQueue(clock=clock)
+    busy, owed = set(), set()
+    for step, *given_ in steps:
+        if step == "add":
+            queue.add(given_[0])
+            owed.add(given_[0])
+        elif step == "later":
+            queue.add_after(*given_)
+            owed.add(given_[0])
+        elif step == "retry":
+            queue.retry(given_[0])
+            owed.add(given_[0])
+        elif step == "tick":
+            clock.now += given_[0]
+        elif step == "done" and given_[0] in busy:
+            busy.discard(given_[0])
+            queue.done(given_[0])
+        elif step == "get" and (key := queue.get(0)) is not None:
+            assert key not in busy
+            busy.add(key)
+            owed.discard(key)
+    for key in busy:
+        queue.done(key)
+    clock.now += LONGEST_PAUSE
+    while (key := queue.get(0)) is not None:
+        owed.discard(key)
+        queue.done(key)
+    assert not owed
+
+
+def test_threads_never_work_on_one_key_at_once_and_see_every_last_word():
+    queue = WorkQueue()
+    said = Counter()
+    seen = Counter()
+    at_work = Counter()
+    faults = []
+
+    def work():
+        while (key := queue.get()) is not None:
+            at_work[key] += 1
+            if at_work[key] != 1:
+                faults.append(key)
+            seen[key] = said[key]
+            at_work[key] -= 1
+            queue.done(key)
+
+    workers = [threading.Thread(target=work) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for number in range(2000):
+        key = number % 7
+        said[key] += 1
+        if number % 3:
+            queue.add(key)
+        else:
+            queue.add_after(key, 0.001)
+    end = time.monotonic() + 5
+    while seen != said and time.monotonic() < end:
+        threading.Event().wait(0.005)
+    assert queue.drain(5)
+    for worker in workers:
+        worker.join(5)
+    assert not faults
+    assert seen == said
