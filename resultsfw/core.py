@@ -3,6 +3,7 @@
 import copy
 import logging
 import re
+import threading
 from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any, Final
@@ -75,6 +76,7 @@ class Core:
         self._registered = dict(register or {})
         self._extensions = load_extensions(extensions)
         self._backends: dict[str, Backend] = {}
+        self._loading = threading.Lock()
         names = {one.name for one in installed()} | self._registered.keys()
         for where, name in (
             ("results-from", flags.results_from),
@@ -104,13 +106,14 @@ class Core:
         Raises:
             UnknownBackendError, BrokenBackendError: It cannot be had.
         """
-        if name not in self._backends:
-            if name in self._registered:
-                loaded = wrap_backend(name, self._registered[name], extensions=self._extensions)
-            else:
-                loaded = load_backend(name, extensions=self._extensions)
-            self._backends[name] = loaded
-        return self._backends[name]
+        with self._loading:
+            if name not in self._backends:
+                if name in self._registered:
+                    loaded = wrap_backend(name, self._registered[name], extensions=self._extensions)
+                else:
+                    loaded = load_backend(name, extensions=self._extensions)
+                self._backends[name] = loaded
+            return self._backends[name]
 
     def prepare_pod(self, run: Run, pod: Object, *, annotations: Mapping[str, str] | None = None) -> Object:
         """The pod with what its backend needs in it, stamped. The argument is left as it was.

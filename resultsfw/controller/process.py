@@ -54,6 +54,11 @@ class Options:
     listen: str = ":8080"
     leader_elect: bool = True
     lease_namespace: str = "tekton-pipelines"
+    lease_seconds: int = 20
+    """Others wait so long after the last sign of life of a replica that died."""
+    renew_deadline: float = 15
+    """A replica that cannot renew its lease ends so long after its last sign of life: an API server that
+    is gone for ten seconds ends nobody."""
     pods: PodOptions = field(default_factory=PodOptions)
     sidecar_image: str = ""
     qps: float = 200.0
@@ -169,6 +174,9 @@ class Process:
                 identity,
                 on_started=self._lead,
                 on_stopped=self._lost,
+                lease_seconds=self._options.lease_seconds,
+                renew_deadline=self._options.renew_deadline,
+                retry=self._options.renew_deadline / 7,
             )
             self._elector = threading.Thread(target=self._elect, args=(elector,), name="elector", daemon=True)
             self._elector.start()

@@ -174,7 +174,9 @@ class Reconciler:
         stamp = pod["metadata"].get("annotations", {}).get(STAMP_ANNOTATION)
         if stamp is not None and annotations.get(STAMP_ANNOTATION) != stamp:
             # The pod's own stamp is what reading follows; this one is for people, and outlives the pod.
-            patch = {"metadata": {"annotations": {STAMP_ANNOTATION: stamp}}}
+            # Conditional: a cancel that came meanwhile must be seen before there is a pod.
+            version = taskrun["metadata"]["resourceVersion"]
+            patch = {"metadata": {"annotations": {STAMP_ANNOTATION: stamp}, "resourceVersion": version}}
             changed = self._cluster.patch(TASKRUNS, run.namespace, run.name, patch)
             taskrun["metadata"] = changed["metadata"]
         for claim in claims_of(taskrun):
@@ -190,6 +192,17 @@ class Reconciler:
                 f'failed to create task run pod "{run.name}": {error.message}; '
                 f"make its scripts and parameters smaller",
             ) from error
+        except ClusterError as error:
+            why = f'failed to create task run pod "{run.name}": {error.message}'
+            if not error.retryable:
+                raise RefusedRun(reasons.POD_CREATION_FAILED, why) from error
+            # A quota may free itself; a Pod Security level does not. The run's timeout decides, and a
+            # person sees meanwhile what it waits for.
+            waiting = begun_status(taskrun, spec, self.core, now) | {"podName": ""}
+            waiting["startTime"] = taskrun.get("status", {}).get("startTime") or waiting["startTime"]
+            waiting["conditions"] = [condition("Unknown", reasons.PENDING, why, now)]
+            self._write(taskrun, waiting)
+            raise
         self._begin(taskrun, spec, pod, now)
         return pod
 
@@ -197,6 +210,7 @@ class Reconciler:
         """Write the attempt's first status."""
         status = begun_status(taskrun, spec, self.core, now)
         status["podName"] = pod["metadata"]["name"]
+        status["startTime"] = taskrun.get("status", {}).get("startTime") or status["startTime"]
         stamp, _ = transport_of(pod, self.core.flags)
         status["provenance"]["featureFlags"] |= {
             "maxResultSize": stamp.max_result_size,

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from resultsfw import PODS, Core, Kind, Object
-from resultsfw.errors import ConflictError, ForbiddenError, NotFoundError, ResultsError
+from resultsfw.errors import ClusterError, ConflictError, ForbiddenError, NotFoundError, ResultsError
 from resultsfw.limits import OBJECT_BYTES, object_size
 from resultsfw.local.store import Store
 from resultsfw.tekton.kinds import TASKRUNS, TASKS
@@ -736,3 +736,51 @@ def test_an_evicted_pod_without_states_is_given_up_in_time(world):
     world.clock.forward(301)
     world.step()
     assert world.condition["reason"] == "PodEvicted"
+
+
+def _creating_fails(world: World, error: ResultsError) -> None:
+    create = world.cluster.create
+
+    def refuse(kind: Kind, obj: Object) -> Object:
+        if kind == PODS:
+            raise error
+        return create(kind, obj)
+
+    world.cluster.create = refuse
+
+
+def test_a_pod_the_server_calls_invalid_ends_the_run(world):
+    world.submit()
+    _creating_fails(world, ClusterError("Pod is invalid: spec.containers[0].image: Required value"))
+    world.step()
+    assert world.condition["reason"] == "PodCreationFailed"
+    assert "Required value" in world.condition["message"]
+
+
+def test_a_pod_that_may_not_be_made_is_waited_for_until_the_timeout_and_says_why(world):
+    """A quota may free itself; a Pod Security level does not: the run must not wait for ever."""
+    world.submit(timeout="90s")
+    _creating_fails(world, ForbiddenError("exceeded quota: pods"))
+    with pytest.raises(ForbiddenError):
+        world.step()
+    assert world.condition["status"] == "Unknown"
+    assert "exceeded quota" in world.condition["message"]
+    world.clock.forward(91)
+    world.step()
+    assert world.condition["reason"] == "TaskRunTimeout"
+
+
+def test_a_cancel_that_came_while_the_pod_was_prepared_is_seen_first(world):
+    world.submit()
+    prepare = world.reconciler.core.prepare_pod
+
+    def meanwhile(*arguments: Any, **more: Any) -> Object:
+        Store.patch(world.cluster, TASKRUNS, "default", "run", {"spec": {"status": "TaskRunCancelled"}})
+        return prepare(*arguments, **more)
+
+    world.reconciler.core.prepare_pod = meanwhile
+    with pytest.raises(ConflictError):
+        world.step()
+    world.step()
+    assert world.condition["reason"] == "TaskRunCancelled"
+    assert world.cluster.list(PODS) == []

@@ -1,0 +1,216 @@
+"""The controller as a process, an API server on loopback, and somebody who plays the kubelet."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+
+from storeserver import ApiServer
+
+from resultsfw.cluster import CONFIG_MAPS, PODS
+from resultsfw.errors import NotFoundError
+from resultsfw.tekton.kinds import TASKRUNS
+
+MANAGED_BY = "resultsfw.dev/controller"
+NAMESPACE = "tekton-pipelines"
+
+
+def taskrun(name, managed_by=MANAGED_BY, **spec):
+    step = {"name": "one", "image": "i", "script": "printf x > $(results.digest.path)"}
+    task = {"results": [{"name": "digest"}], "steps": [step]}
+    return {
+        "apiVersion": "tekton.dev/v1",
+        "kind": "TaskRun",
+        "metadata": {"name": name, "namespace": "runs"},
+        "spec": {"managedBy": managed_by, "taskSpec": task, **spec},
+    }
+
+
+def condition(obj):
+    return next(iter((obj.get("status") or {}).get("conditions") or ()), {})
+
+
+class Kubelet(threading.Thread):
+    """Lets every pod run, and end once it may begin and ``go`` is set, with its name as its result."""
+
+    def __init__(self, store):
+        super().__init__(daemon=True)
+        self.store = store
+        self.go = threading.Event()
+        self.go.set()
+        self._watch = store.watch(PODS)
+
+    def run(self):
+        waiting = {}
+        while not self._watch.closed:
+            event = self._watch.get(timeout=0.02)
+            if event is not None:
+                change, pod = event
+                name = pod["metadata"]["name"]
+                waiting.pop(name, None)
+                if change != "DELETED":
+                    waiting[name] = pod
+            for name, pod in list(waiting.items()):
+                if self._forward(pod):
+                    del waiting[name]
+
+    def close(self):
+        self._watch.close()
+        self.join(5)
+
+    def _forward(self, pod):
+        """One step; whether nothing is to be done before the next change."""
+        phase = pod["status"]["phase"]
+        if phase == "Pending":
+            self._say(pod, "Running", {"running": {"startedAt": "2026-01-01T00:00:00Z"}})
+        elif phase == "Running" and "tekton.dev/ready" in (pod["metadata"].get("annotations") or {}):
+            if not self.go.is_set():
+                return False
+            message = json.dumps([{"key": "digest", "value": pod["metadata"]["name"], "type": 1}])
+            times = {"startedAt": "2026-01-01T00:00:00Z", "finishedAt": "2026-01-01T00:00:01Z"}
+            end = {"exitCode": 0, "reason": "Completed", "message": message, **times}
+            self._say(pod, "Succeeded", {"terminated": end})
+        return True
+
+    def _say(self, pod, phase, state):
+        statuses = [
+            {"name": one["name"], "state": state, "ready": phase == "Running", "image": one["image"]}
+            for one in pod["spec"]["containers"]
+        ]
+        metadata = pod["metadata"]
+        status = {"phase": phase, "containerStatuses": statuses}
+        with contextlib.suppress(NotFoundError):
+            self.store.patch(
+                PODS, metadata["namespace"], metadata["name"], {"status": status}, subresource="status"
+            )
+
+
+class Running:
+    """A controller process."""
+
+    def __init__(self, command, env):
+        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=env)
+        self.lines = []
+        self.said = threading.Condition()
+        self.ended = False
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self):
+        for line in self.process.stderr:
+            with self.said:
+                self.lines.append(line)
+                self.said.notify_all()
+        with self.said:
+            self.ended = True
+            self.said.notify_all()
+
+    def wait_for(self, text, seconds=15):
+        """Until a line says that; the line, decoded."""
+        with self.said:
+            assert self.said.wait_for(
+                lambda: self.ended or any(text in one for one in self.lines), seconds
+            ), self.lines
+            found = [one for one in self.lines if text in one]
+            assert found, self.lines
+            return json.loads(found[0])
+
+    def page(self, path):
+        port = self.wait_for("status pages on port")["message"].rpartition(" ")[2]
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as reply:
+                return reply.status, reply.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+
+    def signal(self, number, seconds=25):
+        """Send a signal, and wait for the end; the exit status."""
+        self.process.send_signal(number)
+        return self.wait(seconds)
+
+    def wait(self, seconds=25):
+        status = self.process.wait(seconds)
+        self._reader.join(5)
+        self.process.stderr.close()
+        return status
+
+
+class Room:
+    """A cluster without nodes, and whoever works on it."""
+
+    def __init__(self, folder):
+        self.server = ApiServer()
+        self.store = self.server.store
+        self.kubelet = Kubelet(self.store)
+        self.kubelet.start()
+        self.kubeconfig = self.server.kubeconfig(folder / "kubeconfig")
+        self.started = []
+        self.flags()
+
+    def flags(self, **data):
+        data = {key.replace("_", "-"): value for key, value in data.items()}
+        try:
+            self.store.patch(CONFIG_MAPS, NAMESPACE, "feature-flags", {"data": data})
+        except NotFoundError:
+            metadata = {"name": "feature-flags", "namespace": NAMESPACE}
+            self.store.create(CONFIG_MAPS, {"metadata": metadata, "data": data})
+
+    def start(self, *options, **process):
+        """Start a controller; with ``process``, options that the command line does not have."""
+        command = [sys.executable, "-W", "error", "-m", "resultsfw.cli", "controller"]
+        command += ["--kubeconfig", str(self.kubeconfig), "--listen", "127.0.0.1:0", *options]
+        if process:
+            given = {"kubeconfig": str(self.kubeconfig), "listen": "127.0.0.1:0", **process}
+            code = (
+                f"from resultsfw.controller import process as p; exit(p.run_process(p.Options(**{given!r})))"
+            )
+            command = [sys.executable, "-W", "error", "-c", code]
+        one = Running(command, {**os.environ, "no_proxy": "*"})
+        self.started.append(one)
+        return one
+
+    def create(self, *names, **spec):
+        for name in names:
+            self.store.create(TASKRUNS, taskrun(name, **spec))
+
+    def run(self, name):
+        return self.store.get(TASKRUNS, "runs", name)
+
+    def until(self, so, seconds=20):
+        """Wait until the objects are so; looked at whenever one changes."""
+        end = time.monotonic() + seconds
+        with self.store.watch(TASKRUNS, PODS, CONFIG_MAPS) as watch:
+            while not so():
+                left = end - time.monotonic()
+                assert left > 0, [
+                    (one["metadata"]["name"], one.get("status")) for one in self.store.list(TASKRUNS)
+                ]
+                watch.get(timeout=min(left, 0.2))
+
+    def done(self, *names):
+        return all(condition(self.run(name)).get("status") in ("True", "False") for name in names)
+
+    def assert_all_well(self, *names):
+        """Every run has its own result, and had one pod."""
+        for name in names:
+            status = self.run(name)["status"]
+            assert condition({"status": status})["reason"] == "Succeeded", status
+            assert status["results"] == [{"name": "digest", "type": "string", "value": f"{name}-pod"}]
+            assert "retriesStatus" not in status
+        assert sorted(one["metadata"]["name"] for one in self.store.list(PODS)) == sorted(
+            f"{name}-pod" for name in names
+        )
+
+    def close(self):
+        for one in self.started:
+            if one.process.poll() is None:
+                one.signal(signal.SIGKILL)
+        self.kubelet.close()
+        self.server.down()

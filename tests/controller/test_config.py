@@ -1,0 +1,187 @@
+"""The ConfigMap, live: good edits in force, bad ones not, each said once."""
+
+import threading
+
+import pytest
+
+from resultsfw.controller.config import LiveFlags, flags_of
+from resultsfw.controller.metrics import Metrics
+from resultsfw.core import Core
+from resultsfw.errors import FlagError, UnavailableError
+
+
+class Room:
+    """Everything `LiveFlags` is given, and what came of it."""
+
+    def __init__(self, **more):
+        self.cores, self.told, self.missing = [], [], []
+        self.metrics = Metrics([])
+        self.changed = threading.Condition()
+        self.fault = None
+        self.version = 0
+        self.flags = LiveFlags(
+            build=self._build,
+            check=lambda _: list(self.missing),
+            swap=self._swap,
+            tell=self._tell,
+            metrics=self.metrics,
+            **more,
+        )
+
+    def _build(self, flags):
+        if self.fault is not None:
+            raise self.fault
+        return Core(flags)
+
+    def _swap(self, core):
+        with self.changed:
+            self.cores.append(core)
+            self.changed.notify_all()
+
+    def _tell(self, obj, notice):
+        with self.changed:
+            self.told.append((obj, notice))
+            self.changed.notify_all()
+
+    def edit(self, **data):
+        self.version += 1
+        metadata = {
+            "name": "feature-flags",
+            "namespace": "n",
+            "uid": "u",
+            "resourceVersion": str(self.version),
+        }
+        self.flags.changed({"metadata": metadata, "data": {k.replace("_", "-"): v for k, v in data.items()}})
+
+    def wait(self, so):
+        with self.changed:
+            assert self.changed.wait_for(so, 5)
+
+    def failures(self):
+        return self.metrics.flags_failures._value.get()
+
+
+@pytest.fixture
+def room():
+    made = []
+
+    def make(**more):
+        made.append(Room(**more))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.flags.close()
+
+
+def test_a_good_edit_is_a_new_core(room):
+    one = room()
+    one.edit(results_from="termination-message")
+    one.wait(lambda: len(one.cores) == 1)
+    assert one.flags.ready.wait(5)
+    one.edit(results_from="sidecar-logs", max_result_size="9000")
+    one.wait(lambda: len(one.cores) == 2)
+    assert one.cores[1].flags.results_from == "sidecar-logs"
+    assert one.cores[1].flags.max_result_size == 9000
+
+
+def test_an_edit_of_somebody_elses_flag_changes_nothing(room):
+    one = room()
+    one.edit()
+    one.wait(lambda: len(one.cores) == 1)
+    one.edit(enable_api_fields="beta")
+    one.edit(results_from="sidecar-logs")
+    one.wait(lambda: len(one.cores) == 2)
+
+
+@pytest.mark.parametrize(
+    ("data", "word"),
+    [
+        ({"results_from": "nonsense"}, "nonsense"),
+        ({"max_result_size": "many"}, "many"),
+        ({"config.sidecar-logs": "colour: red"}, "colour"),
+        ({"config.sidecar-logs": "["}, "config.sidecar-logs"),
+    ],
+)
+def test_a_bad_edit_keeps_the_last_good_flags_and_is_told(room, caplog, data, word):
+    one = room()
+    one.edit(results_from="sidecar-logs")
+    one.wait(lambda: one.cores)
+    one.edit(**{"results_from": "sidecar-logs", **data})
+    one.wait(lambda: one.told)
+    (obj, notice) = one.told[0]
+    assert (obj["kind"], obj["apiVersion"]) == ("ConfigMap", "v1")
+    assert (notice.type, notice.reason) == ("Warning", "FlagsRefused")
+    assert word in notice.message
+    assert "the last good ones stay in force" in caplog.text
+    assert one.failures() == 1
+    assert one.metrics.flags_rejected._value.get() == 1
+    assert len(one.cores) == 1
+    one.edit(results_from="sidecar-logs")  # taken back
+    one.edit(results_from="termination-message")
+    one.wait(lambda: len(one.cores) == 2)
+    assert one.metrics.flags_rejected._value.get() == 0
+
+
+def test_data_that_is_no_text_is_a_bad_edit():
+    with pytest.raises(FlagError, match="no text"):
+        flags_of({"data": {"max-result-size": 9}})
+
+
+def test_a_bad_configmap_at_the_start_leaves_nothing_in_force_until_it_is_mended(room):
+    one = room()
+    one.edit(results_from="nonsense")
+    one.wait(lambda: one.told)
+    assert "no run is taken" in one.told[0][1].message
+    assert not one.flags.ready.is_set()
+    one.edit()
+    assert one.flags.ready.wait(5)
+
+
+def test_no_configmap_is_the_defaults_said_once(room, caplog):
+    one = room()
+    one.flags.changed(None)
+    one.wait(lambda: one.cores)
+    one.flags.changed(None)
+    one.edit(results_from="sidecar-logs")
+    one.wait(lambda: len(one.cores) == 2)
+    assert caplog.text.count("the defaults are in force") == 1
+
+
+def test_a_backend_that_lacks_a_right_is_a_bad_edit_until_it_has_it(room, monkeypatch):
+    monkeypatch.setattr("resultsfw.controller.config._RECHECK", 0.02)
+    one = room()
+    one.edit()
+    one.wait(lambda: one.cores)
+    one.missing = ["get pods/log: not allowed; kubectl apply -f ..."]
+    one.edit(results_from="sidecar-logs")
+    one.wait(lambda: one.told)
+    assert "get pods/log" in one.told[0][1].message
+    one.missing = []
+    one.wait(lambda: len(one.cores) == 2)
+    assert (one.failures(), len(one.told)) == (1, 1)
+
+
+def test_at_the_start_a_lacking_right_is_logged_and_runs_are_taken(room, caplog):
+    one = room()
+    one.missing = ["get pods/log: not allowed"]
+    one.edit(results_from="sidecar-logs")
+    assert one.flags.ready.wait(5)
+    assert "get pods/log: not allowed" in caplog.text
+
+
+@pytest.mark.parametrize("fault", [UnavailableError("gone"), RuntimeError("bug")])
+def test_what_can_come_right_by_itself_is_tried_again(room, monkeypatch, fault):
+    monkeypatch.setattr("resultsfw.controller.config._RECHECK", 0.02)
+    one = room()
+    one.fault = fault
+    one.edit()
+    one.wait(lambda: one.told)
+    one.fault = None
+    assert one.flags.ready.wait(5)
+
+
+def test_the_sidecars_image_can_be_given_from_outside():
+    data = {"data": {"config.sidecar-logs": "image: one\ncpu: 5m"}}
+    assert flags_of(data, sidecar_image="two").config["sidecar-logs"] == {"image": "two", "cpu": "5m"}
+    assert flags_of(data).config["sidecar-logs"]["image"] == "one"

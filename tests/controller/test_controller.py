@@ -1,0 +1,267 @@
+"""From what the watches bring to looks at runs."""
+
+import json
+import threading
+
+import captures
+import pytest
+from controllerroom import MANAGED_BY, taskrun
+
+from resultsfw.controller import controller as module
+from resultsfw.controller.controller import Controller, owner_of, slim_pod, slim_taskrun
+from resultsfw.controller.metrics import Metrics
+from resultsfw.errors import ClusterError, ConflictError, NotFoundError, UnavailableError
+
+
+class Looks:
+    """A reconciler that does as it is told, and remembers."""
+
+    def __init__(self):
+        self.changed = threading.Condition()
+        self.seen = []
+        self.answers = []
+
+    def reconcile(self, namespace, name):
+        with self.changed:
+            self.seen.append((namespace, name))
+            answer = self.answers.pop(0) if self.answers else None
+            self.changed.notify_all()
+        if isinstance(answer, Exception):
+            raise answer
+        return answer() if callable(answer) else answer
+
+    def wait(self, count):
+        with self.changed:
+            assert self.changed.wait_for(lambda: len(self.seen) >= count, 5), self.seen
+
+
+class Pods:
+    def __init__(self):
+        self.names = set()
+
+    def get(self, _namespace, name):
+        return {} if name in self.names else None
+
+
+@pytest.fixture
+def made():
+    found = []
+
+    def make(managed_by=MANAGED_BY, threads=1):
+        one = Controller(Metrics([]), managed_by=managed_by, threads=threads)
+        one.reconciler, one.pods = Looks(), Pods()
+        found.append(one)
+        return one
+
+    yield make
+    for one in found:
+        one.queue.drain(5)
+
+
+def seen(name, version="1", managed_by=MANAGED_BY, **status):
+    run = taskrun(name, managed_by)
+    run["metadata"]["resourceVersion"] = version
+    return {**run, "status": status}
+
+
+def done(name, **status):
+    return seen(name, conditions=[{"type": "Succeeded", "status": "True"}], **status)
+
+
+def pod(name, phase="Running", **metadata):
+    owner = {"apiVersion": "tekton.dev/v1", "kind": "TaskRun", "name": name}
+    return {
+        "metadata": {"namespace": "runs", "name": f"{name}-pod", "ownerReferences": [owner], **metadata},
+        "status": {"phase": phase},
+    }
+
+
+def count(controller, result):
+    return controller._metrics.reconciles.labels(result)._value.get()
+
+
+def test_a_run_of_ours_is_looked_at_and_another_is_not(made):
+    one = made()
+    one.on_taskrun("ADDED", seen("theirs", managed_by="somebody/else"))
+    one.on_taskrun("ADDED", seen("ours"))
+    one.on_pod("ADDED", pod("theirs"))
+    one.on_pod("ADDED", pod("unknown"))
+    one.work()
+    one.reconciler.wait(1)
+    one.queue.drain(5)
+    assert one.reconciler.seen == [("runs", "ours")]
+
+
+def test_without_a_name_every_run_is_ours(made):
+    one = made(managed_by="")
+    one.on_taskrun("ADDED", seen("any", managed_by="somebody/else"))
+    one.work()
+    one.reconciler.wait(1)
+
+
+def test_a_pods_change_is_its_runs_and_that_of_a_pending_one_can_wait(made):
+    one = made()
+    one.on_taskrun("ADDED", seen("r"))
+    assert one.queue.get(0) == ("runs", "r")
+    one.queue.done(("runs", "r"))
+    one.on_pod("MODIFIED", pod("r", "Pending"))
+    assert (len(one.queue), one.queue.waiting) == (0, 1)
+    one.on_pod("MODIFIED", pod("r"))
+    assert len(one.queue) == 1
+    for late in (pod("r", "Pending", deletionTimestamp="t"), pod("r", "Pending")):
+        one.queue.get(0)
+        one.queue.done(("runs", "r"))
+        one.on_pod("DELETED", late)
+        assert len(one.queue) == 1
+
+
+def test_a_deleted_run_is_forgotten(made):
+    one = made()
+    one.on_taskrun("ADDED", seen("r"))
+    one.on_taskrun("DELETED", seen("r"))
+    one.on_pod("DELETED", pod("r"))
+    assert one.queue.get(0) is None
+
+
+def test_a_run_that_is_over_is_looked_at_only_while_its_pod_is_there(made):
+    one = made()
+    one.pods.names.add("b-pod")
+    one.on_taskrun("ADDED", done("a", podName="a-pod"))
+    one.on_taskrun("ADDED", done("b", podName="b-pod"))
+    one.on_taskrun("ADDED", done("c", podName=""))
+    one.work()
+    one.reconciler.wait(1)
+    one.on_taskrun("ADDED", seen("d"))
+    one.reconciler.wait(2)
+    assert one.reconciler.seen == [("runs", "b"), ("runs", "d")]
+
+
+def test_a_conflict_is_looked_at_again_soon_and_quietly(made, caplog):
+    one = made()
+    one.reconciler.answers = [ConflictError("changed")]
+    one.on_taskrun("ADDED", seen("r"))
+    one.work()
+    one.reconciler.wait(2)
+    assert count(one, "conflict") == 1
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    ("error", "result", "level"),
+    [
+        (UnavailableError("away", subject="Pod runs/r-pod"), "retry", "WARNING"),
+        (NotFoundError("no Task"), "failed", "ERROR"),
+        (ClusterError("refused"), "failed", "ERROR"),
+        (RuntimeError("a bug"), "bug", "ERROR"),
+    ],
+)
+def test_a_look_that_fails_is_said_counted_and_repeated_and_the_others_go_on(
+    made, caplog, error, result, level
+):
+    one = made()
+    one.reconciler.answers = [error]
+    one.on_taskrun("ADDED", seen("r"))
+    one.on_taskrun("ADDED", seen("other"))
+    one.work()
+    one.reconciler.wait(3)
+    assert one.reconciler.seen.count(("runs", "r")) == 2
+    assert count(one, result) == 1
+    assert [record.levelname for record in caplog.records] == [level]
+    if result == "bug":
+        assert "run runs/r, backend none" in caplog.text
+        assert "a bug" in caplog.text
+    assert one.works
+
+
+def test_a_look_can_ask_for_the_next_one(made):
+    one = made()
+    one.reconciler.answers = [0.01]
+    one.on_taskrun("ADDED", seen("r"))
+    one.work()
+    one.reconciler.wait(2)
+
+
+def test_the_echo_of_an_own_write_is_no_news_whenever_it_comes(made):
+    one = made()
+    one.is_own = lambda *of: of[2] == "own"
+    one.reconciler.answers = [lambda: one.on_taskrun("MODIFIED", seen("r", "own"))]
+    one.on_taskrun("ADDED", seen("r"))
+    one.work()
+    one.reconciler.wait(1)
+    one.on_taskrun("MODIFIED", seen("r", "own"))
+    one.on_taskrun("ADDED", seen("next"))
+    one.reconciler.wait(2)
+    assert one.reconciler.seen == [("runs", "r"), ("runs", "next")]
+
+
+def test_news_while_a_run_is_looked_at_is_looked_at_afterwards(made):
+    one = made()
+    one.is_own = lambda *of: of[2] == "own"
+
+    def meanwhile():
+        one.on_taskrun("MODIFIED", seen("r", "foreign"))
+        one.on_taskrun("MODIFIED", seen("r", "own"))
+
+    one.reconciler.answers = [meanwhile]
+    one.on_taskrun("ADDED", seen("r"))
+    one.work()
+    one.reconciler.wait(2)
+
+
+def test_owners():
+    assert owner_of(pod("r")) == ("runs", "r")
+    foreign = {"apiVersion": "v1", "kind": "TaskRun", "name": "r"}
+    bare = {"metadata": {"namespace": "n", "ownerReferences": [foreign]}}
+    assert owner_of(bare) is None
+    labelled = {"metadata": {"namespace": "n", "labels": {"tekton.dev/taskRun": "r"}}}
+    assert owner_of(labelled) == ("n", "r")
+
+
+def test_of_another_controllers_objects_little_is_kept(made, capture):
+    one = made()
+    run = {
+        **capture["tekton_final"],
+        "metadata": {**capture["tekton_final"]["metadata"], "namespace": "runs"},
+    }
+    slim = one.slim_taskrun(run)
+    assert len(json.dumps(slim)) < 1000
+    one.on_taskrun("ADDED", slim)
+    for event in capture["pod_events"]:
+        found = event["object"]
+        found["metadata"]["namespace"] = "runs"
+        slim = one.slim_pod(found)
+        assert slim["metadata"]["labels"] == found["metadata"]["labels"]
+        assert "spec" not in slim
+
+
+@pytest.mark.parametrize("name", captures.names())
+def test_a_slim_pod_has_all_a_look_reads(name):
+    for event in captures.load(name)["pod_events"]:
+        found = event["object"]
+        slim = slim_pod(found)
+        assert slim["status"] == found["status"]
+        assert slim["spec"]["containers"] == found["spec"]["containers"]
+        assert "managedFields" not in slim["metadata"]
+
+
+def test_a_slim_run_that_is_over_still_says_what_it_declared():
+    final = captures.load("sl-step-results")["tekton_final"]
+    slim = slim_taskrun(final)
+    assert slim["status"]["conditions"] == final["status"]["conditions"]
+    assert slim["status"]["taskSpec"].get("results") == final["status"]["taskSpec"].get("results")
+    assert [one.get("results") for one in slim["status"]["taskSpec"]["steps"]] == [
+        one.get("results") for one in final["status"]["taskSpec"]["steps"]
+    ]
+    assert "script" not in json.dumps(slim)
+    final["status"]["retriesStatus"] = [final["status"]]
+    assert len(slim_taskrun(final)["status"]["retriesStatus"]) == 1
+
+
+def test_a_run_that_is_not_over_is_kept_whole():
+    run = seen("r", steps=[{"name": "one"}])
+    run["metadata"]["managedFields"] = [1]
+    slim = slim_taskrun(run)
+    assert slim["spec"] == run["spec"]
+    assert slim["status"] == run["status"]
+    assert "managedFields" not in slim["metadata"]
+    assert module.POD_SELECTOR == "tekton.dev/taskRun"

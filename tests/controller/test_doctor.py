@@ -1,0 +1,187 @@
+"""What the cluster lacks, by name, with the manifest that mends it."""
+
+import json
+
+import pytest
+
+from resultsfw.cluster import CONFIG_MAPS
+from resultsfw.controller import doctor
+from resultsfw.errors import ForbiddenError, NotFoundError, UnavailableError
+from resultsfw.tekton.kinds import TASKRUNS
+
+IMAGES = {"entrypoint": "tekton/entrypoint:1", "scripts": "busybox"}
+
+
+def crd(*, managed_by=True, version="v1"):
+    spec = {"properties": {"managedBy": {}} if managed_by else {}}
+    schema = {"openAPIV3Schema": {"properties": {"spec": spec}}}
+    return {"spec": {"versions": [{"name": version, "served": True, "schema": schema}]}}
+
+
+class Fake:
+    """A cluster in which all is well but what a test takes away."""
+
+    def __init__(self, flags=None):
+        self.denied = set()
+        self.objects = {
+            ("configmaps", "feature-flags"): {"data": flags or {}},
+            ("customresourcedefinitions", "taskruns.tekton.dev"): crd(),
+            ("customresourcedefinitions", "tasks.tekton.dev"): crd(),
+        }
+        self.nodes = [
+            node("amd64", "docker.io/tekton/entrypoint:1", "docker.io/library/busybox:latest"),
+        ]
+
+    def get(self, kind, _namespace, name):
+        found = self.objects.get((kind.plural, name))
+        if isinstance(found, Exception):
+            raise found
+        if found is None:
+            raise NotFoundError("there is none")
+        return found
+
+    def list(self, _kind, _namespace=None):
+        if isinstance(self.nodes, Exception):
+            raise self.nodes
+        return self.nodes
+
+    def can(self, verb, kind, _namespace, subresource=""):
+        return f"{verb} {kind.plural}" + (f"/{subresource}" if subresource else "") not in self.denied
+
+
+def node(architecture, *images):
+    info = {"operatingSystem": "linux", "architecture": architecture}
+    return {"status": {"nodeInfo": info, "images": [{"names": [one]} for one in images]}}
+
+
+def look(cluster, **more):
+    given = {"namespace": "ns", "lease_namespace": "ns", "images": IMAGES, **more}
+    return doctor.examine(cluster, **given)
+
+
+def bad(found):
+    return {one.what: one for one in found if one.well is False}
+
+
+def test_all_is_well():
+    found = look(Fake())
+    assert not bad(found)
+    assert all(one.well for one in found)
+
+
+def test_a_right_of_the_controllers_own():
+    cluster = Fake()
+    cluster.denied.add("patch taskruns/status")
+    (one,) = bad(look(cluster)).values()
+    assert one.what == "patch taskruns.tekton.dev/status"
+    assert one.fix == "kubectl apply -k config/"
+
+
+def test_reading_logs_is_asked_for_only_where_the_backend_needs_it():
+    cluster = Fake()
+    cluster.denied.add("get pods/log")
+    assert not bad(look(cluster))
+    cluster = Fake({"allowed-results-from": "sidecar-logs"})
+    cluster.denied.add("get pods/log")
+    (one,) = bad(look(cluster)).values()
+    assert one.what == "get pods/log"
+    assert one.fix == "kubectl apply -f config/enable-log-access-to-controller/"
+    assert "sidecar-logs" in one.detail
+
+
+def test_a_right_that_cannot_be_asked_for_is_unknown():
+    cluster = Fake()
+
+    def can(*_):
+        raise UnavailableError("no")
+
+    cluster.can = can
+    assert not bad(look(cluster))
+
+
+def test_without_leader_election_no_lease_is_needed():
+    assert not [one for one in look(Fake(), lease_namespace=None) if "leases" in one.what]
+
+
+@pytest.mark.parametrize(
+    ("content", "word"),
+    [
+        (None, "there is none"),
+        (crd(version="v1beta1"), "not v1"),
+        (crd(managed_by=False), "without spec.managedBy"),
+    ],
+)
+def test_crds(content, word):
+    cluster = Fake()
+    cluster.objects["customresourcedefinitions", "taskruns.tekton.dev"] = content
+    (one,) = bad(look(cluster)).values()
+    assert one.what == "CRD taskruns.tekton.dev"
+    assert word in one.detail
+    assert one.fix
+
+
+def test_a_crd_that_may_not_be_read_is_unknown():
+    cluster = Fake()
+    cluster.objects["customresourcedefinitions", "taskruns.tekton.dev"] = ForbiddenError("no")
+    assert doctor.definition(cluster, TASKRUNS).well is None
+
+
+def test_the_configmap():
+    cluster = Fake({"results-from": "nonsense"})
+    (one,) = bad(look(cluster)).values()
+    assert "nonsense" in one.detail
+    cluster.objects["configmaps", "feature-flags"] = ForbiddenError("no")
+    (one,) = bad(look(cluster)).values()
+    assert "cannot be read" in one.detail
+    del cluster.objects["configmaps", "feature-flags"]
+    assert "there is none; the defaults" in look(cluster)[0].detail
+
+
+def test_architectures():
+    cluster = Fake()
+    cluster.nodes.append(node("arm64", "docker.io/tekton/entrypoint:1"))
+    entrypoint, scripts = doctor.architectures(cluster, IMAGES)
+    assert entrypoint.well is True
+    assert scripts.well is None
+    assert "unknown for linux/arm64" in scripts.detail
+    cluster.nodes = ForbiddenError("no")
+    assert [one.well for one in look(cluster)][-1] is None
+
+
+@pytest.mark.parametrize(
+    ("name", "full"),
+    [
+        ("busybox", "docker.io/library/busybox:latest"),
+        ("a/b:1", "docker.io/a/b:1"),
+        ("ghcr.io/a/b@sha256:1", "ghcr.io/a/b@sha256:1"),
+        ("localhost:5000/b", "localhost:5000/b:latest"),
+    ],
+)
+def test_names_of_images(name, full):
+    assert doctor._full(name) == full
+
+
+def test_every_need_can_be_asked_of_a_server():
+    needs = doctor.controller_needs("ns", "ns")
+    assert len({one.what for one in needs}) == len(needs)
+    assert [one.namespace for one in needs if one.kind == CONFIG_MAPS] == ["ns"] * 3
+
+
+def test_the_command(monkeypatch, capsys, tmp_path):
+    from resultsfw.cli import doctor as command  # noqa: PLC0415
+    from resultsfw.cli import main  # noqa: PLC0415
+
+    cluster = Fake({"results-from": "sidecar-logs"})
+    cluster.denied.add("get pods/log")
+    monkeypatch.setattr(command, "KubeCluster", lambda _: cluster)
+    monkeypatch.setattr(command, "connect", lambda *_: None)
+    assert main(["doctor"]) == 1
+    out = capsys.readouterr().out
+    assert "missing: get pods/log" in out
+    assert "kubectl apply -f config/enable-log-access-to-controller/" in out
+    assert main(["doctor", "-o", "json"]) == 1
+    assert any(
+        one["what"] == "get pods/log" and one["well"] is False for one in json.loads(capsys.readouterr().out)
+    )
+    cluster.denied.clear()
+    assert main(["doctor"]) == 0

@@ -1,0 +1,91 @@
+"""Events: each once, cut, best effort."""
+
+import threading
+
+import pytest
+
+from resultsfw.controller.events import Events, Notice, cut, notice_of
+from resultsfw.controller.metrics import Metrics
+from resultsfw.errors import ForbiddenError
+
+TASKRUN = {
+    "apiVersion": "tekton.dev/v1",
+    "kind": "TaskRun",
+    "metadata": {"namespace": "n", "name": "r", "uid": "u", "resourceVersion": "3"},
+}
+UNKNOWN = {"status": "Unknown", "reason": "Running"}
+
+
+def end(status, message="m"):
+    return {"type": "Succeeded", "status": status, "reason": "X", "message": message}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ({}, UNKNOWN, ("Normal", "Started")),
+        (UNKNOWN, {"status": "Unknown", "reason": "Pending"}, None),
+        (UNKNOWN, end("True"), ("Normal", "Succeeded")),
+        (UNKNOWN, end("False"), ("Warning", "Failed")),
+        ({}, end("False"), ("Warning", "Failed")),
+        (end("True"), end("True", "other"), None),
+        (end("False"), end("True"), None),
+        (UNKNOWN, {}, None),
+    ],
+)
+def test_what_is_told_of_a_change(old, new, told):
+    notice = notice_of(old, new)
+    assert (notice and (notice.type, notice.reason)) == told
+
+
+def test_a_message_is_cut_to_what_an_event_holds():
+    assert cut("x" * 1024) == "x" * 1024
+    assert cut("x" * 1025) == "x" * 1021 + "..."
+    assert len(cut("é" * 1000).encode()) <= 1024
+    assert notice_of(UNKNOWN, end("False", "é" * 2000)).message.endswith("é...")
+
+
+def test_events_are_written_in_their_order_with_what_they_are_about():
+    seen, done = [], threading.Event()
+
+    def post(obj, notice):
+        seen.append((obj["metadata"]["uid"], obj["kind"], notice.reason))
+        if len(seen) == 2:
+            done.set()
+
+    events = Events(post, Metrics([]))
+    events.changed({}, {**TASKRUN, "status": {"conditions": [{"type": "Succeeded", **UNKNOWN}]}})
+    events.changed(UNKNOWN, {**TASKRUN, "status": {"conditions": [end("True")]}})
+    assert done.wait(5)
+    events.close(5)
+    assert seen == [("u", "TaskRun", "Started"), ("u", "TaskRun", "Succeeded")]
+
+
+@pytest.mark.parametrize("error", [ForbiddenError("no"), RuntimeError("bug")])
+def test_one_that_cannot_be_written_is_counted_and_the_next_is_written(error, caplog):
+    seen = []
+
+    def post(obj, notice):
+        if notice.reason == "A":
+            raise error
+        seen.append(notice.reason)
+
+    metrics = Metrics([])
+    events = Events(post, metrics)
+    events.send(TASKRUN, Notice("Normal", "A", ""))
+    events.send(TASKRUN, Notice("Normal", "B", ""))
+    events.close(5)
+    assert seen == ["B"]
+    assert metrics.events_dropped._value.get() == 1
+
+
+def test_too_many_are_dropped_and_nobody_waits(monkeypatch):
+    monkeypatch.setattr("resultsfw.controller.events._WAITING", 2)
+    block = threading.Event()
+    metrics = Metrics([])
+    events = Events(lambda *_: block.wait(5), metrics)
+    for _ in range(10):
+        events.send(TASKRUN, Notice("Normal", "A", ""))
+    assert metrics.events_dropped._value.get() >= 7
+    block.set()
+    events.close(5)
