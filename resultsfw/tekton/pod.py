@@ -19,6 +19,7 @@ from resultsfw.tekton.containers import (
 from resultsfw.tekton.ending import timeout_of
 from resultsfw.tekton.kinds import READY_ANNOTATION
 from resultsfw.tekton.merge import merged_steps, with_resources, with_shared_resources
+from resultsfw.tekton.owner import owner_reference
 from resultsfw.tekton.run import pod_name
 from resultsfw.tekton.scripts import place_scripts
 from resultsfw.tekton.substitute import bindings, credentials_path, pod_template, step_name
@@ -189,16 +190,7 @@ def _metadata(taskrun: Object, attempt: int) -> Object:
             "tekton.dev/taskRunUID": metadata.get("uid", ""),
         },
         "annotations": {key: value for key, value in annotations.items() if _is_carried(key)},
-        "ownerReferences": [
-            {
-                "apiVersion": "tekton.dev/v1",
-                "kind": "TaskRun",
-                "name": metadata["name"],
-                "uid": metadata.get("uid", ""),
-                "controller": True,
-                "blockOwnerDeletion": True,
-            }
-        ],
+        "ownerReferences": [owner_reference(taskrun)],
     }
 
 

@@ -24,6 +24,7 @@ from resultsfw.tekton.conclude import conclude, condition, failed_status
 from resultsfw.tekton.ending import Cause, cancelled, cause_of, deadline, stop_mark, timed_out
 from resultsfw.tekton.kinds import CLAIMS, TASKRUNS
 from resultsfw.tekton.mirror import Progress, mirror, parse_time, progress_of, statuses
+from resultsfw.tekton.owner import owns
 from resultsfw.tekton.pod import PodOptions, build_pod
 from resultsfw.tekton.podcare import all_ended, grace_of, release, stop, stop_sidecars
 from resultsfw.tekton.run import pod_name, run_of
@@ -100,9 +101,11 @@ class Reconciler:
             )
             cause = Cause(reasons.TOO_LARGE, message)
             self._write(taskrun, failed_status(cause, self._clock(), podName="", taskSpec=None))
+            attempt = len(taskrun.get("status", {}).get("retriesStatus") or ())
             with contextlib.suppress(NotFoundError):
-                attempt = len(taskrun.get("status", {}).get("retriesStatus") or ())
-                self._cluster.delete(PODS, namespace, pod_name(name, attempt))
+                pod = self._cluster.get(PODS, namespace, pod_name(name, attempt))
+                if owns(taskrun, pod):
+                    self._cluster.delete(PODS, namespace, pod["metadata"]["name"])
             return None
 
     def _reconcile(self, namespace: str, name: str) -> float | None:
@@ -156,8 +159,7 @@ class Reconciler:
             if cause := cancelled(taskrun) or timed_out(taskrun, now):
                 raise _Ended(cause) from error
             return self._make_pod(taskrun, spec, run, now)
-        owners = pod["metadata"].get("ownerReferences") or ()
-        if not any(one.get("uid") == run.uid for one in owners):
+        if not owns(taskrun, pod):
             raise RefusedRun(
                 reasons.POD_CREATION_FAILED,
                 f'failed to create task run pod "{run.name}": pod "{name}" exists '
@@ -328,6 +330,8 @@ class Reconciler:
             pod = pod or self._cluster.get(PODS, namespace, name)
         except NotFoundError:
             return
+        if not owns(taskrun, pod):
+            return  # made later, under the same name
         verdict = _succeeded(taskrun) or {}
         attempt = len(status.get("retriesStatus") or ())
         run = run_of(taskrun, status.get("taskSpec") or {}, attempt=attempt)

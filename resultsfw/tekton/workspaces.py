@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from resultsfw.cluster import Object
+from resultsfw.tekton.owner import owner_reference
 
 __all__ = ["claim_name", "claims_of", "mount_path", "with_workspaces", "workspace_volumes"]
 
@@ -71,14 +72,6 @@ def with_workspaces(task_spec: Object, bound: Sequence[Object]) -> Object:
 def claims_of(taskrun: Object) -> list[Object]:
     """The PersistentVolumeClaims to make before a run's pod, for its ``volumeClaimTemplate``s."""
     metadata = taskrun["metadata"]
-    owner = {
-        "apiVersion": "tekton.dev/v1",
-        "kind": "TaskRun",
-        "name": metadata["name"],
-        "uid": metadata.get("uid", ""),
-        "controller": True,
-        "blockOwnerDeletion": True,
-    }
     claims = []
     for binding in (taskrun.get("spec") or {}).get("workspaces") or []:
         template = binding.get("volumeClaimTemplate")
@@ -91,7 +84,7 @@ def claims_of(taskrun: Object) -> list[Object]:
             **(claim.get("metadata") or {}),
             "name": claim_name(binding, metadata.get("uid", "")),
             "namespace": metadata.get("namespace", ""),
-            "ownerReferences": [dict(owner)],
+            "ownerReferences": [owner_reference(taskrun)],
         }
         claims.append(claim)
     return claims

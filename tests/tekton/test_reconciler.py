@@ -499,9 +499,7 @@ def test_a_pod_that_vanished_ends_the_run_and_is_not_made_again(world):
 
 def test_a_strangers_pod_of_that_name_is_not_touched(world):
     world.submit()
-    container = {"name": "c", "image": "i"}
-    stranger = {"metadata": {"name": "run-pod", "namespace": "default"}, "spec": {"containers": [container]}}
-    world.cluster.create(PODS, {"apiVersion": "v1", "kind": "Pod", **stranger})
+    _stranger(world)
     world.step()
     assert world.condition["reason"] == "PodCreationFailed"
     assert "belongs to somebody else" in world.condition["message"]
@@ -784,3 +782,38 @@ def test_a_cancel_that_came_while_the_pod_was_prepared_is_seen_first(world):
     world.step()
     assert world.condition["reason"] == "TaskRunCancelled"
     assert world.cluster.list(PODS) == []
+
+
+def _stranger(world: World, **spec: Any) -> None:
+    container = {"name": "c", "image": "i"}
+    metadata = {"name": "run-pod", "namespace": "default"}
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": metadata,
+        "spec": {"containers": [container], **spec},
+    }
+    Store.create(world.cluster, PODS, pod)
+
+
+def test_a_strangers_pod_made_after_a_cancelled_run_is_not_deleted(world):
+    _pod_runs(world)
+    Store.patch(world.cluster, TASKRUNS, "default", "run", {"spec": {"status": "TaskRunCancelled"}})
+    world.step()
+    world.sidecar_prints(None)
+    world.kubelet("Failed", {"step-build": world.ended(143), SIDECAR: world.ended()})
+    world.step()
+    assert world.cluster.list(PODS) == []
+    _stranger(world)
+    world.step()
+    assert len(world.cluster.list(PODS)) == 1
+
+
+def test_a_strangers_pod_is_not_deleted_with_a_run_too_large_for_its_server(world):
+    script = "#" + "y" * 900_000
+    task = {"results": [{"name": "digest"}], "steps": [{"name": "one", "image": "i", "script": script}]}
+    world.submit(taskSpec=task)
+    _stranger(world)
+    world.step()
+    assert is_done(world.taskrun)
+    assert len(world.cluster.list(PODS)) == 1
