@@ -26,9 +26,6 @@ log = logging.getLogger(__name__)
 BACKENDS = "resultsfw.backends"
 EXTENSIONS = "resultsfw.extensions"
 
-OBSERVERS = ("results_collected", "collection_failed")
-"""Hooks in which a failing extension is logged and left out."""
-
 
 class NoConfig(BaseModel):
     """The configuration of a backend that has none."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from resultsfw.cluster import Object
+from resultsfw.jsons import merge_patch
 from resultsfw.limits import OBJECT_BYTES, OBJECT_HEADROOM, object_size, over_run, too_large
 from resultsfw.types import (
     Collected,
@@ -162,14 +163,14 @@ def status_patch(
 
     patch = write(collected)
     room = OBJECT_BYTES - OBJECT_HEADROOM
-    if (size := object_size(_merged(obj, patch))) <= room:
+    if (size := object_size(merge_patch(obj, patch))) <= room:
         return patch
     kept = collected
     left: list[Origin] = []
     while True:
         verdict = patch["status"]["conditions"][0]
         verdict["message"] = _shortened(verdict["message"])
-        over = object_size(_merged(obj, patch)) - room
+        over = object_size(merge_patch(obj, patch)) - room
         if over <= 0 or not (kept.results or kept.step_results):
             return patch
         kept, gone = _shed(kept, over)
@@ -265,19 +266,6 @@ def _condition(given: Mapping[str, Any] | None, collected: Collected, now: str, 
 
 def _version(obj: Object) -> str:
     return str(obj.get("metadata", {}).get("resourceVersion", ""))
-
-
-def _merged(target: Any, patch: Any) -> Any:
-    """The target with a JSON merge patch applied (RFC 7386)."""
-    if not isinstance(patch, dict):
-        return patch
-    merged = dict(target) if isinstance(target, dict) else {}
-    for key, value in patch.items():
-        if value is None:
-            merged.pop(key, None)
-        else:
-            merged[key] = _merged(merged.get(key), value)
-    return merged
 
 
 def _shed(collected: Collected, over: int) -> tuple[Collected, list[Origin]]:

@@ -15,6 +15,8 @@ _PREFIX: Final = 1024
 _NAME: Final = re.compile(rb'\{"name":("(?:[^"\\]|\\.)*")')
 _VALUE: Final = b'"value":"'
 _ESCAPES: Final = re.compile(rb'\\u([0-9a-fA-F]{4})|\\[^u]|"')
+_FIRST_HALVES: Final = range(0xD800, 0xDC00)
+_SECOND_HALVES: Final = range(0xDC00, 0xE000)
 _UNFINISHED: Final = re.compile(rb"\\(?:u[0-9a-fA-F]{0,3})?\Z")
 
 
@@ -163,13 +165,9 @@ def _escaped_bytes(code: bytes | None) -> int:
     if code is None:
         return 1
     point = int(code, 16)
-    if point < 0x80:  # noqa: PLR2004 - the borders of UTF-8's lengths
-        return 1
-    if point < 0x800:  # noqa: PLR2004
-        return 2
-    if 0xD800 <= point < 0xDC00:  # noqa: PLR2004
+    if point in _FIRST_HALVES:
         return 4
-    return 0 if 0xDC00 <= point < 0xE000 else 3  # noqa: PLR2004
+    return 0 if point in _SECOND_HALVES else len(chr(point).encode())
 
 
 def _decode(text: bytes) -> tuple[dict[str, Any] | None, str]:

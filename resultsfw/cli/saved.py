@@ -238,10 +238,10 @@ class _Files(Cluster):
     def create(self, kind: Kind, obj: Object) -> Object:
         raise _read_only(kind, obj["metadata"].get("name", ""))
 
-    def patch(self, kind: Kind, namespace: str, name: str, patch: Object, *, subresource: str = "") -> Object:  # noqa: ARG002
+    def patch(self, kind: Kind, namespace: str, name: str, patch: Object, *, subresource: str = "") -> Object:  # noqa: ARG002 - the protocol's
         raise _read_only(kind, name)
 
-    def delete(self, kind: Kind, namespace: str, name: str, *, grace_seconds: int | None = None) -> None:  # noqa: ARG002
+    def delete(self, kind: Kind, namespace: str, name: str, *, grace_seconds: int | None = None) -> None:  # noqa: ARG002 - the protocol's
         raise _read_only(kind, name)
 
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from resultsfw.cluster import PODS, Kind, Object
 from resultsfw.errors import ClusterError, ConflictError
-from resultsfw.local.jsons import copy
+from resultsfw.jsons import copy
 
 __all__ = ["changed", "grace_of", "has_status", "new_object", "now", "replaced", "subject"]
 

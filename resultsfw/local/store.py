@@ -17,9 +17,9 @@ from resultsfw.errors import (
     ObjectTooLargeError,
     UnavailableError,
 )
+from resultsfw.jsons import copy, merge_patch
 from resultsfw.limits import OBJECT_BYTES, object_size
 from resultsfw.local import apirules
-from resultsfw.local.jsons import copy, merge_patch
 from resultsfw.local.watch import Watch
 
 __all__ = ["Store"]

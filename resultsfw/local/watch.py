@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Self
 
 from resultsfw.cluster import Object
-from resultsfw.local.jsons import copy
+from resultsfw.jsons import copy
 
 __all__ = ["Event", "Watch"]
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from resultsfw.cluster import Cluster, Object
 from resultsfw.core import Core
 from resultsfw.errors import InputError
+from resultsfw.jsons import merge_patch
 from resultsfw.tekton.conclude import conclude, condition
 from resultsfw.tekton.ending import cause_of
 from resultsfw.tekton.mirror import mirror, progress_of
@@ -64,7 +65,7 @@ def taskrun_from_pod(
     """
     now = now or datetime.now(UTC)
     old = taskrun.get("status", {})
-    keep = {key: old[key] for key in ("startTime", "retriesStatus") if key in old}
+    keep = {"retriesStatus": old["retriesStatus"]} if "retriesStatus" in old else {}
     try:
         spec = task_spec_of(taskrun, cluster)
     except RefusedRun as refused:
@@ -81,10 +82,10 @@ def taskrun_from_pod(
     stopped = cause_of(base, pod, progress, now)
     if over or progress.stuck or stopped is not None:
         done = conclude(core, cluster, base, run, pod, now=now, stamp=stamp, cause=stopped, final=True)
-        merged = _patched(base, done.patch)
+        merged = merge_patch(base, {"status": done.patch["status"]})
         return Offline(taskrun=merged, run=run, collected=done.collected, stamp=stamp, how=how)
     status = {**mirror(pod, old, done=False), "conditions": [condition("Unknown", *progress.running, now)]}
-    merged = _patched(base, {"status": status})
+    merged = merge_patch(base, {"status": status})
     return Offline(taskrun=merged, run=run, stamp=stamp, how=how, finished=False)
 
 
@@ -102,9 +103,3 @@ def _attempt(taskrun: Object, pod: Object) -> int:
     ):
         return len(taskrun.get("status", {}).get("retriesStatus") or ())
     raise InputError(f'pod "{found}" is not of TaskRun "{name}"', subject="metadata.name")
-
-
-def _patched(obj: Object, patch: Object) -> Object:
-    """The object with a status patch applied; what the patch sets to null is not there."""
-    status = {**obj.get("status", {}), **patch["status"]}
-    return {**obj, "status": {key: value for key, value in status.items() if value is not None}}

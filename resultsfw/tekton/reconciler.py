@@ -32,7 +32,7 @@ from resultsfw.tekton.start import begun_status, refused_status, task_spec_of
 from resultsfw.tekton.transport import transport_of
 from resultsfw.tekton.validate import RefusedRun
 from resultsfw.tekton.workspaces import claims_of
-from resultsfw.types import Run
+from resultsfw.types import Run, Stamp
 
 __all__ = ["Reconciler", "Timing", "is_done"]
 
@@ -201,7 +201,6 @@ class Reconciler:
             # A quota may free itself; a Pod Security level does not. The run's timeout decides, and a
             # person sees meanwhile what it waits for.
             waiting = begun_status(taskrun, spec, self.core, now) | {"podName": ""}
-            waiting["startTime"] = taskrun.get("status", {}).get("startTime") or waiting["startTime"]
             waiting["conditions"] = [condition("Unknown", reasons.PENDING, why, now)]
             self._write(taskrun, waiting)
             raise
@@ -212,7 +211,6 @@ class Reconciler:
         """Write the attempt's first status."""
         status = begun_status(taskrun, spec, self.core, now)
         status["podName"] = pod["metadata"]["name"]
-        status["startTime"] = taskrun.get("status", {}).get("startTime") or status["startTime"]
         stamp, _ = transport_of(pod, self.core.flags)
         status["provenance"]["featureFlags"] |= {
             "maxResultSize": stamp.max_result_size,
@@ -228,13 +226,13 @@ class Reconciler:
         over = progress.steps_done and self.core.ready(run, pod, stamp=stamp)
         cause = cause_of(taskrun, pod, progress, now)
         if over or all_ended(pod):
-            return self._conclude(taskrun, run, pod, cause, now)
+            return self._conclude(taskrun, run, pod, stamp, cause=cause, now=now)
         mark = stop_mark(pod)
         ending = cause or (mark.cause if mark else self._must_stop(progress, now))
         if ending is not None:
             waited = stop(self._cluster, pod, ending, now)
             if waited > grace_of(pod) + self._timing.stop:
-                return self._conclude(taskrun, run, pod, cause, now, final=True)
+                return self._conclude(taskrun, run, pod, stamp, cause=cause, now=now, final=True)
         else:
             release(self._cluster, pod)
         status = mirror(pod, taskrun.get("status", {}), done=False)
@@ -257,12 +255,12 @@ class Reconciler:
         taskrun: Object,
         run: Run,
         pod: Object,
+        stamp: Stamp,
+        *,
         cause: Cause | None,
         now: datetime,
-        *,
         final: bool = False,
     ) -> float | None:
-        stamp, _ = transport_of(pod, self.core.flags)
         waited = (now - _ended_at(pod, now)).total_seconds()
         final = final or waited > self._timing.read
         try:

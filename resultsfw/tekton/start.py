@@ -52,10 +52,10 @@ def refused_status(
 
 
 def begun_status(taskrun: Object, task_spec: Object | None, core: Core, now: datetime) -> Object:
-    """The first status of an attempt, before there is a pod."""
+    """The first status of an attempt, before there is a pod. One that has begun keeps its start."""
     annotations = taskrun["metadata"].get("annotations") or {}
     status: Object = {
-        "startTime": format_time(now),
+        "startTime": taskrun.get("status", {}).get("startTime") or format_time(now),
         "provenance": {
             "featureFlags": {
                 "maxResultSize": core.flags.max_result_size,

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from resultsfw.local.jsons import merge_patch
+from resultsfw.jsons import merge_patch
 
 Answer = Callable[["Handler"], None]
 

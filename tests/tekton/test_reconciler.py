@@ -66,7 +66,7 @@ class Cluster(Store):
     def read_log(
         self,
         namespace: str,  # noqa: ARG002 - there is one pod
-        pod: str,  # noqa: ARG002
+        pod: str,  # noqa: ARG002 - likewise
         container: str,
         *,
         limit: int,

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resultsfw.local.jsons import copy as json_copy
-from resultsfw.local.jsons import merge_patch
+from resultsfw.jsons import copy as json_copy
+from resultsfw.jsons import merge_patch
 
 scalars = st.none() | st.booleans() | st.integers() | st.text(max_size=3)
 keys = st.sampled_from("abc")
