@@ -9,10 +9,10 @@ from typing import Final, NamedTuple, Protocol
 from resultsfw.cluster import Object
 from resultsfw.controller.logs import about
 from resultsfw.controller.metrics import Metrics, backend_of
-from resultsfw.controller.queue import WorkQueue
 from resultsfw.errors import ClusterError, ConflictError, NotFoundError
 from resultsfw.tekton.kinds import TASKRUNS
 from resultsfw.tekton.reconciler import is_done
+from resultsfw.tekton.workqueue import WorkQueue
 
 __all__ = ["POD_SELECTOR", "Cache", "Controller", "slim_pod", "slim_taskrun"]
 

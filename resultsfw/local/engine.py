@@ -13,8 +13,8 @@ from resultsfw.cluster import PODS, Cluster, Kind, Object
 from resultsfw.errors import ClusterError, NotFoundError
 from resultsfw.local.kubelet import MAX_PODS, Kubelet
 from resultsfw.local.store import Store
-from resultsfw.local.workqueue import WorkQueue
 from resultsfw.tekton.kinds import TASKRUNS
+from resultsfw.tekton.workqueue import WorkQueue
 
 __all__ = ["Engine", "Reconciler", "kind_of"]
 
@@ -36,6 +36,11 @@ class Reconciler(Protocol):
             ClusterError: It failed; when ``retryable``, it is tried again.
         """
         ...
+
+
+def work_queue() -> WorkQueue[_Key]:
+    """The engine's queue: it has no server to spare, and a person waits."""
+    return WorkQueue(longest_pause=5.0, jitter=0.0, rate=0.0)
 
 
 def kind_of(obj: Object) -> Kind:
@@ -78,7 +83,7 @@ class Engine:
         self.store = Store()
         self._reconciler = reconciler_factory(self.store)
         self._on_event = on_event
-        self._queue: WorkQueue[_Key] = WorkQueue()
+        self._queue: WorkQueue[_Key] = work_queue()
         self._submitted: list[_Key] = []
         self._finished: dict[_Key, Object] = {}
         self._changed = threading.Condition()

@@ -13,8 +13,7 @@ from localpods import await_true, make_pod, over, processes_with
 
 from resultsfw.cluster import CONFIG_MAPS, PODS
 from resultsfw.errors import ClusterError, ConflictError, InputError, NotFoundError, UnavailableError
-from resultsfw.local.engine import Engine, kind_of
-from resultsfw.local.workqueue import WorkQueue
+from resultsfw.local.engine import Engine, kind_of, work_queue
 from resultsfw.tekton.kinds import TASKRUNS, TASKS
 
 
@@ -266,7 +265,7 @@ def test_a_killed_keeper_fails_the_pods_and_the_engine_goes_on(tmp_path):
 
 class TestWorkQueue:
     def test_a_key_is_worked_on_once_at_a_time(self):
-        queue = WorkQueue()
+        queue = work_queue()
         queue.add("a")
         queue.add("a")
         assert queue.get() == "a"
@@ -277,7 +276,7 @@ class TestWorkQueue:
         assert queue.get() == "a"
 
     def test_later(self):
-        queue = WorkQueue()
+        queue = work_queue()
         queue.add_after("later", 0.05)
         queue.add_after("sooner", 0.01)
         before = time.monotonic()
@@ -285,7 +284,7 @@ class TestWorkQueue:
         assert time.monotonic() - before >= 0.05
 
     def test_pauses_grow_until_it_goes_well(self):
-        queue = WorkQueue()
+        queue = work_queue()
         assert [queue.retry("a") for _ in range(4)] == [0.005, 0.01, 0.02, 0.04]
         queue.forget("a")
         assert queue.retry("a") == 0.005
@@ -294,7 +293,7 @@ class TestWorkQueue:
         assert queue.retry("a") == 5.0
 
     def test_closing_wakes(self):
-        queue = WorkQueue()
+        queue = work_queue()
         got = []
         thread = threading.Thread(target=lambda: got.append(queue.get()))
         thread.start()

@@ -13,8 +13,7 @@ Key = TypeVar("Key")
 
 FIRST_PAUSE: Final = 0.005
 LONGEST_PAUSE: Final = 60.0
-_JITTER: Final = 0.5
-"""A pause is shortened by up to this part of it, so that what failed together does not return together."""
+JITTER: Final = 0.5
 
 _SLACK: Final = 64
 """Replaced timers that may stand in the heap before it is cleared of them."""
@@ -57,12 +56,23 @@ class WorkQueue(Generic[Key]):
     Args:
         rate: Retries a second, of all keys together, once ``burst`` of them came at once; 0: no limit.
         burst: See ``rate``.
+        longest_pause: Seconds; what the pauses of a key that keeps failing grow to.
+        jitter: A pause is shortened by up to this part of it, so that what failed together does not
+            return together.
         clock: Seconds, monotonic.
     """
 
     def __init__(
-        self, *, rate: float = 100.0, burst: int = 1000, clock: Callable[[], float] = time.monotonic
+        self,
+        *,
+        rate: float = 100.0,
+        burst: int = 1000,
+        longest_pause: float = LONGEST_PAUSE,
+        jitter: float = JITTER,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._longest_pause = longest_pause
+        self._jitter = jitter
         self._changed = threading.Condition()
         self._clock = clock
         self._bucket = TokenBucket(rate, burst, clock=clock)
@@ -115,8 +125,8 @@ class WorkQueue(Generic[Key]):
             failures = self._failures.get(key, 0)
             self._failures[key] = failures + 1
             # Beyond 2**14 the longest pause holds anyway; a float would overflow at last.
-            pause = min(FIRST_PAUSE * 2.0 ** min(failures, 14), LONGEST_PAUSE)
-            pause *= 1 - _JITTER * self._random.random()
+            pause = min(FIRST_PAUSE * 2.0 ** min(failures, 14), self._longest_pause)
+            pause *= 1 - self._jitter * self._random.random()
         pause = max(pause, self._bucket.reserve())
         self.add_after(key, pause)
         return pause

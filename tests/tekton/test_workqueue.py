@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from resultsfw.controller.queue import FIRST_PAUSE, LONGEST_PAUSE, TokenBucket, WorkQueue
+from resultsfw.tekton.workqueue import FIRST_PAUSE, LONGEST_PAUSE, TokenBucket, WorkQueue
 
 
 class Clock:
