@@ -5,12 +5,10 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any, Final
 
-import urllib3
-
 from resultsfw.cluster import EVENTS, PODS, Kind, Object
 from resultsfw.errors import ClusterError, NotFoundError, UnavailableError
 from resultsfw.kube.answers import GoneError
-from resultsfw.kube.connect import MERGE_PATCH, TROUBLE, Connection, Timeouts, unavailable
+from resultsfw.kube.connect import MERGE_PATCH, TROUBLE, Connection, Response, Timeouts, unavailable
 from resultsfw.kube.listing import pages
 from resultsfw.kube.paths import path_of, path_of_one, subject
 
@@ -179,9 +177,7 @@ class KubeCluster:
         )
         return answer
 
-    def _open_log(
-        self, namespace: str, pod: str, container: str, limit: int, about: str
-    ) -> urllib3.BaseHTTPResponse:
+    def _open_log(self, namespace: str, pod: str, container: str, limit: int, about: str) -> Response:
         query = {"container": container, "limitBytes": limit, "follow": "false"}
         try:
             return self.connection.open(

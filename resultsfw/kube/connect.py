@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlencode
 
+import orjson
 import urllib3
 import yaml
 from kubernetes.client.api_client import ApiClient
@@ -18,9 +19,10 @@ from kubernetes.config import ConfigException, load_incluster_config, load_kube_
 
 from resultsfw.errors import ClusterError, InputError, UnavailableError
 from resultsfw.kube.answers import TryLaterError, error_of
+from resultsfw.kube.direct import Answer, Direct
 from resultsfw.kube.ratelimit import RateLimit
 
-__all__ = ["JSON", "MERGE_PATCH", "TROUBLE", "Connection", "Timeouts", "connect", "unavailable"]
+__all__ = ["JSON", "MERGE_PATCH", "TROUBLE", "Connection", "Response", "Timeouts", "connect", "unavailable"]
 
 JSON: Final = "application/json"
 MERGE_PATCH: Final = "application/merge-patch+json"
@@ -42,6 +44,9 @@ _MISCONFIGURED: Final = (
 Timeouts = tuple[float, float]
 """Seconds until connected, and between two pieces of an answer."""
 
+Response = Answer | urllib3.BaseHTTPResponse
+"""An answer that is not read yet; the second behind a proxy."""
+
 _TIMEOUTS: Final[Timeouts] = (5, 30)
 _FRESH: Final = 10.0
 """Seconds for which credentials are used before the client is asked again: it reads files, or starts a
@@ -61,6 +66,8 @@ class Connection:
     def __init__(self, api: ApiClient, limit: RateLimit | None = None) -> None:
         self.api = api
         self.limit = limit or RateLimit()
+        given = api.configuration
+        self._direct = Direct(given) if Direct.serves(given) else None
         self._lock = threading.Lock()
         self._headers: dict[str, str] = {}
         self._headers_until = 0.0
@@ -72,6 +79,8 @@ class Connection:
 
     def close(self) -> None:
         """Close what is idle."""
+        if self._direct is not None:
+            self._direct.close()
         self.api.close()  # type: ignore[no-untyped-call]
 
     def json(
@@ -108,7 +117,7 @@ class Connection:
         finally:
             response.close()
         try:
-            return json.loads(data)
+            return orjson.loads(data)
         except ValueError as error:
             raise UnavailableError("the answer is not whole, or not JSON", subject=subject) from error
 
@@ -123,7 +132,7 @@ class Connection:
         content_type: str = JSON,
         timeouts: Timeouts = _TIMEOUTS,
         limited: bool = True,
-    ) -> urllib3.BaseHTTPResponse:
+    ) -> Response:
         """Send a request and return its answer, not read yet. To be closed by the caller.
 
         Raises:
@@ -134,25 +143,15 @@ class Connection:
         headers = {**self._credentials(subject), "Accept": "application/json, */*"}
         if body is not None:
             headers["Content-Type"] = content_type
-        url = self.host + path + ("?" + urlencode(query) if query else "")
-        timeout = urllib3.Timeout(connect=timeouts[0], read=timeouts[1])
-        pool: urllib3.PoolManager = self.api.rest_client.pool_manager
+        target = path + ("?" + urlencode(query) if query else "")
         # The server may close an idle connection just as it is used again: a read is simply repeated.
         tries = 2 if method == "GET" else 1
         while True:
             tries -= 1
             try:
-                response = pool.request(
-                    method,
-                    url,
-                    body=body,
-                    headers=headers,
-                    timeout=timeout,
-                    retries=False,
-                    preload_content=False,
-                )
+                response = self._send(method, target, body, headers, timeouts)
                 break
-            except urllib3.exceptions.ProtocolError as error:
+            except (urllib3.exceptions.ProtocolError, ConnectionError) as error:
                 if not tries:
                     raise unavailable(error, subject) from error
             except TROUBLE as error:
@@ -161,7 +160,23 @@ class Connection:
             raise self._refused(response, subject)
         return response
 
-    def _refused(self, response: urllib3.BaseHTTPResponse, subject: str) -> ClusterError:
+    def _send(
+        self, method: str, target: str, body: bytes | None, headers: dict[str, str], timeouts: Timeouts
+    ) -> Response:
+        if self._direct is not None:
+            return self._direct.request(method, target, body=body, headers=headers, timeouts=timeouts)
+        pool: urllib3.PoolManager = self.api.rest_client.pool_manager
+        return pool.request(
+            method,
+            self.host + target,
+            body=body,
+            headers=headers,
+            timeout=urllib3.Timeout(connect=timeouts[0], read=timeouts[1]),
+            retries=False,
+            preload_content=False,
+        )
+
+    def _refused(self, response: Response, subject: str) -> ClusterError:
         try:
             body = response.read(_ERROR_BYTES)
         except TROUBLE:
@@ -248,14 +263,20 @@ def connect(
         urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
     api = ApiClient(configuration)
     api.user_agent = "resultsfw"
-    return Connection(api, limit)
+    try:
+        return Connection(api, limit)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{about}: a certificate cannot be read: {error}; see `kubectl config view`", subject=about
+        ) from error
 
 
 def encoded(body: Any) -> bytes:
     """JSON as few bytes as it takes: escaped, a text could come over the server's limit for requests."""
     try:
-        return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
-    except UnicodeEncodeError:
+        return orjson.dumps(body)
+    except TypeError:
+        # A lone surrogate, or a number of more than 64 bits: what the standard library writes.
         return json.dumps(body, separators=(",", ":")).encode()
 
 

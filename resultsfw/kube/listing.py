@@ -1,16 +1,15 @@
 """Lists in pages and the lines of a watch, as raw JSON; nothing is kept here."""
 
-import json
 import random
 from collections.abc import Iterator
 from typing import Any, Final
 
-import urllib3
+import orjson
 
 from resultsfw.cluster import Kind, Object
 from resultsfw.errors import ClusterError, UnavailableError
 from resultsfw.kube.answers import error_of_status
-from resultsfw.kube.connect import TROUBLE, Connection, unavailable
+from resultsfw.kube.connect import TROUBLE, Connection, Response, unavailable
 from resultsfw.kube.paths import path_of, subject
 
 __all__ = ["events_of", "open_watch", "pages"]
@@ -60,7 +59,7 @@ def open_watch(
     version: str,
     *,
     silence: float,
-) -> urllib3.BaseHTTPResponse:
+) -> Response:
     """The stream of what happens after a version; silent for ``silence`` seconds, it is given up.
 
     Raises:
@@ -85,7 +84,7 @@ def open_watch(
     )
 
 
-def events_of(response: urllib3.BaseHTTPResponse, about: str) -> Iterator[tuple[str, Object]]:
+def events_of(response: Response, about: str) -> Iterator[tuple[str, Object]]:
     """What a watch says: the change and the object, each decoded once.
 
     The rest of a stream that ends within a line is no event. An ERROR event is raised.
@@ -98,7 +97,7 @@ def events_of(response: urllib3.BaseHTTPResponse, about: str) -> Iterator[tuple[
         if not line.strip():
             continue
         try:
-            event = json.loads(line)
+            event = orjson.loads(line)
             change, obj = event["type"], event["object"]
             if change != "ERROR":
                 obj["metadata"]["resourceVersion"]
@@ -110,7 +109,7 @@ def events_of(response: urllib3.BaseHTTPResponse, about: str) -> Iterator[tuple[
         yield change, obj
 
 
-def _lines(response: urllib3.BaseHTTPResponse, about: str) -> Iterator[bytes]:
+def _lines(response: Response, about: str) -> Iterator[bytes]:
     parts: list[bytes] = []
     try:
         for piece in response.stream(65_536, decode_content=False):

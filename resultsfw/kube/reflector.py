@@ -7,12 +7,10 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-import urllib3
-
 from resultsfw.cluster import Kind, Object
 from resultsfw.errors import ClusterError
 from resultsfw.kube.answers import GoneError, TryLaterError
-from resultsfw.kube.connect import Connection
+from resultsfw.kube.connect import Connection, Response
 from resultsfw.kube.held import Held, Key, held, key_of, matches, newer
 from resultsfw.kube.listing import PAGE, events_of, open_watch, pages
 from resultsfw.kube.paths import subject
@@ -91,7 +89,7 @@ class Reflector:
         self._version = ""
         self._must_list = True
         self._stopped = threading.Event()
-        self._stream: urllib3.BaseHTTPResponse | None = None
+        self._stream: Response | None = None
         self._thread = threading.Thread(target=self._run, name=f"watch-{kind.plural}", daemon=True)
 
     def start(self) -> None:
@@ -309,7 +307,7 @@ def _call(function: Callable[..., None], *arguments: object) -> None:
         log.exception("a handler failed")
 
 
-def _shut(stream: urllib3.BaseHTTPResponse) -> None:
+def _shut(stream: Response) -> None:
     """Wake up whoever waits for the stream's next byte."""
     try:
         stream.shutdown()

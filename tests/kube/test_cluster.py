@@ -318,12 +318,10 @@ def chunked_and_gone(how):
     "answer", [chunked_and_gone("reset"), chunked_and_gone("within"), chunked_and_gone("end"), cut_answer]
 )
 def test_a_log_that_was_cut_is_unavailable(cluster, server, answer):
-    """A reset, half a chunk, no last chunk, fewer bytes than announced."""
+    """A reset, half a chunk, no last chunk, fewer bytes than announced: never an end like any other."""
     server.plan(answer)
-    got = []
     with pytest.raises(UnavailableError):
-        got.extend(cluster.read_log("ns", "a", "c", limit=10_000))
-    assert all(b"two" not in one for one in got)
+        list(cluster.read_log("ns", "a", "c", limit=10_000))
 
 
 def test_a_log_that_stalls_is_unavailable(connection, server):
