@@ -20,10 +20,21 @@ from resultsfw.errors import ClusterError, InputError, UnavailableError
 from resultsfw.kube.answers import TryLaterError, error_of
 from resultsfw.kube.ratelimit import RateLimit
 
-__all__ = ["JSON", "MERGE_PATCH", "TROUBLE", "Connection", "Timeouts", "connect", "unavailable"]
+__all__ = [
+    "APPLY_PATCH",
+    "JSON",
+    "MERGE_PATCH",
+    "TROUBLE",
+    "Connection",
+    "Timeouts",
+    "connect",
+    "unavailable",
+]
 
 JSON: Final = "application/json"
 MERGE_PATCH: Final = "application/merge-patch+json"
+APPLY_PATCH: Final = "application/apply-patch+yaml"
+"""JSON is YAML, too."""
 
 TROUBLE: Final = (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError)
 """What goes wrong on the way: refused, reset, cut, silent, not to be trusted."""
