@@ -149,7 +149,7 @@ def test_the_images_stand_in_one_version_everywhere():
     assert image == f"resultsfw/controller:{version('resultsfw')}"
     for name in ("controller", "sidecar"):
         text = (CONFIG.parent / "images" / f"{name}.Containerfile").read_text()
-        assert f"-t resultsfw/{name}:{version('resultsfw')} " in text
+        assert f"--manifest resultsfw/{name}:{version('resultsfw')} ." in text
 
 
 def test_alerts_ask_for_metrics_that_there_are():
