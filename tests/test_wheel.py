@@ -13,9 +13,9 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture(scope="module")
 def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel's content, as an installer lays it down."""
+    """The wheel's content, as an installer lays it down; made from the sdist, as a release's is."""
     folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT)]
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(ROOT)]
     subprocess.run(command, check=True, capture_output=True, text=True)
     (wheel,) = folder.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
@@ -63,6 +63,16 @@ def test_every_capture_is_judged_the_same_from_the_wheel(unpacked):
     done = run(unpacked, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--rootdir={ROOT}", str(tests))
     assert done.returncode == 0, done.stdout + done.stderr
     assert " passed" in done.stdout
+
+
+def test_the_manifests_are_in_it(unpacked):
+    """The same files as in the repository: `resultsfw install` needs no checkout."""
+    done = run(unpacked, "-m", "resultsfw.cli", "install", "--print", "--crds", "--monitoring")
+    assert done.stdout.count("\n---\n") > 15, done.stderr
+    for file in (ROOT / "config").rglob("*.yaml"):
+        copy = unpacked / "resultsfw" / "manifests" / file.relative_to(ROOT / "config")
+        assert copy.read_bytes() == file.read_bytes()
+    assert not [path for path in unpacked.rglob("*") if path.is_symlink()]
 
 
 def test_the_sidecar_runs_from_it(unpacked):

@@ -34,6 +34,7 @@ Exit status:
 RUN_STATUSES: Final = STATUSES.format("every run succeeded", "a run failed", "the input was")
 SAVED_STATUSES: Final = STATUSES.format("the run succeeded", "it failed, or is not finished", "the input was")
 LIST_STATUSES: Final = STATUSES.format("all is well", "the backend cannot be used", "an unknown name was")
+INSTALL_STATUSES: Final = STATUSES.format("all is applied", "the cluster refused something", "the input was")
 DOCTOR_STATUSES: Final = STATUSES.format("nothing is missing", "something is missing", "the input was")
 SERVE_STATUSES: Final = STATUSES.format("stopped by a signal", "the lease was lost", "the input was")
 
@@ -215,7 +216,7 @@ def backends(name: str | None, output: str) -> int:
     return list_backends(output=output) if name is None else describe_backend(name, output=output)
 
 
-_cluster = _all(
+_connection = _all(
     click.option("--kubeconfig", metavar="FILE", help="As kubectl takes it.  [default: as kubectl finds it]"),
     click.option("--context", metavar="NAME", help="Of the kubeconfig.  [default: its current one]"),
     click.option(
@@ -224,15 +225,9 @@ _cluster = _all(
         show_default=True,
         help='Where the ConfigMap "feature-flags" is.',
     ),
-    click.option(
-        "--leader-elect/--no-leader-elect",
-        default=True,
-        show_default=True,
-        help="One replica works at a time.",
-    ),
-    click.option(
-        "--lease-namespace", metavar="NAME", help="Where the Lease of the leader is.  [default: --namespace]"
-    ),
+)
+
+_images = _all(
     click.option("--entrypoint-image", metavar="IMAGE", help="Tekton's entrypoint."),
     click.option("--shell-image", metavar="IMAGE", help='Has "sh"; places scripts.'),
     click.option("--nop-image", metavar="IMAGE", help="Exits at once; ends the Sidecars of a run."),
@@ -243,6 +238,20 @@ _cluster = _all(
         metavar="IMAGE",
         help='The results sidecar, instead of the image in "config.sidecar-logs".',
     ),
+)
+
+_cluster = _all(
+    _connection,
+    click.option(
+        "--leader-elect/--no-leader-elect",
+        default=True,
+        show_default=True,
+        help="One replica works at a time.",
+    ),
+    click.option(
+        "--lease-namespace", metavar="NAME", help="Where the Lease of the leader is.  [default: --namespace]"
+    ),
+    _images,
 )
 
 
@@ -290,6 +299,32 @@ def doctor(output: str, **given: Any) -> int:
     from resultsfw.cli.doctor import examine_cluster  # noqa: PLC0415 - see above
 
     return examine_cluster(given, output=output)
+
+
+@resultsfw.command(epilog=INSTALL_STATUSES, short_help="Install the controller on a cluster.")
+@_connection
+@click.option("--print", "printed", is_flag=True, help="Print the manifests instead, for kubectl apply -f -.")
+@click.option("--controller-image", default="", metavar="IMAGE", help="Of the controller's Deployment.")
+@_images
+@click.option("--results-from", metavar="NAME", help="Set this feature flag.  [default: leave it as it is]")
+@click.option("--max-result-size", metavar="N", help="Set this feature flag.  [default: leave it as it is]")
+@click.option(
+    "--enable-log-access/--no-log-access",
+    default=None,
+    help="Let the controller read the logs of pods.  [default: if --results-from needs it]",
+)
+@click.option("--crds", is_flag=True, help="Bring minimal CRDs, on a cluster without Tekton.")
+@click.option("--monitoring", is_flag=True, help="ServiceMonitor and alerts, for the Prometheus operator.")
+@click.option("--wait", type=click.FloatRange(0), metavar="SECONDS", help="Until all replicas are ready.")
+def install(printed: bool, wait: float | None, **given: Any) -> int:
+    """Apply the manifests of the controller to a cluster, by server-side apply.
+
+    All is checked before anything is touched, and what is there already as it should be stays untouched.
+    Of the ConfigMap "feature-flags" only the keys named here are set.
+    """
+    from resultsfw.cli.install import install_on_cluster  # noqa: PLC0415 - see above
+
+    return install_on_cluster(given, printed=printed, wait=wait)
 
 
 def _given(flags: dict[str, Any]) -> Any:

@@ -12,8 +12,10 @@ from resultsfw.controller.metrics import Metrics
 from resultsfw.core import Core
 from resultsfw.errors import FlagError, ForbiddenError, ResultsError, UnavailableError
 from resultsfw.flags import Flags, parse_flags
+from resultsfw.tekton.pod import PodOptions
+from resultsfw.tekton.podflags import pod_options
 
-__all__ = ["CONFIG_MAP", "LiveFlags", "flags_of"]
+__all__ = ["CONFIG_MAP", "LiveFlags", "flags_of", "pods_of"]
 
 log = logging.getLogger(__name__)
 
@@ -37,14 +39,27 @@ def flags_of(configmap: Object | None, *, sidecar_image: str = "") -> Flags:
     Raises:
         FlagError: One has a value it cannot have.
     """
-    data = (configmap or {}).get("data") or {}
-    if not isinstance(data, Mapping) or not all(isinstance(one, str) for one in data.values()):
-        raise FlagError(f'the ConfigMap "{CONFIG_MAP}" has data that is no text', subject="data")
-    flags = parse_flags(data)
+    flags = parse_flags(_data(configmap))
     if not sidecar_image:
         return flags
     own = {**flags.config.get(_SIDECAR, {}), "image": sidecar_image}
     return replace(flags, config={**flags.config, _SIDECAR: own})
+
+
+def pods_of(configmap: Object | None, given: PodOptions) -> PodOptions:
+    """The options of pods under a ConfigMap's flags, Tekton's own; what none of them sets is as given.
+
+    Raises:
+        FlagError: One has a value it cannot have.
+    """
+    return pod_options(_data(configmap), given)
+
+
+def _data(configmap: Object | None) -> Mapping[str, str]:
+    data = (configmap or {}).get("data") or {}
+    if not isinstance(data, Mapping) or not all(isinstance(one, str) for one in data.values()):
+        raise FlagError(f'the ConfigMap "{CONFIG_MAP}" has data that is no text', subject="data")
+    return data
 
 
 class LiveFlags:
@@ -53,10 +68,11 @@ class LiveFlags:
     Args:
         build: Makes a core of flags; raises what a `Core` raises.
         check: What the core's backend needs and the controller may not, as sentences.
-        swap: Puts a new core in force.
+        swap: Puts a new core, and the options of pods that are made from now on, in force.
         tell: Writes a Kubernetes Event about an object.
         metrics: Counts edits that were not taken over.
         sidecar_image: See `flags_of`.
+        pods: The options of pods where no flag sets them.
 
     Attributes:
         ready: Set once there are flags in force.
@@ -67,10 +83,11 @@ class LiveFlags:
         *,
         build: Callable[[Flags], Core],
         check: Callable[[Core], list[str]],
-        swap: Callable[[Core], None],
+        swap: Callable[[Core, PodOptions], None],
         tell: Callable[[Object, Notice], None],
         metrics: Metrics,
         sidecar_image: str = "",
+        pods: PodOptions | None = None,
     ) -> None:
         self._build = build
         self._check = check
@@ -78,10 +95,11 @@ class LiveFlags:
         self._tell = tell
         self._metrics = metrics
         self._sidecar_image = sidecar_image
+        self._pods = pods or PodOptions()
         self._changed = threading.Condition()
         self._next: Object | None = None
         self._closed = False
-        self._flags: Flags | None = None
+        self._in_force: tuple[Flags, PodOptions] | None = None
         self._told = ""
         self.ready = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="flags", daemon=True)
@@ -116,7 +134,8 @@ class LiveFlags:
         """Take an edit over, or say why not; seconds until it is tried again."""
         try:
             flags = flags_of(configmap, sidecar_image=self._sidecar_image)
-            if flags == self._flags:
+            pods = pods_of(configmap, self._pods)
+            if (flags, pods) == self._in_force:
                 self._well()
                 return None
             core = self._build(flags)
@@ -128,15 +147,15 @@ class LiveFlags:
             log.exception("reading the feature flags")
             self._refuse(configmap, f"{type(error).__name__} while they were read; see the controller's log")
             return _RECHECK
-        if missing and self._flags is not None:
+        if missing and self._in_force is not None:
             self._refuse(configmap, "; ".join(missing))
             return _RECHECK
         for line in missing:
             log.error("%s", line)  # at the start there is nothing to go back to
         if configmap is _NOTHING:
             log.warning('there is no ConfigMap "%s"; the defaults are in force', CONFIG_MAP)
-        self._swap(core)
-        self._flags = flags
+        self._swap(core, pods)
+        self._in_force = flags, pods
         self._well()
         log.info(
             "feature flags in force: results-from=%s, max-result-size=%d",
@@ -154,7 +173,9 @@ class LiveFlags:
         """Say once for each edit and reason that it is not in force."""
         metadata = configmap["metadata"]
         kept = (
-            "the last good ones stay in force" if self._flags else "there are none in force; no run is taken"
+            "the last good ones stay in force"
+            if self._in_force
+            else "there are none in force; no run is taken"
         )
         told = f"{metadata.get('uid')}/{metadata.get('resourceVersion')}: {why}"
         if told == self._told:

@@ -5,10 +5,11 @@ from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from resultsfw.cluster import CONFIG_MAPS, EVENTS, PODS, Kind, Object
-from resultsfw.controller.config import CONFIG_MAP, flags_of
+from resultsfw.controller.config import CONFIG_MAP, flags_of, pods_of
 from resultsfw.core import Core
 from resultsfw.errors import ClusterError, NotFoundError, ResultsError
 from resultsfw.tekton.kinds import CLAIMS, TASKRUNS, TASKS
+from resultsfw.tekton.pod import PodOptions
 from resultsfw.types import Permission
 
 __all__ = ["Asked", "Finding", "Need", "backend_needs", "controller_needs", "examine", "missing"]
@@ -190,6 +191,7 @@ def _flags(cluster: Asked, namespace: str, sidecar_image: str, found: list[Findi
         return None
     try:
         core = Core(flags_of(configmap, sidecar_image=sidecar_image))
+        pods_of(configmap, PodOptions())
     except ResultsError as error:
         fix = f"kubectl edit configmap {CONFIG_MAP} -n {namespace}"
         found.append(Finding(what=what, well=False, detail=error.message, fix=fix))

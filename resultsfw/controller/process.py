@@ -111,6 +111,7 @@ class Process:
             tell=self._events.send,
             metrics=self.metrics,
             sidecar_image=options.sidecar_image,
+            pods=options.pods,
         )
         self._elector: threading.Thread | None = None
         self._reflectors = self._follow()
@@ -265,13 +266,9 @@ class Process:
         if obj["metadata"]["name"] == CONFIG_MAP:
             self._flags.changed(None if change == "DELETED" else obj)
 
-    def _swap(self, core: Core) -> None:
-        """Put a core in force: looks that began before end with the one they began with."""
-        known = getattr(self._controller, "reconciler", None)
-        if isinstance(known, Reconciler):
-            known.core = core
-        else:
-            self._controller.reconciler = Reconciler(core, self._ledger, options=self._options.pods)
+    def _swap(self, core: Core, pods: PodOptions) -> None:
+        """Put flags in force: looks that began before end with those they began with."""
+        self._controller.reconciler = Reconciler(core, self._ledger, options=pods)
 
     def _missing(self, core: Core) -> list[str]:
         needs = []

@@ -8,7 +8,15 @@ from typing import Any, Final
 from resultsfw.cluster import EVENTS, PODS, Kind, Object
 from resultsfw.errors import ClusterError, NotFoundError, UnavailableError
 from resultsfw.kube.answers import GoneError
-from resultsfw.kube.connect import MERGE_PATCH, TROUBLE, Connection, Response, Timeouts, unavailable
+from resultsfw.kube.connect import (
+    APPLY_PATCH,
+    MERGE_PATCH,
+    TROUBLE,
+    Connection,
+    Response,
+    Timeouts,
+    unavailable,
+)
 from resultsfw.kube.listing import pages
 from resultsfw.kube.paths import path_of, path_of_one, subject
 
@@ -69,6 +77,36 @@ class KubeCluster:
         """Apply a JSON merge patch to an object or to its ``status``. See `Cluster.patch`."""
         path = path_of_one(kind, namespace, name, subresource)
         return self._json("PATCH", path, subject(kind, namespace, name), patch, MERGE_PATCH)
+
+    def apply(self, kind: Kind, obj: Object, *, manager: str, dry_run: bool = False) -> Object:
+        """Make an object be as it is given here, as far as it is (server-side apply).
+
+        Args:
+            kind: Of the object.
+            obj: With name, and namespace where it has one.
+            manager: Who owns the fields that are given; what it gave before and does not now is removed.
+            dry_run: Only say what would come of it.
+
+        Raises:
+            ConflictError: Somebody else owns a field and wants it otherwise.
+            ClusterError: The server refused it, a field that it does not know too.
+        """
+        metadata = obj["metadata"]
+        namespace, name = metadata.get("namespace", ""), metadata["name"]
+        query = {"fieldManager": manager, "fieldValidation": "Strict"} | (
+            {"dryRun": "All"} if dry_run else {}
+        )
+        answer: Object = self.connection.json(
+            "PATCH",
+            path_of_one(kind, namespace, name),
+            subject=subject(kind, namespace, name),
+            query=query,
+            body={"apiVersion": kind.api_version, "kind": kind.kind, **obj},
+            content_type=APPLY_PATCH,
+            timeouts=self._timeouts,
+            limited=self._limited,
+        )
+        return answer
 
     def delete(
         self,

@@ -22,10 +22,22 @@ from resultsfw.kube.answers import TryLaterError, error_of
 from resultsfw.kube.direct import Answer, Direct
 from resultsfw.kube.ratelimit import RateLimit
 
-__all__ = ["JSON", "MERGE_PATCH", "TROUBLE", "Connection", "Response", "Timeouts", "connect", "unavailable"]
+__all__ = [
+    "APPLY_PATCH",
+    "JSON",
+    "MERGE_PATCH",
+    "TROUBLE",
+    "Connection",
+    "Response",
+    "Timeouts",
+    "connect",
+    "unavailable",
+]
 
 JSON: Final = "application/json"
 MERGE_PATCH: Final = "application/merge-patch+json"
+APPLY_PATCH: Final = "application/apply-patch+yaml"
+"""JSON is YAML, too."""
 
 TROUBLE: Final = (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError)
 """What goes wrong on the way: refused, reset, cut, silent, not to be trusted."""

@@ -15,6 +15,7 @@ from resultsfw.tekton.substitute import step_name
 __all__ = [
     "CANCEL_ANNOTATION",
     "given",
+    "is_cancellable",
     "place_scripts_container",
     "prepare_container",
     "shared_volumes",
@@ -186,6 +187,13 @@ def shared_volumes(count: int, *, scripts: bool, cancellable: bool) -> list[Obje
         volumes.append({"name": f"tekton-creds-init-home-{index}", "emptyDir": {"medium": "Memory"}})
         volumes.append({"name": f"tekton-internal-run-{index}", "emptyDir": {}})
     return volumes
+
+
+def is_cancellable(pod: Object) -> bool:
+    """Whether the pod's Steps watch `CANCEL_ANNOTATION`: it was built to be kept."""
+    volumes = pod["spec"].get("volumes") or ()
+    items = (item for one in volumes for item in (one.get("downwardAPI") or {}).get("items") or ())
+    return any(CANCEL_ANNOTATION in (item.get("fieldRef") or {}).get("fieldPath", "") for item in items)
 
 
 def given(part: Object, fields: Sequence[str]) -> Object:

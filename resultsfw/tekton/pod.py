@@ -75,7 +75,8 @@ class PodOptions:
         security_context: Give the init containers what the ``restricted`` Pod Security level asks
             (Tekton's ``set-security-context``).
         read_only_root_filesystem: With ``security_context``, theirs is read-only too.
-        keep_pod_on_cancel: Steps watch the annotation ``tekton.dev/cancel`` and end themselves.
+        keep_pod_on_cancel: The pod of a run that is cancelled or out of time is not deleted; its Steps
+            watch the annotation ``tekton.dev/cancel`` and end themselves, as Tekton's.
     """
 
     entrypoint_image: str = "ghcr.io/tektoncd/pipeline/entrypoint-bff0a22da108bc2f16c818c97641a296:v1.15.0"

@@ -21,6 +21,7 @@ from resultsfw.errors import (
 from resultsfw.limits import object_size
 from resultsfw.tekton import reasons
 from resultsfw.tekton.conclude import conclude, condition, failed_status
+from resultsfw.tekton.containers import is_cancellable
 from resultsfw.tekton.ending import Cause, cancelled, cause_of, deadline, stop_mark, timed_out
 from resultsfw.tekton.kinds import CLAIMS, TASKRUNS
 from resultsfw.tekton.mirror import Progress, mirror, parse_time, progress_of, statuses
@@ -319,7 +320,10 @@ class Reconciler:
         return 0.0
 
     def _clean_up(self, taskrun: Object, *, pod: Object | None = None) -> None:
-        """After the verdict: stop the user's Sidecars, purge, and delete the pod of a cancelled run."""
+        """After the verdict: stop the user's Sidecars, purge, and delete the pod of a cancelled run.
+
+        One that was made to be kept stays, also when the flag has changed since.
+        """
         status = taskrun.get("status", {})
         namespace, name = taskrun["metadata"].get("namespace", ""), status.get("podName")
         if not name:
@@ -334,8 +338,9 @@ class Reconciler:
         attempt = len(status.get("retriesStatus") or ())
         run = run_of(taskrun, status.get("taskSpec") or {}, attempt=attempt)
         self.core.purge(run, pod, self._cluster)
+        keep = self._options.keep_pod_on_cancel or is_cancellable(pod)
         try:
-            if verdict.get("reason") in (reasons.CANCELLED, reasons.TIMED_OUT):
+            if verdict.get("reason") in (reasons.CANCELLED, reasons.TIMED_OUT) and not keep:
                 self._cluster.delete(PODS, namespace, name)
             else:
                 stop_sidecars(self._cluster, pod, self._options.nop_image)

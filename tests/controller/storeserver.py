@@ -38,6 +38,16 @@ KINDS = {
     "persistentvolumeclaims": "PersistentVolumeClaim",
     "nodes": "Node",
     "customresourcedefinitions": "CustomResourceDefinition",
+    "namespaces": "Namespace",
+    "serviceaccounts": "ServiceAccount",
+    "clusterroles": "ClusterRole",
+    "clusterrolebindings": "ClusterRoleBinding",
+    "roles": "Role",
+    "rolebindings": "RoleBinding",
+    "services": "Service",
+    "deployments": "Deployment",
+    "servicemonitors": "ServiceMonitor",
+    "prometheusrules": "PrometheusRule",
 }
 STATUS = {
     NotFoundError: (404, "NotFound"),
@@ -203,12 +213,27 @@ class Handler(BaseHTTPRequestHandler):
             body.setdefault("metadata", {}).setdefault("namespace", where)
             return store.create(kind, body)
         if method == "PATCH":
-            return store.patch(kind, where, name, body, subresource=subresource)
+            return self._patch(kind, where, (name, subresource), query, body)
         if method == "PUT":
             store.get(kind, where, name)
             return store.patch(kind, where, name, body)
         store.delete(kind, where, name, grace_seconds=body.get("gracePeriodSeconds"))
         return {"kind": "Status", "status": "Success"}
+
+    def _patch(
+        self, kind: Kind, namespace: str, what: tuple[str, str], query: dict[str, str], body: Any
+    ) -> Any:
+        """A merge patch, or server-side apply as far as one manager needs it: what it leaves out stays."""
+        store, (name, subresource) = self.api.store, what
+        if self.headers["Content-Type"] != "application/apply-patch+yaml":
+            return store.patch(kind, namespace, name, body, subresource=subresource)
+        if namespace != "default":
+            store.get(Kind("", "v1", "namespaces", "Namespace"), "default", namespace)
+        if query.get("dryRun") == "All":
+            return body
+        with contextlib.suppress(AlreadyExistsError):
+            return store.create(kind, {**body, "metadata": {"namespace": namespace, **body["metadata"]}})
+        return store.patch(kind, namespace, name, body)
 
     def _review(self, body: Any) -> Any:
         asked = body["spec"]["resourceAttributes"]

@@ -8,13 +8,14 @@ from resultsfw.controller.config import LiveFlags, flags_of
 from resultsfw.controller.metrics import Metrics
 from resultsfw.core import Core
 from resultsfw.errors import FlagError, UnavailableError
+from resultsfw.tekton.pod import PodOptions
 
 
 class Room:
     """Everything `LiveFlags` is given, and what came of it."""
 
     def __init__(self, **more):
-        self.cores, self.told, self.missing = [], [], []
+        self.cores, self.pods, self.told, self.missing = [], [], [], []
         self.metrics = Metrics([])
         self.changed = threading.Condition()
         self.fault = None
@@ -33,9 +34,10 @@ class Room:
             raise self.fault
         return Core(flags)
 
-    def _swap(self, core):
+    def _swap(self, core, pods):
         with self.changed:
             self.cores.append(core)
+            self.pods.append(pods)
             self.changed.notify_all()
 
     def _tell(self, obj, notice):
@@ -85,6 +87,17 @@ def test_a_good_edit_is_a_new_core(room):
     assert one.cores[1].flags.max_result_size == 9000
 
 
+def test_tektons_flags_of_pods_are_live_too(room):
+    one = room(pods=PodOptions(nop_image="mine"))
+    one.edit(results_from="termination-message")
+    one.edit(results_from="termination-message", set_security_context="true", keep_pod_on_cancel="True")
+    one.wait(lambda: one.pods and one.pods[-1].security_context)
+    assert one.pods[-1] == PodOptions(nop_image="mine", security_context=True, keep_pod_on_cancel=True)
+    one.edit(results_from="termination-message", set_security_context="false")
+    one.wait(lambda: not one.pods[-1].security_context)
+    assert one.pods[-1] == PodOptions(nop_image="mine")
+
+
 def test_an_edit_of_somebody_elses_flag_changes_nothing(room):
     one = room()
     one.edit()
@@ -101,6 +114,7 @@ def test_an_edit_of_somebody_elses_flag_changes_nothing(room):
         ({"max_result_size": "many"}, "many"),
         ({"config.sidecar-logs": "colour: red"}, "colour"),
         ({"config.sidecar-logs": "["}, "config.sidecar-logs"),
+        ({"set_security_context": "yes"}, "set-security-context"),
     ],
 )
 def test_a_bad_edit_keeps_the_last_good_flags_and_is_told(room, caplog, data, word):

@@ -130,6 +130,8 @@ def test_the_configmap():
     cluster = Fake({"results-from": "nonsense"})
     (one,) = bad(look(cluster)).values()
     assert "nonsense" in one.detail
+    (one,) = bad(look(Fake({"keep-pod-on-cancel": "maybe"}))).values()
+    assert "keep-pod-on-cancel" in one.detail
     cluster.objects["configmaps", "feature-flags"] = ForbiddenError("no")
     (one,) = bad(look(cluster)).values()
     assert "cannot be read" in one.detail

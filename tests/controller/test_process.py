@@ -178,6 +178,23 @@ def test_flags_are_live(room):
     assert [one["reason"] for one in told] == ["FlagsRefused"]
 
 
+def test_the_flags_of_pods_are_live(room):
+    process = room.start("--no-leader-elect")
+    process.wait_for("this replica works")
+    room.flags(set_security_context="true")
+    room.until(lambda: _has_restricted_pod(room))
+    assert process.signal(signal.SIGTERM) == 0
+
+
+def _has_restricted_pod(room):
+    """Whether a run made now gets a pod that the ``restricted`` Pod Security level lets in."""
+    name = f"r{len(room.store.list(TASKRUNS))}"
+    room.create(name)
+    room.until(lambda: room.done(name))
+    prepare = room.store.get(PODS, "runs", f"{name}-pod")["spec"]["initContainers"][0]
+    return prepare.get("securityContext", {}).get("runAsNonRoot", False)
+
+
 def test_without_a_configmap_the_defaults_are_in_force(room):
     room.store.delete(CONFIG_MAPS, NAMESPACE, "feature-flags")
     process = room.start("--no-leader-elect")

@@ -1,5 +1,6 @@
 """The `Cluster` protocol over HTTP: each answer of a server, and each way in which it does not come."""
 
+import json
 import threading
 
 import pytest
@@ -385,3 +386,16 @@ def test_requests_wait_for_their_turn_but_a_leases_do_not(connection, server, mo
     KubeCluster(connection).get(CONFIG_MAPS, "ns", "a")
     KubeCluster(connection, limited=False).get(CONFIG_MAPS, "ns", "a")
     assert turns == [1]
+
+
+def test_apply_says_who_owns_the_fields_and_wants_none_unknown(cluster, server):
+    flags = {"metadata": {"name": "a", "namespace": "ns"}, "data": {"é": "1"}}
+    server.put("configmaps", "ns", "a")
+    cluster.apply(CONFIG_MAPS, flags, manager="resultsfw", dry_run=True)
+    cluster.apply(CONFIG_MAPS, flags, manager="resultsfw")
+    tried, done = server.asked
+    assert (tried.method, tried.path) == ("PATCH", "/api/v1/namespaces/ns/configmaps/a")
+    assert tried.query == {"fieldManager": "resultsfw", "fieldValidation": "Strict", "dryRun": "All"}
+    assert done.query == {"fieldManager": "resultsfw", "fieldValidation": "Strict"}
+    assert done.headers["Content-Type"] == "application/apply-patch+yaml"
+    assert json.loads(done.body) == {"apiVersion": "v1", "kind": "ConfigMap", **flags}

@@ -14,6 +14,7 @@ from resultsfw.errors import ClusterError, ConflictError, ForbiddenError, NotFou
 from resultsfw.limits import OBJECT_BYTES, object_size
 from resultsfw.local.store import Store
 from resultsfw.tekton.kinds import TASKRUNS, TASKS
+from resultsfw.tekton.pod import PodOptions
 from resultsfw.tekton.reconciler import Reconciler, Timing, is_done
 from resultsfw_sidecar import wire
 
@@ -394,6 +395,29 @@ def test_cancelled_the_pod_is_stopped_gently_read_and_then_deleted(world):
     assert world.taskrun["status"]["results"][0]["value"] == "saved"
     assert world.taskrun["status"]["steps"][0]["terminationReason"] == "TaskRunCancelled"
     assert world.cluster.list(PODS) == []
+
+
+@pytest.mark.parametrize(("made", "now"), [(True, True), (True, False), (False, True)])
+def test_the_pod_of_a_cancelled_run_is_kept_where_the_operator_wants_that(world, made, now):
+    """keep-pod-on-cancel: set when the pod was made, or set now."""
+
+    def start(keep):
+        options = PodOptions(keep_pod_on_cancel=keep)
+        core = Core.from_flags(world.flags)
+        world.reconciler = Reconciler(core, world.cluster, options=options, clock=world.clock)
+
+    start(made)
+    _pod_runs(world)
+    Store.patch(world.cluster, TASKRUNS, "default", "run", {"spec": {"status": "TaskRunCancelled"}})
+    world.step()
+    world.sidecar_prints("saved")
+    world.kubelet("Failed", {"step-build": world.ended(143), SIDECAR: world.ended()})
+    start(now)
+    world.step()
+    assert world.condition["reason"] == "TaskRunCancelled"
+    assert world.taskrun["status"]["results"][0]["value"] == "saved"
+    world.step()
+    assert [one["metadata"]["name"] for one in world.cluster.list(PODS)] == ["run-pod"]
 
 
 def test_cancelled_before_a_pod_exists(world):

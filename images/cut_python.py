@@ -1,0 +1,88 @@
+"""Copies this Python to a folder with only what the sidecar imports: `python images/cut_python.py OUT`.
+
+The folder can be the root of a container: the interpreter, the libraries it is linked with, and the modules,
+compiled, each under the path it has here.
+"""
+
+import os
+import py_compile
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+SIDECAR = Path(__file__).parents[1] / "sidecar"
+
+LATER = ("ctypes", "json", "errno", "select", "signal", "warnings")
+"""What the sidecar imports when it needs it. Not hashlib, which it takes where _sha256 is not there."""
+
+INTERPRETERS = ("runpy", "encodings.ascii", "encodings.latin_1", "encodings.utf_8")
+"""What the interpreter itself imports, to run a file and to read and write text."""
+
+ASK = """
+import sys
+sys.path.insert(0, sys.argv[1])
+for name in sys.argv[2:]:
+    __import__(name)
+print(*(one.__file__ for one in sys.modules.values() if getattr(one, "__file__", None)), sep="\\n")
+"""
+
+
+def imported() -> list[Path]:
+    """The files of all modules that the sidecar, and the interpreter for it, can import."""
+    own = [f"resultsfw_sidecar.{one.stem}" for one in sorted((SIDECAR / "resultsfw_sidecar").glob("*.py"))]
+    # As the sidecar runs, and nothing of this program's with it.
+    command = [sys.executable, "-ISB", "-c", ASK, SIDECAR, *own, *LATER, *INTERPRETERS]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return [one for one in map(Path, said.splitlines()) if not one.is_relative_to(SIDECAR)]
+
+
+def libraries(binary: Path) -> list[Path]:
+    """The shared libraries of a binary, the dynamic loader among them."""
+    said = subprocess.run(["ldd", binary], capture_output=True, text=True, check=False).stdout
+    return [Path(os.path.normpath(one)) for one in re.findall(r"(/\S+) \(0x", said)]
+
+
+def copy(file: Path, root: Path) -> None:
+    """Put a file, or what a link leads to, under the same path below the root."""
+    target = root / file.relative_to("/")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy2(file.resolve(), target)
+
+
+def cut(root: Path) -> Path:
+    """Fill the folder; returns the interpreter in it."""
+    python = Path(sys.executable).resolve()
+    for file in imported():
+        if file.suffix == ".py":
+            # Beside where its source would be, not in __pycache__: only so it stands for the source.
+            target = root / file.relative_to("/").with_suffix(".pyc")
+            mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
+            py_compile.compile(str(file), str(target), doraise=True, invalidation_mode=mode)
+        else:
+            copy(file, root)
+    # How the interpreter knows where its library is; the module itself is frozen into it.
+    landmark = Path(sysconfig.get_path("stdlib")) / "os.py"
+    if not (root / landmark.relative_to("/").with_suffix(".pyc")).exists():
+        raise SystemExit(f"{landmark} is not among the modules")
+    Path(root, sysconfig.get_path("platstdlib")[1:], "lib-dynload").mkdir(parents=True, exist_ok=True)
+    copy(python, root)
+    for binary in (python, *root.rglob("*.so")):
+        for library in libraries(binary):
+            copy(library, root)
+    return root / python.relative_to("/")
+
+
+def main() -> None:
+    """Fill the folder that the command line names."""
+    if sys.prefix != sys.base_prefix:
+        raise SystemExit("run it with the Python itself, not with a virtual environment's")
+    if len(sys.argv) != 2:  # noqa: PLR2004 - itself and the folder
+        raise SystemExit(__doc__)
+    print(cut(Path(sys.argv[1]).resolve()))  # noqa: T201 - for the one who builds
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,44 @@
+"""Writes what the controller's image is made of, file by file: `python images/pin.py`, with pip 25 or later.
+
+images/requirements.txt names every distribution with its version and the hashes of its wheels for the image's
+Python on both architectures; images/build-requirements.txt does so for what builds our own wheel.
+"""
+
+import json
+import subprocess
+import sys
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+
+HERE = Path(__file__).parent
+PYTHON = "3.11"
+PLATFORMS = ("x86_64", "aarch64")
+
+
+def pinned(wanted: Sequence[str]) -> str:
+    """The lines that pip takes with ``--require-hashes``."""
+    found: dict[str, set[str]] = {}
+    for platform in PLATFORMS:
+        command = [sys.executable, "-m", "pip", "install", "--quiet", "--dry-run", "--report", "-"]
+        command += ["--ignore-installed", "--only-binary", ":all:", "--python-version", PYTHON]
+        for libc in ("manylinux_2_28", "manylinux_2_17", "manylinux2014"):
+            command += ["--platform", f"{libc}_{platform}"]
+        done = subprocess.run([*command, "--target", "unused", *wanted], stdout=subprocess.PIPE, check=True)
+        for one in json.loads(done.stdout)["install"]:
+            name = f"{one['metadata']['name'].lower().replace('_', '-')}=={one['metadata']['version']}"
+            found.setdefault(name, set()).add(one["download_info"]["archive_info"]["hashes"]["sha256"])
+    hashes = {name: "".join(f" \\\n    --hash=sha256:{one}" for one in sorted(found[name])) for name in found}
+    return "# Made by images/pin.py.\n" + "".join(f"{name}{hashes[name]}\n" for name in sorted(hashes))
+
+
+def main() -> None:
+    """Write both files."""
+    project = tomllib.loads((HERE.parent / "pyproject.toml").read_text())
+    wanted = [*project["project"]["dependencies"], *project["project"]["optional-dependencies"]["cluster"]]
+    (HERE / "requirements.txt").write_text(pinned(wanted))
+    (HERE / "build-requirements.txt").write_text(pinned(project["build-system"]["requires"]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""``resultsfw install``: the manifests with an operator's choices, applied to a cluster or printed."""
+
+from typing import Any, Final
+
+from resultsfw.cli import show
+from resultsfw.cli.settings import Given, core_of
+from resultsfw.controller.install import check, install, wait_for_rollout
+from resultsfw.controller.manifests import Choices, Plan, flags_patch, plan_of
+from resultsfw.errors import InputError
+from resultsfw.kube import KubeCluster, connect
+
+__all__ = ["choices_of", "install_on_cluster"]
+
+_POD_LOGS: Final = ("", "pods/log")
+
+
+def install_on_cluster(given: dict[str, Any], *, printed: bool, wait: float | None) -> int:
+    """Apply the manifests, telling of each object, or print them; returns the exit status.
+
+    Raises:
+        InputError: A choice cannot be; nothing was touched.
+        ClusterError: The cluster refused.
+    """
+    kubeconfig, context = given.pop("kubeconfig"), given.pop("context")
+    if printed and wait is not None:
+        raise InputError("--wait has nothing to wait for with --print", subject="--wait")
+    plan = plan_of(choices_of(given))
+    if printed:
+        _print(plan)
+        return 0
+    cluster = KubeCluster(connect(kubeconfig, context))
+    check(cluster, plan)
+    for outcome in install(cluster, plan):
+        show.write(f"{outcome.sentence}\n")
+    if wait is not None:
+        wait_for_rollout(cluster, plan.applied[-1], wait)
+    return 0
+
+
+def choices_of(given: dict[str, Any]) -> Choices:
+    """The choices of the command line, checked.
+
+    Raises:
+        InputError: A flag has a value it cannot have.
+    """
+    results_from, size = given["results_from"], given["max_result_size"]
+    core = core_of(Given(results_from=results_from, max_result_size=size))
+    if size is not None and core.flags.max_result_size != int(size):
+        raise InputError(f"{size} bytes are more than an API object can hold", subject="--max-result-size")
+    flags = {"results-from": core.flags.results_from} if results_from is not None else {}
+    flags |= {"max-result-size": str(core.flags.max_result_size)} if size is not None else {}
+    images = {key: value for key, value in given.items() if key.endswith("_image") and value}
+    controller_image = images.pop("controller_image", "")
+    log_access = given["enable_log_access"]
+    if log_access is None:
+        needed = core.backend(core.flags.results_from).capabilities.permissions
+        log_access = any((one.group, one.resource) == _POD_LOGS for one in needed)
+    return Choices(
+        controller_image=controller_image,
+        options={key.replace("_", "-"): value for key, value in images.items()},
+        namespace=given["namespace"],
+        flags=flags,
+        log_access=log_access,
+        crds=given["crds"],
+        monitoring=given["monitoring"],
+    )
+
+
+def _print(plan: Plan) -> None:
+    """One document for each object, in an order in which kubectl can apply them."""
+    for obj in (*plan.made, *plan.applied):
+        show.write(f"---\n{show.as_yaml(obj)}")
+    if command := flags_patch(plan):
+        # As a document, applied by kubectl, it would take Tekton's other flags away.
+        show.write(f"# The ConfigMap may be Tekton's. To set the flags, and no other: {command}\n")
+        show.console(stderr=True).print(
+            f"to set the flags: {command}", markup=False, highlight=False, soft_wrap=True
+        )

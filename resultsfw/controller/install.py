@@ -1,0 +1,250 @@
+"""Applies a plan of manifests to a cluster: checked as a whole first, then object by object."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from resultsfw.cluster import CONFIG_MAPS, Kind, Object
+from resultsfw.controller.config import CONFIG_MAP, flags_of, pods_of
+from resultsfw.controller.doctor import DEFINITIONS
+from resultsfw.controller.manifests import PART_OF, Plan, kind_of
+from resultsfw.core import Core
+from resultsfw.errors import (
+    ClusterError,
+    ConflictError,
+    ForbiddenError,
+    InputError,
+    NotFoundError,
+    ResultsError,
+)
+from resultsfw.tekton.kinds import TASKRUNS
+from resultsfw.tekton.pod import PodOptions
+
+__all__ = ["Outcome", "Server", "check", "install", "wait_for_rollout"]
+
+MANAGER: Final = "resultsfw"
+"""Owner of the fields that we set (server-side apply)."""
+
+NAMESPACES: Final = Kind("", "v1", "namespaces", "Namespace")
+DEPLOYMENTS: Final = Kind("apps", "v1", "deployments", "Deployment")
+
+_PROMETHEUS: Final = "monitoring.coreos.com"
+
+_LOOK: Final = 0.5
+"""Seconds between two looks at a rollout."""
+
+_SERVERS: Final = ("resourceVersion", "managedFields", "generation")
+
+
+class Server(Protocol):
+    """What of an API server's `Cluster` is used here."""
+
+    def get(self, kind: Kind, namespace: str, name: str, /) -> Object:
+        """One object."""
+        ...
+
+    def create(self, kind: Kind, obj: Object, /) -> Object:
+        """Store a new object."""
+        ...
+
+    def patch(self, kind: Kind, namespace: str, name: str, patch: Object, /) -> Object:
+        """Apply a merge patch."""
+        ...
+
+    def apply(self, kind: Kind, obj: Object, /, *, manager: str, dry_run: bool = False) -> Object:
+        """Server-side apply."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one object: "created", "configured" or "unchanged"."""
+
+    kind: Kind
+    name: str
+    word: str
+
+    @property
+    def sentence(self) -> str:
+        """As kubectl says it."""
+        resource = self.kind.kind.lower() + (f".{self.kind.group}" if self.kind.group else "")
+        return f"{resource}/{self.name} {self.word}"
+
+
+def check(server: Server, plan: Plan) -> None:
+    """Refuse what cannot be, before anything is touched; what may not be read is left for later.
+
+    Raises:
+        InputError: The plan does not fit this cluster.
+        ClusterError: The server would refuse an object, or a field of it is somebody else's.
+    """
+    brought = [one for one in plan.applied if one["kind"] == DEFINITIONS.kind]
+    for one in brought:
+        _refuse_foreign(server, one["metadata"]["name"])
+    if not brought:
+        _refuse_absent(
+            server, DEFINITIONS, f"{TASKRUNS.plural}.{TASKRUNS.group}", "install Tekton, or add --crds"
+        )
+        _refuse_absent(
+            server, NAMESPACES, plan.namespace, "--namespace names the one with Tekton's ConfigMaps"
+        )
+    for kind in {kind_of(one) for one in plan.applied}:
+        if kind.group == _PROMETHEUS:
+            fix = "install the Prometheus operator, or leave --monitoring out"
+            _refuse_absent(server, DEFINITIONS, f"{kind.plural}.{kind.group}", fix)
+    if plan.flags:
+        _check_flags(server, plan)
+    absent = {one for one in _namespaces(plan.applied) if _find(server, NAMESPACES, "", one) is None}
+    for one in plan.applied:
+        if one["metadata"].get("namespace") not in absent:
+            _apply(server, one, dry_run=True)
+
+
+def install(server: Server, plan: Plan) -> Iterator[Outcome]:
+    """Make the cluster be as planned, one object at a time; tells of each when it is done.
+
+    Raises:
+        ClusterError: The server refused one; those before it are applied.
+    """
+    for one in plan.made:
+        yield _made(server, one)
+    *first, deployment = plan.applied
+    for one in first:
+        yield _applied(server, one)
+    if plan.flags:
+        yield _flags(server, plan)
+    yield _applied(server, deployment)
+
+
+def wait_for_rollout(
+    server: Server, deployment: Object, seconds: float, *, pause: Callable[[float], None] = time.sleep
+) -> None:
+    """Wait until every replica is a new one and ready.
+
+    Raises:
+        ClusterError: It is not so in time; says what the Deployment says.
+    """
+    metadata = deployment["metadata"]
+    end = time.monotonic() + seconds
+    while True:
+        now = server.get(DEPLOYMENTS, metadata["namespace"], metadata["name"])
+        if _rolled_out(now):
+            return
+        if time.monotonic() >= end:
+            raise ClusterError(
+                f"not rolled out within {seconds:g} s: {_said(now)}; "
+                f"kubectl get pods -n {metadata['namespace']} shows more",
+                subject=f"Deployment {metadata['namespace']}/{metadata['name']}",
+            )
+        pause(_LOOK)
+
+
+def _refuse_foreign(server: Server, name: str) -> None:
+    found = _find(server, DEFINITIONS, "", name)
+    if found is not None and not PART_OF.items() <= (found["metadata"].get("labels") or {}).items():
+        raise InputError(
+            f"the cluster has a CRD {name} that is not ours: Tekton's would be cut down to the minimum; "
+            f"leave --crds out",
+            subject="--crds",
+        )
+
+
+def _refuse_absent(server: Server, kind: Kind, name: str, fix: str) -> None:
+    if _find(server, kind, "", name) is None:
+        what = "CRD" if kind == DEFINITIONS else kind.kind
+        raise InputError(f"there is no {what} {name}; {fix}", subject=name)
+
+
+def _find(server: Server, kind: Kind, namespace: str, name: str) -> Object | None:
+    """An object; ``None`` where there is none, something empty where it may not be read."""
+    try:
+        return server.get(kind, namespace, name)
+    except NotFoundError:
+        return None
+    except ForbiddenError:
+        return {"metadata": {"labels": PART_OF}}
+
+
+def _check_flags(server: Server, plan: Plan) -> None:
+    """What would then be in force must be valid as a whole, or it would not be in force."""
+    found = _find(server, CONFIG_MAPS, plan.namespace, CONFIG_MAP) or {}
+    merged = {**found, "data": {**(found.get("data") or {}), **plan.flags}}
+    try:
+        Core(flags_of(merged))
+        pods_of(merged, PodOptions())
+    except ResultsError as error:
+        raise InputError(
+            f"the ConfigMap {plan.namespace}/{CONFIG_MAP} would not be taken over by the controller: "
+            f"{error.message}",
+            subject=CONFIG_MAP,
+        ) from error
+
+
+def _namespaces(objects: Iterable[Object]) -> set[str]:
+    return {one["metadata"]["namespace"] for one in objects if one["metadata"].get("namespace")}
+
+
+def _apply(server: Server, obj: Object, *, dry_run: bool = False) -> Object:
+    try:
+        return server.apply(kind_of(obj), obj, manager=MANAGER, dry_run=dry_run)
+    except ConflictError as error:
+        raise ClusterError(
+            f"{error.message}; to take it over: resultsfw install --print ... | "
+            f"kubectl apply --server-side --field-manager {MANAGER} --force-conflicts -f -",
+            subject=error.subject,
+        ) from error
+
+
+def _applied(server: Server, obj: Object) -> Outcome:
+    kind, metadata = kind_of(obj), obj["metadata"]
+    before = _find(server, kind, metadata.get("namespace", ""), metadata["name"])
+    after = _apply(server, obj)
+    word = (
+        "created" if before is None else "unchanged" if _core_of(before) == _core_of(after) else "configured"
+    )
+    return Outcome(kind, metadata["name"], word)
+
+
+def _made(server: Server, obj: Object) -> Outcome:
+    kind, metadata = kind_of(obj), obj["metadata"]
+    there = _find(server, kind, metadata.get("namespace", ""), metadata["name"])
+    if there is None:
+        server.create(kind, obj)
+    return Outcome(kind, metadata["name"], "created" if there is None else "unchanged")
+
+
+def _flags(server: Server, plan: Plan) -> Outcome:
+    """Set the keys that were chosen. Not applied: that would take away again what is not chosen next time."""
+    found = _find(server, CONFIG_MAPS, plan.namespace, CONFIG_MAP)
+    if found is None:
+        metadata = {"name": CONFIG_MAP, "namespace": plan.namespace}
+        server.create(CONFIG_MAPS, {"metadata": metadata, "data": dict(plan.flags)})
+        return Outcome(CONFIG_MAPS, CONFIG_MAP, "created")
+    if plan.flags.items() <= (found.get("data") or {}).items():
+        return Outcome(CONFIG_MAPS, CONFIG_MAP, "unchanged")
+    server.patch(CONFIG_MAPS, plan.namespace, CONFIG_MAP, {"data": dict(plan.flags)})
+    return Outcome(CONFIG_MAPS, CONFIG_MAP, "configured")
+
+
+def _core_of(obj: Object) -> Object:
+    """An object without what the server and its controllers change by themselves."""
+    metadata: Mapping[str, Any] = obj["metadata"]
+    kept = {key: value for key, value in metadata.items() if key not in _SERVERS}
+    return {**{key: value for key, value in obj.items() if key != "status"}, "metadata": kept}
+
+
+def _rolled_out(deployment: Object) -> bool:
+    status, wanted = deployment.get("status") or {}, deployment["spec"].get("replicas", 1)
+    counts = (status.get(key, 0) for key in ("replicas", "updatedReplicas", "availableReplicas"))
+    seen = status.get("observedGeneration", 0) >= deployment["metadata"].get("generation", 0)
+    return seen and all(count == wanted for count in counts)
+
+
+def _said(deployment: Object) -> str:
+    status = deployment.get("status") or {}
+    wanted = deployment["spec"].get("replicas", 1)
+    bad = [one.get("message", "") for one in status.get("conditions") or () if one.get("status") == "False"]
+    return "; ".join(
+        [f"{status.get('availableReplicas', 0)} of {wanted} replicas are available", *filter(None, bad)]
+    )

@@ -1,0 +1,166 @@
+"""The manifests of ``config/``, which the wheel carries, with an operator's choices put into them."""
+
+import copy
+import json
+import re
+import shlex
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from importlib.resources.abc import Traversable
+from typing import Any, Final
+
+import yaml
+
+from resultsfw.cluster import Kind, Object
+from resultsfw.controller.config import CONFIG_MAP
+from resultsfw.errors import InputError
+
+__all__ = ["PART_OF", "Choices", "Plan", "flags_patch", "kind_of", "load", "plan_of"]
+
+TEKTONS: Final = "tekton-pipelines"
+"""The namespace that the manifests name for what is Tekton's."""
+
+PART_OF: Final = {"app.kubernetes.io/part-of": "resultsfw"}
+"""On everything that is ours, CRDs too."""
+
+_FOLDER: Final = resources.files("resultsfw").joinpath("manifests")
+_UNDERSTOOD: Final = frozenset({"apiVersion", "kind", "resources", "labels"})
+
+_NAMESPACE: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_IMAGE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choices:
+    """What an operator chooses.
+
+    Attributes:
+        controller_image: "": as the manifests have it.
+        options: Of ``resultsfw controller``, images for the most part, by name without dashes in front.
+        namespace: Tekton's, where the ConfigMap of the flags is.
+        flags: Keys of that ConfigMap to be set; no other is touched.
+        log_access: Let the controller read the logs of pods.
+        crds: For a cluster without Tekton.
+        monitoring: For one with the Prometheus operator.
+    """
+
+    controller_image: str = ""
+    options: Mapping[str, str] = field(default_factory=dict)
+    namespace: str = TEKTONS
+    flags: Mapping[str, str] = field(default_factory=dict)
+    log_access: bool = False
+    crds: bool = False
+    monitoring: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What is to be applied, in this order.
+
+    Attributes:
+        made: Only if it is not there: it may be somebody else's, or hold what somebody set.
+        applied: Ours.
+        namespace: Of the ConfigMap of the flags.
+        flags: See `Choices`; to be set before the last of ``applied``, the Deployment.
+    """
+
+    made: tuple[Object, ...]
+    applied: tuple[Object, ...]
+    namespace: str
+    flags: Mapping[str, str]
+
+
+def plan_of(choices: Choices) -> Plan:
+    """The objects that make an installation of these choices.
+
+    Raises:
+        InputError: An image or a namespace cannot be one.
+    """
+    if not _NAMESPACE.fullmatch(choices.namespace):
+        raise InputError(
+            f'"{choices.namespace}" is no namespace: small letters, digits and "-"', subject="--namespace"
+        )
+    images = {f"--{name}": image for name, image in choices.options.items() if name.endswith("-image")}
+    for option, image in {"--controller-image": choices.controller_image, **images}.items():
+        if image and not _IMAGE.fullmatch(image):
+            raise InputError(f'"{image}" is no reference of an image', subject=option)
+    brought = load("crds") if choices.crds else []
+    made = [one for one in brought if one["kind"] != "CustomResourceDefinition"]
+    applied = [one for one in brought if one["kind"] == "CustomResourceDefinition"]
+    base = load("")
+    applied += [one for one in base if one["kind"] != "Deployment"]
+    if choices.log_access:
+        applied += load("enable-log-access-to-controller")
+    if choices.monitoring:
+        applied += load("monitoring")
+    applied += [_chosen(one, choices) for one in base if one["kind"] == "Deployment"]
+    return Plan(
+        made=tuple(_moved(one, choices.namespace) for one in made),
+        applied=tuple(_moved(one, choices.namespace) for one in applied),
+        namespace=choices.namespace,
+        flags=choices.flags,
+    )
+
+
+def kind_of(obj: Object) -> Kind:
+    """The kind of an object of the manifests; the plurals of all of them are regular."""
+    group, slash, version = obj["apiVersion"].rpartition("/")
+    return Kind(group if slash else "", version, f"{obj['kind'].lower()}s", obj["kind"])
+
+
+def load(folder: str) -> list[Object]:
+    """The objects of a folder of ``config/``, as ``kubectl apply -k`` or ``-f`` takes them."""
+    return list(_load(_FOLDER.joinpath(folder) if folder else _FOLDER))
+
+
+def _load(folder: Traversable) -> Iterator[Object]:
+    """The part of kustomize that our manifests use."""
+    kustomization = folder.joinpath("kustomization.yaml")
+    if not kustomization.is_file():
+        for file in sorted(folder.iterdir(), key=lambda one: one.name):
+            yield from yaml.safe_load_all(file.read_text(encoding="utf-8"))
+        return
+    said = yaml.safe_load(kustomization.read_text(encoding="utf-8"))
+    if unknown := said.keys() - _UNDERSTOOD:
+        raise ValueError(f"{kustomization}: {', '.join(sorted(unknown))} is not understood here")
+    labels = {key: value for one in said.get("labels", ()) for key, value in one["pairs"].items()}
+    for name in said["resources"]:
+        place = folder.joinpath(name)
+        found = _load(place) if place.is_dir() else yaml.safe_load_all(place.read_text(encoding="utf-8"))
+        for obj in found:
+            if labels:
+                obj["metadata"]["labels"] = {**obj["metadata"].get("labels", {}), **labels}
+            yield obj
+
+
+def _moved(obj: Object, namespace: str) -> Object:
+    """An object of Tekton's namespace, or that namespace, under the name it has here."""
+    metadata: dict[str, Any] = dict(obj["metadata"])
+    key = "name" if obj["kind"] == "Namespace" else "namespace"
+    if metadata.get(key) == TEKTONS:
+        metadata[key] = namespace
+    return {**obj, "metadata": metadata}
+
+
+def _chosen(deployment: Object, choices: Choices) -> Object:
+    """The controller's Deployment with the image and the options that were chosen."""
+    chosen = copy.deepcopy(deployment)
+    (container,) = chosen["spec"]["template"]["spec"]["containers"]
+    if choices.controller_image:
+        container["image"] = choices.controller_image
+    options = {
+        **({"namespace": choices.namespace} if choices.namespace != TEKTONS else {}),
+        **choices.options,
+    }
+    for name, value in options.items():
+        container["args"] += [f"--{name}", value]
+    return chosen
+
+
+def flags_patch(plan: Plan) -> str:
+    """The command that sets the flags of a plan by hand; "" where there are none."""
+    if not plan.flags:
+        return ""
+    patch = json.dumps({"data": dict(plan.flags)}, separators=(",", ":"))
+    return f"kubectl patch configmap {CONFIG_MAP} -n {plan.namespace} -p {shlex.quote(patch)}"

@@ -1,0 +1,266 @@
+"""``resultsfw install``, against an API server on loopback."""
+
+import copy
+
+import pytest
+import yaml
+from storeserver import ApiServer
+
+from resultsfw.cli import main
+from resultsfw.cluster import CONFIG_MAPS, Kind
+from resultsfw.controller.install import DEFINITIONS, DEPLOYMENTS, NAMESPACES, wait_for_rollout
+from resultsfw.controller.manifests import load
+from resultsfw.errors import ClusterError, NotFoundError
+
+TEKTON = "tekton-pipelines"
+ROLES = Kind("rbac.authorization.k8s.io", "v1", "clusterroles", "ClusterRole")
+
+
+class Site:
+    """A server, and the command against it."""
+
+    def __init__(self, folder, capsys):
+        self.server = ApiServer()
+        self.store = self.server.store
+        self._capsys = capsys
+        self._kubeconfig = str(self.server.kubeconfig(folder / "kubeconfig"))
+
+    def install(self, *options):
+        self.status = main(["install", "--kubeconfig", self._kubeconfig, *options])
+        self.out, self.err = self._capsys.readouterr()
+        return self.status
+
+    def words(self):
+        """What became of each object, by what it is."""
+        return dict(line.split() for line in self.out.splitlines())
+
+    def tekton(self, **flags):
+        """Tekton is there."""
+        self.store.create(NAMESPACES, {"metadata": {"name": TEKTON}})
+        for name in ("taskruns", "tasks", "pipelineruns", "pipelines"):
+            self.definition(f"{name}.tekton.dev")
+        metadata = {"name": "feature-flags", "namespace": TEKTON, "labels": {"owner": "tekton"}}
+        self.store.create(CONFIG_MAPS, {"metadata": metadata, "data": flags})
+
+    def definition(self, name):
+        self.store.create(DEFINITIONS, {"metadata": {"name": name}, "spec": {"versions": []}})
+
+    def flags(self):
+        return self.store.get(CONFIG_MAPS, TEKTON, "feature-flags").get("data", {})
+
+    def deployment(self):
+        return self.store.get(DEPLOYMENTS, "resultsfw", "resultsfw-controller")
+
+    def untouched(self):
+        return not [one for one in self.server.requests if one.partition(" ")[0] in ("POST", "PATCH")]
+
+
+@pytest.fixture
+def site(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("no_proxy", "*")
+    one = Site(tmp_path, capsys)
+    yield one
+    one.server.down()
+
+
+def test_beside_tekton_and_once_more(site):
+    site.tekton(**{"enable-api-fields": "beta"})
+    before = copy.deepcopy(site.store.get(CONFIG_MAPS, TEKTON, "feature-flags"))
+    assert site.install() == 0, site.err
+    assert set(site.words().values()) == {"created"}
+    assert "deployment.apps/resultsfw-controller" in site.words()
+    assert site.store.get(CONFIG_MAPS, TEKTON, "feature-flags") == before
+    with pytest.raises(NotFoundError):
+        site.store.get(ROLES, "default", "resultsfw-controller-pod-log-access")
+    assert site.install() == 0
+    assert set(site.words().values()) == {"unchanged"}
+    assert site.install("--controller-image", "mine:2") == 0
+    assert [name for name, word in site.words().items() if word != "unchanged"] == [
+        "deployment.apps/resultsfw-controller"
+    ]
+    assert site.deployment()["spec"]["template"]["spec"]["containers"][0]["image"] == "mine:2"
+
+
+def test_flags_that_were_not_named_are_left_alone(site):
+    site.tekton(**{"enable-api-fields": "beta", "max-result-size": "8192"})
+    assert site.install("--results-from", "sidecar-logs") == 0, site.err
+    assert site.words()["configmap/feature-flags"] == "configured"
+    wanted = {"enable-api-fields": "beta", "max-result-size": "8192", "results-from": "sidecar-logs"}
+    assert site.flags() == wanted
+    # What an earlier call has set is not taken back by one that says nothing of it.
+    assert site.install() == 0
+    assert site.flags() == wanted
+    assert site.install("--results-from", "sidecar-logs", "--max-result-size", "9000") == 0
+    assert site.flags() == {**wanted, "max-result-size": "9000"}
+    assert site.install("--results-from", "sidecar-logs") == 0
+    assert set(site.words().values()) == {"unchanged"}
+
+
+@pytest.mark.parametrize(
+    ("options", "granted"),
+    [
+        ([], False),
+        (["--results-from", "sidecar-logs"], True),
+        (["--results-from", "termination-message"], False),
+        (["--enable-log-access"], True),
+        (["--results-from", "sidecar-logs", "--no-log-access"], False),
+    ],
+)
+def test_log_access_is_given_where_the_backend_needs_it_or_it_is_asked_for(site, options, granted):
+    site.tekton()
+    assert site.install(*options) == 0, site.err
+    assert (
+        "clusterrole.rbac.authorization.k8s.io/resultsfw-controller-pod-log-access" in site.words()
+    ) is granted
+
+
+def test_flags_are_set_before_the_controller_starts(site):
+    site.tekton()
+    site.install("--results-from", "sidecar-logs")
+    names = list(site.words())
+    assert names[-2:] == ["configmap/feature-flags", "deployment.apps/resultsfw-controller"]
+
+
+def test_without_tekton(site):
+    assert site.install() == 2
+    assert "there is no CRD taskruns.tekton.dev; install Tekton, or add --crds" in site.err
+    assert site.untouched()
+    assert site.install("--crds", "--results-from", "sidecar-logs") == 0, site.err
+    assert site.words()["customresourcedefinition.apiextensions.k8s.io/taskruns.tekton.dev"] == "created"
+    assert next(iter(site.words())) == "namespace/tekton-pipelines"
+    assert site.flags() == {"results-from": "sidecar-logs"}
+    site.store.patch(CONFIG_MAPS, TEKTON, "feature-flags", {"data": {"keep-pod-on-cancel": "true"}})
+    assert site.install("--crds") == 0
+    assert set(site.words().values()) == {"unchanged"}
+    assert site.flags() == {"results-from": "sidecar-logs", "keep-pod-on-cancel": "true"}
+
+
+def test_tektons_crds_are_never_replaced(site):
+    site.tekton()
+    assert site.install("--crds") == 2
+    assert "leave --crds out" in site.err
+    assert site.untouched()
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        (["--results-from", "sidecar-log"], 'did you mean "sidecar-logs"'),
+        (["--max-result-size", "many"], "many"),
+        (["--max-result-size", "1572865"], "more than an API object can hold"),
+        (["--controller-image", "a b"], "no reference of an image"),
+        (["--namespace", "No"], "is no namespace"),
+        (["--namespace", "elsewhere"], "there is no Namespace elsewhere"),
+        (["--monitoring"], "install the Prometheus operator"),
+        (["--print", "--wait", "3"], "--wait"),
+    ],
+)
+def test_bad_input_is_refused_before_anything_is_touched(site, options, word):
+    site.tekton()
+    site.server.requests.clear()
+    assert site.install(*options) == 2
+    assert word in site.err
+    assert site.untouched()
+
+
+def test_flags_that_would_not_come_into_force_are_refused(site):
+    site.tekton(**{"missing-results": "nonsense"})
+    assert site.install("--results-from", "sidecar-logs") == 2
+    assert "would not be taken over" in site.err
+    assert "missing-results" in site.err
+    assert site.untouched()
+
+
+def test_what_the_server_refuses_is_known_before_anything_is_touched(site):
+    site.tekton()
+    site.server.fail("PATCH", "/clusterroles/", 403, 1)
+    assert site.install() == 1
+    assert "ClusterRole" in site.err
+    with pytest.raises(NotFoundError):
+        site.store.get(NAMESPACES, "default", "resultsfw")
+
+
+def test_a_field_that_is_somebody_elses_is_not_taken(site):
+    site.tekton()
+    assert site.install() == 0
+    site.server.fail("PATCH", "/deployments/", 409, 1)
+    assert site.install("--controller-image", "mine:2") == 1
+    assert "--force-conflicts" in site.err
+    assert site.deployment()["spec"]["template"]["spec"]["containers"][0]["image"] != "mine:2"
+
+
+def test_with_monitoring(site):
+    site.tekton()
+    for name in ("servicemonitors", "prometheusrules"):
+        site.definition(f"{name}.monitoring.coreos.com")
+    assert site.install("--monitoring") == 0, site.err
+    assert site.words()["servicemonitor.monitoring.coreos.com/resultsfw-controller"] == "created"
+
+
+def test_printed_for_kubectl(capsys):
+    options = [
+        "--crds",
+        "--monitoring",
+        "--results-from",
+        "sidecar-logs",
+        "--sidecar-image",
+        "mine/sidecar:1",
+    ]
+    assert main(["install", "--print", *options]) == 0
+    out, err = capsys.readouterr()
+    documents = list(yaml.safe_load_all(out))
+    kinds = [one["kind"] for one in documents]
+    assert kinds[0] == "Namespace"
+    assert kinds[-1] == "Deployment"
+    assert documents[-1]["spec"]["template"]["spec"]["containers"][0]["args"][-2:] == [
+        "--sidecar-image",
+        "mine/sidecar:1",
+    ]
+    folders = ("", "crds", "enable-log-access-to-controller", "monitoring")
+    assert len(documents) == sum(len(load(folder)) for folder in folders)
+    # Applied by kubectl, a ConfigMap with some of the flags would remove the others.
+    assert [one.get("data") for one in documents if one["kind"] == "ConfigMap"] == [None]
+    patch = """'{"data":{"results-from":"sidecar-logs"}}'"""
+    command = f"kubectl patch configmap feature-flags -n tekton-pipelines -p {patch}"
+    assert f"to set the flags: {command}" in err
+    assert command in out
+
+
+class Rollout:
+    """A Deployment that comes up after some looks."""
+
+    def __init__(self, looks):
+        self.looks = looks
+
+    def get(self, kind, namespace, name):
+        assert (kind, namespace, name) == (DEPLOYMENTS, "n", "d")
+        self.looks -= 1
+        ready = 2 if self.looks <= 0 else 1
+        condition = {"type": "Available", "status": "False", "message": "not enough replicas"}
+        return {
+            "metadata": {"generation": 2},
+            "spec": {"replicas": 2},
+            "status": {
+                "observedGeneration": 2,
+                "replicas": 2,
+                "updatedReplicas": 2,
+                "availableReplicas": ready,
+                "conditions": [] if ready == 2 else [condition],
+            },
+        }
+
+
+def test_a_rollout_is_waited_for_and_says_what_it_lacks():
+    deployment = {"metadata": {"namespace": "n", "name": "d"}}
+    wait_for_rollout(Rollout(3), deployment, 60, pause=lambda _: None)
+    with pytest.raises(ClusterError, match="1 of 2 replicas are available; not enough replicas"):
+        wait_for_rollout(Rollout(10**9), deployment, 0, pause=lambda _: None)
+
+
+def test_a_rollout_that_the_server_has_not_seen_yet_is_not_over():
+    class Unseen(Rollout):
+        def get(self, *asked):
+            return {**super().get(*asked), "metadata": {"generation": 3}}
+
+    with pytest.raises(ClusterError):
+        wait_for_rollout(Unseen(0), {"metadata": {"namespace": "n", "name": "d"}}, 0, pause=lambda _: None)

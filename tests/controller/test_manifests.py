@@ -1,0 +1,234 @@
+"""What ``config/`` holds: just the rights that are needed, and what `kubectl` makes of it."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from resultsfw.controller import doctor
+from resultsfw.controller.manifests import Choices, flags_patch, kind_of, load, plan_of
+from resultsfw.controller.metrics import Metrics
+from resultsfw.core import Core
+from resultsfw.errors import InputError
+
+CONFIG = Path(__file__).parents[2] / "config"
+EVERYTHING = ["", "crds", "enable-log-access-to-controller", "monitoring"]
+
+
+def granted(objects):
+    """Every right that the roles among the objects grant, as (namespace, verb, resource)."""
+    found = []
+    for one in objects:
+        if one["kind"] in ("Role", "ClusterRole"):
+            for rule in one["rules"]:
+                assert not rule.keys() - {"apiGroups", "resources", "verbs"}
+                found += [
+                    (one["metadata"].get("namespace", ""), verb, f"{resource}.{group}".rstrip("."))
+                    for verb in rule["verbs"]
+                    for resource in rule["resources"]
+                    for group in rule["apiGroups"]
+                ]
+    return found
+
+
+def needed(needs):
+    return [
+        (
+            one.namespace,
+            one.verb,
+            one.kind.plural
+            + (f"/{one.subresource}" if one.subresource else "")
+            + (f".{one.kind.group}" if one.kind.group else ""),
+        )
+        for one in needs
+    ]
+
+
+def of_kind(objects, kind):
+    return [one for one in objects if one["kind"] == kind]
+
+
+def test_the_roles_grant_what_the_controller_needs_and_nothing_more():
+    """Law 8: least privilege."""
+    rights = granted(load(""))
+    assert len(set(rights)) == len(rights)
+    assert set(rights) == set(needed(doctor.controller_needs("tekton-pipelines", "resultsfw")))
+
+
+def test_reading_logs_is_a_step_of_its_own_that_grants_what_the_backend_says():
+    """Law 8: least privilege."""
+    permissions = (
+        Core.from_flags({"results-from": "sidecar-logs"}).backend("sidecar-logs").capabilities.permissions
+    )
+    needs = doctor.backend_needs("sidecar-logs", permissions)
+    assert set(granted(load("enable-log-access-to-controller"))) == set(needed(needs))
+
+
+@pytest.mark.parametrize("folder", ["", "enable-log-access-to-controller"])
+def test_every_role_is_bound_to_the_controllers_account(folder):
+    objects = load(folder)
+    account = {"kind": "ServiceAccount", "name": "resultsfw-controller", "namespace": "resultsfw"}
+    assert folder or account["name"] in [
+        one["metadata"]["name"] for one in of_kind(objects, "ServiceAccount")
+    ]
+    for kind in ("Role", "ClusterRole"):
+        roles = {
+            (one["metadata"].get("namespace"), one["metadata"]["name"]) for one in of_kind(objects, kind)
+        }
+        bound = set()
+        for one in of_kind(objects, f"{kind}Binding"):
+            assert one["subjects"] == [account]
+            assert one["roleRef"]["kind"] == kind
+            bound.add((one["metadata"].get("namespace"), one["roleRef"]["name"]))
+        assert bound == roles
+
+
+@pytest.mark.parametrize("folder", EVERYTHING)
+def test_what_is_loaded_is_what_kubectl_applies(folder):
+    if shutil.which("kubectl") is None:
+        pytest.skip("there is no kubectl")
+    if (CONFIG / folder / "kustomization.yaml").exists():
+        command = ["kubectl", "kustomize", str(CONFIG / folder)]
+        said = subprocess.run(command, capture_output=True, text=True, check=True)
+        documents = list(yaml.safe_load_all(said.stdout))
+    else:
+        documents = [
+            one for file in (CONFIG / folder).iterdir() for one in yaml.safe_load_all(file.read_text())
+        ]
+    key = lambda one: (one["kind"], one["metadata"].get("namespace", ""), one["metadata"]["name"])  # noqa: E731
+    assert sorted(load(folder), key=key) == sorted(documents, key=key)
+
+
+def test_every_folder_is_known_here():
+    folders = {one.name for one in CONFIG.iterdir() if one.is_dir()}
+    assert folders == {*EVERYTHING, "base"} - {""}
+
+
+def test_everything_has_its_place_and_says_whose_it_is():
+    for one in (obj for folder in EVERYTHING for obj in load(folder)):
+        cluster_wide = ("Namespace", "ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition")
+        assert ("namespace" in one["metadata"]) is (one["kind"] not in cluster_wide)
+        assert one["metadata"]["labels"]["app.kubernetes.io/part-of"] == "resultsfw"
+
+
+def test_the_deployment_passes_the_restricted_level_that_its_namespace_asks_for():
+    (namespace,) = of_kind(load(""), "Namespace")
+    assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+    (deployment,) = of_kind(load(""), "Deployment")
+    spec = deployment["spec"]["template"]["spec"]
+    assert spec["securityContext"]["runAsNonRoot"] is True
+    assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    (container,) = spec["containers"]
+    context = container["securityContext"]
+    assert context["allowPrivilegeEscalation"] is False
+    assert context["capabilities"] == {"drop": ["ALL"]}
+    assert context["readOnlyRootFilesystem"] is True
+    assert container["resources"].keys() == {"requests", "limits"}
+
+
+def test_the_deployments_options_are_options():
+    from resultsfw.cli.commands import resultsfw  # noqa: PLC0415
+
+    choices = Choices(namespace="other", options={"sidecar-image": "s", "nop-image": "n"})
+    (deployment,) = of_kind(plan_of(choices).applied, "Deployment")
+    command, *arguments = deployment["spec"]["template"]["spec"]["containers"][0]["args"]
+    with resultsfw.commands[command].make_context(command, arguments) as context:
+        assert context.params["lease_namespace"] == "resultsfw"
+        assert context.params["namespace"] == "other"
+        assert (context.params["sidecar_image"], context.params["nop_image"]) == ("s", "n")
+
+
+def test_the_images_stand_in_one_version_everywhere():
+    from importlib.metadata import version  # noqa: PLC0415
+
+    (deployment,) = of_kind(load(""), "Deployment")
+    image = deployment["spec"]["template"]["spec"]["containers"][0]["image"]
+    assert image == f"resultsfw/controller:{version('resultsfw')}"
+    for name in ("controller", "sidecar"):
+        text = (CONFIG.parent / "images" / f"{name}.Containerfile").read_text()
+        assert f"--manifest resultsfw/{name}:{version('resultsfw')} ." in text
+
+
+def test_alerts_ask_for_metrics_that_there_are():
+    names = {
+        sample
+        for family in Metrics(["sidecar-logs"]).registry.collect()
+        for sample in (family.name, f"{family.name}_total")
+    }
+    (rule,) = of_kind(load("monitoring"), "PrometheusRule")
+    rules = [one for group in rule["spec"]["groups"] for one in group["rules"]]
+    assert rules
+    for one in rules:
+        asked = set(re.findall(r"resultsfw_[a-z_]+", one["expr"]))
+        assert asked
+        assert asked <= names
+
+
+def test_prometheus_asks_the_port_that_the_process_serves():
+    (monitor,) = of_kind(load("monitoring"), "ServiceMonitor")
+    (service,) = of_kind(load(""), "Service")
+    (deployment,) = of_kind(load(""), "Deployment")
+    labels = monitor["spec"]["selector"]["matchLabels"]
+    assert labels.items() <= service["metadata"]["labels"].items()
+    assert service["spec"]["selector"].items() <= deployment["spec"]["template"]["metadata"]["labels"].items()
+    (port,) = service["spec"]["ports"]
+    assert monitor["spec"]["endpoints"][0]["port"] == port["name"]
+    (own,) = deployment["spec"]["template"]["spec"]["containers"][0]["ports"]
+    assert port["targetPort"] == own["name"]
+
+
+# What an operator chooses.
+
+
+def test_a_plain_plan_is_the_base_with_its_deployment_last():
+    plan = plan_of(Choices())
+    assert not plan.made
+    assert list(plan.applied) == sorted(load(""), key=lambda one: one["kind"] == "Deployment")
+
+
+def test_another_namespace_of_tektons():
+    plan = plan_of(Choices(namespace="ci", crds=True, log_access=True))
+    everything = [*plan.made, *plan.applied]
+    assert "tekton-pipelines" not in {
+        one["metadata"].get(key) for one in everything for key in ("name", "namespace")
+    }
+    assert [(one["kind"], one["metadata"]["name"]) for one in plan.made] == [
+        ("Namespace", "ci"),
+        ("ConfigMap", "feature-flags"),
+    ]
+    keys = [(kind_of(one), one["metadata"].get("namespace"), one["metadata"]["name"]) for one in plan.applied]
+    assert len(set(keys)) == len(keys)
+
+
+@pytest.mark.parametrize(
+    ("choices", "subject"),
+    [
+        ({"namespace": "Big"}, "--namespace"),
+        ({"namespace": ""}, "--namespace"),
+        ({"namespace": "a" * 64}, "--namespace"),
+        ({"controller_image": "a b"}, "--controller-image"),
+        ({"options": {"sidecar-image": "x\ny"}}, "--sidecar-image"),
+        ({"options": {"nop-image": "--qps"}}, "--nop-image"),
+    ],
+)
+def test_what_cannot_be_is_refused(choices, subject):
+    with pytest.raises(InputError) as caught:
+        plan_of(Choices(**choices))
+    assert caught.value.subject == subject
+
+
+def test_the_flags_as_a_command_for_a_shell():
+    plan = plan_of(Choices(flags={"results-from": "sidecar-logs", "max-result-size": "9000"}))
+    assert flags_patch(plan) == (
+        "kubectl patch configmap feature-flags -n tekton-pipelines "
+        """-p '{"data":{"results-from":"sidecar-logs","max-result-size":"9000"}}'"""
+    )
+    assert flags_patch(plan_of(Choices())) == ""
+
+
+def test_plurals_are_regular():
+    for one in (obj for folder in EVERYTHING for obj in load(folder)):
+        assert not one["kind"].endswith(("s", "y", "x"))

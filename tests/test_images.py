@@ -1,0 +1,149 @@
+"""What the images are built from, as far as it can be known without building them."""
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).parents[1]
+IMAGES = ROOT / "images"
+SIDECAR = ROOT / "sidecar"
+
+
+@pytest.fixture(scope="module")
+def cut(tmp_path_factory):
+    """The interpreter of the sidecar's image, made of the one that runs this."""
+    base = Path(sys.base_prefix, "bin", f"python3.{sys.version_info.minor}")
+    root = tmp_path_factory.mktemp("cut")
+    command = [base, IMAGES / "cut_python.py", root]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return Path(done.stdout.strip())
+
+
+def imports():
+    """Every import in the sidecar's sources, in functions and branches too, but those for types only."""
+    found = set()
+    for source in (SIDECAR / "resultsfw_sidecar").glob("*.py"):
+        left: list[ast.AST] = [ast.parse(source.read_text())]
+        while left:
+            node = left.pop()
+            if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+                left += node.orelse
+                continue
+            left += ast.iter_child_nodes(node)
+            if isinstance(node, ast.Import):
+                found |= {one.name for one in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                found.add(node.module or "")
+    return {one for one in found if not one.startswith("resultsfw_sidecar")}
+
+
+def test_the_cut_interpreter_has_all_that_the_sidecar_imports(cut):
+    names = imports() - {"_sha2"}  # of another version of Python
+    code = "import sys\nfor one in sys.argv[1:]:\n try: __import__(one)\n except ImportError: print(one)"
+    done = subprocess.run(
+        [cut, "-IS", "-c", code, *sorted(names)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["hashlib"]  # not needed beside _sha256
+    assert {"ctypes", "json", "_sha256"} <= names
+
+
+def test_the_cut_interpreter_runs_the_sidecar_with_events(cut, tmp_path):
+    zipapp = tmp_path / "ko-app" / "sidecarlogresults"
+    line = f"{cut} -IS"
+    subprocess.run([sys.executable, SIDECAR / "build_zipapp.py", zipapp, "--interpreter", line], check=True)
+    results = tmp_path / "tekton" / "results"
+    for folder in (results, tmp_path / "tekton" / "run" / "0", tmp_path / "tekton" / "steps"):
+        folder.mkdir(parents=True)
+    (results / "digest").write_bytes("sha256:1\u00e9".encode())
+    (tmp_path / "tekton" / "run" / "0" / "out").touch()
+    environment = {"RESULTSFW_WIRE": "1", "RESULTSFW_TEKTON_ROOT": str(tmp_path / "tekton")}
+    options = ["-results-dir", results, "-result-names", "digest", "-step-results", '{"step-x":["y"]}']
+    done = subprocess.run([zipapp, *options], env=environment, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert '"value":"sha256:1\u00e9"'.encode() in done.stdout
+    assert b'"name":"step-x.y","type":"absent"' in done.stdout
+    plain = [sys.executable, "-IS", zipapp, *options]
+    assert done.stdout == subprocess.run(plain, env=environment, capture_output=True, check=True).stdout
+
+
+def test_the_cut_interpreter_is_small_and_has_no_more(cut):
+    root = cut.parents[len(cut.parts) - cut.parts.index("bin")]
+    for name in ("site-packages", "unittest", "pip", "ssl.pyc", "subprocess.pyc", "socket.pyc"):
+        assert not list(root.rglob(name))
+
+
+@pytest.mark.parametrize("name", ["requirements.txt", "build-requirements.txt"])
+def test_every_distribution_in_the_controllers_image_is_pinned_by_its_hash(name):
+    blocks = re.split(r"\n(?=\S)", (IMAGES / name).read_text().strip())[1:]
+    assert blocks
+    for block in blocks:
+        assert re.fullmatch(r"[a-z0-9-]+==\S+(?: \\\n    --hash=sha256:[0-9a-f]{64})+", block), block
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        ("requirements.txt", ("project", "dependencies")),
+        ("requirements.txt", ("project", "optional-dependencies", "cluster")),
+        ("build-requirements.txt", ("build-system", "requires")),
+    ],
+)
+def test_the_pins_are_what_the_project_asks_for(name, path):
+    pins = dict(re.findall(r"^([a-z0-9-]+)==(\S+)", (IMAGES / name).read_text(), flags=re.MULTILINE))
+    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    for key in path:
+        wanted = wanted[key]
+    left = [Requirement(one) for one in wanted]
+    seen = set()
+    while left:
+        one = left.pop()
+        known = re.sub(r"[-_.]+", "-", one.name).lower()
+        if known in seen or (one.marker and not one.marker.evaluate({"extra": ""})):
+            continue
+        seen.add(known)
+        assert pins[known] in one.specifier, f"{one}; run images/pin.py"
+        left += [Requirement(text) for text in metadata.requires(known) or ()]
+
+
+def test_the_context_of_a_build_has_what_is_copied_and_little_else():
+    """.dockerignore leaves out all but what it names."""
+    first, *rest = [
+        line for line in (ROOT / ".dockerignore").read_text().splitlines() if line[:1] not in ("", "#")
+    ]
+    assert first == "*"
+    kept = {line.removeprefix("!") for line in rest if line.startswith("!")}
+    for one in kept:
+        assert (ROOT / one).exists()
+    packages = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"][
+        "wheel"
+    ]
+    for one in (*packages["packages"], "config", "pyproject.toml", "README.md", "LICENSE"):
+        assert one.partition("/")[0] in kept
+
+
+def test_what_is_removed_from_the_controllers_image_is_never_imported():
+    text = (IMAGES / "controller.Containerfile").read_text()
+    (line,) = re.findall(r"^RUN rm -rf (.*)$", text, flags=re.MULTILINE)
+    removed = [one.removeprefix("/app/").replace("/", ".") for one in line.split()]
+    assert removed == ["kubernetes.aio", "bin"]
+    code = (
+        "import pkgutil, sys, resultsfw, resultsfw_backends\n"
+        "for package in (resultsfw, resultsfw_backends):\n"
+        "  for one in pkgutil.walk_packages(package.__path__, package.__name__ + '.'):\n"
+        "    if not one.name.endswith('__main__'): __import__(one.name)\n"
+        "print(*sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = done.stdout.split()
+    assert {"kubernetes.client", "resultsfw.controller.process", "resultsfw_backends.sidecar_logs"} <= set(
+        loaded
+    )
+    assert not [one for one in loaded if one.startswith(tuple(f"{name}." for name in removed))]
+    assert not set(removed) & set(loaded)
