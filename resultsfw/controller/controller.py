@@ -10,11 +10,11 @@ from resultsfw.cluster import Object
 from resultsfw.controller.logs import about
 from resultsfw.controller.metrics import Metrics, backend_of
 from resultsfw.errors import ClusterError, ConflictError, NotFoundError
-from resultsfw.tekton.kinds import TASKRUNS
+from resultsfw.tekton.kinds import READY_ANNOTATION, TASKRUNS, is_step
 from resultsfw.tekton.reconciler import is_done
 from resultsfw.tekton.workqueue import WorkQueue
 
-__all__ = ["POD_SELECTOR", "Cache", "Controller", "slim_pod", "slim_taskrun"]
+__all__ = ["POD_SELECTOR", "Cache", "Controller", "pause_of", "slim_pod", "slim_taskrun"]
 
 log = logging.getLogger(__name__)
 
@@ -27,8 +27,14 @@ POD_SELECTOR: Final = "tekton.dev/taskRun"
 CONFLICT_PAUSE: Final = 0.05
 """Seconds until a look after a conflict: the watch brings what somebody else wrote."""
 
-PENDING_PAUSE: Final = 1.0
-"""Seconds in which the changes of a pod that does not run yet are gathered: nothing waits for us there."""
+PENDING_PAUSE: Final = 3.0
+"""Seconds in which the changes of a pod that is being started are gathered: nothing waits for us there."""
+
+PROGRESS_PAUSE: Final = 1.0
+"""Seconds in which a running pod's changes are gathered that only a person who looks on waits for."""
+
+_STARTING: Final = frozenset({"ContainerCreating", "PodInitializing"})
+"""What the kubelet says a container waits for while all is well."""
 
 _NAMES: Final = ("name", "namespace", "uid", "resourceVersion", "labels", "ownerReferences")
 
@@ -118,11 +124,8 @@ class Controller:
         # A run that is not known yet comes by its own watch.
         if key is None or (known := self._known.get(key)) is None or not known.mine:
             return
-        pending = (obj.get("status") or {}).get("phase", "Pending") == "Pending"
-        if pending and change != "DELETED" and "deletionTimestamp" not in obj["metadata"]:
-            self.queue.add_after(key, PENDING_PAUSE)
-        else:
-            self.queue.add(key)
+        pause = 0.0 if change == "DELETED" else pause_of(obj)
+        self.queue.add_after(key, pause)
 
     def is_mine(self, taskrun: Object) -> bool:
         """Whether this controller takes the run."""
@@ -210,6 +213,32 @@ class Controller:
     def _is_over(self, key: Key, known: Known) -> bool:
         """Whether nothing is left to do for a run, not even to clean up: its pod is gone, too."""
         return known.done and (not known.pod or self.pods.get(key[0], known.pod) is None)
+
+
+def pause_of(pod: Object) -> float:
+    """Seconds in which more changes of this pod may come before its run is looked at.
+
+    A pod's start and every Step's end are written to the run's status; what the run waits for, and what
+    ends it, is looked at at once: the first Step's release, a fault, the last Step's end.
+    """
+    metadata, status = pod["metadata"], pod.get("status") or {}
+    if "deletionTimestamp" in metadata:
+        return 0.0
+    states = {one["name"]: one.get("state") or {} for one in status.get("containerStatuses") or ()}
+    if status.get("phase", "Pending") == "Pending":
+        everyone = [
+            *states.values(),
+            *(one.get("state") or {} for one in status.get("initContainerStatuses") or ()),
+        ]
+        waiting = {one["waiting"].get("reason") for one in everyone if "waiting" in one}
+        failing = any("terminated" in one and one["terminated"].get("exitCode") for one in everyone)
+        return PENDING_PAUSE if waiting <= _STARTING and not failing else PROGRESS_PAUSE
+    if status["phase"] != "Running" or READY_ANNOTATION not in (metadata.get("annotations") or {}):
+        return 0.0
+    ends = [one.get("terminated") for name, one in states.items() if is_step(name)]
+    if all(ends) or any(end and end.get("exitCode") for end in ends):
+        return 0.0
+    return PROGRESS_PAUSE
 
 
 def owner_of(pod: Object) -> Key | None:

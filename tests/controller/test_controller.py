@@ -8,7 +8,14 @@ import pytest
 from controllerroom import MANAGED_BY, taskrun
 
 from resultsfw.controller import controller as module
-from resultsfw.controller.controller import Controller, owner_of, slim_pod, slim_taskrun
+from resultsfw.controller.controller import (
+    PENDING_PAUSE,
+    PROGRESS_PAUSE,
+    Controller,
+    pause_of,
+    slim_pod,
+    slim_taskrun,
+)
 from resultsfw.controller.metrics import Metrics
 from resultsfw.errors import ClusterError, ConflictError, NotFoundError, UnavailableError
 
@@ -113,6 +120,46 @@ def test_a_pods_change_is_its_runs_and_that_of_a_pending_one_can_wait(made):
         one.queue.done(("runs", "r"))
         one.on_pod("DELETED", late)
         assert len(one.queue) == 1
+
+
+def container(name, **state):
+    return {"name": name, "state": state}
+
+
+def begun(*containers, phase="Running", ready=True, **status):
+    annotations = {"tekton.dev/ready": "READY"} if ready else {}
+    status["containerStatuses"] = list(containers)
+    return {"metadata": {"annotations": annotations}, "status": {"phase": phase, **status}}
+
+
+WAITS = {"waiting": {"reason": "PodInitializing"}}
+RUNS = {"running": {}}
+ENDED = {"terminated": {"exitCode": 0}}
+FAILED = {"terminated": {"exitCode": 1}}
+
+
+@pytest.mark.parametrize(
+    ("obj", "pause"),
+    [
+        (begun(phase="Pending"), PENDING_PAUSE),
+        (begun(container("step-a", **WAITS), phase="Pending"), PENDING_PAUSE),
+        (
+            begun(container("step-a", waiting={"reason": "ImagePullBackOff"}), phase="Pending"),
+            PROGRESS_PAUSE,
+        ),
+        (begun(phase="Pending", initContainerStatuses=[container("prepare", **FAILED)]), PROGRESS_PAUSE),
+        (begun(container("step-a", **RUNS), ready=False), 0),
+        (begun(container("step-a", **RUNS), container("step-b", **RUNS)), PROGRESS_PAUSE),
+        (begun(container("step-a", **ENDED), container("step-b", **RUNS)), PROGRESS_PAUSE),
+        (begun(container("step-a", **FAILED), container("step-b", **RUNS)), 0),
+        (begun(container("step-a", **ENDED), container("sidecar-s", **RUNS)), 0),
+        (begun(container("step-a", **ENDED), phase="Succeeded"), 0),
+        (begun(phase="Failed"), 0),
+    ],
+)
+def test_what_a_run_waits_for_is_looked_at_at_once_and_the_rest_is_gathered(obj, pause):
+    assert pause_of(obj) == pause
+    assert pause_of({**obj, "metadata": {**obj["metadata"], "deletionTimestamp": "t"}}) == 0
 
 
 def test_a_deleted_run_is_forgotten(made):
