@@ -12,6 +12,7 @@ from resultsfw.controller.controller import (
     PENDING_PAUSE,
     PROGRESS_PAUSE,
     Controller,
+    owner_of,
     pause_of,
     slim_pod,
     slim_taskrun,
