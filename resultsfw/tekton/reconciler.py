@@ -222,8 +222,16 @@ class Reconciler:
 
     def _follow(self, taskrun: Object, run: Run, pod: Object, now: datetime) -> float | None:
         progress = progress_of(pod, now)
-        stamp, _ = transport_of(pod, self.core.flags)
-        over = progress.steps_done and self.core.ready(run, pod, stamp=stamp)
+        stamp, over, trouble = None, False, None
+        with contextlib.suppress(BackendError):  # somebody edited it: the core says so where it is read
+            stamp, _ = transport_of(pod, self.core.flags)
+        if progress.steps_done:
+            try:
+                over = self.core.ready(run, pod, stamp=stamp)
+            except ResultsError as error:
+                # Who cannot say when its pod is ready is asked for its results once all of it has ended.
+                log.warning("run %s/%s: is it ready to be read? %s", run.namespace, run.name, error.message)
+                trouble = error
         cause = cause_of(taskrun, pod, progress, now)
         if over or all_ended(pod):
             return self._conclude(taskrun, run, pod, stamp, cause=cause, now=now)
@@ -236,7 +244,11 @@ class Reconciler:
         else:
             release(self._cluster, pod)
         status = mirror(pod, taskrun.get("status", {}), done=False)
-        status["conditions"] = [condition("Unknown", *progress.running, now)]
+        status["conditions"] = [
+            condition("Unknown", *progress.running, now)
+            if trouble is None
+            else _unread(taskrun, trouble, now)
+        ]
         self._write(taskrun, status)
         return self._next_look(taskrun, pod, progress, stopping=ending is not None, now=now)
 
@@ -255,7 +267,7 @@ class Reconciler:
         taskrun: Object,
         run: Run,
         pod: Object,
-        stamp: Stamp,
+        stamp: Stamp | None,
         *,
         cause: Cause | None,
         now: datetime,
@@ -267,11 +279,13 @@ class Reconciler:
             done = conclude(
                 self.core, self._cluster, taskrun, run, pod, now=now, stamp=stamp, cause=cause, final=final
             )
-        except ClusterError as error:
-            log.warning("run %s/%s: reading results: %s", run.namespace, run.name, error.message)
-            raise
         except ResultsError as error:
             log.warning("run %s/%s: reading results: %s", run.namespace, run.name, error.message)
+            status = mirror(pod, taskrun.get("status", {}), done=False)
+            status["conditions"] = [_unread(taskrun, error, now)]
+            self._write(taskrun, status)
+            if isinstance(error, ClusterError):
+                raise
             return min(5.0, self._timing.read)
         if self._retries_left(taskrun, done.patch):
             return self._retry(taskrun, done.patch["status"], now)
@@ -333,14 +347,13 @@ class Reconciler:
         verdict = _succeeded(taskrun) or {}
         attempt = len(status.get("retriesStatus") or ())
         run = run_of(taskrun, status.get("taskSpec") or {}, attempt=attempt)
-        self.core.purge(run, pod, self._cluster)
-        try:
-            if verdict.get("reason") in (reasons.CANCELLED, reasons.TIMED_OUT):
-                self._cluster.delete(PODS, namespace, name)
-            else:
+        gone = verdict.get("reason") in (reasons.CANCELLED, reasons.TIMED_OUT)
+        with contextlib.suppress(NotFoundError):
+            if not gone:  # before the purge: a backend that fails there must not keep Sidecars running
                 stop_sidecars(self._cluster, pod, self._options.nop_image)
-        except NotFoundError:
-            return
+            self.core.purge(run, pod, self._cluster)
+            if gone:
+                self._cluster.delete(PODS, namespace, name)
 
     # Writing.
 
@@ -398,6 +411,16 @@ class _Ended(Exception):  # noqa: N818 - no error: a way out of looking for a po
 def _succeeded(taskrun: Object) -> Object | None:
     conditions = taskrun.get("status", {}).get("conditions") or ()
     return next((one for one in conditions if one.get("type") == "Succeeded"), None)
+
+
+def _unread(taskrun: Object, error: ResultsError, now: datetime) -> Object:
+    """What a person sees while results cannot be read: one sentence for a kind of error, not one a try."""
+    known = _succeeded(taskrun) or {}
+    why = f"the results cannot be read yet and are tried again ({error.code}): "
+    if str(known.get("message", "")).startswith(why):
+        return known
+    # What foreign code raised is in no ResultsError's message but by its type: it may hold a secret.
+    return condition("Unknown", reasons.UNREADABLE, why + error.message, now)
 
 
 def _ended_at(pod: Object, now: datetime) -> datetime:
