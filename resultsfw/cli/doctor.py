@@ -6,8 +6,8 @@ from typing import Any
 
 from resultsfw.cli import show
 from resultsfw.cli.controller import options_of
-from resultsfw.controller.doctor import Finding, examine
-from resultsfw.controller.process import images_of
+from resultsfw.controller.doctor import Finding, Subject, examine
+from resultsfw.controller.process import Options, images_of
 from resultsfw.kube import KubeCluster, connect
 
 __all__ = ["examine_cluster", "print_findings"]
@@ -16,12 +16,22 @@ _WORDS = {True: "ok", False: "missing", None: "unknown"}
 _STYLES = {True: "", False: "bold red", None: "dim"}
 
 
-def examine_cluster(given: dict[str, Any], *, output: str) -> int:
-    """Look, print what was found, and return the exit status: 1 if something is missing."""
+def examine_cluster(given: dict[str, Any], *, impersonate: str = "", output: str) -> int:
+    """Look, print what was found, and return the exit status: 1 if something is missing.
+
+    Args:
+        given: The options of the command line.
+        impersonate: Whose rights are asked for; "": those of the identity in use.
+        output: "table" or "json".
+
+    Raises:
+        ForbiddenError: The identity in use may not act as that one.
+    """
     options = options_of(given)
     cluster = KubeCluster(connect(options.kubeconfig, options.context))
     found = examine(
         cluster,
+        subject=_subject(options, impersonate) if impersonate else None,
         namespace=options.namespace,
         lease_namespace=options.lease_namespace if options.leader_elect else None,
         images=images_of(options),
@@ -32,6 +42,11 @@ def examine_cluster(given: dict[str, Any], *, output: str) -> int:
     else:
         print_findings(found)
     return 1 if any(one.well is False for one in found) else 0
+
+
+def _subject(options: Options, impersonate: str) -> Subject:
+    cluster = KubeCluster(connect(options.kubeconfig, options.context, impersonate=impersonate))
+    return Subject(impersonate, cluster)
 
 
 def print_findings(found: Sequence[Finding]) -> None:

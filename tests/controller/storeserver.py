@@ -22,6 +22,7 @@ from resultsfw.errors import (
     AlreadyExistsError,
     ClusterError,
     ConflictError,
+    ForbiddenError,
     NotFoundError,
     ObjectTooLargeError,
     UnavailableError,
@@ -37,12 +38,14 @@ KINDS = {
     "leases": "Lease",
     "persistentvolumeclaims": "PersistentVolumeClaim",
     "nodes": "Node",
+    "serviceaccounts": "ServiceAccount",
     "customresourcedefinitions": "CustomResourceDefinition",
 }
 STATUS = {
     NotFoundError: (404, "NotFound"),
     AlreadyExistsError: (409, "AlreadyExists"),
     ConflictError: (409, "Conflict"),
+    ForbiddenError: (403, "Forbidden"),
     ObjectTooLargeError: (413, "RequestEntityTooLarge"),
     UnavailableError: (500, "InternalError"),
 }
@@ -57,6 +60,10 @@ class ApiServer:
         self.requests: Counter[str] = Counter()
         self.denied: set[str] = set()
         """What an access review refuses: ``get pods/log``."""
+        self.impersonators: set[str] = set()
+        """As whom others may act."""
+        self.acted: dict[str, set[str]] = {}
+        """As whom each kind was asked for; "": as oneself."""
         self.faults: list[list[Any]] = []
         self._connections: set[socket.socket] = set()
         self._lock = threading.Lock()
@@ -183,6 +190,7 @@ class Handler(BaseHTTPRequestHandler):
         if rest and rest[0] == "namespaces" and len(rest) > 2:
             namespace, rest = rest[1], rest[2:]
         plural = rest[0] if rest else ""
+        self._act_as(self.headers.get("Impersonate-User", ""), plural)
         if plural == "selfsubjectaccessreviews":
             return self._review(body)
         if plural not in KINDS:
@@ -209,6 +217,11 @@ class Handler(BaseHTTPRequestHandler):
             return store.patch(kind, where, name, body)
         store.delete(kind, where, name, grace_seconds=body.get("gracePeriodSeconds"))
         return {"kind": "Status", "status": "Success"}
+
+    def _act_as(self, user: str, plural: str) -> None:
+        if user and user not in self.api.impersonators:
+            raise ForbiddenError(f'users "{user}" is forbidden: User "test" cannot impersonate it')
+        self.api.acted.setdefault(plural, set()).add(user)
 
     def _review(self, body: Any) -> Any:
         asked = body["spec"]["resourceAttributes"]
