@@ -23,7 +23,7 @@ from resultsfw.tekton import reasons
 from resultsfw.tekton.conclude import conclude, condition, failed_status
 from resultsfw.tekton.ending import Cause, cancelled, cause_of, deadline, stop_mark, timed_out
 from resultsfw.tekton.kinds import CLAIMS, TASKRUNS
-from resultsfw.tekton.mirror import Progress, mirror, parse_time, progress_of, statuses
+from resultsfw.tekton.mirror import Progress, mirror, parse_time, progress_of
 from resultsfw.tekton.owner import owns
 from resultsfw.tekton.pod import PodOptions, build_pod
 from resultsfw.tekton.podcare import all_ended, grace_of, release, stop, stop_sidecars
@@ -46,7 +46,7 @@ class Timing:
     Attributes:
         sidecar: For a pod to be ready to be read after its last Step ended; then it is stopped.
         stop: For a stopped pod's containers to end, beyond their grace; then it is read as it is.
-        read: For a read that fails to come right, from the end of the pod; then that is the verdict.
+        read: For a read that fails to come right, from the first one; then that is the verdict.
     """
 
     sidecar: float = 60
@@ -273,7 +273,8 @@ class Reconciler:
         now: datetime,
         final: bool = False,
     ) -> float | None:
-        waited = (now - _ended_at(pod, now)).total_seconds()
+        # Not from the pod's end: that may be long ago when a controller, or its server, comes back.
+        waited = (now - (_unread_since(taskrun) or now)).total_seconds()
         final = final or waited > self._timing.read
         try:
             done = conclude(
@@ -420,16 +421,13 @@ def _unread(taskrun: Object, error: ResultsError, now: datetime) -> Object:
     if str(known.get("message", "")).startswith(why):
         return known
     # What foreign code raised is in no ResultsError's message but by its type: it may hold a secret.
-    return condition("Unknown", reasons.UNREADABLE, why + error.message, now)
+    return condition("Unknown", reasons.UNREADABLE, why + error.message, _unread_since(taskrun) or now)
 
 
-def _ended_at(pod: Object, now: datetime) -> datetime:
-    """When the last container that has ended did; of a pod without any, when it did itself."""
-    everyone = [*statuses(pod, "initContainerStatuses").values(), *statuses(pod).values()]
-    ends = [parse_time(one.get("state", {}).get("terminated", {}).get("finishedAt")) for one in everyone]
-    known = [when for when in ends if when]
-    made = parse_time(pod["metadata"].get("creationTimestamp"))
-    return max(known, default=progress_of(pod, now).ended_at or made or now)
+def _unread_since(taskrun: Object) -> datetime | None:
+    """When the attempt's results could not be read for the first time; ``None`` before that."""
+    known = _succeeded(taskrun) or {}
+    return parse_time(known.get("lastTransitionTime")) if known.get("reason") == reasons.UNREADABLE else None
 
 
 def _without_values(attempt: Object) -> Object:

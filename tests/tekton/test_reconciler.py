@@ -363,6 +363,39 @@ def test_law_0_what_keeps_results_from_being_read_is_said_once_and_not_once_a_tr
     assert "(Forbidden): and now this" in world.condition["message"]
 
 
+def test_law_0_a_read_that_fails_long_after_the_pods_end_is_tried_again(world):
+    """Law 0: a controller, or its API server, that was gone for long has all the time of any other."""
+    world.submit()
+    world.step()
+    world.finish()
+    good = world.cluster.logs[SIDECAR]
+    world.clock.forward(3600)
+    for error in (UnavailableError("coming up"), ForbiddenError("not yet"), UnavailableError("soon")):
+        world.cluster.logs[SIDECAR] = error
+        with pytest.raises(type(error)):
+            world.step()
+        world.clock.forward(149)
+    world.cluster.logs[SIDECAR] = good
+    world.step()
+    assert world.condition["status"] == "True"
+
+
+def test_law_0_errors_that_take_turns_do_not_make_the_time_longer(world):
+    """Law 0: never a hang."""
+    world.submit()
+    world.step()
+    world.finish()
+    for error in (UnavailableError("away"), ForbiddenError("no"), UnavailableError("away")):
+        world.cluster.logs[SIDECAR] = error
+        with pytest.raises(type(error)):
+            world.step()
+        world.clock.forward(149)
+    world.start()
+    world.step()
+    assert world.condition["reason"] == "TaskRunResultsUnreadable"
+    assert world.condition["status"] == "False"
+
+
 class Broken:
     """A backend whose hooks fail: with a secret in the text, as foreign code may."""
 
