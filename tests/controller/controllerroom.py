@@ -1,6 +1,7 @@
 """The controller as a process, an API server on loopback, and somebody who plays the kubelet."""
 
 import contextlib
+import hashlib
 import json
 import os
 import signal
@@ -10,24 +11,26 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from collections import Counter
 
 from storeserver import ApiServer
 
-from resultsfw.cluster import CONFIG_MAPS, PODS
+from resultsfw.cluster import CONFIG_MAPS, EVENTS, PODS
 from resultsfw.errors import NotFoundError
 from resultsfw.tekton.kinds import TASKRUNS
+from resultsfw_sidecar import wire
 
 MANAGED_BY = "resultsfw.dev/controller"
 NAMESPACE = "tekton-pipelines"
 
 
-def taskrun(name, managed_by=MANAGED_BY, **spec):
+def taskrun(name, managed_by=MANAGED_BY, annotations=None, **spec):
     step = {"name": "one", "image": "i", "script": "printf x > $(results.digest.path)"}
     task = {"results": [{"name": "digest"}], "steps": [step]}
     return {
         "apiVersion": "tekton.dev/v1",
         "kind": "TaskRun",
-        "metadata": {"name": name, "namespace": "runs"},
+        "metadata": {"name": name, "namespace": "runs", "annotations": annotations or {}},
         "spec": {"managedBy": managed_by, "taskSpec": task, **spec},
     }
 
@@ -36,12 +39,21 @@ def condition(obj):
     return next(iter((obj.get("status") or {}).get("conditions") or ()), {})
 
 
-class Kubelet(threading.Thread):
-    """Lets every pod run, and end once it may begin and ``go`` is set, with its name as its result."""
+SIDECAR = "sidecar-tekton-log-results"
 
-    def __init__(self, store):
+
+class Kubelet(threading.Thread):
+    """Lets every pod run, and end once it may begin and ``go`` is set, with its name as its result.
+
+    Attributes:
+        made: How often a pod of each name was made.
+    """
+
+    def __init__(self, store, folder):
         super().__init__(daemon=True)
         self.store = store
+        self.folder = folder
+        self.made = Counter()
         self.go = threading.Event()
         self.go.set()
         self._watch = store.watch(PODS)
@@ -53,6 +65,7 @@ class Kubelet(threading.Thread):
             if event is not None:
                 change, pod = event
                 name = pod["metadata"]["name"]
+                self.made[name] += change == "ADDED"
                 waiting.pop(name, None)
                 if change != "DELETED":
                     waiting[name] = pod
@@ -73,10 +86,23 @@ class Kubelet(threading.Thread):
             if not self.go.is_set():
                 return False
             message = json.dumps([{"key": "digest", "value": pod["metadata"]["name"], "type": 1}])
+            if SIDECAR in [one["name"] for one in pod["spec"]["containers"]]:
+                message = ""
+                self._log(pod["metadata"])
             times = {"startedAt": "2026-01-01T00:00:00Z", "finishedAt": "2026-01-01T00:00:01Z"}
             end = {"exitCode": 0, "reason": "Completed", "message": message, **times}
             self._say(pod, "Succeeded", {"terminated": end})
         return True
+
+    def _log(self, metadata):
+        """The results sidecar's, as it prints it."""
+        lines = [wire.start_line(metadata["uid"], wire.WATCH_POLL)]
+        lines.append(wire.value_line("digest", metadata["name"], wire.TYPE_TASK))
+        digest = hashlib.sha256(b"".join(lines)).hexdigest()
+        lines.append(wire.end_line(metadata["uid"], len(lines), digest, wire.WHY_STEPS_DONE))
+        path = self.folder / metadata["uid"]
+        path.write_bytes(b"".join(lines))
+        self.store.register_log(metadata["namespace"], metadata["name"], SIDECAR, path)
 
     def _say(self, pod, phase, state):
         statuses = [
@@ -111,14 +137,14 @@ class Running:
             self.ended = True
             self.said.notify_all()
 
-    def wait_for(self, text, seconds=15):
-        """Until a line says that; the line, decoded."""
+    def wait_for(self, text, seconds=15, times=1):
+        """Until so many lines say that; the first, decoded."""
         with self.said:
             assert self.said.wait_for(
-                lambda: self.ended or any(text in one for one in self.lines), seconds
+                lambda: self.ended or sum(text in one for one in self.lines) >= times, seconds
             ), self.lines
             found = [one for one in self.lines if text in one]
-            assert found, self.lines
+            assert len(found) >= times, self.lines
             return json.loads(found[0])
 
     def page(self, path):
@@ -148,7 +174,7 @@ class Room:
     def __init__(self, folder):
         self.server = ApiServer()
         self.store = self.server.store
-        self.kubelet = Kubelet(self.store)
+        self.kubelet = Kubelet(self.store, folder)
         self.kubelet.start()
         self.kubeconfig = self.server.kubeconfig(folder / "kubeconfig")
         self.started = []
@@ -190,7 +216,7 @@ class Room:
             while not so():
                 left = end - time.monotonic()
                 assert left > 0, [
-                    (one["metadata"]["name"], one.get("status")) for one in self.store.list(TASKRUNS)
+                    (one["metadata"]["name"], condition(one)) for one in self.store.list(TASKRUNS)
                 ]
                 watch.get(timeout=min(left, 0.2))
 
@@ -204,9 +230,15 @@ class Room:
             assert condition({"status": status})["reason"] == "Succeeded", status
             assert status["results"] == [{"name": "digest", "type": "string", "value": f"{name}-pod"}]
             assert "retriesStatus" not in status
-        assert sorted(one["metadata"]["name"] for one in self.store.list(PODS)) == sorted(
-            f"{name}-pod" for name in names
+        pods = sorted(f"{name}-pod" for name in names)
+        assert sorted(one["metadata"]["name"] for one in self.store.list(PODS)) == pods
+        assert sorted(self.kubelet.made.elements()) == pods
+        told = Counter(
+            (one["involvedObject"]["name"], one["type"] if one["reason"] != "Started" else "Started")
+            for one in self.store.list(EVENTS)
+            if one["involvedObject"]["kind"] == TASKRUNS.kind
         )
+        assert set(told.values()) <= {1}, told
 
     def close(self):
         for one in self.started:
