@@ -664,6 +664,19 @@ def test_a_strangers_pod_of_that_name_is_not_touched(world):
     assert "belongs to somebody else" in world.condition["message"]
 
 
+def test_a_retry_knows_its_number(world):
+    """Seen on a real cluster: every attempt took itself for the first."""
+    step = {"name": "build", "image": "i", "command": ["c"], "args": ["$(context.task.retry-count)"]}
+    world.submit(retries=1, taskSpec={"results": [{"name": "digest"}], "steps": [step]})
+    world.step()
+    world.finish(code=1)
+    world.step()
+    world.step()
+    pods = [world.pod(name)["spec"]["containers"][0]["args"] for name in ("run-pod", "run-pod-retry1")]
+    assert [args[-1] for args in pods] == ["0", "1"]
+    assert world.taskrun["status"]["taskSpec"]["steps"][0]["args"] == ["1"]
+
+
 def test_retries_keep_the_earlier_attempts_and_read_only_their_own_pod(world):
     world.submit(retries=1)
     world.step()
