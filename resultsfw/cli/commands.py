@@ -290,15 +290,24 @@ def controller(**given: Any) -> int:
 
 @resultsfw.command(epilog=DOCTOR_STATUSES, short_help="Say what a cluster lacks for the controller.")
 @_cluster
+@click.option(
+    "--as",
+    "impersonate",
+    default="",
+    metavar="USER",
+    help="Ask for the rights of USER, as kubectl takes it: "
+    "system:serviceaccount:NAMESPACE:NAME is a service account.",
+)
 @_output("table", "json")
-def doctor(output: str, **given: Any) -> int:
+def doctor(output: str, impersonate: str, **given: Any) -> int:
     """Say whether the identity in use may do all that the controller and the chosen backend need.
 
-    Looks at rights, CRDs, the ConfigMap and the images; changes nothing.
+    Looks at rights, CRDs, the ConfigMap and the images; changes nothing. With --as it is USER's rights that
+    are asked for, and the rest is still read as the identity in use.
     """
     from resultsfw.cli.doctor import examine_cluster  # noqa: PLC0415 - see above
 
-    return examine_cluster(given, output=output)
+    return examine_cluster(given, impersonate=impersonate, output=output)
 
 
 @resultsfw.command(epilog=INSTALL_STATUSES, short_help="Install the controller on a cluster.")

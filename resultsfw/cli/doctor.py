@@ -1,12 +1,13 @@
 """``resultsfw doctor``: what the controller and the chosen backend need, and whether it is there."""
 
 from collections.abc import Sequence
+from contextlib import ExitStack, closing
 from dataclasses import asdict
 from typing import Any
 
 from resultsfw.cli import show
 from resultsfw.cli.controller import options_of
-from resultsfw.controller.doctor import Finding, examine
+from resultsfw.controller.doctor import Finding, Subject, examine
 from resultsfw.controller.process import images_of
 from resultsfw.kube import KubeCluster, connect
 
@@ -16,17 +17,32 @@ _WORDS = {True: "ok", False: "missing", None: "unknown"}
 _STYLES = {True: "", False: "bold red", None: "dim"}
 
 
-def examine_cluster(given: dict[str, Any], *, output: str) -> int:
-    """Look, print what was found, and return the exit status: 1 if something is missing."""
+def examine_cluster(given: dict[str, Any], *, impersonate: str = "", output: str) -> int:
+    """Look, print what was found, and return the exit status: 1 if something is missing.
+
+    Args:
+        given: The options of the command line.
+        impersonate: Whose rights are asked for; "": those of the identity in use.
+        output: "table" or "json".
+
+    Raises:
+        ForbiddenError: The identity in use may not act as that one.
+    """
     options = options_of(given)
-    cluster = KubeCluster(connect(options.kubeconfig, options.context))
-    found = examine(
-        cluster,
-        namespace=options.namespace,
-        lease_namespace=options.lease_namespace if options.leader_elect else None,
-        images=images_of(options),
-        sidecar_image=options.sidecar_image,
-    )
+    with ExitStack() as connections:
+
+        def cluster_as(who: str) -> KubeCluster:
+            connection = connect(options.kubeconfig, options.context, impersonate=who)
+            return KubeCluster(connections.enter_context(closing(connection)))
+
+        found = examine(
+            cluster_as(""),
+            subject=Subject(impersonate, cluster_as(impersonate)) if impersonate else None,
+            namespace=options.namespace,
+            lease_namespace=options.lease_namespace if options.leader_elect else None,
+            images=images_of(options),
+            sidecar_image=options.sidecar_image,
+        )
     if output == "json":
         show.write(show.as_json([asdict(one) for one in found]))
     else:

@@ -1,5 +1,6 @@
 """``resultsfw install``: the manifests with an operator's choices, applied to a cluster or printed."""
 
+from contextlib import closing
 from typing import Any, Final
 
 from resultsfw.cli import show
@@ -28,12 +29,13 @@ def install_on_cluster(given: dict[str, Any], *, printed: bool, wait: float | No
     if printed:
         _print(plan)
         return 0
-    cluster = KubeCluster(connect(kubeconfig, context))
-    check(cluster, plan)
-    for outcome in install(cluster, plan):
-        show.write(f"{outcome.sentence}\n")
-    if wait is not None:
-        wait_for_rollout(cluster, plan.applied[-1], wait)
+    with closing(connect(kubeconfig, context)) as connection:
+        cluster = KubeCluster(connection)
+        check(cluster, plan)
+        for outcome in install(cluster, plan):
+            show.write(f"{outcome.sentence}\n")
+        if wait is not None:
+            wait_for_rollout(cluster, plan.applied[-1], wait)
     return 0
 
 

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple, Protocol
 from resultsfw.cluster import Object
 from resultsfw.controller.logs import about
 from resultsfw.controller.metrics import Metrics, backend_of
-from resultsfw.errors import ClusterError, ConflictError, NotFoundError
+from resultsfw.errors import ClusterError, ConflictError, NotFoundError, ResultsError
 from resultsfw.tekton.kinds import READY_ANNOTATION, TASKRUNS, is_step
 from resultsfw.tekton.reconciler import is_done
 from resultsfw.tekton.workqueue import WorkQueue
@@ -188,13 +188,14 @@ class Controller:
         except ConflictError:
             self.queue.add_after(key, CONFLICT_PAUSE)
             return "conflict"
-        except ClusterError as error:
+        except ResultsError as error:
             if isinstance(error, NotFoundError) and key not in self._known:
                 return "done"
             pause = self._retry(key)
-            level = logging.WARNING if error.retryable else logging.ERROR
+            passing = isinstance(error, ClusterError) and error.retryable
+            level = logging.WARNING if passing else logging.ERROR
             log.log(level, "%s: %s; again in %.3f s", error.subject or "request", error.message, pause)
-            return "retry" if error.retryable else "failed"
+            return "retry" if passing else "failed"
         except Exception:
             pause = self._retry(key)
             log.exception(

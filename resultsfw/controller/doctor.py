@@ -1,5 +1,6 @@
 """What the controller and the chosen backend need of a cluster, and whether it is there."""
 
+import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
@@ -7,12 +8,12 @@ from typing import Final, Protocol
 from resultsfw.cluster import CONFIG_MAPS, EVENTS, PODS, Kind, Object
 from resultsfw.controller.config import CONFIG_MAP, flags_of, pods_of
 from resultsfw.core import Core
-from resultsfw.errors import ClusterError, NotFoundError, ResultsError
+from resultsfw.errors import ClusterError, ForbiddenError, NotFoundError, ResultsError
 from resultsfw.tekton.kinds import CLAIMS, TASKRUNS, TASKS
 from resultsfw.tekton.pod import PodOptions
 from resultsfw.types import Permission
 
-__all__ = ["Asked", "Finding", "Need", "backend_needs", "controller_needs", "examine", "missing"]
+__all__ = ["Asked", "Finding", "Need", "Subject", "backend_needs", "controller_needs", "examine", "missing"]
 
 LEASES: Final = Kind("coordination.k8s.io", "v1", "leases", "Lease")
 NODES: Final = Kind("", "v1", "nodes", "Node")
@@ -23,6 +24,11 @@ DEFINITIONS: Final = Kind(
 LOG_ACCESS: Final = "kubectl apply -f config/enable-log-access-to-controller/"
 BASE: Final = "kubectl apply -k config/"
 CRDS: Final = "kubectl apply -k config/crds/"
+
+
+ACCOUNTS: Final = Kind("", "v1", "serviceaccounts", "ServiceAccount")
+
+_ACCOUNT: Final = "system:serviceaccount:"
 
 
 class Asked(Protocol):
@@ -73,6 +79,20 @@ class Finding:
     def sentence(self) -> str:
         """For a log."""
         return f"{self.what}: {self.detail}" + (f"; {self.fix}" if self.fix else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Somebody else whose rights are asked for: the user's name, and the cluster as that one sees it."""
+
+    name: str
+    cluster: Asked
+
+    @property
+    def account(self) -> tuple[str, str] | None:
+        """Namespace and name of a service account; ``None`` for any other user."""
+        namespace, colon, name = self.name.removeprefix(_ACCOUNT).partition(":")
+        return (namespace, name) if self.name.startswith(_ACCOUNT) and colon else None
 
 
 def controller_needs(namespace: str, lease_namespace: str | None) -> list[Need]:
@@ -148,6 +168,7 @@ def missing(cluster: Asked, needs: Iterable[Need]) -> list[str]:
 def examine(
     cluster: Asked,
     *,
+    subject: Subject | None = None,
     namespace: str,
     lease_namespace: str | None,
     images: Mapping[str, str],
@@ -155,30 +176,85 @@ def examine(
 ) -> list[Finding]:
     """Look at all of it.
 
+    What is there, the identity in use reads: an operator sees CRDs and nodes that a controller need not.
+    What may be done is asked as the one that is examined.
+
     Args:
-        cluster: The server, as the identity that is examined.
+        cluster: The server, as the identity in use.
+        subject: Who is examined; the identity in use where ``None``.
         namespace: Of the ConfigMap.
         lease_namespace: See `controller_needs`.
         images: The pods' images by what they are for.
         sidecar_image: See `resultsfw.controller.config.flags_of`.
+
+    Raises:
+        ForbiddenError: The identity in use may not act as the one that is examined.
     """
     found: list[Finding] = []
-    core = _flags(cluster, namespace, sidecar_image, found)
-    found += access(cluster, controller_needs(namespace, lease_namespace))
+    asked = cluster
+    if subject is not None:
+        asked = subject.cluster
+        _check_impersonation(subject)
+        found += _account(cluster, subject)
+    core = _flags(cluster, namespace, sidecar_image, found, own=subject is None)
+    found += access(asked, controller_needs(namespace, lease_namespace))
     if core is not None:
         for name in sorted(core.flags.allowed):
-            found += _backend(cluster, core, name)
+            found += _backend(asked, core, name)
     for kind in (TASKRUNS, TASKS):
         found.append(definition(cluster, kind))
     everything = dict(images)
-    options = core.flags.config.get("sidecar-logs", {}) if core else {}
-    if "image" in options:
-        everything["sidecar"] = str(options["image"])
+    if core is not None:
+        everything |= _images_of_backends(core)
     found += architectures(cluster, everything)
     return found
 
 
-def _flags(cluster: Asked, namespace: str, sidecar_image: str, found: list[Finding]) -> Core | None:
+def _images_of_backends(core: Core) -> dict[str, str]:
+    """What backends add to pods, as far as they call its image "image" among their options."""
+    images = {}
+    for name in sorted(core.flags.allowed):
+        with contextlib.suppress(ResultsError):  # said among the backends
+            options = core.backend(name).configure(core.flags.config.get(name, {}))
+            if image := getattr(options, "image", ""):
+                images[f"backend {name}"] = str(image)
+    return images
+
+
+def _check_impersonation(subject: Subject) -> None:
+    """Whether one may act as the other, asked by the question that everyone may ask."""
+    try:
+        subject.cluster.can("get", CONFIG_MAPS, "")
+    except ForbiddenError as error:
+        if "impersonate" not in error.message:
+            return  # not allowed to ask: each right says so itself
+        raise ForbiddenError(
+            f'you may not act as "{subject.name}" ({error.message}); be allowed the verb "impersonate" '
+            f"on it, or run this command in a pod with its service account",
+            subject="--as",
+        ) from error
+    except ClusterError:
+        return
+
+
+def _account(cluster: Asked, subject: Subject) -> Iterator[Finding]:
+    """Whether the service account exists: one that does not has no rights either."""
+    if subject.account is None:
+        return
+    what = f"ServiceAccount {'/'.join(subject.account)}"
+    try:
+        cluster.get(ACCOUNTS, *subject.account)
+    except NotFoundError:
+        yield Finding(what=what, well=False, detail="there is none; is --as right?", fix=BASE)
+    except ClusterError as error:
+        yield Finding(what=what, well=None, detail=f"cannot be read: {error.message}")
+    else:
+        yield Finding(what=what, well=True, detail="is there; its rights are those below")
+
+
+def _flags(
+    cluster: Asked, namespace: str, sidecar_image: str, found: list[Finding], *, own: bool
+) -> Core | None:
     what = f"ConfigMap {namespace}/{CONFIG_MAP}"
     configmap: Object | None = None
     detail = ""
@@ -187,7 +263,14 @@ def _flags(cluster: Asked, namespace: str, sidecar_image: str, found: list[Findi
     except NotFoundError:
         detail = "there is none; the defaults are in force: "
     except ClusterError as error:
-        found.append(Finding(what=what, well=False, detail=f"cannot be read: {error.message}", fix=BASE))
+        # Whether somebody else may read it is a question of its own, among the rights.
+        detail = f"cannot be read: {error.message}"
+        if own:
+            found.append(Finding(what=what, well=False, detail=detail, fix=BASE))
+        else:
+            found.append(
+                Finding(what=what, well=None, detail=f"{detail}; what its backend needs is not asked")
+            )
         return None
     try:
         core = Core(flags_of(configmap, sidecar_image=sidecar_image))
@@ -246,10 +329,11 @@ def _has_managed_by(version: Object) -> bool:
 
 
 def architectures(cluster: Asked, images: Mapping[str, str]) -> Iterator[Finding]:
-    """For each image, whether a node of every architecture of the cluster has it already.
+    """For each image, whether a Linux node of every architecture of the cluster holds it.
 
-    A node that holds an image holds it for its own architecture; nothing more can be known without
-    asking the registry.
+    A node pulls what fits it out of an image for several architectures; of an image for one it pulls that,
+    fitting or not, and only its Steps say "exec format error". And a node lists 50 images at most. So
+    "ok" is what the nodes can tell, and never is "missing" said of what only a registry knows.
     """
     try:
         nodes = cluster.list(NODES)
@@ -259,20 +343,24 @@ def architectures(cluster: Asked, images: Mapping[str, str]) -> Iterator[Finding
     known: dict[str, set[str]] = {}
     for node in nodes:
         status = node.get("status") or {}
-        system = f"{status['nodeInfo']['operatingSystem']}/{status['nodeInfo']['architecture']}"
-        names = known.setdefault(system, set())
+        info = status.get("nodeInfo") or {}
+        if info.get("operatingSystem") != "linux":
+            continue  # pods of ours are for Linux
+        names = known.setdefault(f"linux/{info.get('architecture')}", set())
         for image in status.get("images") or ():
             names.update(image.get("names") or ())
+    if not known:
+        yield Finding(what="images", well=None, detail="there is no Linux node to tell")
+        return
     for purpose, image in images.items():
         has = sorted(system for system, names in known.items() if _full(image) in names)
         rest = sorted(known.keys() - set(has))
         parts = [
-            *(f"there for {one}" for one in has),
-            *(f"unknown for {one} (no node holds it)" for one in rest),
+            *(f"on a node of {one}" for one in has),
+            *(f"unknown for {one} (no node lists it)" for one in rest),
         ]
-        what = f"image {image}"
         yield Finding(
-            what=what, well=None if rest or not has else True, detail=f"{purpose}: {', '.join(parts)}"
+            what=f"image {image}", well=None if rest else True, detail=f"{purpose}: {', '.join(parts)}"
         )
 
 

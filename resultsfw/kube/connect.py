@@ -227,6 +227,7 @@ def connect(
     *,
     threads: int = 16,
     limit: RateLimit | None = None,
+    impersonate: str = "",
 ) -> Connection:
     """A connection as kubectl would make it; nothing is sent yet.
 
@@ -236,6 +237,8 @@ def connect(
         context: Of the kubeconfig; its current one by default.
         threads: That may send requests at once.
         limit: Requests a second; 200, and 400 at once, by default.
+        impersonate: The user to act as (``kubectl --as``). Of a service account the server knows the
+            groups, so none are sent: naming them would take a right of its own.
 
     Raises:
         InputError: The configuration is not there or not usable.
@@ -275,6 +278,8 @@ def connect(
         urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
     api = ApiClient(configuration)
     api.user_agent = "resultsfw"
+    if impersonate:
+        api.set_default_header("Impersonate-User", impersonate)  # type: ignore[no-untyped-call]
     try:
         return Connection(api, limit)
     except (OSError, ValueError) as error:

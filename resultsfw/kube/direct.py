@@ -1,4 +1,4 @@
-"""Requests over connections of `http.client` that stay open: what is sent when there is no proxy."""
+"""Requests over connections that stay open, their answers read by httptools: the way without a proxy."""
 
 import http.client
 import select
@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from httptools import HttpParserError, HttpResponseParser
 from kubernetes.client.configuration import Configuration
 from urllib3 import HTTPHeaderDict
 
 __all__ = ["Answer", "Direct"]
 
-_KEEP_ALIVE: Final = (
+_OPTIONS: Final = (
+    (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
     *(
         (socket.IPPROTO_TCP, getattr(socket, name), value)
@@ -25,6 +27,8 @@ _KEEP_ALIVE: Final = (
     ),
 )
 """A peer that is gone is noticed after a minute, also by who only listens."""
+
+_PIECE: Final = 65_536
 
 
 class Direct:
@@ -39,16 +43,15 @@ class Direct:
 
     def __init__(self, configuration: Configuration) -> None:
         url = urlsplit(configuration.host)
-        self._host, self._port = url.hostname or "", url.port
+        self._secure = url.scheme == "https"
+        self._host, self._port = url.hostname or "", url.port or (443 if self._secure else 80)
+        self._name = url.netloc.rpartition("@")[2]
         self.base = url.path.rstrip("/")
         self._configuration = configuration
-        self._secure = url.scheme == "https"
         self._lock = threading.Lock()
         self._tls: ssl.SSLContext | None = None
         self._tls_of: tuple[int, ...] = ()
-        self._idle: deque[http.client.HTTPConnection] = deque(
-            maxlen=configuration.connection_pool_maxsize or 16
-        )
+        self._idle: deque[socket.socket] = deque(maxlen=configuration.connection_pool_maxsize or 16)
         if self._secure:
             self._context()
 
@@ -77,48 +80,58 @@ class Direct:
 
         Raises:
             OSError, http.client.HTTPException: What goes wrong on the way.
+            ValueError: A header has a line's end in it.
         """
-        connection = self._take()
+        sent = {"Host": self._name, "Accept-Encoding": "identity", **headers}
+        if body is not None:
+            sent["Content-Length"] = str(len(body))
+        head = f"{method} {self.base}{target} HTTP/1.1\r\n"
+        head += "".join(f"{name}: {value}\r\n" for name, value in sent.items())
+        if head.count("\r\n") != len(sent) + 1 or head.count("\n") != len(sent) + 1:
+            raise ValueError("a header has more than one line")
+        sock = self._take(timeouts[0])
         try:
-            if connection.sock is None:
-                connection.timeout = timeouts[0]
-                connection.connect()
-            sock = connection.sock
             sock.settimeout(timeouts[1])
-            connection.request(method, self.base + target, body, headers)
-            response = connection.getresponse()
+            sock.sendall(head.encode("latin-1") + b"\r\n" + (body or b""))
+            return Answer(self, sock)
         except BaseException:
-            connection.close()
+            sock.close()
             raise
-        return Answer(self, connection, sock, response)
 
     def close(self) -> None:
         """Close what is idle."""
         while self._idle:
             self._idle.pop().close()
 
-    def give_back(self, connection: http.client.HTTPConnection) -> None:
+    def give_back(self, sock: socket.socket) -> None:
         """Keep a connection whose answer was read to its end."""
         with self._lock:
             if len(self._idle) != self._idle.maxlen:
-                self._idle.append(connection)
+                self._idle.append(sock)
                 return
-        connection.close()
+        sock.close()
 
-    def _take(self) -> http.client.HTTPConnection:
+    def _take(self, timeout: float) -> socket.socket:
         """The connection used last, if it is there still, or a new one."""
         while True:
             with self._lock:
                 if not self._idle:
                     break
-                connection = self._idle.pop()
-            if not _has_ended(connection):
-                return connection
-            connection.close()
-        if not self._secure:
-            return _Connection(self._host, self._port)
-        named = self._configuration.tls_server_name or self._host
-        return _Connection(self._host, self._port or http.client.HTTPS_PORT, self._context(), named)
+                sock = self._idle.pop()
+            if not _has_ended(sock):
+                return sock
+            sock.close()
+        sock = socket.create_connection((self._host, self._port), timeout)
+        try:
+            for option in _OPTIONS:
+                sock.setsockopt(*option)
+            if self._secure:
+                name = self._configuration.tls_server_name or self._host
+                sock = self._context().wrap_socket(sock, server_hostname=name)
+        except BaseException:
+            sock.close()
+            raise
+        return sock
 
     def _context(self) -> ssl.SSLContext:
         """How the server is verified; read anew when a file with certificates was replaced."""
@@ -132,67 +145,96 @@ class Direct:
 
 
 class Answer:
-    """A response: its status and headers, and its body once, whole or in pieces."""
+    """A response: its status and headers, and its body once, whole or in pieces.
 
-    def __init__(
-        self,
-        direct: Direct,
-        connection: http.client.HTTPConnection,
-        sock: socket.socket,
-        response: http.client.HTTPResponse,
-    ) -> None:
-        self.status = response.status
+    Args:
+        direct: Whose connection it came over.
+        sock: That connection, on which the request was sent.
+    """
+
+    def __init__(self, direct: Direct, sock: socket.socket) -> None:
+        self.headers = HTTPHeaderDict()
         self._direct = direct
-        self._connection = connection
         self._sock = sock
-        self._response = response
-
-    @property
-    def headers(self) -> HTTPHeaderDict:
-        """By name, in any case."""
-        return HTTPHeaderDict(self._response.headers.items())
+        self._parser = HttpResponseParser(self)
+        self._body: deque[bytes] = deque()
+        self._begun = self._whole = self._stays = False
+        while not self._begun:
+            self._feed()
+        self.status = self._parser.get_status_code()
 
     def read(self, amt: int | None = None) -> bytes:
-        """The body, or so many bytes of it; what ends before its end is an `http.client.IncompleteRead`."""
-        return self._response.read(amt)
+        """The body, or its first ``amt`` bytes at least if there are so many.
 
-    def stream(self, amt: int, *, decode_content: bool = False) -> Iterator[bytes]:
-        """The body in pieces of up to ``amt`` bytes, each as soon as it is there."""
-        del decode_content  # nothing is encoded: the request does not offer to decode it
-        while piece := self._response.read1(amt):
-            yield piece
-        if self._response.length:
-            raise http.client.IncompleteRead(b"", self._response.length)
+        Raises:
+            http.client.IncompleteRead: It ended before its end.
+            OSError: What goes wrong on the way.
+        """
+        size = 0
+        pieces = []
+        for piece in self.stream():
+            pieces.append(piece)
+            size += len(piece)
+            if amt is not None and size >= amt:
+                break
+        return b"".join(pieces)
+
+    def stream(self, amt: int = 0, *, decode_content: bool = False) -> Iterator[bytes]:
+        """The body in pieces, each as soon as it is there. Raises what `read` does."""
+        del amt, decode_content  # as it came: nothing is encoded, for the request does not offer to decode
+        while True:
+            while self._body:
+                yield self._body.popleft()
+            if self._whole:
+                return
+            self._feed()
 
     def close(self) -> None:
         """Give the connection back, or close one that has more to say."""
-        if self._response.isclosed() and self._connection.sock is not None:
-            self._direct.give_back(self._connection)
+        if self._whole and self._stays:
+            self._direct.give_back(self._sock)
         else:
-            self._response.close()
-            self._connection.close()
+            self._sock.close()
 
     def shutdown(self) -> None:
         """Wake up whoever waits for the next byte."""
         self._sock.shutdown(socket.SHUT_RDWR)
 
+    def _feed(self) -> None:
+        data = self._sock.recv(_PIECE)
+        if not data:
+            if not self._begun:
+                raise http.client.RemoteDisconnected("the server closed the connection without an answer")
+            # llhttp 9 tells of a body that ends with its connection only when it is told of that end.
+            if "content-length" in self.headers or "transfer-encoding" in self.headers:
+                raise http.client.IncompleteRead(b"")
+            self._whole = True
+            return
+        try:
+            self._parser.feed_data(data)
+        except HttpParserError as error:
+            raise http.client.BadStatusLine(f"what the server says is no HTTP: {error}") from error
 
-class _Connection(http.client.HTTPConnection):
-    """One with TLS, where there is a context, in which the server may have another name than its host's."""
+    # What the parser calls.
 
-    def __init__(
-        self, host: str, port: int | None, tls: ssl.SSLContext | None = None, server_name: str = ""
-    ) -> None:
-        super().__init__(host, port)
-        self._tls = tls
-        self._server_name = server_name
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header came."""
+        self.headers.add(name.decode("latin-1"), value.decode("latin-1"))
 
-    def connect(self) -> None:
-        super().connect()
-        for option in _KEEP_ALIVE:
-            self.sock.setsockopt(*option)
-        if self._tls is not None:
-            self.sock = self._tls.wrap_socket(self.sock, server_hostname=self._server_name)
+    def on_headers_complete(self) -> None:
+        """All of them came; an interim answer (1xx) is not the one."""
+        self._begun = self._parser.get_status_code() >= http.HTTPStatus.OK
+        if not self._begun:
+            self.headers.clear()
+
+    def on_body(self, piece: bytes) -> None:
+        """A piece of the body came."""
+        self._body.append(piece)
+
+    def on_message_complete(self) -> None:
+        """The last of it came."""
+        self._whole = self._begun
+        self._stays = self._parser.should_keep_alive()
 
 
 def _context_of(given: Any) -> ssl.SSLContext:
@@ -214,10 +256,8 @@ def _context_of(given: Any) -> ssl.SSLContext:
     return context
 
 
-def _has_ended(connection: http.client.HTTPConnection) -> bool:
+def _has_ended(sock: socket.socket) -> bool:
     """Whether the server closed an idle connection, or said what nobody asked for."""
-    if connection.sock is None:
-        return True
     poll = select.poll()
-    poll.register(connection.sock, select.POLLIN)
+    poll.register(sock, select.POLLIN)
     return bool(poll.poll(0))

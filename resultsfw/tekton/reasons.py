@@ -30,6 +30,9 @@ TO_BE_RETRIED: Final = "ToBeRetried"
 POD_DELETED: Final = "TaskRunPodDeleted"
 """Ours: the pod was deleted, or vanished, before its run was over. Tekton makes a second one."""
 
+UNREADABLE: Final = "TaskRunResultsUnreadable"
+"""Ours: with "Unknown", the results cannot be read yet; with "False", they never could."""
+
 TOO_LARGE: Final = "TaskRunResultLargerThanAllowedLimit"
 
 _REASONS: Final[Mapping[ProblemCode, str]] = {
@@ -42,7 +45,7 @@ _REASONS: Final[Mapping[ProblemCode, str]] = {
     ProblemCode.TRANSPORT_INCOMPLETE: "TaskRunResultsIncomplete",
     ProblemCode.TRANSPORT_CORRUPT: "TaskRunResultsCorrupt",
     ProblemCode.TRANSPORT_FOREIGN: "TaskRunResultsForeign",
-    ProblemCode.TRANSPORT_UNREADABLE: "TaskRunResultsUnreadable",
+    ProblemCode.TRANSPORT_UNREADABLE: UNREADABLE,
     ProblemCode.NOT_UTF8: "TaskRunResultRefused",
     ProblemCode.NOT_REGULAR_FILE: "TaskRunResultRefused",
     ProblemCode.OUTSIDE_FOLDER: "TaskRunResultRefused",

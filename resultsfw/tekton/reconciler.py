@@ -24,7 +24,7 @@ from resultsfw.tekton.conclude import conclude, condition, failed_status
 from resultsfw.tekton.containers import is_cancellable
 from resultsfw.tekton.ending import Cause, cancelled, cause_of, deadline, stop_mark, timed_out
 from resultsfw.tekton.kinds import CLAIMS, TASKRUNS
-from resultsfw.tekton.mirror import Progress, mirror, parse_time, progress_of, statuses
+from resultsfw.tekton.mirror import Progress, mirror, parse_time, progress_of
 from resultsfw.tekton.owner import owns
 from resultsfw.tekton.pod import PodOptions, build_pod
 from resultsfw.tekton.podcare import all_ended, grace_of, release, stop, stop_sidecars
@@ -47,7 +47,7 @@ class Timing:
     Attributes:
         sidecar: For a pod to be ready to be read after its last Step ended; then it is stopped.
         stop: For a stopped pod's containers to end, beyond their grace; then it is read as it is.
-        read: For a read that fails to come right, from the end of the pod; then that is the verdict.
+        read: For a read that fails to come right, from the first one; then that is the verdict.
     """
 
     sidecar: float = 60
@@ -223,8 +223,16 @@ class Reconciler:
 
     def _follow(self, taskrun: Object, run: Run, pod: Object, now: datetime) -> float | None:
         progress = progress_of(pod, now)
-        stamp, _ = transport_of(pod, self.core.flags)
-        over = progress.steps_done and self.core.ready(run, pod, stamp=stamp)
+        stamp, over, trouble = None, False, None
+        with contextlib.suppress(BackendError):  # somebody edited it: the core says so where it is read
+            stamp, _ = transport_of(pod, self.core.flags)
+        if progress.steps_done:
+            try:
+                over = self.core.ready(run, pod, stamp=stamp)
+            except ResultsError as error:
+                # Who cannot say when its pod is ready is asked for its results once all of it has ended.
+                log.warning("run %s/%s: is it ready to be read? %s", run.namespace, run.name, error.message)
+                trouble = error
         cause = cause_of(taskrun, pod, progress, now)
         if over or all_ended(pod):
             return self._conclude(taskrun, run, pod, stamp, cause=cause, now=now)
@@ -237,7 +245,11 @@ class Reconciler:
         else:
             release(self._cluster, pod)
         status = mirror(pod, taskrun.get("status", {}), done=False)
-        status["conditions"] = [condition("Unknown", *progress.running, now)]
+        status["conditions"] = [
+            condition("Unknown", *progress.running, now)
+            if trouble is None
+            else _unread(taskrun, trouble, now)
+        ]
         self._write(taskrun, status)
         return self._next_look(taskrun, pod, progress, stopping=ending is not None, now=now)
 
@@ -256,23 +268,26 @@ class Reconciler:
         taskrun: Object,
         run: Run,
         pod: Object,
-        stamp: Stamp,
+        stamp: Stamp | None,
         *,
         cause: Cause | None,
         now: datetime,
         final: bool = False,
     ) -> float | None:
-        waited = (now - _ended_at(pod, now)).total_seconds()
+        # Not from the pod's end: that may be long ago when a controller, or its server, comes back.
+        waited = (now - (_unread_since(taskrun) or now)).total_seconds()
         final = final or waited > self._timing.read
         try:
             done = conclude(
                 self.core, self._cluster, taskrun, run, pod, now=now, stamp=stamp, cause=cause, final=final
             )
-        except ClusterError as error:
-            log.warning("run %s/%s: reading results: %s", run.namespace, run.name, error.message)
-            raise
         except ResultsError as error:
             log.warning("run %s/%s: reading results: %s", run.namespace, run.name, error.message)
+            status = mirror(pod, taskrun.get("status", {}), done=False)
+            status["conditions"] = [_unread(taskrun, error, now)]
+            self._write(taskrun, status)
+            if isinstance(error, ClusterError):
+                raise
             return min(5.0, self._timing.read)
         if self._retries_left(taskrun, done.patch):
             return self._retry(taskrun, done.patch["status"], now)
@@ -337,15 +352,14 @@ class Reconciler:
         verdict = _succeeded(taskrun) or {}
         attempt = len(status.get("retriesStatus") or ())
         run = run_of(taskrun, status.get("taskSpec") or {}, attempt=attempt)
-        self.core.purge(run, pod, self._cluster)
         keep = self._options.keep_pod_on_cancel or is_cancellable(pod)
-        try:
-            if verdict.get("reason") in (reasons.CANCELLED, reasons.TIMED_OUT) and not keep:
-                self._cluster.delete(PODS, namespace, name)
-            else:
+        gone = verdict.get("reason") in (reasons.CANCELLED, reasons.TIMED_OUT) and not keep
+        with contextlib.suppress(NotFoundError):
+            if not gone:  # before the purge: a backend that fails there must not keep Sidecars running
                 stop_sidecars(self._cluster, pod, self._options.nop_image)
-        except NotFoundError:
-            return
+            self.core.purge(run, pod, self._cluster)
+            if gone:
+                self._cluster.delete(PODS, namespace, name)
 
     # Writing.
 
@@ -405,13 +419,20 @@ def _succeeded(taskrun: Object) -> Object | None:
     return next((one for one in conditions if one.get("type") == "Succeeded"), None)
 
 
-def _ended_at(pod: Object, now: datetime) -> datetime:
-    """When the last container that has ended did; of a pod without any, when it did itself."""
-    everyone = [*statuses(pod, "initContainerStatuses").values(), *statuses(pod).values()]
-    ends = [parse_time(one.get("state", {}).get("terminated", {}).get("finishedAt")) for one in everyone]
-    known = [when for when in ends if when]
-    made = parse_time(pod["metadata"].get("creationTimestamp"))
-    return max(known, default=progress_of(pod, now).ended_at or made or now)
+def _unread(taskrun: Object, error: ResultsError, now: datetime) -> Object:
+    """What a person sees while results cannot be read: one sentence for a kind of error, not one a try."""
+    known = _succeeded(taskrun) or {}
+    why = f"the results cannot be read yet and are tried again ({error.code}): "
+    if str(known.get("message", "")).startswith(why):
+        return known
+    # What foreign code raised is in no ResultsError's message but by its type: it may hold a secret.
+    return condition("Unknown", reasons.UNREADABLE, why + error.message, _unread_since(taskrun) or now)
+
+
+def _unread_since(taskrun: Object) -> datetime | None:
+    """When the attempt's results could not be read for the first time; ``None`` before that."""
+    known = _succeeded(taskrun) or {}
+    return parse_time(known.get("lastTransitionTime")) if known.get("reason") == reasons.UNREADABLE else None
 
 
 def _without_values(attempt: Object) -> Object:

@@ -22,13 +22,16 @@ __all__ = ["begun_status", "refused_status", "task_spec_of"]
 def task_spec_of(taskrun: Object, cluster: Cluster) -> Object:
     """The run's Task spec, valid and with everything in it replaced that can be before the pod runs.
 
-    A status that holds one already is followed: a Task that changes later does not change a run.
+    A status that holds one already is followed: a Task that changes later does not change a run. A retry
+    of a spec that stands in the run itself is made anew: ``$(context.task.retry-count)`` may be in it.
 
     Raises:
         RefusedRun: There is none, or the run cannot be made of it.
         ClusterError: The Task could not be read.
     """
-    if known := taskrun.get("status", {}).get("taskSpec"):
+    status = taskrun.get("status", {})
+    begins = not status.get("startTime") and taskrun["spec"].get("taskSpec") is not None
+    if (known := status.get("taskSpec")) and not begins:
         return dict(known)
     try:
         parse_taskrun(taskrun)

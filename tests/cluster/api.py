@@ -101,7 +101,8 @@ class ApiServer:
 
 def _path(kind: Kind, namespace: str, name: str) -> str:
     group = f"/apis/{kind.group}" if kind.group else "/api"
-    return f"{group}/{kind.version}/namespaces/{namespace}/{kind.plural}" + (f"/{name}" if name else "")
+    where = f"namespaces/{namespace}/" if namespace else ""
+    return f"{group}/{kind.version}/{where}{kind.plural}" + (f"/{name}" if name else "")
 
 
 def _error(status: int, text: str, path: str) -> ClusterError:

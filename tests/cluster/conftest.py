@@ -1,15 +1,18 @@
 """Tests on a real cluster: skipped by name unless RESULTSFW_KUBECONFIG says which.
 
 The cluster needs Tekton's CRDs, the images named by the variables below, and no controller for runs with
-``spec.managedBy: resultsfw.dev/controller`` (Tekton's own leaves those alone).
+``spec.managedBy: resultsfw.dev/controller`` (Tekton's own leaves those alone). Sidecars may not be root:
+where the images name no user, RESULTSFW_RUN_AS_USER gives the pods one.
 """
 
 import os
 import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from api import ApiServer
+from place import Place
 
 from resultsfw.tekton.pod import PodOptions
 
@@ -41,3 +44,35 @@ def options() -> PodOptions:
 def name() -> str:
     """A name for a run that nobody else has."""
     return f"t-{uuid.uuid4().hex[:8]}"
+
+
+@pytest.fixture
+def make_place(server: ApiServer, options: PodOptions) -> Iterator[Callable[[], Place]]:
+    """Makes namespaces with flags, runs and controllers of their own."""
+    made: list[Place] = []
+
+    def make() -> Place:
+        made.append(one := Place(server, options, f"t-{uuid.uuid4().hex[:8]}"))
+        return one
+
+    yield make
+    for one in made:
+        one.close()
+
+
+@pytest.fixture
+def place(make_place: Callable[[], Place]) -> Place:
+    return make_place()
+
+
+@pytest.fixture
+def tell(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """Says something measured beside the test's result."""
+    return lambda line: record_property("told", line)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed"):
+        for key, line in getattr(report, "user_properties", ()):
+            if key == "told" and report.when == "call":
+                terminalreporter.write_line(f"{report.nodeid}: {line}")

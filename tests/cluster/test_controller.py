@@ -1,47 +1,86 @@
-"""The controller as a process on a real cluster: runs to their results, and a stop that drains."""
+"""The controller as users run it, a process, on a real cluster: each captured situation, both sidecars."""
 
-import json
-import os
 import signal
-import subprocess
-import sys
-import time
 
 import captures
+import pytest
+from situations import ENDS, cancel_when_the_second_step_runs, check, taskrun
 
-from resultsfw.errors import NotFoundError
 from resultsfw.tekton.kinds import TASKRUNS
-from resultsfw.tekton.reconciler import is_done
+
+BY_TEKTON = {
+    **{name: ENDS[name] for name in ENDS if name.startswith("sl-") and name != "sl-cancelled"},
+    # The byte is lost in the sidecar, before anybody of ours can see it.
+    "sl-awkward-bytes": (
+        "Succeeded",
+        {**ENDS["sl-awkward-bytes"][1], "latin1": "caf\ufffd"},
+        (),
+    ),
+    # Told to stop, it says nothing of what is there: that something may be missing is all we can say.
+    "sl-step-oom": ("StepOOM", {}, ("OOMKilled", "is not whole", "may be missing")),
+}
+"""What the situations end with where Tekton's own sidecar prints the results."""
+
+ONE_SIZE = "4096"
 
 
-def test_three_runs_and_a_stop(server, options, name):
-    command = [sys.executable, "-m", "resultsfw.cli", "controller", "--no-leader-elect"]
-    command += ["--kubeconfig", os.environ["RESULTSFW_KUBECONFIG"], "--listen", "127.0.0.1:0"]
-    command += ["--entrypoint-image", options.entrypoint_image, "--shell-image", options.shell_image]
-    # Its own runs only: the other tests drive theirs, and two may be at work on one cluster at once.
-    mine = f"resultsfw.dev/{name}"
-    command += ["--nop-image", options.nop_image, "--managed-by", mine]
-    runs = [f"{name}-{number}" for number in range(3)]
-    with subprocess.Popen(command) as controller:
-        try:
-            for one in runs:
-                taskrun = json.loads(json.dumps(captures.load("tm-basic")["taskrun"]))
-                taskrun["metadata"] |= {"name": one, "namespace": "default"}
-                taskrun["spec"]["managedBy"] = mine
-                server.create(TASKRUNS, taskrun)
-            end = time.monotonic() + 120
-            finals = []
-            while time.monotonic() < end and len(finals) < len(runs):
-                finals = [run for one in runs if is_done(run := server.get(TASKRUNS, "default", one))]
-                time.sleep(0.2)
-            values = [{r["name"]: r["value"] for r in run["status"]["results"]} for run in finals]
-            assert values == [{"digest": "sha256:0123", "url": "registry/app\n"}] * len(runs)
-            controller.send_signal(signal.SIGTERM)
-            assert controller.wait(30) == 0
-        finally:
-            controller.kill()
-            for one in runs:
-                try:
-                    server.delete(TASKRUNS, "default", one)
-                except NotFoundError:
-                    continue
+def test_three_runs_and_a_stop(place):
+    place.flags()
+    controller = place.start("--no-leader-elect")
+    for number in range(3):
+        run = taskrun("tm-basic", place.namespace, f"run-{number}", place.managed_by)
+        place.server.create(TASKRUNS, run)
+    for final in place.until_done(180).values():
+        check("tm-basic", final)
+    assert controller.signal(signal.SIGTERM, 40) == 0
+    place.assert_none_doubled()
+
+
+def test_every_situation_through_the_process(make_place, tell):
+    """All at once: a controller for each max-result-size, and in each, every run chooses its backend."""
+    places = {}
+    for situation in sorted(ENDS):
+        flags = captures.load(situation)["flags"]
+        size = flags["max-result-size"]
+        if size not in places:
+            places[size] = place = make_place()
+            place.flags(max_result_size=size, allowed_results_from="termination-message,sidecar-logs")
+            place.start("--no-leader-elect")
+        place = places[size]
+        run = taskrun(situation, place.namespace, situation, place.managed_by)
+        run["metadata"]["annotations"] = {"resultsfw.dev/results-from": flags["results-from"]}
+        place.server.create(TASKRUNS, run)
+    seen = set()
+    for place in places.values():
+        for situation, final in place.until_done(300, _cancels(place)).items():
+            check(situation, final)
+            seen.add(situation)
+    assert seen == set(ENDS)
+    for place in places.values():
+        place.assert_none_doubled()
+
+
+@pytest.mark.parametrize("whose", ["resultsfw", "tekton"])
+def test_both_sidecars(place, whose):
+    """Each image through the whole process: what ours refuses and Tekton's cannot see is the difference."""
+    ends = {name: ENDS[name] for name in BY_TEKTON} if whose == "resultsfw" else BY_TEKTON
+    images = {"resultsfw": "image: resultsfw/sidecar:0.1.0", "tekton": "image: tekton/sidecarlogresults:1"}
+    config = {"config.sidecar-logs": f"{images[whose]}\nwire: {whose}"}
+    place.flags(results_from="sidecar-logs", max_result_size=ONE_SIZE, **config)
+    place.start("--no-leader-elect", sidecar=whose == "resultsfw")
+    mine = [one for one in ends if captures.load(one)["flags"]["max-result-size"] == ONE_SIZE]
+    for situation in mine:
+        place.server.create(TASKRUNS, taskrun(situation, place.namespace, situation, place.managed_by))
+    finals = place.until_done(300)
+    assert sorted(finals) == sorted(mine)
+    for situation, final in finals.items():
+        check(situation, final, ends[situation])
+    place.assert_none_doubled()
+
+
+def _cancels(place):
+    def meanwhile(run):
+        if run["metadata"]["name"] == "sl-cancelled":
+            cancel_when_the_second_step_runs(place.server, run)
+
+    return meanwhile

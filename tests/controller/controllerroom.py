@@ -1,33 +1,34 @@
 """The controller as a process, an API server on loopback, and somebody who plays the kubelet."""
 
 import contextlib
+import hashlib
 import json
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
-import urllib.error
-import urllib.request
+from collections import Counter
 
+from running import CONTROLLER, Running
 from storeserver import ApiServer
 
-from resultsfw.cluster import CONFIG_MAPS, PODS
+from resultsfw.cluster import CONFIG_MAPS, EVENTS, PODS
 from resultsfw.errors import NotFoundError
 from resultsfw.tekton.kinds import TASKRUNS
+from resultsfw_sidecar import wire
 
 MANAGED_BY = "resultsfw.dev/controller"
 NAMESPACE = "tekton-pipelines"
 
 
-def taskrun(name, managed_by=MANAGED_BY, **spec):
+def taskrun(name, managed_by=MANAGED_BY, annotations=None, **spec):
     step = {"name": "one", "image": "i", "script": "printf x > $(results.digest.path)"}
     task = {"results": [{"name": "digest"}], "steps": [step]}
     return {
         "apiVersion": "tekton.dev/v1",
         "kind": "TaskRun",
-        "metadata": {"name": name, "namespace": "runs"},
+        "metadata": {"name": name, "namespace": "runs", "annotations": annotations or {}},
         "spec": {"managedBy": managed_by, "taskSpec": task, **spec},
     }
 
@@ -36,12 +37,21 @@ def condition(obj):
     return next(iter((obj.get("status") or {}).get("conditions") or ()), {})
 
 
-class Kubelet(threading.Thread):
-    """Lets every pod run, and end once it may begin and ``go`` is set, with its name as its result."""
+SIDECAR = "sidecar-tekton-log-results"
 
-    def __init__(self, store):
+
+class Kubelet(threading.Thread):
+    """Lets every pod run, and end once it may begin and ``go`` is set, with its name as its result.
+
+    Attributes:
+        made: How often a pod of each name was made.
+    """
+
+    def __init__(self, store, folder):
         super().__init__(daemon=True)
         self.store = store
+        self.folder = folder
+        self.made = Counter()
         self.go = threading.Event()
         self.go.set()
         self._watch = store.watch(PODS)
@@ -53,6 +63,7 @@ class Kubelet(threading.Thread):
             if event is not None:
                 change, pod = event
                 name = pod["metadata"]["name"]
+                self.made[name] += change == "ADDED"
                 waiting.pop(name, None)
                 if change != "DELETED":
                     waiting[name] = pod
@@ -73,10 +84,23 @@ class Kubelet(threading.Thread):
             if not self.go.is_set():
                 return False
             message = json.dumps([{"key": "digest", "value": pod["metadata"]["name"], "type": 1}])
+            if SIDECAR in [one["name"] for one in pod["spec"]["containers"]]:
+                message = ""
+                self._log(pod["metadata"])
             times = {"startedAt": "2026-01-01T00:00:00Z", "finishedAt": "2026-01-01T00:00:01Z"}
             end = {"exitCode": 0, "reason": "Completed", "message": message, **times}
             self._say(pod, "Succeeded", {"terminated": end})
         return True
+
+    def _log(self, metadata):
+        """The results sidecar's, as it prints it."""
+        lines = [wire.start_line(metadata["uid"], wire.WATCH_POLL)]
+        lines.append(wire.value_line("digest", metadata["name"], wire.TYPE_TASK))
+        digest = hashlib.sha256(b"".join(lines)).hexdigest()
+        lines.append(wire.end_line(metadata["uid"], len(lines), digest, wire.WHY_STEPS_DONE))
+        path = self.folder / metadata["uid"]
+        path.write_bytes(b"".join(lines))
+        self.store.register_log(metadata["namespace"], metadata["name"], SIDECAR, path)
 
     def _say(self, pod, phase, state):
         statuses = [
@@ -91,64 +115,13 @@ class Kubelet(threading.Thread):
             )
 
 
-class Running:
-    """A controller process."""
-
-    def __init__(self, command, env):
-        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=env)
-        self.lines = []
-        self.said = threading.Condition()
-        self.ended = False
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    def _read(self):
-        for line in self.process.stderr:
-            with self.said:
-                self.lines.append(line)
-                self.said.notify_all()
-        with self.said:
-            self.ended = True
-            self.said.notify_all()
-
-    def wait_for(self, text, seconds=15):
-        """Until a line says that; the line, decoded."""
-        with self.said:
-            assert self.said.wait_for(
-                lambda: self.ended or any(text in one for one in self.lines), seconds
-            ), self.lines
-            found = [one for one in self.lines if text in one]
-            assert found, self.lines
-            return json.loads(found[0])
-
-    def page(self, path):
-        port = self.wait_for("status pages on port")["message"].rpartition(" ")[2]
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as reply:
-                return reply.status, reply.read().decode()
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code, error.read().decode()
-
-    def signal(self, number, seconds=25):
-        """Send a signal, and wait for the end; the exit status."""
-        self.process.send_signal(number)
-        return self.wait(seconds)
-
-    def wait(self, seconds=25):
-        status = self.process.wait(seconds)
-        self._reader.join(5)
-        self.process.stderr.close()
-        return status
-
-
 class Room:
     """A cluster without nodes, and whoever works on it."""
 
     def __init__(self, folder):
         self.server = ApiServer()
         self.store = self.server.store
-        self.kubelet = Kubelet(self.store)
+        self.kubelet = Kubelet(self.store, folder)
         self.kubelet.start()
         self.kubeconfig = self.server.kubeconfig(folder / "kubeconfig")
         self.started = []
@@ -164,8 +137,7 @@ class Room:
 
     def start(self, *options, **process):
         """Start a controller; with ``process``, options that the command line does not have."""
-        command = [sys.executable, "-W", "error", "-m", "resultsfw.cli", "controller"]
-        command += ["--kubeconfig", str(self.kubeconfig), "--listen", "127.0.0.1:0", *options]
+        command = [*CONTROLLER, "--kubeconfig", str(self.kubeconfig), "--listen", "127.0.0.1:0", *options]
         if process:
             given = {"kubeconfig": str(self.kubeconfig), "listen": "127.0.0.1:0", **process}
             code = (
@@ -190,7 +162,7 @@ class Room:
             while not so():
                 left = end - time.monotonic()
                 assert left > 0, [
-                    (one["metadata"]["name"], one.get("status")) for one in self.store.list(TASKRUNS)
+                    (one["metadata"]["name"], condition(one)) for one in self.store.list(TASKRUNS)
                 ]
                 watch.get(timeout=min(left, 0.2))
 
@@ -204,9 +176,15 @@ class Room:
             assert condition({"status": status})["reason"] == "Succeeded", status
             assert status["results"] == [{"name": "digest", "type": "string", "value": f"{name}-pod"}]
             assert "retriesStatus" not in status
-        assert sorted(one["metadata"]["name"] for one in self.store.list(PODS)) == sorted(
-            f"{name}-pod" for name in names
+        pods = sorted(f"{name}-pod" for name in names)
+        assert sorted(one["metadata"]["name"] for one in self.store.list(PODS)) == pods
+        assert sorted(self.kubelet.made.elements()) == pods
+        told = Counter(
+            (one["involvedObject"]["name"], one["type"] if one["reason"] != "Started" else "Started")
+            for one in self.store.list(EVENTS)
+            if one["involvedObject"]["kind"] == TASKRUNS.kind
         )
+        assert set(told.values()) <= {1}, told
 
     def close(self):
         for one in self.started:

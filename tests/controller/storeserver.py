@@ -1,7 +1,7 @@
-"""A real HTTP API server on loopback, over the store of `resultsfw.local`, with faults on request.
+"""A real HTTP API server on loopback, over the store of `resultsfw.local`, with the faults of `faults`.
 
-It knows what the controller asks for: get, list and watch (label by presence, fields by name,
-resourceVersion, 410), create, merge patch and update with conflicts, delete, logs, access reviews.
+It knows what the controller asks for: get, list in pages and watch (label by presence, fields by name,
+resourceVersion, bookmarks, 410), create, merge patch and update with conflicts, delete, logs, access reviews.
 """
 
 import contextlib
@@ -10,23 +10,26 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import yaml
+from faults import Faults
 
 from resultsfw.cluster import Kind
 from resultsfw.errors import (
     AlreadyExistsError,
     ClusterError,
     ConflictError,
+    ForbiddenError,
     NotFoundError,
     ObjectTooLargeError,
     UnavailableError,
 )
 from resultsfw.local.store import Store
+from resultsfw.local.watch import Watch
 
 KINDS = {
     "pods": "Pod",
@@ -53,10 +56,15 @@ STATUS = {
     NotFoundError: (404, "NotFound"),
     AlreadyExistsError: (409, "AlreadyExists"),
     ConflictError: (409, "Conflict"),
+    ForbiddenError: (403, "Forbidden"),
     ObjectTooLargeError: (413, "RequestEntityTooLarge"),
     UnavailableError: (500, "InternalError"),
 }
-Fault = Callable[[str, str], int | None]
+REASONS = {403: "Forbidden", 409: "Conflict", 410: "Expired", 429: "TooManyRequests"}
+
+
+class GoneError(ClusterError):
+    """HTTP 410."""
 
 
 class ApiServer:
@@ -67,7 +75,19 @@ class ApiServer:
         self.requests: Counter[str] = Counter()
         self.denied: set[str] = set()
         """What an access review refuses: ``get pods/log``."""
-        self.faults: list[list[Any]] = []
+        self.impersonators: set[str] = set()
+        """As whom others may act."""
+        self.acted: dict[str, set[str]] = {}
+        """As whom each kind was asked for; "": as oneself."""
+        self.faults = Faults()
+        self.page = 500
+        """Objects of a page of a list at most."""
+        self.reads_log: Callable[[str], object] = str
+        """Told of every pod whose log is asked for."""
+        self.lists: Counter[str] = Counter()
+        self.marked: Counter[str] = Counter()
+        """Lists that were begun, and bookmarks that were sent."""
+        self.snapshots: list[list[Any]] = []
         self._connections: set[socket.socket] = set()
         self._lock = threading.Lock()
         self.port = 0
@@ -115,19 +135,6 @@ class ApiServer:
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
 
-    def fail(self, method: str, part: str, status: int, times: int) -> None:
-        """Answer the next requests of a method whose path has a part with an error instead."""
-        with self._lock:
-            self.faults.append([method, part, status, times])
-
-    def fault(self, method: str, path: str) -> int | None:
-        with self._lock:
-            for one in self.faults:
-                if one[0] == method and one[1] in path and one[3] > 0:
-                    one[3] -= 1
-                    return int(one[2])
-        return None
-
     def kubeconfig(self, path: Any) -> Any:
         path.write_text(
             yaml.safe_dump(
@@ -173,17 +180,27 @@ class Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(length)) if length else {}
         url = urlsplit(self.path)
         query = {key: values[0] for key, values in parse_qs(url.query).items()}
-        if status := self.api.fault(method, url.path):
-            self._answer(status, {"kind": "Status", "message": "a fault", "reason": _reason(status)})
+        faults = self.api.faults
+        fault = faults.of_request(method, f"{url.path}?{url.query}")
+        if isinstance(fault, int):
+            self._refuse(fault, "a fault")
+            return
+        if faults.struck(method, after=False):
+            self._hang_up()
             return
         try:
             answer = self._route(method, url.path, query, body)
+        except GoneError as error:
+            self._refuse(410, error.message)
+            return
         except ClusterError as error:
             status, reason = STATUS.get(type(error), (422, "Invalid"))
             self._answer(status, {"kind": "Status", "message": error.message, "reason": reason})
             return
-        if answer is not None:
-            self._answer(201 if method == "POST" else 200, answer)
+        if faults.struck(method, after=True) or fault == "lost":
+            self._hang_up()
+        elif answer is not None:
+            self._answer(201 if method == "POST" else 200, answer, half=fault == "half")
 
     def _route(self, method: str, path: str, query: dict[str, str], body: Any) -> Any:
         parts = path.strip("/").split("/")
@@ -193,6 +210,7 @@ class Handler(BaseHTTPRequestHandler):
         if rest and rest[0] == "namespaces" and len(rest) > 2:
             namespace, rest = rest[1], rest[2:]
         plural = rest[0] if rest else ""
+        self._act_as(self.headers.get("Impersonate-User", ""), plural)
         if plural == "selfsubjectaccessreviews":
             return self._review(body)
         if plural not in KINDS:
@@ -204,8 +222,7 @@ class Handler(BaseHTTPRequestHandler):
         if method == "GET" and not name:
             return self._list(kind, namespace, query)
         if method == "GET" and subresource == "log":
-            self._log(namespace or "", name, query)
-            return None
+            return self._log(namespace or "", name, query)
         where = namespace or "default"
         if method == "GET":
             return store.get(kind, where, name)
@@ -235,6 +252,11 @@ class Handler(BaseHTTPRequestHandler):
             return store.create(kind, {**body, "metadata": {"namespace": namespace, **body["metadata"]}})
         return store.patch(kind, namespace, name, body)
 
+    def _act_as(self, user: str, plural: str) -> None:
+        if user and user not in self.api.impersonators:
+            raise ForbiddenError(f'users "{user}" is forbidden: User "test" cannot impersonate it')
+        self.api.acted.setdefault(plural, set()).add(user)
+
     def _review(self, body: Any) -> Any:
         asked = body["spec"]["resourceAttributes"]
         resource = asked["resource"] + (f"/{asked['subresource']}" if asked.get("subresource") else "")
@@ -253,19 +275,27 @@ class Handler(BaseHTTPRequestHandler):
         if query.get("watch") in ("1", "true", "True"):
             self._watch(kind, namespace, query)
             return None
-        with self.api.store._lock:
-            version = self.api.store._version
-            items = self.api.store.list(kind, namespace)
-        items = [one for one in items if self._wanted(one, query, namespace)]
-        for one in items:
+        if token := query.get("continue"):
+            number, version, begin = (int(one) for one in token.split("-"))
+            items = self.api.snapshots[number]
+        else:
+            with self.api.store._lock:
+                version, begin = self.api.store._version, 0
+                items = self.api.store.list(kind, namespace)
+            items = [one for one in items if self._wanted(one, query, namespace)]
+            self.api.lists[kind.plural] += 1
+            number = len(self.api.snapshots)
+            self.api.snapshots.append(items)
+        end = begin + min(self.api.page, int(query.get("limit") or self.api.page))
+        page = [{**one} for one in items[begin:end]]
+        for one in page:
             if not kind.group:
                 one.pop("kind"), one.pop("apiVersion")
-        return {
-            "kind": f"{kind.kind}List",
-            "apiVersion": kind.api_version,
-            "metadata": {"resourceVersion": str(version)},
-            "items": items,
-        }
+        metadata = {"resourceVersion": str(version)}
+        if end < len(items):
+            metadata["continue"] = f"{number}-{version}-{end}"
+        about = {"kind": f"{kind.kind}List", "apiVersion": kind.api_version}
+        return {**about, "metadata": metadata, "items": page}
 
     def _watch(self, kind: Kind, namespace: str | None, query: dict[str, str]) -> None:
         self.send_response(200)
@@ -277,46 +307,104 @@ class Handler(BaseHTTPRequestHandler):
             try:
                 watch = self.api.store.watch(kind, since=query.get("resourceVersion") or None)
             except ClusterError as error:
-                gone = {"kind": "Status", "code": 410, "reason": "Expired", "message": error.message}
-                self._chunk({"type": "ERROR", "object": gone})
+                self._chunk(_expired(error.message))
                 return
             with watch:
-                while time.monotonic() < end:
-                    event = watch.get(timeout=0.5)
-                    if event is not None and self._wanted(event[1], query, namespace):
-                        self._chunk({"type": event[0], "object": event[1]})
-                    elif event is None and self.connection.fileno() < 0:
-                        return
-            self.wfile.write(b"0\r\n\r\n")
+                if self._follow(kind, watch, end, lambda obj: self._wanted(obj, query, namespace)):
+                    self.wfile.write(b"0\r\n\r\n")
+                else:
+                    self._hang_up()
         except OSError:
             self.close_connection = True
 
+    def _follow(self, kind: Kind, watch: Watch, end: float, wanted: Callable[[Any], bool]) -> bool:
+        """Send what a watch sees; whether it ended as it should, and was not cut."""
+        faults, mark = self.api.faults, self.api.faults.mark
+        while time.monotonic() < end:
+            event = watch.get(timeout=0.1)
+            if event is not None and wanted(event[1]):
+                fault = faults.of_event(kind.plural)
+                if fault in ("end", "expired"):
+                    if fault == "expired":
+                        self._chunk(_expired("too old, on purpose"))
+                    return True
+                if not self._send({"type": event[0], "object": event[1]}, fault):
+                    return False
+                mark -= fault == "bookmark"
+            elif event is None and self.connection.fileno() < 0:
+                return False
+            if mark != faults.mark and (version := self._seen(watch)):
+                mark = faults.mark
+                about = {"kind": kind.kind, "apiVersion": kind.api_version}
+                bookmark = {**about, "metadata": {"resourceVersion": version}}
+                self._chunk({"type": "BOOKMARK", "object": bookmark})
+                self.api.marked[kind.plural] += 1
+        return True
+
+    def _seen(self, watch: Watch) -> str:
+        """The version up to which a watch has seen everything; "" while something waits in it."""
+        with self.api.store._lock:
+            return str(self.api.store._version) if watch._events.empty() else ""
+
+    def _send(self, event: Any, fault: Any) -> bool:
+        """One event, in pieces if it must be; whether all of it went."""
+        line = json.dumps(event).encode() + b"\n"
+        half = len(line) // 2
+        if fault == "slow":
+            for byte in _split(line, 1):
+                self._piece(byte)
+        elif fault in ("pause", "cut"):
+            self._piece(line[:half])
+            if fault == "cut":
+                return False
+            self.api.faults.release.wait(self.api.faults.longest)
+            self._piece(line[half:])
+        else:
+            self._piece(line)
+        return True
+
     def _chunk(self, value: Any) -> None:
-        line = json.dumps(value).encode() + b"\n"
-        self.wfile.write(b"%x\r\n%s\r\n" % (len(line), line))
+        self._piece(json.dumps(value).encode() + b"\n")
+
+    def _piece(self, data: bytes) -> None:
+        self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
         self.wfile.flush()
 
-    def _log(self, namespace: str, name: str, query: dict[str, str]) -> None:
-        pieces = self.api.store.read_log(
-            namespace, name, query.get("container", ""), limit=int(query.get("limitBytes") or 1 << 30)
-        )
-        body = b"".join(pieces)
-        self.send_response(200)
-        self.send_header("Content-Type", "text/plain")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+    def _hang_up(self) -> None:
+        self.close_connection = True
+        with contextlib.suppress(OSError):
+            self.wfile.flush()
+            self.connection.shutdown(socket.SHUT_RDWR)
 
-    def _answer(self, status: int, value: Any) -> None:
-        body = json.dumps(value).encode()
+    def _log(self, namespace: str, name: str, query: dict[str, str]) -> bytes:
+        self.api.reads_log(name)
+        most = int(query.get("limitBytes") or 1 << 30)
+        return b"".join(self.api.store.read_log(namespace, name, query.get("container", ""), limit=most))
+
+    def _refuse(self, status: int, message: str) -> None:
+        self._answer(
+            status, {"kind": "Status", "message": message, "reason": REASONS.get(status, "InternalError")}
+        )
+
+    def _answer(self, status: int, value: Any, *, half: bool = False) -> None:
+        body = value if isinstance(value, bytes) else json.dumps(value).encode()
         self.send_response(status)
-        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Type", "text/plain" if body is value else "application/json")
         self.send_header("Content-Length", str(len(body)))
         if status == 429:
             self.send_header("Retry-After", "1")
         self.end_headers()
-        self.wfile.write(body)
+        self.wfile.write(body[: len(body) // 2] if half else body)
+        if half:
+            self._hang_up()
 
 
-def _reason(status: int) -> str:
-    return {409: "Conflict", 429: "TooManyRequests", 403: "Forbidden"}.get(status, "InternalError")
+def _expired(message: str) -> Any:
+    return {
+        "type": "ERROR",
+        "object": {"kind": "Status", "code": 410, "reason": "Expired", "message": message},
+    }
+
+
+def _split(data: bytes, size: int) -> Iterator[bytes]:
+    return (data[at : at + size] for at in range(0, len(data), size))

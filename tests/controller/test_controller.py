@@ -18,7 +18,7 @@ from resultsfw.controller.controller import (
     slim_taskrun,
 )
 from resultsfw.controller.metrics import Metrics
-from resultsfw.errors import ClusterError, ConflictError, NotFoundError, UnavailableError
+from resultsfw.errors import BackendError, ClusterError, ConflictError, NotFoundError, UnavailableError
 
 
 class Looks:
@@ -200,6 +200,7 @@ def test_a_conflict_is_looked_at_again_soon_and_quietly(made, caplog):
         (UnavailableError("away", subject="Pod runs/r-pod"), "retry", "WARNING"),
         (NotFoundError("no Task"), "failed", "ERROR"),
         (ClusterError("refused"), "failed", "ERROR"),
+        (BackendError("broken", subject="mine"), "failed", "ERROR"),
         (RuntimeError("a bug"), "bug", "ERROR"),
     ],
 )

@@ -46,6 +46,8 @@ class Fake:
         return self.nodes
 
     def can(self, verb, kind, _namespace, subresource=""):
+        if isinstance(self.denied, Exception):
+            raise self.denied
         return f"{verb} {kind.plural}" + (f"/{subresource}" if subresource else "") not in self.denied
 
 
@@ -150,6 +152,80 @@ def test_architectures():
     assert [one.well for one in look(cluster)][-1] is None
 
 
+def test_nodes_that_run_no_pod_of_ours_tell_nothing():
+    cluster = Fake()
+    cluster.nodes.append({"status": {"nodeInfo": {"operatingSystem": "windows", "architecture": "amd64"}}})
+    assert all(one.well for one in doctor.architectures(cluster, IMAGES))
+    for nodes in ([], cluster.nodes[1:]):
+        cluster.nodes = nodes
+        (one,) = doctor.architectures(cluster, IMAGES)
+        assert one.well is None
+        assert "no Linux node" in one.detail
+
+
+def test_the_image_of_a_backend_is_looked_at_whoever_named_it():
+    for flags, image in (
+        ({"results-from": "sidecar-logs"}, "resultsfw/sidecar:0.1.0"),
+        ({"results-from": "sidecar-logs", "config.sidecar-logs": "image: mine:1"}, "mine:1"),
+    ):
+        (one,) = [one for one in look(Fake(flags)) if one.what == f"image {image}"]
+        assert one.well is None  # no node lists it
+    assert not [one for one in look(Fake()) if "sidecar" in one.what]
+
+
+ACCOUNT = "system:serviceaccount:resultsfw:controller"
+
+
+def as_other(**denied):
+    other = Fake()
+    for name in list(other.objects):
+        other.objects[name] = ForbiddenError("a controller may not read that")
+    other.nodes = ForbiddenError("nor that")
+    other.__dict__.update(denied)
+    return doctor.Subject(ACCOUNT, other)
+
+
+def test_anothers_rights_are_asked_for_and_the_rest_is_read_as_oneself():
+    cluster = Fake({"results-from": "sidecar-logs"})
+    cluster.denied = UnavailableError("one's own rights are not asked for")
+    cluster.objects["serviceaccounts", "controller"] = {}
+    found = look(cluster, subject=as_other(denied={"get pods/log", "list taskruns"}))
+    assert sorted(bad(found)) == ["get pods/log", "list taskruns.tekton.dev"]
+    assert found[0].what == "ServiceAccount resultsfw/controller"
+    assert {one.what: one.well for one in found}["CRD taskruns.tekton.dev"] is True
+
+
+def test_what_oneself_may_not_read_is_unknown_and_not_missing():
+    cluster = Fake()
+    for name in [*cluster.objects, ("serviceaccounts", "controller")]:
+        cluster.objects[name] = ForbiddenError("no")
+    cluster.nodes = ForbiddenError("no")
+    found = look(cluster, subject=as_other())
+    assert not bad(found)
+    assert [one.what for one in found if one.well is None] == [
+        "ServiceAccount resultsfw/controller",
+        "ConfigMap ns/feature-flags",
+        "CRD taskruns.tekton.dev",
+        "CRD tasks.tekton.dev",
+        "images",
+    ]
+
+
+def test_a_service_account_that_is_not_there_is_said_first():
+    found = look(Fake(), subject=as_other())
+    assert "is --as right?" in bad(found)["ServiceAccount resultsfw/controller"].detail
+    assert not [one for one in look(Fake(), subject=doctor.Subject("jane", Fake())) if "Account" in one.what]
+
+
+def test_who_may_not_act_as_another_is_told_so_once():
+    refused = ForbiddenError('User "me" cannot impersonate resource "serviceaccounts"')
+    with pytest.raises(ForbiddenError, match="you may not act as") as caught:
+        look(Fake(), subject=as_other(denied=refused))
+    assert '"impersonate"' in caught.value.message
+    for passing in (ForbiddenError("cannot create selfsubjectaccessreviews"), UnavailableError("away")):
+        assert not bad(look(Fake(), subject=doctor.Subject("jane", as_other(denied=passing).cluster)))
+
+
 @pytest.mark.parametrize(
     ("name", "full"),
     [
@@ -176,7 +252,7 @@ def test_the_command(monkeypatch, capsys, tmp_path):
     cluster = Fake({"results-from": "sidecar-logs"})
     cluster.denied.add("get pods/log")
     monkeypatch.setattr(command, "KubeCluster", lambda _: cluster)
-    monkeypatch.setattr(command, "connect", lambda *_: None)
+    monkeypatch.setattr(command, "connect", lambda *_, **__: None)
     assert main(["doctor"]) == 1
     out = capsys.readouterr().out
     assert "missing: get pods/log" in out
@@ -187,3 +263,23 @@ def test_the_command(monkeypatch, capsys, tmp_path):
     )
     cluster.denied.clear()
     assert main(["doctor"]) == 0
+
+
+def test_the_command_as_another_on_a_real_server(room, capsys):
+    from resultsfw.cli import main  # noqa: PLC0415
+
+    room.server.denied = {"create pods"}
+    room.server.impersonators = {ACCOUNT}
+    room.store.create(doctor.ACCOUNTS, {"metadata": {"name": "controller", "namespace": "resultsfw"}})
+    command = ["doctor", "--kubeconfig", str(room.kubeconfig), "-o", "json"]
+    assert main([*command, "--as", ACCOUNT]) == 1
+    found = {one["what"]: one for one in json.loads(capsys.readouterr().out)}
+    assert [what for what, one in found.items() if one["well"] is False and "CRD" not in what] == [
+        "create pods"
+    ]
+    assert room.server.acted["selfsubjectaccessreviews"] == {ACCOUNT}
+    assert room.server.acted["configmaps"] == room.server.acted["serviceaccounts"] == {""}
+    assert main([*command, "--as", "system:admin"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith('error: --as: you may not act as "system:admin"')
+    assert said.count("\n") == 1

@@ -2,7 +2,6 @@
 
 import json
 import signal
-import time
 
 from controllerroom import NAMESPACE, condition
 
@@ -59,10 +58,10 @@ def test_runs_from_creation_to_results_and_the_end_of_the_process(room):
 def test_requests_that_fail_and_watches_that_are_cut(room):
     process = room.start("--no-leader-elect")
     process.wait_for("this replica works")
-    room.server.fail("PATCH", "/status", 409, 4)
-    room.server.fail("POST", "/pods", 500, 3)
-    room.server.fail("PATCH", "/pods", 500, 2)
-    room.server.fail("POST", "/events", 500, 2)
+    room.server.faults.fail("PATCH", "/status", 409, 4)
+    room.server.faults.fail("POST", "/pods", 500, 3)
+    room.server.faults.fail("PATCH", "/pods", 500, 2)
+    room.server.faults.fail("POST", "/events", 500, 2)
     room.kubelet.go.clear()
     room.create(*names(10))
     room.until(lambda: len(room.store.list(PODS)) == 10)
@@ -80,14 +79,19 @@ def test_requests_that_fail_and_watches_that_are_cut(room):
 def test_a_server_that_asks_for_patience(room):
     process = room.start("--no-leader-elect")
     process.wait_for("this replica works")
-    room.server.fail("POST", "/pods", 429, 1)
+    room.server.faults.fail("POST", "/pods", 429, 1)
     room.create("one")
     room.until(lambda: room.done("one"))
     room.assert_all_well("one")
 
 
-def test_a_server_that_is_gone_for_ten_seconds(room):
-    process = room.start()
+def test_a_server_that_is_gone_for_ten_of_the_fifteen_seconds_a_lease_can_wait(room):
+    """Nobody's process ends, nothing is lost.
+
+    Scaled down to four refused renewals of seven, as ten seconds are by default: waiting for time to go by
+    would prove no more.
+    """
+    process = room.start(lease_seconds=14, renew_deadline=10.5)
     process.wait_for("this replica works")
     room.kubelet.go.clear()
     room.create(*names(5))
@@ -95,9 +99,11 @@ def test_a_server_that_is_gone_for_ten_seconds(room):
     room.server.down()
     room.create("meanwhile")  # as another server of the same cluster would have it
     room.kubelet.go.set()
-    time.sleep(10)  # the outage itself
+    refused = f"lease {NAMESPACE}/resultsfw-controller: ConnectionRefusedError"
+    process.wait_for(refused, times=4, seconds=60)
+    assert process.process.poll() is None
     room.server.up()
-    room.until(lambda: room.done("meanwhile", *names(5)), seconds=25)
+    room.until(lambda: room.done("meanwhile", *names(5)), seconds=60)
     room.assert_all_well("meanwhile", *names(5))
     assert process.process.poll() is None
 

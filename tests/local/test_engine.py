@@ -96,6 +96,7 @@ def test_it_does_not_poll():
 def test_a_timeout_says_who(tmp_path):
     with Engine(SmallReconciler, tmp_path) as engine:
         engine.submit(taskrun("quick"))
+        engine.run_until_done(60)
         engine.submit(taskrun("slow", "sleep 100"))
         with pytest.raises(TimeoutError, match=r"not done: TaskRun default/slow$"):
             engine.run_until_done(0.5)

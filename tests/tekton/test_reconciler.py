@@ -9,8 +9,16 @@ from typing import Any
 
 import pytest
 
-from resultsfw import PODS, Core, Kind, Object
-from resultsfw.errors import ClusterError, ConflictError, ForbiddenError, NotFoundError, ResultsError
+from resultsfw import PODS, Capabilities, Core, Extraction, Found, Kind, Object, hookimpl
+from resultsfw.errors import (
+    BackendError,
+    ClusterError,
+    ConflictError,
+    ForbiddenError,
+    NotFoundError,
+    ResultsError,
+    UnavailableError,
+)
 from resultsfw.limits import OBJECT_BYTES, object_size
 from resultsfw.local.store import Store
 from resultsfw.tekton.kinds import TASKRUNS, TASKS
@@ -87,16 +95,16 @@ class KilledError(BaseException):
 class World:
     """A cluster, a clock, and a controller that may be started anew at any time."""
 
-    def __init__(self, flags: dict[str, str] | None = None) -> None:
+    def __init__(self, flags: dict[str, str] | None = None, **register: object) -> None:
         self.cluster = Cluster()
         self.clock = Clock()
         self.flags = flags or {"results-from": "sidecar-logs"}
+        self.register = register
         self.start()
 
     def start(self) -> None:
-        self.reconciler = Reconciler(
-            Core.from_flags(self.flags), self.cluster, timing=Timing(), clock=self.clock
-        )
+        core = Core.from_flags(self.flags, register=self.register)
+        self.reconciler = Reconciler(core, self.cluster, timing=Timing(), clock=self.clock)
 
     def submit(self, **spec: Any) -> None:
         task = {
@@ -326,10 +334,161 @@ def test_law_0_a_forbidden_log_is_tried_again_and_then_is_the_verdict(world):
     with pytest.raises(ForbiddenError):
         world.step()
     assert world.condition["status"] == "Unknown"
+    assert world.condition["reason"] == "TaskRunResultsUnreadable"
+    assert "cannot be read yet and are tried again (Forbidden): pods/log is" in world.condition["message"]
+    assert world.taskrun["status"]["steps"][0]["terminated"]["exitCode"] == 0
     world.clock.forward(301)
     world.step()
+    assert world.condition["status"] == "False"
     assert world.condition["reason"] == "TaskRunResultsUnreadable"
     assert "forbidden" in world.condition["message"]
+
+
+def test_law_0_what_keeps_results_from_being_read_is_said_once_and_not_once_a_try(world):
+    """Law 0: never silence; but messages differ from try to try, and no status is written for that."""
+    world.submit()
+    world.step()
+    world.finish()
+    versions = set()
+    for number in range(4):
+        world.cluster.logs[SIDECAR] = UnavailableError(f"connection 0x{number} was cut")
+        with pytest.raises(UnavailableError):
+            world.step()
+        versions.add(world.taskrun["metadata"]["resourceVersion"])
+        world.clock.forward(10)
+    assert len(versions) == 1
+    assert "(Unavailable): connection 0x0 was cut" in world.condition["message"]
+    world.cluster.logs[SIDECAR] = ForbiddenError("and now this")
+    with pytest.raises(ForbiddenError):
+        world.step()
+    assert "(Forbidden): and now this" in world.condition["message"]
+
+
+def test_law_0_a_read_that_fails_long_after_the_pods_end_is_tried_again(world):
+    """Law 0: a controller, or its API server, that was gone for long has all the time of any other."""
+    world.submit()
+    world.step()
+    world.finish()
+    good = world.cluster.logs[SIDECAR]
+    world.clock.forward(3600)
+    for error in (UnavailableError("coming up"), ForbiddenError("not yet"), UnavailableError("soon")):
+        world.cluster.logs[SIDECAR] = error
+        with pytest.raises(type(error)):
+            world.step()
+        world.clock.forward(149)
+    world.cluster.logs[SIDECAR] = good
+    world.step()
+    assert world.condition["status"] == "True"
+
+
+def test_law_0_errors_that_take_turns_do_not_make_the_time_longer(world):
+    """Law 0: never a hang."""
+    world.submit()
+    world.step()
+    world.finish()
+    for error in (UnavailableError("away"), ForbiddenError("no"), UnavailableError("away")):
+        world.cluster.logs[SIDECAR] = error
+        with pytest.raises(type(error)):
+            world.step()
+        world.clock.forward(149)
+    world.start()
+    world.step()
+    assert world.condition["reason"] == "TaskRunResultsUnreadable"
+    assert world.condition["status"] == "False"
+
+
+class Broken:
+    """A backend whose hooks fail: with a secret in the text, as foreign code may."""
+
+    capabilities = Capabilities(summary="fails")
+
+    def __init__(self, *hooks: str) -> None:
+        self.hooks = hooks
+
+    @hookimpl
+    def prepare_pod(self) -> int:
+        return 1
+
+    @hookimpl
+    def pod_ready(self) -> bool:
+        return self._or_fail("pod_ready", True)
+
+    @hookimpl
+    def extract(self) -> Extraction:
+        return self._or_fail("extract", Extraction(found=(Found(name="digest", value="d", source="here"),)))
+
+    @hookimpl
+    def purge(self) -> None:
+        self._or_fail("purge", None)
+
+    def _or_fail(self, hook: str, answer: Any) -> Any:
+        if hook in self.hooks:
+            raise LookupError("password=hunter2")
+        return answer
+
+
+def _broken_world(*hooks: str) -> World:
+    world = World({"results-from": "mine"}, mine=Broken(*hooks))
+    world.submit()
+    world.step()
+    return world
+
+
+def test_law_0_a_backend_that_fails_while_it_reads_is_said_by_its_type_and_then_is_the_verdict():
+    """Law 0: retried, visibly, and at last a failure; what foreign code says may hold a secret."""
+    world = _broken_world("extract")
+    world.kubelet("Succeeded", {"step-build": world.ended()})
+    assert world.step() == 5
+    assert world.condition["status"] == "Unknown"
+    assert 'backend "mine" failed in extract: LookupError' in world.condition["message"]
+    world.clock.forward(301)
+    assert world.step() is None
+    assert world.condition["status"] == "False"
+    assert world.condition["reason"] == "TaskRunResultsUnreadable"
+    assert "hunter2" not in str(world.cluster.list(TASKRUNS))
+
+
+def test_law_0_a_backend_that_cannot_say_whether_a_pod_is_ready_is_asked_at_its_end():
+    """Law 0: never a hang. Its Sidecars may run for ever: the pod is stopped in time, and read."""
+    world = _broken_world("pod_ready")
+    world.kubelet("Running", {"step-build": world.ended()})
+    while (again := world.step()) is not None and not is_done(world.taskrun):
+        assert "failed in pod_ready: LookupError" in world.condition["message"]
+        if "activeDeadlineSeconds" in world.pod()["spec"]:
+            world.kubelet("Failed", {"step-build": world.ended()})
+        world.clock.forward(again + 1)
+    assert world.condition["status"] == "True"
+    assert world.taskrun["status"]["results"][0]["value"] == "d"
+
+
+def test_law_0_a_pod_whose_stamp_was_edited_ends_its_run():
+    """Law 0: never a hang."""
+    world = _broken_world()
+    edit = {"metadata": {"annotations": {"resultsfw.dev/stamp": "edited"}}}
+    Store.patch(world.cluster, PODS, "default", "run-pod", edit)
+    world.kubelet("Succeeded", {"step-build": world.ended()})
+    assert world.step() == 5
+    assert "not for editing" in world.condition["message"]
+    world.clock.forward(301)
+    with pytest.raises(BackendError, match="not for editing"):  # nobody knows what to purge, and that is said
+        world.step()
+    assert world.condition["status"] == "False"
+    assert world.condition["reason"] == "TaskRunResultsUnreadable"
+
+
+def test_a_backend_whose_purge_fails_keeps_no_sidecar_running():
+    world = _broken_world("purge")
+    pod = Store.get(world.cluster, PODS, "default", "run-pod")
+    sidecar = {"name": "sidecar-mine", "image": "i"}
+    Store.delete(world.cluster, PODS, "default", "run-pod")
+    pod["spec"]["containers"].append(sidecar)
+    del pod["metadata"]["resourceVersion"], pod["status"]
+    Store.create(world.cluster, PODS, pod)
+    world.kubelet("Running", {"step-build": world.ended(), "sidecar-mine": world.running()})
+    with pytest.raises(BackendError, match="failed in purge"):
+        world.step()
+    assert world.condition["status"] == "True"
+    assert world.pod()["spec"]["containers"][1]["image"] != "i"
 
 
 def test_law_0_a_permission_granted_in_time_brings_the_results(world):
@@ -527,6 +686,19 @@ def test_a_strangers_pod_of_that_name_is_not_touched(world):
     world.step()
     assert world.condition["reason"] == "PodCreationFailed"
     assert "belongs to somebody else" in world.condition["message"]
+
+
+def test_a_retry_knows_its_number(world):
+    """Seen on a real cluster: every attempt took itself for the first."""
+    step = {"name": "build", "image": "i", "command": ["c"], "args": ["$(context.task.retry-count)"]}
+    world.submit(retries=1, taskSpec={"results": [{"name": "digest"}], "steps": [step]})
+    world.step()
+    world.finish(code=1)
+    world.step()
+    world.step()
+    pods = [world.pod(name)["spec"]["containers"][0]["args"] for name in ("run-pod", "run-pod-retry1")]
+    assert [args[-1] for args in pods] == ["0", "1"]
+    assert world.taskrun["status"]["taskSpec"]["steps"][0]["args"] == ["1"]
 
 
 def test_retries_keep_the_earlier_attempts_and_read_only_their_own_pod(world):

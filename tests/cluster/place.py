@@ -1,0 +1,119 @@
+"""A namespace of its own on the cluster, and controllers that take the runs made in it and no others."""
+
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from api import ApiServer
+from running import CONTROLLER, Running
+
+from resultsfw import PODS, Kind, Object
+from resultsfw.cluster import CONFIG_MAPS, EVENTS
+from resultsfw.errors import NotFoundError
+from resultsfw.tekton.kinds import TASKRUNS
+from resultsfw.tekton.pod import PodOptions
+from resultsfw.tekton.reconciler import is_done
+
+NAMESPACES = Kind("", "v1", "namespaces", "Namespace")
+ACCOUNTS = Kind("", "v1", "serviceaccounts", "ServiceAccount")
+
+
+class Place:
+    """Made with a test, gone with it.
+
+    Args:
+        server: The cluster.
+        options: Images of the pods.
+        name: Of the namespace; nobody else's.
+    """
+
+    def __init__(self, server: ApiServer, options: PodOptions, name: str) -> None:
+        self.server = server
+        self.options = options
+        self.namespace = name
+        self.managed_by = f"resultsfw.dev/{name}"
+        self.started: list[Running] = []
+        server.create(NAMESPACES, {"metadata": {"name": name, "namespace": ""}})
+        self.until(lambda: self._has(ACCOUNTS, "default"), 60)
+
+    def flags(self, **data: str) -> None:
+        """The ConfigMap of the controllers here."""
+        metadata = {"name": "feature-flags", "namespace": self.namespace}
+        made = {key.replace("_", "-"): value for key, value in data.items()}
+        self.server.create(CONFIG_MAPS, {"metadata": metadata, "data": made})
+
+    def start(self, *options: str, sidecar: bool = True) -> Running:
+        """A controller; with its own sidecar image unless the flags name one."""
+        images = {"entrypoint": self.options.entrypoint_image, "shell": self.options.shell_image}
+        images["nop"] = self.options.nop_image
+        if sidecar and (image := os.environ.get("RESULTSFW_SIDECAR_IMAGE")):
+            images["sidecar"] = image
+        command = [*CONTROLLER, "--kubeconfig", os.environ["RESULTSFW_KUBECONFIG"]]
+        command += ["--listen", "127.0.0.1:0", "--managed-by", self.managed_by]
+        command += ["--namespace", self.namespace, *options]
+        for purpose, image in images.items():
+            command += [f"--{purpose}-image", image]
+        self.started.append(one := Running(command, dict(os.environ)))
+        return one
+
+    def runs(self) -> dict[str, Object]:
+        """By name."""
+        return {one["metadata"]["name"]: one for one in self.server.list(TASKRUNS, self.namespace)}
+
+    def pods(self) -> dict[str, Object]:
+        """By name."""
+        return {one["metadata"]["name"]: one for one in self.server.list(PODS, self.namespace)}
+
+    def until(self, so: Callable[[], Any], seconds: float) -> None:
+        """Wait until it is so."""
+        end = time.monotonic() + seconds
+        while not so():
+            assert time.monotonic() < end, {
+                name: run.get("status", {}).get("conditions") for name, run in self.runs().items()
+            }
+            time.sleep(0.3)
+
+    def until_done(
+        self, seconds: float, meanwhile: Callable[[Object], None] | None = None
+    ) -> dict[str, Object]:
+        """Wait until every run is over; what became of them."""
+
+        def so() -> bool:
+            runs = self.runs().values()
+            for one in runs if meanwhile else ():
+                meanwhile(one)  # type: ignore[misc]
+            return all(map(is_done, runs))
+
+        self.until(so, seconds)
+        return self.runs()
+
+    def assert_none_doubled(self) -> None:
+        """Each pod was placed once, each start and end told once at most, and no controller had a fault."""
+        placed: Counter[str] = Counter()
+        told: Counter[tuple[str, str]] = Counter()
+        for one in self.server.list(EVENTS, self.namespace):
+            about = one["involvedObject"]
+            if about["kind"] == "Pod" and one["reason"] == "Scheduled":
+                placed[about["name"]] += one.get("count") or 1
+            elif about["kind"] == "TaskRun":
+                told[about["name"], "start" if one["reason"] == "Started" else "end"] += one["count"]
+        assert set(placed.values()) == {1}, placed
+        assert set(told.values()) <= {1}, told
+        for one in self.started:
+            assert not [line for line in one.lines if "a fault of resultsfw" in line or "Traceback" in line]
+
+    def close(self) -> None:
+        for one in self.started:
+            if one.process.poll() is None:
+                one.signal(signal.SIGKILL)
+        self.server.delete(NAMESPACES, "", self.namespace)
+
+    def _has(self, kind: Kind, name: str) -> bool:
+        try:
+            self.server.get(kind, self.namespace, name)
+        except NotFoundError:
+            return False
+        return True

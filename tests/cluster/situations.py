@@ -1,0 +1,102 @@
+"""The captured situations: what each ends with on a live cluster, however our reconciler is driven."""
+
+import copy
+import os
+from typing import Any
+
+import captures
+from api import ApiServer
+
+from resultsfw import PODS, Object
+from resultsfw.errors import NotFoundError
+from resultsfw.tekton.kinds import TASKRUNS
+
+End = tuple[str, dict[str, Any], tuple[str, ...]]
+
+TOO_LARGE = "TaskRunResultLargerThanAllowedLimit"
+
+# What each ends with: reason, results, words of the message. Where this is not Tekton's verdict, the
+# design says why.
+ENDS: dict[str, End] = {
+    "sl-100k": ("Succeeded", {"big": "x" * 100_000}, ()),
+    "sl-array-object": (
+        "Succeeded",
+        {"images": ["a", "b", ""], "image": {"url": "r/app", "digest": "sha256:1"}},
+        (),
+    ),
+    "sl-awkward-bytes": (
+        "TaskRunResultRefused",
+        {"lines": 'a\nb\t"c"\\d\r\n', "emoji": "\U0001f680", "html": "<a>&</a>"},
+        ('"latin1"',),
+    ),
+    "sl-basic": ("Succeeded", {"digest": "sha256:0123", "url": "registry/app\n"}, ()),
+    "sl-cancelled": ("TaskRunCancelled", {"digest": "d"}, ("was cancelled",)),
+    "sl-crd-overflow": (
+        TOO_LARGE,
+        {"a": "a" * 600_000, "b": "b" * 600_000},
+        ('"c"', "1800000 bytes", "1572864 bytes"),
+    ),
+    "sl-exactly-4096": ("Succeeded", {"big": "x" * 4096}, ()),
+    "sl-forged": ("Succeeded", {"digest": "real"}, ()),
+    "sl-oversize": (TOO_LARGE, {"small": "s"}, ('"big"', "5000 bytes", "4096 bytes")),
+    "sl-reserved-sidecar": ("PodCreationFailed", {}, ("cannot use reserved sidecar name",)),
+    "sl-step-fails": ("StepFailed", {"digest": "d"}, ('"step-two" exited with code 3: Error',)),
+    "sl-step-oom": ("StepOOM", {"digest": "d"}, ('"step-one" exited with code 137: OOMKilled',)),
+    "sl-step-results": ("Succeeded", {"digest": "sha256:9"}, ()),
+    "sl-step-results-only": ("Succeeded", {}, ()),
+    "sl-user-sidecar": ("Succeeded", {"digest": "d"}, ()),
+    "tm-array-object": (
+        "Succeeded",
+        {"images": ["a", "b", ""], "image": {"url": "r/app", "digest": "sha256:1"}},
+        (),
+    ),
+    "tm-basic": ("Succeeded", {"digest": "sha256:0123", "url": "registry/app\n"}, ()),
+    "tm-missing-result": ("Succeeded", {"here": "d"}, ()),
+    "tm-onerror-continue": ("Succeeded", {"digest": "d"}, ()),
+    "tm-overflow": (TOO_LARGE, {"small": "hello"}, ('"big"', "3072 bytes", '"step-one"')),
+    "tm-overflow-entrypoint": ("StepFailed", {}, ('"step-one" exited with code 1',)),
+    "tm-retries": ("StepFailed", {"digest": "first"}, ('"step-one" exited with code 1',)),
+    "tm-step-fails": ("StepFailed", {"digest": "d"}, ('"step-two" exited with code 3: Error',)),
+}
+
+
+def taskrun(situation: str, namespace: str, name: str, managed_by: str) -> Object:
+    """A run in that situation, to be created."""
+    made: Object = copy.deepcopy(captures.load(situation)["taskrun"])
+    made["metadata"] |= {"name": name, "namespace": namespace}
+    made["spec"]["managedBy"] = managed_by
+    return with_user(made)
+
+
+def with_user(taskrun: Object) -> Object:
+    """The run, whose pod has a user where the images do not name one."""
+    if user := os.environ.get("RESULTSFW_RUN_AS_USER"):
+        template = {"securityContext": {"runAsUser": int(user)}}
+        taskrun["spec"]["podTemplate"] = {**taskrun["spec"].get("podTemplate", {}), **template}
+    return taskrun
+
+
+def check(situation: str, final: Object, end: End | None = None) -> None:
+    """That a run which is over ended as it should."""
+    reason, results, words = end or ENDS[situation]
+    (condition,) = [one for one in final["status"]["conditions"] if one["type"] == "Succeeded"]
+    assert condition["reason"] == reason, (situation, condition)
+    found = {one["name"]: one["value"] for one in final["status"].get("results", [])}
+    assert found == results, (situation, condition)
+    for word in words:
+        assert word in condition["message"], situation
+    if situation == "sl-step-results-only":
+        assert final["status"]["steps"][0]["results"][0]["value"] == "sha256:9"
+
+
+def cancel_when_the_second_step_runs(server: ApiServer, taskrun: Object) -> None:
+    """What somebody does in ``sl-cancelled``."""
+    metadata = taskrun["metadata"]
+    try:
+        pod = server.get(PODS, metadata["namespace"], taskrun.get("status", {}).get("podName") or "none")
+    except NotFoundError:
+        return
+    states = {one["name"]: one["state"] for one in pod["status"].get("containerStatuses", [])}
+    if "terminated" in states.get("step-one", {}) and taskrun["spec"].get("status") is None:
+        patch = {"spec": {"status": "TaskRunCancelled"}}
+        server.patch(TASKRUNS, metadata["namespace"], metadata["name"], patch)
