@@ -1,6 +1,7 @@
 """What the cluster lacks, by name, with the manifest that mends it."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
@@ -252,7 +253,7 @@ def test_the_command(monkeypatch, capsys, tmp_path):
     cluster = Fake({"results-from": "sidecar-logs"})
     cluster.denied.add("get pods/log")
     monkeypatch.setattr(command, "KubeCluster", lambda _: cluster)
-    monkeypatch.setattr(command, "connect", lambda *_, **__: None)
+    monkeypatch.setattr(command, "connect", lambda *_, **__: SimpleNamespace(close=lambda: None))
     assert main(["doctor"]) == 1
     out = capsys.readouterr().out
     assert "missing: get pods/log" in out

@@ -173,7 +173,7 @@ def test_flags_that_would_not_come_into_force_are_refused(site):
 
 def test_what_the_server_refuses_is_known_before_anything_is_touched(site):
     site.tekton()
-    site.server.fail("PATCH", "/clusterroles/", 403, 1)
+    site.server.faults.fail("PATCH", "/clusterroles/", 403, 1)
     assert site.install() == 1
     assert "ClusterRole" in site.err
     with pytest.raises(NotFoundError):
@@ -183,7 +183,7 @@ def test_what_the_server_refuses_is_known_before_anything_is_touched(site):
 def test_a_field_that_is_somebody_elses_is_not_taken(site):
     site.tekton()
     assert site.install() == 0
-    site.server.fail("PATCH", "/deployments/", 409, 1)
+    site.server.faults.fail("PATCH", "/deployments/", 409, 1)
     assert site.install("--controller-image", "mine:2") == 1
     assert "--force-conflicts" in site.err
     assert site.deployment()["spec"]["template"]["spec"]["containers"][0]["image"] != "mine:2"
