@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from resultsfw.cluster import Object
-from resultsfw.messages import INTERNAL, Message, entry_type, message_budget, read_message
+from resultsfw.messages import CONTAINER_BYTES, INTERNAL, Message, entry_type, message_budget, read_message
 from resultsfw.tekton import reasons
 from resultsfw.tekton.kinds import RESULTS_SIDECAR, is_sidecar, is_step
 
-__all__ = ["Progress", "mirror", "progress_of", "statuses"]
+__all__ = ["Progress", "mirror", "native_sidecars", "progress_of", "statuses"]
 
 OOM: Final = "OOMKilled"
 CONTINUED: Final = "Continued"
@@ -38,6 +38,10 @@ _NEVER_STARTS: Final = frozenset(
         "InvalidImageName",
     }
 )
+
+
+_TRIES: Final = 2
+"""Restarts of the results sidecar before any Step began after which it is not waited for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +71,12 @@ class Progress:
 def statuses(pod: Object, key: str = "containerStatuses") -> dict[str, Object]:
     """The pod's container statuses by name."""
     return {one["name"]: one for one in pod.get("status", {}).get(key) or ()}
+
+
+def native_sidecars(pod: Object) -> list[str]:
+    """Names of the pod's init containers that run beside the others and are started again if they end."""
+    listed = pod["spec"].get("initContainers") or ()
+    return [one["name"] for one in listed if one.get("restartPolicy") == "Always"]
 
 
 def progress_of(pod: Object, now: datetime) -> Progress:
@@ -247,6 +257,10 @@ def _unstartable(pod: Object) -> tuple[str, str] | None:
     for one in everyone:
         waiting = one.get("state", {}).get("waiting", {})
         message = waiting.get("message", "")
+        if one["name"] == RESULTS_SIDECAR and waiting and one.get("restartCount", 0) >= _TRIES:
+            if pod.get("status", {}).get("phase") != "Running":
+                return "SidecarFailed", _never_stays(one)
+            continue
         # A missing subPath directory may still be made (Tekton waits for it too).
         if waiting.get("reason") in _NEVER_STARTS and "failed to create subPath directory" not in message:
             name = one["name"]
@@ -256,15 +270,27 @@ def _unstartable(pod: Object) -> tuple[str, str] | None:
     return None
 
 
+def _never_stays(status: Object) -> str:
+    """How a native results sidecar ends before any Step may begin."""
+    end = status.get("lastState", {}).get("terminated", {})
+    said = f": {end['message']}" if end.get("message") else ""
+    return (
+        f"native sidecar {_how(status['name'], end, CONTAINER_BYTES)}{said}, {status['restartCount']} times, "
+        f"and no Step can begin without it; see its log, and image and memory in config.sidecar-logs"
+    )
+
+
 def _failure(pod: Object, ended: Mapping[str, Object]) -> tuple[str, str] | None:
     """What failed, in Tekton's order: memory before exit codes, Sidecars before Steps, init before all."""
     status = pod.get("status", {})
     if status.get("reason") == "Evicted":
         return "PodEvicted", status.get("message", "")
+    # Tekton blames a native sidecar, too, that the kubelet ended after the Steps. It fails no pod.
+    beside = native_sidecars(pod)
     init = {
         name: one["state"]["terminated"]
         for name, one in statuses(pod, "initContainerStatuses").items()
-        if "terminated" in one.get("state", {})
+        if "terminated" in one.get("state", {}) and name not in beside
     }
     for some, where in ((init, "init container failed, "), (ended, "")):
         for wanted in (_is_oom, _has_failed):
@@ -276,7 +302,7 @@ def _failure(pod: Object, ended: Mapping[str, Object]) -> tuple[str, str] | None
                     if mine and name != RESULTS_SIDECAR and wanted(end):
                         suffix = "OOM" if wanted is _is_oom else "Failed"
                         return f"{kind}{suffix}", where + _how(name, end, message_budget(pod))
-    if RESULTS_SIDECAR in {**init, **ended} and not status.get("message"):
+    if (RESULTS_SIDECAR in ended or RESULTS_SIDECAR in beside) and not status.get("message"):
         return None
     return "Failed", status.get("message") or "build failed for unspecified reasons."
 

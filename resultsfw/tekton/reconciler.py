@@ -17,6 +17,7 @@ from resultsfw.errors import (
     NotFoundError,
     ObjectTooLargeError,
     ResultsError,
+    TooEarlyError,
 )
 from resultsfw.limits import object_size
 from resultsfw.tekton import reasons
@@ -225,20 +226,27 @@ class Reconciler:
         stamp, _ = transport_of(pod, self.core.flags)
         over = progress.steps_done and self.core.ready(run, pod, stamp=stamp)
         cause = cause_of(taskrun, pod, progress, now)
+        early = False
         if over or all_ended(pod):
-            return self._conclude(taskrun, run, pod, stamp, cause=cause, now=now)
+            try:
+                return self._conclude(taskrun, run, pod, stamp, cause=cause, now=now)
+            except TooEarlyError:
+                early = True
         mark = stop_mark(pod)
         ending = cause or (mark.cause if mark else self._must_stop(progress, now))
         if ending is not None:
             waited = stop(self._cluster, pod, ending, now)
             if waited > grace_of(pod) + self._timing.stop:
                 return self._conclude(taskrun, run, pod, stamp, cause=cause, now=now, final=True)
+        elif progress.steps_done:
+            # Native sidecars end, and with them the pod, only when no other container runs.
+            stop_sidecars(self._cluster, pod, self._options.nop_image)
         else:
             release(self._cluster, pod)
         status = mirror(pod, taskrun.get("status", {}), done=False)
         status["conditions"] = [condition("Unknown", *progress.running, now)]
         self._write(taskrun, status)
-        return self._next_look(taskrun, pod, progress, stopping=ending is not None, now=now)
+        return self._next_look(taskrun, pod, progress, stopping=ending is not None, early=early, now=now)
 
     def _must_stop(self, progress: Progress, now: datetime) -> Cause | None:
         """Why the pod must be stopped though its run has no cause of its own to end."""
@@ -267,6 +275,8 @@ class Reconciler:
             done = conclude(
                 self.core, self._cluster, taskrun, run, pod, now=now, stamp=stamp, cause=cause, final=final
             )
+        except TooEarlyError:
+            raise
         except ClusterError as error:
             log.warning("run %s/%s: reading results: %s", run.namespace, run.name, error.message)
             raise
@@ -368,7 +378,14 @@ class Reconciler:
             self._write(taskrun, small)
 
     def _next_look(
-        self, taskrun: Object, pod: Object, progress: Progress, *, stopping: bool, now: datetime
+        self,
+        taskrun: Object,
+        pod: Object,
+        progress: Progress,
+        *,
+        stopping: bool,
+        early: bool,
+        now: datetime,
     ) -> float | None:
         """Seconds until time alone may change what is to be done."""
         looks: list[float] = []
@@ -380,6 +397,9 @@ class Reconciler:
             looks.append(self._timing.sidecar)
         elif progress.failure is not None:
             looks.append(1.0)
+        if early and progress.ended_at is not None:
+            # What is written takes milliseconds; no log is read often of a sidecar that hangs.
+            looks.append(min(max((now - progress.ended_at).total_seconds(), 0.2), 5.0))
         return max(0.05, min(looks)) if looks else None
 
 
