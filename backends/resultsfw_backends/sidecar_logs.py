@@ -71,8 +71,8 @@ class Config(BaseModel):
     """Requested for the sidecar, so that quotas that demand a request accept the pod."""
     memory: str = "32Mi"
     """Requested, and its limit."""
-    sidecar: Literal["plain", "native"] = "plain"
-    """A container beside the Steps', or a native sidecar (an init container that Kubernetes restarts)."""
+    sidecar: Literal["native", "plain"] = "native"
+    """A native sidecar, which Kubernetes 1.29 and later start again and end last, or a plain container."""
 
 
 capabilities = Capabilities(
@@ -142,7 +142,7 @@ def prepare_pod(run: Run, pod: Object, limits: Limits, config: Config) -> int:
 
 @hookimpl
 def pod_ready(run: Run, pod: Object, wire: int) -> bool:
-    """The sidecar has ended for good, or it runs and must have printed all, the Steps having ended.
+    """The sidecar has ended for good, or it runs and should have printed all: the Steps have ended.
 
     Whether it has is seen only in its log, and only where that has an end record (`extract`).
     """
@@ -152,7 +152,9 @@ def pod_ready(run: Run, pod: Object, wire: int) -> bool:
     if "terminated" in state:
         # A native one that ends before the Steps is started again and prints everything anew.
         return not _is_native(pod) or _steps_ended(run, pod)
-    return "running" in state and wire == wires.WIRE and _steps_ended(run, pod) and not _killed(run, pod)
+    if "running" not in state or wire != wires.WIRE:
+        return False
+    return _leaving(pod) or (_steps_ended(run, pod) and not _killed(run, pod))
 
 
 @hookimpl
@@ -230,6 +232,14 @@ def _over(pod: Object) -> bool:
     return pod.get("status", {}).get("phase") in ("Succeeded", "Failed")
 
 
+def _leaving(pod: Object) -> bool:
+    """Whether the pod is deleted or evicted: its log goes with it."""
+    told = pod.get("status", {}).get("conditions") or ()
+    return "deletionTimestamp" in pod["metadata"] or any(
+        one.get("type") == "DisruptionTarget" and one.get("status") == "True" for one in told
+    )
+
+
 def _is_native(pod: Object) -> bool:
     """Whether the pod has the sidecar as an init container that Kubernetes restarts."""
     return any(one["name"] == CONTAINER for one in pod["spec"].get("initContainers") or ())
@@ -247,12 +257,21 @@ def _killed(run: Run, pod: Object) -> bool:
 
 
 def _outlived(run: Run, pod: Object, sidecar: Object | None) -> bool:
-    """Whether a Step went on after the sidecar was told to stop: what it wrote then, nobody read.
+    """Whether a Step may have gone on after the sidecar was told to stop: what it wrote then, nobody read.
 
-    A Step that the same stop ended does not exit with 0, and ends with the sidecar.
+    Times have seconds. One that was killed in the sidecar's last second was killed before it, as the
+    kubelet ends native sidecars last, or wrote nothing on SIGTERM.
     """
-    steps = [end for step in run.steps if (end := terminated(pod).get(step.container)) is not None]
-    if len(steps) == len(run.steps) and steps and not any(end.get("exitCode") for end in steps):
+    states = container_statuses(pod)
+    ends = [states.get(step.container, {}).get("terminated") for step in run.steps]
+    if any("running" in states.get(step.container, {}) for step in run.steps):
         return True
-    at = (sidecar or {}).get("finishedAt")
-    return at is not None and any((end.get("finishedAt") or "") > at for end in steps)
+    known = [end for end in ends if end is not None]
+    if known and not any(end.get("exitCode") for end in known):
+        return True
+    at = (sidecar or {}).get("finishedAt", "")
+    return any(
+        end.get("finishedAt", "") > at
+        or (end.get("finishedAt", "") == at != "" and end.get("exitCode") != _SIGKILL)
+        for end in known
+    )

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from resultsfw.cluster import Object
-from resultsfw.messages import CONTAINER_BYTES, INTERNAL, Message, entry_type, message_budget, read_message
+from resultsfw.messages import INTERNAL, Message, entry_type, message_budget, read_message
 from resultsfw.tekton import reasons
 from resultsfw.tekton.kinds import RESULTS_SIDECAR, is_sidecar, is_step
 
@@ -30,18 +30,13 @@ _IMAGE_FAULTS: Final = frozenset(
 )
 
 
-_NEVER_STARTS: Final = frozenset(
-    {
-        "CreateContainerConfigError",
-        "ErrImageNeverPull",
-        "FailedMount",  # the engine with no cluster; a kubelet tells it as an Event, and tries again
-        "InvalidImageName",
-    }
-)
-
-
-_TRIES: Final = 2
-"""Restarts of the results sidecar before any Step began after which it is not waited for."""
+_TAKEN_AWAY: Final = {
+    "NodeLost": "the node was lost",
+    "NodeShutdown": "the node was shut down",
+    "Preempting": "the kubelet made room for a critical pod",
+    "Terminated": "the node was shut down",
+}
+"""Reasons of a pod that its node ended, besides "Evicted". Tekton blames a Step for its exit code then."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +50,6 @@ class Progress:
             failure is none: that is judged with the results.
         refusal: That Step's process did well and its entrypoint refused its results (ours says so).
         stuck: A Step ended in a way that may leave others, or the results sidecar, waiting for ever.
-        unstartable: Reason and message, if a container can never start as the pod is written.
         ended_at: When the last of the Steps that have ended did, or the pod; ``None`` if none has.
     """
 
@@ -64,7 +58,6 @@ class Progress:
     failure: tuple[str, str] | None
     refusal: bool
     stuck: bool
-    unstartable: tuple[str, str] | None
     ended_at: datetime | None
 
 
@@ -107,7 +100,6 @@ def progress_of(pod: Object, now: datetime) -> Progress:
         failure=_failure(pod, ended) if failing or killed or phase == "Failed" else None,
         refusal=failing and all(_refused(step, pod) for step in steps.values() if step.get("exitCode")),
         stuck=phase == "Running" and (killed or (failing and late)),
-        unstartable=_unstartable(pod),
         ended_at=last or (_changed_at(status) if phase in ("Succeeded", "Failed") else None),
     )
 
@@ -251,40 +243,13 @@ def _running(pod: Object, phase: str) -> tuple[str, str]:
     return reason, pod.get("status", {}).get("message") or reasons.PENDING
 
 
-def _unstartable(pod: Object) -> tuple[str, str] | None:
-    """What keeps a container from ever starting, as the kubelet tells it (pkg/kubelet/kuberuntime)."""
-    everyone = [*statuses(pod, "initContainerStatuses").values(), *statuses(pod).values()]
-    for one in everyone:
-        waiting = one.get("state", {}).get("waiting", {})
-        message = waiting.get("message", "")
-        if one["name"] == RESULTS_SIDECAR and waiting and one.get("restartCount", 0) >= _TRIES:
-            if pod.get("status", {}).get("phase") != "Running":
-                return "SidecarFailed", _never_stays(one)
-            continue
-        # A missing subPath directory may still be made (Tekton waits for it too).
-        if waiting.get("reason") in _NEVER_STARTS and "failed to create subPath directory" not in message:
-            name = one["name"]
-            return waiting[
-                "reason"
-            ], f'Failed to create pod due to config error: container "{name}": {message}'
-    return None
-
-
-def _never_stays(status: Object) -> str:
-    """How a native results sidecar ends before any Step may begin."""
-    end = status.get("lastState", {}).get("terminated", {})
-    said = f": {end['message']}" if end.get("message") else ""
-    return (
-        f"native sidecar {_how(status['name'], end, CONTAINER_BYTES)}{said}, {status['restartCount']} times, "
-        f"and no Step can begin without it; see its log, and image and memory in config.sidecar-logs"
-    )
-
-
 def _failure(pod: Object, ended: Mapping[str, Object]) -> tuple[str, str] | None:
     """What failed, in Tekton's order: memory before exit codes, Sidecars before Steps, init before all."""
     status = pod.get("status", {})
     if status.get("reason") == "Evicted":
         return "PodEvicted", status.get("message", "")
+    if phase_reason := _TAKEN_AWAY.get(status.get("reason", "")):
+        return "PodEvicted", f"{phase_reason}: {status.get('message', '')}"
     # Tekton blames a native sidecar, too, that the kubelet ended after the Steps. It fails no pod.
     beside = native_sidecars(pod)
     init = {

@@ -1,5 +1,6 @@
 """What a reconciler does to a pod that runs: let it begin, end it gently, end what outstays the Steps."""
 
+import contextlib
 import logging
 from datetime import datetime
 from typing import Final
@@ -7,10 +8,11 @@ from typing import Final
 from resultsfw.cluster import PODS, Cluster, Object
 from resultsfw.errors import NotFoundError
 from resultsfw.tekton.ending import Cause, StopMark, stop_mark
+from resultsfw.tekton.faults import placed
 from resultsfw.tekton.kinds import READY_ANNOTATION, RESULTS_SIDECAR, is_step
 from resultsfw.tekton.mirror import native_sidecars, parse_time, statuses
 
-__all__ = ["all_ended", "grace_of", "release", "stop", "stop_sidecars"]
+__all__ = ["all_ended", "discard_unplaced", "grace_of", "release", "stop", "stop_sidecars"]
 
 log = logging.getLogger(__name__)
 
@@ -83,6 +85,15 @@ def stop_sidecars(cluster: Cluster, pod: Object, nop_image: str) -> None:
         one["image"] = nop_image
     if stale:
         _patch(cluster, pod, {"spec": {"containers": containers}})
+
+
+def discard_unplaced(cluster: Cluster, pod: Object) -> None:
+    """Delete a pod of a run that is over if no node has it: one that gets a node later would start it."""
+    metadata = pod["metadata"]
+    if placed(pod) or pod.get("status", {}).get("phase", "Pending") != "Pending":
+        return
+    with contextlib.suppress(NotFoundError):
+        cluster.delete(PODS, metadata.get("namespace", ""), metadata["name"])
 
 
 def _patch(cluster: Cluster, pod: Object, patch: Object) -> None:

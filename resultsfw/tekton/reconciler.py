@@ -23,15 +23,17 @@ from resultsfw.limits import object_size
 from resultsfw.tekton import reasons
 from resultsfw.tekton.conclude import conclude, condition, failed_status
 from resultsfw.tekton.ending import Cause, cancelled, cause_of, deadline, stop_mark, timed_out
+from resultsfw.tekton.faults import begun, leaving, placed, unscheduled_since
 from resultsfw.tekton.kinds import CLAIMS, TASKRUNS
 from resultsfw.tekton.mirror import Progress, mirror, parse_time, progress_of, statuses
 from resultsfw.tekton.owner import owns
 from resultsfw.tekton.pod import PodOptions, build_pod
-from resultsfw.tekton.podcare import all_ended, grace_of, release, stop, stop_sidecars
+from resultsfw.tekton.podcare import all_ended, discard_unplaced, grace_of, release, stop, stop_sidecars
 from resultsfw.tekton.run import pod_name, run_of
 from resultsfw.tekton.start import begun_status, refused_status, task_spec_of
 from resultsfw.tekton.transport import transport_of
 from resultsfw.tekton.validate import RefusedRun
+from resultsfw.tekton.vanished import vanished_status
 from resultsfw.tekton.workspaces import claims_of
 from resultsfw.types import Run, Stamp
 
@@ -46,11 +48,13 @@ class Timing:
 
     Attributes:
         sidecar: For a pod to be ready to be read after its last Step ended; then it is stopped.
+        unschedulable: For a pod to find a node; 0: as long as the run may take.
         stop: For a stopped pod's containers to end, beyond their grace; then it is read as it is.
         read: For a read that fails to come right, from the end of the pod; then that is the verdict.
     """
 
     sidecar: float = 60
+    unschedulable: float = 30
     stop: float = 30
     read: float = 300
 
@@ -139,7 +143,7 @@ class Reconciler:
         except (FlagError, BackendError) as error:
             return self._end(taskrun, Cause(reasons.VALIDATION_FAILED, error.message), now)
         except _Ended as ended:
-            return self._end(taskrun, ended.cause, now)
+            return self._end(taskrun, ended.cause, now, run=run)
         return self._follow(taskrun, run, pod, now)
 
     # The pod.
@@ -224,19 +228,25 @@ class Reconciler:
     def _follow(self, taskrun: Object, run: Run, pod: Object, now: datetime) -> float | None:
         progress = progress_of(pod, now)
         stamp, _ = transport_of(pod, self.core.flags)
-        over = progress.steps_done and self.core.ready(run, pod, stamp=stamp)
-        cause = cause_of(taskrun, pod, progress, now)
+        patience = self._timing.unschedulable
+        cause = cause_of(taskrun, pod, progress, now, unschedulable=patience)
+        # A pod that goes takes its log along: it is read as soon as it is whole.
+        going = cause is not None and leaving(pod)
+        over = (progress.steps_done or going) and self.core.ready(run, pod, stamp=stamp)
         early = False
         if over or all_ended(pod):
             try:
                 return self._conclude(taskrun, run, pod, stamp, cause=cause, now=now)
-            except TooEarlyError:
+            except ClusterError as error:
+                # Of a pod that goes there may never be more to read: it is not waited for longer than that.
+                if not (leaving(pod) or isinstance(error, TooEarlyError)):
+                    raise
                 early = True
         mark = stop_mark(pod)
         ending = cause or (mark.cause if mark else self._must_stop(progress, now))
         if ending is not None:
-            waited = stop(self._cluster, pod, ending, now)
-            if waited > grace_of(pod) + self._timing.stop:
+            waited = stop(self._cluster, pod, ending, now) if placed(pod) else 0
+            if not begun(pod) or waited > grace_of(pod) + self._timing.stop:
                 return self._conclude(taskrun, run, pod, stamp, cause=cause, now=now, final=True)
         elif progress.steps_done:
             # Native sidecars end, and with them the pod, only when no other container runs.
@@ -284,18 +294,24 @@ class Reconciler:
             log.warning("run %s/%s: reading results: %s", run.namespace, run.name, error.message)
             return min(5.0, self._timing.read)
         if self._retries_left(taskrun, done.patch):
-            return self._retry(taskrun, done.patch["status"], now)
+            again = self._retry(taskrun, done.patch["status"], now)
+            discard_unplaced(self._cluster, pod)
+            return again
         self._write_end(taskrun, done.patch["status"], now)
         self._clean_up({**taskrun, "status": {**taskrun.get("status", {}), **done.patch["status"]}}, pod=pod)
         return None
 
-    def _end(self, taskrun: Object, cause: Cause, now: datetime) -> float | None:
-        """End a run that has no pod to read."""
+    def _end(self, taskrun: Object, cause: Cause, now: datetime, *, run: Run | None = None) -> float | None:
+        """End a run that has no pod to read; ``run`` where it had one."""
         status = taskrun.get("status", {})
-        begun = {} if status.get("startTime") else begun_status(taskrun, None, self.core, now)
+        first = {} if status.get("startTime") else begun_status(taskrun, None, self.core, now)
         if not status.get("podName"):
-            begun["podName"] = ""
-        ended = {**begun, **failed_status(cause, now)}
+            first["podName"] = ""
+        if run is not None and status.get("podName"):
+            told = vanished_status(self.core, self._cluster, taskrun, run, cause=cause, now=now)
+        else:
+            told = failed_status(cause, now)
+        ended = {**first, **told}
         if self._retries_left(taskrun, {"status": ended}) and cause.reason == reasons.POD_DELETED:
             return self._retry(taskrun, ended, now)
         self._write_end(taskrun, ended, now)
@@ -348,6 +364,7 @@ class Reconciler:
             if verdict.get("reason") in (reasons.CANCELLED, reasons.TIMED_OUT):
                 self._cluster.delete(PODS, namespace, name)
             else:
+                discard_unplaced(self._cluster, pod)
                 stop_sidecars(self._cluster, pod, self._options.nop_image)
         except NotFoundError:
             return
@@ -397,9 +414,13 @@ class Reconciler:
             looks.append(self._timing.sidecar)
         elif progress.failure is not None:
             looks.append(1.0)
-        if early and progress.ended_at is not None:
+        if early:
             # What is written takes milliseconds; no log is read often of a sidecar that hangs.
-            looks.append(min(max((now - progress.ended_at).total_seconds(), 0.2), 5.0))
+            # Of a pod that goes it is there for about a second.
+            since = now if leaving(pod) else progress.ended_at or now
+            looks.append(min(max((now - since).total_seconds(), 0.2), 5.0))
+        if (found := unscheduled_since(pod)) is not None and self._timing.unschedulable:
+            looks.append(self._timing.unschedulable - (now - found[0]).total_seconds())
         return max(0.05, min(looks)) if looks else None
 
 

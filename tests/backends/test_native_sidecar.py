@@ -68,6 +68,11 @@ def test_a_native_sidecar_is_the_plain_one_but_for_its_place_and_that_it_stays()
     assert pod["spec"]["initContainers"][:-1] == plain_pod["spec"]["initContainers"]
 
 
+def test_native_is_the_default():
+    """Decision 0008."""
+    assert prepared() == prepared("sidecar: native")
+
+
 def test_a_pod_of_an_embedder_without_init_containers_gets_one():
     core = CORE.from_flags({"results-from": "sidecar-logs", "config.sidecar-logs": "sidecar: native"})
     pod = core.prepare_pod(a_run("a"), {"spec": {"containers": [{"name": "step-one"}]}})
@@ -189,8 +194,38 @@ def test_a_step_that_outlived_the_sidecar_may_have_written_more():
     assert codes(collect(a_run("a"), log, pod=pod)) == [ProblemCode.TRANSPORT_INCOMPLETE]
 
 
-def test_a_stop_that_ended_steps_and_sidecar_together_lost_nothing():
+def test_a_step_that_still_runs_may_write_more():
+    """A deleted pod's log is read while its Steps take their grace."""
+    log = stopped_log(wire.absent_line("a", "task"))
+    pod = a_plain_pod(ended(), step=RUNNING)
+    assert codes(collect(a_run("a"), log, pod=pod)) == [ProblemCode.TRANSPORT_INCOMPLETE]
+
+
+@pytest.mark.parametrize("made", [a_native_pod, a_plain_pod])
+def test_a_pod_that_goes_is_read_while_its_steps_run(made):
+    """Its log goes with it; that it is whole is seen in its end record."""
+    pod = made(RUNNING, step=RUNNING)
+    assert not ready(pod)
+    pod["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:30Z"
+    assert ready(pod)
+    evicted = made(RUNNING, step=RUNNING)
+    evicted["status"]["conditions"] = [{"type": "DisruptionTarget", "status": "True"}]
+    assert ready(evicted)
+    with pytest.raises(TooEarlyError):
+        collect(a_run("a"), OPEN, pod=evicted)
+
+
+def test_a_step_that_ended_in_the_sidecars_last_second_may_have_written_after_it():
+    """Seen on a real cluster: of 20 cancelled runs whose Step writes on SIGTERM, 12 lost that in silence."""
+    log = stopped_log(wire.absent_line("a", "task"))
+    pod = a_plain_pod(ended(), step=ended(143), phase="Failed")
+    assert codes(collect(a_run("a"), log, pod=pod)) == [ProblemCode.TRANSPORT_INCOMPLETE]
+
+
+@pytest.mark.parametrize("step", [ended(143, at="2026-01-01T00:00:09Z"), ended(137)])
+def test_a_step_that_was_over_before_the_sidecar_was_stopped_lost_nothing(step):
+    """One that was killed with its entrypoint told nobody that it ended."""
     log = stopped_log(value("a", "1"))
-    collected = collect(a_run("a"), log, pod=a_plain_pod(ended(), step=ended(143), phase="Failed"))
+    collected = collect(a_run("a"), log, pod=a_native_pod(ended(), step=step, phase="Failed"))
     assert collected.ok
     assert values_of(collected) == {"a": "1"}

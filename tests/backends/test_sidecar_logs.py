@@ -610,7 +610,7 @@ def test_a_pod_is_ready_when_the_sidecar_has_spoken(state, phase, ready):
 
 def test_the_sidecar_is_tektons_but_for_read_only_mounts():
     """Wire compatibility: either sidecar image works under either controller."""
-    _, ours, theirs = prepared()
+    _, ours, theirs = prepared("sidecar: plain")
     assert ours["command"] == theirs["command"]
     assert ours["env"][0] == theirs["env"][0] == {"name": "SIDECAR_LOG_POLLING_INTERVAL", "value": "100ms"}
     added = "/var/run/secrets/kubernetes.io/serviceaccount"  # by the API server
@@ -621,7 +621,7 @@ def test_the_sidecar_is_tektons_but_for_read_only_mounts():
 
 def test_the_steps_are_told_as_tekton_tells_them_and_nothing_else_changes():
     [original] = captures.first_pods(captures.load("sl-basic"))
-    out, ours, _ = prepared()
+    out, ours, _ = prepared("sidecar: plain")
     assert out["spec"]["containers"][:2] == original["spec"]["containers"][:2]
     assert out["spec"]["containers"][2:] == [ours]
     assert {**out["spec"], "containers": []} == {**original["spec"], "containers": []}
@@ -699,7 +699,7 @@ def test_steps_own_results_are_told_as_tekton_tells_them():
 
 def test_a_pod_of_an_embedder_needs_no_volumes():
     pod = {"spec": {"containers": [{"name": "step-one"}], "volumes": None}}
-    ours = CORE.prepare_pod(a_run("a"), pod)["spec"]["containers"][1]
+    (ours,) = CORE.prepare_pod(a_run("a"), pod)["spec"]["initContainers"]
     assert [one["name"] for one in ours["volumeMounts"]] == ["tekton-internal-run-0"]
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from localpods import argument, processes_with
+from localpods import argument, await_true, log_of, processes_with
 
 from resultsfw import Core, Object
 from resultsfw.limits import OBJECT_BYTES, object_size
@@ -24,6 +24,7 @@ FLAGS = {
 }
 WAYS = list(FLAGS)
 SIDECARS = WAYS[1:]
+SIDECAR = "sidecar-tekton-log-results"
 TOO_LARGE = "TaskRunResultLargerThanAllowedLimit"
 
 
@@ -340,11 +341,11 @@ def test_nothing_is_left_behind(tmp_path):
 
 
 def test_an_init_container_that_fails_ends_the_run_at_once(tmp_path):
-    """The sidecar never started: there is no log, and waiting for one would bring none."""
+    """No Step began: there is nothing to read, and waiting for it would bring nothing."""
     long = "# " + "y" * 200_000 + "\nprintf d > $(results.digest.path)"
     final = run(task(step(long)), tmp_path)
     assert condition(final)["reason"] == "InitContainerFailed"
-    assert "never started" in condition(final)["message"]
+    assert condition(final)["message"].startswith('init container failed, "place-scripts" exited with code')
 
 
 def test_what_on_event_raises_ends_the_wait_even_an_exit(tmp_path):
@@ -361,7 +362,7 @@ def _kill_the_sidecar(tmp_path: Path) -> Callable[[Engine, str, Object], None]:
     """When the first Step has ended, SIGKILL for the results sidecar, once; the second waits for that."""
     killed: list[int] = []
 
-    def kill(_engine: Engine, _change: str, obj: Object) -> None:
+    def kill(engine: Engine, _change: str, obj: Object) -> None:
         status = obj.get("status", {})
         steps = {one["name"]: one for one in status.get("steps", [])}
         if obj["kind"] == "TaskRun" and "terminated" in steps.get("one", {}) and not killed:
@@ -370,7 +371,9 @@ def _kill_the_sidecar(tmp_path: Path) -> Callable[[Engine, str, Object], None]:
                 os.kill(pid, signal.SIGKILL)
         for one in [*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])]:
             again = one["restartCount"] == 1 and "running" in one["state"]
-            if one["name"] == "sidecar-tekton-log-results" and (again or "terminated" in one["state"]):
+            if one["name"] == SIDECAR and (again or "terminated" in one["state"]):
+                if again:  # once it has begun it hears a SIGTERM
+                    await_true(lambda: log_of(engine.store, "run-pod", SIDECAR) != "")
                 (tmp_path / "known").touch()
 
     return kill

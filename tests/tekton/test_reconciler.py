@@ -473,11 +473,9 @@ def test_a_container_that_can_never_start_ends_the_run_at_once(world):
     world.kubelet("Pending", {"step-build": world.running(), SIDECAR: {"waiting": why}})
     world.step()
     assert world.pod()["spec"]["activeDeadlineSeconds"] == 1
-    states = {"step-build": world.ended(143), SIDECAR: {"waiting": why}}
-    world.kubelet("Failed", states, reason="DeadlineExceeded")
-    world.step()
     assert world.condition["reason"] == "CreateContainerConfigError"
-    assert f'container "{SIDECAR}": container has runAsNonRoot' in world.condition["message"]
+    assert 'the sidecar "tekton-log-results"' in world.condition["message"]
+    assert "container has runAsNonRoot and image will run as root" in world.condition["message"]
 
 
 def test_an_answer_that_is_no_log_is_no_result(world):
