@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, Final
 
 from resultsfw.cluster import Cluster, Object
-from resultsfw.errors import BackendError, ClusterError, ResultsError, UnknownBackendError
+from resultsfw.errors import BackendError, ClusterError, ResultsError, TooEarlyError, UnknownBackendError
 from resultsfw.flags import Flags, choose_backend, parse_flags, unknown_backend
 from resultsfw.limits import effective
 from resultsfw.plugins import Backend, installed, load_backend, load_extensions, wrap_backend
@@ -150,7 +150,7 @@ class Core:
         return pod
 
     def ready(self, run: Run, pod: Object, *, stamp: Stamp | None = None) -> bool:
-        """Whether the pod has said all it will say, so that `collect` may read it. Asks nobody."""
+        """Whether `collect` should read the pod now. Asks nobody: `collect` may still find it too early."""
         if not run.declares:
             return True
         stamp, backend, _ = self._reading(pod, stamp)
@@ -171,6 +171,7 @@ class Core:
 
         Raises:
             ClusterError: A read failed and can still come right; only when not ``final``.
+            TooEarlyError: One of those: the pod has not said all yet. Only when not ``final``.
             BackendError: The backend cannot be had or failed; only when not ``final``.
         """
         if not run.declares:
@@ -193,6 +194,11 @@ class Core:
                     f'backend "{backend.name}" returned {type(extraction).__name__} from extract and not an '
                     f"Extraction",
                     subject=backend.name,
+                )
+            if extraction.early and not final:
+                raise TooEarlyError(
+                    "the results are still being written",
+                    subject=f"Pod {run.namespace}/{pod.get('metadata', {}).get('name', '')}",
                 )
         except ResultsError as error:
             # Of the cluster's errors some are a verdict; of a backend's none is while there is a next try.

@@ -14,6 +14,7 @@ __all__ = [
     "NotFoundError",
     "ObjectTooLargeError",
     "ResultsError",
+    "TooEarlyError",
     "UnavailableError",
     "UnknownBackendError",
 ]
@@ -112,3 +113,9 @@ class UnavailableError(ClusterError):
 
     code = "Unavailable"
     retryable = True
+
+
+class TooEarlyError(UnavailableError):
+    """The results are still being written: read again when the pod has changed, or a moment later."""
+
+    code = "TooEarly"

@@ -240,11 +240,20 @@ class Carrier:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Extraction:
-    """All a backend hands over. Undeclared names are ignored by the core; of two, the later wins."""
+    """All a backend hands over. Undeclared names are ignored by the core; of two, the later wins.
+
+    Attributes:
+        found: The values.
+        problems: Why others did not come whole.
+        carriers: What carried what.
+        early: More is being written and will be there when it is read again. What there is counts only
+            if there is no next time.
+    """
 
     found: tuple[Found, ...] = ()
     problems: tuple[Problem, ...] = ()
     carriers: tuple[Carrier, ...] = ()
+    early: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

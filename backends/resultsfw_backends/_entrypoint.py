@@ -4,20 +4,31 @@ from collections.abc import Sequence
 
 from resultsfw import Object, Run
 
-__all__ = ["add_arguments", "container_statuses", "containers", "terminated"]
+__all__ = ["add_arguments", "container_status", "container_statuses", "containers", "terminated"]
 
 
 def containers(pod: Object) -> dict[str, Object]:
     """The pod's containers by name, init containers too (native sidecars are among them)."""
     spec = pod.get("spec", {})
-    return {one["name"]: one for one in [*spec.get("initContainers", ()), *spec.get("containers", ())]}
+    return {
+        one["name"]: one for one in [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]
+    }
+
+
+def container_status(pod: Object, name: str) -> Object:
+    """All the kubelet has reported of one container; empty as long as that is nothing."""
+    return _statuses(pod).get(name, {})
 
 
 def container_statuses(pod: Object) -> dict[str, Object]:
     """The states of the pod's containers by name, as far as the kubelet has reported them."""
+    return {name: one.get("state", {}) for name, one in _statuses(pod).items()}
+
+
+def _statuses(pod: Object) -> dict[str, Object]:
     status = pod.get("status", {})
     lists = (status.get("initContainerStatuses") or (), status.get("containerStatuses") or ())
-    return {one["name"]: one.get("state", {}) for some in lists for one in some}
+    return {one["name"]: one for some in lists for one in some}
 
 
 def terminated(pod: Object) -> dict[str, Object]:

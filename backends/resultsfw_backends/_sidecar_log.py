@@ -76,6 +76,7 @@ class SidecarLog:
         self._foreign = False
         self._own_failure = ""
         self._end: Line | None = None
+        self._stopped = False
         self._last: Line | None = None
         self.found: dict[Origin, Found] = {}
         self.problems: list[Problem] = []
@@ -109,8 +110,18 @@ class SidecarLog:
             if self._more_faults >= _HOPELESS:
                 break
 
-    def conclude(self, state: Object | None) -> None:
-        """Judge what the log as a whole must have; ``state``: the container's ``terminated``, if it has."""
+    @property
+    def open(self) -> bool:
+        """Whether more is to come of a sidecar that still runs: it has said neither its end nor a failure."""
+        return self._strict and self._end is None and not self._own_failure and not self._foreign
+
+    def conclude(self, state: Object | None, *, outlived: bool = False) -> None:
+        """Judge what the log as a whole must have.
+
+        Args:
+            state: The container's ``terminated``, if it has.
+            outlived: A Step went on after the sidecar had ended.
+        """
         if self._more_faults:
             self._problem(
                 ProblemCode.TRANSPORT_CORRUPT,
@@ -128,6 +139,8 @@ class SidecarLog:
                     label = result_label(name, step)
                     message = f'the log of container "{self._container}" says nothing of {label}'
                     self._problem(ProblemCode.TRANSPORT_CORRUPT, message, (step, name))
+            if self._stopped and outlived:
+                self._incomplete("the sidecar was told to stop while a Step still ran")
         elif state is None or state.get("exitCode") != 0:
             self._incomplete(f"the sidecar did not end as it does when all is printed{self._why(state)}")
         elif self._last is not None and not self._last.ended:
@@ -188,6 +201,7 @@ class SidecarLog:
 
     def _ended(self, line: Line, record: dict[str, Any]) -> None:
         self._end = line
+        self._stopped = record.get("why") == wires.WHY_STOPPED
         self._check_pod(record)
         if record.get("count") != line.number - 1:
             self._problem(

@@ -22,7 +22,13 @@ from resultsfw import (
     Run,
     hookimpl,
 )
-from resultsfw_backends._entrypoint import add_arguments, container_statuses, containers, terminated
+from resultsfw_backends._entrypoint import (
+    add_arguments,
+    container_status,
+    container_statuses,
+    containers,
+    terminated,
+)
 from resultsfw_backends._log_lines import LogLines
 from resultsfw_backends._sidecar_log import SidecarLog, declared_names
 from resultsfw_sidecar import wire as wires
@@ -36,6 +42,9 @@ _MOUNTED: Final = ("bin", "workspace", "home", "results", "steps", "artifacts")
 """Tekton's volumes ``tekton-internal-NAME`` that its own sidecar has mounted."""
 
 _PLACES: Final = {"workspace": "/workspace"}
+
+_SIGKILL: Final = 137
+"""Exit code of a container ended by SIGKILL, the kernel's for memory included."""
 
 TEKTON_LOG_BYTES: Final = 32 * 1024 * 1024
 """Bytes read of the log of Tekton's sidecar at most: it prints values of any size."""
@@ -62,6 +71,8 @@ class Config(BaseModel):
     """Requested for the sidecar, so that quotas that demand a request accept the pod."""
     memory: str = "32Mi"
     """Requested, and its limit."""
+    sidecar: Literal["native", "plain"] = "native"
+    """A native sidecar, which Kubernetes 1.29 and later start again and end last, or a plain container."""
 
 
 capabilities = Capabilities(
@@ -119,16 +130,31 @@ def prepare_pod(run: Run, pod: Object, limits: Limits, config: Config) -> int:
             {"name": wires.ENV_MAX_RUN_SIZE, "value": str(limits.run)},
             {"name": wires.ENV_POD_UID, "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}},
         ]
-    pod["spec"]["containers"].append(sidecar)
+    if config.sidecar == "native":
+        sidecar["restartPolicy"] = "Always"
+        # Having printed it must stay: Kubernetes would start it again.
+        sidecar["command"] += ["-kubernetes-sidecar-mode", "true"]
+        pod["spec"]["initContainers"] = [*(pod["spec"].get("initContainers") or ()), sidecar]
+    else:
+        pod["spec"]["containers"].append(sidecar)
     return version
 
 
 @hookimpl
-def pod_ready(pod: Object) -> bool:
-    """The sidecar has ended, or the pod has and the sidecar is not known to run."""
+def pod_ready(run: Run, pod: Object, wire: int) -> bool:
+    """The sidecar has ended for good, or it runs and should have printed all: the Steps have ended.
+
+    Whether it has is seen only in its log, and only where that has an end record (`extract`).
+    """
     state = container_statuses(pod).get(CONTAINER, {})
-    ended = pod.get("status", {}).get("phase") in ("Succeeded", "Failed")
-    return "terminated" in state or (ended and "running" not in state)
+    if _over(pod):
+        return "running" not in state
+    if "terminated" in state:
+        # A native one that ends before the Steps is started again and prints everything anew.
+        return not _is_native(pod) or _steps_ended(run, pod)
+    if "running" not in state or wire != wires.WIRE:
+        return False
+    return _leaving(pod) or (_steps_ended(run, pod) and not _killed(run, pod))
 
 
 @hookimpl
@@ -147,7 +173,10 @@ def extract(run: Run, pod: Object, cluster: Cluster, limits: Limits, wire: int) 
             f"{wires.TEKTON} and {wires.WIRE}: read it with the version that made the pod",
         )
         return Extraction(problems=(unknown,))
-    if "waiting" in container_statuses(pod).get(CONTAINER, {}):
+    status = container_status(pod, CONTAINER)
+    state = status.get("state", {})
+    ended: Object | None = state.get("terminated") or status.get("lastState", {}).get("terminated")
+    if "waiting" in state and ended is None:
         never = Problem(
             code=ProblemCode.TRANSPORT_UNREADABLE,
             message=f'container "{CONTAINER}" never started, so nobody read what a Step may have written',
@@ -161,6 +190,7 @@ def extract(run: Run, pod: Object, cluster: Cluster, limits: Limits, wire: int) 
     if wire == wires.TEKTON:
         most = max(most, TEKTON_LOG_BYTES)
     metadata = pod["metadata"]
+    running = "running" in state
     log = SidecarLog(
         container=CONTAINER, pod_uid=metadata.get("uid", ""), declared=declared, limits=limits, wire=wire
     )
@@ -173,7 +203,7 @@ def extract(run: Run, pod: Object, cluster: Cluster, limits: Limits, wire: int) 
         # An iterator need not have one; one that has a connection behind it does.
         if callable(close := getattr(stream, "close", None)):
             close()
-    log.conclude(terminated(pod).get(CONTAINER))
+    log.conclude(None if running else ended, outlived=_outlived(run, pod, ended))
     problems = log.problems
     if lines.over:
         over = Problem(
@@ -192,4 +222,56 @@ def extract(run: Run, pod: Object, cluster: Cluster, limits: Limits, wire: int) 
         results=tuple(name if step is None else f"step-{step}.{name}" for step, name in log.found),
         cut=lines.over,
     )
-    return Extraction(found=tuple(log.found.values()), problems=tuple(problems), carriers=(carrier,))
+    early = running and log.open and not lines.over and not _over(pod)
+    return Extraction(
+        found=tuple(log.found.values()), problems=tuple(problems), carriers=(carrier,), early=early
+    )
+
+
+def _over(pod: Object) -> bool:
+    return pod.get("status", {}).get("phase") in ("Succeeded", "Failed")
+
+
+def _leaving(pod: Object) -> bool:
+    """Whether the pod is deleted or evicted: its log goes with it."""
+    told = pod.get("status", {}).get("conditions") or ()
+    return "deletionTimestamp" in pod["metadata"] or any(
+        one.get("type") == "DisruptionTarget" and one.get("status") == "True" for one in told
+    )
+
+
+def _is_native(pod: Object) -> bool:
+    """Whether the pod has the sidecar as an init container that Kubernetes restarts."""
+    return any(one["name"] == CONTAINER for one in pod["spec"].get("initContainers") or ())
+
+
+def _steps_ended(run: Run, pod: Object) -> bool:
+    ended = terminated(pod)
+    return bool(run.steps) and all(step.container in ended for step in run.steps)
+
+
+def _killed(run: Run, pod: Object) -> bool:
+    """Whether a Step was killed with its entrypoint: the sidecar does not hear of such an end."""
+    ended = terminated(pod)
+    return any(ended.get(step.container, {}).get("exitCode") == _SIGKILL for step in run.steps)
+
+
+def _outlived(run: Run, pod: Object, sidecar: Object | None) -> bool:
+    """Whether a Step may have gone on after the sidecar was told to stop: what it wrote then, nobody read.
+
+    Times have seconds. One that was killed in the sidecar's last second was killed before it, as the
+    kubelet ends native sidecars last, or wrote nothing on SIGTERM.
+    """
+    states = container_statuses(pod)
+    ends = [states.get(step.container, {}).get("terminated") for step in run.steps]
+    if any("running" in states.get(step.container, {}) for step in run.steps):
+        return True
+    known = [end for end in ends if end is not None]
+    if known and not any(end.get("exitCode") for end in known):
+        return True
+    at = (sidecar or {}).get("finishedAt", "")
+    return any(
+        end.get("finishedAt", "") > at
+        or (end.get("finishedAt", "") == at != "" and end.get("exitCode") != _SIGKILL)
+        for end in known
+    )

@@ -263,6 +263,14 @@ _cluster = _all(
     show_default=True,
     help='Take the runs with this spec.managedBy; "": all.',
 )
+@click.option(
+    "--unschedulable-after",
+    type=click.FloatRange(0),
+    default=30.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="End a run whose pod found no node for so long; 0: its timeout does.",
+)
 @click.option("--threads", type=click.IntRange(1, 256), default=4, show_default=True, help="Workers.")
 @click.option(
     "--listen",

@@ -28,7 +28,7 @@ from resultsfw.core import Core
 from resultsfw.kube import CachedCluster, KubeCluster, LeaderElector, RateLimit, Reflector, connect
 from resultsfw.tekton.kinds import TASKRUNS
 from resultsfw.tekton.pod import PodOptions
-from resultsfw.tekton.reconciler import Reconciler
+from resultsfw.tekton.reconciler import Reconciler, Timing
 
 __all__ = ["Options", "Process", "images_of", "run_process"]
 
@@ -62,6 +62,7 @@ class Options:
     is gone for ten seconds ends nobody."""
     pods: PodOptions = field(default_factory=PodOptions)
     sidecar_image: str = ""
+    unschedulable_after: float = 30.0
     qps: float = 200.0
     burst: int = 400
     log_level: str = "info"
@@ -270,7 +271,8 @@ class Process:
 
     def _swap(self, core: Core, pods: PodOptions) -> None:
         """Put flags in force: looks that began before end with those they began with."""
-        self._controller.reconciler = Reconciler(core, self._ledger, options=pods)
+        timing = Timing(unschedulable=self._options.unschedulable_after)
+        self._controller.reconciler = Reconciler(core, self._ledger, options=pods, timing=timing)
 
     def _missing(self, core: Core) -> list[str]:
         needs = []

@@ -1,7 +1,7 @@
 """Runs the store's Pods as processes of this machine and reports their status, as a kubelet does.
 
 What it does not do: pull images, isolate (a Step sees this machine's files, network and processes), limit
-memory or CPU, probe, run lifecycle hooks, restart what ended whatever ``restartPolicy`` says, rotate logs.
+memory or CPU, probe, run lifecycle hooks, rotate logs. Of what ended it restarts native sidecars only.
 """
 
 import contextlib
@@ -261,8 +261,6 @@ class Kubelet:
             tell_budget=self._tell_budget,
         )
         self._runs[run.uid] = run
-        for container in run.containers:
-            self._names[container.id] = run.uid
         try:
             self._store.patch(
                 PODS, namespace, name, {"metadata": {"uid": run.uid}, "spec": {"nodeName": NODE}}
@@ -280,6 +278,8 @@ class Kubelet:
             # One pod that cannot be handled must not take the others with it, nor hang.
             _LOG.exception("pod %s/%s", run.pod["metadata"]["namespace"], run.pod["metadata"]["name"])
             run.fail("KubeletError", f"{type(error).__name__}: {error}")
+        for container in run.containers:
+            self._names[container.id] = run.uid
         self._report(run)
         if run.deleted and run.at_rest:
             self._forget(run)
@@ -310,8 +310,7 @@ class Kubelet:
                 _LOG.debug("deleting pod %s/%s: %s", metadata["namespace"], metadata["name"], error)
             return  # its DELETED comes back when no finalizer holds it
         del self._runs[run.uid]
-        for container in run.containers:
-            self._names.pop(container.id, None)
+        self._names = {name: uid for name, uid in self._names.items() if uid != run.uid}
         if not self._keep:
             keeper.remove(str(run.folder.base))
 

@@ -23,6 +23,12 @@ _START_ERROR: Final = 128
 _LOST: Final = 137
 """Exit code that a kubelet gives a container it cannot find any more."""
 
+_BACK_OFF: Final = 10
+"""Seconds before the second restart of a native sidecar; they double each time."""
+
+_LONGEST: Final = 300
+"""Seconds between two restarts at most."""
+
 _DEADLINE: Final = ("DeadlineExceeded", "Pod was active on the node longer than the specified deadline")
 
 
@@ -74,6 +80,7 @@ class PodRun:
         self._ending = False
         self._over = False
         self._kill_at: dict[str, float] = {}
+        self._start_at: dict[str, float] = {}
         self._mounted = False
         spec = pod["spec"]
         self.containers = [
@@ -159,14 +166,15 @@ class PodRun:
         """Start what is to be started now, and end what has no one left to serve."""
         if self._ending or not self._mounted:
             return
-        for container in self.containers:
-            if container.init and not self._pass(container):
-                return
         main = [one for one in self.containers if not one.init]
+        if not self._served:
+            for container in self.containers:
+                if container.init and not self._pass(container):
+                    return
         for container in main:
             if not container.asked:
                 self._start(container)
-        if all(one.ended for one in main):
+        if self._served:
             for container in reversed(self.containers):
                 if container.native_sidecar and container.running and container.id not in self._kill_at:
                     self._stop(container, self._grace)
@@ -174,6 +182,8 @@ class PodRun:
     def due(self) -> float | None:
         """When `tick` has something to do, on the monotonic clock."""
         times = list(self._kill_at.values())
+        if not (self._ending or self._served):
+            times += self._start_at.values()
         if (deadline := self._deadline) is not None:
             times.append(deadline)
         return min(times, default=None)
@@ -199,6 +209,7 @@ class PodRun:
         """A container's process could not be started."""
         container = self._by_id(name)
         self._say(container, f"cannot be started: {why}")
+        self._start_again(container)
 
     def ended(self, name: str, wait_status: int) -> None:
         """A container's process ended."""
@@ -211,10 +222,11 @@ class PodRun:
             self.pod,
             container.spec,
             self.folder.termination(container.name),
-            self.folder.log(container.name),
+            self._log(container),
             code,
         )
         container.set_terminated(code, "Error" if code else "Completed", message)
+        self._start_again(container)
         if container.replaced and not self._ending:
             container.last, container.restarts, container.replaced = (
                 container.state,
@@ -236,6 +248,12 @@ class PodRun:
                 container.set_terminated(_LOST, "ContainerStatusUnknown", why)
 
     @property
+    def _served(self) -> bool:
+        """Whether native sidecars have no one left to serve."""
+        main = [one for one in self.containers if not one.init]
+        return bool(main) and all(one.ended for one in main)
+
+    @property
     def _grace(self) -> float:
         asked = self.pod["metadata"].get("deletionGracePeriodSeconds")
         if asked is None:
@@ -252,10 +270,10 @@ class PodRun:
 
     def _pass(self, container: Container) -> bool:
         """Whether what comes after that init container may start; starts it where its turn has come."""
-        if not container.asked:
+        if not container.asked and self._start_at.get(container.name, 0) <= time.monotonic():
             self._start(container)
         if container.native_sidecar:
-            return container.running or container.ended
+            return container.running
         return container.exit_code == 0
 
     def _start(self, container: Container) -> None:
@@ -266,17 +284,37 @@ class PodRun:
             return
         except (StartError, OSError) as error:
             self._say(container, str(error))
+            self._start_again(container)
             return
+        self._start_at.pop(container.name, None)
         container.asked = True
-        log = self.folder.log(container.name)
+        log = self._log(container)
         log.touch()
         self._register_log(container.name, log)
         self._processes.start(container.id, start, log)
 
+    def _start_again(self, container: Container) -> None:
+        """A native sidecar that ended and is still needed: at once the first time, then more and more late.
+
+        Its log begins anew, as a node gives the log of the process that runs.
+        """
+        if not container.native_sidecar or container.replaced or self._ending or self._served:
+            return
+        container.last, container.restarts = container.state, container.restarts + 1
+        pause = 0 if container.restarts == 1 else min(_BACK_OFF * 2 ** (container.restarts - 2), _LONGEST)
+        self._start_at[container.name] = time.monotonic() + pause
+        why = f"back-off {pause}s restarting failed container={container.name}"
+        container.state = {"waiting": {"reason": "CrashLoopBackOff", "message": why}}
+        container.id, container.asked = podstatus.new_id(), False
+
+    def _log(self, container: Container) -> Path:
+        log = self.folder.log(container.name)
+        return log.with_name(f"log.{container.restarts}") if container.restarts else log
+
     def _say(self, container: Container, why: str) -> None:
         """A process that cannot be started: the log says it too, as that is where people look."""
         container.asked = True
-        log = self.folder.log(container.name)
+        log = self._log(container)
         with log.open("a", encoding="utf-8") as opened:
             opened.write(f"{why}\n")
         self._register_log(container.name, log)

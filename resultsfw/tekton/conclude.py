@@ -1,5 +1,6 @@
 """From a pod that is over to the status that ends its TaskRun: one way, on a cluster and without."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -8,10 +9,11 @@ from resultsfw.cluster import Cluster, Object
 from resultsfw.core import Core
 from resultsfw.tekton import reasons
 from resultsfw.tekton.ending import Cause, stop_mark
+from resultsfw.tekton.faults import begun
 from resultsfw.tekton.mirror import format_time, mirror, progress_of
 from resultsfw.types import Collected, ProblemCode, Run, Stamp
 
-__all__ = ["Concluded", "conclude", "condition", "failed_status"]
+__all__ = ["Concluded", "conclude", "condition", "end_steps", "failed_status"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,9 @@ def conclude(
     Raises:
         ClusterError: The results could not be read and can still be; only when not ``final``.
     """
-    collected = core.collect(run, pod, cluster, stamp=stamp, final=final)
+    collected = Collected()
+    if begun(pod):  # else there is nothing to read, nor to miss
+        collected = core.collect(run, pod, cluster, stamp=stamp, final=final)
     progress = progress_of(_without_our_stop(pod), now)
     failure = cause or (Cause(*progress.failure) if progress.failure else None)
     if failure is not None and cause is None and progress.refusal and collected.problems:
@@ -64,7 +68,8 @@ def conclude(
     status["completionTime"] = format_time(now)
     if failure is not None:
         status["conditions"] = [condition("False", failure.reason, failure.message, now)]
-        _blame(status, cause)
+        if cause is not None and "steps" in status:
+            status["steps"] = end_steps(status["steps"], cause, taskrun, now)
     patch = core.status_patch(collected, taskrun, now=format_time(now), status=status, tell=reasons.tell)
     return Concluded(patch, collected)
 
@@ -98,11 +103,29 @@ def _without_our_stop(pod: Object) -> Object:
     return {**pod, "status": {**status, "phase": "Running"}}
 
 
-def _blame(status: Object, cause: Cause | None) -> None:
-    """Steps that ended with the pod, and not by themselves, say why, as Tekton's do."""
-    if cause is None:
-        return
-    for step in status.get("steps", ()):
-        end = step.get("terminated")
-        if end is None or end.get("exitCode"):
-            step["terminationReason"] = cause.reason
+def end_steps(steps: Sequence[Object], cause: Cause, taskrun: Object, now: datetime) -> list[Object]:
+    """Steps as they stand in the status of a run that ends for a cause of its own, worded as Tekton's.
+
+    Those that ended with the pod, and not by themselves, say why; those that had not ended, have.
+    """
+    return [_ended_step(step, cause, taskrun, now) for step in steps]
+
+
+def _ended_step(step: Object, cause: Cause, taskrun: Object, now: datetime) -> Object:
+    end = step.get("terminated")
+    if end is not None:
+        return {**step, "terminationReason": cause.reason} if end.get("exitCode") else step
+    if not ("running" in step or "waiting" in step):
+        return step
+    pod = taskrun.get("status", {}).get("podName", "")
+    # The CRD demands a time.
+    created = taskrun["metadata"].get("creationTimestamp") or format_time(now)
+    left = {key: value for key, value in step.items() if key not in ("running", "waiting")}
+    ended = {
+        "exitCode": 1,
+        "startedAt": step.get("running", {}).get("startedAt") or created,
+        "finishedAt": format_time(now),
+        "reason": cause.reason,
+        "message": f"Step {step.get('name', '')} terminated as pod {pod} is terminated",
+    }
+    return {**left, "terminated": ended, "terminationReason": cause.reason}

@@ -8,6 +8,7 @@ from typing import Final
 from resultsfw.cluster import Object
 from resultsfw.tekton import reasons
 from resultsfw.tekton.durations import format_duration, parse_duration
+from resultsfw.tekton.faults import disruption, overdue, unstartable
 from resultsfw.tekton.mirror import Progress, format_time, parse_time
 
 __all__ = ["Cause", "StopMark", "cancelled", "cause_of", "deadline", "stop_mark", "timed_out", "timeout_of"]
@@ -60,10 +61,13 @@ def stop_mark(pod: Object) -> StopMark | None:
     return StopMark(at, cause)
 
 
-def cause_of(taskrun: Object, pod: Object, progress: Progress, now: datetime) -> Cause | None:
+def cause_of(
+    taskrun: Object, pod: Object, progress: Progress, now: datetime, *, unschedulable: float = 0
+) -> Cause | None:
     """Why a run ends whose pod does not end it: cancelled, out of time, the pod deleted or not to be started.
 
-    ``None`` where the Steps had ended by themselves before anybody ended them.
+    ``None`` where the Steps had ended by themselves before anybody ended them. ``unschedulable``: seconds
+    that a pod may be without a node; 0: as long as the run may take.
     """
     if (mark := stop_mark(pod)) is not None:
         return mark.cause if mark.cause.reason else None
@@ -71,9 +75,11 @@ def cause_of(taskrun: Object, pod: Object, progress: Progress, now: datetime) ->
     deleted = parse_time(metadata.get("deletionTimestamp"))
     gone = None
     if deleted is not None:
-        gone = Cause(reasons.POD_DELETED, f'pod "{metadata["name"]}" was deleted before its run was over')
+        by = f" ({who})" if (who := disruption(pod)) else ""
+        gone = Cause(reasons.POD_DELETED, f'pod "{metadata["name"]}" was deleted before its run was over{by}')
     if not progress.steps_done:
-        broken = Cause(*progress.unstartable) if progress.unstartable else None
+        fault = unstartable(pod) or overdue(pod, unschedulable, now)
+        broken = Cause(*fault) if fault else None
         return cancelled(taskrun) or timed_out(taskrun, now) or gone or broken
     if progress.failure is None:
         return None

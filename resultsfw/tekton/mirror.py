@@ -11,7 +11,7 @@ from resultsfw.messages import INTERNAL, Message, entry_type, message_budget, re
 from resultsfw.tekton import reasons
 from resultsfw.tekton.kinds import RESULTS_SIDECAR, is_sidecar, is_step
 
-__all__ = ["Progress", "mirror", "progress_of", "statuses"]
+__all__ = ["Progress", "mirror", "native_sidecars", "progress_of", "statuses"]
 
 OOM: Final = "OOMKilled"
 CONTINUED: Final = "Continued"
@@ -30,14 +30,13 @@ _IMAGE_FAULTS: Final = frozenset(
 )
 
 
-_NEVER_STARTS: Final = frozenset(
-    {
-        "CreateContainerConfigError",
-        "ErrImageNeverPull",
-        "FailedMount",  # the engine with no cluster; a kubelet tells it as an Event, and tries again
-        "InvalidImageName",
-    }
-)
+_TAKEN_AWAY: Final = {
+    "NodeLost": "the node was lost",
+    "NodeShutdown": "the node was shut down",
+    "Preempting": "the kubelet made room for a critical pod",
+    "Terminated": "the node was shut down",
+}
+"""Reasons of a pod that its node ended, besides "Evicted". Tekton blames a Step for its exit code then."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +50,6 @@ class Progress:
             failure is none: that is judged with the results.
         refusal: That Step's process did well and its entrypoint refused its results (ours says so).
         stuck: A Step ended in a way that may leave others, or the results sidecar, waiting for ever.
-        unstartable: Reason and message, if a container can never start as the pod is written.
         ended_at: When the last of the Steps that have ended did, or the pod; ``None`` if none has.
     """
 
@@ -60,13 +58,18 @@ class Progress:
     failure: tuple[str, str] | None
     refusal: bool
     stuck: bool
-    unstartable: tuple[str, str] | None
     ended_at: datetime | None
 
 
 def statuses(pod: Object, key: str = "containerStatuses") -> dict[str, Object]:
     """The pod's container statuses by name."""
     return {one["name"]: one for one in pod.get("status", {}).get(key) or ()}
+
+
+def native_sidecars(pod: Object) -> list[str]:
+    """Names of the pod's init containers that run beside the others and are started again if they end."""
+    listed = pod["spec"].get("initContainers") or ()
+    return [one["name"] for one in listed if one.get("restartPolicy") == "Always"]
 
 
 def progress_of(pod: Object, now: datetime) -> Progress:
@@ -97,7 +100,6 @@ def progress_of(pod: Object, now: datetime) -> Progress:
         failure=_failure(pod, ended) if failing or killed or phase == "Failed" else None,
         refusal=failing and all(_refused(step, pod) for step in steps.values() if step.get("exitCode")),
         stuck=phase == "Running" and (killed or (failing and late)),
-        unstartable=_unstartable(pod),
         ended_at=last or (_changed_at(status) if phase in ("Succeeded", "Failed") else None),
     )
 
@@ -241,30 +243,19 @@ def _running(pod: Object, phase: str) -> tuple[str, str]:
     return reason, pod.get("status", {}).get("message") or reasons.PENDING
 
 
-def _unstartable(pod: Object) -> tuple[str, str] | None:
-    """What keeps a container from ever starting, as the kubelet tells it (pkg/kubelet/kuberuntime)."""
-    everyone = [*statuses(pod, "initContainerStatuses").values(), *statuses(pod).values()]
-    for one in everyone:
-        waiting = one.get("state", {}).get("waiting", {})
-        message = waiting.get("message", "")
-        # A missing subPath directory may still be made (Tekton waits for it too).
-        if waiting.get("reason") in _NEVER_STARTS and "failed to create subPath directory" not in message:
-            name = one["name"]
-            return waiting[
-                "reason"
-            ], f'Failed to create pod due to config error: container "{name}": {message}'
-    return None
-
-
 def _failure(pod: Object, ended: Mapping[str, Object]) -> tuple[str, str] | None:
     """What failed, in Tekton's order: memory before exit codes, Sidecars before Steps, init before all."""
     status = pod.get("status", {})
     if status.get("reason") == "Evicted":
         return "PodEvicted", status.get("message", "")
+    if phase_reason := _TAKEN_AWAY.get(status.get("reason", "")):
+        return "PodEvicted", f"{phase_reason}: {status.get('message', '')}"
+    # Tekton blames a native sidecar, too, that the kubelet ended after the Steps. It fails no pod.
+    beside = native_sidecars(pod)
     init = {
         name: one["state"]["terminated"]
         for name, one in statuses(pod, "initContainerStatuses").items()
-        if "terminated" in one.get("state", {})
+        if "terminated" in one.get("state", {}) and name not in beside
     }
     for some, where in ((init, "init container failed, "), (ended, "")):
         for wanted in (_is_oom, _has_failed):
@@ -276,7 +267,7 @@ def _failure(pod: Object, ended: Mapping[str, Object]) -> tuple[str, str] | None
                     if mine and name != RESULTS_SIDECAR and wanted(end):
                         suffix = "OOM" if wanted is _is_oom else "Failed"
                         return f"{kind}{suffix}", where + _how(name, end, message_budget(pod))
-    if RESULTS_SIDECAR in {**init, **ended} and not status.get("message"):
+    if (RESULTS_SIDECAR in ended or RESULTS_SIDECAR in beside) and not status.get("message"):
         return None
     return "Failed", status.get("message") or "build failed for unspecified reasons."
 

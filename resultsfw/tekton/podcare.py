@@ -1,5 +1,6 @@
 """What a reconciler does to a pod that runs: let it begin, end it gently, end what outstays the Steps."""
 
+import contextlib
 import logging
 from datetime import datetime
 from typing import Final
@@ -7,10 +8,11 @@ from typing import Final
 from resultsfw.cluster import PODS, Cluster, Object
 from resultsfw.errors import NotFoundError
 from resultsfw.tekton.ending import Cause, StopMark, stop_mark
-from resultsfw.tekton.kinds import READY_ANNOTATION, is_sidecar, is_step
-from resultsfw.tekton.mirror import parse_time, statuses
+from resultsfw.tekton.faults import placed
+from resultsfw.tekton.kinds import READY_ANNOTATION, RESULTS_SIDECAR, is_step
+from resultsfw.tekton.mirror import native_sidecars, parse_time, statuses
 
-__all__ = ["all_ended", "grace_of", "release", "stop", "stop_sidecars"]
+__all__ = ["all_ended", "discard_unplaced", "grace_of", "release", "stop", "stop_sidecars"]
 
 log = logging.getLogger(__name__)
 
@@ -25,10 +27,12 @@ def grace_of(pod: Object) -> float:
 
 def all_ended(pod: Object) -> bool:
     """Whether no container of the pod will say anything more."""
-    states = {name: one.get("state", {}) for name, one in statuses(pod).items()}
+    known = {**statuses(pod, "initContainerStatuses"), **statuses(pod)}
+    states = {name: one.get("state", {}) for name, one in known.items()}
     if pod.get("status", {}).get("phase") in ("Succeeded", "Failed"):
         return not any("running" in state for state in states.values())
-    return all("terminated" in states.get(one["name"], {}) for one in pod["spec"]["containers"])
+    speaking = [*native_sidecars(pod), *(one["name"] for one in pod["spec"]["containers"])]
+    return all("terminated" in states.get(name, {}) for name in speaking)
 
 
 def release(cluster: Cluster, pod: Object) -> None:
@@ -62,18 +66,34 @@ def stop(cluster: Cluster, pod: Object, cause: Cause, now: datetime) -> float:
 
 
 def stop_sidecars(cluster: Cluster, pod: Object, nop_image: str) -> None:
-    """End Sidecars that still run as Tekton does: an image that exits at once takes their place."""
+    """End Sidecars that still run as Tekton does: an image that exits at once takes their place.
+
+    So are containers that somebody else put into the pod (a service mesh's). The results sidecar ends by
+    itself, native sidecars are ended by the kubelet when all others have.
+    """
     running = {name for name, one in statuses(pod).items() if "running" in one.get("state", {})}
     containers = [dict(one) for one in pod["spec"]["containers"]]
     stale = [
         one
         for one in containers
-        if is_sidecar(one["name"]) and one["name"] in running and one["image"] != nop_image
+        if not is_step(one["name"])
+        and one["name"] != RESULTS_SIDECAR
+        and one["name"] in running
+        and one["image"] != nop_image
     ]
     for one in stale:
         one["image"] = nop_image
     if stale:
         _patch(cluster, pod, {"spec": {"containers": containers}})
+
+
+def discard_unplaced(cluster: Cluster, pod: Object) -> None:
+    """Delete a pod of a run that is over if no node has it: one that gets a node later would start it."""
+    metadata = pod["metadata"]
+    if placed(pod) or pod.get("status", {}).get("phase", "Pending") != "Pending":
+        return
+    with contextlib.suppress(NotFoundError):
+        cluster.delete(PODS, metadata.get("namespace", ""), metadata["name"])
 
 
 def _patch(cluster: Cluster, pod: Object, patch: Object) -> None:

@@ -17,21 +17,24 @@ from resultsfw.errors import (
     NotFoundError,
     ObjectTooLargeError,
     ResultsError,
+    TooEarlyError,
 )
 from resultsfw.limits import object_size
 from resultsfw.tekton import reasons
 from resultsfw.tekton.conclude import conclude, condition, failed_status
 from resultsfw.tekton.containers import is_cancellable
 from resultsfw.tekton.ending import Cause, cancelled, cause_of, deadline, stop_mark, timed_out
+from resultsfw.tekton.faults import begun, leaving, placed, unscheduled_since
 from resultsfw.tekton.kinds import CLAIMS, TASKRUNS
 from resultsfw.tekton.mirror import Progress, mirror, parse_time, progress_of
 from resultsfw.tekton.owner import owns
 from resultsfw.tekton.pod import PodOptions, build_pod
-from resultsfw.tekton.podcare import all_ended, grace_of, release, stop, stop_sidecars
+from resultsfw.tekton.podcare import all_ended, discard_unplaced, grace_of, release, stop, stop_sidecars
 from resultsfw.tekton.run import pod_name, run_of
 from resultsfw.tekton.start import begun_status, refused_status, task_spec_of
 from resultsfw.tekton.transport import transport_of
 from resultsfw.tekton.validate import RefusedRun
+from resultsfw.tekton.vanished import vanished_status
 from resultsfw.tekton.workspaces import claims_of
 from resultsfw.types import Run, Stamp
 
@@ -46,11 +49,13 @@ class Timing:
 
     Attributes:
         sidecar: For a pod to be ready to be read after its last Step ended; then it is stopped.
+        unschedulable: For a pod to find a node; 0: as long as the run may take.
         stop: For a stopped pod's containers to end, beyond their grace; then it is read as it is.
         read: For a read that fails to come right, from the first one; then that is the verdict.
     """
 
     sidecar: float = 60
+    unschedulable: float = 30
     stop: float = 30
     read: float = 300
 
@@ -139,7 +144,7 @@ class Reconciler:
         except (FlagError, BackendError) as error:
             return self._end(taskrun, Cause(reasons.VALIDATION_FAILED, error.message), now)
         except _Ended as ended:
-            return self._end(taskrun, ended.cause, now)
+            return self._end(taskrun, ended.cause, now, run=run)
         return self._follow(taskrun, run, pod, now)
 
     # The pod.
@@ -223,25 +228,38 @@ class Reconciler:
 
     def _follow(self, taskrun: Object, run: Run, pod: Object, now: datetime) -> float | None:
         progress = progress_of(pod, now)
-        stamp, over, trouble = None, False, None
+        stamp, over, trouble, early = None, False, None, False
         with contextlib.suppress(BackendError):  # somebody edited it: the core says so where it is read
             stamp, _ = transport_of(pod, self.core.flags)
-        if progress.steps_done:
+        cause = cause_of(taskrun, pod, progress, now, unschedulable=self._timing.unschedulable)
+        # A pod that goes takes its log along: it is read as soon as it is whole.
+        if progress.steps_done or (cause is not None and leaving(pod)):
             try:
                 over = self.core.ready(run, pod, stamp=stamp)
             except ResultsError as error:
                 # Who cannot say when its pod is ready is asked for its results once all of it has ended.
                 log.warning("run %s/%s: is it ready to be read? %s", run.namespace, run.name, error.message)
                 trouble = error
-        cause = cause_of(taskrun, pod, progress, now)
         if over or all_ended(pod):
-            return self._conclude(taskrun, run, pod, stamp, cause=cause, now=now)
+            try:
+                return self._conclude(taskrun, run, pod, stamp, cause=cause, now=now)
+            except ClusterError as error:
+                # Of a pod that goes there may never be more to read: it is not waited for longer than that.
+                if isinstance(error, TooEarlyError):
+                    early = True
+                elif leaving(pod):
+                    early, trouble = True, error
+                else:
+                    raise
         mark = stop_mark(pod)
         ending = cause or (mark.cause if mark else self._must_stop(progress, now))
         if ending is not None:
-            waited = stop(self._cluster, pod, ending, now)
-            if waited > grace_of(pod) + self._timing.stop:
+            waited = stop(self._cluster, pod, ending, now) if placed(pod) else 0
+            if not begun(pod) or waited > grace_of(pod) + self._timing.stop:
                 return self._conclude(taskrun, run, pod, stamp, cause=cause, now=now, final=True)
+        elif progress.steps_done:
+            # Native sidecars end, and with them the pod, only when no other container runs.
+            stop_sidecars(self._cluster, pod, self._options.nop_image)
         else:
             release(self._cluster, pod)
         status = mirror(pod, taskrun.get("status", {}), done=False)
@@ -251,7 +269,7 @@ class Reconciler:
             else _unread(taskrun, trouble, now)
         ]
         self._write(taskrun, status)
-        return self._next_look(taskrun, pod, progress, stopping=ending is not None, now=now)
+        return self._next_look(taskrun, pod, progress, stopping=ending is not None, early=early, now=now)
 
     def _must_stop(self, progress: Progress, now: datetime) -> Cause | None:
         """Why the pod must be stopped though its run has no cause of its own to end."""
@@ -281,6 +299,8 @@ class Reconciler:
             done = conclude(
                 self.core, self._cluster, taskrun, run, pod, now=now, stamp=stamp, cause=cause, final=final
             )
+        except TooEarlyError:
+            raise
         except ResultsError as error:
             log.warning("run %s/%s: reading results: %s", run.namespace, run.name, error.message)
             status = mirror(pod, taskrun.get("status", {}), done=False)
@@ -290,18 +310,24 @@ class Reconciler:
                 raise
             return min(5.0, self._timing.read)
         if self._retries_left(taskrun, done.patch):
-            return self._retry(taskrun, done.patch["status"], now)
+            again = self._retry(taskrun, done.patch["status"], now)
+            discard_unplaced(self._cluster, pod)
+            return again
         self._write_end(taskrun, done.patch["status"], now)
         self._clean_up({**taskrun, "status": {**taskrun.get("status", {}), **done.patch["status"]}}, pod=pod)
         return None
 
-    def _end(self, taskrun: Object, cause: Cause, now: datetime) -> float | None:
-        """End a run that has no pod to read."""
+    def _end(self, taskrun: Object, cause: Cause, now: datetime, *, run: Run | None = None) -> float | None:
+        """End a run that has no pod to read; ``run`` where it had one."""
         status = taskrun.get("status", {})
-        begun = {} if status.get("startTime") else begun_status(taskrun, None, self.core, now)
+        first = {} if status.get("startTime") else begun_status(taskrun, None, self.core, now)
         if not status.get("podName"):
-            begun["podName"] = ""
-        ended = {**begun, **failed_status(cause, now)}
+            first["podName"] = ""
+        if run is not None and status.get("podName"):
+            told = vanished_status(self.core, self._cluster, taskrun, run, cause=cause, now=now)
+        else:
+            told = failed_status(cause, now)
+        ended = {**first, **told}
         if self._retries_left(taskrun, {"status": ended}) and cause.reason == reasons.POD_DELETED:
             return self._retry(taskrun, ended, now)
         self._write_end(taskrun, ended, now)
@@ -356,6 +382,7 @@ class Reconciler:
         gone = verdict.get("reason") in (reasons.CANCELLED, reasons.TIMED_OUT) and not keep
         with contextlib.suppress(NotFoundError):
             if not gone:  # before the purge: a backend that fails there must not keep Sidecars running
+                discard_unplaced(self._cluster, pod)
                 stop_sidecars(self._cluster, pod, self._options.nop_image)
             self.core.purge(run, pod, self._cluster)
             if gone:
@@ -387,7 +414,14 @@ class Reconciler:
             self._write(taskrun, small)
 
     def _next_look(
-        self, taskrun: Object, pod: Object, progress: Progress, *, stopping: bool, now: datetime
+        self,
+        taskrun: Object,
+        pod: Object,
+        progress: Progress,
+        *,
+        stopping: bool,
+        early: bool,
+        now: datetime,
     ) -> float | None:
         """Seconds until time alone may change what is to be done."""
         looks: list[float] = []
@@ -399,6 +433,13 @@ class Reconciler:
             looks.append(self._timing.sidecar)
         elif progress.failure is not None:
             looks.append(1.0)
+        if early:
+            # What is written takes milliseconds; no log is read often of a sidecar that hangs.
+            # Of a pod that goes it is there for about a second.
+            since = now if leaving(pod) else progress.ended_at or now
+            looks.append(min(max((now - since).total_seconds(), 0.2), 5.0))
+        if (found := unscheduled_since(pod)) is not None and self._timing.unschedulable:
+            looks.append(self._timing.unschedulable - (now - found[0]).total_seconds())
         return max(0.05, min(looks)) if looks else None
 
 

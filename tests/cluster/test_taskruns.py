@@ -21,9 +21,12 @@ def test_every_capture_is_here():
     assert sorted(ENDS) == sorted(captures.names())
 
 
-@pytest.mark.parametrize("situation", sorted(ENDS))
-def test_live(situation, server, options, name):
-    core = Core.from_flags({**captures.load(situation)["flags"], **_sidecar_image()})
+@pytest.mark.parametrize(
+    ("situation", "sidecar"),
+    [(one, way) for one in sorted(ENDS) for way in ("plain", "native") if one[:2] == "sl" or way == "plain"],
+)
+def test_live(situation, sidecar, server, options, name):
+    core = Core.from_flags({**captures.load(situation)["flags"], **_sidecar(sidecar)})
     server.create(TASKRUNS, taskrun(situation, "default", name, f"resultsfw.dev/{name}"))
     cancel = cancel_when_the_second_step_runs if situation == "sl-cancelled" else None
     try:
@@ -32,9 +35,9 @@ def test_live(situation, server, options, name):
         server.delete(TASKRUNS, "default", name)
 
 
-def _sidecar_image() -> dict[str, str]:
+def _sidecar(way: str) -> dict[str, str]:
     image = os.environ.get("RESULTSFW_SIDECAR_IMAGE")
-    return {"config.sidecar-logs": f"image: {image}"} if image else {}
+    return {"config.sidecar-logs": f"sidecar: {way}\n" + (f"image: {image}" if image else "")}
 
 
 def _drive(

@@ -2,6 +2,7 @@
 
 import json
 import signal
+from datetime import UTC, datetime
 
 from controllerroom import NAMESPACE, condition
 
@@ -166,6 +167,25 @@ def test_a_replica_whose_lease_was_taken_ends(room):
     process.wait_for("the lease was lost")
 
 
+def test_how_long_a_pod_may_be_without_a_node_is_an_option(room):
+    """The reconciler looks again by itself: nothing of the pod changes."""
+    room.kubelet.close()
+    process = room.start("--no-leader-elect", "--unschedulable-after", "1")
+    process.wait_for("this replica works")
+    room.create("one")
+    room.until(lambda: room.store.list(PODS))
+    (pod,) = room.store.list(PODS)
+    told = {"reason": "Unschedulable", "message": "0/3 nodes are available"}
+    since = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    homeless = {"type": "PodScheduled", "status": "False", "lastTransitionTime": since, **told}
+    status = {"phase": "Pending", "conditions": [homeless]}
+    name = pod["metadata"]["name"]
+    room.store.patch(PODS, pod["metadata"]["namespace"], name, {"status": status}, subresource="status")
+    room.until(lambda: condition(room.run("one")).get("reason") == "TaskRunPodUnschedulable")
+    room.until(lambda: not room.store.list(PODS))
+    assert process.signal(signal.SIGTERM) == 0
+
+
 def test_flags_are_live(room):
     process = room.start("--no-leader-elect", "--sidecar-image", "mine:1")
     process.wait_for("this replica works")
@@ -177,7 +197,7 @@ def test_flags_are_live(room):
     room.until(lambda: room.store.list(PODS))
     (pod,) = room.store.list(PODS)
     assert pod["metadata"]["annotations"]["resultsfw.dev/stamp"].startswith("sidecar-logs/")
-    assert "mine:1" in [one["image"] for one in pod["spec"]["containers"]]
+    assert "mine:1" in [one["image"] for one in pod["spec"]["initContainers"]]
     assert "resultsfw_flags_reload_failures_total 1.0" in process.page("/metrics")[1]
     assert process.signal(signal.SIGTERM) == 0
     told = [one for one in room.store.list(EVENTS) if one["involvedObject"]["kind"] == "ConfigMap"]

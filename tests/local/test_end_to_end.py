@@ -2,12 +2,14 @@
 
 import json
 import os
+import signal
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from localpods import argument, await_true, log_of, processes_with
 
 from resultsfw import Core, Object
 from resultsfw.limits import OBJECT_BYTES, object_size
@@ -15,7 +17,14 @@ from resultsfw.local.engine import Engine
 from resultsfw.tekton.kinds import TASKRUNS
 from resultsfw.tekton.reconciler import Reconciler
 
-BOTH = ["termination-message", "sidecar-logs"]
+FLAGS = {
+    "termination-message": {"results-from": "termination-message"},
+    "plain sidecar": {"results-from": "sidecar-logs", "config.sidecar-logs": "sidecar: plain"},
+    "native sidecar": {"results-from": "sidecar-logs", "config.sidecar-logs": "sidecar: native"},
+}
+WAYS = list(FLAGS)
+SIDECARS = WAYS[1:]
+SIDECAR = "sidecar-tekton-log-results"
 TOO_LARGE = "TaskRunResultLargerThanAllowedLimit"
 
 
@@ -66,46 +75,47 @@ def condition(taskrun: Object) -> Object:
     return one
 
 
-@pytest.mark.parametrize("backend", BOTH)
-def test_success(backend, tmp_path):
+@pytest.mark.parametrize("way", WAYS)
+def test_success(way, tmp_path):
     two = task(
         step("printf first > $(results.digest.path)\nprintf 'a\\nb\\n' > $(results.lines.path)"),
         step("printf later > $(results.digest.path)", name="two"),
         results=["digest", "lines", "never"],
     )
-    final = run(two, tmp_path, flags={"results-from": backend})
+    final = run(two, tmp_path, flags=FLAGS[way])
     assert condition(final)["status"] == "True"
     assert values(final) == {"digest": "later", "lines": "a\nb\n"}
     assert [one["terminated"]["exitCode"] for one in final["status"]["steps"]] == [0, 0]
 
 
-@pytest.mark.parametrize("backend", BOTH)
-def test_a_step_that_fails_keeps_what_was_written_before(backend, tmp_path):
+@pytest.mark.parametrize("way", WAYS)
+def test_a_step_that_fails_keeps_what_was_written_before(way, tmp_path):
     failing = task(
         step("printf kept > $(results.digest.path)"),
         step("exit 3", name="two"),
         step("printf no > $(results.digest.path)", name="three"),
     )
-    final = run(failing, tmp_path, flags={"results-from": backend})
+    final = run(failing, tmp_path, flags=FLAGS[way])
     assert condition(final)["reason"] == "StepFailed"
     assert condition(final)["message"] == '"step-two" exited with code 3: Error'
     assert values(final) == {"digest": "kept"}
     assert final["status"]["steps"][2]["terminationReason"] == "Skipped"
 
 
-@pytest.mark.parametrize("backend", BOTH)
-def test_on_error_continue_reports_the_exit_code_and_goes_on(backend, tmp_path):
+@pytest.mark.parametrize("way", WAYS)
+def test_on_error_continue_reports_the_exit_code_and_goes_on(way, tmp_path):
     going_on = task(
         step("printf kept > $(results.digest.path); exit 4", onError="continue"), step("true", name="two")
     )
-    final = run(going_on, tmp_path, flags={"results-from": backend})
+    final = run(going_on, tmp_path, flags=FLAGS[way])
     assert condition(final)["status"] == "True"
     assert values(final) == {"digest": "kept"}
     first = final["status"]["steps"][0]
     assert (first["terminated"]["exitCode"], first["terminationReason"]) == (4, "Continued")
 
 
-def test_structured_results_and_a_task_result_taken_from_a_step(tmp_path):
+@pytest.mark.parametrize("way", SIDECARS)
+def test_structured_results_and_a_task_result_taken_from_a_step(way, tmp_path):
     structured = {
         "params": [{"name": "who", "type": "string"}],
         "results": [
@@ -122,7 +132,7 @@ def test_structured_results_and_a_task_result_taken_from_a_step(tmp_path):
             )
         ],
     }
-    final = run(structured, tmp_path, params=[{"name": "who", "value": "b"}])
+    final = run(structured, tmp_path, flags=FLAGS[way], params=[{"name": "who", "value": "b"}])
     assert values(final) == {"images": ["a", "b"], "where": {"url": "r"}, "digest": "sha"}
     assert final["status"]["steps"][0]["results"][0]["value"] == "sha"
 
@@ -141,24 +151,24 @@ def test_a_result_of_another_type_is_tektons_failure_and_words(tmp_path):
     )
 
 
-@pytest.mark.parametrize("backend", BOTH)
-def test_out_of_time_ends_the_processes_and_keeps_the_results(backend, tmp_path):
+@pytest.mark.parametrize("way", WAYS)
+def test_out_of_time_ends_the_processes_and_keeps_the_results(way, tmp_path):
     slow = task(step("printf early > $(results.digest.path)"), step("exec sleep 600", name="two"))
-    final = run(slow, tmp_path, flags={"results-from": backend}, timeout="3s")
+    final = run(slow, tmp_path, flags=FLAGS[way], timeout="3s")
     assert condition(final)["reason"] == "TaskRunTimeout"
     assert condition(final)["message"].startswith('TaskRun "run" failed to finish within "3s"')
     assert values(final) == {"digest": "early"}
 
 
-@pytest.mark.parametrize("backend", BOTH)
-def test_cancelled_while_the_second_step_runs(backend, tmp_path):
+@pytest.mark.parametrize("way", WAYS)
+def test_cancelled_while_the_second_step_runs(way, tmp_path):
     def cancel(engine: Engine, _change: str, obj: Object) -> None:
         steps = {one["name"]: one for one in obj.get("status", {}).get("steps", [])}
         if obj["kind"] == "TaskRun" and "terminated" in steps.get("one", {}):
             engine.store.patch(TASKRUNS, "default", "run", {"spec": {"status": "TaskRunCancelled"}})
 
     slow = task(step("printf early > $(results.digest.path)"), step("exec sleep 600", name="two"))
-    final = run(slow, tmp_path, cancel, flags={"results-from": backend})
+    final = run(slow, tmp_path, cancel, flags=FLAGS[way])
     assert condition(final)["reason"] == "TaskRunCancelled"
     assert values(final) == {"digest": "early"}
 
@@ -225,25 +235,28 @@ def test_the_wall_of_an_object_is_told_with_both_numbers(tmp_path):
     assert object_size(final) <= OBJECT_BYTES
 
 
-def test_a_result_of_1_4_megabytes_arrives_whole(tmp_path):
-    flags = {"results-from": "sidecar-logs", "max-result-size": "1500000"}
+@pytest.mark.parametrize("way", SIDECARS)
+def test_a_result_of_1_4_megabytes_arrives_whole(way, tmp_path):
+    flags = {**FLAGS[way], "max-result-size": "1500000"}
     big = task(step("head -c 1400000 /dev/zero | tr '\\0' x > $(results.digest.path)"))
     final = run(big, tmp_path, flags=flags)
     assert condition(final)["status"] == "True"
     assert values(final)["digest"] == "x" * 1_400_000
 
 
-def test_a_thousand_results_arrive_whole_and_in_order(tmp_path):
+@pytest.mark.parametrize("way", SIDECARS)
+def test_a_thousand_results_arrive_whole_and_in_order(way, tmp_path):
     names = [f"r{number}" for number in range(1000)]
     script = "cd $(results.r0.path)/.. 2>/dev/null || cd $(dirname $(results.r0.path))\n"
     script += "i=0; while [ $i -lt 1000 ]; do printf %s $i > r$i; i=$((i+1)); done"
-    final = run(task(step(script), results=names), tmp_path)
+    final = run(task(step(script), results=names), tmp_path, flags=FLAGS[way])
     assert condition(final)["status"] == "True"
     assert [one["name"] for one in final["status"]["results"]] == names
     assert values(final)["r999"] == "999"
 
 
-def test_what_is_no_file_or_no_text_is_refused_by_name_and_the_rest_arrives(tmp_path):
+@pytest.mark.parametrize("way", SIDECARS)
+def test_what_is_no_file_or_no_text_is_refused_by_name_and_the_rest_arrives(way, tmp_path):
     """Laws 5 and 6, with real files."""
     awkward = task(
         step(
@@ -255,15 +268,15 @@ def test_what_is_no_file_or_no_text_is_refused_by_name_and_the_rest_arrives(tmp_
         ),
         results=["pipe", "folder", "link", "latin", "fine"],
     )
-    final = run(awkward, tmp_path)
+    final = run(awkward, tmp_path, flags=FLAGS[way])
     assert condition(final)["reason"] == "TaskRunResultRefused"
     for name in ("pipe", "folder", "link", "latin"):
         assert f'"{name}"' in condition(final)["message"]
     assert values(final) == {"fine": '\U0001f680 <"\\>\x01\n'}
 
 
-@pytest.mark.parametrize("backend", BOTH)
-def test_entries_that_a_step_forges_add_nothing(backend, tmp_path):
+@pytest.mark.parametrize("way", WAYS)
+def test_entries_that_a_step_forges_add_nothing(way, tmp_path):
     """Law 7: only what is declared counts; beside the sidecar, nothing of a message does."""
     entries = [
         {"key": "digest", "value": "forged", "type": 1},
@@ -272,7 +285,7 @@ def test_entries_that_a_step_forges_add_nothing(backend, tmp_path):
     forging = step(
         f"printf real > $(results.digest.path)\nprintf '%s' '{json.dumps(entries)}' > /tekton/termination"
     )
-    final = run(task(forging), tmp_path, flags={"results-from": backend})
+    final = run(task(forging), tmp_path, flags=FLAGS[way])
     assert condition(final)["status"] == "True"
     assert values(final) == {"digest": "real"}
 
@@ -284,12 +297,13 @@ def test_a_step_whose_interpreter_is_missing_fails_as_a_container_would(tmp_path
     assert final["status"]["steps"][0]["terminated"]["exitCode"] in (126, 127)
 
 
-def test_a_sidecar_of_the_users_runs_beside_the_steps_and_is_ended(tmp_path):
+@pytest.mark.parametrize("way", SIDECARS)
+def test_a_sidecar_of_the_users_runs_beside_the_steps_and_is_ended(way, tmp_path):
     beside = task(
         step("while [ ! -e /workspace/up ]; do sleep 0.02; done; printf seen > $(results.digest.path)"),
         sidecars=[{"name": "web", "image": "i", "script": "#!/bin/sh\ntouch /workspace/up\nexec sleep 600"}],
     )
-    final = run(beside, tmp_path)
+    final = run(beside, tmp_path, flags=FLAGS[way])
     assert values(final) == {"digest": "seen"}
 
 
@@ -306,7 +320,8 @@ def test_forty_runs_at_once(tmp_path):
                 }
             )
         finals = engine.run_until_done(timeout=60)
-    assert [values(final) for final in finals] == [{"digest": str(number)} for number in range(40)]
+    for number, final in enumerate(finals):
+        assert values(final) == {"digest": str(number)}, final["status"]
 
 
 def test_nothing_is_left_behind(tmp_path):
@@ -327,11 +342,11 @@ def test_nothing_is_left_behind(tmp_path):
 
 
 def test_an_init_container_that_fails_ends_the_run_at_once(tmp_path):
-    """The sidecar never started: there is no log, and waiting for one would bring none."""
+    """No Step began: there is nothing to read, and waiting for it would bring nothing."""
     long = "# " + "y" * 200_000 + "\nprintf d > $(results.digest.path)"
     final = run(task(step(long)), tmp_path)
     assert condition(final)["reason"] == "InitContainerFailed"
-    assert "never started" in condition(final)["message"]
+    assert condition(final)["message"].startswith('init container failed, "place-scripts" exited with code')
 
 
 def test_what_on_event_raises_ends_the_wait_even_an_exit(tmp_path):
@@ -342,6 +357,50 @@ def test_what_on_event_raises_ends_the_wait_even_an_exit(tmp_path):
 
     with pytest.raises(SystemExit):
         run(task(step("true")), tmp_path, leave)
+
+
+def _kill_the_sidecar(tmp_path: Path) -> Callable[[Engine, str, Object], None]:
+    """When the first Step has ended, SIGKILL for the results sidecar, once; the second waits for that."""
+    killed: list[int] = []
+
+    def kill(engine: Engine, _change: str, obj: Object) -> None:
+        status = obj.get("status", {})
+        steps = {one["name"]: one for one in status.get("steps", [])}
+        if obj["kind"] == "TaskRun" and "terminated" in steps.get("one", {}) and not killed:
+            killed.extend(pid for pid in processes_with(str(tmp_path)) if argument(pid, "-result-names"))
+            for pid in killed:
+                os.kill(pid, signal.SIGKILL)
+        for one in [*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])]:
+            again = one["restartCount"] == 1 and "running" in one["state"]
+            if one["name"] == SIDECAR and (again or "terminated" in one["state"]):
+                if again:  # once it has begun it hears a SIGTERM
+                    await_true(lambda: log_of(engine.store, "run-pod", SIDECAR) != "")
+                (tmp_path / "known").touch()
+
+    return kill
+
+
+def _once_killed(tmp_path: Path) -> str:
+    return f"while [ ! -e {tmp_path}/known ]; do sleep 0.02; done"
+
+
+def test_a_native_sidecar_that_is_killed_is_started_again_and_nothing_is_lost(tmp_path):
+    two = task(
+        step("printf early > $(results.digest.path)"),
+        step(f"{_once_killed(tmp_path)}; printf late > $(results.late.path)", name="two"),
+        results=["digest", "late"],
+    )
+    final = run(two, tmp_path, _kill_the_sidecar(tmp_path), flags=FLAGS["native sidecar"])
+    assert condition(final)["status"] == "True"
+    assert values(final) == {"digest": "early", "late": "late"}
+
+
+def test_a_plain_sidecar_that_is_killed_fails_the_run_by_name(tmp_path):
+    two = task(step("printf early > $(results.digest.path)"), step(_once_killed(tmp_path), name="two"))
+    final = run(two, tmp_path, _kill_the_sidecar(tmp_path), flags=FLAGS["plain sidecar"])
+    assert condition(final)["reason"] == "TaskRunResultsIncomplete"
+    assert '"digest"' in condition(final)["message"]
+    assert "exit code 137" in condition(final)["message"]
 
 
 def test_a_volume_that_cannot_be_mounted_ends_the_run_and_says_which(tmp_path):

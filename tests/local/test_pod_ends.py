@@ -133,6 +133,44 @@ def test_native_sidecars(kubelet, store):
     assert terminated(pod, "native")["exitCode"] in (0, 143)
 
 
+def test_a_native_sidecar_that_ends_is_started_again_with_a_log_of_its_own(kubelet, store):
+    pod = make_pod("while [ ! -e /workspace/second ]; do sleep 0.02; done")
+    again = "if [ -e /workspace/first ]; then touch /workspace/second; echo two; exec sleep 600; fi"
+    pod["spec"]["initContainers"].append(
+        {
+            "name": "native",
+            "image": "web:1",
+            "command": ["sh", "-c", f"{again}; touch /workspace/first; echo one; exit 3"],
+            "restartPolicy": "Always",
+            "volumeMounts": [{"name": "tekton-internal-workspace", "mountPath": "/workspace"}],
+        }
+    )
+    store.create(PODS, pod)
+    pod = await_pod(store, "run-pod", over)
+    assert pod["status"]["phase"] == "Succeeded"
+    (native,) = [one for one in pod["status"]["initContainerStatuses"] if one["name"] == "native"]
+    assert native["restartCount"] == 1
+    assert native["lastState"]["terminated"]["exitCode"] == 3
+    assert native["state"]["terminated"]["exitCode"] == 143
+    assert log_of(store, "run-pod", "native") == "two\n"
+
+
+def test_a_native_sidecar_that_cannot_start_is_tried_again_and_holds_the_pod(kubelet, store):
+    pod = make_pod("true")
+    broken = {"name": "native", "image": "web:1", "command": ["/no/such"], "restartPolicy": "Always"}
+    pod["spec"]["initContainers"].append(broken)
+    store.create(PODS, pod)
+    pod = await_pod(
+        store,
+        "run-pod",
+        lambda pod: any(one["restartCount"] == 2 for one in pod["status"].get("initContainerStatuses", ())),
+    )
+    assert state(pod, "native")["waiting"]["reason"] == "CrashLoopBackOff"
+    assert pod["status"]["phase"] == "Pending"
+    store.delete(PODS, "default", "run-pod")
+    await_gone(store, "run-pod")
+
+
 def test_a_failing_init_container_fails_the_pod(kubelet, store):
     pod = make_pod("true")
     pod["spec"]["initContainers"][1]["args"] = ["-c", "exit 5"]

@@ -1,13 +1,11 @@
 """One TaskRun from its creation to its verdict, over a real store; the kubelet's part is told by hand."""
 
 import copy
-import hashlib
 import logging
-from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from world import SIDECAR, KilledError, World
 
 from resultsfw import PODS, Capabilities, Core, Extraction, Found, Kind, Object, hookimpl
 from resultsfw.errors import (
@@ -15,7 +13,6 @@ from resultsfw.errors import (
     ClusterError,
     ConflictError,
     ForbiddenError,
-    NotFoundError,
     ResultsError,
     UnavailableError,
 )
@@ -23,163 +20,7 @@ from resultsfw.limits import OBJECT_BYTES, object_size
 from resultsfw.local.store import Store
 from resultsfw.tekton.kinds import TASKRUNS, TASKS
 from resultsfw.tekton.pod import PodOptions
-from resultsfw.tekton.reconciler import Reconciler, Timing, is_done
-from resultsfw_sidecar import wire
-
-SIDECAR = "sidecar-tekton-log-results"
-
-
-class Clock:
-    def __init__(self) -> None:
-        # The store stamps deletions with the time there is.
-        self.now = datetime.now(UTC).replace(microsecond=0)
-
-    def __call__(self) -> datetime:
-        return self.now
-
-    def forward(self, seconds: float) -> None:
-        self.now += timedelta(seconds=seconds)
-
-
-class Cluster(Store):
-    """The store, with logs given by hand and every call counted; it can fail at one of them."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.logs: dict[str, bytes | ResultsError] = {}
-        self.calls: list[tuple[str, str]] = []
-        self.fail_at: int | None = None
-        self.log_reads = 0
-
-    def _count(self, verb: str, kind: str) -> None:
-        self.calls.append((verb, kind))
-        if self.fail_at is not None and len(self.calls) == self.fail_at:
-            raise KilledError
-
-    def get(self, kind: Kind, namespace: str, name: str) -> Object:
-        self._count("get", kind.kind)
-        return super().get(kind, namespace, name)
-
-    def create(self, kind: Kind, obj: Object) -> Object:
-        self._count("create", kind.kind)
-        made = super().create(kind, obj)
-        self._count("created", kind.kind)
-        return made
-
-    def patch(self, kind: Kind, namespace: str, name: str, patch: Object, *, subresource: str = "") -> Object:
-        self._count("patch", kind.kind + ("/" + subresource if subresource else ""))
-        changed = super().patch(kind, namespace, name, patch, subresource=subresource)
-        self._count("patched", kind.kind)
-        return changed
-
-    def read_log(
-        self,
-        namespace: str,  # noqa: ARG002 - there is one pod
-        pod: str,  # noqa: ARG002 - likewise
-        container: str,
-        *,
-        limit: int,
-    ) -> Iterator[bytes]:
-        self._count("log", container)
-        self.log_reads += 1
-        log = self.logs.get(container, NotFoundError("no such log"))
-        if isinstance(log, ResultsError):
-            raise log
-        yield log[:limit]
-
-
-class KilledError(BaseException):
-    """The controller is killed at this very call."""
-
-
-class World:
-    """A cluster, a clock, and a controller that may be started anew at any time."""
-
-    def __init__(self, flags: dict[str, str] | None = None, **register: object) -> None:
-        self.cluster = Cluster()
-        self.clock = Clock()
-        self.flags = flags or {"results-from": "sidecar-logs"}
-        self.register = register
-        self.start()
-
-    def start(self) -> None:
-        core = Core.from_flags(self.flags, register=self.register)
-        self.reconciler = Reconciler(core, self.cluster, timing=Timing(), clock=self.clock)
-
-    def submit(self, **spec: Any) -> None:
-        task = {
-            "results": [{"name": "digest", "type": "string"}],
-            "steps": [{"name": "build", "image": "i", "script": "#!/bin/sh\ntrue"}],
-        }
-        annotations = spec.pop("annotations", {})
-        body = {"taskSpec": task, **spec}
-        Store.create(
-            self.cluster,
-            TASKRUNS,
-            {
-                "apiVersion": "tekton.dev/v1",
-                "kind": "TaskRun",
-                "metadata": {"name": "run", "namespace": "default", "annotations": annotations},
-                "spec": {key: value for key, value in body.items() if value is not None},
-            },
-        )
-
-    def step(self) -> float | None:
-        return self.reconciler.reconcile("default", "run")
-
-    @property
-    def taskrun(self) -> Object:
-        return Store.get(self.cluster, TASKRUNS, "default", "run")
-
-    @property
-    def condition(self) -> Object:
-        (one,) = [c for c in self.taskrun["status"]["conditions"] if c["type"] == "Succeeded"]
-        return one
-
-    def pod(self, name: str = "run-pod") -> Object:
-        return Store.get(self.cluster, PODS, "default", name)
-
-    def kubelet(self, phase: str, states: dict[str, Object], name: str = "run-pod", **status: Any) -> None:
-        known = [
-            {"name": c["name"], "image": c["image"], "imageID": "", "ready": True, "restartCount": 0}
-            | {"state": states[c["name"]]}
-            for c in self.pod(name)["spec"]["containers"]
-            if c["name"] in states
-        ]
-        # Scheduled: from now on only a kubelet can make the pod go.
-        Store.patch(self.cluster, PODS, "default", name, {"spec": {"nodeName": "node1"}})
-        patch = {"status": {"phase": phase, "containerStatuses": known, **status}}
-        Store.patch(self.cluster, PODS, "default", name, patch, subresource="status")
-
-    def at(self, seconds: float = 0) -> str:
-        return (self.clock.now + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-    def running(self) -> Object:
-        return {"running": {"startedAt": self.at()}}
-
-    def ended(self, code: int = 0, reason: str = "", message: str = "") -> Object:
-        reason = reason or ("Error" if code else "Completed")
-        end = {"exitCode": code, "reason": reason, "startedAt": self.at(), "finishedAt": self.at()}
-        return {"terminated": end | ({"message": message} if message else {})}
-
-    def sidecar_prints(self, value: str | None, *, pod: str = "run-pod", end: bool = True) -> None:
-        uid = self.pod(pod)["metadata"]["uid"]
-        lines = [wire.start_line(uid, wire.WATCH_POLL)]
-        lines.append(
-            wire.absent_line("digest", wire.TYPE_TASK)
-            if value is None
-            else wire.value_line("digest", value, wire.TYPE_TASK)
-        )
-        if end:
-            digest = hashlib.sha256(b"".join(lines)).hexdigest()
-            lines.append(wire.end_line(uid, len(lines), digest, wire.WHY_STEPS_DONE))
-        self.cluster.logs[SIDECAR] = b"".join(lines)
-
-    def finish(self, value: str = "d", code: int = 0) -> None:
-        """The Step ends, the sidecar prints, the kubelet tells."""
-        self.sidecar_prints(value)
-        phase = "Failed" if code else "Succeeded"
-        self.kubelet(phase, {"step-build": self.ended(code), SIDECAR: self.ended()})
+from resultsfw.tekton.reconciler import Reconciler, is_done
 
 
 @pytest.fixture
@@ -633,8 +474,10 @@ def test_a_sidecar_that_does_not_end_is_stopped_and_the_loss_is_told(world):
     states = {"step-build": world.ended(), SIDECAR: world.running()}
     world.kubelet("Running", states)
     world.sidecar_prints("d", end=False)
-    assert world.step() == pytest.approx(60)
-    world.clock.forward(61)
+    assert world.step() == pytest.approx(0.2)
+    world.clock.forward(59)
+    assert world.step() == pytest.approx(5)
+    world.clock.forward(2)
     world.step()
     assert world.pod()["spec"]["activeDeadlineSeconds"] == 1
     world.kubelet("Failed", states | {SIDECAR: world.ended(137)}, reason="DeadlineExceeded", message="late")
@@ -825,11 +668,9 @@ def test_a_container_that_can_never_start_ends_the_run_at_once(world):
     world.kubelet("Pending", {"step-build": world.running(), SIDECAR: {"waiting": why}})
     world.step()
     assert world.pod()["spec"]["activeDeadlineSeconds"] == 1
-    states = {"step-build": world.ended(143), SIDECAR: {"waiting": why}}
-    world.kubelet("Failed", states, reason="DeadlineExceeded")
-    world.step()
     assert world.condition["reason"] == "CreateContainerConfigError"
-    assert f'container "{SIDECAR}": container has runAsNonRoot' in world.condition["message"]
+    assert 'the sidecar "tekton-log-results"' in world.condition["message"]
+    assert "container has runAsNonRoot and image will run as root" in world.condition["message"]
 
 
 def test_an_answer_that_is_no_log_is_no_result(world):
