@@ -1,6 +1,5 @@
 """The core an embedder holds: flags and backends in, a prepared pod and a verdict out."""
 
-import copy
 import logging
 import re
 import threading
@@ -8,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any, Final
 
+from resultsfw import jsons
 from resultsfw.cluster import Cluster, Object
 from resultsfw.errors import BackendError, ClusterError, ResultsError, TooEarlyError, UnknownBackendError
 from resultsfw.flags import Flags, choose_backend, parse_flags, unknown_backend
@@ -127,7 +127,7 @@ class Core:
             FlagError: The run asks for a backend it may not have, or its configuration is refused.
             BackendError: The backend cannot be had, or failed.
         """
-        pod = copy.deepcopy(pod)
+        pod = jsons.copy(pod)
         if not run.declares:
             return pod
         backend = self.backend(choose_backend(self.flags, annotations or {}))

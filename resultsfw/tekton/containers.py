@@ -1,11 +1,11 @@
 """The containers of a pod as Tekton builds them, and the volumes they share."""
 
-import copy
 import json
 import posixpath
 from collections.abc import Sequence
 from typing import Any, Final
 
+from resultsfw import jsons
 from resultsfw.cluster import Object
 from resultsfw.tekton.durations import format_duration, parse_duration
 from resultsfw.tekton.kinds import READY_ANNOTATION
@@ -126,7 +126,7 @@ def step_container(
         cancellable: The Step watches `CANCEL_ANNOTATION`.
     """
     command = [script] if script else step["command"]
-    mounts = copy.deepcopy(step.get("volumeMounts") or [])
+    mounts = jsons.copy(step.get("volumeMounts") or [])
     if script:
         mounts.append({**_SCRIPTS, "readOnly": True})
     if index == 0 or cancellable:
@@ -149,7 +149,7 @@ def step_container(
             *command[1:],
             *(step.get("args") or []),
         ],
-        "resources": copy.deepcopy(step.get("computeResources") or {}),
+        "resources": jsons.copy(step.get("computeResources") or {}),
         "terminationMessagePath": _TERMINATION_PATH,
         "volumeMounts": mounts,
     }
@@ -160,9 +160,9 @@ def sidecar_container(sidecar: Object, *, script: str | None) -> Object:
     container = {
         **given(sidecar, _SIDECAR_FIELDS),
         "name": container_name(f"sidecar-{sidecar.get('name') or ''}"),
-        "resources": copy.deepcopy(sidecar.get("computeResources") or {}),
+        "resources": jsons.copy(sidecar.get("computeResources") or {}),
     }
-    mounts = copy.deepcopy(sidecar.get("volumeMounts") or [])
+    mounts = jsons.copy(sidecar.get("volumeMounts") or [])
     if script:
         container["command"] = [script]
         mounts.append({**_SCRIPTS, "readOnly": True})
@@ -198,7 +198,7 @@ def is_cancellable(pod: Object) -> bool:
 
 def given(part: Object, fields: Sequence[str]) -> Object:
     """Copies of the fields that are there and not empty, as Go would write them."""
-    return {field: copy.deepcopy(part[field]) for field in fields if part.get(field) not in (None, "", [])}
+    return {field: jsons.copy(part[field]) for field in fields if part.get(field) not in (None, "", [])}
 
 
 def _entrypoint_args(step: Object, index: int, results: str | None) -> list[str]:

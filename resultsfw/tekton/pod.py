@@ -1,10 +1,10 @@
 """From a TaskRun and its Task's spec to the Pod, built as Tekton builds it."""
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from resultsfw import jsons
 from resultsfw.cluster import Object
 from resultsfw.tekton.containers import (
     CANCEL_ANNOTATION,
@@ -133,13 +133,13 @@ def build_pod(taskrun: Object, task_spec: Object, *, attempt: int, options: PodO
     ]
     if env := template.get("env"):  # the Steps' only; it comes last and so has the last word
         for container in containers:
-            container["env"] = [*container.get("env", []), *copy.deepcopy(env)]
+            container["env"] = [*container.get("env", []), *jsons.copy(env)]
     containers += [
         sidecar_container(sidecar, script=script)
         for sidecar, script in zip(sidecars, placed.sidecars, strict=True)
     ]
     volumes = shared_volumes(len(steps), scripts=bool(placed.shell), cancellable=options.keep_pod_on_cancel)
-    volumes += copy.deepcopy([*(task.get("volumes") or []), *(template.get("volumes") or [])])
+    volumes += jsons.copy([*(task.get("volumes") or []), *(template.get("volumes") or [])])
     _refuse_volumes(taskrun, volumes)
     return {
         "apiVersion": "v1",

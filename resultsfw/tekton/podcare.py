@@ -10,11 +10,17 @@ from resultsfw.errors import NotFoundError
 from resultsfw.tekton.ending import Cause, StopMark, stop_mark
 from resultsfw.tekton.faults import placed
 from resultsfw.tekton.kinds import READY_ANNOTATION, RESULTS_SIDECAR, is_step
-from resultsfw.tekton.mirror import native_sidecars, parse_time, statuses
+from resultsfw.tekton.mirror import format_time, native_sidecars, parse_time, statuses
 
 __all__ = ["all_ended", "discard_unplaced", "grace_of", "release", "stop", "stop_sidecars"]
 
 log = logging.getLogger(__name__)
+
+RELEASED_ANNOTATION: Final = "resultsfw.dev/released"
+"""On a pod: when its first Step was let begin; taken away to have the kubelet look again."""
+
+REMINDER: Final = 2.0
+"""Seconds between the two."""
 
 DEFAULT_GRACE: Final = 30
 """Seconds between SIGTERM and SIGKILL where a pod does not say (PodSpec)."""
@@ -35,16 +41,39 @@ def all_ended(pod: Object) -> bool:
     return all("terminated" in states.get(name, {}) for name in speaking)
 
 
-def release(cluster: Cluster, pod: Object) -> None:
-    """Let the first Step begin, once every Sidecar runs."""
+def release(cluster: Cluster, pod: Object, now: datetime) -> float | None:
+    """Let the first Step begin, once every Sidecar runs; seconds until the kubelet is to be told again.
+
+    A kubelet may miss an annotation: one that comes while it goes through its pods' volumes is written into
+    the Step's file only at its next look at the pod, a minute later (its volume manager marks a pod as done
+    that was changed meanwhile). Any further change of the pod has it look again, so it gets one.
+    """
     annotations = pod["metadata"].get("annotations") or {}
-    if pod.get("status", {}).get("phase") != "Running" or READY_ANNOTATION in annotations:
-        return
+    if pod.get("status", {}).get("phase") != "Running":
+        return None
+    if READY_ANNOTATION in annotations:
+        return _remind(cluster, pod, now)
     for name, one in statuses(pod).items():
         state = one.get("state", {})
         if not is_step(name) and not ("terminated" in state or ("running" in state and one.get("ready"))):
-            return
-    _patch(cluster, pod, {"metadata": {"annotations": {READY_ANNOTATION: "READY"}}})
+            return None
+    ready = {READY_ANNOTATION: "READY", RELEASED_ANNOTATION: format_time(now)}
+    _patch(cluster, pod, {"metadata": {"annotations": ready}})
+    return REMINDER
+
+
+def _remind(cluster: Cluster, pod: Object, now: datetime) -> float | None:
+    """Change the pod once more, if no Step has ended some time after the release."""
+    released = (pod["metadata"].get("annotations") or {}).get(RELEASED_ANNOTATION)
+    if released is None or any(
+        is_step(name) and "terminated" in one.get("state", {}) for name, one in statuses(pod).items()
+    ):
+        return None
+    waited = (now - (parse_time(released) or now)).total_seconds()
+    if waited < REMINDER:
+        return REMINDER - waited
+    _patch(cluster, pod, {"metadata": {"annotations": {RELEASED_ANNOTATION: None}}})
+    return None
 
 
 def stop(cluster: Cluster, pod: Object, cause: Cause, now: datetime) -> float:

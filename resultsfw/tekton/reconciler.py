@@ -3,7 +3,6 @@
 import contextlib
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -23,9 +22,10 @@ from resultsfw.limits import object_size
 from resultsfw.tekton import reasons
 from resultsfw.tekton.conclude import conclude, condition, failed_status
 from resultsfw.tekton.containers import is_cancellable
-from resultsfw.tekton.ending import Cause, cancelled, cause_of, deadline, stop_mark, timed_out
-from resultsfw.tekton.faults import begun, leaving, placed, unscheduled_since
+from resultsfw.tekton.ending import Cause, cancelled, cause_of, stop_mark, timed_out
+from resultsfw.tekton.faults import begun, leaving, placed
 from resultsfw.tekton.kinds import CLAIMS, TASKRUNS
+from resultsfw.tekton.looks import Timing, next_look
 from resultsfw.tekton.mirror import Progress, mirror, parse_time, progress_of
 from resultsfw.tekton.owner import owns
 from resultsfw.tekton.pod import PodOptions, build_pod
@@ -41,23 +41,6 @@ from resultsfw.types import Run, Stamp
 __all__ = ["Reconciler", "Timing", "is_done"]
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Timing:
-    """How long the reconciler waits for what should come by itself. All in seconds.
-
-    Attributes:
-        sidecar: For a pod to be ready to be read after its last Step ended; then it is stopped.
-        unschedulable: For a pod to find a node; 0: as long as the run may take.
-        stop: For a stopped pod's containers to end, beyond their grace; then it is read as it is.
-        read: For a read that fails to come right, from the first one; then that is the verdict.
-    """
-
-    sidecar: float = 60
-    unschedulable: float = 30
-    stop: float = 30
-    read: float = 300
 
 
 def is_done(taskrun: Object) -> bool:
@@ -156,21 +139,24 @@ class Reconciler:
         """
         name = pod_name(run.name, run.attempt)
         status = taskrun.get("status", {})
+        known = status.get("podName") == name
+        cause = None if known else cancelled(taskrun) or timed_out(taskrun, now)
+        if (
+            not known
+            and cause is None
+            and STAMP_ANNOTATION not in (taskrun["metadata"].get("annotations") or {})
+        ):
+            # The stamp is written before the pod: without it there can be none whose backend was chosen.
+            return self._make_pod(taskrun, spec, run, now)
         try:
             pod = self._cluster.get(PODS, run.namespace, name)
         except NotFoundError as error:
-            if status.get("podName") == name:
-                gone = Cause(reasons.POD_DELETED, f'pod "{name}" vanished before its results were read')
-                raise _Ended(gone) from error
-            if cause := cancelled(taskrun) or timed_out(taskrun, now):
+            if known:
+                cause = Cause(reasons.POD_DELETED, f'pod "{name}" vanished before its results were read')
+            if cause is not None:
                 raise _Ended(cause) from error
             return self._make_pod(taskrun, spec, run, now)
-        if not owns(taskrun, pod):
-            raise RefusedRun(
-                reasons.POD_CREATION_FAILED,
-                f'failed to create task run pod "{run.name}": pod "{name}" exists '
-                f"and belongs to somebody else; delete it or name the run otherwise",
-            )
+        _refuse_foreign(taskrun, pod)
         if not status.get("podName"):
             self._begin(taskrun, spec, pod, now)
         return pod
@@ -194,6 +180,7 @@ class Reconciler:
             pod = self._cluster.create(PODS, pod)
         except AlreadyExistsError:
             pod = self._cluster.get(PODS, run.namespace, pod["metadata"]["name"])
+            _refuse_foreign(taskrun, pod)
         except ObjectTooLargeError as error:
             raise RefusedRun(
                 reasons.POD_CREATION_FAILED,
@@ -251,7 +238,7 @@ class Reconciler:
                     early, trouble = True, error
                 else:
                     raise
-        mark = stop_mark(pod)
+        mark, soon = stop_mark(pod), None
         ending = cause or (mark.cause if mark else self._must_stop(progress, now))
         if ending is not None:
             waited = stop(self._cluster, pod, ending, now) if placed(pod) else 0
@@ -261,7 +248,7 @@ class Reconciler:
             # Native sidecars end, and with them the pod, only when no other container runs.
             stop_sidecars(self._cluster, pod, self._options.nop_image)
         else:
-            release(self._cluster, pod)
+            soon = release(self._cluster, pod, now)
         status = mirror(pod, taskrun.get("status", {}), done=False)
         status["conditions"] = [
             condition("Unknown", *progress.running, now)
@@ -269,7 +256,9 @@ class Reconciler:
             else _unread(taskrun, trouble, now)
         ]
         self._write(taskrun, status)
-        return self._next_look(taskrun, pod, progress, stopping=ending is not None, early=early, now=now)
+        return next_look(
+            taskrun, pod, progress, self._timing, stopping=ending is not None, early=early, soon=soon, now=now
+        )
 
     def _must_stop(self, progress: Progress, now: datetime) -> Cause | None:
         """Why the pod must be stopped though its run has no cause of its own to end."""
@@ -413,35 +402,6 @@ class Reconciler:
             small = failed_status(Cause(reasons.TOO_LARGE, message), now, results=None)
             self._write(taskrun, small)
 
-    def _next_look(
-        self,
-        taskrun: Object,
-        pod: Object,
-        progress: Progress,
-        *,
-        stopping: bool,
-        early: bool,
-        now: datetime,
-    ) -> float | None:
-        """Seconds until time alone may change what is to be done."""
-        looks: list[float] = []
-        if (end := deadline(taskrun)) is not None:
-            looks.append((end - now).total_seconds())
-        if stopping:
-            looks.append(grace_of(pod) + self._timing.stop)
-        elif progress.steps_done:
-            looks.append(self._timing.sidecar)
-        elif progress.failure is not None:
-            looks.append(1.0)
-        if early:
-            # What is written takes milliseconds; no log is read often of a sidecar that hangs.
-            # Of a pod that goes it is there for about a second.
-            since = now if leaving(pod) else progress.ended_at or now
-            looks.append(min(max((now - since).total_seconds(), 0.2), 5.0))
-        if (found := unscheduled_since(pod)) is not None and self._timing.unschedulable:
-            looks.append(self._timing.unschedulable - (now - found[0]).total_seconds())
-        return max(0.05, min(looks)) if looks else None
-
 
 _ARCHIVED_BYTES: Final = 32_768
 """Bytes of an earlier attempt that are kept whole in ``retriesStatus``."""
@@ -453,6 +413,16 @@ class _Ended(Exception):  # noqa: N818 - no error: a way out of looking for a po
     def __init__(self, cause: Cause) -> None:
         super().__init__(cause.message)
         self.cause = cause
+
+
+def _refuse_foreign(taskrun: Object, pod: Object) -> None:
+    """Raise RefusedRun for a pod under the run's name that is not its own."""
+    if not owns(taskrun, pod):
+        raise RefusedRun(
+            reasons.POD_CREATION_FAILED,
+            f'failed to create task run pod "{taskrun["metadata"]["name"]}": pod "{pod["metadata"]["name"]}" '
+            f"exists and belongs to somebody else; delete it or name the run otherwise",
+        )
 
 
 def _succeeded(taskrun: Object) -> Object | None:

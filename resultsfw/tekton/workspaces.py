@@ -1,10 +1,10 @@
 """The volumes that workspaces become, and where they are mounted."""
 
-import copy
 import hashlib
 from collections.abc import Sequence
 from typing import Final
 
+from resultsfw import jsons
 from resultsfw.cluster import Object
 from resultsfw.tekton.owner import owner_reference
 
@@ -77,7 +77,7 @@ def claims_of(taskrun: Object) -> list[Object]:
         template = binding.get("volumeClaimTemplate")
         if template is None:
             continue
-        claim = copy.deepcopy(template)
+        claim = jsons.copy(template)
         claim.setdefault("apiVersion", "v1")
         claim.setdefault("kind", "PersistentVolumeClaim")
         claim["metadata"] = {

@@ -441,7 +441,38 @@ def test_out_of_time(world):
 
 def test_it_asks_to_look_again_when_time_will_be_up(world):
     _pod_runs(world, timeout="90s")
-    assert world.step() == pytest.approx(90)
+    world.clock.forward(3)
+    world.step()
+    assert world.step() == pytest.approx(87)
+
+
+def test_a_kubelet_that_missed_the_release_is_told_once_more(world):
+    """It would look again after a minute by itself; any change of the pod has it look at once."""
+    _pod_runs(world)
+    before = world.pod()["metadata"]
+    assert before["annotations"]["tekton.dev/ready"] == "READY"
+    assert world.step() == pytest.approx(2)
+    assert world.pod()["metadata"] == before
+    world.clock.forward(2)
+    world.step()
+    after = world.pod()["metadata"]
+    assert after["annotations"]["tekton.dev/ready"] == "READY"
+    assert after["resourceVersion"] != before["resourceVersion"]
+    world.clock.forward(2)
+    world.step()
+    assert world.pod()["metadata"] == after
+
+
+def test_a_kubelet_that_heard_the_release_is_not_told_again(world):
+    world.submit()
+    world.step()
+    world.kubelet("Running", {"step-build": world.running(), SIDECAR: world.running()})
+    world.step()
+    world.kubelet("Running", {"step-build": world.ended(), SIDECAR: world.running()})
+    before = world.pod()["metadata"]
+    world.clock.forward(10)
+    world.step()
+    assert world.pod()["metadata"] == before
 
 
 def test_a_stopped_pod_that_does_not_end_is_not_waited_for_for_ever(world):
