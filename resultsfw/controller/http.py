@@ -52,7 +52,7 @@ class StatusServer:
             host, port = address
             raise InputError(f"--listen {host}:{port}: {error.strerror}", subject="--listen") from error
         self._thread = threading.Thread(
-            target=self._server.serve_forever, kwargs={"poll_interval": 0.1}, name="status", daemon=True
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.5}, name="status", daemon=True
         )
         self._thread.start()
 
