@@ -5,6 +5,7 @@ import importlib.util
 import os
 import re
 import shutil
+import signal
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -50,12 +51,15 @@ class Start:
         argv: Its arguments, the name it is called by first.
         env: Its whole environment.
         cwd: Its folder, which exists.
+        blocked: Signals that are held back until it unblocks them. A process with number 1, which it is in
+            a container, does not die of one that it has no handler for yet.
     """
 
     file: str
     argv: list[str]
     env: dict[str, str]
     cwd: str
+    blocked: tuple[int, ...] = ()
 
 
 def start_of(
@@ -116,7 +120,8 @@ def _resolved(argv: list[str], env: dict[str, str], cwd: str) -> Start:
         if found is None or found.origin is None:
             raise StartError("the results sidecar (resultsfw_sidecar) is not installed")
         env = {**env, "PYTHONPATH": str(Path(found.origin).parent.parent)}
-        return Start(sys.executable, [sys.executable, "-S", "-P", "-m", "resultsfw_sidecar", *rest], env, cwd)
+        argv = [sys.executable, "-S", "-P", "-m", "resultsfw_sidecar", *rest]
+        return Start(sys.executable, argv, env, cwd, blocked=(signal.SIGTERM,))
     if name == _WORKING_DIR_INIT:
         return Start("/bin/mkdir", ["mkdir", "-p", "--", *rest], env, cwd)
     file = name if "/" in name else shutil.which(name, path=env.get("PATH", os.defpath))

@@ -5,7 +5,7 @@ container runtime's shim is on a node: the subreaper below which every process o
 however it forks. When the kubelet's end of the pipe closes or the process PARENT ends, be it by SIGKILL, it
 kills them all and removes the folders.
 
-It reads one JSON object a line: ``{"start": ID, "file", "argv", "env", "cwd", "log"}``,
+It reads one JSON object a line: ``{"start": ID, "file", "argv", "env", "cwd", "log", "blocked"}``,
 ``{"signal": ID, "number"}``. It writes: ``{"started": ID, "pid"}``, ``{"failed": ID, "why"}``,
 ``{"ended": ID, "status"}`` with a wait status. A container has ended when its first process has; what is
 left of it is killed before that is said, as the kernel does with a PID namespace.
@@ -102,7 +102,7 @@ class Keeper:
                     (os.POSIX_SPAWN_DUP2, 1, 2),
                 ],
                 setsid=True,
-                setsigmask=(),
+                setsigmask=asked.get("blocked", ()),
                 setsigdef=(*_PYTHON_IGNORES, signal.SIGINT, signal.SIGHUP),
             )
         except (OSError, ValueError) as error:

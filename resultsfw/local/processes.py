@@ -61,6 +61,7 @@ class KeeperProcesses:
             "env": start.env,
             "cwd": start.cwd,
             "log": str(log),
+            "blocked": start.blocked,
         }
         if not self._ask(asked):
             self._tell({"failed": name, "why": "the process that keeps containers is gone"})

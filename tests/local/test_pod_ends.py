@@ -155,6 +155,22 @@ def test_a_native_sidecar_that_ends_is_started_again_with_a_log_of_its_own(kubel
     assert log_of(store, "run-pod", "native") == "two\n"
 
 
+def test_a_results_sidecar_that_is_ended_as_it_starts_still_speaks(kubelet, store):
+    """In a container it has number 1, and no SIGTERM ends it before it has a handler."""
+    pod = make_pod("true")
+    mounts = pod["spec"]["containers"][0]["volumeMounts"]
+    sidecar = {"name": "native", "image": "i", "restartPolicy": "Always", "volumeMounts": mounts}
+    flags = ["-result-names", "digest", "-kubernetes-sidecar-mode", "true"]
+    sidecar["command"] = ["/ko-app/sidecarlogresults", *flags]
+    sidecar["env"] = [{"name": "RESULTSFW_WIRE", "value": "1"}]
+    pod["spec"]["initContainers"] = [sidecar]
+    pod["spec"]["containers"] = [{"name": "step-s0", "image": "i", "command": ["true"]}]
+    store.create(PODS, pod)
+    pod = await_pod(store, "run-pod", over)
+    assert terminated(pod, "native")["exitCode"] == 0
+    assert '"why":"stopped"' in log_of(store, "run-pod", "native")
+
+
 def test_a_native_sidecar_that_cannot_start_is_tried_again_and_holds_the_pod(kubelet, store):
     pod = make_pod("true")
     broken = {"name": "native", "image": "web:1", "command": ["/no/such"], "restartPolicy": "Always"}
