@@ -1,6 +1,7 @@
 """From changes of TaskRuns and Pods to looks of the reconciler, on worker threads."""
 
 import logging
+import marshal
 import threading
 import time
 from collections.abc import Callable
@@ -10,11 +11,11 @@ from resultsfw.cluster import Object
 from resultsfw.controller.logs import about
 from resultsfw.controller.metrics import Metrics, backend_of
 from resultsfw.errors import ClusterError, ConflictError, NotFoundError, ResultsError
-from resultsfw.tekton.kinds import READY_ANNOTATION, TASKRUNS, is_step
+from resultsfw.tekton.kinds import READY_ANNOTATION, RELEASED_ANNOTATION, TASKRUNS, is_step
 from resultsfw.tekton.reconciler import is_done
 from resultsfw.tekton.workqueue import WorkQueue
 
-__all__ = ["POD_SELECTOR", "Cache", "Controller", "pause_of", "slim_pod", "slim_taskrun"]
+__all__ = ["POD_SELECTOR", "Cache", "Controller", "pause_of", "sight_of", "slim_pod", "slim_taskrun"]
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +28,7 @@ POD_SELECTOR: Final = "tekton.dev/taskRun"
 CONFLICT_PAUSE: Final = 0.05
 """Seconds until a look after a conflict: the watch brings what somebody else wrote."""
 
-PENDING_PAUSE: Final = 3.0
+PENDING_PAUSE: Final = 5.0
 """Seconds in which the changes of a pod that is being started are gathered: nothing waits for us there."""
 
 PROGRESS_PAUSE: Final = 1.0
@@ -36,14 +37,24 @@ PROGRESS_PAUSE: Final = 1.0
 _STARTING: Final = frozenset({"ContainerCreating", "PodInitializing"})
 """What the kubelet says a container waits for while all is well."""
 
+_READ_OF_STATUS: Final = (
+    "phase",
+    "reason",
+    "message",
+    "conditions",
+    "initContainerStatuses",
+    "containerStatuses",
+    "ephemeralContainerStatuses",
+)
+
 _NAMES: Final = ("name", "namespace", "uid", "resourceVersion", "labels", "ownerReferences")
 
 
 class Cache(Protocol):
     """What was last seen of a kind."""
 
-    def get(self, namespace: str, name: str, /) -> Object | None:
-        """One object, or ``None`` where none was seen."""
+    def holds(self, namespace: str, name: str, /) -> bool:
+        """Whether an object was seen, and not its end."""
         ...
 
 
@@ -85,6 +96,7 @@ class Controller:
         self._managed_by = managed_by
         self.queue: WorkQueue[Key] = WorkQueue()
         self._known: dict[Key, Known] = {}
+        self._sights: dict[Key, int] = {}
         self._lock = threading.Lock()
         self._at_work: dict[Key, list[str]] = {}
         self.is_own: IsOwn = lambda *_: False
@@ -102,6 +114,7 @@ class Controller:
         key = (metadata.get("namespace", ""), metadata["name"])
         if change == "DELETED":
             self._known.pop(key, None)
+            self._sights.pop(key, None)
             self.queue.discard(key)
             return
         pod = (obj.get("status") or {}).get("podName") or ""
@@ -124,8 +137,14 @@ class Controller:
         # A run that is not known yet comes by its own watch.
         if key is None or (known := self._known.get(key)) is None or not known.mine:
             return
-        pause = 0.0 if change == "DELETED" else pause_of(obj)
-        self.queue.add_after(key, pause)
+        if change == "DELETED":
+            self._sights.pop(key, None)
+            self.queue.add(key)
+            return
+        sight = sight_of(obj)
+        if self._sights.get(key) != sight:
+            self._sights[key] = sight
+            self.queue.add_after(key, pause_of(obj))
 
     def is_mine(self, taskrun: Object) -> bool:
         """Whether this controller takes the run."""
@@ -213,7 +232,7 @@ class Controller:
 
     def _is_over(self, key: Key, known: Known) -> bool:
         """Whether nothing is left to do for a run, not even to clean up: its pod is gone, too."""
-        return known.done and (not known.pod or self.pods.get(key[0], known.pod) is None)
+        return known.done and (not known.pod or not self.pods.holds(key[0], known.pod))
 
 
 def pause_of(pod: Object) -> float:
@@ -240,6 +259,23 @@ def pause_of(pod: Object) -> float:
     if all(ends) or any(end and end.get("exitCode") for end in ends):
         return 0.0
     return PROGRESS_PAUSE
+
+
+def sight_of(pod: Object) -> int:
+    """A number that changes with all that a look at a run reads of its pod, and not with the rest of it.
+
+    Addresses and the like come in changes of their own; and the release of the first Step comes back to
+    who wrote it, and who will look again by itself.
+    """
+    metadata, status = pod["metadata"], pod.get("status") or {}
+    own = metadata.get("annotations") or {}
+    read = (
+        metadata.get("uid"),
+        metadata.get("deletionTimestamp"),
+        {key: value for key, value in own.items() if key not in (READY_ANNOTATION, RELEASED_ANNOTATION)},
+        *(status.get(key) for key in _READ_OF_STATUS),
+    )
+    return hash(marshal.dumps(read))
 
 
 def owner_of(pod: Object) -> Key | None:

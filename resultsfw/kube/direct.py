@@ -28,7 +28,8 @@ _OPTIONS: Final = (
 )
 """A peer that is gone is noticed after a minute, also by who only listens."""
 
-_PIECE: Final = 65_536
+_PIECE: Final = 16_384
+"""Bytes of a TLS record: a read brings no more, and what is asked for is allocated."""
 
 
 class Direct:
@@ -153,7 +154,7 @@ class Answer:
     """
 
     def __init__(self, direct: Direct, sock: socket.socket) -> None:
-        self.headers = HTTPHeaderDict()
+        self._headers: list[tuple[bytes, bytes]] = []
         self._direct = direct
         self._sock = sock
         self._parser = HttpResponseParser(self)
@@ -162,6 +163,14 @@ class Answer:
         while not self._begun:
             self._feed()
         self.status = self._parser.get_status_code()
+
+    @property
+    def headers(self) -> HTTPHeaderDict:
+        """By name, in any case."""
+        found = HTTPHeaderDict()
+        for name, value in self._headers:
+            found.add(name.decode("latin-1"), value.decode("latin-1"))
+        return found
 
     def read(self, amt: int | None = None) -> bytes:
         """The body, or its first ``amt`` bytes at least if there are so many.
@@ -206,7 +215,8 @@ class Answer:
             if not self._begun:
                 raise http.client.RemoteDisconnected("the server closed the connection without an answer")
             # llhttp 9 tells of a body that ends with its connection only when it is told of that end.
-            if "content-length" in self.headers or "transfer-encoding" in self.headers:
+            headers = self.headers
+            if "content-length" in headers or "transfer-encoding" in headers:
                 raise http.client.IncompleteRead(b"")
             self._whole = True
             return
@@ -219,13 +229,13 @@ class Answer:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header came."""
-        self.headers.add(name.decode("latin-1"), value.decode("latin-1"))
+        self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         """All of them came; an interim answer (1xx) is not the one."""
         self._begun = self._parser.get_status_code() >= http.HTTPStatus.OK
         if not self._begun:
-            self.headers.clear()
+            self._headers.clear()
 
     def on_body(self, piece: bytes) -> None:
         """A piece of the body came."""

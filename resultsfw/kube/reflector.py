@@ -23,6 +23,9 @@ _SHORTEST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 10.0
 _LONGEST_ASKED: Final = 60.0
 """Of the seconds a server asks for in Retry-After, as many are given."""
+_MANY: Final = 256
+"""Objects of which more are held in few bytes rather than packed quickly: some megabytes of pods."""
+
 _STEADY: Final = 5.0
 """A watch that held for so long ended for no fault: the next one begins at once."""
 
@@ -125,6 +128,14 @@ class Reflector:
         with self._lock:
             return list(self._held)
 
+    def holds(self, namespace: str, name: str) -> bool:
+        """Whether an object was seen, and not its end."""
+        return (namespace, name) in self._held
+
+    @property
+    def _small(self) -> bool:
+        return len(self._held) > _MANY
+
     def get(self, namespace: str, name: str) -> Object | None:
         """One object as it was last seen, the caller's own; ``None`` where none is held."""
         with self._lock:
@@ -148,7 +159,7 @@ class Reflector:
         selected = self.namespace in (None, key[0]) and matches(self._selector, obj)
         packed = None
         if selected:
-            packed = held(self._transform(obj), version, metadata.get("uid", ""), told=False)
+            packed = held(self._transform(obj), small=self._small, told=False)
         with self._lock:
             ahead = newer(version, self._version)
             was = self._held.get(key)
@@ -210,10 +221,7 @@ class Reflector:
         for items, at in pages(self._connection, self.kind, self.namespace, self._selector, limit=self._page):
             version = version or at
             for item in items:
-                metadata = item["metadata"]
-                fresh[key_of(item)] = held(
-                    self._transform(item), metadata["resourceVersion"], metadata.get("uid", ""), told=True
-                )
+                fresh[key_of(item)] = held(self._transform(item), small=True, told=True)
             if self._stopped.is_set():
                 return
         with self._lock:
@@ -257,7 +265,7 @@ class Reflector:
         metadata = obj["metadata"]
         key, version = key_of(obj), metadata["resourceVersion"]
         obj = self._transform(obj)
-        now = None if change == "DELETED" else held(obj, version, metadata.get("uid", ""), told=True)
+        now = None if change == "DELETED" else held(obj, small=self._small, told=True)
         with self._lock:
             was = self._held.get(key)
             # What we wrote ourselves may be held before the watch has come as far.

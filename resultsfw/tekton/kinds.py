@@ -4,7 +4,16 @@ from typing import Final
 
 from resultsfw.cluster import Kind
 
-__all__ = ["CLAIMS", "READY_ANNOTATION", "RESULTS_SIDECAR", "TASKRUNS", "TASKS", "is_sidecar", "is_step"]
+__all__ = [
+    "CLAIMS",
+    "READY_ANNOTATION",
+    "RELEASED_ANNOTATION",
+    "RESULTS_SIDECAR",
+    "TASKRUNS",
+    "TASKS",
+    "is_sidecar",
+    "is_step",
+]
 
 TASKRUNS: Final = Kind("tekton.dev", "v1", "taskruns", "TaskRun")
 CLAIMS: Final = Kind("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim")
@@ -12,6 +21,9 @@ TASKS: Final = Kind("tekton.dev", "v1", "tasks", "Task")
 
 READY_ANNOTATION: Final = "tekton.dev/ready"
 """On a pod: "READY" lets the first Step begin (it waits for the downward API file of it)."""
+
+RELEASED_ANNOTATION: Final = "resultsfw.dev/released"
+"""On a pod: when its first Step was let begin; taken away to have the kubelet look again."""
 
 RESULTS_SIDECAR: Final = "sidecar-tekton-log-results"
 """The container of the results sidecar, Tekton's or ours. Its failure is one of results, not of Steps."""

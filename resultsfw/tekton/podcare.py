@@ -9,17 +9,14 @@ from resultsfw.cluster import PODS, Cluster, Object
 from resultsfw.errors import NotFoundError
 from resultsfw.tekton.ending import Cause, StopMark, stop_mark
 from resultsfw.tekton.faults import placed
-from resultsfw.tekton.kinds import READY_ANNOTATION, RESULTS_SIDECAR, is_step
+from resultsfw.tekton.kinds import READY_ANNOTATION, RELEASED_ANNOTATION, RESULTS_SIDECAR, is_step
 from resultsfw.tekton.mirror import format_time, native_sidecars, parse_time, statuses
 
 __all__ = ["all_ended", "discard_unplaced", "grace_of", "release", "stop", "stop_sidecars"]
 
 log = logging.getLogger(__name__)
 
-RELEASED_ANNOTATION: Final = "resultsfw.dev/released"
-"""On a pod: when its first Step was let begin; taken away to have the kubelet look again."""
-
-REMINDER: Final = 2.0
+REMINDER: Final = 5.0
 """Seconds between the two."""
 
 DEFAULT_GRACE: Final = 30

@@ -84,7 +84,7 @@ class Kubelet(threading.Thread):
             if not self.go.is_set():
                 return False
             message = json.dumps([{"key": "digest", "value": pod["metadata"]["name"], "type": 1}])
-            if SIDECAR in [one["name"] for one in pod["spec"]["containers"]]:
+            if SIDECAR in [one["name"] for one in [*_native(pod), *pod["spec"]["containers"]]]:
                 message = ""
                 self._log(pod["metadata"])
             times = {"startedAt": "2026-01-01T00:00:00Z", "finishedAt": "2026-01-01T00:00:01Z"}
@@ -103,16 +103,24 @@ class Kubelet(threading.Thread):
         self.store.register_log(metadata["namespace"], metadata["name"], SIDECAR, path)
 
     def _say(self, pod, phase, state):
-        statuses = [
-            {"name": one["name"], "state": state, "ready": phase == "Running", "image": one["image"]}
-            for one in pod["spec"]["containers"]
-        ]
+        def statuses(containers):
+            ready = phase == "Running"
+            return [
+                {"name": one["name"], "state": state, "ready": ready, "image": one["image"]}
+                for one in containers
+            ]
+
         metadata = pod["metadata"]
-        status = {"phase": phase, "containerStatuses": statuses}
+        status = {"phase": phase, "containerStatuses": statuses(pod["spec"]["containers"])}
+        status["initContainerStatuses"] = statuses(_native(pod))
         with contextlib.suppress(NotFoundError):
             self.store.patch(
                 PODS, metadata["namespace"], metadata["name"], {"status": status}, subresource="status"
             )
+
+
+def _native(pod):
+    return [one for one in pod["spec"].get("initContainers", []) if one.get("restartPolicy") == "Always"]
 
 
 class Room:

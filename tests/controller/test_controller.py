@@ -6,6 +6,8 @@ import threading
 import captures
 import pytest
 from controllerroom import MANAGED_BY, taskrun
+from hypothesis import given
+from hypothesis import strategies as st
 
 from resultsfw.controller import controller as module
 from resultsfw.controller.controller import (
@@ -14,6 +16,7 @@ from resultsfw.controller.controller import (
     Controller,
     owner_of,
     pause_of,
+    sight_of,
     slim_pod,
     slim_taskrun,
 )
@@ -47,8 +50,8 @@ class Pods:
     def __init__(self):
         self.names = set()
 
-    def get(self, _namespace, name):
-        return {} if name in self.names else None
+    def holds(self, _namespace, name):
+        return name in self.names
 
 
 @pytest.fixture
@@ -161,6 +164,36 @@ FAILED = {"terminated": {"exitCode": 1}}
 def test_what_a_run_waits_for_is_looked_at_at_once_and_the_rest_is_gathered(obj, pause):
     assert pause_of(obj) == pause
     assert pause_of({**obj, "metadata": {**obj["metadata"], "deletionTimestamp": "t"}}) == 0
+
+
+def test_a_change_that_no_look_reads_brings_none(made):
+    """A pod gets its addresses in changes of their own; the release of its first Step comes back to us."""
+    one = made()
+    one.on_taskrun("ADDED", seen("r"))
+    first = pod("r")
+    changes = [
+        (first, True),
+        ({**first, "status": {**first["status"], "podIP": "10.0.0.1"}}, False),
+        (pod("r", annotations={"tekton.dev/ready": "READY"}), False),
+        (pod("r", annotations={"resultsfw.dev/stopped": "{}"}), True),
+        (pod("r", annotations={"resultsfw.dev/stopped": "{}"}, deletionTimestamp="t"), True),
+        (pod("r", annotations={"resultsfw.dev/stopped": "{}"}, deletionTimestamp="t", uid="other"), True),
+    ]
+    for changed, looked_at in changes:
+        while one.queue.get(0):
+            one.queue.done(("runs", "r"))
+        one.on_pod("MODIFIED", changed)
+        assert bool(len(one.queue)) is looked_at, changed
+
+
+@given(
+    change=st.sampled_from(["phase", "reason", "message", "conditions", "containerStatuses"]), data=st.data()
+)
+def test_whatever_a_look_reads_changes_the_sight(change, data):
+    values = st.recursive(st.text(), lambda one: st.dictionaries(st.text(), one, max_size=3), max_leaves=5)
+    before, after = data.draw(values), data.draw(values)
+    sights = [sight_of({"metadata": {}, "status": {change: value}}) for value in (before, after)]
+    assert (sights[0] == sights[1]) is (before == after)
 
 
 def test_a_deleted_run_is_forgotten(made):

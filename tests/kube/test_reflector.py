@@ -341,3 +341,31 @@ def test_errors_are_logged_without_a_stack(server, told, reflect, caplog):
     reflect()
     assert "watch of pods: pods is forbidden" in caplog.text
     assert "Traceback" not in caplog.text
+
+
+def test_many_objects_are_held_in_few_bytes(server, told, reflect, monkeypatch):
+    """And every look gets a copy of its own, however they are held."""
+    monkeypatch.setattr("resultsfw.kube.reflector._MANY", 5)
+    for number in range(12):
+        server.put(
+            "pods", "ns", f"a{number:02}", spec={"containers": [{"name": "one", "command": ["x" * 99]}]}
+        )
+    one = reflect()
+    for number in range(12, 15):
+        server.put("pods", "ns", f"a{number:02}", spec={"containers": []})
+    told.wait(lambda: len(told.objects) == 15)
+    assert one.holds("ns", "a00")
+    assert not one.holds("ns", "b")
+    for number in range(12):
+        found = one.get("ns", f"a{number:02}")
+        assert found["spec"]["containers"][0]["command"] == ["x" * 99]
+        found["spec"]["containers"].clear()
+        assert one.get("ns", f"a{number:02}")["spec"]["containers"]
+    assert all(held.small for held in one._held.values())
+    for number in range(11):
+        server.remove("pods", "ns", f"a{number:02}")
+    told.wait(lambda: sum(one is None for one in told.objects.values()) == 11)
+    server.put("pods", "ns", "a14", spec={"containers": [{"name": "two"}]})
+    told.wait(lambda: told.objects["a14"]["spec"]["containers"] != [])
+    assert not one._held["ns", "a14"].small
+    assert one.get("ns", "a14")["spec"]["containers"] == [{"name": "two"}]
