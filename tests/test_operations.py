@@ -4,14 +4,13 @@ import re
 from pathlib import Path
 
 import click
-import pytest
 
 from resultsfw import flags
 from resultsfw.cli.commands import resultsfw
 from resultsfw.controller import doctor
 from resultsfw.controller.manifests import load
 from resultsfw.controller.metrics import Metrics
-from resultsfw.tekton import mirror, reasons
+from resultsfw.tekton import reasons
 from resultsfw.tekton.podflags import POD_FLAGS
 
 TEXT = (Path(__file__).parents[1] / "docs" / "operations.md").read_text()
@@ -65,17 +64,11 @@ def test_every_flag():
     assert set(said) == {*flags._KNOWN, *POD_FLAGS, "config.NAME"} - {"embedded-status"}
 
 
-@pytest.mark.parametrize("where", [reasons, mirror])
-def test_every_reason(where):
+def test_every_reason():
     said = {reason for row in rows("Reasons of the condition") for reason in quoted(row[0])}
-    if where is reasons:
-        there = {value for name, value in vars(reasons).items() if name.isupper() and isinstance(value, str)}
-        there |= set(reasons._REASONS.values())
-    else:
-        there = mirror._NEVER_STARTS - {"FailedMount"}  # told as an Event on a cluster
-        there |= {
-            f"{kind}{end}" for kind in ("Step", "Sidecar", "InitContainer") for end in ("OOM", "Failed")
-        }
+    there = {value for name, value in vars(reasons).items() if name.isupper() and isinstance(value, str)}
+    there |= set(reasons._REASONS.values())
+    there |= {f"{kind}{end}" for kind in ("Step", "Sidecar", "InitContainer") for end in ("OOM", "Failed")}
     assert there <= said
 
 

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from resultsfw.cluster import Object
+from resultsfw.tekton import reasons
 from resultsfw.tekton.kinds import READY_ANNOTATION, RESULTS_SIDECAR, is_sidecar, is_step
 from resultsfw.tekton.mirror import native_sidecars, parse_time, statuses
 
@@ -82,7 +83,7 @@ def overdue(pod: Object, after: float, now: datetime) -> tuple[str, str] | None:
     if now < since + timedelta(seconds=after):
         return None
     name = pod["metadata"]["name"]
-    return "TaskRunPodUnschedulable", (
+    return reasons.UNSCHEDULABLE, (
         f'pod "{name}" found no node within {after:g} s: {why.rstrip(".")}. Make room for it or let it ask '
         f"for less; where nodes are added on demand, raise --unschedulable-after"
     )
@@ -103,11 +104,11 @@ def unstartable(pod: Object) -> tuple[str, str] | None:
         told = f'The pod errored with the message: "{message}."'
         if reason in _UNPULLABLE:
             image = _quoted(_image(pod, status["name"]))
-            return "TaskRunImagePullFailed", f"{where} failed to pull the image {image}. {told}"
-        if reason == "CreateContainerConfigError":
+            return reasons.IMAGE_PULL_FAILED, f"{where} failed to pull the image {image}. {told}"
+        if reason == reasons.CONFIG_ERROR:
             return reason, f"{where} failed to start. {told}"
         if reason == "CreateContainerError":
-            return "PodCreationFailed", f"{where} failed to start. {told}"
+            return reasons.POD_CREATION_FAILED, f"{where} failed to start. {told}"
         if reason == "FailedMount":  # the engine with no cluster; a kubelet tells it as an Event only
             return reason, f"{where} failed to start. {told}"
     return _crashing(pod)

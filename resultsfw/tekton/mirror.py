@@ -247,9 +247,9 @@ def _failure(pod: Object, ended: Mapping[str, Object]) -> tuple[str, str] | None
     """What failed, in Tekton's order: memory before exit codes, Sidecars before Steps, init before all."""
     status = pod.get("status", {})
     if status.get("reason") == "Evicted":
-        return "PodEvicted", status.get("message", "")
+        return reasons.EVICTED, status.get("message", "")
     if phase_reason := _TAKEN_AWAY.get(status.get("reason", "")):
-        return "PodEvicted", f"{phase_reason}: {status.get('message', '')}"
+        return reasons.EVICTED, f"{phase_reason}: {status.get('message', '')}"
     # Tekton blames a native sidecar, too, that the kubelet ended after the Steps. It fails no pod.
     beside = native_sidecars(pod)
     init = {

@@ -26,6 +26,12 @@ VALIDATION_FAILED: Final = "TaskRunValidationFailed"
 RESOLUTION_FAILED: Final = "TaskRunResolutionFailed"
 POD_CREATION_FAILED: Final = "PodCreationFailed"
 TO_BE_RETRIED: Final = "ToBeRetried"
+IMAGE_PULL_FAILED: Final = "TaskRunImagePullFailed"
+CONFIG_ERROR: Final = "CreateContainerConfigError"
+EVICTED: Final = "PodEvicted"
+
+UNSCHEDULABLE: Final = "TaskRunPodUnschedulable"
+"""Ours: no node took the pod in time. Tekton waits for the run's timeout."""
 
 POD_DELETED: Final = "TaskRunPodDeleted"
 """Ours: the pod was deleted, or vanished, before its run was over. Tekton makes a second one."""
