@@ -28,10 +28,10 @@ POD_SELECTOR: Final = "tekton.dev/taskRun"
 CONFLICT_PAUSE: Final = 0.05
 """Seconds until a look after a conflict: the watch brings what somebody else wrote."""
 
-PENDING_PAUSE: Final = 5.0
+PENDING_PAUSE: Final = 10.0
 """Seconds in which the changes of a pod that is being started are gathered: nothing waits for us there."""
 
-PROGRESS_PAUSE: Final = 1.0
+PROGRESS_PAUSE: Final = 2.0
 """Seconds in which a running pod's changes are gathered that only a person who looks on waits for."""
 
 _STARTING: Final = frozenset({"ContainerCreating", "PodInitializing"})

@@ -16,7 +16,7 @@ __all__ = ["all_ended", "discard_unplaced", "grace_of", "release", "stop", "stop
 
 log = logging.getLogger(__name__)
 
-REMINDER: Final = 5.0
+REMINDER: Final = 10.0
 """Seconds between the two."""
 
 DEFAULT_GRACE: Final = 30

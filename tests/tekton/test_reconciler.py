@@ -441,9 +441,9 @@ def test_out_of_time(world):
 
 def test_it_asks_to_look_again_when_time_will_be_up(world):
     _pod_runs(world, timeout="90s")
-    world.clock.forward(6)
+    world.clock.forward(11)
     world.step()
-    assert world.step() == pytest.approx(84)
+    assert world.step() == pytest.approx(79)
 
 
 def test_a_kubelet_that_missed_the_release_is_told_once_more(world):
@@ -451,14 +451,14 @@ def test_a_kubelet_that_missed_the_release_is_told_once_more(world):
     _pod_runs(world)
     before = world.pod()["metadata"]
     assert before["annotations"]["tekton.dev/ready"] == "READY"
-    assert world.step() == pytest.approx(5)
+    assert world.step() == pytest.approx(10)
     assert world.pod()["metadata"] == before
-    world.clock.forward(5)
+    world.clock.forward(10)
     world.step()
     after = world.pod()["metadata"]
     assert after["annotations"]["tekton.dev/ready"] == "READY"
     assert after["resourceVersion"] != before["resourceVersion"]
-    world.clock.forward(5)
+    world.clock.forward(10)
     world.step()
     assert world.pod()["metadata"] == after
 
@@ -470,7 +470,7 @@ def test_a_kubelet_that_heard_the_release_is_not_told_again(world):
     world.step()
     world.kubelet("Running", {"step-build": world.ended(), SIDECAR: world.running()})
     before = world.pod()["metadata"]
-    world.clock.forward(10)
+    world.clock.forward(20)
     world.step()
     assert world.pod()["metadata"] == before
 
