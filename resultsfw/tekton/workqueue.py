@@ -15,6 +15,9 @@ FIRST_PAUSE: Final = 0.005
 LONGEST_PAUSE: Final = 60.0
 JITTER: Final = 0.5
 
+_LOOK_UP: Final = 1.0
+"""Seconds after which a worker that waits looks at the timers again."""
+
 _SLACK: Final = 64
 """Replaced timers that may stand in the heap before it is cleared of them."""
 
@@ -117,7 +120,9 @@ class WorkQueue(Generic[Key]):
             if len(self._heap) > 2 * len(self._due) + _SLACK:
                 self._heap = [(at, count, of) for of, (at, count) in self._due.items()]
                 heapq.heapify(self._heap)
-            self._changed.notify()
+            if self._heap[0][1] == self._count:
+                # Only what is due first concerns who waits; waking one costs as much as decoding a pod.
+                self._changed.notify()
 
     def retry(self, key: Key) -> float:
         """Work on it again after a pause, longer with each failure in a row; says how many seconds."""
@@ -159,9 +164,9 @@ class WorkQueue(Generic[Key]):
                     return key
                 if end is not None and now >= end:
                     return None
-                waits = [
-                    when - now for when in (end, self._heap[0][0] if self._heap else None) if when is not None
-                ]
+                # Who was told of a timer may be working when it is due: everybody looks now and then.
+                due = min(self._heap[0][0] - now, _LOOK_UP) if self._heap else None
+                waits = [one for one in (due, None if end is None else end - now) if one is not None]
                 self._changed.wait(min(waits, default=None))
         return None
 
@@ -172,8 +177,8 @@ class WorkQueue(Generic[Key]):
             if key in self._again:
                 self._again.discard(key)
                 self._add(key)
-            elif not self._busy:
-                self._changed.notify_all()
+            elif self._closed and not self._busy:
+                self._changed.notify_all()  # for who drains
 
     def close(self) -> None:
         """Hand out nothing more."""
