@@ -14,6 +14,7 @@ import platform
 import statistics
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import uuid
@@ -297,7 +298,7 @@ def main() -> None:
         cluster.create(NAMESPACES, {"metadata": {"name": options.namespace}})
     tekton = Process(options.tekton_pid) if options.tekton_pid else None
     rounds: list[dict[str, Any]] = []
-    log = Path(f"/tmp/resultsfw-bench-{os.getpid()}.log")  # noqa: S108 - for whoever looks after a failure
+    log = Path(tempfile.gettempdir(), f"resultsfw-bench-{os.getpid()}.log")
     with own_controller(options, log) as ours:
         for backend in options.backend or BACKENDS:
             with flags(cluster, options.flags_namespace, backend, options.bytes):
