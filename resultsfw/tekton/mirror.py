@@ -97,7 +97,11 @@ def progress_of(pod: Object, now: datetime) -> Progress:
     return Progress(
         steps_done=all_ended or phase in ("Succeeded", "Failed"),
         running=_running(pod, phase),
-        failure=_failure(pod, ended) if failing or killed or phase == "Failed" else None,
+        failure=(
+            _failure(pod, ended, last if all_ended else None)
+            if failing or killed or phase == "Failed"
+            else None
+        ),
         refusal=failing and all(_refused(step, pod) for step in steps.values() if step.get("exitCode")),
         stuck=phase == "Running" and (killed or (failing and late)),
         ended_at=last or (_changed_at(status) if phase in ("Succeeded", "Failed") else None),
@@ -243,8 +247,11 @@ def _running(pod: Object, phase: str) -> tuple[str, str]:
     return reason, pod.get("status", {}).get("message") or reasons.PENDING
 
 
-def _failure(pod: Object, ended: Mapping[str, Object]) -> tuple[str, str] | None:
-    """What failed, in Tekton's order: memory before exit codes, Sidecars before Steps, init before all."""
+def _failure(pod: Object, ended: Mapping[str, Object], steps_end: datetime | None) -> tuple[str, str] | None:
+    """What failed, in Tekton's order: memory before exit codes, Sidecars before Steps, init before all.
+
+    A Sidecar that ended when all Steps had, at ``steps_end``, was ended by us, however it took that.
+    """
     status = pod.get("status", {})
     if status.get("reason") == "Evicted":
         return reasons.EVICTED, status.get("message", "")
@@ -257,7 +264,16 @@ def _failure(pod: Object, ended: Mapping[str, Object]) -> tuple[str, str] | None
         for name, one in statuses(pod, "initContainerStatuses").items()
         if "terminated" in one.get("state", {}) and name not in beside
     }
-    for some, where in ((init, "init container failed, "), (ended, "")):
+    stopped = {
+        name
+        for name, end in ended.items()
+        if is_sidecar(name)
+        and steps_end
+        and (when := parse_time(end.get("finishedAt")))
+        and when >= steps_end
+    }
+    judged = {name: end for name, end in ended.items() if name not in stopped}
+    for some, where in ((init, "init container failed, "), (judged, "")):
         for wanted in (_is_oom, _has_failed):
             for kind in ("Sidecar", "Step" if not where else "InitContainer"):
                 for name, end in some.items():
@@ -267,7 +283,7 @@ def _failure(pod: Object, ended: Mapping[str, Object]) -> tuple[str, str] | None
                     if mine and name != RESULTS_SIDECAR and wanted(end):
                         suffix = "OOM" if wanted is _is_oom else "Failed"
                         return f"{kind}{suffix}", where + _how(name, end, message_budget(pod))
-    if (RESULTS_SIDECAR in ended or RESULTS_SIDECAR in beside) and not status.get("message"):
+    if (RESULTS_SIDECAR in ended or RESULTS_SIDECAR in beside or stopped) and not status.get("message"):
         return None
     return "Failed", status.get("message") or "build failed for unspecified reasons."
 

@@ -1,5 +1,6 @@
 """A run whose results sidecar is a native one: it outlives the Steps, and ends with its pod."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from world import SIDECAR, World
 from resultsfw import PODS, Kind, Object
 from resultsfw.local.store import Store
 from resultsfw.tekton.kinds import TASKRUNS
+from resultsfw.tekton.mirror import progress_of
 from resultsfw.tekton.reconciler import is_done
 
 NATIVE = {"results-from": "sidecar-logs", "config.sidecar-logs": "sidecar: native"}
@@ -166,3 +168,28 @@ def test_a_sidecar_that_never_stays_ends_the_run_by_name(world):
         "config.sidecar-logs",
     ):
         assert words in world.condition["message"]
+
+
+@pytest.mark.parametrize(
+    ("second", "code", "reason"),
+    [(4, 1, "SidecarFailed"), (5, 1, None), (6, 127, None), (6, 0, None)],
+)
+def test_a_sidecar_that_ends_after_the_steps_was_ended_by_us(second, code, reason):
+    """Found on a cluster: Tekton's native sidecar ends last, and the run was judged by one we had stopped."""
+
+    def ended(second, code=0):
+        end = {"exitCode": code, "reason": "Error" if code else "Completed"}
+        return {"terminated": {**end, "finishedAt": f"2026-01-01T00:00:0{second}Z"}}
+
+    containers = ["step-one", "sidecar-web"]
+    statuses = [
+        {"name": "step-one", "state": ended(5)},
+        {"name": "sidecar-web", "state": ended(second, code)},
+    ]
+    pod = {
+        "metadata": {"name": "p"},
+        "spec": {"containers": [{"name": name} for name in containers]},
+        "status": {"phase": "Failed" if code else "Succeeded", "containerStatuses": statuses},
+    }
+    failure = progress_of(pod, datetime.now(UTC)).failure
+    assert (failure and failure[0]) == reason
