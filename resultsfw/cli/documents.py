@@ -13,6 +13,8 @@ __all__ = ["DocumentError", "lines_of", "means_itself", "read"]
 DEPTH: Final = 100
 """Levels a document may nest. A manifest has about twenty."""
 
+_TOO_DEEP: Final = f"is nested deeper than {DEPTH} levels"
+
 NODES: Final = 1_000_000
 """Values a file may hold, those that aliases repeat included: nine aliases of nine make a billion."""
 
@@ -134,9 +136,9 @@ class _Reader:
         except yaml.YAMLError as error:
             mark = getattr(error, "problem_mark", None)
             why = getattr(error, "problem", None) or str(error).splitlines()[0]
-            raise DocumentError(
-                f"is not YAML: {why}", number=self._number, line=mark.line + 1 if mark else None
-            ) from error
+            # libyaml itself goes no deeper than 1,000 (PyYAML 6.0.4), and says so before we are there.
+            told = _TOO_DEEP if "nesting depth" in why else f"is not YAML: {why}"
+            raise DocumentError(told, number=self._number, line=mark.line + 1 if mark else None) from error
 
     def _refuse(self, event: Any, why: str) -> DocumentError:
         return DocumentError(why, number=self._number, line=_line(event))
@@ -145,7 +147,7 @@ class _Reader:
         self._count(event, 1)
         self.lines.setdefault(path, _line(event))
         if depth > DEPTH:
-            raise self._refuse(event, f"is nested deeper than {DEPTH} levels")
+            raise self._refuse(event, _TOO_DEEP)
         if isinstance(event, yaml.AliasEvent):
             if event.anchor not in self._anchors:
                 raise self._refuse(event, f'the alias "*{event.anchor}" stands for nothing before it')
