@@ -10,6 +10,7 @@ from resultsfw.core import Core
 from resultsfw.tekton import reasons
 from resultsfw.tekton.ending import Cause, stop_mark
 from resultsfw.tekton.faults import begun
+from resultsfw.tekton.kinds import RESULTS_SIDECAR
 from resultsfw.tekton.mirror import format_time, mirror, progress_of
 from resultsfw.types import Collected, ProblemCode, Run, Stamp
 
@@ -66,6 +67,7 @@ def conclude(
         collected = replace(collected, problems=rest)
     status = mirror(pod, taskrun.get("status", {}), done=True)
     status["completionTime"] = format_time(now)
+    _end_results_sidecar(status, now)
     if failure is not None:
         status["conditions"] = [condition("False", failure.reason, failure.message, now)]
         if cause is not None and "steps" in status:
@@ -129,3 +131,18 @@ def _ended_step(step: Object, cause: Cause, taskrun: Object, now: datetime) -> O
         "message": f"Step {step.get('name', '')} terminated as pod {pod} is terminated",
     }
     return {**left, "terminated": ended, "terminationReason": cause.reason}
+
+
+def _end_results_sidecar(status: Object, now: datetime) -> None:
+    """Tell the results sidecar as ended: it has said all, and nobody writes its end a second later.
+
+    Tekton waits for it; the user's Sidecars it leaves as they were when the Steps were done, and so do we.
+    """
+    for sidecar in status.get("sidecars", ()):
+        if sidecar["container"] == RESULTS_SIDECAR and (state := sidecar.pop("running", None)) is not None:
+            sidecar["terminated"] = {
+                "exitCode": 0,
+                "finishedAt": format_time(now),
+                "reason": "Completed",
+                "startedAt": state.get("startedAt"),
+            }

@@ -36,7 +36,10 @@ def test_the_results_are_read_as_soon_as_the_steps_ended(world):
     assert world.step() is None
     assert world.condition["status"] == "True"
     assert world.taskrun["status"]["results"][0]["value"] == "d"
-    assert world.taskrun["status"]["sidecars"][0]["name"] == "tekton-log-results"
+    (sidecar,) = world.taskrun["status"]["sidecars"]
+    assert sidecar["name"] == "tekton-log-results"
+    assert "running" not in sidecar  # tkn shows this for ever
+    assert sidecar["terminated"]["reason"] == "Completed"
 
 
 def test_a_log_read_too_early_is_read_again(world, caplog):
