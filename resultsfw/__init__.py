@@ -8,6 +8,7 @@ from resultsfw.core import Core, stamp_of
 from resultsfw.flags import Flags, parse_flags
 from resultsfw.hookspecs import API_VERSION, hookimpl
 from resultsfw.limits import too_large
+from resultsfw.references import reference_of
 from resultsfw.types import (
     Capabilities,
     Carrier,
@@ -58,6 +59,7 @@ __all__ = [
     "hookimpl",
     "name_list",
     "parse_flags",
+    "reference_of",
     "result_label",
     "stamp_of",
     "too_large",

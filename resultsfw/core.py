@@ -3,9 +3,9 @@
 import logging
 import re
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from resultsfw import jsons
 from resultsfw.cluster import Cluster, Object
@@ -13,8 +13,9 @@ from resultsfw.errors import BackendError, ClusterError, ResultsError, TooEarlyE
 from resultsfw.flags import Flags, choose_backend, parse_flags, unknown_backend
 from resultsfw.limits import effective
 from resultsfw.plugins import Backend, installed, load_backend, load_extensions, wrap_backend
+from resultsfw.references import checked
 from resultsfw.status import assemble, status_patch
-from resultsfw.types import Collected, Extraction, Limits, Problem, ProblemCode, Run, Stamp
+from resultsfw.types import Collected, Extraction, Limits, Problem, ProblemCode, Reference, Run, Stamp
 
 __all__ = ["LIMIT_ANNOTATION", "STAMP_ANNOTATION", "Core", "stamp_of"]
 
@@ -115,25 +116,47 @@ class Core:
                 self._backends[name] = loaded
             return self._backends[name]
 
-    def prepare_pod(self, run: Run, pod: Object, *, annotations: Mapping[str, str] | None = None) -> Object:
+    def prepare_pod(
+        self,
+        run: Run,
+        pod: Object,
+        *,
+        cluster: Cluster | None = None,
+        annotations: Mapping[str, str] | None = None,
+    ) -> Object:
         """The pod with what its backend needs in it, stamped. The argument is left as it was.
 
         Args:
             run: Whose pod it is.
-            pod: Complete but for what a backend adds.
+            pod: Complete but for what a backend adds: with its namespace, its service account and the
+                owner that objects made for it are to go with.
+            cluster: Where a backend makes what must be there before the pod is; without one, a backend
+                that keeps things outside the pod is refused.
             annotations: The run's own: one of them may choose the backend.
 
         Raises:
             FlagError: The run asks for a backend it may not have, or its configuration is refused.
             BackendError: The backend cannot be had, or failed.
+            ClusterError: What it must make before the pod could not be made.
         """
         pod = jsons.copy(pod)
         if not run.declares:
             return pod
         backend = self.backend(choose_backend(self.flags, annotations or {}))
-        limits = effective(self.flags.max_result_size, backend.capabilities)
+        if cluster is None and backend.capabilities.outside != "no":
+            raise BackendError(
+                f'backend "{backend.name}" makes what its pods need before they are there: give prepare_pod '
+                f"the cluster",
+                subject=backend.name,
+            )
         wire = self._call(
-            backend, "prepare_pod", run=run, pod=pod, limits=limits, config=self._config(backend)
+            backend,
+            "prepare_pod",
+            run=run,
+            pod=pod,
+            cluster=cluster,
+            limits=effective(self.flags.max_result_size, backend.capabilities),
+            config=self._config(backend),
         )
         if type(wire) is not int or wire < 0:
             raise BackendError(
@@ -218,11 +241,54 @@ class Core:
 
     status_patch = staticmethod(status_patch)
 
-    def purge(self, run: Run, pod: Object, cluster: Cluster) -> None:
-        """Remove what the pod's backend left outside the pod. May be called again."""
-        if run.declares and (stamp := stamp_of(pod)) is not None:
-            backend = self.backend(stamp.backend)
-            self._call(backend, "purge", run=run, pod=pod, cluster=cluster, config=self._config(backend))
+    def dereference(self, reference: Reference, cluster: Cluster) -> Iterator[bytes]:
+        """The value a reference stands for, in pieces, compared with its size and digest as they come.
+
+        A consumer that holds a status makes the reference with `resultsfw.reference_of`.
+
+        Raises:
+            BackendError: Its backend cannot be had, failed, or does not hand out references.
+            ClusterError: It cannot be read now, or is gone (NotFoundError).
+            CorruptError: It is not what was stored; at the end, or at the first byte too many.
+        """
+        backend = self.backend(reference.backend)
+        if backend.capabilities.by != "reference":
+            raise BackendError(
+                f'backend "{backend.name}" hands out values and not references', subject=backend.name
+            )
+        pieces = self._call(
+            backend, "dereference", reference=reference, cluster=cluster, config=self._config(backend)
+        )
+        return checked(reference, _guarded(backend, pieces))
+
+    def outside(self, pod: Object) -> Literal["no", "owned", "elsewhere"]:
+        """Where the backend of a prepared pod keeps things outside it, as its capabilities say."""
+        stamp = stamp_of(pod)
+        return "no" if stamp is None else self.backend(stamp.backend).capabilities.outside
+
+    def purge(
+        self, run: Run, pod: Object, cluster: Cluster, *, backend: str = "", deleted: bool = False
+    ) -> None:
+        """Remove what a backend left outside the pod, if nobody needs it any more. May be called again.
+
+        Args:
+            run: Whose; its ``attempt`` counts.
+            pod: As it was made; it says which backend.
+            cluster: Where objects are deleted.
+            backend: Which backend, where the pod is gone.
+            deleted: The run itself is deleted. Before that, what references stand for is left alone.
+
+        Raises:
+            BackendError: The backend cannot be had, or failed.
+            ClusterError: Something could not be removed.
+        """
+        stamp = stamp_of(pod) if run.declares and not backend else None
+        name = backend or (stamp.backend if stamp else "")
+        if not name:
+            return
+        used = self.backend(name)
+        if used.capabilities.outside != "no" and (deleted or used.capabilities.by == "value"):
+            self._call(used, "purge", run=run, cluster=cluster, config=self._config(used))
 
     def _reading(self, pod: Object, stamp: Stamp | None) -> tuple[Stamp, Backend, Limits]:
         """By what a pod is read: its own stamp before the one given."""
@@ -258,6 +324,19 @@ class Core:
             raise BackendError(
                 f'backend "{backend.name}" failed in {hook}: {type(error).__name__}', subject=backend.name
             ) from error
+
+
+def _guarded(backend: Backend, pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """The pieces; what a backend raises between them is told as what it raises before the first one."""
+    try:
+        yield from pieces
+    except ResultsError:
+        raise
+    except Exception as error:
+        log.exception("backend %r failed in dereference", backend.name)
+        raise BackendError(
+            f'backend "{backend.name}" failed in dereference: {type(error).__name__}', subject=backend.name
+        ) from error
 
 
 def _unreadable(error: ResultsError) -> Problem:

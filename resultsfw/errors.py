@@ -8,6 +8,7 @@ __all__ = [
     "BrokenBackendError",
     "ClusterError",
     "ConflictError",
+    "CorruptError",
     "FlagError",
     "ForbiddenError",
     "InputError",
@@ -106,6 +107,12 @@ class ObjectTooLargeError(ClusterError):
     """The object is over what the API server stores (etcd's 1.5 MiB a request). Never retried."""
 
     code = "ObjectTooLarge"
+
+
+class CorruptError(ResultsError):
+    """What a reference stands for is not what was stored: another length, another digest."""
+
+    code = "Corrupt"
 
 
 class UnavailableError(ClusterError):

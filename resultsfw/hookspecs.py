@@ -29,10 +29,12 @@ API_VERSION = 1
 
 
 @hookspec(firstresult=True)
-def prepare_pod(run: Run, pod: Object, limits: Limits, config: BaseModel) -> int:
+def prepare_pod(run: Run, pod: Object, cluster: Cluster, limits: Limits, config: BaseModel) -> int:
     """Change the pod so that its results can get out, and return the wire version it will speak.
 
-    ``pod`` is a copy made for this call, complete but for what the backend adds.
+    ``pod`` is a copy made for this call, complete but for what the backend adds. What must be there
+    before the pod is (an object that its sidecar fills) is made here, by a backend whose capabilities say so
+    (``outside``); it is called again after a crash, and must take what it finds of its own.
     """
     raise NotImplementedError  # pluggy never calls a specification
 
@@ -58,8 +60,12 @@ def dereference(reference: Reference, cluster: Cluster, config: BaseModel) -> It
 
 
 @hookspec
-def purge(run: Run, pod: Object, cluster: Cluster, config: BaseModel) -> None:
-    """Remove what the backend left outside the pod for this run. Called again after a crash."""
+def purge(run: Run, cluster: Cluster, config: BaseModel) -> None:
+    """Remove what the backend left outside the pod for this attempt of the run. Called again after a crash.
+
+    By value, once the results are in the status; by reference, when the run itself is deleted. The pod may
+    be gone by then: what it left must be found by the run's namespace, uid and attempt.
+    """
 
 
 # For extensions: every allow-listed one is called; one that fails is logged and left out.

@@ -8,6 +8,7 @@ from typing import Any, Final
 from resultsfw.cluster import Object
 from resultsfw.jsons import merge_patch
 from resultsfw.limits import OBJECT_BYTES, OBJECT_HEADROOM, object_size, over_run, too_large
+from resultsfw.references import reference_value
 from resultsfw.types import (
     Collected,
     Declared,
@@ -126,7 +127,7 @@ def result_entries(results: Iterable[Result]) -> list[Object]:
         {
             "name": result.name,
             "type": result.type,
-            "value": _reference(result.value) if isinstance(result.value, Reference) else result.value,
+            "value": reference_value(result.value) if isinstance(result.value, Reference) else result.value,
         }
         for result in results
     ]
@@ -319,13 +320,3 @@ def _encodable(problem: Problem) -> Problem:
     return replace(
         problem, message=encodable(problem.message), result=None if name is None else encodable(name)
     )
-
-
-def _reference(reference: Reference) -> Object:
-    return {
-        "backend": reference.backend,
-        "location": reference.location,
-        "size": reference.size,
-        "digest": reference.digest,
-        "mediaType": reference.media_type,
-    }

@@ -311,6 +311,11 @@ class Capabilities:
         result_bytes: The most one value may have; ``None``: only ``max-result-size``.
         run_bytes: The most all values of a run may have; ``None``: only the object's wall.
         permissions: RBAC the controller needs for it.
+        outside: Where it keeps things outside the pod: ``no``; ``owned``, in objects that the run owns and
+            Kubernetes removes with it; ``elsewhere``, in what knows nothing of the run, so that the run must
+            not vanish before they are purged (a finalizer).
+        verified: Whether what was damaged, dropped or added on the way is noticed: its transport carries
+            digests and says where it ends.
         api_version: Of the plugin contract it was written for.
     """
 
@@ -319,4 +324,6 @@ class Capabilities:
     result_bytes: int | None = None
     run_bytes: int | None = None
     permissions: tuple[Permission, ...] = ()
+    outside: Literal["no", "owned", "elsewhere"] = "no"
+    verified: bool = False
     api_version: int = 1

@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import Any, Final
 
+from resultsfw.references import MARK
 from resultsfw.types import Declared, Problem, ProblemCode, ResultType, Value
 
 __all__ = [
@@ -61,6 +62,13 @@ def typed(declared: Declared, text: str, *, step: str | None = None) -> Value | 
         return Problem(
             code=ProblemCode.TYPE_MISMATCH,
             message=f'expected to be "{declared.type}" type but was initialized to a different type "{got}"',
+            result=declared.name,
+            step=step,
+        )
+    if isinstance(value, dict) and MARK in value:
+        return Problem(
+            code=ProblemCode.TYPE_MISMATCH,
+            message=f'expected to be "object" type but has the key "{MARK}", which only a reference may have',
             result=declared.name,
             step=step,
         )

@@ -12,6 +12,7 @@ from resultsfw.controller.logs import about
 from resultsfw.controller.metrics import Metrics, backend_of
 from resultsfw.errors import ClusterError, ConflictError, NotFoundError, ResultsError
 from resultsfw.tekton.kinds import READY_ANNOTATION, RELEASED_ANNOTATION, TASKRUNS, is_step
+from resultsfw.tekton.leftovers import is_held
 from resultsfw.tekton.reconciler import is_done
 from resultsfw.tekton.workqueue import WorkQueue
 
@@ -73,6 +74,7 @@ class Known(NamedTuple):
     done: bool
     pod: str
     backend: str
+    leaving: bool
 
 
 class Controller:
@@ -118,7 +120,7 @@ class Controller:
             self.queue.discard(key)
             return
         pod = (obj.get("status") or {}).get("podName") or ""
-        known = Known(self.is_mine(obj), is_done(obj), pod, backend_of(obj))
+        known = Known(self.is_mine(obj), is_done(obj), pod, backend_of(obj), is_held(obj))
         self._known[key] = known
         if not known.mine:
             return
@@ -232,7 +234,7 @@ class Controller:
 
     def _is_over(self, key: Key, known: Known) -> bool:
         """Whether nothing is left to do for a run, not even to clean up: its pod is gone, too."""
-        return known.done and (not known.pod or not self.pods.holds(key[0], known.pod))
+        return known.done and not known.leaving and (not known.pod or not self.pods.holds(key[0], known.pod))
 
 
 def pause_of(pod: Object) -> float:

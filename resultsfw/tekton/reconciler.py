@@ -25,6 +25,7 @@ from resultsfw.tekton.containers import is_cancellable
 from resultsfw.tekton.ending import Cause, cancelled, cause_of, stop_mark, timed_out
 from resultsfw.tekton.faults import begun, leaving, placed
 from resultsfw.tekton.kinds import CLAIMS, TASKRUNS
+from resultsfw.tekton.leftovers import let_go, marks_of, purge_earlier
 from resultsfw.tekton.looks import Timing, next_look
 from resultsfw.tekton.mirror import Progress, mirror, parse_time, progress_of
 from resultsfw.tekton.owner import owns
@@ -111,7 +112,7 @@ class Reconciler:
         except NotFoundError:
             return None
         if taskrun["metadata"].get("deletionTimestamp"):
-            return None
+            return let_go(self.core, self._cluster, taskrun)
         if is_done(taskrun):
             self._clean_up(taskrun)
             return None
@@ -164,14 +165,15 @@ class Reconciler:
     def _make_pod(self, taskrun: Object, spec: Object, run: Run, now: datetime) -> Object:
         bare = build_pod(taskrun, spec, attempt=run.attempt, options=self._options)
         annotations = taskrun["metadata"].get("annotations") or {}
-        pod = self.core.prepare_pod(run, bare, annotations=annotations)
-        stamp = pod["metadata"].get("annotations", {}).get(STAMP_ANNOTATION)
-        if stamp is not None and annotations.get(STAMP_ANNOTATION) != stamp:
+        try:
+            pod = self.core.prepare_pod(run, bare, cluster=self._cluster, annotations=annotations)
+        except ClusterError as error:
+            raise self._not_made(taskrun, spec, run, error, now) from error
+        if marks := marks_of(self.core, taskrun, pod):
             # The pod's own stamp is what reading follows; this one is for people, and outlives the pod.
             # Conditional: a cancel that came meanwhile must be seen before there is a pod.
-            version = taskrun["metadata"]["resourceVersion"]
-            patch = {"metadata": {"annotations": {STAMP_ANNOTATION: stamp}, "resourceVersion": version}}
-            changed = self._cluster.patch(TASKRUNS, run.namespace, run.name, patch)
+            marks["resourceVersion"] = taskrun["metadata"]["resourceVersion"]
+            changed = self._cluster.patch(TASKRUNS, run.namespace, run.name, {"metadata": marks})
             taskrun["metadata"] = changed["metadata"]
         for claim in claims_of(taskrun):
             with contextlib.suppress(AlreadyExistsError):
@@ -188,17 +190,22 @@ class Reconciler:
                 f"make its scripts and parameters smaller",
             ) from error
         except ClusterError as error:
-            why = f'failed to create task run pod "{run.name}": {error.message}'
-            if not error.retryable:
-                raise RefusedRun(reasons.POD_CREATION_FAILED, why) from error
-            # A quota may free itself; a Pod Security level does not. The run's timeout decides, and a
-            # person sees meanwhile what it waits for.
-            waiting = begun_status(taskrun, spec, self.core, now) | {"podName": ""}
-            waiting["conditions"] = [condition("Unknown", reasons.PENDING, why, now)]
-            self._write(taskrun, waiting)
-            raise
+            raise self._not_made(taskrun, spec, run, error, now) from error
         self._begin(taskrun, spec, pod, now)
         return pod
+
+    def _not_made(
+        self, taskrun: Object, spec: Object, run: Run, error: ClusterError, now: datetime
+    ) -> Exception:
+        """What to raise where a pod, or what it needs, could not be made; a person sees why it waits."""
+        why = f'failed to create task run pod "{run.name}": {error.message}'
+        if not error.retryable:
+            return RefusedRun(reasons.POD_CREATION_FAILED, why)
+        # A quota may free itself; a Pod Security level does not. The run's timeout decides.
+        waiting = begun_status(taskrun, spec, self.core, now) | {"podName": ""}
+        waiting["conditions"] = [condition("Unknown", reasons.PENDING, why, now)]
+        self._write(taskrun, waiting)
+        return error
 
     def _begin(self, taskrun: Object, spec: Object, pod: Object, now: datetime) -> None:
         """Write the attempt's first status."""
@@ -374,6 +381,7 @@ class Reconciler:
                 discard_unplaced(self._cluster, pod)
                 stop_sidecars(self._cluster, pod, self._options.nop_image)
             self.core.purge(run, pod, self._cluster)
+            purge_earlier(self.core, self._cluster, taskrun)
             if gone:
                 self._cluster.delete(PODS, namespace, name)
 

@@ -2,6 +2,7 @@
 
 import copy
 import json
+from typing import Any
 
 import pytest
 
@@ -39,13 +40,14 @@ RUN = Run(
     results=(Declared(name="a"),),
     steps=(Step(name="one", container="step-one"),),
 )
+NOWHERE: Any = object()  # stands for a cluster that nobody asks anything
 POD = {"metadata": {"name": "pod", "annotations": {"mine": "kept"}}, "spec": {"containers": []}}
 
 
 class Spy:
     """A backend that remembers what it was called with and does as it is told."""
 
-    capabilities = Capabilities(summary="spy", result_bytes=1000)
+    capabilities = Capabilities(summary="spy", result_bytes=1000, outside="owned")
 
     def __init__(self, *, wire=2, extraction=None, error=None):
         self.wire = wire
@@ -87,7 +89,7 @@ def a_core(spy, other=None, **flags):
 def test_a_prepared_pod_is_stamped_and_the_argument_left_as_it_was():
     before = copy.deepcopy(POD)
     spy = Spy()
-    pod = a_core(spy, max_result_size="500").prepare_pod(RUN, POD)
+    pod = a_core(spy, max_result_size="500").prepare_pod(RUN, POD, cluster=NOWHERE)
     assert before == POD
     assert pod["metadata"]["annotations"] == {
         "mine": "kept",
@@ -101,7 +103,7 @@ def test_a_prepared_pod_is_stamped_and_the_argument_left_as_it_was():
 
 @pytest.mark.parametrize("metadata", [{}, {"annotations": None}, {"annotations": {}}])
 def test_a_pod_without_annotations_is_stamped(metadata):
-    pod = a_core(Spy()).prepare_pod(RUN, {"metadata": metadata, "spec": {"containers": []}})
+    pod = a_core(Spy()).prepare_pod(RUN, {"metadata": metadata, "spec": {"containers": []}}, cluster=NOWHERE)
     assert stamp_of(pod) == Stamp("spy", 2, 4096)
 
 
@@ -109,8 +111,8 @@ def test_a_run_that_declares_nothing_is_left_alone():
     spy = Spy()
     core = a_core(spy)
     empty = Run(namespace="n", name="r", uid="u", steps=RUN.steps)
-    assert core.prepare_pod(empty, POD) == POD
-    assert core.prepare_pod(empty, POD) is not POD
+    assert core.prepare_pod(empty, POD, cluster=NOWHERE) == POD
+    assert core.prepare_pod(empty, POD, cluster=NOWHERE) is not POD
     assert core.ready(empty, POD)
     assert core.collect(empty, POD, None) == Collected()
     core.purge(empty, POD, None)
@@ -120,13 +122,13 @@ def test_a_run_that_declares_nothing_is_left_alone():
 def test_a_stamp_that_a_pod_brings_along_is_replaced():
     """Law 7: results come only from the transport the run was stamped with; a user writes no stamp."""
     forged = {"metadata": {"annotations": {STAMP_ANNOTATION: "other/9", LIMIT_ANNOTATION: "9"}}}
-    pod = a_core(Spy()).prepare_pod(RUN, {**forged, "spec": {"containers": []}})
+    pod = a_core(Spy()).prepare_pod(RUN, {**forged, "spec": {"containers": []}}, cluster=NOWHERE)
     assert stamp_of(pod) == Stamp("spy", 2, 4096)
 
 
 def test_reading_follows_the_stamp_after_the_flags_flip():
     """Flipping the flags later never changes how a pod is read."""
-    pod = a_core(Spy(), max_result_size="500").prepare_pod(RUN, POD)
+    pod = a_core(Spy(), max_result_size="500").prepare_pod(RUN, POD, cluster=NOWHERE)
     spy, other = Spy(extraction=Extraction(found=(Found(name="a", value="x" * 501, source="s"),))), Spy()
     flipped = a_core(spy, other, results_from="other", max_result_size="900")
     assert flipped.ready(RUN, pod)
@@ -140,7 +142,7 @@ def test_reading_follows_the_stamp_after_the_flags_flip():
 def test_a_pods_own_stamp_counts_before_the_one_given():
     spy, other = Spy(), Spy()
     core = a_core(spy, other)
-    pod = core.prepare_pod(RUN, POD)
+    pod = core.prepare_pod(RUN, POD, cluster=NOWHERE)
     core.collect(RUN, pod, None, stamp=Stamp("other", 7, 1))
     core.collect(RUN, POD, None, stamp=Stamp("other", 7, 1))
     assert [call[0] for call in spy.calls] == ["prepare_pod", "extract"]
@@ -150,10 +152,12 @@ def test_a_pods_own_stamp_counts_before_the_one_given():
 def test_a_run_may_choose_its_backend():
     other = Spy(wire=5)
     core = a_core(Spy(), other, allowed_results_from="other")
-    pod = core.prepare_pod(RUN, POD, annotations={"resultsfw.dev/results-from": "other"})
+    pod = core.prepare_pod(RUN, POD, cluster=NOWHERE, annotations={"resultsfw.dev/results-from": "other"})
     assert stamp_of(pod) == Stamp("other", 5, 4096)
     with pytest.raises(FlagError):
-        a_core(Spy(), other).prepare_pod(RUN, POD, annotations={"resultsfw.dev/results-from": "other"})
+        a_core(Spy(), other).prepare_pod(
+            RUN, POD, cluster=NOWHERE, annotations={"resultsfw.dev/results-from": "other"}
+        )
 
 
 @pytest.mark.parametrize(
@@ -210,7 +214,7 @@ def test_a_stamp_of_a_backend_that_is_gone_names_pod_and_backend_and_not_the_fla
 def test_a_backend_that_returns_no_wire_version_fails_before_there_is_a_pod(wire):
     """Such a stamp could never be read again."""
     with pytest.raises(BackendError) as caught:
-        a_core(Spy(wire=wire)).prepare_pod(RUN, POD)
+        a_core(Spy(wire=wire)).prepare_pod(RUN, POD, cluster=NOWHERE)
     assert caught.value.subject == "spy"
     assert "prepare_pod" in caught.value.message
 
@@ -273,7 +277,7 @@ def test_ready_is_the_backends_word():
 
 def test_a_core_is_made_of_flags_as_well():
     core = Core(Flags(results_from="spy"), register={"spy": Spy})
-    assert stamp_of(core.prepare_pod(RUN, POD)) == Stamp("spy", 2, 4096)
+    assert stamp_of(core.prepare_pod(RUN, POD, cluster=NOWHERE)) == Stamp("spy", 2, 4096)
 
 
 def test_a_backend_is_made_once():
@@ -285,8 +289,8 @@ def test_a_backend_is_made_once():
             super().__init__()
 
     core = Core.from_flags({"results-from": "spy"}, register={"spy": Counted})
-    core.prepare_pod(RUN, POD)
-    core.prepare_pod(RUN, POD)
+    core.prepare_pod(RUN, POD, cluster=NOWHERE)
+    core.prepare_pod(RUN, POD, cluster=NOWHERE)
     assert made == [1]
 
 
@@ -295,7 +299,9 @@ def test_a_backend_is_made_once():
 
 def test_an_embedder_in_a_few_lines():
     core = Core.from_flags({"max-result-size": "100"})
-    pod = core.prepare_pod(RUN, {"metadata": {"name": "p"}, "spec": {"containers": [{"name": "step-one"}]}})
+    pod = core.prepare_pod(
+        RUN, {"metadata": {"name": "p"}, "spec": {"containers": [{"name": "step-one"}]}}, cluster=NOWHERE
+    )
     assert not core.ready(RUN, pod)
     message = json.dumps([{"key": "a", "value": "1", "type": 1}])
     ended = {"name": "step-one", "state": {"terminated": {"exitCode": 0, "message": message}}}
@@ -309,7 +315,7 @@ def test_an_embedder_in_a_few_lines():
 def test_collecting_twice_gives_the_same_and_changes_nothing():
     """Law 4: stopped at any instant and started again, the same status is reached."""
     found = (Found(name="a", value="x" * 20, source="s"), Found(name="z", value="", source="s"))
-    pod = a_core(Spy(), max_result_size="9").prepare_pod(RUN, POD)
+    pod = a_core(Spy(), max_result_size="9").prepare_pod(RUN, POD, cluster=NOWHERE)
     before = copy.deepcopy(pod)
     first = a_core(Spy(extraction=Extraction(found=found))).collect(RUN, pod, None)
     again = a_core(Spy(extraction=Extraction(found=found))).collect(RUN, pod, None)

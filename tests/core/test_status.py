@@ -296,9 +296,10 @@ def test_a_reference_stays_a_reference_and_is_written_as_a_mapping():
             "name": "big",
             "type": "array",
             "value": {
+                "resultsfw.dev/reference": "1",
                 "backend": "store",
                 "location": "bucket/key",
-                "size": 2000,
+                "size": "2000",
                 "digest": "sha256:00",
                 "mediaType": "text/plain; charset=utf-8",
             },

@@ -241,7 +241,7 @@ def test_law_0_errors_that_take_turns_do_not_make_the_time_longer(world):
 class Broken:
     """A backend whose hooks fail: with a secret in the text, as foreign code may."""
 
-    capabilities = Capabilities(summary="fails")
+    capabilities = Capabilities(summary="fails", outside="owned")
 
     def __init__(self, *hooks: str) -> None:
         self.hooks = hooks

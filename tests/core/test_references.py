@@ -1,0 +1,136 @@
+"""References: written, read again, compared with what they stand for, and made by nobody but the core."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from resultsfw import (
+    Capabilities,
+    Core,
+    Declared,
+    Extraction,
+    Found,
+    Problem,
+    ProblemCode,
+    Reference,
+    hookimpl,
+    reference_of,
+)
+from resultsfw.errors import BackendError, CorruptError, NotFoundError
+from resultsfw.references import MARK, checked, reference_value
+from resultsfw.values import typed
+
+
+def a_reference(value: bytes, **changed) -> Reference:
+    digest = f"sha256:{hashlib.sha256(value).hexdigest()}"
+    return Reference(**{"backend": "b", "location": "l", "size": len(value), "digest": digest, **changed})
+
+
+@given(st.binary(max_size=50), st.text(), st.text(), st.text())
+def test_a_reference_is_read_as_it_was_written(value, backend, location, media_type):
+    reference = a_reference(value, backend=backend, location=location, media_type=media_type)
+    assert reference_of(json.loads(json.dumps(reference_value(reference)))) == reference
+
+
+@pytest.mark.parametrize("value", ["text", ["a"], {"backend": "b", "size": "1"}, {}, None])
+def test_a_value_is_no_reference(value):
+    assert reference_of(value) is None
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"size": 5}, {"size": "-1"}, {"size": "1" * 19}, {"digest": "sha256:zz"}, {"more": "1"}, {MARK: "2"}],
+)
+def test_a_damaged_reference_is_refused(changed):
+    with pytest.raises(CorruptError):
+        reference_of({**reference_value(a_reference(b"v")), **changed})
+
+
+def test_no_step_can_make_a_reference():
+    forged = json.dumps(reference_value(a_reference(b"of another run")))
+    problem = typed(Declared(name="r", type="object"), forged)
+    assert isinstance(problem, Problem)
+    assert problem.code is ProblemCode.TYPE_MISMATCH
+    # As a string or in an array it is text, and text is no reference.
+    assert reference_of(typed(Declared(name="r"), forged)) is None
+
+
+@given(st.lists(st.binary(min_size=1, max_size=20), max_size=5), st.binary(min_size=1, max_size=3))
+def test_only_the_stored_value_passes(pieces, other):
+    value = b"".join(pieces)
+    assert b"".join(checked(a_reference(value), pieces)) == value
+    for wrong in ([*pieces, other], pieces[:-1] if pieces else [other], [*pieces[:-1], b"x" * 21]):
+        with pytest.raises(CorruptError, match="bytes"):
+            list(checked(a_reference(value), wrong))
+    if value:
+        changed = bytes([value[0] ^ 1]) + value[1:]
+        with pytest.raises(CorruptError, match="digest"):
+            list(checked(a_reference(value), [changed]))
+
+
+def test_no_more_is_asked_for_than_the_reference_announces():
+    asked = []
+
+    def endless() -> Iterator[bytes]:
+        while True:
+            asked.append(1)
+            yield b"x" * 10
+
+    with pytest.raises(CorruptError):
+        list(checked(a_reference(b"x" * 25), endless()))
+    assert len(asked) == 3
+
+
+class Keeper:
+    """A backend by reference; what it keeps is in ``kept``, or is raised."""
+
+    capabilities = Capabilities(summary="keeps", by="reference")
+
+    def __init__(self, kept: list[bytes | Exception]) -> None:
+        self.kept = kept
+
+    @hookimpl
+    def prepare_pod(self) -> int:
+        return 1
+
+    @hookimpl
+    def pod_ready(self) -> bool:
+        return True
+
+    @hookimpl
+    def extract(self) -> Extraction:
+        return Extraction(found=(Found(name="r", value=a_reference(b"v", backend="keeper"), source="s"),))
+
+    @hookimpl
+    def dereference(self) -> Iterator[bytes]:
+        for one in self.kept:
+            if isinstance(one, Exception):
+                raise one
+            yield one
+
+
+def dereferenced(*kept):
+    core = Core.from_flags({"results-from": "keeper"}, register={"keeper": Keeper(list(kept))})
+    return b"".join(core.dereference(a_reference(b"value", backend="keeper"), None))
+
+
+def test_a_value_is_dereferenced_through_its_backend():
+    assert dereferenced(b"val", b"ue") == b"value"
+
+
+def test_what_a_backend_raises_while_it_reads_is_told_without_its_text():
+    with pytest.raises(NotFoundError, match="gone"):
+        dereferenced(b"val", NotFoundError("gone"))
+    with pytest.raises(BackendError, match="failed in dereference: LookupError") as told:
+        dereferenced(b"val", LookupError("password=hunter2"))
+    assert "hunter2" not in str(told.value)
+
+
+def test_a_backend_by_value_dereferences_nothing():
+    core = Core.from_flags({})
+    with pytest.raises(BackendError, match="hands out values"):
+        core.dereference(a_reference(b"v", backend="termination-message"), None)

@@ -1,0 +1,157 @@
+"""What backends keep outside a pod: marked before the pod, purged after the verdict or with the run."""
+
+import pytest
+from world import World
+
+from resultsfw import PODS, Capabilities, Extraction, Found, Reference, hookimpl
+from resultsfw.errors import ForbiddenError, NotFoundError
+from resultsfw.local.store import Store
+from resultsfw.tekton.kinds import TASKRUNS
+from resultsfw.tekton.leftovers import FINALIZER, is_held
+
+MINE = f"{FINALIZER}mine"
+REFERENCE = Reference(backend="mine", location="l", size=1, digest=f"sha256:{'0' * 64}")
+
+
+class Keeper:
+    """A backend that keeps things; it notes what it was asked to purge."""
+
+    def __init__(self, **says) -> None:
+        self.capabilities = Capabilities(summary="keeps", **says)
+        self.purged: list[tuple[str, int]] = []
+        self.error: Exception | None = None
+        self.values = [REFERENCE if says.get("by") == "reference" else "d"]
+
+    @hookimpl
+    def prepare_pod(self, cluster) -> int:
+        assert cluster is not None
+        if self.error is not None:
+            raise self.error
+        return 1
+
+    @hookimpl
+    def pod_ready(self) -> bool:
+        return True
+
+    @hookimpl
+    def extract(self) -> Extraction:
+        return Extraction(found=tuple(Found(name="digest", value=one, source="s") for one in self.values))
+
+    @hookimpl
+    def dereference(self):
+        yield b""
+
+    @hookimpl
+    def purge(self, run) -> None:
+        if self.error is not None:
+            raise self.error
+        self.purged.append((run.uid, run.attempt))
+
+
+def a_world(**says) -> tuple[World, Keeper]:
+    keeper = Keeper(**says)
+    world = World({"results-from": "mine"}, mine=keeper)
+    world.submit()
+    world.step()
+    return world, keeper
+
+
+def run_of(world: World):
+    return Store.get(world.cluster, TASKRUNS, "default", "run")
+
+
+def ended(world: World) -> None:
+    world.kubelet("Succeeded", {"step-build": world.ended()})
+    world.step()
+
+
+def test_a_run_is_held_from_before_its_pod_if_its_backend_keeps_things_elsewhere():
+    world, _ = a_world(outside="elsewhere")
+    assert run_of(world)["metadata"]["finalizers"] == [MINE]
+    verbs = [call for call in world.cluster.calls if call in (("patch", "TaskRun"), ("create", "Pod"))]
+    assert verbs == [("patch", "TaskRun"), ("create", "Pod")]  # in one write with the stamp
+
+
+@pytest.mark.parametrize("outside", ["no", "owned"])
+def test_other_runs_are_not_held(outside):
+    world, _ = a_world(outside=outside)
+    assert "finalizers" not in run_of(world)["metadata"]
+
+
+def test_values_are_purged_after_the_verdict_and_once_more_with_the_run():
+    world, keeper = a_world(outside="elsewhere")
+    assert keeper.purged == []
+    ended(world)
+    uid = run_of(world)["metadata"]["uid"]
+    assert set(keeper.purged) == {(uid, 0)}
+    keeper.purged.clear()
+    Store.delete(world.cluster, TASKRUNS, "default", "run")
+    assert is_held(run_of(world))
+    world.step()
+    assert keeper.purged == [(uid, 0)]
+    with pytest.raises(NotFoundError):
+        run_of(world)
+
+
+def test_what_references_stand_for_is_kept_until_the_run_is_deleted():
+    world, keeper = a_world(outside="elsewhere", by="reference")
+    ended(world)
+    assert run_of(world)["status"]["results"][0]["value"]["location"] == "l"
+    assert keeper.purged == []
+    Store.delete(world.cluster, PODS, "default", "run-pod", grace_seconds=0)
+    Store.delete(world.cluster, TASKRUNS, "default", "run")
+    world.step()
+    assert len(keeper.purged) == 1
+    with pytest.raises(NotFoundError):
+        run_of(world)
+
+
+def test_a_deleted_run_waits_for_its_pod_which_might_still_add_to_what_is_kept():
+    world, keeper = a_world(outside="elsewhere", by="reference")
+    world.kubelet("Running", {"step-build": world.running()})
+    Store.delete(world.cluster, TASKRUNS, "default", "run")
+    assert world.step() is not None
+    assert keeper.purged == []
+    assert Store.get(world.cluster, PODS, "default", "run-pod")["metadata"]["deletionTimestamp"]
+    Store.delete(world.cluster, PODS, "default", "run-pod", grace_seconds=0)
+    world.step()
+    assert len(keeper.purged) == 1
+
+
+def test_a_run_stays_until_its_purge_succeeds():
+    world, keeper = a_world(outside="elsewhere")
+    ended(world)
+    keeper.error = ForbiddenError("no right to delete")
+    Store.delete(world.cluster, TASKRUNS, "default", "run")
+    with pytest.raises(ForbiddenError):
+        world.step()
+    assert run_of(world)["metadata"]["finalizers"] == [MINE]
+    keeper.error = None
+    world.step()
+    with pytest.raises(NotFoundError):
+        run_of(world)
+
+
+def test_finalizers_of_others_stay():
+    world, _ = a_world(outside="elsewhere")
+    ended(world)
+    both = {"metadata": {"finalizers": ["other.dev/mine", MINE]}}
+    Store.patch(world.cluster, TASKRUNS, "default", "run", both)
+    Store.delete(world.cluster, TASKRUNS, "default", "run")
+    world.step()
+    assert run_of(world)["metadata"]["finalizers"] == ["other.dev/mine"]
+
+
+def test_a_person_sees_why_a_backend_cannot_prepare_a_pod():
+    keeper = Keeper(outside="owned")
+    keeper.error = ForbiddenError('may not create configmaps in "default"')
+    world = World({"results-from": "mine"}, mine=keeper)
+    world.submit()
+    with pytest.raises(ForbiddenError):
+        world.step()
+    [condition] = run_of(world)["status"]["conditions"]
+    assert condition["status"] == "Unknown"
+    assert "may not create configmaps" in condition["message"]
+    keeper.error = None
+    world.step()
+    assert Store.get(world.cluster, PODS, "default", "run-pod")
