@@ -60,7 +60,8 @@ class Engine:
         workdir: Where Pods get their folders; without, a temporary folder.
         keep: Leave the folders when all has ended.
         on_event: Called with ``ADDED``, ``MODIFIED`` or ``DELETED`` and the object, for every change of
-            PipelineRuns, TaskRuns and Pods, in order, on a thread of the engine's. What it raises ends `run_until_done`.
+            PipelineRuns, TaskRuns and Pods, in order, on a thread of the engine's. What it raises ends
+            `run_until_done`.
         notice: Called once with what a person should know (that images are not pulled).
         tell_budget: See `Kubelet`.
         max_pods: How many Pods run at once; others wait.

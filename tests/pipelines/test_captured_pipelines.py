@@ -13,7 +13,7 @@ from resultsfw.local.store import Store
 from resultsfw.tekton.kinds import PIPELINERUNS, TASKRUNS
 from resultsfw.tekton.pipelines.reconciler import PipelineReconciler, is_done
 
-CAPTURES = Path(__file__).parents[1] / "data" / "captures" / "pipelines"
+CAPTURES = Path(__file__).parents[1] / "data" / "pipelines"
 NAMES = sorted(path.name.removesuffix(".json.gz") for path in CAPTURES.glob("*.json.gz"))
 
 

@@ -37,8 +37,8 @@ def refuse_references(pipelinerun: Object, applied: Applied, cluster: Cluster) -
             if why := _wrong(ref, declared):
                 raise RefusedRun(
                     reasons.INVALID_PIPELINE_RESULT,
-                    f'Failed to resolve pipeline result reference for "{metadata["name"]}" with error invalid '
-                    f'pipeline result "{one["name"]}": {why}',
+                    f'Failed to resolve pipeline result reference for "{metadata["name"]}" with error '
+                    f'invalid pipeline result "{one["name"]}": {why}',
                 )
 
 

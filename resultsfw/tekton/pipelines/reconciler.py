@@ -125,7 +125,7 @@ class PipelineReconciler:
     # TaskRuns.
 
     def _runs(self, pipelinerun: Object, plan: Applied) -> dict[str, Object]:
-        """The run's TaskRuns by Pipeline Task. Their names are a function of both: none is ever made twice."""
+        """The run's TaskRuns by Pipeline Task. Names are a function of both: none is ever made twice."""
         metadata = pipelinerun["metadata"]
         runs: dict[str, Object] = {}
         for _, task in tasks_of(plan.spec):
@@ -139,7 +139,7 @@ class PipelineReconciler:
         if not owns(pipelinerun, taskrun):
             raise RefusedRun(
                 reasons.CREATE_RUN_FAILED,
-                f'TaskRun "{name}" is there and belongs to somebody else; delete it or name the run otherwise',
+                f'TaskRun "{name}" is somebody else\'s; delete it, or name the run otherwise',
             )
         return taskrun
 
@@ -215,8 +215,8 @@ class PipelineReconciler:
             left.append(f'"{one["name"]}" ({object_size(one["value"])} bytes)')
         if left:
             said = (
-                f"{known['message']}; with its results the PipelineRun would have {size} bytes, over the limit "
-                f"of {_ROOM} bytes one object may have; left out: {', '.join(left)}: take them from the "
+                f"{known['message']}; with its results the PipelineRun would have {size} bytes, over the "
+                f"limit of {_ROOM} bytes one object may have; left out: {', '.join(left)}: take them from the "
                 f"TaskRuns that wrote them"
             )
             ended["conditions"] = [condition("False", reasons.TOO_LARGE, said, now)]
@@ -265,6 +265,6 @@ def _too_large(taskrun: Object, name: str) -> str:
         else f'; its param "{largest["name"]}" has {object_size(largest["value"])} bytes'
     )
     return (
-        f'the TaskRun of task "{name}" would have {size} bytes, over the limit of {_ROOM} bytes one object may '
-        f"have{which}: pass a reference (results-from: object-store), or less"
+        f'the TaskRun of task "{name}" would have {size} bytes, over the limit of {_ROOM} bytes one object '
+        f"may have{which}: pass a reference (results-from: object-store), or less"
     )
