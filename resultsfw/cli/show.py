@@ -27,6 +27,8 @@ __all__ = [
     "print_advice",
     "print_taskrun",
     "print_text",
+    "shortened",
+    "size_of",
     "verdict_of",
     "without_hints",
     "write",
@@ -245,14 +247,14 @@ def _of(declared: Sequence[Object] | None, values: Mapping[str, Object], prefix:
 
 def _results_table(rows: Sequence[_Row], width: int) -> Iterator[Text]:
     head = ("result", "type", "bytes", "value")
-    sizes = ["-" if row.value is None else str(len(_text(row.value).encode())) for row in rows]
+    sizes = ["-" if row.value is None else str(size_of(row.value)) for row in rows]
     fixed = [
         ("result", *(row.name for row in rows)),
         ("type", *(row.type for row in rows)),
         ("bytes", *sizes),
     ]
     room = width - sum(max(map(cell_len, column)) for column in fixed) - len(INDENT) * len(head)
-    values = ["none" if row.value is None else _shortened(row.value, max(room, 16)) for row in rows]
+    values = ["none" if row.value is None else shortened(row.value, max(room, 16)) for row in rows]
     table = [(row.name, row.type, size, value) for row, size, value in zip(rows, sizes, values, strict=True)]
     return columns(width, head, table, right={2})
 
@@ -262,7 +264,12 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
-def _shortened(value: Any, room: int) -> str:
+def size_of(value: Any) -> int:
+    """Bytes of a value; of an array or object, of its shortest JSON."""
+    return len(_text(value).encode("utf-8", "surrogatepass"))
+
+
+def shortened(value: Any, room: int) -> str:
     """A value on one line of so many columns; one that is cut says how much there is."""
     text = plain(_text(value))
     if cell_len(text) <= room:

@@ -93,12 +93,13 @@ class PipelineReconciler:
             "pipelineSpec": spec,
         }
         begun = {**pipelinerun, "status": {**pipelinerun.get("status", {}), **status}}
-        runs = self._runs(pipelinerun, plan)
+        times = times_of(begun, now)
+        runs = self._runs(pipelinerun, plan, sure=bool(asked) or times.pipeline_over or times.tasks_over)
         if not runs:
             refuse_references(pipelinerun, plan, self._cluster)
             self._make_claims(pipelinerun)
         refuse = lambda facts, name: _too_large(build_taskrun(pipelinerun, facts, name), name)  # noqa: E731
-        facts = Facts(plan, runs, asked, times_of(begun, now), refuse)
+        facts = Facts(plan, runs, asked, times, refuse)
         self._end_children(pipelinerun, facts)
         if asked == "Cancelled":
             said = f'PipelineRun "{pipelinerun["metadata"]["name"]}" was cancelled'
@@ -124,14 +125,22 @@ class PipelineReconciler:
 
     # TaskRuns.
 
-    def _runs(self, pipelinerun: Object, plan: Applied) -> dict[str, Object]:
-        """The run's TaskRuns by Pipeline Task. Names are a function of both: none is ever made twice."""
+    def _runs(self, pipelinerun: Object, plan: Applied, *, sure: bool) -> dict[str, Object]:
+        """The run's TaskRuns by Pipeline Task.
+
+        Their names are a function of both, so none is ever made twice: one that was made just before a crash
+        is found when it is to be made. Where nothing more is made, ``sure``, all are asked for.
+        """
         metadata = pipelinerun["metadata"]
+        known = {
+            one.get("pipelineTaskName") for one in pipelinerun.get("status", {}).get("childReferences") or ()
+        }
         runs: dict[str, Object] = {}
         for _, task in tasks_of(plan.spec):
-            name = taskrun_name(metadata["name"], task["name"])
-            with contextlib.suppress(NotFoundError):
-                runs[task["name"]] = self._own(pipelinerun, name)
+            if sure or task["name"] in known:
+                name = taskrun_name(metadata["name"], task["name"])
+                with contextlib.suppress(NotFoundError):
+                    runs[task["name"]] = self._own(pipelinerun, name)
         return runs
 
     def _own(self, pipelinerun: Object, name: str) -> Object:
@@ -216,8 +225,8 @@ class PipelineReconciler:
         if left:
             said = (
                 f"{known['message']}; with its results the PipelineRun would have {size} bytes, over the "
-                f"limit of {_ROOM} bytes one object may have; left out: {', '.join(left)}: take them from the "
-                f"TaskRuns that wrote them"
+                f"limit of {_ROOM} bytes one object may have; left out: {', '.join(left)}: take them from "
+                f"the TaskRuns that wrote them"
             )
             ended["conditions"] = [condition("False", reasons.TOO_LARGE, said, now)]
         return {**ended, "results": written or None}
