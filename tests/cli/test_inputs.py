@@ -84,7 +84,7 @@ spec:
 def test_a_pipelines_tasks_must_be_there(cli, write):
     refused(
         cli("run", write("x.yaml", TASK + NEXT + PIPELINE)),
-        "x.yaml, document 2, line 12: spec.pipelineSpec.tasks[0].taskRef.name: "
+        "x.yaml, document 2, line 13: spec.pipelineSpec.tasks[0].taskRef.name: "
         'no Task "releese" in namespace "default"',
         'did you mean "release"?',
     )
