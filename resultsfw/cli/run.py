@@ -14,6 +14,7 @@ from rich.text import Text
 
 from resultsfw.cli import show
 from resultsfw.cli.advice import Again, advice_on, is_too_large
+from resultsfw.cli.graph import draw
 from resultsfw.cli.inputs import read_files
 from resultsfw.cli.manifests import Manifests, pick
 from resultsfw.cli.pipelines import print_pipelinerun
@@ -23,7 +24,7 @@ from resultsfw.cluster import Object
 from resultsfw.core import Core
 from resultsfw.errors import ClusterError, InputError
 from resultsfw.local.engine import Engine
-from resultsfw.tekton.kinds import TASKRUNS
+from resultsfw.tekton.kinds import PIPELINERUNS, TASKRUNS
 from resultsfw.tekton.pipelines.reconciler import PipelineReconciler
 from resultsfw.tekton.reconciler import Reconciler
 
@@ -35,7 +36,15 @@ _TAIL_BYTES: Final = 4096
 _TAIL_LINES: Final = 5
 
 
-def run_files(files: Sequence[str], *, flags: Given, output: str, workdir: str | None, keep: bool) -> int:
+def run_files(
+    files: Sequence[str],
+    *,
+    flags: Given,
+    output: str,
+    workdir: str | None,
+    keep: bool,
+    graph: str | None = None,
+) -> int:
     """Run what is to be run in the files, print it, and return the exit status.
 
     Raises:
@@ -44,6 +53,7 @@ def run_files(files: Sequence[str], *, flags: Given, output: str, workdir: str |
     manifests = pick(read_files(files), files)
     core = core_of(replace(flags, documents=manifests.maps))
     folder = _folder(workdir)
+    _check_graph(graph, manifests)
     errors = show.console(stderr=True)
     try:
         with _signals(), Progress(errors) as progress:
@@ -53,12 +63,19 @@ def run_files(files: Sequence[str], *, flags: Given, output: str, workdir: str |
     except _Stopped as stopped:
         errors.print(f"stopped by {stopped.name}; every process it started has ended")
         return 128 + stopped.number
+    if graph is not None:
+        (drawn,) = [one for one in runs if one.run["kind"] == PIPELINERUNS.kind]
+        _write_graph(graph, draw(drawn.run, [child.run for child in drawn.children]))
+    _print_all(runs, output, _again(files, flags))
+    return 0 if all(show.verdict_of(one.run).succeeded for one in runs) else 1
+
+
+def _print_all(runs: Sequence["_Ended"], output: str, again: Again) -> None:
     if output == "json":
         show.write(show.as_json([obj for one in runs for obj in one.objects]))
     elif output == "yaml":
         show.write("---\n".join(show.as_yaml(obj) for one in runs for obj in one.objects))
     else:
-        again = _again(files, flags)
         out = show.console()
         for index, one in enumerate(runs):
             if index:
@@ -68,7 +85,6 @@ def run_files(files: Sequence[str], *, flags: Given, output: str, workdir: str |
             for child in one.children or [one]:
                 if not one.children or not show.verdict_of(child.run).succeeded:
                     _print(out, child.run, child.tail, again)
-    return 0 if all(show.verdict_of(one.run).succeeded for one in runs) else 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,6 +180,25 @@ def _again(files: Sequence[str], given: Given) -> Again:
         return shlex.join(["resultsfw", "run", *files, *words])
 
     return command
+
+
+def _check_graph(graph: str | None, manifests: Manifests) -> None:
+    """A picture is of one PipelineRun, and its file can be written: known before anything runs."""
+    if graph is None:
+        return
+    count = sum(one["kind"] == PIPELINERUNS.kind for one in manifests.runs)
+    if count != 1:
+        raise InputError(
+            f"--graph draws one PipelineRun; there are {count} in these files", subject="--graph"
+        )
+    _write_graph(graph, "")
+
+
+def _write_graph(graph: str, text: str) -> None:
+    try:
+        Path(graph).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"--graph {graph}: {error.strerror}", subject="--graph") from error
 
 
 def _folder(workdir: str | None) -> Path | None:
