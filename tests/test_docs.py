@@ -49,7 +49,7 @@ def test_every_feature_flag_is_in_the_readme_with_its_default():
     for key in flags_module._KNOWN:
         (row,) = re.findall(rf"^\| `{key}` \| (.*?) \|", readme, flags=re.MULTILINE)
         default = getattr(defaults, key.replace("-", "_"), None)
-        if default is not None:
+        if isinstance(default, str | int):
             assert row == f"`{default}`"
 
 

@@ -118,6 +118,9 @@ _KEYS: Final = Advice("write every key that the result's properties name, or dec
 _REFUSED: Final = Advice(
     "write the result as a regular file of UTF-8 text; encode what is no text, for instance with base64"
 )
+_WITHHELD: Final = Advice(
+    "an extension that the operator chose refuses it: let the result come by value, or change its options"
+)
 _MISSING: Final = Advice('write the result in a Step, or set the feature flag "missing-results" to "ignore"')
 _INCOMPLETE: Final = Advice("run it again: what did not come cannot be had any more")
 _CORRUPT: Final = Advice(
@@ -129,6 +132,7 @@ _BY_WORDS: Final = (
     ("Provided results don't match declared results", _TYPES),
     ("missing keys for these results", _KEYS),
     (" was refused ", _REFUSED),
+    (" is withheld by the extension ", _WITHHELD),
 )
 
 _PLAIN: Final[Mapping[str, Advice]] = {
@@ -146,6 +150,7 @@ _BY_CODE: Final[Mapping[ProblemCode, Advice]] = {
     ProblemCode.NOT_REGULAR_FILE: _REFUSED,
     ProblemCode.OUTSIDE_FOLDER: _REFUSED,
     ProblemCode.FILE_UNREADABLE: _REFUSED,
+    ProblemCode.WITHHELD: _WITHHELD,
     ProblemCode.MISSING: _MISSING,
     ProblemCode.TRANSPORT_INCOMPLETE: _INCOMPLETE,
     ProblemCode.TRANSPORT_CORRUPT: _CORRUPT,

@@ -201,6 +201,9 @@ def examine(
     if core is not None:
         for name in sorted(core.flags.allowed):
             found += _backend(asked, core, name)
+        for name, one in core.extensions.items():
+            detail = f"is loaded; it takes part in {', '.join(one.implements)}"
+            found.append(Finding(what=f"extension {name}", well=True, detail=detail))
     for kind in (TASKRUNS, TASKS):
         found.append(definition(cluster, kind))
     everything = dict(images)

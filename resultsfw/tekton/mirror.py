@@ -108,13 +108,14 @@ def progress_of(pod: Object, now: datetime) -> Progress:
     )
 
 
-def mirror(pod: Object, previous: Mapping[str, Any], *, done: bool) -> Object:
+def mirror(pod: Object, previous: Mapping[str, Any], *, done: bool, messages: bool = True) -> Object:
     """The part of a TaskRun's status that repeats its pod: ``podName``, ``steps``, ``sidecars``.
 
     Args:
         pod: The pod.
         previous: The status so far; a Step's ``provenance`` is kept.
         done: Whether the run ends with this status.
+        messages: Whether what containers say in their termination messages is repeated: results are there.
     """
     budget = message_budget(pod)
     containers = statuses(pod)
@@ -137,6 +138,10 @@ def mirror(pod: Object, previous: Mapping[str, Any], *, done: bool) -> Object:
         if is_sidecar(name)
     ]
     told: Object = {"podName": pod["metadata"]["name"]}
+    if not messages:
+        for one in (*steps, *sidecars):
+            if "terminated" in one:
+                one["terminated"] = {key: it for key, it in one["terminated"].items() if key != "message"}
     if steps:
         told["steps"] = steps
     if sidecars:
