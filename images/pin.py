@@ -14,6 +14,8 @@ from pathlib import Path
 HERE = Path(__file__).parent
 PYTHON = "3.11"
 PLATFORMS = ("x86_64", "aarch64")
+EXTRAS = ("cluster", "otel", "redact")
+"""Of which the controller's image has the dependencies."""
 
 
 def pinned(wanted: Sequence[str]) -> str:
@@ -35,7 +37,8 @@ def pinned(wanted: Sequence[str]) -> str:
 def main() -> None:
     """Write both files."""
     project = tomllib.loads((HERE.parent / "pyproject.toml").read_text())
-    wanted = [*project["project"]["dependencies"], *project["project"]["optional-dependencies"]["cluster"]]
+    extras = project["project"]["optional-dependencies"]
+    wanted = [*project["project"]["dependencies"], *(one for name in EXTRAS for one in extras[name])]
     (HERE / "requirements.txt").write_text(pinned(wanted))
     (HERE / "build-requirements.txt").write_text(pinned(project["build-system"]["requires"]))
 

@@ -92,6 +92,8 @@ def test_every_distribution_in_the_controllers_image_is_pinned_by_its_hash(name)
     [
         ("requirements.txt", ("project", "dependencies")),
         ("requirements.txt", ("project", "optional-dependencies", "cluster")),
+        ("requirements.txt", ("project", "optional-dependencies", "otel")),
+        ("requirements.txt", ("project", "optional-dependencies", "redact")),
         ("build-requirements.txt", ("build-system", "requires")),
     ],
 )

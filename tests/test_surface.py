@@ -1,4 +1,4 @@
-"""The public surface is what tests/data/surface.txt says: who changes it changes that file, for review to see.
+"""The public surface is what tests/data/surface.txt says: who changes it changes that file as well.
 
 To record it anew: ``python tests/test_surface.py``; what may change when is in docs/compatibility.md.
 """

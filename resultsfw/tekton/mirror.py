@@ -1,7 +1,7 @@
 """What a TaskRun's status says of its pod: Steps, Sidecars, and how far it has come."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -11,7 +11,7 @@ from resultsfw.messages import INTERNAL, Message, entry_type, message_budget, re
 from resultsfw.tekton import reasons
 from resultsfw.tekton.kinds import RESULTS_SIDECAR, is_sidecar, is_step
 
-__all__ = ["Progress", "mirror", "native_sidecars", "progress_of", "statuses"]
+__all__ = ["Progress", "mirror", "native_sidecars", "progress_of", "statuses", "without_messages"]
 
 OOM: Final = "OOMKilled"
 CONTINUED: Final = "Continued"
@@ -139,9 +139,7 @@ def mirror(pod: Object, previous: Mapping[str, Any], *, done: bool, messages: bo
     ]
     told: Object = {"podName": pod["metadata"]["name"]}
     if not messages:
-        for one in (*steps, *sidecars):
-            if "terminated" in one:
-                one["terminated"] = {key: it for key, it in one["terminated"].items() if key != "message"}
+        steps, sidecars = without_messages(steps), without_messages(sidecars)
     if steps:
         told["steps"] = steps
     if sidecars:
@@ -149,6 +147,16 @@ def mirror(pod: Object, previous: Mapping[str, Any], *, done: bool, messages: bo
     if done:
         told["artifacts"] = {}
     return told
+
+
+def without_messages(states: Iterable[Object]) -> list[Object]:
+    """States of Steps or Sidecars without what their containers say: results may be in it."""
+    return [
+        {**one, "terminated": {key: it for key, it in one["terminated"].items() if key != "message"}}
+        if "terminated" in one
+        else one
+        for one in states
+    ]
 
 
 def parse_time(text: str | None) -> datetime | None:

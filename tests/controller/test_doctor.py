@@ -72,6 +72,14 @@ def test_all_is_well():
     assert all(one.well for one in found)
 
 
+def test_extensions_are_told_too():
+    flags = {"extensions": "redact", "config.redact": "patterns: {a: b}"}
+    (one,) = [one for one in look(Fake(flags)) if one.what == "extension redact"]
+    assert (one.well, one.detail) == (True, "is loaded; it takes part in extract")
+    (bad_one,) = bad(look(Fake({"extensions": "redakt"}))).values()
+    assert 'did you mean "redact"?' in bad_one.detail
+
+
 def test_a_right_of_the_controllers_own():
     cluster = Fake()
     cluster.denied.add("patch taskruns/status")
