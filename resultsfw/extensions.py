@@ -23,15 +23,12 @@ from pydantic import BaseModel
 
 from resultsfw.errors import BrokenExtensionError, ExtensionError, ResultsError
 from resultsfw.flags import unknown_extension
+from resultsfw.options import Fault, NoConfig, checked_config, config_type_of
 from resultsfw.plugins import (
     EXTENSIONS,
-    Fault,
     Hooks,
-    NoConfig,
     check_api_version,
-    checked_config,
     claims_on,
-    config_type_of,
     hooks_of,
     import_plugin,
     place_of,

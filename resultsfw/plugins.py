@@ -14,26 +14,23 @@ from importlib import metadata
 from typing import Any, get_args, get_type_hints
 
 import pluggy
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel
 from stevedore.driver import DriverManager
 
 from resultsfw import hookspecs
-from resultsfw.errors import BrokenBackendError, FlagError
-from resultsfw.flags import CONFIG_PREFIX, nearest, unknown_backend
+from resultsfw.errors import BrokenBackendError
+from resultsfw.flags import nearest, unknown_backend
+from resultsfw.options import Fault, checked_config, config_type_of
 from resultsfw.types import Capabilities
 
 __all__ = [
     "BACKENDS",
     "EXTENSIONS",
     "Backend",
-    "Fault",
     "Hooks",
     "Installed",
-    "NoConfig",
     "check_api_version",
-    "checked_config",
     "claims_on",
-    "config_type_of",
     "hooks_of",
     "import_plugin",
     "installed",
@@ -54,16 +51,6 @@ Hooks = Mapping[str, pluggy.HookImpl]
 
 _FAILURES = (Exception, SystemExit)
 """What foreign code may raise where it is loaded: a module that ends its process is broken, and no more."""
-
-
-class Fault(Exception):  # noqa: N818 - never seen outside: a reason on its way to a message
-    """Why a plugin cannot be used, in words."""
-
-
-class NoConfig(BaseModel):
-    """The configuration of a plugin that has none."""
-
-    model_config = ConfigDict(extra="forbid")
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +241,8 @@ def hooks_of(plugin: object) -> Hooks:
         with _quiet():
             manager.register(plugin, name="this plugin")
     except pluggy.PluginValidationError as error:
-        raise Fault(" ".join(str(error).split())) from error
+        wrong = "; ".join(_wrong_arguments(manager, plugin))
+        raise Fault(wrong or " ".join(str(error).split())) from error
     hooks = {
         caller.name: impl
         for caller in manager.get_hookcallers(plugin) or ()
@@ -284,45 +272,12 @@ def warn_of_deprecations(who: str, hooks: Hooks) -> None:
             warnings.warn_explicit(warning, None, code.co_filename, code.co_firstlineno)
 
 
-def config_type_of(plugin: object) -> type[BaseModel]:
-    """The type of a plugin's options.
-
-    Raises:
-        Fault: It has a ``Config`` that does not keep the rules.
-    """
-    config_type = getattr(plugin, "Config", NoConfig)
-    if not (inspect.isclass(config_type) and issubclass(config_type, BaseModel)):
-        raise Fault("its `Config` is no pydantic model")
-    if config_type.model_config.get("extra") != "forbid":
-        raise Fault('its `Config` must forbid unknown options: model_config = ConfigDict(extra="forbid")')
-    if required := [name for name, option in config_type.model_fields.items() if option.is_required()]:
-        raise Fault(f"its `Config` has options without a default: {', '.join(required)}")
-    return config_type
-
-
-def checked_config(name: str, config_type: type[BaseModel], raw: Mapping[str, Any]) -> BaseModel:
-    """Validate the options of the plugin of that name.
-
-    Raises:
-        FlagError: An option is unknown or has a value it cannot have; the message names each.
-    """
-    try:
-        return config_type.model_validate(raw)
-    except ValidationError as error:
-        faults = "; ".join(
-            f"{'.'.join(str(part) for part in fault['loc']) or 'the whole'}: {fault['msg']}"
-            for fault in error.errors(include_input=False, include_url=False)
-        )
-        key = f"{CONFIG_PREFIX}{name}"
-        raise FlagError(f'feature flag "{key}": {faults}', subject=key) from error
-
-
 def check_api_version(version: object) -> None:
     """Raise `Fault` for a plugin that was written for a version of the contract that is not loaded."""
     if version not in hookspecs.API_VERSIONS:
         first, last = hookspecs.API_VERSIONS[0], hookspecs.API_VERSIONS[-1]
         loads = f"version {last}" if first == last else f"versions {first} to {last}"
-        raise Fault(f"it was written for API version {version}, and this resultsfw loads {loads}")
+        raise Fault(f"it was written for API version {version!r:.80}, and this resultsfw loads {loads}")
 
 
 def place_of(plugin: object) -> str:
@@ -372,6 +327,18 @@ def _quiet() -> Iterator[None]:
 
 def _broken(name: str, where: str, why: Fault) -> BrokenBackendError:
     return BrokenBackendError(f'backend "{name}" ({where}) cannot be used: {why}', subject=name)
+
+
+def _wrong_arguments(manager: pluggy.PluginManager, plugin: object) -> Iterator[str]:
+    """What a plugin's hooks ask for and the contract does not have, in our words."""
+    for name in dir(plugin):
+        if (options := manager.parse_hookimpl_opts(plugin, name)) is None:
+            continue
+        if (caller := getattr(manager.hook, options["specname"] or name, None)) is None:
+            continue
+        for one in pluggy.HookImpl(plugin, "", getattr(plugin, name), options).argnames:
+            if one not in caller.spec.argnames:
+                yield f'hook "{caller.name}" has no argument "{one}"{nearest(one, caller.spec.argnames)}'
 
 
 def _unfit(plugin: object, implemented: Collection[str]) -> Iterator[str]:

@@ -48,9 +48,10 @@ def list_backends(*, output: str) -> int:
         ]
         _print_columns(out, head, rows)
     out.print()
-    for (group, name), one in facts.items():
-        if not one["usable"]:
-            show.print_text(out, f"broken: {_why(_KINDS[group], name, one)}", style="bold red")
+    for (group, name), told in facts.items():
+        if not told["usable"]:
+            claims = [one for one in everything[group] if one.name == name]
+            show.print_text(out, f"broken: {_why(_KINDS[group], claims, told)}", style="bold red")
     show.print_text(
         out,
         '"resultsfw backends NAME" describes one; "--results-from NAME", or the feature flag, uses a '
@@ -70,23 +71,16 @@ def describe_backend(name: str, *, output: str) -> int:
     if not groups:
         raise _unknown(name, [one.name for some in everything.values() for one in some])
     facts = probe((group, name) for group in groups)
-    told: list[dict[str, Any]] = []
+    told = []
     for group in groups:
-        claims = [one for one in everything[group] if one.name == name]
-        told.append(
-            {
-                "kind": _KINDS[group],
-                "name": name,
-                "installed": [asdict(one) for one in claims],
-                **facts[group, name],
-            }
-        )
+        kind, claims = _KINDS[group], [one for one in everything[group] if one.name == name]
+        if output == "table":
+            _print(show.console(), kind, claims, facts[group, name])
+        who = {"kind": kind, "name": name, "installed": [asdict(one) for one in claims]}
+        told.append({**who, **facts[group, name]})
     if output == "json":
         show.write(show.as_json(told[0] if len(told) == 1 else told))
-    else:
-        for one in told:
-            _print(show.console(), one)
-    return 0 if all(one["usable"] for one in told) else 1
+    return 0 if all(one["usable"] for one in facts.values()) else 1
 
 
 def _unknown(name: str, names: Sequence[str]) -> UnknownBackendError:
@@ -109,19 +103,18 @@ def _origin(one: Installed) -> tuple[str, str, str]:
     return one.distribution, one.version, one.target
 
 
-def _why(kind: str, name: str, facts: Mapping[str, Any]) -> str:
-    """The reason, naming the plugin: what took its process down could not say whose it was."""
-    why = str(facts["why"])
-    return why if f'"{name}"' in why else f'{kind} "{name}": {why}'
+def _why(kind: str, claims: Sequence[Installed], facts: Mapping[str, Any]) -> str:
+    """The reason, with whose it is: what took its process down could not say that itself."""
+    why, one = str(facts["why"]), claims[0]
+    return why if f'"{one.name}"' in why else f'{kind} "{one.name}" ({one.origin}) cannot be used: {why}'
 
 
-def _print(out: Console, facts: Mapping[str, Any]) -> None:
-    name = facts["name"]
-    out.print(Text(f"{facts['kind']} {name}", style="bold"))
-    for one in facts["installed"]:
-        show.print_text(out, f"from {one['distribution']} {one['version']}, {one['target']}")
+def _print(out: Console, kind: str, claims: Sequence[Installed], facts: Mapping[str, Any]) -> None:
+    out.print(Text(f"{kind} {claims[0].name}", style="bold"))
+    for one in claims:
+        show.print_text(out, f"from {one.distribution} {one.version}, {one.target}")
     if not facts["usable"]:
-        show.print_text(out, f"broken: {_why(facts['kind'], name, facts)}", style="bold red")
+        show.print_text(out, f"broken: {_why(kind, claims, facts)}", style="bold red")
         return
     for text in facts.get("deprecated", ()):
         show.print_text(out, text)
@@ -133,7 +126,7 @@ def _print(out: Console, facts: Mapping[str, Any]) -> None:
         rows = [("hooks", ", ".join(facts["hooks"])), ("results", changes)]
     out.print()
     _print_columns(out, ("", ""), [[show.plain(text) for text in row] for row in rows])
-    _print_options(out, name, facts["config"].get("properties", {}))
+    _print_options(out, claims[0].name, facts["config"].get("properties", {}))
 
 
 def _print_options(out: Console, name: str, options: Mapping[str, Any]) -> None:

@@ -96,7 +96,9 @@ def test_what_takes_its_process_down_or_never_ends_is_broken_and_spoils_nothing(
     assert why["sidecar-logs"] == ""
     told = cli("backends", "crashes")
     assert told.status == 1
-    assert 'broken: backend "crashes": the process that imported it was ended by SIGSEGV' in told.out
+    said = " ".join(told.out.split())
+    assert 'broken: backend "crashes" (crashes 2.5, crashes_module, ' in said
+    assert "crashes_module.py) cannot be used: the process that imported it was ended by SIGSEGV" in said
 
 
 def test_extensions_are_listed_and_described_too(cli, site, monkeypatch):
