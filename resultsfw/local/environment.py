@@ -64,7 +64,13 @@ class Start:
 
 
 def start_of(
-    pod: Object, container: Object, folder: PodFolder, cluster: Cluster, *, budget: int | None
+    pod: Object,
+    container: Object,
+    folder: PodFolder,
+    cluster: Cluster,
+    *,
+    budget: int | None,
+    services: Mapping[str, str] | None = None,
 ) -> Start:
     """What to start for a container.
 
@@ -74,6 +80,7 @@ def start_of(
         folder: The pod's folders.
         cluster: For what the environment takes from ConfigMaps and Secrets.
         budget: Bytes of termination message to tell our entrypoint of; none: it assumes 4096.
+        services: Variables by which containers find the cluster's services; its own come before them.
 
     Raises:
         ConfigError: Its environment names what is not there.
@@ -89,6 +96,7 @@ def start_of(
         "HOME": str(folder.tekton / "home"),
         "TMPDIR": str(own / "tmp"),
         "HOSTNAME": pod["metadata"]["name"],
+        **(services or {}),
         **{name: rewriter.rewrite(value) for name, value in declared.items()},
         program.ENV_ROOT: str(folder.tekton),
         program.ENV_PATHS: paths.encode(rules),
