@@ -23,6 +23,7 @@ ENTRYPOINT: Final = Path(__file__).with_name("entrypoint.py")
 _ENTRYPOINTS: Final = ("/tekton/bin/entrypoint", "/ko-app/entrypoint")
 _SIDECAR: Final = "/ko-app/sidecarlogresults"
 _WAY: Final = "RESULTSFW_WAY"
+_TERMINATION_LOG: Final = "RESULTSFW_TERMINATION_LOG"
 _WORKING_DIR_INIT: Final = "/ko-app/workingdirinit"
 _INHERITED: Final = frozenset(
     {
@@ -111,6 +112,8 @@ def start_of(
             f'container "{container["name"]}" has no command: its image "{container.get("image", "")}" would '
             f"say what to run, and here there are no images"
         )
+    if command[0] == _SIDECAR:
+        env[_TERMINATION_LOG] = str(folder.termination(container["name"]))
     words = [rewriter.rewrite(word) for word in [*command[1:], *args]]
     if command[0] not in (*_ENTRYPOINTS, _SIDECAR, _WORKING_DIR_INIT):
         # The script of a Sidecar, which no entrypoint of ours stands in front of.
