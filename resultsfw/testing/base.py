@@ -1,6 +1,6 @@
 """What an author gives the suite, and the fixtures every part of it uses."""
 
-from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from typing import Any, ClassVar
 
 import pytest
@@ -11,8 +11,37 @@ from resultsfw.testing.world import Life, World
 
 __all__ = ["Base", "Runs"]
 
-Runs = Callable[..., Life]
-"""From a name, what Steps write and flags to a pod that has ended; of one name the same one each time."""
+
+class Runs:
+    """Pods that have ended, shared by the tests that only read: of one name there is one.
+
+    Args:
+        world: Where they run.
+    """
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._known: dict[str, Life] = {}
+
+    def __call__(
+        self, name: str, writes: Sequence[Write], *, core: Core | None = None, fails: bool = False
+    ) -> Life:
+        """The pod of that name; it is run the first time it is asked for."""
+        if name not in self._known:
+            life = self._world.prepare(writes, core=core, fails=fails)
+            self._world.start(life)
+            self._world.follow(life)
+            self._known[name] = life
+        return self._known[name]
+
+    def together(self, **writes: Sequence[Write]) -> tuple[Life, ...]:
+        """Pods that ran at the same time, by their names."""
+        if not writes.keys() <= self._known.keys():
+            lives = {name: self._world.prepare(some) for name, some in writes.items()}
+            self._world.start(*lives.values())
+            self._world.follow(*lives.values())
+            self._known |= lives
+        return tuple(self._known[name] for name in writes)
 
 
 class Base:
@@ -40,15 +69,8 @@ class Base:
     @pytest.fixture(scope="class")
     @classmethod
     def runs(cls, world: World) -> Runs:
-        """Pods that have ended, shared by the tests that only read."""
-        known: dict[str, Life] = {}
-
-        def ended(name: str, writes: Sequence[Write], core: Core | None = None) -> Life:
-            if name not in known:
-                known[name] = world.ended(writes, core=core)
-            return known[name]
-
-        return ended
+        """Pods that have ended, for all tests of the class."""
+        return Runs(world)
 
 
 def _given(request: pytest.FixtureRequest, name: str, default: Any) -> Any:

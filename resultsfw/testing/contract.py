@@ -6,8 +6,9 @@ from typing import Any, Final, get_args, get_type_hints
 from resultsfw.cluster import PODS, Object
 from resultsfw.core import LIMIT_ANNOTATION, STAMP_ANNOTATION
 from resultsfw.hookspecs import API_VERSION
-from resultsfw.testing.base import Base
+from resultsfw.testing.base import Base, Runs
 from resultsfw.testing.clusters import Asked
+from resultsfw.testing.hostile import victims
 from resultsfw.testing.judging import breach, closed, must_be_true
 from resultsfw.testing.tasks import MARK, Write
 from resultsfw.testing.world import World
@@ -190,28 +191,25 @@ class ContractCases(Base):
         if faults:
             breach(RESTRICTED, "; ".join(faults))
 
-    def test_nothing_outside(self, world: World) -> None:
+    def test_nothing_outside(self, world: World, runs: Runs) -> None:
         """Who says ``outside="no"`` makes and changes nothing but the pod."""
         if world.capabilities.outside != "no":
             closed(f'outside="{world.capabilities.outside}"', "it makes things outside the pod")
         start = len(world.asked)
         life = world.prepare(_WRITES)
-        world.start(life)
-        world.follow(life)
-        world.collect(life)
+        world.collect(victims(runs)[0])
         written = [one for one in world.asked[start:] if one.verb in ("create", "patch", "delete")]
         if written or world.left(life):
             what = ", ".join(f"{one.verb} {one.kind.kind if one.kind else ''} {one.name}" for one in written)
             breach(RECORD, f'outside="no", and it asked for: {what or "nothing"}; left: {world.left(life)}')
 
-    def test_it_asks_what_its_permissions_name(self, world: World) -> None:
+    def test_it_asks_what_its_permissions_name(self, world: World, runs: Runs) -> None:
         """In a whole life of a run, every request is one that an operator was told of."""
-        start = len(world.asked)
-        life = world.ended(_WRITES)
+        life, _ = victims(runs)
         must_be_true(RIGHTS, world, life, world.collect(life))
-        world.purge(life)
+        world.purge(world.prepare(_WRITES))
         named = {(one.verb, one.resource, one.group) for one in world.capabilities.permissions}
-        missing = sorted({one.right for one in world.asked[start:] if not _is_reading_a_pod(one)} - named)
+        missing = sorted({one.right for one in world.asked if not _is_reading_a_pod(one)} - named)
         if missing:
             told = ", ".join(
                 f'Permission(verb="{verb}", resource="{what}", group="{group}")'

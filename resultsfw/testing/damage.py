@@ -32,18 +32,18 @@ def _heads_lost(true: bytes, _: bytes) -> Iterator[bytes]:
 
 def _dropped(true: bytes, _: bytes) -> Iterator[bytes]:
     lines = _lines(true)
-    yield from (b"".join(lines[:at] + lines[at + 1 :]) for at in range(len(lines)))
+    yield from (b"".join(lines[:at] + lines[at + 1 :]) for at in _some(lines))
 
 
 def _doubled(true: bytes, _: bytes) -> Iterator[bytes]:
     lines = _lines(true)
-    yield from (b"".join([*lines[: at + 1], *lines[at:]]) for at in range(len(lines)))
+    yield from (b"".join([*lines[: at + 1], *lines[at:]]) for at in _some(lines))
     yield true + true
 
 
 def _swapped(true: bytes, _: bytes) -> Iterator[bytes]:
     lines = _lines(true)
-    for at in range(len(lines) - 1):
+    for at in _some(lines[:-1]):
         yield b"".join([*lines[:at], lines[at + 1], lines[at], *lines[at + 2 :]])
     yield b"".join(reversed(lines))
 
@@ -113,8 +113,8 @@ def _deep(true: bytes, _: bytes) -> Iterator[bytes]:
 def _retyped_lines(true: bytes, _: bytes) -> Iterator[bytes]:
     """Where lines are JSON: each part of one another type, or gone."""
     lines = _lines(true)
-    for at, line in enumerate(lines):
-        for other in retyped(line):
+    for at in _some(lines):
+        for other in retyped(lines[at]):
             yield b"".join([*lines[:at], other + b"\n", *lines[at + 1 :]])
 
 
@@ -129,7 +129,7 @@ def _forged_names(true: bytes, other: bytes) -> Iterator[bytes]:
     )
     lines, others = _lines(true), _lines(other)
     # A whole record of another run where one of ours stood.
-    yield from (b"".join([*lines[:at], *others[at : at + 1], *lines[at + 1 :]]) for at in range(len(lines)))
+    yield from (b"".join([*lines[:at], *others[at : at + 1], *lines[at + 1 :]]) for at in _some(lines))
 
 
 def _nothing(_: bytes, __: bytes) -> Iterator[bytes]:
@@ -199,6 +199,11 @@ def endless(size: int) -> Iterator[bytes]:
 
 def _lines(text: bytes) -> list[bytes]:
     return text.splitlines(keepends=True) if b"\r" not in text else text.split(b"\n")
+
+
+def _some(lines: list[bytes]) -> list[int]:
+    """Numbers of lines: all of a short text, of a long one the first and the last."""
+    return sorted({*range(len(lines))[:_PLACES], *range(len(lines))[-_PLACES:]})
 
 
 def _line_ends(text: bytes) -> list[int]:

@@ -66,7 +66,8 @@ _FAULTS: Final[dict[str, type[ClusterError]]] = {
 
 def victims(runs: Runs) -> tuple[Life, Life]:
     """The run whose way is damaged, and another one of the same Task."""
-    return runs("victim", _VICTIM), runs("other", _OTHER)
+    victim, other = runs.together(victim=_VICTIM, other=_OTHER)
+    return victim, other
 
 
 def fault_of(world: World, life: Life, outcome: Outcome, *, strict: bool, cut: bool, final: bool) -> str:

@@ -59,9 +59,9 @@ class LifeCases(Base):
         ]:
             breach(WHOLE, f"status.results has the values {values}")
 
-    def test_a_step_that_fails_keeps_what_was_written(self, world: World) -> None:
+    def test_a_step_that_fails_keeps_what_was_written(self, world: World, runs: Runs) -> None:
         """A Step writes and then fails: its results arrive beside the failure."""
-        life = world.ended(_WRITES[:2], fails=True)
+        life = runs("failing", _WRITES[:2], fails=True)
         must_be_true(WHOLE, world, life, world.collect(life))
 
     def test_not_before_the_steps_have_ended(self, world: World) -> None:
@@ -116,74 +116,67 @@ class LifeCases(Base):
                 )
 
     @pytest.mark.parametrize("between", ["prepare-and-ready", "ready-and-collect", "collect-and-purge"])
-    def test_restart(self, world: World, between: str) -> None:
+    def test_restart(self, world: World, runs: Runs, between: str) -> None:
         """The controller is started anew between two hooks; the plugin is imported anew with it."""
-        core = world.restarted()
-        life = world.prepare(_WRITES, core=core)
+        life, _ = victims(runs)
+        if between == "collect-and-purge":
+            _skip_without_purge(world)
+            life = world.ended(_WRITES)
+        before = world.restarted()
+        after = world.restarted() if between == "ready-and-collect" else before
+        if not before.ready(life.run, life.pod):
+            breach(CRASH, "the pod is over, and pod_ready says no")
+        must_be_true(CRASH, world, life, world.collect(life, core=after), after)
+        if between == "collect-and-purge":
+            world.purge(life, core=world.restarted())
+            _must_be_gone(CRASH, world, life)
+
+    def test_prepare_twice(self, world: World) -> None:
+        """Prepared, stopped before the pod was made, and prepared again: the same pod, one set of things."""
+        life = world.prepare(_WRITES)
+        for core in (world.core(), world.restarted()):
+            try:
+                again = core.prepare_pod(life.run, jsons.copy(life.bare), cluster=world.cluster)
+            except ResultsError as error:
+                breach(CRASH, f"prepare_pod meets what it made itself and raises {_told(error)}")
+            if again != life.prepared:
+                where = _first_difference(life.prepared, again)
+                breach(CRASH, f"prepare_pod makes another pod the second time, at {where}")
         world.start(life)
         world.follow(life)
-        core = world.restarted() if between == "prepare-and-ready" else core
-        if not core.ready(life.run, life.pod):
-            breach(CRASH, "the pod is over, and pod_ready says no")
-        core = world.restarted() if between == "ready-and-collect" else core
-        outcome = world.collect(life, core=core)
-        must_be_true(CRASH, world, life, outcome, core)
-        core = world.restarted() if between == "collect-and-purge" else core
-        world.purge(life, core=core)
-        if left := world.left(life):
-            breach(CRASH, f"left behind after purge: {', '.join(left)}")
+        must_be_true(CRASH, world, life, world.collect(life))
+        world.purge(life)
+        _must_be_gone(CRASH, world, life)
 
-    @pytest.mark.parametrize("how", ["same-process", "restarted"])
-    def test_prepare_twice(self, world: World, how: str) -> None:
-        """Prepared, stopped before the pod was made, and prepared again: the same pod, one set of things."""
-        first = world.prepare(_WRITES)
-        core = world.restarted() if how == "restarted" else world.core()
-        try:
-            again = core.prepare_pod(first.run, jsons.copy(first.bare), cluster=world.cluster)
-        except ResultsError as error:
-            breach(CRASH, f"prepare_pod meets what it made itself and raises {type(error).__name__}: {error}")
-        if again != first.prepared:
-            where = _first_difference(first.prepared, again)
-            breach(CRASH, f"prepare_pod makes another pod the second time, at {where}")
-        first.prepared = again
-        world.start(first)
-        world.follow(first)
-        must_be_true(CRASH, world, first, world.collect(first))
-        world.purge(first)
-        if left := world.left(first):
-            breach(CRASH, f"left behind after purge: {', '.join(left)}")
-
-    def test_collect_twice(self, world: World) -> None:
+    def test_collect_twice(self, world: World, runs: Runs) -> None:
         """Collected, stopped before the status was written, and collected again."""
-        life = world.ended(_WRITES)
+        life, _ = victims(runs)
         once = must_be_true(CRASH, world, life, world.collect(life))
-        core = world.restarted()
-        again = must_be_true(CRASH, world, life, world.collect(life, core=core), core)
-        if once.results != again.results or once.step_results != again.step_results:
-            breach(CRASH, "the second verdict is not the first")
+        for core in (world.core(), world.restarted()):
+            again = must_be_true(CRASH, world, life, world.collect(life, core=core), core)
+            if once.results != again.results or once.step_results != again.step_results:
+                breach(CRASH, "the second verdict is not the first")
 
     def test_purge_twice(self, world: World) -> None:
         """Purged, stopped before that was noted, and purged again, by a process that never saw the run."""
         _skip_without_purge(world)
         life = world.ended(_WRITES)
-        must_be_true(CRASH, world, life, world.collect(life))
         for core in (world.core(), world.core(), world.restarted()):
             try:
                 world.purge(life, core=core)
             except ResultsError as error:
-                breach(CRASH, f"purge raises {type(error).__name__}: {error}. What is gone already is purged")
+                breach(CRASH, f"purge raises {_told(error)}. What is gone already is purged")
 
     def test_purge_without_a_pod(self, world: World) -> None:
-        """A run whose pod was never made, and one that was never prepared, can be purged."""
+        """A run whose pod was never made, and one that has nothing left, can be purged."""
         _skip_without_purge(world)
         life = world.prepare(_WRITES)
         world.purge(life)
-        if left := world.left(life):
-            breach(LEFT, f"prepared and never started; left behind: {', '.join(left)}")
+        _must_be_gone(LEFT, world, life)
         try:
             world.purge(life)
         except ResultsError as error:
-            breach(LEFT, f"of a run that left nothing, purge raises {type(error).__name__}: {error}")
+            breach(LEFT, f"of a run that left nothing, purge raises {_told(error)}")
 
     def test_purge(self, world: World) -> None:
         """Nothing of the run is left; what another run keeps is."""
@@ -195,32 +188,20 @@ class LifeCases(Base):
         world.follow(life, other)
         must_be_true(LEFT, world, life, world.collect(life))
         world.purge(life)
-        mine = set(world.left(life)) - set(world.left(other))
-        if mine:
+        if mine := set(world.left(life)) - set(world.left(other)):
             breach(LEFT, f"left behind: {', '.join(sorted(mine))}")
         must_be_true(LEFT, world, other, world.collect(other))
         world.purge(other)
-        if left := world.left(life):
-            breach(LEFT, f"left behind: {', '.join(left)}")
+        _must_be_gone(LEFT, world, life)
 
-    def test_two_runs_at_once(self, world: World) -> None:
+    def test_two_runs_at_once(self, world: World, runs: Runs) -> None:
         """Two runs of one Task at the same time each get their own."""
-        lives = [
-            world.prepare([Write(name="first", data=f"{which} {MARK}".encode())]) for which in ("one", "two")
-        ]
-        world.start(*lives)
-        world.follow(*lives)
-        for life in lives:
+        for life in victims(runs):
             must_be_true(APART, world, life, world.collect(life))
 
-    def test_two_attempts(self, world: World) -> None:
+    def test_two_attempts(self, world: World, runs: Runs) -> None:
         """What only the first attempt wrote is no result of the second; what both wrote is the second's."""
-        writes = [
-            Write(name="first", data=f"old {MARK}".encode()),
-            Write(name="second", data=f"old {MARK}".encode()),
-        ]
-        old = world.ended(writes)
-        must_be_true(APART, world, old, world.collect(old))
+        _, old = victims(runs)
         new = world.prepare(
             [Write(name="first", data=f"new {MARK}".encode()), Write(name="second")], attempt=1, of=old
         )
@@ -244,6 +225,15 @@ class LifeCases(Base):
 def _skip_without_purge(world: World) -> None:
     if world.capabilities.outside == "no":
         closed('outside="no"', "it keeps nothing outside the pod")
+
+
+def _must_be_gone(law: str, world: World, life: Life) -> None:
+    if left := world.left(life):
+        breach(law, f"left behind after purge: {', '.join(left)}")
+
+
+def _told(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 def _seen(world: World, life: Life, pod: Object, faults: list[str]) -> bool:

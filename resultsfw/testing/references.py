@@ -91,7 +91,7 @@ class ReferenceCases(Base):
         if kept is None:
             closed('outside="elsewhere"', 'give a fixture "backend_outside" to show what is kept there')
         content = life.writes[0].content or b""
-        mine = [key for key in set(kept) - life.kept if kept[key] == content]
+        mine = [key for key in life.added if kept.get(key) == content]
         if not mine:
             closed("backend_outside", "no entry of it is the value as it was written")
         for key in mine:

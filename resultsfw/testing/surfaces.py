@@ -120,7 +120,9 @@ def _messages(world: World, life: Life) -> Iterator[Surface]:
 def _outside(world: World, life: Life) -> Iterator[Surface]:
     if (kept := world.outside) is None:
         return
-    for key in sorted(set(kept) - life.kept):
+    there = [key for key in sorted(life.added) if key in kept]
+    # What ran at the same time added, too: where names tell, only what is this run's.
+    for key in [key for key in there if life.run.uid in key or life.name in key] or there:
 
         @contextlib.contextmanager
         def put(data: bytes, key: str = key) -> Iterator[Collect]:

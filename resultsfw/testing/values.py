@@ -17,7 +17,7 @@ from resultsfw.testing.judging import (
     values_of,
 )
 from resultsfw.testing.tasks import MARK, Write
-from resultsfw.testing.world import World
+from resultsfw.testing.world import Life, World
 from resultsfw.types import ProblemCode
 
 __all__ = ["ValueCases"]
@@ -25,6 +25,7 @@ __all__ = ["ValueCases"]
 WHOLE: Final = "law 1: every declared result that a Step wrote arrives whole, or the run ends naming it"
 AWKWARD: Final = "law 6: awkward bytes survive"
 NAMED: Final = "laws 5 and 6: what cannot be a result is refused by name, and the others arrive"
+TYPE: Final = "law 1: a value that is not of its declared type fails the run by name"
 LIMIT: Final = "law 2: limits count the value's bytes, and messages print both numbers"
 ABSENT: Final = "law 1: a result that no Step wrote is absent, and never confused with an empty or a lost one"
 
@@ -59,7 +60,11 @@ _ILL: Final = {
         {ProblemCode.OUTSIDE_FOLDER, ProblemCode.NOT_REGULAR_FILE},
     ),
 }
-ILL_WRITES: Final = (Write(name="good", data=f"good {MARK}".encode()), *(one for one, _ in _ILL.values()))
+ILL_WRITES: Final = (
+    Write(name="good", data=f"good {MARK}".encode()),
+    Write(name="no-array", data=f"{MARK} no array".encode(), type="array", value=[]),
+    *(one for one, _ in _ILL.values()),
+)
 
 TYPED_WRITES: Final = (
     Write(
@@ -82,6 +87,9 @@ TYPED_WRITES: Final = (
 
 _LARGEST: Final = 600
 """Bytes that a value may have where the suite sets the limit: any transport has room for so many."""
+
+_GENERATED: Final = 8_000_000
+"""Bytes that Steps write at most."""
 
 
 class ValueCases(Base):
@@ -110,10 +118,10 @@ class ValueCases(Base):
                 ABSENT, f'"never" is the one nobody wrote; named are {named} [{problems_in_words(collected)}]'
             )
 
-    def test_forty_results(self, world: World) -> None:
+    def test_forty_results(self, world: World, runs: Runs) -> None:
         """Forty small results of one Step arrive."""
         writes = [Write(name=f"r{number}", data=f"{number} {MARK}".encode()) for number in range(40)]
-        life = world.ended(writes)
+        life = runs("forty", writes)
         must_be_true(WHOLE, world, life, world.collect(life))
 
     @pytest.mark.parametrize("name", ["array", "object", "step-results"])
@@ -126,18 +134,15 @@ class ValueCases(Base):
         else:
             must_be_whole(WHOLE, world, life, outcome, (None, name))
 
-    def test_wrong_type(self, world: World) -> None:
-        """A text where an array is declared fails the run by name; the other result is kept."""
-        law = "law 1: a value that is not of its declared type fails the run by name"
-        wrong = Write(name="wrong", data=f"no array {MARK}".encode(), type="array", value=[])
-        life = world.ended([Write(name="good", data=f"good {MARK}".encode()), wrong])
-        outcome = world.collect(life)
-        collected = must_be_verdict(law, outcome)
-        must_be_whole(law, world, life, outcome, (None, "good"))
-        if values_of(world, collected).get((None, "wrong")) == wrong.content:
-            closed('by="reference"', "this backend keeps even a small value as it was written")
-        if [one.code for one in refused(collected, (None, "wrong"))] != [ProblemCode.TYPE_MISMATCH]:
-            breach(law, f'"wrong" is a text and declared an array: {problems_in_words(collected)}')
+    def test_wrong_type(self, world: World, runs: Runs) -> None:
+        """A text where an array is declared fails the run by name."""
+        life = runs("ill", ILL_WRITES)
+        collected = must_be_verdict(TYPE, world.collect(life))
+        origin = (None, "no-array")
+        if isinstance(values_of(world, collected).get(origin), bytes):
+            closed('by="reference"', "this backend hands out the bytes themselves, even of a small value")
+        if [one.code for one in refused(collected, origin)] != [ProblemCode.TYPE_MISMATCH]:
+            breach(TYPE, f'"no-array" is a text and declared an array: {problems_in_words(collected)}')
 
     @pytest.mark.parametrize("name", _ILL)
     def test_refused(self, world: World, runs: Runs, name: str) -> None:
@@ -159,28 +164,21 @@ class ValueCases(Base):
         life = runs("ill", ILL_WRITES)
         must_be_whole(NAMED, world, life, world.collect(life), (None, "good"))
 
-    def test_largest(self, world: World) -> None:
+    def test_largest(self, world: World, runs: Runs) -> None:
         """A value of exactly the limit arrives."""
-        self._skip_where_small(world)
-        core = self._limited(world)
-        life = world.ended([Write(name="large", size=world.limits(core).result)], core=core)
-        must_be_true(LIMIT, world, life, world.collect(life, core=core), core)
+        life, core = _at_the_limit(world, runs)
+        must_be_whole(LIMIT, world, life, world.collect(life, core=core), (None, "largest"))
 
-    def test_one_byte_more(self, world: World) -> None:
-        """One byte over the limit, and the run fails naming result, bytes and limit; the others are kept."""
-        self._skip_where_small(world)
-        core = self._limited(world)
+    def test_one_byte_more(self, world: World, runs: Runs) -> None:
+        """One byte over the limit, and the run fails naming result, bytes and limit."""
+        life, core = _at_the_limit(world, runs)
         limit = world.limits(core).result
-        writes = [Write(name="small", data=MARK.encode()), Write(name="large", size=limit + 1)]
-        life = world.ended(writes, core=core)
-        outcome = world.collect(life, core=core)
-        collected = must_be_verdict(LIMIT, outcome)
-        must_be_whole(LIMIT, world, life, outcome, (None, "small"))
-        told = [one.message for one in refused(collected, (None, "large"))]
+        collected = must_be_verdict(LIMIT, world.collect(life, core=core))
+        told = [one.message for one in refused(collected, (None, "larger"))]
         if not any(str(limit + 1) in text and str(limit) in text for text in told):
             breach(
                 LIMIT,
-                f'"large" has {limit + 1} bytes and may have {limit}: no problem names it with both numbers '
+                f'"larger" has {limit + 1} bytes and may have {limit}: no problem names it with both numbers '
                 f"[{problems_in_words(collected)}]",
             )
 
@@ -222,18 +220,16 @@ class ValueCases(Base):
             if came.get(write.origin, write.truth) != write.truth:
                 breach(WHOLE, f'"{write.name}" arrived changed')
 
-    @staticmethod
-    def _limited(world: World) -> Core:
-        return world.core(max_result_size=str(_LARGEST))
 
-    @staticmethod
-    def _skip_where_small(world: World) -> None:
-        can = world.capabilities
-        if can.by == "reference":
-            if can.result_bytes is None:
-                closed('by="reference", result_bytes=None', "a value has no limit")
-            if can.result_bytes > _GENERATED:
-                closed(f"result_bytes={can.result_bytes}", "so large a value takes too long to make here")
-
-
-_GENERATED: Final = 8_000_000
+def _at_the_limit(world: World, runs: Runs) -> tuple[Life, Core]:
+    """A run with a value of exactly the limit and one with a byte more, and the core that sets it."""
+    can = world.capabilities
+    if can.by == "reference" and can.result_bytes is None:
+        closed('by="reference", result_bytes=None', "a value has no limit")
+    core = world.core(max_result_size=str(_LARGEST))
+    size = world.limits(core).result
+    if size > _GENERATED:
+        closed(f"result_bytes={can.result_bytes}", "so large a value takes too long to make here")
+    return runs(
+        "limit", [Write(name="largest", size=size), Write(name="larger", size=size + 1)], core=core
+    ), core

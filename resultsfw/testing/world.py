@@ -1,6 +1,8 @@
 """The suite's world: the engine with no cluster, the backend under test in it, and pods driven by hand."""
 
 import contextlib
+import importlib.util
+import inspect
 import logging
 import sys
 import time
@@ -57,6 +59,7 @@ class Life:
         before: The objects there were before the backend saw it.
         fresh: Those that preparing it made, as they then were.
         kept: Names of what was outside the cluster before.
+        added: Names of what was there more when its pod had ended.
     """
 
     taskrun: Object
@@ -68,6 +71,7 @@ class Life:
     before: frozenset[Place]
     fresh: dict[Place, Object]
     kept: frozenset[str]
+    added: frozenset[str] = frozenset()
 
     @property
     def name(self) -> str:
@@ -154,7 +158,7 @@ class World:
         tell_budget: bool = True,
     ) -> None:
         self.name = backend if isinstance(backend, str) else "under-test"
-        self._registered = {} if isinstance(backend, str) else {self.name: backend}
+        self._registered: dict[str, object] = {} if isinstance(backend, str) else {self.name: backend}
         self.config = dict(config)
         self.outside = outside
         self._cores: dict[tuple[tuple[str, str], ...], Core] = {}
@@ -179,9 +183,9 @@ class World:
 
     def core(self, **more: str) -> Core:
         """The core with these further flags (``_`` for ``-``), the same one each time."""
-        flags = self.flags({key.replace("_", "-"): value for key, value in more.items()})
-        key = tuple(sorted(flags.items()))
+        key = tuple(sorted(more.items()))
         if key not in self._cores:
+            flags = self.flags({flag.replace("_", "-"): value for flag, value in more.items()})
             self._cores[key] = Core.from_flags(flags, register=self._registered)
         return self._cores[key]
 
@@ -208,8 +212,7 @@ class World:
     def _modules(self) -> list[str]:
         """Names of the modules that are the backend's, as far as that can be told."""
         targets = [one.target for one in installed() if one.name == self.name]
-        if self._registered and hasattr(self._registered[self.name], "__spec__"):
-            targets.append(self._registered[self.name].__name__)  # type: ignore[attr-defined]
+        targets += [one.__name__ for one in self._registered.values() if inspect.ismodule(one)]
         found: list[str] = []
         for target in targets:
             module = target.partition(":")[0]
@@ -278,6 +281,8 @@ class World:
                     release(self.store, pod, datetime.now(UTC))
                 if until(pod):
                     del left[life.name]
+        for life in lives:
+            life.added = frozenset(self.outside or ()) - life.kept
 
     def ended(self, writes: Sequence[Write], *, core: Core | None = None, fails: bool = False) -> Life:
         """The pod of a new run when it is over."""
@@ -391,6 +396,10 @@ def _forgotten(names: Iterable[str]) -> Iterator[None]:
 
 def _anew(plugin: object) -> object:
     """A module imported again; a class is instantiated by the core, an object stays what it is."""
-    if hasattr(plugin, "__spec__") and not isinstance(plugin, type):
-        return __import__(plugin.__name__, fromlist=["_"])  # type: ignore[attr-defined]
-    return plugin
+    spec = plugin.__spec__ if inspect.ismodule(plugin) else None
+    if spec is None or spec.loader is None:
+        return plugin
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
