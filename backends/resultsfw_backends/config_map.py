@@ -165,7 +165,7 @@ def extract(run: Run, pod: Object, cluster: Cluster, limits: Limits, wire: int) 
     try:
         found = cluster.get(CONFIG_MAPS, run.namespace, name)
     except NotFoundError:
-        return _nothing(run, f'ConfigMap "{name}" is gone, though the results sidecar had written it')
+        return _nothing(run, f'ConfigMap "{name}" is not there, though the results sidecar had written it')
     annotations = _mapping(_mapping(found.get("metadata")).get("annotations"))
     records = str(annotations.get(RECORDS) or "").encode("utf-8", "backslashreplace")
     if (has := f"sha256:{hashlib.sha256(records).hexdigest()}") != proof:

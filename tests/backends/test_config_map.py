@@ -352,7 +352,7 @@ def test_one_that_is_gone_is_named_with_its_results():
     life.store.delete(CONFIG_MAPS, "default", life.name)
     (problem,) = life.collect(life.ended(message)).problems
     assert problem.message == (
-        f'ConfigMap "{life.name}" is gone, though the results sidecar had written it; '
+        f'ConfigMap "{life.name}" is not there, though the results sidecar had written it; '
         f'nothing is known of "digest"'
     )
 
