@@ -35,8 +35,10 @@ __all__ = [
     "CONTAINER",
     "SidecarConfig",
     "add_sidecar",
+    "end_of",
     "has_ended",
     "has_said_all",
+    "may_start_again",
     "read_log",
     "read_records",
     "unread",
@@ -187,6 +189,16 @@ def has_ended(run: Run, pod: Object) -> bool:
         return "running" not in state
     # A native one that ends before the Steps is started again and says everything anew.
     return "terminated" in state and (not _is_native(pod) or _steps_ended(run, pod))
+
+
+def end_of(pod: Object) -> Object | None:
+    """The sidecar's ``terminated``, of its last process that ended; ``None`` while its first one runs."""
+    return _end(container_status(pod, CONTAINER))
+
+
+def may_start_again(pod: Object) -> bool:
+    """Whether a sidecar that ended can be started once more: a native one, while the pod is not over."""
+    return _is_native(pod) and not _over(pod)
 
 
 def unread(pod: Object, *, wire: int, known: Iterable[int]) -> Extraction | None:

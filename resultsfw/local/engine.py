@@ -1,6 +1,5 @@
 """The engine with no cluster: store, kubelet and a reconciler, wired as controller and nodes are."""
 
-import contextlib
 import logging
 import threading
 import time
@@ -188,21 +187,10 @@ class Engine:
         key = (taskrun["metadata"]["namespace"], taskrun["metadata"]["name"])
         if change != "DELETED":
             self._queue.add(key)
-        else:
-            self._collect_garbage(taskrun)
         if change == "DELETED" or _is_done(taskrun):
             with self._changed:
                 self._finished[key] = taskrun
                 self._changed.notify_all()
-
-    def _collect_garbage(self, taskrun: Object) -> None:
-        """Delete the Pods of a deleted TaskRun, as the garbage collector of a cluster does."""
-        metadata = taskrun["metadata"]
-        for pod in self.store.list(PODS, metadata["namespace"]):
-            owners = pod["metadata"].get("ownerReferences") or ()
-            if any(owner.get("uid") == metadata["uid"] for owner in owners):
-                with contextlib.suppress(NotFoundError):
-                    self.store.delete(PODS, metadata["namespace"], pod["metadata"]["name"])
 
     def _work(self) -> None:
         while (key := self._queue.get()) is not None:

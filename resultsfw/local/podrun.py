@@ -3,7 +3,7 @@
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -54,6 +54,7 @@ class PodRun:
         processes: To start and signal.
         register_log: Called with a container's name and its log when it starts.
         tell_budget: Whether our entrypoint is told what the kubelet leaves of a message.
+        services: Variables by which its containers find the cluster's services.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class PodRun:
         register_log: Callable[[str, Path], None],
         *,
         tell_budget: bool,
+        services: Mapping[str, str] | None = None,
     ) -> None:
         self.pod = pod
         self.folder = PodFolder(base)
@@ -73,6 +75,7 @@ class PodRun:
         self._cluster = cluster
         self._processes = processes
         self._register_log = register_log
+        self._services = services or {}
         self._budget = podstatus.message_budget(pod) if tell_budget else None
         self._start_time = now()
         self._began = time.monotonic()
@@ -278,7 +281,14 @@ class PodRun:
 
     def _start(self, container: Container) -> None:
         try:
-            start = start_of(self.pod, container.spec, self.folder, self._cluster, budget=self._budget)
+            start = start_of(
+                self.pod,
+                container.spec,
+                self.folder,
+                self._cluster,
+                budget=self._budget,
+                services=self._services,
+            )
         except ConfigError as error:
             container.state = {"waiting": {"reason": "CreateContainerConfigError", "message": str(error)}}
             return

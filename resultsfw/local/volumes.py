@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from resultsfw.cluster import CONFIG_MAPS, Cluster, Kind, Object
 from resultsfw.errors import NotFoundError
+from resultsfw.local import tokens
 
 __all__ = ["FieldError", "MountError", "PodFolder", "containers", "field_value"]
 
@@ -124,7 +125,8 @@ class PodFolder:
                 name, within = _what(mount)
                 if name not in volumes:
                     raise MountError(f'container "{user}" mounts "{name}", which is no volume of the pod')
-                shared = (name, within) == first
+                # Nobody but who mounts a token is to come across it.
+                shared = (name, within) == first and not _has_token(volumes[name])
                 place = Path(f"{self.root if shared else self.own(user) / 'root'}{path}")
                 (self._common if shared else self._own.setdefault(user, {}))[path] = str(place)
                 if place not in placed:
@@ -154,8 +156,11 @@ class PodFolder:
         namespace = pod["metadata"]["namespace"]
         for kind, source in _sources(volume):
             match kind:
-                case "emptyDir" | "serviceAccountToken":
-                    pass  # there is no API server to log in to
+                case "emptyDir":
+                    pass
+                case "serviceAccountToken":
+                    token = tokens.make(tokens.token_of(pod, source.get("audience") or ""))
+                    _replace(place / source["path"], token.encode())
                 case "downwardAPI":
                     items = [
                         (item["path"], item.get("fieldRef", {}).get("fieldPath", ""))
@@ -198,6 +203,10 @@ def _mounts(pod: Object) -> Mapping[str, list[tuple[str, Object]]]:
 def _what(mount: Object) -> tuple[str, str]:
     """The volume that is mounted, and the part of it."""
     return mount["name"], mount.get("subPath") or ""
+
+
+def _has_token(volume: Object) -> bool:
+    return any(kind == "serviceAccountToken" for kind, _ in _sources(volume))
 
 
 def _link(place: Path, home: Path, within: str) -> None:

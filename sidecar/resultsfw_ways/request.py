@@ -47,7 +47,13 @@ class Server:
                 raise ValueError(f"{ca_file}: certificates cannot be read: {error}") from None
 
     def ask(
-        self, method: str, path: str, body: bytes | None = None, *, media_type: str = "application/json"
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        *,
+        media_type: str = "application/json",
+        accept: str = "application/json",
     ) -> tuple[int, bytes]:
         """Sends a request until it is answered, for good or ill.
 
@@ -58,6 +64,7 @@ class Server:
             path: From the server's root, quoted.
             body: What to send.
             media_type: Of the body.
+            accept: What the answer may be.
 
         Returns:
             The answer's status and body; a status says that a further try cannot help, or is the last.
@@ -69,7 +76,7 @@ class Server:
         while True:
             began = _now()
             try:
-                status, answer = self._try(method, path, body, media_type)
+                status, answer = self._try(method, path, body, media_type, accept)
             except (OSError, http.client.HTTPException) as error:
                 status, answer = 0, b""
                 fault = f"{type(error).__name__}: {error}"
@@ -85,7 +92,9 @@ class Server:
             spent += _now() - waited
             pause = min(pause * 2, _LONGEST_PAUSE)
 
-    def _try(self, method: str, path: str, body: bytes | None, media_type: str) -> tuple[int, bytes]:
+    def _try(
+        self, method: str, path: str, body: bytes | None, media_type: str, accept: str
+    ) -> tuple[int, bytes]:
         with open(self._token_file, encoding="ascii") as file:  # noqa: PTH123 - no pathlib here
             token = file.read().strip()
         connection: http.client.HTTPConnection
@@ -93,7 +102,7 @@ class Server:
             connection = http.client.HTTPConnection(self._host, timeout=_TIMEOUT)
         else:
             connection = http.client.HTTPSConnection(self._host, timeout=_TIMEOUT, context=self._tls)
-        headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
+        headers = {"Authorization": f"Bearer {token}", "Accept": accept}
         if body is not None:
             headers["Content-Type"] = media_type
         try:
