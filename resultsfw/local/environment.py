@@ -89,8 +89,8 @@ def start_of(
         "HOME": str(folder.tekton / "home"),
         "TMPDIR": str(own / "tmp"),
         "HOSTNAME": pod["metadata"]["name"],
-        **{name: rewriter.rewrite(value) for name, value in declared.items()},
         program.ENV_ROOT: str(folder.tekton),
+        **{name: rewriter.rewrite(value) for name, value in declared.items()},
         program.ENV_PATHS: paths.encode(rules),
         program.ENV_SCRATCH: str(own),
     }
