@@ -135,6 +135,8 @@ def now() -> str:
     return dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+Pods = dict[tuple[str, str], kopf.Body]
+
 # What kopf calls. Functions that are not async run in threads, so they may wait for the API server.
 
 
@@ -150,8 +152,8 @@ def start(memo: kopf.Memo, settings: kopf.OperatorSettings, **_: Any) -> None:
     memo.cluster = KubeCluster.from_config()
 
 
-@kopf.index("pods", labels={LABEL: kopf.PRESENT})  # type: ignore[arg-type]
-def pods(namespace: str, labels: Mapping[str, str], body: kopf.Body, **_: Any) -> Object:
+@kopf.index("pods", labels={LABEL: kopf.PRESENT})
+def pods(namespace: str, labels: Mapping[str, str], body: kopf.Body, **_: Any) -> Pods:
     """The pods of Reports, as kopf's watch has them."""
     return {(namespace, labels[LABEL]): body}
 
