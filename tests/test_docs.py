@@ -30,7 +30,7 @@ def test_the_embedding_example_carries_a_run():
         "spec": {"containers": [{"name": "build", "image": "i"}]},
     }
     pod = example["begin"](bare)
-    assert pod["metadata"]["annotations"]["resultsfw.dev/stamp"] == "termination-message/0"
+    assert pod["metadata"]["annotations"]["resultsfw.dev/stamp"] == "termination-message/1"
     report: Object = {"metadata": {"name": "report", "resourceVersion": "7"}}
     cluster = object()  # this backend asks the cluster nothing
     assert example["follow"](report, pod, cluster, "2026-01-01T00:00:00Z") is None

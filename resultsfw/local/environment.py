@@ -98,8 +98,8 @@ def start_of(
         "TMPDIR": str(own / "tmp"),
         "HOSTNAME": pod["metadata"]["name"],
         **(services or {}),
-        **{name: rewriter.rewrite(value) for name, value in declared.items()},
         program.ENV_ROOT: str(folder.tekton),
+        **{name: rewriter.rewrite(value) for name, value in declared.items()},
         program.ENV_PATHS: paths.encode(rules),
         program.ENV_SCRATCH: str(own),
     }

@@ -18,6 +18,8 @@ SECRETS: Final = Kind("", "v1", "secrets", "Secret")
 
 _TEKTON: Final = "/tekton"
 _OF_TEKTON: Final = ("/tekton", "/workspace")
+_OURS: Final = "/resultsfw"
+"""Where pods without Tekton's entrypoint have folders for results."""
 _CLUSTER_CA: Final = ("kube-root-ca.crt", "openshift-service-ca.crt")
 """ConfigMaps that a cluster puts into every namespace; without a cluster there is nothing to trust."""
 
@@ -115,7 +117,8 @@ class PodFolder:
         for container in containers(pod):
             (self.own(container["name"]) / "tmp").mkdir(parents=True)
             self.termination(container["name"]).touch()
-        self._common = {path: f"{self.root}{path}" for path in _OF_TEKTON}
+        of_plain = [_OURS] if any(path.startswith(f"{_OURS}/") for path in _mounts(pod)) else []
+        self._common = {path: f"{self.root}{path}" for path in (*_OF_TEKTON, *of_plain)}
         volumes = {volume["name"]: volume for volume in pod["spec"].get("volumes") or ()}
         placed: set[Path] = set()
         homes: dict[str, Path] = {}
