@@ -14,24 +14,27 @@ import zipfile
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent / "resultsfw_sidecar"
+WAYS = Path(__file__).parent / "resultsfw_ways"
 INTERPRETER = "/usr/bin/env -S python3 -IS"
 """-I: no variable and no folder of the user's changes what runs; -S: nor does a site package; 5 ms less."""
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the first moment a zip file knows
 
 
-def build(target: Path, interpreter: str = INTERPRETER) -> None:
+def build(target: Path, interpreter: str = INTERPRETER, *, ways: bool = False) -> None:
     """Writes the zipapp.
 
     Args:
         target: The file to write.
         interpreter: What the first line says, for a container with only one Python its absolute path.
+        ways: Put in the other ways out, too, for an image that has what they import.
     """
+    packages = (PACKAGE, WAYS) if ways else (PACKAGE,)
     plain = io.BytesIO()
     # zipapp alone would keep the files' times and take them in the folder's order.
     with zipfile.ZipFile(plain, "w", zipfile.ZIP_STORED) as archive:
-        for source in sorted(PACKAGE.glob("*.py")):
-            name = f"{PACKAGE.name}/{source.name}"
+        for source in [one for package in packages for one in sorted(package.glob("*.py"))]:
+            name = f"{source.parent.name}/{source.name}"
             _add(archive, name, source)
             if source.name == "__main__.py":
                 _add(archive, source.name, source)
@@ -58,8 +61,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Builds the results sidecar as one executable file.")
     parser.add_argument("target", type=Path)
     parser.add_argument("--interpreter", default=INTERPRETER, help="default: %(default)s")
+    parser.add_argument("--ways", action="store_true", help="put in the other ways out than the log, too")
     options = parser.parse_args()
-    build(options.target, options.interpreter)
+    build(options.target, options.interpreter, ways=options.ways)
 
 
 if __name__ == "__main__":

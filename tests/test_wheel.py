@@ -38,9 +38,9 @@ def run(unpacked: Path, *arguments: str, **environ: str) -> subprocess.Completed
     )
 
 
-def test_it_holds_the_three_packages_and_their_papers(unpacked):
+def test_it_holds_the_packages_and_their_papers(unpacked):
     names = {path.name for path in unpacked.iterdir() if not path.name.endswith(".dist-info")}
-    assert names == {"resultsfw", "resultsfw_backends", "resultsfw_sidecar"}
+    assert names == {"resultsfw", "resultsfw_backends", "resultsfw_sidecar", "resultsfw_ways"}
     assert (unpacked / "resultsfw" / "py.typed").exists()
     assert list(unpacked.glob("*.dist-info/licenses/LICENSE"))
 

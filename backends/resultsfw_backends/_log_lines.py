@@ -52,6 +52,7 @@ class LogLines:
         limit: Bytes of the whole log that are read; at one more, reading stops.
 
     Attributes:
+        limit: As given.
         total: Bytes read.
         over: Whether the log has more bytes than ``limit``.
     """
@@ -59,7 +60,7 @@ class LogLines:
     def __init__(self, chunks: Iterable[bytes], *, longest: int, limit: int) -> None:
         self._chunks = chunks
         self._longest = longest
-        self._limit = limit
+        self.limit = limit
         self._sha = hashlib.sha256()
         self._whole = True
         self.total = 0
@@ -82,7 +83,7 @@ class LogLines:
 
     def _bounded(self) -> Iterator[bytes]:
         for chunk in self._chunks:
-            room = self._limit - self.total
+            room = self.limit - self.total
             self.total += min(len(chunk), room)
             yield chunk[:room]
             if len(chunk) > room:

@@ -3,11 +3,22 @@
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from resultsfw import Found, Limits, Object, Problem, ProblemCode, Run, name_list, result_label, too_large
+from resultsfw import (
+    Found,
+    Limits,
+    Object,
+    Problem,
+    ProblemCode,
+    Reference,
+    Run,
+    name_list,
+    result_label,
+    too_large,
+)
 from resultsfw_backends._log_lines import Line
 from resultsfw_sidecar import wire as wires
 
-__all__ = ["SidecarLog", "declared_names"]
+__all__ = ["SidecarLog", "declared_names", "value_of"]
 
 _FAULTS: Final = 100
 """Faulty lines that are told one by one; further ones are counted."""
@@ -48,11 +59,12 @@ class SidecarLog:
     """One log as it is read: feed its lines, then conclude.
 
     Args:
-        container: The sidecar's container, for messages.
+        whose: Where its records are, for messages: ``log of container "x"``.
         pod_uid: Of the pod whose log it must be; "" where the pod has none.
         declared: From `declared_names`.
         limits: In bytes.
         wire: What the sidecar speaks: `wires.WIRE`, or `wires.TEKTON` without start, end and digests.
+        resolve: From a value's record to the value, where the record says only where it is.
 
     Attributes:
         found: The values that came whole, by whose they are.
@@ -60,16 +72,24 @@ class SidecarLog:
     """
 
     def __init__(
-        self, *, container: str, pod_uid: str, declared: dict[Key, Origin], limits: Limits, wire: int
+        self,
+        *,
+        whose: str,
+        pod_uid: str,
+        declared: dict[Key, Origin],
+        limits: Limits,
+        wire: int,
+        resolve: Callable[[dict[str, Any]], str | Reference | None],
     ) -> None:
-        self._container = container
+        self._whose = whose
+        self._resolve = resolve
         self._pod_uid = pod_uid
         self._declared = declared
         self._limits = limits
         self._strict = wire != wires.TEKTON
         self._known = set(declared.values())
         self._accounted: set[Origin] = set()
-        self._told: dict[Origin, str | None] = {}
+        self._told: dict[Origin, str | Reference | None] = {}
         self._faulty: set[Origin | None] = set()
         self._more_faults = 0
         self._strangers = 0
@@ -125,7 +145,7 @@ class SidecarLog:
         if self._more_faults:
             self._problem(
                 ProblemCode.TRANSPORT_CORRUPT,
-                f'{self._more_faults} more lines of the log of container "{self._container}" cannot be used'
+                f"{self._more_faults} more lines of the {self._whose} cannot be used"
                 + ("; reading stopped there" if self._more_faults >= _HOPELESS else ""),
             )
         if self._foreign:
@@ -137,7 +157,7 @@ class SidecarLog:
             if silent := [origin for origin in self._declared.values() if origin not in self._accounted]:
                 for step, name in silent:
                     label = result_label(name, step)
-                    message = f'the log of container "{self._container}" says nothing of {label}'
+                    message = f"the {self._whose} says nothing of {label}"
                     self._problem(ProblemCode.TRANSPORT_CORRUPT, message, (step, name))
             if self._stopped and outlived:
                 self._incomplete("the sidecar was told to stop while a Step still ran")
@@ -149,8 +169,8 @@ class SidecarLog:
     # One method for each record.
 
     def _value(self, line: Line, record: dict[str, Any]) -> None:
-        name, value, kind = record.get("name"), record.get("value"), record["type"]
-        if not (isinstance(name, str) and isinstance(value, str)):
+        name, value, kind = record.get("name"), self._resolve(record), record["type"]
+        if not isinstance(name, str) or value is None:
             self._corrupt(line, "its name or value is no text")
             return
         origin = self._origin(kind, name)
@@ -162,8 +182,7 @@ class SidecarLog:
             if self._strangers > _STRANGERS:
                 return
         if self._claimed(line, origin, value):
-            source = f'log of container "{self._container}"'
-            self.found[origin] = Found(name=origin[1], value=value, step=origin[0], source=source)
+            self.found[origin] = Found(name=origin[1], value=value, step=origin[0], source=self._whose)
 
     def _absent(self, line: Line, record: dict[str, Any]) -> None:
         origin = self._named(line, record)
@@ -206,13 +225,13 @@ class SidecarLog:
         if record.get("count") != line.number - 1:
             self._problem(
                 ProblemCode.TRANSPORT_CORRUPT,
-                f'the log of container "{self._container}" has {line.number - 1} lines before its end '
+                f"the {self._whose} has {line.number - 1} lines before its end "
                 f"record, which counts {_text(record.get('count'))}",
             )
         elif record.get("sha256") != line.digest:
             self._problem(
                 ProblemCode.TRANSPORT_CORRUPT,
-                f'the log of container "{self._container}" does not have the digest its end record gives',
+                f"the {self._whose} does not have the digest its end record gives",
             )
 
     # What they share.
@@ -225,7 +244,7 @@ class SidecarLog:
         step, _, result = name.removeprefix("step-").partition(".")
         return step, result
 
-    def _claimed(self, line: Line, origin: Origin, value: str | None) -> bool:
+    def _claimed(self, line: Line, origin: Origin, value: str | Reference | None) -> bool:
         """Take a record's word on a result, ``None`` for one without a value.
 
         A sidecar with digests speaks once of each. Where another record says otherwise one of the two
@@ -252,7 +271,7 @@ class SidecarLog:
             self._foreign = True
             self._problem(
                 ProblemCode.TRANSPORT_FOREIGN,
-                f'the log of container "{self._container}" speaks of pod "{_text(record.get("pod"))[:80]}", '
+                f'the {self._whose} speaks of pod "{_text(record.get("pod"))[:80]}", '
                 f'and the run\'s pod is "{self._pod_uid}"; it is of another attempt or not of the sidecar',
             )
 
@@ -283,7 +302,7 @@ class SidecarLog:
         self._faulty.add(origin)
         self._problem(
             ProblemCode.TRANSPORT_CORRUPT,
-            f'line {line.number} of the log of container "{self._container}"{of} cannot be used: {fault}',
+            f"line {line.number} of the {self._whose}{of} cannot be used: {fault}",
             origin,
         )
 
@@ -296,7 +315,7 @@ class SidecarLog:
             lost = "; results that a Step wrote may be missing"
         self._problem(
             ProblemCode.TRANSPORT_INCOMPLETE,
-            f'the log of container "{self._container}" is not whole: {why}{lost}',
+            f"the {self._whose} is not whole: {why}{lost}",
         )
 
     def _why(self, state: Object | None) -> str:
@@ -325,7 +344,15 @@ def _ignore(_line: Line, _record: dict[str, Any]) -> None:
     """Take a record that is no result's."""
 
 
-def _digest(kind: str, name: str, value: str) -> str:
+def value_of(record: dict[str, Any]) -> str | None:
+    """The value that a record holds itself."""
+    value = record.get("value")
+    return value if isinstance(value, str) else None
+
+
+def _digest(kind: str, name: str, value: str | Reference) -> str:
+    if isinstance(value, Reference):
+        value = wires.reference_text(value.location, value.size, value.digest, value.media_type)
     try:
         return wires.value_digest(kind, name, value.encode())
     except UnicodeEncodeError:

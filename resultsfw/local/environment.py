@@ -22,6 +22,7 @@ __all__ = ["ConfigError", "Start", "StartError", "start_of"]
 ENTRYPOINT: Final = Path(__file__).with_name("entrypoint.py")
 _ENTRYPOINTS: Final = ("/tekton/bin/entrypoint", "/ko-app/entrypoint")
 _SIDECAR: Final = "/ko-app/sidecarlogresults"
+_WAY: Final = "RESULTSFW_WAY"
 _WORKING_DIR_INIT: Final = "/ko-app/workingdirinit"
 _INHERITED: Final = frozenset(
     {
@@ -120,7 +121,9 @@ def _resolved(argv: list[str], env: dict[str, str], cwd: str) -> Start:
         if found is None or found.origin is None:
             raise StartError("the results sidecar (resultsfw_sidecar) is not installed")
         env = {**env, "PYTHONPATH": str(Path(found.origin).parent.parent)}
-        argv = [sys.executable, "-S", "-P", "-m", "resultsfw_sidecar", *rest]
+        # Another way out than the log may need what is installed here; the log needs nothing.
+        bare = () if _WAY in env else ("-S",)
+        argv = [sys.executable, *bare, "-P", "-m", "resultsfw_sidecar", *rest]
         return Start(sys.executable, argv, env, cwd, blocked=(signal.SIGTERM,))
     if name == _WORKING_DIR_INIT:
         return Start("/bin/mkdir", ["mkdir", "-p", "--", *rest], env, cwd)

@@ -1,4 +1,4 @@
-"""Writes to stdout, in pieces, keeping count and digest of what was written."""
+"""Writes records to stdout in pieces, or keeps them, with count and digest of what was written."""
 
 import os
 import select
@@ -72,3 +72,15 @@ class Output:
                 except OSError as error:
                     raise OutputError(f"stdout: {error.strerror}") from error
         self._held.clear()
+
+
+class Kept(Output):
+    """Lines that are kept until they are all there, to be sent as one."""
+
+    @property
+    def data(self) -> bytes:
+        """All so far."""
+        return bytes(self._held)
+
+    def flush(self) -> None:
+        """Nothing: they are kept."""

@@ -8,11 +8,12 @@ import os
 
 from . import wire
 from .files import RefusedError
-from .output import STDOUT, Output, OutputError
+from .output import OutputError
 from .results import Result, declared
 from .settings import Environment, Flags, SettingsError
 from .stop import Stop
 from .watch import Watch, WatchError
+from .ways import TektonWay, Way
 
 DONE = 0
 FAILED = 1
@@ -37,11 +38,11 @@ def run(arguments: list[bytes], variables: dict[bytes, bytes], stop: Stop) -> in
     except (SettingsError, WatchError) as error:
         sidecar.fail(error.reason, str(error))
     except OutputError as error:
-        sidecar.complaints.append(str(error))  # where should a record go?
+        sidecar.fail(wire.UNDELIVERED, str(error))
     except Exception as error:  # noqa: BLE001 - whatever it is, the reader must hear of it
         sidecar.fail(wire.INTERNAL, f"{type(error).__name__}: {error}{_where(error)}")
-    if sidecar.complaints:
-        _leave_message(variables, sidecar.complaints)
+    if sidecar.complaints or sidecar.message:
+        _leave_message(variables, sidecar.complaints or [sidecar.message])
     if sidecar.native:
         stop.wait_until_requested()  # Kubernetes would start us again
     return FAILED if sidecar.complaints else DONE
@@ -52,19 +53,21 @@ class Sidecar:
 
     Attributes:
         complaints: What did not go well, for people; any makes the exit status 1.
+        message: What to leave for the reader, where all went well; mostly nothing.
         native: Whether to stay until SIGTERM.
     """
 
     def __init__(self, variables: dict[bytes, bytes], stop: Stop) -> None:
         self.complaints: list[str] = []
+        self.message = ""
         self.native = False
         self._variables = variables
         self._stop = stop
         # Whoever set it to anything reads our records, so an error in the variables can be told.
         tekton = variables.get(wire.ENV_WIRE.encode(), b"") in (b"", str(wire.TEKTON).encode())
         self._wire = wire.TEKTON if tekton else wire.WIRE
-        self._output = Output()
-        self._printed = 0  # bytes of values
+        self._way = TektonWay() if tekton else Way()
+        self._opened = False
 
     def run(self, arguments: list[bytes]) -> None:
         """Watches and prints.
@@ -74,36 +77,39 @@ class Sidecar:
             WatchError: The Steps cannot be watched.
             OutputError: Nobody reads.
         """
-        try:
-            os.fstat(STDOUT)
-        except OSError as error:  # what we open next would become our stdout
-            raise OutputError(f"stdout: {error.strerror}") from error
-        environment = Environment(self._variables)
+        self._way = _other_way(self._variables) or self._way
+        environment = Environment(self._variables, self._way.ceiling)
         flags = Flags(arguments)
         self.native = flags.native
+        self._way.open(environment, self._stop)
+        self._opened = True
         watch = Watch(environment.root + b"/run", environment.interval, poll=environment.poll)
         self._record(wire.start_line(environment.pod, watch.kind))
-        self._output.flush()
+        self._way.output.flush()
         why = watch.wait(self._stop)
         for result in declared(environment.root, flags):
-            self._print(result, environment)
-        self._record(wire.end_line(environment.pod, self._output.count, self._output.digest, why))
-        self._output.flush()
+            self._pass_on(result)
+        output = self._way.output
+        self._record(wire.end_line(environment.pod, output.count, output.digest, why))
+        self.message = self._way.deliver()
 
     def fail(self, reason: str, message: str) -> None:
         """Tells of our own failure."""
         self.complaints.append(f"{reason}: {message}")
         try:
-            if self._output.begun:
-                self._output.line([b"\n"])  # a broken line must not take this one with it
+            if self._way.output.begun:
+                self._way.output.line([b"\n"])  # a broken line must not take this one with it
             self._record(wire.error_line(reason, message))
-            self._output.flush()
+            if self._opened:
+                self._way.deliver()
+            else:
+                self._way.output.flush()
         except OutputError:
-            pass
+            pass  # the termination message says it
 
-    def _print(self, result: Result, environment: Environment) -> None:
+    def _pass_on(self, result: Result) -> None:
         try:
-            value = self._value(result, environment)
+            record = self._way.take(result)
         except RefusedError as error:
             self._record(
                 wire.refused_line(
@@ -113,31 +119,31 @@ class Sidecar:
             if self._wire == wire.TEKTON:
                 self.complaints.append(f"{result.name}: {error.reason}: {error}")
             return
-        if value is None:
+        if record is None:
             self._record(wire.absent_line(result.name, result.of))
         else:
-            self._output.line(wire.value_pieces(result.name, value, result.of, wire=self._wire))
-
-    def _value(self, result: Result, environment: Environment) -> bytes | None:
-        value = result.read(environment.max_result_size)
-        if value is None:
-            return None
-        total = self._printed + len(value)
-        limit = environment.max_run_size
-        if total > limit:
-            raise RefusedError(
-                wire.RUN_TOO_LARGE,
-                f"with its {len(value)} bytes the run's results would have {total} bytes"
-                f", their limit together is {limit} bytes",
-                total,
-                limit,
-            )
-        self._printed = total
-        return value
+            self._way.output.line(record)
 
     def _record(self, line: bytes) -> None:
         if self._wire != wire.TEKTON:
-            self._output.line([line])
+            self._way.output.line([line])
+
+
+def _other_way(variables: dict[bytes, bytes]) -> Way | None:
+    """The way that the environment names, if it does."""
+    name = variables.get(wire.ENV_WAY.encode(), b"").decode("utf-8", "backslashreplace")
+    if not name:
+        return None
+    from importlib import import_module  # noqa: PLC0415 - only where it is needed
+
+    try:
+        way = import_module(name).Way()
+    except Exception as error:
+        message = f"{wire.ENV_WAY}: {name!a} is no way out of here: {type(error).__name__}: {error}"
+        raise SettingsError(wire.BAD_ENVIRONMENT, message) from error
+    if not isinstance(way, Way):
+        raise SettingsError(wire.BAD_ENVIRONMENT, f"{wire.ENV_WAY}: {name!a} has no Way")
+    return way
 
 
 def _where(error: BaseException) -> str:

@@ -26,7 +26,12 @@ class SettingsError(Exception):
 class Environment:
     """The variables.
 
+    Args:
+        variables: All of the process.
+        ceiling: Bytes that a value, and all together, may have at most whatever is asked for.
+
     Attributes:
+        variables: As given.
         max_result_size: Bytes a value may have.
         max_run_size: Bytes all values together may have.
         pod: The pod's uid, or nothing.
@@ -38,24 +43,25 @@ class Environment:
         SettingsError: A variable makes no sense.
     """
 
-    def __init__(self, variables: dict[bytes, bytes]) -> None:
+    def __init__(self, variables: dict[bytes, bytes], ceiling: int = wire.CEILING) -> None:
         def get(name: str, default: str) -> str:
             # Empty is as good as absent: a manifest cannot always leave a variable out.
             return variables.get(name.encode(), b"").decode("utf-8", "surrogateescape") or default
 
         def size(name: str) -> int:
-            text = get(name, str(wire.CEILING))
+            text = get(name, str(ceiling))
             if not (text.isascii() and text.isdigit() and len(text) < 20 and int(text)):  # noqa: PLR2004 - 64 bits
                 raise SettingsError(
                     wire.BAD_ENVIRONMENT, f"{name}: {text!a} is not a number of bytes above 0"
                 )
-            return min(int(text), wire.CEILING)
+            return min(int(text), ceiling)
 
         asked = get(wire.ENV_WIRE, str(wire.TEKTON))
         if asked not in (str(wire.WIRE), str(wire.TEKTON)):
             raise SettingsError(
                 wire.BAD_ENVIRONMENT, f"{wire.ENV_WIRE}: this sidecar knows 0 and 1, not {asked!a}"
             )
+        self.variables = variables
         self.max_result_size = size(wire.ENV_MAX_RESULT_SIZE)
         self.max_run_size = size(wire.ENV_MAX_RUN_SIZE)
         self.pod = get(wire.ENV_POD_UID, "")

@@ -9,6 +9,9 @@ Wire 1, in this order:
 
 An `error` record is the sidecar's own failure; no `end` follows it, and it may be the first line.
 
+A value may stand elsewhere than in its record: under a key of what carries the records (`kept_line`), or in
+a store (`reference_line`). Its digest is in the record all the same.
+
 Wire 0 is Tekton's: value lines only, without the digest. It cannot say that a result was refused.
 
 The reader imports its constants from here. There is no parser here: that is the reader's.
@@ -37,6 +40,7 @@ ENV_POD_UID = "RESULTSFW_POD_UID"
 ENV_TEKTON_ROOT = "RESULTSFW_TEKTON_ROOT"
 ENV_TERMINATION_LOG = "RESULTSFW_TERMINATION_LOG"
 ENV_WATCH = "RESULTSFW_WATCH"
+ENV_WAY = "RESULTSFW_WAY"
 ENV_POLLING_INTERVAL = "SIDECAR_LOG_POLLING_INTERVAL"
 
 CEILING = 1_572_864
@@ -67,6 +71,7 @@ UNREADABLE = "Unreadable"
 BAD_FLAG = "BadFlag"
 BAD_ENVIRONMENT = "BadEnvironment"
 NO_RUN_FOLDER = "NoRunFolder"
+UNDELIVERED = "Undelivered"
 INTERNAL = "Internal"
 
 NAME_LIMIT = 255
@@ -147,6 +152,44 @@ def text_pieces(value: bytes) -> "Iterator[str]":
         except UnicodeDecodeError as error:
             raise UnicodeDecodeError("utf-8", value, at + error.start, at + error.end, error.reason) from None
         at = stop
+
+
+def kept_line(name: str, value: bytes, of: str, key: str) -> bytes:
+    """The record of a value that stands elsewhere in what carries the records.
+
+    Args:
+        name: The result's name.
+        value: Its UTF-8 bytes, for the digest.
+        of: `TYPE_TASK` or `TYPE_STEP`.
+        key: Under which it stands there.
+    """
+    return _line(
+        f'{{"name":{_quoted(name)},"key":{_quoted(key)},"type":{_quoted(of)}'
+        f',"bytes":{len(value)},"sha256":"{value_digest(of, name, value)}"}}'
+    )
+
+
+def reference_line(name: str, of: str, *, location: str, size: int, digest: str, media_type: str) -> bytes:
+    """The record of a value that was stored elsewhere.
+
+    Args:
+        name: The result's name.
+        of: `TYPE_TASK` or `TYPE_STEP`.
+        location: Where, in the terms of the backend, without credentials.
+        size: Bytes of the value.
+        digest: `sha256:` and the hexadecimal digest of the value's bytes.
+        media_type: Of the value.
+    """
+    proof = value_digest(of, name, reference_text(location, size, digest, media_type).encode())
+    return _line(
+        f'{{"name":{_quoted(name)},"location":{_quoted(location)},"bytes":{size},"digest":{_quoted(digest)}'
+        f',"media":{_quoted(media_type)},"type":{_quoted(of)},"sha256":"{proof}"}}'
+    )
+
+
+def reference_text(location: str, size: int, digest: str, media_type: str) -> str:
+    """What the digest of a reference's record is taken over, in place of a value."""
+    return f"{location}\0{size}\0{digest}\0{media_type}"
 
 
 def absent_line(name: str, of: str) -> bytes:

@@ -1,0 +1,389 @@
+"""The results sidecar in a pod: how it is put in, when it has said all, and reading what it said.
+
+Shared by all backends whose results leave a pod through it, whichever way it takes.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from resultsfw import (
+    Carrier,
+    Cluster,
+    Extraction,
+    Limits,
+    Object,
+    Problem,
+    ProblemCode,
+    Reference,
+    Run,
+)
+from resultsfw_backends._entrypoint import (
+    add_arguments,
+    container_status,
+    container_statuses,
+    containers,
+    terminated,
+)
+from resultsfw_backends._log_lines import LogLines
+from resultsfw_backends._sidecar_log import SidecarLog, declared_names, value_of
+from resultsfw_sidecar import wire as wires
+
+__all__ = [
+    "CONTAINER",
+    "SidecarConfig",
+    "add_sidecar",
+    "has_ended",
+    "has_said_all",
+    "read_log",
+    "read_records",
+    "unread",
+]
+
+CONTAINER: Final = "sidecar-tekton-log-results"
+"""The container's name, Tekton's (a Sidecar ``tekton-log-results`` behind Tekton's ``sidecar-``)."""
+
+_MOUNTED: Final = ("bin", "workspace", "home", "results", "steps", "artifacts")
+"""Tekton's volumes ``tekton-internal-NAME`` that its own sidecar has mounted."""
+
+_PLACES: Final = {"workspace": "/workspace"}
+
+_SIGKILL: Final = 137
+"""Exit code of a container ended by SIGKILL, the kernel's for memory included."""
+
+Resolve = Callable[[dict[str, Any]], str | Reference | None]
+"""From a value's record to the value; ``None`` where the record is none that can be."""
+
+
+def _hyphens(name: str) -> str:
+    return name.replace("_", "-")
+
+
+class SidecarConfig(BaseModel):
+    """Options of every backend that has the results sidecar in its pods."""
+
+    model_config = ConfigDict(
+        extra="forbid", alias_generator=_hyphens, populate_by_name=True, use_attribute_docstrings=True
+    )
+
+    image: str = "resultsfw/sidecar:0.1.0"
+    """The sidecar's image."""
+    polling_interval: str = Field(default="100ms", pattern=r"^([0-9]+(\.[0-9]+)?(ms|s|m))+$")
+    """Between two looks for the Steps' end, where the sidecar cannot watch for it."""
+    cpu: str = "10m"
+    """Requested for the sidecar, so that quotas that demand a request accept the pod."""
+    memory: str = "32Mi"
+    """Requested, and its limit."""
+    sidecar: Literal["native", "plain"] = "native"
+    """A native sidecar, which Kubernetes 1.29 and later start again and end last, or a plain container."""
+
+
+def add_sidecar(
+    run: Run,
+    pod: Object,
+    config: SidecarConfig,
+    *,
+    limits: Limits,
+    way: str = "",
+    env: Sequence[Object] = (),
+    mounts: Sequence[Object] = (),
+    volumes: Sequence[Object] = (),
+    tekton: bool = False,
+) -> None:
+    """Add the sidecar, with the arguments and mounts Tekton gives it, but everything read-only.
+
+    Args:
+        run: Whose results it hands out.
+        pod: Changed.
+        config: The backend's.
+        limits: Told to the sidecar, in bytes.
+        way: The sidecar's module that carries the results, ``resultsfw_sidecar.to_NAME``; none: its log.
+        env: More variables for it alone.
+        mounts: More mounts for it alone.
+        volumes: More volumes of the pod, for those.
+        tekton: Whether Tekton's own sidecar is in the image: it takes no variables of ours.
+    """
+    # Tekton's entrypoint takes any name but "termination-message" for: write no results into the message.
+    add_arguments(run, pod, ["-result_from", "sidecar-logs"])
+    spec = pod["spec"]
+    present = {volume["name"] for volume in spec.get("volumes") or ()}
+    own = {f"step-{step.name}": [one.name for one in step.results] for step in run.steps if step.results}
+    sidecar: Object = {
+        "name": CONTAINER,
+        "image": config.image,
+        "command": [
+            "/ko-app/sidecarlogresults",
+            *("-results-dir", "/tekton/results"),
+            *("-result-names", ",".join(one.name for one in run.results)),
+            *("-step-names", ""),
+            *("-step-results", json.dumps(own, separators=(",", ":"), sort_keys=True)),
+        ],
+        "env": [{"name": wires.ENV_POLLING_INTERVAL, "value": config.polling_interval}],
+        "resources": {
+            "requests": {"cpu": config.cpu, "memory": config.memory},
+            "limits": {"memory": config.memory},
+        },
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "readOnlyRootFilesystem": True,
+            "runAsNonRoot": True,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "volumeMounts": [
+            *(
+                {
+                    "name": f"tekton-internal-run-{index}",
+                    "mountPath": f"/tekton/run/{index}",
+                    "readOnly": True,
+                }
+                for index in range(len(run.steps))
+            ),
+            *(
+                {"name": name, "mountPath": _PLACES.get(place, f"/tekton/{place}"), "readOnly": True}
+                for place in _MOUNTED
+                if (name := f"tekton-internal-{place}") in present
+            ),
+            *mounts,
+        ],
+    }
+    if not tekton:
+        sidecar["env"] += [
+            {"name": wires.ENV_WIRE, "value": str(wires.WIRE)},
+            {"name": wires.ENV_MAX_RESULT_SIZE, "value": str(limits.result)},
+            {"name": wires.ENV_MAX_RUN_SIZE, "value": str(limits.run)},
+            {"name": wires.ENV_POD_UID, "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}},
+            *([{"name": wires.ENV_WAY, "value": way}] if way else ()),
+            *env,
+        ]
+    if volumes:
+        spec["volumes"] = [*(spec.get("volumes") or ()), *volumes]
+    if config.sidecar == "native":
+        sidecar["restartPolicy"] = "Always"
+        # Having said all it must stay: Kubernetes would start it again.
+        sidecar["command"] += ["-kubernetes-sidecar-mode", "true"]
+        spec["initContainers"] = [*(spec.get("initContainers") or ()), sidecar]
+    else:
+        spec["containers"].append(sidecar)
+
+
+def has_said_all(run: Run, pod: Object, *, wire: int) -> bool:
+    """Whether to look into its log: it has ended for good, or it runs and the Steps have ended.
+
+    Whether it has said all is seen only in its log, and only where that has an end record (`read_log`).
+    """
+    state = container_statuses(pod).get(CONTAINER, {})
+    if "running" in state and not _over(pod) and wire == wires.WIRE:
+        return _leaving(pod) or (_steps_ended(run, pod) and not _killed(run, pod))
+    return has_ended(run, pod)
+
+
+def has_ended(run: Run, pod: Object) -> bool:
+    """Whether it has ended for good, and with it all that it has to say elsewhere than in its log."""
+    state = container_statuses(pod).get(CONTAINER, {})
+    if _over(pod):
+        return "running" not in state
+    # A native one that ends before the Steps is started again and says everything anew.
+    return "terminated" in state and (not _is_native(pod) or _steps_ended(run, pod))
+
+
+def unread(pod: Object, *, wire: int, known: Iterable[int]) -> Extraction | None:
+    """Why there is nothing to be read of a pod's sidecar, if so."""
+
+    def never(message: str) -> Extraction:
+        return Extraction(problems=(Problem(code=ProblemCode.TRANSPORT_UNREADABLE, message=message),))
+
+    if CONTAINER not in containers(pod):
+        return never(f'the pod has no container "{CONTAINER}" to read results from')
+    if wire not in known:
+        versions = " and ".join(str(one) for one in known)
+        return never(
+            f"the pod's sidecar speaks wire version {wire}; this version of resultsfw reads {versions}: "
+            f"read it with the version that made the pod"
+        )
+    status = container_status(pod, CONTAINER)
+    if "waiting" in status.get("state", {}) and _end(status) is None:
+        return never(f'container "{CONTAINER}" never started, so nobody read what a Step may have written')
+    return None
+
+
+def read_log(
+    run: Run,
+    pod: Object,
+    cluster: Cluster,
+    *,
+    limits: Limits,
+    wire: int,
+    least: int = 0,
+    resolve: Resolve = value_of,
+) -> Extraction:
+    """Read its log once, line by line, never more of it than the limits allow a true one to have.
+
+    Args:
+        run: Whose.
+        pod: As last seen.
+        cluster: Where the log is.
+        limits: Bytes that stand in one record and in all of them together.
+        wire: What the sidecar speaks.
+        least: Bytes of log that are read in any case.
+        resolve: See `read_records`.
+    """
+    longest, most = _walls(run, limits)
+    most = max(most, least)
+    metadata = pod["metadata"]
+    running = "running" in container_status(pod, CONTAINER).get("state", {})
+    # One byte more than a true log can have, to see that there are too many.
+    stream = cluster.read_log(metadata["namespace"], metadata["name"], CONTAINER, limit=most + 1)
+    lines = LogLines(stream, longest=longest, limit=most)
+    try:
+        extraction = read_records(
+            run,
+            pod,
+            lines,
+            whose=f'log of container "{CONTAINER}"',
+            limits=limits,
+            wire=wire,
+            resolve=resolve,
+        )
+    finally:
+        # An iterator need not have one; one that has a connection behind it does.
+        if callable(close := getattr(stream, "close", None)):
+            close()
+    early = extraction.early and running and not _over(pod)
+    return Extraction(
+        found=extraction.found, problems=extraction.problems, carriers=extraction.carriers, early=early
+    )
+
+
+def read_records(
+    run: Run,
+    pod: Object,
+    lines: LogLines | bytes,
+    *,
+    whose: str,
+    limits: Limits,
+    wire: int = wires.WIRE,
+    resolve: Resolve = value_of,
+) -> Extraction:
+    """What a sidecar's records say, wherever they were carried.
+
+    Args:
+        run: Whose.
+        pod: As last seen: it says how the sidecar ended, and whether a Step outlived it.
+        lines: The records; all of them as bytes where they are known to be few.
+        whose: Where they are, for messages: ``log of container "x"``.
+        limits: Bytes of a value that is told as too large where its record is cut.
+        wire: What the sidecar speaks.
+        resolve: Finds the value of a record that says only where it is.
+
+    Returns:
+        With ``early`` where the end record is not there yet.
+    """
+    if isinstance(lines, bytes):
+        longest, most = _walls(run, limits)
+        lines = LogLines([lines], longest=longest, limit=most)
+    status = container_status(pod, CONTAINER)
+    ended = _end(status)
+    records = SidecarLog(
+        whose=whose,
+        pod_uid=pod["metadata"].get("uid", ""),
+        declared=declared_names(run),
+        limits=limits,
+        wire=wire,
+        resolve=resolve,
+    )
+    records.read(lines)
+    running = "running" in status.get("state", {})
+    records.conclude(None if running else ended, outlived=_outlived(run, pod, ended))
+    problems = records.problems
+    if lines.over:
+        over = Problem(
+            code=ProblemCode.TRANSPORT_CORRUPT,
+            message=f"the {whose} has more than {lines.limit} bytes, more than all results together may "
+            f"need; reading stopped there",
+            size=lines.limit + 1,
+            limit=lines.limit,
+        )
+        problems = [over, *problems]
+    carrier = Carrier(
+        container=CONTAINER,
+        transport=whose.partition(" ")[0],
+        used=lines.total,
+        budget=lines.limit,
+        results=tuple(name if step is None else f"step-{step}.{name}" for step, name in records.found),
+        cut=lines.over,
+    )
+    return Extraction(
+        found=tuple(records.found.values()),
+        problems=tuple(problems),
+        carriers=(carrier,),
+        early=records.open and not lines.over,
+    )
+
+
+def _walls(run: Run, limits: Limits) -> tuple[int, int]:
+    """Bytes of the longest record, and of all of them, that a true sidecar can write."""
+    declared = declared_names(run)
+    longest_name = max([2 * wires.NAME_LIMIT + 1, *(len(name.encode()) for _, name in declared)])
+    values = min(limits.run, limits.result * len(declared))
+    most = wires.max_line_bytes(values) + wires.max_line_bytes(0, longest_name) * (len(declared) + 2)
+    return wires.max_line_bytes(limits.result, longest_name), most
+
+
+def _end(status: Object) -> Object | None:
+    """How the container ended, or ended last."""
+    ended: Object | None = status.get("state", {}).get("terminated") or status.get("lastState", {}).get(
+        "terminated"
+    )
+    return ended
+
+
+def _over(pod: Object) -> bool:
+    return pod.get("status", {}).get("phase") in ("Succeeded", "Failed")
+
+
+def _leaving(pod: Object) -> bool:
+    """Whether the pod is deleted or evicted: its log goes with it."""
+    told = pod.get("status", {}).get("conditions") or ()
+    return "deletionTimestamp" in pod["metadata"] or any(
+        one.get("type") == "DisruptionTarget" and one.get("status") == "True" for one in told
+    )
+
+
+def _is_native(pod: Object) -> bool:
+    """Whether the pod has the sidecar as an init container that Kubernetes restarts."""
+    return any(one["name"] == CONTAINER for one in pod["spec"].get("initContainers") or ())
+
+
+def _steps_ended(run: Run, pod: Object) -> bool:
+    ended = terminated(pod)
+    return bool(run.steps) and all(step.container in ended for step in run.steps)
+
+
+def _killed(run: Run, pod: Object) -> bool:
+    """Whether a Step was killed with its entrypoint: the sidecar does not hear of such an end."""
+    ended = terminated(pod)
+    return any(ended.get(step.container, {}).get("exitCode") == _SIGKILL for step in run.steps)
+
+
+def _outlived(run: Run, pod: Object, sidecar: Object | None) -> bool:
+    """Whether a Step may have gone on after the sidecar was told to stop: what it wrote then, nobody read.
+
+    Times have seconds. One that was killed in the sidecar's last second was killed before it, as the
+    kubelet ends native sidecars last, or wrote nothing on SIGTERM.
+    """
+    states = container_statuses(pod)
+    ends = [states.get(step.container, {}).get("terminated") for step in run.steps]
+    if any("running" in states.get(step.container, {}) for step in run.steps):
+        return True
+    known = [end for end in ends if end is not None]
+    if known and not any(end.get("exitCode") for end in known):
+        return True
+    at = (sidecar or {}).get("finishedAt", "")
+    return any(
+        end.get("finishedAt", "") > at
+        or (end.get("finishedAt", "") == at != "" and end.get("exitCode") != _SIGKILL)
+        for end in known
+    )
