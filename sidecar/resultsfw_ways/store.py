@@ -47,6 +47,7 @@ _KNOWN: Final = (
     "timed out",
     "failed to lookup address",
     "invalid peer certificate",
+    "No CA certificates were loaded",
     "URL scheme is not allowed",
     "No such file or directory",
     "Not a directory",
