@@ -73,6 +73,8 @@ class Way(Log):
         if file is None:
             raise RefusedError(wire.UNREADABLE, "its file went while it was read")
         try:
+            # An upload takes its time: what was said before it must not be lost with us.
+            self.output.flush()
             return [self._stored(result, file)]
         finally:
             file.close()
