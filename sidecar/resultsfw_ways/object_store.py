@@ -109,10 +109,20 @@ class Way(Log):
     def _upload(self, path: str, file: File, size: int, digest: str) -> None:
         if self._down:  # every result would wait for as long as the first one did
             raise StoreError(self._down, "unavailable")
-        if self._store.size(path) == size:
+        if self._is_there(path, size):
             return
         pieces = _same(file, size, digest)
         self._store.put(path, b"".join(pieces) if size <= PART else pieces)
+
+    def _is_there(self, path: str, size: int) -> bool:
+        """Whether the same was uploaded before, by an earlier start or for another result."""
+        try:
+            return self._store.size(path) == size
+        except StoreError as error:
+            # S3 says so of what is not there, to who may not list.
+            if error.kind != "forbidden":
+                raise
+            return False
 
     def _undelivered(self, result: Result, size: int, error: StoreError) -> RefusedError:
         if error.kind == "unavailable":

@@ -40,9 +40,9 @@ env | grep -c AWS_ > $(results.seen.path) || true
 @pytest.fixture
 def s3(tmp_path_factory, monkeypatch):
     server = S3Server(tmp_path_factory.mktemp("s3"), listen="0.0.0.0")  # noqa: S104 - pods come from elsewhere
-    server.wait(monkeypatch)
     for name, value in server.env.items():
         monkeypatch.setenv(name, value)  # the controller's own
+    server.wait()
     yield server
     server.stop()
 

@@ -29,7 +29,10 @@ _numbers = itertools.count()
 @pytest.fixture(scope="session")
 def s3server(tmp_path_factory):
     server = S3Server(tmp_path_factory.mktemp("s3"))
-    server.wait(pytest.MonkeyPatch())
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in server.env.items():
+            patch.setenv(name, value)
+        server.wait()
     yield server
     server.stop()
 

@@ -48,21 +48,18 @@ class S3Server:
         with (folder / "log").open("wb") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
 
-    def wait(self, monkeypatch) -> None:
-        """Until it stores something."""
-        with monkeypatch.context() as patch:
-            for name, value in self.env.items():
-                patch.setenv(name, value)
-            store = Store("s3://results/ready", self.options, patience=30)
-            for _ in range(300):
-                assert self._process.poll() is None, "the S3 server ended"
-                try:
-                    store.put("x", b"x")
-                except StoreError:
-                    threading.Event().wait(0.1)
-                else:
-                    return
-            raise AssertionError("the S3 server stores nothing")
+    def wait(self) -> None:
+        """Until it stores something; its variables must be set."""
+        store = Store("s3://results/ready", self.options, patience=30)
+        for _ in range(300):
+            assert self._process.poll() is None, "the S3 server ended"
+            try:
+                store.put("x", b"x")
+            except StoreError:
+                threading.Event().wait(0.1)
+            else:
+                return
+        raise AssertionError("the S3 server stores nothing")
 
     @property
     def env(self) -> dict[str, str]:

@@ -163,6 +163,20 @@ def test_a_store_that_is_down_fails_what_is_large_and_names_it(folder, tmp_path,
     assert len(asked) == 1  # the second does not wait as long as the first did
 
 
+def test_who_may_only_write_writes(folder, tmp_path, capfdbinary, monkeypatch):
+    """S3 forbids to ask for what is not there, where the right to list is missing."""
+
+    def forbidden(_self, _path):
+        raise StoreError("403 Forbidden", "forbidden")
+
+    pod = Pod(tmp_path / "tekton", folder)
+    (pod.results / "large").write_bytes(b"x" * 100)
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "size", forbidden)
+        record = pod.run(capfdbinary)["large"]
+    assert folder.store().size(record["location"].removeprefix(folder.url + "/")) == 100
+
+
 def test_forbidden_is_no_reason_to_try_no_other(s3, tmp_path, capfdbinary, monkeypatch):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
     pod = Pod(tmp_path / "tekton", s3)
