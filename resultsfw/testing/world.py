@@ -3,6 +3,7 @@
 import contextlib
 import importlib.util
 import inspect
+import itertools
 import logging
 import sys
 import time
@@ -37,6 +38,8 @@ __all__ = ["Life", "Outcome", "World"]
 
 PATIENCE: Final = 60.0
 """Seconds until a pod that does not end is a failure; a sound one takes less than one."""
+
+_NUMBERS: Final = itertools.count(1)
 
 _SECRETS: Final = Kind("", "v1", "secrets", "Secret")
 _OURS: Final = ("resultsfw", "resultsfw_sidecar")
@@ -162,7 +165,6 @@ class World:
         self.config = dict(config)
         self.outside = outside
         self._cores: dict[tuple[tuple[str, str], ...], Core] = {}
-        self._count = 0
         self.asked: list[Asked] = []
         self.core()  # a backend that cannot be loaded needs no kubelet
         self.store = Store()
@@ -237,13 +239,12 @@ class World:
         Raises what `Core.prepare_pod` raises.
         """
         if of is None:
-            self._count += 1
             taskrun = self.store.create(
                 TASKRUNS,
                 {
                     "apiVersion": TASKRUNS.api_version,
                     "kind": TASKRUNS.kind,
-                    "metadata": {"name": f"run{self._count}", "namespace": "default"},
+                    "metadata": {"name": f"run{next(_NUMBERS)}", "namespace": "default"},
                     "spec": {"taskSpec": task_of(writes, **task)},
                 },
             )
