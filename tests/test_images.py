@@ -169,8 +169,10 @@ def test_the_cut_interpreter_is_small_and_has_no_more(cut):
         assert not list(root.rglob(name))
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "build-requirements.txt"])
-def test_every_distribution_in_the_controllers_image_is_pinned_by_its_hash(name):
+@pytest.mark.parametrize(
+    "name", ["requirements.txt", "build-requirements.txt", "object-store-requirements.txt"]
+)
+def test_every_distribution_in_an_image_is_pinned_by_its_hash(name):
     blocks = re.split(r"\n(?=\S)", (IMAGES / name).read_text().strip())[1:]
     assert blocks
     for block in blocks:
@@ -184,6 +186,8 @@ def test_every_distribution_in_the_controllers_image_is_pinned_by_its_hash(name)
         ("requirements.txt", ("project", "optional-dependencies", "cluster")),
         ("requirements.txt", ("project", "optional-dependencies", "otel")),
         ("requirements.txt", ("project", "optional-dependencies", "redact")),
+        ("requirements.txt", ("project", "optional-dependencies", "object-store")),
+        ("object-store-requirements.txt", ("project", "optional-dependencies", "object-store")),
         ("build-requirements.txt", ("build-system", "requires")),
     ],
 )
@@ -203,6 +207,21 @@ def test_the_pins_are_what_the_project_asks_for(name, path):
         assert pins[known] in one.specifier, f"{one}; run images/pin.py"
         if metadata.version(known) == pins[known]:  # what another version would need says nothing
             left += [Requirement(text) for text in metadata.requires(known) or ()]
+
+
+def test_the_sidecar_with_other_ways_finds_the_library_of_its_python(tmp_path):
+    """As the image starts it, but for its Python: this one's site packages have the library too."""
+    text = (IMAGES / "sidecar-object-store.Containerfile").read_text()
+    (options,) = re.findall(r"build_zipapp.py /out/sidecarlogresults (.*)$", text, flags=re.MULTILINE)
+    assert options == '--interpreter "/usr/bin/python3.11 -I" --ways'
+    zipapp = tmp_path / "sidecarlogresults"
+    line = f"{sys.executable} -I"
+    command = [sys.executable, SIDECAR / "build_zipapp.py", zipapp, "--interpreter", line, "--ways"]
+    subprocess.run(command, check=True)
+    environment = {"RESULTSFW_WIRE": "1", "RESULTSFW_WAY": "resultsfw_ways.object_store"}
+    done = subprocess.run([zipapp], env=environment, capture_output=True, text=True, check=False)
+    assert "RESULTSFW_STORE_INLINE is not set" in done.stdout
+    assert done.returncode == 1
 
 
 def test_the_context_of_a_build_has_what_is_copied_and_little_else():

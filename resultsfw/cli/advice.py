@@ -17,6 +17,7 @@ Again = Callable[[Mapping[str, str]], str]
 
 MESSAGES: Final = "termination-message"
 LOGS: Final = "sidecar-logs"
+STORE: Final = "object-store"
 
 ACCESS: Final = "kubectl apply -f config/enable-log-access-to-controller/"
 """As TEP-0127 writes it (Logs Access)."""
@@ -89,10 +90,13 @@ def larger(backend: str, size: int, *, again: Again | None = None) -> Advice:
         size: Bytes of the largest value; 0 where nobody knows.
         again: As in `advice_on`.
     """
+    if backend == STORE:
+        return Advice(f"raise max-object-size of config.{STORE}, or write less")
     if size > OBJECT_BYTES:
         return Advice(
-            f"no setting helps: an API object holds {OBJECT_BYTES} bytes; keep the data in a workspace or a "
-            f"registry, and make its address the result"
+            f"set results-from: {STORE}, which leaves large results in a store: an API object holds "
+            f"{OBJECT_BYTES} bytes, whatever is set; or keep the data in a workspace or a registry, and make "
+            f"its address the result"
         )
     flags: dict[str, str] = {}
     if backend == MESSAGES:

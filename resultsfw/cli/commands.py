@@ -33,6 +33,7 @@ Exit status:
 """
 RUN_STATUSES: Final = STATUSES.format("every run succeeded", "a run failed", "the input was")
 SAVED_STATUSES: Final = STATUSES.format("the run succeeded", "it failed, or is not finished", "the input was")
+VALUE_STATUSES: Final = STATUSES.format("it is all there", "it cannot be had", "the input, or what came,")
 LIST_STATUSES: Final = STATUSES.format("all is well", "the backend cannot be used", "an unknown name was")
 NEW_STATUSES: Final = STATUSES.format("it is written", "", "the input was").replace("  1    \n", "")
 INSTALL_STATUSES: Final = STATUSES.format("all is applied", "the cluster refused something", "the input was")
@@ -205,6 +206,27 @@ def explain(output: str, **saved: Any) -> int:
     from resultsfw.cli.explain import explain_saved  # noqa: PLC0415 - see above
 
     return explain_saved(_read_saved(saved), output=output)
+
+
+@resultsfw.command(epilog=VALUE_STATUSES, short_help="Print the value of a saved run's result.")
+@click.argument("file", metavar="FILE")
+@click.argument("name", metavar="RESULT")
+@_flags
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    help="Write it there, in place of what is there.  [default: standard output]",
+)
+def value(file: str, name: str, output: str | None, **flags: str | None) -> int:
+    """Print the value of a RESULT of the TaskRun in FILE, as kubectl get taskrun NAME -o yaml saved it.
+
+    Where the status holds a reference, the value is fetched by the backend it names, which the flags
+    configure. Nothing is printed before all of it is there and verified. "STEP.RESULT" is a Step's own.
+    """
+    from resultsfw.cli.value import print_value  # noqa: PLC0415 - see above
+
+    return print_value(file, name, flags=_given(flags), output=output)
 
 
 @resultsfw.command(epilog=LIST_STATUSES, short_help="List the installed backends, or describe one.")

@@ -15,6 +15,9 @@ from rich.text import Text
 from resultsfw.cli.advice import Advice
 from resultsfw.cli.documents import means_itself
 from resultsfw.cluster import Object
+from resultsfw.errors import CorruptError
+from resultsfw.references import reference_of
+from resultsfw.types import Reference
 
 __all__ = [
     "Verdict",
@@ -240,12 +243,20 @@ def _of(declared: Sequence[Object] | None, values: Mapping[str, Object], prefix:
         kind = (
             (found or {}).get("type") or one.get("type") or ("object" if one.get("properties") else "string")
         )
-        yield _Row(plain(prefix + name), kind, found["value"] if found else None)
+        yield _Row(plain(prefix + name), kind, _read(found["value"]) if found else None)
+
+
+def _read(value: Any) -> Any:
+    """A value as the status holds it, a reference as such."""
+    try:
+        return reference_of(value) or value
+    except CorruptError:
+        return value
 
 
 def _results_table(rows: Sequence[_Row], width: int) -> Iterator[Text]:
     head = ("result", "type", "bytes", "value")
-    sizes = ["-" if row.value is None else str(len(_text(row.value).encode())) for row in rows]
+    sizes = ["-" if row.value is None else str(_size(row.value)) for row in rows]
     fixed = [
         ("result", *(row.name for row in rows)),
         ("type", *(row.type for row in rows)),
@@ -257,14 +268,22 @@ def _results_table(rows: Sequence[_Row], width: int) -> Iterator[Text]:
     return columns(width, head, table, right={2})
 
 
+def _size(value: Any) -> int:
+    return value.size if isinstance(value, Reference) else len(_text(value).encode())
+
+
 def _text(value: Any) -> str:
-    """A value as one text; an array or object as its shortest JSON."""
+    """A value as one text; an array or object as its shortest JSON, a reference as where it leads."""
+    if isinstance(value, Reference):
+        return value.location
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def _shortened(value: Any, room: int) -> str:
     """A value on one line of so many columns; one that is cut says how much there is."""
     text = plain(_text(value))
+    if isinstance(value, Reference):
+        return text  # to be copied: a cut address leads nowhere
     if cell_len(text) <= room:
         return text
     unit = "element" if isinstance(value, list) else "key" if isinstance(value, dict) else "character"

@@ -1,0 +1,81 @@
+"""A real S3 server as a process: SeaweedFS, from the package index."""
+
+import json
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+from resultsfw_ways.store import Store, StoreError
+
+KEY, SECRET = "AKIAPLANTED0000000", "planted+secret/0123456789"
+WEED = Path(sys.executable).with_name("weed")
+SERVICES = ("master", "volume", "filer", "s3")
+
+
+class S3Server:
+    """Listens on ports of this machine until it is stopped; one key may do all."""
+
+    def __init__(self, folder: Path, listen: str = "127.0.0.1") -> None:
+        (folder / "data").mkdir(parents=True)
+        identity = {
+            "name": "all",
+            "credentials": [{"accessKey": KEY, "secretKey": SECRET}],
+            "actions": ["Admin", "Read", "Write", "List"],
+        }
+        (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
+        self._ports = ports = _free_ports(2 * len(SERVICES))
+        command = [
+            str(WEED),
+            "server",
+            f"-dir={folder / 'data'}",
+            "-ip=127.0.0.1",
+            f"-ip.bind={listen}",
+            "-s3",
+        ]
+        command += [
+            f"-s3.config={folder / 's3.json'}",
+            "-s3.port.iceberg=0",
+            "-s3.port.lance=0",
+            "-s3.iam=false",
+        ]
+        command += ["-master.telemetry=false", "-master.volumePreallocate=false"]
+        for service, port, grpc in zip(SERVICES, ports[::2], ports[1::2], strict=True):
+            command += [f"-{service}.port={port}", f"-{service}.port.grpc={grpc}"]
+        self.port = ports[::2][SERVICES.index("s3")]
+        self.options = {"endpoint": f"http://127.0.0.1:{self.port}", "region": "us-east-1"}
+        with (folder / "log").open("wb") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log)
+
+    def wait(self) -> None:
+        """Until it stores something; its variables must be set."""
+        store = Store("s3://results/ready", self.options, patience=30)
+        for _ in range(300):
+            assert self._process.poll() is None, "the S3 server ended"
+            try:
+                store.put("x", b"x")
+            except StoreError:
+                threading.Event().wait(0.1)
+            else:
+                return
+        raise AssertionError("the S3 server stores nothing")
+
+    @property
+    def env(self) -> dict[str, str]:
+        return {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET}
+
+    def stop(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        for port in self._ports:  # its own, which it leaves behind
+            for left in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):
+                left.unlink()
+
+
+def _free_ports(count: int) -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
