@@ -25,7 +25,7 @@ bench: $(STAMP)
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group dev --editable '.[cluster,object-store,otel,redact]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group dev --editable '.[cluster,object-store,otel,redact,results-server]'
 	@touch $@
 
 clean:

@@ -39,6 +39,7 @@ NEW_STATUSES: Final = STATUSES.format("it is written", "", "the input was").repl
 INSTALL_STATUSES: Final = STATUSES.format("all is applied", "the cluster refused something", "the input was")
 DOCTOR_STATUSES: Final = STATUSES.format("nothing is missing", "something is missing", "the input was")
 SERVE_STATUSES: Final = STATUSES.format("stopped by a signal", "the lease was lost", "the input was")
+STORE_STATUSES: Final = STATUSES.format("stopped by a signal", "the cluster cannot be used", "the input was")
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -386,6 +387,61 @@ def install(printed: bool, wait: float | None, **given: Any) -> int:
     from resultsfw.cli.install import install_on_cluster  # noqa: PLC0415 - see above
 
     return install_on_cluster(given, printed=printed, wait=wait)
+
+
+@resultsfw.command("results-server", epilog=STORE_STATUSES, short_help="Keep results for the backend http.")
+@click.option(
+    "--store",
+    required=True,
+    metavar="URL",
+    help="Where results are kept: file:///FOLDER, s3://BUCKET/PREFIX, gs://..., az://...",
+)
+@click.option(
+    "--listen",
+    metavar="ADDRESS",
+    help="HOST:PORT or :PORT, port 0: any.  [default: :8443; --local: 127.0.0.1:8443]",
+)
+@click.option(
+    "--tls-cert", metavar="FILE", help="The certificate with its chain; read again when it changes."
+)
+@click.option("--tls-key", metavar="FILE", help="Its private key.")
+@click.option("--insecure-http", is_flag=True, help="Without TLS; on a loopback address only.")
+@click.option(
+    "--local",
+    is_flag=True,
+    help="For resultsfw run on this machine: take its tokens, and print feature flags for it.",
+)
+@click.option("--audience", default="resultsfw-results", show_default=True, help="That tokens must be for.")
+@click.option(
+    "--limit-bytes",
+    type=click.IntRange(1024),
+    default=10 * 1024 * 1024,
+    show_default=True,
+    metavar="N",
+    help="Bytes that what one pod delivers may have.",
+)
+@click.option(
+    "--keep-days",
+    type=click.FloatRange(0),
+    default=30,
+    show_default=True,
+    metavar="DAYS",
+    help="Remove what is older and nobody purged; 0: nothing.",
+)
+@click.option("--kubeconfig", metavar="FILE", help="As kubectl takes it.  [default: as kubectl finds it]")
+@click.option("--context", metavar="NAME", help="Of the kubeconfig.  [default: its current one]")
+@click.option(
+    "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
+)
+def results_server(**given: Any) -> int:
+    """Keep what the results sidecars of pods deliver until the controller has read it (backend http).
+
+    Tokens are reviewed by the cluster: its identity there needs system:auth-delegator. Serves until SIGTERM
+    or SIGINT; logs are JSON, one object a line.
+    """
+    from resultsfw.cli.results_server import run_results_server  # noqa: PLC0415 - see above
+
+    return run_results_server(given)
 
 
 def _given(flags: dict[str, Any]) -> Any:
