@@ -34,11 +34,13 @@ Exit status:
 RUN_STATUSES: Final = STATUSES.format("every run succeeded", "a run failed", "the input was")
 SAVED_STATUSES: Final = STATUSES.format("the run succeeded", "it failed, or is not finished", "the input was")
 VALUE_STATUSES: Final = STATUSES.format("it is all there", "it cannot be had", "the input, or what came,")
-LIST_STATUSES: Final = STATUSES.format("all is well", "the backend cannot be used", "an unknown name was")
+LIST_STATUSES: Final = STATUSES.format("all is listed", "the one named is broken", "an unknown name was")
 NEW_STATUSES: Final = STATUSES.format("it is written", "", "the input was").replace("  1    \n", "")
 INSTALL_STATUSES: Final = STATUSES.format("all is applied", "the cluster refused something", "the input was")
 DOCTOR_STATUSES: Final = STATUSES.format("nothing is missing", "something is missing", "the input was")
-SERVE_STATUSES: Final = STATUSES.format("stopped by a signal", "the lease was lost", "the input was")
+SERVE_STATUSES: Final = STATUSES.format(
+    "stopped by a signal", "the lease was lost", "the input, or a plugin that the flags name, was"
+)
 STORE_STATUSES: Final = STATUSES.format("stopped by a signal", "the cluster cannot be used", "the input was")
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -230,11 +232,16 @@ def value(file: str, name: str, output: str | None, **flags: str | None) -> int:
     return print_value(file, name, flags=_given(flags), output=output)
 
 
-@resultsfw.command(epilog=LIST_STATUSES, short_help="List the installed backends, or describe one.")
+@resultsfw.command(
+    epilog=LIST_STATUSES, short_help="List the installed backends and extensions, or describe one."
+)
 @click.argument("name", required=False)
 @_output("table", "json")
 def backends(name: str | None, output: str) -> int:
-    """List the installed backends, importing none; with a NAME, import that one and describe it."""
+    """List the installed backends and extensions, with what is broken and why; with a NAME, describe one.
+
+    Each is imported in a process of its own, and none of them into this one.
+    """
     from resultsfw.cli.backends import describe_backend, list_backends  # noqa: PLC0415 - see above
 
     return list_backends(output=output) if name is None else describe_backend(name, output=output)

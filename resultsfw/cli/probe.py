@@ -6,11 +6,12 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 import warnings
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -41,46 +42,63 @@ def probe(plugins: Iterable[tuple[str, str]], *, seconds: float = SECONDS) -> Ma
         seconds: What each may take; one that takes longer, or takes its process down, cannot be used.
     """
     wanted = sorted(set(plugins))
-    running: list[subprocess.Popen[bytes]] = []
-    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(os.cpu_count() or 1) as threads:
-        files = [Path(folder, str(number)) for number in range(len(wanted))]
+    facts: dict[tuple[str, str], Facts] = {}
+    running: deque[_Try] = deque()
+    with tempfile.TemporaryDirectory() as folder:
         try:
-            tries = threads.map(lambda one, file: _tried(one, file, seconds, running), wanted, files)
-            return dict(zip(wanted, tries, strict=True))
-        finally:  # Ctrl-C: none is waited for, none is left
-            threads.shutdown(wait=False, cancel_futures=True)
+            for number, plugin in enumerate(wanted):
+                if len(running) >= (os.cpu_count() or 1):
+                    facts[running[0].plugin] = _result(running[0])
+                    running.popleft()
+                running.append(_begin(plugin, Path(folder, str(number)), seconds))
+            while running:
+                facts[running[0].plugin] = _result(running[0])
+                running.popleft()
+        finally:  # Ctrl-C: none is left
             for one in running:
-                _end(one)
+                _kill(one)
+    return {plugin: facts[plugin] for plugin in wanted}
 
 
-def _tried(
-    plugin: tuple[str, str], file: Path, seconds: float, running: list[subprocess.Popen[bytes]]
-) -> Facts:
+@dataclass(frozen=True, slots=True)
+class _Try:
+    """A process that imports one plugin; it writes what it found into a file."""
+
+    plugin: tuple[str, str]
+    file: Path
+    child: subprocess.Popen[bytes]
+    seconds: float
+    until: float
+
+
+def _begin(plugin: tuple[str, str], file: Path, seconds: float) -> _Try:
     # By a file: what a plugin prints, and who else holds its output open, is no matter then.
     path = json.dumps([one or os.getcwd() for one in sys.path])  # noqa: PTH109 - as sys.path has it
     command = [sys.executable, "-P", "-c", _CODE, path, *plugin, str(file)]
     quiet = subprocess.DEVNULL
     child = subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=quiet, start_new_session=True)
-    running.append(child)
+    return _Try(plugin, file, child, seconds, time.monotonic() + seconds)
+
+
+def _result(one: _Try) -> Facts:
+    """What came of it, once it has ended or its time is over; nothing that it started is left."""
     try:
-        status = child.wait(seconds)
+        status = one.child.wait(max(one.until - time.monotonic(), 0))
     except subprocess.TimeoutExpired:
-        return {"usable": False, "why": f"it was not imported after {seconds:g} s, and was stopped"}
+        return {"usable": False, "why": f"it was not imported after {one.seconds:g} s, and was stopped"}
     finally:
-        _end(child)
-        running.remove(child)
-    if file.exists():
-        facts: Facts = json.loads(file.read_text())
+        _kill(one)
+    if one.file.exists():
+        facts: Facts = json.loads(one.file.read_text())
         return facts
     how = f"was ended by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
     return {"usable": False, "why": f"the process that imported it {how}"}
 
 
-def _end(child: subprocess.Popen[bytes]) -> None:
-    """End a process, and what it started."""
+def _kill(one: _Try) -> None:
     with suppress(ProcessLookupError, PermissionError):
-        os.killpg(child.pid, signal.SIGKILL)
-    child.wait()
+        os.killpg(one.child.pid, signal.SIGKILL)
+    one.child.wait()
 
 
 def main(group: str, name: str, file: str) -> None:

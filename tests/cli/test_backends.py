@@ -1,5 +1,7 @@
 """`resultsfw backends` tries what is installed, importing none of it here, and says why one is broken."""
 
+import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -99,6 +101,21 @@ def test_what_takes_its_process_down_or_never_ends_is_broken_and_spoils_nothing(
     said = " ".join(told.out.split())
     assert 'broken: backend "crashes" (crashes 2.5, crashes_module, ' in said
     assert "crashes_module.py) cannot be used: the process that imported it was ended by SIGSEGV" in said
+
+
+def test_ctrl_c_ends_it_and_what_it_started(site, tmp_path):
+    told = tmp_path / "pid"
+    os.mkfifo(told)
+    text = f"import os, time\nopen({str(told)!r}, 'w').write(str(os.getpid()))\nwhile True: time.sleep(60)"
+    site.backend("hangs", text)
+    command = [sys.executable, "-m", "resultsfw.cli", "backends", "hangs"]
+    process = subprocess.Popen(command, env=site.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    child = int(told.read_text())
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=15)
+    assert process.returncode == 130
+    with pytest.raises(ProcessLookupError):
+        os.kill(child, 0)
 
 
 def test_extensions_are_listed_and_described_too(cli, site, monkeypatch):
