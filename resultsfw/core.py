@@ -150,15 +150,16 @@ class Core:
         """The pod with what its backend needs in it, stamped. The argument is left as it was.
 
         Args:
-            run: Whose pod it is.
+            run: Whose pod it is. One Run is one pod.
             pod: Complete but for what a backend adds: with its namespace, its service account and the
-                owner that objects made for it are to go with.
+                owner that objects made for it are to go with. Or the template of a Job.
             cluster: Where a backend makes what must be there before the pod is; without one, a backend
                 that keeps things outside the pod is refused.
             annotations: The run's own: one of them may choose the backend.
 
         Raises:
             FlagError: The run asks for a backend it may not have, or its configuration is refused.
+            InputError: The pod cannot hand out results so, or something of its own is in the way.
             BackendError: The backend cannot be had, or failed.
             ClusterError: What it must make before the pod could not be made.
         """

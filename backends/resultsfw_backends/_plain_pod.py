@@ -179,7 +179,8 @@ def _limits(pod: Object) -> Iterator[dt.datetime]:
     if (deletion := _time(pod["metadata"].get("deletionTimestamp"))) is not None:
         yield deletion  # the request's time and the grace
     start, seconds = _time(status.get("startTime")), spec.get("activeDeadlineSeconds")
-    if status.get("reason") == "DeadlineExceeded" and start is not None and seconds is not None:
+    if start is not None and seconds is not None:
+        # Whether or not the status says so yet: nothing of the pod outlives this.
         yield start + dt.timedelta(seconds=seconds + spec.get("terminationGracePeriodSeconds", 30))
     for one in status.get("conditions") or ():
         kubelets = one.get("type") == "DisruptionTarget" and one.get("reason") == "TerminationByKubelet"
