@@ -218,7 +218,8 @@ class World:
 
     def _modules(self) -> list[str]:
         """Names of the modules that are the backend's, as far as that can be told."""
-        targets = [one.target for one in installed() if one.name == self.name]
+        by_hand = bool(self._registered)
+        targets = [] if by_hand else [one.target for one in installed() if one.name == self.name]
         targets += [one.__name__ for one in self._registered.values() if inspect.ismodule(one)]
         found: list[str] = []
         for target in targets:

@@ -209,6 +209,8 @@ class RemembersRuns(Sound):
 
 @caught_by("test_prepare_twice")
 class MakesAnotherPodEachTime(Sound):
+    pods = Sound
+
     def prepare(self, run, pod, *rest):
         pod["metadata"].setdefault("annotations", {})["nonce"] = str(uuid.uuid4())
         return super().prepare(run, pod, *rest)
@@ -243,6 +245,8 @@ class GivesUpAtOnce(Sound):
 
 @caught_by("test_steps_get_no_rights", "test_steps_are_left_alone")
 class LetsStepsSeeItsToken(Sound):
+    pods = Sound
+
     def prepare(self, run, pod, *rest):
         wire = super().prepare(run, pod, *rest)
         pod["spec"]["volumes"].append({"name": "token", "projected": {"sources": []}})
@@ -253,6 +257,8 @@ class LetsStepsSeeItsToken(Sound):
 
 @caught_by("test_restricted")
 class RunsAsRoot(Sound):
+    pods = Sound
+
     def prepare(self, run, pod, *rest):
         wire = super().prepare(run, pod, *rest)
         del pod["spec"]["initContainers"][-1]["securityContext"]
@@ -261,6 +267,8 @@ class RunsAsRoot(Sound):
 
 @caught_by("test_pod_is_valid")
 class HasANameTwice(Sound):
+    pods = Sound
+
     def prepare(self, run, pod, *rest):
         wire = super().prepare(run, pod, *rest)
         pod["spec"]["volumes"].append({"name": "mine", "emptyDir": {}})
@@ -282,6 +290,7 @@ class HasNoSense(Sound):
 
 @caught_by("test_nothing_outside", "test_prepare_twice")
 class MakesThingsInSecret(Sound):
+    pods = Sound
     capabilities = replace(
         template.capabilities,
         permissions=(
