@@ -1,6 +1,7 @@
 """What can happen to bytes on their way, without knowing what they mean: a corpus, and the seeds of more."""
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
@@ -206,10 +207,10 @@ def _some(lines: list[bytes]) -> list[int]:
 
 
 def _line_ends(text: bytes) -> list[int]:
-    ends = [at + 1 for at, byte in enumerate(text) if byte == ord("\n")]
+    ends = [found.end() for found in re.finditer(b"\n", text)]
     return ends[:20] + ends[-20:]
 
 
 def _spread(text: bytes) -> list[int]:
     """Places all over the text, those of a short one all."""
-    return sorted({at * max(len(text), 1) // 48 for at in range(48)} & set(range(len(text))))
+    return sorted({at * len(text) // 48 for at in range(48)}) if text else []

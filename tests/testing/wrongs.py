@@ -13,6 +13,7 @@ from stand_ins import Kept, Owned, Sound, template
 
 from resultsfw import CONFIG_MAPS, PODS, Extraction, Permission, Problem, ProblemCode
 from resultsfw.errors import ClusterError
+from resultsfw_backends import termination_message
 
 FAULTS = {
     f"test_fault[{fault}-{when}]"
@@ -208,6 +209,8 @@ class RemembersRuns(Sound):
 
 @caught_by("test_prepare_twice")
 class MakesAnotherPodEachTime(Sound):
+    pods = Sound
+
     def prepare(self, run, pod, *rest):
         pod["metadata"].setdefault("annotations", {})["nonce"] = str(uuid.uuid4())
         return super().prepare(run, pod, *rest)
@@ -242,6 +245,8 @@ class GivesUpAtOnce(Sound):
 
 @caught_by("test_steps_get_no_rights", "test_steps_are_left_alone")
 class LetsStepsSeeItsToken(Sound):
+    pods = Sound
+
     def prepare(self, run, pod, *rest):
         wire = super().prepare(run, pod, *rest)
         pod["spec"]["volumes"].append({"name": "token", "projected": {"sources": []}})
@@ -252,6 +257,8 @@ class LetsStepsSeeItsToken(Sound):
 
 @caught_by("test_restricted")
 class RunsAsRoot(Sound):
+    pods = Sound
+
     def prepare(self, run, pod, *rest):
         wire = super().prepare(run, pod, *rest)
         del pod["spec"]["initContainers"][-1]["securityContext"]
@@ -260,6 +267,8 @@ class RunsAsRoot(Sound):
 
 @caught_by("test_pod_is_valid")
 class HasANameTwice(Sound):
+    pods = Sound
+
     def prepare(self, run, pod, *rest):
         wire = super().prepare(run, pod, *rest)
         pod["spec"]["volumes"].append({"name": "mine", "emptyDir": {}})
@@ -281,6 +290,7 @@ class HasNoSense(Sound):
 
 @caught_by("test_nothing_outside", "test_prepare_twice")
 class MakesThingsInSecret(Sound):
+    pods = Sound
     capabilities = replace(
         template.capabilities,
         permissions=(
@@ -373,3 +383,25 @@ class RaisesItsOwnWhenGone(Kept):
     def give(self, reference, config):
         with (Path(config.folder) / reference.location).open("rb") as opened:
             yield opened.read()
+
+
+class Messages(Sound):
+    """The built-in one by termination message."""
+
+    capabilities = termination_message.capabilities
+    Config = termination_message.Config
+
+    def prepare(self, run, pod, cluster, limits, config):
+        return termination_message.prepare_pod(run, pod, config)
+
+    def ready(self, run, pod):
+        return termination_message.pod_ready(run, pod)
+
+    def read(self, run, pod, cluster, limits):
+        return termination_message.extract(run, pod)
+
+
+@caught_by("test_a_message_that_the_kubelet_cuts")
+class TakesACutForAnEnd(Messages):
+    def read(self, *asked):
+        return without_problems(super().read(*asked), ProblemCode.TRANSPORT_CUT)
