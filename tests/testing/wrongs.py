@@ -13,6 +13,7 @@ from stand_ins import Kept, Owned, Sound, template
 
 from resultsfw import CONFIG_MAPS, PODS, Extraction, Permission, Problem, ProblemCode
 from resultsfw.errors import ClusterError
+from resultsfw_backends import termination_message
 
 FAULTS = {
     f"test_fault[{fault}-{when}]"
@@ -373,3 +374,25 @@ class RaisesItsOwnWhenGone(Kept):
     def give(self, reference, config):
         with (Path(config.folder) / reference.location).open("rb") as opened:
             yield opened.read()
+
+
+class Messages(Sound):
+    """The built-in one by termination message."""
+
+    capabilities = termination_message.capabilities
+    Config = termination_message.Config
+
+    def prepare(self, run, pod, cluster, limits, config):
+        return termination_message.prepare_pod(run, pod, config)
+
+    def ready(self, run, pod):
+        return termination_message.pod_ready(run, pod)
+
+    def read(self, run, pod, cluster, limits):
+        return termination_message.extract(run, pod)
+
+
+@caught_by("test_a_message_that_the_kubelet_cuts")
+class TakesACutForAnEnd(Messages):
+    def read(self, *asked):
+        return without_problems(super().read(*asked), ProblemCode.TRANSPORT_CUT)
