@@ -1,6 +1,8 @@
 """A real S3 server as a process: SeaweedFS, from the package index."""
 
+import ctypes
 import json
+import signal
 import socket
 import subprocess
 import sys
@@ -12,6 +14,7 @@ from resultsfw_ways.store import Store, StoreError
 KEY, SECRET = "AKIAPLANTED0000000", "planted+secret/0123456789"
 WEED = Path(sys.executable).with_name("weed")
 SERVICES = ("master", "volume", "filer", "s3")
+_LIBC = ctypes.CDLL(None)
 STARTS = 5  # a port that was free a moment ago may not be
 
 
@@ -77,7 +80,12 @@ class S3Server:
         for service, port, grpc in zip(SERVICES, self._ports[::2], self._ports[1::2], strict=True):
             command += [f"-{service}.port={port}", f"-{service}.port.grpc={grpc}"]
         with (self._folder / f"log-{self._starts}").open("wb") as log:
-            return subprocess.Popen(command, stdout=log, stderr=log)
+            return subprocess.Popen(command, stdout=log, stderr=log, preexec_fn=_end_with_us)  # noqa: PLW1509 - see there
+
+
+def _end_with_us() -> None:
+    """Tests that are killed stop nothing; this does no more than a call to the kernel."""
+    _LIBC.prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 def _free_ports(count: int) -> list[int]:
