@@ -235,6 +235,8 @@ def purge(run: Run, config: Config) -> None:
     try:
         store_of(config).remove(_folder(run))
     except StoreError as error:
+        if error.kind == "missing":  # a bucket, which may come back: the run must not be given up
+            error.kind = "unavailable"
         raise _cluster_error(error, f"{config.url}/{_folder(run)}", "removed") from error
 
 

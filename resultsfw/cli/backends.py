@@ -149,9 +149,13 @@ def _limits(can: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         "results",
         "by value, in the run's status" if can["by"] == "value" else "by reference, kept where it puts them",
     )
-    flag = 'as many bytes as the feature flag "max-result-size" says'
-    yield "one result", _bytes(can["result_bytes"], flag)
-    yield "one run", _bytes(can["run_bytes"], "as many bytes as one API object holds")
+    if can["by"] == "value":
+        result = 'at most as many bytes as the feature flag "max-result-size" says'
+        run = "at most as many bytes as one API object holds"
+    else:
+        result = run = "as many bytes as it takes: the status holds references"
+    yield "one result", _bytes(can["result_bytes"], result)
+    yield "one run", _bytes(can["run_bytes"], run)
     for one in can["permissions"]:
         resource = f"{one['resource']}.{one['group']}" if one["group"] else one["resource"]
         yield "permission", f"{one['verb']} {resource}: {one['why']}"
@@ -167,7 +171,7 @@ def _print_columns(out: Console, head: Sequence[str], rows: Sequence[Sequence[st
 
 
 def _bytes(size: int | None, otherwise: str) -> str:
-    return f"at most {otherwise}" if size is None else f"at most {size} bytes"
+    return otherwise if size is None else f"at most {size} bytes"
 
 
 def _type(body: Mapping[str, Any]) -> str:

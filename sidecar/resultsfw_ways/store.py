@@ -105,11 +105,12 @@ class Store:
             StoreError: Nobody can say.
         """
         try:
-            return int(obstore.head(self._there(), path)["size"])
-        except FileNotFoundError:
+            with _asking():
+                return int(obstore.head(self._there(), path)["size"])
+        except StoreError as error:
+            if error.kind != "missing":
+                raise
             return None
-        except (exceptions.BaseError, OSError) as error:
-            raise _store_error(error) from None
 
     def put(self, path: str, data: bytes | Iterator[bytes]) -> None:
         """Stores an object, all of it or nothing; what is there of that path is replaced.
@@ -121,13 +122,11 @@ class Store:
         Raises:
             StoreError: It is not stored, or nobody can say whether it is.
         """
-        try:
+        with _asking():
             if isinstance(data, bytes):
                 obstore.put(self._there(), path, data, use_multipart=False)
             else:
                 obstore.put(self._there(), path, data, chunk_size=PART, max_concurrency=_AT_ONCE)
-        except (exceptions.BaseError, OSError) as error:
-            raise _store_error(error) from None
 
     def pieces(self, path: str, size: int) -> Iterator[bytes]:
         """An object's bytes; each piece is a request of its own, so that a consumer may take its time.
@@ -141,10 +140,8 @@ class Store:
         """
         for start in range(0, size, _RANGE):
             length = min(_RANGE, size - start)
-            try:
+            with _asking():
                 piece = bytes(obstore.get_range(self._there(), path, start=start, length=length))
-            except (exceptions.BaseError, OSError) as error:
-                raise _store_error(error) from None
             yield piece
 
     def remove(self, folder: str) -> None:
@@ -153,15 +150,13 @@ class Store:
         Raises:
             StoreError: Something may be left.
         """
-        try:
+        with _asking():
             if self._local is None:
                 for listed in obstore.list(self._there(), prefix=folder, chunk_size=_LISTED):
                     self._delete([one["path"] for one in listed])
             elif (below := self._local / folder).exists():
                 # The parts of an upload that was killed lie there too, and folders.
                 shutil.rmtree(below)
-        except (exceptions.BaseError, OSError) as error:
-            raise _store_error(error) from None
 
     def _delete(self, paths: list[str]) -> None:
         try:
@@ -207,6 +202,20 @@ def _connected(url: str, options: Mapping[str, str], patience: float) -> "Object
     config: Any = dict(options)
     client: Any = {"allow_http": plain, "connect_timeout": "5s", "timeout": "60s"}
     return from_url(url, config=config, client_options=client, retry_config=retry)
+
+
+@contextlib.contextmanager
+def _asking() -> Iterator[None]:
+    """Within it the library is called; what it raises comes out as `StoreError`."""
+    try:
+        yield
+    except (exceptions.BaseError, OSError) as error:
+        raise _store_error(error) from None
+    except BaseException as error:
+        # A panic of the library's is no `Exception`, and would end a thread, or the sidecar, without a word.
+        if type(error).__name__ != "PanicException":
+            raise
+        raise StoreError("the library failed", "unavailable") from None
 
 
 def _store_error(error: Exception) -> StoreError:

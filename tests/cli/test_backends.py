@@ -238,3 +238,9 @@ def test_none_installed(cli, monkeypatch):
     ran = cli("backends")
     assert ran.status == 0
     assert ran.out.startswith('no backend is installed (entry-point group "resultsfw.backends")\n')
+
+
+def test_of_references_there_is_no_limit_that_is_an_objects(cli):
+    out = cli("backends", "object-store").out
+    assert "one result  at most 52428800000 bytes" in out
+    assert "one run     as many bytes as it takes: the status holds references" in out

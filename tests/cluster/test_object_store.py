@@ -47,7 +47,31 @@ def s3(tmp_path_factory, monkeypatch):
     server.stop()
 
 
-def test_a_result_of_24_megabytes(place, s3, tell, tmp_path):
+@pytest.fixture
+def held(place):
+    """A place whose runs are let go at its end: no controller is there then to do it."""
+    yield place
+    for name in place.runs():
+        place.server.patch(TASKRUNS, place.namespace, name, {"metadata": {"finalizers": None}})
+
+
+def taskrun(place):
+    names = ("big", "small", "seen")
+    return {
+        "apiVersion": TASKRUNS.api_version,
+        "kind": TASKRUNS.kind,
+        "metadata": {"name": "big", "namespace": place.namespace},
+        "spec": {
+            "managedBy": place.managed_by,
+            "taskSpec": {
+                "results": [{"name": name, "type": "string"} for name in names],
+                "steps": [{"name": "one", "image": "busybox:1", "script": SCRIPT}],
+            },
+        },
+    }
+
+
+def options_of(s3):
     config = {
         "url": "s3://results/cluster",
         "options": {"endpoint": f"http://{HOST}:{s3.port}", "region": "us-east-1"},
@@ -55,6 +79,22 @@ def test_a_result_of_24_megabytes(place, s3, tell, tmp_path):
     }
     if image := os.environ.get("RESULTSFW_STORE_SIDECAR_IMAGE"):
         config["image"] = image
+    return config
+
+
+def test_a_secret_that_is_not_there_ends_the_run(held, s3):
+    place = held
+    place.flags(results_from="object-store", **{"config.object-store": yaml.safe_dump(options_of(s3))})
+    place.start(sidecar=False)
+    place.server.create(TASKRUNS, taskrun(place))
+    [condition] = place.until_done(120)["big"]["status"]["conditions"]
+    assert condition["status"] == "False"
+    assert 'secret "store" not found' in condition["message"]
+
+
+def test_a_result_of_24_megabytes(held, s3, tell, tmp_path):
+    place = held
+    config = options_of(s3)
     flags = {"results-from": "object-store", "config.object-store": yaml.safe_dump(config)}
     place.server.create(
         SECRETS,
@@ -65,21 +105,7 @@ def test_a_result_of_24_megabytes(place, s3, tell, tmp_path):
     )
     place.flags(**flags)
     controller = place.start(sidecar=False)
-    place.server.create(
-        TASKRUNS,
-        {
-            "apiVersion": TASKRUNS.api_version,
-            "kind": TASKRUNS.kind,
-            "metadata": {"name": "big", "namespace": place.namespace},
-            "spec": {
-                "managedBy": place.managed_by,
-                "taskSpec": {
-                    "results": [{"name": name, "type": "string"} for name in ("big", "small", "seen")],
-                    "steps": [{"name": "one", "image": "busybox:1", "script": SCRIPT}],
-                },
-            },
-        },
-    )
+    place.server.create(TASKRUNS, taskrun(place))
     run = place.until_done(120)["big"]
     [condition] = run["status"]["conditions"]
     assert condition["status"] == "True", condition

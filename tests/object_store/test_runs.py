@@ -14,10 +14,12 @@ import pytest
 from places import Place
 
 from resultsfw import Core, reference_of
+from resultsfw.cli import main
 from resultsfw.errors import NotFoundError
 from resultsfw.local.engine import Engine
 from resultsfw.tekton.kinds import TASKRUNS
 from resultsfw.tekton.reconciler import Reconciler
+from resultsfw_backends._results_sidecar import CONTAINER
 from resultsfw_ways.store import Store, StoreError
 
 PATIENCE = 20.0
@@ -260,3 +262,31 @@ def test_a_step_that_takes_the_secret_never_runs(s3, tmp_path):
         assert (status, reason) == ("False", "TaskRunValidationFailed")
         assert 'container "step-one" takes from the Secret "store"' in message
         assert not run["status"].get("podName")
+
+
+def test_what_was_saved_is_judged_and_explained_without_the_store(folder, tmp_path, capsys):
+    """`resultsfw collect` and `explain` ask nobody: the log says where the values are."""
+    pods = {}
+    core = Core.from_flags(folder.flags)
+
+    def seen(_change, obj):
+        pods[obj["kind"]] = obj
+
+    with Engine(lambda cluster: Reconciler(core, cluster), workdir=tmp_path / "work", on_event=seen) as one:
+        one.submit(taskrun(filled("large", 100_000), "large"))
+        [run] = one.run_until_done(timeout=60)
+        log = one.store.log_path("default", run["status"]["podName"], CONTAINER)
+        (tmp_path / "log").write_bytes(log.read_bytes())
+    Store(folder.url, {}, patience=1).remove("default")
+    (tmp_path / "run.json").write_text(json.dumps(run))
+    (tmp_path / "pod.json").write_text(json.dumps({"apiVersion": "v1", "kind": "Pod", **pods["Pod"]}))
+    flags = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "f"}, "data": folder.flags}
+    (tmp_path / "flags.json").write_text(json.dumps(flags))
+    options = [*("--taskrun", str(tmp_path / "run.json")), *("--pod", str(tmp_path / "pod.json"))]
+    options += [*("--log", f"{CONTAINER}={tmp_path}/log"), *("--feature-flags", str(tmp_path / "flags.json"))]
+    assert main(["collect", *options, "-o", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["status"]["results"] == run["status"]["results"]
+    assert main(["explain", *options]) == 0
+    told = capsys.readouterr().out
+    assert "it carries references" in told
+    assert f'came in the log of container "{CONTAINER}": 100000 bytes\n' in told

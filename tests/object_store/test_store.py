@@ -157,3 +157,17 @@ def test_a_store_that_is_down_is_unavailable(monkeypatch):
         with pytest.raises(StoreError, match="Connection refused") as caught:
             ask()
         assert caught.value.kind == "unavailable"
+
+
+def test_a_panic_of_the_library_is_an_error_like_others(folder, monkeypatch):
+    panic = type("PanicException", (BaseException,), {})
+
+    def head(*_args):
+        raise panic("Expected something else")
+
+    monkeypatch.setattr(stores.obstore, "head", head)
+    with pytest.raises(StoreError, match="the library failed"):
+        folder.store().size("a")
+    monkeypatch.setattr(stores.obstore, "head", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        folder.store().size("a")
