@@ -37,14 +37,15 @@ def print_value(file: str, name: str, *, flags: Given, output: str | None) -> in
     document = _taskrun(file)
     pieces = _pieces(_value(document, name), flags)
     try:
-        if output is not None:
-            _replace(Path(output), pieces)
+        target = None if output is None else Path(output).resolve()
+        if target is None:
+            _pass_on(pieces, sys.stdout.buffer)
+        elif target.exists() and not target.is_file():
+            # A pipe or a device is written to; put in its place, a file would take /dev/null from everybody.
+            with target.open("wb") as special:
+                _pass_on(pieces, special)
         else:
-            with tempfile.TemporaryFile() as held:
-                _fill(held, pieces)
-                held.seek(0)
-                shutil.copyfileobj(held, sys.stdout.buffer)
-                sys.stdout.buffer.flush()
+            _replace(target, pieces)
     except BrokenPipeError:
         raise
     except OSError as error:
@@ -93,6 +94,15 @@ def _pieces(value: Any, flags: Given) -> Iterator[bytes]:
         )
         return iter([text.encode("utf-8", "surrogatepass")])
     return core_of(flags).dereference(reference, no_cluster())
+
+
+def _pass_on(pieces: Iterator[bytes], out: IO[bytes]) -> None:
+    """Write all pieces once the last one came."""
+    with tempfile.TemporaryFile() as held:
+        _fill(held, pieces)
+        held.seek(0)
+        shutil.copyfileobj(held, out)
+        out.flush()
 
 
 def _fill(file: IO[bytes], pieces: Iterator[bytes]) -> None:

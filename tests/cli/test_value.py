@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -141,6 +142,26 @@ def test_a_status_that_no_controller_writes_is_refused(cli, write, status):
     ran = cli("value", write("run.json", json.dumps(taskrun)), "text")
     assert ran.status == 2
     assert "run.json, document 1" in ran.err
+
+
+def test_a_pipe_is_written_to_and_stays_one(cli, run, tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        assert cli("value", run(small="value"), "small", "-o", str(pipe)).status == 0
+        assert pipe.is_fifo()
+        assert os.read(reader, 1000)
+    finally:
+        os.close(reader)
+
+
+def test_a_link_stays_a_link(cli, run, tmp_path):
+    (tmp_path / "real").write_text("old")
+    (tmp_path / "link").symlink_to("real")
+    assert cli("value", run(small="value"), "small", "-o", str(tmp_path / "link")).status == 0
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real").read_text() != "old"
 
 
 def test_what_cannot_be_written_is_refused(cli, run):
