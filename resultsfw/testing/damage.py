@@ -90,9 +90,8 @@ def _not_utf8(true: bytes, _: bytes) -> Iterator[bytes]:
 
 def _flipped(true: bytes, _: bytes) -> Iterator[bytes]:
     """One bit of a byte here and there."""
-    for place in _spread(true):
-        for bit in (0, 3, 5):
-            yield true[:place] + bytes([true[place] ^ (1 << bit)]) + true[place + 1 :]
+    for number, place in enumerate(_spread(true)):
+        yield true[:place] + bytes([true[place] ^ (1 << number % 7)]) + true[place + 1 :]
 
 
 def _noise(true: bytes, _: bytes) -> Iterator[bytes]:
