@@ -1,7 +1,8 @@
-"""Writes what the controller's image is made of, file by file: `python images/pin.py`, with pip 25 or later.
+"""Writes what the images of Python packages are made of: `python images/pin.py`, with pip 25 or later.
 
-images/requirements.txt names every distribution with its version and the hashes of its wheels for the image's
-Python on both architectures; images/build-requirements.txt does so for what builds our own wheel.
+images/requirements.txt names every distribution of the controller's with its version and the hashes of its
+wheels for the image's Python on both architectures, images/results-server-requirements.txt those of the
+results server; images/build-requirements.txt does so for what builds our own wheel.
 """
 
 import json
@@ -22,7 +23,7 @@ def pinned(wanted: Sequence[str]) -> str:
     for platform in PLATFORMS:
         command = [sys.executable, "-m", "pip", "install", "--quiet", "--dry-run", "--report", "-"]
         command += ["--ignore-installed", "--only-binary", ":all:", "--python-version", PYTHON]
-        for libc in ("manylinux_2_28", "manylinux_2_17", "manylinux2014"):
+        for libc in ("manylinux_2_28", "manylinux_2_24", "manylinux_2_17", "manylinux2014"):
             command += ["--platform", f"{libc}_{platform}"]
         done = subprocess.run([*command, "--target", "unused", *wanted], stdout=subprocess.PIPE, check=True)
         for one in json.loads(done.stdout)["install"]:
@@ -33,10 +34,14 @@ def pinned(wanted: Sequence[str]) -> str:
 
 
 def main() -> None:
-    """Write both files."""
+    """Write the files."""
     project = tomllib.loads((HERE.parent / "pyproject.toml").read_text())
-    wanted = [*project["project"]["dependencies"], *project["project"]["optional-dependencies"]["cluster"]]
+    extras = project["project"]["optional-dependencies"]
+    wanted = [*project["project"]["dependencies"], *extras["cluster"]]
     (HERE / "requirements.txt").write_text(pinned(wanted))
+    # What it takes of ours is here already.
+    server = [one for one in extras["results-server"] if not one.startswith("resultsfw[")]
+    (HERE / "results-server-requirements.txt").write_text(pinned([*wanted, *server]))
     (HERE / "build-requirements.txt").write_text(pinned(project["build-system"]["requires"]))
 
 

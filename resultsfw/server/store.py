@@ -15,6 +15,7 @@ as the interpreter ends (pyo3-async-runtimes issue 40).
 import hashlib
 import json
 import logging
+import os
 import re
 import time
 from dataclasses import dataclass
@@ -73,7 +74,7 @@ def open_store(url: str) -> "Results":
                 raise InputError(f"--store {url}: a folder is given as file:///PATH", subject="--store")
             store = from_url(url, mkdir=True, automatic_cleanup=True)
             return Results(store, folder)
-        options: Any = {"timeout": "15s", "connect_timeout": "5s"}
+        options: Any = {"timeout": "15s", "connect_timeout": "5s", "allow_http": _plain()}
         patience: Any = {"max_retries": 3, "retry_timeout": timedelta(seconds=15)}
         return Results(from_url(url, client_options=options, retry_config=patience), None)
     except (BaseError, ValueError, OSError) as error:
@@ -238,6 +239,12 @@ class Results:
             raise
         except (BaseError, OSError) as error:
             raise _unavailable(error) from error
+
+
+def _plain() -> bool:
+    """Whether the environment allows a store without TLS: options of ours take the place of all of its."""
+    names = ("AWS_ALLOW_HTTP", "AZURE_ALLOW_HTTP")
+    return any(os.environ.get(name, "").lower() in ("1", "true", "yes", "on") for name in names)
 
 
 def _unavailable(error: Exception) -> RefusalError:
