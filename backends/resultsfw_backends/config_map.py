@@ -165,8 +165,8 @@ def extract(run: Run, pod: Object, cluster: Cluster, limits: Limits, wire: int) 
     try:
         found = cluster.get(CONFIG_MAPS, run.namespace, name)
     except NotFoundError:
-        return _nothing(run, f'ConfigMap "{name}" is gone, though the results sidecar had written it')
-    annotations = found.get("metadata", {}).get("annotations") or {}
+        return _nothing(run, f'ConfigMap "{name}" is not there, though the results sidecar had written it')
+    annotations = _mapping(_mapping(found.get("metadata")).get("annotations"))
     records = str(annotations.get(RECORDS) or "").encode("utf-8", "backslashreplace")
     if (has := f"sha256:{hashlib.sha256(records).hexdigest()}") != proof:
         why = (
@@ -295,14 +295,19 @@ def _value(found: Object, record: dict[str, Any]) -> str | None:
     key = record.get("key")
     if not isinstance(key, str):
         return None
-    if isinstance(value := (found.get("data") or {}).get(key), str):
+    if isinstance(value := _mapping(found.get("data")).get(key), str):
         return value
-    if not isinstance(encoded := (found.get("binaryData") or {}).get(key), str):
+    if not isinstance(encoded := _mapping(found.get("binaryData")).get(key), str):
         return None
     try:
         return base64.b64decode(encoded, validate=True).decode()
     except (binascii.Error, ValueError):
         return None
+
+
+def _mapping(value: object) -> dict[str, Any]:
+    """A part of an object as a mapping: an API server hands out nothing else, and proxies do."""
+    return value if isinstance(value, dict) else {}
 
 
 def _advised(problem: Problem) -> Problem:

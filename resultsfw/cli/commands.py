@@ -331,6 +331,14 @@ def doctor(output: str, impersonate: str, **given: Any) -> int:
     default=None,
     help="Let the controller read the logs of pods.  [default: if --results-from needs it]",
 )
+@click.option(
+    "--backend",
+    "backends",
+    multiple=True,
+    metavar="NAME",
+    help="Give the controller the rights of this backend, too; may be repeated.  [default: that of "
+    "--results-from]",
+)
 @click.option("--crds", is_flag=True, help="Bring minimal CRDs, on a cluster without Tekton.")
 @click.option("--monitoring", is_flag=True, help="ServiceMonitor and alerts, for the Prometheus operator.")
 @click.option("--wait", type=click.FloatRange(0), metavar="SECONDS", help="Until all replicas are ready.")

@@ -57,8 +57,8 @@ class Way(Log):
     def __init__(self) -> None:
         super().__init__()
         self.output: Kept = Kept()
-        self._data: dict[str, str] = {}
-        self._binary: dict[str, str] = {}
+        self._data: dict[str, bytes] = {}  # values as JSON, as they are sent
+        self._binary: dict[str, bytes] = {}
         self._numbered = 0
         self._failure = ""
 
@@ -86,13 +86,12 @@ class Way(Log):
     def record(self, result: "Result", value: bytes) -> list[bytes]:
         """Keeps a value under a key; its record says which."""
         key = self._key(result.name)
-        text = value.decode()
-        escaped = len(json.dumps(text, ensure_ascii=False).encode())
+        escaped = _json(value)
         # A request has 3 MiB, and JSON needs six bytes for a control character.
-        if escaped <= 2 * len(value) + _SMALL:
-            self._data[key] = text
+        if len(escaped) <= 2 * len(value) + _SMALL:
+            self._data[key] = escaped
         else:
-            self._binary[key] = base64.b64encode(value).decode()
+            self._binary[key] = b'"%s"' % base64.b64encode(value)
         return [wire.kept_line(result.name, value, result.of, key)]
 
     def deliver(self) -> str:
@@ -112,8 +111,11 @@ class Way(Log):
     def _write(self, records: bytes) -> None:
         text = records.decode()
         metadata = {"uid": self._uid, "annotations": {RECORDS: text}}
-        patch = {"metadata": metadata, "data": self._data, "binaryData": self._binary, "immutable": True}
-        body = json.dumps(patch, ensure_ascii=False, separators=(",", ":")).encode()
+        body = b'{"metadata":%s,"immutable":true,"data":{%s},"binaryData":{%s}}' % (
+            json.dumps(metadata).encode(),
+            _members(self._data),
+            _members(self._binary),
+        )
         status, answer = self._ask("PATCH", body)
         if status == 200:  # noqa: PLR2004 - HTTP
             return
@@ -162,6 +164,16 @@ class Way(Log):
         if not value:
             raise SettingsError(wire.BAD_ENVIRONMENT, f"{name} is not set")
         return value
+
+
+def _json(value: bytes) -> bytes:
+    """A value as JSON, made in pieces: one wide character makes the whole of a text four times as large."""
+    pieces = (json.dumps(text, ensure_ascii=False)[1:-1].encode() for text in wire.text_pieces(value))
+    return b'"%s"' % b"".join(pieces)
+
+
+def _members(values: dict[str, bytes]) -> bytes:
+    return b",".join(b"%s:%s" % (json.dumps(key).encode(), value) for key, value in values.items())
 
 
 def _said(answer: bytes) -> str:

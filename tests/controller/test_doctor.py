@@ -92,6 +92,19 @@ def test_reading_logs_is_asked_for_only_where_the_backend_needs_it():
     assert "sidecar-logs" in one.detail
 
 
+def test_each_right_that_a_backend_names_is_asked_for_whatever_its_group():
+    rights = {"create roles", "create rolebindings", "create configmaps", "patch configmaps"}
+    cluster = Fake({"results-from": "config-map"})
+    cluster.denied |= rights
+    found = bad(look(cluster))
+    group = ".rbac.authorization.k8s.io"
+    assert set(found) == {f"{one}{group}" if "role" in one else one for one in rights}
+    for one in found.values():
+        assert one.fix == (
+            "kubectl apply -f config/backends/config-map/, or resultsfw install --backend config-map"
+        )
+
+
 def test_a_right_that_cannot_be_asked_for_is_unknown():
     cluster = Fake()
 
