@@ -188,10 +188,11 @@ class Results:
         return True
 
     def _claim(self, key: str) -> Any:
+        got = self._do("get", key)
         try:
-            return json.loads(bytes(self._do("get", key).bytes()))
-        except ValueError:
-            return None
+            return _read(bytes(got.bytes()))
+        except (BaseError, OSError) as error:
+            raise _unavailable(error) from error
 
     def _opened(self, key: str, most: int | None = None) -> tuple[bytes, str]:
         got = self._do("get", key)
@@ -203,11 +204,7 @@ class Results:
             raise _unavailable(error) from error
         line, _, body = data.partition(b"\n")
         sha256 = hashlib.sha256(body).hexdigest()
-        try:
-            about = json.loads(line)
-        except ValueError:
-            about = None
-        if about != {"sha256": sha256, "bytes": len(body)}:
+        if _read(line) != {"sha256": sha256, "bytes": len(body)}:
             raise RefusalError("Damaged", "what is stored is not what was delivered: its digest is another")
         return body, sha256
 
@@ -255,6 +252,14 @@ def _unavailable(error: Exception) -> RefusalError:
 def _said(error: Exception) -> str:
     """The first line: behind it the library prints what it holds."""
     return str(error).split("\n", 1)[0][:300]
+
+
+def _read(line: bytes) -> Any:
+    """What such a line says; nothing if it is none, whatever stands there."""
+    try:
+        return json.loads(line) if len(line) < _ABOUT_BYTES else None
+    except (ValueError, RecursionError):
+        return None
 
 
 def _line(about: dict[str, Any]) -> bytes:
