@@ -34,6 +34,7 @@ Exit status:
 RUN_STATUSES: Final = STATUSES.format("every run succeeded", "a run failed", "the input was")
 SAVED_STATUSES: Final = STATUSES.format("the run succeeded", "it failed, or is not finished", "the input was")
 LIST_STATUSES: Final = STATUSES.format("all is well", "the backend cannot be used", "an unknown name was")
+NEW_STATUSES: Final = STATUSES.format("it is written", "", "the input was").replace("  1    \n", "")
 INSTALL_STATUSES: Final = STATUSES.format("all is applied", "the cluster refused something", "the input was")
 DOCTOR_STATUSES: Final = STATUSES.format("nothing is missing", "something is missing", "the input was")
 SERVE_STATUSES: Final = STATUSES.format("stopped by a signal", "the lease was lost", "the input was")
@@ -215,6 +216,19 @@ def backends(name: str | None, output: str) -> int:
     from resultsfw.cli.backends import describe_backend, list_backends  # noqa: PLC0415 - see above
 
     return list_backends(output=output) if name is None else describe_backend(name, output=output)
+
+
+@resultsfw.command("new-backend", epilog=NEW_STATUSES, short_help="Write a backend to start from.")
+@click.argument("name")
+@click.option("--into", default=".", show_default=True, metavar="DIR", help="Where its folder is made.")
+def new_backend(name: str, into: str) -> int:
+    """Write an installable distribution with a working backend NAME, its tests and its CI file.
+
+    NAME is what the feature flag "results-from" will say: lower case letters, digits, hyphens.
+    """
+    from resultsfw.cli.new_backend import write_backend  # noqa: PLC0415 - see above
+
+    return write_backend(name, into=into)
 
 
 _connection = _all(

@@ -1,6 +1,7 @@
 """What can happen to bytes on their way, without knowing what they mean: a corpus, and the seeds of more."""
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
@@ -90,9 +91,8 @@ def _not_utf8(true: bytes, _: bytes) -> Iterator[bytes]:
 
 def _flipped(true: bytes, _: bytes) -> Iterator[bytes]:
     """One bit of a byte here and there."""
-    for place in _spread(true):
-        for bit in (0, 3, 5):
-            yield true[:place] + bytes([true[place] ^ (1 << bit)]) + true[place + 1 :]
+    for number, place in enumerate(_spread(true)):
+        yield true[:place] + bytes([true[place] ^ (1 << number % 7)]) + true[place + 1 :]
 
 
 def _noise(true: bytes, _: bytes) -> Iterator[bytes]:
@@ -207,10 +207,10 @@ def _some(lines: list[bytes]) -> list[int]:
 
 
 def _line_ends(text: bytes) -> list[int]:
-    ends = [at + 1 for at, byte in enumerate(text) if byte == ord("\n")]
+    ends = [found.end() for found in re.finditer(b"\n", text)]
     return ends[:20] + ends[-20:]
 
 
 def _spread(text: bytes) -> list[int]:
     """Places all over the text, those of a short one all."""
-    return sorted({at * max(len(text), 1) // 48 for at in range(48)} & set(range(len(text))))
+    return sorted({at * len(text) // 48 for at in range(48)}) if text else []

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from resultsfw import jsons
 from resultsfw.cluster import Object
 from resultsfw.errors import (
     BackendError,
@@ -21,7 +22,7 @@ from resultsfw.testing.base import Base, Runs
 from resultsfw.testing.clusters import Asked, Changed, Failing
 from resultsfw.testing.damage import CUTS, DAMAGE, TYPES, endless
 from resultsfw.testing.judging import breach, closed, differences, problems_in_words
-from resultsfw.testing.surfaces import Surface, asked_in, surfaces_of
+from resultsfw.testing.surfaces import STATUSES, Surface, asked_in, surfaces_of
 from resultsfw.testing.tasks import MARK, Write
 from resultsfw.testing.world import Life, Outcome, World
 
@@ -155,6 +156,23 @@ class HostileCases(Base):
                     if fault := fault_of(world, life, outcome, strict=strict, cut=False, final=final):
                         breach(fault, f"[{kind.kind} {asked.name} has another shape than it should]")
 
+    def test_a_message_that_the_kubelet_cuts(self, world: World, runs: Runs) -> None:
+        """Messages over the pod's budget are cut: the run fails, or all came another way."""
+        life, _ = victims(runs)
+        true = world.collect(life).collected
+        without = world.collect(life, pod=_without_messages(life.pod)).collected
+        if true is not None and without is not None and true.results == without.results:
+            closed("what it reads", "it reads no termination message")
+        writes = [Write(name=f"r{number}", size=1150) for number in range(3)]
+        with world.cutting() as other:
+            # A second Step leaves each container 3072 bytes, and a Step may write 4096.
+            cut = other.ended([*writes, Write(name="own", data=MARK.encode(), step="second")])
+            outcome = other.collect(cut)
+            if fault := fault_of(other, cut, outcome, strict=True, cut=True, final=False):
+                breach(fault, "[a termination message of some 3600 bytes, cut at 3072]")
+            if outcome.collected and (told := differences(other, cut, outcome.collected, missing=False)):
+                breach(NEVER_WRONG, f"what is kept beside the failure is wrong: {'; '.join(told)}")
+
     def test_an_endless_line(self, world: World, runs: Runs) -> None:
         """A line of 100 MB: reading stops, holds little of it, and the run does not succeed."""
         life, _ = victims(runs)
@@ -233,6 +251,13 @@ def _judge(world: World, life: Life, surface: Surface, data: bytes, *, cut: bool
                     fault,
                     f"[in place of {surface.name}: {_clipped(data)}; in truth {_clipped(surface.true)}]",
                 )
+
+
+def _without_messages(pod: Object) -> Object:
+    bare: Object = jsons.copy(pod)
+    for one in [one for key in STATUSES for one in bare["status"].get(key) or ()]:
+        one.get("state", {}).get("terminated", {}).pop("message", None)
+    return bare
 
 
 def _always(shape: Object) -> Callable[[Asked, Object], Object]:

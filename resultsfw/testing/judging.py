@@ -57,9 +57,24 @@ def _resolved(world: World, value: Any, core: Core | None) -> Any:
 
 
 def differences(
-    world: World, life: Life, collected: Collected, core: Core | None = None, *, missing: bool = True
+    world: World,
+    life: Life,
+    collected: Collected,
+    core: Core | None = None,
+    *,
+    missing: bool = True,
+    damaged: bool = True,
 ) -> list[str]:
-    """In words, each result that is not as its Step wrote it; with ``missing`` also one that is not there."""
+    """In words, each result that is not as its Step wrote it.
+
+    Args:
+        world: With the backend.
+        life: The run.
+        collected: What arrived of it.
+        core: Dereferences; else the world's.
+        missing: One that is not there is a difference.
+        damaged: The way is: a reference that raises an error of resultsfw's own is none, it is noticed.
+    """
     found = values_of(world, collected, core)
     truth = life.truth
     contents = {one.origin: one.content for one in life.writes}
@@ -67,7 +82,9 @@ def differences(
     for origin in [*truth, *(one for one in found if one not in truth)]:
         came = found.get(origin)
         if isinstance(came, ResultsError):
-            continue  # noticed
+            if not damaged:
+                told.append(f"{label(origin[1], origin[0])}: its reference raises {came}")
+            continue
         if came is None and not missing:
             continue
         # Behind a reference are the bytes themselves, whatever type they are declared as.
@@ -85,7 +102,7 @@ def problems_in_words(collected: Collected) -> str:
 def must_be_true(law: str, world: World, life: Life, outcome: Outcome, core: Core | None = None) -> Collected:
     """Fail unless everything that was written arrived, and nothing else."""
     collected = must_be_verdict(law, outcome)
-    if told := differences(world, life, collected, core):
+    if told := differences(world, life, collected, core, damaged=False):
         breach(law, f"{'; '.join(told)} [{problems_in_words(collected)}]")
     if not collected.ok:
         breach(law, f"all arrived, and still the run does not succeed: {problems_in_words(collected)}")
@@ -95,7 +112,7 @@ def must_be_true(law: str, world: World, life: Life, outcome: Outcome, core: Cor
 def must_be_whole(law: str, world: World, life: Life, outcome: Outcome, origin: Origin) -> None:
     """Fail unless that one result arrived as it was written; of the others nothing is asked."""
     collected = must_be_verdict(law, outcome)
-    for told in differences(world, life, collected):
+    for told in differences(world, life, collected, damaged=False):
         if told.startswith(f"{label(origin[1], origin[0])}: "):
             breach(law, f"{told} [{problems_in_words(collected)}]")
 

@@ -11,13 +11,14 @@ from resultsfw.cluster import Cluster, Object
 from resultsfw.testing.clusters import Asked, Changed, Noted
 from resultsfw.testing.world import Life, Outcome, World
 
-__all__ = ["Surface", "asked_in", "surfaces_of"]
+__all__ = ["STATUSES", "Surface", "asked_in", "surfaces_of"]
 
 Collect = Callable[[bool], Outcome]
 """Reads the run; the argument: whether there will be no further try."""
 
 _PIECE = 1000
-_STATUSES = ("initContainerStatuses", "containerStatuses")
+STATUSES = ("initContainerStatuses", "containerStatuses")
+"""Where a pod's status tells of containers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,7 @@ def _objects(world: World, life: Life, requests: Iterable[Asked]) -> Iterator[Su
 
 
 def _messages(world: World, life: Life) -> Iterator[Surface]:
-    for status in [one for key in _STATUSES for one in life.pod["status"].get(key) or ()]:
+    for status in [one for key in STATUSES for one in life.pod["status"].get(key) or ()]:
         message = status.get("state", {}).get("terminated", {}).get("message")
         if not message:
             continue
@@ -109,7 +110,7 @@ def _messages(world: World, life: Life) -> Iterator[Surface]:
         @contextlib.contextmanager
         def put(data: bytes, name: str = status["name"]) -> Iterator[Collect]:
             pod = jsons.copy(life.pod)
-            for one in (one for key in _STATUSES for one in pod["status"].get(key) or ()):
+            for one in (one for key in STATUSES for one in pod["status"].get(key) or ()):
                 if one["name"] == name:
                     one["state"]["terminated"]["message"] = data.decode("utf-8", "replace")
             yield lambda final: world.collect(life, pod=pod, final=final)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, Literal
 
 from resultsfw.cluster import Object
@@ -82,6 +83,7 @@ ODDITIES: Final = {
 """What stands in place of a file, and must be refused by name."""
 
 
+@lru_cache(maxsize=16)
 def body(size: int) -> bytes:
     """So many bytes in which no two lines are the same, the mark first; what `Write.script` writes."""
     lines = b"".join(b"%d\n" % number for number in range(_FIRST, _FIRST + size // _LINE + 1))

@@ -106,7 +106,11 @@ class ValueCases(Base):
     def test_absent_is_not_empty(self, world: World, runs: Runs) -> None:
         """One result is written empty, one not at all: the run succeeds, with the first only."""
         life = runs("awkward", AWKWARD_WRITES)
-        must_be_true(ABSENT, world, life, world.collect(life))
+        outcome = world.collect(life)
+        must_be_whole(ABSENT, world, life, outcome, (None, "empty"))
+        must_be_whole(ABSENT, world, life, outcome, (None, "never"))
+        if (collected := must_be_verdict(ABSENT, outcome)).problems:
+            breach(ABSENT, f"the run does not succeed: {problems_in_words(collected)}")
 
     def test_missing_results_fail(self, world: World, runs: Runs) -> None:
         """With ``missing-results: fail`` the one that no Step wrote is named, and no other."""

@@ -1,5 +1,7 @@
 """Backends that are sound, and what they are made of: the wrong ones in `wrongs` differ in one thing each."""
 
+# ruff: noqa: ARG002 - methods have the signatures of what they stand for
+
 import contextlib
 import hashlib
 import importlib.util
