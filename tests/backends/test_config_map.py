@@ -332,7 +332,7 @@ def test_law_7_records_that_are_true_of_another_pod_are_refused():
 def test_a_whole_config_map_without_the_sidecars_word_for_it_is_not_believed():
     life = Life({"digest": b"real"})
     message = life.deliver()
-    for said, code in (("", 0), (message, 137), ("sha256:", 0), (f"{message} ", 1), ("x" * 5000, 0)):
+    for said, code in (("", 0), ("", 137), ("sha256:", 0), (f"{message}0", 1), ("x" * 5000, 0)):
         collected = life.collect(life.ended(said, code))
         assert values_of(collected) == {}
         (problem,) = collected.problems
@@ -398,6 +398,13 @@ def test_a_native_sidecar_that_was_killed_is_waited_for_while_it_may_start_again
     life.deliver()
     collected = life.collect(life.ended(life.deliver(), lastState=pod["status"]))
     assert values_of(collected) == {"digest": "real"}
+
+
+def test_a_native_sidecar_that_was_killed_after_it_had_written_is_believed():
+    """Having said all it waits for SIGTERM: killed there, nothing is lost."""
+    life = Life({"digest": b"real"})
+    collected = life.collect(life.ended(life.deliver(), 137))
+    assert (collected.ok, values_of(collected)) == (True, {"digest": "real"})
 
 
 def test_a_sidecar_that_never_started_is_named():

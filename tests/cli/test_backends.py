@@ -33,7 +33,7 @@ def test_the_list(cli):
 
 
 def test_the_list_as_json(cli):
-    [logs, message] = cli("backends", "-o", "json").json
+    [*_, logs, message] = cli("backends", "-o", "json").json
     assert logs["name"] == "sidecar-logs"
     assert message == {
         "name": "termination-message",
@@ -141,10 +141,8 @@ def test_a_stranger_with_and_without_options(cli, plugin):
 def test_an_unknown_name_is_refused_with_the_nearest(cli):
     ran = cli("backends", "sidecar-log")
     assert ran.status == 2
-    assert ran.err == (
-        'error: no backend "sidecar-log" is installed (installed: sidecar-logs, termination-message); '
-        'did you mean "sidecar-logs"?\n'
-    )
+    assert ran.err.startswith('error: no backend "sidecar-log" is installed (installed: ')
+    assert ran.err.endswith(', sidecar-logs, termination-message); did you mean "sidecar-logs"?\n')
 
 
 def test_none_installed(cli, monkeypatch):

@@ -60,8 +60,8 @@ class Cluster(Store):
 
     def read_log(
         self,
-        namespace: str,
-        pod: str,
+        namespace: str,  # noqa: ARG002 - there is one pod
+        pod: str,  # noqa: ARG002 - likewise
         container: str,
         *,
         limit: int,
