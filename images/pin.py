@@ -2,7 +2,8 @@
 
 images/requirements.txt names every distribution in the controller's image with its version and the hashes of
 its wheels for the image's Python on both architectures; images/build-requirements.txt does so for what builds
-our own wheel, images/object-store-requirements.txt for what the sidecar of that backend has.
+our own wheel, images/object-store-requirements.txt for what the sidecar of that backend has, and
+images/results-server-requirements.txt for the results server.
 """
 
 import json
@@ -42,6 +43,10 @@ def main() -> None:
     wanted = [*project["project"]["dependencies"], *(one for name in EXTRAS for one in extras[name])]
     (HERE / "requirements.txt").write_text(pinned(wanted))
     (HERE / "object-store-requirements.txt").write_text(pinned(extras["object-store"]))
+    # What it takes of ours is named here already.
+    base = [*project["project"]["dependencies"], *extras["cluster"]]
+    server = [one for one in extras["results-server"] if not one.startswith("resultsfw[")]
+    (HERE / "results-server-requirements.txt").write_text(pinned([*base, *server]))
     (HERE / "build-requirements.txt").write_text(pinned(project["build-system"]["requires"]))
 
 

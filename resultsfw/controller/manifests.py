@@ -129,7 +129,9 @@ def plan_of(choices: Choices) -> Plan:
 def kind_of(obj: Object) -> Kind:
     """The kind of an object of the manifests; the plurals of all of them are regular."""
     group, slash, version = obj["apiVersion"].rpartition("/")
-    return Kind(group if slash else "", version, f"{obj['kind'].lower()}s", obj["kind"])
+    name = obj["kind"].lower()
+    plural = f"{name.removesuffix('y')}ies" if name.endswith("y") else f"{name}s"
+    return Kind(group if slash else "", version, plural, obj["kind"])
 
 
 def backends_with_rights() -> list[str]:

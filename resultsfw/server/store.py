@@ -15,6 +15,7 @@ as the interpreter ends (pyo3-async-runtimes issue 40).
 import hashlib
 import json
 import logging
+import os
 import re
 import time
 from dataclasses import dataclass
@@ -73,7 +74,7 @@ def open_store(url: str) -> "Results":
                 raise InputError(f"--store {url}: a folder is given as file:///PATH", subject="--store")
             store = from_url(url, mkdir=True, automatic_cleanup=True)
             return Results(store, folder)
-        options: Any = {"timeout": "15s", "connect_timeout": "5s"}
+        options: Any = {"timeout": "15s", "connect_timeout": "5s", "allow_http": _plain()}
         patience: Any = {"max_retries": 3, "retry_timeout": timedelta(seconds=15)}
         return Results(from_url(url, client_options=options, retry_config=patience), None)
     except (BaseError, ValueError, OSError) as error:
@@ -187,10 +188,11 @@ class Results:
         return True
 
     def _claim(self, key: str) -> Any:
+        got = self._do("get", key)
         try:
-            return json.loads(bytes(self._do("get", key).bytes()))
-        except ValueError:
-            return None
+            return _read(bytes(got.bytes()))
+        except (BaseError, OSError) as error:
+            raise _unavailable(error) from error
 
     def _opened(self, key: str, most: int | None = None) -> tuple[bytes, str]:
         got = self._do("get", key)
@@ -202,11 +204,7 @@ class Results:
             raise _unavailable(error) from error
         line, _, body = data.partition(b"\n")
         sha256 = hashlib.sha256(body).hexdigest()
-        try:
-            about = json.loads(line)
-        except ValueError:
-            about = None
-        if about != {"sha256": sha256, "bytes": len(body)}:
+        if _read(line) != {"sha256": sha256, "bytes": len(body)}:
             raise RefusalError("Damaged", "what is stored is not what was delivered: its digest is another")
         return body, sha256
 
@@ -240,6 +238,12 @@ class Results:
             raise _unavailable(error) from error
 
 
+def _plain() -> bool:
+    """Whether the environment allows a store without TLS: options of ours take the place of all of its."""
+    names = ("AWS_ALLOW_HTTP", "AZURE_ALLOW_HTTP")
+    return any(os.environ.get(name, "").lower() in ("1", "true", "yes", "on") for name in names)
+
+
 def _unavailable(error: Exception) -> RefusalError:
     log.error("the store fails: %s", _said(error))
     return RefusalError("Unavailable", "the store cannot be reached or written now; see the server's log")
@@ -248,6 +252,14 @@ def _unavailable(error: Exception) -> RefusalError:
 def _said(error: Exception) -> str:
     """The first line: behind it the library prints what it holds."""
     return str(error).split("\n", 1)[0][:300]
+
+
+def _read(line: bytes) -> Any:
+    """What such a line says; nothing if it is none, whatever stands there."""
+    try:
+        return json.loads(line) if len(line) < _ABOUT_BYTES else None
+    except (ValueError, RecursionError):
+        return None
 
 
 def _line(about: dict[str, Any]) -> bytes:

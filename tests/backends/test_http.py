@@ -3,13 +3,12 @@
 import hashlib
 import http.server
 import json
-import subprocess
-import sys
 import threading
 
 import pytest
 import trustme
 import yaml
+from localserver import local_server
 from sidecarlogs import UID, a_run, codes, log_of, value, values_of
 
 from resultsfw import Core, ProblemCode
@@ -365,27 +364,8 @@ def test_a_variable_that_makes_no_sense_is_named(token, more):
 def flags(tmp_path_factory):
     """The flags that a server prints which takes the engine's tokens."""
     store = tmp_path_factory.mktemp("store")
-    command = ["-m", "resultsfw.cli", "results-server", "--local", "--listen", "127.0.0.1:0", "--limit-bytes"]
-    server = subprocess.Popen(
-        [sys.executable, "-W", "error", *command, "20000", "--store", f"file://{store}"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    with server:
-        assert "http port" in server.stderr.readline()
-        head = [server.stdout.readline() for _ in range(3)]
-        lines = iter(server.stdout.readline, "")
-        for line in lines:
-            head.append(line)
-            if line == "    '\n":
-                break
-        yield {**yaml.safe_load("".join(head))["data"], "max-result-size": "30000"}, store
-        server.terminate()
-        logged = server.stderr.read()
-        assert "SECRET" not in logged
-        assert "Traceback" not in logged
-    assert server.returncode == 0
+    with local_server(store, "--limit-bytes", "20000") as data:
+        yield {**data, "max-result-size": "30000"}, store
 
 
 def run_through(flags, script, **spec):

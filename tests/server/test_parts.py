@@ -135,7 +135,13 @@ def test_a_kill_in_the_middle_of_writes_leaves_whole_ones_only(tmp_path, results
 
 
 @pytest.mark.parametrize(
-    "damage", [lambda data: data[:-1], lambda _: b"", lambda data: data.replace(b"b", b"c")]
+    "damage",
+    [
+        lambda data: data[:-1],
+        lambda _: b"",
+        lambda data: data.replace(b"b", b"c"),
+        lambda data: b"[" * 100_000 + b"\n" + data,
+    ],
 )
 def test_damage_is_noticed_and_mended_by_the_pod_that_wrote(results, tmp_path, damage):
     results.put(PLACE, POD, b"a body")
