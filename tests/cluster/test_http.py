@@ -102,6 +102,12 @@ class Accounts:
         return file
 
     def close(self):
+        # With their namespace goes who would let them go.
+        for one in self.place.started:
+            if one.process.poll() is None:
+                one.signal(signal.SIGKILL)
+        for name in self.place.runs():
+            self.place.server.patch(TASKRUNS, self.place.namespace, name, {"metadata": {"finalizers": None}})
         for kind, metadata in self.made:
             with suppress(NotFoundError):
                 self.place.server.delete(kind, metadata["namespace"], metadata["name"])
@@ -132,7 +138,12 @@ class ResultsServer(Running):
     def begin(self):
         env = {key: value for key, value in os.environ.items() if key != "KUBECONFIG"}
         super().__init__([*self.command, "--listen", f"0.0.0.0:{self.port}"], env)
-        self.port = int(self.wait_for("results server on https port")["message"].rpartition(" ")[2])
+        try:
+            said = self.wait_for("results server on https port", seconds=60)["message"]
+        except AssertionError:
+            self.process.kill()
+            raise
+        self.port = int(said.rpartition(" ")[2])
 
     def ask(self, method, path, token, body=None):
         trust = ssl.create_default_context(cadata=self.ca.cert_pem.bytes().decode())
