@@ -122,3 +122,22 @@ def _log(store):
         return log_of(store, "report", "main")
     except UnavailableError:
         return ""
+
+
+@pytest.mark.parametrize("backend", ["config-map", "object-store"])
+def test_other_ways_than_the_log_take_plain_pods_too(backend, kubelet, store, tmp_path):
+    """What puts the sidecar into a pod is the same for all of them."""
+    flags = {
+        "results-from": backend,
+        "config.object-store": f"{{url: 'file://{tmp_path}/store', inline-bytes: 3}}",
+    }
+    core = Core.from_flags(flags)
+    script = written("sidecar-logs", a="a value")
+    store.create(PODS, core.prepare_pod(RUN, plainpods.pod(script), cluster=store))
+    pod = await_pod(store, "report", over)
+    collected = collect(core, pod, store)
+    assert collected.ok, collected.problems
+    [value] = [one.value for one in collected.results]
+    text = value if isinstance(value, str) else b"".join(core.dereference(value, store)).decode()
+    assert text == "a value"
+    core.purge(RUN, pod, store, deleted=True)
