@@ -21,6 +21,9 @@ LATER = ("ctypes", "json", "errno", "select", "signal", "warnings")
 NET = ("encodings.idna",)
 """What the standard library imports when a server is called by a name."""
 
+WITH_A_LIBRARY = ("object_store", "store")
+"""Ways that import what is no part of Python: their image has a whole one."""
+
 INTERPRETERS = ("runpy", "encodings.ascii", "encodings.latin_1", "encodings.utf_8")
 """What the interpreter itself imports, to run a file and to read and write text."""
 
@@ -36,7 +39,8 @@ print(*(one.__file__ for one in sys.modules.values() if getattr(one, "__file__",
 def imported(*, ways: bool) -> list[Path]:
     """The files of all modules that the sidecar, and the interpreter for it, can import."""
     packages = ("resultsfw_sidecar", "resultsfw_ways") if ways else ("resultsfw_sidecar",)
-    own = [f"{name}.{one.stem}" for name in packages for one in sorted((SIDECAR / name).glob("*.py"))]
+    sources = [one for name in packages for one in sorted((SIDECAR / name).glob("*.py"))]
+    own = [f"{one.parent.name}.{one.stem}" for one in sources if one.stem not in WITH_A_LIBRARY]
     own += NET if ways else ()
     # As the sidecar runs, and nothing of this program's with it.
     command = [sys.executable, "-ISB", "-c", ASK, SIDECAR, *own, *LATER, *INTERPRETERS]

@@ -33,7 +33,12 @@ def a_run(*names, own=(), attempt=0, uid="run-uid"):
 def bare_pod(owners=(OWNER,)):
     return {
         "metadata": {"name": "run-pod", "namespace": "default", "ownerReferences": [*owners]},
-        "spec": {"initContainers": [], "containers": [{"name": "step-one", "args": []}], "volumes": []},
+        "spec": {
+            "restartPolicy": "Never",
+            "initContainers": [],
+            "containers": [{"name": "step-one", "args": ["-step_metadata_dir", "/tekton/run/0/status"]}],
+            "volumes": [],
+        },
     }
 
 

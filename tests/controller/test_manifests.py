@@ -256,19 +256,7 @@ def test_plurals_are_regular():
         assert kind_of(one).plural == one["kind"].lower().replace("policy", "policie") + "s"
 
 
-def test_the_controller_with_a_store_has_credentials_and_no_more_rights():
-    folder = CONFIG / "backends" / "object-store"
-    kustomization = yaml.safe_load((folder / "kustomization.yaml").read_text())
-    assert kustomization["resources"] == ["../../base"]
-    [patch] = [yaml.safe_load((folder / one["path"]).read_text()) for one in kustomization["patches"]]
+def test_the_controller_takes_credentials_for_a_store_if_there_are_any():
     [deployment] = of_kind(load(""), "Deployment")
-    assert [patch["metadata"][key] for key in ("name", "namespace")] == ["resultsfw-controller", "resultsfw"]
-    containers = [one["spec"]["template"]["spec"]["containers"] for one in (patch, deployment)]
-    assert [one["name"] for one in containers[0]] == [one["name"] for one in containers[1]]
-    if shutil.which("kubectl") is None:
-        pytest.skip("there is no kubectl")
-    done = subprocess.run(["kubectl", "kustomize", folder], capture_output=True, text=True, check=True)
-    made = [one for one in yaml.safe_load_all(done.stdout) if one]
-    [container] = of_kind(made, "Deployment")[0]["spec"]["template"]["spec"]["containers"]
-    assert container["envFrom"] == [{"secretRef": {"name": "resultsfw-object-store"}}]
-    assert sorted(granted(made)) == sorted(granted(load("")))
+    [container] = deployment["spec"]["template"]["spec"]["containers"]
+    assert container["envFrom"] == [{"secretRef": {"name": "resultsfw-object-store", "optional": True}}]

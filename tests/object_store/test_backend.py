@@ -35,7 +35,7 @@ RUN = Run(
 BARE = {
     "metadata": {"name": "pod", "namespace": "default", "uid": UID},
     "spec": {
-        "containers": [{"name": "step-one", "image": "i", "args": ["-entrypoint", "x", "--"]}],
+        "containers": [{"name": "step-one", "image": "i", "args": ["-step_metadata_dir", "d", "--"]}],
         "initContainers": [{"name": "prepare", "image": "i"}],
         "volumes": [],
     },

@@ -58,6 +58,7 @@ class Stop:
 
     def __init__(self):
         self.waits = 0
+        self.requested = False
 
     def wait(self, *_):
         self.waits += 1

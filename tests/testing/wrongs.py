@@ -398,7 +398,7 @@ class Messages(Sound):
         return termination_message.pod_ready(run, pod)
 
     def read(self, run, pod, cluster, limits):
-        return termination_message.extract(run, pod)
+        return termination_message.extract(run, pod, termination_message.WIRE)
 
 
 @caught_by("test_a_message_that_the_kubelet_cuts")
