@@ -56,6 +56,8 @@ class Handler(BaseHTTPRequestHandler):
 class Stop:
     """Nobody asks to stop, and no wait takes time."""
 
+    requested = False
+
     def __init__(self):
         self.waits = 0
         self.requested = False
