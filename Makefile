@@ -10,7 +10,7 @@ demo: $(STAMP)
 	@$(BIN)/python examples/01-images/demo.py
 
 test: $(STAMP) lint
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2 --dist worksteal
 
 lint: $(STAMP)
 	$(BIN)/ruff check
