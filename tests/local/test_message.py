@@ -33,7 +33,7 @@ def refusals_in(listed):
 
 
 def test_what_is_left_is_larger_without_the_names_of_what_is_not():
-    """Found by the test below: compressed in another order the rest took more room, and its end was cut off."""
+    """Found by the test below: in another order the rest took more room, and its end was cut off."""
     found = json.loads((Path(__file__).parents[1] / "data" / "message_that_grew.json").read_text())
     made = Message(found["budget"], compress=True)
     made.results, made.own = ([(*one,) for one in found[which]] for which in ("results", "own"))

@@ -165,7 +165,7 @@ class Message:
                 if not kept <= fit:
                     kept &= fit
                 elif kept and not self._fits(self._ordered(encoded, kept, internal)):
-                    # Compressed in another order, and without the names, they may take more room than was seen.
+                    # Compressed in another order, without the names, they may take more room than was seen.
                     kept.discard(max(kept))
                 else:
                     break
