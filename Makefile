@@ -10,7 +10,7 @@ demo: $(STAMP)
 	@$(BIN)/python examples/01-images/demo.py
 
 test: $(STAMP) lint
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2 --dist worksteal
 
 lint: $(STAMP)
 	$(BIN)/ruff check
@@ -25,7 +25,7 @@ bench: $(STAMP)
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group dev --editable '.[cluster]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group dev --editable '.[cluster,object-store,otel,redact,results-server]'
 	@touch $@
 
 clean:

@@ -1,4 +1,4 @@
-"""Measures the results sidecar as a plain container beside a native one, on a cluster.
+"""Measures the results sidecar on a cluster: plain beside native, by log and by ConfigMap.
 
     python bench/sidecar_modes.py times --runs 20 --namespace bench-modes
     python bench/sidecar_modes.py losses --runs 20 --namespace bench-modes --on-node
@@ -36,10 +36,19 @@ SIDECAR = "sidecar-tekton-log-results"
 PATIENCE = 180.0
 AT_ONCE = 6
 
+NET_IMAGE = os.environ.get("RESULTSFW_SIDECAR_NET_IMAGE", "resultsfw/sidecar-net:0.1.0")
+
 FLAGS = {
     "message": {"results-from": "termination-message"},
     "plain": {"results-from": "sidecar-logs", "config.sidecar-logs": "sidecar: plain"},
     "native": {"results-from": "sidecar-logs", "config.sidecar-logs": "sidecar: native"},
+    **{
+        f"config-map-{way}": {
+            "results-from": "config-map",
+            "config.config-map": f"sidecar: {way}\nimage: {NET_IMAGE}",
+        }
+        for way in ("plain", "native")
+    },
 }
 
 UPTIME = "cut -d ' ' -f 1 /proc/uptime"
@@ -218,6 +227,8 @@ def _kill_sidecar_late(bench: Bench, run: Object) -> None:
     _kill_sidecar(bench, run)
 
 
+TOLD = ("not whole", "could not be read", "cannot be used", "nothing is known of")
+
 CASES = {
     "Step out of memory": Case(
         f"{LATE}; tail /dev/zero", step={"computeResources": {"limits": {"memory": "24Mi"}}}
@@ -269,7 +280,7 @@ def one_loss(bench: Bench, way: str, name: str, case: Case) -> Loss:
     took = time.monotonic() - struck
     (verdict,) = [one for one in run["status"]["conditions"] if one["type"] == "Succeeded"]
     arrived = frozenset(one["name"] for one in run["status"].get("results", ()))
-    told = any(words in verdict["message"] for words in ("not whole", "could not be read", "cannot be used"))
+    told = any(words in verdict["message"] for words in TOLD)
     bench.remove(name)
     return Loss(arrived, verdict["reason"], told, took)
 

@@ -1,7 +1,7 @@
 """Copies this Python to a folder with only what the sidecar imports: `python images/cut_python.py OUT`.
 
-The folder can be the root of a container: the interpreter, the libraries it is linked with, and the modules,
-compiled, each under the path it has here.
+With `--ways` before OUT, what its other ways out import, too. The folder can be the root of a container: the
+interpreter, the libraries it is linked with, and the modules, compiled, each under the path it has here.
 """
 
 import os
@@ -18,6 +18,12 @@ SIDECAR = Path(__file__).parents[1] / "sidecar"
 LATER = ("ctypes", "json", "errno", "select", "signal", "warnings")
 """What the sidecar imports when it needs it. Not hashlib, which it takes where _sha256 is not there."""
 
+NET = ("encodings.idna",)
+"""What the standard library imports when a server is called by a name."""
+
+WITH_A_LIBRARY = ("object_store", "store")
+"""Ways that import what is no part of Python: their image has a whole one."""
+
 INTERPRETERS = ("runpy", "encodings.ascii", "encodings.latin_1", "encodings.utf_8")
 """What the interpreter itself imports, to run a file and to read and write text."""
 
@@ -30,9 +36,12 @@ print(*(one.__file__ for one in sys.modules.values() if getattr(one, "__file__",
 """
 
 
-def imported() -> list[Path]:
+def imported(*, ways: bool) -> list[Path]:
     """The files of all modules that the sidecar, and the interpreter for it, can import."""
-    own = [f"resultsfw_sidecar.{one.stem}" for one in sorted((SIDECAR / "resultsfw_sidecar").glob("*.py"))]
+    packages = ("resultsfw_sidecar", "resultsfw_ways") if ways else ("resultsfw_sidecar",)
+    sources = [one for name in packages for one in sorted((SIDECAR / name).glob("*.py"))]
+    own = [f"{one.parent.name}.{one.stem}" for one in sources if one.stem not in WITH_A_LIBRARY]
+    own += NET if ways else ()
     # As the sidecar runs, and nothing of this program's with it.
     command = [sys.executable, "-ISB", "-c", ASK, SIDECAR, *own, *LATER, *INTERPRETERS]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
@@ -52,10 +61,10 @@ def copy(file: Path, root: Path) -> None:
     shutil.copy2(file.resolve(), target)
 
 
-def cut(root: Path) -> Path:
+def cut(root: Path, *, ways: bool = False) -> Path:
     """Fill the folder; returns the interpreter in it."""
     python = Path(sys.executable).resolve()
-    for file in imported():
+    for file in imported(ways=ways):
         if file.suffix == ".py":
             # Beside where its source would be, not in __pycache__: only so it stands for the source.
             target = root / file.relative_to("/").with_suffix(".pyc")
@@ -79,9 +88,11 @@ def main() -> None:
     """Fill the folder that the command line names."""
     if sys.prefix != sys.base_prefix:
         raise SystemExit("run it with the Python itself, not with a virtual environment's")
-    if len(sys.argv) != 2:  # noqa: PLR2004 - itself and the folder
+    given = sys.argv[1:]
+    ways = given[:1] == ["--ways"]
+    if len(given) != 1 + ways:
         raise SystemExit(__doc__)
-    print(cut(Path(sys.argv[1]).resolve()))  # noqa: T201 - for the one who builds
+    print(cut(Path(given[-1]).resolve(), ways=ways))  # noqa: T201 - for the one who builds
 
 
 if __name__ == "__main__":

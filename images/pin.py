@@ -1,7 +1,9 @@
-"""Writes what the controller's image is made of, file by file: `python images/pin.py`, with pip 25 or later.
+"""Writes what the images are made of, file by file: `python images/pin.py`, with pip 25 or later.
 
-images/requirements.txt names every distribution with its version and the hashes of its wheels for the image's
-Python on both architectures; images/build-requirements.txt does so for what builds our own wheel.
+images/requirements.txt names every distribution in the controller's image with its version and the hashes of
+its wheels for the image's Python on both architectures; images/build-requirements.txt does so for what builds
+our own wheel, images/object-store-requirements.txt for what the sidecar of that backend has, and
+images/results-server-requirements.txt for the results server.
 """
 
 import json
@@ -14,6 +16,8 @@ from pathlib import Path
 HERE = Path(__file__).parent
 PYTHON = "3.11"
 PLATFORMS = ("x86_64", "aarch64")
+EXTRAS = ("cluster", "object-store", "otel", "redact")
+"""Of which the controller's image has the dependencies."""
 
 
 def pinned(wanted: Sequence[str]) -> str:
@@ -22,7 +26,7 @@ def pinned(wanted: Sequence[str]) -> str:
     for platform in PLATFORMS:
         command = [sys.executable, "-m", "pip", "install", "--quiet", "--dry-run", "--report", "-"]
         command += ["--ignore-installed", "--only-binary", ":all:", "--python-version", PYTHON]
-        for libc in ("manylinux_2_28", "manylinux_2_17", "manylinux2014"):
+        for libc in ("manylinux_2_28", "manylinux_2_24", "manylinux_2_17", "manylinux2014"):
             command += ["--platform", f"{libc}_{platform}"]
         done = subprocess.run([*command, "--target", "unused", *wanted], stdout=subprocess.PIPE, check=True)
         for one in json.loads(done.stdout)["install"]:
@@ -33,10 +37,16 @@ def pinned(wanted: Sequence[str]) -> str:
 
 
 def main() -> None:
-    """Write both files."""
+    """Write the files."""
     project = tomllib.loads((HERE.parent / "pyproject.toml").read_text())
-    wanted = [*project["project"]["dependencies"], *project["project"]["optional-dependencies"]["cluster"]]
+    extras = project["project"]["optional-dependencies"]
+    wanted = [*project["project"]["dependencies"], *(one for name in EXTRAS for one in extras[name])]
     (HERE / "requirements.txt").write_text(pinned(wanted))
+    (HERE / "object-store-requirements.txt").write_text(pinned(extras["object-store"]))
+    # What it takes of ours is named here already.
+    base = [*project["project"]["dependencies"], *extras["cluster"]]
+    server = [one for one in extras["results-server"] if not one.startswith("resultsfw[")]
+    (HERE / "results-server-requirements.txt").write_text(pinned([*base, *server]))
     (HERE / "build-requirements.txt").write_text(pinned(project["build-system"]["requires"]))
 
 

@@ -6,7 +6,7 @@ What is named here is public; see ``docs/architecture.md`` for the layers behind
 from resultsfw.cluster import CONFIG_MAPS, EVENTS, PODS, Cluster, Kind, Object
 from resultsfw.core import Core, stamp_of
 from resultsfw.flags import Flags, parse_flags
-from resultsfw.hookspecs import API_VERSION, hookimpl
+from resultsfw.hookspecs import API_VERSION, HookDeprecationWarning, hookimpl
 from resultsfw.limits import too_large
 from resultsfw.references import reference_of
 from resultsfw.types import (
@@ -44,6 +44,7 @@ __all__ = [
     "Extraction",
     "Flags",
     "Found",
+    "HookDeprecationWarning",
     "Kind",
     "Limits",
     "Object",

@@ -9,10 +9,18 @@ from typing import Any, Final, Literal
 
 from resultsfw import jsons
 from resultsfw.cluster import Cluster, Object
-from resultsfw.errors import BackendError, ClusterError, ResultsError, TooEarlyError, UnknownBackendError
-from resultsfw.flags import Flags, choose_backend, parse_flags, unknown_backend
+from resultsfw.errors import (
+    BackendError,
+    ClusterError,
+    FlagError,
+    ResultsError,
+    TooEarlyError,
+    UnknownBackendError,
+)
+from resultsfw.extensions import Extension, load_extensions
+from resultsfw.flags import CONFIG_PREFIX, Flags, choose_backend, parse_flags, unknown_backend
 from resultsfw.limits import effective
-from resultsfw.plugins import Backend, installed, load_backend, load_extensions, wrap_backend
+from resultsfw.plugins import Backend, installed, load_backend, wrap_backend
 from resultsfw.references import checked
 from resultsfw.status import assemble, status_patch
 from resultsfw.types import Collected, Extraction, Limits, Problem, ProblemCode, Reference, Run, Stamp
@@ -66,16 +74,24 @@ class Core:
         Args:
             flags: As `resultsfw.flags.parse_flags` gives them.
             register: Backends by name that have no entry point: objects, classes or modules.
-            extensions: The allow-listed names of the group ``resultsfw.extensions``.
+            extensions: Names of the group ``resultsfw.extensions``, besides those of the flags.
 
         Raises:
             UnknownBackendError: A name in ``results-from`` or ``allowed-results-from`` is not installed.
             BrokenBackendError: The selected backend cannot be used.
-            FlagError: Its configuration is refused.
+            UnknownExtensionError: The same of an extension that is allow-listed.
+            BrokenExtensionError: One of those cannot be used.
+            FlagError: The configuration of one of them is refused.
         """
         self.flags = flags
         self._registered = dict(register or {})
-        self._extensions = load_extensions(extensions)
+        listed = flags.extensions | frozenset(extensions)
+        if both := sorted(listed & flags.allowed):
+            key = f"{CONFIG_PREFIX}{both[0]}"
+            raise FlagError(
+                f'"{both[0]}" is the name of a backend and of an extension: "{key}" cannot be for both',
+                subject="extensions",
+            )
         self._backends: dict[str, Backend] = {}
         self._loading = threading.Lock()
         names = {one.name for one in installed()} | self._registered.keys()
@@ -85,6 +101,7 @@ class Core:
         ):
             if name not in names:
                 raise unknown_backend(name, names, where=where)
+        self.extensions: Mapping[str, Extension] = load_extensions(listed, flags.config)
         self.backend(flags.results_from).configure(flags.config.get(flags.results_from, {}))
 
     @classmethod
@@ -109,12 +126,18 @@ class Core:
         """
         with self._loading:
             if name not in self._backends:
+                around = {key: one.hooks for key, one in self.extensions.items()}
                 if name in self._registered:
-                    loaded = wrap_backend(name, self._registered[name], extensions=self._extensions)
+                    loaded = wrap_backend(name, self._registered[name], extensions=around)
                 else:
-                    loaded = load_backend(name, extensions=self._extensions)
+                    loaded = load_backend(name, extensions=around)
                 self._backends[name] = loaded
             return self._backends[name]
+
+    @property
+    def withholds(self) -> tuple[str, ...]:
+        """The extensions that may change results: what containers say themselves is not to be repeated."""
+        return tuple(name for name, one in self.extensions.items() if one.changes_results)
 
     def prepare_pod(
         self,
@@ -127,15 +150,16 @@ class Core:
         """The pod with what its backend needs in it, stamped. The argument is left as it was.
 
         Args:
-            run: Whose pod it is.
+            run: Whose pod it is. One Run is one pod.
             pod: Complete but for what a backend adds: with its namespace, its service account and the
-                owner that objects made for it are to go with.
+                owner that objects made for it are to go with. Or the template of a Job.
             cluster: Where a backend makes what must be there before the pod is; without one, a backend
                 that keeps things outside the pod is refused.
             annotations: The run's own: one of them may choose the backend.
 
         Raises:
             FlagError: The run asks for a backend it may not have, or its configuration is refused.
+            InputError: The pod cannot hand out results so, or something of its own is in the way.
             BackendError: The backend cannot be had, or failed.
             ClusterError: What it must make before the pod could not be made.
         """
@@ -319,7 +343,7 @@ class Core:
             return partial(getattr(backend.hook, hook), **arguments)()
         except ResultsError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # SystemExit would end a worker thread without a word
             log.exception("backend %r failed in %s", backend.name, hook)
             raise BackendError(
                 f'backend "{backend.name}" failed in {hook}: {type(error).__name__}', subject=backend.name
@@ -332,7 +356,7 @@ def _guarded(backend: Backend, pieces: Iterable[bytes]) -> Iterator[bytes]:
         yield from pieces
     except ResultsError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         log.exception("backend %r failed in dereference", backend.name)
         raise BackendError(
             f'backend "{backend.name}" failed in dereference: {type(error).__name__}', subject=backend.name

@@ -6,9 +6,11 @@ __all__ = [
     "AlreadyExistsError",
     "BackendError",
     "BrokenBackendError",
+    "BrokenExtensionError",
     "ClusterError",
     "ConflictError",
     "CorruptError",
+    "ExtensionError",
     "FlagError",
     "ForbiddenError",
     "InputError",
@@ -18,6 +20,7 @@ __all__ = [
     "TooEarlyError",
     "UnavailableError",
     "UnknownBackendError",
+    "UnknownExtensionError",
 ]
 
 
@@ -65,6 +68,24 @@ class BrokenBackendError(BackendError):
     """A backend is installed and cannot be loaded: import error, misspelt hook, wrong API version."""
 
     code = "BackendBroken"
+
+
+class ExtensionError(BackendError):
+    """An extension that ``extensions`` names failed around its backend. ``subject`` is its own name."""
+
+    code = "ExtensionUnusable"
+
+
+class UnknownExtensionError(ExtensionError):
+    """No installed distribution has an extension of that name."""
+
+    code = "ExtensionUnknown"
+
+
+class BrokenExtensionError(ExtensionError):
+    """An extension is installed, allow-listed and cannot be loaded."""
+
+    code = "ExtensionBroken"
 
 
 class ClusterError(ResultsError):

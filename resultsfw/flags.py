@@ -8,10 +8,20 @@ from typing import Any, Final, Literal
 
 import yaml
 
-from resultsfw.errors import FlagError, UnknownBackendError
+from resultsfw.errors import FlagError, UnknownBackendError, UnknownExtensionError
 from resultsfw.limits import DEFAULT_RESULT_BYTES, OBJECT_BYTES
 
-__all__ = ["ANNOTATION", "CONFIG_PREFIX", "DEFAULT_BACKEND", "Flags", "choose_backend", "parse_flags"]
+__all__ = [
+    "ANNOTATION",
+    "CONFIG_PREFIX",
+    "DEFAULT_BACKEND",
+    "Flags",
+    "choose_backend",
+    "nearest",
+    "parse_flags",
+    "unknown_backend",
+    "unknown_extension",
+]
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +33,7 @@ ANNOTATION: Final = "resultsfw.dev/results-from"
 """On a run: the backend it asks for, if the operator allows that name."""
 
 CONFIG_PREFIX: Final = "config."
-"""``config.NAME`` in the ConfigMap holds the configuration of the backend NAME, a YAML mapping."""
+"""``config.NAME`` in the ConfigMap holds the options of the backend or extension NAME, a YAML mapping."""
 
 EmbeddedStatus = Literal["minimal", "full", "both"]
 MissingResults = Literal["ignore", "fail"]
@@ -39,7 +49,8 @@ class Flags:
         allowed: The backends a run may choose by annotation; ``results_from`` is always among them.
         missing_results: What a declared result that no Step wrote means for a run.
         embedded_status: How much of its TaskRuns a PipelineRun repeats (TEP-0100).
-        config: Raw configuration by backend name; validated by that backend's ``Config``.
+        extensions: The extensions that may be loaded, and are.
+        config: Raw configuration by name of a backend or extension; validated by that one's ``Config``.
     """
 
     results_from: str = DEFAULT_BACKEND
@@ -47,6 +58,7 @@ class Flags:
     allowed: frozenset[str] = frozenset()
     missing_results: MissingResults = "ignore"
     embedded_status: EmbeddedStatus = "minimal"
+    extensions: frozenset[str] = frozenset()
     config: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -60,13 +72,13 @@ def parse_flags(data: Mapping[str, str]) -> Flags:
         FlagError: A flag has a value it cannot have; its subject is the key.
     """
     results_from = data.get("results-from", "").strip().lower() or DEFAULT_BACKEND
-    allowed = {name.strip().lower() for name in data.get("allowed-results-from", "").split(",")} - {""}
     flags = Flags(
         results_from=results_from,
         max_result_size=_max_result_size(data.get("max-result-size", "")),
-        allowed=frozenset(allowed),
+        allowed=_names("allowed-results-from", data),
         missing_results=_one_of("missing-results", data, ("ignore", "fail")),
         embedded_status=_one_of("embedded-status", data, ("minimal", "full", "both")),
+        extensions=_names("extensions", data),
         config={
             key.removeprefix(CONFIG_PREFIX): _config(key, text)
             for key, text in data.items()
@@ -100,19 +112,43 @@ def unknown_backend(
     name: str, installed: Iterable[str], *, where: str = "results-from"
 ) -> UnknownBackendError:
     """The error for a backend name that nothing installed answers to, with the nearest one."""
+    return UnknownBackendError(_unknown(name, installed, where, "backend"), subject=name)
+
+
+def unknown_extension(name: str, installed: Iterable[str]) -> UnknownExtensionError:
+    """The same for the name of an extension."""
+    return UnknownExtensionError(_unknown(name, installed, "extensions", "extension"), subject=name)
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """The end of a sentence that refuses a name: the one that may be meant, if there is one."""
+    near = difflib.get_close_matches(name, sorted(names), n=1, cutoff=0.5)
+    return f'; did you mean "{near[0]}"?' if near else ""
+
+
+def _unknown(name: str, installed: Iterable[str], where: str, kind: str) -> str:
     names = sorted(installed)
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    hint = f'; did you mean "{near[0]}"?' if near else ""
-    return UnknownBackendError(
-        f'invalid value for feature flag "{where}": "{name}" is no installed backend '
-        f"(installed: {', '.join(names) or 'none'}){hint}",
-        subject=name,
+    return (
+        f'invalid value for feature flag "{where}": "{name}" is no installed {kind} '
+        f"(installed: {', '.join(names) or 'none'}){nearest(name, names)}"
     )
 
 
 _KNOWN: Final = frozenset(
-    {"results-from", "max-result-size", "allowed-results-from", "missing-results", "embedded-status"}
+    {
+        "results-from",
+        "max-result-size",
+        "allowed-results-from",
+        "missing-results",
+        "embedded-status",
+        "extensions",
+    }
 )
+
+
+def _names(key: str, data: Mapping[str, str]) -> frozenset[str]:
+    """A flag that is a list of names with commas between them."""
+    return frozenset(name.strip().lower() for name in data.get(key, "").split(",")) - {""}
 
 
 def _max_result_size(text: str) -> int:

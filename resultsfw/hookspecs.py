@@ -1,4 +1,4 @@
-"""The whole plugin contract, flat. A backend implements the first part, an extension the second.
+"""The whole plugin contract, flat: first what a backend implements, then what an extension may.
 
 A hook takes whichever of these arguments it names (pluggy passes those):
 
@@ -8,9 +8,12 @@ A hook takes whichever of these arguments it names (pluggy passes those):
 ``limits``   `Limits`: bytes a value and a run may have, the backend's own walls included
 ``config``   the backend's own validated ``Config``
 ``wire``     the wire version ``prepare_pod`` returned when this pod was made
+
+What may change here, and when: ``docs/compatibility.md``.
 """
 
 from collections.abc import Iterator
+from typing import Final
 
 import pluggy
 from pydantic import BaseModel
@@ -23,6 +26,17 @@ hookimpl = pluggy.HookimplMarker("resultsfw")
 
 API_VERSION = 1
 """Of this contract; a backend's `Capabilities` say which one it was written for."""
+
+API_VERSIONS: Final = range(1, API_VERSION + 1)
+"""Those that a plugin may be written for: the oldest that is still loaded, to this one."""
+
+
+class HookDeprecationWarning(DeprecationWarning):
+    """A plugin implements a hook, or names an argument, that a later version will not have.
+
+    A specification says so by pluggy's ``warn_on_impl`` and ``warn_on_impl_args``. Raised as a warning
+    where the plugin is loaded, at the place of its hook; the controller logs it once.
+    """
 
 
 # For backends: the one that `results-from` names is called.
@@ -68,7 +82,8 @@ def purge(run: Run, cluster: Cluster, config: BaseModel) -> None:
     """
 
 
-# For extensions: every allow-listed one is called; one that fails is logged and left out.
+# For extensions: every allow-listed one is called, in name order; one that fails is logged and left out.
+# An extension may also wrap the hooks above (``@hookimpl(wrapper=True)``), see `resultsfw.extensions`.
 
 
 @hookspec

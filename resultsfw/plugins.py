@@ -1,25 +1,44 @@
 """Finding and loading plugins: the one module that imports stevedore and sets up pluggy."""
 
+import importlib.machinery
 import inspect
 import logging
 import re
 import sys
-from collections.abc import Callable, Collection, Iterable, Mapping
+import warnings
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import metadata
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pluggy
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel
 from stevedore.driver import DriverManager
 
 from resultsfw import hookspecs
-from resultsfw.errors import BrokenBackendError, FlagError
-from resultsfw.flags import CONFIG_PREFIX, unknown_backend
+from resultsfw.errors import BrokenBackendError
+from resultsfw.flags import nearest, unknown_backend
+from resultsfw.options import Fault, checked_config, config_type_of
 from resultsfw.types import Capabilities
 
-__all__ = ["BACKENDS", "EXTENSIONS", "Backend", "Installed", "installed", "load_backend", "wrap_backend"]
+__all__ = [
+    "BACKENDS",
+    "EXTENSIONS",
+    "Backend",
+    "Hooks",
+    "Installed",
+    "check_api_version",
+    "claims_on",
+    "hooks_of",
+    "import_plugin",
+    "installed",
+    "load_backend",
+    "place_of",
+    "warn_of_deprecations",
+    "wrap_backend",
+]
 
 log = logging.getLogger(__name__)
 
@@ -27,10 +46,11 @@ BACKENDS = "resultsfw.backends"
 EXTENSIONS = "resultsfw.extensions"
 
 
-class NoConfig(BaseModel):
-    """The configuration of a backend that has none."""
+Hooks = Mapping[str, pluggy.HookImpl]
+"""What a plugin implements, by the hook's name."""
 
-    model_config = ConfigDict(extra="forbid")
+_FAILURES = (Exception, SystemExit)
+"""What foreign code may raise where it is loaded: a module that ends its process is broken, and no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +62,19 @@ class Installed:
     distribution: str
     version: str
 
+    @property
+    def origin(self) -> str:
+        """For people: who brings it, and the module it is in, with its file where there is one."""
+        file = _file_of_module(self.target.partition(":")[0].strip())
+        return f"{self.distribution} {self.version}, {self.target}" + (f", {file}" if file else "")
+
 
 @dataclass(frozen=True)
 class Backend:
-    """A loaded backend: its hooks behind pluggy, its configuration type, what it says of itself."""
+    """A loaded backend: its hooks behind pluggy, its configuration type, what it says of itself.
+
+    ``extensions`` are around it: what `resultsfw.extensions` made of each, by name.
+    """
 
     name: str
     plugin: object
@@ -56,10 +85,11 @@ class Backend:
     @cached_property
     def _manager(self) -> pluggy.PluginManager:
         manager = _new_manager()
-        for name in sorted(self.extensions):
-            manager.register(self.extensions[name], name=f"extension {name}")
-        if manager.register(self.plugin, name=self.name) is None:  # pragma: no cover - names are checked
-            raise BrokenBackendError(f'backend "{self.name}" is blocked', subject=self.name)
+        with _quiet():  # of what is deprecated was told where it was loaded
+            # Of two wrappers pluggy lets the one that was registered first come closer to the backend.
+            for name in sorted(self.extensions):
+                manager.register(self.extensions[name], name=f"extension {name}")
+            manager.register(self.plugin, name=self.name)
         return manager
 
     @property
@@ -73,15 +103,7 @@ class Backend:
         Raises:
             FlagError: An option is unknown or has a value it cannot have; the message names each.
         """
-        try:
-            return self.config_type.model_validate(raw)
-        except ValidationError as error:
-            faults = "; ".join(
-                f"{'.'.join(str(part) for part in fault['loc']) or 'the whole'}: {fault['msg']}"
-                for fault in error.errors(include_input=False, include_url=False)
-            )
-            key = f"{CONFIG_PREFIX}{self.name}"
-            raise FlagError(f'feature flag "{key}": {faults}', subject=key) from error
+        return checked_config(self.name, self.config_type, raw)
 
     def notify(self, hook: str, **arguments: object) -> None:
         """Call an observer hook; an observer that fails is logged and the others still hear."""
@@ -89,7 +111,7 @@ class Backend:
             wanted = {name: arguments[name] for name in impl.argnames}
             try:
                 impl.function(**wanted)
-            except Exception:
+            except _FAILURES:
                 log.exception("observer %r failed in %s and is left out of it", impl.plugin_name, hook)
 
 
@@ -132,39 +154,23 @@ def load_backend(name: str, *, extensions: Mapping[str, object] | None = None) -
     Raises:
         UnknownBackendError: Nothing installed has that name.
         BrokenBackendError: It cannot be imported, two distributions claim the name, or it does not
-            keep the contract. The message names distribution, version, target and reason.
+            keep the contract. The message names distribution, version, target, file and reason.
     """
-    everything = installed()
-    claims = [one for one in everything if one.name == name]
+    claims, names = claims_on(BACKENDS, name)
     if not claims:
-        raise unknown_backend(name, {one.name for one in everything})
-    if len(claims) > 1:
-        who = ", ".join(f"{one.distribution} {one.version} ({one.target})" for one in claims)
-        raise BrokenBackendError(
-            f'backend "{name}" is claimed by more than one distribution: {who}; uninstall all but one',
-            subject=name,
-        )
-    origin = f"{claims[0].distribution} {claims[0].version}, {claims[0].target}"
-
-    def on_failure(_manager: object, _entry_point: object, error: BaseException) -> None:
-        raise _broken(name, origin, f"{type(error).__name__}: {error}") from error
-
-    # DriverManager loads the one entry point of that name and leaves the others alone; `.driver` would
-    # be the class where an instance is falsy, so the plugin is taken before anything is called.
+        raise unknown_backend(name, names)
     try:
-        manager: Any = _Driver(BACKENDS, name, invoke_on_load=False, on_load_failure_callback=on_failure)
-    except BrokenBackendError:
-        raise
-    except (Exception, SystemExit) as error:  # an AssertionError is not for stevedore's callback
-        raise _broken(name, origin, f"{type(error).__name__}: {error}") from error
-    return wrap_backend(name, manager.driver, origin=origin, extensions=extensions)
+        plugin = import_plugin(BACKENDS, name, claims)
+    except Fault as fault:
+        raise _broken(name, claims[0].origin, fault) from fault.__cause__
+    return wrap_backend(name, plugin, origin=claims[0].origin, extensions=extensions)
 
 
 def wrap_backend(
     name: str,
     plugin: object,
     *,
-    origin: str = "registered by hand",
+    origin: str = "",
     extensions: Mapping[str, object] | None = None,
 ) -> Backend:
     """Check an object, class or module against the contract and make a `Backend` of it.
@@ -172,58 +178,137 @@ def wrap_backend(
     Raises:
         BrokenBackendError: It does not keep the contract; the message says where and why.
     """
-    where = f"{origin}, {_file_of(plugin)}"
-    if inspect.isclass(plugin):
-        try:
+    where = origin or place_of(plugin)
+    try:
+        if inspect.isclass(plugin):
             plugin = plugin()
-        except (Exception, SystemExit) as error:
-            raise _broken(name, where, f"{type(error).__name__}: {error}") from error
+        capabilities = _capabilities_of(plugin)
+        config_type = config_type_of(plugin)
+        hooks = hooks_of(plugin)
+        _check_needed(capabilities, hooks)
+    except Fault as fault:
+        raise _broken(name, where, fault) from fault.__cause__
+    except _FAILURES as error:
+        raise _broken(name, where, Fault(f"{type(error).__name__}: {error}")) from error
+    warn_of_deprecations(f'backend "{name}" ({where})', hooks)
+    return Backend(name, plugin, capabilities, config_type, dict(extensions or {}))
+
+
+# What backends and extensions have in common.
+
+
+def claims_on(group: str, name: str) -> tuple[list[Installed], set[str]]:
+    """The distributions that bring a plugin of that name, and the names of all there are."""
+    everything = installed(group)
+    return [one for one in everything if one.name == name], {one.name for one in everything}
+
+
+def import_plugin(group: str, name: str, claims: Collection[Installed]) -> object:
+    """What stands behind the entry point of that name: a module, a class, an object.
+
+    Raises:
+        Fault: It cannot be imported, or more than one distribution claims the name.
+    """
+    if len(claims) > 1:
+        who = "; ".join(one.origin for one in claims)
+        raise Fault(f"it is claimed by more than one distribution: {who}; uninstall all but one")
+
+    def on_failure(_manager: object, _entry_point: object, error: BaseException) -> None:
+        raise Fault(f"{type(error).__name__}: {error}") from error
+
+    # DriverManager loads the one entry point of that name and leaves the others alone; `.driver` would
+    # be the class where an instance is falsy, so the plugin is taken before anything is called.
+    try:
+        manager: Any = _Driver(group, name, invoke_on_load=False, on_load_failure_callback=on_failure)
+    except (Fault, KeyboardInterrupt):
+        raise
+    except (
+        BaseException
+    ) as error:  # an AssertionError is not for stevedore's callback, nor what ends processes
+        raise Fault(f"{type(error).__name__}: {error}") from error
+    return manager.driver
+
+
+def hooks_of(plugin: object) -> Hooks:
+    """The hooks a plugin implements.
+
+    Raises:
+        Fault: One is none of the contract, or takes an argument that the contract does not have.
+    """
+    manager = _new_manager()
+    known = set(vars(manager.hook))
+    try:
+        with _quiet():
+            manager.register(plugin, name="this plugin")
+    except pluggy.PluginValidationError as error:
+        wrong = "; ".join(_wrong_arguments(manager, plugin))
+        raise Fault(wrong or " ".join(str(error).split())) from error
+    hooks = {
+        caller.name: impl
+        for caller in manager.get_hookcallers(plugin) or ()
+        for impl in caller.get_hookimpls()
+    }
+    # A hook that only later versions have is marked so (pluggy's `optionalhook`), and is left alone.
+    unknown = [name for name, impl in hooks.items() if name not in known and not impl.optionalhook]
+    if unknown := [*unknown, *_unfit(plugin, hooks)]:
+        raise Fault("; ".join(f'unknown hook "{name}"{nearest(name, known)}' for name in unknown))
+    return {name: impl for name, impl in hooks.items() if name in known}
+
+
+def warn_of_deprecations(who: str, hooks: Hooks) -> None:
+    """Raise a `HookDeprecationWarning` for each hook and argument that a later version will not have."""
+    specs = vars(_new_manager().hook)
+    for name, impl in hooks.items():
+        spec = specs[name].spec
+        gone = [(f'hook "{name}"', spec.warn_on_impl)] if spec.warn_on_impl else []
+        gone += [
+            (f'argument "{argument}" of hook "{name}"', why)
+            for argument, why in (spec.warn_on_impl_args or {}).items()
+            if argument in (*impl.argnames, *impl.kwargnames)
+        ]
+        code = inspect.unwrap(getattr(impl.function, "__func__", impl.function)).__code__
+        for what, why in gone:
+            warning = hookspecs.HookDeprecationWarning(f"{who}: {what} is deprecated: {why}")
+            warnings.warn_explicit(warning, None, code.co_filename, code.co_firstlineno)
+
+
+def check_api_version(version: object) -> None:
+    """Raise `Fault` for a plugin that was written for a version of the contract that is not loaded."""
+    if version not in hookspecs.API_VERSIONS:
+        first, last = hookspecs.API_VERSIONS[0], hookspecs.API_VERSIONS[-1]
+        loads = f"version {last}" if first == last else f"versions {first} to {last}"
+        raise Fault(f"it was written for API version {version!r:.80}, and this resultsfw loads {loads}")
+
+
+def place_of(plugin: object) -> str:
+    """For people: a plugin that no distribution brings, with its file."""
+    if inspect.ismodule(plugin):
+        file = getattr(plugin, "__file__", None)
+    else:
+        module = sys.modules.get(getattr(plugin, "__module__", "") or type(plugin).__module__)
+        file = getattr(module, "__file__", None)
+    return f"registered by hand, {file or 'no file'}"
+
+
+def _capabilities_of(plugin: object) -> Capabilities:
     capabilities = getattr(plugin, "capabilities", None)
     if not isinstance(capabilities, Capabilities):
-        raise _broken(name, where, "it has no `capabilities` of type resultsfw.Capabilities")
-    if capabilities.api_version != hookspecs.API_VERSION:
-        raise _broken(
-            name,
-            where,
-            f"it was written for API version {capabilities.api_version}, this is {hookspecs.API_VERSION}",
-        )
-    config_type = getattr(plugin, "Config", NoConfig)
-    if fault := _config_fault(config_type):
-        raise _broken(name, where, fault)
-    # A module may be both, backend and extension: pluggy takes it once.
-    others = {key: one for key, one in (extensions or {}).items() if one is not plugin}
-    backend = Backend(name, plugin, capabilities, config_type, others)
-    try:
-        manager = backend._manager  # noqa: SLF001 - the same module; building it is the check
-        manager.check_pending()
-    except pluggy.PluginValidationError as error:
-        raise _broken(name, where, str(error)) from error
+        raise Fault("it has no `capabilities` of type resultsfw.Capabilities")
+    check_api_version(capabilities.api_version)
+    for name, kind in get_type_hints(Capabilities).items():
+        choices, value = get_args(kind), getattr(capabilities, name)
+        if choices and all(isinstance(one, str) for one in choices) and value not in choices:
+            words = " or ".join(f'"{one}"' for one in choices)
+            raise Fault(f"its `capabilities` say {name}={value!r:.80}, which must be {words}")
+    return capabilities
+
+
+def _check_needed(capabilities: Capabilities, hooks: Hooks) -> None:
     needed = ["prepare_pod", "pod_ready", "extract"]
     if capabilities.by == "reference":
         needed.append("dereference")
-    mine = {caller.name for caller in manager.get_hookcallers(plugin) or ()}
-    if absent := [hook for hook in needed if hook not in mine]:
-        raise _broken(name, where, f"it implements no {', '.join(absent)}")
-    if unknown := _misspelt(plugin, mine):
-        raise _broken(name, where, f"unknown hook {', '.join(unknown)}")
-    return backend
-
-
-def load_extensions(allowed: Iterable[str]) -> dict[str, object]:
-    """Import the allow-listed extensions, in name order. A broken one is logged and left out."""
-    loaded: dict[str, object] = {}
-    for name in sorted(set(allowed)):
-        try:
-            manager: Any = _Driver(EXTENSIONS, name, on_load_failure_callback=_raise)
-            plugin = manager.driver
-            plugin = plugin() if inspect.isclass(plugin) else plugin
-            check = _new_manager()
-            check.register(plugin)
-            check.check_pending()
-            loaded[name] = plugin
-        except (Exception, SystemExit):
-            log.exception("extension %r cannot be loaded and is left out", name)
-    return loaded
+    if absent := [hook for hook in needed if hook not in hooks]:
+        raise Fault(f"it implements no {', '.join(absent)}")
 
 
 def _new_manager() -> pluggy.PluginManager:
@@ -232,36 +317,52 @@ def _new_manager() -> pluggy.PluginManager:
     return manager
 
 
-def _raise(_manager: object, _entry_point: object, error: BaseException) -> None:
-    raise error
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without pluggy's own warnings of deprecations, which do not know whose a plugin is."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
-def _broken(name: str, where: str, why: str) -> BrokenBackendError:
+def _broken(name: str, where: str, why: Fault) -> BrokenBackendError:
     return BrokenBackendError(f'backend "{name}" ({where}) cannot be used: {why}', subject=name)
 
 
-def _config_fault(config_type: object) -> str:
-    if not (inspect.isclass(config_type) and issubclass(config_type, BaseModel)):
-        return "its `Config` is no pydantic model"
-    if config_type.model_config.get("extra") != "forbid":
-        return 'its `Config` must forbid unknown options: model_config = ConfigDict(extra="forbid")'
-    required = [name for name, option in config_type.model_fields.items() if option.is_required()]
-    return f"its `Config` has options without a default: {', '.join(required)}" if required else ""
+def _wrong_arguments(manager: pluggy.PluginManager, plugin: object) -> Iterator[str]:
+    """What a plugin's hooks ask for and the contract does not have, in our words."""
+    for name in dir(plugin):
+        if (options := manager.parse_hookimpl_opts(plugin, name)) is None:
+            continue
+        if (caller := getattr(manager.hook, options["specname"] or name, None)) is None:
+            continue
+        for one in pluggy.HookImpl(plugin, "", getattr(plugin, name), options).argnames:
+            if one not in caller.spec.argnames:
+                yield f'hook "{caller.name}" has no argument "{one}"{nearest(one, caller.spec.argnames)}'
 
 
-def _misspelt(plugin: object, implemented: Collection[str]) -> list[str]:
-    """Marked functions that became no hook; pluggy's check_pending says the same with less to go by."""
-    marked: Callable[[object], object] = lambda value: getattr(value, "resultsfw_impl", None)  # noqa: E731
-    names = (
-        (options.get("specname") or name) if isinstance(options, dict) else name
-        for name, value in inspect.getmembers(plugin, callable)
-        if (options := marked(value))
-    )
-    return [name for name in names if name not in implemented]
+def _unfit(plugin: object, implemented: Collection[str]) -> Iterator[str]:
+    """Names of what is marked as a hook and is none, since pluggy takes functions only."""
+    for name, value in inspect.getmembers(plugin, callable):
+        options = getattr(value, "resultsfw_impl", None)
+        called = (options.get("specname") or name) if isinstance(options, dict) else name
+        if options and called not in implemented:
+            yield called
 
 
-def _file_of(plugin: object) -> str:
-    if inspect.ismodule(plugin):
-        return getattr(plugin, "__file__", None) or "no file"
-    module = sys.modules.get(getattr(plugin, "__module__", "") or type(plugin).__module__)
-    return getattr(module, "__file__", None) or "no file"
+def _file_of_module(name: str) -> str:
+    """The file a module would be imported from, importing nothing; "" where that cannot be told."""
+    path: Any = None
+    spec: importlib.machinery.ModuleSpec | None = None
+    parts = name.split(".")
+    try:
+        for end in range(1, len(parts) + 1):
+            finders = (one.find_spec for one in sys.meta_path if hasattr(one, "find_spec"))
+            found = (find(".".join(parts[:end]), path) for find in finders)
+            spec = next((one for one in found if one is not None), None)
+            if spec is None:
+                return ""
+            path = spec.submodule_search_locations
+    except Exception:  # noqa: BLE001 - finders are foreign code
+        return ""
+    return (spec.origin if spec else None) or ""

@@ -190,6 +190,8 @@ class ProblemCode(StrEnum):
     """The value is not of its declared type."""
     MISSING_KEYS = "MissingKeys"
     """An object lacks keys that its ``properties`` name."""
+    WITHHELD = "Withheld"
+    """An extension refused to let it pass."""
     MISSING = "Missing"
     """No Step wrote it, and the flag ``missing-results`` says that this fails a run."""
 

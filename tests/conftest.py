@@ -13,12 +13,21 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 import captures
+from pluginsite import Site
 
 
 @pytest.fixture
 def capture(request):
     """A capture, a fresh copy."""
     return captures.load(request.param)
+
+
+@pytest.fixture
+def site(tmp_path):
+    """A folder for distributions."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    return Site(folder)
 
 
 def pytest_generate_tests(metafunc):

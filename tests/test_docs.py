@@ -1,17 +1,29 @@
 """What the documents show is what there is."""
 
+import json
+import os
 import re
 import runpy
+import shutil
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from resultsfw import PODS, Core, Object
+from resultsfw import PODS, Core, Object, errors
 from resultsfw import flags as flags_module
 
 ROOT = Path(__file__).parents[1]
 EMBED = ROOT / "examples" / "02-embedding" / "embed.py"
+BARE: Object = {
+    "apiVersion": PODS.api_version,
+    "kind": "Pod",
+    "metadata": {"name": "report", "namespace": "default"},
+    "spec": {"containers": [{"name": "build", "image": "i"}]},
+}
 
 
 def test_the_embedding_example_is_short_and_stands_in_its_document():
@@ -23,14 +35,8 @@ def test_the_embedding_example_is_short_and_stands_in_its_document():
 def test_the_embedding_example_carries_a_run():
     """With a pod of the embedder's own, no entrypoint in it: a container that writes its own message."""
     example: dict[str, Any] = runpy.run_path(str(EMBED))
-    bare: Object = {
-        "apiVersion": PODS.api_version,
-        "kind": "Pod",
-        "metadata": {"name": "report", "namespace": "default"},
-        "spec": {"containers": [{"name": "build", "image": "i"}]},
-    }
-    pod = example["begin"](bare)
-    assert pod["metadata"]["annotations"]["resultsfw.dev/stamp"] == "termination-message/0"
+    pod = example["begin"](BARE)
+    assert pod["metadata"]["annotations"]["resultsfw.dev/stamp"] == "termination-message/1"
     report: Object = {"metadata": {"name": "report", "resourceVersion": "7"}}
     cluster = object()  # this backend asks the cluster nothing
     assert example["follow"](report, pod, cluster, "2026-01-01T00:00:00Z") is None
@@ -43,13 +49,70 @@ def test_the_embedding_example_carries_a_run():
     assert patch["status"]["conditions"][0]["status"] == "True"
 
 
+EMBEDDING = (ROOT / "docs" / "embedding.md").read_text()
+SNIPPETS = re.findall(r"^```(python|sh)\n(.*?)^```$", EMBEDDING, re.MULTILINE | re.DOTALL)
+
+
+def test_every_snippet_for_embedders_is_cut_from_a_file_that_is_tested_or_is_run_here():
+    folders = ("examples", "tests/typing/good")
+    tested = [file.read_text() for folder in folders for file in (ROOT / folder).rglob("*.py")]
+    for kind, snippet in SNIPPETS:
+        cut = any(textwrap.indent(snippet, " " * width) in text for text in tested for width in (0, 4))
+        run = "/dev/termination-log" in snippet or "RESULTSFW_RESULTS" in snippet
+        assert cut or run, snippet
+        assert cut or kind == "sh" or "json.dumps" in snippet
+
+
+@pytest.mark.parametrize("kind", ["python", "sh"])
+def test_the_one_liners_for_containers_without_an_entrypoint_are_read(kind, tmp_path):
+    (snippet,) = (text for of, text in SNIPPETS if of == kind and "/dev/termination-log" in text)
+    file = tmp_path / "message"
+    text = snippet.replace("/dev/termination-log", str(file))
+    command = [sys.executable, "-c"] if kind == "python" else ["sh", "-c"]
+    subprocess.run([*command, text], env={"digest": "sha256:0123", "PATH": os.environ["PATH"]}, check=True)
+    example: dict[str, Any] = runpy.run_path(str(EMBED))
+    pod = example["begin"](BARE)
+    ended = {"terminated": {"exitCode": 0, "reason": "Completed", "message": file.read_text()}}
+    pod["status"] = {"phase": "Succeeded", "containerStatuses": [{"name": "build", "state": ended}]}
+    collected = example["core"].collect(example["run"], pod, None)
+    assert collected.ok
+    values = {"digest": "sha256:0123"} | ({"files": ["a.txt", "b.txt"]} if kind == "python" else {})
+    assert {one.name: one.value for one in collected.results} == values
+
+
+@pytest.mark.skipif(shutil.which("jq") is None, reason="there is no jq")
+def test_jq_writes_any_value():
+    (line,) = re.findall(r"`(jq [^`]+)`", " ".join(EMBEDDING.split()))
+    value = 'quotes " and \\ and\nlines \ufffd'
+    env = {"value": value, "PATH": os.environ["PATH"]}
+    said = subprocess.run(["sh", "-c", line], env=env, check=True, capture_output=True, text=True).stdout
+    assert json.loads(said) == [{"key": "digest", "value": value, "type": 1}]
+    assert said.isascii()
+
+
+def test_the_file_of_a_result_is_written_as_told(tmp_path):
+    (snippet,) = (text for _, text in SNIPPETS if "RESULTSFW_RESULTS" in text and "/dev/" not in text)
+    env = {"digest": "sha256:0123", "RESULTSFW_RESULTS": str(tmp_path), "PATH": os.environ["PATH"]}
+    subprocess.run(["sh", "-c", snippet], env=env, check=True)
+    assert (tmp_path / "digest").read_text() == "sha256:0123"
+
+
+def test_every_error_and_every_call_is_told_to_embedders():
+    for name in errors.__all__:
+        if name != "ResultsError":
+            assert f"| `{name}` | `{getattr(errors, name).code}` |" in EMBEDDING
+    for name in vars(Core):
+        if not name.startswith("_"):
+            assert f"core.{name}(" in EMBEDDING.replace("Core.", "core."), name
+
+
 def test_every_feature_flag_is_in_the_readme_with_its_default():
     readme = (ROOT / "README.md").read_text()
     defaults = Core.from_flags({}).flags
     for key in flags_module._KNOWN:
         (row,) = re.findall(rf"^\| `{key}` \| (.*?) \|", readme, flags=re.MULTILINE)
         default = getattr(defaults, key.replace("-", "_"), None)
-        if default is not None:
+        if isinstance(default, str | int):
             assert row == f"`{default}`"
 
 

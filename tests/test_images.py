@@ -1,35 +1,51 @@
 """What the images are built from, as far as it can be known without building them."""
 
 import ast
+import json
 import re
+import ssl
 import subprocess
 import sys
+import threading
 import tomllib
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from importlib import metadata
 from pathlib import Path
 
 import pytest
+import trustme
 from packaging.requirements import Requirement
+
+from resultsfw_backends import config_map, sidecar_logs
 
 ROOT = Path(__file__).parents[1]
 IMAGES = ROOT / "images"
 SIDECAR = ROOT / "sidecar"
 
 
-@pytest.fixture(scope="module")
-def cut(tmp_path_factory):
-    """The interpreter of the sidecar's image, made of the one that runs this."""
+def made(root, *options):
+    """The interpreter of a sidecar's image, made of the one that runs this."""
     base = Path(sys.base_prefix, "bin", f"python3.{sys.version_info.minor}")
-    root = tmp_path_factory.mktemp("cut")
-    command = [base, IMAGES / "cut_python.py", root]
+    command = [base, IMAGES / "cut_python.py", *options, root]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     return Path(done.stdout.strip())
 
 
-def imports():
+@pytest.fixture(scope="module")
+def cut(tmp_path_factory):
+    return made(tmp_path_factory.mktemp("cut"))
+
+
+@pytest.fixture(scope="module")
+def cut_for_networks(tmp_path_factory):
+    return made(tmp_path_factory.mktemp("net"), "--ways")
+
+
+def imports(*packages):
     """Every import in the sidecar's sources, in functions and branches too, but those for types only."""
     found = set()
-    for source in (SIDECAR / "resultsfw_sidecar").glob("*.py"):
+    sources = [one for package in packages for one in (SIDECAR / package).glob("*.py")]
+    for source in [one for one in sources if one.stem not in ("object_store", "store")]:
         left: list[ast.AST] = [ast.parse(source.read_text())]
         while left:
             node = left.pop()
@@ -41,17 +57,92 @@ def imports():
                 found |= {one.name for one in node.names}
             elif isinstance(node, ast.ImportFrom) and not node.level:
                 found.add(node.module or "")
-    return {one for one in found if not one.startswith("resultsfw_sidecar")}
+    return {one for one in found if not one.startswith(("resultsfw_sidecar", "resultsfw_ways"))}
+
+
+def missing(interpreter, names):
+    names = names - {"_sha2"}  # of another version of Python
+    code = "import sys\nfor one in sys.argv[1:]:\n try: __import__(one)\n except ImportError: print(one)"
+    command = [interpreter, "-IS", "-c", code, *sorted(names)]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
 
 
 def test_the_cut_interpreter_has_all_that_the_sidecar_imports(cut):
-    names = imports() - {"_sha2"}  # of another version of Python
-    code = "import sys\nfor one in sys.argv[1:]:\n try: __import__(one)\n except ImportError: print(one)"
-    done = subprocess.run(
-        [cut, "-IS", "-c", code, *sorted(names)], capture_output=True, text=True, check=True
-    )
-    assert done.stdout.split() == ["hashlib"]  # not needed beside _sha256
+    names = imports("resultsfw_sidecar")
+    assert missing(cut, names) == ["hashlib"]  # not needed beside _sha256
     assert {"ctypes", "json", "_sha256"} <= names
+
+
+def test_the_cut_interpreter_for_networks_has_all_that_other_ways_import(cut_for_networks):
+    names = imports("resultsfw_sidecar", "resultsfw_ways")
+    assert missing(cut_for_networks, names | {"encodings.idna"}) == ["hashlib"]
+    assert {"ssl", "http.client", "base64"} <= names
+
+
+class ApiServer(BaseHTTPRequestHandler):
+    """Takes one patch."""
+
+    def do_PATCH(self):
+        self.server.asked.append(
+            (self.path, self.headers["Authorization"], self.rfile.read(int(self.headers["Content-Length"])))
+        )
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    def log_message(self, format, *args):  # noqa: A002
+        pass
+
+
+def test_the_cut_interpreter_for_networks_hands_over_by_tls(cut_for_networks, tmp_path):
+    authority = trustme.CA()
+    server = HTTPServer(("127.0.0.1", 0), ApiServer)
+    server.asked = []
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(tls)
+    server.socket = tls.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.handle_request)
+    thread.start()
+    zipapp, root, account = tmp_path / "sidecar", tmp_path / "tekton", tmp_path / "account"
+    build = [sys.executable, SIDECAR / "build_zipapp.py", "--ways", zipapp]
+    subprocess.run([*build, "--interpreter", f"{cut_for_networks} -IS"], check=True)
+    for folder in (root / "results", root / "run" / "0", account):
+        folder.mkdir(parents=True)
+    (root / "run" / "0" / "out").touch()
+    (root / "results" / "digest").write_text("d")
+    (account / "token").write_text("t")
+    (account / "namespace").write_text("ns")
+    authority.cert_pem.write_to_path(account / "ca.crt")
+    message = tmp_path / "message"
+    message.touch()
+    environment = {
+        "RESULTSFW_WIRE": "1",
+        "RESULTSFW_WAY": "resultsfw_ways.config_map",
+        "RESULTSFW_CONFIG_MAP": "theirs",
+        "RESULTSFW_CONFIG_MAP_UID": "u",
+        "RESULTSFW_SERVICE_ACCOUNT": str(account),
+        "RESULTSFW_TEKTON_ROOT": str(root),
+        "RESULTSFW_TERMINATION_LOG": str(message),
+        "KUBERNETES_SERVICE_HOST": "localhost",
+        "KUBERNETES_SERVICE_PORT": str(server.server_address[1]),
+    }
+    options = ["-results-dir", root / "results", "-result-names", "digest"]
+    done = subprocess.run([zipapp, *options], env=environment, capture_output=True, check=False, timeout=90)
+    thread.join()
+    server.server_close()
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b""), message.read_text()
+    [(path, token, body)] = server.asked
+    assert (path, token) == ("/api/v1/namespaces/ns/configmaps/theirs", "Bearer t")
+    assert json.loads(body)["data"] == {"digest": "d"}
+    assert message.read_text().startswith("sha256:")
+
+
+def test_each_image_has_the_ways_that_its_backends_name_and_no_more():
+    assert "--ways" not in (IMAGES / "sidecar.Containerfile").read_text()
+    text = (IMAGES / "sidecar-net.Containerfile").read_text()
+    assert text.count("--ways /out") == 2
+    assert f"--manifest {config_map.Config().image} " in text
+    assert f"--manifest {sidecar_logs.Config().image} " in (IMAGES / "sidecar.Containerfile").read_text()
 
 
 def test_the_cut_interpreter_runs_the_sidecar_with_events(cut, tmp_path):
@@ -79,8 +170,16 @@ def test_the_cut_interpreter_is_small_and_has_no_more(cut):
         assert not list(root.rglob(name))
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "build-requirements.txt"])
-def test_every_distribution_in_the_controllers_image_is_pinned_by_its_hash(name):
+@pytest.mark.parametrize(
+    "name",
+    [
+        "requirements.txt",
+        "build-requirements.txt",
+        "object-store-requirements.txt",
+        "results-server-requirements.txt",
+    ],
+)
+def test_every_distribution_in_an_image_is_pinned_by_its_hash(name):
     blocks = re.split(r"\n(?=\S)", (IMAGES / name).read_text().strip())[1:]
     assert blocks
     for block in blocks:
@@ -92,6 +191,13 @@ def test_every_distribution_in_the_controllers_image_is_pinned_by_its_hash(name)
     [
         ("requirements.txt", ("project", "dependencies")),
         ("requirements.txt", ("project", "optional-dependencies", "cluster")),
+        ("requirements.txt", ("project", "optional-dependencies", "otel")),
+        ("requirements.txt", ("project", "optional-dependencies", "redact")),
+        ("requirements.txt", ("project", "optional-dependencies", "object-store")),
+        ("object-store-requirements.txt", ("project", "optional-dependencies", "object-store")),
+        ("results-server-requirements.txt", ("project", "dependencies")),
+        ("results-server-requirements.txt", ("project", "optional-dependencies", "cluster")),
+        ("results-server-requirements.txt", ("project", "optional-dependencies", "results-server")),
         ("build-requirements.txt", ("build-system", "requires")),
     ],
 )
@@ -100,7 +206,7 @@ def test_the_pins_are_what_the_project_asks_for(name, path):
     wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())
     for key in path:
         wanted = wanted[key]
-    left = [Requirement(one) for one in wanted]
+    left = [Requirement(one) for one in wanted if not one.startswith("resultsfw[")]
     seen = set()
     while left:
         one = left.pop()
@@ -111,6 +217,21 @@ def test_the_pins_are_what_the_project_asks_for(name, path):
         assert pins[known] in one.specifier, f"{one}; run images/pin.py"
         if metadata.version(known) == pins[known]:  # what another version would need says nothing
             left += [Requirement(text) for text in metadata.requires(known) or ()]
+
+
+def test_the_sidecar_with_other_ways_finds_the_library_of_its_python(tmp_path):
+    """As the image starts it, but for its Python: this one's site packages have the library too."""
+    text = (IMAGES / "sidecar-object-store.Containerfile").read_text()
+    (options,) = re.findall(r"build_zipapp.py /out/sidecarlogresults (.*)$", text, flags=re.MULTILINE)
+    assert options == '--interpreter "/usr/bin/python3.11 -I" --ways'
+    zipapp = tmp_path / "sidecarlogresults"
+    line = f"{sys.executable} -I"
+    command = [sys.executable, SIDECAR / "build_zipapp.py", zipapp, "--interpreter", line, "--ways"]
+    subprocess.run(command, check=True)
+    environment = {"RESULTSFW_WIRE": "1", "RESULTSFW_WAY": "resultsfw_ways.object_store"}
+    done = subprocess.run([zipapp], env=environment, capture_output=True, text=True, check=False)
+    assert "RESULTSFW_STORE_INLINE is not set" in done.stdout
+    assert done.returncode == 1
 
 
 def test_the_context_of_a_build_has_what_is_copied_and_little_else():
@@ -129,8 +250,9 @@ def test_the_context_of_a_build_has_what_is_copied_and_little_else():
         assert one.partition("/")[0] in kept
 
 
-def test_what_is_removed_from_the_controllers_image_is_never_imported():
-    text = (IMAGES / "controller.Containerfile").read_text()
+@pytest.mark.parametrize("image", ["controller", "results-server"])
+def test_what_is_removed_from_an_image_is_never_imported(image):
+    text = (IMAGES / f"{image}.Containerfile").read_text()
     (line,) = re.findall(r"^RUN rm -rf (.*)$", text, flags=re.MULTILINE)
     removed = [one.removeprefix("/app/").replace("/", ".") for one in line.split()]
     assert removed == ["kubernetes.aio", "bin"]

@@ -1,6 +1,8 @@
 """What a user installs: the wheel, built and tested as it is, not the checkout."""
 
+import json
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -23,9 +25,9 @@ def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "site"
 
 
-def run(unpacked: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def run(unpacked: Path, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
     """A Python in which the wheel's packages come before any other."""
-    environment = os.environ | {"PYTHONPATH": str(unpacked)}
+    environment = os.environ | {"PYTHONPATH": str(unpacked)} | environ
     return subprocess.run(
         [sys.executable, *arguments],
         env=environment,
@@ -38,7 +40,13 @@ def run(unpacked: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_it_holds_the_packages_and_their_papers(unpacked):
     names = {path.name for path in unpacked.iterdir() if not path.name.endswith(".dist-info")}
-    assert names == {"resultsfw", "resultsfw_backends", "resultsfw_sidecar", "resultsfw_ways"}
+    assert names == {
+        "resultsfw",
+        "resultsfw_backends",
+        "resultsfw_extensions",
+        "resultsfw_sidecar",
+        "resultsfw_ways",
+    }
     assert (unpacked / "resultsfw" / "py.typed").exists()
     assert list(unpacked.glob("*.dist-info/licenses/LICENSE"))
 
@@ -51,7 +59,7 @@ def test_the_backends_are_found_in_it_by_entry_point(unpacked):
     )
     done = run(unpacked, "-c", code)
     names, file = done.stdout.splitlines()
-    assert names.split() == ["sidecar-logs", "termination-message"]
+    assert {"config-map", "http", "object-store", "sidecar-logs", "termination-message"} <= set(names.split())
     assert Path(file).is_relative_to(unpacked)
 
 
@@ -73,6 +81,27 @@ def test_the_manifests_are_in_it(unpacked):
         copy = unpacked / "resultsfw" / "manifests" / file.relative_to(ROOT / "config")
         assert copy.read_bytes() == file.read_bytes()
     assert not [path for path in unpacked.rglob("*") if path.is_symlink()]
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        {"results-from": "sidecar-logs", "allowed-results-from": "termination-message"},
+        {"results-from": "sidecar-logs", "config.sidecar-logs": "sidecar: plain"},
+    ],
+    ids=["both", "plain-sidecar"],
+)
+def test_the_built_in_backends_pass_the_suite_that_is_in_it(unpacked, flags, tmp_path):
+    file = tmp_path / "flags.yaml"
+    metadata = {"name": "feature-flags"}
+    file.write_text(
+        json.dumps({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": flags})
+    )
+    environment = {"RESULTSFW_FEATURE_FLAGS": str(file)}
+    command = ["-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", f"--rootdir={tmp_path}"]
+    done = run(unpacked, *command, "--pyargs", "resultsfw.testing.compliance", **environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert int(re.findall(r"(\d+) passed", done.stdout)[0]) > 80
 
 
 def test_the_sidecar_runs_from_it(unpacked):

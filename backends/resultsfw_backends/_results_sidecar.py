@@ -20,6 +20,7 @@ from resultsfw import (
     Reference,
     Run,
 )
+from resultsfw.errors import InputError
 from resultsfw_backends._entrypoint import (
     add_arguments,
     container_status,
@@ -28,6 +29,16 @@ from resultsfw_backends._entrypoint import (
     terminated,
 )
 from resultsfw_backends._log_lines import LogLines
+from resultsfw_backends._plain_pod import (
+    RESULTS,
+    ROOT,
+    add_folders,
+    check_pod,
+    is_plain,
+    may_have_missed,
+    refuse_volumes,
+    steps_ended,
+)
 from resultsfw_backends._sidecar_log import SidecarLog, declared_names, value_of
 from resultsfw_sidecar import wire as wires
 
@@ -35,8 +46,10 @@ __all__ = [
     "CONTAINER",
     "SidecarConfig",
     "add_sidecar",
+    "end_of",
     "has_ended",
     "has_said_all",
+    "may_start_again",
     "read_log",
     "read_records",
     "unread",
@@ -49,6 +62,9 @@ _MOUNTED: Final = ("bin", "workspace", "home", "results", "steps", "artifacts")
 """Tekton's volumes ``tekton-internal-NAME`` that its own sidecar has mounted."""
 
 _PLACES: Final = {"workspace": "/workspace"}
+
+_USER: Final = 65532
+"""The user of our image."""
 
 _SIGKILL: Final = 137
 """Exit code of a container ended by SIGKILL, the kernel's for memory included."""
@@ -94,6 +110,9 @@ def add_sidecar(
 ) -> None:
     """Add the sidecar, with the arguments and mounts Tekton gives it, but everything read-only.
 
+    A pod that is not Tekton's (`is_plain`) gets folders for results as well, and a sidecar that waits until
+    the kubelet tells it that the pod's containers have ended.
+
     Args:
         run: Whose results it hands out.
         pod: Changed.
@@ -104,18 +123,25 @@ def add_sidecar(
         mounts: More mounts for it alone.
         volumes: More volumes of the pod, for those.
         tekton: Whether Tekton's own sidecar is in the image: it takes no variables of ours.
+
+    Raises:
+        InputError: The pod is not Tekton's, and something in it is in the way; the message names it.
     """
-    # Tekton's entrypoint takes any name but "termination-message" for: write no results into the message.
-    add_arguments(run, pod, ["-result_from", "sidecar-logs"])
     spec = pod["spec"]
-    present = {volume["name"] for volume in spec.get("volumes") or ()}
+    plain = is_plain(run, pod)
+    if plain:
+        folders, waiting = _prepare_plain(run, pod, config, volumes=volumes, tekton=tekton)
+    else:
+        # The entrypoint takes any name but "termination-message" for: write no results into the message.
+        add_arguments(run, pod, ["-result_from", "sidecar-logs"])
+        folders, waiting = _tekton_folders(run, pod), []
     own = {f"step-{step.name}": [one.name for one in step.results] for step in run.steps if step.results}
     sidecar: Object = {
         "name": CONTAINER,
         "image": config.image,
         "command": [
             "/ko-app/sidecarlogresults",
-            *("-results-dir", "/tekton/results"),
+            *("-results-dir", RESULTS if plain else "/tekton/results"),
             *("-result-names", ",".join(one.name for one in run.results)),
             *("-step-names", ""),
             *("-step-results", json.dumps(own, separators=(",", ":"), sort_keys=True)),
@@ -132,22 +158,7 @@ def add_sidecar(
             "runAsNonRoot": True,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "volumeMounts": [
-            *(
-                {
-                    "name": f"tekton-internal-run-{index}",
-                    "mountPath": f"/tekton/run/{index}",
-                    "readOnly": True,
-                }
-                for index in range(len(run.steps))
-            ),
-            *(
-                {"name": name, "mountPath": _PLACES.get(place, f"/tekton/{place}"), "readOnly": True}
-                for place in _MOUNTED
-                if (name := f"tekton-internal-{place}") in present
-            ),
-            *mounts,
-        ],
+        "volumeMounts": [*folders, *mounts],
     }
     if not tekton:
         sidecar["env"] += [
@@ -155,9 +166,13 @@ def add_sidecar(
             {"name": wires.ENV_MAX_RESULT_SIZE, "value": str(limits.result)},
             {"name": wires.ENV_MAX_RUN_SIZE, "value": str(limits.run)},
             {"name": wires.ENV_POD_UID, "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}},
+            *waiting,
             *([{"name": wires.ENV_WAY, "value": way}] if way else ()),
             *env,
         ]
+    if plain and (spec.get("securityContext") or {}).get("runAsUser") == 0:
+        # The pod's own user would be root, as which it may not start: nor would the pod, ever.
+        sidecar["securityContext"]["runAsUser"] = _USER
     if volumes:
         spec["volumes"] = [*(spec.get("volumes") or ()), *volumes]
     if config.sidecar == "native":
@@ -169,6 +184,44 @@ def add_sidecar(
         spec["containers"].append(sidecar)
 
 
+def _tekton_folders(run: Run, pod: Object) -> list[Object]:
+    """What Tekton's own sidecar has mounted."""
+    present = {volume["name"] for volume in pod["spec"].get("volumes") or ()}
+    runs = [(f"tekton-internal-run-{index}", f"/tekton/run/{index}") for index in range(len(run.steps))]
+    others = [(f"tekton-internal-{place}", _PLACES.get(place, f"/tekton/{place}")) for place in _MOUNTED]
+    mounted = [*runs, *(one for one in others if one[0] in present)]
+    return [{"name": name, "mountPath": path, "readOnly": True} for name, path in mounted]
+
+
+def _prepare_plain(
+    run: Run, pod: Object, config: SidecarConfig, *, volumes: Sequence[Object], tekton: bool
+) -> tuple[list[Object], list[Object]]:
+    """Make a pod ready that is not Tekton's; the sidecar's mounts, and variables that say how to wait."""
+    if tekton or config.sidecar != "native":
+        asked = "wire: tekton" if tekton else f"sidecar: {config.sidecar}"
+        raise InputError(
+            f"the backend's option {asked} is for Tekton's pods: in a pod without Tekton's entrypoint only "
+            f"the kubelet tells when its containers have ended, and only to a native sidecar of ours",
+            subject=asked,
+        )
+    if CONTAINER in containers(pod):
+        raise InputError(
+            f'the pod has a container "{CONTAINER}" already: prepare each pod once, from what you made it of',
+            subject=f"container {CONTAINER}",
+        )
+    check_pod(run, pod)
+    folders = add_folders(run, pod)
+    refuse_volumes(pod, volumes)
+    waiting = {wires.ENV_WATCH: wires.WATCH_SIGNAL, wires.ENV_TEKTON_ROOT: ROOT}
+    return folders, [{"name": name, "value": value} for name, value in waiting.items()]
+
+
+def _waits_for_signal(pod: Object) -> bool:
+    """Whether the pod's sidecar was made to wait for the kubelet's word."""
+    env = containers(pod).get(CONTAINER, {}).get("env") or ()
+    return {"name": wires.ENV_WATCH, "value": wires.WATCH_SIGNAL} in env
+
+
 def has_said_all(run: Run, pod: Object, *, wire: int) -> bool:
     """Whether to look into its log: it has ended for good, or it runs and the Steps have ended.
 
@@ -176,7 +229,9 @@ def has_said_all(run: Run, pod: Object, *, wire: int) -> bool:
     """
     state = container_statuses(pod).get(CONTAINER, {})
     if "running" in state and not _over(pod) and wire == wires.WIRE:
-        return _leaving(pod) or (_steps_ended(run, pod) and not _killed(run, pod))
+        if _waits_for_signal(pod):
+            return _leaving(pod)  # else it has only begun to speak when it ends, a moment later
+        return _leaving(pod) or (steps_ended(run, pod) and not _killed(run, pod))
     return has_ended(run, pod)
 
 
@@ -186,7 +241,17 @@ def has_ended(run: Run, pod: Object) -> bool:
     if _over(pod):
         return "running" not in state
     # A native one that ends before the Steps is started again and says everything anew.
-    return "terminated" in state and (not _is_native(pod) or _steps_ended(run, pod))
+    return "terminated" in state and (not _is_native(pod) or steps_ended(run, pod))
+
+
+def end_of(pod: Object) -> Object | None:
+    """The sidecar's ``terminated``, of its last process that ended; ``None`` while its first one runs."""
+    return _end(container_status(pod, CONTAINER))
+
+
+def may_start_again(pod: Object) -> bool:
+    """Whether a sidecar that ended can be started once more: a native one, while the pod is not over."""
+    return _is_native(pod) and not _over(pod)
 
 
 def unread(pod: Object, *, wire: int, known: Iterable[int]) -> Extraction | None:
@@ -296,7 +361,9 @@ def read_records(
     )
     records.read(lines)
     running = "running" in status.get("state", {})
-    records.conclude(None if running else ended, outlived=_outlived(run, pod, ended))
+    by_signal = _waits_for_signal(pod)
+    outlived = (may_have_missed if by_signal else _outlived)(run, pod, None if running else ended)
+    records.conclude(None if running else ended, outlived=outlived)
     problems = records.problems
     if lines.over:
         over = Problem(
@@ -319,7 +386,8 @@ def read_records(
         found=tuple(records.found.values()),
         problems=tuple(problems),
         carriers=(carrier,),
-        early=records.open and not lines.over,
+        # Of a pod seen before its Steps were seen to end, the next look says whether they had.
+        early=(records.open and not lines.over) or (by_signal and running and outlived),
     )
 
 
@@ -355,11 +423,6 @@ def _leaving(pod: Object) -> bool:
 def _is_native(pod: Object) -> bool:
     """Whether the pod has the sidecar as an init container that Kubernetes restarts."""
     return any(one["name"] == CONTAINER for one in pod["spec"].get("initContainers") or ())
-
-
-def _steps_ended(run: Run, pod: Object) -> bool:
-    ended = terminated(pod)
-    return bool(run.steps) and all(step.container in ended for step in run.steps)
 
 
 def _killed(run: Run, pod: Object) -> bool:

@@ -40,6 +40,7 @@ _REFUSALS: Final = {
     wires.NOT_REGULAR_FILE: ProblemCode.NOT_REGULAR_FILE,
     wires.OUTSIDE_FOLDER: ProblemCode.OUTSIDE_FOLDER,
     wires.UNREADABLE: ProblemCode.FILE_UNREADABLE,
+    wires.UNDELIVERED: ProblemCode.TRANSPORT_UNREADABLE,
 }
 
 _ARTIFACTS: Final = ("stepArtifact", "taskArtifact")

@@ -1,6 +1,9 @@
-"""Backend ``termination-message``: results in the termination messages of the Steps' containers.
+r"""Backend ``termination-message``: results in the termination messages of the Steps' containers.
 
-The format and the walls of those messages stand in `resultsfw.messages`.
+The format and the walls of those messages stand in `resultsfw.messages`. Tekton's entrypoint writes them; in
+a pod without it each container writes its own, and two things are told that an entrypoint never does: an
+entry that is none of the format, and bytes that are not UTF-8, in whose place the kubelet puts U+FFFD (a true
+one is to be written as ``\ufffd``).
 """
 
 import json
@@ -22,6 +25,7 @@ from resultsfw import (
     hookimpl,
     result_label,
 )
+from resultsfw.errors import InputError
 from resultsfw.messages import (
     CONTAINER_BYTES,
     INTERNAL,
@@ -33,7 +37,8 @@ from resultsfw.messages import (
     message_budget,
     read_message,
 )
-from resultsfw_backends._entrypoint import add_arguments, terminated
+from resultsfw_backends._entrypoint import add_arguments, containers, terminated
+from resultsfw_backends._plain_pod import check_pod, is_plain, steps_ended
 
 __all__ = ["Config", "capabilities", "extract", "pod_ready", "prepare_pod"]
 
@@ -51,6 +56,13 @@ LARGER: Final = (
 
 
 WIRE: Final = 0
+"""Messages of an entrypoint."""
+
+OWN_WIRE: Final = 1
+"""Messages that the containers write themselves."""
+
+_REPLACED: Final = "\ufffd"
+_DEFAULT_PATH: Final = "/dev/termination-log"
 
 
 class Config(BaseModel):
@@ -71,24 +83,57 @@ capabilities = Capabilities(
 
 @hookimpl
 def prepare_pod(run: Run, pod: Object, config: Config) -> int:
-    """Ask the entrypoint for compression where that is configured; else the pod is right as it is."""
+    """Ask the entrypoint for compression where that is configured; else the pod is right as it is.
+
+    Raises:
+        InputError: It is not Tekton's, and its messages would not be its results; the message says why.
+    """
+    if is_plain(run, pod):
+        check_pod(run, pod)
+        _check_messages(run, pod)
+        return OWN_WIRE
     if config.compress:
         add_arguments(run, pod, ["-compress_termination_message=true"])
     return WIRE
 
 
+def _check_messages(run: Run, pod: Object) -> None:
+    """That the containers' messages arrive, and are nothing but what they write."""
+    by_name = containers(pod)
+    for step in run.steps:
+        container = by_name[step.container]
+        if (policy := container.get("terminationMessagePolicy") or "File") != "File":
+            raise InputError(
+                f'container "{step.container}" has terminationMessagePolicy {policy}: its log would be '
+                f"taken for its results where it "
+                f"fails without any; say File",
+                subject=f"container {step.container}",
+            )
+        path = container.get("terminationMessagePath") or _DEFAULT_PATH
+        for mount in container.get("volumeMounts") or ():
+            if mount["mountPath"].rstrip("/") == path.rstrip("/"):
+                raise InputError(
+                    f'container "{step.container}" mounts volume "{mount["name"]}" at {path}, where its '
+                    f"termination message is: nothing of it would arrive; mount it elsewhere",
+                    subject=f"container {step.container}",
+                )
+
+
 @hookimpl
 def pod_ready(run: Run, pod: Object) -> bool:
-    """All Steps have ended, or the pod has."""
-    if pod.get("status", {}).get("phase") in ("Succeeded", "Failed"):
-        return True
-    ended = terminated(pod)
-    return all(step.container in ended for step in run.steps)
+    """All Steps have ended for good, or the pod has."""
+    return pod.get("status", {}).get("phase") in ("Succeeded", "Failed") or steps_ended(run, pod)
 
 
 @hookimpl
-def extract(run: Run, pod: Object) -> Extraction:
+def extract(run: Run, pod: Object, wire: int) -> Extraction:
     """Every Step's message, in order; of a message that was cut, the entries that stand whole."""
+    if wire not in (WIRE, OWN_WIRE):
+        said = (
+            f"the pod's messages are of version {wire}; this version of resultsfw reads {WIRE} and "
+            f"{OWN_WIRE}: read it with the version that made the pod"
+        )
+        return Extraction(problems=(Problem(code=ProblemCode.TRANSPORT_UNREADABLE, message=said),))
     budget = message_budget(pod)
     ended = terminated(pod)
     found: list[Found] = []
@@ -99,11 +144,15 @@ def extract(run: Run, pod: Object) -> Extraction:
             continue
         message = read_message(state.get("message") or "", budget)
         values, lost = _of_step(step, message)
+        if wire == OWN_WIRE:
+            replaced = _REPLACED in (state.get("message") or "")
+            values, more = _of_container(step, message, values, replaced=replaced)
+            lost += more
         carriers.append(_carrier(step, message, budget))
         if message.cut:
             lost.append(_cut(run, step, message, budget))
         elif message.garbage and state.get("reason", "") in _RAN:
-            lost.append(_garbage(step, message))
+            lost.append(_garbage(step, message, own=wire == OWN_WIRE))
         # Every Step repeats what the ones before it wrote: of one loss, the first message tells.
         told = {(one.step, one.result) for one in problems if one.result is not None}
         problems += [one for one in lost if (one.step, one.result) not in told]
@@ -131,6 +180,49 @@ def _of_step(step: Step, message: Message) -> tuple[list[Found], list[Problem]]:
         elif kind == INTERNAL and name == REFUSED:
             problems += _refused(step, value)
     return found, problems
+
+
+def _of_container(
+    step: Step, message: Message, values: list[Found], *, replaced: bool
+) -> tuple[list[Found], list[Problem]]:
+    """What is left of the values, and what is wrong besides, where no entrypoint wrote the message.
+
+    Args:
+        step: Whose container wrote it.
+        message: What it wrote.
+        values: As the entries say.
+        replaced: Whether a U+FFFD stands in the message itself, not as an escape.
+    """
+    whose = f'termination message of container "{step.container}"'
+    problems = []
+    for entry in message.entries:
+        name, kind = entry.get("key"), entry_type(entry)
+        if kind not in (TASK_RESULT, STEP_RESULT, INTERNAL):
+            known = name if isinstance(name, str) else None
+            about = "an entry" if known is None else f"an entry of {result_label(known, None)}"
+            problems.append(
+                Problem(
+                    code=ProblemCode.TRANSPORT_CORRUPT,
+                    message=f'the {whose} has {about} whose "type" is neither {TASK_RESULT} (a result of the '
+                    f"run) nor {STEP_RESULT} (one of the Step's own)",
+                    result=known,
+                )
+            )
+    kept = []
+    for one in values:
+        if replaced and isinstance(one.value, str) and _REPLACED in one.name + one.value:
+            problems.append(
+                Problem(
+                    code=ProblemCode.NOT_UTF8,
+                    message=f"{result_label(one.name, one.step)} is not UTF-8 in the {whose}; a true U+FFFD "
+                    f"must be written as \\ufffd",
+                    result=one.name,
+                    step=one.step,
+                )
+            )
+        else:
+            kept.append(one)
+    return kept, problems
 
 
 def _refused(step: Step, text: str) -> Iterator[Problem]:
@@ -245,9 +337,14 @@ def _no_text(step: Step, name: object, whose: str | None) -> Problem:
     )
 
 
-def _garbage(step: Step, message: Message) -> Problem:
+def _garbage(step: Step, message: Message, *, own: bool) -> Problem:
+    what = (
+        'no JSON array of {"key", "value", "type"}, with nothing before or behind it; results may be lost'
+        if own
+        else "not what Tekton's entrypoint writes; something else wrote to the termination file, and results "
+        "may be lost"
+    )
     return Problem(
         code=ProblemCode.TRANSPORT_CORRUPT,
-        message=f'the termination message of container "{step.container}" ({message.size} bytes) is not what '
-        f"Tekton's entrypoint writes; something else wrote to the termination file, and results may be lost",
+        message=f'the termination message of container "{step.container}" ({message.size} bytes) is {what}',
     )

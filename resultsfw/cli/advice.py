@@ -17,6 +17,7 @@ Again = Callable[[Mapping[str, str]], str]
 
 MESSAGES: Final = "termination-message"
 LOGS: Final = "sidecar-logs"
+STORE: Final = "object-store"
 
 ACCESS: Final = "kubectl apply -f config/enable-log-access-to-controller/"
 """As TEP-0127 writes it (Logs Access)."""
@@ -89,10 +90,13 @@ def larger(backend: str, size: int, *, again: Again | None = None) -> Advice:
         size: Bytes of the largest value; 0 where nobody knows.
         again: As in `advice_on`.
     """
+    if backend == STORE:
+        return Advice(f"raise max-object-size of config.{STORE}, or write less")
     if size > OBJECT_BYTES:
         return Advice(
-            f"no setting helps: an API object holds {OBJECT_BYTES} bytes; keep the data in a workspace or a "
-            f"registry, and make its address the result"
+            f"set results-from: {STORE}, which leaves large results in a store: an API object holds "
+            f"{OBJECT_BYTES} bytes, whatever is set; or keep the data in a workspace or a registry, and make "
+            f"its address the result"
         )
     flags: dict[str, str] = {}
     if backend == MESSAGES:
@@ -118,6 +122,9 @@ _KEYS: Final = Advice("write every key that the result's properties name, or dec
 _REFUSED: Final = Advice(
     "write the result as a regular file of UTF-8 text; encode what is no text, for instance with base64"
 )
+_WITHHELD: Final = Advice(
+    "an extension that the operator chose refuses it: let the result come by value, or change its options"
+)
 _MISSING: Final = Advice('write the result in a Step, or set the feature flag "missing-results" to "ignore"')
 _INCOMPLETE: Final = Advice("run it again: what did not come cannot be had any more")
 _CORRUPT: Final = Advice(
@@ -129,6 +136,7 @@ _BY_WORDS: Final = (
     ("Provided results don't match declared results", _TYPES),
     ("missing keys for these results", _KEYS),
     (" was refused ", _REFUSED),
+    (" is withheld by the extension ", _WITHHELD),
 )
 
 _PLAIN: Final[Mapping[str, Advice]] = {
@@ -146,6 +154,7 @@ _BY_CODE: Final[Mapping[ProblemCode, Advice]] = {
     ProblemCode.NOT_REGULAR_FILE: _REFUSED,
     ProblemCode.OUTSIDE_FOLDER: _REFUSED,
     ProblemCode.FILE_UNREADABLE: _REFUSED,
+    ProblemCode.WITHHELD: _WITHHELD,
     ProblemCode.MISSING: _MISSING,
     ProblemCode.TRANSPORT_INCOMPLETE: _INCOMPLETE,
     ProblemCode.TRANSPORT_CORRUPT: _CORRUPT,

@@ -1,98 +1,135 @@
-"""``resultsfw backends``: what is installed, and what one of them says of itself."""
+"""``resultsfw backends``: what is installed, what of it is broken, and what one plugin says of itself."""
 
-import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Console
 from rich.text import Text
 
 from resultsfw.cli import show
-from resultsfw.errors import BrokenBackendError, UnknownBackendError
-from resultsfw.flags import CONFIG_PREFIX
-from resultsfw.plugins import BACKENDS, Backend, Installed, installed, load_backend
-from resultsfw.types import Capabilities
+from resultsfw.cli.probe import probe
+from resultsfw.errors import UnknownBackendError
+from resultsfw.flags import CONFIG_PREFIX, nearest
+from resultsfw.plugins import BACKENDS, EXTENSIONS, Installed, installed
 
 __all__ = ["describe_backend", "list_backends"]
 
+_KINDS: Final = {BACKENDS: "backend", EXTENSIONS: "extension"}
+
 
 def list_backends(*, output: str) -> int:
-    """Print every installed backend from its distribution's metadata; returns the exit status."""
-    everything = installed()
+    """Print every installed backend and extension, each tried in a process of its own; status 0."""
+    everything = {group: installed(group) for group in _KINDS}
+    facts = probe((group, one.name) for group, some in everything.items() for one in some)
     if output == "json":
-        show.write(show.as_json([asdict(one) for one in everything]))
+        show.write(
+            show.as_json(
+                [
+                    {"kind": _KINDS[group], **asdict(one), **_usable(facts[group, one.name])}
+                    for group, some in everything.items()
+                    for one in some
+                ]
+            )
+        )
         return 0
     out = show.console()
-    if not everything:
+    if not everything[BACKENDS]:
         out.print(f'no backend is installed (entry-point group "{BACKENDS}")')
-        return 0
-    rows = [
-        [show.plain(text) for text in (one.name, one.distribution, one.version, one.target)]
-        for one in everything
-    ]
-    _print_columns(out, ("name", "distribution", "version", "module"), rows)
+    for group, some in everything.items():
+        if not some:
+            continue
+        if group == EXTENSIONS:
+            out.print()
+        head = (_KINDS[group], "state", "distribution", "version", "module")
+        rows = [
+            [show.plain(text) for text in (one.name, _word(facts[group, one.name]), *_origin(one))]
+            for one in some
+        ]
+        _print_columns(out, head, rows)
+    out.print()
+    for (group, name), told in facts.items():
+        if not told["usable"]:
+            claims = [one for one in everything[group] if one.name == name]
+            show.print_text(out, f"broken: {_why(_KINDS[group], claims, told)}", style="bold red")
     show.print_text(
-        out, '"resultsfw backends NAME" describes one; "--results-from NAME", or the feature flag, uses it'
+        out,
+        '"resultsfw backends NAME" describes one; "--results-from NAME", or the feature flag, uses a '
+        'backend, "extensions" an extension',
     )
     return 0
 
 
 def describe_backend(name: str, *, output: str) -> int:
-    """Import one backend and print what it says of itself; status 1 if it is broken.
+    """Try one backend or extension and print what it says of itself; status 1 if it is broken.
 
     Raises:
         UnknownBackendError: Nothing installed has that name.
     """
-    everything = installed()
-    claims = [one for one in everything if one.name == name]
-    if not claims:
-        raise _unknown(name, sorted({one.name for one in everything}))
-    backend, why = None, ""
-    try:
-        backend = load_backend(name)
-    except BrokenBackendError as error:
-        why = error.message
+    everything = {group: installed(group) for group in _KINDS}
+    groups = [group for group, some in everything.items() if any(one.name == name for one in some)]
+    if not groups:
+        raise _unknown(name, [one.name for some in everything.values() for one in some])
+    facts = probe((group, name) for group in groups)
+    told = []
+    for group in groups:
+        kind, claims = _KINDS[group], [one for one in everything[group] if one.name == name]
+        if output == "table":
+            _print(show.console(), kind, claims, facts[group, name])
+        who = {"kind": kind, "name": name, "installed": [asdict(one) for one in claims]}
+        told.append({**who, **facts[group, name]})
     if output == "json":
-        facts: dict[str, Any] = {
-            "name": name,
-            "installed": [asdict(one) for one in claims],
-            "usable": not why,
-        }
-        facts |= {"why": why} if backend is None else _facts(backend)
-        show.write(show.as_json(facts))
-    else:
-        _print(show.console(), name, claims, backend, why)
-    return 1 if why else 0
+        show.write(show.as_json(told[0] if len(told) == 1 else told))
+    return 0 if all(one["usable"] for one in facts.values()) else 1
 
 
 def _unknown(name: str, names: Sequence[str]) -> UnknownBackendError:
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    hint = f'; did you mean "{near[0]}"?' if near else ""
-    listed = ", ".join(names) or "none"
-    return UnknownBackendError(f'no backend "{name}" is installed (installed: {listed}){hint}', subject=name)
+    listed = ", ".join(sorted(set(names))) or "none"
+    return UnknownBackendError(
+        f'no backend or extension "{name}" is installed (installed: {listed}){nearest(name, names)}',
+        subject=name,
+    )
 
 
-def _facts(backend: Backend) -> dict[str, Any]:
-    return {
-        "capabilities": asdict(backend.capabilities),
-        "config": backend.config_type.model_json_schema(by_alias=True),
-    }
+def _usable(facts: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: facts[key] for key in ("usable", "why", "deprecated") if key in facts}
 
 
-def _print(out: Console, name: str, claims: Sequence[Installed], backend: Backend | None, why: str) -> None:
-    out.print(Text(name, style="bold"))
+def _word(facts: Mapping[str, Any]) -> str:
+    return "ok" if facts["usable"] else "broken"
+
+
+def _origin(one: Installed) -> tuple[str, str, str]:
+    return one.distribution, one.version, one.target
+
+
+def _why(kind: str, claims: Sequence[Installed], facts: Mapping[str, Any]) -> str:
+    """The reason, with whose it is: what took its process down could not say that itself."""
+    why, one = str(facts["why"]), claims[0]
+    return why if f'"{one.name}"' in why else f'{kind} "{one.name}" ({one.origin}) cannot be used: {why}'
+
+
+def _print(out: Console, kind: str, claims: Sequence[Installed], facts: Mapping[str, Any]) -> None:
+    out.print(Text(f"{kind} {claims[0].name}", style="bold"))
     for one in claims:
         show.print_text(out, f"from {one.distribution} {one.version}, {one.target}")
-    if backend is None:
-        show.print_text(out, f"broken: {why}", style="bold red")
+    if not facts["usable"]:
+        show.print_text(out, f"broken: {_why(kind, claims, facts)}", style="bold red")
         return
-    can = backend.capabilities
-    show.print_text(out, can.summary)
+    for text in facts.get("deprecated", ()):
+        show.print_text(out, text)
+    if can := facts.get("capabilities"):
+        show.print_text(out, can["summary"])
+        rows = list(_limits(can))
+    else:
+        changes = "may change results" if facts["changes_results"] else "changes no result"
+        rows = [("hooks", ", ".join(facts["hooks"])), ("results", changes)]
     out.print()
-    _print_columns(out, ("", ""), list(_limits(can)))
-    schema = backend.config_type.model_json_schema(by_alias=True)
-    options: Mapping[str, Any] = schema.get("properties", {})
+    _print_columns(out, ("", ""), [[show.plain(text) for text in row] for row in rows])
+    _print_options(out, claims[0].name, facts["config"].get("properties", {}))
+
+
+def _print_options(out: Console, name: str, options: Mapping[str, Any]) -> None:
     if not options:
         show.print_text(out, "it takes no options")
         return
@@ -107,19 +144,24 @@ def _print(out: Console, name: str, claims: Sequence[Installed], backend: Backen
     _print_columns(out, ("option", "type", "default", "what it does"), rows)
 
 
-def _limits(can: Capabilities) -> Iterator[tuple[str, str]]:
+def _limits(can: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield (
         "results",
-        "by value, in the run's status" if can.by == "value" else "by reference, kept where it puts them",
+        "by value, in the run's status" if can["by"] == "value" else "by reference, kept where it puts them",
     )
-    yield "one result", _bytes(can.result_bytes, 'as many bytes as the feature flag "max-result-size" says')
-    yield "one run", _bytes(can.run_bytes, "as many bytes as one API object holds")
-    for one in can.permissions:
-        resource = f"{one.resource}.{one.group}" if one.group else one.resource
-        yield "permission", f"{one.verb} {resource}: {one.why}"
-    if not can.permissions:
+    if can["by"] == "value":
+        result = 'at most as many bytes as the feature flag "max-result-size" says'
+        run = "at most as many bytes as one API object holds"
+    else:
+        result = run = "as many bytes as it takes: the status holds references"
+    yield "one result", _bytes(can["result_bytes"], result)
+    yield "one run", _bytes(can["run_bytes"], run)
+    for one in can["permissions"]:
+        resource = f"{one['resource']}.{one['group']}" if one["group"] else one["resource"]
+        yield "permission", f"{one['verb']} {resource}: {one['why']}"
+    if not can["permissions"]:
         yield "permission", "none beside the controller's own"
-    yield "plugin API", f"version {can.api_version}"
+    yield "plugin API", f"version {can['api_version']}"
 
 
 def _print_columns(out: Console, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -129,7 +171,7 @@ def _print_columns(out: Console, head: Sequence[str], rows: Sequence[Sequence[st
 
 
 def _bytes(size: int | None, otherwise: str) -> str:
-    return f"at most {otherwise}" if size is None else f"at most {size} bytes"
+    return otherwise if size is None else f"at most {size} bytes"
 
 
 def _type(body: Mapping[str, Any]) -> str:

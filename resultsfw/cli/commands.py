@@ -33,10 +33,15 @@ Exit status:
 """
 RUN_STATUSES: Final = STATUSES.format("every run succeeded", "a run failed", "the input was")
 SAVED_STATUSES: Final = STATUSES.format("the run succeeded", "it failed, or is not finished", "the input was")
-LIST_STATUSES: Final = STATUSES.format("all is well", "the backend cannot be used", "an unknown name was")
+VALUE_STATUSES: Final = STATUSES.format("it is all there", "it cannot be had", "the input, or what came,")
+LIST_STATUSES: Final = STATUSES.format("all is listed", "the one named is broken", "an unknown name was")
+NEW_STATUSES: Final = STATUSES.format("it is written", "", "the input was").replace("  1    \n", "")
 INSTALL_STATUSES: Final = STATUSES.format("all is applied", "the cluster refused something", "the input was")
 DOCTOR_STATUSES: Final = STATUSES.format("nothing is missing", "something is missing", "the input was")
-SERVE_STATUSES: Final = STATUSES.format("stopped by a signal", "the lease was lost", "the input was")
+SERVE_STATUSES: Final = STATUSES.format(
+    "stopped by a signal", "the lease was lost", "the input, or a plugin that the flags name, was"
+)
+STORE_STATUSES: Final = STATUSES.format("stopped by a signal", "the cluster cannot be used", "the input was")
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -214,14 +219,53 @@ def explain(output: str, **saved: Any) -> int:
     return explain_saved(_read_saved(saved), output=output)
 
 
-@resultsfw.command(epilog=LIST_STATUSES, short_help="List the installed backends, or describe one.")
+@resultsfw.command(epilog=VALUE_STATUSES, short_help="Print the value of a saved run's result.")
+@click.argument("file", metavar="FILE")
+@click.argument("name", metavar="RESULT")
+@_flags
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    help="Write it there, in place of what is there.  [default: standard output]",
+)
+def value(file: str, name: str, output: str | None, **flags: str | None) -> int:
+    """Print the value of a RESULT of the TaskRun in FILE, as kubectl get taskrun NAME -o yaml saved it.
+
+    Where the status holds a reference, the value is fetched by the backend it names, which the flags
+    configure. Nothing is printed before all of it is there and verified. "STEP.RESULT" is a Step's own.
+    """
+    from resultsfw.cli.value import print_value  # noqa: PLC0415 - see above
+
+    return print_value(file, name, flags=_given(flags), output=output)
+
+
+@resultsfw.command(
+    epilog=LIST_STATUSES, short_help="List the installed backends and extensions, or describe one."
+)
 @click.argument("name", required=False)
 @_output("table", "json")
 def backends(name: str | None, output: str) -> int:
-    """List the installed backends, importing none; with a NAME, import that one and describe it."""
+    """List the installed backends and extensions, with what is broken and why; with a NAME, describe one.
+
+    Each is imported in a process of its own, and none of them into this one.
+    """
     from resultsfw.cli.backends import describe_backend, list_backends  # noqa: PLC0415 - see above
 
     return list_backends(output=output) if name is None else describe_backend(name, output=output)
+
+
+@resultsfw.command("new-backend", epilog=NEW_STATUSES, short_help="Write a backend to start from.")
+@click.argument("name")
+@click.option("--into", default=".", show_default=True, metavar="DIR", help="Where its folder is made.")
+def new_backend(name: str, into: str) -> int:
+    """Write an installable distribution with a working backend NAME, its tests and its CI file.
+
+    NAME is what the feature flag "results-from" will say: lower case letters, digits, hyphens.
+    """
+    from resultsfw.cli.new_backend import write_backend  # noqa: PLC0415 - see above
+
+    return write_backend(name, into=into)
 
 
 _connection = _all(
@@ -338,6 +382,14 @@ def doctor(output: str, impersonate: str, **given: Any) -> int:
     default=None,
     help="Let the controller read the logs of pods.  [default: if --results-from needs it]",
 )
+@click.option(
+    "--backend",
+    "backends",
+    multiple=True,
+    metavar="NAME",
+    help="Give the controller the rights of this backend, too; may be repeated.  [default: that of "
+    "--results-from]",
+)
 @click.option("--crds", is_flag=True, help="Bring minimal CRDs, on a cluster without Tekton.")
 @click.option("--monitoring", is_flag=True, help="ServiceMonitor and alerts, for the Prometheus operator.")
 @click.option("--wait", type=click.FloatRange(0), metavar="SECONDS", help="Until all replicas are ready.")
@@ -350,6 +402,61 @@ def install(printed: bool, wait: float | None, **given: Any) -> int:
     from resultsfw.cli.install import install_on_cluster  # noqa: PLC0415 - see above
 
     return install_on_cluster(given, printed=printed, wait=wait)
+
+
+@resultsfw.command("results-server", epilog=STORE_STATUSES, short_help="Keep results for the backend http.")
+@click.option(
+    "--store",
+    required=True,
+    metavar="URL",
+    help="Where results are kept: file:///FOLDER, s3://BUCKET/PREFIX, gs://..., az://...",
+)
+@click.option(
+    "--listen",
+    metavar="ADDRESS",
+    help="HOST:PORT or :PORT, port 0: any.  [default: :8443; --local: 127.0.0.1:8443]",
+)
+@click.option(
+    "--tls-cert", metavar="FILE", help="The certificate with its chain; read again when it changes."
+)
+@click.option("--tls-key", metavar="FILE", help="Its private key.")
+@click.option("--insecure-http", is_flag=True, help="Without TLS; on a loopback address only.")
+@click.option(
+    "--local",
+    is_flag=True,
+    help="For resultsfw run on this machine: take its tokens, and print feature flags for it.",
+)
+@click.option("--audience", default="resultsfw-results", show_default=True, help="That tokens must be for.")
+@click.option(
+    "--limit-bytes",
+    type=click.IntRange(1024),
+    default=10 * 1024 * 1024,
+    show_default=True,
+    metavar="N",
+    help="Bytes that what one pod delivers may have.",
+)
+@click.option(
+    "--keep-days",
+    type=click.FloatRange(0),
+    default=30,
+    show_default=True,
+    metavar="DAYS",
+    help="Remove what is older and nobody purged; 0: nothing.",
+)
+@click.option("--kubeconfig", metavar="FILE", help="As kubectl takes it.  [default: as kubectl finds it]")
+@click.option("--context", metavar="NAME", help="Of the kubeconfig.  [default: its current one]")
+@click.option(
+    "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
+)
+def results_server(**given: Any) -> int:
+    """Keep what the results sidecars of pods deliver until the controller has read it (backend http).
+
+    Tokens are reviewed by the cluster: its identity there needs system:auth-delegator. Serves until SIGTERM
+    or SIGINT; logs are JSON, one object a line.
+    """
+    from resultsfw.cli.results_server import run_results_server  # noqa: PLC0415 - see above
+
+    return run_results_server(given)
 
 
 def _given(flags: dict[str, Any]) -> Any:

@@ -11,8 +11,10 @@ from resultsfw.cli import show
 from resultsfw.cli.advice import MESSAGES, Advice, advice_for, larger
 from resultsfw.cli.saved import Judged, Saved, judge
 from resultsfw.cli.ways import Budget, End, Way, budget_of, is_stamped, ways_of
+from resultsfw.errors import BackendError
 from resultsfw.limits import OBJECT_BYTES
-from resultsfw.types import Carrier, ProblemCode
+from resultsfw.plugins import load_backend
+from resultsfw.types import Carrier, ProblemCode, Stamp
 
 __all__ = ["explain_saved"]
 
@@ -103,8 +105,11 @@ def _transport(judged: Judged, ways: Sequence[Way]) -> Iterator[str]:
     if offline.stamp is None or judged.pod is None or not ways:
         return
     yield f"transport: {offline.stamp.backend}, because {offline.how}"
-    budget = budget_of(judged.pod, offline.stamp)
-    yield f"budget: {_budget(budget, offline.stamp.max_result_size, stamped=is_stamped(judged.pod))}"
+    if _by_reference(offline.stamp):
+        yield f"budget: the backend's own (resultsfw backends {offline.stamp.backend}): it carries references"
+    else:
+        budget = budget_of(judged.pod, offline.stamp)
+        yield f"budget: {_budget(budget, offline.stamp.max_result_size, stamped=is_stamped(judged.pod))}"
     for one in offline.collected.carriers if offline.collected else ():
         yield _carrier(one)
 
@@ -188,7 +193,17 @@ def _of(judged: Judged) -> str:
     budget = budget_of(judged.pod, stamp)
     if budget.each is not None:
         return f" of the {budget.each} that a container may have"
+    if _by_reference(stamp):
+        return ""
     return f" of the {stamp.max_result_size} that one result may have"
+
+
+def _by_reference(stamp: Stamp) -> bool:
+    """Whether neither ``max-result-size`` nor the object's wall is about the values themselves."""
+    try:
+        return load_backend(stamp.backend).capabilities.by == "reference"
+    except BackendError:
+        return False
 
 
 def _carriers(judged: Judged, way: Way) -> str:

@@ -6,7 +6,7 @@ from typing import Any, Final
 from resultsfw.cli import show
 from resultsfw.cli.settings import Given, core_of
 from resultsfw.controller.install import check, install, wait_for_rollout
-from resultsfw.controller.manifests import Choices, Plan, flags_patch, plan_of
+from resultsfw.controller.manifests import Choices, Plan, backends_with_rights, flags_patch, plan_of
 from resultsfw.errors import InputError
 from resultsfw.kube import KubeCluster, connect
 
@@ -57,12 +57,16 @@ def choices_of(given: dict[str, Any]) -> Choices:
     if log_access is None:
         needed = core.backend(core.flags.results_from).capabilities.permissions
         log_access = any((one.group, one.resource) == _POD_LOGS for one in needed)
+    chosen = dict.fromkeys(given["backends"])
+    if results_from is not None and core.flags.results_from in backends_with_rights():
+        chosen[core.flags.results_from] = None
     return Choices(
         controller_image=controller_image,
         options={key.replace("_", "-"): value for key, value in images.items()},
         namespace=given["namespace"],
         flags=flags,
         log_access=log_access,
+        backends=tuple(chosen),
         crds=given["crds"],
         monitoring=given["monitoring"],
     )

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from resultsfw.cli.inputs import Document, read_files
 from resultsfw.core import Core
-from resultsfw.errors import FlagError, InputError, ResultsError, UnknownBackendError
+from resultsfw.errors import ExtensionError, FlagError, InputError, ResultsError, UnknownBackendError
 
 __all__ = ["CONFIG_MAP", "Given", "core_of"]
 
@@ -66,6 +66,8 @@ def core_of(given: Given) -> Core:
         chosen = flags.data.get("results-from", "").strip().lower()
         key = "results-from" if error.subject == chosen else "allowed-results-from"
         raise _refused(flags, key, error) from error
+    except ExtensionError as error:
+        raise _refused(flags, "extensions", error) from error
     except FlagError as error:
         raise _refused(flags, error.subject, error) from error
     except ResultsError as error:

@@ -15,6 +15,9 @@ from rich.text import Text
 from resultsfw.cli.advice import Advice
 from resultsfw.cli.documents import means_itself
 from resultsfw.cluster import Object
+from resultsfw.errors import CorruptError
+from resultsfw.references import reference_of
+from resultsfw.types import Reference
 
 __all__ = [
     "Verdict",
@@ -242,7 +245,17 @@ def _of(declared: Sequence[Object] | None, values: Mapping[str, Object], prefix:
         kind = (
             (found or {}).get("type") or one.get("type") or ("object" if one.get("properties") else "string")
         )
-        yield _Row(plain(prefix + name), kind, found["value"] if found else None)
+        yield _Row(plain(prefix + name), kind, _read(found["value"]) if found else None)
+
+
+def _read(value: Any) -> Any:
+    """A value as the status holds it, a reference as such."""
+    if isinstance(value, Reference):
+        return value
+    try:
+        return reference_of(value) or value
+    except CorruptError:
+        return value
 
 
 def _results_table(rows: Sequence[_Row], width: int) -> Iterator[Text]:
@@ -260,18 +273,24 @@ def _results_table(rows: Sequence[_Row], width: int) -> Iterator[Text]:
 
 
 def _text(value: Any) -> str:
-    """A value as one text; an array or object as its shortest JSON."""
+    """A value as one text; an array or object as its shortest JSON, a reference as where it leads."""
+    if isinstance(value, Reference):
+        return value.location
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def size_of(value: Any) -> int:
-    """Bytes of a value; of an array or object, of its shortest JSON."""
-    return len(_text(value).encode("utf-8", "surrogatepass"))
+    """Bytes of a value, of one that a reference stands for too; of an array or object, of its shortest JSON."""
+    known = _read(value)
+    return known.size if isinstance(known, Reference) else len(_text(known).encode("utf-8", "surrogatepass"))
 
 
 def shortened(value: Any, room: int) -> str:
     """A value on one line of so many columns; one that is cut says how much there is."""
+    value = _read(value)
     text = plain(_text(value))
+    if isinstance(value, Reference):
+        return text  # to be copied: a cut address leads nowhere
     if cell_len(text) <= room:
         return text
     unit = "element" if isinstance(value, list) else "key" if isinstance(value, dict) else "character"

@@ -10,7 +10,14 @@ from resultsfw.cluster import CONFIG_MAPS, Object
 from resultsfw.controller.events import Notice, cut
 from resultsfw.controller.metrics import Metrics
 from resultsfw.core import Core
-from resultsfw.errors import FlagError, ForbiddenError, ResultsError, UnavailableError
+from resultsfw.errors import (
+    BrokenBackendError,
+    BrokenExtensionError,
+    FlagError,
+    ForbiddenError,
+    ResultsError,
+    UnavailableError,
+)
 from resultsfw.flags import Flags, parse_flags
 from resultsfw.tekton.pod import PodOptions
 from resultsfw.tekton.podflags import pod_options
@@ -73,6 +80,8 @@ class LiveFlags:
         metrics: Counts edits that were not taken over.
         sidecar_image: See `flags_of`.
         pods: The options of pods where no flag sets them.
+        hopeless: Called where there are no flags in force and those there are name a plugin that cannot be
+            used: no edit mends that, but another image.
 
     Attributes:
         ready: Set once there are flags in force.
@@ -88,7 +97,9 @@ class LiveFlags:
         metrics: Metrics,
         sidecar_image: str = "",
         pods: PodOptions | None = None,
+        hopeless: Callable[[], None] = lambda: None,
     ) -> None:
+        self._hopeless = hopeless
         self._build = build
         self._check = check
         self._swap = swap
@@ -140,6 +151,13 @@ class LiveFlags:
                 return None
             core = self._build(flags)
             missing = self._check(core)
+        except (BrokenBackendError, BrokenExtensionError) as error:
+            if self._in_force is None:
+                self._refuse(configmap, error.message, kept="the process ends")
+                self._hopeless()
+            else:
+                self._refuse(configmap, error.message)
+            return None
         except ResultsError as error:
             self._refuse(configmap, error.message)
             return _RECHECK if isinstance(error, (UnavailableError, ForbiddenError)) else None
@@ -158,9 +176,10 @@ class LiveFlags:
         self._in_force = flags, pods
         self._well()
         log.info(
-            "feature flags in force: results-from=%s, max-result-size=%d",
+            "feature flags in force: results-from=%s, max-result-size=%d%s",
             flags.results_from,
             flags.max_result_size,
+            f", extensions={','.join(sorted(flags.extensions))}" if flags.extensions else "",
         )
         self.ready.set()
         return None
@@ -169,10 +188,10 @@ class LiveFlags:
         self._told = ""
         self._metrics.flags_rejected.set(0)
 
-    def _refuse(self, configmap: Object, why: str) -> None:
-        """Say once for each edit and reason that it is not in force."""
+    def _refuse(self, configmap: Object, why: str, *, kept: str = "") -> None:
+        """Say once for each edit and reason that it is not in force, and what is instead."""
         metadata = configmap["metadata"]
-        kept = (
+        kept = kept or (
             "the last good ones stay in force"
             if self._in_force
             else "there are none in force; no run is taken"

@@ -7,6 +7,7 @@ from typing import Final, Protocol
 
 from resultsfw.cluster import CONFIG_MAPS, EVENTS, PODS, Kind, Object
 from resultsfw.controller.config import CONFIG_MAP, flags_of, pods_of
+from resultsfw.controller.manifests import BACKENDS, backends_with_rights
 from resultsfw.core import Core
 from resultsfw.errors import ClusterError, ForbiddenError, NotFoundError, ResultsError
 from resultsfw.tekton.kinds import CLAIMS, PIPELINERUNS, PIPELINES, TASKRUNS, TASKS
@@ -137,18 +138,21 @@ def controller_needs(namespace: str, lease_namespace: str | None) -> list[Need]:
 
 def backend_needs(name: str, permissions: Iterable[Permission]) -> list[Need]:
     """What a backend says it must be allowed."""
+    grant = ""
+    if name in backends_with_rights():
+        grant = f"kubectl apply -f config/{BACKENDS}/{name}/, or resultsfw install --backend {name}"
     needs = []
     for one in permissions:
         plural, _, subresource = one.resource.partition("/")
         opt_in = (one.group, one.resource) == ("", "pods/log")
-        grant = f'grant "{one.verb} {one.resource}" to the service account of the controller'
+        by_hand = f'grant "{one.verb} {one.resource}" to the service account of the controller'
         needs.append(
             Need(
                 verb=one.verb,
                 kind=Kind(one.group, "v1", plural, plural),
                 subresource=subresource,
                 why=f"backend {name}: {one.why}",
-                fix=LOG_ACCESS if opt_in else grant,
+                fix=LOG_ACCESS if opt_in else grant or by_hand,
             )
         )
     return needs
@@ -206,6 +210,9 @@ def examine(
     if core is not None:
         for name in sorted(core.flags.allowed):
             found += _backend(asked, core, name)
+        for name, one in core.extensions.items():
+            detail = f"is loaded; it takes part in {', '.join(one.implements)}"
+            found.append(Finding(what=f"extension {name}", well=True, detail=detail))
     for kind in (TASKRUNS, TASKS):
         found.append(definition(cluster, kind))
     everything = dict(images)

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
 from resultsfw.cluster import CONFIG_MAPS, Kind, Object
@@ -171,7 +171,8 @@ def _check_flags(server: Server, plan: Plan) -> None:
     found = _find(server, CONFIG_MAPS, plan.namespace, CONFIG_MAP) or {}
     merged = {**found, "data": {**(found.get("data") or {}), **plan.flags}}
     try:
-        Core(flags_of(merged))
+        # Whether the extensions are there is for the controller's image to say, not for this machine.
+        Core(replace(flags_of(merged), extensions=frozenset()))
         pods_of(merged, PodOptions())
     except ResultsError as error:
         raise InputError(

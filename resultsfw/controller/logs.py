@@ -3,13 +3,16 @@
 import json
 import logging
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import IO, Final
 
-__all__ = ["AboutFilter", "JsonFormatter", "about", "set_up"]
+from resultsfw.hookspecs import HookDeprecationWarning
+
+__all__ = ["AboutFilter", "JsonFormatter", "OnceFilter", "about", "set_up"]
 
 FIELDS: Final = ("run", "pod", "backend")
 
@@ -36,6 +39,21 @@ class AboutFilter(logging.Filter):
         return True
 
 
+class OnceFilter(logging.Filter):
+    """Lets a message pass the first time: a plugin is loaded again whenever flags change."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether it was not said before."""
+        message = record.getMessage()
+        new = message not in self._said
+        self._said.add(message)
+        return new
+
+
 class JsonFormatter(logging.Formatter):
     """A record as one JSON object on one line."""
 
@@ -54,7 +72,14 @@ class JsonFormatter(logging.Formatter):
 
 
 def set_up(level: str = "info", stream: IO[str] | None = None) -> None:
-    """Have everything this process logs come out as JSON on standard error, or on ``stream``."""
+    """Have everything this process logs come out as JSON on standard error, or on ``stream``.
+
+    So do warnings; that a plugin is of yesterday is said once, and ends nothing.
+    """
+    logging.captureWarnings(capture=True)
+    logging.getLogger("py.warnings").addFilter(OnceFilter())
+    # Not "once": Python forgets what it warned of whenever its filters change.
+    warnings.filterwarnings("always", category=HookDeprecationWarning)
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(JsonFormatter())
     handler.addFilter(AboutFilter())

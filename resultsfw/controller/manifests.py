@@ -16,13 +16,26 @@ from resultsfw.cluster import Kind, Object
 from resultsfw.controller.config import CONFIG_MAP
 from resultsfw.errors import InputError
 
-__all__ = ["PART_OF", "Choices", "Plan", "flags_patch", "kind_of", "load", "plan_of"]
+__all__ = [
+    "BACKENDS",
+    "PART_OF",
+    "Choices",
+    "Plan",
+    "backends_with_rights",
+    "flags_patch",
+    "kind_of",
+    "load",
+    "plan_of",
+]
 
 TEKTONS: Final = "tekton-pipelines"
 """The namespace that the manifests name for what is Tekton's."""
 
 PART_OF: Final = {"app.kubernetes.io/part-of": "resultsfw"}
 """On everything that is ours, CRDs too."""
+
+BACKENDS: Final = "backends"
+"""The folder with a folder for each backend that needs rights."""
 
 _FOLDER: Final = resources.files("resultsfw").joinpath("manifests")
 _UNDERSTOOD: Final = frozenset({"apiVersion", "kind", "resources", "labels"})
@@ -41,6 +54,7 @@ class Choices:
         namespace: Tekton's, where the ConfigMap of the flags is.
         flags: Keys of that ConfigMap to be set; no other is touched.
         log_access: Let the controller read the logs of pods.
+        backends: Give the controller what these need; of `backends_with_rights`.
         crds: For a cluster without Tekton.
         monitoring: For one with the Prometheus operator.
     """
@@ -50,6 +64,7 @@ class Choices:
     namespace: str = TEKTONS
     flags: Mapping[str, str] = field(default_factory=dict)
     log_access: bool = False
+    backends: tuple[str, ...] = ()
     crds: bool = False
     monitoring: bool = False
 
@@ -92,6 +107,14 @@ def plan_of(choices: Choices) -> Plan:
     applied += [one for one in base if one["kind"] != "Deployment"]
     if choices.log_access:
         applied += load("enable-log-access-to-controller")
+    for name in choices.backends:
+        if name not in backends_with_rights():
+            known = ", ".join(backends_with_rights())
+            raise InputError(
+                f'there are no rights to give for a backend "{name}"; there are for: {known}',
+                subject="--backend",
+            )
+        applied += load(f"{BACKENDS}/{name}")
     if choices.monitoring:
         applied += load("monitoring")
     applied += [_chosen(one, choices) for one in base if one["kind"] == "Deployment"]
@@ -106,7 +129,14 @@ def plan_of(choices: Choices) -> Plan:
 def kind_of(obj: Object) -> Kind:
     """The kind of an object of the manifests; the plurals of all of them are regular."""
     group, slash, version = obj["apiVersion"].rpartition("/")
-    return Kind(group if slash else "", version, f"{obj['kind'].lower()}s", obj["kind"])
+    name = obj["kind"].lower()
+    plural = f"{name.removesuffix('y')}ies" if name.endswith("y") else f"{name}s"
+    return Kind(group if slash else "", version, plural, obj["kind"])
+
+
+def backends_with_rights() -> list[str]:
+    """The backends that need rights of the controller which are a step of their own: ``config/backends/``."""
+    return sorted(one.name for one in _FOLDER.joinpath(BACKENDS).iterdir() if one.is_dir())
 
 
 def load(folder: str) -> list[Object]:

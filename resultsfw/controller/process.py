@@ -26,6 +26,7 @@ from resultsfw.controller.measured import MeasuredCore
 from resultsfw.controller.metrics import Metrics
 from resultsfw.controller.pipelines import PipelineRuns
 from resultsfw.core import Core
+from resultsfw.errors import ResultsError
 from resultsfw.kube import CachedCluster, KubeCluster, LeaderElector, RateLimit, Reflector, connect
 from resultsfw.tekton.kinds import PIPELINERUNS, TASKRUNS
 from resultsfw.tekton.pipelines.reconciler import PipelineReconciler
@@ -42,6 +43,9 @@ _NO_LIMIT: Final = 1e9
 _PIPELINE_THREADS: Final = 2
 """Workers for PipelineRuns: a look at one asks a server little and reads no pod."""
 """Requests a second that nobody reaches."""
+
+REFUSED: Final = 2
+"""Exit status where a plugin that the flags name cannot be used: that of refused input."""
 
 DRAIN: Final = 20.0
 """Seconds in which looks that were begun may end after SIGTERM; Kubernetes gives 30 in all."""
@@ -119,12 +123,17 @@ class Process:
             metrics=self.metrics,
             sidecar_image=options.sidecar_image,
             pods=options.pods,
+            hopeless=partial(self._inbox.put, "hopeless"),
         )
         self._elector: threading.Thread | None = None
         self._reflectors = self._follow()
 
     def run(self) -> int:
-        """Serve until told to stop; 0 after a signal, 1 after the loss of the lease or a fault."""
+        """Serve until told to stop; returns the exit status.
+
+        0 after a signal, 1 after the loss of the lease or a fault, 2 if a plugin cannot be used that is
+        selected at the start.
+        """
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._signalled)
         server = StatusServer(
@@ -138,6 +147,10 @@ class Process:
         log.info("status pages on port %d", server.port)
         threading.Thread(target=self._start, name="start", daemon=True).start()
         why = self._inbox.get()
+        if why == "hopeless":  # the flags' own words have said why
+            self._give_up()
+            self._events.close(2)
+            return REFUSED
         if why != "signal":
             self._give_up()
             log.error("this process ends: %s", why)
@@ -303,10 +316,13 @@ class Process:
         self._pipelines.reconciler = PipelineReconciler(core, self._pipeline_ledger)
 
     def _missing(self, core: Core) -> list[str]:
-        needs = []
+        needs, broken = [], []
         for name in sorted(core.flags.allowed):
-            needs += doctor.backend_needs(name, core.backend(name).capabilities.permissions)
-        return doctor.missing(self._cluster, needs)
+            try:
+                needs += doctor.backend_needs(name, core.backend(name).capabilities.permissions)
+            except ResultsError as error:  # a run may choose it: such a run is refused, and all others go on
+                broken.append(error.message)
+        return [*broken, *doctor.missing(self._cluster, needs)]
 
     def _post(self, obj: Object, notice: Notice) -> None:
         self._cluster.event(obj, type=notice.type, reason=notice.reason, message=notice.message)

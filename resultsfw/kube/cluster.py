@@ -3,7 +3,8 @@
 import secrets
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any, Final
+from types import TracebackType
+from typing import Any, Final, Self
 
 from resultsfw.cluster import EVENTS, PODS, Kind, Object
 from resultsfw.errors import ClusterError, NotFoundError, UnavailableError
@@ -15,6 +16,7 @@ from resultsfw.kube.connect import (
     Connection,
     Response,
     Timeouts,
+    connect,
     unavailable,
 )
 from resultsfw.kube.listing import pages
@@ -33,7 +35,7 @@ _NAME_LENGTH: Final = 230
 
 
 class KubeCluster:
-    """A `resultsfw.cluster.Cluster` on an API server. Safe for threads.
+    """A `resultsfw.cluster.Cluster` on an API server. Safe for threads; a context manager, if you like.
 
     Args:
         connection: The way to the server.
@@ -45,6 +47,32 @@ class KubeCluster:
         self.connection = connection
         self._timeouts = timeouts
         self._limited = limited
+
+    @classmethod
+    def from_config(cls, kubeconfig: str | None = None, context: str | None = None) -> Self:
+        """The cluster kubectl would speak to, or in a pod the one it runs in; nothing is sent yet.
+
+        Args:
+            kubeconfig: A file; ``KUBECONFIG`` or ``~/.kube/config`` where there is one, else the pod's own
+                service account.
+            context: Of the kubeconfig; its current one by default.
+
+        Raises:
+            InputError: The configuration is not there or not usable.
+        """
+        return cls(connect(kubeconfig, context))
+
+    def close(self) -> None:
+        """Close connections that are idle."""
+        self.connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
     def get(self, kind: Kind, namespace: str, name: str) -> Object:
         """One object. Raises NotFoundError."""

@@ -4,9 +4,10 @@ import datetime as dt
 import secrets
 from typing import Any, Final
 
-from resultsfw.cluster import PODS, Kind, Object
+from resultsfw.cluster import CONFIG_MAPS, PODS, Kind, Object
 from resultsfw.errors import ClusterError, ConflictError
 from resultsfw.jsons import copy
+from resultsfw.local import configmaps
 
 __all__ = ["changed", "grace_of", "has_status", "new_object", "now", "replaced", "subject"]
 
@@ -36,7 +37,7 @@ def new_object(kind: Kind, given: Object, uid: str) -> Object:
     """An object as the server first stores it.
 
     Raises:
-        ClusterError: It has neither a name nor a ``generateName``.
+        ClusterError: It has neither a name nor a ``generateName``, or makes no sense.
     """
     obj: Object = copy(given)
     metadata = obj.setdefault("metadata", {})
@@ -55,6 +56,8 @@ def new_object(kind: Kind, given: Object, uid: str) -> Object:
         metadata["generation"] = 1
     if kind == PODS:
         _default_pod(obj)
+    if kind == CONFIG_MAPS:
+        configmaps.check(obj)
     return obj
 
 
@@ -102,6 +105,8 @@ def replaced(kind: Kind, old: Object, merged: Object, subresource: str) -> Objec
         _move(new, old, "status")
     if kind == PODS:
         _check_pod(old, new)
+    if kind == CONFIG_MAPS:
+        configmaps.check(new, old)
     return new
 
 

@@ -1,6 +1,5 @@
 """The engine with no cluster: store, kubelet and a reconciler, wired as controller and nodes are."""
 
-import contextlib
 import logging
 import threading
 import time
@@ -195,22 +194,10 @@ class Engine:
         key = (kind, run["metadata"]["namespace"], run["metadata"]["name"])
         if change != "DELETED":
             self._queue.add(key)
-        else:
-            self._collect_garbage(run)
         if change == "DELETED" or _is_done(run):
             with self._changed:
                 self._finished[key] = run
                 self._changed.notify_all()
-
-    def _collect_garbage(self, run: Object) -> None:
-        """Delete what belongs to a deleted run, as the garbage collector of a cluster does."""
-        metadata = run["metadata"]
-        for kind in (TASKRUNS, PODS):
-            for obj in self.store.list(kind, metadata["namespace"]):
-                owners = obj["metadata"].get("ownerReferences") or ()
-                if any(owner.get("uid") == metadata["uid"] for owner in owners):
-                    with contextlib.suppress(NotFoundError):
-                        self.store.delete(kind, metadata["namespace"], obj["metadata"]["name"])
 
     def _work(self) -> None:
         while (key := self._queue.get()) is not None:

@@ -23,6 +23,7 @@ ENTRYPOINT: Final = Path(__file__).with_name("entrypoint.py")
 _ENTRYPOINTS: Final = ("/tekton/bin/entrypoint", "/ko-app/entrypoint")
 _SIDECAR: Final = "/ko-app/sidecarlogresults"
 _WAY: Final = "RESULTSFW_WAY"
+_TERMINATION_LOG: Final = "RESULTSFW_TERMINATION_LOG"
 _WORKING_DIR_INIT: Final = "/ko-app/workingdirinit"
 _INHERITED: Final = frozenset(
     {
@@ -64,7 +65,13 @@ class Start:
 
 
 def start_of(
-    pod: Object, container: Object, folder: PodFolder, cluster: Cluster, *, budget: int | None
+    pod: Object,
+    container: Object,
+    folder: PodFolder,
+    cluster: Cluster,
+    *,
+    budget: int | None,
+    services: Mapping[str, str] | None = None,
 ) -> Start:
     """What to start for a container.
 
@@ -74,6 +81,7 @@ def start_of(
         folder: The pod's folders.
         cluster: For what the environment takes from ConfigMaps and Secrets.
         budget: Bytes of termination message to tell our entrypoint of; none: it assumes 4096.
+        services: Variables by which containers find the cluster's services; its own come before them.
 
     Raises:
         ConfigError: Its environment names what is not there.
@@ -89,8 +97,9 @@ def start_of(
         "HOME": str(folder.tekton / "home"),
         "TMPDIR": str(own / "tmp"),
         "HOSTNAME": pod["metadata"]["name"],
-        **{name: rewriter.rewrite(value) for name, value in declared.items()},
+        **(services or {}),
         program.ENV_ROOT: str(folder.tekton),
+        **{name: rewriter.rewrite(value) for name, value in declared.items()},
         program.ENV_PATHS: paths.encode(rules),
         program.ENV_SCRATCH: str(own),
     }
@@ -103,6 +112,8 @@ def start_of(
             f'container "{container["name"]}" has no command: its image "{container.get("image", "")}" would '
             f"say what to run, and here there are no images"
         )
+    if command[0] == _SIDECAR:
+        env[_TERMINATION_LOG] = str(folder.termination(container["name"]))
     words = [rewriter.rewrite(word) for word in [*command[1:], *args]]
     if command[0] not in (*_ENTRYPOINTS, _SIDECAR, _WORKING_DIR_INIT):
         # The script of a Sidecar, which no entrypoint of ours stands in front of.

@@ -19,10 +19,12 @@ from typing import Any, Final
 from resultsfw.cluster import PODS, Object
 from resultsfw.errors import ClusterError, InputError
 from resultsfw.local import keeper
+from resultsfw.local.endpoint import Endpoint
 from resultsfw.local.podrun import PodRun
 from resultsfw.local.podstatus import NODE
 from resultsfw.local.processes import KeeperProcesses
 from resultsfw.local.store import Store
+from resultsfw.local.tokens import wants_api
 
 __all__ = ["MAX_PODS", "Kubelet"]
 
@@ -95,6 +97,7 @@ class Kubelet:
             self._base = _plain(self._base)
             folders.append(self._base.parent)
         self._processes = KeeperProcesses(folders, self._inbox.put)
+        self._endpoint = Endpoint(store)
         self._watch = store.watch(PODS)
         self._threads = [
             threading.Thread(target=self._follow, name="resultsfw-kubelet-watch", daemon=True),
@@ -111,6 +114,7 @@ class Kubelet:
         for thread in self._threads:
             thread.join()
         self._processes.close()
+        self._endpoint.close()
 
     def _follow(self) -> None:
         for event in self._watch:
@@ -259,6 +263,7 @@ class Kubelet:
             self._processes,
             lambda container, path: self._store.register_log(namespace, name, container, path),
             tell_budget=self._tell_budget,
+            services=self._endpoint.variables() if wants_api(pod) else None,
         )
         self._runs[run.uid] = run
         try:

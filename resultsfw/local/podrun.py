@@ -3,7 +3,7 @@
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -28,6 +28,9 @@ _BACK_OFF: Final = 10
 
 _LONGEST: Final = 300
 """Seconds between two restarts at most."""
+
+_LEAST_GRACE: Final = 2
+"""Seconds that a native sidecar gets at least (`minimumGracePeriodInSeconds`, kuberuntime_container.go)."""
 
 _DEADLINE: Final = ("DeadlineExceeded", "Pod was active on the node longer than the specified deadline")
 
@@ -54,6 +57,7 @@ class PodRun:
         processes: To start and signal.
         register_log: Called with a container's name and its log when it starts.
         tell_budget: Whether our entrypoint is told what the kubelet leaves of a message.
+        services: Variables by which its containers find the cluster's services.
     """
 
     def __init__(
@@ -65,6 +69,7 @@ class PodRun:
         register_log: Callable[[str, Path], None],
         *,
         tell_budget: bool,
+        services: Mapping[str, str] | None = None,
     ) -> None:
         self.pod = pod
         self.folder = PodFolder(base)
@@ -73,6 +78,7 @@ class PodRun:
         self._cluster = cluster
         self._processes = processes
         self._register_log = register_log
+        self._services = services or {}
         self._budget = podstatus.message_budget(pod) if tell_budget else None
         self._start_time = now()
         self._began = time.monotonic()
@@ -80,6 +86,7 @@ class PodRun:
         self._ending = False
         self._over = False
         self._kill_at: dict[str, float] = {}
+        self._turn_at: dict[str, float] = {}
         self._start_at: dict[str, float] = {}
         self._mounted = False
         spec = pod["spec"]
@@ -155,12 +162,20 @@ class PodRun:
             self.end(int(pod["metadata"].get("deletionGracePeriodSeconds") or 0))
 
     def end(self, grace: float) -> None:
-        """Start nothing more; end what runs, after ``grace`` seconds by SIGKILL."""
+        """Start nothing more; end what runs, after ``grace`` seconds by SIGKILL.
+
+        A native sidecar's turn comes when the others have ended, or when the grace is over.
+        """
         first = not self._ending
         self._ending = True
+        at = time.monotonic()
         for container in self.containers:
-            if first or container.id in self._kill_at:
+            if container.native_sidecar and grace > 0 and container.id not in self._kill_at:
+                if container.asked and not container.ended:
+                    self._turn_at[container.id] = min(at + grace, self._turn_at.get(container.id, at + grace))
+            elif first or container.id in self._kill_at:
                 self._stop(container, grace)
+        self._give_turns(at)
 
     def advance(self) -> None:
         """Start what is to be started now, and end what has no one left to serve."""
@@ -181,7 +196,7 @@ class PodRun:
 
     def due(self) -> float | None:
         """When `tick` has something to do, on the monotonic clock."""
-        times = list(self._kill_at.values())
+        times = [*self._kill_at.values(), *self._turn_at.values()]
         if not (self._ending or self._served):
             times += self._start_at.values()
         if (deadline := self._deadline) is not None:
@@ -194,6 +209,7 @@ class PodRun:
             if self._kill_at.get(container.id, at + 1) <= at:
                 del self._kill_at[container.id]
                 self._processes.signal(container.id, signal.SIGKILL)
+        self._give_turns(at)
         if (deadline := self._deadline) is not None and deadline <= at:
             self._failure = _DEADLINE
             self.end(self._grace)
@@ -202,7 +218,7 @@ class PodRun:
         """A container's process was started."""
         container = self._by_id(name)
         container.set_running()
-        if container.replaced or self._ending:
+        if container.replaced or (self._ending and container.id not in self._turn_at):
             self._stop(container, self._grace)
 
     def failed(self, name: str, why: str) -> None:
@@ -226,6 +242,7 @@ class PodRun:
             code,
         )
         container.set_terminated(code, "Error" if code else "Completed", message)
+        self._give_turns(time.monotonic())
         self._start_again(container)
         if container.replaced and not self._ending:
             container.last, container.restarts, container.replaced = (
@@ -253,6 +270,15 @@ class PodRun:
         main = [one for one in self.containers if not one.init]
         return bool(main) and all(one.ended for one in main)
 
+    def _give_turns(self, at: float) -> None:
+        """SIGTERM to native sidecars, once nothing runs that they could serve, or they waited long enough."""
+        others = any(one.asked and not one.ended for one in self.containers if not one.native_sidecar)
+        for container in reversed(self.containers):
+            turn = self._turn_at.get(container.id)
+            if turn is not None and (turn <= at or not others):
+                del self._turn_at[container.id]
+                self._stop(container, max(turn - at, _LEAST_GRACE))
+
     @property
     def _grace(self) -> float:
         asked = self.pod["metadata"].get("deletionGracePeriodSeconds")
@@ -278,7 +304,14 @@ class PodRun:
 
     def _start(self, container: Container) -> None:
         try:
-            start = start_of(self.pod, container.spec, self.folder, self._cluster, budget=self._budget)
+            start = start_of(
+                self.pod,
+                container.spec,
+                self.folder,
+                self._cluster,
+                budget=self._budget,
+                services=self._services,
+            )
         except ConfigError as error:
             container.state = {"waiting": {"reason": "CreateContainerConfigError", "message": str(error)}}
             return

@@ -96,19 +96,16 @@ class Store:
         with self._lock:
             old = self._find(kind, namespace, name)
             self._check_preconditions(key, old, patch.get("metadata") or {})
-            merged = merge_patch(old, patch)
-            version = old["metadata"]["resourceVersion"]
-            merged["metadata"] = {**(merged.get("metadata") or {}), "resourceVersion": version}
-            new = apirules.replaced(kind, old, merged, subresource)
-            if new == old:
-                return _copied(old)
-            new["metadata"] = dict(new["metadata"])
-            if apirules.changed(kind, old, new):
-                new["metadata"]["generation"] = old["metadata"]["generation"] + 1
-            if _is_over(new):
-                self._remove(key, new)
-            else:
-                self._put(key, new, "MODIFIED")
+            new = self._change(key, old, merge_patch(old, patch), subresource)
+        return _copied(new)
+
+    def replace(self, kind: Kind, namespace: str, name: str, obj: Object) -> Object:
+        """Put an object in the place of another, as an API server does with PUT. Raises what `patch` does."""
+        key = (kind, namespace, name)
+        with self._lock:
+            old = self._find(kind, namespace, name)
+            self._check_preconditions(key, old, obj.get("metadata") or {})
+            new = self._change(key, old, _copied(obj), "")
         return _copied(new)
 
     def delete(
@@ -217,6 +214,22 @@ class Store:
             )
         return found
 
+    def _change(self, key: _Key, old: Object, merged: Object, subresource: str) -> Object:
+        """Store what becomes of an object; what is no change makes no new version."""
+        version = old["metadata"]["resourceVersion"]
+        merged["metadata"] = {**(merged.get("metadata") or {}), "resourceVersion": version}
+        new = apirules.replaced(key[0], old, merged, subresource)
+        if new == old:
+            return old
+        new["metadata"] = dict(new["metadata"])
+        if apirules.changed(key[0], old, new):
+            new["metadata"]["generation"] = old["metadata"]["generation"] + 1
+        if _is_over(new):
+            self._remove(key, new)
+        else:
+            self._put(key, new, "MODIFIED")
+        return new
+
     def _check_preconditions(self, key: _Key, old: Object, asked: Object) -> None:
         metadata = old["metadata"]
         for field in ("uid", "resourceVersion"):
@@ -242,6 +255,16 @@ class Store:
         if key[0] == PODS:
             self._logs = {of: path for of, path in self._logs.items() if of[:2] != key[1:]}
         self._say(key[0], obj, "DELETED")
+        self._collect_garbage(obj["metadata"]["uid"])
+
+    def _collect_garbage(self, owner: str) -> None:
+        """Delete what nobody owns any more now that this owner is gone, as a cluster's collector does."""
+        there = {obj["metadata"]["uid"] for obj in self._objects.values()}
+        for kind, namespace, name in list(self._objects):
+            obj = self._objects.get((kind, namespace, name)) or {"metadata": {}}
+            owners = {one.get("uid") for one in obj["metadata"].get("ownerReferences") or ()}
+            if owner in owners and not owners & there:
+                self.delete(kind, namespace, name)
 
     def _say(self, kind: Kind, obj: Object, change: str) -> None:
         """Give the object its version and tell who watches. From here on it never changes."""

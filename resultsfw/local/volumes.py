@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from resultsfw.cluster import CONFIG_MAPS, Cluster, Kind, Object
 from resultsfw.errors import NotFoundError
+from resultsfw.local import tokens
 
 __all__ = ["FieldError", "MountError", "PodFolder", "containers", "field_value"]
 
@@ -17,6 +18,8 @@ SECRETS: Final = Kind("", "v1", "secrets", "Secret")
 
 _TEKTON: Final = "/tekton"
 _OF_TEKTON: Final = ("/tekton", "/workspace")
+_OURS: Final = "/resultsfw"
+"""Where pods without Tekton's entrypoint have folders for results."""
 _CLUSTER_CA: Final = ("kube-root-ca.crt", "openshift-service-ca.crt")
 """ConfigMaps that a cluster puts into every namespace; without a cluster there is nothing to trust."""
 
@@ -114,7 +117,8 @@ class PodFolder:
         for container in containers(pod):
             (self.own(container["name"]) / "tmp").mkdir(parents=True)
             self.termination(container["name"]).touch()
-        self._common = {path: f"{self.root}{path}" for path in _OF_TEKTON}
+        of_plain = [_OURS] if any(path.startswith(f"{_OURS}/") for path in _mounts(pod)) else []
+        self._common = {path: f"{self.root}{path}" for path in (*_OF_TEKTON, *of_plain)}
         volumes = {volume["name"]: volume for volume in pod["spec"].get("volumes") or ()}
         placed: set[Path] = set()
         homes: dict[str, Path] = {}
@@ -124,7 +128,8 @@ class PodFolder:
                 name, within = _what(mount)
                 if name not in volumes:
                     raise MountError(f'container "{user}" mounts "{name}", which is no volume of the pod')
-                shared = (name, within) == first
+                # Nobody but who mounts a token is to come across it.
+                shared = (name, within) == first and not _has_token(volumes[name])
                 place = Path(f"{self.root if shared else self.own(user) / 'root'}{path}")
                 (self._common if shared else self._own.setdefault(user, {}))[path] = str(place)
                 if place not in placed:
@@ -154,8 +159,11 @@ class PodFolder:
         namespace = pod["metadata"]["namespace"]
         for kind, source in _sources(volume):
             match kind:
-                case "emptyDir" | "serviceAccountToken":
-                    pass  # there is no API server to log in to
+                case "emptyDir":
+                    pass
+                case "serviceAccountToken":
+                    token = tokens.make(tokens.token_of(pod, source.get("audience") or ""))
+                    _replace(place / source["path"], token.encode())
                 case "downwardAPI":
                     items = [
                         (item["path"], item.get("fieldRef", {}).get("fieldPath", ""))
@@ -198,6 +206,10 @@ def _mounts(pod: Object) -> Mapping[str, list[tuple[str, Object]]]:
 def _what(mount: Object) -> tuple[str, str]:
     """The volume that is mounted, and the part of it."""
     return mount["name"], mount.get("subPath") or ""
+
+
+def _has_token(volume: Object) -> bool:
+    return any(kind == "serviceAccountToken" for kind, _ in _sources(volume))
 
 
 def _link(place: Path, home: Path, within: str) -> None:

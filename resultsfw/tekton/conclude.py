@@ -65,7 +65,7 @@ def conclude(
         # A Step that did not run wrote nothing: what is missing then is no finding of its own.
         rest = tuple(one for one in collected.problems if one.code is not ProblemCode.MISSING)
         collected = replace(collected, problems=rest)
-    status = mirror(pod, taskrun.get("status", {}), done=True)
+    status = mirror(pod, taskrun.get("status", {}), done=True, messages=not core.withholds)
     status["completionTime"] = format_time(now)
     _end_results_sidecar(status, now)
     if failure is not None:

@@ -1,7 +1,7 @@
 """What a TaskRun's status says of its pod: Steps, Sidecars, and how far it has come."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -11,7 +11,7 @@ from resultsfw.messages import INTERNAL, Message, entry_type, message_budget, re
 from resultsfw.tekton import reasons
 from resultsfw.tekton.kinds import RESULTS_SIDECAR, is_sidecar, is_step
 
-__all__ = ["Progress", "mirror", "native_sidecars", "progress_of", "statuses"]
+__all__ = ["Progress", "mirror", "native_sidecars", "progress_of", "statuses", "without_messages"]
 
 OOM: Final = "OOMKilled"
 CONTINUED: Final = "Continued"
@@ -108,13 +108,14 @@ def progress_of(pod: Object, now: datetime) -> Progress:
     )
 
 
-def mirror(pod: Object, previous: Mapping[str, Any], *, done: bool) -> Object:
+def mirror(pod: Object, previous: Mapping[str, Any], *, done: bool, messages: bool = True) -> Object:
     """The part of a TaskRun's status that repeats its pod: ``podName``, ``steps``, ``sidecars``.
 
     Args:
         pod: The pod.
         previous: The status so far; a Step's ``provenance`` is kept.
         done: Whether the run ends with this status.
+        messages: Whether what containers say in their termination messages is repeated: results are there.
     """
     budget = message_budget(pod)
     containers = statuses(pod)
@@ -137,6 +138,8 @@ def mirror(pod: Object, previous: Mapping[str, Any], *, done: bool) -> Object:
         if is_sidecar(name)
     ]
     told: Object = {"podName": pod["metadata"]["name"]}
+    if not messages:
+        steps, sidecars = without_messages(steps), without_messages(sidecars)
     if steps:
         told["steps"] = steps
     if sidecars:
@@ -144,6 +147,16 @@ def mirror(pod: Object, previous: Mapping[str, Any], *, done: bool) -> Object:
     if done:
         told["artifacts"] = {}
     return told
+
+
+def without_messages(states: Iterable[Object]) -> list[Object]:
+    """States of Steps or Sidecars without what their containers say: results may be in it."""
+    return [
+        {**one, "terminated": {key: it for key, it in one["terminated"].items() if key != "message"}}
+        if "terminated" in one
+        else one
+        for one in states
+    ]
 
 
 def parse_time(text: str | None) -> datetime | None:

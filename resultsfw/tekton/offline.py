@@ -84,7 +84,10 @@ def taskrun_from_pod(
         done = conclude(core, cluster, base, run, pod, now=now, stamp=stamp, cause=stopped, final=True)
         merged = merge_patch(base, {"status": done.patch["status"]})
         return Offline(taskrun=merged, run=run, collected=done.collected, stamp=stamp, how=how)
-    status = {**mirror(pod, old, done=False), "conditions": [condition("Unknown", *progress.running, now)]}
+    status = {
+        **mirror(pod, old, done=False, messages=not core.withholds),
+        "conditions": [condition("Unknown", *progress.running, now)],
+    }
     merged = merge_patch(base, {"status": status})
     return Offline(taskrun=merged, run=run, stamp=stamp, how=how, finished=False)
 

@@ -56,6 +56,7 @@ _REASONS: Final[Mapping[ProblemCode, str]] = {
     ProblemCode.NOT_REGULAR_FILE: "TaskRunResultRefused",
     ProblemCode.OUTSIDE_FOLDER: "TaskRunResultRefused",
     ProblemCode.FILE_UNREADABLE: "TaskRunResultRefused",
+    ProblemCode.WITHHELD: "TaskRunResultRefused",
     ProblemCode.MISSING: "TaskRunResultMissing",
 }
 

@@ -257,7 +257,7 @@ class Reconciler:
             stop_sidecars(self._cluster, pod, self._options.nop_image)
         else:
             soon = release(self._cluster, pod, now)
-        status = mirror(pod, taskrun.get("status", {}), done=False)
+        status = mirror(pod, taskrun.get("status", {}), done=False, messages=not self.core.withholds)
         status["conditions"] = [
             condition("Unknown", *progress.running, now)
             if trouble is None
@@ -300,7 +300,7 @@ class Reconciler:
             raise
         except ResultsError as error:
             log.warning("run %s/%s: reading results: %s", run.namespace, run.name, error.message)
-            status = mirror(pod, taskrun.get("status", {}), done=False)
+            status = mirror(pod, taskrun.get("status", {}), done=False, messages=not self.core.withholds)
             status["conditions"] = [_unread(taskrun, error, now)]
             self._write(taskrun, status)
             if isinstance(error, ClusterError):

@@ -10,7 +10,7 @@ from resultsfw.limits import DEFAULT_RESULT_BYTES
 from resultsfw.tekton import reasons
 from resultsfw.tekton.conclude import end_steps, failed_status
 from resultsfw.tekton.ending import Cause
-from resultsfw.tekton.mirror import format_time
+from resultsfw.tekton.mirror import format_time, without_messages
 from resultsfw.types import ProblemCode, Run
 
 __all__ = ["vanished_status"]
@@ -32,6 +32,10 @@ def vanished_status(
         # Nobody knows of a Step that ended, so nobody knows of a result.
         return failed_status(cause, now, steps=end_steps(steps, cause, taskrun, now))
     collected = core.collect(run, _as_told(taskrun, run, steps), cluster, final=True)
+    if run.declares and (kept := " and ".join(f'"{name}"' for name in core.withholds)):
+        why = f"{cause.message}; {kept} keeps Steps' messages out of the status: results in them went with it"
+        cause = replace(cause, message=why)
+        steps = without_messages(steps)  # from before it was switched on
     known = tuple(one for one in collected.problems if one.code is not ProblemCode.MISSING)
     status = failed_status(cause, now, steps=end_steps(steps, cause, taskrun, now))
     patch = core.status_patch(

@@ -9,9 +9,15 @@ import stat
 from . import wire
 from .beneath import OutsideError, Walk
 
+TYPE_CHECKING = False  # typing itself would cost the start-up 5 ms
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _READS = 5  # of a file that changes meanwhile
 _PIECE = 65_536
+_LARGE_PIECE = 262_144  # of a file that is large: fewer calls
 _KINDS = {
     stat.S_IFIFO: "a FIFO",
     stat.S_IFDIR: "a directory",
@@ -89,25 +95,86 @@ class Folder:
         Raises:
             RefusedError: It cannot be passed on.
         """
+        file = self.open(name, limit)
+        if file is None:
+            return None
+        try:
+            return _read(file.number, file.path, limit)
+        except OSError as error:
+            raise _refusal(file.path, error) from None
+        finally:
+            file.close()
+
+    def open(self, name: str, limit: int) -> "File | None":
+        """Opens the file of a result and reads nothing of it: for one that is too large to be held.
+
+        Args:
+            name: The result's name.
+            limit: Bytes it may have.
+
+        Returns:
+            To be closed; None if there is no such file.
+
+        Raises:
+            RefusedError: It cannot be passed on.
+        """
         path = check_name(name)
         whole = self._path + b"/" + path
         with Walk(self._file, self._names, path) as walk:
             try:
                 part, mode = walk.file() or (b"", stat.S_IFDIR)
                 _check_regular(whole, mode)
-                file = os.open(part, _READ, dir_fd=walk.at)
+                return File(os.open(part, _READ, dir_fd=walk.at), whole, limit)
             except FileNotFoundError:
                 if walk.links:  # a Step did make something, so the result is not absent
                     raise RefusedError(wire.UNREADABLE, f"{_shown(whole)} is a link to nothing") from None
                 return None
             except (OutsideError, OSError) as error:
                 raise _refusal(whole, error) from None
+
+
+class File:
+    """The open file of a result.
+
+    Attributes:
+        number: Its descriptor.
+        path: For messages.
+    """
+
+    def __init__(self, number: int, path: bytes, limit: int) -> None:
+        self.number = number
+        self.path = path
+        self._limit = limit
+
+    def pieces(self) -> "Iterator[bytes]":
+        """All its bytes from the first one on, never many of them at once; may be asked for again.
+
+        Only who finds the same twice knows that it was not written to meanwhile.
+
+        Raises:
+            RefusedError: It is no regular file, has more bytes than it may have, or cannot be read.
+        """
+        at = 0
         try:
-            return _read(file, whole, limit)
+            status = os.fstat(self.number)
+            _check_regular(self.path, status.st_mode)  # it may have been swapped since we looked
+            if status.st_size > self._limit:
+                raise _too_large(status.st_size, self._limit)
+            while piece := os.pread(self.number, _LARGE_PIECE, at):
+                at += len(piece)
+                if at > self._limit:
+                    raise _too_large(max(at, os.fstat(self.number).st_size), self._limit)
+                yield piece
         except OSError as error:
-            raise _refusal(whole, error) from None
-        finally:
-            os.close(file)
+            raise _refusal(self.path, error) from None
+
+    def changing(self) -> RefusedError:
+        """What to say of it where no two looks found the same."""
+        return RefusedError(wire.UNREADABLE, f"{_shown(self.path)} is still being written")
+
+    def close(self) -> None:
+        """Closes it."""
+        os.close(self.number)
 
 
 def check_name(name: str) -> bytes:

@@ -12,7 +12,7 @@ from .output import OutputError
 from .results import Result, declared
 from .settings import Environment, Flags, SettingsError
 from .stop import Stop
-from .watch import Watch, WatchError
+from .watch import SignalWatch, Watch, WatchError
 from .ways import TektonWay, Way
 
 DONE = 0
@@ -83,7 +83,7 @@ class Sidecar:
         self.native = flags.native
         self._way.open(environment, self._stop)
         self._opened = True
-        watch = Watch(environment.root + b"/run", environment.interval, poll=environment.poll)
+        watch = _watch(environment)
         self._record(wire.start_line(environment.pod, watch.kind))
         self._way.output.flush()
         why = watch.wait(self._stop)
@@ -127,6 +127,13 @@ class Sidecar:
     def _record(self, line: bytes) -> None:
         if self._wire != wire.TEKTON:
             self._way.output.line([line])
+
+
+def _watch(environment: Environment) -> Watch | SignalWatch:
+    """How the Steps' end is noticed."""
+    if environment.signal:
+        return SignalWatch()
+    return Watch(environment.root + b"/run", environment.interval, poll=environment.poll)
 
 
 def _other_way(variables: dict[bytes, bytes]) -> Way | None:

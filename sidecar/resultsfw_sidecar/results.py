@@ -1,7 +1,7 @@
 """The declared results, in order, and their values, wherever their files lie."""
 
 from . import wire
-from .files import Folder, RefusedError, check_name
+from .files import File, Folder, RefusedError, check_name
 from .settings import Flags
 
 TYPE_CHECKING = False  # typing itself would cost the start-up 5 ms
@@ -37,11 +37,30 @@ class Result:
             for _ in wire.text_pieces(value or b""):
                 pass
         except UnicodeDecodeError as error:
-            byte = error.object[error.start]
-            raise RefusedError(
-                wire.NOT_UTF8, f"not UTF-8: byte 0x{byte:02x} at offset {error.start}"
-            ) from None
+            raise not_utf8(error.object[error.start], error.start) from None
         return value
+
+    def open(self, limit: int) -> File | None:
+        """Its file, for a value that is too large to be held, to be closed; None if no Step wrote it.
+
+        Whether it is UTF-8 is for whoever reads it.
+
+        Raises:
+            RefusedError: It cannot be passed on.
+        """
+        if isinstance(self._folder, RefusedError):
+            raise self._folder
+        return self._folder.open(self._file_name, limit) if self._folder else None
+
+
+def not_utf8(byte: int, at: int) -> RefusedError:
+    """What to say of a value that is no text.
+
+    Args:
+        byte: The first that is none.
+        at: Its place, from 0.
+    """
+    return RefusedError(wire.NOT_UTF8, f"not UTF-8: byte 0x{byte:02x} at offset {at}")
 
 
 def declared(root: bytes, flags: Flags) -> "Iterator[Result]":

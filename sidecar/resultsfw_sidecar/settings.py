@@ -38,6 +38,7 @@ class Environment:
         root: Tekton's folder.
         interval: Seconds between two looks, where only looking helps.
         poll: Whether inotify is not wanted.
+        signal: Whether there are no run folders, and SIGTERM says that the Steps have ended.
 
     Raises:
         SettingsError: A variable makes no sense.
@@ -70,7 +71,9 @@ class Environment:
         self.interval = (
             DEFAULT_INTERVAL if interval is None else min(max(interval, LEAST_INTERVAL), LONGEST_INTERVAL)
         )
-        self.poll = get(wire.ENV_WATCH, "") == wire.WATCH_POLL
+        watch = get(wire.ENV_WATCH, "")
+        self.poll = watch == wire.WATCH_POLL
+        self.signal = watch == wire.WATCH_SIGNAL
 
 
 class Flags:

@@ -1,4 +1,8 @@
-"""Waits until the Steps have ended: every run folder holds `out`, or one holds `out.err`."""
+"""Waits until the Steps have ended: every run folder holds `out`, or one holds `out.err`.
+
+In a pod without Tekton's entrypoint there are no run folders. There SIGTERM says it: the kubelet sends it to
+a native sidecar when the pod's containers have ended.
+"""
 
 # ruff: noqa: PTH112, PTH116, PTH208
 # Paths are bytes here, and pathlib would cost the start-up 3 ms.
@@ -20,6 +24,21 @@ class WatchError(Exception):
     """
 
     reason = wire.NO_RUN_FOLDER
+
+
+class SignalWatch:
+    """Nothing to look at: SIGTERM is the Steps' end.
+
+    Attributes:
+        kind: `wire.WATCH_SIGNAL`.
+    """
+
+    kind = wire.WATCH_SIGNAL
+
+    def wait(self, stop: Stop) -> str:
+        """Waits for the signal; returns `wire.WHY_STOPPED`, for nobody here knows more."""
+        stop.wait_until_requested()
+        return wire.WHY_STOPPED
 
 
 class Watch:

@@ -56,6 +56,7 @@ TYPE_END = "end"
 
 WATCH_INOTIFY = "inotify"
 WATCH_POLL = "poll"
+WATCH_SIGNAL = "signal"
 
 WHY_STEPS_DONE = "steps-done"
 WHY_STEP_FAILED = "step-failed"
@@ -90,7 +91,7 @@ def start_line(pod: str, watch: str) -> bytes:
 
     Args:
         pod: The pod's uid, or nothing.
-        watch: `WATCH_INOTIFY` or `WATCH_POLL`.
+        watch: `WATCH_INOTIFY`, `WATCH_POLL` or `WATCH_SIGNAL`.
     """
     return _line(f'{{"type":"start","wire":{WIRE},"pod":{_quoted(pod)},"watch":{_quoted(watch)}}}')
 

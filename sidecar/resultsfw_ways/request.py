@@ -10,6 +10,9 @@ from resultsfw_sidecar.stop import Stop
 PATIENCE = 60.0
 """Seconds from the first try after which no further one is made."""
 
+HASTE = 20.0
+"""The same from a signal on: SIGKILL comes 30 s after it, and before it the reason must be told."""
+
 _TIMEOUT = 10.0  # seconds of silence after which a try is given up
 _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 5.0
@@ -24,13 +27,14 @@ class Server:
         url: `https://HOST:PORT`, or `http://` on a machine of one's own.
         token_file: Read at each try, for tokens are renewed.
         ca_file: Certificates that the server's must be signed by; empty for the system's.
+        ca: The same, themselves.
         stop: To wait with.
 
     Raises:
         ValueError: The URL is none, or the certificates cannot be read.
     """
 
-    def __init__(self, url: str, *, token_file: str, ca_file: str, stop: Stop) -> None:
+    def __init__(self, url: str, *, token_file: str, ca_file: str, stop: Stop, ca: str = "") -> None:
         scheme, _, rest = url.partition("://")
         host, slash, path = rest.partition("/")
         if scheme not in ("http", "https") or not host or "@" in host:
@@ -39,15 +43,22 @@ class Server:
         self._base = f"/{path}".rstrip("/") if slash else ""
         self._token_file = token_file
         self._stop = stop
+        self._timeout = _TIMEOUT
         self._tls: ssl.SSLContext | None = None
         if scheme == "https":
             try:
-                self._tls = ssl.create_default_context(cafile=ca_file or None)
-            except (OSError, ssl.SSLError) as error:
+                self._tls = ssl.create_default_context(cafile=ca_file or None, cadata=ca or None)
+            except (OSError, ValueError) as error:
                 raise ValueError(f"{ca_file}: certificates cannot be read: {error}") from None
 
     def ask(
-        self, method: str, path: str, body: bytes | None = None, *, media_type: str = "application/json"
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        *,
+        media_type: str = "application/json",
+        accept: str = "application/json",
     ) -> tuple[int, bytes]:
         """Sends a request until it is answered, for good or ill.
 
@@ -58,6 +69,7 @@ class Server:
             path: From the server's root, quoted.
             body: What to send.
             media_type: Of the body.
+            accept: What the answer may be.
 
         Returns:
             The answer's status and body; a status says that a further try cannot help, or is the last.
@@ -65,18 +77,21 @@ class Server:
         Raises:
             OutputError: It was not answered in time; the message says why the last try failed.
         """
-        spent, pause = 0.0, _FIRST_PAUSE
+        spent, pause, patience = 0.0, _FIRST_PAUSE, PATIENCE
         while True:
+            if self._stop.requested and patience == PATIENCE:
+                patience = min(patience, spent + HASTE)
             began = _now()
             try:
-                status, answer = self._try(method, path, body, media_type)
+                self._timeout = min(_TIMEOUT, patience - spent)
+                status, answer = self._try(method, path, body, media_type, accept)
             except (OSError, http.client.HTTPException) as error:
                 status, answer = 0, b""
                 fault = f"{type(error).__name__}: {error}"
             if status and status not in _PASSING:
                 return status, answer
             spent += _now() - began
-            if spent + pause > PATIENCE:
+            if spent + pause >= patience:
                 if status:
                     return status, answer
                 raise OutputError(f"{method} {self._host}{self._base}{path}: {fault}")
@@ -85,15 +100,17 @@ class Server:
             spent += _now() - waited
             pause = min(pause * 2, _LONGEST_PAUSE)
 
-    def _try(self, method: str, path: str, body: bytes | None, media_type: str) -> tuple[int, bytes]:
+    def _try(
+        self, method: str, path: str, body: bytes | None, media_type: str, accept: str
+    ) -> tuple[int, bytes]:
         with open(self._token_file, encoding="ascii") as file:  # noqa: PTH123 - no pathlib here
             token = file.read().strip()
         connection: http.client.HTTPConnection
         if self._tls is None:
-            connection = http.client.HTTPConnection(self._host, timeout=_TIMEOUT)
+            connection = http.client.HTTPConnection(self._host, timeout=self._timeout)
         else:
-            connection = http.client.HTTPSConnection(self._host, timeout=_TIMEOUT, context=self._tls)
-        headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
+            connection = http.client.HTTPSConnection(self._host, timeout=self._timeout, context=self._tls)
+        headers = {"Authorization": f"Bearer {token}", "Accept": accept}
         if body is not None:
             headers["Content-Type"] = media_type
         try:

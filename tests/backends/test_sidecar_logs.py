@@ -700,7 +700,7 @@ def test_steps_own_results_are_told_as_tekton_tells_them():
 def test_a_pod_of_an_embedder_needs_no_volumes():
     pod = {"spec": {"containers": [{"name": "step-one"}], "volumes": None}}
     (ours,) = CORE.prepare_pod(a_run("a"), pod)["spec"]["initContainers"]
-    assert [one["name"] for one in ours["volumeMounts"]] == ["tekton-internal-run-0"]
+    assert [one["name"] for one in ours["volumeMounts"]] == ["resultsfw-results"]
 
 
 def test_the_permission_it_needs_is_stated():

@@ -428,7 +428,7 @@ def test_compression_is_asked_of_the_steps_entrypoints_where_tekton_asks_for_it(
 
 def test_a_step_that_is_not_started_through_the_entrypoint_is_left_alone():
     core = Core.from_flags({"config.termination-message": "compress: true"})
-    pod = {"spec": {"containers": [{"name": "step-one", "image": "i"}]}}
+    pod = {"spec": {"containers": [{"name": "step-one", "image": "i"}], "restartPolicy": "Never"}}
     assert core.prepare_pod(a_run("a"), pod)["spec"] == pod["spec"]
 
 

@@ -35,7 +35,8 @@ def test_a_large_one_needs_a_larger_limit_too():
 
 def test_the_limit_never_goes_over_what_an_object_holds():
     assert '"1572864"' in commands(larger("sidecar-logs", 1_572_864))[0]
-    assert "no setting helps" in larger("sidecar-logs", 1_572_865).what
+    assert "set results-from: object-store" in larger("sidecar-logs", 1_572_865).what
+    assert "max-object-size" in larger("object-store", 2**31).what
     assert larger("sidecar-logs", 0).commands == ()
 
 

@@ -1,10 +1,13 @@
-"""`resultsfw backends` lists without importing, and says why one is broken."""
+"""`resultsfw backends` tries what is installed, importing none of it here, and says why one is broken."""
 
+import os
+import signal
 import subprocess
 import sys
 import textwrap
 
 import pytest
+from pluginsite import GOOD
 
 
 @pytest.fixture
@@ -28,36 +31,121 @@ def plugin(tmp_path, monkeypatch):
 def test_the_list(cli):
     ran = cli("backends")
     assert ran.status == 0
-    assert "  sidecar-logs         resultsfw     0.1.0    resultsfw_backends.sidecar_logs\n" in ran.out
-    assert "  termination-message  resultsfw" in ran.out
+    assert "  sidecar-logs         ok     resultsfw     0.1.0    resultsfw_backends.sidecar_logs\n" in ran.out
+    assert "  termination-message  ok     resultsfw" in ran.out
 
 
 def test_the_list_as_json(cli):
-    [logs, message] = cli("backends", "-o", "json").json
-    assert logs["name"] == "sidecar-logs"
-    assert message == {
+    rows = {one["name"]: one for one in cli("backends", "-o", "json").json}
+    assert rows["redact"]["kind"] == "extension"
+    assert rows["termination-message"] == {
+        "kind": "backend",
+        "usable": True,
         "name": "termination-message",
         "target": "resultsfw_backends.termination_message",
         "distribution": "resultsfw",
-        "version": logs["version"],
+        "version": rows["sidecar-logs"]["version"],
     }
 
 
 def test_the_list_imports_no_backend():
     code = (
-        "import sys; from resultsfw.cli import main; main(['backends']);"
-        "print([m for m in sys.modules if m.startswith('resultsfw_backends')])"
+        "import sys; from resultsfw.cli import main; main(['backends']); main(['backends', 'sidecar-logs']);"
+        "print([m for m in sys.modules if m.startswith(('resultsfw_backends', 'resultsfw_extensions'))])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
 
 
-def test_a_broken_plugin_is_listed_as_any_other(cli, plugin):
-    imported = plugin("raise ImportError('no such library: \\n \\x1b[31m')")
+def test_a_broken_plugin_is_listed_as_broken_with_why(cli, plugin):
+    imported = plugin("print('spoils'); raise ImportError('no such library: \\n \\x1b[31m')")
     ran = cli("backends")
     assert ran.status == 0
-    assert "  strange              strangers     2.5      strangers_module\n" in ran.out
-    assert not imported.exists()
+    assert "  strange              broken  strangers     2.5      strangers_module\n" in ran.out
+    said = " ".join(ran.out.split())
+    assert 'broken: backend "strange" (strangers 2.5, strangers_module, ' in said
+    assert "strangers_module.py) cannot be used: ImportError: no such" in said
+    assert "spoils" not in ran.out + ran.err
+    assert "\x1b" not in ran.out
+    assert imported.exists()
+    (row,) = [one for one in cli("backends", "-o", "json").json if one["name"] == "strange"]
+    assert (row["usable"], row["distribution"], row["version"]) == (False, "strangers", "2.5")
+    assert "no such library" in row["why"]
+
+
+ENDS = {
+    "hangs": (
+        "import time\nprint('x', flush=True)\nwhile True: time.sleep(60)",
+        "was not imported after 4 s",
+    ),
+    "crashes": ("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)", "was ended by SIGSEGV"),
+    "leaves": ("import os\nos._exit(0)", "ended with status 0"),
+    "threads": ("import threading, time\nthreading.Thread(target=time.sleep, args=(99,)).start()", "`capab"),
+    "bears": ("import subprocess, sys\nsubprocess.Popen([sys.executable, '-c', 'input()'])", "`capab"),
+    "closes": ("import os\nfor n in (0, 1, 2): os.close(n)", "`capabilities`"),
+}
+
+
+def test_what_takes_its_process_down_or_never_ends_is_broken_and_spoils_nothing(cli, plugin, monkeypatch):
+    monkeypatch.setattr("resultsfw.cli.probe.probe.__kwdefaults__", {"seconds": 4})
+    for name, (body, _) in ENDS.items():
+        plugin(body, name=name, distribution=name)
+    ran = cli("backends", "-o", "json")
+    assert (ran.status, ran.err) == (0, "")
+    why = {one["name"]: one.get("why", "") for one in ran.json}
+    for name, (_, said) in ENDS.items():
+        assert said in why[name], name
+    assert why["sidecar-logs"] == ""
+    told = cli("backends", "crashes")
+    assert told.status == 1
+    said = " ".join(told.out.split())
+    assert 'broken: backend "crashes" (crashes 2.5, crashes_module, ' in said
+    assert "crashes_module.py) cannot be used: the process that imported it was ended by SIGSEGV" in said
+
+
+def test_ctrl_c_ends_it_and_what_it_started(site, tmp_path):
+    told = tmp_path / "pid"
+    os.mkfifo(told)
+    text = f"import os, time\nopen({str(told)!r}, 'w').write(str(os.getpid()))\nwhile True: time.sleep(60)"
+    site.backend("hangs", text)
+    command = [sys.executable, "-m", "resultsfw.cli", "backends", "hangs"]
+    process = subprocess.Popen(command, env=site.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    child = int(told.read_text())
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=15)
+    assert process.returncode == 130
+    with pytest.raises(ProcessLookupError):
+        os.kill(child, 0)
+
+
+def test_extensions_are_listed_and_described_too(cli, site, monkeypatch):
+    monkeypatch.syspath_prepend(site.path)
+    site.extension("bad", "1 / 0")
+    out = cli("backends").out
+    assert "  redact " in out
+    assert "ZeroDivisionError" in out
+    ran = cli("backends", "redact")
+    assert ran.status == 0
+    assert "extension redact" in ran.out
+    assert "may change results" in ran.out
+    assert '"config.redact"' in ran.out
+    assert cli("backends", "bad").status == 1
+
+
+def test_a_backend_of_an_older_contract_says_so(cli, site, monkeypatch):
+    monkeypatch.syspath_prepend(site.path)
+    site.backend("mine", GOOD)
+    site.install("older", "1", "", {"sitecustomize": OLDER})
+    monkeypatch.setenv("PYTHONPATH", str(site.path))
+    ran = cli("backends", "mine")
+    assert ran.status == 0
+    assert 'hook "pod_ready" is deprecated: use another' in " ".join(ran.out.split())
+
+
+OLDER = """
+import resultsfw.hookspecs as specs
+specs.pod_ready.resultsfw_spec["warn_on_impl"] = DeprecationWarning("use another")
+"""
 
 
 def test_a_broken_plugin_says_why_when_it_is_named(cli, plugin):
@@ -76,10 +164,10 @@ def test_a_broken_plugin_says_why_when_it_is_named(cli, plugin):
 
 def test_two_of_one_name_are_both_listed_and_neither_is_used(cli, plugin):
     plugin("", name="sidecar-logs")
-    assert cli("backends").out.count("  sidecar-logs ") == 2
+    assert cli("backends").out.count("  sidecar-logs         broken ") == 2
     ran = cli("backends", "sidecar-logs")
     assert ran.status == 1
-    assert "claimed by more than one distribution" in ran.out
+    assert "claimed by more than one distribution" in " ".join(ran.out.split())
 
 
 def test_one_in_detail(cli):
@@ -141,13 +229,18 @@ def test_a_stranger_with_and_without_options(cli, plugin):
 def test_an_unknown_name_is_refused_with_the_nearest(cli):
     ran = cli("backends", "sidecar-log")
     assert ran.status == 2
-    assert ran.err == (
-        'error: no backend "sidecar-log" is installed (installed: sidecar-logs, termination-message); '
-        'did you mean "sidecar-logs"?\n'
-    )
+    assert ran.err.startswith('error: no backend or extension "sidecar-log" is installed (installed: ')
+    assert ran.err.endswith(', sidecar-logs, termination-message); did you mean "sidecar-logs"?\n')
 
 
 def test_none_installed(cli, monkeypatch):
-    monkeypatch.setattr("resultsfw.cli.backends.installed", list)
+    monkeypatch.setattr("resultsfw.cli.backends.installed", lambda _: [])
     ran = cli("backends")
-    assert (ran.status, ran.out) == (0, 'no backend is installed (entry-point group "resultsfw.backends")\n')
+    assert ran.status == 0
+    assert ran.out.startswith('no backend is installed (entry-point group "resultsfw.backends")\n')
+
+
+def test_of_references_there_is_no_limit_that_is_an_objects(cli):
+    out = cli("backends", "object-store").out
+    assert "one result  at most 52428800000 bytes" in out
+    assert "one run     as many bytes as it takes: the status holds references" in out

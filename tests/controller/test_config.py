@@ -7,7 +7,7 @@ import pytest
 from resultsfw.controller.config import LiveFlags, flags_of
 from resultsfw.controller.metrics import Metrics
 from resultsfw.core import Core
-from resultsfw.errors import FlagError, UnavailableError
+from resultsfw.errors import BrokenBackendError, BrokenExtensionError, FlagError, UnavailableError
 from resultsfw.tekton.pod import PodOptions
 
 
@@ -150,6 +150,36 @@ def test_a_bad_configmap_at_the_start_leaves_nothing_in_force_until_it_is_mended
     assert not one.flags.ready.is_set()
     one.edit()
     assert one.flags.ready.wait(5)
+
+
+@pytest.mark.parametrize("error", [BrokenBackendError, BrokenExtensionError])
+def test_a_broken_plugin_at_the_start_is_hopeless_and_later_a_bad_edit(room, caplog, error):
+    given_up = []
+    one = room(hopeless=lambda: given_up.append(1))
+    one.fault = error("it is broken")
+    one.edit()
+    one.wait(lambda: one.told)
+    one.fault = None
+    one.edit()
+    assert one.flags.ready.wait(5)
+    one.fault = error("it is broken, too")
+    one.edit(results_from="sidecar-logs")
+    one.wait(lambda: len(one.told) == 2)
+    assert given_up == [1]
+    assert "it is broken; the process ends" in caplog.text
+    assert "it is broken, too; the last good ones stay in force" in caplog.text
+
+
+def test_extensions_are_said_when_they_come_into_force(room, caplog):
+    caplog.set_level("INFO", "resultsfw")
+    one = room()
+    one.edit(**{"extensions": "redact", "config.redact": "patterns: {a: b}"})
+    one.wait(lambda: one.cores)
+    assert one.flags.ready.wait(5)
+    assert "max-result-size=4096, extensions=redact" in caplog.text
+    one.edit(**{"extensions": "redact", "config.redact": "patterns: {}"})
+    one.wait(lambda: one.told)
+    assert "config.redact" in one.told[0][1].message
 
 
 def test_no_configmap_is_the_defaults_said_once(room, caplog):

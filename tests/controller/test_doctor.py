@@ -72,6 +72,14 @@ def test_all_is_well():
     assert all(one.well for one in found)
 
 
+def test_extensions_are_told_too():
+    flags = {"extensions": "redact", "config.redact": "patterns: {a: b}"}
+    (one,) = [one for one in look(Fake(flags)) if one.what == "extension redact"]
+    assert (one.well, one.detail) == (True, "is loaded; it takes part in extract")
+    (bad_one,) = bad(look(Fake({"extensions": "redakt"}))).values()
+    assert 'did you mean "redact"?' in bad_one.detail
+
+
 def test_a_right_of_the_controllers_own():
     cluster = Fake()
     cluster.denied.add("patch taskruns/status")
@@ -90,6 +98,19 @@ def test_reading_logs_is_asked_for_only_where_the_backend_needs_it():
     assert one.what == "get pods/log"
     assert one.fix == "kubectl apply -f config/enable-log-access-to-controller/"
     assert "sidecar-logs" in one.detail
+
+
+def test_each_right_that_a_backend_names_is_asked_for_whatever_its_group():
+    rights = {"create roles", "create rolebindings", "create configmaps", "patch configmaps"}
+    cluster = Fake({"results-from": "config-map"})
+    cluster.denied |= rights
+    found = bad(look(cluster))
+    group = ".rbac.authorization.k8s.io"
+    assert set(found) == {f"{one}{group}" if "role" in one else one for one in rights}
+    for one in found.values():
+        assert one.fix == (
+            "kubectl apply -f config/backends/config-map/, or resultsfw install --backend config-map"
+        )
 
 
 def test_a_right_that_cannot_be_asked_for_is_unknown():

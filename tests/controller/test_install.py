@@ -114,6 +114,30 @@ def test_log_access_is_given_where_the_backend_needs_it_or_it_is_asked_for(site,
     ) is granted
 
 
+@pytest.mark.parametrize(
+    ("options", "granted"),
+    [
+        ([], False),
+        (["--results-from", "config-map"], True),
+        (["--backend", "config-map", "--backend", "config-map"], True),
+        (["--results-from", "sidecar-logs"], False),
+    ],
+)
+def test_the_rights_of_a_backend_are_given_where_it_is_chosen_or_they_are_asked_for(site, options, granted):
+    site.tekton()
+    assert site.install(*options) == 0, site.err
+    assert (
+        "clusterrole.rbac.authorization.k8s.io/resultsfw-controller-config-map" in site.words()
+    ) is granted
+
+
+def test_the_rights_of_a_backend_that_has_none_of_its_own(site):
+    site.tekton()
+    assert site.install("--backend", "sidecar-logs") == 2
+    assert 'no rights to give for a backend "sidecar-logs"' in site.err
+    assert site.untouched()
+
+
 def test_flags_are_set_before_the_controller_starts(site):
     site.tekton()
     site.install("--results-from", "sidecar-logs")

@@ -9,13 +9,14 @@ import pytest
 import yaml
 
 from resultsfw.controller import doctor
-from resultsfw.controller.manifests import Choices, flags_patch, kind_of, load, plan_of
+from resultsfw.controller.manifests import Choices, backends_with_rights, flags_patch, kind_of, load, plan_of
 from resultsfw.controller.metrics import Metrics
 from resultsfw.core import Core
 from resultsfw.errors import InputError
 
 CONFIG = Path(__file__).parents[2] / "config"
-EVERYTHING = ["", "crds", "enable-log-access-to-controller", "monitoring"]
+OPT_INS = [f"backends/{one}" for one in backends_with_rights()]
+EVERYTHING = ["", "crds", "enable-log-access-to-controller", "monitoring", *OPT_INS]
 
 
 def granted(objects):
@@ -67,7 +68,22 @@ def test_reading_logs_is_a_step_of_its_own_that_grants_what_the_backend_says():
     assert set(granted(load("enable-log-access-to-controller"))) == set(needed(needs))
 
 
-@pytest.mark.parametrize("folder", ["", "enable-log-access-to-controller"])
+@pytest.mark.parametrize("name", backends_with_rights())
+def test_the_rights_of_a_backend_are_a_step_of_its_own_that_grants_what_it_says(name):
+    """Law 8: least privilege."""
+    permissions = Core.from_flags({"results-from": name}).backend(name).capabilities.permissions
+    needs = doctor.backend_needs(name, permissions)
+    rights = granted(load(f"backends/{name}"))
+    assert (set(rights), len(rights)) == (set(needed(needs)), len(set(rights)))
+    assert all(f"install --backend {name}" in one.fix for one in needs)
+
+
+def test_the_rights_of_a_backend_that_has_none_are_refused():
+    with pytest.raises(InputError, match="there are for: config-map"):
+        plan_of(Choices(backends=("sidecar-logs",)))
+
+
+@pytest.mark.parametrize("folder", ["", "enable-log-access-to-controller", *OPT_INS])
 def test_every_role_is_bound_to_the_controllers_account(folder):
     objects = load(folder)
     account = {"kind": "ServiceAccount", "name": "resultsfw-controller", "namespace": "resultsfw"}
@@ -80,6 +96,11 @@ def test_every_role_is_bound_to_the_controllers_account(folder):
         }
         bound = set()
         for one in of_kind(objects, f"{kind}Binding"):
+            if (
+                one["roleRef"]["name"] == "system:auth-delegator"
+            ):  # the cluster's own, and not the controller's
+                assert one["subjects"] == [{**account, "name": "resultsfw-results-server"}]
+                continue
             assert one["subjects"] == [account]
             assert one["roleRef"]["kind"] == kind
             bound.add((one["metadata"].get("namespace"), one["roleRef"]["name"]))
@@ -104,7 +125,7 @@ def test_what_is_loaded_is_what_kubectl_applies(folder):
 
 def test_every_folder_is_known_here():
     folders = {one.name for one in CONFIG.iterdir() if one.is_dir()}
-    assert folders == {*EVERYTHING, "base"} - {""}
+    assert folders == {*EVERYTHING, "base", "backends"} - {"", *OPT_INS}
 
 
 def test_everything_has_its_place_and_says_whose_it_is():
@@ -231,4 +252,11 @@ def test_the_flags_as_a_command_for_a_shell():
 
 def test_plurals_are_regular():
     for one in (obj for folder in EVERYTHING for obj in load(folder)):
-        assert not one["kind"].endswith(("s", "y", "x"))
+        assert not one["kind"].endswith(("s", "x"))
+        assert kind_of(one).plural == one["kind"].lower().replace("policy", "policie") + "s"
+
+
+def test_the_controller_takes_credentials_for_a_store_if_there_are_any():
+    [deployment] = of_kind(load(""), "Deployment")
+    [container] = deployment["spec"]["template"]["spec"]["containers"]
+    assert container["envFrom"] == [{"secretRef": {"name": "resultsfw-object-store", "optional": True}}]

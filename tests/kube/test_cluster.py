@@ -4,7 +4,7 @@ import json
 import threading
 
 import pytest
-from kubeserver import refusing, reset, resetting, silent
+from kubeserver import kubeconfig_for, refusing, reset, resetting, silent
 
 from resultsfw.cluster import CONFIG_MAPS, PODS, Kind
 from resultsfw.errors import (
@@ -12,6 +12,7 @@ from resultsfw.errors import (
     ClusterError,
     ConflictError,
     ForbiddenError,
+    InputError,
     NotFoundError,
     ObjectTooLargeError,
     UnavailableError,
@@ -399,3 +400,14 @@ def test_apply_says_who_owns_the_fields_and_wants_none_unknown(cluster, server):
     assert done.query == {"fieldManager": "resultsfw", "fieldValidation": "Strict"}
     assert done.headers["Content-Type"] == "application/apply-patch+yaml"
     assert json.loads(done.body) == {"apiVersion": "v1", "kind": "ConfigMap", **flags}
+
+
+def test_a_cluster_from_a_configuration(server, tmp_path):
+    """What an embedder writes first."""
+    server.put("pods", "ns", "a")
+    with KubeCluster.from_config(str(kubeconfig_for(server.url, tmp_path)), "one") as cluster:
+        assert cluster.get(PODS, "ns", "a")["metadata"]["name"] == "a"
+    assert server.asked[-1].headers["authorization"] == "Bearer sesame"
+    server.wait(lambda: not server.sockets)
+    with pytest.raises(InputError, match="no such file"):
+        KubeCluster.from_config(str(tmp_path / "none"))

@@ -3,6 +3,7 @@
 import base64
 import json
 import zlib
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -29,6 +30,20 @@ def refusals_in(listed):
     return [
         json.loads(one["value"]) for one in listed if one["key"] == REFUSED and one.get("type") == INTERNAL
     ]
+
+
+def test_what_is_left_is_larger_without_the_names_of_what_is_not():
+    """Found by the test below: in another order the rest took more room, and its end was cut off."""
+    found = json.loads((Path(__file__).parents[1] / "data" / "message_that_grew.json").read_text())
+    made = Message(found["budget"], compress=True)
+    made.results, made.own = ([(*one,) for one in found[which]] for which in ("results", "own"))
+    made.internal = [STARTED]
+    data = made.build()
+    listed = plain(data)
+    assert len(data) <= found["budget"]
+    assert {"key": "StartedAt", "value": STARTED[1], "type": INTERNAL} in listed
+    there = [one for one in listed if one["type"] != INTERNAL]
+    assert len(there) + len(made.refusals) == 24
 
 
 @settings(max_examples=300)

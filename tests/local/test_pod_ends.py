@@ -223,3 +223,24 @@ def test_a_pod_that_makes_no_sense_fails_at_once(kubelet, store):
     store.create(PODS, {"metadata": {"name": "odd"}, "spec": {"containers": [{"image": "x"}]}})
     pod = await_pod(store, "odd", over)
     assert pod["status"]["reason"] == "UnexpectedAdmissionError"
+
+
+def test_a_native_sidecar_is_told_to_end_when_the_others_have_ended(kubelet, store):
+    """Of a pod that is deleted, too; it gets two seconds at least, however short the grace."""
+    pod = make_pod("true")
+    pod["metadata"]["finalizers"] = ["test/keep"]
+    mounts = pod["spec"]["containers"][0]["volumeMounts"]
+    native = "trap 'cat /workspace/end; exit 0' TERM; while :; do sleep 0.02; done"
+    main = "trap 'sleep 0.3; echo ended > /workspace/end; exit 0' TERM; echo up; while :; do sleep 0.02; done"
+    pod["spec"]["initContainers"] = [
+        {"name": "native", "command": ["sh", "-c", native], "restartPolicy": "Always", "volumeMounts": mounts}
+    ]
+    pod["spec"]["containers"] = [
+        {"name": "step-s0", "command": ["sh", "-c", main], "volumeMounts": mounts},
+    ]
+    store.create(PODS, pod)
+    await_true(lambda: log_so_far(store, "step-s0") == "up\n")
+    store.delete(PODS, "default", "run-pod", grace_seconds=5)
+    await_pod(store, "run-pod", over)
+    assert log_of(store, "run-pod", "native").endswith("ended\n")
+    store.patch(PODS, "default", "run-pod", {"metadata": {"finalizers": None}})

@@ -346,3 +346,30 @@ def test_what_nobody_thought_of(pod, tmp_path, way):
     assert lines[2].startswith(
         b'{"type":"error","reason":"Internal","message":"MemoryError: none left (fault.py:5)'
     )
+
+
+# Without run folders, in a pod that has no entrypoint.
+
+BY_SIGNAL = {"RESULTSFW_WATCH": "signal"}
+
+
+@pytest.mark.parametrize("flags", [(), ("-kubernetes-sidecar-mode", "true")])
+def test_the_kubelets_word_is_the_steps_end(make_pod, flags):
+    pod = make_pod(0)
+    sidecar = pod.start("a", "b", flags=flags, variables=BY_SIGNAL)
+    assert sidecar.line()["watch"] == "signal"
+    pod.write("a", b"last")
+    assert not sidecar.speaks(QUIET)
+    sidecar.signal()
+    log = sidecar.log()
+    assert (log.values, log.why, log.status) == ({"a": "last"}, "stopped", 0)
+    assert [one["name"] for one in log.results if one["type"] == "absent"] == ["b"]
+
+
+def test_files_of_steps_ends_mean_nothing_then(pod):
+    pod.end(0)
+    sidecar = pod.start("a", variables=BY_SIGNAL)
+    sidecar.line()
+    assert not sidecar.speaks(QUIET)
+    sidecar.signal()
+    assert sidecar.log().why == "stopped"

@@ -336,6 +336,39 @@ def test_results_that_had_arrived_outlive_a_pod_that_vanished(messages):
     assert second["terminated"]["reason"] == "TaskRunPodDeleted"
 
 
+def test_what_redaction_kept_out_of_the_status_is_told_of_a_pod_that_vanished():
+    flags = {"results-from": "termination-message", "extensions": "redact"}
+    world = World({**flags, "config.redact": "patterns: {e: ear}"})
+    _runs(world, taskSpec=TWO_STEPS)
+    message = '[{"key":"digest","value":"early","type":1}]'
+    world.kubelet("Running", {"step-build": world.ended(message=message), "step-push": world.running()})
+    world.step()
+    assert "early" not in str(world.taskrun["status"])
+    _vanish(world)
+    world.step()
+    assert world.condition["reason"] == "TaskRunPodDeleted"
+    assert world.condition["message"].endswith(
+        """; "redact" keeps Steps' messages out of the status: results in them went with it"""
+    )
+    assert "results" not in world.taskrun["status"]
+
+
+def test_messages_from_before_redaction_was_switched_on_do_not_outlive_a_pod_that_vanished(messages):
+    _runs(messages, taskSpec=TWO_STEPS)
+    message = '[{"key":"digest","value":"early","type":1}]'
+    messages.kubelet(
+        "Running", {"step-build": messages.ended(message=message), "step-push": messages.running()}
+    )
+    messages.step()
+    assert "early" in str(messages.taskrun["status"])
+    _vanish(messages)
+    messages.flags = {**messages.flags, "extensions": "redact", "config.redact": "patterns: {e: ear}"}
+    messages.start()
+    messages.step()
+    assert messages.taskrun["status"]["results"][0]["value"] == "[redacted:e]ly"
+    assert "early" not in str(messages.taskrun["status"])
+
+
 def test_a_log_that_vanished_with_its_pod_is_told(world):
     _runs(world, taskSpec=TWO_STEPS)
     world.kubelet("Running", {"step-build": world.ended(), "step-push": world.running()})

@@ -15,6 +15,8 @@ from resultsfw_ways.request import Server
 class Waits:
     """Stands for the sidecar's `Stop`: waits are noted and not waited for."""
 
+    requested = False
+
     def __init__(self):
         self.waited = []
 
@@ -118,6 +120,22 @@ def test_patience_ends(served, token, monkeypatch):
         server.ask("PUT", "/", b"x")
 
 
+def test_a_signal_makes_patience_short_enough_for_a_last_word(served, token, monkeypatch):
+    clock = [0.0]
+    waits = Waits()
+
+    def wait(seconds):
+        clock[0] += seconds
+        waits.requested = clock[0] > 5
+
+    waits.wait = wait
+    monkeypatch.setattr(request, "_now", lambda: clock[0])
+    host, _ = served(503)
+    server = Server(f"http://{host}", token_file=str(token), ca_file="", stop=waits)
+    assert server.ask("PUT", "/", b"x")[0] == 503
+    assert 15 < clock[0] < 5 + 5 + request.HASTE  # the signal, the pause it fell into, the rest
+
+
 def test_a_server_must_show_the_certificate_that_was_agreed(served, token, tmp_path):
     right, wrong = trustme.CA(), trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -134,7 +152,7 @@ def test_a_server_must_show_the_certificate_that_was_agreed(served, token, tmp_p
     waits.wait = lambda _: pytest.fail("a wrong certificate was tried again") if len(asked) > 1 else None
     asked.clear()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(request, "PATIENCE", 0.0)
+        patch.setattr(request, "PATIENCE", 0.2)
         with pytest.raises(OutputError, match="certificate verify failed"):
             server.ask("PUT", "/", b"x")
     assert asked == []

@@ -162,9 +162,13 @@ class Message:
                 left = [one for place, one in enumerate(wanted) if place not in kept]
                 self.refusals = [*given, *(self._too_large(one) for one in left if one[2] in _NAMED)]
                 fit = self._choose(encoded, [*internal, *self._reserved(internal)])
-                if kept <= fit:
+                if not kept <= fit:
+                    kept &= fit
+                elif kept and not self._fits(self._ordered(encoded, kept, internal)):
+                    # Compressed in another order, without the names, they may take more room than was seen.
+                    kept.discard(max(kept))
+                else:
                     break
-                kept &= fit
         entries = self._ordered(encoded, kept, internal)
         while entries and not self._fits(entries):
             entries = entries[:-1]  # a budget too small for even the entrypoint's own entries

@@ -1,0 +1,319 @@
+"""Backend ``config-map``: a sidecar writes the results into a ConfigMap of the run's own (TEP-0086).
+
+Made before the pod and owned by the run: an empty ConfigMap and, owned by that, a Role for it alone and a
+binding to the pod's service account. What the sidecar writes is described in `resultsfw_ways.config_map`.
+
+Steps have a token of the same service account, so the ConfigMap can be written by them. Nothing in it is
+believed before its records have the digest in the sidecar's termination message, which only the sidecar can
+write: a Step can make its run fail, and cannot forge.
+"""
+
+import base64
+import binascii
+import hashlib
+import re
+from dataclasses import replace
+from typing import Any, Final
+
+from resultsfw import (
+    CONFIG_MAPS,
+    Capabilities,
+    Cluster,
+    Extraction,
+    Kind,
+    Limits,
+    Object,
+    Permission,
+    Problem,
+    ProblemCode,
+    Run,
+    hookimpl,
+    name_list,
+)
+from resultsfw.errors import AlreadyExistsError, BackendError, NotFoundError, UnavailableError
+from resultsfw_backends._results_sidecar import (
+    SidecarConfig,
+    add_sidecar,
+    end_of,
+    has_ended,
+    may_start_again,
+    read_records,
+    unread,
+)
+from resultsfw_backends._sidecar_log import declared_names
+from resultsfw_sidecar import wire as wires
+
+__all__ = ["Config", "capabilities", "extract", "name_of", "pod_ready", "prepare_pod", "purge"]
+
+GROUP: Final = "rbac.authorization.k8s.io"
+ROLES: Final = Kind(GROUP, "v1", "roles", "Role")
+ROLE_BINDINGS: Final = Kind(GROUP, "v1", "rolebindings", "RoleBinding")
+
+WAY: Final = "resultsfw_ways.config_map"
+ENV_NAME: Final = "RESULTSFW_CONFIG_MAP"
+ENV_UID: Final = "RESULTSFW_CONFIG_MAP_UID"
+ENV_ACCOUNT: Final = "RESULTSFW_SERVICE_ACCOUNT"
+RECORDS: Final = "resultsfw.dev/records"
+
+VALUE_BYTES: Final = 1_048_576
+"""Bytes of all values of a ConfigMap, its keys not counted (``ValidateConfigMap``)."""
+
+RECORD_BYTES: Final = 262_144 - len(RECORDS)
+"""Bytes of an object's annotations, their names counted (``TotalAnnotationSizeLimitB``)."""
+
+ACCOUNT: Final = "/var/run/secrets/kubernetes.io/serviceaccount"
+"""Where Kubernetes would mount a token of its own; where something is mounted it does not."""
+
+VOLUME: Final = "resultsfw-account"
+EXPIRY: Final = 600
+"""Seconds that a token is good; the shortest there is. The kubelet renews it."""
+
+LABELS: Final = {"app.kubernetes.io/part-of": "resultsfw"}
+
+_UID: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,62}[a-z0-9])?")
+_PROOF: Final = re.compile(r"sha256:[0-9a-f]{64}")
+_WORDS: Final = 400
+"""Characters of what the sidecar said that are passed on."""
+
+
+class Config(SidecarConfig):
+    """Options of ``config.config-map``."""
+
+    image: str = "resultsfw/sidecar-net:0.1.0"
+    """The sidecar's image; one that can speak TLS."""
+    memory: str = "64Mi"
+    """Requested, and its limit: it holds all results of the run at once."""
+
+
+capabilities = Capabilities(
+    summary="results in a ConfigMap of the run's own, written by a sidecar: 1 MiB a run, no logs are read",
+    run_bytes=VALUE_BYTES,
+    outside="owned",
+    verified=True,
+    permissions=(
+        Permission(verb="create", resource="configmaps", why="a run gets one of its own for its results"),
+        Permission(verb="get", resource="configmaps", why="the results are in it; and to let a pod get it"),
+        Permission(verb="patch", resource="configmaps", why="only who may do it can let a pod do it"),
+        Permission(verb="delete", resource="configmaps", why="it goes when its results are in the status"),
+        Permission(verb="create", resource="roles", group=GROUP, why="the pod may write this one ConfigMap"),
+        Permission(
+            verb="create", resource="rolebindings", group=GROUP, why="the pod may write this one ConfigMap"
+        ),
+    ),
+)
+
+
+def name_of(run: Run) -> str:
+    """The ConfigMap of an attempt."""
+    uid = run.uid
+    if not _UID.fullmatch(uid):
+        uid = hashlib.sha256(f"{run.name}/{uid}".encode()).hexdigest()[:32]
+    return f"resultsfw-{uid}-{run.attempt}"
+
+
+@hookimpl
+def prepare_pod(run: Run, pod: Object, cluster: Cluster, limits: Limits, config: Config) -> int:
+    """Make the ConfigMap and what lets the pod write it, and add the sidecar that does."""
+    _refuse_too_many(run)
+    made = _config_map(run, pod, cluster)
+    uid = made["metadata"].get("uid", "")
+    _grant(made, pod["spec"].get("serviceAccountName") or "default", cluster)
+    sources = [
+        {"serviceAccountToken": {"path": "token", "expirationSeconds": EXPIRY}},
+        {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
+        {"downwardAPI": {"items": [{"path": "namespace", "fieldRef": {"fieldPath": "metadata.namespace"}}]}},
+    ]
+    add_sidecar(
+        run,
+        pod,
+        config,
+        limits=limits,
+        way=WAY,
+        env=[
+            {"name": ENV_NAME, "value": made["metadata"]["name"]},
+            {"name": ENV_UID, "value": uid},
+            {"name": ENV_ACCOUNT, "value": ACCOUNT},
+        ],
+        mounts=[{"name": VOLUME, "mountPath": ACCOUNT, "readOnly": True}],
+        volumes=[{"name": VOLUME, "projected": {"sources": sources}}],
+    )
+    return wires.WIRE
+
+
+@hookimpl
+def pod_ready(run: Run, pod: Object) -> bool:
+    """The sidecar has ended for good, and with it left its termination message."""
+    return has_ended(run, pod)
+
+
+@hookimpl
+def extract(run: Run, pod: Object, cluster: Cluster, limits: Limits, wire: int) -> Extraction:
+    """Read the ConfigMap, if the sidecar says that it wrote it."""
+    if (nothing := unread(pod, wire=wire, known=(wires.WIRE,))) is not None:
+        return nothing
+    ended, name = end_of(pod), name_of(run)
+    if ended is None or not has_ended(run, pod):
+        return _nothing(
+            run, "the results sidecar has not ended, so nobody can tell what it wrote", early=True
+        )
+    proof = str(ended.get("message") or "").strip()
+    # Whatever its exit code: a native one that has left its word waits, and may be killed meanwhile.
+    if not _PROOF.fullmatch(proof):
+        how = f"exit code {ended.get('exitCode')}, {ended.get('reason') or 'no reason'}"
+        said = f": {proof[:_WORDS]}" if proof else " and left no message"
+        why = f'the results sidecar did not write ConfigMap "{name}" ({how}){said}'
+        return _nothing(run, why, early=may_start_again(pod))
+    try:
+        found = cluster.get(CONFIG_MAPS, run.namespace, name)
+    except NotFoundError:
+        return _nothing(run, f'ConfigMap "{name}" is not there, though the results sidecar had written it')
+    annotations = _mapping(_mapping(found.get("metadata")).get("annotations"))
+    records = str(annotations.get(RECORDS) or "").encode("utf-8", "backslashreplace")
+    if (has := f"sha256:{hashlib.sha256(records).hexdigest()}") != proof:
+        why = (
+            f'ConfigMap "{name}" is not as the results sidecar wrote it: its records have the digest {has}, '
+            f"and the sidecar's termination message says {proof}; somebody else who may write it did"
+        )
+        return _nothing(run, why, code=ProblemCode.TRANSPORT_CORRUPT)
+    read = read_records(
+        run,
+        pod,
+        records,
+        whose=f'ConfigMap "{name}"',
+        limits=limits,
+        wire=wire,
+        resolve=lambda record: _value(found, record),
+    )
+    size = sum(len(one.value.encode()) for one in read.found if isinstance(one.value, str))
+    carriers = tuple(replace(one, used=size, budget=VALUE_BYTES) for one in read.carriers)
+    return replace(read, carriers=carriers, problems=tuple(map(_advised, read.problems)))
+
+
+@hookimpl
+def purge(run: Run, cluster: Cluster) -> None:
+    """Delete the ConfigMap; Kubernetes deletes the Role and its binding, which it owns."""
+    try:
+        cluster.delete(CONFIG_MAPS, run.namespace, name_of(run))
+    except NotFoundError:
+        return
+
+
+def _refuse_too_many(run: Run) -> None:
+    """Refuse a Task whose records might not fit, before there is anything."""
+    declared = declared_names(run)
+    size = len(wires.start_line("x" * 36, wires.WATCH_INOTIFY)) + 512  # and the end record
+    for of, name in declared:
+        longest = wires.refused_line(
+            name, of, wires.NOT_REGULAR_FILE, "x" * wires.MESSAGE_LIMIT, size=10**7, limit=10**7
+        )
+        size += max(len(longest), len(wires.kept_line(name, b"x" * 10, of, name)) + 8)
+    if size > RECORD_BYTES:
+        raise BackendError(
+            f"the Task declares {len(declared)} results, of which what must be said beside the values can "
+            f"have {size} bytes, and the annotations of a ConfigMap have room for {RECORD_BYTES}: declare "
+            f"fewer results, or put several into one of type object or array",
+            subject="config-map",
+        )
+
+
+def _config_map(run: Run, pod: Object, cluster: Cluster) -> Object:
+    """The attempt's ConfigMap, new or left by an earlier try."""
+    namespace, name = run.namespace, name_of(run)
+    names = ("apiVersion", "kind", "name", "uid")
+    owners = [
+        {key: one[key] for key in names if key in one} for one in pod["metadata"].get("ownerReferences") or ()
+    ]
+    metadata: Object = {"name": name, "namespace": namespace, "labels": dict(LABELS)}
+    if owners:
+        metadata["ownerReferences"] = owners
+    try:
+        return cluster.create(CONFIG_MAPS, {"metadata": metadata})
+    except AlreadyExistsError:
+        pass
+    about = f"ConfigMap {namespace}/{name}"
+    try:
+        found = cluster.get(CONFIG_MAPS, namespace, name)
+    except NotFoundError:
+        raise UnavailableError("it was there, and is gone; it is made anew", subject=about) from None
+    known = {one.get("uid") for one in found["metadata"].get("ownerReferences") or ()}
+    if known != {one.get("uid") for one in owners}:
+        raise BackendError(
+            f"{about} exists and is not of this run; delete it, or find out who makes it",
+            subject="config-map",
+        )
+    return found
+
+
+def _grant(made: Object, account: str, cluster: Cluster) -> None:
+    """Let the pod get and patch this ConfigMap.
+
+    The names hold the ConfigMap's uid, which nobody knew before it was there: what has them is ours, and
+    need not be read to be sure.
+    """
+    metadata = made["metadata"]
+    namespace, name = metadata["namespace"], f"resultsfw-{metadata.get('uid') or metadata['name']}"
+    owner = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "name": metadata["name"],
+        "uid": metadata.get("uid", ""),
+    }
+    about: Object = {
+        "name": name,
+        "namespace": namespace,
+        "labels": dict(LABELS),
+        "ownerReferences": [owner],
+    }
+    rule = {
+        "apiGroups": [""],
+        "resources": ["configmaps"],
+        "resourceNames": [metadata["name"]],
+        "verbs": ["get", "patch"],
+    }
+    subject = {"kind": "ServiceAccount", "name": account, "namespace": namespace}
+    reference = {"apiGroup": GROUP, "kind": "Role", "name": name}
+    for kind, body in (
+        (ROLES, {"rules": [rule]}),
+        (ROLE_BINDINGS, {"roleRef": reference, "subjects": [subject]}),
+    ):
+        try:
+            cluster.create(kind, {"metadata": about, **body})
+        except AlreadyExistsError:
+            continue
+
+
+def _nothing(
+    run: Run, why: str, *, early: bool = False, code: ProblemCode = ProblemCode.TRANSPORT_INCOMPLETE
+) -> Extraction:
+    """Nothing of a run arrived: why, and what that was."""
+    names = [name if step is None else f"{step}.{name}" for step, name in declared_names(run).values()]
+    problem = Problem(code=code, message=f"{why}; nothing is known of {name_list(names)}")
+    return Extraction(problems=(problem,), early=early)
+
+
+def _value(found: Object, record: dict[str, Any]) -> str | None:
+    """The value that a record says the key of."""
+    key = record.get("key")
+    if not isinstance(key, str):
+        return None
+    if isinstance(value := _mapping(found.get("data")).get(key), str):
+        return value
+    if not isinstance(encoded := _mapping(found.get("binaryData")).get(key), str):
+        return None
+    try:
+        return base64.b64decode(encoded, validate=True).decode()
+    except (binascii.Error, ValueError):
+        return None
+
+
+def _mapping(value: object) -> dict[str, Any]:
+    """A part of an object as a mapping: an API server hands out nothing else, and proxies do."""
+    return value if isinstance(value, dict) else {}
+
+
+def _advised(problem: Problem) -> Problem:
+    """A value over what a ConfigMap holds: no flag makes that more."""
+    if problem.code is ProblemCode.RESULT_TOO_LARGE and problem.limit == VALUE_BYTES:
+        hint = "a ConfigMap holds no more; a backend that hands over references does"
+        return replace(problem, hint=hint)
+    return problem

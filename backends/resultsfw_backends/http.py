@@ -1,0 +1,331 @@
+"""Backend ``http``: a sidecar delivers the results to the results server, the controller reads them there.
+
+What it delivers are its records, as it would print them (`resultsfw_sidecar.wire`); their digest is its
+termination message. The kubelet carries that one, so that neither server nor store can say otherwise.
+"""
+
+import hashlib
+import http.client
+import json
+import re
+import ssl
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote, urlsplit
+
+from pydantic import Field, field_validator, model_validator
+
+from resultsfw import (
+    Capabilities,
+    Extraction,
+    Limits,
+    Object,
+    Permission,
+    Problem,
+    ProblemCode,
+    Run,
+    hookimpl,
+)
+from resultsfw.errors import ClusterError, ForbiddenError, NotFoundError, UnavailableError
+from resultsfw_backends._entrypoint import container_status
+from resultsfw_backends._results_sidecar import (
+    CONTAINER,
+    SidecarConfig,
+    add_sidecar,
+    end_of,
+    has_ended,
+    read_records,
+    unread,
+)
+from resultsfw_sidecar import wire as wires
+
+__all__ = ["Config", "capabilities", "extract", "pod_ready", "prepare_pod", "purge"]
+
+WAY: Final = "resultsfw_ways.http"
+_ENV: Final = "RESULTSFW_SERVER_"
+_VOLUME: Final = "resultsfw-results-server"
+_FOLDER: Final = "/var/run/secrets/resultsfw.dev/results-server"
+_TOKEN_SECONDS: Final = 3600
+"""A token lives so long; the kubelet renews it in time."""
+
+_LONGEST: Final = 60.0
+"""Seconds in which an answer must have come whole."""
+
+_ANSWER: Final = 10 * 1024 * 1024
+"""Bytes read of an answer at most: more than 1.5 MiB of values take, every byte of them escaped."""
+
+_DIGEST: Final = re.compile("sha256:[0-9a-f]{64}")
+_LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
+
+
+class Config(SidecarConfig):
+    """Options of ``config.http``."""
+
+    image: str = "resultsfw/sidecar-net:0.1.0"
+    """The sidecar's image; it needs TLS."""
+    memory: str = "64Mi"
+    """Requested, and its limit: results are kept until all are there."""
+    url: str = "https://resultsfw-results-server.resultsfw.svc:8443"
+    """Where the results server is, for pods and for the controller."""
+    audience: str = Field(default="resultsfw-results", min_length=1)
+    """Of the tokens; the server's."""
+    ca: str = ""
+    """PEM certificates by which the server is known, for pods and for the controller."""
+    ca_config_map: str = ""
+    """For pods, instead: a ConfigMap in the run's namespace with such certificates under ca.crt."""
+    ca_file: str = ""
+    """For the controller, instead: a file. With none of these, what the system trusts."""
+    token_file: str = "/var/run/secrets/resultsfw.dev/results/token"  # noqa: S105 - a file's name
+    """The controller's token for the server, in its Deployment a projected volume."""
+    timeout: float = Field(default=10, gt=0, le=60)
+    """Seconds the controller waits for the server to connect, and for the next piece of an answer."""
+
+    @field_validator("url")
+    @classmethod
+    def _is_url(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query:
+            raise ValueError("must be https://HOST:PORT")
+        if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
+            raise ValueError("must be https: tokens would be seen on the network")
+        _ = parts.port  # raises for one that is none
+        return value.rstrip("/")
+
+    @field_validator("ca")
+    @classmethod
+    def _is_pem(cls, value: str) -> str:
+        if value:
+            try:
+                ssl.create_default_context(cadata=value)
+            except ssl.SSLError as error:
+                raise ValueError("must be certificates in PEM") from error
+        return value
+
+    @model_validator(mode="after")
+    def _one_authority(self) -> "Config":
+        if self.ca and self.ca_config_map:
+            raise ValueError("give ca or ca-config-map, not both")
+        return self
+
+
+capabilities = Capabilities(
+    summary="results through the results server: delivered by a sidecar, kept until the run has them",
+    permissions=(
+        Permission(
+            verb="get",
+            resource="results",
+            group="resultsfw.dev",
+            why="the results server asks for it to read",
+        ),
+        Permission(
+            verb="delete",
+            resource="results",
+            group="resultsfw.dev",
+            why="the results server asks for it to remove",
+        ),
+    ),
+    outside="elsewhere",
+    verified=True,
+)
+
+
+@hookimpl
+def prepare_pod(run: Run, pod: Object, limits: Limits, config: Config) -> int:
+    """Add the sidecar, with a token for the server that no other container has."""
+    sources: list[Object] = [
+        {
+            "serviceAccountToken": {
+                "audience": config.audience,
+                "expirationSeconds": _TOKEN_SECONDS,
+                "path": "token",
+            }
+        }
+    ]
+    env = {"URL": config.url, "PATH": _path(run), "TOKEN_FILE": f"{_FOLDER}/token"}
+    if config.ca_config_map:
+        items = [{"key": "ca.crt", "path": "ca.crt"}]
+        sources.append({"configMap": {"name": config.ca_config_map, "items": items}})
+        env["CA_FILE"] = f"{_FOLDER}/ca.crt"
+    elif config.ca:
+        env["CA"] = config.ca
+    add_sidecar(
+        run,
+        pod,
+        config,
+        limits=limits,
+        way=WAY,
+        env=[{"name": _ENV + name, "value": value} for name, value in env.items()],
+        mounts=[{"name": _VOLUME, "mountPath": _FOLDER, "readOnly": True}],
+        volumes=[{"name": _VOLUME, "projected": {"sources": sources}}],
+    )
+    return wires.WIRE
+
+
+@hookimpl
+def pod_ready(run: Run, pod: Object) -> bool:
+    """The sidecar has ended for good: only then is it known what it delivered."""
+    return has_ended(run, pod)
+
+
+@hookimpl
+def extract(run: Run, pod: Object, limits: Limits, config: Config, wire: int) -> Extraction:
+    """Read what the pod delivered, once, and compare it with the digest in its status."""
+    if (nothing := unread(pod, wire=wire, known=(wires.WIRE,))) is not None:
+        return nothing
+    state = container_status(pod, CONTAINER).get("state", {})
+    ended = end_of(pod) or {}
+    said = (ended.get("message") or "").strip()
+    digest = said if _DIGEST.fullmatch(said) else ""
+    if "terminated" in state and said and not digest:
+        # Whatever the server has of this pod then is not what its sidecar stands for.
+        return _nothing(
+            ProblemCode.TRANSPORT_INCOMPLETE, f"the results sidecar delivered nothing: {said[:700]}"
+        )
+    try:
+        body = _read(run, pod, config)
+    except NotFoundError:
+        early = "running" in state and pod.get("status", {}).get("phase") == "Running"
+        why = f"the results server has nothing of this pod{_why(ended)}"
+        return _nothing(ProblemCode.TRANSPORT_INCOMPLETE, why, early=early)
+    except _DamagedError as error:
+        return _nothing(ProblemCode.TRANSPORT_CORRUPT, error.message)
+    if digest and digest != f"sha256:{hashlib.sha256(body).hexdigest()}":
+        return _nothing(
+            ProblemCode.TRANSPORT_CORRUPT,
+            "what the results server has of this pod does not have the digest that its sidecar left in the "
+            "pod's status",
+        )
+    whole = read_records(run, pod, body, whose="delivery to the results server", limits=limits, wire=wire)
+    return replace(whole, early=False)  # it is delivered once: nothing more comes
+
+
+@hookimpl
+def purge(run: Run, config: Config) -> None:
+    """Remove what all pods of the attempt delivered."""
+    with _asked(config, "DELETE", _path(run), _subject(run)) as answer:
+        if answer.status != http.HTTPStatus.NO_CONTENT:
+            raise _error(answer, _subject(run))
+
+
+def _nothing(code: ProblemCode, why: str, *, early: bool = False) -> Extraction:
+    message = f"{why}; results that a Step wrote may be missing"
+    return Extraction(problems=(Problem(code=code, message=message),), early=early)
+
+
+def _why(ended: Object) -> str:
+    if not ended:
+        return ", and of the end of its results sidecar nothing is known"
+    code, reason = ended.get("exitCode"), ended.get("reason", "no reason")
+    return f": its results sidecar ended with exit code {code} ({reason})"
+
+
+def _path(run: Run) -> str:
+    """Of an attempt of a run on the server."""
+    return f"/v1/namespaces/{_quoted(run.namespace)}/runs/{_quoted(run.uid)}/attempts/{run.attempt}"
+
+
+def _quoted(text: str) -> str:
+    return quote(text, safe="")
+
+
+def _subject(run: Run) -> str:
+    return f"results of {run.namespace}/{run.name}"
+
+
+# Requests of the controller's.
+
+
+def _read(run: Run, pod: Object, config: Config) -> bytes:
+    """What the pod delivered.
+
+    Raises:
+        NotFoundError: Nothing.
+        ClusterError: It cannot be read.
+    """
+    path = f"{_path(run)}/pods/{_quoted(pod['metadata'].get('uid', ''))}"
+    subject = _subject(run)
+    with _asked(config, "GET", path, subject) as answer:
+        if answer.status != http.HTTPStatus.OK:
+            raise _error(answer, subject)
+        size = answer.length
+        if size is None or size > _ANSWER:
+            raise UnavailableError(f"the results server's answer has {size} bytes", subject=subject)
+        body = bytearray()
+        for piece in _pieces(answer):
+            body += piece
+    if len(body) != size:
+        raise UnavailableError(
+            f"the results server's answer ends after {len(body)} of {size} bytes", subject=subject
+        )
+    return bytes(body)
+
+
+class _DamagedError(ClusterError):
+    """What the server has is not what was delivered."""
+
+
+@contextmanager
+def _asked(config: Config, method: str, path: str, subject: str) -> Iterator[http.client.HTTPResponse]:
+    """The server's answer, not read yet. Redirects are not followed: the token is for this server.
+
+    Raises:
+        ClusterError: It cannot be had.
+    """
+    url = urlsplit(config.url)
+    try:
+        token = Path(config.token_file).read_text(encoding="ascii").strip()
+    except (OSError, ValueError) as error:
+        raise UnavailableError(
+            f"there is no token for the results server in {config.token_file} (token-file): {error}",
+            subject=subject,
+        ) from error
+    try:
+        connection: http.client.HTTPConnection
+        if url.scheme == "https":
+            context = ssl.create_default_context(cafile=config.ca_file or None, cadata=config.ca or None)
+            connection = http.client.HTTPSConnection(url.netloc, timeout=config.timeout, context=context)
+        else:
+            connection = http.client.HTTPConnection(url.netloc, timeout=config.timeout)
+        try:
+            headers = {"Authorization": f"Bearer {token}", "Accept": "*/*"}
+            connection.request(method, url.path + path, headers=headers)
+            with connection.getresponse() as answer:
+                yield answer
+        finally:
+            connection.close()
+    except (OSError, http.client.HTTPException) as error:
+        raise UnavailableError(
+            f"the results server at {config.url} cannot be asked: {type(error).__name__}: {error}"[:400],
+            subject=subject,
+        ) from error
+
+
+def _pieces(answer: http.client.HTTPResponse) -> Iterator[bytes]:
+    """The answer's body. Raises OSError: it takes too long."""
+    until = time.monotonic() + _LONGEST
+    while piece := answer.read1(65_536):
+        yield piece
+        if time.monotonic() > until:
+            raise TimeoutError(f"its answer did not come within {_LONGEST:.0f} s")
+
+
+def _error(answer: http.client.HTTPResponse, subject: str) -> ClusterError:
+    """The error for an answer that is none to what was asked."""
+    try:
+        said = json.loads(answer.read(4096))
+        code, message = str(said["code"]), str(said["message"])[:300]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        what = f"HTTP {answer.status}, and not as a results server says it"
+        return UnavailableError(f"what answers at the URL of the results server says {what}", subject=subject)
+    told = f"the results server refused: {message}"
+    if (answer.status, code) == (http.HTTPStatus.NOT_FOUND, "NotFound"):
+        return NotFoundError(told, subject=subject)
+    if answer.status in (http.HTTPStatus.UNAUTHORIZED, http.HTTPStatus.FORBIDDEN):
+        return ForbiddenError(told, subject=subject)
+    if code in ("BadRequest", "Damaged"):
+        return (_DamagedError if code == "Damaged" else ClusterError)(told, subject=subject)
+    return UnavailableError(told, subject=subject)

@@ -1,0 +1,408 @@
+"""Backend ``object-store``: the sidecar uploads what is large, and the run's status says where it is.
+
+For results beyond what an API object holds. The sidecar's log carries small values and, of large ones,
+references; a log that is damaged is noticed as with ``sidecar-logs``, and an object that is not what was
+stored by whoever dereferences it. Objects are named ``NAMESPACE/UID OF THE RUN/SHA-256`` below the
+configured URL, and go with the run.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any, Final, Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+from resultsfw import (
+    Capabilities,
+    Cluster,
+    Extraction,
+    Limits,
+    Object,
+    Permission,
+    Problem,
+    ProblemCode,
+    Reference,
+    Run,
+    hookimpl,
+    stamp_of,
+)
+from resultsfw.errors import (
+    BackendError,
+    ClusterError,
+    CorruptError,
+    ForbiddenError,
+    NotFoundError,
+    UnavailableError,
+)
+from resultsfw_backends._results_sidecar import (
+    CONTAINER,
+    SidecarConfig,
+    add_sidecar,
+    has_said_all,
+    read_log,
+    unread,
+)
+from resultsfw_backends._sidecar_log import declared_names, value_of
+from resultsfw_sidecar import wire as wires
+
+try:
+    from resultsfw_ways.store import (
+        ENV_FOLDER,
+        ENV_INLINE,
+        ENV_JSON,
+        ENV_OPTIONS,
+        ENV_URL,
+        MOST,
+        Store,
+        StoreError,
+        local_path,
+    )
+except ImportError as error:
+    raise ImportError(f"{error}; install it with: pip install 'resultsfw[object-store]'") from error
+
+__all__ = ["Config", "capabilities", "dereference", "extract", "pod_ready", "prepare_pod", "purge"]
+
+NAME: Final = "object-store"
+
+_SCHEMES: Final = ("s3", "gs", "az", "file")
+_URL_BYTES: Final = 512
+_RECORD_BYTES: Final = 4096
+"""Bytes left for a value in the log's limits, however few may stand in the status: a location."""
+
+_PATIENCE: Final = 10.0
+"""Seconds for which the controller tries a request again; behind that, the run itself is tried again."""
+
+_SECRET: Final = re.compile(
+    r"secret|password|access_key|account_key|master_key|customer_key|service_account_key|sas_|bearer|token$"
+)
+"""Options of the library that are none of ours: a ConfigMap is no place for them."""
+
+_CLIENT: Final = re.compile(r"allow_|default_content|http[12]_|pool_|proxy_|randomize_|.*timeout|user_agent")
+"""Options of the library's HTTP client, which it does not take here."""
+
+_DIGEST: Final = re.compile("sha256:[0-9a-f]{64}")
+_SEGMENT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}")
+
+
+class Config(SidecarConfig):
+    """Options of ``config.object-store``."""
+
+    image: str = "resultsfw/sidecar-object-store:0.1.0"
+    """The sidecar's image, with the library for object stores in it."""
+    memory: str = "128Mi"
+    """Requested for the sidecar, and its limit."""
+    url: str = Field(default="", max_length=_URL_BYTES, validate_default=True)
+    """Where objects go: s3://BUCKET/FOLDER, gs://BUCKET/FOLDER, az://CONTAINER/FOLDER or file:///FOLDER."""
+    options: dict[str, str | bool | int] = Field(default={})
+    """The library's own options, such as endpoint and region. Nothing secret."""
+    secret: str = ""
+    """Secret in the run's namespace whose keys are the library's variables, such as AWS_ACCESS_KEY_ID."""
+    inline_bytes: int = Field(default=4096, ge=0, le=65_536)
+    """Bytes up to which a value stands in the status itself."""
+    max_object_size: int = Field(default=1024**3, ge=1, le=MOST)
+    """Bytes one result may have."""
+    grace: int = Field(default=300, ge=30, le=86_400)
+    """Seconds from the end of the Steps that Kubernetes gives a native sidecar for its uploads."""
+
+    @field_validator("url")
+    @classmethod
+    def _check_url(cls, url: str) -> str:
+        if not url:
+            raise _refused("say where results go, such as s3://BUCKET/FOLDER or file:///FOLDER")
+        url = url.rstrip("/")
+        if fault := _url_fault(url):
+            raise _refused(fault)
+        return url
+
+    @field_validator("options")
+    @classmethod
+    def _check_options(cls, options: dict[str, str | bool | int]) -> dict[str, str | bool | int]:
+        for key, value in options.items():
+            if fault := _option_fault(key.lower(), str(value)):
+                raise _refused(f"{key}: {fault}")
+        return options
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        """Ask the library, which asks nobody, before any pod is made."""
+        if self.options and local_path(self.url) is not None:
+            raise _refused("a folder takes no options")
+        try:
+            store_of(self)
+        except ValueError as error:
+            raise _refused(f"the library takes url and options not so: {error}") from None
+        return self
+
+
+capabilities = Capabilities(
+    summary="large results in an object store (S3, GCS, Azure, a folder), references in the status",
+    by="reference",
+    result_bytes=MOST,
+    permissions=(
+        Permission(
+            verb="get",
+            resource="pods/log",
+            why="small values and references are in the log of the results sidecar",
+        ),
+    ),
+    outside="elsewhere",
+    verified=True,
+)
+
+
+@hookimpl
+def prepare_pod(run: Run, pod: Object, limits: Limits, config: Config) -> int:
+    """Add the sidecar, which alone has the credentials."""
+    _refuse_exposed(pod, config.secret)
+    options = {key: _text(value) for key, value in config.options.items()}
+    add_sidecar(
+        run,
+        pod,
+        config,
+        limits=Limits(result=config.max_object_size, run=limits.run),
+        way="resultsfw_ways.object_store",
+        env=[
+            {"name": ENV_URL, "value": config.url},
+            {"name": ENV_OPTIONS, "value": json.dumps(options)},
+            {"name": ENV_FOLDER, "value": _folder(run)},
+            {"name": ENV_INLINE, "value": str(config.inline_bytes)},
+            {"name": ENV_JSON, "value": json.dumps(_mappings(run))},
+        ],
+    )
+    spec = pod["spec"]
+    if config.secret:
+        _sidecar(pod)["envFrom"] = [{"secretRef": {"name": config.secret}}]
+    # Behind the last Step, and when the pod is stopped, Kubernetes kills the sidecar after this time.
+    spec["terminationGracePeriodSeconds"] = max(spec.get("terminationGracePeriodSeconds") or 0, config.grace)
+    return wires.WIRE
+
+
+@hookimpl
+def pod_ready(run: Run, pod: Object, wire: int) -> bool:
+    """The sidecar has ended for good, or it runs and should have printed all: the Steps have ended."""
+    return has_said_all(run, pod, wire=wire)
+
+
+@hookimpl
+def extract(run: Run, pod: Object, cluster: Cluster, wire: int) -> Extraction:
+    """Read the log, and ask the store nothing: it confirmed each upload to the sidecar.
+
+    Where the values of this pod went is said by the pod, whatever the flags say now.
+    """
+    if (nothing := unread(pod, wire=wire, known=(wires.WIRE,))) is not None:
+        return nothing
+    given = {one["name"]: one.get("value", "") for one in _sidecar(pod).get("env") or ()}
+    inline = int(given[ENV_INLINE]) if given.get(ENV_INLINE, "").isdecimal() else 0
+    below = f"{given.get(ENV_URL, '')}/{_folder(run)}"
+
+    stamp = stamp_of(pod)
+    backend = stamp.backend if stamp else NAME
+
+    def resolve(record: dict[str, Any]) -> str | Reference | None:
+        return _reference(record, below, backend) if "location" in record else value_of(record)
+
+    room = max(inline, _RECORD_BYTES)
+    limits = Limits(result=room, run=room * len(declared_names(run)))
+    extraction = read_log(run, pod, cluster, limits=limits, wire=wire, resolve=resolve)
+    return replace(extraction, problems=tuple(map(_hinted, extraction.problems)))
+
+
+@hookimpl
+def dereference(reference: Reference, config: Config) -> Iterator[bytes]:
+    """The object's bytes, as many as there are; the core compares them with the reference."""
+    start, digest = f"{config.url}/", reference.digest.removeprefix("sha256:")
+    path = reference.location.removeprefix(start)
+    namespace, _, rest = path.partition("/")
+    uid, _, name = rest.partition("/")
+    known = _SEGMENT.fullmatch(namespace) and _SEGMENT.fullmatch(uid) and name == digest
+    if not (reference.location.startswith(start) and known):
+        raise CorruptError(
+            f"the reference leads to {reference.location[:_URL_BYTES]}, which is no result below "
+            f"{config.url} (url of config.{NAME}): the status was edited, or the url is another one since",
+            subject=reference.location,
+        )
+    return _pieces(reference, path, config)
+
+
+@hookimpl
+def purge(run: Run, config: Config) -> None:
+    """Remove all objects of the run; its attempts share them."""
+    try:
+        store_of(config).remove(_folder(run))
+    except StoreError as error:
+        if error.kind == "missing":  # a bucket, which may come back: the run must not be given up
+            error.kind = "unavailable"
+        raise _cluster_error(error, f"{config.url}/{_folder(run)}", "removed") from error
+
+
+def store_of(config: Config) -> Store:
+    """The store, for the controller: its credentials are in its own environment.
+
+    Raises:
+        ValueError: The library does not take what is configured.
+    """
+    options = tuple(sorted((key, _text(value)) for key, value in config.options.items()))
+    return _store(config.url, options)
+
+
+@lru_cache(maxsize=8)
+def _store(url: str, options: tuple[tuple[str, str], ...]) -> Store:
+    """Kept, for the connections it keeps."""
+    return Store(url, dict(options), patience=_PATIENCE)
+
+
+def _pieces(reference: Reference, path: str, config: Config) -> Iterator[bytes]:
+    store = store_of(config)
+    try:
+        size = store.size(path)
+    except StoreError as error:
+        raise _cluster_error(error, reference.location, "read") from error
+    if size is None:
+        raise NotFoundError(f"{reference.location} is gone: somebody removed it", subject=reference.location)
+    try:
+        # A byte more than there should be is enough for the core to see that there are too many.
+        yield from store.pieces(path, min(size, reference.size + 1))
+    except StoreError as error:
+        raise _cluster_error(error, reference.location, "read") from error
+
+
+def _reference(record: dict[str, Any], below: str, backend: str) -> Reference | None:
+    """The reference in a record, if it leads to where this pod's sidecar stores what has that digest."""
+    location, size, digest, media = (record.get(key) for key in ("location", "bytes", "digest", "media"))
+    if not (isinstance(size, int) and not isinstance(size, bool) and 0 <= size <= MOST):
+        return None
+    if not (isinstance(digest, str) and _DIGEST.fullmatch(digest) and isinstance(media, str)):
+        return None
+    if location != f"{below}/{digest.removeprefix('sha256:')}":
+        return None
+    return Reference(backend=backend, location=location, size=size, digest=digest, media_type=media)
+
+
+def _mappings(run: Run) -> list[str]:
+    """The results, by their names in the log, that are declared as array or object: JSON."""
+    of_steps = [(f"step-{step.name}.{one.name}", one) for step in run.steps for one in step.results]
+    every = [*((one.name, one) for one in run.results), *of_steps]
+    return [name for name, one in every if one.type != "string"]
+
+
+def _folder(run: Run) -> str:
+    """Where a run's objects are, relative to the URL.
+
+    Raises:
+        BackendError: It has no name that is one: what it leaves could not be told from another's.
+    """
+    if not (_SEGMENT.fullmatch(run.namespace) and _SEGMENT.fullmatch(run.uid)):
+        raise BackendError(
+            f'run "{run.namespace}/{run.name}" (uid "{run.uid}") cannot have a folder in an object store: it '
+            f"needs a namespace and a uid",
+            subject=NAME,
+        )
+    return f"{run.namespace}/{run.uid}"
+
+
+def _sidecar(pod: Object) -> Object:
+    spec = pod["spec"]
+    everyone = [*(spec.get("initContainers") or ()), *spec["containers"]]
+    return next(one for one in everyone if one["name"] == CONTAINER)
+
+
+def _refuse_exposed(pod: Object, secret: str) -> None:
+    """Refuse a pod whose Steps could see what the sidecar is given.
+
+    Raises:
+        BackendError: It is one.
+    """
+    spec = pod["spec"]
+    if not secret:
+        return
+    for field in ("shareProcessNamespace", "hostPID"):
+        if spec.get(field):
+            raise BackendError(
+                f'the pod has "{field}: true", by which Steps could read the credentials of the results '
+                f'sidecar (Secret "{secret}"): run it without, or by another results-from',
+                subject=NAME,
+            )
+    for kind in ("initContainers", "containers"):
+        for one in spec.get(kind) or ():
+            if secret in _secrets_of(one):
+                raise _exposed(f'container "{one["name"]}"', secret)
+    for volume in spec.get("volumes") or ():
+        sources = [volume, *(volume.get("projected", {}).get("sources") or ())]
+        given = [one.get("secret") or {} for one in sources]
+        if any(secret in (one.get("secretName"), one.get("name")) for one in given):
+            raise _exposed(f'volume "{volume["name"]}"', secret)
+
+
+def _secrets_of(container: Object) -> set[str]:
+    whole = [one.get("secretRef") or {} for one in container.get("envFrom") or ()]
+    single = [(one.get("valueFrom") or {}).get("secretKeyRef") or {} for one in container.get("env") or ()]
+    return {one.get("name", "") for one in [*whole, *single]}
+
+
+def _exposed(what: str, secret: str) -> BackendError:
+    return BackendError(
+        f'{what} takes from the Secret "{secret}", whose credentials are for the results sidecar alone '
+        f"(secret of config.{NAME}): give Steps a Secret of their own",
+        subject=NAME,
+    )
+
+
+def _hinted(problem: Problem) -> Problem:
+    """A value over its limit: that limit is no feature flag."""
+    if problem.code is not ProblemCode.RESULT_TOO_LARGE:
+        return problem
+    return replace(problem, hint=f"max-object-size of config.{NAME} sets that limit, up to {MOST}")
+
+
+def _cluster_error(error: StoreError, location: str, what: str) -> ClusterError:
+    kinds: dict[str, type[ClusterError]] = {"missing": NotFoundError, "forbidden": ForbiddenError}
+    kind = kinds.get(error.kind, UnavailableError)
+    hint = "; the controller, or who asks, needs credentials of its own" if kind is ForbiddenError else ""
+    return kind(f"{location} could not be {what}: {error}{hint}", subject=location)
+
+
+def _refused(why: str) -> PydanticCustomError:
+    """An error in these words alone, without the value: it may hold what is secret."""
+    return PydanticCustomError("refused", "{why}", {"why": why})
+
+
+def _url_fault(url: str) -> str:
+    """What is wrong with a URL; it is not repeated, for it may hold what is secret."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "it is no URL"
+    if parts.scheme not in _SCHEMES:
+        return f"it must begin with one of {', '.join(f'{one}://' for one in _SCHEMES)}"
+    if "@" in url or "?" in url or "#" in url:
+        return "it must hold no user, query or fragment; credentials go into the Secret"
+    if (folder := local_path(url)) is not None:
+        if parts.netloc or not folder.is_absolute() or ".." in folder.parts or len(folder.parts) < 2:  # noqa: PLR2004 - "/" and a name
+            return "of a folder it must be file:///ABSOLUTE/PATH"
+        return ""
+    if not parts.netloc or ":" in parts.netloc:
+        return "it names no bucket"
+    if "" in parts.path[1:].split("/")[:-1] or ".." in parts.path.split("/"):
+        return "its path has an empty part"
+    return ""
+
+
+def _option_fault(key: str, value: str) -> str:
+    if _SECRET.search(key):
+        return 'it is secret: put it into the Secret that "secret" names, as a variable of the library'
+    if _CLIENT.match(key):
+        return "it is no option of a store"
+    if "@" in value or ("://" in value and "?" in value):
+        return "its value holds a user or a query, which may be secret"
+    if key.endswith("endpoint") and not value.startswith(("http://", "https://")):
+        return "it must begin with http:// or https://"
+    return ""
+
+
+def _text(value: str | bool | int) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

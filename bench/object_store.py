@@ -1,0 +1,158 @@
+"""Measures the backend `object-store`: `bench/object_store.py [MEGABYTES...]`, 1, 20 and 200 without any.
+
+Whole runs on the engine with no cluster, through a folder and through a real S3 server on this machine:
+seconds from the last byte that the Step wrote to the reference in the status, seconds that `resultsfw value`
+takes to write the value to a file, and the most memory that the sidecar and that command had (VmHWM).
+"""
+
+# ruff: noqa: INP001, S101, T201
+
+import argparse
+import base64
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.append(str(ROOT / "tests" / "object_store"))
+
+from s3server import S3Server  # noqa: E402 - found by the path above
+
+from resultsfw import Core, reference_of  # noqa: E402 - see above
+from resultsfw.local.engine import Engine  # noqa: E402 - see above
+from resultsfw.tekton.reconciler import Reconciler  # noqa: E402 - see above
+
+VALUE = """
+import sys
+from resultsfw.cli import main
+status = main(sys.argv[1:])
+print(*[line for line in open("/proc/self/status") if line.startswith("VmHWM")], file=sys.stderr)
+sys.exit(status)
+"""
+
+
+class Peak:
+    """The most memory that the sidecar of a store had, seen while it is there."""
+
+    def __init__(self, url: str) -> None:
+        self.megabytes = 0.0
+        self._mark = f"RESULTSFW_STORE_URL={url}\0".encode()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        process: Path | None = None
+        while not self._over.wait(0.005):
+            process = process or self._find()
+            if process is not None:
+                self._read(process)
+
+    def _find(self) -> Path | None:
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                if self._mark in (process / "environ").read_bytes():
+                    return process
+            except OSError:
+                continue
+        return None
+
+    def _read(self, process: Path) -> None:
+        try:
+            lines = (process / "status").read_text().splitlines()
+        except OSError:
+            return
+        for line in lines:
+            if line.startswith("VmHWM"):
+                self.megabytes = max(self.megabytes, int(line.split()[1]) / 1024)
+
+
+@contextmanager
+def stores(folder: Path) -> Iterator[dict[str, dict[str, Any]]]:
+    """A folder and an S3 server, as options of the backend."""
+    server = S3Server(folder / "s3")
+    try:
+        os.environ.update(server.env)
+        server.wait()
+        s3 = {"url": "s3://results/bench", "options": server.options, "secret": "store"}
+        yield {"folder": {"url": f"file://{folder}/store"}, "S3": s3}
+    finally:
+        server.stop()
+
+
+def taskrun(size: int) -> dict[str, Any]:
+    """A run whose Step writes so many bytes of text, and then says when it did."""
+    script = f"#!/bin/sh\nbase64 -w0 /dev/urandom | head -c {size} > $(results.value.path)\ndate +%s.%N >&2\n"
+    results = [{"name": "value", "type": "string"}]
+    steps = [{"name": "one", "image": "busybox:1", "script": script}]
+    return {
+        "apiVersion": "tekton.dev/v1",
+        "kind": "TaskRun",
+        "metadata": {"name": "run", "namespace": "default"},
+        "spec": {"taskSpec": {"results": results, "steps": steps}},
+    }
+
+
+def measure(name: str, config: dict[str, Any], size: int, folder: Path) -> str:
+    """One run; a row."""
+    flags = {"results-from": "object-store", "config.object-store": json.dumps(config)}
+    core = Core.from_flags(flags)
+    names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+    data = {one: base64.b64encode(os.environ[one].encode()).decode() for one in names}
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "store", "namespace": "default"}}
+    with Engine(lambda cluster: Reconciler(core, cluster)) as engine, Peak(config["url"]) as peak:
+        engine.submit({**secret, "data": data})
+        engine.submit(taskrun(size))
+        [run] = engine.run_until_done()
+        done = time.time()
+        log = engine.store.log_path("default", run["status"]["podName"], "step-one").read_text()
+    [result] = run["status"]["results"]
+    reference = reference_of(result["value"])
+    assert reference is not None, result
+    assert reference.size == size
+    (folder / "run.json").write_text(json.dumps(run))
+    manifest = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "feature-flags"}, "data": flags}
+    (folder / "flags.json").write_text(json.dumps(manifest))
+    command = [sys.executable, "-c", VALUE, "value", str(folder / "run.json"), "value"]
+    command += ["-o", str(folder / "out"), "--feature-flags", str(folder / "flags.json")]
+    began = time.perf_counter()
+    ran = subprocess.run(command, check=True, stderr=subprocess.PIPE, text=True)
+    took = time.perf_counter() - began
+    hwm = int(ran.stderr.split()[-2]) / 1024
+    stored = done - float(log.split()[-1])
+    rate = size / 1e6 / stored
+    return (
+        f"{name:8}{size / 1e6:8.0f} MB{stored:10.2f} s{rate:8.0f} MB/s{peak.megabytes:9.0f} MB"
+        f"{took:10.2f} s{hwm:9.0f} MB"
+    )
+
+
+def main() -> None:
+    """Measures from a command line."""
+    parser = argparse.ArgumentParser(description="Measures the backend object-store.")
+    parser.add_argument("megabytes", type=int, nargs="*", default=[1, 20, 200])
+    sizes = [one * 1_000_000 for one in parser.parse_args().megabytes]
+    with tempfile.TemporaryDirectory() as name, stores(Path(name)) as found:
+        print("store       value  to status          sidecar peak   to a file  reader peak")
+        for store, config in found.items():
+            for size in sizes:
+                print(measure(store, config, size, Path(name)), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""A Pod by the `kubernetes` client, its results by resultsfw: make it, wait, collect, print.
+
+    python collect.py [--results-from termination-message]
+
+In the cluster that the client is configured for. Exit status 1 if a result did not come whole.
+"""
+
+import argparse
+import json
+import sys
+import time
+import uuid
+
+from kubernetes import client, config
+
+from resultsfw import PODS, Cluster, Collected, Core, Declared, Run, Step
+from resultsfw.errors import ClusterError
+from resultsfw.kube import Connection, KubeCluster
+
+SECONDS = 300
+FILES = """
+printf %s "$(uname -s)" > $RESULTSFW_RESULTS/system
+printf '["%s","%s"]' "$HOSTNAME" "$(id -u)" > $RESULTSFW_RESULTS/facts
+"""
+MESSAGE = r"""
+printf '[{"key":"system","value":"%s","type":1},' "$(uname -s)" > /dev/termination-log
+printf '{"key":"facts","value":"[\"%s\",\"%s\"]","type":1}]' "$HOSTNAME" "$(id -u)" >> /dev/termination-log
+"""
+
+
+def wait(core: Core, run: Run, cluster: Cluster) -> Collected:
+    """Look at the pod every second until its results are there, or time is up."""
+    end = time.monotonic() + SECONDS
+    while True:
+        pod = cluster.get(PODS, run.namespace, run.name)
+        late = time.monotonic() > end
+        if core.ready(run, pod) or late:
+            try:
+                return core.collect(run, pod, cluster, final=late)
+            except ClusterError as error:  # it can still come right, or it would be among the problems
+                print(f"{error.code}: {error.message}; looking again", file=sys.stderr)
+        time.sleep(1)
+
+
+def main() -> int:
+    """Run one pod."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--results-from", default="sidecar-logs")
+    parser.add_argument("--sidecar-image", default="resultsfw/sidecar:0.1.0")
+    parser.add_argument("--image", default="busybox:1")
+    parser.add_argument("--namespace", default="default")
+    asked = parser.parse_args()
+
+    config.load_config()
+    api = client.ApiClient()
+    cluster = KubeCluster(Connection(api))
+    name = f"facts-{uuid.uuid4().hex[:8]}"
+    core = Core.from_flags(
+        {"results-from": asked.results_from, "config.sidecar-logs": f"image: {asked.sidecar_image}"}
+    )
+    run = Run(
+        namespace=asked.namespace,
+        name=name,
+        uid=uuid.uuid4().hex,
+        results=(Declared(name="system"), Declared(name="facts", type="array")),
+        steps=(Step(name="facts", container="facts"),),
+    )
+    script = MESSAGE if asked.results_from == "termination-message" else FILES
+    pod = {
+        "metadata": {"name": name, "namespace": asked.namespace},
+        "spec": {
+            "restartPolicy": "Never",
+            "containers": [{"name": "facts", "image": asked.image, "command": ["sh", "-c", script]}],
+        },
+    }
+    client.CoreV1Api(api).create_namespaced_pod(asked.namespace, core.prepare_pod(run, pod, cluster=cluster))
+    try:
+        collected = wait(core, run, cluster)
+        core.purge(run, cluster.get(PODS, run.namespace, run.name), cluster)
+    finally:
+        cluster.delete(PODS, run.namespace, run.name)
+    for result in collected.results:
+        print(f"{result.name} = {json.dumps(result.value)}")
+    for problem in collected.problems:
+        print(f"{problem.code}: {problem.message}", file=sys.stderr)
+    return 0 if collected.ok else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,84 @@
+"""Backend ``step-log``: a Step prints ``##result NAME=VALUE``, a line for each of its results.
+
+Nothing is added to the pod. A value has no line ends, and what a Step prints is trusted as much as the Step.
+"""
+
+from collections.abc import Iterator
+
+from resultsfw import (
+    Capabilities,
+    Cluster,
+    Extraction,
+    Found,
+    Limits,
+    Object,
+    Permission,
+    Problem,
+    ProblemCode,
+    Run,
+    hookimpl,
+)
+
+MARK = b"##result "
+LOG_BYTES = 1 << 20
+
+capabilities = Capabilities(
+    summary="results as lines of the Steps' own logs",
+    permissions=(Permission(verb="get", resource="pods/log", why="the results are in the Steps' logs"),),
+)
+
+
+@hookimpl
+def prepare_pod() -> int:
+    """Nothing to add; this is the first version of the format."""
+    return 0
+
+
+@hookimpl
+def pod_ready(run: Run, pod: Object) -> bool:
+    """All Steps have ended."""
+    ended = [
+        one["name"]
+        for one in pod.get("status", {}).get("containerStatuses") or ()
+        if "terminated" in one["state"]
+    ]
+    return all(step.container in ended for step in run.steps)
+
+
+@hookimpl
+def extract(run: Run, pod: Object, cluster: Cluster, limits: Limits) -> Extraction:
+    """Every Step's log, in order: of two values of a name the later wins."""
+    found: list[Found] = []
+    problems: list[Problem] = []
+    most = LOG_BYTES + limits.run
+    for step in run.steps:
+        source = f'log of container "{step.container}"'
+        metadata = pod["metadata"]
+        # One byte more than is allowed: a log that has it is not whole here.
+        log = b"".join(
+            cluster.read_log(metadata["namespace"], metadata["name"], step.container, limit=most + 1)
+        )
+        if len(log) > most:
+            problems.append(
+                Problem(
+                    code=ProblemCode.TRANSPORT_CUT,
+                    message=f"the {source} has more than {most} bytes, and results may be behind them",
+                    size=len(log),
+                    limit=most,
+                )
+            )
+        for name, value in values(log[:most]):
+            try:
+                found.append(Found(name=name, value=value.decode(), source=source))
+            except UnicodeDecodeError:
+                message = f'result "{name}" is not UTF-8 in the {source}'
+                problems.append(Problem(code=ProblemCode.NOT_UTF8, message=message, result=name))
+    return Extraction(found=tuple(found), problems=tuple(problems))
+
+
+def values(log: bytes) -> Iterator[tuple[str, bytes]]:
+    """Names and values, of the lines that are results."""
+    for line in log.split(b"\n"):
+        name, equals, value = line.removeprefix(MARK).partition(b"=")
+        if line.startswith(MARK) and equals:
+            yield name.decode(errors="replace"), value

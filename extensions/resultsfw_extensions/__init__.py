@@ -1,0 +1,1 @@
+"""The extensions that come along, one file each; off unless the feature flag ``extensions`` names them."""

@@ -1,0 +1,21 @@
+"""``resultsfw results-server``: the process that keeps what pods deliver over HTTP."""
+
+from typing import Any
+
+from resultsfw.errors import InputError
+
+__all__ = ["run_results_server"]
+
+
+def run_results_server(given: dict[str, Any]) -> int:
+    """Serve until a signal; returns the exit status."""
+    try:
+        from resultsfw.server.process import Options, run_server  # noqa: PLC0415 - an extra
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f"the results server needs {error.name}, which is not installed: "
+            f"pip install 'resultsfw[results-server]'",
+            subject="results-server",
+        ) from error
+    given["listen"] = given["listen"] or ("127.0.0.1:8443" if given["local"] else ":8443")
+    return run_server(Options(**{key: value for key, value in given.items() if value is not None}))

@@ -1,0 +1,63 @@
+"""Who may do what, by the Roles and RoleBindings in a store.
+
+There are no ClusterRoles here: a binding to one grants nothing.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from resultsfw.cluster import Kind, Object
+from resultsfw.errors import NotFoundError
+from resultsfw.local.store import Store
+from resultsfw.local.tokens import Token
+
+__all__ = ["ROLES", "ROLE_BINDINGS", "allowed"]
+
+GROUP: Final = "rbac.authorization.k8s.io"
+ROLES: Final = Kind(GROUP, "v1", "roles", "Role")
+ROLE_BINDINGS: Final = Kind(GROUP, "v1", "rolebindings", "RoleBinding")
+
+
+def allowed(store: Store, token: Token, verb: str, *, namespace: str, resource: str, name: str) -> bool:
+    """Whether a service account may do that to an object of the core group."""
+    for binding in store.list(ROLE_BINDINGS, namespace):
+        if not any(_is(subject, token, namespace) for subject in binding.get("subjects") or ()):
+            continue
+        reference = binding.get("roleRef") or {}
+        if reference.get("kind") != ROLES.kind:
+            continue
+        try:
+            role = store.get(ROLES, namespace, reference.get("name", ""))
+        except NotFoundError:
+            continue
+        if any(_grants(rule, verb, resource, name) for rule in role.get("rules") or ()):
+            return True
+    return False
+
+
+def _is(subject: Object, token: Token, namespace: str) -> bool:
+    name = subject.get("name")
+    match subject.get("kind"):
+        case "ServiceAccount":
+            at = subject.get("namespace") or namespace
+            return (at, name) == (token.namespace, token.service_account)
+        case "User":
+            return name == token.user
+        case "Group":
+            every = "system:serviceaccounts"
+            return name in (every, f"{every}:{token.namespace}", "system:authenticated")
+    return False
+
+
+def _grants(rule: Object, verb: str, resource: str, name: str) -> bool:
+    names = rule.get("resourceNames") or ()
+    return (
+        _has(rule.get("verbs") or (), verb)
+        and _has(rule.get("apiGroups") or (), "")
+        and _has(rule.get("resources") or (), resource)
+        and (not names or name in names)
+    )
+
+
+def _has(listed: Sequence[str], one: str) -> bool:
+    return one in listed or "*" in listed

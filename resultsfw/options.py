@@ -1,0 +1,55 @@
+"""Options of plugins: a pydantic model each, which must be as strict as what is put in."""
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from resultsfw.errors import FlagError
+from resultsfw.flags import CONFIG_PREFIX
+
+__all__ = ["Fault", "NoConfig", "checked_config", "config_type_of"]
+
+
+class Fault(Exception):  # noqa: N818 - never seen outside: a reason on its way to a message
+    """Why a plugin cannot be used, in words."""
+
+
+class NoConfig(BaseModel):
+    """The configuration of a plugin that has none."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+def config_type_of(plugin: object) -> type[BaseModel]:
+    """The type of a plugin's options.
+
+    Raises:
+        Fault: It has a ``Config`` that does not keep the rules.
+    """
+    config_type = getattr(plugin, "Config", NoConfig)
+    if not (inspect.isclass(config_type) and issubclass(config_type, BaseModel)):
+        raise Fault("its `Config` is no pydantic model")
+    if config_type.model_config.get("extra") != "forbid":
+        raise Fault('its `Config` must forbid unknown options: model_config = ConfigDict(extra="forbid")')
+    if required := [name for name, option in config_type.model_fields.items() if option.is_required()]:
+        raise Fault(f"its `Config` has options without a default: {', '.join(required)}")
+    return config_type
+
+
+def checked_config(name: str, config_type: type[BaseModel], raw: Mapping[str, Any]) -> BaseModel:
+    """Validate the options of the plugin of that name.
+
+    Raises:
+        FlagError: An option is unknown or has a value it cannot have; the message names each.
+    """
+    try:
+        return config_type.model_validate(raw)
+    except ValidationError as error:
+        faults = "; ".join(
+            f"{'.'.join(str(part) for part in fault['loc']) or 'the whole'}: {fault['msg']}"
+            for fault in error.errors(include_input=False, include_url=False)
+        )
+        key = f"{CONFIG_PREFIX}{name}"
+        raise FlagError(f'feature flag "{key}": {faults}', subject=key) from error

@@ -1,0 +1,59 @@
+"""Who asks where there is no cluster: the engine's own tokens, and what its user needs to use the server."""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import yaml
+
+from resultsfw.local import tokens
+from resultsfw.server.review import Identity
+
+__all__ = ["LocalReviewer", "flags_for"]
+
+_POD_UID = "authentication.kubernetes.io/pod-uid"
+
+
+class LocalReviewer:
+    """Takes the engine's tokens for true: they are signed by nobody, so this is for one's own machine.
+
+    Args:
+        audience: That a token must be for.
+    """
+
+    def __init__(self, audience: str) -> None:
+        self._audience = audience
+
+    def review(self, token: str) -> Identity | None:
+        """See `resultsfw.server.review.Reviewer`."""
+        known = tokens.read(token)
+        if known is None or known.audience != self._audience:
+            return None
+        extra = {_POD_UID: (known.pod_uid,)} if known.pod_uid else {}
+        return Identity(username=known.user, extra=extra)
+
+    def allows(self, identity: Identity, verb: str, namespace: str) -> bool:  # noqa: ARG002 - all or nothing
+        """See `resultsfw.server.review.Reviewer`: who is no pod is the engine itself."""
+        return not identity.pod_uid
+
+
+@contextlib.contextmanager
+def flags_for(url: str, audience: str) -> Iterator[str]:
+    """A ConfigMap of feature flags for ``resultsfw run``; within it, the token that it names is there."""
+    me = tokens.Token(
+        namespace="resultsfw", service_account="resultsfw-controller", pod="", pod_uid="", audience=audience
+    )
+    with tempfile.TemporaryDirectory(prefix="resultsfw-server-") as folder:
+        token = Path(folder, "token")
+        token.touch(mode=0o600)
+        token.write_text(tokens.make(me))
+        config = yaml.safe_dump({"url": url, "audience": audience, "token-file": os.fspath(token)})
+        manifest = {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": "feature-flags"},
+            "data": {"results-from": "http", "config.http": config},
+        }
+        yield yaml.safe_dump(manifest, sort_keys=False)

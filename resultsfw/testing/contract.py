@@ -1,0 +1,282 @@
+"""The contract itself: capabilities, what a pod may get, what may be asked of the cluster."""
+
+from collections.abc import Sequence
+from typing import Any, Final, get_args, get_type_hints
+
+from resultsfw.cluster import PODS, Object
+from resultsfw.core import LIMIT_ANNOTATION, STAMP_ANNOTATION
+from resultsfw.hookspecs import API_VERSION
+from resultsfw.testing.base import Base, Runs
+from resultsfw.testing.clusters import Asked
+from resultsfw.testing.hostile import victims
+from resultsfw.testing.judging import breach, closed, must_be_true
+from resultsfw.testing.tasks import MARK, Write
+from resultsfw.testing.world import World
+from resultsfw.types import Capabilities
+
+__all__ = ["ContractCases"]
+
+RECORD: Final = "contract: the capability record is what operators and the core go by"
+STEPS: Final = "contract: a backend adds to the pod and leaves the Steps' containers as they are"
+VALID: Final = "contract: the prepared pod is one that an API server takes"
+TRUST: Final = "law 8: Steps get no right, no credential and no view into other containers from a backend"
+RESTRICTED: Final = "law 8: what a backend adds runs under the Pod Security level restricted"
+RIGHTS: Final = "law 8: a backend asks of the cluster what its permissions name, and nothing else"
+
+_WRITES: Final = (
+    Write(name="first", data=f"first {MARK}".encode()),
+    Write(name="own", data=f"own {MARK}".encode(), step="second"),
+)
+_VERBS: Final = ("get", "list", "watch", "create", "update", "patch", "delete")
+_SHARED: Final = (
+    "automountServiceAccountToken",
+    "hostIPC",
+    "hostNetwork",
+    "hostPID",
+    "hostUsers",
+    "restartPolicy",
+    "securityContext",
+    "serviceAccountName",
+    "shareProcessNamespace",
+)
+"""Of a pod's spec: what would change for its Steps, too."""
+
+_BY, _OUTSIDE = (get_type_hints(Capabilities)[name] for name in ("by", "outside"))
+
+_NAME_BYTES: Final = 63
+_SUMMARY: Final = 120
+
+
+class ContractCases(Base):
+    """What a backend says of itself, and what it does to a pod."""
+
+    def test_capabilities(self, world: World) -> None:
+        """The record makes sense in itself."""
+        can = world.capabilities
+        faults = [*_faults_of_sizes(can), *_faults_of_places(can)]
+        if can.outside != "no" and not hasattr(world.plugin, "purge"):
+            faults.append(f'outside="{can.outside}" needs the hook purge')
+        if can.api_version != API_VERSION:
+            faults.append(f"api_version is {API_VERSION} here, not {can.api_version}")
+        if can.summary.strip() == "" or "\n" in can.summary or len(can.summary) > _SUMMARY:
+            faults.append(f"summary is one line of at most {_SUMMARY} characters, not {can.summary!r}")
+        faults += [
+            f"permission {one!r} needs a verb of {', '.join(_VERBS)} and a why"
+            for one in can.permissions
+            if one.verb not in _VERBS or not one.why.strip()
+        ]
+        if faults:
+            breach(RECORD, "; ".join(faults))
+
+    def test_pod_is_valid(self, world: World) -> None:
+        """Names are unique and short, and what is mounted is there."""
+        spec = world.prepare(_WRITES).prepared["spec"]
+        faults = []
+        names = [one["name"] for one in _containers(spec)]
+        faults += [f'container name "{name}" twice' for name in sorted(set(names)) if names.count(name) > 1]
+        faults += [
+            f'container name "{name}" is over {_NAME_BYTES} bytes'
+            for name in names
+            if len(name) > _NAME_BYTES
+        ]
+        volumes = [one["name"] for one in spec.get("volumes") or ()]
+        faults += [f'volume name "{name}" twice' for name in sorted(set(volumes)) if volumes.count(name) > 1]
+        for one in _containers(spec):
+            mounts = one.get("volumeMounts") or ()
+            faults += [
+                f'container "{one["name"]}" mounts "{mount["name"]}", which is no volume of the pod'
+                for mount in mounts
+                if mount["name"] not in volumes
+            ]
+            paths = [mount["mountPath"] for mount in mounts]
+            faults += [
+                f'container "{one["name"]}" mounts two volumes at {path}'
+                for path in sorted(set(paths))
+                if paths.count(path) > 1
+            ]
+            if not one.get("image"):
+                faults.append(f'container "{one["name"]}" has no image')
+        if faults:
+            breach(VALID, "; ".join(faults))
+
+    def test_steps_are_left_alone(self, world: World) -> None:
+        """A Step's container only gets arguments, before the Step's own; nothing of the pod goes."""
+        life = world.prepare(_WRITES)
+        faults = []
+        after = {one["name"]: one for one in _containers(life.prepared["spec"])}
+        for before in _containers(life.bare["spec"]):
+            name = before["name"]
+            if name not in after:
+                faults.append(f'container "{name}" is gone')
+                continue
+            faults += [
+                f'"{key}" of container "{name}" was changed'
+                for key in sorted({*before, *after[name]} - {"args"})
+                if before.get(key) != after[name].get(key)
+            ]
+            if not _extends(before.get("args") or [], after[name].get("args") or []):
+                faults.append(f'container "{name}" lost arguments, or its own command\'s were changed')
+        volumes = life.prepared["spec"].get("volumes") or []
+        faults += [
+            f'volume "{one["name"]}" was changed'
+            for one in life.bare["spec"].get("volumes") or ()
+            if one not in volumes
+        ]
+        if faults:
+            breach(STEPS, "; ".join(faults))
+
+    def test_metadata_is_left_alone(self, world: World) -> None:
+        """Labels, owners and name stay; annotations are only added."""
+        life = world.prepare(_WRITES)
+        before, after = life.bare["metadata"], life.prepared["metadata"]
+        faults = [
+            f"metadata.{key} was changed"
+            for key in before
+            if key != "annotations" and _less(before, after, key)
+        ]
+        faults += [
+            f'annotation "{key}" was changed'
+            for key, text in before.get("annotations", {}).items()
+            if after["annotations"].get(key) != text
+        ]
+        if not {STAMP_ANNOTATION, LIMIT_ANNOTATION} <= after["annotations"].keys():
+            faults.append("the stamp is gone")
+        if faults:
+            breach(STEPS, "; ".join(faults))
+
+    def test_steps_get_no_rights(self, world: World) -> None:
+        """Nothing of the pod that its Steps share is opened: service account, token, namespaces, host."""
+        life = world.prepare(_WRITES)
+        before, after = life.bare["spec"], life.prepared["spec"]
+        faults = [
+            f"spec.{key} is {after.get(key)!r}, and was {before.get(key)!r}"
+            for key in _SHARED
+            if before.get(key) != after.get(key)
+        ]
+        new = {one["name"] for one in after.get("volumes") or ()} - {one["name"] for one in before["volumes"]}
+        steps = {step.container for step in life.run.steps}
+        faults += [
+            f'Step container "{one["name"]}" mounts the backend\'s volume "{mount["name"]}"'
+            for one in _containers(after)
+            if one["name"] in steps
+            for mount in one.get("volumeMounts") or ()
+            if mount["name"] in new
+        ]
+        if faults:
+            breach(TRUST, "; ".join(faults))
+
+    def test_restricted(self, world: World) -> None:
+        """Added containers are non-root, without capabilities, with the runtime's seccomp profile."""
+        life = world.prepare(_WRITES)
+        known = {one["name"] for one in _containers(life.bare["spec"])}
+        added = [one for one in _containers(life.prepared["spec"]) if one["name"] not in known]
+        if not added:
+            closed("what it adds", "it adds no container")
+        faults = [f'container "{one["name"]}": {fault}' for one in added for fault in _unrestricted(one)]
+        kinds = (
+            "configMap",
+            "downwardAPI",
+            "emptyDir",
+            "projected",
+            "secret",
+            "csi",
+            "persistentVolumeClaim",
+        )
+        bare = [one["name"] for one in life.bare["spec"]["volumes"]]
+        faults += [
+            f'volume "{one["name"]}" is of none of the kinds {", ".join(kinds)}'
+            for one in life.prepared["spec"]["volumes"]
+            if one["name"] not in bare and not any(kind in one for kind in kinds)
+        ]
+        if faults:
+            breach(RESTRICTED, "; ".join(faults))
+
+    def test_nothing_outside(self, world: World, runs: Runs) -> None:
+        """Who says ``outside="no"`` makes and changes nothing but the pod."""
+        if world.capabilities.outside != "no":
+            closed(f'outside="{world.capabilities.outside}"', "it makes things outside the pod")
+        start = len(world.asked)
+        life = world.prepare(_WRITES)
+        world.collect(victims(runs)[0])
+        written = [one for one in world.asked[start:] if one.verb in ("create", "patch", "delete")]
+        if written or world.left(life):
+            what = ", ".join(f"{one.verb} {one.kind.kind if one.kind else ''} {one.name}" for one in written)
+            breach(RECORD, f'outside="no", and it asked for: {what or "nothing"}; left: {world.left(life)}')
+
+    def test_it_asks_what_its_permissions_name(self, world: World, runs: Runs) -> None:
+        """In a whole life of a run, every request is one that an operator was told of."""
+        life, _ = victims(runs)
+        must_be_true(RIGHTS, world, life, world.collect(life))
+        world.purge(world.prepare(_WRITES))
+        named = {(one.verb, one.resource, one.group) for one in world.capabilities.permissions}
+        missing = sorted({one.right for one in world.asked if not _is_reading_a_pod(one)} - named)
+        if missing:
+            told = ", ".join(
+                f'Permission(verb="{verb}", resource="{what}", group="{group}")'
+                for verb, what, group in missing
+            )
+            breach(RIGHTS, f"not among its permissions: {told}")
+
+
+def _faults_of_sizes(can: Capabilities) -> list[str]:
+    sizes: dict[str, Any] = {"result_bytes": can.result_bytes, "run_bytes": can.run_bytes}
+    faults = [
+        f"{name} is a number of bytes from 1, or None, not {size!r}"
+        for name, size in sizes.items()
+        if size is not None and (type(size) is not int or size < 1)
+    ]
+    if not faults and can.result_bytes and can.run_bytes and can.result_bytes > can.run_bytes:
+        faults.append(f"result_bytes={can.result_bytes} is over run_bytes={can.run_bytes}: a run holds one")
+    return faults
+
+
+def _faults_of_places(can: Capabilities) -> list[str]:
+    faults = [
+        f"{name} is one of {', '.join(get_args(literal))}, not {given!r}"
+        for name, given, literal in (("by", can.by, _BY), ("outside", can.outside, _OUTSIDE))
+        if given not in get_args(literal)
+    ]
+    if can.by == "reference" and can.outside == "no":
+        faults.append('by="reference" keeps values outside the pod, and outside says "no"')
+    return faults
+
+
+def _containers(spec: Object) -> list[Object]:
+    return [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]
+
+
+def _extends(before: Sequence[str], after: Sequence[str]) -> bool:
+    """Whether arguments were only added, and none behind ``--``, where the Step's own begin."""
+
+    def own(args: Sequence[str]) -> Sequence[str]:
+        return args[args.index("--") :] if "--" in args else ()
+
+    rest = iter(after)
+    return own(before) == own(after) and all(one in rest for one in before)
+
+
+def _less(before: Object, after: Object, key: str) -> bool:
+    """Whether what was there is not there any more."""
+    if isinstance(before[key], dict):
+        return any(after.get(key, {}).get(name) != one for name, one in before[key].items())
+    return bool(before[key] != after.get(key))
+
+
+def _unrestricted(container: Object) -> list[str]:
+    """What the Pod Security level restricted has against a container."""
+    context: dict[str, Any] = container.get("securityContext") or {}
+    wanted = {
+        "allowPrivilegeEscalation is false": context.get("allowPrivilegeEscalation") is False,
+        'capabilities.drop is ["ALL"]': "ALL" in (context.get("capabilities") or {}).get("drop", ()),
+        "no capability is added": not (context.get("capabilities") or {}).get("add"),
+        "runAsNonRoot is true": context.get("runAsNonRoot") is True,
+        "runAsUser is not 0": context.get("runAsUser") != 0,
+        "seccompProfile.type is RuntimeDefault": (context.get("seccompProfile") or {}).get("type")
+        in ("RuntimeDefault", "Localhost"),
+        "it is not privileged": not context.get("privileged"),
+    }
+    return [f"securityContext: {what}" for what, holds in wanted.items() if not holds]
+
+
+def _is_reading_a_pod(asked: Asked) -> bool:
+    return asked.verb == "get" and asked.kind == PODS

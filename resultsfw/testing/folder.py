@@ -1,0 +1,41 @@
+"""A folder as the suite wants to see what a backend keeps: a mutable mapping from names to bytes."""
+
+from collections.abc import Iterator, MutableMapping
+from pathlib import Path
+
+__all__ = ["Folder"]
+
+
+class Folder(MutableMapping[str, bytes]):
+    """The files below a folder, by their paths in it.
+
+    Args:
+        path: Of the folder; it need not be there yet.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __getitem__(self, name: str) -> bytes:
+        try:
+            return (self._path / name).read_bytes()
+        except (FileNotFoundError, IsADirectoryError):
+            raise KeyError(name) from None
+
+    def __setitem__(self, name: str, data: bytes) -> None:
+        file = self._path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(data)
+
+    def __delitem__(self, name: str) -> None:
+        try:
+            (self._path / name).unlink()
+        except FileNotFoundError:
+            raise KeyError(name) from None
+
+    def __iter__(self) -> Iterator[str]:
+        files = (one for one in self._path.rglob("*") if one.is_file())
+        return iter(sorted(str(one.relative_to(self._path)) for one in files))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)

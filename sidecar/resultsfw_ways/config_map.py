@@ -1,0 +1,199 @@
+"""The way by ConfigMap: values under its keys, records in an annotation, all of it in one patch.
+
+The ConfigMap is made before the pod is, empty; the pod's service account may get and patch this one and no
+other. The patch makes it immutable. What proves to the reader that it was us who wrote it is the digest of
+the records in our termination message: nobody else can write there.
+"""
+
+import base64
+import json
+import os
+import re
+
+from resultsfw_sidecar import wire
+from resultsfw_sidecar.digest import sha256
+from resultsfw_sidecar.output import Kept, OutputError
+from resultsfw_sidecar.settings import SettingsError
+from resultsfw_sidecar.ways import Way as Log
+from resultsfw_ways.request import Server
+
+TYPE_CHECKING = False  # typing itself would cost the start-up 5 ms
+
+if TYPE_CHECKING:
+    from resultsfw_sidecar.results import Result
+    from resultsfw_sidecar.settings import Environment
+    from resultsfw_sidecar.stop import Stop
+
+ENV_NAME = "RESULTSFW_CONFIG_MAP"
+ENV_UID = "RESULTSFW_CONFIG_MAP_UID"
+ENV_ACCOUNT = "RESULTSFW_SERVICE_ACCOUNT"
+"""Folder with `token`, `ca.crt` and `namespace`, as Kubernetes lays them out."""
+ENV_SCHEME = "RESULTSFW_API_SCHEME"
+"""`http` where the API server is one of the engine with no cluster."""
+
+RECORDS = "resultsfw.dev/records"
+"""The annotation with the records."""
+
+VALUE_BYTES = 1_048_576
+"""Bytes of all values of a ConfigMap together, keys not counted (`ValidateConfigMap`)."""
+
+_KEY = re.compile("[-._a-zA-Z0-9]{1,253}")
+_SMALL = 64  # bytes that escaping may add to any value: nobody reads base64
+_SETTLING = 10.0  # seconds in which a Role that was made just before the pod comes to be known everywhere
+_PAUSE = 0.25
+_SHOWN = 200  # characters of what a server says
+
+
+def proof(records: bytes) -> str:
+    """The termination message that goes with these records."""
+    return f"sha256:{sha256(records).hexdigest()}"
+
+
+class Way(Log):
+    """Keeps everything and hands it over at the end."""
+
+    ceiling = VALUE_BYTES
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.output: Kept = Kept()
+        self._data: dict[str, bytes] = {}  # values as JSON, as they are sent
+        self._binary: dict[str, bytes] = {}
+        self._numbered = 0
+        self._failure = ""
+
+    def open(self, environment: "Environment", stop: "Stop") -> None:
+        """Reads where to go. Asks nobody: that the way is open now says little of when Steps have ended."""
+        self._environment = environment
+        self._stop = stop
+        self._name, self._uid, folder = map(self._variable, (ENV_NAME, ENV_UID, ENV_ACCOUNT))
+        host, port = map(self._variable, ("KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"))
+        scheme = environment.variables.get(ENV_SCHEME.encode()) or b"https"
+        host = f"[{host}]" if ":" in host else host
+        try:
+            with open(f"{folder}/namespace", encoding="utf-8") as file:  # noqa: PTH123 - no pathlib here
+                namespace = file.read().strip()
+            self._server = Server(
+                f"{scheme.decode()}://{host}:{port}",
+                token_file=f"{folder}/token",
+                ca_file=f"{folder}/ca.crt",
+                stop=stop,
+            )
+        except (OSError, ValueError) as error:
+            raise SettingsError(wire.BAD_ENVIRONMENT, f"{ENV_ACCOUNT}: {error}") from None
+        self._path = f"/api/v1/namespaces/{namespace}/configmaps/{self._name}"
+
+    def record(self, result: "Result", value: bytes) -> list[bytes]:
+        """Keeps a value under a key; its record says which."""
+        key = self._key(result.name)
+        escaped = _json(value)
+        # A request has 3 MiB, and JSON needs six bytes for a control character.
+        if len(escaped) <= 2 * len(value) + _SMALL:
+            self._data[key] = escaped
+        else:
+            self._binary[key] = b'"%s"' % base64.b64encode(value)
+        return [wire.kept_line(result.name, value, result.of, key)]
+
+    def deliver(self) -> str:
+        """Writes all of it, or finds that it is there already; returns the digest of the records."""
+        if self._failure:
+            raise OutputError(self._failure)  # once is enough: it was tried for long
+        records = self.output.data
+        if not records[records.rfind(b"\n", 0, -1) + 1 :].startswith(b'{"type":"end"'):
+            raise OutputError("what has no end is not handed over")
+        try:
+            self._write(records)
+        except OutputError as error:
+            self._failure = str(error)
+            raise
+        return proof(records)
+
+    def _write(self, records: bytes) -> None:
+        text = records.decode()
+        metadata = {"uid": self._uid, "annotations": {RECORDS: text}}
+        body = b'{"metadata":%s,"immutable":true,"data":{%s},"binaryData":{%s}}' % (
+            json.dumps(metadata).encode(),
+            _members(self._data),
+            _members(self._binary),
+        )
+        status, answer = self._ask("PATCH", body)
+        if status == 200:  # noqa: PLR2004 - HTTP
+            return
+        why = f"ConfigMap {self._name}: HTTP {status}: {_said(answer)}"
+        if status in (409, 422):
+            # We may have been killed after our patch, or its answer was lost. Or somebody was faster.
+            status, answer = self._ask("GET")
+            found = _metadata(answer) if status == 200 else {}  # noqa: PLR2004 - HTTP
+            annotations = found.get("annotations")
+            known = annotations.get(RECORDS) if isinstance(annotations, dict) else None
+            if found.get("uid") == self._uid and known == text:
+                return
+            if found and (found.get("uid") != self._uid or known is not None):
+                why = f"{why}; it was written or made anew by somebody else"
+        raise OutputError(why)
+
+    def _ask(self, method: str, body: bytes | None = None) -> tuple[int, bytes]:
+        """Asks; again for a while where it is not allowed."""
+        end = _now() + _SETTLING
+        while True:
+            status, answer = self._server.ask(
+                method,
+                self._path,
+                body,
+                media_type="application/merge-patch+json",
+                # The values once more would only fill our memory.
+                accept="application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io,application/json",
+            )
+            if status not in (401, 403) or _now() > end:
+                return status, answer
+            self._stop.wait(_PAUSE)
+
+    def _key(self, name: str) -> str:
+        """The result's name where a ConfigMap can have it as a key, and has none of that name yet."""
+        key = name
+        while not _KEY.fullmatch(key) or key.startswith("..") or key == "." or self._holds(key):
+            key = f"value-{self._numbered}"
+            self._numbered += 1
+        return key
+
+    def _holds(self, key: str) -> bool:
+        return key in self._data or key in self._binary
+
+    def _variable(self, name: str) -> str:
+        value = self._environment.variables.get(name.encode(), b"").decode("utf-8", "backslashreplace")
+        if not value:
+            raise SettingsError(wire.BAD_ENVIRONMENT, f"{name} is not set")
+        return value
+
+
+def _json(value: bytes) -> bytes:
+    """A value as JSON, made in pieces: one wide character makes the whole of a text four times as large."""
+    pieces = (json.dumps(text, ensure_ascii=False)[1:-1].encode() for text in wire.text_pieces(value))
+    return b'"%s"' % b"".join(pieces)
+
+
+def _members(values: dict[str, bytes]) -> bytes:
+    return b",".join(b"%s:%s" % (json.dumps(key).encode(), value) for key, value in values.items())
+
+
+def _said(answer: bytes) -> str:
+    """What a server's Status says, or that it is none."""
+    try:
+        said = json.loads(answer)
+    except (ValueError, RecursionError):
+        said = None
+    message = said.get("message") if isinstance(said, dict) else None
+    return str(message).partition("\n")[0][:_SHOWN] if message else "no Status of an API server"
+
+
+def _metadata(answer: bytes) -> dict[str, object]:
+    try:
+        said = json.loads(answer)
+    except (ValueError, RecursionError):
+        return {}
+    metadata = said.get("metadata") if isinstance(said, dict) else None
+    return metadata if isinstance(metadata, dict) else {}
+
+
+def _now() -> float:
+    return os.times().elapsed  # a clock that no one sets

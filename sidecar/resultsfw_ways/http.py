@@ -1,0 +1,65 @@
+"""To the results server: all records in one request, with the pod's own token for that server alone."""
+
+from resultsfw_sidecar import wire
+from resultsfw_sidecar.digest import sha256
+from resultsfw_sidecar.output import Kept, OutputError
+from resultsfw_sidecar.settings import Environment, SettingsError
+from resultsfw_sidecar.stop import Stop
+from resultsfw_sidecar.ways import Way as Log
+
+from .request import Server
+
+ENV_URL = "RESULTSFW_SERVER_URL"
+ENV_PATH = "RESULTSFW_SERVER_PATH"
+ENV_TOKEN_FILE = "RESULTSFW_SERVER_TOKEN_FILE"  # noqa: S105 - a file's name
+ENV_CA_FILE = "RESULTSFW_SERVER_CA_FILE"
+ENV_CA = "RESULTSFW_SERVER_CA"
+
+MEDIA_TYPE = "application/vnd.resultsfw.records+json-lines"
+
+_STORED = (200, 201)
+_SAID = 500  # characters of an answer that are passed on
+
+
+class Way(Log):
+    """Keeps all records until the last one, and delivers them; its message is their digest."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._kept = self.output = Kept()
+        self._tried = False
+
+    def open(self, environment: Environment, stop: Stop) -> None:
+        """See `resultsfw_sidecar.ways.Way`."""
+        self._environment = environment
+
+        def get(name: str) -> str:
+            return environment.variables.get(name.encode(), b"").decode("utf-8", "backslashreplace")
+
+        for name in (ENV_URL, ENV_PATH, ENV_TOKEN_FILE):
+            if not get(name):
+                raise SettingsError(wire.BAD_ENVIRONMENT, f"{name} is not set")
+        self._path = f"{get(ENV_PATH)}/pods/{environment.pod}"
+        try:
+            self._server = Server(
+                get(ENV_URL),
+                token_file=get(ENV_TOKEN_FILE),
+                ca_file=get(ENV_CA_FILE),
+                ca=get(ENV_CA),
+                stop=stop,
+            )
+        except ValueError as error:
+            raise SettingsError(wire.BAD_ENVIRONMENT, f"{ENV_URL}: {error}") from None
+
+    def deliver(self) -> str:
+        """See `resultsfw_sidecar.ways.Way`. It is tried once."""
+        if self._tried:
+            raise OutputError("what could not be delivered is not delivered with an error either")
+        self._tried = True
+        data = self._kept.data
+        digest = sha256(data).hexdigest()
+        status, answer = self._server.ask("PUT", self._path, data, media_type=MEDIA_TYPE)
+        if status not in _STORED:
+            said = answer.decode("utf-8", "replace").strip()[:_SAID]
+            raise OutputError(f"the results server refused {len(data)} bytes with HTTP {status}: {said}")
+        return f"sha256:{digest}"

@@ -1,0 +1,170 @@
+"""What tests of the backend ``config-map`` share: a prepared pod, and its sidecar's way without a network."""
+
+import hashlib
+import json
+from types import SimpleNamespace
+
+from resultsfw import CONFIG_MAPS, PODS, Core, Declared, Run, Step
+from resultsfw.errors import ClusterError, ConflictError
+from resultsfw.local.store import Store
+from resultsfw_backends.config_map import ENV_NAME, ENV_UID, VALUE_BYTES, name_of
+from resultsfw_sidecar import wire
+from resultsfw_sidecar.files import RefusedError
+from resultsfw_ways.config_map import Way
+
+CONTAINER = "sidecar-tekton-log-results"
+OWNER = {"apiVersion": "tekton.dev/v1", "kind": "TaskRun", "name": "run", "uid": "run-uid"}
+OWNER |= {"controller": True, "blockOwnerDeletion": True}
+FLAGS = {"results-from": "config-map", "max-result-size": "1572864"}
+CORE = Core.from_flags(FLAGS)
+
+
+def a_run(*names, own=(), attempt=0, uid="run-uid"):
+    return Run(
+        namespace="default",
+        name="run",
+        uid=uid,
+        attempt=attempt,
+        results=tuple(Declared(name=name) for name in names),
+        steps=(Step(name="one", container="step-one", results=tuple(Declared(name=name) for name in own)),),
+    )
+
+
+def bare_pod(owners=(OWNER,)):
+    return {
+        "metadata": {"name": "run-pod", "namespace": "default", "ownerReferences": [*owners]},
+        "spec": {
+            "restartPolicy": "Never",
+            "initContainers": [],
+            "containers": [{"name": "step-one", "args": ["-step_metadata_dir", "/tekton/run/0/status"]}],
+            "volumes": [],
+        },
+    }
+
+
+class Direct:
+    """In place of the way to an API server: the store itself."""
+
+    def __init__(self, store):
+        self.store = store
+        self.asked = []
+
+    def ask(self, method, path, body=None, **_):
+        self.asked.append((method, body))
+        name = path.rpartition("/")[2]
+        try:
+            if method == "GET":
+                answer = self.store.get(CONFIG_MAPS, "default", name)
+            else:
+                answer = self.store.patch(CONFIG_MAPS, "default", name, json.loads(body))
+        except ClusterError as error:
+            status = 409 if isinstance(error, ConflictError) else 422
+            return status, json.dumps({"message": error.message}).encode()
+        return 200, json.dumps(answer).encode()
+
+
+class Life:
+    """A run from its prepared pod to what is collected of it.
+
+    Args:
+        values: What the Steps write, by name; a Step's own as "step-one.NAME". Bytes.
+        declared: Names that nobody writes, beside those.
+        config: Of the backend.
+    """
+
+    def __init__(self, values, declared=(), config="", store=None):
+        names = [*values, *declared]
+        own = [one.removeprefix("step-one.") for one in names if one.startswith("step-one.")]
+        self.run = a_run(*(one for one in names if not one.startswith("step-one.")), own=own)
+        self.values = values
+        self.store = store or Store()
+        self.core = Core.from_flags({**FLAGS, "config.config-map": config}) if config else CORE
+        self.pod = self.store.create(PODS, self.core.prepare_pod(self.run, bare_pod(), cluster=self.store))
+        self.name = name_of(self.run)
+
+    @property
+    def config_map(self):
+        return self.store.get(CONFIG_MAPS, "default", self.name)
+
+    @property
+    def container(self):
+        spec = self.pod["spec"]
+        (one,) = [one for one in (*spec["initContainers"], *spec["containers"]) if one["name"] == CONTAINER]
+        return one
+
+    def way(self):
+        """The sidecar's way, open, with this pod's environment."""
+        env = {one["name"]: one.get("value", "") for one in self.container["env"]}
+        way = Way()
+        limits = (int(env[name]) for name in (wire.ENV_MAX_RESULT_SIZE, wire.ENV_MAX_RUN_SIZE))
+        result, run = (min(limit, VALUE_BYTES) for limit in limits)
+        way._environment = SimpleNamespace(max_result_size=result, max_run_size=run)
+        way._stop = SimpleNamespace(wait=lambda _seconds: None)
+        way._name, way._uid = env[ENV_NAME], env[ENV_UID]
+        way._path = f"/api/v1/namespaces/default/configmaps/{env[ENV_NAME]}"
+        way._server = Direct(self.store)
+        return way
+
+    def deliver(self, way=None, uid=None):
+        """What the sidecar does when the Steps have ended; returns its termination message."""
+        way = way or self.way()
+        uid = uid or self.pod["metadata"]["uid"]
+        way.output.line([wire.start_line(uid, wire.WATCH_INOTIFY)])
+        for one in self.run.results:
+            self._pass_on(way, one.name, wire.TYPE_TASK)
+        for step in self.run.steps:
+            for one in step.results:
+                self._pass_on(way, f"step-one.{one.name}", wire.TYPE_STEP)
+        end = wire.end_line(uid, way.output.count, way.output.digest, wire.WHY_STEPS_DONE)
+        way.output.line([end])
+        return way.deliver()
+
+    def _pass_on(self, way, name, of):
+        value = self.values.get(name)
+
+        def read(limit):
+            if value is not None and len(value) > limit:
+                raise RefusedError(wire.TOO_LARGE, "too large", len(value), limit)
+            return value
+
+        try:
+            pieces = way.take(SimpleNamespace(name=name, of=of, read=read))
+        except RefusedError as error:
+            line = wire.refused_line(name, of, error.reason, str(error), size=error.size, limit=error.limit)
+            way.output.line([line])
+        else:
+            way.output.line([wire.absent_line(name, of)] if pieces is None else pieces)
+
+    def ended(self, message, code=0, *, phase="Succeeded", **state):
+        """The pod when its containers have ended."""
+        told = {"exitCode": code, "reason": "Error" if code else "Completed", "message": message}
+        step = {"terminated": {"exitCode": 0, "reason": "Completed"}}
+        return {
+            **self.pod,
+            "status": {
+                "phase": phase,
+                "initContainerStatuses": [
+                    {"name": CONTAINER, "state": {"terminated": told}, **state},
+                ],
+                "containerStatuses": [{"name": "step-one", "state": step}],
+            },
+        }
+
+    def collect(self, pod, *, final=False):
+        return self.core.collect(self.run, pod, self.store, final=final)
+
+    def damage(self, config_map):
+        """Put something else in its place, as nobody could whom the API server lets do only what it may."""
+        self.store.delete(CONFIG_MAPS, "default", self.name)
+        self.store.create(CONFIG_MAPS, config_map)
+
+
+def values_of(collected):
+    values = {one.name: one.value for one in collected.results}
+    for step, some in collected.step_results.items():
+        values |= {f"step-{step}.{one.name}": one.value for one in some}
+    return values
+
+
+def proof_of(records):
+    return f"sha256:{hashlib.sha256(records.encode()).hexdigest()}"

@@ -1,0 +1,449 @@
+"""Backend ``http``: what it puts into a pod, how it reads, and every way in which that can go wrong."""
+
+import hashlib
+import http.server
+import json
+import threading
+
+import pytest
+import trustme
+import yaml
+from localserver import local_server
+from sidecarlogs import UID, a_run, codes, log_of, value, values_of
+
+from resultsfw import Core, ProblemCode
+from resultsfw.errors import ClusterError, FlagError, ForbiddenError, TooEarlyError, UnavailableError
+from resultsfw.local import tokens
+from resultsfw.local.engine import Engine
+from resultsfw.local.store import Store
+from resultsfw.tekton.reconciler import Reconciler
+from resultsfw_backends import http as backend
+from resultsfw_backends._results_sidecar import CONTAINER
+from resultsfw_sidecar import wire
+from resultsfw_sidecar.output import OutputError
+from resultsfw_sidecar.settings import Environment, SettingsError
+from resultsfw_ways import http as way
+
+AUDIENCE = "resultsfw-results"
+RUN = a_run("a", "b")
+PATH = "/v1/namespaces/default/runs/u/attempts/0"
+BODY = log_of(value("a", "one"), wire.absent_line("b", "task"))
+DIGEST = f"sha256:{hashlib.sha256(BODY).hexdigest()}"
+
+
+def core_for(url, token="", **config):
+    given = {"url": url, "token-file": str(token), **config}
+    return Core.from_flags(
+        {"results-from": "http", "config.http": yaml.safe_dump(given), "max-result-size": "100000"}
+    )
+
+
+def a_pod(message="", *, code=0, state=None, phase="Succeeded", stamp="http/1"):
+    ended = {"terminated": {"exitCode": code, "reason": "Error" if code else "Completed", "message": message}}
+    return {
+        "metadata": {
+            "name": "pod",
+            "namespace": "default",
+            "uid": UID,
+            "annotations": {"resultsfw.dev/stamp": stamp, "resultsfw.dev/max-result-size": "4096"},
+        },
+        "spec": {"containers": [{"name": "step-one"}], "initContainers": [{"name": CONTAINER}]},
+        "status": {
+            "phase": phase,
+            "containerStatuses": [{"name": "step-one", "state": {"terminated": {"exitCode": 0}}}],
+            "initContainerStatuses": [{"name": CONTAINER, "state": state or ended}],
+        },
+    }
+
+
+@pytest.fixture
+def token(tmp_path):
+    path = tmp_path / "token"
+    path.write_text("the-token\n")
+    return path
+
+
+@pytest.fixture
+def served():
+    """A server that says what it is told to: (status, headers, body); what it was asked."""
+    servers = []
+
+    def serve(status=200, body=BODY, *, headers=None, short=0):
+        asked = []
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                asked.append((self.command, self.path, self.headers["Authorization"]))
+                if status is None:
+                    return
+                self.send_response(status)
+                given = {"Content-Length": str(len(body) + short), **(headers or {})}
+                for name, one in given.items():
+                    if one is not None:
+                        self.send_header(name, one)
+                self.end_headers()
+                self.wfile.write(body)
+
+            do_DELETE = do_GET  # noqa: N815 - named by http.server
+
+            def log_message(self, *_args):
+                pass
+
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        servers.append((server, thread))
+        return f"http://127.0.0.1:{server.server_port}", asked
+
+    yield serve
+    for server, thread in servers:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def said(code, message="why"):
+    return json.dumps({"code": code, "message": message}).encode()
+
+
+# Into the pod.
+
+
+def prepared(**config):
+    core = Core.from_flags({"results-from": "http", "config.http": yaml.safe_dump(config)})
+    pod = {
+        "metadata": {"name": "p", "namespace": "default"},
+        "spec": {"containers": [{"name": "step-one", "args": ["-step_metadata_dir", "x"]}]},
+    }
+    out = core.prepare_pod(RUN, pod, cluster=Store())
+    return out, next(one for one in out["spec"]["initContainers"] if one["name"] == CONTAINER)
+
+
+def test_the_token_is_for_the_server_and_for_the_sidecar_alone():
+    pod, sidecar = prepared(url="https://server:1")
+    [volume] = [one for one in pod["spec"]["volumes"] if "projected" in one]
+    [source] = volume["projected"]["sources"]
+    assert source["serviceAccountToken"]["audience"] == AUDIENCE
+    [mount] = [one for one in sidecar["volumeMounts"] if one["name"] == volume["name"]]
+    assert mount["readOnly"]
+    assert not [
+        one
+        for one in pod["spec"]["containers"]
+        for m in one.get("volumeMounts", ())
+        if m["name"] == volume["name"]
+    ]
+    env = {one["name"]: one.get("value") for one in sidecar["env"]}
+    assert (env["RESULTSFW_SERVER_URL"], env["RESULTSFW_SERVER_PATH"]) == ("https://server:1", PATH)
+    assert env["RESULTSFW_SERVER_TOKEN_FILE"] == f"{mount['mountPath']}/token"
+    assert env["RESULTSFW_WAY"] == "resultsfw_ways.http"
+
+
+def test_certificates_come_as_text_or_from_a_configmap_of_the_namespace():
+    pem = trustme.CA().cert_pem.bytes().decode()
+    _, sidecar = prepared(ca=pem)
+    assert next(one["value"] for one in sidecar["env"] if one["name"] == way.ENV_CA) == pem
+    pod, sidecar = prepared(**{"ca-config-map": "trust"})
+    [volume] = [one for one in pod["spec"]["volumes"] if "projected" in one]
+    assert volume["projected"]["sources"][1]["configMap"]["name"] == "trust"
+    assert next(one["value"] for one in sidecar["env"] if one["name"] == way.ENV_CA_FILE).endswith("/ca.crt")
+
+
+@pytest.mark.parametrize(
+    ("config", "why"),
+    [
+        ({"url": "http://server:1"}, "must be https: tokens would be seen"),
+        ({"url": "https://u:p@server"}, "must be https://HOST:PORT"),
+        ({"url": "server:1"}, "must be https://HOST:PORT"),
+        ({"url": "https://server:x"}, "url"),
+        ({"ca": "nonsense"}, "must be certificates in PEM"),
+        ({"ca": trustme.CA().cert_pem.bytes().decode(), "ca-config-map": "x"}, "not both"),
+        ({"timeout": 0}, "timeout"),
+        ({"audience": ""}, "audience"),
+        ({"token": "x"}, "token"),
+    ],
+)
+def test_a_configuration_that_cannot_be_is_refused(config, why):
+    with pytest.raises(FlagError, match=why):
+        Core.from_flags({"results-from": "http", "config.http": yaml.safe_dump(config)})
+
+
+# Reading.
+
+
+def test_what_was_delivered_is_read_with_one_request(served, token):
+    url, asked = served()
+    collected = core_for(url, token).collect(RUN, a_pod(DIGEST), None)
+    assert (values_of(collected), collected.problems) == ({"a": "one"}, ())
+    assert asked == [("GET", f"{PATH}/pods/{UID}", "Bearer the-token")]
+
+
+def test_the_digest_in_the_pods_status_wins_over_server_and_store(served, token):
+    """Whoever forges a delivery forges all of it, its own digests too; the kubelet says what it was."""
+    forged = log_of(value("a", "forged"), wire.absent_line("b", "task"))
+    url, _ = served(body=forged)
+    collected = core_for(url, token).collect(RUN, a_pod(DIGEST), None)
+    assert (codes(collected), values_of(collected)) == ([ProblemCode.TRANSPORT_CORRUPT], {})
+    assert "its sidecar left in the pod's status" in collected.problems[0].message
+
+
+def test_of_a_sidecar_that_says_it_could_not_nothing_is_believed(served, token):
+    url, asked = served()
+    pod = a_pod("Undelivered: the results server refused 9 bytes with HTTP 409: ...", code=1)
+    collected = core_for(url, token).collect(RUN, pod, None)
+    assert (codes(collected), asked) == ([ProblemCode.TRANSPORT_INCOMPLETE], [])
+    assert "HTTP 409" in collected.problems[0].message
+
+
+def test_of_a_sidecar_whose_end_is_not_known_what_is_whole_counts(served, token):
+    url, _ = served()
+    pod = a_pod(state={"terminated": {"exitCode": 137, "reason": "ContainerStatusUnknown"}})
+    assert values_of(core_for(url, token).collect(RUN, pod, None)) == {"a": "one"}
+    cut, _ = served(body=BODY[:-10])
+    assert ProblemCode.TRANSPORT_CORRUPT in codes(core_for(cut, token).collect(RUN, pod, None))
+
+
+def test_nothing_delivered_is_early_while_the_sidecar_runs_and_a_problem_after(served, token):
+    url, _ = served(404, said("NotFound"))
+    core = core_for(url, token)
+    running = a_pod(state={"running": {}}, phase="Running")
+    with pytest.raises(TooEarlyError):
+        core.collect(RUN, running, None)
+    assert codes(core.collect(RUN, running, None, final=True)) == [ProblemCode.TRANSPORT_INCOMPLETE]
+    killed = a_pod(state={"terminated": {"exitCode": 137, "reason": "OOMKilled"}})
+    [problem] = core.collect(RUN, killed, None).problems
+    assert problem.message == (
+        "the results server has nothing of this pod: its results sidecar ended with exit code 137 "
+        "(OOMKilled); results that a Step wrote may be missing"
+    )
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "why"),
+    [
+        ((401, said("Unauthenticated")), ForbiddenError, "refused: why"),
+        ((403, said("Forbidden")), ForbiddenError, "refused: why"),
+        ((429, said("Busy")), UnavailableError, "refused: why"),
+        ((500, said("Internal")), UnavailableError, "refused: why"),
+        ((503, said("Unavailable")), UnavailableError, "refused: why"),
+        ((404, b"<html>"), UnavailableError, "HTTP 404, and not as a results server says it"),
+        ((404, said("Else")), UnavailableError, "refused: why"),
+        ((502, b"["), UnavailableError, "HTTP 502"),
+        ((502, b"[" * 4096), UnavailableError, "HTTP 502"),
+        ((200, BODY, {"Content-Length": None}), UnavailableError, "has None bytes"),
+        ((200, b"", {"Content-Length": "99999999999"}), UnavailableError, "has 99999999999 bytes"),
+        ((None,), UnavailableError, "cannot be asked: RemoteDisconnected"),
+    ],
+)
+def test_what_can_come_right_is_an_error_and_tried_again(served, token, answer, error, why):
+    status, *rest = answer
+    url, _ = served(status, *rest[:1], headers=rest[1] if rest[1:] else None)
+    with pytest.raises(error, match=why) as raised:
+        core_for(url, token).collect(RUN, a_pod(DIGEST), None)
+    assert raised.value.retryable
+    [problem] = core_for(url, token).collect(RUN, a_pod(DIGEST), None, final=True).problems
+    assert problem.code is ProblemCode.TRANSPORT_UNREADABLE
+
+
+def test_an_answer_that_is_cut_is_asked_for_again(served, token):
+    url, _ = served(short=5)
+    with pytest.raises(UnavailableError, match=r"ends after \d+ of \d+ bytes|IncompleteRead"):
+        core_for(url, token).collect(RUN, a_pod(DIGEST), None)
+
+
+def test_an_answer_that_never_ends_is_given_up(served, token, monkeypatch):
+    monkeypatch.setattr(backend, "_LONGEST", -1.0)
+    url, _ = served()
+    with pytest.raises(UnavailableError, match="TimeoutError"):
+        core_for(url, token).collect(RUN, a_pod(DIGEST), None)
+
+
+def test_redirects_are_not_followed(served, token):
+    other, asked = served()
+    url, _ = served(307, b"", headers={"Location": f"{other}/"})
+    with pytest.raises(UnavailableError, match="HTTP 307"):
+        core_for(url, token).collect(RUN, a_pod(DIGEST), None)
+    assert asked == []
+
+
+def test_a_damaged_store_is_a_verdict(served, token):
+    url, _ = served(500, said("Damaged", "its digest is another"))
+    assert codes(core_for(url, token).collect(RUN, a_pod(DIGEST), None)) == [ProblemCode.TRANSPORT_CORRUPT]
+
+
+def test_no_server_no_token_and_no_trust_are_named(served, token, tmp_path):
+    with pytest.raises(UnavailableError, match="ConnectionRefusedError"):
+        core_for("http://127.0.0.1:1", token).collect(RUN, a_pod(DIGEST), None)
+    url, asked = served()
+    with pytest.raises(UnavailableError, match=r"no token for the results server in .*none \(token-file\)"):
+        core_for(url, tmp_path / "none").collect(RUN, a_pod(DIGEST), None)
+    with pytest.raises(UnavailableError, match="SSL"):
+        core_for(url.replace("http:", "https:"), token).collect(RUN, a_pod(DIGEST), None)
+    assert asked == []
+
+
+def test_purge_removes_the_attempt_and_says_what_it_could_not(served, token):
+    url, asked = served(204, b"", headers={"Content-Length": None})
+    core_for(url, token).purge(RUN, a_pod(), None)
+    assert asked == [("DELETE", PATH, "Bearer the-token")]
+    url, _ = served(403, said("Forbidden"))
+    with pytest.raises(ForbiddenError):
+        core_for(url, token).purge(RUN, a_pod(), None)
+
+
+def test_a_wire_of_another_version_is_not_guessed(served, token):
+    url, asked = served()
+    [problem] = core_for(url, token).collect(RUN, a_pod(DIGEST, stamp="http/2"), None).problems
+    assert ("wire version 2" in problem.message, asked) == (True, [])
+
+
+def test_it_is_read_when_the_sidecar_has_ended(token):
+    core = core_for("http://127.0.0.1:1", token)
+    assert core.ready(RUN, a_pod(DIGEST))
+    assert not core.ready(RUN, a_pod(state={"running": {}}, phase="Running"))
+
+
+# Out of the pod.
+
+
+class Waits:
+    """Stands for the sidecar's `Stop`."""
+
+    requested = False
+
+    def wait(self, seconds):
+        del seconds
+
+
+def a_way(url, token, **more):
+    variables = {
+        way.ENV_URL: url,
+        way.ENV_PATH: PATH,
+        way.ENV_TOKEN_FILE: str(token),
+        wire.ENV_POD_UID: UID,
+        **more,
+    }
+    environment = Environment({key.encode(): text.encode() for key, text in variables.items()})
+    one = way.Way()
+    one.open(environment, Waits())
+    return one
+
+
+def test_a_refusal_is_passed_on_and_not_tried_again(served, token, monkeypatch):
+    asked = []
+    one = a_way("https://server:1", token)
+    monkeypatch.setattr(
+        one._server, "ask", lambda *args, **_: asked.append(args) or (413, said("TooLarge", "x" * 900))
+    )
+    one.output.line([b"records\n"])
+    with pytest.raises(OutputError, match=r"refused 8 bytes with HTTP 413: .*TooLarge") as raised:
+        one.deliver()
+    assert len(str(raised.value)) < 600
+    with pytest.raises(OutputError):
+        one.deliver()
+    assert asked == [("PUT", f"{PATH}/pods/{UID}", b"records\n")]
+
+
+@pytest.mark.parametrize("missing", [way.ENV_URL, way.ENV_PATH, way.ENV_TOKEN_FILE])
+def test_a_variable_that_is_missing_is_named(token, missing):
+    with pytest.raises(SettingsError, match=missing):
+        a_way("https://server:1", token, **{missing: ""})
+
+
+@pytest.mark.parametrize(
+    "more", [{way.ENV_URL: "server"}, {way.ENV_CA: "nonsense"}, {way.ENV_CA_FILE: "/none"}]
+)
+def test_a_variable_that_makes_no_sense_is_named(token, more):
+    with pytest.raises(SettingsError, match=way.ENV_URL):
+        a_way("https://server:1", token, **more)
+
+
+# From end to end, through the engine with no cluster and a server of its own.
+
+
+@pytest.fixture(scope="module")
+def flags(tmp_path_factory):
+    """The flags that a server prints which takes the engine's tokens."""
+    store = tmp_path_factory.mktemp("store")
+    with local_server(store, "--limit-bytes", "20000") as data:
+        yield {**data, "max-result-size": "30000"}, store
+
+
+def run_through(flags, script, **spec):
+    core = Core.from_flags(flags)
+    taskrun = {
+        "apiVersion": "tekton.dev/v1",
+        "kind": "TaskRun",
+        "metadata": {"name": "run", "namespace": "default"},
+        "spec": {
+            **spec,
+            "taskSpec": {
+                "results": [{"name": "a", "type": "string"}, {"name": "b", "type": "string"}],
+                "steps": [{"name": "one", "image": "x", "script": script}],
+            },
+        },
+    }
+    with Engine(lambda cluster: Reconciler(core, cluster)) as engine:
+        engine.submit(taskrun)
+        [done] = engine.run_until_done(40)
+    status = done["status"]
+    return {one["name"]: one["value"] for one in status.get("results", ())}, status["conditions"][0]
+
+
+def test_results_arrive_and_nothing_is_left(flags):
+    data, store = flags
+    results, condition = run_through(
+        data, "printf SECRET > $(results.a.path)\nprintf %09000d 1 > $(results.b.path)"
+    )
+    assert (condition["status"], results["a"], len(results["b"])) == ("True", "SECRET", 9000)
+    assert not [one for one in store.rglob("*") if one.is_file()]
+
+
+def test_a_value_over_the_limit_is_named_with_both_numbers(flags):
+    data, _ = flags
+    _, condition = run_through(
+        {**data, "max-result-size": "4000"},
+        "printf a > $(results.a.path)\nprintf %04001d 1 > $(results.b.path)",
+    )
+    assert condition["reason"] == "TaskRunResultLargerThanAllowedLimit"
+    assert "4001" in condition["message"]
+    assert "4000" in condition["message"]
+
+
+def test_what_the_server_refuses_is_said_in_its_words(flags):
+    data, _ = flags
+    results, condition = run_through(
+        data, "printf a > $(results.a.path)\nprintf %025000d 1 > $(results.b.path)"
+    )
+    assert (results, condition["reason"]) == ({}, "TaskRunResultsIncomplete")
+    assert "HTTP 413" in condition["message"]
+    assert "over the limit of 20000 bytes" in condition["message"]
+
+
+def test_a_failed_step_keeps_its_results(flags):
+    data, _ = flags
+    results, condition = run_through(data, "printf kept > $(results.a.path)\nexit 3")
+    assert (results, condition["status"], condition["reason"]) == ({"a": "kept"}, "False", "StepFailed")
+
+
+def test_a_retry_is_another_attempt(flags, tmp_path):
+    data, store = flags
+    script = f'cd {tmp_path}\nprintf x >> n\nprintf "$(wc -c < n)" > $(results.a.path)\n[ $(wc -c < n) = 2 ]'
+    results, condition = run_through(data, script, retries=1)
+    assert (results["a"].strip(), condition["status"]) == ("2", "True")
+    assert not [one for one in store.rglob("*") if one.is_file()]
+
+
+def test_tokens_of_other_pods_are_refused(flags, tmp_path):
+    """A token of the engine's is a pod's own here too."""
+    data, _ = flags
+    config = yaml.safe_load(data["config.http"])
+    stranger = tmp_path / "stranger"
+    made = tokens.Token(
+        namespace="default", service_account="default", pod="p", pod_uid="other", audience=AUDIENCE
+    )
+    stranger.write_text(tokens.make(made))
+    core = core_for(config["url"], stranger)
+    with pytest.raises(ForbiddenError, match="may not get"):
+        core.collect(RUN, a_pod(DIGEST), None)
+    with pytest.raises(ClusterError, match="may not delete"):
+        core.purge(RUN, a_pod(), None)

@@ -1,0 +1,175 @@
+"""`resultsfw value`: a result as it was written, or nothing."""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import pytest
+import yaml
+
+CONTENT = "a \u00e9 \x01 value\n" * 1000
+
+
+def reference_to(content, store, **changed):
+    digest = hashlib.sha256(content.encode()).hexdigest()
+    return {
+        "resultsfw.dev/reference": "1",
+        "backend": "object-store",
+        "location": f"file://{store}/default/uid/{digest}",
+        "size": str(len(content.encode())),
+        "digest": f"sha256:{digest}",
+        "mediaType": "text/plain; charset=utf-8",
+        **changed,
+    }
+
+
+@pytest.fixture
+def store(tmp_path):
+    """A folder with one object in it, as the sidecar leaves it."""
+    place = tmp_path / "store/default/uid"
+    place.mkdir(parents=True)
+    (place / hashlib.sha256(CONTENT.encode()).hexdigest()).write_bytes(CONTENT.encode())
+    return tmp_path / "store"
+
+
+@pytest.fixture
+def run(write, store):
+    """A file with a run, and the options to read what it refers to."""
+
+    def save(**values):
+        results = [{"name": name, "type": "string", "value": value} for name, value in values.items()]
+        status = {
+            "results": results,
+            "steps": [{"name": "one", "results": [{"name": "own", "type": "string", "value": "of a Step"}]}],
+        }
+        taskrun = {
+            "apiVersion": "tekton.dev/v1",
+            "kind": "TaskRun",
+            "metadata": {"name": "r"},
+            "status": status,
+        }
+        data = {"config.object-store": f"url: file://{store}\n"}
+        flags = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "feature-flags"}, "data": data}
+        write("flags.yaml", yaml.safe_dump(flags))
+        return write("run.yaml", yaml.safe_dump(taskrun))
+
+    return save
+
+
+FLAGS = ("--feature-flags", "flags.yaml")
+
+
+def test_a_reference_becomes_the_value(program, run, store):
+    file = run(big=reference_to(CONTENT, store))
+    ran = program("value", file, "big", *FLAGS)
+    assert (ran.status, ran.out, ran.err) == (0, CONTENT, "")
+
+
+def test_values_are_printed_as_they_are(cli, run):
+    file = run(text="no newline", many=["a", "\u00e9"], mapping={"k": "v"})
+    printed = {name: cli("value", file, name).out for name in ("text", "many", "mapping", "one.own")}
+    assert printed == {
+        "text": "no newline",
+        "many": '["a","\u00e9"]',
+        "mapping": '{"k":"v"}',
+        "one.own": "of a Step",
+    }
+
+
+def test_standard_input_will_do(cli, run, tmp_path):
+    run(text="hello")
+    assert cli("value", "-", "text", stdin=(tmp_path / "run.yaml").read_text()).out == "hello"
+
+
+def test_a_file_is_replaced_when_all_is_well(cli, run, store, tmp_path):
+    file = run(big=reference_to(CONTENT, store))
+    (tmp_path / "out").write_text("before")
+    ran = cli("value", file, "big", "-o", "out", *FLAGS)
+    assert (ran.status, ran.out) == (0, "")
+    assert (tmp_path / "out").read_bytes() == CONTENT.encode()
+    assert (tmp_path / "out").stat().st_mode & 0o777 == 0o666 & ~umask()
+
+
+def umask():
+    status = Path("/proc/self/status").read_text().splitlines()
+    [line] = [one for one in status if one.startswith("Umask:")]
+    return int(line.split()[1], 8)
+
+
+@pytest.mark.parametrize("damage", ["changed", "longer", "shorter", "gone"])
+def test_what_is_not_what_was_stored_is_neither_printed_nor_written(cli, run, store, tmp_path, damage):
+    file = run(big=reference_to(CONTENT, store))
+    [stored] = store.rglob("?" * 64)
+    data = CONTENT.encode()
+    other = {"changed": b"X" + data[1:], "longer": data + b"X", "shorter": data[:-1], "gone": None}[damage]
+    stored.unlink()
+    if other is not None:
+        stored.write_bytes(other)
+    (tmp_path / "out").write_text("before")
+    for options in ((), ("-o", "out")):
+        ran = cli("value", file, "big", *options, *FLAGS)
+        assert ran.status == (1 if damage == "gone" else 2)
+        assert ran.out == ""
+        assert str(store) in ran.err
+    assert (tmp_path / "out").read_text() == "before"
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["flags.yaml", "out", "run.yaml", "store"]
+
+
+def test_a_reference_that_leads_elsewhere_is_not_followed(cli, run, store):
+    file = run(big=reference_to(CONTENT, store, location="file:///etc/passwd"))
+    ran = cli("value", file, "big", *FLAGS)
+    assert (ran.status, ran.out) == (2, "")
+    assert "leads to file:///etc/passwd" in ran.err
+
+
+def test_a_reference_that_was_edited_is_refused(cli, run, store):
+    file = run(big=reference_to(CONTENT, store, size="many"))
+    ran = cli("value", file, "big", *FLAGS)
+    assert (ran.status, ran.out) == (2, "")
+    assert "it was edited" in ran.err
+
+
+def test_a_result_that_is_not_there_is_refused_and_those_that_are_named(cli, run):
+    ran = cli("value", run(text="x"), "txet")
+    assert ran.status == 2
+    assert 'has no result "txet" (it has: one.own, text)' in ran.err
+
+
+@pytest.mark.parametrize("status", ["text", {"results": "text"}, {"results": ["text"]}, {"steps": [{}, 1]}])
+def test_a_status_that_no_controller_writes_is_refused(cli, write, status):
+    taskrun = {"apiVersion": "tekton.dev/v1", "kind": "TaskRun", "metadata": {"name": "r"}, "status": status}
+    ran = cli("value", write("run.json", json.dumps(taskrun)), "text")
+    assert ran.status == 2
+    assert "run.json, document 1" in ran.err
+
+
+def test_a_pipe_is_written_to_and_stays_one(cli, run, tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        assert cli("value", run(small="value"), "small", "-o", str(pipe)).status == 0
+        assert pipe.is_fifo()
+        assert os.read(reader, 1000)
+    finally:
+        os.close(reader)
+
+
+def test_a_link_stays_a_link(cli, run, tmp_path):
+    (tmp_path / "real").write_text("old")
+    (tmp_path / "link").symlink_to("real")
+    assert cli("value", run(small="value"), "small", "-o", str(tmp_path / "link")).status == 0
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real").read_text() != "old"
+
+
+def test_what_cannot_be_written_is_refused(cli, run):
+    ran = cli("value", run(text="x"), "text", "-o", "none/out")
+    assert (ran.status, "none" in ran.err) == (2, True)
+
+
+def test_a_file_without_a_run_is_refused(cli, write):
+    ran = cli("value", write("none.yaml", "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\n"), "x")
+    assert ran.status == 2
+    assert 'found: Pod "p"' in ran.err

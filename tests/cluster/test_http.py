@@ -1,0 +1,377 @@
+"""Results through the results server on a real cluster: real tokens, real reviews, a server on this machine.
+
+Pods reach this machine at RESULTSFW_NODE_ADDRESS. The sidecar's image is RESULTSFW_SIDECAR_NET_IMAGE: one
+that can speak TLS.
+"""
+
+import http.client
+import os
+import signal
+import ssl
+import statistics
+import sys
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import trustme
+import yaml
+from place import ACCOUNTS
+from running import Running
+from situations import ENDS, cancel_when_the_second_step_runs, check, taskrun
+
+from resultsfw import PODS
+from resultsfw.controller.manifests import kind_of, load
+from resultsfw.errors import NotFoundError
+from resultsfw.tekton.kinds import TASKRUNS
+
+IMAGE = os.environ.get("RESULTSFW_SIDECAR_NET_IMAGE", "resultsfw/sidecar-net:0.1.0")
+ADDRESS = os.environ.get("RESULTSFW_NODE_ADDRESS", "10.99.0.1")
+AUDIENCE = "resultsfw-results"
+FINALIZER = "resultsfw.dev/purge-http"
+TOO_LARGE = "TaskRunResultLargerThanAllowedLimit"
+CEILING = 1_572_864
+LIMIT = 200_000
+"""Bytes of a delivery, less than the values of a run may have."""
+
+
+def fill(name, count, char="x"):
+    return f"head -c {count} /dev/zero | tr '\\0' '{char}' > $(results.{name}.path)"
+
+
+def a_run(place, name, script, results=("a",), **spec):
+    script = script if script.startswith("#!") else f"#!/bin/sh\n{script}"
+    steps = [{"name": "one", "image": "busybox:1", "script": script}]
+    task = {"results": [{"name": one, "type": "string"} for one in results], "steps": steps}
+    user = os.environ.get("RESULTSFW_RUN_AS_USER")
+    pod = {"podTemplate": {"securityContext": {"runAsUser": int(user)}}} if user else {}
+    return {
+        "apiVersion": "tekton.dev/v1",
+        "kind": "TaskRun",
+        "metadata": {"name": name, "namespace": place.namespace},
+        "spec": {"managedBy": place.managed_by, "taskSpec": task, **pod, **spec},
+    }
+
+
+class Accounts:
+    """Service accounts that may do what the manifests of the backend say, and no more."""
+
+    def __init__(self, place, folder):
+        self.place = place
+        self.folder = folder
+        self.made = []
+        for name in ("controller", "results-server"):
+            place.server.create(ACCOUNTS, {"metadata": {"name": name, "namespace": place.namespace}})
+        self.grant("")
+        self.grant("backends/http")
+
+    def grant(self, manifests):
+        for obj in load(manifests):
+            if "Role" in obj["kind"]:
+                self._make(obj)
+
+    def _make(self, obj):
+        suffix = self.place.namespace
+        inner = "" if obj["kind"].startswith("Cluster") else self.place.namespace
+        metadata = {"name": f"{obj['metadata']['name']}-{suffix}", "namespace": inner}
+        if "roleRef" in obj:
+            own = not obj["roleRef"]["name"].startswith("system:")
+            name = obj["roleRef"]["name"] + (f"-{suffix}" if own else "")
+            account = obj["subjects"][0]["name"].removeprefix("resultsfw-")
+            subject = {"kind": "ServiceAccount", "name": account, "namespace": self.place.namespace}
+            obj = {**obj, "roleRef": {**obj["roleRef"], "name": name}, "subjects": [subject]}
+        self.place.server.create(kind_of(obj), {**obj, "metadata": metadata})
+        self.made.append((kind_of(obj), metadata))
+
+    def token(self, account, spec=None):
+        path = f"/api/v1/namespaces/{self.place.namespace}/serviceaccounts/{account}/token"
+        return self.place.server._json("POST", path, {"spec": spec or {}})["status"]["token"]
+
+    def kubeconfig(self, account):
+        config = yaml.safe_load(Path(os.environ["RESULTSFW_KUBECONFIG"]).read_text())
+        chosen = next(one for one in config["contexts"] if one["name"] == config["current-context"])[
+            "context"
+        ]
+        for one in config["users"]:
+            if one["name"] == chosen["user"]:
+                one["user"] = {"token": self.token(account)}
+        file = self.folder / f"{account}.kubeconfig"
+        file.write_text(yaml.safe_dump(config))
+        return file
+
+    def close(self):
+        # With their namespace goes who would let them go.
+        for one in self.place.started:
+            if one.process.poll() is None:
+                one.signal(signal.SIGKILL)
+        for name in self.place.runs():
+            self.place.server.patch(TASKRUNS, self.place.namespace, name, {"metadata": {"finalizers": None}})
+        for kind, metadata in self.made:
+            with suppress(NotFoundError):
+                self.place.server.delete(kind, metadata["namespace"], metadata["name"])
+
+
+class ResultsServer(Running):
+    """A results server on this machine, for the cluster's pods."""
+
+    def __init__(self, folder, accounts, *options):
+        self.store = folder / "store"
+        self.ca = trustme.CA()
+        cert = self.ca.issue_cert(ADDRESS, "127.0.0.1")
+        cert.private_key_pem.write_to_path(str(folder / "tls.key"))
+        (folder / "tls.crt").write_bytes(b"".join(one.bytes() for one in cert.cert_chain_pems))
+        kubeconfig = accounts.kubeconfig("results-server")
+        self.command = [sys.executable, "-W", "error", "-m", "resultsfw.cli", "results-server"]
+        self.command += ["--store", f"file://{self.store}", "--kubeconfig", str(kubeconfig)]
+        self.command += [
+            "--tls-cert",
+            str(folder / "tls.crt"),
+            "--tls-key",
+            str(folder / "tls.key"),
+            *options,
+        ]
+        self.port = 0
+        self.begin()
+
+    def begin(self):
+        env = {key: value for key, value in os.environ.items() if key != "KUBECONFIG"}
+        super().__init__([*self.command, "--listen", f"0.0.0.0:{self.port}"], env)
+        try:
+            said = self.wait_for("results server on https port", seconds=60)["message"]
+        except AssertionError:
+            self.process.kill()
+            raise
+        self.port = int(said.rpartition(" ")[2])
+
+    def ask(self, method, path, token, body=None):
+        trust = ssl.create_default_context(cadata=self.ca.cert_pem.bytes().decode())
+        connection = http.client.HTTPSConnection("127.0.0.1", self.port, timeout=20, context=trust)
+        try:
+            connection.request(method, path, body, {"Authorization": f"Bearer {token}"})
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        finally:
+            connection.close()
+
+    def kept(self):
+        return [one for one in self.store.rglob("*") if one.is_file()]
+
+
+@pytest.fixture
+def accounts(place, tmp_path):
+    one = Accounts(place, tmp_path)
+    yield one
+    one.close()
+
+
+@pytest.fixture
+def results_server(accounts, tmp_path):
+    one = ResultsServer(tmp_path, accounts)
+    yield one
+    if one.process.poll() is None:
+        assert one.signal(signal.SIGTERM) == 0
+    assert not [line for line in one.lines if "Traceback" in line or "eyJ" in line]
+
+
+@pytest.fixture
+def started(place, accounts, results_server, tmp_path):
+    """Starts a controller with the flags of the backend."""
+
+    def start(**flags):
+        reader = tmp_path / "reader"
+        reader.write_text(accounts.token("controller", {"audiences": [AUDIENCE]}))
+        config = {
+            "url": f"https://{ADDRESS}:{results_server.port}",
+            "ca": results_server.ca.cert_pem.bytes().decode(),
+            "token-file": str(reader),
+            "image": IMAGE,
+            **flags.pop("config", {}),
+        }
+        place.flags(**{"results-from": "http", "config.http": yaml.safe_dump(config), **flags})
+        return place.start("--no-leader-elect", "--kubeconfig", str(accounts.kubeconfig("controller")))
+
+    return start
+
+
+def verdict_of(run):
+    (one,) = [one for one in run["status"]["conditions"] if one["type"] == "Succeeded"]
+    return one
+
+
+def values_of(run):
+    return {one["name"]: one["value"] for one in run["status"].get("results", [])}
+
+
+@pytest.mark.parametrize("sidecar", ["native", "plain"])
+def test_everything_arrives_or_is_named_and_nothing_is_left(place, started, results_server, sidecar):
+    started(max_result_size=str(CEILING), config={"sidecar": sidecar})
+    half = (CEILING - 30_000) // 2  # an object needs some for itself
+    runs = {
+        "whole": (f"{fill('a', half)}\n{fill('b', half, 'y')}", "ab"),
+        "exact": (fill("a", 2 * half), "a"),
+        "over": (fill("a", CEILING + 1), "a"),
+        "control": (fill("a", 200_000, "\\001"), "a"),
+    }
+    for name, (script, results) in runs.items():
+        place.server.create(TASKRUNS, a_run(place, name, script, results))
+    left_out = ("sl-crd-overflow", "sl-oversize")
+    situations = [one for one in ENDS if one.startswith("sl-") and one not in left_out]
+    for situation in situations:
+        place.server.create(TASKRUNS, taskrun(situation, place.namespace, situation, place.managed_by))
+
+    def cancel(run):
+        if run["metadata"]["name"] == "sl-cancelled":
+            cancel_when_the_second_step_runs(place.server, run)
+
+    finals = place.until_done(400, cancel)
+    for situation in situations:
+        check(situation, finals[situation])
+    assert values_of(finals["whole"]) == {"a": "x" * half, "b": "y" * half}
+    assert values_of(finals["exact"]) == {"a": "x" * (2 * half)}
+    assert values_of(finals["control"]) == {"a": "\1" * 200_000}
+    over = verdict_of(finals["over"])
+    assert over["reason"] == TOO_LARGE
+    assert f"{CEILING + 1} bytes" in over["message"]
+    place.until(lambda: not results_server.kept(), 60)
+    place.assert_none_doubled()
+
+
+def test_a_limit_of_the_server_is_told_in_its_words(place, accounts, tmp_path, started, results_server):
+    """The same port, a lower limit: what operators do."""
+    results_server.signal(signal.SIGTERM)
+    results_server.command += ["--limit-bytes", str(LIMIT)]
+    results_server.begin()
+    started(max_result_size=str(CEILING))
+    place.server.create(TASKRUNS, a_run(place, "over", fill("a", LIMIT)))
+    place.server.create(TASKRUNS, a_run(place, "under", fill("a", LIMIT - 1000)))
+    finals = place.until_done(120)
+    assert len(values_of(finals["under"])["a"]) == LIMIT - 1000
+    told = verdict_of(finals["over"])
+    assert told["reason"] == "TaskRunResultsIncomplete"
+    assert "HTTP 413" in told["message"]
+    assert f"over the limit of {LIMIT} bytes" in told["message"]
+
+
+def test_a_pod_writes_its_own_once_and_reads_nothing(place, accounts, results_server):
+    """With tokens bound to real pods, as the API server makes them."""
+    pods = {}
+    for name in ("one", "two"):
+        spec = {"containers": [{"name": "c", "image": "busybox:1", "command": ["sleep", "300"]}]}
+        made = place.server.create(
+            PODS, {"metadata": {"name": name, "namespace": place.namespace}, "spec": spec}
+        )
+        pods[name] = made["metadata"]["uid"]
+
+    def token(name, audience=AUDIENCE):
+        bound = {"kind": "Pod", "apiVersion": "v1", "name": name, "uid": pods[name]}
+        return accounts.token("default", {"audiences": [audience], "boundObjectRef": bound})
+
+    def path(name, run="11111111-0000-4000-8000-000000000001"):
+        return f"/v1/namespaces/{place.namespace}/runs/{run}/attempts/0/pods/{pods[name]}"
+
+    ask = results_server.ask
+    assert ask("PUT", path("one"), token("two"), b"forged")[0] == 403
+    assert ask("PUT", path("one"), token("one", "https://kubernetes.default.svc"), b"x")[0] == 401
+    assert ask("PUT", path("one"), accounts.token("default", {"audiences": [AUDIENCE]}), b"x")[0] == 403
+    assert ask("PUT", path("one"), token("one"), b"records")[0] == 201
+    assert ask("PUT", path("one"), token("one"), b"records")[0] == 200
+    assert ask("PUT", path("one"), token("one"), b"others")[0] == 409
+    assert ask("PUT", path("one", "other-run"), token("one"), b"records")[0] == 409
+    assert ask("GET", path("one"), token("one"))[0] == 403
+    assert ask("GET", path("one"), token("two"))[0] == 403
+    assert ask("DELETE", path("one").rpartition("/pods/")[0], token("one"))[0] == 403
+    reader = accounts.token("controller", {"audiences": [AUDIENCE]})
+    assert ask("GET", path("one"), reader) == (200, b"records")
+    assert ask("GET", path("one"), accounts.token("controller"))[0] == 401
+    gone = token("two")
+    place.server.delete(PODS, place.namespace, "two", grace_seconds=0)
+    time.sleep(6)  # longer than an answer is remembered; the pod is gone by then
+    assert ask("PUT", path("two"), gone, b"x")[0] == 401
+    assert ask("DELETE", path("one").rpartition("/pods/")[0], reader)[0] == 204
+    assert not results_server.kept()
+
+
+def test_a_server_that_is_away_for_a_while_costs_no_result(place, started, results_server):
+    started()
+    results_server.signal(signal.SIGKILL)
+    place.server.create(TASKRUNS, a_run(place, "waits", "printf here > $(results.a.path)"))
+
+    def back():
+        place.until(lambda: _steps_ended(place, "waits-pod"), 60)
+        time.sleep(5)
+        results_server.begin()
+
+    helper = threading.Thread(target=back)
+    helper.start()
+    finals = place.until_done(120)
+    helper.join()
+    assert (verdict_of(finals["waits"])["status"], values_of(finals["waits"])) == ("True", {"a": "here"})
+
+
+def test_a_server_that_stays_away_is_named(place, started, results_server):
+    started()
+    results_server.signal(signal.SIGKILL)
+    place.server.create(TASKRUNS, a_run(place, "lost", "printf here > $(results.a.path)"))
+    told = verdict_of(place.until_done(120)["lost"])
+    assert told["reason"] == "TaskRunResultsIncomplete"
+    assert "Undelivered: PUT" in told["message"]
+    assert "ConnectionRefusedError" in told["message"]
+    results_server.begin()
+
+
+def test_a_deleted_run_is_held_until_what_it_left_is_removed(place, started, results_server):
+    started()
+    script = "printf kept > $(results.a.path)\ntrap 'exit 0' TERM\nsleep 300 & wait"
+    place.server.create(TASKRUNS, a_run(place, "deleted", script))
+    place.until(lambda: _running(place, "deleted-pod"), 60)
+    assert FINALIZER in place.runs()["deleted"]["metadata"]["finalizers"]
+    place.server.delete(TASKRUNS, place.namespace, "deleted")
+    place.until(lambda: "deleted" not in place.runs(), 120)
+    assert not results_server.kept()
+
+
+STAMP = """#!/usr/bin/python3
+import time
+with open("$(results.a.path)", "w") as file:
+    file.write(str(time.time()))
+"""
+
+
+def test_how_long_it_takes(place, accounts, started, results_server, tell):
+    """From a Step's last word to its run's status, beside the log's way on the same cluster."""
+    image = os.environ.get("RESULTSFW_SIDECAR_IMAGE", "resultsfw/sidecar:0.1.0")
+    ways = ("http", "sidecar-logs")
+    accounts.grant("enable-log-access-to-controller")
+    started(**{"allowed-results-from": ", ".join(ways), "config.sidecar-logs": f"image: {image}"})
+    waited = {way: [] for way in ways}
+    for number in range(20):
+        way = ways[number % 2]
+        run = a_run(place, f"run-{number}", STAMP)
+        run["spec"]["taskSpec"]["steps"][0]["image"] = os.environ.get("RESULTSFW_PYTHON_IMAGE", "python:3.11")
+        run["metadata"]["annotations"] = {"resultsfw.dev/results-from": way}
+        place.server.create(TASKRUNS, run)
+        end = time.monotonic() + 60
+        while not (found := values_of(run) if "status" in run else {}):
+            assert time.monotonic() < end, (run.get("status"), place.started[0].lines[-5:])
+            time.sleep(0.02)
+            run = place.server.get(TASKRUNS, place.namespace, f"run-{number}")
+        waited[way].append(time.time() - float(found["a"]))
+    for way in ways:
+        tell(f"{way}: last word of a Step to status, median of 10: {statistics.median(waited[way]):.2f} s")
+    asked = [line for line in results_server.lines if '"run"' in line]
+    tell(f"requests to the server a run: {len(asked) / 10:.1f}")
+
+
+def _states(place, pod):
+    found = place.pods().get(pod, {}).get("status", {})
+    return {one["name"]: one["state"] for one in found.get("containerStatuses", [])}
+
+
+def _running(place, pod):
+    return "running" in _states(place, pod).get("step-one", {})
+
+
+def _steps_ended(place, pod):
+    return "terminated" in _states(place, pod).get("step-one", {})

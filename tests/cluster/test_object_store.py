@@ -1,0 +1,152 @@
+"""A result of 20 MB through a real S3 server: from a pod, by reference, to a person, and gone with its run.
+
+RESULTSFW_S3_HOST is an address of this machine that pods reach; the S3 server of the test listens on it.
+RESULTSFW_STORE_SIDECAR_IMAGE is the sidecar's image with the library in it.
+"""
+
+import base64
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from resultsfw import Kind
+from resultsfw.errors import NotFoundError
+from resultsfw.tekton.kinds import TASKRUNS
+
+sys.path.append(str(Path(__file__).parents[1] / "object_store"))
+
+from s3server import KEY, SECRET, S3Server
+
+from resultsfw_ways.store import Store
+
+SECRETS = Kind("", "v1", "secrets", "Secret")
+HOST = os.environ.get("RESULTSFW_S3_HOST", "")
+SIZE = 24_000_000
+
+pytestmark = pytest.mark.skipif(not HOST, reason="RESULTSFW_S3_HOST is not set")
+
+SCRIPT = f"""#!/bin/sh
+head -c {SIZE} /dev/zero | tr '\\0' x > $(results.big.path)
+printf small > $(results.small.path)
+env | grep -c AWS_ > $(results.seen.path) || true
+"""
+
+
+@pytest.fixture
+def s3(tmp_path_factory, monkeypatch):
+    server = S3Server(tmp_path_factory.mktemp("s3"), listen="0.0.0.0")  # noqa: S104 - pods come from elsewhere
+    for name, value in server.env.items():
+        monkeypatch.setenv(name, value)  # the controller's own
+    server.wait()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def held(place):
+    """A place whose runs are let go at its end: no controller is there then to do it."""
+    yield place
+    for name in place.runs():
+        place.server.patch(TASKRUNS, place.namespace, name, {"metadata": {"finalizers": None}})
+
+
+def taskrun(place):
+    names = ("big", "small", "seen")
+    return {
+        "apiVersion": TASKRUNS.api_version,
+        "kind": TASKRUNS.kind,
+        "metadata": {"name": "big", "namespace": place.namespace},
+        "spec": {
+            "managedBy": place.managed_by,
+            "taskSpec": {
+                "results": [{"name": name, "type": "string"} for name in names],
+                "steps": [{"name": "one", "image": "busybox:1", "script": SCRIPT}],
+            },
+        },
+    }
+
+
+def options_of(s3):
+    config = {
+        "url": "s3://results/cluster",
+        "options": {"endpoint": f"http://{HOST}:{s3.port}", "region": "us-east-1"},
+        "secret": "store",
+    }
+    if image := os.environ.get("RESULTSFW_STORE_SIDECAR_IMAGE"):
+        config["image"] = image
+    return config
+
+
+def test_a_secret_that_is_not_there_ends_the_run(held, s3):
+    place = held
+    place.flags(results_from="object-store", **{"config.object-store": yaml.safe_dump(options_of(s3))})
+    place.start(sidecar=False)
+    place.server.create(TASKRUNS, taskrun(place))
+    [condition] = place.until_done(120)["big"]["status"]["conditions"]
+    assert condition["status"] == "False"
+    assert 'secret "store" not found' in condition["message"]
+
+
+def test_a_result_of_24_megabytes(held, s3, tell, tmp_path):
+    place = held
+    config = options_of(s3)
+    flags = {"results-from": "object-store", "config.object-store": yaml.safe_dump(config)}
+    place.server.create(
+        SECRETS,
+        {
+            "metadata": {"name": "store", "namespace": place.namespace},
+            "data": {key: base64.b64encode(value.encode()).decode() for key, value in s3.env.items()},
+        },
+    )
+    place.flags(**flags)
+    controller = place.start(sidecar=False)
+    place.server.create(TASKRUNS, taskrun(place))
+    run = place.until_done(120)["big"]
+    [condition] = run["status"]["conditions"]
+    assert condition["status"] == "True", condition
+    values = {one["name"]: one["value"] for one in run["status"]["results"]}
+    assert (values["small"], values["seen"]) == ("small", "0\n")  # the Step saw no credentials
+    reference = values["big"]
+    assert (reference["size"], reference["backend"]) == (str(SIZE), "object-store")
+    [pod] = place.pods().values()
+    for words in (KEY, SECRET):
+        assert words not in json.dumps([run, pod]) + "".join(controller.lines)
+
+    saved, out = tmp_path / "run.json", tmp_path / "value"
+    saved.write_text(json.dumps({"apiVersion": "tekton.dev/v1", "kind": "TaskRun", **run}))
+    manifest = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "feature-flags"}, "data": flags}
+    (tmp_path / "flags.json").write_text(json.dumps(manifest))
+    command = [sys.executable, "-m", "resultsfw.cli", "value", str(saved), "big", "-o", str(out)]
+    subprocess.run([*command, "--feature-flags", str(tmp_path / "flags.json")], check=True, timeout=60)
+    assert out.stat().st_size == SIZE
+
+    store = Store(config["url"], config["options"], patience=5)
+    path = reference["location"].removeprefix(config["url"] + "/")
+    assert store.size(path) == SIZE
+    place.server.delete(TASKRUNS, place.namespace, "big")
+
+    def gone():
+        try:
+            place.server.get(TASKRUNS, place.namespace, "big")
+        except NotFoundError:
+            return True
+        return False
+
+    place.until(gone, 60)
+    assert store.size(path) is None
+    tell(_timed(pod, run))
+
+
+def _timed(pod, run):
+    """When what happened; a Kubernetes time has seconds."""
+    [step] = run["status"]["steps"]
+    ended = step["terminated"]
+    return (
+        f"{SIZE} bytes; pod made {pod['metadata']['creationTimestamp']}, Step {ended['startedAt']} to "
+        f"{ended['finishedAt']}, run complete {run['status']['completionTime']}"
+    )

@@ -1,0 +1,164 @@
+"""The whole controller, as a process, beside plugins that are broken, and with one of them selected."""
+
+import json
+import signal
+
+import pytest
+from controllerroom import condition
+from pluginsite import BROKEN, GOOD
+
+from resultsfw.cluster import EVENTS, PODS
+
+OBSERVER = """
+from resultsfw import hookimpl
+
+@hookimpl
+def results_collected(run):
+    import logging
+    logging.getLogger("resultsfw.watch").info("watched %s", run.name)
+"""
+
+
+@pytest.fixture
+def here(room, site, monkeypatch):
+    """A room whose controllers have the site's distributions."""
+    monkeypatch.setenv("PYTHONPATH", str(site.path))
+    return room
+
+
+def test_beside_every_broken_plugin_it_runs_on_and_an_edit_that_selects_one_is_refused(here, site):
+    room = here
+    for name, (text, _) in BROKEN.items():
+        site.backend(name, text)
+    for one in ("one", "two"):
+        site.backend("twice", GOOD, dist=one)
+    site.extension("watch", OBSERVER)
+    site.extension("bad", "raise RuntimeError('never')")
+    process = room.start("--no-leader-elect")
+    process.wait_for("this replica works")
+    room.create("first")
+    room.until(lambda: room.done("first"))
+    for key, name, why in (
+        ("results-from", "import", "ModuleNotFoundError"),
+        ("results-from", "twice", "claimed by more than one distribution"),
+        ("allowed-results-from", "misspelt", 'unknown hook "extrakt"'),
+        ("extensions", "bad", "RuntimeError: never"),
+        ("extensions", "wach", 'did you mean "watch"?'),
+    ):
+        room.flags(**{"results-from": "", "allowed-results-from": "", "extensions": "", key: name})
+        said = process.wait_for(f'\\"{name}\\"')["message"]
+        assert "is not taken over: " in said
+        assert why in said
+        assert said.endswith("; the last good ones stay in force")
+    room.create("second")
+    room.until(lambda: room.done("second"))
+    room.flags(extensions="watch", allowed_results_from="", results_from="")
+    process.wait_for("extensions=watch")
+    room.create("third")
+    process.wait_for("watched third")
+    room.until(lambda: room.done("third"))
+    room.assert_all_well("first", "second", "third")
+    assert process.signal(signal.SIGTERM) == 0
+    told = [one["reason"] for one in room.store.list(EVENTS) if one["involvedObject"]["kind"] == "ConfigMap"]
+    assert told == ["FlagsRefused"] * 5
+
+
+@pytest.mark.parametrize("name", ["import", "misspelt", "version", "twice", "extension"])
+def test_one_that_is_selected_stops_the_start_with_all_that_is_known_in_one_message(here, site, name):
+    room = here
+    if name == "extension":
+        site.extension(name, "import nothing_of_that_name")
+        who = f'extension "extension" (dist-ext-extension 0.3, ext_extension, {site.path}/ext_extension.py)'
+        why = "ModuleNotFoundError: No module named 'nothing_of_that_name'"
+        room.flags(extensions=name)
+    else:
+        room.flags(results_from=name)
+        if name == "twice":
+            for one in ("one", "two"):
+                site.backend(name, GOOD, dist=one)
+            who = f'backend "twice" (one 1.2, plugin_one, {site.path}/plugin_one.py)'
+            why = "; ".join(f"{one} 1.2, plugin_{one}, {site.path}/plugin_{one}.py" for one in ("one", "two"))
+        else:
+            site.backend(name, BROKEN[name][0])
+            who = f'backend "{name}" (dist-{name} 1.2, plugin_{name}, {site.path}/plugin_{name}.py)'
+            why = BROKEN[name][1]
+    process = room.start()
+    assert process.wait() == 2
+    lines = [json.loads(line) for line in process.lines]
+    [error] = [one["message"] for one in lines if one["level"] == "error"]
+    assert error.startswith(f'the ConfigMap "feature-flags" is not taken over: {who} cannot be used: ')
+    assert why in error
+    assert error.endswith("; the process ends")
+    [event] = room.store.list(EVENTS)
+    assert event["reason"] == "FlagsRefused"
+    assert room.server.requests["POST pods"] == 0
+
+
+def test_a_broken_one_that_runs_may_choose_refuses_those_runs_alone(here, site):
+    room = here
+    site.backend("lacking", BROKEN["lacking"][0])
+    room.flags(allowed_results_from="lacking")
+    process = room.start("--no-leader-elect")
+    process.wait_for("this replica works")
+    assert process.wait_for("implements no extract")["level"] == "error"
+    room.create("chooses", annotations={"resultsfw.dev/results-from": "lacking"})
+    room.create("other")
+    room.until(lambda: room.done("chooses", "other"))
+    assert condition(room.run("other"))["reason"] == "Succeeded"
+    refused = condition(room.run("chooses"))
+    assert refused["reason"] == "TaskRunValidationFailed"
+    assert "dist-lacking 1.2" in refused["message"]
+    assert "implements no extract" in refused["message"]
+    assert process.signal(signal.SIGTERM) == 0
+
+
+OLDER = """
+import resultsfw.hookspecs as specs
+specs.purge.resultsfw_spec["warn_on_impl"] = DeprecationWarning("it goes in version 9; use clean_up")
+specs.extract.resultsfw_spec["warn_on_impl_args"] = {"limits": DeprecationWarning("it is always the same")}
+"""
+USES_BOTH = GOOD.replace("def extract(run)", "def extract(run, limits)") + "@hookimpl\ndef purge(run): pass\n"
+
+
+def test_a_plugin_of_yesterday_is_named_once_and_does_its_work(here, site):
+    """Warnings are errors in this process: those of plugins are not."""
+    room = here
+    site.backend("yesterday", USES_BOTH.replace('name="a"', 'name="digest"'))
+    site.install("older", "1", "", {"sitecustomize": OLDER})
+    room.flags(results_from="yesterday")
+    process = room.start("--no-leader-elect")
+    process.wait_for("this replica works")
+    room.flags(max_result_size="5000")
+    process.wait_for("max-result-size=5000")
+    room.create("one")
+    room.until(lambda: room.done("one"))
+    assert condition(room.run("one"))["reason"] == "Succeeded"
+    assert process.signal(signal.SIGTERM) == 0
+    said = [one for one in process.lines if "is deprecated" in one]
+    assert len(said) == 2
+    who = f'backend \\"yesterday\\" (dist-yesterday 1.2, plugin_yesterday, {site.path}/plugin_yesterday.py): '
+    assert any(
+        who + 'hook \\"purge\\" is deprecated: it goes in version 9; use clean_up' in one for one in said
+    )
+    assert any('argument \\"limits\\" of hook \\"extract\\" is deprecated' in one for one in said)
+    assert {json.loads(one)["level"] for one in said} == {"warning"}
+
+
+def test_redaction_by_flag_reaches_results_and_what_the_steps_said(here):
+    room = here
+    room.flags(extensions="redact", **{"config.redact": "patterns:\n  pod: '[a-z]+-pod'"})
+    process = room.start("--no-leader-elect")
+    process.wait_for("extensions=redact")
+    room.create("one")
+    room.until(lambda: room.done("one"))
+    status = room.run("one")["status"]
+    assert status["results"] == [{"name": "digest", "type": "string", "value": "[redacted:pod]"}]
+    assert [sorted(one["terminated"]) for one in status["steps"]] == [
+        ["exitCode", "finishedAt", "reason", "startedAt"]
+    ]
+    (pod,) = room.store.list(PODS)
+    assert "one-pod" in pod["status"]["containerStatuses"][0]["state"]["terminated"]["message"]
+    said = process.wait_for("is redacted by pattern")
+    assert said["message"] == 'run runs/one: result "digest" is redacted by pattern: pod (1)'
+    assert (said["level"], said["run"], said["backend"]) == ("warning", "runs/one", "termination-message")
+    assert process.signal(signal.SIGTERM) == 0

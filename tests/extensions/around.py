@@ -1,0 +1,57 @@
+"""A backend whose words are given, with extensions around it."""
+
+from resultsfw import Capabilities, Core, Extraction, Stamp, hookimpl
+from resultsfw.extensions import wrap_extension
+from resultsfw.plugins import wrap_backend
+
+STAMP = Stamp("mine", 1, 4096)
+
+
+class Mine:
+    """Says what it was told to, or raises it."""
+
+    capabilities = Capabilities(summary="mine", outside="owned")
+
+    def __init__(self, *found, problems=(), carriers=(), early=False, error=None):
+        self.extraction = Extraction(found=found, problems=problems, carriers=carriers, early=early)
+        self.error = error
+
+    @hookimpl
+    def prepare_pod(self):
+        return 1
+
+    @hookimpl
+    def pod_ready(self):
+        return True
+
+    @hookimpl
+    def extract(self):
+        if self.error:
+            raise self.error
+        return self.extraction
+
+    @hookimpl
+    def purge(self):
+        if self.error:
+            raise self.error
+
+
+class Keeper(Mine):
+    """Hands out references."""
+
+    capabilities = Capabilities(summary="keeps", by="reference")
+
+    @hookimpl
+    def dereference(self):
+        yield b"va"
+        if self.error:
+            raise self.error
+        yield b"lue"
+
+
+def around(backend, name, extension, options=None):
+    """A core whose only backend, "mine", has an extension around it."""
+    core = Core.from_flags({"results-from": "mine"}, register={"mine": backend})
+    core.extensions = {name: wrap_extension(name, extension, options or {})}
+    core._backends["mine"] = wrap_backend("mine", backend, extensions={name: core.extensions[name].hooks})
+    return core

@@ -1,0 +1,79 @@
+"""Extensions by flag in the engine with no cluster, and over saved runs."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+SECRET = "AKIAIOSFODNN7EXAMPLE"  # noqa: S105 - of AWS's own documents
+
+TASKRUN = """
+apiVersion: tekton.dev/v1
+kind: TaskRun
+metadata: {name: leaks}
+spec:
+  taskSpec:
+    results:
+    - {name: text, type: string}
+    - {name: list, type: array}
+    steps:
+    - name: one
+      image: busybox:1
+      results: [{name: own, type: string}]
+      script: |
+        secret=AKIA; secret="${secret}IOSFODNN7EXAMPLE"
+        printf 'key %s' "$secret" > $(results.text.path)
+        printf '["%s","b"]' "$secret" > $(results.list.path)
+        printf '%s' "$secret" > $(step.results.own.path)
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: feature-flags}
+data:
+  results-from: BACKEND
+  extensions: redact
+  config.redact: |
+    patterns: {aws: 'AKIA[0-9A-Z]{16}'}
+"""
+
+
+def resultsfw(folder, *words):
+    command = [sys.executable, "-m", "resultsfw.cli", *words]
+    return subprocess.run(command, cwd=folder, env=os.environ, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("backend", ["termination-message", "sidecar-logs"])
+def test_a_run_on_this_machine_stores_and_prints_no_secret(tmp_path, backend):
+    (tmp_path / "run.yaml").write_text(TASKRUN.replace("BACKEND", backend))
+    done = resultsfw(tmp_path, "run", "run.yaml", "-o", "json")
+    assert done.returncode == 0, done.stderr
+    [run] = json.loads(done.stdout)
+    values = {one["name"]: one["value"] for one in run["status"]["results"]}
+    assert values == {"text": "key [redacted:aws]", "list": ["[redacted:aws]", "b"]}
+    [step] = run["status"]["steps"]
+    assert [one["value"] for one in step["results"]] == ["[redacted:aws]"]
+    assert SECRET not in done.stdout + done.stderr
+    assert 'result "text" is redacted by pattern: aws (1)' in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (
+            "extensions: redat",
+            "run.yaml, document 2, line 25: data.extensions: invalid value for feature flag",
+        ),
+        ("config.redact: '{patterns: {a: (}}'", "data.config.redact: feature flag"),
+        ("config.redact: ''", "patterns: Dictionary should have at least 1 item"),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_line(tmp_path, flags, said):
+    kept = TASKRUN.replace("BACKEND", "sidecar-logs").split("  config.redact")[0]
+    key = flags.partition(":")[0]
+    lines = [line for line in kept.splitlines() if not line.strip().startswith(f"{key}:")]
+    (tmp_path / "run.yaml").write_text("\n".join([*lines, f"  {flags}"]) + "\n")
+    done = resultsfw(tmp_path, "run", "run.yaml")
+    assert done.returncode == 2
+    assert said in done.stderr

@@ -1,0 +1,61 @@
+"""docs/extensions.md shows what works, and all the options there are."""
+
+import re
+from pathlib import Path
+
+import yaml
+
+from resultsfw import Capabilities, Core, Declared, Extraction, Found, Run, Stamp, hookimpl
+from resultsfw.extensions import OBSERVERS, wrap_extension
+from resultsfw.plugins import wrap_backend
+from resultsfw_extensions.redact import RedactConfig
+
+TEXT = (Path(__file__).parents[2] / "docs" / "extensions.md").read_text()
+
+
+def block(language):
+    return re.search(rf"^```{language}\n(.*?)^```$", TEXT, flags=re.MULTILINE | re.DOTALL)[1]
+
+
+class Mine:
+    """A backend."""
+
+    capabilities = Capabilities(summary="x")
+    prepare_pod = hookimpl(lambda _self: 1)
+    pod_ready = hookimpl(lambda _self: True)
+
+    @hookimpl
+    def extract(self):
+        key = "-----BEGIN RSA PRIVATE KEY-----\nabc\n-----END RSA PRIVATE KEY-----"
+        return Extraction(found=(Found(name="a", value=f"x {key} y", source="s"),))
+
+
+RUN = Run(namespace="n", name="r", uid="u", results=(Declared(name="a"),))
+
+
+def test_the_flags_it_shows_are_taken_and_do_what_it_says(monkeypatch):
+    monkeypatch.setenv("OTEL_TRACES_EXPORTER", "none")
+    data = yaml.safe_load(block("yaml"))["data"]
+    core = Core.from_flags({**data, "results-from": "mine"}, register={"mine": Mine})
+    assert list(core.extensions) == ["opentelemetry", "redact"]
+    collected = core.collect(RUN, {}, None, stamp=Stamp("mine", 1, 4096))
+    assert collected.results[0].value == "x [redacted:private-key] y"
+
+
+def test_the_extension_it_shows_hears(capsys):
+    namespace = {}
+    exec(compile(block("python"), "extensions.md", "exec"), namespace)  # noqa: S102 - it is the document's
+    hooks = {"shown": wrap_extension("shown", namespace["Extension"], {}).hooks}
+    core = Core.from_flags({"results-from": "mine"}, register={"mine": Mine})
+    core._backends["mine"] = wrap_backend("mine", Mine, extensions=hooks)
+    core.collect(RUN, {}, None, stamp=Stamp("mine", 1, 4096))
+    assert capsys.readouterr().out == "r ['a']\n"
+
+
+def test_every_option_and_observer_is_there():
+    said = dict(re.findall(r"^\| `(\w+)` \| (.*?) \|", TEXT.split("## `redact`")[1], flags=re.MULTILINE))
+    for name, field in RedactConfig.model_fields.items():
+        assert name in said
+        if field.default:
+            assert said[name] == f"`{field.default}`"
+    assert all(f"`{name}(" in TEXT for name in OBSERVERS)

@@ -1,0 +1,262 @@
+"""`opentelemetry`: what is told of a run, and to whom; by the SDK's own exporter and by HTTP."""
+
+import gzip
+import http.server
+import json
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+
+import pytest
+from around import STAMP, Keeper, Mine, around
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import StatusCode
+
+from resultsfw import Declared, Found, Problem, ProblemCode, Reference, Run
+from resultsfw.errors import BackendError, UnavailableError
+from resultsfw_extensions.opentelemetry import ANNOTATION, OpenTelemetry
+
+RUN = Run(namespace="n", name="r", uid="u", attempt=2, results=(Declared(name="a"), Declared(name="b")))
+FOUND = Found(name="a", value="hunter2", source="here")
+TRACE = "0f57e147e992b304d977436289d10628"
+PARENT = json.dumps({"traceparent": f"00-{TRACE}-73d5909e31793992-01"})
+STAMPS = {"resultsfw.dev/stamp": "mine/1", "resultsfw.dev/max-result-size": "4096"}
+POD = {"metadata": {"name": "p", "annotations": {**STAMPS, ANNOTATION: PARENT}}}
+RUNS = {
+    "k8s.namespace.name": "n",
+    "resultsfw.run.name": "r",
+    "resultsfw.run.uid": "u",
+    "resultsfw.run.attempt": 2,
+}
+
+
+class Told:
+    """Spans that have ended."""
+
+    def __init__(self):
+        self.exporter = InMemorySpanExporter()
+        provider = TracerProvider()
+        provider.add_span_processor(SimpleSpanProcessor(self.exporter))
+        self.extension = OpenTelemetry(provider)
+
+    def around(self, backend):
+        return around(backend, "opentelemetry", self.extension)
+
+    @property
+    def spans(self):
+        return self.exporter.get_finished_spans()
+
+
+@pytest.fixture
+def told():
+    return Told()
+
+
+def test_a_collection_is_one_span_under_the_runs_own(told):
+    core = told.around(Mine(FOUND))
+    assert core.withholds == ()
+    assert core.collect(RUN, POD, None).ok
+    [span] = told.spans
+    assert span.name == "resultsfw.collect"
+    assert dict(span.attributes) == {
+        **RUNS,
+        "k8s.pod.name": "p",
+        "resultsfw.backend": "mine",
+        "resultsfw.results.count": 1,
+        "resultsfw.results.bytes": 7,
+    }
+    assert f"{span.context.trace_id:032x}" == TRACE
+    assert f"{span.parent.span_id:016x}" == "73d5909e31793992"
+    assert span.status.status_code is StatusCode.UNSET
+    assert "hunter2" not in span.to_json()
+
+
+def test_what_did_not_come_whole_is_told_by_its_codes(told):
+    told.around(Mine(Found(name="a", value="hunter2" * 999, source="s"))).collect(RUN, POD, None)
+    [span] = told.spans
+    assert span.attributes["resultsfw.problems"] == ("ResultTooLarge",)
+    assert span.attributes["error.type"] == "ResultTooLarge"
+    assert span.status.status_code is StatusCode.ERROR
+    assert span.status.description is None
+    assert "hunter2" not in span.to_json()
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"), [(UnavailableError("password"), "Unavailable"), (KeyError("password"), "KeyError")]
+)
+def test_a_read_that_failed_is_told_by_its_kind_and_not_by_its_words(told, error, kind):
+    core = told.around(Mine(error=error))
+    with pytest.raises((UnavailableError, BackendError)):
+        core.collect(RUN, POD, None)
+    [span] = told.spans
+    assert span.attributes["error.type"] == kind
+    assert "password" not in span.to_json()
+    core.collect(RUN, POD, None, final=True)
+    assert [one.attributes["error.type"] for one in told.spans] == [kind, kind, "TransportUnreadable"]
+
+
+def test_a_read_that_came_too_early_is_told_with_the_one_that_did_not(told):
+    core = told.around(Mine(FOUND, early=True))
+    with pytest.raises(UnavailableError):
+        core.collect(RUN, POD, None)
+    assert told.spans == ()
+    core.collect(RUN, POD, None, final=True)
+    assert len(told.spans) == 1
+
+
+def test_the_verdict_of_another_run_does_not_end_a_span(told):
+    core = told.around(Mine(FOUND, early=True))
+    with pytest.raises(UnavailableError):
+        core.collect(RUN, POD, None)
+    problem = Problem(code=ProblemCode.MISSING, message="m")
+    told.extension.collection_failed(Run(namespace="n", name="other", uid="v"), (problem,))
+    assert [one.attributes["resultsfw.run.name"] for one in told.spans] == ["other"]
+
+
+def test_preparing_and_purging(told):
+    core = told.around(Mine())
+    core.prepare_pod(RUN, POD, cluster=object())
+    core.purge(RUN, POD, object())
+    assert [one.name for one in told.spans] == ["resultsfw.prepare_pod", "resultsfw.purge"]
+    assert dict(told.spans[1].attributes) == RUNS
+
+
+def test_a_purge_that_fails(told):
+    with pytest.raises(UnavailableError):
+        told.around(Mine(error=UnavailableError("x"))).purge(RUN, POD, object())
+    assert told.spans[0].attributes["error.type"] == "Unavailable"
+
+
+DIGEST = "sha256:cd42404d52ad55ccfa9aca4adc828aa5800ad9d385a0671fbcbf724118320619"
+
+
+@pytest.mark.parametrize("error", [None, LookupError("password")])
+def test_a_value_that_is_fetched(told, error):
+    reference = Reference(backend="mine", location="https://secret", size=5, digest=DIGEST)
+    pieces = told.around(Keeper(error=error)).dereference(reference, None)
+    assert told.spans == ()
+    if error is None:
+        assert b"".join(pieces) == b"value"
+    else:
+        with pytest.raises(BackendError):
+            list(pieces)
+    [span] = told.spans
+    assert span.attributes["resultsfw.results.bytes"] == 5
+    assert span.attributes.get("error.type") == (error and "LookupError")
+    assert "secret" not in span.to_json()
+    assert "password" not in span.to_json()
+
+
+def test_a_value_that_is_let_go_halfway_ends_its_span(told):
+    reference = Reference(backend="mine", location="l", size=5, digest=DIGEST)
+    pieces = told.around(Keeper()).dereference(reference, None)
+    next(pieces)
+    pieces.close()
+    assert len(told.spans) == 1
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "null", '{"traceparent": 3}', '{"traceparent": "x"}', "[" * 9999]
+)
+def test_an_annotation_that_anybody_may_write_breaks_nothing(told, text):
+    pod = {"metadata": {"name": "p", "annotations": {**STAMPS, ANNOTATION: text}}}
+    assert told.around(Mine(FOUND)).collect(RUN, pod, None).ok
+    assert told.spans[0].parent is None
+
+
+def test_tracing_that_fails_fails_no_run(told, caplog):
+    told.extension._tracer = None
+    assert told.around(Mine(FOUND)).collect(RUN, POD, None, stamp=STAMP).ok
+    assert "no span resultsfw.collect of run n/r" in caplog.text
+
+
+class Collector(http.server.BaseHTTPRequestHandler):
+    """Takes spans over OTLP/HTTP."""
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.headers.get("Content-Encoding") == "gzip":
+            body = gzip.decompress(body)
+        self.server.got.append((self.path, ExportTraceServiceRequest.FromString(body)))
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_):
+        """No words."""
+
+
+@pytest.fixture
+def collector():
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Collector) as server:
+        server.got = []
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def run(code, **variables):
+    env = {key: value for key, value in os.environ.items() if not key.startswith("OTEL_")}
+    return subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        env={**env, "no_proxy": "*", **variables},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+PROGRAM = """
+from resultsfw import Capabilities, Core, Declared, Extraction, Found, Run, Stamp, hookimpl
+
+class Mine:
+    capabilities = Capabilities(summary="x")
+    prepare_pod = hookimpl(lambda self: 1)
+    pod_ready = hookimpl(lambda self: True)
+    extract = hookimpl(lambda self: Extraction(found=(Found(name="a", value="hunter2", source="s"),)))
+
+flags = {"results-from": "mine", "extensions": "opentelemetry"}
+for _ in range(2):  # as when the flags change: one exporter, not two
+    core = Core.from_flags(flags, register={"mine": Mine})
+run = Run(namespace="n", name="r", uid="u", results=(Declared(name="a"),))
+core.collect(run, {}, None, stamp=Stamp("mine", 1, 99))
+"""
+
+
+def test_spans_go_where_the_variables_say_and_are_there_when_the_process_has_ended(collector):
+    endpoint = f"http://127.0.0.1:{collector.server_port}"
+    done = run(PROGRAM, OTEL_EXPORTER_OTLP_ENDPOINT=endpoint, OTEL_RESOURCE_ATTRIBUTES="team=x")
+    assert done.returncode == 0, done.stderr
+    [(path, request)] = collector.got
+    assert path == "/v1/traces"
+    [resource] = request.resource_spans
+    told = {one.key: one.value.string_value for one in resource.resource.attributes}
+    assert (told["service.name"], told["team"]) == ("resultsfw", "x")
+    [span] = resource.scope_spans[0].spans
+    assert span.name == "resultsfw.collect"
+    assert b"hunter2" not in request.SerializeToString()
+
+
+def test_the_services_name_and_the_exporter_are_the_operators():
+    done = run(PROGRAM, OTEL_TRACES_EXPORTER="console", OTEL_SERVICE_NAME="mine")
+    assert json.loads(done.stdout)["resource"]["attributes"]["service.name"] == "mine"
+    assert run(PROGRAM, OTEL_TRACES_EXPORTER="none").returncode == 0
+    refused = run(PROGRAM, OTEL_TRACES_EXPORTER="zipkin")
+    assert (
+        'cannot be used: LookupError: no exporter "zipkin" is installed (there are: console' in refused.stderr
+    )
+    grpc = run(PROGRAM, OTEL_EXPORTER_OTLP_PROTOCOL="grpc")
+    assert 'no exporter "otlp_proto_grpc" is installed' in grpc.stderr
+
+
+def test_a_collector_that_is_away_holds_no_run_up():
+    away = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1", "OTEL_EXPORTER_OTLP_TIMEOUT": "1"}
+    assert run(PROGRAM + "print(core.flags.results_from)", **away).stdout == "mine\n"

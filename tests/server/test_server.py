@@ -1,0 +1,339 @@
+"""The results server as a process, over TLS, in front of a cluster that reviews tokens."""
+
+import contextlib
+import json
+import os
+import signal
+import ssl
+import threading
+import uuid
+
+import pytest
+from serverroom import OTHER, POD, READER, answer_on, head, path
+
+from resultsfw.cli import main
+
+
+@pytest.fixture
+def run():
+    """A run's uid that no other test has."""
+    return str(uuid.uuid4())
+
+
+@pytest.fixture
+def pod():
+    return str(uuid.uuid4())
+
+
+def test_a_pod_writes_once_and_the_controller_reads_and_removes(server, reviews, run, pod):
+    token, reader = reviews.pod_token(pod), reviews.token()
+    reviews.allow("get")
+    reviews.allow("delete")
+    where = path(run, pod)
+    assert server.ask("GET", where, reader).code == "NotFound"
+    stored = server.ask("PUT", where, token, b"SECRET records")
+    assert (stored.status, json.loads(stored.body)["bytes"]) == (201, 14)
+    assert server.ask("PUT", where, token, b"SECRET records").status == 200  # its answer was lost, say
+    other = server.ask("PUT", where, token, b"SECRET others")
+    assert (other.status, other.code) == (409, "AlreadyWritten")
+    read = server.ask("GET", where, reader)
+    assert (read.status, read.body) == (200, b"SECRET records")
+    assert read.headers["etag"].strip('"') == json.loads(stored.body)["sha256"]
+    assert server.ask("DELETE", path(run, None), reader).status == 204
+    assert server.ask("DELETE", path(run, None), reader).status == 204
+    assert server.ask("GET", where, reader).status == 404
+    assert not list((server.folder / "store").rglob(pod))
+
+
+def test_a_pod_writes_once_whichever_run_it_names(server, reviews, run, pod):
+    token = reviews.pod_token(pod)
+    assert server.ask("PUT", path(run, pod), token, b"x").status == 201
+    for other in (path(str(uuid.uuid4()), pod), path(run, pod, attempt=1)):
+        assert server.ask("PUT", other, token, b"x").status == 409
+
+
+def test_two_pods_of_a_run_keep_apart_and_go_together(server, reviews, run):
+    reader = reviews.token()
+    reviews.allow("get")
+    reviews.allow("delete")
+    pods = [str(uuid.uuid4()) for _ in range(2)]
+    for pod in pods:
+        assert server.ask("PUT", path(run, pod), reviews.pod_token(pod), pod.encode()).status == 201
+    again = path(run, pods[0], attempt=1)
+    assert [server.ask("GET", path(run, pod), reader).body for pod in pods] == [one.encode() for one in pods]
+    assert server.ask("GET", again, reader).status == 404
+    server.ask("DELETE", path(run, None), reader)
+    assert [server.ask("GET", path(run, pod), reader).status for pod in pods] == [404, 404]
+
+
+def refusals():
+    """What is asked with which token, and how it is refused."""
+    pods_own = lambda reviews: reviews.pod_token()  # noqa: E731 - a table
+    return [
+        ("no token", "PUT", path(), None, {}, 401, "Unauthenticated"),
+        ("no such token", "PUT", path(), lambda _: "forged", {}, 401, "Unauthenticated"),
+        ("another scheme", "PUT", path(), None, {"Authorization": "Basic eA=="}, 401, "Unauthenticated"),
+        ("a token with odd bytes", "PUT", path(), lambda _: "a\xe9", {}, 401, "Unauthenticated"),
+        ("endless token", "PUT", path(), lambda _: "a" * 33_000, {}, 401, "Unauthenticated"),
+        (
+            "for the API server",
+            "PUT",
+            path(),
+            lambda reviews: reviews.pod_token(audience="https://kubernetes.default.svc"),
+            {},
+            401,
+            "Unauthenticated",
+        ),
+        ("of another pod", "PUT", path(pod=OTHER), pods_own, {}, 403, "Forbidden"),
+        ("of another namespace", "PUT", path(namespace="other"), pods_own, {}, 403, "Forbidden"),
+        ("of no pod", "PUT", path(), lambda reviews: reviews.token(), {}, 403, "Forbidden"),
+        ("a pod reads its own", "GET", path(), pods_own, {}, 403, "Forbidden"),
+        ("a pod reads another's", "GET", path(pod=OTHER), pods_own, {}, 403, "Forbidden"),
+        ("a pod removes", "DELETE", path(pod=None), pods_own, {}, 403, "Forbidden"),
+        ("reads elsewhere", "GET", path(namespace="other"), lambda r: r.token(), {}, 403, "Forbidden"),
+        ("may only read", "DELETE", path(pod=None), lambda r: r.token(), {}, 403, "Forbidden"),
+        ("chunked", "PUT", path(), pods_own, {"Transfer-Encoding": "chunked"}, 411, "LengthRequired"),
+        ("too large", "PUT", path(), pods_own, {"Content-Length": "100001"}, 413, "TooLarge"),
+        ("far too large", "PUT", path(), pods_own, {"Content-Length": "9" * 18}, 413, "TooLarge"),
+        ("an odd pod", "PUT", path(pod="a%20b"), pods_own, {}, 400, "BadRequest"),
+        ("an odd namespace", "PUT", path(namespace="Default"), pods_own, {}, 400, "BadRequest"),
+        ("an odd attempt", "PUT", path(attempt="x"), pods_own, {}, 400, "BadRequest"),
+        ("a quoted slash", "PUT", path(pod="a%2Fb"), pods_own, {}, 404, "NotFound"),
+        ("nothing", "GET", "/v1", None, {}, 404, "NotFound"),
+        ("a verb", "POST", path(), pods_own, {}, 405, "MethodNotAllowed"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "token", "headers", "status", "code"),
+    [one[1:] for one in refusals()],
+    ids=[one[0] for one in refusals()],
+)
+def test_refused(server, reviews, *, method, target, token, headers, status, code):
+    reviews.allow("get")
+    given = token(reviews) if token else None
+    if given is not None:
+        headers = {"Authorization": f"Bearer {given}", **headers}
+    lines = "".join(f"{name}: {value}\r\n" for name, value in {"Content-Length": "0", **headers}.items())
+    if "Transfer-Encoding" in headers:
+        lines = lines.replace("Content-Length: 0\r\n", "")
+    # Headers only, whatever they promise: the answer comes without the body.
+    with server.raw(f"{method} {target} HTTP/1.1\r\nHost: x\r\n{lines}\r\n".encode("latin-1")) as sock:
+        answer = answer_on(sock)
+    assert (answer.status, answer.code) == (status, code)
+    assert "SECRET" not in answer.message
+    reader = reviews.token()
+    assert server.ask("GET", path(), reader).status == 404
+
+
+def test_a_token_that_some_authenticator_takes_for_any_audience_is_not_ours(server, reviews):
+    reviews.audiences = False
+    assert server.ask("PUT", path(), reviews.pod_token(), b"x").status == 401
+
+
+def test_who_sends_a_body_that_is_too_large_reads_why(server, reviews):
+    answer = server.ask("PUT", path(), reviews.pod_token(), b"x" * 3_000_000)
+    assert (answer.status, answer.message) == (
+        413,
+        "the body has 3000000 bytes, over the limit of 100000 bytes",
+    )
+
+
+def test_a_body_is_asked_for_only_when_it_may_come(server, reviews, run, pod):
+    def first(token):
+        with server.raw(head("PUT", path(run, pod), token, Content_Length=1, Expect="100-continue")) as sock:
+            said = sock.recv(12)
+            if said.endswith(b"100"):
+                sock.recv(1000)
+                sock.sendall(b"x")
+                return 100, answer_on(sock).status
+            return int(said[-3:]), None
+
+    assert first("forged") == (401, None)
+    assert first(reviews.pod_token(pod)) == (100, 201)
+
+
+def test_of_twenty_who_write_at_once_one_wins(server, reviews, run, pod):
+    reader = reviews.token()
+    reviews.allow("get")
+    token = reviews.pod_token(pod)
+    barrier = threading.Barrier(20)
+    answers = [None] * 20
+
+    def write(number):
+        connection = server.connection()
+        connection.connect()
+        barrier.wait(20)
+        while answers[number] in (None, 429):
+            connection.request(
+                "PUT", path(run, pod), f"{number}".encode() * 500, {"Authorization": f"Bearer {token}"}
+            )
+            answer = connection.getresponse()
+            answer.read()
+            answers[number] = answer.status
+        connection.close()
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(20)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    assert sorted(answers) == [201] + [409] * 19
+    winner = answers.index(201)
+    assert server.ask("GET", path(run, pod), reader).body == f"{winner}".encode() * 500
+
+
+def test_no_second_body_of_a_pod_is_read_beside_the_first(server, reviews, run, pod):
+    token = reviews.pod_token(pod)
+    with server.raw(head("PUT", path(run, pod), token, Content_Length=2, Expect="100-continue")) as sock:
+        assert sock.recv(12).endswith(b"100")
+        second = server.ask("PUT", path(run, pod), token, b"zz")
+        assert (second.status, second.code, second.headers["retry-after"]) == (429, "OneAtATime", "1")
+        sock.recv(1000)
+        sock.sendall(b"yy")
+        assert answer_on(sock).status == 201
+
+
+def test_a_cluster_that_cannot_be_asked_is_told_from_a_token_that_is_none(server, reviews):
+    reviews.fails = 500
+    answer = server.ask("PUT", path(), reviews.pod_token(), b"x")
+    assert (answer.status, answer.code, answer.headers["retry-after"]) == (503, "Unavailable", "1")
+    assert "TokenReview" in answer.message
+    server.wait_for("no TokenReview could be made")
+
+
+def test_answers_are_remembered_for_moments_and_refusals_are_not(server, reviews, run, pod):
+    reader = reviews.token()
+    assert server.ask("GET", path(run, pod), reader).status == 403
+    reviews.allow("get")
+    reviews.asked.clear()
+    for _ in range(3):
+        assert server.ask("GET", path(run, pod), reader).status == 404
+    assert reviews.asked == ["SubjectAccessReview"]
+
+
+def test_a_head_without_end_is_cut(server):
+    with server.raw(b"GET / HTTP/1.1\r\n") as sock, contextlib.suppress(OSError):
+        for _ in range(300):
+            sock.sendall(b"X: " + b"a" * 10_000 + b"\r\n")
+        assert sock.recv(1) == b""
+    assert server.ask("GET", "/healthz").status == 200
+
+
+def test_what_is_no_http_is_refused(server):
+    with server.raw(b"\x00\x01nonsense\r\n\r\n") as sock:
+        assert answer_on(sock).status == 400
+
+
+def test_both_lengths_at_once_are_refused(server, reviews):
+    data = head("PUT", path(), reviews.pod_token(), Content_Length=1, Transfer_Encoding="chunked")
+    with server.raw(data) as sock:
+        assert answer_on(sock).status in (400, 411)
+
+
+def test_health_and_metrics_and_document(server, reviews, run, pod):
+    server.ask("PUT", path(run, pod), reviews.pod_token(pod), b"12345")
+    assert server.ask("GET", "/healthz").body == b"ok\n"
+    assert server.ask("GET", "/readyz").body == b"ok\n"
+    text = server.ask("GET", "/metrics").body.decode()
+    assert 'resultsfw_server_requests_total{status="201",verb="put"}' in text
+    assert 'resultsfw_server_refused_total{code="' in text
+    assert 'resultsfw_server_bytes_total{way="in"}' in text
+    assert "resultsfw_server_body_bytes 0.0" in text
+    assert "process_resident_memory_bytes" in text
+    document = json.loads(server.ask("GET", "/openapi.json").body)
+    assert document["info"]["title"] == "resultsfw results server"
+
+
+def test_logs_say_who_and_what_and_neither_token_nor_value(server, reviews, run, pod):
+    token = reviews.pod_token(pod)
+    server.ask("PUT", path(run, pod), token, b"SECRET value")
+    line = server.wait_for(f'"pod": "{pod}"')
+    assert (line["message"].partition(" in ")[0], line["run"], line["namespace"]) == (
+        "put: 201",
+        run,
+        "default",
+    )
+    assert not [one for one in server.lines if "SECRET" in one]
+
+
+def test_a_kill_while_a_body_comes_leaves_nothing_and_the_next_try_counts(own, reviews):
+    server = own()
+    token, reader = reviews.pod_token(), reviews.token()
+    reviews.allow("get")
+    sock = server.raw(head("PUT", path(), token, Content_Length=100_000, Expect="100-continue"))
+    with sock:
+        assert sock.recv(12).endswith(b"100")
+        sock.sendall(b"x" * 50_000)
+        server.kill()
+    assert not [one for one in (server.folder / "store").rglob("*") if one.is_file()]
+    server.begin()
+    assert server.ask("GET", path(), reader).status == 404
+    assert server.ask("PUT", path(), token, b"x" * 100_000).status == 201
+    server.kill()
+    server.begin()
+    assert server.ask("GET", path(), reader).body == b"x" * 100_000
+
+
+def test_what_was_begun_ends_after_sigterm(own, reviews):
+    server = own()
+    with server.raw(
+        head("PUT", path(), reviews.pod_token(), Content_Length=4, Expect="100-continue")
+    ) as sock:
+        assert sock.recv(12).endswith(b"100")
+        sock.recv(1000)
+        sock.sendall(b"da")
+        server.process.send_signal(signal.SIGTERM)
+        server.wait_for("told to stop")
+        sock.sendall(b"ta")
+        assert answer_on(sock).status == 201
+    assert server.wait() == 0
+    server.wait_for("stopped")
+
+
+def test_a_store_that_goes_away_is_told(own, reviews):
+    server = own()
+    store = server.folder / "store"
+    store.rmdir()
+    store.write_text("in the way")
+    answer = server.ask("PUT", path(), reviews.pod_token(), b"x")
+    assert (answer.status, answer.code) == (503, "Unavailable")
+    ready = server.ask("GET", "/readyz")
+    assert (ready.status, b"the store" in ready.body) == (503, True)
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        (["--listen", ":0"], "without --tls-cert and --tls-key only an address such as 127.0.0.1:8443"),
+        (["--listen", ":0", "--insecure-http"], "without --tls-cert and --tls-key only"),
+        (["--listen", "127.0.0.1:0"], "give --tls-cert and --tls-key, or --insecure-http"),
+        (["--listen", "127.0.0.1:0", "--tls-cert", "/none"], "give --tls-cert and --tls-key"),
+        (["--listen", ":0", "--tls-cert", "/no.crt", "--tls-key", "/no.key"], "no certificate with its key"),
+        (["--listen", ":0", "--local"], "--local takes tokens that anybody can make"),
+        (["--listen", "nowhere"], "is not of the form HOST:PORT"),
+        (["--local", "--listen", "127.0.0.1:0", "--store", "file:relative"], "file:///PATH"),
+        (["--local", "--listen", "127.0.0.1:0", "--store", "ftp://host/x"], "--store ftp://host/x"),
+        (["--local", "--listen", "127.0.0.1:0", "--limit-bytes", "1"], "--limit-bytes"),
+    ],
+)
+def test_options_that_cannot_be_are_refused_before_anything_starts(options, why, tmp_path, capsys):
+    store = [] if "--store" in options else ["--store", f"file://{tmp_path}"]
+    assert main(["results-server", *store, *options]) == 2
+    assert why in capsys.readouterr().err
+
+
+def test_pods_and_rights_are_named_when_they_are_refused(server, reviews):
+    assert READER in server.ask("GET", path(), reviews.token()).message
+    assert POD in server.ask("PUT", path(pod=OTHER), reviews.pod_token(), b"").message
+
+
+def test_a_new_certificate_is_taken_without_a_restart(own):
+    server = own()
+    first = ssl.get_server_certificate(("127.0.0.1", server.port))
+    server.certify()
+    server.wait_for("a new certificate is in use")
+    assert ssl.get_server_certificate(("127.0.0.1", server.port)) != first
+    os.truncate(server.key, 10)
+    server.wait_for("the new certificate is not taken")
+    assert server.ask("GET", "/healthz").status == 200

@@ -1,0 +1,118 @@
+"""The public surface is what tests/data/surface.txt says: who changes it changes that file as well.
+
+To record it anew: ``python tests/test_surface.py``; what may change when is in docs/compatibility.md.
+"""
+
+import dataclasses
+import difflib
+import enum
+import inspect
+import re
+from importlib import metadata
+from pathlib import Path
+
+import pluggy
+
+import resultsfw
+from resultsfw import core, errors, flags, hookspecs, messages, references
+from resultsfw.cli import commands
+
+_MODULES = re.compile(r"\b(?:[a-z_]+\.)+(?=[A-Z])")
+"""In front of a type, where it only makes lines longer, and is not the same in all versions of Python."""
+
+RECORD = Path(__file__).parent / "data" / "surface.txt"
+
+
+def fields(kind):
+    """A dataclass's fields, with types and defaults."""
+    for one in dataclasses.fields(kind):
+        default = "" if one.default is dataclasses.MISSING else f" = {one.default!r}"
+        if one.default_factory is not dataclasses.MISSING:
+            default = f" = {one.default_factory.__name__}()"
+        kind_of = one.type if isinstance(one.type, str) else inspect.formatannotation(one.type)
+        yield f"  {one.name}: {kind_of}{default}"
+
+
+def methods(kind):
+    for name, value in vars(kind).items():
+        function = getattr(kind, name) if not isinstance(value, property) else None
+        if not name.startswith("_") and inspect.isroutine(function):
+            yield f"  {name}{inspect.signature(function)}"
+
+
+def names(module, label):
+    yield f"# {label}"
+    for name in module.__all__:
+        thing = getattr(module, name)
+        if inspect.isfunction(thing):
+            yield f"{name}{inspect.signature(thing)}"
+        elif isinstance(thing, type) and issubclass(thing, enum.Enum):
+            yield f"{name}: {', '.join(sorted(thing))}"
+        elif isinstance(thing, type) and issubclass(thing, errors.ResultsError):
+            yield f"{name}({', '.join(one.__name__ for one in thing.__bases__)}): {thing.code}"
+        elif dataclasses.is_dataclass(thing):
+            yield name
+            yield from fields(thing)
+        elif inspect.isclass(thing):
+            yield name
+            yield from methods(thing)
+        else:
+            yield name if not isinstance(thing, int | str) else f"{name} = {thing!r}"
+    yield ""
+
+
+def hooks():
+    yield "# hooks"
+    manager = pluggy.PluginManager("resultsfw")
+    manager.add_hookspecs(hookspecs)
+    for name in sorted(vars(manager.hook)):
+        spec = getattr(manager.hook, name).spec
+        first = " (the first result)" if spec.opts["firstresult"] else ""
+        old = " (deprecated)" if spec.warn_on_impl else ""
+        yield f"{name}{inspect.signature(spec.function)}{first}{old}"
+        for argument in spec.warn_on_impl_args or {}:
+            yield f"  {argument}: deprecated"
+    yield ""
+
+
+def others():
+    yield "# others"
+    versions = hookspecs.API_VERSIONS
+    yield f"versions of the contract: {versions[0]} to {versions[-1]}"
+    yield f"a reference: {', '.join(sorted(references._KEYS))}; version {references._VERSION}"
+    yield f"annotations: {core.STAMP_ANNOTATION}, {core.LIMIT_ANNOTATION}, {flags.ANNOTATION}"
+    statuses = (commands.FAILED, commands.REFUSED, commands.INTERNAL, commands.INTERRUPTED)
+    yield f"exit statuses: 0, {', '.join(str(int(one)) for one in statuses)}"
+    yield f"feature flags: {', '.join(sorted(flags._KNOWN))}, {flags.CONFIG_PREFIX}NAME"
+    for name, command in sorted(commands.resultsfw.commands.items()):
+        options = sorted(one for given in command.params for one in (*given.opts, *given.secondary_opts))
+        yield f"resultsfw {name}: {' '.join(options)}"
+
+
+def surface():
+    parts = (
+        names(resultsfw, "resultsfw"),
+        names(errors, "resultsfw.errors"),
+        names(messages, "resultsfw.messages"),
+        hooks(),
+        others(),
+    )
+    text = "".join(f"{line}\n" for part in parts for line in part)
+    return _MODULES.sub("", text)
+
+
+def test_the_public_surface_is_as_it_was_recorded():
+    recorded, now = RECORD.read_text(), surface()
+    changed = "\n".join(
+        difflib.unified_diff(recorded.splitlines(), now.splitlines(), "recorded", "now", lineterm="")
+    )
+    assert not changed, f"{changed}\nmay it change in this version (docs/compatibility.md)? Then: {__doc__}"
+
+
+def test_the_groups_of_entry_points_are_public():
+    ours = {one.group for one in metadata.distribution("resultsfw").entry_points}
+    assert {"resultsfw.backends", "resultsfw.extensions"} <= ours
+
+
+if __name__ == "__main__":
+    RECORD.write_text(surface())

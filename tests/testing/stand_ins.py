@@ -1,0 +1,230 @@
+"""Backends that are sound, and what they are made of: the wrong ones in `wrongs` differ in one thing each."""
+
+# ruff: noqa: ARG002 - methods have the signatures of what they stand for
+
+import contextlib
+import hashlib
+import importlib.util
+import os
+import shutil
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from resultsfw import (
+    CONFIG_MAPS,
+    Capabilities,
+    Extraction,
+    Permission,
+    Problem,
+    ProblemCode,
+    Reference,
+    cli,
+    hookimpl,
+)
+from resultsfw.errors import AlreadyExistsError, NotFoundError
+
+TEMPLATE = Path(cli.__file__).parent / "template"
+
+
+def _template():
+    name = "resultsfw_my_backend"
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, TEMPLATE / f"{name}.py")
+        sys.modules[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[name])
+    return sys.modules[name]
+
+
+template = _template()
+
+
+class Sound:
+    """The template's, as a class to differ from."""
+
+    capabilities = template.capabilities
+    Config = template.Config
+
+    @hookimpl
+    def prepare_pod(self, run, pod, cluster, limits, config):
+        return self.prepare(run, pod, cluster, limits, config)
+
+    def prepare(self, run, pod, cluster, limits, config):
+        return template.prepare_pod(run, pod, limits, config)
+
+    @hookimpl
+    def pod_ready(self, run, pod):
+        return self.ready(run, pod)
+
+    def ready(self, run, pod):
+        return template.pod_ready(pod)
+
+    @hookimpl
+    def extract(self, run, pod, cluster, limits):
+        return self.read(run, pod, cluster, limits)
+
+    def read(self, run, pod, cluster, limits):
+        return template.extract(run, pod, cluster, limits)
+
+
+class Owned(Sound):
+    """One that makes an object for each pod: it holds what the log must agree with."""
+
+    capabilities = replace(
+        template.capabilities,
+        outside="owned",
+        permissions=(
+            *template.capabilities.permissions,
+            *(
+                Permission(verb=verb, resource="configmaps", why="the names of the results are in one")
+                for verb in ("create", "get", "delete")
+            ),
+        ),
+    )
+
+    @staticmethod
+    def name_of(run):
+        return f"results-{run.uid}-{run.attempt}"
+
+    @staticmethod
+    def names(run):
+        return ",".join(f"{step or ''}.{name}" for step, name, _ in template.declared(run))
+
+    def prepare(self, run, pod, cluster, limits, config):
+        metadata = {"name": self.name_of(run), "namespace": run.namespace}
+        metadata["ownerReferences"] = pod["metadata"]["ownerReferences"]
+        made = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}
+        with contextlib.suppress(AlreadyExistsError):
+            cluster.create(CONFIG_MAPS, {**made, "data": {"names": self.names(run)}})
+        return super().prepare(run, pod, cluster, limits, config)
+
+    def read(self, run, pod, cluster, limits):
+        data = cluster.get(CONFIG_MAPS, run.namespace, self.name_of(run)).get("data")
+        if not isinstance(data, dict) or data.get("names") != self.names(run):
+            return Extraction(problems=(Problem(code=ProblemCode.TRANSPORT_CORRUPT, message="other names"),))
+        return super().read(run, pod, cluster, limits)
+
+    @hookimpl
+    def purge(self, run, cluster):
+        self.remove(run, cluster)
+
+    def remove(self, run, cluster):
+        with contextlib.suppress(NotFoundError):
+            cluster.delete(CONFIG_MAPS, run.namespace, self.name_of(run))
+
+
+class FolderConfig(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    folder: str = ""
+    password: str = "correct-horse"  # noqa: S105
+
+
+SIDECAR = """
+folder=$1; shift
+ended=; trap 'ended=1' TERM
+while [ ! "$ended" ]; do sleep 1 & wait $!; done
+mkdir -p "$folder"; exec 2> /dev/null > "$folder/part"
+index=0
+for file; do
+  state=absent size=0 digest=-
+  if [ -L "$file" ]; then state=link
+  elif [ -f "$file" ]; then
+    state=value size=$(stat -c %s "$file") digest=$(sha256sum < "$file" | cut -c 1-64)
+    cat "$file" > "$folder/$index"
+  elif [ -e "$file" ]; then state=odd
+  fi
+  echo "$POD_UID $index $state $size $digest"
+  index=$((index + 1))
+done
+echo "$POD_UID end $index"
+exec > /dev/null
+mv "$folder/part" "$folder/list"
+"""
+
+
+class Kept(Sound):
+    """One by reference: the sidecar copies files into a folder of this machine, small values stay inline."""
+
+    capabilities = Capabilities(summary="in a folder", by="reference", outside="elsewhere", verified=True)
+    Config = FolderConfig
+    inline = 1000
+
+    @staticmethod
+    def key(run):
+        return f"{run.uid}-{run.attempt}"
+
+    @hookimpl
+    def prepare_pod(self, run, pod, limits, config):
+        wire = template.prepare_pod(run, pod, limits, template.Config())
+        sidecar = pod["spec"]["initContainers"][-1]
+        sidecar["command"] = ["sh", "-c", SIDECAR, "sidecar", os.path.join(config.folder, self.key(run))]  # noqa: PTH118
+        return wire
+
+    @hookimpl
+    def extract(self, run, pod, config):
+        wanted = template.declared(run)
+        try:
+            lines = (Path(config.folder) / self.key(run) / "list").read_bytes().split(b"\n")
+        except FileNotFoundError:
+            raise NotFoundError("nothing was kept") from None
+        uid = pod["metadata"]["uid"]
+        if lines[len(wanted) :] != [f"{uid} end {len(wanted)}".encode(), b""]:
+            cut = Problem(code=ProblemCode.TRANSPORT_INCOMPLETE, message="the list has not its end")
+            return Extraction(problems=(cut,))
+        read = [self.one(run, config, uid, *item) for item in enumerate(zip(lines, wanted, strict=False))]
+        return Extraction(
+            found=tuple(one for one in read if isinstance(one, template.Found)),
+            problems=tuple(one for one in read if isinstance(one, Problem)),
+        )
+
+    def one(self, run, config, uid, index, of):
+        line, (step, name, _) = of
+        fields = line.decode("ascii", "replace").split(" ")
+        wrong = {"result": name, "step": step}
+        if fields[:2] != [uid, str(index)] or len(fields) != 5:
+            return Problem(code=ProblemCode.TRANSPORT_CORRUPT, message=f"line {index} is wrong", **wrong)
+        state, size, digest = fields[2:]
+        if state == "absent":
+            return None
+        if state in template.REFUSED:
+            code, why = template.REFUSED[state]
+            return Problem(code=code, message=f"{name} {why}", **wrong)
+        where = f"{self.key(run)}/{index}"
+        try:
+            data = (Path(config.folder) / where).read_bytes()
+        except FileNotFoundError:
+            data = b""
+        if state != "value" or str(len(data)) != size or hashlib.sha256(data).hexdigest() != digest:
+            return Problem(code=ProblemCode.TRANSPORT_CORRUPT, message=f"{name} is damaged", **wrong)
+        try:
+            text = data.decode()
+        except UnicodeDecodeError:
+            return Problem(code=ProblemCode.NOT_UTF8, message=f"{name} is not UTF-8", **wrong)
+        value = text if len(data) <= self.inline else self.reference(config, where, data)
+        return template.Found(name=name, value=value, step=step, source="the folder")
+
+    def reference(self, config, where, data):
+        digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
+        return Reference(backend="under-test", location=where, size=len(data), digest=digest)
+
+    @hookimpl
+    def dereference(self, reference, config):
+        return self.give(reference, config)
+
+    def give(self, reference, config):
+        folder = Path(config.folder).resolve()
+        file = (folder / reference.location).resolve()
+        if folder not in file.parents or not file.is_file():
+            raise NotFoundError(f"nothing is kept at {reference.location}")
+        with file.open("rb") as opened:
+            while piece := opened.read(65_536):
+                yield piece
+
+    @hookimpl
+    def purge(self, run, config):
+        self.remove(run, config)
+
+    def remove(self, run, config):
+        shutil.rmtree(Path(config.folder) / self.key(run), ignore_errors=True)

@@ -1,0 +1,98 @@
+"""An embedder: flags in, a pod out, a status back, and every name it may want on the way."""
+
+from collections.abc import Iterator
+from typing import assert_type
+
+from resultsfw import (
+    PODS,
+    Cluster,
+    Collected,
+    Core,
+    Declared,
+    Flags,
+    Kind,
+    Object,
+    Problem,
+    ProblemCode,
+    Reference,
+    Result,
+    Run,
+    Stamp,
+    Step,
+    StepResult,
+    parse_flags,
+    reference_of,
+    stamp_of,
+)
+from resultsfw.errors import ClusterError, ResultsError, TooEarlyError
+
+REPORTS = Kind("example.dev", "v1", "reports", "Report")
+
+core = Core.from_flags({"results-from": "sidecar-logs"}, extensions=["redact"])
+flags: Flags = parse_flags({"max-result-size": "8192"})
+other = Core(flags, register={"mine": object()})
+
+run = Run(
+    namespace="default",
+    name="report",
+    uid="u",
+    attempt=1,
+    results=(
+        Declared(name="a", source=StepResult("one", "b")),
+        Declared(name="c", type="object", properties=("x",)),
+    ),
+    steps=(Step(name="one", container="one", results=(Declared(name="b"),)),),
+)
+
+
+def begin(pod: Object, cluster: Cluster) -> Object:
+    """Both with a cluster and without one."""
+    core.prepare_pod(run, pod)
+    return core.prepare_pod(run, pod, cluster=cluster, annotations={"resultsfw.dev/results-from": "mine"})
+
+
+def follow(report: Object, cluster: Cluster) -> Object | None:
+    """A look at the pod."""
+    pod = cluster.get(PODS, run.namespace, run.name)
+    stamp = stamp_of(pod)
+    assert_type(stamp, Stamp | None)
+    if not core.ready(run, pod, stamp=stamp):
+        return None
+    try:
+        collected = core.collect(run, pod, cluster, final=False)
+    except TooEarlyError:
+        return None
+    except ClusterError as error:
+        assert_type(error.retryable, bool)
+        raise
+    except ResultsError as error:
+        assert_type(error.code, str)
+        return None
+    assert_type(collected, Collected)
+    patch = core.status_patch(collected, report, now="2026-01-01T00:00:00Z", status={"x": 1})
+    assert_type(patch, Object)
+    cluster.patch(REPORTS, run.namespace, run.name, patch, subresource="status")
+    core.purge(run, pod, cluster, backend="mine", deleted=core.outside(pod) == "elsewhere")
+    return patch
+
+
+def tell(collected: Collected) -> Iterator[str]:
+    """What came of it."""
+    for result in collected.results:
+        assert_type(result, Result)
+        assert_type(result.value, str | list[str] | dict[str, str] | Reference)
+        yield f"{result.name}: {result.size}"
+    for step, results in collected.step_results.items():
+        yield from (f"{step}.{one.name}" for one in results)
+    for problem in collected.problems:
+        assert_type(problem, Problem)
+        assert_type(problem.code, ProblemCode)
+        assert_type(problem.size, int | None)
+        yield problem.message if problem.code is ProblemCode.RESULT_TOO_LARGE else problem.hint
+
+
+def value_of(entry: Object, cluster: Cluster) -> bytes:
+    """A consumer of a status."""
+    reference = reference_of(entry["value"])
+    assert_type(reference, Reference | None)
+    return b"" if reference is None else b"".join(core.dereference(reference, cluster))
