@@ -280,7 +280,7 @@ def _text(value: Any) -> str:
 
 
 def size_of(value: Any) -> int:
-    """Bytes of a value, of one that a reference stands for too; of an array or object, of its shortest JSON."""
+    """Bytes of a value, or of what a reference stands for; of an array or object, of its shortest JSON."""
     known = _read(value)
     return known.size if isinstance(known, Reference) else len(_text(known).encode("utf-8", "surrogatepass"))
 
