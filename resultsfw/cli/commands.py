@@ -172,23 +172,31 @@ def resultsfw() -> None:
     """Carries the results of a Task's Steps into its TaskRun: every one whole, or with a reason."""
 
 
-@resultsfw.command(epilog=RUN_STATUSES, short_help="Run TaskRuns on this machine, without a cluster.")
+@resultsfw.command(epilog=RUN_STATUSES, short_help="Run TaskRuns and PipelineRuns on this machine.")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @_flags
 @click.option(
     "--workdir", metavar="DIR", help="Keep volumes and logs below this folder.  [default: a temporary one]"
 )
 @click.option("--keep", is_flag=True, help="Leave the folder there when all is over, and say where it is.")
+@click.option("--graph", metavar="SVG", help="Draw the PipelineRun and what flowed in it into this file.")
 @_output("table", "json", "yaml")
-def run(files: tuple[str, ...], output: str, workdir: str | None, keep: bool, **flags: str | None) -> int:
-    """Run the TaskRuns in the FILEs on this machine: Steps as processes, no cluster, no images.
+def run(
+    files: tuple[str, ...],
+    output: str,
+    workdir: str | None,
+    keep: bool,
+    graph: str | None,
+    **flags: str | None,
+) -> int:
+    """Run the TaskRuns and PipelineRuns in the FILEs on this machine: Steps as processes, no images.
 
-    FILEs are YAML or JSON manifests, "-" is standard input. Tasks that a run refers to by name, and the
-    ConfigMap "feature-flags", can stand among them.
+    FILEs are YAML or JSON manifests, "-" is standard input. Tasks and Pipelines that a run refers to by
+    name, and the ConfigMap "feature-flags", can stand among them.
     """
     from resultsfw.cli.run import run_files  # noqa: PLC0415 - the engine is for this command only
 
-    return run_files(files, flags=_given(flags), output=output, workdir=workdir, keep=keep)
+    return run_files(files, flags=_given(flags), output=output, workdir=workdir, keep=keep, graph=graph)
 
 
 @resultsfw.command(epilog=SAVED_STATUSES, short_help="Print the status a saved run gets.")

@@ -2,7 +2,7 @@
 
 import base64
 import difflib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -10,6 +10,8 @@ from resultsfw.cli.inputs import Document
 from resultsfw.cluster import Object
 from resultsfw.errors import InputError
 from resultsfw.tekton.models import parse_task, parse_taskrun
+from resultsfw.tekton.pipelines.models import parse_pipeline, parse_pipelinerun
+from resultsfw.tekton.pipelines.spec import SECTIONS
 
 __all__ = ["NAMESPACE", "Manifests", "checked", "pick"]
 
@@ -17,6 +19,12 @@ NAMESPACE: Final = "default"
 """Where an object without a namespace lives, as with kubectl."""
 
 _GROUP: Final = "tekton.dev"
+_PARSERS: Final[Mapping[str, Callable[[Object], object]]] = {
+    "Task": parse_task,
+    "TaskRun": parse_taskrun,
+    "Pipeline": parse_pipeline,
+    "PipelineRun": parse_pipelinerun,
+}
 _SERVERS: Final = ("uid", "resourceVersion", "generation", "creationTimestamp", "managedFields", "selfLink")
 
 
@@ -25,13 +33,13 @@ class Manifests:
     """What the files hold.
 
     Attributes:
-        taskruns: To be run, in order, ready to be created.
-        needed: What they may refer to by name: Tasks, ConfigMaps, Secrets.
+        runs: TaskRuns and PipelineRuns to be run, in order, ready to be created.
+        needed: What they may refer to by name: Tasks, Pipelines, ConfigMaps, Secrets.
         maps: ConfigMaps, one of which may be the feature flags.
         others: What nothing is done with.
     """
 
-    taskruns: Sequence[Object]
+    runs: Sequence[Object]
     needed: Sequence[Object]
     maps: Sequence[Document]
     others: Sequence[Document]
@@ -41,29 +49,26 @@ def pick(documents: Sequence[Document], files: Sequence[str]) -> Manifests:
     """Sort the documents of some files and check those that count.
 
     Raises:
-        InputError: There is no TaskRun, or one that is wrong; the message names file, document, field.
+        InputError: There is no run, or one that is wrong; the message names file, document, field.
     """
-    for document in documents:
-        if document.kind == "PipelineRun" and _is_tekton(document):
-            raise document.refuse(
-                f"{document.label}: PipelineRuns cannot be run yet; run its Tasks as TaskRuns", "kind"
-            )
-    runs = [one for one in documents if one.kind == "TaskRun" and _is_tekton(one)]
-    tasks = [one for one in documents if one.kind == "Task" and _is_tekton(one)]
+    runs = [one for one in documents if one.kind in ("TaskRun", "PipelineRun") and _is_tekton(one)]
+    tasks = [one for one in documents if one.kind in ("Task", "Pipeline") and _is_tekton(one)]
     if not runs:
         found = ", ".join(one.label for one in documents) or "nothing"
         named = ", ".join(files)
-        raise InputError(f"{named}: no TaskRun to run; found: {found}", subject=named)
+        raise InputError(f"{named}: no TaskRun or PipelineRun to run; found: {found}", subject=named)
     maps = [_named(one) for one in documents if one.kind == "ConfigMap"]
     secrets = [_named(one) for one in documents if one.kind == "Secret"]
     for document in [*tasks, *runs]:
         checked(document)
     known = _by_name([*tasks, *runs, *maps, *secrets])
-    for document in runs:
-        _check_task(document, [name for kind, *name in known if kind == "Task"])
+    for document in [*tasks, *runs]:
+        for kind, field, reference in _references(document.obj):
+            there = [(space, name) for other, space, name in known if other == kind]
+            _check_reference(document, kind, field, reference, there)
     used = {id(one) for one in (*runs, *tasks, *maps, *secrets)}
     return Manifests(
-        taskruns=[_fresh(one.obj) for one in runs],
+        runs=[_fresh(one.obj) for one in runs],
         needed=[_fresh(one.obj) for one in (*tasks, *maps, *secrets)],
         maps=maps,
         others=[one for one in documents if id(one) not in used],
@@ -71,16 +76,13 @@ def pick(documents: Sequence[Document], files: Sequence[str]) -> Manifests:
 
 
 def checked(document: Document) -> Object:
-    """A Task or TaskRun that has the shape of one.
+    """A Task, Pipeline, TaskRun or PipelineRun that has the shape of one.
 
     Raises:
         InputError: It has not; the message names file, document and field.
     """
     try:
-        if document.kind == "Task":
-            parse_task(document.obj)
-        else:
-            parse_taskrun(document.obj)
+        _PARSERS[document.kind](document.obj)
     except InputError as error:
         raise document.refuse(error.message, error.subject, said=True) from error
     return document.obj
@@ -113,29 +115,45 @@ def _by_name(documents: Sequence[Document]) -> dict[tuple[str, str, str], Docume
     return known
 
 
-def _check_task(document: Document, tasks: Sequence[Sequence[str]]) -> None:
-    """The Task that a run names must be there."""
-    spec = document.obj["spec"]
-    reference = spec.get("taskRef")
-    if reference is None:
-        return
+def _references(obj: Object) -> Iterator[tuple[str, str, Object]]:
+    """What a document refers to by name: its kind, the field that does, the reference."""
+    spec = obj["spec"]
+    for kind, field in (("Task", "taskRef"), ("Pipeline", "pipelineRef")):
+        if spec.get(field) is not None:
+            yield kind, f"spec.{field}", spec[field]
+    if obj["kind"] in ("Pipeline", "PipelineRun"):
+        inner, path = (
+            (spec, "spec")
+            if obj["kind"] == "Pipeline"
+            else (spec.get("pipelineSpec") or {}, "spec.pipelineSpec")
+        )
+        for section in SECTIONS:
+            for index, task in enumerate(inner.get(section) or ()):
+                if task.get("taskRef") is not None:
+                    yield "Task", f"{path}.{section}[{index}].taskRef", task["taskRef"]
+
+
+def _check_reference(
+    document: Document, kind: str, path: str, reference: Object, known: Sequence[tuple[str, str]]
+) -> None:
+    """What a document names must be there."""
     for field in ("resolver", "bundle"):
         if reference.get(field):
             raise document.refuse(
-                "Tasks are taken from the files only, by taskRef.name; put the Task beside the run",
-                f"spec.taskRef.{field}",
+                f"{kind}s are taken from the files only, by name; put the {kind} beside the run",
+                f"{path}.{field}",
             )
     namespace = document.obj["metadata"].get("namespace") or NAMESPACE
     name = reference.get("name", "")
-    if [namespace, name] in tasks:
+    if (namespace, name) in known:
         return
-    there = [known for space, known in tasks if space == namespace]
+    there = [one for space, one in known if space == namespace]
     near = difflib.get_close_matches(name, there, n=1)
     hint = f'; did you mean "{near[0]}"?' if near else ""
-    listed = ", ".join(f"{space}/{known}" for space, known in tasks) or "none"
+    listed = ", ".join(f"{space}/{one}" for space, one in known) or "none"
     raise document.refuse(
-        f'no Task "{name}" in namespace "{namespace}" among these files (Tasks there: {listed}){hint}',
-        "spec.taskRef.name",
+        f'no {kind} "{name}" in namespace "{namespace}" among these files ({kind}s there: {listed}){hint}',
+        f"{path}.name",
     )
 
 

@@ -52,6 +52,7 @@ class _Run:
     state: str = _RUNNING
     reason: str = ""
     steps: list[_Step] = field(default_factory=list)
+    parent: str = ""
 
 
 class Progress:
@@ -93,7 +94,7 @@ class Progress:
         show.print_text(self._console, text, indent="", style="dim")
 
     def changed(self, change: str, obj: Object) -> None:
-        """Take in a change of a TaskRun or Pod."""
+        """Take in a change of a PipelineRun, TaskRun or Pod."""
         if change == "DELETED":
             return
         with self._lock:
@@ -108,6 +109,10 @@ class Progress:
     def _taskrun(self, taskrun: Object) -> Iterator[str]:
         metadata = taskrun["metadata"]
         run = self._run(metadata["namespace"], metadata["name"])
+        owners = [
+            one["name"] for one in metadata.get("ownerReferences") or () if one["kind"] == "PipelineRun"
+        ]
+        run.parent = owners[0] if owners else ""
         verdict = show.verdict_of(taskrun)
         if run.ended is None and (verdict.succeeded or verdict.failed):
             run.ended, run.state = self._clock(), verdict.word
@@ -144,22 +149,30 @@ class Progress:
             now = self._clock()
             table = Table.grid(padding=(0, 2, 0, 0))
             for run in self._runs.values():
-                style = {"succeeded": "bold green", "failed": "bold red"}.get(run.state, "bold")
-                table.add_row(
-                    Text(show.plain(run.name), style="bold"),
-                    Text(run.state, style=style),
-                    _seconds(run.began, run.ended, now),
-                    Text(show.plain(run.reason), style="red"),
-                )
-                for step in run.steps:
-                    moving = step.state == _RUNNING and run.ended is None
-                    table.add_row(
-                        Text(f"  {show.plain(step.name)}"),
-                        Text(step.state, style=_STYLES.get(step.state, "red")),
-                        _seconds(step.began, step.ended, now),
-                        self._spinner.render(now) if moving else "",
-                    )
+                if not run.parent:
+                    self._rows(table, run, now, "")
+                    for child in self._runs.values():
+                        if child.parent == run.name:
+                            self._rows(table, child, now, "  ")
             return Group(table)
+
+    def _rows(self, table: Table, run: _Run, now: float, indent: str) -> None:
+        style = {"succeeded": "bold green", "failed": "bold red"}.get(run.state, "bold")
+        name = run.name.removeprefix(f"{run.parent}-") if run.parent else run.name
+        table.add_row(
+            Text(f"{indent}{show.plain(name)}", style="bold"),
+            Text(run.state, style=style),
+            _seconds(run.began, run.ended, now),
+            Text(show.plain(run.reason), style="red"),
+        )
+        for step in run.steps:
+            moving = step.state == _RUNNING and run.ended is None
+            table.add_row(
+                Text(f"{indent}  {show.plain(step.name)}"),
+                Text(step.state, style=_STYLES.get(step.state, "red")),
+                _seconds(step.began, step.ended, now),
+                self._spinner.render(now) if moving else "",
+            )
 
 
 def _end(state: Object) -> str:

@@ -1,10 +1,10 @@
-"""``resultsfw run``: the TaskRuns of some files on the engine with no cluster."""
+"""``resultsfw run``: the TaskRuns and PipelineRuns of some files on the engine with no cluster."""
 
 import shlex
 import signal
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Final, NoReturn
@@ -14,14 +14,18 @@ from rich.text import Text
 
 from resultsfw.cli import show
 from resultsfw.cli.advice import Again, advice_on, is_too_large
+from resultsfw.cli.graph import draw
 from resultsfw.cli.inputs import read_files
 from resultsfw.cli.manifests import Manifests, pick
+from resultsfw.cli.pipelines import print_pipelinerun
 from resultsfw.cli.progress import Progress
 from resultsfw.cli.settings import Given, core_of
 from resultsfw.cluster import Object
 from resultsfw.core import Core
 from resultsfw.errors import ClusterError, InputError
 from resultsfw.local.engine import Engine
+from resultsfw.tekton.kinds import PIPELINERUNS, TASKRUNS
+from resultsfw.tekton.pipelines.reconciler import PipelineReconciler
 from resultsfw.tekton.reconciler import Reconciler
 
 __all__ = ["run_files"]
@@ -32,8 +36,16 @@ _TAIL_BYTES: Final = 4096
 _TAIL_LINES: Final = 5
 
 
-def run_files(files: Sequence[str], *, flags: Given, output: str, workdir: str | None, keep: bool) -> int:
-    """Run the files' TaskRuns, print them, and return the exit status.
+def run_files(
+    files: Sequence[str],
+    *,
+    flags: Given,
+    output: str,
+    workdir: str | None,
+    keep: bool,
+    graph: str | None = None,
+) -> int:
+    """Run what is to be run in the files, print it, and return the exit status.
 
     Raises:
         InputError: Something in the files or options is refused; nothing was started.
@@ -41,48 +53,83 @@ def run_files(files: Sequence[str], *, flags: Given, output: str, workdir: str |
     manifests = pick(read_files(files), files)
     core = core_of(replace(flags, documents=manifests.maps))
     folder = _folder(workdir)
+    _check_graph(graph, manifests)
     errors = show.console(stderr=True)
     try:
         with _signals(), Progress(errors) as progress:
             for document in manifests.others:
                 progress.note(f"left out: {document.label} ({document.where}): nothing here uses it")
-            taskruns, tails = _run(manifests, core, progress, folder, keep=keep)
+            runs = _run(manifests, core, progress, folder, keep=keep)
     except _Stopped as stopped:
         errors.print(f"stopped by {stopped.name}; every process it started has ended")
         return 128 + stopped.number
+    if graph is not None:
+        (drawn,) = [one for one in runs if one.run["kind"] == PIPELINERUNS.kind]
+        _write_graph(graph, draw(drawn.run, [child.run for child in drawn.children]))
+    _print_all(runs, output, _again(files, flags))
+    return 0 if all(show.verdict_of(one.run).succeeded for one in runs) else 1
+
+
+def _print_all(runs: Sequence["_Ended"], output: str, again: Again) -> None:
     if output == "json":
-        show.write(show.as_json(taskruns))
+        show.write(show.as_json([obj for one in runs for obj in one.objects]))
     elif output == "yaml":
-        show.write("---\n".join(show.as_yaml(one) for one in taskruns))
+        show.write("---\n".join(show.as_yaml(obj) for one in runs for obj in one.objects))
     else:
-        again = _again(files, flags)
         out = show.console()
-        for index, (taskrun, tail) in enumerate(zip(taskruns, tails, strict=True)):
+        for index, one in enumerate(runs):
             if index:
                 out.print()
-            _print(out, taskrun, tail, again)
-    return 0 if all(show.verdict_of(one).succeeded for one in taskruns) else 1
+            if one.children:
+                print_pipelinerun(out, one.run, [child.run for child in one.children])
+            for child in one.children or [one]:
+                if not one.children or not show.verdict_of(child.run).succeeded:
+                    _print(out, child.run, child.tail, again)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ended:
+    """A run that is over, the TaskRuns it made, and the end of the log of its Step that failed."""
+
+    run: Object
+    children: Sequence["_Ended"] = ()
+    tail: Sequence[str] = ()
+
+    @property
+    def objects(self) -> list[Object]:
+        """The run and all it made."""
+        return [self.run, *(child.run for child in self.children)]
 
 
 def _run(
     manifests: Manifests, core: Core, progress: Progress, folder: Path | None, *, keep: bool
-) -> tuple[list[Object], list[list[str]]]:
-    """The finished TaskRuns, and of each the last lines of the Steps that failed."""
+) -> list[_Ended]:
+    """The finished runs, and of each TaskRun the last lines of the Step that failed."""
     engine = Engine(
         lambda cluster: Reconciler(core, cluster),
         workdir=folder,
         keep=keep,
         on_event=progress.changed,
+        pipelines=lambda cluster: PipelineReconciler(core, cluster),
     )
     progress.note(_NO_IMAGES)
     with engine:
-        for obj in [*manifests.needed, *manifests.taskruns]:
+        for obj in [*manifests.needed, *manifests.runs]:
             engine.submit(obj)
-        taskruns = engine.run_until_done()
-        tails = [_tail(engine, taskrun) for taskrun in taskruns]
+        ended = [_gathered(engine, run) for run in engine.run_until_done()]
     if keep:
         progress.note(f"kept: {engine.workdir}")
-    return taskruns, tails
+    return ended
+
+
+def _gathered(engine: Engine, run: Object) -> _Ended:
+    if run["kind"] == TASKRUNS.kind:
+        return _Ended(run=run, tail=_tail(engine, run))
+    made = [
+        engine.store.get(TASKRUNS, run["metadata"]["namespace"], one["name"])
+        for one in run["status"].get("childReferences") or ()
+    ]
+    return _Ended(run=run, children=[_Ended(run=one, tail=_tail(engine, one)) for one in made])
 
 
 def _print(out: Console, taskrun: Object, tail: Sequence[str], again: Again) -> None:
@@ -133,6 +180,25 @@ def _again(files: Sequence[str], given: Given) -> Again:
         return shlex.join(["resultsfw", "run", *files, *words])
 
     return command
+
+
+def _check_graph(graph: str | None, manifests: Manifests) -> None:
+    """A picture is of one PipelineRun, and its file can be written: known before anything runs."""
+    if graph is None:
+        return
+    count = sum(one["kind"] == PIPELINERUNS.kind for one in manifests.runs)
+    if count != 1:
+        raise InputError(
+            f"--graph draws one PipelineRun; there are {count} in these files", subject="--graph"
+        )
+    _write_graph(graph, "")
+
+
+def _write_graph(graph: str, text: str) -> None:
+    try:
+        Path(graph).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"--graph {graph}: {error.strerror}", subject="--graph") from error
 
 
 def _folder(workdir: str | None) -> Path | None:

@@ -30,6 +30,8 @@ __all__ = [
     "print_advice",
     "print_taskrun",
     "print_text",
+    "shortened",
+    "size_of",
     "verdict_of",
     "without_hints",
     "write",
@@ -248,6 +250,8 @@ def _of(declared: Sequence[Object] | None, values: Mapping[str, Object], prefix:
 
 def _read(value: Any) -> Any:
     """A value as the status holds it, a reference as such."""
+    if isinstance(value, Reference):
+        return value
     try:
         return reference_of(value) or value
     except CorruptError:
@@ -256,20 +260,16 @@ def _read(value: Any) -> Any:
 
 def _results_table(rows: Sequence[_Row], width: int) -> Iterator[Text]:
     head = ("result", "type", "bytes", "value")
-    sizes = ["-" if row.value is None else str(_size(row.value)) for row in rows]
+    sizes = ["-" if row.value is None else str(size_of(row.value)) for row in rows]
     fixed = [
         ("result", *(row.name for row in rows)),
         ("type", *(row.type for row in rows)),
         ("bytes", *sizes),
     ]
     room = width - sum(max(map(cell_len, column)) for column in fixed) - len(INDENT) * len(head)
-    values = ["none" if row.value is None else _shortened(row.value, max(room, 16)) for row in rows]
+    values = ["none" if row.value is None else shortened(row.value, max(room, 16)) for row in rows]
     table = [(row.name, row.type, size, value) for row, size, value in zip(rows, sizes, values, strict=True)]
     return columns(width, head, table, right={2})
-
-
-def _size(value: Any) -> int:
-    return value.size if isinstance(value, Reference) else len(_text(value).encode())
 
 
 def _text(value: Any) -> str:
@@ -279,8 +279,15 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
-def _shortened(value: Any, room: int) -> str:
+def size_of(value: Any) -> int:
+    """Bytes of a value, or of what a reference stands for; of an array or object, of its shortest JSON."""
+    known = _read(value)
+    return known.size if isinstance(known, Reference) else len(_text(known).encode("utf-8", "surrogatepass"))
+
+
+def shortened(value: Any, room: int) -> str:
     """A value on one line of so many columns; one that is cut says how much there is."""
+    value = _read(value)
     text = plain(_text(value))
     if isinstance(value, Reference):
         return text  # to be copied: a cut address leads nowhere

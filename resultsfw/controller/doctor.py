@@ -10,7 +10,7 @@ from resultsfw.controller.config import CONFIG_MAP, flags_of, pods_of
 from resultsfw.controller.manifests import BACKENDS, backends_with_rights
 from resultsfw.core import Core
 from resultsfw.errors import ClusterError, ForbiddenError, NotFoundError, ResultsError
-from resultsfw.tekton.kinds import CLAIMS, TASKRUNS, TASKS
+from resultsfw.tekton.kinds import CLAIMS, PIPELINERUNS, PIPELINES, TASKRUNS, TASKS
 from resultsfw.tekton.pod import PodOptions
 from resultsfw.types import Permission
 
@@ -105,10 +105,15 @@ def controller_needs(namespace: str, lease_namespace: str | None) -> list[Need]:
     """
     table: list[tuple[str, Kind, str, str, str]] = [
         *((verb, TASKRUNS, "", "", "to follow TaskRuns") for verb in ("get", "list", "watch")),
-        ("patch", TASKRUNS, "", "", "to note a run's backend on it"),
+        ("create", TASKRUNS, "", "", "to run the Tasks of a Pipeline"),
+        ("patch", TASKRUNS, "", "", "to note a run's backend on it, and to cancel those of a PipelineRun"),
         ("patch", TASKRUNS, "status", "", "to write what becomes of a run"),
         ("update", TASKRUNS, "finalizers", "", "to own a pod by its run, where the server checks that"),
+        *((verb, PIPELINERUNS, "", "", "to follow PipelineRuns") for verb in ("get", "list", "watch")),
+        ("patch", PIPELINERUNS, "status", "", "to write what becomes of a PipelineRun"),
+        ("update", PIPELINERUNS, "finalizers", "", "to own a TaskRun by its PipelineRun, likewise"),
         ("get", TASKS, "", "", "to read the Task a run refers to"),
+        ("get", PIPELINES, "", "", "to read the Pipeline a run refers to"),
         *((verb, PODS, "", "", "to follow pods") for verb in ("get", "list", "watch")),
         ("create", PODS, "", "", "to run Steps"),
         ("patch", PODS, "", "", "to let a pod begin, and to stop it"),

@@ -11,7 +11,7 @@ from resultsfw.controller.logs import about
 from resultsfw.controller.metrics import Metrics, backend_of, succeeded
 from resultsfw.errors import ResultsError
 
-__all__ = ["Events", "Notice", "cut", "log_change", "notice_of"]
+__all__ = ["Events", "Notice", "cut", "log_change", "log_pipelinerun", "notice_of"]
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +63,13 @@ def log_change(old: Object, taskrun: Object) -> None:
         pod = taskrun["status"].get("podName") or ""
         with about(pod=pod, backend=backend_of(taskrun)):
             log.info("run %s: %s", notice.reason.lower(), " ".join(cut(new.get("message", ""), 300).split()))
+
+
+def log_pipelinerun(old: Object, pipelinerun: Object) -> None:
+    """Say in the log what is told of a PipelineRun as an Event."""
+    new = succeeded(pipelinerun)
+    if (notice := notice_of(old, new)) is not None:
+        log.info("run %s: %s", notice.reason.lower(), " ".join(cut(new.get("message", ""), 300).split()))
 
 
 def cut(text: str, size: int = LONGEST) -> str:

@@ -1,4 +1,4 @@
-"""The cluster as the reconciler writes to it: while it may, and with its verdicts told to observers."""
+"""The cluster as a reconciler writes to it: while it may, and with its verdicts told to observers."""
 
 from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
@@ -11,7 +11,7 @@ from resultsfw.tekton.kinds import TASKRUNS
 __all__ = ["Changed", "Ledger"]
 
 Changed = Callable[[Object, Object], None]
-"""Told of a Succeeded condition that was written: the one before, and the TaskRun now."""
+"""Told of a Succeeded condition that was written: the one before, and the run now."""
 
 _UNKNOWN: Final[Object] = {"type": "Succeeded", "status": "Unknown"}
 
@@ -21,7 +21,7 @@ _OWN: Final = 8
 
 
 class _Known(NamedTuple):
-    """What is known of a TaskRun from the last answer about it.
+    """What is known of a run from the last answer about it.
 
     With ``whole``, all that was in it before was read: no write was made over something unseen.
     """
@@ -40,13 +40,20 @@ class Ledger:
 
     Args:
         cluster: The other.
-        changed: Told of every TaskRun condition that was written here.
+        changed: Told of every run's condition that was written here.
         may_write: Asked before each write; a replica that is not the leader any more must not.
+        kind: Of the runs.
     """
 
     def __init__(
-        self, cluster: Cluster, *, changed: tuple[Changed, ...], may_write: Callable[[], bool]
+        self,
+        cluster: Cluster,
+        *,
+        changed: tuple[Changed, ...],
+        may_write: Callable[[], bool],
+        kind: Kind = TASKRUNS,
     ) -> None:
+        self._kind = kind
         self._cluster = cluster
         self._changed = changed
         self._may_write = may_write
@@ -55,7 +62,7 @@ class Ledger:
     def get(self, kind: Kind, namespace: str, name: str) -> Object:
         """One object."""
         found = self._cluster.get(kind, namespace, name)
-        if kind == TASKRUNS:
+        if kind == self._kind:
             old = self._known.get((namespace, name))
             version = _version(found)
             self._known[namespace, name] = _Known(
@@ -72,7 +79,7 @@ class Ledger:
         """Apply a JSON merge patch."""
         self._check()
         written = self._cluster.patch(kind, namespace, name, patch, subresource=subresource)
-        if kind == TASKRUNS:
+        if kind == self._kind:
             key = (namespace, name)
             old = self._known.get(key)
             asked = (patch.get("metadata") or {}).get("resourceVersion")
@@ -90,7 +97,7 @@ class Ledger:
         return written
 
     def is_own(self, namespace: str, name: str, version: str) -> bool:
-        """Whether a look here left the TaskRun at that version, and had seen all that was before: no news."""
+        """Whether a look here left the run at that version, and had seen all that was before: no news."""
         known = self._known.get((namespace, name))
         return known is not None and version in known.own
 
@@ -104,7 +111,7 @@ class Ledger:
         return self._cluster.read_log(namespace, pod, container, limit=limit)
 
     def forget(self, namespace: str, name: str) -> None:
-        """A TaskRun is gone."""
+        """A run is gone."""
         self._known.pop((namespace, name), None)
 
     def _check(self) -> None:

@@ -18,16 +18,18 @@ from resultsfw.cluster import CONFIG_MAPS, PODS, Object
 from resultsfw.controller import doctor
 from resultsfw.controller.config import CONFIG_MAP, LiveFlags
 from resultsfw.controller.controller import POD_SELECTOR, Controller
-from resultsfw.controller.events import Events, Notice, log_change
+from resultsfw.controller.events import Events, Notice, log_change, log_pipelinerun
 from resultsfw.controller.http import StatusServer, parse_address
 from resultsfw.controller.ledger import Ledger
 from resultsfw.controller.logs import set_up
 from resultsfw.controller.measured import MeasuredCore
 from resultsfw.controller.metrics import Metrics
+from resultsfw.controller.pipelines import PipelineRuns
 from resultsfw.core import Core
 from resultsfw.errors import ResultsError
 from resultsfw.kube import CachedCluster, KubeCluster, LeaderElector, RateLimit, Reflector, connect
-from resultsfw.tekton.kinds import TASKRUNS
+from resultsfw.tekton.kinds import PIPELINERUNS, TASKRUNS
+from resultsfw.tekton.pipelines.reconciler import PipelineReconciler
 from resultsfw.tekton.pod import PodOptions
 from resultsfw.tekton.reconciler import Reconciler, Timing
 
@@ -38,6 +40,8 @@ log = logging.getLogger(__name__)
 LEASE: Final = "resultsfw-controller"
 
 _NO_LIMIT: Final = 1e9
+_PIPELINE_THREADS: Final = 2
+"""Workers for PipelineRuns: a look at one asks a server little and reads no pod."""
 """Requests a second that nobody reaches."""
 
 REFUSED: Final = 2
@@ -110,6 +114,7 @@ class Process:
         self._cluster = KubeCluster(connection)
         self._events = Events(self._post, self.metrics)
         self._controller = Controller(self.metrics, managed_by=options.managed_by, threads=options.threads)
+        self._pipelines = PipelineRuns(managed_by=options.managed_by, threads=_PIPELINE_THREADS)
         self._flags = LiveFlags(
             build=partial(MeasuredCore, metrics=self.metrics),
             check=self._missing,
@@ -151,6 +156,7 @@ class Process:
             log.error("this process ends: %s", why)
             return 1
         log.info("told to stop: what is being worked on may end within %.0f s", DRAIN)
+        self._pipelines.queue.close()
         if not self._controller.queue.drain(DRAIN):
             log.warning("some looks at runs did not end in time; the next start repeats them")
         self._events.close(2)
@@ -218,6 +224,7 @@ class Process:
         self.metrics.leader.set(1)
         log.info("this replica works")
         self._controller.work()
+        self._pipelines.work()
 
     def _lost(self) -> None:
         """The lease is not ours any more, by our own will or not."""
@@ -231,6 +238,7 @@ class Process:
         self._leads.clear()
         self.metrics.leader.set(0)
         self._controller.queue.close()
+        self._pipelines.queue.close()
 
     def _signalled(self, _number: int, _frame: FrameType | None) -> None:
         self._inbox.put("signal")
@@ -263,20 +271,39 @@ class Process:
             on_restart=lambda *_: restarted.labels("pods").inc(),
             transform=self._controller.slim_pod,
         )
+        pipelineruns = Reflector(
+            self._connection,
+            PIPELINERUNS,
+            on_change=self._on_pipelinerun,
+            on_restart=lambda *_: restarted.labels("pipelineruns").inc(),
+            transform=self._pipelines.slim,
+        )
         self._controller.pods = pods
-        cached = CachedCluster(self._cluster, {TASKRUNS: taskruns, PODS: pods})
+        cached = CachedCluster(self._cluster, {PIPELINERUNS: pipelineruns, TASKRUNS: taskruns, PODS: pods})
         self._ledger = Ledger(
             cached,
             changed=(self.metrics.changed, self._events.changed, log_change),
             may_write=self._leads.is_set,
         )
+        self._pipeline_ledger = Ledger(
+            cached,
+            changed=(self._events.changed, log_pipelinerun),
+            may_write=self._leads.is_set,
+            kind=PIPELINERUNS,
+        )
         self._controller.is_own = self._ledger.is_own
-        return [self._configmaps, taskruns, pods]
+        return [self._configmaps, pipelineruns, taskruns, pods]
+
+    def _on_pipelinerun(self, change: str, obj: Object) -> None:
+        if change == "DELETED":
+            self._pipeline_ledger.forget(obj["metadata"].get("namespace", ""), obj["metadata"]["name"])
+        self._pipelines.on_pipelinerun(change, obj)
 
     def _on_taskrun(self, change: str, obj: Object) -> None:
         if change == "DELETED":
             self._ledger.forget(obj["metadata"].get("namespace", ""), obj["metadata"]["name"])
         self._controller.on_taskrun(change, obj)
+        self._pipelines.on_taskrun(change, obj)
 
     def _on_configmap(self, change: str, obj: Object) -> None:
         if obj["metadata"]["name"] == CONFIG_MAP:
@@ -286,6 +313,7 @@ class Process:
         """Put flags in force: looks that began before end with those they began with."""
         timing = Timing(unschedulable=self._options.unschedulable_after)
         self._controller.reconciler = Reconciler(core, self._ledger, options=pods, timing=timing)
+        self._pipelines.reconciler = PipelineReconciler(core, self._pipeline_ledger)
 
     def _missing(self, core: Core) -> list[str]:
         needs, broken = [], []
@@ -302,7 +330,11 @@ class Process:
     # What is asked.
 
     def _healthy(self) -> tuple[bool, bytes]:
-        return (True, b"ok\n") if self._controller.works else (False, b"a worker ended\n")
+        return (
+            (True, b"ok\n")
+            if self._controller.works and self._pipelines.works
+            else (False, b"a worker ended\n")
+        )
 
     def _ready(self) -> tuple[bool, bytes]:
         if not self._flags.ready.is_set():

@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
@@ -12,21 +12,22 @@ from resultsfw.cluster import PODS, Cluster, Kind, Object
 from resultsfw.errors import ClusterError, NotFoundError
 from resultsfw.local.kubelet import MAX_PODS, Kubelet
 from resultsfw.local.store import Store
-from resultsfw.tekton.kinds import TASKRUNS
+from resultsfw.tekton.kinds import PIPELINERUNS, TASKRUNS
 from resultsfw.tekton.workqueue import WorkQueue
 
 __all__ = ["Engine", "Reconciler", "kind_of"]
 
 _LOG = logging.getLogger(__name__)
 
-_Key = tuple[str, str]
+_Key = tuple[Kind, str, str]
+"""A run: its kind, namespace and name."""
 
 
 class Reconciler(Protocol):
-    """What brings TaskRuns forward."""
+    """What brings runs of one kind forward."""
 
     def reconcile(self, namespace: str, name: str) -> float | None:
-        """Look at one TaskRun and do what is to be done now.
+        """Look at one run and do what is to be done now.
 
         Returns:
             Seconds after which it wants to look again; ``None``: only when something changes.
@@ -51,17 +52,19 @@ def kind_of(obj: Object) -> Kind:
 
 
 class Engine:
-    """Runs TaskRuns on this machine. A context manager: leaving it ends every process.
+    """Runs TaskRuns and PipelineRuns on this machine. A context manager: leaving it ends every process.
 
     Args:
-        reconciler_factory: Makes the reconciler over the engine's store.
+        reconciler_factory: Makes the reconciler of TaskRuns over the engine's store.
         workdir: Where Pods get their folders; without, a temporary folder.
         keep: Leave the folders when all has ended.
         on_event: Called with ``ADDED``, ``MODIFIED`` or ``DELETED`` and the object, for every change of
-            TaskRuns and Pods, in order, on a thread of the engine's. What it raises ends `run_until_done`.
+            PipelineRuns, TaskRuns and Pods, in order, on a thread of the engine's. What it raises ends
+            `run_until_done`.
         notice: Called once with what a person should know (that images are not pulled).
         tell_budget: See `Kubelet`.
         max_pods: How many Pods run at once; others wait.
+        pipelines: Makes the reconciler of PipelineRuns; without, they stay as they are.
 
     Attributes:
         store: The objects.
@@ -78,9 +81,12 @@ class Engine:
         notice: Callable[[str], None] | None = None,
         tell_budget: bool = True,
         max_pods: int = MAX_PODS,
+        pipelines: Callable[[Cluster], Reconciler] | None = None,
     ) -> None:
         self.store = Store()
-        self._reconciler = reconciler_factory(self.store)
+        self._reconcilers = {TASKRUNS: reconciler_factory(self.store)}
+        if pipelines is not None:
+            self._reconcilers[PIPELINERUNS] = pipelines(self.store)
         self._on_event = on_event
         self._queue: WorkQueue[_Key] = work_queue()
         self._submitted: list[_Key] = []
@@ -88,7 +94,7 @@ class Engine:
         self._changed = threading.Condition()
         self._failure: BaseException | None = None
         self._stopped = False
-        self._watch = self.store.watch(TASKRUNS, PODS)
+        self._watch = self.store.watch(PIPELINERUNS, TASKRUNS, PODS)
         self.kubelet = Kubelet(
             self.store, workdir=workdir, keep=keep, tell_budget=tell_budget, notice=notice, max_pods=max_pods
         )
@@ -105,7 +111,7 @@ class Engine:
         return self.kubelet.workdir
 
     def submit(self, obj: Object) -> Object:
-        """Create an object; a TaskRun begins to run.
+        """Create an object; a TaskRun or PipelineRun begins to run.
 
         Raises:
             AlreadyExistsError: One of that name is there.
@@ -114,13 +120,13 @@ class Engine:
         """
         kind = kind_of(obj)
         created = self.store.create(kind, obj)
-        if kind == TASKRUNS:
+        if kind in self._reconcilers:
             with self._changed:
-                self._submitted.append((created["metadata"]["namespace"], created["metadata"]["name"]))
+                self._submitted.append((kind, created["metadata"]["namespace"], created["metadata"]["name"]))
         return created
 
     def run_until_done(self, timeout: float | None = None) -> list[Object]:
-        """Wait until every submitted TaskRun is done, and return them as they then are.
+        """Wait until every submitted run is done, and return them as they then are.
 
         Args:
             timeout: Seconds to wait at most.
@@ -170,12 +176,13 @@ class Engine:
         self.stop()
 
     def _follow(self) -> None:
-        """See every change; a TaskRun's, and that of a Pod's owner, is work."""
+        """See every change; a run's, and that of what belongs to one, is work."""
+        kinds = {kind.kind: kind for kind in self._reconcilers}
         for change, obj in self._watch:
-            if obj["kind"] == TASKRUNS.kind:
-                self._seen(change, obj)
-            elif owner := _owner(obj):
-                self._queue.add((obj["metadata"]["namespace"], owner))
+            if (kind := kinds.get(obj["kind"])) is not None:
+                self._seen(change, kind, obj)
+            for owner, name in _owners(obj, kinds):
+                self._queue.add((owner, obj["metadata"]["namespace"], name))
             if self._on_event is not None:
                 try:
                     self._on_event(change, obj)
@@ -183,26 +190,27 @@ class Engine:
                     self._fail(error)
                     self._on_event = None
 
-    def _seen(self, change: str, taskrun: Object) -> None:
-        key = (taskrun["metadata"]["namespace"], taskrun["metadata"]["name"])
+    def _seen(self, change: str, kind: Kind, run: Object) -> None:
+        key = (kind, run["metadata"]["namespace"], run["metadata"]["name"])
         if change != "DELETED":
             self._queue.add(key)
-        if change == "DELETED" or _is_done(taskrun):
+        if change == "DELETED" or _is_done(run):
             with self._changed:
-                self._finished[key] = taskrun
+                self._finished[key] = run
                 self._changed.notify_all()
 
     def _work(self) -> None:
         while (key := self._queue.get()) is not None:
             try:
-                again = self._reconciler.reconcile(*key)
+                kind, namespace, name = key
+                again = self._reconcilers[kind].reconcile(namespace, name)
             except ClusterError as error:
                 gone = isinstance(error, NotFoundError)
                 if gone and not self._exists(key):
-                    _LOG.debug("TaskRun %s/%s is gone", *key)
+                    _LOG.debug("%s is gone", _shown(key))
                 elif gone or error.retryable:
                     pause = self._queue.retry(key)
-                    _LOG.debug("TaskRun %s/%s: %s; again in %.3f s", *key, error, pause)
+                    _LOG.debug("%s: %s; again in %.3f s", _shown(key), error, pause)
                 else:
                     self._fail(error)
             except BaseException as error:  # noqa: BLE001 - raised again where the caller waits
@@ -216,7 +224,7 @@ class Engine:
 
     def _exists(self, key: _Key) -> bool:
         try:
-            self.store.get(TASKRUNS, *key)
+            self.store.get(*key)
         except NotFoundError:
             return False
         return True
@@ -227,13 +235,11 @@ class Engine:
             self._changed.notify_all()
 
 
-def _owner(pod: Object) -> str | None:
-    """The TaskRun a Pod belongs to."""
-    for owner in pod["metadata"].get("ownerReferences") or ():
-        if owner.get("kind") == TASKRUNS.kind:
-            name: str = owner["name"]
-            return name
-    return None
+def _owners(obj: Object, kinds: Mapping[str, Kind]) -> Iterator[tuple[Kind, str]]:
+    """The runs that an object belongs to: a Pod's TaskRun, a TaskRun's PipelineRun."""
+    for owner in obj["metadata"].get("ownerReferences") or ():
+        if (kind := kinds.get(owner.get("kind", ""))) is not None:
+            yield kind, owner["name"]
 
 
 def _is_done(taskrun: Object) -> bool:
@@ -244,4 +250,9 @@ def _is_done(taskrun: Object) -> bool:
 
 
 def _named(keys: list[_Key]) -> str:
-    return ", ".join(f"TaskRun {namespace}/{name}" for namespace, name in keys)
+    return ", ".join(_shown(key) for key in keys)
+
+
+def _shown(key: _Key) -> str:
+    kind, namespace, name = key
+    return f"{kind.kind} {namespace}/{name}"

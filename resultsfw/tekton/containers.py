@@ -10,12 +10,14 @@ from resultsfw.cluster import Object
 from resultsfw.tekton.durations import format_duration, parse_duration
 from resultsfw.tekton.kinds import READY_ANNOTATION
 from resultsfw.tekton.run import container_name
+from resultsfw.tekton.scripts import PARAMS_DIR
 from resultsfw.tekton.substitute import step_name
 
 __all__ = [
     "CANCEL_ANNOTATION",
     "given",
     "is_cancellable",
+    "mount_params",
     "place_scripts_container",
     "prepare_container",
     "shared_volumes",
@@ -32,6 +34,7 @@ _TERMINATION_PATH: Final = "/tekton/termination"
 _BIN: Final = {"name": "tekton-internal-bin", "mountPath": "/tekton/bin"}
 _STEPS: Final = {"name": "tekton-internal-steps", "mountPath": "/tekton/steps"}
 _SCRIPTS: Final = {"name": "tekton-internal-scripts", "mountPath": "/tekton/scripts"}
+_PARAMS: Final = {"name": "tekton-internal-params", "mountPath": PARAMS_DIR}
 _DOWNWARD: Final = {"name": "tekton-internal-downward", "mountPath": "/tekton/downward", "readOnly": True}
 _IMPLICIT: Final[tuple[Object, ...]] = (
     {"name": "tekton-internal-workspace", "mountPath": "/workspace"},
@@ -80,16 +83,22 @@ def prepare_container(steps: Sequence[Object], image: str) -> Object:
     }
 
 
-def place_scripts_container(shell: str, image: str) -> Object:
-    """The init container that writes the scripts, as `resultsfw.tekton.scripts` wrote it."""
+def place_scripts_container(shell: Sequence[str], image: str, *, params: bool) -> Object:
+    """The init container that writes scripts and large parameters, as `resultsfw.tekton.scripts` has it."""
     return {
         "name": "place-scripts",
         "image": image,
         "command": ["sh"],
-        "args": ["-c", shell],
+        "args": list(shell),
         "resources": {},
-        "volumeMounts": [dict(_SCRIPTS), dict(_BIN)],
+        "volumeMounts": [dict(_SCRIPTS), dict(_BIN), *([dict(_PARAMS)] if params else ())],
     }
+
+
+def mount_params(containers: Sequence[Object]) -> None:
+    """Let Steps and Sidecars read the large parameters."""
+    for container in containers:
+        container["volumeMounts"] = [*container.get("volumeMounts", []), {**_PARAMS, "readOnly": True}]
 
 
 def working_dir_container(steps: Sequence[Object], image: str) -> Object | None:
@@ -171,10 +180,11 @@ def sidecar_container(sidecar: Object, *, script: str | None) -> Object:
     return container
 
 
-def shared_volumes(count: int, *, scripts: bool, cancellable: bool) -> list[Object]:
+def shared_volumes(count: int, *, scripts: bool, cancellable: bool, params: bool = False) -> list[Object]:
     """The volumes of a pod with ``count`` Steps, but for those its Task and template name."""
     names = [mount["name"] for mount in _IMPLICIT]
     names += [_SCRIPTS["name"]] if scripts else []
+    names += [_PARAMS["name"]] if params else []
     names.append(_BIN["name"])
     volumes: list[Object] = [{"name": name, "emptyDir": {}} for name in names]
     signals = {"ready": READY_ANNOTATION} | ({"cancel": CANCEL_ANNOTATION} if cancellable else {})

@@ -6,6 +6,8 @@ from resultsfw.cluster import Kind
 
 __all__ = [
     "CLAIMS",
+    "PIPELINERUNS",
+    "PIPELINES",
     "READY_ANNOTATION",
     "RELEASED_ANNOTATION",
     "RESULTS_SIDECAR",
@@ -18,6 +20,8 @@ __all__ = [
 TASKRUNS: Final = Kind("tekton.dev", "v1", "taskruns", "TaskRun")
 CLAIMS: Final = Kind("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim")
 TASKS: Final = Kind("tekton.dev", "v1", "tasks", "Task")
+PIPELINES: Final = Kind("tekton.dev", "v1", "pipelines", "Pipeline")
+PIPELINERUNS: Final = Kind("tekton.dev", "v1", "pipelineruns", "PipelineRun")
 
 READY_ANNOTATION: Final = "tekton.dev/ready"
 """On a pod: "READY" lets the first Step begin (it waits for the downward API file of it)."""

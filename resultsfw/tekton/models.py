@@ -11,7 +11,7 @@ from resultsfw.errors import InputError
 from resultsfw.tekton.durations import parse_duration
 from resultsfw.tekton.model_errors import told
 
-__all__ = ["Task", "TaskRun", "TaskSpec", "parse_task", "parse_taskrun"]
+__all__ = ["Model", "Task", "TaskRun", "TaskSpec", "parse_task", "parse_taskrun", "parsed"]
 
 _NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 _LONGEST_NAME: Final = 253
@@ -46,7 +46,7 @@ OnError = Annotated[str, AfterValidator(_on_error)]
 Kind = Literal["string", "array", "object"]
 
 
-class _Model(BaseModel):
+class Model(BaseModel):
     """Tekton's own structures: unknown fields are refused; a field without a value counts as absent."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, alias_generator=to_camel)
@@ -61,20 +61,20 @@ class _Model(BaseModel):
         )
 
 
-class _Open(_Model):
+class Open(Model):
     """Kubernetes' own structures: what is read of them is checked, the rest is the API server's."""
 
     model_config = ConfigDict(extra="allow")
 
 
-class Variable(_Open):
+class Variable(Open):
     """A variable of a container."""
 
     name: str
     value: str = ""
 
 
-class Mount(_Open):
+class Mount(Open):
     """A volume in a container."""
 
     name: str
@@ -82,45 +82,45 @@ class Mount(_Open):
     sub_path: str = ""
 
 
-class Device(_Open):
+class Device(Open):
     """A block device in a container."""
 
     name: str
     device_path: str
 
 
-class Volume(_Open):
+class Volume(Open):
     """A volume of a pod."""
 
     name: str
 
 
-class Requirements(_Open):
+class Requirements(Open):
     """Requests and limits."""
 
     requests: Plain = {}
     limits: Plain = {}
 
 
-class Claim(_Open):
+class Claim(Open):
     """A claim that exists."""
 
     claim_name: str = ""
 
 
-class ClaimTemplate(_Open):
+class ClaimTemplate(Open):
     """A claim to make."""
 
     metadata: Plain = {}
 
 
-class Property(_Model):
+class Property(Model):
     """The type of one key of an object parameter or result."""
 
     type: Literal["string"] = "string"
 
 
-class ParamSpec(_Model):
+class ParamSpec(Model):
     """A parameter a Task takes."""
 
     name: str
@@ -131,14 +131,14 @@ class ParamSpec(_Model):
     enum: list[str] = []
 
 
-class Param(_Model):
+class Param(Model):
     """A parameter's value."""
 
     name: str
     value: Any = ""
 
 
-class Result(_Model):
+class Result(Model):
     """A result a Task or a Step declares."""
 
     name: str
@@ -153,7 +153,7 @@ class TaskResult(Result):
     value: Any = None
 
 
-class WorkspaceDeclaration(_Model):
+class WorkspaceDeclaration(Model):
     """A workspace a Task uses."""
 
     name: str
@@ -163,14 +163,14 @@ class WorkspaceDeclaration(_Model):
     optional: bool = False
 
 
-class WorkspaceUsage(_Model):
+class WorkspaceUsage(Model):
     """A workspace that only some Steps or Sidecars see."""
 
     name: str
     mount_path: str = ""
 
 
-class WorkspaceBinding(_Model):
+class WorkspaceBinding(Model):
     """What a TaskRun binds to a workspace."""
 
     name: str
@@ -184,7 +184,7 @@ class WorkspaceBinding(_Model):
     csi: Plain | None = None
 
 
-class StepTemplate(_Model):
+class StepTemplate(Model):
     """What all Steps have unless they say otherwise."""
 
     image: str = ""
@@ -200,13 +200,13 @@ class StepTemplate(_Model):
     security_context: Plain | None = None
 
 
-class Output(_Model):
+class Output(Model):
     """Where a Step's standard output or error goes as well."""
 
     path: str = ""
 
 
-class When(_Model):
+class When(Model):
     """A condition of a Step."""
 
     input: str = ""
@@ -215,7 +215,7 @@ class When(_Model):
     cel: str = ""
 
 
-class Reference(_Model):
+class Reference(Model):
     """A Task or StepAction by name or resolver."""
 
     name: str = ""
@@ -261,7 +261,7 @@ class Sidecar(StepTemplate):
     restart_policy: str | None = None
 
 
-class TaskSpec(_Model):
+class TaskSpec(Model):
     """What a Task does."""
 
     params: list[ParamSpec] = []
@@ -275,14 +275,14 @@ class TaskSpec(_Model):
     results: list[TaskResult] = []
 
 
-class Resources(_Model):
+class Resources(Model):
     """The ``computeResources`` a TaskRun gives to one Step or Sidecar."""
 
     name: str
     compute_resources: Requirements = Requirements()
 
 
-class PodTemplate(_Model):
+class PodTemplate(Model):
     """What a TaskRun says about its pod as a whole."""
 
     node_selector: dict[str, str] = {}
@@ -305,7 +305,7 @@ class PodTemplate(_Model):
     topology_spread_constraints: list[Plain] = []
 
 
-class TaskRunSpec(_Model):
+class TaskRunSpec(Model):
     """What is to run, with what."""
 
     debug: Plain | None = None
@@ -331,7 +331,7 @@ class TaskRunSpec(_Model):
         return self
 
 
-class Metadata(_Open):
+class Metadata(Open):
     """What is read of an object's metadata."""
 
     name: Name | None = None
@@ -348,7 +348,7 @@ class Metadata(_Open):
         return self
 
 
-class TaskRun(_Model):
+class TaskRun(Model):
     """A TaskRun; its status is not ours to refuse."""
 
     api_version: Literal["tekton.dev/v1"]
@@ -358,7 +358,7 @@ class TaskRun(_Model):
     status: Plain = {}
 
 
-class Task(_Model):
+class Task(Model):
     """A Task."""
 
     api_version: Literal["tekton.dev/v1"]
@@ -367,7 +367,7 @@ class Task(_Model):
     spec: TaskSpec
 
 
-_Document = TypeVar("_Document", TaskRun, Task)
+_Document = TypeVar("_Document", bound=Model)
 
 
 def parse_taskrun(obj: Object) -> TaskRun:
@@ -376,7 +376,7 @@ def parse_taskrun(obj: Object) -> TaskRun:
     Raises:
         InputError: It is none; ``subject`` is the path of the first wrong field.
     """
-    return _parsed(TaskRun, obj)
+    return parsed(TaskRun, obj)
 
 
 def parse_task(obj: Object) -> Task:
@@ -385,10 +385,15 @@ def parse_task(obj: Object) -> Task:
     Raises:
         InputError: It is none; ``subject`` is the path of the first wrong field.
     """
-    return _parsed(Task, obj)
+    return parsed(Task, obj)
 
 
-def _parsed(model: type[_Document], obj: Object) -> _Document:
+def parsed(model: type[_Document], obj: Object) -> _Document:
+    """A document of that shape.
+
+    Raises:
+        InputError: It is none; ``subject`` is the path of the first wrong field.
+    """
     try:
         return model.model_validate(obj)
     except ValidationError as error:

@@ -1,23 +1,24 @@
-"""Whose an object is: what a TaskRun makes refers to it, and nothing else is touched."""
+"""Whose an object is: what a run makes refers to it, and nothing else is touched."""
 
-from resultsfw.cluster import Object
+from resultsfw.cluster import Kind, Object
+from resultsfw.tekton.kinds import TASKRUNS
 
 __all__ = ["owner_reference", "owns"]
 
 
-def owner_reference(taskrun: Object) -> Object:
-    """What makes an object a TaskRun's own: it goes with the run."""
+def owner_reference(run: Object, kind: Kind = TASKRUNS) -> Object:
+    """What makes an object a run's own: it goes with the run."""
     return {
-        "apiVersion": "tekton.dev/v1",
-        "kind": "TaskRun",
-        "name": taskrun["metadata"]["name"],
-        "uid": taskrun["metadata"].get("uid", ""),
+        "apiVersion": kind.api_version,
+        "kind": kind.kind,
+        "name": run["metadata"]["name"],
+        "uid": run["metadata"].get("uid", ""),
         "controller": True,
         "blockOwnerDeletion": True,
     }
 
 
-def owns(taskrun: Object, obj: Object) -> bool:
-    """Whether an object is this very TaskRun's: one of the same name may be somebody else's."""
-    uid = taskrun["metadata"].get("uid")
+def owns(run: Object, obj: Object) -> bool:
+    """Whether an object is this very run's: one of the same name may be somebody else's."""
+    uid = run["metadata"].get("uid")
     return any(one.get("uid") == uid for one in obj["metadata"].get("ownerReferences") or ())

@@ -9,6 +9,7 @@ from resultsfw.cluster import Object
 from resultsfw.tekton.containers import (
     CANCEL_ANNOTATION,
     given,
+    mount_params,
     place_scripts_container,
     prepare_container,
     shared_volumes,
@@ -18,6 +19,7 @@ from resultsfw.tekton.containers import (
 )
 from resultsfw.tekton.ending import timeout_of
 from resultsfw.tekton.kinds import READY_ANNOTATION
+from resultsfw.tekton.large import beyond_wall, large_params
 from resultsfw.tekton.merge import merged_steps, with_resources, with_shared_resources
 from resultsfw.tekton.owner import owner_reference
 from resultsfw.tekton.run import pod_name
@@ -118,7 +120,8 @@ def build_pod(taskrun: Object, task_spec: Object, *, attempt: int, options: PodO
     task = credentials_path(task)
     steps = _steps(taskrun, task)
     sidecars = with_resources(task.get("sidecars") or [], spec.get("sidecarSpecs"))
-    placed = place_scripts(steps, sidecars, seed=f"{metadata.get('uid', '')}/{attempt}")
+    large = large_params(taskrun, task_spec)
+    placed = place_scripts(steps, sidecars, seed=f"{metadata.get('uid', '')}/{attempt}", params=large)
     results = _written(task)
     containers = [
         step_container(
@@ -138,7 +141,16 @@ def build_pod(taskrun: Object, task_spec: Object, *, attempt: int, options: PodO
         sidecar_container(sidecar, script=script)
         for sidecar, script in zip(sidecars, placed.sidecars, strict=True)
     ]
-    volumes = shared_volumes(len(steps), scripts=bool(placed.shell), cancellable=options.keep_pod_on_cancel)
+    if large:
+        mount_params(containers)
+    if why := beyond_wall(containers, large):
+        raise creation_failed(taskrun, why)
+    volumes = shared_volumes(
+        len(steps),
+        scripts=bool(placed.shell),
+        cancellable=options.keep_pod_on_cancel,
+        params=bool(large),
+    )
     volumes += jsons.copy([*(task.get("volumes") or []), *(template.get("volumes") or [])])
     _refuse_volumes(taskrun, volumes)
     return {
@@ -147,7 +159,7 @@ def build_pod(taskrun: Object, task_spec: Object, *, attempt: int, options: PodO
         "metadata": _metadata(taskrun, attempt),
         "spec": {
             "restartPolicy": "Never",
-            "initContainers": _init_containers(steps, placed.shell, options),
+            "initContainers": _init_containers(steps, placed.shell, options, params=bool(large)),
             "containers": containers,
             "volumes": volumes,
             "serviceAccountName": spec.get("serviceAccountName") or options.service_account,
@@ -207,10 +219,12 @@ def _deadline(timeout: float) -> int:
     return max(1, min(int(timeout * 1.5), _LONGEST_DEADLINE))
 
 
-def _init_containers(steps: Sequence[Object], shell: str, options: PodOptions) -> list[Object]:
+def _init_containers(
+    steps: Sequence[Object], shell: Sequence[str], options: PodOptions, *, params: bool
+) -> list[Object]:
     containers = [prepare_container(steps, options.entrypoint_image)]
     if shell:
-        containers.append(place_scripts_container(shell, options.shell_image))
+        containers.append(place_scripts_container(shell, options.shell_image, params=params))
     if working_dirs := working_dir_container(steps, options.workingdirinit_image):
         containers.append(working_dirs)
     if options.security_context:

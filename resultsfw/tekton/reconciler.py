@@ -25,6 +25,7 @@ from resultsfw.tekton.containers import is_cancellable
 from resultsfw.tekton.ending import Cause, cancelled, cause_of, stop_mark, timed_out
 from resultsfw.tekton.faults import begun, leaving, placed
 from resultsfw.tekton.kinds import CLAIMS, TASKRUNS
+from resultsfw.tekton.large import large_params, largest
 from resultsfw.tekton.leftovers import let_go, marks_of, purge_earlier
 from resultsfw.tekton.looks import Timing, next_look
 from resultsfw.tekton.mirror import Progress, mirror, parse_time, progress_of
@@ -186,8 +187,8 @@ class Reconciler:
         except ObjectTooLargeError as error:
             raise RefusedRun(
                 reasons.POD_CREATION_FAILED,
-                f'failed to create task run pod "{run.name}": {error.message}; '
-                f"make its scripts and parameters smaller",
+                f'failed to create task run pod "{run.name}": {error.message}'
+                f"{largest(large_params(taskrun, spec))}; make its scripts and parameters smaller",
             ) from error
         except ClusterError as error:
             raise self._not_made(taskrun, spec, run, error, now) from error

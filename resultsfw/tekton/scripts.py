@@ -1,19 +1,38 @@
-"""Scripts of Steps and Sidecars: the files, and the init container that places them."""
+"""Scripts of Steps and Sidecars, and large parameters: the files, and the init container that places them."""
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from resultsfw.cluster import Object
 
-__all__ = ["PREAMBLE", "Placed", "place_scripts"]
+__all__ = ["PARAMS_DIR", "PREAMBLE", "Placed", "place_scripts"]
+
+PARAMS_DIR: Final = "/tekton/params"
+"""Where a large parameter lies as a file, under its name."""
 
 PREAMBLE: Final = "#!/bin/sh\nset -e\n"
 """What a script without a shebang begins with; Tekton's."""
 
 _DIR: Final = "/tekton/scripts"
+_PIECE: Final = 100_000
+"""Bytes of one argument: Linux takes 131,071 (``MAX_ARG_STRLEN`` less its end)."""
+
+_ASSEMBLE: Final = """set -e
+while [ $# -gt 0 ]; do
+  scriptfile=$1; left=$2; shift 2
+  touch "${scriptfile}" && chmod +x "${scriptfile}"
+  while [ "$left" -gt 0 ]; do
+    printf '%s' "$1" >> "${scriptfile}"
+    shift; left=$((left - 1))
+  done
+  /tekton/bin/entrypoint decode-script "${scriptfile}"
+done
+"""
+"""Puts files together from FILE NUMBER PIECE...; ``printf`` is the shell's own and so has no wall."""
+
 _ALPHABET: Final = "bcdfghjklmnpqrstvwxz2456789"  # of Kubernetes' generated names
 _SUFFIX: Final = 5
 
@@ -25,48 +44,71 @@ class Placed:
     Attributes:
         steps: The file of each Step, ``None`` for one without a script.
         sidecars: Likewise.
-        shell: What the init container runs; empty when there is no script.
+        shell: Arguments of the shell of the init container; none when there is nothing to place.
     """
 
     steps: tuple[str | None, ...]
     sidecars: tuple[str | None, ...]
-    shell: str
+    shell: tuple[str, ...]
 
 
-def place_scripts(steps: Sequence[Object], sidecars: Sequence[Object], *, seed: str) -> Placed:
+def place_scripts(
+    steps: Sequence[Object],
+    sidecars: Sequence[Object],
+    *,
+    seed: str,
+    params: Mapping[str, bytes] | None = None,
+) -> Placed:
     """Name a file for each script, and write the shell that creates them.
+
+    As long as all of it fits into one argument it is Tekton's shell. One string of an argument list ends at
+    128 KiB on Linux (``MAX_ARG_STRLEN``), where Tekton's pod fails: then each file comes in pieces, every
+    piece an argument of its own, which the shell puts together.
 
     Args:
         steps: Steps, merged with their template.
         sidecars: Sidecars.
         seed: Makes the names; the same seed makes the same names, so that a controller that
             restarts builds the same pod.
+        params: Large parameters, by name.
     """
-    shell: list[str] = []
+    contents: dict[str, bytes] = {}
     files = [
-        _place(container.get("script"), f"{kind}-{index}", seed, shell)
+        _named(container.get("script"), f"{kind}-{index}", seed, contents)
         for kind, containers in (("script", steps), ("sidecar-script", sidecars))
         for index, container in enumerate(containers)
     ]
-    return Placed(tuple(files[: len(steps)]), tuple(files[len(steps) :]), "".join(shell))
+    contents |= {f"{PARAMS_DIR}/{name}": value for name, value in (params or {}).items()}
+    return Placed(tuple(files[: len(steps)]), tuple(files[len(steps) :]), _shell(contents))
 
 
-def _place(script: str | None, name: str, seed: str, shell: list[str]) -> str | None:
+def _named(script: str | None, name: str, seed: str, contents: dict[str, bytes]) -> str | None:
     if not script:
         return None
     file = f"{_DIR}/{name}-{_suffix(f'{seed}/{name}')}"
-    content = script if script.strip().startswith("#!") else PREAMBLE + script
+    contents[file] = (script if script.strip().startswith("#!") else PREAMBLE + script).encode()
+    return file
+
+
+def _shell(contents: Mapping[str, bytes]) -> tuple[str, ...]:
     # Base64, because kubelets expand $(VAR) and $$ in args; the entrypoint decodes the file.
-    encoded = base64.b64encode(content.encode()).decode()
-    shell.append(
+    encoded = {file: base64.b64encode(content).decode() for file, content in contents.items()}
+    whole = "".join(
         f'scriptfile="{file}"\n'
         "touch ${scriptfile} && chmod +x ${scriptfile}\n"
         "cat > ${scriptfile} << '_EOF_'\n"
-        f"{encoded}\n"
+        f"{text}\n"
         "_EOF_\n"
         '/tekton/bin/entrypoint decode-script "${scriptfile}"\n'
+        for file, text in encoded.items()
     )
-    return file
+    if len(whole) <= _PIECE:
+        return ("-c", whole) if whole else ()
+    words: list[str] = []
+    for file, text in encoded.items():
+        pieces = [text[start : start + _PIECE] for start in range(0, len(text), _PIECE)]
+        words += [file, str(len(pieces)), *pieces]
+    return ("-c", _ASSEMBLE, "place-scripts", *words)
 
 
 def _suffix(text: str) -> str:

@@ -10,6 +10,7 @@ from resultsfw.tekton import reasons
 from resultsfw.tekton.conclude import condition, failed_status
 from resultsfw.tekton.ending import Cause
 from resultsfw.tekton.kinds import TASKS
+from resultsfw.tekton.large import restored, spared
 from resultsfw.tekton.mirror import format_time
 from resultsfw.tekton.models import parse_task, parse_taskrun
 from resultsfw.tekton.run import container_name
@@ -32,7 +33,7 @@ def task_spec_of(taskrun: Object, cluster: Cluster) -> Object:
     status = taskrun.get("status", {})
     begins = not status.get("startTime") and taskrun["spec"].get("taskSpec") is not None
     if (known := status.get("taskSpec")) and not begins:
-        return dict(known)
+        return restored(dict(known), taskrun)
     try:
         parse_taskrun(taskrun)
         spec, name = _raw_spec(taskrun, cluster)
@@ -68,7 +69,7 @@ def begun_status(taskrun: Object, task_spec: Object | None, core: Core, now: dat
         "conditions": [condition("Unknown", reasons.PENDING, reasons.PENDING, now)],
     }
     if task_spec is not None:
-        status["taskSpec"] = task_spec
+        status["taskSpec"] = spared(task_spec, taskrun)
         status["steps"] = [
             {"name": container_name(f"step-{step_name(step, index)}").removeprefix("step-"), "provenance": {}}
             for index, step in enumerate(task_spec.get("steps") or ())

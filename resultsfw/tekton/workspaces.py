@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from resultsfw import jsons
-from resultsfw.cluster import Object
+from resultsfw.cluster import Kind, Object
+from resultsfw.tekton.kinds import TASKRUNS
 from resultsfw.tekton.owner import owner_reference
 
 __all__ = ["claim_name", "claims_of", "mount_path", "with_workspaces", "workspace_volumes"]
@@ -69,11 +70,11 @@ def with_workspaces(task_spec: Object, bound: Sequence[Object]) -> Object:
     return {**spec, "sidecars": sidecars} if sidecars else spec
 
 
-def claims_of(taskrun: Object) -> list[Object]:
+def claims_of(run: Object, kind: Kind = TASKRUNS) -> list[Object]:
     """The PersistentVolumeClaims to make before a run's pod, for its ``volumeClaimTemplate``s."""
-    metadata = taskrun["metadata"]
+    metadata = run["metadata"]
     claims = []
-    for binding in (taskrun.get("spec") or {}).get("workspaces") or []:
+    for binding in (run.get("spec") or {}).get("workspaces") or []:
         template = binding.get("volumeClaimTemplate")
         if template is None:
             continue
@@ -84,7 +85,7 @@ def claims_of(taskrun: Object) -> list[Object]:
             **(claim.get("metadata") or {}),
             "name": claim_name(binding, metadata.get("uid", "")),
             "namespace": metadata.get("namespace", ""),
-            "ownerReferences": [owner_reference(taskrun)],
+            "ownerReferences": [owner_reference(run, kind)],
         }
         claims.append(claim)
     return claims

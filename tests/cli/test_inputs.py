@@ -62,16 +62,40 @@ def test_no_object(cli, write, text, field):
 
 
 def test_nothing_to_run_says_what_was_found(cli, write):
-    refused(cli("run", write("x.yaml", TASK)), 'x.yaml: no TaskRun to run; found: Task "release"')
-    refused(cli("run", write("e.yaml", "# empty\n")), "e.yaml: no TaskRun to run; found: nothing")
+    refused(
+        cli("run", write("x.yaml", TASK)), 'x.yaml: no TaskRun or PipelineRun to run; found: Task "release"'
+    )
+    refused(
+        cli("run", write("e.yaml", "# empty\n")), "e.yaml: no TaskRun or PipelineRun to run; found: nothing"
+    )
 
 
-def test_a_pipeline_run_is_not_built_yet(cli, write):
-    text = TASK + NEXT + "apiVersion: tekton.dev/v1\nkind: PipelineRun\nmetadata: {name: p}\n"
+PIPELINE = """apiVersion: tekton.dev/v1
+kind: PipelineRun
+metadata: {name: p}
+spec:
+  pipelineSpec:
+    tasks:
+    - name: one
+      taskRef: {name: releese}
+"""
+
+
+def test_a_pipelines_tasks_must_be_there(cli, write):
+    refused(
+        cli("run", write("x.yaml", TASK + NEXT + PIPELINE)),
+        "x.yaml, document 2, line 13: spec.pipelineSpec.tasks[0].taskRef.name: "
+        'no Task "releese" in namespace "default"',
+        'did you mean "release"?',
+    )
+
+
+@pytest.mark.parametrize("field", ["matrix: {params: []}", "pipelineRef: {name: x}"])
+def test_what_is_not_built_is_refused_by_name(cli, write, field):
+    text = PIPELINE.replace("taskRef: {name: releese}", field)
     refused(
         cli("run", write("x.yaml", text)),
-        'x.yaml, document 2, line 7: kind: PipelineRun "p"',
-        "cannot be run yet",
+        f'Pipeline Task "one" has a {field.partition(":")[0]}, which is not supported here',
     )
 
 

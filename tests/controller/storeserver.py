@@ -35,6 +35,8 @@ KINDS = {
     "pods": "Pod",
     "configmaps": "ConfigMap",
     "events": "Event",
+    "pipelineruns": "PipelineRun",
+    "pipelines": "Pipeline",
     "taskruns": "TaskRun",
     "tasks": "Task",
     "leases": "Lease",

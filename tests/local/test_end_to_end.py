@@ -343,10 +343,17 @@ def test_nothing_is_left_behind(tmp_path):
 
 def test_an_init_container_that_fails_ends_the_run_at_once(tmp_path):
     """No Step began: there is nothing to read, and waiting for it would bring nothing."""
-    long = "# " + "y" * 200_000 + "\nprintf d > $(results.digest.path)"
-    final = run(task(step(long)), tmp_path)
+    nowhere = f"/workspace/{'x' * 300}"  # no file system takes that name
+    final = run(task({**step("printf d > $(results.digest.path)"), "workingDir": nowhere}), tmp_path)
     assert condition(final)["reason"] == "InitContainerFailed"
-    assert condition(final)["message"].startswith('init container failed, "place-scripts" exited with code')
+    said = 'init container failed, "working-dir-initializer" exited with code'
+    assert condition(final)["message"].startswith(said)
+
+
+def test_a_script_larger_than_one_argument_runs(tmp_path):
+    """Under Tekton it ends its run in place-scripts."""
+    long = "# " + "y" * 200_000 + "\nprintf d > $(results.digest.path)"
+    assert condition(run(task(step(long)), tmp_path))["reason"] == "Succeeded"
 
 
 def test_what_on_event_raises_ends_the_wait_even_an_exit(tmp_path):

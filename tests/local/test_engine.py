@@ -90,7 +90,7 @@ def test_it_does_not_poll():
     with Engine(SmallReconciler) as engine:
         engine.submit(taskrun("slow", "sleep 0.5"))
         engine.run_until_done(10)
-        assert len(engine._reconciler.looks) < 20
+        assert len(engine._reconcilers[TASKRUNS].looks) < 20
 
 
 def test_a_timeout_says_who(tmp_path):
@@ -160,7 +160,7 @@ def test_it_looks_again_when_it_wants_to():
     with Engine(Later) as engine:
         engine.submit(taskrun("run"))
         engine.run_until_done(10)
-        first, second, *_ = engine._reconciler.looks
+        first, second, *_ = engine._reconcilers[TASKRUNS].looks
         assert second - first >= 0.2
 
 

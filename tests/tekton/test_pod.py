@@ -384,13 +384,13 @@ def script_in(shell):
     ],
 )
 def test_shebang_or_preamble(script, placed):
-    assert script_in(place_scripts([{"script": script}], [], seed="s").shell) == placed
+    assert script_in(place_scripts([{"script": script}], [], seed="s").shell[1]) == placed
 
 
 @given(st.text(min_size=1).map(lambda text: "#!" + text.encode("utf-8", "replace").decode()))
 def test_any_script_arrives_byte_for_byte(script):
     """Neither the shell nor the kubelet sees the script's own characters."""
-    shell = place_scripts([{"script": script}], [], seed="s").shell
+    _, shell = place_scripts([{"script": script}], [], seed="s").shell
     assert script_in(shell) == script
     assert "$(" not in shell
 

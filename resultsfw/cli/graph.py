@@ -1,0 +1,134 @@
+"""The picture of a PipelineRun: its Tasks in their order, and which results flowed, how large. SVG."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+from xml.sax.saxutils import escape, quoteattr
+
+from resultsfw.cli import show
+from resultsfw.cluster import Object
+from resultsfw.tekton.pipelines.graph import REFERRING, graph_of
+from resultsfw.tekton.pipelines.references import result_refs
+from resultsfw.tekton.pipelines.spec import tasks_of
+
+__all__ = ["draw"]
+
+_WIDE: Final = 190
+_HIGH: Final = 50
+_BETWEEN: Final = 190
+_BELOW: Final = 34
+_EDGE: Final = 24
+_LETTERS: Final = 24
+"""Characters of a name that a box or an edge has room for."""
+
+_GREY: Final = "#9e9e9e"
+_COLOURS: Final = {"succeeded": "#2e7d32", "failed": "#c62828", "not finished": "#f9a825"}
+
+Place = tuple[int, int]
+"""Left upper corner of a Task's box."""
+
+
+def draw(pipelinerun: Mapping[str, Any], taskruns: Sequence[Object]) -> str:
+    """An SVG document of a PipelineRun that has begun.
+
+    Args:
+        pipelinerun: With its status.
+        taskruns: Those it made.
+    """
+    status = pipelinerun["status"]
+    spec = status["pipelineSpec"]
+    runs = {one["metadata"]["name"]: one for one in taskruns}
+    by_task = {
+        one["pipelineTaskName"]: runs[one["name"]]
+        for one in status.get("childReferences") or ()
+        if one["name"] in runs
+    }
+    skipped = {one["name"]: one["reason"] for one in status.get("skippedTasks") or ()}
+    places = _places(spec)
+    edges = list(_edges(spec, by_task, places))
+    boxes = [_box(name, places[name], by_task.get(name), skipped.get(name, "")) for name in places]
+    wide = max((x for x, _ in places.values()), default=0) + _WIDE + _EDGE
+    high = max((y for _, y in places.values()), default=0) + _HIGH + _EDGE
+    title = f"{pipelinerun['metadata']['name']}: {show.verdict_of(pipelinerun).word}"
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{wide}" height="{high}" '
+        f'viewBox="0 0 {wide} {high}" font-family="sans-serif" font-size="13">\n'
+        f"<title>{escape(show.plain(title))}</title>\n"
+        '<defs><marker id="end" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" '
+        'orient="auto"><path d="M0 0L8 4L0 8z" fill="#616161"/></marker></defs>\n'
+        f'<rect width="100%" height="100%" fill="white"/>\n{"".join([*edges, *boxes])}</svg>\n'
+    )
+
+
+def _places(spec: Object) -> dict[str, Place]:
+    """A column for each step of the order, ``finally`` behind all others."""
+    parents = graph_of(spec).parents
+    columns: dict[str, int] = {}
+
+    def column(name: str) -> int:
+        if name not in columns:
+            columns[name] = 1 + max((column(one) for one in parents[name]), default=-1)
+        return columns[name]
+
+    last = 1 + max((column(name) for name in parents), default=-1)
+    places: dict[str, Place] = {}
+    filled: dict[int, int] = {}
+    for section, task in tasks_of(spec):
+        x = last if section == "finally" else columns[task["name"]]
+        y = filled.get(x, 0)
+        filled[x] = y + 1
+        places[task["name"]] = (_EDGE + x * (_WIDE + _BETWEEN), _EDGE + y * (_HIGH + _BELOW))
+    return places
+
+
+def _edges(spec: Object, by_task: Mapping[str, Object], places: Mapping[str, Place]) -> Iterator[str]:
+    for _, task in tasks_of(spec):
+        flows: dict[str, list[str]] = {name: [] for name in task.get("runAfter") or () if name in places}
+        for field in REFERRING:
+            for ref in result_refs(task.get(field)):
+                if ref.task in places:
+                    flows.setdefault(ref.task, []).append(_flowed(ref.result, by_task.get(ref.task)))
+        for source, labels in flows.items():
+            yield _edge(places[source], places[task["name"]], list(dict.fromkeys(labels)))
+
+
+def _flowed(result: str, run: Object | None) -> str:
+    """A result and its bytes."""
+    results = {} if run is None else {one["name"]: one["value"] for one in run["status"].get("results") or ()}
+    if result not in results:
+        return f"{result}: none"
+    return f"{result}: {show.counted(show.size_of(results[result]), 'byte')}"
+
+
+def _edge(source: Place, target: Place, labels: Sequence[str]) -> str:
+    x1, y1 = source[0] + _WIDE, source[1] + _HIGH // 2
+    x2, y2 = target[0] - 2, target[1] + _HIGH // 2
+    middle = (x1 + x2) // 2
+    dashes = "" if labels else ' stroke-dasharray="5 4"'
+    path = f'<path d="M{x1} {y1}C{middle} {y1} {middle} {y2} {x2} {y2}" fill="none" stroke="#616161"{dashes} '
+    lines = [
+        f'<text x="{middle}" y="{(y1 + y2) // 2 - 5 - 15 * (len(labels) - 1 - index)}" '
+        f'text-anchor="middle" font-size="12" fill="#424242">{_short(label)}</text>\n'
+        for index, label in enumerate(labels)
+    ]
+    return f'{path}marker-end="url(#end)"/>\n{"".join(lines)}'
+
+
+def _box(name: str, place: Place, run: Object | None, skipped: str) -> str:
+    verdict = show.verdict_of(run or {})
+    word = "skipped" if skipped else "not begun" if run is None else verdict.word
+    why = skipped or (verdict.message if verdict.failed else "")
+    colour = _COLOURS.get(word, _GREY)
+    x, y = place
+    said = verdict.reason if verdict.failed and verdict.reason else word
+    return (
+        f"<g><title>{escape(show.plain(why or name))}</title>"
+        f'<rect x="{x}" y="{y}" width="{_WIDE}" height="{_HIGH}" rx="7" fill="white" '
+        f'stroke={quoteattr(colour)} stroke-width="2"/>'
+        f'<text x="{x + 12}" y="{y + 21}" font-weight="bold">{_short(name)}</text>'
+        f'<text x="{x + 12}" y="{y + 39}" fill={quoteattr(colour)}>{_short(said)}</text></g>\n'
+    )
+
+
+def _short(text: str) -> str:
+    shown = show.plain(text)
+    return escape(shown if len(shown) <= _LETTERS else f"{shown[: _LETTERS - 1]}\u2026")

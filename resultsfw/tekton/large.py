@@ -1,0 +1,111 @@
+"""Large parameters: as files for Steps to read, and refused where Linux would not take them."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from resultsfw.cluster import Object
+from resultsfw.limits import OBJECT_BYTES, OBJECT_HEADROOM, object_size
+from resultsfw.tekton.params import param_value
+from resultsfw.tekton.scripts import PARAMS_DIR
+
+__all__ = ["FILE_BYTES", "WALL_BYTES", "beyond_wall", "large_params", "largest", "restored", "spared"]
+
+FILE_BYTES: Final = 32_768
+"""Bytes of a parameter above which it lies as a file at ``/tekton/params/NAME``, too."""
+
+WALL_BYTES: Final = 131_071
+"""Bytes of one argument, or of one variable with its name: Linux' ``MAX_ARG_STRLEN`` less its end."""
+
+
+_ROOM: Final = OBJECT_BYTES - 2 * OBJECT_HEADROOM
+"""Bytes of a TaskRun with its Task's spec in the status, beside all else that comes into one."""
+
+
+def large_params(taskrun: Object, task_spec: Object) -> dict[str, bytes]:
+    """The run's parameters that are large, by name: a string as it is, an array or object as JSON."""
+    values: dict[str, Any] = {
+        one["name"]: one["default"] for one in task_spec.get("params") or () if one.get("default") is not None
+    }
+    values |= {one["name"]: one.get("value") for one in (taskrun.get("spec") or {}).get("params") or ()}
+    texts = {name: _bytes(param_value(value)) for name, value in values.items()}
+    return {name: text for name, text in texts.items() if len(text) > FILE_BYTES}
+
+
+def beyond_wall(containers: Sequence[Object], params: Mapping[str, bytes]) -> str:
+    """Why a container's process could never be started: an argument or variable no kernel takes."""
+    for container in containers:
+        words = [*(container.get("command") or ()), *(container.get("args") or ())]
+        for word in words:
+            if len(text := word.encode()) > WALL_BYTES:
+                return _told(container["name"], "an argument", text, params)
+        for variable in container.get("env") or ():
+            text = f"{variable['name']}={variable.get('value') or ''}".encode()
+            if len(text) > WALL_BYTES:
+                return _told(container["name"], f'the variable "{variable["name"]}"', text, params)
+    return ""
+
+
+def largest(params: Mapping[str, bytes]) -> str:
+    """What to say of the largest parameter of a run that is too large; nothing if none is large."""
+    if not params:
+        return ""
+    name = max(params, key=lambda one: len(params[one]))
+    return f'; its parameter "{name}" has {len(params[name])} bytes'
+
+
+def spared(task_spec: Object, taskrun: Object) -> Object:
+    """The Task's spec as a status can hold it.
+
+    Where run and spec are too large together for one object, large parameters are references again;
+    `restored` puts them in.
+    """
+    params = _texts(taskrun, task_spec)
+    if not params or object_size(task_spec) + object_size({**taskrun, "status": None}) <= _ROOM:
+        return task_spec
+    shorter: Object = _replaced(task_spec, {text: f"$(params.{name})" for name, text in params.items()})
+    return shorter
+
+
+def restored(task_spec: Object, taskrun: Object) -> Object:
+    """The Task's spec of a status with its large parameters in it."""
+    params = _texts(taskrun, task_spec)
+    whole: Object = _replaced(task_spec, {f"$(params.{name})": text for name, text in params.items()})
+    return whole
+
+
+def _texts(taskrun: Object, task_spec: Object) -> dict[str, str]:
+    """Large parameters that are strings."""
+    values = {one["name"]: one.get("value") for one in (taskrun.get("spec") or {}).get("params") or ()}
+    large = large_params(taskrun, task_spec)
+    return {name: value for name, value in values.items() if name in large and isinstance(value, str)}
+
+
+def _replaced(value: Any, texts: Mapping[str, str]) -> Any:
+    if isinstance(value, str):
+        for old, new in texts.items():
+            value = value.replace(old, new)
+        return value
+    if isinstance(value, list):
+        return [_replaced(one, texts) for one in value] if texts else value
+    if isinstance(value, dict):
+        # What a parameter is by default stays: it is not what stands for it.
+        return {key: one if key == "params" else _replaced(one, texts) for key, one in value.items()}
+    return value
+
+
+def _told(container: str, what: str, text: bytes, params: Mapping[str, bytes]) -> str:
+    inside = [(name, len(value)) for name, value in params.items() if value in text]
+    said = (
+        f'{what} of container "{container}" has {len(text)} bytes, over the limit of {WALL_BYTES} bytes that '
+        f"Linux sets to one"
+    )
+    if not inside:
+        return said
+    name, size = max(inside, key=lambda one: one[1])
+    return f'{said}; parameter "{name}" has {size} bytes of them: read it from the file {PARAMS_DIR}/{name}'
+
+
+def _bytes(value: Any) -> bytes:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return text.encode("utf-8", "surrogatepass")

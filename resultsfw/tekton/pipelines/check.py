@@ -1,0 +1,75 @@
+"""What is wrong with a Pipeline's references, found before its first TaskRun is made."""
+
+from collections.abc import Iterator
+
+from resultsfw.cluster import Cluster, Object
+from resultsfw.errors import NotFoundError
+from resultsfw.tekton.kinds import TASKS
+from resultsfw.tekton.pipelines import reasons
+from resultsfw.tekton.pipelines.graph import REFERRING
+from resultsfw.tekton.pipelines.references import ResultRef, result_refs
+from resultsfw.tekton.pipelines.spec import Applied, tasks_of
+from resultsfw.tekton.validate import RefusedRun
+
+__all__ = ["refuse_references"]
+
+
+def refuse_references(pipelinerun: Object, applied: Applied, cluster: Cluster) -> None:
+    """Raise for a Task that is not there, or a result that its Task does not declare.
+
+    Raises:
+        RefusedRun: With Tekton's reason; the message names who names what.
+        ClusterError: A Task could not be read.
+    """
+    metadata = pipelinerun["metadata"]
+    where = f"{metadata.get('namespace', '')}/{metadata['name']}"
+    declared = dict(_declared(applied, cluster, metadata.get("namespace", ""), where))
+    for _, task in tasks_of(applied.spec):
+        for field in REFERRING:
+            for ref in result_refs(task.get(field)):
+                if why := _wrong(ref, declared):
+                    raise RefusedRun(
+                        reasons.INVALID_RESULT_REFERENCE,
+                        f'[User error] invalid result reference in pipeline task "{task["name"]}": {why}',
+                    )
+    for one in applied.spec.get("results") or ():
+        for ref in result_refs(one.get("value")):
+            if why := _wrong(ref, declared):
+                raise RefusedRun(
+                    reasons.INVALID_PIPELINE_RESULT,
+                    f'Failed to resolve pipeline result reference for "{metadata["name"]}" with error '
+                    f'invalid pipeline result "{one["name"]}": {why}',
+                )
+
+
+def _declared(
+    applied: Applied, cluster: Cluster, namespace: str, where: str
+) -> Iterator[tuple[str, frozenset[str]]]:
+    """Names of the results that each Pipeline Task's Task declares."""
+    for _, task in tasks_of(applied.spec):
+        spec = task.get("taskSpec")
+        if spec is None:
+            reference = task.get("taskRef") or {}
+            if reference.get("resolver") or reference.get("bundle") or not reference.get("name"):
+                raise RefusedRun(
+                    reasons.COULDNT_GET_TASK,
+                    f'PipelineRun {where}: Pipeline Task "{task["name"]}": resolvers are not supported here: '
+                    f"give taskRef.name or taskSpec",
+                )
+            try:
+                spec = cluster.get(TASKS, namespace, reference["name"])["spec"]
+            except NotFoundError as error:
+                raise RefusedRun(
+                    reasons.COULDNT_GET_TASK,
+                    f"Pipeline {namespace}/{applied.name} can't be Run; it contains Tasks that don't exist: "
+                    f'Couldn\'t retrieve Task "{reference["name"]}": {error.message}',
+                ) from error
+        yield task["name"], frozenset(one["name"] for one in spec.get("results") or ())
+
+
+def _wrong(ref: ResultRef, declared: dict[str, frozenset[str]]) -> str:
+    if ref.task not in declared:
+        return f'referenced pipeline task "{ref.task}" does not exist'
+    if ref.result not in declared[ref.task]:
+        return f'"{ref.result}" is not a named result returned by pipeline task "{ref.task}"'
+    return ""

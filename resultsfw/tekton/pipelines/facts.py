@@ -1,0 +1,344 @@
+"""Where a PipelineRun stands: of each Task whether it ran, how it ended, why it is left out.
+
+Everything is a function of the spec, the TaskRuns and the time: nothing is remembered between two looks.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Final
+
+from resultsfw.cluster import Object
+from resultsfw.tekton import reasons as taskrun_reasons
+from resultsfw.tekton.pipelines import reasons
+from resultsfw.tekton.pipelines.graph import REFERRING
+from resultsfw.tekton.pipelines.references import (
+    Find,
+    ResultMissing,
+    Results,
+    first_of,
+    looked_up,
+    result_finder,
+    result_refs,
+    substitute,
+)
+from resultsfw.tekton.pipelines.spec import Applied, tasks_of
+from resultsfw.tekton.pipelines.times import Times
+from resultsfw.types import Value
+
+__all__ = ["CONTINUE", "Counts", "Facts", "results_of", "succeeded_condition"]
+
+CONTINUE: Final = "continue"
+_RUN_FINALLY: Final = {
+    "CancelledRunFinally": reasons.SKIP_CANCELLED,
+    "StoppedRunFinally": reasons.SKIP_STOPPED,
+}
+
+
+def succeeded_condition(run: Object) -> Object:
+    """The ``Succeeded`` condition of a run; empty before it has one."""
+    conditions = run.get("status", {}).get("conditions") or ()
+    return next((one for one in conditions if one.get("type") == "Succeeded"), {})
+
+
+def results_of(taskrun: Object) -> dict[str, Value]:
+    """A TaskRun's results by name."""
+    return {one["name"]: one["value"] for one in taskrun.get("status", {}).get("results") or ()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """Tasks by how they ended, as a condition's message counts them."""
+
+    succeeded: int = 0
+    failed: int = 0
+    ignored: int = 0
+    cancelled: int = 0
+    invalid: int = 0
+    skipped: int = 0
+    out_of_time: int = 0
+    incomplete: int = 0
+
+
+@dataclass
+class Facts:
+    """One look at a PipelineRun.
+
+    Args:
+        applied: Its spec and order.
+        runs: TaskRuns that were made, by Pipeline Task.
+        asked: ``spec.status``: whether it is to be cancelled or stopped.
+        times: Its limits.
+        refuse: Says why the TaskRun of a Task that is due cannot be made; nothing if it can.
+    """
+
+    applied: Applied
+    runs: Mapping[str, Object]
+    asked: str
+    times: Times
+    refuse: Callable[["Facts", str], str] = lambda _facts, _name: ""
+    _skips: dict[str, str] = field(default_factory=dict)
+    _invalid: dict[str, str] | None = None
+
+    def __post_init__(self) -> None:
+        _ = self.invalid  # what is left out depends on it
+
+    # One Task.
+
+    @cached_property
+    def tasks(self) -> dict[str, tuple[str, Object]]:
+        """Every Pipeline Task by name: its section and its spec."""
+        return {task["name"]: (section, task) for section, task in tasks_of(self.applied.spec)}
+
+    def is_final(self, name: str) -> bool:
+        """Whether a Task is one of ``finally``."""
+        return self.tasks[name][0] == "finally"
+
+    def has_ended(self, name: str) -> bool:
+        """Whether a Task's run has its verdict."""
+        return self._verdict(name) in ("True", "False")
+
+    def has_succeeded(self, name: str) -> bool:
+        """Whether a Task's run succeeded."""
+        return self._verdict(name) == "True"
+
+    def has_failed(self, name: str) -> bool:
+        """Whether a Task's run failed, or was cancelled."""
+        return self._verdict(name) == "False"
+
+    def runs_now(self, name: str) -> bool:
+        """Whether a Task was begun and has not ended."""
+        return name in self.runs and not self.has_ended(name)
+
+    def is_done(self, name: str) -> bool:
+        """Whether nothing more is to come of a Task."""
+        return self.has_ended(name) or bool(self.skipped(name)) or name in self.invalid
+
+    def _verdict(self, name: str) -> str:
+        return str(succeeded_condition(self.runs[name]).get("status", "")) if name in self.runs else ""
+
+    def _goes_on(self, name: str) -> bool:
+        return bool(self.tasks[name][1].get("onError") == CONTINUE)
+
+    # All of them.
+
+    @property
+    def dag(self) -> list[str]:
+        """The Tasks before ``finally``."""
+        return [name for name, (section, _) in self.tasks.items() if section == "tasks"]
+
+    @property
+    def final(self) -> list[str]:
+        """The Tasks of ``finally``."""
+        return [name for name, (section, _) in self.tasks.items() if section == "finally"]
+
+    @cached_property
+    def results(self) -> Results:
+        """Results of all Tasks that have ended, well or not."""
+        return {name: results_of(self.runs[name]) for name in self.runs if self.has_ended(name)}
+
+    @property
+    def stopping(self) -> bool:
+        """Whether a Task failed, so that no further one begins but those of ``finally``."""
+        broken = [name for name in self.dag if self.has_failed(name) or name in (self._invalid or ())]
+        return any(not self._goes_on(name) for name in broken)
+
+    @property
+    def dag_done(self) -> bool:
+        """Whether nothing more is to come of the Tasks before ``finally``."""
+        return all(self.is_done(name) for name in self.dag)
+
+    @property
+    def final_done(self) -> bool:
+        """Whether nothing more is to come of the Tasks of ``finally``."""
+        return all(self.is_done(name) for name in self.final)
+
+    # Who is next.
+
+    def next_tasks(self) -> list[str]:
+        """The Tasks whose TaskRun is to be made now."""
+        if self.asked == "Cancelled":
+            return []
+        due = [] if self.invalid else self._due()
+        return due + self._due_finally()
+
+    @property
+    def invalid(self) -> dict[str, str]:
+        """Tasks that are due and cannot be run, and what to say of it: a result they name is not there."""
+        if self._invalid is None:
+            self._invalid = {}  # while it is found out, nothing is known to be invalid
+            found = {
+                name: why for name in self._due() if (why := self._missing(name) or self.refuse(self, name))
+            }
+            self._invalid = found
+            self._skips.clear()
+            late = {name: why for name in self._due_finally() if (why := self.refuse(self, name))}
+            self._invalid = {**found, **late}
+            self._skips.clear()
+        return self._invalid
+
+    def _due_finally(self) -> list[str]:
+        """Tasks of ``finally`` that are to begin now."""
+        if not self.dag_done:
+            return []
+        known = self._invalid or {}
+        return [name for name in self.final if not (name in self.runs or name in known or self.skipped(name))]
+
+    def _due(self) -> list[str]:
+        """Tasks before ``finally`` whose parents are done and that are not left out."""
+        if self.asked or self.stopping:
+            return []
+        return [
+            name
+            for name in self.dag
+            if name not in self.runs and self._parents_done(name) and not self.skipped(name)
+        ]
+
+    def _parents_done(self, name: str) -> bool:
+        return self.is_final(name) or all(self.is_done(one) for one in self.applied.graph.parents[name])
+
+    def _missing(self, name: str) -> str:
+        """What to say of the first result a Task names that is not there; nothing if all are."""
+        for ref in self._refs(name):
+            try:
+                looked_up(ref, self.results)
+            except ResultMissing as missing:
+                there = ref.result in self.results.get(ref.task, {})
+                if self.has_succeeded(ref.task) and not there:
+                    return (
+                        f'task "{ref.task}" completed successfully but did not emit the result '
+                        f'"{ref.result}", which is referenced by task "{name}"'
+                    )
+                return missing.message if there else f"Invalid task result reference: {missing.message}"
+        return ""
+
+    def _refs(self, name: str) -> list:  # type: ignore[type-arg] # of ResultRef
+        task = self.tasks[name][1]
+        return [ref for part in REFERRING for ref in result_refs(task.get(part))]
+
+    # Who is left out.
+
+    def skipped(self, name: str) -> str:
+        """Why a Task does not run at all; empty for one that did, does or still may."""
+        if name not in self._skips:
+            self._skips[name] = self._skip(name)
+        return self._skips[name]
+
+    def _skip(self, name: str) -> str:
+        if name in self.runs or name in (self._invalid or ()):
+            return ""
+        if self.is_final(name):
+            return self._skip_final(name) if self.dag_done else ""
+        if self.stopping:
+            return reasons.SKIP_STOPPING
+        if self.asked in _RUN_FINALLY:
+            return _RUN_FINALLY[self.asked]
+        if not self._parents_done(name):
+            return self._skip_by_parent(name)
+        if not self._allowed(name):
+            return reasons.SKIP_WHEN
+        return self._skip_by_parent(name) or self._skip_due(name)
+
+    def _skip_due(self, name: str) -> str:
+        if self._lacks_results(name):
+            return reasons.SKIP_RESULTS
+        if self.times.pipeline_over:
+            return reasons.SKIP_PIPELINE_TIME
+        return reasons.SKIP_TASKS_TIME if self.times.tasks_over else ""
+
+    def _skip_final(self, name: str) -> str:
+        if self._missing(name):
+            return reasons.SKIP_RESULTS
+        if not self._allowed(name):
+            return reasons.SKIP_WHEN
+        if self.times.pipeline_over:
+            return reasons.SKIP_PIPELINE_TIME
+        return reasons.SKIP_FINALLY_TIME if self.times.finally_over else ""
+
+    def _skip_by_parent(self, name: str) -> str:
+        # Who only comes after a Task that its own "when" left out runs all the same.
+        parents = self.applied.graph.parents[name]
+        why = (self.skipped(one) for one in sorted(parents))
+        return reasons.SKIP_PARENT if any(one and one != reasons.SKIP_WHEN for one in why) else ""
+
+    def _lacks_results(self, name: str) -> bool:
+        """Whether a result is missing for a cause that leaves the Task out rather than ends the run."""
+        if not self._missing(name):
+            return False
+        if self._goes_on(name):
+            return True
+        for ref in self._refs(name):
+            if ref.result not in self.results.get(ref.task, {}):
+                return self.skipped(ref.task) == reasons.SKIP_WHEN
+        return False
+
+    def _allowed(self, name: str) -> bool:
+        """Whether a Task's ``when`` lets it run."""
+        return all(_holds(one) for one in self.with_results(name).get("when") or ())
+
+    # What stands for references.
+
+    def find(self, name: str) -> Find:
+        """Finds what a Task may name: results, and in ``finally`` how the others ended."""
+        results = result_finder(self.results)
+        return first_of(results, self.states.get) if self.is_final(name) else results
+
+    def with_results(self, name: str) -> Object:
+        """A Task's spec with all results in it that it names and that are there."""
+        _, task = self.tasks[name]
+        find = self.find(name)
+        changed = {key: substitute(value, find) if key in REFERRING else value for key, value in task.items()}
+        if task.get("taskSpec") is not None:
+            inner = task["taskSpec"]
+            declared = {key: inner[key] for key in ("params", "results", "metadata") if key in inner}
+            changed["taskSpec"] = {**substitute(inner, find), **declared}
+        return changed
+
+    @property
+    def states(self) -> dict[str, Value]:
+        """How the Tasks before ``finally`` ended: ``tasks.NAME.status``, ``.reason``, ``tasks.status``."""
+        known: dict[str, Value] = {}
+        for name in self.dag:
+            state = "Succeeded" if self.has_succeeded(name) else "Failed" if self.has_failed(name) else "None"
+            known[f"tasks.{name}.status"] = state
+            run = self.runs.get(name, {})
+            known[f"tasks.{name}.reason"] = str(succeeded_condition(run).get("reason", ""))
+        known["tasks.status"] = self._together()
+        return known
+
+    def _together(self) -> str:
+        if not self.dag_done:
+            return "None"
+        if any(self.has_failed(name) for name in self.dag):
+            return "Failed"
+        return "Completed" if any(self.skipped(name) for name in self.dag) else "Succeeded"
+
+    def counts(self) -> Counts:
+        """Tasks by how they ended."""
+        told = [self._told(name) for name in self.tasks]
+        known = {kind: told.count(kind) for kind in set(told)}
+        late = known.pop("out_of_time", 0)
+        known["skipped"] = known.get("skipped", 0) + late
+        return Counts(**known, out_of_time=late)
+
+    def _told(self, name: str) -> str:
+        if self.has_succeeded(name):
+            return "succeeded"
+        if self.has_failed(name):
+            run = self.runs[name]
+            if succeeded_condition(run).get("reason") == taskrun_reasons.CANCELLED:
+                late = run["spec"].get("statusMessage") == reasons.CHILD_TIMED_OUT
+                return "failed" if late else "cancelled"
+            return "ignored" if self._goes_on(name) else "failed"
+        if name in self.invalid:
+            return "invalid"
+        why = self.skipped(name)
+        if why in (reasons.SKIP_PIPELINE_TIME, reasons.SKIP_TASKS_TIME, reasons.SKIP_FINALLY_TIME):
+            return "out_of_time"
+        return "skipped" if why else "incomplete"
+
+
+def _holds(expression: Object) -> bool:
+    """Whether one ``when`` is true."""
+    there = expression.get("input", "") in (expression.get("values") or ())
+    return there if str(expression.get("operator", "")).lower() == "in" else not there

@@ -1,0 +1,203 @@
+"""The shape of PipelineRun and Pipeline documents: bad input is refused here, by the path of its field."""
+
+# ruff: noqa: RUF012 - pydantic copies what fields begin with
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from resultsfw.cluster import Object
+from resultsfw.tekton.models import (
+    Duration,
+    Kind,
+    Metadata,
+    Model,
+    Name,
+    OnError,
+    Param,
+    ParamSpec,
+    Plain,
+    PodTemplate,
+    Reference,
+    Requirements,
+    Resources,
+    TaskSpec,
+    When,
+    WorkspaceBinding,
+    parsed,
+)
+
+__all__ = ["Pipeline", "PipelineRun", "PipelineSpec", "parse_pipeline", "parse_pipelinerun"]
+
+
+class EmbeddedMetadata(Model):
+    """Labels and annotations for the TaskRun of an embedded Task."""
+
+    labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+
+
+class EmbeddedTask(TaskSpec):
+    """A Task in a Pipeline's own text."""
+
+    metadata: EmbeddedMetadata = EmbeddedMetadata()
+    api_version: str = ""
+    kind: str = ""
+    spec: Plain | None = None
+
+
+class PipelineWorkspace(Model):
+    """A workspace a Pipeline uses."""
+
+    name: str
+    description: str = ""
+    optional: bool = False
+
+
+class TaskWorkspace(Model):
+    """Which of the Pipeline's workspaces a Task gets."""
+
+    name: str
+    workspace: str = ""
+    sub_path: str = ""
+
+
+class PipelineResult(Model):
+    """A result of a Pipeline, from its Tasks'."""
+
+    name: str
+    type: Kind | None = None
+    description: str = ""
+    value: Any
+
+
+class PipelineTask(Model):
+    """One Task of a Pipeline."""
+
+    name: Name
+    display_name: str = ""
+    description: str = ""
+    task_ref: Reference | None = None
+    task_spec: EmbeddedTask | None = None
+    pipeline_ref: Plain | None = None
+    pipeline_spec: Plain | None = None
+    when: list[When] = []
+    retries: Annotated[int, Field(ge=0)] = 0
+    run_after: list[str] = []
+    params: list[Param] = []
+    matrix: Plain | None = None
+    workspaces: list[TaskWorkspace] = []
+    timeout: Duration | None = None
+    on_error: OnError | None = None
+
+    @model_validator(mode="after")
+    def _built(self) -> Self:
+        for field, value in (
+            ("matrix", self.matrix),
+            ("pipelineRef", self.pipeline_ref),
+            ("pipelineSpec", self.pipeline_spec),
+        ):
+            if value is not None:
+                raise ValueError(f'Pipeline Task "{self.name}" has a {field}, which is not supported here')
+        if (self.task_ref is None) == (self.task_spec is None):
+            raise ValueError(f'Pipeline Task "{self.name}" must have exactly one of taskRef and taskSpec')
+        if self.task_spec is not None and (self.task_spec.spec is not None or self.task_spec.api_version):
+            raise ValueError(f'Pipeline Task "{self.name}" is a custom task, which is not supported here')
+        return self
+
+
+class PipelineSpec(Model):
+    """What a Pipeline does."""
+
+    display_name: str = ""
+    description: str = ""
+    tasks: list[PipelineTask] = []
+    params: list[ParamSpec] = []
+    workspaces: list[PipelineWorkspace] = []
+    results: list[PipelineResult] = []
+    finally_: list[PipelineTask] = Field(default=[], alias="finally")
+
+
+class Timeouts(Model):
+    """How long a PipelineRun and its two parts may take."""
+
+    pipeline: Duration | None = None
+    tasks: Duration | None = None
+    finally_: Duration | None = Field(default=None, alias="finally")
+
+
+class TaskRunTemplate(Model):
+    """What all TaskRuns of a PipelineRun have."""
+
+    pod_template: PodTemplate | None = None
+    service_account_name: str = ""
+
+
+class TaskRunSpec(Model):
+    """What the TaskRun of one Pipeline Task has."""
+
+    pipeline_task_name: str = ""
+    service_account_name: str = ""
+    pod_template: PodTemplate | None = None
+    step_specs: list[Resources] = []
+    sidecar_specs: list[Resources] = []
+    metadata: EmbeddedMetadata | None = None
+    compute_resources: Requirements | None = None
+    timeout: Duration | None = None
+
+
+class PipelineRunSpec(Model):
+    """What is to run, with what."""
+
+    pipeline_ref: Reference | None = None
+    pipeline_spec: PipelineSpec | None = None
+    params: list[Param] = []
+    status: Literal["", "Cancelled", "CancelledRunFinally", "StoppedRunFinally", "PipelineRunPending"] = ""
+    timeouts: Timeouts = Timeouts()
+    task_run_template: TaskRunTemplate = TaskRunTemplate()
+    workspaces: list[WorkspaceBinding] = []
+    task_run_specs: list[TaskRunSpec] = []
+    managed_by: str | None = None
+
+    @model_validator(mode="after")
+    def _one_pipeline(self) -> Self:
+        if (self.pipeline_ref is None) == (self.pipeline_spec is None):
+            raise ValueError("must have exactly one of pipelineRef and pipelineSpec")
+        return self
+
+
+class PipelineRun(Model):
+    """A PipelineRun; its status is not ours to refuse."""
+
+    api_version: Literal["tekton.dev/v1"]
+    kind: Literal["PipelineRun"]
+    metadata: Metadata
+    spec: PipelineRunSpec
+    status: Plain = {}
+
+
+class Pipeline(Model):
+    """A Pipeline."""
+
+    api_version: Literal["tekton.dev/v1"]
+    kind: Literal["Pipeline"]
+    metadata: Metadata
+    spec: PipelineSpec
+
+
+def parse_pipelinerun(obj: Object) -> PipelineRun:
+    """A PipelineRun document, as a person wrote it or as an API server returns it.
+
+    Raises:
+        InputError: It is none; ``subject`` is the path of the first wrong field.
+    """
+    return parsed(PipelineRun, obj)
+
+
+def parse_pipeline(obj: Object) -> Pipeline:
+    """A Pipeline document.
+
+    Raises:
+        InputError: It is none; ``subject`` is the path of the first wrong field.
+    """
+    return parsed(Pipeline, obj)

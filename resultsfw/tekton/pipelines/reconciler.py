@@ -1,0 +1,279 @@
+"""One PipelineRun, one look: which TaskRuns are due, and what its status says. It keeps no state."""
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from resultsfw.cluster import Cluster, Object
+from resultsfw.core import Core
+from resultsfw.errors import AlreadyExistsError, ClusterError, NotFoundError
+from resultsfw.jsons import merge_patch
+from resultsfw.limits import OBJECT_BYTES, OBJECT_HEADROOM, object_size
+from resultsfw.tekton.conclude import condition
+from resultsfw.tekton.kinds import CLAIMS, PIPELINERUNS, TASKRUNS
+from resultsfw.tekton.mirror import format_time
+from resultsfw.tekton.owner import owns
+from resultsfw.tekton.pipelines import reasons
+from resultsfw.tekton.pipelines.check import refuse_references
+from resultsfw.tekton.pipelines.facts import Facts, succeeded_condition
+from resultsfw.tekton.pipelines.spec import Applied, applied, raw_spec, tasks_of
+from resultsfw.tekton.pipelines.status import child_references, pipeline_results, skipped_tasks, verdict
+from resultsfw.tekton.pipelines.taskruns import build_taskrun, taskrun_name
+from resultsfw.tekton.pipelines.times import times_of
+from resultsfw.tekton.validate import RefusedRun
+from resultsfw.tekton.workspaces import claims_of
+
+__all__ = ["PipelineReconciler", "is_done"]
+
+log = logging.getLogger(__name__)
+
+_ROOM: Final = OBJECT_BYTES - OBJECT_HEADROOM
+
+
+def is_done(pipelinerun: Object) -> bool:
+    """Whether a PipelineRun has its verdict."""
+    return succeeded_condition(pipelinerun).get("status") in ("True", "False")
+
+
+class PipelineReconciler:
+    """Takes PipelineRuns from wherever they are to their end.
+
+    It reads results from the status of TaskRuns only, never from pods.
+
+    Args:
+        core: With the flags in force.
+        cluster: Where PipelineRuns and TaskRuns live.
+        clock: Tells the time; UTC.
+    """
+
+    def __init__(
+        self, core: Core, cluster: Cluster, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
+        self.core = core
+        self._cluster = cluster
+        self._clock = clock
+
+    def reconcile(self, namespace: str, name: str) -> float | None:
+        """Take a PipelineRun one step further.
+
+        Returns:
+            Seconds after which it wants to look again though nothing changed; ``None`` for never.
+
+        Raises:
+            ClusterError: Try again if it is ``retryable``; a conflict means somebody else wrote.
+        """
+        try:
+            pipelinerun = self._cluster.get(PIPELINERUNS, namespace, name)
+        except NotFoundError:
+            return None
+        if pipelinerun["metadata"].get("deletionTimestamp") or is_done(pipelinerun):
+            return None
+        now = self._clock()
+        asked = pipelinerun["spec"].get("status") or ""
+        status = pipelinerun.get("status", {})
+        if asked == "PipelineRunPending" and not status.get("startTime"):
+            said = f'PipelineRun "{name}" is pending'
+            self._write(pipelinerun, {"conditions": [condition("Unknown", reasons.PENDING, said, now)]})
+            return None
+        try:
+            spec, pipeline = raw_spec(pipelinerun, self._cluster)
+            plan = applied(pipelinerun, spec, pipeline)
+            return self._follow(pipelinerun, spec, plan, asked, now)
+        except RefusedRun as refused:
+            self._end(pipelinerun, refused.reason, refused.message, now)
+            return None
+
+    def _follow(
+        self, pipelinerun: Object, spec: Object, plan: Applied, asked: str, now: datetime
+    ) -> float | None:
+        status: Object = {
+            "startTime": pipelinerun.get("status", {}).get("startTime") or format_time(now),
+            "pipelineSpec": spec,
+        }
+        begun = {**pipelinerun, "status": {**pipelinerun.get("status", {}), **status}}
+        times = times_of(begun, now)
+        runs = self._runs(pipelinerun, plan, sure=bool(asked) or times.pipeline_over or times.tasks_over)
+        if not runs:
+            refuse_references(pipelinerun, plan, self._cluster)
+            self._make_claims(pipelinerun)
+        refuse = lambda facts, name: _too_large(build_taskrun(pipelinerun, facts, name), name)  # noqa: E731
+        facts = Facts(plan, runs, asked, times, refuse)
+        self._end_children(pipelinerun, facts)
+        if asked == "Cancelled":
+            said = f'PipelineRun "{pipelinerun["metadata"]["name"]}" was cancelled'
+            status |= {"childReferences": child_references(facts) or None}
+            self._end(pipelinerun, reasons.CANCELLED, said, now, **status)
+            return None
+        due = facts.next_tasks()
+        if due:
+            runs = {**runs, **{one: self._make(pipelinerun, facts, one) for one in due}}
+            if any(facts.is_final(one) for one in runs) and not begun["status"].get("finallyStartTime"):
+                status["finallyStartTime"] = format_time(now)
+            facts = Facts(plan, runs, asked, facts.times, refuse)
+        told, reason, message = verdict(pipelinerun["metadata"]["name"], facts)
+        status |= {
+            "childReferences": child_references(facts) or None,
+            "skippedTasks": skipped_tasks(facts) or None,
+            "conditions": [condition(told, reason, message, now)],
+        }
+        if told != "Unknown":
+            status |= self._ended(pipelinerun, spec, facts, status, now)
+        self._write(pipelinerun, status)
+        return None if told != "Unknown" else min(facts.times.left(), default=None)
+
+    # TaskRuns.
+
+    def _runs(self, pipelinerun: Object, plan: Applied, *, sure: bool) -> dict[str, Object]:
+        """The run's TaskRuns by Pipeline Task.
+
+        Their names are a function of both, so none is ever made twice: one that was made just before a crash
+        is found when it is to be made. Where nothing more is made, ``sure``, all are asked for.
+        """
+        metadata = pipelinerun["metadata"]
+        known = {
+            one.get("pipelineTaskName") for one in pipelinerun.get("status", {}).get("childReferences") or ()
+        }
+        runs: dict[str, Object] = {}
+        for _, task in tasks_of(plan.spec):
+            if sure or task["name"] in known:
+                name = taskrun_name(metadata["name"], task["name"])
+                with contextlib.suppress(NotFoundError):
+                    runs[task["name"]] = self._own(pipelinerun, name)
+        return runs
+
+    def _own(self, pipelinerun: Object, name: str) -> Object:
+        taskrun = self._cluster.get(TASKRUNS, pipelinerun["metadata"].get("namespace", ""), name)
+        if not owns(pipelinerun, taskrun):
+            raise RefusedRun(
+                reasons.CREATE_RUN_FAILED,
+                f'TaskRun "{name}" is somebody else\'s; delete it, or name the run otherwise',
+            )
+        return taskrun
+
+    def _make(self, pipelinerun: Object, facts: Facts, name: str) -> Object:
+        taskrun = build_taskrun(pipelinerun, facts, name)
+        try:
+            return self._cluster.create(TASKRUNS, taskrun)
+        except AlreadyExistsError:
+            return self._own(pipelinerun, taskrun["metadata"]["name"])
+        except ClusterError as error:
+            if error.retryable:
+                raise
+            raise RefusedRun(
+                reasons.CREATE_RUN_FAILED,
+                f'TaskRun "{taskrun["metadata"]["name"]}" of Pipeline Task "{name}" could not be made: '
+                f"{error.message}",
+            ) from error
+
+    def _make_claims(self, pipelinerun: Object) -> None:
+        for claim in claims_of(pipelinerun, PIPELINERUNS):
+            with contextlib.suppress(AlreadyExistsError):
+                self._cluster.create(CLAIMS, claim)
+
+    def _end_children(self, pipelinerun: Object, facts: Facts) -> None:
+        """Cancel the TaskRuns that must end with the run, or with the part of it they belong to."""
+        times = facts.times
+        running = [name for name in facts.tasks if facts.runs_now(name)]
+        early = [name for name in running if not facts.is_final(name)]
+        if facts.asked == "Cancelled":
+            self._cancel(pipelinerun, facts, running, reasons.CHILD_CANCELLED)
+        elif times.pipeline_over or times.finally_over:
+            self._cancel(pipelinerun, facts, running, reasons.CHILD_TIMED_OUT)
+        elif times.tasks_over:
+            self._cancel(pipelinerun, facts, early, reasons.CHILD_TIMED_OUT)
+        elif facts.asked == "CancelledRunFinally":
+            self._cancel(pipelinerun, facts, early, reasons.CHILD_CANCELLED)
+
+    def _cancel(self, pipelinerun: Object, facts: Facts, names: Iterable[str], why: str) -> None:
+        patch = {"spec": {"status": "TaskRunCancelled", "statusMessage": why}}
+        for name in names:
+            taskrun = facts.runs[name]
+            if taskrun["spec"].get("status") == "TaskRunCancelled":
+                continue
+            with contextlib.suppress(NotFoundError):
+                namespace = pipelinerun["metadata"].get("namespace", "")
+                self._cluster.patch(TASKRUNS, namespace, taskrun["metadata"]["name"], patch)
+
+    # The status.
+
+    def _ended(
+        self, pipelinerun: Object, spec: Object, facts: Facts, status: Object, now: datetime
+    ) -> dict[str, Any]:
+        """What a verdict adds: the time, and the run's own results as far as they fit into one object."""
+        written, invalid = pipeline_results(spec, facts)
+        ended: dict[str, Any] = {"completionTime": format_time(now)}
+        known = status["conditions"][0]
+        if invalid:
+            said = (
+                f"Failed to get PipelineResult from TaskRun Results for PipelineRun "
+                f"{pipelinerun['metadata']['name']}: invalid pipelineresults [{' '.join(invalid)}], the "
+                f"referenced results don't exist"
+            )
+            ended["conditions"] = [condition("False", reasons.COULDNT_GET_RESULT, said, now)]
+        patch = {"status": {**status, **ended, "results": written}}
+        size = object_size(merge_patch(pipelinerun, patch))
+        left: list[str] = []
+        over = size - _ROOM
+        for one in sorted(written, key=object_size, reverse=True):
+            if over <= 0:
+                break
+            over -= object_size(one)
+            written = [other for other in written if other is not one]
+            left.append(f'"{one["name"]}" ({object_size(one["value"])} bytes)')
+        if left:
+            said = (
+                f"{known['message']}; with its results the PipelineRun would have {size} bytes, over the "
+                f"limit of {_ROOM} bytes one object may have; left out: {', '.join(left)}: take them from "
+                f"the TaskRuns that wrote them"
+            )
+            ended["conditions"] = [condition("False", reasons.TOO_LARGE, said, now)]
+        return {**ended, "results": written or None}
+
+    def _end(self, pipelinerun: Object, reason: str, message: str, now: datetime, **more: Any) -> None:
+        started = pipelinerun.get("status", {}).get("startTime") or format_time(now)
+        status = {
+            "startTime": started,
+            **more,
+            "completionTime": format_time(now),
+            "conditions": [condition("False", reason, message, now)],
+        }
+        self._write(pipelinerun, status)
+
+    def _write(self, pipelinerun: Object, status: Object) -> None:
+        """One conditional status write, none if nothing but a time would change."""
+        known = pipelinerun.get("status", {})
+        if all(_still(key, known.get(key)) == _still(key, value) for key, value in status.items()):
+            return
+        metadata = pipelinerun["metadata"]
+        patch = {"metadata": {"resourceVersion": metadata["resourceVersion"]}, "status": status}
+        self._cluster.patch(
+            PIPELINERUNS, metadata.get("namespace", ""), metadata["name"], patch, subresource="status"
+        )
+
+
+def _still(key: str, value: Any) -> Any:
+    """A field of the status without the time of its conditions."""
+    if key != "conditions":
+        return value
+    return [{name: one[name] for name in one if name != "lastTransitionTime"} for one in value or ()]
+
+
+def _too_large(taskrun: Object, name: str) -> str:
+    """Why a TaskRun cannot be stored; nothing if it can."""
+    # Its status holds the Task's spec once more, with the parameters put in.
+    size = object_size(taskrun)
+    if size <= _ROOM:
+        return ""
+    params = taskrun["spec"].get("params") or ()
+    largest = max(params, key=lambda one: object_size(one.get("value")), default=None)
+    which = (
+        ""
+        if largest is None
+        else f'; its param "{largest["name"]}" has {object_size(largest["value"])} bytes'
+    )
+    return (
+        f'the TaskRun of task "{name}" would have {size} bytes, over the limit of {_ROOM} bytes one object '
+        f"may have{which}: pass a reference (results-from: object-store), or less"
+    )

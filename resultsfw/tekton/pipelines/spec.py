@@ -1,0 +1,236 @@
+"""A Pipeline's spec as one run has it: parameters and context put in, what cannot run refused."""
+
+from typing import Any, Final
+
+from resultsfw.cluster import Cluster, Object
+from resultsfw.errors import InputError, NotFoundError
+from resultsfw.tekton.kinds import PIPELINES
+from resultsfw.tekton.params import param_type, param_value, value_type
+from resultsfw.tekton.pipelines import reasons
+from resultsfw.tekton.pipelines.graph import CycleError, Graph, graph_of
+from resultsfw.tekton.pipelines.models import parse_pipeline, parse_pipelinerun
+from resultsfw.tekton.pipelines.references import Find, first_of, substitute
+from resultsfw.tekton.validate import RefusedRun
+from resultsfw.types import Value
+
+__all__ = ["SECTIONS", "Applied", "applied", "raw_spec", "tasks_of"]
+
+SECTIONS: Final = ("tasks", "finally")
+
+_FORMS: Final = ("params.{}", 'params["{}"]', "params['{}']")
+_TASK_FIELDS: Final = ("displayName", "taskRef", "when", "params", "workspaces", "onError")
+
+
+class Applied:
+    """A run's spec, ready to be followed.
+
+    Attributes:
+        spec: With everything put in that is known before any Task has run.
+        graph: The order of its Tasks; those of ``finally`` have none.
+        name: Of the Pipeline.
+    """
+
+    def __init__(self, spec: Object, graph: Graph, name: str) -> None:
+        self.spec = spec
+        self.graph = graph
+        self.name = name
+
+
+def raw_spec(pipelinerun: Object, cluster: Cluster) -> tuple[Object, str]:
+    """The Pipeline's spec as written, and its name.
+
+    A status that holds one already is followed: a Pipeline that changes later does not change a run.
+
+    Raises:
+        RefusedRun: There is none, or it cannot be read.
+        ClusterError: It could not be had.
+    """
+    metadata = pipelinerun["metadata"]
+    try:
+        parse_pipelinerun(pipelinerun)
+    except InputError as error:
+        raise RefusedRun(reasons.INVALID, error.message, subject=error.subject) from error
+    spec = pipelinerun["spec"]
+    reference = spec.get("pipelineRef") or {}
+    name = reference.get("name") or metadata["name"]
+    if known := pipelinerun.get("status", {}).get("pipelineSpec"):
+        return known, name
+    if spec.get("pipelineSpec") is not None:
+        return spec["pipelineSpec"], name
+    namespace = metadata.get("namespace", "")
+    whose = f"Error retrieving pipeline for pipelinerun {namespace}/{metadata['name']}"
+    if reference.get("resolver") or reference.get("bundle") or not reference.get("name"):
+        raise RefusedRun(
+            reasons.COULDNT_GET_PIPELINE,
+            f"{whose}: resolvers are not supported here: give pipelineRef.name or pipelineSpec",
+        )
+    try:
+        pipeline = cluster.get(PIPELINES, namespace, name)
+        parse_pipeline(pipeline)
+    except NotFoundError as error:
+        raise RefusedRun(reasons.COULDNT_GET_PIPELINE, f"{whose}: {error.message}") from error
+    except InputError as error:
+        raise RefusedRun(reasons.INVALID, f'Pipeline "{name}": {error.message}') from error
+    found: Object = pipeline["spec"]
+    return found, name
+
+
+def tasks_of(spec: Object) -> list[tuple[str, Object]]:
+    """All Pipeline Tasks with the section they are in, in order."""
+    return [(section, task) for section in SECTIONS for task in spec.get(section) or ()]
+
+
+def applied(pipelinerun: Object, spec: Object, name: str) -> Applied:
+    """The spec with parameters and context put in, and the order of its Tasks.
+
+    Raises:
+        RefusedRun: It cannot be run; with Tekton's reason.
+    """
+    metadata = pipelinerun["metadata"]
+    where = f"{metadata.get('namespace', '')}/{metadata['name']}"
+    of = f"{metadata.get('namespace', '')}/{name}"
+    names = [task["name"] for _, task in tasks_of(spec)]
+    if doubled := sorted({one for one in names if names.count(one) > 1}):
+        raise RefusedRun(
+            reasons.INVALID_GRAPH,
+            f"PipelineRun {where}'s Pipeline DAG is invalid: duplicate pipeline task {', '.join(doubled)}",
+        )
+    try:
+        graph = graph_of(spec)
+    except CycleError as error:
+        raise RefusedRun(
+            reasons.INVALID_GRAPH, f"PipelineRun {where}'s Pipeline DAG is invalid: {error}"
+        ) from error
+    _refuse_params(pipelinerun, spec, where, of)
+    _refuse_workspaces(pipelinerun, spec, where, of)
+    find = first_of(_param_finder(pipelinerun, spec), _context_finder(pipelinerun, name))
+    whole = dict(spec)
+    for section in SECTIONS:
+        if spec.get(section):
+            whole[section] = [_task(task, find) for task in spec[section]]
+    return Applied(whole, graph, name)
+
+
+def _task(task: Object, find: Find) -> Object:
+    retries = {"context.pipelineTask.retries": str(task.get("retries") or 0)}
+    known = first_of(find, retries.get)
+    changed = {key: substitute(value, known) if key in _TASK_FIELDS else value for key, value in task.items()}
+    if task.get("taskSpec") is not None:
+        # Tekton lets a Pipeline's parameters through to embedded Tasks that do not have their own.
+        own = {one["name"] for one in [*(task["taskSpec"].get("params") or ()), *(task.get("params") or ())]}
+        passed = _without(find, own)
+        inner = task["taskSpec"]
+        declared = {key: inner[key] for key in ("params", "results", "metadata") if key in inner}
+        changed["taskSpec"] = {**substitute(inner, passed), **declared}
+    return changed
+
+
+def _without(find: Find, names: set[str]) -> Find:
+    """Finds all but these parameters: an embedded Task declares them itself."""
+
+    def passed(reference: str) -> Value | None:
+        if reference.startswith("params"):
+            name = reference.removeprefix("params").lstrip(".").strip("[]\"'")
+            if name in names or any(
+                name.startswith((f"{one}.", f"{one}[", f"{one}'", f'{one}"')) for one in names
+            ):
+                return None
+            return find(reference)
+        return None  # contexts of the run are not known inside a Task
+
+    return passed
+
+
+def _param_finder(pipelinerun: Object, spec: Object) -> Find:
+    given = {one["name"]: param_value(one.get("value")) for one in pipelinerun["spec"].get("params") or ()}
+    values: dict[str, Value] = {}
+    for one in spec.get("params") or ():
+        if one.get("default") is not None:
+            values[one["name"]] = param_value(one["default"])
+    for name, value in given.items():
+        default = values.get(name)
+        values[name] = (
+            {**default, **value} if isinstance(value, dict) and isinstance(default, dict) else value
+        )
+    known: dict[str, Value] = {}
+    for name, value in values.items():
+        for form in _FORMS:
+            base = form.format(name)
+            known[base] = value
+            if isinstance(value, list):
+                known[f"{base}[*]"] = value
+                known.update({f"{base}[{index}]": element for index, element in enumerate(value)})
+            elif isinstance(value, dict):
+                known[f"{base}[*]"] = value
+                known.update({f"{base}.{key}": element for key, element in value.items()})
+    return known.get
+
+
+def _context_finder(pipelinerun: Object, name: str) -> Find:
+    metadata = pipelinerun["metadata"]
+    known: dict[str, Value] = {
+        "context.pipelineRun.name": metadata["name"],
+        "context.pipelineRun.namespace": metadata.get("namespace", ""),
+        "context.pipelineRun.uid": metadata.get("uid", ""),
+        "context.pipeline.name": name,
+    }
+    bound = {one["name"] for one in pipelinerun["spec"].get("workspaces") or ()}
+
+    def find(reference: str) -> Value | None:
+        if reference.startswith("workspaces.") and reference.endswith(".bound"):
+            return str(reference.split(".")[1] in bound).lower()
+        return known.get(reference)
+
+    return find
+
+
+def _refuse_params(pipelinerun: Object, spec: Object, where: str, of: str) -> None:
+    declared: list[Object] = list(spec.get("params") or ())
+    given: dict[str, Any] = {
+        one["name"]: param_value(one.get("value")) for one in pipelinerun["spec"].get("params") or ()
+    }
+    if missing := [
+        one["name"] for one in declared if one.get("default") is None and one["name"] not in given
+    ]:
+        raise RefusedRun(
+            reasons.PARAMETER_MISSING,
+            f"PipelineRun {where} is missing some parameters required by Pipeline {of}: "
+            f"pipelineRun missing parameters: [{' '.join(missing)}]",
+        )
+    types = {one["name"]: param_type(one) for one in declared}
+    wrong = [name for name, value in given.items() if name in types and value_type(value) != types[name]]
+    if wrong:
+        raise RefusedRun(
+            reasons.PARAMETER_TYPE,
+            f"PipelineRun {where} parameters have mismatching types with Pipeline {of}'s parameters: "
+            f"parameters have inconsistent types: [{' '.join(wrong)}]",
+        )
+    for one in declared:
+        keys = set(one.get("properties") or ())
+        there = {*(given.get(one["name"]) or ()), *(param_value(one.get("default")) or ())}
+        if types[one["name"]] == "object" and (lacking := sorted(keys - there)):
+            raise RefusedRun(
+                reasons.PARAMETER_KEYS,
+                f"PipelineRun {where} parameters is missing object keys required by Pipeline {of}'s "
+                f"parameters: pipelineRun missing object keys for parameters: "
+                f"map[{one['name']}:[{' '.join(lacking)}]]",
+            )
+
+
+def _refuse_workspaces(pipelinerun: Object, spec: Object, where: str, of: str) -> None:
+    bound = {one["name"] for one in pipelinerun["spec"].get("workspaces") or ()}
+    for one in spec.get("workspaces") or ():
+        if one["name"] not in bound and not one.get("optional"):
+            raise RefusedRun(
+                reasons.INVALID_WORKSPACES,
+                f"PipelineRun {where} doesn't bind Pipeline {of}'s Workspaces correctly: pipeline requires "
+                f'workspace with name "{one["name"]}" be provided by pipelinerun',
+            )
+    names = {task["name"] for _, task in tasks_of(spec)}
+    for one in pipelinerun["spec"].get("taskRunSpecs") or ():
+        if one.get("pipelineTaskName") not in names:
+            raise RefusedRun(
+                reasons.INVALID_TASKRUN_SPECS,
+                f"PipelineRun {where} doesn't define taskRunSpecs correctly: pipelineRun's taskrunSpecs "
+                f'defined wrong taskName: "{one.get("pipelineTaskName", "")}", does not exist in Pipeline',
+            )

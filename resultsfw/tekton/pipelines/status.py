@@ -1,0 +1,148 @@
+"""A PipelineRun's status, small as TEP-0100 has it: condition, children, who was left out, its results."""
+
+from typing import Any, Final
+
+from resultsfw.cluster import Object
+from resultsfw.tekton.params import REFERENCE
+from resultsfw.tekton.pipelines import reasons
+from resultsfw.tekton.pipelines.facts import Counts, Facts
+from resultsfw.tekton.pipelines.references import (
+    ResultMissing,
+    looked_up,
+    parse_reference,
+    result_finder,
+    substitute,
+    texts_in,
+)
+from resultsfw.tekton.pipelines.times import shown
+
+__all__ = ["child_references", "pipeline_results", "skipped_tasks", "verdict"]
+
+_SHOWN: Final = 1024
+"""Characters of what is said of missing results (Tekton's)."""
+
+Verdict = tuple[str, str, str]
+"""Status, reason and message of a condition."""
+
+
+def verdict(name: str, facts: Facts) -> Verdict:
+    """What a run comes to, or where it stands."""
+    times, count = facts.times, facts.counts()
+    if times.pipeline_over:
+        said = f'PipelineRun "{name}" failed to finish within "{shown(times.pipeline)}"'
+        return "False", reasons.TIMED_OUT, said
+    waits_for_finally = bool(facts.final) and not facts.final_done
+    if times.tasks_over and not waits_for_finally:
+        within = shown(times.tasks or 0)
+        said = f'PipelineRun "{name}" failed due to tasks failed to finish within "{within}"'
+        return "False", reasons.TIMED_OUT, said
+    if count.incomplete:
+        return "Unknown", _goes_on(facts, count, waits_for_finally=waits_for_finally), _incomplete(count)
+    return _ended(name, facts, count)
+
+
+def _ended(name: str, facts: Facts, count: Counts) -> Verdict:
+    ended = count.succeeded + count.failed + count.ignored + count.cancelled
+    failed = count.failed + count.ignored
+    ignored = f" (Ignored: {count.ignored})" if count.ignored else ""
+    said = f"Tasks Completed: {ended} (Failed: {failed}{ignored}, Cancelled {count.cancelled})"
+    said += f", Skipped: {count.skipped}"
+    if count.invalid:
+        why = "; ".join(facts.invalid[one] for one in sorted(facts.invalid))
+        cut = f"{why[:_SHOWN]}..." if len(why) > _SHOWN else why
+        return "False", reasons.INVALID, f"{said}, Failed Validation: {count.invalid} ({cut})"
+    if count.failed or count.out_of_time:
+        return "False", reasons.FAILED, said
+    if facts.asked in ("CancelledRunFinally", "StoppedRunFinally"):
+        return "False", reasons.CANCELLED, f'PipelineRun "{name}" was cancelled'
+    if count.cancelled:
+        return "False", reasons.CANCELLED, said
+    return "True", reasons.COMPLETED if count.skipped else reasons.SUCCEEDED, said
+
+
+def _goes_on(facts: Facts, count: Counts, *, waits_for_finally: bool) -> str:
+    if facts.times.tasks_over and waits_for_finally:
+        return reasons.TIMED_OUT_FINALLY
+    if facts.asked == "CancelledRunFinally":
+        return reasons.CANCELLED_FINALLY
+    if facts.asked == "StoppedRunFinally":
+        return reasons.STOPPED_FINALLY
+    if count.cancelled or (count.failed and not waits_for_finally):
+        return reasons.STOPPING
+    return reasons.RUNNING
+
+
+def _incomplete(count: Counts) -> str:
+    ended = count.succeeded + count.failed + count.ignored + count.cancelled
+    return (
+        f"Tasks Completed: {ended} (Failed: {count.failed}, Cancelled {count.cancelled}), "
+        f"Incomplete: {count.incomplete}, Skipped: {count.skipped}"
+    )
+
+
+def child_references(facts: Facts) -> list[Object]:
+    """The run's TaskRuns, in the order of the Pipeline, without anything that is in them."""
+    children = []
+    for name, (_, task) in facts.tasks.items():
+        if name not in facts.runs:
+            continue
+        child: Object = {
+            "apiVersion": "tekton.dev/v1",
+            "kind": "TaskRun",
+            "name": facts.runs[name]["metadata"]["name"],
+            "pipelineTaskName": name,
+        }
+        if task.get("displayName"):
+            child["displayName"] = task["displayName"]
+        if task.get("when"):
+            child["whenExpressions"] = facts.with_results(name)["when"]
+        children.append(child)
+    return children
+
+
+def skipped_tasks(facts: Facts) -> list[Object]:
+    """Tasks that do not run, and why."""
+    left_out = []
+    for name, (section, task) in facts.tasks.items():
+        if not (why := facts.skipped(name)):
+            continue
+        one: Object = {"name": name, "reason": why}
+        if task.get("when") and (section == "tasks" or why == reasons.SKIP_WHEN):
+            one["whenExpressions"] = facts.with_results(name)["when"]
+        left_out.append(one)
+    return left_out
+
+
+def pipeline_results(spec: Object, facts: Facts) -> tuple[list[Object], list[str]]:
+    """The run's own results, and names of those that name what a Task that succeeded did not write.
+
+    One that names a Task that failed or was left out is absent, as in Tekton.
+    """
+    written: list[Object] = []
+    invalid: list[str] = []
+    find = result_finder(facts.results)
+    for one in spec.get("results") or ():
+        state = _state(one.get("value"), facts)
+        if state == "there":
+            written.append({"name": one["name"], "value": substitute(one["value"], find)})
+        elif state == "invalid":
+            invalid.append(one["name"])
+    return written, invalid
+
+
+def _state(value: Any, facts: Facts) -> str:
+    """Whether all that a Pipeline result names is ``there``, ``absent`` with its Task, or ``invalid``."""
+    names = [match[1] for text in texts_in(value) for match in REFERENCE.finditer(text)]
+    if not names:
+        return "absent"
+    for name in names:
+        ref = parse_reference(name)
+        if ref is None:
+            return "invalid"
+        try:
+            looked_up(ref, facts.results)
+        except ResultMissing:
+            known = facts.results.get(ref.task, {})
+            ran = ref.task in facts.tasks and facts.has_succeeded(ref.task)
+            return "invalid" if ran or ref.result in known or ref.task not in facts.tasks else "absent"
+    return "there"

@@ -1,0 +1,117 @@
+"""The TaskRun of a Pipeline Task: its name, its labels, what it is given."""
+
+import posixpath
+from typing import Any, Final
+
+from resultsfw import jsons
+from resultsfw.cluster import Object
+from resultsfw.tekton.durations import format_duration, parse_duration
+from resultsfw.tekton.ending import DEFAULT_TIMEOUT
+from resultsfw.tekton.kinds import PIPELINERUNS
+from resultsfw.tekton.owner import owner_reference
+from resultsfw.tekton.pipelines.facts import CONTINUE, Facts
+from resultsfw.tekton.pipelines.times import Times
+from resultsfw.tekton.run import child_name
+from resultsfw.tekton.workspaces import claim_name
+
+__all__ = ["build_taskrun", "taskrun_name"]
+
+_ON_ERROR: Final = "pipeline.tekton.dev/pipeline-task-on-error"
+_NOT_PASSED: Final = frozenset({"kubectl.kubernetes.io/last-applied-configuration"})
+_NANO: Final = 1_000_000_000
+
+
+def taskrun_name(pipelinerun: str, task: str) -> str:
+    """The TaskRun of a Pipeline Task, as Tekton names it: ``RUN-TASK``, cut and hashed if too long."""
+    return child_name(pipelinerun, f"-{task}")
+
+
+def build_taskrun(pipelinerun: Object, facts: Facts, name: str) -> Object:
+    """The TaskRun of a Pipeline Task that is due, with all results in it that it names."""
+    metadata, spec = pipelinerun["metadata"], pipelinerun["spec"]
+    task = facts.with_results(name)
+    template = spec.get("taskRunTemplate") or {}
+    own: Object = next(
+        (one for one in spec.get("taskRunSpecs") or () if one.get("pipelineTaskName") == name), {}
+    )
+    inner = task.get("taskSpec")
+    described: Object = (inner or {}).get("metadata") or {}
+    pod_template = {**(template.get("podTemplate") or {}), **(own.get("podTemplate") or {})}
+    made: Object = {
+        "retries": task.get("retries") or None,
+        "params": task.get("params") or None,
+        "serviceAccountName": own.get("serviceAccountName") or template.get("serviceAccountName") or None,
+        "podTemplate": pod_template or None,
+        "stepSpecs": own.get("stepSpecs") or None,
+        "sidecarSpecs": own.get("sidecarSpecs") or None,
+        "computeResources": own.get("computeResources") or None,
+        "timeout": _timeout(task, own, facts.times, final=facts.is_final(name)),
+        "workspaces": _workspaces(pipelinerun, task) or None,
+        "managedBy": spec.get("managedBy"),
+        "taskRef": task.get("taskRef"),
+    }
+    if inner is not None:
+        made["taskSpec"] = {key: value for key, value in inner.items() if key not in ("metadata", "spec")}
+    annotations = {
+        **(described.get("annotations") or {}),
+        **{
+            key: value for key, value in (metadata.get("annotations") or {}).items() if key not in _NOT_PASSED
+        },
+        **((own.get("metadata") or {}).get("annotations") or {}),
+    }
+    if task.get("onError") == CONTINUE:
+        annotations[_ON_ERROR] = CONTINUE
+    reference: Any = task.get("taskRef") or {}
+    labels = {
+        **(described.get("labels") or {}),
+        **(metadata.get("labels") or {}),
+        **({"tekton.dev/task": reference["name"]} if reference.get("name") else {}),
+        "tekton.dev/pipeline": facts.applied.name,
+        "tekton.dev/pipelineRun": metadata["name"],
+        "tekton.dev/pipelineRunUID": metadata.get("uid", ""),
+        "tekton.dev/pipelineTask": name,
+        "tekton.dev/memberOf": facts.tasks[name][0],
+        **((own.get("metadata") or {}).get("labels") or {}),
+    }
+    return {
+        "apiVersion": "tekton.dev/v1",
+        "kind": "TaskRun",
+        "metadata": {
+            "name": taskrun_name(metadata["name"], name),
+            "namespace": metadata.get("namespace", ""),
+            "labels": labels,
+            **({"annotations": annotations} if annotations else {}),
+            "ownerReferences": [owner_reference(pipelinerun, PIPELINERUNS)],
+        },
+        "spec": jsons.copy({key: value for key, value in made.items() if value is not None}),
+    }
+
+
+def _timeout(task: Object, own: Object, times: Times, *, final: bool) -> str | None:
+    """A Task's time: its own, or that of its part of the run where it is longer than the default."""
+    if given := own.get("timeout") or task.get("timeout"):
+        return str(given)
+    part = times.finally_ if final else times.tasks
+    if part is None or 0 < part * _NANO <= parse_duration(DEFAULT_TIMEOUT):
+        return None
+    return format_duration(int(part * _NANO))
+
+
+def _workspaces(pipelinerun: Object, task: Object) -> list[Object]:
+    """What the run binds to the Task's workspaces. A claim that is made is made once for the whole run."""
+    metadata = pipelinerun["metadata"]
+    bound = {one["name"]: one for one in pipelinerun["spec"].get("workspaces") or ()}
+    given: list[Object] = []
+    for one in task.get("workspaces") or ():
+        source = bound.get(one.get("workspace") or one["name"])
+        if source is None:
+            continue  # optional, or told by the TaskRun's own validation
+        binding = {key: value for key, value in source.items() if key != "volumeClaimTemplate"}
+        if source.get("volumeClaimTemplate") is not None:
+            binding["persistentVolumeClaim"] = {"claimName": claim_name(source, metadata.get("uid", ""))}
+        binding["name"] = one["name"]
+        below = [part for part in (source.get("subPath"), one.get("subPath")) if part]
+        if below:
+            binding["subPath"] = posixpath.join(*below)
+        given.append(binding)
+    return given

@@ -1,0 +1,115 @@
+"""Nine PipelineRuns as Tekton ended them, and ours from the same TaskRuns."""
+
+import gzip
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from resultsfw import Core, jsons
+from resultsfw.errors import NotFoundError
+from resultsfw.local.store import Store
+from resultsfw.tekton.kinds import PIPELINERUNS, TASKRUNS
+from resultsfw.tekton.pipelines.reconciler import PipelineReconciler, is_done
+
+CAPTURES = Path(__file__).parents[1] / "data" / "pipelines"
+NAMES = sorted(path.name.removesuffix(".json.gz") for path in CAPTURES.glob("*.json.gz"))
+
+
+def load(name):
+    return json.loads(gzip.decompress((CAPTURES / f"{name}.json.gz").read_bytes()))
+
+
+class World:
+    """A store in which TaskRuns end as they did under Tekton, one after each look."""
+
+    def __init__(self, capture):
+        self.capture = capture
+        self.store = Store()
+        self.now = datetime(2026, 1, 1, tzinfo=UTC)
+        self.reconciler = PipelineReconciler(Core.from_flags({}), self.store, clock=lambda: self.now)
+        self.name = capture["name"]
+        self.theirs = {one["metadata"]["name"]: one for one in capture["tekton_taskruns"]}
+        self.made = {}
+        run = jsons.copy(capture["pipelinerun"])
+        run["metadata"]["namespace"] = "default"
+        self.store.create(PIPELINERUNS, run)
+
+    @property
+    def pipelinerun(self):
+        return self.store.get(PIPELINERUNS, "default", self.name)
+
+    def end_taskruns(self):
+        """The status that each TaskRun that is there had in the end, if it had ended."""
+        for name, theirs in self.theirs.items():
+            try:
+                ours = self.store.get(TASKRUNS, "default", name)
+            except NotFoundError:
+                continue
+            self.made.setdefault(name, ours)
+            verdict = theirs["status"]["conditions"][0]
+            cancelled = verdict["reason"] == "TaskRunCancelled"
+            if cancelled and ours["spec"].get("status") != "TaskRunCancelled":
+                continue
+            if ours.get("status", {}).get("conditions") != theirs["status"]["conditions"]:
+                status = {key: value for key, value in theirs["status"].items() if key != "taskSpec"}
+                self.store.patch(TASKRUNS, "default", name, {"status": status}, subresource="status")
+
+    def run(self):
+        for _ in range(12):
+            self.reconciler.reconcile("default", self.name)
+            self.end_taskruns()
+            self.now += timedelta(seconds=3)
+            if is_done(self.pipelinerun):
+                return self.pipelinerun["status"]
+            if "patch" in self.capture and len(self.made) == len(self.theirs):
+                patch = {"spec": self.capture["patch"]}
+                self.store.patch(PIPELINERUNS, "default", self.name, patch)
+        return self.pipelinerun["status"]
+
+
+def plain(status):
+    """What can be compared: no times, no spec (Tekton adds empty fields), no flags."""
+    left = {"pipelineSpec", "provenance", "startTime", "completionTime", "finallyStartTime"}
+    told = {key: value for key, value in status.items() if key not in left}
+    for one in told["conditions"]:
+        one.pop("lastTransitionTime")
+    return told
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_status_is_tektons(name):
+    capture = load(name)
+    world = World(capture)
+    ours, theirs = plain(world.run()), plain(capture["tekton_final"]["status"])
+    assert ours == theirs
+    assert world.theirs.keys() == world.made.keys()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_taskruns_are_tektons(name):
+    capture = load(name)
+    world = World(capture)
+    world.run()
+    for which, theirs in world.theirs.items():
+        ours = world.made[which]
+        labels = dict(theirs["metadata"]["labels"])
+        del labels["app.kubernetes.io/managed-by"]  # decision 0006
+        labels["tekton.dev/pipelineRunUID"] = world.pipelinerun["metadata"]["uid"]
+        assert ours["metadata"]["labels"] == labels
+        wanted = {
+            key: value for key, value in theirs["metadata"]["annotations"].items() if "/release" not in key
+        }
+        assert ours["metadata"].get("annotations", {}) == wanted
+        assert ours["spec"].get("params") == theirs["spec"].get("params")
+        assert bare(ours["spec"].get("taskSpec")) == bare(theirs["spec"].get("taskSpec"))
+        (owner,) = ours["metadata"]["ownerReferences"]
+        assert (owner["kind"], owner["name"], owner["controller"]) == ("PipelineRun", name, True)
+
+
+def bare(value):
+    """Without the empty fields Tekton's types add."""
+    if isinstance(value, dict):
+        return {key: bare(one) for key, one in value.items() if one not in ({}, None, "")}
+    return [bare(one) for one in value] if isinstance(value, list) else value

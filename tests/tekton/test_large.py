@@ -1,0 +1,142 @@
+"""Large parameters and scripts: placed in pieces, as files, spared in the status, refused at Linux' wall."""
+
+import subprocess
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from resultsfw.limits import OBJECT_BYTES, object_size
+from resultsfw.tekton.large import (
+    FILE_BYTES,
+    WALL_BYTES,
+    beyond_wall,
+    large_params,
+    largest,
+    restored,
+    spared,
+)
+from resultsfw.tekton.pod import PodOptions, build_pod
+from resultsfw.tekton.scripts import place_scripts
+from resultsfw.tekton.substitute import apply
+from resultsfw.tekton.validate import RefusedRun
+
+BIG = "q" * 300_000
+
+
+def a_run(spec, **params):
+    given_params = [{"name": name, "value": value} for name, value in params.items()]
+    return {
+        "apiVersion": "tekton.dev/v1",
+        "kind": "TaskRun",
+        "metadata": {"name": "r", "namespace": "default", "uid": "u"},
+        "spec": {"params": given_params, "taskSpec": spec},
+    }
+
+
+def a_pod(spec, **params):
+    run = a_run(spec, **params)
+    return build_pod(run, apply(spec, run), attempt=0, options=PodOptions())
+
+
+def a_spec(**step):
+    return {"params": [{"name": "b", "type": "string"}], "steps": [{"name": "s", "image": "i", **step}]}
+
+
+def placed(arguments, tmp_path):
+    """What the init container's shell leaves behind, with a stand-in for the entrypoint, which decodes."""
+    decode = tmp_path / "entrypoint"
+    decode.write_text('#!/bin/sh\nbase64 -d "$2" > "$2.x" && mv "$2.x" "$2"\n')
+    decode.chmod(0o755)
+    here = [
+        word.replace("/tekton/bin/entrypoint", str(decode))
+        .replace("/tekton/scripts", str(tmp_path))
+        .replace("/tekton/params", str(tmp_path))
+        for word in arguments
+    ]
+    subprocess.run(["sh", *here], check=True)
+    decode.unlink()
+    return {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+
+@pytest.mark.parametrize("size", [10, 99_000, 300_000])
+def test_a_script_of_any_size_comes_whole(tmp_path, size):
+    script = "#!/bin/sh\n: '" + "$(x) $$ \\ \u00e9" * (size // 12) + "'\n"
+    shell = place_scripts([{"script": script}], [], seed="s", params={"p": b"\0\xff" * size}).shell
+    assert all(len(word) <= WALL_BYTES for word in shell)
+    assert sorted(placed(shell, tmp_path).values()) == sorted([script.encode(), b"\0\xff" * size])
+
+
+def test_what_fits_is_placed_as_tekton_does():
+    (dash, shell) = place_scripts([{"script": "x"}], [], seed="s").shell
+    assert dash == "-c"
+    assert "cat > ${scriptfile} << '_EOF_'" in shell
+
+
+def test_a_large_parameter_is_a_file_that_steps_and_sidecars_read():
+    spec = a_spec(script="true") | {"sidecars": [{"name": "x", "image": "i", "script": "true"}]}
+    pod = a_pod(spec, b=BIG)
+    for container in pod["spec"]["containers"]:
+        (mount,) = [one for one in container["volumeMounts"] if one["mountPath"] == "/tekton/params"]
+        assert mount["readOnly"]
+    assert "tekton-internal-params" in [one["name"] for one in pod["spec"]["volumes"]]
+    assert "/tekton/params/b" in pod["spec"]["initContainers"][1]["args"]
+
+
+@pytest.mark.parametrize(("size", "there"), [(FILE_BYTES, False), (FILE_BYTES + 1, True)])
+def test_only_large_parameters_are_files(size, there):
+    pod = a_pod(a_spec(script="true"), b="x" * size)
+    assert ("/tekton/params" in str(pod["spec"])) is there
+
+
+def test_an_array_is_json():
+    run = a_run(a_spec(script="true"), b=["x" * FILE_BYTES, "y"])
+    assert large_params(run, {})["b"] == b'["' + b"x" * FILE_BYTES + b'","y"]'
+
+
+@pytest.mark.parametrize(
+    ("step", "what"),
+    [
+        ({"command": ["echo"], "args": ["$(params.b)"]}, "an argument"),
+        ({"command": ["echo"], "env": [{"name": "V", "value": "$(params.b)"}]}, 'the variable "V"'),
+    ],
+)
+def test_what_no_kernel_takes_is_refused_with_the_file_to_read(step, what):
+    with pytest.raises(RefusedRun) as refused:
+        a_pod(a_spec(**step), b=BIG)
+    said = refused.value.message
+    for words in (what, 'container "step-s"', "131071", 'parameter "b" has 300000 bytes', "/tekton/params/b"):
+        assert words in said
+
+
+@given(st.integers(-2, 2), st.booleans())
+def test_the_wall_is_where_linux_has_it(more, variable):
+    text = "x" * (WALL_BYTES + more - (2 if variable else 0))
+    container = (
+        {"name": "c", "env": [{"name": "V", "value": text}]} if variable else {"name": "c", "args": [text]}
+    )
+    refused = bool(beyond_wall([container], {}))
+    assert refused is (more > 0)
+    start = {"env": {"V": text}, "args": ["/bin/true"]} if variable else {"args": ["/bin/true", text]}
+    try:
+        subprocess.run(check=True, **start)
+        taken = True
+    except OSError:
+        taken = False
+    assert taken is not refused
+
+
+def test_a_status_spares_what_the_run_holds_already():
+    spec = a_spec(script="x '$(params.b)'")
+    run = a_run(spec, b="v" * 900_000)
+    whole = apply(spec, run)
+    kept = spared(whole, run)
+    assert object_size({**run, "status": {"taskSpec": kept}}) < OBJECT_BYTES
+    assert restored(kept, run) == whole
+    small = a_run(spec, b="v" * 1000)
+    assert spared(apply(spec, small), small) == apply(spec, small)
+
+
+def test_the_largest_is_named():
+    assert largest({"a": b"1", "b": b"22"}) == '; its parameter "b" has 2 bytes'
+    assert largest({}) == ""
