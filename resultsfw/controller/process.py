@@ -279,14 +279,15 @@ class Process:
             transform=self._pipelines.slim,
         )
         self._controller.pods = pods
-        cached = CachedCluster(self._cluster, {PIPELINERUNS: pipelineruns, TASKRUNS: taskruns, PODS: pods})
+        cached = CachedCluster(self._cluster, {TASKRUNS: taskruns, PODS: pods})
         self._ledger = Ledger(
             cached,
             changed=(self.metrics.changed, self._events.changed, log_change),
             may_write=self._leads.is_set,
         )
+        # TaskRuns that are over are held without their results: of those, PipelineRuns ask the server.
         self._pipeline_ledger = Ledger(
-            cached,
+            CachedCluster(self._cluster, {PIPELINERUNS: pipelineruns}),
             changed=(self._events.changed, log_pipelinerun),
             may_write=self._leads.is_set,
             kind=PIPELINERUNS,

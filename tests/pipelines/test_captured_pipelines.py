@@ -1,24 +1,15 @@
 """Nine PipelineRuns as Tekton ended them, and ours from the same TaskRuns."""
 
-import gzip
-import json
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
+from captured import NAMES, load, plain
 
 from resultsfw import Core, jsons
 from resultsfw.errors import NotFoundError
 from resultsfw.local.store import Store
 from resultsfw.tekton.kinds import PIPELINERUNS, TASKRUNS
 from resultsfw.tekton.pipelines.reconciler import PipelineReconciler, is_done
-
-CAPTURES = Path(__file__).parents[1] / "data" / "pipelines"
-NAMES = sorted(path.name.removesuffix(".json.gz") for path in CAPTURES.glob("*.json.gz"))
-
-
-def load(name):
-    return json.loads(gzip.decompress((CAPTURES / f"{name}.json.gz").read_bytes()))
 
 
 class World:
@@ -67,15 +58,6 @@ class World:
                 patch = {"spec": self.capture["patch"]}
                 self.store.patch(PIPELINERUNS, "default", self.name, patch)
         return self.pipelinerun["status"]
-
-
-def plain(status):
-    """What can be compared: no times, no spec (Tekton adds empty fields), no flags."""
-    left = {"pipelineSpec", "provenance", "startTime", "completionTime", "finallyStartTime"}
-    told = {key: value for key, value in status.items() if key not in left}
-    for one in told["conditions"]:
-        one.pop("lastTransitionTime")
-    return told
 
 
 @pytest.mark.parametrize("name", NAMES)
