@@ -155,3 +155,18 @@ def test_a_person_sees_why_a_backend_cannot_prepare_a_pod():
     keeper.error = None
     world.step()
     assert Store.get(world.cluster, PODS, "default", "run-pod")
+
+
+def test_what_earlier_attempts_left_goes_with_the_verdict_over_the_last():
+    keeper = Keeper(outside="elsewhere")
+    world = World({"results-from": "mine"}, mine=keeper)
+    world.submit(retries=1)
+    world.step()
+    world.kubelet("Failed", {"step-build": world.ended(1)})
+    world.step()
+    world.step()
+    assert keeper.purged == []
+    world.kubelet("Succeeded", {"step-build": world.ended()}, name="run-pod-retry1")
+    world.step()
+    uid = run_of(world)["metadata"]["uid"]
+    assert set(keeper.purged) == {(uid, 0), (uid, 1)}
