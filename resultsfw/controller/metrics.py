@@ -10,6 +10,7 @@ from resultsfw.cluster import Object
 from resultsfw.core import STAMP_ANNOTATION
 from resultsfw.plugins import installed
 from resultsfw.tekton import reasons
+from resultsfw.tekton.conditions import succeeded
 from resultsfw.types import Collected
 
 __all__ = ["Metrics", "backend_of", "succeeded"]
@@ -24,12 +25,6 @@ def backend_of(taskrun: Object) -> str:
     """The backend a run was stamped with; "none" for one that has no pod, or no results."""
     annotations = taskrun["metadata"].get("annotations") or {}
     return str(annotations.get(STAMP_ANNOTATION, "")).rpartition("/")[0] or "none"
-
-
-def succeeded(taskrun: Object) -> Object:
-    """The run's Succeeded condition; empty where it has none yet."""
-    conditions = (taskrun.get("status") or {}).get("conditions") or ()
-    return next((one for one in conditions if one.get("type") == "Succeeded"), {})
 
 
 class Metrics:

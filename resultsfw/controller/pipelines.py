@@ -7,8 +7,8 @@ from typing import Protocol
 from resultsfw.cluster import Object
 from resultsfw.controller.logs import about
 from resultsfw.errors import ClusterError, ConflictError, NotFoundError, ResultsError
+from resultsfw.tekton.conditions import is_done
 from resultsfw.tekton.kinds import PIPELINERUNS
-from resultsfw.tekton.pipelines.reconciler import is_done
 from resultsfw.tekton.workqueue import WorkQueue
 
 __all__ = ["PipelineRuns", "slim_pipelinerun"]

@@ -12,6 +12,7 @@ from resultsfw.cluster import PODS, Cluster, Kind, Object
 from resultsfw.errors import ClusterError, NotFoundError
 from resultsfw.local.kubelet import MAX_PODS, Kubelet
 from resultsfw.local.store import Store
+from resultsfw.tekton.conditions import is_done
 from resultsfw.tekton.kinds import PIPELINERUNS, TASKRUNS
 from resultsfw.tekton.workqueue import WorkQueue
 
@@ -194,7 +195,7 @@ class Engine:
         key = (kind, run["metadata"]["namespace"], run["metadata"]["name"])
         if change != "DELETED":
             self._queue.add(key)
-        if change == "DELETED" or _is_done(run):
+        if change == "DELETED" or is_done(run):
             with self._changed:
                 self._finished[key] = run
                 self._changed.notify_all()
@@ -240,13 +241,6 @@ def _owners(obj: Object, kinds: Mapping[str, Kind]) -> Iterator[tuple[Kind, str]
     for owner in obj["metadata"].get("ownerReferences") or ():
         if (kind := kinds.get(owner.get("kind", ""))) is not None:
             yield kind, owner["name"]
-
-
-def _is_done(taskrun: Object) -> bool:
-    conditions = (taskrun.get("status") or {}).get("conditions") or ()
-    return any(
-        one.get("type") == "Succeeded" and one.get("status") in ("True", "False") for one in conditions
-    )
 
 
 def _named(keys: list[_Key]) -> str:

@@ -21,6 +21,7 @@ from resultsfw.errors import (
 from resultsfw.limits import object_size
 from resultsfw.tekton import reasons
 from resultsfw.tekton.conclude import conclude, condition, failed_status
+from resultsfw.tekton.conditions import is_done, succeeded
 from resultsfw.tekton.containers import is_cancellable
 from resultsfw.tekton.ending import Cause, cancelled, cause_of, stop_mark, timed_out
 from resultsfw.tekton.faults import begun, leaving, placed
@@ -43,12 +44,6 @@ from resultsfw.types import Run, Stamp
 __all__ = ["Reconciler", "Timing", "is_done"]
 
 log = logging.getLogger(__name__)
-
-
-def is_done(taskrun: Object) -> bool:
-    """Whether a TaskRun has its verdict."""
-    known = _succeeded(taskrun)
-    return known is not None and known.get("status") in ("True", "False")
 
 
 class Reconciler:
@@ -372,7 +367,7 @@ class Reconciler:
             return
         if not owns(taskrun, pod):
             return  # made later, under the same name
-        verdict = _succeeded(taskrun) or {}
+        verdict = succeeded(taskrun)
         attempt = len(status.get("retriesStatus") or ())
         run = run_of(taskrun, status.get("taskSpec") or {}, attempt=attempt)
         keep = self._options.keep_pod_on_cancel or is_cancellable(pod)
@@ -434,14 +429,9 @@ def _refuse_foreign(taskrun: Object, pod: Object) -> None:
         )
 
 
-def _succeeded(taskrun: Object) -> Object | None:
-    conditions = taskrun.get("status", {}).get("conditions") or ()
-    return next((one for one in conditions if one.get("type") == "Succeeded"), None)
-
-
 def _unread(taskrun: Object, error: ResultsError, now: datetime) -> Object:
     """What a person sees while results cannot be read: one sentence for a kind of error, not one a try."""
-    known = _succeeded(taskrun) or {}
+    known = succeeded(taskrun)
     why = f"the results cannot be read yet and are tried again ({error.code}): "
     if str(known.get("message", "")).startswith(why):
         return known
@@ -451,7 +441,7 @@ def _unread(taskrun: Object, error: ResultsError, now: datetime) -> Object:
 
 def _unread_since(taskrun: Object) -> datetime | None:
     """When the attempt's results could not be read for the first time; ``None`` before that."""
-    known = _succeeded(taskrun) or {}
+    known = succeeded(taskrun)
     return parse_time(known.get("lastTransitionTime")) if known.get("reason") == reasons.UNREADABLE else None
 
 

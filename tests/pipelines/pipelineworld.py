@@ -7,8 +7,9 @@ from resultsfw import Core, Kind, Object
 from resultsfw.errors import NotFoundError
 from resultsfw.local.store import Store
 from resultsfw.tekton.conclude import condition
+from resultsfw.tekton.conditions import is_done
 from resultsfw.tekton.kinds import PIPELINERUNS, TASKRUNS
-from resultsfw.tekton.pipelines.reconciler import PipelineReconciler, is_done
+from resultsfw.tekton.pipelines.reconciler import PipelineReconciler
 
 
 class KilledError(BaseException):

@@ -8,8 +8,9 @@ from captured import NAMES, load, plain
 from resultsfw import Core, jsons
 from resultsfw.errors import NotFoundError
 from resultsfw.local.store import Store
+from resultsfw.tekton.conditions import is_done
 from resultsfw.tekton.kinds import PIPELINERUNS, TASKRUNS
-from resultsfw.tekton.pipelines.reconciler import PipelineReconciler, is_done
+from resultsfw.tekton.pipelines.reconciler import PipelineReconciler
 
 
 class World:

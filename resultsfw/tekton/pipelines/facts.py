@@ -10,6 +10,7 @@ from typing import Final
 
 from resultsfw.cluster import Object
 from resultsfw.tekton import reasons as taskrun_reasons
+from resultsfw.tekton.conditions import succeeded
 from resultsfw.tekton.pipelines import reasons
 from resultsfw.tekton.pipelines.graph import REFERRING
 from resultsfw.tekton.pipelines.references import (
@@ -20,25 +21,18 @@ from resultsfw.tekton.pipelines.references import (
     looked_up,
     result_finder,
     result_refs,
-    substitute,
 )
-from resultsfw.tekton.pipelines.spec import Applied, tasks_of
+from resultsfw.tekton.pipelines.spec import Applied, put_into, tasks_of
 from resultsfw.tekton.pipelines.times import Times
 from resultsfw.types import Value
 
-__all__ = ["CONTINUE", "Counts", "Facts", "results_of", "succeeded_condition"]
+__all__ = ["CONTINUE", "Counts", "Facts", "results_of"]
 
 CONTINUE: Final = "continue"
 _RUN_FINALLY: Final = {
     "CancelledRunFinally": reasons.SKIP_CANCELLED,
     "StoppedRunFinally": reasons.SKIP_STOPPED,
 }
-
-
-def succeeded_condition(run: Object) -> Object:
-    """The ``Succeeded`` condition of a run; empty before it has one."""
-    conditions = run.get("status", {}).get("conditions") or ()
-    return next((one for one in conditions if one.get("type") == "Succeeded"), {})
 
 
 def results_of(taskrun: Object) -> dict[str, Value]:
@@ -115,7 +109,7 @@ class Facts:
         return self.has_ended(name) or bool(self.skipped(name)) or name in self.invalid
 
     def _verdict(self, name: str) -> str:
-        return str(succeeded_condition(self.runs[name]).get("status", "")) if name in self.runs else ""
+        return str(succeeded(self.runs[name]).get("status", "")) if name in self.runs else ""
 
     def _goes_on(self, name: str) -> bool:
         return bool(self.tasks[name][1].get("onError") == CONTINUE)
@@ -287,12 +281,7 @@ class Facts:
         """A Task's spec with all results in it that it names and that are there."""
         _, task = self.tasks[name]
         find = self.find(name)
-        changed = {key: substitute(value, find) if key in REFERRING else value for key, value in task.items()}
-        if task.get("taskSpec") is not None:
-            inner = task["taskSpec"]
-            declared = {key: inner[key] for key in ("params", "results", "metadata") if key in inner}
-            changed["taskSpec"] = {**substitute(inner, find), **declared}
-        return changed
+        return put_into(task, find, fields=REFERRING, inner=find)
 
     @property
     def states(self) -> dict[str, Value]:
@@ -302,7 +291,7 @@ class Facts:
             state = "Succeeded" if self.has_succeeded(name) else "Failed" if self.has_failed(name) else "None"
             known[f"tasks.{name}.status"] = state
             run = self.runs.get(name, {})
-            known[f"tasks.{name}.reason"] = str(succeeded_condition(run).get("reason", ""))
+            known[f"tasks.{name}.reason"] = str(succeeded(run).get("reason", ""))
         known["tasks.status"] = self._together()
         return known
 
@@ -326,7 +315,7 @@ class Facts:
             return "succeeded"
         if self.has_failed(name):
             run = self.runs[name]
-            if succeeded_condition(run).get("reason") == taskrun_reasons.CANCELLED:
+            if succeeded(run).get("reason") == taskrun_reasons.CANCELLED:
                 late = run["spec"].get("statusMessage") == reasons.CHILD_TIMED_OUT
                 return "failed" if late else "cancelled"
             return "ignored" if self._goes_on(name) else "failed"

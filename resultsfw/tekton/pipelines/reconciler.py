@@ -12,12 +12,13 @@ from resultsfw.errors import AlreadyExistsError, ClusterError, NotFoundError
 from resultsfw.jsons import merge_patch
 from resultsfw.limits import OBJECT_BYTES, OBJECT_HEADROOM, object_size
 from resultsfw.tekton.conclude import condition
+from resultsfw.tekton.conditions import is_done
 from resultsfw.tekton.kinds import CLAIMS, PIPELINERUNS, TASKRUNS
 from resultsfw.tekton.mirror import format_time
 from resultsfw.tekton.owner import owns
 from resultsfw.tekton.pipelines import reasons
 from resultsfw.tekton.pipelines.check import refuse_references
-from resultsfw.tekton.pipelines.facts import Facts, succeeded_condition
+from resultsfw.tekton.pipelines.facts import Facts
 from resultsfw.tekton.pipelines.spec import Applied, applied, raw_spec, tasks_of
 from resultsfw.tekton.pipelines.status import child_references, pipeline_results, skipped_tasks, verdict
 from resultsfw.tekton.pipelines.taskruns import build_taskrun, taskrun_name
@@ -25,16 +26,11 @@ from resultsfw.tekton.pipelines.times import times_of
 from resultsfw.tekton.validate import RefusedRun
 from resultsfw.tekton.workspaces import claims_of
 
-__all__ = ["PipelineReconciler", "is_done"]
+__all__ = ["PipelineReconciler"]
 
 log = logging.getLogger(__name__)
 
 _ROOM: Final = OBJECT_BYTES - OBJECT_HEADROOM
-
-
-def is_done(pipelinerun: Object) -> bool:
-    """Whether a PipelineRun has its verdict."""
-    return succeeded_condition(pipelinerun).get("status") in ("True", "False")
 
 
 class PipelineReconciler:

@@ -1,5 +1,6 @@
 """A Pipeline's spec as one run has it: parameters and context put in, what cannot run refused."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from resultsfw.cluster import Cluster, Object
@@ -13,7 +14,7 @@ from resultsfw.tekton.pipelines.references import Find, first_of, substitute
 from resultsfw.tekton.validate import RefusedRun
 from resultsfw.types import Value
 
-__all__ = ["SECTIONS", "Applied", "applied", "raw_spec", "tasks_of"]
+__all__ = ["SECTIONS", "Applied", "applied", "put_into", "raw_spec", "tasks_of"]
 
 SECTIONS: Final = ("tasks", "finally")
 
@@ -114,14 +115,27 @@ def applied(pipelinerun: Object, spec: Object, name: str) -> Applied:
 def _task(task: Object, find: Find) -> Object:
     retries = {"context.pipelineTask.retries": str(task.get("retries") or 0)}
     known = first_of(find, retries.get)
-    changed = {key: substitute(value, known) if key in _TASK_FIELDS else value for key, value in task.items()}
+    inner = None
     if task.get("taskSpec") is not None:
         # Tekton lets a Pipeline's parameters through to embedded Tasks that do not have their own.
         own = {one["name"] for one in [*(task["taskSpec"].get("params") or ()), *(task.get("params") or ())]}
-        passed = _without(find, own)
-        inner = task["taskSpec"]
-        declared = {key: inner[key] for key in ("params", "results", "metadata") if key in inner}
-        changed["taskSpec"] = {**substitute(inner, passed), **declared}
+        inner = _without(find, own)
+    return put_into(task, known, fields=_TASK_FIELDS, inner=inner)
+
+
+def put_into(task: Object, find: Find, *, fields: Sequence[str], inner: Find | None) -> Object:
+    """A Pipeline Task with references replaced.
+
+    Args:
+        task: As it is.
+        find: What is known in it.
+        fields: Where references may stand.
+        inner: What is known in the text of its embedded Task, if it has one; what that declares stays.
+    """
+    changed = {key: substitute(value, find) if key in fields else value for key, value in task.items()}
+    if inner is not None and (spec := task.get("taskSpec")) is not None:
+        declared = {key: spec[key] for key in ("params", "results", "metadata") if key in spec}
+        changed["taskSpec"] = {**substitute(spec, inner), **declared}
     return changed
 
 
