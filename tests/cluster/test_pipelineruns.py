@@ -41,7 +41,9 @@ def test_every_captured_pipelinerun(make_place):
         assert plain(finals[name]["status"]) == plain(load(name)["tekton_final"]["status"]), name
     large, wall = (finals[name]["status"]["conditions"][0] for name in reversed(LARGE))
     assert (large["status"], large["reason"]) == ("True", "Succeeded"), {
-        name: run["status"].get("conditions") for place in places.values() for name, run in place.runs().items()
+        name: run["status"].get("conditions")
+        for place in places.values()
+        for name, run in place.runs().items()
     }
     assert (wall["status"], wall["reason"]) == ("False", "Failed")
     for place in places.values():
