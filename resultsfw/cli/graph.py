@@ -6,9 +6,10 @@ from xml.sax.saxutils import escape, quoteattr
 
 from resultsfw.cli import show
 from resultsfw.cluster import Object
+from resultsfw.tekton.pipelines.embedded import children_in
 from resultsfw.tekton.pipelines.graph import REFERRING, graph_of
+from resultsfw.tekton.pipelines.problems import tasks_of
 from resultsfw.tekton.pipelines.references import result_refs
-from resultsfw.tekton.pipelines.spec import tasks_of
 
 __all__ = ["draw"]
 
@@ -38,9 +39,7 @@ def draw(pipelinerun: Mapping[str, Any], taskruns: Sequence[Object]) -> str:
     spec = status["pipelineSpec"]
     runs = {one["metadata"]["name"]: one for one in taskruns}
     by_task = {
-        one["pipelineTaskName"]: runs[one["name"]]
-        for one in status.get("childReferences") or ()
-        if one["name"] in runs
+        one["pipelineTaskName"]: runs[one["name"]] for one in children_in(status) if one["name"] in runs
     }
     skipped = {one["name"]: one["reason"] for one in status.get("skippedTasks") or ()}
     places = _places(spec)

@@ -10,7 +10,7 @@ from resultsfw.core import Core
 from resultsfw.tekton import reasons
 from resultsfw.tekton.ending import Cause, stop_mark
 from resultsfw.tekton.faults import begun
-from resultsfw.tekton.kinds import RESULTS_SIDECAR
+from resultsfw.tekton.kinds import ON_ERROR_ANNOTATION, RESULTS_SIDECAR
 from resultsfw.tekton.mirror import format_time, mirror, progress_of
 from resultsfw.types import Collected, ProblemCode, Run, Stamp
 
@@ -58,6 +58,9 @@ def conclude(
         collected = core.collect(run, pod, cluster, stamp=stamp, final=final)
     progress = progress_of(_without_our_stop(pod), now)
     failure = cause or (Cause(*progress.failure) if progress.failure else None)
+    annotations = taskrun["metadata"].get("annotations") or {}
+    if failure is not None and cause is None and annotations.get(ON_ERROR_ANNOTATION) == "continue":
+        failure = replace(failure, reason=reasons.FAILURE_IGNORED)
     if failure is not None and cause is None and progress.refusal and collected.problems:
         # Only beside a problem that is known: a Step can write such an end into its message itself.
         failure = None
