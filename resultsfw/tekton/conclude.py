@@ -119,7 +119,11 @@ def end_steps(steps: Sequence[Object], cause: Cause, taskrun: Object, now: datet
 def _ended_step(step: Object, cause: Cause, taskrun: Object, now: datetime) -> Object:
     end = step.get("terminated")
     if end is not None:
-        return {**step, "terminationReason": cause.reason} if end.get("exitCode") else step
+        if not end.get("exitCode"):
+            return step
+        # What people are shown of a Step (tkn). Any other word than the kubelet's for all failures says more.
+        why = cause.reason if end.get("reason") == "Error" else end.get("reason")
+        return {**step, "terminated": {**end, "reason": why}, "terminationReason": cause.reason}
     if not ("running" in step or "waiting" in step):
         return step
     pod = taskrun.get("status", {}).get("podName", "")
