@@ -134,7 +134,6 @@ class Core:
                 self._backends[name] = loaded
             return self._backends[name]
 
-    @property
     def warnings(self) -> tuple[str, ...]:
         """What the flags allow and an operator may not mean; backends that cannot be had say nothing."""
         mode, warned = self.flags.embedded_status, []

@@ -61,7 +61,7 @@ def run_files(
             for document in manifests.others:
                 progress.note(f"left out: {document.label} ({document.where}): nothing here uses it")
             if any(one["kind"] == PIPELINERUNS.kind for one in manifests.runs):
-                for line in core.warnings:
+                for line in core.warnings():
                     progress.note(f"warning: {line}")
             runs = _run(manifests, core, progress, folder, keep=keep)
     except _Stopped as stopped:

@@ -181,7 +181,7 @@ class LiveFlags:
             flags.max_result_size,
             f", extensions={','.join(sorted(flags.extensions))}" if flags.extensions else "",
         )
-        self._warn(configmap, core.warnings)
+        self._warn(configmap, core.warnings())
         self.ready.set()
         return None
 

@@ -343,7 +343,7 @@ def definition(cluster: Asked, kind: Kind) -> Finding:
 def _embedded(cluster: Asked, core: Core) -> Iterator[Finding]:
     """What the flag ``embedded-status`` brings about."""
     what = "flag embedded-status"
-    for line in core.warnings:
+    for line in core.warnings():
         yield Finding(what=what, well=True, detail=line, doubtful=True)
     if core.flags.embedded_status == "minimal":
         return

@@ -361,6 +361,6 @@ def test_copies_of_large_results_are_warned_of_whatever_the_backends_name(capabi
     one = _Kept(**capabilities)
     for mode in ("minimal", "full", "both"):
         data = {"results-from": "mine", "embedded-status": mode}
-        said = Core.from_flags(data, register={"mine": one}).warnings
+        said = Core.from_flags(data, register={"mine": one}).warnings()
         assert bool(said) == (warned and mode != "minimal")
         assert all(f"embedded-status is {mode}, and results-from mine" in line for line in said)
