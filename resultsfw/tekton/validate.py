@@ -8,12 +8,19 @@ from resultsfw.cluster import Object
 from resultsfw.errors import ResultsError
 from resultsfw.tekton import reasons
 from resultsfw.tekton.durations import format_duration, parse_duration
-from resultsfw.tekton.params import param_type, param_value, value_type
+from resultsfw.tekton.params import is_reference, param_type, param_value, value_type
 from resultsfw.tekton.spec_problems import array_references, problems_of
 from resultsfw.tekton.step_problems import Problem, quoted
 from resultsfw.tekton.substitute import apply
 
-__all__ = ["USER_ERROR", "RefusedRun", "creation_failed", "refuse_invalid", "wrong_params"]
+__all__ = [
+    "USER_ERROR",
+    "RefusedRun",
+    "creation_failed",
+    "refuse_invalid",
+    "refuse_values",
+    "wrong_params",
+]
 
 _RESERVED: Final = frozenset({"tekton-log-results"})
 USER_ERROR: Final = "[User error] "
@@ -69,6 +76,21 @@ def refuse_invalid(
     problems = problems_of(apply(task_spec, taskrun), reserved_sidecars=reserved_sidecars)
     if problems:
         raise creation_failed(taskrun, _printed(problems))
+
+
+def refuse_values(taskrun: Object, task_spec: Object) -> None:
+    """Raise for values that a Task's parameters cannot have.
+
+    `refuse_invalid` does so, too, but not for those that are references to results until they are read.
+
+    Raises:
+        RefusedRun: One is of the wrong kind, lacks keys, or ends before an index that the Task names.
+    """
+    for check in (wrong_params, _array_indexes):
+        if message := check(taskrun, task_spec):
+            raise RefusedRun(reasons.VALIDATION_FAILED, message, subject=_subject(taskrun))
+    if message := _enums(taskrun, task_spec):
+        raise RefusedRun("InvalidParamValue", message, subject=_subject(taskrun))
 
 
 def creation_failed(taskrun: Object, why: str) -> RefusedRun:
@@ -144,7 +166,11 @@ def wrong_params(taskrun: Object, task_spec: Object) -> str:
     if missing:
         return f"{where}missing values for these params which have no default values: {_go_list(missing)}"
     types = {param["name"]: param_type(param) for param in declared}
-    wrong = [name for name, value in provided.items() if name in types and not _fits(value, types[name])]
+    wrong = [
+        name
+        for name, value in provided.items()
+        if name in types and not is_reference(value) and not _fits(value, types[name])
+    ]
     if wrong:
         return f"{where}param types don't match the user-specified type: {_go_list(wrong)}"
     absent = _missing_keys(declared, provided)
@@ -170,6 +196,8 @@ def _missing_keys(declared: Sequence[Object], provided: Mapping[str, Any]) -> di
             continue
         default = param_value(param.get("default"))
         value = provided.get(param["name"])
+        if is_reference(value):
+            continue
         there = {*(default if isinstance(default, dict) else ()), *(value if isinstance(value, dict) else ())}
         lacking = sorted(key for key in param.get("properties") or {} if key not in there)
         if there and lacking:
@@ -179,13 +207,14 @@ def _missing_keys(declared: Sequence[Object], provided: Mapping[str, Any]) -> di
 
 def _array_indexes(taskrun: Object, task_spec: Object) -> str:
     """References behind the end of an array parameter."""
+    later = {one["name"] for one in _spec(taskrun).get("params") or [] if is_reference(one.get("value"))}
     lengths = {
         param["name"]: len(value)
         for param, value in (
             *((param, param_value(param.get("default"))) for param in task_spec.get("params") or []),
             *((param, param_value(param.get("value"))) for param in _spec(taskrun).get("params") or []),
         )
-        if isinstance(value, list)
+        if isinstance(value, list) and param["name"] not in later
     }
     if not lengths:
         return ""

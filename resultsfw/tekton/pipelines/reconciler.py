@@ -10,13 +10,16 @@ from resultsfw.cluster import Cluster, Object
 from resultsfw.core import Core
 from resultsfw.errors import (
     AlreadyExistsError,
+    BackendError,
     ClusterError,
+    CorruptError,
     ForbiddenError,
     NotFoundError,
     ObjectTooLargeError,
 )
 from resultsfw.jsons import merge_patch
 from resultsfw.limits import object_size
+from resultsfw.references import reference_of
 from resultsfw.tekton.conclude import condition
 from resultsfw.tekton.conditions import is_done
 from resultsfw.tekton.kinds import CLAIMS, PIPELINERUNS, TASKRUNS
@@ -28,12 +31,15 @@ from resultsfw.tekton.pipelines.embedded import ROOM, children_in
 from resultsfw.tekton.pipelines.facts import Facts
 from resultsfw.tekton.pipelines.marks import marks_of
 from resultsfw.tekton.pipelines.problems import tasks_of
+from resultsfw.tekton.pipelines.references import Read, ResultRef, ResultUnread
 from resultsfw.tekton.pipelines.spec import Applied, applied, raw_spec
 from resultsfw.tekton.pipelines.status import pipeline_results, skipped_tasks, verdict
 from resultsfw.tekton.pipelines.taskruns import build_taskrun, taskrun_name
-from resultsfw.tekton.pipelines.times import times_of
+from resultsfw.tekton.pipelines.times import Times, times_of
+from resultsfw.tekton.referenced import VALUE_BYTES, read_value
 from resultsfw.tekton.validate import RefusedRun
 from resultsfw.tekton.workspaces import claims_of
+from resultsfw.types import Reference, Value
 
 __all__ = ["PipelineReconciler"]
 
@@ -113,7 +119,8 @@ class PipelineReconciler:
             refuse_references(pipelinerun, plan, self._cluster)
             self._make_claims(pipelinerun)
         refuse = lambda facts, name: _too_large(build_taskrun(pipelinerun, facts, name), name)  # noqa: E731
-        facts = Facts(plan, runs, asked, times, refuse)
+        read = self._reader(pipelinerun, times)
+        facts = Facts(plan, runs, asked, times, refuse, read)
         self._end_children(pipelinerun, facts)
         if asked == "Cancelled":
             said = f'PipelineRun "{pipelinerun["metadata"]["name"]}" was cancelled'
@@ -123,7 +130,7 @@ class PipelineReconciler:
         due = facts.next_tasks()
         if due:
             runs = {**runs, **{one: self._make(pipelinerun, facts, one) for one in due}}
-            facts = Facts(plan, runs, asked, facts.times, refuse)
+            facts = Facts(plan, runs, asked, times, refuse, read)
         if facts.final and facts.dag_done and not begun["status"].get("finallyStartTime"):
             status["finallyStartTime"] = format_time(now)
         told, reason, message = verdict(pipelinerun["metadata"]["name"], facts)
@@ -175,6 +182,36 @@ class PipelineReconciler:
                 f'TaskRun "{name}" is somebody else\'s; delete it, or name the run otherwise',
             )
         return taskrun
+
+    def _reader(self, pipelinerun: Object, times: Times) -> Read:
+        """Reads values of results by reference where a text of the run needs them."""
+        namespace = pipelinerun["metadata"].get("namespace", "")
+        known: dict[tuple[Reference, str], Value] = {}  # a look asks for the same more than once
+
+        def read(ref: ResultRef, value: Object, kind: str) -> Value:
+            what = f'needs the value of result "{ref.result}" of task "{ref.task}" in a text'
+            try:
+                reference = reference_of(value)
+                if reference is not None and reference.size <= VALUE_BYTES:
+                    if (reference, kind) not in known:
+                        known[reference, kind] = read_value(
+                            self.core, self._cluster, reference, kind, namespace=namespace
+                        )
+                    return known[reference, kind]
+            except (CorruptError, BackendError) as error:
+                raise ResultUnread(f"{what}: {error.message}") from error
+            except ClusterError as error:
+                # A store that is away is waited for, as long as there is time.
+                if error.retryable and not (times.pipeline_over or times.tasks_over):
+                    raise
+                raise ResultUnread(f"{what}: {error.message}") from error
+            size = 0 if reference is None else reference.size
+            raise ResultUnread(
+                f"{what}, which has {size} bytes by reference, over the limit of {VALUE_BYTES} bytes one "
+                f"object may have: give it to a param as a whole, and read its file"
+            )
+
+        return read
 
     def _make(self, pipelinerun: Object, facts: Facts, name: str) -> Object:
         taskrun = build_taskrun(pipelinerun, facts, name)

@@ -117,7 +117,9 @@ def _task(task: Object, find: Find) -> Object:
     return put_into(task, known, fields=_TASK_FIELDS, inner=inner)
 
 
-def put_into(task: Object, find: Find, *, fields: Sequence[str], inner: Find | None) -> Object:
+def put_into(
+    task: Object, find: Find, *, fields: Sequence[str], inner: Find | None, passing: Find | None = None
+) -> Object:
     """A Pipeline Task with references replaced.
 
     Args:
@@ -125,8 +127,16 @@ def put_into(task: Object, find: Find, *, fields: Sequence[str], inner: Find | N
         find: What is known in it.
         fields: Where references may stand.
         inner: What is known in the text of its embedded Task, if it has one; what that declares stays.
+        passing: What a parameter may be as a whole, before ``find`` is asked.
     """
-    changed = {key: substitute(value, find) if key in fields else value for key, value in task.items()}
+    changed = {
+        key: substitute(value, find) if key in fields and key != "params" else value
+        for key, value in task.items()
+    }
+    if given := task.get("params"):
+        changed["params"] = [
+            {**one, "value": substitute(one.get("value"), find, whole=passing)} for one in given
+        ]
     if inner is not None and (spec := task.get("taskSpec")) is not None:
         declared = {key: spec[key] for key in ("params", "results", "metadata") if key in spec}
         changed["taskSpec"] = {**substitute(spec, inner), **declared}
