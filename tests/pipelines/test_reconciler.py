@@ -3,8 +3,9 @@
 import json
 
 import pytest
-from pipelineworld import KilledError, World, a_task
+from pipelineworld import Counting, KilledError, World, a_task
 
+from resultsfw.errors import ForbiddenError
 from resultsfw.limits import object_size
 from resultsfw.local.store import Store
 from resultsfw.tekton.kinds import PIPELINERUNS, PIPELINES, TASKRUNS
@@ -634,6 +635,25 @@ def test_a_run_gets_the_labels_of_its_pipeline_and_hands_them_on():
     made = named.taskrun("a")["metadata"]
     assert marked["labels"].items() <= made["labels"].items()
     assert made["annotations"] == {"n": "1"}
+
+
+class Strict(Counting):
+    """A server on which the role of an earlier version is in force."""
+
+    def patch(self, kind, namespace, name, patch, *, subresource=""):
+        if kind == PIPELINERUNS and not subresource:
+            raise ForbiddenError("may not patch pipelineruns")
+        return super().patch(kind, namespace, name, patch, subresource=subresource)
+
+
+def test_a_run_that_may_not_be_labelled_runs(caplog):
+    strict, world = Strict(), World(a_task("a"))
+    strict.create(PIPELINERUNS, {**world.run, "metadata": {"name": "p", "namespace": "default"}})
+    world.store = strict
+    world.start()
+    world.step()
+    assert world.made == ["a"]
+    assert "gets no labels: may not patch pipelineruns" in caplog.text
 
 
 def test_finally_begins_with_the_end_of_the_others_even_if_none_of_its_tasks_runs():
