@@ -19,7 +19,7 @@ from resultsfw.errors import (
 )
 from resultsfw.extensions import Extension, load_extensions
 from resultsfw.flags import CONFIG_PREFIX, Flags, choose_backend, parse_flags, unknown_backend
-from resultsfw.limits import effective
+from resultsfw.limits import POD_MESSAGES, effective
 from resultsfw.plugins import Backend, installed, load_backend, wrap_backend
 from resultsfw.references import checked
 from resultsfw.status import assemble, status_patch
@@ -133,6 +133,23 @@ class Core:
                     loaded = load_backend(name, extensions=around)
                 self._backends[name] = loaded
             return self._backends[name]
+
+    def warnings(self) -> tuple[str, ...]:
+        """What the flags allow and an operator may not mean; backends that cannot be had say nothing."""
+        mode, warned = self.flags.embedded_status, []
+        for name in sorted(self.flags.allowed) if mode != "minimal" else ():
+            try:
+                capabilities = self.backend(name).capabilities
+            except ResultsError:
+                continue
+            most = effective(self.flags.max_result_size, capabilities).run
+            if capabilities.by == "value" and most > POD_MESSAGES:
+                warned.append(
+                    f"embedded-status is {mode}, and results-from {name} lets the results of one run have "
+                    f"{most} bytes: a PipelineRun repeats them for all its TaskRuns, and fails where they do "
+                    f"not fit into one object; set embedded-status: minimal"
+                )
+        return tuple(warned)
 
     @property
     def withholds(self) -> tuple[str, ...]:

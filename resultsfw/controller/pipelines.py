@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from collections.abc import Callable
 from typing import Protocol
 
 from resultsfw.cluster import Object
@@ -41,13 +42,17 @@ class PipelineRuns:
     Args:
         managed_by: Whose are taken (``spec.managedBy``); "": all.
         threads: Workers.
+        looked: Told what came of each look: ``done``, ``conflict``, ``retry``, ``failed``, ``bug``.
 
     Attributes:
         queue: Runs to look at.
         reconciler: Looks at one; to be set before `work`.
     """
 
-    def __init__(self, *, managed_by: str, threads: int) -> None:
+    def __init__(
+        self, *, managed_by: str, threads: int, looked: Callable[[str], None] = lambda _result: None
+    ) -> None:
+        self._looked = looked
         self._managed_by = managed_by
         self.queue: WorkQueue[Key] = WorkQueue()
         self._open: set[Key] = set()
@@ -87,6 +92,11 @@ class PipelineRuns:
         """A PipelineRun as it is kept: of another controller's, only that it is there."""
         return slim_pipelinerun(pipelinerun, mine=self.is_mine(pipelinerun))
 
+    @property
+    def open(self) -> int:
+        """How many runs are not over."""
+        return len(self._open)
+
     def work(self) -> None:
         """Begin to look at runs."""
         for thread in self._threads:
@@ -111,6 +121,7 @@ class PipelineRuns:
         try:
             again = self.reconciler.reconcile(*key)
         except ConflictError:
+            self._looked("conflict")
             self.queue.add_after(key, CONFLICT_PAUSE)
             return
         except ResultsError as error:
@@ -118,13 +129,16 @@ class PipelineRuns:
                 return
             pause = self.queue.retry(key)
             passing = isinstance(error, ClusterError) and error.retryable
+            self._looked("retry" if passing else "failed")
             level = logging.WARNING if passing else logging.ERROR
             log.log(level, "%s: %s; again in %.3f s", error.subject or "request", error.message, pause)
             return
         except Exception:
+            self._looked("bug")
             pause = self.queue.retry(key)
             log.exception("PipelineRun %s/%s: a fault of resultsfw; again in %.3f s", *key, pause)
             return
+        self._looked("done")
         self.queue.forget(key)
         if again is not None:
             self.queue.add_after(key, again)

@@ -6,6 +6,7 @@ from resultsfw.cluster import Kind
 
 __all__ = [
     "CLAIMS",
+    "ON_ERROR_ANNOTATION",
     "PIPELINERUNS",
     "PIPELINES",
     "READY_ANNOTATION",
@@ -28,6 +29,9 @@ READY_ANNOTATION: Final = "tekton.dev/ready"
 
 RELEASED_ANNOTATION: Final = "resultsfw.dev/released"
 """On a pod: when its first Step was let begin; taken away to have the kubelet look again."""
+
+ON_ERROR_ANNOTATION: Final = "pipeline.tekton.dev/pipeline-task-on-error"
+"""On a TaskRun: "continue" if its PipelineRun goes on whatever becomes of it."""
 
 RESULTS_SIDECAR: Final = "sidecar-tekton-log-results"
 """The container of the results sidecar, Tekton's or ours. Its failure is one of results, not of Steps."""

@@ -13,10 +13,18 @@ from resultsfw.tekton.spec_problems import array_references, problems_of
 from resultsfw.tekton.step_problems import Problem, quoted
 from resultsfw.tekton.substitute import apply
 
-__all__ = ["RefusedRun", "creation_failed", "refuse_invalid", "refuse_values"]
+__all__ = [
+    "USER_ERROR",
+    "RefusedRun",
+    "creation_failed",
+    "refuse_invalid",
+    "refuse_values",
+    "wrong_params",
+]
 
 _RESERVED: Final = frozenset({"tekton-log-results"})
-_USER_ERROR: Final = "[User error] "
+USER_ERROR: Final = "[User error] "
+"""Before what whoever wrote the run can mend (Tekton's words)."""
 _REFERENCE: Final = re.compile(r"\$\([_a-zA-Z0-9.-]+(\.[_a-zA-Z0-9.-]+)*(\[([0-9]+|\*)\])?\)")
 _SOURCES: Final = (
     "persistentVolumeClaim",
@@ -58,7 +66,7 @@ def refuse_invalid(
     Raises:
         RefusedRun: With all that is wrong in the part that is wrong first.
     """
-    for check in (_names, _params, _array_indexes, _workspaces, _overrides, _times):
+    for check in (_names, wrong_params, _array_indexes, _workspaces, _overrides, _times):
         message = check(taskrun, task_spec)
         if message:
             raise RefusedRun(reasons.VALIDATION_FAILED, message, subject=_subject(taskrun))
@@ -78,7 +86,7 @@ def refuse_values(taskrun: Object, task_spec: Object) -> None:
     Raises:
         RefusedRun: One is of the wrong kind, lacks keys, or ends before an index that the Task names.
     """
-    for check in (_params, _array_indexes):
+    for check in (wrong_params, _array_indexes):
         if message := check(taskrun, task_spec):
             raise RefusedRun(reasons.VALIDATION_FAILED, message, subject=_subject(taskrun))
     if message := _enums(taskrun, task_spec):
@@ -140,18 +148,18 @@ def _enums(taskrun: Object, task_spec: Object) -> str:
     for param in _spec(taskrun).get("params") or []:
         name, value = param["name"], param_value(param.get("value"))
         if isinstance(value, str) and value and value not in allowed.get(name, [value]):
-            return f"{_USER_ERROR}param `{name}` value: {value} is not in the enum list"
+            return f"{USER_ERROR}param `{name}` value: {value} is not in the enum list"
     return ""
 
 
-def _params(taskrun: Object, task_spec: Object) -> str:
+def wrong_params(taskrun: Object, task_spec: Object) -> str:
     """Parameters without a value, of the wrong type, or objects without all their keys."""
     declared = task_spec.get("params") or []
     provided = {
         param["name"]: param_value(param.get("value")) for param in _spec(taskrun).get("params") or []
     }
     reference = (_spec(taskrun).get("taskRef") or {}).get("name")
-    where = f"{_USER_ERROR}invalid input params for task {reference or taskrun['metadata'].get('name', '')}: "
+    where = f"{USER_ERROR}invalid input params for task {reference or taskrun['metadata'].get('name', '')}: "
     missing = [
         param["name"] for param in declared if param.get("default") is None and param["name"] not in provided
     ]
@@ -215,7 +223,7 @@ def _array_indexes(taskrun: Object, task_spec: Object) -> str:
         for text, name, index in array_references(task_spec)
         if name in lengths and index >= lengths[name]
     }
-    return f"{_USER_ERROR}non-existent param references:{_go_list(sorted(beyond))}" if beyond else ""
+    return f"{USER_ERROR}non-existent param references:{_go_list(sorted(beyond))}" if beyond else ""
 
 
 def _workspaces(taskrun: Object, task_spec: Object) -> str:
@@ -226,20 +234,20 @@ def _workspaces(taskrun: Object, task_spec: Object) -> str:
         if len(sources) != 1:
             why = "expected exactly one, got " + ("both" if sources else "neither")
             fields = "configmap, emptydir, persistentvolumeclaim, secret, volumeclaimtemplate"
-            return f'{_USER_ERROR}binding "{binding.get("name", "")}" is invalid: {why}: {fields}'
+            return f'{USER_ERROR}binding "{binding.get("name", "")}" is invalid: {why}: {fields}'
         if field := _lacking(binding):
-            return f'{_USER_ERROR}binding "{binding["name"]}" is invalid: missing field(s): {field}'
+            return f'{USER_ERROR}binding "{binding["name"]}" is invalid: missing field(s): {field}'
     declared = task_spec.get("workspaces") or []
     names = {binding["name"] for binding in bound}
     for workspace in declared:
         if not workspace.get("optional") and workspace["name"] not in names:
-            return f'{_USER_ERROR}declared workspace "{workspace["name"]}" is required but has not been bound'
+            return f'{USER_ERROR}declared workspace "{workspace["name"]}" is required but has not been bound'
     if _spec(taskrun).get("taskSpec") is None:  # an embedded Task need not declare what its run binds
         known = {workspace["name"] for workspace in declared}
         for binding in bound:
             if binding["name"] not in known:
                 name = quoted(binding["name"])
-                return f"{_USER_ERROR}workspace binding {name} does not match any declared workspace"
+                return f"{USER_ERROR}workspace binding {name} does not match any declared workspace"
     return ""
 
 
@@ -267,7 +275,7 @@ def _overrides(taskrun: Object, task_spec: Object) -> str:
             for override in _spec(taskrun).get(field) or []
             if override.get("name", "") not in names
         ]
-    return _USER_ERROR + "\n".join(wrong) if wrong else ""
+    return USER_ERROR + "\n".join(wrong) if wrong else ""
 
 
 def _times(taskrun: Object, _task_spec: Object) -> str:

@@ -13,6 +13,7 @@ from resultsfw.tekton import reasons as taskrun_reasons
 from resultsfw.tekton.conditions import succeeded
 from resultsfw.tekton.pipelines import reasons
 from resultsfw.tekton.pipelines.graph import REFERRING
+from resultsfw.tekton.pipelines.problems import tasks_of
 from resultsfw.tekton.pipelines.references import (
     Find,
     Read,
@@ -26,7 +27,7 @@ from resultsfw.tekton.pipelines.references import (
     substitute,
     unread,
 )
-from resultsfw.tekton.pipelines.spec import Applied, put_into, tasks_of
+from resultsfw.tekton.pipelines.spec import Applied, put_into
 from resultsfw.tekton.pipelines.times import Times
 from resultsfw.types import Value
 
