@@ -24,6 +24,7 @@ from typing import Any, NoReturn
 from measuring import records
 from measuring.cases import SERIES, Case, Part, capabilities, left, max_result_size, plan
 from measuring.configmaps import OwnFlags, TektonFlags, tekton_flags
+from measuring.options import pairs
 from measuring.place import LABEL, Place
 from measuring.processes import Log, Process, own_controller
 from measuring.runs import TASKS, pipelinerun
@@ -130,8 +131,7 @@ def arguments() -> argparse.Namespace:
     if not options.kubeconfig:
         parser.error("name a cluster by --kubeconfig or RESULTSFW_KUBECONFIG")
     for name in ("flag", "node_selector"):
-        pairs = [text.partition("=") for text in getattr(options, name)]
-        setattr(options, name, {key: value for key, _, value in pairs})
+        setattr(options, name, pairs(getattr(options, name)))
     return options
 
 
@@ -165,12 +165,11 @@ def controller_options(options: argparse.Namespace, namespace: str) -> list[str]
 def main() -> None:
     """Measure what is not measured yet."""
     options = arguments()
-    record = records.opened(options.json, options.label, resume=options.resume)
+    record = records.opened(options.json, "cluster", options.label, resume=options.resume)
     place = Place(options.kubeconfig, options.namespace, options.timeout)
     parts = parts_of(options)
     backends = {name: capabilities(name, options.flag) for part in parts for name in part.backends}
-    own = "resultsfw" if options.label == "now" else f"resultsfw {options.label}"
-    sides = [own, "Tekton"] if options.tekton_pid else [own]
+    sides = ["resultsfw", "Tekton"] if options.tekton_pid else ["resultsfw"]
     cases = left(plan(parts, sides, backends), record.done())
     if not cases:
         raise SystemExit("there is nothing left to measure")
@@ -183,7 +182,7 @@ def main() -> None:
     with ExitStack() as stack:
         stack.callback(place.clear)
         bench.own = OwnFlags(place.cluster, options.namespace, options.flag)
-        bench.processes[own], bench.log = stack.enter_context(
+        bench.processes["resultsfw"], bench.log = stack.enter_context(
             own_controller(log, controller_options(options, options.namespace), python=options.python)
         )
         if options.tekton_pid:

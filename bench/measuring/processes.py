@@ -11,10 +11,10 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Process:
-    """A process of this machine whose CPU and memory are read from /proc."""
+    """A process of this machine, or this one, whose CPU and memory are read from /proc."""
 
-    def __init__(self, pid: int) -> None:
-        self.folder = Path("/proc", str(pid))
+    def __init__(self, pid: int | None = None) -> None:
+        self.folder = Path("/proc", "self" if pid is None else str(pid))
 
     def cpu(self) -> float:
         """Seconds of user and system time so far."""

@@ -23,6 +23,7 @@ class Record:
     """One measurement.
 
     Attributes:
+        place: ``cluster`` or ``engine``.
         label: Of the code that was measured: ``now``, or a word for an earlier state.
         command: As a person types it.
         when: UTC, of the last round.
@@ -31,6 +32,7 @@ class Record:
         rounds: A `Case` each, with its figures.
     """
 
+    place: str
     label: str
     command: str
     machine: Object = field(default_factory=dict)
@@ -69,7 +71,7 @@ def read(path: Path) -> Record:
         raise SystemExit(f"{path}: no record of a measurement: {error}") from error
 
 
-def opened(path: Path | None, label: str, *, resume: bool) -> Record:
+def opened(path: Path | None, place: str, label: str, *, resume: bool) -> Record:
     """A new record, or the one that was interrupted.
 
     Raises:
@@ -79,7 +81,8 @@ def opened(path: Path | None, label: str, *, resume: bool) -> Record:
         if not resume:
             raise SystemExit(f"{path} is there: --resume does what is missing in it, or remove it")
         return read(path)
-    return Record(label=label, command=shlex.join(["python", *sys.argv]), machine=machine())
+    words = ["python", *(word for word in sys.argv if word != "--resume")]
+    return Record(place=place, label=label, command=shlex.join(words), machine=machine())
 
 
 def machine() -> Object:
