@@ -180,11 +180,11 @@ def main() -> None:
     log = Path(tempfile.gettempdir(), f"resultsfw-bench-{os.getpid()}.log")
     bench = Bench(options, place, backends)
     with ExitStack() as stack:
-        stack.callback(place.clear)
         bench.own = OwnFlags(place.cluster, options.namespace, options.flag)
         bench.processes["resultsfw"], bench.log = stack.enter_context(
             own_controller(log, controller_options(options, options.namespace), python=options.python)
         )
+        stack.callback(place.clear)  # before ours ends, so that what it keeps outside goes too
         if options.tekton_pid:
             bench.processes["Tekton"] = Process(options.tekton_pid)
             bench.tekton = stack.enter_context(tekton_flags(place.cluster, options.tekton_namespace))

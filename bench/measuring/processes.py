@@ -63,7 +63,17 @@ def own_controller(log: Path, options: Sequence[str], *, python: str) -> Iterato
         options: Of ``resultsfw controller``.
         python: Of an environment with the resultsfw that is to be measured.
     """
-    command = [python, "-m", "resultsfw.cli", "controller", "--no-leader-elect", "--listen", "127.0.0.1:0"]
+    # -P: not the resultsfw of the folder that one is in.
+    command = [
+        python,
+        "-P",
+        "-m",
+        "resultsfw.cli",
+        "controller",
+        "--no-leader-elect",
+        "--listen",
+        "127.0.0.1:0",
+    ]
     with log.open("w") as file, subprocess.Popen([*command, *options], stderr=file) as process:
         try:
             said = Log(log, process)

@@ -99,7 +99,7 @@ def versions(python: str) -> dict[str, str]:
     """Of Python and of the resultsfw in that environment, with its commit where it is a checkout."""
     code = "import platform, resultsfw, importlib.metadata as m; print(platform.python_version(), "
     code += "m.version('resultsfw'), resultsfw.__file__)"
-    ran = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True)
+    ran = subprocess.run([python, "-P", "-c", code], capture_output=True, text=True, check=True)
     python_version, version, file = ran.stdout.split(maxsplit=2)
     folder = Path(file.strip()).parent
     ran = subprocess.run(

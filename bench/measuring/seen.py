@@ -25,6 +25,7 @@ class Seen:
         children: PipelineRun to its TaskRuns that are over.
         pipelines: PipelineRun to when its status had the verdict.
         wrong: What was not as it has to be.
+        over: Nobody waits for more.
     """
 
     def __init__(self, backend: str = "", size: int | None = None, managed_by: str = "") -> None:
@@ -35,6 +36,7 @@ class Seen:
         self.children: dict[str, list[str]] = {}
         self.pipelines: dict[str, float] = {}
         self.wrong: set[str] = set()
+        self.over = False
         self._backend, self._size, self._managed_by = backend, size, managed_by
         self._changed = threading.Condition()
 
@@ -61,7 +63,8 @@ class Seen:
                 raise SystemExit(f"after {seconds:.0f} s only {len(done)} of {count} runs are over")
 
     def figures(self) -> dict[str, Any]:
-        """Milliseconds of each run."""
+        """Milliseconds of each run; nothing is watched any longer."""
+        self.over = True
         return {
             "start_ms": _between(self.pods, self.first),
             "status_ms": _between(self.last, self.done),

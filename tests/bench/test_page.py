@@ -61,6 +61,13 @@ def test_what_is_no_record_is_told_by_name(tmp_path, text):
         records.read(file)
 
 
+def test_what_is_measured_is_that_of_the_environment_wherever_one_is(tmp_path, monkeypatch):
+    (tmp_path / "resultsfw").mkdir()
+    (tmp_path / "resultsfw" / "__init__.py").write_text("raise SystemExit('the wrong one')")
+    monkeypatch.chdir(tmp_path)
+    assert set(records.versions(sys.executable)) == {"resultsfw", "Python", "Linux"}
+
+
 def test_rounds_come_to_medians_with_their_spread():
     rows = rows_of([record()], 3)
     (row,) = pick(rows, who="Tekton", backend="sidecar-logs", part="table")
