@@ -22,6 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from measuring.alone import alone
 from measuring.configmaps import OwnFlags, tekton_flags
 from measuring.place import LABEL, Place
 from measuring.processes import Process, own_controller
@@ -139,9 +140,14 @@ def arguments() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Measure, and print the table."""
+    """Measure, alone."""
     options = arguments()
-    place = Place(options.kubeconfig, options.namespace, options.timeout)
+    with alone(options.namespace):
+        run(options, Place(options.kubeconfig, options.namespace, options.timeout))
+
+
+def run(options: argparse.Namespace, place: Place) -> None:
+    """Measure, and print the table."""
     tekton = Process(options.tekton_pid) if options.tekton_pid else None
     rounds: list[dict[str, Any]] = []
     size = max(4096, 2 * options.bytes)

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from measuring import records
+from measuring.alone import alone
 from measuring.cases import SERIES, Case, Part, capabilities, left, max_result_size, plan
 from measuring.configmaps import OwnFlags, TektonFlags, tekton_flags
 from measuring.options import pairs
@@ -163,10 +164,15 @@ def controller_options(options: argparse.Namespace, namespace: str) -> list[str]
 
 
 def main() -> None:
-    """Measure what is not measured yet."""
+    """Measure, alone."""
     options = arguments()
+    with alone(options.namespace):
+        run(options, Place(options.kubeconfig, options.namespace, options.timeout))
+
+
+def run(options: argparse.Namespace, place: Place) -> None:
+    """Measure what is not measured yet."""
     record = records.opened(options.json, "cluster", options.label, resume=options.resume)
-    place = Place(options.kubeconfig, options.namespace, options.timeout)
     parts = parts_of(options)
     backends = {name: capabilities(name, options.flag) for part in parts for name in part.backends}
     sides = ["resultsfw", "Tekton"] if options.tekton_pid else ["resultsfw"]

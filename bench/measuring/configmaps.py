@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 
+from measuring.alone import alone
 from measuring.processes import Log
 from resultsfw.cluster import CONFIG_MAPS
 from resultsfw.errors import NotFoundError
@@ -89,9 +90,10 @@ class TektonFlags:
 @contextmanager
 def tekton_flags(cluster: KubeCluster, namespace: str) -> Iterator[TektonFlags]:
     """Tekton's flags to be set, and afterwards as they were."""
-    flags = TektonFlags(cluster, namespace)
-    flags.keep()
-    try:
-        yield flags
-    finally:
-        flags.restore()
+    with alone(namespace):
+        flags = TektonFlags(cluster, namespace)
+        flags.keep()
+        try:
+            yield flags
+        finally:
+            flags.restore()

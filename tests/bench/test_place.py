@@ -1,8 +1,11 @@
 """What a benchmark counts and changes on a cluster."""
 
+import tempfile
+
 import pytest
 
 from measuring import configmaps
+from measuring.alone import alone
 from measuring.configmaps import BEFORE, NAME, OwnFlags, tekton_flags
 from measuring.place import requests_of
 from resultsfw.cluster import CONFIG_MAPS
@@ -79,3 +82,11 @@ def test_our_flags_are_our_own(cluster):
     assert as_before(cluster)
     assert OwnFlags(cluster, "mine", {}).data["results-from"] == "termination-message"
     assert set(config(cluster, "mine")["data"]) == {"results-from", "max-result-size"}
+
+
+def test_two_at_once_are_refused_and_one_after_the_other_is_not(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with alone("tests"), pytest.raises(SystemExit, match="another benchmark is at work in namespace tests"):
+        alone("tests").__enter__()
+    with alone("tests"):
+        pass
