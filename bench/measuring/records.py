@@ -54,6 +54,7 @@ class Record:
         head = {key: value for key, value in asdict(self).items() if key != "rounds"}
         rounds = ",\n".join(json.dumps(one, separators=(",", ":")) for one in self.rounds)
         text = json.dumps(head, indent=1)[:-2] + f',\n "rounds": [\n{rounds}\n]\n}}\n'
+        path.parent.mkdir(parents=True, exist_ok=True)
         new = path.with_suffix(".new")
         new.write_text(text)
         new.replace(path)

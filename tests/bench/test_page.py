@@ -35,13 +35,13 @@ def record(place="cluster", label="now", sides=(("resultsfw", 20), ("Tekton", 50
 
 
 def test_a_record_is_read_as_it_was_written(tmp_path):
-    file = tmp_path / "one.json"
+    file = tmp_path / "new" / "one.json"
     written = record()
     written.write(file)
     again = records.read(file)
     assert again == written
     assert len(again.done()) == len(again.rounds) == 24
-    assert [one.name for one in tmp_path.iterdir()] == ["one.json"]
+    assert [one.name for one in file.parent.iterdir()] == ["one.json"]
 
 
 def test_a_record_that_is_there_is_not_overwritten(tmp_path):
