@@ -37,7 +37,7 @@ from resultsfw.tekton.kinds import PIPELINERUNS, TASKRUNS
 
 OURS = f"resultsfw.dev/bench-{os.getpid()}"
 """Two benchmarks at once do not take each other's runs."""
-PARTS = {"table": ([20], 3), "series": ([5], 2), "scale": ([20, 333], 1)}
+PARTS = {"table": ([20], 3), "series": ([5], 1), "scale": ([20, 333], 1)}
 """PipelineRuns and rounds of each part."""
 SETTLE = 2.0
 """Seconds after the last verdict: what is done after it counts too."""
