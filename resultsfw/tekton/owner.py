@@ -6,14 +6,21 @@ from resultsfw.tekton.kinds import TASKRUNS
 __all__ = ["owner_reference", "owns"]
 
 
-def owner_reference(run: Object, kind: Kind = TASKRUNS) -> Object:
-    """What makes an object a run's own: it goes with the run."""
+def owner_reference(run: Object, kind: Kind = TASKRUNS, *, controller: bool = True) -> Object:
+    """What makes an object a run's own: it goes with the run.
+
+    Args:
+        run: The owner.
+        kind: Its kind.
+        controller: Whether the run is named as what controls the object, which Tekton's controller takes
+            as its own to look at, whoever manages it (docs/decisions/0006).
+    """
     return {
         "apiVersion": kind.api_version,
         "kind": kind.kind,
         "name": run["metadata"]["name"],
         "uid": run["metadata"].get("uid", ""),
-        "controller": True,
+        "controller": controller,
         "blockOwnerDeletion": True,
     }
 

@@ -81,7 +81,7 @@ def build_taskrun(pipelinerun: Object, facts: Facts, name: str) -> Object:
             "namespace": metadata.get("namespace", ""),
             "labels": labels,
             **({"annotations": annotations} if annotations else {}),
-            "ownerReferences": [owner_reference(pipelinerun, PIPELINERUNS)],
+            "ownerReferences": [owner_reference(pipelinerun, PIPELINERUNS, controller=False)],
         },
         "spec": jsons.copy({key: value for key, value in made.items() if value is not None}),
     }
