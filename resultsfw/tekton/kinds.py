@@ -10,6 +10,7 @@ __all__ = [
     "PIPELINES",
     "READY_ANNOTATION",
     "RELEASED_ANNOTATION",
+    "RESULTS_LEFT_OUT",
     "RESULTS_SIDECAR",
     "TASKRUNS",
     "TASKS",
@@ -28,6 +29,9 @@ READY_ANNOTATION: Final = "tekton.dev/ready"
 
 RELEASED_ANNOTATION: Final = "resultsfw.dev/released"
 """On a pod: when its first Step was let begin; taken away to have the kubelet look again."""
+
+RESULTS_LEFT_OUT: Final = "resultsLeftOut"
+"""In a TaskRun that is only held in memory: it has results, and they are not in what is held."""
 
 RESULTS_SIDECAR: Final = "sidecar-tekton-log-results"
 """The container of the results sidecar, Tekton's or ours. Its failure is one of results, not of Steps."""

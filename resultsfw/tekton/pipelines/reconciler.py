@@ -8,12 +8,12 @@ from typing import Any, Final
 
 from resultsfw.cluster import Cluster, Object
 from resultsfw.core import Core
-from resultsfw.errors import AlreadyExistsError, ClusterError, NotFoundError
+from resultsfw.errors import AlreadyExistsError, ClusterError, ConflictError, NotFoundError
 from resultsfw.jsons import merge_patch
 from resultsfw.limits import OBJECT_BYTES, OBJECT_HEADROOM, object_size
 from resultsfw.tekton.conclude import condition
 from resultsfw.tekton.conditions import is_done
-from resultsfw.tekton.kinds import CLAIMS, PIPELINERUNS, TASKRUNS
+from resultsfw.tekton.kinds import CLAIMS, PIPELINERUNS, RESULTS_LEFT_OUT, TASKRUNS
 from resultsfw.tekton.mirror import format_time
 from resultsfw.tekton.owner import owns
 from resultsfw.tekton.pipelines import reasons
@@ -42,12 +42,20 @@ class PipelineReconciler:
         core: With the flags in force.
         cluster: Where PipelineRuns and TaskRuns live.
         clock: Tells the time; UTC.
+        read_whole: Reads a TaskRun that is over from where it is whole: ``cluster`` may hold it without what
+            few looks read, its results among it (`RESULTS_LEFT_OUT`).
     """
 
     def __init__(
-        self, core: Core, cluster: Cluster, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+        self,
+        core: Core,
+        cluster: Cluster,
+        *,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        read_whole: Callable[[Object], Object] = lambda taskrun: taskrun,
     ) -> None:
         self.core = core
+        self._read_whole = read_whole
         self._cluster = cluster
         self._clock = clock
 
@@ -95,7 +103,7 @@ class PipelineReconciler:
             refuse_references(pipelinerun, plan, self._cluster)
             self._make_claims(pipelinerun)
         refuse = lambda facts, name: _too_large(build_taskrun(pipelinerun, facts, name), name)  # noqa: E731
-        facts = Facts(plan, runs, asked, times, refuse)
+        facts = Facts(plan, runs, asked, times, refuse, self._with_results)
         self._end_children(pipelinerun, facts)
         if asked == "Cancelled":
             said = f'PipelineRun "{pipelinerun["metadata"]["name"]}" was cancelled'
@@ -107,7 +115,7 @@ class PipelineReconciler:
             runs = {**runs, **{one: self._make(pipelinerun, facts, one) for one in due}}
             if any(facts.is_final(one) for one in runs) and not begun["status"].get("finallyStartTime"):
                 status["finallyStartTime"] = format_time(now)
-            facts = Facts(plan, runs, asked, facts.times, refuse)
+            facts = Facts(plan, runs, asked, facts.times, refuse, self._with_results)
         told, reason, message = verdict(pipelinerun["metadata"]["name"], facts)
         status |= {
             "childReferences": child_references(facts) or None,
@@ -146,7 +154,29 @@ class PipelineReconciler:
                 reasons.CREATE_RUN_FAILED,
                 f'TaskRun "{name}" is somebody else\'s; delete it, or name the run otherwise',
             )
+        if self.core.flags.embedded_status != "minimal" and is_done(taskrun):
+            self._complete(taskrun)
         return taskrun
+
+    def _with_results(self, taskrun: Object) -> Object:
+        if RESULTS_LEFT_OUT in taskrun:
+            self._complete(taskrun)
+        return taskrun
+
+    def _complete(self, taskrun: Object) -> None:
+        """Make a TaskRun that is over whole, in place: one look asks for it once."""
+        name, found = taskrun["metadata"]["name"], None
+        with contextlib.suppress(NotFoundError):
+            found = self._read_whole(taskrun)
+        if (
+            found is None
+            or found["metadata"].get("uid") != taskrun["metadata"].get("uid")
+            or not is_done(found)
+        ):
+            # What is held is of the past: the look is to be taken again, by what is there now.
+            raise ConflictError("it went, or was made anew, meanwhile", subject=name)
+        taskrun.pop(RESULTS_LEFT_OUT, None)
+        taskrun.update(found)
 
     def _make(self, pipelinerun: Object, facts: Facts, name: str) -> Object:
         taskrun = build_taskrun(pipelinerun, facts, name)
