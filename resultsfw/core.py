@@ -19,7 +19,7 @@ from resultsfw.errors import (
 )
 from resultsfw.extensions import Extension, load_extensions
 from resultsfw.flags import CONFIG_PREFIX, Flags, choose_backend, parse_flags, unknown_backend
-from resultsfw.limits import effective
+from resultsfw.limits import POD_MESSAGES, effective
 from resultsfw.plugins import Backend, installed, load_backend, wrap_backend
 from resultsfw.references import checked
 from resultsfw.status import assemble, status_patch
@@ -133,6 +133,23 @@ class Core:
                     loaded = load_backend(name, extensions=around)
                 self._backends[name] = loaded
             return self._backends[name]
+
+    def warnings(self) -> tuple[str, ...]:
+        """What the flags allow and an operator may not mean; backends that cannot be had say nothing."""
+        mode, warned = self.flags.embedded_status, []
+        for name in sorted(self.flags.allowed) if mode != "minimal" else ():
+            try:
+                capabilities = self.backend(name).capabilities
+            except ResultsError:
+                continue
+            most = effective(self.flags.max_result_size, capabilities).run
+            if capabilities.by == "value" and most > POD_MESSAGES:
+                warned.append(
+                    f"embedded-status is {mode}, and results-from {name} lets the results of one run have "
+                    f"{most} bytes: a PipelineRun repeats them for all its TaskRuns, and fails where they do "
+                    f"not fit into one object; set embedded-status: minimal"
+                )
+        return tuple(warned)
 
     @property
     def withholds(self) -> tuple[str, ...]:
@@ -265,25 +282,72 @@ class Core:
 
     status_patch = staticmethod(status_patch)
 
-    def dereference(self, reference: Reference, cluster: Cluster) -> Iterator[bytes]:
+    def dereference(self, reference: Reference, cluster: Cluster, *, namespace: str = "") -> Iterator[bytes]:
         """The value a reference stands for, in pieces, compared with its size and digest as they come.
 
         A consumer that holds a status makes the reference with `resultsfw.reference_of`.
 
+        Args:
+            reference: Where it is.
+            cluster: The way to the world.
+            namespace: Of the run on whose behalf it is read, whose maker may have written the reference;
+                "": who asks may have every namespace's.
+
         Raises:
             BackendError: Its backend cannot be had, failed, or does not hand out references.
             ClusterError: It cannot be read now, or is gone (NotFoundError).
-            CorruptError: It is not what was stored; at the end, or at the first byte too many.
+            CorruptError: It is not what was stored; at the end, or at the first byte too many. Or it
+                leads elsewhere than to what runs of the namespace left.
         """
+        backend = self._referring(reference)
+        pieces = self._call(
+            backend,
+            "dereference",
+            reference=reference,
+            cluster=cluster,
+            config=self._config(backend),
+            namespace=namespace,
+        )
+        return checked(reference, _guarded(backend, pieces))
+
+    def can_place(self, reference: Reference) -> bool:
+        """Whether the reference's backend can place its value in a pod as a file (`place_files`).
+
+        Raises:
+            BackendError: It cannot be had, or does not hand out references.
+        """
+        impls = self._referring(reference).hook.place_files.get_hookimpls()
+        return any(not one.wrapper and not one.hookwrapper for one in impls)
+
+    def place_files(self, run: Run, pod: Object, files: Mapping[str, Reference], mount: Object) -> Object:
+        """The pod with what puts the values of references into files before it runs. Changes no argument.
+
+        Args:
+            run: Whose pod it is: references to what another namespace's runs left are refused.
+            pod: Complete but for what backends add; to be prepared (`prepare_pod`) behind this.
+            files: References by absolute path, each of a backend that `can_place` it.
+            mount: The ``volumeMount`` of the volume they are in.
+
+        Raises:
+            BackendError: A backend cannot be had, or failed.
+            CorruptError: A reference leads elsewhere than to what runs of the namespace left.
+            InputError: Something in the pod is in the way.
+        """
+        pod = jsons.copy(pod)
+        for name in sorted({one.backend for one in files.values()}):
+            own = {path: one for path, one in files.items() if one.backend == name}
+            backend = self._referring(next(iter(own.values())))
+            config = self._config(backend)
+            self._call(backend, "place_files", run=run, pod=pod, files=own, mount=mount, config=config)
+        return pod
+
+    def _referring(self, reference: Reference) -> Backend:
         backend = self.backend(reference.backend)
         if backend.capabilities.by != "reference":
             raise BackendError(
                 f'backend "{backend.name}" hands out values and not references', subject=backend.name
             )
-        pieces = self._call(
-            backend, "dereference", reference=reference, cluster=cluster, config=self._config(backend)
-        )
-        return checked(reference, _guarded(backend, pieces))
+        return backend
 
     def outside(self, pod: Object) -> Literal["no", "owned", "elsewhere"]:
         """Where the backend of a prepared pod keeps things outside it, as its capabilities say."""

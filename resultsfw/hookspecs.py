@@ -8,11 +8,15 @@ A hook takes whichever of these arguments it names (pluggy passes those):
 ``limits``   `Limits`: bytes a value and a run may have, the backend's own walls included
 ``config``   the backend's own validated ``Config``
 ``wire``     the wire version ``prepare_pod`` returned when this pod was made
+``reference``  `Reference`: what a status holds in place of a value
+``namespace``  on whose behalf a value is read: a run of that namespace
+``files``    references by the absolute path of the file that is to hold their value
+``mount``    the ``volumeMount`` of the volume those files are in
 
 What may change here, and when: ``docs/compatibility.md``.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 import pluggy
@@ -68,8 +72,27 @@ def extract(  # noqa: PLR0917 - pluggy passes them by name; an implementation ta
 
 
 @hookspec(firstresult=True)
-def dereference(reference: Reference, cluster: Cluster, config: BaseModel) -> Iterator[bytes]:
-    """Yield the bytes a reference stands for. Only for backends that hand over by reference."""
+def dereference(reference: Reference, cluster: Cluster, config: BaseModel, namespace: str) -> Iterator[bytes]:
+    """Yield the bytes a reference stands for. Only for backends that hand over by reference.
+
+    A reference in a run's parameters was written by whoever made the run: with a ``namespace``, one that
+    leads to what a run of another namespace left is to be refused (CorruptError). "": who asks may have all.
+    """
+    raise NotImplementedError
+
+
+@hookspec
+def place_files(
+    run: Run, pod: Object, files: Mapping[str, Reference], mount: Object, config: BaseModel
+) -> None:
+    """Change the pod so that before its Steps begin the values of ``files`` are there, whole and verified.
+
+    ``files`` are references by the absolute path of their file, all below the volume that ``mount`` (a
+    Kubernetes ``volumeMount``) mounts; every user must be able to read them. What cannot be placed must end
+    the pod, by an init container that fails and says why in its termination message. References to what a
+    run of another namespace than ``run.namespace`` left are refused (CorruptError). It is called before
+    ``prepare_pod``. Without this hook the controller reads such values itself, and refuses large ones.
+    """
     raise NotImplementedError
 
 

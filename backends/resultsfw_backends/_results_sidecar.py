@@ -45,6 +45,7 @@ from resultsfw_sidecar import wire as wires
 __all__ = [
     "CONTAINER",
     "SidecarConfig",
+    "add_fetch",
     "add_sidecar",
     "end_of",
     "has_ended",
@@ -57,6 +58,8 @@ __all__ = [
 
 CONTAINER: Final = "sidecar-tekton-log-results"
 """The container's name, Tekton's (a Sidecar ``tekton-log-results`` behind Tekton's ``sidecar-``)."""
+
+_PROGRAM: Final = "/ko-app/sidecarlogresults"
 
 _MOUNTED: Final = ("bin", "workspace", "home", "results", "steps", "artifacts")
 """Tekton's volumes ``tekton-internal-NAME`` that its own sidecar has mounted."""
@@ -140,24 +143,14 @@ def add_sidecar(
         "name": CONTAINER,
         "image": config.image,
         "command": [
-            "/ko-app/sidecarlogresults",
+            _PROGRAM,
             *("-results-dir", RESULTS if plain else "/tekton/results"),
             *("-result-names", ",".join(one.name for one in run.results)),
             *("-step-names", ""),
             *("-step-results", json.dumps(own, separators=(",", ":"), sort_keys=True)),
         ],
         "env": [{"name": wires.ENV_POLLING_INTERVAL, "value": config.polling_interval}],
-        "resources": {
-            "requests": {"cpu": config.cpu, "memory": config.memory},
-            "limits": {"memory": config.memory},
-        },
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "capabilities": {"drop": ["ALL"]},
-            "readOnlyRootFilesystem": True,
-            "runAsNonRoot": True,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        **_confined(spec, config),
         "volumeMounts": [*folders, *mounts],
     }
     if not tekton:
@@ -170,9 +163,6 @@ def add_sidecar(
             *([{"name": wires.ENV_WAY, "value": way}] if way else ()),
             *env,
         ]
-    if plain and (spec.get("securityContext") or {}).get("runAsUser") == 0:
-        # The pod's own user would be root, as which it may not start: nor would the pod, ever.
-        sidecar["securityContext"]["runAsUser"] = _USER
     if volumes:
         spec["volumes"] = [*(spec.get("volumes") or ()), *volumes]
     if config.sidecar == "native":
@@ -182,6 +172,52 @@ def add_sidecar(
         spec["initContainers"] = [*(spec.get("initContainers") or ()), sidecar]
     else:
         spec["containers"].append(sidecar)
+
+
+def add_fetch(
+    pod: Object, config: SidecarConfig, *, name: str, way: str, env: Sequence[Object], mount: Object
+) -> None:
+    """Add an init container with the sidecar's program, which brings values into the pod.
+
+    Args:
+        pod: Changed.
+        config: The backend's.
+        name: The container's.
+        way: The program's module that knows how.
+        env: What to bring, and from where.
+        mount: Where to put it.
+    """
+    spec = pod["spec"]
+    container: Object = {
+        "name": name,
+        "image": config.image,
+        "command": [_PROGRAM, "fetch"],
+        "env": [{"name": wires.ENV_WAY, "value": way}, *env],
+        **_confined(spec, config),
+        "volumeMounts": [mount],
+    }
+    spec["initContainers"] = [*(spec.get("initContainers") or ()), container]
+
+
+def _confined(spec: Object, config: SidecarConfig) -> Object:
+    """What our program gets of a node, and may do there."""
+    security: Object = {
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+        "readOnlyRootFilesystem": True,
+        "runAsNonRoot": True,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    if (spec.get("securityContext") or {}).get("runAsUser") == 0:
+        # The pod's own user would be root, as which it may not start: nor would the pod, ever.
+        security["runAsUser"] = _USER
+    return {
+        "resources": {
+            "requests": {"cpu": config.cpu, "memory": config.memory},
+            "limits": {"memory": config.memory},
+        },
+        "securityContext": security,
+    }
 
 
 def _tekton_folders(run: Run, pod: Object) -> list[Object]:

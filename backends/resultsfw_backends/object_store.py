@@ -8,7 +8,7 @@ configured URL, and go with the run.
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Final, Self
@@ -42,6 +42,7 @@ from resultsfw.errors import (
 from resultsfw_backends._results_sidecar import (
     CONTAINER,
     SidecarConfig,
+    add_fetch,
     add_sidecar,
     has_said_all,
     read_log,
@@ -51,6 +52,7 @@ from resultsfw_backends._sidecar_log import declared_names, value_of
 from resultsfw_sidecar import wire as wires
 
 try:
+    from resultsfw_ways.fetch import ENV_FETCH
     from resultsfw_ways.store import (
         ENV_FOLDER,
         ENV_INLINE,
@@ -65,9 +67,21 @@ try:
 except ImportError as error:
     raise ImportError(f"{error}; install it with: pip install 'resultsfw[object-store]'") from error
 
-__all__ = ["Config", "capabilities", "dereference", "extract", "pod_ready", "prepare_pod", "purge"]
+__all__ = [
+    "Config",
+    "capabilities",
+    "dereference",
+    "extract",
+    "place_files",
+    "pod_ready",
+    "prepare_pod",
+    "purge",
+]
 
 NAME: Final = "object-store"
+
+FETCH: Final = "fetch-results"
+"""The init container that places files. No Task's container can have its name: theirs begin otherwise."""
 
 _SCHEMES: Final = ("s3", "gs", "az", "file")
 _URL_BYTES: Final = 512
@@ -159,7 +173,6 @@ capabilities = Capabilities(
 def prepare_pod(run: Run, pod: Object, limits: Limits, config: Config) -> int:
     """Add the sidecar, which alone has the credentials."""
     _refuse_exposed(pod, config.secret)
-    options = {key: _text(value) for key, value in config.options.items()}
     add_sidecar(
         run,
         pod,
@@ -167,8 +180,7 @@ def prepare_pod(run: Run, pod: Object, limits: Limits, config: Config) -> int:
         limits=Limits(result=config.max_object_size, run=limits.run),
         way="resultsfw_ways.object_store",
         env=[
-            {"name": ENV_URL, "value": config.url},
-            {"name": ENV_OPTIONS, "value": json.dumps(options)},
+            *_store_env(config),
             {"name": ENV_FOLDER, "value": _folder(run)},
             {"name": ENV_INLINE, "value": str(config.inline_bytes)},
             {"name": ENV_JSON, "value": json.dumps(_mappings(run))},
@@ -213,20 +225,28 @@ def extract(run: Run, pod: Object, cluster: Cluster, wire: int) -> Extraction:
 
 
 @hookimpl
-def dereference(reference: Reference, config: Config) -> Iterator[bytes]:
+def dereference(reference: Reference, config: Config, namespace: str) -> Iterator[bytes]:
     """The object's bytes, as many as there are; the core compares them with the reference."""
-    start, digest = f"{config.url}/", reference.digest.removeprefix("sha256:")
-    path = reference.location.removeprefix(start)
-    namespace, _, rest = path.partition("/")
-    uid, _, name = rest.partition("/")
-    known = _SEGMENT.fullmatch(namespace) and _SEGMENT.fullmatch(uid) and name == digest
-    if not (reference.location.startswith(start) and known):
-        raise CorruptError(
-            f"the reference leads to {reference.location[:_URL_BYTES]}, which is no result below "
-            f"{config.url} (url of config.{NAME}): the status was edited, or the url is another one since",
-            subject=reference.location,
-        )
-    return _pieces(reference, path, config)
+    return _pieces(reference, _path_of(reference, config, namespace), config)
+
+
+@hookimpl
+def place_files(run: Run, pod: Object, files: Mapping[str, Reference], mount: Object, config: Config) -> None:
+    """Add an init container with the sidecar's image, which alone has the credentials."""
+    _refuse_exposed(pod, config.secret)
+    wanted = [
+        {
+            "file": file,
+            "path": _path_of(one, config, run.namespace),
+            "bytes": one.size,
+            "digest": one.digest,
+        }
+        for file, one in files.items()
+    ]
+    env = [*_store_env(config), {"name": ENV_FETCH, "value": json.dumps(wanted)}]
+    add_fetch(pod, config, name=FETCH, way="resultsfw_ways.fetch", env=env, mount=mount)
+    if config.secret:
+        pod["spec"]["initContainers"][-1]["envFrom"] = [{"secretRef": {"name": config.secret}}]
 
 
 @hookimpl
@@ -269,6 +289,41 @@ def _pieces(reference: Reference, path: str, config: Config) -> Iterator[bytes]:
         yield from store.pieces(path, min(size, reference.size + 1))
     except StoreError as error:
         raise _cluster_error(error, reference.location, "read") from error
+
+
+def _store_env(config: Config) -> list[Object]:
+    """Where the store is, for whoever uses it in a pod."""
+    options = {key: _text(value) for key, value in config.options.items()}
+    return [
+        {"name": ENV_URL, "value": config.url},
+        {"name": ENV_OPTIONS, "value": json.dumps(options)},
+    ]
+
+
+def _path_of(reference: Reference, config: Config, namespace: str) -> str:
+    """Where a reference leads, relative to the URL.
+
+    Raises:
+        CorruptError: Elsewhere than below it, or than to what runs of the namespace left ("": of any).
+    """
+    start, digest = f"{config.url}/", reference.digest.removeprefix("sha256:")
+    path = reference.location.removeprefix(start)
+    owner, _, rest = path.partition("/")
+    uid, _, name = rest.partition("/")
+    known = _SEGMENT.fullmatch(owner) and _SEGMENT.fullmatch(uid) and name == digest
+    if not (reference.location.startswith(start) and known):
+        raise CorruptError(
+            f"the reference leads to {reference.location[:_URL_BYTES]}, which is no result below "
+            f"{config.url} (url of config.{NAME}): the status was edited, or the url is another one since",
+            subject=reference.location,
+        )
+    if namespace and owner != namespace:
+        raise CorruptError(
+            f'the reference leads to {reference.location[:_URL_BYTES]}, to what a run of namespace "{owner}" '
+            f'left; runs of "{namespace}" get only what was left there',
+            subject=reference.location,
+        )
+    return path
 
 
 def _reference(record: dict[str, Any], below: str, backend: str) -> Reference | None:
@@ -329,7 +384,7 @@ def _refuse_exposed(pod: Object, secret: str) -> None:
             )
     for kind in ("initContainers", "containers"):
         for one in spec.get(kind) or ():
-            if secret in _secrets_of(one):
+            if one["name"] != FETCH and secret in _secrets_of(one):
                 raise _exposed(f'container "{one["name"]}"', secret)
     for volume in spec.get("volumes") or ():
         sources = [volume, *(volume.get("projected", {}).get("sources") or ())]

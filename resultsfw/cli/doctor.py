@@ -53,7 +53,10 @@ def examine_cluster(given: dict[str, Any], *, impersonate: str = "", output: str
 def print_findings(found: Sequence[Finding]) -> None:
     """Print a table, and below it what is to be done."""
     out = show.console()
-    rows = [(_WORDS[one.well], show.plain(one.what), show.plain(one.detail)) for one in found]
+    rows = [
+        ("warning" if one.doubtful else _WORDS[one.well], show.plain(one.what), show.plain(one.detail))
+        for one in found
+    ]
     lines = list(show.columns(out.width, ("", "what", "detail"), rows))
     for line in lines:
         out.print(line, soft_wrap=True)

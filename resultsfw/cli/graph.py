@@ -6,9 +6,10 @@ from xml.sax.saxutils import escape, quoteattr
 
 from resultsfw.cli import show
 from resultsfw.cluster import Object
+from resultsfw.tekton.pipelines.embedded import children_in
 from resultsfw.tekton.pipelines.graph import REFERRING, graph_of
+from resultsfw.tekton.pipelines.problems import tasks_of
 from resultsfw.tekton.pipelines.references import result_refs
-from resultsfw.tekton.pipelines.spec import tasks_of
 
 __all__ = ["draw"]
 
@@ -17,6 +18,7 @@ _HIGH: Final = 50
 _BETWEEN: Final = 190
 _BELOW: Final = 34
 _EDGE: Final = 24
+_LINE: Final = 15
 _LETTERS: Final = 24
 """Characters of a name that a box or an edge has room for."""
 
@@ -38,16 +40,17 @@ def draw(pipelinerun: Mapping[str, Any], taskruns: Sequence[Object]) -> str:
     spec = status["pipelineSpec"]
     runs = {one["metadata"]["name"]: one for one in taskruns}
     by_task = {
-        one["pipelineTaskName"]: runs[one["name"]]
-        for one in status.get("childReferences") or ()
-        if one["name"] in runs
+        one["pipelineTaskName"]: runs[one["name"]] for one in children_in(status) if one["name"] in runs
     }
     skipped = {one["name"]: one["reason"] for one in status.get("skippedTasks") or ()}
     places = _places(spec)
-    edges = list(_edges(spec, by_task, places))
+    bottom = max((y for _, y in places.values()), default=0) + _HIGH
+    edges, bottom = _edges(list(_flows(spec, by_task, places)), bottom)
+    last = min((places[one["name"]][0] for one in spec.get("finally") or ()), default=None)
     boxes = [_box(name, places[name], by_task.get(name), skipped.get(name, "")) for name in places]
     wide = max((x for x, _ in places.values()), default=0) + _WIDE + _EDGE
-    high = max((y for _, y in places.values()), default=0) + _HIGH + _EDGE
+    high = bottom + _EDGE
+    mark = "" if last is None else f'<text x="{last}" y="16" font-size="12" fill="{_GREY}">finally</text>\n'
     title = f"{pipelinerun['metadata']['name']}: {show.verdict_of(pipelinerun).word}"
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{wide}" height="{high}" '
@@ -55,7 +58,7 @@ def draw(pipelinerun: Mapping[str, Any], taskruns: Sequence[Object]) -> str:
         f"<title>{escape(show.plain(title))}</title>\n"
         '<defs><marker id="end" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" '
         'orient="auto"><path d="M0 0L8 4L0 8z" fill="#616161"/></marker></defs>\n'
-        f'<rect width="100%" height="100%" fill="white"/>\n{"".join([*edges, *boxes])}</svg>\n'
+        f'<rect width="100%" height="100%" fill="white"/>\n{mark}{"".join([*edges, *boxes])}</svg>\n'
     )
 
 
@@ -80,7 +83,10 @@ def _places(spec: Object) -> dict[str, Place]:
     return places
 
 
-def _edges(spec: Object, by_task: Mapping[str, Object], places: Mapping[str, Place]) -> Iterator[str]:
+def _flows(
+    spec: Object, by_task: Mapping[str, Object], places: Mapping[str, Place]
+) -> Iterator[tuple[Place, Place, list[str]]]:
+    """From which Task to which something goes, and what: no words where one only waits for the other."""
     for _, task in tasks_of(spec):
         flows: dict[str, list[str]] = {name: [] for name in task.get("runAfter") or () if name in places}
         for field in REFERRING:
@@ -88,7 +94,7 @@ def _edges(spec: Object, by_task: Mapping[str, Object], places: Mapping[str, Pla
                 if ref.task in places:
                     flows.setdefault(ref.task, []).append(_flowed(ref.result, by_task.get(ref.task)))
         for source, labels in flows.items():
-            yield _edge(places[source], places[task["name"]], list(dict.fromkeys(labels)))
+            yield places[source], places[task["name"]], list(dict.fromkeys(labels))
 
 
 def _flowed(result: str, run: Object | None) -> str:
@@ -99,18 +105,40 @@ def _flowed(result: str, run: Object | None) -> str:
     return f"{result}: {show.counted(show.size_of(results[result]), 'byte')}"
 
 
-def _edge(source: Place, target: Place, labels: Sequence[str]) -> str:
-    x1, y1 = source[0] + _WIDE, source[1] + _HIGH // 2
-    x2, y2 = target[0] - 2, target[1] + _HIGH // 2
-    middle = (x1 + x2) // 2
-    dashes = "" if labels else ' stroke-dasharray="5 4"'
-    path = f'<path d="M{x1} {y1}C{middle} {y1} {middle} {y2} {x2} {y2}" fill="none" stroke="#616161"{dashes} '
-    lines = [
-        f'<text x="{middle}" y="{(y1 + y2) // 2 - 5 - 15 * (len(labels) - 1 - index)}" '
-        f'text-anchor="middle" font-size="12" fill="#424242">{_short(label)}</text>\n'
-        for index, label in enumerate(labels)
-    ]
-    return f'{path}marker-end="url(#end)"/>\n{"".join(lines)}'
+def _edges(flows: Sequence[tuple[Place, Place, list[str]]], bottom: int) -> tuple[list[str], int]:
+    """The lines between boxes, and where the picture ends.
+
+    One that passes over a column goes below all boxes, in a lane of its own.
+    """
+    lines: list[str] = []
+    texts: list[str] = []
+    taken: set[Place] = set()
+    for source, target, labels in flows:
+        x1, y1 = source[0] + _WIDE, source[1] + _HIGH // 2
+        x2, y2 = target[0] - 2, target[1] + _HIGH // 2
+        half = _BETWEEN // 2
+        if target[0] - source[0] > _WIDE + _BETWEEN:
+            bottom += _BELOW // 2 + _LINE * len(labels)
+            left, right = x1 + half, x2 - half
+            way = f"C{left} {y1} {x1} {bottom} {left} {bottom}H{right}C{x2} {bottom} {right} {y2} {x2} {y2}"
+            middle, y = (x1 + x2) // 2, bottom - 5
+        else:
+            middle, y = (x1 + x2) // 2, (y1 + y2) // 2 - 5
+            way = f"C{middle} {y1} {middle} {y2} {x2} {y2}"
+        dashes = "" if labels else ' stroke-dasharray="5 4"'
+        lines.append(
+            f'<path d="M{x1} {y1}{way}" fill="none" stroke="#616161"{dashes} marker-end="url(#end)"/>\n'
+        )
+        for index, label in enumerate(labels):
+            there = y - _LINE * (len(labels) - 1 - index)
+            while any(x == middle and abs(there - one) < _LINE - 1 for x, one in taken):
+                there += 1
+            taken.add((middle, there))
+            texts.append(
+                f'<text x="{middle}" y="{there}" text-anchor="middle" font-size="12" fill="#424242" '
+                f'stroke="white" stroke-width="3" paint-order="stroke">{_short(label)}</text>\n'
+            )
+    return [*lines, *texts], bottom
 
 
 def _box(name: str, place: Place, run: Object | None, skipped: str) -> str:

@@ -11,7 +11,7 @@ from resultsfw.cluster import Object
 from resultsfw.errors import InputError
 from resultsfw.tekton.models import parse_task, parse_taskrun
 from resultsfw.tekton.pipelines.models import parse_pipeline, parse_pipelinerun
-from resultsfw.tekton.pipelines.spec import SECTIONS
+from resultsfw.tekton.pipelines.problems import SECTIONS
 
 __all__ = ["NAMESPACE", "Manifests", "checked", "pick"]
 

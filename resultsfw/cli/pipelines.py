@@ -8,6 +8,7 @@ from rich.text import Text
 
 from resultsfw.cli import show
 from resultsfw.cluster import Object
+from resultsfw.tekton.pipelines.embedded import children_in
 
 __all__ = ["print_pipelinerun"]
 
@@ -34,7 +35,7 @@ def print_pipelinerun(out: Console, run: Mapping[str, Any], children: Sequence[O
 
 def _tasks(status: Mapping[str, Any], children: Sequence[Object]) -> Iterator[tuple[str, str, str]]:
     runs = {one["metadata"]["name"]: one for one in children}
-    for child in status.get("childReferences") or ():
+    for child in children_in(status):
         run = runs[child["name"]]
         verdict = show.verdict_of(run)
         word = verdict.word if verdict.succeeded or not verdict.reason else verdict.reason

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from resultsfw.cli import show
 from resultsfw.cluster import Object
+from resultsfw.tekton.kinds import PIPELINERUNS, TASKRUNS
 from resultsfw.tekton.mirror import mirror
 
 __all__ = ["Progress"]
@@ -22,6 +23,8 @@ __all__ = ["Progress"]
 _WAITING: Final = "waiting"
 _RUNNING: Final = "running"
 _OK: Final = "ok"
+_COLUMNS: Final = 4
+_TIME: Final = 2
 _SKIPPED: Final = "skipped"
 
 _ENDS: Final = {
@@ -45,14 +48,23 @@ class _Step:
 
 @dataclass(slots=True)
 class _Run:
+    kind: str
+    namespace: str
     name: str
     began: float
     ended: float | None = None
     pod: str = ""
+    tries: int = 0
     state: str = _RUNNING
     reason: str = ""
     steps: list[_Step] = field(default_factory=list)
     parent: str = ""
+    skipped: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """As a line of its own begins: a PipelineRun may have the name of a TaskRun."""
+        return self.name if self.kind == TASKRUNS.kind else f"{self.kind} {self.name}"
 
 
 class Progress:
@@ -67,7 +79,7 @@ class Progress:
         self._console = console
         self._clock = clock
         self._lock = threading.Lock()
-        self._runs: dict[tuple[str, str], _Run] = {}
+        self._runs: dict[tuple[str, str, str], _Run] = {}
         self._spinner = Spinner("line")
         self._live: Live | None = None
         if console.is_terminal:
@@ -98,37 +110,42 @@ class Progress:
         if change == "DELETED":
             return
         with self._lock:
-            lines = list(self._pod(obj) if obj["kind"] == "Pod" else self._taskrun(obj))
+            lines = list(self._pod(obj) if obj["kind"] == "Pod" else self._changed_run(obj))
         if self._live is None:
             for line in lines:
                 self._console.print(Text(show.plain(line)), soft_wrap=True)
 
-    def _run(self, namespace: str, name: str) -> _Run:
-        return self._runs.setdefault((namespace, name), _Run(name, self._clock()))
+    def _run(self, kind: str, namespace: str, name: str) -> _Run:
+        return self._runs.setdefault((kind, namespace, name), _Run(kind, namespace, name, self._clock()))
 
-    def _taskrun(self, taskrun: Object) -> Iterator[str]:
-        metadata = taskrun["metadata"]
-        run = self._run(metadata["namespace"], metadata["name"])
+    def _changed_run(self, obj: Object) -> Iterator[str]:
+        metadata = obj["metadata"]
+        run = self._run(obj["kind"], metadata["namespace"], metadata["name"])
         owners = [
-            one["name"] for one in metadata.get("ownerReferences") or () if one["kind"] == "PipelineRun"
+            one["name"] for one in metadata.get("ownerReferences") or () if one["kind"] == PIPELINERUNS.kind
         ]
         run.parent = owners[0] if owners else ""
-        verdict = show.verdict_of(taskrun)
+        verdict = show.verdict_of(obj)
+        for one in obj.get("status", {}).get("skippedTasks") or ():
+            if one["name"] not in run.skipped:
+                yield f"{run.label}: Task {one['name']}: {_SKIPPED}, {one['reason']}"
+            run.skipped[one["name"]] = one["reason"]
         if run.ended is None and (verdict.succeeded or verdict.failed):
             run.ended, run.state = self._clock(), verdict.word
-            run.reason = "" if verdict.succeeded else verdict.reason
-            yield f"{run.name}: {run.state}{_after(', ', run.reason)} ({run.ended - run.began:.1f} s)"
+            run.reason = "" if verdict.reason.lower() == verdict.word else verdict.reason
+            yield f"{run.label}: {run.state}{_after(', ', run.reason)} ({run.ended - run.began:.1f} s)"
 
     def _pod(self, pod: Object) -> Iterator[str]:
         metadata = pod["metadata"]
         owners = [one["name"] for one in metadata.get("ownerReferences") or () if one["kind"] == "TaskRun"]
         if not owners:
             return
-        run = self._run(metadata["namespace"], owners[0])
+        run = self._run(TASKRUNS.kind, metadata["namespace"], owners[0])
         if run.pod != metadata["name"]:
             again = bool(run.pod)
             names = [one["name"] for one in pod["spec"]["containers"] if one["name"].startswith("step-")]
             run.pod = metadata["name"]
+            run.tries += 1
             run.steps = [_Step(name.removeprefix("step-")) for name in names]
             yield f"{run.name}: {'tried again' if again else 'started'}, pod {run.pod}"
         states = {step["name"]: step for step in mirror(pod, {}, done=False).get("steps") or ()}
@@ -148,31 +165,53 @@ class Progress:
         with self._lock:
             now = self._clock()
             table = Table.grid(padding=(0, 2, 0, 0))
+            for _ in range(_COLUMNS):  # where there is little room, times stay and words are cut
+                table.add_column(no_wrap=len(table.columns) == _TIME, overflow="ellipsis")
             for run in self._runs.values():
                 if not run.parent:
                     self._rows(table, run, now, "")
-                    for child in self._runs.values():
-                        if child.parent == run.name:
-                            self._rows(table, child, now, "  ")
+                    for child in self._children(run):
+                        self._rows(table, child, now, "  ")
+                    for name, why in run.skipped.items():
+                        cells = (f"  {show.plain(name)}", _SKIPPED, "", show.plain(why))
+                        table.add_row(*(_cell(cell, _STYLES[_SKIPPED]) for cell in cells))
             return Group(table)
+
+    def _children(self, run: _Run) -> list[_Run]:
+        """The TaskRuns of a PipelineRun."""
+        if run.kind == TASKRUNS.kind:
+            return []
+        mine = (run.namespace, run.name)
+        return [one for one in self._runs.values() if (one.namespace, one.parent) == mine]
 
     def _rows(self, table: Table, run: _Run, now: float, indent: str) -> None:
         style = {"succeeded": "bold green", "failed": "bold red"}.get(run.state, "bold")
         name = run.name.removeprefix(f"{run.parent}-") if run.parent else run.name
         table.add_row(
-            Text(f"{indent}{show.plain(name)}", style="bold"),
-            Text(run.state, style=style),
+            _cell(f"{indent}{show.plain(name)}", "bold"),
+            _cell(run.state, style),
             _seconds(run.began, run.ended, now),
-            Text(show.plain(run.reason), style="red"),
+            _cell(", ".join(_notes(run)), "red" if run.state == "failed" else "dim"),
         )
         for step in run.steps:
             moving = step.state == _RUNNING and run.ended is None
             table.add_row(
-                Text(f"{indent}  {show.plain(step.name)}"),
-                Text(step.state, style=_STYLES.get(step.state, "red")),
+                _cell(f"{indent}  {show.plain(step.name)}"),
+                _cell(step.state, _STYLES.get(step.state, "red")),
                 _seconds(step.began, step.ended, now),
                 self._spinner.render(now) if moving else "",
             )
+
+
+def _cell(text: str, style: str = "") -> Text:
+    return Text(text, style=style, no_wrap=True, overflow="ellipsis")
+
+
+def _notes(run: _Run) -> Iterator[str]:
+    if run.reason:
+        yield show.plain(run.reason)
+    if run.tries > 1:
+        yield f"try {run.tries}"
 
 
 def _end(state: Object) -> str:

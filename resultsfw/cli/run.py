@@ -25,6 +25,7 @@ from resultsfw.core import Core
 from resultsfw.errors import ClusterError, InputError
 from resultsfw.local.engine import Engine
 from resultsfw.tekton.kinds import PIPELINERUNS, TASKRUNS
+from resultsfw.tekton.pipelines.embedded import children_in
 from resultsfw.tekton.pipelines.reconciler import PipelineReconciler
 from resultsfw.tekton.reconciler import Reconciler
 
@@ -59,6 +60,9 @@ def run_files(
         with _signals(), Progress(errors) as progress:
             for document in manifests.others:
                 progress.note(f"left out: {document.label} ({document.where}): nothing here uses it")
+            if any(one["kind"] == PIPELINERUNS.kind for one in manifests.runs):
+                for line in core.warnings():
+                    progress.note(f"warning: {line}")
             runs = _run(manifests, core, progress, folder, keep=keep)
     except _Stopped as stopped:
         errors.print(f"stopped by {stopped.name}; every process it started has ended")
@@ -127,7 +131,7 @@ def _gathered(engine: Engine, run: Object) -> _Ended:
         return _Ended(run=run, tail=_tail(engine, run))
     made = [
         engine.store.get(TASKRUNS, run["metadata"]["namespace"], one["name"])
-        for one in run["status"].get("childReferences") or ()
+        for one in children_in(run["status"])
     ]
     return _Ended(run=run, children=[_Ended(run=one, tail=_tail(engine, one)) for one in made])
 

@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -181,12 +181,20 @@ class LiveFlags:
             flags.max_result_size,
             f", extensions={','.join(sorted(flags.extensions))}" if flags.extensions else "",
         )
+        self._warn(configmap, core.warnings())
         self.ready.set()
         return None
 
     def _well(self) -> None:
         self._told = ""
         self._metrics.flags_rejected.set(0)
+
+    def _warn(self, configmap: Object, lines: Iterable[str]) -> None:
+        """Say once for each edit what is in force and may not be meant."""
+        for line in lines:
+            log.warning("%s", line)
+            if configmap["metadata"].get("uid"):
+                self._tell(_as_object(configmap), Notice("Warning", "FlagsDoubtful", cut(line)))
 
     def _refuse(self, configmap: Object, why: str, *, kept: str = "") -> None:
         """Say once for each edit and reason that it is not in force, and what is instead."""
@@ -204,5 +212,9 @@ class LiveFlags:
         self._metrics.flags_rejected.set(1)
         log.error('the ConfigMap "%s" is not taken over: %s; %s', CONFIG_MAP, why, kept)
         if metadata.get("uid"):
-            obj = {**configmap, "apiVersion": CONFIG_MAPS.api_version, "kind": CONFIG_MAPS.kind}
-            self._tell(obj, Notice("Warning", "FlagsRefused", cut(f"{why}; {kept}")))
+            self._tell(_as_object(configmap), Notice("Warning", "FlagsRefused", cut(f"{why}; {kept}")))
+
+
+def _as_object(configmap: Object) -> Object:
+    """With what a list of a server leaves out."""
+    return {**configmap, "apiVersion": CONFIG_MAPS.api_version, "kind": CONFIG_MAPS.kind}

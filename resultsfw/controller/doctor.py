@@ -69,12 +69,16 @@ class Need:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One thing that was looked at. ``well`` is ``None`` where it cannot be known."""
+    """One thing that was looked at. ``well`` is ``None`` where it cannot be known.
+
+    One that is ``doubtful`` works, and may not be meant.
+    """
 
     what: str
     well: bool | None
     detail: str
     fix: str = ""
+    doubtful: bool = False
 
     @property
     def sentence(self) -> str:
@@ -110,6 +114,7 @@ def controller_needs(namespace: str, lease_namespace: str | None) -> list[Need]:
         ("patch", TASKRUNS, "status", "", "to write what becomes of a run"),
         ("update", TASKRUNS, "finalizers", "", "to own a pod by its run, where the server checks that"),
         *((verb, PIPELINERUNS, "", "", "to follow PipelineRuns") for verb in ("get", "list", "watch")),
+        ("patch", PIPELINERUNS, "", "", "to label a PipelineRun with its Pipeline"),
         ("patch", PIPELINERUNS, "status", "", "to write what becomes of a PipelineRun"),
         ("update", PIPELINERUNS, "finalizers", "", "to own a TaskRun by its PipelineRun, likewise"),
         ("get", TASKS, "", "", "to read the Task a run refers to"),
@@ -213,8 +218,10 @@ def examine(
         for name, one in core.extensions.items():
             detail = f"is loaded; it takes part in {', '.join(one.implements)}"
             found.append(Finding(what=f"extension {name}", well=True, detail=detail))
-    for kind in (TASKRUNS, TASKS):
+    for kind in (TASKRUNS, TASKS, PIPELINERUNS, PIPELINES):
         found.append(definition(cluster, kind))
+    if core is not None:
+        found += _embedded(cluster, core)
     everything = dict(images)
     if core is not None:
         everything |= _images_of_backends(core)
@@ -327,17 +334,36 @@ def definition(cluster: Asked, kind: Kind) -> Finding:
     if kind.version not in served:
         detail = f"serves {', '.join(served) or 'nothing'}, not {kind.version}"
         return replace(finding, well=False, detail=detail, fix="upgrade Tekton")
-    if kind == TASKRUNS and not _has_managed_by(served[kind.version]):
+    if kind in (TASKRUNS, PIPELINERUNS) and not _keeps(served[kind.version], "spec", "managedBy"):
         detail = f"serves {kind.version} without spec.managedBy: no run can be given to this controller"
         return replace(finding, well=False, detail=detail, fix="upgrade Tekton, or use --managed-by ''")
     return finding
 
 
-def _has_managed_by(version: Object) -> bool:
+def _embedded(cluster: Asked, core: Core) -> Iterator[Finding]:
+    """What the flag ``embedded-status`` brings about."""
+    what = "flag embedded-status"
+    for line in core.warnings():
+        yield Finding(what=what, well=True, detail=line, doubtful=True)
+    if core.flags.embedded_status == "minimal":
+        return
+    with contextlib.suppress(ClusterError):  # said of the CRD itself
+        crd = cluster.get(DEFINITIONS, "", f"{PIPELINERUNS.plural}.{PIPELINERUNS.group}")
+        served = {one["name"]: one for one in crd["spec"]["versions"]}
+        if not _keeps(served.get(PIPELINERUNS.version, {}), "status", "taskRuns"):
+            detail = (
+                f"{core.flags.embedded_status}: this cluster's CRD does not keep status.taskRuns; runs have "
+                f"status.childReferences instead, and say so"
+            )
+            yield Finding(what=what, well=True, detail=detail, doubtful=True)
+
+
+def _keeps(version: Object, part: str, field: str) -> bool:
+    """Whether a version of a CRD stores a field of ``spec`` or ``status``."""
     schema = (version.get("schema") or {}).get("openAPIV3Schema") or {}
     keeps = "x-kubernetes-preserve-unknown-fields"
-    spec = (schema.get("properties") or {}).get("spec") or {}
-    return bool(schema.get(keeps) or spec.get(keeps) or "managedBy" in (spec.get("properties") or {}))
+    found = (schema.get("properties") or {}).get(part) or {}
+    return bool(schema.get(keeps) or found.get(keeps) or field in (found.get("properties") or {}))
 
 
 def architectures(cluster: Asked, images: Mapping[str, str]) -> Iterator[Finding]:

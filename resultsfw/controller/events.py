@@ -10,13 +10,24 @@ from resultsfw.cluster import Object
 from resultsfw.controller.logs import about
 from resultsfw.controller.metrics import Metrics, backend_of, succeeded
 from resultsfw.errors import ResultsError
+from resultsfw.tekton.pipelines.reasons import PENDING
 
-__all__ = ["Events", "Notice", "cut", "log_change", "log_pipelinerun", "notice_of"]
+__all__ = [
+    "Events",
+    "Notice",
+    "cut",
+    "log_change",
+    "log_pipelinerun",
+    "notice_of",
+    "notices_of_pipelinerun",
+]
 
 log = logging.getLogger(__name__)
 
 LONGEST: Final = 1024
 """Bytes of an Event's message (Kubernetes: NoteLengthLimit)."""
+
+UNKNOWN: Final[Object] = {"status": "Unknown"}
 
 _WAITING: Final = 1000
 """Events that may wait to be written; more are dropped: runs come first."""
@@ -56,6 +67,26 @@ def notice_of(old: Object, new: Object) -> Notice | None:
     return Notice("Normal", "Started", "") if not old else None
 
 
+def notices_of_pipelinerun(old: Object, new: Object) -> list[Notice]:
+    """What a change of a PipelineRun's Succeeded condition is told as: each of its stages, as Tekton's.
+
+    Args:
+        old: The condition before; empty for none. One without a reason is not known: of stages that may have
+            been told already, none is told again.
+        new: The condition as it was written.
+    """
+    if old.get("status") in ("True", "False") or not new:
+        return []
+    started = [] if old else [Notice("Normal", "Started", "")]
+    if (end := notice_of(UNKNOWN, new)) is not None:
+        return [*started, end]
+    known = [old.get(key) for key in ("reason", "message")]
+    stage = [new.get("reason", ""), new.get("message", "")]
+    if known == stage or (old and not old.get("reason")) or (not old and stage[0] == PENDING):
+        return started
+    return [*started, Notice("Normal", stage[0], cut(stage[1]))]
+
+
 def log_change(old: Object, taskrun: Object) -> None:
     """Say in the log what is told as an Event."""
     new = succeeded(taskrun)
@@ -66,7 +97,7 @@ def log_change(old: Object, taskrun: Object) -> None:
 
 
 def log_pipelinerun(old: Object, pipelinerun: Object) -> None:
-    """Say in the log what is told of a PipelineRun as an Event."""
+    """Say in the log that a PipelineRun begins, and how it ends."""
     new = succeeded(pipelinerun)
     if (notice := notice_of(old, new)) is not None:
         log.info("run %s: %s", notice.reason.lower(), " ".join(cut(new.get("message", ""), 300).split()))
@@ -98,6 +129,11 @@ class Events:
         notice = notice_of(old, succeeded(taskrun))
         if notice is not None:
             self.send(taskrun, notice)
+
+    def pipelinerun_changed(self, old: Object, pipelinerun: Object) -> None:
+        """The same of a PipelineRun."""
+        for notice in notices_of_pipelinerun(old, succeeded(pipelinerun)):
+            self.send(pipelinerun, notice)
 
     def send(self, obj: Object, notice: Notice) -> None:
         """Have an Event written about an object, some time soon, if that is possible."""

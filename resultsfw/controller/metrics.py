@@ -11,6 +11,7 @@ from resultsfw.core import STAMP_ANNOTATION
 from resultsfw.plugins import installed
 from resultsfw.tekton import reasons
 from resultsfw.tekton.conditions import succeeded
+from resultsfw.tekton.mirror import parse_time
 from resultsfw.types import Collected
 
 __all__ = ["Metrics", "backend_of", "succeeded"]
@@ -19,6 +20,9 @@ _REFUSALS = frozenset({reasons.VALIDATION_FAILED, reasons.RESOLUTION_FAILED, rea
 """Reasons of runs that ended before there was a pod."""
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+_RUN_SECONDS = (1, 10, 30, 60, 300, 900, 1800, 3600, 5400, 10800, 21600, 43200, 86400)
+"""As Tekton's, and one below: what takes less than ten seconds is not all one."""
 
 
 def backend_of(taskrun: Object) -> str:
@@ -47,6 +51,33 @@ class Metrics:
             "resultsfw_runs_refused",
             "Runs that ended before they had a pod, by reason of the condition.",
             ("reason",),
+            registry=self.registry,
+        )
+        self.pipelineruns = Counter(
+            "resultsfw_pipelinerun",
+            "PipelineRuns that ended, by outcome (succeeded, failed) and reason of the condition.",
+            ("outcome", "reason"),
+            registry=self.registry,
+        )
+        self.pipelinerun_seconds = Histogram(
+            "resultsfw_pipelinerun_duration_seconds",
+            "Seconds from a PipelineRun's startTime to its completionTime, by outcome.",
+            ("outcome",),
+            buckets=_RUN_SECONDS,
+            registry=self.registry,
+        )
+        self.running_pipelineruns = Gauge(
+            "resultsfw_running_pipelineruns", "PipelineRuns that are not over.", registry=self.registry
+        )
+        self.pipelinerun_reconciles = Counter(
+            "resultsfw_pipelinerun_reconciles",
+            "Looks at a PipelineRun, by what came of them (done, conflict, retry, failed, bug).",
+            ("result",),
+            registry=self.registry,
+        )
+        self.pipelinerun_depth = Gauge(
+            "resultsfw_pipelinerun_queue_depth",
+            "PipelineRuns that wait for a worker now.",
             registry=self.registry,
         )
         self.result_bytes = Counter(
@@ -117,6 +148,29 @@ class Metrics:
     def watch_depth(self, depth: Callable[[], float]) -> None:
         """Ask for the queue's depth whenever somebody reads it."""
         self.depth.set_function(depth)
+
+    def watch_pipelineruns(self, depth: Callable[[], float], running: Callable[[], float]) -> None:
+        """The same of PipelineRuns, and how many are not over."""
+        self.pipelinerun_depth.set_function(depth)
+        self.running_pipelineruns.set_function(running)
+
+    def pipelinerun_looked(self, result: str) -> None:
+        """A PipelineRun was looked at."""
+        self.pipelinerun_reconciles.labels(result).inc()
+        if result in ("retry", "failed", "bug"):
+            self.retries.inc()
+
+    def pipelinerun_changed(self, old: Object, pipelinerun: Object) -> None:
+        """A PipelineRun's Succeeded condition was written, and was ``old`` before."""
+        new = succeeded(pipelinerun)
+        if new.get("status") not in ("True", "False") or old.get("status") in ("True", "False"):
+            return
+        outcome = "succeeded" if new["status"] == "True" else "failed"
+        self.pipelineruns.labels(outcome, new.get("reason", "")).inc()
+        status = pipelinerun["status"]
+        began, ended = parse_time(status.get("startTime")), parse_time(status.get("completionTime"))
+        if began is not None and ended is not None:
+            self.pipelinerun_seconds.labels(outcome).observe((ended - began).total_seconds())
 
     def collected(self, backend: str, collected: Collected, seconds: float) -> None:
         """The verdict over a pod's results."""

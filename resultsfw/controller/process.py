@@ -18,7 +18,7 @@ from resultsfw.cluster import CONFIG_MAPS, PODS, Object
 from resultsfw.controller import doctor
 from resultsfw.controller.config import CONFIG_MAP, LiveFlags
 from resultsfw.controller.controller import POD_SELECTOR, Controller
-from resultsfw.controller.events import Events, Notice, log_change, log_pipelinerun
+from resultsfw.controller.events import Events, Notice, cut, log_change, log_pipelinerun
 from resultsfw.controller.http import StatusServer, parse_address
 from resultsfw.controller.ledger import Ledger
 from resultsfw.controller.logs import set_up
@@ -114,7 +114,12 @@ class Process:
         self._cluster = KubeCluster(connection)
         self._events = Events(self._post, self.metrics)
         self._controller = Controller(self.metrics, managed_by=options.managed_by, threads=options.threads)
-        self._pipelines = PipelineRuns(managed_by=options.managed_by, threads=_PIPELINE_THREADS)
+        self._pipelines = PipelineRuns(
+            managed_by=options.managed_by, threads=_PIPELINE_THREADS, looked=self.metrics.pipelinerun_looked
+        )
+        self.metrics.watch_pipelineruns(
+            lambda: len(self._pipelines.queue), lambda: self._pipelines.open if self._leads.is_set() else 0
+        )
         self._flags = LiveFlags(
             build=partial(MeasuredCore, metrics=self.metrics),
             check=self._missing,
@@ -287,7 +292,7 @@ class Process:
         )
         self._pipeline_ledger = Ledger(
             CachedCluster(self._cluster, {PIPELINERUNS: pipelineruns, TASKRUNS: taskruns}),
-            changed=(self._events.changed, log_pipelinerun),
+            changed=(self.metrics.pipelinerun_changed, self._events.pipelinerun_changed, log_pipelinerun),
             may_write=self._leads.is_set,
             kind=PIPELINERUNS,
         )
@@ -318,7 +323,7 @@ class Process:
         self._controller.reconciler = Reconciler(core, self._ledger, options=pods, timing=timing)
         self._pipelines.copies = core.flags.embedded_status != "minimal"
         self._pipelines.reconciler = PipelineReconciler(
-            core, self._pipeline_ledger, read_whole=self._read_whole
+            core, self._pipeline_ledger, read_whole=self._read_whole, tell=self._warn
         )
 
     def _read_whole(self, taskrun: Object) -> Object:
@@ -334,6 +339,9 @@ class Process:
             except ResultsError as error:  # a run may choose it: such a run is refused, and all others go on
                 broken.append(error.message)
         return [*broken, *doctor.missing(self._cluster, needs)]
+
+    def _warn(self, obj: Object, reason: str, message: str) -> None:
+        self._events.send(obj, Notice("Warning", reason, cut(message)))
 
     def _post(self, obj: Object, notice: Notice) -> None:
         self._cluster.event(obj, type=notice.type, reason=notice.reason, message=notice.message)

@@ -10,7 +10,7 @@ from resultsfw.core import Core
 from resultsfw.tekton import reasons
 from resultsfw.tekton.ending import Cause, stop_mark
 from resultsfw.tekton.faults import begun
-from resultsfw.tekton.kinds import RESULTS_SIDECAR
+from resultsfw.tekton.kinds import ON_ERROR_ANNOTATION, RESULTS_SIDECAR
 from resultsfw.tekton.mirror import format_time, mirror, progress_of
 from resultsfw.types import Collected, ProblemCode, Run, Stamp
 
@@ -58,6 +58,9 @@ def conclude(
         collected = core.collect(run, pod, cluster, stamp=stamp, final=final)
     progress = progress_of(_without_our_stop(pod), now)
     failure = cause or (Cause(*progress.failure) if progress.failure else None)
+    annotations = taskrun["metadata"].get("annotations") or {}
+    if failure is not None and cause is None and annotations.get(ON_ERROR_ANNOTATION) == "continue":
+        failure = replace(failure, reason=reasons.FAILURE_IGNORED)
     if failure is not None and cause is None and progress.refusal and collected.problems:
         # Only beside a problem that is known: a Step can write such an end into its message itself.
         failure = None
@@ -116,7 +119,11 @@ def end_steps(steps: Sequence[Object], cause: Cause, taskrun: Object, now: datet
 def _ended_step(step: Object, cause: Cause, taskrun: Object, now: datetime) -> Object:
     end = step.get("terminated")
     if end is not None:
-        return {**step, "terminationReason": cause.reason} if end.get("exitCode") else step
+        if not end.get("exitCode"):
+            return step
+        # What people are shown of a Step (tkn). Any other word than the kubelet's for all failures says more.
+        why = cause.reason if end.get("reason") == "Error" else end.get("reason")
+        return {**step, "terminated": {**end, "reason": why}, "terminationReason": cause.reason}
     if not ("running" in step or "waiting" in step):
         return step
     pod = taskrun.get("status", {}).get("podName", "")

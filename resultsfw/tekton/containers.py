@@ -15,6 +15,7 @@ from resultsfw.tekton.substitute import step_name
 
 __all__ = [
     "CANCEL_ANNOTATION",
+    "PARAMS_MOUNT",
     "given",
     "is_cancellable",
     "mount_params",
@@ -34,7 +35,8 @@ _TERMINATION_PATH: Final = "/tekton/termination"
 _BIN: Final = {"name": "tekton-internal-bin", "mountPath": "/tekton/bin"}
 _STEPS: Final = {"name": "tekton-internal-steps", "mountPath": "/tekton/steps"}
 _SCRIPTS: Final = {"name": "tekton-internal-scripts", "mountPath": "/tekton/scripts"}
-_PARAMS: Final = {"name": "tekton-internal-params", "mountPath": PARAMS_DIR}
+PARAMS_MOUNT: Final = {"name": "tekton-internal-params", "mountPath": PARAMS_DIR}
+"""Where parameters lie as files."""
 _DOWNWARD: Final = {"name": "tekton-internal-downward", "mountPath": "/tekton/downward", "readOnly": True}
 _IMPLICIT: Final[tuple[Object, ...]] = (
     {"name": "tekton-internal-workspace", "mountPath": "/workspace"},
@@ -91,14 +93,14 @@ def place_scripts_container(shell: Sequence[str], image: str, *, params: bool) -
         "command": ["sh"],
         "args": list(shell),
         "resources": {},
-        "volumeMounts": [dict(_SCRIPTS), dict(_BIN), *([dict(_PARAMS)] if params else ())],
+        "volumeMounts": [dict(_SCRIPTS), dict(_BIN), *([dict(PARAMS_MOUNT)] if params else ())],
     }
 
 
 def mount_params(containers: Sequence[Object]) -> None:
     """Let Steps and Sidecars read the large parameters."""
     for container in containers:
-        container["volumeMounts"] = [*container.get("volumeMounts", []), {**_PARAMS, "readOnly": True}]
+        container["volumeMounts"] = [*container.get("volumeMounts", []), {**PARAMS_MOUNT, "readOnly": True}]
 
 
 def working_dir_container(steps: Sequence[Object], image: str) -> Object | None:
@@ -184,7 +186,7 @@ def shared_volumes(count: int, *, scripts: bool, cancellable: bool, params: bool
     """The volumes of a pod with ``count`` Steps, but for those its Task and template name."""
     names = [mount["name"] for mount in _IMPLICIT]
     names += [_SCRIPTS["name"]] if scripts else []
-    names += [_PARAMS["name"]] if params else []
+    names += [PARAMS_MOUNT["name"]] if params else []
     names.append(_BIN["name"])
     volumes: list[Object] = [{"name": name, "emptyDir": {}} for name in names]
     signals = {"ready": READY_ANNOTATION} | ({"cancel": CANCEL_ANNOTATION} if cancellable else {})

@@ -6,6 +6,7 @@ from resultsfw.cluster import Kind
 
 __all__ = [
     "CLAIMS",
+    "ON_ERROR_ANNOTATION",
     "PIPELINERUNS",
     "PIPELINES",
     "READY_ANNOTATION",
@@ -32,6 +33,9 @@ RELEASED_ANNOTATION: Final = "resultsfw.dev/released"
 
 RESULTS_LEFT_OUT: Final = "resultsLeftOut"
 """In a TaskRun that is only held in memory: it has results, and they are not in what is held."""
+
+ON_ERROR_ANNOTATION: Final = "pipeline.tekton.dev/pipeline-task-on-error"
+"""On a TaskRun: "continue" if its PipelineRun goes on whatever becomes of it."""
 
 RESULTS_SIDECAR: Final = "sidecar-tekton-log-results"
 """The container of the results sidecar, Tekton's or ours. Its failure is one of results, not of Steps."""

@@ -1,18 +1,31 @@
 """Large parameters: as files for Steps to read, and refused where Linux would not take them."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from resultsfw.cluster import Object
 from resultsfw.limits import OBJECT_BYTES, OBJECT_HEADROOM, object_size
-from resultsfw.tekton.params import param_value
+from resultsfw.tekton.params import is_reference, param_value
 from resultsfw.tekton.scripts import PARAMS_DIR
 
-__all__ = ["FILE_BYTES", "WALL_BYTES", "beyond_wall", "large_params", "largest", "restored", "spared"]
+__all__ = [
+    "FILE_BYTES",
+    "WALL_BYTES",
+    "beyond_wall",
+    "large_params",
+    "largest",
+    "named_files",
+    "placed_params",
+    "restored",
+    "spared",
+]
 
 FILE_BYTES: Final = 32_768
 """Bytes of a parameter above which it lies as a file at ``/tekton/params/NAME``, too."""
+
+_FILE: Final = re.compile(re.escape(PARAMS_DIR) + r"/([A-Za-z0-9_.-]+)")
 
 WALL_BYTES: Final = 131_071
 """Bytes of one argument, or of one variable with its name: Linux' ``MAX_ARG_STRLEN`` less its end."""
@@ -24,12 +37,32 @@ _ROOM: Final = OBJECT_BYTES - 2 * OBJECT_HEADROOM
 
 def large_params(taskrun: Object, task_spec: Object) -> dict[str, bytes]:
     """The run's parameters that are large, by name: a string as it is, an array or object as JSON."""
+    return {name: text for name, text in _contents(taskrun, task_spec).items() if len(text) > FILE_BYTES}
+
+
+def placed_params(taskrun: Object, task_spec: Object) -> dict[str, bytes]:
+    """The parameters that lie as files: those that are large, and those whose file the Task names.
+
+    So who reads a file that it names finds it, however small the value is this time.
+    """
+    named = named_files(task_spec)
+    contents = _contents(taskrun, task_spec)
+    return {name: text for name, text in contents.items() if len(text) > FILE_BYTES or name in named}
+
+
+def named_files(task_spec: Object) -> set[str]:
+    """Names of parameters whose files a Task's Steps and Sidecars name."""
+    parts = json.dumps([task_spec.get(part) for part in ("steps", "sidecars", "stepTemplate")])
+    return {match[1].rstrip(".") for match in _FILE.finditer(parts)}
+
+
+def _contents(taskrun: Object, task_spec: Object) -> dict[str, bytes]:
+    """What a file of each parameter holds. One that is a reference to a result is placed otherwise."""
     values: dict[str, Any] = {
         one["name"]: one["default"] for one in task_spec.get("params") or () if one.get("default") is not None
     }
     values |= {one["name"]: one.get("value") for one in (taskrun.get("spec") or {}).get("params") or ()}
-    texts = {name: _bytes(param_value(value)) for name, value in values.items()}
-    return {name: text for name, text in texts.items() if len(text) > FILE_BYTES}
+    return {name: _bytes(param_value(value)) for name, value in values.items() if not is_reference(value)}
 
 
 def beyond_wall(containers: Sequence[Object], params: Mapping[str, bytes]) -> str:

@@ -295,7 +295,9 @@ def _failure(pod: Object, ended: Mapping[str, Object], steps_end: datetime | Non
                     )
                     if mine and name != RESULTS_SIDECAR and wanted(end):
                         suffix = "OOM" if wanted is _is_oom else "Failed"
-                        return f"{kind}{suffix}", where + _how(name, end, message_budget(pod))
+                        return f"{kind}{suffix}", where + _how(
+                            name, end, message_budget(pod), init=bool(where)
+                        )
     if (RESULTS_SIDECAR in ended or RESULTS_SIDECAR in beside or stopped) and not status.get("message"):
         return None
     return "Failed", status.get("message") or "build failed for unspecified reasons."
@@ -313,10 +315,12 @@ def _has_failed(end: Object) -> bool:
     return bool(end.get("exitCode"))
 
 
-def _how(name: str, end: Object, budget: int) -> str:
+def _how(name: str, end: Object, budget: int, *, init: bool = False) -> str:
     """How a container failed, worded as Tekton words it."""
     internal = _internal(read_message(end.get("message") or "", budget))
     if internal.get("Reason") == STEP_TIMEOUT:
         return f'"{name}" exited because the step exceeded the specified timeout limit'
     reason = f": {end['reason']}" if end.get("reason") else ""
-    return f'"{name}" exited with code {end.get("exitCode", 0)}{reason}'
+    # Tekton's own init containers leave no message; ours that could not place a file says which, and why.
+    why = f": {end['message']}" if init and end.get("message") else ""
+    return f'"{name}" exited with code {end.get("exitCode", 0)}{reason}{why}'

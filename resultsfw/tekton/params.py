@@ -3,11 +3,22 @@
 import json
 import re
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from resultsfw.cluster import Object
+from resultsfw.references import MARK
 
-__all__ = ["REFERENCE", "Values", "param_type", "param_value", "parameters", "replace", "value_type"]
+__all__ = [
+    "FORMS",
+    "REFERENCE",
+    "Values",
+    "is_reference",
+    "param_type",
+    "param_value",
+    "parameters",
+    "replace",
+    "value_type",
+]
 
 REFERENCE: Final = re.compile(r"\$\(([^()]*)\)")
 """A reference to anything; the first group is what is between the brackets."""
@@ -15,7 +26,13 @@ REFERENCE: Final = re.compile(r"\$\(([^()]*)\)")
 Values = Mapping[str, str]
 """What stands for references, by what is between their brackets."""
 
-_FORMS: Final = ("params.{}", 'params["{}"]', "params['{}']", "inputs.params.{}")
+FORMS: Final = ("params.{}", 'params["{}"]', "params['{}']", "inputs.params.{}")
+"""How a text refers to a parameter as a whole."""
+
+
+def is_reference(value: Any) -> TypeGuard[dict[str, str]]:
+    """Whether a parameter's value is a reference to a result that is kept elsewhere."""
+    return isinstance(value, dict) and MARK in value
 
 
 def replace(text: str, values: Values) -> str:
@@ -55,6 +72,7 @@ def param_type(param: Object) -> str:
 def parameters(taskrun: Object, task_spec: Object) -> tuple[dict[str, str], dict[str, list[str]]]:
     """What stands for each parameter reference: texts, and lists for whole arrays.
 
+    Nothing does for one whose value is a reference to a result (`is_reference`): it is put in later.
     Defaults first, the TaskRun's values over them. A default that refers to another parameter
     gets that one's default, as in Tekton, or its value if it has no default.
     """
@@ -62,11 +80,15 @@ def parameters(taskrun: Object, task_spec: Object) -> tuple[dict[str, str], dict
     arrays: dict[str, list[str]] = {}
     given: dict[str, str] = {}
     given_arrays: dict[str, list[str]] = {}
+    later: set[str] = set()
     for param in (taskrun.get("spec") or {}).get("params") or []:
-        _add_param(param["name"], param_value(param.get("value")), given, given_arrays)
+        if is_reference(param.get("value")):
+            later.add(param["name"])
+        else:
+            _add_param(param["name"], param_value(param.get("value")), given, given_arrays)
     referring: dict[str, str] = {}
     for param in task_spec.get("params") or []:
-        if param.get("default") is None:
+        if param.get("default") is None or param["name"] in later:
             continue
         value = param_value(param["default"])
         if isinstance(value, str) and "$(params." in value:
@@ -84,7 +106,7 @@ def _add_param(
     if isinstance(value, dict):
         texts.update({f"params.{name}.{key}": text for key, text in value.items()})
         return
-    for form in _FORMS:
+    for form in FORMS:
         reference = form.format(name)
         if isinstance(value, str):
             texts[reference] = value

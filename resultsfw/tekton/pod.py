@@ -1,6 +1,6 @@
 """From a TaskRun and its Task's spec to the Pod, built as Tekton builds it."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,11 +19,11 @@ from resultsfw.tekton.containers import (
 )
 from resultsfw.tekton.ending import timeout_of
 from resultsfw.tekton.kinds import READY_ANNOTATION
-from resultsfw.tekton.large import beyond_wall, large_params
+from resultsfw.tekton.large import beyond_wall, placed_params
 from resultsfw.tekton.merge import merged_steps, with_resources, with_shared_resources
 from resultsfw.tekton.owner import owner_reference
 from resultsfw.tekton.run import pod_name
-from resultsfw.tekton.scripts import place_scripts
+from resultsfw.tekton.scripts import PARAMS_DIR, place_scripts
 from resultsfw.tekton.substitute import bindings, credentials_path, pod_template, step_name
 from resultsfw.tekton.validate import creation_failed
 from resultsfw.tekton.workspaces import with_workspaces
@@ -95,7 +95,9 @@ class PodOptions:
     keep_pod_on_cancel: bool = False
 
 
-def build_pod(taskrun: Object, task_spec: Object, *, attempt: int, options: PodOptions) -> Object:
+def build_pod(
+    taskrun: Object, task_spec: Object, *, attempt: int, options: PodOptions, files: Collection[str] = ()
+) -> Object:
     """The pod that runs a TaskRun's Steps and hands out results by termination message.
 
     A backend adds what it needs. The same arguments make the same pod; it shares nothing with them.
@@ -106,6 +108,7 @@ def build_pod(taskrun: Object, task_spec: Object, *, attempt: int, options: PodO
             (`resultsfw.tekton.validate.refuse_invalid`).
         attempt: 0 for the first try, one more for each retry.
         options: What the operator decided.
+        files: Paths of parameters that somebody else places.
 
     Raises:
         RefusedRun: Substitution made it invalid: ``onError``, a volume's name twice. Or an amount of
@@ -120,8 +123,9 @@ def build_pod(taskrun: Object, task_spec: Object, *, attempt: int, options: PodO
     task = credentials_path(task)
     steps = _steps(taskrun, task)
     sidecars = with_resources(task.get("sidecars") or [], spec.get("sidecarSpecs"))
-    large = large_params(taskrun, task_spec)
-    placed = place_scripts(steps, sidecars, seed=f"{metadata.get('uid', '')}/{attempt}", params=large)
+    contents = placed_params(taskrun, task_spec)
+    params = {name: content for name, content in contents.items() if f"{PARAMS_DIR}/{name}" not in files}
+    placed = place_scripts(steps, sidecars, seed=f"{metadata.get('uid', '')}/{attempt}", params=params)
     results = _written(task)
     containers = [
         step_container(
@@ -141,15 +145,15 @@ def build_pod(taskrun: Object, task_spec: Object, *, attempt: int, options: PodO
         sidecar_container(sidecar, script=script)
         for sidecar, script in zip(sidecars, placed.sidecars, strict=True)
     ]
-    if large:
+    if params or files:
         mount_params(containers)
-    if why := beyond_wall(containers, large):
+    if why := beyond_wall(containers, contents):
         raise creation_failed(taskrun, why)
     volumes = shared_volumes(
         len(steps),
         scripts=bool(placed.shell),
         cancellable=options.keep_pod_on_cancel,
-        params=bool(large),
+        params=bool(params or files),
     )
     volumes += jsons.copy([*(task.get("volumes") or []), *(template.get("volumes") or [])])
     _refuse_volumes(taskrun, volumes)
@@ -159,7 +163,7 @@ def build_pod(taskrun: Object, task_spec: Object, *, attempt: int, options: PodO
         "metadata": _metadata(taskrun, attempt),
         "spec": {
             "restartPolicy": "Never",
-            "initContainers": _init_containers(steps, placed.shell, options, params=bool(large)),
+            "initContainers": _init_containers(steps, placed.shell, options, params=bool(params)),
             "containers": containers,
             "volumes": volumes,
             "serviceAccountName": spec.get("serviceAccountName") or options.service_account,

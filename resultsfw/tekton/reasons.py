@@ -29,6 +29,7 @@ TO_BE_RETRIED: Final = "ToBeRetried"
 IMAGE_PULL_FAILED: Final = "TaskRunImagePullFailed"
 CONFIG_ERROR: Final = "CreateContainerConfigError"
 EVICTED: Final = "PodEvicted"
+FAILURE_IGNORED: Final = "FailureIgnored"
 
 UNSCHEDULABLE: Final = "TaskRunPodUnschedulable"
 """Ours: no node took the pod in time. Tekton waits for the run's timeout."""

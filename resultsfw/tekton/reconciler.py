@@ -12,6 +12,7 @@ from resultsfw.errors import (
     AlreadyExistsError,
     BackendError,
     ClusterError,
+    CorruptError,
     FlagError,
     NotFoundError,
     ObjectTooLargeError,
@@ -22,7 +23,7 @@ from resultsfw.limits import object_size
 from resultsfw.tekton import reasons
 from resultsfw.tekton.conclude import conclude, condition, failed_status
 from resultsfw.tekton.conditions import is_done, succeeded
-from resultsfw.tekton.containers import is_cancellable
+from resultsfw.tekton.containers import PARAMS_MOUNT, is_cancellable
 from resultsfw.tekton.ending import Cause, cancelled, cause_of, stop_mark, timed_out
 from resultsfw.tekton.faults import begun, leaving, placed
 from resultsfw.tekton.kinds import CLAIMS, TASKRUNS
@@ -33,10 +34,11 @@ from resultsfw.tekton.mirror import Progress, mirror, parse_time, progress_of
 from resultsfw.tekton.owner import owns
 from resultsfw.tekton.pod import PodOptions, build_pod
 from resultsfw.tekton.podcare import all_ended, discard_unplaced, grace_of, release, stop, stop_sidecars
+from resultsfw.tekton.referenced import resolved
 from resultsfw.tekton.run import pod_name, run_of
 from resultsfw.tekton.start import begun_status, refused_status, task_spec_of
 from resultsfw.tekton.transport import transport_of
-from resultsfw.tekton.validate import RefusedRun
+from resultsfw.tekton.validate import RefusedRun, creation_failed
 from resultsfw.tekton.vanished import vanished_status
 from resultsfw.tekton.workspaces import claims_of
 from resultsfw.types import Run, Stamp
@@ -159,10 +161,20 @@ class Reconciler:
         return pod
 
     def _make_pod(self, taskrun: Object, spec: Object, run: Run, now: datetime) -> Object:
-        bare = build_pod(taskrun, spec, attempt=run.attempt, options=self._options)
         annotations = taskrun["metadata"].get("annotations") or {}
         try:
+            whole = resolved(self.core, self._cluster, taskrun, spec)
+            bare = build_pod(
+                whole.taskrun,
+                whole.task_spec,
+                attempt=run.attempt,
+                options=self._options,
+                files=whole.files,
+            )
+            bare = self.core.place_files(run, bare, whole.files, PARAMS_MOUNT)
             pod = self.core.prepare_pod(run, bare, cluster=self._cluster, annotations=annotations)
+        except CorruptError as error:
+            raise creation_failed(taskrun, error.message) from error
         except ClusterError as error:
             raise self._not_made(taskrun, spec, run, error, now) from error
         if marks := marks_of(self.core, taskrun, pod):
@@ -183,7 +195,7 @@ class Reconciler:
             raise RefusedRun(
                 reasons.POD_CREATION_FAILED,
                 f'failed to create task run pod "{run.name}": {error.message}'
-                f"{largest(large_params(taskrun, spec))}; make its scripts and parameters smaller",
+                f"{largest(large_params(whole.taskrun, spec))}; make its scripts and parameters smaller",
             ) from error
         except ClusterError as error:
             raise self._not_made(taskrun, spec, run, error, now) from error

@@ -20,18 +20,28 @@ _DIR: Final = "/tekton/scripts"
 _PIECE: Final = 100_000
 """Bytes of one argument: Linux takes 131,071 (``MAX_ARG_STRLEN`` less its end)."""
 
+_SHARED: Final = 32_768
+"""Bytes of a parameter from which on a script that holds it takes it from its file."""
+
 _ASSEMBLE: Final = """set -e
 while [ $# -gt 0 ]; do
-  scriptfile=$1; left=$2; shift 2
-  touch "${scriptfile}" && chmod +x "${scriptfile}"
+  file=$1; left=$2; source=$3; shift 3
+  touch "${file}" && chmod +x "${file}"
+  if [ "$left" -eq 0 ]; then
+    cat "${source}" >> "${file}"
+    continue
+  fi
   while [ "$left" -gt 0 ]; do
-    printf '%s' "$1" >> "${scriptfile}"
+    printf '%s' "$1" >> "${file}.part"
     shift; left=$((left - 1))
   done
-  /tekton/bin/entrypoint decode-script "${scriptfile}"
+  /tekton/bin/entrypoint decode-script "${file}.part"
+  cat "${file}.part" >> "${file}"
+  rm "${file}.part"
 done
 """
-"""Puts files together from FILE NUMBER PIECE...; ``printf`` is the shell's own and so has no wall."""
+"""Puts files together from FILE NUMBER SOURCE PIECE...: what the pieces are in base64, or the file SOURCE, is
+added to FILE. ``printf`` is the shell's own and so has no wall."""
 
 _ALPHABET: Final = "bcdfghjklmnpqrstvwxz2456789"  # of Kubernetes' generated names
 _SUFFIX: Final = 5
@@ -72,14 +82,14 @@ def place_scripts(
             restarts builds the same pod.
         params: Large parameters, by name.
     """
-    contents: dict[str, bytes] = {}
+    scripts: dict[str, bytes] = {}
     files = [
-        _named(container.get("script"), f"{kind}-{index}", seed, contents)
+        _named(container.get("script"), f"{kind}-{index}", seed, scripts)
         for kind, containers in (("script", steps), ("sidecar-script", sidecars))
         for index, container in enumerate(containers)
     ]
-    contents |= {f"{PARAMS_DIR}/{name}": value for name, value in (params or {}).items()}
-    return Placed(tuple(files[: len(steps)]), tuple(files[len(steps) :]), _shell(contents))
+    placed = {f"{PARAMS_DIR}/{name}": value for name, value in (params or {}).items()}
+    return Placed(tuple(files[: len(steps)]), tuple(files[len(steps) :]), _shell(scripts, placed))
 
 
 def _named(script: str | None, name: str, seed: str, contents: dict[str, bytes]) -> str | None:
@@ -90,9 +100,8 @@ def _named(script: str | None, name: str, seed: str, contents: dict[str, bytes])
     return file
 
 
-def _shell(contents: Mapping[str, bytes]) -> tuple[str, ...]:
+def _shell(scripts: Mapping[str, bytes], params: Mapping[str, bytes]) -> tuple[str, ...]:
     # Base64, because kubelets expand $(VAR) and $$ in args; the entrypoint decodes the file.
-    encoded = {file: base64.b64encode(content).decode() for file, content in contents.items()}
     whole = "".join(
         f'scriptfile="{file}"\n'
         "touch ${scriptfile} && chmod +x ${scriptfile}\n"
@@ -100,15 +109,48 @@ def _shell(contents: Mapping[str, bytes]) -> tuple[str, ...]:
         f"{text}\n"
         "_EOF_\n"
         '/tekton/bin/entrypoint decode-script "${scriptfile}"\n'
-        for file, text in encoded.items()
+        for file, text in ((file, _encoded(content)) for file, content in {**scripts, **params}.items())
     )
     if len(whole) <= _PIECE:
         return ("-c", whole) if whole else ()
     words: list[str] = []
-    for file, text in encoded.items():
-        pieces = [text[start : start + _PIECE] for start in range(0, len(text), _PIECE)]
-        words += [file, str(len(pieces)), *pieces]
+    for file, content in params.items():
+        words += _added(file, content)
+    for file, content in scripts.items():
+        for part in _parts(content, params):
+            words += [file, "0", part] if isinstance(part, str) else _added(file, part)
     return ("-c", _ASSEMBLE, "place-scripts", *words)
+
+
+def _parts(content: bytes, params: Mapping[str, bytes]) -> list[bytes | str]:
+    """A script as bytes and, where a large parameter stands in it, the name of that one's file.
+
+    The pod holds the value once then, and not once more for each script.
+    """
+    parts: list[bytes | str] = [content]
+    large = {file: value for file, value in params.items() if len(value) >= _SHARED}
+    for file in sorted(large, key=lambda one: len(large[one]), reverse=True):
+        split: list[bytes | str] = []
+        for part in parts:
+            if isinstance(part, str):
+                split.append(part)
+                continue
+            for index, piece in enumerate(part.split(large[file])):
+                split += [file, piece] if index else [piece]
+        parts = split
+    return [part for part in parts if part]
+
+
+def _added(file: str, content: bytes) -> list[str]:
+    if not content:
+        return [file, "0", "/dev/null"]
+    text = _encoded(content)
+    pieces = [text[start : start + _PIECE] for start in range(0, len(text), _PIECE)]
+    return [file, str(len(pieces)), "", *pieces]
+
+
+def _encoded(content: bytes) -> str:
+    return base64.b64encode(content).decode()
 
 
 def _suffix(text: str) -> str:

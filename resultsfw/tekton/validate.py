@@ -8,15 +8,23 @@ from resultsfw.cluster import Object
 from resultsfw.errors import ResultsError
 from resultsfw.tekton import reasons
 from resultsfw.tekton.durations import format_duration, parse_duration
-from resultsfw.tekton.params import param_type, param_value, value_type
+from resultsfw.tekton.params import is_reference, param_type, param_value, value_type
 from resultsfw.tekton.spec_problems import array_references, problems_of
 from resultsfw.tekton.step_problems import Problem, quoted
 from resultsfw.tekton.substitute import apply
 
-__all__ = ["RefusedRun", "creation_failed", "refuse_invalid"]
+__all__ = [
+    "USER_ERROR",
+    "RefusedRun",
+    "creation_failed",
+    "refuse_invalid",
+    "refuse_values",
+    "wrong_params",
+]
 
 _RESERVED: Final = frozenset({"tekton-log-results"})
-_USER_ERROR: Final = "[User error] "
+USER_ERROR: Final = "[User error] "
+"""Before what whoever wrote the run can mend (Tekton's words)."""
 _REFERENCE: Final = re.compile(r"\$\([_a-zA-Z0-9.-]+(\.[_a-zA-Z0-9.-]+)*(\[([0-9]+|\*)\])?\)")
 _SOURCES: Final = (
     "persistentVolumeClaim",
@@ -58,7 +66,7 @@ def refuse_invalid(
     Raises:
         RefusedRun: With all that is wrong in the part that is wrong first.
     """
-    for check in (_names, _params, _array_indexes, _workspaces, _overrides, _times):
+    for check in (_names, wrong_params, _array_indexes, _workspaces, _overrides, _times):
         message = check(taskrun, task_spec)
         if message:
             raise RefusedRun(reasons.VALIDATION_FAILED, message, subject=_subject(taskrun))
@@ -68,6 +76,21 @@ def refuse_invalid(
     problems = problems_of(apply(task_spec, taskrun), reserved_sidecars=reserved_sidecars)
     if problems:
         raise creation_failed(taskrun, _printed(problems))
+
+
+def refuse_values(taskrun: Object, task_spec: Object) -> None:
+    """Raise for values that a Task's parameters cannot have.
+
+    `refuse_invalid` does so, too, but not for those that are references to results until they are read.
+
+    Raises:
+        RefusedRun: One is of the wrong kind, lacks keys, or ends before an index that the Task names.
+    """
+    for check in (wrong_params, _array_indexes):
+        if message := check(taskrun, task_spec):
+            raise RefusedRun(reasons.VALIDATION_FAILED, message, subject=_subject(taskrun))
+    if message := _enums(taskrun, task_spec):
+        raise RefusedRun("InvalidParamValue", message, subject=_subject(taskrun))
 
 
 def creation_failed(taskrun: Object, why: str) -> RefusedRun:
@@ -125,25 +148,29 @@ def _enums(taskrun: Object, task_spec: Object) -> str:
     for param in _spec(taskrun).get("params") or []:
         name, value = param["name"], param_value(param.get("value"))
         if isinstance(value, str) and value and value not in allowed.get(name, [value]):
-            return f"{_USER_ERROR}param `{name}` value: {value} is not in the enum list"
+            return f"{USER_ERROR}param `{name}` value: {value} is not in the enum list"
     return ""
 
 
-def _params(taskrun: Object, task_spec: Object) -> str:
+def wrong_params(taskrun: Object, task_spec: Object) -> str:
     """Parameters without a value, of the wrong type, or objects without all their keys."""
     declared = task_spec.get("params") or []
     provided = {
         param["name"]: param_value(param.get("value")) for param in _spec(taskrun).get("params") or []
     }
     reference = (_spec(taskrun).get("taskRef") or {}).get("name")
-    where = f"{_USER_ERROR}invalid input params for task {reference or taskrun['metadata'].get('name', '')}: "
+    where = f"{USER_ERROR}invalid input params for task {reference or taskrun['metadata'].get('name', '')}: "
     missing = [
         param["name"] for param in declared if param.get("default") is None and param["name"] not in provided
     ]
     if missing:
         return f"{where}missing values for these params which have no default values: {_go_list(missing)}"
     types = {param["name"]: param_type(param) for param in declared}
-    wrong = [name for name, value in provided.items() if name in types and not _fits(value, types[name])]
+    wrong = [
+        name
+        for name, value in provided.items()
+        if name in types and not is_reference(value) and not _fits(value, types[name])
+    ]
     if wrong:
         return f"{where}param types don't match the user-specified type: {_go_list(wrong)}"
     absent = _missing_keys(declared, provided)
@@ -169,6 +196,8 @@ def _missing_keys(declared: Sequence[Object], provided: Mapping[str, Any]) -> di
             continue
         default = param_value(param.get("default"))
         value = provided.get(param["name"])
+        if is_reference(value):
+            continue
         there = {*(default if isinstance(default, dict) else ()), *(value if isinstance(value, dict) else ())}
         lacking = sorted(key for key in param.get("properties") or {} if key not in there)
         if there and lacking:
@@ -178,13 +207,14 @@ def _missing_keys(declared: Sequence[Object], provided: Mapping[str, Any]) -> di
 
 def _array_indexes(taskrun: Object, task_spec: Object) -> str:
     """References behind the end of an array parameter."""
+    later = {one["name"] for one in _spec(taskrun).get("params") or [] if is_reference(one.get("value"))}
     lengths = {
         param["name"]: len(value)
         for param, value in (
             *((param, param_value(param.get("default"))) for param in task_spec.get("params") or []),
             *((param, param_value(param.get("value"))) for param in _spec(taskrun).get("params") or []),
         )
-        if isinstance(value, list)
+        if isinstance(value, list) and param["name"] not in later
     }
     if not lengths:
         return ""
@@ -193,7 +223,7 @@ def _array_indexes(taskrun: Object, task_spec: Object) -> str:
         for text, name, index in array_references(task_spec)
         if name in lengths and index >= lengths[name]
     }
-    return f"{_USER_ERROR}non-existent param references:{_go_list(sorted(beyond))}" if beyond else ""
+    return f"{USER_ERROR}non-existent param references:{_go_list(sorted(beyond))}" if beyond else ""
 
 
 def _workspaces(taskrun: Object, task_spec: Object) -> str:
@@ -204,20 +234,20 @@ def _workspaces(taskrun: Object, task_spec: Object) -> str:
         if len(sources) != 1:
             why = "expected exactly one, got " + ("both" if sources else "neither")
             fields = "configmap, emptydir, persistentvolumeclaim, secret, volumeclaimtemplate"
-            return f'{_USER_ERROR}binding "{binding.get("name", "")}" is invalid: {why}: {fields}'
+            return f'{USER_ERROR}binding "{binding.get("name", "")}" is invalid: {why}: {fields}'
         if field := _lacking(binding):
-            return f'{_USER_ERROR}binding "{binding["name"]}" is invalid: missing field(s): {field}'
+            return f'{USER_ERROR}binding "{binding["name"]}" is invalid: missing field(s): {field}'
     declared = task_spec.get("workspaces") or []
     names = {binding["name"] for binding in bound}
     for workspace in declared:
         if not workspace.get("optional") and workspace["name"] not in names:
-            return f'{_USER_ERROR}declared workspace "{workspace["name"]}" is required but has not been bound'
+            return f'{USER_ERROR}declared workspace "{workspace["name"]}" is required but has not been bound'
     if _spec(taskrun).get("taskSpec") is None:  # an embedded Task need not declare what its run binds
         known = {workspace["name"] for workspace in declared}
         for binding in bound:
             if binding["name"] not in known:
                 name = quoted(binding["name"])
-                return f"{_USER_ERROR}workspace binding {name} does not match any declared workspace"
+                return f"{USER_ERROR}workspace binding {name} does not match any declared workspace"
     return ""
 
 
@@ -245,7 +275,7 @@ def _overrides(taskrun: Object, task_spec: Object) -> str:
             for override in _spec(taskrun).get(field) or []
             if override.get("name", "") not in names
         ]
-    return _USER_ERROR + "\n".join(wrong) if wrong else ""
+    return USER_ERROR + "\n".join(wrong) if wrong else ""
 
 
 def _times(taskrun: Object, _task_spec: Object) -> str:

@@ -2,12 +2,13 @@
 
 import hashlib
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from resultsfw.core import Core
 from resultsfw.errors import CorruptError, NotFoundError, ResultsError
 from resultsfw.references import reference_of, reference_value
+from resultsfw.tekton.scripts import PARAMS_DIR
 from resultsfw.testing.base import Base, Runs
 from resultsfw.testing.damage import DAMAGE
 from resultsfw.testing.judging import breach, closed, must_be_true, must_be_verdict
@@ -108,6 +109,40 @@ class ReferenceCases(Base):
                     kept[key] = content
                 breach(CORRUPT, f"{kind}: dereference gives {len(given)} bytes without a word")
 
+    def test_another_namespace(self, world: World, runs: Runs) -> None:
+        """What a run left is read on behalf of its own namespace, and of no other."""
+        life, reference = _large(world, runs)
+        given = world.core().dereference(reference, world.cluster, namespace=life.run.namespace)
+        if b"".join(given) != life.writes[0].content:
+            breach(OPEN, "on behalf of the namespace whose run left it, dereference gives other bytes")
+        try:
+            b"".join(world.core().dereference(reference, world.cluster, namespace="another"))
+        except ResultsError:
+            return
+        breach(OPEN, 'dereference gives a value to namespace "another" that it has no part in')
+
+    def test_placed_as_a_file(self, world: World, runs: Runs) -> None:
+        """The next Task has the value as a file, byte for byte; with another it does not run."""
+        _, reference = _large(world, runs)
+        if not world.core().can_place(reference):
+            closed("place_files", "it places no files")
+        copy = _Copy(name="large", size=_SIZE)
+        user = world.prepare([copy], params={"large": reference})
+        world.start(user)
+        world.follow(user)
+        if _reference(world, user).digest != reference.digest:
+            breach(GIVEN, "the file that a Task is given has other bytes than the value")
+        wrong = replace(reference, digest=f"sha256:{'0' * 64}")
+        try:
+            user = world.prepare([copy], params={"large": wrong})
+        except ResultsError:
+            return
+        world.start(user)
+        world.follow(user)
+        outcome = world.collect(user)
+        if outcome.collected is not None and any(one.name == "large" for one in outcome.collected.results):
+            breach(CORRUPT, "a Task ran with a file that is not what its reference says")
+
     def test_no_credentials_in_a_reference(self, world: World, runs: Runs) -> None:
         """Neither user and password, nor a signature, nor a secret option of the backend's."""
         _, reference = _large(world, runs)
@@ -150,6 +185,15 @@ class ReferenceCases(Base):
         if _bytes(world.core(), world, references[1]) != same[0].content:
             breach(KEPT, "purging one run took away what another one's status refers to")
         world.purge(lives[1], deleted=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Copy(Write):
+    """A result with what stands in the file of a parameter of its name."""
+
+    def script(self) -> str:
+        """The line that copies it."""
+        return f'cat "{PARAMS_DIR}/{self.name}" > "$(results.{self.name}.path)"'
 
 
 def _skip(world: World) -> None:

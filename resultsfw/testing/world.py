@@ -24,15 +24,18 @@ from resultsfw.local.engine import Engine
 from resultsfw.local.kubelet import Kubelet
 from resultsfw.local.store import Store
 from resultsfw.plugins import installed
+from resultsfw.references import reference_value
+from resultsfw.tekton.containers import PARAMS_MOUNT
 from resultsfw.tekton.kinds import TASKRUNS
 from resultsfw.tekton.pod import PodOptions, build_pod
 from resultsfw.tekton.podcare import all_ended, release
 from resultsfw.tekton.reconciler import Reconciler
+from resultsfw.tekton.referenced import resolved
 from resultsfw.tekton.run import run_of
 from resultsfw.tekton.substitute import apply
 from resultsfw.testing.clusters import Asked, Noted
 from resultsfw.testing.tasks import Write, task_of
-from resultsfw.types import Capabilities, Collected, Limits, Run
+from resultsfw.types import Capabilities, Collected, Limits, Reference, Run
 
 __all__ = ["Life", "Outcome", "World"]
 
@@ -238,12 +241,16 @@ class World:
         core: Core | None = None,
         attempt: int = 0,
         of: Life | None = None,
+        params: Mapping[str, Reference] | None = None,
         **task: bool,
     ) -> Life:
         """Prepare the pod of a new run (or of a further attempt ``of`` one); nothing is started.
 
-        Raises what `Core.prepare_pod` raises.
+        Raises what `Core.prepare_pod` raises, and for parameters that are references (``params``) what
+        `resultsfw.tekton.referenced.resolved` raises.
         """
+        core = core or self.core()
+        given = [{"name": name, "value": reference_value(one)} for name, one in (params or {}).items()]
         if of is None:
             taskrun = self.store.create(
                 TASKRUNS,
@@ -251,16 +258,20 @@ class World:
                     "apiVersion": TASKRUNS.api_version,
                     "kind": TASKRUNS.kind,
                     "metadata": {"name": f"run{next(_NUMBERS)}", "namespace": "default"},
-                    "spec": {"taskSpec": task_of(writes, **task)},
+                    "spec": {"taskSpec": task_of(writes, **task), "params": given},
                 },
             )
         else:
             taskrun = of.taskrun
         spec = apply(task_of(writes, **task), taskrun)
         run = run_of(taskrun, spec, attempt=attempt)
-        bare = build_pod(taskrun, spec, attempt=attempt, options=PodOptions())
+        whole = resolved(core, self.cluster, taskrun, spec)
+        bare = build_pod(
+            whole.taskrun, whole.task_spec, attempt=attempt, options=PodOptions(), files=whole.files
+        )
+        bare = core.place_files(run, bare, whole.files, PARAMS_MOUNT)
         before, kept = self.objects(), frozenset(self.outside or ())
-        prepared = (core or self.core()).prepare_pod(run, jsons.copy(bare), cluster=self.cluster)
+        prepared = core.prepare_pod(run, jsons.copy(bare), cluster=self.cluster)
         fresh = {place: self.store.get(*place) for place in self.objects() - before}
         return Life(taskrun, run, tuple(writes), bare, prepared, prepared, before, fresh, kept)
 

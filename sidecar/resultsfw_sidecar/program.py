@@ -15,8 +15,16 @@ from .stop import Stop
 from .watch import SignalWatch, Watch, WatchError
 from .ways import TektonWay, Way
 
+TYPE_CHECKING = False  # typing itself would cost the start-up 5 ms
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
 DONE = 0
 FAILED = 1
+
+FETCH = b"fetch"
+"""The only argument of a process that brings values into a pod; its way's module says how."""
 
 _TERMINATION_BYTES = 4096  # what the kubelet keeps of a termination message
 
@@ -32,6 +40,8 @@ def run(arguments: list[bytes], variables: dict[bytes, bytes], stop: Stop) -> in
     Returns:
         The exit status.
     """
+    if arguments == [FETCH]:
+        return _fetch(variables, stop)
     sidecar = Sidecar(variables, stop)
     try:
         sidecar.run(arguments)
@@ -136,15 +146,31 @@ def _watch(environment: Environment) -> Watch | SignalWatch:
     return Watch(environment.root + b"/run", environment.interval, poll=environment.poll)
 
 
+def _fetch(variables: dict[bytes, bytes], stop: Stop) -> int:
+    """Brings values into the pod, by the way that the environment names."""
+    try:
+        complaints: list[str] = _module(variables).fetch(variables, stop)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the run must end by it
+        complaints = [f"{type(error).__name__}: {error}{_where(error)}"]
+    if complaints:
+        _leave_message(variables, complaints)
+    return FAILED if complaints else DONE
+
+
+def _module(variables: dict[bytes, bytes]) -> "ModuleType":
+    """The module that the environment names."""
+    from importlib import import_module  # noqa: PLC0415 - only where it is needed
+
+    return import_module(variables.get(wire.ENV_WAY.encode(), b"").decode("utf-8", "backslashreplace"))
+
+
 def _other_way(variables: dict[bytes, bytes]) -> Way | None:
     """The way that the environment names, if it does."""
     name = variables.get(wire.ENV_WAY.encode(), b"").decode("utf-8", "backslashreplace")
     if not name:
         return None
-    from importlib import import_module  # noqa: PLC0415 - only where it is needed
-
     try:
-        way = import_module(name).Way()
+        way = _module(variables).Way()
     except Exception as error:
         message = f"{wire.ENV_WAY}: {name!a} is no way out of here: {type(error).__name__}: {error}"
         raise SettingsError(wire.BAD_ENVIRONMENT, message) from error

@@ -136,3 +136,59 @@ def test_the_picture_on_a_terminal(clock):
     assert "said \\x1b[31m once" in out.getvalue()
     assert "started" not in out.getvalue()
     assert "succeeded" in out.getvalue()
+
+
+def a_run(kind, name, status="Unknown", reason="Running", *, owner=None, skipped=()):
+    owners = [{"kind": "PipelineRun", "name": owner}] if owner else []
+    condition = {"type": "Succeeded", "status": status, "reason": reason}
+    return {
+        "kind": kind,
+        "metadata": {"name": name, "namespace": "n", "ownerReferences": owners},
+        "status": {"conditions": [condition], "skippedTasks": list(skipped)},
+    }
+
+
+def rows_of(progress, width=80):
+    picture = Console(width=width, file=io.StringIO())
+    picture.print(progress._picture())
+    return [line.rstrip() for line in picture.file.getvalue().splitlines()]
+
+
+def test_a_pipelinerun_and_a_taskrun_of_one_name_have_a_row_each(clock):
+    progress, out = shower(clock)
+    progress.changed("ADDED", a_run("PipelineRun", "r"))
+    progress.changed("ADDED", a_run("TaskRun", "r-a", owner="r"))
+    progress.changed("ADDED", pod(RUNNING))
+    clock.now += 2
+    progress.changed("MODIFIED", a_run("TaskRun", "r", "True", "Succeeded"))
+    names = [(len(line) - len(line.lstrip()), line.split()[:2]) for line in rows_of(progress)]
+    assert names[:3] == [(0, ["r", "running"]), (2, ["a", "running"]), (0, ["r", "succeeded"])]
+    progress.changed("MODIFIED", a_run("PipelineRun", "r", "False", "Failed"))
+    assert out.getvalue().splitlines()[-2:] == ["r: succeeded (2.0 s)", "PipelineRun r: failed (2.0 s)"]
+
+
+def test_tasks_left_out_and_tries_are_in_the_picture(clock):
+    progress, out = shower(clock)
+    left_out = {"name": "b", "reason": "Parent Tasks were skipped"}
+    progress.changed("ADDED", a_run("PipelineRun", "p", skipped=[left_out]))
+    progress.changed("MODIFIED", a_run("PipelineRun", "p", skipped=[left_out]))
+    progress.changed("ADDED", a_run("TaskRun", "r", owner="p"))
+    progress.changed("ADDED", pod(RUNNING))
+    progress.changed("ADDED", pod(RUNNING, name="r-pod-retry1"))
+    lines = rows_of(progress)
+    assert lines[1].endswith("try 2")
+    assert lines[-1].split(maxsplit=2) == ["b", "skipped", "Parent Tasks were skipped"]
+    said = "PipelineRun p: Task b: skipped, Parent Tasks were skipped"
+    assert out.getvalue().splitlines().count(said) == 1
+
+
+def test_in_a_narrow_terminal_words_are_cut_and_times_stay(clock):
+    progress, _ = shower(clock)
+    progress.changed("ADDED", a_run("PipelineRun", "a-rather-long-name-of-a-run"))
+    clock.now += 12
+    progress.changed(
+        "MODIFIED", a_run("PipelineRun", "a-rather-long-name-of-a-run", "False", "CouldntGetTask")
+    )
+    (line,) = rows_of(progress, 30)
+    assert "12.0 s" in line
+    assert "…" in line

@@ -16,7 +16,8 @@ import yaml
 
 from resultsfw import Kind
 from resultsfw.errors import NotFoundError
-from resultsfw.tekton.kinds import TASKRUNS
+from resultsfw.tekton.conditions import is_done
+from resultsfw.tekton.kinds import PIPELINERUNS, TASKRUNS
 
 sys.path.append(str(Path(__file__).parents[1] / "object_store"))
 
@@ -140,6 +141,64 @@ def test_a_result_of_24_megabytes(held, s3, tell, tmp_path):
     place.until(gone, 60)
     assert store.size(path) is None
     tell(_timed(pod, run))
+
+
+def test_24_megabytes_from_task_to_task(held, s3):
+    place = held
+    place.server.create(
+        SECRETS,
+        {
+            "metadata": {"name": "store", "namespace": place.namespace},
+            "data": {key: base64.b64encode(value.encode()).decode() for key, value in s3.env.items()},
+        },
+    )
+    place.flags(**{"results-from": "object-store", "config.object-store": yaml.safe_dump(options_of(s3))})
+    place.start(sidecar=False)
+    make = {
+        "results": [{"name": "big", "type": "string"}],
+        "steps": [
+            {
+                "name": "one",
+                "image": "busybox:1",
+                "script": f"head -c {SIZE} /dev/zero | tr '\\0' x > $(results.big.path)",
+            }
+        ],
+    }
+    use = {
+        "params": [{"name": "big", "type": "string"}],
+        "results": [{"name": "sum", "type": "string"}],
+        "steps": [
+            {
+                "name": "one",
+                "image": "busybox:1",
+                "securityContext": {"runAsUser": 12345},
+                "script": "sha256sum < /tekton/params/big | cut -c1-64 | tr -d '\\n' > $(results.sum.path)",
+            }
+        ],
+    }
+    big = {"name": "big", "value": "$(tasks.make.results.big)"}
+    tasks = [{"name": "make", "taskSpec": make}, {"name": "use", "taskSpec": use, "params": [big]}]
+    results = [{"name": "sum", "value": "$(tasks.use.results.sum)"}, big]
+    place.server.create(
+        PIPELINERUNS,
+        {
+            "apiVersion": PIPELINERUNS.api_version,
+            "kind": PIPELINERUNS.kind,
+            "metadata": {"name": "p", "namespace": place.namespace},
+            "spec": {
+                "managedBy": place.managed_by,
+                "pipelineSpec": {"tasks": tasks, "results": results},
+            },
+        },
+    )
+
+    place.until(lambda: is_done(place.server.get(PIPELINERUNS, place.namespace, "p")), 180)
+    run = place.server.get(PIPELINERUNS, place.namespace, "p")
+    [condition] = run["status"]["conditions"]
+    assert condition["status"] == "True", condition
+    values = {one["name"]: one["value"] for one in run["status"]["results"]}
+    assert values["big"]["digest"] == f"sha256:{values['sum']}"
+    assert values["big"]["size"] == str(SIZE)
 
 
 def _timed(pod, run):

@@ -40,7 +40,11 @@ def test_every_captured_pipelinerun(make_place):
     for name in set(NAMES) - set(LARGE):
         assert plain(finals[name]["status"]) == plain(load(name)["tekton_final"]["status"]), name
     large, wall = (finals[name]["status"]["conditions"][0] for name in reversed(LARGE))
-    assert (large["status"], large["reason"]) == ("True", "Succeeded")
+    assert (large["status"], large["reason"]) == ("True", "Succeeded"), {
+        name: run["status"].get("conditions")
+        for place in places.values()
+        for name, run in place.runs().items()
+    }
     assert (wall["status"], wall["reason"]) == ("False", "Failed")
     for place in places.values():
         runs = place.runs()

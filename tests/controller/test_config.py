@@ -229,3 +229,16 @@ def test_the_sidecars_image_can_be_given_from_outside():
     data = {"data": {"config.sidecar-logs": "image: one\ncpu: 5m"}}
     assert flags_of(data, sidecar_image="two").config["sidecar-logs"] == {"image": "two", "cpu": "5m"}
     assert flags_of(data).config["sidecar-logs"]["image"] == "one"
+
+
+def test_flags_that_may_not_be_meant_come_into_force_and_are_told_once(room, caplog):
+    one = room()
+    one.edit(embedded_status="both", results_from="sidecar-logs")
+    one.wait(lambda: one.cores and one.told)
+    ((obj, notice),) = one.told
+    assert (obj["kind"], notice.type, notice.reason) == ("ConfigMap", "Warning", "FlagsDoubtful")
+    assert "embedded-status is both, and results-from sidecar-logs" in notice.message
+    assert notice.message in caplog.text
+    one.edit(embedded_status="both")
+    one.wait(lambda: len(one.cores) == 2)
+    assert len(one.told) == 1

@@ -26,8 +26,10 @@ class Fake:
         self.denied = set()
         self.objects = {
             ("configmaps", "feature-flags"): {"data": flags or {}},
-            ("customresourcedefinitions", "taskruns.tekton.dev"): crd(),
-            ("customresourcedefinitions", "tasks.tekton.dev"): crd(),
+            **{
+                ("customresourcedefinitions", f"{kind}.tekton.dev"): crd()
+                for kind in ("taskruns", "tasks", "pipelineruns", "pipelines")
+            },
         }
         self.nodes = [
             node("amd64", "docker.io/tekton/entrypoint:1", "docker.io/library/busybox:latest"),
@@ -144,6 +146,25 @@ def test_crds(content, word):
     assert one.fix
 
 
+def test_copies_of_taskruns_that_a_pipelinerun_will_not_hold():
+    def said(**flags):
+        found = look(Fake({key.replace("_", "-"): value for key, value in flags.items()}))
+        return [one.detail for one in found if one.doubtful]
+
+    assert said() == []
+    assert said(results_from="sidecar-logs") == []
+    (pruned,) = said(embedded_status="full")
+    assert "does not keep status.taskRuns" in pruned
+    large, pruned = said(embedded_status="both", results_from="sidecar-logs")
+    assert "embedded-status is both, and results-from sidecar-logs" in large
+    keeping = Fake({"embedded-status": "full"})
+    schema = keeping.objects["customresourcedefinitions", "pipelineruns.tekton.dev"]["spec"]["versions"][0]
+    schema["schema"]["openAPIV3Schema"]["properties"]["status"] = {
+        "x-kubernetes-preserve-unknown-fields": True
+    }
+    assert not [one for one in look(keeping) if one.doubtful]
+
+
 def test_a_crd_that_may_not_be_read_is_unknown():
     cluster = Fake()
     cluster.objects["customresourcedefinitions", "taskruns.tekton.dev"] = ForbiddenError("no")
@@ -229,6 +250,8 @@ def test_what_oneself_may_not_read_is_unknown_and_not_missing():
         "ConfigMap ns/feature-flags",
         "CRD taskruns.tekton.dev",
         "CRD tasks.tekton.dev",
+        "CRD pipelineruns.tekton.dev",
+        "CRD pipelines.tekton.dev",
         "images",
     ]
 

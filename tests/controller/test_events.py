@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from resultsfw.controller.events import Events, Notice, cut, notice_of
+from resultsfw.controller.events import Events, Notice, cut, notice_of, notices_of_pipelinerun
 from resultsfw.controller.metrics import Metrics
 from resultsfw.errors import ForbiddenError
 
@@ -89,3 +89,30 @@ def test_too_many_are_dropped_and_nobody_waits(monkeypatch):
     assert metrics.events_dropped._value.get() >= 7
     block.set()
     events.close(5)
+
+
+def stage(reason, message="m", status="Unknown"):
+    return {"type": "Succeeded", "status": status, "reason": reason, "message": message}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ({}, stage("Running", "0"), [("Normal", "Started", ""), ("Normal", "Running", "0")]),
+        ({}, stage("PipelineRunPending"), [("Normal", "Started", "")]),
+        (stage("PipelineRunPending"), stage("Running"), [("Normal", "Running", "m")]),
+        (stage("Running", "0"), stage("Running", "1"), [("Normal", "Running", "1")]),
+        (stage("Running"), stage("Running"), []),
+        (
+            stage("Running"),
+            stage("CancelledRunningFinally", "1"),
+            [("Normal", "CancelledRunningFinally", "1")],
+        ),
+        ({"type": "Succeeded", "status": "Unknown"}, stage("Running"), []),
+        ({}, stage("X", status="False"), [("Normal", "Started", ""), ("Warning", "Failed", "m")]),
+        (stage("Running"), stage("Succeeded", status="True"), [("Normal", "Succeeded", "m")]),
+        (stage("X", status="False"), stage("X", "other", status="False"), []),
+    ],
+)
+def test_each_stage_of_a_pipelinerun_is_told_as_tekton_tells_it(old, new, told):
+    assert [(one.type, one.reason, one.message) for one in notices_of_pipelinerun(old, new)] == told

@@ -77,3 +77,27 @@ def test_two_registries_do_not_meet():
     one, other = Metrics([]), Metrics([])
     one.retries.inc()
     assert "resultsfw_queue_retries_total 0.0" in lines(other)
+
+
+def test_pipelineruns():
+    def ended(status, reason):
+        condition = {"type": "Succeeded", "status": status, "reason": reason}
+        times = {"startTime": "2026-01-01T00:00:00Z", "completionTime": "2026-01-01T00:00:20Z"}
+        return {"metadata": {"name": "p"}, "status": {"conditions": [condition], **times}}
+
+    metrics = Metrics([])
+    metrics.pipelinerun_changed(UNKNOWN, ended("True", "Completed"))
+    metrics.pipelinerun_changed(UNKNOWN, ended("False", "Cancelled"))
+    metrics.pipelinerun_changed({"status": "False"}, ended("False", "Cancelled"))
+    metrics.pipelinerun_changed({}, ended("Unknown", "Running"))
+    metrics.watch_pipelineruns(lambda: 3, lambda: 5)
+    for result in ("done", "retry"):
+        metrics.pipelinerun_looked(result)
+    text = lines(metrics)
+    assert 'resultsfw_pipelinerun_total{outcome="succeeded",reason="Completed"} 1.0' in text
+    assert 'resultsfw_pipelinerun_total{outcome="failed",reason="Cancelled"} 1.0' in text
+    assert 'resultsfw_pipelinerun_duration_seconds_sum{outcome="failed"} 20.0' in text
+    assert "resultsfw_pipelinerun_queue_depth 3.0" in text
+    assert "resultsfw_running_pipelineruns 5.0" in text
+    assert 'resultsfw_pipelinerun_reconciles_total{result="retry"} 1.0' in text
+    assert "resultsfw_queue_retries_total 1.0" in text

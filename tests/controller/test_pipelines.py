@@ -5,6 +5,7 @@ from controllerroom import taskrun
 from pipelineworld import World
 from pipelineworld import a_task as simple_task
 
+from resultsfw.cluster import EVENTS
 from resultsfw.controller.controller import slim_taskrun
 from resultsfw.controller.pipelines import KEPT_BYTES, PipelineRuns, slim_pipelinerun
 from resultsfw.errors import ConflictError, NotFoundError
@@ -23,7 +24,7 @@ def a_task(name, *of, **fields):
 
 
 def test_results_pass_on_from_tasks_that_were_done_some_time_ago(room):
-    room.start("--no-leader-elect")
+    process = room.start("--no-leader-elect")
     tasks = [a_task("a"), a_task("b", "a"), a_task("c", "a", "b")]
     results = [{"name": "first", "value": "$(tasks.a.results.digest)"}]
     run = {
@@ -46,6 +47,31 @@ def test_results_pass_on_from_tasks_that_were_done_some_time_ago(room):
     assert params == [{"name": "a", "value": "p-a-pod"}, {"name": "b", "value": "p-b-pod"}]
     assert room.server.requests["GET taskruns"] - listed <= 1, "but for the watch, nothing is asked for"
     assert room.server.requests["PATCH pipelineruns/status"] == 4
+    _told_once(room, process)
+
+
+def _told_once(room, process):
+    """Each stage as an Event of its own, and the whole in the metrics."""
+
+    def told():
+        found = room.store.list(EVENTS, "runs")
+        about = [one for one in found if one["involvedObject"]["kind"] == "PipelineRun"]
+        return sorted((one["reason"], one["message"]) for one in about)
+
+    stages = [
+        ("Running", f"Tasks Completed: {done} (Failed: 0, Cancelled 0), Incomplete: {3 - done}, Skipped: 0")
+        for done in range(3)
+    ]
+    end = ("Succeeded", "Tasks Completed: 3 (Failed: 0, Cancelled 0), Skipped: 0")
+    expected = sorted([("Started", ""), *stages, end])
+    room.until(lambda: len(told()) >= len(expected))
+    assert told() == expected
+    room.until(lambda: "resultsfw_running_pipelineruns 0.0" in process.page("/metrics")[1])
+    text = process.page("/metrics")[1]
+    assert 'resultsfw_pipelinerun_total{outcome="succeeded",reason="Succeeded"} 1.0' in text
+    assert 'resultsfw_pipelinerun_duration_seconds_count{outcome="succeeded"} 1.0' in text
+    assert 'resultsfw_pipelinerun_reconciles_total{result="done"}' in text
+    assert "resultsfw_pipelinerun_queue_depth 0.0" in text
 
 
 def test_what_is_kept_of_a_taskrun_that_is_over_says_by_which_backends_its_attempts_went():

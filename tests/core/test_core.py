@@ -323,3 +323,44 @@ def test_collecting_twice_gives_the_same_and_changes_nothing():
     assert pod == before
     obj = {"metadata": {"resourceVersion": "1"}}
     assert Core.status_patch(first, obj, now="n") == Core.status_patch(again, obj, now="n")
+
+
+class _Kept:
+    """A backend of a stranger's, with these capabilities."""
+
+    def __init__(self, **capabilities):
+        self.capabilities = Capabilities(summary="s", **capabilities)
+
+    @hookimpl
+    def prepare_pod(self):
+        return 1
+
+    @hookimpl
+    def pod_ready(self):
+        return True
+
+    @hookimpl
+    def extract(self):
+        return Extraction()
+
+    @hookimpl
+    def dereference(self):
+        return b""
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "warned"),
+    [
+        ({}, True),
+        ({"run_bytes": 12_289}, True),
+        ({"run_bytes": 12_288}, False),
+        ({"by": "reference"}, False),
+    ],
+)
+def test_copies_of_large_results_are_warned_of_whatever_the_backends_name(capabilities, warned):
+    one = _Kept(**capabilities)
+    for mode in ("minimal", "full", "both"):
+        data = {"results-from": "mine", "embedded-status": mode}
+        said = Core.from_flags(data, register={"mine": one}).warnings()
+        assert bool(said) == (warned and mode != "minimal")
+        assert all(f"embedded-status is {mode}, and results-from mine" in line for line in said)

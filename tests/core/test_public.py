@@ -55,6 +55,7 @@ def test_the_contract_has_these_hooks():
         "collection_failed",
         "dereference",
         "extract",
+        "place_files",
         "pod_ready",
         "prepare_pod",
         "purge",

@@ -298,7 +298,7 @@ def dereferenced(place, reference, **flags):
 def test_any_content_comes_back(tmp_path_factory, data):
     folder = Place(f"file://{tmp_path_factory.getbasetemp()}/any", {}, {})
     reference, _ = stored(folder, data)
-    assert b"".join(object_store.dereference(reference, folder.configured())) == data
+    assert b"".join(object_store.dereference(reference, folder.configured(), "")) == data
 
 
 def purged(place, _reference):
@@ -350,7 +350,7 @@ def test_a_reference_that_leads_elsewhere_is_not_followed(location, monkeypatch)
         backend="object-store", location=location.format(digest=digest), size=1, digest=f"sha256:{digest}"
     )
     with pytest.raises(CorruptError, match="which is no result below s3://bucket/results"):
-        object_store.dereference(reference, object_store.Config.model_construct(url=S3["url"]))
+        object_store.dereference(reference, object_store.Config.model_construct(url=S3["url"]), "")
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,12 @@
 import json
 
 import pytest
-from pipelineworld import KilledError, World, a_task
+from pipelineworld import Counting, KilledError, World, a_task
 
+from resultsfw.errors import ForbiddenError
 from resultsfw.limits import object_size
 from resultsfw.local.store import Store
-from resultsfw.tekton.kinds import PIPELINERUNS, TASKRUNS
+from resultsfw.tekton.kinds import PIPELINERUNS, PIPELINES, TASKRUNS
 
 P = {"name": "v", "value": "$(tasks.a.results.r)"}
 
@@ -51,7 +52,10 @@ def test_a_result_in_when_makes_a_task_wait():
             'cycle detected; task "a" depends on "b"',
         ),
         ([a_task("a", runAfter=["z"])], "task a depends on z but z wasn't present in Pipeline"),
-        ([a_task("a"), a_task("a")], "duplicate pipeline task a"),
+        (
+            [a_task("a"), a_task("a")],
+            "task a is already present in Graph, can't add it again: duplicate pipeline task",
+        ),
     ],
 )
 def test_tasks_without_an_order_end_the_run_before_anything_is_made(tasks, said):
@@ -106,9 +110,7 @@ def test_a_result_is_put_into_the_text_of_an_embedded_task_that_comes_after():
 def test_a_result_that_no_task_declares_ends_the_run_naming_both():
     world = World(a_task("a"), a_task("b", params=[P]))
     world.step()
-    said = (
-        '[User error] invalid result reference in pipeline task "b": "r" is not a named result returned by '
-    )
+    said = 'invalid result reference in pipeline task "b": "r" is not a named result returned by '
     assert world.told == ("False", "InvalidTaskResultReference", f'{said}pipeline task "a"')
     assert world.made == []
 
@@ -510,3 +512,167 @@ def test_nothing_is_written_where_nothing_changed():
     assert world.run["metadata"]["resourceVersion"] == version
     assert json.dumps(world.status)  # plain data
     assert Store.get(world.store, PIPELINERUNS, "default", "p") == world.run
+
+
+# What a Pipeline cannot be run with.
+
+
+def when(**fields):
+    return [fields]
+
+
+@pytest.mark.parametrize(
+    ("spec", "reason", "said"),
+    [
+        (
+            {"tasks": [a_task("a", when=when(cel="'a' == 'b'"))]},
+            "PipelineValidationFailed",
+            "uses cel, which is not supported here",
+        ),
+        (
+            {"tasks": [a_task("a", when=when(input="x", operator="isnt", values=["y"]))]},
+            "PipelineValidationFailed",
+            'operator "isnt" is not recognized',
+        ),
+        (
+            {"tasks": [a_task("a", when=when(input="x", operator="in", values=[]))]},
+            "PipelineValidationFailed",
+            "non-empty values",
+        ),
+        ({"tasks": [a_task("a", matrix={})]}, "PipelineValidationFailed", "matrix"),
+        ({"tasks": []}, "PipelineValidationFailed", "expected at least one, got none"),
+        (
+            {"tasks": [], "last": [a_task("z")]},
+            "PipelineValidationFailed",
+            "spec.tasks is empty but spec.finally has 1 tasks",
+        ),
+        (
+            {"tasks": [a_task("a")], "last": [a_task("a")]},
+            "PipelineValidationFailed",
+            "expected exactly one, got both: finally[0].name",
+        ),
+        (
+            {"tasks": [a_task("a")], "last": [a_task("z", runAfter=["a"])]},
+            "PipelineValidationFailed",
+            "no runAfter allowed under spec.finally",
+        ),
+        (
+            {"tasks": [a_task("a")], "results": [{"name": "o", "value": "$(tasks.q.results.r)"}]},
+            "PipelineValidationFailed",
+            "referencing a nonexistent task: results[0].value",
+        ),
+        (
+            {"tasks": [a_task("a", workspaces=[{"name": "w", "workspace": "nope"}])]},
+            "CreateRunFailed",
+            'expected workspace "nope" to be provided by pipelinerun for pipeline task "a"',
+        ),
+        (
+            {
+                "tasks": [a_task("a")],
+                "params": [{"name": "p", "type": "string", "enum": ["a", "b"]}],
+                "run_params": [{"name": "p", "value": "c"}],
+            },
+            "InvalidParamValue",
+            "param `p` value: c is not in the enum list",
+        ),
+    ],
+)
+def test_what_cannot_be_run_ends_by_name_before_anything_is_made(spec, reason, said):
+    world = World(*spec.pop("tasks"), **spec)
+    world.step()
+    assert world.told[:2] == ("False", reason)
+    assert said in world.told[2]
+    if reason == "PipelineValidationFailed":
+        assert world.told[2].startswith(
+            "[User error] Pipeline default/p can't be Run; it has an invalid spec: "
+        )
+    assert world.made == []
+
+
+def test_a_task_that_is_not_given_what_it_needs_ends_the_run():
+    task = a_task("a")
+    task["taskSpec"]["params"] = [{"name": "x", "type": "string"}]
+    world = World(task)
+    world.step()
+    assert world.told[:2] == ("False", "PipelineValidationFailed")
+    assert world.told[2] == (
+        "[User error] Validation failed for pipelinerun p with error invalid input params for task : missing "
+        "values for these params which have no default values: [x]"
+    )
+    assert world.made == []
+
+
+def test_a_workspace_that_is_optional_need_not_be_bound():
+    workspaces = [{"name": "w", "optional": True}]
+    world = World(a_task("a", workspaces=[{"name": "w"}]), workspaces=workspaces)
+    world.step()
+    assert world.made == ["a"]
+
+
+# What people find a run by.
+
+
+def test_a_run_gets_the_labels_of_its_pipeline_and_hands_them_on():
+    world = World(a_task("a"))
+    world.step()
+    assert world.run["metadata"]["labels"] == {"tekton.dev/pipeline": "p"}
+    named = World(run_pipelineRef={"name": "named"})
+    labels, last = {"team": "x", "own": "pipeline"}, "kubectl.kubernetes.io/last-applied-configuration"
+    metadata = {
+        "name": "named",
+        "namespace": "default",
+        "labels": labels,
+        "annotations": {"n": "1", last: ""},
+    }
+    pipeline = {"apiVersion": "tekton.dev/v1", "kind": "Pipeline", "metadata": metadata}
+    named.store.create(PIPELINES, {**pipeline, "spec": {"tasks": [a_task("a")]}})
+    patch = {"metadata": {"labels": {"own": "run"}}, "spec": {"pipelineSpec": None}}
+    Store.patch(named.store, PIPELINERUNS, "default", "p", patch)
+    named.step()
+    marked = named.run["metadata"]
+    assert marked["labels"] == {"team": "x", "own": "run", "tekton.dev/pipeline": "named"}
+    assert marked["annotations"] == {"n": "1"}
+    made = named.taskrun("a")["metadata"]
+    assert marked["labels"].items() <= made["labels"].items()
+    assert made["annotations"] == {"n": "1"}
+
+
+class Strict(Counting):
+    """A server on which the role of an earlier version is in force."""
+
+    def patch(self, kind, namespace, name, patch, *, subresource=""):
+        if kind == PIPELINERUNS and not subresource:
+            raise ForbiddenError("may not patch pipelineruns")
+        return super().patch(kind, namespace, name, patch, subresource=subresource)
+
+
+def test_a_run_that_may_not_be_labelled_runs(caplog):
+    strict, world = Strict(), World(a_task("a"))
+    strict.create(PIPELINERUNS, {**world.run, "metadata": {"name": "p", "namespace": "default"}})
+    world.store = strict
+    world.start()
+    world.step()
+    assert world.made == ["a"]
+    assert "gets no labels: may not patch pipelineruns" in caplog.text
+
+
+def test_finally_begins_with_the_end_of_the_others_even_if_none_of_its_tasks_runs():
+    never = when(input="x", operator="in", values=["y"])
+    world = World(a_task("a"), last=(a_task("z", when=never),))
+    world.step()
+    assert "finallyStartTime" not in world.status
+    world.end("a")
+    world.step()
+    assert world.status["finallyStartTime"]
+
+
+def test_a_condition_that_stays_keeps_its_time():
+    world = World(a_task("a"), a_task("b"), a_task("c", runAfter=["a"]))
+    world.step()
+    before = world.status["conditions"][0]
+    world.step(60)
+    patch = {"status": {"childReferences": []}}
+    Store.patch(world.store, PIPELINERUNS, "default", "p", patch, subresource="status")
+    world.step(60)
+    assert world.status["childReferences"]
+    assert world.status["conditions"][0] == before

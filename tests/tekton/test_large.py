@@ -3,7 +3,7 @@
 import subprocess
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from resultsfw.limits import OBJECT_BYTES, object_size
@@ -65,6 +65,31 @@ def test_a_script_of_any_size_comes_whole(tmp_path, size):
     shell = place_scripts([{"script": script}], [], seed="s", params={"p": b"\0\xff" * size}).shell
     assert all(len(word) <= WALL_BYTES for word in shell)
     assert sorted(placed(shell, tmp_path).values()) == sorted([script.encode(), b"\0\xff" * size])
+
+
+PIECES = st.lists(st.sampled_from(["a", "b", "#!/bin/sh\n", "\n", "$(x) $$ '", "\u00e9", ""]), max_size=6)
+VALUES = {"a": b"0123456789\n" * 4000, "b": b"another one\n" * 3000, "c": b""}
+
+
+@settings(max_examples=25, deadline=None)
+@given(scripts=st.lists(PIECES, min_size=1, max_size=3))
+def test_scripts_with_large_parameters_in_them_come_whole_and_hold_them_once(tmp_path_factory, scripts):
+    texts = [
+        "#!/bin/sh\n" + "".join(VALUES.get(one, one.encode()).decode() for one in pieces)
+        for pieces in scripts
+    ]
+    steps = [{"script": text} for text in texts]
+    shell = place_scripts(steps, [], seed="s", params={**VALUES, "d": b"x" * 100_000}).shell
+    found = placed(shell, tmp_path_factory.mktemp("placed"))
+    assert {name: found.pop(name) for name in VALUES} == VALUES
+    assert found.pop("d") == b"x" * 100_000
+    assert sorted(found.values()) == sorted(text.encode() for text in texts)
+    assert len("".join(shell)) < 4 / 3 * (100_000 + sum(map(len, VALUES.values()))) + 5_000
+
+
+def test_a_pod_holds_a_script_with_a_megabyte_in_it():
+    pod = a_pod(a_spec(script=": '$(params.b)'\nwc -c /tekton/params/b"), b="q" * 1_100_000)
+    assert object_size(pod) < OBJECT_BYTES
 
 
 def test_what_fits_is_placed_as_tekton_does():

@@ -166,6 +166,16 @@ def test_a_step_that_fails_keeps_the_results(world):
     assert world.taskrun["status"]["results"][0]["value"] == "kept"
 
 
+def test_a_failure_that_its_pipeline_ignores_says_so(world):
+    world.submit(annotations={"pipeline.tekton.dev/pipeline-task-on-error": "continue"})
+    world.step()
+    world.finish("kept", code=3)
+    world.step()
+    told = (world.condition["status"], world.condition["reason"], world.condition["message"])
+    assert told == ("False", "FailureIgnored", '"step-build" exited with code 3: Error')
+    assert world.taskrun["status"]["results"][0]["value"] == "kept"
+
+
 def test_law_0_a_forbidden_log_is_tried_again_and_then_is_the_verdict(world):
     """Law 0: a failed read is retried while it can still come right, and then a failure of its own."""
     world.submit()
@@ -393,7 +403,9 @@ def test_cancelled_the_pod_is_stopped_gently_read_and_then_deleted(world):
     assert world.condition["reason"] == "TaskRunCancelled"
     assert world.condition["message"] == 'TaskRun "run" was cancelled. enough'
     assert world.taskrun["status"]["results"][0]["value"] == "saved"
-    assert world.taskrun["status"]["steps"][0]["terminationReason"] == "TaskRunCancelled"
+    (step,) = world.taskrun["status"]["steps"]
+    assert step["terminationReason"] == "TaskRunCancelled"
+    assert (step["terminated"]["reason"], step["terminated"]["exitCode"]) == ("TaskRunCancelled", 143)
     assert world.cluster.list(PODS) == []
 
 

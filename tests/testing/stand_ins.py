@@ -24,7 +24,7 @@ from resultsfw import (
     cli,
     hookimpl,
 )
-from resultsfw.errors import AlreadyExistsError, NotFoundError
+from resultsfw.errors import AlreadyExistsError, CorruptError, NotFoundError
 
 TEMPLATE = Path(cli.__file__).parent / "template"
 
@@ -210,7 +210,9 @@ class Kept(Sound):
         return Reference(backend="under-test", location=where, size=len(data), digest=digest)
 
     @hookimpl
-    def dereference(self, reference, config):
+    def dereference(self, reference, config, namespace):
+        if namespace not in ("", "default"):
+            raise CorruptError(f"nothing is kept for {namespace}")
         return self.give(reference, config)
 
     def give(self, reference, config):

@@ -33,7 +33,7 @@ def rows(heading):
 
 
 def test_all_hooks_are_there():
-    assert set(HOOKS) == {"prepare_pod", "pod_ready", "extract", "dereference", "purge"}
+    assert set(HOOKS) == {"prepare_pod", "pod_ready", "extract", "dereference", "place_files", "purge"}
 
 
 @pytest.mark.parametrize("hook", HOOKS)

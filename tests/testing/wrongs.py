@@ -11,7 +11,7 @@ from pathlib import Path
 
 from stand_ins import Kept, Owned, Sound, template
 
-from resultsfw import CONFIG_MAPS, PODS, Extraction, Permission, Problem, ProblemCode
+from resultsfw import CONFIG_MAPS, PODS, Extraction, Permission, Problem, ProblemCode, hookimpl
 from resultsfw.errors import ClusterError
 from resultsfw_backends import termination_message
 
@@ -357,6 +357,8 @@ class MeetsItself(Owned):
     "test_damaged_store",
     "test_no_credentials_in_a_reference",
     "test_at_its_own_wall",
+    "test_another_namespace",
+    "test_placed_as_a_file",
 )
 class CountsCharacters(Kept):
     """Every reference says another size than there is."""
@@ -383,6 +385,25 @@ class RaisesItsOwnWhenGone(Kept):
     def give(self, reference, config):
         with (Path(config.folder) / reference.location).open("rb") as opened:
             yield opened.read()
+
+
+@caught_by("test_another_namespace")
+class GivesToEverybody(Kept):
+    @hookimpl
+    def dereference(self, reference, config):
+        return self.give(reference, config)
+
+
+@caught_by("test_placed_as_a_file")
+class PlacesUnseen(Kept):
+    """Places what it finds, and does not look at the digest."""
+
+    @hookimpl
+    def place_files(self, pod, files, mount, config):
+        folder = config.folder
+        copies = "; ".join(f"cp {folder}/{one.location} {file}" for file, one in files.items())
+        container = {"name": "place", "image": "busybox:1", "command": ["sh", "-c", copies]}
+        pod["spec"]["initContainers"].append({**container, "volumeMounts": [mount]})
 
 
 class Messages(Sound):

@@ -7,15 +7,16 @@ from resultsfw.errors import NotFoundError
 from resultsfw.tekton.kinds import TASKS
 from resultsfw.tekton.pipelines import reasons
 from resultsfw.tekton.pipelines.graph import REFERRING
+from resultsfw.tekton.pipelines.problems import tasks_of
 from resultsfw.tekton.pipelines.references import ResultRef, result_refs
-from resultsfw.tekton.pipelines.spec import Applied, tasks_of
-from resultsfw.tekton.validate import RefusedRun
+from resultsfw.tekton.pipelines.spec import Applied
+from resultsfw.tekton.validate import USER_ERROR, RefusedRun, wrong_params
 
 __all__ = ["refuse_references"]
 
 
 def refuse_references(pipelinerun: Object, applied: Applied, cluster: Cluster) -> None:
-    """Raise for a Task that is not there, or a result that its Task does not declare.
+    """Raise for a Task that is not there, for what it is not given, or a result that it does not declare.
 
     Raises:
         RefusedRun: With Tekton's reason; the message names who names what.
@@ -30,7 +31,7 @@ def refuse_references(pipelinerun: Object, applied: Applied, cluster: Cluster) -
                 if why := _wrong(ref, declared):
                     raise RefusedRun(
                         reasons.INVALID_RESULT_REFERENCE,
-                        f'[User error] invalid result reference in pipeline task "{task["name"]}": {why}',
+                        f'invalid result reference in pipeline task "{task["name"]}": {why}',
                     )
     for one in applied.spec.get("results") or ():
         for ref in result_refs(one.get("value")):
@@ -64,6 +65,13 @@ def _declared(
                     f"Pipeline {namespace}/{applied.name} can't be Run; it contains Tasks that don't exist: "
                     f'Couldn\'t retrieve Task "{reference["name"]}": {error.message}',
                 ) from error
+        # A reference to a whole result is a text until there is one.
+        given = {"spec": {"params": task.get("params"), "taskRef": task.get("taskRef")}, "metadata": {}}
+        if why := wrong_params(given, spec).removeprefix(USER_ERROR):
+            raise RefusedRun(
+                reasons.INVALID,
+                f"{USER_ERROR}Validation failed for pipelinerun {where.partition('/')[2]} with error {why}",
+            )
         yield task["name"], frozenset(one["name"] for one in spec.get("results") or ())
 
 

@@ -6,29 +6,37 @@ Everything is a function of the spec, the TaskRuns and the time: nothing is reme
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Final
+from typing import Any, Final
 
 from resultsfw.cluster import Object
 from resultsfw.tekton import reasons as taskrun_reasons
 from resultsfw.tekton.conditions import succeeded
 from resultsfw.tekton.pipelines import reasons
 from resultsfw.tekton.pipelines.graph import REFERRING
+from resultsfw.tekton.pipelines.problems import tasks_of
 from resultsfw.tekton.pipelines.references import (
     Find,
+    Read,
     ResultMissing,
     Results,
+    ResultUnread,
     first_of,
     looked_up,
     result_finder,
     result_refs,
+    substitute,
+    unread,
 )
-from resultsfw.tekton.pipelines.spec import Applied, put_into, tasks_of
+from resultsfw.tekton.pipelines.spec import Applied, put_into
 from resultsfw.tekton.pipelines.times import Times
 from resultsfw.types import Value
 
 __all__ = ["CONTINUE", "Counts", "Facts", "results_of"]
 
 CONTINUE: Final = "continue"
+_SHOWN: Final = 1024
+"""Characters of a text in ``when`` that a status shows."""
+
 _RUN_FINALLY: Final = {
     "CancelledRunFinally": reasons.SKIP_CANCELLED,
     "StoppedRunFinally": reasons.SKIP_STOPPED,
@@ -84,6 +92,7 @@ class Facts:
         asked: ``spec.status``: whether it is to be cancelled or stopped.
         times: Its limits.
         refuse: Says why the TaskRun of a Task that is due cannot be made; nothing if it can.
+        read: Reads the value of a result by reference where it is needed: in a text, as a part.
         whole: Gives a TaskRun of ``runs`` with its results, where it may come without.
     """
 
@@ -92,6 +101,7 @@ class Facts:
     asked: str
     times: Times
     refuse: Callable[["Facts", str], str] = lambda _facts, _name: ""
+    read: Read = unread
     whole: Callable[[Object], Object] = lambda taskrun: taskrun
     _skips: dict[str, str] = field(default_factory=dict)
     _invalid: dict[str, str] | None = None
@@ -183,15 +193,21 @@ class Facts:
         """Tasks that are due and cannot be run, and what to say of it: a result they name is not there."""
         if self._invalid is None:
             self._invalid = {}  # while it is found out, nothing is known to be invalid
-            found = {
-                name: why for name in self._due() if (why := self._missing(name) or self.refuse(self, name))
-            }
+            found = {name: why for name in self._due() if (why := self._missing(name) or self._refused(name))}
             self._invalid = found
             self._skips.clear()
-            late = {name: why for name in self._due_finally() if (why := self.refuse(self, name))}
+            late = {name: why for name in self._due_finally() if (why := self._refused(name))}
             self._invalid = {**found, **late}
             self._skips.clear()
         return self._invalid
+
+    def _refused(self, name: str) -> str:
+        """Why a Task that is due cannot be run though all results are there."""
+        try:
+            self.with_results(name)
+        except ResultUnread as error:
+            return f'task "{name}" {error.message}'
+        return self.refuse(self, name)
 
     def _due_finally(self) -> list[str]:
         """Tasks of ``finally`` that are to begin now."""
@@ -217,7 +233,9 @@ class Facts:
         """What to say of the first result a Task names that is not there; nothing if all are."""
         for ref in self._refs(name):
             try:
-                looked_up(ref, self.results)
+                looked_up(ref, self.results, self.read)
+            except ResultUnread:
+                continue  # it is there
             except ResultMissing as missing:
                 there = ref.result in self.results.get(ref.task, {})
                 if self.has_succeeded(ref.task) and not there:
@@ -290,20 +308,44 @@ class Facts:
 
     def _allowed(self, name: str) -> bool:
         """Whether a Task's ``when`` lets it run."""
-        return all(_holds(one) for one in self.with_results(name).get("when") or ())
+        try:
+            return all(_holds(one) for one in substitute(self._when(name), self.find(name)))
+        except ResultUnread:
+            return True  # it comes to nothing all the same: `invalid`
 
     # What stands for references.
 
     def find(self, name: str) -> Find:
         """Finds what a Task may name: results, and in ``finally`` how the others ended."""
-        results = result_finder(self.results)
+        results = result_finder(self.results, self.read)
         return first_of(results, self.states.get) if self.is_final(name) else results
 
+    def when(self, name: str) -> list[Object]:
+        """A Task's ``when`` for people, with results in it; as it is written where one cannot be read.
+
+        Long texts are cut: a status holds no results.
+        """
+        try:
+            expressions: list[Object] = substitute(self._when(name), self.find(name))
+        except ResultUnread:
+            return self._when(name)
+        return [{key: _shown(value) for key, value in one.items()} for one in expressions]
+
+    def _when(self, name: str) -> list[Object]:
+        return self.tasks[name][1].get("when") or []
+
     def with_results(self, name: str) -> Object:
-        """A Task's spec with all results in it that it names and that are there."""
+        """A Task's spec with all results in it that it names and that are there.
+
+        A parameter that is one result by reference is that reference.
+
+        Raises:
+            ResultUnread: The value of one by reference is needed, and cannot be had.
+        """
         _, task = self.tasks[name]
         find = self.find(name)
-        return put_into(task, find, fields=REFERRING, inner=find)
+        passing = result_finder(self.results, self.read, passing=True)
+        return put_into(task, find, fields=REFERRING, inner=find, passing=passing)
 
     @property
     def states(self) -> dict[str, Value]:
@@ -347,6 +389,14 @@ class Facts:
         if why in (reasons.SKIP_PIPELINE_TIME, reasons.SKIP_TASKS_TIME, reasons.SKIP_FINALLY_TIME):
             return "out_of_time"
         return "skipped" if why else "incomplete"
+
+
+def _shown(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_shown(one) for one in value]
+    if not isinstance(value, str) or len(value) <= _SHOWN:
+        return value
+    return f"{value[:_SHOWN]}... ({len(value.encode())} bytes)"
 
 
 def _holds(expression: Object) -> bool:

@@ -16,7 +16,7 @@ Propagated Results)."""
 
 
 class CycleError(Exception):
-    """The Tasks wait for each other, or for one that is not there."""
+    """The Tasks wait for each other, or for one that is not there; or one is there twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,10 @@ def graph_of(spec: Object) -> Graph:
     parents: dict[str, frozenset[str]] = {}
     for task in tasks:
         name = task["name"]
+        if name in parents:
+            raise CycleError(
+                f"task {name} is already present in Graph, can't add it again: duplicate pipeline task"
+            )
         named = {ref.task for field in REFERRING for ref in result_refs(task.get(field))}
         for parent in [*(task.get("runAfter") or ()), *sorted(named)]:
             if parent not in names:

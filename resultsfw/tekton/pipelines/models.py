@@ -71,6 +71,20 @@ class PipelineResult(Model):
     value: Any
 
 
+class PipelineWhen(When):
+    """A condition of a Pipeline Task."""
+
+    @model_validator(mode="after")
+    def _built(self) -> Self:
+        if self.cel:
+            raise ValueError("uses cel, which is not supported here: give input, operator and values")
+        if self.operator not in ("in", "notin"):
+            raise ValueError(f'operator "{self.operator}" is not recognized. valid operators: in,notin')
+        if not self.values:
+            raise ValueError("expecting non-empty values field")
+        return self
+
+
 class PipelineTask(Model):
     """One Task of a Pipeline."""
 
@@ -81,7 +95,7 @@ class PipelineTask(Model):
     task_spec: EmbeddedTask | None = None
     pipeline_ref: Plain | None = None
     pipeline_spec: Plain | None = None
-    when: list[When] = []
+    when: list[PipelineWhen] = []
     retries: Annotated[int, Field(ge=0)] = 0
     run_after: list[str] = []
     params: list[Param] = []

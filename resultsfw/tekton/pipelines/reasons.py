@@ -31,6 +31,11 @@ CREATE_RUN_FAILED: Final = "CreateRunFailed"
 TOO_LARGE: Final = "PipelineRunTooLarge"
 """Ours: what a Task would be given is larger than its TaskRun can hold. Tekton's server says so for ever."""
 
+STATUS_PRUNED: Final = "EmbeddedStatusPruned"
+"""Ours, of an Event: the server does not keep the copies of TaskRuns that ``embedded-status`` asks for."""
+
+INVALID_PARAM_VALUE: Final = "InvalidParamValue"
+
 SKIP_WHEN: Final = "When Expressions evaluated to false"
 SKIP_PARENT: Final = "Parent Tasks were skipped"
 SKIP_STOPPING: Final = "PipelineRun was stopping"

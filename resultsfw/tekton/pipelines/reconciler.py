@@ -4,33 +4,50 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any
 
 from resultsfw.cluster import Cluster, Object
 from resultsfw.core import Core
-from resultsfw.errors import AlreadyExistsError, ClusterError, ConflictError, NotFoundError
+from resultsfw.errors import (
+    AlreadyExistsError,
+    BackendError,
+    ClusterError,
+    ConflictError,
+    CorruptError,
+    ForbiddenError,
+    NotFoundError,
+    ObjectTooLargeError,
+)
 from resultsfw.jsons import merge_patch
-from resultsfw.limits import OBJECT_BYTES, OBJECT_HEADROOM, object_size
+from resultsfw.limits import object_size
+from resultsfw.references import reference_of
 from resultsfw.tekton.conclude import condition
 from resultsfw.tekton.conditions import is_done
 from resultsfw.tekton.kinds import CLAIMS, PIPELINERUNS, RESULTS_LEFT_OUT, TASKRUNS
 from resultsfw.tekton.mirror import format_time
 from resultsfw.tekton.owner import owns
-from resultsfw.tekton.pipelines import reasons
+from resultsfw.tekton.pipelines import embedded, reasons
 from resultsfw.tekton.pipelines.check import refuse_references
+from resultsfw.tekton.pipelines.embedded import ROOM, children_in
 from resultsfw.tekton.pipelines.facts import Facts
-from resultsfw.tekton.pipelines.spec import Applied, applied, raw_spec, tasks_of
-from resultsfw.tekton.pipelines.status import child_references, pipeline_results, skipped_tasks, verdict
+from resultsfw.tekton.pipelines.marks import marks_of
+from resultsfw.tekton.pipelines.problems import tasks_of
+from resultsfw.tekton.pipelines.references import Read, ResultRef, ResultUnread
+from resultsfw.tekton.pipelines.spec import Applied, applied, raw_spec
+from resultsfw.tekton.pipelines.status import pipeline_results, skipped_tasks, verdict
 from resultsfw.tekton.pipelines.taskruns import build_taskrun, taskrun_name
-from resultsfw.tekton.pipelines.times import times_of
+from resultsfw.tekton.pipelines.times import Times, times_of
+from resultsfw.tekton.referenced import VALUE_BYTES, read_value
 from resultsfw.tekton.validate import RefusedRun
 from resultsfw.tekton.workspaces import claims_of
+from resultsfw.types import Reference, Value
 
 __all__ = ["PipelineReconciler"]
 
 log = logging.getLogger(__name__)
 
-_ROOM: Final = OBJECT_BYTES - OBJECT_HEADROOM
+Tell = Callable[[Object, str, str], None]
+"""Warns of something about a run: the run, a reason and a sentence."""
 
 
 class PipelineReconciler:
@@ -42,6 +59,7 @@ class PipelineReconciler:
         core: With the flags in force.
         cluster: Where PipelineRuns and TaskRuns live.
         clock: Tells the time; UTC.
+        tell: Warns people of what a run's status cannot hold; besides the log.
         read_whole: Reads a TaskRun that is over from where it is whole: ``cluster`` may hold it without what
             few looks read, its results among it (`RESULTS_LEFT_OUT`).
     """
@@ -52,10 +70,12 @@ class PipelineReconciler:
         cluster: Cluster,
         *,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        tell: Tell = lambda *_: None,
         read_whole: Callable[[Object], Object] = lambda taskrun: taskrun,
     ) -> None:
         self.core = core
         self._read_whole = read_whole
+        self._tell = tell
         self._cluster = cluster
         self._clock = clock
 
@@ -82,7 +102,8 @@ class PipelineReconciler:
             self._write(pipelinerun, {"conditions": [condition("Unknown", reasons.PENDING, said, now)]})
             return None
         try:
-            spec, pipeline = raw_spec(pipelinerun, self._cluster)
+            spec, pipeline, metadata = raw_spec(pipelinerun, self._cluster)
+            self._mark(pipelinerun, pipeline, metadata)
             plan = applied(pipelinerun, spec, pipeline)
             return self._follow(pipelinerun, spec, plan, asked, now)
         except RefusedRun as refused:
@@ -103,29 +124,42 @@ class PipelineReconciler:
             refuse_references(pipelinerun, plan, self._cluster)
             self._make_claims(pipelinerun)
         refuse = lambda facts, name: _too_large(build_taskrun(pipelinerun, facts, name), name)  # noqa: E731
-        facts = Facts(plan, runs, asked, times, refuse, self._with_results)
+        read = self._reader(pipelinerun, times)
+        facts = Facts(plan, runs, asked, times, refuse, read, self._with_results)
         self._end_children(pipelinerun, facts)
         if asked == "Cancelled":
             said = f'PipelineRun "{pipelinerun["metadata"]["name"]}" was cancelled'
-            status |= {"childReferences": child_references(facts) or None}
-            self._end(pipelinerun, reasons.CANCELLED, said, now, **status)
+            ended = self._final(reasons.CANCELLED, said, now)
+            self._put(pipelinerun, spec, facts, {**status, **ended}, now)
             return None
         due = facts.next_tasks()
         if due:
             runs = {**runs, **{one: self._make(pipelinerun, facts, one) for one in due}}
-            if any(facts.is_final(one) for one in runs) and not begun["status"].get("finallyStartTime"):
-                status["finallyStartTime"] = format_time(now)
-            facts = Facts(plan, runs, asked, facts.times, refuse, self._with_results)
+            facts = Facts(plan, runs, asked, times, refuse, read, self._with_results)
+        if facts.final and facts.dag_done and not begun["status"].get("finallyStartTime"):
+            status["finallyStartTime"] = format_time(now)
         told, reason, message = verdict(pipelinerun["metadata"]["name"], facts)
         status |= {
-            "childReferences": child_references(facts) or None,
             "skippedTasks": skipped_tasks(facts) or None,
             "conditions": [condition(told, reason, message, now)],
         }
-        if told != "Unknown":
-            status |= self._ended(pipelinerun, spec, facts, status, now)
-        self._write(pipelinerun, status)
+        self._put(pipelinerun, spec, facts, status, now)
         return None if told != "Unknown" else min(facts.times.left(), default=None)
+
+    def _mark(self, pipelinerun: Object, pipeline: str, described: Object) -> None:
+        """Give a run that begins the label of its Pipeline, and what the Pipeline itself is labelled with."""
+        if pipelinerun.get("status", {}).get("startTime"):
+            return
+        if marks := marks_of(pipelinerun, pipeline, described):
+            metadata = pipelinerun["metadata"]
+            marked = {"metadata": {**marks, "resourceVersion": metadata["resourceVersion"]}}
+            namespace, name = metadata.get("namespace", ""), metadata["name"]
+            try:
+                changed = self._cluster.patch(PIPELINERUNS, namespace, name, marked)
+            except ForbiddenError as error:  # people search by them; nothing here does
+                log.warning("PipelineRun %s/%s gets no labels: %s", namespace, name, error.message)
+                return
+            pipelinerun["metadata"] = changed["metadata"]
 
     # TaskRuns.
 
@@ -136,9 +170,7 @@ class PipelineReconciler:
         is found when it is to be made. Where nothing more is made, ``sure``, all are asked for.
         """
         metadata = pipelinerun["metadata"]
-        known = {
-            one.get("pipelineTaskName") for one in pipelinerun.get("status", {}).get("childReferences") or ()
-        }
+        known = {one.get("pipelineTaskName") for one in children_in(pipelinerun.get("status", {}))}
         runs: dict[str, Object] = {}
         for _, task in tasks_of(plan.spec):
             if sure or task["name"] in known:
@@ -177,6 +209,36 @@ class PipelineReconciler:
             raise ConflictError("it went, or was made anew, meanwhile", subject=name)
         taskrun.pop(RESULTS_LEFT_OUT, None)
         taskrun.update(found)
+
+    def _reader(self, pipelinerun: Object, times: Times) -> Read:
+        """Reads values of results by reference where a text of the run needs them."""
+        namespace = pipelinerun["metadata"].get("namespace", "")
+        known: dict[tuple[Reference, str], Value] = {}  # a look asks for the same more than once
+
+        def read(ref: ResultRef, value: Object, kind: str) -> Value:
+            what = f'needs the value of result "{ref.result}" of task "{ref.task}" in a text'
+            try:
+                reference = reference_of(value)
+                if reference is not None and reference.size <= VALUE_BYTES:
+                    if (reference, kind) not in known:
+                        known[reference, kind] = read_value(
+                            self.core, self._cluster, reference, kind, namespace=namespace
+                        )
+                    return known[reference, kind]
+            except (CorruptError, BackendError) as error:
+                raise ResultUnread(f"{what}: {error.message}") from error
+            except ClusterError as error:
+                # A store that is away is waited for, as long as there is time.
+                if error.retryable and not (times.pipeline_over or times.tasks_over):
+                    raise
+                raise ResultUnread(f"{what}: {error.message}") from error
+            size = 0 if reference is None else reference.size
+            raise ResultUnread(
+                f"{what}, which has {size} bytes by reference, over the limit of {VALUE_BYTES} bytes one "
+                f"object may have: give it to a param as a whole, and read its file"
+            )
+
+        return read
 
     def _make(self, pipelinerun: Object, facts: Facts, name: str) -> Object:
         taskrun = build_taskrun(pipelinerun, facts, name)
@@ -224,13 +286,48 @@ class PipelineReconciler:
 
     # The status.
 
+    def _put(self, pipelinerun: Object, spec: Object, facts: Facts, status: Object, now: datetime) -> None:
+        """Write where a run stands, or how it ended, as far as one object holds it.
+
+        Copies of TaskRuns are left out before results of its own; whatever is, the run fails naming it.
+        """
+        mode = self.core.flags.embedded_status
+        status = {**status, **embedded.described(facts, pipelinerun.get("status", {}), mode)}
+        over = status["conditions"][0]["status"] != "Unknown"
+        if over:
+            status |= self._ended(pipelinerun, spec, facts, status, now)
+        status, size, left = embedded.fitted(pipelinerun, status)
+        if over and left:
+            status["conditions"] = [_too_full(status, mode, _over(size), left, now)]
+        try:
+            written = self._write(pipelinerun, status)
+        except ObjectTooLargeError as error:
+            if not (copied := embedded.names_of(status)):
+                raise
+            status = embedded.without_copies(status, copied)
+            if over:
+                why = f"is larger than the server stores ({error.message})"
+                names = [f'"{name}"' for name in copied]
+                status["conditions"] = [_too_full(status, mode, why, names, now)]
+            written = self._write(pipelinerun, status)
+        if embedded.is_pruned(status, written):
+            instead = embedded.references_only(facts, mode)
+            (said,) = instead["annotations"].values()
+            metadata = pipelinerun["metadata"]
+            log.warning("PipelineRun %s/%s: %s", metadata.get("namespace", ""), metadata["name"], said)
+            self._tell(pipelinerun, reasons.STATUS_PRUNED, said)
+            pipelinerun["metadata"], pipelinerun["status"] = written["metadata"], written["status"]
+            self._write(pipelinerun, instead)
+
     def _ended(
         self, pipelinerun: Object, spec: Object, facts: Facts, status: Object, now: datetime
     ) -> dict[str, Any]:
         """What a verdict adds: the time, and the run's own results as far as they fit into one object."""
-        written, invalid = pipeline_results(spec, facts)
         ended: dict[str, Any] = {"completionTime": format_time(now)}
         known = status["conditions"][0]
+        if facts.asked == "Cancelled":
+            return ended
+        written, invalid = pipeline_results(spec, facts)
         if invalid:
             said = (
                 f"Failed to get PipelineResult from TaskRun Results for PipelineRun "
@@ -238,10 +335,10 @@ class PipelineReconciler:
                 f"referenced results don't exist"
             )
             ended["conditions"] = [condition("False", reasons.COULDNT_GET_RESULT, said, now)]
-        patch = {"status": {**status, **ended, "results": written}}
-        size = object_size(merge_patch(pipelinerun, patch))
+        bare = {**status, **ended, "taskRuns": None, "results": written}
+        size = object_size(merge_patch(pipelinerun, {"status": bare}))
         left: list[str] = []
-        over = size - _ROOM
+        over = size - ROOM
         for one in sorted(written, key=object_size, reverse=True):
             if over <= 0:
                 break
@@ -250,47 +347,68 @@ class PipelineReconciler:
             left.append(f'"{one["name"]}" ({object_size(one["value"])} bytes)')
         if left:
             said = (
-                f"{known['message']}; with its results the PipelineRun would have {size} bytes, over the "
-                f"limit of {_ROOM} bytes one object may have; left out: {', '.join(left)}: take them from "
-                f"the TaskRuns that wrote them"
+                f"{known['message']}; with its results the PipelineRun {_over(size)}; left out: "
+                f"{', '.join(left)}: take them from the TaskRuns that wrote them"
             )
             ended["conditions"] = [condition("False", reasons.TOO_LARGE, said, now)]
         return {**ended, "results": written or None}
 
-    def _end(self, pipelinerun: Object, reason: str, message: str, now: datetime, **more: Any) -> None:
-        started = pipelinerun.get("status", {}).get("startTime") or format_time(now)
-        status = {
-            "startTime": started,
-            **more,
+    def _final(self, reason: str, message: str, now: datetime) -> Object:
+        return {
             "completionTime": format_time(now),
             "conditions": [condition("False", reason, message, now)],
         }
-        self._write(pipelinerun, status)
 
-    def _write(self, pipelinerun: Object, status: Object) -> None:
-        """One conditional status write, none if nothing but a time would change."""
+    def _end(self, pipelinerun: Object, reason: str, message: str, now: datetime) -> None:
+        started = pipelinerun.get("status", {}).get("startTime") or format_time(now)
+        self._write(pipelinerun, {"startTime": started, **self._final(reason, message, now)})
+
+    def _write(self, pipelinerun: Object, status: Object) -> Object:
+        """One conditional status write, none if nothing but a time would change; the run as it is then."""
         known = pipelinerun.get("status", {})
-        if all(_still(key, known.get(key)) == _still(key, value) for key, value in status.items()):
-            return
+        same = {key for key, value in status.items() if _is_still(key, known.get(key), value)}
+        if same == status.keys():
+            return pipelinerun
+        if "conditions" in same:  # its time is that of its last change
+            status = {key: value for key, value in status.items() if key != "conditions"}
         metadata = pipelinerun["metadata"]
         patch = {"metadata": {"resourceVersion": metadata["resourceVersion"]}, "status": status}
-        self._cluster.patch(
+        return self._cluster.patch(
             PIPELINERUNS, metadata.get("namespace", ""), metadata["name"], patch, subresource="status"
         )
 
 
-def _still(key: str, value: Any) -> Any:
-    """A field of the status without the time of its conditions."""
-    if key != "conditions":
-        return value
-    return [{name: one[name] for name in one if name != "lastTransitionTime"} for one in value or ()]
+def _over(size: int) -> str:
+    return f"would have {size} bytes, over the limit of {ROOM} bytes one object may have"
+
+
+def _too_full(status: Object, mode: str, why: str, left: list[str], now: datetime) -> Object:
+    """The condition of a run that is over and cannot hold copies of all its TaskRuns."""
+    said = (
+        f"{status['conditions'][0]['message']}; with embedded-status {mode} the PipelineRun {why}; left out "
+        f"of status.taskRuns: {', '.join(left)}: see the TaskRuns themselves, or set embedded-status: minimal"
+    )
+    return condition("False", reasons.TOO_LARGE, said, now)
+
+
+def _is_still(key: str, old: Any, new: Any) -> bool:
+    """Whether a patch of a field would change nothing but the time of its conditions."""
+    if key == "conditions":
+        return bool(_untimed(old) == _untimed(new))
+    if old == new:
+        return True
+    return isinstance(new, dict) and bool(merge_patch(old, new) == old)
+
+
+def _untimed(conditions: Any) -> Any:
+    return [{name: one[name] for name in one if name != "lastTransitionTime"} for one in conditions or ()]
 
 
 def _too_large(taskrun: Object, name: str) -> str:
     """Why a TaskRun cannot be stored; nothing if it can."""
     # Its status holds the Task's spec once more, with the parameters put in.
     size = object_size(taskrun)
-    if size <= _ROOM:
+    if size <= ROOM:
         return ""
     params = taskrun["spec"].get("params") or ()
     largest = max(params, key=lambda one: object_size(one.get("value")), default=None)
@@ -300,6 +418,6 @@ def _too_large(taskrun: Object, name: str) -> str:
         else f'; its param "{largest["name"]}" has {object_size(largest["value"])} bytes'
     )
     return (
-        f'the TaskRun of task "{name}" would have {size} bytes, over the limit of {_ROOM} bytes one object '
+        f'the TaskRun of task "{name}" would have {size} bytes, over the limit of {ROOM} bytes one object '
         f"may have{which}: pass a reference (results-from: object-store), or less"
     )

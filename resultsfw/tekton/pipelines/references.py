@@ -5,14 +5,17 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from resultsfw.cluster import Object
 from resultsfw.errors import ResultsError
-from resultsfw.tekton.params import REFERENCE
+from resultsfw.tekton.params import REFERENCE, is_reference
 from resultsfw.types import Value
 
 __all__ = [
     "Find",
+    "Read",
     "ResultMissing",
     "ResultRef",
+    "ResultUnread",
     "Results",
     "first_of",
     "looked_up",
@@ -21,13 +24,14 @@ __all__ = [
     "result_refs",
     "substitute",
     "texts_in",
+    "unread",
 ]
 
 Find = Callable[[str], Value | None]
 """From what is between the brackets of a reference to what stands for it; ``None``: not known here."""
 
 Results = Mapping[str, Mapping[str, Value]]
-"""Results by Pipeline Task and name, of Tasks that have ended."""
+"""Results by Pipeline Task and name, of Tasks that have ended; by value, or as references to values."""
 
 _RESULT: Final = re.compile(
     r"(tasks|finally)\.([^.\[\]]+)\.results"
@@ -40,6 +44,12 @@ class ResultMissing(ResultsError):  # noqa: N818 - a finding about a run, not a 
     """A reference to a result that is not there; ``subject`` is the reference."""
 
     code = "ResultMissing"
+
+
+class ResultUnread(ResultsError):  # noqa: N818 - likewise
+    """The value of a result is needed where it is named, and it stays where its reference says."""
+
+    code = "ResultUnread"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +71,21 @@ class ResultRef:
     index: int | None = None
     key: str | None = None
     whole: bool = False
+
+
+Read = Callable[[ResultRef, Object, str], Value]
+"""From a reference (its mapping) that a result's value is, and the kind of value that is needed, to it.
+
+Raises `ResultUnread` where it cannot be had."""
+
+
+def unread(ref: ResultRef, value: Object, kind: str) -> Value:  # noqa: ARG001 - a `Read`
+    """Reads nothing.
+
+    Raises:
+        ResultUnread: Always.
+    """
+    raise ResultUnread(f'the value of result "{ref.result}" of task "{ref.task}" stands elsewhere')
 
 
 def parse_reference(text: str) -> ResultRef | None:
@@ -100,10 +125,11 @@ def result_refs(value: Any) -> Iterator[ResultRef]:
                     yield ref
 
 
-def looked_up(ref: ResultRef, results: Results) -> Value:
-    """What a reference to a result stands for.
+def looked_up(ref: ResultRef, results: Results, read: Read) -> Value:
+    """What a reference to a result stands for; of one by reference, a part of its value or that reference.
 
     Raises:
+        ResultUnread: A part is wanted of a value that cannot be read.
         ResultMissing: There is no such result, element or key; in Tekton's words.
     """
     subject = f"$({ref.section}.{ref.task}.results.{ref.result})"
@@ -112,6 +138,8 @@ def looked_up(ref: ResultRef, results: Results) -> Value:
         raise ResultMissing(
             f"Could not find result with name {ref.result} for pipeline task {ref.task}", subject=subject
         )
+    if is_reference(value) and (ref.index is not None or ref.key is not None):
+        value = read(ref, dict(value), "object" if ref.index is None else "array")
     if ref.index is not None and isinstance(value, list):
         if ref.index >= len(value):
             raise ResultMissing(
@@ -135,17 +163,26 @@ def looked_up(ref: ResultRef, results: Results) -> Value:
     return value
 
 
-def result_finder(results: Results) -> Find:
-    """Finds results of Tasks that have ended; what is missing stays a reference."""
+def result_finder(results: Results, read: Read, *, passing: bool = False) -> Find:
+    """Finds results of Tasks that have ended; what is missing stays as it is written.
+
+    Args:
+        results: Of all of them.
+        read: Of those by reference, reads the value.
+        passing: References are handed on, not read.
+    """
 
     def find(name: str) -> Value | None:
         ref = parse_reference(name)
         if ref is None:
             return None
         try:
-            return looked_up(ref, results)
+            value = looked_up(ref, results, read)
         except ResultMissing:
             return None
+        if is_reference(value) and not passing:
+            return read(ref, dict(value), "array" if ref.whole else "string")
+        return value
 
     return find
 
@@ -159,20 +196,20 @@ def first_of(*finds: Find) -> Find:
     return find
 
 
-def substitute(value: Any, find: Find) -> Any:
+def substitute(value: Any, find: Find, *, whole: Find | None = None) -> Any:
     """A copy of plain data with references put in, in one pass; those nobody knows stay as they are.
 
     A text that is one reference becomes what it stands for, a list or a mapping too; in a list, a reference
-    to a whole array becomes its elements.
+    to a whole array becomes its elements. ``whole`` is asked instead where the value itself is one.
     """
     if isinstance(value, str):
-        return _of_text(value, find)
+        return _of_text(value, find, whole or find)
     if isinstance(value, list):
         elements: list[Any] = []
         for one in value:
-            whole = _whole(one, find) if isinstance(one, str) else None
-            if isinstance(whole, list):
-                elements += whole
+            every = _whole(one, find) if isinstance(one, str) else None
+            if isinstance(every, list):
+                elements += every
             else:
                 elements.append(_in_text(one, find) if isinstance(one, str) else substitute(one, find))
         return elements
@@ -181,11 +218,11 @@ def substitute(value: Any, find: Find) -> Any:
     return value
 
 
-def _of_text(text: str, find: Find) -> Any:
-    whole = _whole(text, find)
-    if isinstance(whole, list):
-        return list(whole)
-    return dict(whole) if isinstance(whole, dict) else _in_text(text, find)
+def _of_text(text: str, find: Find, whole: Find) -> Any:
+    every = _whole(text, whole)
+    if isinstance(every, list):
+        return list(every)
+    return dict(every) if isinstance(every, dict) else _in_text(text, find)
 
 
 def _whole(text: str, find: Find) -> Value | None:

@@ -10,13 +10,12 @@ from resultsfw.tekton.params import param_type, param_value, value_type
 from resultsfw.tekton.pipelines import reasons
 from resultsfw.tekton.pipelines.graph import CycleError, Graph, graph_of
 from resultsfw.tekton.pipelines.models import parse_pipeline, parse_pipelinerun
+from resultsfw.tekton.pipelines.problems import SECTIONS, problems_of, tasks_of
 from resultsfw.tekton.pipelines.references import Find, first_of, substitute
-from resultsfw.tekton.validate import RefusedRun
+from resultsfw.tekton.validate import USER_ERROR, RefusedRun
 from resultsfw.types import Value
 
-__all__ = ["SECTIONS", "Applied", "applied", "put_into", "raw_spec", "tasks_of"]
-
-SECTIONS: Final = ("tasks", "finally")
+__all__ = ["Applied", "applied", "put_into", "raw_spec", "tasks_of"]
 
 _FORMS: Final = ("params.{}", 'params["{}"]', "params['{}']")
 _TASK_FIELDS: Final = ("displayName", "taskRef", "when", "params", "workspaces", "onError")
@@ -37,8 +36,8 @@ class Applied:
         self.name = name
 
 
-def raw_spec(pipelinerun: Object, cluster: Cluster) -> tuple[Object, str]:
-    """The Pipeline's spec as written, and its name.
+def raw_spec(pipelinerun: Object, cluster: Cluster) -> tuple[Object, str, Object]:
+    """The Pipeline's spec as written, its name, and its ``metadata`` where it is read here.
 
     A status that holds one already is followed: a Pipeline that changes later does not change a run.
 
@@ -47,18 +46,18 @@ def raw_spec(pipelinerun: Object, cluster: Cluster) -> tuple[Object, str]:
         ClusterError: It could not be had.
     """
     metadata = pipelinerun["metadata"]
+    namespace = metadata.get("namespace", "")
     try:
         parse_pipelinerun(pipelinerun)
     except InputError as error:
-        raise RefusedRun(reasons.INVALID, error.message, subject=error.subject) from error
+        raise _invalid(f"{namespace}/{metadata['name']}", error.message) from error
     spec = pipelinerun["spec"]
     reference = spec.get("pipelineRef") or {}
     name = reference.get("name") or metadata["name"]
     if known := pipelinerun.get("status", {}).get("pipelineSpec"):
-        return known, name
+        return known, name, {}
     if spec.get("pipelineSpec") is not None:
-        return spec["pipelineSpec"], name
-    namespace = metadata.get("namespace", "")
+        return spec["pipelineSpec"], name, {}
     whose = f"Error retrieving pipeline for pipelinerun {namespace}/{metadata['name']}"
     if reference.get("resolver") or reference.get("bundle") or not reference.get("name"):
         raise RefusedRun(
@@ -71,14 +70,15 @@ def raw_spec(pipelinerun: Object, cluster: Cluster) -> tuple[Object, str]:
     except NotFoundError as error:
         raise RefusedRun(reasons.COULDNT_GET_PIPELINE, f"{whose}: {error.message}") from error
     except InputError as error:
-        raise RefusedRun(reasons.INVALID, f'Pipeline "{name}": {error.message}') from error
-    found: Object = pipeline["spec"]
-    return found, name
+        raise _invalid(f"{namespace}/{name}", error.message) from error
+    return pipeline["spec"], name, pipeline["metadata"]
 
 
-def tasks_of(spec: Object) -> list[tuple[str, Object]]:
-    """All Pipeline Tasks with the section they are in, in order."""
-    return [(section, task) for section in SECTIONS for task in spec.get(section) or ()]
+def _invalid(of: str, why: str) -> RefusedRun:
+    """The refusal of a Pipeline whose own text is wrong."""
+    return RefusedRun(
+        reasons.INVALID, f"{USER_ERROR}Pipeline {of} can't be Run; it has an invalid spec: {why}", subject=of
+    )
 
 
 def applied(pipelinerun: Object, spec: Object, name: str) -> Applied:
@@ -88,22 +88,16 @@ def applied(pipelinerun: Object, spec: Object, name: str) -> Applied:
         RefusedRun: It cannot be run; with Tekton's reason.
     """
     metadata = pipelinerun["metadata"]
-    where = f"{metadata.get('namespace', '')}/{metadata['name']}"
+    whose = f"{USER_ERROR}PipelineRun {metadata.get('namespace', '')}/{metadata['name']}"
     of = f"{metadata.get('namespace', '')}/{name}"
-    names = [task["name"] for _, task in tasks_of(spec)]
-    if doubled := sorted({one for one in names if names.count(one) > 1}):
-        raise RefusedRun(
-            reasons.INVALID_GRAPH,
-            f"PipelineRun {where}'s Pipeline DAG is invalid: duplicate pipeline task {', '.join(doubled)}",
-        )
     try:
         graph = graph_of(spec)
     except CycleError as error:
-        raise RefusedRun(
-            reasons.INVALID_GRAPH, f"PipelineRun {where}'s Pipeline DAG is invalid: {error}"
-        ) from error
-    _refuse_params(pipelinerun, spec, where, of)
-    _refuse_workspaces(pipelinerun, spec, where, of)
+        raise RefusedRun(reasons.INVALID_GRAPH, f"{whose}'s Pipeline DAG is invalid: {error}") from error
+    for why in problems_of(spec):
+        raise _invalid(of, why)
+    _refuse_params(pipelinerun, spec, whose, of)
+    _refuse_workspaces(pipelinerun, spec, whose, of)
     find = first_of(_param_finder(pipelinerun, spec), _context_finder(pipelinerun, name))
     whole = dict(spec)
     for section in SECTIONS:
@@ -123,7 +117,9 @@ def _task(task: Object, find: Find) -> Object:
     return put_into(task, known, fields=_TASK_FIELDS, inner=inner)
 
 
-def put_into(task: Object, find: Find, *, fields: Sequence[str], inner: Find | None) -> Object:
+def put_into(
+    task: Object, find: Find, *, fields: Sequence[str], inner: Find | None, passing: Find | None = None
+) -> Object:
     """A Pipeline Task with references replaced.
 
     Args:
@@ -131,8 +127,16 @@ def put_into(task: Object, find: Find, *, fields: Sequence[str], inner: Find | N
         find: What is known in it.
         fields: Where references may stand.
         inner: What is known in the text of its embedded Task, if it has one; what that declares stays.
+        passing: What a parameter may be as a whole, before ``find`` is asked.
     """
-    changed = {key: substitute(value, find) if key in fields else value for key, value in task.items()}
+    changed = {
+        key: substitute(value, find) if key in fields and key != "params" else value
+        for key, value in task.items()
+    }
+    if given := task.get("params"):
+        changed["params"] = [
+            {**one, "value": substitute(one.get("value"), find, whole=passing)} for one in given
+        ]
     if inner is not None and (spec := task.get("taskSpec")) is not None:
         declared = {key: spec[key] for key in ("params", "results", "metadata") if key in spec}
         changed["taskSpec"] = {**substitute(spec, inner), **declared}
@@ -198,7 +202,7 @@ def _context_finder(pipelinerun: Object, name: str) -> Find:
     return find
 
 
-def _refuse_params(pipelinerun: Object, spec: Object, where: str, of: str) -> None:
+def _refuse_params(pipelinerun: Object, spec: Object, whose: str, of: str) -> None:
     declared: list[Object] = list(spec.get("params") or ())
     given: dict[str, Any] = {
         one["name"]: param_value(one.get("value")) for one in pipelinerun["spec"].get("params") or ()
@@ -208,7 +212,7 @@ def _refuse_params(pipelinerun: Object, spec: Object, where: str, of: str) -> No
     ]:
         raise RefusedRun(
             reasons.PARAMETER_MISSING,
-            f"PipelineRun {where} is missing some parameters required by Pipeline {of}: "
+            f"{whose} is missing some parameters required by Pipeline {of}: "
             f"pipelineRun missing parameters: [{' '.join(missing)}]",
         )
     types = {one["name"]: param_type(one) for one in declared}
@@ -216,35 +220,52 @@ def _refuse_params(pipelinerun: Object, spec: Object, where: str, of: str) -> No
     if wrong:
         raise RefusedRun(
             reasons.PARAMETER_TYPE,
-            f"PipelineRun {where} parameters have mismatching types with Pipeline {of}'s parameters: "
-            f"parameters have inconsistent types: [{' '.join(wrong)}]",
+            f"{whose} parameters have mismatching types with Pipeline {of}'s parameters: "
+            f"parameters have inconsistent types : [{' '.join(wrong)}]",
         )
+    for one in declared:
+        value = given.get(one["name"])
+        if one.get("enum") and isinstance(value, str) and value and value not in one["enum"]:
+            raise RefusedRun(
+                reasons.INVALID_PARAM_VALUE,
+                f"{whose} parameters have invalid value: param `{one['name']}` value: "
+                f"{value} is not in the enum list",
+            )
     for one in declared:
         keys = set(one.get("properties") or ())
         there = {*(given.get(one["name"]) or ()), *(param_value(one.get("default")) or ())}
         if types[one["name"]] == "object" and (lacking := sorted(keys - there)):
             raise RefusedRun(
                 reasons.PARAMETER_KEYS,
-                f"PipelineRun {where} parameters is missing object keys required by Pipeline {of}'s "
+                f"{whose} parameters is missing object keys required by Pipeline {of}'s "
                 f"parameters: pipelineRun missing object keys for parameters: "
                 f"map[{one['name']}:[{' '.join(lacking)}]]",
             )
 
 
-def _refuse_workspaces(pipelinerun: Object, spec: Object, where: str, of: str) -> None:
+def _refuse_workspaces(pipelinerun: Object, spec: Object, whose: str, of: str) -> None:
     bound = {one["name"] for one in pipelinerun["spec"].get("workspaces") or ()}
     for one in spec.get("workspaces") or ():
         if one["name"] not in bound and not one.get("optional"):
             raise RefusedRun(
                 reasons.INVALID_WORKSPACES,
-                f"PipelineRun {where} doesn't bind Pipeline {of}'s Workspaces correctly: pipeline requires "
+                f"{whose} doesn't bind Pipeline {of}'s Workspaces correctly: pipeline requires "
                 f'workspace with name "{one["name"]}" be provided by pipelinerun',
             )
+    optional = {one["name"] for one in spec.get("workspaces") or () if one.get("optional")}
+    for _, task in tasks_of(spec):
+        for one in task.get("workspaces") or ():
+            if (wanted := one.get("workspace") or one["name"]) not in bound | optional:
+                raise RefusedRun(
+                    reasons.CREATE_RUN_FAILED,
+                    f'expected workspace "{wanted}" to be provided by pipelinerun for pipeline task '
+                    f'"{task["name"]}"',
+                )
     names = {task["name"] for _, task in tasks_of(spec)}
     for one in pipelinerun["spec"].get("taskRunSpecs") or ():
         if one.get("pipelineTaskName") not in names:
             raise RefusedRun(
                 reasons.INVALID_TASKRUN_SPECS,
-                f"PipelineRun {where} doesn't define taskRunSpecs correctly: pipelineRun's taskrunSpecs "
+                f"{whose} doesn't define taskRunSpecs correctly: pipelineRun's taskrunSpecs "
                 f'defined wrong taskName: "{one.get("pipelineTaskName", "")}", does not exist in Pipeline',
             )

@@ -8,6 +8,7 @@ from resultsfw.tekton.pipelines import reasons
 from resultsfw.tekton.pipelines.facts import Counts, Facts
 from resultsfw.tekton.pipelines.references import (
     ResultMissing,
+    ResultUnread,
     looked_up,
     parse_reference,
     result_finder,
@@ -95,7 +96,7 @@ def child_references(facts: Facts) -> list[Object]:
         if task.get("displayName"):
             child["displayName"] = task["displayName"]
         if task.get("when"):
-            child["whenExpressions"] = facts.with_results(name)["when"]
+            child["whenExpressions"] = facts.when(name)
         children.append(child)
     return children
 
@@ -108,7 +109,7 @@ def skipped_tasks(facts: Facts) -> list[Object]:
             continue
         one: Object = {"name": name, "reason": why}
         if task.get("when") and (section == "tasks" or why == reasons.SKIP_WHEN):
-            one["whenExpressions"] = facts.with_results(name)["when"]
+            one["whenExpressions"] = facts.when(name)
         left_out.append(one)
     return left_out
 
@@ -120,11 +121,17 @@ def pipeline_results(spec: Object, facts: Facts) -> tuple[list[Object], list[str
     """
     written: list[Object] = []
     invalid: list[str] = []
-    find = result_finder(facts.results)
+    find = result_finder(facts.results, facts.read)
+    passing = result_finder(facts.results, facts.read, passing=True)
     for one in spec.get("results") or ():
         state = _state(one.get("value"), facts)
         if state == "there":
-            written.append({"name": one["name"], "value": substitute(one["value"], find)})
+            try:
+                value = substitute(one["value"], find, whole=passing)
+            except ResultUnread as error:
+                invalid.append(f"{one['name']} ({error.message})")
+            else:
+                written.append({"name": one["name"], "value": value})
         elif state == "invalid":
             invalid.append(one["name"])
     return written, invalid
@@ -140,7 +147,9 @@ def _state(value: Any, facts: Facts) -> str:
         if ref is None:
             return "invalid"
         try:
-            looked_up(ref, facts.results)
+            looked_up(ref, facts.results, facts.read)
+        except ResultUnread:
+            continue
         except ResultMissing:
             known = facts.results.get(ref.task, {})
             ran = ref.task in facts.tasks and facts.has_succeeded(ref.task)

@@ -7,7 +7,7 @@ from resultsfw import jsons
 from resultsfw.cluster import Object
 from resultsfw.tekton.durations import format_duration, parse_duration
 from resultsfw.tekton.ending import DEFAULT_TIMEOUT
-from resultsfw.tekton.kinds import PIPELINERUNS
+from resultsfw.tekton.kinds import ON_ERROR_ANNOTATION, PIPELINERUNS
 from resultsfw.tekton.owner import owner_reference
 from resultsfw.tekton.pipelines.facts import CONTINUE, Facts
 from resultsfw.tekton.pipelines.times import Times
@@ -16,7 +16,6 @@ from resultsfw.tekton.workspaces import claim_name
 
 __all__ = ["build_taskrun", "taskrun_name"]
 
-_ON_ERROR: Final = "pipeline.tekton.dev/pipeline-task-on-error"
 _NOT_PASSED: Final = frozenset({"kubectl.kubernetes.io/last-applied-configuration"})
 _NANO: Final = 1_000_000_000
 
@@ -60,7 +59,7 @@ def build_taskrun(pipelinerun: Object, facts: Facts, name: str) -> Object:
         **((own.get("metadata") or {}).get("annotations") or {}),
     }
     if task.get("onError") == CONTINUE:
-        annotations[_ON_ERROR] = CONTINUE
+        annotations[ON_ERROR_ANNOTATION] = CONTINUE
     reference: Any = task.get("taskRef") or {}
     labels = {
         **(described.get("labels") or {}),

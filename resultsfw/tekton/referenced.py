@@ -1,0 +1,171 @@
+"""Parameters that are references to results: read where the Task needs their value, else placed as files."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from resultsfw.cluster import Cluster, Object
+from resultsfw.core import Core
+from resultsfw.errors import BackendError, ClusterError, CorruptError
+from resultsfw.limits import OBJECT_BYTES, OBJECT_HEADROOM
+from resultsfw.references import reference_of
+from resultsfw.tekton.large import FILE_BYTES, named_files
+from resultsfw.tekton.params import FORMS, REFERENCE, is_reference, param_type
+from resultsfw.tekton.scripts import PARAMS_DIR
+from resultsfw.tekton.substitute import apply
+from resultsfw.tekton.validate import creation_failed, refuse_values
+from resultsfw.types import Reference, Value
+
+__all__ = ["VALUE_BYTES", "Resolved", "read_value", "resolved"]
+
+VALUE_BYTES: Final = OBJECT_BYTES - OBJECT_HEADROOM
+"""Bytes above which a value is not read: no object could hold what it is put into."""
+
+_NOT_A_TEXT: Final = frozenset({"params", "results", "description", "displayName"})
+"""Parts of a Task's spec in which nothing is put in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """What a pod is built of.
+
+    Attributes:
+        taskrun: With the values in its parameters that the Task needs; other references as they are.
+        task_spec: With those values put in.
+        files: References by path, for a backend to place.
+    """
+
+    taskrun: Object
+    task_spec: Object
+    files: Mapping[str, Reference]
+
+
+def resolved(core: Core, cluster: Cluster, taskrun: Object, task_spec: Object) -> Resolved:
+    """Read the values that a Task puts into its texts; the others become files.
+
+    Args:
+        core: Knows the backends.
+        cluster: The way to the world.
+        taskrun: Its parameters may be references.
+        task_spec: Substituted, but for those.
+
+    Raises:
+        RefusedRun: A value is needed and does not fit or is not what was stored, or a reference cannot be
+            followed at all.
+        ClusterError: It cannot be read now.
+    """
+    params = (taskrun.get("spec") or {}).get("params") or ()
+    if not any(is_reference(one.get("value")) for one in params):
+        return Resolved(taskrun, task_spec, {})
+    named = named_files(task_spec)
+    types = {one["name"]: param_type(one) for one in task_spec.get("params") or ()}
+    texts = [one for key, value in task_spec.items() if key not in _NOT_A_TEXT for one in _named_in(value)]
+    texts += _named_in(taskrun["spec"].get("podTemplate")) + _named_in(taskrun["spec"].get("workspaces"))
+    namespace = taskrun["metadata"].get("namespace", "")
+    values: dict[str, Value] = {}
+    files: dict[str, Reference] = {}
+    for one in params:
+        name = one["name"]
+        try:
+            reference = reference_of(one.get("value"))
+            if reference is None:
+                continue
+            can_place = core.can_place(reference)
+            as_file = name in named or reference.size > FILE_BYTES
+            if as_file and can_place:
+                files[f"{PARAMS_DIR}/{name}"] = reference
+            if (as_file and not can_place) or _is_named(name, texts):
+                _refuse_large(taskrun, name, reference, can_place=can_place)
+                kind = types.get(name, "string")
+                values[name] = read_value(core, cluster, reference, kind, namespace=namespace)
+        except (BackendError, CorruptError) as error:
+            raise creation_failed(taskrun, f'its parameter "{name}": {error.message}') from error
+        except ClusterError as error:
+            if error.retryable:
+                raise
+            raise creation_failed(taskrun, f'its parameter "{name}": {error.message}') from error
+    if values:
+        spec = {**taskrun["spec"], "params": [_with_value(one, values) for one in params]}
+        taskrun = {**taskrun, "spec": spec}
+        refuse_values(taskrun, task_spec)
+        task_spec = apply(task_spec, taskrun)
+    return Resolved(taskrun, task_spec, files)
+
+
+def read_value(core: Core, cluster: Cluster, reference: Reference, kind: str, *, namespace: str) -> Value:
+    """The value a reference stands for.
+
+    Args:
+        core: Knows its backend.
+        cluster: The way to the world.
+        reference: Where it is; of at most `VALUE_BYTES`, which is not looked at here.
+        kind: ``string``, ``array`` or ``object``.
+        namespace: On whose behalf.
+
+    Raises:
+        ClusterError: It cannot be read now, or ever.
+        CorruptError: It is not what was stored, or nothing of that kind.
+        BackendError: Its backend cannot be had, or failed.
+    """
+    content = b"".join(core.dereference(reference, cluster, namespace=namespace))
+    try:
+        text = content.decode()
+        if kind == "string":
+            return text
+        value = json.loads(text)
+    except ValueError as error:
+        raise CorruptError(f"the {len(content)} bytes are no {kind}: {error}") from error
+    wanted, elements = (list, value) if kind == "array" else (dict, ())
+    if isinstance(value, dict):
+        elements = list(value.values())
+    if not isinstance(value, wanted) or not all(isinstance(one, str) for one in elements):
+        raise CorruptError(f"the {len(content)} bytes are no {kind} of strings")
+    return value
+
+
+def _refuse_large(taskrun: Object, name: str, reference: Reference, *, can_place: bool) -> None:
+    """Refuse a value that no pod could hold, before any of it is read."""
+    if reference.size <= VALUE_BYTES:
+        return
+    instead = (
+        f"read it from the file {PARAMS_DIR}/{name} instead of $(params.{name})"
+        if can_place
+        else f'backend "{reference.backend}" places no files, so a Task cannot have it'
+    )
+    raise creation_failed(
+        taskrun,
+        f'its parameter "{name}" has {reference.size} bytes by reference, over the limit of '
+        f"{VALUE_BYTES} bytes of the pod it would be put into: {instead}",
+    )
+
+
+def _with_value(param: Object, values: Mapping[str, Value]) -> Object:
+    return {**param, "value": values[param["name"]]} if param["name"] in values else param
+
+
+def _named_in(value: Any) -> list[str]:
+    """What is between the brackets of every reference in plain data."""
+    return [match[1] for text in _texts(value) for match in REFERENCE.finditer(text)]
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list):
+        for one in value:
+            yield from _texts(one)
+    elif isinstance(value, dict):
+        for one in value.values():
+            yield from _texts(one)
+
+
+def _is_named(name: str, texts: list[str]) -> bool:
+    """Whether a parameter, or a part of it, is named."""
+    for form in FORMS:
+        whole = form.format(name)
+        part = re.compile(re.escape(whole) + r"[.\[].*")
+        if any(text == whole or part.fullmatch(text) for text in texts):
+            return True
+    return False
