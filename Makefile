@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench bench-engine performance clean
 
 demo: $(STAMP)
 	@$(BIN)/python examples/01-images/demo.py
@@ -20,6 +20,15 @@ lint: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python bench/sidecar.py
+
+# The TEP's measurement without a cluster; on one: bench/pipelines.py -h.
+bench-engine: $(STAMP)
+	$(BIN)/python bench/engine.py --json docs/performance/engine.json --resume
+
+# The page, of all measurements in docs/performance.
+performance: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group plots
+	$(BIN)/python bench/performance.py
 
 # Installed once, and again when what is installed changes.
 $(STAMP): pyproject.toml

@@ -21,7 +21,7 @@ LATER = ("ctypes", "json", "errno", "select", "signal", "warnings")
 NET = ("encodings.idna",)
 """What the standard library imports when a server is called by a name."""
 
-WITH_A_LIBRARY = ("object_store", "store")
+WITH_A_LIBRARY = ("fetch", "object_store", "store")
 """Ways that import what is no part of Python: their image has a whole one."""
 
 INTERPRETERS = ("runpy", "encodings.ascii", "encodings.latin_1", "encodings.utf_8")

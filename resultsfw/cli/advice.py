@@ -63,6 +63,8 @@ def advice_on(taskrun: Mapping[str, Any], *, again: Again | None = None) -> list
     verdict: Mapping[str, Any] = next((one for one in conditions if one.get("type") == "Succeeded"), {})
     flags = status.get("provenance", {}).get("featureFlags", {})
     reason, message = verdict.get("reason", ""), verdict.get("message", "")
+    if reason == reasons.POD_CREATION_FAILED:
+        return []  # whose message says what to do
     if "together" in message or "the object would have" in message:
         return [_TOTAL]
     if is_too_large(reason, message):

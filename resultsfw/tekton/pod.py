@@ -25,7 +25,7 @@ from resultsfw.tekton.owner import owner_reference
 from resultsfw.tekton.run import pod_name
 from resultsfw.tekton.scripts import PARAMS_DIR, place_scripts
 from resultsfw.tekton.substitute import bindings, credentials_path, pod_template, step_name
-from resultsfw.tekton.validate import creation_failed
+from resultsfw.tekton.validate import creation_failed, pod_refused
 from resultsfw.tekton.workspaces import with_workspaces
 
 __all__ = ["PodOptions", "build_pod"]
@@ -148,7 +148,7 @@ def build_pod(
     if params or files:
         mount_params(containers)
     if why := beyond_wall(containers, contents):
-        raise creation_failed(taskrun, why)
+        raise pod_refused(taskrun, why)
     volumes = shared_volumes(
         len(steps),
         scripts=bool(placed.shell),

@@ -38,7 +38,7 @@ from resultsfw.tekton.referenced import resolved
 from resultsfw.tekton.run import pod_name, run_of
 from resultsfw.tekton.start import begun_status, refused_status, task_spec_of
 from resultsfw.tekton.transport import transport_of
-from resultsfw.tekton.validate import RefusedRun, creation_failed
+from resultsfw.tekton.validate import RefusedRun, pod_refused
 from resultsfw.tekton.vanished import vanished_status
 from resultsfw.tekton.workspaces import claims_of
 from resultsfw.types import Run, Stamp
@@ -174,7 +174,7 @@ class Reconciler:
             bare = self.core.place_files(run, bare, whole.files, PARAMS_MOUNT)
             pod = self.core.prepare_pod(run, bare, cluster=self._cluster, annotations=annotations)
         except CorruptError as error:
-            raise creation_failed(taskrun, error.message) from error
+            raise pod_refused(taskrun, error.message) from error
         except ClusterError as error:
             raise self._not_made(taskrun, spec, run, error, now) from error
         if marks := marks_of(self.core, taskrun, pod):

@@ -15,7 +15,7 @@ from resultsfw.tekton.large import FILE_BYTES, named_files
 from resultsfw.tekton.params import FORMS, REFERENCE, is_reference, param_type
 from resultsfw.tekton.scripts import PARAMS_DIR
 from resultsfw.tekton.substitute import apply
-from resultsfw.tekton.validate import creation_failed, refuse_values
+from resultsfw.tekton.validate import pod_refused, refuse_values
 from resultsfw.types import Reference, Value
 
 __all__ = ["VALUE_BYTES", "Resolved", "read_value", "resolved"]
@@ -81,11 +81,11 @@ def resolved(core: Core, cluster: Cluster, taskrun: Object, task_spec: Object) -
                 kind = types.get(name, "string")
                 values[name] = read_value(core, cluster, reference, kind, namespace=namespace)
         except (BackendError, CorruptError) as error:
-            raise creation_failed(taskrun, f'its parameter "{name}": {error.message}') from error
+            raise pod_refused(taskrun, f'its parameter "{name}": {error.message}') from error
         except ClusterError as error:
             if error.retryable:
                 raise
-            raise creation_failed(taskrun, f'its parameter "{name}": {error.message}') from error
+            raise pod_refused(taskrun, f'its parameter "{name}": {error.message}') from error
     if values:
         spec = {**taskrun["spec"], "params": [_with_value(one, values) for one in params]}
         taskrun = {**taskrun, "spec": spec}
@@ -134,7 +134,7 @@ def _refuse_large(taskrun: Object, name: str, reference: Reference, *, can_place
         if can_place
         else f'backend "{reference.backend}" places no files, so a Task cannot have it'
     )
-    raise creation_failed(
+    raise pod_refused(
         taskrun,
         f'its parameter "{name}" has {reference.size} bytes by reference, over the limit of '
         f"{VALUE_BYTES} bytes of the pod it would be put into: {instead}",

@@ -13,14 +13,7 @@ from resultsfw.tekton.spec_problems import array_references, problems_of
 from resultsfw.tekton.step_problems import Problem, quoted
 from resultsfw.tekton.substitute import apply
 
-__all__ = [
-    "USER_ERROR",
-    "RefusedRun",
-    "creation_failed",
-    "refuse_invalid",
-    "refuse_values",
-    "wrong_params",
-]
+__all__ = ["USER_ERROR", "RefusedRun", "creation_failed", "pod_refused", "refuse_invalid", "refuse_values"]
 
 _RESERVED: Final = frozenset({"tekton-log-results"})
 USER_ERROR: Final = "[User error] "
@@ -102,7 +95,13 @@ def creation_failed(taskrun: Object, why: str) -> RefusedRun:
         if reference
         else "invalid TaskSpec"
     )
-    message = f'failed to create task run pod "{metadata.get("name", "")}": {why}. Maybe {maybe}'
+    return pod_refused(taskrun, f"{why}. Maybe {maybe}")
+
+
+def pod_refused(taskrun: Object, why: str) -> RefusedRun:
+    """The refusal of a run whose pod cannot be made for a cause that is known."""
+    name = (taskrun.get("metadata") or {}).get("name", "")
+    message = f'failed to create task run pod "{name}": {why}'
     return RefusedRun(reasons.POD_CREATION_FAILED, message, subject=_subject(taskrun))
 
 

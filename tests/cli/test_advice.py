@@ -79,6 +79,11 @@ def test_by_reason_and_message(reason, message, said):
     assert said in advice_on(failed(reason, message))[0].what
 
 
+def test_a_pod_that_a_parameter_is_too_large_for_says_so_itself():
+    said = 'its parameter "p" has 9 bytes by reference, over the limit of 8 bytes of the pod'
+    assert advice_on(failed("PodCreationFailed", said)) == []
+
+
 @pytest.mark.parametrize("reason", ["StepFailed", "TaskRunCancelled", "SomethingNew"])
 def test_nothing_is_made_up(reason):
     assert advice_on(failed(reason, "a Step failed")) == []

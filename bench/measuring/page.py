@@ -1,0 +1,294 @@
+"""The page about performance, as Markdown, made of records alone."""
+
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Final
+
+from measuring.records import Record
+from measuring.summary import Row, Spread, pick
+
+Plots = dict[str, str]
+"""A plot's name to its file, as the page links it."""
+
+_HEAD: Final = """\
+# Performance
+
+What carrying results costs, measured as TEP-0127 did: PipelineRuns, each of three TaskRuns one after the
+other, each of two Steps that share the bytes given. `bench/performance.py` makes this page of the files in
+[performance](performance); how to repeat it stands at the [end](#how-this-was-measured).
+
+CPU is user and system time as the kernel counts it: a busy machine moves it little. **Times by the clock are
+another matter**: controllers, control plane and all pods share a few processors, so compare them within a
+table, with their spread. Figures of rounds are medians (least to most), those of single runs medians
+(95 of 100 are no higher). Memory is the most of all rounds. "Before" is the code before this was measured
+and improved.
+"""
+
+_TEP: Final = """\
+TEP-0127 says of Tekton, sidecar logs against termination messages: controller's CPU 1 %, its memory 0.2 %,
+the pod's start 3 s a TaskRun. The same differences here; a core is what the controller kept busy while the
+runs went on.
+"""
+
+_CLUSTER: Final = """\
+## On a cluster
+
+The controllers took turns on the same cluster in the same command. Start is from the pod's creation until the
+container of a Step runs; status from the last Step's end to the TaskRun's verdict, and from the last of
+these to the PipelineRun's. Requests are those about runs, Pods and logs, for a TaskRun. Ours is started by
+the command; Tekton's runs before, so its memory holds what it had grown to.
+"""
+
+_SERIES: Final = """\
+### From 200 bytes to 1 MB
+
+Bytes are of all results of a TaskRun. A backend's record says where it ends; with termination messages the
+last Step's repeats the results of those before it.
+"""
+
+_SCALE: Final = """\
+### Many TaskRuns
+
+All PipelineRuns begin at once, on nodes that run nothing, so that no kubelet is what is measured.
+"""
+
+_ENGINE: Final = """\
+## On the engine with no cluster
+
+The engine of `resultsfw run`: one process is controller, store and kubelet, so its CPU is more than a
+controller's. Pods are the processes that it started: Steps, and sidecars in Python. It runs 16 pods at once;
+a pod's start is counted from its creation, while it waits for its turn.
+"""
+
+
+def page(found: Sequence[Record], rows: Sequence[Row], plots: Plots, files: Sequence[Path]) -> str:
+    """The whole page.
+
+    Args:
+        found: The records.
+        rows: What they come to.
+        plots: Those that there are.
+        files: Of the records, in their order.
+    """
+    parts = [_HEAD]
+    cluster, engine = pick(rows, place="cluster"), pick(rows, place="engine")
+    if cluster:
+        parts += [_CLUSTER, *_tep(pick(cluster, part="table"), plots), *_scale(cluster, plots)]
+        parts += _series(pick(cluster, part="series"), plots, "cluster")
+    if engine:
+        parts += [_ENGINE, _engine(pick(engine, part="table")), *_plot(plots, "engine-table")]
+        parts += _series(pick(engine, part="series"), plots, "engine")
+    parts += _wrong(rows)
+    parts.append(how(found, files))
+    return "\n".join(part.rstrip("\n") + "\n" for part in parts)
+
+
+def table(head: Sequence[str], lines: Iterable[Sequence[str]], words: int = 1) -> str:
+    """A Markdown table; the columns after so many hold numbers."""
+    rule = "|" + "---|" * words + "--:|" * (len(head) - words)
+    return "\n".join([_line(head), rule, *(_line(line) for line in lines)])
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def number(value: float, digits: int = 0) -> str:
+    """With thousands apart; a dash where there is none."""
+    return "-" if math.isnan(value) else f"{value:,.{digits}f}"
+
+
+def rounds(value: Spread, digits: int = 1) -> str:
+    """A median of rounds and its spread."""
+    if value.low == value.high:
+        return number(value.median, digits)
+    return f"{number(value.median, digits)} ({number(value.low, digits)} to {number(value.high, digits)})"
+
+
+def single(value: Spread) -> str:
+    """A median of runs, and what 95 of 100 do not pass."""
+    return f"{number(value.median)} ({number(value.high)})"
+
+
+def ratio(mine: float, theirs: float) -> str:
+    """Percent of the other's."""
+    return f"{100 * mine / theirs:.0f} %" if theirs else "-"
+
+
+def _tep(rows: Sequence[Row], plots: Plots) -> list[str]:
+    if not rows:
+        return []
+    first = rows[0]
+    names = _in_order(row.backend for row in rows)
+    head = ["backend", "controller", "CPU a TaskRun, ms", "peak memory, MB", "pod to first Step, ms"]
+    head += ["last Step to status, ms", "to the PipelineRun's, ms", "all done, s", "requests"]
+    lines = [
+        [
+            row.backend,
+            row.who,
+            rounds(row.cpu),
+            number(row.peak),
+            single(row.start),
+            single(row.status),
+            single(row.pipeline),
+            rounds(row.wall),
+            "-" if row.requests is None else number(row.requests.median, 1),
+        ]
+        for name in names
+        for row in pick(rows, backend=name)
+    ]
+    title = f"### The TEP's table: {first.taskruns // 3} PipelineRuns of 3 TaskRuns, {first.bytes} bytes\n"
+    return [
+        title,
+        table(head, lines, 2),
+        *_plot(plots, "cluster-table"),
+        *_against(rows, names),
+        *_differences(rows, names),
+    ]
+
+
+def _against(rows: Sequence[Row], names: Sequence[str]) -> list[str]:
+    """Ours in percent of Tekton's."""
+    lines = []
+    for name in names:
+        theirs = pick(rows, backend=name, who="Tekton")
+        for row in pick(rows, backend=name):
+            if theirs and row.who != "Tekton":
+                cpu = ratio(row.cpu.median, theirs[0].cpu.median)
+                lines.append([name, row.who, cpu, ratio(row.peak, theirs[0].peak)])
+    if not lines:
+        return []
+    return ["Against Tekton's:\n", table(["backend", "controller", "CPU", "peak memory"], lines, 2)]
+
+
+def _differences(rows: Sequence[Row], names: Sequence[str]) -> list[str]:
+    """Each backend against termination messages, or whichever comes first: the TEP's figures."""
+    lines = []
+    for who in _in_order(row.who for row in rows):
+        for name in names[1:]:
+            base, other = pick(rows, who=who, backend=names[0]), pick(rows, who=who, backend=name)
+            if not base or not other:
+                continue
+            one, two = base[0], other[0]
+            more = two.cpu.median - one.cpu.median
+            lines.append(
+                [
+                    f"{name} - {names[0]}",
+                    who,
+                    f"{more:+.1f} ms, {100 * more / one.cpu.median:+.0f} %",
+                    f"{_core(two) - _core(one):+.1f} %",
+                    f"{two.peak - one.peak:+.1f} MB, {100 * (two.peak / one.peak - 1):+.1f} %",
+                    f"{(two.start.median - one.start.median) / 1000:+.2f} s",
+                ]
+            )
+    if not lines:
+        return []
+    head = ["difference", "controller", "CPU a TaskRun", "of a core", "peak memory", "pod to first Step"]
+    return [_TEP, table(head, lines, 2)]
+
+
+def _core(row: Row) -> float:
+    """Percent of one processor."""
+    return row.cpu.median / 1000 * row.taskruns / row.wall.median * 100
+
+
+def _scale(rows: Sequence[Row], plots: Plots) -> list[str]:
+    found = pick(rows, part="scale")
+    if not found:
+        return []
+    head = ["TaskRuns", "backend", "controller", "CPU a TaskRun, ms", "peak memory, MB"]
+    head += ["last Step to status, ms", "all done, s", "CPU against Tekton's", "memory"]
+    lines = []
+    for row in sorted(found, key=lambda row: (row.taskruns, row.backend)):
+        theirs = pick(found, who="Tekton", taskruns=row.taskruns, backend=row.backend)
+        against = ["-", "-"]
+        if theirs and row.who != "Tekton":
+            against = [ratio(row.cpu.median, theirs[0].cpu.median), ratio(row.peak, theirs[0].peak)]
+        figures = [rounds(row.cpu), number(row.peak), single(row.status), rounds(row.wall)]
+        lines.append([number(row.taskruns), row.backend, row.who, *figures, *against])
+    return [_SCALE, table(head, lines, 3), *_plot(plots, "cluster-scale")]
+
+
+def _series(rows: Sequence[Row], plots: Plots, place: str) -> list[str]:
+    if not rows:
+        return []
+    whose = _in_order(row.who for row in rows)
+    head = ["backend", "bytes", *(f"CPU, ms: {who}" for who in whose)]
+    head += [f"status, ms: {who}" for who in whose] + [f"memory, MB: {who}" for who in whose]
+    lines = []
+    for name in _in_order(row.backend for row in rows):
+        for size in sorted({row.bytes for row in pick(rows, backend=name)}):
+            cells: list[list[str]] = [[], [], []]
+            for who in whose:
+                there = pick(rows, backend=name, bytes=size, who=who)
+                for cell, show in zip(cells, (_cpu, _status, _peak), strict=True):
+                    cell.append(show(there[0]) if there else "-")
+            lines.append([name, number(size), *cells[0], *cells[1], *cells[2]])
+    about = _SERIES if place == "cluster" else "### From 200 bytes to 1 MB, on the engine\n"
+    many = f"{rows[0].taskruns} TaskRuns a round: CPU of a TaskRun, last Step to status, peak memory.\n"
+    drawn = [*_plot(plots, f"{place}-cpu"), *_plot(plots, f"{place}-status")]
+    return [about, many, table(head, lines, 1), *drawn]
+
+
+def _cpu(row: Row) -> str:
+    return rounds(row.cpu)
+
+
+def _status(row: Row) -> str:
+    return single(row.status)
+
+
+def _peak(row: Row) -> str:
+    return number(row.peak)
+
+
+def _engine(rows: Sequence[Row]) -> str:
+    head = ["backend", "code", "CPU a TaskRun, ms", "pods' CPU, ms", "peak memory, MB"]
+    head += ["pod to first Step, ms", "last Step to status, ms", "to the PipelineRun's, ms", "all done, s"]
+    lines = [
+        [
+            row.backend,
+            row.who,
+            rounds(row.cpu),
+            "-" if row.pods_cpu is None else rounds(row.pods_cpu),
+            number(row.peak),
+            single(row.start),
+            single(row.status),
+            single(row.pipeline),
+            rounds(row.wall),
+        ]
+        for name in _in_order(row.backend for row in rows)
+        for row in pick(rows, backend=name)
+    ]
+    return table(head, lines, 2)
+
+
+def _wrong(rows: Sequence[Row]) -> list[str]:
+    lines = [
+        f"- {row.place}, {row.part}, {row.backend}, {row.bytes:,} bytes, {row.who}: {'; '.join(row.wrong)}"
+        for row in rows
+        if row.wrong
+    ]
+    return ["## What was not as it has to be\n", "\n".join(lines)] if lines else []
+
+
+def how(found: Sequence[Record], files: Sequence[Path]) -> str:
+    """Machine, versions, date and command of each record."""
+    parts = ["## How this was measured\n"]
+    for record, file in zip(found, files, strict=True):
+        machine = record.machine
+        versions = ", ".join(f"{name} {version}" for name, version in record.versions.items())
+        parts.append(
+            f"[{file.name}](performance/{file.name}), {record.when} UTC: {machine['processors']} processors "
+            f"({machine['cpu']}), {machine['memory_gb']} GB; {versions}.\n\n```\n{record.command}\n```\n"
+        )
+    return "\n".join(parts)
+
+
+def _plot(plots: Plots, name: str) -> list[str]:
+    return [f"![{name.replace('-', ', ')}]({plots[name]})\n"] if name in plots else []
+
+
+def _in_order(names: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(names))

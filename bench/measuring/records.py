@@ -1,0 +1,113 @@
+"""The JSON file of one measurement: what was measured where, with what, and every round as it ended."""
+
+import json
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from measuring.cases import Case
+
+Object = dict[str, Any]
+
+CASE = ("part", "backend", "bytes", "runs", "round", "side")
+
+
+@dataclass(kw_only=True)
+class Record:
+    """One measurement.
+
+    Attributes:
+        place: ``cluster`` or ``engine``.
+        label: Of the code that was measured: ``now``, or a word for an earlier state.
+        command: As a person types it.
+        when: UTC, of the last round.
+        machine: What it ran on.
+        versions: Name to version.
+        rounds: A `Case` each, with its figures.
+    """
+
+    place: str
+    label: str
+    command: str
+    machine: Object = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    when: str = ""
+    rounds: list[Object] = field(default_factory=list)
+
+    def add(self, case: Case, figures: Object) -> None:
+        """A round that ended."""
+        self.when = f"{datetime.now(UTC):%Y-%m-%d %H:%M}"
+        self.rounds.append({**asdict(case), **figures})
+
+    def done(self) -> set[Case]:
+        """The rounds there are."""
+        return {Case(**{key: one[key] for key in CASE}) for one in self.rounds}
+
+    def write(self, path: Path) -> None:
+        """To a file; one line a round, so that files can be compared."""
+        head = {key: value for key, value in asdict(self).items() if key != "rounds"}
+        rounds = ",\n".join(json.dumps(one, separators=(",", ":")) for one in self.rounds)
+        text = json.dumps(head, indent=1)[:-2] + f',\n "rounds": [\n{rounds}\n]\n}}\n'
+        path.parent.mkdir(parents=True, exist_ok=True)
+        new = path.with_suffix(".new")
+        new.write_text(text)
+        new.replace(path)
+
+
+def read(path: Path) -> Record:
+    """A file written before.
+
+    Raises:
+        SystemExit: It is none.
+    """
+    try:
+        return Record(**json.loads(path.read_text()))
+    except (ValueError, TypeError) as error:
+        raise SystemExit(f"{path}: no record of a measurement: {error}") from error
+
+
+def opened(path: Path | None, place: str, label: str, *, resume: bool) -> Record:
+    """A new record, or the one that was interrupted.
+
+    Raises:
+        SystemExit: The file is there and nobody said what is to become of it.
+    """
+    if path is not None and path.exists():
+        if not resume:
+            raise SystemExit(f"{path} is there: --resume does what is missing in it, or remove it")
+        return read(path)
+    words = ["python", *(word for word in sys.argv if word != "--resume")]
+    return Record(place=place, label=label, command=shlex.join(words), machine=machine())
+
+
+def machine() -> Object:
+    """What this machine is."""
+    model = "unknown"
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            model = line.partition(":")[2].strip()
+    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return {"cpu": model, "processors": os.cpu_count(), "memory_gb": round(pages / 1e9, 1)}
+
+
+def versions(python: str) -> dict[str, str]:
+    """Of Python and of the resultsfw in that environment, with its commit where it is a checkout."""
+    code = "import platform, resultsfw, importlib.metadata as m; print(platform.python_version(), "
+    code += "m.version('resultsfw'), resultsfw.__file__)"
+    ran = subprocess.run([python, "-P", "-c", code], capture_output=True, text=True, check=True)
+    python_version, version, file = ran.stdout.split(maxsplit=2)
+    folder = Path(file.strip()).parent
+    ran = subprocess.run(
+        ["git", "-C", folder, "describe", "--always", "--dirty", "--exclude=*"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    commit = f" ({ran.stdout.strip()})" if ran.returncode == 0 else ""
+    return {"resultsfw": version + commit, "Python": python_version, "Linux": platform.release()}

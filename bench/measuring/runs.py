@@ -1,0 +1,82 @@
+"""The runs that are measured, as manifests."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+Object = dict[str, Any]
+
+TASKS = 3
+STEPS = 2
+"""Of the measurement in TEP-0127: 20 to 30 PipelineRuns, each with 3 TaskRuns of 2 Steps."""
+
+_SCRIPT = "#!/bin/sh\nhead -c {size} /dev/zero | tr '\\0' x > $(results.{result}.path)\n"
+
+
+def shares(total: int, count: int) -> list[int]:
+    """So many bytes for each of so many results, together the total."""
+    return [total // count + (number < total % count) for number in range(count)]
+
+
+def task_spec(sizes: Sequence[int], image: str) -> Object:
+    """A Task with a Step for each size, which writes a result of so many bytes."""
+    results = [f"result-{number}" for number in range(len(sizes))]
+    return {
+        "results": [{"name": result, "type": "string"} for result in results],
+        "steps": [
+            {"name": f"step-{number}", "image": image, "script": _SCRIPT.format(size=size, result=result)}
+            for number, (size, result) in enumerate(zip(sizes, results, strict=True))
+        ],
+    }
+
+
+def taskrun(
+    name: str, namespace: str, labels: Mapping[str, str], *, sizes: Sequence[int], image: str, managed_by: str
+) -> Object:
+    """A TaskRun of that Task."""
+    return {
+        "apiVersion": "tekton.dev/v1",
+        "kind": "TaskRun",
+        "metadata": {"name": name, "namespace": namespace, "labels": dict(labels)},
+        "spec": {"taskSpec": task_spec(sizes, image), **_managed(managed_by)},
+    }
+
+
+def pipelinerun(
+    name: str,
+    namespace: str,
+    labels: Mapping[str, str],
+    *,
+    size: int,
+    image: str,
+    managed_by: str = "",
+    node_selector: Mapping[str, str] | None = None,
+) -> Object:
+    """A PipelineRun of three such Tasks, one after the other.
+
+    Args:
+        name: Its name.
+        namespace: Its namespace.
+        labels: Its own, which its TaskRuns and their pods have from it.
+        size: Bytes of all results of one TaskRun; the Steps share them.
+        image: Of every Step.
+        managed_by: ``spec.managedBy``; without: it is Tekton's.
+        node_selector: Where its pods are to run, whatever the taints there.
+    """
+    tasks: list[Object] = []
+    for number in range(TASKS):
+        after = {"runAfter": [f"task-{number - 1}"]} if number else {}
+        tasks.append({"name": f"task-{number}", **after, "taskSpec": task_spec(shares(size, STEPS), image)})
+    spec: Object = {"pipelineSpec": {"tasks": tasks}, **_managed(managed_by)}
+    if node_selector:
+        template = {"nodeSelector": dict(node_selector), "tolerations": [{"operator": "Exists"}]}
+        spec["taskRunTemplate"] = {"podTemplate": template}
+    return {
+        "apiVersion": "tekton.dev/v1",
+        "kind": "PipelineRun",
+        "metadata": {"name": name, "namespace": namespace, "labels": dict(labels)},
+        "spec": spec,
+    }
+
+
+def _managed(managed_by: str) -> Object:
+    return {"managedBy": managed_by} if managed_by else {}
