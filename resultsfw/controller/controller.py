@@ -1,33 +1,26 @@
-"""From changes of TaskRuns and Pods to looks of the reconciler, on worker threads."""
+"""From changes of TaskRuns and Pods to looks of the reconciler."""
 
 import logging
 import marshal
-import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final, NamedTuple, Protocol
 
 from resultsfw.cluster import Object
 from resultsfw.controller.logs import about
 from resultsfw.controller.metrics import Metrics, backend_of
-from resultsfw.errors import ClusterError, ConflictError, NotFoundError, ResultsError
-from resultsfw.tekton.kinds import READY_ANNOTATION, RELEASED_ANNOTATION, TASKRUNS, is_step
+from resultsfw.controller.workers import Key, Workers
+from resultsfw.tekton.kinds import READY_ANNOTATION, RELEASED_ANNOTATION, RESULTS_LEFT_OUT, TASKRUNS, is_step
 from resultsfw.tekton.leftovers import is_held
 from resultsfw.tekton.reconciler import is_done
-from resultsfw.tekton.workqueue import WorkQueue
 
 __all__ = ["POD_SELECTOR", "Cache", "Controller", "pause_of", "sight_of", "slim_pod", "slim_taskrun"]
 
 log = logging.getLogger(__name__)
 
-Key = tuple[str, str]
-IsOwn = Callable[[str, str, str], bool]
-
 POD_SELECTOR: Final = "tekton.dev/taskRun"
 """Pods that have this label are followed; every other pod of the cluster stays out of memory."""
-
-CONFLICT_PAUSE: Final = 0.05
-"""Seconds until a look after a conflict: the watch brings what somebody else wrote."""
 
 PENDING_PAUSE: Final = 10.0
 """Seconds in which the changes of a pod that is being started are gathered: nothing waits for us there."""
@@ -59,14 +52,6 @@ class Cache(Protocol):
         ...
 
 
-class Reconciler(Protocol):
-    """What brings TaskRuns forward."""
-
-    def reconcile(self, namespace: str, name: str) -> float | None:
-        """Take a TaskRun one step further; seconds until it wants to look again by itself."""
-        ...
-
-
 class Known(NamedTuple):
     """What is kept of every run, unpacked: enough to know whose it is and whether it is over."""
 
@@ -77,8 +62,8 @@ class Known(NamedTuple):
     leaving: bool
 
 
-class Controller:
-    """A queue, what fills it, and the threads that empty it.
+class Controller(Workers):
+    """The TaskRuns.
 
     Args:
         metrics: Counts the looks.
@@ -86,28 +71,18 @@ class Controller:
         threads: Workers.
 
     Attributes:
-        queue: Runs to look at.
         pods: What was last seen of them; to be set before `work`.
-        reconciler: Looks at one run; to be set before `work`.
-        is_own: Whether the run of this namespace and name has this version from a look of ours, who knew
-            all that was before: then there is nothing new to be seen in it.
+        keeps_results: Whether a run that is over, whole, is to be kept with its results.
     """
 
     def __init__(self, metrics: Metrics, *, managed_by: str, threads: int) -> None:
+        super().__init__("worker", threads)
         self._metrics = metrics
         self._managed_by = managed_by
-        self.queue: WorkQueue[Key] = WorkQueue()
         self._known: dict[Key, Known] = {}
         self._sights: dict[Key, int] = {}
-        self._lock = threading.Lock()
-        self._at_work: dict[Key, list[str]] = {}
-        self.is_own: IsOwn = lambda *_: False
         self.pods: Cache
-        self.reconciler: Reconciler
-        self._threads = [
-            threading.Thread(target=self._work, name=f"worker-{number}", daemon=True)
-            for number in range(threads)
-        ]
+        self.keeps_results: Callable[[Object], bool] = lambda _: False
         metrics.watch_depth(lambda: len(self.queue))
 
     def on_taskrun(self, change: str, obj: Object) -> None:
@@ -122,16 +97,8 @@ class Controller:
         pod = (obj.get("status") or {}).get("podName") or ""
         known = Known(self.is_mine(obj), is_done(obj), pod, backend_of(obj), is_held(obj))
         self._known[key] = known
-        if not known.mine:
-            return
-        version = metadata.get("resourceVersion", "")
-        with self._lock:
-            if (seen := self._at_work.get(key)) is not None:
-                # The watch is often faster than the answer to the write that it tells of.
-                seen.append(version)
-                return
-        if not self.is_own(*key, version):
-            self.queue.add(key)
+        if known.mine:
+            self.news(key, metadata.get("resourceVersion", ""))
 
     def on_pod(self, change: str, obj: Object) -> None:
         """A Pod was seen, or seen to be gone: its run is to be looked at."""
@@ -163,74 +130,39 @@ class Controller:
     def slim_taskrun(self, taskrun: Object) -> Object:
         """A TaskRun as it is kept: of another controller's, only that it is there."""
         if self.is_mine(taskrun):
-            return slim_taskrun(taskrun)
+            return slim_taskrun(taskrun, results=self.keeps_results(taskrun))
         metadata = {name: taskrun["metadata"][name] for name in _NAMES if name in taskrun["metadata"]}
         return {"metadata": metadata, "spec": {"managedBy": taskrun.get("spec", {}).get("managedBy", "")}}
 
-    def work(self) -> None:
-        """Begin to look at runs."""
-        for thread in self._threads:
-            thread.start()
-
-    @property
-    def works(self) -> bool:
-        """Whether every worker that was started is there."""
-        return all(thread.is_alive() for thread in self._threads if thread.ident is not None)
-
-    def _work(self) -> None:
-        while (key := self.queue.get()) is not None:
-            with self._lock:
-                self._at_work[key] = []
-            try:
-                self._look(key)
-            except Exception:  # pragma: no cover - a worker outlives even a fault in its own error handling
-                log.exception("looking at run %s/%s", *key)
-            finally:
-                with self._lock:
-                    seen = self._at_work.pop(key)
-                if not all(self.is_own(*key, version) for version in seen):
-                    self.queue.add(key)
-                self.queue.done(key)
-
-    def _look(self, key: Key) -> None:
+    def wants(self, key: Key) -> bool:
+        """Whether a run is ours, and not over with all that was its."""
         known = self._known.get(key)
-        if known is None or not known.mine or self._is_over(key, known):
-            self.queue.forget(key)
-            return
-        with about(run="/".join(key), pod=known.pod, backend=known.backend):
-            began = time.perf_counter()
-            result = self._reconcile(key, known.backend)
-            self._metrics.reconciles.labels(result).inc()
-            log.debug("looked at the run: %s, %.1f ms", result, (time.perf_counter() - began) * 1000)
+        return known is not None and known.mine and not self._is_over(key, known)
 
-    def _reconcile(self, key: Key, backend: str) -> str:
-        try:
-            again = self.reconciler.reconcile(*key)
-        except ConflictError:
-            self.queue.add_after(key, CONFLICT_PAUSE)
-            return "conflict"
-        except ResultsError as error:
-            if isinstance(error, NotFoundError) and key not in self._known:
-                return "done"
-            pause = self._retry(key)
-            passing = isinstance(error, ClusterError) and error.retryable
-            level = logging.WARNING if passing else logging.ERROR
-            log.log(level, "%s: %s; again in %.3f s", error.subject or "request", error.message, pause)
-            return "retry" if passing else "failed"
-        except Exception:
-            pause = self._retry(key)
-            log.exception(
-                "run %s/%s, backend %s: a fault of resultsfw; again in %.3f s", *key, backend, pause
-            )
-            return "bug"
-        self.queue.forget(key)
-        if again is not None:
-            self.queue.add_after(key, again)
-        return "done"
+    def exists(self, key: Key) -> bool:
+        """Whether a run was seen, and not its end."""
+        return key in self._known
 
-    def _retry(self, key: Key) -> float:
-        self._metrics.retries.inc()
-        return self.queue.retry(key)
+    @contextmanager
+    def told(self, key: Key) -> Iterator[None]:
+        """Pod and backend as they were last seen, and how long the look took."""
+        known = self._known.get(key)
+        fields = {"pod": known.pod, "backend": known.backend} if known else {}
+        began = time.perf_counter()
+        with about(run="/".join(key), **fields):
+            yield
+            log.debug("looked at the run: %.1f ms", (time.perf_counter() - began) * 1000)
+
+    def name(self, key: Key) -> str:
+        """As the log calls the run."""
+        known = self._known.get(key)
+        return f"{super().name(key)}, backend {known.backend if known else 'none'}"
+
+    def looked(self, result: str) -> None:
+        """Count the look."""
+        self._metrics.reconciles.labels(result).inc()
+        if result in ("retry", "failed", "bug"):
+            self._metrics.retries.inc()
 
     def _is_over(self, key: Key, known: Known) -> bool:
         """Whether nothing is left to do for a run, not even to clean up: its pod is gone, too."""
@@ -302,12 +234,17 @@ def slim_pod(pod: Object) -> Object:
     return {**pod, "metadata": metadata, "spec": spec}
 
 
-def slim_taskrun(taskrun: Object) -> Object:
-    """A TaskRun without ``managedFields``; one that is over, without what only its readers want."""
+def slim_taskrun(taskrun: Object, *, results: bool = False) -> Object:
+    """A TaskRun without ``managedFields``; one that is over, without what only its readers want.
+
+    Args:
+        taskrun: Whole, or slim already.
+        results: Keep the results of one that is over. Without them it is marked (`RESULTS_LEFT_OUT`).
+    """
     metadata = {key: value for key, value in taskrun["metadata"].items() if key != "managedFields"}
     if not is_done(taskrun):
         return {**taskrun, "metadata": metadata}
-    wanted = ("conditions", "podName", "taskSpec")
+    wanted = ["conditions", "podName", "taskSpec", *(["results"] if results else [])]
     status = {key: value for key, value in taskrun["status"].items() if key in wanted}
     if tried := taskrun["status"].get("retriesStatus"):
         # By which backend, for what that left is still to be purged.
@@ -320,7 +257,9 @@ def slim_taskrun(taskrun: Object) -> Object:
         keep = ("name", "results")
         spec["steps"] = [{key: step[key] for key in keep if key in step} for step in spec["steps"] or ()]
         status["taskSpec"] = spec
-    given = {
-        key: value for key, value in taskrun["spec"].items() if key in ("managedBy", "status", "retries")
-    }
-    return {**taskrun, "metadata": metadata, "spec": given, "status": status}
+    wanted = ["managedBy", "status", "statusMessage", "retries"]
+    given = {key: value for key, value in taskrun["spec"].items() if key in wanted}
+    slim = {**taskrun, "metadata": metadata, "spec": given, "status": status}
+    if taskrun["status"].get("results") and not results:
+        slim[RESULTS_LEFT_OUT] = True
+    return slim

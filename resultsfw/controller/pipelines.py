@@ -1,43 +1,33 @@
-"""Which PipelineRuns to look at, and the threads that do: woken by them and by their TaskRuns."""
+"""Which PipelineRuns to look at: woken by them, and by what they wait for in their TaskRuns."""
 
-import logging
-import threading
 from collections.abc import Callable
-from typing import Protocol
+from contextlib import AbstractContextManager
+from typing import Final
 
 from resultsfw.cluster import Object
 from resultsfw.controller.logs import about
-from resultsfw.errors import ClusterError, ConflictError, NotFoundError, ResultsError
-from resultsfw.tekton.conditions import is_done
+from resultsfw.controller.workers import Key, Workers
+from resultsfw.limits import object_size
+from resultsfw.tekton.conditions import is_done, succeeded
 from resultsfw.tekton.kinds import PIPELINERUNS
-from resultsfw.tekton.workqueue import WorkQueue
 
 __all__ = ["PipelineRuns", "slim_pipelinerun"]
 
-log = logging.getLogger(__name__)
-
-Key = tuple[str, str]
-"""A PipelineRun: namespace and name."""
-
-CONFLICT_PAUSE = 0.05
-"""Seconds after which a run is looked at again that somebody else wrote."""
-
-PAUSE = 0.02
+PAUSE: Final = 0.02
 """Seconds in which more changes of a run's TaskRuns may come before it is looked at."""
 
-_NAMES = ("name", "namespace", "uid", "resourceVersion")
+KEPT_BYTES: Final = 16_384
+"""Bytes of a TaskRun's results that are kept in memory while its PipelineRun goes on: more than termination
+messages carry. Larger ones are asked for when a Task is due that names them."""
+
+_NAMES: Final = ("name", "namespace", "uid", "resourceVersion")
+
+_RUNNING: Final = ""
+"""What a TaskRun that is not over is to its PipelineRun, however far it is."""
 
 
-class Reconciler(Protocol):
-    """What brings PipelineRuns forward."""
-
-    def reconcile(self, namespace: str, name: str) -> float | None:
-        """Take a PipelineRun one step further; seconds until it wants to look again by itself."""
-        ...
-
-
-class PipelineRuns:
-    """A queue of PipelineRuns and the threads that empty it.
+class PipelineRuns(Workers):
+    """The PipelineRuns.
 
     Args:
         managed_by: Whose are taken (``spec.managedBy``); "": all.
@@ -45,22 +35,24 @@ class PipelineRuns:
         looked: Told what came of each look: ``done``, ``conflict``, ``retry``, ``failed``, ``bug``.
 
     Attributes:
-        queue: Runs to look at.
-        reconciler: Looks at one; to be set before `work`.
+        copies: Whether their status repeats that of TaskRuns, so that every change of these counts.
+        forget_results: Told of the TaskRuns of a run that is over: their results need not be kept.
     """
 
     def __init__(
         self, *, managed_by: str, threads: int, looked: Callable[[str], None] = lambda _result: None
     ) -> None:
-        self._looked = looked
+        super().__init__("pipelines", threads)
         self._managed_by = managed_by
-        self.queue: WorkQueue[Key] = WorkQueue()
-        self._open: set[Key] = set()
-        self.reconciler: Reconciler
-        self._threads = [
-            threading.Thread(target=self._work, name=f"pipelines-{number}", daemon=True)
-            for number in range(threads)
-        ]
+        self._looked = looked
+        self._open: dict[Key, dict[str, str]] = {}
+        self.copies = False
+        self.forget_results: Callable[[str, list[str]], None] = lambda _namespace, _names: None
+
+    @property
+    def open(self) -> int:
+        """How many runs are not over."""
+        return len(self._open)
 
     def is_mine(self, pipelinerun: Object) -> bool:
         """Whether this controller takes the run."""
@@ -71,83 +63,89 @@ class PipelineRuns:
         metadata = obj["metadata"]
         key = (metadata.get("namespace", ""), metadata["name"])
         if change == "DELETED":
-            self._open.discard(key)
+            self._open.pop(key, None)
             self.queue.discard(key)
-        elif self.is_mine(obj):
-            if is_done(obj):
-                self._open.discard(key)
-            else:
-                self._open.add(key)
-                self.queue.add(key)
+        elif not self.is_mine(obj):
+            return
+        elif is_done(obj):
+            if (children := self._open.pop(key, None)) is not None:
+                self.forget_results(key[0], list(children))
+        else:
+            self._open.setdefault(key, {})
+            self.news(key, metadata.get("resourceVersion", ""))
 
-    def on_taskrun(self, _change: str, obj: Object) -> None:
-        """A TaskRun was seen: its PipelineRun is to be looked at."""
-        metadata = obj["metadata"]
-        for one in metadata.get("ownerReferences") or ():
-            key = (metadata.get("namespace", ""), one.get("name", ""))
-            if one.get("kind") == PIPELINERUNS.kind and key in self._open:
-                self.queue.add_after(key, PAUSE)
+    def on_taskrun(self, change: str, obj: Object) -> None:
+        """A TaskRun was seen: what a look at its PipelineRun reads of it may be news."""
+        if (key := self._owner(obj)) is None or (children := self._open.get(key)) is None:
+            return
+        name = obj["metadata"]["name"]
+        if change == "DELETED":
+            children.pop(name, None)
+            self.queue.add_after(key, PAUSE)
+            return
+        sight = self._sight(obj)
+        if children.get(name, _RUNNING) != sight:
+            children[name] = sight
+            self.queue.add_after(key, PAUSE)
+
+    def keeps_results(self, taskrun: Object) -> bool:
+        """Whether the results of a TaskRun that is over are worth their memory: its PipelineRun goes on."""
+        results = taskrun["status"].get("results") if is_done(taskrun) else None
+        return bool(results) and self._owner(taskrun) in self._open and object_size(results) <= KEPT_BYTES
 
     def slim(self, pipelinerun: Object) -> Object:
         """A PipelineRun as it is kept: of another controller's, only that it is there."""
         return slim_pipelinerun(pipelinerun, mine=self.is_mine(pipelinerun))
 
-    @property
-    def open(self) -> int:
-        """How many runs are not over."""
-        return len(self._open)
+    def wants(self, key: Key) -> bool:
+        """Whether a run is not over."""
+        return key in self._open
 
-    def work(self) -> None:
-        """Begin to look at runs."""
-        for thread in self._threads:
-            thread.start()
+    def exists(self, key: Key) -> bool:
+        """Whether a run is there and goes on."""
+        return key in self._open
 
-    @property
-    def works(self) -> bool:
-        """Whether every worker that was started is there."""
-        return all(thread.is_alive() for thread in self._threads if thread.ident is not None)
+    def told(self, key: Key) -> AbstractContextManager[object]:
+        """Which run it is."""
+        return about(run="/".join(key))
 
-    def _work(self) -> None:
-        while (key := self.queue.get()) is not None:
-            try:
-                with about(run="/".join(key)):
-                    self._look(key)
-            except Exception:  # pragma: no cover - a worker outlives even a fault in its own error handling
-                log.exception("looking at PipelineRun %s/%s", *key)
-            finally:
-                self.queue.done(key)
+    def name(self, key: Key) -> str:
+        """As the log calls the run."""
+        return f"PipelineRun {key[0]}/{key[1]}"
 
-    def _look(self, key: Key) -> None:
-        try:
-            again = self.reconciler.reconcile(*key)
-        except ConflictError:
-            self._looked("conflict")
-            self.queue.add_after(key, CONFLICT_PAUSE)
-            return
-        except ResultsError as error:
-            if isinstance(error, NotFoundError) and key not in self._open:
-                return
-            pause = self.queue.retry(key)
-            passing = isinstance(error, ClusterError) and error.retryable
-            self._looked("retry" if passing else "failed")
-            level = logging.WARNING if passing else logging.ERROR
-            log.log(level, "%s: %s; again in %.3f s", error.subject or "request", error.message, pause)
-            return
-        except Exception:
-            self._looked("bug")
-            pause = self.queue.retry(key)
-            log.exception("PipelineRun %s/%s: a fault of resultsfw; again in %.3f s", *key, pause)
-            return
-        self._looked("done")
-        self.queue.forget(key)
-        if again is not None:
-            self.queue.add_after(key, again)
+    def looked(self, result: str) -> None:
+        """Tell what came of the look."""
+        self._looked(result)
+
+    @staticmethod
+    def _owner(taskrun: Object) -> Key | None:
+        metadata = taskrun["metadata"]
+        for one in metadata.get("ownerReferences") or ():
+            if one.get("kind") == PIPELINERUNS.kind:
+                return metadata.get("namespace", ""), one.get("name", "")
+        return None
+
+    def _sight(self, taskrun: Object) -> str:
+        """A text that changes with all that a look at the PipelineRun reads of one of its TaskRuns.
+
+        One that is not over is awaited. That it is there is known to the look that made it, and to the first
+        look of a controller, which every PipelineRun gets.
+        """
+        if self.copies:
+            return str(taskrun["metadata"].get("resourceVersion", ""))
+        if not is_done(taskrun):
+            return _RUNNING
+        verdict = succeeded(taskrun)
+        return f"{verdict.get('status')} {verdict.get('reason')}"
 
 
 def slim_pipelinerun(pipelinerun: Object, *, mine: bool) -> Object:
-    """A PipelineRun without what no look reads."""
-    if mine:
+    """A PipelineRun without what no look reads; of one that is over, only that it is."""
+    if mine and not is_done(pipelinerun):
         metadata = {key: value for key, value in pipelinerun["metadata"].items() if key != "managedFields"}
         return {**pipelinerun, "metadata": metadata}
     metadata = {name: pipelinerun["metadata"][name] for name in _NAMES if name in pipelinerun["metadata"]}
-    return {"metadata": metadata, "spec": {"managedBy": pipelinerun.get("spec", {}).get("managedBy", "")}}
+    slim = {"metadata": metadata, "spec": {"managedBy": pipelinerun.get("spec", {}).get("managedBy", "")}}
+    if mine:
+        slim["status"] = {"conditions": pipelinerun["status"]["conditions"]}
+    return slim

@@ -290,14 +290,16 @@ class Process:
             changed=(self.metrics.changed, self._events.changed, log_change),
             may_write=self._leads.is_set,
         )
-        # TaskRuns that are over are held without their results: of those, PipelineRuns ask the server.
         self._pipeline_ledger = Ledger(
-            CachedCluster(self._cluster, {PIPELINERUNS: pipelineruns}),
+            CachedCluster(self._cluster, {PIPELINERUNS: pipelineruns, TASKRUNS: taskruns}),
             changed=(self.metrics.pipelinerun_changed, self._events.pipelinerun_changed, log_pipelinerun),
             may_write=self._leads.is_set,
             kind=PIPELINERUNS,
         )
         self._controller.is_own = self._ledger.is_own
+        self._controller.keeps_results = self._pipelines.keeps_results
+        self._pipelines.is_own = self._pipeline_ledger.is_own
+        self._pipelines.forget_results = taskruns.transform_anew
         return [self._configmaps, pipelineruns, taskruns, pods]
 
     def _on_pipelinerun(self, change: str, obj: Object) -> None:
@@ -319,7 +321,15 @@ class Process:
         """Put flags in force: looks that began before end with those they began with."""
         timing = Timing(unschedulable=self._options.unschedulable_after)
         self._controller.reconciler = Reconciler(core, self._ledger, options=pods, timing=timing)
-        self._pipelines.reconciler = PipelineReconciler(core, self._pipeline_ledger, tell=self._warn)
+        self._pipelines.copies = core.flags.embedded_status != "minimal"
+        self._pipelines.reconciler = PipelineReconciler(
+            core, self._pipeline_ledger, read_whole=self._read_whole, tell=self._warn
+        )
+
+    def _read_whole(self, taskrun: Object) -> Object:
+        """A TaskRun past the cache, which holds those that are over without what few looks read."""
+        metadata = taskrun["metadata"]
+        return self._cluster.get(TASKRUNS, metadata.get("namespace", ""), metadata["name"])
 
     def _missing(self, core: Core) -> list[str]:
         needs, broken = [], []

@@ -240,6 +240,7 @@ class KubeCluster:
             content_type=content_type or "application/json",
             timeouts=self._timeouts,
             limited=self._limited,
+            bare=method != "GET",  # what a write is answered with is read by who wrote
         )
         return answer
 

@@ -19,6 +19,7 @@ from kubernetes.config import ConfigException, load_incluster_config, load_kube_
 
 from resultsfw.errors import ClusterError, InputError, UnavailableError
 from resultsfw.kube.answers import TryLaterError, error_of
+from resultsfw.kube.bare import loads_bare
 from resultsfw.kube.direct import Answer, Direct
 from resultsfw.kube.ratelimit import RateLimit
 
@@ -106,8 +107,9 @@ class Connection:
         content_type: str = JSON,
         timeouts: Timeouts = _TIMEOUTS,
         limited: bool = True,
+        bare: bool = False,
     ) -> Any:
-        """Send JSON and return the answer's, decoded.
+        """Send JSON and return the answer's, decoded; ``bare``: without ``metadata.managedFields``.
 
         Raises:
             ClusterError: The server refused, or was not there.
@@ -129,7 +131,7 @@ class Connection:
         finally:
             response.close()
         try:
-            return orjson.loads(data)
+            return loads_bare(data) if bare else orjson.loads(data)
         except ValueError as error:
             raise UnavailableError("the answer is not whole, or not JSON", subject=subject) from error
 

@@ -4,11 +4,10 @@ import random
 from collections.abc import Iterator
 from typing import Any, Final
 
-import orjson
-
 from resultsfw.cluster import Kind, Object
 from resultsfw.errors import ClusterError, UnavailableError
 from resultsfw.kube.answers import error_of_status
+from resultsfw.kube.bare import loads_bare
 from resultsfw.kube.connect import TROUBLE, Connection, Response, unavailable
 from resultsfw.kube.paths import path_of, subject
 
@@ -85,7 +84,7 @@ def open_watch(
 
 
 def events_of(response: Response, about: str) -> Iterator[tuple[str, Object]]:
-    """What a watch says: the change and the object, each decoded once.
+    """What a watch says: the change and the object, each decoded once; ``managedFields`` are left out.
 
     The rest of a stream that ends within a line is no event. An ERROR event is raised.
 
@@ -97,7 +96,7 @@ def events_of(response: Response, about: str) -> Iterator[tuple[str, Object]]:
         if not line.strip():
             continue
         try:
-            event = orjson.loads(line)
+            event = loads_bare(line)
             change, obj = event["type"], event["object"]
             if change != "ERROR":
                 obj["metadata"]["resourceVersion"]

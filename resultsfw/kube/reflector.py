@@ -4,7 +4,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from resultsfw.cluster import Kind, Object
@@ -176,6 +176,19 @@ class Reflector:
         with self._lock:
             if (namespace, name) in self._held:
                 self._unsure.add((namespace, name))
+
+    def transform_anew(self, namespace: str, names: Iterable[str]) -> None:
+        """Transform once more what is held: of what the transform kept, something is not needed any more."""
+        for name in names:
+            key = (namespace, name)
+            with self._lock:
+                was = self._held.get(key)
+            if was is None:
+                continue
+            fresh = held(self._transform(was.object()), small=self._small, told=was.told)
+            with self._lock:
+                if self._held.get(key) is was:
+                    self._held[key] = fresh
 
     def _run(self) -> None:
         failures = 0

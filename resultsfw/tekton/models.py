@@ -98,8 +98,8 @@ class Volume(Open):
 class Requirements(Open):
     """Requests and limits."""
 
-    requests: Plain = {}
-    limits: Plain = {}
+    requests: Plain = Field(default_factory=dict)
+    limits: Plain = Field(default_factory=dict)
 
 
 class Claim(Open):
@@ -111,7 +111,7 @@ class Claim(Open):
 class ClaimTemplate(Open):
     """A claim to make."""
 
-    metadata: Plain = {}
+    metadata: Plain = Field(default_factory=dict)
 
 
 class Property(Model):
@@ -128,7 +128,7 @@ class ParamSpec(Model):
     description: str = ""
     properties: dict[str, Property | None] | None = None
     default: Any = None
-    enum: list[str] = []
+    enum: list[str] = Field(default_factory=list)
 
 
 class Param(Model):
@@ -188,14 +188,14 @@ class StepTemplate(Model):
     """What all Steps have unless they say otherwise."""
 
     image: str = ""
-    command: list[str] = []
-    args: list[str] = []
+    command: list[str] = Field(default_factory=list)
+    args: list[str] = Field(default_factory=list)
     working_dir: str = ""
-    env_from: list[Plain] = []
-    env: list[Variable] = []
-    compute_resources: Requirements = Requirements()
-    volume_mounts: list[Mount] = []
-    volume_devices: list[Device] = []
+    env_from: list[Plain] = Field(default_factory=list)
+    env: list[Variable] = Field(default_factory=list)
+    compute_resources: Requirements = Field(default_factory=Requirements)
+    volume_mounts: list[Mount] = Field(default_factory=list)
+    volume_devices: list[Device] = Field(default_factory=list)
     image_pull_policy: str = ""
     security_context: Plain | None = None
 
@@ -211,7 +211,7 @@ class When(Model):
 
     input: str = ""
     operator: str = ""
-    values: list[str] = []
+    values: list[str] = Field(default_factory=list)
     cel: str = ""
 
 
@@ -222,7 +222,7 @@ class Reference(Model):
     kind: str = ""
     api_version: str = ""
     resolver: str = ""
-    params: list[Param] = []
+    params: list[Param] = Field(default_factory=list)
 
 
 class Step(StepTemplate):
@@ -232,21 +232,21 @@ class Step(StepTemplate):
     display_name: str = ""
     script: str = ""
     timeout: Duration | None = None
-    workspaces: list[WorkspaceUsage] = []
+    workspaces: list[WorkspaceUsage] = Field(default_factory=list)
     on_error: OnError | None = None
     stdout_config: Output | None = None
     stderr_config: Output | None = None
     ref: Reference | None = None
-    params: list[Param] = []
-    results: list[Result] = []
-    when: list[When] = []
+    params: list[Param] = Field(default_factory=list)
+    results: list[Result] = Field(default_factory=list)
+    when: list[When] = Field(default_factory=list)
 
 
 class Sidecar(StepTemplate):
     """One Sidecar."""
 
     name: str
-    ports: list[Plain] = []
+    ports: list[Plain] = Field(default_factory=list)
     liveness_probe: Plain | None = None
     readiness_probe: Plain | None = None
     startup_probe: Plain | None = None
@@ -257,40 +257,40 @@ class Sidecar(StepTemplate):
     stdin_once: bool = False
     tty: bool = False
     script: str = ""
-    workspaces: list[WorkspaceUsage] = []
+    workspaces: list[WorkspaceUsage] = Field(default_factory=list)
     restart_policy: str | None = None
 
 
 class TaskSpec(Model):
     """What a Task does."""
 
-    params: list[ParamSpec] = []
+    params: list[ParamSpec] = Field(default_factory=list)
     display_name: str = ""
     description: str = ""
-    steps: list[Step] = []
-    volumes: list[Volume] = []
+    steps: list[Step] = Field(default_factory=list)
+    volumes: list[Volume] = Field(default_factory=list)
     step_template: StepTemplate | None = None
-    sidecars: list[Sidecar] = []
-    workspaces: list[WorkspaceDeclaration] = []
-    results: list[TaskResult] = []
+    sidecars: list[Sidecar] = Field(default_factory=list)
+    workspaces: list[WorkspaceDeclaration] = Field(default_factory=list)
+    results: list[TaskResult] = Field(default_factory=list)
 
 
 class Resources(Model):
     """The ``computeResources`` a TaskRun gives to one Step or Sidecar."""
 
     name: str
-    compute_resources: Requirements = Requirements()
+    compute_resources: Requirements = Field(default_factory=Requirements)
 
 
 class PodTemplate(Model):
     """What a TaskRun says about its pod as a whole."""
 
-    node_selector: dict[str, str] = {}
-    env: list[Variable] = []
-    tolerations: list[Plain] = []
+    node_selector: dict[str, str] = Field(default_factory=dict)
+    env: list[Variable] = Field(default_factory=list)
+    tolerations: list[Plain] = Field(default_factory=list)
     affinity: Plain | None = None
     security_context: Plain | None = None
-    volumes: list[Volume] = []
+    volumes: list[Volume] = Field(default_factory=list)
     runtime_class_name: str | None = None
     automount_service_account_token: bool | None = None
     dns_policy: str | None = None
@@ -298,18 +298,18 @@ class PodTemplate(Model):
     enable_service_links: bool | None = None
     priority_class_name: str | None = None
     scheduler_name: str = ""
-    image_pull_secrets: list[Plain] = []
-    host_aliases: list[Plain] = []
+    image_pull_secrets: list[Plain] = Field(default_factory=list)
+    host_aliases: list[Plain] = Field(default_factory=list)
     host_network: bool = False
     host_users: bool | None = None
-    topology_spread_constraints: list[Plain] = []
+    topology_spread_constraints: list[Plain] = Field(default_factory=list)
 
 
 class TaskRunSpec(Model):
     """What is to run, with what."""
 
     debug: Plain | None = None
-    params: list[Param] = []
+    params: list[Param] = Field(default_factory=list)
     service_account_name: str = ""
     task_ref: Reference | None = None
     task_spec: TaskSpec | None = None
@@ -318,9 +318,9 @@ class TaskRunSpec(Model):
     retries: Annotated[int, Field(ge=0)] = 0
     timeout: Duration | None = None
     pod_template: PodTemplate | None = None
-    workspaces: list[WorkspaceBinding] = []
-    step_specs: list[Resources] = []
-    sidecar_specs: list[Resources] = []
+    workspaces: list[WorkspaceBinding] = Field(default_factory=list)
+    step_specs: list[Resources] = Field(default_factory=list)
+    sidecar_specs: list[Resources] = Field(default_factory=list)
     compute_resources: Requirements | None = None
     managed_by: str | None = None
 
@@ -338,8 +338,8 @@ class Metadata(Open):
     generate_name: str = ""
     namespace: str = ""
     uid: str = ""
-    labels: dict[str, str] = {}
-    annotations: dict[str, str] = {}
+    labels: dict[str, str] = Field(default_factory=dict)
+    annotations: dict[str, str] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _named(self) -> Self:
@@ -355,7 +355,7 @@ class TaskRun(Model):
     kind: Literal["TaskRun"]
     metadata: Metadata
     spec: TaskRunSpec
-    status: Plain = {}
+    status: Plain = Field(default_factory=dict)
 
 
 class Task(Model):

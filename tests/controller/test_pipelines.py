@@ -1,8 +1,17 @@
-"""PipelineRuns by the controller as a whole process: results pass on long after their TaskRun was done."""
+"""PipelineRuns by the controller: what wakes them, what is kept of their TaskRuns, and the whole process."""
+
+import pytest
+from controllerroom import taskrun
+from pipelineworld import World
+from pipelineworld import a_task as simple_task
 
 from resultsfw.cluster import EVENTS
 from resultsfw.controller.controller import slim_taskrun
-from resultsfw.tekton.kinds import PIPELINERUNS, TASKRUNS
+from resultsfw.controller.pipelines import KEPT_BYTES, PipelineRuns, slim_pipelinerun
+from resultsfw.errors import ConflictError, NotFoundError
+from resultsfw.local.store import Store
+from resultsfw.tekton.kinds import PIPELINERUNS, RESULTS_LEFT_OUT, TASKRUNS
+from resultsfw.tekton.pipelines.reconciler import PipelineReconciler
 
 MINE = "resultsfw.dev/controller"
 
@@ -24,6 +33,8 @@ def test_results_pass_on_from_tasks_that_were_done_some_time_ago(room):
         "metadata": {"name": "p", "namespace": "runs"},
         "spec": {"managedBy": MINE, "pipelineSpec": {"tasks": tasks, "results": results}},
     }
+    room.until(lambda: room.server.requests["GET taskruns"])
+    listed = room.server.requests["GET taskruns"]
     room.store.create(PIPELINERUNS, run)
 
     def status():
@@ -34,6 +45,8 @@ def test_results_pass_on_from_tasks_that_were_done_some_time_ago(room):
     assert status()["results"] == [{"name": "first", "value": "p-a-pod"}]
     params = room.store.get(TASKRUNS, "runs", "p-c")["spec"]["params"]
     assert params == [{"name": "a", "value": "p-a-pod"}, {"name": "b", "value": "p-b-pod"}]
+    assert room.server.requests["GET taskruns"] - listed <= 1, "but for the watch, nothing is asked for"
+    assert room.server.requests["PATCH pipelineruns/status"] == 4
     _told_once(room, process)
 
 
@@ -71,3 +84,192 @@ def test_what_is_kept_of_a_taskrun_that_is_over_says_by_which_backends_its_attem
     }
     kept = slim_taskrun({"metadata": {"name": "r"}, "spec": {}, "status": status})
     assert kept["status"]["retriesStatus"] == [{"provenance": provenance}, {}]
+
+
+DONE = [{"type": "Succeeded", "status": "True", "reason": "Succeeded"}]
+RUNNING = [{"type": "Succeeded", "status": "Unknown", "reason": "Running"}]
+
+
+def a_pipelinerun(version="1", **status):
+    metadata = {"name": "p", "namespace": "runs", "uid": "u", "resourceVersion": version}
+    return {"metadata": metadata, "spec": {"managedBy": MINE, "params": []}, "status": status}
+
+
+def a_child(name="p-a", version="1", value="x", conditions=RUNNING, **status):
+    one = taskrun(name)
+    one["metadata"]["resourceVersion"] = version
+    one["metadata"]["ownerReferences"] = [{"kind": "PipelineRun", "name": "p"}]
+    status |= {"conditions": conditions, "podName": f"{name}-pod"}
+    if conditions is not RUNNING:
+        status["results"] = [{"name": "digest", "type": "string", "value": value}]
+    return {**one, "status": status}
+
+
+@pytest.fixture
+def runs():
+    one = PipelineRuns(managed_by=MINE, threads=1)
+    one.on_pipelinerun("ADDED", a_pipelinerun())
+    assert taken(one)
+    return one
+
+
+def taken(runs):
+    """Whether the run is to be looked at, now or soon; it is, then."""
+    key = runs.queue.get(timeout=0 if not runs.queue.waiting else 5)
+    if key is not None:
+        runs.queue.done(key)
+    return key == ("runs", "p")
+
+
+def test_of_a_taskrun_only_its_end_wakes_its_pipelinerun(runs):
+    runs.on_taskrun("ADDED", a_child())
+    runs.on_taskrun("MODIFIED", a_child(version="2", steps=[{"name": "one"}]))
+    assert not taken(runs)
+    runs.on_taskrun("MODIFIED", a_child(version="3", conditions=DONE))
+    assert taken(runs)
+    runs.on_taskrun("MODIFIED", a_child(version="4", conditions=DONE))
+    assert not taken(runs)
+    runs.on_taskrun("DELETED", a_child(version="5", conditions=DONE))
+    assert taken(runs)
+
+
+def test_a_taskrun_that_is_not_over_and_goes_away_wakes_its_pipelinerun(runs):
+    runs.on_taskrun("ADDED", a_child())
+    runs.on_taskrun("DELETED", a_child(version="2"))
+    assert taken(runs)
+
+
+def test_every_change_of_a_taskrun_wakes_a_pipelinerun_that_repeats_it(runs):
+    runs.copies = True
+    for version in ("1", "2"):
+        runs.on_taskrun("MODIFIED", a_child(version=version))
+        assert taken(runs)
+
+
+def test_an_own_write_of_a_pipelinerun_wakes_nobody(runs):
+    runs.is_own = lambda *of: of == ("runs", "p", "2")
+    runs.on_pipelinerun("MODIFIED", a_pipelinerun("2"))
+    assert not taken(runs)
+    runs.on_pipelinerun("MODIFIED", a_pipelinerun("3"))
+    assert taken(runs)
+
+
+def test_results_are_kept_while_their_pipelinerun_goes_on_if_they_are_small(runs):
+    forgotten = []
+    runs.forget_results = lambda *of: forgotten.append(of)
+    assert not runs.keeps_results(a_child())
+    assert runs.keeps_results(a_child(conditions=DONE))
+    assert not runs.keeps_results(a_child(conditions=DONE, value="x" * KEPT_BYTES))
+    assert not runs.keeps_results({**a_child(conditions=DONE), "metadata": {"name": "bare"}})
+    runs.on_taskrun("MODIFIED", a_child(conditions=DONE))
+    runs.on_pipelinerun("MODIFIED", a_pipelinerun("2", conditions=DONE))
+    assert forgotten == [("runs", ["p-a"])]
+    assert not runs.keeps_results(a_child(conditions=DONE))
+
+
+def test_of_a_taskrun_that_is_over_is_kept_all_that_its_pipelinerun_reads():
+    whole = a_child(conditions=DONE)
+    whole["spec"] |= {"status": "TaskRunCancelled", "statusMessage": "why"}
+    small = slim_taskrun(whole, results=True)
+    assert small["status"]["results"] == whole["status"]["results"]
+    assert small["spec"].items() >= {"status": "TaskRunCancelled", "statusMessage": "why"}.items()
+    assert RESULTS_LEFT_OUT not in small
+    less = slim_taskrun(small)
+    assert less[RESULTS_LEFT_OUT]
+    assert "results" not in less["status"]
+    assert slim_taskrun(less) == less
+    del whole["status"]["results"]
+    assert RESULTS_LEFT_OUT not in slim_taskrun(whole), "there is nothing to be asked for"
+
+
+def test_of_a_pipelinerun_that_is_over_little_is_kept():
+    run = a_pipelinerun(conditions=DONE, pipelineSpec={"tasks": []})
+    assert slim_pipelinerun(run, mine=True)["status"] == {"conditions": DONE}
+    run = a_pipelinerun(conditions=RUNNING, pipelineSpec={"tasks": []})
+    assert slim_pipelinerun(run, mine=True) == run
+
+
+class Slim:
+    """A cluster that holds TaskRuns that are over without their results, and says who asked for more."""
+
+    def __init__(self, store):
+        self.store = store
+        self.asked = []
+
+    def __getattr__(self, name):
+        return getattr(self.store, name)
+
+    def get(self, kind, namespace, name):
+        found = Store.get(self.store, kind, namespace, name)
+        return slim_taskrun(found) if kind is TASKRUNS else found
+
+    def read_whole(self, taskrun):
+        self.asked.append(taskrun["metadata"]["name"])
+        return Store.get(self.store, TASKRUNS, "default", taskrun["metadata"]["name"])
+
+
+def slim_world(*tasks, **more):
+    world = World(*tasks, **more)
+    slim = Slim(world.store)
+    world.reconciler = PipelineReconciler(
+        world.core, slim, clock=lambda: world.now, read_whole=slim.read_whole
+    )
+    return world, slim
+
+
+def test_results_that_are_not_held_are_asked_for_once_and_only_by_who_names_them():
+    given = [{"name": "v", "value": "$(tasks.a.results.r)"}]
+    results = [{"name": "all", "value": "$(tasks.b.results.r) $(tasks.b.results.s)"}]
+    world, slim = slim_world(
+        simple_task("a", results=("r",)),
+        simple_task("b", results=("r", "s")),
+        simple_task("c", params=given),
+        results=results,
+    )
+    world.step()
+    world.end("b", r="1", s="2")
+    world.step()
+    assert slim.asked == []
+    world.end("a", r="x")
+    world.step()
+    assert (slim.asked, world.params("c")) == (["p-a"], {"v": "x"})
+    world.step()
+    assert slim.asked == ["p-a"]
+    world.end("c")
+    world.step()
+    assert slim.asked == ["p-a", "p-b"]
+    assert world.status["results"] == [{"name": "all", "value": "1 2"}]
+    assert world.told[:2] == ("True", "Succeeded")
+
+
+@pytest.mark.parametrize("how", ["gone", "made anew", "begun anew"])
+def test_a_look_that_reads_of_the_past_says_nothing_and_is_taken_again(how):
+    given = [{"name": "v", "value": "$(tasks.a.results.r)"}]
+    world, slim = slim_world(simple_task("a", results=("r",)), simple_task("b", params=given))
+    world.step()
+    world.end("a", r="x")
+    before = world.run
+
+    def changed(taskrun):
+        if how == "gone":
+            raise NotFoundError("no such TaskRun")
+        found = Slim.read_whole(slim, taskrun)
+        if how == "made anew":
+            return {**found, "metadata": {**found["metadata"], "uid": "other"}}
+        return {**found, "status": {"conditions": RUNNING}}
+
+    world.reconciler._read_whole = changed
+    with pytest.raises(ConflictError):
+        world.step()
+    assert world.run == before
+    world.reconciler._read_whole = slim.read_whole
+    world.step()
+    assert world.params("b") == {"v": "x"}
+
+
+def test_who_repeats_taskruns_reads_them_whole():
+    world, slim = slim_world(simple_task("a"), simple_task("b"), flags={"embedded-status": "full"})
+    world.step()
+    world.end("a")
+    world.step()
+    assert slim.asked == ["p-a"]

@@ -76,6 +76,26 @@ def test_only_what_the_transform_leaves_is_held(server, told, reflect):
     assert "spec" not in told.objects["b"]
 
 
+def test_what_is_held_can_be_made_less_later(server, told, reflect):
+    kept = {"a", "b"}
+
+    def transform(obj):
+        spec = obj.get("spec") if obj["metadata"]["name"] in kept else {"less": True}
+        return {**obj, "spec": spec}
+
+    for name in ("a", "b"):
+        server.put("pods", "ns", name, spec={"x": 1})
+    one = reflect(transform=transform)
+    kept.clear()
+    one.transform_anew("ns", ["a", "unknown"])
+    assert one.get("ns", "a")["spec"] == {"less": True}
+    assert one.get("ns", "b")["spec"] == {"x": 1}
+    assert names(one) == ["a", "b"]
+    server.put("pods", "ns", "a", spec={"x": 2})
+    told.wait(lambda: len(told.changes) == 3)
+    assert told.names()[2] == ("MODIFIED", "a")
+
+
 def test_a_list_comes_in_pages_and_begins_again_when_one_is_gone(server, told, reflect):
     for number in range(25):
         server.put("pods", "ns", f"p{number:02}")

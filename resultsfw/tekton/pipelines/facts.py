@@ -3,7 +3,7 @@
 Everything is a function of the spec, the TaskRuns and the time: nothing is remembered between two looks.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final
@@ -48,6 +48,26 @@ def results_of(taskrun: Object) -> dict[str, Value]:
     return {one["name"]: one["value"] for one in taskrun.get("status", {}).get("results") or ()}
 
 
+class _Results(Mapping[str, Mapping[str, Value]]):
+    """Results of Tasks by Task, each TaskRun's made whole only when somebody names one of them."""
+
+    def __init__(self, runs: Mapping[str, Object], whole: Callable[[Object], Object]) -> None:
+        self._runs = runs
+        self._whole = whole
+        self._known: dict[str, dict[str, Value]] = {}
+
+    def __getitem__(self, name: str) -> dict[str, Value]:
+        if name not in self._known:
+            self._known[name] = results_of(self._whole(self._runs[name]))
+        return self._known[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._runs)
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
     """Tasks by how they ended, as a condition's message counts them."""
@@ -73,6 +93,7 @@ class Facts:
         times: Its limits.
         refuse: Says why the TaskRun of a Task that is due cannot be made; nothing if it can.
         read: Reads the value of a result by reference where it is needed: in a text, as a part.
+        whole: Gives a TaskRun of ``runs`` with its results, where it may come without.
     """
 
     applied: Applied
@@ -81,6 +102,7 @@ class Facts:
     times: Times
     refuse: Callable[["Facts", str], str] = lambda _facts, _name: ""
     read: Read = unread
+    whole: Callable[[Object], Object] = lambda taskrun: taskrun
     _skips: dict[str, str] = field(default_factory=dict)
     _invalid: dict[str, str] | None = None
 
@@ -139,7 +161,7 @@ class Facts:
     @cached_property
     def results(self) -> Results:
         """Results of all Tasks that have ended, well or not."""
-        return {name: results_of(self.runs[name]) for name in self.runs if self.has_ended(name)}
+        return _Results({name: run for name, run in self.runs.items() if self.has_ended(name)}, self.whole)
 
     @property
     def stopping(self) -> bool:

@@ -33,8 +33,8 @@ __all__ = ["Pipeline", "PipelineRun", "PipelineSpec", "parse_pipeline", "parse_p
 class EmbeddedMetadata(Model):
     """Labels and annotations for the TaskRun of an embedded Task."""
 
-    labels: dict[str, str] = {}
-    annotations: dict[str, str] = {}
+    labels: dict[str, str] = Field(default_factory=dict)
+    annotations: dict[str, str] = Field(default_factory=dict)
 
 
 class EmbeddedTask(TaskSpec):
@@ -125,10 +125,10 @@ class PipelineSpec(Model):
 
     display_name: str = ""
     description: str = ""
-    tasks: list[PipelineTask] = []
-    params: list[ParamSpec] = []
-    workspaces: list[PipelineWorkspace] = []
-    results: list[PipelineResult] = []
+    tasks: list[PipelineTask] = Field(default_factory=list)
+    params: list[ParamSpec] = Field(default_factory=list)
+    workspaces: list[PipelineWorkspace] = Field(default_factory=list)
+    results: list[PipelineResult] = Field(default_factory=list)
     finally_: list[PipelineTask] = Field(default=[], alias="finally")
 
 
@@ -153,8 +153,8 @@ class TaskRunSpec(Model):
     pipeline_task_name: str = ""
     service_account_name: str = ""
     pod_template: PodTemplate | None = None
-    step_specs: list[Resources] = []
-    sidecar_specs: list[Resources] = []
+    step_specs: list[Resources] = Field(default_factory=list)
+    sidecar_specs: list[Resources] = Field(default_factory=list)
     metadata: EmbeddedMetadata | None = None
     compute_resources: Requirements | None = None
     timeout: Duration | None = None
@@ -165,12 +165,12 @@ class PipelineRunSpec(Model):
 
     pipeline_ref: Reference | None = None
     pipeline_spec: PipelineSpec | None = None
-    params: list[Param] = []
+    params: list[Param] = Field(default_factory=list)
     status: Literal["", "Cancelled", "CancelledRunFinally", "StoppedRunFinally", "PipelineRunPending"] = ""
-    timeouts: Timeouts = Timeouts()
-    task_run_template: TaskRunTemplate = TaskRunTemplate()
-    workspaces: list[WorkspaceBinding] = []
-    task_run_specs: list[TaskRunSpec] = []
+    timeouts: Timeouts = Field(default_factory=Timeouts)
+    task_run_template: TaskRunTemplate = Field(default_factory=TaskRunTemplate)
+    workspaces: list[WorkspaceBinding] = Field(default_factory=list)
+    task_run_specs: list[TaskRunSpec] = Field(default_factory=list)
     managed_by: str | None = None
 
     @model_validator(mode="after")
@@ -187,7 +187,7 @@ class PipelineRun(Model):
     kind: Literal["PipelineRun"]
     metadata: Metadata
     spec: PipelineRunSpec
-    status: Plain = {}
+    status: Plain = Field(default_factory=dict)
 
 
 class Pipeline(Model):

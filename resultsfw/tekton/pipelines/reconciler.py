@@ -12,6 +12,7 @@ from resultsfw.errors import (
     AlreadyExistsError,
     BackendError,
     ClusterError,
+    ConflictError,
     CorruptError,
     ForbiddenError,
     NotFoundError,
@@ -22,7 +23,7 @@ from resultsfw.limits import object_size
 from resultsfw.references import reference_of
 from resultsfw.tekton.conclude import condition
 from resultsfw.tekton.conditions import is_done
-from resultsfw.tekton.kinds import CLAIMS, PIPELINERUNS, TASKRUNS
+from resultsfw.tekton.kinds import CLAIMS, PIPELINERUNS, RESULTS_LEFT_OUT, TASKRUNS
 from resultsfw.tekton.mirror import format_time
 from resultsfw.tekton.owner import owns
 from resultsfw.tekton.pipelines import embedded, reasons
@@ -59,6 +60,8 @@ class PipelineReconciler:
         cluster: Where PipelineRuns and TaskRuns live.
         clock: Tells the time; UTC.
         tell: Warns people of what a run's status cannot hold; besides the log.
+        read_whole: Reads a TaskRun that is over from where it is whole: ``cluster`` may hold it without what
+            few looks read, its results among it (`RESULTS_LEFT_OUT`).
     """
 
     def __init__(
@@ -68,8 +71,10 @@ class PipelineReconciler:
         *,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         tell: Tell = lambda *_: None,
+        read_whole: Callable[[Object], Object] = lambda taskrun: taskrun,
     ) -> None:
         self.core = core
+        self._read_whole = read_whole
         self._tell = tell
         self._cluster = cluster
         self._clock = clock
@@ -120,7 +125,7 @@ class PipelineReconciler:
             self._make_claims(pipelinerun)
         refuse = lambda facts, name: _too_large(build_taskrun(pipelinerun, facts, name), name)  # noqa: E731
         read = self._reader(pipelinerun, times)
-        facts = Facts(plan, runs, asked, times, refuse, read)
+        facts = Facts(plan, runs, asked, times, refuse, read, self._with_results)
         self._end_children(pipelinerun, facts)
         if asked == "Cancelled":
             said = f'PipelineRun "{pipelinerun["metadata"]["name"]}" was cancelled'
@@ -130,7 +135,7 @@ class PipelineReconciler:
         due = facts.next_tasks()
         if due:
             runs = {**runs, **{one: self._make(pipelinerun, facts, one) for one in due}}
-            facts = Facts(plan, runs, asked, times, refuse, read)
+            facts = Facts(plan, runs, asked, times, refuse, read, self._with_results)
         if facts.final and facts.dag_done and not begun["status"].get("finallyStartTime"):
             status["finallyStartTime"] = format_time(now)
         told, reason, message = verdict(pipelinerun["metadata"]["name"], facts)
@@ -181,7 +186,29 @@ class PipelineReconciler:
                 reasons.CREATE_RUN_FAILED,
                 f'TaskRun "{name}" is somebody else\'s; delete it, or name the run otherwise',
             )
+        if self.core.flags.embedded_status != "minimal" and is_done(taskrun):
+            self._complete(taskrun)
         return taskrun
+
+    def _with_results(self, taskrun: Object) -> Object:
+        if RESULTS_LEFT_OUT in taskrun:
+            self._complete(taskrun)
+        return taskrun
+
+    def _complete(self, taskrun: Object) -> None:
+        """Make a TaskRun that is over whole, in place: one look asks for it once."""
+        name, found = taskrun["metadata"]["name"], None
+        with contextlib.suppress(NotFoundError):
+            found = self._read_whole(taskrun)
+        if (
+            found is None
+            or found["metadata"].get("uid") != taskrun["metadata"].get("uid")
+            or not is_done(found)
+        ):
+            # What is held is of the past: the look is to be taken again, by what is there now.
+            raise ConflictError("it went, or was made anew, meanwhile", subject=name)
+        taskrun.pop(RESULTS_LEFT_OUT, None)
+        taskrun.update(found)
 
     def _reader(self, pipelinerun: Object, times: Times) -> Read:
         """Reads values of results by reference where a text of the run needs them."""
