@@ -18,9 +18,9 @@ What carrying results costs, measured as TEP-0127 did: PipelineRuns, each of thr
 other, each of two Steps that share the bytes given. `bench/performance.py` makes this page of the files in
 [performance](performance); how to repeat it stands at the [end](#how-this-was-measured).
 
-CPU is user and system time as the kernel counts it: a busy machine moves it little. **Times by the clock are
-another matter**: controllers, control plane and all pods share a few processors, so compare them within a
-table, with their spread. Figures of rounds are medians (least to most), those of single runs medians
+CPU is user and system time as the kernel counts it: a busy machine moves it, too (cold caches, waits for
+locks), so compare it within a table. **Times by the clock move more**: controllers, control plane and all
+pods share a few processors; look at their spread. Figures of rounds are medians (least to most), those of single runs medians
 (95 of 100 are no higher). Memory is the most of all rounds. "Before" is the code before this was measured
 and improved.
 """
