@@ -109,7 +109,10 @@ def spared(task_spec: Object, taskrun: Object) -> Object:
     if not params:
         return task_spec
     pattern = _reference_to(params)
-    shield = lambda text: pattern.sub(r"$(~\1params.\2)", text)  # noqa: E731
+
+    def shield(text: str) -> str:
+        return pattern.sub(r"$(~\1params.\2)", text)
+
     whole: Object = _changed(task_spec, shield)
     if object_size(whole) + object_size({**taskrun, "status": None}) <= _ROOM:
         return whole

@@ -200,6 +200,22 @@ def test_a_pipeline_result_that_a_task_did_not_write_fails_the_run():
 # Failure, finally, when.
 
 
+def test_why_a_task_did_not_run_comes_before_the_runs_own_results():
+    value = "$(tasks.a.results.r)"
+    world = World(
+        a_task("a", results=("r",)),
+        a_task("b", params=[{"name": "v", "value": value}]),
+        results=[{"name": "out", "value": value}],
+    )
+    world.step()
+    world.end("a")
+    world.step()
+    status, reason, message = world.told
+    assert (status, reason) == ("False", "PipelineValidationFailed")
+    assert "Failed Validation: 1" in message
+    assert "invalid pipelineresults [out]" in message
+
+
 def test_a_failure_stops_what_has_not_begun():
     world = World(a_task("a"), a_task("b"), a_task("c", runAfter=["b"]))
     world.step()

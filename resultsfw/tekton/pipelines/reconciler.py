@@ -329,7 +329,10 @@ class PipelineReconciler:
                 f"{pipelinerun['metadata']['name']}: invalid pipelineresults [{' '.join(invalid)}], the "
                 f"referenced results don't exist"
             )
-            ended["conditions"] = [condition("False", reasons.COULDNT_GET_RESULT, said, now)]
+            reason = reasons.COULDNT_GET_RESULT
+            if facts.invalid:  # why Tasks did not run comes first
+                reason, said = known["reason"], f"{known['message']}; {said}"
+            ended["conditions"] = [condition("False", reason, said, now)]
         bare = {**status, **ended, "taskRuns": None, "results": written}
         size = object_size(merge_patch(pipelinerun, {"status": bare}))
         left: list[str] = []
