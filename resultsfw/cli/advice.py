@@ -24,6 +24,7 @@ ACCESS: Final = "kubectl apply -f config/enable-log-access-to-controller/"
 
 _SIZES: Final = re.compile(r"\bha(?:s|ve) ([0-9]+) bytes")
 _TOO_LARGE: Final = ("does not fit into the termination message", "over the limit of")
+_STORED: Final = "with its status is larger than the API server stores"
 _STEP: Final = 4096
 
 
@@ -55,7 +56,7 @@ def advice_on(taskrun: Mapping[str, Any], *, again: Again | None = None) -> list
     """What to do about a finished run that failed; empty where nothing better than its message is known.
 
     Args:
-        taskrun: With its status.
+        taskrun: With its status; of a PipelineRun nothing is known.
         again: Where it ran on this machine.
     """
     status = taskrun.get("status", {})
@@ -63,7 +64,7 @@ def advice_on(taskrun: Mapping[str, Any], *, again: Again | None = None) -> list
     verdict: Mapping[str, Any] = next((one for one in conditions if one.get("type") == "Succeeded"), {})
     flags = status.get("provenance", {}).get("featureFlags", {})
     reason, message = verdict.get("reason", ""), verdict.get("message", "")
-    if reason == reasons.POD_CREATION_FAILED:
+    if reason == reasons.POD_CREATION_FAILED or taskrun.get("kind") == "PipelineRun" or _STORED in message:
         return []  # whose message says what to do
     if "together" in message or "the object would have" in message:
         return [_TOTAL]

@@ -2,18 +2,19 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from resultsfw.cluster import Object
 from resultsfw.limits import OBJECT_BYTES, OBJECT_HEADROOM, object_size
-from resultsfw.tekton.params import is_reference, param_value
+from resultsfw.tekton.params import has_references, is_reference, param_value, shielded
 from resultsfw.tekton.scripts import PARAMS_DIR
 
 __all__ = [
     "FILE_BYTES",
     "WALL_BYTES",
     "beyond_wall",
+    "has_file",
     "large_params",
     "largest",
     "named_files",
@@ -26,6 +27,8 @@ FILE_BYTES: Final = 32_768
 """Bytes of a parameter above which it lies as a file at ``/tekton/params/NAME``, too."""
 
 _FILE: Final = re.compile(re.escape(PARAMS_DIR) + r"/([A-Za-z0-9_.-]+)")
+_FILE_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+"""A parameter's name. No Task can declare others, and what a run calls so is no part of a path or a shell."""
 
 WALL_BYTES: Final = 131_071
 """Bytes of one argument, or of one variable with its name: Linux' ``MAX_ARG_STRLEN`` less its end."""
@@ -50,6 +53,11 @@ def placed_params(taskrun: Object, task_spec: Object) -> dict[str, bytes]:
     return {name: text for name, text in contents.items() if len(text) > FILE_BYTES or name in named}
 
 
+def has_file(name: str) -> bool:
+    """Whether a parameter of that name can lie as a file: one that leads elsewhere cannot."""
+    return _FILE_NAME.fullmatch(name) is not None
+
+
 def named_files(task_spec: Object) -> set[str]:
     """Names of parameters whose files a Task's Steps and Sidecars name."""
     parts = json.dumps([task_spec.get(part) for part in ("steps", "sidecars", "stepTemplate")])
@@ -62,7 +70,11 @@ def _contents(taskrun: Object, task_spec: Object) -> dict[str, bytes]:
         one["name"]: one["default"] for one in task_spec.get("params") or () if one.get("default") is not None
     }
     values |= {one["name"]: one.get("value") for one in (taskrun.get("spec") or {}).get("params") or ()}
-    return {name: _bytes(param_value(value)) for name, value in values.items() if not is_reference(value)}
+    return {
+        name: _bytes(param_value(value))
+        for name, value in values.items()
+        if has_file(name) and not is_reference(value)
+    }
 
 
 def beyond_wall(containers: Sequence[Object], params: Mapping[str, bytes]) -> str:
@@ -91,39 +103,76 @@ def spared(task_spec: Object, taskrun: Object) -> Object:
     """The Task's spec as a status can hold it.
 
     Where run and spec are too large together for one object, large parameters are references again;
-    `restored` puts them in.
+    `restored` puts them in. A value that holds the text of such a reference has one "~" more in it.
     """
     params = _texts(taskrun, task_spec)
-    if not params or object_size(task_spec) + object_size({**taskrun, "status": None}) <= _ROOM:
+    if not params:
         return task_spec
-    shorter: Object = _replaced(task_spec, {text: f"$(params.{name})" for name, text in params.items()})
+    pattern = _reference_to(params)
+
+    def shield(text: str) -> str:
+        return pattern.sub(r"$(~\1params.\2)", text)
+
+    whole: Object = _changed(task_spec, shield)
+    if object_size(whole) + object_size({**taskrun, "status": None}) <= _ROOM:
+        return whole
+    shields = {name: shield(text) for name, text in params.items()}
+    shorter: Object = _changed(whole, lambda text: _shortened(text, shields))
     return shorter
 
 
 def restored(task_spec: Object, taskrun: Object) -> Object:
-    """The Task's spec of a status with its large parameters in it."""
+    """The Task's spec of a status with its large parameters in it, as it was before `spared`."""
     params = _texts(taskrun, task_spec)
-    whole: Object = _replaced(task_spec, {f"$(params.{name})": text for name, text in params.items()})
+    if not params:
+        return task_spec
+
+    def put(match: re.Match[str]) -> str:
+        tildes, name = match[1], match[2]
+        return f"$({tildes[1:]}params.{name})" if tildes else params[name]
+
+    pattern = _reference_to(params)
+    whole: Object = _changed(task_spec, lambda text: pattern.sub(put, text))
     return whole
 
 
 def _texts(taskrun: Object, task_spec: Object) -> dict[str, str]:
-    """Large parameters that are strings."""
+    """Large parameters that are strings, as they stand in the spec."""
     values = {one["name"]: one.get("value") for one in (taskrun.get("spec") or {}).get("params") or ()}
     large = large_params(taskrun, task_spec)
-    return {name: value for name, value in values.items() if name in large and isinstance(value, str)}
+    texts = {name: value for name, value in values.items() if name in large and isinstance(value, str)}
+    return {name: shielded(text) for name, text in texts.items()} if has_references(taskrun) else texts
 
 
-def _replaced(value: Any, texts: Mapping[str, str]) -> Any:
+def _reference_to(names: Iterable[str]) -> re.Pattern[str]:
+    return re.compile(rf"\$\((~*)params\.({'|'.join(map(re.escape, names))})\)")
+
+
+def _shortened(text: str, params: Mapping[str, str]) -> str:
+    """A text with references in place of what parameters put into it."""
+    parts: list[tuple[str, bool]] = [(text, False)]
+    for name, value in sorted(params.items(), key=lambda one: len(one[1]), reverse=True):
+        split: list[tuple[str, bool]] = []
+        for part, done in parts:
+            if done:
+                split.append((part, True))
+                continue
+            first, *others = part.split(value)
+            split.append((first, False))
+            for other in others:
+                split += [(f"$(params.{name})", True), (other, False)]
+        parts = split
+    return "".join(part for part, _ in parts)
+
+
+def _changed(value: Any, change: Callable[[str], str]) -> Any:
     if isinstance(value, str):
-        for old, new in texts.items():
-            value = value.replace(old, new)
-        return value
+        return change(value) if value else value
     if isinstance(value, list):
-        return [_replaced(one, texts) for one in value] if texts else value
+        return [_changed(one, change) for one in value]
     if isinstance(value, dict):
         # What a parameter is by default stays: it is not what stands for it.
-        return {key: one if key == "params" else _replaced(one, texts) for key, one in value.items()}
+        return {key: one if key == "params" else _changed(one, change) for key, one in value.items()}
     return value
 
 

@@ -12,11 +12,14 @@ __all__ = [
     "FORMS",
     "REFERENCE",
     "Values",
+    "has_references",
     "is_reference",
     "param_type",
     "param_value",
     "parameters",
     "replace",
+    "shielded",
+    "unshielded",
     "value_type",
 ]
 
@@ -30,9 +33,38 @@ FORMS: Final = ("params.{}", 'params["{}"]', "params['{}']", "inputs.params.{}")
 """How a text refers to a parameter as a whole."""
 
 
+_LITERAL: Final = re.compile(r"\$\((?=~*(?:inputs\.)?params[.\[])")
+_SHIELDED: Final = re.compile(r"\$\(~(?=~*(?:inputs\.)?params[.\[])")
+
+
+def shielded(text: str) -> str:
+    """A value's text, in which what looks like a reference to a parameter stays what it is: ``$(~params.x)``.
+
+    For a spec in which others are put in later; `unshielded` takes it back.
+    """
+    return _LITERAL.sub("$(~", text) if "$(" in text else text
+
+
+def unshielded(value: Any) -> Any:
+    """A copy of plain data as it was before `shielded`."""
+    if isinstance(value, str):
+        return _SHIELDED.sub("$(", value) if "$(~" in value else value
+    if isinstance(value, list):
+        return [unshielded(one) for one in value]
+    if isinstance(value, dict):
+        return {key: unshielded(one) for key, one in value.items()}
+    return value
+
+
 def is_reference(value: Any) -> TypeGuard[dict[str, str]]:
     """Whether a parameter's value is a reference to a result that is kept elsewhere."""
     return isinstance(value, dict) and MARK in value
+
+
+def has_references(taskrun: Object) -> bool:
+    """Whether a parameter of a run is such a reference."""
+    params = (taskrun.get("spec") or {}).get("params") or ()
+    return any(is_reference(one.get("value")) for one in params)
 
 
 def replace(text: str, values: Values) -> str:

@@ -11,8 +11,8 @@ from resultsfw.core import Core
 from resultsfw.errors import BackendError, ClusterError, CorruptError
 from resultsfw.limits import OBJECT_BYTES, OBJECT_HEADROOM
 from resultsfw.references import reference_of
-from resultsfw.tekton.large import FILE_BYTES, named_files
-from resultsfw.tekton.params import FORMS, REFERENCE, is_reference, param_type
+from resultsfw.tekton.large import FILE_BYTES, has_file, named_files
+from resultsfw.tekton.params import FORMS, REFERENCE, has_references, param_type, unshielded
 from resultsfw.tekton.scripts import PARAMS_DIR
 from resultsfw.tekton.substitute import apply
 from resultsfw.tekton.validate import pod_refused, refuse_values
@@ -57,7 +57,7 @@ def resolved(core: Core, cluster: Cluster, taskrun: Object, task_spec: Object) -
         ClusterError: It cannot be read now.
     """
     params = (taskrun.get("spec") or {}).get("params") or ()
-    if not any(is_reference(one.get("value")) for one in params):
+    if not has_references(taskrun):
         return Resolved(taskrun, task_spec, {})
     named = named_files(task_spec)
     types = {one["name"]: param_type(one) for one in task_spec.get("params") or ()}
@@ -73,7 +73,7 @@ def resolved(core: Core, cluster: Cluster, taskrun: Object, task_spec: Object) -
             if reference is None:
                 continue
             can_place = core.can_place(reference)
-            as_file = name in named or reference.size > FILE_BYTES
+            as_file = has_file(name) and (name in named or reference.size > FILE_BYTES)
             if as_file and can_place:
                 files[f"{PARAMS_DIR}/{name}"] = reference
             if (as_file and not can_place) or _is_named(name, texts):
@@ -90,8 +90,9 @@ def resolved(core: Core, cluster: Cluster, taskrun: Object, task_spec: Object) -
         spec = {**taskrun["spec"], "params": [_with_value(one, values) for one in params]}
         taskrun = {**taskrun, "spec": spec}
         refuse_values(taskrun, task_spec)
-        task_spec = apply(task_spec, taskrun)
-    return Resolved(taskrun, task_spec, files)
+        # What stands in it already has been shielded from this, by the first time.
+        task_spec = apply(task_spec, taskrun, later=True)
+    return Resolved(taskrun, unshielded(task_spec), files)
 
 
 def read_value(core: Core, cluster: Cluster, reference: Reference, kind: str, *, namespace: str) -> Value:

@@ -13,6 +13,7 @@ from resultsfw.tekton.run import step_result
 from resultsfw.tekton.step_problems import (
     TYPES,
     Problem,
+    excerpt,
     missing,
     not_strings,
     quoted,
@@ -183,7 +184,7 @@ def _usage(steps: Sequence[Object], params: Sequence[Object]) -> Iterator[Proble
             for name, keys in objects.items():
                 yield from _unknown(text, f"params.{name}", keys, path)
             if text and _whole(text, objects):
-                yield Problem(f"variable type invalid in {quoted(text)}", (path,))
+                yield Problem(f"variable type invalid in {excerpt(text)}", (path,))
     for param in params:
         if param["name"] in objects and param.get("properties") is None:
             yield missing(f"{param['name']}.properties")
@@ -216,7 +217,7 @@ def _whole_arrays(steps: Sequence[Object], params: Sequence[Object]) -> Iterator
             if isolated and _VARIABLE.fullmatch(text):
                 continue
             what = "variable is not properly isolated" if isolated else "variable type invalid"
-            yield Problem(f"{what} in {quoted(text)}", (f"steps[{index}].{field}",))
+            yield Problem(f"{what} in {excerpt(text)}", (f"steps[{index}].{field}",))
 
 
 def _whole(text: str, names: Collection[str]) -> bool:
@@ -253,15 +254,17 @@ def _unknown(text: str, prefix: str, known: Collection[str], path: str) -> Itera
         if match["dotted"]:
             name, *rest = name.split(".")
             if len(rest) > 1:
+                # Tekton escapes nothing here.
+                shown = f'"{text}"' if excerpt(text) == quoted(text) else excerpt(text, match.start())
                 yield Problem(
-                    f'Invalid referencing of parameters in "{text}"! '
+                    f"Invalid referencing of parameters in {shown}! "
                     "Only two dot-separated components after the prefix "
                     f'"{_as_pattern(prefix)}" are allowed.',
                     (path,),
                 )
                 return
         if re.sub(r"\[[0-9]*\*?\]", "", name) not in known:
-            yield Problem(f"non-existent variable in {quoted(text)}", (path,))
+            yield Problem(f"non-existent variable in {excerpt(text, match.start())}", (path,))
             return
 
 

@@ -11,7 +11,16 @@ from resultsfw.cluster import Object
 from resultsfw.tekton.durations import format_duration, parse_duration
 from resultsfw.tekton.run import step_result
 
-__all__ = ["TYPES", "Problem", "missing", "not_strings", "quoted", "result_problems", "step_problems"]
+__all__ = [
+    "TYPES",
+    "Problem",
+    "excerpt",
+    "missing",
+    "not_strings",
+    "quoted",
+    "result_problems",
+    "step_problems",
+]
 
 TYPES: Final = ("string", "array", "object")
 
@@ -21,6 +30,8 @@ _RESULT_NAME_HELP: Final = (
     "character (e.g. 'MyName',  or 'my-name',  or 'my_name', regex used for validation is "
     "'^([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]$')"
 )
+_WHOLE: Final = 4096
+_AROUND: Final = 200
 _STEP_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _STEP_NAME_HELP: Final = (
     "Task step name must be a valid DNS Label, For more info refer to "
@@ -100,6 +111,16 @@ def missing(path: str) -> Problem:
 def quoted(text: str) -> str:
     """Text as Go's ``%q`` prints it."""
     return json.dumps(text, ensure_ascii=False)
+
+
+def excerpt(text: str, at: int = 0) -> str:
+    """Text as `quoted`; of one with over 4,096 characters those around ``at``.
+
+    A large result may stand in it: the message is for people, and the status holds it.
+    """
+    if len(text) <= _WHOLE:
+        return quoted(text)
+    return f"{quoted(text[max(0, at - _AROUND) : at + _AROUND])} (cut from {len(text)} characters)"
 
 
 def _result_type(result: Object, at: str, *, tasks: bool) -> Iterator[Problem]:

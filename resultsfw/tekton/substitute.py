@@ -12,7 +12,15 @@ from typing import Any, Final
 
 from resultsfw.cluster import Object
 from resultsfw.tekton.durations import format_duration, parse_duration
-from resultsfw.tekton.params import REFERENCE, Values, param_value, parameters, replace
+from resultsfw.tekton.params import (
+    REFERENCE,
+    Values,
+    has_references,
+    param_value,
+    parameters,
+    replace,
+    shielded,
+)
 from resultsfw.tekton.workspaces import claim_name, mount_path, workspace_volumes
 
 __all__ = [
@@ -36,7 +44,7 @@ _EMPTY: Final[tuple[Any, ...]] = (None, "", [], False)
 Arrays = Mapping[str, Sequence[str]]
 
 
-def apply(task_spec: Object, taskrun: Object, *, task_name: str = "") -> Object:
+def apply(task_spec: Object, taskrun: Object, *, task_name: str = "", later: bool = False) -> Object:
     """The Task's spec with everything known before the pod starts put in, and Tekton's defaults.
 
     ``$(steps.S.results.R)`` stays: the entrypoint replaces it when the Step starts. Parts that
@@ -46,9 +54,14 @@ def apply(task_spec: Object, taskrun: Object, *, task_name: str = "") -> Object:
         task_spec: As the Task or ``spec.taskSpec`` has it.
         taskrun: The run; its uid, namespace and ``retriesStatus`` are read too.
         task_name: Of the Task; without it, as Tekton, ``taskRef.name`` or the run's own name.
+        later: Other parameters are put in later, as where one is a reference to a result: values are
+            `resultsfw.tekton.params.shielded` from that.
     """
     spec = _with_defaults(task_spec)
     params, arrays = parameters(taskrun, spec)
+    if later or has_references(taskrun):
+        params = {name: shielded(text) for name, text in params.items()}
+        arrays = {name: [shielded(text) for text in texts] for name, texts in arrays.items()}
     common: list[Values] = [params, _context(taskrun, task_name)]
     results = _result_paths(spec.get("results") or [])
     exit_codes = _exit_code_paths(spec.get("steps") or [])

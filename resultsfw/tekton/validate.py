@@ -13,9 +13,18 @@ from resultsfw.tekton.spec_problems import array_references, problems_of
 from resultsfw.tekton.step_problems import Problem, quoted
 from resultsfw.tekton.substitute import apply
 
-__all__ = ["USER_ERROR", "RefusedRun", "creation_failed", "pod_refused", "refuse_invalid", "refuse_values"]
+__all__ = [
+    "USER_ERROR",
+    "RefusedRun",
+    "creation_failed",
+    "pod_refused",
+    "refuse_invalid",
+    "refuse_values",
+    "shown_value",
+]
 
 _RESERVED: Final = frozenset({"tekton-log-results"})
+_SHOWN: Final = 1024
 USER_ERROR: Final = "[User error] "
 """Before what whoever wrote the run can mend (Tekton's words)."""
 _REFERENCE: Final = re.compile(r"\$\([_a-zA-Z0-9.-]+(\.[_a-zA-Z0-9.-]+)*(\[([0-9]+|\*)\])?\)")
@@ -147,8 +156,14 @@ def _enums(taskrun: Object, task_spec: Object) -> str:
     for param in _spec(taskrun).get("params") or []:
         name, value = param["name"], param_value(param.get("value"))
         if isinstance(value, str) and value and value not in allowed.get(name, [value]):
-            return f"{USER_ERROR}param `{name}` value: {value} is not in the enum list"
+            return f"{USER_ERROR}param `{name}` value: {shown_value(value)} is not in the enum list"
     return ""
+
+
+def shown_value(value: str) -> str:
+    """A parameter's value as a message holds it: the beginning of one that is long, and its bytes."""
+    size = len(value.encode("utf-8", "surrogatepass"))
+    return value if len(value) <= _SHOWN else f"{value[:_SHOWN]}... ({size} bytes)"
 
 
 def wrong_params(taskrun: Object, task_spec: Object) -> str:

@@ -84,6 +84,14 @@ def test_a_pod_that_a_parameter_is_too_large_for_says_so_itself():
     assert advice_on(failed("PodCreationFailed", said)) == []
 
 
+def test_an_object_that_is_too_large_says_so_itself():
+    """No result is too large: advice on results would lead away from it."""
+    said = "the PipelineRun would have 1600562 bytes, over the limit of 1556480 bytes one object may have"
+    assert advice_on({**failed("PipelineRunTooLarge", said), "kind": "PipelineRun"}) == []
+    said = "the run with its status is larger than the API server stores: too large (1801166 bytes)"
+    assert advice_on(failed("TaskRunResultLargerThanAllowedLimit", said)) == []
+
+
 @pytest.mark.parametrize("reason", ["StepFailed", "TaskRunCancelled", "SomethingNew"])
 def test_nothing_is_made_up(reason):
     assert advice_on(failed(reason, "a Step failed")) == []

@@ -1,6 +1,7 @@
 """Results by reference from Task to Task: on the engine, with real Steps, sidecars and stores."""
 
 import base64
+import hashlib
 import json
 from contextlib import contextmanager
 
@@ -120,6 +121,32 @@ def test_a_value_that_fits_stands_where_the_task_names_it(folder, tmp_path):
     assert end.verdict()[0] == "True", end.verdict("use")
     assert end.results("use")["n"].strip() == "200001"
     assert "$(params.big)" in end.taskruns["use"]["status"]["taskSpec"]["steps"][0]["script"]
+
+
+def test_a_value_that_looks_like_a_reference_stays_what_it_is(folder, tmp_path):
+    """What stands in one result names a param of the next Task: nothing is put in there."""
+    script = (
+        "cat > $(results.small.path) << 'END'\n$(params.small)\n$(params.mid)END\n"
+        "wc -c << 'END'\n$(params.big)\nEND"
+    )
+    make = (
+        f"{filled(200_000)}\nprintf '%s(params.big) %s(~params.big)' '$' '$' > $(results.small.path)\n"
+        f"printf '%5000s' '' > $(results.mid.path); echo '$''(params.small)' >> $(results.mid.path)"
+    )
+    passed = [(one, f"$(tasks.make.results.{one})") for one in ("big", "small", "mid")]
+    end = ran(
+        folder,
+        tmp_path,
+        a_task("make", make, results=["big", "small", "mid"]),
+        a_task("use", script, results=["small"], params=passed),
+    )
+    assert end.verdict()[0] == "True", end.verdict("use")
+    reference = reference_of(end.results("use")["small"])
+    assert reference is not None
+    kept = "".join(end.results("make")["small"])
+    assert kept == "$(params.big) $(~params.big)"
+    whole = f"{kept}\n{' ' * 5000}$(params.small)\n".encode()
+    assert reference.digest == f"sha256:{hashlib.sha256(whole).hexdigest()}"
 
 
 def test_a_text_that_a_reference_is_only_a_part_of_has_its_value(folder, tmp_path):

@@ -5,7 +5,7 @@ import json
 import pytest
 from pipelineworld import Counting, KilledError, World, a_task
 
-from resultsfw.errors import ForbiddenError
+from resultsfw.errors import ForbiddenError, ObjectTooLargeError
 from resultsfw.limits import object_size
 from resultsfw.local.store import Store
 from resultsfw.tekton.kinds import PIPELINERUNS, PIPELINES, TASKRUNS
@@ -198,6 +198,22 @@ def test_a_pipeline_result_that_a_task_did_not_write_fails_the_run():
 
 
 # Failure, finally, when.
+
+
+def test_why_a_task_did_not_run_comes_before_the_runs_own_results():
+    value = "$(tasks.a.results.r)"
+    world = World(
+        a_task("a", results=("r",)),
+        a_task("b", params=[{"name": "v", "value": value}]),
+        results=[{"name": "out", "value": value}],
+    )
+    world.step()
+    world.end("a")
+    world.step()
+    status, reason, message = world.told
+    assert (status, reason) == ("False", "PipelineValidationFailed")
+    assert "Failed Validation: 1" in message
+    assert "invalid pipelineresults [out]" in message
 
 
 def test_a_failure_stops_what_has_not_begun():
@@ -502,6 +518,43 @@ def test_a_pipeline_result_that_the_run_cannot_hold_is_left_out_by_name():
     assert world.told[:2] == ("False", "PipelineRunTooLarge")
     assert '"a" (1000002 bytes)' in world.told[2]
     assert [one["name"] for one in world.status["results"]] == ["b"]
+
+
+@pytest.mark.parametrize(
+    ("script", "given"),
+    [(900_000, 0), (300_000, 1_100_000)],
+    ids=["its Pipeline, which its status repeats", "its params beside it"],
+)
+def test_a_run_that_cannot_hold_its_status_ends_by_name_before_anything_is_made(script, given):
+    task = a_task("a")
+    task["taskSpec"]["steps"][0]["script"] = "x" * script
+    world = World(
+        task, params=[{"name": "v", "type": "string"}], run_params=[{"name": "v", "value": "y" * given}]
+    )
+    world.step()
+    assert world.told[:2] == ("False", "PipelineRunTooLarge")
+    assert "over the limit of 1556480 bytes" in world.told[2]
+    spec = object_size(world.run["spec"]["pipelineSpec"])
+    assert f"spec has {spec} bytes" in world.told[2]
+    assert world.made == []
+
+
+def test_a_run_that_its_server_stores_no_more_ends_by_name_with_its_tasks(monkeypatch):
+    world = World(a_task("a"), a_task("b", runAfter=["a"]))
+    world.step()
+    patch = world.store.patch
+
+    def refuses(kind, namespace, name, changes, **where):
+        if "childReferences" in changes.get("status", {}):
+            raise ObjectTooLargeError("etcdserver: request is too large (1600000 bytes)")
+        return patch(kind, namespace, name, changes, **where)
+
+    monkeypatch.setattr(world.store, "patch", refuses)
+    world.end("a")
+    assert world.step() is None
+    assert world.told[:2] == ("False", "PipelineRunTooLarge")
+    assert "request is too large (1600000 bytes)" in world.told[2]
+    assert world.taskrun("b")["spec"]["status"] == "TaskRunCancelled"
 
 
 def test_nothing_is_written_where_nothing_changed():

@@ -13,6 +13,7 @@ from resultsfw.tekton.large import (
     beyond_wall,
     large_params,
     largest,
+    placed_params,
     restored,
     spared,
 )
@@ -160,6 +161,32 @@ def test_a_status_spares_what_the_run_holds_already():
     assert restored(kept, run) == whole
     small = a_run(spec, b="v" * 1000)
     assert spared(apply(spec, small), small) == apply(spec, small)
+
+
+WORDS = st.lists(
+    st.sampled_from(["$(params.b)", "$(~params.b)", "$(params.c)", "$(~~params.c)", "$(", ")", "~", "x"]),
+    max_size=8,
+).map("".join)
+
+
+@settings(max_examples=60, deadline=None)
+@given(b=WORDS, c=WORDS, small=WORDS, size=st.sampled_from([40_000, 500_000]))
+def test_a_status_keeps_values_that_look_like_references(b, c, small, size):
+    names = ("b", "c", "d")
+    spec = {
+        "params": [{"name": one, "type": "string"} for one in names],
+        "steps": [{"name": "s", "image": "i", "script": "$(params.d) $(params.b)$(params.c) $(params.b)"}],
+    }
+    run = a_run(spec, b=b + "b" * size + c, c=c + "c" * size, d=small)
+    whole = apply(spec, run)
+    kept = spared(whole, run)
+    assert (len(kept["steps"][0]["script"]) < size) == (size == 500_000)
+    assert restored(kept, run) == whole
+
+
+@pytest.mark.parametrize("name", ["x$(id)", '"; id; "', "../../escape", "..", "a/b", ""])
+def test_a_name_that_no_task_can_declare_is_no_file(name):
+    assert placed_params(a_run(a_spec(script="true"), **{name: BIG}), a_spec(script="true")) == {}
 
 
 def test_the_largest_is_named():

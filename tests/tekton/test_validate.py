@@ -317,3 +317,23 @@ def test_parameters_the_task_does_not_declare_reach_it():
     task = {"steps": [{**STEP, "script": "echo $(params.extra)"}]}
     refuse_invalid(taskrun(params=[{"name": "extra", "value": "x"}]), task)
     assert re.search("non-existent variable", refusal(task).message)
+
+
+LONG = "q" * 500_000
+
+
+@pytest.mark.parametrize("reference", ["$(params.nope)", "$(params.a.b.c)"])
+def test_a_message_does_not_hold_all_of_a_script_with_a_large_value(reference):
+    task = {"steps": [{**STEP, "script": "echo $(params.extra)"}]}
+    given = [{"name": "extra", "value": LONG + reference + LONG}]
+    message = refusal(task, taskrun(params=given)).message
+    assert reference in message
+    assert "(cut from 10000" in message
+    assert len(message) < 1000
+
+
+def test_a_message_does_not_hold_all_of_a_value_that_is_not_allowed():
+    task = {"params": [{"name": "e", "enum": ["x"]}], "steps": [STEP]}
+    message = refusal(task, taskrun(params=[{"name": "e", "value": LONG}])).message
+    assert message.endswith("qqq... (500000 bytes) is not in the enum list")
+    assert len(message) < 1200

@@ -2,9 +2,9 @@
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from resultsfw.cluster import Cluster, Object
 from resultsfw.core import Core
@@ -45,6 +45,8 @@ from resultsfw.types import Reference, Value
 __all__ = ["PipelineReconciler"]
 
 log = logging.getLogger(__name__)
+
+_CHILD_ENDED: Final = "TaskRun cancelled as the PipelineRun it belongs to is too large to be stored."
 
 Tell = Callable[[Object, str, str], None]
 """Warns of something about a run: the run, a reason and a sentence."""
@@ -105,10 +107,27 @@ class PipelineReconciler:
             spec, pipeline, metadata = raw_spec(pipelinerun, self._cluster)
             self._mark(pipelinerun, pipeline, metadata)
             plan = applied(pipelinerun, spec, pipeline)
-            return self._follow(pipelinerun, spec, plan, asked, now)
+            try:
+                return self._follow(pipelinerun, spec, plan, asked, now)
+            except ObjectTooLargeError as error:
+                self._end_too_large(pipelinerun, plan, error, now)
+                return None
         except RefusedRun as refused:
             self._end(pipelinerun, refused.reason, refused.message, now)
             return None
+
+    def _end_too_large(
+        self, pipelinerun: Object, plan: Applied, error: ObjectTooLargeError, now: datetime
+    ) -> None:
+        """End a run that its server cannot hold any more: it would be tried again for ever."""
+        runs = self._runs(pipelinerun, plan, sure=True)
+        self._cancel(pipelinerun, runs, [one for one in runs if not is_done(runs[one])], _CHILD_ENDED)
+        said = (
+            f"the PipelineRun with its status is larger than the API server stores: {error.message}; make "
+            f"its Pipeline and parameters smaller"
+        )
+        ended = {**self._final(reasons.TOO_LARGE, said, now), "pipelineSpec": None}
+        self._write(pipelinerun, ended)
 
     def _follow(
         self, pipelinerun: Object, spec: Object, plan: Applied, asked: str, now: datetime
@@ -121,6 +140,7 @@ class PipelineReconciler:
         times = times_of(begun, now)
         runs = self._runs(pipelinerun, plan, sure=bool(asked) or times.pipeline_over or times.tasks_over)
         if not runs:
+            _refuse_large(begun)
             refuse_references(pipelinerun, plan, self._cluster)
             self._make_claims(pipelinerun)
         refuse = lambda facts, name: _too_large(build_taskrun(pipelinerun, facts, name), name)  # noqa: E731
@@ -266,18 +286,20 @@ class PipelineReconciler:
         running = [name for name in facts.tasks if facts.runs_now(name)]
         early = [name for name in running if not facts.is_final(name)]
         if facts.asked == "Cancelled":
-            self._cancel(pipelinerun, facts, running, reasons.CHILD_CANCELLED)
+            self._cancel(pipelinerun, facts.runs, running, reasons.CHILD_CANCELLED)
         elif times.pipeline_over or times.finally_over:
-            self._cancel(pipelinerun, facts, running, reasons.CHILD_TIMED_OUT)
+            self._cancel(pipelinerun, facts.runs, running, reasons.CHILD_TIMED_OUT)
         elif times.tasks_over:
-            self._cancel(pipelinerun, facts, early, reasons.CHILD_TIMED_OUT)
+            self._cancel(pipelinerun, facts.runs, early, reasons.CHILD_TIMED_OUT)
         elif facts.asked == "CancelledRunFinally":
-            self._cancel(pipelinerun, facts, early, reasons.CHILD_CANCELLED)
+            self._cancel(pipelinerun, facts.runs, early, reasons.CHILD_CANCELLED)
 
-    def _cancel(self, pipelinerun: Object, facts: Facts, names: Iterable[str], why: str) -> None:
+    def _cancel(
+        self, pipelinerun: Object, runs: Mapping[str, Object], names: Iterable[str], why: str
+    ) -> None:
         patch = {"spec": {"status": "TaskRunCancelled", "statusMessage": why}}
         for name in names:
-            taskrun = facts.runs[name]
+            taskrun = runs[name]
             if taskrun["spec"].get("status") == "TaskRunCancelled":
                 continue
             with contextlib.suppress(NotFoundError):
@@ -334,7 +356,10 @@ class PipelineReconciler:
                 f"{pipelinerun['metadata']['name']}: invalid pipelineresults [{' '.join(invalid)}], the "
                 f"referenced results don't exist"
             )
-            ended["conditions"] = [condition("False", reasons.COULDNT_GET_RESULT, said, now)]
+            reason = reasons.COULDNT_GET_RESULT
+            if facts.invalid:  # why Tasks did not run comes first
+                reason, said = known["reason"], f"{known['message']}; {said}"
+            ended["conditions"] = [condition("False", reason, said, now)]
         bare = {**status, **ended, "taskRuns": None, "results": written}
         size = object_size(merge_patch(pipelinerun, {"status": bare}))
         left: list[str] = []
@@ -375,6 +400,22 @@ class PipelineReconciler:
         patch = {"metadata": {"resourceVersion": metadata["resourceVersion"]}, "status": status}
         return self._cluster.patch(
             PIPELINERUNS, metadata.get("namespace", ""), metadata["name"], patch, subresource="status"
+        )
+
+
+def _refuse_large(begun: Object) -> None:
+    """Refuse a run that cannot hold its Pipeline once more in its status, before anything is made.
+
+    Raises:
+        RefusedRun: It cannot.
+    """
+    size, spec = object_size(begun), object_size(begun["status"]["pipelineSpec"])
+    if size > ROOM:
+        raise RefusedRun(
+            reasons.TOO_LARGE,
+            f"the PipelineRun {_over(size)}: its Pipeline's spec has {spec} bytes and stands in its status, "
+            f"too; put large scripts into Tasks of their own (taskRef), and large params into results or "
+            f"workspaces",
         )
 
 

@@ -12,7 +12,7 @@ from resultsfw.tekton.pipelines.graph import CycleError, Graph, graph_of
 from resultsfw.tekton.pipelines.models import parse_pipeline, parse_pipelinerun
 from resultsfw.tekton.pipelines.problems import SECTIONS, problems_of, tasks_of
 from resultsfw.tekton.pipelines.references import Find, first_of, substitute
-from resultsfw.tekton.validate import USER_ERROR, RefusedRun
+from resultsfw.tekton.validate import USER_ERROR, RefusedRun, shown_value
 from resultsfw.types import Value
 
 __all__ = ["Applied", "applied", "put_into", "raw_spec", "tasks_of"]
@@ -229,7 +229,7 @@ def _refuse_params(pipelinerun: Object, spec: Object, whose: str, of: str) -> No
             raise RefusedRun(
                 reasons.INVALID_PARAM_VALUE,
                 f"{whose} parameters have invalid value: param `{one['name']}` value: "
-                f"{value} is not in the enum list",
+                f"{shown_value(value)} is not in the enum list",
             )
     for one in declared:
         keys = set(one.get("properties") or ())
