@@ -20,9 +20,9 @@ other, each of two Steps that share the bytes given. `bench/performance.py` make
 
 CPU is user and system time as the kernel counts it: a busy machine moves it, too (cold caches, waits for
 locks), so compare it within a table. **Times by the clock move more**: controllers, control plane and all
-pods share a few processors; look at their spread. Figures of rounds are medians (least to most), those of single runs medians
-(95 of 100 are no higher). Memory is the most of all rounds. "Before" is the code before this was measured
-and improved.
+pods share a few processors; look at their spread. Figures of rounds are medians (least to most), those of
+single runs medians (95 of 100 are no higher). Memory is the most of all rounds. "Before" is the code before
+this was measured and improved.
 """
 
 _TEP: Final = """\
