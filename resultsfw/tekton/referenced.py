@@ -15,7 +15,7 @@ from resultsfw.tekton.large import FILE_BYTES, has_file, named_files
 from resultsfw.tekton.params import FORMS, REFERENCE, has_references, param_type, unshielded
 from resultsfw.tekton.scripts import PARAMS_DIR
 from resultsfw.tekton.substitute import apply
-from resultsfw.tekton.validate import pod_refused, refuse_values
+from resultsfw.tekton.validate import invalid_value, pod_refused, refuse_values
 from resultsfw.types import Reference, Value
 
 __all__ = ["VALUE_BYTES", "Resolved", "read_value", "resolved"]
@@ -60,7 +60,8 @@ def resolved(core: Core, cluster: Cluster, taskrun: Object, task_spec: Object) -
     if not has_references(taskrun):
         return Resolved(taskrun, task_spec, {})
     named = named_files(task_spec)
-    types = {one["name"]: param_type(one) for one in task_spec.get("params") or ()}
+    declared = {one["name"]: one for one in task_spec.get("params") or ()}
+    types = {name: param_type(one) for name, one in declared.items()}
     texts = [one for key, value in task_spec.items() if key not in _NOT_A_TEXT for one in _named_in(value)]
     texts += _named_in(taskrun["spec"].get("podTemplate")) + _named_in(taskrun["spec"].get("workspaces"))
     namespace = taskrun["metadata"].get("namespace", "")
@@ -76,7 +77,11 @@ def resolved(core: Core, cluster: Cluster, taskrun: Object, task_spec: Object) -
             as_file = has_file(name) and (name in named or reference.size > FILE_BYTES)
             if as_file and can_place:
                 files[f"{PARAMS_DIR}/{name}"] = reference
-            if (as_file and not can_place) or _is_named(name, texts):
+            enum = declared.get(name, {}).get("enum") or ()
+            if enum and reference.size > max(len(entry.encode()) for entry in enum):
+                why = f"param `{name}` has {reference.size} bytes by reference: it is not in the enum list"
+                raise invalid_value(taskrun, why)
+            if (as_file and not can_place) or enum or _is_named(name, texts):
                 _refuse_large(taskrun, name, reference, can_place=can_place)
                 kind = types.get(name, "string")
                 values[name] = read_value(core, cluster, reference, kind, namespace=namespace)

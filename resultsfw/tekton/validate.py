@@ -17,6 +17,7 @@ __all__ = [
     "USER_ERROR",
     "RefusedRun",
     "creation_failed",
+    "invalid_value",
     "pod_refused",
     "refuse_invalid",
     "refuse_values",
@@ -73,7 +74,7 @@ def refuse_invalid(
         if message:
             raise RefusedRun(reasons.VALIDATION_FAILED, message, subject=_subject(taskrun))
     if message := _enums(taskrun, task_spec):
-        raise RefusedRun("InvalidParamValue", message, subject=_subject(taskrun))
+        raise invalid_value(taskrun, message)
     # Tekton looks at what substitution leaves, and its messages quote that.
     problems = problems_of(apply(task_spec, taskrun), reserved_sidecars=reserved_sidecars)
     if problems:
@@ -92,7 +93,12 @@ def refuse_values(taskrun: Object, task_spec: Object) -> None:
         if message := check(taskrun, task_spec):
             raise RefusedRun(reasons.VALIDATION_FAILED, message, subject=_subject(taskrun))
     if message := _enums(taskrun, task_spec):
-        raise RefusedRun("InvalidParamValue", message, subject=_subject(taskrun))
+        raise invalid_value(taskrun, message)
+
+
+def invalid_value(taskrun: Object, why: str) -> RefusedRun:
+    """The refusal of a parameter's value that is not among those it allows."""
+    return RefusedRun("InvalidParamValue", f"{USER_ERROR}{why}", subject=_subject(taskrun))
 
 
 def creation_failed(taskrun: Object, why: str) -> RefusedRun:
@@ -156,7 +162,7 @@ def _enums(taskrun: Object, task_spec: Object) -> str:
     for param in _spec(taskrun).get("params") or []:
         name, value = param["name"], param_value(param.get("value"))
         if isinstance(value, str) and value and value not in allowed.get(name, [value]):
-            return f"{USER_ERROR}param `{name}` value: {shown_value(value)} is not in the enum list"
+            return f"param `{name}` value: {shown_value(value)} is not in the enum list"
     return ""
 
 

@@ -1,5 +1,6 @@
 """What a benchmark counts and changes on a cluster."""
 
+import os
 import tempfile
 
 import pytest
@@ -11,7 +12,7 @@ from measuring.place import requests_of
 from resultsfw.cluster import CONFIG_MAPS
 from resultsfw.local import Store
 
-TEKTON = "tekton-pipelines"
+TEKTON = f"tekton-pipelines-{os.getpid()}"  # a benchmark may be at work on this machine
 COUNTS = """\
 # TYPE apiserver_request_total counter
 apiserver_request_total{group="tekton.dev",resource="taskruns",subresource="status",verb="PATCH"} 5

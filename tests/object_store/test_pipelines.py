@@ -227,6 +227,15 @@ def test_what_does_not_fit_is_refused_before_there_is_a_pod(folder, tmp_path, si
     assert end.verdict()[:2] == ("False", "Failed")
 
 
+def test_a_file_is_held_to_its_params_enum(folder, tmp_path):
+    use = a_task("use", "cat /tekton/params/big", params=[("big", BIG)])
+    use["taskSpec"]["params"][0]["enum"] = ["a", "b"]
+    end = ran(folder, tmp_path, a_task("make", filled(200_000), results=["big"]), use)
+    status, reason, message = end.verdict("use")
+    assert (status, reason) == ("False", "InvalidParamValue")
+    assert "param `big` has 200000 bytes by reference: it is not in the enum list" in message
+
+
 def test_a_text_with_more_than_an_object_holds_ends_the_run_naming_both(folder, tmp_path):
     end = ran(
         folder,
