@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -78,9 +78,7 @@ def resolved(core: Core, cluster: Cluster, taskrun: Object, task_spec: Object) -
             if as_file and can_place:
                 files[f"{PARAMS_DIR}/{name}"] = reference
             enum = declared.get(name, {}).get("enum") or ()
-            if enum and reference.size > max(len(entry.encode()) for entry in enum):
-                why = f"param `{name}` has {reference.size} bytes by reference: it is not in the enum list"
-                raise invalid_value(taskrun, why)
+            _refuse_beyond(taskrun, name, reference, enum)
             if (as_file and not can_place) or enum or _is_named(name, texts):
                 _refuse_large(taskrun, name, reference, can_place=can_place)
                 kind = types.get(name, "string")
@@ -145,6 +143,13 @@ def _refuse_large(taskrun: Object, name: str, reference: Reference, *, can_place
         f'its parameter "{name}" has {reference.size} bytes by reference, over the limit of '
         f"{VALUE_BYTES} bytes of the pod it would be put into: {instead}",
     )
+
+
+def _refuse_beyond(taskrun: Object, name: str, reference: Reference, enum: Sequence[str]) -> None:
+    """Refuse a value that is longer than all that its parameter allows, before any of it is read."""
+    if enum and reference.size > max(len(entry.encode()) for entry in enum):
+        why = f"param `{name}` has {reference.size} bytes by reference: it is not in the enum list"
+        raise invalid_value(taskrun, why)
 
 
 def _with_value(param: Object, values: Mapping[str, Value]) -> Object:
