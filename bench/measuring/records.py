@@ -82,8 +82,14 @@ def opened(path: Path | None, place: str, label: str, *, resume: bool) -> Record
         if not resume:
             raise SystemExit(f"{path} is there: --resume does what is missing in it, or remove it")
         return read(path)
-    words = ["python", *(word for word in sys.argv if word != "--resume")]
+    # Where this machine has another version's Python is nobody's business.
+    words = ["python", *(_nameless(word) for word in sys.argv if word != "--resume")]
     return Record(place=place, label=label, command=shlex.join(words), machine=machine())
+
+
+def _nameless(word: str) -> str:
+    """An argument without where this machine keeps a Python: ``BEFORE/bin/python``."""
+    return "BEFORE/bin/python" if word.startswith("/") and word.endswith("/bin/python") else word
 
 
 def machine() -> Object:

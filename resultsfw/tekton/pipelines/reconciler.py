@@ -10,17 +10,14 @@ from resultsfw.cluster import Cluster, Object
 from resultsfw.core import Core
 from resultsfw.errors import (
     AlreadyExistsError,
-    BackendError,
     ClusterError,
     ConflictError,
-    CorruptError,
     ForbiddenError,
     NotFoundError,
     ObjectTooLargeError,
 )
 from resultsfw.jsons import merge_patch
 from resultsfw.limits import object_size
-from resultsfw.references import reference_of
 from resultsfw.tekton.conclude import condition
 from resultsfw.tekton.conditions import is_done
 from resultsfw.tekton.kinds import CLAIMS, PIPELINERUNS, RESULTS_LEFT_OUT, TASKRUNS
@@ -32,15 +29,14 @@ from resultsfw.tekton.pipelines.embedded import ROOM, children_in
 from resultsfw.tekton.pipelines.facts import Facts
 from resultsfw.tekton.pipelines.marks import marks_of
 from resultsfw.tekton.pipelines.problems import tasks_of
-from resultsfw.tekton.pipelines.references import Read, ResultRef, ResultUnread
+from resultsfw.tekton.pipelines.reading import reader
+from resultsfw.tekton.pipelines.room import beyond_room, refuse_large, too_large
 from resultsfw.tekton.pipelines.spec import Applied, applied, raw_spec
 from resultsfw.tekton.pipelines.status import pipeline_results, skipped_tasks, verdict
 from resultsfw.tekton.pipelines.taskruns import build_taskrun, taskrun_name
-from resultsfw.tekton.pipelines.times import Times, times_of
-from resultsfw.tekton.referenced import VALUE_BYTES, read_value
+from resultsfw.tekton.pipelines.times import times_of
 from resultsfw.tekton.validate import RefusedRun
 from resultsfw.tekton.workspaces import claims_of
-from resultsfw.types import Reference, Value
 
 __all__ = ["PipelineReconciler"]
 
@@ -140,11 +136,11 @@ class PipelineReconciler:
         times = times_of(begun, now)
         runs = self._runs(pipelinerun, plan, sure=bool(asked) or times.pipeline_over or times.tasks_over)
         if not runs:
-            _refuse_large(begun)
+            refuse_large(begun)
             refuse_references(pipelinerun, plan, self._cluster)
             self._make_claims(pipelinerun)
-        refuse = lambda facts, name: _too_large(build_taskrun(pipelinerun, facts, name), name)  # noqa: E731
-        read = self._reader(pipelinerun, times)
+        refuse = lambda facts, name: too_large(build_taskrun(pipelinerun, facts, name), name)  # noqa: E731
+        read = reader(self.core, self._cluster, pipelinerun["metadata"].get("namespace", ""), times)
         facts = Facts(plan, runs, asked, times, refuse, read, self._with_results)
         self._end_children(pipelinerun, facts)
         if asked == "Cancelled":
@@ -230,36 +226,6 @@ class PipelineReconciler:
         taskrun.pop(RESULTS_LEFT_OUT, None)
         taskrun.update(found)
 
-    def _reader(self, pipelinerun: Object, times: Times) -> Read:
-        """Reads values of results by reference where a text of the run needs them."""
-        namespace = pipelinerun["metadata"].get("namespace", "")
-        known: dict[tuple[Reference, str], Value] = {}  # a look asks for the same more than once
-
-        def read(ref: ResultRef, value: Object, kind: str) -> Value:
-            what = f'needs the value of result "{ref.result}" of task "{ref.task}" in a text'
-            try:
-                reference = reference_of(value)
-                if reference is not None and reference.size <= VALUE_BYTES:
-                    if (reference, kind) not in known:
-                        known[reference, kind] = read_value(
-                            self.core, self._cluster, reference, kind, namespace=namespace
-                        )
-                    return known[reference, kind]
-            except (CorruptError, BackendError) as error:
-                raise ResultUnread(f"{what}: {error.message}") from error
-            except ClusterError as error:
-                # A store that is away is waited for, as long as there is time.
-                if error.retryable and not (times.pipeline_over or times.tasks_over):
-                    raise
-                raise ResultUnread(f"{what}: {error.message}") from error
-            size = 0 if reference is None else reference.size
-            raise ResultUnread(
-                f"{what}, which has {size} bytes by reference, over the limit of {VALUE_BYTES} bytes one "
-                f"object may have: give it to a param as a whole, and read its file"
-            )
-
-        return read
-
     def _make(self, pipelinerun: Object, facts: Facts, name: str) -> Object:
         taskrun = build_taskrun(pipelinerun, facts, name)
         try:
@@ -320,7 +286,7 @@ class PipelineReconciler:
             status |= self._ended(pipelinerun, spec, facts, status, now)
         status, size, left = embedded.fitted(pipelinerun, status)
         if over and left:
-            status["conditions"] = [_too_full(status, mode, _over(size), left, now)]
+            status["conditions"] = [_too_full(status, mode, beyond_room(size), left, now)]
         try:
             written = self._write(pipelinerun, status)
         except ObjectTooLargeError as error:
@@ -363,16 +329,16 @@ class PipelineReconciler:
         bare = {**status, **ended, "taskRuns": None, "results": written}
         size = object_size(merge_patch(pipelinerun, {"status": bare}))
         left: list[str] = []
-        over = size - ROOM
+        excess = size - ROOM
         for one in sorted(written, key=object_size, reverse=True):
-            if over <= 0:
+            if excess <= 0:
                 break
-            over -= object_size(one)
+            excess -= object_size(one)
             written = [other for other in written if other is not one]
             left.append(f'"{one["name"]}" ({object_size(one["value"])} bytes)')
         if left:
             said = (
-                f"{known['message']}; with its results the PipelineRun {_over(size)}; left out: "
+                f"{known['message']}; with its results the PipelineRun {beyond_room(size)}; left out: "
                 f"{', '.join(left)}: take them from the TaskRuns that wrote them"
             )
             ended["conditions"] = [condition("False", reasons.TOO_LARGE, said, now)]
@@ -403,26 +369,6 @@ class PipelineReconciler:
         )
 
 
-def _refuse_large(begun: Object) -> None:
-    """Refuse a run that cannot hold its Pipeline once more in its status, before anything is made.
-
-    Raises:
-        RefusedRun: It cannot.
-    """
-    size, spec = object_size(begun), object_size(begun["status"]["pipelineSpec"])
-    if size > ROOM:
-        raise RefusedRun(
-            reasons.TOO_LARGE,
-            f"the PipelineRun {_over(size)}: its Pipeline's spec has {spec} bytes and stands in its status, "
-            f"too; put large scripts into Tasks of their own (taskRef), and large params into results or "
-            f"workspaces",
-        )
-
-
-def _over(size: int) -> str:
-    return f"would have {size} bytes, over the limit of {ROOM} bytes one object may have"
-
-
 def _too_full(status: Object, mode: str, why: str, left: list[str], now: datetime) -> Object:
     """The condition of a run that is over and cannot hold copies of all its TaskRuns."""
     said = (
@@ -443,22 +389,3 @@ def _is_still(key: str, old: Any, new: Any) -> bool:
 
 def _untimed(conditions: Any) -> Any:
     return [{name: one[name] for name in one if name != "lastTransitionTime"} for one in conditions or ()]
-
-
-def _too_large(taskrun: Object, name: str) -> str:
-    """Why a TaskRun cannot be stored; nothing if it can."""
-    # Its status holds the Task's spec once more, with the parameters put in.
-    size = object_size(taskrun)
-    if size <= ROOM:
-        return ""
-    params = taskrun["spec"].get("params") or ()
-    largest = max(params, key=lambda one: object_size(one.get("value")), default=None)
-    which = (
-        ""
-        if largest is None
-        else f'; its param "{largest["name"]}" has {object_size(largest["value"])} bytes'
-    )
-    return (
-        f'the TaskRun of task "{name}" would have {size} bytes, over the limit of {ROOM} bytes one object '
-        f"may have{which}: pass a reference (results-from: object-store), or less"
-    )
