@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, TypeGuard
 
 from resultsfw.cluster import Object
@@ -14,11 +14,13 @@ __all__ = [
     "Values",
     "has_references",
     "is_reference",
+    "names_in",
     "param_type",
     "param_value",
     "parameters",
     "replace",
     "shielded",
+    "texts_in",
     "unshielded",
     "value_type",
 ]
@@ -65,6 +67,26 @@ def has_references(taskrun: Object) -> bool:
     """Whether a parameter of a run is such a reference."""
     params = (taskrun.get("spec") or {}).get("params") or ()
     return any(is_reference(one.get("value")) for one in params)
+
+
+def texts_in(value: Any) -> Iterator[str]:
+    """Every text in plain data."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list):
+        for element in value:
+            yield from texts_in(element)
+    elif isinstance(value, dict):
+        for element in value.values():
+            yield from texts_in(element)
+
+
+def names_in(value: Any) -> Iterator[str]:
+    """What is between the brackets of every reference in plain data, in order."""
+    for text in texts_in(value):
+        if "$(" in text:
+            for match in REFERENCE.finditer(text):
+                yield match[1]
 
 
 def replace(text: str, values: Values) -> str:

@@ -2,9 +2,9 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from resultsfw.cluster import Cluster, Object
 from resultsfw.core import Core
@@ -12,7 +12,7 @@ from resultsfw.errors import BackendError, ClusterError, CorruptError
 from resultsfw.limits import OBJECT_BYTES, OBJECT_HEADROOM
 from resultsfw.references import reference_of
 from resultsfw.tekton.large import FILE_BYTES, has_file, named_files
-from resultsfw.tekton.params import FORMS, REFERENCE, has_references, param_type, unshielded
+from resultsfw.tekton.params import FORMS, has_references, names_in, param_type, unshielded
 from resultsfw.tekton.scripts import PARAMS_DIR
 from resultsfw.tekton.substitute import apply
 from resultsfw.tekton.validate import invalid_value, pod_refused, refuse_values
@@ -62,8 +62,8 @@ def resolved(core: Core, cluster: Cluster, taskrun: Object, task_spec: Object) -
     named = named_files(task_spec)
     declared = {one["name"]: one for one in task_spec.get("params") or ()}
     types = {name: param_type(one) for name, one in declared.items()}
-    texts = [one for key, value in task_spec.items() if key not in _NOT_A_TEXT for one in _named_in(value)]
-    texts += _named_in(taskrun["spec"].get("podTemplate")) + _named_in(taskrun["spec"].get("workspaces"))
+    texts = [one for key, value in task_spec.items() if key not in _NOT_A_TEXT for one in names_in(value)]
+    texts += names_in([taskrun["spec"].get(part) for part in ("podTemplate", "workspaces")])
     namespace = taskrun["metadata"].get("namespace", "")
     values: dict[str, Value] = {}
     files: dict[str, Reference] = {}
@@ -154,22 +154,6 @@ def _refuse_beyond(taskrun: Object, name: str, reference: Reference, enum: Seque
 
 def _with_value(param: Object, values: Mapping[str, Value]) -> Object:
     return {**param, "value": values[param["name"]]} if param["name"] in values else param
-
-
-def _named_in(value: Any) -> list[str]:
-    """What is between the brackets of every reference in plain data."""
-    return [match[1] for text in _texts(value) for match in REFERENCE.finditer(text)]
-
-
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, list):
-        for one in value:
-            yield from _texts(one)
-    elif isinstance(value, dict):
-        for one in value.values():
-            yield from _texts(one)
 
 
 def _is_named(name: str, texts: list[str]) -> bool:

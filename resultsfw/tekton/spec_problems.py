@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from resultsfw.cluster import Object
 from resultsfw.tekton.merge import merged_steps
-from resultsfw.tekton.params import param_type, param_value, value_type
+from resultsfw.tekton.params import param_type, param_value, texts_in, value_type
 from resultsfw.tekton.run import step_result
 from resultsfw.tekton.step_problems import (
     TYPES,
@@ -68,15 +68,9 @@ def problems_of(task_spec: Object, *, reserved_sidecars: Collection[str]) -> lis
 
 def array_references(value: Any) -> Iterator[tuple[str, str, int]]:
     """Every ``$(params.NAME[INDEX])`` in plain data: the text, the name and the index."""
-    if isinstance(value, str):
-        for match in _ARRAY_INDEX.finditer(value):
+    for text in texts_in(value):
+        for match in _ARRAY_INDEX.finditer(text):
             yield match[0], match[1] or match[2] or match[3], int(match[4])
-    elif isinstance(value, list):
-        for element in value:
-            yield from array_references(element)
-    elif isinstance(value, dict):
-        for element in value.values():
-            yield from array_references(element)
 
 
 def _volumes(volumes: Sequence[Object]) -> Iterator[Problem]:

@@ -18,6 +18,7 @@ from resultsfw.tekton.pipelines.references import (
     Find,
     Read,
     ResultMissing,
+    ResultRef,
     Results,
     ResultUnread,
     first_of,
@@ -246,7 +247,7 @@ class Facts:
                 return missing.message if there else f"Invalid task result reference: {missing.message}"
         return ""
 
-    def _refs(self, name: str) -> list:  # type: ignore[type-arg] # of ResultRef
+    def _refs(self, name: str) -> list[ResultRef]:
         task = self.tasks[name][1]
         return [ref for part in REFERRING for ref in result_refs(task.get(part))]
 

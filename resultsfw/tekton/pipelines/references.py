@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from resultsfw.cluster import Object
 from resultsfw.errors import ResultsError
-from resultsfw.tekton.params import REFERENCE, is_reference
+from resultsfw.tekton.params import REFERENCE, is_reference, names_in
 from resultsfw.types import Value
 
 __all__ = [
@@ -23,7 +23,6 @@ __all__ = [
     "result_finder",
     "result_refs",
     "substitute",
-    "texts_in",
     "unread",
 ]
 
@@ -104,25 +103,11 @@ def parse_reference(text: str) -> ResultRef | None:
     )
 
 
-def texts_in(value: Any) -> Iterator[str]:
-    """Every text in plain data."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, list):
-        for element in value:
-            yield from texts_in(element)
-    elif isinstance(value, dict):
-        for element in value.values():
-            yield from texts_in(element)
-
-
 def result_refs(value: Any) -> Iterator[ResultRef]:
     """Every reference to a result in plain data, in order."""
-    for text in texts_in(value):
-        if "$(" in text:
-            for match in REFERENCE.finditer(text):
-                if (ref := parse_reference(match[1])) is not None:
-                    yield ref
+    for name in names_in(value):
+        if (ref := parse_reference(name)) is not None:
+            yield ref
 
 
 def looked_up(ref: ResultRef, results: Results, read: Read) -> Value:

@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from resultsfw.cluster import Object
-from resultsfw.tekton.params import REFERENCE
+from resultsfw.tekton.params import names_in
 from resultsfw.tekton.pipelines import reasons
 from resultsfw.tekton.pipelines.facts import Counts, Facts
 from resultsfw.tekton.pipelines.references import (
@@ -13,7 +13,6 @@ from resultsfw.tekton.pipelines.references import (
     parse_reference,
     result_finder,
     substitute,
-    texts_in,
 )
 from resultsfw.tekton.pipelines.times import shown
 
@@ -139,7 +138,7 @@ def pipeline_results(spec: Object, facts: Facts) -> tuple[list[Object], list[str
 
 def _state(value: Any, facts: Facts) -> str:
     """Whether all that a Pipeline result names is ``there``, ``absent`` with its Task, or ``invalid``."""
-    names = [match[1] for text in texts_in(value) for match in REFERENCE.finditer(text)]
+    names = list(names_in(value))
     if not names:
         return "absent"
     for name in names:
