@@ -11,7 +11,7 @@ from resultsfw.tekton.durations import format_duration, parse_duration
 from resultsfw.tekton.kinds import READY_ANNOTATION
 from resultsfw.tekton.run import container_name
 from resultsfw.tekton.scripts import PARAMS_DIR
-from resultsfw.tekton.substitute import step_name
+from resultsfw.tekton.spec.substitution import step_name
 
 __all__ = [
     "CANCEL_ANNOTATION",

@@ -7,8 +7,9 @@ from typing import Any, Final
 
 from resultsfw.cluster import Object
 from resultsfw.limits import OBJECT_BYTES, OBJECT_HEADROOM, object_size
-from resultsfw.tekton.params import has_references, is_reference, param_value, shielded
 from resultsfw.tekton.scripts import PARAMS_DIR
+from resultsfw.tekton.spec.params import given_params, has_references, is_reference, param_value
+from resultsfw.tekton.spec.variables import protect
 
 __all__ = [
     "FILE_BYTES",
@@ -69,7 +70,7 @@ def _contents(taskrun: Object, task_spec: Object) -> dict[str, bytes]:
     values: dict[str, Any] = {
         one["name"]: one["default"] for one in task_spec.get("params") or () if one.get("default") is not None
     }
-    values |= {one["name"]: one.get("value") for one in (taskrun.get("spec") or {}).get("params") or ()}
+    values |= dict(given_params(taskrun))
     return {
         name: _bytes(param_value(value))
         for name, value in values.items()
@@ -138,10 +139,9 @@ def restored(task_spec: Object, taskrun: Object) -> Object:
 
 def _texts(taskrun: Object, task_spec: Object) -> dict[str, str]:
     """Large parameters that are strings, as they stand in the spec."""
-    values = {one["name"]: one.get("value") for one in (taskrun.get("spec") or {}).get("params") or ()}
     large = large_params(taskrun, task_spec)
-    texts = {name: value for name, value in values.items() if name in large and isinstance(value, str)}
-    return {name: shielded(text) for name, text in texts.items()} if has_references(taskrun) else texts
+    texts = {name: value for name, value in given_params(taskrun) if name in large and isinstance(value, str)}
+    return {name: protect(text) for name, text in texts.items()} if has_references(taskrun) else texts
 
 
 def _reference_to(names: Iterable[str]) -> re.Pattern[str]:

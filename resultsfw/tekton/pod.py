@@ -24,7 +24,7 @@ from resultsfw.tekton.merge import merged_steps, with_resources, with_shared_res
 from resultsfw.tekton.owner import owner_reference
 from resultsfw.tekton.run import pod_name
 from resultsfw.tekton.scripts import PARAMS_DIR, place_scripts
-from resultsfw.tekton.substitute import bindings, credentials_path, pod_template, step_name
+from resultsfw.tekton.spec.substitution import bindings, pod_template, step_name
 from resultsfw.tekton.validate import creation_failed, pod_refused
 from resultsfw.tekton.workspaces import with_workspaces
 
@@ -104,7 +104,7 @@ def build_pod(
 
     Args:
         taskrun: With name, namespace and uid.
-        task_spec: Substituted (`resultsfw.tekton.substitute.apply`) and valid
+        task_spec: Substituted (`resultsfw.tekton.spec.substitution.apply`) and valid
             (`resultsfw.tekton.validate.refuse_invalid`).
         attempt: 0 for the first try, one more for each retry.
         options: What the operator decided.
@@ -120,7 +120,6 @@ def build_pod(
     # Twice merged: Tekton's validation merges, too, and so decides the order of mounts.
     merged = merged_steps(task_spec.get("steps") or [], task_spec.get("stepTemplate"))
     task = with_workspaces({**task_spec, "steps": merged}, bindings(taskrun, task_spec))
-    task = credentials_path(task)
     steps = _steps(taskrun, task)
     sidecars = with_resources(task.get("sidecars") or [], spec.get("sidecarSpecs"))
     contents = placed_params(taskrun, task_spec)

@@ -1,10 +1,9 @@
 """Parameters that are references to results: read where the Task needs their value, else placed as files."""
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from resultsfw.cluster import Cluster, Object
 from resultsfw.core import Core
@@ -12,9 +11,11 @@ from resultsfw.errors import BackendError, ClusterError, CorruptError
 from resultsfw.limits import OBJECT_BYTES, OBJECT_HEADROOM
 from resultsfw.references import reference_of
 from resultsfw.tekton.large import FILE_BYTES, has_file, named_files
-from resultsfw.tekton.params import FORMS, has_references, names_in, param_type, unshielded
 from resultsfw.tekton.scripts import PARAMS_DIR
-from resultsfw.tekton.substitute import apply
+from resultsfw.tekton.spec.expansion import Budget, Expansion, TooLargeError
+from resultsfw.tekton.spec.params import Params, has_references, param_type, parse_name
+from resultsfw.tekton.spec.substitution import expand_spec, with_values
+from resultsfw.tekton.spec.variables import unprotect, variables_in
 from resultsfw.tekton.validate import invalid_value, pod_refused, refuse_values
 from resultsfw.types import Reference, Value
 
@@ -62,8 +63,10 @@ def resolved(core: Core, cluster: Cluster, taskrun: Object, task_spec: Object) -
     named = named_files(task_spec)
     declared = {one["name"]: one for one in task_spec.get("params") or ()}
     types = {name: param_type(one) for name, one in declared.items()}
-    texts = [one for key, value in task_spec.items() if key not in _NOT_A_TEXT for one in names_in(value)]
-    texts += names_in([taskrun["spec"].get(part) for part in ("podTemplate", "workspaces")])
+    named_values = _named_params(
+        [value for key, value in task_spec.items() if key not in _NOT_A_TEXT],
+        [taskrun["spec"].get(part) for part in ("podTemplate", "workspaces")],
+    )
     namespace = taskrun["metadata"].get("namespace", "")
     values: dict[str, Value] = {}
     files: dict[str, Reference] = {}
@@ -79,7 +82,7 @@ def resolved(core: Core, cluster: Cluster, taskrun: Object, task_spec: Object) -
                 files[f"{PARAMS_DIR}/{name}"] = reference
             enum = declared.get(name, {}).get("enum") or ()
             _refuse_beyond(taskrun, name, reference, enum)
-            if (as_file and not can_place) or enum or _is_named(name, texts):
+            if (as_file and not can_place) or enum or name in named_values:
                 _refuse_large(taskrun, name, reference, can_place=can_place)
                 kind = types.get(name, "string")
                 values[name] = read_value(core, cluster, reference, kind, namespace=namespace)
@@ -90,12 +93,23 @@ def resolved(core: Core, cluster: Cluster, taskrun: Object, task_spec: Object) -
                 raise
             raise pod_refused(taskrun, f'its parameter "{name}": {error.message}') from error
     if values:
-        spec = {**taskrun["spec"], "params": [_with_value(one, values) for one in params]}
-        taskrun = {**taskrun, "spec": spec}
+        taskrun = with_values(taskrun, values)
         refuse_values(taskrun, task_spec)
-        # What stands in it already has been shielded from this, by the first time.
-        task_spec = apply(task_spec, taskrun, later=True)
-    return Resolved(taskrun, unshielded(task_spec), files)
+        task_spec = _with_values(taskrun, task_spec, values)
+    return Resolved(taskrun, unprotect(task_spec), files)
+
+
+def _with_values(taskrun: Object, task_spec: Object, values: Mapping[str, Value]) -> Object:
+    """The spec with values put in; all others stand in it already, protected from this.
+
+    Raises:
+        RefusedRun: It would be larger than one object can be.
+    """
+    lookup, budget = Params((), list(values.items())).lookup(), Budget()
+    try:
+        return expand_spec(task_spec, lambda *_: Expansion(lookup, budget))
+    except TooLargeError as error:
+        raise pod_refused(taskrun, error.message) from error
 
 
 def read_value(core: Core, cluster: Cluster, reference: Reference, kind: str, *, namespace: str) -> Value:
@@ -152,15 +166,12 @@ def _refuse_beyond(taskrun: Object, name: str, reference: Reference, enum: Seque
         raise invalid_value(taskrun, why)
 
 
-def _with_value(param: Object, values: Mapping[str, Value]) -> Object:
-    return {**param, "value": values[param["name"]]} if param["name"] in values else param
-
-
-def _is_named(name: str, texts: list[str]) -> bool:
-    """Whether a parameter, or a part of it, is named."""
-    for form in FORMS:
-        whole = form.format(name)
-        part = re.compile(re.escape(whole) + r"[.\[].*")
-        if any(text == whole or part.fullmatch(text) for text in texts):
-            return True
-    return False
+def _named_params(*parts: Any) -> set[str]:
+    """The parameters whose values, or parts of them, are named in texts."""
+    names: set[str] = set()
+    for variable in variables_in(list(parts)):
+        if (name := parse_name(variable)) is not None:
+            names.add(name.base)
+            if not name.quoted:
+                names.add(name.base.partition(".")[0])
+    return names

@@ -2,17 +2,19 @@
 
 import hashlib
 import re
+from collections.abc import Iterator
 from typing import Final
 
 from resultsfw.cluster import Object
-from resultsfw.tekton.substitute import step_name
+from resultsfw.tekton.spec.substitution import step_name
 from resultsfw.types import Declared, ResultType, Run, Step, StepResult
 
-__all__ = ["child_name", "container_name", "pod_name", "run_of", "step_result"]
+__all__ = ["child_name", "container_name", "pod_name", "run_of", "step_result", "step_results"]
 
 _LONGEST: Final = 63  # of a name that is a DNS label
 _HEAD: Final = _LONGEST - 32  # what remains beside a hex MD5
-_STEP_RESULT: Final = re.compile(r"\$\(steps\.(.*?)\.results\.(.*?)\)")
+_STEPS: Final = "$(steps."
+_RESULTS: Final = ".results."
 
 
 def run_of(taskrun: Object, task_spec: Object, *, attempt: int) -> Run:
@@ -43,8 +45,24 @@ def run_of(taskrun: Object, task_spec: Object, *, attempt: int) -> Run:
 
 def step_result(value: str) -> StepResult | None:
     """The Step result that a Task result's ``value`` names; ``None`` if it names none."""
-    match = _STEP_RESULT.search(value)
-    return StepResult(match[1], match[2]) if match else None
+    return next(step_results(value), None)
+
+
+def step_results(value: str) -> Iterator[StepResult]:
+    """Yield the Step results that a text names, as Tekton's pattern finds them.
+
+    A variable ``$(steps.STEP.results.RESULT)`` ends in its line. Each part is searched from where the last
+    search ended: a text may hold thousands of beginnings and no end.
+    """
+    for line in value.split("\n"):
+        start = line.find(_STEPS)
+        while start >= 0:
+            middle = line.find(_RESULTS, start + len(_STEPS))
+            end = line.find(")", middle + len(_RESULTS)) if middle >= 0 else -1
+            if end < 0:
+                break
+            yield StepResult(line[start + len(_STEPS) : middle], line[middle + len(_RESULTS) : end])
+            start = line.find(_STEPS, end + 1)
 
 
 def pod_name(name: str, attempt: int) -> str:
@@ -62,8 +80,7 @@ def child_name(parent: str, suffix: str) -> str:
     if len(suffix) < _HEAD:
         return f"{parent[: _HEAD - len(suffix)]}{_md5(parent)}{suffix}"
     name = parent[:_HEAD] + _md5(parent + suffix)
-    name += suffix[: _LONGEST - len(name)]
-    return re.sub("[^a-zA-Z0-9]+$", "", name)
+    return container_name(name + suffix[: _LONGEST - len(name)])
 
 
 def container_name(name: str) -> str:

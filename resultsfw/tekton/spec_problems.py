@@ -8,8 +8,10 @@ from typing import Any, Final
 
 from resultsfw.cluster import Object
 from resultsfw.tekton.merge import merged_steps
-from resultsfw.tekton.params import param_type, param_value, texts_in, value_type
 from resultsfw.tekton.run import step_result
+from resultsfw.tekton.spec.params import param_type, param_value, value_type
+from resultsfw.tekton.spec.substitution import step_name
+from resultsfw.tekton.spec.variables import find_prefixed, texts_in
 from resultsfw.tekton.step_problems import (
     TYPES,
     Problem,
@@ -20,7 +22,6 @@ from resultsfw.tekton.step_problems import (
     result_problems,
     step_problems,
 )
-from resultsfw.tekton.substitute import step_name
 from resultsfw.tekton.workspaces import mount_path
 
 __all__ = ["array_references", "problems_of"]
@@ -38,7 +39,8 @@ _OBJECT_NAME_HELP: Final = (
 _ARRAY_INDEX: Final = re.compile(
     r"\$\(params(?:\.([_a-zA-Z0-9.-]+)|\['([_a-zA-Z0-9.\-/]+)'\]|\[\"([_a-zA-Z0-9.\-/]+)\"\])\[([0-9]+)\]\)"
 )
-_VARIABLE: Final = re.compile(r"""\$\(params(?:\.(.*?)|\["(.*?)"\]|\['(.*?)'\])\)""")
+_PARAM: Final = re.compile(r"\$\(params\.([^.\[\]()]+)")
+_INDEX: Final = re.compile(r"\[[0-9]*\*?\]")
 _TASK_CONTEXT: Final = frozenset({"name", "retry-count"})
 _RUN_CONTEXT: Final = frozenset({"name", "namespace", "uid"})
 
@@ -175,8 +177,8 @@ def _usage(steps: Sequence[Object], params: Sequence[Object]) -> Iterator[Proble
         for text, field in _texts(step):
             path = f"steps[{index}].{field}"
             yield from _unknown(text, "params", known, path)
-            for name, keys in objects.items():
-                yield from _unknown(text, f"params.{name}", keys, path)
+            for name in {match[1] for match in _PARAM.finditer(text)} & objects.keys() if objects else ():
+                yield from _unknown(text, f"params.{name}", objects[name], path)
             if text and _whole(text, objects):
                 yield Problem(f"variable type invalid in {excerpt(text)}", (path,))
     for param in params:
@@ -208,7 +210,7 @@ def _whole_arrays(steps: Sequence[Object], params: Sequence[Object]) -> Iterator
             if not _whole(text, arrays):
                 continue
             isolated = field.startswith(("command", "args"))
-            if isolated and _VARIABLE.fullmatch(text):
+            if isolated and _is_one(text):
                 continue
             what = "variable is not properly isolated" if isolated else "variable type invalid"
             yield Problem(f"{what} in {excerpt(text)}", (f"steps[{index}].{field}",))
@@ -218,8 +220,14 @@ def _whole(text: str, names: Collection[str]) -> bool:
     """Whether a text refers to one of these parameters as a whole, not to an element or a key."""
     if "$(params" not in text:
         return False
-    found = _VARIABLE.finditer(text)
-    return any((match[1] or match[2] or match[3] or "").removesuffix("[*]") in names for match in found)
+    return any(
+        (found.dotted or found.quoted).removesuffix("[*]") in names for found in find_prefixed(text, "params")
+    )
+
+
+def _is_one(text: str) -> bool:
+    """Whether a text is one variable that names a parameter, and nothing else."""
+    return any(found.text == text for found in find_prefixed(text, "params"))
 
 
 def _texts(step: Object) -> Iterator[tuple[str, str]]:
@@ -238,18 +246,13 @@ def _texts(step: Object) -> Iterator[tuple[str, str]]:
 
 def _unknown(text: str, prefix: str, known: Collection[str], path: str) -> Iterator[Problem]:
     """The first reference in a text, if any, that begins with the prefix and names nothing known."""
-    if f"$({prefix}" not in text:
-        return
-    pattern = (
-        rf"""\$\({re.escape(prefix)}(?:\.(?P<dotted>.*?)|\["(?P<double>.*?)"\]|\['(?P<single>.*?)'\])\)"""
-    )
-    for match in re.finditer(pattern, text):
-        name = match["dotted"] or match["double"] or match["single"] or ""
-        if match["dotted"]:
-            name, *rest = name.split(".")
+    for found in find_prefixed(text, prefix):
+        name = found.dotted or found.quoted
+        if found.dotted:
+            name, *rest = name.split(".", 2)
             if len(rest) > 1:
                 # Tekton escapes nothing here.
-                shown = f'"{text}"' if excerpt(text) == quoted(text) else excerpt(text, match.start())
+                shown = f'"{text}"' if excerpt(text) == quoted(text) else excerpt(text, found.start)
                 yield Problem(
                     f"Invalid referencing of parameters in {shown}! "
                     "Only two dot-separated components after the prefix "
@@ -257,8 +260,8 @@ def _unknown(text: str, prefix: str, known: Collection[str], path: str) -> Itera
                     (path,),
                 )
                 return
-        if re.sub(r"\[[0-9]*\*?\]", "", name) not in known:
-            yield Problem(f"non-existent variable in {excerpt(text, match.start())}", (path,))
+        if _INDEX.sub("", name) not in known:
+            yield Problem(f"non-existent variable in {excerpt(text, found.start)}", (path,))
             return
 
 

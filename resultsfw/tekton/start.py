@@ -14,7 +14,7 @@ from resultsfw.tekton.large import restored, spared
 from resultsfw.tekton.mirror import format_time
 from resultsfw.tekton.models import parse_task, parse_taskrun
 from resultsfw.tekton.run import container_name
-from resultsfw.tekton.substitute import apply, step_name
+from resultsfw.tekton.spec.substitution import apply, step_name, stored_spec
 from resultsfw.tekton.validate import RefusedRun, refuse_invalid
 
 __all__ = ["begun_status", "refused_status", "task_spec_of"]
@@ -39,8 +39,7 @@ def task_spec_of(taskrun: Object, cluster: Cluster) -> Object:
         spec, name = _raw_spec(taskrun, cluster)
     except InputError as error:
         raise RefusedRun(reasons.VALIDATION_FAILED, error.message, subject=error.subject) from error
-    refuse_invalid(taskrun, spec)
-    return apply(spec, taskrun, task_name=name)
+    return stored_spec(refuse_invalid(taskrun, spec, task_name=name), taskrun)
 
 
 def refused_status(

@@ -10,6 +10,7 @@ from typing import Any, Final
 from resultsfw.cluster import Object
 from resultsfw.tekton.durations import format_duration, parse_duration
 from resultsfw.tekton.run import step_result
+from resultsfw.tekton.spec.variables import unprotect
 
 __all__ = [
     "TYPES",
@@ -118,6 +119,7 @@ def excerpt(text: str, at: int = 0) -> str:
 
     A large result may stand in it: the message is for people, and the status holds it.
     """
+    text = unprotect(text)
     if len(text) <= _WHOLE:
         return quoted(text)
     return f"{quoted(text[max(0, at - _AROUND) : at + _AROUND])} (cut from {len(text)} characters)"

@@ -2,16 +2,27 @@
 
 import re
 from collections.abc import Collection, Mapping, Sequence
+from itertools import chain, islice
 from typing import Any, Final
 
 from resultsfw.cluster import Object
 from resultsfw.errors import ResultsError
 from resultsfw.tekton import reasons
 from resultsfw.tekton.durations import format_duration, parse_duration
-from resultsfw.tekton.params import is_reference, param_type, param_value, value_type
+from resultsfw.tekton.spec.expansion import TooLargeError
+from resultsfw.tekton.spec.params import (
+    ParamError,
+    given_params,
+    is_reference,
+    param_type,
+    param_value,
+    parse_name,
+    value_type,
+)
+from resultsfw.tekton.spec.substitution import known_names, substitute, texts_of_run
+from resultsfw.tekton.spec.unreplaced import Unreplaced, in_task, unreplaced
 from resultsfw.tekton.spec_problems import array_references, problems_of
 from resultsfw.tekton.step_problems import Problem, quoted
-from resultsfw.tekton.substitute import apply
 
 __all__ = [
     "USER_ERROR",
@@ -26,9 +37,11 @@ __all__ = [
 
 _RESERVED: Final = frozenset({"tekton-log-results"})
 _SHOWN: Final = 1024
+_MOST_SHOWN: Final = 5
+"""Variables that one message names."""
 USER_ERROR: Final = "[User error] "
 """Before what whoever wrote the run can mend (Tekton's words)."""
-_REFERENCE: Final = re.compile(r"\$\([_a-zA-Z0-9.-]+(\.[_a-zA-Z0-9.-]+)*(\[([0-9]+|\*)\])?\)")
+_REFERENCE: Final = re.compile(r"\$\([_a-zA-Z0-9.-]+(?:\[(?:[0-9]+|\*)\])?\)")
 _SOURCES: Final = (
     "persistentVolumeClaim",
     "volumeClaimTemplate",
@@ -57,17 +70,23 @@ class RefusedRun(ResultsError):  # noqa: N818 - a verdict over a run, not a fail
 
 
 def refuse_invalid(
-    taskrun: Object, task_spec: Object, *, reserved_sidecars: Collection[str] = _RESERVED
-) -> None:
-    """Raise for what cannot run: the run against its Task, then the Task itself.
+    taskrun: Object,
+    task_spec: Object,
+    *,
+    task_name: str = "",
+    reserved_sidecars: Collection[str] = _RESERVED,
+) -> Object:
+    """Raise for what cannot run, and return the spec of what can: substituted, its values still protected.
 
     Args:
         taskrun: The run.
-        task_spec: Its Task's spec, before substitution (`resultsfw.tekton.substitute.apply`).
+        task_spec: Its Task's spec, before substitution.
+        task_name: The Task's name, if it has one.
         reserved_sidecars: Names a user's Sidecar cannot have, without ``sidecar-``.
 
     Raises:
-        RefusedRun: With all that is wrong in the part that is wrong first.
+        RefusedRun: With all that is wrong in the part that is wrong first: the run against its Task, then the
+            Task.
     """
     for check in (_names, wrong_params, _array_indexes, _workspaces, _overrides, _times):
         message = check(taskrun, task_spec)
@@ -75,10 +94,42 @@ def refuse_invalid(
             raise RefusedRun(reasons.VALIDATION_FAILED, message, subject=_subject(taskrun))
     if message := _enums(taskrun, task_spec):
         raise invalid_value(taskrun, message)
-    # Tekton looks at what substitution leaves, and its messages quote that.
-    problems = problems_of(apply(task_spec, taskrun), reserved_sidecars=reserved_sidecars)
+    try:
+        substituted = substitute(task_spec, taskrun, task_name=task_name)
+        of_run = texts_of_run(taskrun, task_spec)
+    except (ParamError, TooLargeError) as error:
+        message = f"{USER_ERROR}{error.message}"
+        raise RefusedRun(reasons.VALIDATION_FAILED, message, subject=_subject(taskrun)) from error
+    # Tekton validates what substitution leaves, and its messages quote that.
+    problems = problems_of(substituted, reserved_sidecars=reserved_sidecars)
+    problems = problems or [
+        Problem(found.message, (found.field,))
+        for found in _unreplaced(taskrun, task_spec, substituted=substituted, of_run=of_run)
+    ]
     if problems:
         raise creation_failed(taskrun, _printed(problems))
+    return substituted
+
+
+def _unreplaced(
+    taskrun: Object, task_spec: Object, *, substituted: Object, of_run: Object
+) -> list[Unreplaced]:
+    """The first few of Tekton's variables that nothing replaces, in the Task's texts and the run's own."""
+    later = {name for name, value in given_params(taskrun) if is_reference(value)}
+
+    def is_later(variable: str) -> bool:
+        name = parse_name(variable) if later else None
+        return name is not None and (name.base in later or name.base.partition(".")[0] in later)
+
+    def found(known: Collection[str]) -> list[Unreplaced]:
+        inside = in_task(substituted, known, is_later)
+        outside = (
+            one for field, value in of_run.items() for one in unreplaced(value, field, known, is_later)
+        )
+        return list(islice(chain(inside, outside), _MOST_SHOWN))
+
+    # Only a run that misspelt one pays for the suggestion.
+    return found(known_names(task_spec, taskrun)) if found(()) else []
 
 
 def refuse_values(taskrun: Object, task_spec: Object) -> None:
@@ -159,8 +210,8 @@ def _names(taskrun: Object, _task_spec: Object) -> str:
 def _enums(taskrun: Object, task_spec: Object) -> str:
     """Values that are not among those a parameter allows."""
     allowed = {param["name"]: param["enum"] for param in task_spec.get("params") or [] if param.get("enum")}
-    for param in _spec(taskrun).get("params") or []:
-        name, value = param["name"], param_value(param.get("value"))
+    for name, given in given_params(taskrun):
+        value = param_value(given)
         if isinstance(value, str) and value and value not in allowed.get(name, [value]):
             return f"param `{name}` value: {shown_value(value)} is not in the enum list"
     return ""
@@ -175,9 +226,7 @@ def shown_value(value: str) -> str:
 def wrong_params(taskrun: Object, task_spec: Object) -> str:
     """Parameters without a value, of the wrong type, or objects without all their keys."""
     declared = task_spec.get("params") or []
-    provided = {
-        param["name"]: param_value(param.get("value")) for param in _spec(taskrun).get("params") or []
-    }
+    provided = {name: param_value(value) for name, value in given_params(taskrun)}
     reference = (_spec(taskrun).get("taskRef") or {}).get("name")
     where = f"{USER_ERROR}invalid input params for task {reference or taskrun['metadata'].get('name', '')}: "
     missing = [
@@ -227,14 +276,15 @@ def _missing_keys(declared: Sequence[Object], provided: Mapping[str, Any]) -> di
 
 def _array_indexes(taskrun: Object, task_spec: Object) -> str:
     """References behind the end of an array parameter."""
-    later = {one["name"] for one in _spec(taskrun).get("params") or [] if is_reference(one.get("value"))}
+    given = given_params(taskrun)
+    later = {name for name, value in given if is_reference(value)}
     lengths = {
-        param["name"]: len(value)
-        for param, value in (
-            *((param, param_value(param.get("default"))) for param in task_spec.get("params") or []),
-            *((param, param_value(param.get("value"))) for param in _spec(taskrun).get("params") or []),
+        name: len(value)
+        for name, value in (
+            *((param["name"], param_value(param.get("default"))) for param in task_spec.get("params") or []),
+            *((name, param_value(value)) for name, value in given),
         )
-        if isinstance(value, list) and param["name"] not in later
+        if isinstance(value, list) and name not in later
     }
     if not lengths:
         return ""

@@ -32,7 +32,7 @@ from resultsfw.tekton.podcare import all_ended, release
 from resultsfw.tekton.reconciler import Reconciler
 from resultsfw.tekton.referenced import resolved
 from resultsfw.tekton.run import run_of
-from resultsfw.tekton.substitute import apply
+from resultsfw.tekton.spec.substitution import apply
 from resultsfw.testing.clusters import Asked, Noted
 from resultsfw.testing.tasks import Write, task_of
 from resultsfw.types import Capabilities, Collected, Limits, Reference, Run

@@ -19,7 +19,7 @@ from resultsfw.tekton.large import (
 )
 from resultsfw.tekton.pod import PodOptions, build_pod
 from resultsfw.tekton.scripts import place_scripts
-from resultsfw.tekton.substitute import apply
+from resultsfw.tekton.spec.substitution import apply
 from resultsfw.tekton.validate import RefusedRun
 
 BIG = "q" * 300_000

@@ -10,6 +10,9 @@ from resultsfw.tekton.pipelines.graph import REFERRING
 from resultsfw.tekton.pipelines.problems import tasks_of
 from resultsfw.tekton.pipelines.references import ResultRef, result_refs
 from resultsfw.tekton.pipelines.spec import Applied
+from resultsfw.tekton.pipelines.unreplaced import unreplaced_in
+from resultsfw.tekton.spec.expansion import TooLargeError
+from resultsfw.tekton.spec.params import ParamError
 from resultsfw.tekton.validate import USER_ERROR, RefusedRun, wrong_params
 
 __all__ = ["refuse_references"]
@@ -23,8 +26,12 @@ def refuse_references(pipelinerun: Object, applied: Applied, cluster: Cluster) -
         ClusterError: A Task could not be read.
     """
     metadata = pipelinerun["metadata"]
-    where = f"{metadata.get('namespace', '')}/{metadata['name']}"
-    declared = dict(_declared(applied, cluster, metadata.get("namespace", ""), where))
+    namespace = metadata.get("namespace", "")
+    specs = dict(_specs(applied, cluster, namespace, f"{namespace}/{metadata['name']}"))
+    declared = {
+        name: frozenset(result["name"] for result in spec.get("results") or ())
+        for name, spec in specs.items()
+    }
     for _, task in tasks_of(applied.spec):
         for field in REFERRING:
             for ref in result_refs(task.get(field)):
@@ -41,12 +48,20 @@ def refuse_references(pipelinerun: Object, applied: Applied, cluster: Cluster) -
                     f'Failed to resolve pipeline result reference for "{metadata["name"]}" with error '
                     f'invalid pipeline result "{one["name"]}": {why}',
                 )
+    try:
+        found = next(unreplaced_in(applied, specs, declared), None)
+        why = "" if found is None else f"{found.message}: {found.field}"
+    except (ParamError, TooLargeError) as error:
+        why = error.message
+    if why:
+        raise RefusedRun(
+            reasons.INVALID,
+            f"{USER_ERROR}Pipeline {namespace}/{applied.name} can't be Run; it has an invalid spec: {why}",
+        )
 
 
-def _declared(
-    applied: Applied, cluster: Cluster, namespace: str, where: str
-) -> Iterator[tuple[str, frozenset[str]]]:
-    """Names of the results that each Pipeline Task's Task declares."""
+def _specs(applied: Applied, cluster: Cluster, namespace: str, where: str) -> Iterator[tuple[str, Object]]:
+    """The spec of each Pipeline Task's Task."""
     for _, task in tasks_of(applied.spec):
         spec = task.get("taskSpec")
         if spec is None:
@@ -72,7 +87,7 @@ def _declared(
                 reasons.INVALID,
                 f"{USER_ERROR}Validation failed for pipelinerun {where.partition('/')[2]} with error {why}",
             )
-        yield task["name"], frozenset(one["name"] for one in spec.get("results") or ())
+        yield task["name"], spec
 
 
 def _wrong(ref: ResultRef, declared: dict[str, frozenset[str]]) -> str:

@@ -9,27 +9,28 @@ from functools import cached_property
 from typing import Any, Final
 
 from resultsfw.cluster import Object
+from resultsfw.limits import OBJECT_BYTES
 from resultsfw.tekton import reasons as taskrun_reasons
 from resultsfw.tekton.conditions import succeeded
 from resultsfw.tekton.pipelines import reasons
 from resultsfw.tekton.pipelines.graph import REFERRING
 from resultsfw.tekton.pipelines.problems import tasks_of
 from resultsfw.tekton.pipelines.references import (
-    Find,
     Read,
     ResultMissing,
     ResultRef,
     Results,
     ResultUnread,
-    first_of,
+    as_data,
     looked_up,
     result_finder,
     result_refs,
-    substitute,
     unread,
 )
 from resultsfw.tekton.pipelines.spec import Applied, put_into
 from resultsfw.tekton.pipelines.times import Times
+from resultsfw.tekton.spec.expansion import Budget, Expansion, Lookup, TooLargeError, first_of
+from resultsfw.tekton.spec.variables import unprotect
 from resultsfw.types import Value
 
 __all__ = ["CONTINUE", "Counts", "Facts", "results_of"]
@@ -37,6 +38,9 @@ __all__ = ["CONTINUE", "Counts", "Facts", "results_of"]
 CONTINUE: Final = "continue"
 _SHOWN: Final = 1024
 """Characters of a text in ``when`` that a status shows."""
+
+_GIVEN_BYTES: Final = 4 * OBJECT_BYTES
+"""Bytes up to which a Task's texts are built: of what no TaskRun holds, the largest param is to be named."""
 
 _RUN_FINALLY: Final = {
     "CancelledRunFinally": reasons.SKIP_CANCELLED,
@@ -208,6 +212,8 @@ class Facts:
             self.with_results(name)
         except ResultUnread as error:
             return f'task "{name}" {error.message}'
+        except TooLargeError as error:
+            return f'task "{name}": {error.message}'
         return self.refuse(self, name)
 
     def _due_finally(self) -> list[str]:
@@ -310,15 +316,15 @@ class Facts:
     def _allowed(self, name: str) -> bool:
         """Whether a Task's ``when`` lets it run."""
         try:
-            return all(_holds(one) for one in substitute(self._when(name), self.find(name)))
-        except ResultUnread:
+            return all(_holds(one) for one in self._replaced_when(name))
+        except (ResultUnread, TooLargeError):
             return True  # it comes to nothing all the same: `invalid`
 
     # What stands for references.
 
-    def find(self, name: str) -> Find:
+    def find(self, name: str) -> Lookup:
         """Finds what a Task may name: results, and in ``finally`` how the others ended."""
-        results = result_finder(self.results, self.read)
+        results = as_data(result_finder(self.results, self.read))
         return first_of(results, self.states.get) if self.is_final(name) else results
 
     def when(self, name: str) -> list[Object]:
@@ -327,10 +333,21 @@ class Facts:
         Long texts are cut: a status holds no results.
         """
         try:
-            expressions: list[Object] = substitute(self._when(name), self.find(name))
-        except ResultUnread:
-            return self._when(name)
+            expressions = self._replaced_when(name)
+        except (ResultUnread, TooLargeError):
+            expressions = unprotect(self._when(name))
         return [{key: _shown(value) for key, value in one.items()} for one in expressions]
+
+    def _replaced_when(self, name: str) -> list[Object]:
+        """A Task's ``when`` with results put in, as it is compared.
+
+        Raises:
+            ResultUnread: A value by reference is needed, and cannot be had.
+            TooLargeError: The texts would be larger than one object can be.
+        """
+        when = Expansion(self.find(name), Budget()).tree(self._when(name), f"{name}.when")
+        replaced: list[Object] = unprotect(when)
+        return replaced
 
     def _when(self, name: str) -> list[Object]:
         return self.tasks[name][1].get("when") or []
@@ -338,15 +355,35 @@ class Facts:
     def with_results(self, name: str) -> Object:
         """A Task's spec with all results in it that it names and that are there.
 
-        A parameter that is one result by reference is that reference.
+        A parameter that is one result by reference is that reference. Values are protected: the texts go on
+        into a TaskRun.
 
         Raises:
             ResultUnread: The value of one by reference is needed, and cannot be had.
+            TooLargeError: The texts would be larger than one object can be.
         """
         _, task = self.tasks[name]
-        find = self.find(name)
-        passing = result_finder(self.results, self.read, passing=True)
-        return put_into(task, find, fields=REFERRING, inner=find, passing=passing)
+        known = Expansion(self.find(name), budget := Budget(_GIVEN_BYTES))
+        passing = Expansion(as_data(result_finder(self.results, self.read, passing=True)), budget)
+        return put_into(task, known, name, fields=REFERRING, inner=known, passing=passing)
+
+    def workspaces(self, name: str) -> dict[str, Object]:
+        """What the run binds, by name, with the results in it that are there when a Task is made.
+
+        Raises:
+            ResultUnread: The value of one by reference is needed, and cannot be had.
+            TooLargeError: The texts would be larger than one object can be.
+        """
+        known = Expansion(self.find(name), Budget())
+        return {
+            key: {
+                field: value
+                if field in ("name", "volumeClaimTemplate")
+                else known.tree(value, f"workspaces.{key}")
+                for field, value in binding.items()
+            }
+            for key, binding in self.applied.workspaces.items()
+        }
 
     @property
     def states(self) -> dict[str, Value]:

@@ -7,27 +7,24 @@ from typing import Any, Final
 
 from resultsfw.cluster import Object
 from resultsfw.errors import ResultsError
-from resultsfw.tekton.params import REFERENCE, is_reference, names_in
+from resultsfw.tekton.spec.expansion import Lookup
+from resultsfw.tekton.spec.params import is_reference
+from resultsfw.tekton.spec.variables import protect, variables_in
 from resultsfw.types import Value
 
 __all__ = [
-    "Find",
     "Read",
     "ResultMissing",
     "ResultRef",
     "ResultUnread",
     "Results",
-    "first_of",
+    "as_data",
     "looked_up",
     "parse_reference",
     "result_finder",
     "result_refs",
-    "substitute",
     "unread",
 ]
-
-Find = Callable[[str], Value | None]
-"""From what is between the brackets of a reference to what stands for it; ``None``: not known here."""
 
 Results = Mapping[str, Mapping[str, Value]]
 """Results by Pipeline Task and name, of Tasks that have ended; by value, or as references to values."""
@@ -105,7 +102,7 @@ def parse_reference(text: str) -> ResultRef | None:
 
 def result_refs(value: Any) -> Iterator[ResultRef]:
     """Every reference to a result in plain data, in order."""
-    for name in names_in(value):
+    for name in variables_in(value):
         if (ref := parse_reference(name)) is not None:
             yield ref
 
@@ -148,7 +145,7 @@ def looked_up(ref: ResultRef, results: Results, read: Read) -> Value:
     return value
 
 
-def result_finder(results: Results, read: Read, *, passing: bool = False) -> Find:
+def result_finder(results: Results, read: Read, *, passing: bool = False) -> Lookup:
     """Finds results of Tasks that have ended; what is missing stays as it is written.
 
     Args:
@@ -172,59 +169,20 @@ def result_finder(results: Results, read: Read, *, passing: bool = False) -> Fin
     return find
 
 
-def first_of(*finds: Find) -> Find:
-    """Asks each in turn."""
+def as_data(lookup: Lookup) -> Lookup:
+    """Return a lookup whose values are protected, for texts in which others are still to be put in."""
 
-    def find(name: str) -> Value | None:
-        return next((value for one in finds if (value := one(name)) is not None), None)
+    def protected(name: str) -> Value | None:
+        value = lookup(name)
+        if isinstance(value, str):
+            return protect(value)
+        if isinstance(value, list):
+            return [protect(element) for element in value]
+        if isinstance(value, dict) and not is_reference(value):
+            return {key: protect(element) for key, element in value.items()}
+        return value
 
-    return find
-
-
-def substitute(value: Any, find: Find, *, whole: Find | None = None) -> Any:
-    """A copy of plain data with references put in, in one pass; those nobody knows stay as they are.
-
-    A text that is one reference becomes what it stands for, a list or a mapping too; in a list, a reference
-    to a whole array becomes its elements. ``whole`` is asked instead where the value itself is one.
-    """
-    if isinstance(value, str):
-        return _of_text(value, find, whole or find)
-    if isinstance(value, list):
-        elements: list[Any] = []
-        for one in value:
-            every = _whole(one, find) if isinstance(one, str) else None
-            if isinstance(every, list):
-                elements += every
-            else:
-                elements.append(_in_text(one, find) if isinstance(one, str) else substitute(one, find))
-        return elements
-    if isinstance(value, dict):
-        return {key: substitute(one, find) for key, one in value.items()}
-    return value
-
-
-def _of_text(text: str, find: Find, whole: Find) -> Any:
-    every = _whole(text, whole)
-    if isinstance(every, list):
-        return list(every)
-    return dict(every) if isinstance(every, dict) else _in_text(text, find)
-
-
-def _whole(text: str, find: Find) -> Value | None:
-    """What stands for a text that is one reference."""
-    match = REFERENCE.fullmatch(text) if text.startswith("$(") else None
-    return None if match is None else find(match[1])
-
-
-def _in_text(text: str, find: Find) -> str:
-    if "$(" not in text:
-        return text
-
-    def put(match: re.Match[str]) -> str:
-        found = find(match[1])
-        return found if isinstance(found, str) else match[0]
-
-    return REFERENCE.sub(put, text)
+    return protected
 
 
 def _kind(value: Value) -> str:

@@ -1,23 +1,23 @@
 """A Pipeline's spec as one run has it: parameters and context put in, what cannot run refused."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from resultsfw.cluster import Cluster, Object
 from resultsfw.errors import InputError, NotFoundError
 from resultsfw.tekton.kinds import PIPELINES
-from resultsfw.tekton.params import param_type, param_value, value_type
 from resultsfw.tekton.pipelines import reasons
 from resultsfw.tekton.pipelines.graph import CycleError, Graph, graph_of
 from resultsfw.tekton.pipelines.models import parse_pipeline, parse_pipelinerun
 from resultsfw.tekton.pipelines.problems import SECTIONS, problems_of, tasks_of
-from resultsfw.tekton.pipelines.references import Find, first_of, substitute
+from resultsfw.tekton.pipelines.variables import PipelineNames, bound_workspaces
+from resultsfw.tekton.spec.expansion import Budget, Expansion, TooLargeError, first_of
+from resultsfw.tekton.spec.params import ParamError, param_type, param_value, value_type
+from resultsfw.tekton.spec.variables import authored
 from resultsfw.tekton.validate import USER_ERROR, RefusedRun, shown_value
-from resultsfw.types import Value
 
 __all__ = ["Applied", "applied", "put_into", "raw_spec", "tasks_of"]
 
-_FORMS: Final = ("params.{}", 'params["{}"]', "params['{}']")
 _TASK_FIELDS: Final = ("displayName", "taskRef", "when", "params", "workspaces", "onError")
 
 
@@ -28,12 +28,18 @@ class Applied:
         spec: With everything put in that is known before any Task has run.
         graph: The order of its Tasks; those of ``finally`` have none.
         name: Of the Pipeline.
+        names: What variables stand for.
+        workspaces: What the run binds, by name, with all put in that is known before any Task has run.
     """
 
-    def __init__(self, spec: Object, graph: Graph, name: str) -> None:
+    def __init__(
+        self, spec: Object, graph: Graph, name: str, names: PipelineNames, workspaces: Mapping[str, Object]
+    ) -> None:
         self.spec = spec
         self.graph = graph
         self.name = name
+        self.names = names
+        self.workspaces = workspaces
 
 
 def raw_spec(pipelinerun: Object, cluster: Cluster) -> tuple[Object, str, Object]:
@@ -82,7 +88,7 @@ def _invalid(of: str, why: str) -> RefusedRun:
 
 
 def applied(pipelinerun: Object, spec: Object, name: str) -> Applied:
-    """The spec with parameters and context put in, and the order of its Tasks.
+    """Return the spec with parameters and context put in, and the order of its Tasks.
 
     Raises:
         RefusedRun: It cannot be run; with Tekton's reason.
@@ -98,108 +104,87 @@ def applied(pipelinerun: Object, spec: Object, name: str) -> Applied:
         raise _invalid(of, why)
     _refuse_params(pipelinerun, spec, whose, of)
     _refuse_workspaces(pipelinerun, spec, whose, of)
-    find = first_of(_param_finder(pipelinerun, spec), _context_finder(pipelinerun, name))
-    whole = dict(spec)
-    for section in SECTIONS:
-        if spec.get(section):
-            whole[section] = [_task(task, find) for task in spec[section]]
-    return Applied(whole, graph, name)
+    try:
+        names = PipelineNames(pipelinerun, spec, name)
+        budget = Budget()
+        whole = dict(spec)
+        for section in SECTIONS:
+            if spec.get(section):
+                whole[section] = [
+                    _task(task, names, budget, f"spec.{section}[{index}]")
+                    for index, task in enumerate(authored(spec[section]))
+                ]
+        return Applied(whole, graph, name, names, bound_workspaces(pipelinerun, names))
+    except ParamError as error:
+        raise RefusedRun(
+            reasons.INVALID, f"{USER_ERROR}Failed to apply parameters to Pipeline {of}: {error.message}"
+        ) from error
+    except TooLargeError as error:
+        raise RefusedRun(reasons.TOO_LARGE, f"{USER_ERROR}Pipeline {of}: {error.message}") from error
 
 
-def _task(task: Object, find: Find) -> Object:
+def _task(task: Object, names: PipelineNames, budget: Budget, at: str) -> Object:
     retries = {"context.pipelineTask.retries": str(task.get("retries") or 0)}
-    known = first_of(find, retries.get)
+    known = Expansion(first_of(names.lookup, retries.get), budget)
     inner = None
     if task.get("taskSpec") is not None:
-        # Tekton lets a Pipeline's parameters through to embedded Tasks that do not have their own.
-        own = {one["name"] for one in [*(task["taskSpec"].get("params") or ()), *(task.get("params") or ())]}
-        inner = _without(find, own)
-    return put_into(task, known, fields=_TASK_FIELDS, inner=inner)
+        # Tekton lets a Pipeline's parameters through to embedded Tasks that are not given their own.
+        inner = Expansion(names.inner(task), budget)
+    changed = put_into(task, known, at, fields=_TASK_FIELDS, inner=inner)
+    if inner is not None and (declared := task["taskSpec"].get("params")):
+        own = {param["name"] for param in declared}
+        defaults = Expansion(names.inner(task, besides=own), budget)
+        changed["taskSpec"]["params"] = [
+            {**param, "default": defaults.value(param["default"], f"{at}.taskSpec.params[{param['name']}]")}
+            if param.get("default") is not None
+            else param
+            for param in declared
+        ]
+    return changed
 
 
 def put_into(
-    task: Object, find: Find, *, fields: Sequence[str], inner: Find | None, passing: Find | None = None
+    task: Object,
+    known: Expansion,
+    at: str,
+    *,
+    fields: Sequence[str],
+    inner: Expansion | None,
+    passing: Expansion | None = None,
 ) -> Object:
-    """A Pipeline Task with references replaced.
+    """Return a Pipeline Task with variables replaced.
 
     Args:
         task: As it is.
-        find: What is known in it.
-        fields: Where references may stand.
-        inner: What is known in the text of its embedded Task, if it has one; what that declares stays.
-        passing: What a parameter may be as a whole, before ``find`` is asked.
+        known: What is known in it.
+        at: Its path in the Pipeline.
+        fields: Where variables may stand.
+        inner: What is known in the text of its embedded Task, if it has one.
+        passing: What a parameter may be as a whole, before ``known`` is asked.
+
+    Raises:
+        TooLargeError: It would be larger than one object can be.
     """
     changed = {
-        key: substitute(value, find) if key in fields and key != "params" else value
+        key: known.tree(value, f"{at}.{key}") if key in fields and key != "params" else value
         for key, value in task.items()
     }
     if given := task.get("params"):
         changed["params"] = [
-            {**one, "value": substitute(one.get("value"), find, whole=passing)} for one in given
+            {**param, "value": _given(param.get("value"), f"{at}.params[{param['name']}]", known, passing)}
+            for param in given
         ]
     if inner is not None and (spec := task.get("taskSpec")) is not None:
-        declared = {key: spec[key] for key in ("params", "results", "metadata") if key in spec}
-        changed["taskSpec"] = {**substitute(spec, inner), **declared}
+        kept = {key: spec[key] for key in ("params", "results", "metadata") if key in spec}
+        changed["taskSpec"] = {**inner.tree(spec, f"{at}.taskSpec"), **kept}
     return changed
 
 
-def _without(find: Find, names: set[str]) -> Find:
-    """Finds all but these parameters: an embedded Task declares them itself."""
-
-    def passed(reference: str) -> Value | None:
-        if reference.startswith("params"):
-            name = reference.removeprefix("params").lstrip(".").strip("[]\"'")
-            if name in names or any(
-                name.startswith((f"{one}.", f"{one}[", f"{one}'", f'{one}"')) for one in names
-            ):
-                return None
-            return find(reference)
-        return None  # contexts of the run are not known inside a Task
-
-    return passed
-
-
-def _param_finder(pipelinerun: Object, spec: Object) -> Find:
-    given = {one["name"]: param_value(one.get("value")) for one in pipelinerun["spec"].get("params") or ()}
-    values: dict[str, Value] = {}
-    for one in spec.get("params") or ():
-        if one.get("default") is not None:
-            values[one["name"]] = param_value(one["default"])
-    for name, value in given.items():
-        default = values.get(name)
-        values[name] = (
-            {**default, **value} if isinstance(value, dict) and isinstance(default, dict) else value
-        )
-    known: dict[str, Value] = {}
-    for name, value in values.items():
-        for form in _FORMS:
-            base = form.format(name)
-            known[base] = value
-            if isinstance(value, list):
-                known[f"{base}[*]"] = value
-                known.update({f"{base}[{index}]": element for index, element in enumerate(value)})
-            elif isinstance(value, dict):
-                known[f"{base}[*]"] = value
-                known.update({f"{base}.{key}": element for key, element in value.items()})
-    return known.get
-
-
-def _context_finder(pipelinerun: Object, name: str) -> Find:
-    metadata = pipelinerun["metadata"]
-    known: dict[str, Value] = {
-        "context.pipelineRun.name": metadata["name"],
-        "context.pipelineRun.namespace": metadata.get("namespace", ""),
-        "context.pipelineRun.uid": metadata.get("uid", ""),
-        "context.pipeline.name": name,
-    }
-    bound = {one["name"] for one in pipelinerun["spec"].get("workspaces") or ()}
-
-    def find(reference: str) -> Value | None:
-        if reference.startswith("workspaces.") and reference.endswith(".bound"):
-            return str(reference.split(".")[1] in bound).lower()
-        return known.get(reference)
-
-    return find
+def _given(value: Any, field: str, known: Expansion, passing: Expansion | None) -> Any:
+    whole = passing.whole(value) if passing is not None and isinstance(value, str) else None
+    if isinstance(whole, list | dict):
+        return list(whole) if isinstance(whole, list) else dict(whole)
+    return known.value(value, field)
 
 
 def _refuse_params(pipelinerun: Object, spec: Object, whose: str, of: str) -> None:

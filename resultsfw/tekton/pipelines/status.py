@@ -3,7 +3,6 @@
 from typing import Any, Final
 
 from resultsfw.cluster import Object
-from resultsfw.tekton.params import names_in
 from resultsfw.tekton.pipelines import reasons
 from resultsfw.tekton.pipelines.facts import Counts, Facts
 from resultsfw.tekton.pipelines.references import (
@@ -12,9 +11,10 @@ from resultsfw.tekton.pipelines.references import (
     looked_up,
     parse_reference,
     result_finder,
-    substitute,
 )
 from resultsfw.tekton.pipelines.times import shown
+from resultsfw.tekton.spec.expansion import Budget, Expansion, TooLargeError
+from resultsfw.tekton.spec.variables import unprotect, variables_in
 
 __all__ = ["child_references", "pipeline_results", "skipped_tasks", "verdict"]
 
@@ -93,7 +93,7 @@ def child_references(facts: Facts) -> list[Object]:
             "pipelineTaskName": name,
         }
         if task.get("displayName"):
-            child["displayName"] = task["displayName"]
+            child["displayName"] = unprotect(task["displayName"])
         if task.get("when"):
             child["whenExpressions"] = facts.when(name)
         children.append(child)
@@ -120,14 +120,14 @@ def pipeline_results(spec: Object, facts: Facts) -> tuple[list[Object], list[str
     """
     written: list[Object] = []
     invalid: list[str] = []
-    find = result_finder(facts.results, facts.read)
-    passing = result_finder(facts.results, facts.read, passing=True)
+    known = Expansion(result_finder(facts.results, facts.read), budget := Budget())
+    passing = Expansion(result_finder(facts.results, facts.read, passing=True), budget)
     for one in spec.get("results") or ():
         state = _state(one.get("value"), facts)
         if state == "there":
             try:
-                value = substitute(one["value"], find, whole=passing)
-            except ResultUnread as error:
+                value = _value(one["value"], one["name"], known, passing)
+            except (ResultUnread, TooLargeError) as error:
                 invalid.append(f"{one['name']} ({error.message})")
             else:
                 written.append({"name": one["name"], "value": value})
@@ -136,9 +136,15 @@ def pipeline_results(spec: Object, facts: Facts) -> tuple[list[Object], list[str
     return written, invalid
 
 
+def _value(value: Any, name: str, known: Expansion, passing: Expansion) -> Any:
+    """A result's value; one that is another result as a whole is that, a reference to a value too."""
+    whole = passing.whole(value) if isinstance(value, str) else None
+    return known.value(value, f"results.{name}") if whole is None else whole
+
+
 def _state(value: Any, facts: Facts) -> str:
     """Whether all that a Pipeline result names is ``there``, ``absent`` with its Task, or ``invalid``."""
-    names = list(names_in(value))
+    names = list(variables_in(value))
     if not names:
         return "absent"
     for name in names:

@@ -1,6 +1,7 @@
 """The TaskRun of a Pipeline Task: its name, its labels, what it is given."""
 
 import posixpath
+from collections.abc import Mapping
 from typing import Any, Final
 
 from resultsfw import jsons
@@ -11,13 +12,19 @@ from resultsfw.tekton.kinds import ON_ERROR_ANNOTATION, PIPELINERUNS
 from resultsfw.tekton.owner import owner_reference
 from resultsfw.tekton.pipelines.facts import CONTINUE, Facts
 from resultsfw.tekton.pipelines.times import Times
+from resultsfw.tekton.pipelines.variables import propagated_workspaces
 from resultsfw.tekton.run import child_name
+from resultsfw.tekton.spec.expansion import Budget, Expansion
+from resultsfw.tekton.spec.params import LITERAL_ANNOTATION
+from resultsfw.tekton.spec.variables import authored, bared, contains_protected, unprotect
 from resultsfw.tekton.workspaces import claim_name
 
 __all__ = ["build_taskrun", "taskrun_name"]
 
 _NOT_PASSED: Final = frozenset({"kubectl.kubernetes.io/last-applied-configuration"})
 _NANO: Final = 1_000_000_000
+_NOT_READ: Final = ("params", "inputs.", "tasks.", "finally.", "outputs.")
+"""Beginnings of variables that a TaskRun leaves alone in the values it is given."""
 
 
 def taskrun_name(pipelinerun: str, task: str) -> str:
@@ -35,19 +42,20 @@ def build_taskrun(pipelinerun: Object, facts: Facts, name: str) -> Object:
     )
     inner = task.get("taskSpec")
     described: Object = (inner or {}).get("metadata") or {}
+    texts = Expansion(facts.applied.names.inner(task), Budget())
     pod_template = {**(template.get("podTemplate") or {}), **(own.get("podTemplate") or {})}
     made: Object = {
         "retries": task.get("retries") or None,
         "params": task.get("params") or None,
         "serviceAccountName": own.get("serviceAccountName") or template.get("serviceAccountName") or None,
-        "podTemplate": pod_template or None,
+        "podTemplate": texts.tree(authored(pod_template), "podTemplate") or None,
         "stepSpecs": own.get("stepSpecs") or None,
         "sidecarSpecs": own.get("sidecarSpecs") or None,
         "computeResources": own.get("computeResources") or None,
         "timeout": _timeout(task, own, facts.times, final=facts.is_final(name)),
-        "workspaces": _workspaces(pipelinerun, task) or None,
+        "workspaces": _workspaces(pipelinerun, task, facts.workspaces(name)) or None,
         "managedBy": spec.get("managedBy"),
-        "taskRef": task.get("taskRef"),
+        "taskRef": unprotect(task.get("taskRef")),
     }
     if inner is not None:
         made["taskSpec"] = {key: value for key, value in inner.items() if key not in ("metadata", "spec")}
@@ -60,7 +68,12 @@ def build_taskrun(pipelinerun: Object, facts: Facts, name: str) -> Object:
     }
     if task.get("onError") == CONTINUE:
         annotations[ON_ERROR_ANNOTATION] = CONTINUE
-    reference: Any = task.get("taskRef") or {}
+    reference: Any = made["taskRef"] or {}
+    annotations.pop(LITERAL_ANNOTATION, None)
+    if contains_protected(bare := {**made, "params": _as_given(made["params"])}):
+        annotations[LITERAL_ANNOTATION] = "true"
+    else:
+        made = bare
     labels = {
         **(described.get("labels") or {}),
         **(metadata.get("labels") or {}),
@@ -86,6 +99,11 @@ def build_taskrun(pipelinerun: Object, facts: Facts, name: str) -> Object:
     }
 
 
+def _as_given(params: list[Object] | None) -> list[Object] | None:
+    """Parameters without protection where a TaskRun needs none: a value it is given is data to it."""
+    return params and [{**param, "value": bared(param.get("value"), _NOT_READ)} for param in params]
+
+
 def _timeout(task: Object, own: Object, times: Times, *, final: bool) -> str | None:
     """A Task's time: its own, or that of its part of the run where it is longer than the default."""
     if given := own.get("timeout") or task.get("timeout"):
@@ -96,12 +114,11 @@ def _timeout(task: Object, own: Object, times: Times, *, final: bool) -> str | N
     return format_duration(int(part * _NANO))
 
 
-def _workspaces(pipelinerun: Object, task: Object) -> list[Object]:
+def _workspaces(pipelinerun: Object, task: Object, bound: Mapping[str, Object]) -> list[Object]:
     """What the run binds to the Task's workspaces. A claim that is made is made once for the whole run."""
     metadata = pipelinerun["metadata"]
-    bound = {one["name"]: one for one in pipelinerun["spec"].get("workspaces") or ()}
     given: list[Object] = []
-    for one in task.get("workspaces") or ():
+    for one in (*(task.get("workspaces") or ()), *propagated_workspaces(task)):
         source = bound.get(one.get("workspace") or one["name"])
         if source is None:
             continue  # optional, or told by the TaskRun's own validation

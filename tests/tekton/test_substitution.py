@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resultsfw.tekton.params import param_value, parameters, replace
-from resultsfw.tekton.substitute import apply, bindings, pod_template
+from resultsfw.tekton.spec.expansion import Budget, Expansion
+from resultsfw.tekton.spec.params import param_value
+from resultsfw.tekton.spec.substitution import apply, bindings, pod_template
 
 
 def taskrun(**spec):
@@ -313,7 +314,8 @@ def test_text_without_references_is_unchanged(text):
 
 @given(texts)
 def test_unknown_references_are_unchanged(text):
-    assert replace(f"{text}$(params.unknown){text}", {}) == f"{text}$(params.unknown){text}"
+    expansion = Expansion(lambda _: None, Budget())
+    assert expansion.text(f"{text}$(params.unknown){text}", "f") == f"{text}$(params.unknown){text}"
 
 
 @given(texts, texts, texts, names)
@@ -321,9 +323,8 @@ def test_a_value_is_put_in_exactly_once_and_not_looked_at_again(before, value, a
     """No text of a value is taken for a reference to another parameter."""
     value = f"{value}$(params.{other})"
     run = taskrun(params=[{"name": "p0", "value": value}, {"name": other, "value": "X"}])
-    values, _ = parameters(run, {})
     before, after = before.replace("$", ""), after.replace("$", "")
-    assert replace(f"{before}$(params.p0){after}", values) == f"{before}{value}{after}"
+    assert substituted(f"-{before}$(params.p0){after}", run=run) == f"-{before}{value}{after}"
 
 
 @given(st.lists(texts, max_size=5))

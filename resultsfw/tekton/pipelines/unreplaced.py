@@ -1,0 +1,102 @@
+"""Find variables in a Pipeline that nothing will ever replace, before its first TaskRun is made."""
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Final
+
+from resultsfw.cluster import Object
+from resultsfw.tekton.pipelines.problems import tasks_of
+from resultsfw.tekton.pipelines.references import parse_reference
+from resultsfw.tekton.pipelines.spec import Applied
+from resultsfw.tekton.pipelines.variables import propagated_workspaces
+from resultsfw.tekton.spec.params import LITERAL_ANNOTATION, parse_name
+from resultsfw.tekton.spec.substitution import known_names, later_names, substitute
+from resultsfw.tekton.spec.unreplaced import Unreplaced, in_task, unreplaced
+from resultsfw.tekton.spec.variables import variables_in
+
+__all__ = ["unreplaced_in"]
+
+_FIELDS: Final = ("displayName", "taskRef", "when", "workspaces", "onError")
+
+
+def unreplaced_in(
+    applied: Applied, specs: Mapping[str, Object], declared: Mapping[str, Collection[str]]
+) -> Iterator[Unreplaced]:
+    """Yield the variables of the Pipeline's own texts that stand for nothing.
+
+    Args:
+        applied: The Pipeline, with parameters and contexts put in.
+        specs: The spec of each Pipeline Task's Task.
+        declared: The results that each declares.
+
+    Raises:
+        ParamError: Defaults of an embedded Task's parameters name each other in a circle.
+        TooLargeError: An embedded Task would be larger than one object can be.
+    """
+    results = [f"tasks.{task}.results.{result}" for task, names in declared.items() for result in names]
+    known = [
+        *(f"params.{name}" for name in sorted(applied.names.params.names)),
+        *applied.names.later,
+        *results,
+    ]
+    tasks = {task["name"] for section, task in tasks_of(applied.spec) if section == "tasks"}
+    counts = dict.fromkeys(("tasks", "finally"), -1)
+
+    def is_result(variable: str) -> bool:
+        ref = parse_reference(variable)
+        return ref is not None and ref.result in declared.get(ref.task, ())
+
+    def is_result_or_state(variable: str) -> bool:
+        return is_result(variable) or _is_state(variable, tasks)
+
+    for name, binding in applied.workspaces.items():
+        texts = {key: value for key, value in binding.items() if key != "volumeClaimTemplate"}
+        yield from unreplaced(texts, f"spec.workspaces[{name}]", known, is_result)
+    for section, task in tasks_of(applied.spec):
+        counts[section] += 1
+        at = f"spec.{section}[{counts[section]}]"
+        later = is_result_or_state if section == "finally" else is_result
+        for field in _FIELDS:
+            yield from unreplaced(task.get(field), f"{at}.{field}", known, later)
+        yield from _in_its_task(task, at, specs[task["name"]], known, later)
+
+
+def _in_its_task(
+    task: Object, at: str, spec: Object, known: Collection[str], later: Callable[[str], bool]
+) -> Iterator[Unreplaced]:
+    """Those in what a Task is given, and in the text of an embedded one: its TaskRun knows more names."""
+    usages = (*(task.get("workspaces") or ()), *propagated_workspaces(task))
+    taskrun: Object = {
+        "metadata": {"name": "", "annotations": {LITERAL_ANNOTATION: ""}},
+        "spec": {
+            "params": task.get("params"),
+            "workspaces": [{"name": usage["name"], "emptyDir": {}} for usage in usages],
+            "taskSpec": task.get("taskSpec"),
+        },
+    }
+    names = later_names(spec, taskrun)
+    results = {param["name"] for param in task.get("params") or () if any(variables_in(param.get("value")))}
+
+    def inside_later(variable: str) -> bool:
+        # What a result is, text or array, is known when it is there.
+        name = parse_name(variable) if results else None
+        return later(variable) or (
+            name is not None and (name.base in results or name.base.partition(".")[0] in results)
+        )
+
+    for param in task.get("params") or ():
+        field = f"{at}.params[{param['name']}]"
+        yield from unreplaced(
+            param.get("value"), field, [*known, *names], lambda name: name in names or later(name)
+        )
+    if task.get("taskSpec") is not None:
+        inside = [*known, *known_names(spec, taskrun)]
+        for found in in_task(substitute(spec, taskrun), inside, inside_later):
+            yield Unreplaced(found.variable, f"{at}.taskSpec.{found.field}", found.nearest)
+
+
+def _is_state(variable: str, tasks: Collection[str]) -> bool:
+    """Whether a variable says how Tasks ended, which those of ``finally`` may ask."""
+    words = variable.split(".")
+    if words == ["tasks", "status"]:
+        return True
+    return len(words) == 3 and words[0] == "tasks" and words[1] in tasks and words[2] in ("status", "reason")  # noqa: PLR2004

@@ -1,0 +1,114 @@
+"""Find variables of Tekton's that nothing replaced, before their text can reach a container."""
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from resultsfw.cluster import Object
+from resultsfw.tekton.spec.substitution import step_name
+from resultsfw.tekton.spec.variables import VARIABLE, is_tekton_variable, nearest
+
+__all__ = ["Unreplaced", "in_task", "unreplaced"]
+
+_AT_RUN_TIME: Final = ("env", "command", "args", "when")
+"""Fields of a Step in which the entrypoint replaces earlier Steps' results when the Step starts."""
+
+_NOT_SHOWN: Final = frozenset({"results", "params", "displayName", "description", "ref"})
+"""Fields of a Step that no container gets."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unreplaced:
+    """A variable that stands for nothing.
+
+    Attributes:
+        variable: Its name, without ``$(`` and ``)``.
+        field: Where it stands.
+        nearest: A variable that there is and whose name is like it; empty if none is.
+    """
+
+    variable: str
+    field: str
+    nearest: str = ""
+
+    @property
+    def message(self) -> str:
+        """Say what is wrong and what may have been meant."""
+        hint = f"; did you mean $({self.nearest})?" if self.nearest else ""
+        return f"variable $({self.variable[:200]}) stands for nothing here{hint}"
+
+
+def unreplaced(
+    value: Any, field: str, known: Collection[str], allowed: Callable[[str], bool] = lambda _: False
+) -> Iterator[Unreplaced]:
+    """Yield the variables in plain data whose values are still protected.
+
+    Args:
+        value: After all passes.
+        field: Its path.
+        known: Names of variables there are.
+        allowed: Says of a name that it is replaced later.
+    """
+    if isinstance(value, str):
+        if "$(" in value:
+            for match in VARIABLE.finditer(value):
+                name = match[1]
+                if is_tekton_variable(name) and not allowed(name):
+                    yield Unreplaced(name, field, nearest(name, known))
+    elif isinstance(value, list):
+        for index, element in enumerate(value):
+            yield from unreplaced(element, f"{field}[{index}]", known, allowed)
+    elif isinstance(value, dict):
+        for key, element in value.items():
+            yield from unreplaced(key, f"{field}.{key}", known, allowed)
+            yield from unreplaced(element, f"{field}.{key}", known, allowed)
+
+
+def in_task(
+    task_spec: Object, known: Collection[str], allowed: Callable[[str], bool] = lambda _: False
+) -> Iterator[Unreplaced]:
+    """Yield the variables in a Task's substituted spec that reach a container as they are written.
+
+    Args:
+        task_spec: Substituted, its values protected (`resultsfw.tekton.spec.substitution.substitute`).
+        known: Names of variables there are.
+        allowed: Says of a name that it is replaced later, such as a parameter whose value is a reference.
+    """
+    steps = task_spec.get("steps") or []
+    results: dict[str, set[str]] = {}
+    for index, step in enumerate(steps):
+        at, earlier = f"steps[{index}]", _step_results(results, allowed)
+        names = [*known, *(f"steps.{name}.results.{result}" for name, of in results.items() for result in of)]
+        for field, value in step.items():
+            if field not in _NOT_SHOWN:
+                replaced_later = earlier if field in _AT_RUN_TIME else allowed
+                yield from unreplaced(value, f"{at}.{field}", names, replaced_later)
+        results[step_name(step, index)] = {result.get("name") or "" for result in step.get("results") or ()}
+    anywhere = _step_results(results, allowed)
+    for field, value in (task_spec.get("stepTemplate") or {}).items():
+        yield from unreplaced(
+            value, f"stepTemplate.{field}", known, anywhere if field in _AT_RUN_TIME else allowed
+        )
+    for part in ("sidecars", "volumes"):
+        yield from unreplaced(task_spec.get(part), part, known, allowed)
+    for index, workspace in enumerate(task_spec.get("workspaces") or ()):
+        yield from unreplaced(workspace.get("mountPath"), f"workspaces[{index}].mountPath", known, allowed)
+
+
+def _step_results(results: dict[str, set[str]], allowed: Callable[[str], bool]) -> Callable[[str], bool]:
+    """Whether a name is that of a result an earlier Step declares, or of a part of it."""
+    there = {name: frozenset(of) for name, of in results.items()}
+
+    def is_result(name: str) -> bool:
+        step, results_, result = _parts(name)
+        return allowed(name) or (results_ and result in there.get(step, ()))
+
+    return is_result
+
+
+def _parts(name: str) -> tuple[str, bool, str]:
+    """The Step and result of ``steps.STEP.results.RESULT``, with an index or a key behind it or without."""
+    words: Sequence[str] = name.split(".", 4)
+    if len(words) < 4 or words[0] != "steps" or words[2] != "results":  # noqa: PLR2004 - steps, S, results, R
+        return "", False, ""
+    return words[1], True, words[3].partition("[")[0]

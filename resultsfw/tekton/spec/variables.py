@@ -1,0 +1,214 @@
+"""The syntax of Tekton's variables: find ``$(name)`` in texts, and keep values from being read as variables.
+
+Every function takes time linear in the text: what users write is hostile.
+"""
+
+import difflib
+import re
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+__all__ = [
+    "VARIABLE",
+    "Found",
+    "authored",
+    "bared",
+    "contains_protected",
+    "find_prefixed",
+    "is_tekton_variable",
+    "nearest",
+    "protect",
+    "texts_in",
+    "unprotect",
+    "variables_in",
+]
+
+VARIABLE: Final = re.compile(r"\$\(([^()]*)\)")
+"""A variable of anything, Tekton's or not; the first group is its name. Parentheses end the search at once,
+so that ``$($($(`` is read once."""
+
+_KIND: Final = (
+    r"(?:params|workspaces|context|tasks|steps|step|finally|results|inputs|outputs|artifacts|credentials)"
+)
+_NAME: Final = re.compile(_KIND + r"""(?:\.[A-Za-z0-9_]|\[["'])[A-Za-z0-9_.\-\[\]'"*/]*""")
+"""A name of a kind that Tekton knows. With a blank or a character of the shell in it, it is a command:
+Tekton's names have none."""
+
+
+def is_tekton_variable(name: str) -> bool:
+    """Return whether a name between ``$(`` and ``)`` is of a kind that Tekton replaces.
+
+    ``$(date)`` and ``$(params.sh --all)`` are the shell's own.
+    """
+    return _NAME.fullmatch(name) is not None
+
+
+def texts_in(value: Any) -> Iterator[str]:
+    """Yield every text in plain data, in order."""
+    stack = [iter((value,))]
+    while stack:
+        for element in stack[-1]:
+            if isinstance(element, str):
+                yield element
+            elif isinstance(element, list):
+                stack.append(iter(element))
+                break
+            elif isinstance(element, dict):
+                stack.append(iter(element.values()))
+                break
+        else:
+            stack.pop()
+
+
+def variables_in(value: Any) -> Iterator[str]:
+    """Yield the name of every variable in plain data, in order."""
+    for text in texts_in(value):
+        if "$(" in text:
+            for match in VARIABLE.finditer(text):
+                yield match[1]
+
+
+# Values are data. A text in which a value has been put in goes through later passes, and through another
+# reconciler: what looks like a variable in the value is written $(~name) until the last pass is done.
+
+
+def protect(text: str, live: Callable[[str], bool] = lambda _: False) -> str:
+    """Return a value's text with ``$(~name)`` for each of Tekton's variables in it.
+
+    Args:
+        text: The value.
+        live: Says which variables a later pass is to replace all the same; they stay as they are.
+    """
+    if "$(" not in text:
+        return text
+
+    def shield(match: re.Match[str]) -> str:
+        name = match[1]
+        bare = name.lstrip("~")
+        if not is_tekton_variable(bare) or (bare is name and live(name)):
+            return match[0]
+        return f"$(~{name})"
+
+    return VARIABLE.sub(shield, text)
+
+
+def unprotect(value: Any) -> Any:
+    """Return plain data as it was before `protect`; parts without ``$(~`` are shared with what is given."""
+    return bared(value, ("",))
+
+
+def bared(value: Any, beginnings: tuple[str, ...]) -> Any:
+    """Return plain data with the protection taken off the variables whose names begin so."""
+
+    def bare(match: re.Match[str]) -> str:
+        name = match[1]
+        inside = name.lstrip("~")
+        taken = name.startswith("~") and is_tekton_variable(inside) and inside.startswith(beginnings)
+        return f"$({name[1:]})" if taken else match[0]
+
+    def of(part: Any) -> Any:
+        if isinstance(part, str):
+            return VARIABLE.sub(bare, part) if "$(~" in part else part
+        if isinstance(part, list):
+            changed = [of(element) for element in part]
+            return changed if any(new is not old for new, old in zip(changed, part, strict=True)) else part
+        if isinstance(part, dict):
+            mapping = {of(key): of(element) for key, element in part.items()}
+            same = len(mapping) == len(part) and all(
+                new is old and mapping[new] is part[old] for new, old in zip(mapping, part, strict=True)
+            )
+            return part if same else mapping
+        return part
+
+    return of(value)
+
+
+def authored(value: Any) -> Any:
+    """Return plain data as its author wrote it, so that `unprotect` gives it back."""
+    return _shielded(value) if contains_protected(value) else value
+
+
+def _shielded(value: Any) -> Any:
+    if isinstance(value, str):
+        return protect(value, lambda _: True)
+    if isinstance(value, list):
+        return [_shielded(element) for element in value]
+    if isinstance(value, dict):
+        return {key: _shielded(element) for key, element in value.items()}
+    return value
+
+
+def contains_protected(value: Any) -> bool:
+    """Return whether plain data has a text that `unprotect` would change."""
+    return any("$(~" in text and unprotect(text) != text for text in texts_in(value))
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One variable as Tekton's own validation finds it.
+
+    Attributes:
+        start: Where it begins in the text.
+        text: All of it, ``$(params.x)``.
+        dotted: What follows the prefix and a dot; empty if it is not written so.
+        quoted: The name between ``["`` and ``"]`` (or single quotes); empty if it is not written so.
+    """
+
+    start: int
+    text: str
+    dotted: str = ""
+    quoted: str = ""
+
+
+def find_prefixed(text: str, prefix: str) -> Iterator[Found]:
+    r"""Yield each ``$(prefix.NAME)``, ``$(prefix["NAME"])`` and ``$(prefix['NAME'])``, as Tekton does.
+
+    Tekton (``pkg/substitution``, ``braceMatchingRegex``) takes for NAME the shortest text on the same line,
+    so that ``$(params.$(params.x)`` is one variable named ``$(params.x``. A regular expression of Python's
+    would look for the end again from every beginning; here each end is searched once.
+    """
+    opening, offset = f"$({prefix}", 0
+    for line in text.split("\n") if opening in text else ():
+        at = line.find(opening)
+        ends = {end: _End(line, end) for end in (")", '"])', "'])")}
+        while at >= 0:
+            name = at + len(opening)
+            follows, close, end = line[name : name + 2], -1, -1
+            if follows[:1] == ".":
+                close = end = ends[")"].after(name + 1)
+            elif follows in ('["', "['"):
+                close = ends[f"{follows[1]}])"].after(name + 2)
+                end = close + 2
+            if close < 0:
+                at = line.find(opening, name)
+                continue
+            dotted = line[name + 1 : close] if close == end else ""
+            quoted = line[name + 2 : close] if close != end else ""
+            yield Found(offset + at, line[at : end + 1], dotted, quoted)
+            at = line.find(opening, end + 1)
+        offset += len(line) + 1
+
+
+class _End:
+    """Finds the next place of a text after a position that only grows, each place once."""
+
+    def __init__(self, text: str, wanted: str) -> None:
+        self._text, self._wanted, self._found = text, wanted, -2
+
+    def after(self, start: int) -> int:
+        if self._found == -1 or self._found >= start:
+            return self._found
+        self._found = self._text.find(self._wanted, start)
+        return self._found
+
+
+_SUGGEST_FROM: Final = 500
+"""Names beyond which none is suggested: comparing costs time for each."""
+
+
+def nearest(name: str, known: Collection[str]) -> str:
+    """Return the known name most like a misspelt one; empty if none is like it, or there are too many."""
+    if len(name) > 200 or len(known) > _SUGGEST_FROM:  # noqa: PLR2004 - longer than any name that is typed
+        return ""
+    return next(iter(difflib.get_close_matches(name, known, n=1, cutoff=0.6)), "")
