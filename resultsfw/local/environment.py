@@ -224,4 +224,5 @@ def _expanded(text: str, variables: Mapping[str, str]) -> str:
             return "$"
         return variables.get(found[1], found[0])
 
-    return _REFERENCE.sub(value, text)
+    end = text.rfind(")") + 1  # nothing behind it is a reference, and is not searched for the end of one
+    return _REFERENCE.sub(value, text[:end]) + text[end:].replace("$$", "$")

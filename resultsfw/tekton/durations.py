@@ -20,6 +20,8 @@ _NUMBER: Final = r"(?:[0-9]+\.?[0-9]*|\.[0-9]+)"
 _UNIT: Final = "|".join(sorted(_NANOSECONDS, key=len, reverse=True))
 _WHOLE: Final = re.compile(rf"([+-]?)((?:{_NUMBER}(?:{_UNIT}))+)")
 _PART: Final = re.compile(rf"({_NUMBER})({_UNIT})")
+_LONGEST_TEXT: Final = 200
+"""Characters of a duration: the pattern tries a long row of digits in every way it can be parted."""
 _LONGEST: Final = 2**63 - 1  # nanoseconds: what Go's int64 holds, 292 years
 
 
@@ -31,7 +33,7 @@ def parse_duration(text: str) -> int:
     """
     if text in {"0", "+0", "-0"}:
         return 0
-    match = _WHOLE.fullmatch(text)
+    match = _WHOLE.fullmatch(text) if len(text) <= _LONGEST_TEXT else None
     if match is None:
         raise ValueError(f'"{text[:80]}" is no duration: write hours, minutes and seconds such as "1h30m"')
     total = sum(int(Decimal(number) * _NANOSECONDS[unit]) for number, unit in _PART.findall(match[2]))

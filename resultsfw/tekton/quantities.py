@@ -10,6 +10,10 @@ _QUANTITY: Final = re.compile(r"([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+))(?:([eE][+-]?
 _DECIMAL: Final = {suffix: Decimal(10) ** (3 * power) for power, suffix in enumerate("num kMGTPE", -3)}
 _BINARY: Final = {f"{suffix}i": Decimal(1024) ** power for power, suffix in enumerate("KMGTPE", 1)}
 _SCALES: Final = _DECIMAL | _BINARY
+_LONGEST: Final = 100
+"""Characters of a quantity: the pattern tries a long row of digits in every way it can be parted."""
+_MOST_ZEROS: Final = 100
+"""Of an exponent: 1e999999999 is a number with as many digits."""
 _WHOLE: Final = frozenset({"memory", "ephemeral-storage"})
 
 
@@ -19,8 +23,13 @@ def parse_quantity(quantity: Any) -> Decimal:
     Raises:
         ValueError: It is none.
     """
-    match = _QUANTITY.fullmatch(str(quantity))
-    if match is None or (match[3] and match[3] not in _SCALES):
+    text = str(quantity) if isinstance(quantity, str | int | float) else ""
+    match = _QUANTITY.fullmatch(text) if len(text) <= _LONGEST else None
+    if (
+        match is None
+        or abs(int((match[2] or "e0")[1:])) > _MOST_ZEROS
+        or (match[3] and match[3] not in _SCALES)
+    ):
         raise ValueError(f'"{str(quantity)[:80]}" is no quantity: write a number such as "500m" or "2Gi"')
     return Decimal(match[1] + (match[2] or "")) * _SCALES.get(match[3] or " ", Decimal(1))
 

@@ -130,13 +130,12 @@ class Step:
     def _execute(self) -> "End":
         """Run the command; how that ended."""
         flags = self.flags
-        command = self._substituted()
         try:
             if not allows(flags.when, f"{self.tekton}/steps"):
                 say("Step was skipped due to when expressions were evaluated to false.")
                 self._internal("Reason", "Skipped")
                 return End(0, "0", ran=False)
-            code = self._run(command)
+            code = self._run(self._substituted())
         except child.CancelledError:
             say("Step was cancelled")
             self._internal("Reason", "Cancelled")
@@ -166,14 +165,17 @@ class Step:
         )
 
     def _substituted(self) -> list[str]:
-        """The command with Step results put in; where one means nothing, Tekton says so and goes on."""
-        command = self.flags.command
+        """The command with Step results put in.
+
+        Raises:
+            StartError: One is not there. Tekton's entrypoint logs it and runs the command as it is written,
+                which a shell reads as another one.
+        """
         try:
             references.in_environment(self.environment, f"{self.tekton}/steps")
-            return references.in_command(command, f"{self.tekton}/steps")
+            return references.in_command(self.flags.command, f"{self.tekton}/steps")
         except references.UnresolvedError as error:
-            say(f"Error while substituting step results: {error}")
-            return command
+            raise child.StartError(f"The Step's command needs a Step result: {error}", FAILED) from error
 
     def _post(self, *, failed: bool) -> None:
         if self.flags.post_file:

@@ -5,7 +5,8 @@ import re
 
 from .files import RefusedError, read
 
-_REFERENCE = re.compile(r"\$\(steps\..*?\.results\..*?\)")
+_STEPS = "$(steps."
+_RESULTS = ".results."
 _INDEX = re.compile(r"\[([0-9])*\*?\]")
 _MOST = 2 << 20  # bytes; no argument can be longer, nor a result
 
@@ -16,14 +17,14 @@ class UnresolvedError(Exception):
 
 def mentions(text: str) -> bool:
     """Whether there is a reference in the text."""
-    return _REFERENCE.search(text) is not None
+    return bool(_found(text))
 
 
 def in_environment(environment: dict[str, str], steps: str) -> None:
     """Replace references in the values of variables. Arrays as a whole have no place there.
 
     Raises:
-        UnresolvedError: One means nothing; what came before it is replaced, as in Tekton.
+        UnresolvedError: One means nothing; what came before it is replaced.
     """
     for name, value in list(environment.items()):
         if mentions(value):
@@ -38,7 +39,7 @@ def in_command(command: list[str], steps: str) -> list[str]:
     """
     replaced: list[str] = []
     for argument in command:
-        found = _REFERENCE.findall(argument)
+        found = _found(argument)
         values = [_value(reference, steps) for reference in found]
         if any(isinstance(value, list) and value for value in values):
             if len(found) != 1 or argument != found[0]:
@@ -52,10 +53,30 @@ def in_command(command: list[str], steps: str) -> list[str]:
 
 
 def _in_text(text: str, steps: str) -> str:
-    for reference in _REFERENCE.findall(text):
+    parts, last = [], 0
+    for reference in _found(text):
         value = _value(reference, steps)
-        text = text.replace(reference, "" if isinstance(value, list) else value)
-    return text
+        if isinstance(value, list):
+            raise UnresolvedError(f'"{reference}": an array has no place in a text; name one of its elements')
+        start = text.index(reference, last)
+        parts += [text[last:start], value]
+        last = start + len(reference)
+    return "".join([*parts, text[last:]])
+
+
+def _found(text: str) -> list[str]:
+    """The references in a text, each in one line; a part is searched from where the last one ended."""
+    found = []
+    for line in text.split("\n"):
+        start = line.find(_STEPS)
+        while start >= 0:
+            middle = line.find(_RESULTS, start + len(_STEPS))
+            end = line.find(")", middle + len(_RESULTS)) if middle >= 0 else -1
+            if end < 0:
+                break
+            found.append(line[start : end + 1])
+            start = line.find(_STEPS, end + 1)
+    return found
 
 
 def _value(reference: str, steps: str) -> str | list[str]:
@@ -67,11 +88,18 @@ def _value(reference: str, steps: str) -> str | list[str]:
     if index:
         name = _INDEX.sub("", name)
     value = _load(f"{steps}/step-{step}/results/{name}", reference)
+    # Tekton puts nothing where a result has no such part: "rm -rf $(steps.s.results.r)/*" is "rm -rf /*".
     if len(parts) == 5:  # noqa: PLR2004
-        return value.get(parts[4], "") if isinstance(value, dict) else ""
+        if not isinstance(value, dict) or parts[4] not in value:
+            raise UnresolvedError(f'"{reference}": the result has no key "{parts[4]}"')
+        return value[parts[4]]
     if not index:
-        return value if isinstance(value, str) else ""
-    items = value if isinstance(value, list) else []
+        if not isinstance(value, str):
+            raise UnresolvedError(f'"{reference}": the result is no text; name an element or a key of it')
+        return value
+    if not isinstance(value, list):
+        raise UnresolvedError(f'"{reference}": the result is no array')
+    items = value
     wanted = index[0][1:-1]
     if wanted in ("", "*"):
         return items
