@@ -3,7 +3,6 @@
 import base64
 import importlib.util
 import os
-import re
 import shutil
 import signal
 import sys
@@ -33,7 +32,6 @@ _INHERITED: Final = frozenset(
 )
 """Variables of this machine that an image or a node would have given its own of. Nothing else gets through:
 a Step must not come to depend on who started it, nor see their secrets."""
-_REFERENCE: Final = re.compile(r"\$\$|\$\(([^)]*)\)")
 
 
 class ConfigError(Exception):
@@ -218,11 +216,21 @@ def _data(kind: str, reference: Object, namespace: str, cluster: Cluster) -> dic
 
 def _expanded(text: str, variables: Mapping[str, str]) -> str:
     """``$(NAME)`` replaced where the variable is known, as the kubelet does; ``$$`` is one ``$``."""
-
-    def value(found: re.Match[str]) -> str:
-        if found[0] == "$$":
-            return "$"
-        return variables.get(found[1], found[0])
-
-    end = text.rfind(")") + 1  # nothing behind it is a reference, and is not searched for the end of one
-    return _REFERENCE.sub(value, text[:end]) + text[end:].replace("$$", "$")
+    parts: list[str] = []
+    last, at, end = 0, text.find("$"), 0
+    while at >= 0:
+        after = at + 1
+        follows = text[after : after + 1]
+        if follows == "$":
+            parts += (text[last:at], "$")
+            last = after = at + 2
+        elif follows == "(":
+            end = text.find(")", after) if 0 <= end < after else end  # searched once from each place
+            name = text[after + 1 : end] if end >= 0 else None
+            if name is not None:
+                after = end + 1
+                if name in variables:
+                    parts += (text[last:at], variables[name])
+                    last = after
+        at = text.find("$", after)
+    return "".join([*parts, text[last:]])

@@ -16,12 +16,12 @@ _NANOSECONDS: Final = {
     "m": 60 * 10**9,
     "h": 3600 * 10**9,
 }
-_NUMBER: Final = r"(?:[0-9]+\.?[0-9]*|\.[0-9]+)"
+_NUMBER: Final = r"(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)"
 _UNIT: Final = "|".join(sorted(_NANOSECONDS, key=len, reverse=True))
 _WHOLE: Final = re.compile(rf"([+-]?)((?:{_NUMBER}(?:{_UNIT}))+)")
 _PART: Final = re.compile(rf"({_NUMBER})({_UNIT})")
 _LONGEST_TEXT: Final = 200
-"""Characters of a duration: the pattern tries a long row of digits in every way it can be parted."""
+"""Characters of a duration: from each digit of a row without a unit, the parts are searched to its end."""
 _LONGEST: Final = 2**63 - 1  # nanoseconds: what Go's int64 holds, 292 years
 
 

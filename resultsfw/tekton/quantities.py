@@ -6,12 +6,14 @@ from typing import Any, Final
 
 __all__ = ["parse_quantity", "share"]
 
-_QUANTITY: Final = re.compile(r"([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+))(?:([eE][+-]?[0-9]+)|([numkKMGTPE]i?))?")
+_QUANTITY: Final = re.compile(
+    r"([+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+))(?:([eE][+-]?[0-9]+)|([numkKMGTPE]i?))?"
+)
 _DECIMAL: Final = {suffix: Decimal(10) ** (3 * power) for power, suffix in enumerate("num kMGTPE", -3)}
 _BINARY: Final = {f"{suffix}i": Decimal(1024) ** power for power, suffix in enumerate("KMGTPE", 1)}
 _SCALES: Final = _DECIMAL | _BINARY
 _LONGEST: Final = 100
-"""Characters of a quantity: the pattern tries a long row of digits in every way it can be parted."""
+"""Characters of a quantity; Kubernetes keeps 18 digits."""
 _MOST_ZEROS: Final = 100
 """Of an exponent: 1e999999999 is a number with as many digits."""
 _WHOLE: Final = frozenset({"memory", "ephemeral-storage"})
