@@ -150,7 +150,7 @@ def prepare_pod(run: Run, pod: Object, limits: Limits, config: Config) -> int:
             }
         }
     ]
-    env = {"URL": config.url, "PATH": _path(run), "TOKEN_FILE": f"{_FOLDER}/token"}
+    env = {"URL": config.url, "PATH": _path(run), "RUN": run.name, "TOKEN_FILE": f"{_FOLDER}/token"}
     if config.ca_config_map:
         items = [{"key": "ca.crt", "path": "ca.crt"}]
         sources.append({"configMap": {"name": config.ca_config_map, "items": items}})

@@ -135,7 +135,14 @@ class Serving(Running):
         self.trust = ssl.create_default_context(cadata=self.ca.cert_pem.bytes().decode())
         self.certify()
         self.options = [
-            *("--store", f"file://{folder}/store", "--listen", "127.0.0.1:0"),
+            *(
+                "--store",
+                f"file://{folder}/store",
+                "--listen",
+                "127.0.0.1:0",
+                "--listen-status",
+                "127.0.0.1:0",
+            ),
             *("--tls-cert", str(self.cert), "--tls-key", str(self.key)),
             *("--kubeconfig", str(reviews.kubeconfig(folder)), *options),
         ]

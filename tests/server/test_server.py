@@ -202,22 +202,25 @@ def test_a_cluster_that_cannot_be_asked_is_told_from_a_token_that_is_none(server
     server.wait_for("no TokenReview could be made")
 
 
-def test_answers_are_remembered_for_moments_and_refusals_are_not(server, reviews, run, pod):
+def test_answers_are_remembered_for_moments_and_refusals_for_shorter_ones(server, reviews, run, pod):
     reader = reviews.token()
     assert server.ask("GET", path(run, pod), reader).status == 403
     reviews.allow("get")
+    # In time, and without a new token, the right that was granted comes into force.
+    while server.ask("GET", path(run, pod), reader).status != 404:
+        pass
     reviews.asked.clear()
     for _ in range(3):
         assert server.ask("GET", path(run, pod), reader).status == 404
-    assert reviews.asked == ["SubjectAccessReview"]
+    assert len(reviews.asked) < 3
 
 
 def test_a_head_without_end_is_cut(server):
     with server.raw(b"GET / HTTP/1.1\r\n") as sock, contextlib.suppress(OSError):
         for _ in range(300):
             sock.sendall(b"X: " + b"a" * 10_000 + b"\r\n")
-        assert sock.recv(1) == b""
-    assert server.ask("GET", "/healthz").status == 200
+        assert sock.recv(12) in (b"", b"HTTP/1.1 431")
+    assert server.ask("GET", "/openapi.json").status == 200
 
 
 def test_what_is_no_http_is_refused(server):
@@ -233,14 +236,19 @@ def test_both_lengths_at_once_are_refused(server, reviews):
 
 def test_health_and_metrics_and_document(server, reviews, run, pod):
     server.ask("PUT", path(run, pod), reviews.pod_token(pod), b"12345")
-    assert server.ask("GET", "/healthz").body == b"ok\n"
-    assert server.ask("GET", "/readyz").body == b"ok\n"
-    text = server.ask("GET", "/metrics").body.decode()
+    assert server.page("/healthz") == (200, "ok\n")
+    assert server.page("/readyz") == (200, "ok\n")
+    assert server.page("/else")[0] == 404
+    _, text = server.page("/metrics")
     assert 'resultsfw_server_requests_total{status="201",verb="put"}' in text
     assert 'resultsfw_server_refused_total{code="' in text
     assert 'resultsfw_server_bytes_total{way="in"}' in text
     assert "resultsfw_server_body_bytes 0.0" in text
     assert "process_resident_memory_bytes" in text
+    assert 'resultsfw_server_connections_shed_total{limit="address"}' in text
+    assert 'resultsfw_server_stored_bytes{namespace="default"}' in text
+    for page in ("/healthz", "/readyz", "/metrics"):  # not where pods come in
+        assert server.ask("GET", page).status == 404
     document = json.loads(server.ask("GET", "/openapi.json").body)
     assert document["info"]["title"] == "resultsfw results server"
 
@@ -298,8 +306,8 @@ def test_a_store_that_goes_away_is_told(own, reviews):
     store.write_text("in the way")
     answer = server.ask("PUT", path(), reviews.pod_token(), b"x")
     assert (answer.status, answer.code) == (503, "Unavailable")
-    ready = server.ask("GET", "/readyz")
-    assert (ready.status, b"the store" in ready.body) == (503, True)
+    status, why = server.page("/readyz")
+    assert (status, "the store" in why) == (503, True)
 
 
 @pytest.mark.parametrize(
