@@ -84,7 +84,7 @@ def served():
                 self.end_headers()
                 self.wfile.write(body)
 
-            do_DELETE = do_GET  # noqa: N815 - named by http.server
+            do_DELETE = do_PUT = do_GET  # noqa: N815 - named by http.server
 
             def log_message(self, *_args):
                 pass
@@ -355,6 +355,28 @@ def test_a_refusal_is_passed_on_and_not_tried_again(served, token, monkeypatch):
     with pytest.raises(OutputError):
         one.deliver()
     assert asked == [("PUT", f"{PATH}/pods/{UID}", b"records\n")]
+
+
+def test_a_delivery_names_its_run(token, monkeypatch):
+    _, sidecar = prepared(url="https://server:1")
+    assert {"name": way.ENV_RUN, "value": RUN.name} in sidecar["env"]
+    for variables, headers in (({way.ENV_RUN: "run"}, {"Resultsfw-Run": "run"}), ({}, {})):
+        one = a_way("https://server:1", token, **variables)
+        sent = []
+        monkeypatch.setattr(
+            one._server, "ask", lambda *_, sent=sent, **named: sent.append(named) or (201, b"")
+        )
+        one.deliver()
+        assert [named["headers"] for named in sent] == [headers]
+
+
+def test_a_namespace_over_its_quota_is_tried_again_for_a_while(served, token, monkeypatch):
+    monkeypatch.setattr("resultsfw_ways.request.PATIENCE", 0.3)
+    url, asked = served(507, said("QuotaExceeded"))
+    one = a_way(url, token)
+    with pytest.raises(OutputError, match=r"HTTP 507.*QuotaExceeded"):
+        one.deliver()
+    assert len(asked) > 1
 
 
 @pytest.mark.parametrize("missing", [way.ENV_URL, way.ENV_PATH, way.ENV_TOKEN_FILE])

@@ -33,8 +33,26 @@ def shared(reviews, tmp_path_factory):
 def server(shared, reviews):
     """The shared one, whose cluster grants nothing yet."""
     reviews.fails, reviews.audiences = 0, True
+    reviews.answers.set()
     reviews.rights.clear()
     return shared
+
+
+@pytest.fixture(scope="module")
+def without_tls(reviews, tmp_path_factory):
+    """A server that thousands of connections are opened to: without TLS they are cheap."""
+    one = Serving(tmp_path_factory.mktemp("plain"), reviews, "--limit-bytes", "10000000", tls=False)
+    yield one
+    assert one.signal(signal.SIGTERM) == 0
+    assert not [line for line in one.lines if "SECRET" in line or "Traceback" in line]
+
+
+@pytest.fixture
+def plain(without_tls, reviews):
+    """That one, whose cluster answers."""
+    reviews.fails, reviews.audiences = 0, True
+    reviews.answers.set()
+    return without_tls
 
 
 @pytest.fixture
@@ -42,8 +60,8 @@ def own(reviews, tmp_path):
     """Starts a server of the test's own."""
     started = []
 
-    def start(*options):
-        started.append(one := Serving(tmp_path, reviews, *options))
+    def start(*options, tls=True):
+        started.append(one := Serving(tmp_path, reviews, *options, tls=tls))
         return one
 
     yield start
