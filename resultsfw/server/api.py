@@ -256,7 +256,7 @@ def _router(service: Service) -> APIRouter:
         },
         openapi_extra={"requestBody": {"required": True, "content": binary}},
     )
-    async def deliver(
+    async def deliver(  # noqa: PLR0917 - FastAPI passes them by name
         request: Request,
         namespace: Namespace,
         run: RunUid,
