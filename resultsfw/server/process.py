@@ -23,7 +23,7 @@ from resultsfw.server.pages import make_pages
 from resultsfw.server.refusals import RefusalError
 from resultsfw.server.review import ACCESS_REVIEWS, AUDIENCE, TOKEN_REVIEWS, ClusterReviewer, Reviewer
 from resultsfw.server.runs import ClusterRuns
-from resultsfw.server.serving import Server, raise_file_limit
+from resultsfw.server.serving import Server, bound_memory, raise_file_limit
 from resultsfw.server.store import Results, open_store
 from resultsfw.server.tls import Certificate
 from resultsfw.server.usage import Usage
@@ -116,6 +116,7 @@ def run_server(options: Options) -> int:
         connections=connections,
     )
     certificate = certificate_of(service)
+    bound_memory()
     raise_file_limit(_CONNECTIONS + _PAGES_CONNECTIONS)
     with contextlib.ExitStack() as stack:
         sock = stack.enter_context(_listening(address, connections, "--listen"))

@@ -48,6 +48,10 @@ class Bounded(HttpToolsProtocol):
         super().connection_made(transport)
         if self._connections is not None:
             self._connection = self._connections.of(transport)
+        # What TLS decrypts and nobody takes yet: bodies of requests whose token is not known.
+        set_limits = getattr(transport, "set_read_buffer_limits", None)
+        if set_limits is not None:
+            set_limits(high=_PIECE)
         self._begin()
 
     def connection_lost(self, exc: Exception | None) -> None:
