@@ -255,18 +255,23 @@ async def _every(seconds: float, do: Callable[[], None]) -> None:
 def _sweeper(service: Service, days: float) -> Callable[[], None]:
     results, metrics, runs = service.results, service.metrics, service.runs
 
+    def remove_old() -> None:
+        if removed := results.sweep(days * _DAY):
+            metrics.swept.inc(removed)
+            log.warning("%d results older than %g days were removed: nobody had purged them", removed, days)
+
+    def remove_orphans() -> None:
+        if runs is not None and (removed := results.orphans(runs.exists)):
+            metrics.orphans.inc(removed)
+            log.warning("%d results of runs that do not exist any more were removed", removed)
+
+    works = [*([remove_old] if days else []), remove_orphans, results.recount]
+
     def sweep() -> None:
-        try:
-            if days and (removed := results.sweep(days * _DAY)):
-                metrics.swept.inc(removed)
-                log.warning(
-                    "%d results older than %g days were removed: nobody had purged them", removed, days
-                )
-            if runs is not None and (removed := results.orphans(runs.exists)):
-                metrics.orphans.inc(removed)
-                log.warning("%d results of runs that do not exist any more were removed", removed)
-            results.recount()
-        except RefusalError as error:
-            log.warning("results that nobody purged were not removed: %s", error.message)
+        for work in works:  # each by itself: a cluster that does not answer stops no count of the store
+            try:
+                work()
+            except RefusalError as error:
+                log.warning("the store was not swept: %s", error.message)
 
     return sweep

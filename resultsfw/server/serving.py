@@ -19,7 +19,7 @@ __all__ = ["Server", "bound_memory", "raise_file_limit"]
 HANDSHAKE_SECONDS: Final = 5.0
 """Within which a TLS handshake must be complete."""
 
-_SHUTDOWN_SECONDS: Final = 2.0
+_SHUTDOWN_SECONDS: Final = 5.0
 """For which a client may take to end its side of TLS, and to take what was sent last."""
 
 _TLS_BUFFER: Final = 32 * 1024

@@ -65,6 +65,12 @@ class Reviews:
         self.users[token] = (audience, {"username": username, "groups": groups, "extra": extra or {}})
         return token
 
+    def reset(self):
+        """Answer, and grant nothing."""
+        self.fails, self.audiences = 0, True
+        self.answers.set()
+        self.rights.clear()
+
     def note(self, what):
         with self.came:
             self.asked.append(what)
