@@ -236,6 +236,7 @@ def test_both_lengths_at_once_are_refused(server, reviews):
 
 def test_health_and_metrics_and_document(server, reviews, run, pod):
     server.ask("PUT", path(run, pod), reviews.pod_token(pod), b"12345")
+    server.ask("PUT", path(run, pod), None, b"12345")
     assert server.page("/healthz") == (200, "ok\n")
     assert server.page("/readyz") == (200, "ok\n")
     assert server.page("/else")[0] == 404
