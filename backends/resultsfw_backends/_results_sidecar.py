@@ -28,6 +28,7 @@ from resultsfw_backends._entrypoint import (
     containers,
     terminated,
 )
+from resultsfw_backends._exposure import refuse_mounts
 from resultsfw_backends._log_lines import LogLines
 from resultsfw_backends._plain_pod import (
     RESULTS,
@@ -129,8 +130,10 @@ def add_sidecar(
 
     Raises:
         InputError: The pod is not Tekton's, and something in it is in the way; the message names it.
+        BackendError: Another container mounts one of those volumes.
     """
     spec = pod["spec"]
+    refuse_mounts(pod, {volume["name"] for volume in volumes}, own=CONTAINER)
     plain = is_plain(run, pod)
     if plain:
         folders, waiting = _prepare_plain(run, pod, config, volumes=volumes, tekton=tekton)

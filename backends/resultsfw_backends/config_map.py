@@ -31,6 +31,7 @@ from resultsfw import (
     name_list,
 )
 from resultsfw.errors import AlreadyExistsError, BackendError, NotFoundError, UnavailableError
+from resultsfw_backends._exposure import refuse_shared_processes
 from resultsfw_backends._results_sidecar import (
     SidecarConfig,
     add_sidecar,
@@ -115,6 +116,9 @@ def name_of(run: Run) -> str:
 def prepare_pod(run: Run, pod: Object, cluster: Cluster, limits: Limits, config: Config) -> int:
     """Make the ConfigMap and what lets the pod write it, and add the sidecar that does."""
     _refuse_too_many(run)
+    refuse_shared_processes(
+        pod, backend="config-map", what="the token of the results sidecar and write its termination message"
+    )
     made = _config_map(run, pod, cluster)
     uid = made["metadata"].get("uid", "")
     _grant(made, pod["spec"].get("serviceAccountName") or "default", cluster)

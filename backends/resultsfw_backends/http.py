@@ -32,6 +32,7 @@ from resultsfw import (
 )
 from resultsfw.errors import ClusterError, ForbiddenError, NotFoundError, UnavailableError
 from resultsfw_backends._entrypoint import container_status
+from resultsfw_backends._exposure import refuse_shared_processes, refuse_tokens
 from resultsfw_backends._results_sidecar import (
     CONTAINER,
     SidecarConfig,
@@ -136,6 +137,10 @@ capabilities = Capabilities(
 @hookimpl
 def prepare_pod(run: Run, pod: Object, limits: Limits, config: Config) -> int:
     """Add the sidecar, with a token for the server that no other container has."""
+    refuse_shared_processes(
+        pod, backend="http", what="the token of the results sidecar and write its termination message"
+    )
+    refuse_tokens(pod, config.audience, backend="http")
     sources: list[Object] = [
         {
             "serviceAccountToken": {
@@ -145,7 +150,7 @@ def prepare_pod(run: Run, pod: Object, limits: Limits, config: Config) -> int:
             }
         }
     ]
-    env = {"URL": config.url, "PATH": _path(run), "TOKEN_FILE": f"{_FOLDER}/token"}
+    env = {"URL": config.url, "PATH": _path(run), "RUN": run.name, "TOKEN_FILE": f"{_FOLDER}/token"}
     if config.ca_config_map:
         items = [{"key": "ca.crt", "path": "ca.crt"}]
         sources.append({"configMap": {"name": config.ca_config_map, "items": items}})
@@ -178,22 +183,19 @@ def extract(run: Run, pod: Object, limits: Limits, config: Config, wire: int) ->
         return nothing
     state = container_status(pod, CONTAINER).get("state", {})
     ended = end_of(pod) or {}
-    said = (ended.get("message") or "").strip()
-    digest = said if _DIGEST.fullmatch(said) else ""
-    if "terminated" in state and said and not digest:
-        # Whatever the server has of this pod then is not what its sidecar stands for.
-        return _nothing(
-            ProblemCode.TRANSPORT_INCOMPLETE, f"the results sidecar delivered nothing: {said[:700]}"
-        )
+    digest = str(ended.get("message") or "").strip()
+    if not _DIGEST.fullmatch(digest):
+        # Whatever the server has of this pod is not what its sidecar stands for: a Step may have a token
+        # that is bound to the pod as well, and deliver in the sidecar's place.
+        return _undelivered(digest, ended, early="running" in state and not _is_over(pod))
     try:
         body = _read(run, pod, config)
     except NotFoundError:
-        early = "running" in state and pod.get("status", {}).get("phase") == "Running"
         why = f"the results server has nothing of this pod{_why(ended)}"
-        return _nothing(ProblemCode.TRANSPORT_INCOMPLETE, why, early=early)
+        return _nothing(ProblemCode.TRANSPORT_INCOMPLETE, why)
     except _DamagedError as error:
         return _nothing(ProblemCode.TRANSPORT_CORRUPT, error.message)
-    if digest and digest != f"sha256:{hashlib.sha256(body).hexdigest()}":
+    if digest != f"sha256:{hashlib.sha256(body).hexdigest()}":
         return _nothing(
             ProblemCode.TRANSPORT_CORRUPT,
             "what the results server has of this pod does not have the digest that its sidecar left in the "
@@ -209,6 +211,22 @@ def purge(run: Run, config: Config) -> None:
     with _asked(config, "DELETE", _path(run), _subject(run)) as answer:
         if answer.status != http.HTTPStatus.NO_CONTENT:
             raise _error(answer, _subject(run))
+
+
+def _undelivered(said: str, ended: Object, *, early: bool) -> Extraction:
+    """Return the verdict over a sidecar that left no digest: nothing is believed."""
+    if said:
+        why = f"the results sidecar delivered nothing: {said[:700]}"
+    else:
+        why = (
+            "the results sidecar left no digest of what it delivered, so nothing that the results server has "
+            f"of this pod is believed{_why(ended)}"
+        )
+    return _nothing(ProblemCode.TRANSPORT_INCOMPLETE, why, early=early)
+
+
+def _is_over(pod: Object) -> bool:
+    return pod.get("status", {}).get("phase") in ("Succeeded", "Failed")
 
 
 def _nothing(code: ProblemCode, why: str, *, early: bool = False) -> Extraction:

@@ -39,6 +39,7 @@ from resultsfw.errors import (
     NotFoundError,
     UnavailableError,
 )
+from resultsfw_backends._exposure import refuse_shared_processes
 from resultsfw_backends._results_sidecar import (
     CONTAINER,
     SidecarConfig,
@@ -375,13 +376,9 @@ def _refuse_exposed(pod: Object, secret: str) -> None:
     spec = pod["spec"]
     if not secret:
         return
-    for field in ("shareProcessNamespace", "hostPID"):
-        if spec.get(field):
-            raise BackendError(
-                f'the pod has "{field}: true", by which Steps could read the credentials of the results '
-                f'sidecar (Secret "{secret}"): run it without, or by another results-from',
-                subject=NAME,
-            )
+    refuse_shared_processes(
+        pod, backend=NAME, what=f'the credentials of the results sidecar (Secret "{secret}")'
+    )
     for kind in ("initContainers", "containers"):
         for one in spec.get(kind) or ():
             if one["name"] != FETCH and secret in _secrets_of(one):

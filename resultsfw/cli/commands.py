@@ -417,6 +417,11 @@ def install(printed: bool, wait: float | None, **given: Any) -> int:
     help="HOST:PORT or :PORT, port 0: any.  [default: :8443; --local: 127.0.0.1:8443]",
 )
 @click.option(
+    "--listen-status",
+    metavar="ADDRESS",
+    help="The same for /healthz, /readyz and /metrics, without TLS.  [default: :8080; --local: nowhere]",
+)
+@click.option(
     "--tls-cert", metavar="FILE", help="The certificate with its chain; read again when it changes."
 )
 @click.option("--tls-key", metavar="FILE", help="Its private key.")
@@ -436,12 +441,25 @@ def install(printed: bool, wait: float | None, **given: Any) -> int:
     help="Bytes that what one pod delivers may have.",
 )
 @click.option(
+    "--namespace-bytes",
+    type=click.IntRange(0),
+    default=128 * 1024 * 1024,
+    show_default=True,
+    metavar="N",
+    help="Bytes that one namespace may have stored; 0: any number.",
+)
+@click.option(
     "--keep-days",
     type=click.FloatRange(0),
-    default=30,
+    default=3,
     show_default=True,
     metavar="DAYS",
     help="Remove what is older and nobody purged; 0: nothing.",
+)
+@click.option(
+    "--check-runs",
+    is_flag=True,
+    help="Refuse and remove results of TaskRuns that do not exist; needs the right to get taskruns.",
 )
 @click.option("--kubeconfig", metavar="FILE", help="As kubectl takes it.  [default: as kubectl finds it]")
 @click.option("--context", metavar="NAME", help="Of the kubeconfig.  [default: its current one]")

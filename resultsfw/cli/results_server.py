@@ -18,4 +18,5 @@ def run_results_server(given: dict[str, Any]) -> int:
             subject="results-server",
         ) from error
     given["listen"] = given["listen"] or ("127.0.0.1:8443" if given["local"] else ":8443")
+    given["listen_status"] = given["listen_status"] or ("" if given["local"] else ":8080")
     return run_server(Options(**{key: value for key, value in given.items() if value is not None}))

@@ -1,41 +1,40 @@
 """What the server is asked: paths, who may, in which order things are looked at, and how it is refused."""
 
 import asyncio
-import logging
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from importlib import metadata
 from typing import Annotated, Any, Final, TypeVar
 
-from fastapi import APIRouter, Depends, FastAPI, Path, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Header, Path, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, PlainTextResponse
+from fastapi.responses import JSONResponse
 from fastapi.security import HTTPBearer
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
-from resultsfw.controller.logs import about
-from resultsfw.server.bodies import SECONDS, Bodies, read_body
+from resultsfw.server.bodies import Bodies, Lease, read_body, transfer
+from resultsfw.server.connections import Connections
+from resultsfw.server.exchange import Framed
 from resultsfw.server.metrics import Metrics
 from resultsfw.server.refusals import RefusalError
 from resultsfw.server.review import Identity, Reviewer
+from resultsfw.server.runs import Runs
 from resultsfw.server.store import Place, Results
+from resultsfw.server.turns import Turns
 
 __all__ = ["MEDIA_TYPE", "Service", "make_app", "openapi"]
-
-log = logging.getLogger(__name__)
 
 MEDIA_TYPE: Final = "application/vnd.resultsfw.records+json-lines"
 """Records of a results sidecar, one JSON object a line (``resultsfw_sidecar.wire``)."""
 
-_LINGER_BYTES: Final = 16 * 1024 * 1024
-_LINGER_SECONDS: Final = 5.0
-"""What is still taken and thrown away of a refused body: who sends it reads the answer after it."""
+RUN_HEADER: Final = "Resultsfw-Run"
+"""The run's name: to ask the cluster for the run, where the server does."""
 
 _TOKEN_BYTES: Final = 32 * 1024
+_THREADS: Final = 8
 
 _DESCRIPTION: Final = """\
 Keeps what the results sidecar of a pod delivers until the controller has read it.
@@ -55,6 +54,14 @@ Attempt = Annotated[
 ]
 PodUid = Annotated[
     str, Path(description="The pod's metadata.uid.", pattern=r"^[A-Za-z0-9][-A-Za-z0-9_]{0,127}$")
+]
+RunName = Annotated[
+    str,
+    Header(
+        alias=RUN_HEADER,
+        description="The run's metadata.name; needed where the server asks the cluster for the run.",
+        pattern=r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$",
+    ),
 ]
 
 _Answer = TypeVar("_Answer")
@@ -82,32 +89,39 @@ class Service:
         results: Where they are kept.
         reviewer: Who may what.
         limit: Bytes of a body.
-        ready: Says why the server cannot serve; nothing if it can. Called on a thread.
+        runs: Knows whether a run exists; none: deliveries for any run are taken.
+        connections: Those of the port for results, for the metrics.
     """
 
     results: Results
     reviewer: Reviewer
     limit: int
-    ready: Callable[[], str] = lambda: ""
+    runs: Runs | None = None
+    connections: Connections = field(default_factory=lambda: Connections(1000, 64))
     bodies: Bodies = field(init=False)
     metrics: Metrics = field(init=False)
-    _asking: ThreadPoolExecutor = field(init=False)
-    _storing: ThreadPoolExecutor = field(init=False)
 
     def __post_init__(self) -> None:
         self.bodies = Bodies(self.limit)
-        self.metrics = Metrics(lambda: self.bodies.taken)
+        self.metrics = Metrics(lambda: self.bodies.taken, self.connections, self.results.usage)
         # Two, so that a cluster that does not answer holds up no store, and the other way round.
-        self._asking = ThreadPoolExecutor(8, thread_name_prefix="review")
-        self._storing = ThreadPoolExecutor(8, thread_name_prefix="store")
+        self._asking = ThreadPoolExecutor(_THREADS, thread_name_prefix="review")
+        self._storing = ThreadPoolExecutor(_THREADS, thread_name_prefix="store")
+        # No client and no namespace has all threads, and none fills the queue before them.
+        self._questions = Turns(_THREADS // 2 - 1, 64, 10, "client")
+        self._stores = Turns(_THREADS // 2, 128, 10, "namespace")
+        self.deliveries = Turns(32, 96, 5, "namespace")
+        self.reads = Turns(8, 32, 5, "namespace")
 
-    async def ask(self, call: Callable[..., _Answer], *args: Any) -> _Answer:
+    async def ask(self, request: Request, call: Callable[..., _Answer], *args: Any) -> _Answer:
         """Call what asks the cluster."""
-        return await asyncio.get_running_loop().run_in_executor(self._asking, call, *args)
+        async with self._questions.turn(request.client.host if request.client else ""):
+            return await asyncio.get_running_loop().run_in_executor(self._asking, call, *args)
 
-    async def store(self, call: Callable[[], _Answer]) -> _Answer:
+    async def store(self, namespace: str, call: Callable[[], _Answer]) -> _Answer:
         """Call what works on the store."""
-        return await asyncio.get_running_loop().run_in_executor(self._storing, call)
+        async with self._stores.turn(namespace):
+            return await asyncio.get_running_loop().run_in_executor(self._storing, call)
 
     async def identity(self, request: Request) -> Identity:
         """Who asks.
@@ -121,7 +135,9 @@ class Service:
             raise RefusalError("Unauthenticated", "a bearer token is needed")
         if len(token) > _TOKEN_BYTES or not (token.isascii() and token.isprintable()):
             raise RefusalError("Unauthenticated", "that is no token")
-        identity = await self.ask(self.reviewer.review, token)
+        known, identity = self.reviewer.known(token)
+        if not known:
+            identity = await self.ask(request, self.reviewer.review, token)
         if identity is None:
             raise RefusalError("Unauthenticated", "the token is not valid, or not for this audience")
         return identity
@@ -133,11 +149,12 @@ class Service:
             RefusalError: Who asks may not.
         """
         identity = await self.identity(request)
-        if not await self.ask(self.reviewer.allows, identity, verb, namespace):
+        if not await self.ask(request, self.reviewer.allows, identity, verb, namespace):
             raise RefusalError(
                 "Forbidden",
                 f'"{identity.username}" may not {verb} results.resultsfw.dev in namespace "{namespace}"',
             )
+        _hold(request)
 
     async def writer(self, request: Request, namespace: str, pod: str) -> None:
         """Let pass the pod itself.
@@ -154,6 +171,34 @@ class Service:
                 f'the token is of pod "{identity.pod_uid}" in namespace "{identity.namespace}" and writes '
                 f"for no other",
             )
+        _hold(request)
+
+    async def check_run(self, request: Request, place: Place, name: str) -> None:
+        """Refuse a delivery for a run that does not exist, where that can be asked.
+
+        Raises:
+            RefusalError: There is no such run.
+        """
+        if self.runs is None:
+            return
+        if not name:
+            raise RefusalError(
+                "NoSuchRun",
+                f"results are taken of runs that exist, and the request does not name its run "
+                f"({RUN_HEADER}): the results sidecar is older than the results server",
+            )
+        if not await self.ask(request, self.runs.exists, place.namespace, name, place.run):
+            raise RefusalError(
+                "NoSuchRun",
+                f'there is no TaskRun "{name}" with uid "{place.run}" in namespace "{place.namespace}"',
+            )
+
+
+def _hold(request: Request) -> None:
+    """Keep the connection of a known client: it is not closed to make room for others."""
+    connection = request.scope.get("state", {}).get("connection")
+    if connection is not None:
+        connection.held = True
 
 
 def _length(request: Request, limit: int) -> int:
@@ -183,6 +228,7 @@ def _router(service: Service) -> APIRouter:
         400: "A part of the path, or the body, is not what it must be.",
         401: "No token, or none that the cluster knows for this audience.",
         403: "The token's owner may not do that.",
+        429: "Too many requests of this client or namespace at once: try again.",
         503: "Store or cluster cannot be reached, or there is no room now: try again.",
         "default": "Anything else.",
     }
@@ -205,20 +251,30 @@ def _router(service: Service) -> APIRouter:
             409: {"model": Refused, "description": "The pod delivered something else before."},
             411: {"model": Refused, "description": "No Content-Length."},
             413: {"model": Refused, "description": "Over the limit; the body is not read."},
-            429: {"model": Refused, "description": "Another body of the pod is being read: try again."},
+            404: {"model": Refused, "description": "There is no such run, where the server asks for it."},
+            507: {"model": Refused, "description": "The namespace is over its quota of stored bytes."},
         },
         openapi_extra={"requestBody": {"required": True, "content": binary}},
     )
-    async def deliver(
-        request: Request, namespace: Namespace, run: RunUid, attempt: Attempt, pod: PodUid
+    async def deliver(  # noqa: PLR0917 - FastAPI passes them by name
+        request: Request,
+        namespace: Namespace,
+        run: RunUid,
+        attempt: Attempt,
+        pod: PodUid,
+        name: RunName = "",
     ) -> Response:
         """Only with a token bound to this very pod. The same body a second time is answered with 200."""
         length = _length(request, service.limit)
         await service.writer(request, namespace, pod)
         place = Place(namespace, run, attempt)
-        async with service.bodies.one_of(pod), service.bodies.room(length):
-            body = await read_body(request, length)
-            sha256, new = await service.store(lambda: service.results.put(place, pod, body))
+        await service.check_run(request, place, name)
+        bodies, results = service.bodies, service.results
+        async with bodies.one_of(namespace, pod), service.deliveries.turn(namespace):
+            await service.store(namespace, lambda: results.admit(place, pod, length))
+            async with bodies.lease(namespace) as lease:
+                body = await read_body(request, length, bodies, lease)
+                sha256, new = await service.store(namespace, lambda: results.put(place, pod, body, name))
         service.metrics.bytes.labels("in").inc(length)
         return JSONResponse({"sha256": sha256, "bytes": length}, 201 if new else 200)
 
@@ -240,7 +296,7 @@ def _router(service: Service) -> APIRouter:
         """Needs `get` of `results.resultsfw.dev` in the namespace."""
         await service.reader(request, "get", namespace)
         place = Place(namespace, run, attempt)
-        size = await service.store(lambda: service.results.size(place, pod))
+        size = await service.store(namespace, lambda: service.results.size(place, pod))
         return _Stored(service, place, pod, size)
 
     @router.delete(
@@ -254,7 +310,7 @@ def _router(service: Service) -> APIRouter:
         """Needs `delete` of `results.resultsfw.dev` in the namespace."""
         await service.reader(request, "delete", namespace)
         place = Place(namespace, run, attempt)
-        await service.store(lambda: service.results.remove(place))
+        await service.store(namespace, lambda: service.results.remove(place))
         return Response(status_code=204)
 
     return router
@@ -268,23 +324,33 @@ class _Stored(Response):
         self._of = service, place, pod, size
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's
-        service, place, pod, size = self._of
-        async with service.bodies.room(size):
-            body, sha256 = await service.store(lambda: service.results.get(place, pod, most=service.limit))
-            headers = {
-                "Content-Type": MEDIA_TYPE,
-                "Content-Length": str(len(body)),
-                "ETag": f'"{sha256}"',
-                "Cache-Control": "no-store",
-            }
-            raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-            await send({"type": "http.response.start", "status": 200, "headers": raw})
-            async with asyncio.timeout(SECONDS):  # who reads too slowly gets no end
-                await send({"type": "http.response.body", "body": body})
+        service, place, _, size = self._of
+        async with (
+            service.reads.turn(place.namespace),
+            service.bodies.lease(place.namespace) as lease,
+        ):
+            await service.bodies.take(lease, size)
+            await self._hand_out(lease, send)
+
+    async def _hand_out(self, lease: Lease, send: Send) -> None:
+        service, place, pod, _ = self._of
+        body, sha256 = await service.store(
+            place.namespace, lambda: service.results.get(place, pod, most=service.limit)
+        )
+        headers = {
+            "Content-Type": MEDIA_TYPE,
+            "Content-Length": str(len(body)),
+            "ETag": f'"{sha256}"',
+            "Cache-Control": "no-store",
+        }
+        raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+        await send({"type": "http.response.start", "status": 200, "headers": raw})
+        async with transfer(lease):  # who reads too slowly gets no end
+            await send({"type": "http.response.body", "body": body})
         service.metrics.bytes.labels("out").inc(len(body))
 
 
-def make_app(service: Service) -> "Framed":
+def make_app(service: Service) -> Framed:
     """The server's application."""
     app = FastAPI(
         title="resultsfw results server",
@@ -295,24 +361,6 @@ def make_app(service: Service) -> "Framed":
         redirect_slashes=False,
     )
     app.include_router(_router(service))
-
-    @app.get("/healthz", operation_id="healthz", summary="Whether the process works")
-    async def healthz() -> PlainTextResponse:
-        return PlainTextResponse("ok\n")
-
-    @app.get(
-        "/readyz",
-        operation_id="readyz",
-        summary="Whether store and cluster can be asked",
-        responses={503: {"description": "They cannot; the body says why."}},
-    )
-    async def readyz() -> PlainTextResponse:
-        why = await service.ask(service.ready)
-        return PlainTextResponse(f"{why}\n" if why else "ok\n", 503 if why else 200)
-
-    @app.get("/metrics", operation_id="metrics", summary="For Prometheus")
-    async def metrics() -> Response:
-        return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     @app.exception_handler(Exception)
     async def failed(request: Request, _error: Exception) -> Response:
@@ -339,7 +387,7 @@ def make_app(service: Service) -> "Framed":
         answer.headers.update(error.headers or {})
         return answer
 
-    return Framed(app, service)
+    return Framed(app, service.metrics)
 
 
 _UNKNOWN: Final = {
@@ -348,94 +396,13 @@ _UNKNOWN: Final = {
 }
 
 
-class Framed:
-    """The application, with what every request for results has around it: log, metrics, a good end.
-
-    Whoever's body is not read is told so at once, and what still comes of it is thrown away for a moment:
-    a connection that is closed while its client writes would take the answer with it.
-    """
-
-    def __init__(self, app: FastAPI, service: Service) -> None:
-        self.app = app
-        self._service = service
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """As ASGI has it."""
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        exchange = _Exchange(scope, receive, send)
-        began = time.monotonic()
-        try:
-            await self.app(scope, exchange.receive, exchange.send)
-        except TimeoutError:
-            log.warning("an answer was not taken within %.0f s", SECONDS)
-            raise ConnectionResetError from None
-        except Exception:
-            log.exception("a fault of the server")
-        finally:
-            if scope["path"].startswith("/v1/"):
-                self._note(scope, exchange.status, time.monotonic() - began)
-
-    def _note(self, scope: Scope, status: int, seconds: float) -> None:
-        verb = {"PUT": "put", "GET": "get", "DELETE": "delete"}.get(scope["method"], "other")
-        code = scope.get("state", {}).get("code", "")
-        metrics = self._service.metrics
-        metrics.requests.labels(verb, str(status)).inc()
-        metrics.seconds.labels(verb).observe(seconds)
-        if code:
-            metrics.refused.labels(verb, code).inc()
-        # Of a path that is none nothing is said: it may hold anything.
-        known = scope.get("path_params", {}) if code != "BadRequest" else {}
-        fields = {name: str(value) for name, value in known.items()}
-        with about(**fields, code=code):
-            log.info("%s: %d in %.3f s", verb, status, seconds)
-
-
-class _Exchange:
-    """One request and its answer, as they go by."""
-
-    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = dict(scope["headers"])
-        self.status = 0
-        self._receive = receive
-        self._send = send
-        self._unread = headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in headers
-        # Who waits to be told to go on, or does not say how far, is not waited for.
-        self._lingers = b"content-length" in headers and b"expect" not in headers
-
-    async def receive(self) -> Any:
-        message = await self._receive()
-        if not message.get("more_body", False):
-            self._unread = False
-        return message
-
-    async def send(self, message: Any) -> None:
-        if message["type"] == "http.response.start":
-            self.status = message["status"]
-            if self._unread:
-                message = {**message, "headers": [*message["headers"], (b"connection", b"close")]}
-        elif self._unread and not message.get("more_body", False):
-            await self._send({**message, "more_body": True})
-            if self._lingers:
-                await self._linger()
-            message = {"type": "http.response.body", "body": b"", "more_body": False}
-        await self._send(message)
-
-    async def _linger(self) -> None:
-        left = _LINGER_BYTES
-        try:
-            async with asyncio.timeout(_LINGER_SECONDS):
-                while self._unread and left > 0:
-                    left -= len((await self.receive()).get("body", b""))
-        except TimeoutError:
-            pass
-
-
 def openapi() -> dict[str, Any]:
     """The OpenAPI document, without a server."""
 
     class Nobody:
+        def known(self, token: str) -> tuple[bool, Identity | None]:  # noqa: ARG002 - nobody asks
+            return True, None
+
         def review(self, token: str) -> Identity | None:  # noqa: ARG002 - nobody asks
             return None
 

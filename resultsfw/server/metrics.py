@@ -1,15 +1,60 @@
 """What the server counts, as Prometheus reads it."""
 
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib import metadata
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from resultsfw.server.connections import Connections
+from resultsfw.server.usage import Usage
 
 __all__ = ["Metrics"]
 
 _SECONDS: Final = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+_NAMESPACES: Final = 100
+"""Namespaces whose stored bytes are told: those with most of them."""
+
+
+class _State(Collector):
+    """Stored bytes by namespace, and connections, as they are when they are asked for."""
+
+    def __init__(self, usage: Usage, connections: Connections) -> None:
+        self._usage = usage
+        self._connections = connections
+
+    def collect(self) -> Iterator[Metric]:
+        stored = GaugeMetricFamily(
+            "resultsfw_server_stored_bytes",
+            f"Bytes that are stored, of the {_NAMESPACES} namespaces with most of them.",
+            labels=("namespace",),
+        )
+        for namespace, size in self._usage.largest(_NAMESPACES):
+            stored.add_metric((namespace,), size)
+        yield stored
+        yield GaugeMetricFamily(
+            "resultsfw_server_stored_bytes_all", "Bytes that are stored in all.", value=self._usage.total
+        )
+        yield GaugeMetricFamily(
+            "resultsfw_server_quota_bytes",
+            "Bytes that a namespace may store; 0: any number.",
+            value=self._usage.quota,
+        )
+        yield GaugeMetricFamily(
+            "resultsfw_server_connections", "Open connections now.", value=self._connections.total
+        )
+        shed = CounterMetricFamily(
+            "resultsfw_server_connections_shed",
+            "Connections that were closed or not accepted, by the limit that was reached (address, total).",
+            labels=("limit",),
+        )
+        for limit, number in self._connections.shed.items():
+            shed.add_metric((limit,), number)
+        yield shed
 
 
 class Metrics:
@@ -17,9 +62,11 @@ class Metrics:
 
     Args:
         held: Bytes of bodies in memory now.
+        connections: Those of the port for results.
+        usage: What is stored.
     """
 
-    def __init__(self, held: Callable[[], float]) -> None:
+    def __init__(self, held: Callable[[], float], connections: Connections, usage: Usage) -> None:
         self.registry = CollectorRegistry()
         self.requests = Counter(
             "resultsfw_server_requests",
@@ -51,6 +98,11 @@ class Metrics:
             "Results that were removed for their age: nobody had purged them.",
             registry=self.registry,
         )
+        self.orphans = Counter(
+            "resultsfw_server_orphans_removed",
+            "Results that were removed because their run did not exist any more.",
+            registry=self.registry,
+        )
         self.certificates = Counter(
             "resultsfw_server_certificate_reloads",
             "Certificates that were read anew, by outcome (taken, refused).",
@@ -61,6 +113,7 @@ class Metrics:
             "resultsfw_server_body_bytes", "Bytes of bodies in memory now.", registry=self.registry
         )
         waiting.set_function(held)
+        self.registry.register(_State(usage, connections))
         built = Gauge(
             "resultsfw_server_build_info", "Always 1.", ("version", "python"), registry=self.registry
         )

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import logging
 import signal
-import socket
 import sys
 import threading
 import time
@@ -12,22 +11,25 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-import uvicorn
-
 from resultsfw.controller.doctor import Need, missing
 from resultsfw.controller.http import parse_address
 from resultsfw.controller.logs import set_up
 from resultsfw.errors import InputError
 from resultsfw.kube import KubeCluster, RateLimit, connect
 from resultsfw.server.api import Service, make_app
+from resultsfw.server.connections import Connections, Listener, listen
 from resultsfw.server.local import LocalReviewer, flags_for
-from resultsfw.server.protocol import Bounded
+from resultsfw.server.pages import make_pages
 from resultsfw.server.refusals import RefusalError
 from resultsfw.server.review import ACCESS_REVIEWS, AUDIENCE, TOKEN_REVIEWS, ClusterReviewer, Reviewer
+from resultsfw.server.runs import ClusterRuns
+from resultsfw.server.serving import Server, bound_memory, raise_file_limit
 from resultsfw.server.store import Results, open_store
 from resultsfw.server.tls import Certificate
+from resultsfw.server.usage import Usage
+from resultsfw.tekton.kinds import TASKRUNS
 
-__all__ = ["LIMIT", "Options", "run_server"]
+__all__ = ["KEEP_DAYS", "LIMIT", "NAMESPACE_BYTES", "Options", "run_server"]
 
 log = logging.getLogger(__name__)
 
@@ -37,19 +39,30 @@ LIMIT: Final = 10 * 1024 * 1024
 DRAIN: Final = 20
 """Seconds in which requests that were begun may end after SIGTERM; Kubernetes gives 30 in all."""
 
+NAMESPACE_BYTES: Final = 128 * 1024 * 1024
+"""Bytes that one namespace may have stored."""
+
+KEEP_DAYS: Final = 3.0
+"""Days after which what nobody purged goes: over a weekend without a controller."""
+
 _CONNECTIONS: Final = 1000
+_PER_ADDRESS: Final = 64
+_PAGES_CONNECTIONS: Final = 64
+_PAGES_PER_ADDRESS: Final = 16
+
 _LOOK: Final = 1.0
 """Seconds between two looks at the certificate's files."""
 
-_SWEEP: Final = 3600.0
-"""Seconds between two looks for what nobody purged."""
+_SWEEP: Final = 600.0
+"""Seconds between two looks for what nobody purged; the store is counted anew with each."""
 
 _READY: Final = 5.0
 """Seconds for which the answer of /readyz holds."""
 
 _DAY: Final = 86_400.0
 
-_RIGHTS: Final = "kubectl apply -k config/backends/http/"
+_RIGHTS: Final = "kubectl apply -f config/backends/http/"
+_RUN_RIGHTS: Final = "kubectl apply -f config/enable-run-checks-of-results-server/"
 
 _LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 
@@ -60,13 +73,16 @@ class Options:
 
     store: str
     listen: str = ":8443"
+    listen_status: str = ":8080"
     local: bool = False
     tls_cert: str | None = None
     tls_key: str | None = None
     insecure_http: bool = False
     audience: str = AUDIENCE
     limit_bytes: int = LIMIT
-    keep_days: float = 30
+    namespace_bytes: int = NAMESPACE_BYTES
+    keep_days: float = KEEP_DAYS
+    check_runs: bool = False
     kubeconfig: str | None = None
     context: str | None = None
     log_level: str = "info"
@@ -79,26 +95,45 @@ def run_server(options: Options) -> int:
         InputError: An option is refused; nothing was started.
     """
     address = parse_address(options.listen)
+    status_address = parse_address(options.listen_status) if options.listen_status else None
     certificate_of = _certificate(options, address[0])
+    if options.check_runs and options.local:
+        raise InputError("--check-runs asks a cluster, and --local has none", subject="--check-runs")
     results = open_store(options.store)
+    results.usage = Usage(options.namespace_bytes)
     reviewer: Reviewer = LocalReviewer(options.audience)
     cluster = None
     if not options.local:
         cluster = KubeCluster(connect(options.kubeconfig, options.context, limit=RateLimit(200, 400)))
         reviewer = ClusterReviewer(cluster, options.audience)
     set_up(options.log_level)
+    connections = Connections(_CONNECTIONS, _PER_ADDRESS)
     service = Service(
-        results=results, reviewer=reviewer, limit=options.limit_bytes, ready=_Readiness(results, cluster)
+        results=results,
+        reviewer=reviewer,
+        limit=options.limit_bytes,
+        runs=ClusterRuns(cluster) if cluster is not None and options.check_runs else None,
+        connections=connections,
     )
     certificate = certificate_of(service)
+    bound_memory()
+    raise_file_limit(_CONNECTIONS + _PAGES_CONNECTIONS)
     with contextlib.ExitStack() as stack:
-        sock = stack.enter_context(_listening(address))
+        sock = stack.enter_context(_listening(address, connections, "--listen"))
+        pages = None
+        if status_address is not None:
+            limits = Connections(_PAGES_CONNECTIONS, _PAGES_PER_ADDRESS)
+            pages = stack.enter_context(_listening(status_address, limits, "--listen-status"))
         if options.local:
             scheme = "https" if certificate else "http"
             url = f"{scheme}://{_named(address[0])}:{sock.getsockname()[1]}"
             sys.stdout.write(stack.enter_context(flags_for(url, options.audience)))
             sys.stdout.flush()
-        asyncio.run(_serve(service, certificate, sock, options))
+        ready = _Readiness(results, cluster, check_runs=options.check_runs)
+        servers = [Server(make_app(service), sock, certificate.context if certificate else None, DRAIN)]
+        if pages is not None:
+            servers.append(Server(make_pages(service.metrics, ready), pages, None, 1))
+        asyncio.run(_serve(service, certificate, servers, options))
     log.info("stopped")
     return 0
 
@@ -138,9 +173,10 @@ def _certificate(options: Options, host: str) -> Callable[[Service], Certificate
 class _Readiness:
     """Why the server cannot serve; the answer holds for some seconds."""
 
-    def __init__(self, results: Results, cluster: KubeCluster | None) -> None:
+    def __init__(self, results: Results, cluster: KubeCluster | None, *, check_runs: bool) -> None:
         self._results = results
         self._cluster = cluster
+        self._check_runs = check_runs
         self._lock = threading.Lock()
         self._why = ""
         self._until = 0.0
@@ -163,71 +199,45 @@ class _Readiness:
         needs = [
             Need(verb="create", kind=kind, why=why, fix=_RIGHTS) for kind in (TOKEN_REVIEWS, ACCESS_REVIEWS)
         ]
+        if self._check_runs:
+            why = "to know whether a run exists (--check-runs)"
+            needs.append(Need(verb="get", kind=TASKRUNS, why=why, fix=_RUN_RIGHTS))
         return "; ".join(missing(self._cluster, needs))
 
 
 @contextlib.contextmanager
-def _listening(address: tuple[str, int]) -> Iterator[socket.socket]:
+def _listening(address: tuple[str, int], connections: Connections, option: str) -> Iterator[Listener]:
     host, port = address
     try:
-        if not host and socket.has_dualstack_ipv6():
-            sock = socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=512)
-        else:
-            family = socket.AF_INET6 if ":" in host else socket.AF_INET
-            sock = socket.create_server((host, port), family=family, backlog=512)
+        sock = listen(host, port, connections)
     except OSError as error:
-        raise InputError(f"--listen {host}:{port}: {error.strerror}", subject="--listen") from error
+        raise InputError(f"{option} {host}:{port}: {error.strerror}", subject=option) from error
     with sock:
         yield sock
 
 
-class _Server(uvicorn.Server):
-    """Uvicorn's, whose signals are ours: it would end by the signal, and not with status 0."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """None."""
-        yield
-
-
 async def _serve(
-    service: Service, certificate: Certificate | None, sock: socket.socket, options: Options
+    service: Service, certificate: Certificate | None, servers: list[Server], options: Options
 ) -> None:
-    config = uvicorn.Config(
-        make_app(service),
-        http=Bounded,
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        limit_concurrency=_CONNECTIONS,
-        timeout_keep_alive=15,
-        timeout_graceful_shutdown=DRAIN,
-    )
-    config.load()
-    config.ssl = certificate.context if certificate else None
-    server = _Server(config)
     loop = asyncio.get_running_loop()
 
     def stop() -> None:
         log.info("told to stop: what was begun may end within %d s", DRAIN)
-        server.should_exit = True
+        for server in servers:
+            server.should_exit = True
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
-    works = (
-        [asyncio.create_task(_every(_SWEEP, _sweeper(service, options.keep_days)))]
-        if options.keep_days
-        else []
-    )
+    works = [asyncio.create_task(_every(_SWEEP, _sweeper(service, options.keep_days)))]
     if certificate is not None:
         works.append(asyncio.create_task(_every(_LOOK, certificate.refresh)))
     scheme = "https" if certificate else "http"
-    log.info("results server on %s port %d", scheme, sock.getsockname()[1])
+    main, *others = servers
+    for pages in others:
+        log.info("status pages on port %d", pages.port)
+    log.info("results server on %s port %d", scheme, main.port)
     try:
-        await server.serve([sock])
+        await asyncio.gather(*(server.serve() for server in servers))
     finally:
         for work in works:
             work.cancel()
@@ -243,14 +253,25 @@ async def _every(seconds: float, do: Callable[[], None]) -> None:
 
 
 def _sweeper(service: Service, days: float) -> Callable[[], None]:
-    def sweep() -> None:
-        try:
-            removed = service.results.sweep(days * _DAY)
-        except RefusalError as error:
-            log.warning("what is older than %g days was not removed: %s", days, error.message)
-            return
-        if removed:
-            service.metrics.swept.inc(removed)
+    results, metrics, runs = service.results, service.metrics, service.runs
+
+    def remove_old() -> None:
+        if removed := results.sweep(days * _DAY):
+            metrics.swept.inc(removed)
             log.warning("%d results older than %g days were removed: nobody had purged them", removed, days)
+
+    def remove_orphans() -> None:
+        if runs is not None and (removed := results.orphans(runs.exists)):
+            metrics.orphans.inc(removed)
+            log.warning("%d results of runs that do not exist any more were removed", removed)
+
+    works = [*([remove_old] if days else []), remove_orphans, results.recount]
+
+    def sweep() -> None:
+        for work in works:  # each by itself: a cluster that does not answer stops no count of the store
+            try:
+                work()
+            except RefusalError as error:
+                log.warning("the store was not swept: %s", error.message)
 
     return sweep

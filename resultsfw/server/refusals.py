@@ -9,19 +9,22 @@ _STATUSES: Final = {
     "Unauthenticated": 401,
     "Forbidden": 403,
     "NotFound": 404,
+    "NoSuchRun": 404,
     "MethodNotAllowed": 405,
     "TooSlow": 408,
     "AlreadyWritten": 409,
     "LengthRequired": 411,
     "TooLarge": 413,
     "OneAtATime": 429,
+    "TooManyRequests": 429,
     "Damaged": 500,
     "Internal": 500,
     "Busy": 503,
     "Unavailable": 503,
+    "QuotaExceeded": 507,
 }
 
-_AGAIN: Final = frozenset({"OneAtATime", "Busy", "Unavailable"})
+_AGAIN: Final = frozenset({"OneAtATime", "TooManyRequests", "Busy", "Unavailable", "QuotaExceeded"})
 
 
 class RefusalError(Exception):

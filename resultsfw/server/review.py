@@ -6,6 +6,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, Protocol, TypeVar
 
@@ -29,8 +30,11 @@ RESOURCE: Final = "results"
 REMEMBERED: Final = 5.0
 """Seconds for which an answer is taken for true: a right that was taken away lasts so long."""
 
+REFUSED: Final = 2.0
+"""Seconds for which a refusal is taken for true: a right that is granted comes into force so much later."""
+
 _MOST: Final = 1024
-"""Answers that are kept at once."""
+"""Answers that are kept at once, of each kind."""
 
 _ACCOUNT: Final = "system:serviceaccount:"
 _POD_UID: Final = "authentication.kubernetes.io/pod-uid"
@@ -70,6 +74,10 @@ class Reviewer(Protocol):
         Raises:
             RefusalError: It cannot be known now.
         """
+        ...
+
+    def known(self, token: str) -> tuple[bool, Identity | None]:
+        """Return whether the answer of `review` is known, and that answer. Asks nobody."""
         ...
 
     def allows(self, identity: Identity, verb: str, namespace: str) -> bool:
@@ -114,7 +122,10 @@ class Creates(Protocol):
 
 
 class ClusterReviewer:
-    """Asks an API server. Only yes is remembered: what is refused may be allowed the next moment.
+    """Asks an API server, and remembers its answers for seconds: refusals too, or each would cost a request.
+
+    Refusals are kept apart: however many there are, they take no room from answers that are worth keeping.
+    Who asks the same while the answer is awaited waits for that one.
 
     Args:
         cluster: Of a service account that may create both kinds of review (``system:auth-delegator``).
@@ -124,34 +135,50 @@ class ClusterReviewer:
     def __init__(self, cluster: Creates, audience: str = AUDIENCE) -> None:
         self._cluster = cluster
         self._audience = audience
+        self._lock = threading.Lock()
+        self._awaited: dict[str, Future[Identity | None]] = {}
         self._identities: Remembered[Identity] = Remembered()
+        self._unknown: Remembered[bool] = Remembered(REFUSED)
         self._allowed: Remembered[bool] = Remembered()
+        self._forbidden: Remembered[bool] = Remembered(REFUSED)
+
+    def known(self, token: str) -> tuple[bool, Identity | None]:
+        """See `Reviewer`."""
+        return self._known(_key(token))
 
     def review(self, token: str) -> Identity | None:
         """See `Reviewer`."""
-        # The token itself is kept nowhere.
-        key = hashlib.sha256(token.encode()).hexdigest()
-        if (known := self._identities.get(key)) is not None:
-            return known
-        spec = {"token": token, "audiences": [self._audience]}
-        status = self._ask(TOKEN_REVIEWS, spec)
-        user = status.get("user") or {}
-        # An authenticator that knows nothing of audiences names none; it vouches for a token for anybody.
-        if status.get("authenticated") is not True or self._audience not in (status.get("audiences") or ()):
-            return None
-        identity = Identity(
-            username=str(user.get("username") or ""),
-            uid=str(user.get("uid") or ""),
-            groups=tuple(user.get("groups") or ()),
-            extra={name: tuple(values) for name, values in (user.get("extra") or {}).items()},
-        )
-        return self._identities.keep(key, identity)
+        key = _key(token)
+        with self._lock:
+            found, identity = self._known(key)
+            if found:
+                return identity
+            first = key not in self._awaited
+            answer = self._awaited.setdefault(key, Future())
+        if not first:
+            return answer.result()
+        try:
+            identity = self._identify(token)
+            if identity is None:
+                self._unknown.keep(key, True)
+            else:
+                self._identities.keep(key, identity)
+            answer.set_result(identity)
+        except BaseException as error:
+            answer.set_exception(error)
+            raise
+        finally:
+            with self._lock:
+                del self._awaited[key]
+        return identity
 
     def allows(self, identity: Identity, verb: str, namespace: str) -> bool:
         """See `Reviewer`."""
         key = repr((identity, verb, namespace))
         if self._allowed.get(key):
             return True
+        if self._forbidden.get(key):
+            return False
         wanted = {"namespace": namespace, "verb": verb, "group": GROUP, "resource": RESOURCE}
         spec: dict[str, Any] = {
             "user": identity.username,
@@ -161,7 +188,25 @@ class ClusterReviewer:
             "resourceAttributes": wanted,
         }
         allowed = self._ask(ACCESS_REVIEWS, spec).get("allowed") is True
-        return self._allowed.keep(key, allowed) if allowed else False
+        (self._allowed if allowed else self._forbidden).keep(key, True)
+        return allowed
+
+    def _known(self, key: str) -> tuple[bool, Identity | None]:
+        identity = self._identities.get(key)
+        return identity is not None or self._unknown.get(key) is not None, identity
+
+    def _identify(self, token: str) -> Identity | None:
+        status = self._ask(TOKEN_REVIEWS, {"token": token, "audiences": [self._audience]})
+        user = status.get("user") or {}
+        # An authenticator that knows nothing of audiences names none; it vouches for a token for anybody.
+        if status.get("authenticated") is not True or self._audience not in (status.get("audiences") or ()):
+            return None
+        return Identity(
+            username=str(user.get("username") or ""),
+            uid=str(user.get("uid") or ""),
+            groups=tuple(user.get("groups") or ()),
+            extra={name: tuple(values) for name, values in (user.get("extra") or {}).items()},
+        )
 
     def _ask(self, kind: Kind, spec: Object) -> Object:
         try:
@@ -172,3 +217,8 @@ class ClusterReviewer:
                 "Unavailable", f"the cluster cannot be asked for a {kind.kind} now; see the server's log"
             ) from error
         return status
+
+
+def _key(token: str) -> str:
+    """What answers are kept under: the token itself is kept nowhere."""
+    return hashlib.sha256(token.encode()).hexdigest()

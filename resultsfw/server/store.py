@@ -29,9 +29,10 @@ from obstore.store import from_url
 
 from resultsfw.errors import InputError
 from resultsfw.server.refusals import RefusalError
+from resultsfw.server.usage import Usage, cost
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 __all__ = ["Place", "Results", "open_store"]
 
@@ -39,6 +40,9 @@ log = logging.getLogger(__name__)
 
 _ABOUT_BYTES: Final = 1024
 """The line before a body is shorter."""
+
+ORPHAN_SECONDS: Final = 3600.0
+"""Age from which the run of a result is asked for again: the controller has read and removed most by then."""
 
 _STAGED: Final = re.compile(r".*#\d+")
 """What a write that was killed leaves of a file: obstore writes it whole, then gives it its name."""
@@ -87,31 +91,66 @@ class Results:
     Args:
         store: An obstore store.
         folder: Where it is a folder of this machine.
+
+    Attributes:
+        usage: What each namespace has stored, and its quota.
     """
 
     def __init__(self, store: Any, folder: Path | None) -> None:
         self._store = store
         self._folder = folder
+        self.usage = Usage()
 
-    def put(self, place: Place, pod: str, body: bytes) -> tuple[str, bool]:
+    def admit(self, place: Place, pod: str, size: int) -> None:
+        """Raise RefusalError if there is no room for a body of that size: before it is read."""
+        try:
+            self.usage.check(place.namespace, _cost(size))
+        except RefusalError:
+            if not self._has(f"{place.prefix}/{pod}"):  # the same again takes no more room
+                raise
+
+    def put(self, place: Place, pod: str, body: bytes, name: str = "") -> tuple[str, bool]:
         """Keep what a pod delivered.
+
+        Args:
+            place: Of which run.
+            pod: Its uid.
+            body: What it delivered.
+            name: The run's, where it is known: kept to ask for the run later.
 
         Returns:
             Its SHA-256, and whether it is new: the same body a second time changes nothing.
 
         Raises:
-            RefusalError: The pod wrote something else before, or the store cannot be written.
+            RefusalError: The pod wrote something else before, its namespace is over its quota, or the store
+                cannot be written.
         """
+        size, new, room = _cost(len(body)), False, True
+        try:
+            self.usage.reserve(place.namespace, size)
+        except RefusalError:
+            if not self._has(f"{place.prefix}/{pod}"):
+                raise
+            room = False
+        try:
+            sha256, new = self._put(place, pod, body, name)
+        finally:
+            if room and not new:
+                self.usage.release(place.namespace, size)
+        return sha256, new
+
+    def _put(self, place: Place, pod: str, body: bytes, name: str) -> tuple[str, bool]:
         sha256 = hashlib.sha256(body).hexdigest()
         claim = {"run": place.run, "attempt": place.attempt, "sha256": sha256}
         held = f"pods/{place.namespace}/{pod}"
-        if not self._create(held, _line(claim)) and self._claim(held) != claim:
+        said = {**claim, "name": name} if name else claim
+        if not self._create(held, _line(said)) and _identity(self._claim(held)) != claim:
             raise RefusalError(
                 "AlreadyWritten",
                 f'pod "{pod}" delivered other results before, or for another run; what is there stays',
             )
         key = f"{place.prefix}/{pod}"
-        whole = _line({"sha256": sha256, "bytes": len(body)}) + body
+        whole = _about(sha256, len(body)) + body
         if self._create(key, whole):
             return sha256, True
         try:
@@ -149,10 +188,47 @@ class Results:
             RefusalError: The store cannot be written.
         """
         removed = 0
-        for key, _ in self._listed(place.prefix):
-            self._delete(key)
-            self._delete(f"pods/{place.namespace}/{key.rpartition('/')[2]}")
+        for key, _, size in self._listed(place.prefix):
+            self._delete(key, size)
+            self._delete(f"pods/{place.namespace}/{key.rpartition('/')[2]}", 0)
             removed += 1
+        return removed
+
+    def recount(self) -> None:
+        """Count anew what each namespace has stored.
+
+        Raises:
+            RefusalError: The store cannot be read.
+        """
+        # A claim counts as an object without bytes of its own, as in `_cost`.
+        self.usage.recount(
+            (key.split("/")[1], size if root == "results" else 0)
+            for root in ("results", "pods")
+            for key, _, size in self._listed(root)
+            if key.count("/") > 1
+        )
+
+    def orphans(self, exists: "Callable[[str, str, str], bool]") -> int:
+        """Remove results whose run does not exist any more; how many.
+
+        Args:
+            exists: Whether there is a run of that namespace, name and uid.
+
+        Raises:
+            RefusalError: The store cannot be read or written, or it cannot be known.
+        """
+        settled = datetime.fromtimestamp(time.time() - ORPHAN_SECONDS, UTC)
+        removed = 0
+        for key, at, size in self._listed("results"):
+            if at >= settled:
+                continue
+            _, namespace, run, _, pod = key.split("/")
+            claim = self._claim_or_none(f"pods/{namespace}/{pod}")
+            name = claim.get("name") if isinstance(claim, dict) else None
+            if isinstance(name, str) and name and not exists(namespace, name, run):
+                self._delete(key, size)
+                self._delete(f"pods/{namespace}/{pod}", 0)
+                removed += 1
         return removed
 
     def sweep(self, seconds: float) -> int:
@@ -164,9 +240,9 @@ class Results:
         oldest = datetime.fromtimestamp(time.time() - seconds, UTC)
         removed = 0
         for root in ("results", "pods"):
-            for key, at in self._listed(root):
+            for key, at, size in self._listed(root):
                 if at < oldest:
-                    self._delete(key)
+                    self._delete(key, size if root == "results" else 0)
                     removed += root == "results"
         if self._folder is not None:
             for file in self._folder.rglob("*#*"):
@@ -186,6 +262,23 @@ class Results:
         except AlreadyExistsError:
             return False
         return True
+
+    def _has(self, key: str) -> bool:
+        try:
+            self._do("head", key)
+        except RefusalError as error:
+            if error.code != "NotFound":
+                raise
+            return False
+        return True
+
+    def _claim_or_none(self, key: str) -> Any:
+        try:
+            return self._claim(key)
+        except RefusalError as error:
+            if error.code != "NotFound":
+                raise
+            return None
 
     def _claim(self, key: str) -> Any:
         got = self._do("get", key)
@@ -208,14 +301,17 @@ class Results:
             raise RefusalError("Damaged", "what is stored is not what was delivered: its digest is another")
         return body, sha256
 
-    def _delete(self, key: str) -> None:
+    def _delete(self, key: str, size: int) -> None:
         try:
             self._do("delete", key)
         except RefusalError as error:
             if error.code != "NotFound":
                 raise
+        else:
+            self.usage.release(key.split("/")[1], cost(size))
 
-    def _listed(self, prefix: str) -> "Iterator[tuple[str, datetime]]":
+    def _listed(self, prefix: str) -> "Iterator[tuple[str, datetime, int]]":
+        """Key, time and size of each object."""
         pages = self._store.list(prefix)
         while True:
             try:
@@ -225,7 +321,7 @@ class Results:
             if page is None:
                 return
             for one in page:
-                yield one["path"], one["last_modified"]
+                yield one["path"], one["last_modified"], int(one["size"])
 
     def _do(self, verb: str, *args: Any, **named: Any) -> Any:
         try:
@@ -236,6 +332,21 @@ class Results:
             raise
         except (BaseError, OSError) as error:
             raise _unavailable(error) from error
+
+
+def _cost(size: int) -> int:
+    """What a delivery of that size counts: the body with the line before it, and the claim."""
+    return cost(len(_about("0" * 64, size)) + size) + cost(0)
+
+
+def _about(sha256: str, size: int) -> bytes:
+    """The line before a body."""
+    return _line({"sha256": sha256, "bytes": size})
+
+
+def _identity(claim: Any) -> Any:
+    """What of a claim says which delivery it stands for; its run's name is for later."""
+    return {key: value for key, value in claim.items() if key != "name"} if isinstance(claim, dict) else claim
 
 
 def _plain() -> bool:

@@ -273,6 +273,13 @@ def _refuse_volumes(taskrun: Object, volumes: Sequence[Object]) -> None:
     seen: set[str] = set()
     for index, volume in enumerate(volumes):
         name = volume.get("name", "")
+        if name.startswith("resultsfw-"):
+            # The Task's own were refused before; a pod template's are seen here first.
+            why = (
+                f'translating TaskSpec to Pod: volume name "{name}" cannot start with "resultsfw-": '
+                f"[{index}].name"
+            )
+            raise creation_failed(taskrun, why)
         if name in seen:
             why = f'translating TaskSpec to Pod: multiple volumes with same name "{name}": [{index}].name'
             raise creation_failed(taskrun, why)

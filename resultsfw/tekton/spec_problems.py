@@ -19,6 +19,8 @@ from resultsfw.tekton.step_problems import (
     missing,
     not_strings,
     quoted,
+    reserved_mounts,
+    reserved_volume,
     result_problems,
     step_problems,
 )
@@ -82,6 +84,10 @@ def _volumes(volumes: Sequence[Object]) -> Iterator[Problem]:
         if name in seen:
             yield Problem(f"multiple volumes with same name {quoted(name)}", (f"volumes[{index}].name",))
         seen.add(name)
+        # Tekton lets a volume have a name of its own volumes here, and refuses the pod for the second one.
+        if reserved_volume(name) == "resultsfw-":
+            message = f'volume name {quoted(name)} cannot start with "resultsfw-"'
+            yield Problem(message, (f"volumes[{index}].name",))
 
 
 def _workspaces(task_spec: Object) -> Iterator[Problem]:
@@ -117,8 +123,9 @@ def _workspace_usages(task_spec: Object) -> Iterator[Problem]:
 
 def _sidecars(sidecars: Sequence[Object], reserved: Collection[str]) -> Iterator[Problem]:
     # Tekton gives no index here.
-    for sidecar in sidecars:
+    for index, sidecar in enumerate(sidecars):
         name = sidecar.get("name", "")
+        yield from reserved_mounts(sidecar, f"sidecars[{index}]")
         if name in reserved:
             yield Problem(f"Invalid: cannot use reserved sidecar name {name} ", ("sidecars.name",))
         if not sidecar.get("image"):

@@ -19,6 +19,8 @@ __all__ = [
     "missing",
     "not_strings",
     "quoted",
+    "reserved_mounts",
+    "reserved_volume",
     "result_problems",
     "step_problems",
 ]
@@ -31,6 +33,13 @@ _RESULT_NAME_HELP: Final = (
     "character (e.g. 'MyName',  or 'my-name',  or 'my_name', regex used for validation is "
     "'^([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]$')"
 )
+_RESERVED_VOLUMES: Final = ("tekton-internal-", "resultsfw-")
+"""Prefixes of volumes that only Tekton's containers and the results sidecar may mount.
+
+A mount of a results sidecar's volume would show its token to a Step. Tekton refuses the first prefix in Steps
+alone; a Sidecar that mounts such a volume can release Steps and change results.
+"""
+
 _WHOLE: Final = 4096
 _AROUND: Final = 200
 _STEP_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -185,9 +194,26 @@ def _mounts(step: Object, at: str) -> Iterator[Problem]:
                 f"(volumeMount {quoted(name)} mounted at {quoted(where)})"
             )
             yield Problem(message, (f"{at}.volumeMounts[{index}].mountPath",))
-        if name.startswith("tekton-internal-"):
-            message = f'volumeMount name {quoted(name)} cannot start with "tekton-internal-"'
+    yield from reserved_mounts(step, at)
+
+
+def reserved_mounts(container: Object, at: str) -> Iterator[Problem]:
+    """Return a problem for each mount of a reserved volume, in a Step or a Sidecar.
+
+    Args:
+        container: The Step, merged with its template, or the Sidecar.
+        at: Its path.
+    """
+    for index, mount in enumerate(container.get("volumeMounts") or []):
+        name = mount.get("name", "")
+        if prefix := reserved_volume(name):
+            message = f'volumeMount name {quoted(name)} cannot start with "{prefix}"'
             yield Problem(message, (f"{at}.volumeMounts[{index}].name",))
+
+
+def reserved_volume(name: str) -> str:
+    """Return the reserved prefix that the name of a volume has; "" if it has none."""
+    return next((prefix for prefix in _RESERVED_VOLUMES if name.startswith(prefix)), "")
 
 
 def _step_references(step: Object, at: str) -> Iterator[Problem]:

@@ -11,9 +11,13 @@ from .request import Server
 
 ENV_URL = "RESULTSFW_SERVER_URL"
 ENV_PATH = "RESULTSFW_SERVER_PATH"
+ENV_RUN = "RESULTSFW_SERVER_RUN"
 ENV_TOKEN_FILE = "RESULTSFW_SERVER_TOKEN_FILE"  # noqa: S105 - a file's name
 ENV_CA_FILE = "RESULTSFW_SERVER_CA_FILE"
 ENV_CA = "RESULTSFW_SERVER_CA"
+
+RUN_HEADER = "Resultsfw-Run"
+"""The run's name, by which a server that has the right to can ask whether the run exists."""
 
 MEDIA_TYPE = "application/vnd.resultsfw.records+json-lines"
 
@@ -39,6 +43,7 @@ class Way(Log):
         for name in (ENV_URL, ENV_PATH, ENV_TOKEN_FILE):
             if not get(name):
                 raise SettingsError(wire.BAD_ENVIRONMENT, f"{name} is not set")
+        self._headers = {RUN_HEADER: get(ENV_RUN)} if get(ENV_RUN) else {}
         self._path = f"{get(ENV_PATH)}/pods/{environment.pod}"
         try:
             self._server = Server(
@@ -58,7 +63,9 @@ class Way(Log):
         self._tried = True
         data = self._kept.data
         digest = sha256(data).hexdigest()
-        status, answer = self._server.ask("PUT", self._path, data, media_type=MEDIA_TYPE)
+        status, answer = self._server.ask(
+            "PUT", self._path, data, media_type=MEDIA_TYPE, headers=self._headers
+        )
         if status not in _STORED:
             said = answer.decode("utf-8", "replace").strip()[:_SAID]
             raise OutputError(f"the results server refused {len(data)} bytes with HTTP {status}: {said}")

@@ -16,7 +16,7 @@ HASTE = 20.0
 _TIMEOUT = 10.0  # seconds of silence after which a try is given up
 _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 5.0
-_PASSING = (408, 425, 429, 500, 502, 503, 504)
+_PASSING = (408, 425, 429, 500, 502, 503, 504, 507)
 _ANSWER = 2 * 1024 * 1024  # bytes read of an answer at most
 
 
@@ -59,6 +59,7 @@ class Server:
         *,
         media_type: str = "application/json",
         accept: str = "application/json",
+        headers: "dict[str, str] | None" = None,
     ) -> tuple[int, bytes]:
         """Sends a request until it is answered, for good or ill.
 
@@ -70,6 +71,7 @@ class Server:
             body: What to send.
             media_type: Of the body.
             accept: What the answer may be.
+            headers: More of them.
 
         Returns:
             The answer's status and body; a status says that a further try cannot help, or is the last.
@@ -84,7 +86,10 @@ class Server:
             began = _now()
             try:
                 self._timeout = min(_TIMEOUT, patience - spent)
-                status, answer = self._try(method, path, body, media_type, accept)
+                given = {"Accept": accept, **(headers or {})}
+                if body is not None:
+                    given["Content-Type"] = media_type
+                status, answer = self._try(method, path, body, given)
             except (OSError, http.client.HTTPException) as error:
                 status, answer = 0, b""
                 fault = f"{type(error).__name__}: {error}"
@@ -101,7 +106,7 @@ class Server:
             pause = min(pause * 2, _LONGEST_PAUSE)
 
     def _try(
-        self, method: str, path: str, body: bytes | None, media_type: str, accept: str
+        self, method: str, path: str, body: bytes | None, headers: "dict[str, str]"
     ) -> tuple[int, bytes]:
         with open(self._token_file, encoding="ascii") as file:  # noqa: PTH123 - no pathlib here
             token = file.read().strip()
@@ -110,11 +115,10 @@ class Server:
             connection = http.client.HTTPConnection(self._host, timeout=self._timeout)
         else:
             connection = http.client.HTTPSConnection(self._host, timeout=self._timeout, context=self._tls)
-        headers = {"Authorization": f"Bearer {token}", "Accept": accept}
-        if body is not None:
-            headers["Content-Type"] = media_type
         try:
-            connection.request(method, self._base + path, body, headers)
+            connection.request(
+                method, self._base + path, body, {"Authorization": f"Bearer {token}", **headers}
+            )
             answer = connection.getresponse()
             return answer.status, answer.read(_ANSWER)
         finally:

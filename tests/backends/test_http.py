@@ -84,7 +84,7 @@ def served():
                 self.end_headers()
                 self.wfile.write(body)
 
-            do_DELETE = do_GET  # noqa: N815 - named by http.server
+            do_DELETE = do_PUT = do_GET  # noqa: N815 - named by http.server
 
             def log_message(self, *_args):
                 pass
@@ -194,12 +194,24 @@ def test_of_a_sidecar_that_says_it_could_not_nothing_is_believed(served, token):
     assert "HTTP 409" in collected.problems[0].message
 
 
-def test_of_a_sidecar_whose_end_is_not_known_what_is_whole_counts(served, token):
-    url, _ = served()
-    pod = a_pod(state={"terminated": {"exitCode": 137, "reason": "ContainerStatusUnknown"}})
-    assert values_of(core_for(url, token).collect(RUN, pod, None)) == {"a": "one"}
-    cut, _ = served(body=BODY[:-10])
-    assert ProblemCode.TRANSPORT_CORRUPT in codes(core_for(cut, token).collect(RUN, pod, None))
+@pytest.mark.parametrize(
+    "state",
+    [
+        {"terminated": {"exitCode": 137, "reason": "ContainerStatusUnknown"}},
+        {"terminated": {"exitCode": 0, "reason": "Completed", "message": ""}},
+        {"terminated": {"exitCode": 0, "reason": "Completed", "message": "sha256:" + "0" * 63}},
+        {"terminated": {"exitCode": 0, "reason": "Completed", "message": f"{DIGEST} and more"}},
+        {"running": {}},
+        {},
+    ],
+    ids=["node lost", "no message", "cut digest", "more than a digest", "running", "nothing known"],
+)
+def test_a_delivery_without_the_digest_of_its_sidecar_is_not_believed(served, token, state):
+    """A Step may have a token that is bound to the pod too, and deliver before the sidecar does."""
+    url, asked = served()
+    collected = core_for(url, token).collect(RUN, a_pod(state=state), None, final=True)
+    assert (values_of(collected), codes(collected)) == ({}, [ProblemCode.TRANSPORT_INCOMPLETE])
+    assert asked == []
 
 
 def test_nothing_delivered_is_early_while_the_sidecar_runs_and_a_problem_after(served, token):
@@ -211,9 +223,11 @@ def test_nothing_delivered_is_early_while_the_sidecar_runs_and_a_problem_after(s
     assert codes(core.collect(RUN, running, None, final=True)) == [ProblemCode.TRANSPORT_INCOMPLETE]
     killed = a_pod(state={"terminated": {"exitCode": 137, "reason": "OOMKilled"}})
     [problem] = core.collect(RUN, killed, None).problems
+    assert "ended with exit code 137 (OOMKilled); results that a Step wrote may be missing" in problem.message
+    [problem] = core.collect(RUN, a_pod(DIGEST), None).problems
     assert problem.message == (
-        "the results server has nothing of this pod: its results sidecar ended with exit code 137 "
-        "(OOMKilled); results that a Step wrote may be missing"
+        "the results server has nothing of this pod: its results sidecar ended with exit code 0 "
+        "(Completed); results that a Step wrote may be missing"
     )
 
 
@@ -341,6 +355,28 @@ def test_a_refusal_is_passed_on_and_not_tried_again(served, token, monkeypatch):
     with pytest.raises(OutputError):
         one.deliver()
     assert asked == [("PUT", f"{PATH}/pods/{UID}", b"records\n")]
+
+
+def test_a_delivery_names_its_run(token, monkeypatch):
+    _, sidecar = prepared(url="https://server:1")
+    assert {"name": way.ENV_RUN, "value": RUN.name} in sidecar["env"]
+    for variables, headers in (({way.ENV_RUN: "run"}, {"Resultsfw-Run": "run"}), ({}, {})):
+        one = a_way("https://server:1", token, **variables)
+        sent = []
+        monkeypatch.setattr(
+            one._server, "ask", lambda *_, sent=sent, **named: sent.append(named) or (201, b"")
+        )
+        one.deliver()
+        assert [named["headers"] for named in sent] == [headers]
+
+
+def test_a_namespace_over_its_quota_is_tried_again_for_a_while(served, token, monkeypatch):
+    monkeypatch.setattr("resultsfw_ways.request.PATIENCE", 0.3)
+    url, asked = served(507, said("QuotaExceeded"))
+    one = a_way(url, token)
+    with pytest.raises(OutputError, match=r"HTTP 507.*QuotaExceeded"):
+        one.deliver()
+    assert len(asked) > 1
 
 
 @pytest.mark.parametrize("missing", [way.ENV_URL, way.ENV_PATH, way.ENV_TOKEN_FILE])

@@ -127,6 +127,7 @@ class ResultsServer(Running):
         kubeconfig = accounts.kubeconfig("results-server")
         self.command = [sys.executable, "-W", "error", "-m", "resultsfw.cli", "results-server"]
         self.command += ["--store", f"file://{self.store}", "--kubeconfig", str(kubeconfig)]
+        self.command += ["--listen-status", "127.0.0.1:0"]
         self.command += [
             "--tls-cert",
             str(folder / "tls.crt"),

@@ -16,7 +16,8 @@ from resultsfw.errors import InputError
 
 CONFIG = Path(__file__).parents[2] / "config"
 OPT_INS = [f"backends/{one}" for one in backends_with_rights()]
-EVERYTHING = ["", "crds", "enable-log-access-to-controller", "monitoring", *OPT_INS]
+RUN_CHECKS = "enable-run-checks-of-results-server"
+EVERYTHING = ["", "crds", "enable-log-access-to-controller", RUN_CHECKS, "monitoring", *OPT_INS]
 
 
 def granted(objects):
@@ -105,6 +106,56 @@ def test_every_role_is_bound_to_the_controllers_account(folder):
             assert one["roleRef"]["kind"] == kind
             bound.add((one["metadata"].get("namespace"), one["roleRef"]["name"]))
         assert bound == roles
+
+
+def test_the_results_server_may_get_taskruns_and_nothing_more_where_that_is_opted_in():
+    """Law 8: least privilege."""
+    objects = load(RUN_CHECKS)
+    assert granted(objects) == [("", "get", "taskruns.tekton.dev")]
+    [role] = of_kind(objects, "ClusterRole")
+    [binding] = of_kind(objects, "ClusterRoleBinding")
+    assert binding["roleRef"]["name"] == role["metadata"]["name"]
+    account = {"kind": "ServiceAccount", "name": "resultsfw-results-server", "namespace": "resultsfw"}
+    assert binding["subjects"] == [account]
+
+
+def test_the_results_servers_probes_have_a_port_of_their_own_that_no_service_leads_to():
+    objects = load("backends/http")
+    [deployment] = of_kind(objects, "Deployment")
+    [container] = deployment["spec"]["template"]["spec"]["containers"]
+    ports = {one["name"]: one["containerPort"] for one in container["ports"]}
+    for probe in ("livenessProbe", "readinessProbe"):
+        assert container[probe]["httpGet"]["port"] == "status"
+        assert "scheme" not in container[probe]["httpGet"]
+    [service] = of_kind(objects, "Service")
+    assert [one["targetPort"] for one in service["spec"]["ports"]] == ["https"]
+    [policy] = of_kind(objects, "NetworkPolicy")
+    open_to_all = [
+        port["port"]
+        for rule in policy["spec"]["ingress"]
+        for port in rule["ports"]
+        if {"namespaceSelector": {}} in rule["from"]
+    ]
+    assert open_to_all == ["https"]
+    from resultsfw.server.process import Options  # noqa: PLC0415
+
+    options = Options(store="file:///x")
+    assert (options.listen, options.listen_status) == (f":{ports['https']}", f":{ports['status']}")
+
+
+def test_the_results_servers_options_are_options():
+    from resultsfw.cli.commands import resultsfw  # noqa: PLC0415
+    from resultsfw.server.process import KEEP_DAYS, LIMIT, NAMESPACE_BYTES  # noqa: PLC0415
+
+    [deployment] = of_kind(load("backends/http"), "Deployment")
+    command, *arguments = deployment["spec"]["template"]["spec"]["containers"][0]["args"]
+    with resultsfw.commands[command].make_context(command, arguments) as context:
+        given = context.params
+        assert (given["limit_bytes"], given["namespace_bytes"], given["keep_days"]) == (
+            LIMIT,
+            NAMESPACE_BYTES,
+            KEEP_DAYS,
+        )
 
 
 @pytest.mark.parametrize("folder", EVERYTHING)

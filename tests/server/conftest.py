@@ -1,5 +1,6 @@
 """Fixtures: a cluster's reviews, a server that all tests of a file share, and one of a test's own."""
 
+import contextlib
 import os
 import signal
 import sys
@@ -21,20 +22,41 @@ def reviews():
     one.stop()
 
 
-@pytest.fixture(scope="module")
-def shared(reviews, tmp_path_factory):
-    one = Serving(tmp_path_factory.mktemp("server"), reviews, "--limit-bytes", "100000")
+@contextlib.contextmanager
+def serving(folder, reviews, *options, **more):
+    """A server that ends well, and has logged neither a secret nor a fault."""
+    one = Serving(folder, reviews, *options, **more)
     yield one
     assert one.signal(signal.SIGTERM) == 0
     assert not [line for line in one.lines if "SECRET" in line or "Traceback" in line]
 
 
+@pytest.fixture(scope="module")
+def shared(reviews, tmp_path_factory):
+    with serving(tmp_path_factory.mktemp("server"), reviews, "--limit-bytes", "100000") as one:
+        yield one
+
+
 @pytest.fixture
 def server(shared, reviews):
     """The shared one, whose cluster grants nothing yet."""
-    reviews.fails, reviews.audiences = 0, True
-    reviews.rights.clear()
+    reviews.reset()
     return shared
+
+
+@pytest.fixture(scope="module")
+def without_tls(reviews, tmp_path_factory):
+    """A server that thousands of connections are opened to: without TLS they are cheap."""
+    folder = tmp_path_factory.mktemp("plain")
+    with serving(folder, reviews, "--limit-bytes", "10000000", tls=False) as one:
+        yield one
+
+
+@pytest.fixture
+def plain(without_tls, reviews):
+    """That one, whose cluster grants nothing yet."""
+    reviews.reset()
+    return without_tls
 
 
 @pytest.fixture
@@ -42,8 +64,8 @@ def own(reviews, tmp_path):
     """Starts a server of the test's own."""
     started = []
 
-    def start(*options):
-        started.append(one := Serving(tmp_path, reviews, *options))
+    def start(*options, tls=True):
+        started.append(one := Serving(tmp_path, reviews, *options, tls=tls))
         return one
 
     yield start

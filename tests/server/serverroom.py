@@ -47,8 +47,11 @@ class Reviews:
 
     users: dict = field(default_factory=dict)
     rights: set = field(default_factory=set)
+    runs: dict = field(default_factory=dict)
     asked: list = field(default_factory=list)
     fails: int = 0
+    answers: threading.Event = field(default_factory=threading.Event)
+    came: threading.Condition = field(default_factory=threading.Condition)
     audiences: bool = True
 
     def pod_token(self, pod=POD, namespace="default", audience=AUDIENCE):
@@ -62,18 +65,49 @@ class Reviews:
         self.users[token] = (audience, {"username": username, "groups": groups, "extra": extra or {}})
         return token
 
+    def reset(self):
+        """Answer, and grant nothing."""
+        self.fails, self.audiences = 0, True
+        self.answers.set()
+        self.rights.clear()
+
+    def note(self, what):
+        with self.came:
+            self.asked.append(what)
+            self.came.notify_all()
+
+    def until_asked(self, times):
+        """Wait until so much was asked since `asked` was cleared."""
+        with self.came:
+            assert self.came.wait_for(lambda: len(self.asked) >= times, 60), self.asked
+
     def start(self):
         owner = self
+        self.answers.set()
 
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
             def do_POST(self):
                 review = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                owner.asked.append(review["kind"])
+                owner.note(review["kind"])
+                owner.answers.wait(60)
                 status = owner.status_of(review["kind"], review["spec"])
                 body = json.dumps({**review, "status": status}).encode()
                 self.send_response(owner.fails or 201)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def do_GET(self):
+                namespace, _, name = self.path.partition("/namespaces/")[2].split("/")
+                uid = owner.runs.get((namespace, name))
+                owner.note(f"GET {name}")
+                found = {"kind": "TaskRun", "metadata": {"name": name, "namespace": namespace, "uid": uid}}
+                gone = {"kind": "Status", "status": "Failure", "reason": "NotFound", "code": 404}
+                body = json.dumps(found if uid else gone).encode()
+                self.send_response(owner.fails or (200 if uid else 404))
+                self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
@@ -126,17 +160,25 @@ class Reviews:
 
 
 class Serving(Running):
-    """A results server as a process, with TLS, and a client of it."""
+    """A results server as a process, and a client of it."""
 
-    def __init__(self, folder, reviews, *options):
+    def __init__(self, folder, reviews, *options, tls=True):
+        self.scheme = "https" if tls else "http"
         self.folder = folder
         self.ca = trustme.CA()
         self.cert, self.key = folder / "tls.crt", folder / "tls.key"
         self.trust = ssl.create_default_context(cadata=self.ca.cert_pem.bytes().decode())
         self.certify()
         self.options = [
-            *("--store", f"file://{folder}/store", "--listen", "127.0.0.1:0"),
-            *("--tls-cert", str(self.cert), "--tls-key", str(self.key)),
+            *(
+                "--store",
+                f"file://{folder}/store",
+                "--listen",
+                "127.0.0.1:0",
+                "--listen-status",
+                "127.0.0.1:0",
+            ),
+            *(("--tls-cert", str(self.cert), "--tls-key", str(self.key)) if tls else ("--insecure-http",)),
             *("--kubeconfig", str(reviews.kubeconfig(folder)), *options),
         ]
         self.begin()
@@ -144,7 +186,7 @@ class Serving(Running):
     def begin(self):
         command = [sys.executable, "-W", "error", "-m", "resultsfw.cli", "results-server", *self.options]
         super().__init__(command, None)
-        said = self.wait_for("results server on https port")["message"]
+        said = self.wait_for(f"results server on {self.scheme} port", seconds=90)["message"]
         self.port = int(said.rpartition(" ")[2])
 
     def certify(self, ca=None):
@@ -152,11 +194,16 @@ class Serving(Running):
         self.cert.write_bytes(b"".join(one.bytes() for one in issued.cert_chain_pems))
         issued.private_key_pem.write_to_path(str(self.key))
 
-    def connection(self):
-        return http.client.HTTPSConnection("127.0.0.1", self.port, timeout=20, context=self.trust)
+    def connection(self, source=None):
+        source = (source, 0) if source else None
+        if self.scheme == "http":
+            return http.client.HTTPConnection("127.0.0.1", self.port, timeout=60, source_address=source)
+        return http.client.HTTPSConnection(
+            "127.0.0.1", self.port, timeout=60, context=self.trust, source_address=source
+        )
 
-    def ask(self, method, target, token=None, body=None, headers=None):
-        connection = self.connection()
+    def ask(self, method, target, token=None, body=None, *, headers=None, source=None):
+        connection = self.connection(source)
         try:
             sent = {**({"Authorization": f"Bearer {token}"} if token else {}), **(headers or {})}
             connection.request(method, target, body, sent)
@@ -165,11 +212,17 @@ class Serving(Running):
         finally:
             connection.close()
 
-    def raw(self, data):
-        """A connection on which that was sent."""
-        sock = self.trust.wrap_socket(
-            socket.create_connection(("127.0.0.1", self.port), 20), server_hostname="127.0.0.1"
+    def open(self, source=None):
+        """A connection on which nothing was sent, not even the first word of TLS."""
+        return socket.create_connection(
+            ("127.0.0.1", self.port), 60, source_address=(source, 0) if source else None
         )
+
+    def raw(self, data, source=None):
+        """A connection on which that was sent."""
+        sock = self.open(source)
+        if self.scheme == "https":
+            sock = self.trust.wrap_socket(sock, server_hostname="127.0.0.1")
         sock.sendall(data)
         return sock
 

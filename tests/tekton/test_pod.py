@@ -390,6 +390,13 @@ def test_what_has_no_pod(task, message):
         built(run)
 
 
+def test_a_reserved_volume_cannot_be_declared_by_a_pod_template():
+    run = taskrun({"steps": [{"image": "i", "script": "x"}]})
+    run["spec"]["podTemplate"] = {"volumes": [{"name": "resultsfw-account", "emptyDir": {}}]}
+    with pytest.raises(RefusedRun, match='volume name "resultsfw-account" cannot start with "resultsfw-"'):
+        built(run)
+
+
 # Scripts
 
 

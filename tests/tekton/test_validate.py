@@ -347,3 +347,46 @@ def test_a_message_does_not_hold_all_of_a_value_that_is_not_allowed():
     message = refusal(task, taskrun(params=[{"name": "e", "value": LONG}])).message
     assert message.endswith("qqq... (500000 bytes) is not in the enum list")
     assert len(message) < 1200
+
+
+# Volumes that are not for Steps and Sidecars.
+
+
+SIDECAR = {"name": "side", "image": "i"}
+
+
+def mounting(name):
+    return {"volumeMounts": [{"name": name, "mountPath": "/x"}]}
+
+
+@pytest.mark.parametrize("volume", ["resultsfw-results-server", "resultsfw-account", "tekton-internal-run-0"])
+@pytest.mark.parametrize("where", ["steps", "stepTemplate", "sidecars"])
+def test_a_mount_of_a_reserved_volume_is_refused(volume, where):
+    task = {"steps": [STEP], "sidecars": [SIDECAR]}
+    if where == "stepTemplate":
+        task[where] = mounting(volume)
+    else:
+        task[where] = [{**task[where][0], **mounting(volume)}]
+    prefix = "resultsfw-" if volume.startswith("resultsfw-") else "tekton-internal-"
+    refused = refusal(task)
+    path = "sidecars" if where == "sidecars" else "steps"
+    assert refused.message == creation_failed(
+        f'volumeMount name "{volume}" cannot start with "{prefix}": {path}[0].volumeMounts[0].name'
+    )
+
+
+@pytest.mark.parametrize("where", ["steps", "sidecars"])
+def test_a_reserved_volume_whose_name_substitution_makes_is_refused(where):
+    task = {
+        "params": [{"name": "v", "default": "resultsfw-"}],
+        "steps": [STEP],
+        "sidecars": [SIDECAR],
+    }
+    task[where] = [{**task[where][0], **mounting("$(params.v)account")}]
+    assert 'cannot start with "resultsfw-"' in refusal(task).message
+
+
+def test_a_reserved_volume_cannot_be_declared_by_a_task():
+    task = {"steps": [STEP], "volumes": [{"name": "resultsfw-account", "emptyDir": {}}]}
+    message = 'volume name "resultsfw-account" cannot start with "resultsfw-": volumes[0].name'
+    assert refusal(task).message == creation_failed(message)

@@ -1,0 +1,84 @@
+"""Refuse pods whose other containers could read what the results sidecar alone is given.
+
+A Step that has the sidecar's token can deliver in its place, and one that shares its processes can read its
+environment and its files through ``/proc``, and write its termination message.
+"""
+
+from collections.abc import Collection, Iterator
+from typing import Final
+
+from resultsfw import Object
+from resultsfw.errors import BackendError
+
+__all__ = ["refuse_mounts", "refuse_shared_processes", "refuse_tokens"]
+
+_SHARED: Final = ("shareProcessNamespace", "hostPID")
+
+
+def refuse_shared_processes(pod: Object, *, backend: str, what: str) -> None:
+    """Refuse a pod whose containers see each other's processes.
+
+    Args:
+        pod: Before the sidecar is added.
+        backend: Its name, for the message's subject.
+        what: What Steps could read of the sidecar, for the message.
+
+    Raises:
+        BackendError: The message names the field.
+    """
+    for field in _SHARED:
+        if pod["spec"].get(field):
+            raise BackendError(
+                f'the pod has "{field}: true", by which Steps could read {what}: run it without, or by '
+                f"another results-from",
+                subject=backend,
+            )
+
+
+def refuse_tokens(pod: Object, audience: str, *, backend: str) -> None:
+    """Refuse a pod that has a token for an audience in a volume of its own.
+
+    Args:
+        pod: Before the sidecar and its volume are added.
+        audience: That the sidecar's token is for.
+        backend: Its name, for the message's subject.
+
+    Raises:
+        BackendError: The message names the volume.
+    """
+    for volume in pod["spec"].get("volumes") or ():
+        for source in (volume.get("projected") or {}).get("sources") or ():
+            if (source.get("serviceAccountToken") or {}).get("audience") == audience:
+                raise BackendError(
+                    f'volume "{volume["name"]}" has a token for the audience "{audience}", by which a Step '
+                    f"could deliver results in place of the results sidecar: use another audience",
+                    subject=backend,
+                )
+
+
+def refuse_mounts(pod: Object, volumes: Collection[str], *, own: str) -> None:
+    """Refuse a pod with containers that mount a volume which is for the results sidecar alone.
+
+    Such a mount can be in a pod before its volume is: the API server sees both at once.
+
+    Args:
+        pod: The pod.
+        volumes: Names of the sidecar's volumes.
+        own: The sidecar's name.
+
+    Raises:
+        BackendError: The message names container and volume.
+    """
+    for container in _containers(pod):
+        for mount in container.get("volumeMounts") or ():
+            if container["name"] != own and mount.get("name") in volumes:
+                raise BackendError(
+                    f'container "{container["name"]}" mounts volume "{mount["name"]}", which is for the '
+                    f"results sidecar alone: remove the mount, or rename your volume",
+                    subject=f"container {container['name']}",
+                )
+
+
+def _containers(pod: Object) -> Iterator[Object]:
+    for kind in ("initContainers", "containers"):
+        yield from pod["spec"].get(kind) or ()

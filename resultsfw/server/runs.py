@@ -1,0 +1,60 @@
+"""Whether a run exists: asked of the cluster where the server has the right to."""
+
+import logging
+from typing import Protocol
+
+from resultsfw.cluster import Kind, Object
+from resultsfw.errors import ClusterError, NotFoundError
+from resultsfw.server.refusals import RefusalError
+from resultsfw.tekton.kinds import TASKRUNS
+
+__all__ = ["ClusterRuns", "Runs"]
+
+log = logging.getLogger(__name__)
+
+
+class Runs(Protocol):
+    """Knows runs. Safe for threads."""
+
+    def exists(self, namespace: str, name: str, uid: str) -> bool:
+        """Whether there is a run of that name and uid.
+
+        Raises:
+            RefusalError: It cannot be known now.
+        """
+        ...
+
+
+class _Gets(Protocol):
+    """What of a cluster is asked here."""
+
+    def get(self, kind: Kind, namespace: str, name: str, /) -> Object:
+        """Return an object."""
+        ...
+
+
+class ClusterRuns:
+    """Asks an API server for TaskRuns.
+
+    By name: the right to ``get`` shows one object to who knows its name, and the right to ``list`` would show
+    the params and results of all of them.
+
+    Args:
+        cluster: Of a service account that may get TaskRuns.
+    """
+
+    def __init__(self, cluster: _Gets) -> None:
+        self._cluster = cluster
+
+    def exists(self, namespace: str, name: str, uid: str) -> bool:
+        """See `Runs`."""
+        try:
+            found = self._cluster.get(TASKRUNS, namespace, name)
+        except NotFoundError:
+            return False
+        except ClusterError as error:
+            log.error("a TaskRun cannot be asked for: %s (%s)", error.message, error.code)  # noqa: TRY400
+            raise RefusalError(
+                "Unavailable", "the cluster cannot be asked for the run now; see the server's log"
+            ) from error
+        return (found.get("metadata") or {}).get("uid") == uid

@@ -1,0 +1,104 @@
+"""How many bytes each namespace has stored, and its quota of them."""
+
+import threading
+from collections import Counter
+from collections.abc import Iterable
+
+from resultsfw.server.refusals import RefusalError
+
+__all__ = ["Usage", "cost"]
+
+_FILE = 4096
+"""Bytes that an object takes beside its own: otherwise empty deliveries would cost nothing."""
+
+
+def cost(size: int) -> int:
+    """Return what an object of that size counts."""
+    return size + _FILE
+
+
+class Usage:
+    """Stored bytes of each namespace. Safe for threads.
+
+    Each server counts for itself: where several share a store, a namespace can be over its quota by what
+    others accepted, until the store is counted anew.
+
+    Args:
+        quota: Bytes of one namespace; 0 for no limit.
+    """
+
+    def __init__(self, quota: int = 0) -> None:
+        self.quota = quota
+        self._lock = threading.Lock()
+        self._stored: Counter[str] = Counter()
+        self._since: Counter[str] | None = None
+
+    def reserve(self, namespace: str, size: int) -> None:
+        """Count bytes that are about to be stored.
+
+        Raises:
+            RefusalError: The namespace has no room for them.
+        """
+        with self._lock:
+            self._check(namespace, size)
+            self._stored[namespace] += size
+            if self._since is not None:
+                self._since[namespace] += size
+
+    def check(self, namespace: str, size: int) -> None:
+        """Raise RefusalError if the namespace has no room for so many bytes now."""
+        with self._lock:
+            self._check(namespace, size)
+
+    def release(self, namespace: str, size: int) -> None:
+        """Count bytes that were removed, or not stored after all."""
+        with self._lock:
+            self._subtract(self._stored, namespace, size)
+
+    def recount(self, objects: Iterable[tuple[str, int]]) -> None:
+        """Count the store anew.
+
+        Args:
+            objects: Namespace and size of each object. What is stored while they are listed may be counted
+                twice, until the next count.
+        """
+        with self._lock:
+            self._since = Counter()
+        found: Counter[str] = Counter()
+        try:
+            for namespace, size in objects:
+                found[namespace] += cost(size)
+        except BaseException:
+            with self._lock:
+                self._since = None
+            raise
+        with self._lock:
+            found.update(self._since)
+            self._stored, self._since = found, None
+
+    def largest(self, number: int) -> list[tuple[str, int]]:
+        """Return the namespaces with the most bytes, and their bytes."""
+        with self._lock:
+            return self._stored.most_common(number)
+
+    @property
+    def total(self) -> int:
+        """Bytes of all namespaces."""
+        with self._lock:
+            return self._stored.total()
+
+    def _check(self, namespace: str, size: int) -> None:
+        stored = self._stored.get(namespace, 0)
+        if self.quota and stored + size > self.quota:
+            raise RefusalError(
+                "QuotaExceeded",
+                f'namespace "{namespace}" has {stored} bytes of results stored, and {size} more are over its '
+                f"quota of {self.quota} bytes: they go when the controller has read them, or by age",
+                unread=True,
+            )
+
+    @staticmethod
+    def _subtract(counter: Counter[str], namespace: str, size: int) -> None:
+        counter[namespace] = max(0, counter[namespace] - size)
+        if not counter[namespace]:
+            del counter[namespace]
