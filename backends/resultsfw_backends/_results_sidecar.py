@@ -167,7 +167,8 @@ def add_sidecar(
         spec["volumes"] = [*(spec.get("volumes") or ()), *volumes]
     if config.sidecar == "native":
         sidecar["restartPolicy"] = "Always"
-        # Having said all it must stay: Kubernetes would start it again.
+        # Having said all it stays, since Kubernetes starts it again. A Step that has not ended a minute
+        # later shows by that: it ends itself then, says everything once more, and the controller sees it.
         sidecar["command"] += ["-kubernetes-sidecar-mode", "true"]
         spec["initContainers"] = [*(spec.get("initContainers") or ()), sidecar]
     else:
@@ -273,11 +274,16 @@ def has_said_all(run: Run, pod: Object, *, wire: int) -> bool:
 
 def has_ended(run: Run, pod: Object) -> bool:
     """Whether it has ended for good, and with it all that it has to say elsewhere than in its log."""
-    state = container_statuses(pod).get(CONTAINER, {})
+    status = container_status(pod, CONTAINER)
+    state = status.get("state", {})
     if _over(pod):
         return "running" not in state
-    # A native one that ends before the Steps is started again and says everything anew.
-    return "terminated" in state and (not _is_native(pod) or steps_ended(run, pod))
+    if not _is_native(pod):
+        return "terminated" in state
+    # A native one that ends before the Steps is started again and says everything anew. One that ended well
+    # had waited for the Steps; the kubelet lets it wait up to five minutes for its next start.
+    said = status.get("lastState", {}).get("terminated", {}).get("exitCode") == 0
+    return ("terminated" in state or ("waiting" in state and said)) and steps_ended(run, pod)
 
 
 def end_of(pod: Object) -> Object | None:

@@ -24,7 +24,7 @@ from resultsfw.tekton import reasons
 from resultsfw.tekton.conclude import conclude, condition, failed_status
 from resultsfw.tekton.conditions import is_done, succeeded
 from resultsfw.tekton.containers import PARAMS_MOUNT, is_cancellable
-from resultsfw.tekton.ending import Cause, cancelled, cause_of, stop_mark, timed_out
+from resultsfw.tekton.ending import Cause, cancelled, cause_of, not_ended, stop_mark, timed_out
 from resultsfw.tekton.faults import begun, leaving, placed
 from resultsfw.tekton.kinds import CLAIMS, TASKRUNS
 from resultsfw.tekton.large import large_params, largest
@@ -279,6 +279,10 @@ class Reconciler:
         """Why the pod must be stopped though its run has no cause of its own to end."""
         if progress.stuck:
             return Cause("", "a Step was killed; others may wait for it for ever")
+        if (overstay := progress.overstay) is not None:
+            waited = (now - overstay.since).total_seconds()
+            if overstay.waited or waited > self._timing.sidecar:
+                return not_ended(overstay)
         if progress.steps_done and progress.ended_at is not None:
             waited = (now - progress.ended_at).total_seconds()
             if waited > self._timing.sidecar:

@@ -229,3 +229,21 @@ def test_a_step_that_was_over_before_the_sidecar_was_stopped_lost_nothing(step):
     collected = collect(a_run("a"), log, pod=a_native_pod(ended(), step=step, phase="Failed"))
     assert collected.ok
     assert values_of(collected) == {"a": "1"}
+
+
+@pytest.mark.parametrize("backend", ["sidecar-logs", "config-map"])
+def test_a_sidecar_that_ended_well_is_read_while_the_kubelet_lets_it_wait_for_its_next_start(backend):
+    """It ended itself because a container outstayed the Steps. Its log and message are of its last end."""
+    waiting = {"waiting": {"reason": "CrashLoopBackOff"}}
+    stamp = Stamp(backend, wire.WIRE, 4096)
+    pod = a_native_pod(waiting, last=ended())
+    assert CORE.ready(a_run("a"), pod, stamp=stamp)
+    going_on = a_native_pod(waiting, last=ended(), step=RUNNING)
+    assert not CORE.ready(a_run("a"), going_on, stamp=stamp)
+    assert not CORE.ready(a_run("a"), a_native_pod(waiting, last=ended(137)), stamp=stamp)
+
+
+def test_a_log_is_whole_while_its_sidecar_waits_for_its_next_start():
+    pod = a_native_pod({"waiting": {"reason": "CrashLoopBackOff"}}, last=ended())
+    collected = collect(a_run("a"), WHOLE, pod=pod)
+    assert (values_of(collected), collected.problems) == ({"a": "1"}, ())
