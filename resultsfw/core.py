@@ -264,6 +264,8 @@ class Core:
                     f"Extraction",
                     subject=backend.name,
                 )
+            if extraction.unread is not None and not final:
+                raise extraction.unread
             if extraction.early and not final:
                 raise TooEarlyError(
                     "the results are still being written",

@@ -5,6 +5,7 @@ Shared by all backends whose results leave a pod through it, whichever way it ta
 
 import json
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -20,7 +21,7 @@ from resultsfw import (
     Reference,
     Run,
 )
-from resultsfw.errors import InputError
+from resultsfw.errors import InputError, LogUnavailableError
 from resultsfw_backends._entrypoint import (
     add_arguments,
     container_status,
@@ -358,10 +359,7 @@ def read_log(
         # An iterator need not have one; one that has a connection behind it does.
         if callable(close := getattr(stream, "close", None)):
             close()
-    early = extraction.early and running and not _over(pod)
-    return Extraction(
-        found=extraction.found, problems=extraction.problems, carriers=extraction.carriers, early=early
-    )
+    return replace(extraction, early=extraction.early and running and not _over(pod))
 
 
 def read_records(
@@ -430,6 +428,16 @@ def read_records(
         carriers=(carrier,),
         # Of a pod seen before its Steps were seen to end, the next look says whether they had.
         early=(records.open and not lines.over) or (by_signal and running and outlived),
+        unread=_kubelet_failed(whose, records.kubelet_error, pod) if records.kubelet_error else None,
+    )
+
+
+def _kubelet_failed(whose: str, error: str, pod: Object) -> LogUnavailableError:
+    """The error for a log that a kubelet could not read to its end; the next try may come right."""
+    metadata = pod["metadata"]
+    return LogUnavailableError(
+        f'the kubelet answered "{error}" in place of the {whose}',
+        subject=f"Pod {metadata.get('namespace', '')}/{metadata.get('name', '')}, container {CONTAINER}",
     )
 
 
