@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from resultsfw.cluster import PODS, Cluster, Object
+from resultsfw.cluster import CONFIG_MAPS, PODS, Cluster, Object
 from resultsfw.core import STAMP_ANNOTATION, Core
 from resultsfw.errors import (
     AlreadyExistsError,
@@ -32,7 +32,7 @@ from resultsfw.tekton.leftovers import let_go, marks_of, purge_earlier
 from resultsfw.tekton.looks import Timing, next_look
 from resultsfw.tekton.mirror import Progress, mirror, parse_time, progress_of
 from resultsfw.tekton.owner import owns
-from resultsfw.tekton.pod import PodOptions, build_pod
+from resultsfw.tekton.pod import PodOptions, build_pod_and_maps
 from resultsfw.tekton.podcare import all_ended, discard_unplaced, grace_of, release, stop, stop_sidecars
 from resultsfw.tekton.referenced import resolved
 from resultsfw.tekton.run import pod_name, run_of
@@ -164,7 +164,7 @@ class Reconciler:
         annotations = taskrun["metadata"].get("annotations") or {}
         try:
             whole = resolved(self.core, self._cluster, taskrun, spec)
-            bare = build_pod(
+            bare, maps = build_pod_and_maps(
                 whole.taskrun,
                 whole.task_spec,
                 attempt=run.attempt,
@@ -187,6 +187,10 @@ class Reconciler:
             with contextlib.suppress(AlreadyExistsError):
                 self._cluster.create(CLAIMS, claim)
         try:
+            for config_map in maps:
+                # The name says what is in it, and the pod checks that: whose it is need not be asked.
+                with contextlib.suppress(AlreadyExistsError):
+                    self._cluster.create(CONFIG_MAPS, config_map)
             pod = self._cluster.create(PODS, pod)
         except AlreadyExistsError:
             pod = self._cluster.get(PODS, run.namespace, pod["metadata"]["name"])
