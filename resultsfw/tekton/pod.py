@@ -298,7 +298,7 @@ def _refuse_steps(taskrun: Object, steps: Sequence[Object]) -> None:
             raise creation_failed(
                 taskrun,
                 'translating TaskSpec to Pod: task step onError must be either "continue" or "stopAndFail" '
-                f'but it is set to an invalid value "{on_error}"',
+                "but it is set to an invalid value",
             )
         if not step.get("script") and not step.get("command"):
             name = step_name(step, index)

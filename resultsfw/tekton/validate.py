@@ -25,7 +25,6 @@ __all__ = [
 ]
 
 _RESERVED: Final = frozenset({"tekton-log-results"})
-_SHOWN: Final = 1024
 USER_ERROR: Final = "[User error] "
 """Before what whoever wrote the run can mend (Tekton's words)."""
 _REFERENCE: Final = re.compile(r"\$\([_a-zA-Z0-9.-]+(\.[_a-zA-Z0-9.-]+)*(\[([0-9]+|\*)\])?\)")
@@ -167,9 +166,8 @@ def _enums(taskrun: Object, task_spec: Object) -> str:
 
 
 def shown_value(value: str) -> str:
-    """A parameter's value as a message holds it: the beginning of one that is long, and its bytes."""
-    size = len(value.encode("utf-8", "surrogatepass"))
-    return value if len(value) <= _SHOWN else f"{value[:_SHOWN]}... ({size} bytes)"
+    """What a message says of a parameter's value, which may be a secret: how many bytes it has."""
+    return f"({len(value.encode('utf-8', 'surrogatepass'))} bytes, not shown)"
 
 
 def wrong_params(taskrun: Object, task_spec: Object) -> str:
