@@ -288,8 +288,14 @@ def has_ended(run: Run, pod: Object) -> bool:
 
 
 def end_of(pod: Object) -> Object | None:
-    """The sidecar's ``terminated``, of its last process that ended; ``None`` while its first one runs."""
-    return _end(container_status(pod, CONTAINER))
+    """The sidecar's ``terminated``, of its last process that ended; ``None`` while its first one runs.
+
+    Where one had ended well, having said all, and the next one was killed, what the first one said stands.
+    """
+    status = container_status(pod, CONTAINER)
+    ended = _end(status)
+    before: Object = status.get("lastState", {}).get("terminated") or {}
+    return before if ended is not None and ended.get("exitCode") and before.get("exitCode") == 0 else ended
 
 
 def may_start_again(pod: Object) -> bool:

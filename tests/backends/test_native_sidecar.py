@@ -7,6 +7,7 @@ from sidecarlogs import CORE, UID, a_pod, a_run, codes, collect, log_of, prepare
 
 from resultsfw import ProblemCode, Stamp
 from resultsfw.errors import FlagError, TooEarlyError
+from resultsfw_backends._results_sidecar import end_of
 from resultsfw_backends.sidecar_logs import CONTAINER
 from resultsfw_sidecar import wire
 
@@ -247,3 +248,12 @@ def test_a_log_is_whole_while_its_sidecar_waits_for_its_next_start():
     pod = a_native_pod({"waiting": {"reason": "CrashLoopBackOff"}}, last=ended())
     collected = collect(a_run("a"), WHOLE, pod=pod)
     assert (values_of(collected), collected.problems) == ({"a": "1"}, ())
+
+
+@pytest.mark.parametrize(
+    ("state", "last", "code"),
+    [(ended(137), ended(), 0), (ended(137), ended(1), 137), (ended(), ended(1), 0), (RUNNING, ended(), 0)],
+)
+def test_what_a_sidecar_said_that_ended_well_outlives_the_next_one_that_is_killed(state, last, code):
+    end = end_of(a_native_pod(state, last=last, phase="Failed"))
+    assert end["exitCode"] == code

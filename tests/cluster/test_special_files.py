@@ -63,7 +63,10 @@ def test_no_special_file_keeps_a_run_from_its_end_by_name(place, form, tell):
     _run(place, "fifo", {"results": RESULTS, "steps": [FIFO]}, "sidecar-logs")
     _run(place, "never-ends", {"results": RESULTS, "steps": [NEVER_ENDS]}, "sidecar-logs")
     _run(place, "step-result", {"results": RESULTS, "steps": [OWN, REFERS]}, "sidecar-logs")
-    _run(place, "by-message", {"results": RESULTS, "steps": [FIFO, TRUE]}, "termination-message")
+    _run(place, "by-message", {"results": RESULTS, "steps": [OWN, TRUE]}, "termination-message")
+    # Nothing outside its containers tells such a run from one whose Steps work.
+    task = {"results": RESULTS, "steps": [FIFO, TRUE]}
+    _run(place, "out-of-time", task, "termination-message", timeout="90s")
     runs = place.until_done(DEADLINE)
     for name, run in runs.items():
         status = run["status"]
@@ -75,6 +78,7 @@ def test_no_special_file_keeps_a_run_from_its_end_by_name(place, form, tell):
         "never-ends": "TaskRunStepNotEnded",
         "step-result": "TaskRunResultRefused",
         "by-message": "TaskRunStepNotEnded",
+        "out-of-time": "TaskRunTimeout",
     }
     assert '"digest"' in _condition(runs["fifo"])["message"]
     assert '"own"' in _condition(runs["step-result"])["message"]
