@@ -3,16 +3,15 @@
 from collections.abc import Sequence
 from typing import Final
 
+from resultsfw.flags import DEFAULT_BACKEND
+
 __all__ = ["without_result_files"]
 
 _RESULT_FROM: Final = "result_from"
-_MESSAGE: Final = "termination-message"
 _RESULT_FILES: Final = frozenset({"results", "step_results"})
 """Flags that name the files of results."""
 
-_SWITCHES: Final = frozenset(
-    {"breakpoint_on_failure", "compress_termination_message", "debug_before_step", "wait_file_content"}
-)
+_SWITCHES: Final = frozenset({"breakpoint_on_failure", "debug_before_step", "wait_file_content"})
 """Flags that take no second argument (boolean ones of Go's flag package)."""
 
 
@@ -33,7 +32,7 @@ def without_result_files(arguments: Sequence[str]) -> list[str]:
             break  # what follows is the Step's own
         width = 1 if equals or flag in _SWITCHES else 2
         if flag == _RESULT_FROM:
-            diverted = (value if equals else "".join(arguments[place + 1 : place + 2])) != _MESSAGE
+            diverted = (value if equals else "".join(arguments[place + 1 : place + 2])) != DEFAULT_BACKEND
         if flag not in _RESULT_FILES:
             kept += arguments[place : place + width]
         place += width
