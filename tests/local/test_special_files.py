@@ -1,12 +1,13 @@
 """Whole runs on the engine whose Steps leave FIFOs everywhere, and parameters beyond what a pod holds."""
 
+import base64
 import hashlib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from resultsfw import Core, Object
+from resultsfw import CONFIG_MAPS, Core, Object
 from resultsfw.local.engine import Engine
 from resultsfw.tekton.reconciler import Reconciler
 
@@ -106,3 +107,45 @@ def test_three_large_parameters_that_nothing_uses_are_in_nobodys_way(backend, tm
     values = [{"name": name, "value": value} for name, value in params.items()]
     final = run(task, tmp_path, backend, params=values)
     assert condition(final)["status"] == "True", condition(final)["message"]
+
+
+class Tampered:
+    """The cluster, where somebody else was first under the names of a run's ConfigMaps."""
+
+    def __init__(self, cluster: Any) -> None:
+        self._cluster = cluster
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._cluster, name)
+
+    def create(self, kind: Any, obj: Object) -> Object:
+        if kind == CONFIG_MAPS:
+            other = {key: base64.b64encode(b"echo pwned").decode() for key in obj["binaryData"]}
+            obj = {**obj, "binaryData": other}
+        return self._cluster.create(kind, obj)
+
+
+def test_a_parameter_that_somebody_changed_on_its_way_ends_the_run_by_name(tmp_path):
+    core = Core.from_flags({"results-from": "termination-message"})
+    task = {
+        "params": [{"name": name, "type": "string"} for name in "abc"],
+        "steps": [step("sh /tekton/params/a /tekton/params/b /tekton/params/c", "one")],
+    }
+    with Engine(lambda cluster: Reconciler(core, Tampered(cluster)), workdir=tmp_path) as engine:
+        engine.submit(
+            {
+                "apiVersion": "tekton.dev/v1",
+                "kind": "TaskRun",
+                "metadata": {"name": "run", "namespace": "default"},
+                "spec": {
+                    "taskSpec": task,
+                    "params": [{"name": name, "value": name * 450_000} for name in "abc"],
+                },
+            }
+        )
+        (final,) = engine.run_until_done(timeout=120)
+    assert condition(final)["reason"] == "InitContainerFailed"
+    assert "/tekton/params/a is not the parameter as the run has it" in condition(final)["message"]
+    assert not [
+        one for one in final["status"].get("steps", ()) if one.get("terminated", {}).get("exitCode") == 0
+    ]
