@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 
 from resultsfw import jsons
 from resultsfw.cluster import Cluster, Object
+from resultsfw.entrypoint import without_result_files
 from resultsfw.errors import (
     BackendError,
     ClusterError,
@@ -205,6 +206,10 @@ class Core:
                 f"format, an integer from 0; without it the pod could not be read",
                 subject=backend.name,
             )
+        steps = {step.container for step in run.steps}
+        for container in pod.get("spec", {}).get("containers") or ():
+            if container["name"] in steps and container.get("args"):
+                container["args"] = without_result_files(container["args"])
         stamps = {
             STAMP_ANNOTATION: f"{backend.name}/{wire}",
             LIMIT_ANNOTATION: str(self.flags.max_result_size),
@@ -259,6 +264,8 @@ class Core:
                     f"Extraction",
                     subject=backend.name,
                 )
+            if extraction.unread is not None and not final:
+                raise extraction.unread
             if extraction.early and not final:
                 raise TooEarlyError(
                     "the results are still being written",

@@ -14,6 +14,7 @@ __all__ = [
     "FlagError",
     "ForbiddenError",
     "InputError",
+    "LogUnavailableError",
     "NotFoundError",
     "ObjectTooLargeError",
     "ResultsError",
@@ -141,6 +142,12 @@ class UnavailableError(ClusterError):
 
     code = "Unavailable"
     retryable = True
+
+
+class LogUnavailableError(UnavailableError):
+    """The kubelet answered with an error in place of a container's log, or of the rest of it."""
+
+    code = "LogUnavailable"
 
 
 class TooEarlyError(UnavailableError):

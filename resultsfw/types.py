@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
+from resultsfw.errors import ClusterError
+
 __all__ = [
     "Capabilities",
     "Carrier",
@@ -250,12 +252,15 @@ class Extraction:
         carriers: What carried what.
         early: More is being written and will be there when it is read again. What there is counts only
             if there is no next time.
+        unread: Why the rest could not be read now, where another try may come right. Raised while there is
+            one; what was read, and the problems, count only if there is none.
     """
 
     found: tuple[Found, ...] = ()
     problems: tuple[Problem, ...] = ()
     carriers: tuple[Carrier, ...] = ()
     early: bool = False
+    unread: ClusterError | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

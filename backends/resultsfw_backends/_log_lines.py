@@ -17,6 +17,20 @@ _VALUE: Final = b'"value":"'
 _ESCAPES: Final = re.compile(rb'\\u([0-9a-fA-F]{4})|\\[^u]|"')
 _FIRST_HALVES: Final = range(0xD800, 0xDC00)
 _SECOND_HALVES: Final = range(0xDC00, 0xE000)
+_ALONE: Final = re.compile(
+    rb"(unable to retrieve container logs for |container status is nil\Z|failed to get container status |"
+    rb"failed to try resolving symlinks in path |failed to create fsnotify watcher: |"
+    rb"failed to watch directory |failed to get parse function: |rpc error: code = )"
+)
+"""How errors begin that a kubelet finds before it has read any line (GetContainerLogs of
+pkg/kubelet/kuberuntime, ReadLogs of k8s.io/cri-client/pkg/logs), or between two."""
+
+_ANYWHERE: Final = re.compile(
+    rb'(failed to (?:open|read|reset seek in|seek -?[0-9]+ in|tail -?[0-9]+ lines of) log file) "[^"\\]'
+)
+"""How errors begin that it finds while it reads; it may have written half a line before. No record of a
+sidecar can hold this: in a JSON text the quote has a backslash before it."""
+
 _UNFINISHED: Final = re.compile(rb"\\(?:u[0-9a-fA-F]{0,3})?\Z")
 
 
@@ -32,6 +46,7 @@ class Line:
         value_bytes: Of a line too long to keep, the bytes of its value.
         digest: SHA-256, in hexadecimal, of all bytes before this line.
         ended: Whether a line end follows it.
+        kubelet_error: What the kubelet says in place of the rest of the log, if it is that.
     """
 
     number: int
@@ -41,6 +56,7 @@ class Line:
     value_bytes: int | None = None
     digest: str = ""
     ended: bool = True
+    kubelet_error: str = ""
 
 
 class LogLines:
@@ -101,7 +117,16 @@ class LogLines:
         self._sha.update(text + b"\n" if ended else text)
         record, fault = _decode(text)
         name = record.get("name") if record is not None else _name_in(text[:_PREFIX])
-        return Line(number, record, fault, name if isinstance(name, str) else None, None, digest, ended)
+        error = "" if ended or record is not None else _kubelet_error(text)
+        return Line(
+            number,
+            record,
+            fault,
+            name if isinstance(name, str) else None,
+            digest=digest,
+            ended=ended,
+            kubelet_error=error,
+        )
 
 
 class _Held:
@@ -169,6 +194,17 @@ def _escaped_bytes(code: bytes | None) -> int:
     if point in _FIRST_HALVES:
         return 4
     return 0 if point in _SECOND_HALVES else len(chr(point).encode())
+
+
+def _kubelet_error(text: bytes) -> str:
+    """What the kubelet's error is that a log ends with; "" if it ends with none.
+
+    A kubelet answers with HTTP 200 before it looks for the log, and can then only write its error where the
+    log would go on, without a line end. A sidecar ends each of its lines. Only the error's fixed words are
+    returned: what follows them may quote the log.
+    """
+    found = _ALONE.match(text) or _ANYWHERE.search(text)
+    return found[1].decode().strip().rstrip(":") if found else ""
 
 
 def _decode(text: bytes) -> tuple[dict[str, Any] | None, str]:

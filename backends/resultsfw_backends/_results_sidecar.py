@@ -5,6 +5,7 @@ Shared by all backends whose results leave a pod through it, whichever way it ta
 
 import json
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -20,7 +21,7 @@ from resultsfw import (
     Reference,
     Run,
 )
-from resultsfw.errors import InputError
+from resultsfw.errors import InputError, LogUnavailableError
 from resultsfw_backends._entrypoint import (
     add_arguments,
     container_status,
@@ -170,7 +171,8 @@ def add_sidecar(
         spec["volumes"] = [*(spec.get("volumes") or ()), *volumes]
     if config.sidecar == "native":
         sidecar["restartPolicy"] = "Always"
-        # Having said all it must stay: Kubernetes would start it again.
+        # Having said all it stays, since Kubernetes starts it again. A Step that has not ended a minute
+        # later shows by that: it ends itself then, says everything once more, and the controller sees it.
         sidecar["command"] += ["-kubernetes-sidecar-mode", "true"]
         spec["initContainers"] = [*(spec.get("initContainers") or ()), sidecar]
     else:
@@ -276,16 +278,27 @@ def has_said_all(run: Run, pod: Object, *, wire: int) -> bool:
 
 def has_ended(run: Run, pod: Object) -> bool:
     """Whether it has ended for good, and with it all that it has to say elsewhere than in its log."""
-    state = container_statuses(pod).get(CONTAINER, {})
+    status = container_status(pod, CONTAINER)
+    state = status.get("state", {})
     if _over(pod):
         return "running" not in state
-    # A native one that ends before the Steps is started again and says everything anew.
-    return "terminated" in state and (not _is_native(pod) or steps_ended(run, pod))
+    if not _is_native(pod):
+        return "terminated" in state
+    # A native one that ends before the Steps is started again and says everything anew. One that ended well
+    # had waited for the Steps; the kubelet lets it wait up to five minutes for its next start.
+    said = status.get("lastState", {}).get("terminated", {}).get("exitCode") == 0
+    return ("terminated" in state or ("waiting" in state and said)) and steps_ended(run, pod)
 
 
 def end_of(pod: Object) -> Object | None:
-    """The sidecar's ``terminated``, of its last process that ended; ``None`` while its first one runs."""
-    return _end(container_status(pod, CONTAINER))
+    """The sidecar's ``terminated``, of its last process that ended; ``None`` while its first one runs.
+
+    Where one had ended well, having said all, and the next one was killed, what the first one said stands.
+    """
+    status = container_status(pod, CONTAINER)
+    ended = _end(status)
+    before: Object = status.get("lastState", {}).get("terminated") or {}
+    return before if ended is not None and ended.get("exitCode") and before.get("exitCode") == 0 else ended
 
 
 def may_start_again(pod: Object) -> bool:
@@ -355,10 +368,7 @@ def read_log(
         # An iterator need not have one; one that has a connection behind it does.
         if callable(close := getattr(stream, "close", None)):
             close()
-    early = extraction.early and running and not _over(pod)
-    return Extraction(
-        found=extraction.found, problems=extraction.problems, carriers=extraction.carriers, early=early
-    )
+    return replace(extraction, early=extraction.early and running and not _over(pod))
 
 
 def read_records(
@@ -427,6 +437,16 @@ def read_records(
         carriers=(carrier,),
         # Of a pod seen before its Steps were seen to end, the next look says whether they had.
         early=(records.open and not lines.over) or (by_signal and running and outlived),
+        unread=_kubelet_failed(whose, records.kubelet_error, pod) if records.kubelet_error else None,
+    )
+
+
+def _kubelet_failed(whose: str, error: str, pod: Object) -> LogUnavailableError:
+    """The error for a log that a kubelet could not read to its end; the next try may come right."""
+    metadata = pod["metadata"]
+    return LogUnavailableError(
+        f'the kubelet answered "{error}" in place of the {whose}',
+        subject=f"Pod {metadata.get('namespace', '')}/{metadata.get('name', '')}, container {CONTAINER}",
     )
 
 

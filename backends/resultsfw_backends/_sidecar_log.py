@@ -70,6 +70,7 @@ class SidecarLog:
     Attributes:
         found: The values that came whole, by whose they are.
         problems: Everything else that must not be passed over.
+        kubelet_error: What the kubelet said in place of the rest of the log; "" if it did not.
     """
 
     def __init__(
@@ -99,6 +100,7 @@ class SidecarLog:
         self._end: Line | None = None
         self._stopped = False
         self._last: Line | None = None
+        self.kubelet_error = ""
         self.found: dict[Origin, Found] = {}
         self.problems: list[Problem] = []
 
@@ -120,7 +122,9 @@ class SidecarLog:
             records |= dict.fromkeys(_ARTIFACTS, _ignore)
         for line in lines:
             self._last = line
-            if line.record is None:
+            if line.kubelet_error:
+                self.kubelet_error = line.kubelet_error
+            elif line.record is None:
                 self._bad_line(line)
             elif (take := records.get(_text(line.record.get("type")))) is None:
                 self._corrupt(line, "its type is none that a results sidecar prints")
@@ -149,8 +153,8 @@ class SidecarLog:
                 f"{self._more_faults} more lines of the {self._whose} cannot be used"
                 + ("; reading stopped there" if self._more_faults >= _HOPELESS else ""),
             )
-        if self._foreign:
-            self.found.clear()
+        if self._foreign or self.kubelet_error:
+            self._give_up()
             return
         if self._strict and self._end is None:
             self._incomplete(f"it ends without its end record{self._why(state)}")
@@ -166,6 +170,17 @@ class SidecarLog:
             self._incomplete(f"the sidecar did not end as it does when all is printed{self._why(state)}")
         elif self._last is not None and not self._last.ended:
             self._incomplete("its last line is cut")
+
+    def _give_up(self) -> None:
+        """Judge a log of which nothing more is to be had."""
+        if self._foreign:
+            self.found.clear()
+        else:
+            self._problem(
+                ProblemCode.TRANSPORT_UNREADABLE,
+                f"the {self._whose} could not be read to its end: the kubelet answered "
+                f'"{self.kubelet_error}" in place of it{self._lost()}',
+            )
 
     # One method for each record.
 
@@ -308,16 +323,18 @@ class SidecarLog:
         )
 
     def _incomplete(self, why: str) -> None:
-        silent = [o for o in self._declared.values() if o not in self._accounted]
-        if self._strict and silent:
-            names = [name if step is None else f"{step}.{name}" for step, name in silent]
-            lost = f"; it says nothing of {name_list(names)}"
-        else:
-            lost = "; results that a Step wrote may be missing"
         self._problem(
             ProblemCode.TRANSPORT_INCOMPLETE,
-            f"the {self._whose} is not whole: {why}{lost}",
+            f"the {self._whose} is not whole: {why}{self._lost()}",
         )
+
+    def _lost(self) -> str:
+        """What a log that is not whole may have said."""
+        silent = [o for o in self._declared.values() if o not in self._accounted]
+        if not (self._strict and silent):
+            return "; results that a Step wrote may be missing"
+        names = [name if step is None else f"{step}.{name}" for step, name in silent]
+        return f"; it says nothing of {name_list(names)}"
 
     def _why(self, state: Object | None) -> str:
         if self._own_failure:

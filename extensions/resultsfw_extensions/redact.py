@@ -46,7 +46,9 @@ def _is_pattern(pattern: str) -> str:
         compiled = _compiled(pattern)
     except re2.error as error:
         why = error.args[0]
-        raise ValueError(f"RE2 does not take it: {why.decode() if isinstance(why, bytes) else why}") from None
+        told = why.decode("utf-8", "replace") if isinstance(why, bytes) else str(why)
+        # Behind the colon is the part of the pattern: who reads the log need not know what is looked for.
+        raise ValueError(f"RE2 does not take it: {told.partition(':')[0]}") from None
     if compiled.search("") is not None:
         raise ValueError("it matches where there is no text, and so at every place")
     return pattern

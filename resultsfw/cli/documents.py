@@ -19,6 +19,7 @@ NODES: Final = 1_000_000
 """Values a file may hold, those that aliases repeat included: nine aliases of nine make a billion."""
 
 _LOADER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_QUOTED: Final = re.compile(r"'[^']{2,}'|\"[^\"]{2,}\"")
 _MERGE: Final = "<<"
 _CORE: Final = "tag:yaml.org,2002:"
 
@@ -136,6 +137,7 @@ class _Reader:
         except yaml.YAMLError as error:
             mark = getattr(error, "problem_mark", None)
             why = getattr(error, "problem", None) or str(error).splitlines()[0]
+            why = _QUOTED.sub("(not shown)", why)  # an anchor, a tag: what stands there may be a secret
             # libyaml itself goes no deeper than 1,000 (PyYAML 6.0.4), and says so before we are there.
             told = _TOO_DEEP if "nesting depth" in why else f"is not YAML: {why}"
             raise DocumentError(told, number=self._number, line=mark.line + 1 if mark else None) from error
@@ -150,7 +152,9 @@ class _Reader:
             raise self._refuse(event, _TOO_DEEP)
         if isinstance(event, yaml.AliasEvent):
             if event.anchor not in self._anchors:
-                raise self._refuse(event, f'the alias "*{event.anchor}" stands for nothing before it')
+                raise self._refuse(
+                    event, 'an alias stands for nothing before it; put a text that begins with "*" in quotes'
+                )
             value, nodes = self._anchors[event.anchor]
             self._count(event, nodes)
             return copy.deepcopy(value)
@@ -207,7 +211,9 @@ class _Reader:
         if tag == "str" or (not tag and not event.implicit[0]) or tag == "!":
             return text
         if tag not in ("", "null", "bool", "int", "float"):
-            raise self._refuse(event, f'the tag "{event.tag}" has no meaning in a manifest')
+            raise self._refuse(
+                event, 'a tag has no meaning in a manifest; put a text that begins with "!" in quotes'
+            )
         return self._plain(event, text)
 
     def _plain(self, event: Any, text: str) -> Any:
@@ -225,9 +231,9 @@ class _Reader:
             if _FLOAT.fullmatch(text):
                 return float(text)
         except ValueError as error:
-            raise self._refuse(event, f'"{text[:40]}" is no number') from error
+            raise self._refuse(event, "is no number") from error
         if _NO_NUMBER.fullmatch(text):
-            raise self._refuse(event, f'"{text}" is a number that JSON does not have')
+            raise self._refuse(event, "is a number that JSON does not have")
         return text
 
 

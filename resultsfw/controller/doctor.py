@@ -124,6 +124,7 @@ def controller_needs(namespace: str, lease_namespace: str | None) -> list[Need]:
         ("patch", PODS, "", "", "to let a pod begin, and to stop it"),
         ("delete", PODS, "", "", "to remove a cancelled run's pod"),
         ("create", CLAIMS, "", "", "for workspaces with a volumeClaimTemplate"),
+        ("create", CONFIG_MAPS, "", "", "for parameters that do not fit into a run's pod"),
         ("create", EVENTS, "", "", "to tell of a run's start and end"),
         *(
             (verb, CONFIG_MAPS, "", namespace, "to follow the feature flags")

@@ -23,11 +23,24 @@ __all__ = ["GoneError", "TryLaterError", "cut", "error_of", "error_of_status"]
 LONGEST: Final = 500
 """Characters of a server's message that are passed on."""
 
-_SHOWN = re.compile(r'(?<= value: )(?:[A-Za-z0-9_.*&\[\]]*\{.*|"(?:[^"\\]|\\.)*"|[^":\s][^:]*)', re.DOTALL)
-"""What an API server quotes of an object it refuses: ``spec.x: Invalid value: "...": must be ...``."""
+_NOT_SHOWN: Final = "(not shown)"
 
-_QUOTED = re.compile(r'"(?:[^"\\]|\\.){129,}"', re.DOTALL)
-"""No name of an object, a field or a resource is that long (a verb with its path may be longer)."""
+_BEFORE_VALUE: Final = re.compile(r"\bvalue: |\bparsing (?:time |duration )?(?=[\"`'])", re.IGNORECASE)
+"""What stands before a part of an object that a server refuses: ``spec.x: Invalid value: "...": must be``."""
+
+_NUMBER: Final = re.compile(r"(?:-?[0-9]{1,40}(?:\.[0-9]{1,40})?|true|false|null|<nil>)(?=[:,;\])]|\Z)")
+_MARK: Final = re.compile(r'\\.|"', re.DOTALL)
+"""An escaped character, or the beginning or end of a quotation. One pass with it takes linear time, where a
+pattern for a whole quotation tries to the end of the text from each quote that is not closed."""
+
+_BEHIND_QUOTE: Final = frozenset(":,;])")
+_NAME_LENGTH: Final = 128
+"""No name of an object, a field or a resource is longer (a verb with its path may be)."""
+
+_TELLING: Final = 4
+"""Characters from which on a value that is found once more is not found by chance."""
+
+_WORD: Final = re.compile(rf"\S{{{_NAME_LENGTH + 1},}}")
 
 _TOO_LARGE = re.compile(
     r"too large|larger than max|too long: (?:must have at most|may not be (?:more|longer) than) \d{5,}",
@@ -89,12 +102,74 @@ def error_of_status(
 
 
 def cut(message: str) -> str:
-    """A server's message without the values it quotes, and no longer than is useful."""
+    """A server's message without the values it quotes, and no longer than is useful. Takes linear time.
+
+    A value ends where its quotation does, or a number. Of any other, and where that is in doubt, the rest of
+    the message is left out: a value may hold colons, commas and brackets, and so look like what follows it.
+    """
     # After a line's end the server shows the object, or the difference between two.
     line = message.split("\n", 1)[0]
-    line = _SHOWN.sub("(not shown)", line)
-    line = _QUOTED.sub('"(not shown)"', line)
-    return line if len(line) <= LONGEST else line[: LONGEST - 3] + "..."
+    kept: list[str] = []
+    size = place = 0
+    while size <= LONGEST:
+        found = _BEFORE_VALUE.search(line, place)
+        text = line[place : found.start() if found else len(line)]
+        kept.append(_without_long_quotations(text))
+        size += len(kept[-1])
+        if found is None:
+            break
+        kept.append(found[0] + _NOT_SHOWN)
+        size += len(kept[-1])
+        end = _end_of_value(line, found.end())
+        if end is None or _is_repeated(line, found.end(), end):
+            break
+        place = end
+    told = "".join(kept)
+    return told if len(told) <= LONGEST else told[: LONGEST - 3] + "..."
+
+
+def _end_of_value(line: str, start: int) -> int | None:
+    """Where a value ends that begins there; ``None`` where that cannot be told."""
+    if number := _NUMBER.match(line, start):
+        return number.end()
+    if not line.startswith('"', start):
+        return None
+    marks = (mark for mark in _MARK.finditer(line, start + 1) if mark[0] == '"')
+    end = next(marks, None)
+    if end is None or not (end.end() == len(line) or line[end.end()] in _BEHIND_QUOTE):
+        return None
+    # One that was put in as it is may hold quotes itself: then their number is odd.
+    return end.end() if sum(1 for _ in marks) % 2 == 0 else None
+
+
+def _is_repeated(line: str, start: int, end: int) -> bool:
+    """Whether what follows a value says it again."""
+    value = line[start:end]
+    forms = {value.strip('"')}
+    if value.startswith('"'):
+        with contextlib.suppress(ValueError):
+            forms.add(str(json.loads(value)))
+    return any(len(form) >= _TELLING and line.find(form, end) >= 0 for form in forms)
+
+
+def _without_long_quotations(text: str) -> str:
+    """A text with what is quoted in it only where it may be a name."""
+    kept: list[str] = []
+    place = 0
+    opened: int | None = None
+    for mark in _MARK.finditer(text):
+        if mark[0] != '"':
+            continue
+        if opened is None:
+            opened = mark.start()
+        else:
+            long = mark.start() - opened - 1 > _NAME_LENGTH
+            kept += [text[place:opened], f'"{_NOT_SHOWN}"' if long else text[opened : mark.end()]]
+            place, opened = mark.end(), None
+    rest = text[place:]
+    if opened is not None and len(text) - opened > _NAME_LENGTH:
+        rest = f'{text[place:opened]}"{_NOT_SHOWN}'
+    return _WORD.sub(_NOT_SHOWN, "".join(kept) + rest)
 
 
 def _retry_after(headers: Mapping[str, str], said: Mapping[str, Any]) -> float | None:

@@ -156,8 +156,9 @@ class KubeCluster:
     def read_log(self, namespace: str, pod: str, container: str, *, limit: int) -> Iterator[bytes]:
         """The log of a container from its beginning, byte for byte. See `Cluster.read_log`.
 
-        Where the kubelet cannot find the log it answers "unable to retrieve container logs for ...",
-        with HTTP 200: that comes as a log does.
+        A kubelet that cannot find or read the log says so with HTTP 200, where the log would begin or go on
+        ("unable to retrieve container logs for ..."), without a line end. That comes as a log does, since a
+        container may print the same: only who knows what the container prints can tell.
         """
         if limit <= 0:
             return

@@ -61,6 +61,8 @@ def conclude(
     annotations = taskrun["metadata"].get("annotations") or {}
     if failure is not None and cause is None and annotations.get(ON_ERROR_ANNOTATION) == "continue":
         failure = replace(failure, reason=reasons.FAILURE_IGNORED)
+    if cause is not None and cause.reason == reasons.STEP_NOT_ENDED and collected.problems:
+        failure = None  # what kept the container is what is wrong with a result
     if failure is not None and cause is None and progress.refusal and collected.problems:
         # Only beside a problem that is known: a Step can write such an end into its message itself.
         failure = None
@@ -73,8 +75,8 @@ def conclude(
     _end_results_sidecar(status, now)
     if failure is not None:
         status["conditions"] = [condition("False", failure.reason, failure.message, now)]
-        if cause is not None and "steps" in status:
-            status["steps"] = end_steps(status["steps"], cause, taskrun, now)
+    if cause is not None and "steps" in status:
+        status["steps"] = end_steps(status["steps"], cause, taskrun, now)
     patch = core.status_patch(collected, taskrun, now=format_time(now), status=status, tell=reasons.tell)
     return Concluded(patch, collected)
 

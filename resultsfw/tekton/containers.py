@@ -85,15 +85,21 @@ def prepare_container(steps: Sequence[Object], image: str) -> Object:
     }
 
 
-def place_scripts_container(shell: Sequence[str], image: str, *, params: bool) -> Object:
-    """The init container that writes scripts and large parameters, as `resultsfw.tekton.scripts` has it."""
+def place_scripts_container(shell: Sequence[str], image: str, *, mounts: Sequence[Object]) -> Object:
+    """The init container that writes scripts and large parameters, as `resultsfw.tekton.scripts` has it.
+
+    Args:
+        shell: Arguments of ``sh``.
+        image: Has ``sh``; ``sha256sum`` too, for parameters that are in ConfigMaps.
+        mounts: What it mounts beside scripts and the entrypoint.
+    """
     return {
         "name": "place-scripts",
         "image": image,
         "command": ["sh"],
         "args": list(shell),
         "resources": {},
-        "volumeMounts": [dict(_SCRIPTS), dict(_BIN), *([dict(PARAMS_MOUNT)] if params else ())],
+        "volumeMounts": [dict(_SCRIPTS), dict(_BIN), *(dict(mount) for mount in mounts)],
     }
 
 

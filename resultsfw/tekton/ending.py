@@ -9,9 +9,19 @@ from resultsfw.cluster import Object
 from resultsfw.tekton import reasons
 from resultsfw.tekton.durations import format_duration, parse_duration
 from resultsfw.tekton.faults import disruption, overdue, unstartable
-from resultsfw.tekton.mirror import Progress, format_time, parse_time
+from resultsfw.tekton.mirror import Overstay, Progress, format_time, parse_time
 
-__all__ = ["Cause", "StopMark", "cancelled", "cause_of", "deadline", "stop_mark", "timed_out", "timeout_of"]
+__all__ = [
+    "Cause",
+    "StopMark",
+    "cancelled",
+    "cause_of",
+    "deadline",
+    "not_ended",
+    "stop_mark",
+    "timed_out",
+    "timeout_of",
+]
 
 STOPPED_ANNOTATION: Final = "resultsfw.dev/stopped"
 """On a pod that we stopped: when and why. Its own "DeadlineExceeded" is then no finding."""
@@ -90,6 +100,16 @@ def cause_of(
         if grace and progress.ended_at < deleted - timedelta(seconds=grace):
             gone = None
     return cancelled(taskrun) or gone
+
+
+def not_ended(overstay: Overstay) -> Cause:
+    """Why a run ends one of whose Steps has ended while its container does not."""
+    return Cause(
+        reasons.STEP_NOT_ENDED,
+        f'the container "{overstay.step}" does not end though its Step has ended (container '
+        f'"{overstay.shown_by}" ended, which comes after that); see whether the Step left a FIFO or another '
+        f"special file in place of a result or under /tekton/steps",
+    )
 
 
 def cancelled(taskrun: Object) -> Cause | None:

@@ -2,12 +2,12 @@
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from resultsfw.cluster import Object
 from resultsfw.limits import OBJECT_BYTES, OBJECT_HEADROOM, object_size
-from resultsfw.tekton.scripts import PARAMS_DIR
+from resultsfw.tekton.scripts import FILE_BYTES, PARAMS_DIR, is_large
 from resultsfw.tekton.spec.params import given_params, has_references, is_reference, param_value
 from resultsfw.tekton.spec.variables import protect
 
@@ -22,12 +22,12 @@ __all__ = [
     "placed_params",
     "restored",
     "spared",
+    "wants_file",
 ]
 
-FILE_BYTES: Final = 32_768
-"""Bytes of a parameter above which it lies as a file at ``/tekton/params/NAME``, too."""
+_FILE: Final = re.compile(re.escape(PARAMS_DIR) + r"(?:/+([A-Za-z0-9_.-]+)|(?![A-Za-z0-9_.-]))")
+"""The file of a parameter, or the folder with no name behind it that is seen."""
 
-_FILE: Final = re.compile(re.escape(PARAMS_DIR) + r"/([A-Za-z0-9_.-]+)")
 _FILE_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 """A parameter's name. No Task can declare others, and what a run calls so is no part of a path or a shell."""
 
@@ -41,17 +41,28 @@ _ROOM: Final = OBJECT_BYTES - 2 * OBJECT_HEADROOM
 
 def large_params(taskrun: Object, task_spec: Object) -> dict[str, bytes]:
     """The run's parameters that are large, by name: a string as it is, an array or object as JSON."""
-    return {name: text for name, text in _contents(taskrun, task_spec).items() if len(text) > FILE_BYTES}
+    return {name: text for name, text in _contents(taskrun, task_spec).items() if is_large(text)}
 
 
-def placed_params(taskrun: Object, task_spec: Object) -> dict[str, bytes]:
-    """The parameters that lie as files: those that are large, and those whose file the Task names.
+def placed_params(taskrun: Object, task_spec: Object, scripts: Sequence[str | None] = ()) -> dict[str, bytes]:
+    """Return the parameters that are placed as files.
 
-    So who reads a file that it names finds it, however small the value is this time.
+    Those whose file the Task names, however small the value is this time; and large ones that stand in a
+    script, which takes them from there. What nothing uses takes no room in the pod.
+
+    Args:
+        taskrun: With the values of its parameters.
+        task_spec: Substituted.
+        scripts: Of Steps and Sidecars.
     """
-    named = named_files(task_spec)
-    contents = _contents(taskrun, task_spec)
-    return {name: text for name, text in contents.items() if len(text) > FILE_BYTES or name in named}
+    named = named_files(task_spec, taskrun)
+    encoded = [script.encode("utf-8", "surrogatepass") for script in scripts if script]
+    return {
+        name: text
+        for name, text in _contents(taskrun, task_spec).items()
+        if wants_file(name, len(text), named)
+        or (is_large(text) and any(text in script for script in encoded))
+    }
 
 
 def has_file(name: str) -> bool:
@@ -59,10 +70,20 @@ def has_file(name: str) -> bool:
     return _FILE_NAME.fullmatch(name) is not None
 
 
-def named_files(task_spec: Object) -> set[str]:
-    """Names of parameters whose files a Task's Steps and Sidecars name."""
-    parts = json.dumps([task_spec.get(part) for part in ("steps", "sidecars", "stepTemplate")])
-    return {match[1].rstrip(".") for match in _FILE.finditer(parts)}
+def named_files(task_spec: Object, taskrun: Object | None = None) -> set[str]:
+    """Names of parameters whose files a Task's Steps and Sidecars name.
+
+    "" is among them where the folder is named and no name is seen behind it (``/tekton/params/*``): then
+    every large parameter may be meant.
+    """
+    parts = [task_spec.get(part) for part in ("steps", "sidecars", "stepTemplate")]
+    parts.append(((taskrun or {}).get("spec") or {}).get("podTemplate"))
+    return {(match[1] or "").rstrip(".") for match in _FILE.finditer(json.dumps(parts))}
+
+
+def wants_file(name: str, size: int, named: Collection[str]) -> bool:
+    """Whether a parameter of so many bytes is to lie as a file, for `named_files`."""
+    return has_file(name) and (name in named or ("" in named and size > FILE_BYTES))
 
 
 def _contents(taskrun: Object, task_spec: Object) -> dict[str, bytes]:

@@ -61,6 +61,8 @@ def next_look(
         looks.append(timing.sidecar)
     elif progress.failure is not None:
         looks.append(1.0)
+    elif progress.overstay is not None:
+        looks.append(timing.sidecar - (now - progress.overstay.since).total_seconds())
     if early:
         # What is written takes milliseconds; no log is read often of a sidecar that hangs.
         # Of a pod that goes it is there for about a second.

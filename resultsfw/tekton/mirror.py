@@ -1,7 +1,7 @@
 """What a TaskRun's status says of its pod: Steps, Sidecars, and how far it has come."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -11,7 +11,7 @@ from resultsfw.messages import INTERNAL, Message, entry_type, message_budget, re
 from resultsfw.tekton import reasons
 from resultsfw.tekton.kinds import RESULTS_SIDECAR, is_sidecar, is_step
 
-__all__ = ["Progress", "mirror", "native_sidecars", "progress_of", "statuses", "without_messages"]
+__all__ = ["Overstay", "Progress", "mirror", "native_sidecars", "progress_of", "statuses", "without_messages"]
 
 OOM: Final = "OOMKilled"
 CONTINUED: Final = "Continued"
@@ -51,6 +51,7 @@ class Progress:
         refusal: That Step's process did well and its entrypoint refused its results (ours says so).
         stuck: A Step ended in a way that may leave others, or the results sidecar, waiting for ever.
         ended_at: When the last of the Steps that have ended did, or the pod; ``None`` if none has.
+        overstay: What shows that a Step's container runs though its Step has ended.
     """
 
     steps_done: bool
@@ -59,6 +60,27 @@ class Progress:
     refusal: bool
     stuck: bool
     ended_at: datetime | None
+    overstay: "Overstay | None" = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overstay:
+    """A Step's container that runs though its Step has recorded its end, and how that shows.
+
+    Tekton's entrypoint writes its ``out`` file first and may wait for ever after that: it opens the files of
+    results, and one may be a FIFO.
+
+    Attributes:
+        step: The container.
+        since: When what shows it happened.
+        shown_by: The container that has ended and does so only after that Step.
+        waited: Whether that container had waited for the Step's container already.
+    """
+
+    step: str
+    since: datetime
+    shown_by: str
+    waited: bool
 
 
 def statuses(pod: Object, key: str = "containerStatuses") -> dict[str, Object]:
@@ -105,7 +127,31 @@ def progress_of(pod: Object, now: datetime) -> Progress:
         refusal=failing and all(_refused(step, pod) for step in steps.values() if step.get("exitCode")),
         stuck=phase == "Running" and (killed or (failing and late)),
         ended_at=last or (_changed_at(status) if phase in ("Succeeded", "Failed") else None),
+        overstay=_overstay(pod, wanted) if phase == "Running" and not all_ended else None,
     )
+
+
+def _overstay(pod: Object, steps: Sequence[str]) -> Overstay | None:
+    """The first Step's container that is known to run longer than its Step."""
+    containers = statuses(pod)
+    states = {name: one.get("state", {}) for name, one in containers.items()}
+    running = [name for name in steps if "running" in states.get(name, {})]
+    if not running or "deletionTimestamp" in pod["metadata"]:
+        return None
+    for name in reversed(steps[steps.index(running[0]) + 1 :]):
+        # A Step runs, and can do well, only when all Steps before it have recorded their end.
+        end = states.get(name, {}).get("terminated")
+        since = parse_time(end.get("finishedAt")) if end and end.get("exitCode") == 0 else None
+        if since is not None:
+            return Overstay(step=running[0], since=since, shown_by=name, waited=False)
+    # The results sidecar ends well by itself only when no Step will write anything more.
+    native = RESULTS_SIDECAR in native_sidecars(pod)
+    sidecar = {**statuses(pod, "initContainerStatuses"), **containers}.get(RESULTS_SIDECAR, {})
+    end = sidecar.get("state", {}).get("terminated") or sidecar.get("lastState", {}).get("terminated") or {}
+    since = parse_time(end.get("finishedAt")) if end.get("exitCode") == 0 else None
+    if since is None:
+        return None
+    return Overstay(step=running[0], since=since, shown_by=RESULTS_SIDECAR, waited=native)
 
 
 def mirror(pod: Object, previous: Mapping[str, Any], *, done: bool, messages: bool = True) -> Object:

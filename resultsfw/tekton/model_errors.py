@@ -1,6 +1,11 @@
-"""What is wrong with a document, in words a person understands."""
+"""What is wrong with a document, in words a person understands and without what the document holds.
+
+A message goes to conditions, events and logs, and a value may be a secret wherever it stands. The path says
+where to look.
+"""
 
 import difflib
+import re
 from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError
@@ -8,8 +13,14 @@ from pydantic_core import ErrorDetails
 
 __all__ = ["told"]
 
-_SHOWN: Final = 80
-_KINDS: Final[dict[type, str]] = {dict: "a mapping", list: "a list"}
+_KINDS: Final[dict[type, str]] = {
+    dict: "a mapping",
+    list: "a list",
+    str: "text",
+    int: "a number",
+    float: "a number",
+    type(None): "nothing",
+}
 _WANTED: Final = {
     "string_type": "text",
     "list_type": "a list",
@@ -19,6 +30,7 @@ _WANTED: Final = {
     "int_type": "a whole number",
 }
 _NEAR: Final = 0.7
+_NAME: Final = 80  # characters; a comparison takes time with their square
 
 
 def told(model: type[BaseModel], error: ValidationError) -> list[tuple[str, str]]:
@@ -47,26 +59,26 @@ def _said(model: type[BaseModel], problem: ErrorDetails) -> str:
         return "is missing"
     if kind == "extra_forbidden":
         near = difflib.get_close_matches(
-            str(problem["loc"][-1]), _fields(model, problem["loc"][:-1]), 1, _NEAR
+            str(problem["loc"][-1])[:_NAME], _fields(model, problem["loc"][:-1]), 1, _NEAR
         )
         return f'unknown field; did you mean "{near[0]}"?' if near else "unknown field"
     if kind == "literal_error":
-        return f"must be {problem['ctx']['expected']}, not {_shown(given)}"
+        expected = problem["ctx"]["expected"]
+        near = difflib.get_close_matches(str(given)[:_NAME], re.findall("'([^']*)'", expected), 1, _NEAR)
+        return f"must be {expected}" + (f'; did you mean "{near[0]}"?' if near else "")
     if kind == "greater_than_equal":
-        return f"must be at least {problem['ctx']['ge']}, not {given}"
+        return f"must be at least {problem['ctx']['ge']}"
     wanted = _WANTED.get(kind)
     if wanted is None:
         return problem["msg"]
     hint = " (put it in quotes)" if kind == "string_type" and isinstance(given, bool | int | float) else ""
-    return f"must be {wanted}, not {_shown(given)}{hint}"
+    return f"must be {wanted}, not {_kind_of(given)}{hint}"
 
 
-def _shown(value: Any) -> str:
-    if isinstance(value, str):
-        return f'"{value[:_SHOWN]}"'
-    if isinstance(value, bool | int | float):
+def _kind_of(value: Any) -> str:
+    if isinstance(value, bool):
         return str(value).lower()
-    return _KINDS.get(type(value), "nothing" if value is None else type(value).__name__)
+    return _KINDS.get(type(value), type(value).__name__)
 
 
 def _fields(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:

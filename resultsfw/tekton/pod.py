@@ -6,8 +6,10 @@ from typing import Final
 
 from resultsfw import jsons
 from resultsfw.cluster import Object
+from resultsfw.limits import OBJECT_BYTES, OBJECT_HEADROOM, object_size
 from resultsfw.tekton.containers import (
     CANCEL_ANNOTATION,
+    PARAMS_MOUNT,
     given,
     mount_params,
     place_scripts_container,
@@ -19,16 +21,20 @@ from resultsfw.tekton.containers import (
 )
 from resultsfw.tekton.ending import timeout_of
 from resultsfw.tekton.kinds import READY_ANNOTATION
-from resultsfw.tekton.large import beyond_wall, placed_params
+from resultsfw.tekton.large import beyond_wall, large_params, placed_params
 from resultsfw.tekton.merge import merged_steps, with_resources, with_shared_resources
 from resultsfw.tekton.owner import owner_reference
+from resultsfw.tekton.param_maps import PIECES_MOUNT, ParamMaps, param_maps
 from resultsfw.tekton.run import pod_name
 from resultsfw.tekton.scripts import PARAMS_DIR, place_scripts
 from resultsfw.tekton.spec.substitution import bindings, pod_template, step_name
 from resultsfw.tekton.validate import creation_failed, pod_refused
 from resultsfw.tekton.workspaces import with_workspaces
 
-__all__ = ["PodOptions", "build_pod"]
+__all__ = ["PodOptions", "build_pod", "build_pod_and_maps"]
+
+_POD_BYTES: Final = OBJECT_BYTES - 4 * OBJECT_HEADROOM
+"""Bytes of a pod beside what a backend, webhooks and the kubelet's status add to it."""
 
 _LONGEST_DEADLINE: Final = 2**31 - 1
 _NANOSECONDS: Final = 10**9
@@ -114,6 +120,32 @@ def build_pod(
         RefusedRun: Substitution made it invalid: ``onError``, a volume's name twice. Or an amount of
             ``computeResources`` is no quantity.
     """
+    return _build(taskrun, task_spec, attempt=attempt, options=options, files=files, outside=False)[0]
+
+
+def build_pod_and_maps(
+    taskrun: Object, task_spec: Object, *, attempt: int, options: PodOptions, files: Collection[str] = ()
+) -> tuple[Object, tuple[Object, ...]]:
+    """The pod, and the ConfigMaps that must be there before it: parameters that do not fit into the pod.
+
+    For arguments and errors see `build_pod`.
+    """
+    pod, maps = _build(taskrun, task_spec, attempt=attempt, options=options, files=files, outside=False)
+    if object_size(pod) <= _POD_BYTES:
+        return pod, maps
+    return _build(taskrun, task_spec, attempt=attempt, options=options, files=files, outside=True)
+
+
+def _build(
+    taskrun: Object,
+    task_spec: Object,
+    *,
+    attempt: int,
+    options: PodOptions,
+    files: Collection[str],
+    outside: bool,
+) -> tuple[Object, tuple[Object, ...]]:
+    """The pod, and the ConfigMaps with its parameters; none unless they are to be ``outside``."""
     spec = taskrun.get("spec") or {}
     metadata = taskrun["metadata"]
     template = pod_template(taskrun, task_spec)
@@ -122,9 +154,12 @@ def build_pod(
     task = with_workspaces({**task_spec, "steps": merged}, bindings(taskrun, task_spec))
     steps = _steps(taskrun, task)
     sidecars = with_resources(task.get("sidecars") or [], spec.get("sidecarSpecs"))
-    contents = placed_params(taskrun, task_spec)
+    contents = placed_params(taskrun, task_spec, [one.get("script") for one in (*steps, *sidecars)])
     params = {name: content for name, content in contents.items() if f"{PARAMS_DIR}/{name}" not in files}
-    placed = place_scripts(steps, sidecars, seed=f"{metadata.get('uid', '')}/{attempt}", params=params)
+    maps = param_maps(taskrun, params) if outside else ParamMaps((), {})
+    placed = place_scripts(
+        steps, sidecars, seed=f"{metadata.get('uid', '')}/{attempt}", params=params, sources=maps.sources
+    )
     results = _written(task)
     containers = [
         step_container(
@@ -146,7 +181,7 @@ def build_pod(
     ]
     if params or files:
         mount_params(containers)
-    if why := beyond_wall(containers, contents):
+    if why := beyond_wall(containers, {**large_params(taskrun, task_spec), **contents}):
         raise pod_refused(taskrun, why)
     volumes = shared_volumes(
         len(steps),
@@ -154,15 +189,18 @@ def build_pod(
         cancellable=options.keep_pod_on_cancel,
         params=bool(params or files),
     )
+    volumes += [maps.volume()] if maps.config_maps else []
     volumes += jsons.copy([*(task.get("volumes") or []), *(template.get("volumes") or [])])
     _refuse_volumes(taskrun, volumes)
-    return {
+    mounts = [PARAMS_MOUNT] if params else []
+    mounts += [PIECES_MOUNT] if maps.config_maps else []
+    pod: Object = {
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": _metadata(taskrun, attempt),
         "spec": {
             "restartPolicy": "Never",
-            "initContainers": _init_containers(steps, placed.shell, options, params=bool(params)),
+            "initContainers": _init_containers(steps, placed.shell, options, mounts=mounts),
             "containers": containers,
             "volumes": volumes,
             "serviceAccountName": spec.get("serviceAccountName") or options.service_account,
@@ -170,6 +208,7 @@ def build_pod(
             **given(template, _TEMPLATE_FIELDS),
         },
     }
+    return pod, maps.config_maps
 
 
 def _steps(taskrun: Object, task: Object) -> list[Object]:
@@ -223,11 +262,11 @@ def _deadline(timeout: float) -> int:
 
 
 def _init_containers(
-    steps: Sequence[Object], shell: Sequence[str], options: PodOptions, *, params: bool
+    steps: Sequence[Object], shell: Sequence[str], options: PodOptions, *, mounts: Sequence[Object]
 ) -> list[Object]:
     containers = [prepare_container(steps, options.entrypoint_image)]
     if shell:
-        containers.append(place_scripts_container(shell, options.shell_image, params=params))
+        containers.append(place_scripts_container(shell, options.shell_image, mounts=mounts))
     if working_dirs := working_dir_container(steps, options.workingdirinit_image):
         containers.append(working_dirs)
     if options.security_context:
@@ -258,7 +297,7 @@ def _refuse_steps(taskrun: Object, steps: Sequence[Object]) -> None:
             raise creation_failed(
                 taskrun,
                 'translating TaskSpec to Pod: task step onError must be either "continue" or "stopAndFail" '
-                f'but it is set to an invalid value "{on_error}"',
+                "but it is set to an invalid value",
             )
         if not step.get("script") and not step.get("command"):
             name = step_name(step, index)

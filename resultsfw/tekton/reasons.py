@@ -37,6 +37,9 @@ UNSCHEDULABLE: Final = "TaskRunPodUnschedulable"
 POD_DELETED: Final = "TaskRunPodDeleted"
 """Ours: the pod was deleted, or vanished, before its run was over. Tekton makes a second one."""
 
+STEP_NOT_ENDED: Final = "TaskRunStepNotEnded"
+"""Ours: a Step recorded its end, and its container did not end. Tekton waits for the run's timeout."""
+
 UNREADABLE: Final = "TaskRunResultsUnreadable"
 """Ours: with "Unknown", the results cannot be read yet; with "False", they never could."""
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from resultsfw.cluster import PODS, Cluster, Object
+from resultsfw.cluster import CONFIG_MAPS, PODS, Cluster, Object
 from resultsfw.core import STAMP_ANNOTATION, Core
 from resultsfw.errors import (
     AlreadyExistsError,
@@ -24,7 +24,7 @@ from resultsfw.tekton import reasons
 from resultsfw.tekton.conclude import conclude, condition, failed_status
 from resultsfw.tekton.conditions import is_done, succeeded
 from resultsfw.tekton.containers import PARAMS_MOUNT, is_cancellable
-from resultsfw.tekton.ending import Cause, cancelled, cause_of, stop_mark, timed_out
+from resultsfw.tekton.ending import Cause, cancelled, cause_of, not_ended, stop_mark, timed_out
 from resultsfw.tekton.faults import begun, leaving, placed
 from resultsfw.tekton.kinds import CLAIMS, TASKRUNS
 from resultsfw.tekton.large import large_params, largest
@@ -32,7 +32,7 @@ from resultsfw.tekton.leftovers import let_go, marks_of, purge_earlier
 from resultsfw.tekton.looks import Timing, next_look
 from resultsfw.tekton.mirror import Progress, mirror, parse_time, progress_of
 from resultsfw.tekton.owner import owns
-from resultsfw.tekton.pod import PodOptions, build_pod
+from resultsfw.tekton.pod import PodOptions, build_pod_and_maps
 from resultsfw.tekton.podcare import all_ended, discard_unplaced, grace_of, release, stop, stop_sidecars
 from resultsfw.tekton.referenced import resolved
 from resultsfw.tekton.run import pod_name, run_of
@@ -164,7 +164,7 @@ class Reconciler:
         annotations = taskrun["metadata"].get("annotations") or {}
         try:
             whole = resolved(self.core, self._cluster, taskrun, spec)
-            bare = build_pod(
+            bare, maps = build_pod_and_maps(
                 whole.taskrun,
                 whole.task_spec,
                 attempt=run.attempt,
@@ -187,6 +187,10 @@ class Reconciler:
             with contextlib.suppress(AlreadyExistsError):
                 self._cluster.create(CLAIMS, claim)
         try:
+            for config_map in maps:
+                # The name says what is in it, and the pod checks that: whose it is need not be asked.
+                with contextlib.suppress(AlreadyExistsError):
+                    self._cluster.create(CONFIG_MAPS, config_map)
             pod = self._cluster.create(PODS, pod)
         except AlreadyExistsError:
             pod = self._cluster.get(PODS, run.namespace, pod["metadata"]["name"])
@@ -279,6 +283,10 @@ class Reconciler:
         """Why the pod must be stopped though its run has no cause of its own to end."""
         if progress.stuck:
             return Cause("", "a Step was killed; others may wait for it for ever")
+        if (overstay := progress.overstay) is not None:
+            waited = (now - overstay.since).total_seconds()
+            if overstay.waited or waited > self._timing.sidecar:
+                return not_ended(overstay)
         if progress.steps_done and progress.ended_at is not None:
             waited = (now - progress.ended_at).total_seconds()
             if waited > self._timing.sidecar:

@@ -10,7 +10,7 @@ from resultsfw.core import Core
 from resultsfw.errors import BackendError, ClusterError, CorruptError
 from resultsfw.limits import OBJECT_BYTES, OBJECT_HEADROOM
 from resultsfw.references import reference_of
-from resultsfw.tekton.large import FILE_BYTES, has_file, named_files
+from resultsfw.tekton.large import named_files, wants_file
 from resultsfw.tekton.scripts import PARAMS_DIR
 from resultsfw.tekton.spec.expansion import Budget, Expansion, TooLargeError
 from resultsfw.tekton.spec.params import Params, has_references, param_type, parse_name
@@ -60,7 +60,7 @@ def resolved(core: Core, cluster: Cluster, taskrun: Object, task_spec: Object) -
     params = (taskrun.get("spec") or {}).get("params") or ()
     if not has_references(taskrun):
         return Resolved(taskrun, task_spec, {})
-    named = named_files(task_spec)
+    named = named_files(task_spec, taskrun)
     declared = {one["name"]: one for one in task_spec.get("params") or ()}
     types = {name: param_type(one) for name, one in declared.items()}
     named_values = _named_params(
@@ -77,7 +77,7 @@ def resolved(core: Core, cluster: Cluster, taskrun: Object, task_spec: Object) -
             if reference is None:
                 continue
             can_place = core.can_place(reference)
-            as_file = has_file(name) and (name in named or reference.size > FILE_BYTES)
+            as_file = wants_file(name, reference.size, named)
             if as_file and can_place:
                 files[f"{PARAMS_DIR}/{name}"] = reference
             enum = declared.get(name, {}).get("enum") or ()

@@ -8,10 +8,13 @@ from typing import Final
 
 from resultsfw.cluster import Object
 
-__all__ = ["PARAMS_DIR", "PREAMBLE", "Placed", "place_scripts"]
+__all__ = ["FILE_BYTES", "PARAMS_DIR", "PREAMBLE", "Placed", "is_large", "place_scripts"]
 
 PARAMS_DIR: Final = "/tekton/params"
 """Where a large parameter lies as a file, under its name."""
+
+FILE_BYTES: Final = 32_768
+"""Bytes of a parameter above which it is large: a script that holds it takes it from its file."""
 
 PREAMBLE: Final = "#!/bin/sh\nset -e\n"
 """What a script without a shebang begins with; Tekton's."""
@@ -20,13 +23,20 @@ _DIR: Final = "/tekton/scripts"
 _PIECE: Final = 100_000
 """Bytes of one argument: Linux takes 131,071 (``MAX_ARG_STRLEN`` less its end)."""
 
-_SHARED: Final = 32_768
-"""Bytes of a parameter from which on a script that holds it takes it from its file."""
-
 _ASSEMBLE: Final = """set -e
+begun=
 while [ $# -gt 0 ]; do
   file=$1; left=$2; source=$3; shift 3
-  touch "${file}" && chmod +x "${file}"
+  if [ "$left" = sha256 ]; then
+    sum=$(sha256sum < "${file}")
+    [ "${sum%% *}" = "${source}" ] && continue
+    echo "${file} is not the parameter as the run has it: somebody changed its ConfigMap" \
+      | tee /dev/termination-log >&2
+    exit 1
+  fi
+  [ "${file}" = "${begun}" ] || : > "${file}"
+  begun=${file}
+  chmod +x "${file}"
   if [ "$left" -eq 0 ]; then
     cat "${source}" >> "${file}"
     continue
@@ -41,7 +51,8 @@ while [ $# -gt 0 ]; do
 done
 """
 """Puts files together from FILE NUMBER SOURCE PIECE...: what the pieces are in base64, or the file SOURCE, is
-added to FILE. ``printf`` is the shell's own and so has no wall."""
+added to FILE. FILE ``sha256`` DIGEST checks what is there. ``printf`` is the shell's own and so has no wall.
+A pod with a new sandbox runs this again, with its volumes as they were: each file begins empty."""
 
 _ALPHABET: Final = "bcdfghjklmnpqrstvwxz2456789"  # of Kubernetes' generated names
 _SUFFIX: Final = 5
@@ -62,12 +73,18 @@ class Placed:
     shell: tuple[str, ...]
 
 
+def is_large(content: bytes) -> bool:
+    """Whether a parameter is too large to stand in every script that uses it."""
+    return len(content) > FILE_BYTES
+
+
 def place_scripts(
     steps: Sequence[Object],
     sidecars: Sequence[Object],
     *,
     seed: str,
     params: Mapping[str, bytes] | None = None,
+    sources: Mapping[str, Sequence[str]] | None = None,
 ) -> Placed:
     """Name a file for each script, and write the shell that creates them.
 
@@ -80,7 +97,8 @@ def place_scripts(
         sidecars: Sidecars.
         seed: Makes the names; the same seed makes the same names, so that a controller that
             restarts builds the same pod.
-        params: Large parameters, by name.
+        params: Parameters to place as files, by name.
+        sources: Of those whose text is not in the pod, the files in the init container that hold it.
     """
     scripts: dict[str, bytes] = {}
     files = [
@@ -89,7 +107,8 @@ def place_scripts(
         for index, container in enumerate(containers)
     ]
     placed = {f"{PARAMS_DIR}/{name}": value for name, value in (params or {}).items()}
-    return Placed(tuple(files[: len(steps)]), tuple(files[len(steps) :]), _shell(scripts, placed))
+    pieces = {f"{PARAMS_DIR}/{name}": paths for name, paths in (sources or {}).items()}
+    return Placed(tuple(files[: len(steps)]), tuple(files[len(steps) :]), _shell(scripts, placed, pieces))
 
 
 def _named(script: str | None, name: str, seed: str, contents: dict[str, bytes]) -> str | None:
@@ -100,7 +119,9 @@ def _named(script: str | None, name: str, seed: str, contents: dict[str, bytes])
     return file
 
 
-def _shell(scripts: Mapping[str, bytes], params: Mapping[str, bytes]) -> tuple[str, ...]:
+def _shell(
+    scripts: Mapping[str, bytes], params: Mapping[str, bytes], pieces: Mapping[str, Sequence[str]]
+) -> tuple[str, ...]:
     # Base64, because kubelets expand $(VAR) and $$ in args; the entrypoint decodes the file.
     whole = "".join(
         f'scriptfile="{file}"\n'
@@ -111,11 +132,16 @@ def _shell(scripts: Mapping[str, bytes], params: Mapping[str, bytes]) -> tuple[s
         '/tekton/bin/entrypoint decode-script "${scriptfile}"\n'
         for file, text in ((file, _encoded(content)) for file, content in {**scripts, **params}.items())
     )
-    if len(whole) <= _PIECE:
+    if len(whole) <= _PIECE and not pieces:
         return ("-c", whole) if whole else ()
     words: list[str] = []
     for file, content in params.items():
-        words += _added(file, content)
+        if file not in pieces:
+            words += _added(file, content)
+            continue
+        for source in pieces[file] or ("/dev/null",):
+            words += [file, "0", source]
+        words += [file, "sha256", hashlib.sha256(content).hexdigest()]
     for file, content in scripts.items():
         for part in _parts(content, params):
             words += [file, "0", part] if isinstance(part, str) else _added(file, part)
@@ -128,7 +154,7 @@ def _parts(content: bytes, params: Mapping[str, bytes]) -> list[bytes | str]:
     The pod holds the value once then, and not once more for each script.
     """
     parts: list[bytes | str] = [content]
-    large = {file: value for file, value in params.items() if len(value) >= _SHARED}
+    large = {file: value for file, value in params.items() if is_large(value)}
     for file in sorted(large, key=lambda one: len(large[one]), reverse=True):
         split: list[bytes | str] = []
         for part in parts:

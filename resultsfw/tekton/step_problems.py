@@ -168,7 +168,7 @@ def _on_error(step: Object, at: str) -> Iterator[Problem]:
     on_error = step.get("onError") or "continue"
     if on_error not in {"continue", "stopAndFail"} and not on_error.startswith("$(params"):
         rule = 'Task step onError must be either "continue" or "stopAndFail"'
-        yield Problem(f'invalid value: "{on_error}"', (f"{at}.onError",), rule)
+        yield Problem("invalid value", (f"{at}.onError",), rule)
 
 
 def _timeout(step: Object, at: str) -> Iterator[Problem]:

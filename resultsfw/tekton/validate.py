@@ -36,7 +36,6 @@ __all__ = [
 ]
 
 _RESERVED: Final = frozenset({"tekton-log-results"})
-_SHOWN: Final = 1024
 _MOST_SHOWN: Final = 5
 """Variables that one message names."""
 USER_ERROR: Final = "[User error] "
@@ -218,9 +217,8 @@ def _enums(taskrun: Object, task_spec: Object) -> str:
 
 
 def shown_value(value: str) -> str:
-    """A parameter's value as a message holds it: the beginning of one that is long, and its bytes."""
-    size = len(value.encode("utf-8", "surrogatepass"))
-    return value if len(value) <= _SHOWN else f"{value[:_SHOWN]}... ({size} bytes)"
+    """What a message says of a parameter's value, which may be a secret: how many bytes it has."""
+    return f"({len(value.encode('utf-8', 'surrogatepass'))} bytes, not shown)"
 
 
 def wrong_params(taskrun: Object, task_spec: Object) -> str:

@@ -9,7 +9,7 @@ import os
 from . import wire
 from .files import RefusedError
 from .output import OutputError
-from .results import Result, declared
+from .results import Result, blocked, declared
 from .settings import Environment, Flags, SettingsError
 from .stop import Stop
 from .watch import SignalWatch, Watch, WatchError
@@ -54,7 +54,9 @@ def run(arguments: list[bytes], variables: dict[bytes, bytes], stop: Stop) -> in
     if sidecar.complaints or sidecar.message:
         _leave_message(variables, sidecar.complaints or [sidecar.message])
     if sidecar.native:
-        stop.wait_until_requested()  # Kubernetes would start us again
+        # Kubernetes starts us again when we end, and asks us to stop when the Steps' containers have ended.
+        # One that has not, long after its Step recorded its end, is made known by that restart.
+        stop.wait_until_requested(sidecar.linger)
     return FAILED if sidecar.complaints else DONE
 
 
@@ -65,12 +67,14 @@ class Sidecar:
         complaints: What did not go well, for people; any makes the exit status 1.
         message: What to leave for the reader, where all went well; mostly nothing.
         native: Whether to stay until SIGTERM.
+        linger: Seconds to stay for at most; none: as long as it takes.
     """
 
     def __init__(self, variables: dict[bytes, bytes], stop: Stop) -> None:
         self.complaints: list[str] = []
         self.message = ""
         self.native = False
+        self.linger: float | None = None
         self._variables = variables
         self._stop = stop
         # Whoever set it to anything reads our records, so an error in the variables can be told.
@@ -96,12 +100,13 @@ class Sidecar:
         watch = _watch(environment)
         self._record(wire.start_line(environment.pod, watch.kind))
         self._way.output.flush()
-        why = watch.wait(self._stop)
+        why = watch.wait(self._stop, lambda: blocked(environment.root, flags))
         for result in declared(environment.root, flags):
             self._pass_on(result)
         output = self._way.output
         self._record(wire.end_line(environment.pod, output.count, output.digest, why))
         self.message = self._way.deliver()
+        self.linger = environment.linger
 
     def fail(self, reason: str, message: str) -> None:
         """Tells of our own failure."""

@@ -1,5 +1,11 @@
 """The declared results, in order, and their values, wherever their files lie."""
 
+# ruff: noqa: PTH115, PTH116
+# Paths are bytes here, and pathlib would cost the start-up 3 ms.
+
+import os
+import stat
+
 from . import wire
 from .files import File, Folder, RefusedError, check_name
 from .settings import Flags
@@ -78,6 +84,28 @@ def declared(root: bytes, flags: Flags) -> "Iterator[Result]":
             for name in names:
                 yield Result(f"{step}.{name}", wire.TYPE_STEP, name, below)
             _close(below)
+
+
+def blocked(root: bytes, flags: Flags) -> bool:
+    """Whether a Step that has ended left a FIFO in place of a Step result.
+
+    Tekton's entrypoint opens that file where a later Step refers to the result, and waits for ever. The run
+    cannot succeed any more, whatever later Steps do: the result is refused.
+    """
+    for step, names in flags.step_results.items():
+        try:
+            link = os.readlink(root + b"/steps/" + check_name(step))  # Tekton's: .../run/INDEX/status
+            os.stat(root + b"/run/" + link.split(b"/")[-2] + b"/out")
+        except (OSError, IndexError, RefusedError):
+            continue  # not a link of Tekton's, or the Step has not ended
+        for name in names:
+            try:
+                path = root + b"/steps/" + check_name(step) + b"/results/" + check_name(name)
+                if stat.S_ISFIFO(os.stat(path).st_mode):
+                    return True
+            except (OSError, RefusedError):
+                continue
+    return False
 
 
 def _volume(path: bytes) -> Folder | RefusedError:

@@ -5,6 +5,7 @@ from . import wire
 DEFAULT_INTERVAL = 0.1
 LEAST_INTERVAL = 0.001  # Go takes 0 and spins; a busy loop helps nobody
 LONGEST_INTERVAL = 3600.0
+LINGER = 60.0  # seconds in which Steps that have recorded their end must have ended
 
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _TRUE = ("1", "t", "T", "TRUE", "true", "True")  # as Go reads a boolean flag
@@ -39,6 +40,7 @@ class Environment:
         interval: Seconds between two looks, where only looking helps.
         poll: Whether inotify is not wanted.
         signal: Whether there are no run folders, and SIGTERM says that the Steps have ended.
+        linger: Seconds for which a native sidecar that has said all waits for SIGTERM.
 
     Raises:
         SettingsError: A variable makes no sense.
@@ -71,6 +73,8 @@ class Environment:
         self.interval = (
             DEFAULT_INTERVAL if interval is None else min(max(interval, LEAST_INTERVAL), LONGEST_INTERVAL)
         )
+        linger = go_duration(get(wire.ENV_LINGER, ""))
+        self.linger = LINGER if linger is None else max(linger, 0.0)
         watch = get(wire.ENV_WATCH, "")
         self.poll = watch == wire.WATCH_POLL
         self.signal = watch == wire.WATCH_SIGNAL

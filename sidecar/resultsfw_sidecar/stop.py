@@ -10,6 +10,7 @@ when the pod's grace period is over.
 
 import os
 import select
+import time
 
 TYPE_CHECKING = False  # typing itself would cost the start-up 5 ms
 
@@ -47,10 +48,14 @@ class Stop:
         poll.poll(None if seconds is None else seconds * 1000)
         drain(self._reader)
 
-    def wait_until_requested(self) -> None:
-        """Waits for a signal, as long as it takes."""
+    def wait_until_requested(self, seconds: float | None = None) -> None:
+        """Waits for a signal; with ``seconds`` not longer than that."""
+        end = None if seconds is None else time.monotonic() + seconds
         while not self.requested:
-            self.wait(None)
+            left = None if end is None else end - time.monotonic()
+            if left is not None and left <= 0:
+                return
+            self.wait(left)
 
     def _request(self, *_: object) -> None:
         self.requested = True

@@ -13,6 +13,11 @@ from . import wire
 from .inotify import Inotify
 from .stop import Stop
 
+TYPE_CHECKING = False  # typing itself would cost the start-up 5 ms
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 SAFETY = 1.0  # seconds between two looks even where inotify works: a look costs 20 microseconds
 
 
@@ -35,7 +40,7 @@ class SignalWatch:
 
     kind = wire.WATCH_SIGNAL
 
-    def wait(self, stop: Stop) -> str:
+    def wait(self, stop: Stop, _blocked: "Callable[[], bool]") -> str:
         """Waits for the signal; returns `wire.WHY_STOPPED`, for nobody here knows more."""
         stop.wait_until_requested()
         return wire.WHY_STOPPED
@@ -71,11 +76,17 @@ class Watch:
         self.kind = wire.WATCH_INOTIFY if self._inotify else wire.WATCH_POLL
         self._interval = SAFETY if self._inotify else interval
 
-    def wait(self, stop: Stop) -> str:
+    def wait(self, stop: Stop, blocked: "Callable[[], bool]") -> str:
         """Waits for the end.
 
+        Args:
+            stop: Where signals are noticed.
+            blocked: Whether a Step that has ended left what will keep a later Step from ending; asked when
+                a Step has ended.
+
         Returns:
-            `wire.WHY_STEPS_DONE`, `wire.WHY_STEP_FAILED`, or `wire.WHY_STOPPED` if we were asked to stop.
+            `wire.WHY_STEPS_DONE`, `wire.WHY_STEP_FAILED`, `wire.WHY_STEP_BLOCKED`, or `wire.WHY_STOPPED` if
+            we were asked to stop.
 
         Raises:
             WatchError: A run folder cannot be looked into.
@@ -84,7 +95,10 @@ class Watch:
             # Asked before looking: what was there when the signal came is seen.
             stopped = stop.requested
             try:
+                running = len(self._running)
                 why = self._look()
+                if why is None and len(self._running) < running and blocked():
+                    why = wire.WHY_STEP_BLOCKED
             except OSError as error:
                 if not stopped:
                     path = os.fsdecode(error.filename or b"")

@@ -7,6 +7,7 @@ from sidecarlogs import CORE, UID, a_pod, a_run, codes, collect, log_of, prepare
 
 from resultsfw import ProblemCode, Stamp
 from resultsfw.errors import FlagError, TooEarlyError
+from resultsfw_backends._results_sidecar import end_of
 from resultsfw_backends.sidecar_logs import CONTAINER
 from resultsfw_sidecar import wire
 
@@ -229,3 +230,30 @@ def test_a_step_that_was_over_before_the_sidecar_was_stopped_lost_nothing(step):
     collected = collect(a_run("a"), log, pod=a_native_pod(ended(), step=step, phase="Failed"))
     assert collected.ok
     assert values_of(collected) == {"a": "1"}
+
+
+@pytest.mark.parametrize("backend", ["sidecar-logs", "config-map"])
+def test_a_sidecar_that_ended_well_is_read_while_the_kubelet_lets_it_wait_for_its_next_start(backend):
+    """It ended itself because a container outstayed the Steps. Its log and message are of its last end."""
+    waiting = {"waiting": {"reason": "CrashLoopBackOff"}}
+    stamp = Stamp(backend, wire.WIRE, 4096)
+    pod = a_native_pod(waiting, last=ended())
+    assert CORE.ready(a_run("a"), pod, stamp=stamp)
+    going_on = a_native_pod(waiting, last=ended(), step=RUNNING)
+    assert not CORE.ready(a_run("a"), going_on, stamp=stamp)
+    assert not CORE.ready(a_run("a"), a_native_pod(waiting, last=ended(137)), stamp=stamp)
+
+
+def test_a_log_is_whole_while_its_sidecar_waits_for_its_next_start():
+    pod = a_native_pod({"waiting": {"reason": "CrashLoopBackOff"}}, last=ended())
+    collected = collect(a_run("a"), WHOLE, pod=pod)
+    assert (values_of(collected), collected.problems) == ({"a": "1"}, ())
+
+
+@pytest.mark.parametrize(
+    ("state", "last", "code"),
+    [(ended(137), ended(), 0), (ended(137), ended(1), 137), (ended(), ended(1), 0), (RUNNING, ended(), 0)],
+)
+def test_what_a_sidecar_said_that_ended_well_outlives_the_next_one_that_is_killed(state, last, code):
+    end = end_of(a_native_pod(state, last=last, phase="Failed"))
+    assert end["exitCode"] == code

@@ -287,7 +287,10 @@ def test_names_of_images(name, full):
 def test_every_need_can_be_asked_of_a_server():
     needs = doctor.controller_needs("ns", "ns")
     assert len({one.what for one in needs}) == len(needs)
-    assert [one.namespace for one in needs if one.kind == CONFIG_MAPS] == ["ns"] * 3
+    assert [(one.verb, one.namespace) for one in needs if one.kind == CONFIG_MAPS] == [
+        ("create", ""),
+        *((verb, "ns") for verb in ("get", "list", "watch")),
+    ]
 
 
 def test_the_command(monkeypatch, capsys, tmp_path):

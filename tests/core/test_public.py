@@ -87,7 +87,13 @@ def test_which_errors_of_a_cluster_can_come_right():
         for name in errors.__all__
         if issubclass(getattr(errors, name), errors.ClusterError) and getattr(errors, name).retryable
     }
-    assert retryable == {"ConflictError", "ForbiddenError", "TooEarlyError", "UnavailableError"}
+    assert retryable == {
+        "ConflictError",
+        "ForbiddenError",
+        "LogUnavailableError",
+        "TooEarlyError",
+        "UnavailableError",
+    }
 
 
 def test_plain_data_cannot_be_changed_by_whoever_gets_it():

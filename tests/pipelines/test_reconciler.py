@@ -626,7 +626,7 @@ def when(**fields):
                 "run_params": [{"name": "p", "value": "c"}],
             },
             "InvalidParamValue",
-            "param `p` value: c is not in the enum list",
+            "param `p` value: (1 bytes, not shown) is not in the enum list",
         ),
     ],
 )

@@ -373,3 +373,62 @@ def test_files_of_steps_ends_mean_nothing_then(pod):
     assert not sidecar.speaks(QUIET)
     sidecar.signal()
     assert sidecar.log().why == "stopped"
+
+
+NATIVE = ["-kubernetes-sidecar-mode", "true"]
+
+
+def test_a_native_sidecar_ends_itself_where_a_step_that_has_ended_keeps_its_container(pod):
+    """Nobody asks it to stop then: that Kubernetes starts it again is what the controller sees."""
+    pod.write("a", b"1")
+    pod.end(0)
+    log = pod.start("a", flags=NATIVE, variables={"RESULTSFW_LINGER": "50ms"}).log()
+    assert (log.values, log.why, log.status) == ({"a": "1"}, "steps-done", 0)
+
+
+def test_a_native_sidecar_stays_until_it_is_asked_to_stop(pod):
+    pod.end(0)
+    sidecar = pod.start("a", flags=NATIVE)
+    sidecar.until("end")
+    assert sidecar.process.poll() is None
+    sidecar.signal()
+    assert sidecar.log().status == 0
+
+
+def test_a_native_sidecar_that_failed_stays_however_long(pod):
+    """Its Steps may still work, and it would say the same again and again."""
+    variables = {"RESULTSFW_LINGER": "0s", "RESULTSFW_TEKTON_ROOT": "/nonexistent"}
+    sidecar = pod.start("a", flags=NATIVE, variables=variables)
+    sidecar.until("error")
+    assert not sidecar.speaks(QUIET)
+    assert sidecar.process.poll() is None
+
+
+def test_a_fifo_as_the_result_of_a_step_that_ended_is_told_before_later_steps_end(make_pod):
+    """The entrypoint of a later Step that refers to it opens it, for ever, before its command begins."""
+    pod = make_pod(3)
+    folders = [pod.step_folder(f"step-{name}", number) for number, name in enumerate("abc")]
+    os.mkfifo(folders[1] / "r")
+    sidecar = pod.start(flags=["-step-results", '{"step-a":["r"],"step-b":["r"]}'])
+    sidecar.line()
+    (folders[0] / "r").write_bytes(b"1")
+    pod.end(0)
+    assert not sidecar.speaks(QUIET)  # while it runs, the second Step may still replace it
+    pod.end(1)
+    log = sidecar.log()
+    assert (log.why, log.status) == ("step-blocked", 0)
+    assert [record["type"] for record in log.records] == ["start", "step", "refused", "end"]
+    assert log.records[2]["reason"] == "NotRegularFile"
+
+
+def test_a_regular_step_result_lets_later_steps_go_on(make_pod):
+    pod = make_pod(2)
+    folder = pod.step_folder("step-a", 0)
+    pod.step_folder("step-b", 1)
+    (folder / "r").write_bytes(b"1")
+    sidecar = pod.start(flags=["-step-results", '{"step-a":["r","other"]}'])
+    sidecar.line()
+    pod.end(0)
+    assert not sidecar.speaks(QUIET)
+    pod.end(1)
+    assert sidecar.log().why == "steps-done"

@@ -1,5 +1,6 @@
 """Large parameters and scripts: placed in pieces, as files, spared in the status, refused at Linux' wall."""
 
+import itertools
 import subprocess
 
 import pytest
@@ -100,7 +101,9 @@ def test_what_fits_is_placed_as_tekton_does():
 
 
 def test_a_large_parameter_is_a_file_that_steps_and_sidecars_read():
-    spec = a_spec(script="true") | {"sidecars": [{"name": "x", "image": "i", "script": "true"}]}
+    spec = a_spec(script="wc -c /tekton/params/b") | {
+        "sidecars": [{"name": "x", "image": "i", "script": "true"}]
+    }
     pod = a_pod(spec, b=BIG)
     for container in pod["spec"]["containers"]:
         (mount,) = [one for one in container["volumeMounts"] if one["mountPath"] == "/tekton/params"]
@@ -109,10 +112,63 @@ def test_a_large_parameter_is_a_file_that_steps_and_sidecars_read():
     assert "/tekton/params/b" in pod["spec"]["initContainers"][1]["args"]
 
 
-@pytest.mark.parametrize(("size", "there"), [(FILE_BYTES, False), (FILE_BYTES + 1, True)])
-def test_only_large_parameters_are_files(size, there):
+@pytest.mark.parametrize("size", [FILE_BYTES, FILE_BYTES + 1, 500_000])
+def test_what_nothing_names_is_no_file(size):
     pod = a_pod(a_spec(script="true"), b="x" * size)
-    assert ("/tekton/params" in str(pod["spec"])) is there
+    assert "/tekton/params" not in str(pod["spec"])
+    assert object_size(pod) < 10_000
+
+
+@pytest.mark.parametrize("size", [1, FILE_BYTES, FILE_BYTES + 1])
+@pytest.mark.parametrize("where", ["script", "args", "env", "sidecar", "template", "podTemplate"])
+def test_what_is_named_is_a_file_wherever_it_is_named_and_of_any_size(size, where):
+    path = "/tekton/params/b"
+    env = {"env": [{"name": "F", "value": path}]}
+    spec = {
+        "script": a_spec(script=f"cat {path}"),
+        "args": a_spec(command=["cat"], args=[path]),
+        "env": a_spec(script="true", **env),
+        "sidecar": a_spec(script="true")
+        | {"sidecars": [{"name": "x", "image": "i", "script": f"cat {path}"}]},
+        "template": a_spec(script="true") | {"stepTemplate": env},
+        "podTemplate": a_spec(script="true"),
+    }[where]
+    run = a_run(spec, b="x" * size)
+    if where == "podTemplate":
+        run["spec"]["podTemplate"] = env
+    assert placed_params(run, apply(spec, run)) == {"b": b"x" * size}
+
+
+@pytest.mark.parametrize(
+    ("text", "all_of_them"),
+    [
+        ("cat /tekton/params/*", True),
+        ("ls /tekton/params", True),
+        ("cd /tekton/params; cat b", True),
+        ('cat "/tekton/params/$NAME"', True),
+        ("ls /tekton/params-of-mine /tekton/paramsets", False),
+        ("cat /tekton/params/other", False),
+    ],
+)
+def test_who_names_the_folder_may_mean_every_large_parameter(text, all_of_them):
+    spec = a_spec(script=text)
+    run = a_run(spec, b=BIG, small="s")
+    assert set(placed_params(run, spec)) == ({"b"} if all_of_them else set())
+
+
+@pytest.mark.parametrize(
+    ("size", "shared"), [(FILE_BYTES - 1, False), (FILE_BYTES, False), (FILE_BYTES + 1, True)]
+)
+def test_from_which_size_on_a_script_takes_a_parameter_from_its_file_is_one_number(size, shared):
+    """It stood twice, once with "at least" and once with "more than"."""
+    script = "#!/bin/sh\n: $(params.b) $(params.b)"
+    pod = a_pod(a_spec(script=script), b="x" * size)
+    args = pod["spec"]["initContainers"][1]["args"]
+    assert ("/tekton/params/b" in str(args)) is shared
+    assert ("/tekton/params" in str(pod["spec"])) is shared
+    steps = [{"script": "x" * size + "y" + "x" * 200_000}]
+    shell = place_scripts(steps, [], seed="s", params={"p": b"x" * size}).shell
+    assert (("0", "/tekton/params/p") in itertools.pairwise(shell)) is shared
 
 
 def test_an_array_is_json():

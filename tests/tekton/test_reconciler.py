@@ -13,6 +13,7 @@ from resultsfw.errors import (
     ClusterError,
     ConflictError,
     ForbiddenError,
+    LogUnavailableError,
     ResultsError,
     UnavailableError,
 )
@@ -716,15 +717,38 @@ def test_a_container_that_can_never_start_ends_the_run_at_once(world):
     assert "container has runAsNonRoot and image will run as root" in world.condition["message"]
 
 
-def test_an_answer_that_is_no_log_is_no_result(world):
-    """Seen on a real cluster: once the containers are removed, the log request is answered 200 with this."""
+KUBELETS_ERROR = b"unable to retrieve container logs for containerd://27615f0422f9"
+
+
+def test_the_kubelets_error_in_place_of_a_log_is_read_again(world):
+    """Seen on a real cluster: answered 200, and a moment later the log was there."""
     world.submit()
     world.step()
     world.finish()
-    world.cluster.logs[SIDECAR] = b"unable to retrieve container logs for containerd://27615f0422f9"
+    whole = world.cluster.logs[SIDECAR]
+    world.cluster.logs[SIDECAR] = KUBELETS_ERROR
+    with pytest.raises(LogUnavailableError, match="unable to retrieve container logs"):
+        world.step()
+    assert (world.condition["status"], world.condition["reason"]) == ("Unknown", "TaskRunResultsUnreadable")
+    assert "(LogUnavailable)" in world.condition["message"]
+    world.cluster.logs[SIDECAR] = whole
     world.step()
-    assert world.condition["status"] == "False"
-    assert world.condition["reason"] in ("TaskRunResultsCorrupt", "TaskRunResultsIncomplete")
+    assert world.condition["status"] == "True"
+    assert world.taskrun["status"]["results"][0]["value"] == "d"
+
+
+def test_the_kubelets_error_that_stays_is_a_verdict_of_its_own(world):
+    """Seen on a real cluster: once the containers are removed, no try comes right."""
+    world.submit()
+    world.step()
+    world.finish()
+    world.cluster.logs[SIDECAR] = KUBELETS_ERROR
+    with pytest.raises(LogUnavailableError):
+        world.step()
+    world.clock.forward(301)
+    world.step()
+    assert (world.condition["status"], world.condition["reason"]) == ("False", "TaskRunResultsUnreadable")
+    assert '"digest"' in world.condition["message"]
 
 
 def test_a_stop_mark_that_somebody_edited_does_not_hang_the_run(world):

@@ -71,7 +71,9 @@ def test_says_what_tektons_own_code_says(case):
             assert all(any(variable in text for text in texts) for variable in variables)
         return
     refused = refusal(run["spec"]["taskSpec"], run)
-    assert (refused.reason, refused.message) == (theirs["reason"], theirs["message"])
+    # But for the value of a field, which may be a parameter's: ours shows none.
+    message = re.sub(r'(invalid value): "[^"]*"(?=: steps\[[0-9]+\]\.onError)', r"\1", theirs["message"])
+    assert (refused.reason, refused.message) == (theirs["reason"], message)
 
 
 def test_a_refusal_is_an_error_of_ours():
@@ -99,10 +101,7 @@ def test_task_by_reference_is_named():
         ({"steps": [{**STEP, "image": ""}]}, "missing field(s): steps[0].Image"),
         (
             {"steps": [{**STEP, "onError": "ignore"}]},
-            (
-                'invalid value: "ignore": steps[0].onError\n'
-                'Task step onError must be either "continue" or "stopAndFail"'
-            ),
+            ('invalid value: steps[0].onError\nTask step onError must be either "continue" or "stopAndFail"'),
         ),
         ({"steps": [{**STEP, "timeout": "-5s"}]}, "invalid value: -5s: steps[0].negative timeout"),
         (
@@ -182,7 +181,7 @@ def test_task_by_reference_is_named():
         (
             {"steps": [{**STEP, "timeout": "soon"}]},
             (
-                'invalid value: "soon" is no duration: write hours, minutes and seconds such as "1h30m": '
+                'invalid value: no duration: write hours, minutes and seconds such as "1h30m": '
                 "steps[0].timeout"
             ),
         ),
@@ -266,16 +265,13 @@ def test_template_and_step_are_judged_together():
         (
             {"params": [{"name": "e", "enum": ["x", "y"]}]},
             {"params": [{"name": "e", "value": "z"}]},
-            "[User error] param `e` value: z is not in the enum list",
+            "[User error] param `e` value: (1 bytes, not shown) is not in the enum list",
         ),
         ({}, {"timeout": "-1h"}, "invalid value: -1h0m0s should be >= 0: spec.timeout"),
         (
             {},
             {"timeout": "1y"},
-            (
-                'invalid value: "1y" is no duration: write hours, minutes and seconds such as "1h30m": '
-                "spec.timeout"
-            ),
+            ('invalid value: no duration: write hours, minutes and seconds such as "1h30m": spec.timeout'),
         ),
         ({}, {"retries": -1}, "invalid value: -1 should be >= 0: spec.retries"),
         (
@@ -345,7 +341,7 @@ def test_a_message_does_not_hold_all_of_a_script_with_a_large_value(reference):
 def test_a_message_does_not_hold_all_of_a_value_that_is_not_allowed():
     task = {"params": [{"name": "e", "enum": ["x"]}], "steps": [STEP]}
     message = refusal(task, taskrun(params=[{"name": "e", "value": LONG}])).message
-    assert message.endswith("qqq... (500000 bytes) is not in the enum list")
+    assert message.endswith("value: (500000 bytes, not shown) is not in the enum list")
     assert len(message) < 1200
 
 

@@ -1,0 +1,39 @@
+"""Arguments of Tekton's entrypoint, which starts the Steps of a pod that is Tekton's."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from resultsfw.flags import DEFAULT_BACKEND
+
+__all__ = ["without_result_files"]
+
+_RESULT_FROM: Final = "result_from"
+_RESULT_FILES: Final = frozenset({"results", "step_results"})
+"""Flags that name the files of results."""
+
+_SWITCHES: Final = frozenset({"breakpoint_on_failure", "debug_before_step", "wait_file_content"})
+"""Flags that take no second argument (boolean ones of Go's flag package)."""
+
+
+def without_result_files(arguments: Sequence[str]) -> list[str]:
+    """Return a Step's arguments without the names of result files, where results do not leave by message.
+
+    Tekton's entrypoint opens every file that ``-results`` and ``-step_results`` name, whatever
+    ``-result_from`` says and after it has written its ``out`` file (readResultsFromDisk in
+    pkg/entrypoint/entrypointer.go). Opening a FIFO waits for ever. Without these flags it opens none.
+    """
+    kept: list[str] = []
+    diverted = False
+    place = 0
+    while place < len(arguments):
+        argument = arguments[place]
+        flag, equals, value = argument.lstrip("-").partition("=")
+        if flag == "entrypoint" or argument == "--" or not argument.startswith("-"):
+            break  # what follows is the Step's own
+        width = 1 if equals or flag in _SWITCHES else 2
+        if flag == _RESULT_FROM:
+            diverted = (value if equals else "".join(arguments[place + 1 : place + 2])) != DEFAULT_BACKEND
+        if flag not in _RESULT_FILES:
+            kept += arguments[place : place + width]
+        place += width
+    return [*kept, *arguments[place:]] if diverted else list(arguments)

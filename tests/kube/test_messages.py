@@ -1,0 +1,134 @@
+"""What of a server's message is passed on: never a value that it quotes, and in linear time."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from resultsfw.kube.answers import cut
+
+PLANTED = "hunter2"
+
+AROUND = st.text(st.sampled_from("ab:, []{}'=;()\t`\u00e9"), max_size=12)
+VALUES = st.builds(lambda before, after: f"{before}{PLANTED}{after}", AROUND, AROUND)
+
+
+def go_map(value: str) -> str:
+    return f'map[string]interface {{}}{{"a":{json.dumps(value)}}}'
+
+
+AS_PRINTED = st.sampled_from(
+    [
+        json.dumps,  # %q
+        lambda value: f'"{value}"',  # "%s"
+        str,  # %v
+        lambda value: json.dumps([value, "x"]),
+        lambda value: json.dumps({"a": {"b": [value]}}),
+        lambda value: f"[]string{{{json.dumps(value)}}}",
+        lambda value: f"core.EnvVar{{Name:{json.dumps(value)}, ValueFrom:(*core.EnvVarSource)(nil)}}",
+        go_map,
+        lambda value: f"[{value} x]",
+        lambda value: f"`{value}`",
+        lambda value: f"'{value}'",
+    ]
+)
+BEFORE = st.sampled_from(
+    [
+        'TaskRun "a" is invalid: status.results[0].value: Invalid value: ',
+        "spec.containers[0].env[0].value: Unsupported value: ",
+        "[spec.x: Invalid value: 7: must be less, spec.y: Duplicate value: ",
+        'admission webhook "w.example.com" denied the request: validation failed: invalid value: ',
+        'error: strconv.ParseInt: parsing "1": invalid syntax, spec.z: Invalid value: ',
+    ]
+)
+BEHIND = st.sampled_from(["", ": must be no more", ": spec.params", "]", ', spec.z: Invalid value: "b": no'])
+
+
+@given(BEFORE, AS_PRINTED, VALUES, BEHIND)
+def test_no_value_reaches_a_message_however_it_is_printed(before, printed, value, behind):
+    said = cut(before + printed(value) + behind)
+    assert PLANTED not in said
+    assert said.startswith(before[:4])
+
+
+@given(VALUES, st.sampled_from(["name {} is taken", "{} is no port", 'must not be "{}"']))
+def test_no_value_is_repeated_by_what_follows_it(value, detail):
+    assert PLANTED not in cut(f"spec.x: Invalid value: {json.dumps(value)}: " + detail.format(value))
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        f'strconv.ParseInt: parsing "{PLANTED}": invalid syntax',
+        f'parsing time "{PLANTED}" as "2006-01-02T15:04:05Z07:00": cannot parse',
+        f"spec.x: Invalid value: abc:{PLANTED}: must be",
+        f'spec.x: Invalid value: ["a:{PLANTED}"]: must be',
+        f'spec.x: Invalid value: "a": {PLANTED}": must be',
+        f'spec.x: Invalid value: "{PLANTED}',
+        f"Bearer {PLANTED * 40} is no token",
+        f"'{PLANTED * 40}' is no token",
+    ],
+)
+def test_no_value_reaches_a_message_where_the_pattern_of_before_let_one_through(message):
+    assert PLANTED not in cut(message)
+
+
+@pytest.mark.parametrize(
+    ("message", "told"),
+    [
+        (
+            'Pod "a" is invalid: spec.x: Invalid value: "b_c": a name must begin with a letter',
+            'Pod "a" is invalid: spec.x: Invalid value: (not shown): a name must begin with a letter',
+        ),
+        (
+            "[spec.a: Invalid value: -1: must be 0 or more, spec.b: Required value]",
+            "[spec.a: Invalid value: (not shown): must be 0 or more, spec.b: Required value]",
+        ),
+        (
+            'pods "run" is forbidden: User "system:serviceaccount:a:b" cannot get resource "pods/log"',
+            'pods "run" is forbidden: User "system:serviceaccount:a:b" cannot get resource "pods/log"',
+        ),
+        ('spec.x: Unsupported value: "b": supported values: "c", "d"', None),
+    ],
+)
+def test_what_helps_stays(message, told):
+    assert cut(message) == (told or 'spec.x: Unsupported value: (not shown): supported values: "c", "d"')
+
+
+@given(st.text(st.sampled_from('ab" \\:,value')))
+def test_any_text_is_cut(text):
+    assert len(cut(text * 20)) <= 500
+
+
+LONG = 1_000_000
+PATHOLOGICAL = {
+    "an unclosed quote": ('x "' + "a" * LONG),
+    "unclosed quotes": ('"a' * 3 + '\\"' * (LONG // 2)),
+    "backslashes": ('"' + "\\" * LONG),
+    "quotes and backslashes": ('"\\' * (LONG // 2)),
+    "values": ("value: " * (LONG // 7)),
+    "values that are quoted": ('value: "a": ' * (LONG // 12)),
+    "a value that is open": ('value: "' + '\\"' * (LONG // 2)),
+    "numbers": ("value: " + "1" * LONG),
+    "brackets": ("value: " + "[{" * (LONG // 2)),
+    "words": (("a" * 128 + " ") * (LONG // 129)),
+    "quotations": ('"a" ' * (LONG // 4)),
+    "colons": ("value: " + "a:" * (LONG // 2)),
+    "parsing": ("parsing " * (LONG // 8)),
+}
+
+
+@pytest.mark.parametrize("kind", PATHOLOGICAL)
+def test_a_megabyte_of_any_kind_takes_linear_time(kind):
+    """In a process that the kernel ends after so many seconds of processor time."""
+    program = (
+        "import resource, sys\n"
+        "from resultsfw.kube.answers import cut\n"
+        "resource.setrlimit(resource.RLIMIT_CPU, (20, 20))\n"
+        "text = sys.stdin.buffer.read().decode()\n"
+        "assert len(cut(text)) <= 500\n"
+    )
+    subprocess.run([sys.executable, "-c", program], input=PATHOLOGICAL[kind].encode(), check=True)
