@@ -1,5 +1,6 @@
 """From a TaskRun and its Task's spec to the Pod, built as Tekton builds it."""
 
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -31,6 +32,8 @@ from resultsfw.tekton.workspaces import with_workspaces
 __all__ = ["PodOptions", "build_pod"]
 
 _LONGEST_DEADLINE: Final = 2**31 - 1
+_LATER: Final = 2
+"""Seconds: the controller counts a timeout from the end of the second in which the run began."""
 _NANOSECONDS: Final = 10**9
 _TEMPLATE_FIELDS: Final = (
     "nodeSelector",
@@ -217,10 +220,13 @@ def _is_carried(annotation: str) -> bool:
 
 
 def _deadline(timeout: float) -> int:
-    """Seconds until the kubelet ends the pod, should the controller not: later than the timeout."""
+    """Seconds until the kubelet ends the pod, should the controller not: later than the timeout.
+
+    Tekton's is half as long again as the timeout. That is before the timeout where this has few seconds.
+    """
     if timeout == 0:
         return _LONGEST_DEADLINE
-    return max(1, min(int(timeout * 1.5), _LONGEST_DEADLINE))
+    return min(max(int(timeout * 1.5), math.ceil(timeout) + _LATER), _LONGEST_DEADLINE)
 
 
 def _init_containers(

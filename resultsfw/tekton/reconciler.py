@@ -12,8 +12,10 @@ from resultsfw.errors import (
     AlreadyExistsError,
     BackendError,
     ClusterError,
+    ConflictError,
     CorruptError,
     FlagError,
+    InputError,
     NotFoundError,
     ObjectTooLargeError,
     ResultsError,
@@ -30,17 +32,24 @@ from resultsfw.tekton.kinds import CLAIMS, TASKRUNS
 from resultsfw.tekton.large import large_params, largest
 from resultsfw.tekton.leftovers import let_go, marks_of, purge_earlier
 from resultsfw.tekton.looks import Timing, next_look
-from resultsfw.tekton.mirror import Progress, mirror, parse_time, progress_of
+from resultsfw.tekton.mirror import Progress, format_time, mirror, parse_time, progress_of
 from resultsfw.tekton.owner import owns
 from resultsfw.tekton.pod import PodOptions, build_pod
 from resultsfw.tekton.podcare import all_ended, discard_unplaced, grace_of, release, stop, stop_sidecars
 from resultsfw.tekton.referenced import resolved
 from resultsfw.tekton.run import pod_name, run_of
-from resultsfw.tekton.start import begun_status, refused_status, task_spec_of
+from resultsfw.tekton.start import (
+    begun_status,
+    first_status,
+    held_status,
+    is_held_back,
+    refused_status,
+    task_spec_of,
+)
 from resultsfw.tekton.transport import transport_of
 from resultsfw.tekton.validate import RefusedRun, pod_refused
 from resultsfw.tekton.vanished import vanished_status
-from resultsfw.tekton.workspaces import claims_of
+from resultsfw.tekton.workspaces import claim_failed, claims_of
 from resultsfw.types import Run, Stamp
 
 __all__ = ["Reconciler", "Timing", "is_done"]
@@ -88,7 +97,9 @@ class Reconciler:
                 f"{error.message}; make its Task, parameters and scripts smaller"
             )
             cause = Cause(reasons.TOO_LARGE, message)
-            self._write(taskrun, failed_status(cause, self._clock(), podName="", taskSpec=None))
+            now = self._clock()
+            started = taskrun.get("status", {}).get("startTime") or format_time(now)
+            self._write(taskrun, failed_status(cause, now, startTime=started, podName="", taskSpec=None))
             attempt = len(taskrun.get("status", {}).get("retriesStatus") or ())
             with contextlib.suppress(NotFoundError):
                 pod = self._cluster.get(PODS, namespace, pod_name(name, attempt))
@@ -115,19 +126,52 @@ class Reconciler:
             self._clean_up(taskrun)
             return None
         now = self._clock()
-        attempt = len(taskrun.get("status", {}).get("retriesStatus") or ())
+        if is_held_back(taskrun):
+            self._write(taskrun, held_status(taskrun, now))
+            return None
+        status = taskrun.get("status", {})
+        if not status.get("startTime"):
+            self._write(taskrun, first_status(now))  # before anything can fail: the timeout counts from here
+        attempt = len(status.get("retriesStatus") or ())
+        if (cause := self._over_without_pod(taskrun, attempt, now)) is not None:
+            return self._end(taskrun, cause, now)
         try:
-            spec = task_spec_of(taskrun, self._cluster)
+            spec = self._task_spec(taskrun, now)
             run = run_of(taskrun, spec, attempt=attempt)
             pod = self._pod(taskrun, spec, run, now)
         except RefusedRun as refused:
             self._write(taskrun, refused_status(taskrun, self._cluster, self.core, refused, now))
             return None
-        except (FlagError, BackendError) as error:
+        except (FlagError, BackendError, InputError) as error:
             return self._end(taskrun, Cause(reasons.VALIDATION_FAILED, error.message), now)
         except _Ended as ended:
             return self._end(taskrun, ended.cause, now, run=run)
         return self._follow(taskrun, run, pod, now)
+
+    def _over_without_pod(self, taskrun: Object, attempt: int, now: datetime) -> Cause | None:
+        """Return why a run ends before it got a pod; asked before anything that may keep the pod away.
+
+        A pod that was made just before a crash is not in the status yet: it is to be stopped.
+        """
+        if taskrun.get("status", {}).get("podName"):
+            return None
+        cause = cancelled(taskrun) or timed_out(taskrun, now)
+        if cause is None:
+            return None
+        metadata = taskrun["metadata"]
+        with contextlib.suppress(NotFoundError):
+            name = pod_name(metadata["name"], attempt)
+            if owns(taskrun, self._cluster.get(PODS, metadata.get("namespace", ""), name)):
+                return None
+        return cause
+
+    def _task_spec(self, taskrun: Object, now: datetime) -> Object:
+        """Return the run's Task spec (`task_spec_of`); where it cannot be read, the run says so and waits."""
+        try:
+            return task_spec_of(taskrun, self._cluster)
+        except ClusterError as error:
+            why = f"the Task could not be read: {error.message}"
+            raise self._not_made(taskrun, None, why, error, now, reason=reasons.RESOLUTION_FAILED) from error
 
     # The pod.
 
@@ -139,21 +183,15 @@ class Reconciler:
         name = pod_name(run.name, run.attempt)
         status = taskrun.get("status", {})
         known = status.get("podName") == name
-        cause = None if known else cancelled(taskrun) or timed_out(taskrun, now)
-        if (
-            not known
-            and cause is None
-            and STAMP_ANNOTATION not in (taskrun["metadata"].get("annotations") or {})
-        ):
+        if not known and STAMP_ANNOTATION not in (taskrun["metadata"].get("annotations") or {}):
             # The stamp is written before the pod: without it there can be none whose backend was chosen.
             return self._make_pod(taskrun, spec, run, now)
         try:
             pod = self._cluster.get(PODS, run.namespace, name)
         except NotFoundError as error:
             if known:
-                cause = Cause(reasons.POD_DELETED, f'pod "{name}" vanished before its results were read')
-            if cause is not None:
-                raise _Ended(cause) from error
+                why = f'pod "{name}" vanished before its results were read'
+                raise _Ended(Cause(reasons.POD_DELETED, why)) from error
             return self._make_pod(taskrun, spec, run, now)
         _refuse_foreign(taskrun, pod)
         if not status.get("podName"):
@@ -162,6 +200,7 @@ class Reconciler:
 
     def _make_pod(self, taskrun: Object, spec: Object, run: Run, now: datetime) -> Object:
         annotations = taskrun["metadata"].get("annotations") or {}
+        failed = f'failed to create task run pod "{run.name}": '
         try:
             whole = resolved(self.core, self._cluster, taskrun, spec)
             bare = build_pod(
@@ -173,19 +212,17 @@ class Reconciler:
             )
             bare = self.core.place_files(run, bare, whole.files, PARAMS_MOUNT)
             pod = self.core.prepare_pod(run, bare, cluster=self._cluster, annotations=annotations)
+            if marks := marks_of(self.core, taskrun, pod):
+                # The pod's own stamp is what reading follows; this one is for people, and outlives the pod.
+                # Conditional: a cancel that came meanwhile must be seen before there is a pod.
+                marks["resourceVersion"] = taskrun["metadata"]["resourceVersion"]
+                changed = self._cluster.patch(TASKRUNS, run.namespace, run.name, {"metadata": marks})
+                taskrun["metadata"] = changed["metadata"]
         except CorruptError as error:
             raise pod_refused(taskrun, error.message) from error
         except ClusterError as error:
-            raise self._not_made(taskrun, spec, run, error, now) from error
-        if marks := marks_of(self.core, taskrun, pod):
-            # The pod's own stamp is what reading follows; this one is for people, and outlives the pod.
-            # Conditional: a cancel that came meanwhile must be seen before there is a pod.
-            marks["resourceVersion"] = taskrun["metadata"]["resourceVersion"]
-            changed = self._cluster.patch(TASKRUNS, run.namespace, run.name, {"metadata": marks})
-            taskrun["metadata"] = changed["metadata"]
-        for claim in claims_of(taskrun):
-            with contextlib.suppress(AlreadyExistsError):
-                self._cluster.create(CLAIMS, claim)
+            raise self._not_made(taskrun, spec, failed + error.message, error, now) from error
+        self._make_claims(taskrun, spec, now)
         try:
             pod = self._cluster.create(PODS, pod)
         except AlreadyExistsError:
@@ -194,29 +231,53 @@ class Reconciler:
         except ObjectTooLargeError as error:
             raise RefusedRun(
                 reasons.POD_CREATION_FAILED,
-                f'failed to create task run pod "{run.name}": {error.message}'
+                f"{failed}{error.message}"
                 f"{largest(large_params(whole.taskrun, spec))}; make its scripts and parameters smaller",
             ) from error
         except ClusterError as error:
-            raise self._not_made(taskrun, spec, run, error, now) from error
+            raise self._not_made(taskrun, spec, failed + error.message, error, now) from error
         self._begin(taskrun, spec, pod, now)
         return pod
 
+    def _make_claims(self, taskrun: Object, spec: Object, now: datetime) -> None:
+        """Make the claims of the run's ``volumeClaimTemplate``s; those that are there stay."""
+        for claim in claims_of(taskrun):
+            try:
+                self._cluster.create(CLAIMS, claim)
+            except AlreadyExistsError:
+                continue
+            except ClusterError as error:
+                why = f"{claim_failed(taskrun, 'TaskRun', claim)}: {error.message}"
+                raise self._not_made(taskrun, spec, why, error, now, reason=reasons.CLAIM_FAILED) from error
+
     def _not_made(
-        self, taskrun: Object, spec: Object, run: Run, error: ClusterError, now: datetime
+        self,
+        taskrun: Object,
+        spec: Object | None,
+        why: str,
+        error: ClusterError,
+        now: datetime,
+        *,
+        reason: str = reasons.POD_CREATION_FAILED,
     ) -> Exception:
-        """What to raise where a pod, or what it needs, could not be made; a person sees why it waits."""
-        why = f'failed to create task run pod "{run.name}": {error.message}'
+        """Return what to raise where a pod, or what it needs, could not be made or read.
+
+        What a server will never accept ends the run, with ``reason``. What may come right is tried again,
+        and the run's condition says what it waits for; its timeout decides. A quota may free itself; a Pod
+        Security level does not, but nothing except a message tells the two apart.
+        """
+        if isinstance(error, ConflictError):
+            return error  # somebody else wrote: nothing is known to be wrong
         if not error.retryable:
-            return RefusedRun(reasons.POD_CREATION_FAILED, why)
-        # A quota may free itself; a Pod Security level does not. The run's timeout decides.
-        waiting = begun_status(taskrun, spec, self.core, now) | {"podName": ""}
-        waiting["conditions"] = [condition("Unknown", reasons.PENDING, why, now)]
-        self._write(taskrun, waiting)
+            return RefusedRun(reason, why)
+        if not taskrun.get("status", {}).get("podName"):
+            waiting = begun_status(taskrun, spec, self.core, now) | {"podName": ""}
+            waiting["conditions"] = [condition("Unknown", reasons.PENDING, why, now)]
+            self._write(taskrun, waiting)
         return error
 
     def _begin(self, taskrun: Object, spec: Object, pod: Object, now: datetime) -> None:
-        """Write the attempt's first status."""
+        """Write that the attempt has a pod."""
         status = begun_status(taskrun, spec, self.core, now)
         status["podName"] = pod["metadata"]["name"]
         stamp, _ = transport_of(pod, self.core.flags)

@@ -9,7 +9,7 @@ from resultsfw.cluster import Kind, Object
 from resultsfw.tekton.kinds import TASKRUNS
 from resultsfw.tekton.owner import owner_reference
 
-__all__ = ["claim_name", "claims_of", "mount_path", "with_workspaces", "workspace_volumes"]
+__all__ = ["claim_failed", "claim_name", "claims_of", "mount_path", "with_workspaces", "workspace_volumes"]
 
 _DIR: Final = "/workspace"
 _SOURCES: Final = ("persistentVolumeClaim", "emptyDir", "configMap", "secret", "projected", "csi")
@@ -89,6 +89,12 @@ def claims_of(run: Object, kind: Kind = TASKRUNS) -> list[Object]:
         }
         claims.append(claim)
     return claims
+
+
+def claim_failed(run: Object, kind: str, claim: Object) -> str:
+    """Return what to say of a claim that could not be made, as Tekton says it."""
+    name = f"{run['metadata'].get('namespace', '')}/{run['metadata']['name']}"
+    return f'failed to create PVC for {kind} {name} workspaces correctly: "{claim["metadata"]["name"]}"'
 
 
 def claim_name(binding: Object, uid: str) -> str:

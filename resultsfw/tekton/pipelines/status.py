@@ -14,9 +14,9 @@ from resultsfw.tekton.pipelines.references import (
     result_finder,
     substitute,
 )
-from resultsfw.tekton.pipelines.times import shown
+from resultsfw.tekton.pipelines.times import Times, shown
 
-__all__ = ["child_references", "pipeline_results", "skipped_tasks", "verdict"]
+__all__ = ["child_references", "pipeline_results", "skipped_tasks", "timed_out", "verdict"]
 
 _SHOWN: Final = 1024
 """Characters of what is said of missing results (Tekton's)."""
@@ -28,17 +28,21 @@ Verdict = tuple[str, str, str]
 def verdict(name: str, facts: Facts) -> Verdict:
     """What a run comes to, or where it stands."""
     times, count = facts.times, facts.counts()
-    if times.pipeline_over:
-        said = f'PipelineRun "{name}" failed to finish within "{shown(times.pipeline)}"'
-        return "False", reasons.TIMED_OUT, said
+    if facts.pipeline_timed_out:
+        return "False", reasons.TIMED_OUT, timed_out(name, times)
     waits_for_finally = bool(facts.final) and not facts.final_done
-    if times.tasks_over and not waits_for_finally:
+    if facts.tasks_timed_out and not waits_for_finally:
         within = shown(times.tasks or 0)
         said = f'PipelineRun "{name}" failed due to tasks failed to finish within "{within}"'
         return "False", reasons.TIMED_OUT, said
     if count.incomplete:
         return "Unknown", _goes_on(facts, count, waits_for_finally=waits_for_finally), _incomplete(count)
     return _ended(name, facts, count)
+
+
+def timed_out(name: str, times: Times) -> str:
+    """Return the message of a run that took longer than ``timeouts.pipeline``."""
+    return f'PipelineRun "{name}" failed to finish within "{shown(times.pipeline)}"'
 
 
 def _ended(name: str, facts: Facts, count: Counts) -> Verdict:
@@ -61,7 +65,7 @@ def _ended(name: str, facts: Facts, count: Counts) -> Verdict:
 
 
 def _goes_on(facts: Facts, count: Counts, *, waits_for_finally: bool) -> str:
-    if facts.times.tasks_over and waits_for_finally:
+    if facts.tasks_timed_out and waits_for_finally:
         return reasons.TIMED_OUT_FINALLY
     if facts.asked == "CancelledRunFinally":
         return reasons.CANCELLED_FINALLY
