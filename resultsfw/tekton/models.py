@@ -316,13 +316,13 @@ def refuse_foreign(reference: Reference | None, kind: str, field: str) -> None:
         return
     if reference.api_version and reference.api_version.partition("/")[0] != "tekton.dev":
         raise ValueError(
-            f"{field} names apiVersion {_quoted(reference.api_version)}, kind {_quoted(reference.kind)}: custom "
-            f"tasks are not supported here; name a {kind} of tekton.dev, without apiVersion and kind"
+            f"{field} names apiVersion {_quoted(reference.api_version)}, kind {_quoted(reference.kind)}: "
+            f"custom tasks are not supported here; name a {kind}, without apiVersion and kind"
         )
     if reference.kind not in ("", kind):
         raise ValueError(
-            f"{field} names kind {_quoted(reference.kind)}, which is not supported here: name a {kind} of the "
-            f"run's namespace"
+            f"{field} names kind {_quoted(reference.kind)}, which is not supported here: "
+            f"name a {kind} of the run's namespace"
         )
 
 

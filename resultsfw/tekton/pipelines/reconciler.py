@@ -145,16 +145,12 @@ class PipelineReconciler:
     def _begun(self, pipelinerun: Object, asked: str, now: datetime) -> float | None:
         """Take a run that has its first status one step further."""
         try:
-            spec, pipeline, metadata = self._pipeline(pipelinerun, now)
-        except (RefusedRun, _Noted):
-            if (over := self._over_without_pipeline(pipelinerun, asked, now)) is None:
+            spec, plan = self._plan(pipelinerun, now)
+        except Exception:  # of whatever kind: the run must not outlive its time, nor its cancellation
+            if (over := self._over_without_plan(pipelinerun, asked, now)) is None:
                 raise
             self._end(pipelinerun, *over, now)
             return None
-        if not pipelinerun["status"].get("pipelineSpec"):
-            self._mark(pipelinerun, pipeline, metadata, now)
-            refuse_timeouts(pipelinerun)
-        plan = applied(pipelinerun, spec, pipeline)
         try:
             return self._follow(pipelinerun, spec, plan, asked, now)
         except ObjectTooLargeError as error:
@@ -166,6 +162,14 @@ class PipelineReconciler:
             why = f"a request failed and is tried again: {error.message}"
             raise self._not_done(pipelinerun, "", why, error, now) from error
 
+    def _plan(self, pipelinerun: Object, now: datetime) -> tuple[Object, Applied]:
+        """Return the Pipeline's spec as written and as this run has it; a run that begins gets its labels."""
+        spec, pipeline, metadata = self._pipeline(pipelinerun, now)
+        if not pipelinerun["status"].get("pipelineSpec"):
+            self._mark(pipelinerun, pipeline, metadata, now)
+            refuse_timeouts(pipelinerun)
+        return spec, applied(pipelinerun, spec, pipeline)
+
     def _pipeline(self, pipelinerun: Object, now: datetime) -> tuple[Object, str, Object]:
         """Return what `raw_spec` does; where the Pipeline cannot be read, the run says so and waits."""
         try:
@@ -174,10 +178,8 @@ class PipelineReconciler:
             why = f"the Pipeline could not be read: {error.message}"
             raise self._not_done(pipelinerun, reasons.COULDNT_GET_PIPELINE, why, error, now) from error
 
-    def _over_without_pipeline(
-        self, pipelinerun: Object, asked: str, now: datetime
-    ) -> tuple[str, str] | None:
-        """Return reason and message for a run that is over before its Pipeline was read."""
+    def _over_without_plan(self, pipelinerun: Object, asked: str, now: datetime) -> tuple[str, str] | None:
+        """Return reason and message for a run that is over before anything of it was made."""
         if pipelinerun["status"].get("pipelineSpec"):
             return None
         times, waited = times_of(pipelinerun, now), _waited(pipelinerun)
