@@ -15,6 +15,8 @@ __all__ = ["changed", "grace_of", "has_status", "new_object", "now", "replaced",
 _ALPHABET: Final = "bcdfghjklmnpqrstvwxz2456789"  # of Kubernetes' generated names
 _SERVER_OWNED: Final = ("uid", "name", "namespace", "creationTimestamp", "generation")
 _LONGEST_LABEL: Final = 63
+"""Characters of a label's value, and of a name that the server makes of ``generateName``."""
+_SUFFIX: Final = 5
 _LABEL: Final = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?")
 _KEPT: Final = ("deletionTimestamp", "deletionGracePeriodSeconds")
 DEFAULT_GRACE: Final = 30
@@ -47,7 +49,8 @@ def new_object(kind: Kind, given: Object, uid: str) -> Object:
     if not metadata.get("name"):
         if not metadata.get("generateName"):
             raise ClusterError(f"{kind.kind}: name or generateName is required", subject=kind.kind)
-        metadata["name"] = metadata["generateName"] + "".join(secrets.choice(_ALPHABET) for _ in range(5))
+        suffix = "".join(secrets.choice(_ALPHABET) for _ in range(_SUFFIX))
+        metadata["name"] = metadata["generateName"][: _LONGEST_LABEL - _SUFFIX] + suffix
     metadata["namespace"] = metadata.get("namespace") or "default"
     for key in (*_KEPT, "resourceVersion", "generation"):
         metadata.pop(key, None)

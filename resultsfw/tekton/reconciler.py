@@ -7,14 +7,12 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from resultsfw.cluster import PODS, Cluster, Object
-from resultsfw.core import STAMP_ANNOTATION, Core
+from resultsfw.core import Core
 from resultsfw.errors import (
-    AlreadyExistsError,
     BackendError,
     ClusterError,
-    ConflictError,
-    CorruptError,
     FlagError,
+    ForbiddenError,
     InputError,
     NotFoundError,
     ObjectTooLargeError,
@@ -25,18 +23,16 @@ from resultsfw.limits import object_size
 from resultsfw.tekton import reasons
 from resultsfw.tekton.conclude import conclude, condition, failed_status
 from resultsfw.tekton.conditions import is_done, succeeded
-from resultsfw.tekton.containers import PARAMS_MOUNT, is_cancellable
+from resultsfw.tekton.containers import is_cancellable
 from resultsfw.tekton.ending import Cause, cancelled, cause_of, stop_mark, timed_out
 from resultsfw.tekton.faults import begun, leaving, placed
-from resultsfw.tekton.kinds import CLAIMS, TASKRUNS
-from resultsfw.tekton.large import large_params, largest
-from resultsfw.tekton.leftovers import let_go, marks_of, purge_earlier
+from resultsfw.tekton.kinds import TASKRUNS
+from resultsfw.tekton.leftovers import let_go, purge_earlier
 from resultsfw.tekton.looks import Timing, next_look
 from resultsfw.tekton.mirror import Progress, format_time, mirror, parse_time, progress_of
 from resultsfw.tekton.owner import owns
-from resultsfw.tekton.pod import PodOptions, build_pod
+from resultsfw.tekton.pod import PodOptions
 from resultsfw.tekton.podcare import all_ended, discard_unplaced, grace_of, release, stop, stop_sidecars
-from resultsfw.tekton.referenced import resolved
 from resultsfw.tekton.run import pod_name, run_of
 from resultsfw.tekton.start import (
     begun_status,
@@ -44,12 +40,11 @@ from resultsfw.tekton.start import (
     held_status,
     is_held_back,
     refused_status,
-    task_spec_of,
 )
+from resultsfw.tekton.taskrun.pod_creation import EndedError, PodCreation
 from resultsfw.tekton.transport import transport_of
-from resultsfw.tekton.validate import RefusedRun, pod_refused
+from resultsfw.tekton.validate import RefusedRun
 from resultsfw.tekton.vanished import vanished_status
-from resultsfw.tekton.workspaces import claim_failed, claims_of
 from resultsfw.types import Run, Stamp
 
 __all__ = ["Reconciler", "Timing", "is_done"]
@@ -82,6 +77,7 @@ class Reconciler:
         self._options = options or PodOptions()
         self._timing = timing or Timing()
         self._clock = clock
+        self._pods = PodCreation(core, cluster, self._options, self._write)
 
     def reconcile(self, namespace: str, name: str) -> float | None:
         """Take a TaskRun one step further; one that its server cannot hold any more is ended by name.
@@ -136,15 +132,15 @@ class Reconciler:
         if (cause := self._over_without_pod(taskrun, attempt, now)) is not None:
             return self._end(taskrun, cause, now)
         try:
-            spec = self._task_spec(taskrun, now)
+            spec = self._pods.task_spec(taskrun, now)
             run = run_of(taskrun, spec, attempt=attempt)
-            pod = self._pod(taskrun, spec, run, now)
+            pod = self._pods.pod_of(taskrun, spec, run, now)
         except RefusedRun as refused:
             self._write(taskrun, refused_status(taskrun, self._cluster, self.core, refused, now))
             return None
         except (FlagError, BackendError, InputError) as error:
             return self._end(taskrun, Cause(reasons.VALIDATION_FAILED, error.message), now)
-        except _Ended as ended:
+        except EndedError as ended:
             return self._end(taskrun, ended.cause, now, run=run)
         return self._follow(taskrun, run, pod, now)
 
@@ -159,133 +155,11 @@ class Reconciler:
         if cause is None:
             return None
         metadata = taskrun["metadata"]
-        with contextlib.suppress(NotFoundError):
+        with contextlib.suppress(NotFoundError, ForbiddenError):
             name = pod_name(metadata["name"], attempt)
             if owns(taskrun, self._cluster.get(PODS, metadata.get("namespace", ""), name)):
                 return None
         return cause
-
-    def _task_spec(self, taskrun: Object, now: datetime) -> Object:
-        """Return the run's Task spec (`task_spec_of`); where it cannot be read, the run says so and waits."""
-        try:
-            return task_spec_of(taskrun, self._cluster)
-        except ClusterError as error:
-            why = f"the Task could not be read: {error.message}"
-            raise self._not_made(taskrun, None, why, error, now, reason=reasons.RESOLUTION_FAILED) from error
-
-    # The pod.
-
-    def _pod(self, taskrun: Object, spec: Object, run: Run, now: datetime) -> Object:
-        """The attempt's pod, made if there is none yet.
-
-        Its name is a function of run and attempt: one made just before a crash is found again.
-        """
-        name = pod_name(run.name, run.attempt)
-        status = taskrun.get("status", {})
-        known = status.get("podName") == name
-        if not known and STAMP_ANNOTATION not in (taskrun["metadata"].get("annotations") or {}):
-            # The stamp is written before the pod: without it there can be none whose backend was chosen.
-            return self._make_pod(taskrun, spec, run, now)
-        try:
-            pod = self._cluster.get(PODS, run.namespace, name)
-        except NotFoundError as error:
-            if known:
-                why = f'pod "{name}" vanished before its results were read'
-                raise _Ended(Cause(reasons.POD_DELETED, why)) from error
-            return self._make_pod(taskrun, spec, run, now)
-        _refuse_foreign(taskrun, pod)
-        if not status.get("podName"):
-            self._begin(taskrun, spec, pod, now)
-        return pod
-
-    def _make_pod(self, taskrun: Object, spec: Object, run: Run, now: datetime) -> Object:
-        annotations = taskrun["metadata"].get("annotations") or {}
-        failed = f'failed to create task run pod "{run.name}": '
-        try:
-            whole = resolved(self.core, self._cluster, taskrun, spec)
-            bare = build_pod(
-                whole.taskrun,
-                whole.task_spec,
-                attempt=run.attempt,
-                options=self._options,
-                files=whole.files,
-            )
-            bare = self.core.place_files(run, bare, whole.files, PARAMS_MOUNT)
-            pod = self.core.prepare_pod(run, bare, cluster=self._cluster, annotations=annotations)
-            if marks := marks_of(self.core, taskrun, pod):
-                # The pod's own stamp is what reading follows; this one is for people, and outlives the pod.
-                # Conditional: a cancel that came meanwhile must be seen before there is a pod.
-                marks["resourceVersion"] = taskrun["metadata"]["resourceVersion"]
-                changed = self._cluster.patch(TASKRUNS, run.namespace, run.name, {"metadata": marks})
-                taskrun["metadata"] = changed["metadata"]
-        except CorruptError as error:
-            raise pod_refused(taskrun, error.message) from error
-        except ClusterError as error:
-            raise self._not_made(taskrun, spec, failed + error.message, error, now) from error
-        self._make_claims(taskrun, spec, now)
-        try:
-            pod = self._cluster.create(PODS, pod)
-        except AlreadyExistsError:
-            pod = self._cluster.get(PODS, run.namespace, pod["metadata"]["name"])
-            _refuse_foreign(taskrun, pod)
-        except ObjectTooLargeError as error:
-            raise RefusedRun(
-                reasons.POD_CREATION_FAILED,
-                f"{failed}{error.message}"
-                f"{largest(large_params(whole.taskrun, spec))}; make its scripts and parameters smaller",
-            ) from error
-        except ClusterError as error:
-            raise self._not_made(taskrun, spec, failed + error.message, error, now) from error
-        self._begin(taskrun, spec, pod, now)
-        return pod
-
-    def _make_claims(self, taskrun: Object, spec: Object, now: datetime) -> None:
-        """Make the claims of the run's ``volumeClaimTemplate``s; those that are there stay."""
-        for claim in claims_of(taskrun):
-            try:
-                self._cluster.create(CLAIMS, claim)
-            except AlreadyExistsError:
-                continue
-            except ClusterError as error:
-                why = f"{claim_failed(taskrun, 'TaskRun', claim)}: {error.message}"
-                raise self._not_made(taskrun, spec, why, error, now, reason=reasons.CLAIM_FAILED) from error
-
-    def _not_made(
-        self,
-        taskrun: Object,
-        spec: Object | None,
-        why: str,
-        error: ClusterError,
-        now: datetime,
-        *,
-        reason: str = reasons.POD_CREATION_FAILED,
-    ) -> Exception:
-        """Return what to raise where a pod, or what it needs, could not be made or read.
-
-        What a server will never accept ends the run, with ``reason``. What may come right is tried again,
-        and the run's condition says what it waits for; its timeout decides. A quota may free itself; a Pod
-        Security level does not, but nothing except a message tells the two apart.
-        """
-        if isinstance(error, ConflictError):
-            return error  # somebody else wrote: nothing is known to be wrong
-        if not error.retryable:
-            return RefusedRun(reason, why)
-        if not taskrun.get("status", {}).get("podName"):
-            waiting = begun_status(taskrun, spec, self.core, now) | {"podName": ""}
-            waiting["conditions"] = [condition("Unknown", reasons.PENDING, why, now)]
-            self._write(taskrun, waiting)
-        return error
-
-    def _begin(self, taskrun: Object, spec: Object, pod: Object, now: datetime) -> None:
-        """Write that the attempt has a pod."""
-        status = begun_status(taskrun, spec, self.core, now)
-        status["podName"] = pod["metadata"]["name"]
-        stamp, _ = transport_of(pod, self.core.flags)
-        status["provenance"]["featureFlags"] |= {
-            "maxResultSize": stamp.max_result_size,
-            "resultExtractionMethod": stamp.backend,
-        }
-        self._write(taskrun, status)
 
     # The way to the end.
 
@@ -482,24 +356,6 @@ class Reconciler:
 
 _ARCHIVED_BYTES: Final = 32_768
 """Bytes of an earlier attempt that are kept whole in ``retriesStatus``."""
-
-
-class _Ended(Exception):  # noqa: N818 - no error: a way out of looking for a pod
-    """The run is over for a cause that needs no pod."""
-
-    def __init__(self, cause: Cause) -> None:
-        super().__init__(cause.message)
-        self.cause = cause
-
-
-def _refuse_foreign(taskrun: Object, pod: Object) -> None:
-    """Raise RefusedRun for a pod under the run's name that is not its own."""
-    if not owns(taskrun, pod):
-        raise RefusedRun(
-            reasons.POD_CREATION_FAILED,
-            f'failed to create task run pod "{taskrun["metadata"]["name"]}": pod "{pod["metadata"]["name"]}" '
-            f"exists and belongs to somebody else; delete it or name the run otherwise",
-        )
 
 
 def _unread(taskrun: Object, error: ResultsError, now: datetime) -> Object:

@@ -9,9 +9,9 @@ from world import World
 from resultsfw import PODS, Object
 from resultsfw.errors import ClusterError, ConflictError, ForbiddenError, InputError, ResultsError
 from resultsfw.local.store import Store
-from resultsfw.tekton import reconciler
 from resultsfw.tekton.conditions import is_done
 from resultsfw.tekton.kinds import TASKRUNS, TASKS
+from resultsfw.tekton.taskrun import pod_creation
 
 CLAIM = {
     "name": "w",
@@ -112,6 +112,20 @@ def test_what_a_server_never_accepts_ends_the_run_by_name(verb, kind, reason):
     assert world.taskrun["status"]["completionTime"]
 
 
+def test_pods_that_may_not_be_read_are_a_cause_until_the_timeout():
+    world = _world()
+    stamped = {"annotations": {"resultsfw.dev/stamp": "config-map/1"}}
+    Store.patch(world.cluster, TASKRUNS, "default", "run", {"metadata": stamped})
+    _fail(world, "get", "Pod", ForbiddenError("may not get pods"))
+    with pytest.raises(ForbiddenError):
+        world.step()
+    assert "may not get pods" in world.condition["message"]
+    world.clock.forward(91)
+    world.step()
+    assert world.condition["reason"] == "TaskRunTimeout"
+    assert "may not get pods" in world.condition["message"]
+
+
 def test_a_conflict_is_no_cause_to_name():
     world = _world()
     _fail(world, "patch", "TaskRun", ConflictError("somebody else wrote"))
@@ -126,7 +140,7 @@ def test_a_fault_of_the_program_ends_with_the_timeout(monkeypatch):
     def broken(*_arguments: Any, **_more: Any) -> Object:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(reconciler, "build_pod", broken)
+    monkeypatch.setattr(pod_creation, "build_pod", broken)
     world = _world()
     with pytest.raises(ZeroDivisionError):
         world.step()

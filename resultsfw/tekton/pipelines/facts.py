@@ -11,7 +11,6 @@ from functools import cached_property
 from typing import Any, Final
 
 from resultsfw.cluster import Object
-from resultsfw.tekton import reasons as taskrun_reasons
 from resultsfw.tekton.conditions import succeeded
 from resultsfw.tekton.ending import latest_start
 from resultsfw.tekton.mirror import parse_time
@@ -37,7 +36,7 @@ from resultsfw.tekton.pipelines.spec import Applied, put_into
 from resultsfw.tekton.pipelines.times import Times
 from resultsfw.types import Value
 
-__all__ = ["CONTINUE", "Counts", "Facts", "results_of"]
+__all__ = ["CONTINUE", "Facts", "results_of"]
 
 CONTINUE: Final = "continue"
 _SHOWN: Final = 1024
@@ -72,20 +71,6 @@ class _Results(Mapping[str, Mapping[str, Value]]):
 
     def __len__(self) -> int:
         return len(self._runs)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Counts:
-    """Tasks by how they ended, as a condition's message counts them."""
-
-    succeeded: int = 0
-    failed: int = 0
-    ignored: int = 0
-    cancelled: int = 0
-    invalid: int = 0
-    skipped: int = 0
-    out_of_time: int = 0
-    incomplete: int = 0
 
 
 @dataclass
@@ -152,7 +137,8 @@ class Facts:
     def _verdict(self, name: str) -> str:
         return str(succeeded(self.runs[name]).get("status", "")) if name in self.runs else ""
 
-    def _goes_on(self, name: str) -> bool:
+    def goes_on(self, name: str) -> bool:
+        """Whether the run goes on if a Task fails."""
         return bool(self.tasks[name][1].get("onError") == CONTINUE)
 
     # All of them.
@@ -176,7 +162,7 @@ class Facts:
     def stopping(self) -> bool:
         """Whether a Task failed, so that no further one begins but those of ``finally``."""
         broken = [name for name in self.dag if self.has_failed(name) or name in (self._invalid or ())]
-        return any(not self._goes_on(name) for name in broken)
+        return any(not self.goes_on(name) for name in broken)
 
     @cached_property
     def dag_done(self) -> bool:
@@ -234,10 +220,11 @@ class Facts:
         )
         if ended is None or not self.has_ended(name):
             return False
-        for_time = self.has_failed(name) and self._ended_for_time(name)
+        for_time = self.has_failed(name) and self.was_ended_for_time(name)
         return (latest_start(ended) if for_time else ended) >= deadline
 
-    def _ended_for_time(self, name: str) -> bool:
+    def was_ended_for_time(self, name: str) -> bool:
+        """Whether a Task that was begun was cancelled because its time was over."""
         return bool(self.runs[name]["spec"].get("statusMessage") == reasons.CHILD_TIMED_OUT)
 
     def _forget(self, *, late: frozenset[str] | None = None) -> None:
@@ -381,7 +368,7 @@ class Facts:
         """Whether a result is missing for a cause that leaves the Task out rather than ends the run."""
         if not self._missing(name):
             return False
-        if self._goes_on(name):
+        if self.goes_on(name):
             return True
         for ref in self._refs(name):
             if ref.result not in self.results.get(ref.task, {}):
@@ -447,29 +434,6 @@ class Facts:
         if any(self.has_failed(name) for name in self.dag):
             return "Failed"
         return "Completed" if any(self.skipped(name) for name in self.dag) else "Succeeded"
-
-    def counts(self) -> Counts:
-        """Tasks by how they ended."""
-        told = [self._told(name) for name in self.tasks]
-        known = {kind: told.count(kind) for kind in set(told)}
-        late = known.pop("out_of_time", 0)
-        known["skipped"] = known.get("skipped", 0) + late
-        return Counts(**known, out_of_time=late)
-
-    def _told(self, name: str) -> str:
-        if self.has_succeeded(name):
-            return "succeeded"
-        if self.has_failed(name):
-            run = self.runs[name]
-            if succeeded(run).get("reason") == taskrun_reasons.CANCELLED:
-                return "failed" if self._ended_for_time(name) else "cancelled"
-            return "ignored" if self._goes_on(name) else "failed"
-        if name in self.invalid:
-            return "invalid"
-        why = self.skipped(name)
-        if why in (reasons.SKIP_PIPELINE_TIME, reasons.SKIP_TASKS_TIME, reasons.SKIP_FINALLY_TIME):
-            return "out_of_time"
-        return "skipped" if why else "incomplete"
 
 
 def _shown(value: Any) -> Any:

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 from resultsfw.cluster import Cluster, Object
 from resultsfw.core import Core
@@ -17,24 +17,23 @@ from resultsfw.errors import (
     NotFoundError,
     ObjectTooLargeError,
 )
-from resultsfw.jsons import merge_patch
-from resultsfw.limits import object_size
 from resultsfw.tekton.conclude import condition
 from resultsfw.tekton.conditions import is_done
 from resultsfw.tekton.ending import previous_status, waiting_for
 from resultsfw.tekton.kinds import CLAIMS, PIPELINERUNS, RESULTS_LEFT_OUT, TASKRUNS
 from resultsfw.tekton.mirror import format_time
 from resultsfw.tekton.owner import owns
-from resultsfw.tekton.pipelines import embedded, reasons
+from resultsfw.tekton.pipelinerun.status_writer import StatusWriter, Warn
+from resultsfw.tekton.pipelines import reasons
 from resultsfw.tekton.pipelines.check import refuse_references
-from resultsfw.tekton.pipelines.embedded import ROOM, children_in
+from resultsfw.tekton.pipelines.embedded import children_in
 from resultsfw.tekton.pipelines.facts import Facts
 from resultsfw.tekton.pipelines.marks import marks_of
 from resultsfw.tekton.pipelines.problems import tasks_of
 from resultsfw.tekton.pipelines.reading import reader
-from resultsfw.tekton.pipelines.room import beyond_room, refuse_large, too_large
+from resultsfw.tekton.pipelines.room import refuse_large, too_large
 from resultsfw.tekton.pipelines.spec import Applied, applied, raw_spec
-from resultsfw.tekton.pipelines.status import pipeline_results, skipped_tasks, timed_out, verdict
+from resultsfw.tekton.pipelines.status import skipped_tasks, timed_out, verdict
 from resultsfw.tekton.pipelines.taskruns import TaskRunBuilder, taskrun_name
 from resultsfw.tekton.pipelines.times import refuse_timeouts, times_of
 from resultsfw.tekton.reasons import CLAIM_FAILED
@@ -49,9 +48,6 @@ _HELD: Final = "PipelineRunPending"
 """``spec.status`` of a run that must not begin yet."""
 
 _CHILD_ENDED: Final = "TaskRun cancelled as the PipelineRun it belongs to is too large to be stored."
-
-Tell = Callable[[Object, str, str], None]
-"""Warns of something about a run: the run, a reason and a sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +91,12 @@ class PipelineReconciler:
         cluster: Cluster,
         *,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
-        tell: Tell = lambda *_: None,
+        tell: Warn = lambda *_: None,
         read_whole: Callable[[Object], Object] = lambda taskrun: taskrun,
     ) -> None:
         self.core = core
         self._read_whole = read_whole
-        self._tell = tell
+        self._status = StatusWriter(cluster, tell)
         self._cluster = cluster
         self._clock = clock
 
@@ -124,7 +120,9 @@ class PipelineReconciler:
         if asked == _HELD:
             if not pipelinerun.get("status", {}).get("startTime"):
                 said = f'PipelineRun "{name}" is pending'
-                self._write(pipelinerun, {"conditions": [condition("Unknown", reasons.PENDING, said, now)]})
+                self._status.write(
+                    pipelinerun, {"conditions": [condition("Unknown", reasons.PENDING, said, now)]}
+                )
                 return None
             asked = ""  # one that has begun goes on: Tekton's webhook refuses to hold it back then
         if not pipelinerun.get("status", {}).get("startTime"):
@@ -133,11 +131,11 @@ class PipelineReconciler:
                 "startTime": format_time(now),
                 "conditions": [condition("Unknown", reasons.STARTED, "", now)],
             }
-            self._write(pipelinerun, started)
+            self._status.write(pipelinerun, started)
         try:
             return self._begun(pipelinerun, asked, now)
         except RefusedRun as refused:
-            self._end(pipelinerun, refused.reason, refused.message, now)
+            self._status.write(pipelinerun, _final(refused.reason, refused.message, now))
             return None
         except _Noted as noted:
             raise noted.error from noted
@@ -149,7 +147,7 @@ class PipelineReconciler:
         except Exception:  # of whatever kind: the run must not outlive its time, nor its cancellation
             if (over := self._over_without_plan(pipelinerun, asked, now)) is None:
                 raise
-            self._end(pipelinerun, *over, now)
+            self._status.write(pipelinerun, _final(*over, now))
             return None
         try:
             return self._follow(pipelinerun, spec, plan, asked, now)
@@ -201,7 +199,7 @@ class PipelineReconciler:
             return _Noted(error)  # somebody else wrote: nothing is known to be wrong
         if not error.retryable:
             return RefusedRun(reason, why)
-        self._write(pipelinerun, {"conditions": [condition("Unknown", reasons.PENDING, why, now)]})
+        self._status.write(pipelinerun, {"conditions": [condition("Unknown", reasons.PENDING, why, now)]})
         return _Noted(error)
 
     def _end_too_large(
@@ -214,13 +212,13 @@ class PipelineReconciler:
             f"the PipelineRun with its status is larger than the API server stores: {error.message}; make "
             f"its Pipeline and parameters smaller"
         )
-        ended = {**self._final(reasons.TOO_LARGE, said, now), "pipelineSpec": None}
-        self._write(pipelinerun, ended)
+        ended = {**_final(reasons.TOO_LARGE, said, now), "pipelineSpec": None}
+        self._status.write(pipelinerun, ended)
 
     def _follow(
         self, pipelinerun: Object, spec: Object, plan: Applied, asked: str, now: datetime
     ) -> float | None:
-        waited = _waited(pipelinerun)
+        waited, mode = _waited(pipelinerun), self.core.flags.embedded_status
         status: Object = {"startTime": pipelinerun["status"]["startTime"], "pipelineSpec": spec}
         begun = {**pipelinerun, "status": {**pipelinerun["status"], **status}}
         times = times_of(begun, now)
@@ -235,8 +233,8 @@ class PipelineReconciler:
         facts = Facts(plan, runs, asked, times, refuse, read, self._with_results)
         self._end_children(pipelinerun, facts)
         if asked == "Cancelled":
-            ended = self._final(reasons.CANCELLED, _cancelled(pipelinerun) + waited, now)
-            self._put(pipelinerun, spec, facts, {**status, **ended}, now)
+            ended = _final(reasons.CANCELLED, _cancelled(pipelinerun) + waited, now)
+            self._status.write_facts(pipelinerun, facts, {**status, **ended}, mode, now)
             return None
         refused = None
         if due := facts.next_tasks():
@@ -253,7 +251,7 @@ class PipelineReconciler:
             "skippedTasks": skipped_tasks(facts) or None,
             "conditions": [condition(told, reason, message, now)],
         }
-        self._put(pipelinerun, spec, facts, status, now)
+        self._status.write_facts(pipelinerun, facts, status, mode, now)
         if refused is not None and told == "Unknown":
             raise _Noted(refused.error)
         return None if told != "Unknown" else min(facts.times.left(), default=None)
@@ -395,102 +393,6 @@ class PipelineReconciler:
                 namespace = pipelinerun["metadata"].get("namespace", "")
                 self._cluster.patch(TASKRUNS, namespace, taskrun["metadata"]["name"], patch)
 
-    # The status.
-
-    def _put(self, pipelinerun: Object, spec: Object, facts: Facts, status: Object, now: datetime) -> None:
-        """Write where a run stands, or how it ended, as far as one object holds it.
-
-        Copies of TaskRuns are left out before results of its own; whatever is, the run fails naming it.
-        """
-        mode = self.core.flags.embedded_status
-        status = {**status, **embedded.described(facts, pipelinerun.get("status", {}), mode)}
-        over = status["conditions"][0]["status"] != "Unknown"
-        if over:
-            status |= self._ended(pipelinerun, spec, facts, status, now)
-        status, size, left = embedded.fitted(pipelinerun, status)
-        if over and left:
-            status["conditions"] = [_too_full(status, mode, beyond_room(size), left, now)]
-        try:
-            written = self._write(pipelinerun, status)
-        except ObjectTooLargeError as error:
-            if not (copied := embedded.names_of(status)):
-                raise
-            status = embedded.without_copies(status, copied)
-            if over:
-                why = f"is larger than the server stores ({error.message})"
-                names = [f'"{name}"' for name in copied]
-                status["conditions"] = [_too_full(status, mode, why, names, now)]
-            written = self._write(pipelinerun, status)
-        if embedded.is_pruned(status, written):
-            instead = embedded.references_only(facts, mode)
-            (said,) = instead["annotations"].values()
-            metadata = pipelinerun["metadata"]
-            log.warning("PipelineRun %s/%s: %s", metadata.get("namespace", ""), metadata["name"], said)
-            self._tell(pipelinerun, reasons.STATUS_PRUNED, said)
-            self._write(pipelinerun, instead)
-
-    def _ended(
-        self, pipelinerun: Object, spec: Object, facts: Facts, status: Object, now: datetime
-    ) -> dict[str, Any]:
-        """What a verdict adds: the time, and the run's own results as far as they fit into one object."""
-        ended: dict[str, Any] = {"completionTime": format_time(now)}
-        known = status["conditions"][0]
-        if facts.asked == "Cancelled":
-            return ended
-        written, invalid = pipeline_results(spec, facts)
-        if invalid:
-            said = (
-                f"Failed to get PipelineResult from TaskRun Results for PipelineRun "
-                f"{pipelinerun['metadata']['name']}: invalid pipelineresults [{' '.join(invalid)}], the "
-                f"referenced results don't exist"
-            )
-            reason = reasons.COULDNT_GET_RESULT
-            if facts.invalid:  # why Tasks did not run comes first
-                reason, said = known["reason"], f"{known['message']}; {said}"
-            ended["conditions"] = [condition("False", reason, said, now)]
-        bare = {**status, **ended, "taskRuns": None, "results": written}
-        size = object_size(merge_patch(pipelinerun, {"status": bare}))
-        left: list[str] = []
-        excess = size - ROOM
-        for one in sorted(written, key=object_size, reverse=True):
-            if excess <= 0:
-                break
-            excess -= object_size(one)
-            written = [other for other in written if other is not one]
-            left.append(f'"{one["name"]}" ({object_size(one["value"])} bytes)')
-        if left:
-            said = (
-                f"{known['message']}; with its results the PipelineRun {beyond_room(size)}; left out: "
-                f"{', '.join(left)}: take them from the TaskRuns that wrote them"
-            )
-            ended["conditions"] = [condition("False", reasons.TOO_LARGE, said, now)]
-        return {**ended, "results": written or None}
-
-    def _final(self, reason: str, message: str, now: datetime) -> Object:
-        return {
-            "completionTime": format_time(now),
-            "conditions": [condition("False", reason, message, now)],
-        }
-
-    def _end(self, pipelinerun: Object, reason: str, message: str, now: datetime) -> None:
-        self._write(pipelinerun, self._final(reason, message, now))
-
-    def _write(self, pipelinerun: Object, status: Object) -> Object:
-        """One conditional status write, none if nothing but a time would change; the run as it is then."""
-        known = pipelinerun.get("status", {})
-        same = {key for key, value in status.items() if _is_still(key, known.get(key), value)}
-        if same == status.keys():
-            return pipelinerun
-        if "conditions" in same:  # its time is that of its last change
-            status = {key: value for key, value in status.items() if key != "conditions"}
-        metadata = pipelinerun["metadata"]
-        patch = {"metadata": {"resourceVersion": metadata["resourceVersion"]}, "status": status}
-        written = self._cluster.patch(
-            PIPELINERUNS, metadata.get("namespace", ""), metadata["name"], patch, subresource="status"
-        )
-        pipelinerun["metadata"], pipelinerun["status"] = written["metadata"], written.get("status", {})
-        return written
-
 
 def _waited(pipelinerun: Object) -> str:
     """Return what to add to the message of a run that is ended while it waits: for what."""
@@ -498,28 +400,14 @@ def _waited(pipelinerun: Object) -> str:
     return previous_status(waiting) if waiting[0] == reasons.PENDING else ""
 
 
+def _final(reason: str, message: str, now: datetime) -> Object:
+    """Return the status of a run that ends without success."""
+    return {
+        "completionTime": format_time(now),
+        "conditions": [condition("False", reason, message, now)],
+    }
+
+
 def _cancelled(pipelinerun: Object) -> str:
     """Return the message of a run that was cancelled."""
     return f'PipelineRun "{pipelinerun["metadata"]["name"]}" was cancelled'
-
-
-def _too_full(status: Object, mode: str, why: str, left: list[str], now: datetime) -> Object:
-    """The condition of a run that is over and cannot hold copies of all its TaskRuns."""
-    said = (
-        f"{status['conditions'][0]['message']}; with embedded-status {mode} the PipelineRun {why}; left out "
-        f"of status.taskRuns: {', '.join(left)}: see the TaskRuns themselves, or set embedded-status: minimal"
-    )
-    return condition("False", reasons.TOO_LARGE, said, now)
-
-
-def _is_still(key: str, old: Any, new: Any) -> bool:
-    """Whether a patch of a field would change nothing but the time of its conditions."""
-    if key == "conditions":
-        return bool(_untimed(old) == _untimed(new))
-    if old == new:
-        return True
-    return isinstance(new, dict) and bool(merge_patch(old, new) == old)
-
-
-def _untimed(conditions: Any) -> Any:
-    return [{name: one[name] for name in one if name != "lastTransitionTime"} for one in conditions or ()]
