@@ -20,7 +20,7 @@ from resultsfw.errors import (
 from resultsfw.tekton.conclude import condition
 from resultsfw.tekton.conditions import is_done
 from resultsfw.tekton.ending import previous_status, waiting_for
-from resultsfw.tekton.kinds import CLAIMS, PIPELINERUNS, RESULTS_LEFT_OUT, TASKRUNS
+from resultsfw.tekton.kinds import PIPELINERUNS, RESULTS_LEFT_OUT, TASKRUNS
 from resultsfw.tekton.mirror import format_time
 from resultsfw.tekton.owner import owns
 from resultsfw.tekton.pipelinerun.status_writer import StatusWriter, Warn
@@ -38,7 +38,7 @@ from resultsfw.tekton.pipelines.taskruns import TaskRunBuilder, taskrun_name
 from resultsfw.tekton.pipelines.times import refuse_timeouts, times_of
 from resultsfw.tekton.reasons import CLAIM_FAILED
 from resultsfw.tekton.validate import RefusedRun
-from resultsfw.tekton.workspaces import claim_failed, claims_of
+from resultsfw.tekton.workspaces import make_claims
 
 __all__ = ["PipelineReconciler"]
 
@@ -263,14 +263,9 @@ class PipelineReconciler:
         except ClusterError as error:
             why = f"a Task could not be read: {error.message}"
             raise self._not_done(pipelinerun, reasons.COULDNT_GET_TASK, why, error, now) from error
-        for claim in claims_of(pipelinerun, PIPELINERUNS):
-            try:
-                self._cluster.create(CLAIMS, claim)
-            except AlreadyExistsError:
-                continue
-            except ClusterError as error:
-                why = f"{claim_failed(pipelinerun, 'PipelineRun', claim)}: {error.message}"
-                raise self._not_done(pipelinerun, CLAIM_FAILED, why, error, now) from error
+        if (failure := make_claims(self._cluster, pipelinerun, PIPELINERUNS)) is not None:
+            why, refusal = failure
+            raise self._not_done(pipelinerun, CLAIM_FAILED, why, refusal, now) from refusal
 
     def _mark(self, pipelinerun: Object, pipeline: str, described: Object, now: datetime) -> None:
         """Give a run that begins the label of its Pipeline, and what the Pipeline itself is labelled with."""

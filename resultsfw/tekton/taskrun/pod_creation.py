@@ -18,7 +18,7 @@ from resultsfw.tekton import reasons
 from resultsfw.tekton.conclude import condition
 from resultsfw.tekton.containers import PARAMS_MOUNT
 from resultsfw.tekton.ending import Cause
-from resultsfw.tekton.kinds import CLAIMS, TASKRUNS
+from resultsfw.tekton.kinds import TASKRUNS
 from resultsfw.tekton.large import large_params, largest
 from resultsfw.tekton.leftovers import marks_of
 from resultsfw.tekton.owner import owns
@@ -28,7 +28,7 @@ from resultsfw.tekton.run import pod_name
 from resultsfw.tekton.start import begun_status, task_spec_of
 from resultsfw.tekton.transport import transport_of
 from resultsfw.tekton.validate import RefusedRun, pod_refused
-from resultsfw.tekton.workspaces import claim_failed, claims_of
+from resultsfw.tekton.workspaces import make_claims
 from resultsfw.types import Run
 
 __all__ = ["EndedError", "PodCreation"]
@@ -123,7 +123,10 @@ class PodCreation:
             raise pod_refused(taskrun, error.message) from error
         except ClusterError as error:
             raise self._not_made(taskrun, spec, failed + error.message, error, now) from error
-        self._make_claims(taskrun, spec, now)
+        if (failure := make_claims(self._cluster, taskrun)) is not None:
+            why, refusal = failure
+            claim_failed = reasons.CLAIM_FAILED
+            raise self._not_made(taskrun, spec, why, refusal, now, reason=claim_failed) from refusal
         try:
             pod = self._cluster.create(PODS, pod)
         except AlreadyExistsError:
@@ -139,17 +142,6 @@ class PodCreation:
             raise self._not_made(taskrun, spec, failed + error.message, error, now) from error
         self._begin(taskrun, spec, pod, now)
         return pod
-
-    def _make_claims(self, taskrun: Object, spec: Object, now: datetime) -> None:
-        """Make the claims of the run's ``volumeClaimTemplate``s; those that are there stay."""
-        for claim in claims_of(taskrun):
-            try:
-                self._cluster.create(CLAIMS, claim)
-            except AlreadyExistsError:
-                continue
-            except ClusterError as error:
-                why = f"{claim_failed(taskrun, 'TaskRun', claim)}: {error.message}"
-                raise self._not_made(taskrun, spec, why, error, now, reason=reasons.CLAIM_FAILED) from error
 
     def _not_made(
         self,
