@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 from pipelineworld import World, a_task
 
 from resultsfw import Object
+from resultsfw.errors import UnavailableError
 from resultsfw.local.store import Store
 from resultsfw.tekton.kinds import PIPELINERUNS
+from resultsfw.tekton.pipelines import reading
 from resultsfw.tekton.pipelines.reasons import CHILD_TIMED_OUT
 from resultsfw.tekton.pipelines.times import times_of
 
@@ -245,6 +247,43 @@ def test_a_run_of_which_something_is_left_when_its_time_is_over_timed_out():
     world.step(100)
     assert world.told[:2] == ("False", "PipelineRunTimeout")
     assert world.made == ["a"]
+
+
+REFERENCE = {
+    "resultsfw.dev/reference": "1",
+    "backend": "object-store",
+    "location": "s3://bucket/default/uid/x",
+    "size": "4",
+    "digest": f"sha256:{'0' * 64}",
+    "mediaType": "text/plain",
+}
+
+
+@pytest.mark.parametrize("part", ["pipeline", "tasks"])
+def test_a_store_that_is_away_is_waited_for_and_named_when_the_time_is_over(monkeypatch, part):
+    def away(*_arguments: Any, **_more: Any) -> str:
+        raise UnavailableError("the store is away")
+
+    monkeypatch.setattr(reading, "read_value", away)
+    text = [{"name": "x", "value": "v$(tasks.a.results.r)"}]
+    world = World(a_task("a", results=("r",)), a_task("b", params=text), run_timeouts={part: "10s"})
+    world.step()
+    world.end("a", r=REFERENCE)
+    with pytest.raises(UnavailableError):
+        world.step()
+    assert world.told[:2] == ("Unknown", "PipelineRunPending")
+    assert "the store is away" in world.told[2]
+    world.step(15)
+    assert world.told[:2] == ("False", "PipelineRunTimeout")
+    assert "the store is away" in world.told[2]
+    assert world.made == ["a"]
+
+
+def test_what_finally_needs_is_waited_for_though_the_time_of_the_tasks_is_over():
+    timeouts = {"pipeline": "100s", "tasks": "10s", "finally": "50s"}
+    run = _run(timeouts, finallyStartTime="2026-01-01T00:00:05Z")
+    ends = [times_of(run, START + timedelta(seconds=second)).part_elapsed for second in (8, 20, 55, 56, 101)]
+    assert ends == [False, False, False, True, True]
 
 
 # Held back.

@@ -138,7 +138,7 @@ class PipelineReconciler:
             self._status.write(pipelinerun, _final(refused.reason, refused.message, now))
             return None
         except _Noted as noted:
-            raise noted.error from noted
+            raise noted.error from None
 
     def _begun(self, pipelinerun: Object, asked: str, now: datetime) -> float | None:
         """Take a run that has its first status one step further."""
@@ -243,7 +243,7 @@ class PipelineReconciler:
         if facts.final and facts.dag_done and not begun["status"].get("finallyStartTime"):
             status["finallyStartTime"] = format_time(now)
         told, reason, message = verdict(pipelinerun["metadata"]["name"], facts)
-        if reason == reasons.TIMED_OUT:
+        if reason in (reasons.TIMED_OUT, reasons.CANCELLED):
             message += waited
         if refused is not None and told == "Unknown":
             reason, message = reasons.PENDING, f"{message}; {refused}"
