@@ -64,15 +64,11 @@ def draw(pipelinerun: Mapping[str, Any], taskruns: Sequence[Object]) -> str:
 
 def _places(spec: Object) -> dict[str, Place]:
     """A column for each step of the order, ``finally`` behind all others."""
-    parents = graph_of(spec).parents
+    graph = graph_of(spec)
     columns: dict[str, int] = {}
-
-    def column(name: str) -> int:
-        if name not in columns:
-            columns[name] = 1 + max((column(one) for one in parents[name]), default=-1)
-        return columns[name]
-
-    last = 1 + max((column(name) for name in parents), default=-1)
+    for name in graph.order:
+        columns[name] = 1 + max((columns[parent] for parent in graph.parents[name]), default=-1)
+    last = 1 + max(columns.values(), default=-1)
     places: dict[str, Place] = {}
     filled: dict[int, int] = {}
     for section, task in tasks_of(spec):

@@ -61,6 +61,9 @@ def pick(documents: Sequence[Document], files: Sequence[str]) -> Manifests:
     secrets = [_named(one) for one in documents if one.kind == "Secret"]
     for document in [*tasks, *runs]:
         checked(document)
+    for document in runs:
+        if str(document.obj["spec"].get("status") or "").endswith("Pending"):
+            raise document.refuse("is to wait, and nobody can let it go on here: leave it out", "spec.status")
     known = _by_name([*tasks, *runs, *maps, *secrets])
     for document in [*tasks, *runs]:
         for kind, field, reference in _references(document.obj):

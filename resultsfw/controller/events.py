@@ -10,7 +10,8 @@ from resultsfw.cluster import Object
 from resultsfw.controller.logs import about
 from resultsfw.controller.metrics import Metrics, backend_of, succeeded
 from resultsfw.errors import ResultsError
-from resultsfw.tekton.pipelines.reasons import PENDING
+from resultsfw.tekton.pipelines.reasons import PENDING, STARTED
+from resultsfw.tekton.reasons import HELD
 
 __all__ = [
     "Events",
@@ -64,7 +65,8 @@ def notice_of(old: Object, new: Object) -> Notice | None:
         return Notice("Normal", "Succeeded", message)
     if new.get("status") == "False":
         return Notice("Warning", "Failed", message)
-    return Notice("Normal", "Started", "") if not old else None
+    was_held, is_held = (one.get("reason") == HELD for one in (old, new))  # TaskRunPending: it has not begun
+    return Notice("Normal", "Started", "") if (not old or was_held) and not is_held else None
 
 
 def notices_of_pipelinerun(old: Object, new: Object) -> list[Notice]:
@@ -82,7 +84,7 @@ def notices_of_pipelinerun(old: Object, new: Object) -> list[Notice]:
         return [*started, end]
     known = [old.get(key) for key in ("reason", "message")]
     stage = [new.get("reason", ""), new.get("message", "")]
-    if known == stage or (old and not old.get("reason")) or (not old and stage[0] == PENDING):
+    if known == stage or (old and not old.get("reason")) or (not old and stage[0] in (PENDING, STARTED)):
         return started
     return [*started, Notice("Normal", stage[0], cut(stage[1]))]
 

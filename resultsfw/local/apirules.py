@@ -1,6 +1,7 @@
 """What an API server does to an object beyond storing it: defaults, status apart, what may not change."""
 
 import datetime as dt
+import re
 import secrets
 from typing import Any, Final
 
@@ -13,6 +14,10 @@ __all__ = ["changed", "grace_of", "has_status", "new_object", "now", "replaced",
 
 _ALPHABET: Final = "bcdfghjklmnpqrstvwxz2456789"  # of Kubernetes' generated names
 _SERVER_OWNED: Final = ("uid", "name", "namespace", "creationTimestamp", "generation")
+_LONGEST_LABEL: Final = 63
+"""Characters of a label's value, and of a name that the server makes of ``generateName``."""
+_SUFFIX: Final = 5
+_LABEL: Final = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?")
 _KEPT: Final = ("deletionTimestamp", "deletionGracePeriodSeconds")
 DEFAULT_GRACE: Final = 30
 """Seconds between SIGTERM and SIGKILL of a pod that does not say."""
@@ -44,7 +49,8 @@ def new_object(kind: Kind, given: Object, uid: str) -> Object:
     if not metadata.get("name"):
         if not metadata.get("generateName"):
             raise ClusterError(f"{kind.kind}: name or generateName is required", subject=kind.kind)
-        metadata["name"] = metadata["generateName"] + "".join(secrets.choice(_ALPHABET) for _ in range(5))
+        suffix = "".join(secrets.choice(_ALPHABET) for _ in range(_SUFFIX))
+        metadata["name"] = metadata["generateName"][: _LONGEST_LABEL - _SUFFIX] + suffix
     metadata["namespace"] = metadata.get("namespace") or "default"
     for key in (*_KEPT, "resourceVersion", "generation"):
         metadata.pop(key, None)
@@ -54,11 +60,49 @@ def new_object(kind: Kind, given: Object, uid: str) -> Object:
     if has_status(kind):
         obj.pop("status", None)
         metadata["generation"] = 1
+    _check_labels(kind, metadata)
     if kind == PODS:
         _default_pod(obj)
+        _check_mounts(obj)
     if kind == CONFIG_MAPS:
         configmaps.check(obj)
     return obj
+
+
+def _check_labels(kind: Kind, metadata: Object) -> None:
+    """Refuse labels that no API server stores.
+
+    Raises:
+        ClusterError: The value of one is longer than 63 characters, or has others than it may have.
+    """
+    for key, value in (metadata.get("labels") or {}).items():
+        if len(value) > _LONGEST_LABEL or not _LABEL.fullmatch(value):
+            raise ClusterError(
+                f'{kind.kind} "{metadata["name"]}" is invalid: metadata.labels: the value of "{key}" must be '
+                f"no more than {_LONGEST_LABEL} letters, digits, '-', '_' or '.', the first and the last a "
+                f"letter or digit",
+                subject=subject(kind, metadata["namespace"], metadata["name"]),
+            )
+
+
+def _check_mounts(pod: Object) -> None:
+    """Refuse a container with two volumes at one path, as an API server does.
+
+    Raises:
+        ClusterError: There is one.
+    """
+    metadata, spec = pod["metadata"], pod["spec"]
+    for part in ("initContainers", "containers"):
+        for index, container in enumerate(spec.get(part) or ()):
+            seen: set[str] = set()
+            for number, mount in enumerate(container.get("volumeMounts") or ()):
+                if (path := mount.get("mountPath", "")) in seen:
+                    raise ClusterError(
+                        f'Pod "{metadata["name"]}" is invalid: spec.{part}[{index}].volumeMounts[{number}]'
+                        f'.mountPath: Invalid value: "{path}": must be unique',
+                        subject=subject(PODS, metadata["namespace"], metadata["name"]),
+                    )
+                seen.add(path)
 
 
 def _default_pod(pod: Object) -> None:
@@ -99,6 +143,7 @@ def replaced(kind: Kind, old: Object, merged: Object, subresource: str) -> Objec
         )
     for key in (*_SERVER_OWNED, *_KEPT):
         _move(metadata, was, key)
+    _check_labels(kind, metadata)
     new["metadata"] = metadata
     new["apiVersion"], new["kind"] = old["apiVersion"], old["kind"]
     if has_status(kind):

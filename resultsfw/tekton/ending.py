@@ -7,6 +7,7 @@ from typing import Final
 
 from resultsfw.cluster import Object
 from resultsfw.tekton import reasons
+from resultsfw.tekton.conditions import succeeded
 from resultsfw.tekton.durations import format_duration, parse_duration
 from resultsfw.tekton.faults import disruption, overdue, unstartable
 from resultsfw.tekton.mirror import Overstay, Progress, format_time, parse_time
@@ -14,13 +15,17 @@ from resultsfw.tekton.mirror import Overstay, Progress, format_time, parse_time
 __all__ = [
     "Cause",
     "StopMark",
+    "Waiting",
     "cancelled",
     "cause_of",
     "deadline",
+    "latest_start",
     "not_ended",
+    "previous_status",
     "stop_mark",
     "timed_out",
     "timeout_of",
+    "waiting_for",
 ]
 
 STOPPED_ANNOTATION: Final = "resultsfw.dev/stopped"
@@ -28,6 +33,17 @@ STOPPED_ANNOTATION: Final = "resultsfw.dev/stopped"
 
 DEFAULT_TIMEOUT: Final = "1h0m0s"
 """``spec.timeout`` where no one sets it (Tekton's ``default-timeout-minutes``)."""
+
+
+_FRACTION: Final = timedelta(seconds=1)
+"""Kubernetes stores times without their fraction of a second: one that was stored may be this much older
+than what it tells of."""
+
+_NOTHING_TO_SAY: Final = frozenset({"Started", "Running", "TaskRunPending"})
+"""Reasons of a condition that says of no cause why a run does not go on (Tekton's list)."""
+
+Waiting = tuple[str, str]
+"""Reason and message of the condition of a run that is not over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +106,8 @@ def cause_of(
     if not progress.steps_done:
         fault = unstartable(pod) or overdue(pod, unschedulable, now)
         broken = Cause(*fault) if fault else None
-        return cancelled(taskrun) or timed_out(taskrun, now) or gone or broken
+        waiting = progress.running  # newer than the condition of the run
+        return cancelled(taskrun, waiting) or timed_out(taskrun, now, waiting) or gone or broken
     if progress.failure is None:
         return None
     if deleted is not None and progress.ended_at is not None:
@@ -112,12 +129,35 @@ def not_ended(overstay: Overstay) -> Cause:
     )
 
 
-def cancelled(taskrun: Object) -> Cause | None:
-    """Why a run ends that somebody cancelled; ``None`` for one that nobody did."""
+def waiting_for(run: Object) -> Waiting:
+    """Return reason and message of the condition that a run, of either kind, has before it is over."""
+    known = succeeded(run)
+    return (known.get("reason") or "", known.get("message") or "")
+
+
+def previous_status(waiting: Waiting) -> str:
+    """Return what to add to the message of a run that is ended: the cause that it waited for, if any.
+
+    In Tekton's words (appendPreviousConditionContext).
+    """
+    reason, message = waiting
+    if reason in _NOTHING_TO_SAY or message in ("", reason):
+        return ""
+    return f"\nPrevious status: [{reason}] {message}"
+
+
+def cancelled(taskrun: Object, waiting: Waiting | None = None) -> Cause | None:
+    """Return why a run ends that somebody cancelled; ``None`` for one that nobody did.
+
+    Args:
+        taskrun: The run.
+        waiting: What it waits for, where that is known better than by its condition.
+    """
     if taskrun["spec"].get("status") != reasons.CANCELLED:
         return None
     said = taskrun["spec"].get("statusMessage", "")
-    return Cause(reasons.CANCELLED, f'TaskRun "{taskrun["metadata"]["name"]}" was cancelled. {said}')
+    message = f'TaskRun "{taskrun["metadata"]["name"]}" was cancelled. {said}'
+    return Cause(reasons.CANCELLED, message + previous_status(waiting or waiting_for(taskrun)))
 
 
 def timeout_of(taskrun: Object) -> float:
@@ -125,18 +165,32 @@ def timeout_of(taskrun: Object) -> float:
     return parse_duration(taskrun["spec"].get("timeout") or DEFAULT_TIMEOUT) / 1_000_000_000
 
 
+def latest_start(stored: datetime) -> datetime:
+    """Return when something may have begun at the latest whose time is stored without its fraction.
+
+    Limits are counted from here, so that none is early; Tekton's are, by up to a second.
+    """
+    return stored + _FRACTION
+
+
 def deadline(taskrun: Object) -> datetime | None:
     """When the attempt that runs is out of time; ``None`` before it began or without a timeout."""
     started = parse_time(taskrun.get("status", {}).get("startTime"))
     seconds = timeout_of(taskrun)
-    return None if started is None or seconds == 0 else started + timedelta(seconds=seconds)
+    return None if started is None or seconds == 0 else latest_start(started) + timedelta(seconds=seconds)
 
 
-def timed_out(taskrun: Object, now: datetime) -> Cause | None:
-    """Why a run ends that is out of time; ``None`` for one that is not."""
+def timed_out(taskrun: Object, now: datetime, waiting: Waiting | None = None) -> Cause | None:
+    """Return why a run ends that is out of time; ``None`` for one that is not.
+
+    Args:
+        taskrun: The run.
+        now: The time.
+        waiting: What it waits for, where that is known better than by its condition.
+    """
     end = deadline(taskrun)
     if end is None or now < end:
         return None
     timeout = format_duration(parse_duration(taskrun["spec"].get("timeout") or DEFAULT_TIMEOUT))
-    name = taskrun["metadata"]["name"]
-    return Cause(reasons.TIMED_OUT, f'TaskRun "{name}" failed to finish within "{timeout}"')
+    message = f'TaskRun "{taskrun["metadata"]["name"]}" failed to finish within "{timeout}"'
+    return Cause(reasons.TIMED_OUT, message + previous_status(waiting or waiting_for(taskrun)))

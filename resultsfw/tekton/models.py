@@ -11,10 +11,15 @@ from resultsfw.errors import InputError
 from resultsfw.tekton.durations import parse_duration
 from resultsfw.tekton.model_errors import told
 
-__all__ = ["Model", "Task", "TaskRun", "TaskSpec", "parse_task", "parse_taskrun", "parsed"]
+__all__ = ["Model", "Task", "TaskRun", "TaskSpec", "parse_task", "parse_taskrun", "parsed", "refuse_foreign"]
 
 _NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
-_LONGEST_NAME: Final = 253
+_LONGEST_NAME: Final = 63
+"""Of a run, Task, Pipeline or Pipeline Task (Tekton's webhook): the names become labels' values."""
+
+
+_SHOWN: Final = 80
+"""Characters of a kind or apiVersion that a message shows."""
 
 
 def _name(text: str) -> str:
@@ -304,6 +309,30 @@ class PodTemplate(Model):
     topology_spread_constraints: list[Plain] = Field(default_factory=list)
 
 
+def refuse_foreign(reference: Reference | None, kind: str, field: str) -> None:
+    """Refuse a reference to something that is not of Tekton's own kind, instead of running what has its name.
+
+    Raises:
+        ValueError: It is one to a custom task, or to a kind that is not known here.
+    """
+    if reference is None:
+        return
+    if reference.api_version and reference.api_version.partition("/")[0] != "tekton.dev":
+        raise ValueError(
+            f"{field} names apiVersion {_quoted(reference.api_version)}, kind {_quoted(reference.kind)}: "
+            f"custom tasks are not supported here; name a {kind}, without apiVersion and kind"
+        )
+    if reference.kind not in ("", kind):
+        raise ValueError(
+            f"{field} names kind {_quoted(reference.kind)}, which is not supported here: "
+            f"name a {kind} of the run's namespace"
+        )
+
+
+def _quoted(text: str) -> str:
+    return f'"{text[:_SHOWN]}"'
+
+
 class TaskRunSpec(Model):
     """What is to run, with what."""
 
@@ -327,6 +356,7 @@ class TaskRunSpec(Model):
     def _one_task(self) -> Self:
         if (self.task_ref is None) == (self.task_spec is None):
             raise ValueError("must have exactly one of taskRef and taskSpec")
+        refuse_foreign(self.task_ref, "Task", "taskRef")
         return self
 
 

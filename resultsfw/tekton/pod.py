@@ -1,5 +1,6 @@
 """From a TaskRun and its Task's spec to the Pod, built as Tekton builds it."""
 
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -37,6 +38,8 @@ _POD_BYTES: Final = OBJECT_BYTES - 4 * OBJECT_HEADROOM
 """Bytes of a pod beside what a backend, webhooks and the kubelet's status add to it."""
 
 _LONGEST_DEADLINE: Final = 2**31 - 1
+_LATER: Final = 2
+"""Seconds: the controller counts a timeout from the end of the second in which the run began."""
 _NANOSECONDS: Final = 10**9
 _TEMPLATE_FIELDS: Final = (
     "nodeSelector",
@@ -255,10 +258,13 @@ def _is_carried(annotation: str) -> bool:
 
 
 def _deadline(timeout: float) -> int:
-    """Seconds until the kubelet ends the pod, should the controller not: later than the timeout."""
+    """Seconds until the kubelet ends the pod, should the controller not: later than the timeout.
+
+    Tekton's is half as long again as the timeout. That is before the timeout where this has few seconds.
+    """
     if timeout == 0:
         return _LONGEST_DEADLINE
-    return max(1, min(int(timeout * 1.5), _LONGEST_DEADLINE))
+    return min(max(int(timeout * 1.5), math.ceil(timeout) + _LATER), _LONGEST_DEADLINE)
 
 
 def _init_containers(

@@ -6,14 +6,14 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from resultsfw.cluster import CONFIG_MAPS, PODS, Cluster, Object
-from resultsfw.core import STAMP_ANNOTATION, Core
+from resultsfw.cluster import PODS, Cluster, Object
+from resultsfw.core import Core
 from resultsfw.errors import (
-    AlreadyExistsError,
     BackendError,
     ClusterError,
-    CorruptError,
     FlagError,
+    ForbiddenError,
+    InputError,
     NotFoundError,
     ObjectTooLargeError,
     ResultsError,
@@ -23,24 +23,28 @@ from resultsfw.limits import object_size
 from resultsfw.tekton import reasons
 from resultsfw.tekton.conclude import conclude, condition, failed_status
 from resultsfw.tekton.conditions import is_done, succeeded
-from resultsfw.tekton.containers import PARAMS_MOUNT, is_cancellable
+from resultsfw.tekton.containers import is_cancellable
 from resultsfw.tekton.ending import Cause, cancelled, cause_of, not_ended, stop_mark, timed_out
 from resultsfw.tekton.faults import begun, leaving, placed
-from resultsfw.tekton.kinds import CLAIMS, TASKRUNS
-from resultsfw.tekton.large import large_params, largest
-from resultsfw.tekton.leftovers import let_go, marks_of, purge_earlier
+from resultsfw.tekton.kinds import TASKRUNS
+from resultsfw.tekton.leftovers import let_go, purge_earlier
 from resultsfw.tekton.looks import Timing, next_look
-from resultsfw.tekton.mirror import Progress, mirror, parse_time, progress_of
+from resultsfw.tekton.mirror import Progress, format_time, mirror, parse_time, progress_of
 from resultsfw.tekton.owner import owns
-from resultsfw.tekton.pod import PodOptions, build_pod_and_maps
+from resultsfw.tekton.pod import PodOptions
 from resultsfw.tekton.podcare import all_ended, discard_unplaced, grace_of, release, stop, stop_sidecars
-from resultsfw.tekton.referenced import resolved
 from resultsfw.tekton.run import pod_name, run_of
-from resultsfw.tekton.start import begun_status, refused_status, task_spec_of
+from resultsfw.tekton.start import (
+    begun_status,
+    first_status,
+    held_status,
+    is_held_back,
+    refused_status,
+)
+from resultsfw.tekton.taskrun.pod_creation import EndedError, PodCreation
 from resultsfw.tekton.transport import transport_of
-from resultsfw.tekton.validate import RefusedRun, pod_refused
+from resultsfw.tekton.validate import RefusedRun
 from resultsfw.tekton.vanished import vanished_status
-from resultsfw.tekton.workspaces import claims_of
 from resultsfw.types import Run, Stamp
 
 __all__ = ["Reconciler", "Timing", "is_done"]
@@ -73,6 +77,7 @@ class Reconciler:
         self._options = options or PodOptions()
         self._timing = timing or Timing()
         self._clock = clock
+        self._pods = PodCreation(core, cluster, self._options, self._write)
 
     def reconcile(self, namespace: str, name: str) -> float | None:
         """Take a TaskRun one step further; one that its server cannot hold any more is ended by name.
@@ -88,7 +93,9 @@ class Reconciler:
                 f"{error.message}; make its Task, parameters and scripts smaller"
             )
             cause = Cause(reasons.TOO_LARGE, message)
-            self._write(taskrun, failed_status(cause, self._clock(), podName="", taskSpec=None))
+            now = self._clock()
+            started = taskrun.get("status", {}).get("startTime") or format_time(now)
+            self._write(taskrun, failed_status(cause, now, startTime=started, podName="", taskSpec=None))
             attempt = len(taskrun.get("status", {}).get("retriesStatus") or ())
             with contextlib.suppress(NotFoundError):
                 pod = self._cluster.get(PODS, namespace, pod_name(name, attempt))
@@ -115,120 +122,44 @@ class Reconciler:
             self._clean_up(taskrun)
             return None
         now = self._clock()
-        attempt = len(taskrun.get("status", {}).get("retriesStatus") or ())
+        if is_held_back(taskrun):
+            self._write(taskrun, held_status(taskrun, now))
+            return None
+        status = taskrun.get("status", {})
+        if not status.get("startTime"):
+            self._write(taskrun, first_status(now))  # before anything can fail: the timeout counts from here
+        attempt = len(status.get("retriesStatus") or ())
+        if (cause := self._over_without_pod(taskrun, attempt, now)) is not None:
+            return self._end(taskrun, cause, now)
         try:
-            spec = task_spec_of(taskrun, self._cluster)
+            spec = self._pods.task_spec(taskrun, now)
             run = run_of(taskrun, spec, attempt=attempt)
-            pod = self._pod(taskrun, spec, run, now)
+            pod = self._pods.pod_of(taskrun, spec, run, now)
         except RefusedRun as refused:
             self._write(taskrun, refused_status(taskrun, self._cluster, self.core, refused, now))
             return None
-        except (FlagError, BackendError) as error:
+        except (FlagError, BackendError, InputError) as error:
             return self._end(taskrun, Cause(reasons.VALIDATION_FAILED, error.message), now)
-        except _Ended as ended:
+        except EndedError as ended:
             return self._end(taskrun, ended.cause, now, run=run)
         return self._follow(taskrun, run, pod, now)
 
-    # The pod.
+    def _over_without_pod(self, taskrun: Object, attempt: int, now: datetime) -> Cause | None:
+        """Return why a run ends before it got a pod; asked before anything that may keep the pod away.
 
-    def _pod(self, taskrun: Object, spec: Object, run: Run, now: datetime) -> Object:
-        """The attempt's pod, made if there is none yet.
-
-        Its name is a function of run and attempt: one made just before a crash is found again.
+        A pod that was made just before a crash is not in the status yet: it is to be stopped.
         """
-        name = pod_name(run.name, run.attempt)
-        status = taskrun.get("status", {})
-        known = status.get("podName") == name
-        cause = None if known else cancelled(taskrun) or timed_out(taskrun, now)
-        if (
-            not known
-            and cause is None
-            and STAMP_ANNOTATION not in (taskrun["metadata"].get("annotations") or {})
-        ):
-            # The stamp is written before the pod: without it there can be none whose backend was chosen.
-            return self._make_pod(taskrun, spec, run, now)
-        try:
-            pod = self._cluster.get(PODS, run.namespace, name)
-        except NotFoundError as error:
-            if known:
-                cause = Cause(reasons.POD_DELETED, f'pod "{name}" vanished before its results were read')
-            if cause is not None:
-                raise _Ended(cause) from error
-            return self._make_pod(taskrun, spec, run, now)
-        _refuse_foreign(taskrun, pod)
-        if not status.get("podName"):
-            self._begin(taskrun, spec, pod, now)
-        return pod
-
-    def _make_pod(self, taskrun: Object, spec: Object, run: Run, now: datetime) -> Object:
-        annotations = taskrun["metadata"].get("annotations") or {}
-        try:
-            whole = resolved(self.core, self._cluster, taskrun, spec)
-            bare, maps = build_pod_and_maps(
-                whole.taskrun,
-                whole.task_spec,
-                attempt=run.attempt,
-                options=self._options,
-                files=whole.files,
-            )
-            bare = self.core.place_files(run, bare, whole.files, PARAMS_MOUNT)
-            pod = self.core.prepare_pod(run, bare, cluster=self._cluster, annotations=annotations)
-        except CorruptError as error:
-            raise pod_refused(taskrun, error.message) from error
-        except ClusterError as error:
-            raise self._not_made(taskrun, spec, run, error, now) from error
-        if marks := marks_of(self.core, taskrun, pod):
-            # The pod's own stamp is what reading follows; this one is for people, and outlives the pod.
-            # Conditional: a cancel that came meanwhile must be seen before there is a pod.
-            marks["resourceVersion"] = taskrun["metadata"]["resourceVersion"]
-            changed = self._cluster.patch(TASKRUNS, run.namespace, run.name, {"metadata": marks})
-            taskrun["metadata"] = changed["metadata"]
-        for claim in claims_of(taskrun):
-            with contextlib.suppress(AlreadyExistsError):
-                self._cluster.create(CLAIMS, claim)
-        try:
-            for config_map in maps:
-                # The name says what is in it, and the pod checks that: whose it is need not be asked.
-                with contextlib.suppress(AlreadyExistsError):
-                    self._cluster.create(CONFIG_MAPS, config_map)
-            pod = self._cluster.create(PODS, pod)
-        except AlreadyExistsError:
-            pod = self._cluster.get(PODS, run.namespace, pod["metadata"]["name"])
-            _refuse_foreign(taskrun, pod)
-        except ObjectTooLargeError as error:
-            raise RefusedRun(
-                reasons.POD_CREATION_FAILED,
-                f'failed to create task run pod "{run.name}": {error.message}'
-                f"{largest(large_params(whole.taskrun, spec))}; make its scripts and parameters smaller",
-            ) from error
-        except ClusterError as error:
-            raise self._not_made(taskrun, spec, run, error, now) from error
-        self._begin(taskrun, spec, pod, now)
-        return pod
-
-    def _not_made(
-        self, taskrun: Object, spec: Object, run: Run, error: ClusterError, now: datetime
-    ) -> Exception:
-        """What to raise where a pod, or what it needs, could not be made; a person sees why it waits."""
-        why = f'failed to create task run pod "{run.name}": {error.message}'
-        if not error.retryable:
-            return RefusedRun(reasons.POD_CREATION_FAILED, why)
-        # A quota may free itself; a Pod Security level does not. The run's timeout decides.
-        waiting = begun_status(taskrun, spec, self.core, now) | {"podName": ""}
-        waiting["conditions"] = [condition("Unknown", reasons.PENDING, why, now)]
-        self._write(taskrun, waiting)
-        return error
-
-    def _begin(self, taskrun: Object, spec: Object, pod: Object, now: datetime) -> None:
-        """Write the attempt's first status."""
-        status = begun_status(taskrun, spec, self.core, now)
-        status["podName"] = pod["metadata"]["name"]
-        stamp, _ = transport_of(pod, self.core.flags)
-        status["provenance"]["featureFlags"] |= {
-            "maxResultSize": stamp.max_result_size,
-            "resultExtractionMethod": stamp.backend,
-        }
-        self._write(taskrun, status)
+        if taskrun.get("status", {}).get("podName"):
+            return None
+        cause = cancelled(taskrun) or timed_out(taskrun, now)
+        if cause is None:
+            return None
+        metadata = taskrun["metadata"]
+        with contextlib.suppress(NotFoundError, ForbiddenError):
+            name = pod_name(metadata["name"], attempt)
+            if owns(taskrun, self._cluster.get(PODS, metadata.get("namespace", ""), name)):
+                return None
+        return cause
 
     # The way to the end.
 
@@ -429,24 +360,6 @@ class Reconciler:
 
 _ARCHIVED_BYTES: Final = 32_768
 """Bytes of an earlier attempt that are kept whole in ``retriesStatus``."""
-
-
-class _Ended(Exception):  # noqa: N818 - no error: a way out of looking for a pod
-    """The run is over for a cause that needs no pod."""
-
-    def __init__(self, cause: Cause) -> None:
-        super().__init__(cause.message)
-        self.cause = cause
-
-
-def _refuse_foreign(taskrun: Object, pod: Object) -> None:
-    """Raise RefusedRun for a pod under the run's name that is not its own."""
-    if not owns(taskrun, pod):
-        raise RefusedRun(
-            reasons.POD_CREATION_FAILED,
-            f'failed to create task run pod "{taskrun["metadata"]["name"]}": pod "{pod["metadata"]["name"]}" '
-            f"exists and belongs to somebody else; delete it or name the run otherwise",
-        )
 
 
 def _unread(taskrun: Object, error: ResultsError, now: datetime) -> Object:

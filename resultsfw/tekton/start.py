@@ -1,10 +1,11 @@
 """The beginning of a run: its Task, its first status, and its only one if it cannot run."""
 
+import contextlib
 from datetime import datetime
 
 from resultsfw.cluster import Cluster, Object
 from resultsfw.core import Core
-from resultsfw.errors import InputError, NotFoundError
+from resultsfw.errors import InputError, NotFoundError, ResultsError
 from resultsfw.flags import ANNOTATION
 from resultsfw.tekton import reasons
 from resultsfw.tekton.conclude import condition, failed_status
@@ -17,7 +18,7 @@ from resultsfw.tekton.run import container_name
 from resultsfw.tekton.spec.substitution import apply, step_name, stored_spec
 from resultsfw.tekton.validate import RefusedRun, refuse_invalid
 
-__all__ = ["begun_status", "refused_status", "task_spec_of"]
+__all__ = ["begun_status", "first_status", "held_status", "is_held_back", "refused_status", "task_spec_of"]
 
 
 def task_spec_of(taskrun: Object, cluster: Cluster) -> Object:
@@ -31,7 +32,7 @@ def task_spec_of(taskrun: Object, cluster: Cluster) -> Object:
         ClusterError: The Task could not be read.
     """
     status = taskrun.get("status", {})
-    begins = not status.get("startTime") and taskrun["spec"].get("taskSpec") is not None
+    begins = not status.get("podName") and taskrun["spec"].get("taskSpec") is not None
     if (known := status.get("taskSpec")) and not begins:
         return restored(dict(known), taskrun)
     try:
@@ -42,14 +43,42 @@ def task_spec_of(taskrun: Object, cluster: Cluster) -> Object:
     return stored_spec(refuse_invalid(taskrun, spec, task_name=name), taskrun)
 
 
+def is_held_back(taskrun: Object) -> bool:
+    """Return whether a run must not begin yet (``spec.status: TaskRunPending``).
+
+    One that has begun goes on: Tekton's webhook refuses to hold it back then.
+    """
+    started = (taskrun.get("status") or {}).get("startTime")
+    return taskrun["spec"].get("status") == reasons.HELD and not started
+
+
+def held_status(taskrun: Object, now: datetime) -> Object:
+    """Return the status of a run that is held back. Without ``startTime``, its timeout does not count yet."""
+    said = f'TaskRun "{taskrun["metadata"]["name"]}" is pending'
+    return {"podName": "", "conditions": [condition("Unknown", reasons.HELD, said, now)]}
+
+
+def first_status(now: datetime) -> Object:
+    """Return the status that an attempt gets before anything else is tried.
+
+    Its ``startTime`` is what the timeout counts from: whatever fails afterwards, the run ends.
+    """
+    return {
+        "startTime": format_time(now),
+        "podName": "",  # the CRD requires one
+        "conditions": [condition("Unknown", reasons.PENDING, reasons.PENDING, now)],
+    }
+
+
 def refused_status(
     taskrun: Object, cluster: Cluster, core: Core, refused: RefusedRun, now: datetime
 ) -> Object:
     """The status of a run that gets no pod; with the Task's spec, as Tekton's, if only the pod was wrong."""
     spec = None
     if refused.reason == reasons.POD_CREATION_FAILED:
-        raw, name = _raw_spec(taskrun, cluster)
-        spec = apply(raw, taskrun, task_name=name)
+        with contextlib.suppress(ResultsError):  # the verdict must not depend on reading the Task once more
+            raw, name = _raw_spec(taskrun, cluster)
+            spec = apply(raw, taskrun, task_name=name)
     ended = failed_status(Cause(refused.reason, refused.message), now, podName="")
     return {**begun_status(taskrun, spec, core, now), **ended}
 

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from typing import Final
 
 from resultsfw import jsons
-from resultsfw.cluster import Kind, Object
-from resultsfw.tekton.kinds import TASKRUNS
+from resultsfw.cluster import Cluster, Kind, Object
+from resultsfw.errors import AlreadyExistsError, ClusterError
+from resultsfw.tekton.kinds import CLAIMS, TASKRUNS
 from resultsfw.tekton.owner import owner_reference
 
-__all__ = ["claim_name", "claims_of", "mount_path", "with_workspaces", "workspace_volumes"]
+__all__ = ["claim_name", "claims_of", "make_claims", "mount_path", "with_workspaces", "workspace_volumes"]
 
 _DIR: Final = "/workspace"
 _SOURCES: Final = ("persistentVolumeClaim", "emptyDir", "configMap", "secret", "projected", "csi")
@@ -89,6 +90,24 @@ def claims_of(run: Object, kind: Kind = TASKRUNS) -> list[Object]:
         }
         claims.append(claim)
     return claims
+
+
+def make_claims(cluster: Cluster, run: Object, kind: Kind = TASKRUNS) -> tuple[str, ClusterError] | None:
+    """Make the claims of a run's ``volumeClaimTemplate``s; those that are there stay.
+
+    Returns:
+        What to say of the first that could not be made, and the error; ``None`` if there is none such.
+    """
+    for claim in claims_of(run, kind):
+        try:
+            cluster.create(CLAIMS, claim)
+        except AlreadyExistsError:
+            continue
+        except ClusterError as error:
+            name = f"{run['metadata'].get('namespace', '')}/{run['metadata']['name']}"
+            said = f"failed to create PVC for {kind.kind} {name} workspaces correctly"
+            return f'{said}: "{claim["metadata"]["name"]}": {error.message}', error
+    return None
 
 
 def claim_name(binding: Object, uid: str) -> str:

@@ -181,6 +181,65 @@ def test_a_run_that_is_refused_by_the_controller_fails(cli, write, manifest):
     assert 'result name "a" must be unique' in ran.out
 
 
+@pytest.mark.parametrize("kind", ["TaskRun", "PipelineRun"])
+def test_a_run_that_is_to_wait_is_refused_for_it_would_wait_for_ever(cli, write, kind):
+    spec = {"steps": [{"image": "i", "script": "true"}]}
+    inner = (
+        {"taskSpec": spec}
+        if kind == "TaskRun"
+        else {"pipelineSpec": {"tasks": [{"name": "a", "taskSpec": spec}]}}
+    )
+    run = {
+        "apiVersion": "tekton.dev/v1",
+        "kind": kind,
+        "metadata": {"name": "p"},
+        "spec": {"status": f"{kind}Pending", **inner},
+    }
+    ran = cli("run", write("x.yaml", yaml.safe_dump(run)))
+    assert ran.status == 2
+    assert "spec.status" in ran.err
+    assert "nobody can let it go on here" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("paths", "template", "said"),
+    [
+        (("/data", "/data2"), [], "got     string      1  0"),
+        (("/data", "/data"), [], "must be unique"),
+        # The Step's mount takes the place of the template's where both come to be at one path.
+        (("/data", "/data2"), [{"name": "u", "mountPath": "$(params.one)"}], "got     string      1  0"),
+        (("/data", "/data2"), [{"name": "u", "mountPath": "/data2"}], "got     string      1  0"),
+    ],
+)
+def test_mounts_meet_at_the_paths_that_params_give(cli, write, paths, template, said):
+    """As on a server, which refuses two volumes at one path of a container."""
+    script = 'touch %(one)s/x; ls %(two)s | wc -l | tr -d " \\n" > $(results.got.path)'
+    names = {"one": "$(params.one)", "two": "$(params.two)"}
+    step = {
+        "image": "i",
+        "script": script % names,
+        "volumeMounts": [{"name": "v", "mountPath": names["one"]}, {"name": "w", "mountPath": names["two"]}],
+    }
+    task = {
+        "params": [{"name": "one"}, {"name": "two"}],
+        "results": [{"name": "got"}],
+        "volumes": [{"name": name, "emptyDir": {}} for name in "uvw"],
+        "stepTemplate": {"volumeMounts": template},
+        "steps": [step],
+    }
+    run = {
+        "apiVersion": "tekton.dev/v1",
+        "kind": "TaskRun",
+        "metadata": {"name": "m"},
+        "spec": {
+            "params": [{"name": name, "value": path} for name, path in zip(names, paths, strict=True)],
+            "taskSpec": task,
+        },
+    }
+    ran = cli("run", write("x.yaml", yaml.safe_dump(run)))
+    assert said in ran.out
+
+
 def test_the_folder_goes_unless_it_is_kept(cli, write, manifest, tmp_path):
     file = write("x.yaml", manifest(script="echo said"))
     (tmp_path / "work").mkdir()

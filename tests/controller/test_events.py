@@ -14,6 +14,7 @@ TASKRUN = {
     "metadata": {"namespace": "n", "name": "r", "uid": "u", "resourceVersion": "3"},
 }
 UNKNOWN = {"status": "Unknown", "reason": "Running"}
+HELD = {"status": "Unknown", "reason": "TaskRunPending"}
 
 
 def end(status, message="m"):
@@ -25,6 +26,8 @@ def end(status, message="m"):
     [
         ({}, UNKNOWN, ("Normal", "Started")),
         (UNKNOWN, {"status": "Unknown", "reason": "Pending"}, None),
+        ({}, HELD, None),
+        (HELD, {"status": "Unknown", "reason": "Pending"}, ("Normal", "Started")),
         (UNKNOWN, end("True"), ("Normal", "Succeeded")),
         (UNKNOWN, end("False"), ("Warning", "Failed")),
         ({}, end("False"), ("Warning", "Failed")),
@@ -100,6 +103,8 @@ def stage(reason, message="m", status="Unknown"):
     [
         ({}, stage("Running", "0"), [("Normal", "Started", ""), ("Normal", "Running", "0")]),
         ({}, stage("PipelineRunPending"), [("Normal", "Started", "")]),
+        ({}, stage("Started", ""), [("Normal", "Started", "")]),
+        (stage("Started", ""), stage("Running", "0"), [("Normal", "Running", "0")]),
         (stage("PipelineRunPending"), stage("Running"), [("Normal", "Running", "m")]),
         (stage("Running", "0"), stage("Running", "1"), [("Normal", "Running", "1")]),
         (stage("Running"), stage("Running"), []),

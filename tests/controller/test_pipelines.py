@@ -46,7 +46,7 @@ def test_results_pass_on_from_tasks_that_were_done_some_time_ago(room):
     params = room.store.get(TASKRUNS, "runs", "p-c")["spec"]["params"]
     assert params == [{"name": "a", "value": "p-a-pod"}, {"name": "b", "value": "p-b-pod"}]
     assert room.server.requests["GET taskruns"] - listed <= 1, "but for the watch, nothing is asked for"
-    assert room.server.requests["PATCH pipelineruns/status"] == 4
+    assert room.server.requests["PATCH pipelineruns/status"] == 5, "the first, one for each Task, the end"
     _told_once(room, process)
 
 

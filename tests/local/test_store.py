@@ -68,6 +68,55 @@ def test_names_are_made_or_missed(store):
         store.create(TASKRUNS, {"metadata": {}})
 
 
+def test_a_generated_name_is_a_label(store):
+    name = store.create(TASKRUNS, {"metadata": {"generateName": "r" * 80}})["metadata"]["name"]
+    assert len(name) == 63
+    assert name.startswith("r" * 58)
+
+
+@pytest.mark.parametrize(
+    ("value", "stored"),
+    [
+        ("", True),
+        ("a", True),
+        ("A-b_c.d", True),
+        ("x" * 63, True),
+        ("x" * 64, False),
+        ("-a", False),
+        ("a b", False),
+    ],
+)
+def test_labels_are_stored_that_a_server_stores(store, value, stored):
+    labelled = taskrun(labels={"app": value})
+    if stored:
+        store.create(TASKRUNS, labelled)
+    else:
+        with pytest.raises(ClusterError, match='the value of "app" must be no more than 63') as refused:
+            store.create(TASKRUNS, labelled)
+        assert not refused.value.retryable
+        store.create(TASKRUNS, taskrun())
+        with pytest.raises(ClusterError, match='the value of "app"'):
+            store.patch(TASKRUNS, "default", "run", {"metadata": labelled["metadata"]})
+        assert "labels" not in store.get(TASKRUNS, "default", "run")["metadata"]
+
+
+@pytest.mark.parametrize(
+    ("paths", "stored"),
+    [(["/a", "/b"], True), (["/a", "/a/"], True), (["/a", "/a"], False), (["/b", "/a", "/a"], False)],
+)
+def test_a_container_has_one_volume_at_a_path(store, paths, stored):
+    mounts = [{"name": f"v{number}", "mountPath": path} for number, path in enumerate(paths)]
+    made = pod(
+        containers=[{"name": "main", "image": "i"}, {"name": "b", "image": "i", "volumeMounts": mounts}]
+    )
+    if stored:
+        store.create(PODS, made)
+    else:
+        last = len(paths) - 1
+        with pytest.raises(ClusterError, match=rf"containers\[1\].volumeMounts\[{last}\].*must be unique"):
+            store.create(PODS, made)
+
+
 def test_nothing_is_shared(store):
     given = config_map(a="1")
     created = store.create(CONFIG_MAPS, given)

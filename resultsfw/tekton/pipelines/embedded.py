@@ -104,8 +104,9 @@ def names_of(status: Object) -> list[str]:
 
 def without_copies(status: Object, names: list[str]) -> Object:
     """A status whose entries for these TaskRuns say only which Pipeline Task they are of."""
+    emptied = set(names)
     copies = {
-        name: {**one, "status": None} if name in names else one for name, one in status["taskRuns"].items()
+        name: {**one, "status": None} if name in emptied else one for name, one in status["taskRuns"].items()
     }
     return {**status, "taskRuns": copies}
 

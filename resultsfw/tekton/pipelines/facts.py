@@ -1,20 +1,24 @@
 """Where a PipelineRun stands: of each Task whether it ran, how it ended, why it is left out.
 
 Everything is a function of the spec, the TaskRuns and the time: nothing is remembered between two looks.
+It takes time linear in Tasks and references, and no recursion: thousands of Tasks may stand in a row.
 """
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
 from typing import Any, Final
 
 from resultsfw.cluster import Object
 from resultsfw.limits import OBJECT_BYTES
-from resultsfw.tekton import reasons as taskrun_reasons
 from resultsfw.tekton.conditions import succeeded
+from resultsfw.tekton.ending import latest_start
+from resultsfw.tekton.mirror import parse_time
 from resultsfw.tekton.pipelines import reasons
 from resultsfw.tekton.pipelines.graph import REFERRING
 from resultsfw.tekton.pipelines.problems import tasks_of
+from resultsfw.tekton.pipelines.reading import ResultLate
 from resultsfw.tekton.pipelines.references import (
     Read,
     ResultMissing,
@@ -33,7 +37,7 @@ from resultsfw.tekton.spec.expansion import Budget, Expansion, Lookup, TooLargeE
 from resultsfw.tekton.spec.variables import unprotect
 from resultsfw.types import Value
 
-__all__ = ["CONTINUE", "Counts", "Facts", "results_of"]
+__all__ = ["CONTINUE", "Facts", "results_of"]
 
 CONTINUE: Final = "continue"
 _SHOWN: Final = 1024
@@ -73,20 +77,6 @@ class _Results(Mapping[str, Mapping[str, Value]]):
         return len(self._runs)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Counts:
-    """Tasks by how they ended, as a condition's message counts them."""
-
-    succeeded: int = 0
-    failed: int = 0
-    ignored: int = 0
-    cancelled: int = 0
-    invalid: int = 0
-    skipped: int = 0
-    out_of_time: int = 0
-    incomplete: int = 0
-
-
 @dataclass
 class Facts:
     """One look at a PipelineRun.
@@ -108,8 +98,11 @@ class Facts:
     refuse: Callable[["Facts", str], str] = lambda _facts, _name: ""
     read: Read = unread
     whole: Callable[[Object], Object] = lambda taskrun: taskrun
-    _skips: dict[str, str] = field(default_factory=dict)
     _invalid: dict[str, str] | None = None
+    # What follows from the spec, the TaskRuns and `_invalid`; found anew when that changes.
+    _skips: dict[str, str] = field(default_factory=dict)
+    _late: frozenset[str] | None = None
+    _known_refs: dict[str, list[ResultRef]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _ = self.invalid  # what is left out depends on it
@@ -148,17 +141,18 @@ class Facts:
     def _verdict(self, name: str) -> str:
         return str(succeeded(self.runs[name]).get("status", "")) if name in self.runs else ""
 
-    def _goes_on(self, name: str) -> bool:
+    def goes_on(self, name: str) -> bool:
+        """Whether the run goes on if a Task fails."""
         return bool(self.tasks[name][1].get("onError") == CONTINUE)
 
     # All of them.
 
-    @property
+    @cached_property
     def dag(self) -> list[str]:
         """The Tasks before ``finally``."""
         return [name for name, (section, _) in self.tasks.items() if section == "tasks"]
 
-    @property
+    @cached_property
     def final(self) -> list[str]:
         """The Tasks of ``finally``."""
         return [name for name, (section, _) in self.tasks.items() if section == "finally"]
@@ -168,13 +162,13 @@ class Facts:
         """Results of all Tasks that have ended, well or not."""
         return _Results({name: run for name, run in self.runs.items() if self.has_ended(name)}, self.whole)
 
-    @property
+    @cached_property
     def stopping(self) -> bool:
         """Whether a Task failed, so that no further one begins but those of ``finally``."""
         broken = [name for name in self.dag if self.has_failed(name) or name in (self._invalid or ())]
-        return any(not self._goes_on(name) for name in broken)
+        return any(not self.goes_on(name) for name in broken)
 
-    @property
+    @cached_property
     def dag_done(self) -> bool:
         """Whether nothing more is to come of the Tasks before ``finally``."""
         return all(self.is_done(name) for name in self.dag)
@@ -183,6 +177,66 @@ class Facts:
     def final_done(self) -> bool:
         """Whether nothing more is to come of the Tasks of ``finally``."""
         return all(self.is_done(name) for name in self.final)
+
+    # Time.
+
+    @property
+    def pipeline_timed_out(self) -> bool:
+        """Whether the run took longer than ``timeouts.pipeline``."""
+        return "pipeline" in self._timed_out()
+
+    @property
+    def tasks_timed_out(self) -> bool:
+        """Whether the Tasks before ``finally`` took longer than ``timeouts.tasks``.
+
+        What ``finally`` takes does not count (unlike in Tekton, issue 10512), nor does the time until it is
+        seen that all of them are over.
+        """
+        return "tasks" in self._timed_out()
+
+    @property
+    def finally_timed_out(self) -> bool:
+        """Whether the Tasks of ``finally`` took longer than ``timeouts.finally``."""
+        return self.times.has_elapsed(self.times.finally_deadline)
+
+    def _timed_out(self) -> frozenset[str]:
+        """Return which of ``tasks`` and ``pipeline`` ran out of time.
+
+        A part did if its deadline has elapsed, unless all that belongs to it was done without regard to time,
+        and every TaskRun of it ended before the deadline.
+        """
+        if self._late is None:
+            self._late = frozenset()
+            for part, deadline, names in (
+                ("tasks", self.times.tasks_deadline, self.dag),
+                ("pipeline", self.times.pipeline_deadline, self.tasks),
+            ):
+                if deadline is None or not self.times.has_elapsed(deadline):
+                    continue
+                if any(not self.is_done(name) or self._ended_late(name, deadline) for name in names):
+                    self._forget(late=self._late | {part})
+        return self._late
+
+    def _ended_late(self, name: str, deadline: datetime) -> bool:
+        """Whether a TaskRun ended after a deadline; one that was ended for its time, in that very second."""
+        ended = (
+            parse_time(succeeded(self.runs[name]).get("lastTransitionTime")) if name in self.runs else None
+        )
+        if ended is None or not self.has_ended(name):
+            return False
+        for_time = self.has_failed(name) and self.was_ended_for_time(name)
+        return (latest_start(ended) if for_time else ended) >= deadline
+
+    def was_ended_for_time(self, name: str) -> bool:
+        """Whether a Task that was begun was cancelled because its time was over."""
+        return bool(self.runs[name]["spec"].get("statusMessage") == reasons.CHILD_TIMED_OUT)
+
+    def _forget(self, *, late: frozenset[str] | None = None) -> None:
+        """Find anew what depends on `_invalid` and on which parts are ``late``."""
+        self._late = late
+        self._skips.clear()
+        for name in ("stopping", "dag_done", "states"):
+            self.__dict__.pop(name, None)
 
     # Who is next.
 
@@ -198,18 +252,22 @@ class Facts:
         """Tasks that are due and cannot be run, and what to say of it: a result they name is not there."""
         if self._invalid is None:
             self._invalid = {}  # while it is found out, nothing is known to be invalid
+            # Regardless of time: one that was invalid before its time was over is not late afterwards.
+            self._forget(late=frozenset())
             found = {name: why for name in self._due() if (why := self._missing(name) or self._refused(name))}
             self._invalid = found
-            self._skips.clear()
+            self._forget()
             late = {name: why for name in self._due_finally() if (why := self._refused(name))}
             self._invalid = {**found, **late}
-            self._skips.clear()
+            self._forget()
         return self._invalid
 
     def _refused(self, name: str) -> str:
         """Why a Task that is due cannot be run though all results are there."""
         try:
             self.with_results(name)
+        except ResultLate:
+            return ""  # its time is over, and says so
         except ResultUnread as error:
             return f'task "{name}" {error.message}'
         except TooLargeError as error:
@@ -254,15 +312,25 @@ class Facts:
         return ""
 
     def _refs(self, name: str) -> list[ResultRef]:
-        task = self.tasks[name][1]
-        return [ref for part in REFERRING for ref in result_refs(task.get(part))]
+        if name not in self._known_refs:
+            task = self.tasks[name][1]
+            self._known_refs[name] = [ref for part in REFERRING for ref in result_refs(task.get(part))]
+        return self._known_refs[name]
 
     # Who is left out.
 
     def skipped(self, name: str) -> str:
         """Why a Task does not run at all; empty for one that did, does or still may."""
+        _ = self._timed_out()
         if name not in self._skips:
-            self._skips[name] = self._skip(name)
+            if not self.is_final(name):
+                # Of each Task, its parents decide: those first, so that nothing here asks deeper than once.
+                for earlier in self.applied.graph.order:
+                    if earlier not in self._skips:
+                        self._skips[earlier] = ""  # should it be asked for meanwhile
+                        self._skips[earlier] = self._skip(earlier)
+            else:
+                self._skips[name] = self._skip(name)
         return self._skips[name]
 
     def _skip(self, name: str) -> str:
@@ -283,30 +351,30 @@ class Facts:
     def _skip_due(self, name: str) -> str:
         if self._lacks_results(name):
             return reasons.SKIP_RESULTS
-        if self.times.pipeline_over:
+        if self.pipeline_timed_out:
             return reasons.SKIP_PIPELINE_TIME
-        return reasons.SKIP_TASKS_TIME if self.times.tasks_over else ""
+        return reasons.SKIP_TASKS_TIME if self.tasks_timed_out else ""
 
     def _skip_final(self, name: str) -> str:
         if self._missing(name):
             return reasons.SKIP_RESULTS
         if not self._allowed(name):
             return reasons.SKIP_WHEN
-        if self.times.pipeline_over:
+        if self.pipeline_timed_out:
             return reasons.SKIP_PIPELINE_TIME
-        return reasons.SKIP_FINALLY_TIME if self.times.finally_over else ""
+        return reasons.SKIP_FINALLY_TIME if self.finally_timed_out else ""
 
     def _skip_by_parent(self, name: str) -> str:
         # Who only comes after a Task that its own "when" left out runs all the same.
         parents = self.applied.graph.parents[name]
-        why = (self.skipped(one) for one in sorted(parents))
+        why = (self.skipped(one) for one in parents)
         return reasons.SKIP_PARENT if any(one and one != reasons.SKIP_WHEN for one in why) else ""
 
     def _lacks_results(self, name: str) -> bool:
         """Whether a result is missing for a cause that leaves the Task out rather than ends the run."""
         if not self._missing(name):
             return False
-        if self._goes_on(name):
+        if self.goes_on(name):
             return True
         for ref in self._refs(name):
             if ref.result not in self.results.get(ref.task, {}):
@@ -385,7 +453,7 @@ class Facts:
             for key, binding in self.applied.workspaces.items()
         }
 
-    @property
+    @cached_property
     def states(self) -> dict[str, Value]:
         """How the Tasks before ``finally`` ended: ``tasks.NAME.status``, ``.reason``, ``tasks.status``."""
         known: dict[str, Value] = {}
@@ -403,30 +471,6 @@ class Facts:
         if any(self.has_failed(name) for name in self.dag):
             return "Failed"
         return "Completed" if any(self.skipped(name) for name in self.dag) else "Succeeded"
-
-    def counts(self) -> Counts:
-        """Tasks by how they ended."""
-        told = [self._told(name) for name in self.tasks]
-        known = {kind: told.count(kind) for kind in set(told)}
-        late = known.pop("out_of_time", 0)
-        known["skipped"] = known.get("skipped", 0) + late
-        return Counts(**known, out_of_time=late)
-
-    def _told(self, name: str) -> str:
-        if self.has_succeeded(name):
-            return "succeeded"
-        if self.has_failed(name):
-            run = self.runs[name]
-            if succeeded(run).get("reason") == taskrun_reasons.CANCELLED:
-                late = run["spec"].get("statusMessage") == reasons.CHILD_TIMED_OUT
-                return "failed" if late else "cancelled"
-            return "ignored" if self._goes_on(name) else "failed"
-        if name in self.invalid:
-            return "invalid"
-        why = self.skipped(name)
-        if why in (reasons.SKIP_PIPELINE_TIME, reasons.SKIP_TASKS_TIME, reasons.SKIP_FINALLY_TIME):
-            return "out_of_time"
-        return "skipped" if why else "incomplete"
 
 
 def _shown(value: Any) -> Any:

@@ -25,6 +25,7 @@ from resultsfw.tekton.models import (
     When,
     WorkspaceBinding,
     parsed,
+    refuse_foreign,
 )
 
 __all__ = ["Pipeline", "PipelineRun", "PipelineSpec", "parse_pipeline", "parse_pipelinerun"]
@@ -115,8 +116,16 @@ class PipelineTask(Model):
                 raise ValueError(f'Pipeline Task "{self.name}" has a {field}, which is not supported here')
         if (self.task_ref is None) == (self.task_spec is None):
             raise ValueError(f'Pipeline Task "{self.name}" must have exactly one of taskRef and taskSpec')
-        if self.task_spec is not None and (self.task_spec.spec is not None or self.task_spec.api_version):
+        spec, reference = self.task_spec, self.task_ref
+        if spec is not None and (spec.spec is not None or spec.api_version or spec.kind):
             raise ValueError(f'Pipeline Task "{self.name}" is a custom task, which is not supported here')
+        if reference is not None and reference.api_version:
+            # Whatever it is, tekton.dev/v1 too: Tekton makes a CustomRun of such a Task (its issue 6457).
+            raise ValueError(
+                f'Pipeline Task "{self.name}" is a custom task (taskRef.apiVersion), which is not supported '
+                f"here: name a Task of the run's namespace, without apiVersion"
+            )
+        refuse_foreign(reference, "Task", f'Pipeline Task "{self.name}": taskRef')
         return self
 
 
@@ -177,6 +186,7 @@ class PipelineRunSpec(Model):
     def _one_pipeline(self) -> Self:
         if (self.pipeline_ref is None) == (self.pipeline_spec is None):
             raise ValueError("must have exactly one of pipelineRef and pipelineSpec")
+        refuse_foreign(self.pipeline_ref, "Pipeline", "pipelineRef")
         return self
 
 

@@ -9,7 +9,13 @@ from resultsfw.tekton.pipelines.times import Times
 from resultsfw.tekton.referenced import VALUE_BYTES, read_value
 from resultsfw.types import Reference, Value
 
-__all__ = ["reader"]
+__all__ = ["ResultLate", "reader"]
+
+
+class ResultLate(ResultUnread):
+    """The value could not be read before the time of the run, or of the part that needs it, was over."""
+
+    code = "ResultLate"
 
 
 def reader(core: Core, cluster: Cluster, namespace: str, times: Times) -> Read:
@@ -35,8 +41,10 @@ def reader(core: Core, cluster: Cluster, namespace: str, times: Times) -> Read:
             raise ResultUnread(f"{what}: {error.message}") from error
         except ClusterError as error:
             # A store that is away is waited for, as long as there is time.
-            if error.retryable and not (times.pipeline_over or times.tasks_over):
-                raise
+            if error.retryable:
+                if not times.part_elapsed:
+                    raise
+                raise ResultLate(f"{what}: {error.message}") from error
             raise ResultUnread(f"{what}: {error.message}") from error
         size = 0 if reference is None else reference.size
         raise ResultUnread(

@@ -3,8 +3,9 @@
 import contextlib
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 from resultsfw.cluster import Cluster, Object
 from resultsfw.core import Core
@@ -16,36 +17,58 @@ from resultsfw.errors import (
     NotFoundError,
     ObjectTooLargeError,
 )
-from resultsfw.jsons import merge_patch
-from resultsfw.limits import object_size
 from resultsfw.tekton.conclude import condition
 from resultsfw.tekton.conditions import is_done
-from resultsfw.tekton.kinds import CLAIMS, PIPELINERUNS, RESULTS_LEFT_OUT, TASKRUNS
+from resultsfw.tekton.ending import previous_status, waiting_for
+from resultsfw.tekton.kinds import PIPELINERUNS, RESULTS_LEFT_OUT, TASKRUNS
 from resultsfw.tekton.mirror import format_time
 from resultsfw.tekton.owner import owns
-from resultsfw.tekton.pipelines import embedded, reasons
+from resultsfw.tekton.pipelinerun.status_writer import StatusWriter, Warn
+from resultsfw.tekton.pipelines import reasons
 from resultsfw.tekton.pipelines.check import refuse_references
-from resultsfw.tekton.pipelines.embedded import ROOM, children_in
+from resultsfw.tekton.pipelines.embedded import children_in
 from resultsfw.tekton.pipelines.facts import Facts
 from resultsfw.tekton.pipelines.marks import marks_of
 from resultsfw.tekton.pipelines.problems import tasks_of
 from resultsfw.tekton.pipelines.reading import reader
-from resultsfw.tekton.pipelines.room import beyond_room, refuse_large, too_large
+from resultsfw.tekton.pipelines.room import refuse_large, too_large
 from resultsfw.tekton.pipelines.spec import Applied, applied, raw_spec
-from resultsfw.tekton.pipelines.status import pipeline_results, skipped_tasks, verdict
-from resultsfw.tekton.pipelines.taskruns import build_taskrun, taskrun_name
-from resultsfw.tekton.pipelines.times import times_of
+from resultsfw.tekton.pipelines.status import skipped_tasks, timed_out, verdict
+from resultsfw.tekton.pipelines.taskruns import TaskRunBuilder, taskrun_name
+from resultsfw.tekton.pipelines.times import refuse_timeouts, times_of
+from resultsfw.tekton.reasons import CLAIM_FAILED
 from resultsfw.tekton.validate import RefusedRun
-from resultsfw.tekton.workspaces import claims_of
+from resultsfw.tekton.workspaces import make_claims
 
 __all__ = ["PipelineReconciler"]
 
 log = logging.getLogger(__name__)
 
+_HELD: Final = "PipelineRunPending"
+"""``spec.status`` of a run that must not begin yet."""
+
 _CHILD_ENDED: Final = "TaskRun cancelled as the PipelineRun it belongs to is too large to be stored."
 
-Tell = Callable[[Object, str, str], None]
-"""Warns of something about a run: the run, a reason and a sentence."""
+
+@dataclass(frozen=True, slots=True)
+class _Unmade:
+    """A TaskRun that could not be made, and why."""
+
+    taskrun: str
+    task: str
+    error: ClusterError
+
+    def __str__(self) -> str:
+        why = self.error.message
+        return f'TaskRun "{self.taskrun}" of Pipeline Task "{self.task}" could not be made: {why}'
+
+
+class _Noted(Exception):  # noqa: N818 - a way out, to `reconcile`
+    """A request failed and is to be tried again; why, the run's condition says already."""
+
+    def __init__(self, error: ClusterError) -> None:
+        super().__init__(error.message)
+        self.error = error
 
 
 class PipelineReconciler:
@@ -68,12 +91,12 @@ class PipelineReconciler:
         cluster: Cluster,
         *,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
-        tell: Tell = lambda *_: None,
+        tell: Warn = lambda *_: None,
         read_whole: Callable[[Object], Object] = lambda taskrun: taskrun,
     ) -> None:
         self.core = core
         self._read_whole = read_whole
-        self._tell = tell
+        self._status = StatusWriter(cluster, tell)
         self._cluster = cluster
         self._clock = clock
 
@@ -94,23 +117,90 @@ class PipelineReconciler:
             return None
         now = self._clock()
         asked = pipelinerun["spec"].get("status") or ""
-        status = pipelinerun.get("status", {})
-        if asked == "PipelineRunPending" and not status.get("startTime"):
-            said = f'PipelineRun "{name}" is pending'
-            self._write(pipelinerun, {"conditions": [condition("Unknown", reasons.PENDING, said, now)]})
+        if asked == _HELD:
+            if not pipelinerun.get("status", {}).get("startTime"):
+                said = f'PipelineRun "{name}" is pending'
+                self._status.write(
+                    pipelinerun, {"conditions": [condition("Unknown", reasons.PENDING, said, now)]}
+                )
+                return None
+            asked = ""  # one that has begun goes on: Tekton's webhook refuses to hold it back then
+        if not pipelinerun.get("status", {}).get("startTime"):
+            # Before anything can fail: the timeouts count from here.
+            started = {
+                "startTime": format_time(now),
+                "conditions": [condition("Unknown", reasons.STARTED, "", now)],
+            }
+            self._status.write(pipelinerun, started)
+        try:
+            return self._begun(pipelinerun, asked, now)
+        except RefusedRun as refused:
+            self._status.write(pipelinerun, _final(refused.reason, refused.message, now))
+            return None
+        except _Noted as noted:
+            raise noted.error from None
+
+    def _begun(self, pipelinerun: Object, asked: str, now: datetime) -> float | None:
+        """Take a run that has its first status one step further."""
+        try:
+            spec, plan = self._plan(pipelinerun, now)
+        except Exception:  # of whatever kind: the run must not outlive its time, nor its cancellation
+            if (over := self._over_without_plan(pipelinerun, asked, now)) is None:
+                raise
+            self._status.write(pipelinerun, _final(*over, now))
             return None
         try:
-            spec, pipeline, metadata = raw_spec(pipelinerun, self._cluster)
-            self._mark(pipelinerun, pipeline, metadata)
-            plan = applied(pipelinerun, spec, pipeline)
-            try:
-                return self._follow(pipelinerun, spec, plan, asked, now)
-            except ObjectTooLargeError as error:
-                self._end_too_large(pipelinerun, plan, error, now)
-                return None
-        except RefusedRun as refused:
-            self._end(pipelinerun, refused.reason, refused.message, now)
+            return self._follow(pipelinerun, spec, plan, asked, now)
+        except ObjectTooLargeError as error:
+            self._end_too_large(pipelinerun, plan, error, now)
             return None
+        except ClusterError as error:
+            if not error.retryable:
+                raise
+            why = f"a request failed and is tried again: {error.message}"
+            raise self._not_done(pipelinerun, "", why, error, now) from error
+
+    def _plan(self, pipelinerun: Object, now: datetime) -> tuple[Object, Applied]:
+        """Return the Pipeline's spec as written and as this run has it; a run that begins gets its labels."""
+        spec, pipeline, metadata = self._pipeline(pipelinerun, now)
+        if not pipelinerun["status"].get("pipelineSpec"):
+            self._mark(pipelinerun, pipeline, metadata, now)
+            refuse_timeouts(pipelinerun)
+        return spec, applied(pipelinerun, spec, pipeline)
+
+    def _pipeline(self, pipelinerun: Object, now: datetime) -> tuple[Object, str, Object]:
+        """Return what `raw_spec` does; where the Pipeline cannot be read, the run says so and waits."""
+        try:
+            return raw_spec(pipelinerun, self._cluster)
+        except ClusterError as error:
+            why = f"the Pipeline could not be read: {error.message}"
+            raise self._not_done(pipelinerun, reasons.COULDNT_GET_PIPELINE, why, error, now) from error
+
+    def _over_without_plan(self, pipelinerun: Object, asked: str, now: datetime) -> tuple[str, str] | None:
+        """Return reason and message for a run that is over before anything of it was made."""
+        if pipelinerun["status"].get("pipelineSpec"):
+            return None
+        times, waited = times_of(pipelinerun, now), _waited(pipelinerun)
+        if asked == "Cancelled":
+            return reasons.CANCELLED, _cancelled(pipelinerun) + waited
+        if times.has_elapsed(times.pipeline_deadline):
+            return reasons.TIMED_OUT, timed_out(pipelinerun["metadata"]["name"], times) + waited
+        return None
+
+    def _not_done(
+        self, pipelinerun: Object, reason: str, why: str, error: ClusterError, now: datetime
+    ) -> Exception:
+        """Return what to raise where something that a run needs could not be read or made.
+
+        What a server will never accept ends the run, with ``reason``. What may come right is tried again, and
+        the run's condition says what it waits for; its timeout decides.
+        """
+        if isinstance(error, ConflictError):
+            return _Noted(error)  # somebody else wrote: nothing is known to be wrong
+        if not error.retryable:
+            return RefusedRun(reason, why)
+        self._status.write(pipelinerun, {"conditions": [condition("Unknown", reasons.PENDING, why, now)]})
+        return _Noted(error)
 
     def _end_too_large(
         self, pipelinerun: Object, plan: Applied, error: ObjectTooLargeError, now: datetime
@@ -122,50 +212,63 @@ class PipelineReconciler:
             f"the PipelineRun with its status is larger than the API server stores: {error.message}; make "
             f"its Pipeline and parameters smaller"
         )
-        ended = {**self._final(reasons.TOO_LARGE, said, now), "pipelineSpec": None}
-        self._write(pipelinerun, ended)
+        ended = {**_final(reasons.TOO_LARGE, said, now), "pipelineSpec": None}
+        self._status.write(pipelinerun, ended)
 
     def _follow(
         self, pipelinerun: Object, spec: Object, plan: Applied, asked: str, now: datetime
     ) -> float | None:
-        status: Object = {
-            "startTime": pipelinerun.get("status", {}).get("startTime") or format_time(now),
-            "pipelineSpec": spec,
-        }
-        begun = {**pipelinerun, "status": {**pipelinerun.get("status", {}), **status}}
+        waited, mode = _waited(pipelinerun), self.core.flags.embedded_status
+        status: Object = {"startTime": pipelinerun["status"]["startTime"], "pipelineSpec": spec}
+        begun = {**pipelinerun, "status": {**pipelinerun["status"], **status}}
         times = times_of(begun, now)
-        runs = self._runs(pipelinerun, plan, sure=bool(asked) or times.pipeline_over or times.tasks_over)
-        if not runs:
+        elapsed = [times.has_elapsed(end) for end in (times.pipeline_deadline, times.tasks_deadline)]
+        runs = self._runs(pipelinerun, plan, sure=bool(asked) or any(elapsed))
+        if not runs and not elapsed[0] and asked != "Cancelled":
             refuse_large(begun)
-            refuse_references(pipelinerun, plan, self._cluster)
-            self._make_claims(pipelinerun)
-        refuse = lambda facts, name: too_large(build_taskrun(pipelinerun, facts, name), name)  # noqa: E731
+            self._prepare(pipelinerun, plan, now)
+        build = TaskRunBuilder(pipelinerun).build
+        refuse = lambda facts, name: too_large(build(facts, name), name)  # noqa: E731
         read = reader(self.core, self._cluster, pipelinerun["metadata"].get("namespace", ""), times)
         facts = Facts(plan, runs, asked, times, refuse, read, self._with_results)
         self._end_children(pipelinerun, facts)
         if asked == "Cancelled":
-            said = f'PipelineRun "{pipelinerun["metadata"]["name"]}" was cancelled'
-            ended = self._final(reasons.CANCELLED, said, now)
-            self._put(pipelinerun, spec, facts, {**status, **ended}, now)
+            ended = _final(reasons.CANCELLED, _cancelled(pipelinerun) + waited, now)
+            self._status.write_facts(pipelinerun, facts, {**status, **ended}, mode, now)
             return None
-        due = facts.next_tasks()
-        if due:
-            runs = {**runs, **{one: self._make(pipelinerun, facts, one) for one in due}}
-            facts = Facts(plan, runs, asked, times, refuse, read, self._with_results)
+        refused = None
+        if due := facts.next_tasks():
+            made, refused = self._make_all(pipelinerun, build, facts, due)
+            facts = Facts(plan, {**runs, **made}, asked, times, refuse, read, self._with_results)
         if facts.final and facts.dag_done and not begun["status"].get("finallyStartTime"):
             status["finallyStartTime"] = format_time(now)
         told, reason, message = verdict(pipelinerun["metadata"]["name"], facts)
+        if reason in (reasons.TIMED_OUT, reasons.CANCELLED):
+            message += waited
+        if refused is not None and told == "Unknown":
+            reason, message = reasons.PENDING, f"{message}; {refused}"
         status |= {
             "skippedTasks": skipped_tasks(facts) or None,
             "conditions": [condition(told, reason, message, now)],
         }
-        self._put(pipelinerun, spec, facts, status, now)
+        self._status.write_facts(pipelinerun, facts, status, mode, now)
+        if refused is not None and told == "Unknown":
+            raise _Noted(refused.error)
         return None if told != "Unknown" else min(facts.times.left(), default=None)
 
-    def _mark(self, pipelinerun: Object, pipeline: str, described: Object) -> None:
+    def _prepare(self, pipelinerun: Object, plan: Applied, now: datetime) -> None:
+        """Before the first TaskRun: refuse what cannot run, make the claims."""
+        try:
+            refuse_references(pipelinerun, plan, self._cluster)
+        except ClusterError as error:
+            why = f"a Task could not be read: {error.message}"
+            raise self._not_done(pipelinerun, reasons.COULDNT_GET_TASK, why, error, now) from error
+        if (failure := make_claims(self._cluster, pipelinerun, PIPELINERUNS)) is not None:
+            why, refusal = failure
+            raise self._not_done(pipelinerun, CLAIM_FAILED, why, refusal, now) from refusal
+
+    def _mark(self, pipelinerun: Object, pipeline: str, described: Object, now: datetime) -> None:
         """Give a run that begins the label of its Pipeline, and what the Pipeline itself is labelled with."""
-        if pipelinerun.get("status", {}).get("startTime"):
-            return
         if marks := marks_of(pipelinerun, pipeline, described):
             metadata = pipelinerun["metadata"]
             marked = {"metadata": {**marks, "resourceVersion": metadata["resourceVersion"]}}
@@ -175,6 +278,9 @@ class PipelineReconciler:
             except ForbiddenError as error:  # people search by them; nothing here does
                 log.warning("PipelineRun %s/%s gets no labels: %s", namespace, name, error.message)
                 return
+            except ClusterError as error:
+                why = f"the labels of its Pipeline could not be added: {error.message}"
+                raise self._not_done(pipelinerun, reasons.INVALID, why, error, now) from error
             pipelinerun["metadata"] = changed["metadata"]
 
     # TaskRuns.
@@ -226,8 +332,26 @@ class PipelineReconciler:
         taskrun.pop(RESULTS_LEFT_OUT, None)
         taskrun.update(found)
 
-    def _make(self, pipelinerun: Object, facts: Facts, name: str) -> Object:
-        taskrun = build_taskrun(pipelinerun, facts, name)
+    def _make_all(
+        self, pipelinerun: Object, build: Callable[[Facts, str], Object], facts: Facts, due: Iterable[str]
+    ) -> tuple[dict[str, Object], _Unmade | None]:
+        """Make the TaskRuns that are due, up to the first that the server does not take now.
+
+        Returns:
+            Those made, by Pipeline Task, and the one that was not made, if any.
+        """
+        made: dict[str, Object] = {}
+        for name in due:
+            taskrun = build(facts, name)
+            try:
+                made[name] = self._make(pipelinerun, taskrun, name)
+            except ClusterError as error:
+                if not error.retryable or isinstance(error, ConflictError):
+                    raise
+                return made, _Unmade(taskrun["metadata"]["name"], name, error)
+        return made, None
+
+    def _make(self, pipelinerun: Object, taskrun: Object, name: str) -> Object:
         try:
             return self._cluster.create(TASKRUNS, taskrun)
         except AlreadyExistsError:
@@ -236,26 +360,18 @@ class PipelineReconciler:
             if error.retryable:
                 raise
             raise RefusedRun(
-                reasons.CREATE_RUN_FAILED,
-                f'TaskRun "{taskrun["metadata"]["name"]}" of Pipeline Task "{name}" could not be made: '
-                f"{error.message}",
+                reasons.CREATE_RUN_FAILED, str(_Unmade(taskrun["metadata"]["name"], name, error))
             ) from error
-
-    def _make_claims(self, pipelinerun: Object) -> None:
-        for claim in claims_of(pipelinerun, PIPELINERUNS):
-            with contextlib.suppress(AlreadyExistsError):
-                self._cluster.create(CLAIMS, claim)
 
     def _end_children(self, pipelinerun: Object, facts: Facts) -> None:
         """Cancel the TaskRuns that must end with the run, or with the part of it they belong to."""
-        times = facts.times
         running = [name for name in facts.tasks if facts.runs_now(name)]
         early = [name for name in running if not facts.is_final(name)]
         if facts.asked == "Cancelled":
             self._cancel(pipelinerun, facts.runs, running, reasons.CHILD_CANCELLED)
-        elif times.pipeline_over or times.finally_over:
+        elif facts.pipeline_timed_out or facts.finally_timed_out:
             self._cancel(pipelinerun, facts.runs, running, reasons.CHILD_TIMED_OUT)
-        elif times.tasks_over:
+        elif facts.tasks_timed_out:
             self._cancel(pipelinerun, facts.runs, early, reasons.CHILD_TIMED_OUT)
         elif facts.asked == "CancelledRunFinally":
             self._cancel(pipelinerun, facts.runs, early, reasons.CHILD_CANCELLED)
@@ -272,120 +388,21 @@ class PipelineReconciler:
                 namespace = pipelinerun["metadata"].get("namespace", "")
                 self._cluster.patch(TASKRUNS, namespace, taskrun["metadata"]["name"], patch)
 
-    # The status.
 
-    def _put(self, pipelinerun: Object, spec: Object, facts: Facts, status: Object, now: datetime) -> None:
-        """Write where a run stands, or how it ended, as far as one object holds it.
-
-        Copies of TaskRuns are left out before results of its own; whatever is, the run fails naming it.
-        """
-        mode = self.core.flags.embedded_status
-        status = {**status, **embedded.described(facts, pipelinerun.get("status", {}), mode)}
-        over = status["conditions"][0]["status"] != "Unknown"
-        if over:
-            status |= self._ended(pipelinerun, spec, facts, status, now)
-        status, size, left = embedded.fitted(pipelinerun, status)
-        if over and left:
-            status["conditions"] = [_too_full(status, mode, beyond_room(size), left, now)]
-        try:
-            written = self._write(pipelinerun, status)
-        except ObjectTooLargeError as error:
-            if not (copied := embedded.names_of(status)):
-                raise
-            status = embedded.without_copies(status, copied)
-            if over:
-                why = f"is larger than the server stores ({error.message})"
-                names = [f'"{name}"' for name in copied]
-                status["conditions"] = [_too_full(status, mode, why, names, now)]
-            written = self._write(pipelinerun, status)
-        if embedded.is_pruned(status, written):
-            instead = embedded.references_only(facts, mode)
-            (said,) = instead["annotations"].values()
-            metadata = pipelinerun["metadata"]
-            log.warning("PipelineRun %s/%s: %s", metadata.get("namespace", ""), metadata["name"], said)
-            self._tell(pipelinerun, reasons.STATUS_PRUNED, said)
-            pipelinerun["metadata"], pipelinerun["status"] = written["metadata"], written["status"]
-            self._write(pipelinerun, instead)
-
-    def _ended(
-        self, pipelinerun: Object, spec: Object, facts: Facts, status: Object, now: datetime
-    ) -> dict[str, Any]:
-        """What a verdict adds: the time, and the run's own results as far as they fit into one object."""
-        ended: dict[str, Any] = {"completionTime": format_time(now)}
-        known = status["conditions"][0]
-        if facts.asked == "Cancelled":
-            return ended
-        written, invalid = pipeline_results(spec, facts)
-        if invalid:
-            said = (
-                f"Failed to get PipelineResult from TaskRun Results for PipelineRun "
-                f"{pipelinerun['metadata']['name']}: invalid pipelineresults [{' '.join(invalid)}], the "
-                f"referenced results don't exist"
-            )
-            reason = reasons.COULDNT_GET_RESULT
-            if facts.invalid:  # why Tasks did not run comes first
-                reason, said = known["reason"], f"{known['message']}; {said}"
-            ended["conditions"] = [condition("False", reason, said, now)]
-        bare = {**status, **ended, "taskRuns": None, "results": written}
-        size = object_size(merge_patch(pipelinerun, {"status": bare}))
-        left: list[str] = []
-        excess = size - ROOM
-        for one in sorted(written, key=object_size, reverse=True):
-            if excess <= 0:
-                break
-            excess -= object_size(one)
-            written = [other for other in written if other is not one]
-            left.append(f'"{one["name"]}" ({object_size(one["value"])} bytes)')
-        if left:
-            said = (
-                f"{known['message']}; with its results the PipelineRun {beyond_room(size)}; left out: "
-                f"{', '.join(left)}: take them from the TaskRuns that wrote them"
-            )
-            ended["conditions"] = [condition("False", reasons.TOO_LARGE, said, now)]
-        return {**ended, "results": written or None}
-
-    def _final(self, reason: str, message: str, now: datetime) -> Object:
-        return {
-            "completionTime": format_time(now),
-            "conditions": [condition("False", reason, message, now)],
-        }
-
-    def _end(self, pipelinerun: Object, reason: str, message: str, now: datetime) -> None:
-        started = pipelinerun.get("status", {}).get("startTime") or format_time(now)
-        self._write(pipelinerun, {"startTime": started, **self._final(reason, message, now)})
-
-    def _write(self, pipelinerun: Object, status: Object) -> Object:
-        """One conditional status write, none if nothing but a time would change; the run as it is then."""
-        known = pipelinerun.get("status", {})
-        same = {key for key, value in status.items() if _is_still(key, known.get(key), value)}
-        if same == status.keys():
-            return pipelinerun
-        if "conditions" in same:  # its time is that of its last change
-            status = {key: value for key, value in status.items() if key != "conditions"}
-        metadata = pipelinerun["metadata"]
-        patch = {"metadata": {"resourceVersion": metadata["resourceVersion"]}, "status": status}
-        return self._cluster.patch(
-            PIPELINERUNS, metadata.get("namespace", ""), metadata["name"], patch, subresource="status"
-        )
+def _waited(pipelinerun: Object) -> str:
+    """Return what to add to the message of a run that is ended while it waits: for what."""
+    waiting = waiting_for(pipelinerun)
+    return previous_status(waiting) if waiting[0] == reasons.PENDING else ""
 
 
-def _too_full(status: Object, mode: str, why: str, left: list[str], now: datetime) -> Object:
-    """The condition of a run that is over and cannot hold copies of all its TaskRuns."""
-    said = (
-        f"{status['conditions'][0]['message']}; with embedded-status {mode} the PipelineRun {why}; left out "
-        f"of status.taskRuns: {', '.join(left)}: see the TaskRuns themselves, or set embedded-status: minimal"
-    )
-    return condition("False", reasons.TOO_LARGE, said, now)
+def _final(reason: str, message: str, now: datetime) -> Object:
+    """Return the status of a run that ends without success."""
+    return {
+        "completionTime": format_time(now),
+        "conditions": [condition("False", reason, message, now)],
+    }
 
 
-def _is_still(key: str, old: Any, new: Any) -> bool:
-    """Whether a patch of a field would change nothing but the time of its conditions."""
-    if key == "conditions":
-        return bool(_untimed(old) == _untimed(new))
-    if old == new:
-        return True
-    return isinstance(new, dict) and bool(merge_patch(old, new) == old)
-
-
-def _untimed(conditions: Any) -> Any:
-    return [{name: one[name] for name in one if name != "lastTransitionTime"} for one in conditions or ()]
+def _cancelled(pipelinerun: Object) -> str:
+    """Return the message of a run that was cancelled."""
+    return f'PipelineRun "{pipelinerun["metadata"]["name"]}" was cancelled'

@@ -3,8 +3,9 @@
 from typing import Any, Final
 
 from resultsfw.cluster import Object
+from resultsfw.tekton.pipelinerun.counts import Counts, count
 from resultsfw.tekton.pipelines import reasons
-from resultsfw.tekton.pipelines.facts import Counts, Facts
+from resultsfw.tekton.pipelines.facts import Facts
 from resultsfw.tekton.pipelines.references import (
     ResultMissing,
     ResultUnread,
@@ -12,11 +13,11 @@ from resultsfw.tekton.pipelines.references import (
     parse_reference,
     result_finder,
 )
-from resultsfw.tekton.pipelines.times import shown
+from resultsfw.tekton.pipelines.times import Times, shown
 from resultsfw.tekton.spec.expansion import Budget, Expansion, TooLargeError
 from resultsfw.tekton.spec.variables import unprotect, variables_in
 
-__all__ = ["child_references", "pipeline_results", "skipped_tasks", "verdict"]
+__all__ = ["child_references", "pipeline_results", "skipped_tasks", "timed_out", "verdict"]
 
 _SHOWN: Final = 1024
 """Characters of what is said of missing results (Tekton's)."""
@@ -27,56 +28,60 @@ Verdict = tuple[str, str, str]
 
 def verdict(name: str, facts: Facts) -> Verdict:
     """What a run comes to, or where it stands."""
-    times, count = facts.times, facts.counts()
-    if times.pipeline_over:
-        said = f'PipelineRun "{name}" failed to finish within "{shown(times.pipeline)}"'
-        return "False", reasons.TIMED_OUT, said
+    times, counts = facts.times, count(facts)
+    if facts.pipeline_timed_out:
+        return "False", reasons.TIMED_OUT, timed_out(name, times)
     waits_for_finally = bool(facts.final) and not facts.final_done
-    if times.tasks_over and not waits_for_finally:
+    if facts.tasks_timed_out and not waits_for_finally:
         within = shown(times.tasks or 0)
         said = f'PipelineRun "{name}" failed due to tasks failed to finish within "{within}"'
         return "False", reasons.TIMED_OUT, said
-    if count.incomplete:
-        return "Unknown", _goes_on(facts, count, waits_for_finally=waits_for_finally), _incomplete(count)
-    return _ended(name, facts, count)
+    if counts.incomplete:
+        return "Unknown", _goes_on(facts, counts, waits_for_finally=waits_for_finally), _incomplete(counts)
+    return _ended(name, facts, counts)
 
 
-def _ended(name: str, facts: Facts, count: Counts) -> Verdict:
-    ended = count.succeeded + count.failed + count.ignored + count.cancelled
-    failed = count.failed + count.ignored
-    ignored = f" (Ignored: {count.ignored})" if count.ignored else ""
-    said = f"Tasks Completed: {ended} (Failed: {failed}{ignored}, Cancelled {count.cancelled})"
-    said += f", Skipped: {count.skipped}"
-    if count.invalid:
+def timed_out(name: str, times: Times) -> str:
+    """Return the message of a run that took longer than ``timeouts.pipeline``."""
+    return f'PipelineRun "{name}" failed to finish within "{shown(times.pipeline)}"'
+
+
+def _ended(name: str, facts: Facts, counts: Counts) -> Verdict:
+    ended = counts.succeeded + counts.failed + counts.ignored + counts.cancelled
+    failed = counts.failed + counts.ignored
+    ignored = f" (Ignored: {counts.ignored})" if counts.ignored else ""
+    said = f"Tasks Completed: {ended} (Failed: {failed}{ignored}, Cancelled {counts.cancelled})"
+    said += f", Skipped: {counts.skipped}"
+    if counts.invalid:
         why = "; ".join(facts.invalid[one] for one in sorted(facts.invalid))
         cut = f"{why[:_SHOWN]}..." if len(why) > _SHOWN else why
-        return "False", reasons.INVALID, f"{said}, Failed Validation: {count.invalid} ({cut})"
-    if count.failed or count.out_of_time:
+        return "False", reasons.INVALID, f"{said}, Failed Validation: {counts.invalid} ({cut})"
+    if counts.failed or counts.out_of_time:
         return "False", reasons.FAILED, said
     if facts.asked in ("CancelledRunFinally", "StoppedRunFinally"):
         return "False", reasons.CANCELLED, f'PipelineRun "{name}" was cancelled'
-    if count.cancelled:
+    if counts.cancelled:
         return "False", reasons.CANCELLED, said
-    return "True", reasons.COMPLETED if count.skipped else reasons.SUCCEEDED, said
+    return "True", reasons.COMPLETED if counts.skipped else reasons.SUCCEEDED, said
 
 
-def _goes_on(facts: Facts, count: Counts, *, waits_for_finally: bool) -> str:
-    if facts.times.tasks_over and waits_for_finally:
+def _goes_on(facts: Facts, counts: Counts, *, waits_for_finally: bool) -> str:
+    if facts.tasks_timed_out and waits_for_finally:
         return reasons.TIMED_OUT_FINALLY
     if facts.asked == "CancelledRunFinally":
         return reasons.CANCELLED_FINALLY
     if facts.asked == "StoppedRunFinally":
         return reasons.STOPPED_FINALLY
-    if count.cancelled or (count.failed and not waits_for_finally):
+    if counts.cancelled or (counts.failed and not waits_for_finally):
         return reasons.STOPPING
     return reasons.RUNNING
 
 
-def _incomplete(count: Counts) -> str:
-    ended = count.succeeded + count.failed + count.ignored + count.cancelled
+def _incomplete(counts: Counts) -> str:
+    ended = counts.succeeded + counts.failed + counts.ignored + counts.cancelled
     return (
-        f"Tasks Completed: {ended} (Failed: {count.failed}, Cancelled {count.cancelled}), "
-        f"Incomplete: {count.incomplete}, Skipped: {count.skipped}"
+        f"Tasks Completed: {ended} (Failed: {counts.failed}, Cancelled {counts.cancelled}), "
+        f"Incomplete: {counts.incomplete}, Skipped: {counts.skipped}"
     )
 
 

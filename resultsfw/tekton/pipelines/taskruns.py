@@ -16,10 +16,11 @@ from resultsfw.tekton.pipelines.variables import propagated_workspaces
 from resultsfw.tekton.run import child_name
 from resultsfw.tekton.spec.expansion import Budget, Expansion
 from resultsfw.tekton.spec.params import LITERAL_ANNOTATION
+from resultsfw.tekton.spec.pod_template import merge_pod_templates
 from resultsfw.tekton.spec.variables import authored, bared, contains_protected, unprotect
 from resultsfw.tekton.workspaces import claim_name
 
-__all__ = ["build_taskrun", "taskrun_name"]
+__all__ = ["TaskRunBuilder", "taskrun_name"]
 
 _NOT_PASSED: Final = frozenset({"kubectl.kubernetes.io/last-applied-configuration"})
 _NANO: Final = 1_000_000_000
@@ -32,28 +33,62 @@ def taskrun_name(pipelinerun: str, task: str) -> str:
     return child_name(pipelinerun, f"-{task}")
 
 
-def build_taskrun(pipelinerun: Object, facts: Facts, name: str) -> Object:
-    """The TaskRun of a Pipeline Task that is due, with all results in it that it names."""
+class TaskRunBuilder:
+    """Builds the TaskRuns of one PipelineRun.
+
+    What the run gives to its Tasks is sorted once: there may be thousands of either.
+
+    Args:
+        pipelinerun: The run.
+    """
+
+    def __init__(self, pipelinerun: Object) -> None:
+        spec = pipelinerun["spec"]
+        self._pipelinerun = pipelinerun
+        template = spec.get("taskRunTemplate") or {}
+        self._default: Object = {
+            "serviceAccountName": template.get("serviceAccountName"),
+            "podTemplate": template.get("podTemplate"),
+        }
+        self._own: dict[str, Object] = {}
+        for one in spec.get("taskRunSpecs") or ():
+            name = one.get("pipelineTaskName", "")
+            self._own[name] = _over(one, self._own.get(name, self._default))
+
+    def build(self, facts: Facts, name: str) -> Object:
+        """Return the TaskRun of a Pipeline Task that is due, with all results in it that it names."""
+        own = self._own.get(name, self._default)
+        return _taskrun(self._pipelinerun, facts, name, own)
+
+
+def _over(own: Object, before: Object) -> Object:
+    """Return what ``taskRunSpecs`` give to a Task; of two entries for one Task, the last says most of it.
+
+    As Tekton's GetTaskRunSpec: the pod templates merge, the service account stays until another is named.
+    """
+    return {
+        **own,
+        "serviceAccountName": own.get("serviceAccountName") or before.get("serviceAccountName"),
+        "podTemplate": merge_pod_templates(own.get("podTemplate"), before.get("podTemplate")),
+    }
+
+
+def _taskrun(pipelinerun: Object, facts: Facts, name: str, own: Object) -> Object:
     metadata, spec = pipelinerun["metadata"], pipelinerun["spec"]
     task = facts.with_results(name)
-    template = spec.get("taskRunTemplate") or {}
-    own: Object = next(
-        (one for one in spec.get("taskRunSpecs") or () if one.get("pipelineTaskName") == name), {}
-    )
     inner = task.get("taskSpec")
     described: Object = (inner or {}).get("metadata") or {}
     texts = Expansion(facts.applied.names.inner(task), Budget())
-    pod_template = {**(template.get("podTemplate") or {}), **(own.get("podTemplate") or {})}
     made: Object = {
         "retries": task.get("retries") or None,
         "params": task.get("params") or None,
-        "serviceAccountName": own.get("serviceAccountName") or template.get("serviceAccountName") or None,
-        "podTemplate": texts.tree(authored(pod_template), "podTemplate") or None,
+        "serviceAccountName": own.get("serviceAccountName") or None,
+        "podTemplate": texts.tree(authored(own.get("podTemplate")), "podTemplate") or None,
         "stepSpecs": own.get("stepSpecs") or None,
         "sidecarSpecs": own.get("sidecarSpecs") or None,
         "computeResources": own.get("computeResources") or None,
         "timeout": _timeout(task, own, facts.times, final=facts.is_final(name)),
-        "workspaces": _workspaces(pipelinerun, task, facts.workspaces(name)) or None,
+        "workspaces": _workspaces(metadata.get("uid", ""), facts.workspaces(name), task) or None,
         "managedBy": spec.get("managedBy"),
         "taskRef": unprotect(task.get("taskRef")),
     }
@@ -114,9 +149,8 @@ def _timeout(task: Object, own: Object, times: Times, *, final: bool) -> str | N
     return format_duration(int(part * _NANO))
 
 
-def _workspaces(pipelinerun: Object, task: Object, bound: Mapping[str, Object]) -> list[Object]:
+def _workspaces(uid: str, bound: Mapping[str, Object], task: Object) -> list[Object]:
     """What the run binds to the Task's workspaces. A claim that is made is made once for the whole run."""
-    metadata = pipelinerun["metadata"]
     given: list[Object] = []
     for one in (*(task.get("workspaces") or ()), *propagated_workspaces(task)):
         source = bound.get(one.get("workspace") or one["name"])
@@ -124,10 +158,11 @@ def _workspaces(pipelinerun: Object, task: Object, bound: Mapping[str, Object]) 
             continue  # optional, or told by the TaskRun's own validation
         binding = {key: value for key, value in source.items() if key != "volumeClaimTemplate"}
         if source.get("volumeClaimTemplate") is not None:
-            binding["persistentVolumeClaim"] = {"claimName": claim_name(source, metadata.get("uid", ""))}
+            binding["persistentVolumeClaim"] = {"claimName": claim_name(source, uid)}
         binding["name"] = one["name"]
         below = [part for part in (source.get("subPath"), one.get("subPath")) if part]
         if below:
-            binding["subPath"] = posixpath.join(*below)
+            # As Go's filepath.Join: a second path that begins with "/" is below the first, too.
+            binding["subPath"] = below[0] if len(below) == 1 else posixpath.normpath("/".join(below))
         given.append(binding)
     return given

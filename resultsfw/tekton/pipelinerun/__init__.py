@@ -1,0 +1,1 @@
+"""Reconciling one PipelineRun from its TaskRuns: what is due, what came of it, what its status says."""

@@ -1,0 +1,155 @@
+"""Writing a PipelineRun's status: conditionally, and as much of it as one object holds."""
+
+import logging
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from resultsfw.cluster import Cluster, Object
+from resultsfw.errors import ObjectTooLargeError
+from resultsfw.flags import EmbeddedStatus
+from resultsfw.jsons import merge_patch
+from resultsfw.limits import object_size
+from resultsfw.tekton.conclude import condition
+from resultsfw.tekton.kinds import PIPELINERUNS
+from resultsfw.tekton.mirror import format_time
+from resultsfw.tekton.pipelines import embedded, reasons
+from resultsfw.tekton.pipelines.embedded import ROOM
+from resultsfw.tekton.pipelines.facts import Facts
+from resultsfw.tekton.pipelines.room import beyond_room
+from resultsfw.tekton.pipelines.status import pipeline_results
+
+__all__ = ["StatusWriter", "Warn"]
+
+log = logging.getLogger(__name__)
+
+Warn = Callable[[Object, str, str], None]
+"""Warns of something about a run: the run, a reason and a sentence."""
+
+
+class StatusWriter:
+    """Writes the status of PipelineRuns.
+
+    Args:
+        cluster: Where they live.
+        warn: Warns people of what a run's status cannot hold; besides the log.
+    """
+
+    def __init__(self, cluster: Cluster, warn: Warn) -> None:
+        self._cluster = cluster
+        self._warn = warn
+
+    def write_facts(
+        self, pipelinerun: Object, facts: Facts, status: Object, mode: EmbeddedStatus, now: datetime
+    ) -> None:
+        """Write where a run stands, or how it ended, as far as one object holds it.
+
+        Copies of TaskRuns are left out before results of its own; whatever is, the run fails naming it.
+
+        Args:
+            pipelinerun: As last read.
+            facts: Of the run.
+            status: Its condition, its Pipeline's spec, and what else is known but of its TaskRuns.
+            mode: The flag ``embedded-status``.
+            now: The time.
+        """
+        status = {**status, **embedded.described(facts, pipelinerun.get("status", {}), mode)}
+        over = status["conditions"][0]["status"] != "Unknown"
+        if over:
+            status |= _final_fields(pipelinerun, facts, status, now)
+        status, size, left = embedded.fitted(pipelinerun, status)
+        if over and left:
+            status["conditions"] = [_too_full(status, mode, beyond_room(size), left, now)]
+        try:
+            written = self.write(pipelinerun, status)
+        except ObjectTooLargeError as error:
+            if not (copied := embedded.names_of(status)):
+                raise
+            status = embedded.without_copies(status, copied)
+            if over:
+                why = f"is larger than the server stores ({error.message})"
+                names = [f'"{name}"' for name in copied]
+                status["conditions"] = [_too_full(status, mode, why, names, now)]
+            written = self.write(pipelinerun, status)
+        if embedded.is_pruned(status, written):
+            instead = embedded.references_only(facts, mode)
+            (said,) = instead["annotations"].values()
+            metadata = pipelinerun["metadata"]
+            log.warning("PipelineRun %s/%s: %s", metadata.get("namespace", ""), metadata["name"], said)
+            self._warn(pipelinerun, reasons.STATUS_PRUNED, said)
+            self.write(pipelinerun, instead)
+
+    def write(self, pipelinerun: Object, status: Object) -> Object:
+        """One conditional status write, none if nothing but a time would change; the run as it is then."""
+        known = pipelinerun.get("status", {})
+        same = {key for key, value in status.items() if _is_still(key, known.get(key), value)}
+        if same == status.keys():
+            return pipelinerun
+        if "conditions" in same:  # its time is that of its last change
+            status = {key: value for key, value in status.items() if key != "conditions"}
+        metadata = pipelinerun["metadata"]
+        patch = {"metadata": {"resourceVersion": metadata["resourceVersion"]}, "status": status}
+        written = self._cluster.patch(
+            PIPELINERUNS, metadata.get("namespace", ""), metadata["name"], patch, subresource="status"
+        )
+        pipelinerun["metadata"], pipelinerun["status"] = written["metadata"], written.get("status", {})
+        return written
+
+
+def _final_fields(pipelinerun: Object, facts: Facts, status: Object, now: datetime) -> dict[str, Any]:
+    """Return what a verdict adds: the time, and the run's own results as far as they fit into one object."""
+    ended: dict[str, Any] = {"completionTime": format_time(now)}
+    known = status["conditions"][0]
+    if facts.asked == "Cancelled":
+        return ended
+    written, invalid = pipeline_results(status["pipelineSpec"], facts)
+    if invalid:
+        said = (
+            f"Failed to get PipelineResult from TaskRun Results for PipelineRun "
+            f"{pipelinerun['metadata']['name']}: invalid pipelineresults [{' '.join(invalid)}], the "
+            f"referenced results don't exist"
+        )
+        reason = reasons.COULDNT_GET_RESULT
+        if facts.invalid:  # why Tasks did not run comes first
+            reason, said = known["reason"], f"{known['message']}; {said}"
+        ended["conditions"] = [condition("False", reason, said, now)]
+    bare = {**status, **ended, "taskRuns": None, "results": written}
+    size = object_size(merge_patch(pipelinerun, {"status": bare}))
+    left: dict[str, int] = {}
+    excess = size - ROOM
+    for one in sorted(written, key=object_size, reverse=True):
+        if excess <= 0:
+            break
+        excess -= object_size(one)
+        left[one["name"]] = object_size(one["value"])
+    if left:
+        written = [one for one in written if one["name"] not in left]
+        names = ", ".join(f'"{name}" ({count} bytes)' for name, count in left.items())
+        said = (
+            f"{known['message']}; with its results the PipelineRun {beyond_room(size)}; left out: "
+            f"{names}: take them from the TaskRuns that wrote them"
+        )
+        ended["conditions"] = [condition("False", reasons.TOO_LARGE, said, now)]
+    return {**ended, "results": written or None}
+
+
+def _too_full(status: Object, mode: str, why: str, left: list[str], now: datetime) -> Object:
+    """The condition of a run that is over and cannot hold copies of all its TaskRuns."""
+    said = (
+        f"{status['conditions'][0]['message']}; with embedded-status {mode} the PipelineRun {why}; left out "
+        f"of status.taskRuns: {', '.join(left)}: see the TaskRuns themselves, or set embedded-status: minimal"
+    )
+    return condition("False", reasons.TOO_LARGE, said, now)
+
+
+def _is_still(key: str, old: Any, new: Any) -> bool:
+    """Whether a patch of a field would change nothing but the time of its conditions."""
+    if key == "conditions":
+        return bool(_untimed(old) == _untimed(new))
+    if old == new:
+        return True
+    return isinstance(new, dict) and bool(merge_patch(old, new) == old)
+
+
+def _untimed(conditions: Any) -> Any:
+    return [{name: one[name] for name in one if name != "lastTransitionTime"} for one in conditions or ()]

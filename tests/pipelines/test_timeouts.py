@@ -1,0 +1,347 @@
+"""``timeouts``: defaults and validation as Tekton's webhook's, and when a part is out of time."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pipelineworld import World, a_task
+
+from resultsfw import Object
+from resultsfw.errors import UnavailableError
+from resultsfw.local.store import Store
+from resultsfw.tekton.kinds import PIPELINERUNS
+from resultsfw.tekton.pipelines import reading
+from resultsfw.tekton.pipelines.reasons import CHILD_TIMED_OUT
+from resultsfw.tekton.pipelines.times import times_of
+
+HOUR = 3600
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def _run(timeouts: Object | None, **status: str) -> Object:
+    return {"spec": {"timeouts": timeouts}, "status": {"startTime": "2026-01-01T00:00:00Z", **status}}
+
+
+@pytest.mark.parametrize(
+    ("timeouts", "pipeline", "tasks", "last"),
+    [
+        (None, HOUR, None, None),
+        ({}, HOUR, None, None),
+        ({"pipeline": "2h"}, 2 * HOUR, None, None),
+        ({"finally": "30m"}, HOUR, 1800, 1800),
+        ({"tasks": "20m"}, HOUR, 1200, 2400),
+        ({"pipeline": "3h", "finally": "1h"}, 3 * HOUR, 2 * HOUR, HOUR),
+        ({"pipeline": "3h", "tasks": "1h"}, 3 * HOUR, HOUR, 2 * HOUR),
+        ({"pipeline": "3h", "tasks": "1h", "finally": "30m"}, 3 * HOUR, HOUR, 1800),
+        ({"pipeline": "0"}, 0, None, None),
+        ({"pipeline": "0", "tasks": "1h"}, 0, HOUR, None),
+        ({"pipeline": "0", "finally": "1h"}, 0, None, HOUR),
+        ({"pipeline": "0", "tasks": "0", "finally": "0"}, 0, 0, 0),
+        ({"pipeline": "1h", "finally": "1h"}, HOUR, 0, HOUR),
+    ],
+)
+def test_what_is_not_given_is_what_tektons_webhook_and_types_make_of_it(timeouts, pipeline, tasks, last):
+    """PipelineTimeout, TasksTimeout and FinallyTimeout of pipelinerun_types.go, after SetDefaults."""
+    times = times_of(_run(timeouts), START)
+    assert (times.pipeline, times.tasks, times.finally_) == (pipeline, tasks, last)
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ({"timeouts": {"tasks": "2h"}}, "2h0m0s should be <= pipeline duration: timeouts.tasks"),
+        ({"timeouts": {"finally": "61m"}}, "1h1m0s should be <= pipeline duration: timeouts.finally"),
+        (
+            {"timeouts": {"pipeline": "10m", "tasks": "0"}},
+            "0s (no timeout) should be <= pipeline duration: timeouts.tasks",
+        ),
+        (
+            {"timeouts": {"pipeline": "1h", "tasks": "40m", "finally": "30m"}},
+            "40m0s + 30m0s should be <= pipeline duration 1h0m0s: timeouts.finally, timeouts.tasks",
+        ),
+        ({"timeouts": {"pipeline": "0", "tasks": "1m", "finally": "1m"}}, "1m0s + 1m0s should be <="),
+        (
+            {"taskRunSpecs": [{"pipelineTaskName": "a", "timeout": "2h"}]},
+            "2h0m0s should be <= pipeline duration 1h0m0s: taskRunSpecs[0].timeout",
+        ),
+        (
+            {
+                "timeouts": {"pipeline": "3h", "tasks": "10m"},
+                "taskRunSpecs": [{"pipelineTaskName": "a"}, {"pipelineTaskName": "a", "timeout": "11m"}],
+            },
+            "11m0s should be <= pipeline tasks duration 10m0s: taskRunSpecs[1].timeout",
+        ),
+    ],
+)
+def test_timeouts_that_contradict_each_other_end_the_run_before_anything_is_made(spec, said):
+    world = World(a_task("a"), **{f"run_{key}": value for key, value in spec.items()})
+    world.step()
+    assert world.told[:2] == ("False", "PipelineValidationFailed")
+    assert said in world.told[2]
+    assert world.made == []
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"timeouts": {"pipeline": "1h", "tasks": "30m", "finally": "30m"}},
+        {"timeouts": {"pipeline": "0", "tasks": "2h"}},
+        {"timeouts": {"pipeline": "0", "finally": "2h"}},
+        {"timeouts": {"pipeline": "0"}, "taskRunSpecs": [{"pipelineTaskName": "a", "timeout": "9h"}]},
+        {"taskRunSpecs": [{"pipelineTaskName": "a", "timeout": "1h"}]},
+    ],
+)
+def test_timeouts_that_tekton_takes_are_taken(spec):
+    world = World(a_task("a"), **{f"run_{key}": value for key, value in spec.items()})
+    world.step()
+    assert world.made == ["a"]
+
+
+def test_finally_alone_leaves_the_tasks_what_the_default_has_beside_it():
+    world = World(a_task("a"), last=(a_task("f"),), run_timeouts={"finally": "30m"})
+    world.step()
+    world.step(1800)
+    assert "status" not in _spec(world, "a")
+    world.step(1)
+    assert _spec(world, "a")["statusMessage"] == CHILD_TIMED_OUT
+
+
+def _spec(world: World, task: str) -> Object:
+    taskrun = world.taskrun(task)
+    assert taskrun is not None
+    return taskrun["spec"]
+
+
+# Not early.
+
+
+@given(
+    started=st.integers(0, 999_999),
+    limit=st.integers(1, 10_000_000),
+    part=st.sampled_from(["pipeline", "tasks", "finally"]),
+)
+def test_no_time_is_over_before_its_length_has_passed_and_all_are_a_second_later(started, limit, part):
+    """Kubernetes stores the start without its fraction of a second."""
+    given: dict[str, str] = {"pipeline": "0", part: f"{limit}us"}
+    deadlines = {"pipeline": "pipeline_deadline", "tasks": "tasks_deadline", "finally": "finally_deadline"}
+    began = START + timedelta(microseconds=started)
+    deadline = getattr(times_of(_run(given, finallyStartTime="2026-01-01T00:00:00Z"), began), deadlines[part])
+    length = timedelta(microseconds=limit)
+    assert began + length <= deadline <= began + length + timedelta(seconds=1)
+
+
+# What is done in time does not time out.
+
+
+def _ends(world: World, task: str, after: float, reason: str = "Succeeded") -> None:
+    world.now += timedelta(seconds=after)
+    world.end(task, reason)
+
+
+def test_a_finally_that_runs_past_the_time_of_the_tasks_is_no_timeout_of_the_tasks():
+    """Tekton's issue 10512: there it is."""
+    timeouts = {"pipeline": "100s", "tasks": "10s", "finally": "80s"}
+    world = World(a_task("a"), a_task("b", runAfter=["a"]), last=(a_task("f"),), run_timeouts=timeouts)
+    world.step()
+    _ends(world, "a", 2)
+    world.step()
+    _ends(world, "b", 2)
+    world.step()
+    world.step(20)
+    assert world.told[1] == "Running"
+    assert "status" not in _spec(world, "f")
+    _ends(world, "f", 5)
+    world.step()
+    assert world.told[:2] == ("True", "Succeeded")
+
+
+@pytest.mark.parametrize("failed", ["Failed", "TaskRunCancelled"])
+def test_tasks_that_failed_in_time_are_told_as_failed_after_a_long_finally(failed):
+    timeouts = {"pipeline": "100s", "tasks": "10s"}
+    world = World(a_task("a"), a_task("b", runAfter=["a"]), last=(a_task("f"),), run_timeouts=timeouts)
+    world.step()
+    _ends(world, "a", 2, failed)
+    world.step()
+    assert world.skipped == {"b": "PipelineRun was stopping"}
+    _ends(world, "f", 30)
+    world.step()
+    assert world.told[0] == "False"
+    assert world.told[1] != "PipelineRunTimeout"
+    assert world.skipped == {"b": "PipelineRun was stopping"}
+
+
+def test_a_task_that_cannot_run_stays_the_cause_after_a_long_finally():
+    """It was not out of time: it lacks a result. So it stays, however long ``finally`` runs."""
+    needs = [{"name": "x", "value": "$(tasks.a.results.r)"}]
+    world = World(
+        a_task("a", results=("r",)),
+        a_task("b", params=needs),
+        last=(a_task("f"),),
+        run_timeouts={"pipeline": "100s", "tasks": "10s"},
+    )
+    world.step()
+    _ends(world, "a", 2)
+    world.step()
+    _ends(world, "f", 30)
+    world.step()
+    assert world.told[:2] == ("False", "PipelineValidationFailed")
+    assert world.skipped == {}
+
+
+def test_a_task_that_was_never_begun_for_its_time_stays_so_through_finally():
+    """The controller was away while the time passed; what it finds then, every later look finds, too."""
+    world = World(
+        a_task("a"),
+        a_task("b", runAfter=["a"]),
+        last=(a_task("f"),),
+        run_timeouts={"pipeline": "100s", "tasks": "10s"},
+    )
+    world.step()
+    _ends(world, "a", 2)
+    world.step(15)
+    assert world.skipped == {"b": "PipelineRun Tasks timeout has been reached"}
+    assert world.told[1] == "PipelineRunTimeoutRunningFinally"
+    _ends(world, "f", 5)
+    world.step(30)
+    assert world.told[:2] == ("False", "PipelineRunTimeout")
+    assert world.skipped == {"b": "PipelineRun Tasks timeout has been reached"}
+
+
+def test_tasks_that_were_ended_for_their_time_are_a_timeout_after_finally():
+    world = World(a_task("a"), last=(a_task("f"),), run_timeouts={"pipeline": "100s", "tasks": "10500ms"})
+    world.step()
+    world.step(11.5)
+    assert _spec(world, "a")["statusMessage"] == CHILD_TIMED_OUT
+    world.end("a", "TaskRunCancelled")
+    world.step(5)
+    _ends(world, "f", 5)
+    world.step()
+    assert world.told[:2] == ("False", "PipelineRunTimeout")
+    assert 'tasks failed to finish within "10.5s"' in world.told[2]
+
+
+def test_a_task_that_ended_by_itself_but_late_is_a_timeout():
+    world = World(a_task("a"), last=(a_task("f"),), run_timeouts={"pipeline": "100s", "tasks": "10s"})
+    world.step()
+    _ends(world, "a", 12)  # nobody looked meanwhile
+    world.step()
+    _ends(world, "f", 1)
+    world.step()
+    assert world.told[:2] == ("False", "PipelineRunTimeout")
+
+
+def test_a_run_whose_tasks_ended_in_time_did_not_time_out_however_late_that_is_seen():
+    world = World(a_task("a"), run_timeouts={"pipeline": "10s"})
+    world.step()
+    _ends(world, "a", 5)
+    world.step(100)
+    assert world.told[:2] == ("True", "Succeeded")
+
+
+def test_a_run_of_which_something_is_left_when_its_time_is_over_timed_out():
+    world = World(a_task("a"), last=(a_task("f"),), run_timeouts={"pipeline": "10s"})
+    world.step()
+    _ends(world, "a", 5)
+    world.step(100)
+    assert world.told[:2] == ("False", "PipelineRunTimeout")
+    assert world.made == ["a"]
+
+
+REFERENCE = {
+    "resultsfw.dev/reference": "1",
+    "backend": "object-store",
+    "location": "s3://bucket/default/uid/x",
+    "size": "4",
+    "digest": f"sha256:{'0' * 64}",
+    "mediaType": "text/plain",
+}
+
+
+@pytest.mark.parametrize("part", ["pipeline", "tasks"])
+def test_a_store_that_is_away_is_waited_for_and_named_when_the_time_is_over(monkeypatch, part):
+    def away(*_arguments: Any, **_more: Any) -> str:
+        raise UnavailableError("the store is away")
+
+    monkeypatch.setattr(reading, "read_value", away)
+    text = [{"name": "x", "value": "v$(tasks.a.results.r)"}]
+    world = World(a_task("a", results=("r",)), a_task("b", params=text), run_timeouts={part: "10s"})
+    world.step()
+    world.end("a", r=REFERENCE)
+    with pytest.raises(UnavailableError):
+        world.step()
+    assert world.told[:2] == ("Unknown", "PipelineRunPending")
+    assert "the store is away" in world.told[2]
+    world.step(15)
+    assert world.told[:2] == ("False", "PipelineRunTimeout")
+    assert "the store is away" in world.told[2]
+    assert world.made == ["a"]
+
+
+def test_what_finally_needs_is_waited_for_though_the_time_of_the_tasks_is_over():
+    timeouts = {"pipeline": "100s", "tasks": "10s", "finally": "50s"}
+    run = _run(timeouts, finallyStartTime="2026-01-01T00:00:05Z")
+    ends = [times_of(run, START + timedelta(seconds=second)).part_elapsed for second in (8, 20, 55, 56, 101)]
+    assert ends == [False, False, False, True, True]
+
+
+# Held back.
+
+
+def test_a_run_that_has_begun_cannot_be_held_back():
+    """Tekton's webhook refuses that; a run that waited then would begin no further Task until its timeout."""
+    world = World(a_task("a"), a_task("b", runAfter=["a"]))
+    world.step()
+    world.ask("PipelineRunPending")
+    world.end("a")
+    world.step()
+    assert world.made == ["a", "b"]
+
+
+def test_a_pending_run_that_is_cancelled_makes_nothing():
+    world = World(a_task("a"), run_status="PipelineRunPending")
+    world.step()
+    assert "startTime" not in world.status
+    world.ask("Cancelled")
+    world.step()
+    assert world.told == ("False", "Cancelled", 'PipelineRun "p" was cancelled')
+    assert world.made == []
+
+
+# Custom tasks.
+
+SPEC: Any = {"steps": [{"image": "i", "script": "true"}]}
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        {"taskRef": {"name": "t", "apiVersion": "example.dev/v1", "kind": "Example"}},
+        {"taskRef": {"name": "t", "apiVersion": "tekton.dev/v1", "kind": "Task"}},
+        {"taskRef": {"name": "t", "apiVersion": "example.dev/v1"}},
+        {"taskRef": {"name": "t", "kind": "ClusterTask"}},
+        {"taskRef": {"name": "t", "kind": "Example"}},
+        {"taskSpec": {"apiVersion": "example.dev/v1", "kind": "Example", "spec": {"deep": {}}}},
+        {"taskSpec": {**SPEC, "kind": "Example"}},
+        {"taskSpec": {**SPEC, "apiVersion": "example.dev/v1", "kind": "Example"}},
+    ],
+)
+@pytest.mark.parametrize("section", ["tasks", "finally"])
+def test_a_custom_task_is_refused_and_no_task_of_its_name_runs(task, section):
+    custom = {"name": "c", **task}
+    world = World(a_task("a"), custom) if section == "tasks" else World(a_task("a"), last=(custom,))
+    world.step()
+    assert world.told[:2] == ("False", "PipelineValidationFailed")
+    assert "not supported here" in world.told[2]
+    assert world.made == []
+
+
+@pytest.mark.parametrize("reference", [{"apiVersion": "example.dev/v1"}, {"kind": "Example"}])
+def test_a_reference_to_a_foreign_pipeline_is_refused(reference):
+    world = World(a_task("a"))
+    given = {"pipelineSpec": None, "pipelineRef": {"name": "other", **reference}}
+    Store.patch(world.store, PIPELINERUNS, "default", "p", {"spec": given})
+    world.step()
+    assert world.told[:2] == ("False", "PipelineValidationFailed")
+    assert "not supported here" in world.told[2]

@@ -1,0 +1,360 @@
+"""A run has its first status, and with it its clock, before anything else can fail."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from world import World
+
+from resultsfw import PODS, Object
+from resultsfw.errors import ClusterError, ConflictError, ForbiddenError, InputError, ResultsError
+from resultsfw.local.store import Store
+from resultsfw.tekton.conditions import is_done
+from resultsfw.tekton.kinds import TASKRUNS, TASKS
+from resultsfw.tekton.taskrun import pod_creation
+
+CLAIM = {
+    "name": "w",
+    "volumeClaimTemplate": {"spec": {"accessModes": ["ReadWriteOnce"]}},
+}
+STEP = {"image": "i", "script": "true"}
+
+CALLS = [
+    pytest.param("get", "Task", "TaskRunResolutionFailed", id="the Task is read"),
+    pytest.param("patch", "TaskRun", "PodCreationFailed", id="the run is stamped"),
+    pytest.param("create", "PersistentVolumeClaim", "CouldntCreateWorkspacePVC", id="a claim is made"),
+    pytest.param("create", "ConfigMap", "PodCreationFailed", id="a backend makes its object"),
+    pytest.param("create", "Pod", "PodCreationFailed", id="the pod is made"),
+]
+"""Every request before a run has a pod, and the reason where the server will never accept it."""
+
+
+def _world(reference: Object | None = None) -> World:
+    world = World({"results-from": "config-map"})
+    spec = {"results": [{"name": "digest"}], "steps": [STEP], "workspaces": [{"name": "w"}]}
+    task = {"apiVersion": "tekton.dev/v1", "kind": "Task", "metadata": {"name": "t", "namespace": "default"}}
+    Store.create(world.cluster, TASKS, {**task, "spec": spec})
+    world.submit(taskSpec=None, taskRef=reference or {"name": "t"}, workspaces=[CLAIM], timeout="90s")
+    return world
+
+
+def _fail(world: World, verb: str, kind: str, error: ResultsError) -> Callable[[], None]:
+    """Have one request fail until the function that is returned is called."""
+    real, broken = getattr(world.cluster, verb), True
+
+    def request(of: Any, *arguments: Any, **more: Any) -> Object:
+        if broken and of.kind == kind and not more.get("subresource"):
+            raise error
+        return real(of, *arguments, **more)
+
+    def mend() -> None:
+        nonlocal broken
+        broken = False
+
+    setattr(world.cluster, verb, request)
+    return mend
+
+
+def test_the_first_request_after_reading_the_run_writes_its_start():
+    world = _world()
+    world.step()
+    assert world.cluster.calls[:2] == [("get", "TaskRun"), ("patch", "TaskRun/status")]
+
+
+@pytest.mark.parametrize(("verb", "kind", "reason"), CALLS)
+def test_what_may_come_right_waits_with_its_cause_and_then_the_run_goes_on(verb, kind, reason):
+    del reason
+    world = _world()
+    began = world.at()
+    mend = _fail(world, verb, kind, ForbiddenError("exceeded quota: small"))
+    for _ in range(3):
+        with pytest.raises(ForbiddenError):
+            world.step()
+        world.clock.forward(1)
+    assert world.taskrun["status"]["startTime"] == began
+    assert (world.condition["status"], world.condition["reason"]) == ("Unknown", "Pending")
+    assert "exceeded quota: small" in world.condition["message"]
+    mend()
+    world.step()
+    assert world.taskrun["status"]["podName"] == "run-pod"
+    assert world.taskrun["status"]["startTime"] == began
+
+
+@pytest.mark.parametrize(("verb", "kind", "reason"), CALLS)
+@pytest.mark.parametrize(
+    ("end", "ended"), [("time", "TaskRunTimeout"), ("cancel", "TaskRunCancelled")], ids=["time", "cancel"]
+)
+def test_what_does_not_come_right_ends_the_run_which_names_what_it_waited_for(verb, kind, reason, end, ended):
+    del reason
+    world = _world()
+    _fail(world, verb, kind, ForbiddenError("exceeded quota: small"))
+    with pytest.raises(ForbiddenError):
+        world.step()
+    if end == "time":
+        world.clock.forward(91)
+    else:
+        Store.patch(world.cluster, TASKRUNS, "default", "run", {"spec": {"status": "TaskRunCancelled"}})
+    assert world.step() is None
+    assert world.condition["reason"] == ended
+    assert "Previous status: [Pending]" in world.condition["message"]
+    assert "exceeded quota: small" in world.condition["message"]
+    assert world.cluster.list(PODS) == []
+
+
+@pytest.mark.parametrize(("verb", "kind", "reason"), CALLS)
+def test_what_a_server_never_accepts_ends_the_run_by_name(verb, kind, reason):
+    world = _world()
+    _fail(world, verb, kind, ClusterError(f"{kind} is invalid: spec: Required value"))
+    assert world.step() is None
+    assert (world.condition["status"], world.condition["reason"]) == ("False", reason)
+    assert "Required value" in world.condition["message"]
+    assert world.taskrun["status"]["startTime"]
+    assert world.taskrun["status"]["completionTime"]
+
+
+def test_pods_that_may_not_be_read_are_a_cause_until_the_timeout():
+    world = _world()
+    stamped = {"annotations": {"resultsfw.dev/stamp": "config-map/1"}}
+    Store.patch(world.cluster, TASKRUNS, "default", "run", {"metadata": stamped})
+    _fail(world, "get", "Pod", ForbiddenError("may not get pods"))
+    with pytest.raises(ForbiddenError):
+        world.step()
+    assert "may not get pods" in world.condition["message"]
+    world.clock.forward(91)
+    world.step()
+    assert world.condition["reason"] == "TaskRunTimeout"
+    assert "may not get pods" in world.condition["message"]
+
+
+def test_a_conflict_is_no_cause_to_name():
+    world = _world()
+    _fail(world, "patch", "TaskRun", ConflictError("somebody else wrote"))
+    with pytest.raises(ConflictError):
+        world.step()
+    assert world.condition["message"] == "Pending"
+
+
+def test_a_fault_of_the_program_ends_with_the_timeout(monkeypatch):
+    """Whatever raises before there is a pod, and however often: the time is asked first."""
+
+    def broken(*_arguments: Any, **_more: Any) -> Object:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(pod_creation, "build_pod", broken)
+    world = _world()
+    with pytest.raises(ZeroDivisionError):
+        world.step()
+    world.clock.forward(91)
+    assert world.step() is None
+    assert world.condition["reason"] == "TaskRunTimeout"
+
+
+def test_a_pod_that_cannot_hand_out_results_ends_the_run(monkeypatch):
+    world = _world()
+
+    def refuses(*_arguments: Any, **_more: Any) -> Object:
+        raise InputError("a container has the name of the sidecar")
+
+    monkeypatch.setattr(world.reconciler.core, "prepare_pod", refuses)
+    assert world.step() is None
+    assert world.condition["reason"] == "TaskRunValidationFailed"
+    assert "the name of the sidecar" in world.condition["message"]
+
+
+def test_cancelled_with_a_pod_made_just_before_a_crash_that_pod_is_ended():
+    world = _world()
+    world.step()
+    lost = {"podName": "", "taskSpec": None}
+    Store.patch(world.cluster, TASKRUNS, "default", "run", {"status": lost}, subresource="status")
+    Store.patch(world.cluster, TASKRUNS, "default", "run", {"spec": {"status": "TaskRunCancelled"}})
+    world.step()
+    assert world.condition["reason"] == "TaskRunCancelled"
+    assert world.cluster.list(PODS) == []
+
+
+def test_a_cancelled_run_whose_task_is_not_there_is_cancelled():
+    world = World()
+    world.submit(taskSpec=None, taskRef={"name": "none"}, status="TaskRunCancelled")
+    world.step()
+    assert world.condition["reason"] == "TaskRunCancelled"
+
+
+def test_the_verdict_does_not_depend_on_reading_the_task_once_more():
+    world = _world()
+    world.step()
+    retried = {"podName": "", "startTime": None}
+    Store.patch(world.cluster, TASKRUNS, "default", "run", {"status": retried}, subresource="status")
+    Store.delete(world.cluster, TASKS, "default", "t")
+    Store.delete(world.cluster, PODS, "default", "run-pod")
+    _fail(world, "create", "Pod", ClusterError("Pod is invalid"))
+    world.step()
+    assert world.condition["reason"] == "PodCreationFailed"
+
+
+@pytest.mark.parametrize("kind", ["TaskRun", "Task"])
+@pytest.mark.parametrize(("length", "fits"), [(63, True), (64, False), (253, False)])
+def test_a_name_longer_than_a_label_ends_the_run_by_name(kind, length, fits):
+    """Tekton's webhook refuses it; without one, a pod with that label would be refused for ever."""
+    world, long = World(), "n" * length
+    spec = {"steps": [STEP]}
+    task = {"apiVersion": "tekton.dev/v1", "kind": "Task", "metadata": {"name": long, "namespace": "default"}}
+    Store.create(world.cluster, TASKS, {**task, "spec": spec})
+    name = long if kind == "TaskRun" else "run"
+    given = {"taskRef": {"name": long}} if kind == "Task" else {"taskSpec": spec}
+    metadata = {"name": name, "namespace": "default"}
+    run = {"apiVersion": "tekton.dev/v1", "kind": "TaskRun", "metadata": metadata, "spec": given}
+    Store.create(world.cluster, TASKRUNS, run)
+    world.reconciler.reconcile("default", name)
+    status = Store.get(world.cluster, TASKRUNS, "default", name)["status"]
+    if fits:
+        assert status["podName"]
+    else:
+        assert status["conditions"][0]["reason"] == "TaskRunValidationFailed"
+        assert "at most 63" in status["conditions"][0]["message"]
+        assert status["startTime"]
+
+
+# What a pod waits for.
+
+UNBOUND = "0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims."
+WAITS: list[Any] = [
+    pytest.param(
+        {"conditions": [{"type": "PodScheduled", "status": "False", "message": UNBOUND}]},
+        UNBOUND,
+        id="volume",
+    ),
+    pytest.param(
+        {"states": {"waiting": {"reason": "ErrImagePull", "message": "no such image: i"}}},
+        "no such image: i",
+        id="image",
+    ),
+]
+
+
+@pytest.mark.parametrize(("pod", "cause"), WAITS)
+@pytest.mark.parametrize("seen_before", [True, False], ids=["seen before", "seen with its end"])
+@pytest.mark.parametrize("end", ["TaskRunTimeout", "TaskRunCancelled"])
+def test_what_a_pod_waited_for_is_named_when_its_run_is_ended(pod, cause, seen_before, end):
+    world = World()
+    world.submit(timeout="90s")
+    world.step()
+    given = dict(pod)
+    states = {"step-build": given.pop("states")} if "states" in given else {}
+    world.kubelet("Pending", states, **given)
+    if seen_before:
+        world.step()
+    if end == "TaskRunTimeout":
+        world.clock.forward(91)
+    else:
+        Store.patch(world.cluster, TASKRUNS, "default", "run", {"spec": {"status": end}})
+    while not is_done(world.taskrun):
+        world.step()
+        world.clock.forward(61)
+    assert world.condition["reason"] == end
+    assert cause in world.condition["message"].partition("\nPrevious status: [")[2]
+
+
+def test_a_run_whose_steps_ran_waited_for_nothing():
+    world = World()
+    world.submit()
+    world.step()
+    world.kubelet("Running", {"step-build": world.running()})
+    Store.patch(world.cluster, TASKRUNS, "default", "run", {"spec": {"status": "TaskRunCancelled"}})
+    world.step()
+    world.clock.forward(120)
+    world.step()
+    assert world.condition["reason"] == "TaskRunCancelled"
+    assert "Previous status" not in world.condition["message"]
+
+
+# Held back.
+
+
+def test_a_run_that_is_pending_waits_without_a_clock_until_it_is_let_go():
+    world = World()
+    world.submit(status="TaskRunPending", timeout="10s")
+    assert world.step() is None
+    assert world.condition["reason"] == "TaskRunPending"
+    assert world.condition["message"] == 'TaskRun "run" is pending'
+    assert "startTime" not in world.taskrun["status"]
+    world.clock.forward(3600)
+    assert world.step() is None
+    assert world.cluster.list(PODS) == []
+    Store.patch(world.cluster, TASKRUNS, "default", "run", {"spec": {"status": None}})
+    world.step()
+    assert world.taskrun["status"]["startTime"] == world.at()
+    assert world.taskrun["status"]["podName"] == "run-pod"
+
+
+def test_a_pending_run_is_not_read_before_it_is_let_go():
+    world = World()
+    world.submit(taskSpec=None, taskRef={"name": "not there yet"}, status="TaskRunPending")
+    world.step()
+    assert world.condition["reason"] == "TaskRunPending"
+
+
+def test_a_pending_run_that_is_cancelled_ends_without_a_pod():
+    world = World()
+    world.submit(status="TaskRunPending")
+    world.step()
+    Store.patch(world.cluster, TASKRUNS, "default", "run", {"spec": {"status": "TaskRunCancelled"}})
+    world.step()
+    assert world.condition["reason"] == "TaskRunCancelled"
+    assert "Previous status" not in world.condition["message"]
+    assert world.cluster.list(PODS) == []
+
+
+def test_a_run_that_has_begun_cannot_be_held_back():
+    world = World()
+    world.submit(timeout="10s")
+    world.step()
+    Store.patch(world.cluster, TASKRUNS, "default", "run", {"spec": {"status": "TaskRunPending"}})
+    world.finish("d")
+    world.step()
+    assert world.condition["status"] == "True"
+
+
+# Time.
+
+
+@pytest.mark.parametrize(
+    ("fraction", "after", "over"), [(0.9, 89.9, False), (0.9, 91.0, True), (0.0, 91, True)]
+)
+def test_a_timeout_is_not_early_though_the_start_is_stored_in_whole_seconds(fraction, after, over):
+    world = World()
+    world.submit(timeout="90s")
+    world.clock.forward(fraction)
+    world.step()
+    world.kubelet("Running", {"step-build": world.running()})
+    world.clock.forward(after)
+    world.step()
+    assert ("resultsfw.dev/stopped" in world.pod()["metadata"]["annotations"]) is over
+
+
+# Custom tasks.
+
+
+@pytest.mark.parametrize(
+    ("reference", "runs"),
+    [
+        ({"name": "t"}, True),
+        ({"name": "t", "kind": "Task"}, True),
+        ({"name": "t", "kind": "Task", "apiVersion": "tekton.dev/v1"}, True),
+        ({"name": "t", "kind": "Task", "apiVersion": "tekton.dev/v1beta1"}, True),
+        ({"name": "t", "kind": "ClusterTask"}, False),
+        ({"name": "t", "kind": "Example"}, False),
+        ({"name": "t", "kind": "Example", "apiVersion": "example.dev/v1"}, False),
+        ({"name": "t", "kind": "Task", "apiVersion": "example.dev/v1"}, False),
+        ({"name": "t", "apiVersion": "example.dev/v1"}, False),
+        ({"name": "t", "kind": "Example", "apiVersion": "tekton.dev/v1"}, False),
+    ],
+)
+def test_only_a_task_of_tekton_runs_by_its_name(reference, runs):
+    world = _world(reference)
+    world.step()
+    if runs:
+        assert world.taskrun["status"]["podName"] == "run-pod"
+    else:
+        assert world.condition["reason"] == "TaskRunValidationFailed"
+        assert "not supported here" in world.condition["message"]
+        assert world.cluster.list(PODS) == []
