@@ -192,9 +192,11 @@ def _build(
         cancellable=options.keep_pod_on_cancel,
         params=bool(params or files),
     )
-    volumes += [maps.volume()] if maps.config_maps else []
+    own = len(volumes)
     volumes += jsons.copy([*(task.get("volumes") or []), *(template.get("volumes") or [])])
     _refuse_volumes(taskrun, volumes)
+    if maps.config_maps:  # of a name that nobody else's volume may have
+        volumes.insert(own, maps.volume())
     mounts = [PARAMS_MOUNT] if params else []
     mounts += [PIECES_MOUNT] if maps.config_maps else []
     pod: Object = {

@@ -140,7 +140,7 @@ def test_a_fault_of_the_program_ends_with_the_timeout(monkeypatch):
     def broken(*_arguments: Any, **_more: Any) -> Object:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(pod_creation, "build_pod", broken)
+    monkeypatch.setattr(pod_creation, "build_pod_and_maps", broken)
     world = _world()
     with pytest.raises(ZeroDivisionError):
         world.step()

@@ -47,6 +47,12 @@ log = logging.getLogger(__name__)
 _HELD: Final = "PipelineRunPending"
 """``spec.status`` of a run that must not begin yet."""
 
+_AT_ONCE: Final = 200
+"""TaskRuns that one reconcile makes: a run of thousands must not hold a worker that others wait for."""
+
+_AGAIN: Final = 0.05
+"""Seconds after which the next are made."""
+
 _CHILD_ENDED: Final = "TaskRun cancelled as the PipelineRun it belongs to is too large to be stored."
 
 
@@ -237,8 +243,9 @@ class PipelineReconciler:
             self._status.write_facts(pipelinerun, facts, {**status, **ended}, mode, now)
             return None
         refused = None
-        if due := facts.next_tasks():
-            made, refused = self._make_all(pipelinerun, build, facts, due)
+        due = facts.next_tasks()
+        if due:
+            made, refused = self._make_all(pipelinerun, build, facts, due[:_AT_ONCE])
             facts = Facts(plan, {**runs, **made}, asked, times, refuse, read, self._with_results)
         if facts.final and facts.dag_done and not begun["status"].get("finallyStartTime"):
             status["finallyStartTime"] = format_time(now)
@@ -254,7 +261,9 @@ class PipelineReconciler:
         self._status.write_facts(pipelinerun, facts, status, mode, now)
         if refused is not None and told == "Unknown":
             raise _Noted(refused.error)
-        return None if told != "Unknown" else min(facts.times.left(), default=None)
+        if told != "Unknown":
+            return None
+        return _AGAIN if len(due) > _AT_ONCE else min(facts.times.left(), default=None)
 
     def _prepare(self, pipelinerun: Object, plan: Applied, now: datetime) -> None:
         """Before the first TaskRun: refuse what cannot run, make the claims."""

@@ -135,13 +135,17 @@ def _shielded(value: Any) -> Any:
     if isinstance(value, list):
         return [_shielded(element) for element in value]
     if isinstance(value, dict):
-        return {key: _shielded(element) for key, element in value.items()}
+        return {_shielded(key): _shielded(element) for key, element in value.items()}
     return value
 
 
 def contains_protected(value: Any) -> bool:
     """Return whether plain data has a text that `unprotect` would change."""
-    return any("$(~" in text and unprotect(text) != text for text in texts_in(value))
+    if isinstance(value, str):
+        return "$(~" in value and unprotect(value) != value
+    if isinstance(value, dict):
+        return any(contains_protected(key) or contains_protected(one) for key, one in value.items())
+    return isinstance(value, list) and any(map(contains_protected, value))
 
 
 @dataclass(frozen=True, slots=True)
