@@ -8,6 +8,7 @@ from pydantic.alias_generators import to_camel
 
 from resultsfw.cluster import Object
 from resultsfw.errors import InputError
+from resultsfw.tekton.api.refused import refusals
 from resultsfw.tekton.durations import parse_duration
 from resultsfw.tekton.model_errors import told
 
@@ -389,15 +390,17 @@ def parse_task(obj: Object) -> Task:
 
 
 def parsed(model: type[_Document], obj: Object) -> _Document:
-    """A document of that shape.
+    """A document of that shape, which asks for nothing that is not supported.
 
     Raises:
         InputError: It is none; ``subject`` is the path of the first wrong field.
     """
-    try:
-        return model.model_validate(obj)
-    except ValidationError as error:
-        problems = told(model, error)
+    problems = list(refusals(obj))
+    if not problems:
+        try:
+            return model.model_validate(obj)
+        except ValidationError as error:
+            problems = told(model, error)
     raise InputError(
         "; ".join(f"{path}: {said}" if path else said for path, said in problems), subject=problems[0][0]
     )

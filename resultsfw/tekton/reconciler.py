@@ -21,6 +21,7 @@ from resultsfw.errors import (
 )
 from resultsfw.limits import object_size
 from resultsfw.tekton import reasons
+from resultsfw.tekton.api.policies import Policies
 from resultsfw.tekton.conclude import conclude, condition, failed_status
 from resultsfw.tekton.conditions import is_done, succeeded
 from resultsfw.tekton.containers import PARAMS_MOUNT, is_cancellable
@@ -37,8 +38,10 @@ from resultsfw.tekton.podcare import all_ended, discard_unplaced, grace_of, rele
 from resultsfw.tekton.referenced import resolved
 from resultsfw.tekton.run import pod_name, run_of
 from resultsfw.tekton.start import begun_status, refused_status, task_spec_of
+from resultsfw.tekton.taskrun import credentials
+from resultsfw.tekton.taskrun.credentials import CredentialNotes
 from resultsfw.tekton.transport import transport_of
-from resultsfw.tekton.validate import RefusedRun, pod_refused
+from resultsfw.tekton.validate import RefusedRun, pod_refused, refuse_forbidden
 from resultsfw.tekton.vanished import vanished_status
 from resultsfw.tekton.workspaces import claims_of
 from resultsfw.types import Run, Stamp
@@ -57,6 +60,8 @@ class Reconciler:
         options: Images and defaults of the pods it builds.
         timing: How long it waits.
         clock: Tells the time; UTC.
+        policies: What an operator forbids.
+        tell: Warns people of what a run does not get here; besides the log.
     """
 
     def __init__(
@@ -67,7 +72,12 @@ class Reconciler:
         options: PodOptions | None = None,
         timing: Timing | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        policies: Policies | None = None,
+        tell: Callable[[Object, str, str], None] = lambda *_: None,
     ) -> None:
+        self._policies = policies or Policies()
+        self._tell = tell
+        self._credentials = CredentialNotes(cluster)
         self.core = core
         self._cluster = cluster
         self._options = options or PodOptions()
@@ -161,6 +171,7 @@ class Reconciler:
         return pod
 
     def _make_pod(self, taskrun: Object, spec: Object, run: Run, now: datetime) -> Object:
+        refuse_forbidden(taskrun, self._policies)
         annotations = taskrun["metadata"].get("annotations") or {}
         try:
             whole = resolved(self.core, self._cluster, taskrun, spec)
@@ -224,7 +235,24 @@ class Reconciler:
             "maxResultSize": stamp.max_result_size,
             "resultExtractionMethod": stamp.backend,
         }
+        if note := self._withheld(pod):
+            log.warning(
+                "TaskRun %s/%s: %s",
+                taskrun["metadata"].get("namespace", ""),
+                taskrun["metadata"]["name"],
+                note,
+            )
+            self._tell(taskrun, credentials.REASON, note)
+            said = f"{reasons.PENDING}; {note}"
+            status["conditions"] = [condition("Unknown", reasons.PENDING, said, now)]
         self._write(taskrun, status)
+
+    def _withheld(self, pod: Object) -> str:
+        """Return what Steps of the pod do not get of their service account; empty where they miss nothing."""
+        if not self._policies.credentials:
+            return ""
+        account = pod["spec"].get("serviceAccountName") or self._options.service_account
+        return self._credentials.note(pod["metadata"].get("namespace", ""), account)
 
     # The way to the end.
 

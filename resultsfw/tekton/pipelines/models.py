@@ -76,8 +76,6 @@ class PipelineWhen(When):
 
     @model_validator(mode="after")
     def _built(self) -> Self:
-        if self.cel:
-            raise ValueError("uses cel, which is not supported here: give input, operator and values")
         if self.operator not in ("in", "notin"):
             raise ValueError(f'operator "{self.operator}" is not recognized. valid operators: in,notin')
         if not self.values:
@@ -106,17 +104,8 @@ class PipelineTask(Model):
 
     @model_validator(mode="after")
     def _built(self) -> Self:
-        for field, value in (
-            ("matrix", self.matrix),
-            ("pipelineRef", self.pipeline_ref),
-            ("pipelineSpec", self.pipeline_spec),
-        ):
-            if value is not None:
-                raise ValueError(f'Pipeline Task "{self.name}" has a {field}, which is not supported here')
         if (self.task_ref is None) == (self.task_spec is None):
             raise ValueError(f'Pipeline Task "{self.name}" must have exactly one of taskRef and taskSpec')
-        if self.task_spec is not None and (self.task_spec.spec is not None or self.task_spec.api_version):
-            raise ValueError(f'Pipeline Task "{self.name}" is a custom task, which is not supported here')
         return self
 
 

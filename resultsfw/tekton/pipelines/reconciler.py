@@ -18,6 +18,7 @@ from resultsfw.errors import (
 )
 from resultsfw.jsons import merge_patch
 from resultsfw.limits import object_size
+from resultsfw.tekton.api.policies import Policies, pipeline_violations, violations
 from resultsfw.tekton.conclude import condition
 from resultsfw.tekton.conditions import is_done
 from resultsfw.tekton.kinds import CLAIMS, PIPELINERUNS, RESULTS_LEFT_OUT, TASKRUNS
@@ -35,7 +36,7 @@ from resultsfw.tekton.pipelines.spec import Applied, applied, raw_spec
 from resultsfw.tekton.pipelines.status import pipeline_results, skipped_tasks, verdict
 from resultsfw.tekton.pipelines.taskruns import build_taskrun, taskrun_name
 from resultsfw.tekton.pipelines.times import times_of
-from resultsfw.tekton.validate import RefusedRun
+from resultsfw.tekton.validate import USER_ERROR, RefusedRun
 from resultsfw.tekton.workspaces import claims_of
 
 __all__ = ["PipelineReconciler"]
@@ -60,6 +61,7 @@ class PipelineReconciler:
         tell: Warns people of what a run's status cannot hold; besides the log.
         read_whole: Reads a TaskRun that is over from where it is whole: ``cluster`` may hold it without what
             few looks read, its results among it (`RESULTS_LEFT_OUT`).
+        policies: What an operator forbids.
     """
 
     def __init__(
@@ -70,7 +72,9 @@ class PipelineReconciler:
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         tell: Tell = lambda *_: None,
         read_whole: Callable[[Object], Object] = lambda taskrun: taskrun,
+        policies: Policies | None = None,
     ) -> None:
+        self._policies = policies or Policies()
         self.core = core
         self._read_whole = read_whole
         self._tell = tell
@@ -101,6 +105,8 @@ class PipelineReconciler:
             return None
         try:
             spec, pipeline, metadata = raw_spec(pipelinerun, self._cluster)
+            if not children_in(status):
+                self._refuse_forbidden(pipelinerun, spec, pipeline)
             self._mark(pipelinerun, pipeline, metadata)
             plan = applied(pipelinerun, spec, pipeline)
             try:
@@ -111,6 +117,17 @@ class PipelineReconciler:
         except RefusedRun as refused:
             self._end(pipelinerun, refused.reason, refused.message, now)
             return None
+
+    def _refuse_forbidden(self, pipelinerun: Object, spec: Object, pipeline: str) -> None:
+        """Raise RefusedRun for a run without TaskRuns yet that the operator's policies forbid."""
+        found = violations(pipelinerun, self._policies)
+        if pipelinerun["spec"].get("pipelineSpec") is None:
+            found += pipeline_violations(spec, self._policies, path=f'Pipeline "{pipeline}": spec')
+        if found:
+            metadata = pipelinerun["metadata"]
+            whose = f"{metadata.get('namespace', '')}/{metadata['name']}"
+            message = f"{USER_ERROR}PipelineRun {whose} can't be Run: {'; '.join(found)}"
+            raise RefusedRun(reasons.INVALID, message, subject=f"PipelineRun {whose}")
 
     def _end_too_large(
         self, pipelinerun: Object, plan: Applied, error: ObjectTooLargeError, now: datetime
