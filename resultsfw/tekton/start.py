@@ -21,11 +21,16 @@ from resultsfw.tekton.validate import RefusedRun, refuse_invalid
 __all__ = ["begun_status", "refused_status", "task_spec_of"]
 
 
-def task_spec_of(taskrun: Object, cluster: Cluster) -> Object:
+def task_spec_of(taskrun: Object, cluster: Cluster, *, inherit: bool = True) -> Object:
     """The run's Task spec, valid and with everything in it replaced that can be before the pod runs.
 
     A status that holds one already is followed: a Task that changes later does not change a run. A retry
     of a spec that stands in the run itself is made anew: ``$(context.task.retry-count)`` may be in it.
+
+    Args:
+        taskrun: The run.
+        cluster: Where its Task is.
+        inherit: Whether the run is given the Task's labels and annotations, as Tekton gives them.
 
     Raises:
         RefusedRun: There is none, or the run cannot be made of it.
@@ -41,7 +46,7 @@ def task_spec_of(taskrun: Object, cluster: Cluster) -> Object:
     except InputError as error:
         raise RefusedRun(reasons.VALIDATION_FAILED, error.message, subject=error.subject) from error
     refuse_invalid(taskrun, spec)
-    if name:
+    if name and inherit:
         _inherit(taskrun, cluster, name, described)
     return apply(spec, taskrun, task_name=name)
 

@@ -34,10 +34,11 @@ class Room:
             raise self.fault
         return Core(flags)
 
-    def _swap(self, core, pods):
+    def _swap(self, core, settings):
         with self.changed:
             self.cores.append(core)
-            self.pods.append(pods)
+            self.pods.append(settings.pods)
+            self.policies = settings.policies
             self.changed.notify_all()
 
     def _tell(self, obj, notice):

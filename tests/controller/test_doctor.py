@@ -8,7 +8,7 @@ import pytest
 from resultsfw.cluster import CONFIG_MAPS
 from resultsfw.controller import doctor
 from resultsfw.errors import ForbiddenError, NotFoundError, UnavailableError
-from resultsfw.tekton.kinds import TASKRUNS
+from resultsfw.tekton.kinds import SERVICE_ACCOUNTS, TASKRUNS
 
 IMAGES = {"entrypoint": "tekton/entrypoint:1", "scripts": "busybox"}
 
@@ -315,7 +315,7 @@ def test_the_command_as_another_on_a_real_server(room, capsys):
 
     room.server.denied = {"create pods"}
     room.server.impersonators = {ACCOUNT}
-    room.store.create(doctor.ACCOUNTS, {"metadata": {"name": "controller", "namespace": "resultsfw"}})
+    room.store.create(SERVICE_ACCOUNTS, {"metadata": {"name": "controller", "namespace": "resultsfw"}})
     command = ["doctor", "--kubeconfig", str(room.kubeconfig), "-o", "json"]
     assert main([*command, "--as", ACCOUNT]) == 1
     found = {one["what"]: one for one in json.loads(capsys.readouterr().out)}

@@ -8,7 +8,7 @@ from resultsfw.tekton.api.fields import FIELDS, HERMETIC_ANNOTATION, ROOTS
 
 __all__ = ["artifact_variable", "refusals"]
 
-_EMPTY: Final[tuple[Any, ...]] = (None, "", [], {}, False)
+_EMPTY: Final[tuple[Any, ...]] = (None, "", [], False)
 
 # No repetition in it can match what the next part begins with: linear on any text.
 _ARTIFACT: Final = re.compile(

@@ -83,6 +83,15 @@ class PipelineWhen(When):
         return self
 
 
+class PipelineReference(Model):
+    """A Pipeline by name or resolver."""
+
+    name: str = ""
+    api_version: str = ""
+    resolver: str = ""
+    params: list[Param] = Field(default_factory=list)
+
+
 class PipelineTask(Model):
     """One Task of a Pipeline."""
 
@@ -152,7 +161,7 @@ class TaskRunSpec(Model):
 class PipelineRunSpec(Model):
     """What is to run, with what."""
 
-    pipeline_ref: Reference | None = None
+    pipeline_ref: PipelineReference | None = None
     pipeline_spec: PipelineSpec | None = None
     params: list[Param] = Field(default_factory=list)
     status: Literal["", "Cancelled", "CancelledRunFinally", "StoppedRunFinally", "PipelineRunPending"] = ""
