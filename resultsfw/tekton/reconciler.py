@@ -243,8 +243,6 @@ class Reconciler:
                 note,
             )
             self._tell(taskrun, credentials.REASON, note)
-            said = f"{reasons.PENDING}; {note}"
-            status["conditions"] = [condition("Unknown", reasons.PENDING, said, now)]
         self._write(taskrun, status)
 
     def _withheld(self, pod: Object) -> str:
@@ -253,6 +251,11 @@ class Reconciler:
             return ""
         account = pod["spec"].get("serviceAccountName") or self._options.service_account
         return self._credentials.note(pod["metadata"].get("namespace", ""), account)
+
+    def _noted(self, pod: Object, message: str) -> str:
+        """Return a message with what Steps of the pod do not get, if there is anything."""
+        note = self._withheld(pod)
+        return f"{message}; {note}" if note else message
 
     # The way to the end.
 
@@ -293,8 +296,11 @@ class Reconciler:
         else:
             soon = release(self._cluster, pod, now)
         status = mirror(pod, taskrun.get("status", {}), done=False, messages=not self.core.withholds)
+        reason, message = progress.running
         status["conditions"] = [
-            condition("Unknown", *progress.running, now)
+            condition(
+                "Unknown", reason, self._noted(pod, message) if reason == reasons.PENDING else message, now
+            )
             if trouble is None
             else _unread(taskrun, trouble, now)
         ]
@@ -341,6 +347,9 @@ class Reconciler:
             if isinstance(error, ClusterError):
                 raise
             return min(5.0, self._timing.read)
+        for verdict in done.patch["status"]["conditions"]:
+            if verdict.get("status") == "False" and verdict.get("reason") == credentials.STEP_FAILED:
+                verdict["message"] = self._noted(pod, verdict["message"])  # a Step may have failed for it
         if self._retries_left(taskrun, done.patch):
             again = self._retry(taskrun, done.patch["status"], now)
             discard_unplaced(self._cluster, pod)

@@ -49,6 +49,16 @@ def test_listed_secrets_are_named_in_event_log_and_condition(caplog):
     assert ("get", "Secret") not in world.cluster.calls
 
 
+def test_a_step_that_failed_is_told_with_what_it_did_not_get():
+    world = Room(*NAMED)
+    world.step()
+    world.finish(code=1)
+    world.step()
+    assert world.condition["status"] == "False"
+    assert '"step-build" exited with code 1' in world.condition["message"]
+    assert 'ServiceAccount "bot" lists Secrets' in world.condition["message"]
+
+
 def test_it_is_said_once_and_not_at_each_reconciliation():
     world = Room(*NAMED)
     world.step()

@@ -15,10 +15,13 @@ from resultsfw.cluster import Cluster, Object
 from resultsfw.errors import ClusterError
 from resultsfw.tekton.kinds import SERVICE_ACCOUNTS
 
-__all__ = ["REASON", "CredentialNotes", "withheld_secrets"]
+__all__ = ["REASON", "STEP_FAILED", "CredentialNotes", "withheld_secrets"]
 
 REASON: Final = "CredentialsNotGiven"
 """Of the Event on the run."""
+
+STEP_FAILED: Final = "StepFailed"
+"""The verdict over a run whose Step failed: for want of a credential, perhaps."""
 
 _MADE_BY_SERVERS: Final = re.compile(r"-(token|dockercfg)-[a-z0-9]{5}$")
 """Secrets that Kubernetes and OpenShift put into a ServiceAccount by themselves; nobody annotates those."""
