@@ -5,16 +5,14 @@ from typing import Final
 
 from resultsfw.cluster import PODS, Kind, Object
 from resultsfw.errors import ClusterError
+from resultsfw.local.probes import HANDLERS, can_probe
 from resultsfw.tekton.kinds import is_sidecar
 
 __all__ = ["admit", "problems_of"]
 
 _RUN_LABEL: Final = "tekton.dev/taskRun"
 _NOT_DONE: Final = {
-    "readinessProbe": "readiness is not probed without a cluster, so that the first Step would not wait for "
-    "it",
-    "startupProbe": "its start is not probed without a cluster, so that the first Step would not wait for it",
-    "livenessProbe": "liveness is not probed without a cluster",
+    "livenessProbe": "whether it is alive is not probed without a cluster",
     "lifecycle": "lifecycle hooks are not run without a cluster",
 }
 
@@ -43,6 +41,12 @@ def problems_of(pod: Object) -> Iterator[str]:
                 f"{what} has no command: images are not pulled here, so that of its image is not known; "
                 f"give it a command or a script"
             )
+        for field in ("readinessProbe", "startupProbe"):
+            if container.get(field) and not can_probe(container[field]):
+                yield (
+                    f"{what} has a {field} that is none of {', '.join(HANDLERS)}: only these are made "
+                    f"without a cluster; give one of them, or run it on a cluster"
+                )
         for field, why in _NOT_DONE.items():
             if container.get(field):
                 yield f"{what} has a {field}: {why}; remove it, or run it on a cluster"

@@ -3,15 +3,16 @@
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from resultsfw.cluster import Cluster, Object
 from resultsfw.local import podstatus
 from resultsfw.local.apirules import DEFAULT_GRACE, now
 from resultsfw.local.environment import ConfigError, Start, StartError, start_of
 from resultsfw.local.podstatus import Container
+from resultsfw.local.probes import Probe, ask
 from resultsfw.local.volumes import MountError, PodFolder
 
 __all__ = ["PodRun", "Processes"]
@@ -58,6 +59,7 @@ class PodRun:
         register_log: Called with a container's name and its log when it starts.
         tell_budget: Whether our entrypoint is told what the kubelet leaves of a message.
         services: Variables by which its containers find the cluster's services.
+        tell: Called on another thread with the outcome of a probe.
     """
 
     def __init__(
@@ -70,7 +72,10 @@ class PodRun:
         *,
         tell_budget: bool,
         services: Mapping[str, str] | None = None,
+        tell: Callable[[dict[str, Any]], None] = lambda _: None,
     ) -> None:
+        self._tell = tell
+        self._probes: dict[str, tuple[str, Probe]] = {}
         self.pod = pod
         self.folder = PodFolder(base)
         self.reported: Object = {}
@@ -199,6 +204,7 @@ class PodRun:
         times = [*self._kill_at.values(), *self._turn_at.values()]
         if not (self._ending or self._served):
             times += self._start_at.values()
+            times += (probe.due for _, probe in self._probes.values())
         if (deadline := self._deadline) is not None:
             times.append(deadline)
         return min(times, default=None)
@@ -210,26 +216,42 @@ class PodRun:
                 del self._kill_at[container.id]
                 self._processes.signal(container.id, signal.SIGKILL)
         self._give_turns(at)
+        if not (self._ending or self._served):
+            for container in self.containers:
+                if container.id in self._probes and self._probes[container.id][1].due <= at:
+                    self._probe(container, at)
         if (deadline := self._deadline) is not None and deadline <= at:
             self._failure = _DEADLINE
             self.end(self._grace)
 
     def started(self, name: str) -> None:
         """A container's process was started."""
+        if self._probing(name) is not None:
+            return
         container = self._by_id(name)
         container.set_running()
+        self._begin_probes(container)
         if container.replaced or (self._ending and container.id not in self._turn_at):
             self._stop(container, self._grace)
 
     def failed(self, name: str, why: str) -> None:
         """A container's process could not be started."""
+        if self._probing(name) is not None:
+            self.probed(name, ok=False)
+            return
         container = self._by_id(name)
         self._say(container, f"cannot be started: {why}")
         self._start_again(container)
 
     def ended(self, name: str, wait_status: int) -> None:
-        """A container's process ended."""
-        container = self._by_id(name)
+        """A container's process ended, or the command of a probe."""
+        if self._probing(name) is not None:
+            self.probed(name, ok=os.waitstatus_to_exitcode(wait_status) == 0)
+            return
+        container = next((one for one in self.containers if one.id == name), None)
+        if container is None:
+            return  # a probe that was given up
+        self._probes.pop(name, None)
         self._kill_at.pop(container.id, None)
         code = os.waitstatus_to_exitcode(wait_status)
         if code < 0:
@@ -252,6 +274,75 @@ class PodRun:
             )
             container.state = {}
             container.set_terminated(0, "Completed")
+
+    @property
+    def names(self) -> Iterator[str]:
+        """Names of its processes, those of probes among them."""
+        yield from (container.id for container in self.containers)
+        yield from (probe.id for _, probe in self._probes.values() if probe.id)
+
+    def probed(self, name: str, *, ok: bool) -> None:
+        """An attempt of a probe ended; one that was given up meanwhile counts for nothing."""
+        container = self._probing(name)
+        if container is None:
+            return
+        kind, probe = self._probes[container.id]
+        verdict = probe.judge(time.monotonic(), ok=ok)
+        if kind == "readinessProbe":
+            container.passed = container.passed if verdict is None else verdict
+        elif verdict:
+            container.begun = True
+            del self._probes[container.id]
+            self._begin_probes(container)
+        elif verdict is False:
+            del self._probes[container.id]
+            self._stop(container, self._grace)
+
+    def _begin_probes(self, container: Container) -> None:
+        """Probe a container that runs: its start first, if it says how, then whether it is ready."""
+        spec = container.spec
+        if container.replaced:
+            return
+        if spec.get("startupProbe") and container.id not in self._probes and not container.begun:
+            kind = "startupProbe"
+        elif spec.get("readinessProbe"):
+            kind = "readinessProbe"
+        else:
+            return
+        self._probes[container.id] = kind, Probe.of(spec[kind], time.monotonic())
+
+    def _probing(self, name: str) -> Container | None:
+        """The container whose probe an attempt belongs to."""
+        for container in self.containers:
+            if container.id in self._probes and self._probes[container.id][1].id == name:
+                return container
+        return None
+
+    def _probe(self, container: Container, at: float) -> None:
+        """Begin the next attempt, or give up one that takes too long."""
+        _, probe = self._probes[container.id]
+        if probe.id:
+            self._processes.signal(probe.id, signal.SIGKILL)
+            self.probed(probe.id, ok=False)
+            return
+        name = probe.begin(at)
+        action = probe.spec.get("exec")
+        if not action:
+            ask(probe, container.spec, self._tell)
+            return
+        try:
+            start = start_of(
+                self.pod,
+                {**container.spec, "command": action.get("command") or [], "args": []},
+                self.folder,
+                self._cluster,
+                budget=self._budget,
+                services=self._services,
+            )
+        except (ConfigError, StartError, OSError):
+            self.probed(name, ok=False)
+            return
+        self._processes.start(name, start, self._log(container).with_name("log.probe"))
 
     def fail(self, reason: str, message: str) -> None:
         """The pod as a whole cannot go on: end it at once."""
@@ -321,6 +412,8 @@ class PodRun:
             return
         self._start_at.pop(container.name, None)
         container.asked = True
+        container.begun = not container.spec.get("startupProbe")
+        container.passed = not container.spec.get("readinessProbe")
         log = self._log(container)
         log.touch()
         self._register_log(container.name, log)

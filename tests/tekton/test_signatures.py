@@ -45,7 +45,8 @@ def test_a_forged_signature_is_neither_a_result_nor_shown_in_the_status(key):
 
 @pytest.mark.parametrize("key", FORGED)
 def test_a_declared_result_of_such_a_name_is_an_ordinary_result(key):
-    assert shown(message("digest", key), results=[{"name": "digest"}, {"name": key}]) == sorted(["digest", key])
+    declared = [{"name": "digest"}, {"name": key}]
+    assert shown(message("digest", key), results=declared) == sorted(["digest", key])
     assert shown(message(key), steps=[{"results": [{"name": key}]}]) == [key]
 
 
