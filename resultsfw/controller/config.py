@@ -61,17 +61,19 @@ def flags_of(configmap: Object | None, *, sidecar_image: str = "") -> Flags:
     return replace(flags, config={**flags.config, _SIDECAR: own})
 
 
-def doubts_of(configmap: Object | None) -> Iterator[str]:
+def doubts_of(name: str, configmap: Object | None) -> Iterator[str]:
     """What one of Tekton's ConfigMaps says and does not bring about, a sentence each.
+
+    Args:
+        name: `CONFIG_MAP`, or one of `OTHERS`.
+        configmap: As the server has it.
 
     Raises:
         FlagError: It has data that is no text.
     """
-    name = (configmap or {}).get("metadata", {}).get("name", "")
-    if name == FEATURE_FLAGS:
-        yield from doubts(name, data_of(configmap), own=KEYS, prefix=CONFIG_PREFIX)
-    elif name in OTHERS:
-        yield from doubts(name, data_of(configmap))
+    if name == CONFIG_MAP:
+        return doubts(name, data_of(configmap), own=KEYS, prefix=CONFIG_PREFIX)
+    return doubts(name, data_of(configmap))
 
 
 def data_of(configmap: Object | None) -> Mapping[str, str]:
@@ -180,7 +182,7 @@ class LiveFlags:
             flags = flags_of(configmap, sidecar_image=self._sidecar_image)
             settings = settings_of(data_of(configmap), data_of(others.get(CONFIG_DEFAULTS)), self._pods)
             doubtful = {
-                name: tuple(doubts_of(one)) for name, one in {CONFIG_MAP: configmap, **others}.items()
+                name: tuple(doubts_of(name, one)) for name, one in {CONFIG_MAP: configmap, **others}.items()
             }
             if (flags, settings) == self._in_force:
                 self._well()

@@ -301,7 +301,8 @@ def _flags(
         core = Core(flags_of(configmap, sidecar_image=sidecar_image))
         others = _others(cluster, namespace)
         settings = settings_of(data_of(configmap), data_of(others.get(CONFIG_DEFAULTS)))
-        lines = [line for one in (configmap, *others.values()) for line in doubts_of(one)]
+        maps = {CONFIG_MAP: configmap, **others}
+        lines = [line for name, one in maps.items() for line in doubts_of(name, one)]
     except ResultsError as error:
         fix = f"kubectl edit configmap {CONFIG_MAP} -n {namespace}"
         found.append(Finding(what=what, well=False, detail=error.message, fix=fix))
