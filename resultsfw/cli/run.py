@@ -62,7 +62,7 @@ def run_files(
             if any(one["kind"] == PIPELINERUNS.kind for one in manifests.runs):
                 for line in loaded.core.warnings():
                     progress.note(f"warning: {line}")
-            for line in loaded.doubts:
+            for line in (*manifests.doubts, *loaded.doubts):
                 progress.note(f"warning: {line}")
             runs = _run(manifests, loaded, progress, folder, keep=keep)
     except _Stopped as stopped:

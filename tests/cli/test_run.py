@@ -309,3 +309,12 @@ def test_a_refused_field_is_named_with_its_line(cli, write, manifest):
 
 
 FLAGS = "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: feature-flags}}\ndata: {data}\n"
+
+
+def test_a_field_that_kubernetes_does_not_have_is_pointed_out(cli, write, manifest):
+    text = manifest().replace("taskSpec:\n", "taskSpec:\n    volumes: [{name: v, emptydir: {}}]\n", 1)
+    ran = cli("run", write("x.yaml", text))
+    assert ran.status == 0
+    said = " ".join(ran.err.split())
+    assert "spec.taskSpec.volumes[0].emptydir: no field of Kubernetes that is known here" in said
+    assert 'did you mean "emptyDir"?' in said

@@ -14,8 +14,9 @@ from resultsfw import PODS
 from resultsfw.errors import InputError
 from resultsfw.local.store import Store
 from resultsfw.tekton import models
-from resultsfw.tekton.api.fields import FIELDS, HERMETIC_ANNOTATION, VARIANTS
+from resultsfw.tekton.api.fields import FIELDS, HERMETIC_ANNOTATION, ROOTS, VARIANTS
 from resultsfw.tekton.api.refused import artifact_variable, refusals
+from resultsfw.tekton.api.unknown import unknown_fields
 from resultsfw.tekton.kinds import PIPELINERUNS, TASKRUNS, TASKS
 from resultsfw.tekton.models import parse_task, parse_taskrun
 from resultsfw.tekton.pipelines import models as pipelines
@@ -283,6 +284,8 @@ def test_params_of_a_reference_without_a_resolver_are_refused():
         "$(steps.S.inputs.A)",
         "$(tasks.T.outputs.A)",
         "$(steps.S.outputs)",
+        "/tekton/artifacts/provenance.json",
+        "/tekton/steps/step-s/artifacts/provenance.json",
     ],
 )
 @pytest.mark.parametrize(
@@ -321,11 +324,11 @@ def test_a_description_and_a_value_may_speak_of_artifacts():
     parse_taskrun(document(taskSpec=task, params=[{"name": "p", "value": text}]))
 
 
-@given(st.text(alphabet="$().ainoprstux[]"))
+@given(st.text(alphabet="$().ainoprstux[]") | st.text())
 def test_text_without_a_variable_of_artifacts_is_let_through(text):
     found = artifact_variable(text)
     assert found in text
-    assert not found or (found.startswith("$(") and found.endswith(")"))
+    assert not found or found.startswith(("$(", "/tekton/"))
 
 
 @pytest.mark.parametrize(
@@ -382,33 +385,34 @@ def test_a_hermetic_pipelinerun_is_refused_before_there_is_a_taskrun(place):
     assert world.made == []
 
 
-@given(
-    st.recursive(
-        st.none() | st.booleans() | st.text(max_size=5),
-        lambda inner: (
-            st.lists(inner, max_size=3)
-            | st.dictionaries(
-                st.sampled_from(
-                    [
-                        "spec",
-                        "taskSpec",
-                        "steps",
-                        "kind",
-                        "metadata",
-                        "annotations",
-                        "tasks",
-                        "pipelineSpec",
-                        "debug",
-                        "matrix",
-                        "ref",
-                    ]
-                ),
-                inner,
-                max_size=4,
-            )
-        ),
-    )
+SHAPES = st.recursive(
+    st.none() | st.booleans() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                [
+                    "spec",
+                    "taskSpec",
+                    "steps",
+                    "kind",
+                    "metadata",
+                    "annotations",
+                    "tasks",
+                    "pipelineSpec",
+                    "debug",
+                    "matrix",
+                    "ref",
+                ]
+            ),
+            inner,
+            max_size=4,
+        )
+    ),
 )
+
+
+@given(SHAPES)
 def test_the_search_never_fails_whatever_the_shape_of_a_document(value):
     for kind in ("TaskRun", "PipelineRun", "Task", "Pipeline", "Other"):
         list(refusals({"kind": kind, "metadata": value, "spec": value}))
@@ -456,6 +460,35 @@ def test_a_run_that_has_its_tasks_labels_is_not_written_again():
     world.step()
     assert world.cluster.calls.count(("patch", "TaskRun")) == 1  # the stamp
     assert world.pod()["metadata"]["labels"]["team"] == "b"
+
+
+@pytest.mark.parametrize(
+    ("task", "said"),
+    [
+        ({"steps": [{**STEP, "env": [{"nmae": "A"}]}]}, "steps[0].env[0].nmae: no field of Kubernetes"),
+        ({"steps": [{**STEP, "securityContext": {"runAsUsr": 1}}]}, 'did you mean "runAsUser"?'),
+        (
+            {"steps": [STEP], "sidecars": [{"readinessProbe": {"httpGet": {"prt": 1}}}]},
+            (
+                "sidecars[0].readinessProbe.httpGet.prt: no field of Kubernetes that is known here; "
+                'did you mean "port"?'
+            ),
+        ),
+    ],
+)
+def test_a_field_that_kubernetes_does_not_have_is_found_with_the_nearest_name(task, said):
+    (line,) = unknown_fields(document("Task", **task))
+    assert said in line
+
+
+def test_every_capture_has_only_known_fields(capture):
+    assert list(unknown_fields(capture["taskrun"])) == []
+
+
+@given(SHAPES)
+def test_the_search_for_unknown_fields_never_fails_whatever_the_shape(value):
+    for kind in ROOTS:
+        list(unknown_fields({"kind": kind, "spec": value}))
 
 
 def test_the_page_shows_the_table():

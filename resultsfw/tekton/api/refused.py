@@ -13,15 +13,14 @@ _EMPTY: Final[tuple[Any, ...]] = (None, "", [], False)
 # No repetition in it can match what the next part begins with: linear on any text.
 _ARTIFACT: Final = re.compile(
     r"\$\((?:(?:steps|tasks|finally)\.[^.()$]+\.(?:inputs|outputs)(?:\.[^()$]*)?|(?:step\.)?artifacts\.path)\)"
+    r"|/tekton/(?:steps/[-a-z0-9]+/)?artifacts(?:/provenance\.json)?(?![-\w])"
 )
 _NO_ARTIFACTS: Final = (
-    "artifacts are not supported here, and the variable would stay empty: declare a result and write it to "
-    "its path"
+    "artifacts are not supported here, and would be lost: declare a result and write it to its path"
 )
 _HERMETIC: Final = (
     "hermetic execution is not enforced here: Steps would have the network; remove the annotation, or run "
-    "it with "
-    "Tekton's own controller"
+    "it with Tekton's own controller"
 )
 _DATA: Final = frozenset({"description", "displayName", "default", "enum"})
 """Fields whose text is for people, or is a value: variables are not looked for in them."""
@@ -47,8 +46,8 @@ def refusals(document: Any) -> Iterator[tuple[str, str]]:
 
 
 def artifact_variable(text: str) -> str:
-    """Return the first variable of Tekton's artifacts in a text, or an empty text."""
-    if "puts" not in text and "artifacts.path" not in text:
+    """Return the first variable or path of Tekton's artifacts in a text, or an empty text."""
+    if "puts" not in text and "artifacts" not in text:
         return ""
     match = _ARTIFACT.search(text)
     return match[0] if match else ""
@@ -64,10 +63,11 @@ def _fields(value: Any, of: str, path: str) -> Iterator[tuple[str, str]]:
         return
     if of == "PipelineTaskMetadata":
         yield from _annotations(value, path)
-    for name, rule in FIELDS[of].items():
-        inner = value.get(name)
-        if inner in _EMPTY:
-            continue
+    rules = FIELDS[of]
+    for name, inner in value.items():
+        rule = rules.get(name)
+        if rule is None or inner in _EMPTY:
+            continue  # what Tekton does not have, the models refuse
         if rule.refused:
             if not (rule.later and value.get("resolver")):
                 yield f"{path}.{name}", rule.refused
