@@ -12,7 +12,7 @@ from resultsfw.local import podstatus
 from resultsfw.local.apirules import DEFAULT_GRACE, now
 from resultsfw.local.environment import ConfigError, Start, StartError, start_of
 from resultsfw.local.podstatus import Container
-from resultsfw.local.probes import Probe, ask
+from resultsfw.local.probing import Probing
 from resultsfw.local.volumes import MountError, PodFolder
 
 __all__ = ["PodRun", "Processes"]
@@ -74,8 +74,9 @@ class PodRun:
         services: Mapping[str, str] | None = None,
         tell: Callable[[dict[str, Any]], None] = lambda _: None,
     ) -> None:
-        self._tell = tell
-        self._probes: dict[str, tuple[str, Probe]] = {}
+        self._probing = Probing(
+            processes, self._probe_command, lambda container: self._stop(container, self._grace), tell
+        )
         self.pod = pod
         self.folder = PodFolder(base)
         self.reported: Object = {}
@@ -204,7 +205,7 @@ class PodRun:
         times = [*self._kill_at.values(), *self._turn_at.values()]
         if not (self._ending or self._served):
             times += self._start_at.values()
-            times += (probe.due for _, probe in self._probes.values())
+            times += self._probing.due
         if (deadline := self._deadline) is not None:
             times.append(deadline)
         return min(times, default=None)
@@ -217,41 +218,41 @@ class PodRun:
                 self._processes.signal(container.id, signal.SIGKILL)
         self._give_turns(at)
         if not (self._ending or self._served):
-            for container in self.containers:
-                if container.id in self._probes and self._probes[container.id][1].due <= at:
-                    self._probe(container, at)
+            self._probing.tick(at)
         if (deadline := self._deadline) is not None and deadline <= at:
             self._failure = _DEADLINE
             self.end(self._grace)
 
     def started(self, name: str) -> None:
         """A container's process was started."""
-        if self._probing(name) is not None:
+        if self._probing.is_under_way(name):
             return
         container = self._by_id(name)
+        if container is None:
+            return
         container.set_running()
-        self._begin_probes(container)
+        self._probing.begin(container, time.monotonic())
         if container.replaced or (self._ending and container.id not in self._turn_at):
             self._stop(container, self._grace)
 
     def failed(self, name: str, why: str) -> None:
         """A container's process could not be started."""
-        if self._probing(name) is not None:
-            self.probed(name, ok=False)
+        if self.probed(name, ok=False):
             return
         container = self._by_id(name)
+        if container is None:
+            return
         self._say(container, f"cannot be started: {why}")
         self._start_again(container)
 
     def ended(self, name: str, wait_status: int) -> None:
         """A container's process ended, or the command of a probe."""
-        if self._probing(name) is not None:
-            self.probed(name, ok=os.waitstatus_to_exitcode(wait_status) == 0)
+        if self.probed(name, ok=os.waitstatus_to_exitcode(wait_status) == 0):
             return
-        container = next((one for one in self.containers if one.id == name), None)
+        container = self._by_id(name)
         if container is None:
-            return  # a probe that was given up
-        self._probes.pop(name, None)
+            return
+        self._probing.forget(container)
         self._kill_at.pop(container.id, None)
         code = os.waitstatus_to_exitcode(wait_status)
         if code < 0:
@@ -279,70 +280,11 @@ class PodRun:
     def names(self) -> Iterator[str]:
         """Names of its processes, those of probes among them."""
         yield from (container.id for container in self.containers)
-        yield from (probe.id for _, probe in self._probes.values() if probe.id)
+        yield from self._probing.names
 
-    def probed(self, name: str, *, ok: bool) -> None:
-        """An attempt of a probe ended; one that was given up meanwhile counts for nothing."""
-        container = self._probing(name)
-        if container is None:
-            return
-        kind, probe = self._probes[container.id]
-        verdict = probe.judge(time.monotonic(), ok=ok)
-        if kind == "readinessProbe":
-            container.passed = container.passed if verdict is None else verdict
-        elif verdict:
-            container.begun = True
-            del self._probes[container.id]
-            self._begin_probes(container)
-        elif verdict is False:
-            del self._probes[container.id]
-            self._stop(container, self._grace)
-
-    def _begin_probes(self, container: Container) -> None:
-        """Probe a container that runs: its start first, if it says how, then whether it is ready."""
-        spec = container.spec
-        if container.replaced:
-            return
-        if spec.get("startupProbe") and container.id not in self._probes and not container.begun:
-            kind = "startupProbe"
-        elif spec.get("readinessProbe"):
-            kind = "readinessProbe"
-        else:
-            return
-        self._probes[container.id] = kind, Probe.of(spec[kind], time.monotonic())
-
-    def _probing(self, name: str) -> Container | None:
-        """The container whose probe an attempt belongs to."""
-        for container in self.containers:
-            if container.id in self._probes and self._probes[container.id][1].id == name:
-                return container
-        return None
-
-    def _probe(self, container: Container, at: float) -> None:
-        """Begin the next attempt, or give up one that takes too long."""
-        _, probe = self._probes[container.id]
-        if probe.id:
-            self._processes.signal(probe.id, signal.SIGKILL)
-            self.probed(probe.id, ok=False)
-            return
-        name = probe.begin(at)
-        action = probe.spec.get("exec")
-        if not action:
-            ask(probe, container.spec, self._tell)
-            return
-        try:
-            start = start_of(
-                self.pod,
-                {**container.spec, "command": action.get("command") or [], "args": []},
-                self.folder,
-                self._cluster,
-                budget=self._budget,
-                services=self._services,
-            )
-        except (ConfigError, StartError, OSError):
-            self.probed(name, ok=False)
-            return
-        self._processes.start(name, start, self._log(container).with_name("log.probe"))
+    def probed(self, name: str, *, ok: bool) -> bool:
+        """An attempt of a probe ended; whether it is one."""
+        return self._probing.judge(name, time.monotonic(), ok=ok)
 
     def fail(self, reason: str, message: str) -> None:
         """The pod as a whole cannot go on: end it at once."""
@@ -382,8 +324,21 @@ class PodRun:
         seconds = self.pod["spec"].get("activeDeadlineSeconds")
         return None if seconds is None or self._ending or self.over else self._began + float(seconds)
 
-    def _by_id(self, name: str) -> Container:
-        return next(one for one in self.containers if one.id == name)
+    def _by_id(self, name: str) -> Container | None:
+        """The container of a process; ``None`` for that of a probe that was given up."""
+        return next((one for one in self.containers if one.id == name), None)
+
+    def _probe_command(self, container: Container, command: list[str]) -> tuple[Start, Path]:
+        """What to start for a command in a container, and where its output goes."""
+        start = start_of(
+            self.pod,
+            {**container.spec, "command": command, "args": []},
+            self.folder,
+            self._cluster,
+            budget=self._budget,
+            services=self._services,
+        )
+        return start, self._log(container).with_name("log.probe")
 
     def _pass(self, container: Container) -> bool:
         """Whether what comes after that init container may start; starts it where its turn has come."""
