@@ -19,9 +19,9 @@ from resultsfw.errors import (
     UnknownBackendError,
 )
 from resultsfw.extensions import Extension, load_extensions
-from resultsfw.flags import CONFIG_PREFIX, Flags, choose_backend, parse_flags, unknown_backend
+from resultsfw.flags import CONFIG_PREFIX, Flags, choose_backend, nearest, parse_flags, unknown_backend
 from resultsfw.limits import POD_MESSAGES, effective
-from resultsfw.plugins import Backend, installed, load_backend, wrap_backend
+from resultsfw.plugins import EXTENSIONS, Backend, installed, load_backend, wrap_backend
 from resultsfw.references import checked
 from resultsfw.status import assemble, status_patch
 from resultsfw.types import Collected, Extraction, Limits, Problem, ProblemCode, Reference, Run, Stamp
@@ -102,6 +102,12 @@ class Core:
         ):
             if name not in names:
                 raise unknown_backend(name, names, where=where)
+        plugins = names | {one.name for one in installed(EXTENSIONS)} | listed
+        self._unused = tuple(
+            f'feature-flags: "{CONFIG_PREFIX}{name}" is for no installed backend or extension, and has no '
+            f"effect{nearest(name, plugins)}"
+            for name in sorted(flags.config.keys() - plugins)
+        )
         self.extensions: Mapping[str, Extension] = load_extensions(listed, flags.config)
         self.backend(flags.results_from).configure(flags.config.get(flags.results_from, {}))
 
@@ -137,7 +143,7 @@ class Core:
 
     def warnings(self) -> tuple[str, ...]:
         """What the flags allow and an operator may not mean; backends that cannot be had say nothing."""
-        mode, warned = self.flags.embedded_status, []
+        mode, warned = self.flags.embedded_status, list(self._unused)
         for name in sorted(self.flags.allowed) if mode != "minimal" else ():
             try:
                 capabilities = self.backend(name).capabilities

@@ -15,6 +15,7 @@ __all__ = [
     "ANNOTATION",
     "CONFIG_PREFIX",
     "DEFAULT_BACKEND",
+    "KEYS",
     "Flags",
     "choose_backend",
     "nearest",
@@ -34,6 +35,18 @@ ANNOTATION: Final = "resultsfw.dev/results-from"
 
 CONFIG_PREFIX: Final = "config."
 """``config.NAME`` in the ConfigMap holds the options of the backend or extension NAME, a YAML mapping."""
+
+KEYS: Final = frozenset(
+    {
+        "results-from",
+        "max-result-size",
+        "allowed-results-from",
+        "missing-results",
+        "embedded-status",
+        "extensions",
+    }
+)
+"""This project's keys of the ConfigMap, beside ``config.NAME``."""
 
 EmbeddedStatus = Literal["minimal", "full", "both"]
 MissingResults = Literal["ignore", "fail"]
@@ -85,7 +98,7 @@ def parse_flags(data: Mapping[str, str]) -> Flags:
             if key.startswith(CONFIG_PREFIX)
         },
     )
-    for key in data.keys() - _KNOWN:
+    for key in data.keys() - KEYS:
         if not key.startswith(CONFIG_PREFIX):
             log.debug("feature flag %r is not ours; ignored", key)
     return flags
@@ -132,18 +145,6 @@ def _unknown(name: str, installed: Iterable[str], where: str, kind: str) -> str:
         f'invalid value for feature flag "{where}": "{name}" is no installed {kind} '
         f"(installed: {', '.join(names) or 'none'}){nearest(name, names)}"
     )
-
-
-_KNOWN: Final = frozenset(
-    {
-        "results-from",
-        "max-result-size",
-        "allowed-results-from",
-        "missing-results",
-        "embedded-status",
-        "extensions",
-    }
-)
 
 
 def _names(key: str, data: Mapping[str, str]) -> frozenset[str]:

@@ -109,7 +109,7 @@ def test_every_error_and_every_call_is_told_to_embedders():
 def test_every_feature_flag_is_in_the_readme_with_its_default():
     readme = (ROOT / "README.md").read_text()
     defaults = Core.from_flags({}).flags
-    for key in flags_module._KNOWN:
+    for key in flags_module.KEYS:
         (row,) = re.findall(rf"^\| `{key}` \| (.*?) \|", readme, flags=re.MULTILINE)
         default = getattr(defaults, key.replace("-", "_"), None)
         if isinstance(default, str | int):

@@ -61,7 +61,7 @@ def test_every_option_of_the_controller_with_its_default():
 
 def test_every_flag():
     said = [quoted(row[0])[0] for row in rows("Switch")]
-    assert set(said) == {*flags._KNOWN, *POD_FLAGS, "config.NAME"}
+    assert set(said) == {*flags.KEYS, *POD_FLAGS, "config.NAME", "disable-inline-spec"}
 
 
 def test_every_reason():

@@ -83,7 +83,7 @@ def others():
     yield f"annotations: {core.STAMP_ANNOTATION}, {core.LIMIT_ANNOTATION}, {flags.ANNOTATION}"
     statuses = (commands.FAILED, commands.REFUSED, commands.INTERNAL, commands.INTERRUPTED)
     yield f"exit statuses: 0, {', '.join(str(int(one)) for one in statuses)}"
-    yield f"feature flags: {', '.join(sorted(flags._KNOWN))}, {flags.CONFIG_PREFIX}NAME"
+    yield f"feature flags: {', '.join(sorted(flags.KEYS))}, {flags.CONFIG_PREFIX}NAME"
     for name, command in sorted(commands.resultsfw.commands.items()):
         options = sorted(one for given in command.params for one in (*given.opts, *given.secondary_opts))
         yield f"resultsfw {name}: {' '.join(options)}"

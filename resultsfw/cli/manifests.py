@@ -9,6 +9,7 @@ from typing import Any, Final
 from resultsfw.cli.inputs import Document
 from resultsfw.cluster import Object
 from resultsfw.errors import InputError
+from resultsfw.tekton.api.unknown import unknown_fields
 from resultsfw.tekton.models import parse_task, parse_taskrun
 from resultsfw.tekton.pipelines.models import parse_pipeline, parse_pipelinerun
 from resultsfw.tekton.pipelines.problems import SECTIONS
@@ -37,12 +38,14 @@ class Manifests:
         needed: What they may refer to by name: Tasks, Pipelines, ConfigMaps, Secrets.
         maps: ConfigMaps, one of which may be the feature flags.
         others: What nothing is done with.
+        doubts: A sentence for each field that an API server would not know.
     """
 
     runs: Sequence[Object]
     needed: Sequence[Object]
     maps: Sequence[Document]
     others: Sequence[Document]
+    doubts: Sequence[str] = ()
 
 
 def pick(documents: Sequence[Document], files: Sequence[str]) -> Manifests:
@@ -75,6 +78,7 @@ def pick(documents: Sequence[Document], files: Sequence[str]) -> Manifests:
         needed=[_fresh(one.obj) for one in (*tasks, *maps, *secrets)],
         maps=maps,
         others=[one for one in documents if id(one) not in used],
+        doubts=[f"{one.where}: {line}" for one in (*tasks, *runs) for line in unknown_fields(one.obj)],
     )
 
 

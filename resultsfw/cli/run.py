@@ -19,9 +19,8 @@ from resultsfw.cli.inputs import read_files
 from resultsfw.cli.manifests import Manifests, pick
 from resultsfw.cli.pipelines import print_pipelinerun
 from resultsfw.cli.progress import Progress
-from resultsfw.cli.settings import Given, core_of
+from resultsfw.cli.settings import Given, Loaded, load
 from resultsfw.cluster import Object
-from resultsfw.core import Core
 from resultsfw.errors import ClusterError, InputError
 from resultsfw.local.engine import Engine
 from resultsfw.tekton.kinds import PIPELINERUNS, TASKRUNS
@@ -52,7 +51,7 @@ def run_files(
         InputError: Something in the files or options is refused; nothing was started.
     """
     manifests = pick(read_files(files), files)
-    core = core_of(replace(flags, documents=manifests.maps))
+    loaded = load(replace(flags, documents=manifests.maps))
     folder = _folder(workdir)
     _check_graph(graph, manifests)
     errors = show.console(stderr=True)
@@ -61,9 +60,11 @@ def run_files(
             for document in manifests.others:
                 progress.note(f"left out: {document.label} ({document.where}): nothing here uses it")
             if any(one["kind"] == PIPELINERUNS.kind for one in manifests.runs):
-                for line in core.warnings():
+                for line in loaded.core.warnings():
                     progress.note(f"warning: {line}")
-            runs = _run(manifests, core, progress, folder, keep=keep)
+            for line in (*manifests.doubts, *loaded.doubts):
+                progress.note(f"warning: {line}")
+            runs = _run(manifests, loaded, progress, folder, keep=keep)
     except _Stopped as stopped:
         errors.print(f"stopped by {stopped.name}; every process it started has ended")
         return 128 + stopped.number
@@ -106,15 +107,16 @@ class _Ended:
 
 
 def _run(
-    manifests: Manifests, core: Core, progress: Progress, folder: Path | None, *, keep: bool
+    manifests: Manifests, loaded: Loaded, progress: Progress, folder: Path | None, *, keep: bool
 ) -> list[_Ended]:
     """The finished runs, and of each TaskRun the last lines of the Step that failed."""
+    core, settings = loaded.core, loaded.settings
     engine = Engine(
-        lambda cluster: Reconciler(core, cluster),
+        lambda cluster: Reconciler(core, cluster, options=settings.pods, policies=settings.policies),
         workdir=folder,
         keep=keep,
         on_event=progress.changed,
-        pipelines=lambda cluster: PipelineReconciler(core, cluster),
+        pipelines=lambda cluster: PipelineReconciler(core, cluster, policies=settings.policies),
     )
     progress.note(_NO_IMAGES)
     with engine:

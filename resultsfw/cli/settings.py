@@ -6,10 +6,13 @@ from dataclasses import dataclass, field
 from resultsfw.cli.inputs import Document, read_files
 from resultsfw.core import Core
 from resultsfw.errors import ExtensionError, FlagError, InputError, ResultsError, UnknownBackendError
+from resultsfw.flags import CONFIG_PREFIX, KEYS
+from resultsfw.tekton.api.configmaps import CONFIG_DEFAULTS, CONFIG_EVENTS, FEATURE_FLAGS, doubts
+from resultsfw.tekton.settings import Settings, settings_of
 
-__all__ = ["CONFIG_MAP", "Given", "core_of"]
+__all__ = ["CONFIG_MAP", "Given", "Loaded", "core_of", "load"]
 
-CONFIG_MAP = "feature-flags"
+CONFIG_MAP = FEATURE_FLAGS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,15 +43,35 @@ class _Flags:
         self.data[key], self.origin[key] = value, origin
 
 
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What is in force.
+
+    Attributes:
+        core: With the flags.
+        settings: Of runs and pods.
+        doubts: A sentence for each key that is without effect.
+    """
+
+    core: Core
+    settings: Settings
+    doubts: Sequence[str]
+
+
 def core_of(given: Given) -> Core:
-    """The core with the flags in force.
+    """The core with the flags in force. Raises what `load` raises."""
+    return load(given).core
+
+
+def load(given: Given) -> Loaded:
+    """What the ConfigMaps and options say, checked.
 
     Raises:
         InputError: A flag has a value it cannot have, or its backend cannot be had; the message names
             the file, document and field, or the option, that says so.
     """
     flags = _Flags()
-    documents = [one for one in given.documents if _is_flags(one)]
+    documents = [one for one in given.documents if _is_map(one, CONFIG_MAP)]
     if len(documents) > 1:
         raise documents[1].refuse(
             f'a second ConfigMap "{CONFIG_MAP}"; the first is {documents[0].where}', "metadata.name"
@@ -60,8 +83,21 @@ def core_of(given: Given) -> Core:
         flags.add("results-from", given.results_from, "--results-from")
     if given.max_result_size is not None:
         flags.add("max-result-size", given.max_result_size, "--max-result-size")
+    others = {
+        name: _data(document)
+        for name in (CONFIG_DEFAULTS, CONFIG_EVENTS)
+        for document in given.documents
+        if _is_map(document, name)
+    }
     try:
-        return Core.from_flags(flags.data)
+        return Loaded(
+            Core.from_flags(flags.data),
+            settings_of(flags.data, others.get(CONFIG_DEFAULTS, {})),
+            [
+                *doubts(CONFIG_MAP, flags.data, own=KEYS, prefix=CONFIG_PREFIX),
+                *(line for name, data in others.items() for line in doubts(name, data)),
+            ],
+        )
     except UnknownBackendError as error:
         chosen = flags.data.get("results-from", "").strip().lower()
         key = "results-from" if error.subject == chosen else "allowed-results-from"
@@ -74,9 +110,9 @@ def core_of(given: Given) -> Core:
         raise _refused(flags, "results-from", error) from error
 
 
-def _is_flags(document: Document) -> bool:
+def _is_map(document: Document, name: str) -> bool:
     metadata = document.obj.get("metadata")
-    return document.kind == "ConfigMap" and isinstance(metadata, dict) and metadata.get("name") == CONFIG_MAP
+    return document.kind == "ConfigMap" and isinstance(metadata, dict) and metadata.get("name") == name
 
 
 def _of_file(name: str | None) -> list[Document]:
@@ -85,7 +121,7 @@ def _of_file(name: str | None) -> list[Document]:
         return []
     found = read_files([name])
     maps = [one for one in found if one.kind == "ConfigMap"]
-    named = [one for one in maps if _is_flags(one)]
+    named = [one for one in maps if _is_map(one, CONFIG_MAP)]
     if len(named or maps) == 1:
         return named or maps
     there = ", ".join(one.label for one in found) or "nothing"

@@ -1,8 +1,12 @@
-"""The ``feature-flags`` ConfigMap, live: a good edit becomes a new core, a bad one leaves the last good."""
+"""Tekton's ConfigMaps, live: a good edit becomes a new core, a bad one leaves the last good.
+
+``feature-flags`` is where this project's own flags are, too. Of ``config-defaults`` and ``config-events``
+it honours what it can, and says what it cannot.
+"""
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -18,15 +22,19 @@ from resultsfw.errors import (
     ResultsError,
     UnavailableError,
 )
-from resultsfw.flags import Flags, parse_flags
+from resultsfw.flags import CONFIG_PREFIX, KEYS, Flags, parse_flags
+from resultsfw.tekton.api.configmaps import CONFIG_DEFAULTS, CONFIG_EVENTS, FEATURE_FLAGS, doubts
 from resultsfw.tekton.pod import PodOptions
-from resultsfw.tekton.podflags import pod_options
+from resultsfw.tekton.settings import Settings, settings_of
 
-__all__ = ["CONFIG_MAP", "LiveFlags", "flags_of", "pods_of"]
+__all__ = ["CONFIG_MAP", "OTHERS", "LiveFlags", "data_of", "doubts_of", "flags_of"]
 
 log = logging.getLogger(__name__)
 
-CONFIG_MAP: Final = "feature-flags"
+CONFIG_MAP: Final = FEATURE_FLAGS
+
+OTHERS: Final = (CONFIG_DEFAULTS, CONFIG_EVENTS)
+"""ConfigMaps of Tekton's beside it that are followed, too."""
 
 _RECHECK: Final = 15.0
 """Seconds until an edit is tried again whose fault can be mended elsewhere (a permission, a server)."""
@@ -46,26 +54,38 @@ def flags_of(configmap: Object | None, *, sidecar_image: str = "") -> Flags:
     Raises:
         FlagError: One has a value it cannot have.
     """
-    flags = parse_flags(_data(configmap))
+    flags = parse_flags(data_of(configmap))
     if not sidecar_image:
         return flags
     own = {**flags.config.get(_SIDECAR, {}), "image": sidecar_image}
     return replace(flags, config={**flags.config, _SIDECAR: own})
 
 
-def pods_of(configmap: Object | None, given: PodOptions) -> PodOptions:
-    """The options of pods under a ConfigMap's flags, Tekton's own; what none of them sets is as given.
+def doubts_of(name: str, configmap: Object | None) -> Iterator[str]:
+    """What one of Tekton's ConfigMaps says and does not bring about, a sentence each.
+
+    Args:
+        name: `CONFIG_MAP`, or one of `OTHERS`.
+        configmap: As the server has it.
 
     Raises:
-        FlagError: One has a value it cannot have.
+        FlagError: It has data that is no text.
     """
-    return pod_options(_data(configmap), given)
+    if name == CONFIG_MAP:
+        return doubts(name, data_of(configmap), own=KEYS, prefix=CONFIG_PREFIX)
+    return doubts(name, data_of(configmap))
 
 
-def _data(configmap: Object | None) -> Mapping[str, str]:
+def data_of(configmap: Object | None) -> Mapping[str, str]:
+    """The data of a ConfigMap; of a missing one, none.
+
+    Raises:
+        FlagError: It is no text.
+    """
     data = (configmap or {}).get("data") or {}
     if not isinstance(data, Mapping) or not all(isinstance(one, str) for one in data.values()):
-        raise FlagError(f'the ConfigMap "{CONFIG_MAP}" has data that is no text', subject="data")
+        name = (configmap or {}).get("metadata", {}).get("name", CONFIG_MAP)
+        raise FlagError(f'the ConfigMap "{name}" has data that is no text', subject="data")
     return data
 
 
@@ -75,7 +95,7 @@ class LiveFlags:
     Args:
         build: Makes a core of flags; raises what a `Core` raises.
         check: What the core's backend needs and the controller may not, as sentences.
-        swap: Puts a new core, and the options of pods that are made from now on, in force.
+        swap: Puts a new core, and the settings for runs and pods that begin from now on, in force.
         tell: Writes a Kubernetes Event about an object.
         metrics: Counts edits that were not taken over.
         sidecar_image: See `flags_of`.
@@ -92,7 +112,7 @@ class LiveFlags:
         *,
         build: Callable[[Flags], Core],
         check: Callable[[Core], list[str]],
-        swap: Callable[[Core, PodOptions], None],
+        swap: Callable[[Core, Settings], None],
         tell: Callable[[Object, Notice], None],
         metrics: Metrics,
         sidecar_image: str = "",
@@ -109,8 +129,12 @@ class LiveFlags:
         self._pods = pods or PodOptions()
         self._changed = threading.Condition()
         self._next: Object | None = None
+        self._again = False
         self._closed = False
-        self._in_force: tuple[Flags, PodOptions] | None = None
+        self._in_force: tuple[Flags, Settings] | None = None
+        self._others: dict[str, Object] = {}
+        self._of_core: tuple[str, ...] = ()
+        self._doubts: dict[str, tuple[str, ...]] = {}
         self._told = ""
         self.ready = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="flags", daemon=True)
@@ -120,6 +144,16 @@ class LiveFlags:
         """The ConfigMap is now this one; ``None``: there is none."""
         with self._changed:
             self._next = configmap or _NOTHING
+            self._changed.notify()
+
+    def other_changed(self, name: str, configmap: Object | None) -> None:
+        """One of `OTHERS` is now this one; ``None``: there is none."""
+        with self._changed:
+            if configmap is None:
+                self._others.pop(name, None)
+            else:
+                self._others[name] = configmap
+            self._again = True
             self._changed.notify()
 
     def close(self) -> None:
@@ -134,20 +168,25 @@ class LiveFlags:
         current: Object | None = None
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._closed or self._next is not None, wait)
+                self._changed.wait_for(lambda: self._closed or self._again or self._next is not None, wait)
                 if self._closed:
                     return
-                current, self._next = self._next or current, None
+                current, self._next, self._again = self._next or current, None, False
+                others = dict(self._others)
             if current is not None:
-                wait = self._take(current)
+                wait = self._take(current, others)
 
-    def _take(self, configmap: Object) -> float | None:
+    def _take(self, configmap: Object, others: Mapping[str, Object]) -> float | None:
         """Take an edit over, or say why not; seconds until it is tried again."""
         try:
             flags = flags_of(configmap, sidecar_image=self._sidecar_image)
-            pods = pods_of(configmap, self._pods)
-            if (flags, pods) == self._in_force:
+            settings = settings_of(data_of(configmap), data_of(others.get(CONFIG_DEFAULTS)), self._pods)
+            doubtful = {
+                name: tuple(doubts_of(name, one)) for name, one in {CONFIG_MAP: configmap, **others}.items()
+            }
+            if (flags, settings) == self._in_force:
                 self._well()
+                self._doubt(configmap, others, doubtful)
                 return None
             core = self._build(flags)
             missing = self._check(core)
@@ -172,8 +211,8 @@ class LiveFlags:
             log.error("%s", line)  # at the start there is nothing to go back to
         if configmap is _NOTHING:
             log.warning('there is no ConfigMap "%s"; the defaults are in force', CONFIG_MAP)
-        self._swap(core, pods)
-        self._in_force = flags, pods
+        self._swap(core, settings)
+        self._in_force = flags, settings
         self._well()
         log.info(
             "feature flags in force: results-from=%s, max-result-size=%d%s",
@@ -181,7 +220,8 @@ class LiveFlags:
             flags.max_result_size,
             f", extensions={','.join(sorted(flags.extensions))}" if flags.extensions else "",
         )
-        self._warn(configmap, core.warnings())
+        self._of_core = core.warnings()
+        self._doubt(configmap, others, doubtful)
         self.ready.set()
         return None
 
@@ -189,12 +229,21 @@ class LiveFlags:
         self._told = ""
         self._metrics.flags_rejected.set(0)
 
-    def _warn(self, configmap: Object, lines: Iterable[str]) -> None:
+    def _doubt(
+        self, configmap: Object, others: Mapping[str, Object], doubtful: Mapping[str, tuple[str, ...]]
+    ) -> None:
         """Say once for each edit what is in force and may not be meant."""
-        for line in lines:
-            log.warning("%s", line)
-            if configmap["metadata"].get("uid"):
-                self._tell(_as_object(configmap), Notice("Warning", "FlagsDoubtful", cut(line)))
+        doubtful = {**doubtful, CONFIG_MAP: (*self._of_core, *doubtful[CONFIG_MAP])}
+        for name, lines in doubtful.items():
+            of = configmap if name == CONFIG_MAP else others[name]
+            for line in lines:
+                if line in self._doubts.get(name, ()):
+                    continue
+                log.warning("%s", line)
+                if of["metadata"].get("uid"):
+                    self._tell(_as_object(of), Notice("Warning", "FlagsDoubtful", cut(line)))
+        self._doubts = doubtful
+        self._metrics.flags_doubtful.set(sum(map(len, doubtful.values())))
 
     def _refuse(self, configmap: Object, why: str, *, kept: str = "") -> None:
         """Say once for each edit and reason that it is not in force, and what is instead."""

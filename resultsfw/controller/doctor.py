@@ -6,12 +6,13 @@ from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from resultsfw.cluster import CONFIG_MAPS, EVENTS, PODS, Kind, Object
-from resultsfw.controller.config import CONFIG_MAP, flags_of, pods_of
+from resultsfw.controller.config import CONFIG_MAP, OTHERS, data_of, doubts_of, flags_of
 from resultsfw.controller.manifests import BACKENDS, backends_with_rights
 from resultsfw.core import Core
 from resultsfw.errors import ClusterError, ForbiddenError, NotFoundError, ResultsError
-from resultsfw.tekton.kinds import CLAIMS, PIPELINERUNS, PIPELINES, TASKRUNS, TASKS
-from resultsfw.tekton.pod import PodOptions
+from resultsfw.tekton.api.configmaps import CONFIG_DEFAULTS
+from resultsfw.tekton.kinds import CLAIMS, PIPELINERUNS, PIPELINES, SERVICE_ACCOUNTS, TASKRUNS, TASKS
+from resultsfw.tekton.settings import settings_of
 from resultsfw.types import Permission
 
 __all__ = ["Asked", "Finding", "Need", "Subject", "backend_needs", "controller_needs", "examine", "missing"]
@@ -26,8 +27,6 @@ LOG_ACCESS: Final = "kubectl apply -f config/enable-log-access-to-controller/"
 BASE: Final = "kubectl apply -k config/"
 CRDS: Final = "kubectl apply -k config/crds/"
 
-
-ACCOUNTS: Final = Kind("", "v1", "serviceaccounts", "ServiceAccount")
 
 _ACCOUNT: Final = "system:serviceaccount:"
 
@@ -125,6 +124,13 @@ def controller_needs(namespace: str, lease_namespace: str | None) -> list[Need]:
         ("delete", PODS, "", "", "to remove a cancelled run's pod"),
         ("create", CLAIMS, "", "", "for workspaces with a volumeClaimTemplate"),
         ("create", CONFIG_MAPS, "", "", "for parameters that do not fit into a run's pod"),
+        (
+            "get",
+            SERVICE_ACCOUNTS,
+            "",
+            "",
+            "to name the Secrets that Steps do not get from their service account",
+        ),
         ("create", EVENTS, "", "", "to tell of a run's start and end"),
         *(
             (verb, CONFIG_MAPS, "", namespace, "to follow the feature flags")
@@ -263,7 +269,7 @@ def _account(cluster: Asked, subject: Subject) -> Iterator[Finding]:
         return
     what = f"ServiceAccount {'/'.join(subject.account)}"
     try:
-        cluster.get(ACCOUNTS, *subject.account)
+        cluster.get(SERVICE_ACCOUNTS, *subject.account)
     except NotFoundError:
         yield Finding(what=what, well=False, detail="there is none; is --as right?", fix=BASE)
     except ClusterError as error:
@@ -294,7 +300,10 @@ def _flags(
         return None
     try:
         core = Core(flags_of(configmap, sidecar_image=sidecar_image))
-        pods_of(configmap, PodOptions())
+        others = _others(cluster, namespace)
+        settings = settings_of(data_of(configmap), data_of(others.get(CONFIG_DEFAULTS)))
+        maps = {CONFIG_MAP: configmap, **others}
+        lines = [line for name, one in maps.items() for line in doubts_of(name, one)]
     except ResultsError as error:
         fix = f"kubectl edit configmap {CONFIG_MAP} -n {namespace}"
         found.append(Finding(what=what, well=False, detail=error.message, fix=fix))
@@ -302,7 +311,21 @@ def _flags(
     flags = core.flags
     detail += f"results-from={flags.results_from}, max-result-size={flags.max_result_size}"
     found.append(Finding(what=what, well=True, detail=detail))
+    found += (Finding(what="flag without effect", well=True, detail=line, doubtful=True) for line in lines)
+    found += (
+        Finding(what="policy", well=False, detail=f"every run is refused: {line}")
+        for line in settings.policies.unenforced
+    )
     return core
+
+
+def _others(cluster: Asked, namespace: str) -> dict[str, Object]:
+    """Tekton's other ConfigMaps that are followed; one that cannot be read is a right that is missing."""
+    found = {}
+    for name in OTHERS:
+        with contextlib.suppress(ClusterError):
+            found[name] = cluster.get(CONFIG_MAPS, namespace, name)
+    return found
 
 
 def _backend(cluster: Asked, core: Core, name: str) -> Iterator[Finding]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
 from resultsfw.cluster import CONFIG_MAPS, Kind, Object
-from resultsfw.controller.config import CONFIG_MAP, flags_of, pods_of
+from resultsfw.controller.config import CONFIG_MAP, data_of, flags_of
 from resultsfw.controller.doctor import DEFINITIONS
 from resultsfw.controller.manifests import PART_OF, Plan, kind_of
 from resultsfw.core import Core
@@ -19,7 +19,7 @@ from resultsfw.errors import (
     ResultsError,
 )
 from resultsfw.tekton.kinds import TASKRUNS
-from resultsfw.tekton.pod import PodOptions
+from resultsfw.tekton.settings import settings_of
 
 __all__ = ["Outcome", "Server", "check", "install", "wait_for_rollout"]
 
@@ -173,7 +173,7 @@ def _check_flags(server: Server, plan: Plan) -> None:
     try:
         # Whether the extensions are there is for the controller's image to say, not for this machine.
         Core(replace(flags_of(merged), extensions=frozenset()))
-        pods_of(merged, PodOptions())
+        settings_of(data_of(merged), {})
     except ResultsError as error:
         raise InputError(
             f"the ConfigMap {plan.namespace}/{CONFIG_MAP} would not be taken over by the controller: "

@@ -135,6 +135,11 @@ class Metrics:
             "1 while the feature-flags ConfigMap holds an edit that is not in force.",
             registry=self.registry,
         )
+        self.flags_doubtful = Gauge(
+            "resultsfw_flags_doubtful",
+            "Number of warnings about the ConfigMaps in force (Events FlagsDoubtful).",
+            registry=self.registry,
+        )
         self.leader = Gauge("resultsfw_is_leader", "1 on the replica that works.", registry=self.registry)
         built = Gauge("resultsfw_build_info", "Always 1.", ("version", "python"), registry=self.registry)
         built.labels(metadata.version("resultsfw"), platform.python_version()).set(1)

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from resultsfw.cluster import CONFIG_MAPS, PODS, Object
 from resultsfw.controller import doctor
-from resultsfw.controller.config import CONFIG_MAP, LiveFlags
+from resultsfw.controller.config import CONFIG_MAP, OTHERS, LiveFlags
 from resultsfw.controller.controller import POD_SELECTOR, Controller
 from resultsfw.controller.events import Events, Notice, cut, log_change, log_pipelinerun
 from resultsfw.controller.http import StatusServer, parse_address
@@ -32,6 +32,7 @@ from resultsfw.tekton.kinds import PIPELINERUNS, TASKRUNS
 from resultsfw.tekton.pipelines.reconciler import PipelineReconciler
 from resultsfw.tekton.pod import PodOptions
 from resultsfw.tekton.reconciler import Reconciler, Timing
+from resultsfw.tekton.settings import Settings
 
 __all__ = ["Options", "Process", "images_of", "run_process"]
 
@@ -314,16 +315,30 @@ class Process:
         self._pipelines.on_taskrun(change, obj)
 
     def _on_configmap(self, change: str, obj: Object) -> None:
-        if obj["metadata"]["name"] == CONFIG_MAP:
-            self._flags.changed(None if change == "DELETED" else obj)
+        name, now = obj["metadata"]["name"], None if change == "DELETED" else obj
+        if name == CONFIG_MAP:
+            self._flags.changed(now)
+        elif name in OTHERS:
+            self._flags.other_changed(name, now)
 
-    def _swap(self, core: Core, pods: PodOptions) -> None:
+    def _swap(self, core: Core, settings: Settings) -> None:
         """Put flags in force: looks that began before end with those they began with."""
         timing = Timing(unschedulable=self._options.unschedulable_after)
-        self._controller.reconciler = Reconciler(core, self._ledger, options=pods, timing=timing)
+        self._controller.reconciler = Reconciler(
+            core,
+            self._ledger,
+            options=settings.pods,
+            timing=timing,
+            policies=settings.policies,
+            tell=self._warn,
+        )
         self._pipelines.copies = core.flags.embedded_status != "minimal"
         self._pipelines.reconciler = PipelineReconciler(
-            core, self._pipeline_ledger, read_whole=self._read_whole, tell=self._warn
+            core,
+            self._pipeline_ledger,
+            read_whole=self._read_whole,
+            tell=self._warn,
+            policies=settings.policies,
         )
 
     def _read_whole(self, taskrun: Object) -> Object:
@@ -376,7 +391,7 @@ def _settle() -> None:
 
 def _slim_configmap(obj: Object) -> Object:
     """Of the namespace's other ConfigMaps only that they are there."""
-    if obj["metadata"]["name"] == CONFIG_MAP:
+    if obj["metadata"]["name"] in (CONFIG_MAP, *OTHERS):
         return obj
     metadata: dict[str, Any] = {
         key: obj["metadata"].get(key) for key in ("name", "namespace", "uid", "resourceVersion")

@@ -10,6 +10,7 @@ from typing import Protocol, Self
 
 from resultsfw.cluster import PODS, Cluster, Kind, Object
 from resultsfw.errors import ClusterError, NotFoundError
+from resultsfw.local.admission import admit
 from resultsfw.local.kubelet import MAX_PODS, Kubelet
 from resultsfw.local.store import Store
 from resultsfw.tekton.conditions import is_done
@@ -84,7 +85,7 @@ class Engine:
         max_pods: int = MAX_PODS,
         pipelines: Callable[[Cluster], Reconciler] | None = None,
     ) -> None:
-        self.store = Store()
+        self.store = Store(admit)
         self._reconcilers = {TASKRUNS: reconciler_factory(self.store)}
         if pipelines is not None:
             self._reconcilers[PIPELINERUNS] = pipelines(self.store)

@@ -1,7 +1,8 @@
 """Runs the store's Pods as processes of this machine and reports their status, as a kubelet does.
 
 What it does not do: pull images, isolate (a Step sees this machine's files, network and processes), limit
-memory or CPU, probe, run lifecycle hooks, rotate logs. Of what ended it restarts native sidecars only.
+memory or CPU, probe whether a container is alive, run lifecycle hooks, rotate logs. Of what ended it restarts
+native sidecars only.
 """
 
 import contextlib
@@ -188,11 +189,13 @@ class Kubelet:
             for each in self._runs.values():
                 each.lost("the process that keeps containers was killed")
             return set(self._runs)
-        name = event.get("started") or event.get("failed") or event.get("ended") or ""
+        name = next((event[key] for key in ("started", "failed", "ended", "probed") if key in event), "")
         run = self._runs.get(self._names.get(name, ""))
         if run is None:
             return set()
-        if "started" in event:
+        if "probed" in event:
+            run.probed(name, ok=event["ok"])
+        elif "started" in event:
             run.started(name)
         elif "failed" in event:
             run.failed(name, event["why"])
@@ -264,6 +267,7 @@ class Kubelet:
             lambda container, path: self._store.register_log(namespace, name, container, path),
             tell_budget=self._tell_budget,
             services=self._endpoint.variables() if wants_api(pod) else None,
+            tell=self._inbox.put,
         )
         self._runs[run.uid] = run
         try:
@@ -283,8 +287,8 @@ class Kubelet:
             # One pod that cannot be handled must not take the others with it, nor hang.
             _LOG.exception("pod %s/%s", run.pod["metadata"]["namespace"], run.pod["metadata"]["name"])
             run.fail("KubeletError", f"{type(error).__name__}: {error}")
-        for container in run.containers:
-            self._names[container.id] = run.uid
+        for name in run.names:
+            self._names[name] = run.uid
         self._report(run)
         if run.deleted and run.at_rest:
             self._forget(run)

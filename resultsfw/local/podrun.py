@@ -3,15 +3,16 @@
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from resultsfw.cluster import Cluster, Object
 from resultsfw.local import podstatus
 from resultsfw.local.apirules import DEFAULT_GRACE, now
 from resultsfw.local.environment import ConfigError, Start, StartError, start_of
 from resultsfw.local.podstatus import Container
+from resultsfw.local.probing import Probing
 from resultsfw.local.volumes import MountError, PodFolder
 
 __all__ = ["PodRun", "Processes"]
@@ -58,6 +59,7 @@ class PodRun:
         register_log: Called with a container's name and its log when it starts.
         tell_budget: Whether our entrypoint is told what the kubelet leaves of a message.
         services: Variables by which its containers find the cluster's services.
+        tell: Called on another thread with the outcome of a probe.
     """
 
     def __init__(
@@ -70,7 +72,11 @@ class PodRun:
         *,
         tell_budget: bool,
         services: Mapping[str, str] | None = None,
+        tell: Callable[[dict[str, Any]], None] = lambda _: None,
     ) -> None:
+        self._probing = Probing(
+            processes, self._probe_command, lambda container: self._stop(container, self._grace), tell
+        )
         self.pod = pod
         self.folder = PodFolder(base)
         self.reported: Object = {}
@@ -199,6 +205,7 @@ class PodRun:
         times = [*self._kill_at.values(), *self._turn_at.values()]
         if not (self._ending or self._served):
             times += self._start_at.values()
+            times += self._probing.due
         if (deadline := self._deadline) is not None:
             times.append(deadline)
         return min(times, default=None)
@@ -210,26 +217,42 @@ class PodRun:
                 del self._kill_at[container.id]
                 self._processes.signal(container.id, signal.SIGKILL)
         self._give_turns(at)
+        if not (self._ending or self._served):
+            self._probing.tick(at)
         if (deadline := self._deadline) is not None and deadline <= at:
             self._failure = _DEADLINE
             self.end(self._grace)
 
     def started(self, name: str) -> None:
         """A container's process was started."""
+        if self._probing.is_under_way(name):
+            return
         container = self._by_id(name)
+        if container is None:
+            return
         container.set_running()
+        self._probing.begin(container, time.monotonic())
         if container.replaced or (self._ending and container.id not in self._turn_at):
             self._stop(container, self._grace)
 
     def failed(self, name: str, why: str) -> None:
         """A container's process could not be started."""
+        if self.probed(name, ok=False):
+            return
         container = self._by_id(name)
+        if container is None:
+            return
         self._say(container, f"cannot be started: {why}")
         self._start_again(container)
 
     def ended(self, name: str, wait_status: int) -> None:
-        """A container's process ended."""
+        """A container's process ended, or the command of a probe."""
+        if self.probed(name, ok=os.waitstatus_to_exitcode(wait_status) == 0):
+            return
         container = self._by_id(name)
+        if container is None:
+            return
+        self._probing.forget(container)
         self._kill_at.pop(container.id, None)
         code = os.waitstatus_to_exitcode(wait_status)
         if code < 0:
@@ -252,6 +275,16 @@ class PodRun:
             )
             container.state = {}
             container.set_terminated(0, "Completed")
+
+    @property
+    def names(self) -> Iterator[str]:
+        """Names of its processes, those of probes among them."""
+        yield from (container.id for container in self.containers)
+        yield from self._probing.names
+
+    def probed(self, name: str, *, ok: bool) -> bool:
+        """An attempt of a probe ended; whether it is one."""
+        return self._probing.judge(name, time.monotonic(), ok=ok)
 
     def fail(self, reason: str, message: str) -> None:
         """The pod as a whole cannot go on: end it at once."""
@@ -291,8 +324,21 @@ class PodRun:
         seconds = self.pod["spec"].get("activeDeadlineSeconds")
         return None if seconds is None or self._ending or self.over else self._began + float(seconds)
 
-    def _by_id(self, name: str) -> Container:
-        return next(one for one in self.containers if one.id == name)
+    def _by_id(self, name: str) -> Container | None:
+        """The container of a process; ``None`` for that of a probe that was given up."""
+        return next((one for one in self.containers if one.id == name), None)
+
+    def _probe_command(self, container: Container, command: list[str]) -> tuple[Start, Path]:
+        """What to start for a command in a container, and where its output goes."""
+        start = start_of(
+            self.pod,
+            {**container.spec, "command": command, "args": []},
+            self.folder,
+            self._cluster,
+            budget=self._budget,
+            services=self._services,
+        )
+        return start, self._log(container).with_name("log.probe")
 
     def _pass(self, container: Container) -> bool:
         """Whether what comes after that init container may start; starts it where its turn has come."""
@@ -321,6 +367,8 @@ class PodRun:
             return
         self._start_at.pop(container.name, None)
         container.asked = True
+        container.begun = not container.spec.get("startupProbe")
+        container.passed = not container.spec.get("readinessProbe")
         log = self._log(container)
         log.touch()
         self._register_log(container.name, log)

@@ -45,6 +45,8 @@ class Container:
         restarts: How often.
         replaced: Whether it is being ended because its image was changed.
         asked: Whether its start was asked for.
+        begun: Whether its startup probe passed; true without one.
+        passed: Whether its readiness probe passed; true without one.
     """
 
     spec: Object
@@ -55,6 +57,8 @@ class Container:
     restarts: int = 0
     replaced: bool = False
     asked: bool = False
+    begun: bool = True
+    passed: bool = True
 
     @property
     def name(self) -> str:
@@ -85,10 +89,10 @@ class Container:
 
     @property
     def ready(self) -> bool:
-        """As the status says it; without probes, what runs is ready."""
+        """As the status says it; what runs and has no probe is ready."""
         if self.init and not self.native_sidecar:
             return self.exit_code == 0
-        return self.running
+        return self.running and self.begun and self.passed
 
     def set_running(self) -> None:
         """Its process was started."""
@@ -284,7 +288,7 @@ def _container_status(container: Container) -> Object:
         "restartCount": container.restarts,
         "image": container.spec.get("image", ""),
         "imageID": "",
-        "started": container.running,
+        "started": container.running and container.begun,
     }
     if container.asked:
         status["containerID"] = container.container_id

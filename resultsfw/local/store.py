@@ -4,7 +4,7 @@ import datetime as dt
 import threading
 import uuid
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -37,9 +37,14 @@ class Store:
 
     Objects are handed out and taken in as copies. What is stored is never changed, only replaced,
     so a copy is made without holding the lock.
+
+    Args:
+        admit: Raises a ClusterError for a new object that must not be stored, as an admission webhook
+            refuses it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, admit: Callable[[Kind, Object], None] = lambda *_: None) -> None:
+        self._admit = admit
         self._lock = threading.RLock()
         self._objects: dict[_Key, Object] = {}
         self._version = 0
@@ -67,8 +72,9 @@ class Store:
         Raises:
             AlreadyExistsError: One of that name is there.
             ObjectTooLargeError: It is over 1.5 MiB.
-            ClusterError: It has no name.
+            ClusterError: It has no name, or is not admitted.
         """
+        self._admit(kind, obj)
         new = apirules.new_object(kind, obj, str(uuid.uuid4()))
         metadata = new["metadata"]
         key = (kind, metadata["namespace"], metadata["name"])

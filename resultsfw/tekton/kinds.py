@@ -13,17 +13,23 @@ __all__ = [
     "RELEASED_ANNOTATION",
     "RESULTS_LEFT_OUT",
     "RESULTS_SIDECAR",
+    "SERVICE_ACCOUNTS",
     "TASKRUNS",
     "TASKS",
+    "TASK_LABEL",
     "is_sidecar",
     "is_step",
 ]
 
 TASKRUNS: Final = Kind("tekton.dev", "v1", "taskruns", "TaskRun")
 CLAIMS: Final = Kind("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim")
+SERVICE_ACCOUNTS: Final = Kind("", "v1", "serviceaccounts", "ServiceAccount")
 TASKS: Final = Kind("tekton.dev", "v1", "tasks", "Task")
 PIPELINES: Final = Kind("tekton.dev", "v1", "pipelines", "Pipeline")
 PIPELINERUNS: Final = Kind("tekton.dev", "v1", "pipelineruns", "PipelineRun")
+
+TASK_LABEL: Final = "tekton.dev/task"
+"""By this ``tkn task`` and others find the runs of a Task."""
 
 READY_ANNOTATION: Final = "tekton.dev/ready"
 """On a pod: "READY" lets the first Step begin (it waits for the downward API file of it)."""

@@ -1,7 +1,7 @@
 """What a TaskRun's status says of its pod: Steps, Sidecars, and how far it has come."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -17,6 +17,8 @@ OOM: Final = "OOMKilled"
 CONTINUED: Final = "Continued"
 STEP_TIMEOUT: Final = "TimeoutExceeded"
 REFUSED: Final = "ResultsRefused"
+
+_SIGNATURES: Final = frozenset({"SVID", "RESULT_MANIFEST"})
 
 _IMAGE_FAULTS: Final = frozenset(
     {
@@ -159,7 +161,7 @@ def mirror(pod: Object, previous: Mapping[str, Any], *, done: bool, messages: bo
 
     Args:
         pod: The pod.
-        previous: The status so far; a Step's ``provenance`` is kept.
+        previous: The status so far; a Step's ``provenance`` is kept, and ``taskSpec`` says what is declared.
         done: Whether the run ends with this status.
         messages: Whether what containers say in their termination messages is repeated: results are there.
     """
@@ -167,8 +169,9 @@ def mirror(pod: Object, previous: Mapping[str, Any], *, done: bool, messages: bo
     containers = statuses(pod)
     order = [one["name"] for one in pod["spec"]["containers"] if is_step(one["name"])]
     provenance = {step.get("name"): step.get("provenance", {}) for step in previous.get("steps") or ()}
+    declared = _declared(previous.get("taskSpec") or {})
     steps = [
-        _step(containers[name], budget, provenance.get(name.removeprefix("step-"), {}))
+        _step(containers[name], budget, provenance.get(name.removeprefix("step-"), {}), declared)
         for name in order
         if name in containers
     ]
@@ -227,7 +230,21 @@ def _changed_at(status: Object) -> datetime | None:
     return max((when for when in times if when), default=None)
 
 
-def _step(status: Object, budget: int, provenance: Object) -> Object:
+def _declared(task_spec: Mapping[str, Any]) -> frozenset[str]:
+    """Names of the results that a Task and its Steps declare."""
+    parts = (task_spec, *(task_spec.get("steps") or ()))
+    return frozenset(str(result.get("name")) for part in parts for result in part.get("results") or ())
+
+
+def _is_signature(key: str) -> bool:
+    """Whether a key is one under which Tekton's SPIRE support signs results (pkg/spire/sign.go).
+
+    Nothing signs or verifies here: what a Step writes under such a key is its own invention.
+    """
+    return key in _SIGNATURES or key.endswith(".sig")
+
+
+def _step(status: Object, budget: int, provenance: Object, declared: Collection[str]) -> Object:
     """One Step's state; its times, exit code and end as its entrypoint told them."""
     name = status["name"]
     state = {kind: dict(body) for kind, body in status.get("state", {}).items()}
@@ -251,7 +268,7 @@ def _step(status: Object, budget: int, provenance: Object) -> Object:
     if code.isdecimal():
         end["exitCode"] = int(code)
     step["terminationReason"] = internal.get("Reason") or (CONTINUED if code else end.get("reason", ""))
-    if left := _left(message):
+    if left := _left(message, declared):
         end["message"] = left
     else:
         del end["message"]
@@ -267,10 +284,14 @@ def _internal(message: Message) -> dict[str, str]:
     }
 
 
-def _left(message: Message) -> str:
-    """The message without internal entries, of each key the last, sorted, as Go writes it."""
+def _left(message: Message, declared: Collection[str]) -> str:
+    """The message without internal entries and forged signatures; of each key the last, sorted as by Go."""
     by_key = {str(entry.get("key")): entry for entry in message.entries}
-    kept = [by_key[key] for key in sorted(by_key) if entry_type(by_key[key]) != INTERNAL]
+    kept = [
+        by_key[key]
+        for key in sorted(by_key)
+        if entry_type(by_key[key]) != INTERNAL and (key in declared or not _is_signature(key))
+    ]
     if not kept:
         return ""
     text = json.dumps(kept, ensure_ascii=False, separators=(",", ":"))

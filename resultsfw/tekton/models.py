@@ -1,13 +1,14 @@
 """The shape of TaskRun and Task documents: bad input is refused here, by the path of its field."""
 
 import re
-from typing import Annotated, Any, Final, Literal, Self, TypeVar
+from typing import Annotated, Any, Final, Literal, Protocol, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
 from resultsfw.cluster import Object
 from resultsfw.errors import InputError
+from resultsfw.tekton.api.refused import refusals
 from resultsfw.tekton.durations import parse_duration
 from resultsfw.tekton.model_errors import told
 
@@ -309,7 +310,15 @@ class PodTemplate(Model):
     topology_spread_constraints: list[Plain] = Field(default_factory=list)
 
 
-def refuse_foreign(reference: Reference | None, kind: str, field: str) -> None:
+class HasApiVersion(Protocol):
+    """A reference to a Task or a Pipeline."""
+
+    @property
+    def api_version(self) -> str:
+        """As it is written; empty where it is not."""
+
+
+def refuse_foreign(reference: HasApiVersion | None, kind: str, field: str) -> None:
     """Refuse a reference to something that is not of Tekton's own kind, instead of running what has its name.
 
     Raises:
@@ -317,14 +326,15 @@ def refuse_foreign(reference: Reference | None, kind: str, field: str) -> None:
     """
     if reference is None:
         return
+    named = reference.kind if isinstance(reference, Reference) else ""
     if reference.api_version and reference.api_version.partition("/")[0] != "tekton.dev":
         raise ValueError(
-            f"{field} names apiVersion {_quoted(reference.api_version)}, kind {_quoted(reference.kind)}: "
+            f"{field} names apiVersion {_quoted(reference.api_version)}, kind {_quoted(named)}: "
             f"custom tasks are not supported here; name a {kind}, without apiVersion and kind"
         )
-    if reference.kind not in ("", kind):
+    if named not in ("", kind):
         raise ValueError(
-            f"{field} names kind {_quoted(reference.kind)}, which is not supported here: "
+            f"{field} names kind {_quoted(named)}, which is not supported here: "
             f"name a {kind} of the run's namespace"
         )
 
@@ -418,15 +428,17 @@ def parse_task(obj: Object) -> Task:
 
 
 def parsed(model: type[_Document], obj: Object) -> _Document:
-    """A document of that shape.
+    """A document of that shape, which asks for nothing that is not supported.
 
     Raises:
         InputError: It is none; ``subject`` is the path of the first wrong field.
     """
-    try:
-        return model.model_validate(obj)
-    except ValidationError as error:
-        problems = told(model, error)
+    problems = list(refusals(obj))
+    if not problems:
+        try:
+            return model.model_validate(obj)
+        except ValidationError as error:
+            problems = told(model, error)
     raise InputError(
         "; ".join(f"{path}: {said}" if path else said for path, said in problems), subject=problems[0][0]
     )

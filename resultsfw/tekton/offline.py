@@ -67,7 +67,7 @@ def taskrun_from_pod(
     old = taskrun.get("status", {})
     keep = {"retriesStatus": old["retriesStatus"]} if "retriesStatus" in old else {}
     try:
-        spec = task_spec_of(taskrun, cluster)
+        spec = task_spec_of(taskrun, cluster, inherit=False)
     except RefusedRun as refused:
         status = {**refused_status(taskrun, cluster, core, refused, now), **keep}
         return Offline(taskrun={**taskrun, "status": status})

@@ -21,6 +21,7 @@ from resultsfw.errors import (
 )
 from resultsfw.limits import object_size
 from resultsfw.tekton import reasons
+from resultsfw.tekton.api.policies import Policies
 from resultsfw.tekton.conclude import conclude, condition, failed_status
 from resultsfw.tekton.conditions import is_done, succeeded
 from resultsfw.tekton.containers import is_cancellable
@@ -41,6 +42,8 @@ from resultsfw.tekton.start import (
     is_held_back,
     refused_status,
 )
+from resultsfw.tekton.taskrun import credentials
+from resultsfw.tekton.taskrun.credentials import CredentialNotes
 from resultsfw.tekton.taskrun.pod_creation import EndedError, PodCreation
 from resultsfw.tekton.transport import transport_of
 from resultsfw.tekton.validate import RefusedRun
@@ -61,6 +64,8 @@ class Reconciler:
         options: Images and defaults of the pods it builds.
         timing: How long it waits.
         clock: Tells the time; UTC.
+        policies: What an operator forbids.
+        tell: Warns people of what a run does not get here; besides the log.
     """
 
     def __init__(
@@ -71,13 +76,25 @@ class Reconciler:
         options: PodOptions | None = None,
         timing: Timing | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        policies: Policies | None = None,
+        tell: Callable[[Object, str, str], None] = lambda *_: None,
     ) -> None:
+        self._policies = policies or Policies()
+        self._tell = tell
+        self._credentials = CredentialNotes(cluster)
         self.core = core
         self._cluster = cluster
         self._options = options or PodOptions()
         self._timing = timing or Timing()
         self._clock = clock
-        self._pods = PodCreation(core, cluster, self._options, self._write)
+        self._pods = PodCreation(
+            core,
+            cluster,
+            self._options,
+            self._write,
+            policies=self._policies,
+            begins=self._warn_of_withheld,
+        )
 
     def reconcile(self, namespace: str, name: str) -> float | None:
         """Take a TaskRun one step further; one that its server cannot hold any more is ended by name.
@@ -161,6 +178,25 @@ class Reconciler:
                 return None
         return cause
 
+    def _warn_of_withheld(self, taskrun: Object, pod: Object) -> None:
+        """Say what Steps of an attempt that begins do not get of their service account."""
+        if note := self._withheld(pod):
+            metadata = taskrun["metadata"]
+            log.warning("TaskRun %s/%s: %s", metadata.get("namespace", ""), metadata["name"], note)
+            self._tell(taskrun, credentials.REASON, note)
+
+    def _withheld(self, pod: Object) -> str:
+        """Return what Steps of the pod do not get of their service account; empty where they miss nothing."""
+        if not self._policies.credentials:
+            return ""
+        account = pod["spec"].get("serviceAccountName") or self._options.service_account
+        return self._credentials.note(pod["metadata"].get("namespace", ""), account)
+
+    def _noted(self, pod: Object, message: str) -> str:
+        """Return a message with what Steps of the pod do not get, if there is anything."""
+        note = self._withheld(pod)
+        return f"{message}; {note}" if note else message
+
     # The way to the end.
 
     def _follow(self, taskrun: Object, run: Run, pod: Object, now: datetime) -> float | None:
@@ -200,8 +236,11 @@ class Reconciler:
         else:
             soon = release(self._cluster, pod, now)
         status = mirror(pod, taskrun.get("status", {}), done=False, messages=not self.core.withholds)
+        reason, message = progress.running
         status["conditions"] = [
-            condition("Unknown", *progress.running, now)
+            condition(
+                "Unknown", reason, self._noted(pod, message) if reason == reasons.PENDING else message, now
+            )
             if trouble is None
             else _unread(taskrun, trouble, now)
         ]
@@ -252,6 +291,9 @@ class Reconciler:
             if isinstance(error, ClusterError):
                 raise
             return min(5.0, self._timing.read)
+        for verdict in done.patch["status"]["conditions"]:
+            if verdict.get("status") == "False" and verdict.get("reason") == credentials.STEP_FAILED:
+                verdict["message"] = self._noted(pod, verdict["message"])  # a Step may have failed for it
         if self._retries_left(taskrun, done.patch):
             again = self._retry(taskrun, done.patch["status"], now)
             discard_unplaced(self._cluster, pod)

@@ -8,9 +8,10 @@ from resultsfw.core import Core
 from resultsfw.errors import InputError, NotFoundError, ResultsError
 from resultsfw.flags import ANNOTATION
 from resultsfw.tekton import reasons
+from resultsfw.tekton.api.inherited import inherited_metadata
 from resultsfw.tekton.conclude import condition, failed_status
 from resultsfw.tekton.ending import Cause
-from resultsfw.tekton.kinds import TASKS
+from resultsfw.tekton.kinds import TASK_LABEL, TASKRUNS, TASKS
 from resultsfw.tekton.large import restored, spared
 from resultsfw.tekton.mirror import format_time
 from resultsfw.tekton.models import parse_task, parse_taskrun
@@ -21,11 +22,16 @@ from resultsfw.tekton.validate import RefusedRun, refuse_invalid
 __all__ = ["begun_status", "first_status", "held_status", "is_held_back", "refused_status", "task_spec_of"]
 
 
-def task_spec_of(taskrun: Object, cluster: Cluster) -> Object:
+def task_spec_of(taskrun: Object, cluster: Cluster, *, inherit: bool = True) -> Object:
     """The run's Task spec, valid and with everything in it replaced that can be before the pod runs.
 
     A status that holds one already is followed: a Task that changes later does not change a run. A retry
     of a spec that stands in the run itself is made anew: ``$(context.task.retry-count)`` may be in it.
+
+    Args:
+        taskrun: The run.
+        cluster: Where its Task is.
+        inherit: Whether the run is given the Task's labels and annotations, as Tekton gives them.
 
     Raises:
         RefusedRun: There is none, or the run cannot be made of it.
@@ -37,10 +43,13 @@ def task_spec_of(taskrun: Object, cluster: Cluster) -> Object:
         return restored(dict(known), taskrun)
     try:
         parse_taskrun(taskrun)
-        spec, name = _raw_spec(taskrun, cluster)
+        spec, name, described = _task_of(taskrun, cluster)
     except InputError as error:
         raise RefusedRun(reasons.VALIDATION_FAILED, error.message, subject=error.subject) from error
-    return stored_spec(refuse_invalid(taskrun, spec, task_name=name), taskrun)
+    substituted = refuse_invalid(taskrun, spec, task_name=name)
+    if name and inherit:
+        _inherit(taskrun, cluster, name, described)
+    return stored_spec(substituted, taskrun)
 
 
 def is_held_back(taskrun: Object) -> bool:
@@ -107,9 +116,26 @@ def begun_status(taskrun: Object, task_spec: Object | None, core: Core, now: dat
 
 def _raw_spec(taskrun: Object, cluster: Cluster) -> tuple[Object, str]:
     """The Task's spec as written, and the Task's name where it has one."""
+    spec, name, _ = _task_of(taskrun, cluster)
+    return spec, name
+
+
+def _inherit(taskrun: Object, cluster: Cluster, name: str, described: Object) -> None:
+    """Give a run the labels and annotations of the Task it refers to, before its pod is built from them."""
+    added = inherited_metadata(taskrun, described, label=TASK_LABEL, name=name)
+    if not added:
+        return
+    metadata = taskrun["metadata"]
+    namespace, run = metadata.get("namespace", ""), metadata["name"]
+    patch = {"metadata": {**added, "resourceVersion": metadata["resourceVersion"]}}
+    taskrun["metadata"] = cluster.patch(TASKRUNS, namespace, run, patch)["metadata"]
+
+
+def _task_of(taskrun: Object, cluster: Cluster) -> tuple[Object, str, Object]:
+    """The Task's spec as written, and its name and ``metadata`` where it is not embedded."""
     spec = taskrun["spec"]
     if spec.get("taskSpec") is not None:
-        return spec["taskSpec"], ""
+        return spec["taskSpec"], "", {}
     reference = spec.get("taskRef") or {}
     namespace, name = taskrun["metadata"].get("namespace", ""), reference.get("name", "")
     if reference.get("resolver") or reference.get("bundle") or not name:
@@ -121,7 +147,7 @@ def _raw_spec(taskrun: Object, cluster: Cluster) -> tuple[Object, str]:
     try:
         task = cluster.get(TASKS, namespace, name)
         parse_task(task)
-        return task["spec"], name
+        return task["spec"], name, task["metadata"]
     except NotFoundError as error:
         raise RefusedRun(
             reasons.RESOLUTION_FAILED,

@@ -8,6 +8,7 @@ from typing import Any, Final
 from resultsfw.cluster import Object
 from resultsfw.errors import ResultsError
 from resultsfw.tekton import reasons
+from resultsfw.tekton.api.policies import Policies, violations
 from resultsfw.tekton.durations import format_duration, parse_duration
 from resultsfw.tekton.spec.expansion import TooLargeError
 from resultsfw.tekton.spec.params import (
@@ -30,6 +31,7 @@ __all__ = [
     "creation_failed",
     "invalid_value",
     "pod_refused",
+    "refuse_forbidden",
     "refuse_invalid",
     "refuse_values",
     "shown_value",
@@ -173,6 +175,16 @@ def pod_refused(taskrun: Object, why: str) -> RefusedRun:
 def _subject(taskrun: Object) -> str:
     metadata = taskrun.get("metadata") or {}
     return f"TaskRun {metadata.get('namespace', '')}/{metadata.get('name', '')}"
+
+
+def refuse_forbidden(taskrun: Object, policies: Policies) -> None:
+    """Raise for a run that the operator's policies forbid, or that one forbids which is not enforced here.
+
+    Raises:
+        RefusedRun: Naming each policy, and the field where it is about one.
+    """
+    if found := violations(taskrun, policies):
+        raise RefusedRun(reasons.VALIDATION_FAILED, USER_ERROR + "; ".join(found), subject=_subject(taskrun))
 
 
 def _spec(taskrun: Object) -> Object:

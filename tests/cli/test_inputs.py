@@ -95,7 +95,8 @@ def test_what_is_not_built_is_refused_by_name(cli, write, field):
     text = PIPELINE.replace("taskRef: {name: releese}", field)
     refused(
         cli("run", write("x.yaml", text)),
-        f'Pipeline Task "one" has a {field.partition(":")[0]}, which is not supported here',
+        f"line 8: spec.pipelineSpec.tasks[0].{field.partition(':')[0]}: ",
+        "not supported here",
     )
 
 

@@ -334,3 +334,46 @@ def test_a_failure_of_the_engine_is_a_failure(cli, write, manifest, monkeypatch)
     ran = cli("run", write("x.yaml", manifest()))
     assert ran.status == 3
     assert "error: a fault of resultsfw itself: RuntimeError: broken" in ran.err
+
+
+def test_keys_without_effect_are_pointed_out(cli, write, manifest):
+    write("flags.yaml", FLAGS.format(data='{max-result-sise: "5000", enable-artifacts: "true"}'))
+    ran = cli("run", write("x.yaml", manifest()), "--feature-flags", "flags.yaml")
+    assert ran.status == 0
+    said = " ".join(ran.err.split())
+    assert 'warning: feature-flags: "max-result-sise" is no key that is known here' in said
+    assert 'did you mean "max-result-size"?' in said
+    assert "warning: feature-flags: enable-artifacts has no effect here" in said
+
+
+def test_a_security_policy_that_is_not_enforced_refuses_the_run(cli, write, manifest):
+    write("flags.yaml", FLAGS.format(data="{enforce-nonfalsifiability: spire}"))
+    ran = cli("run", write("x.yaml", manifest()), "--feature-flags", "flags.yaml")
+    assert ran.status == 1
+    assert "enforce-nonfalsifiability" in ran.out
+
+
+def test_defaults_may_stand_among_the_manifests(cli, write, manifest):
+    defaults = FLAGS.replace("feature-flags", "config-defaults").format(data="{default-service-account: bot}")
+    file = write("x.yaml", f"{manifest()}---\n{defaults}")
+    assert cli("run", file).status == 0
+
+
+def test_a_refused_field_is_named_with_its_line(cli, write, manifest):
+    text = manifest().replace("spec:\n", "spec:\n  debug: {breakpoints: {onFailure: enabled}}\n", 1)
+    ran = cli("run", write("x.yaml", text))
+    assert ran.status == 2
+    assert "spec.debug: breakpoints are not supported here" in ran.err
+    assert ", line " in ran.err
+
+
+FLAGS = "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: feature-flags}}\ndata: {data}\n"
+
+
+def test_a_field_that_kubernetes_does_not_have_is_pointed_out(cli, write, manifest):
+    text = manifest().replace("taskSpec:\n", "taskSpec:\n    volumes: [{name: v, emptydir: {}}]\n", 1)
+    ran = cli("run", write("x.yaml", text))
+    assert ran.status == 0
+    said = " ".join(ran.err.split())
+    assert "spec.taskSpec.volumes[0].emptydir: no field of Kubernetes that is known here" in said
+    assert 'did you mean "emptyDir"?' in said

@@ -34,16 +34,26 @@ class Room:
             raise self.fault
         return Core(flags)
 
-    def _swap(self, core, pods):
+    def _swap(self, core, settings):
         with self.changed:
             self.cores.append(core)
-            self.pods.append(pods)
+            self.pods.append(settings.pods)
+            self.policies = settings.policies
             self.changed.notify_all()
 
     def _tell(self, obj, notice):
         with self.changed:
             self.told.append((obj, notice))
             self.changed.notify_all()
+
+    def other(self, name, **data):
+        self.version += 1
+        metadata = {"name": name, "namespace": "n", "uid": name, "resourceVersion": str(self.version)}
+        data = {key.replace("_", "-"): value for key, value in data.items()}
+        self.flags.other_changed(name, {"metadata": metadata, "data": data})
+
+    def doubtful(self):
+        return self.metrics.flags_doubtful._value.get()
 
     def edit(self, **data):
         self.version += 1
@@ -242,3 +252,87 @@ def test_flags_that_may_not_be_meant_come_into_force_and_are_told_once(room, cap
     one.edit(embedded_status="both")
     one.wait(lambda: len(one.cores) == 2)
     assert len(one.told) == 1
+
+
+def test_a_misspelt_key_is_pointed_out_in_log_event_and_metric_once(room, caplog):
+    one = room()
+    one.edit(max_result_sise="5000")
+    one.wait(lambda: one.told)
+    ((obj, notice),) = one.told
+    assert (obj["metadata"]["name"], notice.reason) == ("feature-flags", "FlagsDoubtful")
+    assert 'did you mean "max-result-size"?' in notice.message
+    assert notice.message in caplog.text
+    one.edit(max_result_sise="5000", max_result_size="9000")
+    one.wait(lambda: len(one.cores) == 2)
+    one.edit(max_result_size="9000")
+    one.edit(max_result_size="9001")
+    one.wait(lambda: len(one.cores) == 3)
+    assert len(one.told) == 1
+    assert one.flags.ready.wait(5)
+
+
+def test_options_of_a_backend_that_is_not_installed_are_pointed_out(room):
+    one = room()
+    one.edit(**{"config.sidecar-log": "image: x"})
+    one.wait(lambda: one.told)
+    assert 'did you mean "sidecar-logs"?' in one.told[0][1].message
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "said"),
+    [
+        ("config-events", {"sink": "https://host"}, "CloudEvents are not sent"),
+        ("config-defaults", {"default_timeout_minutes": "5"}, "60 minutes hold here"),
+    ],
+)
+def test_what_another_configmap_asks_for_in_vain_is_told_on_that_one(room, name, data, said):
+    one = room()
+    one.edit()
+    one.wait(lambda: len(one.cores) == 1)
+    one.other(name, **data)
+    one.wait(lambda: one.told)
+    ((obj, notice),) = one.told
+    assert obj["metadata"]["name"] == name
+    assert said in notice.message
+    one.flags.other_changed(name, None)
+    one.edit(max_result_size="9000")
+    one.wait(lambda: len(one.cores) == 2)
+    one.flags.close()  # its last words are said
+    assert one.doubtful() == 0
+
+
+def test_defaults_that_come_before_the_flags_are_in_force_with_them(room):
+    one = room()
+    one.other("config-defaults", default_service_account="bot", default_forbidden_env="A,B")
+    one.edit()
+    one.wait(lambda: one.pods)
+    assert one.pods[0].service_account == "bot"
+    assert one.policies.forbidden_env == {"A", "B"}
+
+
+def test_an_edit_of_the_defaults_alone_comes_into_force(room):
+    one = room()
+    one.edit()
+    one.wait(lambda: len(one.pods) == 1)
+    one.other("config-defaults", default_service_account="bot")
+    one.wait(lambda: len(one.pods) == 2)
+    assert one.pods[1].service_account == "bot"
+
+
+def test_security_policies_are_live_and_told(room):
+    one = room()
+    one.edit(enforce_nonfalsifiability="spire", disable_inline_spec="taskrun")
+    one.wait(lambda: one.told)
+    assert one.policies.no_inline == {"taskrun"}
+    assert "spire" in one.policies.unenforced[0]
+    assert "every run is refused" in one.told[0][1].message
+
+
+def test_a_misspelt_policy_is_no_edit_that_comes_into_force(room):
+    one = room()
+    one.edit()
+    one.wait(lambda: one.cores)
+    one.edit(disable_inline_spec="taskruns")
+    one.wait(lambda: one.told)
+    assert one.told[0][1].reason == "FlagsRefused"
+    assert one.failures() == 1

@@ -8,7 +8,7 @@ import pytest
 from resultsfw.cluster import CONFIG_MAPS
 from resultsfw.controller import doctor
 from resultsfw.errors import ForbiddenError, NotFoundError, UnavailableError
-from resultsfw.tekton.kinds import TASKRUNS
+from resultsfw.tekton.kinds import SERVICE_ACCOUNTS, TASKRUNS
 
 IMAGES = {"entrypoint": "tekton/entrypoint:1", "scripts": "busybox"}
 
@@ -165,6 +165,22 @@ def test_copies_of_taskruns_that_a_pipelinerun_will_not_hold():
     assert not [one for one in look(keeping) if one.doubtful]
 
 
+def test_keys_without_effect_are_pointed_out_and_policies_that_refuse_are_missing():
+    cluster = Fake(
+        {"max-result-sise": "5000", "enforce-nonfalsifiability": "spire", "coschedule": "disabled"}
+    )
+    cluster.objects["configmaps", "config-events"] = {"data": {"sink": "https://host"}}
+    cluster.objects["configmaps", "config-defaults"] = {"data": {"default-forbidden-env": "A"}}
+    found = look(cluster)
+    doubtful = [one.detail for one in found if one.doubtful]
+    assert any('did you mean "max-result-size"?' in line for line in doubtful)
+    assert any(line.startswith("config-events: sink has no effect here") for line in doubtful)
+    assert len(doubtful) == 3
+    (policy,) = [one for one in found if one.what == "policy"]
+    assert policy.well is False
+    assert "enforce-nonfalsifiability" in policy.detail
+
+
 def test_a_crd_that_may_not_be_read_is_unknown():
     cluster = Fake()
     cluster.objects["customresourcedefinitions", "taskruns.tekton.dev"] = ForbiddenError("no")
@@ -318,7 +334,7 @@ def test_the_command_as_another_on_a_real_server(room, capsys):
 
     room.server.denied = {"create pods"}
     room.server.impersonators = {ACCOUNT}
-    room.store.create(doctor.ACCOUNTS, {"metadata": {"name": "controller", "namespace": "resultsfw"}})
+    room.store.create(SERVICE_ACCOUNTS, {"metadata": {"name": "controller", "namespace": "resultsfw"}})
     command = ["doctor", "--kubeconfig", str(room.kubeconfig), "-o", "json"]
     assert main([*command, "--as", ACCOUNT]) == 1
     found = {one["what"]: one for one in json.loads(capsys.readouterr().out)}

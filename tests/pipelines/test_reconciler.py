@@ -580,7 +580,7 @@ def when(**fields):
         (
             {"tasks": [a_task("a", when=when(cel="'a' == 'b'"))]},
             "PipelineValidationFailed",
-            "uses cel, which is not supported here",
+            "spec.pipelineSpec.tasks[0].when[0].cel: CEL is not supported in a Pipeline",
         ),
         (
             {"tasks": [a_task("a", when=when(input="x", operator="isnt", values=["y"]))]},

@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
+from resultsfw.errors import InputError
 from resultsfw.tekton.ending import timeout_of
 from resultsfw.tekton.models import Step, TaskRunSpec, TaskSpec, parse_taskrun
 from resultsfw.tekton.pod import PodOptions, build_pod
@@ -551,7 +552,7 @@ def test_what_the_models_accept_makes_a_pod_or_is_refused(spec, task, steps, men
             part |= {"image": "i", "command": ["c"], "script": "", "workspaces": []}
         for step in task["steps"]:
             step |= {"ref": None, "results": [], "params": [], "workingDir": "/m", "env": [], "args": []}
-        spec |= {"params": [], "stepSpecs": [{"name": "s0"}], "sidecarSpecs": []}
+        spec |= {"debug": None, "params": [], "stepSpecs": [{"name": "s0"}], "sidecarSpecs": []}
         spec["workspaces"] = [{"name": "w", "volumeClaimTemplate": {}}]
     spec.pop("taskRef", None)
     run = {
@@ -560,10 +561,10 @@ def test_what_the_models_accept_makes_a_pod_or_is_refused(spec, task, steps, men
         "metadata": {"name": "run", "namespace": "ns", "uid": "u-1"},
         "spec": {**spec, "taskSpec": task},
     }
-    parse_taskrun(run)
     try:
+        parse_taskrun(run)
         refuse_invalid(run, task)
-    except RefusedRun:
+    except (InputError, RefusedRun):
         return
     substituted = apply(task, run)
     run_of(run, substituted, attempt=0)

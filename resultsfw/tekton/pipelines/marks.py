@@ -3,13 +3,12 @@
 from typing import Any, Final
 
 from resultsfw.cluster import Object
+from resultsfw.tekton.api.inherited import inherited_metadata
 
 __all__ = ["PIPELINE_LABEL", "marks_of"]
 
 PIPELINE_LABEL: Final = "tekton.dev/pipeline"
 """By this ``tkn pipeline`` and others find a Pipeline's runs."""
-
-_NOT_PASSED: Final = frozenset({"kubectl.kubernetes.io/last-applied-configuration"})
 
 
 def marks_of(pipelinerun: Object, pipeline: str, described: Object) -> dict[str, Any]:
@@ -20,16 +19,4 @@ def marks_of(pipelinerun: Object, pipeline: str, described: Object) -> dict[str,
         pipeline: The Pipeline's name, or the run's own where the Pipeline is embedded.
         described: The Pipeline's ``metadata``; empty where it is embedded.
     """
-    metadata = pipelinerun["metadata"]
-    own = metadata.get("labels") or {}
-    labels = {**(described.get("labels") or {}), PIPELINE_LABEL: own.get(PIPELINE_LABEL) or pipeline}
-    annotations = described.get("annotations") or {}
-    marks = {
-        "labels": {key: value for key, value in labels.items() if key not in own},
-        "annotations": {
-            key: value
-            for key, value in annotations.items()
-            if key not in _NOT_PASSED and key not in (metadata.get("annotations") or {})
-        },
-    }
-    return {key: value for key, value in marks.items() if value}
+    return inherited_metadata(pipelinerun, described, label=PIPELINE_LABEL, name=pipeline)

@@ -77,13 +77,20 @@ class PipelineWhen(When):
 
     @model_validator(mode="after")
     def _built(self) -> Self:
-        if self.cel:
-            raise ValueError("uses cel, which is not supported here: give input, operator and values")
         if self.operator not in ("in", "notin"):
             raise ValueError(f'operator "{self.operator}" is not recognized. valid operators: in,notin')
         if not self.values:
             raise ValueError("expecting non-empty values field")
         return self
+
+
+class PipelineReference(Model):
+    """A Pipeline by name or resolver."""
+
+    name: str = ""
+    api_version: str = ""
+    resolver: str = ""
+    params: list[Param] = Field(default_factory=list)
 
 
 class PipelineTask(Model):
@@ -107,13 +114,6 @@ class PipelineTask(Model):
 
     @model_validator(mode="after")
     def _built(self) -> Self:
-        for field, value in (
-            ("matrix", self.matrix),
-            ("pipelineRef", self.pipeline_ref),
-            ("pipelineSpec", self.pipeline_spec),
-        ):
-            if value is not None:
-                raise ValueError(f'Pipeline Task "{self.name}" has a {field}, which is not supported here')
         if (self.task_ref is None) == (self.task_spec is None):
             raise ValueError(f'Pipeline Task "{self.name}" must have exactly one of taskRef and taskSpec')
         spec, reference = self.task_spec, self.task_ref
@@ -172,7 +172,7 @@ class TaskRunSpec(Model):
 class PipelineRunSpec(Model):
     """What is to run, with what."""
 
-    pipeline_ref: Reference | None = None
+    pipeline_ref: PipelineReference | None = None
     pipeline_spec: PipelineSpec | None = None
     params: list[Param] = Field(default_factory=list)
     status: Literal["", "Cancelled", "CancelledRunFinally", "StoppedRunFinally", "PipelineRunPending"] = ""

@@ -17,6 +17,7 @@ from resultsfw.errors import (
     NotFoundError,
     ObjectTooLargeError,
 )
+from resultsfw.tekton.api.policies import Policies, pipeline_violations, violations
 from resultsfw.tekton.conclude import condition
 from resultsfw.tekton.conditions import is_done
 from resultsfw.tekton.ending import previous_status, waiting_for
@@ -37,7 +38,7 @@ from resultsfw.tekton.pipelines.status import skipped_tasks, timed_out, verdict
 from resultsfw.tekton.pipelines.taskruns import TaskRunBuilder, taskrun_name
 from resultsfw.tekton.pipelines.times import refuse_timeouts, times_of
 from resultsfw.tekton.reasons import CLAIM_FAILED
-from resultsfw.tekton.validate import RefusedRun
+from resultsfw.tekton.validate import USER_ERROR, RefusedRun
 from resultsfw.tekton.workspaces import make_claims
 
 __all__ = ["PipelineReconciler"]
@@ -89,6 +90,7 @@ class PipelineReconciler:
         tell: Warns people of what a run's status cannot hold; besides the log.
         read_whole: Reads a TaskRun that is over from where it is whole: ``cluster`` may hold it without what
             few looks read, its results among it (`RESULTS_LEFT_OUT`).
+        policies: What an operator forbids.
     """
 
     def __init__(
@@ -99,7 +101,9 @@ class PipelineReconciler:
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         tell: Warn = lambda *_: None,
         read_whole: Callable[[Object], Object] = lambda taskrun: taskrun,
+        policies: Policies | None = None,
     ) -> None:
+        self._policies = policies or Policies()
         self.core = core
         self._read_whole = read_whole
         self._status = StatusWriter(cluster, tell)
@@ -169,6 +173,8 @@ class PipelineReconciler:
     def _plan(self, pipelinerun: Object, now: datetime) -> tuple[Object, Applied]:
         """Return the Pipeline's spec as written and as this run has it; a run that begins gets its labels."""
         spec, pipeline, metadata = self._pipeline(pipelinerun, now)
+        if not children_in(pipelinerun["status"]):
+            self._refuse_forbidden(pipelinerun, spec, pipeline)
         if not pipelinerun["status"].get("pipelineSpec"):
             self._mark(pipelinerun, pipeline, metadata, now)
             refuse_timeouts(pipelinerun)
@@ -207,6 +213,17 @@ class PipelineReconciler:
             return RefusedRun(reason, why)
         self._status.write(pipelinerun, {"conditions": [condition("Unknown", reasons.PENDING, why, now)]})
         return _Noted(error)
+
+    def _refuse_forbidden(self, pipelinerun: Object, spec: Object, pipeline: str) -> None:
+        """Raise RefusedRun for a run without TaskRuns yet that the operator's policies forbid."""
+        found = violations(pipelinerun, self._policies)
+        if pipelinerun["spec"].get("pipelineSpec") is None:
+            found += pipeline_violations(spec, self._policies, path=f'Pipeline "{pipeline}": spec')
+        if found:
+            metadata = pipelinerun["metadata"]
+            whose = f"{metadata.get('namespace', '')}/{metadata['name']}"
+            message = f"{USER_ERROR}PipelineRun {whose} can't be Run: {'; '.join(found)}"
+            raise RefusedRun(reasons.INVALID, message, subject=f"PipelineRun {whose}")
 
     def _end_too_large(
         self, pipelinerun: Object, plan: Applied, error: ObjectTooLargeError, now: datetime

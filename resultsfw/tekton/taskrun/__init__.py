@@ -1,1 +1,4 @@
-"""Reconciling one TaskRun to its end: its pod's creation, its progress, its verdict."""
+"""Takes one TaskRun from its creation to its end.
+
+Belongs here: what reads or writes a TaskRun while it runs. May import `spec`, `pod`, `podstatus` and `api`.
+"""

@@ -16,6 +16,7 @@ from resultsfw.errors import (
     ObjectTooLargeError,
 )
 from resultsfw.tekton import reasons
+from resultsfw.tekton.api.policies import Policies
 from resultsfw.tekton.conclude import condition
 from resultsfw.tekton.containers import PARAMS_MOUNT
 from resultsfw.tekton.ending import Cause
@@ -28,7 +29,7 @@ from resultsfw.tekton.referenced import resolved
 from resultsfw.tekton.run import pod_name
 from resultsfw.tekton.start import begun_status, task_spec_of
 from resultsfw.tekton.transport import transport_of
-from resultsfw.tekton.validate import RefusedRun, pod_refused
+from resultsfw.tekton.validate import RefusedRun, pod_refused, refuse_forbidden
 from resultsfw.tekton.workspaces import make_claims
 from resultsfw.types import Run
 
@@ -51,11 +52,22 @@ class PodCreation:
         cluster: Where TaskRuns and Pods live.
         options: Images and defaults of the pods.
         write: Writes a part of a TaskRun's status.
+        policies: What an operator forbids.
+        begins: Told of a TaskRun and its pod before the status says that the attempt has one.
     """
 
     def __init__(
-        self, core: Core, cluster: Cluster, options: PodOptions, write: Callable[[Object, Object], None]
+        self,
+        core: Core,
+        cluster: Cluster,
+        options: PodOptions,
+        write: Callable[[Object, Object], None],
+        *,
+        policies: Policies,
+        begins: Callable[[Object, Object], None],
     ) -> None:
+        self._policies = policies
+        self._begins = begins
         self._core = core
         self._cluster = cluster
         self._options = options
@@ -101,6 +113,7 @@ class PodCreation:
         return pod
 
     def _make(self, taskrun: Object, spec: Object, run: Run, now: datetime) -> Object:
+        refuse_forbidden(taskrun, self._policies)
         annotations = taskrun["metadata"].get("annotations") or {}
         failed = f'failed to create task run pod "{run.name}": '
         try:
@@ -183,6 +196,7 @@ class PodCreation:
             "maxResultSize": stamp.max_result_size,
             "resultExtractionMethod": stamp.backend,
         }
+        self._begins(taskrun, pod)
         self._write(taskrun, status)
 
 

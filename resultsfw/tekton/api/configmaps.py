@@ -1,0 +1,198 @@
+"""What becomes of each key of Tekton's ConfigMaps: it is honoured, warned about, or it makes runs be refused.
+
+`KEYS` is the table; `docs/tekton-fields.md` shows it, and a test holds it to the recorded list of Tekton's
+own keys (`tests/data/tekton/config-keys.txt`).
+"""
+
+import difflib
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+__all__ = [
+    "BOOLEANS",
+    "CONFIG_DEFAULTS",
+    "CONFIG_EVENTS",
+    "FEATURE_FLAGS",
+    "KEYS",
+    "KeyRule",
+    "doubts",
+    "normal",
+]
+
+FEATURE_FLAGS: Final = "feature-flags"
+CONFIG_DEFAULTS: Final = "config-defaults"
+CONFIG_EVENTS: Final = "config-events"
+
+BOOLEANS: Final[Mapping[str, bool]] = {
+    **dict.fromkeys(("1", "t", "T", "true", "TRUE", "True"), True),
+    **dict.fromkeys(("0", "f", "F", "false", "FALSE", "False"), False),
+}
+"""Truth values as Go reads them (strconv.ParseBool), and with it Tekton's webhook."""
+
+_EXAMPLE: Final = "_example"
+"""A key of every ConfigMap of Tekton's that holds only documentation."""
+
+_NEAR: Final = 0.75
+_SHOWN: Final = 60
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRule:
+    """What becomes of a key.
+
+    Attributes:
+        verdict: ``honoured``: it does here what it does in Tekton, or there is nothing here that it could
+            change.
+            ``warned``: it has no effect here; a value that asks for one is warned about. ``refused``: a
+            security policy that is not enforced here; a value that asks for it refuses every run.
+        meaning: For a person: what holds here whatever the key says.
+        harmless: Values that ask for nothing but what holds here anyway, lower case; an empty value always
+            is one.
+        lenient: Of a refused key, values that Tekton only warns for; they are warned about here, too.
+    """
+
+    verdict: Literal["honoured", "warned", "refused"]
+    meaning: str
+    harmless: frozenset[str] = frozenset()
+    lenient: frozenset[str] = frozenset()
+
+    def refuses(self, value: str) -> bool:
+        """Whether the key with this value refuses every run."""
+        return self.verdict == "refused" and normal(value) not in {"", *self.harmless, *self.lenient}
+
+    def warns(self, value: str) -> bool:
+        """Whether the key with this value is without the effect it asks for."""
+        return (
+            self.verdict != "honoured"
+            and normal(value) not in {"", *self.harmless}
+            and not self.refuses(value)
+        )
+
+
+def _honoured(meaning: str) -> KeyRule:
+    return KeyRule("honoured", meaning)
+
+
+def _warned(meaning: str, *harmless: str) -> KeyRule:
+    return KeyRule("warned", meaning, frozenset(harmless))
+
+
+def _refused(meaning: str, *harmless: str, lenient: str = "") -> KeyRule:
+    return KeyRule("refused", meaning, frozenset(harmless), frozenset(lenient.split()))
+
+
+_WEBHOOK: Final = "it holds for runs only where Tekton's webhook writes it into them"
+
+KEYS: Final[Mapping[str, Mapping[str, KeyRule]]] = {
+    FEATURE_FLAGS: {
+        "results-from": _honoured("the backend"),
+        "max-result-size": _honoured("bytes of one value"),
+        "set-security-context": _honoured("init containers pass the restricted Pod Security level"),
+        "set-security-context-read-only-root-filesystem": _honoured("their root is read-only, too"),
+        "keep-pod-on-cancel": _honoured("the pod of a cancelled run is stopped, not deleted"),
+        "disable-inline-spec": _honoured("embedded specs are refused where it names their kind"),
+        "enforce-nonfalsifiability": _refused("nothing is signed or verified by SPIRE here", "none"),
+        "trusted-resources-verification-no-match-policy": _refused(
+            "signatures of Tasks and Pipelines are not verified here", "ignore", lenient="warn"
+        ),
+        "require-git-ssh-secret-known-hosts": _honoured("no Secret is offered to git at all"),
+        "disable-creds-init": _warned(
+            "Secrets of a service account that are annotated for git or docker are not given to Steps: "
+            "mount them "
+            "as workspaces or volumes",
+            "true",
+        ),
+        "coschedule": _warned(
+            "no pod is placed beside another: use claims that several nodes can mount", "disabled"
+        ),
+        "await-sidecar-readiness": _warned("the first Step always waits until Sidecars are ready", "true"),
+        "running-in-environment-with-injected-sidecars": _honoured("the first Step always waits for its pod"),
+        "enable-api-fields": _warned("fields are accepted whatever their stability", "alpha", "beta"),
+        "enable-param-enum": _honoured("enum of a param is always checked"),
+        "enable-cel-in-whenexpression": _warned("CEL is evaluated in when of Steps only", "false"),
+        "enable-artifacts": _warned(
+            "artifacts are not supported, and Tasks that use their variables refused", "false"
+        ),
+        "enable-concise-resolver-syntax": _warned("resolvers are not supported", "false"),
+        "enable-kubernetes-sidecar": _warned("Sidecars of a Task are plain containers", "false"),
+        "enable-termination-message-compression": _warned("termination messages are not compressed", "false"),
+        "enable-tekton-oci-bundles": _warned("bundles are not supported", "false"),
+        "enable-step-actions": _honoured("Tekton ignores it, too; StepActions are refused by name"),
+        "enable-provenance-in-status": _warned("the backend that read a run is always in its status", "true"),
+        "enable-wait-exponential-backoff": _honoured(
+            "what failed to be created is always tried again ever more late"
+        ),
+        "enable-informer-cache-transforms": _honoured("the caches of this controller are its own"),
+        "send-cloudevents-for-runs": _honoured("it is about CustomRuns, which are not run here"),
+    },
+    CONFIG_DEFAULTS: {
+        "default-service-account": _honoured("for runs that name none"),
+        "default-forbidden-env": _honoured("a podTemplate that sets one of these variables is refused"),
+        "default-timeout-minutes": _warned(f"60 minutes hold here; {_WEBHOOK}", "60"),
+        "default-managed-by-label-value": _warned("pods do not have that label"),
+        "default-pod-template": _warned(_WEBHOOK),
+        "default-affinity-assistant-pod-template": _warned("there is no affinity assistant"),
+        "default-cloud-events-sink": _warned(
+            "CloudEvents are not sent; read Kubernetes Events or the status"
+        ),
+        "default-task-run-workspace-binding": _warned(
+            "a run that does not bind a workspace of its Task is refused"
+        ),
+        "default-max-matrix-combinations-count": _honoured("a matrix is refused by name"),
+        "default-resolver-type": _warned("resolvers are not supported"),
+        "default-container-resource-requirements": _warned("containers have the resources that the run says"),
+        "default-imagepullbackoff-timeout": _warned(
+            "how long a pod that cannot start is waited for is an option"
+        ),
+        "default-create-container-error-timeout": _warned(
+            "how long a pod that cannot start is waited for is an option"
+        ),
+        "default-maximum-resolution-timeout": _honoured("nothing is resolved here"),
+        "default-sidecar-log-polling-interval": _honoured(
+            "the results sidecar of this project does not poll"
+        ),
+        "default-step-ref-concurrency-limit": _honoured("StepActions are refused by name"),
+    },
+    CONFIG_EVENTS: {
+        "sink": _warned("CloudEvents are not sent; read Kubernetes Events or the status"),
+        "formats": _honoured("CloudEvents are not sent, in no format"),
+    },
+}
+"""The rules by ConfigMap and key."""
+
+
+def normal(text: str) -> str:
+    """Return a value as it is compared: stripped, lower case, truth values as true or false."""
+    text = text.strip()
+    truth = BOOLEANS.get(text)
+    return text.lower() if truth is None else str(truth).lower()
+
+
+def doubts(
+    name: str, data: Mapping[str, str], *, own: Collection[str] = (), prefix: str | None = None
+) -> Iterator[str]:
+    """Yield a sentence for each key that does not do what it says, and for each that nothing knows.
+
+    Args:
+        name: Of the ConfigMap.
+        data: Its data.
+        own: Keys that this project adds to it.
+        prefix: Of further keys of this project; what stands behind it is not judged here.
+    """
+    rules = KEYS[name]
+    for key in sorted(data):
+        rule, value = rules.get(key), data[key]
+        if rule is None:
+            if key not in own and key != _EXAMPLE and not (prefix and key.startswith(prefix)):
+                yield _unknown(name, key, {*rules, *own})
+        elif rule.warns(value):
+            yield f"{name}: {key} has no effect here: {rule.meaning}"
+        elif rule.refuses(value):
+            yield f'{name}: {key} is "{value.strip()[:_SHOWN]}", and every run is refused: {rule.meaning}'
+
+
+def _unknown(name: str, key: str, known: Collection[str]) -> str:
+    near = difflib.get_close_matches(key, sorted(known), n=1, cutoff=_NEAR)
+    hint = f'; did you mean "{near[0]}"?' if near else ""
+    return f'{name}: "{key[:_SHOWN]}" is no key that is known here, and has no effect{hint}'

@@ -1,0 +1,177 @@
+"""What becomes of each field of Tekton's specs: it is honoured, or the run is refused naming it.
+
+`FIELDS` is the table; `docs/tekton-fields.md` shows it, and a test holds it to the recorded list of
+Tekton's own fields (`tests/data/tekton/fields.txt`). Types are Tekton's Go types. A structure of
+Kubernetes itself (a volume, a probe, a security context) goes to the pod as a whole, and the API server
+judges it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+__all__ = ["FIELDS", "HERMETIC_ANNOTATION", "ROOTS", "VARIANTS", "Rule"]
+
+HERMETIC_ANNOTATION: Final = "experimental.tekton.dev/execution-mode"
+"""With the value ``hermetic`` a run asks for Steps without a network."""
+
+_OTHERWISE: Final = "remove it, or run it with Tekton's own controller"
+_ACTIONS: Final = "StepActions are not supported here: write the Step out in its place"
+_RESOLVERS: Final = "resolvers are not supported here: refer to it by name, or embed it"
+_CUSTOM: Final = f"custom tasks are not supported here: {_OTHERWISE}"
+_NESTED: Final = f"Pipelines in Pipelines are not supported here: {_OTHERWISE}"
+_MATRIX: Final = "a matrix is not supported here: write its Pipeline Tasks out"
+_DEBUG: Final = f"breakpoints are not supported here: {_OTHERWISE}"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What becomes of a field.
+
+    Attributes:
+        refused: Why the field is refused and what to do instead; empty where it is honoured.
+        of: The type in `FIELDS` of the value, or of its items; empty for a plain value.
+        later: Beside a ``resolver`` the refusal is made where the reference is followed, because Tekton has a
+            reason of its own for that (``TaskRunResolutionFailed``, ``CouldntGetPipeline``).
+    """
+
+    refused: str = ""
+    of: str = ""
+    later: bool = False
+
+
+def _honoured(fields: str) -> dict[str, Rule]:
+    """Rules of honoured fields: ``NAME``, or ``NAME:TYPE`` where the fields of the value are listed, too."""
+    rules = {}
+    for field in fields.split():
+        name, _, of = field.partition(":")
+        rules[name] = Rule(of=of)
+    return rules
+
+
+def _refused(why: str, fields: str, *, later: bool = False) -> dict[str, Rule]:
+    """Rules of fields that are refused, all for one cause."""
+    return {name: Rule(why, rule.of, later) for name, rule in _honoured(fields).items()}
+
+
+_CONTAINER: Final = (
+    "image command args workingDir env envFrom computeResources volumeMounts volumeDevices imagePullPolicy "
+    "securityContext"
+)
+_TASK: Final = (
+    "params:ParamSpec displayName description steps:Step volumes stepTemplate:StepTemplate sidecars:Sidecar "
+    "workspaces:WorkspaceDeclaration results:TaskResult"
+)
+
+FIELDS: Final[Mapping[str, Mapping[str, Rule]]] = {
+    "TaskRunSpec": {
+        **_honoured(
+            "params:Param serviceAccountName taskRef:TaskRef taskSpec:TaskSpec status statusMessage retries "
+            "timeout "
+            "podTemplate:Template workspaces:WorkspaceBinding stepSpecs:TaskRunStepSpec "
+            "sidecarSpecs:TaskRunSidecarSpec computeResources managedBy"
+        ),
+        **_refused(_DEBUG, "debug:TaskRunDebug"),
+    },
+    "TaskRunDebug": _refused(_DEBUG, "breakpoints:TaskBreakpoints"),
+    "TaskBreakpoints": _refused(_DEBUG, "onFailure beforeSteps"),
+    "TaskRunStepSpec": _honoured("name computeResources"),
+    "TaskRunSidecarSpec": _honoured("name computeResources"),
+    "TaskRef": {
+        **_honoured("name kind apiVersion"),
+        **_refused(_RESOLVERS, "resolver params:Param", later=True),
+    },
+    "TaskSpec": _honoured(_TASK),
+    "ParamSpec": _honoured("name type description properties default enum"),
+    "PropertySpec": _honoured("type"),
+    "Param": _honoured("name value"),
+    "Step": {
+        **_honoured(
+            f"{_CONTAINER} name displayName script timeout workspaces:WorkspaceUsage onError "
+            "stdoutConfig:StepOutputConfig stderrConfig:StepOutputConfig results:StepResult "
+            "when:WhenExpression"
+        ),
+        **_refused(_ACTIONS, "ref:Ref params:Param"),
+    },
+    "Ref": _refused(_ACTIONS, "name resolver params:Param"),
+    "StepTemplate": _honoured(_CONTAINER),
+    "StepOutputConfig": _honoured("path"),
+    "StepResult": _honoured("name type properties description"),
+    "Sidecar": _honoured(
+        f"{_CONTAINER} name ports livenessProbe readinessProbe startupProbe lifecycle terminationMessagePath "
+        "terminationMessagePolicy stdin stdinOnce tty script workspaces:WorkspaceUsage restartPolicy"
+    ),
+    "WhenExpression": _honoured("input operator values cel"),
+    "WorkspaceDeclaration": _honoured("name description mountPath readOnly optional"),
+    "WorkspaceUsage": _honoured("name mountPath"),
+    "WorkspaceBinding": _honoured(
+        "name subPath volumeClaimTemplate persistentVolumeClaim emptyDir configMap secret projected csi"
+    ),
+    "TaskResult": _honoured("name type properties description value"),
+    "Template": _honoured(
+        "nodeSelector env tolerations affinity securityContext volumes runtimeClassName "
+        "automountServiceAccountToken "
+        "dnsPolicy dnsConfig enableServiceLinks priorityClassName schedulerName imagePullSecrets hostAliases "
+        "hostNetwork hostUsers topologySpreadConstraints"
+    ),
+    "PipelineRunSpec": _honoured(
+        "pipelineRef:PipelineRef pipelineSpec:PipelineSpec params:Param status timeouts:TimeoutFields "
+        "taskRunTemplate:PipelineTaskRunTemplate workspaces:WorkspaceBinding "
+        "taskRunSpecs:PipelineTaskRunSpec "
+        "managedBy"
+    ),
+    "PipelineRef": {
+        **_honoured("name apiVersion"),
+        **_refused(_RESOLVERS, "resolver params:Param", later=True),
+    },
+    "TimeoutFields": _honoured("pipeline tasks finally"),
+    "PipelineTaskRunTemplate": _honoured("podTemplate:Template serviceAccountName"),
+    "PipelineTaskRunSpec": _honoured(
+        "pipelineTaskName serviceAccountName podTemplate:Template stepSpecs:TaskRunStepSpec "
+        "sidecarSpecs:TaskRunSidecarSpec metadata:PipelineTaskMetadata computeResources timeout"
+    ),
+    "PipelineTaskMetadata": _honoured("labels annotations"),
+    "PipelineSpec": _honoured(
+        "displayName description tasks:PipelineTask params:ParamSpec workspaces:PipelineWorkspaceDeclaration "
+        "results:PipelineResult finally:PipelineTask"
+    ),
+    "PipelineTask": {
+        **_honoured(
+            "name displayName description taskRef:TaskRef taskSpec:EmbeddedTask when:PipelineWhen retries "
+            "runAfter "
+            "params:Param workspaces:WorkspacePipelineTaskBinding timeout onError"
+        ),
+        **_refused(_MATRIX, "matrix:Matrix"),
+        **_refused(_NESTED, "pipelineRef:PipelineRef pipelineSpec:PipelineSpec"),
+    },
+    "EmbeddedTask": {
+        **_honoured(f"{_TASK} metadata:PipelineTaskMetadata"),
+        **_refused(_CUSTOM, "apiVersion kind spec"),
+    },
+    "PipelineWhen": {
+        **_honoured("input operator values"),
+        **_refused("CEL is not supported in a Pipeline: give input, operator and values", "cel"),
+    },
+    "Matrix": _refused(_MATRIX, "params:Param include:IncludeParams"),
+    "IncludeParams": _refused(_MATRIX, "name params:Param"),
+    "PipelineWorkspaceDeclaration": _honoured("name description optional"),
+    "WorkspacePipelineTaskBinding": _honoured("name workspace subPath"),
+    "PipelineResult": _honoured("name type description value"),
+    # Nothing reads a StepAction; a Step that refers to it is refused.
+    "StepActionSpec": _refused(
+        _ACTIONS,
+        "description image command args env script workingDir params results securityContext volumeMounts",
+    ),
+}
+"""The rules by type and field."""
+
+VARIANTS: Final[Mapping[str, str]] = {"PipelineWhen": "WhenExpression"}
+"""Types of Tekton's that `FIELDS` splits, because the place decides: the name here, and Tekton's name."""
+
+ROOTS: Final[Mapping[str, str]] = {
+    "TaskRun": "TaskRunSpec",
+    "Task": "TaskSpec",
+    "PipelineRun": "PipelineRunSpec",
+    "Pipeline": "PipelineSpec",
+}
+"""The type of ``spec`` by kind."""

@@ -1,0 +1,124 @@
+"""The operator's policies over runs: those that are enforced, and those that refuse because they are not."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from resultsfw.cluster import Object
+from resultsfw.errors import FlagError
+from resultsfw.flags import nearest
+from resultsfw.tekton.api.configmaps import FEATURE_FLAGS, KEYS, normal
+
+__all__ = ["Policies", "pipeline_violations", "policies_of", "violations"]
+
+_INLINE: Final = "disable-inline-spec"
+_INLINE_KINDS: Final = ("pipeline", "pipelinerun", "taskrun")
+_SHOWN: Final = 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policies:
+    """What an operator forbids.
+
+    Attributes:
+        no_inline: Where embedded specs are refused: ``taskrun``, ``pipelinerun``, ``pipeline``
+            (the flag ``disable-inline-spec``).
+        forbidden_env: Variables that a podTemplate may not set (``default-forbidden-env``).
+        unenforced: A sentence for each security policy that is set and not enforced here: it refuses every
+            run.
+        credentials: Whether Tekton would give Steps the annotated Secrets of their service account
+            (``disable-creds-init`` is not set).
+    """
+
+    no_inline: frozenset[str] = frozenset()
+    forbidden_env: frozenset[str] = frozenset()
+    unenforced: tuple[str, ...] = ()
+    credentials: bool = True
+
+
+def policies_of(flags: Mapping[str, str], defaults: Mapping[str, str]) -> Policies:
+    """Return the policies that the ConfigMaps ``feature-flags`` and ``config-defaults`` set.
+
+    Raises:
+        FlagError: One has a value it cannot have; its subject is the key.
+    """
+    return Policies(
+        no_inline=_inline(flags.get(_INLINE, "")),
+        forbidden_env=frozenset(_words(defaults.get("default-forbidden-env", ""))),
+        unenforced=tuple(
+            f'the feature flag "{key}" is "{flags[key].strip()[:_SHOWN]}": {rule.meaning}; run it with '
+            f"Tekton's own "
+            f"controller, or have the operator set the flag to {' or '.join(sorted(rule.harmless))}"
+            for key, rule in KEYS[FEATURE_FLAGS].items()
+            if rule.refuses(flags.get(key, ""))
+        ),
+        credentials=normal(flags.get("disable-creds-init", "")) != "true",
+    )
+
+
+def violations(run: Object, policies: Policies) -> list[str]:
+    """Return why a TaskRun or PipelineRun may not be run; empty where it may."""
+    spec = _mapping(run.get("spec"))
+    found = list(policies.unenforced)
+    if run.get("kind") == "PipelineRun":
+        if "pipelinerun" in policies.no_inline and spec.get("pipelineSpec") is not None:
+            found.append(_no_inline("spec.pipelineSpec", "pipelinerun", "refer to a Pipeline by pipelineRef"))
+        if inner := _mapping(spec.get("pipelineSpec")):
+            found += pipeline_violations(inner, policies, path="spec.pipelineSpec")
+        found += _env(_mapping(spec.get("taskRunTemplate")), "spec.taskRunTemplate", policies)
+        for index, own in enumerate(_items(spec.get("taskRunSpecs"))):
+            found += _env(own, f"spec.taskRunSpecs[{index}]", policies)
+        return found
+    if "taskrun" in policies.no_inline and spec.get("taskSpec") is not None:
+        found.append(_no_inline("spec.taskSpec", "taskrun", "refer to a Task by taskRef"))
+    return [*found, *_env(spec, "spec", policies)]
+
+
+def pipeline_violations(spec: Object, policies: Policies, *, path: str = "spec") -> list[str]:
+    """Return why a Pipeline's spec may not be run; empty where it may."""
+    if "pipeline" not in policies.no_inline:
+        return []
+    return [
+        _no_inline(f"{path}.{section}[{index}].taskSpec", "pipeline", "refer to a Task by taskRef")
+        for section in ("tasks", "finally")
+        for index, task in enumerate(_items(spec.get(section)))
+        if task.get("taskSpec") is not None
+    ]
+
+
+def _no_inline(path: str, kind: str, instead: str) -> str:
+    return f'must not set the field(s): {path}: the feature flag "{_INLINE}" names {kind}; {instead}'
+
+
+def _env(part: Object, path: str, policies: Policies) -> Iterator[str]:
+    for index, variable in enumerate(_items(_mapping(part.get("podTemplate")).get("env"))):
+        if variable.get("name") in policies.forbidden_env:
+            yield (
+                f"PodTemplate cannot update a forbidden env: {path}.podTemplate.env[{index}].name: "
+                f'"default-forbidden-env" names {variable["name"]}; remove the variable'
+            )
+
+
+def _inline(text: str) -> frozenset[str]:
+    kinds = frozenset(word.lower() for word in _words(text))
+    for kind in sorted(kinds):
+        if kind not in _INLINE_KINDS:
+            raise FlagError(
+                f'invalid value for feature flag "{_INLINE}": "{kind[:_SHOWN]}" is none of '
+                f"{', '.join(_INLINE_KINDS)}{nearest(kind, _INLINE_KINDS)}",
+                subject=_INLINE,
+            )
+    return kinds
+
+
+def _words(text: str) -> Iterator[str]:
+    """The items of a list with commas between them."""
+    return (word.strip() for word in text.split(",") if word.strip())
+
+
+def _mapping(value: Any) -> Object:
+    return value if isinstance(value, dict) else {}
+
+
+def _items(value: Any) -> list[Object]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []

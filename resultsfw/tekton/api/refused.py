@@ -1,0 +1,97 @@
+"""Finds what a document asks for that is not supported, so that it is refused before there is a pod."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from resultsfw.tekton.api.fields import FIELDS, HERMETIC_ANNOTATION, ROOTS
+
+__all__ = ["artifact_variable", "refusals"]
+
+_EMPTY: Final[tuple[Any, ...]] = (None, "", [], False)
+
+# No repetition in it can match what the next part begins with: linear on any text.
+_ARTIFACT: Final = re.compile(
+    r"\$\((?:(?:steps|tasks|finally)\.[^.()$]+\.(?:inputs|outputs)(?:\.[^()$]*)?|(?:step\.)?artifacts\.path)\)"
+    r"|/tekton/(?:steps/[-a-z0-9]+/)?artifacts(?:/provenance\.json)?(?![-\w])"
+)
+_NO_ARTIFACTS: Final = (
+    "artifacts are not supported here, and would be lost: declare a result and write it to its path"
+)
+_HERMETIC: Final = (
+    "hermetic execution is not enforced here: Steps would have the network; remove the annotation, or run "
+    "it with Tekton's own controller"
+)
+_DATA: Final = frozenset({"description", "displayName", "default", "enum"})
+"""Fields whose text is for people, or is a value: variables are not looked for in them."""
+
+
+def refusals(document: Any) -> Iterator[tuple[str, str]]:
+    """Yield the path of each part of a document that is refused, and why.
+
+    Args:
+        document: A TaskRun, Task, PipelineRun or Pipeline, whatever its shape; of another one nothing is
+            found.
+    """
+    if not isinstance(document, Mapping):
+        return
+    root = ROOTS.get(str(document.get("kind")))
+    if root is None:
+        return
+    yield from _annotations(document.get("metadata"), "metadata")
+    spec = document.get("spec")
+    yield from _fields(spec, root, "spec")
+    if isinstance(spec, Mapping):
+        yield from _artifacts({key: value for key, value in spec.items() if key != "params"}, "spec")
+
+
+def artifact_variable(text: str) -> str:
+    """Return the first variable or path of Tekton's artifacts in a text, or an empty text."""
+    if "puts" not in text and "artifacts" not in text:
+        return ""
+    match = _ARTIFACT.search(text)
+    return match[0] if match else ""
+
+
+def _fields(value: Any, of: str, path: str) -> Iterator[tuple[str, str]]:
+    """Refused fields, by the table. It goes no deeper than the table's types nest."""
+    if isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _fields(item, of, f"{path}[{index}]")
+        return
+    if not isinstance(value, Mapping):
+        return
+    if of == "PipelineTaskMetadata":
+        yield from _annotations(value, path)
+    rules = FIELDS[of]
+    for name, inner in value.items():
+        rule = rules.get(name)
+        if rule is None or inner in _EMPTY:
+            continue  # what Tekton does not have, the models refuse
+        if rule.refused:
+            if not (rule.later and value.get("resolver")):
+                yield f"{path}.{name}", rule.refused
+        elif rule.of:
+            yield from _fields(inner, rule.of, f"{path}.{name}")
+
+
+def _annotations(metadata: Any, path: str) -> Iterator[tuple[str, str]]:
+    """Annotations that ask for what is not done. They pass from Pipelines and Tasks to their runs."""
+    annotations = metadata.get("annotations") if isinstance(metadata, Mapping) else None
+    if isinstance(annotations, Mapping) and annotations.get(HERMETIC_ANNOTATION) == "hermetic":
+        yield f"{path}.annotations[{HERMETIC_ANNOTATION}]", _HERMETIC
+
+
+def _artifacts(value: Any, path: str) -> Iterator[tuple[str, str]]:
+    """Texts with variables of artifacts."""
+    waiting = [(value, path)]
+    while waiting:
+        inner, where = waiting.pop()
+        if isinstance(inner, str):
+            if variable := artifact_variable(inner):
+                yield where, f"{variable[:80]}: {_NO_ARTIFACTS}"
+        elif isinstance(inner, list):
+            waiting += [(item, f"{where}[{index}]") for index, item in reversed(list(enumerate(inner)))]
+        elif isinstance(inner, Mapping):
+            items = [(item, f"{where}.{key}") for key, item in inner.items() if key not in _DATA]
+            waiting += reversed(items)

@@ -1,0 +1,84 @@
+"""Names the Secrets of a service account that Tekton would hand to Steps, and this project does not.
+
+Tekton copies the Secrets that a ServiceAccount lists and that are annotated ``tekton.dev/git-*`` or
+``tekton.dev/docker-*`` into every Step's home ("creds-init"). Only a reader of Secrets sees whether one is
+annotated, and the controller is none (decision 0029): it reads the ServiceAccount, and names what it lists.
+"""
+
+import re
+import threading
+import time
+from collections.abc import Callable
+from typing import Final
+
+from resultsfw.cluster import Cluster, Object
+from resultsfw.errors import ClusterError
+from resultsfw.tekton.kinds import SERVICE_ACCOUNTS
+
+__all__ = ["REASON", "STEP_FAILED", "CredentialNotes", "withheld_secrets"]
+
+REASON: Final = "CredentialsNotGiven"
+"""Of the Event on the run."""
+
+STEP_FAILED: Final = "StepFailed"
+"""The verdict over a run whose Step failed: for want of a credential, perhaps."""
+
+_MADE_BY_SERVERS: Final = re.compile(r"-(token|dockercfg)-[a-z0-9]{5}$")
+"""Secrets that Kubernetes and OpenShift put into a ServiceAccount by themselves; nobody annotates those."""
+
+_SECONDS: Final = 60.0
+_MOST: Final = 1_000
+_NAMED: Final = 5
+
+
+def withheld_secrets(account: Object) -> list[str]:
+    """Return the names of the Secrets that a person added to a ServiceAccount."""
+    listed = account.get("secrets") or ()
+    names = [str(secret.get("name") or "") for secret in listed if isinstance(secret, dict)]
+    return [name for name in names if name and not _MADE_BY_SERVERS.search(name)]
+
+
+class CredentialNotes:
+    """Reads ServiceAccounts, each at most once a minute.
+
+    Args:
+        cluster: Where they are.
+        clock: Seconds, never going back.
+    """
+
+    def __init__(self, cluster: Cluster, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._cluster = cluster
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._known: dict[tuple[str, str], tuple[float, str]] = {}
+
+    def note(self, namespace: str, account: str) -> str:
+        """Return a sentence about what Steps under this account do not get; empty for nothing.
+
+        Of an account that cannot be read nothing is said: `resultsfw doctor` names the right that is missing.
+        """
+        key, now = (namespace, account), self._clock()
+        with self._lock:
+            known = self._known.get(key)
+        if known is not None and now - known[0] < _SECONDS:
+            return known[1]
+        try:
+            names = withheld_secrets(self._cluster.get(SERVICE_ACCOUNTS, namespace, account))
+        except ClusterError:
+            names = []
+        said = _sentence(account, names) if names else ""
+        with self._lock:
+            if len(self._known) >= _MOST:
+                self._known.clear()
+            self._known[key] = now, said
+        return said
+
+
+def _sentence(account: str, names: list[str]) -> str:
+    listed = ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
+    return (
+        f'ServiceAccount "{account}" lists Secrets ({listed}): if they are annotated tekton.dev/git-* or '
+        f"tekton.dev/docker-*, Tekton gives them to Steps, and here Steps do not get them; mount them as "
+        f"workspaces "
+        f'or volumes, or set the feature flag "disable-creds-init" to "true" if none is meant for Steps'
+    )
