@@ -1,7 +1,7 @@
 """What the process counts, in a registry of its own, as Prometheus reads it."""
 
 import platform
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from importlib import metadata
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
@@ -120,6 +120,18 @@ class Metrics:
         self.watch_restarts = Counter(
             "resultsfw_watch_restarts", "Watches begun again, by kind.", ("kind",), registry=self.registry
         )
+        self._unreadable = Gauge(
+            "resultsfw_unreadable_objects",
+            "Objects that cannot be decoded or worked on, by kind; the log names each.",
+            ("kind",),
+            registry=self.registry,
+        )
+        self._stalled = Gauge(
+            "resultsfw_stalled_run_seconds",
+            "Seconds for which a worker has been at a run that takes it too long; no more runs than workers.",
+            ("kind", "namespace", "name"),
+            registry=self.registry,
+        )
         self.events_dropped = Counter(
             "resultsfw_events_dropped",
             "Kubernetes Events that were not written: the server refused them, or there were too many.",
@@ -153,6 +165,16 @@ class Metrics:
         """The same of PipelineRuns, and how many are not over."""
         self.pipelinerun_depth.set_function(depth)
         self.running_pipelineruns.set_function(running)
+
+    def watch_unreadable(self, kind: str, count: Callable[[], float]) -> None:
+        """Ask for the number of unreadable objects of a kind whenever somebody reads it."""
+        self._unreadable.labels(kind).set_function(count)
+
+    def stalled_runs(self, seconds: Mapping[tuple[str, str, str], float]) -> None:
+        """Show these runs as stalled, by kind, namespace and name, and no others."""
+        self._stalled.clear()
+        for labels, value in seconds.items():
+            self._stalled.labels(*labels).set(value)
 
     def pipelinerun_looked(self, result: str) -> None:
         """A PipelineRun was looked at."""
