@@ -37,7 +37,7 @@ from resultsfw.tekton.podcare import all_ended, discard_unplaced, grace_of, rele
 from resultsfw.tekton.referenced import resolved
 from resultsfw.tekton.run import pod_name, run_of
 from resultsfw.tekton.start import begun_status, refused_status, task_spec_of
-from resultsfw.tekton.transport import transport_of
+from resultsfw.tekton.taskrun.stamps import purged_by, recorded_stamp
 from resultsfw.tekton.validate import RefusedRun, pod_refused
 from resultsfw.tekton.vanished import vanished_status
 from resultsfw.tekton.workspaces import claims_of
@@ -219,7 +219,8 @@ class Reconciler:
         """Write the attempt's first status."""
         status = begun_status(taskrun, spec, self.core, now)
         status["podName"] = pod["metadata"]["name"]
-        stamp, _ = transport_of(pod, self.core.flags)
+        # What is written here is what later looks trust: a pod's own word is not enough.
+        stamp = recorded_stamp(self.core, taskrun, pod)
         status["provenance"]["featureFlags"] |= {
             "maxResultSize": stamp.max_result_size,
             "resultExtractionMethod": stamp.backend,
@@ -232,7 +233,7 @@ class Reconciler:
         progress = progress_of(pod, now)
         stamp, over, trouble, early = None, False, None, False
         with contextlib.suppress(BackendError):  # somebody edited it: the core says so where it is read
-            stamp, _ = transport_of(pod, self.core.flags)
+            stamp = recorded_stamp(self.core, taskrun, pod)
         cause = cause_of(taskrun, pod, progress, now, unschedulable=self._timing.unschedulable)
         # A pod that goes takes its log along: it is read as soon as it is whole.
         if progress.steps_done or (cause is not None and leaving(pod)):
@@ -388,7 +389,8 @@ class Reconciler:
             if not gone:  # before the purge: a backend that fails there must not keep Sidecars running
                 discard_unplaced(self._cluster, pod)
                 stop_sidecars(self._cluster, pod, self._options.nop_image)
-            self.core.purge(run, pod, self._cluster)
+            if run.declares and (backend := purged_by(self.core, taskrun, pod)):
+                self.core.purge(run, pod, self._cluster, backend=backend)
             purge_earlier(self.core, self._cluster, taskrun)
             if gone:
                 self._cluster.delete(PODS, namespace, name)

@@ -1,0 +1,1 @@
+"""Reconcile one TaskRun to its end."""
