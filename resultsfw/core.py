@@ -411,7 +411,7 @@ class Core:
             BackendNotAllowedError: No flag allows it; it was not imported.
             UnknownBackendError, BrokenBackendError: It cannot be had.
         """
-        if not self.allows(name):
+        if not self.allows(name) and any(one.name == name for one in installed()):
             raise BackendNotAllowedError(
                 f'{where} names backend "{name:.64}", which no flag allows; to use it, add it to the feature '
                 f'flag "allowed-results-from"',

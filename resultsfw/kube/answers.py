@@ -105,13 +105,15 @@ def _text(value: Any) -> str:
 
 
 def _retry_after(headers: Mapping[str, str], said: Mapping[str, Any]) -> float | None:
-    given: Any = headers.get("Retry-After")
+    given: Any = headers.get("Retry-After")  # a text; a number where the Status says it
     if given is None:
         details = said.get("details")
         given = details.get("retryAfterSeconds") if isinstance(details, dict) else None
+    if not isinstance(given, str | int | float):
+        return None
     with contextlib.suppress(ValueError, TypeError, OverflowError):
         seconds = float(given)
         return max(0.0, seconds) if math.isfinite(seconds) else None
     with contextlib.suppress(ValueError, TypeError, OverflowError):
-        return max(0.0, email.utils.parsedate_to_datetime(given).timestamp() - time.time())
+        return max(0.0, email.utils.parsedate_to_datetime(str(given)).timestamp() - time.time())
     return None

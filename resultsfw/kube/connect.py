@@ -127,14 +127,14 @@ class Connection:
             timeouts=timeouts,
             limited=limited,
         )
-        data = self.read(response, subject)
+        data = self.read(response, subject, limit=OBJECT_ANSWER_BYTES)
         try:
             return decode_object(data, bare=bare)
         except ValueError as error:
             raise UnavailableError("the answer is not whole, or not JSON", subject=subject) from error
 
     @staticmethod
-    def read(response: Response, subject: str, *, limit: int = OBJECT_ANSWER_BYTES) -> bytes:
+    def read(response: Response, subject: str, *, limit: int) -> bytes:
         """Read an answer of at most ``limit`` bytes, and close it.
 
         Raises:

@@ -85,7 +85,7 @@ class ApiServer:
         self.page = 500
         """Objects of a page of a list at most."""
         self.splices: dict[bytes, bytes] = {}
-        """What stands for what no client of Python's could send or keep: JSON texts and what is sent instead."""
+        """What the server sends in place of a JSON text, where no Python client could send or keep it."""
         self.reads_log: Callable[[str], object] = str
         """Told of every pod whose log is asked for."""
         self.lists: Counter[str] = Counter()
