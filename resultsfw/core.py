@@ -302,7 +302,9 @@ class Core:
 
     status_patch = staticmethod(status_patch)
 
-    def dereference(self, reference: Reference, cluster: Cluster, *, namespace: str = "") -> Iterator[bytes]:
+    def dereference(
+        self, reference: Reference, cluster: Cluster, *, namespace: str = "", backend: str = ""
+    ) -> Iterator[bytes]:
         """The value a reference stands for, in pieces, compared with its size and digest as they come.
 
         A consumer that holds a status makes the reference with `resultsfw.reference_of`.
@@ -312,6 +314,8 @@ class Core:
             cluster: The way to the world.
             namespace: Of the run on whose behalf it is read, whose maker may have written the reference;
                 "": who asks may have every namespace's.
+            backend: Which backend may be used, as the caller's own records say, besides those that the flags
+                allow: the reference may be text that a tenant wrote.
 
         Raises:
             BackendError: Its backend cannot be had, failed, or does not hand out references.
@@ -319,16 +323,16 @@ class Core:
             CorruptError: It is not what was stored; at the end, or at the first byte too many. Or it
                 leads elsewhere than to what runs of the namespace left.
         """
-        backend = self._referring(reference)
+        used = self._referring(reference, backend)
         pieces = self._call(
-            backend,
+            used,
             "dereference",
             reference=reference,
             cluster=cluster,
-            config=self._config(backend),
+            config=self._config(used),
             namespace=namespace,
         )
-        return checked(reference, _guarded(backend, pieces))
+        return checked(reference, _guarded(used, pieces))
 
     def can_place(self, reference: Reference) -> bool:
         """Whether the reference's backend can place its value in a pod as a file (`place_files`).
@@ -361,8 +365,9 @@ class Core:
             self._call(backend, "place_files", run=run, pod=pod, files=own, mount=mount, config=config)
         return pod
 
-    def _referring(self, reference: Reference) -> Backend:
-        backend = self._allowed(reference.backend, "a reference")
+    def _referring(self, reference: Reference, known: str = "") -> Backend:
+        name = reference.backend
+        backend = self.backend(name) if name == known else self._allowed(name, "a reference")
         if backend.capabilities.by != "reference":
             raise BackendError(
                 f'backend "{backend.name}" hands out values and not references', subject=backend.name

@@ -1,6 +1,7 @@
 """What the process counts, in a registry of its own, as Prometheus reads it."""
 
 import platform
+import re
 from collections.abc import Callable, Iterable, Mapping
 from importlib import metadata
 
@@ -18,6 +19,10 @@ __all__ = ["Metrics", "backend_of", "succeeded"]
 
 _REFUSALS = frozenset({reasons.VALIDATION_FAILED, reasons.RESOLUTION_FAILED, reasons.POD_CREATION_FAILED})
 """Reasons of runs that ended before there was a pod."""
+
+_REASON = re.compile("[A-Za-z]{1,64}")
+_MOST_REASONS = 100
+"""Reasons that may stand in labels; Tekton and this controller have some sixty."""
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
@@ -40,6 +45,7 @@ class Metrics:
 
     def __init__(self, backends: Iterable[str] | None = None) -> None:
         self.registry = CollectorRegistry()
+        self._reasons: set[str] = set()
         self._backends = {"none", *(backends or (one.name for one in installed()))}
         self.runs = Counter(
             "resultsfw_runs",
@@ -188,7 +194,7 @@ class Metrics:
         if new.get("status") not in ("True", "False") or old.get("status") in ("True", "False"):
             return
         outcome = "succeeded" if new["status"] == "True" else "failed"
-        self.pipelineruns.labels(outcome, new.get("reason", "")).inc()
+        self.pipelineruns.labels(outcome, self._reason(new)).inc()
         status = pipelinerun["status"]
         began, ended = parse_time(status.get("startTime")), parse_time(status.get("completionTime"))
         if began is not None and ended is not None:
@@ -209,11 +215,20 @@ class Metrics:
         new = succeeded(taskrun)
         if new.get("status") not in ("True", "False") or old.get("status") in ("True", "False"):
             return
-        reason = new.get("reason", "")
+        reason = self._reason(new)
         outcome = "succeeded" if new["status"] == "True" else "failed"
         self.runs.labels(self.label(backend_of(taskrun)), outcome, reason).inc()
         if reason in _REFUSALS and not taskrun["status"].get("podName"):
             self.runs_refused.labels(reason).inc()
+
+    def _reason(self, verdict: Object) -> str:
+        """A condition's reason as a label; some come from pods, which tenants can write."""
+        reason = str(verdict.get("reason", ""))
+        if reason not in self._reasons:
+            if len(self._reasons) >= _MOST_REASONS or not _REASON.fullmatch(reason):
+                return "other"
+            self._reasons.add(reason)
+        return reason
 
     def label(self, backend: str) -> str:
         """A backend as a label: a run's annotation, which anybody can write, makes no new series."""

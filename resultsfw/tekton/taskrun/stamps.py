@@ -1,10 +1,8 @@
 """Which backends a TaskRun may be read by, besides those of the flags: what the controller stamped on it."""
 
-import contextlib
-
 from resultsfw.cluster import Object
 from resultsfw.core import Core, stamp_of
-from resultsfw.errors import BackendError, BackendNotAllowedError
+from resultsfw.errors import BackendNotAllowedError
 from resultsfw.tekton.transport import transport_of
 from resultsfw.types import Stamp
 
@@ -48,9 +46,10 @@ def recorded_stamp(core: Core, taskrun: Object, pod: Object) -> Stamp:
 
 
 def purged_by(core: Core, taskrun: Object, pod: Object) -> str:
-    """Return the backend that is to remove what a pod left; "" for none that may be used."""
-    with contextlib.suppress(BackendError):
-        stamp = stamp_of(pod)
-        if stamp is not None and may_use(core, taskrun, stamp.backend):
-            return stamp.backend
-    return ""
+    """Return the backend that is to remove what a pod left; "" for none that may be used.
+
+    Raises:
+        BackendError: The pod's stamp cannot be read.
+    """
+    stamp = stamp_of(pod)
+    return stamp.backend if stamp is not None and may_use(core, taskrun, stamp.backend) else ""
