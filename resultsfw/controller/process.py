@@ -306,6 +306,7 @@ class Process:
         taskrun_ender = RunEnder(self._ledger, TASKRUNS, held=taskruns.get)
         pipelinerun_ender = RunEnder(self._pipeline_ledger, PIPELINERUNS, held=pipelineruns.get)
         self._controller.end, self._pipelines.end = taskrun_ender.end, pipelinerun_ender.end
+        self._controller.stalled_pause = self._pipelines.stalled_pause = self._options.stalled_after / 2
         self._watchdog = Watchdog(
             {TASKRUNS.kind: self._controller, PIPELINERUNS.kind: self._pipelines},
             {TASKRUNS.kind: taskrun_ender.stalled, PIPELINERUNS.kind: pipelinerun_ender.stalled},

@@ -31,9 +31,6 @@ TRIES: Final = 15
 """Looks in a row that may fail for what does not come right by itself: with their pauses, about two minutes.
 Then the run is ended by name."""
 
-STALLED_PAUSE: Final = 30.0
-"""Seconds that a run waits which stalled another process: the runs of others come first."""
-
 _FAULTS: Final = (Exception, SystemExit)
 """What code that one run's input leads astray may raise; SystemExit would end the thread without a word."""
 
@@ -65,6 +62,7 @@ class Workers:
         queue: Runs to look at.
         reconciler: Looks at one; to be set before `work`.
         end: Ends a run that no look brings forward; ``None``: such a run is tried for ever.
+        stalled_pause: Seconds that a run waits which stalled another process: the runs of others come first.
         is_own: Whether the run of this namespace and name has this version from a look of ours, who knew
             all that was before: then there is nothing new to be seen in it.
     """
@@ -73,6 +71,7 @@ class Workers:
         self.queue: WorkQueue[Key] = WorkQueue()
         self.is_own: IsOwn = lambda *_: False
         self.end: End | None = None
+        self.stalled_pause = 30.0
         self.reconciler: Reconciler
         self._lock = threading.Lock()
         self._at_work: dict[Key, list[str]] = {}
@@ -112,7 +111,7 @@ class Workers:
                 seen.append(version)
                 return
         if not self.is_own(*key, version):
-            self.queue.add_after(key, STALLED_PAUSE if stalled else 0)
+            self.queue.add_after(key, self.stalled_pause if stalled else 0)
 
     # What heirs say.
 

@@ -156,3 +156,61 @@ def test_a_text_that_names_a_backend_no_flag_allows_imports_nothing(room, object
 def test_the_lease_is_the_leaders_all_the_time(room):
     two_replicas(room, [one for rows in hostile.UNREADABLE.values() for one in rows[:1]][:1], refused)
     assert room.store.get(LEASES, NAMESPACE, "resultsfw-controller")["spec"]["leaseTransitions"] == 1
+
+
+STALLING = """
+import time
+from resultsfw import Capabilities, Extraction, Found, hookimpl
+
+capabilities = Capabilities(summary="does not come back for one run")
+
+@hookimpl
+def prepare_pod(run, pod):
+    while run.namespace == "bad":
+        time.sleep(0.05)
+    return 0
+
+@hookimpl
+def pod_ready(pod):
+    return pod["status"]["phase"] == "Succeeded"
+
+@hookimpl
+def extract(run, pod):
+    return Extraction(found=(Found(name="digest", value=pod["metadata"]["name"], source="s"),))
+"""
+
+
+def test_a_run_that_stalls_a_worker_turns_the_health_red_is_named_and_stalls_no_third_process(
+    room, tmp_path, monkeypatch
+):
+    folder = tmp_path / "site"
+    folder.mkdir()
+    Site(folder).backend("stalling", STALLING)
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+    room.flags(results_from="stalling")
+    create(room, [hostile.taskrun(results=[{"name": "digest"}])])
+    first = room.start(stalled_after=4, leader_elect=False)
+    said = first.wait_for("TaskRun bad/bad: a worker was at it for more than 4 s", PATIENCE)
+    assert "prepare_pod" in said["message"], "where it is"
+    status, text = first.page("/healthz")
+    assert (status, text) == (503, "a worker is stalled by TaskRun bad/bad\n")
+    shown = 'resultsfw_stalled_run_seconds{kind="TaskRun",name="bad",namespace="bad"}'
+    assert shown in first.page("/metrics")[1]
+    good(room, 1)
+    room.until(lambda: ended_well(room, 1), PATIENCE)
+    noted = {"resultsfw.dev/stalled": "1"}
+    room.until(lambda: bad(room)[0]["metadata"].get("annotations") == noted, PATIENCE)
+    first.signal(signal.SIGKILL)  # as the liveness probe does in the end
+    second = room.start(stalled_after=4, leader_elect=False)
+    second.wait_for("this replica works", PATIENCE)
+    good(room, 2)
+    room.until(lambda: ended_well(room, 2), PATIENCE)
+    room.until(lambda: refused(room), PATIENCE)
+    (run,) = bad(room)
+    assert condition(run)["reason"] == "TaskRunReconcileFailed"
+    second.signal(signal.SIGKILL)
+    third = room.start(stalled_after=4, leader_elect=False)
+    third.wait_for("this replica works", PATIENCE)
+    good(room, 3)
+    room.until(lambda: ended_well(room, 3), PATIENCE)
+    assert third.page("/healthz") == (200, "ok\n")
