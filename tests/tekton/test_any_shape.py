@@ -143,7 +143,7 @@ def looked(kind: Any, spec: Any, *, looks: int = 3, annotations: Any = None) -> 
     store = Store()
     metadata = {"name": "run", "namespace": "n", "annotations": annotations or {}}
     store.create(kind, {"metadata": metadata, "spec": spec})
-    core = Core.from_flags({})
+    core = CORE
     make = Reconciler if kind == TASKRUNS else PipelineReconciler
     for _ in range(looks):
         with contextlib.suppress(ResultsError):
@@ -154,7 +154,9 @@ def looked(kind: Any, spec: Any, *, looks: int = 3, annotations: Any = None) -> 
     return store.get(kind, "n", "run").get("status")
 
 
-OFTEN = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+CORE = Core.from_flags({})
+
+OFTEN = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def test_what_is_changed_here_runs_if_it_is_not_changed():
