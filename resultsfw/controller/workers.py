@@ -4,6 +4,7 @@ import contextlib
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Final, NamedTuple, Protocol
@@ -76,6 +77,7 @@ class Workers:
         self._lock = threading.Lock()
         self._at_work: dict[Key, list[str]] = {}
         self._stalls: dict[Key, Stall] = {}
+        self._lasting: Counter[Key] = Counter()
         self._threads = [
             threading.Thread(target=self._work, name=f"{name}-{number}", daemon=True)
             for number in range(threads)
@@ -161,7 +163,7 @@ class Workers:
 
     def _look(self, key: Key) -> None:
         if not self.wants(key):
-            self.queue.forget(key)
+            self._forget(key)
             return
         with self.told(key):
             if defect := self.defect(key):
@@ -183,19 +185,30 @@ class Workers:
                 return "done"
             if not (isinstance(error, ClusterError) and error.retryable):
                 return self._failed(key, error)
+            self._lasting.pop(key, None)
             pause = self.queue.retry(key)
             log.warning("%s: %s; again in %.3f s", error.subject or "request", error.message, pause)
             return "retry"
         except _FAULTS as error:
             return self._faulty(key, error)
-        self.queue.forget(key)
+        self._forget(key)
         if again is not None:
             self.queue.add_after(key, again)
         return "done"
 
+    def _forget(self, key: Key) -> None:
+        """It went well, or is over: the next failure is the first."""
+        self._lasting.pop(key, None)
+        self.queue.forget(key)
+
+    def _lasts(self, key: Key) -> bool:
+        """Count a failure that hardly comes right by itself; whether there were too many in a row."""
+        self._lasting[key] += 1
+        return self._lasting[key] >= TRIES
+
     def _failed(self, key: Key, error: ResultsError) -> str:
         """Try again after what hardly comes right by itself, or end the run."""
-        if self.queue.failures(key) + 1 >= TRIES:
+        if self._lasts(key):
             message = f"the controller cannot bring this run forward ({error.code}): {error.message}"
             return self._end(key, Failure.FAULT, message, "failed")
         pause = self.queue.retry(key)
@@ -205,7 +218,7 @@ class Workers:
     def _faulty(self, key: Key, error: BaseException) -> str:
         """Try again after a fault of ours that the run led to, or end the run."""
         # What recursed without end does so each time, and costs the workers of others most.
-        if isinstance(error, RecursionError) or self.queue.failures(key) + 1 >= TRIES:
+        if self._lasts(key) or isinstance(error, RecursionError):
             log.error("%s: a fault of resultsfw", self.name(key), exc_info=error)
             message = (
                 f"a fault of the controller keeps it from working on this run ({type(error).__name__}); its "
@@ -218,21 +231,21 @@ class Workers:
 
     def _end(self, key: Key, failure: Failure, message: str, result: str = "failed") -> str:
         """End a run by name, or try again later."""
-        log.error("%s is ended: %s", self.name(key), message)
         try:
             if self.end is not None and self.end(key, failure, message):
-                self.queue.forget(key)
+                log.error("%s was ended: %s", self.name(key), message)
+                self._forget(key)
                 return result
             pause = self.queue.retry(key)
         except ConflictError:
             self.queue.add_after(key, CONFLICT_PAUSE)
             return "conflict"
         except NotFoundError:
-            self.queue.forget(key)
+            self._forget(key)
             return result
         except _FAULTS as error:
             pause = self.queue.retry(key)
             why = error.message if isinstance(error, ResultsError) else type(error).__name__
             log.warning("%s cannot be ended: %s", self.name(key), why)
-        log.info("%s: again in %.3f s", self.name(key), pause)
+        log.error("%s: %s; again in %.3f s", self.name(key), message, pause)
         return result

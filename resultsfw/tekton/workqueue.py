@@ -136,11 +136,6 @@ class WorkQueue(Generic[Key]):
         self.add_after(key, pause)
         return pause
 
-    def failures(self, key: Key) -> int:
-        """How often in a row it failed."""
-        with self._changed:
-            return self._failures.get(key, 0)
-
     def forget(self, key: Key) -> None:
         """It went well: the next failure is the first."""
         with self._changed:

@@ -113,6 +113,26 @@ def test_what_may_come_right_is_tried_for_ever(controller):
     assert controller.ended == []
 
 
+def test_failures_that_may_come_right_do_not_count_among_those_that_do_not(controller):
+    errors = [UnavailableError("away")] * 2 * workers_module.TRIES
+    errors += [KeyError("x")] * (workers_module.TRIES - 1) + [UnavailableError("away")]
+    errors += [KeyError("x")] * (workers_module.TRIES - 1)
+    looks = Raises()
+    over = threading.Event()
+
+    def reconcile(_namespace, _name):
+        if errors:
+            raise errors.pop(0)
+        over.set()
+
+    looks.reconcile = reconcile
+    controller.reconciler = looks
+    controller.on_taskrun("ADDED", seen())
+    controller.work()
+    assert over.wait(60)
+    assert controller.ended == []
+
+
 def test_an_object_that_a_run_needs_and_that_cannot_be_decoded_ends_it_at_once(controller):
     controller.reconciler = Raises(UnreadableObjectError("Task runs/t cannot be worked on"))
     controller.on_taskrun("ADDED", seen())
