@@ -211,5 +211,7 @@ class Room:
         for one in self.started:
             if one.process.poll() is None:
                 one.signal(signal.SIGKILL)
+            else:
+                one.wait()
         self.kubelet.close()
         self.server.down()
