@@ -4,10 +4,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-__all__ = ["CONFIG_MAPS", "EVENTS", "PODS", "Cluster", "Kind", "Object"]
+__all__ = ["CONFIG_MAPS", "EVENTS", "PODS", "UNREADABLE", "Cluster", "Kind", "Object"]
 
 Object = dict[str, Any]
 """A Kubernetes object as its JSON, decoded."""
+
+UNREADABLE: Final = "resultsfw.dev/unreadable"
+"""In an object that is only held in memory: why it could not be decoded as it is. It has its metadata and
+what else could be read; nothing may be decided by what it lacks."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from resultsfw.cluster import Cluster, Object
 from resultsfw.entrypoint import without_result_files
 from resultsfw.errors import (
     BackendError,
+    BackendNotAllowedError,
     ClusterError,
     FlagError,
     ResultsError,
@@ -53,9 +54,9 @@ def stamp_of(pod: Object) -> Stamp | None:
     limit = annotations.get(LIMIT_ANNOTATION, "")
     if not (backend and _NUMBER.fullmatch(wire) and _NUMBER.fullmatch(limit)):
         raise BackendError(
-            f'the pod\'s annotations {STAMP_ANNOTATION}="{text}", {LIMIT_ANNOTATION}="{limit}" '
+            f'the pod\'s annotations {STAMP_ANNOTATION}="{text:.80}", {LIMIT_ANNOTATION}="{limit:.80}" '
             f"cannot be read; they are not for editing",
-            subject=text,
+            subject=text[:80],
         )
     return Stamp(backend=backend, wire=int(wire), max_result_size=int(limit))
 
@@ -128,6 +129,9 @@ class Core:
     def backend(self, name: str) -> Backend:
         """The backend of that name, imported the first time it is asked for.
 
+        Importing it runs its code: the name must come from the flags or from the caller's own records, never
+        from what a tenant can write. See `allows`.
+
         Raises:
             UnknownBackendError, BrokenBackendError: It cannot be had.
         """
@@ -140,6 +144,10 @@ class Core:
                     loaded = load_backend(name, extensions=around)
                 self._backends[name] = loaded
             return self._backends[name]
+
+    def allows(self, name: str) -> bool:
+        """Whether a backend may be used because any text names it: a flag allows it, or it is registered."""
+        return name in self.flags.allowed or name in self._registered
 
     def warnings(self) -> tuple[str, ...]:
         """What the flags allow and an operator may not mean; backends that cannot be had say nothing."""
@@ -225,7 +233,16 @@ class Core:
         return pod
 
     def ready(self, run: Run, pod: Object, *, stamp: Stamp | None = None) -> bool:
-        """Whether `collect` should read the pod now. Asks nobody: `collect` may still find it too early."""
+        """Whether `collect` should read the pod now. Asks nobody: `collect` may still find it too early.
+
+        Args:
+            run: Whose results.
+            pod: The pod as last seen.
+            stamp: As for `collect`.
+
+        Raises:
+            BackendError: The backend cannot be had, may not be used or failed.
+        """
         if not run.declares:
             return True
         stamp, backend, _ = self._reading(pod, stamp)
@@ -241,7 +258,10 @@ class Core:
             run: Whose results.
             pod: The pod as last seen.
             cluster: Where logs and objects are read.
-            stamp: How the pod was made, where it carries no stamp (another controller made it).
+            stamp: How the pod was made, as the caller's own records say: for a pod that carries no stamp
+                (another controller made it), and for one whose backend no flag allows any more. A pod's own
+                stamp is text that whoever may write pods can change: alone it selects only backends that
+                the flags allow.
             final: There will be no further try: a read that fails becomes a problem of the verdict.
 
         Raises:
@@ -295,7 +315,9 @@ class Core:
 
     status_patch = staticmethod(status_patch)
 
-    def dereference(self, reference: Reference, cluster: Cluster, *, namespace: str = "") -> Iterator[bytes]:
+    def dereference(
+        self, reference: Reference, cluster: Cluster, *, namespace: str = "", backend: str = ""
+    ) -> Iterator[bytes]:
         """The value a reference stands for, in pieces, compared with its size and digest as they come.
 
         A consumer that holds a status makes the reference with `resultsfw.reference_of`.
@@ -305,6 +327,8 @@ class Core:
             cluster: The way to the world.
             namespace: Of the run on whose behalf it is read, whose maker may have written the reference;
                 "": who asks may have every namespace's.
+            backend: Which backend may be used, as the caller's own records say, besides those that the flags
+                allow: the reference may be text that a tenant wrote.
 
         Raises:
             BackendError: Its backend cannot be had, failed, or does not hand out references.
@@ -312,16 +336,16 @@ class Core:
             CorruptError: It is not what was stored; at the end, or at the first byte too many. Or it
                 leads elsewhere than to what runs of the namespace left.
         """
-        backend = self._referring(reference)
+        used = self._referring(reference, backend)
         pieces = self._call(
-            backend,
+            used,
             "dereference",
             reference=reference,
             cluster=cluster,
-            config=self._config(backend),
+            config=self._config(used),
             namespace=namespace,
         )
-        return checked(reference, _guarded(backend, pieces))
+        return checked(reference, _guarded(used, pieces))
 
     def can_place(self, reference: Reference) -> bool:
         """Whether the reference's backend can place its value in a pod as a file (`place_files`).
@@ -354,8 +378,9 @@ class Core:
             self._call(backend, "place_files", run=run, pod=pod, files=own, mount=mount, config=config)
         return pod
 
-    def _referring(self, reference: Reference) -> Backend:
-        backend = self.backend(reference.backend)
+    def _referring(self, reference: Reference, known: str = "") -> Backend:
+        name = reference.backend
+        backend = self.backend(name) if name == known else self._allowed(name, "a reference")
         if backend.capabilities.by != "reference":
             raise BackendError(
                 f'backend "{backend.name}" hands out values and not references', subject=backend.name
@@ -363,9 +388,13 @@ class Core:
         return backend
 
     def outside(self, pod: Object) -> Literal["no", "owned", "elsewhere"]:
-        """Where the backend of a prepared pod keeps things outside it, as its capabilities say."""
+        """Where the backend of a prepared pod keeps things outside it, as its capabilities say.
+
+        Raises:
+            BackendError: The backend cannot be had, or no flag allows it.
+        """
         stamp = stamp_of(pod)
-        return "no" if stamp is None else self.backend(stamp.backend).capabilities.outside
+        return "no" if stamp is None else self._allowed(stamp.backend, "the pod's stamp").capabilities.outside
 
     def purge(
         self, run: Run, pod: Object, cluster: Cluster, *, backend: str = "", deleted: bool = False
@@ -374,26 +403,43 @@ class Core:
 
         Args:
             run: Whose; its ``attempt`` counts.
-            pod: As it was made; it says which backend.
+            pod: As it was made; it says which backend, of those that the flags allow.
             cluster: Where objects are deleted.
-            backend: Which backend, where the pod is gone.
+            backend: Which backend, as the caller's own records say: where the pod is gone, or no flag allows
+                its backend any more.
             deleted: The run itself is deleted. Before that, what references stand for is left alone.
 
         Raises:
             BackendError: The backend cannot be had, or failed.
             ClusterError: Something could not be removed.
         """
-        stamp = stamp_of(pod) if run.declares and not backend else None
-        name = backend or (stamp.backend if stamp else "")
-        if not name:
+        if backend:
+            used = self.backend(backend)
+        elif run.declares and (stamp := stamp_of(pod)) is not None:
+            used = self._allowed(stamp.backend, "the pod's stamp")
+        else:
             return
-        used = self.backend(name)
         if used.capabilities.outside != "no" and (deleted or used.capabilities.by == "value"):
             self._call(used, "purge", run=run, cluster=cluster, config=self._config(used))
 
-    def _reading(self, pod: Object, stamp: Stamp | None) -> tuple[Stamp, Backend, Limits]:
-        """By what a pod is read: its own stamp before the one given."""
-        stamp = stamp_of(pod) or stamp
+    def _allowed(self, name: str, where: str) -> Backend:
+        """The backend that text names which anybody may have written.
+
+        Raises:
+            BackendNotAllowedError: No flag allows it; it was not imported.
+            UnknownBackendError, BrokenBackendError: It cannot be had.
+        """
+        if not self.allows(name) and any(one.name == name for one in installed()):
+            raise BackendNotAllowedError(
+                f'{where} names backend "{name:.64}", which no flag allows; to use it, add it to the feature '
+                f'flag "allowed-results-from"',
+                subject=name[:64],
+            )
+        return self.backend(name)
+
+    def _reading(self, pod: Object, given: Stamp | None) -> tuple[Stamp, Backend, Limits]:
+        """By what a pod is read: its own stamp before the one given, which its caller answers for."""
+        stamp = stamp_of(pod) or given
         if stamp is None:
             raise BackendError(
                 f'pod "{pod.get("metadata", {}).get("name", "")}" carries no stamp ({STAMP_ANNOTATION}) and '
@@ -401,7 +447,10 @@ class Core:
                 subject="",
             )
         try:
-            backend = self.backend(stamp.backend)
+            if given is not None and given.backend == stamp.backend:
+                backend = self.backend(stamp.backend)
+            else:
+                backend = self._allowed(stamp.backend, "the pod's stamp")
         except UnknownBackendError as error:
             raise UnknownBackendError(
                 f'pod "{pod.get("metadata", {}).get("name", "")}" hands out its results by backend '

@@ -5,6 +5,7 @@ from typing import ClassVar
 __all__ = [
     "AlreadyExistsError",
     "BackendError",
+    "BackendNotAllowedError",
     "BrokenBackendError",
     "BrokenExtensionError",
     "ClusterError",
@@ -22,6 +23,7 @@ __all__ = [
     "UnavailableError",
     "UnknownBackendError",
     "UnknownExtensionError",
+    "UnreadableObjectError",
 ]
 
 
@@ -63,6 +65,12 @@ class UnknownBackendError(BackendError):
     """No installed distribution has a backend of that name."""
 
     code = "BackendUnknown"
+
+
+class BackendNotAllowedError(BackendError):
+    """Text that a tenant may have written names a backend that no flag allows; it was not imported."""
+
+    code = "BackendNotAllowed"
 
 
 class BrokenBackendError(BackendError):
@@ -129,6 +137,12 @@ class ObjectTooLargeError(ClusterError):
     """The object is over what the API server stores (etcd's 1.5 MiB a request). Never retried."""
 
     code = "ObjectTooLarge"
+
+
+class UnreadableObjectError(ClusterError):
+    """The server has the object, and it cannot be worked on: nested too deeply, too long, no JSON."""
+
+    code = "UnreadableObject"
 
 
 class CorruptError(ResultsError):

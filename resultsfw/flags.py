@@ -115,7 +115,7 @@ def choose_backend(flags: Flags, annotations: Mapping[str, str]) -> str:
         return asked or flags.results_from
     names = ", ".join(sorted(flags.allowed))
     raise FlagError(
-        f'annotation {ANNOTATION}: "{asked}" is not among the backends a run may choose here ({names}); '
+        f'annotation {ANNOTATION}: "{asked:.64}" is not among the backends a run may choose here ({names}); '
         f'ask the operator to add it to the feature flag "allowed-results-from"',
         subject=ANNOTATION,
     )

@@ -93,7 +93,8 @@ def _pieces(value: Any, flags: Given) -> Iterator[bytes]:
             value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
         )
         return iter([text.encode("utf-8", "surrogatepass")])
-    return core_of(flags).dereference(reference, no_cluster())
+    # Who asks for the value of a file of theirs asks for the backend, too.
+    return core_of(flags).dereference(reference, no_cluster(), backend=reference.backend)
 
 
 def _pass_on(pieces: Iterator[bytes], out: IO[bytes]) -> None:

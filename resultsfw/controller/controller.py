@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final, NamedTuple, Protocol
 
-from resultsfw.cluster import Object
+from resultsfw.cluster import UNREADABLE, Object
+from resultsfw.controller.failures import stalls_of
 from resultsfw.controller.logs import about
 from resultsfw.controller.metrics import Metrics, backend_of
+from resultsfw.controller.unreadable import defect_of, managed_by, stub
 from resultsfw.controller.workers import Key, Workers
 from resultsfw.tekton.kinds import READY_ANNOTATION, RELEASED_ANNOTATION, RESULTS_LEFT_OUT, TASKRUNS, is_step
 from resultsfw.tekton.leftovers import is_held
@@ -53,13 +55,17 @@ class Cache(Protocol):
 
 
 class Known(NamedTuple):
-    """What is kept of every run, unpacked: enough to know whose it is and whether it is over."""
+    """What is kept of every run, unpacked: enough to know whose it is and whether it is over.
+
+    ``defect`` is why no reconciler can work on it.
+    """
 
     mine: bool
     done: bool
     pod: str
     backend: str
     leaving: bool
+    defect: str = ""
 
 
 class Controller(Workers):
@@ -95,10 +101,12 @@ class Controller(Workers):
             self.queue.discard(key)
             return
         pod = (obj.get("status") or {}).get("podName") or ""
-        known = Known(self.is_mine(obj), is_done(obj), pod, backend_of(obj), is_held(obj))
+        defect = str(obj.get(UNREADABLE) or "")
+        known = Known(self.is_mine(obj), is_done(obj), pod, backend_of(obj), is_held(obj), defect)
         self._known[key] = known
         if known.mine:
-            self.news(key, metadata.get("resourceVersion", ""))
+            stalled = not known.done and stalls_of(obj) > 0
+            self.news(key, metadata.get("resourceVersion", ""), stalled=stalled)
 
     def on_pod(self, change: str, obj: Object) -> None:
         """A Pod was seen, or seen to be gone: its run is to be looked at."""
@@ -117,7 +125,7 @@ class Controller(Workers):
 
     def is_mine(self, taskrun: Object) -> bool:
         """Whether this controller takes the run."""
-        return not self._managed_by or taskrun.get("spec", {}).get("managedBy") == self._managed_by
+        return not self._managed_by or managed_by(taskrun) == self._managed_by
 
     def slim_pod(self, pod: Object) -> Object:
         """A Pod as it is kept: of another controller's run, only whose it is."""
@@ -130,9 +138,11 @@ class Controller(Workers):
     def slim_taskrun(self, taskrun: Object) -> Object:
         """A TaskRun as it is kept: of another controller's, only that it is there."""
         if self.is_mine(taskrun):
+            if defect := defect_of(taskrun):
+                return stub(taskrun, defect)
             return slim_taskrun(taskrun, results=self.keeps_results(taskrun))
         metadata = {name: taskrun["metadata"][name] for name in _NAMES if name in taskrun["metadata"]}
-        return {"metadata": metadata, "spec": {"managedBy": taskrun.get("spec", {}).get("managedBy", "")}}
+        return {"metadata": metadata, "spec": {"managedBy": managed_by(taskrun)}, **_mark(taskrun)}
 
     def wants(self, key: Key) -> bool:
         """Whether a run is ours, and not over with all that was its."""
@@ -142,6 +152,11 @@ class Controller(Workers):
     def exists(self, key: Key) -> bool:
         """Whether a run was seen, and not its end."""
         return key in self._known
+
+    def defect(self, key: Key) -> str:
+        """Why no reconciler can work on a run; to clean up after one that is over needs no spec."""
+        known = self._known.get(key)
+        return "" if known is None or known.done or known.leaving else known.defect
 
     @contextmanager
     def told(self, key: Key) -> Iterator[None]:
@@ -222,6 +237,11 @@ def owner_of(pod: Object) -> Key | None:
     return (metadata.get("namespace", ""), name) if name else None
 
 
+def _mark(run: Object) -> Object:
+    """That another controller's run could not be decoded is still to be seen in the log and the metrics."""
+    return {UNREADABLE: run[UNREADABLE]} if isinstance(run.get(UNREADABLE), str) else {}
+
+
 def slim_pod(pod: Object) -> Object:
     """A Pod without what no look reads: ``managedFields`` and the text of its scripts."""
     metadata = {key: value for key, value in pod["metadata"].items() if key != "managedFields"}
@@ -244,7 +264,8 @@ def slim_taskrun(taskrun: Object, *, results: bool = False) -> Object:
     metadata = {key: value for key, value in taskrun["metadata"].items() if key != "managedFields"}
     if not is_done(taskrun):
         return {**taskrun, "metadata": metadata}
-    wanted = ["conditions", "podName", "taskSpec", *(["results"] if results else [])]
+    # Of the provenance, which backend the run was read by: it may have to remove what it keeps.
+    wanted = ["conditions", "podName", "taskSpec", "provenance", *(["results"] if results else [])]
     status = {key: value for key, value in taskrun["status"].items() if key in wanted}
     if tried := taskrun["status"].get("retriesStatus"):
         # By which backend, for what that left is still to be purged.

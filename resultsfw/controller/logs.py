@@ -16,6 +16,12 @@ __all__ = ["AboutFilter", "JsonFormatter", "OnceFilter", "about", "set_up"]
 
 FIELDS: Final = ("run", "pod", "backend")
 
+LONGEST: Final = 8192
+"""Characters of a message, or of a traceback."""
+
+_MOST_ONCE: Final = 1000
+"""Messages that are remembered as said."""
+
 _about: ContextVar[dict[str, str] | None] = ContextVar("about", default=None)
 
 
@@ -50,7 +56,8 @@ class OnceFilter(logging.Filter):
         """Whether it was not said before."""
         message = record.getMessage()
         new = message not in self._said
-        self._said.add(message)
+        if len(self._said) < _MOST_ONCE:
+            self._said.add(message)
         return new
 
 
@@ -63,12 +70,20 @@ class JsonFormatter(logging.Formatter):
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": _cut(record.getMessage()),
         }
         line |= {key: value for key, value in getattr(record, "about", {}).items() if value}
         if record.exc_info:
-            line["error"] = self.formatException(record.exc_info)
+            line["error"] = _cut(self.formatException(record.exc_info))
         return json.dumps(line, ensure_ascii=True)
+
+
+def _cut(text: str) -> str:
+    """A text of bounded length, its beginning and its end: it may repeat what tenants wrote."""
+    if len(text) <= LONGEST:
+        return text
+    half = LONGEST // 2
+    return f"{text[:half]} ... ({len(text)} characters) ... {text[-half:]}"
 
 
 def set_up(level: str = "info", stream: IO[str] | None = None) -> None:

@@ -1,7 +1,8 @@
 """What the process counts, in a registry of its own, as Prometheus reads it."""
 
 import platform
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Callable, Iterable, Mapping
 from importlib import metadata
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
@@ -18,6 +19,10 @@ __all__ = ["Metrics", "backend_of", "succeeded"]
 
 _REFUSALS = frozenset({reasons.VALIDATION_FAILED, reasons.RESOLUTION_FAILED, reasons.POD_CREATION_FAILED})
 """Reasons of runs that ended before there was a pod."""
+
+_REASON = re.compile("[A-Za-z]{1,64}")
+_MOST_REASONS = 100
+"""Reasons that may stand in labels; Tekton and this controller have some sixty."""
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
@@ -40,6 +45,7 @@ class Metrics:
 
     def __init__(self, backends: Iterable[str] | None = None) -> None:
         self.registry = CollectorRegistry()
+        self._reasons: set[str] = set()
         self._backends = {"none", *(backends or (one.name for one in installed()))}
         self.runs = Counter(
             "resultsfw_runs",
@@ -120,6 +126,18 @@ class Metrics:
         self.watch_restarts = Counter(
             "resultsfw_watch_restarts", "Watches begun again, by kind.", ("kind",), registry=self.registry
         )
+        self._unreadable = Gauge(
+            "resultsfw_unreadable_objects",
+            "Objects that cannot be decoded or worked on, by kind; the log names each.",
+            ("kind",),
+            registry=self.registry,
+        )
+        self._stalled = Gauge(
+            "resultsfw_stalled_run_seconds",
+            "Seconds for which a worker has been at a run that takes it too long; no more runs than workers.",
+            ("kind", "namespace", "name"),
+            registry=self.registry,
+        )
         self.events_dropped = Counter(
             "resultsfw_events_dropped",
             "Kubernetes Events that were not written: the server refused them, or there were too many.",
@@ -159,6 +177,16 @@ class Metrics:
         self.pipelinerun_depth.set_function(depth)
         self.running_pipelineruns.set_function(running)
 
+    def watch_unreadable(self, kind: str, count: Callable[[], float]) -> None:
+        """Ask for the number of unreadable objects of a kind whenever somebody reads it."""
+        self._unreadable.labels(kind).set_function(count)
+
+    def stalled_runs(self, seconds: Mapping[tuple[str, str, str], float]) -> None:
+        """Show these runs as stalled, by kind, namespace and name, and no others."""
+        self._stalled.clear()
+        for labels, value in seconds.items():
+            self._stalled.labels(*labels).set(value)
+
     def pipelinerun_looked(self, result: str) -> None:
         """A PipelineRun was looked at."""
         self.pipelinerun_reconciles.labels(result).inc()
@@ -171,7 +199,7 @@ class Metrics:
         if new.get("status") not in ("True", "False") or old.get("status") in ("True", "False"):
             return
         outcome = "succeeded" if new["status"] == "True" else "failed"
-        self.pipelineruns.labels(outcome, new.get("reason", "")).inc()
+        self.pipelineruns.labels(outcome, self._reason(new)).inc()
         status = pipelinerun["status"]
         began, ended = parse_time(status.get("startTime")), parse_time(status.get("completionTime"))
         if began is not None and ended is not None:
@@ -192,11 +220,20 @@ class Metrics:
         new = succeeded(taskrun)
         if new.get("status") not in ("True", "False") or old.get("status") in ("True", "False"):
             return
-        reason = new.get("reason", "")
+        reason = self._reason(new)
         outcome = "succeeded" if new["status"] == "True" else "failed"
         self.runs.labels(self.label(backend_of(taskrun)), outcome, reason).inc()
         if reason in _REFUSALS and not taskrun["status"].get("podName"):
             self.runs_refused.labels(reason).inc()
+
+    def _reason(self, verdict: Object) -> str:
+        """A condition's reason as a label; some come from pods, which tenants can write."""
+        reason = str(verdict.get("reason", ""))
+        if reason not in self._reasons:
+            if len(self._reasons) >= _MOST_REASONS or not _REASON.fullmatch(reason):
+                return "other"
+            self._reasons.add(reason)
+        return reason
 
     def label(self, backend: str) -> str:
         """A backend as a label: a run's annotation, which anybody can write, makes no new series."""

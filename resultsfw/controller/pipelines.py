@@ -4,8 +4,10 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Final
 
-from resultsfw.cluster import Object
+from resultsfw.cluster import UNREADABLE, Object
+from resultsfw.controller.failures import stalls_of
 from resultsfw.controller.logs import about
+from resultsfw.controller.unreadable import defect_of, managed_by, stub
 from resultsfw.controller.workers import Key, Workers
 from resultsfw.limits import object_size
 from resultsfw.tekton.conditions import is_done, succeeded
@@ -46,6 +48,7 @@ class PipelineRuns(Workers):
         self._managed_by = managed_by
         self._looked = looked
         self._open: dict[Key, dict[str, str]] = {}
+        self._defects: dict[Key, str] = {}
         self.copies = False
         self.forget_results: Callable[[str, list[str]], None] = lambda _namespace, _names: None
 
@@ -56,12 +59,13 @@ class PipelineRuns(Workers):
 
     def is_mine(self, pipelinerun: Object) -> bool:
         """Whether this controller takes the run."""
-        return not self._managed_by or pipelinerun.get("spec", {}).get("managedBy") == self._managed_by
+        return not self._managed_by or managed_by(pipelinerun) == self._managed_by
 
     def on_pipelinerun(self, change: str, obj: Object) -> None:
         """A PipelineRun was seen."""
         metadata = obj["metadata"]
         key = (metadata.get("namespace", ""), metadata["name"])
+        self._defects.pop(key, None)
         if change == "DELETED":
             self._open.pop(key, None)
             self.queue.discard(key)
@@ -71,8 +75,10 @@ class PipelineRuns(Workers):
             if (children := self._open.pop(key, None)) is not None:
                 self.forget_results(key[0], list(children))
         else:
+            if defect := obj.get(UNREADABLE):
+                self._defects[key] = defect
             self._open.setdefault(key, {})
-            self.news(key, metadata.get("resourceVersion", ""))
+            self.news(key, metadata.get("resourceVersion", ""), stalled=stalls_of(obj) > 0)
 
     def on_taskrun(self, change: str, obj: Object) -> None:
         """A TaskRun was seen: what a look at its PipelineRun reads of it may be news."""
@@ -95,7 +101,10 @@ class PipelineRuns(Workers):
 
     def slim(self, pipelinerun: Object) -> Object:
         """A PipelineRun as it is kept: of another controller's, only that it is there."""
-        return slim_pipelinerun(pipelinerun, mine=self.is_mine(pipelinerun))
+        mine = self.is_mine(pipelinerun)
+        if mine and (defect := defect_of(pipelinerun)):
+            return stub(pipelinerun, defect)
+        return slim_pipelinerun(pipelinerun, mine=mine)
 
     def wants(self, key: Key) -> bool:
         """Whether a run is not over."""
@@ -104,6 +113,10 @@ class PipelineRuns(Workers):
     def exists(self, key: Key) -> bool:
         """Whether a run is there and goes on."""
         return key in self._open
+
+    def defect(self, key: Key) -> str:
+        """Why no reconciler can work on a run; "" where one can."""
+        return self._defects.get(key, "")
 
     def told(self, key: Key) -> AbstractContextManager[object]:
         """Which run it is."""
@@ -145,7 +158,9 @@ def slim_pipelinerun(pipelinerun: Object, *, mine: bool) -> Object:
         metadata = {key: value for key, value in pipelinerun["metadata"].items() if key != "managedFields"}
         return {**pipelinerun, "metadata": metadata}
     metadata = {name: pipelinerun["metadata"][name] for name in _NAMES if name in pipelinerun["metadata"]}
-    slim = {"metadata": metadata, "spec": {"managedBy": pipelinerun.get("spec", {}).get("managedBy", "")}}
+    slim: Object = {"metadata": metadata, "spec": {"managedBy": managed_by(pipelinerun)}}
+    if isinstance(defect := pipelinerun.get(UNREADABLE), str):  # for the log and the metrics
+        slim[UNREADABLE] = defect
     if mine:
         slim["status"] = {"conditions": pipelinerun["status"]["conditions"]}
     return slim

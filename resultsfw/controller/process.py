@@ -19,12 +19,14 @@ from resultsfw.controller import doctor
 from resultsfw.controller.config import CONFIG_MAP, OTHERS, LiveFlags
 from resultsfw.controller.controller import POD_SELECTOR, Controller
 from resultsfw.controller.events import Events, Notice, cut, log_change, log_pipelinerun
+from resultsfw.controller.failures import RunEnder
 from resultsfw.controller.http import StatusServer, parse_address
 from resultsfw.controller.ledger import Ledger
 from resultsfw.controller.logs import set_up
 from resultsfw.controller.measured import MeasuredCore
 from resultsfw.controller.metrics import Metrics
 from resultsfw.controller.pipelines import PipelineRuns
+from resultsfw.controller.watchdog import STALLED_AFTER, Watchdog
 from resultsfw.core import Core
 from resultsfw.errors import ResultsError
 from resultsfw.kube import CachedCluster, KubeCluster, LeaderElector, RateLimit, Reflector, connect
@@ -72,6 +74,8 @@ class Options:
     pods: PodOptions = field(default_factory=PodOptions)
     sidecar_image: str = ""
     unschedulable_after: float = 30.0
+    stalled_after: float = STALLED_AFTER
+    """A worker that is at one run for so many seconds turns ``/healthz`` red."""
     qps: float = 200.0
     burst: int = 400
     log_level: str = "info"
@@ -231,6 +235,7 @@ class Process:
         log.info("this replica works")
         self._controller.work()
         self._pipelines.work()
+        self._watchdog.start()
 
     def _lost(self) -> None:
         """The lease is not ours any more, by our own will or not."""
@@ -296,6 +301,18 @@ class Process:
             changed=(self.metrics.pipelinerun_changed, self._events.pipelinerun_changed, log_pipelinerun),
             may_write=self._leads.is_set,
             kind=PIPELINERUNS,
+        )
+        for reflector in (self._configmaps, pipelineruns, taskruns, pods):
+            self.metrics.watch_unreadable(reflector.kind.plural, partial(len, reflector.unreadable))
+        taskrun_ender = RunEnder(self._ledger, TASKRUNS, held=taskruns.get)
+        pipelinerun_ender = RunEnder(self._pipeline_ledger, PIPELINERUNS, held=pipelineruns.get)
+        self._controller.end, self._pipelines.end = taskrun_ender.end, pipelinerun_ender.end
+        self._controller.stalled_pause = self._pipelines.stalled_pause = self._options.stalled_after / 2
+        self._watchdog = Watchdog(
+            {TASKRUNS.kind: self._controller, PIPELINERUNS.kind: self._pipelines},
+            {TASKRUNS.kind: taskrun_ender.stalled, PIPELINERUNS.kind: pipelinerun_ender.stalled},
+            self.metrics,
+            seconds=self._options.stalled_after,
         )
         self._controller.is_own = self._ledger.is_own
         self._controller.keeps_results = self._pipelines.keeps_results
@@ -364,11 +381,11 @@ class Process:
     # What is asked.
 
     def _healthy(self) -> tuple[bool, bytes]:
-        return (
-            (True, b"ok\n")
-            if self._controller.works and self._pipelines.works
-            else (False, b"a worker ended\n")
-        )
+        if not (self._controller.works and self._pipelines.works):
+            return False, b"a worker ended\n"
+        if stalled := self._watchdog.stalled():
+            return False, f"a worker is stalled by {', '.join(stalled)}\n".encode()
+        return True, b"ok\n"
 
     def _ready(self) -> tuple[bool, bytes]:
         if not self._flags.ready.is_set():

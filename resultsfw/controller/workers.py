@@ -3,14 +3,17 @@
 import contextlib
 import logging
 import threading
+import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
-from resultsfw.errors import ClusterError, ConflictError, NotFoundError, ResultsError
+from resultsfw.controller.failures import Failure
+from resultsfw.errors import ClusterError, ConflictError, NotFoundError, ResultsError, UnreadableObjectError
 from resultsfw.tekton.workqueue import WorkQueue
 
-__all__ = ["Key", "Reconciler", "Workers"]
+__all__ = ["End", "Key", "Reconciler", "Stall", "Workers"]
 
 log = logging.getLogger(__name__)
 
@@ -19,8 +22,18 @@ Key = tuple[str, str]
 
 IsOwn = Callable[[str, str, str], bool]
 
+End = Callable[[Key, Failure, str], bool]
+"""Ends a run by name; whether that was to be done. See `resultsfw.controller.failures.RunEnder.end`."""
+
 CONFLICT_PAUSE: Final = 0.05
 """Seconds until a look after a conflict: the watch brings what somebody else wrote."""
+
+TRIES: Final = 15
+"""Looks in a row that may fail for what does not come right by itself: with their pauses, about two minutes.
+Then the run is ended by name."""
+
+_FAULTS: Final = (Exception, SystemExit)
+"""What code that one run's input leads astray may raise; SystemExit would end the thread without a word."""
 
 
 class Reconciler(Protocol):
@@ -29,6 +42,14 @@ class Reconciler(Protocol):
     def reconcile(self, namespace: str, name: str) -> float | None:
         """Take a run one step further; seconds until it wants to look again by itself."""
         ...
+
+
+class Stall(NamedTuple):
+    """A run that a worker is at: since when, in seconds of the monotonic clock, and the worker's thread."""
+
+    key: Key
+    since: float
+    thread: int
 
 
 class Workers:
@@ -41,6 +62,8 @@ class Workers:
     Attributes:
         queue: Runs to look at.
         reconciler: Looks at one; to be set before `work`.
+        end: Ends a run that no look brings forward; ``None``: such a run is tried for ever.
+        stalled_pause: Seconds that a run waits which stalled another process: the runs of others come first.
         is_own: Whether the run of this namespace and name has this version from a look of ours, who knew
             all that was before: then there is nothing new to be seen in it.
     """
@@ -48,9 +71,13 @@ class Workers:
     def __init__(self, name: str, threads: int) -> None:
         self.queue: WorkQueue[Key] = WorkQueue()
         self.is_own: IsOwn = lambda *_: False
+        self.end: End | None = None
+        self.stalled_pause = 30.0
         self.reconciler: Reconciler
         self._lock = threading.Lock()
         self._at_work: dict[Key, list[str]] = {}
+        self._stalls: dict[Key, Stall] = {}
+        self._lasting: Counter[Key] = Counter()
         self._threads = [
             threading.Thread(target=self._work, name=f"{name}-{number}", daemon=True)
             for number in range(threads)
@@ -66,15 +93,27 @@ class Workers:
         """Whether every worker that was started is there."""
         return all(thread.is_alive() for thread in self._threads if thread.ident is not None)
 
-    def news(self, key: Key, version: str) -> None:
-        """A run of ours was seen at this version: look at it, unless a look of ours left it there."""
+    def at_work_for(self, seconds: float) -> list[Stall]:
+        """Return the runs that a worker has been at for more than so many seconds."""
+        until = time.monotonic() - seconds
+        with self._lock:
+            return [one for one in self._stalls.values() if one.since < until]
+
+    def news(self, key: Key, version: str, *, stalled: bool = False) -> None:
+        """A run of ours was seen at this version: look at it, unless a look of ours left it there.
+
+        Args:
+            key: The run.
+            version: Its resourceVersion.
+            stalled: It stalled another process: the runs of others come first.
+        """
         with self._lock:
             if (seen := self._at_work.get(key)) is not None:
                 # The watch is often faster than the answer to the write that it tells of.
                 seen.append(version)
                 return
         if not self.is_own(*key, version):
-            self.queue.add(key)
+            self.queue.add_after(key, self.stalled_pause if stalled else 0)
 
     # What heirs say.
 
@@ -85,6 +124,11 @@ class Workers:
     def exists(self, key: Key) -> bool:
         """Whether a run was seen, and not its end."""
         raise NotImplementedError
+
+    def defect(self, key: Key) -> str:
+        """Why no reconciler can work on a run; "" where one can."""
+        del key
+        return ""
 
     def told(self, key: Key) -> AbstractContextManager[object]:
         """What the log says beside everything that a look at the run logs."""
@@ -104,22 +148,28 @@ class Workers:
         while (key := self.queue.get()) is not None:
             with self._lock:
                 self._at_work[key] = []
+                self._stalls[key] = Stall(key, time.monotonic(), threading.get_ident())
             try:
                 self._look(key)
-            except Exception:  # pragma: no cover - a worker outlives even a fault in its own error handling
+            except _FAULTS:  # pragma: no cover - a worker outlives even a fault in its own error handling
                 log.exception("looking at %s", self.name(key))
             finally:
                 with self._lock:
                     seen = self._at_work.pop(key)
+                    self._stalls.pop(key, None)
                 if not all(self.is_own(*key, version) for version in seen):
                     self.queue.add(key)
                 self.queue.done(key)
 
     def _look(self, key: Key) -> None:
         if not self.wants(key):
-            self.queue.forget(key)
+            self._forget(key)
             return
         with self.told(key):
+            if defect := self.defect(key):
+                why = f"[User error] {self.name(key)} cannot be worked on: {defect}"
+                self.looked(self._end(key, Failure.UNREADABLE, why))
+                return
             self.looked(self._reconcile(key))
 
     def _reconcile(self, key: Key) -> str:
@@ -128,19 +178,74 @@ class Workers:
         except ConflictError:
             self.queue.add_after(key, CONFLICT_PAUSE)
             return "conflict"
+        except UnreadableObjectError as error:
+            return self._end(key, Failure.UNREADABLE, f"[User error] {error.message}")
         except ResultsError as error:
             if isinstance(error, NotFoundError) and not self.exists(key):
                 return "done"
+            if not (isinstance(error, ClusterError) and error.retryable):
+                return self._failed(key, error)
+            self._lasting.pop(key, None)
             pause = self.queue.retry(key)
-            passing = isinstance(error, ClusterError) and error.retryable
-            level = logging.WARNING if passing else logging.ERROR
-            log.log(level, "%s: %s; again in %.3f s", error.subject or "request", error.message, pause)
-            return "retry" if passing else "failed"
-        except Exception:
-            pause = self.queue.retry(key)
-            log.exception("%s: a fault of resultsfw; again in %.3f s", self.name(key), pause)
-            return "bug"
-        self.queue.forget(key)
+            log.warning("%s: %s; again in %.3f s", error.subject or "request", error.message, pause)
+            return "retry"
+        except _FAULTS as error:
+            return self._faulty(key, error)
+        self._forget(key)
         if again is not None:
             self.queue.add_after(key, again)
         return "done"
+
+    def _forget(self, key: Key) -> None:
+        """It went well, or is over: the next failure is the first."""
+        self._lasting.pop(key, None)
+        self.queue.forget(key)
+
+    def _lasts(self, key: Key) -> bool:
+        """Count a failure that hardly comes right by itself; whether there were too many in a row."""
+        self._lasting[key] += 1
+        return self._lasting[key] >= TRIES
+
+    def _failed(self, key: Key, error: ResultsError) -> str:
+        """Try again after what hardly comes right by itself, or end the run."""
+        if self._lasts(key):
+            message = f"the controller cannot bring this run forward ({error.code}): {error.message}"
+            return self._end(key, Failure.FAULT, message, "failed")
+        pause = self.queue.retry(key)
+        log.error("%s: %s; again in %.3f s", error.subject or "request", error.message, pause)
+        return "failed"
+
+    def _faulty(self, key: Key, error: BaseException) -> str:
+        """Try again after a fault of ours that the run led to, or end the run."""
+        # What recursed without end does so each time, and costs the workers of others most.
+        if self._lasts(key) or isinstance(error, RecursionError):
+            log.error("%s: a fault of resultsfw", self.name(key), exc_info=error)
+            message = (
+                f"a fault of the controller keeps it from working on this run ({type(error).__name__}); its "
+                f"log says where: please report it"
+            )
+            return self._end(key, Failure.FAULT, message, "bug")
+        pause = self.queue.retry(key)
+        log.error("%s: a fault of resultsfw; again in %.3f s", self.name(key), pause, exc_info=error)
+        return "bug"
+
+    def _end(self, key: Key, failure: Failure, message: str, result: str = "failed") -> str:
+        """End a run by name, or try again later."""
+        try:
+            if self.end is not None and self.end(key, failure, message):
+                log.error("%s was ended: %s", self.name(key), message)
+                self._forget(key)
+                return result
+            pause = self.queue.retry(key)
+        except ConflictError:
+            self.queue.add_after(key, CONFLICT_PAUSE)
+            return "conflict"
+        except NotFoundError:
+            self._forget(key)
+            return result
+        except _FAULTS as error:
+            pause = self.queue.retry(key)
+            why = error.message if isinstance(error, ResultsError) else type(error).__name__
+            log.warning("%s cannot be ended: %s", self.name(key), why)
+        log.error("%s: %s; again in %.3f s", self.name(key), message, pause)
+        return result

@@ -3,10 +3,13 @@
 import contextlib
 import email.utils
 import json
+import math
 import re
 import time
 from collections.abc import Mapping
 from typing import Any, Final
+
+import orjson
 
 from resultsfw.errors import (
     AlreadyExistsError,
@@ -69,7 +72,7 @@ class TryLaterError(UnavailableError):
 def error_of(status: int, headers: Mapping[str, str], body: bytes, subject: str) -> ClusterError:
     """The error for an answer with a status of 400 or more."""
     try:
-        said = json.loads(body)
+        said: Any = orjson.loads(body)  # refuses what is nested deeply; the standard library's recurses
     except ValueError:
         # A proxy, a webhook, an overloaded server: what it says may hold anything.
         said = None
@@ -78,13 +81,13 @@ def error_of(status: int, headers: Mapping[str, str], body: bytes, subject: str)
     return error_of_status({**said, "code": status}, subject, retry_after=_retry_after(headers, said))
 
 
-def error_of_status(
-    said: Mapping[str, Any], subject: str, *, retry_after: float | None = None
-) -> ClusterError:
-    """The error for a Kubernetes ``Status``, as an answer or an ERROR event has it."""
+def error_of_status(said: Any, subject: str, *, retry_after: float | None = None) -> ClusterError:
+    """The error for a Kubernetes ``Status``, as an answer or an ERROR event has it; any JSON will do."""
+    if not isinstance(said, Mapping):
+        return UnavailableError("the server's error is no Status", subject=subject)
     code = said.get("code")
     status = code if isinstance(code, int) else 0
-    reason, message = str(said.get("reason") or ""), str(said.get("message") or "")
+    reason, message = _text(said.get("reason")), _text(said.get("message"))
     if status in _SIZE_STATUS and (
         status == 413 or reason == "RequestEntityTooLarge" or _TOO_LARGE.search(message)  # noqa: PLR2004
     ):
@@ -172,14 +175,21 @@ def _without_long_quotations(text: str) -> str:
     return _WORD.sub(_NOT_SHOWN, "".join(kept) + rest)
 
 
+def _text(value: Any) -> str:
+    """A field that is to be a text; writing out another value could recurse without end."""
+    return value if isinstance(value, str) else ""
+
+
 def _retry_after(headers: Mapping[str, str], said: Mapping[str, Any]) -> float | None:
-    given = headers.get("Retry-After")
+    given: Any = headers.get("Retry-After")  # a text; a number where the Status says it
     if given is None:
         details = said.get("details")
         given = details.get("retryAfterSeconds") if isinstance(details, dict) else None
-        return float(given) if isinstance(given, int | float) else None
-    with contextlib.suppress(ValueError):
-        return max(0.0, float(given))
-    with contextlib.suppress(ValueError, TypeError):
-        return max(0.0, email.utils.parsedate_to_datetime(given).timestamp() - time.time())
+    if not isinstance(given, str | int | float):
+        return None
+    with contextlib.suppress(ValueError, TypeError, OverflowError):
+        seconds = float(given)
+        return max(0.0, seconds) if math.isfinite(seconds) else None
+    with contextlib.suppress(ValueError, TypeError, OverflowError):
+        return max(0.0, email.utils.parsedate_to_datetime(str(given)).timestamp() - time.time())
     return None

@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Final, Self
 
-from resultsfw.cluster import EVENTS, PODS, Kind, Object
-from resultsfw.errors import ClusterError, NotFoundError, UnavailableError
+from resultsfw.cluster import EVENTS, PODS, UNREADABLE, Kind, Object
+from resultsfw.errors import ClusterError, NotFoundError, UnavailableError, UnreadableObjectError
+from resultsfw.jsons import MAX_DEPTH, is_deeper_than
 from resultsfw.kube.answers import GoneError
 from resultsfw.kube.connect import (
     APPLY_PATCH,
@@ -19,7 +20,7 @@ from resultsfw.kube.connect import (
     connect,
     unavailable,
 )
-from resultsfw.kube.listing import pages
+from resultsfw.kube.listing import is_named, pages
 from resultsfw.kube.paths import path_of, path_of_one, subject
 
 __all__ = ["KubeCluster"]
@@ -75,8 +76,15 @@ class KubeCluster:
         self.close()
 
     def get(self, kind: Kind, namespace: str, name: str) -> Object:
-        """One object. Raises NotFoundError."""
-        return self._json("GET", path_of_one(kind, namespace, name), subject(kind, namespace, name))
+        """One object. Raises NotFoundError, UnreadableObjectError."""
+        about = subject(kind, namespace, name)
+        found = _named(self._json("GET", path_of_one(kind, namespace, name), about), about)
+        defect = found.get(UNREADABLE)
+        if defect is None and is_deeper_than(found, MAX_DEPTH):
+            defect = f"it is nested in more than {MAX_DEPTH} levels"
+        if defect is not None:
+            raise UnreadableObjectError(f"{about} cannot be worked on: {defect}", subject=about)
+        return found
 
     def list(self, kind: Kind, namespace: str | None = None, *, label_selector: str = "") -> list[Object]:
         """All objects of a kind, of one namespace where one is given, as they were at one time."""
@@ -99,12 +107,14 @@ class KubeCluster:
         namespace = metadata.get("namespace")
         about = subject(kind, namespace, metadata.get("name") or metadata.get("generateName") or "")
         body = {"apiVersion": kind.api_version, "kind": kind.kind, **obj}
-        return self._json("POST", path_of(kind, namespace), about, body)
+        made = self._json("POST", path_of(kind, namespace), about, body)
+        return made if kind == ACCESS_REVIEWS else _named(made, about)
 
     def patch(self, kind: Kind, namespace: str, name: str, patch: Object, *, subresource: str = "") -> Object:
         """Apply a JSON merge patch to an object or to its ``status``. See `Cluster.patch`."""
         path = path_of_one(kind, namespace, name, subresource)
-        return self._json("PATCH", path, subject(kind, namespace, name), patch, MERGE_PATCH)
+        about = subject(kind, namespace, name)
+        return _named(self._json("PATCH", path, about, patch, MERGE_PATCH), about)
 
     def apply(self, kind: Kind, obj: Object, *, manager: str, dry_run: bool = False) -> Object:
         """Make an object be as it is given here, as far as it is (server-side apply).
@@ -124,7 +134,7 @@ class KubeCluster:
         query = {"fieldManager": manager, "fieldValidation": "Strict"} | (
             {"dryRun": "All"} if dry_run else {}
         )
-        answer: Object = self.connection.json(
+        answer = self.connection.json(
             "PATCH",
             path_of_one(kind, namespace, name),
             subject=subject(kind, namespace, name),
@@ -134,7 +144,7 @@ class KubeCluster:
             timeouts=self._timeouts,
             limited=self._limited,
         )
-        return answer
+        return _checked(answer, subject(kind, namespace, name))
 
     def delete(
         self,
@@ -187,7 +197,8 @@ class KubeCluster:
             "namespace": namespace or "",
         }
         review = self.create(ACCESS_REVIEWS, {"spec": {"resourceAttributes": asked}})
-        return bool((review.get("status") or {}).get("allowed"))
+        status = review.get("status")
+        return isinstance(status, dict) and bool(status.get("allowed"))
 
     def event(
         self,
@@ -233,7 +244,7 @@ class KubeCluster:
         return self.create(EVENTS, event)
 
     def _json(self, method: str, path: str, about: str, body: Any = None, content_type: str = "") -> Object:
-        answer: Object = self.connection.json(
+        answer = self.connection.json(
             method,
             path,
             subject=about,
@@ -243,7 +254,7 @@ class KubeCluster:
             limited=self._limited,
             bare=method != "GET",  # what a write is answered with is read by who wrote
         )
-        return answer
+        return _checked(answer, about)
 
     def _open_log(self, namespace: str, pod: str, container: str, limit: int, about: str) -> Response:
         query = {"container": container, "limitBytes": limit, "follow": "false"}
@@ -265,3 +276,15 @@ class KubeCluster:
             if "is waiting to start" in error.message or "is not available" in error.message:
                 raise UnavailableError(error.message, subject=about) from error
             raise
+
+
+def _checked(answer: Any, about: str) -> Object:
+    if not isinstance(answer, dict):
+        raise UnavailableError("the answer is not an object", subject=about)
+    return answer
+
+
+def _named(answer: Object, about: str) -> Object:
+    if not is_named(answer):
+        raise UnavailableError("the answer is not an object with a name", subject=about)
+    return answer

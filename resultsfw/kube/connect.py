@@ -19,7 +19,8 @@ from kubernetes.config import ConfigException, load_incluster_config, load_kube_
 
 from resultsfw.errors import ClusterError, InputError, UnavailableError
 from resultsfw.kube.answers import TryLaterError, error_of
-from resultsfw.kube.bare import loads_bare
+from resultsfw.kube.bodies import OBJECT_ANSWER_BYTES, read_body
+from resultsfw.kube.decoding import decode_object
 from resultsfw.kube.direct import Answer, Direct
 from resultsfw.kube.ratelimit import RateLimit
 
@@ -111,6 +112,8 @@ class Connection:
     ) -> Any:
         """Send JSON and return the answer's, decoded; ``bare``: without ``metadata.managedFields``.
 
+        What cannot be decoded as it is comes as `resultsfw.kube.decoding.decode_object` gives it.
+
         Raises:
             ClusterError: The server refused, or was not there.
         """
@@ -124,16 +127,26 @@ class Connection:
             timeouts=timeouts,
             limited=limited,
         )
+        data = self.read(response, subject, limit=OBJECT_ANSWER_BYTES)
         try:
-            data = response.read()
+            return decode_object(data, bare=bare)
+        except ValueError as error:
+            raise UnavailableError("the answer is not whole, or not JSON", subject=subject) from error
+
+    @staticmethod
+    def read(response: Response, subject: str, *, limit: int) -> bytes:
+        """Read an answer of at most ``limit`` bytes, and close it.
+
+        Raises:
+            AnswerTooLongError: It has more bytes.
+            ClusterError: It did not come whole, or not in time.
+        """
+        try:
+            return read_body(response, subject, limit=limit)
         except TROUBLE as error:
             raise unavailable(error, subject) from error
         finally:
             response.close()
-        try:
-            return loads_bare(data) if bare else orjson.loads(data)
-        except ValueError as error:
-            raise UnavailableError("the answer is not whole, or not JSON", subject=subject) from error
 
     def open(
         self,
@@ -192,11 +205,9 @@ class Connection:
 
     def _refused(self, response: Response, subject: str) -> ClusterError:
         try:
-            body = response.read(_ERROR_BYTES)
-        except TROUBLE:
+            body = self.read(response, subject, limit=_ERROR_BYTES)
+        except ClusterError:
             body = b""
-        finally:
-            response.close()
         if response.status == http.HTTPStatus.UNAUTHORIZED:
             self._headers_until = 0.0
         error = error_of(response.status, response.headers, body, subject)
@@ -291,12 +302,19 @@ def connect(
 
 
 def encoded(body: Any) -> bytes:
-    """JSON as few bytes as it takes: escaped, a text could come over the server's limit for requests."""
+    """JSON as few bytes as it takes: escaped, a text could come over the server's limit for requests.
+
+    Raises:
+        ClusterError: It is nested too deeply.
+    """
     try:
         return orjson.dumps(body)
     except TypeError:
         # A lone surrogate, or a number of more than 64 bits: what the standard library writes.
-        return json.dumps(body, separators=(",", ":")).encode()
+        try:
+            return json.dumps(body, separators=(",", ":")).encode()
+        except RecursionError as error:
+            raise ClusterError("what is to be sent is nested too deeply") from error
 
 
 def unavailable(error: Exception, subject: str) -> ClusterError:

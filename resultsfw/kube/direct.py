@@ -5,6 +5,7 @@ import select
 import socket
 import ssl
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -27,6 +28,12 @@ _OPTIONS: Final = (
     ),
 )
 """A peer that is gone is noticed after a minute, also by who only listens."""
+
+_HEAD_BYTES: Final = 262_144
+"""Bytes that bring no byte of a body: heads, interim answers, trailers. API servers send some hundred."""
+
+_HEAD_SECONDS: Final = 60.0
+"""Seconds in which such bytes may come one after the other, each within the time between two pieces."""
 
 _PIECE: Final = 16_384
 """Bytes of a TLS record: a read brings no more, and what is asked for is allocated."""
@@ -160,6 +167,7 @@ class Answer:
         self._parser = HttpResponseParser(self)
         self._body: deque[bytes] = deque()
         self._begun = self._whole = self._stays = False
+        self._headed, self._heading_since = 0, 0.0
         while not self._begun:
             self._feed()
         self.status = self._parser.get_status_code()
@@ -220,16 +228,24 @@ class Answer:
                 raise http.client.IncompleteRead(b"")
             self._whole = True
             return
+        if not self._headed:
+            self._heading_since = time.monotonic()
+        self._headed += len(data)
         try:
             self._parser.feed_data(data)
         except HttpParserError as error:
             raise http.client.BadStatusLine(f"what the server says is no HTTP: {error}") from error
+        if self._body or self._whole:
+            self._headed = 0
+        elif self._headed > _HEAD_BYTES or time.monotonic() - self._heading_since > _HEAD_SECONDS:
+            raise http.client.BadStatusLine("the server sends headers without end")
 
     # What the parser calls.
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A header came."""
-        self._headers.append((name, value))
+        """A header came; of a trailer, nobody asks."""
+        if not self._begun:
+            self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         """All of them came; an interim answer (1xx) is not the one."""

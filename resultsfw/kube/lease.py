@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from resultsfw.cluster import Kind, Object
-from resultsfw.errors import AlreadyExistsError, ClusterError, ConflictError, NotFoundError
+from resultsfw.errors import AlreadyExistsError, ClusterError, ConflictError, NotFoundError, UnavailableError
 from resultsfw.kube.cluster import KubeCluster
 from resultsfw.kube.connect import Connection
 
@@ -84,7 +84,13 @@ class LeaderElector:
     @property
     def leader(self) -> str:
         """Who leads, as far as is known."""
-        return str(self._lease.get("spec", {}).get("holderIdentity") or "")
+        return str(self._spec.get("holderIdentity") or "")
+
+    @property
+    def _spec(self) -> Object:
+        """The Lease's, as last seen; empty where it has none that can be read."""
+        spec = self._lease.get("spec")
+        return spec if isinstance(spec, dict) else {}
 
     def run(self, stop_event: threading.Event) -> None:
         """Stand for election until stopped; after a loss, again."""
@@ -165,7 +171,9 @@ class LeaderElector:
     def _is_free(self) -> bool:
         if self.leader in ("", self.identity):
             return True
-        seconds = self._lease["spec"].get("leaseDurationSeconds") or self._seconds
+        seconds = self._spec.get("leaseDurationSeconds")
+        if not isinstance(seconds, int) or seconds <= 0:
+            seconds = self._seconds
         return self._clock() >= self._seen_at + seconds
 
     def _write(self, began: float) -> None:
@@ -177,7 +185,8 @@ class LeaderElector:
         }
         if self.leader != self.identity:
             spec["acquireTime"] = now
-            spec["leaseTransitions"] = int(self._lease.get("spec", {}).get("leaseTransitions") or 0) + 1
+            before = self._spec.get("leaseTransitions")
+            spec["leaseTransitions"] = (before if isinstance(before, int) else 0) + 1
         if not self._lease:
             namespace, name = self._where
             spec["leaseTransitions"] = 0
@@ -188,7 +197,9 @@ class LeaderElector:
         self._seen_at = began
 
     def _patched(self, spec: Object) -> Object:
-        version = self._lease["metadata"]["resourceVersion"]
+        version = self._lease["metadata"].get("resourceVersion")
+        if not isinstance(version, str):
+            raise UnavailableError("the lease has no version: two replicas could hold it")
         patch = {"metadata": {"resourceVersion": version}, "spec": spec}
         return self._cluster.patch(LEASES, *self._where, patch)
 

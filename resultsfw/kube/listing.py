@@ -7,14 +7,25 @@ from typing import Any, Final
 from resultsfw.cluster import Kind, Object
 from resultsfw.errors import ClusterError, UnavailableError
 from resultsfw.kube.answers import error_of_status
-from resultsfw.kube.bare import loads_bare
+from resultsfw.kube.bodies import OBJECT_ANSWER_BYTES, AnswerTooLongError
 from resultsfw.kube.connect import TROUBLE, Connection, Response, unavailable
+from resultsfw.kube.decoding import decode_event, decode_list
 from resultsfw.kube.paths import path_of, subject
 
-__all__ = ["events_of", "open_watch", "pages"]
+__all__ = ["events_of", "is_named", "open_watch", "pages"]
 
 PAGE: Final = 100
 """Objects of a page: some megabytes, decoded. That is what a list costs in memory."""
+
+_PAGE_BYTES: Final = 8_388_608
+"""Bytes of a page with more than one object. A hundred objects can have 150 MB, and decoded five times as
+many: a page with more is asked for again with fewer objects."""
+
+_MOST_OBJECTS: Final = 2_000_000
+"""Objects of a list; etcd holds some hundred thousand runs. A list beyond never ends."""
+
+_MOST_EMPTY: Final = 100
+"""Pages without an object in a row, as a server may send them where a selector fits little."""
 
 _WATCH_SECONDS: Final = (300, 600)
 """A server ends a watch after so long; spread, so that not all come back at once."""
@@ -25,29 +36,58 @@ def pages(
 ) -> Iterator[tuple[list[Object], str]]:
     """The objects as they are now, page by page, each with the version of the whole list.
 
+    An object that cannot be decoded as it is comes as `resultsfw.kube.decoding.decode_object` gives it.
+
     Raises:
         GoneError: The list is no longer to be had at that version: begin again.
-        ClusterError: The server refused, or was not there.
+        ClusterError: The server refused, was not there, or sends what is no list, or no end of it.
     """
-    path, about = path_of(kind, namespace), subject(kind, namespace)
+    about = subject(kind, namespace)
     query: dict[str, Any] = {"limit": limit}
     if label_selector:
         query["labelSelector"] = label_selector
+    count, empty = 0, 0
     while True:
-        page = connection.json("GET", path, subject=about, query=query)
-        try:
-            items, metadata = page.get("items") or [], page["metadata"]
-            version = metadata["resourceVersion"]
-        except (LookupError, TypeError, AttributeError) as error:
-            raise UnavailableError("the answer is not a list", subject=about) from error
-        for item in items:
-            # Only a single object, or one in a watch, says what it is.
-            item.setdefault("apiVersion", kind.api_version)
-            item.setdefault("kind", kind.kind)
+        items, version, following = _page(connection, kind, namespace, query)
+        count += len(items)
+        empty = 0 if items else empty + 1
         yield items, version
-        if not metadata.get("continue"):
+        if not following:
             return
-        query["continue"] = metadata["continue"]
+        if following == query.get("continue") or empty > _MOST_EMPTY or count > _MOST_OBJECTS:
+            raise UnavailableError(f"the list does not end: {count} objects so far", subject=about)
+        query["continue"] = following
+
+
+def _page(
+    connection: Connection, kind: Kind, namespace: str | None, query: dict[str, Any]
+) -> tuple[list[Object], str, str]:
+    """A page's objects, the list's version, and where the next page begins; lowers ``limit`` as needed."""
+    path, about = path_of(kind, namespace), subject(kind, namespace)
+    while True:
+        response = connection.open("GET", path, subject=about, query=query)
+        most = OBJECT_ANSWER_BYTES if query["limit"] <= 1 else _PAGE_BYTES
+        try:
+            data = connection.read(response, about, limit=most)
+            break
+        except AnswerTooLongError:
+            if query["limit"] <= 1:
+                raise
+            query["limit"] = max(1, query["limit"] // 4)
+    try:
+        page = decode_list(data)
+        items, metadata = page.get("items") or [], page["metadata"]
+        version, following = metadata["resourceVersion"], metadata.get("continue") or ""
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise UnavailableError("the answer is not a list", subject=about) from error
+    texts = isinstance(version, str) and isinstance(following, str)
+    if not texts or not isinstance(items, list) or not all(map(is_named, items)):
+        raise UnavailableError("the answer is not a list of objects with names", subject=about)
+    for item in items:
+        # Only a single object, or one in a watch, says what it is.
+        item.setdefault("apiVersion", kind.api_version)
+        item.setdefault("kind", kind.kind)
+    return items, version, following
 
 
 def open_watch(
@@ -96,26 +136,46 @@ def events_of(response: Response, about: str) -> Iterator[tuple[str, Object]]:
         if not line.strip():
             continue
         try:
-            event = loads_bare(line)
+            event = decode_event(line)
             change, obj = event["type"], event["object"]
-            if change != "ERROR":
-                obj["metadata"]["resourceVersion"]
-        except (ValueError, LookupError, TypeError) as error:
+            fits = change == "ERROR" or _is_event_object(change, obj)
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
             # Resumed, it would say so again.
             raise ClusterError("a line of the watch is no event", subject=about) from error
         if change == "ERROR":
             raise error_of_status(obj, about)
+        if not fits:
+            raise ClusterError("a line of the watch is an event of no object", subject=about)
         yield change, obj
+
+
+def is_named(obj: object) -> bool:
+    """Whether a value is an object with a name, as all that a server stores."""
+    metadata = obj.get("metadata") if isinstance(obj, dict) else None
+    if not isinstance(metadata, dict):
+        return False
+    return isinstance(metadata.get("name"), str) and isinstance(metadata.get("namespace") or "", str)
+
+
+def _is_event_object(change: str, obj: Object) -> bool:
+    """Whether an event has what is read of it: a version and, unless it is a bookmark, a name."""
+    return isinstance(obj["metadata"]["resourceVersion"], str) and (change == "BOOKMARK" or is_named(obj))
 
 
 def _lines(response: Response, about: str) -> Iterator[bytes]:
     parts: list[bytes] = []
+    size = 0
     try:
         for piece in response.stream(65_536, decode_content=False):
             head, *lines = piece.split(b"\n")
             parts.append(head)
+            size += len(head)
+            if size > OBJECT_ANSWER_BYTES:
+                raise AnswerTooLongError(
+                    f"a line of the watch has more than {OBJECT_ANSWER_BYTES} bytes", subject=about
+                )
             for line in lines:
                 yield b"".join(parts)
-                parts = [line]
+                parts, size = [line], len(line)
     except TROUBLE as error:
         raise unavailable(error, about) from error

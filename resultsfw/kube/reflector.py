@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from resultsfw.cluster import Kind, Object
+from resultsfw.cluster import UNREADABLE, Kind, Object
 from resultsfw.errors import ClusterError
 from resultsfw.kube.answers import GoneError, TryLaterError
 from resultsfw.kube.connect import Connection, Response
@@ -25,6 +25,12 @@ _LONGEST_ASKED: Final = 60.0
 """Of the seconds a server asks for in Retry-After, as many are given."""
 _MANY: Final = 256
 """Objects of which more are held in few bytes rather than packed quickly: some megabytes of pods."""
+
+_IDENTITY: Final = ("name", "namespace", "uid", "resourceVersion", "labels", "ownerReferences")
+"""Of the metadata, what a cache needs of every object."""
+
+_DEFECT: Final = 300
+"""Characters of why an object cannot be worked on that are logged."""
 
 _STEADY: Final = 5.0
 """A watch that held for so long ended for no fault: the next one begins at once."""
@@ -60,6 +66,7 @@ class Reflector:
 
     Attributes:
         synced: Set once everything there was is held and was told.
+        unreadable: Objects that cannot be worked on (`resultsfw.cluster.UNREADABLE`), with their version.
     """
 
     def __init__(
@@ -78,6 +85,7 @@ class Reflector:
         self.kind = kind
         self.namespace = namespace
         self.synced = threading.Event()
+        self.unreadable: dict[Key, str] = {}
         self._connection = connection
         self._selector = label_selector
         self._on_change = on_change
@@ -159,7 +167,7 @@ class Reflector:
         selected = self.namespace in (None, key[0]) and matches(self._selector, obj)
         packed = None
         if selected:
-            packed = held(self._transform(obj), small=self._small, told=False)
+            packed = held(self._transformed(obj), small=self._small, told=False)
         with self._lock:
             ahead = newer(version, self._version)
             was = self._held.get(key)
@@ -234,13 +242,15 @@ class Reflector:
         for items, at in pages(self._connection, self.kind, self.namespace, self._selector, limit=self._page):
             version = version or at
             for item in items:
-                fresh[key_of(item)] = held(self._transform(item), small=True, told=True)
+                fresh[key_of(item)] = held(self._transformed(item), small=True, told=True)
             if self._stopped.is_set():
                 return
         with self._lock:
             changes = _differences(self._held, fresh, version, reset=newer(self._version, version) is True)
             self._held, self._version = fresh, version
             self._unsure.clear()
+            for key in self.unreadable.keys() - fresh.keys():
+                del self.unreadable[key]
         self._must_list = False
         for change, of in changes:
             if self._stopped.is_set():
@@ -277,7 +287,7 @@ class Reflector:
     def _apply(self, change: str, obj: Object) -> None:
         metadata = obj["metadata"]
         key, version = key_of(obj), metadata["resourceVersion"]
-        obj = self._transform(obj)
+        obj = self._transformed(obj)
         now = None if change == "DELETED" else held(obj, small=self._small, told=True)
         with self._lock:
             was = self._held.get(key)
@@ -289,7 +299,30 @@ class Reflector:
                     self._held.pop(key, None)
             self._version = version
             self._unsure.discard(key)
+            if now is None:
+                self.unreadable.pop(key, None)
         _call(self._on_change, change, obj)
+
+    def _transformed(self, obj: Object) -> Object:
+        """The object as it is held; one that cannot be worked on is logged, once for each version."""
+        try:
+            transformed = self._transform(obj)
+        except MemoryError:  # no fault of the object's: the list is read again
+            raise
+        except Exception as error:
+            # One object must not keep all others of its kind from being seen.
+            log.exception("watch of %s: %s/%s is held by its name only", self._about, *key_of(obj))
+            metadata = {name: obj["metadata"][name] for name in _IDENTITY if name in obj["metadata"]}
+            transformed = {"metadata": metadata, UNREADABLE: f"{type(error).__name__} while it was read"}
+        key, defect = key_of(obj), transformed.get(UNREADABLE)
+        if defect is None:
+            self.unreadable.pop(key, None)
+            return transformed
+        version = str(obj["metadata"].get("resourceVersion", ""))
+        if self.unreadable.get(key) != version:
+            self.unreadable[key] = version
+            log.error("%s cannot be worked on: %s", subject(self.kind, *key), str(defect)[:_DEFECT])
+        return transformed
 
 
 def _differences(

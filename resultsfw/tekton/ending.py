@@ -79,7 +79,7 @@ def stop_mark(pod: Object) -> StopMark | None:
         noted = json.loads(text)
         at = parse_time(noted["at"])
         cause = Cause(str(noted["reason"]), str(noted["message"]))
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         at = None
     if at is None:
         # Somebody edited it. That it was stopped is still known; when, and why, is not.

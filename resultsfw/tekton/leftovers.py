@@ -12,6 +12,7 @@ from resultsfw.tekton.kinds import TASKRUNS
 from resultsfw.tekton.owner import owns
 from resultsfw.tekton.podcare import all_ended
 from resultsfw.tekton.run import pod_name, run_of
+from resultsfw.tekton.taskrun.stamps import may_use
 
 __all__ = ["FINALIZER", "is_held", "let_go", "marks_of", "purge_earlier"]
 
@@ -60,6 +61,8 @@ def is_held(taskrun: Object) -> bool:
 def let_go(core: Core, cluster: Cluster, taskrun: Object) -> float | None:
     """Purge what a deleted run's backends keep, once none of its pods can add to it, and let the run go.
 
+    Finalizers that name a backend which the run cannot have had are taken away, and nothing is imported.
+
     Returns:
         Seconds after which to look again while a pod still ends; ``None``: nothing is left to do.
 
@@ -68,9 +71,11 @@ def let_go(core: Core, cluster: Cluster, taskrun: Object) -> float | None:
     """
     metadata = taskrun["metadata"]
     finalizers = metadata.get("finalizers") or []
-    backends = [one.removeprefix(FINALIZER) for one in finalizers if one.startswith(FINALIZER)]
-    if not backends:
+    named = dict.fromkeys(one.removeprefix(FINALIZER) for one in finalizers if one.startswith(FINALIZER))
+    if not named:
         return None
+    # A tenant can write finalizers. Ours name backends that the flags allow, or that the status knows.
+    backends = [one for one in named if may_use(core, taskrun, one)]
     namespace, name = metadata.get("namespace", ""), metadata["name"]
     status = taskrun.get("status", {})
     attempts = range(len(status.get("retriesStatus") or ()) + 1)
@@ -86,6 +91,12 @@ def let_go(core: Core, cluster: Cluster, taskrun: Object) -> float | None:
     with contextlib.suppress(NotFoundError):
         cluster.patch(TASKRUNS, namespace, name, patch)
     log.info("run %s/%s is deleted, and with it what %s kept of it", namespace, name, ", ".join(backends))
+    if others := len(named) - len(backends):
+        log.warning(
+            "run %s/%s: %d finalizers %s* were taken away unheeded: no flag allows their backends, and "
+            "none of these was stamped on the run",
+            *(namespace, name, others, FINALIZER),
+        )
     return None
 
 

@@ -45,7 +45,7 @@ from resultsfw.tekton.start import (
 from resultsfw.tekton.taskrun import credentials
 from resultsfw.tekton.taskrun.credentials import CredentialNotes
 from resultsfw.tekton.taskrun.pod_creation import EndedError, PodCreation
-from resultsfw.tekton.transport import transport_of
+from resultsfw.tekton.taskrun.stamps import purged_by, recorded_stamp
 from resultsfw.tekton.validate import RefusedRun
 from resultsfw.tekton.vanished import vanished_status
 from resultsfw.types import Run, Stamp
@@ -203,7 +203,7 @@ class Reconciler:
         progress = progress_of(pod, now)
         stamp, over, trouble, early = None, False, None, False
         with contextlib.suppress(BackendError):  # somebody edited it: the core says so where it is read
-            stamp, _ = transport_of(pod, self.core.flags)
+            stamp = recorded_stamp(self.core, taskrun, pod)
         cause = cause_of(taskrun, pod, progress, now, unschedulable=self._timing.unschedulable)
         # A pod that goes takes its log along: it is read as soon as it is whole.
         if progress.steps_done or (cause is not None and leaving(pod)):
@@ -369,7 +369,8 @@ class Reconciler:
             if not gone:  # before the purge: a backend that fails there must not keep Sidecars running
                 discard_unplaced(self._cluster, pod)
                 stop_sidecars(self._cluster, pod, self._options.nop_image)
-            self.core.purge(run, pod, self._cluster)
+            if run.declares and (backend := purged_by(self.core, taskrun, pod)):
+                self.core.purge(run, pod, self._cluster, backend=backend)
             purge_earlier(self.core, self._cluster, taskrun)
             if gone:
                 self._cluster.delete(PODS, namespace, name)

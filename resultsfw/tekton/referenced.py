@@ -112,7 +112,15 @@ def _with_values(taskrun: Object, task_spec: Object, values: Mapping[str, Value]
         raise pod_refused(taskrun, error.message) from error
 
 
-def read_value(core: Core, cluster: Cluster, reference: Reference, kind: str, *, namespace: str) -> Value:
+def read_value(
+    core: Core,
+    cluster: Cluster,
+    reference: Reference,
+    kind: str,
+    *,
+    namespace: str,
+    backend: str | None = None,
+) -> Value:
     """The value a reference stands for.
 
     Args:
@@ -121,19 +129,21 @@ def read_value(core: Core, cluster: Cluster, reference: Reference, kind: str, *,
         reference: Where it is; of at most `VALUE_BYTES`, which is not looked at here.
         kind: ``string``, ``array`` or ``object``.
         namespace: On whose behalf.
+        backend: Its backend, where the caller knows that a controller wrote the reference; without it the
+            flags must allow the backend that the reference names.
 
     Raises:
         ClusterError: It cannot be read now, or ever.
         CorruptError: It is not what was stored, or nothing of that kind.
         BackendError: Its backend cannot be had, or failed.
     """
-    content = b"".join(core.dereference(reference, cluster, namespace=namespace))
+    content = b"".join(core.dereference(reference, cluster, namespace=namespace, backend=backend))
     try:
         text = content.decode()
         if kind == "string":
             return text
         value = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CorruptError(f"the {len(content)} bytes are no {kind}: {error}") from error
     wanted, elements = (list, value) if kind == "array" else (dict, ())
     if isinstance(value, dict):

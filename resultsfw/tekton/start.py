@@ -94,13 +94,15 @@ def refused_status(
 
 def begun_status(taskrun: Object, task_spec: Object | None, core: Core, now: datetime) -> Object:
     """The first status of an attempt, before there is a pod. One that has begun keeps its start."""
-    annotations = taskrun["metadata"].get("annotations") or {}
+    asked = (taskrun["metadata"].get("annotations") or {}).get(ANNOTATION)
+    # Later looks trust what stands here: never a name that only the run's maker has written.
+    backend = asked if asked in core.flags.allowed else core.flags.results_from
     status: Object = {
         "startTime": taskrun.get("status", {}).get("startTime") or format_time(now),
         "provenance": {
             "featureFlags": {
                 "maxResultSize": core.flags.max_result_size,
-                "resultExtractionMethod": annotations.get(ANNOTATION) or core.flags.results_from,
+                "resultExtractionMethod": backend,
             }
         },
         "conditions": [condition("Unknown", reasons.PENDING, reasons.PENDING, now)],

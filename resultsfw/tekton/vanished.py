@@ -1,16 +1,19 @@
 """A run whose pod is gone before it was read: what its own status still holds of the results."""
 
+import contextlib
 from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
 from resultsfw.cluster import Cluster, Object
 from resultsfw.core import LIMIT_ANNOTATION, STAMP_ANNOTATION, Core
+from resultsfw.errors import BackendError
 from resultsfw.limits import DEFAULT_RESULT_BYTES
 from resultsfw.tekton import reasons
 from resultsfw.tekton.conclude import end_steps, failed_status
 from resultsfw.tekton.ending import Cause
 from resultsfw.tekton.mirror import format_time, without_messages
+from resultsfw.tekton.taskrun.stamps import recorded_stamp
 from resultsfw.types import ProblemCode, Run
 
 __all__ = ["vanished_status"]
@@ -31,7 +34,11 @@ def vanished_status(
     if not any("terminated" in step for step in steps):
         # Nobody knows of a Step that ended, so nobody knows of a result.
         return failed_status(cause, now, steps=end_steps(steps, cause, taskrun, now))
-    collected = core.collect(run, _as_told(taskrun, run, steps), cluster, final=True)
+    pod = _as_told(taskrun, run, steps)
+    stamp = None
+    with contextlib.suppress(BackendError):  # the core says so where it is read
+        stamp = recorded_stamp(core, taskrun, pod)
+    collected = core.collect(run, pod, cluster, stamp=stamp, final=True)
     if run.declares and (kept := " and ".join(f'"{name}"' for name in core.withholds)):
         why = f"{cause.message}; {kept} keeps Steps' messages out of the status: results in them went with it"
         cause = replace(cause, message=why)

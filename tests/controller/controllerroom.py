@@ -123,6 +123,14 @@ def _native(pod):
     return [one for one in pod["spec"].get("initContainers", []) if one.get("restartPolicy") == "Always"]
 
 
+_LIMITED = """
+import os, resource, sys
+for name, most in {limits!r}.items():
+    resource.setrlimit(getattr(resource, name), (most, most))
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
 class Room:
     """A cluster without nodes, and whoever works on it."""
 
@@ -143,8 +151,11 @@ class Room:
             metadata = {"name": "feature-flags", "namespace": NAMESPACE}
             self.store.create(CONFIG_MAPS, {"metadata": metadata, "data": data})
 
-    def start(self, *options, **process):
-        """Start a controller; with ``process``, options that the command line does not have."""
+    def start(self, *options, limits=None, **process):
+        """Start a controller; with ``process``, options that the command line does not have.
+
+        ``limits`` are those of `resource`, by name: a fault is to end a process, not the machine.
+        """
         command = [*CONTROLLER, "--kubeconfig", str(self.kubeconfig), "--listen", "127.0.0.1:0", *options]
         if process:
             given = {"kubeconfig": str(self.kubeconfig), "listen": "127.0.0.1:0", **process}
@@ -152,6 +163,8 @@ class Room:
                 f"from resultsfw.controller import process as p; exit(p.run_process(p.Options(**{given!r})))"
             )
             command = [sys.executable, "-W", "error", "-c", code]
+        if limits:
+            command = [sys.executable, "-c", _LIMITED.format(limits=limits), *command]
         one = Running(command, {**os.environ, "no_proxy": "*"})
         self.started.append(one)
         return one
@@ -198,5 +211,7 @@ class Room:
         for one in self.started:
             if one.process.poll() is None:
                 one.signal(signal.SIGKILL)
+            else:
+                one.wait()
         self.kubelet.close()
         self.server.down()

@@ -4,10 +4,15 @@ import pytest
 from world import World
 
 from resultsfw import PODS, Capabilities, Extraction, Found, Reference, hookimpl
+from resultsfw.core import STAMP_ANNOTATION, Core
 from resultsfw.errors import ForbiddenError, NotFoundError
+from resultsfw.flags import ANNOTATION
 from resultsfw.local.store import Store
+from resultsfw.plugins import wrap_backend
 from resultsfw.tekton.kinds import TASKRUNS
 from resultsfw.tekton.leftovers import FINALIZER, is_held
+from resultsfw.tekton.reconciler import Reconciler
+from resultsfw.tekton.taskrun.stamps import stamped_backends
 
 MINE = f"{FINALIZER}mine"
 REFERENCE = Reference(backend="mine", location="l", size=1, digest=f"sha256:{'0' * 64}")
@@ -170,3 +175,63 @@ def test_what_earlier_attempts_left_goes_with_the_verdict_over_the_last():
     world.step()
     uid = run_of(world)["metadata"]["uid"]
     assert set(keeper.purged) == {(uid, 0), (uid, 1)}
+
+
+def deleted_with(world: World, *finalizers: str) -> None:
+    """The run is deleted, and somebody gave it these finalizers before."""
+    Store.patch(world.cluster, TASKRUNS, "default", "run", {"metadata": {"finalizers": list(finalizers)}})
+    Store.delete(world.cluster, TASKRUNS, "default", "run")
+
+
+def test_five_thousand_equal_finalizers_are_one_purge():
+    world, keeper = a_world(outside="elsewhere")
+    ended(world)
+    keeper.purged.clear()
+    world.cluster.calls.clear()
+    deleted_with(world, *[MINE] * 5000)
+    world.step()
+    assert len(keeper.purged) == 1
+    assert world.cluster.calls.count(("patch", "TaskRun")) == 1
+    with pytest.raises(NotFoundError):
+        run_of(world)
+
+
+def test_a_thousand_finalizers_of_backends_the_run_never_had_import_nothing(monkeypatch):
+    world, keeper = a_world(outside="elsewhere")
+    ended(world)
+    keeper.purged.clear()
+    loaded = []
+    monkeypatch.setattr("resultsfw.core.load_backend", lambda name, **_: loaded.append(name))
+    deleted_with(
+        world, "other.dev/x", MINE, *(f"{FINALIZER}none{number}" for number in range(1000)), FINALIZER
+    )
+    world.step()
+    assert loaded == []
+    assert len(keeper.purged) == 1
+    assert run_of(world)["metadata"]["finalizers"] == ["other.dev/x"]
+
+
+def test_what_a_run_left_is_purged_though_the_flags_name_another_backend_now(monkeypatch):
+    world, keeper = a_world(outside="elsewhere")
+    ended(world)
+    keeper.purged.clear()
+    later = Core.from_flags({"results-from": "termination-message"})
+    monkeypatch.setattr("resultsfw.core.load_backend", lambda name, **_: wrap_backend(name, keeper))
+    assert not later.allows("mine")
+    world.reconciler = Reconciler(later, world.cluster, clock=world.clock)
+    Store.delete(world.cluster, TASKRUNS, "default", "run")
+    Store.delete(world.cluster, PODS, "default", "run-pod", grace_seconds=0)
+    world.step()
+    assert len(keeper.purged) == 1
+    with pytest.raises(NotFoundError):
+        run_of(world)
+
+
+@pytest.mark.parametrize("attempts", [0, 1])
+def test_only_what_the_controller_wrote_proves_that_a_run_had_a_backend(attempts):
+    annotations = {STAMP_ANNOTATION: "forged/1", ANNOTATION: "forged"}
+    metadata = {"annotations": annotations, "finalizers": [f"{FINALIZER}forged"]}
+    known = {"provenance": {"featureFlags": {"resultExtractionMethod": "mine"}}}
+    status = {"retriesStatus": [known]} if attempts else known
+    assert stamped_backends({"metadata": metadata, "status": status}) == {"mine"}
+    assert stamped_backends({"metadata": metadata}) == set()

@@ -35,7 +35,10 @@ def reader(core: Core, cluster: Cluster, namespace: str, times: Times) -> Read:
             reference = reference_of(value)
             if reference is not None and reference.size <= VALUE_BYTES:
                 if (reference, kind) not in known:
-                    known[reference, kind] = read_value(core, cluster, reference, kind, namespace=namespace)
+                    # It stands in the status of a TaskRun, which only a controller writes.
+                    known[reference, kind] = read_value(
+                        core, cluster, reference, kind, namespace=namespace, backend=reference.backend
+                    )
                 return known[reference, kind]
         except (CorruptError, BackendError, FlagError) as error:
             raise ResultUnread(f"{what}: {error.message}") from error

@@ -28,7 +28,7 @@ from resultsfw.tekton.pod import PodOptions, build_pod_and_maps
 from resultsfw.tekton.referenced import resolved
 from resultsfw.tekton.run import pod_name
 from resultsfw.tekton.start import begun_status, task_spec_of
-from resultsfw.tekton.transport import transport_of
+from resultsfw.tekton.taskrun.stamps import recorded_stamp
 from resultsfw.tekton.validate import RefusedRun, pod_refused, refuse_forbidden
 from resultsfw.tekton.workspaces import make_claims
 from resultsfw.types import Run
@@ -191,7 +191,8 @@ class PodCreation:
         """Write that the attempt has a pod."""
         status = begun_status(taskrun, spec, self._core, now)
         status["podName"] = pod["metadata"]["name"]
-        stamp, _ = transport_of(pod, self._core.flags)
+        # What is written here is what later reconciles trust: a pod's own word is not enough.
+        stamp = recorded_stamp(self._core, taskrun, pod)
         status["provenance"]["featureFlags"] |= {
             "maxResultSize": stamp.max_result_size,
             "resultExtractionMethod": stamp.backend,

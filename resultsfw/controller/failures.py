@@ -1,0 +1,142 @@
+"""End, by name, a run that no reconciler can work on."""
+
+import contextlib
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime
+from enum import Enum
+from typing import Final
+
+from resultsfw.cluster import PODS, Cluster, Kind, Object
+from resultsfw.errors import ClusterError, NotFoundError, ObjectTooLargeError
+from resultsfw.tekton import reasons
+from resultsfw.tekton.conclude import condition
+from resultsfw.tekton.conditions import is_done
+from resultsfw.tekton.kinds import TASKRUNS
+from resultsfw.tekton.mirror import format_time
+from resultsfw.tekton.owner import owns
+from resultsfw.tekton.pipelines import reasons as pipeline_reasons
+from resultsfw.tekton.run import pod_name
+
+__all__ = ["STALLED_ANNOTATION", "Failure", "RunEnder", "stalls_of"]
+
+log = logging.getLogger(__name__)
+
+STALLED_ANNOTATION: Final = "resultsfw.dev/stalled"
+"""On a run: how many processes had a worker at it for too long. It is written before such a process is
+restarted, so that the run cannot stop one process after the other."""
+
+_MOST_STALLS: Final = 1
+"""Processes that a run may stall: one could have been slow for another reason."""
+
+_MOST_CHILDREN: Final = 1000
+_LONGEST: Final = 1000
+"""Characters of a message."""
+
+_CHILD_ENDED: Final = "TaskRun cancelled as the PipelineRun it belongs to cannot be worked on."
+
+
+class Failure(Enum):
+    """Why a run is ended without a reconciler: its reasons as a TaskRun and as a PipelineRun."""
+
+    UNREADABLE = (reasons.VALIDATION_FAILED, pipeline_reasons.INVALID)
+    FAULT = ("TaskRunReconcileFailed", "PipelineRunReconcileFailed")
+
+    def reason(self, kind: Kind) -> str:
+        """Return the reason of the condition that ends a run of that kind."""
+        return self.value[0] if kind == TASKRUNS else self.value[1]
+
+
+def stalls_of(run: Object) -> int:
+    """Return how many processes a run has stalled, as its annotation says."""
+    text = (run["metadata"].get("annotations") or {}).get(STALLED_ANNOTATION, "")
+    return int(text) if isinstance(text, str) and text.isascii() and text.isdigit() and len(text) < 10 else 0  # noqa: PLR2004
+
+
+class RunEnder:
+    """Ends runs of one kind, relying on nothing that stands in their spec.
+
+    Args:
+        cluster: Where runs, pods and TaskRuns are written.
+        kind: Of the runs: TaskRuns or PipelineRuns.
+        held: A run as it was last seen; the server's own may not be readable.
+        clock: Tells the time; UTC.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        kind: Kind,
+        *,
+        held: Callable[[str, str], Object | None],
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._cluster = cluster
+        self._kind = kind
+        self._held = held
+        self._clock = clock
+
+    def end(self, key: tuple[str, str], failure: Failure, message: str) -> bool:
+        """Write a run's final status and stop what works for it.
+
+        Returns:
+            Whether it is over now: not if it was over before, is being deleted, or was not seen.
+
+        Raises:
+            ClusterError: The status could not be written.
+        """
+        run = self._held(*key)
+        if run is None or is_done(run) or run["metadata"].get("deletionTimestamp"):
+            return False
+        with contextlib.suppress(ClusterError):  # what is left running ends with its own timeout
+            self._stop(run)
+        now, status = self._clock(), run.get("status") or {}
+        ended: Object = {
+            "startTime": status.get("startTime") or format_time(now),
+            "completionTime": format_time(now),
+            "conditions": [condition("False", failure.reason(self._kind), message[:_LONGEST], now)],
+        }
+        if self._kind == TASKRUNS:  # the CRD requires one
+            ended["podName"] = status.get("podName") or ""
+        version = run["metadata"].get("resourceVersion")
+        patch: Object = {"metadata": {"resourceVersion": version}, "status": ended}
+        try:
+            self._cluster.patch(self._kind, *key, patch, subresource="status")
+        except ObjectTooLargeError:
+            patch["status"] |= {"taskSpec" if self._kind == TASKRUNS else "pipelineSpec": None}
+            self._cluster.patch(self._kind, *key, patch, subresource="status")
+        return True
+
+    def stalled(self, key: tuple[str, str], message: str) -> None:
+        """Note on a run that it stalled this process; end one that stalled another before.
+
+        Raises:
+            ClusterError: It could not be written.
+        """
+        run = self._held(*key)
+        if run is None or is_done(run):
+            return
+        stalls = stalls_of(run)
+        if stalls >= _MOST_STALLS and self.end(key, Failure.FAULT, message):
+            return
+        patch = {"metadata": {"annotations": {STALLED_ANNOTATION: str(stalls + 1)}}}
+        with contextlib.suppress(NotFoundError):
+            self._cluster.patch(self._kind, *key, patch)
+
+    def _stop(self, run: Object) -> None:
+        namespace, name = run["metadata"].get("namespace", ""), run["metadata"]["name"]
+        status = run.get("status") or {}
+        if self._kind == TASKRUNS:
+            pod = pod_name(name, len(status.get("retriesStatus") or ()))
+            with contextlib.suppress(NotFoundError):
+                if owns(run, self._cluster.get(PODS, namespace, pod)):
+                    self._cluster.delete(PODS, namespace, pod)
+            return
+        cancelled = {"spec": {"status": "TaskRunCancelled", "statusMessage": _CHILD_ENDED}}
+        for child in (status.get("childReferences") or ())[:_MOST_CHILDREN]:
+            if child.get("kind") != TASKRUNS.kind:
+                continue
+            with contextlib.suppress(NotFoundError):
+                taskrun = self._cluster.get(TASKRUNS, namespace, child.get("name", ""))
+                if owns(run, taskrun) and not is_done(taskrun):
+                    self._cluster.patch(TASKRUNS, namespace, child["name"], cancelled)

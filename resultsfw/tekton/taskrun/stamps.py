@@ -1,0 +1,55 @@
+"""Which backends a TaskRun may be read by, besides those of the flags: what the controller stamped on it."""
+
+from resultsfw.cluster import Object
+from resultsfw.core import Core, stamp_of
+from resultsfw.errors import BackendNotAllowedError
+from resultsfw.tekton.transport import transport_of
+from resultsfw.types import Stamp
+
+__all__ = ["may_use", "purged_by", "recorded_stamp", "stamped_backends"]
+
+
+def stamped_backends(taskrun: Object) -> frozenset[str]:
+    """Return the backends by which the controller made a run's pods, as the run's status says.
+
+    A tenant can write everything of a run but its status, which is a subresource: annotations, finalizers and
+    pods prove nothing.
+    """
+    status = taskrun.get("status") or {}
+    attempts = [status, *(status.get("retriesStatus") or ())]
+    flags = [(one.get("provenance") or {}).get("featureFlags") or {} for one in attempts]
+    return frozenset(
+        one["resultExtractionMethod"] for one in flags if isinstance(one.get("resultExtractionMethod"), str)
+    )
+
+
+def may_use(core: Core, taskrun: Object, backend: str) -> bool:
+    """Return whether a backend may be imported for a run: the flags or the run's status name it."""
+    return core.allows(backend) or backend in stamped_backends(taskrun)
+
+
+def recorded_stamp(core: Core, taskrun: Object, pod: Object) -> Stamp:
+    """Return the stamp by which to read a run's pod.
+
+    Raises:
+        BackendError: It cannot be read.
+        BackendNotAllowedError: It names a backend that no flag allows and that was never stamped on the run.
+    """
+    stamp, how = transport_of(pod, core.flags)
+    if not may_use(core, taskrun, stamp.backend):
+        raise BackendNotAllowedError(
+            f'pod "{pod["metadata"].get("name", "")}" is to be read by backend "{stamp.backend:.64}", which '
+            f"no flag allows and which this controller did not give it ({how:.120})",
+            subject=stamp.backend[:64],
+        )
+    return stamp
+
+
+def purged_by(core: Core, taskrun: Object, pod: Object) -> str:
+    """Return the backend that is to remove what a pod left; "" for none that may be used.
+
+    Raises:
+        BackendError: The pod's stamp cannot be read.
+    """
+    stamp = stamp_of(pod)
+    return stamp.backend if stamp is not None and may_use(core, taskrun, stamp.backend) else ""

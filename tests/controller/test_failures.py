@@ -1,0 +1,384 @@
+"""Runs that no look brings forward are ended by name; those that stall a worker are named first."""
+
+import json
+import threading
+from datetime import UTC, datetime
+
+import pytest
+from controllerroom import MANAGED_BY, condition, taskrun
+
+from resultsfw.cluster import PODS, UNREADABLE
+from resultsfw.controller import workers as workers_module
+from resultsfw.controller.controller import Controller
+from resultsfw.controller.failures import STALLED_ANNOTATION, Failure, RunEnder, stalls_of
+from resultsfw.controller.metrics import Metrics
+from resultsfw.controller.pipelines import PipelineRuns
+from resultsfw.controller.unreadable import defect_of, managed_by, stub
+from resultsfw.controller.watchdog import Watchdog
+from resultsfw.errors import (
+    BackendError,
+    ClusterError,
+    ConflictError,
+    ObjectTooLargeError,
+    UnavailableError,
+    UnreadableObjectError,
+)
+from resultsfw.local.store import Store
+from resultsfw.tekton.kinds import PIPELINERUNS, TASKRUNS
+
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+
+
+class Raises:
+    """A reconciler that fails so, or holds a worker until it may go on."""
+
+    def __init__(self, error=None):
+        self.error = error
+        self.looks = 0
+        self.begun, self.go = threading.Event(), threading.Event()
+
+    def reconcile(self, _namespace, _name):
+        self.looks += 1
+        if self.error is not None:
+            raise self.error
+        self.begun.set()
+        self.go.wait(30)
+
+
+class Pods:
+    def holds(self, _namespace, _name):
+        return False
+
+
+def seen(name="bad", **status):
+    run = taskrun(name)
+    run["metadata"] |= {"resourceVersion": "1", "uid": "u"}
+    return {**run, "status": status}
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    monkeypatch.setattr("resultsfw.tekton.workqueue.LONGEST_PAUSE", 0.001)
+    monkeypatch.setattr("resultsfw.tekton.workqueue.FIRST_PAUSE", 0.0001)
+
+
+@pytest.fixture
+def controller(quick):
+    one = Controller(Metrics([]), managed_by=MANAGED_BY, threads=1)
+    one.pods = Pods()
+    one.ended = []
+    one.over = threading.Event()
+
+    def end(key, failure, message):
+        one.ended.append((key, failure, message))
+        one.over.set()
+        return True
+
+    one.end = end
+    yield one
+    one.queue.drain(5)
+
+
+@pytest.mark.parametrize(
+    ("error", "looks"),
+    [
+        (AttributeError("no"), workers_module.TRIES),
+        (KeyError("spec"), workers_module.TRIES),
+        (MemoryError(), workers_module.TRIES),
+        (SystemExit(3), workers_module.TRIES),
+        (BackendError("no"), workers_module.TRIES),
+        (ClusterError("422"), workers_module.TRIES),
+        (RecursionError("too deep"), 1),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_never_comes_right_is_tried_some_times_and_then_ends_its_run(controller, error, looks):
+    controller.reconciler = Raises(error)
+    controller.on_taskrun("ADDED", seen())
+    controller.work()
+    assert controller.over.wait(60)
+    [(key, failure, message)] = controller.ended
+    assert (key, failure) == (("runs", "bad"), Failure.FAULT)
+    assert (type(error).__name__ in message) or error.message in message
+    assert controller.reconciler.looks == looks
+    assert controller.works
+
+
+def test_what_may_come_right_is_tried_for_ever(controller):
+    controller.reconciler = Raises(UnavailableError("away"))
+    controller.on_taskrun("ADDED", seen())
+    controller.work()
+    while controller.reconciler.looks < 3 * workers_module.TRIES:
+        assert controller.works
+    assert controller.ended == []
+
+
+def test_failures_that_may_come_right_do_not_count_among_those_that_do_not(controller):
+    errors = [UnavailableError("away")] * 2 * workers_module.TRIES
+    errors += [KeyError("x")] * (workers_module.TRIES - 1) + [UnavailableError("away")]
+    errors += [KeyError("x")] * (workers_module.TRIES - 1)
+    looks = Raises()
+    over = threading.Event()
+
+    def reconcile(_namespace, _name):
+        if errors:
+            raise errors.pop(0)
+        over.set()
+
+    looks.reconcile = reconcile
+    controller.reconciler = looks
+    controller.on_taskrun("ADDED", seen())
+    controller.work()
+    assert over.wait(60)
+    assert controller.ended == []
+
+
+def test_an_object_that_a_run_needs_and_that_cannot_be_decoded_ends_it_at_once(controller):
+    controller.reconciler = Raises(UnreadableObjectError("Task runs/t cannot be worked on"))
+    controller.on_taskrun("ADDED", seen())
+    controller.work()
+    assert controller.over.wait(60)
+    [(_, failure, message)] = controller.ended
+    assert failure is Failure.UNREADABLE
+    assert "Task runs/t" in message
+    assert controller.reconciler.looks == 1
+
+
+def test_a_run_that_cannot_be_decoded_is_ended_and_never_looked_at(controller):
+    controller.reconciler = Raises()
+    controller.on_taskrun("ADDED", {**seen(), UNREADABLE: "it is nested"})
+    controller.work()
+    assert controller.over.wait(60)
+    assert "it is nested" in controller.ended[0][2]
+    assert controller.reconciler.looks == 0
+
+
+def test_an_end_that_conflicts_or_fails_is_tried_again(controller):
+    answers = [ConflictError("c"), UnavailableError("u"), ValueError("v"), False]
+
+    def end(key, failure, message):
+        if answers:
+            answer = answers.pop(0)
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+        controller.over.set()
+        return True
+
+    controller.end = end
+    controller.reconciler = Raises(RecursionError())
+    controller.on_taskrun("ADDED", seen())
+    controller.work()
+    assert controller.over.wait(60)
+
+
+# Ending.
+
+
+def an_ender(kind=TASKRUNS, store=None):
+    store = store or Store()
+
+    def held(namespace, name):
+        return next((one for one in store.list(kind, namespace) if one["metadata"]["name"] == name), None)
+
+    return store, RunEnder(store, kind, held=held, clock=lambda: NOW)
+
+
+def test_a_taskrun_is_ended_with_its_pod_stopped():
+    store, ender = an_ender()
+    run = store.create(TASKRUNS, taskrun("bad"))
+    owner = {"kind": "TaskRun", "name": "bad", "uid": run["metadata"]["uid"]}
+    store.create(PODS, {"metadata": {"name": "bad-pod", "namespace": "runs", "ownerReferences": [owner]}})
+    store.create(PODS, {"metadata": {"name": "other-pod", "namespace": "runs"}})
+    assert ender.end(("runs", "bad"), Failure.UNREADABLE, "why" * 1000)
+    status = store.get(TASKRUNS, "runs", "bad")["status"]
+    assert condition({"status": status})["reason"] == "TaskRunValidationFailed"
+    assert len(condition({"status": status})["message"]) <= 1000
+    assert (status["startTime"], status["completionTime"], status["podName"]) == (
+        "2026-01-02T00:00:00Z",
+        "2026-01-02T00:00:00Z",
+        "",
+    )
+    assert [one["metadata"]["name"] for one in store.list(PODS)] == ["other-pod"]
+
+
+def test_a_run_that_is_over_or_gone_or_goes_is_left_alone():
+    store, ender = an_ender()
+    assert not ender.end(("runs", "gone"), Failure.FAULT, "why")
+    store.create(TASKRUNS, taskrun("over"))
+    store.patch(
+        *(TASKRUNS, "runs", "over", {"status": {"conditions": [{"type": "Succeeded", "status": "True"}]}}),
+        subresource="status",
+    )
+    assert not ender.end(("runs", "over"), Failure.FAULT, "why")
+    held = taskrun("goes")
+    held["metadata"]["finalizers"] = ["a/b"]
+    store.create(TASKRUNS, held)
+    store.delete(TASKRUNS, "runs", "goes")
+    assert not ender.end(("runs", "goes"), Failure.FAULT, "why")
+
+
+def test_a_pipelinerun_is_ended_with_its_own_taskruns_cancelled():
+    store = Store()
+    _, ender = an_ender(PIPELINERUNS, store)
+    metadata = {"name": "p", "namespace": "runs"}
+    run = store.create(PIPELINERUNS, {"metadata": metadata, "spec": {"managedBy": MANAGED_BY}})
+    mine = taskrun("p-a")
+    mine["metadata"]["ownerReferences"] = [
+        {"kind": "PipelineRun", "name": "p", "uid": run["metadata"]["uid"]}
+    ]
+    store.create(TASKRUNS, mine)
+    store.create(TASKRUNS, taskrun("others"))
+    children = [{"kind": "TaskRun", "name": name} for name in ("p-a", "others", "gone")]
+    store.patch(
+        PIPELINERUNS,
+        "runs",
+        "p",
+        {"status": {"childReferences": [{"kind": "Run"}, *children]}},
+        subresource="status",
+    )
+    assert ender.end(("runs", "p"), Failure.FAULT, "why")
+    assert condition(store.get(PIPELINERUNS, "runs", "p"))["reason"] == "PipelineRunReconcileFailed"
+    assert store.get(TASKRUNS, "runs", "p-a")["spec"]["status"] == "TaskRunCancelled"
+    assert "status" not in store.get(TASKRUNS, "runs", "others")["spec"]
+
+
+def test_a_run_that_is_too_large_to_be_written_is_ended_without_its_spec_in_its_status():
+    class Full(Store):
+        def patch(self, kind, namespace, name, patch, *, subresource=""):
+            if subresource and "taskSpec" not in patch["status"]:
+                raise ObjectTooLargeError("full")
+            return super().patch(kind, namespace, name, patch, subresource=subresource)
+
+    store, ender = an_ender(store=Full())
+    store.create(TASKRUNS, taskrun("bad"))
+    assert ender.end(("runs", "bad"), Failure.FAULT, "why")
+    assert condition(store.get(TASKRUNS, "runs", "bad"))["status"] == "False"
+
+
+def test_the_first_process_that_a_run_stalls_notes_it_and_the_second_ends_it():
+    store, ender = an_ender()
+    store.create(TASKRUNS, taskrun("bad"))
+    ender.stalled(("runs", "bad"), "stalled")
+    noted = store.get(TASKRUNS, "runs", "bad")
+    assert noted["metadata"]["annotations"] == {STALLED_ANNOTATION: "1"}
+    assert not noted.get("status")
+    ender.stalled(("runs", "bad"), "stalled")
+    assert condition(store.get(TASKRUNS, "runs", "bad"))["reason"] == "TaskRunReconcileFailed"
+    ender.stalled(("runs", "bad"), "stalled")
+    ender.stalled(("runs", "gone"), "stalled")
+
+
+@pytest.mark.parametrize("text", ["", "x", "-1", "٣", "9" * 5000, "1.5", 5, None])
+def test_a_note_that_somebody_edited_counts_as_none(text):
+    assert stalls_of({"metadata": {"annotations": {STALLED_ANNOTATION: text}}}) == 0
+
+
+def test_a_run_that_stalled_another_process_lets_the_others_go_first(controller):
+    bad = seen()
+    bad["metadata"]["annotations"] = {STALLED_ANNOTATION: "1"}
+    controller.on_taskrun("ADDED", bad)
+    controller.on_taskrun("ADDED", seen("good"))
+    assert controller.queue.get(0) == ("runs", "good")
+    assert (len(controller.queue), controller.queue.waiting) == (0, 1)
+
+
+# The watchdog.
+
+
+def test_a_worker_that_is_at_a_run_too_long_is_named_in_log_metric_and_health(controller, caplog):
+    controller.reconciler = Raises()
+    controller.on_taskrun("ADDED", seen())
+    controller.work()
+    assert controller.reconciler.begun.wait(30)
+    noted = []
+    metrics = Metrics([])
+    watchdog = Watchdog(
+        {"TaskRun": controller},
+        {"TaskRun": lambda key, message: noted.append((key, message))},
+        metrics,
+        seconds=-1,
+    )
+    assert watchdog.stalled() == ["TaskRun runs/bad"]
+    watchdog.look()
+    watchdog.look()
+    assert [key for key, _ in noted] == [("runs", "bad")]
+    assert "TaskRun runs/bad: a worker was at it" in caplog.text
+    assert "reconcile" in caplog.text, "where it is"
+    shown = 'resultsfw_stalled_run_seconds{kind="TaskRun",name="bad",namespace="runs"}'
+    assert shown in metrics.text().decode()
+    controller.reconciler.go.set()
+    controller.queue.drain(30)
+    watchdog.look()
+    assert watchdog.stalled() == []
+    assert shown not in metrics.text().decode()
+
+
+def test_within_its_time_no_worker_is_stalled(controller):
+    controller.reconciler = Raises()
+    controller.on_taskrun("ADDED", seen())
+    controller.work()
+    assert controller.reconciler.begun.wait(30)
+    assert Watchdog({"TaskRun": controller}, {}, Metrics([]), seconds=3600).stalled() == []
+    controller.reconciler.go.set()
+
+
+@pytest.mark.parametrize("error", [UnavailableError("away"), RuntimeError("broken")])
+def test_a_watchdog_outlives_what_cannot_be_noted(controller, error, caplog):
+    controller.reconciler = Raises()
+    controller.on_taskrun("ADDED", seen())
+    controller.work()
+    assert controller.reconciler.begun.wait(30)
+    tried = threading.Event()
+
+    def note(_key, _message):
+        tried.set()
+        raise error
+
+    watchdog = Watchdog({"TaskRun": controller}, {"TaskRun": note}, Metrics([]), seconds=0.01)
+    watchdog.start()
+    assert tried.wait(30)
+    assert watchdog._thread.is_alive()
+    watchdog.close()
+    controller.reconciler.go.set()
+
+
+# Shapes.
+
+
+@pytest.mark.parametrize("spec", [None, [], "x", 5, True])
+def test_a_run_whose_spec_is_no_object_is_nobodys_and_has_a_defect(spec):
+    run = {"metadata": {"name": "a", "namespace": "n"}, "spec": spec}
+    assert managed_by(run) == ""
+    assert defect_of(run) == "its spec is not an object"
+    for one in (Controller(Metrics([]), managed_by="", threads=1), PipelineRuns(managed_by="", threads=1)):
+        slim = one.slim_taskrun if isinstance(one, Controller) else one.slim
+        assert slim(run)[UNREADABLE]
+
+
+@pytest.mark.parametrize("status", [[], "x", {"conditions": "x"}, {"conditions": [None]}, {"conditions": {}}])
+def test_a_run_whose_status_is_none_has_a_defect_and_can_be_held(status):
+    run = {**seen(), "status": status}
+    assert defect_of(run)
+    held = stub(run, "why")
+    assert held["status"].get("conditions") is None
+    json.dumps(held)
+
+
+@pytest.mark.parametrize("mark", [{"a": 1}, 5, [], None])
+def test_a_mark_that_a_tenant_wrote_in_another_shape_is_none(mark):
+    assert defect_of({**seen(), UNREADABLE: mark}) == ""
+
+
+def test_reasons_that_tenants_wrote_make_no_endless_series():
+    metrics = Metrics([])
+    old = {"status": "Unknown"}
+    for number in range(300):
+        letters = "".join(chr(97 + int(digit)) for digit in str(number))
+        ended = {"type": "Succeeded", "status": "False", "reason": f"Mine{letters}"}
+        metrics.changed(old, {"metadata": {}, "status": {"conditions": [ended]}})
+        metrics.pipelinerun_changed(
+            old, {"metadata": {}, "status": {"conditions": [{**ended, "reason": "é" * 9}]}}
+        )
+    lines = [one for one in metrics.text().decode().splitlines() if one.startswith("resultsfw_runs_total")]
+    assert len(lines) == 101

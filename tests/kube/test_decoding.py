@@ -1,0 +1,120 @@
+"""An object that cannot be decoded costs that object only."""
+
+import contextlib
+import json
+import subprocess
+import sys
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from resultsfw.cluster import UNREADABLE
+from resultsfw.jsons import MAX_DEPTH, is_deeper_than
+from resultsfw.kube.decoding import decode_event, decode_list, decode_object
+
+TEXTS = st.text(alphabet='}]{[,":\\aé', max_size=8)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 9) | TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
+    max_leaves=12,
+)
+
+
+def encoded(value):
+    return json.dumps(value, ensure_ascii=False).encode()
+
+
+def deep(levels, opening=b'{"a":', closing=b"}"):
+    return opening * levels + b"1" + closing * levels
+
+
+def an_object(name, value):
+    return b'{"metadata":{"name":"%s"},"spec":{"managedBy":"m","x":%s}}' % (name, value)
+
+
+@given(value=st.dictionaries(TEXTS, VALUES, max_size=3))
+def test_what_can_be_decoded_comes_as_it_is(value):
+    assert decode_object(encoded(value)) == value
+
+
+@given(before=VALUES, after=VALUES, levels=st.integers(1024, 3000), shape=st.sampled_from("{["))
+def test_of_an_object_that_is_too_deep_all_else_comes_and_why(before, after, levels, shape):
+    value = deep(levels) if shape == "{" else deep(levels, b"[", b"]")
+    data = b'{"a":%s,"deep":%s,"z":%s}' % (encoded(before), value, encoded(after))
+    with pytest.raises(orjson.JSONDecodeError):
+        orjson.loads(data)
+    found = decode_object(data)
+    assert "levels" in found.pop(UNREADABLE)
+    assert (found["a"], found["z"]) == (before, after)
+    assert not is_deeper_than(found, MAX_DEPTH)
+
+
+@given(others=st.lists(VALUES, max_size=4), at=st.integers(0, 4))
+def test_of_a_list_every_other_object_comes_as_it_is(others, at):
+    items = [an_object(b"n%d" % number, encoded(value)) for number, value in enumerate(others)]
+    items.insert(at, an_object(b"bad", deep(1200)))
+    data = b'{"metadata":{"resourceVersion":"7"},"items":[%s],"kind":"L"}' % b",".join(items)
+    page = decode_list(data)
+    assert (page["metadata"], page["kind"]) == ({"resourceVersion": "7"}, "L")
+    by_name = {one["metadata"]["name"]: one for one in page["items"]}
+    assert len(page["items"]) == len(others) + 1
+    assert "levels" in by_name.pop("bad")[UNREADABLE]
+    assert [one["spec"]["x"] for one in by_name.values()] == others
+    assert not any(UNREADABLE in one for one in by_name.values())
+
+
+@pytest.mark.parametrize(
+    "value",
+    [b'"\xff"', b'"\\ud800"', b"NaN", b"1" * 5000, b"Infinity"],
+    ids=["no UTF-8", "a lone surrogate", "no number", "a long number", "no end"],
+)
+def test_an_object_that_is_no_strict_json_costs_that_object_only(value):
+    data = b'{"metadata":{},"items":[%s,%s]}' % (an_object(b"bad", value), an_object(b"good", b"1"))
+    bad, good = decode_list(data)["items"]
+    assert good == json.loads(an_object(b"good", b"1"))
+    assert bad["metadata"]["name"] == "bad"
+    assert value == b"1" * 5000 or UNREADABLE in bad
+
+
+def test_an_event_has_its_change_and_its_object_why_it_is_not_whole():
+    event = decode_event(b'{"type":"MODIFIED","object":%s}' % an_object(b"bad", deep(1200)))
+    assert event["type"] == "MODIFIED"
+    assert event["object"]["metadata"] == {"name": "bad"}
+    assert "levels" in event["object"][UNREADABLE]
+
+
+@pytest.mark.parametrize("decode", [decode_object, decode_event, decode_list])
+@given(data=st.binary(max_size=40) | VALUES.map(encoded) | st.integers(0, 5000).map(lambda n: b"[" * n))
+def test_whatever_comes_it_is_decoded_or_a_value_error(decode, data):
+    with contextlib.suppress(ValueError):
+        decode(data)
+
+
+LINEAR = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_CPU, (60, 60))
+from resultsfw.kube.decoding import decode_event, decode_list, decode_object
+for text in (b"{", b"[", b'"', b'\\\\"', b"[]", b'{"a":', b'"\\\\', b'{"a":[', b"]", b'[""', b'":"'):
+    for begin in (b"", b'"', b'{"metadata":{"name":"x"},"items":['):
+        data = begin + text * (1_000_000 // len(text))
+        for decode in (decode_object, decode_event, decode_list):
+            try:
+                decode(data)
+            except ValueError:
+                pass
+"""
+
+
+def test_pathological_megabytes_are_linear():
+    done = subprocess.run([sys.executable, "-c", LINEAR], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-500:]
+
+
+@given(levels=st.integers(0, 300), most=st.integers(0, 300))
+def test_depth_is_counted_without_recursion(levels, most):
+    value = 1
+    for number in range(levels):
+        value = {"a": value} if number % 2 else [value, 1]
+    assert is_deeper_than(value, most) == (levels > most)

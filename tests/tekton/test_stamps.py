@@ -1,0 +1,147 @@
+"""Text that a tenant can write makes the controller import no backend."""
+
+import sys
+
+import pytest
+from world import World
+
+from resultsfw import PODS
+from resultsfw.cluster import Object
+from resultsfw.core import LIMIT_ANNOTATION, STAMP_ANNOTATION, Core
+from resultsfw.errors import BackendNotAllowedError
+from resultsfw.flags import ANNOTATION
+from resultsfw.local.store import Store
+from resultsfw.tekton.kinds import TASKRUNS
+from resultsfw.tekton.run import run_of
+from resultsfw.types import Reference, Stamp
+
+INSTALLED = "config-map"
+"""A backend that is installed, and that no flag here allows."""
+
+FORGED = {STAMP_ANNOTATION: f"{INSTALLED}/1", LIMIT_ANNOTATION: "4096"}
+REFERENCE = Reference(backend=INSTALLED, location="l", size=1, digest=f"sha256:{'0' * 64}")
+
+
+@pytest.fixture
+def loaded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the backends that were imported."""
+    module = sys.modules["resultsfw.core"]
+    names: list[str] = []
+    load = module.load_backend
+
+    def note(name: str, **more: object) -> object:
+        names.append(name)
+        return load(name, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(module, "load_backend", note)
+    return names
+
+
+def verdict(world: World) -> Object:
+    conditions = world.taskrun.get("status", {}).get("conditions") or [{}]
+    first: Object = conditions[0]
+    return first
+
+
+def a_pod(world: World, annotations: Object) -> None:
+    """A pod in the name and with the owner of the run, as whoever may make pods can make it."""
+    metadata = {"name": "run-pod", "namespace": "default", "annotations": annotations}
+    metadata["ownerReferences"] = [{"kind": "TaskRun", "uid": world.taskrun["metadata"]["uid"]}]
+    pod = {"metadata": metadata, "spec": {"containers": [{"name": "step-build", "image": "i"}]}}
+    Store.create(world.cluster, PODS, pod)
+
+
+def test_a_run_that_asks_for_it_is_refused_and_its_status_does_not_name_it(loaded):
+    world = World({"results-from": "termination-message"})
+    world.submit(annotations={ANNOTATION: INSTALLED})
+    world.step()
+    assert verdict(world)["reason"] == "TaskRunValidationFailed"
+    flags = world.taskrun["status"]["provenance"]["featureFlags"]
+    assert flags["resultExtractionMethod"] == "termination-message"
+    assert INSTALLED not in loaded
+
+
+def test_a_pod_that_somebody_made_beforehand_is_not_believed(loaded):
+    world = World({"results-from": "termination-message"})
+    world.submit(annotations={STAMP_ANNOTATION: f"{INSTALLED}/1"})
+    a_pod(world, FORGED)
+    world.step()
+    assert verdict(world)["status"] == "False"
+    assert INSTALLED in verdict(world)["message"]
+    assert INSTALLED not in loaded
+
+
+def test_a_pods_stamp_that_somebody_changed_is_not_believed_for_ever(loaded):
+    world = World({"results-from": "termination-message"})
+    world.submit()
+    world.step()
+    Store.patch(world.cluster, PODS, "default", "run-pod", {"metadata": {"annotations": FORGED}})
+    world.kubelet("Succeeded", {"step-build": world.ended()})
+    for _ in range(20):
+        world.step()
+        world.clock.forward(600)
+        if verdict(world).get("status") == "False":
+            break
+    assert verdict(world)["reason"] == "TaskRunResultsUnreadable"
+    assert INSTALLED in verdict(world)["message"]
+    world.step()  # what is left to clean up needs no backend
+    assert INSTALLED not in loaded
+
+
+def test_a_run_whose_pod_is_gone_is_not_read_by_what_its_annotation_says(loaded):
+    world = World({"results-from": "sidecar-logs"})
+    world.submit()
+    world.step()
+    world.kubelet("Running", {"step-build": world.ended()})
+    world.step()
+    Store.patch(world.cluster, TASKRUNS, "default", "run", {"metadata": {"annotations": FORGED}})
+    Store.delete(world.cluster, PODS, "default", "run-pod", grace_seconds=0)
+    world.step()
+    assert verdict(world)["status"] == "False"
+    assert INSTALLED not in loaded
+
+
+def test_a_flag_that_changed_since_changes_not_how_a_pod_is_read():
+    world = World({"results-from": "sidecar-logs"})
+    world.submit()
+    world.step()
+    world.flags = {"results-from": "termination-message"}
+    world.start()
+    assert not world.reconciler.core.allows("sidecar-logs")
+    status = world.taskrun["status"]["provenance"]["featureFlags"]
+    assert status["resultExtractionMethod"] == "sidecar-logs"
+    world.finish("d")
+    world.step()
+    assert verdict(world)["status"] == "True"
+    assert world.taskrun["status"]["results"][0]["value"] == "d"
+
+
+def test_the_core_believes_its_caller_and_no_pod_and_no_reference(loaded):
+    core = Core.from_flags({"results-from": "termination-message"})
+    run = World({"results-from": "termination-message"})
+    run.submit()
+    declares = run_of(run.taskrun, run.taskrun["spec"]["taskSpec"], attempt=0)
+    pod = {"metadata": {"name": "p", "annotations": FORGED}, "spec": {"containers": []}, "status": {}}
+    refused = [
+        lambda: core.ready(declares, pod),
+        lambda: core.ready(declares, pod, stamp=Stamp("termination-message", 0, 9)),
+        lambda: core.collect(declares, pod, run.cluster),
+        lambda: core.outside(pod),
+        lambda: core.purge(declares, pod, run.cluster),
+        lambda: core.can_place(REFERENCE),
+        lambda: core.dereference(REFERENCE, run.cluster),
+        lambda: core.place_files(declares, pod, {"/a": REFERENCE}, {}),
+    ]
+    for ask in refused:
+        with pytest.raises(BackendNotAllowedError, match="no flag allows"):
+            ask()
+    assert INSTALLED not in loaded
+    core.ready(declares, pod, stamp=Stamp(INSTALLED, 1, 4096))
+    assert INSTALLED in loaded
+
+
+def test_what_flags_allow_is_believed_of_anybody():
+    core = Core.from_flags({"allowed-results-from": INSTALLED})
+    assert core.outside({"metadata": {"annotations": FORGED}}) in ("no", "owned", "elsewhere")
+    assert core.allows(INSTALLED)
+    assert not core.allows("sidecar-logs")
