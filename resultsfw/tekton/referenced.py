@@ -119,7 +119,7 @@ def read_value(
     kind: str,
     *,
     namespace: str,
-    backend: str | None = None,
+    backend: str = "",
 ) -> Value:
     """The value a reference stands for.
 

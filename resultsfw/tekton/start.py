@@ -1,11 +1,12 @@
 """The beginning of a run: its Task, its first status, and its only one if it cannot run."""
 
 import contextlib
+import logging
 from datetime import datetime
 
 from resultsfw.cluster import Cluster, Object
 from resultsfw.core import Core
-from resultsfw.errors import InputError, NotFoundError, ResultsError
+from resultsfw.errors import ClusterError, ForbiddenError, InputError, NotFoundError, ResultsError
 from resultsfw.flags import ANNOTATION
 from resultsfw.tekton import reasons
 from resultsfw.tekton.api.inherited import inherited_metadata
@@ -17,9 +18,11 @@ from resultsfw.tekton.mirror import format_time
 from resultsfw.tekton.models import parse_task, parse_taskrun
 from resultsfw.tekton.run import container_name
 from resultsfw.tekton.spec.substitution import apply, step_name, stored_spec
-from resultsfw.tekton.validate import RefusedRun, refuse_invalid
+from resultsfw.tekton.validate import RefusedRun, pod_refused, refuse_invalid
 
 __all__ = ["begun_status", "first_status", "held_status", "is_held_back", "refused_status", "task_spec_of"]
+
+log = logging.getLogger(__name__)
 
 
 def task_spec_of(taskrun: Object, cluster: Cluster, *, inherit: bool = True) -> Object:
@@ -123,14 +126,26 @@ def _raw_spec(taskrun: Object, cluster: Cluster) -> tuple[Object, str]:
 
 
 def _inherit(taskrun: Object, cluster: Cluster, name: str, described: Object) -> None:
-    """Give a run the labels and annotations of the Task it refers to, before its pod is built from them."""
+    """Give a run the labels and annotations of the Task it refers to, before its pod is built from them.
+
+    Raises:
+        RefusedRun: The server will never accept them.
+        ClusterError: They cannot be written now.
+    """
     added = inherited_metadata(taskrun, described, label=TASK_LABEL, name=name)
     if not added:
         return
     metadata = taskrun["metadata"]
     namespace, run = metadata.get("namespace", ""), metadata["name"]
     patch = {"metadata": {**added, "resourceVersion": metadata["resourceVersion"]}}
-    taskrun["metadata"] = cluster.patch(TASKRUNS, namespace, run, patch)["metadata"]
+    try:
+        taskrun["metadata"] = cluster.patch(TASKRUNS, namespace, run, patch)["metadata"]
+    except ForbiddenError as error:  # the stamp is refused next, which says what the controller may not do
+        log.warning("TaskRun %s/%s does not get its Task's labels: %s", namespace, run, error.message)
+    except ClusterError as error:
+        if error.retryable:
+            raise
+        raise pod_refused(taskrun, f"it cannot have the labels of its Task: {error.message}") from error
 
 
 def _task_of(taskrun: Object, cluster: Cluster) -> tuple[Object, str, Object]:

@@ -78,7 +78,7 @@ class PodCreation:
         try:
             return task_spec_of(taskrun, self._cluster)
         except ClusterError as error:
-            why = f"the Task could not be read: {error.message}"
+            why = f"the Task could not be read, or the run not labelled as it is: {error.message}"
             raise self._not_made(taskrun, None, why, error, now, reason=reasons.RESOLUTION_FAILED) from error
 
     def pod_of(self, taskrun: Object, spec: Object, run: Run, now: datetime) -> Object:
