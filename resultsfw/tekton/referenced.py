@@ -15,7 +15,7 @@ from resultsfw.tekton.scripts import PARAMS_DIR
 from resultsfw.tekton.spec.expansion import Budget, Expansion, TooLargeError
 from resultsfw.tekton.spec.params import Params, has_references, param_type, parse_name
 from resultsfw.tekton.spec.substitution import expand_spec, with_values
-from resultsfw.tekton.spec.variables import unprotect, variables_in
+from resultsfw.tekton.spec.variables import authored, unprotect, variables_in
 from resultsfw.tekton.validate import invalid_value, pod_refused, refuse_values
 from resultsfw.types import Reference, Value
 
@@ -105,7 +105,7 @@ def _with_values(taskrun: Object, task_spec: Object, values: Mapping[str, Value]
     Raises:
         RefusedRun: It would be larger than one object can be.
     """
-    lookup, budget = Params((), list(values.items())).lookup(), Budget()
+    lookup, budget = Params((), list(authored(dict(values)).items())).lookup(), Budget()
     try:
         return expand_spec(task_spec, lambda *_: Expansion(lookup, budget))
     except TooLargeError as error:

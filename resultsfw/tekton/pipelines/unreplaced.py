@@ -57,14 +57,23 @@ def unreplaced_in(
         later = is_result_or_state if section == "finally" else is_result
         for field in _FIELDS:
             yield from unreplaced(task.get(field), f"{at}.{field}", known, later)
-        yield from _in_its_task(task, at, specs[task["name"]], known, later)
+        yield from _in_its_task(
+            task, at, specs[task["name"]], bound=applied.workspaces, known=known, later=later
+        )
 
 
 def _in_its_task(
-    task: Object, at: str, spec: Object, known: Collection[str], later: Callable[[str], bool]
+    task: Object,
+    at: str,
+    spec: Object,
+    *,
+    bound: Collection[str],
+    known: Collection[str],
+    later: Callable[[str], bool],
 ) -> Iterator[Unreplaced]:
     """Those in what a Task is given, and in the text of an embedded one: its TaskRun knows more names."""
-    usages = (*(task.get("workspaces") or ()), *propagated_workspaces(task))
+    propagated = (usage for usage in propagated_workspaces(task) if usage["name"] in bound)
+    usages = (*(task.get("workspaces") or ()), *propagated)
     taskrun: Object = {
         "metadata": {"name": "", "annotations": {LITERAL_ANNOTATION: ""}},
         "spec": {

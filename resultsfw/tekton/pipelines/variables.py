@@ -53,7 +53,9 @@ class PipelineNames:
             for task in section
             for usage in task.get("workspaces") or ()
         }
-        given = [(param["name"], param.get("value")) for param in pipelinerun["spec"].get("params") or ()]
+        given = [
+            (param["name"], authored(param.get("value"))) for param in pipelinerun["spec"].get("params") or ()
+        ]
         self.params = Params(spec.get("params") or (), given, self._is_live)
         self.lookup: Lookup = first_of(self.params.lookup(self.later.get), self.later.get)
 

@@ -9,7 +9,7 @@ from resultsfw.cluster import Object
 from resultsfw.errors import ResultsError
 from resultsfw.references import MARK
 from resultsfw.tekton.spec.expansion import Budget, Expansion, Lookup
-from resultsfw.tekton.spec.variables import protect, texts_in, unprotect, variables_in
+from resultsfw.tekton.spec.variables import authored, shield, texts_in, unprotect, variables_in
 from resultsfw.types import Value
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "ParamError",
     "Params",
     "given_params",
+    "given_texts",
     "has_references",
     "is_reference",
     "param_type",
@@ -107,6 +108,14 @@ def given_params(run: Object) -> list[tuple[str, Any]]:
     return [(name, unprotect(value)) for name, value in pairs] if literal else pairs
 
 
+def given_texts(run: Object) -> list[tuple[str, Any]]:
+    """Return what `given_params` does, in the form that `unprotect` gives back."""
+    pairs = [(param["name"], param.get("value")) for param in (run.get("spec") or {}).get("params") or ()]
+    if LITERAL_ANNOTATION in (run["metadata"].get("annotations") or {}):
+        return pairs
+    return [(name, value if is_reference(value) else authored(value)) for name, value in pairs]
+
+
 def param_value(value: Any) -> str | list[str] | dict[str, str]:
     """Return a parameter's value as Tekton decodes it: what holds more than strings is its JSON text."""
     if isinstance(value, str):
@@ -148,7 +157,8 @@ class Params:
 
     Args:
         declared: ``spec.params`` of the Task or Pipeline.
-        given: Names and values of the run's own, decoded.
+        given: Names and values of the run's own, in the form that `resultsfw.tekton.spec.variables.unprotect`
+            gives back (`given_texts`).
         live: Says which variables a later pass may know.
         budget: For defaults that name others.
 
@@ -168,7 +178,7 @@ class Params:
         self.names = {param["name"] for param in declared} | {name for name, _ in given}
         """The names of all parameters, declared or given."""
         self._values: dict[str, Value] = {
-            name: _mapped(param_value(value), lambda text: protect(text, live))
+            name: _mapped(param_value(value), lambda text: shield(text, live))
             for name, value in given
             if name not in later
         }

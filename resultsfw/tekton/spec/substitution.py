@@ -14,7 +14,7 @@ from typing import Any, Final
 from resultsfw.cluster import Object
 from resultsfw.tekton.durations import format_duration, parse_duration
 from resultsfw.tekton.spec.expansion import Budget, Expansion, Lookup, first_of
-from resultsfw.tekton.spec.params import LITERAL_ANNOTATION, Params, given_params, has_references, param_value
+from resultsfw.tekton.spec.params import LITERAL_ANNOTATION, Params, given_texts, has_references, param_value
 from resultsfw.tekton.spec.variables import authored, protect, unprotect
 from resultsfw.tekton.workspaces import claim_name, mount_path, workspace_volumes
 
@@ -216,7 +216,7 @@ class _RunNames:
         self.declared = _declarations(spec, self._bound, contexts)
         self._workspaces = _workspaces(self.declared, self._bound, {})
         self.later = frozenset().union(self._common, self._workspaces, *self._own.values())
-        self.params = Params(spec.get("params") or [], given_params(taskrun), self.later.__contains__)
+        self.params = Params(spec.get("params") or [], given_texts(taskrun), self.later.__contains__)
 
     def lookup(self, container: Object, at: str) -> Lookup:
         """Return what replaces the variables of one container, which may mount workspaces elsewhere."""
@@ -233,7 +233,7 @@ class _RunNames:
 def _run_lookup(taskrun: Object, task_spec: Object) -> Lookup:
     """What stands for the variables outside of the Task: parameters, and the run's context."""
     context = _context(taskrun, "")
-    params = Params(task_spec.get("params") or [], given_params(taskrun), context.__contains__)
+    params = Params(task_spec.get("params") or [], given_texts(taskrun), context.__contains__)
     return first_of(params.lookup(context.get), context.get)
 
 

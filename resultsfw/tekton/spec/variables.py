@@ -19,6 +19,7 @@ __all__ = [
     "is_tekton_variable",
     "nearest",
     "protect",
+    "shield",
     "texts_in",
     "unprotect",
     "variables_in",
@@ -91,6 +92,18 @@ def protect(text: str, live: Callable[[str], bool] = lambda _: False) -> str:
         return f"$(~{name})"
 
     return VARIABLE.sub(shield, text)
+
+
+def shield(text: str, live: Callable[[str], bool]) -> str:
+    """Return a text with ``$(~name)`` for Tekton's variables that are neither protected yet nor live."""
+    if "$(" not in text:
+        return text
+
+    def shielded(match: re.Match[str]) -> str:
+        name = match[1]
+        return f"$(~{name})" if is_tekton_variable(name) and not live(name) else match[0]
+
+    return VARIABLE.sub(shielded, text)
 
 
 def unprotect(value: Any) -> Any:

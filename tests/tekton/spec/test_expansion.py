@@ -78,7 +78,7 @@ HOSTILE = {
         {"steps": [{"image": "i", "script": "true"}], "volumes": [{"name": "$(params.p.k)" * 4000}]},
         {"p": {"k": "x" * 500_000}},
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", HOSTILE)

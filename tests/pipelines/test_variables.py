@@ -1,0 +1,280 @@
+"""Variables of a PipelineRun: into params, embedded Tasks, bindings and templates; and values as data."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pipelineworld import World, a_task
+
+from resultsfw.tekton.spec.params import LITERAL_ANNOTATION
+from resultsfw.tekton.spec.substitution import stored_spec
+from resultsfw.tekton.validate import refuse_invalid
+
+STEP = {"name": "s", "image": "i"}
+
+
+def embedded(name, script, *, task=None, **fields):
+    return {"name": name, "taskSpec": {"steps": [{**STEP, "script": script}], **(task or {})}, **fields}
+
+
+def script_of(world, name):
+    """What a Task's Step runs in the end, after its TaskRun's own passes."""
+    taskrun = world.taskrun(name)
+    assert taskrun is not None, world.told
+    taskrun = {**taskrun, "metadata": {**taskrun["metadata"], "uid": "u"}}
+    return stored_spec(refuse_invalid(taskrun, taskrun["spec"]["taskSpec"]), taskrun)["steps"][0]["script"]
+
+
+def one_step(*tasks, **spec):
+    world = World(*tasks, **spec)
+    world.step()
+    return world
+
+
+def test_contexts_reach_embedded_tasks_and_what_they_run():
+    world = one_step(
+        embedded("a", "$(context.pipelineRun.name)/$(context.pipeline.name)/$(context.taskRun.name)")
+    )
+    assert script_of(world, "a") == "p/p/p-a"
+
+
+def test_a_context_in_a_default_and_in_a_value_that_the_run_is_given():
+    world = one_step(
+        a_task("a", params=[{"name": "v", "value": "$(params.tag) $(params.given)"}]),
+        a_task("b", when=[{"input": "$(params.given)", "operator": "in", "values": ["of-p"]}]),
+        params=[{"name": "tag", "default": "$(context.pipelineRun.name)-dev"}, {"name": "given"}],
+        run_params=[{"name": "given", "value": "of-$(context.pipelineRun.name)"}],
+    )
+    assert world.params("a") == {"v": "p-dev of-p"}
+    assert world.made == ["a", "b"]
+
+
+def test_a_default_of_an_embedded_task_does_not_hide_the_runs_value_and_a_value_it_is_given_does():
+    task = {"params": [{"name": "x", "default": "inner"}]}
+    world = one_step(
+        embedded("a", "$(params.x)", task=task),
+        embedded("b", "$(params.x)", task=task, params=[{"name": "x", "value": "own"}]),
+        run_params=[{"name": "x", "value": "outer"}],
+    )
+    assert (script_of(world, "a"), script_of(world, "b")) == ("outer", "own")
+
+
+def test_an_own_param_does_not_hide_one_that_begins_like_it():
+    world = one_step(
+        embedded(
+            "a",
+            '$(params["img.tag"])/$(params.img)',
+            task={"params": [{"name": "img"}]},
+            params=[{"name": "img", "value": "i"}],
+        ),
+        params=[{"name": "img.tag"}],
+        run_params=[{"name": "img.tag", "value": "t9"}],
+    )
+    assert script_of(world, "a") == "t9/i"
+
+
+def test_an_object_that_is_given_in_part_keeps_the_runs_other_keys():
+    world = one_step(
+        embedded(
+            "a",
+            "$(params.repo.url) $(params.repo.commit) $(params.repo.branch)",
+            params=[{"name": "repo", "value": {"branch": "main", "url": "xyz"}}],
+        ),
+        run_params=[{"name": "repo", "value": {"url": "abc", "commit": "sha"}}],
+    )
+    assert script_of(world, "a") == "xyz sha main"
+
+
+def test_an_object_given_in_part_by_the_run_comes_whole_to_the_task():
+    declared = [
+        {"name": "o", "type": "object", "properties": {"k": {}, "l": {}}, "default": {"k": "v", "l": "w"}}
+    ]
+    world = one_step(
+        a_task(
+            "a", params=[{"name": "o", "value": "$(params.o[*])"}, {"name": "l", "value": "$(params.o.l)"}]
+        ),
+        params=declared,
+        run_params=[{"name": "o", "value": {"k": "mine"}}],
+    )
+    assert world.params("a") == {"o": {"k": "mine", "l": "w"}, "l": "w"}
+
+
+def test_bindings_have_params_and_contexts_in_them_and_results_when_the_task_is_made():
+    bound = [
+        {"name": "cfg", "configMap": {"name": "cfg-$(params.env)"}},
+        {
+            "name": "src",
+            "subPath": "$(context.pipelineRun.name)/$(params.env)",
+            "persistentVolumeClaim": {"claimName": "c"},
+        },
+        {"name": "late", "secret": {"secretName": "$(tasks.a.results.r)"}},
+    ]
+    use = [
+        {"name": "x", "workspace": "cfg"},
+        {"name": "y", "workspace": "src"},
+        {"name": "z", "workspace": "late"},
+    ]
+    world = one_step(
+        a_task("a", results=("r",)),
+        a_task("b", runAfter=["a"], workspaces=use),
+        run_params=[{"name": "env", "value": "blue"}],
+        run_workspaces=bound,
+        workspaces=[{"name": one["name"]} for one in bound],
+    )
+    world.end("a", r="the-secret")
+    world.step()
+    given_ = {one["name"]: one for one in world.taskrun("b")["spec"]["workspaces"]}
+    assert given_["x"]["configMap"] == {"name": "cfg-blue"}
+    assert given_["y"]["subPath"] == "p/blue"
+    assert given_["z"]["secret"] == {"secretName": "the-secret"}
+
+
+def test_a_workspace_of_the_run_that_an_embedded_task_only_names_is_bound():
+    """It became an empty text: "rm -rf $(workspaces.src.path)/*" was "rm -rf /*", and the run succeeded."""
+    world = one_step(
+        embedded("a", "rm -rf $(workspaces.src.path)/* $(workspaces.src.bound)"),
+        run_workspaces=[{"name": "src", "emptyDir": {}}],
+    )
+    assert world.taskrun("a")["spec"]["workspaces"] == [{"name": "src", "emptyDir": {}}]
+    assert script_of(world, "a") == "rm -rf /workspace/src/* true"
+
+
+def test_pod_templates_have_the_runs_params_in_them():
+    world = one_step(
+        a_task("a"),
+        run_params=[{"name": "zone", "value": "z1"}],
+        run_taskRunTemplate={"podTemplate": {"nodeSelector": {"zone": "$(params.zone)"}}},
+        run_taskRunSpecs=[{"pipelineTaskName": "a", "podTemplate": {"schedulerName": "s-$(params.zone)"}}],
+    )
+    assert world.taskrun("a")["spec"]["podTemplate"] == {
+        "nodeSelector": {"zone": "z1"},
+        "schedulerName": "s-z1",
+    }
+
+
+# What nothing replaces.
+
+
+@pytest.mark.parametrize(
+    ("task", "said"),
+    [
+        (embedded("a", "rm -rf $(workspaces.src.path)/*"), "$(workspaces.src.path)"),
+        (embedded("a", "$(params.nope)"), "params.nope"),
+        (embedded("a", "$(context.pipelineRun.nmae)"), "did you mean $(context.pipelineRun.name)?"),
+        (embedded("a", "$(tasks.z.results.r)"), "$(tasks.z.results.r)"),
+        (a_task("a", params=[{"name": "x", "value": "$(params.nope)"}]), "spec.tasks[0].params[x]"),
+        (
+            a_task("a", params=[{"name": "x", "value": ["$(workspaces.nope.path)"]}]),
+            "$(workspaces.nope.path)",
+        ),
+        (a_task("a", params=[{"name": "x", "value": "$(tasks.a.status)"}]), "$(tasks.a.status)"),
+        (
+            a_task("a", when=[{"input": "$(params.nope)", "operator": "in", "values": ["x"]}]),
+            "spec.tasks[0].when[0].input",
+        ),
+        (a_task("a", displayName="$(context.pipeline.nope)"), "spec.tasks[0].displayName"),
+    ],
+)
+def test_what_nothing_replaces_ends_the_run_before_anything_is_made(task, said):
+    world = one_step(task)
+    assert world.told[:2] == ("False", "PipelineValidationFailed")
+    assert said in world.told[2]
+    assert world.made == []
+
+
+def test_defaults_in_a_circle_end_the_run_by_name():
+    world = one_step(
+        a_task("a"), params=[{"name": one, "default": f"$(params.{two})"} for one, two in ("xy", "yx")]
+    )
+    assert world.told[:2] == ("False", "PipelineValidationFailed")
+    assert '"x", "y"' in world.told[2]
+
+
+@pytest.mark.parametrize(
+    ("tasks", "params"),
+    [
+        ([a_task("a", params=[{"name": "v", "value": "$(params.p)" * 8000}])], {"p": "x" * 100_000}),
+        ([embedded("a", "$(params.p)" * 8000)], {"p": "x" * 100_000}),
+        ([a_task("a", params=[{"name": "v", "value": ["$(params.p[*])"] * 10_000}])], {"p": ["x"] * 10_000}),
+        (
+            [a_task(f"t{n}", params=[{"name": "v", "value": "$(params.p)"}]) for n in range(40)],
+            {"p": "x" * 100_000},
+        ),
+    ],
+)
+def test_a_pipeline_that_would_grow_beyond_an_object_is_refused_with_both_numbers(tasks, params):
+    types = [
+        {"name": name, "type": "array" if isinstance(value, list) else "string"}
+        for name, value in params.items()
+    ]
+    world = one_step(*tasks, params=types, run_params=[{"name": n, "value": v} for n, v in params.items()])
+    assert world.told[:2] == ("False", "PipelineRunTooLarge")
+    assert "over the limit of 1572864 bytes" in world.told[2]
+    assert world.made == []
+
+
+# Values are data.
+
+SOME = st.sampled_from(
+    [
+        *(
+            "$(params.q)",
+            "$(params.own)",
+            "$(workspaces.nope.path)",
+            "$(tasks.a.results.r)",
+            "$(~params.q)",
+            "$(",
+        ),
+        *("$(context.taskRun.name)", "$(workspaces.src.path)", "$(results.r.path)", "$(~~x)", ")", "é", "$$"),
+    ]
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(SOME, max_size=6).map("".join))
+def test_what_a_step_wrote_comes_out_as_it_is_wherever_it_is_put(value):
+    """Through a param, an embedded Task's text and a binding, past all that the next TaskRun replaces."""
+    use = embedded(
+        "b",
+        "<$(params.v)> <$(tasks.a.results.r)> $(params.own)",
+        task={"params": [{"name": "v"}, {"name": "own", "default": "OWN"}], "results": [{"name": "r"}]},
+        params=[{"name": "v", "value": "$(tasks.a.results.r)"}],
+        workspaces=[{"name": "src"}],
+    )
+    world = one_step(
+        a_task("a", results=("r",)),
+        use,
+        run_params=[{"name": "q", "value": "SECRET"}],
+        run_workspaces=[{"name": "src", "emptyDir": {}, "subPath": "$(tasks.a.results.r)"}],
+        workspaces=[{"name": "src"}],
+    )
+    world.end("a", r=value)
+    world.step()
+    assert script_of(world, "b") == f"<{value}> <{value}> OWN"
+
+
+def test_a_taskruns_params_are_as_tektons_where_no_value_looks_like_what_it_replaces():
+    world = World(
+        a_task("a", results=("r",)), a_task("b", params=[{"name": "v", "value": "$(tasks.a.results.r)"}])
+    )
+    world.step()
+    world.end("a", r="$(params.x) $(date)")
+    world.step()
+    assert world.params("b") == {"v": "$(params.x) $(date)"}
+    assert LITERAL_ANNOTATION not in world.taskrun("b")["metadata"].get("annotations", {})
+
+
+def test_what_a_run_is_given_keeps_the_path_of_a_workspace_that_only_its_task_knows():
+    world = one_step(
+        embedded(
+            "a",
+            "cd $(params.dir)",
+            task={"params": [{"name": "dir"}], "workspaces": [{"name": "w"}]},
+            params=[{"name": "dir", "value": "$(workspaces.w.path)/$(params.sub)"}],
+            workspaces=[{"name": "w", "workspace": "shared"}],
+        ),
+        params=[{"name": "sub"}],
+        run_params=[{"name": "sub", "value": "app"}],
+        workspaces=[{"name": "shared"}],
+        run_workspaces=[{"name": "shared", "emptyDir": {}}],
+    )
+    assert script_of(world, "a") == "cd /workspace/w/app"
