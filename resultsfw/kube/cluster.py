@@ -35,6 +35,10 @@ _EVENT_BYTES: Final = 1024
 _NAME_LENGTH: Final = 230
 
 
+_REVIEWING: Final = frozenset({"authentication.k8s.io", "authorization.k8s.io"})
+"""Groups whose objects are questions: they are answered, not kept, and have no name."""
+
+
 class KubeCluster:
     """A `resultsfw.cluster.Cluster` on an API server. Safe for threads; a context manager, if you like.
 
@@ -108,7 +112,7 @@ class KubeCluster:
         about = subject(kind, namespace, metadata.get("name") or metadata.get("generateName") or "")
         body = {"apiVersion": kind.api_version, "kind": kind.kind, **obj}
         made = self._json("POST", path_of(kind, namespace), about, body)
-        return made if kind == ACCESS_REVIEWS else _named(made, about)
+        return made if kind.group in _REVIEWING else _named(made, about)
 
     def patch(self, kind: Kind, namespace: str, name: str, patch: Object, *, subresource: str = "") -> Object:
         """Apply a JSON merge patch to an object or to its ``status``. See `Cluster.patch`."""

@@ -22,6 +22,9 @@ PATIENCE = 180
 
 _GOOD = {"name": "one", "image": "i", "script": "printf x > $(results.digest.path)"}
 
+_REASONS = ("TaskRunValidationFailed", "PipelineValidationFailed", "TaskRunResolutionFailed")
+"""Of a run that is unreadable itself, or whose Task is."""
+
 
 def create(room, objects):
     for kind, obj in objects:
@@ -75,7 +78,7 @@ def two_replicas(room, objects, so):
 def test_an_object_that_cannot_be_worked_on_is_ended_by_name_and_costs_nobody_else(room, objects):
     two_replicas(room, objects, refused)
     for one in bad(room):
-        assert condition(one)["reason"] in ("TaskRunValidationFailed", "PipelineValidationFailed")
+        assert condition(one)["reason"] in _REASONS
         assert one["status"]["completionTime"]
 
 

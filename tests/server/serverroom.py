@@ -49,6 +49,7 @@ class Reviews:
     rights: set = field(default_factory=set)
     runs: dict = field(default_factory=dict)
     asked: list = field(default_factory=list)
+    reviewed: list = field(default_factory=list)
     fails: int = 0
     answers: threading.Event = field(default_factory=threading.Event)
     came: threading.Condition = field(default_factory=threading.Condition)
@@ -123,6 +124,7 @@ class Reviews:
 
     def status_of(self, kind, spec):
         if kind == "TokenReview":
+            self.reviewed.append(spec["token"])
             audience, user = self.users.get(spec["token"], (None, None))
             if user is None or (self.audiences and audience not in spec["audiences"]):
                 return {"authenticated": False, "error": "no such token"}

@@ -13,6 +13,7 @@ from resultsfw.flags import ANNOTATION
 from resultsfw.local.store import Store
 from resultsfw.tekton.kinds import TASKRUNS
 from resultsfw.tekton.run import run_of
+from resultsfw.tekton.taskrun.stamps import stamped_backends
 from resultsfw.types import Reference, Stamp
 
 INSTALLED = "config-map"
@@ -56,8 +57,7 @@ def test_a_run_that_asks_for_it_is_refused_and_its_status_does_not_name_it(loade
     world.submit(annotations={ANNOTATION: INSTALLED})
     world.step()
     assert verdict(world)["reason"] == "TaskRunValidationFailed"
-    flags = world.taskrun["status"]["provenance"]["featureFlags"]
-    assert flags["resultExtractionMethod"] == "termination-message"
+    assert stamped_backends(world.taskrun) <= {"termination-message"}
     assert INSTALLED not in loaded
 
 

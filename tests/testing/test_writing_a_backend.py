@@ -71,7 +71,12 @@ def test_each_problem_code_is_documented():
 
 def test_each_error_that_an_author_may_raise_is_documented():
     of_the_core = {"ResultsError", "FlagError", "InputError", "UnknownBackendError", "BrokenBackendError"}
-    of_the_core |= {"ExtensionError", "UnknownExtensionError", "BrokenExtensionError"}
+    of_the_core |= {
+        "BackendNotAllowedError",
+        "ExtensionError",
+        "UnknownExtensionError",
+        "BrokenExtensionError",
+    }
     assert set(rows("error (`resultsfw.errors`)")) == set(errors.__all__) - of_the_core
 
 

@@ -3,6 +3,7 @@
 from resultsfw.cluster import Object
 from resultsfw.core import Core, stamp_of
 from resultsfw.errors import BackendNotAllowedError
+from resultsfw.flags import DEFAULT_BACKEND
 from resultsfw.tekton.transport import transport_of
 from resultsfw.types import Stamp
 
@@ -36,6 +37,10 @@ def recorded_stamp(core: Core, taskrun: Object, pod: Object) -> Stamp:
         BackendNotAllowedError: It names a backend that no flag allows and that was never stamped on the run.
     """
     stamp, how = transport_of(pod, core.flags)
+    if stamp_of(pod) is None and stamp.backend == DEFAULT_BACKEND:
+        return (
+            stamp  # nobody named it: a pod whose Task declares no results, or one of Tekton's own controller
+        )
     if not may_use(core, taskrun, stamp.backend):
         raise BackendNotAllowedError(
             f'pod "{pod["metadata"].get("name", "")}" is to be read by backend "{stamp.backend:.64}", which '
