@@ -1,12 +1,14 @@
 """What the kubelet and Prometheus ask the process: ``/healthz``, ``/readyz``, ``/metrics``."""
 
+import contextlib
 import logging
 import threading
+from collections import OrderedDict
 from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from socket import AF_INET, AF_INET6
-from typing import ClassVar, Final
+from socket import AF_INET, AF_INET6, SHUT_RDWR, socket
+from typing import Any, ClassVar, Final
 
 from resultsfw.errors import InputError
 
@@ -71,6 +73,34 @@ class StatusServer:
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     allow_reuse_address = True
+    request_queue_size = (
+        128  # five by default: a kernel drops what comes beyond, and a probe waits for seconds
+    )
+    _most = 32
+    """Connections at once, each with a thread. The kubelet and Prometheus need one each."""
+
+    def __init__(self, *arguments: Any) -> None:
+        self._open: OrderedDict[socket, None] = OrderedDict()
+        self._lock = threading.Lock()
+        super().__init__(*arguments)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Serve a connection; where there are too many, the oldest makes room for it."""
+        with self._lock:
+            self._open[request] = None
+            oldest = next(iter(self._open)) if len(self._open) > self._most else None
+        if oldest is not None:
+            with contextlib.suppress(OSError):
+                oldest.shutdown(SHUT_RDWR)  # its thread reads the end, and closes it
+            with self._lock:
+                self._open.pop(oldest, None)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        """A connection is over."""
+        with self._lock:
+            self._open.pop(request, None)
+        super().shutdown_request(request)
 
     def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002 - its signature
         """A client that went away is no news."""

@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from operator import itemgetter
 from typing import Final, NamedTuple, Protocol
 
 from resultsfw.controller.failures import Failure
@@ -69,7 +70,7 @@ class Workers:
     """
 
     def __init__(self, name: str, threads: int) -> None:
-        self.queue: WorkQueue[Key] = WorkQueue()
+        self.queue: WorkQueue[Key] = WorkQueue(tenant=itemgetter(0))
         self.is_own: IsOwn = lambda *_: False
         self.end: End | None = None
         self.stalled_pause = 30.0

@@ -1,10 +1,11 @@
-"""Keys to work on: one key never twice at once, some later, failures with growing pauses."""
+"""Keys to work on: one key never twice at once, some later, failures with growing pauses, tenants in turn."""
 
 import heapq
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
 from typing import Final, Generic, TypeVar
 
 __all__ = ["TokenBucket", "WorkQueue"]
@@ -17,6 +18,9 @@ JITTER: Final = 0.5
 
 _LOOK_UP: Final = 1.0
 """Seconds after which a worker that waits looks at the timers again."""
+
+_TENANTS: Final = 1000
+"""Tenants whose retries are counted, those that retried last."""
 
 _SLACK: Final = 64
 """Replaced timers that may stand in the heap before it is cleared of them."""
@@ -51,13 +55,17 @@ class TokenBucket:
 
 
 class WorkQueue(Generic[Key]):
-    """A queue of keys, in the order in which they became due. Safe for threads.
+    """A queue of keys, in the order in which they became due, tenants in turn. Safe for threads.
+
+    However many keys of one tenant wait, a key of another is handed out after one of them; and a tenant's
+    retries wait for its own only.
 
     A key that is added while it is worked on comes again afterwards. A key has at most one timer, the
     earliest; handing the key out ends it: who works on it says anew when to look again.
 
     Args:
-        rate: Retries a second, of all keys together, once ``burst`` of them came at once; 0: no limit.
+        tenant: Whose a key is.
+        rate: Retries a second, of one tenant's keys, once ``burst`` of them came at once; 0: no limit.
         burst: See ``rate``.
         longest_pause: Seconds; what the pauses of a key that keeps failing grow to.
         jitter: A pause is shortened by up to this part of it, so that what failed together does not
@@ -68,6 +76,7 @@ class WorkQueue(Generic[Key]):
     def __init__(
         self,
         *,
+        tenant: Callable[[Key], Hashable] = lambda _: None,
         rate: float = 100.0,
         burst: int = 1000,
         longest_pause: float = LONGEST_PAUSE,
@@ -78,9 +87,13 @@ class WorkQueue(Generic[Key]):
         self._jitter = jitter
         self._changed = threading.Condition()
         self._clock = clock
-        self._bucket = TokenBucket(rate, burst, clock=clock)
+        self._tenant = tenant
+        self._rate = rate
+        self._burst = burst
+        self._buckets: OrderedDict[Hashable, TokenBucket] = OrderedDict()
         self._random = random.Random()  # noqa: S311 - jitter is no secret
-        self._ready: dict[Key, None] = {}
+        self._ready: OrderedDict[Hashable, dict[Key, None]] = OrderedDict()
+        self._ready_count = 0
         self._busy: set[Key] = set()
         self._again: set[Key] = set()
         self._due: dict[Key, tuple[float, int]] = {}
@@ -92,7 +105,7 @@ class WorkQueue(Generic[Key]):
     def __len__(self) -> int:
         """Keys that wait for a worker now."""
         with self._changed:
-            return len(self._ready) + len(self._again)
+            return self._ready_count + len(self._again)
 
     @property
     def waiting(self) -> int:
@@ -132,7 +145,8 @@ class WorkQueue(Generic[Key]):
             # Beyond 2**14 the longest pause holds anyway; a float would overflow at last.
             pause = min(FIRST_PAUSE * 2.0 ** min(failures, 14), self._longest_pause)
             pause *= 1 - self._jitter * self._random.random()
-        pause = max(pause, self._bucket.reserve())
+            bucket = self._bucket_of(self._tenant(key))
+        pause = max(pause, bucket.reserve())
         self.add_after(key, pause)
         return pause
 
@@ -144,7 +158,7 @@ class WorkQueue(Generic[Key]):
     def discard(self, key: Key) -> None:
         """There is nothing to work on any more."""
         with self._changed:
-            self._ready.pop(key, None)
+            self._take(self._tenant(key), key)
             self._again.discard(key)
             self._due.pop(key, None)
             self._failures.pop(key, None)
@@ -157,8 +171,11 @@ class WorkQueue(Generic[Key]):
                 now = self._clock()
                 self._ripen(now)
                 if self._ready:
-                    key = next(iter(self._ready))
-                    del self._ready[key]
+                    tenant, keys = next(iter(self._ready.items()))
+                    key = next(iter(keys))
+                    self._take(tenant, key)
+                    if tenant in self._ready:
+                        self._ready.move_to_end(tenant)
                     self._due.pop(key, None)
                     self._busy.add(key)
                     return key
@@ -204,6 +221,24 @@ class WorkQueue(Generic[Key]):
     def _add(self, key: Key) -> None:
         if key in self._busy:
             self._again.add(key)
-        elif key not in self._ready:
-            self._ready[key] = None
+        elif key not in (keys := self._ready.setdefault(self._tenant(key), {})):
+            keys[key] = None
+            self._ready_count += 1
             self._changed.notify()
+
+    def _take(self, tenant: Hashable, key: Key) -> None:
+        """Take a key out of those that wait for a worker, if it is one of them."""
+        keys = self._ready.get(tenant, {})
+        if key in keys:
+            del keys[key]
+            self._ready_count -= 1
+        if not keys:
+            self._ready.pop(tenant, None)
+
+    def _bucket_of(self, tenant: Hashable) -> TokenBucket:
+        """The tenant's retries; of a tenant that has not retried for long, a full bucket."""
+        bucket = self._buckets.pop(tenant, None) or TokenBucket(self._rate, self._burst, clock=self._clock)
+        self._buckets[tenant] = bucket
+        if len(self._buckets) > _TENANTS:
+            self._buckets.popitem(last=False)
+        return bucket

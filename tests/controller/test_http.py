@@ -1,6 +1,7 @@
 """The status pages."""
 
 import socket
+import threading
 import urllib.error
 import urllib.request
 
@@ -53,6 +54,20 @@ def test_a_page_that_fails_is_a_503_and_the_server_goes_on(server):
 def test_a_client_that_says_nothing_holds_up_nobody(server):
     with socket.create_connection(("127.0.0.1", server.port)):
         assert ask(server.port, "/ok")[0] == 200
+
+
+def test_clients_that_say_nothing_shut_nobody_out_and_have_no_thread_each(server):
+    before = threading.active_count()
+    idle = []
+    try:
+        for _ in range(300):
+            idle.append(socket.create_connection(("127.0.0.1", server.port), timeout=10))  # noqa: PERF401 - closed
+        assert ask(server.port, "/ok") == (200, b"fine\n")
+        assert idle[0].recv(1) == b"", "the oldest has made room"
+        assert threading.active_count() - before < 100
+    finally:
+        for one in idle:
+            one.close()
 
 
 def test_an_address_in_use_is_said(server):

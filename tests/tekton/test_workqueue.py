@@ -98,6 +98,42 @@ def test_retries_of_all_keys_together_have_a_rate(clock):
     assert pauses[12] == pytest.approx(1.0)
 
 
+def test_a_tenant_with_thousands_of_keys_holds_up_no_other():
+    queue = WorkQueue(tenant=lambda key: key[0])
+    for number in range(5000):
+        queue.add(("many", number))
+    queue.add(("few", 1))
+    queue.add(("few", 2))
+    assert [queue.get(0) for _ in range(5)] == [
+        ("many", 0), ("few", 1), ("many", 1), ("few", 2), ("many", 2),
+    ]  # fmt: skip
+    assert len(queue) == 4997
+    queue.discard(("many", 3))
+    assert queue.get(0) == ("many", 4)
+    assert len(queue) == 4995
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 4)), max_size=40))
+def test_every_key_is_handed_out_once_and_of_each_tenant_in_order(keys):
+    queue = WorkQueue(tenant=lambda key: key[0])
+    for key in keys:
+        queue.add(key)
+    out = []
+    while (key := queue.get(0)) is not None:
+        out.append(key)
+    assert sorted(out) == sorted(set(keys))
+    for tenant in "abc":
+        assert [key for key in out if key[0] == tenant] == list(
+            dict.fromkeys(key for key in keys if key[0] == tenant)
+        )
+
+
+def test_one_tenants_retries_make_no_other_wait(clock):
+    queue = WorkQueue(tenant=lambda key: key[0], rate=10, burst=3, clock=clock)
+    assert max(queue.retry(("many", number)) for number in range(103)) == pytest.approx(10.0)
+    assert queue.retry(("few", 1)) <= FIRST_PAUSE
+
+
 def test_a_bucket_fills_up_to_its_burst(clock):
     bucket = TokenBucket(2, 2, clock=clock)
     assert [bucket.reserve() for _ in range(3)] == [0, 0, 0.5]
