@@ -278,3 +278,28 @@ def test_what_a_run_is_given_keeps_the_path_of_a_workspace_that_only_its_task_kn
         run_workspaces=[{"name": "shared", "emptyDir": {}}],
     )
     assert script_of(world, "a") == "cd /workspace/w/app"
+
+
+def test_a_binding_that_would_grow_beyond_an_object_ends_the_run_by_name():
+    bound = [{"name": "w", "emptyDir": {}, "subPath": "$(tasks.a.results.r)" * 4000}]
+    world = one_step(
+        a_task("a", results=("r",)),
+        a_task("b", runAfter=["a"], workspaces=[{"name": "w"}]),
+        workspaces=[{"name": "w"}],
+        run_workspaces=bound,
+    )
+    world.end("a", r="x" * 1000)
+    world.step()
+    world.step()
+    assert world.told[:2] == ("False", "PipelineValidationFailed")
+    assert "workspaces.w" in world.told[2]
+    assert "over the limit of 1572864 bytes" in world.told[2]
+    assert world.made == ["a"]
+
+
+def test_thousands_of_tasks_that_are_due_are_made_in_several_reconciles():
+    world = one_step(*(a_task(f"t{n}") for n in range(450)))
+    assert len(world.made) == 200
+    assert world.step() < 1
+    world.step()
+    assert len(world.made) == 450

@@ -266,13 +266,15 @@ class Facts:
         """Why a Task that is due cannot be run though all results are there."""
         try:
             self.with_results(name)
+            return self.refuse(
+                self, name
+            )  # its bindings and pod template have results and params in them, too
         except ResultLate:
             return ""  # its time is over, and says so
         except ResultUnread as error:
             return f'task "{name}" {error.message}'
         except TooLargeError as error:
             return f'task "{name}": {error.message}'
-        return self.refuse(self, name)
 
     def _due_finally(self) -> list[str]:
         """Tasks of ``finally`` that are to begin now."""
