@@ -32,7 +32,7 @@ def test_a_case_comes_out_right(cli, case):
 
 @pytest.mark.parametrize("text", ["$(workspaces.src.path)", "$(params.dir)", "$(context.pipelineRun.nmae)"])
 def test_a_variable_that_nothing_replaces_never_reaches_this_machines_shell(cli, write, tmp_path, text):
-    """A path with an unknown variable in it was emptied: "rm -rf $(workspaces.src.path)/*" was "rm -rf /*"."""
+    """A path with an unknown variable was emptied: "rm -rf $(workspaces.src.path)/*" was "rm -rf /*"."""
     (tmp_path / "kept").write_text("x")
     run = f"""
         apiVersion: tekton.dev/v1
