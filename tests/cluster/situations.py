@@ -80,11 +80,13 @@ def submit(server: ApiServer, situation: str, made: Object) -> bool:
     except ClusterError as error:
         if "admission webhook" not in error.message:
             raise
-        assert reason == "PodCreationFailed", (situation, error.message)
-        for word in words:
-            assert word in error.message, situation
-        return False
-    return True
+        refusal = error.message
+    else:
+        return True
+    assert reason == "PodCreationFailed", (situation, refusal)
+    for word in words:
+        assert word in refusal, situation
+    return False
 
 
 def with_user(taskrun: Object) -> Object:

@@ -253,7 +253,7 @@ def test_a_limit_of_the_server_is_told_in_its_words(place, accounts, tmp_path, s
     place.server.create(TASKRUNS, a_run(place, "over", fill("a", LIMIT)))
     place.server.create(TASKRUNS, a_run(place, "under", fill("a", LIMIT - 1000)))
     finals = place.until_done(120)
-    assert len(values_of(finals["under"]).get("a", "")) == LIMIT - 1000, finals["under"]["status"]["conditions"][0]["message"]
+    assert len(values_of(finals["under"]).get("a", "")) == LIMIT - 1000, verdict_of(finals["under"])
     told = verdict_of(finals["over"])
     assert told["reason"] == "TaskRunResultsIncomplete"
     assert "HTTP 413" in told["message"]
