@@ -15,6 +15,9 @@ from resultsfw.tekton.spec.variables import variables_in
 
 __all__ = ["unreplaced_in"]
 
+_PARTS: Final = ("path", "claim", "volume", "bound")
+"""What a Task may ask of a workspace."""
+
 _FIELDS: Final = ("displayName", "taskRef", "when", "workspaces", "onError")
 
 
@@ -98,7 +101,9 @@ def _in_its_task(
             param.get("value"), field, [*known, *names], lambda name: name in names or later(name)
         )
     if task.get("taskSpec") is not None:
-        inside = [*known, *known_names(spec, taskrun)]
+        # A workspace of the run is the embedded Task's by being named: where a name is misspelt, it is not yet.
+        nameable = [f"workspaces.{name}.{part}" for name in bound for part in _PARTS]
+        inside = list(dict.fromkeys([*known, *known_names(spec, taskrun), *nameable]))
         for found in in_task(substitute(spec, taskrun), inside, inside_later):
             yield Unreplaced(found.variable, f"{at}.taskSpec.{found.field}", found.nearest)
 
