@@ -3,6 +3,7 @@
 from resultsfw.cluster import Object
 from resultsfw.core import Core, stamp_of
 from resultsfw.errors import BackendNotAllowedError
+from resultsfw.flags import DEFAULT_BACKEND
 from resultsfw.tekton.transport import transport_of
 from resultsfw.types import Stamp
 
@@ -24,8 +25,11 @@ def stamped_backends(taskrun: Object) -> frozenset[str]:
 
 
 def may_use(core: Core, taskrun: Object, backend: str) -> bool:
-    """Return whether a backend may be imported for a run: the flags or the run's status name it."""
-    return core.allows(backend) or backend in stamped_backends(taskrun)
+    """Return whether a backend may be imported for a run: the flags or the run's status name it.
+
+    The default is always allowed: it comes with this program, and a pod without results has no stamp of another.
+    """
+    return backend == DEFAULT_BACKEND or core.allows(backend) or backend in stamped_backends(taskrun)
 
 
 def recorded_stamp(core: Core, taskrun: Object, pod: Object) -> Stamp:
