@@ -100,11 +100,13 @@ class BrokenExtensionError(ExtensionError):
 class ClusterError(ResultsError):
     """A request to the cluster failed. ``subject`` is the object as ``kind namespace/name``.
 
-    ``retryable`` says whether the same request can come right by itself.
+    ``retryable`` says whether the same request can come right by itself. ``retry_within`` are the seconds
+    within which what it was for is to be tried again, however long pauses have grown: a timeout ends then.
     """
 
     code = "ClusterError"
     retryable: ClassVar[bool] = False
+    retry_within: float | None = None
 
 
 class NotFoundError(ClusterError):

@@ -11,9 +11,13 @@ from resultsfw.types import Reference
 
 __all__ = ["MARK", "checked", "reference_of", "reference_value"]
 
-MARK: Final = "resultsfw.dev/reference"
+MARK: Final = "resultsfw-reference"
 """The key that makes a mapping a reference, its value the version of this format. No value of a Step may
-have it (`resultsfw.values.typed`), so nobody but the core can make one."""
+have it (`resultsfw.values.typed`), so nobody but the core can make one.
+
+A reference is a parameter of the next TaskRun, too: in the keys of those, Tekton's webhook takes letters,
+digits, "-" and "_", and no "." or "/".
+"""
 
 _VERSION: Final = "1"
 _KEYS: Final = frozenset({MARK, "backend", "location", "size", "digest", "mediaType"})

@@ -188,6 +188,9 @@ class Workers:
                 return self._failed(key, error)
             self._lasting.pop(key, None)
             pause = self.queue.retry(key)
+            if error.retry_within is not None and error.retry_within < pause:
+                pause = error.retry_within
+                self.queue.add_after(key, pause)
             log.warning("%s: %s; again in %.3f s", error.subject or "request", error.message, pause)
             return "retry"
         except _FAULTS as error:

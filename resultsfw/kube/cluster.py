@@ -35,10 +35,6 @@ _EVENT_BYTES: Final = 1024
 _NAME_LENGTH: Final = 230
 
 
-_REVIEWING: Final = frozenset({"authentication.k8s.io", "authorization.k8s.io"})
-"""Groups whose objects are questions: they are answered, not kept, and have no name."""
-
-
 class KubeCluster:
     """A `resultsfw.cluster.Cluster` on an API server. Safe for threads; a context manager, if you like.
 
@@ -109,10 +105,12 @@ class KubeCluster:
         """Store a new object, as the server made it. Raises AlreadyExistsError, ObjectTooLargeError."""
         metadata = obj.get("metadata") or {}
         namespace = metadata.get("namespace")
-        about = subject(kind, namespace, metadata.get("name") or metadata.get("generateName") or "")
+        name = metadata.get("name") or metadata.get("generateName") or ""
+        about = subject(kind, namespace, name)
         body = {"apiVersion": kind.api_version, "kind": kind.kind, **obj}
         made = self._json("POST", path_of(kind, namespace), about, body)
-        return made if kind.group in _REVIEWING else _named(made, about)
+        # A review is answered, not stored: it has no name.
+        return _named(made, about) if name else made
 
     def patch(self, kind: Kind, namespace: str, name: str, patch: Object, *, subresource: str = "") -> Object:
         """Apply a JSON merge patch to an object or to its ``status``. See `Cluster.patch`."""

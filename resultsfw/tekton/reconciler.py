@@ -25,7 +25,7 @@ from resultsfw.tekton.api.policies import Policies
 from resultsfw.tekton.conclude import conclude, condition, failed_status
 from resultsfw.tekton.conditions import is_done, succeeded
 from resultsfw.tekton.containers import is_cancellable
-from resultsfw.tekton.ending import Cause, cancelled, cause_of, not_ended, stop_mark, timed_out
+from resultsfw.tekton.ending import Cause, cancelled, cause_of, deadline, not_ended, stop_mark, timed_out
 from resultsfw.tekton.faults import begun, leaving, placed
 from resultsfw.tekton.kinds import TASKRUNS
 from resultsfw.tekton.leftovers import let_go, purge_earlier
@@ -148,6 +148,15 @@ class Reconciler:
         attempt = len(status.get("retriesStatus") or ())
         if (cause := self._over_without_pod(taskrun, attempt, now)) is not None:
             return self._end(taskrun, cause, now)
+        try:
+            return self._begun(taskrun, attempt, now)
+        except ClusterError as error:
+            if (end := deadline(taskrun)) is not None and now < end:
+                error.retry_within = (end - now).total_seconds()
+            raise
+
+    def _begun(self, taskrun: Object, attempt: int, now: datetime) -> float | None:
+        """Take a run that has its first status, and is not over, one step further."""
         try:
             spec = self._pods.task_spec(taskrun, now)
             run = run_of(taskrun, spec, attempt=attempt)

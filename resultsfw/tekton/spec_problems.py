@@ -11,7 +11,8 @@ from resultsfw.tekton.merge import merged_steps
 from resultsfw.tekton.run import step_result
 from resultsfw.tekton.spec.params import param_type, param_value, value_type
 from resultsfw.tekton.spec.substitution import step_name
-from resultsfw.tekton.spec.variables import find_prefixed, texts_in
+from resultsfw.tekton.spec.unreplaced import Unreplaced
+from resultsfw.tekton.spec.variables import find_prefixed, nearest, texts_in
 from resultsfw.tekton.step_problems import (
     TYPES,
     Problem,
@@ -268,7 +269,11 @@ def _unknown(text: str, prefix: str, known: Collection[str], path: str) -> Itera
                 )
                 return
         if _INDEX.sub("", name) not in known:
-            yield Problem(f"non-existent variable in {excerpt(text, found.start)}", (path,))
+            like = nearest(name, known)
+            meant = found.text[2:-1].replace(name, like) if like else ""
+            # Tekton's sentence names the text only.
+            which = Unreplaced(found.text[2:-1], path, meant).message
+            yield Problem(f"non-existent variable in {excerpt(text, found.start)}", (path,), which)
             return
 
 

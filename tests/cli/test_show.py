@@ -36,7 +36,7 @@ def result(value, name="x", kind="string"):
 def test_a_reference_says_how_much_there_is_and_where():
     location = "s3://bucket/" + "a" * 64
     keys = {"backend": "b", "location": location, "size": "20000000", "mediaType": "text/plain"}
-    value = {"resultsfw.dev/reference": "1", "digest": f"sha256:{'0' * 64}", **keys}
+    value = {"resultsfw-reference": "1", "digest": f"sha256:{'0' * 64}", **keys}
     line = printed(ended([result(value)]))[2]
     assert line == f"  x       string  20000000  {location}"  # whole, to be copied
     edited = printed(ended([result({**value, "size": "many"})]))[2]

@@ -14,7 +14,7 @@ CONTENT = "a \u00e9 \x01 value\n" * 1000
 def reference_to(content, store, **changed):
     digest = hashlib.sha256(content.encode()).hexdigest()
     return {
-        "resultsfw.dev/reference": "1",
+        "resultsfw-reference": "1",
         "backend": "object-store",
         "location": f"file://{store}/default/uid/{digest}",
         "size": str(len(content.encode())),

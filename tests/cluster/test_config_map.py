@@ -14,7 +14,7 @@ import pytest
 import yaml
 from api import ApiServer
 from place import ACCOUNTS
-from situations import ENDS, cancel_when_the_second_step_runs, check, taskrun
+from situations import ENDS, cancel_when_the_second_step_runs, check, submit, taskrun
 
 from resultsfw import PODS, Core
 from resultsfw.cluster import CONFIG_MAPS
@@ -172,7 +172,7 @@ def test_everything_arrives_or_is_named_and_nothing_is_left(sidecar, place, leas
         one for one in ENDS if one.startswith("sl-") and one not in ("sl-crd-overflow", "sl-oversize")
     ]
     for situation in situations:
-        place.server.create(TASKRUNS, taskrun(situation, place.namespace, situation, place.managed_by))
+        submit(place.server, situation, taskrun(situation, place.namespace, situation, place.managed_by))
     for word in ("True", "False"):
         script = FORGE.replace("IMMUTABLE", word)
         place.server.create(

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import captures
 import pytest
 from api import ApiServer
-from situations import ENDS, cancel_when_the_second_step_runs, check, taskrun
+from situations import ENDS, cancel_when_the_second_step_runs, check, submit, taskrun
 
 from resultsfw import Core, Object
 from resultsfw.errors import ClusterError
@@ -27,7 +27,8 @@ def test_every_capture_is_here():
 )
 def test_live(situation, sidecar, server, options, name):
     core = Core.from_flags({**captures.load(situation)["flags"], **_sidecar(sidecar)})
-    server.create(TASKRUNS, taskrun(situation, "default", name, f"resultsfw.dev/{name}"))
+    if not submit(server, situation, taskrun(situation, "default", name, f"resultsfw.dev/{name}")):
+        return
     cancel = cancel_when_the_second_step_runs if situation == "sl-cancelled" else None
     try:
         check(situation, _drive(server, Reconciler(core, server, options=options), name, cancel))

@@ -173,7 +173,7 @@ BACKENDS = {
                     {
                         "name": "p",
                         "value": {
-                            "resultsfw.dev/reference": "1",
+                            "resultsfw-reference": "1",
                             "backend": "hostile",
                             "location": "l",
                             "size": "1",

@@ -25,6 +25,7 @@ from resultsfw.errors import (
 )
 from resultsfw.local.store import Store
 from resultsfw.tekton.kinds import PIPELINERUNS, TASKRUNS
+from resultsfw.tekton.workqueue import WorkQueue
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
@@ -109,6 +110,19 @@ def test_what_may_come_right_is_tried_for_ever(controller):
     controller.on_taskrun("ADDED", seen())
     controller.work()
     while controller.reconciler.looks < 3 * workers_module.TRIES:
+        assert controller.works
+    assert controller.ended == []
+
+
+def test_a_run_whose_time_is_over_before_the_pause_is_looked_at_then(controller, monkeypatch):
+    monkeypatch.setattr("resultsfw.tekton.workqueue.FIRST_PAUSE", 3600.0)
+    controller.queue = WorkQueue(longest_pause=3600.0, jitter=0.0)
+    error = UnavailableError("away")
+    error.retry_within = 0.001
+    controller.reconciler = Raises(error)
+    controller.on_taskrun("ADDED", seen())
+    controller.work()
+    while controller.reconciler.looks < 3:
         assert controller.works
     assert controller.ended == []
 

@@ -296,7 +296,7 @@ def test_a_reference_stays_a_reference_and_is_written_as_a_mapping():
             "name": "big",
             "type": "array",
             "value": {
-                "resultsfw.dev/reference": "1",
+                "resultsfw-reference": "1",
                 "backend": "store",
                 "location": "bucket/key",
                 "size": "2000",

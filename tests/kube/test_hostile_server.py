@@ -9,7 +9,7 @@ import textwrap
 import pytest
 from kubeserver import kubeconfig_for
 
-from resultsfw.cluster import PODS, UNREADABLE
+from resultsfw.cluster import PODS, UNREADABLE, Kind
 from resultsfw.errors import ClusterError, UnavailableError, UnreadableObjectError
 from resultsfw.kube import LeaderElector
 from resultsfw.kube import listing as listing_module
@@ -81,6 +81,14 @@ def test_what_is_no_object_is_a_cluster_error(cluster, server, body):
         server.plan(answers(body), method=method)
         with pytest.raises(ClusterError):
             ask()
+
+
+def test_a_review_has_no_name_and_is_an_answer(cluster, server):
+    """Reviews are answered and not stored; a server gives them no name."""
+    kind = Kind("authentication.k8s.io", "v1", "tokenreviews", "TokenReview")
+    server.plan(answers(b'{"metadata":{"managedFields":[]},"status":{"authenticated":true}}'), method="POST")
+    made = cluster.create(kind, {"metadata": {}, "spec": {"token": "t"}})
+    assert made["status"] == {"authenticated": True}
 
 
 NO_LISTS = [

@@ -289,7 +289,7 @@ def test_a_store_that_is_away_is_waited_for_until_there_is_no_time(folder, tmp_p
 def test_a_reference_to_what_another_namespace_left_is_refused(folder, tmp_path):
     with engine(folder, tmp_path) as (one, _):
         value = {
-            "resultsfw.dev/reference": "1",
+            "resultsfw-reference": "1",
             "backend": "object-store",
             "location": f"{folder.url}/theirs/uid/{'0' * 64}",
             "size": "40000",

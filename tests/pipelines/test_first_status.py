@@ -84,6 +84,19 @@ def test_what_may_come_right_waits_with_its_cause_and_then_the_run_goes_on(verb,
 
 
 @pytest.mark.parametrize(("verb", "kind", "reason"), CALLS)
+def test_a_run_that_waits_asks_to_be_looked_at_when_its_time_is_over(verb, kind, reason):
+    """Pauses between tries grow to a minute: its timeout was late by as much."""
+    del reason
+    world = _world()
+    _fail(world, verb, kind, UnavailableError(QUOTA))
+    with pytest.raises(UnavailableError) as caught:
+        world.step()
+    assert caught.value.retry_within is not None
+    world.step(caught.value.retry_within)
+    assert world.told[:2] == ("False", "PipelineRunTimeout")
+
+
+@pytest.mark.parametrize(("verb", "kind", "reason"), CALLS)
 @pytest.mark.parametrize(("end", "ended"), [("time", "PipelineRunTimeout"), ("cancel", "Cancelled")])
 def test_what_does_not_come_right_ends_the_run_which_names_what_it_waited_for(verb, kind, reason, end, ended):
     del reason

@@ -250,7 +250,7 @@ def test_a_run_of_which_something_is_left_when_its_time_is_over_timed_out():
 
 
 REFERENCE = {
-    "resultsfw.dev/reference": "1",
+    "resultsfw-reference": "1",
     "backend": "object-store",
     "location": "s3://bucket/default/uid/x",
     "size": "4",

@@ -181,6 +181,16 @@ def test_what_nothing_replaces_ends_the_run_before_anything_is_made(task, said):
     assert world.made == []
 
 
+def test_a_misspelt_workspace_of_the_run_in_an_embedded_task_is_refused_with_the_same_field_of_the_nearest():
+    world = one_step(
+        embedded("a", "rm -rf $(workspaces.scr.path)/*"),
+        run_workspaces=[{"name": "src", "emptyDir": {}}],
+    )
+    assert world.told[:2] == ("False", "PipelineValidationFailed")
+    assert "did you mean $(workspaces.src.path)?" in world.told[2]
+    assert world.made == []
+
+
 def test_defaults_in_a_circle_end_the_run_by_name():
     world = one_step(
         a_task("a"), params=[{"name": one, "default": f"$(params.{two})"} for one, two in ("xy", "yx")]

@@ -126,6 +126,17 @@ def test_pods_that_may_not_be_read_are_a_cause_until_the_timeout():
     assert "may not get pods" in world.condition["message"]
 
 
+@pytest.mark.parametrize(("verb", "kind", "reason"), CALLS)
+def test_a_run_that_waits_asks_to_be_looked_at_when_its_time_is_over(verb, kind, reason):
+    """Pauses between tries grow to a minute: its timeout was late by as much."""
+    del reason
+    world = _world()
+    _fail(world, verb, kind, ForbiddenError("exceeded quota: small"))
+    with pytest.raises(ForbiddenError) as caught:
+        world.step()
+    assert caught.value.retry_within == pytest.approx(91, abs=1)
+
+
 def test_a_conflict_is_no_cause_to_name():
     world = _world()
     _fail(world, "patch", "TaskRun", ConflictError("somebody else wrote"))

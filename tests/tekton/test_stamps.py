@@ -145,3 +145,14 @@ def test_what_flags_allow_is_believed_of_anybody():
     assert core.outside({"metadata": {"annotations": FORGED}}) in ("no", "owned", "elsewhere")
     assert core.allows(INSTALLED)
     assert not core.allows("sidecar-logs")
+
+
+@pytest.mark.parametrize("allowed", ["sidecar-logs", "config-map"])
+def test_a_task_without_results_runs_whichever_backend_is_the_only_one_allowed(allowed):
+    """Its pod has nothing to hand out and no stamp: it was taken for one of the default backend."""
+    world = World({"results-from": allowed})
+    world.submit(taskSpec={"steps": [{"image": "i", "script": "true"}]})
+    world.step()
+    world.step()
+    assert world.taskrun["status"]["podName"] == "run-pod"
+    assert verdict(world)["status"] == "Unknown"

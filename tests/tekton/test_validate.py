@@ -73,7 +73,9 @@ def test_says_what_tektons_own_code_says(case):
     refused = refusal(run["spec"]["taskSpec"], run)
     # But for the value of a field, which may be a parameter's: ours shows none.
     message = re.sub(r'(invalid value): "[^"]*"(?=: steps\[[0-9]+\]\.onError)', r"\1", theirs["message"])
-    assert (refused.reason, refused.message) == (theirs["reason"], message)
+    # Ours names the variable, too, and the nearest there is.
+    said = re.sub(r"\nvariable .* stands for nothing here(; did you mean \$\(.*\)\?)?", "", refused.message)
+    assert (refused.reason, said) == (theirs["reason"], message)
 
 
 def test_a_refusal_is_an_error_of_ours():
@@ -106,11 +108,17 @@ def test_task_by_reference_is_named():
         ({"steps": [{**STEP, "timeout": "-5s"}]}, "invalid value: -5s: steps[0].negative timeout"),
         (
             {"steps": [{**STEP, "script": "echo $(results.nope.path)"}]},
-            'non-existent variable in "echo $(results.nope.path)": steps[0].script',
+            (
+                'non-existent variable in "echo $(results.nope.path)": steps[0].script\n'
+                "variable $(results.nope.path) stands for nothing here"
+            ),
         ),
         (
             {"steps": [{**STEP, "script": "echo $(context.taskRun.nope)"}]},
-            'non-existent variable in "echo $(context.taskRun.nope)": steps[0].script',
+            (
+                'non-existent variable in "echo $(context.taskRun.nope)": steps[0].script\n'
+                "variable $(context.taskRun.nope) stands for nothing here"
+            ),
         ),
         (
             {"steps": [{**STEP, "script": "echo $(steps.a.results.b)"}]},
@@ -311,6 +319,29 @@ def test_a_binding_the_task_does_not_declare():
     refuse_invalid(taskrun(**bound), {"steps": [STEP]})
     refused = refusal({"steps": [STEP]}, taskrun(taskSpec=None, taskRef={"name": "t"}, **bound))
     assert refused.message == '[User error] workspace binding "w" does not match any declared workspace'
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("$(params.imgae)", "$(params.image)"),
+        ("$(params['imgae'])", "$(params['image'])"),
+        ("$(params.shape.widht)", "$(params.shape.width)"),
+        ("$(context.taskRun.nmae)", "$(context.taskRun.name)"),
+        ("$(context.task.nmae)", "$(context.task.name)"),
+        ("$(results.digets.path)", "$(results.digest.path)"),
+        ("$(step.results.onw.path)", "$(step.results.own.path)"),
+    ],
+)
+def test_a_misspelt_variable_is_named_with_the_nearest_there_is(text, meant):
+    params = [{"name": "image"}, {"name": "shape", "type": "object", "properties": {"width": {}}}]
+    step = {**STEP, "results": [{"name": "own"}], "script": f"$(params.image) {text}"}
+    task = {"params": params, "results": [{"name": "digest"}], "steps": [step]}
+    message = refusal(task, taskrun(params=[{"name": "image", "value": "i"}, SHAPE])).message
+    assert f"variable {text} stands for nothing here; did you mean {meant}?" in message
+
+
+SHAPE = {"name": "shape", "value": {"width": "1"}}
 
 
 def test_a_reference_stands_for_an_array_until_it_is_resolved():

@@ -1,6 +1,7 @@
 """What is wrong with a Pipeline's references, found before its first TaskRun is made."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Final
 
 from resultsfw.cluster import Cluster, Object
 from resultsfw.errors import NotFoundError
@@ -15,7 +16,14 @@ from resultsfw.tekton.spec.expansion import TooLargeError
 from resultsfw.tekton.spec.params import ParamError
 from resultsfw.tekton.validate import USER_ERROR, RefusedRun, wrong_params
 
-__all__ = ["refuse_references"]
+__all__ = ["MAX_TASKS", "refuse_references"]
+
+MAX_TASKS: Final = 500
+"""How many different Tasks a Pipeline may name.
+
+All are read before its first TaskRun, one request each: thousands keep a worker, and the share of requests of
+everybody, for minutes.
+"""
 
 
 def refuse_references(pipelinerun: Object, applied: Applied, cluster: Cluster) -> None:
@@ -48,11 +56,7 @@ def refuse_references(pipelinerun: Object, applied: Applied, cluster: Cluster) -
                     f'Failed to resolve pipeline result reference for "{metadata["name"]}" with error '
                     f'invalid pipeline result "{one["name"]}": {why}',
                 )
-    try:
-        found = next(unreplaced_in(applied, specs, declared), None)
-        why = "" if found is None else f"{found.message}: {found.field}"
-    except (ParamError, TooLargeError) as error:
-        why = error.message
+    why = _unreplaced(applied, specs, declared)
     if why:
         raise RefusedRun(
             reasons.INVALID,
@@ -61,7 +65,15 @@ def refuse_references(pipelinerun: Object, applied: Applied, cluster: Cluster) -
 
 
 def _specs(applied: Applied, cluster: Cluster, namespace: str, where: str) -> Iterator[tuple[str, Object]]:
-    """The spec of each Pipeline Task's Task."""
+    """The spec of each Pipeline Task's Task; each Task is read once, however many Pipeline Tasks name it."""
+    read: dict[str, Object] = {}
+    names = {(task.get("taskRef") or {}).get("name") for _, task in tasks_of(applied.spec)} - {None, ""}
+    if len(names) > MAX_TASKS:
+        raise RefusedRun(
+            reasons.INVALID,
+            f"{USER_ERROR}Pipeline {namespace}/{applied.name} can't be Run; it names {len(names)} different "
+            f"Tasks, over the limit of {MAX_TASKS}; embed some of them, or make it several Pipelines",
+        )
     for _, task in tasks_of(applied.spec):
         spec = task.get("taskSpec")
         if spec is None:
@@ -73,7 +85,8 @@ def _specs(applied: Applied, cluster: Cluster, namespace: str, where: str) -> It
                     f"give taskRef.name or taskSpec",
                 )
             try:
-                spec = cluster.get(TASKS, namespace, reference["name"])["spec"]
+                if (spec := read.get(reference["name"])) is None:
+                    spec = read[reference["name"]] = cluster.get(TASKS, namespace, reference["name"])["spec"]
             except NotFoundError as error:
                 raise RefusedRun(
                     reasons.COULDNT_GET_TASK,
@@ -88,6 +101,18 @@ def _specs(applied: Applied, cluster: Cluster, namespace: str, where: str) -> It
                 f"{USER_ERROR}Validation failed for pipelinerun {where.partition('/')[2]} with error {why}",
             )
         yield task["name"], spec
+
+
+def _unreplaced(applied: Applied, specs: Mapping[str, Object], declared: Mapping[str, frozenset[str]]) -> str:
+    """The first variable that stands for nothing, and where; empty if none does."""
+    try:
+        found = next(unreplaced_in(applied, specs, declared), None)
+        if found is not None:
+            # Only a Pipeline that misspelt one pays for the suggestion.
+            found = next(unreplaced_in(applied, specs, declared, suggest=True), found)
+    except (ParamError, TooLargeError) as error:
+        return error.message
+    return "" if found is None else f"{found.message}: {found.field}"
 
 
 def _wrong(ref: ResultRef, declared: dict[str, frozenset[str]]) -> str:

@@ -148,6 +148,7 @@ class PipelineReconciler:
             self._status.write(pipelinerun, _final(refused.reason, refused.message, now))
             return None
         except _Noted as noted:
+            noted.error.retry_within = min(times_of(pipelinerun, now).left(), default=None)
             raise noted.error from None
 
     def _begun(self, pipelinerun: Object, asked: str, now: datetime) -> float | None:

@@ -11,15 +11,22 @@ from resultsfw.tekton.pipelines.variables import propagated_workspaces
 from resultsfw.tekton.spec.params import LITERAL_ANNOTATION, parse_name
 from resultsfw.tekton.spec.substitution import known_names, later_names, substitute
 from resultsfw.tekton.spec.unreplaced import Unreplaced, in_task, unreplaced
-from resultsfw.tekton.spec.variables import variables_in
+from resultsfw.tekton.spec.variables import SUGGEST_FROM, variables_in
 
 __all__ = ["unreplaced_in"]
+
+_PARTS: Final = ("path", "claim", "volume", "bound")
+"""What a Task may ask of a workspace."""
 
 _FIELDS: Final = ("displayName", "taskRef", "when", "workspaces", "onError")
 
 
 def unreplaced_in(
-    applied: Applied, specs: Mapping[str, Object], declared: Mapping[str, Collection[str]]
+    applied: Applied,
+    specs: Mapping[str, Object],
+    declared: Mapping[str, Collection[str]],
+    *,
+    suggest: bool = False,
 ) -> Iterator[Unreplaced]:
     """Yield the variables of the Pipeline's own texts that stand for nothing.
 
@@ -27,6 +34,7 @@ def unreplaced_in(
         applied: The Pipeline, with parameters and contexts put in.
         specs: The spec of each Pipeline Task's Task.
         declared: The results that each declares.
+        suggest: Name the nearest variable that there is, which costs each Task as much as there are names.
 
     Raises:
         ParamError: Defaults of an embedded Task's parameters name each other in a circle.
@@ -38,6 +46,8 @@ def unreplaced_in(
         *applied.names.later,
         *results,
     ]
+    if not suggest or len(known) > SUGGEST_FROM:
+        known = []
     tasks = {task["name"] for section, task in tasks_of(applied.spec) if section == "tasks"}
     counts = dict.fromkeys(("tasks", "finally"), -1)
 
@@ -98,7 +108,11 @@ def _in_its_task(
             param.get("value"), field, [*known, *names], lambda name: name in names or later(name)
         )
     if task.get("taskSpec") is not None:
-        inside = [*known, *known_names(spec, taskrun)]
+        inside: list[str] = []
+        if known:
+            # A workspace of the run becomes an embedded Task's by being named, and here it was misspelt.
+            nameable = [f"workspaces.{name}.{part}" for name in bound for part in _PARTS]
+            inside = list(dict.fromkeys([*known, *known_names(spec, taskrun), *nameable]))
         for found in in_task(substitute(spec, taskrun), inside, inside_later):
             yield Unreplaced(found.variable, f"{at}.taskSpec.{found.field}", found.nearest)
 

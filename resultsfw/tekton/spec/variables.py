@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 __all__ = [
+    "SUGGEST_FROM",
     "VARIABLE",
     "Found",
     "authored",
@@ -220,12 +221,12 @@ class _End:
         return self._found
 
 
-_SUGGEST_FROM: Final = 500
+SUGGEST_FROM: Final = 500
 """Names beyond which none is suggested: comparing costs time for each."""
 
 
 def nearest(name: str, known: Collection[str]) -> str:
     """Return the known name most like a misspelt one; empty if none is like it, or there are too many."""
-    if len(name) > 200 or len(known) > _SUGGEST_FROM:  # noqa: PLR2004 - longer than any name that is typed
+    if len(name) > 200 or len(known) > SUGGEST_FROM:  # noqa: PLR2004 - longer than any name that is typed
         return ""
     return next(iter(difflib.get_close_matches(name, known, n=1, cutoff=0.6)), "")

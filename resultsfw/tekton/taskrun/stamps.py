@@ -25,8 +25,11 @@ def stamped_backends(taskrun: Object) -> frozenset[str]:
 
 
 def may_use(core: Core, taskrun: Object, backend: str) -> bool:
-    """Return whether a backend may be imported for a run: the flags or the run's status name it."""
-    return core.allows(backend) or backend in stamped_backends(taskrun)
+    """Return whether a backend may be imported for a run: the flags or the run's status name it.
+
+    The default is always allowed: it comes with this program, and a pod without results has no stamp of another.
+    """
+    return backend == DEFAULT_BACKEND or core.allows(backend) or backend in stamped_backends(taskrun)
 
 
 def recorded_stamp(core: Core, taskrun: Object, pod: Object) -> Stamp:
@@ -37,10 +40,6 @@ def recorded_stamp(core: Core, taskrun: Object, pod: Object) -> Stamp:
         BackendNotAllowedError: It names a backend that no flag allows and that was never stamped on the run.
     """
     stamp, how = transport_of(pod, core.flags)
-    if stamp_of(pod) is None and stamp.backend == DEFAULT_BACKEND:
-        return (
-            stamp  # nobody named it: a pod whose Task declares no results, or one of Tekton's own controller
-        )
     if not may_use(core, taskrun, stamp.backend):
         raise BackendNotAllowedError(
             f'pod "{pod["metadata"].get("name", "")}" is to be read by backend "{stamp.backend:.64}", which '

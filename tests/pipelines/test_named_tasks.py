@@ -1,0 +1,50 @@
+"""Pipelines that name Tasks: each is read once, and not too many of them."""
+
+from pipelineworld import World
+
+from resultsfw.tekton.kinds import PIPELINERUNS, TASKS
+from resultsfw.tekton.pipelines.check import MAX_TASKS
+
+STEPS = [{"name": "s", "image": "i", "script": "true"}]
+
+
+def _naming(*names: str) -> World:
+    world = World(*({"name": f"t{at}", "taskRef": {"name": name}} for at, name in enumerate(names)))
+    for name in set(names):
+        world.store.create(
+            TASKS, {"metadata": {"name": name, "namespace": "default"}, "spec": {"steps": STEPS}}
+        )
+    world.store.calls.clear()
+    return world
+
+
+def _chained(world: World) -> None:
+    """Let only one begin, so that all that is read is read for the check."""
+    run = world.run
+    tasks = run["spec"]["pipelineSpec"]["tasks"]
+    for at in range(1, len(tasks)):
+        tasks[at]["runAfter"] = [f"t{at - 1}"]
+    world.store.patch(PIPELINERUNS, "default", "p", {"spec": run["spec"]})
+
+
+def test_a_task_that_many_pipeline_tasks_name_is_read_once():
+    world = _naming(*["same"] * 1000)
+    _chained(world)
+    world.step()
+    assert world.made == ["t0"]
+    assert world.store.calls.count(("get", "Task")) == 1
+
+
+def test_more_tasks_than_can_be_read_are_refused_with_both_numbers_before_one_is_read():
+    world = _naming(*(f"task-{at}" for at in range(MAX_TASKS + 1)))
+    world.step()
+    assert world.told[:2] == ("False", "PipelineValidationFailed")
+    assert f"names {MAX_TASKS + 1} different Tasks, over the limit of {MAX_TASKS}" in world.told[2]
+    assert ("get", "Task") not in world.store.calls
+
+
+def test_as_many_tasks_as_can_be_read_run():
+    world = _naming(*(f"task-{at}" for at in range(MAX_TASKS)))
+    _chained(world)
+    world.step()
+    assert world.made == ["t0"]
