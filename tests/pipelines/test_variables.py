@@ -160,7 +160,6 @@ def test_pod_templates_have_the_runs_params_in_them():
         (embedded("a", "rm -rf $(workspaces.src.path)/*"), "$(workspaces.src.path)"),
         (embedded("a", "$(params.nope)"), "params.nope"),
         (embedded("a", "$(context.pipelineRun.nmae)"), "did you mean $(context.pipelineRun.name)?"),
-        (embedded("a", "$(tasks.z.results.r)"), "$(tasks.z.results.r)"),
         (a_task("a", params=[{"name": "x", "value": "$(params.nope)"}]), "spec.tasks[0].params[x]"),
         (
             a_task("a", params=[{"name": "x", "value": ["$(workspaces.nope.path)"]}]),
@@ -178,6 +177,24 @@ def test_what_nothing_replaces_ends_the_run_before_anything_is_made(task, said):
     world = one_step(task)
     assert world.told[:2] == ("False", "PipelineValidationFailed")
     assert said in world.told[2]
+    assert world.made == []
+
+
+@pytest.mark.parametrize("part", ["steps", "sidecars"])
+def test_a_result_named_in_the_text_of_an_embedded_task_makes_it_wait_as_in_tekton(part):
+    later = embedded("b", "true")
+    named = {"name": "n", "image": "i", "script": "echo $(tasks.a.results.r)"}
+    later["taskSpec"][part] = [named]
+    world = one_step(later, a_task("a", results=("r",)))
+    assert world.made == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("task", "reason"), [("z", "PipelineInvalidGraph"), ("b", "InvalidTaskResultReference")]
+)
+def test_a_result_that_is_not_there_named_in_the_text_of_an_embedded_task_ends_the_run(task, reason):
+    world = one_step(embedded("a", f"$(tasks.{task}.results.r)"), a_task("b"))
+    assert world.told[:2] == ("False", reason)
     assert world.made == []
 
 

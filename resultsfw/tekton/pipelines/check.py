@@ -6,7 +6,7 @@ from resultsfw.cluster import Cluster, Object
 from resultsfw.errors import NotFoundError
 from resultsfw.tekton.kinds import TASKS
 from resultsfw.tekton.pipelines import reasons
-from resultsfw.tekton.pipelines.graph import REFERRING
+from resultsfw.tekton.pipelines.graph import refs_of
 from resultsfw.tekton.pipelines.problems import tasks_of
 from resultsfw.tekton.pipelines.references import ResultRef, result_refs
 from resultsfw.tekton.pipelines.spec import Applied
@@ -33,13 +33,12 @@ def refuse_references(pipelinerun: Object, applied: Applied, cluster: Cluster) -
         for name, spec in specs.items()
     }
     for _, task in tasks_of(applied.spec):
-        for field in REFERRING:
-            for ref in result_refs(task.get(field)):
-                if why := _wrong(ref, declared):
-                    raise RefusedRun(
-                        reasons.INVALID_RESULT_REFERENCE,
-                        f'invalid result reference in pipeline task "{task["name"]}": {why}',
-                    )
+        for ref in refs_of(task):
+            if why := _wrong(ref, declared):
+                raise RefusedRun(
+                    reasons.INVALID_RESULT_REFERENCE,
+                    f'invalid result reference in pipeline task "{task["name"]}": {why}',
+                )
     for one in applied.spec.get("results") or ():
         for ref in result_refs(one.get("value")):
             if why := _wrong(ref, declared):

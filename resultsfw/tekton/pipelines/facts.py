@@ -16,7 +16,7 @@ from resultsfw.tekton.conditions import succeeded
 from resultsfw.tekton.ending import latest_start
 from resultsfw.tekton.mirror import parse_time
 from resultsfw.tekton.pipelines import reasons
-from resultsfw.tekton.pipelines.graph import REFERRING
+from resultsfw.tekton.pipelines.graph import REFERRING, refs_of
 from resultsfw.tekton.pipelines.problems import tasks_of
 from resultsfw.tekton.pipelines.reading import ResultLate
 from resultsfw.tekton.pipelines.references import (
@@ -28,7 +28,6 @@ from resultsfw.tekton.pipelines.references import (
     as_data,
     looked_up,
     result_finder,
-    result_refs,
     unread,
 )
 from resultsfw.tekton.pipelines.spec import Applied, put_into
@@ -314,7 +313,7 @@ class Facts:
     def _refs(self, name: str) -> list[ResultRef]:
         if name not in self._known_refs:
             task = self.tasks[name][1]
-            self._known_refs[name] = [ref for part in REFERRING for ref in result_refs(task.get(part))]
+            self._known_refs[name] = list(refs_of(task))
         return self._known_refs[name]
 
     # Who is left out.

@@ -74,20 +74,20 @@ def in_task(
         known: Names of variables there are.
         allowed: Says of a name that it is replaced later, such as a parameter whose value is a reference.
     """
-    steps = task_spec.get("steps") or []
-    results: dict[str, set[str]] = {}
-    for index, step in enumerate(steps):
-        at, earlier = f"steps[{index}]", _step_results(results, allowed)
-        names = [*known, *(f"steps.{name}.results.{result}" for name, of in results.items() for result in of)]
+    results: dict[str, set[str]] = {}  # of the Steps before the one that is read
+    names = list(known)
+    earlier = _step_results(results, allowed)
+    for index, step in enumerate(task_spec.get("steps") or []):
         for field, value in step.items():
             if field not in _NOT_SHOWN:
                 replaced_later = earlier if field in _AT_RUN_TIME else allowed
-                yield from unreplaced(value, f"{at}.{field}", names, replaced_later)
-        results[step_name(step, index)] = {result.get("name") or "" for result in step.get("results") or ()}
-    anywhere = _step_results(results, allowed)
+                yield from unreplaced(value, f"steps[{index}].{field}", names, replaced_later)
+        name = step_name(step, index)
+        results[name] = {result.get("name") or "" for result in step.get("results") or ()}
+        names += (f"steps.{name}.results.{result}" for result in results[name])
     for field, value in (task_spec.get("stepTemplate") or {}).items():
         yield from unreplaced(
-            value, f"stepTemplate.{field}", known, anywhere if field in _AT_RUN_TIME else allowed
+            value, f"stepTemplate.{field}", known, earlier if field in _AT_RUN_TIME else allowed
         )
     for part in ("sidecars", "volumes"):
         yield from unreplaced(task_spec.get(part), part, known, allowed)
@@ -96,12 +96,11 @@ def in_task(
 
 
 def _step_results(results: dict[str, set[str]], allowed: Callable[[str], bool]) -> Callable[[str], bool]:
-    """Whether a name is that of a result an earlier Step declares, or of a part of it."""
-    there = {name: frozenset(of) for name, of in results.items()}
+    """Whether a name is that of a result that is there when it is asked, or of a part of it."""
 
     def is_result(name: str) -> bool:
         step, results_, result = _parts(name)
-        return allowed(name) or (results_ and result in there.get(step, ()))
+        return allowed(name) or (results_ and result in results.get(step, ()))
 
     return is_result
 
