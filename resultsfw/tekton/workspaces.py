@@ -144,7 +144,8 @@ def _mount_of(workspace: Object, binding: Object, volume: str) -> Object:
 def _volume_name(workspace: str, taken: Collection[str]) -> str:
     """The name of a workspace's volume: Tekton's, which hashes a name that is taken once more.
 
-    Names may come round in a circle that way, of one even (``w56576`` and ``wbec2d``). After a few steps the workspace's own name is hashed, with a number.
+    Names may come round in a circle that way, of one even (``w56576`` and ``wbec2d``). After a few steps the
+    workspace's own name is hashed, with a number.
     """
     name = _hashed(workspace)
     for _ in range(_REHASHED):

@@ -36,7 +36,10 @@ from resultsfw.tekton.spec.expansion import Budget, Expansion, Lookup, TooLargeE
 from resultsfw.tekton.spec.variables import unprotect
 from resultsfw.types import Value
 
-__all__ = ["CONTINUE", "Facts", "results_of"]
+__all__ = ["AT_ONCE", "CONTINUE", "Facts", "results_of"]
+
+AT_ONCE: Final = 200
+"""TaskRuns that one reconcile makes: a run of thousands must not hold a worker that others wait for."""
 
 CONTINUE: Final = "continue"
 _SHOWN: Final = 1024
@@ -253,13 +256,17 @@ class Facts:
             self._invalid = {}  # while it is found out, nothing is known to be invalid
             # Regardless of time: one that was invalid before its time was over is not late afterwards.
             self._forget(late=frozenset())
-            found = {name: why for name in self._due() if (why := self._missing(name) or self._refused(name))}
+            found = {name: why for name in self._due()[:AT_ONCE] if (why := self._wrong(name))}
             self._invalid = found
             self._forget()
-            late = {name: why for name in self._due_finally() if (why := self._refused(name))}
+            late = {name: why for name in self._due_finally()[:AT_ONCE] if (why := self._refused(name))}
             self._invalid = {**found, **late}
             self._forget()
         return self._invalid
+
+    def _wrong(self, name: str) -> str:
+        """Why a Task before ``finally`` that is due cannot be run."""
+        return self._missing(name) or self._refused(name)
 
     def _refused(self, name: str) -> str:
         """Why a Task that is due cannot be run though all results are there."""

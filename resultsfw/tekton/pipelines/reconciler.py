@@ -28,7 +28,7 @@ from resultsfw.tekton.pipelinerun.status_writer import StatusWriter, Warn
 from resultsfw.tekton.pipelines import reasons
 from resultsfw.tekton.pipelines.check import refuse_references
 from resultsfw.tekton.pipelines.embedded import children_in
-from resultsfw.tekton.pipelines.facts import Facts
+from resultsfw.tekton.pipelines.facts import AT_ONCE, Facts
 from resultsfw.tekton.pipelines.marks import marks_of
 from resultsfw.tekton.pipelines.problems import tasks_of
 from resultsfw.tekton.pipelines.reading import reader
@@ -47,9 +47,6 @@ log = logging.getLogger(__name__)
 
 _HELD: Final = "PipelineRunPending"
 """``spec.status`` of a run that must not begin yet."""
-
-_AT_ONCE: Final = 200
-"""TaskRuns that one reconcile makes: a run of thousands must not hold a worker that others wait for."""
 
 _AGAIN: Final = 0.05
 """Seconds after which the next are made."""
@@ -262,7 +259,7 @@ class PipelineReconciler:
         refused = None
         due = facts.next_tasks()
         if due:
-            made, refused = self._make_all(pipelinerun, build, facts, due[:_AT_ONCE])
+            made, refused = self._make_all(pipelinerun, build, facts, due[:AT_ONCE])
             facts = Facts(plan, {**runs, **made}, asked, times, refuse, read, self._with_results)
         if facts.final and facts.dag_done and not begun["status"].get("finallyStartTime"):
             status["finallyStartTime"] = format_time(now)
@@ -280,7 +277,7 @@ class PipelineReconciler:
             raise _Noted(refused.error)
         if told != "Unknown":
             return None
-        return _AGAIN if len(due) > _AT_ONCE else min(facts.times.left(), default=None)
+        return _AGAIN if len(due) > AT_ONCE else min(facts.times.left(), default=None)
 
     def _prepare(self, pipelinerun: Object, plan: Applied, now: datetime) -> None:
         """Before the first TaskRun: refuse what cannot run, make the claims."""

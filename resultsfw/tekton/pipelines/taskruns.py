@@ -50,14 +50,15 @@ class TaskRunBuilder:
             "serviceAccountName": template.get("serviceAccountName"),
             "podTemplate": template.get("podTemplate"),
         }
-        self._own: dict[str, Object] = {}
+        self._own: dict[str, list[Object]] = {}
         for one in spec.get("taskRunSpecs") or ():
-            name = one.get("pipelineTaskName", "")
-            self._own[name] = _over(one, self._own.get(name, self._default))
+            self._own.setdefault(one.get("pipelineTaskName", ""), []).append(one)
 
     def build(self, facts: Facts, name: str) -> Object:
         """Return the TaskRun of a Pipeline Task that is due, with all results in it that it names."""
-        own = self._own.get(name, self._default)
+        own = self._default
+        for one in self._own.get(name, ()):
+            own = _over(one, own)
         return _taskrun(self._pipelinerun, facts, name, own)
 
 

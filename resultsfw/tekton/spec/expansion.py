@@ -21,6 +21,10 @@ _ELEMENT: Final = 3
 """Bytes of one more element of a JSON list, beside its text: two quotes and a comma."""
 
 
+_MOST_WALKED: Final = 16
+"""Times its limit that a budget lets arrays and objects be gone through."""
+
+
 class TooLargeError(ResultsError):
     """Replacing variables would produce more than one API object can hold; ``subject`` is the field."""
 
@@ -46,6 +50,24 @@ class Budget:
     def __init__(self, limit: int = OBJECT_BYTES) -> None:
         self.limit = limit
         self.spent = 0
+        self._walked = 0
+        self._sizes: dict[int, tuple[Value, int]] = {}
+
+    def size_of(self, value: Value | None, field: str) -> int:
+        """Return the bytes of a value. An array or object is gone through once, however often it is named.
+
+        Raises:
+            TooLargeError: Too much was gone through: values that are made anew each time they are named.
+        """
+        if not isinstance(value, list | dict):
+            return _size(value)
+        known = self._sizes.get(id(value))
+        if known is None:
+            known = self._sizes[id(value)] = (value, _size(value))  # it is held, so its id stays its own
+            self._walked += known[1]
+            if self._walked > _MOST_WALKED * self.limit:
+                raise TooLargeError(field, self._walked, self.limit)
+        return known[1]
 
     def spend(self, size: int, field: str) -> None:
         """Count bytes that are about to be produced.
@@ -162,7 +184,7 @@ class Expansion:
         known = self._known.get(name)
         if known is None:
             value = self._lookup(name)
-            known = self._known[name] = (value, _size(value))
+            known = self._known[name] = (value, self._budget.size_of(value, name))
         return known
 
 

@@ -18,6 +18,7 @@ _MOUNT: Final = len('{"name":"ws-00000","mountPath":""},')
 _VARIABLE: Final = len('{"name":""},')
 _REQUEST: Final = len('"":"1",')
 _KEYED: Final = {"env": "name", "volumeMounts": "mountPath", "volumeDevices": "devicePath"}
+_MERGED: Final = ("securityContext", "computeResources")
 _REPLACED: Final = ("command", "args", "envFrom", "workingDir", "image")
 
 
@@ -28,8 +29,8 @@ def refusal_of_size(taskrun: Object, task_spec: Object) -> str:
         return ""
     steps, sidecars = (len(task_spec.get(part) or ()) for part in ("steps", "sidecars"))
     return (
-        f"the pod of {steps} Steps and {sidecars} Sidecars would have {size} bytes or more, over the limit of "
-        f"{OBJECT_BYTES} bytes one object may have: what the stepTemplate, workspaces, results or the run's "
+        f"the pod of {steps} Steps and {sidecars} Sidecars would have {size} bytes or more, over the limit "
+        f"of {OBJECT_BYTES} bytes one object may have: what the stepTemplate, workspaces, results or the run's "
         f"podTemplate give to each of them counts once for each; use fewer Steps, or split the Task"
     )
 
@@ -78,7 +79,7 @@ def _from_template(template: Object, steps: Sequence[Object]) -> int:
     }
     totals = {field: sum(sizes.values()) for field, sizes in keyed.items()}
     replaced = {field: object_size(template[field]) for field in _REPLACED if template.get(field)}
-    merged = {field: template[field] for field in ("securityContext", "computeResources") if template.get(field)}
+    merged = {field: template[field] for field in _MERGED if template.get(field)}
     size = 0
     for step in steps:
         for field, sizes in keyed.items():
