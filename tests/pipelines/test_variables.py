@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pipelineworld import World, a_task
 
+from resultsfw.tekton.kinds import TASKS
 from resultsfw.tekton.spec.params import LITERAL_ANNOTATION
 from resultsfw.tekton.spec.substitution import stored_spec
 from resultsfw.tekton.validate import refuse_invalid
@@ -295,3 +296,52 @@ def test_what_a_run_is_given_keeps_the_path_of_a_workspace_that_only_its_task_kn
         run_workspaces=[{"name": "shared", "emptyDir": {}}],
     )
     assert script_of(world, "a") == "cd /workspace/w/app"
+
+
+def test_values_side_by_side_are_not_read_as_a_variable():
+    """In the text of an embedded Task, and in the run's own results."""
+    world = one_step(
+        a_task("a", results=("x", "y")),
+        embedded("b", ": $(tasks.a.results.x)$(tasks.a.results.y) $(params.p)$(params.q)"),
+        params=[{"name": name, "default": "no"} for name in "pq"],
+        run_params=[{"name": "p", "value": "$"}, {"name": "q", "value": "(context.taskRun.name)"}],
+        results=[{"name": "r", "value": "$(tasks.a.results.x)$(tasks.a.results.y)"}],
+    )
+    world.end("a", x="$", y="(context.taskRun.name)")
+    world.step()
+    assert script_of(world, "b") == ": $(context.taskRun.name) $(context.taskRun.name)"
+    world.end("b")
+    world.step()
+    assert world.status["results"] == [{"name": "r", "value": "$(context.taskRun.name)"}]
+
+
+def test_a_task_that_thousands_use_is_read_once_and_gone_through_within_bounds():
+    world = World(*({"name": f"t{n}", "taskRef": {"name": "large"}} for n in range(3_000)))
+    task = {
+        "apiVersion": "tekton.dev/v1",
+        "kind": "Task",
+        "metadata": {"name": "large", "namespace": "default"},
+        "spec": {
+            "steps": [{**STEP, "script": "true"}],
+            "results": [{"name": f"r{n}"} for n in range(10_000)],
+        },
+    }
+    world.store.create(TASKS, task)
+    world.store.calls.clear()
+    world.step()
+    assert world.told[:2] == ("False", "PipelineValidationFailed")
+    assert "500000" in world.told[2]
+    assert world.store.calls.count(("get", "Task")) == 1
+
+
+def test_many_entries_of_task_run_specs_for_one_task_are_refused():
+    world = one_step(a_task("a"), run_taskRunSpecs=[{"pipelineTaskName": "a"}] * 33)
+    assert world.told[:2] == ("False", "InvalidTaskRunSpecs")
+    assert "33 taskRunSpecs" in world.told[2]
+    assert "32" in world.told[2]
+
+
+def test_fewer_taskruns_are_made_at_once_where_each_gets_a_large_pod_template():
+    env = [{"name": "E", "value": "x" * 1_000_000}]
+    world = one_step(*(a_task(f"t{n}") for n in range(20)), run_taskRunTemplate={"podTemplate": {"env": env}})
+    assert len(world.made) == 6

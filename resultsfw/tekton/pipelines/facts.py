@@ -33,7 +33,7 @@ from resultsfw.tekton.pipelines.references import (
 from resultsfw.tekton.pipelines.spec import Applied, put_into
 from resultsfw.tekton.pipelines.times import Times
 from resultsfw.tekton.spec.expansion import Budget, Expansion, Lookup, TooLargeError, first_of
-from resultsfw.tekton.spec.variables import unprotect
+from resultsfw.tekton.spec.variables import unprotect, variables_in
 from resultsfw.types import Value
 
 __all__ = ["AT_ONCE", "CONTINUE", "Facts", "results_of"]
@@ -91,6 +91,7 @@ class Facts:
         refuse: Says why the TaskRun of a Task that is due cannot be made; nothing if it can.
         read: Reads the value of a result by reference where it is needed: in a text, as a part.
         whole: Gives a TaskRun of ``runs`` with its results, where it may come without.
+        at_once: How many TaskRuns are to be made now.
     """
 
     applied: Applied
@@ -100,6 +101,7 @@ class Facts:
     refuse: Callable[["Facts", str], str] = lambda _facts, _name: ""
     read: Read = unread
     whole: Callable[[Object], Object] = lambda taskrun: taskrun
+    at_once: int = AT_ONCE
     _invalid: dict[str, str] | None = None
     # What follows from the spec, the TaskRuns and `_invalid`; found anew when that changes.
     _skips: dict[str, str] = field(default_factory=dict)
@@ -256,10 +258,10 @@ class Facts:
             self._invalid = {}  # while it is found out, nothing is known to be invalid
             # Regardless of time: one that was invalid before its time was over is not late afterwards.
             self._forget(late=frozenset())
-            found = {name: why for name in self._due()[:AT_ONCE] if (why := self._wrong(name))}
+            found = {name: why for name in self._due()[: self.at_once] if (why := self._wrong(name))}
             self._invalid = found
             self._forget()
-            late = {name: why for name in self._due_finally()[:AT_ONCE] if (why := self._refused(name))}
+            late = {name: why for name in self._due_finally()[: self.at_once] if (why := self._refused(name))}
             self._invalid = {**found, **late}
             self._forget()
         return self._invalid
@@ -449,15 +451,21 @@ class Facts:
             TooLargeError: The texts would be larger than one object can be.
         """
         known = Expansion(self.find(name), Budget())
-        return {
+        late = {
             key: {
                 field: value
                 if field in ("name", "volumeClaimTemplate")
                 else known.tree(value, f"workspaces.{key}")
-                for field, value in binding.items()
+                for field, value in self.applied.workspaces[key].items()
             }
-            for key, binding in self.applied.workspaces.items()
+            for key in self._late_workspaces
         }
+        return {**self.applied.workspaces, **late}
+
+    @cached_property
+    def _late_workspaces(self) -> list[str]:
+        """The bindings in which results are still to be put."""
+        return [key for key, binding in self.applied.workspaces.items() if any(variables_in(binding))]
 
     @cached_property
     def states(self) -> dict[str, Value]:

@@ -28,14 +28,14 @@ from resultsfw.tekton.pipelinerun.status_writer import StatusWriter, Warn
 from resultsfw.tekton.pipelines import reasons
 from resultsfw.tekton.pipelines.check import refuse_references
 from resultsfw.tekton.pipelines.embedded import children_in
-from resultsfw.tekton.pipelines.facts import AT_ONCE, Facts
+from resultsfw.tekton.pipelines.facts import Facts
 from resultsfw.tekton.pipelines.marks import marks_of
 from resultsfw.tekton.pipelines.problems import tasks_of
 from resultsfw.tekton.pipelines.reading import reader
 from resultsfw.tekton.pipelines.room import refuse_large, too_large
 from resultsfw.tekton.pipelines.spec import Applied, applied, raw_spec
 from resultsfw.tekton.pipelines.status import skipped_tasks, timed_out, verdict
-from resultsfw.tekton.pipelines.taskruns import TaskRunBuilder, taskrun_name
+from resultsfw.tekton.pipelines.taskruns import TaskRunBuilder, at_once_of, taskrun_name
 from resultsfw.tekton.pipelines.times import refuse_timeouts, times_of
 from resultsfw.tekton.reasons import CLAIM_FAILED
 from resultsfw.tekton.validate import USER_ERROR, RefusedRun
@@ -250,7 +250,8 @@ class PipelineReconciler:
         build = TaskRunBuilder(pipelinerun).build
         refuse = lambda facts, name: too_large(build(facts, name), name)  # noqa: E731
         read = reader(self.core, self._cluster, pipelinerun["metadata"].get("namespace", ""), times)
-        facts = Facts(plan, runs, asked, times, refuse, read, self._with_results)
+        at_once = at_once_of(pipelinerun)
+        facts = Facts(plan, runs, asked, times, refuse, read, self._with_results, at_once)
         self._end_children(pipelinerun, facts)
         if asked == "Cancelled":
             ended = _final(reasons.CANCELLED, _cancelled(pipelinerun) + waited, now)
@@ -259,8 +260,8 @@ class PipelineReconciler:
         refused = None
         due = facts.next_tasks()
         if due:
-            made, refused = self._make_all(pipelinerun, build, facts, due[:AT_ONCE])
-            facts = Facts(plan, {**runs, **made}, asked, times, refuse, read, self._with_results)
+            made, refused = self._make_all(pipelinerun, build, facts, due[:at_once])
+            facts = Facts(plan, {**runs, **made}, asked, times, refuse, read, self._with_results, at_once)
         if facts.final and facts.dag_done and not begun["status"].get("finallyStartTime"):
             status["finallyStartTime"] = format_time(now)
         told, reason, message = verdict(pipelinerun["metadata"]["name"], facts)
@@ -277,7 +278,7 @@ class PipelineReconciler:
             raise _Noted(refused.error)
         if told != "Unknown":
             return None
-        return _AGAIN if len(due) > AT_ONCE else min(facts.times.left(), default=None)
+        return _AGAIN if len(due) > at_once else min(facts.times.left(), default=None)
 
     def _prepare(self, pipelinerun: Object, plan: Applied, now: datetime) -> None:
         """Before the first TaskRun: refuse what cannot run, make the claims."""

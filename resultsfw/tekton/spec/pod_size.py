@@ -30,8 +30,8 @@ def refusal_of_size(taskrun: Object, task_spec: Object) -> str:
     steps, sidecars = (len(task_spec.get(part) or ()) for part in ("steps", "sidecars"))
     return (
         f"the pod of {steps} Steps and {sidecars} Sidecars would have {size} bytes or more, over the limit "
-        f"of {OBJECT_BYTES} bytes one object may have: what the stepTemplate, workspaces, results or the run's "
-        f"podTemplate give to each of them counts once for each; use fewer Steps, or split the Task"
+        f"of {OBJECT_BYTES} bytes one object may have: what the stepTemplate, workspaces, results or the "
+        f"run's podTemplate give to each of them counts once for each; use fewer Steps, or split the Task"
     )
 
 

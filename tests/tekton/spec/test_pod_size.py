@@ -63,20 +63,24 @@ counts = st.integers(0, 4)
 
 
 @settings(deadline=None, max_examples=60)
-@given(counts.map(lambda n: n + 1), counts, counts, counts, counts, st.booleans())
-def test_the_bytes_that_are_counted_are_never_more_than_those_of_the_pod(
-    steps, sidecars, env, workspaces, results, own
-):
+@given(
+    st.fixed_dictionaries(
+        {part: st.integers(0, 4) for part in ("steps", "sidecars", "env", "bound", "results")}
+    ),
+    st.booleans(),
+)
+def test_the_bytes_that_are_counted_are_never_more_than_those_of_the_pod(counts, own):
     step = {**STEP, **({"env": variables(2), "args": ["own"]} if own else {})}
+    env = variables(counts["env"])
     task = {
-        "steps": [step] * steps,
-        "sidecars": [{"name": f"s{n}", **STEP} for n in range(sidecars)],
-        "stepTemplate": {"env": variables(env), "args": ["template"], "securityContext": {"runAsUser": 1}},
-        "results": [{"name": f"r{n}"} for n in range(results)],
+        "steps": [step] * (1 + counts["steps"]),
+        "sidecars": [{"name": f"s{n}", **STEP} for n in range(counts["sidecars"])],
+        "stepTemplate": {"env": env, "args": ["template"], "securityContext": {"runAsUser": 1}},
+        "results": [{"name": f"r{n}"} for n in range(counts["results"])],
     }
     run = a_run(
-        workspaces=bound(workspaces),
-        podTemplate={"env": variables(env)},
+        workspaces=bound(counts["bound"]),
+        podTemplate={"env": env},
         computeResources={"requests": {"cpu": "8", "memory": "1Gi"}},
     )
     pod = build_pod(run, apply(task, run), attempt=0, options=PodOptions())
