@@ -51,6 +51,7 @@ _HELD: Final = "PipelineRunPending"
 _AGAIN: Final = 0.05
 """Seconds after which the next are made."""
 
+_CHILD_REFUSED: Final = "TaskRun cancelled as the PipelineRun it belongs to cannot go on."
 _CHILD_ENDED: Final = "TaskRun cancelled as the PipelineRun it belongs to is too large to be stored."
 
 
@@ -142,6 +143,8 @@ class PipelineReconciler:
         try:
             return self._begun(pipelinerun, asked, now)
         except RefusedRun as refused:
+            known = children_in(pipelinerun.get("status") or {})
+            self._cancel_all(pipelinerun, [child.get("pipelineTaskName") or "" for child in known])
             self._status.write(pipelinerun, _final(refused.reason, refused.message, now))
             return None
         except _Noted as noted:
@@ -166,6 +169,23 @@ class PipelineReconciler:
                 raise
             why = f"a request failed and is tried again: {error.message}"
             raise self._not_done(pipelinerun, "", why, error, now) from error
+        except RefusedRun:
+            # Some may have been made just now, or before a crash: the status does not know them.
+            self._cancel_all(pipelinerun, [task["name"] for _, task in tasks_of(plan.spec)])
+            raise
+
+    def _cancel_all(self, pipelinerun: Object, names: Iterable[str]) -> None:
+        """Cancel the TaskRuns of these Tasks, where there are any, of a run that ends at once."""
+        metadata = pipelinerun["metadata"]
+        running: dict[str, Object] = {}
+        for name in names:
+            with contextlib.suppress(NotFoundError):
+                taskrun = self._cluster.get(
+                    TASKRUNS, metadata.get("namespace", ""), taskrun_name(metadata["name"], name)
+                )
+                if owns(pipelinerun, taskrun) and not is_done(taskrun):
+                    running[name] = taskrun
+        self._cancel(pipelinerun, running, running, _CHILD_REFUSED)
 
     def _plan(self, pipelinerun: Object, now: datetime) -> tuple[Object, Applied]:
         """Return the Pipeline's spec as written and as this run has it; a run that begins gets its labels."""
