@@ -34,7 +34,8 @@ class Unreplaced:
     @property
     def message(self) -> str:
         """Say what is wrong and what may have been meant."""
-        hint = f"; did you mean $({self.nearest})?" if self.nearest else ""
+        # An array or object as a whole has no place in a text: its own name is no hint.
+        hint = f"; did you mean $({self.nearest})?" if self.nearest not in ("", self.variable) else ""
         return f"variable $({self.variable[:200]}) stands for nothing here{hint}"
 
 
