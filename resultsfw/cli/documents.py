@@ -18,6 +18,12 @@ _TOO_DEEP: Final = f"is nested deeper than {DEPTH} levels"
 NODES: Final = 1_000_000
 """Values a file may hold, those that aliases repeat included: nine aliases of nine make a billion."""
 
+REPEATED: Final = 16_777_216
+"""Characters that aliases may repeat."""
+
+_PATH: Final = 1_000
+"""Characters of a field's path: the paths of all fields are held."""
+
 _LOADER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _QUOTED: Final = re.compile(r"'[^']{2,}'|\"[^\"]{2,}\"")
 _MERGE: Final = "<<"
@@ -119,7 +125,9 @@ class _Reader:
         self._events: Iterator[Any] = yaml.parse(text, Loader=_LOADER)
         self._number = 1
         self._nodes = 0
-        self._anchors: dict[str, tuple[Any, int]] = {}
+        self._characters = 0  # of all scalars, with those that aliases repeat
+        self._repeated = 0
+        self._anchors: dict[str, tuple[Any, int, int]] = {}
         self.lines: dict[str, int] = {}
 
     def documents(self) -> Iterator[Any]:
@@ -155,18 +163,23 @@ class _Reader:
                 raise self._refuse(
                     event, 'an alias stands for nothing before it; put a text that begins with "*" in quotes'
                 )
-            value, nodes = self._anchors[event.anchor]
+            value, nodes, characters = self._anchors[event.anchor]
             self._count(event, nodes)
+            self._characters += characters
+            self._repeated += characters
+            if self._repeated > REPEATED:
+                raise self._refuse(event, f"its aliases repeat more than {REPEATED} characters")
             return copy.deepcopy(value)
-        before = self._nodes
+        nodes, characters = self._nodes, self._characters
         if isinstance(event, yaml.ScalarEvent):
+            self._characters += len(event.value)
             value = self._scalar(event)
         elif isinstance(event, yaml.SequenceStartEvent):
             value = self._sequence(path, depth)
         else:
             value = self._mapping(path, depth)
         if event.anchor is not None:
-            self._anchors[event.anchor] = value, self._nodes - before + 1
+            self._anchors[event.anchor] = value, self._nodes - nodes + 1, self._characters - characters
         return value
 
     def _count(self, event: Any, nodes: int) -> None:
@@ -187,12 +200,13 @@ class _Reader:
             if not isinstance(event, yaml.ScalarEvent):
                 raise self._refuse(event, "a key must be text")
             key = event.value
+            self._characters += len(key)
             if key == _MERGE and event.implicit[0]:
                 merged |= self._merge(event, path, depth)
                 continue
-            field = f"{path}.{key}" if path else key
+            field = (f"{path}.{key}" if path else key)[:_PATH]
             if key in values:
-                raise self._refuse(event, f'{field}: the key "{key}" stands twice in one mapping')
+                raise self._refuse(event, f'{field}: the key "{key[:_PATH]}" stands twice in one mapping')
             self.lines[field] = _line(event)
             values[key] = self._value(self._next(), field, depth + 1)
         return {**merged, **values}

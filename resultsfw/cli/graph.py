@@ -7,9 +7,8 @@ from xml.sax.saxutils import escape, quoteattr
 from resultsfw.cli import show
 from resultsfw.cluster import Object
 from resultsfw.tekton.pipelines.embedded import children_in
-from resultsfw.tekton.pipelines.graph import REFERRING, graph_of
+from resultsfw.tekton.pipelines.graph import graph_of, refs_of
 from resultsfw.tekton.pipelines.problems import tasks_of
-from resultsfw.tekton.pipelines.references import result_refs
 
 __all__ = ["draw"]
 
@@ -85,10 +84,9 @@ def _flows(
     """From which Task to which something goes, and what: no words where one only waits for the other."""
     for _, task in tasks_of(spec):
         flows: dict[str, list[str]] = {name: [] for name in task.get("runAfter") or () if name in places}
-        for field in REFERRING:
-            for ref in result_refs(task.get(field)):
-                if ref.task in places:
-                    flows.setdefault(ref.task, []).append(_flowed(ref.result, by_task.get(ref.task)))
+        for ref in refs_of(task):
+            if ref.task in places:
+                flows.setdefault(ref.task, []).append(_flowed(ref.result, by_task.get(ref.task)))
         for source, labels in flows.items():
             yield places[source], places[task["name"]], list(dict.fromkeys(labels))
 

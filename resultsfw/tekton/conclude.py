@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from resultsfw.cluster import Cluster, Object
 from resultsfw.core import Core
@@ -14,7 +14,10 @@ from resultsfw.tekton.kinds import ON_ERROR_ANNOTATION, RESULTS_SIDECAR
 from resultsfw.tekton.mirror import format_time, mirror, progress_of
 from resultsfw.types import Collected, ProblemCode, Run, Stamp
 
-__all__ = ["Concluded", "conclude", "condition", "end_steps", "failed_status"]
+__all__ = ["MESSAGE_CHARACTERS", "Concluded", "conclude", "condition", "end_steps", "failed_status"]
+
+MESSAGE_CHARACTERS: Final = 16_384
+"""Of a condition's message: a status must have room for the rest, and people read no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +85,10 @@ def conclude(
 
 
 def condition(status: str, reason: str, message: str, now: datetime) -> Object:
-    """A Succeeded condition."""
+    """A Succeeded condition; its message, which may hold users' text, is cut at `MESSAGE_CHARACTERS`."""
+    if len(message) > MESSAGE_CHARACTERS:
+        cut = f"... ({len(message)} characters, cut here)"
+        message = message[: MESSAGE_CHARACTERS - len(cut)] + cut
     return {
         "lastTransitionTime": format_time(now),
         "message": message,

@@ -250,7 +250,7 @@ class Step(StepTemplate):
 class Sidecar(StepTemplate):
     """One Sidecar."""
 
-    name: str
+    name: str = ""
     ports: list[Plain] = Field(default_factory=list)
     liveness_probe: Plain | None = None
     readiness_probe: Plain | None = None
@@ -332,7 +332,7 @@ def refuse_foreign(reference: HasApiVersion | None, kind: str, field: str) -> No
             f"{field} names apiVersion {_quoted(reference.api_version)}, kind {_quoted(named)}: "
             f"custom tasks are not supported here; name a {kind}, without apiVersion and kind"
         )
-    if named not in ("", kind):
+    if named.lower() not in ("", kind.lower()):  # Tekton reads the kind of a custom task only
         raise ValueError(
             f"{field} names kind {_quoted(named)}, which is not supported here: "
             f"name a {kind} of the run's namespace"

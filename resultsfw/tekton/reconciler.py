@@ -162,7 +162,7 @@ class Reconciler:
             run = run_of(taskrun, spec, attempt=attempt)
             pod = self._pods.pod_of(taskrun, spec, run, now)
         except RefusedRun as refused:
-            self._write(taskrun, refused_status(taskrun, self._cluster, self.core, refused, now))
+            self._write_refusal(taskrun, refused, now)
             return None
         except (FlagError, BackendError, InputError) as error:
             return self._end(taskrun, Cause(reasons.VALIDATION_FAILED, error.message), now)
@@ -396,6 +396,14 @@ class Reconciler:
             TASKRUNS, metadata.get("namespace", ""), metadata["name"], patch, subresource="status"
         )
         taskrun["metadata"], taskrun["status"] = written["metadata"], written.get("status", {})
+
+    def _write_refusal(self, taskrun: Object, refused: RefusedRun, now: datetime) -> None:
+        """Write that a run cannot run; where the Task's spec has no room in the status, without that."""
+        ended = refused_status(taskrun, self._cluster, self.core, refused, now)
+        try:
+            self._write(taskrun, ended)
+        except ObjectTooLargeError:
+            self._write(taskrun, {**ended, "taskSpec": None, "steps": None})
 
     def _write_end(self, taskrun: Object, status: Object, now: datetime) -> None:
         """Write the verdict. One that the server finds too large is written without results."""

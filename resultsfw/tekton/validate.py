@@ -20,6 +20,7 @@ from resultsfw.tekton.spec.params import (
     parse_name,
     value_type,
 )
+from resultsfw.tekton.spec.pod_size import refusal_of_size
 from resultsfw.tekton.spec.substitution import known_names, substitute, texts_of_run
 from resultsfw.tekton.spec.unreplaced import Unreplaced, in_task, unreplaced
 from resultsfw.tekton.spec_problems import array_references, problems_of
@@ -38,6 +39,8 @@ __all__ = [
 ]
 
 _RESERVED: Final = frozenset({"tekton-log-results"})
+_MOST_PATHS: Final = 100
+"""Fields with one and the same problem that a message names."""
 _MOST_SHOWN: Final = 5
 """Variables that one message names."""
 USER_ERROR: Final = "[User error] "
@@ -89,7 +92,7 @@ def refuse_invalid(
         RefusedRun: With all that is wrong in the part that is wrong first: the run against its Task, then the
             Task.
     """
-    for check in (_names, wrong_params, _array_indexes, _workspaces, _overrides, _times):
+    for check in (_size, _names, wrong_params, _array_indexes, _workspaces, _overrides, _times):
         message = check(taskrun, task_spec)
         if message:
             raise RefusedRun(reasons.VALIDATION_FAILED, message, subject=_subject(taskrun))
@@ -198,13 +201,25 @@ def _printed(problems: Sequence[Problem]) -> str:
     for problem in problems:
         paths.setdefault((problem.message, problem.details), set()).update(problem.paths)
     return "\n".join(
-        f"{message}: {', '.join(sorted(there))}" + (f"\n{details}" if details else "")
+        f"{message}: {_some(sorted(there))}" + (f"\n{details}" if details else "")
         for (message, details), there in sorted(paths.items())
     )
 
 
+def _some(paths: Sequence[str]) -> str:
+    """The first of many paths, and how many more there are."""
+    more = f" and {len(paths) - _MOST_PATHS} more" if len(paths) > _MOST_PATHS else ""
+    return ", ".join(paths[:_MOST_PATHS]) + more
+
+
 def _go_list(items: Sequence[str]) -> str:
     return f"[{' '.join(items)}]"
+
+
+def _size(taskrun: Object, task_spec: Object) -> str:
+    """Why the pod could never be stored; asked before anything is made for each of its containers."""
+    why = refusal_of_size(taskrun, task_spec)
+    return USER_ERROR + why if why else ""
 
 
 def _names(taskrun: Object, _task_spec: Object) -> str:

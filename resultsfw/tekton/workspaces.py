@@ -1,7 +1,7 @@
 """The volumes that workspaces become, and where they are mounted."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 from resultsfw import jsons
@@ -13,6 +13,7 @@ from resultsfw.tekton.owner import owner_reference
 __all__ = ["claim_name", "claims_of", "make_claims", "mount_path", "with_workspaces", "workspace_volumes"]
 
 _DIR: Final = "/workspace"
+_REHASHED: Final = 8
 _SOURCES: Final = ("persistentVolumeClaim", "emptyDir", "configMap", "secret", "projected", "csi")
 
 
@@ -27,9 +28,7 @@ def workspace_volumes(bound: Sequence[Object]) -> dict[str, Object]:
     claims: dict[str, Object] = {}
     names: set[str] = set()
     for binding in bound:
-        name = _hashed(binding["name"])
-        while name in names:
-            name = _hashed(f"{name}$")
+        name = _volume_name(binding["name"], names)
         names.add(name)
         source = next((source for source in _SOURCES if binding.get(source) is not None), None)
         volume: Object = {"name": name} if source is None else {"name": name, source: binding[source]}
@@ -52,19 +51,26 @@ def with_workspaces(task_spec: Object, bound: Sequence[Object]) -> Object:
     sidecars = [dict(sidecar) for sidecar in task_spec.get("sidecars") or []]
     template = dict(task_spec.get("stepTemplate") or {})
     by_workspace = workspace_volumes(bound)
+    used = _usages([*steps, *sidecars])
+    for container in (*steps, *sidecars, template):
+        container["volumeMounts"] = [*(container.get("volumeMounts") or [])]
+    mounted = {id(one): {mount["mountPath"] for mount in one["volumeMounts"]} for one in sidecars}
     for binding in bound:
         name = binding["name"]
         mount = _mount_of(declared.get(name) or {"name": name}, binding, by_workspace[name]["name"])
-        users = [(user, usage) for user in (*steps, *sidecars) if (usage := _usage(user, name)) is not None]
-        for user, usage in users:
-            _add_mount(user, {**mount, "mountPath": usage.get("mountPath") or mount["mountPath"]})
-        if not users:
-            _add_mount(template, mount)
+        for container, usage in used.get(name, ()):
+            path = usage.get("mountPath") or mount["mountPath"]
+            container["volumeMounts"].append({**mount, "mountPath": path})
+            mounted.get(id(container), set()).add(path)
+        if name not in used:
+            template["volumeMounts"].append(mount)
             for sidecar in sidecars:
-                if all(
-                    there["mountPath"] != mount["mountPath"] for there in sidecar.get("volumeMounts") or []
-                ):
-                    _add_mount(sidecar, mount)
+                if mount["mountPath"] not in mounted[id(sidecar)]:
+                    mounted[id(sidecar)].add(mount["mountPath"])
+                    sidecar["volumeMounts"].append(mount)
+    for container in (*steps, *sidecars, template):
+        if not container["volumeMounts"]:
+            del container["volumeMounts"]
     volumes = {volume["name"]: volume for volume in by_workspace.values()}  # a claim bound twice is one
     spec = {**task_spec, "steps": steps, "stepTemplate": template}
     spec["volumes"] = [*(task_spec.get("volumes") or []), *volumes.values()]
@@ -116,10 +122,14 @@ def claim_name(binding: Object, uid: str) -> str:
     return f"{template}-{hashlib.sha256((binding['name'] + uid).encode()).hexdigest()[:10]}"
 
 
-def _usage(container: Object, workspace: str) -> Object | None:
-    """How a Step or Sidecar says it uses a workspace; ``None`` if it says nothing."""
-    usages: list[Object] = container.get("workspaces") or []
-    return next((usage for usage in usages if usage["name"] == workspace), None)
+def _usages(containers: Sequence[Object]) -> dict[str, list[tuple[Object, Object]]]:
+    """By workspace, the Steps and Sidecars that say how they use it, and how."""
+    used: dict[str, list[tuple[Object, Object]]] = {}
+    for container in containers:
+        own = {usage["name"]: usage for usage in reversed(container.get("workspaces") or [])}
+        for name, usage in own.items():
+            used.setdefault(name, []).append((container, usage))
+    return used
 
 
 def _mount_of(workspace: Object, binding: Object, volume: str) -> Object:
@@ -131,8 +141,21 @@ def _mount_of(workspace: Object, binding: Object, volume: str) -> Object:
     return mount
 
 
-def _add_mount(container: Object, mount: Object) -> None:
-    container["volumeMounts"] = [*(container.get("volumeMounts") or []), mount]
+def _volume_name(workspace: str, taken: Collection[str]) -> str:
+    """The name of a workspace's volume: Tekton's, which hashes a name that is taken once more.
+
+    Names may come round in a circle that way, of one even (``w56576`` and ``wbec2d``). After a few steps the
+    workspace's own name is hashed, with a number.
+    """
+    name = _hashed(workspace)
+    for _ in range(_REHASHED):
+        if name not in taken:
+            return name
+        name = _hashed(f"{name}$")
+    number = 0
+    while name in taken:
+        name, number = _hashed(f"{workspace}${number}"), number + 1
+    return name
 
 
 def _hashed(name: str) -> str:

@@ -90,6 +90,18 @@ def test_faults_name_document_and_line(text, why, number, line):
     assert (caught.value.number, caught.value.line) == (number, line)
 
 
+def test_aliases_of_a_long_text_do_not_fill_the_memory():
+    text = f"a: &a {'x' * 100_000}\nb:\n" + "- *a\n" * 20_000
+    with pytest.raises(DocumentError, match="its aliases repeat more than"):
+        read(text)
+
+
+def test_paths_below_a_long_key_do_not_fill_the_memory():
+    [document] = read(f"? {'x' * 100_000}\n: " + "[" + "1," * 20_000 + "]\n")
+    assert len(document["x" * 100_000]) == 20_000
+    assert all(len(path) < 2_000 for path in lines_of(f"? {'x' * 5_000}\n: [1, 2]\n", 1))
+
+
 def test_aliases_of_aliases_do_not_fill_the_memory():
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9)]

@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pipelineworld import World, a_task
 
+from resultsfw.tekton.kinds import TASKS
 from resultsfw.tekton.spec.params import LITERAL_ANNOTATION
 from resultsfw.tekton.spec.substitution import stored_spec
 from resultsfw.tekton.validate import refuse_invalid
@@ -160,7 +161,6 @@ def test_pod_templates_have_the_runs_params_in_them():
         (embedded("a", "rm -rf $(workspaces.src.path)/*"), "$(workspaces.src.path)"),
         (embedded("a", "$(params.nope)"), "params.nope"),
         (embedded("a", "$(context.pipelineRun.nmae)"), "did you mean $(context.pipelineRun.name)?"),
-        (embedded("a", "$(tasks.z.results.r)"), "$(tasks.z.results.r)"),
         (a_task("a", params=[{"name": "x", "value": "$(params.nope)"}]), "spec.tasks[0].params[x]"),
         (
             a_task("a", params=[{"name": "x", "value": ["$(workspaces.nope.path)"]}]),
@@ -188,6 +188,24 @@ def test_a_misspelt_workspace_of_the_run_in_an_embedded_task_is_refused_with_the
     )
     assert world.told[:2] == ("False", "PipelineValidationFailed")
     assert "did you mean $(workspaces.src.path)?" in world.told[2]
+    assert world.made == []
+
+
+@pytest.mark.parametrize("part", ["steps", "sidecars"])
+def test_a_result_named_in_the_text_of_an_embedded_task_makes_it_wait_as_in_tekton(part):
+    later = embedded("b", "true")
+    named = {"name": "n", "image": "i", "script": "echo $(tasks.a.results.r)"}
+    later["taskSpec"][part] = [named]
+    world = one_step(later, a_task("a", results=("r",)))
+    assert world.made == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("task", "reason"), [("z", "PipelineInvalidGraph"), ("b", "InvalidTaskResultReference")]
+)
+def test_a_result_that_is_not_there_named_in_the_text_of_an_embedded_task_ends_the_run(task, reason):
+    world = one_step(embedded("a", f"$(tasks.{task}.results.r)"), a_task("b"))
+    assert world.told[:2] == ("False", reason)
     assert world.made == []
 
 
@@ -313,3 +331,52 @@ def test_thousands_of_tasks_that_are_due_are_made_in_several_reconciles():
     assert world.step() < 1
     world.step()
     assert len(world.made) == 450
+
+
+def test_values_side_by_side_are_not_read_as_a_variable():
+    """In the text of an embedded Task, and in the run's own results."""
+    world = one_step(
+        a_task("a", results=("x", "y")),
+        embedded("b", ": $(tasks.a.results.x)$(tasks.a.results.y) $(params.p)$(params.q)"),
+        params=[{"name": name, "default": "no"} for name in "pq"],
+        run_params=[{"name": "p", "value": "$"}, {"name": "q", "value": "(context.taskRun.name)"}],
+        results=[{"name": "r", "value": "$(tasks.a.results.x)$(tasks.a.results.y)"}],
+    )
+    world.end("a", x="$", y="(context.taskRun.name)")
+    world.step()
+    assert script_of(world, "b") == ": $(context.taskRun.name) $(context.taskRun.name)"
+    world.end("b")
+    world.step()
+    assert world.status["results"] == [{"name": "r", "value": "$(context.taskRun.name)"}]
+
+
+def test_a_task_that_thousands_use_is_read_once_and_gone_through_within_bounds():
+    world = World(*({"name": f"t{n}", "taskRef": {"name": "large"}} for n in range(3_000)))
+    task = {
+        "apiVersion": "tekton.dev/v1",
+        "kind": "Task",
+        "metadata": {"name": "large", "namespace": "default"},
+        "spec": {
+            "steps": [{**STEP, "script": "true"}],
+            "results": [{"name": f"r{n}"} for n in range(10_000)],
+        },
+    }
+    world.store.create(TASKS, task)
+    world.store.calls.clear()
+    world.step()
+    assert world.told[:2] == ("False", "PipelineValidationFailed")
+    assert "500000" in world.told[2]
+    assert world.store.calls.count(("get", "Task")) == 1
+
+
+def test_many_entries_of_task_run_specs_for_one_task_are_refused():
+    world = one_step(a_task("a"), run_taskRunSpecs=[{"pipelineTaskName": "a"}] * 33)
+    assert world.told[:2] == ("False", "InvalidTaskRunSpecs")
+    assert "33 taskRunSpecs" in world.told[2]
+    assert "32" in world.told[2]
+
+
+def test_fewer_taskruns_are_made_at_once_where_each_gets_a_large_pod_template():
+    env = [{"name": "E", "value": "x" * 1_000_000}]
+    world = one_step(*(a_task(f"t{n}") for n in range(20)), run_taskRunTemplate={"podTemplate": {"env": env}})
+    assert len(world.made) == 6

@@ -27,6 +27,13 @@ def test_as_created_and_as_an_api_server_returns_it(capture):
     assert parse_taskrun(stored).metadata.uid == stored["metadata"]["uid"]
 
 
+def test_a_kind_in_small_letters_and_a_sidecar_without_a_name_are_accepted_as_by_tekton():
+    """Both are in Tekton's own examples (``emit-array-results``, ``workspace-in-sidecar``)."""
+    assert parse_taskrun(taskrun(taskRef={"name": "t", "kind": "task"})).spec.task_ref.name == "t"
+    spec = {"steps": [{"image": "i", "script": "x"}], "sidecars": [{"image": "i", "script": "x"}]}
+    assert parse_taskrun(taskrun(taskSpec=spec)).spec.task_spec.sidecars[0].name == ""
+
+
 def test_types_what_is_read():
     run = parse_taskrun(
         taskrun(

@@ -7,7 +7,7 @@ from resultsfw.cluster import Cluster, Object
 from resultsfw.errors import NotFoundError
 from resultsfw.tekton.kinds import TASKS
 from resultsfw.tekton.pipelines import reasons
-from resultsfw.tekton.pipelines.graph import REFERRING
+from resultsfw.tekton.pipelines.graph import refs_of
 from resultsfw.tekton.pipelines.problems import tasks_of
 from resultsfw.tekton.pipelines.references import ResultRef, result_refs
 from resultsfw.tekton.pipelines.spec import Applied
@@ -25,6 +25,10 @@ All are read before its first TaskRun, one request each: thousands keep a worker
 everybody, for minutes.
 """
 
+_COUNTED: Final = ("params", "results", "steps", "sidecars", "workspaces")
+_MOST_PARTS: Final = 500_000
+"""Of all Tasks of a Pipeline: a large Task that is used thousands of times is gone through as often."""
+
 
 def refuse_references(pipelinerun: Object, applied: Applied, cluster: Cluster) -> None:
     """Raise for a Task that is not there, for what it is not given, or a result that it does not declare.
@@ -36,18 +40,17 @@ def refuse_references(pipelinerun: Object, applied: Applied, cluster: Cluster) -
     metadata = pipelinerun["metadata"]
     namespace = metadata.get("namespace", "")
     specs = dict(_specs(applied, cluster, namespace, f"{namespace}/{metadata['name']}"))
-    declared = {
-        name: frozenset(result["name"] for result in spec.get("results") or ())
-        for name, spec in specs.items()
+    results = {
+        id(spec): frozenset(result["name"] for result in spec.get("results") or ()) for spec in specs.values()
     }
+    declared = {name: results[id(spec)] for name, spec in specs.items()}
     for _, task in tasks_of(applied.spec):
-        for field in REFERRING:
-            for ref in result_refs(task.get(field)):
-                if why := _wrong(ref, declared):
-                    raise RefusedRun(
-                        reasons.INVALID_RESULT_REFERENCE,
-                        f'invalid result reference in pipeline task "{task["name"]}": {why}',
-                    )
+        for ref in refs_of(task):
+            if why := _wrong(ref, declared):
+                raise RefusedRun(
+                    reasons.INVALID_RESULT_REFERENCE,
+                    f'invalid result reference in pipeline task "{task["name"]}": {why}',
+                )
     for one in applied.spec.get("results") or ():
         for ref in result_refs(one.get("value")):
             if why := _wrong(ref, declared):
@@ -66,7 +69,8 @@ def refuse_references(pipelinerun: Object, applied: Applied, cluster: Cluster) -
 
 def _specs(applied: Applied, cluster: Cluster, namespace: str, where: str) -> Iterator[tuple[str, Object]]:
     """The spec of each Pipeline Task's Task; each Task is read once, however many Pipeline Tasks name it."""
-    read: dict[str, Object] = {}
+    known: dict[str, Object] = {}
+    parts = 0
     names = {(task.get("taskRef") or {}).get("name") for _, task in tasks_of(applied.spec)} - {None, ""}
     if len(names) > MAX_TASKS:
         raise RefusedRun(
@@ -84,15 +88,16 @@ def _specs(applied: Applied, cluster: Cluster, namespace: str, where: str) -> It
                     f'PipelineRun {where}: Pipeline Task "{task["name"]}": resolvers are not supported here: '
                     f"give taskRef.name or taskSpec",
                 )
-            try:
-                if (spec := read.get(reference["name"])) is None:
-                    spec = read[reference["name"]] = cluster.get(TASKS, namespace, reference["name"])["spec"]
-            except NotFoundError as error:
-                raise RefusedRun(
-                    reasons.COULDNT_GET_TASK,
-                    f"Pipeline {namespace}/{applied.name} can't be Run; it contains Tasks that don't exist: "
-                    f'Couldn\'t retrieve Task "{reference["name"]}": {error.message}',
-                ) from error
+            name = reference["name"]
+            spec = known.get(name) or known.setdefault(name, _read(applied, cluster, namespace, name))
+        parts += sum(len(spec.get(part) or ()) for part in _COUNTED)
+        if parts > _MOST_PARTS:
+            raise RefusedRun(
+                reasons.INVALID,
+                f"{USER_ERROR}Pipeline {namespace}/{applied.name} can't be Run: its Tasks have {parts} or "
+                f"more params, results, Steps, Sidecars and workspaces together, over the limit of "
+                f"{_MOST_PARTS}; a Task counts each time it is used",
+            )
         # A reference to a whole result is a text until there is one.
         given = {"spec": {"params": task.get("params"), "taskRef": task.get("taskRef")}, "metadata": {}}
         if why := wrong_params(given, spec).removeprefix(USER_ERROR):
@@ -101,6 +106,18 @@ def _specs(applied: Applied, cluster: Cluster, namespace: str, where: str) -> It
                 f"{USER_ERROR}Validation failed for pipelinerun {where.partition('/')[2]} with error {why}",
             )
         yield task["name"], spec
+
+
+def _read(applied: Applied, cluster: Cluster, namespace: str, name: str) -> Object:
+    try:
+        spec: Object = cluster.get(TASKS, namespace, name)["spec"]
+    except NotFoundError as error:
+        raise RefusedRun(
+            reasons.COULDNT_GET_TASK,
+            f"Pipeline {namespace}/{applied.name} can't be Run; it contains Tasks that don't exist: "
+            f'Couldn\'t retrieve Task "{name}": {error.message}',
+        ) from error
+    return spec
 
 
 def _unreplaced(applied: Applied, specs: Mapping[str, Object], declared: Mapping[str, frozenset[str]]) -> str:

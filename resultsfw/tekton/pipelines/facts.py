@@ -16,7 +16,7 @@ from resultsfw.tekton.conditions import succeeded
 from resultsfw.tekton.ending import latest_start
 from resultsfw.tekton.mirror import parse_time
 from resultsfw.tekton.pipelines import reasons
-from resultsfw.tekton.pipelines.graph import REFERRING
+from resultsfw.tekton.pipelines.graph import REFERRING, refs_of
 from resultsfw.tekton.pipelines.problems import tasks_of
 from resultsfw.tekton.pipelines.reading import ResultLate
 from resultsfw.tekton.pipelines.references import (
@@ -28,16 +28,18 @@ from resultsfw.tekton.pipelines.references import (
     as_data,
     looked_up,
     result_finder,
-    result_refs,
     unread,
 )
 from resultsfw.tekton.pipelines.spec import Applied, put_into
 from resultsfw.tekton.pipelines.times import Times
 from resultsfw.tekton.spec.expansion import Budget, Expansion, Lookup, TooLargeError, first_of
-from resultsfw.tekton.spec.variables import unprotect
+from resultsfw.tekton.spec.variables import unprotect, variables_in
 from resultsfw.types import Value
 
-__all__ = ["CONTINUE", "Facts", "results_of"]
+__all__ = ["AT_ONCE", "CONTINUE", "Facts", "results_of"]
+
+AT_ONCE: Final = 200
+"""TaskRuns that one reconcile makes: a run of thousands must not hold a worker that others wait for."""
 
 CONTINUE: Final = "continue"
 _SHOWN: Final = 1024
@@ -89,6 +91,7 @@ class Facts:
         refuse: Says why the TaskRun of a Task that is due cannot be made; nothing if it can.
         read: Reads the value of a result by reference where it is needed: in a text, as a part.
         whole: Gives a TaskRun of ``runs`` with its results, where it may come without.
+        at_once: How many TaskRuns are to be made now.
     """
 
     applied: Applied
@@ -98,6 +101,7 @@ class Facts:
     refuse: Callable[["Facts", str], str] = lambda _facts, _name: ""
     read: Read = unread
     whole: Callable[[Object], Object] = lambda taskrun: taskrun
+    at_once: int = AT_ONCE
     _invalid: dict[str, str] | None = None
     # What follows from the spec, the TaskRuns and `_invalid`; found anew when that changes.
     _skips: dict[str, str] = field(default_factory=dict)
@@ -254,13 +258,17 @@ class Facts:
             self._invalid = {}  # while it is found out, nothing is known to be invalid
             # Regardless of time: one that was invalid before its time was over is not late afterwards.
             self._forget(late=frozenset())
-            found = {name: why for name in self._due() if (why := self._missing(name) or self._refused(name))}
+            found = {name: why for name in self._due()[: self.at_once] if (why := self._wrong(name))}
             self._invalid = found
             self._forget()
-            late = {name: why for name in self._due_finally() if (why := self._refused(name))}
+            late = {name: why for name in self._due_finally()[: self.at_once] if (why := self._refused(name))}
             self._invalid = {**found, **late}
             self._forget()
         return self._invalid
+
+    def _wrong(self, name: str) -> str:
+        """Why a Task before ``finally`` that is due cannot be run."""
+        return self._missing(name) or self._refused(name)
 
     def _refused(self, name: str) -> str:
         """Why a Task that is due cannot be run though all results are there."""
@@ -316,7 +324,7 @@ class Facts:
     def _refs(self, name: str) -> list[ResultRef]:
         if name not in self._known_refs:
             task = self.tasks[name][1]
-            self._known_refs[name] = [ref for part in REFERRING for ref in result_refs(task.get(part))]
+            self._known_refs[name] = list(refs_of(task))
         return self._known_refs[name]
 
     # Who is left out.
@@ -445,15 +453,21 @@ class Facts:
             TooLargeError: The texts would be larger than one object can be.
         """
         known = Expansion(self.find(name), Budget())
-        return {
+        late = {
             key: {
                 field: value
                 if field in ("name", "volumeClaimTemplate")
                 else known.tree(value, f"workspaces.{key}")
-                for field, value in binding.items()
+                for field, value in self.applied.workspaces[key].items()
             }
-            for key, binding in self.applied.workspaces.items()
+            for key in self._late_workspaces
         }
+        return {**self.applied.workspaces, **late}
+
+    @cached_property
+    def _late_workspaces(self) -> list[str]:
+        """The bindings in which results are still to be put."""
+        return [key for key, binding in self.applied.workspaces.items() if any(variables_in(binding))]
 
     @cached_property
     def states(self) -> dict[str, Value]:

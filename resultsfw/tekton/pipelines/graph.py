@@ -1,18 +1,18 @@
 """The order of a Pipeline's Tasks: what each waits for, by ``runAfter`` and by the results it names."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from resultsfw.cluster import Object
-from resultsfw.tekton.pipelines.references import result_refs
+from resultsfw.tekton.pipelines.references import ResultRef, result_refs
 
-__all__ = ["REFERRING", "CycleError", "Graph", "graph_of"]
+__all__ = ["REFERRING", "CycleError", "Graph", "graph_of", "refs_of"]
 
 REFERRING = ("displayName", "taskRef", "when", "params", "workspaces")
-"""Fields of a Pipeline Task in which a result of another one may be named, and makes it wait for that one.
+"""Fields of a Pipeline Task in which a result of another one may be named."""
 
-In an embedded Task's own text a result may be named, too, but there it makes nobody wait (Tekton's docs,
-Propagated Results)."""
+_EMBEDDED = ("steps", "sidecars", "stepTemplate", "volumes")
+"""Parts of an embedded Task whose texts may name one, too (Tekton's docs, Propagated Results)."""
 
 
 class CycleError(Exception):
@@ -32,6 +32,16 @@ class Graph:
     order: tuple[str, ...]
 
 
+def refs_of(task: Object) -> Iterator[ResultRef]:
+    """Yield the results of others that a Pipeline Task names, and so waits for.
+
+    Those in the text of its embedded Task are among them, as in Tekton (``PipelineTaskResultRefs``).
+    """
+    embedded = task.get("taskSpec") or {}
+    for part in (*(task.get(field) for field in REFERRING), *(embedded.get(part) for part in _EMBEDDED)):
+        yield from result_refs(part)
+
+
 def graph_of(spec: Object) -> Graph:
     """Return the order of the Tasks under ``tasks``, in time linear in Tasks and references.
 
@@ -47,7 +57,7 @@ def graph_of(spec: Object) -> Graph:
             raise CycleError(
                 f"task {name} is already present in Graph, can't add it again: duplicate pipeline task"
             )
-        named = {ref.task for field in REFERRING for ref in result_refs(task.get(field))}
+        named = {ref.task for ref in refs_of(task)}
         for parent in [*(task.get("runAfter") or ()), *sorted(named)]:
             if parent not in names:
                 raise CycleError(

@@ -35,7 +35,7 @@ from resultsfw.tekton.pipelines.reading import reader
 from resultsfw.tekton.pipelines.room import refuse_large, too_large
 from resultsfw.tekton.pipelines.spec import Applied, applied, raw_spec
 from resultsfw.tekton.pipelines.status import skipped_tasks, timed_out, verdict
-from resultsfw.tekton.pipelines.taskruns import TaskRunBuilder, taskrun_name
+from resultsfw.tekton.pipelines.taskruns import TaskRunBuilder, at_once_of, taskrun_name
 from resultsfw.tekton.pipelines.times import refuse_timeouts, times_of
 from resultsfw.tekton.reasons import CLAIM_FAILED
 from resultsfw.tekton.validate import USER_ERROR, RefusedRun
@@ -48,12 +48,10 @@ log = logging.getLogger(__name__)
 _HELD: Final = "PipelineRunPending"
 """``spec.status`` of a run that must not begin yet."""
 
-_AT_ONCE: Final = 200
-"""TaskRuns that one reconcile makes: a run of thousands must not hold a worker that others wait for."""
-
 _AGAIN: Final = 0.05
 """Seconds after which the next are made."""
 
+_CHILD_REFUSED: Final = "TaskRun cancelled as the PipelineRun it belongs to cannot go on."
 _CHILD_ENDED: Final = "TaskRun cancelled as the PipelineRun it belongs to is too large to be stored."
 
 
@@ -145,6 +143,8 @@ class PipelineReconciler:
         try:
             return self._begun(pipelinerun, asked, now)
         except RefusedRun as refused:
+            known = children_in(pipelinerun.get("status") or {})
+            self._cancel_all(pipelinerun, [child.get("pipelineTaskName") or "" for child in known])
             self._status.write(pipelinerun, _final(refused.reason, refused.message, now))
             return None
         except _Noted as noted:
@@ -170,6 +170,23 @@ class PipelineReconciler:
                 raise
             why = f"a request failed and is tried again: {error.message}"
             raise self._not_done(pipelinerun, "", why, error, now) from error
+        except RefusedRun:
+            # Some may have been made just now, or before a crash: the status does not know them.
+            self._cancel_all(pipelinerun, [task["name"] for _, task in tasks_of(plan.spec)])
+            raise
+
+    def _cancel_all(self, pipelinerun: Object, names: Iterable[str]) -> None:
+        """Cancel the TaskRuns of these Tasks, where there are any, of a run that ends at once."""
+        metadata = pipelinerun["metadata"]
+        running: dict[str, Object] = {}
+        for name in names:
+            with contextlib.suppress(NotFoundError):
+                taskrun = self._cluster.get(
+                    TASKRUNS, metadata.get("namespace", ""), taskrun_name(metadata["name"], name)
+                )
+                if owns(pipelinerun, taskrun) and not is_done(taskrun):
+                    running[name] = taskrun
+        self._cancel(pipelinerun, running, running, _CHILD_REFUSED)
 
     def _plan(self, pipelinerun: Object, now: datetime) -> tuple[Object, Applied]:
         """Return the Pipeline's spec as written and as this run has it; a run that begins gets its labels."""
@@ -254,7 +271,8 @@ class PipelineReconciler:
         build = TaskRunBuilder(pipelinerun).build
         refuse = lambda facts, name: too_large(build(facts, name), name)  # noqa: E731
         read = reader(self.core, self._cluster, pipelinerun["metadata"].get("namespace", ""), times)
-        facts = Facts(plan, runs, asked, times, refuse, read, self._with_results)
+        at_once = at_once_of(pipelinerun)
+        facts = Facts(plan, runs, asked, times, refuse, read, self._with_results, at_once)
         self._end_children(pipelinerun, facts)
         if asked == "Cancelled":
             ended = _final(reasons.CANCELLED, _cancelled(pipelinerun) + waited, now)
@@ -263,8 +281,8 @@ class PipelineReconciler:
         refused = None
         due = facts.next_tasks()
         if due:
-            made, refused = self._make_all(pipelinerun, build, facts, due[:_AT_ONCE])
-            facts = Facts(plan, {**runs, **made}, asked, times, refuse, read, self._with_results)
+            made, refused = self._make_all(pipelinerun, build, facts, due[:at_once])
+            facts = Facts(plan, {**runs, **made}, asked, times, refuse, read, self._with_results, at_once)
         if facts.final and facts.dag_done and not begun["status"].get("finallyStartTime"):
             status["finallyStartTime"] = format_time(now)
         told, reason, message = verdict(pipelinerun["metadata"]["name"], facts)
@@ -281,7 +299,7 @@ class PipelineReconciler:
             raise _Noted(refused.error)
         if told != "Unknown":
             return None
-        return _AGAIN if len(due) > _AT_ONCE else min(facts.times.left(), default=None)
+        return _AGAIN if len(due) > at_once else min(facts.times.left(), default=None)
 
     def _prepare(self, pipelinerun: Object, plan: Applied, now: datetime) -> None:
         """Before the first TaskRun: refuse what cannot run, make the claims."""

@@ -1,5 +1,6 @@
 """A Pipeline's spec as one run has it: parameters and context put in, what cannot run refused."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -18,6 +19,8 @@ from resultsfw.tekton.validate import USER_ERROR, RefusedRun, shown_value
 
 __all__ = ["Applied", "applied", "put_into", "raw_spec", "tasks_of"]
 
+_MOST_ENTRIES: Final = 32
+"""Entries of ``taskRunSpecs`` for one Task. Tekton merges any number, one over the other."""
 _TASK_FIELDS: Final = ("displayName", "taskRef", "when", "params", "workspaces", "onError")
 
 
@@ -247,6 +250,14 @@ def _refuse_workspaces(pipelinerun: Object, spec: Object, whose: str, of: str) -
                     f'"{task["name"]}"',
                 )
     names = {task["name"] for _, task in tasks_of(spec)}
+    given = pipelinerun["spec"].get("taskRunSpecs") or ()
+    entries = Counter(one.get("pipelineTaskName") or "" for one in given)
+    if most := [name for name, count in entries.most_common(1) if count > _MOST_ENTRIES]:
+        raise RefusedRun(
+            reasons.INVALID_TASKRUN_SPECS,
+            f"{whose} has {entries[most[0]]} taskRunSpecs for one Task, over the limit of {_MOST_ENTRIES}: "
+            f'"{most[0]}"; write them as one',
+        )
     for one in pipelinerun["spec"].get("taskRunSpecs") or ():
         if one.get("pipelineTaskName") not in names:
             raise RefusedRun(

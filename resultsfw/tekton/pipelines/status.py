@@ -9,13 +9,14 @@ from resultsfw.tekton.pipelines.facts import Facts
 from resultsfw.tekton.pipelines.references import (
     ResultMissing,
     ResultUnread,
+    as_data,
     looked_up,
     parse_reference,
     result_finder,
 )
 from resultsfw.tekton.pipelines.times import Times, shown
 from resultsfw.tekton.spec.expansion import Budget, Expansion, TooLargeError
-from resultsfw.tekton.spec.variables import unprotect, variables_in
+from resultsfw.tekton.spec.variables import authored, unprotect, variables_in
 
 __all__ = ["child_references", "pipeline_results", "skipped_tasks", "timed_out", "verdict"]
 
@@ -125,7 +126,7 @@ def pipeline_results(spec: Object, facts: Facts) -> tuple[list[Object], list[str
     """
     written: list[Object] = []
     invalid: list[str] = []
-    known = Expansion(result_finder(facts.results, facts.read), budget := Budget())
+    known = Expansion(as_data(result_finder(facts.results, facts.read)), budget := Budget())
     passing = Expansion(result_finder(facts.results, facts.read, passing=True), budget)
     for one in spec.get("results") or ():
         state = _state(one.get("value"), facts)
@@ -144,7 +145,7 @@ def pipeline_results(spec: Object, facts: Facts) -> tuple[list[Object], list[str
 def _value(value: Any, name: str, known: Expansion, passing: Expansion) -> Any:
     """A result's value; one that is another result as a whole is that, a reference to a value too."""
     whole = passing.whole(value) if isinstance(value, str) else None
-    return known.value(value, f"results.{name}") if whole is None else whole
+    return unprotect(known.value(authored(value), f"results.{name}")) if whole is None else whole
 
 
 def _state(value: Any, facts: Facts) -> str:

@@ -6,11 +6,12 @@ from typing import Any, Final
 
 from resultsfw import jsons
 from resultsfw.cluster import Object
+from resultsfw.limits import OBJECT_BYTES, object_size
 from resultsfw.tekton.durations import format_duration, parse_duration
 from resultsfw.tekton.ending import DEFAULT_TIMEOUT
 from resultsfw.tekton.kinds import ON_ERROR_ANNOTATION, PIPELINERUNS
 from resultsfw.tekton.owner import owner_reference
-from resultsfw.tekton.pipelines.facts import CONTINUE, Facts
+from resultsfw.tekton.pipelines.facts import AT_ONCE, CONTINUE, Facts
 from resultsfw.tekton.pipelines.times import Times
 from resultsfw.tekton.pipelines.variables import propagated_workspaces
 from resultsfw.tekton.run import child_name
@@ -20,9 +21,10 @@ from resultsfw.tekton.spec.pod_template import merge_pod_templates
 from resultsfw.tekton.spec.variables import authored, bared, contains_protected, unprotect
 from resultsfw.tekton.workspaces import claim_name
 
-__all__ = ["TaskRunBuilder", "taskrun_name"]
+__all__ = ["TaskRunBuilder", "at_once_of", "taskrun_name"]
 
 _NOT_PASSED: Final = frozenset({"kubectl.kubernetes.io/last-applied-configuration"})
+_BYTES_AT_ONCE: Final = 4 * OBJECT_BYTES
 _NANO: Final = 1_000_000_000
 _NOT_READ: Final = ("params", "inputs.", "tasks.", "finally.", "outputs.")
 """Beginnings of variables that a TaskRun leaves alone in the values it is given."""
@@ -31,6 +33,12 @@ _NOT_READ: Final = ("params", "inputs.", "tasks.", "finally.", "outputs.")
 def taskrun_name(pipelinerun: str, task: str) -> str:
     """The TaskRun of a Pipeline Task, as Tekton names it: ``RUN-TASK``, cut and hashed if too long."""
     return child_name(pipelinerun, f"-{task}")
+
+
+def at_once_of(pipelinerun: Object) -> int:
+    """Return how many TaskRuns one reconcile may make: fewer where each gets a large pod template."""
+    each = object_size(pipelinerun["spec"].get("taskRunTemplate"))
+    return max(1, min(AT_ONCE, _BYTES_AT_ONCE // each))
 
 
 class TaskRunBuilder:
@@ -50,14 +58,15 @@ class TaskRunBuilder:
             "serviceAccountName": template.get("serviceAccountName"),
             "podTemplate": template.get("podTemplate"),
         }
-        self._own: dict[str, Object] = {}
+        self._own: dict[str, list[Object]] = {}
         for one in spec.get("taskRunSpecs") or ():
-            name = one.get("pipelineTaskName", "")
-            self._own[name] = _over(one, self._own.get(name, self._default))
+            self._own.setdefault(one.get("pipelineTaskName", ""), []).append(one)
 
     def build(self, facts: Facts, name: str) -> Object:
         """Return the TaskRun of a Pipeline Task that is due, with all results in it that it names."""
-        own = self._own.get(name, self._default)
+        own = self._default
+        for one in self._own.get(name, ()):
+            own = _over(one, own)
         return _taskrun(self._pipelinerun, facts, name, own)
 
 

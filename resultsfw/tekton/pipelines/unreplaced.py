@@ -1,6 +1,8 @@
 """Find variables in a Pipeline that nothing will ever replace, before its first TaskRun is made."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import replace
+from functools import cache
 from typing import Final
 
 from resultsfw.cluster import Object
@@ -11,7 +13,7 @@ from resultsfw.tekton.pipelines.variables import propagated_workspaces
 from resultsfw.tekton.spec.params import LITERAL_ANNOTATION, parse_name
 from resultsfw.tekton.spec.substitution import known_names, later_names, substitute
 from resultsfw.tekton.spec.unreplaced import Unreplaced, in_task, unreplaced
-from resultsfw.tekton.spec.variables import SUGGEST_FROM, variables_in
+from resultsfw.tekton.spec.variables import SUGGEST_FROM, nearest, variables_in
 
 __all__ = ["unreplaced_in"]
 
@@ -92,7 +94,7 @@ def _in_its_task(
             "taskSpec": task.get("taskSpec"),
         },
     }
-    names = later_names(spec, taskrun)
+    later_in_taskrun = cache(lambda: later_names(spec, taskrun))  # takes time, and few texts need it
     results = {param["name"] for param in task.get("params") or () if any(variables_in(param.get("value")))}
 
     def inside_later(variable: str) -> bool:
@@ -103,18 +105,20 @@ def _in_its_task(
         )
 
     for param in task.get("params") or ():
-        field = f"{at}.params[{param['name']}]"
-        yield from unreplaced(
-            param.get("value"), field, [*known, *names], lambda name: name in names or later(name)
-        )
+        for found in unreplaced(
+            param.get("value"),
+            f"{at}.params[{param['name']}]",
+            (),
+            lambda name: later(name) or name in later_in_taskrun(),
+        ):
+            yield replace(found, nearest=nearest(found.variable, [*known, *later_in_taskrun()]))
     if task.get("taskSpec") is not None:
-        inside: list[str] = []
-        if known:
+        for found in in_task(substitute(spec, taskrun), (), inside_later):
             # A workspace of the run becomes an embedded Task's by being named, and here it was misspelt.
             nameable = [f"workspaces.{name}.{part}" for name in bound for part in _PARTS]
-            inside = list(dict.fromkeys([*known, *known_names(spec, taskrun), *nameable]))
-        for found in in_task(substitute(spec, taskrun), inside, inside_later):
-            yield Unreplaced(found.variable, f"{at}.taskSpec.{found.field}", found.nearest)
+            inside = list(dict.fromkeys([*known, *known_names(spec, taskrun), *nameable])) if known else []
+            field = f"{at}.taskSpec.{found.field}"
+            yield Unreplaced(found.variable, field, found.nearest or nearest(found.variable, inside))
 
 
 def _is_state(variable: str, tasks: Collection[str]) -> bool:

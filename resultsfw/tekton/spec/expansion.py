@@ -4,12 +4,15 @@ One pass over each text: values are put in, and not read again. What a variable 
 `Lookup`; what it does not know stays as it is written.
 """
 
+import re
+from bisect import bisect
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 from typing import Any, Final
 
 from resultsfw.errors import ResultsError
 from resultsfw.limits import OBJECT_BYTES
-from resultsfw.tekton.spec.variables import VARIABLE
+from resultsfw.tekton.spec.variables import VARIABLE, is_tekton_variable
 from resultsfw.types import Value
 
 __all__ = ["Budget", "Expansion", "Lookup", "TooLargeError", "first_of"]
@@ -19,6 +22,10 @@ Lookup = Callable[[str], Value | None]
 
 _ELEMENT: Final = 3
 """Bytes of one more element of a JSON list, beside its text: two quotes and a comma."""
+
+
+_MOST_WALKED: Final = 16
+"""Times its limit that a budget lets arrays and objects be gone through."""
 
 
 class TooLargeError(ResultsError):
@@ -46,6 +53,24 @@ class Budget:
     def __init__(self, limit: int = OBJECT_BYTES) -> None:
         self.limit = limit
         self.spent = 0
+        self._walked = 0
+        self._sizes: dict[int, tuple[Value, int]] = {}
+
+    def size_of(self, value: Value | None, field: str) -> int:
+        """Return the bytes of a value. An array or object is gone through once, however often it is named.
+
+        Raises:
+            TooLargeError: Too much was gone through: values that are made anew each time they are named.
+        """
+        if not isinstance(value, list | dict):
+            return _size(value)
+        known = self._sizes.get(id(value))
+        if known is None:
+            known = self._sizes[id(value)] = (value, _size(value))  # it is held, so its id stays its own
+            self._walked += known[1]
+            if self._walked > _MOST_WALKED * self.limit:
+                raise TooLargeError(field, self._walked, self.limit)
+        return known[1]
 
     def spend(self, size: int, field: str) -> None:
         """Count bytes that are about to be produced.
@@ -103,7 +128,7 @@ class Expansion:
             return text
         parts.append(text[last:])
         self._budget.spend(size, field)
-        return "".join(parts)
+        return _joined(parts)
 
     def texts(self, texts: Sequence[Any], field: str) -> list[Any]:
         """Return a list in which a whole array, named by an element of its own, becomes its elements."""
@@ -162,7 +187,7 @@ class Expansion:
         known = self._known.get(name)
         if known is None:
             value = self._lookup(name)
-            known = self._known[name] = (value, _size(value))
+            known = self._known[name] = (value, self._budget.size_of(value, name))
         return known
 
 
@@ -173,6 +198,28 @@ def first_of(*lookups: Lookup) -> Lookup:
         return next((value for ask in lookups if (value := ask(name)) is not None), None)
 
     return lookup
+
+
+def _joined(parts: Sequence[str]) -> str:
+    """Return texts of an author and values, by turns, as one text.
+
+    Where a variable of Tekton's comes about that begins in a value, or between the two (``$`` and
+    ``(params.x)``, side by side), it is protected: no one wrote it.
+    """
+    text = "".join(parts)
+    if text.count("$(") == sum(part.count("$(") for part in parts[::2]):
+        return text  # all of them begin in the author's text
+    ends = list(accumulate(map(len, parts)))
+
+    def shield(match: re.Match[str]) -> str:
+        first, last = bisect(ends, match.start()), bisect(ends, match.end() - 1)
+        same = bisect(ends, match.start() + 1) == first
+        is_written = same and (first % 2 == 0 or first == last)
+        if is_written or not is_tekton_variable(match[1].lstrip("~")):
+            return match[0]
+        return f"$(~{match[1]})"
+
+    return VARIABLE.sub(shield, text)
 
 
 def _size(value: Value | None) -> int:

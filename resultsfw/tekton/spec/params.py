@@ -183,6 +183,7 @@ class Params:
             if name not in later
         }
         self._budget = budget or Budget()
+        self._with_variables: dict[int, bool] = {}
         self._resolve(
             {
                 param["name"]: param_value(param["default"])
@@ -208,12 +209,21 @@ class Params:
 
         def lookup(variable: str) -> Value | None:
             found = self._find(variable)
-            if found is None or not _has_variables(found):
+            if found is None or not self._is_read(found):
                 return found
             expansion = Expansion(later, Budget())
             return _mapped(found, lambda text: expansion.text(text, variable))
 
         return lookup
+
+    def _is_read(self, value: Value) -> bool:
+        """Whether a value may hold variables; an array or object is gone through once."""
+        if isinstance(value, str):
+            return "$(" in value
+        known = self._with_variables.get(id(value))
+        if known is None:
+            known = self._with_variables[id(value)] = _has_variables(value)
+        return known
 
     def _find(self, variable: str) -> Value | None:
         """What a variable stands for."""

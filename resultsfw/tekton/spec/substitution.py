@@ -214,18 +214,17 @@ class _RunNames:
         contexts = _run_lookup(taskrun, spec)
         self._bound = _bindings(taskrun, contexts)
         self.declared = _declarations(spec, self._bound, contexts)
-        self._workspaces = _workspaces(self.declared, self._bound, {})
+        self._workspaces = _workspaces(self.declared, self._bound)
         self.later = frozenset().union(self._common, self._workspaces, *self._own.values())
         self.params = Params(spec.get("params") or [], given_texts(taskrun), self.later.__contains__)
 
     def lookup(self, container: Object, at: str) -> Lookup:
         """Return what replaces the variables of one container, which may mount workspaces elsewhere."""
-        own = self._own.get(at, {})
-        workspaces = (
-            _workspaces(self.declared, self._bound, container) if container.get("workspaces") else None
-        )
         later = first_of(
-            self._common.get, own.get, (self._workspaces if workspaces is None else workspaces).get
+            _mounted_elsewhere(container, self._workspaces).get,
+            self._common.get,
+            self._own.get(at, {}).get,
+            self._workspaces.get,
         )
         return first_of(self.params.lookup(later), later)
 
@@ -389,18 +388,13 @@ def _declarations(spec: Object, bound: Sequence[Object], lookup: Lookup) -> list
     return declared + [{"name": binding["name"]} for binding in bound if binding["name"] not in names]
 
 
-def _workspaces(declared: Sequence[Object], bound: Sequence[Object], container: Object) -> Names:
-    """What stands for each workspace variable in one container, which may mount elsewhere."""
+def _workspaces(declared: Sequence[Object], bound: Sequence[Object]) -> Names:
+    """What stands for each workspace variable in a container that mounts them where they are declared."""
     if not declared:
         return {}
     claims = {
         binding["name"]: (binding.get("persistentVolumeClaim") or {}).get("claimName") or ""
         for binding in bound
-    }
-    elsewhere = {
-        usage["name"]: usage["mountPath"]
-        for usage in container.get("workspaces") or []
-        if usage.get("mountPath")
     }
     volumes = {name: volume["name"] for name, volume in workspace_volumes(bound).items()}
     values: dict[str, str] = {}
@@ -408,11 +402,20 @@ def _workspaces(declared: Sequence[Object], bound: Sequence[Object], container: 
         name = workspace["name"]
         there = name in claims or not workspace.get("optional")
         values[f"workspaces.{name}.bound"] = "true" if there else "false"
-        values[f"workspaces.{name}.path"] = elsewhere.get(name, mount_path(workspace)) if there else ""
+        values[f"workspaces.{name}.path"] = mount_path(workspace) if there else ""
         # Tekton leaves these two as they are written where an optional workspace is not bound.
         values[f"workspaces.{name}.claim"] = claims.get(name, "")
         values[f"workspaces.{name}.volume"] = volumes.get(name, "")
     return values
+
+
+def _mounted_elsewhere(container: Object, workspaces: Names) -> Names:
+    """The paths of the workspaces that a container mounts where it says itself."""
+    return {
+        path: usage["mountPath"]
+        for usage in container.get("workspaces") or []
+        if usage.get("mountPath") and workspaces.get(path := f"workspaces.{usage['name']}.path")
+    }
 
 
 def _step(step: Object, expansion: Expansion, at: str) -> Object:
@@ -462,11 +465,11 @@ def _container(container: Object, expansion: Expansion, at: str) -> Object:
 
 def _when(expression: Object, expansion: Expansion, at: str) -> Object:
     replaced = _trimmed(expression)
-    whole = expansion.whole(replaced.get("input", ""))
+    whole = expansion.value(replaced.get("input", ""), f"{at}.input")
     if isinstance(whole, list):
-        replaced["input"] = json.dumps(list(whole), ensure_ascii=False, separators=(",", ":"))
+        replaced["input"] = json.dumps(whole, ensure_ascii=False, separators=(",", ":"))
     for field in ("input", "cel"):
-        if field in replaced:
+        if field in replaced and not (field == "input" and isinstance(whole, list)):
             replaced[field] = expansion.text(replaced[field], f"{at}.{field}")
     if "values" in replaced:
         replaced["values"] = expansion.texts(replaced["values"], f"{at}.values")

@@ -34,7 +34,8 @@ class Unreplaced:
     @property
     def message(self) -> str:
         """Say what is wrong and what may have been meant."""
-        hint = f"; did you mean $({self.nearest})?" if self.nearest else ""
+        # An array or object as a whole has no place in a text: its own name is no hint.
+        hint = f"; did you mean $({self.nearest})?" if self.nearest not in ("", self.variable) else ""
         return f"variable $({self.variable[:200]}) stands for nothing here{hint}"
 
 
@@ -74,34 +75,56 @@ def in_task(
         known: Names of variables there are.
         allowed: Says of a name that it is replaced later, such as a parameter whose value is a reference.
     """
-    steps = task_spec.get("steps") or []
-    results: dict[str, set[str]] = {}
-    for index, step in enumerate(steps):
-        at, earlier = f"steps[{index}]", _step_results(results, allowed)
-        names = [*known, *(f"steps.{name}.results.{result}" for name, of in results.items() for result in of)]
+    results: dict[str, set[str]] = {}  # of the Steps before the one that is read
+    names = list(known)
+    earlier = _step_results(results, allowed)
+    template = task_spec.get("stepTemplate") or {}
+    inherited = _Inherited(template)
+    for index, step in enumerate(task_spec.get("steps") or []):
         for field, value in step.items():
             if field not in _NOT_SHOWN:
                 replaced_later = earlier if field in _AT_RUN_TIME else allowed
-                yield from unreplaced(value, f"{at}.{field}", names, replaced_later)
-        results[step_name(step, index)] = {result.get("name") or "" for result in step.get("results") or ()}
-    anywhere = _step_results(results, allowed)
-    for field, value in (task_spec.get("stepTemplate") or {}).items():
-        yield from unreplaced(
-            value, f"stepTemplate.{field}", known, anywhere if field in _AT_RUN_TIME else allowed
-        )
+                yield from unreplaced(value, f"steps[{index}].{field}", names, replaced_later)
+        for field, value in inherited.first_in(step):
+            yield from unreplaced(value, f"stepTemplate.{field}", names, earlier)
+        name = step_name(step, index)
+        results[name] = {result.get("name") or "" for result in step.get("results") or ()}
+        names += (f"steps.{name}.results.{result}" for result in results[name])
+    for field, value in template.items():
+        if field not in _AT_RUN_TIME:
+            yield from unreplaced(value, f"stepTemplate.{field}", known, allowed)
     for part in ("sidecars", "volumes"):
         yield from unreplaced(task_spec.get(part), part, known, allowed)
     for index, workspace in enumerate(task_spec.get("workspaces") or ()):
         yield from unreplaced(workspace.get("mountPath"), f"workspaces[{index}].mountPath", known, allowed)
 
 
+class _Inherited:
+    """Parts of a template in which the entrypoint replaces results, until a Step gets them from it.
+
+    The first that does decides: fewest Steps are before it.
+    """
+
+    def __init__(self, template: Object) -> None:
+        self._fields = {field: template[field] for field in ("command", "args") if template.get(field)}
+        self._env = {variable.get("name"): variable for variable in template.get("env") or ()}
+
+    def first_in(self, step: Object) -> Iterator[tuple[str, Any]]:
+        """Yield the parts, with their fields, that this Step is the first to get."""
+        for field in [field for field in self._fields if not step.get(field)]:
+            yield field, self._fields.pop(field)
+        if self._env:
+            own = {variable.get("name") for variable in step.get("env") or ()}
+            for name in [name for name in self._env if name not in own]:
+                yield "env", [self._env.pop(name)]
+
+
 def _step_results(results: dict[str, set[str]], allowed: Callable[[str], bool]) -> Callable[[str], bool]:
-    """Whether a name is that of a result an earlier Step declares, or of a part of it."""
-    there = {name: frozenset(of) for name, of in results.items()}
+    """Whether a name is that of a result that is there when it is asked, or of a part of it."""
 
     def is_result(name: str) -> bool:
         step, results_, result = _parts(name)
-        return allowed(name) or (results_ and result in there.get(step, ()))
+        return allowed(name) or (results_ and result in results.get(step, ()))
 
     return is_result
 

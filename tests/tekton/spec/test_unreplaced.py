@@ -249,3 +249,20 @@ def test_a_taskrun_of_a_pipelinerun_says_which_of_its_texts_are_data():
     assert script_of("$(params.p) $(~workspaces.w.path)", run=plain) == (
         "$(~context.taskRun.name) $(~workspaces.w.path)"
     )
+
+
+@pytest.mark.parametrize(
+    "template",
+    [{"args": ["$(steps.b.results.r)"]}, {"env": [{"name": "E", "value": "$(steps.b.results.r)"}]}],
+)
+def test_a_template_that_names_the_result_of_a_later_step_is_refused_where_an_earlier_step_gets_it(template):
+    steps = [
+        {"name": "a", "image": "i", "command": ["x"]},
+        {"name": "b", "image": "i", "command": ["x"], "results": [{"name": "r"}]},
+        {"name": "c", "image": "i", "command": ["x"]},
+    ]
+    assert "$(steps.b.results.r)" in refused({"steps": steps, "stepTemplate": template}).message
+    own = {"args": ["own"], "env": [{"name": "E", "value": "own"}]}
+    refuse_invalid(
+        a_run(), {"steps": [{**steps[0], **own}, {**steps[1], **own}, steps[2]], "stepTemplate": template}
+    )
