@@ -4,7 +4,6 @@ One pass over each text: values are put in, and not read again. What a variable 
 `Lookup`; what it does not know stays as it is written.
 """
 
-import re
 from bisect import bisect
 from collections.abc import Callable, Sequence
 from itertools import accumulate
@@ -12,7 +11,7 @@ from typing import Any, Final
 
 from resultsfw.errors import ResultsError
 from resultsfw.limits import OBJECT_BYTES
-from resultsfw.tekton.spec.variables import VARIABLE, is_tekton_variable
+from resultsfw.tekton.spec.variables import VARIABLE, protect_beginnings
 from resultsfw.types import Value
 
 __all__ = ["Budget", "Expansion", "Lookup", "TooLargeError", "first_of"]
@@ -211,15 +210,14 @@ def _joined(parts: Sequence[str]) -> str:
         return text  # all of them begin in the author's text
     ends = list(accumulate(map(len, parts)))
 
-    def shield(match: re.Match[str]) -> str:
-        first, last = bisect(ends, match.start()), bisect(ends, match.end() - 1)
-        same = bisect(ends, match.start() + 1) == first
-        is_written = same and (first % 2 == 0 or first == last)
-        if is_written or not is_tekton_variable(match[1].lstrip("~")):
-            return match[0]
-        return f"$(~{match[1]})"
+    def is_value(start: int, end: int) -> bool:
+        first = bisect(ends, start)
+        if bisect(ends, start + 1) != first:
+            return True  # "$" and "(" meet
+        # What is in a value as a whole was protected before, or is left to a later pass.
+        return first % 2 == 1 and bisect(ends, end - 1) != first
 
-    return VARIABLE.sub(shield, text)
+    return protect_beginnings(text, is_value)
 
 
 def _size(value: Value | None) -> int:

@@ -20,6 +20,7 @@ __all__ = [
     "is_tekton_variable",
     "nearest",
     "protect",
+    "protect_beginnings",
     "shield",
     "texts_in",
     "unprotect",
@@ -36,6 +37,9 @@ _KIND: Final = (
 _NAME: Final = re.compile(_KIND + r"""(?:\.[A-Za-z0-9_]|\[["'])[A-Za-z0-9_.\-\[\]'"*/]*""")
 """A name of a kind that Tekton knows. With a blank or a character of the shell in it, it is a command:
 Tekton's names have none."""
+
+_OPENING: Final = re.compile(r"\$\((~*)(" + _KIND + r"[.\[])")
+"""Where a variable of Tekton's begins, perhaps protected; it need not be closed."""
 
 
 def is_tekton_variable(name: str) -> bool:
@@ -72,7 +76,8 @@ def variables_in(value: Any) -> Iterator[str]:
 
 
 # Values are data. A text in which a value has been put in goes through later passes, and through another
-# reconciler: what looks like a variable in the value is written $(~name) until the last pass is done.
+# reconciler: a variable in the value, $(name), is written $(~name) until the last pass is done. One that is
+# not closed is, too: the text behind the value may close it.
 
 
 def protect(text: str, live: Callable[[str], bool] = lambda _: False) -> str:
@@ -82,29 +87,28 @@ def protect(text: str, live: Callable[[str], bool] = lambda _: False) -> str:
         text: The value.
         live: Says which variables a later pass is to replace all the same; they stay as they are.
     """
-    if "$(" not in text:
-        return text
-
-    def shield(match: re.Match[str]) -> str:
-        name = match[1]
-        bare = name.lstrip("~")
-        if not is_tekton_variable(bare) or (bare is name and live(name)):
-            return match[0]
-        return f"$(~{name})"
-
-    return VARIABLE.sub(shield, text)
+    return _protected(text, lambda match: bool(match[1]) or not _is_live(match, live))
 
 
 def shield(text: str, live: Callable[[str], bool]) -> str:
     """Return a text with ``$(~name)`` for Tekton's variables that are neither protected yet nor live."""
+    return _protected(text, lambda match: not match[1] and not _is_live(match, live))
+
+
+def protect_beginnings(text: str, is_value: Callable[[int, int], bool]) -> str:
+    """Return a text in which those variables are protected whose beginning, by its place, is a value's."""
+    return _protected(text, lambda match: is_value(match.start(), match.end()))
+
+
+def _protected(text: str, chosen: Callable[[re.Match[str]], bool]) -> str:
     if "$(" not in text:
         return text
+    return _OPENING.sub(lambda match: f"$(~{match[1]}{match[2]}" if chosen(match) else match[0], text)
 
-    def shielded(match: re.Match[str]) -> str:
-        name = match[1]
-        return f"$(~{name})" if is_tekton_variable(name) and not live(name) else match[0]
 
-    return VARIABLE.sub(shielded, text)
+def _is_live(beginning: re.Match[str], live: Callable[[str], bool]) -> bool:
+    variable = VARIABLE.match(beginning.string, beginning.start())
+    return variable is not None and is_tekton_variable(variable[1]) and live(variable[1])
 
 
 def unprotect(value: Any) -> Any:
@@ -116,14 +120,12 @@ def bared(value: Any, beginnings: tuple[str, ...]) -> Any:
     """Return plain data with the protection taken off the variables whose names begin so."""
 
     def bare(match: re.Match[str]) -> str:
-        name = match[1]
-        inside = name.lstrip("~")
-        taken = name.startswith("~") and is_tekton_variable(inside) and inside.startswith(beginnings)
-        return f"$({name[1:]})" if taken else match[0]
+        tildes, name = match[1], match[2]
+        return f"$({tildes[1:]}{name}" if tildes and name.startswith(beginnings) else match[0]
 
     def of(part: Any) -> Any:
         if isinstance(part, str):
-            return VARIABLE.sub(bare, part) if "$(~" in part else part
+            return _OPENING.sub(bare, part) if "$(~" in part else part
         if isinstance(part, list):
             changed = [of(element) for element in part]
             return changed if any(new is not old for new, old in zip(changed, part, strict=True)) else part
@@ -145,7 +147,7 @@ def authored(value: Any) -> Any:
 
 def _shielded(value: Any) -> Any:
     if isinstance(value, str):
-        return protect(value, lambda _: True)
+        return _protected(value, lambda match: bool(match[1]))
     if isinstance(value, list):
         return [_shielded(element) for element in value]
     if isinstance(value, dict):

@@ -110,7 +110,7 @@ def test_unused_params_take_nothing_of_the_limit():
     [
         ("$(params.a)$(params.b)", {"a": "$", "b": "(params.c)"}, "$(~params.c)"),
         ("$$(params.b)", {"b": "(params.c)"}, "$(~params.c)"),
-        ("$(params.a))", {"a": "$(params.c"}, "$(~params.c)"),
+        ("$(params.a).c)", {"a": "$(params"}, "$(~params.c)"),
         ("$(params.a)$(params.b)", {"a": "$", "b": "(~params.c)"}, "$(~~params.c)"),
         ("$(params.a)$(params.b)", {"a": "$", "b": "(date)"}, "$(date)"),
         # The author's own beginning: nobody may run it as it is, so that it is refused later.

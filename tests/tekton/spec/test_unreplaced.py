@@ -266,3 +266,11 @@ def test_a_template_that_names_the_result_of_a_later_step_is_refused_where_an_ea
     refuse_invalid(
         a_run(), {"steps": [{**steps[0], **own}, {**steps[1], **own}, steps[2]], "stepTemplate": template}
     )
+
+
+def test_a_value_with_a_variable_that_is_not_closed_is_data():
+    """Tekton's validation ends the variable at the next parenthesis of the script, and refuses the run."""
+    value = "$(params.other and $(results.x"
+    task = {"params": [{"name": "x"}]}
+    run = a_run(params=[{"name": "x", "value": value}])
+    assert script_of("$(params.x) $(date)", task, run) == f"{value} $(date)"

@@ -148,3 +148,13 @@ def test_the_nearest_name_is_found_among_those_there_are():
     assert nearest("params.tpyo", ["params.typo", "params.other"]) == "params.typo"
     assert nearest("params.x", ["workspaces.source.path"]) == ""
     assert nearest("x" * 1000, ["x" * 999]) == ""
+
+
+@pytest.mark.parametrize(
+    "value", ["$(params.x", "$(params.x y", "$(~tasks.a", "$(workspaces[", "$(params.$(params.x"]
+)
+def test_a_variable_that_is_not_closed_in_a_value_is_protected_too(value):
+    """The text behind the value may close it."""
+    assert protect(value) != value
+    assert unprotect(protect(value)) == value
+    assert not any(map(is_tekton_variable, variables_in(f"{protect(value)})")))
