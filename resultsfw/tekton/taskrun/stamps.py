@@ -27,7 +27,7 @@ def stamped_backends(taskrun: Object) -> frozenset[str]:
 def may_use(core: Core, taskrun: Object, backend: str) -> bool:
     """Return whether a backend may be imported for a run: the flags or the run's status name it.
 
-    The default is always allowed: it comes with this program, and a pod without results has no stamp of another.
+    The default is always allowed: it comes with this program, and a pod without results has no stamp.
     """
     return backend == DEFAULT_BACKEND or core.allows(backend) or backend in stamped_backends(taskrun)
 
