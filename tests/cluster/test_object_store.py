@@ -17,7 +17,7 @@ import yaml
 from resultsfw import Kind
 from resultsfw.errors import NotFoundError
 from resultsfw.tekton.conditions import is_done
-from resultsfw.tekton.kinds import PIPELINERUNS, TASKRUNS
+from resultsfw.tekton.kinds import PIPELINERUNS, TASKRUNS, TASKS
 
 sys.path.append(str(Path(__file__).parents[1] / "object_store"))
 
@@ -177,7 +177,13 @@ def test_24_megabytes_from_task_to_task(held, s3):
         ],
     }
     big = {"name": "big", "value": "$(tasks.make.results.big)"}
-    tasks = [{"name": "make", "taskSpec": make}, {"name": "use", "taskSpec": use, "params": [big]}]
+    # Tekton's webhook compares a TaskRun's parameters with an embedded Task, and knows no references.
+    named = {"metadata": {"name": "use", "namespace": place.namespace}, "spec": use}
+    place.server.create(TASKS, {"apiVersion": TASKS.api_version, "kind": TASKS.kind, **named})
+    tasks = [
+        {"name": "make", "taskSpec": make},
+        {"name": "use", "taskRef": {"name": "use"}, "params": [big]},
+    ]
     results = [{"name": "sum", "value": "$(tasks.use.results.sum)"}, big]
     place.server.create(
         PIPELINERUNS,

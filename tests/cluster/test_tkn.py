@@ -11,6 +11,7 @@ from collections import Counter
 import pytest
 
 from resultsfw.cluster import EVENTS
+from resultsfw.errors import ClusterError
 from resultsfw.tekton.conditions import is_done
 from resultsfw.tekton.kinds import PIPELINERUNS
 
@@ -79,7 +80,8 @@ ENDED = {
 
 @pytest.fixture
 def ended(place):
-    """All runs, over."""
+    """A place in which all runs are over, and their names."""
+    names = []
     place.flags()
     place.start("--no-leader-elect")
     for name, spec in RUNS.items():
@@ -88,7 +90,14 @@ def ended(place):
             body["timeouts"] = {"pipeline": "12s"}
         metadata = {"name": name, "namespace": place.namespace}
         run = {"apiVersion": "tekton.dev/v1", "kind": "PipelineRun", "metadata": metadata, "spec": body}
-        place.server.create(PIPELINERUNS, run)
+        try:
+            place.server.create(PIPELINERUNS, run)
+        except ClusterError as error:
+            # Tekton's webhook, where there is one, takes no Task with both.
+            if name != "retries" or "admission webhook" not in error.message:
+                raise
+        else:
+            names.append(name)
     asked = []
 
     def over():
@@ -100,7 +109,7 @@ def ended(place):
         return all(map(is_done, runs)) and all(map(is_done, place.runs().values()))
 
     place.until(over, 180)
-    return place
+    return place, names
 
 
 def tkn(place, *command):
@@ -122,7 +131,8 @@ def rows(text, heading):
 
 
 def test_tkn_reads_our_pipelineruns_and_each_stage_is_told_once(ended):
-    for name in RUNS:
+    ended, names = ended
+    for name in names:
         said = tkn(ended, "pipelinerun", "describe", name)
         assert f"Labels:\n tekton.dev/pipeline={name}\n" in said
         ((*_, duration, status),) = rows(said, "Status")
@@ -148,7 +158,7 @@ def test_tkn_reads_our_pipelineruns_and_each_stage_is_told_once(ended):
             told[about["name"], line] += one["count"]
             assert one["source"]["component"] == "resultsfw-controller", "nobody else looks at our runs"
     assert set(told.values()) == {1}
-    for name, end in ENDED.items():
+    for name in names:
         lines = [line for which, line in told if which == name]
-        assert {"Normal Started", end} < set(lines)
+        assert {"Normal Started", ENDED[name]} < set(lines)
         assert any(line.startswith("Normal Running Tasks Completed: 0 ") for line in lines)
