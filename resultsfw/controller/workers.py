@@ -168,7 +168,7 @@ class Workers:
             return
         with self.told(key):
             if defect := self.defect(key):
-                why = f"[User error] {self.name(key)} cannot be worked on: {defect}"
+                why = f"[User error] the run {'/'.join(key)} cannot be worked on: {defect}"
                 self.looked(self._end(key, Failure.UNREADABLE, why))
                 return
             self.looked(self._reconcile(key))

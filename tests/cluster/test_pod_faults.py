@@ -155,7 +155,7 @@ def test_a_pod_that_is_deleted(live, server, sidecar):
         ),
     )
     assert condition(run)["reason"] == "TaskRunPodDeleted"
-    assert results(run).get("early") == "early"
+    assert results(run).get("early") == "early", condition(run)
 
 
 @pytest.mark.parametrize("backend", ["termination-message", "sidecar-logs"])
