@@ -66,6 +66,8 @@ def advice_on(taskrun: Mapping[str, Any], *, again: Again | None = None) -> list
     reason, message = verdict.get("reason", ""), verdict.get("message", "")
     if reason == reasons.POD_CREATION_FAILED or taskrun.get("kind") == "PipelineRun" or _STORED in message:
         return []  # whose message says what to do
+    if reason == reasons.VALIDATION_FAILED and status.get("podName") == "":
+        return []  # nothing of it ran: it is not about results
     if "together" in message or "the object would have" in message:
         return [_TOTAL]
     if is_too_large(reason, message):

@@ -43,6 +43,7 @@ _ARRAY_INDEX: Final = re.compile(
     r"\$\(params(?:\.([_a-zA-Z0-9.-]+)|\['([_a-zA-Z0-9.\-/]+)'\]|\[\"([_a-zA-Z0-9.\-/]+)\"\])\[([0-9]+)\]\)"
 )
 _PARAM: Final = re.compile(r"\$\(params\.([^.\[\]()]+)")
+_SHOWN: Final = 1024
 _INDEX: Final = re.compile(r"\[[0-9]*\*?\]")
 _TASK_CONTEXT: Final = frozenset({"name", "retry-count"})
 _RUN_CONTEXT: Final = frozenset({"name", "namespace", "uid"})
@@ -282,6 +283,11 @@ def _as_pattern(prefix: str) -> str:
     return prefix.replace(".", "\\.") if prefix != "step.results" else prefix
 
 
+def _beginning(text: str) -> str:
+    """A text as a message holds it: the beginning of one that is long."""
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}... ({len(text)} characters)"
+
+
 def _sources(results: Sequence[Object], steps: Sequence[Object]) -> Iterator[Problem]:
     """Task results taken from Step results: the reference, the Step and the result must exist."""
     declared = {
@@ -301,15 +307,15 @@ def _sources(results: Sequence[Object], steps: Sequence[Object]) -> Iterator[Pro
         if source is None:
             yield Problem(
                 "Could not extract step name and result name. Expected value to look like "
-                f'$(steps.<stepName>.results.<resultName>) but got "{value}"',
+                f'$(steps.<stepName>.results.<resultName>) but got "{_beginning(value)}"',
                 (f"{at}.value",),
             )
         elif source.step not in declared:
-            message = f"{value} names a Step that does not exist: {quoted(source.step)}"
+            message = f"{_beginning(value)} names a Step that does not exist: {quoted(source.step)}"
             yield Problem(message, (f"{at}.value",))
         elif source.result not in declared[source.step]:
             message = (
-                f"{value} names a result that Step {quoted(source.step)} does not declare: "
+                f"{_beginning(value)} names a result that Step {quoted(source.step)} does not declare: "
                 f"{quoted(source.result)}"
             )
             yield Problem(message, (f"{at}.value",))

@@ -75,7 +75,7 @@ def step_problems(steps: Sequence[Object]) -> Iterator[Problem]:
         if name:
             names.add(name)
             if not _STEP_NAME.fullmatch(name):
-                yield Problem(f"invalid value {quoted(name)}", (f"{at}.name",), _STEP_NAME_HELP)
+                yield Problem(f"invalid value {excerpt(name)}", (f"{at}.name",), _STEP_NAME_HELP)
         if step.get("ref"):
             what = "StepActions are not supported: write the Step out in place of its ref"
             yield Problem(what, (f"{at}.ref",))
@@ -96,7 +96,7 @@ def result_problems(results: Sequence[Object], at: str) -> Iterator[Problem]:
     for index, result in enumerate(results):
         name = result.get("name") or ""
         if not _RESULT_NAME.fullmatch(name):
-            yield Problem(f"invalid key name {quoted(name)}", (f"{at}[{index}].name",), _RESULT_NAME_HELP)
+            yield Problem(f"invalid key name {excerpt(name)}", (f"{at}[{index}].name",), _RESULT_NAME_HELP)
             continue
         if name in seen:
             yield Problem(f"result name {quoted(name)} must be unique", (f"{at}[{index}].name",))

@@ -102,3 +102,10 @@ def test_nothing_is_made_up(reason):
 )
 def test_every_problem_that_has_a_cure_has_advice(code):
     assert advice_for(Problem(code=code, message="x", size=5000), "sidecar-logs")
+
+
+def test_a_run_of_which_nothing_ran_is_not_told_about_backends():
+    """Its params were too large, and no other way out of a pod would help."""
+    condition = {"type": "Succeeded", "status": "False", "reason": "TaskRunValidationFailed"}
+    condition["message"] = "default of parameter p6: ... has 2000000 bytes, over the limit of 1572864 bytes"
+    assert advice_on({"kind": "TaskRun", "status": {"podName": "", "conditions": [condition]}}) == []
