@@ -25,12 +25,14 @@ _LONGEST_TEXT: Final = 200
 _LONGEST: Final = 2**63 - 1  # nanoseconds: what Go's int64 holds, 292 years
 
 
-def parse_duration(text: str) -> int:
+def parse_duration(text: object) -> int:
     """Nanoseconds of a duration as Go's ``time.ParseDuration`` reads it; negative ones too.
 
     Raises:
         ValueError: It is none.
     """
+    if not isinstance(text, str):
+        raise ValueError('no duration: write a text such as "1h30m"')  # noqa: TRY004 - one error for all that is none
     if text in {"0", "+0", "-0"}:
         return 0
     match = _WHOLE.fullmatch(text) if len(text) <= _LONGEST_TEXT else None

@@ -161,8 +161,15 @@ def cancelled(taskrun: Object, waiting: Waiting | None = None) -> Cause | None:
 
 
 def timeout_of(taskrun: Object) -> float:
-    """Seconds a run's attempt may take; 0: no limit."""
-    return parse_duration(taskrun["spec"].get("timeout") or DEFAULT_TIMEOUT) / 1_000_000_000
+    """Seconds a run's attempt may take; 0: no limit.
+
+    One that cannot be read is refused by validation; until then the default counts.
+    """
+    given = taskrun["spec"].get("timeout") or DEFAULT_TIMEOUT
+    try:
+        return parse_duration(given) / 1_000_000_000
+    except ValueError:
+        return parse_duration(DEFAULT_TIMEOUT) / 1_000_000_000
 
 
 def latest_start(stored: datetime) -> datetime:

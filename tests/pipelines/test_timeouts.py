@@ -345,3 +345,12 @@ def test_a_reference_to_a_foreign_pipeline_is_refused(reference):
     world.step()
     assert world.told[:2] == ("False", "PipelineValidationFailed")
     assert "not supported here" in world.told[2]
+
+
+@pytest.mark.parametrize("timeout", [[], True, {"a": 1}, 5, "nonsense", "1" * 300 + "h"])
+def test_a_timeout_that_cannot_be_read_ends_the_run_by_name_and_raises_nothing(timeout):
+    world = World(a_task("a"))
+    Store.patch(world.store, PIPELINERUNS, "default", "p", {"spec": {"timeouts": {"pipeline": timeout}}})
+    world.step()
+    assert world.told[:2] == ("False", "PipelineValidationFailed")
+    assert "timeouts.pipeline" in world.told[2]

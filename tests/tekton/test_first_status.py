@@ -369,3 +369,15 @@ def test_only_a_task_of_tekton_runs_by_its_name(reference, runs):
         assert world.condition["reason"] == "TaskRunValidationFailed"
         assert "not supported here" in world.condition["message"]
         assert world.cluster.list(PODS) == []
+
+
+@pytest.mark.parametrize("timeout", [[], True, {"a": 1}, 5, "nonsense", "1" * 300 + "h"])
+def test_a_timeout_that_cannot_be_read_ends_the_run_by_name_and_raises_nothing(timeout):
+    world = World()
+    metadata = {"name": "run", "namespace": "default"}
+    spec = {"taskSpec": {"steps": [STEP]}, "timeout": timeout}
+    run = {"apiVersion": "tekton.dev/v1", "kind": "TaskRun", "metadata": metadata, "spec": spec}
+    Store.create(world.cluster, TASKRUNS, run)
+    world.step()
+    assert world.condition["reason"] == "TaskRunValidationFailed"
+    assert "timeout" in world.condition["message"]

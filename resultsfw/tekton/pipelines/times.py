@@ -101,7 +101,11 @@ def times_of(pipelinerun: Object, now: datetime) -> Times:
 
 
 def _seconds(text: Any, default: str = "0") -> float:
-    return parse_duration(default if text is None else str(text)) / _NANO
+    """Seconds of a duration; one that cannot be read, which validation refuses, counts as the default."""
+    try:
+        return parse_duration(default if text is None else text) / _NANO
+    except ValueError:
+        return parse_duration(default) / _NANO
 
 
 def refuse_timeouts(pipelinerun: Object) -> None:
