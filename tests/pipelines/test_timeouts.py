@@ -354,3 +354,12 @@ def test_a_timeout_that_cannot_be_read_ends_the_run_by_name_and_raises_nothing(t
     world.step()
     assert world.told[:2] == ("False", "PipelineValidationFailed")
     assert "timeouts.pipeline" in world.told[2]
+
+
+@pytest.mark.parametrize("timeouts", [1, True, "1h", ["1h"]])
+def test_timeouts_that_are_no_mapping_end_the_run_by_name_and_raise_nothing(timeouts):
+    world = World(a_task("a"))
+    Store.patch(world.store, PIPELINERUNS, "default", "p", {"spec": {"timeouts": timeouts}})
+    world.step()
+    assert world.told[:2] == ("False", "PipelineValidationFailed")
+    assert "spec.timeouts" in world.told[2]

@@ -81,7 +81,9 @@ def times_of(pipelinerun: Object, now: datetime) -> Times:
 
     ``pipeline`` is one hour; of ``tasks`` and ``finally``, one that is not given is what the other leaves.
     """
-    given = pipelinerun["spec"].get("timeouts") or {}
+    given = pipelinerun["spec"].get("timeouts")
+    if not isinstance(given, dict):  # validation refuses what is no mapping; until then the defaults count
+        given = {}
     whole = _seconds(given.get("pipeline"), DEFAULT_TIMEOUT)
     tasks = None if given.get("tasks") is None else _seconds(given["tasks"])
     last = None if given.get("finally") is None else _seconds(given["finally"])
