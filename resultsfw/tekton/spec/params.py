@@ -13,7 +13,6 @@ from resultsfw.tekton.spec.variables import authored, shield, texts_in, unprotec
 from resultsfw.types import Value
 
 __all__ = [
-    "FORMS",
     "LITERAL_ANNOTATION",
     "Name",
     "ParamError",
@@ -32,15 +31,12 @@ LITERAL_ANNOTATION: Final = "resultsfw.dev/literal-variables"
 """On a TaskRun that a PipelineRun made: values in its texts have ``$(~name)`` where they hold ``$(name)``, so
 that they are not read as variables (`resultsfw.tekton.spec.variables.protect`)."""
 
-FORMS: Final = ("params.{}", 'params["{}"]', "params['{}']", "inputs.params.{}")
-"""How a text names a parameter as a whole."""
-
 _MOST_DOTS: Final = 8
 """Dots of a name up to which it is tried as ``params.OBJECT.KEY`` at each of them."""
 
 
 class ParamError(ResultsError):
-    """Defaults of parameters name each other in a circle, or name a parameter that does not exist."""
+    """Defaults of parameters name each other in a circle."""
 
     code = "ParameterInvalid"
 
@@ -193,10 +189,6 @@ class Params:
                 and not isinstance(self._values.get(param["name"]), str | list)
             }
         )
-
-    def value(self, name: str) -> Value | None:
-        """Return a parameter's value before later passes; an object's keys come from the default, too."""
-        return self._values.get(name)
 
     def lookup(self, later: Lookup | None = None) -> Lookup:
         """Return a lookup for the variables that name parameters, or parts of them.

@@ -167,13 +167,12 @@ def texts_of_run(taskrun: Object, task_spec: Object) -> Object:
 
 def with_values(taskrun: Object, values: Mapping[str, Any]) -> Object:
     """Return a copy of a run with values in place of its parameters that were references; they are data."""
-    literal = LITERAL_ANNOTATION in (taskrun["metadata"].get("annotations") or {})
     params = [
         {**param, "value": _mapped(values[param["name"]], protect)}
         if param["name"] in values
         else {
             **param,
-            "value": param.get("value") if literal else _authored_part(param.get("value"), taskrun),
+            "value": _authored_part(param.get("value"), taskrun),
         }
         for param in taskrun["spec"].get("params") or ()
     ]
