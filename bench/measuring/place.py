@@ -11,9 +11,10 @@ from typing import Any
 from measuring.seen import Seen
 from resultsfw import PODS, Kind
 from resultsfw.errors import NotFoundError, UnavailableError
-from resultsfw.kube import KubeCluster, RateLimit, connect
+from resultsfw.kube import KubeCluster, connect
 from resultsfw.kube.listing import events_of, open_watch, pages
 from resultsfw.kube.paths import path_of
+from resultsfw.ratelimit import TokenBucket
 from resultsfw.tekton.kinds import PIPELINERUNS, TASKRUNS
 
 Object = dict[str, Any]
@@ -37,7 +38,7 @@ class Place:
     """
 
     def __init__(self, kubeconfig: str, namespace: str, timeout: float) -> None:
-        self.cluster = KubeCluster(connect(kubeconfig, limit=RateLimit(1000, 1000)))
+        self.cluster = KubeCluster(connect(kubeconfig, limit=TokenBucket(1000, 1000)))
         self.namespace, self.timeout = namespace, timeout
         try:
             self.cluster.get(NAMESPACES, "", namespace)

@@ -29,7 +29,8 @@ from resultsfw.controller.pipelines import PipelineRuns
 from resultsfw.controller.watchdog import STALLED_AFTER, Watchdog
 from resultsfw.core import Core
 from resultsfw.errors import ResultsError
-from resultsfw.kube import CachedCluster, KubeCluster, LeaderElector, RateLimit, Reflector, connect
+from resultsfw.kube import CachedCluster, KubeCluster, LeaderElector, Reflector, connect
+from resultsfw.ratelimit import TokenBucket
 from resultsfw.tekton.kinds import PIPELINERUNS, TASKRUNS
 from resultsfw.tekton.pipelines.reconciler import PipelineReconciler
 from resultsfw.tekton.pod import PodOptions
@@ -42,10 +43,8 @@ log = logging.getLogger(__name__)
 
 LEASE: Final = "resultsfw-controller"
 
-_NO_LIMIT: Final = 1e9
 _PIPELINE_THREADS: Final = 2
 """Workers for PipelineRuns: a look at one asks a server little and reads no pod."""
-"""Requests a second that nobody reaches."""
 
 REFUSED: Final = 2
 """Exit status where a plugin that the flags name cannot be used: that of refused input."""
@@ -113,7 +112,7 @@ class Process:
         self._leads = threading.Event()
         self._synced = threading.Event()
         self.metrics = Metrics()
-        limit = RateLimit(options.qps or _NO_LIMIT, options.burst)
+        limit = TokenBucket(options.qps, options.burst)
         connection = connect(options.kubeconfig, options.context, threads=options.threads, limit=limit)
         self._connection = connection
         self._cluster = KubeCluster(connection)
@@ -166,8 +165,8 @@ class Process:
             log.error("this process ends: %s", why)
             return 1
         log.info("told to stop: what is being worked on may end within %.0f s", DRAIN)
-        self._pipelines.queue.close()
-        if not self._controller.queue.drain(DRAIN):
+        self._pipelines.queue.shut_down()
+        if not self._controller.queue.shut_down_with_drain(DRAIN):
             log.warning("some looks at runs did not end in time; the next start repeats them")
         self._events.close(2)
         self._stop.set()  # the elector gives the lease back
@@ -248,8 +247,8 @@ class Process:
         self._stop.set()
         self._leads.clear()
         self.metrics.leader.set(0)
-        self._controller.queue.close()
-        self._pipelines.queue.close()
+        self._controller.queue.shut_down()
+        self._pipelines.queue.shut_down()
 
     def _signalled(self, _number: int, _frame: FrameType | None) -> None:
         self._inbox.put("signal")

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple, Protocol
 
 from resultsfw.controller.failures import Failure
 from resultsfw.errors import ClusterError, ConflictError, NotFoundError, ResultsError, UnreadableObjectError
-from resultsfw.tekton.workqueue import WorkQueue
+from resultsfw.workqueue import WorkQueue
 
 __all__ = ["End", "Key", "Reconciler", "Stall", "Workers"]
 
@@ -187,7 +187,7 @@ class Workers:
             if not (isinstance(error, ClusterError) and error.retryable):
                 return self._failed(key, error)
             self._lasting.pop(key, None)
-            pause = self.queue.retry(key)
+            pause = self.queue.add_rate_limited(key)
             if error.retry_within is not None and error.retry_within < pause:
                 pause = error.retry_within
                 self.queue.add_after(key, pause)
@@ -215,7 +215,7 @@ class Workers:
         if self._lasts(key):
             message = f"the controller cannot bring this run forward ({error.code}): {error.message}"
             return self._end(key, Failure.FAULT, message, "failed")
-        pause = self.queue.retry(key)
+        pause = self.queue.add_rate_limited(key)
         log.error("%s: %s; again in %.3f s", error.subject or "request", error.message, pause)
         return "failed"
 
@@ -229,7 +229,7 @@ class Workers:
                 f"log says where: please report it"
             )
             return self._end(key, Failure.FAULT, message, "bug")
-        pause = self.queue.retry(key)
+        pause = self.queue.add_rate_limited(key)
         log.error("%s: a fault of resultsfw; again in %.3f s", self.name(key), pause, exc_info=error)
         return "bug"
 
@@ -240,7 +240,7 @@ class Workers:
                 log.error("%s was ended: %s", self.name(key), message)
                 self._forget(key)
                 return result
-            pause = self.queue.retry(key)
+            pause = self.queue.add_rate_limited(key)
         except ConflictError:
             self.queue.add_after(key, CONFLICT_PAUSE)
             return "conflict"
@@ -248,7 +248,7 @@ class Workers:
             self._forget(key)
             return result
         except _FAULTS as error:
-            pause = self.queue.retry(key)
+            pause = self.queue.add_rate_limited(key)
             why = error.message if isinstance(error, ResultsError) else type(error).__name__
             log.warning("%s cannot be ended: %s", self.name(key), why)
         log.error("%s: %s; again in %.3f s", self.name(key), message, pause)

@@ -5,7 +5,6 @@ from resultsfw.kube.cached import CachedCluster
 from resultsfw.kube.cluster import KubeCluster
 from resultsfw.kube.connect import Connection, connect
 from resultsfw.kube.lease import LeaderElector
-from resultsfw.kube.ratelimit import RateLimit
 from resultsfw.kube.reflector import Reflector
 
 __all__ = [
@@ -14,7 +13,6 @@ __all__ = [
     "GoneError",
     "KubeCluster",
     "LeaderElector",
-    "RateLimit",
     "Reflector",
     "TryLaterError",
     "connect",

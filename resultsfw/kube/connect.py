@@ -22,7 +22,7 @@ from resultsfw.kube.answers import TryLaterError, error_of
 from resultsfw.kube.bodies import OBJECT_ANSWER_BYTES, read_body
 from resultsfw.kube.decoding import decode_object
 from resultsfw.kube.direct import Answer, Direct
-from resultsfw.kube.ratelimit import RateLimit
+from resultsfw.ratelimit import TokenBucket
 
 __all__ = [
     "APPLY_PATCH",
@@ -66,6 +66,8 @@ _FRESH: Final = 10.0
 """Seconds for which credentials are used before the client is asked again: it reads files, or starts a
 plugin, and every question costs it as much as decoding a pod."""
 _LONGEST_HOLD: Final = 10.0
+_RATE: Final = (200, 400)
+"""Requests a second, and at once after a rest, where nothing else is given."""
 _ERROR_BYTES: Final = 1 << 20
 
 
@@ -77,9 +79,9 @@ class Connection:
         limit: Shared by all requests but watches and leases.
     """
 
-    def __init__(self, api: ApiClient, limit: RateLimit | None = None) -> None:
+    def __init__(self, api: ApiClient, limit: TokenBucket | None = None) -> None:
         self.api = api
-        self.limit = limit or RateLimit()
+        self.limit = limit or TokenBucket(*_RATE)
         given = api.configuration
         self._direct = Direct(given) if Direct.serves(given) else None
         self._lock = threading.Lock()
@@ -166,7 +168,7 @@ class Connection:
             ClusterError: The server refused, or was not there.
         """
         if limited:
-            self.limit.acquire()
+            self.limit.wait()
         headers = {**self._credentials(subject), "Accept": "application/json, */*"}
         if body is not None:
             headers["Content-Type"] = content_type
@@ -212,7 +214,7 @@ class Connection:
             self._headers_until = 0.0
         error = error_of(response.status, response.headers, body, subject)
         if isinstance(error, TryLaterError):
-            self.limit.hold(min(error.retry_after, _LONGEST_HOLD))
+            self.limit.block(min(error.retry_after, _LONGEST_HOLD))
         return error
 
     def _credentials(self, subject: str) -> dict[str, str]:
@@ -239,7 +241,7 @@ def connect(
     context: str | None = None,
     *,
     threads: int = 16,
-    limit: RateLimit | None = None,
+    limit: TokenBucket | None = None,
     impersonate: str = "",
 ) -> Connection:
     """A connection as kubectl would make it; nothing is sent yet.

@@ -15,7 +15,7 @@ from resultsfw.local.kubelet import MAX_PODS, Kubelet
 from resultsfw.local.store import Store
 from resultsfw.tekton.conditions import is_done
 from resultsfw.tekton.kinds import PIPELINERUNS, TASKRUNS
-from resultsfw.tekton.workqueue import WorkQueue
+from resultsfw.workqueue import WorkQueue
 
 __all__ = ["Engine", "Reconciler", "kind_of"]
 
@@ -42,7 +42,7 @@ class Reconciler(Protocol):
 
 def work_queue() -> WorkQueue[_Key]:
     """The engine's queue: it has no server to spare, and a person waits."""
-    return WorkQueue(longest_pause=5.0, jitter=0.0, rate=0.0)
+    return WorkQueue(max_delay=5.0, jitter=0.0, rate=0.0)
 
 
 def kind_of(obj: Object) -> Kind:
@@ -160,7 +160,7 @@ class Engine:
                 return
             self._stopped = True
             self._changed.notify_all()
-        self._queue.close()
+        self._queue.shut_down()
         try:
             self.kubelet.stop(grace_seconds)
         finally:
@@ -211,7 +211,7 @@ class Engine:
                 if gone and not self._exists(key):
                     _LOG.debug("%s is gone", _shown(key))
                 elif gone or error.retryable:
-                    pause = self._queue.retry(key)
+                    pause = self._queue.add_rate_limited(key)
                     _LOG.debug("%s: %s; again in %.3f s", _shown(key), error, pause)
                 else:
                     self._fail(error)

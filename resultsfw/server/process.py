@@ -15,7 +15,8 @@ from resultsfw.controller.doctor import Need, missing
 from resultsfw.controller.http import parse_address
 from resultsfw.controller.logs import set_up
 from resultsfw.errors import InputError
-from resultsfw.kube import KubeCluster, RateLimit, connect
+from resultsfw.kube import KubeCluster, connect
+from resultsfw.ratelimit import TokenBucket
 from resultsfw.server.api import Service, make_app
 from resultsfw.server.connections import Connections, Listener, listen
 from resultsfw.server.local import LocalReviewer, flags_for
@@ -104,7 +105,7 @@ def run_server(options: Options) -> int:
     reviewer: Reviewer = LocalReviewer(options.audience)
     cluster = None
     if not options.local:
-        cluster = KubeCluster(connect(options.kubeconfig, options.context, limit=RateLimit(200, 400)))
+        cluster = KubeCluster(connect(options.kubeconfig, options.context, limit=TokenBucket(200, 400)))
         reviewer = ClusterReviewer(cluster, options.audience)
     set_up(options.log_level)
     connections = Connections(_CONNECTIONS, _PER_ADDRESS)

@@ -66,7 +66,7 @@ def made():
 
     yield make
     for one in found:
-        one.queue.drain(5)
+        one.queue.shut_down_with_drain(5)
 
 
 def seen(name, version="1", managed_by=MANAGED_BY, **status):
@@ -99,7 +99,7 @@ def test_a_run_of_ours_is_looked_at_and_another_is_not(made):
     one.on_pod("ADDED", pod("unknown"))
     one.work()
     one.reconciler.wait(1)
-    one.queue.drain(5)
+    one.queue.shut_down_with_drain(5)
     assert one.reconciler.seen == [("runs", "ours")]
 
 
@@ -116,7 +116,7 @@ def test_a_pods_change_is_its_runs_and_that_of_a_pending_one_can_wait(made):
     assert one.queue.get(0) == ("runs", "r")
     one.queue.done(("runs", "r"))
     one.on_pod("MODIFIED", pod("r", "Pending"))
-    assert (len(one.queue), one.queue.waiting) == (0, 1)
+    assert (len(one.queue), one.queue.delayed) == (0, 1)
     one.on_pod("MODIFIED", pod("r"))
     assert len(one.queue) == 1
     for late in (pod("r", "Pending", deletionTimestamp="t"), pod("r", "Pending")):

@@ -25,7 +25,7 @@ from resultsfw.errors import (
 )
 from resultsfw.local.store import Store
 from resultsfw.tekton.kinds import PIPELINERUNS, TASKRUNS
-from resultsfw.tekton.workqueue import WorkQueue
+from resultsfw.workqueue import WorkQueue
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
@@ -59,8 +59,8 @@ def seen(name="bad", **status):
 
 @pytest.fixture
 def quick(monkeypatch):
-    monkeypatch.setattr("resultsfw.tekton.workqueue.LONGEST_PAUSE", 0.001)
-    monkeypatch.setattr("resultsfw.tekton.workqueue.FIRST_PAUSE", 0.0001)
+    monkeypatch.setattr("resultsfw.workqueue.MAX_DELAY", 0.001)
+    monkeypatch.setattr("resultsfw.workqueue.BASE_DELAY", 0.0001)
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def controller(quick):
 
     one.end = end
     yield one
-    one.queue.drain(5)
+    one.queue.shut_down_with_drain(5)
 
 
 @pytest.mark.parametrize(
@@ -115,8 +115,8 @@ def test_what_may_come_right_is_tried_for_ever(controller):
 
 
 def test_a_run_whose_time_is_over_before_the_pause_is_looked_at_then(controller, monkeypatch):
-    monkeypatch.setattr("resultsfw.tekton.workqueue.FIRST_PAUSE", 3600.0)
-    controller.queue = WorkQueue(longest_pause=3600.0, jitter=0.0)
+    monkeypatch.setattr("resultsfw.workqueue.BASE_DELAY", 3600.0)
+    controller.queue = WorkQueue(max_delay=3600.0, jitter=0.0)
     error = UnavailableError("away")
     error.retry_within = 0.001
     controller.reconciler = Raises(error)
@@ -294,7 +294,7 @@ def test_a_run_that_stalled_another_process_lets_the_others_go_first(controller)
     controller.on_taskrun("ADDED", bad)
     controller.on_taskrun("ADDED", seen("good"))
     assert controller.queue.get(0) == ("runs", "good")
-    assert (len(controller.queue), controller.queue.waiting) == (0, 1)
+    assert (len(controller.queue), controller.queue.delayed) == (0, 1)
 
 
 # The watchdog.
@@ -322,7 +322,7 @@ def test_a_worker_that_is_at_a_run_too_long_is_named_in_log_metric_and_health(co
     shown = 'resultsfw_stalled_run_seconds{kind="TaskRun",name="bad",namespace="runs"}'
     assert shown in metrics.text().decode()
     controller.reconciler.go.set()
-    controller.queue.drain(30)
+    controller.queue.shut_down_with_drain(30)
     watchdog.look()
     assert watchdog.stalled() == []
     assert shown not in metrics.text().decode()

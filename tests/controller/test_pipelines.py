@@ -115,7 +115,7 @@ def runs():
 
 def taken(runs):
     """Whether the run is to be looked at, now or soon; it is, then."""
-    key = runs.queue.get(timeout=0 if not runs.queue.waiting else 5)
+    key = runs.queue.get(timeout=0 if not runs.queue.delayed else 5)
     if key is not None:
         runs.queue.done(key)
     return key == ("runs", "p")

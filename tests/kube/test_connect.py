@@ -1,4 +1,4 @@
-"""Connections: whose configuration, what it says when that is wrong, credentials, and the rate limit."""
+"""Connections: whose configuration, what it says when that is wrong, and credentials."""
 
 import base64
 import threading
@@ -9,7 +9,7 @@ from kubeserver import kubeconfig_for, refusing
 
 from resultsfw.cluster import PODS
 from resultsfw.errors import ForbiddenError, InputError, UnavailableError
-from resultsfw.kube import KubeCluster, RateLimit, connect
+from resultsfw.kube import KubeCluster, connect
 from resultsfw.kube.connect import encoded
 
 
@@ -116,41 +116,6 @@ def test_no_verification_warns_nobody(tmp_path):
 def test_text_is_sent_in_as_few_bytes_as_it_takes():
     assert encoded({"a": "é😀"}) == '{"a":"é😀"}'.encode()
     assert encoded({"a": "\ud800"}) == b'{"a":"\\ud800"}'
-
-
-class Time:
-    def __init__(self):
-        self.now = 0.0
-        self.slept = []
-
-    def clock(self):
-        return self.now
-
-    def sleep(self, seconds):
-        self.slept.append(round(seconds, 6))
-
-
-def test_the_rate_limit_lets_a_burst_through_then_so_many_a_second():
-    time = Time()
-    limit = RateLimit(10, 3, clock=time.clock, sleep=time.sleep)
-    for _ in range(5):
-        limit.acquire()
-    assert time.slept == [0.1, 0.2]
-    time.now = 100
-    for _ in range(4):
-        limit.acquire()
-    assert time.slept == [0.1, 0.2, 0.1]
-
-
-def test_the_rate_limit_holds_when_the_server_asks_for_a_pause():
-    time = Time()
-    limit = RateLimit(10, 3, clock=time.clock, sleep=time.sleep)
-    limit.hold(7)
-    limit.acquire()
-    assert time.slept == [7]
-    time.now = 8
-    limit.acquire()
-    assert time.slept == [7]
 
 
 def test_more_threads_than_the_pool_has_connections(server, tmp_path):

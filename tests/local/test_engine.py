@@ -286,18 +286,18 @@ class TestWorkQueue:
 
     def test_pauses_grow_until_it_goes_well(self):
         queue = work_queue()
-        assert [queue.retry("a") for _ in range(4)] == [0.005, 0.01, 0.02, 0.04]
+        assert [queue.add_rate_limited("a") for _ in range(4)] == [0.005, 0.01, 0.02, 0.04]
         queue.forget("a")
-        assert queue.retry("a") == 0.005
+        assert queue.add_rate_limited("a") == 0.005
         for _ in range(50):
-            queue.retry("a")
-        assert queue.retry("a") == 5.0
+            queue.add_rate_limited("a")
+        assert queue.add_rate_limited("a") == 5.0
 
     def test_closing_wakes(self):
         queue = work_queue()
         got = []
         thread = threading.Thread(target=lambda: got.append(queue.get()))
         thread.start()
-        queue.close()
+        queue.shut_down()
         thread.join(5)
         assert got == [None]

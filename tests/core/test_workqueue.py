@@ -1,4 +1,4 @@
-"""The work queue: one key never twice at once, none lost, pauses that grow."""
+"""The work queue: no key is handed out twice at once, none is lost, and delays grow."""
 
 import threading
 import time
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from resultsfw.tekton.workqueue import FIRST_PAUSE, LONGEST_PAUSE, TokenBucket, WorkQueue
+from resultsfw.workqueue import BASE_DELAY, MAX_DELAY, WorkQueue
 
 
 class Clock:
@@ -57,7 +57,7 @@ def test_the_earliest_of_a_keys_timers_counts(queue, clock):
     queue.add_after("a", 5)
     queue.add_after("a", 2)
     queue.add_after("a", 9)
-    assert queue.waiting == 1
+    assert queue.delayed == 1
     clock.now = 1.9
     assert queue.get(0) is None
     clock.now = 2
@@ -79,22 +79,22 @@ def test_handing_a_key_out_ends_its_timer(queue, clock):
 def test_pauses_double_with_jitter_up_to_the_longest_and_begin_again(queue, clock):
     pauses = []
     for _ in range(40):
-        pauses.append(queue.retry("a"))
-        clock.now += LONGEST_PAUSE
+        pauses.append(queue.add_rate_limited("a"))
+        clock.now += MAX_DELAY
         assert queue.get(0) == "a"
         queue.done("a")
     for number, pause in enumerate(pauses):
-        full = min(FIRST_PAUSE * 2**number, LONGEST_PAUSE)
+        full = min(BASE_DELAY * 2**number, MAX_DELAY)
         assert full / 2 <= pause <= full
     assert len(set(pauses)) > 30
     queue.forget("a")
-    assert queue.retry("a") <= FIRST_PAUSE
+    assert queue.add_rate_limited("a") <= BASE_DELAY
 
 
 def test_retries_of_all_keys_together_have_a_rate(clock):
     queue = WorkQueue(rate=10, burst=3, clock=clock)
-    pauses = [queue.retry(key) for key in range(13)]
-    assert max(pauses[:3]) <= FIRST_PAUSE
+    pauses = [queue.add_rate_limited(key) for key in range(13)]
+    assert max(pauses[:3]) <= BASE_DELAY
     assert pauses[12] == pytest.approx(1.0)
 
 
@@ -130,16 +130,8 @@ def test_every_key_is_handed_out_once_and_of_each_tenant_in_order(keys):
 
 def test_one_tenants_retries_make_no_other_wait(clock):
     queue = WorkQueue(tenant=lambda key: key[0], rate=10, burst=3, clock=clock)
-    assert max(queue.retry(("many", number)) for number in range(103)) == pytest.approx(10.0)
-    assert queue.retry(("few", 1)) <= FIRST_PAUSE
-
-
-def test_a_bucket_fills_up_to_its_burst(clock):
-    bucket = TokenBucket(2, 2, clock=clock)
-    assert [bucket.reserve() for _ in range(3)] == [0, 0, 0.5]
-    clock.now = 100
-    assert [bucket.reserve() for _ in range(3)] == [0, 0, 0.5]
-    assert TokenBucket(0, 1, clock=clock).reserve() == 0
+    assert max(queue.add_rate_limited(("many", number)) for number in range(103)) == pytest.approx(10.0)
+    assert queue.add_rate_limited(("few", 1)) <= BASE_DELAY
 
 
 def test_replaced_timers_do_not_pile_up(queue):
@@ -161,10 +153,10 @@ def test_a_closed_queue_hands_out_nothing_and_drains(queue):
     queue.add("a")
     queue.add("b")
     assert queue.get(0) == "a"
-    assert queue.drain(0) is False
+    assert queue.shut_down_with_drain(0) is False
     assert queue.get() is None
     queue.done("a")
-    assert queue.drain(0) is True
+    assert queue.shut_down_with_drain(0) is True
 
 
 def test_drain_waits_for_the_worker():
@@ -174,7 +166,7 @@ def test_drain_waits_for_the_worker():
     timer = threading.Timer(0.05, queue.done, ("a",))
     timer.start()
     began = time.monotonic()
-    assert queue.drain(5)
+    assert queue.shut_down_with_drain(5)
     assert time.monotonic() - began < 2
 
 
@@ -206,7 +198,7 @@ def test_no_key_is_out_twice_and_none_is_lost(steps):
             queue.add_after(*given_)
             owed.add(given_[0])
         elif step == "retry":
-            queue.retry(given_[0])
+            queue.add_rate_limited(given_[0])
             owed.add(given_[0])
         elif step == "tick":
             clock.now += given_[0]
@@ -219,7 +211,7 @@ def test_no_key_is_out_twice_and_none_is_lost(steps):
             owed.discard(key)
     for key in busy:
         queue.done(key)
-    clock.now += LONGEST_PAUSE
+    clock.now += MAX_DELAY
     while (key := queue.get(0)) is not None:
         owed.discard(key)
         queue.done(key)
@@ -255,7 +247,7 @@ def test_threads_never_work_on_one_key_at_once_and_see_every_last_word():
     end = time.monotonic() + 5
     while seen != said and time.monotonic() < end:
         threading.Event().wait(0.005)
-    assert queue.drain(5)
+    assert queue.shut_down_with_drain(5)
     for worker in workers:
         worker.join(5)
     assert not faults
