@@ -1,19 +1,27 @@
 """What a person can do next about a run that failed, with the commands to do it."""
 
 import json
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from resultsfw.limits import DEFAULT_RESULT_BYTES, OBJECT_BYTES
+from resultsfw.limits import DEFAULT_RESULT_BYTES, OBJECT_BYTES, too_large
 from resultsfw.tekton import reasons
-from resultsfw.types import Problem, ProblemCode
+from resultsfw.types import Collected, Problem, ProblemCode
 
-__all__ = ["Advice", "Again", "advice_for", "advice_on", "is_too_large", "larger", "patch_command"]
+__all__ = [
+    "Advice",
+    "CommandBuilder",
+    "advice_for",
+    "advice_on",
+    "failed_for_size",
+    "larger",
+    "patch_command",
+    "without_hints",
+]
 
-Again = Callable[[Mapping[str, str]], str]
-"""From feature flags to the command that runs the same here under them."""
+CommandBuilder = Callable[[Mapping[str, str]], str]
+"""Returns the command that repeats a run on this machine with other feature flags."""
 
 MESSAGES: Final = "termination-message"
 LOGS: Final = "sidecar-logs"
@@ -22,10 +30,17 @@ STORE: Final = "object-store"
 ACCESS: Final = "kubectl apply -f config/enable-log-access-to-controller/"
 """As TEP-0127 writes it (Logs Access)."""
 
-_SIZES: Final = re.compile(r"\bha(?:s|ve) ([0-9]+) bytes")
-_TOO_LARGE: Final = ("does not fit into the termination message", "over the limit of")
-_STORED: Final = "with its status is larger than the API server stores"
 _STEP: Final = 4096
+_SIZE_HINT: Final = too_large("", 0, 0).hint
+"""The core's hint for a result over ``max-result-size``."""
+
+_TOTALS: Final = frozenset({ProblemCode.RUN_TOO_LARGE, ProblemCode.OBJECT_TOO_LARGE})
+_SINGLE: Final = frozenset({ProblemCode.RESULT_TOO_LARGE, ProblemCode.TRANSPORT_CUT})
+"""Problems with one result, which another backend or a higher limit would let through."""
+_CONSEQUENCES: Final = frozenset(
+    {ProblemCode.MISSING, ProblemCode.TRANSPORT_INCOMPLETE, ProblemCode.TRANSPORT_CORRUPT}
+)
+"""Problems that a Step's failure or a timeout brings along: they get advice only if they are the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,44 +57,109 @@ class Advice:
 
 
 def patch_command(flag: str, value: str) -> str:
-    """The kubectl command that sets a feature flag, as TEP-0127 writes it."""
+    """Return the kubectl command that sets a feature flag, as TEP-0127 writes it."""
     patch = json.dumps({"data": {flag: value}}, separators=(",", ":"))
     return f"kubectl patch cm feature-flags -n tekton-pipelines -p '{patch}'"
 
 
-def is_too_large(reason: str, message: str) -> bool:
-    """Whether a run failed for the size of its results."""
-    return reason == reasons.TOO_LARGE or any(mark in message for mark in _TOO_LARGE)
+def failed_for_size(taskrun: Mapping[str, Any], collected: Collected | None) -> bool:
+    """Return whether a TaskRun failed because its results are too large.
+
+    Args:
+        taskrun: With its status.
+        collected: The verdict over its results; ``None`` where there is none.
+    """
+    codes = {problem.code for problem in collected.problems} if collected else frozenset()
+    return _reason(taskrun) == reasons.TOO_LARGE or not codes.isdisjoint(
+        _TOTALS | {ProblemCode.RESULT_TOO_LARGE}
+    )
 
 
-def advice_on(taskrun: Mapping[str, Any], *, again: Again | None = None) -> list[Advice]:
-    """What to do about a finished run that failed; empty where nothing better than its message is known.
+def without_hints(taskrun: Mapping[str, Any], collected: Collected | None) -> str:
+    """Return the condition's message without the hints that `advice_on` repeats as commands to copy.
+
+    Args:
+        taskrun: With its status.
+        collected: The verdict over its results; ``None`` where there is none: the message stays whole.
+    """
+    message = str(_condition(taskrun).get("message", ""))
+    backend = _backend(taskrun)
+    for problem in collected.problems if collected else ():
+        repeated = problem.code in _SINGLE and (backend == MESSAGES or problem.hint == _SIZE_HINT)
+        if problem.hint and repeated:
+            message = message.replace(f"; {problem.hint}", "")
+    return message
+
+
+def advice_on(
+    taskrun: Mapping[str, Any], collected: Collected | None = None, *, rerun: CommandBuilder | None = None
+) -> list[Advice]:
+    """Return what to do about a finished run that failed.
+
+    The reason of the condition, the codes of the problems and their sizes decide; no message is read.
 
     Args:
         taskrun: With its status; of a PipelineRun nothing is known.
-        again: Where it ran on this machine.
+        collected: The verdict over the run's results; ``None`` where there is none or it is not known.
+        rerun: Builds the command that repeats the run, where it ran on this machine.
+
+    Returns:
+        Empty where nothing better than the condition's message is known.
     """
     status = taskrun.get("status", {})
-    conditions = status.get("conditions") or ()
-    verdict: Mapping[str, Any] = next((one for one in conditions if one.get("type") == "Succeeded"), {})
-    flags = status.get("provenance", {}).get("featureFlags", {})
-    reason, message = verdict.get("reason", ""), verdict.get("message", "")
-    if reason == reasons.POD_CREATION_FAILED or taskrun.get("kind") == "PipelineRun" or _STORED in message:
-        return []  # whose message says what to do
-    if reason == reasons.VALIDATION_FAILED and status.get("podName") == "":
-        return []  # nothing of it ran: it is not about results
-    if "together" in message or "the object would have" in message:
+    reason = _reason(taskrun)
+    if reason == reasons.POD_CREATION_FAILED or taskrun.get("kind") == "PipelineRun":
+        return []  # the message says what to do
+    if reason in (reasons.VALIDATION_FAILED, reasons.TOO_LARGE) and status.get("podName") == "":
+        return []  # no Step ran, so this is not about results
+    backend = _backend(taskrun)
+    problems = collected.problems if collected else ()
+    codes = {problem.code for problem in problems}
+    if codes & _TOTALS or (collected and _results_left_out(collected, status)):
         return [_TOTAL]
-    if is_too_large(reason, message):
-        size = max(map(int, _SIZES.findall(message)), default=0)
-        return [larger(flags.get("resultExtractionMethod", ""), size, again=again)]
-    found = [advice for mark, advice in _BY_WORDS if mark in message]
-    return found or ([_PLAIN[reason]] if reason in _PLAIN else [])
+    if codes & _SINGLE:
+        sizes = [problem.size or 0 for problem in problems if problem.code is ProblemCode.RESULT_TOO_LARGE]
+        return [larger(backend, max(sizes, default=0), rerun=rerun)]
+    if advice := _of_problems(problems, reason):
+        return advice
+    if reason == reasons.TOO_LARGE:
+        return [larger(backend, 0, rerun=rerun)]
+    return [_BY_REASON[reason]] if reason in _BY_REASON else []
+
+
+def _of_problems(problems: Sequence[Problem], reason: str) -> list[Advice]:
+    """Return the advice for each problem that is not merely a consequence of why the run failed."""
+    known = [(problem.code, _BY_CODE[problem.code]) for problem in problems if problem.code in _BY_CODE]
+    advice = [
+        advice for code, advice in known if code not in _CONSEQUENCES or advice is _BY_REASON.get(reason)
+    ]
+    return list(dict.fromkeys(advice))
+
+
+def _results_left_out(collected: Collected, status: Mapping[str, Any]) -> bool:
+    """Return whether results that arrived are not in the status: the object had no space for them."""
+    written = len(status.get("results") or ())
+    written += sum(len(step.get("results") or ()) for step in status.get("steps") or ())
+    return written < len(collected.results) + sum(map(len, collected.step_results.values()))
+
+
+def _condition(taskrun: Mapping[str, Any]) -> Mapping[str, Any]:
+    conditions = taskrun.get("status", {}).get("conditions") or ()
+    return next((condition for condition in conditions if condition.get("type") == "Succeeded"), {})
+
+
+def _reason(taskrun: Mapping[str, Any]) -> str:
+    return str(_condition(taskrun).get("reason", ""))
+
+
+def _backend(taskrun: Mapping[str, Any]) -> str:
+    provenance = taskrun.get("status", {}).get("provenance", {})
+    return str(provenance.get("featureFlags", {}).get("resultExtractionMethod", ""))
 
 
 def advice_for(problem: Problem, backend: str) -> list[Advice]:
-    """What to do about one problem with results; empty where nothing better than its message is known."""
-    if problem.code in (ProblemCode.RESULT_TOO_LARGE, ProblemCode.TRANSPORT_CUT):
+    """Return what to do about one problem with results; empty where its message says all that is known."""
+    if problem.code in _SINGLE:
         cut = problem.code is ProblemCode.TRANSPORT_CUT
         return [larger(backend, 0 if cut else problem.size or 0)]
     if problem.code in _BY_CODE:
@@ -87,13 +167,13 @@ def advice_for(problem: Problem, backend: str) -> list[Advice]:
     return []
 
 
-def larger(backend: str, size: int, *, again: Again | None = None) -> Advice:
-    """How to get a result through that was too large for its transport.
+def larger(backend: str, size: int, *, rerun: CommandBuilder | None = None) -> Advice:
+    """Return how to get a result through that was too large for its transport.
 
     Args:
         backend: That carried the results.
-        size: Bytes of the largest value; 0 where nobody knows.
-        again: As in `advice_on`.
+        size: Bytes of the largest value; 0 where it is not known.
+        rerun: As in `advice_on`.
     """
     if backend == STORE:
         return Advice(f"raise max-object-size of config.{STORE}, or write less")
@@ -114,8 +194,8 @@ def larger(backend: str, size: int, *, again: Again | None = None) -> Advice:
     if backend == MESSAGES:
         patches.append(ACCESS)
     commands = [("on a cluster", tuple(patches))]
-    if again:
-        commands.insert(0, ("here", (again(flags),)))
+    if rerun:
+        commands.insert(0, ("here", (rerun(flags),)))
     return Advice("set " + " and ".join(f"{key}: {value}" for key, value in flags.items()), tuple(commands))
 
 
@@ -137,14 +217,7 @@ _CORRUPT: Final = Advice(
 )
 _TOTAL: Final = Advice("write less: keep large data in a workspace or a registry, its address as the result")
 
-_BY_WORDS: Final = (
-    ("Provided results don't match declared results", _TYPES),
-    ("missing keys for these results", _KEYS),
-    (" was refused ", _REFUSED),
-    (" is withheld by the extension ", _WITHHELD),
-)
-
-_PLAIN: Final[Mapping[str, Advice]] = {
+_BY_REASON: Final[Mapping[str, Advice]] = {
     reasons.TIMED_OUT: Advice("give it more time in spec.timeout, or find the Step that waits"),
     "TaskRunResultRefused": _REFUSED,
     "TaskRunResultMissing": _MISSING,

@@ -2,31 +2,29 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, Final
+from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
 from resultsfw.cli import show
-from resultsfw.cli.probe import probe
+from resultsfw.cli.probe import KINDS, probe
 from resultsfw.errors import UnknownBackendError
 from resultsfw.flags import CONFIG_PREFIX, nearest
 from resultsfw.plugins import BACKENDS, EXTENSIONS, Installed, installed
 
 __all__ = ["describe_backend", "list_backends"]
 
-_KINDS: Final = {BACKENDS: "backend", EXTENSIONS: "extension"}
-
 
 def list_backends(*, output: str) -> int:
     """Print every installed backend and extension, each tried in a process of its own; status 0."""
-    everything = {group: installed(group) for group in _KINDS}
+    everything = {group: installed(group) for group in KINDS}
     facts = probe((group, one.name) for group, some in everything.items() for one in some)
     if output == "json":
         show.write(
             show.as_json(
                 [
-                    {"kind": _KINDS[group], **asdict(one), **_usable(facts[group, one.name])}
+                    {"kind": KINDS[group], **asdict(one), **_usable(facts[group, one.name])}
                     for group, some in everything.items()
                     for one in some
                 ]
@@ -41,17 +39,16 @@ def list_backends(*, output: str) -> int:
             continue
         if group == EXTENSIONS:
             out.print()
-        head = (_KINDS[group], "state", "distribution", "version", "module")
+        head = (KINDS[group], "state", "distribution", "version", "module")
         rows = [
             [show.plain(text) for text in (one.name, _word(facts[group, one.name]), *_origin(one))]
             for one in some
         ]
         _print_columns(out, head, rows)
     out.print()
-    for (group, name), told in facts.items():
+    for told in facts.values():
         if not told["usable"]:
-            claims = [one for one in everything[group] if one.name == name]
-            show.print_text(out, f"broken: {_why(_KINDS[group], claims, told)}", style="bold red")
+            show.print_text(out, f"broken: {told['why']}", style="bold red")
     show.print_text(
         out,
         '"resultsfw backends NAME" describes one; "--results-from NAME", or the feature flag, uses a '
@@ -66,14 +63,14 @@ def describe_backend(name: str, *, output: str) -> int:
     Raises:
         UnknownBackendError: Nothing installed has that name.
     """
-    everything = {group: installed(group) for group in _KINDS}
+    everything = {group: installed(group) for group in KINDS}
     groups = [group for group, some in everything.items() if any(one.name == name for one in some)]
     if not groups:
         raise _unknown(name, [one.name for some in everything.values() for one in some])
     facts = probe((group, name) for group in groups)
     told = []
     for group in groups:
-        kind, claims = _KINDS[group], [one for one in everything[group] if one.name == name]
+        kind, claims = KINDS[group], [one for one in everything[group] if one.name == name]
         if output == "table":
             _print(show.console(), kind, claims, facts[group, name])
         who = {"kind": kind, "name": name, "installed": [asdict(one) for one in claims]}
@@ -103,18 +100,12 @@ def _origin(one: Installed) -> tuple[str, str, str]:
     return one.distribution, one.version, one.target
 
 
-def _why(kind: str, claims: Sequence[Installed], facts: Mapping[str, Any]) -> str:
-    """The reason, with whose it is: what took its process down could not say that itself."""
-    why, one = str(facts["why"]), claims[0]
-    return why if f'"{one.name}"' in why else f'{kind} "{one.name}" ({one.origin}) cannot be used: {why}'
-
-
 def _print(out: Console, kind: str, claims: Sequence[Installed], facts: Mapping[str, Any]) -> None:
     out.print(Text(f"{kind} {claims[0].name}", style="bold"))
     for one in claims:
         show.print_text(out, f"from {one.distribution} {one.version}, {one.target}")
     if not facts["usable"]:
-        show.print_text(out, f"broken: {_why(kind, claims, facts)}", style="bold red")
+        show.print_text(out, f"broken: {facts['why']}", style="bold red")
         return
     for text in facts.get("deprecated", ()):
         show.print_text(out, text)

@@ -21,7 +21,7 @@ def collect_saved(saved: Saved, *, output: str) -> int:
         show.write(show.as_yaml(offline.taskrun))
     else:
         out = show.console()
-        show.print_taskrun(out, offline.taskrun)
+        show.print_taskrun(out, offline.taskrun, offline.collected)
         if verdict.status == "False":
-            show.print_advice(out, advice_on(offline.taskrun))
+            show.print_advice(out, advice_on(offline.taskrun, offline.collected))
     return 0 if offline.finished and verdict.succeeded else 1

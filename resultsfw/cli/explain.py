@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from resultsfw.cli import show
-from resultsfw.cli.advice import MESSAGES, Advice, advice_for, larger
+from resultsfw.cli.advice import MESSAGES, Advice, advice_for, larger, without_hints
 from resultsfw.cli.saved import Judged, Saved, judge
 from resultsfw.cli.ways import Budget, End, Way, budget_of, is_stamped, ways_of
 from resultsfw.errors import BackendError
@@ -80,7 +80,7 @@ def _print(out: Console, judged: Judged) -> None:
     reason = f" {verdict.reason}" if verdict.failed else ""
     out.print(Text.assemble((name, "bold"), " ", (verdict.word, verdict.style), show.plain(reason)))
     if not verdict.succeeded and verdict.message:
-        show.print_text(out, show.without_hints(verdict.message))
+        show.print_text(out, without_hints(offline.taskrun, offline.collected))
     if offline.run is None:
         show.print_text(out, "it was refused before it had a pod, so no result was ever on its way")
         return

@@ -18,9 +18,12 @@ from typing import Any, Final
 from resultsfw.errors import ResultsError
 from resultsfw.extensions import load_extension
 from resultsfw.hookspecs import HookDeprecationWarning
-from resultsfw.plugins import BACKENDS, EXTENSIONS, load_backend
+from resultsfw.plugins import BACKENDS, EXTENSIONS, claims_on, load_backend
 
-__all__ = ["main", "probe"]
+__all__ = ["KINDS", "main", "probe"]
+
+KINDS: Final = {BACKENDS: "backend", EXTENSIONS: "extension"}
+"""What the plugins of each entry-point group are called."""
 
 SECONDS: Final = 20.0
 """That a plugin may take to be imported."""
@@ -85,14 +88,21 @@ def _result(one: _Try) -> Facts:
     try:
         status = one.child.wait(max(one.until - time.monotonic(), 0))
     except subprocess.TimeoutExpired:
-        return {"usable": False, "why": f"it was not imported after {one.seconds:g} s, and was stopped"}
+        return _broken(one, f"it was not imported after {one.seconds:g} s, and was stopped")
     finally:
         _kill(one)
     if one.file.exists():
         facts: Facts = json.loads(one.file.read_text())
         return facts
     how = f"was ended by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
-    return {"usable": False, "why": f"the process that imported it {how}"}
+    return _broken(one, f"the process that imported it {how}")
+
+
+def _broken(one: _Try, why: str) -> Facts:
+    """Return the facts of a plugin that could not name itself, as it took its process down."""
+    group, name = one.plugin
+    claims, _ = claims_on(group, name)
+    return {"usable": False, "why": f'{KINDS[group]} "{name}" ({claims[0].origin}) cannot be used: {why}'}
 
 
 def _kill(one: _Try) -> None:

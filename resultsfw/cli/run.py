@@ -13,12 +13,13 @@ from rich.console import Console
 from rich.text import Text
 
 from resultsfw.cli import show
-from resultsfw.cli.advice import Again, advice_on, is_too_large
+from resultsfw.cli.advice import CommandBuilder, advice_on, failed_for_size
 from resultsfw.cli.graph import draw
 from resultsfw.cli.inputs import read_files
 from resultsfw.cli.manifests import Manifests, pick
 from resultsfw.cli.pipelines import print_pipelinerun
 from resultsfw.cli.progress import Progress
+from resultsfw.cli.recording import RecordingCore
 from resultsfw.cli.settings import Given, Loaded, load
 from resultsfw.cluster import Object
 from resultsfw.errors import ClusterError, InputError
@@ -27,6 +28,7 @@ from resultsfw.tekton.kinds import PIPELINERUNS, TASKRUNS
 from resultsfw.tekton.pipelines.embedded import children_in
 from resultsfw.tekton.pipelines.reconciler import PipelineReconciler
 from resultsfw.tekton.reconciler import Reconciler
+from resultsfw.types import Collected
 
 __all__ = ["run_files"]
 
@@ -51,7 +53,7 @@ def run_files(
         InputError: Something in the files or options is refused; nothing was started.
     """
     manifests = pick(read_files(files), files)
-    loaded = load(replace(flags, documents=manifests.maps))
+    loaded = load(replace(flags, documents=manifests.maps), RecordingCore)
     folder = _folder(workdir)
     _check_graph(graph, manifests)
     errors = show.console(stderr=True)
@@ -71,11 +73,11 @@ def run_files(
     if graph is not None:
         (drawn,) = [one for one in runs if one.run["kind"] == PIPELINERUNS.kind]
         _write_graph(graph, draw(drawn.run, [child.run for child in drawn.children]))
-    _print_all(runs, output, _again(files, flags))
+    _print_all(runs, output, _rerun_command(files, flags))
     return 0 if all(show.verdict_of(one.run).succeeded for one in runs) else 1
 
 
-def _print_all(runs: Sequence["_Ended"], output: str, again: Again) -> None:
+def _print_all(runs: Sequence["_Ended"], output: str, rerun: CommandBuilder) -> None:
     if output == "json":
         show.write(show.as_json([obj for one in runs for obj in one.objects]))
     elif output == "yaml":
@@ -89,15 +91,23 @@ def _print_all(runs: Sequence["_Ended"], output: str, again: Again) -> None:
                 print_pipelinerun(out, one.run, [child.run for child in one.children])
             for child in one.children or [one]:
                 if not one.children or not show.verdict_of(child.run).succeeded:
-                    _print(out, child.run, child.tail, again)
+                    _print(out, child, rerun)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Ended:
-    """A run that is over, the TaskRuns it made, and the end of the log of its Step that failed."""
+    """A run that is over.
+
+    Attributes:
+        run: With its status.
+        children: Of a PipelineRun the TaskRuns it made.
+        collected: Of a TaskRun the verdict over its results.
+        tail: Of a TaskRun the end of the log of its Step that failed.
+    """
 
     run: Object
     children: Sequence["_Ended"] = ()
+    collected: Collected | None = None
     tail: Sequence[str] = ()
 
     @property
@@ -107,9 +117,14 @@ class _Ended:
 
 
 def _run(
-    manifests: Manifests, loaded: Loaded, progress: Progress, folder: Path | None, *, keep: bool
+    manifests: Manifests,
+    loaded: Loaded[RecordingCore],
+    progress: Progress,
+    folder: Path | None,
+    *,
+    keep: bool,
 ) -> list[_Ended]:
-    """The finished runs, and of each TaskRun the last lines of the Step that failed."""
+    """Run everything on an engine of its own and return the finished runs."""
     core, settings = loaded.core, loaded.settings
     engine = Engine(
         lambda cluster: Reconciler(core, cluster, options=settings.pods, policies=settings.policies),
@@ -122,35 +137,33 @@ def _run(
     with engine:
         for obj in [*manifests.needed, *manifests.runs]:
             engine.submit(obj)
-        ended = [_gathered(engine, run) for run in engine.run_until_done()]
+        ended = [_ended(engine, core, run) for run in engine.run_until_done()]
     if keep:
         progress.note(f"kept: {engine.workdir}")
     return ended
 
 
-def _gathered(engine: Engine, run: Object) -> _Ended:
+def _ended(engine: Engine, core: RecordingCore, run: Object) -> _Ended:
     if run["kind"] == TASKRUNS.kind:
-        return _Ended(run=run, tail=_tail(engine, run))
-    made = [
-        engine.store.get(TASKRUNS, run["metadata"]["namespace"], one["name"])
-        for one in children_in(run["status"])
-    ]
-    return _Ended(run=run, children=[_Ended(run=one, tail=_tail(engine, one)) for one in made])
+        collected = core.verdict_on(run)
+        return _Ended(run=run, collected=collected, tail=_tail(engine, run, collected))
+    namespace = run["metadata"]["namespace"]
+    taskruns = [engine.store.get(TASKRUNS, namespace, child["name"]) for child in children_in(run["status"])]
+    return _Ended(run=run, children=[_ended(engine, core, taskrun) for taskrun in taskruns])
 
 
-def _print(out: Console, taskrun: Object, tail: Sequence[str], again: Again) -> None:
-    show.print_taskrun(out, taskrun)
-    for line in tail:
+def _print(out: Console, ended: _Ended, rerun: CommandBuilder) -> None:
+    show.print_taskrun(out, ended.run, ended.collected)
+    for line in ended.tail:
         out.print(Text(f"  {line}", style="dim"), soft_wrap=True)
-    if not show.verdict_of(taskrun).succeeded:
-        show.print_advice(out, advice_on(taskrun, again=again))
+    if not show.verdict_of(ended.run).succeeded:
+        show.print_advice(out, advice_on(ended.run, ended.collected, rerun=rerun))
 
 
-def _tail(engine: Engine, taskrun: Object) -> list[str]:
-    """The last lines of the log of the first Step that failed, unless it did for its results' size."""
+def _tail(engine: Engine, taskrun: Object, collected: Collected | None) -> list[str]:
+    """Return the last lines of the log of the first Step that failed; none if its results are too large."""
     status = taskrun.get("status", {})
-    verdict = show.verdict_of(taskrun)
-    if verdict.succeeded or is_too_large(verdict.reason, verdict.message):
+    if show.verdict_of(taskrun).succeeded or failed_for_size(taskrun, collected):
         return []
     for step in status.get("steps") or ():
         if not step.get("terminated", {}).get("exitCode") or step.get("terminationReason") == "Skipped":
@@ -172,8 +185,8 @@ def _tail(engine: Engine, taskrun: Object) -> list[str]:
     return []
 
 
-def _again(files: Sequence[str], given: Given) -> Again:
-    """Makes the command that was typed, with other flags."""
+def _rerun_command(files: Sequence[str], given: Given) -> CommandBuilder:
+    """Return what builds the command that was typed, with other flags."""
     typed = {
         "results-from": given.results_from,
         "max-result-size": given.max_result_size,

@@ -2,17 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
 from resultsfw.cli.inputs import Document, read_files
 from resultsfw.core import Core
 from resultsfw.errors import ExtensionError, FlagError, InputError, ResultsError, UnknownBackendError
-from resultsfw.flags import CONFIG_PREFIX, KEYS
+from resultsfw.flags import CONFIG_PREFIX, KEYS, parse_flags
 from resultsfw.tekton.api.configmaps import CONFIG_DEFAULTS, CONFIG_EVENTS, FEATURE_FLAGS, doubts
 from resultsfw.tekton.settings import Settings, settings_of
 
 __all__ = ["CONFIG_MAP", "Given", "Loaded", "core_of", "load"]
 
 CONFIG_MAP = FEATURE_FLAGS
+
+_CoreT = TypeVar("_CoreT", bound=Core)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +47,7 @@ class _Flags:
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class Loaded(Generic[_CoreT]):
     """What is in force.
 
     Attributes:
@@ -53,18 +56,22 @@ class Loaded:
         doubts: A sentence for each key that is without effect.
     """
 
-    core: Core
+    core: _CoreT
     settings: Settings
     doubts: Sequence[str]
 
 
 def core_of(given: Given) -> Core:
     """The core with the flags in force. Raises what `load` raises."""
-    return load(given).core
+    return load(given, Core).core
 
 
-def load(given: Given) -> Loaded:
-    """What the ConfigMaps and options say, checked.
+def load(given: Given, core_type: type[_CoreT]) -> Loaded[_CoreT]:
+    """Return what the ConfigMaps and options say, checked.
+
+    Args:
+        given: The ConfigMaps and options.
+        core_type: The class of the core to build.
 
     Raises:
         InputError: A flag has a value it cannot have, or its backend cannot be had; the message names
@@ -91,7 +98,7 @@ def load(given: Given) -> Loaded:
     }
     try:
         return Loaded(
-            Core.from_flags(flags.data),
+            core_type(parse_flags(flags.data)),
             settings_of(flags.data, others.get(CONFIG_DEFAULTS, {})),
             [
                 *doubts(CONFIG_MAP, flags.data, own=KEYS, prefix=CONFIG_PREFIX),

@@ -12,12 +12,12 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
-from resultsfw.cli.advice import Advice
+from resultsfw.cli.advice import Advice, without_hints
 from resultsfw.cli.documents import means_itself
 from resultsfw.cluster import Object
 from resultsfw.errors import CorruptError
 from resultsfw.references import reference_of
-from resultsfw.types import Reference
+from resultsfw.types import Collected, Reference
 
 __all__ = [
     "Verdict",
@@ -33,7 +33,6 @@ __all__ = [
     "shortened",
     "size_of",
     "verdict_of",
-    "without_hints",
     "write",
 ]
 
@@ -41,9 +40,6 @@ WIDTH: Final = 100
 """Columns at most, and where nobody says how many there are."""
 
 INDENT: Final = "  "
-
-_HINTS: Final = ("; for larger results set the feature flag", '; the feature flag "max-result-size" sets')
-"""Where a message goes over into what to do next, which stands below it as commands to copy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,8 +151,15 @@ def print_text(out: Console, text: str, *, indent: str = INDENT, hanging: str = 
             out.print(Text(line, style=style), soft_wrap=True)
 
 
-def print_taskrun(out: Console, taskrun: Mapping[str, Any]) -> None:
-    """A finished run: its verdict, its results as a table, and what failed."""
+def print_taskrun(out: Console, taskrun: Mapping[str, Any], collected: Collected | None = None) -> None:
+    """Print a finished run: its verdict, its results as a table, and what failed.
+
+    Args:
+        out: Where to print.
+        taskrun: With its status.
+        collected: The verdict over its results, where it is known: hints that `print_advice` repeats as
+            commands are then left out of the message.
+    """
     verdict = verdict_of(taskrun)
     line = Text.assemble((plain(taskrun["metadata"]["name"]), "bold"), " ", (verdict.word, verdict.style))
     if verdict.reason and verdict.reason.lower() != verdict.word:
@@ -168,7 +171,7 @@ def print_taskrun(out: Console, taskrun: Mapping[str, Any]) -> None:
     elif verdict.succeeded:
         print_text(out, "it declares no results")
     if not verdict.succeeded and verdict.message:
-        print_text(out, without_hints(verdict.message))
+        print_text(out, without_hints(taskrun, collected))
 
 
 def print_advice(out: Console, advice: Sequence[Advice]) -> None:
@@ -210,13 +213,6 @@ def columns(
             last = textwrap.wrap(row[-1], room, break_long_words=False, break_on_hyphens=False)
         line = INDENT + INDENT.join([*cells, f"\n{hanging}".join(last)])
         yield Text(line.rstrip(), style="dim" if index == 0 else "")
-
-
-def without_hints(message: str) -> str:
-    """A condition's message without what to do next, which is said as commands to copy."""
-    for hint in _HINTS:
-        message = message.partition(hint)[0]
-    return message
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,11 +18,10 @@ from resultsfw.errors import (
     ClusterError,
     ConflictError,
     NotFoundError,
-    ObjectTooLargeError,
 )
 from resultsfw.local import tokens
 from resultsfw.local.rbac import allowed
-from resultsfw.local.store import Store
+from resultsfw.local.store import RequestTooLargeError, Store
 
 __all__ = ["ENV_SCHEME", "Endpoint"]
 
@@ -204,7 +203,7 @@ def _status_of(error: ClusterError) -> HTTPStatus:
         return HTTPStatus.NOT_FOUND
     if isinstance(error, ConflictError | AlreadyExistsError):
         return HTTPStatus.CONFLICT
-    if isinstance(error, ObjectTooLargeError) and "etcdserver" in error.message:
+    if isinstance(error, RequestTooLargeError):
         return HTTPStatus.INTERNAL_SERVER_ERROR
     return HTTPStatus.UNPROCESSABLE_ENTITY
 

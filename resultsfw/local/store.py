@@ -22,7 +22,7 @@ from resultsfw.limits import OBJECT_BYTES, object_size
 from resultsfw.local import apirules
 from resultsfw.local.watch import Watch
 
-__all__ = ["Store"]
+__all__ = ["RequestTooLargeError", "Store"]
 
 _Key = tuple[Kind, str, str]
 
@@ -30,6 +30,10 @@ _HISTORY: Final = 1000
 """Changes that can still be watched from; a watch from before them is refused, as by an API server."""
 
 _PIECE: Final = 65_536
+
+
+class RequestTooLargeError(ObjectTooLargeError):
+    """An object is larger than etcd stores. An API server answers 500 to it, and 422 to a field too long."""
 
 
 class Store:
@@ -249,7 +253,7 @@ class Store:
     def _put(self, key: _Key, obj: Object, change: str) -> None:
         size = object_size(obj)
         if size > OBJECT_BYTES:
-            raise ObjectTooLargeError(
+            raise RequestTooLargeError(
                 f"etcdserver: request is too large ({size} bytes, over the limit of {OBJECT_BYTES} bytes)",
                 subject=apirules.subject(*key),
             )

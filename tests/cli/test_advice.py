@@ -1,15 +1,27 @@
 """What a failed run's reader is told to do next, by what failed."""
 
+from pathlib import Path
+
 import pytest
 
-from resultsfw.cli.advice import advice_for, advice_on, larger
-from resultsfw.types import Problem, ProblemCode
+from resultsfw.cli.advice import advice_for, advice_on, failed_for_size, larger, without_hints
+from resultsfw.limits import over_run, too_large
+from resultsfw.tekton import reasons
+from resultsfw.types import Collected, Problem, ProblemCode, Result
+
+TASK = Path(__file__).parents[2] / "examples" / "01-images" / "task.yaml"
 
 
-def failed(reason, message, backend="termination-message"):
+def failed(reason, message="x", backend="termination-message"):
     condition = {"type": "Succeeded", "status": "False", "reason": reason, "message": message}
     flags = {"featureFlags": {"resultExtractionMethod": backend}}
     return {"status": {"conditions": [condition], "provenance": flags}}
+
+
+def lost(*problems):
+    """The verdict over a run, from problems or the codes of problems."""
+    made = [one if isinstance(one, Problem) else Problem(code=one, message="x") for one in problems]
+    return Collected(problems=tuple(made))
 
 
 def commands(advice):
@@ -41,42 +53,101 @@ def test_the_limit_never_goes_over_what_an_object_holds():
 
 
 def test_here_is_the_command_that_was_typed():
-    advice = larger("termination-message", 4572, again=lambda flags: f"again {sorted(flags.items())}")
+    advice = larger("termination-message", 4572, rerun=lambda flags: f"again {sorted(flags.items())}")
     assert advice.commands[0] == (
         "here",
         ("again [('max-result-size', '8192'), ('results-from', 'sidecar-logs')]",),
     )
 
 
+LIMIT = "TaskRunResultLargerThanAllowedLimit"
+OVER_MESSAGE = Problem(
+    code=ProblemCode.RESULT_TOO_LARGE,
+    message='result "a" has 5000 bytes and does not fit into the termination message',
+    size=5000,
+    limit=4096,
+)
+
+
 @pytest.mark.parametrize(
-    ("reason", "message", "said"),
+    ("reason", "problems", "said"),
     [
-        (
-            "StepFailed",
-            'result "a" has 5000 bytes and does not fit into the termination message',
-            "sidecar-logs",
-        ),
-        ("TaskRunResultLargerThanAllowedLimit", "cut short", "sidecar-logs"),
-        (
-            "TaskRunResultLargerThanAllowedLimit",
-            "results have 9 bytes together, over the limit of 8",
-            "write less",
-        ),
-        (
-            "TaskRunValidationFailed",
-            "Provided results don't match declared results; x",
-            "JSON array of strings",
-        ),
-        ("TaskRunValidationFailed", "missing keys for these results which", "properties name"),
-        ("StepFailed", 'x; results: result "a" was refused in container "b": NotUtf8', "base64"),
-        ("TaskRunTimeout", "x", "spec.timeout"),
-        ("TaskRunResultMissing", "x", '"missing-results"'),
-        ("TaskRunResultsIncomplete", "x", "run it again"),
-        ("TaskRunResultsCorrupt", "x", "what else writes there"),
+        ("StepFailed", [OVER_MESSAGE], "sidecar-logs and max-result-size: 8192"),
+        (LIMIT, [ProblemCode.TRANSPORT_CUT], "sidecar-logs"),
+        (LIMIT, [over_run(["a"], 9, 8)], "write less"),
+        (LIMIT, [OVER_MESSAGE, over_run(["a"], 9, 8)], "write less"),
+        ("TaskRunValidationFailed", [ProblemCode.TYPE_MISMATCH], "JSON array of strings"),
+        ("TaskRunValidationFailed", [ProblemCode.MISSING_KEYS], "properties name"),
+        ("StepFailed", [ProblemCode.NOT_UTF8], "base64"),
+        ("TaskRunResultRefused", [ProblemCode.WITHHELD], "an extension that the operator chose"),
+        ("TaskRunTimeout", [], "spec.timeout"),
+        ("TaskRunTimeout", [ProblemCode.TRANSPORT_INCOMPLETE], "spec.timeout"),
+        ("TaskRunResultMissing", [ProblemCode.MISSING], '"missing-results"'),
+        ("TaskRunResultsIncomplete", [ProblemCode.TRANSPORT_INCOMPLETE], "run it again"),
+        ("TaskRunResultsCorrupt", [ProblemCode.TRANSPORT_CORRUPT], "what else writes there"),
     ],
 )
-def test_by_reason_and_message(reason, message, said):
-    assert said in advice_on(failed(reason, message))[0].what
+def test_reason_and_problems_choose_the_advice(reason, problems, said):
+    (advice,) = advice_on(failed(reason), lost(*problems))
+    assert said in advice.what
+
+
+@pytest.mark.parametrize(
+    ("reason", "said"),
+    [
+        (LIMIT, "sidecar-logs"),
+        ("TaskRunTimeout", "spec.timeout"),
+        ("TaskRunResultRefused", "base64"),
+        ("TaskRunResultMissing", '"missing-results"'),
+        ("TaskRunResultsIncomplete", "run it again"),
+        ("TaskRunResultsCorrupt", "what else writes there"),
+    ],
+)
+def test_the_reason_alone_chooses_the_advice_where_no_problem_is_known(reason, said):
+    (advice,) = advice_on(failed(reason))
+    assert said in advice.what
+
+
+@pytest.mark.parametrize("code", list(ProblemCode))
+@pytest.mark.parametrize("reason", [LIMIT, "StepFailed", "TaskRunValidationFailed", "TaskRunTimeout"])
+def test_rewording_a_message_does_not_change_the_advice(reason, code):
+    texts = [
+        "x",
+        "over the limit of",
+        "has 9999 bytes together",
+        "was refused",
+        "missing keys for these results",
+    ]
+    problems = [lost(Problem(code=code, message=text, size=5000)) for text in texts]
+    advice = [advice_on(failed(reason, text), found) for text, found in zip(texts, problems, strict=True)]
+    assert all(other == advice[0] for other in advice)
+    sizes = {
+        failed_for_size(failed(reason, text), found) for text, found in zip(texts, problems, strict=True)
+    }
+    assert len(sizes) == 1
+
+
+def test_results_that_the_object_had_no_space_for_ask_to_write_less():
+    """The status lacks a result that arrived, and no problem says so."""
+    result = Result(name="a", type="string", value="v", size=1, source="x")
+    (advice,) = advice_on(failed(LIMIT), Collected(results=(result,)))
+    assert "write less: keep large data" in advice.what
+
+
+@pytest.mark.parametrize(
+    ("backend", "problem", "stays"),
+    [
+        ("sidecar-logs", too_large("a", 9, 8), False),
+        ("termination-message", Problem(code=ProblemCode.TRANSPORT_CUT, message="m", hint="h"), False),
+        ("config-map", Problem(code=ProblemCode.RESULT_TOO_LARGE, message="m", hint="h"), True),
+        ("sidecar-logs", Problem(code=ProblemCode.WITHHELD, message="m", hint="h"), True),
+    ],
+)
+def test_a_hint_is_left_out_of_the_message_only_where_the_advice_repeats_it(backend, problem, stays):
+    taskrun = failed(LIMIT, f"{problem.message}; {problem.hint}", backend)
+    whole = f"{problem.message}; {problem.hint}"
+    assert without_hints(taskrun, lost(problem)) == (whole if stays else problem.message)
+    assert without_hints(taskrun, None) == whole
 
 
 def test_a_pod_that_a_parameter_is_too_large_for_says_so_itself():
@@ -89,12 +160,16 @@ def test_an_object_that_is_too_large_says_so_itself():
     said = "the PipelineRun would have 1600562 bytes, over the limit of 1556480 bytes one object may have"
     assert advice_on({**failed("PipelineRunTooLarge", said), "kind": "PipelineRun"}) == []
     said = "the run with its status is larger than the API server stores: too large (1801166 bytes)"
-    assert advice_on(failed("TaskRunResultLargerThanAllowedLimit", said)) == []
+    taskrun = failed(LIMIT, said)
+    taskrun["status"]["podName"] = ""
+    assert advice_on(taskrun) == []
 
 
 @pytest.mark.parametrize("reason", ["StepFailed", "TaskRunCancelled", "SomethingNew"])
 def test_nothing_is_made_up(reason):
     assert advice_on(failed(reason, "a Step failed")) == []
+    consequences = (ProblemCode.MISSING, ProblemCode.TRANSPORT_INCOMPLETE, ProblemCode.TRANSPORT_CORRUPT)
+    assert advice_on(failed(reason, "a Step failed"), lost(*consequences)) == []
 
 
 @pytest.mark.parametrize(
@@ -109,3 +184,15 @@ def test_a_run_of_which_nothing_ran_is_not_told_about_backends():
     condition = {"type": "Succeeded", "status": "False", "reason": "TaskRunValidationFailed"}
     condition["message"] = "default of parameter p6: ... has 2000000 bytes, over the limit of 1572864 bytes"
     assert advice_on({"kind": "TaskRun", "status": {"podName": "", "conditions": [condition]}}) == []
+
+
+@pytest.mark.parametrize("command", ["run", "collect"])
+def test_the_commands_give_the_same_advice_whatever_the_message_says(cli, saved, monkeypatch, command):
+    words = ["run", TASK] if command == "run" else ["collect", *saved("tm-overflow"), "-o", "table"]
+    advice = [cli(*words).out.partition("what to do: ")[2]]
+    tell = reasons.tell
+    monkeypatch.setattr(reasons, "tell", lambda problems: (tell(problems)[0], "reworded"))
+    reworded = cli(*words).out
+    assert " ".join(reworded.split()).count("reworded") == 1
+    assert advice == [reworded.partition("what to do: ")[2]]
+    assert "results-from: sidecar-logs" in advice[0]

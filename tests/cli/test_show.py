@@ -7,11 +7,13 @@ from rich.console import Console
 
 from resultsfw.cli import show
 from resultsfw.cli.advice import Advice
+from resultsfw.limits import too_large
+from resultsfw.types import Collected
 
 
-def printed(taskrun, width=60):
+def printed(taskrun, width=60, collected=None):
     out = io.StringIO()
-    show.print_taskrun(Console(file=out, width=width), taskrun)
+    show.print_taskrun(Console(file=out, width=width), taskrun, collected)
     return out.getvalue().splitlines()
 
 
@@ -86,8 +88,9 @@ def test_no_value_steers_the_terminal():
 
 def test_a_failure_stands_below_in_lines_of_the_width_without_its_hints():
     message = "one two three four five six seven eight nine ten eleven twelve\nthirteen"
-    message += "; for larger results set the feature flag"
-    lines = printed(ended([], status="False", reason="Why", message=message))
+    over = too_large("x", 9, 8)
+    taskrun = ended([], status="False", reason="Why", message=f"{message}; {over.hint}")
+    lines = printed(taskrun, collected=Collected(problems=(over,)))
     assert lines[0] == "r failed Why"
     assert lines[-3:] == [
         "  one two three four five six seven eight nine ten eleven",
