@@ -124,8 +124,8 @@ def test_links_lead_somewhere(document):
         assert (document.parent / target).exists(), target
 
 
-@pytest.mark.parametrize("law", range(9))
-def test_every_law_of_the_design_has_a_test_that_names_it(law):
-    named = re.compile(rf"\bLaws?\b[^.:]*\b{law}\b")
+@pytest.mark.parametrize("guarantee", range(9))
+def test_every_guarantee_has_a_test_that_names_it(guarantee):
+    named = re.compile(rf"\bGuarantees?\b[^.:]*\b{guarantee}\b")
     tests = (path for path in (ROOT / "tests").rglob("test_*.py") if path != Path(__file__))
     assert any(named.search(path.read_text()) for path in tests)

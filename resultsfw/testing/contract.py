@@ -20,9 +20,9 @@ __all__ = ["ContractCases"]
 RECORD: Final = "contract: the capability record is what operators and the core go by"
 STEPS: Final = "contract: a backend adds to the pod and leaves the Steps' containers as they are"
 VALID: Final = "contract: the prepared pod is one that an API server takes"
-TRUST: Final = "law 8: Steps get no right, no credential and no view into other containers from a backend"
-RESTRICTED: Final = "law 8: what a backend adds runs under the Pod Security level restricted"
-RIGHTS: Final = "law 8: a backend asks of the cluster what its permissions name, and nothing else"
+TRUST: Final = "guarantee 8: a backend gives Steps no right, no credential and no view into other containers"
+RESTRICTED: Final = "guarantee 8: what a backend adds runs under the Pod Security level restricted"
+RIGHTS: Final = "guarantee 8: a backend asks of the cluster what its permissions name, and nothing else"
 
 _WRITES: Final = (
     Write(name="first", data=f"first {MARK}".encode()),

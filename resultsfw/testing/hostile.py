@@ -1,4 +1,4 @@
-"""Laws 0, 1, 3, 7 against a way that damages, forges, fails or never ends."""
+"""Guarantees 0, 1, 3, 7 against a way that damages, forges, fails or never ends."""
 
 import tracemalloc
 from collections.abc import Callable, Iterable
@@ -29,12 +29,12 @@ from resultsfw.testing.world import Life, Outcome, World
 __all__ = ["HostileCases", "victims"]
 
 NEVER_WRONG: Final = (
-    "laws 1 and 7: however the way is damaged, no run succeeds with other results than were written"
+    "guarantees 1 and 7: however the way is damaged, no run succeeds with other results than were written"
 )
-ONLY_OURS: Final = "law 0: whatever there is to read, reading gives a verdict or an error of resultsfw's own"
-ENDLESS: Final = "law 3: memory stays bounded by the limits, whatever a pod prints"
+ONLY_OURS: Final = "guarantee 0: whatever was written, reading it gives a verdict or an error of resultsfw"
+ENDLESS: Final = "guarantee 3: memory stays bounded by the limits, whatever a pod prints"
 FAULTS: Final = (
-    'law 0: a failed read is tried again while it can come right, and is never "succeeded, no results"'
+    'guarantee 0: a failed read is tried again while it can come right, and is never "succeeded, no results"'
 )
 
 _VICTIM: Final = (
@@ -241,7 +241,7 @@ def _fault_told(outcome: Outcome, raised: type[ClusterError], *, final: bool) ->
 
 
 def _judge(world: World, life: Life, surface: Surface, data: bytes, *, cut: bool) -> None:
-    """Read through those bytes, with a next try and without; fail where a law is broken."""
+    """Read through those bytes, with a next try and without; fail where a guarantee is broken."""
     strict = world.capabilities.verified
     with surface.put(data) as collect:
         for final in (False, True):

@@ -17,9 +17,9 @@ __all__ = ["breach", "closed", "differences", "must_be_true", "must_be_whole", "
 _SHOWN = 60
 
 
-def breach(law: str, what: str) -> NoReturn:
-    """Fail: which law, and what happened against it."""
-    pytest.fail(f"{law}\n  {what}", pytrace=False)
+def breach(guarantee: str, what: str) -> NoReturn:
+    """Fail: which guarantee, and what happened against it."""
+    pytest.fail(f"{guarantee}\n  {what}", pytrace=False)
 
 
 def closed(capability: str, why: str) -> NoReturn:
@@ -99,28 +99,33 @@ def problems_in_words(collected: Collected) -> str:
     return "; ".join(f"{one.code}: {one.message}" for one in collected.problems) or "no problem"
 
 
-def must_be_true(law: str, world: World, life: Life, outcome: Outcome, core: Core | None = None) -> Collected:
+def must_be_true(
+    guarantee: str, world: World, life: Life, outcome: Outcome, core: Core | None = None
+) -> Collected:
     """Fail unless everything that was written arrived, and nothing else."""
-    collected = must_be_verdict(law, outcome)
+    collected = must_be_verdict(guarantee, outcome)
     if told := differences(world, life, collected, core, damaged=False):
-        breach(law, f"{'; '.join(told)} [{problems_in_words(collected)}]")
+        breach(guarantee, f"{'; '.join(told)} [{problems_in_words(collected)}]")
     if not collected.ok:
-        breach(law, f"all arrived, and still the run does not succeed: {problems_in_words(collected)}")
+        breach(guarantee, f"all arrived, and still the run does not succeed: {problems_in_words(collected)}")
     return collected
 
 
-def must_be_whole(law: str, world: World, life: Life, outcome: Outcome, origin: Origin) -> None:
+def must_be_whole(guarantee: str, world: World, life: Life, outcome: Outcome, origin: Origin) -> None:
     """Fail unless that one result arrived as it was written; of the others nothing is asked."""
-    collected = must_be_verdict(law, outcome)
+    collected = must_be_verdict(guarantee, outcome)
     for told in differences(world, life, collected, damaged=False):
         if told.startswith(f"{label(origin[1], origin[0])}: "):
-            breach(law, f"{told} [{problems_in_words(collected)}]")
+            breach(guarantee, f"{told} [{problems_in_words(collected)}]")
 
 
-def must_be_verdict(law: str, outcome: Outcome) -> Collected:
+def must_be_verdict(guarantee: str, outcome: Outcome) -> Collected:
     """The verdict over a pod that is over; fail where there is none."""
     if outcome.collected is None:
-        breach(law, f"no verdict over a pod that has ended: {type(outcome.error).__name__}: {outcome.error}")
+        breach(
+            guarantee,
+            f"no verdict over a pod that has ended: {type(outcome.error).__name__}: {outcome.error}",
+        )
     return outcome.collected
 
 

@@ -25,11 +25,11 @@ from resultsfw.testing.world import Life, World
 
 __all__ = ["LifeCases"]
 
-EARLY: Final = "law 0: a run is never judged before its results can be there"
-HANG: Final = "law 0: never a hang: of a pod that is over, all is there to be read"
-CRASH: Final = "law 4: stopped between any two hooks and started again, it comes to the same"
-APART: Final = "law 7: two runs, and two attempts of one, do not see each other's results"
-WHOLE: Final = "law 1: every declared result that a Step wrote arrives whole"
+EARLY: Final = "guarantee 0: a run is never judged before its results can be there"
+HANG: Final = "guarantee 0: never a hang: of a pod that is over, all is there to be read"
+CRASH: Final = "guarantee 4: stopped between any two hooks and started again, it comes to the same"
+APART: Final = "guarantee 7: two runs, and two attempts of one, do not see each other's results"
+WHOLE: Final = "guarantee 1: every declared result that a Step wrote arrives whole"
 LEFT: Final = "purge leaves nothing of this run outside the pod, and leaves other runs alone"
 
 _WRITES: Final = (
@@ -227,9 +227,9 @@ def _skip_without_purge(world: World) -> None:
         closed('outside="no"', "it keeps nothing outside the pod")
 
 
-def _must_be_gone(law: str, world: World, life: Life) -> None:
+def _must_be_gone(guarantee: str, world: World, life: Life) -> None:
     if left := world.left(life):
-        breach(law, f"left behind after purge: {', '.join(left)}")
+        breach(guarantee, f"left behind after purge: {', '.join(left)}")
 
 
 def _told(error: Exception) -> str:

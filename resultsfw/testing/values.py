@@ -1,4 +1,4 @@
-"""Laws 1, 2, 5, 6: every value whole, or refused by name with both numbers."""
+"""Guarantees 1, 2, 5, 6: every value whole, or refused by name with both numbers."""
 
 from typing import Final
 
@@ -22,12 +22,14 @@ from resultsfw.types import ProblemCode
 
 __all__ = ["ValueCases"]
 
-WHOLE: Final = "law 1: every declared result that a Step wrote arrives whole, or the run ends naming it"
-AWKWARD: Final = "law 6: awkward bytes survive"
-NAMED: Final = "laws 5 and 6: what cannot be a result is refused by name, and the others arrive"
-TYPE: Final = "law 1: a value that is not of its declared type fails the run by name"
-LIMIT: Final = "law 2: limits count the value's bytes, and messages print both numbers"
-ABSENT: Final = "law 1: a result that no Step wrote is absent, and never confused with an empty or a lost one"
+WHOLE: Final = "guarantee 1: every declared result that a Step wrote arrives whole, or the run ends naming it"
+AWKWARD: Final = "guarantee 6: awkward bytes survive"
+NAMED: Final = "guarantees 5 and 6: what cannot be a result is refused by name, and the others arrive"
+TYPE: Final = "guarantee 1: a value that is not of its declared type fails the run by name"
+LIMIT: Final = "guarantee 2: limits count the value's bytes, and messages print both numbers"
+ABSENT: Final = (
+    "guarantee 1: a result that no Step wrote is absent, never confused with an empty or a lost one"
+)
 
 _VALUES: Final = {
     "newlines": f"\n{MARK}\n\nb\r\nc\r\n",

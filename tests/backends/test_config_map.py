@@ -35,7 +35,7 @@ def everything(store):
 
 
 def test_the_pod_may_write_one_config_map_and_only_its_sidecar_gets_a_token():
-    """Law 8: least privilege."""
+    """Guarantee 8: least privilege."""
     store = Store()
     pod = bare_pod()
     pod["spec"]["serviceAccountName"] = "builder"
@@ -210,7 +210,7 @@ def test_a_person_reads_values_under_their_results_names():
 
 
 def test_exactly_a_mebibyte_arrives_and_one_byte_more_is_refused_by_name():
-    """Law 2: limits count the value's bytes, and messages print both numbers."""
+    """Guarantee 2: limits count the value's bytes, and messages print both numbers."""
     half = VALUE_BYTES // 2
     life = Life({"a": b"x" * half, "b": "é".encode() * (half // 2)})
     collected = life.collect(life.ended(life.deliver()))

@@ -109,7 +109,7 @@ def test_a_broken_line_still_shows_its_name(name):
     st.text(st.characters(exclude_categories=["Cs"]), min_size=1), st.lists(st.integers(0, 5000), max_size=6)
 )
 def test_the_value_of_a_line_too_long_is_measured_in_its_own_bytes(text, cuts):
-    """Law 2: limits count the value's bytes, in a line too long to keep as well."""
+    """Guarantee 2: limits count the value's bytes, in a line too long to keep as well."""
     value = text * (700 // len(text.encode()) + 1)
     for line in (
         wire.value_line("big", value, "task"),
@@ -145,7 +145,7 @@ def endless(pulled, piece):
 
 
 def test_reading_stops_at_the_first_byte_too_many():
-    """Law 3: stop reading at the first byte too many."""
+    """Guarantee 3: stop reading at the first byte too many."""
     pulled = []
     lines = LogLines(endless(pulled, b"x" * 1000), longest=100, limit=50_000)
     assert len(list(lines)) == 1
@@ -164,7 +164,7 @@ def test_a_log_of_exactly_the_limit_is_not_over():
     "piece", [b"x" * 65_536, b"\\u00e9" * 10_000, b'{"name":"a","value":"' + b"x" * 65_536]
 )
 def test_a_line_of_64_mebibytes_takes_no_more_memory_than_the_longest_line_may_have(piece):
-    """Law 3: memory stays bounded by the limits, whatever a pod prints."""
+    """Guarantee 3: memory stays bounded by the limits, whatever a pod prints."""
     count = 64 * 1024 * 1024 // len(piece)
     tracemalloc.start()
     try:

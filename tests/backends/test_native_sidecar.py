@@ -125,7 +125,7 @@ def test_a_plain_sidecar_that_must_have_printed_is_not_waited_for():
 
 @pytest.mark.parametrize("pod", [a_native_pod(RUNNING), a_plain_pod(RUNNING)])
 def test_a_running_sidecars_log_counts_once_its_end_record_is_there(pod):
-    """Law 0: no verdict while the sidecar may still print."""
+    """Guarantee 0: no verdict while the sidecar may still print."""
     for length in range(len(WHOLE)):
         with pytest.raises(TooEarlyError):
             collect(a_run("a"), WHOLE[: max(length - 1, 0)], pod=pod)
@@ -135,7 +135,7 @@ def test_a_running_sidecars_log_counts_once_its_end_record_is_there(pod):
 
 
 def test_a_running_sidecars_log_that_nobody_will_read_again_is_judged_as_it_is():
-    """Law 1: what did arrive whole is kept beside the failure."""
+    """Guarantee 1: what did arrive whole is kept beside the failure."""
     collected = collect(a_run("a", "b"), OPEN, pod=a_native_pod(RUNNING), final=True)
     assert codes(collected) == [ProblemCode.TRANSPORT_INCOMPLETE]
     assert '"b"' in collected.problems[0].message
@@ -143,7 +143,7 @@ def test_a_running_sidecars_log_that_nobody_will_read_again_is_judged_as_it_is()
 
 
 def test_a_native_sidecar_that_failed_and_stays_is_a_verdict():
-    """Law 0: never a hang; it will not print its end record any more."""
+    """Guarantee 0: never a hang; it will not print its end record any more."""
     log = log_of(wire.error_line(wire.INTERNAL, "no space"), end=False)
     [problem] = collect(a_run("a"), log, pod=a_native_pod(RUNNING)).problems
     assert "Internal: no space" in problem.message
@@ -160,7 +160,7 @@ def test_a_sidecar_started_again_prints_everything_anew():
 
 
 def test_the_log_of_a_sidecar_that_was_not_started_again_is_judged_by_its_own_end():
-    """Law 7: asked for the log of a container that waits, the kubelet gives the one before."""
+    """Guarantee 7: asked for the log of a container that waits, the kubelet gives the one before."""
     waiting = {"waiting": {"reason": "CrashLoopBackOff"}}
     pod = a_native_pod(waiting, last=ended(137), phase="Succeeded")
     [problem] = collect(a_run("a", "b"), OPEN, pod=pod).problems
@@ -180,7 +180,7 @@ def test_a_sidecar_that_never_started_read_nothing():
 
 @pytest.mark.parametrize("make", [a_native_pod, a_plain_pod])
 def test_what_was_printed_before_the_steps_had_ended_is_not_whole(make):
-    """Law 1: what a Step wrote after it is lost, and must not look absent."""
+    """Guarantee 1: what a Step wrote after it is lost, and must not look absent."""
     log = stopped_log(wire.absent_line("a", "task"))
     [problem] = collect(a_run("a"), log, pod=make(ended(), phase="Succeeded")).problems
     assert problem.code is ProblemCode.TRANSPORT_INCOMPLETE

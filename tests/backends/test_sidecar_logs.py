@@ -43,7 +43,7 @@ WHOLE = st.text(st.characters(exclude_categories=["Cs"]))
     st.integers(1, 90),
 )
 def test_a_true_log_round_trips_exactly_in_any_pieces(task, own, piece):
-    """Law 6: awkward bytes survive. Law 1: what no Step wrote is absent, and the run succeeds."""
+    """Guarantee 6: awkward bytes survive. Guarantee 1: what no Step wrote is absent, and the run succeeds."""
     lines = [
         value(name, text) if text is not None else wire.absent_line(name, "task")
         for name, text in task.items()
@@ -61,7 +61,7 @@ def test_a_true_log_round_trips_exactly_in_any_pieces(task, own, piece):
 
 
 def test_a_value_of_exactly_the_limit_arrives_and_one_more_byte_does_not():
-    """Law 2: limits count the value's bytes, not its line's."""
+    """Guarantee 2: limits count the value's bytes, not its line's."""
     for text in ("\x01" * 4096, "é" * 2048, "x" * 4096, "<" * 4096):
         collected = collect(a_run("big"), log_of(value("big", text)))
         assert values_of(collected) == {"big": text}
@@ -100,7 +100,7 @@ def test_the_largest_true_log_is_read_to_its_end():
     ],
 )
 def test_what_the_sidecar_refused_is_named_with_its_reason(reason, code):
-    """Law 5 and law 6, as the reader sees them: refused and named, the others arrive."""
+    """Guarantee 5 and guarantee 6, as the reader sees them: refused and named, the others arrive."""
     log = log_of(wire.refused_line("bad", "task", reason, "because of it"), value("good", "1"))
     collected = collect(a_run("bad", "good"), log)
     [problem] = collected.problems
@@ -111,7 +111,7 @@ def test_what_the_sidecar_refused_is_named_with_its_reason(reason, code):
 
 
 def test_what_the_sidecar_found_too_large_is_told_with_both_numbers():
-    """Law 3: the sidecar does not print what is over the limit, it says so."""
+    """Guarantee 3: the sidecar does not print what is over the limit, it says so."""
     log = log_of(
         wire.refused_line("a", "task", wire.TOO_LARGE, "too large", size=5000, limit=4096),
         wire.refused_line("step-one.b", "step", wire.RUN_TOO_LARGE, "together", size=1572900, limit=1572864),
@@ -163,7 +163,7 @@ def unharmed_or_failed(log, place):
 
 @pytest.mark.parametrize("bit", range(8))
 def test_a_bit_flipped_anywhere_never_gives_a_wrong_value_nor_passes(bit):
-    """Law 1: a damaged log is a failure, not an absence."""
+    """Guarantee 1: a damaged log is a failure, not an absence."""
     for place in range(len(LOG)):
         unharmed_or_failed(LOG[:place] + bytes([LOG[place] ^ (1 << bit)]) + LOG[place + 1 :], place)
 
@@ -191,7 +191,7 @@ def test_a_name_damaged_into_another_declared_name_gives_no_wrong_value(old, new
 
 
 def test_every_truncation_fails_and_keeps_only_whole_values():
-    """Law 1: a log without its end record is a failure, not an absence."""
+    """Guarantee 1: a log without its end record is a failure, not an absence."""
     for length in range(len(LOG) - 1):
         collected = collect(RUN, LOG[:length])
         assert ProblemCode.TRANSPORT_INCOMPLETE in codes(collected), length
@@ -256,14 +256,14 @@ def test_a_line_lost_without_a_trace_but_the_end_record_is_a_failure():
 
 
 def test_a_declared_result_a_whole_log_says_nothing_of_is_a_failure_with_its_name():
-    """Law 1: absent must be said; silence is a loss."""
+    """Guarantee 1: absent must be said; silence is a loss."""
     [problem] = collect(a_run("a", "b"), log_of(value("a", "1"))).problems
     assert (problem.code, problem.result) == (ProblemCode.TRANSPORT_CORRUPT, "b")
 
 
 @pytest.mark.parametrize("where", ["start", "end", "both"])
 def test_the_log_of_another_pod_is_refused_as_a_whole(where):
-    """Law 7: a record of another attempt or another pod is refused."""
+    """Guarantee 7: a record of another attempt or another pod is refused."""
     log = log_of(value("a", "stale"), uid="another" if where != "end" else UID)
     if where == "start":
         log = log[: log.rindex(b"\n", 0, -1) + 1]
@@ -361,7 +361,7 @@ def test_lines_behind_the_end_are_not_read_as_results():
 
 
 def test_undeclared_names_are_handed_over_and_ignored():
-    """Law 7: only what is declared counts."""
+    """Guarantee 7: only what is declared counts."""
     log = log_of(
         value("a", "1"),
         value("forged", "x"),
@@ -461,7 +461,7 @@ def test_a_value_too_long_to_keep_is_measured_and_named():
 )
 @example(b"\n" * 30_000, 50, wire.WIRE)
 def test_any_log_gives_the_same_verdict_in_any_pieces(log, piece, speaks):
-    """Law 0: whatever a log holds, there is a verdict, and its words can be written."""
+    """Guarantee 0: whatever a log holds, there is a verdict, and its words can be written."""
     collected = collect(RUN, log, speaks=speaks)
     assert values_of(collected).items() <= TRUE.items()
     cut = collect(RUN, Logs([log[at : at + piece] for at in range(0, len(log), piece)]), speaks=speaks)
@@ -475,7 +475,7 @@ def test_any_log_gives_the_same_verdict_in_any_pieces(log, piece, speaks):
 
 
 def test_a_line_of_100_megabytes_stops_reading_at_the_cap():
-    """Law 3: stop reading at the first byte too many."""
+    """Guarantee 3: stop reading at the first byte too many."""
     cluster = Logs(itertools.chain([log_of(end=False)], itertools.repeat(b"x" * 65_536, 1600)))
     collected = collect(a_run("a"), cluster)
     assert codes(collected)[0] is ProblemCode.TRANSPORT_CORRUPT
@@ -505,7 +505,7 @@ def test_a_stream_that_gives_more_than_was_asked_for_is_left_at_the_cap():
 
 @pytest.mark.parametrize("junk", [b"\n", b"{}\n", b'{"type":"task","name":"n","value":"v","sha256":""}\n'])
 def test_a_log_of_nothing_but_junk_takes_bounded_memory(junk):
-    """Law 3: a problem is larger than the empty line it speaks of; there must not be one for each."""
+    """Guarantee 3: a problem is larger than the empty line it speaks of; there must not be one for each."""
     size = 1_500_000
     tracemalloc.start()
     try:
@@ -530,7 +530,7 @@ def test_of_many_bad_lines_each_declared_result_is_still_named():
 
 
 def test_forged_names_without_number_are_not_all_handed_on():
-    """Law 3, on Tekton's wire, whose log may have many more bytes than the limits allow values."""
+    """Guarantee 3, on Tekton's wire, whose log may have many more bytes than the limits allow values."""
     log = tektons(*((f"forged{index}", "x") for index in range(5000)), ("a", "1"))
     collected = collect(a_run("a"), log, speaks=wire.TEKTON)
     assert values_of(collected) == {"a": "1"}
@@ -548,7 +548,7 @@ def test_tektons_log_may_be_as_large_as_it_prints():
 
 @pytest.mark.parametrize("error", [UnavailableError("cut stream"), ForbiddenError("no pods/log")])
 def test_a_read_that_can_come_right_is_raised_and_at_the_end_a_verdict(error):
-    """Law 0: a failed read is retried while it can come right, and then a failure of its own."""
+    """Guarantee 0: a failed read is retried while it can come right, and then a failure of its own."""
     log = log_of(value("a", "1"))
     cluster = Logs([log[:-50]], error)
     with pytest.raises(type(error)):
@@ -601,7 +601,7 @@ def test_a_pod_without_the_sidecar_cannot_be_read():
     ],
 )
 def test_a_pod_is_ready_when_the_sidecar_has_spoken(state, phase, ready):
-    """Law 0: no verdict while the sidecar may still print."""
+    """Guarantee 0: no verdict while the sidecar may still print."""
     assert CORE.ready(a_run("a"), a_pod(state=state, phase=phase), stamp=Stamp("sidecar-logs", 1, 1)) is ready
 
 
@@ -632,7 +632,7 @@ def test_the_steps_are_told_as_tekton_tells_them_but_for_the_files_of_results():
 
 
 def test_the_sidecar_has_no_more_rights_than_it_needs():
-    """Law 8: the sidecar runs read-only, non-root, without capabilities."""
+    """Guarantee 8: the sidecar runs read-only, non-root, without capabilities."""
     _, ours, _ = prepared()
     assert ours["securityContext"] == {
         "allowPrivilegeEscalation": False,
@@ -708,7 +708,7 @@ def test_a_pod_of_an_embedder_needs_no_volumes():
 
 
 def test_the_permission_it_needs_is_stated():
-    """Law 8: a missing permission can be reported by name."""
+    """Guarantee 8: a missing permission can be reported by name."""
     [permission] = BACKEND.capabilities.permissions
     assert (permission.verb, permission.resource, permission.group) == ("get", "pods/log", "")
 

@@ -114,7 +114,7 @@ def test_a_result_named_as_an_internal_entry_is_a_result():
 
 @given(st.dictionaries(st.from_regex(r"\A[a-z]{1,6}\Z"), WHOLE, max_size=5), st.booleans())
 def test_any_values_arrive_byte_for_byte(values, compress):
-    """Law 6: awkward bytes survive, compressed too."""
+    """Guarantee 6: awkward bytes survive, compressed too."""
     text = go(*(entry(name, value) for name, value in values.items()), STARTED)
     if compress:
         deflate = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
@@ -138,7 +138,7 @@ def test_a_step_that_has_not_ended_has_no_message():
 
 
 def test_undeclared_entries_are_ignored():
-    """Law 7: a Step that writes its own entries cannot add a result."""
+    """Guarantee 7: a Step that writes its own entries cannot add a result."""
     pod = a_pod(go(entry("a", "1"), entry("forged", "x"), entry("forged", "x", 4), entry("b", "x", 6)))
     collected = collect(a_run("a", "b"), pod)
     assert values_of(collected) == {"a": "1"}
@@ -158,7 +158,7 @@ def test_carriers_tell_what_each_message_used_of_its_budget():
 
 @pytest.mark.parametrize(("extra", "budget"), [(0, 4096), (2, 4096), (3, 3072), (4, 2457), (23, 512)])
 def test_a_cut_message_names_the_result_at_the_cut_and_the_budget_of_this_pod(extra, budget):
-    """Law 1: a cut termination message is a failure naming what was lost; what stands whole is kept."""
+    """Guarantee 1: a cut termination message is a failure naming what was lost; what stands whole is kept."""
     text = go(entry("small", "hello"), entry("big", "x" * 5000), STARTED)
     collected = collect(a_run("small", "big"), a_pod(cut(text, budget), extra=extra))
     assert values_of(collected) == {"small": "hello"}
@@ -172,7 +172,7 @@ def test_a_cut_message_names_the_result_at_the_cut_and_the_budget_of_this_pod(ex
 
 
 def test_every_place_of_a_cut_is_noticed_and_never_gives_a_wrong_value():
-    """Law 1, at each byte a message can be cut at."""
+    """Guarantee 1, at each byte a message can be cut at."""
     values = {"a": 'é"\\', "b": "2" * 30, "c": "😀" * 8}
     whole = go(*(entry(name, value) for name, value in values.items()), STARTED)
     size = len(whole.encode())
@@ -208,7 +208,7 @@ def test_one_loss_that_later_steps_repeat_is_told_once():
 
 
 def test_two_steps_that_lose_results_of_one_name_are_both_told():
-    """Law 1: each loss is named; a Step's own result is not another Step's."""
+    """Guarantee 1: each loss is named; a Step's own result is not another Step's."""
     text = go(entry("out", "x" * 5000, 4))
     run = a_run(steps=("one", "two"), own=[("one", "out"), ("two", "out")])
     collected = collect(run, a_pod(cut(text, 4096), cut(text, 4096)))
@@ -216,7 +216,7 @@ def test_two_steps_that_lose_results_of_one_name_are_both_told():
 
 
 def test_a_value_that_a_later_step_overwrote_and_lost_is_not_kept_in_its_old_edition():
-    """Law 1: what is named as lost is not there under an earlier value."""
+    """Guarantee 1: what is named as lost is not there under an earlier value."""
     run = a_run("a", "big", steps=("one", "two"))
     first = go(entry("a", "1"), entry("big", "old"), STARTED)
     second = go(entry("a", "1"), entry("big", "n" * 5000), STARTED)
@@ -244,7 +244,7 @@ def test_a_cut_compressed_message_keeps_what_comes_out_and_names_who_may_be_lost
 
 
 def test_something_else_in_the_message_is_a_failure_and_not_absence():
-    """Law 0: an unparsable message is never "Succeeded, no results"."""
+    """Guarantee 0: an unparsable message is never "Succeeded, no results"."""
     collected = collect(a_run("a"), a_pod("Segmentation fault"))
     [problem] = collected.problems
     assert problem.code is ProblemCode.TRANSPORT_CORRUPT
@@ -268,7 +268,7 @@ def test_the_runtimes_own_words_about_a_container_that_never_ran_lose_nothing(re
     ],
 )
 def test_an_entry_of_a_result_that_is_no_text_is_a_failure_and_costs_only_itself(bad, result):
-    """Law 0: it is never "Succeeded, no results"."""
+    """Guarantee 0: it is never "Succeeded, no results"."""
     collected = collect(a_run("a", "b"), a_pod(go(bad, entry("b", "2"))))
     assert [(one.code, one.result) for one in collected.problems] == [(ProblemCode.TRANSPORT_CORRUPT, result)]
     assert values_of(collected) == {"b": "2"}
@@ -283,7 +283,7 @@ def test_entries_of_types_nobody_knows_are_passed_over():
 
 @given(st.text() | st.binary().map(lambda data: data.decode("utf-8", "surrogateescape")), st.integers(0, 200))
 def test_any_message_gives_a_verdict(text, extra):
-    """Law 0: whatever stands in a message, there is a verdict, and its words can be written."""
+    """Guarantee 0: whatever stands in a message, there is a verdict, and its words can be written."""
     collected = collect(a_run("a"), a_pod(text, extra=extra))
     assert values_of(collected).keys() <= {"a"}
     json.dumps(CORE.status_patch(collected, {}, now="now"), ensure_ascii=False).encode()
@@ -343,7 +343,7 @@ def test_a_refusal_that_later_steps_repeat_is_told_once_and_beats_an_older_value
     ],
 )
 def test_refusals_without_a_name_fail_the_run_too(text, says):
-    """Law 1: where not even the names had room, that is a failure and not silence."""
+    """Guarantee 1: where not even the names had room, that is a failure and not silence."""
     collected = collect(a_run("a"), a_pod(go(entry("ResultsRefused", text, 3))))
     [problem] = collected.problems
     assert problem.code is ProblemCode.TRANSPORT_INCOMPLETE
@@ -380,7 +380,7 @@ def test_a_result_of_that_name_is_no_refusal():
     ],
 )
 def test_a_pod_is_ready_when_all_its_steps_have_ended_or_it_has(states, phase, ready):
-    """Law 0: no verdict before everything is there to be read."""
+    """Guarantee 0: no verdict before everything is there to be read."""
     pod = a_pod("", "", phase=phase)
     pod["status"]["containerStatuses"] = [
         {"name": f"step-{name}", "state": {state: {}}}

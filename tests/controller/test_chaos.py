@@ -153,7 +153,7 @@ def test_faults_at_random(room, process):
 
 
 def test_law_4_sigkill_at_any_write(room):
-    """Law 4: killed before and after any write, and started again, it reaches the same status.
+    """Guarantee 4: killed before and after any write, and started again, it reaches the same status.
 
     A run whose verdict was written is not read again, and none has a second pod.
     """

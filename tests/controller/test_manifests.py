@@ -54,14 +54,14 @@ def of_kind(objects, kind):
 
 
 def test_the_roles_grant_what_the_controller_needs_and_nothing_more():
-    """Law 8: least privilege."""
+    """Guarantee 8: least privilege."""
     rights = granted(load(""))
     assert len(set(rights)) == len(rights)
     assert set(rights) == set(needed(doctor.controller_needs("tekton-pipelines", "resultsfw")))
 
 
 def test_reading_logs_is_a_step_of_its_own_that_grants_what_the_backend_says():
-    """Law 8: least privilege."""
+    """Guarantee 8: least privilege."""
     permissions = (
         Core.from_flags({"results-from": "sidecar-logs"}).backend("sidecar-logs").capabilities.permissions
     )
@@ -71,7 +71,7 @@ def test_reading_logs_is_a_step_of_its_own_that_grants_what_the_backend_says():
 
 @pytest.mark.parametrize("name", backends_with_rights())
 def test_the_rights_of_a_backend_are_a_step_of_its_own_that_grants_what_it_says(name):
-    """Law 8: least privilege."""
+    """Guarantee 8: least privilege."""
     permissions = Core.from_flags({"results-from": name}).backend(name).capabilities.permissions
     needs = doctor.backend_needs(name, permissions)
     rights = granted(load(f"backends/{name}"))
@@ -109,7 +109,7 @@ def test_every_role_is_bound_to_the_controllers_account(folder):
 
 
 def test_the_results_server_may_get_taskruns_and_nothing_more_where_that_is_opted_in():
-    """Law 8: least privilege."""
+    """Guarantee 8: least privilege."""
     objects = load(RUN_CHECKS)
     assert granted(objects) == [("", "get", "taskruns.tekton.dev")]
     [role] = of_kind(objects, "ClusterRole")

@@ -127,7 +127,7 @@ def test_sigterm_in_the_middle_and_a_new_start(room):
 
 
 def test_sigkill_in_the_middle_again_and_again(room):
-    # Law 4: stopped at any instant and started again, it reaches the same status.
+    # Guarantee 4: stopped at any instant and started again, it reaches the same status.
     room.create(*names(12))
     room.kubelet.go.clear()
     for pods in (1, 6):

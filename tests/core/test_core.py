@@ -120,7 +120,7 @@ def test_a_run_that_declares_nothing_is_left_alone():
 
 
 def test_a_stamp_that_a_pod_brings_along_is_replaced():
-    """Law 7: results come only from the transport the run was stamped with; a user writes no stamp."""
+    """Guarantee 7: results come only from the transport the run was stamped with; a user writes no stamp."""
     forged = {"metadata": {"annotations": {STAMP_ANNOTATION: "other/9", LIMIT_ANNOTATION: "9"}}}
     pod = a_core(Spy()).prepare_pod(RUN, {**forged, "spec": {"containers": []}}, cluster=NOWHERE)
     assert stamp_of(pod) == Stamp("spy", 2, 4096)
@@ -224,7 +224,7 @@ def test_a_backend_that_returns_no_wire_version_fails_before_there_is_a_pod(wire
 
 @pytest.mark.parametrize("error", [UnavailableError("later"), ForbiddenError("no"), ConflictError("changed")])
 def test_a_read_that_can_come_right_is_raised_until_it_is_final(error):
-    """Law 0: a failed read is retried while it can come right, and then a failure of its own."""
+    """Guarantee 0: a failed read is retried while it can come right, and then a failure of its own."""
     core = a_core(Spy(error=error))
     stamp = Stamp("spy", 2, 9)
     with pytest.raises(type(error)):
@@ -313,7 +313,7 @@ def test_an_embedder_in_a_few_lines():
 
 
 def test_collecting_twice_gives_the_same_and_changes_nothing():
-    """Law 4: stopped at any instant and started again, the same status is reached."""
+    """Guarantee 4: stopped at any instant and started again, the same status is reached."""
     found = (Found(name="a", value="x" * 20, source="s"), Found(name="z", value="", source="s"))
     pod = a_core(Spy(), max_result_size="9").prepare_pod(RUN, POD, cluster=NOWHERE)
     before = copy.deepcopy(pod)

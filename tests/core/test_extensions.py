@@ -393,7 +393,7 @@ def test_a_wrapper_of_any_hook_that_fails_is_named(hook):
 
 
 def test_what_the_backend_raises_is_the_backends_and_no_wrapper_can_hide_it():
-    """Else a failed read would be a run that succeeded without results (law 0)."""
+    """Else a failed read would be a run that succeeded without results (guarantee 0)."""
 
     def hides(self):
         try:

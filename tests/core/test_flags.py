@@ -79,7 +79,7 @@ def test_max_result_size(text, size, caplog):
 
 @pytest.mark.parametrize("text", ["1572865", "9999999", "15728640", "9" * 5000])
 def test_a_max_result_size_above_what_an_object_holds_is_logged_and_the_default_is_used(text, caplog):
-    """Law 2: `max-result-size` above 1.5 MiB logs an error and the default 4096 is used."""
+    """Guarantee 2: `max-result-size` above 1.5 MiB logs an error and the default 4096 is used."""
     assert parse_flags({"max-result-size": text}).max_result_size == 4096
     [record] = caplog.records
     assert record.levelno == logging.ERROR

@@ -150,7 +150,7 @@ def judge(values, limits, *, steps=(), step_values=()):
 
 @pytest.mark.parametrize("char", ["a", "é", "€", "😀", "<", "\n", "\x00", '"'])
 def test_a_values_limit_is_exact_and_counts_bytes_of_utf8(char):
-    """Law 2: limits count the value's bytes (UTF-8), not its characters nor its JSON; both are printed."""
+    """Guarantee 2: limits count the value's bytes (UTF-8), not characters or JSON; both are printed."""
     width = len(char.encode())
     limit = 12 * width
     at, over = char * 12, char * 12 + "a"
@@ -201,7 +201,7 @@ def test_a_step_result_over_the_runs_limit_is_named_with_its_step():
 
 @given(st.lists(st.integers(0, 12), max_size=12), st.integers(0, 40), st.integers(0, 12))
 def test_any_sizes_are_kept_or_named(sizes, run_limit, limit):
-    """Law 1: every result arrives whole or is named, whatever the limits."""
+    """Guarantee 1: every result arrives whole or is named, whatever the limits."""
     values = [(f"r{index}", "x" * size) for index, size in enumerate(sizes)]
     collected = judge(values, Limits(result=limit, run=run_limit))
     kept = {one.name: one.value for one in collected.results}
@@ -269,7 +269,7 @@ def test_what_fits_is_written_whole():
 
 @pytest.mark.parametrize("char", ["a", "<", "\u2028", "😀", "\x01"])
 def test_the_objects_wall_is_exact(char):
-    """Law 2: together over what one object may hold, the run fails saying so, both numbers in it."""
+    """Guarantee 2: together over what one object may hold, the run fails saying so, both numbers in it."""
     obj = object_with(100)
     empty = object_size(apply(obj, Core.status_patch(Collected(results=(result("a", ""),)), obj, now=NOW)))
     width = object_size(char) - 2
@@ -339,7 +339,7 @@ def verdicts(draw):
     st.booleans(),
 )
 def test_the_patched_object_always_fits(collected, spec, cause, provenance):
-    """Law 2: "request is too large" never happens, whatever results and words there are to write."""
+    """Guarantee 2: "request is too large" never happens, whatever results and words there are to write."""
     obj = object_with(spec, provenance={"kept": "k" * 5000} if provenance else {})
     status = {"steps": [{"name": "one", "container": "step-one"}], "provenance": {"new": "n"}}
     if cause:
@@ -394,7 +394,7 @@ def test_ten_thousand_problems_without_a_result_still_fit():
 
 
 def test_a_thousand_problems_are_told_in_full_where_there_is_room():
-    """Law 1: the run fails naming every result that did not arrive."""
+    """Guarantee 1: the run fails naming every result that did not arrive."""
     problems = tuple(too_large(f"result-{index}", 5000, 4096) for index in range(1000))
     message = condition(Core.status_patch(Collected(problems=problems), object_with(0), now=NOW))["message"]
     assert all(f'"result-{index}"' in message for index in range(1000))

@@ -97,7 +97,7 @@ def test_no_message_is_an_empty_one(text):
 
 @given(ENTRIES, st.integers(0, 10_000), st.sampled_from(["", " ", "\n"]))
 def test_a_whole_array_round_trips_whatever_the_budget(entries, budget, blank):
-    """Law 6: awkward bytes survive. A message that ends as it must is whole, at the budget too."""
+    """Guarantee 6: awkward bytes survive. A message that ends as it must is whole, at the budget too."""
     for text in (go(entries), blank + json.dumps(entries, indent=1) + blank, compressed(go(entries))):
         message = read_message(text, budget)
         if any("\ud800" <= char <= "\udfff" for entry in entries for char in entry["key"]):
@@ -121,7 +121,7 @@ def test_a_message_exactly_at_its_budget_is_whole():
 
 @given(st.lists(ENTRY, min_size=1, max_size=6), st.data())
 def test_any_prefix_is_cut_and_yields_exactly_the_entries_that_stand_whole(entries, data):
-    """Law 1: a cut termination message is a failure, not an absence; what stands whole is kept."""
+    """Guarantee 1: a cut termination message is a failure, not an absence; what stands whole is kept."""
     entries = [{**entry, "key": entry["key"].encode("utf-8", "replace").decode()} for entry in entries]
     text = go(entries)
     prefix = text[: data.draw(st.integers(1, len(text) - 1))]
@@ -176,7 +176,7 @@ def test_a_bad_byte_in_a_compressed_message_is_never_passed_over():
 
 
 def test_a_compressed_message_grows_to_tektons_bound_and_no_further():
-    """Law 3: memory stays bounded, whatever a pod prints."""
+    """Guarantee 3: memory stays bounded, whatever a pod prints."""
     entry = {"key": "a", "value": "", "type": 1}
     room = INFLATED_BYTES - len(go([entry]))
     at = read_message(compressed(go([{**entry, "value": "x" * room}])), 4096)

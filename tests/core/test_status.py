@@ -59,14 +59,14 @@ def test_of_two_values_of_one_name_the_later_wins():
 
 
 def test_a_result_no_step_wrote_is_absent_and_the_run_succeeds():
-    """Law 1: one that no Step wrote is simply absent, as in Tekton."""
+    """Guarantee 1: one that no Step wrote is simply absent, as in Tekton."""
     collected = judge(a_run(Declared(name="a"), Declared(name="b")), found("b", ""))
     assert values_of(collected) == {"b": ""}
     assert collected.ok
 
 
 def test_what_is_not_declared_is_ignored_and_logged(caplog):
-    """Law 7: only what is declared counts."""
+    """Guarantee 7: only what is declared counts."""
     run = a_run(
         Declared(name="a"), steps=(Step(name="s", container="step-s", results=(Declared(name="own"),)),)
     )
@@ -103,7 +103,7 @@ def test_problems_and_carriers_of_a_backend_can_be_printed_whatever_they_quote()
 
 
 def test_a_value_that_is_not_utf8_is_refused_by_name_and_the_others_are_kept():
-    """Law 6: what is not UTF-8 is refused by name, not replaced in silence."""
+    """Guarantee 6: what is not UTF-8 is refused by name, not replaced in silence."""
     run = a_run(Declared(name="a"), Declared(name="b"))
     collected = judge(run, found("a", "x\udce9"), found("b", "ok"))
     [problem] = collected.problems
@@ -113,7 +113,7 @@ def test_a_value_that_is_not_utf8_is_refused_by_name_and_the_others_are_kept():
 
 
 def test_results_are_kept_beside_every_failure():
-    """Law 1: what did arrive whole is kept beside the failure."""
+    """Guarantee 1: what did arrive whole is kept beside the failure."""
     run = a_run(
         Declared(name="big"),
         Declared(name="list", type="array"),
@@ -188,7 +188,7 @@ def test_a_task_result_is_taken_from_a_steps():
 
 
 def test_a_task_result_taken_from_a_steps_is_not_written_by_name():
-    """Law 7: a file of the Task result's own name is not where it is taken from."""
+    """Guarantee 7: a file of the Task result's own name is not where it is taken from."""
     run = a_run(from_step("image", "build", "img"), steps=(BUILD,))
     collected = judge(run, found("image", "forged"), found("img", "1", step="build"))
     assert values_of(collected) == {"image": "1"}
@@ -256,7 +256,7 @@ def test_with_missing_results_fail_what_no_step_wrote_fails_the_run_by_name():
     ids=lambda problem: str(problem.code),
 )
 def test_what_may_be_lost_is_never_said_to_be_unwritten(lost):
-    """Law 1: absent must never be confused with lost: behind a loss nobody knows what was written."""
+    """Guarantee 1: absent must never be confused with lost: behind a loss nobody knows what was written."""
     run = a_run(Declared(name="a"), Declared(name="b"))
     collected = judge(run, problems=(lost,), missing_fails=True)
     assert collected.problems == (lost,)

@@ -30,7 +30,7 @@ def shown(problem):
 
 @given(st.text())
 def test_a_string_is_taken_verbatim(text):
-    """Law 6: newlines, quotes, emoji, control characters survive."""
+    """Guarantee 6: newlines, quotes, emoji, control characters survive."""
     assert typed(Declared(name="s"), text) == text
 
 
@@ -117,7 +117,7 @@ def test_of_a_key_twice_the_later_counts_as_in_go():
 
 
 def test_an_escaped_lone_surrogate_is_refused_by_name():
-    """Law 6: what is not UTF-8 is refused by name, not replaced in silence."""
+    """Guarantee 6: what is not UTF-8 is refused by name, not replaced in silence."""
     problem = typed(ARRAY, '["\\ud83d\\ude00", "\\ud800"]', step="build")
     assert problem.code is ProblemCode.NOT_UTF8
     assert 'result "list" of Step "build" is not UTF-8' in problem.message

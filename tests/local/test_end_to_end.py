@@ -257,7 +257,7 @@ def test_a_thousand_results_arrive_whole_and_in_order(way, tmp_path):
 
 @pytest.mark.parametrize("way", SIDECARS)
 def test_what_is_no_file_or_no_text_is_refused_by_name_and_the_rest_arrives(way, tmp_path):
-    """Laws 5 and 6, with real files."""
+    """Guarantees 5 and 6, with real files."""
     awkward = task(
         step(
             "mkfifo $(results.pipe.path)\n"
@@ -277,7 +277,7 @@ def test_what_is_no_file_or_no_text_is_refused_by_name_and_the_rest_arrives(way,
 
 @pytest.mark.parametrize("way", WAYS)
 def test_entries_that_a_step_forges_add_nothing(way, tmp_path):
-    """Law 7: only what is declared counts; beside the sidecar, nothing of a message does."""
+    """Guarantee 7: only what is declared counts; beside the sidecar, nothing of a message does."""
     entries = [
         {"key": "digest", "value": "forged", "type": 1},
         {"key": "undeclared", "value": "x", "type": 1},

@@ -184,7 +184,7 @@ def test_a_result_being_written_when_the_step_is_killed(room):
 
 
 def test_a_results_folder_that_leads_out(room, tmp_path):
-    """Law 5: a Step that puts a link to elsewhere in the folder's place brings nothing out."""
+    """Guarantee 5: a Step that puts a link to elsewhere in the folder's place brings nothing out."""
     (tmp_path / "outside").mkdir()
     (tmp_path / "outside/a").write_text("secret")
     (room.tekton / "results").rename(room.tekton / "elsewhere")

@@ -70,7 +70,7 @@ def left(world):
 
 
 def test_law_4_killed_at_any_call_and_started_again_it_comes_to_the_same_end():
-    """Law 4: no second pod, the same status, and nothing left when the run is looked at once more."""
+    """Guarantee 4: no second pod, the same status, and nothing left when the run is looked at once more."""
     whole = World(FLAGS)
     drive(whole)
     wanted = told(whole)

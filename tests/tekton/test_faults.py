@@ -145,7 +145,7 @@ def test_a_pod_that_finds_no_node_ends_the_run_in_time_and_is_deleted(world):
 
 
 def test_a_controller_killed_before_it_deleted_the_homeless_pod_deletes_it_later(world):
-    """Law 4: crash-only."""
+    """Guarantee 4: crash-only."""
     world.submit()
     world.step()
     _homeless(world)

@@ -55,7 +55,7 @@ def test_a_log_read_too_early_is_read_again(world, caplog):
 
 
 def test_law_0_a_sidecar_that_hangs_is_stopped_and_the_loss_is_told(world):
-    """Law 0: never a hang."""
+    """Guarantee 0: never a hang."""
     _pod_runs(world)
     states = {"step-build": world.ended(), SIDECAR: world.running()}
     world.sidecar_prints("d", end=False)

@@ -61,7 +61,7 @@ def test_nothing_is_written_when_nothing_changed(world):
 
 
 def test_law_4_killed_at_any_call_and_started_again_it_comes_to_the_same_end():
-    """Law 4: no second pod, no second extraction after the verdict, the same status."""
+    """Guarantee 4: no second pod, no second extraction after the verdict, the same status."""
     whole = World()
     _drive(whole)
     wanted = whole.taskrun["status"]
@@ -178,7 +178,7 @@ def test_a_failure_that_its_pipeline_ignores_says_so(world):
 
 
 def test_law_0_a_forbidden_log_is_tried_again_and_then_is_the_verdict(world):
-    """Law 0: a failed read is retried while it can still come right, and then a failure of its own."""
+    """Guarantee 0: a failed read is retried while it can still come right, and then a failure of its own."""
     world.submit()
     world.step()
     world.finish()
@@ -197,7 +197,7 @@ def test_law_0_a_forbidden_log_is_tried_again_and_then_is_the_verdict(world):
 
 
 def test_law_0_what_keeps_results_from_being_read_is_said_once_and_not_once_a_try(world):
-    """Law 0: never silence; but messages differ from try to try, and no status is written for that."""
+    """Guarantee 0: never silence; but messages differ from try to try, and no status is written for that."""
     world.submit()
     world.step()
     world.finish()
@@ -217,7 +217,7 @@ def test_law_0_what_keeps_results_from_being_read_is_said_once_and_not_once_a_tr
 
 
 def test_law_0_a_read_that_fails_long_after_the_pods_end_is_tried_again(world):
-    """Law 0: a controller, or its API server, that was gone for long has all the time of any other."""
+    """Guarantee 0: a controller, or its API server, that was gone for long has all the time of any other."""
     world.submit()
     world.step()
     world.finish()
@@ -234,7 +234,7 @@ def test_law_0_a_read_that_fails_long_after_the_pods_end_is_tried_again(world):
 
 
 def test_law_0_errors_that_take_turns_do_not_make_the_time_longer(world):
-    """Law 0: never a hang."""
+    """Guarantee 0: never a hang."""
     world.submit()
     world.step()
     world.finish()
@@ -287,7 +287,7 @@ def _broken_world(*hooks: str) -> World:
 
 
 def test_law_0_a_backend_that_fails_while_it_reads_is_said_by_its_type_and_then_is_the_verdict():
-    """Law 0: retried, visibly, and at last a failure; what foreign code says may hold a secret."""
+    """Guarantee 0: retried, visibly, and at last a failure; what foreign code says may hold a secret."""
     world = _broken_world("extract")
     world.kubelet("Succeeded", {"step-build": world.ended()})
     assert world.step() == 5
@@ -301,7 +301,7 @@ def test_law_0_a_backend_that_fails_while_it_reads_is_said_by_its_type_and_then_
 
 
 def test_law_0_a_backend_that_cannot_say_whether_a_pod_is_ready_is_asked_at_its_end():
-    """Law 0: never a hang. Its Sidecars may run for ever: the pod is stopped in time, and read."""
+    """Guarantee 0: never a hang. Its Sidecars may run for ever: the pod is stopped in time, and read."""
     world = _broken_world("pod_ready")
     world.kubelet("Running", {"step-build": world.ended()})
     while (again := world.step()) is not None and not is_done(world.taskrun):
@@ -314,7 +314,7 @@ def test_law_0_a_backend_that_cannot_say_whether_a_pod_is_ready_is_asked_at_its_
 
 
 def test_law_0_a_pod_whose_stamp_was_edited_ends_its_run():
-    """Law 0: never a hang."""
+    """Guarantee 0: never a hang."""
     world = _broken_world()
     edit = {"metadata": {"annotations": {"resultsfw.dev/stamp": "edited"}}}
     Store.patch(world.cluster, PODS, "default", "run-pod", edit)
@@ -344,7 +344,7 @@ def test_a_backend_whose_purge_fails_keeps_no_sidecar_running():
 
 
 def test_law_0_a_permission_granted_in_time_brings_the_results(world):
-    """Law 0: what comes right is a success."""
+    """Guarantee 0: what comes right is a success."""
     world.submit()
     world.step()
     world.finish()
@@ -358,7 +358,7 @@ def test_law_0_a_permission_granted_in_time_brings_the_results(world):
 
 
 def test_law_1_a_log_without_its_end_record_is_a_failure_that_keeps_what_came(world):
-    """Law 1: what did arrive whole is kept beside the failure."""
+    """Guarantee 1: what did arrive whole is kept beside the failure."""
     world.submit()
     world.step()
     world.finish()
@@ -369,7 +369,7 @@ def test_law_1_a_log_without_its_end_record_is_a_failure_that_keeps_what_came(wo
 
 
 def test_law_7_a_log_of_another_pod_is_refused(world):
-    """Law 7: a record of another attempt is no result of this one."""
+    """Guarantee 7: a record of another attempt is no result of this one."""
     world.submit()
     world.step()
     world.finish()
@@ -640,7 +640,7 @@ def test_sidecars_of_the_user_are_ended_after_the_verdict(world):
 
 
 def test_law_2_results_that_one_object_cannot_hold_end_the_run_and_are_not_tried_again():
-    """Law 2: "request is too large" never loops; the message names the result, total and limit."""
+    """Guarantee 2: "request is too large" never loops; the message names the result, total and limit."""
     world = World({"results-from": "sidecar-logs", "max-result-size": "1572864"})
     world.submit()
     world.step()
@@ -795,7 +795,7 @@ def test_a_step_that_failed_by_itself_stays_the_cause(messages):
 
 
 def test_a_step_cannot_forge_its_own_success(messages):
-    """Law 7: entries that a Step writes itself do not turn its failure into anything else."""
+    """Guarantee 7: entries that a Step writes itself do not turn its failure into anything else."""
     _ends_with(messages, f"[{REASON}]")
     assert messages.condition["reason"] == "StepFailed"
     assert messages.condition["message"] == '"step-build" exited with code 1: Error'

@@ -67,7 +67,7 @@ def _stopped(world: World, form: str) -> None:
 
 @pytest.mark.parametrize("form", FORMS)
 def test_a_step_that_never_ends_after_all_was_said_is_ended_by_name_and_its_results_kept(form):
-    """Laws 1 and 5: on the old code the run was Running until its timeout, an hour later."""
+    """Guarantees 1 and 5: on the old code the run was Running until its timeout, an hour later."""
     world = _begun(form)
     _sidecar_has_said_all(world, form)
     waits = world.step()

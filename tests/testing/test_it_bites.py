@@ -146,10 +146,10 @@ def test_what_is_right_is_not_wrong(outcomes_of):
 
 
 def test_a_failure_says_it_in_words(outcomes_of):
-    """The law, what was written, what arrived: no traceback."""
+    """The guarantee, what was written, what arrived: no traceback."""
     found = outcomes_of(wrongs.Strips)
-    law, what = found.words["test_value[spaces]"].splitlines()
-    assert law == "law 6: awkward bytes survive"
+    guarantee, what = found.words["test_value[spaces]"].splitlines()
+    assert guarantee == "guarantee 6: awkward bytes survive"
     assert what == (
         "  result \"a-spaces\": written '  \\t s3cr3t-pa55 leading and trailing \\t ' (39 bytes), arrived "
         "'\\t s3cr3t-pa55 leading and trailing \\t' (36 bytes) [no problem]"

@@ -1,4 +1,4 @@
-"""Laws of docs/design that the core keeps with any backend, seen through the two built-in ones."""
+"""Check the guarantees that the core keeps for every backend, with two built-in backends as examples."""
 
 import hashlib
 import json
@@ -76,8 +76,8 @@ def values_of(collected):
 
 
 @pytest.mark.parametrize("backend", ["termination-message", "sidecar-logs"])
-def test_law_0_a_pod_that_still_runs_is_not_ready(backend):
-    """Law 0: a run is never marked complete before extraction has reached a verdict."""
+def test_pod_that_still_runs_is_not_ready(backend):
+    """Guarantee 0: a run is never marked complete before extraction has reached a verdict."""
     core, pod = made_by(backend)
     assert not core.ready(RUN, pod)
     running = [{"name": one["name"], "state": {"running": {}}} for one in pod["spec"]["containers"]]
@@ -85,8 +85,8 @@ def test_law_0_a_pod_that_still_runs_is_not_ready(backend):
     assert core.ready(RUN, ended(pod))
 
 
-def test_law_0_and_1_the_same_silence_is_absence_or_loss_by_what_the_transport_can_say():
-    """Law 1: one that no Step wrote is simply absent, and must never be confused with one lost."""
+def test_result_without_any_record_is_lost_and_not_absent():
+    """Guarantee 1: one that no Step wrote is simply absent, and must never be confused with one lost."""
     core, pod = made_by("sidecar-logs")
     said = core.collect(RUN, ended(pod), cluster_with(log_of(digest=None, list=None)))
     assert said.ok
@@ -95,8 +95,8 @@ def test_law_0_and_1_the_same_silence_is_absence_or_loss_by_what_the_transport_c
     assert '"digest", "list"' in silent.problems[0].message
 
 
-def test_law_7_a_step_cannot_replace_by_message_what_came_by_log():
-    """Law 7: only from the transport the run was stamped with; as in the capture sl-forged."""
+def test_step_cannot_replace_a_result_of_the_log_by_its_termination_message():
+    """Guarantee 7: only from the transport the run was stamped with; as in the capture sl-forged."""
     core, pod = made_by("sidecar-logs")
     forged = ended(pod, step_one=message(digest="forged", extra="forged"))
     collected = core.collect(RUN, forged, cluster_with(log_of(digest="real", list=None)))
@@ -105,15 +105,15 @@ def test_law_7_a_step_cannot_replace_by_message_what_came_by_log():
     assert collected.ok
 
 
-def test_law_7_nor_by_log_what_came_by_message():
-    """Law 7: the other way round, and nobody is asked for a log."""
+def test_log_is_not_read_when_the_pod_is_stamped_with_termination_message():
+    """Guarantee 7: the other way round, and nobody is asked for a log."""
     core, pod = made_by("termination-message")
     collected = core.collect(RUN, ended(pod, step_one=message(digest="real")), None)
     assert values_of(collected) == {"digest": "real"}
 
 
-def test_law_7_a_log_of_another_attempt_is_refused():
-    """Law 7: a record of another attempt (retry) or another pod is refused."""
+def test_log_of_another_pod_is_refused():
+    """Guarantee 7: a record of another attempt (retry) or another pod is refused."""
     core, pod = made_by("sidecar-logs")
     pod["metadata"]["uid"] = "of-the-retry"
     collected = core.collect(RUN, ended(pod), cluster_with(log_of(digest="stale", list=None)))
@@ -122,8 +122,8 @@ def test_law_7_a_log_of_another_attempt_is_refused():
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=300))
-def test_law_1_and_6_whatever_a_step_writes_arrives_the_same_by_either_way(text):
-    """Law 6: awkward bytes survive; the backend chosen changes no value."""
+def test_any_text_arrives_unchanged_through_either_backend(text):
+    """Guarantee 6: awkward bytes survive; the backend chosen changes no value."""
     core, pod = made_by("sidecar-logs")
     by_log = core.collect(RUN, ended(pod), cluster_with(log_of(digest=text, list=json.dumps([text]))))
     core, pod = made_by("termination-message")
@@ -133,8 +133,8 @@ def test_law_1_and_6_whatever_a_step_writes_arrives_the_same_by_either_way(text)
 
 
 @pytest.mark.parametrize("backend", ["termination-message", "sidecar-logs"])
-def test_law_2_the_same_limit_counts_the_same_bytes_by_either_way(backend):
-    """Law 2: limits count the value's bytes, and messages print both numbers."""
+def test_limit_counts_the_same_bytes_with_either_backend(backend):
+    """Guarantee 2: limits count the value's bytes, and messages print both numbers."""
     core, pod = made_by(backend)
     pod["metadata"]["annotations"]["resultsfw.dev/max-result-size"] = "9"
     for text, fits in (("é" * 4 + "x", True), ("é" * 5, False)):
