@@ -8,14 +8,18 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Self
 
+from pydantic import ValidationError
+
 from resultsfw.cli.inputs import Document, read_files
 from resultsfw.cli.manifests import checked
+from resultsfw.cli.saved_pod import SavedPod
 from resultsfw.cli.settings import Given, core_of
 from resultsfw.cluster import Cluster, Kind, Object
 from resultsfw.core import Core
 from resultsfw.errors import ClusterError, InputError, NotFoundError
 from resultsfw.tekton.kinds import TASKS
 from resultsfw.tekton.mirror import parse_time
+from resultsfw.tekton.model_errors import told
 from resultsfw.tekton.offline import Offline, taskrun_from_pod
 from resultsfw.tekton.run import pod_name
 
@@ -23,31 +27,9 @@ __all__ = ["Judged", "Saved", "judge", "no_cluster"]
 
 _PIECE: Final = 65_536
 
-_STATE: Final = {"terminated": {"message": str, "reason": str, "exitCode": int}, "waiting": {}, "running": {}}
-_STATUSES: Final = [{"name!": str, "state": _STATE}]
-_CONTAINERS: Final = [{"name!": str, "args": [str]}]
-
-_POD: Final[Mapping[str, Any]] = {
-    "metadata!": {"name!": str, "namespace": str, "uid": str, "annotations": {}, "ownerReferences": [{}]},
-    "spec!": {
-        "containers!": _CONTAINERS,
-        "initContainers": _CONTAINERS,
-        "ephemeralContainers": _CONTAINERS,
-    },
-    "status": {
-        "phase": str,
-        "conditions": [{}],
-        "containerStatuses": _STATUSES,
-        "initContainerStatuses": _STATUSES,
-    },
-}
-"""What is read of a Pod: types, ``[one]`` for lists, ``!`` for what must be there."""
-
 _HAPPENED: Final = frozenset(
     {"creationTimestamp", "startTime", "startedAt", "finishedAt", "lastTransitionTime", "completionTime"}
 )
-
-_WORDS: Final = {dict: "a mapping", list: "a list", str: "text", int: "a whole number"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,35 +124,14 @@ def _the_one(documents: Sequence[Document], kind: str, file: str) -> Document:
 
 def _pod(file: str) -> Object:
     document = _the_one(read_files([file]), "Pod", file)
-    if (fault := _fault(document.obj, _POD, "")) is not None:
-        field_, why = fault
-        raise document.refuse(why, field_)
+    try:
+        SavedPod.model_validate(document.obj)
+    except ValidationError as error:
+        field_path, why = told(SavedPod, error)[0]
+        raise document.refuse(why, field_path) from None
     pod = document.obj
     pod["metadata"]["namespace"] = pod["metadata"].get("namespace") or ""
     return pod
-
-
-def _fault(value: Any, shape: Any, path: str) -> tuple[str, str] | None:
-    """The first field that is not as it must be, and why."""
-    wanted: type = dict if isinstance(shape, Mapping) else list if isinstance(shape, list) else shape
-    matches = isinstance(value, wanted) and not isinstance(value, bool)
-    if not matches:
-        return path, f"must be {_WORDS[wanted]}"
-    inside: Iterator[tuple[str, str] | None] = iter(())
-    if isinstance(shape, list):
-        inside = (_fault(one, shape[0], f"{path}[{index}]") for index, one in enumerate(value))
-    elif isinstance(shape, Mapping):
-        inside = (_fault_of(value, key, inner, path) for key, inner in shape.items())
-    return next((fault for fault in inside if fault), None)
-
-
-def _fault_of(value: Mapping[str, Any], key: str, shape: Any, path: str) -> tuple[str, str] | None:
-    """What is wrong with one key of a mapping; with ``!`` at its end it must be there."""
-    name = key.rstrip("!")
-    place = f"{path}.{name}" if path else name
-    if name in value:
-        return _fault(value[name], shape, place)
-    return (place, "is missing") if key.endswith("!") else None
 
 
 def _check_logs(logs: Mapping[str, str], pod: Object | None) -> None:
