@@ -48,7 +48,7 @@ class OwnFlags:
             self._cluster.create(CONFIG_MAPS, {"metadata": metadata, "data": data})
         self.data = data
         if log is not None:
-            log.wait_for(f"in force: results-from={backend}", since)
+            log.wait_for(f"in effect: results-from={backend}", since)
 
 
 class TektonFlags:

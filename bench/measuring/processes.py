@@ -77,7 +77,7 @@ def own_controller(log: Path, options: Sequence[str], *, python: str) -> Iterato
     with log.open("w") as file, subprocess.Popen([*command, *options], stderr=file) as process:
         try:
             said = Log(log, process)
-            said.wait_for("this replica works")
+            said.wait_for("this replica is the leader")
             yield Process(process.pid), said
         finally:
             process.terminate()

@@ -192,7 +192,7 @@ class LiveFlags:
             missing = self._check(core)
         except (BrokenBackendError, BrokenExtensionError) as error:
             if self._in_force is None:
-                self._refuse(configmap, error.message, kept="the process ends")
+                self._refuse(configmap, error.message, kept="the process exits")
                 self._hopeless()
             else:
                 self._refuse(configmap, error.message)
@@ -201,8 +201,8 @@ class LiveFlags:
             self._refuse(configmap, error.message)
             return _RECHECK if isinstance(error, (UnavailableError, ForbiddenError)) else None
         except Exception as error:
-            log.exception("reading the feature flags")
-            self._refuse(configmap, f"{type(error).__name__} while they were read; see the controller's log")
+            log.exception("could not read the feature flags")
+            self._refuse(configmap, f"internal error ({type(error).__name__}); see the controller's log")
             return _RECHECK
         if missing and self._in_force is not None:
             self._refuse(configmap, "; ".join(missing))
@@ -210,12 +210,12 @@ class LiveFlags:
         for line in missing:
             log.error("%s", line)  # at the start there is nothing to go back to
         if configmap is _NOTHING:
-            log.warning('there is no ConfigMap "%s"; the defaults are in force', CONFIG_MAP)
+            log.warning('there is no ConfigMap "%s"; the defaults are in effect', CONFIG_MAP)
         self._swap(core, settings)
         self._in_force = flags, settings
         self._well()
         log.info(
-            "feature flags in force: results-from=%s, max-result-size=%d%s",
+            "feature flags in effect: results-from=%s, max-result-size=%d%s",
             flags.results_from,
             flags.max_result_size,
             f", extensions={','.join(sorted(flags.extensions))}" if flags.extensions else "",
@@ -249,9 +249,9 @@ class LiveFlags:
         """Say once for each edit and reason that it is not in force, and what is instead."""
         metadata = configmap["metadata"]
         kept = kept or (
-            "the last good ones stay in force"
+            "the previous flags stay in effect"
             if self._in_force
-            else "there are none in force; no run is taken"
+            else "no flags are in effect and no run is reconciled"
         )
         told = f"{metadata.get('uid')}/{metadata.get('resourceVersion')}: {why}"
         if told == self._told:
@@ -259,7 +259,7 @@ class LiveFlags:
         self._told = told
         self._metrics.flags_failures.inc()
         self._metrics.flags_rejected.set(1)
-        log.error('the ConfigMap "%s" is not taken over: %s; %s', CONFIG_MAP, why, kept)
+        log.error('the ConfigMap "%s" is rejected: %s; %s', CONFIG_MAP, why, kept)
         if metadata.get("uid"):
             self._tell(_as_object(configmap), Notice("Warning", "FlagsRefused", cut(f"{why}; {kept}")))
 

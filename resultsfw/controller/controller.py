@@ -166,12 +166,12 @@ class Controller(Workers):
         began = time.perf_counter()
         with about(run="/".join(key), **fields):
             yield
-            log.debug("looked at the run: %.1f ms", (time.perf_counter() - began) * 1000)
+            log.debug("reconciled in %.1f ms", (time.perf_counter() - began) * 1000)
 
     def name(self, key: Key) -> str:
         """As the log calls the run."""
         known = self._known.get(key)
-        return f"{super().name(key)}, backend {known.backend if known else 'none'}"
+        return f"TaskRun {key[0]}/{key[1]} (backend {known.backend if known else 'none'})"
 
     def looked(self, result: str) -> None:
         """Count the look."""

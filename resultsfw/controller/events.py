@@ -165,9 +165,14 @@ class Events:
             except ResultsError as error:
                 self._metrics.events_dropped.inc()
                 log.info(
-                    "event %s of %s %s/%s is not written: %s",
+                    "could not write Event %s of %s %s/%s: %s",
                     *(notice.reason, obj["kind"], metadata["namespace"], metadata["name"], error.message),
                 )
             except Exception:
                 self._metrics.events_dropped.inc()
-                log.exception("event %s of %s/%s", notice.reason, metadata["namespace"], metadata["name"])
+                log.exception(
+                    "could not write Event %s of %s/%s",
+                    notice.reason,
+                    metadata["namespace"],
+                    metadata["name"],
+                )

@@ -33,7 +33,7 @@ _MOST_CHILDREN: Final = 1000
 _LONGEST: Final = 1000
 """Characters of a message."""
 
-_CHILD_ENDED: Final = "TaskRun cancelled as the PipelineRun it belongs to cannot be worked on."
+_CHILD_ENDED: Final = "TaskRun cancelled as the PipelineRun it belongs to cannot be reconciled."
 
 
 class Failure(Enum):

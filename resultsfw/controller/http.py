@@ -104,7 +104,7 @@ class _Server(ThreadingHTTPServer):
 
     def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002 - its signature
         """A client that went away is no news."""
-        log.debug("a client of the status pages went away", exc_info=True)  # noqa: LOG014 - called in one
+        log.debug("a client of the status pages disconnected", exc_info=True)  # noqa: LOG014 - called in one
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -122,7 +122,7 @@ class _Handler(BaseHTTPRequestHandler):
                 well, body = page()
             except Exception:
                 log.exception("the page %s failed", self.path)
-                well, body = False, b"it failed; see the log\n"
+                well, body = False, b"internal error; see the log\n"
         known = HTTPStatus.OK if well else HTTPStatus.SERVICE_UNAVAILABLE
         self.send_response(HTTPStatus.NOT_FOUND if well is None else known)
         self.send_header("Content-Type", TEXT)

@@ -49,117 +49,131 @@ class Metrics:
         self._backends = {"none", *(backends or (one.name for one in installed()))}
         self.runs = Counter(
             "resultsfw_runs",
-            "Runs that ended, by backend, outcome (succeeded, failed) and reason of the condition.",
+            "Total number of finished TaskRuns, by backend, outcome (succeeded, failed) and reason.",
             ("backend", "outcome", "reason"),
             registry=self.registry,
         )
         self.runs_refused = Counter(
             "resultsfw_runs_refused",
-            "Runs that ended before they had a pod, by reason of the condition.",
+            "Total number of TaskRuns that failed before their pod was created, by condition reason.",
             ("reason",),
             registry=self.registry,
         )
         self.pipelineruns = Counter(
             "resultsfw_pipelinerun",
-            "PipelineRuns that ended, by outcome (succeeded, failed) and reason of the condition.",
+            "Total number of finished PipelineRuns, by outcome (succeeded, failed) and reason.",
             ("outcome", "reason"),
             registry=self.registry,
         )
         self.pipelinerun_seconds = Histogram(
             "resultsfw_pipelinerun_duration_seconds",
-            "Seconds from a PipelineRun's startTime to its completionTime, by outcome.",
+            "Duration of PipelineRuns in seconds, from startTime to completionTime, by outcome.",
             ("outcome",),
             buckets=_RUN_SECONDS,
             registry=self.registry,
         )
         self.running_pipelineruns = Gauge(
-            "resultsfw_running_pipelineruns", "PipelineRuns that are not over.", registry=self.registry
+            "resultsfw_running_pipelineruns",
+            "Current number of PipelineRuns that are not finished.",
+            registry=self.registry,
         )
         self.pipelinerun_reconciles = Counter(
             "resultsfw_pipelinerun_reconciles",
-            "Looks at a PipelineRun, by what came of them (done, conflict, retry, failed, bug).",
+            "Total number of PipelineRun reconciliations, by result (done, conflict, retry, failed, bug).",
             ("result",),
             registry=self.registry,
         )
         self.pipelinerun_depth = Gauge(
             "resultsfw_pipelinerun_queue_depth",
-            "PipelineRuns that wait for a worker now.",
+            "Current number of PipelineRuns in the work queue.",
             registry=self.registry,
         )
         self.result_bytes = Counter(
             "resultsfw_result_bytes",
-            "Bytes of results that arrived whole, by backend.",
+            "Total bytes of result values that arrived complete, by backend.",
             ("backend",),
             registry=self.registry,
         )
         self.results_refused = Counter(
             "resultsfw_results_refused",
-            "Results, or ways of results, that did not come whole, by reason.",
+            "Total number of results, or transports of results, that did not arrive complete, by reason.",
             ("reason",),
             registry=self.registry,
         )
         self.extraction = Histogram(
             "resultsfw_extraction_seconds",
-            "Seconds from the first byte asked for to the verdict over a pod's results, by backend.",
+            "Time to extract the results of one pod in seconds, by backend.",
             ("backend",),
             buckets=_SECONDS,
             registry=self.registry,
         )
         self.extraction_errors = Counter(
             "resultsfw_extraction_errors",
-            "Reads of results that failed and are tried again, by backend and code of the error.",
+            "Total number of failed extractions that are retried, by backend and error code.",
             ("backend", "code"),
             registry=self.registry,
         )
         self.reconciles = Counter(
             "resultsfw_reconciles",
-            "Looks at a run, by what came of them (done, conflict, retry, failed, bug).",
+            "Total number of TaskRun reconciliations, by result (done, conflict, retry, failed, bug).",
             ("result",),
             registry=self.registry,
         )
         self.retries = Counter(
-            "resultsfw_queue_retries", "Keys put back after an error.", registry=self.registry
+            "resultsfw_queue_retries",
+            "Total number of requests requeued after an error.",
+            registry=self.registry,
         )
         self.depth = Gauge(
-            "resultsfw_queue_depth", "Runs that wait for a worker now.", registry=self.registry
+            "resultsfw_queue_depth", "Current number of TaskRuns in the work queue.", registry=self.registry
         )
         self.watch_restarts = Counter(
-            "resultsfw_watch_restarts", "Watches begun again, by kind.", ("kind",), registry=self.registry
+            "resultsfw_watch_restarts",
+            "Total number of restarted watches, by kind.",
+            ("kind",),
+            registry=self.registry,
         )
         self._unreadable = Gauge(
             "resultsfw_unreadable_objects",
-            "Objects that cannot be decoded or worked on, by kind; the log names each.",
+            "Current number of objects that cannot be decoded or reconciled, by kind; the log names each.",
             ("kind",),
             registry=self.registry,
         )
         self._stalled = Gauge(
             "resultsfw_stalled_run_seconds",
-            "Seconds for which a worker has been at a run that takes it too long; no more runs than workers.",
+            "Seconds that a worker has spent in one stalled reconciliation, by run.",
             ("kind", "namespace", "name"),
             registry=self.registry,
         )
         self.events_dropped = Counter(
             "resultsfw_events_dropped",
-            "Kubernetes Events that were not written: the server refused them, or there were too many.",
+            "Total number of Kubernetes Events not written: refused by the API server, or too many at once.",
             registry=self.registry,
         )
         self.flags_failures = Counter(
             "resultsfw_flags_reload_failures",
-            "Edits of the feature-flags ConfigMap that were not taken over.",
+            "Total number of rejected edits of the feature-flags ConfigMap.",
             registry=self.registry,
         )
         self.flags_rejected = Gauge(
             "resultsfw_flags_rejected",
-            "1 while the feature-flags ConfigMap holds an edit that is not in force.",
+            "1 if the feature-flags ConfigMap holds a rejected edit, else 0.",
             registry=self.registry,
         )
         self.flags_doubtful = Gauge(
             "resultsfw_flags_doubtful",
-            "Number of warnings about the ConfigMaps in force (Events FlagsDoubtful).",
+            "Current number of warnings about the ConfigMaps in effect (Events FlagsDoubtful).",
             registry=self.registry,
         )
-        self.leader = Gauge("resultsfw_is_leader", "1 on the replica that works.", registry=self.registry)
-        built = Gauge("resultsfw_build_info", "Always 1.", ("version", "python"), registry=self.registry)
+        self.leader = Gauge(
+            "resultsfw_is_leader", "1 if this replica is the leader, else 0.", registry=self.registry
+        )
+        built = Gauge(
+            "resultsfw_build_info",
+            "Version of resultsfw and Python; always 1.",
+            ("version", "python"),
+            registry=self.registry,
+        )
         built.labels(metadata.version("resultsfw"), platform.python_version()).set(1)
         ProcessCollector(registry=self.registry)
         self.leader.set(0)

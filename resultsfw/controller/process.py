@@ -162,12 +162,12 @@ class Process:
             return REFUSED
         if why != "signal":
             self._give_up()
-            log.error("this process ends: %s", why)
+            log.error("exiting: %s", why)
             return 1
-        log.info("told to stop: what is being worked on may end within %.0f s", DRAIN)
+        log.info("shutting down: running reconciliations have %.0f s to finish", DRAIN)
         self._pipelines.queue.shut_down()
         if not self._controller.queue.shut_down_with_drain(DRAIN):
-            log.warning("some looks at runs did not end in time; the next start repeats them")
+            log.warning("some reconciliations did not finish in time; the next leader repeats them")
         self._events.close(2)
         self._stop.set()  # the elector gives the lease back
         if self._elector is not None:
@@ -193,7 +193,7 @@ class Process:
                     self._flags.changed(None)
             self._flags.ready.wait()
             self._synced.set()
-            log.info("the cluster was seen whole")
+            log.info("caches synced")
             _settle()
             if not self._options.leader_elect:
                 self._lead()
@@ -213,8 +213,8 @@ class Process:
             self._elector = threading.Thread(target=self._elect, args=(elector,), name="elector", daemon=True)
             self._elector.start()
         except Exception:
-            log.exception("the start failed")
-            self._inbox.put("the start failed")
+            log.exception("startup failed")
+            self._inbox.put("startup failed")
 
     def _check_rights(self) -> None:
         lease = self._options.lease_namespace if self._options.leader_elect else None
@@ -231,7 +231,7 @@ class Process:
     def _lead(self) -> None:
         self._leads.set()
         self.metrics.leader.set(1)
-        log.info("this replica works")
+        log.info("this replica is the leader")
         self._controller.work()
         self._pipelines.work()
         self._watchdog.start()
@@ -381,16 +381,16 @@ class Process:
 
     def _healthy(self) -> tuple[bool, bytes]:
         if not (self._controller.works and self._pipelines.works):
-            return False, b"a worker ended\n"
+            return False, b"a worker thread ended\n"
         if stalled := self._watchdog.stalled():
             return False, f"a worker is stalled by {', '.join(stalled)}\n".encode()
         return True, b"ok\n"
 
     def _ready(self) -> tuple[bool, bytes]:
         if not self._flags.ready.is_set():
-            return False, b"no feature flags in force yet\n"
+            return False, b"no feature flags in effect yet\n"
         if not self._synced.is_set():
-            return False, b"the cluster was not seen whole yet\n"
+            return False, b"caches not synced yet\n"
         return True, b"leader\n" if self._leads.is_set() else b"standby\n"
 
 

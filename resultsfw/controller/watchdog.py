@@ -90,20 +90,20 @@ class Watchdog:
         self._named = now
 
     def _name(self, kind: str, stall: Stall) -> None:
-        message = f"a worker was at it for more than {self._seconds:.0f} s"
+        message = f"a worker has been reconciling it for more than {self._seconds:.0f} s"
         frame = sys._current_frames().get(stall.thread)  # noqa: SLF001 - documented, for debuggers
         stack = "".join(traceback.format_stack(frame)[-_FRAMES:]) if frame is not None else ""
-        log.error("%s %s/%s: %s; it is now at:\n%s", kind, *stall.key, message, stack)
+        log.error("%s %s/%s: %s; stack of the worker:\n%s", kind, *stall.key, message, stack)
         try:
             self._note[kind](
-                stall.key, f"{message}, in more than one process; the controller's log says where"
+                stall.key, f"{message}, in more than one process; the controller's log has the stack"
             )
         except ResultsError as error:
-            log.warning("%s %s/%s: that it stalls cannot be noted: %s", kind, *stall.key, error.message)
+            log.warning("%s %s/%s: could not record the stall on it: %s", kind, *stall.key, error.message)
 
     def _run(self) -> None:
         while not self._stopped.wait(self._seconds / _LOOKS):
             try:
                 self.look()
             except Exception:
-                log.exception("watching the workers")
+                log.exception("the watchdog failed")

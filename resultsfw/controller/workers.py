@@ -153,7 +153,7 @@ class Workers:
             try:
                 self._look(key)
             except _FAULTS:  # pragma: no cover - a worker outlives even a fault in its own error handling
-                log.exception("looking at %s", self.name(key))
+                log.exception("could not reconcile %s", self.name(key))
             finally:
                 with self._lock:
                     seen = self._at_work.pop(key)
@@ -168,7 +168,7 @@ class Workers:
             return
         with self.told(key):
             if defect := self.defect(key):
-                why = f"[User error] the run {'/'.join(key)} cannot be worked on: {defect}"
+                why = f"[User error] the run {'/'.join(key)} cannot be reconciled: {defect}"
                 self.looked(self._end(key, Failure.UNREADABLE, why))
                 return
             self.looked(self._reconcile(key))
@@ -191,7 +191,7 @@ class Workers:
             if error.retry_within is not None and error.retry_within < pause:
                 pause = error.retry_within
                 self.queue.add_after(key, pause)
-            log.warning("%s: %s; again in %.3f s", error.subject or "request", error.message, pause)
+            log.warning("%s: %s; requeued after %.3f s", error.subject or "request", error.message, pause)
             return "retry"
         except _FAULTS as error:
             return self._faulty(key, error)
@@ -213,31 +213,31 @@ class Workers:
     def _failed(self, key: Key, error: ResultsError) -> str:
         """Try again after what hardly comes right by itself, or end the run."""
         if self._lasts(key):
-            message = f"the controller cannot bring this run forward ({error.code}): {error.message}"
+            message = f"the controller could not reconcile this run ({error.code}): {error.message}"
             return self._end(key, Failure.FAULT, message, "failed")
         pause = self.queue.add_rate_limited(key)
-        log.error("%s: %s; again in %.3f s", error.subject or "request", error.message, pause)
+        log.error("%s: %s; requeued after %.3f s", error.subject or "request", error.message, pause)
         return "failed"
 
     def _faulty(self, key: Key, error: BaseException) -> str:
         """Try again after a fault of ours that the run led to, or end the run."""
         # What recursed without end does so each time, and costs the workers of others most.
         if self._lasts(key) or isinstance(error, RecursionError):
-            log.error("%s: a fault of resultsfw", self.name(key), exc_info=error)
+            log.error("%s: internal error", self.name(key), exc_info=error)
             message = (
-                f"a fault of the controller keeps it from working on this run ({type(error).__name__}); its "
-                f"log says where: please report it"
+                f"an internal error of the controller prevents it from reconciling this run "
+                f"({type(error).__name__}); please report it with the traceback in the controller's log"
             )
             return self._end(key, Failure.FAULT, message, "bug")
         pause = self.queue.add_rate_limited(key)
-        log.error("%s: a fault of resultsfw; again in %.3f s", self.name(key), pause, exc_info=error)
+        log.error("%s: internal error; requeued after %.3f s", self.name(key), pause, exc_info=error)
         return "bug"
 
     def _end(self, key: Key, failure: Failure, message: str, result: str = "failed") -> str:
         """End a run by name, or try again later."""
         try:
             if self.end is not None and self.end(key, failure, message):
-                log.error("%s was ended: %s", self.name(key), message)
+                log.error("%s was marked as failed: %s", self.name(key), message)
                 self._forget(key)
                 return result
             pause = self.queue.add_rate_limited(key)
@@ -250,6 +250,6 @@ class Workers:
         except _FAULTS as error:
             pause = self.queue.add_rate_limited(key)
             why = error.message if isinstance(error, ResultsError) else type(error).__name__
-            log.warning("%s cannot be ended: %s", self.name(key), why)
-        log.error("%s: %s; again in %.3f s", self.name(key), message, pause)
+            log.warning("%s cannot be marked as failed: %s", self.name(key), why)
+        log.error("%s: %s; requeued after %.3f s", self.name(key), message, pause)
         return result

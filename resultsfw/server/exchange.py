@@ -42,10 +42,10 @@ class Framed:
         try:
             await self.app(scope, exchange.receive, exchange.send)
         except TimeoutError:
-            log.warning("an answer was not taken within %.0f s", SECONDS)
+            log.warning("the client did not read the response within %.0f s", SECONDS)
             raise ConnectionResetError from None
         except Exception:
-            log.exception("a fault of the server")
+            log.exception("internal error")
         finally:
             if scope["path"].startswith("/v1/"):
                 self._note(scope, exchange.status, time.monotonic() - began)

@@ -30,26 +30,30 @@ class _State(Collector):
     def collect(self) -> Iterator[Metric]:
         stored = GaugeMetricFamily(
             "resultsfw_server_stored_bytes",
-            f"Bytes that are stored, of the {_NAMESPACES} namespaces with most of them.",
+            f"Current number of stored bytes, of the {_NAMESPACES} namespaces with the most.",
             labels=("namespace",),
         )
         for namespace, size in self._usage.largest(_NAMESPACES):
             stored.add_metric((namespace,), size)
         yield stored
         yield GaugeMetricFamily(
-            "resultsfw_server_stored_bytes_all", "Bytes that are stored in all.", value=self._usage.total
+            "resultsfw_server_stored_bytes_all",
+            "Current number of stored bytes of all namespaces.",
+            value=self._usage.total,
         )
         yield GaugeMetricFamily(
             "resultsfw_server_quota_bytes",
-            "Bytes that a namespace may store; 0: any number.",
+            "Quota of stored bytes per namespace; 0 for no quota.",
             value=self._usage.quota,
         )
         yield GaugeMetricFamily(
-            "resultsfw_server_connections", "Open connections now.", value=self._connections.total
+            "resultsfw_server_connections",
+            "Current number of open connections.",
+            value=self._connections.total,
         )
         shed = CounterMetricFamily(
             "resultsfw_server_connections_shed",
-            "Connections that were closed or not accepted, by the limit that was reached (address, total).",
+            "Total number of connections closed or refused, by the limit they exceeded (address, total).",
             labels=("limit",),
         )
         for limit, number in self._connections.shed.items():
@@ -70,52 +74,55 @@ class Metrics:
         self.registry = CollectorRegistry()
         self.requests = Counter(
             "resultsfw_server_requests",
-            "Requests for results that were answered, by verb (put, get, delete) and status.",
+            "Total number of requests for results, by verb (put, get, delete) and HTTP status.",
             ("verb", "status"),
             registry=self.registry,
         )
         self.refused = Counter(
             "resultsfw_server_refused",
-            "Requests that were refused, by verb and code.",
+            "Total number of refused requests, by verb and error code.",
             ("verb", "code"),
             registry=self.registry,
         )
         self.bytes = Counter(
             "resultsfw_server_bytes",
-            "Bytes of bodies that were stored (in) and handed out (out).",
+            "Total bytes of request bodies stored (in) and response bodies sent (out).",
             ("way",),
             registry=self.registry,
         )
         self.seconds = Histogram(
             "resultsfw_server_request_seconds",
-            "Seconds from a request's head to its answer's end, by verb.",
+            "Duration of requests in seconds, from request header to end of response, by verb.",
             ("verb",),
             buckets=_SECONDS,
             registry=self.registry,
         )
         self.swept = Counter(
             "resultsfw_server_swept",
-            "Results that were removed for their age: nobody had purged them.",
+            "Total number of results removed because they exceeded the retention time.",
             registry=self.registry,
         )
         self.orphans = Counter(
             "resultsfw_server_orphans_removed",
-            "Results that were removed because their run did not exist any more.",
+            "Total number of results removed because their TaskRun no longer exists.",
             registry=self.registry,
         )
         self.certificates = Counter(
             "resultsfw_server_certificate_reloads",
-            "Certificates that were read anew, by outcome (taken, refused).",
+            "Total number of certificate reloads, by outcome (taken, refused).",
             ("outcome",),
             registry=self.registry,
         )
         waiting = Gauge(
-            "resultsfw_server_body_bytes", "Bytes of bodies in memory now.", registry=self.registry
+            "resultsfw_server_body_bytes", "Current bytes of bodies in memory.", registry=self.registry
         )
         waiting.set_function(held)
         self.registry.register(_State(usage, connections))
         built = Gauge(
-            "resultsfw_server_build_info", "Always 1.", ("version", "python"), registry=self.registry
+            "resultsfw_server_build_info",
+            "Version of resultsfw and Python; always 1.",
+            ("version", "python"),
+            registry=self.registry,
         )
         built.labels(metadata.version("resultsfw"), platform.python_version()).set(1)
         ProcessCollector(registry=self.registry)

@@ -223,7 +223,7 @@ async def _serve(
     loop = asyncio.get_running_loop()
 
     def stop() -> None:
-        log.info("told to stop: what was begun may end within %d s", DRAIN)
+        log.info("shutting down: running requests have %d s to finish", DRAIN)
         for server in servers:
             server.should_exit = True
 
@@ -249,7 +249,7 @@ async def _every(seconds: float, do: Callable[[], None]) -> None:
         try:
             await asyncio.to_thread(do)
         except Exception:
-            log.exception("a fault of the server")
+            log.exception("internal error")
         await asyncio.sleep(seconds)
 
 
@@ -259,12 +259,12 @@ def _sweeper(service: Service, days: float) -> Callable[[], None]:
     def remove_old() -> None:
         if removed := results.sweep(days * _DAY):
             metrics.swept.inc(removed)
-            log.warning("%d results older than %g days were removed: nobody had purged them", removed, days)
+            log.warning("removed %d results older than %g days that were never purged", removed, days)
 
     def remove_orphans() -> None:
         if runs is not None and (removed := results.orphans(runs.exists)):
             metrics.orphans.inc(removed)
-            log.warning("%d results of runs that do not exist any more were removed", removed)
+            log.warning("removed %d results of TaskRuns that no longer exist", removed)
 
     works = [*([remove_old] if days else []), remove_orphans, results.recount]
 
@@ -273,6 +273,6 @@ def _sweeper(service: Service, days: float) -> Callable[[], None]:
             try:
                 work()
             except RefusalError as error:
-                log.warning("the store was not swept: %s", error.message)
+                log.warning("could not clean up the store: %s", error.message)
 
     return sweep

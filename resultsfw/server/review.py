@@ -212,9 +212,9 @@ class ClusterReviewer:
         try:
             status: Object = self._cluster.create(kind, {"metadata": {}, "spec": spec}).get("status") or {}
         except ClusterError as error:
-            log.error("no %s could be made: %s (%s)", kind.kind, error.message, error.code)  # noqa: TRY400
+            log.error("could not create a %s: %s (%s)", kind.kind, error.message, error.code)  # noqa: TRY400
             raise RefusalError(
-                "Unavailable", f"the cluster cannot be asked for a {kind.kind} now; see the server's log"
+                "Unavailable", f"the server cannot create a {kind.kind} now; see the server's log"
             ) from error
         return status
 

@@ -53,8 +53,8 @@ class ClusterRuns:
         except NotFoundError:
             return False
         except ClusterError as error:
-            log.error("a TaskRun cannot be asked for: %s (%s)", error.message, error.code)  # noqa: TRY400
+            log.error("could not get a TaskRun: %s (%s)", error.message, error.code)  # noqa: TRY400
             raise RefusalError(
-                "Unavailable", "the cluster cannot be asked for the run now; see the server's log"
+                "Unavailable", "the server cannot check whether the TaskRun exists now; see its log"
             ) from error
         return (found.get("metadata") or {}).get("uid") == uid

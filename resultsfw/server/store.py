@@ -160,7 +160,7 @@ class Results:
                 raise
             # The pod's claim names this very body, so it is what was to stand there.
             self._do("put", key, whole)
-            log.warning("%s was damaged, and is written again", key)
+            log.warning("%s was damaged and is written again", key)
             return sha256, True
         return sha256, False
 
@@ -356,7 +356,7 @@ def _plain() -> bool:
 
 
 def _unavailable(error: Exception) -> RefusalError:
-    log.error("the store fails: %s", _said(error))
+    log.error("store error: %s", _said(error))
     return RefusalError("Unavailable", "the store cannot be reached or written now; see the server's log")
 
 

@@ -47,11 +47,11 @@ class Certificate:
             self.context.load_cert_chain(self._cert, self._key)
         except (OSError, ValueError) as error:
             # Two files are not replaced at once: the next look may find both.
-            log.error("%s, %s: the new certificate is not taken: %s", self._cert, self._key, error)  # noqa: TRY400
+            log.error("%s, %s: the new certificate is rejected: %s", self._cert, self._key, error)  # noqa: TRY400
             self._tell(False)
             return
         self._known = state
-        log.info("%s: a new certificate is in use", self._cert)
+        log.info("%s: reloaded the certificate", self._cert)
         self._tell(True)
 
     def _read(self) -> ssl.SSLContext:

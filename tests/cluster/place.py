@@ -103,7 +103,7 @@ class Place:
         assert set(placed.values()) == {1}, placed
         assert set(told.values()) <= {1}, told
         for one in self.started:
-            assert not [line for line in one.lines if "a fault of resultsfw" in line or "Traceback" in line]
+            assert not [line for line in one.lines if "internal error" in line or "Traceback" in line]
 
     def close(self) -> None:
         for one in self.started:

@@ -17,16 +17,16 @@ LARGE = 3500
 def test_two_replicas_and_the_leader_is_killed(place, tell):
     place.flags(results_from="sidecar-logs")
     leader = place.start()
-    leader.wait_for("this replica works", seconds=60)
+    leader.wait_for("this replica is the leader", seconds=60)
     standby = place.start()
-    standby.wait_for("the cluster was seen whole", seconds=60)
+    standby.wait_for("caches synced", seconds=60)
     names = [f"run-{number:02}" for number in range(30)]
     for name in names:
         _create(place, name, f"printf {name} > $(results.digest.path)")
     place.until(lambda: len(place.pods()) >= len(names) // 2, 120)
     leader.signal(signal.SIGKILL)
     killed = time.monotonic()
-    standby.wait_for("this replica works", seconds=120)
+    standby.wait_for("this replica is the leader", seconds=120)
     tell(f"takeover {time.monotonic() - killed:.1f} s after SIGKILL of the leader")
     for name, final in place.until_done(300).items():
         assert _condition(final)["reason"] == "Succeeded", (name, _condition(final))

@@ -35,7 +35,7 @@ def test_beside_every_broken_plugin_it_runs_on_and_an_edit_that_selects_one_is_r
     site.extension("watch", OBSERVER)
     site.extension("bad", "raise RuntimeError('never')")
     process = room.start("--no-leader-elect")
-    process.wait_for("this replica works")
+    process.wait_for("this replica is the leader")
     room.create("first")
     room.until(lambda: room.done("first"))
     for key, name, why in (
@@ -47,9 +47,9 @@ def test_beside_every_broken_plugin_it_runs_on_and_an_edit_that_selects_one_is_r
     ):
         room.flags(**{"results-from": "", "allowed-results-from": "", "extensions": "", key: name})
         said = process.wait_for(f'\\"{name}\\"')["message"]
-        assert "is not taken over: " in said
+        assert "is rejected: " in said
         assert why in said
-        assert said.endswith("; the last good ones stay in force")
+        assert said.endswith("; the previous flags stay in effect")
     room.create("second")
     room.until(lambda: room.done("second"))
     room.flags(extensions="watch", allowed_results_from="", results_from="")
@@ -86,9 +86,9 @@ def test_one_that_is_selected_stops_the_start_with_all_that_is_known_in_one_mess
     assert process.wait() == 2
     lines = [json.loads(line) for line in process.lines]
     [error] = [one["message"] for one in lines if one["level"] == "error"]
-    assert error.startswith(f'the ConfigMap "feature-flags" is not taken over: {who} cannot be used: ')
+    assert error.startswith(f'the ConfigMap "feature-flags" is rejected: {who} cannot be used: ')
     assert why in error
-    assert error.endswith("; the process ends")
+    assert error.endswith("; the process exits")
     [event] = room.store.list(EVENTS)
     assert event["reason"] == "FlagsRefused"
     assert room.server.requests["POST pods"] == 0
@@ -99,7 +99,7 @@ def test_a_broken_one_that_runs_may_choose_refuses_those_runs_alone(here, site):
     site.backend("lacking", BROKEN["lacking"][0])
     room.flags(allowed_results_from="lacking")
     process = room.start("--no-leader-elect")
-    process.wait_for("this replica works")
+    process.wait_for("this replica is the leader")
     assert process.wait_for("implements no extract")["level"] == "error"
     room.create("chooses", annotations={"resultsfw.dev/results-from": "lacking"})
     room.create("other")
@@ -127,7 +127,7 @@ def test_a_plugin_of_yesterday_is_named_once_and_does_its_work(here, site):
     site.install("older", "1", "", {"sitecustomize": OLDER})
     room.flags(results_from="yesterday")
     process = room.start("--no-leader-elect")
-    process.wait_for("this replica works")
+    process.wait_for("this replica is the leader")
     room.flags(max_result_size="5000")
     process.wait_for("max-result-size=5000")
     room.create("one")

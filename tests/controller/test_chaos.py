@@ -58,7 +58,7 @@ def room(room):
 @pytest.fixture
 def process(room):
     one = room.start("--no-leader-elect")
-    one.wait_for("this replica works", seconds=60)
+    one.wait_for("this replica is the leader", seconds=60)
     return one
 
 

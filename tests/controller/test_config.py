@@ -137,7 +137,7 @@ def test_a_bad_edit_keeps_the_last_good_flags_and_is_told(room, caplog, data, wo
     assert (obj["kind"], obj["apiVersion"]) == ("ConfigMap", "v1")
     assert (notice.type, notice.reason) == ("Warning", "FlagsRefused")
     assert word in notice.message
-    assert "the last good ones stay in force" in caplog.text
+    assert "the previous flags stay in effect" in caplog.text
     assert one.failures() == 1
     assert one.metrics.flags_rejected._value.get() == 1
     assert len(one.cores) == 1
@@ -156,7 +156,7 @@ def test_a_bad_configmap_at_the_start_leaves_nothing_in_force_until_it_is_mended
     one = room()
     one.edit(results_from="nonsense")
     one.wait(lambda: one.told)
-    assert "no run is taken" in one.told[0][1].message
+    assert "no run is reconciled" in one.told[0][1].message
     assert not one.flags.ready.is_set()
     one.edit()
     assert one.flags.ready.wait(5)
@@ -176,8 +176,8 @@ def test_a_broken_plugin_at_the_start_is_hopeless_and_later_a_bad_edit(room, cap
     one.edit(results_from="sidecar-logs")
     one.wait(lambda: len(one.told) == 2)
     assert given_up == [1]
-    assert "it is broken; the process ends" in caplog.text
-    assert "it is broken, too; the last good ones stay in force" in caplog.text
+    assert "it is broken; the process exits" in caplog.text
+    assert "it is broken, too; the previous flags stay in effect" in caplog.text
 
 
 def test_extensions_are_said_when_they_come_into_force(room, caplog):
@@ -199,7 +199,7 @@ def test_no_configmap_is_the_defaults_said_once(room, caplog):
     one.flags.changed(None)
     one.edit(results_from="sidecar-logs")
     one.wait(lambda: len(one.cores) == 2)
-    assert caplog.text.count("the defaults are in force") == 1
+    assert caplog.text.count("the defaults are in effect") == 1
 
 
 def test_a_backend_that_lacks_a_right_is_a_bad_edit_until_it_has_it(room, monkeypatch):

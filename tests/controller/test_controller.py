@@ -250,7 +250,7 @@ def test_a_look_that_fails_is_said_counted_and_repeated_and_the_others_go_on(
     assert count(one, result) == 1
     assert [record.levelname for record in caplog.records] == [level]
     if result == "bug":
-        assert "run runs/r, backend none" in caplog.text
+        assert "TaskRun runs/r (backend none)" in caplog.text
         assert "a bug" in caplog.text
     assert one.works
 

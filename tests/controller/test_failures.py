@@ -317,7 +317,7 @@ def test_a_worker_that_is_at_a_run_too_long_is_named_in_log_metric_and_health(co
     watchdog.look()
     watchdog.look()
     assert [key for key, _ in noted] == [("runs", "bad")]
-    assert "TaskRun runs/bad: a worker was at it" in caplog.text
+    assert "TaskRun runs/bad: a worker has been reconciling it" in caplog.text
     assert "reconcile" in caplog.text, "where it is"
     shown = 'resultsfw_stalled_run_seconds{kind="TaskRun",name="bad",namespace="runs"}'
     assert shown in metrics.text().decode()

@@ -55,14 +55,14 @@ def two_replicas(room, objects, so):
     room.server.splices.update(hostile.SPLICES)
     create(room, objects)
     leader = room.start(limits=LIMITS, **QUICK)
-    leader.wait_for("this replica works", PATIENCE)
+    leader.wait_for("this replica is the leader", PATIENCE)
     standby = room.start(limits=LIMITS, **QUICK)
     good(room, 1)
     room.until(lambda: ended_well(room, 1), PATIENCE)
     room.until(lambda: so(room), PATIENCE)
-    standby.wait_for("the cluster was seen whole", PATIENCE)
+    standby.wait_for("caches synced", PATIENCE)
     leader.signal(signal.SIGKILL)
-    standby.wait_for("this replica works", PATIENCE)
+    standby.wait_for("this replica is the leader", PATIENCE)
     good(room, 2)
     room.until(lambda: ended_well(room, 2), PATIENCE)
     assert standby.process.poll() is None
@@ -104,7 +104,7 @@ def test_an_object_that_cannot_be_decoded_is_named_in_the_log_and_counted(room):
 
 def test_an_object_becomes_unreadable_while_it_is_watched(room):
     process = room.start("--no-leader-elect", limits=LIMITS)
-    process.wait_for("this replica works", PATIENCE)
+    process.wait_for("this replica is the leader", PATIENCE)
     room.server.splices.update(hostile.SPLICES)
     for objects in (*hostile.UNREADABLE.values(), *hostile.FOREIGN.values()):
         create(room, objects[:1])
@@ -152,7 +152,7 @@ def test_a_text_that_names_a_backend_no_flag_allows_imports_nothing(room, object
     else:
         so = lambda room: all(condition(one).get("status") in ("True", "False") for one in bad(room))  # noqa: E731
     process = room.start("--no-leader-elect", limits=LIMITS)
-    process.wait_for("this replica works", PATIENCE)
+    process.wait_for("this replica is the leader", PATIENCE)
     room.until(lambda: so(room), PATIENCE)
     good(room, 1)
     room.until(lambda: ended_well(room, 1), PATIENCE)
@@ -197,7 +197,7 @@ def test_a_run_that_stalls_a_worker_turns_the_health_red_is_named_and_stalls_no_
     room.flags(results_from="stalling")
     create(room, [hostile.taskrun(results=[{"name": "digest"}])])
     first = room.start(stalled_after=4, leader_elect=False)
-    said = first.wait_for("TaskRun bad/bad: a worker was at it for more than 4 s", PATIENCE)
+    said = first.wait_for("TaskRun bad/bad: a worker has been reconciling it for more than 4 s", PATIENCE)
     assert "prepare_pod" in said["message"], "where it is"
     status, text = first.page("/healthz")
     assert (status, text) == (503, "a worker is stalled by TaskRun bad/bad\n")
@@ -209,7 +209,7 @@ def test_a_run_that_stalls_a_worker_turns_the_health_red_is_named_and_stalls_no_
     room.until(lambda: bad(room)[0]["metadata"].get("annotations") == noted, PATIENCE)
     first.signal(signal.SIGKILL)  # as the liveness probe does in the end
     second = room.start(stalled_after=4, leader_elect=False)
-    second.wait_for("this replica works", PATIENCE)
+    second.wait_for("this replica is the leader", PATIENCE)
     good(room, 2)
     room.until(lambda: ended_well(room, 2), PATIENCE)
     room.until(lambda: refused(room), PATIENCE)
@@ -217,7 +217,7 @@ def test_a_run_that_stalls_a_worker_turns_the_health_red_is_named_and_stalls_no_
     assert condition(run)["reason"] == "TaskRunReconcileFailed"
     second.signal(signal.SIGKILL)
     third = room.start(stalled_after=4, leader_elect=False)
-    third.wait_for("this replica works", PATIENCE)
+    third.wait_for("this replica is the leader", PATIENCE)
     good(room, 3)
     room.until(lambda: ended_well(room, 3), PATIENCE)
     assert third.page("/healthz") == (200, "ok\n")

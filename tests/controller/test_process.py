@@ -27,7 +27,7 @@ def events(room):
 def test_runs_from_creation_to_results_and_the_end_of_the_process(room):
     process = room.start()
     room.create("before")
-    process.wait_for("this replica works")
+    process.wait_for("this replica is the leader")
     room.create("after", "two")
     room.create("foreign", managed_by="somebody/else")
     room.until(lambda: room.done("before", "after", "two"))
@@ -58,7 +58,7 @@ def test_runs_from_creation_to_results_and_the_end_of_the_process(room):
 
 def test_requests_that_fail_and_watches_that_are_cut(room):
     process = room.start("--no-leader-elect")
-    process.wait_for("this replica works")
+    process.wait_for("this replica is the leader")
     room.server.faults.fail("PATCH", "/status", 409, 4)
     room.server.faults.fail("POST", "/pods", 500, 3)
     room.server.faults.fail("PATCH", "/pods", 500, 2)
@@ -79,7 +79,7 @@ def test_requests_that_fail_and_watches_that_are_cut(room):
 
 def test_a_server_that_asks_for_patience(room):
     process = room.start("--no-leader-elect")
-    process.wait_for("this replica works")
+    process.wait_for("this replica is the leader")
     room.server.faults.fail("POST", "/pods", 429, 1)
     room.create("one")
     room.until(lambda: room.done("one"))
@@ -93,7 +93,7 @@ def test_a_server_that_is_gone_for_ten_of_the_fifteen_seconds_a_lease_can_wait(r
     would prove no more.
     """
     process = room.start(lease_seconds=14, renew_deadline=10.5)
-    process.wait_for("this replica works")
+    process.wait_for("this replica is the leader")
     room.kubelet.go.clear()
     room.create(*names(5))
     room.until(lambda: all(condition(room.run(name)).get("reason") == "Running" for name in names(5)))
@@ -111,16 +111,16 @@ def test_a_server_that_is_gone_for_ten_of_the_fifteen_seconds_a_lease_can_wait(r
 
 def test_sigterm_in_the_middle_and_a_new_start(room):
     first = room.start()
-    first.wait_for("this replica works")
+    first.wait_for("this replica is the leader")
     room.kubelet.go.clear()
     room.create(*names(15))
     room.until(lambda: len(room.store.list(PODS)) >= 5)
     assert first.signal(signal.SIGTERM) == 0
-    first.wait_for("told to stop")
+    first.wait_for("shutting down")
     before = room.store.list(TASKRUNS)
     room.kubelet.go.set()
     second = room.start()
-    second.wait_for("this replica works")
+    second.wait_for("this replica is the leader")
     room.until(lambda: room.done(*names(15)))
     room.assert_all_well(*names(15))
     assert len(before) == 15
@@ -143,16 +143,16 @@ def test_sigkill_in_the_middle_again_and_again(room):
 def test_two_replicas_and_the_leader_is_killed(room):
     quick = {"lease_seconds": 3, "renew_deadline": 2}
     leader = room.start(**quick)
-    leader.wait_for("this replica works")
+    leader.wait_for("this replica is the leader")
     standby = room.start(**quick)
-    standby.wait_for("the cluster was seen whole")
+    standby.wait_for("caches synced")
     assert standby.page("/readyz") == (200, "standby\n")
     room.kubelet.go.clear()
     room.create(*names(12))
     room.until(lambda: len(room.store.list(PODS)) >= 6)
     leader.signal(signal.SIGKILL)
     room.kubelet.go.set()
-    standby.wait_for("this replica works")
+    standby.wait_for("this replica is the leader")
     room.until(lambda: room.done(*names(12)))
     room.assert_all_well(*names(12))
     assert "resultsfw_is_leader 1.0" in standby.page("/metrics")[1]
@@ -160,7 +160,7 @@ def test_two_replicas_and_the_leader_is_killed(room):
 
 def test_a_replica_whose_lease_was_taken_ends(room):
     process = room.start(lease_seconds=3, renew_deadline=2)
-    process.wait_for("this replica works")
+    process.wait_for("this replica is the leader")
     spec = {"holderIdentity": "other", "leaseDurationSeconds": 60, "renewTime": "2026-01-01T00:00:00.0Z"}
     room.store.patch(LEASES, NAMESPACE, "resultsfw-controller", {"spec": spec})
     assert process.wait() == 1
@@ -171,7 +171,7 @@ def test_how_long_a_pod_may_be_without_a_node_is_an_option(room):
     """The reconciler looks again by itself: nothing of the pod changes."""
     room.kubelet.close()
     process = room.start("--no-leader-elect", "--unschedulable-after", "1")
-    process.wait_for("this replica works")
+    process.wait_for("this replica is the leader")
     room.create("one")
     room.until(lambda: room.store.list(PODS))
     (pod,) = room.store.list(PODS)
@@ -188,11 +188,11 @@ def test_how_long_a_pod_may_be_without_a_node_is_an_option(room):
 
 def test_flags_are_live(room):
     process = room.start("--no-leader-elect", "--sidecar-image", "mine:1")
-    process.wait_for("this replica works")
+    process.wait_for("this replica is the leader")
     room.flags(results_from="sidecar-logs")
     process.wait_for("results-from=sidecar-logs")
     room.flags(results_from="nonsense")
-    process.wait_for("is not taken over")
+    process.wait_for("is rejected")
     room.create("one")
     room.until(lambda: room.store.list(PODS))
     (pod,) = room.store.list(PODS)
@@ -206,7 +206,7 @@ def test_flags_are_live(room):
 
 def test_the_flags_of_pods_are_live(room):
     process = room.start("--no-leader-elect")
-    process.wait_for("this replica works")
+    process.wait_for("this replica is the leader")
     room.flags(set_security_context="true")
     room.until(lambda: _has_restricted_pod(room))
     assert process.signal(signal.SIGTERM) == 0
@@ -224,7 +224,7 @@ def _has_restricted_pod(room):
 def test_without_a_configmap_the_defaults_are_in_force(room):
     room.store.delete(CONFIG_MAPS, NAMESPACE, "feature-flags")
     process = room.start("--no-leader-elect")
-    process.wait_for("the defaults are in force")
+    process.wait_for("the defaults are in effect")
     room.create("one")
     room.until(lambda: room.done("one"))
 
@@ -233,7 +233,7 @@ def test_what_is_missing_is_said_before_the_first_pod(room):
     room.flags(results_from="sidecar-logs")
     room.server.denied = {"get pods/log", "create pods"}
     process = room.start("--no-leader-elect")
-    process.wait_for("this replica works")
+    process.wait_for("this replica is the leader")
     said = process.wait_for("get pods/log")
     assert said["level"] == "error"
     assert "kubectl apply -f config/enable-log-access-to-controller/" in said["message"]

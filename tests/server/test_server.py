@@ -199,7 +199,7 @@ def test_a_cluster_that_cannot_be_asked_is_told_from_a_token_that_is_none(server
     answer = server.ask("PUT", path(), reviews.pod_token(), b"x")
     assert (answer.status, answer.code, answer.headers["retry-after"]) == (503, "Unavailable", "1")
     assert "TokenReview" in answer.message
-    server.wait_for("no TokenReview could be made")
+    server.wait_for("could not create a TokenReview")
 
 
 def test_answers_are_remembered_for_moments_and_refusals_for_shorter_ones(server, reviews, run, pod):
@@ -293,7 +293,7 @@ def test_what_was_begun_ends_after_sigterm(own, reviews):
         sock.recv(1000)
         sock.sendall(b"da")
         server.process.send_signal(signal.SIGTERM)
-        server.wait_for("told to stop")
+        server.wait_for("shutting down")
         sock.sendall(b"ta")
         assert answer_on(sock).status == 201
     assert server.wait() == 0
@@ -343,10 +343,10 @@ def test_a_new_certificate_is_taken_without_a_restart(own):
     server = own()
     first = ssl.get_server_certificate(("127.0.0.1", server.port))
     server.certify()
-    server.wait_for("a new certificate is in use")
+    server.wait_for("reloaded the certificate")
     assert ssl.get_server_certificate(("127.0.0.1", server.port)) != first
     os.truncate(server.key, 10)
-    server.wait_for("the new certificate is not taken")
+    server.wait_for("the new certificate is rejected")
     assert server.ask("GET", "/openapi.json").status == 200
 
 
