@@ -78,6 +78,11 @@ def log_of(*lines, uid=UID, end=True):
     return before + last
 
 
+def tekton_lines(*pairs, of="task"):
+    """Lines as Tekton's sidecar prints them."""
+    return b"".join(wire.value_line(name, text, of, wire=wire.TEKTON) for name, text in pairs)
+
+
 def value(name, text, of="task"):
     return wire.value_line(name, text, of)
 

@@ -1,0 +1,80 @@
+"""What tests of extensions share: a backend that returns what it is given, and an observer that remembers."""
+
+from resultsfw import (
+    Capabilities,
+    Core,
+    Declared,
+    Extraction,
+    Found,
+    Run,
+    Stamp,
+    hookimpl,
+)
+from resultsfw.extensions import wrap_extension
+from resultsfw.plugins import wrap_backend
+
+RUN = Run(namespace="n", name="r", uid="u", results=(Declared(name="a"),))
+STAMP = Stamp("mine", 1, 99)
+VALUE = Found(name="a", value="1", source="here")
+
+
+class Mine:
+    """A backend whose words are given."""
+
+    capabilities = Capabilities(summary="mine")
+
+    def __init__(self, *found, error=None):
+        self.found = found
+        self.error = error
+
+    @hookimpl
+    def prepare_pod(self):
+        return 1
+
+    @hookimpl
+    def pod_ready(self):
+        return True
+
+    @hookimpl
+    def extract(self):
+        if self.error:
+            raise self.error
+        return Extraction(found=self.found)
+
+    @hookimpl
+    def purge(self):
+        return None
+
+
+def around(backend, **extensions):
+    """A core whose backend has these extensions, classes or objects, around it."""
+    core = Core.from_flags({"results-from": "mine"}, register={"mine": backend})
+    core.extensions = {name: wrap_extension(name, one, {}) for name, one in extensions.items()}
+    hooks = {name: one.hooks for name, one in core.extensions.items()}
+    core._backends["mine"] = wrap_backend("mine", backend, extensions=hooks)
+    return core
+
+
+def collect(core, **more):
+    return core.collect(RUN, {}, None, stamp=STAMP, **more)
+
+
+class Watcher:
+    """An observer that remembers what it saw."""
+
+    def __init__(self, error=None):
+        self.seen = []
+        self.error = error
+
+    def see(self, *what):
+        self.seen.append(what)
+        if self.error:
+            raise self.error
+
+    @hookimpl
+    def results_collected(self, collected):
+        self.see("collected", [one.name for one in collected.results])
+
+    @hookimpl
+    def collection_failed(self, run, problems):
+        self.see("failed", run.name, [str(one.code) for one in problems])

@@ -1,0 +1,219 @@
+"""Wrappers: what they may change, and that one that fails fails the run by its own name."""
+
+import pytest
+from extensions_harness import RUN, STAMP, VALUE, Mine, around, collect
+
+from resultsfw import (
+    Capabilities,
+    Extraction,
+    Found,
+    Problem,
+    ProblemCode,
+    Reference,
+    Run,
+    hookimpl,
+)
+from resultsfw.errors import (
+    BackendError,
+    ExtensionError,
+    UnavailableError,
+)
+
+
+def wrapper(body, hook="extract", **attributes):
+    """An extension that wraps one hook; ``body`` is the generator function."""
+    return type("Wrapper", (), {hook: hookimpl(wrapper=True)(body), **attributes})()
+
+
+def passes(self):
+    return (yield)
+
+
+def before(self):
+    raise KeyError("inner")
+    yield
+
+
+def after(self):
+    yield
+    raise KeyError("inner")
+
+
+def twice(self):
+    yield
+    yield
+
+
+def nothing(self):
+    yield
+
+
+def leaves(self):
+    if VALUE is None:
+        yield
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        (before, "KeyError"),
+        (after, "KeyError"),
+        (twice, "it yields twice"),
+        (nothing, "it returned NoneType where the backend returned Extraction"),
+        (leaves, "it returned NoneType where the backend returned Extraction"),
+    ],
+)
+def test_a_wrapper_that_fails_fails_as_the_backend_does_by_its_own_name(body, why, caplog):
+    """A redaction that fails open would let secrets through."""
+    core = around(Mine(VALUE), bad=wrapper(body), good=wrapper(passes))
+    with pytest.raises(ExtensionError, match=f'extension "bad" failed in extract: {why}') as told:
+        collect(core)
+    assert told.value.subject == "bad"
+    assert isinstance(told.value, BackendError)
+    collected = collect(core, final=True)
+    assert not collected.results
+    assert f'extension "bad" failed in extract: {why}' in collected.problems[0].message
+    assert "inner" not in collected.problems[0].message
+    assert any("'bad'" in one.getMessage() for one in caplog.records)
+
+
+@pytest.mark.parametrize("hook", ["prepare_pod", "pod_ready", "purge"])
+def test_a_wrapper_of_any_hook_that_fails_is_named(hook):
+    class Outside(Mine):
+        capabilities = Capabilities(summary="outside", outside="owned")
+
+    core = around(Outside(VALUE), bad=wrapper(after, hook))
+    calls = {
+        "prepare_pod": lambda: core.prepare_pod(RUN, {}, cluster=object()),
+        "pod_ready": lambda: core.ready(RUN, {}, stamp=STAMP),
+        "purge": lambda: core.purge(RUN, {}, None, backend="mine"),
+    }
+    with pytest.raises(ExtensionError, match=f'extension "bad" failed in {hook}: KeyError'):
+        calls[hook]()
+
+
+def test_what_the_backend_raises_is_the_backends_and_no_wrapper_can_hide_it():
+    """Else a failed read would be a run that succeeded without results (guarantee 0)."""
+
+    def hides(self):
+        try:
+            return (yield)
+        except Exception:  # noqa: BLE001 - such an extension is what this is about
+            return Extraction()
+
+    def tells(self):
+        try:
+            return (yield)
+        except UnavailableError as error:
+            raise UnavailableError(f"told: {error.message}") from error
+
+    core = around(Mine(error=UnavailableError("away")), h=wrapper(hides))
+    with pytest.raises(UnavailableError, match=r"^away"):
+        collect(core)
+    core = around(Mine(error=KeyError("x")), h=wrapper(hides), i=wrapper(passes))
+    with pytest.raises(BackendError, match='backend "mine" failed in extract: KeyError'):
+        collect(core)
+    core = around(Mine(error=UnavailableError("away")), t=wrapper(tells))
+    with pytest.raises(UnavailableError, match=r"^told: away"):
+        collect(core)
+
+
+def test_a_wrapper_cannot_change_the_wire_version():
+    def other(self):
+        return (yield) + 1
+
+    with pytest.raises(ExtensionError, match="changed the wire version"):
+        around(Mine(), w=wrapper(other, "prepare_pod")).prepare_pod(RUN, {})
+
+
+def test_a_wrapper_may_change_the_pod_and_sees_run_and_limits():
+    def marks(self, run, pod, limits):
+        wire = yield
+        pod["marked"] = (run.name, limits.result)
+        return wire
+
+    pod = around(Mine(), w=wrapper(marks, "prepare_pod")).prepare_pod(RUN, {})
+    assert pod["marked"] == ("r", 4096)
+
+
+def test_what_a_wrapper_changes_is_judged_as_what_the_backend_says():
+    def grows(self):
+        found = yield
+        problem = Problem(code=ProblemCode.WITHHELD, message="no", result="b")
+        more = Found(name="a", value="y" * 100, source="here")
+        return Extraction(found=(*found.found, more), problems=(problem,))
+
+    collected = collect(around(Mine(VALUE), w=wrapper(grows)))
+    assert [one.code for one in collected.problems] == ["Withheld", "ResultTooLarge"]
+
+
+def test_who_changes_results_has_messages_withheld_and_who_says_no_is_held_to_it():
+    def changes(self):
+        yield
+        return Extraction()
+
+    assert around(Mine(VALUE), w=wrapper(changes)).withholds == ("w",)
+    core = around(Mine(VALUE), w=wrapper(changes, changes_results=False))
+    assert core.withholds == ()
+    with pytest.raises(ExtensionError, match="says changes_results = False and changed them"):
+        collect(core)
+
+
+class Keeper(Mine):
+    """Hands out references."""
+
+    capabilities = Capabilities(summary="keeps", by="reference")
+
+    @hookimpl
+    def dereference(self):
+        yield b"va"
+        if self.error:
+            raise self.error
+        yield b"lue"
+
+
+def dereferenced(body, error=None):
+    digest = "sha256:cd42404d52ad55ccfa9aca4adc828aa5800ad9d385a0671fbcbf724118320619"
+    reference = Reference(backend="mine", location="l", size=5, digest=digest)
+    return b"".join(around(Keeper(error=error), w=wrapper(body, "dereference")).dereference(reference, None))
+
+
+def test_pieces_pass_through_a_wrapper_and_what_fails_between_them_is_named():
+    def maps(self):
+        pieces = yield
+        return (one for one in pieces)
+
+    def fails(self):
+        pieces = yield
+
+        def some():
+            yield next(iter(pieces))
+            raise KeyError("x")
+
+        return some()
+
+    assert dereferenced(maps) == b"value"
+    with pytest.raises(ExtensionError, match='extension "w" failed in dereference: KeyError'):
+        dereferenced(fails)
+    with pytest.raises(BackendError, match='backend "mine" failed in dereference: LookupError'):
+        dereferenced(maps, LookupError("x"))
+    with pytest.raises(ExtensionError, match="failed in dereference: TypeError"):
+        dereferenced(nothing)
+
+
+def test_two_runs_at_once_never_meet_in_a_wrapper():
+    """What it holds of a run is in its generator, and there is one for each call."""
+
+    def nests(self, run):
+        if run.name == "outer":
+            inner = core.collect(
+                Run(namespace="n", name="inner", uid="v", results=RUN.results), {}, None, stamp=STAMP
+            )
+            assert inner.results[0].value == "1-inner"
+        found = yield
+        one = found.found[0]
+        return Extraction(found=(Found(name=one.name, value=f"{one.value}-{run.name}", source="w"),))
+
+    core = around(Mine(VALUE), w=wrapper(nests))
+    outer = Run(namespace="n", name="outer", uid="u", results=RUN.results)
+    assert core.collect(outer, {}, None, stamp=STAMP).results[0].value == "1-outer"
