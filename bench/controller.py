@@ -30,7 +30,7 @@ from measuring.runs import taskrun
 from measuring.seen import Seen
 from resultsfw import PODS
 from resultsfw.errors import ClusterError
-from resultsfw.tekton.kinds import TASKRUNS
+from resultsfw.tekton.api.kinds import TASKRUNS
 
 OURS = f"resultsfw.dev/bench-{os.getpid()}"
 BACKENDS = ("termination-message", "sidecar-logs")

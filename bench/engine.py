@@ -27,8 +27,8 @@ from measuring.seen import Seen
 from resultsfw import Core
 from resultsfw.errors import ResultsError
 from resultsfw.local import Engine
-from resultsfw.tekton.pipelines.reconciler import PipelineReconciler
-from resultsfw.tekton.reconciler import Reconciler
+from resultsfw.tekton.pipelinerun.reconciler import PipelineReconciler
+from resultsfw.tekton.taskrun.reconciler import Reconciler
 
 PARTS = {"table": ([20], 3), "series": ([5], 2)}
 """PipelineRuns and rounds of each part."""

@@ -28,7 +28,7 @@ from s3server import S3Server  # noqa: E402 - found by the path above
 
 from resultsfw import Core, reference_of  # noqa: E402 - see above
 from resultsfw.local.engine import Engine  # noqa: E402 - see above
-from resultsfw.tekton.reconciler import Reconciler  # noqa: E402 - see above
+from resultsfw.tekton.taskrun.reconciler import Reconciler  # noqa: E402 - see above
 
 VALUE = """
 import sys

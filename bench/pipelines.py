@@ -33,7 +33,7 @@ from measuring.seen import Seen
 from resultsfw import PODS, Capabilities
 from resultsfw.cluster import CONFIG_MAPS
 from resultsfw.errors import ResultsError
-from resultsfw.tekton.kinds import PIPELINERUNS, TASKRUNS
+from resultsfw.tekton.api.kinds import PIPELINERUNS, TASKRUNS
 
 OURS = f"resultsfw.dev/bench-{os.getpid()}"
 """Two benchmarks at once do not take each other's runs."""

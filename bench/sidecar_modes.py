@@ -28,8 +28,8 @@ from typing import Any
 from resultsfw.cluster import CONFIG_MAPS, PODS, Kind, Object
 from resultsfw.errors import AlreadyExistsError, NotFoundError
 from resultsfw.kube import KubeCluster, connect
-from resultsfw.tekton.kinds import TASKRUNS
-from resultsfw.tekton.reconciler import is_done
+from resultsfw.tekton.api.conditions import is_done
+from resultsfw.tekton.api.kinds import TASKRUNS
 
 NAMESPACES = Kind("", "v1", "namespaces", "Namespace")
 SIDECAR = "sidecar-tekton-log-results"

@@ -10,8 +10,8 @@ from resultsfw.cli.commands import resultsfw
 from resultsfw.controller import doctor
 from resultsfw.controller.manifests import load
 from resultsfw.controller.metrics import Metrics
-from resultsfw.tekton import reasons
-from resultsfw.tekton.podflags import POD_FLAGS
+from resultsfw.tekton.api import reasons
+from resultsfw.tekton.pod.options import POD_FLAGS
 
 TEXT = (Path(__file__).parents[1] / "docs" / "operations.md").read_text()
 

@@ -26,7 +26,7 @@ PACKAGES = {
 METHODS = ("search", "match", "fullmatch", "finditer", "findall", "sub", "split")
 BUILT = {
     "resultsfw.cli.new_backend": (r"my-backend|my_backend|MyBackend", "sub"),
-    "resultsfw.tekton.large": (r"\$\((~*)params\.(a|bb|ccc)\)", "sub"),
+    "resultsfw.tekton.spec.param_files": (r"\$\((~*)params\.(a|bb|ccc)\)", "sub"),
     "resultsfw.local.step.paths": (
         (
             r"(?:(?<![A-Za-z0-9_.~\\/})\]*])|(?<=\s-[A-Za-z])|(?<=^-[A-Za-z])|(?<=file://))"
@@ -35,7 +35,7 @@ BUILT = {
         "sub",
     ),
 }
-BOUNDED = {("resultsfw.tekton.durations", "_PART"): 200}
+BOUNDED = {("resultsfw.tekton.api.durations", "_PART"): 200}
 """Characters of a text, for a pattern that is only used on shorter ones."""
 SIZE = 1_000_000
 SEEDS = (

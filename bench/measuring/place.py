@@ -15,7 +15,7 @@ from resultsfw.kube import KubeCluster, connect
 from resultsfw.kube.listing import events_of, open_watch, pages
 from resultsfw.kube.paths import path_of
 from resultsfw.ratelimit import TokenBucket
-from resultsfw.tekton.kinds import PIPELINERUNS, TASKRUNS
+from resultsfw.tekton.api.kinds import PIPELINERUNS, TASKRUNS
 
 Object = dict[str, Any]
 

@@ -4,7 +4,7 @@ import threading
 import time
 from typing import Any
 
-from resultsfw.tekton.reconciler import is_done
+from resultsfw.tekton.api.conditions import is_done
 
 Object = dict[str, Any]
 

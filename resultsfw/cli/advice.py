@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from resultsfw.limits import DEFAULT_RESULT_BYTES, OBJECT_BYTES, too_large
-from resultsfw.tekton import reasons
+from resultsfw.tekton.api import reasons
 from resultsfw.types import Collected, Problem, ProblemCode
 
 __all__ = [

@@ -3,7 +3,7 @@
 from typing import Any
 
 from resultsfw.controller.process import Options, run_process
-from resultsfw.tekton.pod import PodOptions
+from resultsfw.tekton.pod.builder import PodOptions
 
 __all__ = ["options_of", "run_controller"]
 

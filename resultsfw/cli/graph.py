@@ -6,9 +6,9 @@ from xml.sax.saxutils import escape, quoteattr
 
 from resultsfw.cli import show
 from resultsfw.cluster import Object
-from resultsfw.tekton.pipelines.embedded import children_in
-from resultsfw.tekton.pipelines.graph import graph_of, refs_of
-from resultsfw.tekton.pipelines.problems import tasks_of
+from resultsfw.tekton.pipelinerun.child_statuses import children_in
+from resultsfw.tekton.pipelinerun.dag import graph_of, refs_of
+from resultsfw.tekton.pipelinerun.validate_pipeline import tasks_of
 
 __all__ = ["draw"]
 

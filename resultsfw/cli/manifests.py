@@ -9,10 +9,10 @@ from typing import Any, Final
 from resultsfw.cli.inputs import Document
 from resultsfw.cluster import Object
 from resultsfw.errors import InputError
+from resultsfw.tekton.api.models import parse_task, parse_taskrun
 from resultsfw.tekton.api.unknown import unknown_fields
-from resultsfw.tekton.models import parse_task, parse_taskrun
-from resultsfw.tekton.pipelines.models import parse_pipeline, parse_pipelinerun
-from resultsfw.tekton.pipelines.problems import SECTIONS
+from resultsfw.tekton.pipelinerun.models import parse_pipeline, parse_pipelinerun
+from resultsfw.tekton.pipelinerun.validate_pipeline import SECTIONS
 
 __all__ = ["NAMESPACE", "Manifests", "checked", "pick"]
 

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from resultsfw.cli import show
 from resultsfw.cluster import Object
-from resultsfw.tekton.pipelines.embedded import children_in
+from resultsfw.tekton.pipelinerun.child_statuses import children_in
 
 __all__ = ["print_pipelinerun"]
 

@@ -15,8 +15,8 @@ from rich.text import Text
 
 from resultsfw.cli import show
 from resultsfw.cluster import Object
-from resultsfw.tekton.kinds import PIPELINERUNS, TASKRUNS
-from resultsfw.tekton.mirror import mirror
+from resultsfw.tekton.api.kinds import PIPELINERUNS, TASKRUNS
+from resultsfw.tekton.podstatus.step_states import mirror
 
 __all__ = ["Progress"]
 

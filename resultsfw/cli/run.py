@@ -24,10 +24,10 @@ from resultsfw.cli.settings import Given, Loaded, load
 from resultsfw.cluster import Object
 from resultsfw.errors import ClusterError, InputError
 from resultsfw.local.engine import Engine
-from resultsfw.tekton.kinds import PIPELINERUNS, TASKRUNS
-from resultsfw.tekton.pipelines.embedded import children_in
-from resultsfw.tekton.pipelines.reconciler import PipelineReconciler
-from resultsfw.tekton.reconciler import Reconciler
+from resultsfw.tekton.api.kinds import PIPELINERUNS, TASKRUNS
+from resultsfw.tekton.pipelinerun.child_statuses import children_in
+from resultsfw.tekton.pipelinerun.reconciler import PipelineReconciler
+from resultsfw.tekton.taskrun.reconciler import Reconciler
 from resultsfw.types import Collected
 
 __all__ = ["run_files"]

@@ -17,11 +17,11 @@ from resultsfw.cli.settings import Given, core_of
 from resultsfw.cluster import Cluster, Kind, Object
 from resultsfw.core import Core
 from resultsfw.errors import ClusterError, InputError, NotFoundError
-from resultsfw.tekton.kinds import TASKS
-from resultsfw.tekton.mirror import parse_time
-from resultsfw.tekton.model_errors import told
-from resultsfw.tekton.offline import Offline, taskrun_from_pod
-from resultsfw.tekton.run import pod_name
+from resultsfw.tekton.api.kinds import TASKS
+from resultsfw.tekton.api.model_errors import told
+from resultsfw.tekton.api.names import pod_name
+from resultsfw.tekton.api.times import parse_time
+from resultsfw.tekton.taskrun.offline import Offline, taskrun_from_pod
 
 __all__ = ["Judged", "Saved", "judge", "no_cluster"]
 

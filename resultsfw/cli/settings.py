@@ -9,7 +9,7 @@ from resultsfw.core import Core
 from resultsfw.errors import ExtensionError, FlagError, InputError, ResultsError, UnknownBackendError
 from resultsfw.flags import CONFIG_PREFIX, KEYS, parse_flags
 from resultsfw.tekton.api.configmaps import CONFIG_DEFAULTS, CONFIG_EVENTS, FEATURE_FLAGS, doubts
-from resultsfw.tekton.settings import Settings, settings_of
+from resultsfw.tekton.taskrun.settings import Settings, settings_of
 
 __all__ = ["CONFIG_MAP", "Given", "Loaded", "core_of", "load"]
 

@@ -10,7 +10,7 @@ from resultsfw.cli.saved import Judged
 from resultsfw.cluster import Object
 from resultsfw.core import STAMP_ANNOTATION
 from resultsfw.messages import CONTAINER_BYTES, POD_BYTES, message_budget
-from resultsfw.tekton.mirror import statuses
+from resultsfw.tekton.podstatus.pod_state import statuses
 from resultsfw.types import Collected, Declared, Problem, ProblemCode, Run, Stamp, Step
 
 __all__ = ["Budget", "End", "Way", "budget_of", "is_stamped", "ways_of"]

@@ -24,8 +24,8 @@ from resultsfw.errors import (
 )
 from resultsfw.flags import CONFIG_PREFIX, KEYS, Flags, parse_flags
 from resultsfw.tekton.api.configmaps import CONFIG_DEFAULTS, CONFIG_EVENTS, FEATURE_FLAGS, doubts
-from resultsfw.tekton.pod import PodOptions
-from resultsfw.tekton.settings import Settings, settings_of
+from resultsfw.tekton.pod.builder import PodOptions
+from resultsfw.tekton.taskrun.settings import Settings, settings_of
 
 __all__ = ["CONFIG_MAP", "OTHERS", "LiveFlags", "data_of", "doubts_of", "flags_of"]
 

@@ -13,9 +13,15 @@ from resultsfw.controller.logs import about
 from resultsfw.controller.metrics import Metrics, backend_of
 from resultsfw.controller.unreadable import defect_of, managed_by, stub
 from resultsfw.controller.workers import Key, Workers
-from resultsfw.tekton.kinds import READY_ANNOTATION, RELEASED_ANNOTATION, RESULTS_LEFT_OUT, TASKRUNS, is_step
-from resultsfw.tekton.leftovers import is_held
-from resultsfw.tekton.reconciler import is_done
+from resultsfw.tekton.api.conditions import is_done
+from resultsfw.tekton.api.kinds import (
+    READY_ANNOTATION,
+    RELEASED_ANNOTATION,
+    RESULTS_LEFT_OUT,
+    TASKRUNS,
+    is_step,
+)
+from resultsfw.tekton.taskrun.finalizers import is_held
 
 __all__ = ["POD_SELECTOR", "Cache", "Controller", "pause_of", "sight_of", "slim_pod", "slim_taskrun"]
 

@@ -11,8 +11,8 @@ from resultsfw.controller.manifests import BACKENDS, backends_with_rights
 from resultsfw.core import Core
 from resultsfw.errors import ClusterError, ForbiddenError, NotFoundError, ResultsError
 from resultsfw.tekton.api.configmaps import CONFIG_DEFAULTS
-from resultsfw.tekton.kinds import CLAIMS, PIPELINERUNS, PIPELINES, SERVICE_ACCOUNTS, TASKRUNS, TASKS
-from resultsfw.tekton.settings import settings_of
+from resultsfw.tekton.api.kinds import CLAIMS, PIPELINERUNS, PIPELINES, SERVICE_ACCOUNTS, TASKRUNS, TASKS
+from resultsfw.tekton.taskrun.settings import settings_of
 from resultsfw.types import Permission
 
 __all__ = ["Asked", "Finding", "Need", "Subject", "backend_needs", "controller_needs", "examine", "missing"]

@@ -10,8 +10,8 @@ from resultsfw.cluster import Object
 from resultsfw.controller.logs import about
 from resultsfw.controller.metrics import Metrics, backend_of, succeeded
 from resultsfw.errors import ResultsError
-from resultsfw.tekton.pipelines.reasons import PENDING, STARTED
-from resultsfw.tekton.reasons import HELD
+from resultsfw.tekton.api.reasons import HELD
+from resultsfw.tekton.pipelinerun.reasons import PENDING, STARTED
 
 __all__ = [
     "Events",

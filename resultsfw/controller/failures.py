@@ -9,14 +9,13 @@ from typing import Final
 
 from resultsfw.cluster import PODS, Cluster, Kind, Object
 from resultsfw.errors import ClusterError, NotFoundError, ObjectTooLargeError
-from resultsfw.tekton import reasons
-from resultsfw.tekton.conclude import condition
-from resultsfw.tekton.conditions import is_done
-from resultsfw.tekton.kinds import TASKRUNS
-from resultsfw.tekton.mirror import format_time
-from resultsfw.tekton.owner import owns
-from resultsfw.tekton.pipelines import reasons as pipeline_reasons
-from resultsfw.tekton.run import pod_name
+from resultsfw.tekton.api import reasons
+from resultsfw.tekton.api.conditions import condition, is_done
+from resultsfw.tekton.api.kinds import TASKRUNS
+from resultsfw.tekton.api.names import pod_name
+from resultsfw.tekton.api.owners import owns
+from resultsfw.tekton.api.times import format_time
+from resultsfw.tekton.pipelinerun import reasons as pipeline_reasons
 
 __all__ = ["STALLED_ANNOTATION", "Failure", "RunEnder", "stalls_of"]
 

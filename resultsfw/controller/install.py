@@ -18,8 +18,8 @@ from resultsfw.errors import (
     NotFoundError,
     ResultsError,
 )
-from resultsfw.tekton.kinds import TASKRUNS
-from resultsfw.tekton.settings import settings_of
+from resultsfw.tekton.api.kinds import TASKRUNS
+from resultsfw.tekton.taskrun.settings import settings_of
 
 __all__ = ["Outcome", "Server", "check", "install", "wait_for_rollout"]
 

@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 from resultsfw.cluster import Cluster, Kind, Object
 from resultsfw.controller.metrics import succeeded
 from resultsfw.errors import UnavailableError
-from resultsfw.tekton.kinds import TASKRUNS
+from resultsfw.tekton.api.kinds import TASKRUNS
 
 __all__ = ["Changed", "Ledger"]
 

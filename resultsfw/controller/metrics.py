@@ -10,9 +10,9 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from resultsfw.cluster import Object
 from resultsfw.core import STAMP_ANNOTATION
 from resultsfw.plugins import installed
-from resultsfw.tekton import reasons
-from resultsfw.tekton.conditions import succeeded
-from resultsfw.tekton.mirror import parse_time
+from resultsfw.tekton.api import reasons
+from resultsfw.tekton.api.conditions import succeeded
+from resultsfw.tekton.api.times import parse_time
 from resultsfw.types import Collected
 
 __all__ = ["Metrics", "backend_of", "succeeded"]

@@ -10,8 +10,8 @@ from resultsfw.controller.logs import about
 from resultsfw.controller.unreadable import defect_of, managed_by, stub
 from resultsfw.controller.workers import Key, Workers
 from resultsfw.limits import object_size
-from resultsfw.tekton.conditions import is_done, succeeded
-from resultsfw.tekton.kinds import PIPELINERUNS
+from resultsfw.tekton.api.conditions import is_done, succeeded
+from resultsfw.tekton.api.kinds import PIPELINERUNS
 
 __all__ = ["PipelineRuns", "slim_pipelinerun"]
 

@@ -31,11 +31,12 @@ from resultsfw.core import Core
 from resultsfw.errors import ResultsError
 from resultsfw.kube import CachedCluster, KubeCluster, LeaderElector, Reflector, connect
 from resultsfw.ratelimit import TokenBucket
-from resultsfw.tekton.kinds import PIPELINERUNS, TASKRUNS
-from resultsfw.tekton.pipelines.reconciler import PipelineReconciler
-from resultsfw.tekton.pod import PodOptions
-from resultsfw.tekton.reconciler import Reconciler, Timing
-from resultsfw.tekton.settings import Settings
+from resultsfw.tekton.api.kinds import PIPELINERUNS, TASKRUNS
+from resultsfw.tekton.pipelinerun.reconciler import PipelineReconciler
+from resultsfw.tekton.pod.builder import PodOptions
+from resultsfw.tekton.taskrun.reconciler import Reconciler
+from resultsfw.tekton.taskrun.requeue import Timing
+from resultsfw.tekton.taskrun.settings import Settings
 
 __all__ = ["Options", "Process", "images_of", "run_process"]
 

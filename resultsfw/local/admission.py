@@ -6,7 +6,7 @@ from typing import Final
 from resultsfw.cluster import PODS, Kind, Object
 from resultsfw.errors import ClusterError
 from resultsfw.local.probes import HANDLERS, can_probe
-from resultsfw.tekton.kinds import is_sidecar
+from resultsfw.tekton.api.kinds import is_sidecar
 
 __all__ = ["admit", "problems_of"]
 

@@ -13,8 +13,8 @@ from resultsfw.errors import ClusterError, NotFoundError
 from resultsfw.local.admission import admit
 from resultsfw.local.kubelet import MAX_PODS, Kubelet
 from resultsfw.local.store import Store
-from resultsfw.tekton.conditions import is_done
-from resultsfw.tekton.kinds import PIPELINERUNS, TASKRUNS
+from resultsfw.tekton.api.conditions import is_done
+from resultsfw.tekton.api.kinds import PIPELINERUNS, TASKRUNS
 from resultsfw.workqueue import WorkQueue
 
 __all__ = ["Engine", "Reconciler", "kind_of"]

@@ -28,7 +28,7 @@ from resultsfw.server.serving import Server, bound_memory, raise_file_limit
 from resultsfw.server.store import Results, open_store
 from resultsfw.server.tls import Certificate
 from resultsfw.server.usage import Usage
-from resultsfw.tekton.kinds import TASKRUNS
+from resultsfw.tekton.api.kinds import TASKRUNS
 
 __all__ = ["KEEP_DAYS", "LIMIT", "NAMESPACE_BYTES", "Options", "run_server"]
 

@@ -6,7 +6,7 @@ from typing import Protocol
 from resultsfw.cluster import Kind, Object
 from resultsfw.errors import ClusterError, NotFoundError
 from resultsfw.server.refusals import RefusalError
-from resultsfw.tekton.kinds import TASKRUNS
+from resultsfw.tekton.api.kinds import TASKRUNS
 
 __all__ = ["ClusterRuns", "Runs"]
 

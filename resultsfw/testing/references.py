@@ -8,7 +8,7 @@ from typing import Final
 from resultsfw.core import Core
 from resultsfw.errors import CorruptError, NotFoundError, ResultsError
 from resultsfw.references import reference_of, reference_value
-from resultsfw.tekton.scripts import PARAMS_DIR
+from resultsfw.tekton.spec.param_files import PARAMS_DIR
 from resultsfw.testing.base import Base, Runs
 from resultsfw.testing.damage import DAMAGE
 from resultsfw.testing.judging import breach, closed, must_be_true, must_be_verdict

@@ -25,14 +25,15 @@ from resultsfw.local.kubelet import Kubelet
 from resultsfw.local.store import Store
 from resultsfw.plugins import installed
 from resultsfw.references import reference_value
-from resultsfw.tekton.containers import PARAMS_MOUNT
-from resultsfw.tekton.kinds import TASKRUNS
-from resultsfw.tekton.pod import PodOptions, build_pod
-from resultsfw.tekton.podcare import all_ended, release
-from resultsfw.tekton.reconciler import Reconciler
-from resultsfw.tekton.referenced import resolved
-from resultsfw.tekton.run import run_of
+from resultsfw.tekton.api.kinds import TASKRUNS
+from resultsfw.tekton.pod.builder import PodOptions, build_pod
+from resultsfw.tekton.pod.containers import PARAMS_MOUNT
+from resultsfw.tekton.podstatus.pod_state import all_ended
+from resultsfw.tekton.spec.declared_results import run_of
+from resultsfw.tekton.spec.param_references import resolved
 from resultsfw.tekton.spec.substitution import apply
+from resultsfw.tekton.taskrun.pod_lifecycle import release
+from resultsfw.tekton.taskrun.reconciler import Reconciler
 from resultsfw.testing.clusters import Asked, Noted
 from resultsfw.testing.tasks import Write, task_of
 from resultsfw.types import Capabilities, Collected, Limits, Reference, Run
@@ -247,7 +248,7 @@ class World:
         """Prepare the pod of a new run (or of a further attempt ``of`` one); nothing is started.
 
         Raises what `Core.prepare_pod` raises, and for parameters that are references (``params``) what
-        `resultsfw.tekton.referenced.resolved` raises.
+        `resultsfw.tekton.spec.param_references.resolved` raises.
         """
         core = core or self.core()
         given = [{"name": name, "value": reference_value(one)} for name, one in (params or {}).items()]

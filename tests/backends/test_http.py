@@ -16,7 +16,7 @@ from resultsfw.errors import ClusterError, FlagError, ForbiddenError, TooEarlyEr
 from resultsfw.local import tokens
 from resultsfw.local.engine import Engine
 from resultsfw.local.store import Store
-from resultsfw.tekton.reconciler import Reconciler
+from resultsfw.tekton.taskrun.reconciler import Reconciler
 from resultsfw_backends import http as backend
 from resultsfw_backends._results_sidecar import CONTAINER
 from resultsfw_sidecar import wire

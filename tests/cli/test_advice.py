@@ -6,7 +6,7 @@ import pytest
 
 from resultsfw.cli.advice import advice_for, advice_on, failed_for_size, larger, without_hints
 from resultsfw.limits import over_run, too_large
-from resultsfw.tekton import reasons
+from resultsfw.tekton.api import reasons
 from resultsfw.types import Collected, Problem, ProblemCode, Result
 
 TASK = Path(__file__).parents[2] / "examples" / "01-images" / "task.yaml"

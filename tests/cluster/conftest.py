@@ -14,7 +14,7 @@ import pytest
 from api import ApiServer
 from place import Place
 
-from resultsfw.tekton.pod import PodOptions
+from resultsfw.tekton.pod.builder import PodOptions
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -13,9 +13,9 @@ from running import CONTROLLER, Running
 from resultsfw import PODS, Kind, Object
 from resultsfw.cluster import CONFIG_MAPS, EVENTS
 from resultsfw.errors import NotFoundError
-from resultsfw.tekton.kinds import TASKRUNS
-from resultsfw.tekton.pod import PodOptions
-from resultsfw.tekton.reconciler import is_done
+from resultsfw.tekton.api.conditions import is_done
+from resultsfw.tekton.api.kinds import TASKRUNS
+from resultsfw.tekton.pod.builder import PodOptions
 
 NAMESPACES = Kind("", "v1", "namespaces", "Namespace")
 ACCOUNTS = Kind("", "v1", "serviceaccounts", "ServiceAccount")

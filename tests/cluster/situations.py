@@ -9,7 +9,7 @@ from api import ApiServer
 
 from resultsfw import PODS, Object
 from resultsfw.errors import ClusterError, NotFoundError
-from resultsfw.tekton.kinds import TASKRUNS
+from resultsfw.tekton.api.kinds import TASKRUNS
 
 End = tuple[str, dict[str, Any], tuple[str, ...]]
 

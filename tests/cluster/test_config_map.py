@@ -20,8 +20,8 @@ from resultsfw import PODS, Core
 from resultsfw.cluster import CONFIG_MAPS
 from resultsfw.controller.manifests import kind_of, load
 from resultsfw.errors import ClusterError, NotFoundError
-from resultsfw.tekton.kinds import TASKRUNS
-from resultsfw.tekton.reconciler import Reconciler
+from resultsfw.tekton.api.kinds import TASKRUNS
+from resultsfw.tekton.taskrun.reconciler import Reconciler
 from resultsfw_backends.config_map import ROLE_BINDINGS, ROLES, VALUE_BYTES
 
 IMAGE = os.environ.get("RESULTSFW_SIDECAR_NET_IMAGE", "resultsfw/sidecar-net:0.1.0")

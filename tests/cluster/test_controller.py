@@ -6,7 +6,7 @@ import captures
 import pytest
 from situations import ENDS, cancel_when_the_second_step_runs, check, submit, taskrun
 
-from resultsfw.tekton.kinds import TASKRUNS
+from resultsfw.tekton.api.kinds import TASKRUNS
 
 BY_TEKTON = {
     **{name: ENDS[name] for name in ENDS if name.startswith("sl-") and name != "sl-cancelled"},

@@ -25,7 +25,7 @@ from situations import ENDS, cancel_when_the_second_step_runs, check, submit, ta
 from resultsfw import PODS
 from resultsfw.controller.manifests import kind_of, load
 from resultsfw.errors import NotFoundError
-from resultsfw.tekton.kinds import TASKRUNS
+from resultsfw.tekton.api.kinds import TASKRUNS
 
 IMAGE = os.environ.get("RESULTSFW_SIDECAR_NET_IMAGE", "resultsfw/sidecar-net:0.1.0")
 ADDRESS = os.environ.get("RESULTSFW_NODE_ADDRESS", "")

@@ -8,7 +8,7 @@ import time
 
 from situations import with_user
 
-from resultsfw.tekton.kinds import TASKRUNS
+from resultsfw.tekton.api.kinds import TASKRUNS
 
 BACKENDS = ("termination-message", "sidecar-logs")
 LARGE = 3500

@@ -16,8 +16,8 @@ import yaml
 
 from resultsfw import Kind
 from resultsfw.errors import NotFoundError
-from resultsfw.tekton.conditions import is_done
-from resultsfw.tekton.kinds import PIPELINERUNS, TASKRUNS, TASKS
+from resultsfw.tekton.api.conditions import is_done
+from resultsfw.tekton.api.kinds import PIPELINERUNS, TASKRUNS, TASKS
 
 sys.path.append(str(Path(__file__).parents[1] / "object_store"))
 

@@ -2,8 +2,8 @@
 
 from captured import NAMES, load, plain
 
-from resultsfw.tekton.conditions import is_done
-from resultsfw.tekton.kinds import PIPELINERUNS
+from resultsfw.tekton.api.conditions import is_done
+from resultsfw.tekton.api.kinds import PIPELINERUNS
 
 LARGE = ("pr-large-args", "pr-large-sidecar")
 """What Tekton could not do: a large result in a script, and one as an argument."""

@@ -10,9 +10,11 @@ from api import ApiServer
 
 from resultsfw import PODS, Core, Object
 from resultsfw.errors import ClusterError, NotFoundError
-from resultsfw.tekton.kinds import TASKRUNS
-from resultsfw.tekton.pod import PodOptions
-from resultsfw.tekton.reconciler import Reconciler, Timing, is_done
+from resultsfw.tekton.api.conditions import is_done
+from resultsfw.tekton.api.kinds import TASKRUNS
+from resultsfw.tekton.pod.builder import PodOptions
+from resultsfw.tekton.taskrun.reconciler import Reconciler
+from resultsfw.tekton.taskrun.requeue import Timing
 
 NAMESPACE = "default"
 PATIENCE = 150  # seconds for one run; a kubelet looks at full volumes once a minute

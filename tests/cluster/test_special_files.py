@@ -7,7 +7,7 @@ import pytest
 from place import Place
 
 from resultsfw import CONFIG_MAPS, PODS, Object
-from resultsfw.tekton.kinds import TASKRUNS
+from resultsfw.tekton.api.kinds import TASKRUNS
 
 DEADLINE = 420  # seconds; a container that outstays its Step is given two minutes
 

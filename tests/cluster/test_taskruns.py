@@ -11,8 +11,9 @@ from situations import ENDS, cancel_when_the_second_step_runs, check, submit, ta
 
 from resultsfw import Core, Object
 from resultsfw.errors import ClusterError
-from resultsfw.tekton.kinds import TASKRUNS
-from resultsfw.tekton.reconciler import Reconciler, is_done
+from resultsfw.tekton.api.conditions import is_done
+from resultsfw.tekton.api.kinds import TASKRUNS
+from resultsfw.tekton.taskrun.reconciler import Reconciler
 
 DEADLINE = 120  # seconds for one situation; the slowest waits for a grace of 30
 

@@ -12,8 +12,8 @@ import pytest
 
 from resultsfw.cluster import EVENTS
 from resultsfw.errors import ClusterError
-from resultsfw.tekton.conditions import is_done
-from resultsfw.tekton.kinds import PIPELINERUNS
+from resultsfw.tekton.api.conditions import is_done
+from resultsfw.tekton.api.kinds import PIPELINERUNS
 
 TKN = os.environ.get("RESULTSFW_TKN", "")
 

@@ -15,7 +15,7 @@ from storeserver import ApiServer
 
 from resultsfw.cluster import CONFIG_MAPS, EVENTS, PODS
 from resultsfw.errors import NotFoundError
-from resultsfw.tekton.kinds import TASKRUNS
+from resultsfw.tekton.api.kinds import TASKRUNS
 from resultsfw_sidecar import wire
 
 MANAGED_BY = "resultsfw.dev/controller"

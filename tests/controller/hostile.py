@@ -2,7 +2,7 @@
 
 from controllerroom import MANAGED_BY
 
-from resultsfw.tekton.kinds import PIPELINERUNS, TASKRUNS, TASKS
+from resultsfw.tekton.api.kinds import PIPELINERUNS, TASKRUNS, TASKS
 
 
 def nested(levels):

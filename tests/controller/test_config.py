@@ -8,7 +8,7 @@ from resultsfw.controller.config import LiveFlags, flags_of
 from resultsfw.controller.metrics import Metrics
 from resultsfw.core import Core
 from resultsfw.errors import BrokenBackendError, BrokenExtensionError, FlagError, UnavailableError
-from resultsfw.tekton.pod import PodOptions
+from resultsfw.tekton.pod.builder import PodOptions
 
 
 class Room:

@@ -8,7 +8,7 @@ import pytest
 from resultsfw.cluster import CONFIG_MAPS
 from resultsfw.controller import doctor
 from resultsfw.errors import ForbiddenError, NotFoundError, UnavailableError
-from resultsfw.tekton.kinds import SERVICE_ACCOUNTS, TASKRUNS
+from resultsfw.tekton.api.kinds import SERVICE_ACCOUNTS, TASKRUNS
 
 IMAGES = {"entrypoint": "tekton/entrypoint:1", "scripts": "busybox"}
 

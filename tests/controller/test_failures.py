@@ -24,7 +24,7 @@ from resultsfw.errors import (
     UnreadableObjectError,
 )
 from resultsfw.local.store import Store
-from resultsfw.tekton.kinds import PIPELINERUNS, TASKRUNS
+from resultsfw.tekton.api.kinds import PIPELINERUNS, TASKRUNS
 from resultsfw.workqueue import WorkQueue
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)

@@ -8,7 +8,7 @@ from controllerroom import MANAGED_BY, NAMESPACE, condition
 from pluginsite import Site
 
 from resultsfw.cluster import Kind
-from resultsfw.tekton.kinds import PIPELINERUNS, TASKRUNS
+from resultsfw.tekton.api.kinds import PIPELINERUNS, TASKRUNS
 
 LEASES = Kind("coordination.k8s.io", "v1", "leases", "Lease")
 LIMITS = {"RLIMIT_AS": 4 << 30, "RLIMIT_CPU": 300}

@@ -7,7 +7,7 @@ from resultsfw.cluster import PODS
 from resultsfw.controller.ledger import Ledger
 from resultsfw.errors import ConflictError, UnavailableError
 from resultsfw.local.store import Store
-from resultsfw.tekton.kinds import TASKRUNS
+from resultsfw.tekton.api.kinds import TASKRUNS
 
 
 def status(value, reason="r"):

@@ -10,8 +10,8 @@ from resultsfw.controller.controller import slim_taskrun
 from resultsfw.controller.pipelines import KEPT_BYTES, PipelineRuns, slim_pipelinerun
 from resultsfw.errors import ConflictError, NotFoundError
 from resultsfw.local.store import Store
-from resultsfw.tekton.kinds import PIPELINERUNS, RESULTS_LEFT_OUT, TASKRUNS
-from resultsfw.tekton.pipelines.reconciler import PipelineReconciler
+from resultsfw.tekton.api.kinds import PIPELINERUNS, RESULTS_LEFT_OUT, TASKRUNS
+from resultsfw.tekton.pipelinerun.reconciler import PipelineReconciler
 
 MINE = "resultsfw.dev/controller"
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from controllerroom import NAMESPACE, condition
 
 from resultsfw.cluster import CONFIG_MAPS, EVENTS, PODS, Kind
-from resultsfw.tekton.kinds import TASKRUNS
+from resultsfw.tekton.api.kinds import TASKRUNS
 
 LEASES = Kind("coordination.k8s.io", "v1", "leases", "Lease")
 

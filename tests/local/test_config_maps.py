@@ -9,8 +9,8 @@ from localpods import await_true
 from resultsfw import CONFIG_MAPS, PODS, Core, Object
 from resultsfw.local.engine import Engine
 from resultsfw.local.rbac import ROLE_BINDINGS, ROLES
-from resultsfw.tekton.kinds import TASKRUNS
-from resultsfw.tekton.reconciler import Reconciler
+from resultsfw.tekton.api.kinds import TASKRUNS
+from resultsfw.tekton.taskrun.reconciler import Reconciler
 
 MiB = 1_048_576
 SIDECARS = ["native", "plain"]

@@ -14,8 +14,8 @@ from localpods import argument, await_true, log_of, processes_with
 from resultsfw import Core, Object
 from resultsfw.limits import OBJECT_BYTES, object_size
 from resultsfw.local.engine import Engine
-from resultsfw.tekton.kinds import TASKRUNS
-from resultsfw.tekton.reconciler import Reconciler
+from resultsfw.tekton.api.kinds import TASKRUNS
+from resultsfw.tekton.taskrun.reconciler import Reconciler
 
 FLAGS = {
     "termination-message": {"results-from": "termination-message"},

@@ -14,7 +14,7 @@ from localpods import await_true, make_pod, over, processes_with
 from resultsfw.cluster import CONFIG_MAPS, PODS
 from resultsfw.errors import ClusterError, ConflictError, InputError, NotFoundError, UnavailableError
 from resultsfw.local.engine import Engine, kind_of, work_queue
-from resultsfw.tekton.kinds import TASKRUNS, TASKS
+from resultsfw.tekton.api.kinds import TASKRUNS, TASKS
 
 
 def taskrun(name, script="true"):

@@ -12,7 +12,7 @@ from resultsfw.local.admission import problems_of
 from resultsfw.local.engine import Engine
 from resultsfw.local.podstatus import Container, new_id
 from resultsfw.local.probes import Probe
-from resultsfw.tekton.reconciler import Reconciler
+from resultsfw.tekton.taskrun.reconciler import Reconciler
 
 UP = "/workspace/up"
 

@@ -9,7 +9,7 @@ import pytest
 
 from resultsfw import CONFIG_MAPS, Core, Object
 from resultsfw.local.engine import Engine
-from resultsfw.tekton.reconciler import Reconciler
+from resultsfw.tekton.taskrun.reconciler import Reconciler
 
 BACKENDS = ("termination-message", "sidecar-logs", "config-map")
 

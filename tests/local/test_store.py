@@ -14,7 +14,7 @@ from resultsfw.errors import (
     UnavailableError,
 )
 from resultsfw.local.store import Store
-from resultsfw.tekton.kinds import TASKRUNS
+from resultsfw.tekton.api.kinds import TASKRUNS
 
 
 def config_map(name="settings", **data):

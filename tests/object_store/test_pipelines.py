@@ -9,9 +9,9 @@ import pytest
 
 from resultsfw import Core, reference_of
 from resultsfw.local.engine import Engine
-from resultsfw.tekton.kinds import PIPELINERUNS, TASKRUNS
-from resultsfw.tekton.pipelines.reconciler import PipelineReconciler
-from resultsfw.tekton.reconciler import Reconciler
+from resultsfw.tekton.api.kinds import PIPELINERUNS, TASKRUNS
+from resultsfw.tekton.pipelinerun.reconciler import PipelineReconciler
+from resultsfw.tekton.taskrun.reconciler import Reconciler
 from resultsfw_ways.store import Store, StoreError
 
 SECRET = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "store", "namespace": "default"}}

@@ -17,8 +17,8 @@ from resultsfw import Core, reference_of
 from resultsfw.cli import main
 from resultsfw.errors import NotFoundError
 from resultsfw.local.engine import Engine
-from resultsfw.tekton.kinds import TASKRUNS
-from resultsfw.tekton.reconciler import Reconciler
+from resultsfw.tekton.api.kinds import TASKRUNS
+from resultsfw.tekton.taskrun.reconciler import Reconciler
 from resultsfw_backends._results_sidecar import CONTAINER
 from resultsfw_ways.store import Store, StoreError
 

@@ -6,10 +6,9 @@ from typing import Any
 from resultsfw import Core, Kind, Object
 from resultsfw.errors import NotFoundError
 from resultsfw.local.store import Store
-from resultsfw.tekton.conclude import condition
-from resultsfw.tekton.conditions import is_done
-from resultsfw.tekton.kinds import PIPELINERUNS, TASKRUNS
-from resultsfw.tekton.pipelines.reconciler import PipelineReconciler
+from resultsfw.tekton.api.conditions import condition, is_done
+from resultsfw.tekton.api.kinds import PIPELINERUNS, TASKRUNS
+from resultsfw.tekton.pipelinerun.reconciler import PipelineReconciler
 
 
 class KilledError(BaseException):

@@ -8,9 +8,9 @@ from captured import NAMES, load, plain
 from resultsfw import Core, jsons
 from resultsfw.errors import NotFoundError
 from resultsfw.local.store import Store
-from resultsfw.tekton.conditions import is_done
-from resultsfw.tekton.kinds import PIPELINERUNS, TASKRUNS
-from resultsfw.tekton.pipelines.reconciler import PipelineReconciler
+from resultsfw.tekton.api.conditions import is_done
+from resultsfw.tekton.api.kinds import PIPELINERUNS, TASKRUNS
+from resultsfw.tekton.pipelinerun.reconciler import PipelineReconciler
 
 
 class World:

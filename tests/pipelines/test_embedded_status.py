@@ -6,9 +6,9 @@ from pipelineworld import Counting, World, a_task
 from resultsfw.errors import ObjectTooLargeError
 from resultsfw.limits import OBJECT_BYTES, object_size
 from resultsfw.local.store import Store
-from resultsfw.tekton.kinds import PIPELINERUNS, TASKRUNS
-from resultsfw.tekton.pipelines.embedded import PRUNED_ANNOTATION
-from resultsfw.tekton.pipelines.reconciler import PipelineReconciler
+from resultsfw.tekton.api.kinds import PIPELINERUNS, TASKRUNS
+from resultsfw.tekton.pipelinerun.child_statuses import PRUNED_ANNOTATION
+from resultsfw.tekton.pipelinerun.reconciler import PipelineReconciler
 
 WHEN = [{"input": "x", "operator": "in", "values": ["x"]}]
 

@@ -11,8 +11,8 @@ from pipelineworld import World, a_task
 from resultsfw import Object
 from resultsfw.errors import ClusterError, ForbiddenError, ResultsError, UnavailableError
 from resultsfw.local.store import Store
-from resultsfw.tekton.kinds import PIPELINERUNS, PIPELINES, TASKS
-from resultsfw.tekton.pipelines import reconciler
+from resultsfw.tekton.api.kinds import PIPELINERUNS, PIPELINES, TASKS
+from resultsfw.tekton.pipelinerun import reconciler
 
 QUOTA = "exceeded quota: small"
 CLAIM = {"name": "w", "volumeClaimTemplate": {"spec": {"accessModes": ["ReadWriteOnce"]}}}

@@ -10,13 +10,13 @@ import pytest
 
 from resultsfw import Object
 from resultsfw.cli.graph import draw
-from resultsfw.tekton.conclude import condition
-from resultsfw.tekton.pipelines.facts import Facts
-from resultsfw.tekton.pipelines.graph import CycleError, graph_of
-from resultsfw.tekton.pipelines.spec import applied
-from resultsfw.tekton.pipelines.status import child_references, skipped_tasks, verdict
-from resultsfw.tekton.pipelines.taskruns import TaskRunBuilder
-from resultsfw.tekton.pipelines.times import times_of
+from resultsfw.tekton.api.conditions import condition
+from resultsfw.tekton.pipelinerun.dag import CycleError, graph_of
+from resultsfw.tekton.pipelinerun.facts import Facts
+from resultsfw.tekton.pipelinerun.pipeline_spec import applied
+from resultsfw.tekton.pipelinerun.status import child_references, skipped_tasks, verdict
+from resultsfw.tekton.pipelinerun.taskrun_builder import TaskRunBuilder
+from resultsfw.tekton.pipelinerun.timeouts import times_of
 
 MANY = 4000
 START = datetime(2026, 1, 1, tzinfo=UTC)

@@ -2,8 +2,8 @@
 
 from pipelineworld import World
 
-from resultsfw.tekton.kinds import PIPELINERUNS, TASKS
-from resultsfw.tekton.pipelines.check import MAX_TASKS
+from resultsfw.tekton.api.kinds import PIPELINERUNS, TASKS
+from resultsfw.tekton.pipelinerun.validate_references import MAX_TASKS
 
 STEPS = [{"name": "s", "image": "i", "script": "true"}]
 

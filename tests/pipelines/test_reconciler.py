@@ -8,7 +8,7 @@ from pipelineworld import Counting, KilledError, World, a_task
 from resultsfw.errors import ForbiddenError, ObjectTooLargeError
 from resultsfw.limits import object_size
 from resultsfw.local.store import Store
-from resultsfw.tekton.kinds import PIPELINERUNS, PIPELINES, TASKRUNS
+from resultsfw.tekton.api.kinds import PIPELINERUNS, PIPELINES, TASKRUNS
 
 P = {"name": "v", "value": "$(tasks.a.results.r)"}
 

@@ -5,7 +5,7 @@ from pipelineworld import World, a_task
 
 from resultsfw.errors import ClusterError
 from resultsfw.local.store import Store
-from resultsfw.tekton.kinds import PIPELINERUNS, TASKRUNS
+from resultsfw.tekton.api.kinds import PIPELINERUNS, TASKRUNS
 
 
 def refuse_taskrun(world, monkeypatch, name):

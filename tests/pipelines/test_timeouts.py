@@ -11,10 +11,10 @@ from pipelineworld import World, a_task
 from resultsfw import Object
 from resultsfw.errors import UnavailableError
 from resultsfw.local.store import Store
-from resultsfw.tekton.kinds import PIPELINERUNS
-from resultsfw.tekton.pipelines import reading
-from resultsfw.tekton.pipelines.reasons import CHILD_TIMED_OUT
-from resultsfw.tekton.pipelines.times import times_of
+from resultsfw.tekton.api.kinds import PIPELINERUNS
+from resultsfw.tekton.pipelinerun import result_refs
+from resultsfw.tekton.pipelinerun.reasons import CHILD_TIMED_OUT
+from resultsfw.tekton.pipelinerun.timeouts import times_of
 
 HOUR = 3600
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -264,7 +264,7 @@ def test_a_store_that_is_away_is_waited_for_and_named_when_the_time_is_over(monk
     def away(*_arguments: Any, **_more: Any) -> str:
         raise UnavailableError("the store is away")
 
-    monkeypatch.setattr(reading, "read_value", away)
+    monkeypatch.setattr(result_refs, "read_value", away)
     text = [{"name": "x", "value": "v$(tasks.a.results.r)"}]
     world = World(a_task("a", results=("r",)), a_task("b", params=text), run_timeouts={part: "10s"})
     world.step()

@@ -5,10 +5,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pipelineworld import World, a_task
 
-from resultsfw.tekton.kinds import TASKS
+from resultsfw.tekton.api.kinds import TASKS
 from resultsfw.tekton.spec.params import LITERAL_ANNOTATION
 from resultsfw.tekton.spec.substitution import stored_spec
-from resultsfw.tekton.validate import refuse_invalid
+from resultsfw.tekton.spec.validate_taskrun import refuse_invalid
 
 STEP = {"name": "s", "image": "i"}
 

@@ -1,6 +1,6 @@
 """What tests of the pod builder share: a small TaskRun, its pod, and a container of it by name."""
 
-from resultsfw.tekton.pod import PodOptions, build_pod
+from resultsfw.tekton.pod.builder import PodOptions, build_pod
 from resultsfw.tekton.spec.substitution import apply
 
 OPTIONS = PodOptions(

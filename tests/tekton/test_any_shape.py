@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from resultsfw import Core
 from resultsfw.errors import ResultsError
 from resultsfw.local.store import Store
-from resultsfw.tekton.kinds import PIPELINERUNS, PIPELINES, TASKRUNS, TASKS
-from resultsfw.tekton.pipelines.reconciler import PipelineReconciler
-from resultsfw.tekton.reconciler import Reconciler
+from resultsfw.tekton.api.kinds import PIPELINERUNS, PIPELINES, TASKRUNS, TASKS
+from resultsfw.tekton.pipelinerun.reconciler import PipelineReconciler
+from resultsfw.tekton.taskrun.reconciler import Reconciler
 
 STEP = {
     "name": "one",

@@ -13,8 +13,8 @@ import pytest
 
 from resultsfw import Core
 from resultsfw.errors import NotFoundError
-from resultsfw.tekton.mirror import parse_time
-from resultsfw.tekton.offline import Offline, taskrun_from_pod
+from resultsfw.tekton.api.times import parse_time
+from resultsfw.tekton.taskrun.offline import Offline, taskrun_from_pod
 
 TOO_LARGE = "TaskRunResultLargerThanAllowedLimit"
 X = "x"

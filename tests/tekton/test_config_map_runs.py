@@ -8,7 +8,7 @@ from world import SIDECAR, KilledError, World
 from resultsfw import CONFIG_MAPS, PODS
 from resultsfw.local.rbac import ROLE_BINDINGS, ROLES
 from resultsfw.local.store import Store
-from resultsfw.tekton.reconciler import is_done
+from resultsfw.tekton.api.conditions import is_done
 from resultsfw_sidecar import wire
 from resultsfw_ways.config_map import RECORDS, proof
 

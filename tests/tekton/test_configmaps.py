@@ -14,12 +14,12 @@ from resultsfw.flags import CONFIG_PREFIX
 from resultsfw.flags import KEYS as OWN
 from resultsfw.local.store import Store
 from resultsfw.tekton.api.configmaps import CONFIG_DEFAULTS, CONFIG_EVENTS, FEATURE_FLAGS, KEYS, doubts
+from resultsfw.tekton.api.kinds import PIPELINERUNS, PIPELINES, TASKS
 from resultsfw.tekton.api.policies import Policies, policies_of
-from resultsfw.tekton.kinds import PIPELINERUNS, PIPELINES, TASKS
-from resultsfw.tekton.pipelines.reconciler import PipelineReconciler
-from resultsfw.tekton.podflags import POD_FLAGS
-from resultsfw.tekton.reconciler import Reconciler
-from resultsfw.tekton.settings import settings_of
+from resultsfw.tekton.pipelinerun.reconciler import PipelineReconciler
+from resultsfw.tekton.pod.options import POD_FLAGS
+from resultsfw.tekton.taskrun.reconciler import Reconciler
+from resultsfw.tekton.taskrun.settings import settings_of
 
 STEP = {"name": "s", "image": "i", "script": "true"}
 

@@ -9,10 +9,10 @@ from world import World
 
 from resultsfw.errors import ForbiddenError
 from resultsfw.local.store import Store
+from resultsfw.tekton.api.kinds import SERVICE_ACCOUNTS
 from resultsfw.tekton.api.policies import policies_of
-from resultsfw.tekton.kinds import SERVICE_ACCOUNTS
-from resultsfw.tekton.reconciler import Reconciler
 from resultsfw.tekton.taskrun.credentials import CredentialNotes, withheld_secrets
+from resultsfw.tekton.taskrun.reconciler import Reconciler
 
 NAMED = ("git-key", "registry.login")
 

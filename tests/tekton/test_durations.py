@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resultsfw.tekton.durations import format_duration, parse_duration
-from resultsfw.tekton.quantities import parse_quantity, share
+from resultsfw.tekton.api.durations import format_duration, parse_duration
+from resultsfw.tekton.api.quantities import parse_quantity, share
 
 SECOND = 10**9
 

@@ -8,8 +8,8 @@ from world import SIDECAR, World
 from resultsfw import PODS, Object
 from resultsfw.errors import UnavailableError
 from resultsfw.local.store import Store
-from resultsfw.tekton.kinds import TASKRUNS
-from resultsfw.tekton.reconciler import is_done
+from resultsfw.tekton.api.conditions import is_done
+from resultsfw.tekton.api.kinds import TASKRUNS
 
 PULL = "Back-off pulling image"
 

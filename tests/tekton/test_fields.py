@@ -13,13 +13,13 @@ from world import World
 from resultsfw import PODS
 from resultsfw.errors import InputError
 from resultsfw.local.store import Store
-from resultsfw.tekton import models
+from resultsfw.tekton.api import models
 from resultsfw.tekton.api.fields import FIELDS, HERMETIC_ANNOTATION, ROOTS, VARIANTS
+from resultsfw.tekton.api.kinds import PIPELINERUNS, TASKRUNS, TASKS
+from resultsfw.tekton.api.models import parse_task, parse_taskrun
 from resultsfw.tekton.api.refused import artifact_variable, refusals
 from resultsfw.tekton.api.unknown import unknown_fields
-from resultsfw.tekton.kinds import PIPELINERUNS, TASKRUNS, TASKS
-from resultsfw.tekton.models import parse_task, parse_taskrun
-from resultsfw.tekton.pipelines import models as pipelines
+from resultsfw.tekton.pipelinerun import models as pipelines
 
 ALL = [(owner, field) for owner, fields in recorded().items() for field in fields]
 REFUSED = [

@@ -9,8 +9,8 @@ from world import World
 from resultsfw import PODS, Object
 from resultsfw.errors import ClusterError, ConflictError, ForbiddenError, InputError, ResultsError
 from resultsfw.local.store import Store
-from resultsfw.tekton.conditions import is_done
-from resultsfw.tekton.kinds import TASKRUNS, TASKS
+from resultsfw.tekton.api.conditions import is_done
+from resultsfw.tekton.api.kinds import TASKRUNS, TASKS
 from resultsfw.tekton.taskrun import pod_creation
 
 CLAIM = {

@@ -8,7 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from resultsfw.limits import OBJECT_BYTES, object_size
-from resultsfw.tekton.large import (
+from resultsfw.tekton.api.refusals import RefusedRun
+from resultsfw.tekton.pod.builder import PodOptions, build_pod
+from resultsfw.tekton.pod.scripts import place_scripts
+from resultsfw.tekton.spec.param_files import (
     FILE_BYTES,
     WALL_BYTES,
     beyond_wall,
@@ -18,10 +21,7 @@ from resultsfw.tekton.large import (
     restored,
     spared,
 )
-from resultsfw.tekton.pod import PodOptions, build_pod
-from resultsfw.tekton.scripts import place_scripts
 from resultsfw.tekton.spec.substitution import apply
-from resultsfw.tekton.validate import RefusedRun
 
 BIG = "q" * 300_000
 

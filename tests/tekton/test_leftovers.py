@@ -9,9 +9,9 @@ from resultsfw.errors import ForbiddenError, NotFoundError
 from resultsfw.flags import ANNOTATION
 from resultsfw.local.store import Store
 from resultsfw.plugins import wrap_backend
-from resultsfw.tekton.kinds import TASKRUNS
-from resultsfw.tekton.leftovers import FINALIZER, is_held
-from resultsfw.tekton.reconciler import Reconciler
+from resultsfw.tekton.api.kinds import TASKRUNS
+from resultsfw.tekton.taskrun.finalizers import FINALIZER, is_held
+from resultsfw.tekton.taskrun.reconciler import Reconciler
 from resultsfw.tekton.taskrun.stamps import stamped_backends
 
 MINE = f"{FINALIZER}mine"

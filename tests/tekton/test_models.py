@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from resultsfw.errors import InputError
-from resultsfw.tekton.models import parse_task, parse_taskrun
+from resultsfw.tekton.api.models import parse_task, parse_taskrun
 
 
 def taskrun(**spec):

@@ -8,9 +8,9 @@ from world import SIDECAR, World
 
 from resultsfw import PODS, Kind, Object
 from resultsfw.local.store import Store
-from resultsfw.tekton.kinds import TASKRUNS
-from resultsfw.tekton.mirror import progress_of
-from resultsfw.tekton.reconciler import is_done
+from resultsfw.tekton.api.conditions import is_done
+from resultsfw.tekton.api.kinds import TASKRUNS
+from resultsfw.tekton.podstatus.progress import progress_of
 
 NATIVE = {"results-from": "sidecar-logs", "config.sidecar-logs": "sidecar: native"}
 

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from resultsfw.cli.documents import DocumentError, read
 from resultsfw.core import Core
 from resultsfw.errors import ResultsError
-from resultsfw.tekton.models import parse_task, parse_taskrun
-from resultsfw.tekton.pod import PodOptions, build_pod
-from resultsfw.tekton.quantities import parse_quantity
-from resultsfw.tekton.validate import refuse_invalid
+from resultsfw.tekton.api.models import parse_task, parse_taskrun
+from resultsfw.tekton.api.quantities import parse_quantity
+from resultsfw.tekton.pod.builder import PodOptions, build_pod
+from resultsfw.tekton.spec.validate_taskrun import refuse_invalid
 
 PLANTED = "hunter2"
 PIN = 987654321

@@ -13,9 +13,9 @@ from resultsfw import CONFIG_MAPS, PODS
 from resultsfw.errors import ForbiddenError
 from resultsfw.limits import OBJECT_BYTES, object_size
 from resultsfw.local.store import Store
-from resultsfw.tekton.param_maps import MAP_BYTES, param_maps
-from resultsfw.tekton.pod import PodOptions, build_pod, build_pod_and_maps
-from resultsfw.tekton.scripts import place_scripts
+from resultsfw.tekton.pod.builder import PodOptions, build_pod, build_pod_and_maps
+from resultsfw.tekton.pod.param_maps import MAP_BYTES, param_maps
+from resultsfw.tekton.pod.scripts import place_scripts
 from resultsfw.tekton.spec.substitution import apply
 
 NAMES = ("a", "b", "c")

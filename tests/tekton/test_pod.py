@@ -6,8 +6,8 @@ import re
 import pytest
 from pod_harness import OPTIONS, built, container, taskrun
 
-from resultsfw.tekton.ending import timeout_of
-from resultsfw.tekton.pod import PodOptions, build_pod
+from resultsfw.tekton.api.times import timeout_of
+from resultsfw.tekton.pod.builder import PodOptions, build_pod
 from resultsfw.tekton.spec.substitution import apply
 
 

@@ -10,7 +10,7 @@ import captures
 import pytest
 from pod_harness import OPTIONS, built
 
-from resultsfw.tekton.pod import build_pod
+from resultsfw.tekton.pod.builder import build_pod
 from resultsfw.tekton.spec.expansion import Budget, Expansion
 from resultsfw.tekton.spec.params import param_value
 from resultsfw.tekton.spec.substitution import apply

@@ -10,12 +10,13 @@ from pod_harness import OPTIONS
 from pydantic import BaseModel
 
 from resultsfw.errors import InputError
-from resultsfw.tekton.models import Step, TaskRunSpec, TaskSpec, parse_taskrun
-from resultsfw.tekton.pod import build_pod
-from resultsfw.tekton.run import run_of
+from resultsfw.tekton.api.models import Step, TaskRunSpec, TaskSpec, parse_taskrun
+from resultsfw.tekton.api.refusals import RefusedRun
+from resultsfw.tekton.pod.builder import build_pod
+from resultsfw.tekton.spec.declared_results import run_of
 from resultsfw.tekton.spec.substitution import apply
-from resultsfw.tekton.validate import RefusedRun, refuse_invalid
-from resultsfw.tekton.workspaces import claims_of
+from resultsfw.tekton.spec.validate_taskrun import refuse_invalid
+from resultsfw.tekton.spec.workspaces import claims_of
 
 words = st.sampled_from(["a", "b", "w", "", "/m", "$(params.a)", "$(params.a[0])", "$(workspaces.w.path)"])
 plain = st.recursive(

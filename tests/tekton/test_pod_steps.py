@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pod_harness import built, container, taskrun
 
-from resultsfw.tekton.scripts import PREAMBLE, place_scripts
-from resultsfw.tekton.validate import RefusedRun
+from resultsfw.tekton.api.refusals import RefusedRun
+from resultsfw.tekton.pod.scripts import PREAMBLE, place_scripts
 
 
 def test_entrypoint_arguments_of_a_step_with_everything():

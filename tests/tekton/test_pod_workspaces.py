@@ -3,7 +3,7 @@
 import pytest
 from pod_harness import built, container, taskrun
 
-from resultsfw.tekton.workspaces import claims_of, workspace_volumes
+from resultsfw.tekton.spec.workspaces import claims_of, workspace_volumes
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,9 @@ import pytest
 
 from resultsfw import Core
 from resultsfw.errors import FlagError
-from resultsfw.tekton.pod import PodOptions, build_pod
-from resultsfw.tekton.podflags import POD_FLAGS, pod_options
-from resultsfw.tekton.run import run_of
+from resultsfw.tekton.pod.builder import PodOptions, build_pod
+from resultsfw.tekton.pod.options import POD_FLAGS, pod_options
+from resultsfw.tekton.spec.declared_results import run_of
 
 RESTRICTED = {
     "allowPrivilegeEscalation": False,

@@ -19,9 +19,10 @@ from resultsfw.errors import (
 )
 from resultsfw.limits import OBJECT_BYTES, object_size
 from resultsfw.local.store import Store
-from resultsfw.tekton.kinds import TASKRUNS, TASKS
-from resultsfw.tekton.pod import PodOptions
-from resultsfw.tekton.reconciler import Reconciler, is_done
+from resultsfw.tekton.api.conditions import is_done
+from resultsfw.tekton.api.kinds import TASKRUNS, TASKS
+from resultsfw.tekton.pod.builder import PodOptions
+from resultsfw.tekton.taskrun.reconciler import Reconciler
 
 
 @pytest.fixture

@@ -3,7 +3,8 @@
 import captures
 import pytest
 
-from resultsfw.tekton.run import child_name, container_name, pod_name, run_of, step_result
+from resultsfw.tekton.api.names import child_name, container_name, pod_name
+from resultsfw.tekton.spec.declared_results import run_of, step_result
 from resultsfw.types import Declared, Run, Step, StepResult
 
 

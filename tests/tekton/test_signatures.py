@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from world import World
 
-from resultsfw.tekton.mirror import mirror
+from resultsfw.tekton.podstatus.step_states import mirror
 
 FORGED = ["SVID", "RESULT_MANIFEST", "RESULT_MANIFEST.sig", "digest.sig"]
 

@@ -11,8 +11,8 @@ from resultsfw.core import LIMIT_ANNOTATION, STAMP_ANNOTATION, Core
 from resultsfw.errors import BackendNotAllowedError
 from resultsfw.flags import ANNOTATION
 from resultsfw.local.store import Store
-from resultsfw.tekton.kinds import TASKRUNS
-from resultsfw.tekton.run import run_of
+from resultsfw.tekton.api.kinds import TASKRUNS
+from resultsfw.tekton.spec.declared_results import run_of
 from resultsfw.tekton.taskrun.stamps import stamped_backends
 from resultsfw.types import Reference, Stamp
 

@@ -8,7 +8,7 @@ from world import SIDECAR, World
 
 from resultsfw import PODS
 from resultsfw.local.store import Store
-from resultsfw.tekton.reconciler import is_done
+from resultsfw.tekton.api.conditions import is_done
 from resultsfw_sidecar import wire
 
 STEPS = ("build", "push")

@@ -9,8 +9,9 @@ import captures
 import pytest
 
 from resultsfw.errors import ResultsError
+from resultsfw.tekton.api.refusals import RefusedRun
+from resultsfw.tekton.spec.validate_taskrun import refuse_invalid
 from resultsfw.tekton.spec.variables import texts_in
-from resultsfw.tekton.validate import RefusedRun, refuse_invalid
 
 TEKTON = Path(__file__).parents[1] / "data" / "tekton" / "pods.jsonl.gz"
 STEP = {"name": "s", "image": "i", "script": "true"}

@@ -8,8 +8,9 @@ from typing import Any
 from resultsfw import PODS, Core, Kind, Object
 from resultsfw.errors import NotFoundError, ResultsError
 from resultsfw.local.store import Store
-from resultsfw.tekton.kinds import TASKRUNS
-from resultsfw.tekton.reconciler import Reconciler, Timing
+from resultsfw.tekton.api.kinds import TASKRUNS
+from resultsfw.tekton.taskrun.reconciler import Reconciler
+from resultsfw.tekton.taskrun.requeue import Timing
 from resultsfw_sidecar import wire
 
 SIDECAR = "sidecar-tekton-log-results"

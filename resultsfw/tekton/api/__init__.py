@@ -1,5 +1,5 @@
-"""What Tekton's API says: its fields, flags and policies as data, and what this project does with each.
+"""Models of Tekton's API: resources, conditions, reasons, names, times, and the table of its fields.
 
-Belongs here: facts of the API and pure functions over one object. Imports nothing of `resultsfw.tekton`
-outside this package.
+What belongs here is true of Tekton's objects whoever reads them. Nothing here substitutes variables, builds
+or reads a pod, or talks to a cluster.
 """

@@ -3,10 +3,10 @@
 from collections import Counter
 from dataclasses import dataclass
 
-from resultsfw.tekton import reasons as taskrun_reasons
-from resultsfw.tekton.conditions import succeeded
-from resultsfw.tekton.pipelines import reasons
-from resultsfw.tekton.pipelines.facts import Facts
+from resultsfw.tekton.api import reasons as taskrun_reasons
+from resultsfw.tekton.api.conditions import succeeded
+from resultsfw.tekton.pipelinerun import reasons
+from resultsfw.tekton.pipelinerun.facts import Facts
 
 __all__ = ["Counts", "count"]
 

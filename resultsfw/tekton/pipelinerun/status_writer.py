@@ -10,14 +10,14 @@ from resultsfw.errors import ObjectTooLargeError
 from resultsfw.flags import EmbeddedStatus
 from resultsfw.jsons import merge_patch
 from resultsfw.limits import object_size
-from resultsfw.tekton.conclude import condition
-from resultsfw.tekton.kinds import PIPELINERUNS
-from resultsfw.tekton.mirror import format_time
-from resultsfw.tekton.pipelines import embedded, reasons
-from resultsfw.tekton.pipelines.embedded import ROOM
-from resultsfw.tekton.pipelines.facts import Facts
-from resultsfw.tekton.pipelines.room import beyond_room
-from resultsfw.tekton.pipelines.status import pipeline_results
+from resultsfw.tekton.api.conditions import condition
+from resultsfw.tekton.api.kinds import PIPELINERUNS
+from resultsfw.tekton.api.times import format_time
+from resultsfw.tekton.pipelinerun import child_statuses, reasons
+from resultsfw.tekton.pipelinerun.child_statuses import ROOM
+from resultsfw.tekton.pipelinerun.facts import Facts
+from resultsfw.tekton.pipelinerun.object_limits import beyond_room
+from resultsfw.tekton.pipelinerun.status import pipeline_results
 
 __all__ = ["StatusWriter", "Warn"]
 
@@ -53,26 +53,26 @@ class StatusWriter:
             mode: The flag ``embedded-status``.
             now: The time.
         """
-        status = {**status, **embedded.described(facts, pipelinerun.get("status", {}), mode)}
+        status = {**status, **child_statuses.described(facts, pipelinerun.get("status", {}), mode)}
         over = status["conditions"][0]["status"] != "Unknown"
         if over:
             status |= _final_fields(pipelinerun, facts, status, now)
-        status, size, left = embedded.fitted(pipelinerun, status)
+        status, size, left = child_statuses.fitted(pipelinerun, status)
         if over and left:
             status["conditions"] = [_too_full(status, mode, beyond_room(size), left, now)]
         try:
             written = self.write(pipelinerun, status)
         except ObjectTooLargeError as error:
-            if not (copied := embedded.names_of(status)):
+            if not (copied := child_statuses.names_of(status)):
                 raise
-            status = embedded.without_copies(status, copied)
+            status = child_statuses.without_copies(status, copied)
             if over:
                 why = f"is larger than the server stores ({error.message})"
                 names = [f'"{name}"' for name in copied]
                 status["conditions"] = [_too_full(status, mode, why, names, now)]
             written = self.write(pipelinerun, status)
-        if embedded.is_pruned(status, written):
-            instead = embedded.references_only(facts, mode)
+        if child_statuses.is_pruned(status, written):
+            instead = child_statuses.references_only(facts, mode)
             (said,) = instead["annotations"].values()
             metadata = pipelinerun["metadata"]
             log.warning("PipelineRun %s/%s: %s", metadata.get("namespace", ""), metadata["name"], said)

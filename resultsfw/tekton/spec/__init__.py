@@ -1,5 +1,5 @@
-"""What a run is made of before there is a pod: parameter values, substitution, validation of specs.
+"""Specs before a pod exists: defaults, parameters, substitution of variables, workspaces, validation.
 
-Functions here take specs and runs as plain data and return plain data. Nothing here reads or writes a
-cluster, builds a pod or knows a PipelineRun's TaskRuns.
+What belongs here turns a written Task, TaskRun or Pipeline into a complete spec, or refuses it. Nothing here
+knows how a pod looks or how far a run has come.
 """

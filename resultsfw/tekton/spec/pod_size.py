@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from resultsfw.cluster import Object
 from resultsfw.limits import OBJECT_BYTES, object_size
-from resultsfw.tekton.workspaces import mount_path
+from resultsfw.tekton.spec.workspaces import mount_path
 
 __all__ = ["least_pod_bytes", "refusal_of_size"]
 

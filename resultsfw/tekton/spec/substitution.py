@@ -12,11 +12,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from resultsfw.cluster import Object
-from resultsfw.tekton.durations import format_duration, parse_duration
+from resultsfw.tekton.api.durations import format_duration, parse_duration
+from resultsfw.tekton.api.names import step_name
 from resultsfw.tekton.spec.expansion import Budget, Expansion, Lookup, first_of
 from resultsfw.tekton.spec.params import LITERAL_ANNOTATION, Params, given_texts, has_references, param_value
 from resultsfw.tekton.spec.variables import authored, protect, unprotect
-from resultsfw.tekton.workspaces import claim_name, mount_path, workspace_volumes
+from resultsfw.tekton.spec.workspaces import claim_name, mount_path, workspace_volumes
 
 __all__ = [
     "apply",
@@ -25,7 +26,6 @@ __all__ = [
     "known_names",
     "later_names",
     "pod_template",
-    "step_name",
     "stored_spec",
     "substitute",
     "texts_of_run",
@@ -182,11 +182,6 @@ def with_values(taskrun: Object, values: Mapping[str, Any]) -> Object:
         "metadata": {**taskrun["metadata"], "annotations": annotations},
         "spec": {**taskrun["spec"], "params": params},
     }
-
-
-def step_name(step: Object, index: int) -> str:
-    """Return a Step's name as paths and containers have it, without ``step-``."""
-    return step.get("name") or f"unnamed-{index}"
 
 
 class _RunNames:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from resultsfw.cluster import Object
-from resultsfw.tekton.spec.substitution import step_name
+from resultsfw.tekton.api.names import step_name
 from resultsfw.tekton.spec.variables import VARIABLE, is_tekton_variable, nearest
 
 __all__ = ["Unreplaced", "in_task", "unreplaced"]

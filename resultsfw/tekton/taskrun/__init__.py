@@ -1,4 +1,5 @@
-"""Takes one TaskRun from its creation to its end.
+"""Reconcile one TaskRun to its end.
 
-Belongs here: what reads or writes a TaskRun while it runs. May import `spec`, `pod`, `podstatus` and `api`.
+What belongs here decides or does the next thing for a TaskRun: create its pod, start, terminate and read it,
+write its status, remove its finalizers. Rules about specs and pods belong to the packages below.
 """

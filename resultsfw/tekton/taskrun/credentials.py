@@ -13,7 +13,7 @@ from typing import Final
 
 from resultsfw.cluster import Cluster, Object
 from resultsfw.errors import ClusterError
-from resultsfw.tekton.kinds import SERVICE_ACCOUNTS
+from resultsfw.tekton.api.kinds import SERVICE_ACCOUNTS
 
 __all__ = ["REASON", "STEP_FAILED", "CredentialNotes", "withheld_secrets"]
 

@@ -15,22 +15,23 @@ from resultsfw.errors import (
     NotFoundError,
     ObjectTooLargeError,
 )
-from resultsfw.tekton import reasons
+from resultsfw.tekton.api import reasons
+from resultsfw.tekton.api.conditions import condition
+from resultsfw.tekton.api.kinds import TASKRUNS
+from resultsfw.tekton.api.names import pod_name
+from resultsfw.tekton.api.owners import owns
 from resultsfw.tekton.api.policies import Policies
-from resultsfw.tekton.conclude import condition
-from resultsfw.tekton.containers import PARAMS_MOUNT
-from resultsfw.tekton.ending import Cause
-from resultsfw.tekton.kinds import TASKRUNS
-from resultsfw.tekton.large import large_params, largest
-from resultsfw.tekton.leftovers import marks_of
-from resultsfw.tekton.owner import owns
-from resultsfw.tekton.pod import PodOptions, build_pod_and_maps
-from resultsfw.tekton.referenced import resolved
-from resultsfw.tekton.run import pod_name
-from resultsfw.tekton.start import begun_status, task_spec_of
+from resultsfw.tekton.api.refusals import RefusedRun, pod_refused
+from resultsfw.tekton.pod.builder import PodOptions, build_pod_and_maps
+from resultsfw.tekton.pod.containers import PARAMS_MOUNT
+from resultsfw.tekton.spec.param_files import large_params, largest
+from resultsfw.tekton.spec.param_references import resolved
+from resultsfw.tekton.spec.validate_taskrun import refuse_forbidden
+from resultsfw.tekton.spec.workspaces import make_claims
+from resultsfw.tekton.taskrun.finalizers import marks_of
+from resultsfw.tekton.taskrun.initial_status import begun_status, task_spec_of
 from resultsfw.tekton.taskrun.stamps import recorded_stamp
-from resultsfw.tekton.validate import RefusedRun, pod_refused, refuse_forbidden
-from resultsfw.tekton.workspaces import make_claims
+from resultsfw.tekton.taskrun.termination import Cause
 from resultsfw.types import Run
 
 __all__ = ["EndedError", "PodCreation"]

@@ -4,7 +4,7 @@ from resultsfw.cluster import Object
 from resultsfw.core import Core, stamp_of
 from resultsfw.errors import BackendNotAllowedError
 from resultsfw.flags import DEFAULT_BACKEND
-from resultsfw.tekton.transport import transport_of
+from resultsfw.tekton.taskrun.foreign_pods import transport_of
 from resultsfw.types import Stamp
 
 __all__ = ["may_use", "purged_by", "recorded_stamp", "stamped_backends"]

@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from resultsfw.limits import OBJECT_BYTES
+from resultsfw.tekton.api.refusals import RefusedRun
 from resultsfw.tekton.spec.expansion import Budget, Expansion, TooLargeError
 from resultsfw.tekton.spec.substitution import apply
-from resultsfw.tekton.validate import RefusedRun, refuse_invalid
+from resultsfw.tekton.spec.validate_taskrun import refuse_invalid
 
 VALUES = st.text(st.sampled_from("aé€😀$()"), max_size=12)
 

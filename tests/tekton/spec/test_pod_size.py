@@ -5,11 +5,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from resultsfw.limits import OBJECT_BYTES, object_size
-from resultsfw.tekton.pod import PodOptions, build_pod
+from resultsfw.tekton.api.refusals import RefusedRun
+from resultsfw.tekton.pod.builder import PodOptions, build_pod
 from resultsfw.tekton.spec.pod_size import least_pod_bytes
 from resultsfw.tekton.spec.substitution import apply
-from resultsfw.tekton.validate import RefusedRun, refuse_invalid
-from resultsfw.tekton.workspaces import workspace_volumes
+from resultsfw.tekton.spec.validate_taskrun import refuse_invalid
+from resultsfw.tekton.spec.workspaces import workspace_volumes
 
 STEP = {"image": "i", "script": "t"}
 

@@ -4,9 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from resultsfw.tekton.api.refusals import RefusedRun
 from resultsfw.tekton.spec.params import LITERAL_ANNOTATION
 from resultsfw.tekton.spec.substitution import stored_spec
-from resultsfw.tekton.validate import RefusedRun, refuse_invalid
+from resultsfw.tekton.spec.validate_taskrun import refuse_invalid
 
 STEP = {"name": "s", "image": "i", "script": "true"}
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resultsfw.tekton.run import step_results
+from resultsfw.tekton.spec.declared_results import step_results
 from resultsfw.tekton.spec.variables import (
     authored,
     contains_protected,

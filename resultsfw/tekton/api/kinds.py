@@ -1,0 +1,62 @@
+"""Tekton's resources and the names it reserves in a pod."""
+
+from typing import Final
+
+from resultsfw.cluster import Kind
+
+__all__ = [
+    "CANCEL_ANNOTATION",
+    "CLAIMS",
+    "ON_ERROR_ANNOTATION",
+    "PIPELINERUNS",
+    "PIPELINES",
+    "READY_ANNOTATION",
+    "RELEASED_ANNOTATION",
+    "RESULTS_LEFT_OUT",
+    "RESULTS_SIDECAR",
+    "SERVICE_ACCOUNTS",
+    "TASKRUNS",
+    "TASKS",
+    "TASK_LABEL",
+    "is_sidecar",
+    "is_step",
+]
+
+
+TASKRUNS: Final = Kind("tekton.dev", "v1", "taskruns", "TaskRun")
+CLAIMS: Final = Kind("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim")
+SERVICE_ACCOUNTS: Final = Kind("", "v1", "serviceaccounts", "ServiceAccount")
+TASKS: Final = Kind("tekton.dev", "v1", "tasks", "Task")
+PIPELINES: Final = Kind("tekton.dev", "v1", "pipelines", "Pipeline")
+PIPELINERUNS: Final = Kind("tekton.dev", "v1", "pipelineruns", "PipelineRun")
+
+TASK_LABEL: Final = "tekton.dev/task"
+"""By this ``tkn task`` and others find the runs of a Task."""
+
+READY_ANNOTATION: Final = "tekton.dev/ready"
+"""On a pod: "READY" lets the first Step begin (it waits for the downward API file of it)."""
+
+RELEASED_ANNOTATION: Final = "resultsfw.dev/released"
+"""On a pod: when its first Step was let begin; taken away to have the kubelet look again."""
+
+RESULTS_LEFT_OUT: Final = "resultsLeftOut"
+"""In a TaskRun that is only held in memory: it has results, and they are not in what is held."""
+
+ON_ERROR_ANNOTATION: Final = "pipeline.tekton.dev/pipeline-task-on-error"
+"""On a TaskRun: "continue" if its PipelineRun goes on whatever becomes of it."""
+
+RESULTS_SIDECAR: Final = "sidecar-tekton-log-results"
+"""The container of the results sidecar, Tekton's or ours. Its failure is one of results, not of Steps."""
+
+CANCEL_ANNOTATION: Final = "tekton.dev/cancel"
+"""On a pod: "CANCEL" makes its Steps end themselves, where they watch for it."""
+
+
+def is_step(container: str) -> bool:
+    """Whether a container of that name is a Step's."""
+    return container.startswith("step-")
+
+
+def is_sidecar(container: str) -> bool:
+    """Whether a container of that name is a Sidecar's."""
+    return container.startswith("sidecar-")

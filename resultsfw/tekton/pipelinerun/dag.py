@@ -1,0 +1,90 @@
+"""The order of a Pipeline's Tasks: what each waits for, by ``runAfter`` and by the results it names."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from resultsfw.cluster import Object
+from resultsfw.tekton.pipelinerun.result_refs import ResultRef, result_refs
+
+__all__ = ["REFERRING", "CycleError", "Graph", "graph_of", "refs_of"]
+
+REFERRING = ("displayName", "taskRef", "when", "params", "workspaces")
+"""Fields of a Pipeline Task in which a result of another one may be named."""
+
+_EMBEDDED = ("steps", "sidecars", "stepTemplate", "volumes")
+"""Parts of an embedded Task whose texts may name one, too (Tekton's docs, Propagated Results)."""
+
+
+class CycleError(Exception):
+    """The Tasks wait for each other, or for one that is not there; or one is there twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """Which Task waits for which.
+
+    Attributes:
+        parents: Of each Task under ``tasks``, those it waits for.
+        order: All of them, each behind its parents.
+    """
+
+    parents: Mapping[str, frozenset[str]]
+    order: tuple[str, ...]
+
+
+def refs_of(task: Object) -> Iterator[ResultRef]:
+    """Yield the results of others that a Pipeline Task names, and so waits for.
+
+    Those in the text of its embedded Task are among them, as in Tekton (``PipelineTaskResultRefs``).
+    """
+    embedded = task.get("taskSpec") or {}
+    for part in (*(task.get(field) for field in REFERRING), *(embedded.get(part) for part in _EMBEDDED)):
+        yield from result_refs(part)
+
+
+def graph_of(spec: Object) -> Graph:
+    """Return the order of the Tasks under ``tasks``, in time linear in Tasks and references.
+
+    Raises:
+        CycleError: There is none; in Tekton's words.
+    """
+    tasks = spec.get("tasks") or ()
+    names = {task["name"] for task in tasks}
+    parents: dict[str, frozenset[str]] = {}
+    for task in tasks:
+        name = task["name"]
+        if name in parents:
+            raise CycleError(
+                f"task {name} is already present in Graph, can't add it again: duplicate pipeline task"
+            )
+        named = {ref.task for ref in refs_of(task)}
+        for parent in [*(task.get("runAfter") or ()), *sorted(named)]:
+            if parent not in names:
+                raise CycleError(
+                    f"couldn't add link between {name} and {parent}: task {name} depends on {parent} but "
+                    f"{parent} wasn't present in Pipeline"
+                )
+        parents[name] = frozenset(task.get("runAfter") or ()) | frozenset(named)
+    order = _ordered(parents)
+    if len(order) < len(parents):
+        left = parents.keys() - set(order)
+        first = min(left)
+        after = ", ".join(f'"{name}"' for name in sorted(parents[first] & left))
+        raise CycleError(f'cycle detected; task "{first}" depends on {after}')
+    return Graph(parents, tuple(order))
+
+
+def _ordered(parents: Mapping[str, frozenset[str]]) -> list[str]:
+    """Return the Tasks, each behind its parents; without those that wait for a cycle (Kahn's algorithm)."""
+    waiting = {name: len(waits) for name, waits in parents.items()}
+    children: dict[str, list[str]] = {name: [] for name in parents}
+    for name, waits in parents.items():
+        for parent in waits:
+            children[parent].append(name)
+    order = [name for name, count in waiting.items() if count == 0]
+    for name in order:  # grows while it is walked
+        for child in children[name]:
+            waiting[child] -= 1
+            if waiting[child] == 0:
+                order.append(child)
+    return order

@@ -1,0 +1,227 @@
+"""The shape of PipelineRun and Pipeline documents: bad input is refused here, by the path of its field."""
+
+# ruff: noqa: RUF012 - pydantic copies what fields begin with
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from resultsfw.cluster import Object
+from resultsfw.tekton.api.models import (
+    Duration,
+    Kind,
+    Metadata,
+    Model,
+    Name,
+    OnError,
+    Param,
+    ParamSpec,
+    Plain,
+    PodTemplate,
+    Reference,
+    Requirements,
+    Resources,
+    TaskSpec,
+    When,
+    WorkspaceBinding,
+    parsed,
+    refuse_foreign,
+)
+
+__all__ = ["Pipeline", "PipelineRun", "PipelineSpec", "parse_pipeline", "parse_pipelinerun"]
+
+
+class EmbeddedMetadata(Model):
+    """Labels and annotations for the TaskRun of an embedded Task."""
+
+    labels: dict[str, str] = Field(default_factory=dict)
+    annotations: dict[str, str] = Field(default_factory=dict)
+
+
+class EmbeddedTask(TaskSpec):
+    """A Task in a Pipeline's own text."""
+
+    metadata: EmbeddedMetadata = EmbeddedMetadata()
+    api_version: str = ""
+    kind: str = ""
+    spec: Plain | None = None
+
+
+class PipelineWorkspace(Model):
+    """A workspace a Pipeline uses."""
+
+    name: str
+    description: str = ""
+    optional: bool = False
+
+
+class TaskWorkspace(Model):
+    """Which of the Pipeline's workspaces a Task gets."""
+
+    name: str
+    workspace: str = ""
+    sub_path: str = ""
+
+
+class PipelineResult(Model):
+    """A result of a Pipeline, from its Tasks'."""
+
+    name: str
+    type: Kind | None = None
+    description: str = ""
+    value: Any
+
+
+class PipelineWhen(When):
+    """A condition of a Pipeline Task."""
+
+    @model_validator(mode="after")
+    def _built(self) -> Self:
+        if self.operator not in ("in", "notin"):
+            raise ValueError(f'operator "{self.operator}" is not recognized. valid operators: in,notin')
+        if not self.values:
+            raise ValueError("expecting non-empty values field")
+        return self
+
+
+class PipelineReference(Model):
+    """A Pipeline by name or resolver."""
+
+    name: str = ""
+    api_version: str = ""
+    resolver: str = ""
+    params: list[Param] = Field(default_factory=list)
+
+
+class PipelineTask(Model):
+    """One Task of a Pipeline."""
+
+    name: Name
+    display_name: str = ""
+    description: str = ""
+    task_ref: Reference | None = None
+    task_spec: EmbeddedTask | None = None
+    pipeline_ref: Plain | None = None
+    pipeline_spec: Plain | None = None
+    when: list[PipelineWhen] = []
+    retries: Annotated[int, Field(ge=0)] = 0
+    run_after: list[str] = []
+    params: list[Param] = []
+    matrix: Plain | None = None
+    workspaces: list[TaskWorkspace] = []
+    timeout: Duration | None = None
+    on_error: OnError | None = None
+
+    @model_validator(mode="after")
+    def _built(self) -> Self:
+        if (self.task_ref is None) == (self.task_spec is None):
+            raise ValueError(f'Pipeline Task "{self.name}" must have exactly one of taskRef and taskSpec')
+        spec, reference = self.task_spec, self.task_ref
+        if spec is not None and (spec.spec is not None or spec.api_version or spec.kind):
+            raise ValueError(f'Pipeline Task "{self.name}" is a custom task, which is not supported here')
+        if reference is not None and reference.api_version:
+            # Whatever it is, tekton.dev/v1 too: Tekton makes a CustomRun of such a Task (its issue 6457).
+            raise ValueError(
+                f'Pipeline Task "{self.name}" is a custom task (taskRef.apiVersion), which is not supported '
+                f"here: name a Task of the run's namespace, without apiVersion"
+            )
+        refuse_foreign(reference, "Task", f'Pipeline Task "{self.name}": taskRef')
+        return self
+
+
+class PipelineSpec(Model):
+    """What a Pipeline does."""
+
+    display_name: str = ""
+    description: str = ""
+    tasks: list[PipelineTask] = Field(default_factory=list)
+    params: list[ParamSpec] = Field(default_factory=list)
+    workspaces: list[PipelineWorkspace] = Field(default_factory=list)
+    results: list[PipelineResult] = Field(default_factory=list)
+    finally_: list[PipelineTask] = Field(default=[], alias="finally")
+
+
+class Timeouts(Model):
+    """How long a PipelineRun and its two parts may take."""
+
+    pipeline: Duration | None = None
+    tasks: Duration | None = None
+    finally_: Duration | None = Field(default=None, alias="finally")
+
+
+class TaskRunTemplate(Model):
+    """What all TaskRuns of a PipelineRun have."""
+
+    pod_template: PodTemplate | None = None
+    service_account_name: str = ""
+
+
+class TaskRunSpec(Model):
+    """What the TaskRun of one Pipeline Task has."""
+
+    pipeline_task_name: str = ""
+    service_account_name: str = ""
+    pod_template: PodTemplate | None = None
+    step_specs: list[Resources] = Field(default_factory=list)
+    sidecar_specs: list[Resources] = Field(default_factory=list)
+    metadata: EmbeddedMetadata | None = None
+    compute_resources: Requirements | None = None
+    timeout: Duration | None = None
+
+
+class PipelineRunSpec(Model):
+    """What is to run, with what."""
+
+    pipeline_ref: PipelineReference | None = None
+    pipeline_spec: PipelineSpec | None = None
+    params: list[Param] = Field(default_factory=list)
+    status: Literal["", "Cancelled", "CancelledRunFinally", "StoppedRunFinally", "PipelineRunPending"] = ""
+    timeouts: Timeouts = Field(default_factory=Timeouts)
+    task_run_template: TaskRunTemplate = Field(default_factory=TaskRunTemplate)
+    workspaces: list[WorkspaceBinding] = Field(default_factory=list)
+    task_run_specs: list[TaskRunSpec] = Field(default_factory=list)
+    managed_by: str | None = None
+
+    @model_validator(mode="after")
+    def _one_pipeline(self) -> Self:
+        if (self.pipeline_ref is None) == (self.pipeline_spec is None):
+            raise ValueError("must have exactly one of pipelineRef and pipelineSpec")
+        refuse_foreign(self.pipeline_ref, "Pipeline", "pipelineRef")
+        return self
+
+
+class PipelineRun(Model):
+    """A PipelineRun; its status is not ours to refuse."""
+
+    api_version: Literal["tekton.dev/v1"]
+    kind: Literal["PipelineRun"]
+    metadata: Metadata
+    spec: PipelineRunSpec
+    status: Plain = Field(default_factory=dict)
+
+
+class Pipeline(Model):
+    """A Pipeline."""
+
+    api_version: Literal["tekton.dev/v1"]
+    kind: Literal["Pipeline"]
+    metadata: Metadata
+    spec: PipelineSpec
+
+
+def parse_pipelinerun(obj: Object) -> PipelineRun:
+    """A PipelineRun document, as a person wrote it or as an API server returns it.
+
+    Raises:
+        InputError: It is none; ``subject`` is the path of the first wrong field.
+    """
+    return parsed(PipelineRun, obj)
+
+
+def parse_pipeline(obj: Object) -> Pipeline:
+    """A Pipeline document.
+
+    Raises:
+        InputError: It is none; ``subject`` is the path of the first wrong field.
+    """
+    return parsed(Pipeline, obj)

@@ -1,0 +1,284 @@
+"""A Pipeline's spec as one run has it: parameters and context put in, what cannot run refused."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from resultsfw.cluster import Cluster, Object
+from resultsfw.errors import InputError, NotFoundError
+from resultsfw.tekton.api.inherited import inherited_metadata
+from resultsfw.tekton.api.kinds import PIPELINES
+from resultsfw.tekton.api.refusals import USER_ERROR, RefusedRun
+from resultsfw.tekton.pipelinerun import reasons
+from resultsfw.tekton.pipelinerun.dag import CycleError, Graph, graph_of
+from resultsfw.tekton.pipelinerun.models import parse_pipeline, parse_pipelinerun
+from resultsfw.tekton.pipelinerun.validate_pipeline import SECTIONS, problems_of, tasks_of
+from resultsfw.tekton.pipelinerun.variables import PipelineNames, bound_workspaces
+from resultsfw.tekton.spec.expansion import Budget, Expansion, TooLargeError, first_of
+from resultsfw.tekton.spec.params import ParamError, param_type, param_value, value_type
+from resultsfw.tekton.spec.validate_taskrun import shown_value
+from resultsfw.tekton.spec.variables import authored
+
+__all__ = ["PIPELINE_LABEL", "Applied", "applied", "marks_of", "put_into", "raw_spec", "tasks_of"]
+
+_MOST_ENTRIES: Final = 32
+"""Entries of ``taskRunSpecs`` for one Task. Tekton merges any number, one over the other."""
+_TASK_FIELDS: Final = ("displayName", "taskRef", "when", "params", "workspaces", "onError")
+
+
+class Applied:
+    """A run's spec, ready to be followed.
+
+    Attributes:
+        spec: With everything put in that is known before any Task has run.
+        graph: The order of its Tasks; those of ``finally`` have none.
+        name: Of the Pipeline.
+        names: What variables stand for.
+        workspaces: What the run binds, by name, with all put in that is known before any Task has run.
+    """
+
+    def __init__(
+        self, spec: Object, graph: Graph, name: str, names: PipelineNames, workspaces: Mapping[str, Object]
+    ) -> None:
+        self.spec = spec
+        self.graph = graph
+        self.name = name
+        self.names = names
+        self.workspaces = workspaces
+
+
+def raw_spec(pipelinerun: Object, cluster: Cluster) -> tuple[Object, str, Object]:
+    """The Pipeline's spec as written, its name, and its ``metadata`` where it is read here.
+
+    A status that holds one already is followed: a Pipeline that changes later does not change a run.
+
+    Raises:
+        RefusedRun: There is none, or it cannot be read.
+        ClusterError: It could not be had.
+    """
+    metadata = pipelinerun["metadata"]
+    namespace = metadata.get("namespace", "")
+    try:
+        parse_pipelinerun(pipelinerun)
+    except InputError as error:
+        raise _invalid(f"{namespace}/{metadata['name']}", error.message) from error
+    spec = pipelinerun["spec"]
+    reference = spec.get("pipelineRef") or {}
+    name = reference.get("name") or metadata["name"]
+    if known := pipelinerun.get("status", {}).get("pipelineSpec"):
+        return known, name, {}
+    if spec.get("pipelineSpec") is not None:
+        return spec["pipelineSpec"], name, {}
+    whose = f"Error retrieving pipeline for pipelinerun {namespace}/{metadata['name']}"
+    if reference.get("resolver") or reference.get("bundle") or not reference.get("name"):
+        raise RefusedRun(
+            reasons.COULDNT_GET_PIPELINE,
+            f"{whose}: resolvers are not supported here: give pipelineRef.name or pipelineSpec",
+        )
+    try:
+        pipeline = cluster.get(PIPELINES, namespace, name)
+        parse_pipeline(pipeline)
+    except NotFoundError as error:
+        raise RefusedRun(reasons.COULDNT_GET_PIPELINE, f"{whose}: {error.message}") from error
+    except InputError as error:
+        raise _invalid(f"{namespace}/{name}", error.message) from error
+    return pipeline["spec"], name, pipeline["metadata"]
+
+
+def _invalid(of: str, why: str) -> RefusedRun:
+    """The refusal of a Pipeline whose own text is wrong."""
+    return RefusedRun(
+        reasons.INVALID, f"{USER_ERROR}Pipeline {of} can't be Run; it has an invalid spec: {why}", subject=of
+    )
+
+
+def applied(pipelinerun: Object, spec: Object, name: str) -> Applied:
+    """Return the spec with parameters and context put in, and the order of its Tasks.
+
+    Raises:
+        RefusedRun: It cannot be run; with Tekton's reason.
+    """
+    metadata = pipelinerun["metadata"]
+    whose = f"{USER_ERROR}PipelineRun {metadata.get('namespace', '')}/{metadata['name']}"
+    of = f"{metadata.get('namespace', '')}/{name}"
+    try:
+        graph = graph_of(spec)
+    except CycleError as error:
+        raise RefusedRun(reasons.INVALID_GRAPH, f"{whose}'s Pipeline DAG is invalid: {error}") from error
+    for why in problems_of(spec):
+        raise _invalid(of, why)
+    _refuse_params(pipelinerun, spec, whose, of)
+    _refuse_workspaces(pipelinerun, spec, whose, of)
+    try:
+        names = PipelineNames(pipelinerun, spec, name)
+        budget = Budget()
+        whole = dict(spec)
+        for section in SECTIONS:
+            if spec.get(section):
+                whole[section] = [
+                    _task(task, names, budget, f"spec.{section}[{index}]")
+                    for index, task in enumerate(authored(spec[section]))
+                ]
+        return Applied(whole, graph, name, names, bound_workspaces(pipelinerun, names))
+    except ParamError as error:
+        raise RefusedRun(
+            reasons.INVALID, f"{USER_ERROR}Failed to apply parameters to Pipeline {of}: {error.message}"
+        ) from error
+    except TooLargeError as error:
+        raise RefusedRun(reasons.TOO_LARGE, f"{USER_ERROR}Pipeline {of}: {error.message}") from error
+
+
+def _task(task: Object, names: PipelineNames, budget: Budget, at: str) -> Object:
+    retries = {"context.pipelineTask.retries": str(task.get("retries") or 0)}
+    known = Expansion(first_of(names.lookup, retries.get), budget)
+    inner = None
+    if task.get("taskSpec") is not None:
+        # Tekton lets a Pipeline's parameters through to embedded Tasks that are not given their own.
+        inner = Expansion(names.inner(task), budget)
+    changed = put_into(task, known, at, fields=_TASK_FIELDS, inner=inner)
+    if inner is not None and (declared := task["taskSpec"].get("params")):
+        own = {param["name"] for param in declared}
+        defaults = Expansion(names.inner(task, besides=own), budget)
+        changed["taskSpec"]["params"] = [
+            {**param, "default": defaults.value(param["default"], f"{at}.taskSpec.params[{param['name']}]")}
+            if param.get("default") is not None
+            else param
+            for param in declared
+        ]
+    return changed
+
+
+def put_into(
+    task: Object,
+    known: Expansion,
+    at: str,
+    *,
+    fields: Sequence[str],
+    inner: Expansion | None,
+    passing: Expansion | None = None,
+) -> Object:
+    """Return a Pipeline Task with variables replaced.
+
+    Args:
+        task: As it is.
+        known: What is known in it.
+        at: Its path in the Pipeline.
+        fields: Where variables may stand.
+        inner: What is known in the text of its embedded Task, if it has one.
+        passing: What a parameter may be as a whole, before ``known`` is asked.
+
+    Raises:
+        TooLargeError: It would be larger than one object can be.
+    """
+    changed = {
+        key: known.tree(value, f"{at}.{key}") if key in fields and key != "params" else value
+        for key, value in task.items()
+    }
+    if given := task.get("params"):
+        changed["params"] = [
+            {**param, "value": _given(param.get("value"), f"{at}.params[{param['name']}]", known, passing)}
+            for param in given
+        ]
+    if inner is not None and (spec := task.get("taskSpec")) is not None:
+        kept = {key: spec[key] for key in ("params", "results", "metadata") if key in spec}
+        changed["taskSpec"] = {**inner.tree(spec, f"{at}.taskSpec"), **kept}
+    return changed
+
+
+def _given(value: Any, field: str, known: Expansion, passing: Expansion | None) -> Any:
+    whole = passing.whole(value) if passing is not None and isinstance(value, str) else None
+    if isinstance(whole, list | dict):
+        return list(whole) if isinstance(whole, list) else dict(whole)
+    return known.value(value, field)
+
+
+def _refuse_params(pipelinerun: Object, spec: Object, whose: str, of: str) -> None:
+    declared: list[Object] = list(spec.get("params") or ())
+    given: dict[str, Any] = {
+        one["name"]: param_value(one.get("value")) for one in pipelinerun["spec"].get("params") or ()
+    }
+    if missing := [
+        one["name"] for one in declared if one.get("default") is None and one["name"] not in given
+    ]:
+        raise RefusedRun(
+            reasons.PARAMETER_MISSING,
+            f"{whose} is missing some parameters required by Pipeline {of}: "
+            f"pipelineRun missing parameters: [{' '.join(missing)}]",
+        )
+    types = {one["name"]: param_type(one) for one in declared}
+    wrong = [name for name, value in given.items() if name in types and value_type(value) != types[name]]
+    if wrong:
+        raise RefusedRun(
+            reasons.PARAMETER_TYPE,
+            f"{whose} parameters have mismatching types with Pipeline {of}'s parameters: "
+            f"parameters have inconsistent types : [{' '.join(wrong)}]",
+        )
+    for one in declared:
+        value = given.get(one["name"])
+        if one.get("enum") and isinstance(value, str) and value and value not in one["enum"]:
+            raise RefusedRun(
+                reasons.INVALID_PARAM_VALUE,
+                f"{whose} parameters have invalid value: param `{one['name']}` value: "
+                f"{shown_value(value)} is not in the enum list",
+            )
+    for one in declared:
+        keys = set(one.get("properties") or ())
+        there = {*(given.get(one["name"]) or ()), *(param_value(one.get("default")) or ())}
+        if types[one["name"]] == "object" and (lacking := sorted(keys - there)):
+            raise RefusedRun(
+                reasons.PARAMETER_KEYS,
+                f"{whose} parameters is missing object keys required by Pipeline {of}'s "
+                f"parameters: pipelineRun missing object keys for parameters: "
+                f"map[{one['name']}:[{' '.join(lacking)}]]",
+            )
+
+
+def _refuse_workspaces(pipelinerun: Object, spec: Object, whose: str, of: str) -> None:
+    bound = {one["name"] for one in pipelinerun["spec"].get("workspaces") or ()}
+    for one in spec.get("workspaces") or ():
+        if one["name"] not in bound and not one.get("optional"):
+            raise RefusedRun(
+                reasons.INVALID_WORKSPACES,
+                f"{whose} doesn't bind Pipeline {of}'s Workspaces correctly: pipeline requires "
+                f'workspace with name "{one["name"]}" be provided by pipelinerun',
+            )
+    optional = {one["name"] for one in spec.get("workspaces") or () if one.get("optional")}
+    for _, task in tasks_of(spec):
+        for one in task.get("workspaces") or ():
+            if (wanted := one.get("workspace") or one["name"]) not in bound | optional:
+                raise RefusedRun(
+                    reasons.CREATE_RUN_FAILED,
+                    f'expected workspace "{wanted}" to be provided by pipelinerun for pipeline task '
+                    f'"{task["name"]}"',
+                )
+    names = {task["name"] for _, task in tasks_of(spec)}
+    given = pipelinerun["spec"].get("taskRunSpecs") or ()
+    entries = Counter(one.get("pipelineTaskName") or "" for one in given)
+    if most := [name for name, count in entries.most_common(1) if count > _MOST_ENTRIES]:
+        raise RefusedRun(
+            reasons.INVALID_TASKRUN_SPECS,
+            f"{whose} has {entries[most[0]]} taskRunSpecs for one Task, over the limit of {_MOST_ENTRIES}: "
+            f'"{most[0]}"; write them as one',
+        )
+    for one in pipelinerun["spec"].get("taskRunSpecs") or ():
+        if one.get("pipelineTaskName") not in names:
+            raise RefusedRun(
+                reasons.INVALID_TASKRUN_SPECS,
+                f"{whose} doesn't define taskRunSpecs correctly: pipelineRun's taskrunSpecs "
+                f'defined wrong taskName: "{one.get("pipelineTaskName", "")}", does not exist in Pipeline',
+            )
+
+
+PIPELINE_LABEL: Final = "tekton.dev/pipeline"
+"""By this ``tkn pipeline`` and others find a Pipeline's runs."""
+
+
+def marks_of(pipelinerun: Object, pipeline: str, described: Object) -> dict[str, Any]:
+    """The ``metadata`` to be added to a run that begins; empty if it has all of it.
+
+    Args:
+        pipelinerun: The run; what it says itself stays.
+        pipeline: The Pipeline's name, or the run's own where the Pipeline is embedded.
+        described: The Pipeline's ``metadata``; empty where it is embedded.
+    """
+    return inherited_metadata(pipelinerun, described, label=PIPELINE_LABEL, name=pipeline)

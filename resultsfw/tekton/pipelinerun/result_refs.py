@@ -1,0 +1,241 @@
+"""References in a Pipeline's texts: to parameters, to results of Tasks, to how Tasks ended."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from resultsfw.cluster import Cluster, Object
+from resultsfw.core import Core
+from resultsfw.errors import BackendError, ClusterError, CorruptError, FlagError, ResultsError
+from resultsfw.references import reference_of
+from resultsfw.tekton.pipelinerun.timeouts import Times
+from resultsfw.tekton.spec.expansion import Lookup
+from resultsfw.tekton.spec.param_references import VALUE_BYTES, read_value
+from resultsfw.tekton.spec.params import is_reference
+from resultsfw.tekton.spec.variables import protect, variables_in
+from resultsfw.types import Reference, Value
+
+__all__ = [
+    "Read",
+    "ResultLate",
+    "ResultMissing",
+    "ResultRef",
+    "ResultUnread",
+    "Results",
+    "as_data",
+    "looked_up",
+    "parse_reference",
+    "reader",
+    "result_finder",
+    "result_refs",
+    "unread",
+]
+
+Results = Mapping[str, Mapping[str, Value]]
+"""Results by Pipeline Task and name, of Tasks that have ended; by value, or as references to values."""
+
+_RESULT: Final = re.compile(
+    r"(tasks|finally)\.([^.\[\]]+)\.results"
+    r"(?:\.([^.\[\]'\"]+)|\[(?:'([^'\]]+)'|\"([^\"\]]+)\")\])"
+    r"(?:\[(\*|[0-9]+)\]|\.([^.\[\]]+)|\[([^\[\]'\"*0-9][^\[\]'\"]*)\])?"
+)
+
+
+class ResultMissing(ResultsError):  # noqa: N818 - a finding about a run, not a failure of ours
+    """A reference to a result that is not there; ``subject`` is the reference."""
+
+    code = "ResultMissing"
+
+
+class ResultUnread(ResultsError):  # noqa: N818 - likewise
+    """The value of a result is needed where it is named, and it stays where its reference says."""
+
+    code = "ResultUnread"
+
+
+@dataclass(frozen=True, slots=True)
+class ResultRef:
+    """A reference to a Task's result, or to one of its parts.
+
+    Attributes:
+        section: ``tasks`` or ``finally``.
+        task: The Pipeline Task.
+        result: The result's name.
+        index: Of an element of an array; ``None``: not one.
+        key: Of an object's value; ``None``: not one.
+        whole: Whether it ends in ``[*]``.
+    """
+
+    section: str
+    task: str
+    result: str
+    index: int | None = None
+    key: str | None = None
+    whole: bool = False
+
+
+Read = Callable[[ResultRef, Object, str], Value]
+"""From a reference (its mapping) that a result's value is, and the kind of value that is needed, to it.
+
+Raises `ResultUnread` where it cannot be had."""
+
+
+def unread(ref: ResultRef, value: Object, kind: str) -> Value:  # noqa: ARG001 - a `Read`
+    """Reads nothing.
+
+    Raises:
+        ResultUnread: Always.
+    """
+    raise ResultUnread(f'the value of result "{ref.result}" of task "{ref.task}" stands elsewhere')
+
+
+def parse_reference(text: str) -> ResultRef | None:
+    """What is between a reference's brackets, if it is one to a result."""
+    match = _RESULT.fullmatch(text)
+    if match is None:
+        return None
+    section, task, bare, single, double, index, dotted, bracketed = match.groups()
+    return ResultRef(
+        section=section,
+        task=task,
+        result=bare or single or double,
+        index=None if index in (None, "*") else int(index),
+        key=dotted or bracketed,
+        whole=index == "*",
+    )
+
+
+def result_refs(value: Any) -> Iterator[ResultRef]:
+    """Every reference to a result in plain data, in order."""
+    for name in variables_in(value):
+        if (ref := parse_reference(name)) is not None:
+            yield ref
+
+
+def looked_up(ref: ResultRef, results: Results, read: Read) -> Value:
+    """What a reference to a result stands for; of one by reference, a part of its value or that reference.
+
+    Raises:
+        ResultUnread: A part is wanted of a value that cannot be read.
+        ResultMissing: There is no such result, element or key; in Tekton's words.
+    """
+    subject = f"$({ref.section}.{ref.task}.results.{ref.result})"
+    value = results.get(ref.task, {}).get(ref.result)
+    if value is None:
+        raise ResultMissing(
+            f"Could not find result with name {ref.result} for pipeline task {ref.task}", subject=subject
+        )
+    if is_reference(value) and (ref.index is not None or ref.key is not None):
+        value = read(ref, dict(value), "object" if ref.index is None else "array")
+    if ref.index is not None and isinstance(value, list):
+        if ref.index >= len(value):
+            raise ResultMissing(
+                f"array Result Index {ref.index} for Task {ref.task} Result {ref.result} is out of bound of "
+                f"size {len(value)}",
+                subject=subject,
+            )
+        return value[ref.index]
+    if ref.key is not None and isinstance(value, dict):
+        if ref.key not in value:
+            raise ResultMissing(
+                f'result "{ref.result}" of pipeline task "{ref.task}" has no key "{ref.key}"', subject=subject
+            )
+        return value[ref.key]
+    if ref.index is not None or ref.key is not None:
+        part = f"element {ref.index}" if ref.key is None else f'key "{ref.key}"'
+        raise ResultMissing(
+            f'result "{ref.result}" of pipeline task "{ref.task}" is a {_kind(value)} and has no {part}',
+            subject=subject,
+        )
+    return value
+
+
+def result_finder(results: Results, read: Read, *, passing: bool = False) -> Lookup:
+    """Finds results of Tasks that have ended; what is missing stays as it is written.
+
+    Args:
+        results: Of all of them.
+        read: Of those by reference, reads the value.
+        passing: References are handed on, not read.
+    """
+
+    def find(name: str) -> Value | None:
+        ref = parse_reference(name)
+        if ref is None:
+            return None
+        try:
+            value = looked_up(ref, results, read)
+        except ResultMissing:
+            return None
+        if is_reference(value) and not passing:
+            return read(ref, dict(value), "array" if ref.whole else "string")
+        return value
+
+    return find
+
+
+def as_data(lookup: Lookup) -> Lookup:
+    """Return a lookup whose values are protected, for texts in which others are still to be put in."""
+
+    def protected(name: str) -> Value | None:
+        value = lookup(name)
+        if isinstance(value, str):
+            return protect(value)
+        if isinstance(value, list):
+            return [protect(element) for element in value]
+        if isinstance(value, dict) and not is_reference(value):
+            return {key: protect(element) for key, element in value.items()}
+        return value
+
+    return protected
+
+
+def _kind(value: Value) -> str:
+    return "list" if isinstance(value, list) else "mapping" if isinstance(value, dict) else "text"
+
+
+class ResultLate(ResultUnread):
+    """The value could not be read before the time of the run, or of the part that needs it, was over."""
+
+    code = "ResultLate"
+
+
+def reader(core: Core, cluster: Cluster, namespace: str, times: Times) -> Read:
+    """Reads values for one look at a run.
+
+    Args:
+        core: Knows the backends.
+        cluster: The way to the world.
+        namespace: Of the run.
+        times: Its limits: what can come right is waited for no longer.
+    """
+    known: dict[tuple[Reference, str], Value] = {}  # a look asks for the same more than once
+
+    def read(ref: ResultRef, value: Object, kind: str) -> Value:
+        what = f'needs the value of result "{ref.result}" of task "{ref.task}" in a text'
+        try:
+            reference = reference_of(value)
+            if reference is not None and reference.size <= VALUE_BYTES:
+                if (reference, kind) not in known:
+                    # It stands in the status of a TaskRun, which only a controller writes.
+                    known[reference, kind] = read_value(
+                        core, cluster, reference, kind, namespace=namespace, backend=reference.backend
+                    )
+                return known[reference, kind]
+        except (CorruptError, BackendError, FlagError) as error:
+            raise ResultUnread(f"{what}: {error.message}") from error
+        except ClusterError as error:
+            # A store that is away is waited for, as long as there is time.
+            if error.retryable:
+                if not times.part_elapsed:
+                    raise
+                raise ResultLate(f"{what}: {error.message}") from error
+            raise ResultUnread(f"{what}: {error.message}") from error
+        size = 0 if reference is None else reference.size
+        raise ResultUnread(
+            f"{what}, which has {size} bytes by reference, over the limit of {VALUE_BYTES} bytes one object "
+            f"may have: give it to a param as a whole, and read its file"
+        )
+
+    return read

@@ -1,0 +1,129 @@
+"""Find variables in a Pipeline that nothing will ever replace, before its first TaskRun is made."""
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import replace
+from functools import cache
+from typing import Final
+
+from resultsfw.cluster import Object
+from resultsfw.tekton.pipelinerun.pipeline_spec import Applied
+from resultsfw.tekton.pipelinerun.result_refs import parse_reference
+from resultsfw.tekton.pipelinerun.validate_pipeline import tasks_of
+from resultsfw.tekton.pipelinerun.variables import propagated_workspaces
+from resultsfw.tekton.spec.params import LITERAL_ANNOTATION, parse_name
+from resultsfw.tekton.spec.substitution import known_names, later_names, substitute
+from resultsfw.tekton.spec.unreplaced import Unreplaced, in_task, unreplaced
+from resultsfw.tekton.spec.variables import SUGGEST_FROM, nearest, variables_in
+
+__all__ = ["unreplaced_in"]
+
+_PARTS: Final = ("path", "claim", "volume", "bound")
+"""What a Task may ask of a workspace."""
+
+_FIELDS: Final = ("displayName", "taskRef", "when", "workspaces", "onError")
+
+
+def unreplaced_in(
+    applied: Applied,
+    specs: Mapping[str, Object],
+    declared: Mapping[str, Collection[str]],
+    *,
+    suggest: bool = False,
+) -> Iterator[Unreplaced]:
+    """Yield the variables of the Pipeline's own texts that stand for nothing.
+
+    Args:
+        applied: The Pipeline, with parameters and contexts put in.
+        specs: The spec of each Pipeline Task's Task.
+        declared: The results that each declares.
+        suggest: Name the nearest variable that there is, which costs each Task as much as there are names.
+
+    Raises:
+        ParamError: Defaults of an embedded Task's parameters name each other in a circle.
+        TooLargeError: An embedded Task would be larger than one object can be.
+    """
+    results = [f"tasks.{task}.results.{result}" for task, names in declared.items() for result in names]
+    known = [
+        *(f"params.{name}" for name in sorted(applied.names.params.names)),
+        *applied.names.later,
+        *results,
+    ]
+    if not suggest or len(known) > SUGGEST_FROM:
+        known = []
+    tasks = {task["name"] for section, task in tasks_of(applied.spec) if section == "tasks"}
+    counts = dict.fromkeys(("tasks", "finally"), -1)
+
+    def is_result(variable: str) -> bool:
+        ref = parse_reference(variable)
+        return ref is not None and ref.result in declared.get(ref.task, ())
+
+    def is_result_or_state(variable: str) -> bool:
+        return is_result(variable) or _is_state(variable, tasks)
+
+    for name, binding in applied.workspaces.items():
+        texts = {key: value for key, value in binding.items() if key != "volumeClaimTemplate"}
+        yield from unreplaced(texts, f"spec.workspaces[{name}]", known, is_result)
+    for section, task in tasks_of(applied.spec):
+        counts[section] += 1
+        at = f"spec.{section}[{counts[section]}]"
+        later = is_result_or_state if section == "finally" else is_result
+        for field in _FIELDS:
+            yield from unreplaced(task.get(field), f"{at}.{field}", known, later)
+        yield from _in_its_task(
+            task, at, specs[task["name"]], bound=applied.workspaces, known=known, later=later
+        )
+
+
+def _in_its_task(
+    task: Object,
+    at: str,
+    spec: Object,
+    *,
+    bound: Collection[str],
+    known: Collection[str],
+    later: Callable[[str], bool],
+) -> Iterator[Unreplaced]:
+    """Those in what a Task is given, and in the text of an embedded one: its TaskRun knows more names."""
+    propagated = (usage for usage in propagated_workspaces(task) if usage["name"] in bound)
+    usages = (*(task.get("workspaces") or ()), *propagated)
+    taskrun: Object = {
+        "metadata": {"name": "", "annotations": {LITERAL_ANNOTATION: ""}},
+        "spec": {
+            "params": task.get("params"),
+            "workspaces": [{"name": usage["name"], "emptyDir": {}} for usage in usages],
+            "taskSpec": task.get("taskSpec"),
+        },
+    }
+    later_in_taskrun = cache(lambda: later_names(spec, taskrun))  # takes time, and few texts need it
+    results = {param["name"] for param in task.get("params") or () if any(variables_in(param.get("value")))}
+
+    def inside_later(variable: str) -> bool:
+        # What a result is, text or array, is known when it is there.
+        name = parse_name(variable) if results else None
+        return later(variable) or (
+            name is not None and (name.base in results or name.base.partition(".")[0] in results)
+        )
+
+    for param in task.get("params") or ():
+        for found in unreplaced(
+            param.get("value"),
+            f"{at}.params[{param['name']}]",
+            (),
+            lambda name: later(name) or name in later_in_taskrun(),
+        ):
+            yield replace(found, nearest=nearest(found.variable, [*known, *later_in_taskrun()]))
+    if task.get("taskSpec") is not None:
+        for found in in_task(substitute(spec, taskrun), (), inside_later):
+            # A workspace of the run becomes an embedded Task's by being named, and here it was misspelt.
+            nameable = [f"workspaces.{name}.{part}" for name in bound for part in _PARTS]
+            inside = list(dict.fromkeys([*known, *known_names(spec, taskrun), *nameable])) if known else []
+            field = f"{at}.taskSpec.{found.field}"
+            yield Unreplaced(found.variable, field, found.nearest or nearest(found.variable, inside))
+
+
+def _is_state(variable: str, tasks: Collection[str]) -> bool:
+    """Whether a variable says how Tasks ended, which those of ``finally`` may ask."""
+    words = variable.split(".")
+    if words == ["tasks", "status"]:
+        return True
+    return len(words) == 3 and words[0] == "tasks" and words[1] in tasks and words[2] in ("status", "reason")  # noqa: PLR2004

@@ -1,0 +1,40 @@
+"""What is wrong with a Pipeline's own text, beyond the shape of its fields and the order of its Tasks."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from resultsfw.cluster import Object
+from resultsfw.tekton.pipelinerun.result_refs import result_refs
+
+__all__ = ["SECTIONS", "problems_of", "tasks_of"]
+
+SECTIONS: Final = ("tasks", "finally")
+
+
+def tasks_of(spec: Object) -> list[tuple[str, Object]]:
+    """All Pipeline Tasks with the section they are in, in order."""
+    return [(section, task) for section in SECTIONS for task in spec.get(section) or ()]
+
+
+def problems_of(spec: Object) -> Iterator[str]:
+    """What a Pipeline cannot be run with, in the words and the order of Tekton's validation."""
+    if not any(spec.values()):
+        yield "expected at least one, got none: description, params, resources, tasks, workspaces"
+    seen: set[str] = set()
+    for section in SECTIONS:
+        for index, task in enumerate(spec.get(section) or ()):
+            if task["name"] in seen:
+                yield f"expected exactly one, got both: {section}[{index}].name"
+            seen.add(task["name"])
+    for index, one in enumerate(spec.get("results") or ()):
+        if any(ref.task not in seen for ref in result_refs(one.get("value"))):
+            yield f"invalid value: referencing a nonexistent task: results[{index}].value"
+    last = spec.get("finally") or ()
+    if last and not spec.get("tasks"):
+        yield f"invalid value: spec.tasks is empty but spec.finally has {len(last)} tasks: finally"
+    for index, task in enumerate(last):
+        if task.get("runAfter"):
+            yield (
+                f"invalid value: no runAfter allowed under spec.finally, final task {task['name']} has "
+                f"runAfter specified: finally[{index}]"
+            )

@@ -1,0 +1,141 @@
+"""What is wrong with a Pipeline's references, found before its first TaskRun is made."""
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from resultsfw.cluster import Cluster, Object
+from resultsfw.errors import NotFoundError
+from resultsfw.tekton.api.kinds import TASKS
+from resultsfw.tekton.api.refusals import USER_ERROR, RefusedRun
+from resultsfw.tekton.pipelinerun import reasons
+from resultsfw.tekton.pipelinerun.dag import refs_of
+from resultsfw.tekton.pipelinerun.pipeline_spec import Applied
+from resultsfw.tekton.pipelinerun.result_refs import ResultRef, result_refs
+from resultsfw.tekton.pipelinerun.unreplaced import unreplaced_in
+from resultsfw.tekton.pipelinerun.validate_pipeline import tasks_of
+from resultsfw.tekton.spec.expansion import TooLargeError
+from resultsfw.tekton.spec.params import ParamError
+from resultsfw.tekton.spec.validate_taskrun import wrong_params
+
+__all__ = ["MAX_TASKS", "refuse_references"]
+
+MAX_TASKS: Final = 500
+"""How many different Tasks a Pipeline may name.
+
+All are read before its first TaskRun, one request each: thousands keep a worker, and the share of requests of
+everybody, for minutes.
+"""
+
+_COUNTED: Final = ("params", "results", "steps", "sidecars", "workspaces")
+_MOST_PARTS: Final = 500_000
+"""Of all Tasks of a Pipeline: a large Task that is used thousands of times is gone through as often."""
+
+
+def refuse_references(pipelinerun: Object, applied: Applied, cluster: Cluster) -> None:
+    """Raise for a Task that is not there, for what it is not given, or a result that it does not declare.
+
+    Raises:
+        RefusedRun: With Tekton's reason; the message names who names what.
+        ClusterError: A Task could not be read.
+    """
+    metadata = pipelinerun["metadata"]
+    namespace = metadata.get("namespace", "")
+    specs = dict(_specs(applied, cluster, namespace, f"{namespace}/{metadata['name']}"))
+    results = {
+        id(spec): frozenset(result["name"] for result in spec.get("results") or ()) for spec in specs.values()
+    }
+    declared = {name: results[id(spec)] for name, spec in specs.items()}
+    for _, task in tasks_of(applied.spec):
+        for ref in refs_of(task):
+            if why := _wrong(ref, declared):
+                raise RefusedRun(
+                    reasons.INVALID_RESULT_REFERENCE,
+                    f'invalid result reference in pipeline task "{task["name"]}": {why}',
+                )
+    for one in applied.spec.get("results") or ():
+        for ref in result_refs(one.get("value")):
+            if why := _wrong(ref, declared):
+                raise RefusedRun(
+                    reasons.INVALID_PIPELINE_RESULT,
+                    f'Failed to resolve pipeline result reference for "{metadata["name"]}" with error '
+                    f'invalid pipeline result "{one["name"]}": {why}',
+                )
+    why = _unreplaced(applied, specs, declared)
+    if why:
+        raise RefusedRun(
+            reasons.INVALID,
+            f"{USER_ERROR}Pipeline {namespace}/{applied.name} can't be Run; it has an invalid spec: {why}",
+        )
+
+
+def _specs(applied: Applied, cluster: Cluster, namespace: str, where: str) -> Iterator[tuple[str, Object]]:
+    """The spec of each Pipeline Task's Task; each Task is read once, however many Pipeline Tasks name it."""
+    known: dict[str, Object] = {}
+    parts = 0
+    names = {(task.get("taskRef") or {}).get("name") for _, task in tasks_of(applied.spec)} - {None, ""}
+    if len(names) > MAX_TASKS:
+        raise RefusedRun(
+            reasons.INVALID,
+            f"{USER_ERROR}Pipeline {namespace}/{applied.name} can't be Run; it names {len(names)} different "
+            f"Tasks, over the limit of {MAX_TASKS}; embed some of them, or make it several Pipelines",
+        )
+    for _, task in tasks_of(applied.spec):
+        spec = task.get("taskSpec")
+        if spec is None:
+            reference = task.get("taskRef") or {}
+            if reference.get("resolver") or reference.get("bundle") or not reference.get("name"):
+                raise RefusedRun(
+                    reasons.COULDNT_GET_TASK,
+                    f'PipelineRun {where}: Pipeline Task "{task["name"]}": resolvers are not supported here: '
+                    f"give taskRef.name or taskSpec",
+                )
+            name = reference["name"]
+            spec = known.get(name) or known.setdefault(name, _read(applied, cluster, namespace, name))
+        parts += sum(len(spec.get(part) or ()) for part in _COUNTED)
+        if parts > _MOST_PARTS:
+            raise RefusedRun(
+                reasons.INVALID,
+                f"{USER_ERROR}Pipeline {namespace}/{applied.name} can't be Run: its Tasks have {parts} or "
+                f"more params, results, Steps, Sidecars and workspaces together, over the limit of "
+                f"{_MOST_PARTS}; a Task counts each time it is used",
+            )
+        # A reference to a whole result is a text until there is one.
+        given = {"spec": {"params": task.get("params"), "taskRef": task.get("taskRef")}, "metadata": {}}
+        if why := wrong_params(given, spec).removeprefix(USER_ERROR):
+            raise RefusedRun(
+                reasons.INVALID,
+                f"{USER_ERROR}Validation failed for pipelinerun {where.partition('/')[2]} with error {why}",
+            )
+        yield task["name"], spec
+
+
+def _read(applied: Applied, cluster: Cluster, namespace: str, name: str) -> Object:
+    try:
+        spec: Object = cluster.get(TASKS, namespace, name)["spec"]
+    except NotFoundError as error:
+        raise RefusedRun(
+            reasons.COULDNT_GET_TASK,
+            f"Pipeline {namespace}/{applied.name} can't be Run; it contains Tasks that don't exist: "
+            f'Couldn\'t retrieve Task "{name}": {error.message}',
+        ) from error
+    return spec
+
+
+def _unreplaced(applied: Applied, specs: Mapping[str, Object], declared: Mapping[str, frozenset[str]]) -> str:
+    """The first variable that stands for nothing, and where; empty if none does."""
+    try:
+        found = next(unreplaced_in(applied, specs, declared), None)
+        if found is not None:
+            # Only a Pipeline that misspelt one pays for the suggestion.
+            found = next(unreplaced_in(applied, specs, declared, suggest=True), found)
+    except (ParamError, TooLargeError) as error:
+        return error.message
+    return "" if found is None else f"{found.message}: {found.field}"
+
+
+def _wrong(ref: ResultRef, declared: dict[str, frozenset[str]]) -> str:
+    if ref.task not in declared:
+        return f'referenced pipeline task "{ref.task}" does not exist'
+    if ref.result not in declared[ref.task]:
+        return f'"{ref.result}" is not a named result returned by pipeline task "{ref.task}"'
+    return ""

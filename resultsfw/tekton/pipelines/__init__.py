@@ -1,1 +1,0 @@
-"""PipelineRuns: their Tasks in order, results from Task to Task, and a status that stays small."""

@@ -1,0 +1,332 @@
+"""From a TaskRun and its Task's spec to the Pod, built as Tekton builds it."""
+
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from resultsfw import jsons
+from resultsfw.cluster import Object
+from resultsfw.limits import OBJECT_BYTES, OBJECT_HEADROOM, object_size
+from resultsfw.tekton.api.kinds import CANCEL_ANNOTATION, READY_ANNOTATION
+from resultsfw.tekton.api.names import pod_name, step_name
+from resultsfw.tekton.api.owners import owner_reference
+from resultsfw.tekton.api.refusals import creation_failed, pod_refused
+from resultsfw.tekton.api.times import timeout_of
+from resultsfw.tekton.pod.containers import (
+    PARAMS_MOUNT,
+    given,
+    mount_params,
+    place_scripts_container,
+    prepare_container,
+    shared_volumes,
+    sidecar_container,
+    step_container,
+    working_dir_container,
+)
+from resultsfw.tekton.pod.param_maps import PIECES_MOUNT, ParamMaps, param_maps
+from resultsfw.tekton.pod.scripts import place_scripts
+from resultsfw.tekton.spec.merge import merged_steps, with_resources, with_shared_resources
+from resultsfw.tekton.spec.param_files import PARAMS_DIR, beyond_wall, large_params, placed_params
+from resultsfw.tekton.spec.substitution import bindings, pod_template
+from resultsfw.tekton.spec.workspaces import with_workspaces
+
+__all__ = ["PodOptions", "build_pod", "build_pod_and_maps"]
+
+_POD_BYTES: Final = OBJECT_BYTES - 4 * OBJECT_HEADROOM
+"""Bytes of a pod beside what a backend, webhooks and the kubelet's status add to it."""
+
+_LONGEST_DEADLINE: Final = 2**31 - 1
+_LATER: Final = 2
+"""Seconds: the controller counts a timeout from the end of the second in which the run began."""
+_NANOSECONDS: Final = 10**9
+_TEMPLATE_FIELDS: Final = (
+    "nodeSelector",
+    "tolerations",
+    "affinity",
+    "securityContext",
+    "runtimeClassName",
+    "automountServiceAccountToken",
+    "schedulerName",
+    "hostNetwork",
+    "hostUsers",
+    "dnsPolicy",
+    "dnsConfig",
+    "enableServiceLinks",
+    "priorityClassName",
+    "imagePullSecrets",
+    "hostAliases",
+    "topologySpreadConstraints",
+)
+MANAGED_BY: Final = "app.kubernetes.io/managed-by"
+"""A label that no pod of ours may have: Tekton's controller watches the pods that have it, whatever its
+value, and takes up the TaskRun that owns one without asking whose it is (``spec.managedBy``)."""
+
+# Of a TaskRun's annotations, these are not its pod's: a whole manifest, and the pod's own signals.
+_NOT_CARRIED: Final = frozenset(
+    {
+        "kubectl.kubernetes.io/last-applied-configuration",
+        READY_ANNOTATION,
+        CANCEL_ANNOTATION,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodOptions:
+    """What an operator decides about every pod.
+
+    Attributes:
+        entrypoint_image: Tekton's entrypoint.
+        shell_image: Has ``sh``; places the scripts.
+        workingdirinit_image: Tekton's, makes the Steps' working directories.
+        nop_image: Exits at once; takes the place of a Sidecar that must end.
+        service_account: For a run that names none.
+        security_context: Give the init containers what the ``restricted`` Pod Security level asks
+            (Tekton's ``set-security-context``).
+        read_only_root_filesystem: With ``security_context``, theirs is read-only too.
+        keep_pod_on_cancel: The pod of a run that is cancelled or out of time is not deleted; its Steps
+            watch the annotation ``tekton.dev/cancel`` and end themselves, as Tekton's.
+    """
+
+    entrypoint_image: str = "ghcr.io/tektoncd/pipeline/entrypoint-bff0a22da108bc2f16c818c97641a296:v1.15.0"
+    shell_image: str = (
+        "cgr.dev/chainguard/busybox@sha256:19f02276bf8dbdd62f069b922f10c65262cc34b710eea26ff928129a736be791"
+    )
+    workingdirinit_image: str = (
+        "ghcr.io/tektoncd/pipeline/workingdirinit-0c558922ec6a1b739e550e349f2d5fc1:v1.15.0"
+    )
+    nop_image: str = "ghcr.io/tektoncd/pipeline/nop-8eac7c133edad5df719dc37b36b62482:v1.15.0"
+    service_account: str = "default"
+    security_context: bool = False
+    read_only_root_filesystem: bool = False
+    keep_pod_on_cancel: bool = False
+
+
+def build_pod(
+    taskrun: Object, task_spec: Object, *, attempt: int, options: PodOptions, files: Collection[str] = ()
+) -> Object:
+    """The pod that runs a TaskRun's Steps and hands out results by termination message.
+
+    A backend adds what it needs. The same arguments make the same pod; it shares nothing with them.
+
+    Args:
+        taskrun: With name, namespace and uid.
+        task_spec: Substituted (`resultsfw.tekton.spec.substitution.apply`) and valid
+            (`resultsfw.tekton.spec.validate_taskrun.refuse_invalid`).
+        attempt: 0 for the first try, one more for each retry.
+        options: What the operator decided.
+        files: Paths of parameters that somebody else places.
+
+    Raises:
+        RefusedRun: Substitution made it invalid: ``onError``, a volume's name twice. Or an amount of
+            ``computeResources`` is no quantity.
+    """
+    return _build(taskrun, task_spec, attempt=attempt, options=options, files=files, outside=False)[0]
+
+
+def build_pod_and_maps(
+    taskrun: Object, task_spec: Object, *, attempt: int, options: PodOptions, files: Collection[str] = ()
+) -> tuple[Object, tuple[Object, ...]]:
+    """The pod, and the ConfigMaps that must be there before it: parameters that do not fit into the pod.
+
+    For arguments and errors see `build_pod`.
+    """
+    pod, maps = _build(taskrun, task_spec, attempt=attempt, options=options, files=files, outside=False)
+    if object_size(pod) <= _POD_BYTES:
+        return pod, maps
+    return _build(taskrun, task_spec, attempt=attempt, options=options, files=files, outside=True)
+
+
+def _build(
+    taskrun: Object,
+    task_spec: Object,
+    *,
+    attempt: int,
+    options: PodOptions,
+    files: Collection[str],
+    outside: bool,
+) -> tuple[Object, tuple[Object, ...]]:
+    """The pod, and the ConfigMaps with its parameters; none unless they are to be ``outside``."""
+    spec = taskrun.get("spec") or {}
+    metadata = taskrun["metadata"]
+    template = pod_template(taskrun, task_spec)
+    # Twice merged: Tekton's validation merges, too, and so decides the order of mounts.
+    merged = merged_steps(task_spec.get("steps") or [], task_spec.get("stepTemplate"))
+    task = with_workspaces({**task_spec, "steps": merged}, bindings(taskrun, task_spec))
+    steps = _steps(taskrun, task)
+    sidecars = with_resources(task.get("sidecars") or [], spec.get("sidecarSpecs"))
+    contents = placed_params(taskrun, task_spec, [one.get("script") for one in (*steps, *sidecars)])
+    params = {name: content for name, content in contents.items() if f"{PARAMS_DIR}/{name}" not in files}
+    maps = param_maps(taskrun, params) if outside else ParamMaps((), {})
+    placed = place_scripts(
+        steps, sidecars, seed=f"{metadata.get('uid', '')}/{attempt}", params=params, sources=maps.sources
+    )
+    results = _written(task)
+    containers = [
+        step_container(
+            step,
+            index,
+            count=len(steps),
+            script=placed.steps[index],
+            results=results,
+            cancellable=options.keep_pod_on_cancel,
+        )
+        for index, step in enumerate(steps)
+    ]
+    if env := template.get("env"):  # the Steps' only; it comes last and so has the last word
+        for container in containers:
+            container["env"] = [*container.get("env", []), *jsons.copy(env)]
+    containers += [
+        sidecar_container(sidecar, script=script)
+        for sidecar, script in zip(sidecars, placed.sidecars, strict=True)
+    ]
+    if params or files:
+        mount_params(containers)
+    if why := beyond_wall(containers, {**large_params(taskrun, task_spec), **contents}):
+        raise pod_refused(taskrun, why)
+    volumes = shared_volumes(
+        len(steps),
+        scripts=bool(placed.shell),
+        cancellable=options.keep_pod_on_cancel,
+        params=bool(params or files),
+    )
+    own = len(volumes)
+    volumes += jsons.copy([*(task.get("volumes") or []), *(template.get("volumes") or [])])
+    _refuse_volumes(taskrun, volumes)
+    if maps.config_maps:  # of a name that nobody else's volume may have
+        volumes.insert(own, maps.volume())
+    mounts = [PARAMS_MOUNT] if params else []
+    mounts += [PIECES_MOUNT] if maps.config_maps else []
+    pod: Object = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": _metadata(taskrun, attempt),
+        "spec": {
+            "restartPolicy": "Never",
+            "initContainers": _init_containers(steps, placed.shell, options, mounts=mounts),
+            "containers": containers,
+            "volumes": volumes,
+            "serviceAccountName": spec.get("serviceAccountName") or options.service_account,
+            "activeDeadlineSeconds": _deadline(timeout_of(taskrun)),
+            **given(template, _TEMPLATE_FIELDS),
+        },
+    }
+    return pod, maps.config_maps
+
+
+def _steps(taskrun: Object, task: Object) -> list[Object]:
+    """The Steps, merged with all that adds to them."""
+    spec = taskrun.get("spec") or {}
+    steps = merged_steps(task.get("steps") or [], task.get("stepTemplate"))
+    _refuse_steps(taskrun, steps)
+    steps = with_resources(steps, spec.get("stepSpecs"))
+    try:
+        return with_shared_resources(steps, spec.get("computeResources"))
+    except ValueError as error:
+        raise creation_failed(
+            taskrun, f"translating TaskSpec to Pod: spec.computeResources: {error}"
+        ) from error
+
+
+def _written(task: Object) -> str | None:
+    """Names of the Task results that Steps write; ``None`` for a Task that declares none at all."""
+    results = task.get("results")
+    if not results:
+        return None
+    return ",".join(result["name"] for result in results if result.get("value") is None)
+
+
+def _metadata(taskrun: Object, attempt: int) -> Object:
+    metadata = taskrun["metadata"]
+    annotations = metadata.get("annotations") or {}
+    return {
+        "name": pod_name(metadata["name"], attempt),
+        "namespace": metadata.get("namespace", ""),
+        "labels": {
+            **{key: value for key, value in (metadata.get("labels") or {}).items() if key != MANAGED_BY},
+            "tekton.dev/taskRun": metadata["name"],
+            "tekton.dev/taskRunUID": metadata.get("uid", ""),
+        },
+        "annotations": {key: value for key, value in annotations.items() if _is_carried(key)},
+        "ownerReferences": [owner_reference(taskrun)],
+    }
+
+
+def _is_carried(annotation: str) -> bool:
+    """Whether a TaskRun's annotation becomes its pod's. Ours on a pod are written by us alone."""
+    return annotation not in _NOT_CARRIED and not annotation.startswith("resultsfw.dev/")
+
+
+def _deadline(timeout: float) -> int:
+    """Seconds until the kubelet ends the pod, should the controller not: later than the timeout.
+
+    Tekton's is half as long again as the timeout. That is before the timeout where this has few seconds.
+    """
+    if timeout == 0:
+        return _LONGEST_DEADLINE
+    return min(max(int(timeout * 1.5), math.ceil(timeout) + _LATER), _LONGEST_DEADLINE)
+
+
+def _init_containers(
+    steps: Sequence[Object], shell: Sequence[str], options: PodOptions, *, mounts: Sequence[Object]
+) -> list[Object]:
+    containers = [prepare_container(steps, options.entrypoint_image)]
+    if shell:
+        containers.append(place_scripts_container(shell, options.shell_image, mounts=mounts))
+    if working_dirs := working_dir_container(steps, options.workingdirinit_image):
+        containers.append(working_dirs)
+    if options.security_context:
+        for container in containers:
+            container["securityContext"] = _security_context(options)
+    return containers
+
+
+def _security_context(options: PodOptions) -> Object:
+    context: Object = {
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+        "runAsNonRoot": True,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    if options.read_only_root_filesystem:
+        context["readOnlyRootFilesystem"] = True
+    return context
+
+
+def _refuse_steps(taskrun: Object, steps: Sequence[Object]) -> None:
+    """What only shows when Steps are merged with their template and references are replaced."""
+    if not steps:
+        raise creation_failed(taskrun, "translating TaskSpec to Pod: no steps specified")
+    for index, step in enumerate(steps):
+        on_error = step.get("onError") or "continue"
+        if on_error not in {"continue", "stopAndFail"}:
+            raise creation_failed(
+                taskrun,
+                'translating TaskSpec to Pod: task step onError must be either "continue" or "stopAndFail" '
+                "but it is set to an invalid value",
+            )
+        if not step.get("script") and not step.get("command"):
+            name = step_name(step, index)
+            raise creation_failed(
+                taskrun,
+                f'translating TaskSpec to Pod: Step "{name}" has neither script nor command, and the command '
+                "of its image is not looked up",
+            )
+
+
+def _refuse_volumes(taskrun: Object, volumes: Sequence[Object]) -> None:
+    seen: set[str] = set()
+    for index, volume in enumerate(volumes):
+        name = volume.get("name", "")
+        if name.startswith("resultsfw-"):
+            # The Task's own were refused before; a pod template's are seen here first.
+            why = (
+                f'translating TaskSpec to Pod: volume name "{name}" cannot start with "resultsfw-": '
+                f"[{index}].name"
+            )
+            raise creation_failed(taskrun, why)
+        if name in seen:
+            why = f'translating TaskSpec to Pod: multiple volumes with same name "{name}": [{index}].name'
+            raise creation_failed(taskrun, why)
+        seen.add(name)

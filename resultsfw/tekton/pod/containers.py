@@ -1,0 +1,252 @@
+"""The containers of a pod as Tekton builds them, and the volumes they share."""
+
+import json
+import posixpath
+from collections.abc import Sequence
+from typing import Any, Final
+
+from resultsfw import jsons
+from resultsfw.cluster import Object
+from resultsfw.tekton.api.durations import format_duration, parse_duration
+from resultsfw.tekton.api.kinds import CANCEL_ANNOTATION, READY_ANNOTATION
+from resultsfw.tekton.api.names import container_name, step_name
+from resultsfw.tekton.spec.param_files import PARAMS_DIR
+
+__all__ = [
+    "PARAMS_MOUNT",
+    "given",
+    "mount_params",
+    "place_scripts_container",
+    "prepare_container",
+    "shared_volumes",
+    "sidecar_container",
+    "step_container",
+    "working_dir_container",
+]
+
+
+_ENTRYPOINT: Final = "/tekton/bin/entrypoint"
+_TERMINATION_PATH: Final = "/tekton/termination"
+_BIN: Final = {"name": "tekton-internal-bin", "mountPath": "/tekton/bin"}
+_STEPS: Final = {"name": "tekton-internal-steps", "mountPath": "/tekton/steps"}
+_SCRIPTS: Final = {"name": "tekton-internal-scripts", "mountPath": "/tekton/scripts"}
+PARAMS_MOUNT: Final = {"name": "tekton-internal-params", "mountPath": PARAMS_DIR}
+"""Where parameters lie as files."""
+_DOWNWARD: Final = {"name": "tekton-internal-downward", "mountPath": "/tekton/downward", "readOnly": True}
+_IMPLICIT: Final[tuple[Object, ...]] = (
+    {"name": "tekton-internal-workspace", "mountPath": "/workspace"},
+    {"name": "tekton-internal-home", "mountPath": "/tekton/home"},
+    {"name": "tekton-internal-results", "mountPath": "/tekton/results"},
+    {**_STEPS, "readOnly": True},
+    {"name": "tekton-internal-artifacts", "mountPath": "/tekton/artifacts"},
+)
+_STEP_FIELDS: Final = (
+    "image",
+    "workingDir",
+    "env",
+    "envFrom",
+    "volumeDevices",
+    "imagePullPolicy",
+    "securityContext",
+)
+_SIDECAR_FIELDS: Final = (
+    *_STEP_FIELDS,
+    "command",
+    "args",
+    "ports",
+    "livenessProbe",
+    "readinessProbe",
+    "startupProbe",
+    "lifecycle",
+    "restartPolicy",
+    "terminationMessagePath",
+    "terminationMessagePolicy",
+    "stdin",
+    "stdinOnce",
+    "tty",
+)
+
+
+def prepare_container(steps: Sequence[Object], image: str) -> Object:
+    """The init container that copies the entrypoint and makes the Steps' folders."""
+    names = [f"step-{step_name(step, index)}" for index, step in enumerate(steps)]
+    return {
+        "name": "prepare",
+        "image": image,
+        "workingDir": "/",  # the image's own is not readable to every user
+        "command": ["/ko-app/entrypoint", "init", "/ko-app/entrypoint", _ENTRYPOINT, *names],
+        "resources": {},
+        "volumeMounts": [dict(_BIN), dict(_STEPS)],
+    }
+
+
+def place_scripts_container(shell: Sequence[str], image: str, *, mounts: Sequence[Object]) -> Object:
+    """The init container that writes scripts and large parameters, as `resultsfw.tekton.pod.scripts` has it.
+
+    Args:
+        shell: Arguments of ``sh``.
+        image: Has ``sh``; ``sha256sum`` too, for parameters that are in ConfigMaps.
+        mounts: What it mounts beside scripts and the entrypoint.
+    """
+    return {
+        "name": "place-scripts",
+        "image": image,
+        "command": ["sh"],
+        "args": list(shell),
+        "resources": {},
+        "volumeMounts": [dict(_SCRIPTS), dict(_BIN), *(dict(mount) for mount in mounts)],
+    }
+
+
+def mount_params(containers: Sequence[Object]) -> None:
+    """Let Steps and Sidecars read the large parameters."""
+    for container in containers:
+        container["volumeMounts"] = [*container.get("volumeMounts", []), {**PARAMS_MOUNT, "readOnly": True}]
+
+
+def working_dir_container(steps: Sequence[Object], image: str) -> Object | None:
+    """The init container that makes working directories in /workspace; ``None`` if there are none."""
+    folders = [
+        _clean(folder) for folder in sorted({step.get("workingDir") or "" for step in steps}) if folder
+    ]
+    made = [folder for folder in folders if not folder.startswith("/") or folder.startswith("/workspace/")]
+    if not made:
+        return None
+    return {
+        "name": "working-dir-initializer",
+        "image": image,
+        "command": ["/ko-app/workingdirinit"],
+        "args": made,
+        "workingDir": "/workspace",
+        "resources": {},
+        "volumeMounts": [dict(mount) for mount in _IMPLICIT],
+    }
+
+
+def step_container(
+    step: Object, index: int, *, count: int, script: str | None, results: str | None, cancellable: bool
+) -> Object:
+    """A Step's container: its command behind the entrypoint, which keeps the Steps' order.
+
+    Args:
+        step: Merged with the template.
+        index: Of the Step.
+        count: Of all Steps.
+        script: Its script's file.
+        results: Names of the Task results that Steps write, joined by commas; ``None`` if the Task
+            declares no result at all.
+        cancellable: The Step watches `CANCEL_ANNOTATION`.
+    """
+    command = [script] if script else step["command"]
+    mounts = jsons.copy(step.get("volumeMounts") or [])
+    if script:
+        mounts.append({**_SCRIPTS, "readOnly": True})
+    if index == 0 or cancellable:
+        mounts.append(dict(_DOWNWARD))
+    mounts.append({"name": f"tekton-creds-init-home-{index}", "mountPath": "/tekton/creds"})
+    mounts += [_run_mount(other, read_only=other != index) for other in range(count)]
+    # What a Step mounts itself takes the place of what would be mounted there.
+    taken = {_clean(mount["mountPath"]) for mount in mounts}
+    implicit: tuple[Object, ...] = ({**_BIN, "readOnly": True}, *_IMPLICIT)
+    mounts += [dict(mount) for mount in implicit if mount["mountPath"] not in taken]
+    return {
+        "name": container_name(f"step-{step_name(step, index)}"),
+        **given(step, _STEP_FIELDS),
+        "command": [_ENTRYPOINT],
+        "args": [
+            *_entrypoint_args(step, index, results),
+            "-entrypoint",
+            command[0],
+            "--",
+            *command[1:],
+            *(step.get("args") or []),
+        ],
+        "resources": jsons.copy(step.get("computeResources") or {}),
+        "terminationMessagePath": _TERMINATION_PATH,
+        "volumeMounts": mounts,
+    }
+
+
+def sidecar_container(sidecar: Object, *, script: str | None) -> Object:
+    """A Sidecar's container; ``script`` is its script's file."""
+    container = {
+        **given(sidecar, _SIDECAR_FIELDS),
+        "name": container_name(f"sidecar-{sidecar.get('name') or ''}"),
+        "resources": jsons.copy(sidecar.get("computeResources") or {}),
+    }
+    mounts = jsons.copy(sidecar.get("volumeMounts") or [])
+    if script:
+        container["command"] = [script]
+        mounts.append({**_SCRIPTS, "readOnly": True})
+    if mounts:
+        container["volumeMounts"] = mounts
+    return container
+
+
+def shared_volumes(count: int, *, scripts: bool, cancellable: bool, params: bool = False) -> list[Object]:
+    """The volumes of a pod with ``count`` Steps, but for those its Task and template name."""
+    names = [mount["name"] for mount in _IMPLICIT]
+    names += [_SCRIPTS["name"]] if scripts else []
+    names += [PARAMS_MOUNT["name"]] if params else []
+    names.append(_BIN["name"])
+    volumes: list[Object] = [{"name": name, "emptyDir": {}} for name in names]
+    signals = {"ready": READY_ANNOTATION} | ({"cancel": CANCEL_ANNOTATION} if cancellable else {})
+    items = [
+        {"path": path, "fieldRef": {"fieldPath": f"metadata.annotations['{annotation}']"}}
+        for path, annotation in signals.items()
+    ]
+    volumes.append({"name": _DOWNWARD["name"], "downwardAPI": {"items": items}})
+    for index in range(count):
+        volumes.append({"name": f"tekton-creds-init-home-{index}", "emptyDir": {"medium": "Memory"}})
+        volumes.append({"name": f"tekton-internal-run-{index}", "emptyDir": {}})
+    return volumes
+
+
+def given(part: Object, fields: Sequence[str]) -> Object:
+    """Copies of the fields that are there and not empty, as Go would write them."""
+    return {field: jsons.copy(part[field]) for field in fields if part.get(field) not in (None, "", [])}
+
+
+def _entrypoint_args(step: Object, index: int, results: str | None) -> list[str]:
+    """The entrypoint's flags; the order is Tekton's."""
+    args = (
+        ["-wait_file", "/tekton/downward/ready", "-wait_file_content"]
+        if index == 0
+        else ["-wait_file", f"/tekton/run/{index - 1}/out"]
+    )
+    args += ["-post_file", f"/tekton/run/{index}/out", "-termination_path", _TERMINATION_PATH]
+    args += ["-step_metadata_dir", f"/tekton/run/{index}/status"]
+    if step.get("onError"):
+        args += ["-on_error", step["onError"]]
+    if step.get("timeout") is not None:
+        args += ["-timeout", format_duration(parse_duration(step["timeout"]))]
+    for stream in ("stdout", "stderr"):
+        if config := step.get(f"{stream}Config"):
+            args += [f"-{stream}_path", config.get("path") or ""]
+    if own := step.get("results"):
+        args += ["-step_results", ",".join(result["name"] for result in own)]
+    if step.get("when"):
+        expressions = [given(when, ("input", "operator", "values", "cel")) for when in step["when"]]
+        args += ["--when_expressions", _go_json(expressions)]
+    if results is not None:
+        args += ["-results", results]
+    return args
+
+
+def _run_mount(index: int, *, read_only: bool) -> Object:
+    mount: Object = {"name": f"tekton-internal-run-{index}", "mountPath": f"/tekton/run/{index}"}
+    return {**mount, "readOnly": True} if read_only else mount
+
+
+def _clean(path: str) -> str:
+    """A path as Go cleans it; POSIX keeps two slashes at its start."""
+    clean = posixpath.normpath(path)
+    return clean[1:] if clean.startswith("//") else clean
+
+
+def _go_json(value: Any) -> str:
+    """JSON as Go writes it: no blanks, HTML's own characters escaped."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text

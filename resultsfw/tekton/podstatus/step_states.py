@@ -1,0 +1,139 @@
+"""What a TaskRun's status says of its pod: Steps, Sidecars, and how far it has come."""
+
+import json
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, Final
+
+from resultsfw.cluster import Object
+from resultsfw.messages import INTERNAL, Message, entry_type, message_budget, read_message
+from resultsfw.tekton.api.kinds import is_sidecar, is_step
+from resultsfw.tekton.api.times import format_time, parse_time
+from resultsfw.tekton.podstatus.pod_state import statuses
+
+__all__ = ["mirror", "without_messages"]
+
+CONTINUED: Final = "Continued"
+
+_SIGNATURES: Final = frozenset({"SVID", "RESULT_MANIFEST"})
+
+
+def mirror(pod: Object, previous: Mapping[str, Any], *, done: bool, messages: bool = True) -> Object:
+    """The part of a TaskRun's status that repeats its pod: ``podName``, ``steps``, ``sidecars``.
+
+    Args:
+        pod: The pod.
+        previous: The status so far; a Step's ``provenance`` is kept, and ``taskSpec`` says what is declared.
+        done: Whether the run ends with this status.
+        messages: Whether what containers say in their termination messages is repeated: results are there.
+    """
+    budget = message_budget(pod)
+    containers = statuses(pod)
+    order = [one["name"] for one in pod["spec"]["containers"] if is_step(one["name"])]
+    provenance = {step.get("name"): step.get("provenance", {}) for step in previous.get("steps") or ()}
+    declared = _declared(previous.get("taskSpec") or {})
+    steps = [
+        _step(containers[name], budget, provenance.get(name.removeprefix("step-"), {}), declared)
+        for name in order
+        if name in containers
+    ]
+    sidecars = [
+        {
+            "container": name,
+            "imageID": one.get("imageID", ""),
+            "name": name.removeprefix("sidecar-"),
+            **one.get("state", {}),
+        }
+        for key in ("containerStatuses", "initContainerStatuses")
+        for name, one in statuses(pod, key).items()
+        if is_sidecar(name)
+    ]
+    told: Object = {"podName": pod["metadata"]["name"]}
+    if not messages:
+        steps, sidecars = without_messages(steps), without_messages(sidecars)
+    if steps:
+        told["steps"] = steps
+    if sidecars:
+        told["sidecars"] = sidecars
+    if done:
+        told["artifacts"] = {}
+    return told
+
+
+def without_messages(states: Iterable[Object]) -> list[Object]:
+    """States of Steps or Sidecars without what their containers say: results may be in it."""
+    return [
+        {**one, "terminated": {key: it for key, it in one["terminated"].items() if key != "message"}}
+        if "terminated" in one
+        else one
+        for one in states
+    ]
+
+
+def _declared(task_spec: Mapping[str, Any]) -> frozenset[str]:
+    """Names of the results that a Task and its Steps declare."""
+    parts = (task_spec, *(task_spec.get("steps") or ()))
+    return frozenset(str(result.get("name")) for part in parts for result in part.get("results") or ())
+
+
+def _is_signature(key: str) -> bool:
+    """Whether a key is one under which Tekton's SPIRE support signs results (pkg/spire/sign.go).
+
+    Nothing signs or verifies here: what a Step writes under such a key is its own invention.
+    """
+    return key in _SIGNATURES or key.endswith(".sig")
+
+
+def _step(status: Object, budget: int, provenance: Object, declared: Collection[str]) -> Object:
+    """One Step's state; its times, exit code and end as its entrypoint told them."""
+    name = status["name"]
+    state = {kind: dict(body) for kind, body in status.get("state", {}).items()}
+    step: Object = {
+        "container": name,
+        "imageID": status.get("imageID", ""),
+        "name": name.removeprefix("step-"),
+        "provenance": provenance,
+        **state,
+    }
+    end = state.get("terminated")
+    if end is None or not end.get("message"):
+        return step
+    message = read_message(end["message"], budget)
+    if message.cut or message.garbage:
+        return step
+    internal = internal_entries(message)
+    if (started := parse_time(internal.get("StartedAt"))) is not None:
+        end["startedAt"] = format_time(started)
+    code = internal.get("ExitCode", "")
+    if code.isdecimal():
+        end["exitCode"] = int(code)
+    step["terminationReason"] = internal.get("Reason") or (CONTINUED if code else end.get("reason", ""))
+    if left := _left(message, declared):
+        end["message"] = left
+    else:
+        del end["message"]
+    return step
+
+
+def internal_entries(message: Message) -> dict[str, str]:
+    """What an entrypoint says of itself: ``StartedAt``, ``ExitCode``, ``Reason``."""
+    return {
+        str(entry["key"]): str(entry.get("value"))
+        for entry in message.entries
+        if "key" in entry and entry_type(entry) == INTERNAL
+    }
+
+
+def _left(message: Message, declared: Collection[str]) -> str:
+    """The message without internal entries and forged signatures; of each key the last, sorted as by Go."""
+    by_key = {str(entry.get("key")): entry for entry in message.entries}
+    kept = [
+        by_key[key]
+        for key in sorted(by_key)
+        if entry_type(by_key[key]) != INTERNAL and (key in declared or not _is_signature(key))
+    ]
+    if not kept:
+        return ""
+    text = json.dumps(kept, ensure_ascii=False, separators=(",", ":"))
+    for char, escape in (("&", "\\u0026"), ("<", "\\u003c"), (">", "\\u003e")):
+        text = text.replace(char, escape)
+    return text

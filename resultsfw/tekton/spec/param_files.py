@@ -1,0 +1,226 @@
+"""Large parameters: as files for Steps to read, and refused where Linux would not take them."""
+
+import json
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from resultsfw.cluster import Object
+from resultsfw.limits import OBJECT_BYTES, OBJECT_HEADROOM, object_size
+from resultsfw.tekton.spec.params import given_params, has_references, is_reference, param_value
+from resultsfw.tekton.spec.variables import protect
+
+__all__ = [
+    "FILE_BYTES",
+    "PARAMS_DIR",
+    "WALL_BYTES",
+    "beyond_wall",
+    "has_file",
+    "is_large",
+    "large_params",
+    "largest",
+    "named_files",
+    "placed_params",
+    "restored",
+    "spared",
+    "wants_file",
+]
+
+
+PARAMS_DIR: Final = "/tekton/params"
+"""Where a large parameter lies as a file, under its name."""
+
+_FILE: Final = re.compile(re.escape(PARAMS_DIR) + r"(?:/+([A-Za-z0-9_.-]+)|(?![A-Za-z0-9_.-]))")
+"""The file of a parameter, or the folder with no name behind it that is seen."""
+
+_FILE_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+"""A parameter's name. No Task can declare others, and what a run calls so is no part of a path or a shell."""
+
+WALL_BYTES: Final = 131_071
+"""Bytes of one argument, or of one variable with its name: Linux' ``MAX_ARG_STRLEN`` less its end."""
+
+_ROOM: Final = OBJECT_BYTES - 2 * OBJECT_HEADROOM
+"""Bytes of a TaskRun with its Task's spec in the status, beside all else that comes into one."""
+
+FILE_BYTES: Final = 32_768
+"""Bytes of a parameter above which it is large: a script that holds it takes it from its file."""
+
+
+def large_params(taskrun: Object, task_spec: Object) -> dict[str, bytes]:
+    """The run's parameters that are large, by name: a string as it is, an array or object as JSON."""
+    return {name: text for name, text in _contents(taskrun, task_spec).items() if is_large(text)}
+
+
+def placed_params(taskrun: Object, task_spec: Object, scripts: Sequence[str | None] = ()) -> dict[str, bytes]:
+    """Return the parameters that are placed as files.
+
+    Those whose file the Task names, however small the value is this time; and large ones that stand in a
+    script, which takes them from there. What nothing uses takes no room in the pod.
+
+    Args:
+        taskrun: With the values of its parameters.
+        task_spec: Substituted.
+        scripts: Of Steps and Sidecars.
+    """
+    named = named_files(task_spec, taskrun)
+    encoded = [script.encode("utf-8", "surrogatepass") for script in scripts if script]
+    return {
+        name: text
+        for name, text in _contents(taskrun, task_spec).items()
+        if wants_file(name, len(text), named)
+        or (is_large(text) and any(text in script for script in encoded))
+    }
+
+
+def has_file(name: str) -> bool:
+    """Whether a parameter of that name can lie as a file: one that leads elsewhere cannot."""
+    return _FILE_NAME.fullmatch(name) is not None
+
+
+def named_files(task_spec: Object, taskrun: Object | None = None) -> set[str]:
+    """Names of parameters whose files a Task's Steps and Sidecars name.
+
+    "" is among them where the folder is named and no name is seen behind it (``/tekton/params/*``): then
+    every large parameter may be meant.
+    """
+    parts = [task_spec.get(part) for part in ("steps", "sidecars", "stepTemplate")]
+    parts.append(((taskrun or {}).get("spec") or {}).get("podTemplate"))
+    return {(match[1] or "").rstrip(".") for match in _FILE.finditer(json.dumps(parts))}
+
+
+def wants_file(name: str, size: int, named: Collection[str]) -> bool:
+    """Whether a parameter of so many bytes is to lie as a file, for `named_files`."""
+    return has_file(name) and (name in named or ("" in named and size > FILE_BYTES))
+
+
+def _contents(taskrun: Object, task_spec: Object) -> dict[str, bytes]:
+    """What a file of each parameter holds. One that is a reference to a result is placed otherwise."""
+    values: dict[str, Any] = {
+        one["name"]: one["default"] for one in task_spec.get("params") or () if one.get("default") is not None
+    }
+    values |= dict(given_params(taskrun))
+    return {
+        name: _bytes(param_value(value))
+        for name, value in values.items()
+        if has_file(name) and not is_reference(value)
+    }
+
+
+def beyond_wall(containers: Sequence[Object], params: Mapping[str, bytes]) -> str:
+    """Why a container's process could never be started: an argument or variable no kernel takes."""
+    for container in containers:
+        words = [*(container.get("command") or ()), *(container.get("args") or ())]
+        for word in words:
+            if len(text := word.encode()) > WALL_BYTES:
+                return _told(container["name"], "an argument", text, params)
+        for variable in container.get("env") or ():
+            text = f"{variable['name']}={variable.get('value') or ''}".encode()
+            if len(text) > WALL_BYTES:
+                return _told(container["name"], f'the variable "{variable["name"]}"', text, params)
+    return ""
+
+
+def largest(params: Mapping[str, bytes]) -> str:
+    """What to say of the largest parameter of a run that is too large; nothing if none is large."""
+    if not params:
+        return ""
+    name = max(params, key=lambda one: len(params[one]))
+    return f'; its parameter "{name}" has {len(params[name])} bytes'
+
+
+def spared(task_spec: Object, taskrun: Object) -> Object:
+    """The Task's spec as a status can hold it.
+
+    Where run and spec are too large together for one object, large parameters are references again;
+    `restored` puts them in. A value that holds the text of such a reference has one "~" more in it.
+    """
+    params = _texts(taskrun, task_spec)
+    if not params:
+        return task_spec
+    pattern = _reference_to(params)
+
+    def shield(text: str) -> str:
+        return pattern.sub(r"$(~\1params.\2)", text)
+
+    whole: Object = _changed(task_spec, shield)
+    if object_size(whole) + object_size({**taskrun, "status": None}) <= _ROOM:
+        return whole
+    shields = {name: shield(text) for name, text in params.items()}
+    shorter: Object = _changed(whole, lambda text: _shortened(text, shields))
+    return shorter
+
+
+def restored(task_spec: Object, taskrun: Object) -> Object:
+    """The Task's spec of a status with its large parameters in it, as it was before `spared`."""
+    params = _texts(taskrun, task_spec)
+    if not params:
+        return task_spec
+
+    def put(match: re.Match[str]) -> str:
+        tildes, name = match[1], match[2]
+        return f"$({tildes[1:]}params.{name})" if tildes else params[name]
+
+    pattern = _reference_to(params)
+    whole: Object = _changed(task_spec, lambda text: pattern.sub(put, text))
+    return whole
+
+
+def _texts(taskrun: Object, task_spec: Object) -> dict[str, str]:
+    """Large parameters that are strings, as they stand in the spec."""
+    large = large_params(taskrun, task_spec)
+    texts = {name: value for name, value in given_params(taskrun) if name in large and isinstance(value, str)}
+    return {name: protect(text) for name, text in texts.items()} if has_references(taskrun) else texts
+
+
+def _reference_to(names: Iterable[str]) -> re.Pattern[str]:
+    return re.compile(rf"\$\((~*)params\.({'|'.join(map(re.escape, names))})\)")
+
+
+def _shortened(text: str, params: Mapping[str, str]) -> str:
+    """A text with references in place of what parameters put into it."""
+    parts: list[tuple[str, bool]] = [(text, False)]
+    for name, value in sorted(params.items(), key=lambda one: len(one[1]), reverse=True):
+        split: list[tuple[str, bool]] = []
+        for part, done in parts:
+            if done:
+                split.append((part, True))
+                continue
+            first, *others = part.split(value)
+            split.append((first, False))
+            for other in others:
+                split += [(f"$(params.{name})", True), (other, False)]
+        parts = split
+    return "".join(part for part, _ in parts)
+
+
+def _changed(value: Any, change: Callable[[str], str]) -> Any:
+    if isinstance(value, str):
+        return change(value) if value else value
+    if isinstance(value, list):
+        return [_changed(one, change) for one in value]
+    if isinstance(value, dict):
+        # What a parameter is by default stays: it is not what stands for it.
+        return {key: one if key == "params" else _changed(one, change) for key, one in value.items()}
+    return value
+
+
+def _told(container: str, what: str, text: bytes, params: Mapping[str, bytes]) -> str:
+    inside = [(name, len(value)) for name, value in params.items() if value in text]
+    said = (
+        f'{what} of container "{container}" has {len(text)} bytes, over the limit of {WALL_BYTES} bytes that '
+        f"Linux sets to one"
+    )
+    if not inside:
+        return said
+    name, size = max(inside, key=lambda one: one[1])
+    return f'{said}; parameter "{name}" has {size} bytes of them: read it from the file {PARAMS_DIR}/{name}'
+
+
+def _bytes(value: Any) -> bytes:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return text.encode("utf-8", "surrogatepass")
+
+
+def is_large(content: bytes) -> bool:
+    """Whether a parameter is too large to stand in every script that uses it."""
+    return len(content) > FILE_BYTES

@@ -1,0 +1,187 @@
+"""Parameters that are references to results: read where the Task needs their value, else placed as files."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from resultsfw.cluster import Cluster, Object
+from resultsfw.core import Core
+from resultsfw.errors import BackendError, ClusterError, CorruptError
+from resultsfw.limits import OBJECT_BYTES, OBJECT_HEADROOM
+from resultsfw.references import reference_of
+from resultsfw.tekton.api.refusals import invalid_value, pod_refused
+from resultsfw.tekton.spec.expansion import Budget, Expansion, TooLargeError
+from resultsfw.tekton.spec.param_files import PARAMS_DIR, named_files, wants_file
+from resultsfw.tekton.spec.params import Params, has_references, param_type, parse_name
+from resultsfw.tekton.spec.substitution import expand_spec, with_values
+from resultsfw.tekton.spec.validate_taskrun import refuse_values
+from resultsfw.tekton.spec.variables import authored, unprotect, variables_in
+from resultsfw.types import Reference, Value
+
+__all__ = ["VALUE_BYTES", "Resolved", "read_value", "resolved"]
+
+VALUE_BYTES: Final = OBJECT_BYTES - OBJECT_HEADROOM
+"""Bytes above which a value is not read: no object could hold what it is put into."""
+
+_NOT_A_TEXT: Final = frozenset({"params", "results", "description", "displayName"})
+"""Parts of a Task's spec in which nothing is put in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """What a pod is built of.
+
+    Attributes:
+        taskrun: With the values in its parameters that the Task needs; other references as they are.
+        task_spec: With those values put in.
+        files: References by path, for a backend to place.
+    """
+
+    taskrun: Object
+    task_spec: Object
+    files: Mapping[str, Reference]
+
+
+def resolved(core: Core, cluster: Cluster, taskrun: Object, task_spec: Object) -> Resolved:
+    """Read the values that a Task puts into its texts; the others become files.
+
+    Args:
+        core: Knows the backends.
+        cluster: The way to the world.
+        taskrun: Its parameters may be references.
+        task_spec: Substituted, but for those.
+
+    Raises:
+        RefusedRun: A value is needed and does not fit or is not what was stored, or a reference cannot be
+            followed at all.
+        ClusterError: It cannot be read now.
+    """
+    params = (taskrun.get("spec") or {}).get("params") or ()
+    if not has_references(taskrun):
+        return Resolved(taskrun, task_spec, {})
+    named = named_files(task_spec, taskrun)
+    declared = {one["name"]: one for one in task_spec.get("params") or ()}
+    types = {name: param_type(one) for name, one in declared.items()}
+    named_values = _named_params(
+        [value for key, value in task_spec.items() if key not in _NOT_A_TEXT],
+        [taskrun["spec"].get(part) for part in ("podTemplate", "workspaces")],
+    )
+    namespace = taskrun["metadata"].get("namespace", "")
+    values: dict[str, Value] = {}
+    files: dict[str, Reference] = {}
+    for one in params:
+        name = one["name"]
+        try:
+            reference = reference_of(one.get("value"))
+            if reference is None:
+                continue
+            can_place = core.can_place(reference)
+            as_file = wants_file(name, reference.size, named)
+            if as_file and can_place:
+                files[f"{PARAMS_DIR}/{name}"] = reference
+            enum = declared.get(name, {}).get("enum") or ()
+            _refuse_beyond(taskrun, name, reference, enum)
+            if (as_file and not can_place) or enum or name in named_values:
+                _refuse_large(taskrun, name, reference, can_place=can_place)
+                kind = types.get(name, "string")
+                values[name] = read_value(core, cluster, reference, kind, namespace=namespace)
+        except (BackendError, CorruptError) as error:
+            raise pod_refused(taskrun, f'its parameter "{name}": {error.message}') from error
+        except ClusterError as error:
+            if error.retryable:
+                raise
+            raise pod_refused(taskrun, f'its parameter "{name}": {error.message}') from error
+    if values:
+        taskrun = with_values(taskrun, values)
+        refuse_values(taskrun, task_spec)
+        task_spec = _with_values(taskrun, task_spec, values)
+    return Resolved(taskrun, unprotect(task_spec), files)
+
+
+def _with_values(taskrun: Object, task_spec: Object, values: Mapping[str, Value]) -> Object:
+    """The spec with values put in; all others stand in it already, protected from this.
+
+    Raises:
+        RefusedRun: It would be larger than one object can be.
+    """
+    lookup, budget = Params((), list(authored(dict(values)).items())).lookup(), Budget()
+    try:
+        return expand_spec(task_spec, lambda *_: Expansion(lookup, budget))
+    except TooLargeError as error:
+        raise pod_refused(taskrun, error.message) from error
+
+
+def read_value(
+    core: Core,
+    cluster: Cluster,
+    reference: Reference,
+    kind: str,
+    *,
+    namespace: str,
+    backend: str = "",
+) -> Value:
+    """The value a reference stands for.
+
+    Args:
+        core: Knows its backend.
+        cluster: The way to the world.
+        reference: Where it is; of at most `VALUE_BYTES`, which is not looked at here.
+        kind: ``string``, ``array`` or ``object``.
+        namespace: On whose behalf.
+        backend: Its backend, where the caller knows that a controller wrote the reference; without it the
+            flags must allow the backend that the reference names.
+
+    Raises:
+        ClusterError: It cannot be read now, or ever.
+        CorruptError: It is not what was stored, or nothing of that kind.
+        BackendError: Its backend cannot be had, or failed.
+    """
+    content = b"".join(core.dereference(reference, cluster, namespace=namespace, backend=backend))
+    try:
+        text = content.decode()
+        if kind == "string":
+            return text
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise CorruptError(f"the {len(content)} bytes are no {kind}: {error}") from error
+    wanted, elements = (list, value) if kind == "array" else (dict, ())
+    if isinstance(value, dict):
+        elements = list(value.values())
+    if not isinstance(value, wanted) or not all(isinstance(one, str) for one in elements):
+        raise CorruptError(f"the {len(content)} bytes are no {kind} of strings")
+    return value
+
+
+def _refuse_large(taskrun: Object, name: str, reference: Reference, *, can_place: bool) -> None:
+    """Refuse a value that no pod could hold, before any of it is read."""
+    if reference.size <= VALUE_BYTES:
+        return
+    instead = (
+        f"read it from the file {PARAMS_DIR}/{name} instead of $(params.{name})"
+        if can_place
+        else f'backend "{reference.backend}" places no files, so a Task cannot have it'
+    )
+    raise pod_refused(
+        taskrun,
+        f'its parameter "{name}" has {reference.size} bytes by reference, over the limit of '
+        f"{VALUE_BYTES} bytes of the pod it would be put into: {instead}",
+    )
+
+
+def _refuse_beyond(taskrun: Object, name: str, reference: Reference, enum: Sequence[str]) -> None:
+    """Refuse a value that is longer than all that its parameter allows, before any of it is read."""
+    if enum and reference.size > max(len(entry.encode()) for entry in enum):
+        why = f"param `{name}` has {reference.size} bytes by reference: it is not in the enum list"
+        raise invalid_value(taskrun, why)
+
+
+def _named_params(*parts: Any) -> set[str]:
+    """The parameters whose values, or parts of them, are named in texts."""
+    names: set[str] = set()
+    for variable in variables_in(list(parts)):
+        if (name := parse_name(variable)) is not None:
+            names.add(name.base)
+            if not name.quoted:
+                names.add(name.base.partition(".")[0])
+    return names

@@ -1,0 +1,149 @@
+"""From a pod that is over to the status that ends its TaskRun: one way, on a cluster and without."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from resultsfw.cluster import Cluster, Object
+from resultsfw.core import Core
+from resultsfw.tekton.api import reasons
+from resultsfw.tekton.api.conditions import condition
+from resultsfw.tekton.api.kinds import ON_ERROR_ANNOTATION, RESULTS_SIDECAR
+from resultsfw.tekton.api.times import format_time
+from resultsfw.tekton.podstatus.pod_state import begun
+from resultsfw.tekton.podstatus.progress import progress_of
+from resultsfw.tekton.podstatus.step_states import mirror
+from resultsfw.tekton.taskrun.termination import Cause, stop_mark
+from resultsfw.types import Collected, ProblemCode, Run, Stamp
+
+__all__ = ["Concluded", "conclude", "end_steps", "failed_status"]
+
+
+@dataclass(frozen=True, slots=True)
+class Concluded:
+    """The patch that ends a TaskRun, and the verdict over its results."""
+
+    patch: Object
+    collected: Collected
+
+
+def conclude(
+    core: Core,
+    cluster: Cluster,
+    taskrun: Object,
+    run: Run,
+    pod: Object,
+    *,
+    now: datetime,
+    stamp: Stamp | None = None,
+    cause: Cause | None = None,
+    final: bool = False,
+) -> Concluded:
+    """Collect the results and write the status that ends the run.
+
+    Args:
+        core: Reads and judges the results.
+        cluster: Where logs are read.
+        taskrun: As last read.
+        run: What the core must know of it.
+        pod: As last read.
+        now: The time of the condition and of completion.
+        stamp: How the pod was made, where it does not say so itself.
+        cause: Why the run ends, where it is not the pod that ended by itself.
+        final: No further try will be made to read results.
+
+    Raises:
+        ClusterError: The results could not be read and can still be; only when not ``final``.
+    """
+    collected = Collected()
+    if begun(pod):  # else there is nothing to read, nor to miss
+        collected = core.collect(run, pod, cluster, stamp=stamp, final=final)
+    progress = progress_of(_without_our_stop(pod), now)
+    failure = cause or (Cause(*progress.failure) if progress.failure else None)
+    annotations = taskrun["metadata"].get("annotations") or {}
+    if failure is not None and cause is None and annotations.get(ON_ERROR_ANNOTATION) == "continue":
+        failure = replace(failure, reason=reasons.FAILURE_IGNORED)
+    if cause is not None and cause.reason == reasons.STEP_NOT_ENDED and collected.problems:
+        failure = None  # what kept the container is what is wrong with a result
+    if failure is not None and cause is None and progress.refusal and collected.problems:
+        # Only beside a problem that is known: a Step can write such an end into its message itself.
+        failure = None
+    if failure is not None:
+        # A Step that did not run wrote nothing: what is missing then is no finding of its own.
+        rest = tuple(one for one in collected.problems if one.code is not ProblemCode.MISSING)
+        collected = replace(collected, problems=rest)
+    status = mirror(pod, taskrun.get("status", {}), done=True, messages=not core.withholds)
+    status["completionTime"] = format_time(now)
+    _end_results_sidecar(status, now)
+    if failure is not None:
+        status["conditions"] = [condition("False", failure.reason, failure.message, now)]
+    if cause is not None and "steps" in status:
+        status["steps"] = end_steps(status["steps"], cause, taskrun, now)
+    patch = core.status_patch(collected, taskrun, now=format_time(now), status=status, tell=reasons.tell)
+    return Concluded(patch, collected)
+
+
+def failed_status(cause: Cause, now: datetime, **more: Any) -> Object:
+    """The status of a run that ends without a pod to read."""
+    ended = format_time(now)
+    return {
+        "completionTime": ended,
+        "conditions": [condition("False", cause.reason, cause.message, now)],
+        **more,
+    }
+
+
+def _without_our_stop(pod: Object) -> Object:
+    """The pod as it would be had we not ended it: its phase and reason are then our own doing."""
+    if stop_mark(pod) is None:
+        return pod
+    status = {key: value for key, value in pod.get("status", {}).items() if key not in ("message", "reason")}
+    return {**pod, "status": {**status, "phase": "Running"}}
+
+
+def end_steps(steps: Sequence[Object], cause: Cause, taskrun: Object, now: datetime) -> list[Object]:
+    """Steps as they stand in the status of a run that ends for a cause of its own, worded as Tekton's.
+
+    Those that ended with the pod, and not by themselves, say why; those that had not ended, have.
+    """
+    return [_ended_step(step, cause, taskrun, now) for step in steps]
+
+
+def _ended_step(step: Object, cause: Cause, taskrun: Object, now: datetime) -> Object:
+    end = step.get("terminated")
+    if end is not None:
+        if not end.get("exitCode"):
+            return step
+        # What people are shown of a Step (tkn). Any other word than the kubelet's for all failures says more.
+        why = cause.reason if end.get("reason") == "Error" else end.get("reason")
+        return {**step, "terminated": {**end, "reason": why}, "terminationReason": cause.reason}
+    if not ("running" in step or "waiting" in step):
+        return step
+    pod = taskrun.get("status", {}).get("podName", "")
+    # The CRD demands a time.
+    created = taskrun["metadata"].get("creationTimestamp") or format_time(now)
+    left = {key: value for key, value in step.items() if key not in ("running", "waiting")}
+    ended = {
+        "exitCode": 1,
+        "startedAt": step.get("running", {}).get("startedAt") or created,
+        "finishedAt": format_time(now),
+        "reason": cause.reason,
+        "message": f"Step {step.get('name', '')} terminated as pod {pod} is terminated",
+    }
+    return {**left, "terminated": ended, "terminationReason": cause.reason}
+
+
+def _end_results_sidecar(status: Object, now: datetime) -> None:
+    """Tell the results sidecar as ended: it has said all, and nobody writes its end a second later.
+
+    Tekton waits for it; the user's Sidecars it leaves as they were when the Steps were done, and so do we.
+    """
+    for sidecar in status.get("sidecars", ()):
+        if sidecar["container"] == RESULTS_SIDECAR and (state := sidecar.pop("running", None)) is not None:
+            sidecar["terminated"] = {
+                "exitCode": 0,
+                "finishedAt": format_time(now),
+                "reason": "Completed",
+                "startedAt": state.get("startedAt"),
+            }

@@ -1,0 +1,111 @@
+"""The status that a TaskRun would get from its Pod as somebody saved it: no engine, no cluster."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from resultsfw.cluster import Cluster, Object
+from resultsfw.core import Core
+from resultsfw.errors import InputError
+from resultsfw.jsons import merge_patch
+from resultsfw.tekton.api.conditions import condition
+from resultsfw.tekton.api.names import pod_name
+from resultsfw.tekton.api.refusals import RefusedRun
+from resultsfw.tekton.podstatus.progress import progress_of
+from resultsfw.tekton.podstatus.step_states import mirror
+from resultsfw.tekton.spec.declared_results import run_of
+from resultsfw.tekton.taskrun.completion import conclude
+from resultsfw.tekton.taskrun.foreign_pods import transport_of
+from resultsfw.tekton.taskrun.initial_status import begun_status, refused_status, task_spec_of
+from resultsfw.tekton.taskrun.termination import cause_of
+from resultsfw.types import Collected, Run, Stamp
+
+__all__ = ["Offline", "taskrun_from_pod"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offline:
+    """What a saved TaskRun and Pod amount to.
+
+    Attributes:
+        taskrun: With the status the controller would write.
+        run: Its Steps and declared results; ``None`` if it is refused.
+        collected: The verdict over its results; ``None`` if there is none yet.
+        stamp: By which transport the pod is read.
+        how: How that is known, in words.
+        finished: Whether the run is over.
+    """
+
+    taskrun: Object
+    run: Run | None = None
+    collected: Collected | None = None
+    stamp: Stamp | None = None
+    how: str = ""
+    finished: bool = True
+
+
+def taskrun_from_pod(
+    taskrun: Object,
+    pod: Object | None,
+    core: Core,
+    cluster: Cluster,
+    *,
+    now: datetime | None = None,
+) -> Offline:
+    """Judge a saved TaskRun by its saved Pod.
+
+    A status that the TaskRun brings along is made anew; only its resolved ``taskSpec``, its times and
+    its earlier attempts are kept. Nothing is asked twice: a log that cannot be read is a problem.
+
+    Args:
+        taskrun: As ``kubectl get -o json`` gives it, or as it was created.
+        pod: Its pod likewise; ``None`` where none was made.
+        core: With the flags in force.
+        cluster: Only logs are read of it.
+        now: Of the conditions; else now.
+
+    Raises:
+        InputError: The two do not belong together, or a run that needs a pod comes without.
+    """
+    now = now or datetime.now(UTC)
+    old = taskrun.get("status", {})
+    keep = {"retriesStatus": old["retriesStatus"]} if "retriesStatus" in old else {}
+    try:
+        spec = task_spec_of(taskrun, cluster, inherit=False)
+    except RefusedRun as refused:
+        status = {**refused_status(taskrun, cluster, core, refused, now), **keep}
+        return Offline(taskrun={**taskrun, "status": status})
+    base = {**taskrun, "status": {**begun_status(taskrun, spec, core, now), **keep}}
+    if pod is None:
+        raise InputError("a pod is needed: this run is valid, so one was made", subject="--pod")
+    attempt = _attempt(taskrun, pod)
+    run = run_of(taskrun, spec, attempt=attempt)
+    stamp, how = transport_of(pod, core.flags)
+    progress = progress_of(pod, now)
+    over = progress.steps_done and core.ready(run, pod, stamp=stamp)
+    stopped = cause_of(base, pod, progress, now)
+    if over or progress.stuck or stopped is not None:
+        done = conclude(core, cluster, base, run, pod, now=now, stamp=stamp, cause=stopped, final=True)
+        merged = merge_patch(base, {"status": done.patch["status"]})
+        return Offline(taskrun=merged, run=run, collected=done.collected, stamp=stamp, how=how)
+    status = {
+        **mirror(pod, old, done=False, messages=not core.withholds),
+        "conditions": [condition("Unknown", *progress.running, now)],
+    }
+    merged = merge_patch(base, {"status": status})
+    return Offline(taskrun=merged, run=run, stamp=stamp, how=how, finished=False)
+
+
+def _attempt(taskrun: Object, pod: Object) -> int:
+    """Which attempt of the run a pod is of."""
+    name, found = taskrun["metadata"]["name"], pod["metadata"]["name"]
+    retries = int(taskrun["spec"].get("retries") or 0)
+    for attempt in range(retries + 1):
+        if pod_name(name, attempt) == found:
+            return attempt
+    owners = pod["metadata"].get("ownerReferences") or ()
+    uid = taskrun["metadata"].get("uid")
+    if any(one.get("kind") == "TaskRun" and one.get("name") == name for one in owners) or (
+        uid and any(one.get("uid") == uid for one in owners)
+    ):
+        return len(taskrun.get("status", {}).get("retriesStatus") or ())
+    raise InputError(f'pod "{found}" is not of TaskRun "{name}"', subject="metadata.name")

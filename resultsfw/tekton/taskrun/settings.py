@@ -1,0 +1,39 @@
+"""What Tekton's ConfigMaps say about runs and pods, beside the flags of the core."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from resultsfw.tekton.api.policies import Policies, policies_of
+from resultsfw.tekton.pod.builder import PodOptions
+from resultsfw.tekton.pod.options import pod_options
+
+__all__ = ["Settings", "settings_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What holds for runs and pods that begin from now on.
+
+    Attributes:
+        pods: How pods are built.
+        policies: What runs may not do.
+    """
+
+    pods: PodOptions = field(default_factory=PodOptions)
+    policies: Policies = field(default_factory=Policies)
+
+
+def settings_of(
+    flags: Mapping[str, str], defaults: Mapping[str, str], given: PodOptions | None = None
+) -> Settings:
+    """Return the settings under the data of ``feature-flags`` and ``config-defaults``.
+
+    Args:
+        flags: Data of ``feature-flags``.
+        defaults: Data of ``config-defaults``.
+        given: How pods are built where no key says otherwise.
+
+    Raises:
+        FlagError: A key has a value it cannot have; its subject is the key.
+    """
+    return Settings(pod_options(flags, given or PodOptions(), defaults), policies_of(flags, defaults))
