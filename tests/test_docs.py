@@ -124,8 +124,34 @@ def test_links_lead_somewhere(document):
         assert (document.parent / target).exists(), target
 
 
-@pytest.mark.parametrize("guarantee", range(9))
-def test_every_guarantee_has_a_test_that_names_it(guarantee):
-    named = re.compile(rf"\bGuarantees?\b[^.:]*\b{guarantee}\b")
-    tests = (path for path in (ROOT / "tests").rglob("test_*.py") if path != Path(__file__))
-    assert any(named.search(path.read_text()) for path in tests)
+GUARANTEES = dict(
+    re.findall(
+        r"^## Guarantee (\d+)$(.*?)(?=^## |\Z)",
+        (ROOT / "docs" / "guarantees.md").read_text(),
+        re.MULTILINE | re.DOTALL,
+    )
+)
+
+
+@pytest.mark.parametrize("number", range(12))
+def test_each_guarantee_names_tests_that_exist(number):
+    named = re.findall(r"^- `(tests/[\w/]+\.py)::(test_\w+)`$", GUARANTEES[str(number)], re.MULTILINE)
+    assert named
+    for file, test in named:
+        assert re.search(rf"^(    )?def {test}\(", (ROOT / file).read_text(), re.MULTILINE), f"{file}::{test}"
+
+
+def test_guarantees_that_are_cited_exist():
+    assert list(GUARANTEES) == [str(number) for number in range(12)]
+    folders = ("docs", "resultsfw", "backends", "extensions", "sidecar", "tests")
+    cited = re.compile(r"\b[Gg]uarantees? (\d+)")
+    for file in (path for folder in folders for path in (ROOT / folder).rglob("*.[mp][dy]")):
+        assert set(cited.findall(file.read_text())) <= set(GUARANTEES), file
+
+
+def test_each_decision_is_in_the_index_under_its_title():
+    index = (ROOT / "docs" / "decisions" / "README.md").read_text()
+    for page in (ROOT / "docs" / "decisions").glob("0*.md"):
+        number, title = page.read_text().splitlines()[0].removeprefix("# ").split(": ", 1)
+        assert f"| [{number}]({page.name}) | {title} |" in index
+        assert page.name.startswith(f"{number}-")

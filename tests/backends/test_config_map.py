@@ -107,7 +107,7 @@ class Dying(Store):
             raise Killed
 
 
-def test_law_4_killed_at_any_call_it_takes_what_it_finds_of_its_own():
+def test_killed_at_any_call_it_takes_what_it_finds_of_its_own():
     whole = Dying()
     wanted = prepared(whole)
     assert whole.calls == 6
@@ -186,7 +186,7 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=200)
 
 
 @given(st.dictionaries(st.sampled_from(NAMES), TEXTS))
-def test_law_1_any_values_that_fit_arrive_under_any_names(texts):
+def test_any_values_that_fit_arrive_under_any_names(texts):
     values = {name: text.encode() for name, text in texts.items()}
     life = Life(values, [name for name in NAMES if name not in values])
     collected = life.collect(life.ended(life.deliver()))
@@ -282,7 +282,7 @@ def damaged(draw):
 
 
 @given(damaged())
-def test_law_7_what_is_damaged_swapped_or_forged_never_passes(found):
+def test_what_is_damaged_swapped_or_forged_never_passes(found):
     store = Store()
     life = Life(ORIGINALS, ["never"], store=store)
     life.pod = DELIVERED.pod
@@ -295,7 +295,7 @@ def test_law_7_what_is_damaged_swapped_or_forged_never_passes(found):
         assert values_of(collected) == originals
 
 
-def test_law_7_a_step_that_writes_first_makes_its_run_fail_by_name_and_forges_nothing():
+def test_a_step_that_writes_first_makes_its_run_fail_by_name_and_forges_nothing():
     life = Life({"digest": b"real"})
     ours = life.way()
     forger = Life({"digest": b"forged"})  # as good as it can be made
@@ -314,14 +314,14 @@ def test_law_7_a_step_that_writes_first_makes_its_run_fail_by_name_and_forges_no
         assert words in problem.message
 
 
-def test_law_7_what_a_step_wrote_first_and_left_open_is_overwritten():
+def test_what_a_step_wrote_first_and_left_open_is_overwritten():
     life = Life({"digest": b"real"})
     life.store.patch(CONFIG_MAPS, "default", life.name, {"data": {"digest": "forged", "more": "x"}})
     collected = life.collect(life.ended(life.deliver()))
     assert (collected.ok, values_of(collected)) == (True, {"digest": "real"})
 
 
-def test_law_7_records_that_are_true_of_another_pod_are_refused():
+def test_records_that_are_true_of_another_pod_are_refused():
     life = Life({"digest": b"real"})
     message = life.deliver(uid="another")
     collected = life.collect(life.ended(message))
@@ -357,7 +357,7 @@ def test_one_that_is_gone_is_named_with_its_results():
     )
 
 
-def test_law_0_one_that_may_not_be_read_is_asked_for_again():
+def test_one_that_may_not_be_read_is_asked_for_again():
     life = Life({"digest": b"real"})
     pod = life.ended(life.deliver())
 
@@ -372,7 +372,7 @@ def test_law_0_one_that_may_not_be_read_is_asked_for_again():
     assert "configmaps is forbidden" in problem.message
 
 
-def test_law_0_a_pod_whose_sidecar_has_not_ended_is_not_read():
+def test_a_pod_whose_sidecar_has_not_ended_is_not_read():
     life = Life({"digest": b"real"})
     message = life.deliver()
     pod = life.ended(message, phase="Running")

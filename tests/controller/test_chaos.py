@@ -152,7 +152,7 @@ def test_faults_at_random(room, process):
     assert dice.left <= 270
 
 
-def test_law_4_sigkill_at_any_write(room):
+def test_sigkill_at_any_write(room):
     """Guarantee 4: killed before and after any write, and started again, it reaches the same status.
 
     A run whose verdict was written is not read again, and none has a second pod.

@@ -113,7 +113,7 @@ open("$(results.digest.path)", "w").write("real")
 """
 
 
-def test_law_7_a_step_that_writes_first_makes_its_run_fail_and_forges_nothing(machine):
+def test_a_step_that_writes_first_makes_its_run_fail_and_forges_nothing(machine):
     """Its service account is the sidecar's."""
     uid = {"name": "POD_UID", "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}}
     forger = {"name": "two", "image": "i", "script": f"#!/usr/bin/env python3\n{FORGE}", "env": [uid]}

@@ -69,7 +69,7 @@ def left(world):
     return [one for kind in (CONFIG_MAPS, ROLES, ROLE_BINDINGS) for one in world.cluster.list(kind)]
 
 
-def test_law_4_killed_at_any_call_and_started_again_it_comes_to_the_same_end():
+def test_killed_at_any_call_and_started_again_it_comes_to_the_same_end():
     """Guarantee 4: no second pod, the same status, and nothing left when the run is looked at once more."""
     whole = World(FLAGS)
     drive(whole)

@@ -54,7 +54,7 @@ def test_a_log_read_too_early_is_read_again(world, caplog):
     assert not caplog.records
 
 
-def test_law_0_a_sidecar_that_hangs_is_stopped_and_the_loss_is_told(world):
+def test_a_sidecar_that_hangs_is_stopped_and_the_loss_is_told(world):
     """Guarantee 0: never a hang."""
     _pod_runs(world)
     states = {"step-build": world.ended(), SIDECAR: world.running()}
