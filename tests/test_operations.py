@@ -7,7 +7,7 @@ import click
 
 from resultsfw import flags
 from resultsfw.cli.commands import resultsfw
-from resultsfw.controller import doctor
+from resultsfw.controller import permissions
 from resultsfw.controller.manifests import load
 from resultsfw.controller.metrics import Metrics
 from resultsfw.tekton.api import reasons
@@ -74,7 +74,7 @@ def test_every_reason():
 
 def test_every_right():
     said = " ".join(cell for row in rows("Rights, and what they expose") for cell in row[:2])
-    for need in doctor.controller_needs("tekton-pipelines", "resultsfw"):
+    for need in permissions.controller_permissions("tekton-pipelines", "resultsfw"):
         assert need.kind.plural in said
         assert need.verb in said
         assert not need.namespace or f"`{need.namespace}`" in said

@@ -1,1 +1,5 @@
-"""The process that reconciles TaskRuns on an API server. What drives is here; what decides is in `tekton`."""
+"""The controller process: watch an API server, reconcile its TaskRuns and PipelineRuns, report to operators.
+
+What a reconciliation decides stands in `resultsfw.tekton`; what the results server also needs in
+`resultsfw.operations`.
+"""

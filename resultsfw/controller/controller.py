@@ -9,10 +9,10 @@ from typing import Final, NamedTuple, Protocol
 
 from resultsfw.cluster import UNREADABLE, Object
 from resultsfw.controller.failures import stalls_of
-from resultsfw.controller.logs import about
 from resultsfw.controller.metrics import Metrics, backend_of
 from resultsfw.controller.unreadable import defect_of, managed_by, stub
 from resultsfw.controller.workers import Key, Workers
+from resultsfw.operations.logs import about
 from resultsfw.tekton.api.conditions import is_done
 from resultsfw.tekton.api.kinds import (
     READY_ANNOTATION,

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from resultsfw.cluster import Object
-from resultsfw.controller.logs import about
 from resultsfw.controller.metrics import Metrics, backend_of, succeeded
 from resultsfw.errors import ResultsError
+from resultsfw.operations.logs import about
 from resultsfw.tekton.api.reasons import HELD
 from resultsfw.tekton.pipelinerun.reasons import PENDING, STARTED
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
 from resultsfw.cluster import CONFIG_MAPS, Kind, Object
+from resultsfw.controller.cluster_checks import DEFINITIONS
 from resultsfw.controller.config import CONFIG_MAP, data_of, flags_of
-from resultsfw.controller.doctor import DEFINITIONS
 from resultsfw.controller.manifests import PART_OF, Plan, kind_of
 from resultsfw.core import Core
 from resultsfw.errors import (

@@ -15,21 +15,22 @@ from types import FrameType
 from typing import Any, Final
 
 from resultsfw.cluster import CONFIG_MAPS, PODS, Object
-from resultsfw.controller import doctor
+from resultsfw.controller import permissions
 from resultsfw.controller.config import CONFIG_MAP, OTHERS, LiveFlags
 from resultsfw.controller.controller import POD_SELECTOR, Controller
 from resultsfw.controller.events import Events, Notice, cut, log_change, log_pipelinerun
 from resultsfw.controller.failures import RunEnder
-from resultsfw.controller.http import StatusServer, parse_address
+from resultsfw.controller.instrumented import InstrumentedCore
 from resultsfw.controller.ledger import Ledger
-from resultsfw.controller.logs import set_up
-from resultsfw.controller.measured import MeasuredCore
 from resultsfw.controller.metrics import Metrics
-from resultsfw.controller.pipelines import PipelineRuns
+from resultsfw.controller.pipelineruns import PipelineRuns
 from resultsfw.controller.watchdog import STALLED_AFTER, Watchdog
 from resultsfw.core import Core
 from resultsfw.errors import ResultsError
 from resultsfw.kube import CachedCluster, KubeCluster, LeaderElector, Reflector, connect
+from resultsfw.operations.access import missing_permissions
+from resultsfw.operations.logs import set_up
+from resultsfw.operations.status_pages import StatusServer, parse_address
 from resultsfw.ratelimit import TokenBucket
 from resultsfw.tekton.api.kinds import PIPELINERUNS, TASKRUNS
 from resultsfw.tekton.pipelinerun.reconciler import PipelineReconciler
@@ -126,7 +127,7 @@ class Process:
             lambda: len(self._pipelines.queue), lambda: self._pipelines.open if self._leads.is_set() else 0
         )
         self._flags = LiveFlags(
-            build=partial(MeasuredCore, metrics=self.metrics),
+            build=partial(InstrumentedCore, metrics=self.metrics),
             check=self._missing,
             swap=self._swap,
             tell=self._events.send,
@@ -219,7 +220,9 @@ class Process:
 
     def _check_rights(self) -> None:
         lease = self._options.lease_namespace if self._options.leader_elect else None
-        for line in doctor.missing(self._cluster, doctor.controller_needs(self._options.namespace, lease)):
+        for line in missing_permissions(
+            self._cluster, permissions.controller_permissions(self._options.namespace, lease)
+        ):
             log.error("%s", line)
 
     def _elect(self, elector: LeaderElector) -> None:
@@ -367,10 +370,10 @@ class Process:
         needs, broken = [], []
         for name in sorted(core.flags.allowed):
             try:
-                needs += doctor.backend_needs(name, core.backend(name).capabilities.permissions)
+                needs += permissions.backend_permissions(name, core.backend(name).capabilities.permissions)
             except ResultsError as error:  # a run may choose it: such a run is refused, and all others go on
                 broken.append(error.message)
-        return [*broken, *doctor.missing(self._cluster, needs)]
+        return [*broken, *missing_permissions(self._cluster, needs)]
 
     def _warn(self, obj: Object, reason: str, message: str) -> None:
         self._events.send(obj, Notice("Warning", reason, cut(message)))

@@ -8,7 +8,7 @@ from typing import Any, Final
 from fastapi import FastAPI
 from starlette.types import Receive, Scope, Send
 
-from resultsfw.controller.logs import about
+from resultsfw.operations.logs import about
 from resultsfw.server.bodies import SECONDS
 from resultsfw.server.metrics import Metrics
 

@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from resultsfw.controller.doctor import Need, missing
-from resultsfw.controller.http import parse_address
-from resultsfw.controller.logs import set_up
 from resultsfw.errors import InputError
 from resultsfw.kube import KubeCluster, connect
+from resultsfw.operations.access import RequiredPermission, missing_permissions
+from resultsfw.operations.logs import set_up
+from resultsfw.operations.status_pages import parse_address
 from resultsfw.ratelimit import TokenBucket
 from resultsfw.server.api import Service, make_app
 from resultsfw.server.connections import Connections, Listener, listen
@@ -198,12 +198,13 @@ class _Readiness:
             return ""
         why = "to know whose a token is"
         needs = [
-            Need(verb="create", kind=kind, why=why, fix=_RIGHTS) for kind in (TOKEN_REVIEWS, ACCESS_REVIEWS)
+            RequiredPermission(verb="create", kind=kind, why=why, fix=_RIGHTS)
+            for kind in (TOKEN_REVIEWS, ACCESS_REVIEWS)
         ]
         if self._check_runs:
             why = "to know whether a run exists (--check-runs)"
-            needs.append(Need(verb="get", kind=TASKRUNS, why=why, fix=_RUN_RIGHTS))
-        return "; ".join(missing(self._cluster, needs))
+            needs.append(RequiredPermission(verb="get", kind=TASKRUNS, why=why, fix=_RUN_RIGHTS))
+        return "; ".join(missing_permissions(self._cluster, needs))
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from resultsfw.cluster import CONFIG_MAPS
-from resultsfw.controller import doctor
+from resultsfw.controller import cluster_checks, doctor, permissions
 from resultsfw.errors import ForbiddenError, NotFoundError, UnavailableError
 from resultsfw.tekton.api.kinds import SERVICE_ACCOUNTS, TASKRUNS
 
@@ -184,7 +184,7 @@ def test_keys_without_effect_are_pointed_out_and_policies_that_refuse_are_missin
 def test_a_crd_that_may_not_be_read_is_unknown():
     cluster = Fake()
     cluster.objects["customresourcedefinitions", "taskruns.tekton.dev"] = ForbiddenError("no")
-    assert doctor.definition(cluster, TASKRUNS).well is None
+    assert cluster_checks.check_crd(cluster, TASKRUNS).well is None
 
 
 def test_the_configmap():
@@ -203,7 +203,7 @@ def test_the_configmap():
 def test_architectures():
     cluster = Fake()
     cluster.nodes.append(node("arm64", "docker.io/tekton/entrypoint:1"))
-    entrypoint, scripts = doctor.architectures(cluster, IMAGES)
+    entrypoint, scripts = cluster_checks.check_images(cluster, IMAGES)
     assert entrypoint.well is True
     assert scripts.well is None
     assert "unknown for linux/arm64" in scripts.detail
@@ -214,10 +214,10 @@ def test_architectures():
 def test_nodes_that_run_no_pod_of_ours_tell_nothing():
     cluster = Fake()
     cluster.nodes.append({"status": {"nodeInfo": {"operatingSystem": "windows", "architecture": "amd64"}}})
-    assert all(one.well for one in doctor.architectures(cluster, IMAGES))
+    assert all(one.well for one in cluster_checks.check_images(cluster, IMAGES))
     for nodes in ([], cluster.nodes[1:]):
         cluster.nodes = nodes
-        (one,) = doctor.architectures(cluster, IMAGES)
+        (one,) = cluster_checks.check_images(cluster, IMAGES)
         assert one.well is None
         assert "no Linux node" in one.detail
 
@@ -297,11 +297,11 @@ def test_who_may_not_act_as_another_is_told_so_once():
     ],
 )
 def test_names_of_images(name, full):
-    assert doctor._full(name) == full
+    assert cluster_checks._full(name) == full
 
 
 def test_every_need_can_be_asked_of_a_server():
-    needs = doctor.controller_needs("ns", "ns")
+    needs = permissions.controller_permissions("ns", "ns")
     assert len({one.what for one in needs}) == len(needs)
     assert [(one.verb, one.namespace) for one in needs if one.kind == CONFIG_MAPS] == [
         ("create", ""),

@@ -12,7 +12,7 @@ from resultsfw.controller import workers as workers_module
 from resultsfw.controller.controller import Controller
 from resultsfw.controller.failures import STALLED_ANNOTATION, Failure, RunEnder, stalls_of
 from resultsfw.controller.metrics import Metrics
-from resultsfw.controller.pipelines import PipelineRuns
+from resultsfw.controller.pipelineruns import PipelineRuns
 from resultsfw.controller.unreadable import defect_of, managed_by, stub
 from resultsfw.controller.watchdog import Watchdog
 from resultsfw.errors import (

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from resultsfw.controller import doctor
+from resultsfw.controller import permissions
 from resultsfw.controller.manifests import Choices, backends_with_rights, flags_patch, kind_of, load, plan_of
 from resultsfw.controller.metrics import Metrics
 from resultsfw.core import Core
@@ -57,23 +57,23 @@ def test_the_roles_grant_what_the_controller_needs_and_nothing_more():
     """Guarantee 8: least privilege."""
     rights = granted(load(""))
     assert len(set(rights)) == len(rights)
-    assert set(rights) == set(needed(doctor.controller_needs("tekton-pipelines", "resultsfw")))
+    assert set(rights) == set(needed(permissions.controller_permissions("tekton-pipelines", "resultsfw")))
 
 
 def test_reading_logs_is_a_step_of_its_own_that_grants_what_the_backend_says():
     """Guarantee 8: least privilege."""
-    permissions = (
+    declared = (
         Core.from_flags({"results-from": "sidecar-logs"}).backend("sidecar-logs").capabilities.permissions
     )
-    needs = doctor.backend_needs("sidecar-logs", permissions)
+    needs = permissions.backend_permissions("sidecar-logs", declared)
     assert set(granted(load("enable-log-access-to-controller"))) == set(needed(needs))
 
 
 @pytest.mark.parametrize("name", backends_with_rights())
 def test_the_rights_of_a_backend_are_a_step_of_its_own_that_grants_what_it_says(name):
     """Guarantee 8: least privilege."""
-    permissions = Core.from_flags({"results-from": name}).backend(name).capabilities.permissions
-    needs = doctor.backend_needs(name, permissions)
+    declared = Core.from_flags({"results-from": name}).backend(name).capabilities.permissions
+    needs = permissions.backend_permissions(name, declared)
     rights = granted(load(f"backends/{name}"))
     assert (set(rights), len(rights)) == (set(needed(needs)), len(set(rights)))
     assert all(f"install --backend {name}" in one.fix for one in needs)

@@ -7,7 +7,7 @@ from pipelineworld import a_task as simple_task
 
 from resultsfw.cluster import EVENTS
 from resultsfw.controller.controller import slim_taskrun
-from resultsfw.controller.pipelines import KEPT_BYTES, PipelineRuns, slim_pipelinerun
+from resultsfw.controller.pipelineruns import KEPT_BYTES, PipelineRuns, slim_pipelinerun
 from resultsfw.errors import ConflictError, NotFoundError
 from resultsfw.local.store import Store
 from resultsfw.tekton.api.kinds import PIPELINERUNS, RESULTS_LEFT_OUT, TASKRUNS

@@ -6,10 +6,10 @@ from typing import Final
 
 from resultsfw.cluster import UNREADABLE, Object
 from resultsfw.controller.failures import stalls_of
-from resultsfw.controller.logs import about
 from resultsfw.controller.unreadable import defect_of, managed_by, stub
 from resultsfw.controller.workers import Key, Workers
 from resultsfw.limits import object_size
+from resultsfw.operations.logs import about
 from resultsfw.tekton.api.conditions import is_done, succeeded
 from resultsfw.tekton.api.kinds import PIPELINERUNS
 

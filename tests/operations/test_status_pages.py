@@ -7,8 +7,8 @@ import urllib.request
 
 import pytest
 
-from resultsfw.controller.http import StatusServer, parse_address
 from resultsfw.errors import InputError
+from resultsfw.operations.status_pages import StatusServer, parse_address
 
 
 def ask(port, path):

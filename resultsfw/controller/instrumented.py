@@ -4,17 +4,17 @@ import time
 from collections.abc import Iterable, Mapping
 
 from resultsfw.cluster import Cluster, Object
-from resultsfw.controller.logs import about
 from resultsfw.controller.metrics import Metrics
 from resultsfw.core import Core, stamp_of
 from resultsfw.errors import BackendError, ResultsError
 from resultsfw.flags import Flags
+from resultsfw.operations.logs import about
 from resultsfw.types import Collected, Run, Stamp
 
-__all__ = ["MeasuredCore"]
+__all__ = ["InstrumentedCore"]
 
 
-class MeasuredCore(Core):
+class InstrumentedCore(Core):
     """A core that tells `Metrics` of every verdict over a pod's results."""
 
     def __init__(

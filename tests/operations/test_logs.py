@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from resultsfw.controller.logs import about, set_up
+from resultsfw.operations.logs import about, set_up
 
 
 @pytest.fixture

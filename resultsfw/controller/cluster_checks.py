@@ -1,0 +1,128 @@
+"""Check CRDs and the pods' images against what the controller uses."""
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Final, Protocol
+
+from resultsfw.cluster import Kind, Object
+from resultsfw.core import Core
+from resultsfw.errors import ClusterError, NotFoundError
+from resultsfw.operations.access import Finding
+from resultsfw.tekton.api.kinds import PIPELINERUNS, TASKRUNS
+
+__all__ = ["DEFINITIONS", "ClusterReader", "check_crd", "check_embedded_status", "check_images"]
+
+DEFINITIONS: Final = Kind(
+    "apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition"
+)
+NODES: Final = Kind("", "v1", "nodes", "Node")
+
+CRDS: Final = "kubectl apply -k config/crds/"
+
+
+class ClusterReader(Protocol):
+    """Reads objects of an API server."""
+
+    def get(self, kind: Kind, namespace: str, name: str, /) -> Object:
+        """Return one object. Raises ClusterError."""
+        ...
+
+    def list(self, kind: Kind, namespace: str | None = None, /) -> list[Object]:
+        """Return all objects of a kind. Raises ClusterError."""
+        ...
+
+
+def check_crd(cluster: ClusterReader, kind: Kind) -> Finding:
+    """Whether the cluster serves a kind as it is used here."""
+    name = f"{kind.plural}.{kind.group}"
+    finding = Finding(what=f"CRD {name}", well=True, detail=f"serves {kind.version}")
+    try:
+        crd = cluster.get(DEFINITIONS, "", name)
+    except NotFoundError:
+        return replace(finding, well=False, detail="there is none", fix=f"install Tekton, or {CRDS}")
+    except ClusterError as error:
+        return replace(finding, well=None, detail=f"cannot be read: {error.message}")
+    served = {one["name"]: one for one in crd["spec"]["versions"] if one.get("served")}
+    if kind.version not in served:
+        detail = f"serves {', '.join(served) or 'nothing'}, not {kind.version}"
+        return replace(finding, well=False, detail=detail, fix="upgrade Tekton")
+    if kind in (TASKRUNS, PIPELINERUNS) and not _keeps(served[kind.version], "spec", "managedBy"):
+        detail = f"serves {kind.version} without spec.managedBy: no run can be given to this controller"
+        return replace(finding, well=False, detail=detail, fix="upgrade Tekton, or use --managed-by ''")
+    return finding
+
+
+def check_embedded_status(cluster: ClusterReader, core: Core) -> Iterator[Finding]:
+    """What the flag ``embedded-status`` brings about."""
+    what = "flag embedded-status"
+    for line in core.warnings():
+        yield Finding(what=what, well=True, detail=line, doubtful=True)
+    if core.flags.embedded_status == "minimal":
+        return
+    with contextlib.suppress(ClusterError):  # said of the CRD itself
+        crd = cluster.get(DEFINITIONS, "", f"{PIPELINERUNS.plural}.{PIPELINERUNS.group}")
+        served = {one["name"]: one for one in crd["spec"]["versions"]}
+        if not _keeps(served.get(PIPELINERUNS.version, {}), "status", "taskRuns"):
+            detail = (
+                f"{core.flags.embedded_status}: this cluster's CRD does not keep status.taskRuns; runs have "
+                f"status.childReferences instead, and say so"
+            )
+            yield Finding(what=what, well=True, detail=detail, doubtful=True)
+
+
+def _keeps(version: Object, part: str, field: str) -> bool:
+    """Whether a version of a CRD stores a field of ``spec`` or ``status``."""
+    schema = (version.get("schema") or {}).get("openAPIV3Schema") or {}
+    keeps = "x-kubernetes-preserve-unknown-fields"
+    found = (schema.get("properties") or {}).get(part) or {}
+    return bool(schema.get(keeps) or found.get(keeps) or field in (found.get("properties") or {}))
+
+
+def check_images(cluster: ClusterReader, images: Mapping[str, str]) -> Iterator[Finding]:
+    """For each image, whether a Linux node of every architecture of the cluster holds it.
+
+    A node pulls what fits it out of an image for several architectures; of an image for one it pulls that,
+    fitting or not, and only its Steps say "exec format error". And a node lists 50 images at most. So
+    "ok" is what the nodes can tell, and never is "missing" said of what only a registry knows.
+    """
+    try:
+        nodes = cluster.list(NODES)
+    except ClusterError as error:
+        yield Finding(what="images", well=None, detail=f"the nodes cannot be listed: {error.message}")
+        return
+    known: dict[str, set[str]] = {}
+    for node in nodes:
+        status = node.get("status") or {}
+        info = status.get("nodeInfo") or {}
+        if info.get("operatingSystem") != "linux":
+            continue  # pods of ours are for Linux
+        names = known.setdefault(f"linux/{info.get('architecture')}", set())
+        for image in status.get("images") or ():
+            names.update(image.get("names") or ())
+    if not known:
+        yield Finding(what="images", well=None, detail="there is no Linux node to tell")
+        return
+    for purpose, image in images.items():
+        has = sorted(system for system, names in known.items() if _full(image) in names)
+        rest = sorted(known.keys() - set(has))
+        parts = [
+            *(f"on a node of {one}" for one in has),
+            *(f"unknown for {one} (no node lists it)" for one in rest),
+        ]
+        yield Finding(
+            what=f"image {image}", well=None if rest else True, detail=f"{purpose}: {', '.join(parts)}"
+        )
+
+
+def _full(image: str) -> str:
+    """An image's name as nodes list it."""
+    first, slash, _ = image.partition("/")
+    if not slash:
+        full = f"docker.io/library/{image}"
+    elif "." in first or ":" in first or first == "localhost":
+        full = image
+    else:
+        full = f"docker.io/{image}"
+    last = full.rpartition("/")[2]
+    return full if ":" in last or "@" in last else f"{full}:latest"
