@@ -1,4 +1,4 @@
-"""``resultsfw explain``: in plain words, the way of each declared result."""
+"""``resultsfw explain``: print the trace of each declared result of a saved TaskRun."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -10,7 +10,7 @@ from rich.text import Text
 from resultsfw.cli import show
 from resultsfw.cli.advice import MESSAGES, Advice, advice_for, larger, without_hints
 from resultsfw.cli.saved import Judged, Saved, judge
-from resultsfw.cli.ways import Budget, End, Way, budget_of, is_stamped, ways_of
+from resultsfw.cli.traces import Budget, End, ResultTrace, budget_of, is_stamped, trace_results
 from resultsfw.errors import BackendError
 from resultsfw.limits import OBJECT_BYTES
 from resultsfw.plugins import load_backend
@@ -18,7 +18,6 @@ from resultsfw.types import Carrier, ProblemCode, Stamp
 
 __all__ = ["explain_saved"]
 
-_DEEPER: Final = show.INDENT * 2
 _STYLES: Final = {
     End.ARRIVED: "bold green",
     End.ABSENT: "bold yellow",
@@ -27,7 +26,7 @@ _STYLES: Final = {
 
 
 def explain_saved(saved: Saved, *, output: str) -> int:
-    """Print the ways and return the exit status.
+    """Print the traces and return the exit status.
 
     Raises:
         InputError: The files are refused.
@@ -42,7 +41,7 @@ def explain_saved(saved: Saved, *, output: str) -> int:
 
 
 def _facts(judged: Judged) -> dict[str, Any]:
-    """All of it, for programs."""
+    """Return everything that is known, for ``-o json``."""
     offline = judged.offline
     metadata = offline.taskrun["metadata"]
     collected = offline.collected
@@ -58,19 +57,19 @@ def _facts(judged: Judged) -> dict[str, Any]:
             "decidedBy": offline.how,
             "maxResultSize": offline.stamp.max_result_size,
             "budget": asdict(budget_of(judged.pod, offline.stamp)),
-            "carriers": [asdict(one) for one in carriers],
+            "carriers": [asdict(carrier) for carrier in carriers],
         }
     facts["results"] = [
-        {**asdict(way), "problem": asdict(way.problem) if way.problem else None, "next": _next(judged, way)}
-        for way in ways_of(judged)
+        {
+            **asdict(trace),
+            "problem": asdict(trace.problem) if trace.problem else None,
+            "next": [advice.what for advice in _advice(judged, trace)],
+        }
+        for trace in trace_results(judged)
     ]
     facts["undeclared"] = list(collected.ignored) if collected else []
-    facts["problems"] = [asdict(one) for one in collected.problems] if collected else []
+    facts["problems"] = [asdict(problem) for problem in collected.problems] if collected else []
     return facts
-
-
-def _next(judged: Judged, way: Way) -> list[str]:
-    return [one.what for one in _advice(judged, way)]
 
 
 def _print(out: Console, judged: Judged) -> None:
@@ -82,27 +81,26 @@ def _print(out: Console, judged: Judged) -> None:
     if not verdict.succeeded and verdict.message:
         show.print_text(out, without_hints(offline.taskrun, offline.collected))
     if offline.run is None:
-        show.print_text(out, "it was refused before it had a pod, so no result was ever on its way")
+        show.print_text(out, "it was refused before a pod was created, so no Step wrote a result")
         return
-    ways = ways_of(judged)
-    if not ways:
+    traces = trace_results(judged)
+    if not traces:
         show.print_text(out, "it declares no results")
-    for line in _transport(judged, ways):
+    for line in _transport(judged) if traces else ():
         show.print_text(out, line, hanging=show.INDENT)
-    for way in ways:
-        _print_way(out, judged, way)
-    for line in _rest(judged, ways):
+    for trace in traces:
+        _print_trace(out, judged, trace)
+    for line in _rest(judged, traces):
         show.print_text(out, line, hanging=show.INDENT)
-    advice: list[Advice] = []
-    for way in ways:
-        advice += [one for one in _advice(judged, way) if one not in advice]
-    show.print_advice(out, advice)
+    show.print_advice(
+        out, list(dict.fromkeys(advice for trace in traces for advice in _advice(judged, trace)))
+    )
 
 
-def _transport(judged: Judged, ways: Sequence[Way]) -> Iterator[str]:
-    """What carried the results of this pod, and how much it may carry."""
+def _transport(judged: Judged) -> Iterator[str]:
+    """Yield what carried the results of this pod, and how much it may carry."""
     offline = judged.offline
-    if offline.stamp is None or judged.pod is None or not ways:
+    if offline.stamp is None or judged.pod is None:
         return
     yield f"transport: {offline.stamp.backend}, because {offline.how}"
     if _by_reference(offline.stamp):
@@ -110,8 +108,8 @@ def _transport(judged: Judged, ways: Sequence[Way]) -> Iterator[str]:
     else:
         budget = budget_of(judged.pod, offline.stamp)
         yield f"budget: {_budget(budget, offline.stamp.max_result_size, stamped=is_stamped(judged.pod))}"
-    for one in offline.collected.carriers if offline.collected else ():
-        yield _carrier(one)
+    for carrier in offline.collected.carriers if offline.collected else ():
+        yield _carrier(carrier)
 
 
 def _budget(budget: Budget, limit: int, *, stamped: bool) -> str:
@@ -127,66 +125,73 @@ def _budget(budget: Budget, limit: int, *, stamped: bool) -> str:
     return f"max-result-size {limit} bytes a result ({origin}), {OBJECT_BYTES} bytes the whole run"
 
 
-def _carrier(one: Carrier) -> str:
-    budget = "" if one.budget is None else f" of {one.budget}"
-    held = ", ".join(one.results) or "no results"
-    cut = ", and was cut short there" if one.cut else ""
-    return f"{one.transport} of {one.container}: {one.used}{budget} bytes, with {held}{cut}"
+def _carrier(carrier: Carrier) -> str:
+    budget = "" if carrier.budget is None else f" of {carrier.budget}"
+    held = ", ".join(carrier.results) or "no results"
+    cut = ", and was cut short there" if carrier.cut else ""
+    return f"{carrier.transport} of {carrier.container}: {carrier.used}{budget} bytes, with {held}{cut}"
 
 
-def _print_way(out: Console, judged: Judged, way: Way) -> None:
-    whose = f' of Step "{way.step}"' if way.step else ""
-    head = Text.assemble("\n", (f"{show.plain(way.name)}{whose}", "bold"), f" ({way.type}): ")
-    head.append(str(way.end), style=_STYLES.get(way.end, "bold red"))
+def _print_trace(out: Console, judged: Judged, trace: ResultTrace) -> None:
+    whose = f' of Step "{trace.step}"' if trace.step else ""
+    head = Text.assemble("\n", (f"{show.plain(trace.name)}{whose}", "bold"), f" ({trace.type}): ")
+    head.append(str(trace.end), style=_STYLES.get(trace.end, "bold red"))
     out.print(head, soft_wrap=True)
-    for line in (_writers(way), _fate(judged, way), *_failed(way)):
+    for line in (_writers(trace), _what_happened(judged, trace), *_failed_writers(trace)):
         show.print_text(out, line, hanging=show.INDENT)
 
 
-def _writers(way: Way) -> str:
-    if way.source:
-        return f'taken from result {way.source}: only Step "{way.writers[0]}" can write it, to {way.file}'
-    names = " and ".join(f'"{name}"' for name in way.writers)
-    if len(way.writers) == 1:
-        return f"only Step {names} can write it, to {way.file}"
-    return f"each of the Steps {names} can write it, to {way.file}; the later one counts"
+def _writers(trace: ResultTrace) -> str:
+    if trace.source:
+        return (
+            f'taken from result {trace.source}: only Step "{trace.writers[0]}" can write it, to {trace.file}'
+        )
+    names = " and ".join(f'"{name}"' for name in trace.writers)
+    if len(trace.writers) == 1:
+        return f"only Step {names} can write it, to {trace.file}"
+    return f"each of the Steps {names} can write it, to {trace.file}; the last one that does counts"
 
 
-def _fate(judged: Judged, way: Way) -> str:
-    carried = f"came in {_carriers(judged, way)}" if way.carried_by else "came in nothing that was read"
-    message = way.problem.message if way.problem else ""
-    match way.end:
+def _what_happened(judged: Judged, trace: ResultTrace) -> str:
+    """Return a sentence on what became of a result."""
+    if trace.carried_by:
+        carried = f"arrived in {_carriers(judged, trace)}"
+    else:
+        carried = "arrived in nothing that was read"
+    message = trace.problem.message if trace.problem else ""
+    match trace.end:
         case End.ARRIVED:
-            return f"{carried}: {show.counted(way.size or 0, 'byte')}{_of(judged)}"
-        case End.ABSENT if way.problem:
+            return f"{carried}: {show.counted(trace.size or 0, 'byte')}{_of_limit(judged)}"
+        case End.ABSENT if trace.problem:
             return f"no Step wrote it: {message}"
         case End.ABSENT:
-            return "no Step wrote it: it is absent, which by itself fails no run"
+            return "no Step wrote it; a result that is absent does not fail the run"
         case End.PENDING:
-            return "the run is not over, and nothing was read yet"
-        case End.REFUSED if way.problem and way.problem.code in _WORDS:
-            return f"{carried}, and was refused: {_WORDS[way.problem.code].format(message)}"
+            return "the run has not finished, and no results were read yet"
+        case End.REFUSED if trace.problem and trace.problem.code in _WORDS:
+            return f"{carried}, and was refused: {_WORDS[trace.problem.code].format(message)}"
         case End.REFUSED:
-            return f"refused: {message or 'there is no room for it in the run; see its message above'}"
+            return f"refused: {message or 'it does not fit into the run; see the message of the run above'}"
         case End.LOST:
             return f"lost: {message}"
-        case End.UNKNOWN if way.problem is None:
+        case End.UNKNOWN if trace.problem is None:
             return (
-                "nothing of it came: the Step that failed did not write it, or its entrypoint (Tekton's) "
+                "it did not arrive: the Step that failed did not write it, or its entrypoint (Tekton's) "
                 "refused it as too large, which only that Step's log says"
             )
         case _:
             above = message in show.verdict_of(judged.offline.taskrun).message
-            return f"lost, or never written, which cannot be told: {'see above' if above else message}"
+            return f"lost, or never written: nothing tells which; {'see above' if above else message}"
 
 
-_WORDS: Final = {
+_WORDS: Final = {  # Tekton's messages for these are about the whole run
     ProblemCode.TYPE_MISMATCH: "{}",
     ProblemCode.MISSING_KEYS: "it lacks the keys {} that its properties name",
 }
 
 
-def _of(judged: Judged) -> str:
+def _of_limit(judged: Judged) -> str:
+    """Return the limit that a result kept, as the end of a sentence; "" where none is about its bytes."""
     stamp = judged.offline.stamp
     if stamp is None or judged.pod is None:
         return ""
@@ -199,57 +204,53 @@ def _of(judged: Judged) -> str:
 
 
 def _by_reference(stamp: Stamp) -> bool:
-    """Whether neither ``max-result-size`` nor the object's wall is about the values themselves."""
+    """Return whether the status holds references: then no limit of the status is about the values."""
     try:
         return load_backend(stamp.backend).capabilities.by == "reference"
     except BackendError:
         return False
 
 
-def _carriers(judged: Judged, way: Way) -> str:
-    kinds = (
-        {one.container: one.transport for one in judged.offline.collected.carriers}
-        if judged.offline.collected
-        else {}
-    )
-    names = [f'the {kinds[name]} of container "{name}"' for name in way.carried_by]
-    return " and ".join(names)
+def _carriers(judged: Judged, trace: ResultTrace) -> str:
+    carriers = judged.offline.collected.carriers if judged.offline.collected else ()
+    transports = {carrier.container: carrier.transport for carrier in carriers}
+    return " and ".join(f'the {transports[name]} of container "{name}"' for name in trace.carried_by)
 
 
-def _failed(way: Way) -> Iterator[str]:
-    """Steps that may not have come to writing it."""
-    if way.end is End.ARRIVED:
+def _failed_writers(trace: ResultTrace) -> Iterator[str]:
+    """Yield a sentence for each Step that may have failed before it wrote the result."""
+    if trace.end is End.ARRIVED:
         return
-    for step, code in way.failed.items() if way.problem or way.end is End.ABSENT else ():
-        yield f'Step "{step}" ended with exit code {code}: it may not have come to writing it'
+    for step, code in trace.failed.items() if trace.problem or trace.end is End.ABSENT else ():
+        yield f'Step "{step}" failed with exit code {code}, perhaps before it wrote the result'
 
 
-def _rest(judged: Judged, ways: Sequence[Way]) -> Iterator[str]:
-    """What came and is no declared result's way."""
+def _rest(judged: Judged, traces: Sequence[ResultTrace]) -> Iterator[str]:
+    """Yield what belongs to no declared result: other problems, and results that nothing declares."""
     collected = judged.offline.collected
     if collected is None:
         return
-    told = {id(way.problem) for way in ways}
+    traced = {id(trace.problem) for trace in traces}
     for problem in collected.problems:
-        if id(problem) not in told:
+        if id(problem) not in traced:
             yield f"also: {problem.message}"
     if collected.ignored:
         names = ", ".join(f'"{name}"' for name in collected.ignored)
-        yield f"came and is declared nowhere, so it does not count: {names}"
+        yield f"ignored, as nothing declares it: {names}"
 
 
-def _advice(judged: Judged, way: Way) -> list[Advice]:
+def _advice(judged: Judged, trace: ResultTrace) -> list[Advice]:
     stamp = judged.offline.stamp
-    if stamp is None or way.end in (End.ARRIVED, End.PENDING):
+    if stamp is None or trace.end in (End.ARRIVED, End.PENDING):
         return []
-    if way.problem is None:
-        return _on_silence(way) if way.end is End.UNKNOWN else []
-    return advice_for(way.problem, stamp.backend)
+    if trace.problem is None:
+        return _advice_on_dropped(trace) if trace.end is End.UNKNOWN else []
+    return advice_for(trace.problem, stamp.backend)
 
 
-def _on_silence(way: Way) -> list[Advice]:
-    """What to do where Tekton's entrypoint may have refused a result without leaving a trace."""
-    step = next(iter(way.failed))
+def _advice_on_dropped(trace: ResultTrace) -> list[Advice]:
+    """Return what to do where Tekton's entrypoint may have dropped a result that was too large."""
+    step = next(iter(trace.failed))
     hint = larger(MESSAGES, 0)
     return [
         Advice(

@@ -29,8 +29,8 @@ def test_arrived_by_message(cli, saved):
     assert "termination message of step-push: 161 of 3072 bytes, with digest, url" in words
     assert (
         'url (string): arrived each of the Steps "build" and "push" can write it, to /tekton/results/url; '
-        'the later one counts came in the termination message of container "step-push": 13 bytes of the 3072 '
-        "that a container may have" in words
+        'the last one that does counts arrived in the termination message of container "step-push": 13 bytes '
+        "of the 3072 that a container may have" in words
     )
     assert "what to do" not in words
 
@@ -42,7 +42,8 @@ def test_arrived_by_log(cli, saved):
         'sidecar-logs"' in words
     )
     assert "budget: max-result-size 4096 bytes a result (as the flags given here say), 1572864 bytes" in words
-    assert f'came in the log of container "{SIDECAR}": 11 bytes of the 4096 that one result may have' in words
+    carried = f'arrived in the log of container "{SIDECAR}": 11 bytes of the 4096 that one result may have'
+    assert carried in words
 
 
 def test_a_budget_that_is_whole_for_three_containers(cli, saved):
@@ -66,8 +67,8 @@ def test_absent(cli, saved):
     ran = cli("explain", *saved("tm-missing-result"))
     assert ran.status == 0
     assert (
-        'gone (string): absent only Step "one" can write it, to /tekton/results/gone no Step wrote it: '
-        "it is absent, which by itself fails no run" in told(ran)
+        'gone (string): absent only Step "one" can write it, to /tekton/results/gone '
+        "no Step wrote it; a result that is absent does not fail the run" in told(ran)
     )
 
 
@@ -89,7 +90,7 @@ def test_absent_behind_a_step_that_failed(cli, saved):
     )
     words = told(cli("explain", *options))
     assert "more (string): absent" in words
-    assert 'Step "two" ended with exit code 3: it may not have come to writing it' in words
+    assert 'Step "two" failed with exit code 3, perhaps before it wrote the result' in words
 
 
 def test_lost_at_a_cut(cli, saved):
@@ -150,7 +151,7 @@ def test_unknown_where_the_log_was_not_given(cli, saved):
     assert ran.status == 1
     words = told(ran)
     assert "url (string): unknown" in words
-    assert "lost, or never written, which cannot be told: see above" in words
+    assert "lost, or never written: nothing tells which; see above" in words
     assert words.count("kubectl logs") == 1
 
 
@@ -181,7 +182,7 @@ def test_what_came_undeclared(cli, saved):
     options = saved("sl-basic", change=forget)
     ran = cli("explain", *options)
     assert ran.status == 0
-    assert 'came and is declared nowhere, so it does not count: "url"' in told(ran)
+    assert 'ignored, as nothing declares it: "url"' in told(ran)
     assert cli("explain", *options, "-o", "json").json["undeclared"] == ["url"]
 
 
@@ -201,14 +202,14 @@ def test_pending(cli, saved):
     ran = cli("explain", *saved("sl-basic", pod=0))
     assert ran.status == 1
     assert "sl-basic not finished" in ran.out
-    assert "the run is not over, and nothing was read yet" in told(ran)
+    assert "the run has not finished, and no results were read yet" in told(ran)
 
 
 def test_refused_before_there_was_a_pod(cli, saved):
     ran = cli("explain", *saved("sl-reserved-sidecar"))
     assert ran.status == 1
     assert "cannot use reserved sidecar name" in told(ran)
-    assert "it was refused before it had a pod, so no result was ever on its way" in told(ran)
+    assert "it was refused before a pod was created, so no Step wrote a result" in told(ran)
 
 
 def test_no_results_declared(cli, saved):

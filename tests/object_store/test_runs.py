@@ -289,4 +289,4 @@ def test_what_was_saved_is_judged_and_explained_without_the_store(folder, tmp_pa
     assert main(["explain", *options]) == 0
     told = capsys.readouterr().out
     assert "it carries references" in told
-    assert f'came in the log of container "{CONTAINER}": 100000 bytes\n' in told
+    assert f'arrived in the log of container "{CONTAINER}": 100000 bytes\n' in told

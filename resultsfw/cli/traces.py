@@ -1,4 +1,4 @@
-"""The way of each declared result as facts: who could write it, what carried it, where it ended."""
+"""Trace each declared result: which Steps can write it, what carried it, and how that ended."""
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -13,24 +13,24 @@ from resultsfw.messages import CONTAINER_BYTES, POD_BYTES, message_budget
 from resultsfw.tekton.podstatus.pod_state import statuses
 from resultsfw.types import Collected, Declared, Problem, ProblemCode, Run, Stamp, Step
 
-__all__ = ["Budget", "End", "Way", "budget_of", "is_stamped", "ways_of"]
+__all__ = ["Budget", "End", "ResultTrace", "budget_of", "is_stamped", "trace_results"]
 
 
 class End(StrEnum):
-    """Where the way of a result ends."""
+    """What became of a declared result."""
 
     ARRIVED = "arrived"
     """It is in the run's status."""
     ABSENT = "absent"
     """No Step wrote it."""
     REFUSED = "refused"
-    """It was there and may not pass: too large, of another type, no UTF-8, no regular file."""
+    """It was written and is not allowed: too large, of another type, no UTF-8, no regular file."""
     LOST = "lost"
-    """It was written and did not come whole."""
+    """It was written and did not arrive whole."""
     UNKNOWN = "unknown"
-    """It did not come, and whether it was written cannot be told from what is here."""
+    """It did not arrive, and the saved files do not say whether it was written."""
     PENDING = "pending"
-    """The run is not over."""
+    """The run has not finished."""
 
 
 _LOSSES: Final = frozenset(
@@ -46,22 +46,22 @@ _TOTALS: Final = frozenset({ProblemCode.RUN_TOO_LARGE, ProblemCode.OBJECT_TOO_LA
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Way:
-    """One declared result's.
+class ResultTrace:
+    """What is known of one declared result.
 
     Attributes:
         name: As declared.
-        step: The Step whose own result it is; ``None`` for a Task's.
+        step: The Step whose own result it is; ``None`` for a result of the Task.
         type: As declared.
-        source: Of a Task result taken from a Step's: ``STEP.RESULT``; else "".
-        file: Where a Step writes it.
-        writers: The Steps that can.
+        source: ``STEP.RESULT`` if it is a Task's result that is taken from a Step's; else "".
+        file: Path to which a Step writes it.
+        writers: The Steps that can write it.
         carried_by: Containers whose transport held it.
-        end: Where its way ends.
-        size: Bytes it has, where that is known.
-        limit: Bytes it may have, where that decided.
-        problem: Why it did not come; ``None`` if it did, or if nothing is wrong with that.
-        failed: Of the writers, those that failed: Step and exit code.
+        end: What became of it.
+        size: Its bytes, where they are known.
+        limit: Bytes that were allowed, where a limit decided.
+        problem: Why it did not arrive; ``None`` if it did, or if its absence is no problem.
+        failed: Exit codes of those writers that failed, by Step.
     """
 
     name: str
@@ -80,12 +80,12 @@ class Way:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """What a container's transport may carry, and how that comes about.
+    """How much the transport of one container may carry, and how that is computed.
 
     Attributes:
-        container: Its bytes at most.
-        pod: Of all containers of the pod together; ``None`` where there is no such wall.
-        containers: How many share that, by kind.
+        container: Limit of one container in bytes; ``None`` where there is none.
+        pod: Limit of all containers of the pod together in bytes; ``None`` where there is none.
+        containers: How many containers share that limit, by kind.
         each: Bytes that remain for each container; ``None`` where only ``max-result-size`` counts.
     """
 
@@ -96,7 +96,7 @@ class Budget:
 
 
 def budget_of(pod: Object, stamp: Stamp) -> Budget:
-    """The budget of this very pod, read as the stamp says."""
+    """Return the budget of a container of this pod, whose results are read as the stamp says."""
     spec = pod["spec"]
     kinds = {"containers": "container", "initContainers": "init container", "ephemeralContainers": "debugger"}
     counts = {word: len(spec.get(kind) or ()) for kind, word in kinds.items() if spec.get(kind)}
@@ -107,22 +107,22 @@ def budget_of(pod: Object, stamp: Stamp) -> Budget:
 
 
 def is_stamped(pod: Object) -> bool:
-    """Whether our controller made the pod."""
+    """Return whether our controller created the pod."""
     return STAMP_ANNOTATION in (pod.get("metadata", {}).get("annotations") or {})
 
 
-def ways_of(judged: Judged) -> list[Way]:
-    """The ways of the Task's results, then of each Step's own; in declaration order."""
+def trace_results(judged: Judged) -> list[ResultTrace]:
+    """Trace the Task's results, then those of each Step, in declaration order."""
     run = judged.offline.run
     if run is None:
         return []
-    teller = _Teller(judged, run)
-    ways = [teller.way(one, None) for one in run.results]
-    return ways + [teller.way(one, step) for step in run.steps for one in step.results]
+    tracer = _Tracer(judged, run)
+    traces = [tracer.trace(result, None) for result in run.results]
+    return traces + [tracer.trace(result, step) for step in run.steps for result in step.results]
 
 
-class _Teller:
-    """Finds out where results are, in the status and in the verdict over them."""
+class _Tracer:
+    """Looks results up in a TaskRun's status and in the verdict over its results."""
 
     def __init__(self, judged: Judged, run: Run) -> None:
         offline = judged.offline
@@ -134,31 +134,32 @@ class _Teller:
         self._ours = is_stamped(judged.pod or {})
         self._codes = _exit_codes(judged.pod or {}, run)
 
-    def way(self, declared: Declared, step: Step | None) -> Way:
+    def trace(self, declared: Declared, step: Step | None) -> ResultTrace:
+        """Trace one declared result; ``step`` is the Step whose own result it is."""
         source = declared.source
         writer = step.name if step else source.step if source else None
         name = source.result if source else declared.name
-        writers = (writer,) if writer else tuple(one.name for one in self._run.steps)
+        writers = (writer,) if writer else tuple(other.name for other in self._run.steps)
         end, problem = self._end(declared, step, (writer, name), writers)
         size, limit = (problem.size, problem.limit) if problem else (None, None)
         if end is End.ARRIVED:
             size = self._size(declared.name, step)
         record = f"step-{writer}.{name}" if writer else name
         folder = f"/tekton/steps/step-{writer}/results" if writer else "/tekton/results"
-        carried_by = tuple(one.container for one in self._collected.carriers if record in one.results)
-        return Way(
+        carriers = [carrier for carrier in self._collected.carriers if record in carrier.results]
+        return ResultTrace(
             name=declared.name,
             step=step.name if step else None,
             type=declared.type,
             source=f"{source.step}.{source.result}" if source else "",
             file=f"{folder}/{name}",
             writers=writers,
-            carried_by=carried_by,
+            carried_by=tuple(carrier.container for carrier in carriers),
             end=end,
             size=size,
             limit=limit,
             problem=problem,
-            failed={one: self._codes[one] for one in writers if self._codes.get(one)},
+            failed={writer: self._codes[writer] for writer in writers if self._codes.get(writer)},
         )
 
     def _end(
@@ -179,48 +180,48 @@ class _Teller:
                 if problem.code is ProblemCode.MISSING:
                     return End.ABSENT, problem
                 return End.LOST if problem.code in _LOSSES else End.REFUSED, problem
-        came = self._came(origin)
-        total = next((one for one in problems if one.code in _TOTALS), None)
-        if came or (total and (total.step, total.result) in own):
+        total = next((problem for problem in problems if problem.code in _TOTALS), None)
+        if self._was_carried(origin) or (total and (total.step, total.result) in own):
             return End.REFUSED, total
-        loss = next((one for one in problems if one.code in _LOSSES), None)
+        loss = next((problem for problem in problems if problem.code in _LOSSES), None)
         if loss is not None:
             return End.UNKNOWN, loss
-        return (End.UNKNOWN if self._silenced(writers) else End.ABSENT), None
+        return (End.UNKNOWN if self._may_be_dropped(writers) else End.ABSENT), None
 
-    def _silenced(self, writers: Collection[str]) -> bool:
-        """Whether Tekton's entrypoint may have dropped the results of a Step.
+    def _may_be_dropped(self, writers: Collection[str]) -> bool:
+        """Return whether Tekton's entrypoint may have dropped the results of a Step.
 
-        Where they are too large for a message it writes none, says so in the Step's log only, and ends
-        with exit code 1, as the Step itself may have (cmd/entrypoint/main.go).
+        If they are too large for a message, it writes no message, logs that in the Step's log only, and
+        exits with code 1, as the Step itself may have done (cmd/entrypoint/main.go).
         """
         by_message = self._stamp is not None and self._stamp.backend == MESSAGES
-        return by_message and not self._ours and any(self._codes.get(one) == 1 for one in writers)
+        return by_message and not self._ours and any(self._codes.get(step) == 1 for step in writers)
 
-    def _came(self, origin: tuple[str | None, str]) -> bool:
+    def _was_carried(self, origin: tuple[str | None, str]) -> bool:
         record = f"step-{origin[0]}.{origin[1]}" if origin[0] else origin[1]
-        return any(record in one.results for one in self._collected.carriers)
+        return any(record in carrier.results for carrier in self._collected.carriers)
 
     def _size(self, name: str, step: Step | None) -> int | None:
         results = self._collected.step_results.get(step.name, ()) if step else self._collected.results
-        return next((one.size for one in results if one.name == name), None)
+        return next((result.size for result in results if result.name == name), None)
 
 
 def _arrived(taskrun: Mapping[str, Any]) -> Iterator[tuple[str | None, str]]:
+    """Yield the Step (``None``: the Task) and the name of each result in the status."""
     status = taskrun.get("status", {})
-    for one in status.get("results") or ():
-        yield None, one["name"]
+    for result in status.get("results") or ():
+        yield None, result["name"]
     for step in status.get("steps") or ():
-        for one in step.get("results") or ():
-            yield step["name"], one["name"]
+        for result in step.get("results") or ():
+            yield step["name"], result["name"]
 
 
 def _exit_codes(pod: Object, run: Run) -> dict[str, int]:
-    """How Steps ended that failed."""
+    """Return the exit codes of the Steps that failed, by Step."""
     known = statuses(pod)
     codes = {}
     for step in run.steps:
-        end = known.get(step.container, {}).get("state", {}).get("terminated", {})
-        if end.get("exitCode"):
-            codes[step.name] = int(end["exitCode"])
+        terminated = known.get(step.container, {}).get("state", {}).get("terminated", {})
+        if terminated.get("exitCode"):
+            codes[step.name] = int(terminated["exitCode"])
     return codes

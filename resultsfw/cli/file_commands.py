@@ -1,0 +1,154 @@
+"""The commands that need no cluster: they read files, installed plugins and what runs on this machine.
+
+The work of each command is in a module of its own, imported when the command runs: ``--help`` stays fast.
+"""
+
+from typing import Any
+
+import click
+
+from resultsfw.cli.options import (
+    LIST_STATUSES,
+    NEW_STATUSES,
+    RUN_STATUSES,
+    SAVED_STATUSES,
+    VALUE_STATUSES,
+    flag_options,
+    output_option,
+    saved_run_options,
+)
+from resultsfw.errors import InputError
+
+__all__ = ["backends", "collect", "explain", "new_backend", "run", "value"]
+
+
+@click.command(epilog=RUN_STATUSES, short_help="Run TaskRuns and PipelineRuns on this machine.")
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@flag_options
+@click.option(
+    "--workdir",
+    metavar="DIR",
+    help="Create volumes and logs below this directory.  [default: a temporary directory]",
+)
+@click.option("--keep", is_flag=True, help="Keep the working directory at the end, and print its path.")
+@click.option("--graph", metavar="SVG", help="Draw the PipelineRun with the results it passed to this file.")
+@output_option("table", "json", "yaml")
+def run(
+    files: tuple[str, ...],
+    output: str,
+    workdir: str | None,
+    keep: bool,
+    graph: str | None,
+    **flags: str | None,
+) -> int:
+    """Run the TaskRuns and PipelineRuns in the FILEs on this machine: Steps as processes, no images.
+
+    A FILE is a YAML or JSON manifest; "-" is standard input. Tasks and Pipelines that a run refers to by
+    name, and the ConfigMap "feature-flags", can be in the same files.
+    """
+    from resultsfw.cli.run import run_files  # noqa: PLC0415 - the engine is for this command only
+
+    return run_files(files, flags=_given(flags), output=output, workdir=workdir, keep=keep, graph=graph)
+
+
+@click.command(epilog=SAVED_STATUSES, short_help="Print the status that a saved TaskRun should have.")
+@saved_run_options
+@output_option("yaml", "json", "table")
+def collect(output: str, **saved: Any) -> int:
+    """Print a saved TaskRun with the status that the controller computes from its saved Pod and logs.
+
+    Nothing runs, and no cluster is asked.
+    """
+    from resultsfw.cli.collect import collect_saved  # noqa: PLC0415 - see above
+
+    return collect_saved(_read_saved(saved), output=output)
+
+
+@click.command(epilog=SAVED_STATUSES, short_help="Trace each result of a saved TaskRun.")
+@saved_run_options
+@output_option("text", "json")
+def explain(output: str, **saved: Any) -> int:
+    """Trace each declared result of a saved TaskRun: who can write it, what carried it, where it ended."""
+    from resultsfw.cli.explain import explain_saved  # noqa: PLC0415 - see above
+
+    return explain_saved(_read_saved(saved), output=output)
+
+
+@click.command(epilog=VALUE_STATUSES, short_help="Print the value of a result of a saved TaskRun.")
+@click.argument("file", metavar="FILE")
+@click.argument("name", metavar="RESULT")
+@flag_options
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    help="Write the value to this file, replacing it.  [default: standard output]",
+)
+def value(file: str, name: str, output: str | None, **flags: str | None) -> int:
+    """Print the value of a RESULT of the TaskRun in FILE, saved by "kubectl get taskrun NAME -o yaml".
+
+    If the status holds a reference, the backend that it names fetches the value, as the flags configure
+    it. Nothing is printed until the whole value is fetched and verified. "STEP.RESULT" is a Step's own
+    result.
+    """
+    from resultsfw.cli.value import print_value  # noqa: PLC0415 - see above
+
+    return print_value(file, name, flags=_given(flags), output=output)
+
+
+@click.command(
+    epilog=LIST_STATUSES, short_help="List the installed backends and extensions, or describe one."
+)
+@click.argument("name", required=False)
+@output_option("table", "json")
+def backends(name: str | None, output: str) -> int:
+    """List the installed backends and extensions, and why any is broken; with a NAME, describe that one.
+
+    Each is imported in a process of its own.
+    """
+    from resultsfw.cli.backends import describe_backend, list_backends  # noqa: PLC0415 - see above
+
+    return list_backends(output=output) if name is None else describe_backend(name, output=output)
+
+
+@click.command("new-backend", epilog=NEW_STATUSES, short_help="Create the project of a new backend.")
+@click.argument("name")
+@click.option(
+    "--into",
+    default=".",
+    show_default=True,
+    metavar="DIR",
+    help="Create the project's directory in this one.",
+)
+def new_backend(name: str, into: str) -> int:
+    """Create a project that contains a working backend NAME, its tests and a CI workflow.
+
+    NAME is the value for the feature flag "results-from": lower case letters, digits, hyphens.
+    """
+    from resultsfw.cli.new_backend import write_backend  # noqa: PLC0415 - see above
+
+    return write_backend(name, into=into)
+
+
+def _given(flags: dict[str, Any]) -> Any:
+    from resultsfw.cli.settings import Given  # noqa: PLC0415 - see above
+
+    return Given(
+        file=flags["feature_flags"],
+        results_from=flags["results_from"],
+        max_result_size=flags["max_result_size"],
+    )
+
+
+def _read_saved(saved: dict[str, Any]) -> Any:
+    from resultsfw.cli.saved import Saved  # noqa: PLC0415 - see above
+
+    logs: dict[str, str] = {}
+    for option in saved["logs"]:
+        container, equals, file = option.partition("=")
+        if not (container and equals and file):
+            raise InputError(f'--log "{option}" is not of the form CONTAINER=FILE', subject="--log")
+        if container in logs:
+            raise InputError(f'--log names container "{container}" twice', subject="--log")
+        logs[container] = file
+    return Saved(taskrun=saved["taskrun"], pod=saved["pod"], logs=logs, flags=_given(saved))
