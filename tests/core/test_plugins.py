@@ -55,6 +55,20 @@ def test_what_an_interrupted_pip_leaves_behind_is_no_obstacle(site):
     """)
 
 
+def test_a_distribution_without_metadata_is_listed_as_nameless(site):
+    """Where a name is missing, Python 3.12 warns of it, and a later one will raise."""
+    folder = site.path / "~roken-0.1.dist-info"
+    folder.mkdir()
+    (folder / "entry_points.txt").write_text("[resultsfw.backends]\nleft-over = nowhere\n")
+    assert (
+        site.run("""
+        from resultsfw.plugins import installed
+        print([(one.distribution, one.version) for one in installed() if one.name == "left-over"])
+    """)
+        == "[('nameless', 'unknown')]"
+    )
+
+
 def test_of_a_distribution_on_the_path_twice_the_first_counts(site, tmp_path):
     site.backend("mine", GOOD, dist="some_dist", version="2")
     older = tmp_path / "older"
