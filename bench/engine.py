@@ -24,7 +24,7 @@ from measuring.options import pairs
 from measuring.processes import Process
 from measuring.runs import TASKS, pipelinerun
 from measuring.seen import Seen
-from resultsfw import Core
+from resultsfw import ResultsManager
 from resultsfw.errors import ResultsError
 from resultsfw.local import Engine
 from resultsfw.tekton.pipelinerun.reconciler import PipelineReconciler
@@ -39,8 +39,8 @@ BACKENDS = ["termination-message", "sidecar-logs", "config-map"]
 def measure(case: Case, flags: dict[str, str], timeout: float) -> dict[str, Any]:
     """One round, in this process."""
     sizes = {"results-from": case.backend, "max-result-size": str(max_result_size(case.bytes))}
-    core = Core.from_flags({**flags, **sizes})
-    by_value = core.backend(case.backend).capabilities.by == "value"
+    core = ResultsManager.from_flags({**flags, **sizes})
+    by_value = core.backend(case.backend).capabilities.delivery == "value"
     seen = Seen(case.backend, case.bytes if by_value else None)
     with _engine(core, Seen()) as engine:  # not counted: now all modules are loaded
         engine.submit(pipelinerun("warm", "default", {}, size=case.bytes, image="none"))
@@ -63,7 +63,7 @@ def measure(case: Case, flags: dict[str, str], timeout: float) -> dict[str, Any]
     }
 
 
-def _engine(core: Core, seen: Seen) -> Engine:
+def _engine(core: ResultsManager, seen: Seen) -> Engine:
     return Engine(
         lambda cluster: Reconciler(core, cluster),
         on_event=seen.event,

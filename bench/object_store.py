@@ -26,7 +26,7 @@ sys.path.append(str(ROOT / "tests" / "object_store"))
 
 from s3server import S3Server  # noqa: E402 - found by the path above
 
-from resultsfw import Core, reference_of  # noqa: E402 - see above
+from resultsfw import ResultsManager, reference_of  # noqa: E402 - see above
 from resultsfw.local.engine import Engine  # noqa: E402 - see above
 from resultsfw.tekton.taskrun.reconciler import Reconciler  # noqa: E402 - see above
 
@@ -111,7 +111,7 @@ def taskrun(size: int) -> dict[str, Any]:
 def measure(name: str, config: dict[str, Any], size: int, folder: Path) -> str:
     """One run; a row."""
     flags = {"results-from": "object-store", "config.object-store": json.dumps(config)}
-    core = Core.from_flags(flags)
+    core = ResultsManager.from_flags(flags)
     names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
     data = {one: base64.b64encode(os.environ[one].encode()).decode() for one in names}
     secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "store", "namespace": "default"}}

@@ -4,28 +4,28 @@ What is named here is public; see ``docs/architecture.md`` for the layers behind
 """
 
 from resultsfw.cluster import CONFIG_MAPS, EVENTS, PODS, Cluster, Kind, Object
-from resultsfw.core import Core, stamp_of
+from resultsfw.core import ResultsManager, stamp_of
 from resultsfw.flags import Flags, parse_flags
 from resultsfw.hookspecs import API_VERSION, HookDeprecationWarning, hookimpl
 from resultsfw.limits import too_large
 from resultsfw.references import reference_of
 from resultsfw.types import (
     Capabilities,
-    Carrier,
-    Collected,
-    Declared,
+    CollectionOutcome,
+    ExtractedResult,
     Extraction,
-    Found,
     Limits,
     Permission,
     Problem,
     ProblemCode,
     Reference,
     Result,
+    ResultSpec,
     Run,
     Stamp,
     Step,
     StepResult,
+    TransportUsage,
 )
 from resultsfw.values import label as result_label
 from resultsfw.values import name_list
@@ -36,14 +36,11 @@ __all__ = [
     "EVENTS",
     "PODS",
     "Capabilities",
-    "Carrier",
     "Cluster",
-    "Collected",
-    "Core",
-    "Declared",
+    "CollectionOutcome",
+    "ExtractedResult",
     "Extraction",
     "Flags",
-    "Found",
     "HookDeprecationWarning",
     "Kind",
     "Limits",
@@ -53,10 +50,13 @@ __all__ = [
     "ProblemCode",
     "Reference",
     "Result",
+    "ResultSpec",
+    "ResultsManager",
     "Run",
     "Stamp",
     "Step",
     "StepResult",
+    "TransportUsage",
     "hookimpl",
     "name_list",
     "parse_flags",

@@ -25,9 +25,9 @@ from resultsfw.limits import POD_MESSAGES, effective
 from resultsfw.plugins import EXTENSIONS, Backend, installed, load_backend, wrap_backend
 from resultsfw.references import checked
 from resultsfw.status import assemble, status_patch
-from resultsfw.types import Collected, Extraction, Limits, Problem, ProblemCode, Reference, Run, Stamp
+from resultsfw.types import CollectionOutcome, Extraction, Limits, Problem, ProblemCode, Reference, Run, Stamp
 
-__all__ = ["LIMIT_ANNOTATION", "STAMP_ANNOTATION", "Core", "stamp_of"]
+__all__ = ["LIMIT_ANNOTATION", "STAMP_ANNOTATION", "ResultsManager", "stamp_of"]
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ def stamp_of(pod: Object) -> Stamp | None:
     return Stamp(backend=backend, wire=int(wire), max_result_size=int(limit))
 
 
-class Core:
+class ResultsManager:
     """Results of runs, through whichever backend the flags name.
 
     Holds no state of any run: everything it needs to know is in the arguments and the pod.
@@ -119,10 +119,10 @@ class Core:
         *,
         register: Mapping[str, object] | None = None,
         extensions: Iterable[str] = (),
-    ) -> "Core":
+    ) -> "ResultsManager":
         """Build the core from a ``feature-flags`` ConfigMap's ``data``.
 
-        Raises what `parse_flags` and `Core` raise.
+        Raises what `parse_flags` and `ResultsManager` raise.
         """
         return cls(parse_flags(data), register=register, extensions=extensions)
 
@@ -158,7 +158,7 @@ class Core:
             except ResultsError:
                 continue
             most = effective(self.flags.max_result_size, capabilities).run
-            if capabilities.by == "value" and most > POD_MESSAGES:
+            if capabilities.delivery == "value" and most > POD_MESSAGES:
                 warned.append(
                     f"embedded-status is {mode}, and results-from {name} lets the results of one run have "
                     f"{most} bytes: a PipelineRun repeats them for all its TaskRuns, and fails where they do "
@@ -167,7 +167,7 @@ class Core:
         return tuple(warned)
 
     @property
-    def withholds(self) -> tuple[str, ...]:
+    def redacting_extensions(self) -> tuple[str, ...]:
         """The extensions that may change results: what containers say themselves is not to be repeated."""
         return tuple(name for name, one in self.extensions.items() if one.changes_results)
 
@@ -199,7 +199,7 @@ class Core:
         if not run.declares:
             return pod
         backend = self.backend(choose_backend(self.flags, annotations or {}))
-        if cluster is None and backend.capabilities.outside != "no":
+        if cluster is None and backend.capabilities.external_state != "no":
             raise BackendError(
                 f'backend "{backend.name}" makes what its pods need before they are there: give prepare_pod '
                 f"the cluster",
@@ -251,7 +251,7 @@ class Core:
 
     def collect(
         self, run: Run, pod: Object, cluster: Cluster, *, stamp: Stamp | None = None, final: bool = False
-    ) -> Collected:
+    ) -> CollectionOutcome:
         """Read a pod's results once and judge them, by the transport the pod was stamped with.
 
         Args:
@@ -270,7 +270,7 @@ class Core:
             BackendError: The backend cannot be had or failed; only when not ``final``.
         """
         if not run.declares:
-            return Collected()
+            return CollectionOutcome()
         backend: Backend | None = None
         try:
             stamp, backend, limits = self._reading(pod, stamp)
@@ -301,7 +301,7 @@ class Core:
             # Of the cluster's errors some are a verdict; of a backend's none is while there is a next try.
             if not final and (not isinstance(error, ClusterError) or error.retryable):
                 raise
-            collected = Collected(problems=(_unreadable(error),))
+            collected = CollectionOutcome(problems=(_unreadable(error),))
         else:
             missing_fails = self.flags.missing_results == "fail"
             collected = assemble(run, extraction, limits, missing_fails=missing_fails)
@@ -381,20 +381,24 @@ class Core:
     def _referring(self, reference: Reference, known: str = "") -> Backend:
         name = reference.backend
         backend = self.backend(name) if name == known else self._allowed(name, "a reference")
-        if backend.capabilities.by != "reference":
+        if backend.capabilities.delivery != "reference":
             raise BackendError(
                 f'backend "{backend.name}" hands out values and not references', subject=backend.name
             )
         return backend
 
-    def outside(self, pod: Object) -> Literal["no", "owned", "elsewhere"]:
+    def external_state(self, pod: Object) -> Literal["no", "owned", "elsewhere"]:
         """Where the backend of a prepared pod keeps things outside it, as its capabilities say.
 
         Raises:
             BackendError: The backend cannot be had, or no flag allows it.
         """
         stamp = stamp_of(pod)
-        return "no" if stamp is None else self._allowed(stamp.backend, "the pod's stamp").capabilities.outside
+        return (
+            "no"
+            if stamp is None
+            else self._allowed(stamp.backend, "the pod's stamp").capabilities.external_state
+        )
 
     def purge(
         self, run: Run, pod: Object, cluster: Cluster, *, backend: str = "", deleted: bool = False
@@ -419,7 +423,7 @@ class Core:
             used = self._allowed(stamp.backend, "the pod's stamp")
         else:
             return
-        if used.capabilities.outside != "no" and (deleted or used.capabilities.by == "value"):
+        if used.capabilities.external_state != "no" and (deleted or used.capabilities.delivery == "value"):
             self._call(used, "purge", run=run, cluster=cluster, config=self._config(used))
 
     def _allowed(self, name: str, where: str) -> Backend:

@@ -23,7 +23,7 @@ import pluggy
 from pydantic import BaseModel
 
 from resultsfw.cluster import Cluster, Object
-from resultsfw.types import Collected, Extraction, Limits, Problem, Reference, Run
+from resultsfw.types import CollectionOutcome, Extraction, Limits, Problem, Reference, Run
 
 hookspec = pluggy.HookspecMarker("resultsfw")
 hookimpl = pluggy.HookimplMarker("resultsfw")
@@ -52,7 +52,7 @@ def prepare_pod(run: Run, pod: Object, cluster: Cluster, limits: Limits, config:
 
     ``pod`` is a copy made for this call, complete but for what the backend adds. What must be there
     before the pod is (an object that its sidecar fills) is made here, by a backend whose capabilities say so
-    (``outside``); it is called again after a crash, and must take what it finds of its own.
+    (``external_state``); it is called again after a crash, and must take what it finds of its own.
     """
     raise NotImplementedError  # pluggy never calls a specification
 
@@ -110,7 +110,7 @@ def purge(run: Run, cluster: Cluster, config: BaseModel) -> None:
 
 
 @hookspec
-def results_collected(run: Run, collected: Collected) -> None:
+def results_collected(run: Run, collected: CollectionOutcome) -> None:
     """See the results of a run before they are written to its status."""
 
 

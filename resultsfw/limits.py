@@ -55,7 +55,7 @@ def effective(max_result_size: int, capabilities: Capabilities) -> Limits:
 
     By reference, neither ``max-result-size`` nor the object's wall is about the value itself.
     """
-    if capabilities.by == "reference":
+    if capabilities.delivery == "reference":
         top = 2**63 - 1
         return Limits(result=capabilities.result_bytes or top, run=capabilities.run_bytes or top)
     run = min(capabilities.run_bytes or OBJECT_BYTES, OBJECT_BYTES)

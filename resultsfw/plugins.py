@@ -321,7 +321,7 @@ def _capabilities_of(plugin: object) -> Capabilities:
 
 def _check_needed(capabilities: Capabilities, hooks: Hooks) -> None:
     needed = ["prepare_pod", "pod_ready", "extract"]
-    if capabilities.by == "reference":
+    if capabilities.delivery == "reference":
         needed.append("dereference")
     if absent := [hook for hook in needed if hook not in hooks]:
         raise Fault(f"it implements no {', '.join(absent)}")

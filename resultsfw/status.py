@@ -10,15 +10,15 @@ from resultsfw.jsons import merge_patch
 from resultsfw.limits import OBJECT_BYTES, OBJECT_HEADROOM, object_size, over_run, too_large
 from resultsfw.references import reference_value
 from resultsfw.types import (
-    Collected,
-    Declared,
+    CollectionOutcome,
+    ExtractedResult,
     Extraction,
-    Found,
     Limits,
     Problem,
     ProblemCode,
     Reference,
     Result,
+    ResultSpec,
     Run,
 )
 from resultsfw.values import (
@@ -58,17 +58,19 @@ ALL_DONE: Final = "All Steps have completed executing"
 class _Sound:
     """A found value that is within the limits."""
 
-    found: Found
+    found: ExtractedResult
     size: int
 
 
-def assemble(run: Run, extraction: Extraction, limits: Limits, *, missing_fails: bool = False) -> Collected:
+def assemble(
+    run: Run, extraction: Extraction, limits: Limits, *, missing_fails: bool = False
+) -> CollectionOutcome:
     """Turn what a backend found into the verdict over a run.
 
     Only declared names count, of two values of one name the later wins, sizes are bytes of UTF-8,
     and what arrived whole is kept beside every failure. Results come in declaration order.
     """
-    latest: dict[Origin, Found] = {(found.step, found.name): found for found in extraction.found}
+    latest: dict[Origin, ExtractedResult] = {(found.step, found.name): found for found in extraction.found}
     reported = [_encodable(problem) for problem in extraction.problems]
     written: list[Origin] = [(step.name, result.name) for step in run.steps for result in step.results]
     written += [(None, result.name) for result in run.written]
@@ -78,7 +80,7 @@ def assemble(run: Run, extraction: Extraction, limits: Limits, *, missing_fails:
     # Behind a loss that has no name, or more than one, nobody can say what was never written.
     missing_fails &= not any(one.result is None or one.code is ProblemCode.TRANSPORT_CUT for one in reported)
 
-    def take(declared: Declared, step: str | None) -> Result | None:
+    def take(declared: ResultSpec, step: str | None) -> Result | None:
         origin = (declared.source.step, declared.source.result) if declared.source else (step, declared.name)
         if origin not in sound:
             if missing_fails and origin not in latest and origin not in lost:
@@ -98,14 +100,14 @@ def assemble(run: Run, extraction: Extraction, limits: Limits, *, missing_fails:
     ignored = sorted(encodable(_dotted(origin)) for origin in latest.keys() - set(written))
     for name in ignored:
         log.warning("run %s/%s: %r came and is declared nowhere; ignored", run.namespace, run.name, name)
-    return Collected(
+    return CollectionOutcome(
         results=results,
         step_results={step: some for step, some in by_step.items() if some},
         problems=tuple(problems),
         ignored=tuple(ignored),
-        carriers=tuple(
+        transports=tuple(
             replace(one, results=tuple(encodable(name) for name in one.results))
-            for one in extraction.carriers
+            for one in extraction.transports
         ),
     )
 
@@ -134,7 +136,7 @@ def result_entries(results: Iterable[Result]) -> list[Object]:
 
 
 def status_patch(
-    collected: Collected,
+    collected: CollectionOutcome,
     obj: Object,
     *,
     now: str,
@@ -159,7 +161,7 @@ def status_patch(
     base = dict(status or {})
     metadata = {"resourceVersion": obj["metadata"]["resourceVersion"]} if _version(obj) else {}
 
-    def write(kept: Collected) -> Object:
+    def write(kept: CollectionOutcome) -> Object:
         return {"metadata": metadata, "status": _written(base, obj, kept, now, tell or _tell)}
 
     patch = write(collected)
@@ -185,7 +187,7 @@ def _tell(problems: Sequence[Problem]) -> tuple[str, str]:
 
 
 def _within(
-    written: Iterable[Origin], latest: Mapping[Origin, Found], limits: Limits
+    written: Iterable[Origin], latest: Mapping[Origin, ExtractedResult], limits: Limits
 ) -> tuple[dict[Origin, _Sound], list[Problem]]:
     """What was found and is within the limits of a value and of a run, and problems for the rest."""
     sound: dict[Origin, _Sound] = {}
@@ -216,7 +218,7 @@ def _within(
     return sound, problems
 
 
-def _missing(declared: Declared, step: str | None) -> Problem:
+def _missing(declared: ResultSpec, step: str | None) -> Problem:
     return Problem(
         code=ProblemCode.MISSING,
         message=f"{label(declared.name, step)} is declared and no Step wrote it "
@@ -227,7 +229,7 @@ def _missing(declared: Declared, step: str | None) -> Problem:
 
 
 def _written(
-    base: Mapping[str, Any], obj: Object, collected: Collected, now: str, tell: Tell
+    base: Mapping[str, Any], obj: Object, collected: CollectionOutcome, now: str, tell: Tell
 ) -> dict[str, Any]:
     """The status with results, the Steps' own results and the condition in it."""
     status = dict(base)
@@ -246,7 +248,7 @@ def _written(
     return status
 
 
-def _condition(given: Mapping[str, Any] | None, collected: Collected, now: str, tell: Tell) -> Object:
+def _condition(given: Mapping[str, Any] | None, collected: CollectionOutcome, now: str, tell: Tell) -> Object:
     """The Succeeded condition; a cause that Steps or time gave comes before what results add."""
     if collected.ok:
         done = {"type": "Succeeded", "status": "True", "reason": "Succeeded", "message": ALL_DONE}
@@ -269,7 +271,7 @@ def _version(obj: Object) -> str:
     return str(obj.get("metadata", {}).get("resourceVersion", ""))
 
 
-def _shed(collected: Collected, over: int) -> tuple[Collected, list[Origin]]:
+def _shed(collected: CollectionOutcome, over: int) -> tuple[CollectionOutcome, list[Origin]]:
     """Leave out results, the last first, that free so many bytes; and which those are, in order."""
     kept = list(collected.results)
     by_step = {step: list(results) for step, results in collected.step_results.items()}

@@ -9,22 +9,22 @@ from resultsfw.errors import ClusterError
 
 __all__ = [
     "Capabilities",
-    "Carrier",
-    "Collected",
-    "Declared",
+    "CollectionOutcome",
+    "ExtractedResult",
     "Extraction",
-    "Found",
     "Limits",
     "Permission",
     "Problem",
     "ProblemCode",
     "Reference",
     "Result",
+    "ResultSpec",
     "ResultType",
     "Run",
     "Stamp",
     "Step",
     "StepResult",
+    "TransportUsage",
     "Value",
 ]
 
@@ -41,7 +41,7 @@ class StepResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Declared:
+class ResultSpec:
     """One declared result.
 
     Attributes:
@@ -63,7 +63,7 @@ class Step:
 
     name: str
     container: str
-    results: tuple[Declared, ...] = ()
+    results: tuple[ResultSpec, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,11 +83,11 @@ class Run:
     name: str
     uid: str
     attempt: int = 0
-    results: tuple[Declared, ...] = ()
+    results: tuple[ResultSpec, ...] = ()
     steps: tuple[Step, ...] = ()
 
     @property
-    def written(self) -> tuple[Declared, ...]:
+    def written(self) -> tuple[ResultSpec, ...]:
         """The Task results that Steps write themselves; the others are taken from Step results."""
         return tuple(result for result in self.results if result.source is None)
 
@@ -145,7 +145,7 @@ class Reference:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class ExtractedResult:
     """One value as a backend found it: its name, its text, and where it came from.
 
     Attributes:
@@ -222,7 +222,7 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Carrier:
+class TransportUsage:
     """What one container's transport carried: the facts behind ``resultsfw explain``.
 
     Attributes:
@@ -256,9 +256,9 @@ class Extraction:
             one; what was read, and the problems, count only if there is none.
     """
 
-    found: tuple[Found, ...] = ()
+    found: tuple[ExtractedResult, ...] = ()
     problems: tuple[Problem, ...] = ()
-    carriers: tuple[Carrier, ...] = ()
+    transports: tuple[TransportUsage, ...] = ()
     early: bool = False
     unread: ClusterError | None = None
 
@@ -275,7 +275,7 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Collected:
+class CollectionOutcome:
     """The core's verdict over one pod.
 
     Attributes:
@@ -290,7 +290,7 @@ class Collected:
     step_results: Mapping[str, tuple[Result, ...]] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
     ignored: tuple[str, ...] = ()
-    carriers: tuple[Carrier, ...] = ()
+    transports: tuple[TransportUsage, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -314,23 +314,23 @@ class Capabilities:
 
     Attributes:
         summary: One line for ``resultsfw backends``.
-        by: Whether values come themselves or as references.
+        delivery: Whether values come themselves or as references.
         result_bytes: The most one value may have; ``None``: only ``max-result-size``.
         run_bytes: The most all values of a run may have; ``None``: only the object's wall.
         permissions: RBAC the controller needs for it.
-        outside: Where it keeps things outside the pod: ``no``; ``owned``, in objects that the run owns and
-            Kubernetes removes with it; ``elsewhere``, in what knows nothing of the run, so that the run must
-            not vanish before they are purged (a finalizer).
+        external_state: What it keeps outside the pod. ``no``: nothing. ``owned``: objects that the run owns;
+            Kubernetes removes them with it. ``elsewhere``: in a store that does not know the run, so that a
+            finalizer keeps the run until the backend has purged it.
         verified: Whether what was damaged, dropped or added on the way is noticed: its transport carries
             digests and says where it ends.
         api_version: Of the plugin contract it was written for.
     """
 
     summary: str
-    by: Literal["value", "reference"] = "value"
+    delivery: Literal["value", "reference"] = "value"
     result_bytes: int | None = None
     run_bytes: int | None = None
     permissions: tuple[Permission, ...] = ()
-    outside: Literal["no", "owned", "elsewhere"] = "no"
+    external_state: Literal["no", "owned", "elsewhere"] = "no"
     verified: bool = False
     api_version: int = 1

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from resultsfw.references import MARK
-from resultsfw.types import Declared, Problem, ProblemCode, ResultType, Value
+from resultsfw.types import Problem, ProblemCode, ResultSpec, ResultType, Value
 
 __all__ = [
     "byte_size",
@@ -49,7 +49,7 @@ def name_list(names: Sequence[str]) -> str:
     return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN} more"
 
 
-def typed(declared: Declared, text: str, *, step: str | None = None) -> Value | Problem:
+def typed(declared: ResultSpec, text: str, *, step: str | None = None) -> Value | Problem:
     """The value of a declared result, or why the text is none.
 
     Tekton's rules: a string is taken verbatim; for the others the text is JSON that begins with

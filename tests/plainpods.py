@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from resultsfw import Declared, Object, Run, Step
+from resultsfw import Object, ResultSpec, Run, Step
 
 BACKENDS = ("sidecar-logs", "termination-message")
 
@@ -16,8 +16,8 @@ RUN = Run(
     namespace="default",
     name="report",
     uid="u",
-    results=(Declared(name="a"), Declared(name="b")),
-    steps=(Step(name="one", container="main", results=(Declared(name="own"),)),),
+    results=(ResultSpec(name="a"), ResultSpec(name="b")),
+    steps=(Step(name="one", container="main", results=(ResultSpec(name="own"),)),),
 )
 
 

@@ -6,7 +6,7 @@ import sys
 import textwrap
 
 GOOD = """
-from resultsfw import Capabilities, Extraction, Found, hookimpl
+from resultsfw import Capabilities, Extraction, ExtractedResult, hookimpl
 
 capabilities = Capabilities(summary="a good one")
 
@@ -20,7 +20,7 @@ def pod_ready(pod):
 
 @hookimpl
 def extract(run):
-    return Extraction(found=(Found(name="a", value="1", source="here"),))
+    return Extraction(found=(ExtractedResult(name="a", value="1", source="here"),))
 """
 
 BROKEN = {
@@ -40,10 +40,10 @@ BROKEN = {
         "API version 2, and this resultsfw loads version 1",
     ),
     "versions": (GOOD.replace('"a good one"', '"x", api_version="1"'), "API version '1', and"),
-    "outside": (GOOD.replace('"a good one"', '"x", outside="owne"'), 'must be "no" or "owned"'),
+    "outside": (GOOD.replace('"a good one"', '"x", external_state="owne"'), 'must be "no" or "owned"'),
     "lazy": ("def __getattr__(name):\n    raise RuntimeError(name)\n", "RuntimeError: capabilities"),
     "base": ("class Odd(BaseException): pass\nraise Odd('odd')", "Odd: odd"),
-    "reference": (GOOD.replace('"a good one"', '"x", by="reference"'), "implements no dereference"),
+    "reference": (GOOD.replace('"a good one"', '"x", delivery="reference"'), "implements no dereference"),
     "config": (
         GOOD + "\nfrom pydantic import BaseModel\nclass Config(BaseModel):\n    a: int = 1\n",
         "forbid",

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from resultsfw import PODS, Core, Object, errors
+from resultsfw import PODS, Object, ResultsManager, errors
 from resultsfw import flags as flags_module
 
 ROOT = Path(__file__).parents[1]
@@ -101,14 +101,14 @@ def test_every_error_and_every_call_is_told_to_embedders():
     for name in errors.__all__:
         if name != "ResultsError":
             assert f"| `{name}` | `{getattr(errors, name).code}` |" in EMBEDDING
-    for name in vars(Core):
+    for name in vars(ResultsManager):
         if not name.startswith("_"):
-            assert f"core.{name}(" in EMBEDDING.replace("Core.", "core."), name
+            assert f"core.{name}(" in EMBEDDING.replace("ResultsManager.", "core."), name
 
 
 def test_every_feature_flag_is_in_the_readme_with_its_default():
     readme = (ROOT / "README.md").read_text()
-    defaults = Core.from_flags({}).flags
+    defaults = ResultsManager.from_flags({}).flags
     for key in flags_module.KEYS:
         (row,) = re.findall(rf"^\| `{key}` \| (.*?) \|", readme, flags=re.MULTILINE)
         default = getattr(defaults, key.replace("-", "_"), None)

@@ -11,7 +11,6 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from resultsfw import (
-    Carrier,
     Cluster,
     Extraction,
     Limits,
@@ -20,6 +19,7 @@ from resultsfw import (
     ProblemCode,
     Reference,
     Run,
+    TransportUsage,
 )
 from resultsfw.errors import InputError, LogUnavailableError
 from resultsfw_backends._entrypoint import (
@@ -423,7 +423,7 @@ def read_records(
             limit=lines.limit,
         )
         problems = [over, *problems]
-    carrier = Carrier(
+    carrier = TransportUsage(
         container=CONTAINER,
         transport=whose.partition(" ")[0],
         used=lines.total,
@@ -434,7 +434,7 @@ def read_records(
     return Extraction(
         found=tuple(records.found.values()),
         problems=tuple(problems),
-        carriers=(carrier,),
+        transports=(carrier,),
         # Of a pod seen before its Steps were seen to end, the next look says whether they had.
         early=(records.open and not lines.over) or (by_signal and running and outlived),
         unread=_kubelet_failed(whose, records.kubelet_error, pod) if records.kubelet_error else None,

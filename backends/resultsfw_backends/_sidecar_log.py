@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from resultsfw import (
-    Found,
+    ExtractedResult,
     Limits,
     Object,
     Problem,
@@ -101,7 +101,7 @@ class SidecarLog:
         self._stopped = False
         self._last: Line | None = None
         self.kubelet_error = ""
-        self.found: dict[Origin, Found] = {}
+        self.found: dict[Origin, ExtractedResult] = {}
         self.problems: list[Problem] = []
 
     def read(self, lines: Iterable[Line]) -> None:
@@ -198,7 +198,9 @@ class SidecarLog:
             if self._strangers > _STRANGERS:
                 return
         if self._claimed(line, origin, value):
-            self.found[origin] = Found(name=origin[1], value=value, step=origin[0], source=self._whose)
+            self.found[origin] = ExtractedResult(
+                name=origin[1], value=value, step=origin[0], source=self._whose
+            )
 
     def _absent(self, line: Line, record: dict[str, Any]) -> None:
         origin = self._named(line, record)

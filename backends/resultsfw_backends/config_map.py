@@ -89,7 +89,7 @@ class Config(SidecarConfig):
 capabilities = Capabilities(
     summary="results in a ConfigMap of the run's own, written by a sidecar: 1 MiB a run, no logs are read",
     run_bytes=VALUE_BYTES,
-    outside="owned",
+    external_state="owned",
     verified=True,
     permissions=(
         Permission(verb="create", resource="configmaps", why="a run gets one of its own for its results"),
@@ -189,8 +189,8 @@ def extract(run: Run, pod: Object, cluster: Cluster, limits: Limits, wire: int) 
         resolve=lambda record: _value(found, record),
     )
     size = sum(len(one.value.encode()) for one in read.found if isinstance(one.value, str))
-    carriers = tuple(replace(one, used=size, budget=VALUE_BYTES) for one in read.carriers)
-    return replace(read, carriers=carriers, problems=tuple(map(_advised, read.problems)))
+    transports = tuple(replace(one, used=size, budget=VALUE_BYTES) for one in read.transports)
+    return replace(read, transports=transports, problems=tuple(map(_advised, read.problems)))
 
 
 @hookimpl

@@ -129,7 +129,7 @@ capabilities = Capabilities(
             why="the results server asks for it to remove",
         ),
     ),
-    outside="elsewhere",
+    external_state="elsewhere",
     verified=True,
 )
 

@@ -156,7 +156,7 @@ class Config(SidecarConfig):
 
 capabilities = Capabilities(
     summary="large results in an object store (S3, GCS, Azure, a folder), references in the status",
-    by="reference",
+    delivery="reference",
     result_bytes=MOST,
     permissions=(
         Permission(
@@ -165,7 +165,7 @@ capabilities = Capabilities(
             why="small values and references are in the log of the results sidecar",
         ),
     ),
-    outside="elsewhere",
+    external_state="elsewhere",
     verified=True,
 )
 

@@ -14,14 +14,14 @@ from pydantic import BaseModel, ConfigDict
 
 from resultsfw import (
     Capabilities,
-    Carrier,
+    ExtractedResult,
     Extraction,
-    Found,
     Object,
     Problem,
     ProblemCode,
     Run,
     Step,
+    TransportUsage,
     hookimpl,
     result_label,
 )
@@ -136,9 +136,9 @@ def extract(run: Run, pod: Object, wire: int) -> Extraction:
         return Extraction(problems=(Problem(code=ProblemCode.TRANSPORT_UNREADABLE, message=said),))
     budget = message_budget(pod)
     ended = terminated(pod)
-    found: list[Found] = []
+    found: list[ExtractedResult] = []
     problems: list[Problem] = []
-    carriers: list[Carrier] = []
+    transports: list[TransportUsage] = []
     for step in run.steps:
         if (state := ended.get(step.container)) is None:
             continue
@@ -148,7 +148,7 @@ def extract(run: Run, pod: Object, wire: int) -> Extraction:
             replaced = _REPLACED in (state.get("message") or "")
             values, more = _of_container(step, message, values, replaced=replaced)
             lost += more
-        carriers.append(_carrier(step, message, budget))
+        transports.append(_carrier(step, message, budget))
         if message.cut:
             lost.append(_cut(run, step, message, budget))
         elif message.garbage and state.get("reason", "") in _RAN:
@@ -159,13 +159,13 @@ def extract(run: Run, pod: Object, wire: int) -> Extraction:
         # What an earlier message said of a result that is lost in this one may be out of date.
         gone = {(one.step, one.result) for one in lost}
         found = [one for one in [*found, *values] if (one.step, one.name) not in gone]
-    return Extraction(found=tuple(found), problems=tuple(problems), carriers=tuple(carriers))
+    return Extraction(found=tuple(found), problems=tuple(problems), transports=tuple(transports))
 
 
-def _of_step(step: Step, message: Message) -> tuple[list[Found], list[Problem]]:
+def _of_step(step: Step, message: Message) -> tuple[list[ExtractedResult], list[Problem]]:
     """What the entries of one Step's message say."""
     source = f'termination message of container "{step.container}"'
-    found: list[Found] = []
+    found: list[ExtractedResult] = []
     problems: list[Problem] = []
     for entry in message.entries:
         name, value, kind = entry.get("key"), entry.get("value"), entry_type(entry)
@@ -174,17 +174,17 @@ def _of_step(step: Step, message: Message) -> tuple[list[Found], list[Problem]]:
                 problems.append(_no_text(step, name, step.name if kind == STEP_RESULT else None))
             continue
         if kind == TASK_RESULT:
-            found.append(Found(name=name, value=value, source=source))
+            found.append(ExtractedResult(name=name, value=value, source=source))
         elif kind == STEP_RESULT:
-            found.append(Found(name=name, value=value, step=step.name, source=source))
+            found.append(ExtractedResult(name=name, value=value, step=step.name, source=source))
         elif kind == INTERNAL and name == REFUSED:
             problems += _refused(step, value)
     return found, problems
 
 
 def _of_container(
-    step: Step, message: Message, values: list[Found], *, replaced: bool
-) -> tuple[list[Found], list[Problem]]:
+    step: Step, message: Message, values: list[ExtractedResult], *, replaced: bool
+) -> tuple[list[ExtractedResult], list[Problem]]:
     """What is left of the values, and what is wrong besides, where no entrypoint wrote the message.
 
     Args:
@@ -270,7 +270,7 @@ def _refused(step: Step, text: str) -> Iterator[Problem]:
         )
 
 
-def _carrier(step: Step, message: Message, budget: int) -> Carrier:
+def _carrier(step: Step, message: Message, budget: int) -> TransportUsage:
     names = []
     for entry in message.entries:
         kind = entry_type(entry)
@@ -278,7 +278,7 @@ def _carrier(step: Step, message: Message, budget: int) -> Carrier:
             names.append(
                 f"step-{step.name}.{entry.get('key')}" if kind == STEP_RESULT else str(entry.get("key"))
             )
-    return Carrier(
+    return TransportUsage(
         container=step.container,
         transport="termination message",
         used=message.size,

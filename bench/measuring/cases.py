@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from measuring.runs import STEPS, shares
-from resultsfw import Capabilities, Core
+from resultsfw import Capabilities, ResultsManager
 
 SERIES = (200, 1_000, 2_500, 10_000, 100_000, 1_000_000)
 """Bytes of a TaskRun's results, together; the last Step's termination message, of 3,072, has all."""
@@ -54,7 +54,7 @@ def capabilities(backend: str, flags: Mapping[str, str]) -> Capabilities:
     Raises:
         ResultsError: There is no such backend, or it cannot be had.
     """
-    core = Core.from_flags({**flags, "results-from": backend})
+    core = ResultsManager.from_flags({**flags, "results-from": backend})
     return core.backend(backend).capabilities
 
 

@@ -1,13 +1,13 @@
 """Carry a run's results in a controller of your own: flags in, a prepared pod out, a status patch back."""
 
-from resultsfw import Cluster, Core, Declared, Object, Run, Step
+from resultsfw import Cluster, Object, ResultsManager, ResultSpec, Run, Step
 
-core = Core.from_flags({"results-from": "termination-message", "max-result-size": "4096"})
+core = ResultsManager.from_flags({"results-from": "termination-message", "max-result-size": "4096"})
 run = Run(
     namespace="default",
     name="report",
     uid="6f7d",
-    results=(Declared(name="digest"), Declared(name="files", type="array")),
+    results=(ResultSpec(name="digest"), ResultSpec(name="files", type="array")),
     steps=(Step(name="build", container="build"),),
 )
 

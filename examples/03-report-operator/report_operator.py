@@ -15,7 +15,7 @@ from typing import Any
 
 import kopf
 
-from resultsfw import Cluster, Collected, Core, Declared, Kind, Object, Run, Step
+from resultsfw import Cluster, CollectionOutcome, Kind, Object, ResultsManager, ResultSpec, Run, Step
 from resultsfw.errors import AlreadyExistsError, ClusterError, NotFoundError, ResultsError
 from resultsfw.kube import KubeCluster
 
@@ -30,7 +30,7 @@ def run_of(report: Object) -> Run:
     """What the core must know of a Report: one Run, one pod."""
     metadata = report["metadata"]
     results = [
-        Declared(name=one["name"], type=one.get("type", "string")) for one in report["spec"]["results"]
+        ResultSpec(name=one["name"], type=one.get("type", "string")) for one in report["spec"]["results"]
     ]
     return Run(
         namespace=metadata["namespace"],
@@ -41,7 +41,7 @@ def run_of(report: Object) -> Run:
     )
 
 
-def advance(core: Core, cluster: Cluster, report: Object, pod: Object | None) -> None:
+def advance(core: ResultsManager, cluster: Cluster, report: Object, pod: Object | None) -> None:
     """Take the next step of a Report.
 
     Args:
@@ -55,14 +55,14 @@ def advance(core: Core, cluster: Cluster, report: Object, pod: Object | None) ->
     run = run_of(report)
     if pod is None:
         if failed := begin(core, cluster, run, report):
-            conclude(core, cluster, report, Collected(), failed)
+            conclude(core, cluster, report, CollectionOutcome(), failed)
     elif core.ready(run, pod):
         conclude(core, cluster, report, core.collect(run, pod, cluster), exit_of(pod))
         # Only now: until the results are in the status, what holds them elsewhere is all there is.
         core.purge(run, pod, cluster)
 
 
-def begin(core: Core, cluster: Cluster, run: Run, report: Object) -> str:
+def begin(core: ResultsManager, cluster: Cluster, run: Run, report: Object) -> str:
     """Create the Job unless it is there; why there will never be a pod to read, if so."""
     metadata = report["metadata"]
     try:
@@ -99,7 +99,9 @@ def begin(core: Core, cluster: Cluster, run: Run, report: Object) -> str:
     return ""
 
 
-def conclude(core: Core, cluster: Cluster, report: Object, collected: Collected, failed: str) -> None:
+def conclude(
+    core: ResultsManager, cluster: Cluster, report: Object, collected: CollectionOutcome, failed: str
+) -> None:
     """Write verdict and results, if nobody changed the Report meanwhile (ConflictError)."""
     status: Object = {}
     if failed:
@@ -148,7 +150,7 @@ def start(memo: kopf.Memo, settings: kopf.OperatorSettings, **_: Any) -> None:
     flags = {"results-from": os.environ.get("RESULTS_FROM", "sidecar-logs")}
     if image := os.environ.get("SIDECAR_IMAGE"):
         flags["config.sidecar-logs"] = f"image: {image}"
-    memo.core = Core.from_flags(flags)
+    memo.core = ResultsManager.from_flags(flags)
     memo.cluster = KubeCluster.from_config()
 
 

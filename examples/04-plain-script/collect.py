@@ -13,7 +13,7 @@ import uuid
 
 from kubernetes import client, config
 
-from resultsfw import PODS, Cluster, Collected, Core, Declared, Run, Step
+from resultsfw import PODS, Cluster, CollectionOutcome, ResultsManager, ResultSpec, Run, Step
 from resultsfw.errors import ClusterError
 from resultsfw.kube import Connection, KubeCluster
 
@@ -28,7 +28,7 @@ printf '{"key":"facts","value":"[\"%s\",\"%s\"]","type":1}]' "$HOSTNAME" "$(id -
 """
 
 
-def wait(core: Core, run: Run, cluster: Cluster) -> Collected:
+def wait(core: ResultsManager, run: Run, cluster: Cluster) -> CollectionOutcome:
     """Look at the pod every second until its results are there, or time is up."""
     end = time.monotonic() + SECONDS
     while True:
@@ -55,14 +55,14 @@ def main() -> int:
     api = client.ApiClient()
     cluster = KubeCluster(Connection(api))
     name = f"facts-{uuid.uuid4().hex[:8]}"
-    core = Core.from_flags(
+    core = ResultsManager.from_flags(
         {"results-from": asked.results_from, "config.sidecar-logs": f"image: {asked.sidecar_image}"}
     )
     run = Run(
         namespace=asked.namespace,
         name=name,
         uid=uuid.uuid4().hex,
-        results=(Declared(name="system"), Declared(name="facts", type="array")),
+        results=(ResultSpec(name="system"), ResultSpec(name="facts", type="array")),
         steps=(Step(name="facts", container="facts"),),
     )
     script = MESSAGE if asked.results_from == "termination-message" else FILES

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from resultsfw import (
     Capabilities,
     Cluster,
+    ExtractedResult,
     Extraction,
-    Found,
     Limits,
     Object,
     Permission,
@@ -48,7 +48,7 @@ def pod_ready(run: Run, pod: Object) -> bool:
 @hookimpl
 def extract(run: Run, pod: Object, cluster: Cluster, limits: Limits) -> Extraction:
     """Every Step's log, in order: of two values of a name the later wins."""
-    found: list[Found] = []
+    found: list[ExtractedResult] = []
     problems: list[Problem] = []
     most = LOG_BYTES + limits.run
     for step in run.steps:
@@ -69,7 +69,7 @@ def extract(run: Run, pod: Object, cluster: Cluster, limits: Limits) -> Extracti
             )
         for name, value in values(log[:most]):
             try:
-                found.append(Found(name=name, value=value.decode(), source=source))
+                found.append(ExtractedResult(name=name, value=value.decode(), source=source))
             except UnicodeDecodeError:
                 message = f'result "{name}" is not UTF-8 in the {source}'
                 problems.append(Problem(code=ProblemCode.NOT_UTF8, message=message, result=name))

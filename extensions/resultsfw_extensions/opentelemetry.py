@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from importlib import metadata
 from typing import Any, Final
 
-from resultsfw import Collected, Extraction, Object, Problem, Reference, Run, hookimpl, stamp_of
+from resultsfw import CollectionOutcome, Extraction, Object, Problem, Reference, Run, hookimpl, stamp_of
 from resultsfw.errors import ResultsError
 
 try:
@@ -74,7 +74,7 @@ class OpenTelemetry:
         return extraction
 
     @hookimpl
-    def results_collected(self, run: Run, collected: Collected) -> None:
+    def results_collected(self, run: Run, collected: CollectionOutcome) -> None:
         """The end of a collection in which all came whole."""
         results = [*collected.results, *(one for some in collected.step_results.values() for one in some)]
         span = self._collection(run)

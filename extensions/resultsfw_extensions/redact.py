@@ -16,7 +16,17 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
-from resultsfw import Carrier, Extraction, Found, Problem, ProblemCode, Reference, Run, hookimpl, result_label
+from resultsfw import (
+    ExtractedResult,
+    Extraction,
+    Problem,
+    ProblemCode,
+    Reference,
+    Run,
+    TransportUsage,
+    hookimpl,
+    result_label,
+)
 from resultsfw.errors import BackendError, ResultsError
 
 try:
@@ -96,7 +106,7 @@ class Redact:
                 raise
             raise clean from None
         known = _declared(run)
-        found: list[Found] = []
+        found: list[ExtractedResult] = []
         refused: dict[Key, Problem] = {}
         for one in extraction.found:
             passed = self._passed(run, one, known)
@@ -109,10 +119,10 @@ class Redact:
             extraction,
             found=tuple(one for one in found if (one.step, one.name) not in refused),
             problems=(*(self._problem(one, known) for one in extraction.problems), *refused.values()),
-            carriers=tuple(self._carrier(one, known) for one in extraction.carriers),
+            transports=tuple(self._carrier(one, known) for one in extraction.transports),
         )
 
-    def _passed(self, run: Run, one: Found, known: Mapping[Key, bool]) -> Found | Problem:
+    def _passed(self, run: Run, one: ExtractedResult, known: Mapping[Key, bool]) -> ExtractedResult | Problem:
         """One value as it may pass, or why it may not."""
         key = (one.step, one.name)
         name = one.name if key in known else self._text(one.name)
@@ -181,7 +191,7 @@ class Redact:
             name = self._text(name)
         return replace(one, message=self._text(one.message), hint=self._text(one.hint), result=name)
 
-    def _carrier(self, one: Carrier, known: Mapping[Key, bool]) -> Carrier:
+    def _carrier(self, one: TransportUsage, known: Mapping[Key, bool]) -> TransportUsage:
         names = {name if step is None else f"step-{step}.{name}" for step, name in known}
         return replace(
             one, results=tuple(name if name in names else self._text(name) for name in one.results)
@@ -218,7 +228,7 @@ def _is_known(name: str, known: Mapping[Key, bool]) -> bool:
     return any(one == name for _, one in known)
 
 
-def _withheld(one: Found, name: str, label: str, why: str, hint: str = "") -> Problem:
+def _withheld(one: ExtractedResult, name: str, label: str, why: str, hint: str = "") -> Problem:
     return Problem(
         code=ProblemCode.WITHHELD,
         message=f'{label} is withheld by the extension "redact": {why}',

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from resultsfw.limits import DEFAULT_RESULT_BYTES, OBJECT_BYTES, too_large
 from resultsfw.tekton.api import reasons
-from resultsfw.types import Collected, Problem, ProblemCode
+from resultsfw.types import CollectionOutcome, Problem, ProblemCode
 
 __all__ = [
     "Advice",
@@ -62,7 +62,7 @@ def patch_command(flag: str, value: str) -> str:
     return f"kubectl patch cm feature-flags -n tekton-pipelines -p '{patch}'"
 
 
-def failed_for_size(taskrun: Mapping[str, Any], collected: Collected | None) -> bool:
+def failed_for_size(taskrun: Mapping[str, Any], collected: CollectionOutcome | None) -> bool:
     """Return whether a TaskRun failed because its results are too large.
 
     Args:
@@ -75,7 +75,7 @@ def failed_for_size(taskrun: Mapping[str, Any], collected: Collected | None) -> 
     )
 
 
-def without_hints(taskrun: Mapping[str, Any], collected: Collected | None) -> str:
+def without_hints(taskrun: Mapping[str, Any], collected: CollectionOutcome | None) -> str:
     """Return the condition's message without the hints that `advice_on` repeats as commands to copy.
 
     Args:
@@ -92,7 +92,10 @@ def without_hints(taskrun: Mapping[str, Any], collected: Collected | None) -> st
 
 
 def advice_on(
-    taskrun: Mapping[str, Any], collected: Collected | None = None, *, rerun: CommandBuilder | None = None
+    taskrun: Mapping[str, Any],
+    collected: CollectionOutcome | None = None,
+    *,
+    rerun: CommandBuilder | None = None,
 ) -> list[Advice]:
     """Return what to do about a finished run that failed.
 
@@ -136,7 +139,7 @@ def _of_problems(problems: Sequence[Problem], reason: str) -> list[Advice]:
     return list(dict.fromkeys(advice))
 
 
-def _results_left_out(collected: Collected, status: Mapping[str, Any]) -> bool:
+def _results_left_out(collected: CollectionOutcome, status: Mapping[str, Any]) -> bool:
     """Return whether results that arrived are not in the status: the object had no space for them."""
     written = len(status.get("results") or ())
     written += sum(len(step.get("results") or ()) for step in status.get("steps") or ())

@@ -138,9 +138,11 @@ def _print_options(out: Console, name: str, options: Mapping[str, Any]) -> None:
 def _limits(can: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield (
         "results",
-        "by value, in the run's status" if can["by"] == "value" else "by reference, kept where it puts them",
+        "by value, in the run's status"
+        if can["delivery"] == "value"
+        else "by reference, kept where it puts them",
     )
-    if can["by"] == "value":
+    if can["delivery"] == "value":
         result = 'at most as many bytes as the feature flag "max-result-size" says'
         run = "at most as many bytes as one API object holds"
     else:

@@ -14,7 +14,7 @@ from resultsfw.cli.traces import Budget, End, ResultTrace, budget_of, is_stamped
 from resultsfw.errors import BackendError
 from resultsfw.limits import OBJECT_BYTES
 from resultsfw.plugins import load_backend
-from resultsfw.types import Carrier, ProblemCode, Stamp
+from resultsfw.types import ProblemCode, Stamp, TransportUsage
 
 __all__ = ["explain_saved"]
 
@@ -45,7 +45,7 @@ def _facts(judged: Judged) -> dict[str, Any]:
     offline = judged.offline
     metadata = offline.taskrun["metadata"]
     collected = offline.collected
-    carriers = collected.carriers if collected else ()
+    transports = collected.transports if collected else ()
     facts: dict[str, Any] = {
         "taskrun": metadata["name"],
         "verdict": asdict(show.verdict_of(offline.taskrun)),
@@ -57,7 +57,7 @@ def _facts(judged: Judged) -> dict[str, Any]:
             "decidedBy": offline.how,
             "maxResultSize": offline.stamp.max_result_size,
             "budget": asdict(budget_of(judged.pod, offline.stamp)),
-            "carriers": [asdict(carrier) for carrier in carriers],
+            "transports": [asdict(carrier) for carrier in transports],
         }
     facts["results"] = [
         {
@@ -108,7 +108,7 @@ def _transport(judged: Judged) -> Iterator[str]:
     else:
         budget = budget_of(judged.pod, offline.stamp)
         yield f"budget: {_budget(budget, offline.stamp.max_result_size, stamped=is_stamped(judged.pod))}"
-    for carrier in offline.collected.carriers if offline.collected else ():
+    for carrier in offline.collected.transports if offline.collected else ():
         yield _carrier(carrier)
 
 
@@ -125,7 +125,7 @@ def _budget(budget: Budget, limit: int, *, stamped: bool) -> str:
     return f"max-result-size {limit} bytes a result ({origin}), {OBJECT_BYTES} bytes the whole run"
 
 
-def _carrier(carrier: Carrier) -> str:
+def _carrier(carrier: TransportUsage) -> str:
     budget = "" if carrier.budget is None else f" of {carrier.budget}"
     held = ", ".join(carrier.results) or "no results"
     cut = ", and was cut short there" if carrier.cut else ""
@@ -206,14 +206,14 @@ def _of_limit(judged: Judged) -> str:
 def _by_reference(stamp: Stamp) -> bool:
     """Return whether the status holds references: then no limit of the status is about the values."""
     try:
-        return load_backend(stamp.backend).capabilities.by == "reference"
+        return load_backend(stamp.backend).capabilities.delivery == "reference"
     except BackendError:
         return False
 
 
 def _carriers(judged: Judged, trace: ResultTrace) -> str:
-    carriers = judged.offline.collected.carriers if judged.offline.collected else ()
-    transports = {carrier.container: carrier.transport for carrier in carriers}
+    usages = judged.offline.collected.transports if judged.offline.collected else ()
+    transports = {usage.container: usage.transport for usage in usages}
     return " and ".join(f'the {transports[name]} of container "{name}"' for name in trace.carried_by)
 
 

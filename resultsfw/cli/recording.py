@@ -4,31 +4,31 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from resultsfw.cluster import Cluster, Object
-from resultsfw.core import Core
+from resultsfw.core import ResultsManager
 from resultsfw.flags import Flags
-from resultsfw.types import Collected, Run, Stamp
+from resultsfw.types import CollectionOutcome, Run, Stamp
 
 __all__ = ["RecordingCore"]
 
 
-class RecordingCore(Core):
-    """A `Core` that remembers what it found out about the results of each run and attempt."""
+class RecordingCore(ResultsManager):
+    """A `ResultsManager` that remembers what it found out about the results of each run and attempt."""
 
     def __init__(
         self, flags: Flags, *, register: Mapping[str, object] | None = None, extensions: Iterable[str] = ()
     ) -> None:
         super().__init__(flags, register=register, extensions=extensions)
-        self._verdicts: dict[tuple[str, str, int], Collected] = {}
+        self._verdicts: dict[tuple[str, str, int], CollectionOutcome] = {}
 
     def collect(
         self, run: Run, pod: Object, cluster: Cluster, *, stamp: Stamp | None = None, final: bool = False
-    ) -> Collected:
-        """Read a pod's results as `Core.collect` does, and remember the verdict."""
+    ) -> CollectionOutcome:
+        """Read a pod's results as `ResultsManager.collect` does, and remember the verdict."""
         collected = super().collect(run, pod, cluster, stamp=stamp, final=final)
         self._verdicts[run.namespace, run.name, run.attempt] = collected
         return collected
 
-    def verdict_on(self, taskrun: Mapping[str, Any]) -> Collected | None:
+    def verdict_on(self, taskrun: Mapping[str, Any]) -> CollectionOutcome | None:
         """Return the verdict over the results of a TaskRun's last attempt; ``None`` if none were read."""
         metadata = taskrun["metadata"]
         attempt = len(taskrun.get("status", {}).get("retriesStatus") or ())

@@ -28,7 +28,7 @@ from resultsfw.tekton.api.kinds import PIPELINERUNS, TASKRUNS
 from resultsfw.tekton.pipelinerun.child_statuses import children_in
 from resultsfw.tekton.pipelinerun.reconciler import PipelineReconciler
 from resultsfw.tekton.taskrun.reconciler import Reconciler
-from resultsfw.types import Collected
+from resultsfw.types import CollectionOutcome
 
 __all__ = ["run_files"]
 
@@ -107,7 +107,7 @@ class _Ended:
 
     run: Object
     children: Sequence["_Ended"] = ()
-    collected: Collected | None = None
+    collected: CollectionOutcome | None = None
     tail: Sequence[str] = ()
 
     @property
@@ -160,7 +160,7 @@ def _print(out: Console, ended: _Ended, rerun: CommandBuilder) -> None:
         show.print_advice(out, advice_on(ended.run, ended.collected, rerun=rerun))
 
 
-def _tail(engine: Engine, taskrun: Object, collected: Collected | None) -> list[str]:
+def _tail(engine: Engine, taskrun: Object, collected: CollectionOutcome | None) -> list[str]:
     """Return the last lines of the log of the first Step that failed; none if its results are too large."""
     status = taskrun.get("status", {})
     if show.verdict_of(taskrun).succeeded or failed_for_size(taskrun, collected):

@@ -15,7 +15,7 @@ from resultsfw.cli.manifests import checked
 from resultsfw.cli.saved_pod import SavedPod
 from resultsfw.cli.settings import Given, core_of
 from resultsfw.cluster import Cluster, Kind, Object
-from resultsfw.core import Core
+from resultsfw.core import ResultsManager
 from resultsfw.errors import ClusterError, InputError, NotFoundError
 from resultsfw.tekton.api.kinds import TASKS
 from resultsfw.tekton.api.model_errors import told
@@ -61,7 +61,7 @@ class Judged:
 
     offline: Offline
     pod: Object | None
-    core: Core
+    core: ResultsManager
 
 
 def judge(saved: Saved) -> Judged:

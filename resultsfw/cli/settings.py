@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from resultsfw.cli.inputs import Document, read_files
-from resultsfw.core import Core
+from resultsfw.core import ResultsManager
 from resultsfw.errors import ExtensionError, FlagError, InputError, ResultsError, UnknownBackendError
 from resultsfw.flags import CONFIG_PREFIX, KEYS, parse_flags
 from resultsfw.tekton.api.configmaps import CONFIG_DEFAULTS, CONFIG_EVENTS, FEATURE_FLAGS, doubts
@@ -15,7 +15,7 @@ __all__ = ["CONFIG_MAP", "Given", "Loaded", "core_of", "load"]
 
 CONFIG_MAP = FEATURE_FLAGS
 
-_CoreT = TypeVar("_CoreT", bound=Core)
+_CoreT = TypeVar("_CoreT", bound=ResultsManager)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,9 +61,9 @@ class Loaded(Generic[_CoreT]):
     doubts: Sequence[str]
 
 
-def core_of(given: Given) -> Core:
+def core_of(given: Given) -> ResultsManager:
     """The core with the flags in force. Raises what `load` raises."""
-    return load(given, Core).core
+    return load(given, ResultsManager).core
 
 
 def load(given: Given, core_type: type[_CoreT]) -> Loaded[_CoreT]:

@@ -17,7 +17,7 @@ from resultsfw.cli.documents import means_itself
 from resultsfw.cluster import Object
 from resultsfw.errors import CorruptError
 from resultsfw.references import reference_of
-from resultsfw.types import Collected, Reference
+from resultsfw.types import CollectionOutcome, Reference
 
 __all__ = [
     "Verdict",
@@ -151,7 +151,9 @@ def print_text(out: Console, text: str, *, indent: str = INDENT, hanging: str = 
             out.print(Text(line, style=style), soft_wrap=True)
 
 
-def print_taskrun(out: Console, taskrun: Mapping[str, Any], collected: Collected | None = None) -> None:
+def print_taskrun(
+    out: Console, taskrun: Mapping[str, Any], collected: CollectionOutcome | None = None
+) -> None:
     """Print a finished run: its verdict, its results as a table, and what failed.
 
     Args:

@@ -11,7 +11,7 @@ from resultsfw.cluster import Object
 from resultsfw.core import STAMP_ANNOTATION
 from resultsfw.messages import CONTAINER_BYTES, POD_BYTES, message_budget
 from resultsfw.tekton.podstatus.pod_state import statuses
-from resultsfw.types import Collected, Declared, Problem, ProblemCode, Run, Stamp, Step
+from resultsfw.types import CollectionOutcome, Problem, ProblemCode, ResultSpec, Run, Stamp, Step
 
 __all__ = ["Budget", "End", "ResultTrace", "budget_of", "is_stamped", "trace_results"]
 
@@ -128,13 +128,13 @@ class _Tracer:
         offline = judged.offline
         self._run = run
         self._finished = offline.finished and offline.collected is not None
-        self._collected = offline.collected or Collected()
+        self._collected = offline.collected or CollectionOutcome()
         self._arrived = set(_arrived(offline.taskrun))
         self._stamp = offline.stamp
         self._ours = is_stamped(judged.pod or {})
         self._codes = _exit_codes(judged.pod or {}, run)
 
-    def trace(self, declared: Declared, step: Step | None) -> ResultTrace:
+    def trace(self, declared: ResultSpec, step: Step | None) -> ResultTrace:
         """Trace one declared result; ``step`` is the Step whose own result it is."""
         source = declared.source
         writer = step.name if step else source.step if source else None
@@ -146,7 +146,7 @@ class _Tracer:
             size = self._size(declared.name, step)
         record = f"step-{writer}.{name}" if writer else name
         folder = f"/tekton/steps/step-{writer}/results" if writer else "/tekton/results"
-        carriers = [carrier for carrier in self._collected.carriers if record in carrier.results]
+        transports = [carrier for carrier in self._collected.transports if record in carrier.results]
         return ResultTrace(
             name=declared.name,
             step=step.name if step else None,
@@ -154,7 +154,7 @@ class _Tracer:
             source=f"{source.step}.{source.result}" if source else "",
             file=f"{folder}/{name}",
             writers=writers,
-            carried_by=tuple(carrier.container for carrier in carriers),
+            carried_by=tuple(carrier.container for carrier in transports),
             end=end,
             size=size,
             limit=limit,
@@ -164,7 +164,7 @@ class _Tracer:
 
     def _end(
         self,
-        declared: Declared,
+        declared: ResultSpec,
         step: Step | None,
         origin: tuple[str | None, str],
         writers: Collection[str],
@@ -199,7 +199,7 @@ class _Tracer:
 
     def _was_carried(self, origin: tuple[str | None, str]) -> bool:
         record = f"step-{origin[0]}.{origin[1]}" if origin[0] else origin[1]
-        return any(record in carrier.results for carrier in self._collected.carriers)
+        return any(record in carrier.results for carrier in self._collected.transports)
 
     def _size(self, name: str, step: Step | None) -> int | None:
         results = self._collected.step_results.get(step.name, ()) if step else self._collected.results

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Final, Protocol
 
 from resultsfw.cluster import Kind, Object
-from resultsfw.core import Core
+from resultsfw.core import ResultsManager
 from resultsfw.errors import ClusterError, NotFoundError
 from resultsfw.operations.access import Finding
 from resultsfw.tekton.api.kinds import PIPELINERUNS, TASKRUNS
@@ -53,7 +53,7 @@ def check_crd(cluster: ClusterReader, kind: Kind) -> Finding:
     return finding
 
 
-def check_embedded_status(cluster: ClusterReader, core: Core) -> Iterator[Finding]:
+def check_embedded_status(cluster: ClusterReader, core: ResultsManager) -> Iterator[Finding]:
     """What the flag ``embedded-status`` brings about."""
     what = "flag embedded-status"
     for line in core.warnings():

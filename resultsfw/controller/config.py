@@ -13,7 +13,7 @@ from typing import Final
 from resultsfw.cluster import CONFIG_MAPS, Object
 from resultsfw.controller.events import Notice, cut
 from resultsfw.controller.metrics import Metrics
-from resultsfw.core import Core
+from resultsfw.core import ResultsManager
 from resultsfw.errors import (
     BrokenBackendError,
     BrokenExtensionError,
@@ -93,7 +93,7 @@ class LiveFlags:
     """Follows the ConfigMap. Every edit is checked on a thread of its own before it is in force.
 
     Args:
-        build: Makes a core of flags; raises what a `Core` raises.
+        build: Makes a core of flags; raises what a `ResultsManager` raises.
         check: What the core's backend needs and the controller may not, as sentences.
         swap: Puts a new core, and the settings for runs and pods that begin from now on, in force.
         tell: Writes a Kubernetes Event about an object.
@@ -110,9 +110,9 @@ class LiveFlags:
     def __init__(
         self,
         *,
-        build: Callable[[Flags], Core],
-        check: Callable[[Core], list[str]],
-        swap: Callable[[Core, Settings], None],
+        build: Callable[[Flags], ResultsManager],
+        check: Callable[[ResultsManager], list[str]],
+        swap: Callable[[ResultsManager, Settings], None],
         tell: Callable[[Object, Notice], None],
         metrics: Metrics,
         sidecar_image: str = "",

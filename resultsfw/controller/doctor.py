@@ -9,7 +9,7 @@ from resultsfw.cluster import CONFIG_MAPS, Object
 from resultsfw.controller.cluster_checks import ClusterReader, check_crd, check_embedded_status, check_images
 from resultsfw.controller.config import CONFIG_MAP, OTHERS, data_of, doubts_of, flags_of
 from resultsfw.controller.permissions import BASE, backend_permissions, controller_permissions
-from resultsfw.core import Core
+from resultsfw.core import ResultsManager
 from resultsfw.errors import ClusterError, ForbiddenError, NotFoundError, ResultsError
 from resultsfw.operations.access import AccessChecker, Finding, check_access
 from resultsfw.tekton.api.configmaps import CONFIG_DEFAULTS
@@ -89,7 +89,7 @@ def examine(
     return found
 
 
-def _images_of_backends(core: Core) -> dict[str, str]:
+def _images_of_backends(core: ResultsManager) -> dict[str, str]:
     """What backends add to pods, as far as they call its image "image" among their options."""
     images = {}
     for name in sorted(core.flags.allowed):
@@ -133,7 +133,7 @@ def _account(cluster: Inspected, subject: Subject) -> Iterator[Finding]:
 
 def _flags(
     cluster: Inspected, namespace: str, sidecar_image: str, found: list[Finding], *, own: bool
-) -> Core | None:
+) -> ResultsManager | None:
     what = f"ConfigMap {namespace}/{CONFIG_MAP}"
     configmap: Object | None = None
     detail = ""
@@ -152,7 +152,7 @@ def _flags(
             )
         return None
     try:
-        core = Core(flags_of(configmap, sidecar_image=sidecar_image))
+        core = ResultsManager(flags_of(configmap, sidecar_image=sidecar_image))
         others = _others(cluster, namespace)
         settings = settings_of(data_of(configmap), data_of(others.get(CONFIG_DEFAULTS)))
         maps = {CONFIG_MAP: configmap, **others}
@@ -181,7 +181,7 @@ def _others(cluster: Inspected, namespace: str) -> dict[str, Object]:
     return found
 
 
-def _backend(cluster: Inspected, core: Core, name: str) -> Iterator[Finding]:
+def _backend(cluster: Inspected, core: ResultsManager, name: str) -> Iterator[Finding]:
     try:
         backend = core.backend(name)
         backend.configure(core.flags.config.get(name, {}))

@@ -9,7 +9,7 @@ from resultsfw.cluster import CONFIG_MAPS, Kind, Object
 from resultsfw.controller.cluster_checks import DEFINITIONS
 from resultsfw.controller.config import CONFIG_MAP, data_of, flags_of
 from resultsfw.controller.manifests import PART_OF, Plan, kind_of
-from resultsfw.core import Core
+from resultsfw.core import ResultsManager
 from resultsfw.errors import (
     ClusterError,
     ConflictError,
@@ -172,7 +172,7 @@ def _check_flags(server: Server, plan: Plan) -> None:
     merged = {**found, "data": {**(found.get("data") or {}), **plan.flags}}
     try:
         # Whether the extensions are there is for the controller's image to say, not for this machine.
-        Core(replace(flags_of(merged), extensions=frozenset()))
+        ResultsManager(replace(flags_of(merged), extensions=frozenset()))
         settings_of(data_of(merged), {})
     except ResultsError as error:
         raise InputError(

@@ -5,16 +5,16 @@ from collections.abc import Iterable, Mapping
 
 from resultsfw.cluster import Cluster, Object
 from resultsfw.controller.metrics import Metrics
-from resultsfw.core import Core, stamp_of
+from resultsfw.core import ResultsManager, stamp_of
 from resultsfw.errors import BackendError, ResultsError
 from resultsfw.flags import Flags
 from resultsfw.operations.logs import about
-from resultsfw.types import Collected, Run, Stamp
+from resultsfw.types import CollectionOutcome, Run, Stamp
 
 __all__ = ["InstrumentedCore"]
 
 
-class InstrumentedCore(Core):
+class InstrumentedCore(ResultsManager):
     """A core that tells `Metrics` of every verdict over a pod's results."""
 
     def __init__(
@@ -30,8 +30,8 @@ class InstrumentedCore(Core):
 
     def collect(
         self, run: Run, pod: Object, cluster: Cluster, *, stamp: Stamp | None = None, final: bool = False
-    ) -> Collected:
-        """As `Core.collect`; a run without results is not counted, for nothing is read."""
+    ) -> CollectionOutcome:
+        """As `ResultsManager.collect`; a run without results is not counted, for nothing is read."""
         if not run.declares:
             return super().collect(run, pod, cluster, stamp=stamp, final=final)
         name = _backend(pod, stamp)

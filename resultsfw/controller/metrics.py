@@ -13,7 +13,7 @@ from resultsfw.plugins import installed
 from resultsfw.tekton.api import reasons
 from resultsfw.tekton.api.conditions import succeeded
 from resultsfw.tekton.api.times import parse_time
-from resultsfw.types import Collected
+from resultsfw.types import CollectionOutcome
 
 __all__ = ["Metrics", "backend_of", "succeeded"]
 
@@ -219,7 +219,7 @@ class Metrics:
         if began is not None and ended is not None:
             self.pipelinerun_seconds.labels(outcome).observe((ended - began).total_seconds())
 
-    def collected(self, backend: str, collected: Collected, seconds: float) -> None:
+    def collected(self, backend: str, collected: CollectionOutcome, seconds: float) -> None:
         """The verdict over a pod's results."""
         label = self.label(backend)
         self.extraction.labels(label).observe(seconds)

@@ -25,7 +25,7 @@ from resultsfw.controller.ledger import Ledger
 from resultsfw.controller.metrics import Metrics
 from resultsfw.controller.pipelineruns import PipelineRuns
 from resultsfw.controller.watchdog import STALLED_AFTER, Watchdog
-from resultsfw.core import Core
+from resultsfw.core import ResultsManager
 from resultsfw.errors import ResultsError
 from resultsfw.kube import CachedCluster, KubeCluster, LeaderElector, Reflector, connect
 from resultsfw.operations.access import missing_permissions
@@ -341,7 +341,7 @@ class Process:
         elif name in OTHERS:
             self._flags.other_changed(name, now)
 
-    def _swap(self, core: Core, settings: Settings) -> None:
+    def _swap(self, core: ResultsManager, settings: Settings) -> None:
         """Put flags in force: looks that began before end with those they began with."""
         timing = Timing(unschedulable=self._options.unschedulable_after)
         self._controller.reconciler = Reconciler(
@@ -366,7 +366,7 @@ class Process:
         metadata = taskrun["metadata"]
         return self._cluster.get(TASKRUNS, metadata.get("namespace", ""), metadata["name"])
 
-    def _missing(self, core: Core) -> list[str]:
+    def _missing(self, core: ResultsManager) -> list[str]:
         needs, broken = [], []
         for name in sorted(core.flags.allowed):
             try:

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from resultsfw.core import Core
+from resultsfw.core import ResultsManager
 from resultsfw.testing.tasks import Write
 from resultsfw.testing.world import Life, World
 
@@ -24,7 +24,7 @@ class Runs:
         self._known: dict[str, Life] = {}
 
     def __call__(
-        self, name: str, writes: Sequence[Write], *, core: Core | None = None, fails: bool = False
+        self, name: str, writes: Sequence[Write], *, core: ResultsManager | None = None, fails: bool = False
     ) -> Life:
         """The pod of that name; it is run the first time it is asked for."""
         if name not in self._known:

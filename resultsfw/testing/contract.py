@@ -42,7 +42,7 @@ _SHARED: Final = (
 )
 """Of a pod's spec: what would change for its Steps, too."""
 
-_BY, _OUTSIDE = (get_type_hints(Capabilities)[name] for name in ("by", "outside"))
+_BY, _OUTSIDE = (get_type_hints(Capabilities)[name] for name in ("delivery", "external_state"))
 
 _NAME_BYTES: Final = 63
 _RESULT_FROM: Final = "-result_from"
@@ -56,8 +56,8 @@ class ContractCases(Base):
         """The record makes sense in itself."""
         can = world.capabilities
         faults = [*_faults_of_sizes(can), *_faults_of_places(can)]
-        if can.outside != "no" and not hasattr(world.plugin, "purge"):
-            faults.append(f'outside="{can.outside}" needs the hook purge')
+        if can.external_state != "no" and not hasattr(world.plugin, "purge"):
+            faults.append(f'external_state="{can.external_state}" needs the hook purge')
         if can.api_version != API_VERSION:
             faults.append(f"api_version is {API_VERSION} here, not {can.api_version}")
         if can.summary.strip() == "" or "\n" in can.summary or len(can.summary) > _SUMMARY:
@@ -195,16 +195,19 @@ class ContractCases(Base):
             breach(RESTRICTED, "; ".join(faults))
 
     def test_nothing_outside(self, world: World, runs: Runs) -> None:
-        """Who says ``outside="no"`` makes and changes nothing but the pod."""
-        if world.capabilities.outside != "no":
-            closed(f'outside="{world.capabilities.outside}"', "it makes things outside the pod")
+        """Who says ``external_state="no"`` makes and changes nothing but the pod."""
+        if world.capabilities.external_state != "no":
+            closed(f'external_state="{world.capabilities.external_state}"', "it makes things outside the pod")
         start = len(world.asked)
         life = world.prepare(_WRITES)
         world.collect(victims(runs)[0])
         written = [one for one in world.asked[start:] if one.verb in ("create", "patch", "delete")]
         if written or world.left(life):
             what = ", ".join(f"{one.verb} {one.kind.kind if one.kind else ''} {one.name}" for one in written)
-            breach(RECORD, f'outside="no", and it asked for: {what or "nothing"}; left: {world.left(life)}')
+            breach(
+                RECORD,
+                f'external_state="no", and it asked for: {what or "nothing"}; left: {world.left(life)}',
+            )
 
     def test_it_asks_what_its_permissions_name(self, world: World, runs: Runs) -> None:
         """In a whole life of a run, every request is one that an operator was told of."""
@@ -236,11 +239,14 @@ def _faults_of_sizes(can: Capabilities) -> list[str]:
 def _faults_of_places(can: Capabilities) -> list[str]:
     faults = [
         f"{name} is one of {', '.join(get_args(literal))}, not {given!r}"
-        for name, given, literal in (("by", can.by, _BY), ("outside", can.outside, _OUTSIDE))
+        for name, given, literal in (
+            ("delivery", can.delivery, _BY),
+            ("external_state", can.external_state, _OUTSIDE),
+        )
         if given not in get_args(literal)
     ]
-    if can.by == "reference" and can.outside == "no":
-        faults.append('by="reference" keeps values outside the pod, and outside says "no"')
+    if can.delivery == "reference" and can.external_state == "no":
+        faults.append('delivery="reference" keeps values outside the pod, and outside says "no"')
     return faults
 
 

@@ -279,7 +279,7 @@ def _plain(surface: Surface, life: Life) -> str:
 def _unseen(world: World) -> None:
     can = world.capabilities
     closed(
-        f'outside="{can.outside}"',
+        f'external_state="{can.external_state}"',
         'it reads nothing that the suite can see: give a fixture "backend_outside", a mutable mapping from '
         "names to the bytes that are kept",
     )

@@ -5,11 +5,11 @@ from typing import Any, NoReturn
 
 import pytest
 
-from resultsfw.core import Core
+from resultsfw.core import ResultsManager
 from resultsfw.errors import ResultsError
 from resultsfw.testing.tasks import MARK, Origin
 from resultsfw.testing.world import Life, Outcome, World
-from resultsfw.types import Collected, Reference
+from resultsfw.types import CollectionOutcome, Reference
 from resultsfw.values import label
 
 __all__ = ["breach", "closed", "differences", "must_be_true", "must_be_whole", "refused", "shown", "tellings"]
@@ -39,7 +39,9 @@ def shown(value: Any) -> str:
     return f"{told} ({size} bytes)"
 
 
-def values_of(world: World, collected: Collected, core: Core | None = None) -> dict[Origin, Any]:
+def values_of(
+    world: World, collected: CollectionOutcome, core: ResultsManager | None = None
+) -> dict[Origin, Any]:
     """What arrived, by whose it is; a reference as the bytes it stands for, or the error they raise."""
     found: dict[Origin, Any] = {(None, one.name): one.value for one in collected.results}
     for step, results in collected.step_results.items():
@@ -47,7 +49,7 @@ def values_of(world: World, collected: Collected, core: Core | None = None) -> d
     return {origin: _resolved(world, value, core) for origin, value in found.items()}
 
 
-def _resolved(world: World, value: Any, core: Core | None) -> Any:
+def _resolved(world: World, value: Any, core: ResultsManager | None) -> Any:
     if not isinstance(value, Reference):
         return value
     try:
@@ -59,8 +61,8 @@ def _resolved(world: World, value: Any, core: Core | None) -> Any:
 def differences(
     world: World,
     life: Life,
-    collected: Collected,
-    core: Core | None = None,
+    collected: CollectionOutcome,
+    core: ResultsManager | None = None,
     *,
     missing: bool = True,
     damaged: bool = True,
@@ -94,14 +96,14 @@ def differences(
     return told
 
 
-def problems_in_words(collected: Collected) -> str:
+def problems_in_words(collected: CollectionOutcome) -> str:
     """The problems of a verdict, for a failure's text."""
     return "; ".join(f"{one.code}: {one.message}" for one in collected.problems) or "no problem"
 
 
 def must_be_true(
-    guarantee: str, world: World, life: Life, outcome: Outcome, core: Core | None = None
-) -> Collected:
+    guarantee: str, world: World, life: Life, outcome: Outcome, core: ResultsManager | None = None
+) -> CollectionOutcome:
     """Fail unless everything that was written arrived, and nothing else."""
     collected = must_be_verdict(guarantee, outcome)
     if told := differences(world, life, collected, core, damaged=False):
@@ -119,7 +121,7 @@ def must_be_whole(guarantee: str, world: World, life: Life, outcome: Outcome, or
             breach(guarantee, f"{told} [{problems_in_words(collected)}]")
 
 
-def must_be_verdict(guarantee: str, outcome: Outcome) -> Collected:
+def must_be_verdict(guarantee: str, outcome: Outcome) -> CollectionOutcome:
     """The verdict over a pod that is over; fail where there is none."""
     if outcome.collected is None:
         breach(
@@ -129,7 +131,7 @@ def must_be_verdict(guarantee: str, outcome: Outcome) -> Collected:
     return outcome.collected
 
 
-def refused(collected: Collected, origin: Origin) -> list[Any]:
+def refused(collected: CollectionOutcome, origin: Origin) -> list[Any]:
     """The problems that name that result."""
     step, name = origin
     return [one for one in collected.problems if one.result == name and one.step == step]

@@ -51,7 +51,7 @@ class LifeCases(Base):
         came = {one["name"] for one in final["status"].get("results") or ()}
         if came != {"first", "second"}:
             breach(WHOLE, f"status.results has {sorted(came)}, written were first and second")
-        if world.capabilities.by == "value" and (
+        if world.capabilities.delivery == "value" and (
             values := [one["value"] for one in final["status"]["results"]]
         ) != [
             f"first {MARK}",
@@ -181,8 +181,10 @@ class LifeCases(Base):
     def test_purge(self, world: World) -> None:
         """Nothing of the run is left; what another run keeps is."""
         _skip_without_purge(world)
-        if world.capabilities.outside == "elsewhere" and world.outside is None:
-            closed('outside="elsewhere"', 'give a fixture "backend_outside" to show what is kept there')
+        if world.capabilities.external_state == "elsewhere" and world.external_state is None:
+            closed(
+                'external_state="elsewhere"', 'give a fixture "backend_outside" to show what is kept there'
+            )
         life, other = world.prepare(_WRITES), world.prepare(_WRITES)
         world.start(life, other)
         world.follow(life, other)
@@ -223,8 +225,8 @@ class LifeCases(Base):
 
 
 def _skip_without_purge(world: World) -> None:
-    if world.capabilities.outside == "no":
-        closed('outside="no"', "it keeps nothing outside the pod")
+    if world.capabilities.external_state == "no":
+        closed('external_state="no"', "it keeps nothing outside the pod")
 
 
 def _must_be_gone(guarantee: str, world: World, life: Life) -> None:

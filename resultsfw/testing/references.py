@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import Final
 
-from resultsfw.core import Core
+from resultsfw.core import ResultsManager
 from resultsfw.errors import CorruptError, NotFoundError, ResultsError
 from resultsfw.references import reference_of, reference_value
 from resultsfw.tekton.spec.param_files import PARAMS_DIR
@@ -36,7 +36,7 @@ _LONG_ENOUGH: Final = 6
 
 
 class ReferenceCases(Base):
-    """Open to backends with ``by="reference"``."""
+    """Open to backends with ``delivery="reference"``."""
 
     def test_beyond_one_object(self, world: World, runs: Runs) -> None:
         """A value larger than one API object arrives as a reference to it, and is given back."""
@@ -88,9 +88,11 @@ class ReferenceCases(Base):
     def test_damaged_store(self, world: World, runs: Runs) -> None:
         """What is kept is damaged: dereference says so."""
         life, reference = _large(world, runs)
-        kept = world.outside
+        kept = world.external_state
         if kept is None:
-            closed('outside="elsewhere"', 'give a fixture "backend_outside" to show what is kept there')
+            closed(
+                'external_state="elsewhere"', 'give a fixture "backend_outside" to show what is kept there'
+            )
         content = life.writes[0].content or b""
         mine = [key for key in life.added if kept.get(key) == content]
         if not mine:
@@ -197,8 +199,8 @@ class _Copy(Write):
 
 
 def _skip(world: World) -> None:
-    if world.capabilities.by != "reference":
-        closed('by="value"', "it hands out no references")
+    if world.capabilities.delivery != "reference":
+        closed('delivery="value"', "it hands out no references")
     limit = world.capabilities.result_bytes
     if limit is not None and limit < _SIZE:
         closed(f"result_bytes={limit}", "a value fits into one API object")
@@ -222,5 +224,5 @@ def _reference(world: World, life: Life) -> Reference:
     return value
 
 
-def _bytes(core: Core, world: World, reference: Reference) -> bytes:
+def _bytes(core: ResultsManager, world: World, reference: Reference) -> bytes:
     return b"".join(core.dereference(reference, world.cluster))

@@ -119,7 +119,7 @@ def _messages(world: World, life: Life) -> Iterator[Surface]:
 
 
 def _outside(world: World, life: Life) -> Iterator[Surface]:
-    if (kept := world.outside) is None:
+    if (kept := world.external_state) is None:
         return
     there = [key for key in sorted(life.added) if key in kept]
     # What ran at the same time added, too: where names tell, only what is this run's.

@@ -4,7 +4,7 @@ from typing import Final
 
 import pytest
 
-from resultsfw.core import Core
+from resultsfw.core import ResultsManager
 from resultsfw.testing.base import Base, Runs
 from resultsfw.testing.judging import (
     breach,
@@ -146,7 +146,9 @@ class ValueCases(Base):
         collected = must_be_verdict(TYPE, world.collect(life))
         origin = (None, "no-array")
         if isinstance(values_of(world, collected).get(origin), bytes):
-            closed('by="reference"', "this backend hands out the bytes themselves, even of a small value")
+            closed(
+                'delivery="reference"', "this backend hands out the bytes themselves, even of a small value"
+            )
         if [one.code for one in refused(collected, origin)] != [ProblemCode.TYPE_MISMATCH]:
             breach(TYPE, f'"no-array" is a text and declared an array: {problems_in_words(collected)}')
 
@@ -158,7 +160,7 @@ class ValueCases(Base):
         collected = must_be_verdict(NAMED, world.collect(life))
         came = values_of(world, collected).get(write.origin)
         if isinstance(came, bytes) and came == write.content:
-            closed('by="reference"', "this backend hands out the bytes themselves")
+            closed('delivery="reference"', "this backend hands out the bytes themselves")
         if came is not None:
             breach(NAMED, f'"{name}" arrived as {came!r:.80}')
         if not codes & {one.code for one in refused(collected, write.origin)}:
@@ -208,8 +210,8 @@ class ValueCases(Base):
 
     def test_more_than_a_run_holds(self, world: World) -> None:
         """Values that are too many together: what fits is kept, the others are named, nothing is silent."""
-        if world.capabilities.by == "reference" and world.capabilities.run_bytes is None:
-            closed('by="reference", run_bytes=None', "there is no wall for a run")
+        if world.capabilities.delivery == "reference" and world.capabilities.run_bytes is None:
+            closed('delivery="reference", run_bytes=None', "there is no wall for a run")
         limits = world.limits(core := world.core(max_result_size="1000000"))
         size = min(limits.result, limits.run, 1_000_000)
         count = limits.run // size + 1
@@ -227,11 +229,11 @@ class ValueCases(Base):
                 breach(WHOLE, f'"{write.name}" arrived changed')
 
 
-def _at_the_limit(world: World, runs: Runs) -> tuple[Life, Core]:
+def _at_the_limit(world: World, runs: Runs) -> tuple[Life, ResultsManager]:
     """A run with a value of exactly the limit and one with a byte more, and the core that sets it."""
     can = world.capabilities
-    if can.by == "reference" and can.result_bytes is None:
-        closed('by="reference", result_bytes=None', "a value has no limit")
+    if can.delivery == "reference" and can.result_bytes is None:
+        closed('delivery="reference", result_bytes=None', "a value has no limit")
     core = world.core(max_result_size=str(_LARGEST))
     size = world.limits(core).result
     if size > _GENERATED:

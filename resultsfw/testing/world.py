@@ -17,7 +17,7 @@ import yaml
 
 from resultsfw import jsons
 from resultsfw.cluster import CONFIG_MAPS, PODS, Cluster, Kind, Object
-from resultsfw.core import Core
+from resultsfw.core import ResultsManager
 from resultsfw.errors import ClusterError, NotFoundError, ResultsError
 from resultsfw.limits import effective
 from resultsfw.local.engine import Engine
@@ -36,7 +36,7 @@ from resultsfw.tekton.taskrun.pod_lifecycle import release
 from resultsfw.tekton.taskrun.reconciler import Reconciler
 from resultsfw.testing.clusters import Asked, Noted
 from resultsfw.testing.tasks import Write, task_of
-from resultsfw.types import Capabilities, Collected, Limits, Reference, Run
+from resultsfw.types import Capabilities, CollectionOutcome, Limits, Reference, Run
 
 __all__ = ["Life", "Outcome", "World"]
 
@@ -101,7 +101,7 @@ class Outcome:
         said: Log records, messages of errors and problems, tracebacks.
     """
 
-    collected: Collected | None = None
+    collected: CollectionOutcome | None = None
     error: Exception | None = None
     said: list[str] = field(default_factory=list)
 
@@ -168,8 +168,8 @@ class World:
         self.name = backend if isinstance(backend, str) else "under-test"
         self._registered: dict[str, object] = {} if isinstance(backend, str) else {self.name: backend}
         self.config = dict(config)
-        self.outside = outside
-        self._cores: dict[tuple[tuple[str, str], ...], Core] = {}
+        self.external_state = outside
+        self._cores: dict[tuple[tuple[str, str], ...], ResultsManager] = {}
         self.asked: list[Asked] = []
         self.core()  # a backend that cannot be loaded needs no kubelet
         self.store = Store()
@@ -184,7 +184,7 @@ class World:
 
     def cutting(self) -> "World":
         """Another world with the same backend, in which Steps do not know what the kubelet cuts off."""
-        return World(self._backend, self.config, outside=self.outside, tell_budget=False)
+        return World(self._backend, self.config, outside=self.external_state, tell_budget=False)
 
     # Cores.
 
@@ -192,19 +192,19 @@ class World:
         """A ``feature-flags`` ConfigMap's data that selects the backend."""
         return {"results-from": self.name, f"config.{self.name}": yaml.safe_dump(self.config), **more}
 
-    def core(self, **more: str) -> Core:
+    def core(self, **more: str) -> ResultsManager:
         """The core with these further flags (``_`` for ``-``), the same one each time."""
         key = tuple(sorted(more.items()))
         if key not in self._cores:
             flags = self.flags({flag.replace("_", "-"): value for flag, value in more.items()})
-            self._cores[key] = Core.from_flags(flags, register=self._registered)
+            self._cores[key] = ResultsManager.from_flags(flags, register=self._registered)
         return self._cores[key]
 
-    def restarted(self) -> Core:
+    def restarted(self) -> ResultsManager:
         """A core as a process that was just started has it: the backend is imported, and made, anew."""
         with _forgotten(self._modules()):
             registered = {name: _anew(one) for name, one in self._registered.items()}
-            return Core.from_flags(self.flags({}), register=registered)
+            return ResultsManager.from_flags(self.flags({}), register=registered)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -216,7 +216,7 @@ class World:
         """The backend's object or module."""
         return self.core().backend(self.name).plugin
 
-    def limits(self, core: Core | None = None) -> Limits:
+    def limits(self, core: ResultsManager | None = None) -> Limits:
         """The limits in force."""
         return effective((core or self.core()).flags.max_result_size, self.capabilities)
 
@@ -239,7 +239,7 @@ class World:
         self,
         writes: Sequence[Write],
         *,
-        core: Core | None = None,
+        core: ResultsManager | None = None,
         attempt: int = 0,
         of: Life | None = None,
         params: Mapping[str, Reference] | None = None,
@@ -247,8 +247,8 @@ class World:
     ) -> Life:
         """Prepare the pod of a new run (or of a further attempt ``of`` one); nothing is started.
 
-        Raises what `Core.prepare_pod` raises, and for parameters that are references (``params``) what
-        `resultsfw.tekton.spec.param_references.resolved` raises.
+        Raises what `ResultsManager.prepare_pod` raises, and for parameters that are references (``params``)
+        what `resultsfw.tekton.spec.param_references.resolved` raises.
         """
         core = core or self.core()
         given = [{"name": name, "value": reference_value(one)} for name, one in (params or {}).items()]
@@ -271,7 +271,7 @@ class World:
             whole.taskrun, whole.task_spec, attempt=attempt, options=PodOptions(), files=whole.files
         )
         bare = core.place_files(run, bare, whole.files, PARAMS_MOUNT)
-        before, kept = self.objects(), frozenset(self.outside or ())
+        before, kept = self.objects(), frozenset(self.external_state or ())
         prepared = core.prepare_pod(run, jsons.copy(bare), cluster=self.cluster)
         fresh = {place: self.store.get(*place) for place in self.objects() - before}
         return Life(taskrun, run, tuple(writes), bare, prepared, prepared, before, fresh, kept)
@@ -301,9 +301,11 @@ class World:
                 if until(pod):
                     del left[life.name]
         for life in lives:
-            life.added = frozenset(self.outside or ()) - life.kept
+            life.added = frozenset(self.external_state or ()) - life.kept
 
-    def ended(self, writes: Sequence[Write], *, core: Core | None = None, fails: bool = False) -> Life:
+    def ended(
+        self, writes: Sequence[Write], *, core: ResultsManager | None = None, fails: bool = False
+    ) -> Life:
         """The pod of a new run when it is over."""
         life = self.prepare(writes, core=core, fails=fails)
         self.start(life)
@@ -319,12 +321,12 @@ class World:
         self,
         life: Life,
         *,
-        core: Core | None = None,
+        core: ResultsManager | None = None,
         cluster: Cluster | None = None,
         pod: Object | None = None,
         final: bool = False,
     ) -> Outcome:
-        """`Core.collect`, whatever comes of it."""
+        """`ResultsManager.collect`, whatever comes of it."""
         outcome = Outcome()
         with listening() as said:
             try:
@@ -343,9 +345,9 @@ class World:
         outcome.said = said
         return outcome
 
-    def purge(self, life: Life, *, core: Core | None = None, deleted: bool | None = None) -> None:
-        """`Core.purge`, as the end of the run's life asks for it. Raises what that raises."""
-        gone = self.capabilities.by == "reference" if deleted is None else deleted
+    def purge(self, life: Life, *, core: ResultsManager | None = None, deleted: bool | None = None) -> None:
+        """`ResultsManager.purge`, as the end of the run's life asks for it. Raises what that raises."""
+        gone = self.capabilities.delivery == "reference" if deleted is None else deleted
         (core or self.core()).purge(life.run, life.prepared, self.cluster, deleted=gone)
 
     def left(self, life: Life) -> list[str]:
@@ -353,7 +355,7 @@ class World:
         objects = sorted(
             f"{kind.kind} {namespace}/{name}" for kind, namespace, name in self.objects() - life.before
         )
-        return objects + sorted(set(self.outside or ()) - life.kept)
+        return objects + sorted(set(self.external_state or ()) - life.kept)
 
     def objects(self) -> frozenset[Place]:
         """The objects there are but for runs and pods: of each kind that a backend is likely to make."""
@@ -370,7 +372,7 @@ class World:
         self, task: Object, *, name: str = "run", flags: Mapping[str, str] | None = None
     ) -> Object:
         """A TaskRun as the reconciler leaves it, on an engine of its own."""
-        core = Core.from_flags(self.flags(flags or {}), register=self._registered)
+        core = ResultsManager.from_flags(self.flags(flags or {}), register=self._registered)
         with Engine(lambda cluster: Reconciler(core, Noted(cluster, []))) as engine:
             engine.submit(
                 {

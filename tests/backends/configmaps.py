@@ -4,7 +4,7 @@ import hashlib
 import json
 from types import SimpleNamespace
 
-from resultsfw import CONFIG_MAPS, PODS, Core, Declared, Run, Step
+from resultsfw import CONFIG_MAPS, PODS, ResultsManager, ResultSpec, Run, Step
 from resultsfw.errors import ClusterError, ConflictError
 from resultsfw.local.store import Store
 from resultsfw_backends.config_map import ENV_NAME, ENV_UID, VALUE_BYTES, name_of
@@ -16,7 +16,7 @@ CONTAINER = "sidecar-tekton-log-results"
 OWNER = {"apiVersion": "tekton.dev/v1", "kind": "TaskRun", "name": "run", "uid": "run-uid"}
 OWNER |= {"controller": True, "blockOwnerDeletion": True}
 FLAGS = {"results-from": "config-map", "max-result-size": "1572864"}
-CORE = Core.from_flags(FLAGS)
+CORE = ResultsManager.from_flags(FLAGS)
 
 
 def a_run(*names, own=(), attempt=0, uid="run-uid"):
@@ -25,8 +25,8 @@ def a_run(*names, own=(), attempt=0, uid="run-uid"):
         name="run",
         uid=uid,
         attempt=attempt,
-        results=tuple(Declared(name=name) for name in names),
-        steps=(Step(name="one", container="step-one", results=tuple(Declared(name=name) for name in own)),),
+        results=tuple(ResultSpec(name=name) for name in names),
+        steps=(Step(name="one", container="step-one", results=tuple(ResultSpec(name=name) for name in own)),),
     )
 
 
@@ -78,7 +78,7 @@ class Life:
         self.run = a_run(*(one for one in names if not one.startswith("step-one.")), own=own)
         self.values = values
         self.store = store or Store()
-        self.core = Core.from_flags({**FLAGS, "config.config-map": config}) if config else CORE
+        self.core = ResultsManager.from_flags({**FLAGS, "config.config-map": config}) if config else CORE
         self.pod = self.store.create(PODS, self.core.prepare_pod(self.run, bare_pod(), cluster=self.store))
         self.name = name_of(self.run)
 

@@ -4,12 +4,12 @@ import hashlib
 
 import captures
 
-from resultsfw import Core, Declared, Run, Stamp, Step
+from resultsfw import ResultsManager, ResultSpec, Run, Stamp, Step
 from resultsfw_backends.sidecar_logs import CONTAINER
 from resultsfw_sidecar import wire
 
 UID = "51b37f1b-97b7-4b83-81a0-acdc337a94c2"
-CORE = Core.from_flags({"results-from": "sidecar-logs"})
+CORE = ResultsManager.from_flags({"results-from": "sidecar-logs"})
 
 
 class Logs:
@@ -44,13 +44,13 @@ def a_run(*names, own=()):
         namespace="default",
         name="run",
         uid="u",
-        results=tuple(Declared(name=name) for name in names),
+        results=tuple(ResultSpec(name=name) for name in names),
         steps=tuple(
             Step(
                 name=step,
                 container=f"step-{step}",
                 results=tuple(
-                    Declared(name=each.partition(".")[2]) for each in own if each.partition(".")[0] == step
+                    ResultSpec(name=each.partition(".")[2]) for each in own if each.partition(".")[0] == step
                 ),
             )
             for step in steps
@@ -117,12 +117,14 @@ def prepared(config="", run=None, flags=None):
     for one in pod["spec"]["containers"]:
         place = one["args"].index("-result_from")
         del one["args"][place : place + 2]
-    core = Core.from_flags({"results-from": "sidecar-logs", "config.sidecar-logs": config, **(flags or {})})
+    core = ResultsManager.from_flags(
+        {"results-from": "sidecar-logs", "config.sidecar-logs": config, **(flags or {})}
+    )
     run = run or Run(
         namespace="default",
         name="sl-basic",
         uid="u",
-        results=(Declared(name="digest"), Declared(name="url")),
+        results=(ResultSpec(name="digest"), ResultSpec(name="url")),
         steps=(Step(name="build", container="step-build"), Step(name="push", container="step-push")),
     )
     out = core.prepare_pod(run, pod)

@@ -216,7 +216,7 @@ def test_exactly_a_mebibyte_arrives_and_one_byte_more_is_refused_by_name():
     collected = life.collect(life.ended(life.deliver()))
     assert collected.ok
     assert [one.size for one in collected.results] == [half, half]
-    (carrier,) = collected.carriers
+    (carrier,) = collected.transports
     assert (carrier.transport, carrier.used, carrier.budget) == ("ConfigMap", VALUE_BYTES, VALUE_BYTES)
     life = Life({"a": b"x" * half, "b": b"y" * (half + 1)})
     collected = life.collect(life.ended(life.deliver()))

@@ -6,7 +6,7 @@ import pytest
 import yaml
 from sidecarlogs import a_run
 
-from resultsfw import Core
+from resultsfw import ResultsManager
 from resultsfw.errors import BackendError
 from resultsfw.local.store import Store
 from resultsfw_backends import config_map, http
@@ -28,7 +28,7 @@ def prepared(backend, **spec):
     flags = {"results-from": backend, f"config.{backend}": yaml.safe_dump(OPTIONS[backend])}
     pod = copy.deepcopy(BARE)
     pod["spec"].update(copy.deepcopy(spec))
-    return Core.from_flags(flags).prepare_pod(a_run("a"), pod, cluster=Store())
+    return ResultsManager.from_flags(flags).prepare_pod(a_run("a"), pod, cluster=Store())
 
 
 @pytest.mark.parametrize("field", ["shareProcessNamespace", "hostPID"])

@@ -11,7 +11,7 @@ import yaml
 from localserver import local_server
 from sidecarlogs import UID, a_run, codes, log_of, value, values_of
 
-from resultsfw import Core, ProblemCode
+from resultsfw import ProblemCode, ResultsManager
 from resultsfw.errors import ClusterError, FlagError, ForbiddenError, TooEarlyError, UnavailableError
 from resultsfw.local import tokens
 from resultsfw.local.engine import Engine
@@ -33,7 +33,7 @@ DIGEST = f"sha256:{hashlib.sha256(BODY).hexdigest()}"
 
 def core_for(url, token="", **config):
     given = {"url": url, "token-file": str(token), **config}
-    return Core.from_flags(
+    return ResultsManager.from_flags(
         {"results-from": "http", "config.http": yaml.safe_dump(given), "max-result-size": "100000"}
     )
 
@@ -110,7 +110,7 @@ def said(code, message="why"):
 
 
 def prepared(**config):
-    core = Core.from_flags({"results-from": "http", "config.http": yaml.safe_dump(config)})
+    core = ResultsManager.from_flags({"results-from": "http", "config.http": yaml.safe_dump(config)})
     pod = {
         "metadata": {"name": "p", "namespace": "default"},
         "spec": {"containers": [{"name": "step-one", "args": ["-step_metadata_dir", "x"]}]},
@@ -164,7 +164,7 @@ def test_certificates_come_as_text_or_from_a_configmap_of_the_namespace():
 )
 def test_a_configuration_that_cannot_be_is_refused(config, why):
     with pytest.raises(FlagError, match=why):
-        Core.from_flags({"results-from": "http", "config.http": yaml.safe_dump(config)})
+        ResultsManager.from_flags({"results-from": "http", "config.http": yaml.safe_dump(config)})
 
 
 # Reading.
@@ -405,7 +405,7 @@ def flags(tmp_path_factory):
 
 
 def run_through(flags, script, **spec):
-    core = Core.from_flags(flags)
+    core = ResultsManager.from_flags(flags)
     taskrun = {
         "apiVersion": "tekton.dev/v1",
         "kind": "TaskRun",

@@ -10,19 +10,19 @@ from hypothesis import strategies as st
 from plainpods import BACKENDS, RUN
 from sidecarlogs import Logs, value
 
-from resultsfw import Core, Declared, Run, Step
+from resultsfw import ResultsManager, ResultSpec, Run, Step
 from resultsfw.errors import InputError, TooEarlyError
 from resultsfw_backends._plain_pod import is_plain
 from resultsfw_backends.sidecar_logs import CONTAINER
 from resultsfw_sidecar import wire
 
 UID = "51b37f1b"
-MESSAGES = Core.from_flags({})
-LOGS = Core.from_flags({"results-from": "sidecar-logs"})
+MESSAGES = ResultsManager.from_flags({})
+LOGS = ResultsManager.from_flags({"results-from": "sidecar-logs"})
 
 
 def core_of(backend):
-    return Core.from_flags({"results-from": backend})
+    return ResultsManager.from_flags({"results-from": backend})
 
 
 def with_container(**more):
@@ -36,7 +36,7 @@ def a_run(*steps, results=("a",)):
         namespace="default",
         name="report",
         uid="u",
-        results=tuple(Declared(name=name) for name in results),
+        results=tuple(ResultSpec(name=name) for name in results),
         steps=steps,
     )
 
@@ -158,7 +158,7 @@ OF_LOGS = [
     ("long", a_run(*RUN.steps, results=("ü" * 128,)), plainpods.pod("true"), "at most 255 bytes"),
     (
         "step",
-        a_run(Step(name="a/b", container="main", results=(Declared(name="x"),))),
+        a_run(Step(name="a/b", container="main", results=(ResultSpec(name="x"),))),
         plainpods.pod("true"),
         'Step "a/b"',
     ),
@@ -196,7 +196,7 @@ def test_what_is_in_the_way_is_refused_by_name(backend, run, pod, said):
 
 @pytest.mark.parametrize("config", ["sidecar: plain", "wire: tekton"])
 def test_a_sidecar_that_could_not_know_when_to_speak_is_refused(config):
-    core = Core.from_flags({"results-from": "sidecar-logs", "config.sidecar-logs": config})
+    core = ResultsManager.from_flags({"results-from": "sidecar-logs", "config.sidecar-logs": config})
     with pytest.raises(InputError, match=config):
         core.prepare_pod(RUN, plainpods.pod("true"))
 

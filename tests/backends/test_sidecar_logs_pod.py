@@ -12,7 +12,7 @@ from sidecarlogs import (
     value,
 )
 
-from resultsfw import Declared, Found, Limits, Run, Step
+from resultsfw import ExtractedResult, Limits, ResultSpec, Run, Step
 from resultsfw.errors import FlagError
 from resultsfw.plugins import load_backend
 from resultsfw_backends.sidecar_logs import CONTAINER
@@ -103,8 +103,8 @@ def test_steps_own_results_are_told_as_tekton_tells_them():
         name="r",
         uid="u",
         steps=(
-            Step(name="push", container="step-push", results=(Declared(name="b"), Declared(name="a"))),
-            Step(name="build", container="step-build", results=(Declared(name="c"),)),
+            Step(name="push", container="step-push", results=(ResultSpec(name="b"), ResultSpec(name="a"))),
+            Step(name="build", container="step-build", results=(ResultSpec(name="c"),)),
         ),
     )
     _, ours, _ = prepared(run=run)
@@ -135,5 +135,5 @@ def test_a_backend_hands_over_plain_data():
         wire=1,
     )
     source = f'log of container "{CONTAINER}"'
-    assert extraction.found == (Found(name="a", value="1", source=source),)
-    assert extraction.carriers[0].results == ("a",)
+    assert extraction.found == (ExtractedResult(name="a", value="1", source=source),)
+    assert extraction.transports[0].results == ("a",)

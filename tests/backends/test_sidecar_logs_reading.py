@@ -34,8 +34,8 @@ def test_a_line_of_100_megabytes_stops_reading_at_the_cap():
     assert cluster.asked == ("default", "pod", CONTAINER, most + 1)
     assert cluster.pulled == most + 1
     assert cluster.closed
-    assert collected.carriers[0].cut
-    assert collected.carriers[0].used == most
+    assert collected.transports[0].cut
+    assert collected.transports[0].used == most
 
 
 def test_a_stream_that_gives_more_than_was_asked_for_is_left_at_the_cap():

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resultsfw import Core, Declared, ProblemCode, Run, Stamp, Step
+from resultsfw import ProblemCode, ResultsManager, ResultSpec, Run, Stamp, Step
 from resultsfw.plugins import load_backend
 
 STAMP = Stamp("termination-message", 0, 4096)
-CORE = Core.from_flags({})
+CORE = ResultsManager.from_flags({})
 BACKEND = load_backend("termination-message")
 WHOLE = st.text(st.characters(exclude_categories=["Cs"]))
 
@@ -41,12 +41,12 @@ def a_run(*names, steps=("one",), own=()):
         namespace="default",
         name="run",
         uid="u",
-        results=tuple(Declared(name=name) for name in names),
+        results=tuple(ResultSpec(name=name) for name in names),
         steps=tuple(
             Step(
                 name=step,
                 container=f"step-{step}",
-                results=tuple(Declared(name=name) for whose, name in own if whose == step),
+                results=tuple(ResultSpec(name=name) for whose, name in own if whose == step),
             )
             for step in steps
         ),
@@ -147,7 +147,7 @@ def test_undeclared_entries_are_ignored():
 
 def test_carriers_tell_what_each_message_used_of_its_budget():
     text = go(entry("a", "é"), entry("own", "1", 4), STARTED)
-    [carrier] = collect(a_run("a"), a_pod(text, extra=3)).carriers
+    [carrier] = collect(a_run("a"), a_pod(text, extra=3)).transports
     assert (carrier.container, carrier.transport) == ("step-one", "termination message")
     assert (carrier.used, carrier.budget, carrier.cut) == (len(text.encode()), 3072, False)
     assert carrier.results == ("a", "step-one.own")
@@ -168,7 +168,7 @@ def test_a_cut_message_names_the_result_at_the_cut_and_the_budget_of_this_pod(ex
     for part in ('container "step-one"', f"at {budget} bytes", f"limit of {budget} bytes", 'result "big"'):
         assert part in problem.message
     assert '{"data":{"results-from":"sidecar-logs"}}' in problem.hint
-    assert collected.carriers[0].cut
+    assert collected.transports[0].cut
 
 
 def test_every_place_of_a_cut_is_noticed_and_never_gives_a_wrong_value():
@@ -416,7 +416,7 @@ def test_a_pod_is_right_as_it_is():
 
 
 def test_compression_is_asked_of_the_steps_entrypoints_where_tekton_asks_for_it():
-    core = Core.from_flags({"config.termination-message": "compress: true"})
+    core = ResultsManager.from_flags({"config.termination-message": "compress: true"})
     one, other = core.prepare_pod(a_run("a"), unprepared())["spec"]["containers"]
     assert one["args"] == [
         *("-post_file", "/tekton/run/0/out", "-step_metadata_dir", "/tekton/run/0/status"),
@@ -427,7 +427,7 @@ def test_compression_is_asked_of_the_steps_entrypoints_where_tekton_asks_for_it(
 
 
 def test_a_step_that_is_not_started_through_the_entrypoint_is_left_alone():
-    core = Core.from_flags({"config.termination-message": "compress: true"})
+    core = ResultsManager.from_flags({"config.termination-message": "compress: true"})
     pod = {"spec": {"containers": [{"name": "step-one", "image": "i"}], "restartPolicy": "Never"}}
     assert core.prepare_pod(a_run("a"), pod)["spec"] == pod["spec"]
 
@@ -435,4 +435,4 @@ def test_a_step_that_is_not_started_through_the_entrypoint_is_left_alone():
 def test_the_backends_own_walls_are_in_its_capabilities():
     assert (BACKEND.capabilities.result_bytes, BACKEND.capabilities.run_bytes) == (4096, 12_288)
     assert BACKEND.capabilities.permissions == ()
-    assert BACKEND.capabilities.by == "value"
+    assert BACKEND.capabilities.delivery == "value"

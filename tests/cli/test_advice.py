@@ -7,7 +7,7 @@ import pytest
 from resultsfw.cli.advice import advice_for, advice_on, failed_for_size, larger, without_hints
 from resultsfw.limits import over_run, too_large
 from resultsfw.tekton.api import reasons
-from resultsfw.types import Collected, Problem, ProblemCode, Result
+from resultsfw.types import CollectionOutcome, Problem, ProblemCode, Result
 
 TASK = Path(__file__).parents[2] / "examples" / "01-images" / "task.yaml"
 
@@ -21,7 +21,7 @@ def failed(reason, message="x", backend="termination-message"):
 def lost(*problems):
     """The verdict over a run, from problems or the codes of problems."""
     made = [one if isinstance(one, Problem) else Problem(code=one, message="x") for one in problems]
-    return Collected(problems=tuple(made))
+    return CollectionOutcome(problems=tuple(made))
 
 
 def commands(advice):
@@ -130,7 +130,7 @@ def test_rewording_a_message_does_not_change_the_advice(reason, code):
 def test_results_that_the_object_had_no_space_for_ask_to_write_less():
     """The status lacks a result that arrived, and no problem says so."""
     result = Result(name="a", type="string", value="v", size=1, source="x")
-    (advice,) = advice_on(failed(LIMIT), Collected(results=(result,)))
+    (advice,) = advice_on(failed(LIMIT), CollectionOutcome(results=(result,)))
     assert "write less: keep large data" in advice.what
 
 

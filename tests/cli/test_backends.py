@@ -201,7 +201,7 @@ def test_a_stranger_with_and_without_options(cli, plugin):
         why = "to put them there"
         capabilities = Capabilities(
             summary="elsewhere",
-            by="reference",
+            delivery="reference",
             run_bytes=99,
             permissions=(Permission(verb="create", resource="buckets", group="example.com", why=why),),
         )

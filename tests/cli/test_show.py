@@ -8,7 +8,7 @@ from rich.console import Console
 from resultsfw.cli import show
 from resultsfw.cli.advice import Advice
 from resultsfw.limits import too_large
-from resultsfw.types import Collected
+from resultsfw.types import CollectionOutcome
 
 
 def printed(taskrun, width=60, collected=None):
@@ -90,7 +90,7 @@ def test_a_failure_stands_below_in_lines_of_the_width_without_its_hints():
     message = "one two three four five six seven eight nine ten eleven twelve\nthirteen"
     over = too_large("x", 9, 8)
     taskrun = ended([], status="False", reason="Why", message=f"{message}; {over.hint}")
-    lines = printed(taskrun, collected=Collected(problems=(over,)))
+    lines = printed(taskrun, collected=CollectionOutcome(problems=(over,)))
     assert lines[0] == "r failed Why"
     assert lines[-3:] == [
         "  one two three four five six seven eight nine ten eleven",

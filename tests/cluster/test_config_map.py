@@ -16,7 +16,7 @@ from api import ApiServer
 from place import ACCOUNTS
 from situations import ENDS, cancel_when_the_second_step_runs, check, submit, taskrun
 
-from resultsfw import PODS, Core
+from resultsfw import PODS, ResultsManager
 from resultsfw.cluster import CONFIG_MAPS
 from resultsfw.controller.manifests import kind_of, load
 from resultsfw.errors import ClusterError, NotFoundError
@@ -202,7 +202,7 @@ def test_everything_arrives_or_is_named_and_nothing_is_left(sidecar, place, leas
 
 def test_one_that_is_changed_after_the_sidecar_wrote_it_is_told(server, options, place):
     """The pod is there, the controller was not; annotations can be changed even of what is immutable."""
-    core = Core.from_flags({"results-from": "config-map", "config.config-map": f"image: {IMAGE}"})
+    core = ResultsManager.from_flags({"results-from": "config-map", "config.config-map": f"image: {IMAGE}"})
     reconciler = Reconciler(core, server, options=options)
     server.create(TASKRUNS, a_run(place, "run", "printf real > $(results.digest.path)", ["digest"]))
     uid = server.get(TASKRUNS, place.namespace, "run")["metadata"]["uid"]

@@ -11,7 +11,7 @@ from api import ApiServer
 from place import ACCOUNTS, NAMESPACES
 from plainpods import BACKENDS, CASES, RUN, values_of, written
 
-from resultsfw import PODS, Collected, Core, Kind, Object
+from resultsfw import PODS, CollectionOutcome, Kind, Object, ResultsManager
 from resultsfw.cluster import CONFIG_MAPS
 from resultsfw.errors import ClusterError, NotFoundError, TooEarlyError
 
@@ -45,23 +45,23 @@ def until(so: Callable[[], Any], seconds: float = DEADLINE) -> Any:
     return found
 
 
-def core_of(backend: str) -> Core:
+def core_of(backend: str) -> ResultsManager:
     image = os.environ.get("RESULTSFW_SIDECAR_IMAGE")
     config = {"config.sidecar-logs": f"image: {image}"} if image else {}
-    return Core.from_flags({"results-from": backend, **config})
+    return ResultsManager.from_flags({"results-from": backend, **config})
 
 
-def verdict(core: Core, server: ApiServer, find: Callable[[], Object]) -> Collected:
+def verdict(core: ResultsManager, server: ApiServer, find: Callable[[], Object]) -> CollectionOutcome:
     """As an embedder without a watch does: look again and again."""
 
-    def look() -> Collected | None:
+    def look() -> CollectionOutcome | None:
         pod = find()
         try:
             return core.collect(RUN, pod, server) if core.ready(RUN, pod) else None
         except TooEarlyError:
             return None
 
-    found: Collected = until(look)
+    found: CollectionOutcome = until(look)
     return found
 
 
@@ -72,7 +72,7 @@ def logged(server: ApiServer, namespace: str, pod: str, text: bytes) -> bool:
         return False
 
 
-def job(core: Core, script: str, name: str, namespace: str, **spec: Any) -> Object:
+def job(core: ResultsManager, script: str, name: str, namespace: str, **spec: Any) -> Object:
     """A Job of the pod, its template prepared."""
     bare = plainpods.pod(script)
     template = {"metadata": {"labels": {"mine": "kept"}}, "spec": bare["spec"]}

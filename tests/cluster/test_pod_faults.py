@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from api import ApiServer
 
-from resultsfw import PODS, Core, Object
+from resultsfw import PODS, Object, ResultsManager
 from resultsfw.errors import ClusterError, NotFoundError
 from resultsfw.tekton.api.conditions import is_done
 from resultsfw.tekton.api.kinds import TASKRUNS
@@ -58,7 +58,7 @@ class Live:
         )
         image = os.environ.get("RESULTSFW_SIDECAR_IMAGE")
         own = {"config.sidecar-logs": f"image: {image}"} if image else {}
-        core = Core.from_flags({"results-from": "sidecar-logs", **own, **(flags or {})})
+        core = ResultsManager.from_flags({"results-from": "sidecar-logs", **own, **(flags or {})})
         reconciler = Reconciler(core, self.server, options=self.options, timing=Timing(unschedulable=5))
         end = time.monotonic() + PATIENCE
         while time.monotonic() < end:

@@ -9,7 +9,7 @@ import pytest
 from api import ApiServer
 from situations import ENDS, cancel_when_the_second_step_runs, check, submit, taskrun
 
-from resultsfw import Core, Object
+from resultsfw import Object, ResultsManager
 from resultsfw.errors import ClusterError
 from resultsfw.tekton.api.conditions import is_done
 from resultsfw.tekton.api.kinds import TASKRUNS
@@ -27,7 +27,7 @@ def test_every_capture_is_here():
     [(one, way) for one in sorted(ENDS) for way in ("plain", "native") if one[:2] == "sl" or way == "plain"],
 )
 def test_live(situation, sidecar, server, options, name):
-    core = Core.from_flags({**captures.load(situation)["flags"], **_sidecar(sidecar)})
+    core = ResultsManager.from_flags({**captures.load(situation)["flags"], **_sidecar(sidecar)})
     if not submit(server, situation, taskrun(situation, "default", name, f"resultsfw.dev/{name}")):
         return
     cancel = cancel_when_the_second_step_runs if situation == "sl-cancelled" else None

@@ -6,7 +6,7 @@ import pytest
 
 from resultsfw.controller.config import LiveFlags, flags_of
 from resultsfw.controller.metrics import Metrics
-from resultsfw.core import Core
+from resultsfw.core import ResultsManager
 from resultsfw.errors import BrokenBackendError, BrokenExtensionError, FlagError, UnavailableError
 from resultsfw.tekton.pod.builder import PodOptions
 
@@ -32,7 +32,7 @@ class Room:
     def _build(self, flags):
         if self.fault is not None:
             raise self.fault
-        return Core(flags)
+        return ResultsManager(flags)
 
     def _swap(self, core, settings):
         with self.changed:

@@ -167,7 +167,7 @@ def test_the_lease_is_the_leaders_all_the_time(room):
 
 STALLING = """
 import time
-from resultsfw import Capabilities, Extraction, Found, hookimpl
+from resultsfw import Capabilities, Extraction, ExtractedResult, hookimpl
 
 capabilities = Capabilities(summary="does not come back for one run")
 
@@ -183,7 +183,7 @@ def pod_ready(pod):
 
 @hookimpl
 def extract(run, pod):
-    return Extraction(found=(Found(name="digest", value=pod["metadata"]["name"], source="s"),))
+    return Extraction(found=(ExtractedResult(name="digest", value=pod["metadata"]["name"], source="s"),))
 """
 
 

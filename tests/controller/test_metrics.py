@@ -1,7 +1,7 @@
 """What the process counts, as text."""
 
 from resultsfw.controller.metrics import Metrics
-from resultsfw.types import Collected, Problem, ProblemCode, Result
+from resultsfw.types import CollectionOutcome, Problem, ProblemCode, Result
 
 
 def taskrun(status="True", reason="Succeeded", *, backend="sidecar-logs", pod="r-pod"):
@@ -50,7 +50,7 @@ def test_bytes_seconds_and_refusals():
     metrics = Metrics(["sidecar-logs"])
     one = Result(name="a", type="string", value="xyz", size=3, source="s")
     problem = Problem(code=ProblemCode.RESULT_TOO_LARGE, message="m")
-    collected = Collected(results=(one,), step_results={"s": (one,)}, problems=(problem,))
+    collected = CollectionOutcome(results=(one,), step_results={"s": (one,)}, problems=(problem,))
     metrics.collected("sidecar-logs", collected, 0.02)
     text = lines(metrics)
     assert 'resultsfw_result_bytes_total{backend="sidecar-logs"} 6.0' in text

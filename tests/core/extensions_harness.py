@@ -2,10 +2,10 @@
 
 from resultsfw import (
     Capabilities,
-    Core,
-    Declared,
+    ExtractedResult,
     Extraction,
-    Found,
+    ResultsManager,
+    ResultSpec,
     Run,
     Stamp,
     hookimpl,
@@ -13,9 +13,9 @@ from resultsfw import (
 from resultsfw.extensions import wrap_extension
 from resultsfw.plugins import wrap_backend
 
-RUN = Run(namespace="n", name="r", uid="u", results=(Declared(name="a"),))
+RUN = Run(namespace="n", name="r", uid="u", results=(ResultSpec(name="a"),))
 STAMP = Stamp("mine", 1, 99)
-VALUE = Found(name="a", value="1", source="here")
+VALUE = ExtractedResult(name="a", value="1", source="here")
 
 
 class Mine:
@@ -48,7 +48,7 @@ class Mine:
 
 def around(backend, **extensions):
     """A core whose backend has these extensions, classes or objects, around it."""
-    core = Core.from_flags({"results-from": "mine"}, register={"mine": backend})
+    core = ResultsManager.from_flags({"results-from": "mine"}, register={"mine": backend})
     core.extensions = {name: wrap_extension(name, one, {}) for name, one in extensions.items()}
     hooks = {name: one.hooks for name, one in core.extensions.items()}
     core._backends["mine"] = wrap_backend("mine", backend, extensions=hooks)

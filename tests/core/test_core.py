@@ -8,14 +8,14 @@ import pytest
 
 from resultsfw import (
     Capabilities,
-    Collected,
-    Core,
-    Declared,
+    CollectionOutcome,
+    ExtractedResult,
     Extraction,
     Flags,
-    Found,
     Limits,
     ProblemCode,
+    ResultsManager,
+    ResultSpec,
     Run,
     Stamp,
     Step,
@@ -37,7 +37,7 @@ RUN = Run(
     namespace="default",
     name="run",
     uid="u",
-    results=(Declared(name="a"),),
+    results=(ResultSpec(name="a"),),
     steps=(Step(name="one", container="step-one"),),
 )
 NOWHERE: Any = object()  # stands for a cluster that nobody asks anything
@@ -47,7 +47,7 @@ POD = {"metadata": {"name": "pod", "annotations": {"mine": "kept"}}, "spec": {"c
 class Spy:
     """A backend that remembers what it was called with and does as it is told."""
 
-    capabilities = Capabilities(summary="spy", result_bytes=1000, outside="owned")
+    capabilities = Capabilities(summary="spy", result_bytes=1000, external_state="owned")
 
     def __init__(self, *, wire=2, extraction=None, error=None):
         self.wire = wire
@@ -80,7 +80,7 @@ class Spy:
 
 def a_core(spy, other=None, **flags):
     data = {"results-from": "spy", **{key.replace("_", "-"): value for key, value in flags.items()}}
-    return Core.from_flags(data, register={"spy": spy, "other": other or Spy()})
+    return ResultsManager.from_flags(data, register={"spy": spy, "other": other or Spy()})
 
 
 # The stamp.
@@ -114,7 +114,7 @@ def test_a_run_that_declares_nothing_is_left_alone():
     assert core.prepare_pod(empty, POD, cluster=NOWHERE) == POD
     assert core.prepare_pod(empty, POD, cluster=NOWHERE) is not POD
     assert core.ready(empty, POD)
-    assert core.collect(empty, POD, None) == Collected()
+    assert core.collect(empty, POD, None) == CollectionOutcome()
     core.purge(empty, POD, None)
     assert spy.calls == []
 
@@ -129,7 +129,10 @@ def test_a_stamp_that_a_pod_brings_along_is_replaced():
 def test_reading_follows_the_stamp_after_the_flags_flip():
     """Flipping the flags later never changes how a pod is read."""
     pod = a_core(Spy(), max_result_size="500").prepare_pod(RUN, POD, cluster=NOWHERE)
-    spy, other = Spy(extraction=Extraction(found=(Found(name="a", value="x" * 501, source="s"),))), Spy()
+    spy, other = (
+        Spy(extraction=Extraction(found=(ExtractedResult(name="a", value="x" * 501, source="s"),))),
+        Spy(),
+    )
     flipped = a_core(spy, other, results_from="other", max_result_size="900")
     assert flipped.ready(RUN, pod)
     [problem] = flipped.collect(RUN, pod, None).problems
@@ -254,7 +257,9 @@ def test_observers_hear_of_a_verdict_without_a_read():
     assert tuple(seen) == collected.problems != ()
 
 
-@pytest.mark.parametrize("extraction", [(), {"found": []}, "x", Found(name="a", value="1", source="s")])
+@pytest.mark.parametrize(
+    "extraction", [(), {"found": []}, "x", ExtractedResult(name="a", value="1", source="s")]
+)
 def test_a_backend_that_hands_over_something_else_fails_loudly(extraction):
     core = a_core(Spy(extraction=extraction))
     with pytest.raises(BackendError, match="not an Extraction"):
@@ -276,7 +281,7 @@ def test_ready_is_the_backends_word():
 
 
 def test_a_core_is_made_of_flags_as_well():
-    core = Core(Flags(results_from="spy"), register={"spy": Spy})
+    core = ResultsManager(Flags(results_from="spy"), register={"spy": Spy})
     assert stamp_of(core.prepare_pod(RUN, POD, cluster=NOWHERE)) == Stamp("spy", 2, 4096)
 
 
@@ -288,7 +293,7 @@ def test_a_backend_is_made_once():
             made.append(1)
             super().__init__()
 
-    core = Core.from_flags({"results-from": "spy"}, register={"spy": Counted})
+    core = ResultsManager.from_flags({"results-from": "spy"}, register={"spy": Counted})
     core.prepare_pod(RUN, POD, cluster=NOWHERE)
     core.prepare_pod(RUN, POD, cluster=NOWHERE)
     assert made == [1]
@@ -298,7 +303,7 @@ def test_a_backend_is_made_once():
 
 
 def test_an_embedder_in_a_few_lines():
-    core = Core.from_flags({"max-result-size": "100"})
+    core = ResultsManager.from_flags({"max-result-size": "100"})
     pod = core.prepare_pod(
         RUN, {"metadata": {"name": "p"}, "spec": {"containers": [{"name": "step-one"}]}}, cluster=NOWHERE
     )
@@ -314,7 +319,10 @@ def test_an_embedder_in_a_few_lines():
 
 def test_collecting_twice_gives_the_same_and_changes_nothing():
     """Guarantee 4: stopped at any instant and started again, the same status is reached."""
-    found = (Found(name="a", value="x" * 20, source="s"), Found(name="z", value="", source="s"))
+    found = (
+        ExtractedResult(name="a", value="x" * 20, source="s"),
+        ExtractedResult(name="z", value="", source="s"),
+    )
     pod = a_core(Spy(), max_result_size="9").prepare_pod(RUN, POD, cluster=NOWHERE)
     before = copy.deepcopy(pod)
     first = a_core(Spy(extraction=Extraction(found=found))).collect(RUN, pod, None)
@@ -322,7 +330,9 @@ def test_collecting_twice_gives_the_same_and_changes_nothing():
     assert first == again
     assert pod == before
     obj = {"metadata": {"resourceVersion": "1"}}
-    assert Core.status_patch(first, obj, now="n") == Core.status_patch(again, obj, now="n")
+    assert ResultsManager.status_patch(first, obj, now="n") == ResultsManager.status_patch(
+        again, obj, now="n"
+    )
 
 
 class _Kept:
@@ -354,13 +364,13 @@ class _Kept:
         ({}, True),
         ({"run_bytes": 12_289}, True),
         ({"run_bytes": 12_288}, False),
-        ({"by": "reference"}, False),
+        ({"delivery": "reference"}, False),
     ],
 )
 def test_copies_of_large_results_are_warned_of_whatever_the_backends_name(capabilities, warned):
     one = _Kept(**capabilities)
     for mode in ("minimal", "full", "both"):
         data = {"results-from": "mine", "embedded-status": mode}
-        said = Core.from_flags(data, register={"mine": one}).warnings()
+        said = ResultsManager.from_flags(data, register={"mine": one}).warnings()
         assert bool(said) == (warned and mode != "minimal")
         assert all(f"embedded-status is {mode}, and results-from mine" in line for line in said)

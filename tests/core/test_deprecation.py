@@ -12,7 +12,16 @@ import pluggy
 import pytest
 from pydantic import BaseModel
 
-from resultsfw import Capabilities, Core, Declared, Extraction, HookDeprecationWarning, Run, Stamp, hookimpl
+from resultsfw import (
+    Capabilities,
+    Extraction,
+    HookDeprecationWarning,
+    ResultsManager,
+    ResultSpec,
+    Run,
+    Stamp,
+    hookimpl,
+)
 from resultsfw import hookspecs as now
 from resultsfw.cluster import Cluster, Object
 from resultsfw.errors import BrokenBackendError, BrokenExtensionError
@@ -77,7 +86,7 @@ class Old(Good):
 
 
 WHERE = f"registered by hand, {__file__}"
-RUN = Run(namespace="n", name="r", uid="u", results=(Declared(name="a"),))
+RUN = Run(namespace="n", name="r", uid="u", results=(ResultSpec(name="a"),))
 
 
 def test_the_author_hears_of_hook_and_argument_at_their_place(later):
@@ -98,7 +107,7 @@ def test_a_run_goes_on(later):
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         with pytest.warns(HookDeprecationWarning):
-            core = Core.from_flags({"results-from": "old"}, register={"old": Old})
+            core = ResultsManager.from_flags({"results-from": "old"}, register={"old": Old})
     # All that comes after the loading is under this suite's filter: a warning would be an error.
     assert core.ready(RUN, {}, stamp=Stamp("old", 1, 9))
     assert core.collect(RUN, {}, None, stamp=Stamp("old", 1, 9)).ok
@@ -118,7 +127,7 @@ def test_who_does_not_name_a_new_argument_works_as_before_and_who_uses_nothing_o
             return True
 
     later.pod_ready = now.pod_ready  # not deprecated in this one
-    core = Core.from_flags({"results-from": "fine"}, register={"fine": Fine})
+    core = ResultsManager.from_flags({"results-from": "fine"}, register={"fine": Fine})
     assert core.collect(RUN, {}, None, stamp=Stamp("fine", 1, 9)).ok
 
 

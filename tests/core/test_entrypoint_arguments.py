@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resultsfw import Capabilities, Core, Declared, Run, Step, hookimpl
+from resultsfw import Capabilities, ResultsManager, ResultSpec, Run, Step, hookimpl
 from resultsfw.entrypoint import without_result_files
 
 OWN = ["-entrypoint", "sh", "--", "-c", "tool -results x", "-results", "y", "-step_results", "z"]
@@ -12,8 +12,8 @@ RUN = Run(
     namespace="n",
     name="r",
     uid="u",
-    results=(Declared(name="a"),),
-    steps=(Step(name="s", container="step-s", results=(Declared(name="own"),)),),
+    results=(ResultSpec(name="a"),),
+    steps=(Step(name="s", container="step-s", results=(ResultSpec(name="own"),)),),
 )
 
 
@@ -81,7 +81,7 @@ def test_every_backend_but_the_message_gets_a_pod_whose_entrypoint_opens_no_resu
         "metadata": {"name": "p", "namespace": "n"},
         "spec": {"containers": [{"name": "step-s", "image": "i", "args": given_args}], "volumes": []},
     }
-    core = Core.from_flags({"results-from": backend}, register={"by-hand": ByHand()})
+    core = ResultsManager.from_flags({"results-from": backend}, register={"by-hand": ByHand()})
     made = core.prepare_pod(RUN, pod)
     args = made["spec"]["containers"][0]["args"]
     assert args[-len(OWN) :] == OWN

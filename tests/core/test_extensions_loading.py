@@ -7,7 +7,7 @@ from extensions_harness import Watcher
 from pydantic import BaseModel, ConfigDict
 
 from resultsfw import (
-    Core,
+    ResultsManager,
     hookimpl,
 )
 from resultsfw.errors import (
@@ -54,9 +54,9 @@ def test_only_allow_listed_extensions_are_imported_and_called_in_name_order(site
     site.extension("b", "raise RuntimeError('not allowed')")
     out = site.run("""
         import sys
-        from resultsfw import Core, Declared, Run, Stamp
-        core = Core.from_flags({"results-from": "mine", "extensions": "Z, a,m,"})
-        run = Run(namespace="n", name="r", uid="u", results=(Declared(name="a"),))
+        from resultsfw import ResultsManager, ResultSpec, Run, Stamp
+        core = ResultsManager.from_flags({"results-from": "mine", "extensions": "Z, a,m,"})
+        run = Run(namespace="n", name="r", uid="u", results=(ResultSpec(name="a"),))
         core.collect(run, {}, None, stamp=Stamp("mine", 3, 99))
         print([n for n in sys.modules if n.startswith("ext_b")])
     """)
@@ -64,14 +64,14 @@ def test_only_allow_listed_extensions_are_imported_and_called_in_name_order(site
 
 
 GOOD_MODULE = """
-from resultsfw import Capabilities, Extraction, Found, hookimpl
+from resultsfw import Capabilities, Extraction, ExtractedResult, hookimpl
 capabilities = Capabilities(summary="a good one")
 @hookimpl
 def prepare_pod(): return 3
 @hookimpl
 def pod_ready(): return True
 @hookimpl
-def extract(): return Extraction(found=(Found(name="a", value="1", source="here"),))
+def extract(): return Extraction(found=(ExtractedResult(name="a", value="1", source="here"),))
 """
 
 
@@ -80,11 +80,12 @@ def test_a_value_passes_through_wrappers_in_name_order_each_with_its_own_options
     for name in "cab":
         site.extension(name, WRAPPER, target=f"ext_{name}:Extension")
     out = site.run("""
-        from resultsfw import Core, Declared, Run, Stamp
+        from resultsfw import ResultsManager, ResultSpec, Run, Stamp
         options = {"config.a": "letter: A", "config.c": "letter: C"}
         flags = {"results-from": "mine", "extensions": "b,c,a", **options}
-        run = Run(namespace="n", name="r", uid="u", results=(Declared(name="a"),))
-        print(Core.from_flags(flags).collect(run, {}, None, stamp=Stamp("mine", 3, 99)).results[0].value)
+        run = Run(namespace="n", name="r", uid="u", results=(ResultSpec(name="a"),))
+        core = ResultsManager.from_flags(flags)
+        print(core.collect(run, {}, None, stamp=Stamp("mine", 3, 99)).results[0].value)
     """)
     assert out == "1A?C"
 
@@ -117,11 +118,11 @@ def test_an_allow_listed_extension_that_is_broken_stops_the_start_with_all_that_
     for name, (text, _) in BROKEN.items():
         site.extension(name, text)
     out = site.run(f"""
-        from resultsfw import Core
+        from resultsfw import ResultsManager
         from resultsfw.errors import BrokenExtensionError
         for name in {list(BROKEN)!r}:
             try:
-                Core.from_flags({{}}, extensions=[name])
+                ResultsManager.from_flags({{}}, extensions=[name])
             except BrokenExtensionError as error:
                 assert error.subject == name
                 print(error.message)
@@ -135,16 +136,19 @@ def test_an_allow_listed_extension_that_is_broken_stops_the_start_with_all_that_
 
 def test_a_broken_extension_that_nobody_lists_is_no_matter(site):
     site.extension("bad", "raise RuntimeError")
-    assert site.run("from resultsfw import Core; print(Core.from_flags({}).extensions)") == "{}"
+    assert (
+        site.run("from resultsfw import ResultsManager; print(ResultsManager.from_flags({}).extensions)")
+        == "{}"
+    )
 
 
 def test_an_unknown_extension_is_refused_with_the_nearest(site):
     site.extension("watcher", OBSERVER)
     out = site.run("""
-        from resultsfw import Core
+        from resultsfw import ResultsManager
         from resultsfw.errors import UnknownExtensionError
         try:
-            Core.from_flags({"extensions": "wacher"})
+            ResultsManager.from_flags({"extensions": "wacher"})
         except UnknownExtensionError as error:
             print(error.subject, error.message)
     """)
@@ -209,7 +213,7 @@ def test_options_for_one_that_has_none_are_refused():
 
 def test_a_name_cannot_be_a_backends_and_an_extensions():
     with pytest.raises(FlagError, match=r'"config[.]termination-message" cannot be for both'):
-        Core.from_flags({"extensions": "termination-message"})
+        ResultsManager.from_flags({"extensions": "termination-message"})
 
 
 def test_a_broken_extension_by_hand_says_so():

@@ -6,7 +6,7 @@ import pytest
 from extensions_harness import VALUE, Mine, Watcher, around, collect
 
 from resultsfw import (
-    Found,
+    ExtractedResult,
 )
 
 
@@ -23,9 +23,9 @@ def test_a_failing_observer_is_logged_and_the_others_still_hear(error, caplog):
 
 def test_observers_hear_of_failures():
     watcher = Watcher()
-    collect(around(Mine(Found(name="a", value="x" * 100, source="here")), w=watcher))
+    collect(around(Mine(ExtractedResult(name="a", value="x" * 100, source="here")), w=watcher))
     assert watcher.seen == [("failed", "r", ["ResultTooLarge"])]
 
 
 def test_an_observer_withholds_nothing():
-    assert around(Mine(VALUE), w=Watcher()).withholds == ()
+    assert around(Mine(VALUE), w=Watcher()).redacting_extensions == ()

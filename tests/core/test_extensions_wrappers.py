@@ -5,8 +5,8 @@ from extensions_harness import RUN, STAMP, VALUE, Mine, around, collect
 
 from resultsfw import (
     Capabilities,
+    ExtractedResult,
     Extraction,
-    Found,
     Problem,
     ProblemCode,
     Reference,
@@ -80,7 +80,7 @@ def test_a_wrapper_that_fails_fails_as_the_backend_does_by_its_own_name(body, wh
 @pytest.mark.parametrize("hook", ["prepare_pod", "pod_ready", "purge"])
 def test_a_wrapper_of_any_hook_that_fails_is_named(hook):
     class Outside(Mine):
-        capabilities = Capabilities(summary="outside", outside="owned")
+        capabilities = Capabilities(summary="outside", external_state="owned")
 
     core = around(Outside(VALUE), bad=wrapper(after, hook))
     calls = {
@@ -140,7 +140,7 @@ def test_what_a_wrapper_changes_is_judged_as_what_the_backend_says():
     def grows(self):
         found = yield
         problem = Problem(code=ProblemCode.WITHHELD, message="no", result="b")
-        more = Found(name="a", value="y" * 100, source="here")
+        more = ExtractedResult(name="a", value="y" * 100, source="here")
         return Extraction(found=(*found.found, more), problems=(problem,))
 
     collected = collect(around(Mine(VALUE), w=wrapper(grows)))
@@ -152,9 +152,9 @@ def test_who_changes_results_has_messages_withheld_and_who_says_no_is_held_to_it
         yield
         return Extraction()
 
-    assert around(Mine(VALUE), w=wrapper(changes)).withholds == ("w",)
+    assert around(Mine(VALUE), w=wrapper(changes)).redacting_extensions == ("w",)
     core = around(Mine(VALUE), w=wrapper(changes, changes_results=False))
-    assert core.withholds == ()
+    assert core.redacting_extensions == ()
     with pytest.raises(ExtensionError, match="says changes_results = False and changed them"):
         collect(core)
 
@@ -162,7 +162,7 @@ def test_who_changes_results_has_messages_withheld_and_who_says_no_is_held_to_it
 class Keeper(Mine):
     """Hands out references."""
 
-    capabilities = Capabilities(summary="keeps", by="reference")
+    capabilities = Capabilities(summary="keeps", delivery="reference")
 
     @hookimpl
     def dereference(self):
@@ -212,7 +212,9 @@ def test_two_runs_at_once_never_meet_in_a_wrapper():
             assert inner.results[0].value == "1-inner"
         found = yield
         one = found.found[0]
-        return Extraction(found=(Found(name=one.name, value=f"{one.value}-{run.name}", source="w"),))
+        return Extraction(
+            found=(ExtractedResult(name=one.name, value=f"{one.value}-{run.name}", source="w"),)
+        )
 
     core = around(Mine(VALUE), w=wrapper(nests))
     outer = Run(namespace="n", name="outer", uid="u", results=RUN.results)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resultsfw import Core, Flags, parse_flags
+from resultsfw import Flags, ResultsManager, parse_flags
 from resultsfw.errors import FlagError, UnknownBackendError
 from resultsfw.flags import ANNOTATION, DEFAULT_BACKEND, choose_backend, unknown_backend
 
@@ -175,20 +175,20 @@ def test_any_configuration_is_a_mapping_or_refused(text):
 def test_an_option_a_backend_does_not_know_is_refused_with_flag_and_option():
     data = {"results-from": "sidecar-logs", "config.sidecar-logs": "imgae: x\ncpu: 3"}
     with pytest.raises(FlagError) as caught:
-        Core.from_flags(data)
+        ResultsManager.from_flags(data)
     assert caught.value.subject == "config.sidecar-logs"
     for part in ('"config.sidecar-logs"', "imgae", "cpu"):
         assert part in caught.value.message
 
 
 def test_the_configuration_of_a_backend_nobody_selects_is_not_asked_for():
-    core = Core.from_flags({"config.sidecar-logs": "imgae: x"})
+    core = ResultsManager.from_flags({"config.sidecar-logs": "imgae: x"})
     assert core.flags.results_from == DEFAULT_BACKEND
 
 
 def test_an_unknown_backend_is_refused_with_the_installed_and_the_nearest():
     with pytest.raises(UnknownBackendError) as caught:
-        Core.from_flags({"results-from": "sidecar-log"})
+        ResultsManager.from_flags({"results-from": "sidecar-log"})
     assert caught.value.subject == "sidecar-log"
     message = caught.value.message
     assert message.startswith('invalid value for feature flag "results-from": "sidecar-log"')
@@ -199,7 +199,7 @@ def test_an_unknown_backend_is_refused_with_the_installed_and_the_nearest():
 
 def test_an_unknown_backend_among_the_allowed_is_refused_under_that_flag():
     with pytest.raises(UnknownBackendError) as caught:
-        Core.from_flags({"allowed-results-from": "sidecar-logs, nowhere-near-it"})
+        ResultsManager.from_flags({"allowed-results-from": "sidecar-logs, nowhere-near-it"})
     assert '"allowed-results-from": "nowhere-near-it"' in caught.value.message
     assert "did you mean" not in caught.value.message
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resultsfw import Core, Declared, ProblemCode, Run, Step
+from resultsfw import ProblemCode, ResultsManager, ResultSpec, Run, Step
 from resultsfw_sidecar import wire
 
 UID = "51b37f1b"
@@ -17,14 +17,14 @@ RUN = Run(
     namespace="default",
     name="run",
     uid="u",
-    results=(Declared(name="digest"), Declared(name="list", type="array")),
+    results=(ResultSpec(name="digest"), ResultSpec(name="list", type="array")),
     steps=(Step(name="one", container="step-one"),),
 )
 
 
 def made_by(backend):
     """A pod as the core prepares it under this backend, and as a cluster then has it."""
-    core = Core.from_flags({"results-from": backend})
+    core = ResultsManager.from_flags({"results-from": backend})
     pod = core.prepare_pod(
         RUN,
         {"metadata": {"name": "pod", "namespace": "default"}, "spec": {"containers": [{"name": "step-one"}]}},

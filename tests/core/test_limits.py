@@ -8,16 +8,16 @@ from hypothesis import strategies as st
 
 from resultsfw import (
     Capabilities,
-    Collected,
-    Core,
-    Declared,
+    CollectionOutcome,
+    ExtractedResult,
     Extraction,
-    Found,
     Limits,
     Problem,
     ProblemCode,
     Reference,
     Result,
+    ResultsManager,
+    ResultSpec,
     Run,
     Step,
     too_large,
@@ -123,7 +123,7 @@ def test_the_lower_of_flag_and_backend_is_in_force():
 
 
 def test_by_reference_only_the_backends_own_limits_count():
-    by = {"summary": "", "by": "reference"}
+    by = {"summary": "", "delivery": "reference"}
     assert effective(1, Capabilities(**by)).result > 2**62
     assert effective(1, Capabilities(**by, result_bytes=2**40, run_bytes=2**41)) == Limits(
         result=2**40, run=2**41
@@ -138,13 +138,17 @@ def judge(values, limits, *, steps=(), step_values=()):
         namespace="n",
         name="r",
         uid="u",
-        results=tuple(Declared(name=name) for name, _ in values),
+        results=tuple(ResultSpec(name=name) for name, _ in values),
         steps=tuple(
-            Step(name=step, container=f"step-{step}", results=(Declared(name=name),)) for step, name in steps
+            Step(name=step, container=f"step-{step}", results=(ResultSpec(name=name),))
+            for step, name in steps
         ),
     )
-    found = [Found(name=name, value=value, source="a test") for name, value in values]
-    found += [Found(name=name, value=value, step=step, source="a test") for step, name, value in step_values]
+    found = [ExtractedResult(name=name, value=value, source="a test") for name, value in values]
+    found += [
+        ExtractedResult(name=name, value=value, step=step, source="a test")
+        for step, name, value in step_values
+    ]
     return assemble(run, Extraction(found=tuple(found)), limits)
 
 
@@ -245,7 +249,7 @@ def test_what_fits_is_written_whole():
         result("b", ["x", "y"], "array"),
         result("c", {"k": "v"}, "object"),
     )
-    patch = Core.status_patch(Collected(results=results), obj, now=NOW)
+    patch = ResultsManager.status_patch(CollectionOutcome(results=results), obj, now=NOW)
     assert patch == {
         "metadata": {"resourceVersion": "12"},
         "status": {
@@ -271,15 +275,17 @@ def test_what_fits_is_written_whole():
 def test_the_objects_wall_is_exact(char):
     """Guarantee 2: together over what one object may hold, the run fails saying so, both numbers in it."""
     obj = object_with(100)
-    empty = object_size(apply(obj, Core.status_patch(Collected(results=(result("a", ""),)), obj, now=NOW)))
+    empty = object_size(
+        apply(obj, ResultsManager.status_patch(CollectionOutcome(results=(result("a", ""),)), obj, now=NOW))
+    )
     width = object_size(char) - 2
     count, rest = divmod(ROOM - empty, width)
     at = result("a", char * count + "x" * rest)
-    patch = Core.status_patch(Collected(results=(at,)), obj, now=NOW)
+    patch = ResultsManager.status_patch(CollectionOutcome(results=(at,)), obj, now=NOW)
     assert object_size(apply(obj, patch)) == ROOM
     assert condition(patch)["status"] == "True"
     over = result("a", char * count + "x" * (rest + 1))
-    patch = Core.status_patch(Collected(results=(over,)), obj, now=NOW)
+    patch = ResultsManager.status_patch(CollectionOutcome(results=(over,)), obj, now=NOW)
     assert patch["status"]["results"] is None
     assert condition(patch)["status"] == "False"
     assert condition(patch)["reason"] == "ObjectTooLarge"
@@ -289,20 +295,22 @@ def test_the_objects_wall_is_exact(char):
 
 def test_of_results_that_do_not_fit_the_last_are_left_out_in_order():
     results = tuple(result(name, "x" * 400_000) for name in "abcdef")
-    patch = Core.status_patch(Collected(results=results), object_with(0), now=NOW)
+    patch = ResultsManager.status_patch(CollectionOutcome(results=results), object_with(0), now=NOW)
     assert [one["name"] for one in patch["status"]["results"]] == ["a", "b", "c"]
     assert 'left out: "d", "e", "f"' in condition(patch)["message"]
 
 
 def test_step_results_go_after_the_tasks_and_are_named_with_their_step():
-    collected = Collected(
+    collected = CollectionOutcome(
         results=(result("a", "x" * 400_000),),
         step_results={
             "one": (result("x", "x" * 900_000),),
             "two": (result("y", "x" * 500_000), result("z", "x" * 500_000)),
         },
     )
-    patch = Core.status_patch(collected, object_with(0), now=NOW, status={"steps": [{"name": "one"}]})
+    patch = ResultsManager.status_patch(
+        collected, object_with(0), now=NOW, status={"steps": [{"name": "one"}]}
+    )
     assert patch["status"]["results"] is None
     steps = {step["name"]: [one["name"] for one in step["results"]] for step in patch["status"]["steps"]}
     assert steps == {"one": ["x"], "two": ["y"]}
@@ -328,7 +336,7 @@ def verdicts(draw):
         for index in range(told)
     )
     by_step = {"one": tuple(results[split:])} if split < count else {}
-    return Collected(results=tuple(results[:split]), step_results=by_step, problems=problems)
+    return CollectionOutcome(results=tuple(results[:split]), step_results=by_step, problems=problems)
 
 
 @settings(max_examples=40)
@@ -346,7 +354,7 @@ def test_the_patched_object_always_fits(collected, spec, cause, provenance):
         status["conditions"] = [
             {"type": "Succeeded", "status": "False", "reason": "Failed", "message": cause, "other": 1}
         ]
-    patch = Core.status_patch(collected, obj, now=NOW, status=status)
+    patch = ResultsManager.status_patch(collected, obj, now=NOW, status=status)
     size = object_size(apply(obj, patch))
     assert size <= ROOM
     written = patch["status"]["results"] or []
@@ -375,7 +383,7 @@ def test_no_more_is_left_out_than_must_be(count, each):
     filler = "f" * max(ROOM - count * (each + 45), 0)
     results = tuple(result(f"result-{index:04}", "x" * each) for index in range(count))
     obj = object_with(len(filler))
-    patch = Core.status_patch(Collected(results=results), obj, now=NOW)
+    patch = ResultsManager.status_patch(CollectionOutcome(results=results), obj, now=NOW)
     written = patch["status"]["results"] or []
     if len(written) == count:
         return
@@ -385,7 +393,7 @@ def test_no_more_is_left_out_than_must_be(count, each):
 
 def test_ten_thousand_problems_without_a_result_still_fit():
     problems = tuple(too_large(f"result-{index:05}" * 5, 5000, 4096) for index in range(20_000))
-    patch = Core.status_patch(Collected(problems=problems), object_with(0), now=NOW)
+    patch = ResultsManager.status_patch(CollectionOutcome(problems=problems), object_with(0), now=NOW)
     assert object_size(apply(object_with(0), patch)) <= ROOM
     message = condition(patch)["message"]
     assert message.startswith('result "result-00000')
@@ -396,13 +404,15 @@ def test_ten_thousand_problems_without_a_result_still_fit():
 def test_a_thousand_problems_are_told_in_full_where_there_is_room():
     """Guarantee 1: the run fails naming every result that did not arrive."""
     problems = tuple(too_large(f"result-{index}", 5000, 4096) for index in range(1000))
-    message = condition(Core.status_patch(Collected(problems=problems), object_with(0), now=NOW))["message"]
+    message = condition(
+        ResultsManager.status_patch(CollectionOutcome(problems=problems), object_with(0), now=NOW)
+    )["message"]
     assert all(f'"result-{index}"' in message for index in range(1000))
 
 
 def test_an_object_that_is_too_large_without_us_gets_a_verdict_and_no_results():
     obj = object_with(OBJECT_BYTES)
-    patch = Core.status_patch(Collected(results=(result("a", "1"),)), obj, now=NOW)
+    patch = ResultsManager.status_patch(CollectionOutcome(results=(result("a", "1"),)), obj, now=NOW)
     assert patch["status"]["results"] is None
     assert condition(patch)["status"] == "False"
     assert 'left out: "a"' in condition(patch)["message"]
@@ -410,4 +420,4 @@ def test_an_object_that_is_too_large_without_us_gets_a_verdict_and_no_results():
 
 def test_a_patch_is_json():
     collected = judge([("x", "\ud800")], Limits(result=10, run=10))
-    json.dumps(Core.status_patch(collected, object_with(0), now=NOW)).encode()
+    json.dumps(ResultsManager.status_patch(collected, object_with(0), now=NOW)).encode()

@@ -8,7 +8,17 @@ import pytest
 from pluginsite import BROKEN, GOOD, Site
 from pydantic import BaseModel, ConfigDict
 
-from resultsfw import Capabilities, Core, Declared, Extraction, Found, Run, Stamp, Step, hookimpl
+from resultsfw import (
+    Capabilities,
+    ExtractedResult,
+    Extraction,
+    ResultsManager,
+    ResultSpec,
+    Run,
+    Stamp,
+    Step,
+    hookimpl,
+)
 from resultsfw.errors import BackendError, BrokenBackendError, UnknownBackendError
 from resultsfw.flags import DEFAULT_BACKEND
 from resultsfw.plugins import installed, load_backend, wrap_backend
@@ -92,9 +102,10 @@ def test_a_strangers_backend_is_loaded_by_name_and_no_other_is_imported(site):
     site.backend("broken", "raise RuntimeError('never import me')")
     out = site.run("""
         import sys
-        from resultsfw import Core, Declared, Run
-        core = Core.from_flags({"results-from": "mine", "allowed-results-from": "broken, sidecar-logs"})
-        run = Run(namespace="n", name="r", uid="u", results=(Declared(name="a"),))
+        from resultsfw import ResultsManager, ResultSpec, Run
+        flags = {"results-from": "mine", "allowed-results-from": "broken, sidecar-logs"}
+        core = ResultsManager.from_flags(flags)
+        run = Run(namespace="n", name="r", uid="u", results=(ResultSpec(name="a"),))
         pod = core.prepare_pod(run, {"metadata": {"name": "p"}})
         print(pod["metadata"]["annotations"]["resultsfw.dev/stamp"])
         print(core.collect(run, pod, None).results[0].value)
@@ -177,7 +188,7 @@ def test_without_the_built_in_backends_the_core_still_imports_and_says_what_is_m
                 importlib.import_module(f"resultsfw.{one.name}")
         from resultsfw.errors import BrokenBackendError
         try:
-            resultsfw.Core.from_flags({})
+            resultsfw.ResultsManager.from_flags({})
         except BrokenBackendError as error:
             print(error.message)
     """)
@@ -233,17 +244,17 @@ RUN = Run(
     namespace="n",
     name="r",
     uid="u",
-    results=(Declared(name="a"),),
+    results=(ResultSpec(name="a"),),
     steps=(Step(name="s", container="c"),),
 )
-VALUE = Found(name="a", value="1", source="here")
+VALUE = ExtractedResult(name="a", value="1", source="here")
 
 
 @pytest.mark.parametrize(
     "plugin", [ByHand, ByHand(), Falsy, Falsy()], ids=["class", "object", "f-class", "f-object"]
 )
 def test_class_and_object_are_taken_by_hand_and_a_falsy_one_too(plugin):
-    core = Core.from_flags({"results-from": "mine"}, register={"mine": plugin})
+    core = ResultsManager.from_flags({"results-from": "mine"}, register={"mine": plugin})
     assert core.prepare_pod(RUN, {})["metadata"]["annotations"]["resultsfw.dev/stamp"] == "mine/1"
     assert core.collect(RUN, {}, None, stamp=Stamp("mine", 1, 9)).ok
 
@@ -261,16 +272,16 @@ def test_a_falsy_object_behind_an_entry_point_is_taken(site):
     """)
     site.backend("obj", text, target="plugin_obj:thing")
     out = site.run("""
-        from resultsfw import Core, Declared, Run
-        run = Run(namespace="n", name="r", uid="u", results=(Declared(name="a"),))
-        pod = Core.from_flags({"results-from": "obj"}).prepare_pod(run, {})
+        from resultsfw import ResultsManager, ResultSpec, Run
+        run = Run(namespace="n", name="r", uid="u", results=(ResultSpec(name="a"),))
+        pod = ResultsManager.from_flags({"results-from": "obj"}).prepare_pod(run, {})
         print(pod["metadata"]["annotations"]["resultsfw.dev/stamp"])
     """)
     assert out == "obj/7"
 
 
 def test_a_registered_backend_hides_an_installed_one_of_its_name():
-    core = Core.from_flags({}, register={DEFAULT_BACKEND: ByHand([VALUE])})
+    core = ResultsManager.from_flags({}, register={DEFAULT_BACKEND: ByHand([VALUE])})
     assert core.collect(RUN, {}, None, stamp=Stamp(DEFAULT_BACKEND, 0, 9)).results[0].value == "1"
 
 
@@ -326,7 +337,9 @@ def test_what_is_registered_by_hand_is_checked_as_well(plugin, reason):
 
 
 def test_a_backend_nobody_selects_may_be_broken():
-    core = Core.from_flags({"allowed-results-from": "bad"}, register={"bad": Unmakeable, "worse": object()})
+    core = ResultsManager.from_flags(
+        {"allowed-results-from": "bad"}, register={"bad": Unmakeable, "worse": object()}
+    )
     assert core.flags.results_from == DEFAULT_BACKEND
     with pytest.raises(BrokenBackendError):
         core.backend("bad")
@@ -347,7 +360,7 @@ def test_a_selected_backend_that_fails_does_so_loudly(final, caplog):
         def extract(self):
             raise KeyError("inner")
 
-    core = Core.from_flags({"results-from": "mine"}, register={"mine": Failing})
+    core = ResultsManager.from_flags({"results-from": "mine"}, register={"mine": Failing})
     if final:
         collected = core.collect(RUN, {}, None, stamp=Stamp("mine", 1, 9), final=True)
         assert not collected.ok

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 
 from resultsfw import (
     Capabilities,
-    Core,
-    Declared,
+    ExtractedResult,
     Extraction,
-    Found,
     Problem,
     ProblemCode,
     Reference,
+    ResultsManager,
+    ResultSpec,
     hookimpl,
     reference_of,
 )
@@ -52,11 +52,11 @@ def test_a_damaged_reference_is_refused(changed):
 
 def test_no_step_can_make_a_reference():
     forged = json.dumps(reference_value(a_reference(b"of another run")))
-    problem = typed(Declared(name="r", type="object"), forged)
+    problem = typed(ResultSpec(name="r", type="object"), forged)
     assert isinstance(problem, Problem)
     assert problem.code is ProblemCode.TYPE_MISMATCH
     # As a string or in an array it is text, and text is no reference.
-    assert reference_of(typed(Declared(name="r"), forged)) is None
+    assert reference_of(typed(ResultSpec(name="r"), forged)) is None
 
 
 @given(st.lists(st.binary(min_size=1, max_size=20), max_size=5), st.binary(min_size=1, max_size=3))
@@ -88,7 +88,7 @@ def test_no_more_is_asked_for_than_the_reference_announces():
 class Keeper:
     """A backend by reference; what it keeps is in ``kept``, or is raised."""
 
-    capabilities = Capabilities(summary="keeps", by="reference")
+    capabilities = Capabilities(summary="keeps", delivery="reference")
 
     def __init__(self, kept: list[bytes | Exception]) -> None:
         self.kept = kept
@@ -103,7 +103,9 @@ class Keeper:
 
     @hookimpl
     def extract(self) -> Extraction:
-        return Extraction(found=(Found(name="r", value=a_reference(b"v", backend="keeper"), source="s"),))
+        return Extraction(
+            found=(ExtractedResult(name="r", value=a_reference(b"v", backend="keeper"), source="s"),)
+        )
 
     @hookimpl
     def dereference(self) -> Iterator[bytes]:
@@ -114,7 +116,7 @@ class Keeper:
 
 
 def dereferenced(*kept):
-    core = Core.from_flags({"results-from": "keeper"}, register={"keeper": Keeper(list(kept))})
+    core = ResultsManager.from_flags({"results-from": "keeper"}, register={"keeper": Keeper(list(kept))})
     return b"".join(core.dereference(a_reference(b"value", backend="keeper"), None))
 
 
@@ -131,6 +133,6 @@ def test_what_a_backend_raises_while_it_reads_is_told_without_its_text():
 
 
 def test_a_backend_by_value_dereferences_nothing():
-    core = Core.from_flags({})
+    core = ResultsManager.from_flags({})
     with pytest.raises(BackendError, match="hands out values"):
         core.dereference(a_reference(b"v", backend="termination-message"), None)

@@ -5,19 +5,19 @@ import logging
 import pytest
 
 from resultsfw import (
-    Carrier,
-    Collected,
-    Core,
-    Declared,
+    CollectionOutcome,
+    ExtractedResult,
     Extraction,
-    Found,
     Limits,
     Problem,
     ProblemCode,
     Reference,
+    ResultsManager,
+    ResultSpec,
     Run,
     Step,
     StepResult,
+    TransportUsage,
 )
 from resultsfw.status import assemble, failure_message, result_entries
 
@@ -30,7 +30,7 @@ def a_run(*results, steps=()):
 
 
 def found(name, value, *, step=None, source="here"):
-    return Found(name=name, value=value, step=step, source=source)
+    return ExtractedResult(name=name, value=value, step=step, source=source)
 
 
 def judge(run, *values, problems=(), limits=LIMITS, missing_fails=False):
@@ -45,14 +45,14 @@ def values_of(collected):
 
 
 def test_results_come_in_declaration_order_whatever_the_order_found():
-    run = a_run(Declared(name="b"), Declared(name="a"), Declared(name="c"))
+    run = a_run(ResultSpec(name="b"), ResultSpec(name="a"), ResultSpec(name="c"))
     collected = judge(run, found("a", "1"), found("c", "2"), found("b", "3"))
     assert [(one.name, one.value) for one in collected.results] == [("b", "3"), ("a", "1"), ("c", "2")]
     assert collected.ok
 
 
 def test_of_two_values_of_one_name_the_later_wins():
-    run = a_run(Declared(name="a"))
+    run = a_run(ResultSpec(name="a"))
     collected = judge(run, found("a", "first"), found("a", "second", source="there"))
     [one] = collected.results
     assert (one.value, one.source, one.size) == ("second", "there", 6)
@@ -60,7 +60,7 @@ def test_of_two_values_of_one_name_the_later_wins():
 
 def test_a_result_no_step_wrote_is_absent_and_the_run_succeeds():
     """Guarantee 1: one that no Step wrote is simply absent, as in Tekton."""
-    collected = judge(a_run(Declared(name="a"), Declared(name="b")), found("b", ""))
+    collected = judge(a_run(ResultSpec(name="a"), ResultSpec(name="b")), found("b", ""))
     assert values_of(collected) == {"b": ""}
     assert collected.ok
 
@@ -68,7 +68,7 @@ def test_a_result_no_step_wrote_is_absent_and_the_run_succeeds():
 def test_what_is_not_declared_is_ignored_and_logged(caplog):
     """Guarantee 7: only what is declared counts."""
     run = a_run(
-        Declared(name="a"), steps=(Step(name="s", container="step-s", results=(Declared(name="own"),)),)
+        ResultSpec(name="a"), steps=(Step(name="s", container="step-s", results=(ResultSpec(name="own"),)),)
     )
     with caplog.at_level(logging.WARNING, "resultsfw"):
         collected = judge(
@@ -88,23 +88,23 @@ def test_what_is_not_declared_is_ignored_and_logged(caplog):
 
 
 def test_a_name_without_bytes_is_ignored_in_letters_that_can_be_printed():
-    collected = judge(a_run(Declared(name="a")), found("\ud800", "1"))
+    collected = judge(a_run(ResultSpec(name="a")), found("\ud800", "1"))
     assert collected.ignored == ("\\ud800",)
 
 
 def test_problems_and_carriers_of_a_backend_can_be_printed_whatever_they_quote():
     problem = Problem(code=ProblemCode.TRANSPORT_CORRUPT, message="of pod \ud800", result="\udfff")
-    carrier = Carrier(container="c", transport="log", used=1, results=("\ud800", "ok"))
-    extraction = Extraction(problems=(problem,), carriers=(carrier,))
-    collected = assemble(a_run(Declared(name="a")), extraction, LIMITS)
+    carrier = TransportUsage(container="c", transport="log", used=1, results=("\ud800", "ok"))
+    extraction = Extraction(problems=(problem,), transports=(carrier,))
+    collected = assemble(a_run(ResultSpec(name="a")), extraction, LIMITS)
     assert collected.problems[0].message == "of pod \\ud800"
     assert collected.problems[0].result == "\\udfff"
-    assert collected.carriers[0].results == ("\\ud800", "ok")
+    assert collected.transports[0].results == ("\\ud800", "ok")
 
 
 def test_a_value_that_is_not_utf8_is_refused_by_name_and_the_others_are_kept():
     """Guarantee 6: what is not UTF-8 is refused by name, not replaced in silence."""
-    run = a_run(Declared(name="a"), Declared(name="b"))
+    run = a_run(ResultSpec(name="a"), ResultSpec(name="b"))
     collected = judge(run, found("a", "x\udce9"), found("b", "ok"))
     [problem] = collected.problems
     assert (problem.code, problem.result) == (ProblemCode.NOT_UTF8, "a")
@@ -115,10 +115,10 @@ def test_a_value_that_is_not_utf8_is_refused_by_name_and_the_others_are_kept():
 def test_results_are_kept_beside_every_failure():
     """Guarantee 1: what did arrive whole is kept beside the failure."""
     run = a_run(
-        Declared(name="big"),
-        Declared(name="list", type="array"),
-        Declared(name="map", type="object", properties=("k",)),
-        Declared(name="small"),
+        ResultSpec(name="big"),
+        ResultSpec(name="list", type="array"),
+        ResultSpec(name="map", type="object", properties=("k",)),
+        ResultSpec(name="small"),
     )
     lost = Problem(code=ProblemCode.TRANSPORT_CUT, message="cut", result="other")
     collected = judge(
@@ -139,7 +139,7 @@ def test_results_are_kept_beside_every_failure():
 
 
 def test_types():
-    run = a_run(Declared(name="s"), Declared(name="a", type="array"), Declared(name="o", type="object"))
+    run = a_run(ResultSpec(name="s"), ResultSpec(name="a", type="array"), ResultSpec(name="o", type="object"))
     collected = judge(run, found("s", '["x"]'), found("a", '["x"]'), found("o", '{"k":"v"}'))
     assert values_of(collected) == {"s": '["x"]', "a": ["x"], "o": {"k": "v"}}
     assert [one.size for one in collected.results] == [5, 5, 9]
@@ -147,8 +147,8 @@ def test_types():
 
 # Steps' own results.
 
-BUILD = Step(name="build", container="step-build", results=(Declared(name="img"), Declared(name="sha")))
-PUSH = Step(name="push", container="step-push", results=(Declared(name="img"),))
+BUILD = Step(name="build", container="step-build", results=(ResultSpec(name="img"), ResultSpec(name="sha")))
+PUSH = Step(name="push", container="step-push", results=(ResultSpec(name="img"),))
 
 
 def test_steps_own_results_are_kept_apart_in_declaration_order():
@@ -172,7 +172,7 @@ def test_a_step_without_results_that_came_is_left_out():
 
 
 def from_step(name, step, result, **more):
-    return Declared(name=name, source=StepResult(step, result), **more)
+    return ResultSpec(name=name, source=StepResult(step, result), **more)
 
 
 def test_a_task_result_is_taken_from_a_steps():
@@ -217,7 +217,7 @@ def test_a_steps_result_that_is_too_large_is_no_task_result_and_is_told_once():
 
 
 def test_a_steps_own_mismatch_names_the_step():
-    step = Step(name="s", container="c", results=(Declared(name="l", type="array"),))
+    step = Step(name="s", container="c", results=(ResultSpec(name="l", type="array"),))
     [problem] = judge(a_run(steps=(step,)), found("l", "x", step="s")).problems
     assert '"s.l": step result is expected to be "array"' in failure_message([problem])
 
@@ -232,7 +232,7 @@ def test_a_source_that_no_step_declares_is_absent():
 
 
 def test_with_missing_results_fail_what_no_step_wrote_fails_the_run_by_name():
-    run = a_run(Declared(name="a"), Declared(name="b"), from_step("c", "build", "sha"), steps=(BUILD,))
+    run = a_run(ResultSpec(name="a"), ResultSpec(name="b"), from_step("c", "build", "sha"), steps=(BUILD,))
     collected = judge(run, found("b", ""), found("img", "", step="build"), missing_fails=True)
     assert [(one.step, one.result) for one in collected.problems] == [
         ("build", "sha"),
@@ -257,13 +257,13 @@ def test_with_missing_results_fail_what_no_step_wrote_fails_the_run_by_name():
 )
 def test_what_may_be_lost_is_never_said_to_be_unwritten(lost):
     """Guarantee 1: absent must never be confused with lost: behind a loss nobody knows what was written."""
-    run = a_run(Declared(name="a"), Declared(name="b"))
+    run = a_run(ResultSpec(name="a"), ResultSpec(name="b"))
     collected = judge(run, problems=(lost,), missing_fails=True)
     assert collected.problems == (lost,)
 
 
 def test_a_loss_with_a_name_leaves_the_others_missing():
-    run = a_run(Declared(name="a"), Declared(name="b"))
+    run = a_run(ResultSpec(name="a"), ResultSpec(name="b"))
     lost = Problem(code=ProblemCode.NOT_UTF8, message="not UTF-8", result="a")
     collected = judge(run, problems=(lost,), missing_fails=True)
     assert [(one.code, one.result) for one in collected.problems] == [
@@ -273,7 +273,7 @@ def test_a_loss_with_a_name_leaves_the_others_missing():
 
 
 def test_a_result_over_the_runs_limit_is_not_said_to_be_missing():
-    run = a_run(Declared(name="a"), Declared(name="b"), Declared(name="c"))
+    run = a_run(ResultSpec(name="a"), ResultSpec(name="b"), ResultSpec(name="c"))
     limits = Limits(result=10, run=5)
     collected = judge(
         run, found("a", "12345"), found("b", "1"), found("c", "1"), limits=limits, missing_fails=True
@@ -287,7 +287,7 @@ REFERENCE = Reference(backend="store", location="bucket/key", size=2000, digest=
 
 
 def test_a_reference_stays_a_reference_and_is_written_as_a_mapping():
-    run = a_run(Declared(name="big", type="array"))
+    run = a_run(ResultSpec(name="big", type="array"))
     collected = judge(run, found("big", REFERENCE))
     [one] = collected.results
     assert (one.value, one.size, one.type) == (REFERENCE, 2000, "array")
@@ -319,21 +319,26 @@ TOO_LARGE = Problem(code=ProblemCode.RESULT_TOO_LARGE, message="too large", hint
 
 def test_a_patch_is_conditional_on_the_version_that_was_read():
     obj = {"metadata": {"name": "r", "resourceVersion": "7"}}
-    assert Core.status_patch(Collected(), obj, now=NOW)["metadata"] == {"resourceVersion": "7"}
-    assert Core.status_patch(Collected(), {"metadata": {"name": "r"}}, now=NOW)["metadata"] == {}
-    assert Core.status_patch(Collected(), {}, now=NOW)["metadata"] == {}
+    assert ResultsManager.status_patch(CollectionOutcome(), obj, now=NOW)["metadata"] == {
+        "resourceVersion": "7"
+    }
+    assert (
+        ResultsManager.status_patch(CollectionOutcome(), {"metadata": {"name": "r"}}, now=NOW)["metadata"]
+        == {}
+    )
+    assert ResultsManager.status_patch(CollectionOutcome(), {}, now=NOW)["metadata"] == {}
 
 
 def test_results_of_an_earlier_attempt_do_not_stay():
     obj = {"metadata": {}, "status": {"results": [{"name": "old"}]}}
-    assert Core.status_patch(Collected(), obj, now=NOW)["status"]["results"] is None
+    assert ResultsManager.status_patch(CollectionOutcome(), obj, now=NOW)["status"]["results"] is None
 
 
 def test_the_arguments_are_left_as_they_were():
     status = {"steps": [{"name": "build"}], "conditions": [{"type": "Succeeded", "status": "False"}]}
     collected = judge(a_run(steps=(BUILD,)), found("img", "1", step="build"), problems=(TOO_LARGE,))
     obj = {"metadata": {}, "status": {"conditions": []}}
-    Core.status_patch(collected, obj, now=NOW, status=status)
+    ResultsManager.status_patch(collected, obj, now=NOW, status=status)
     assert status == {"steps": [{"name": "build"}], "conditions": [{"type": "Succeeded", "status": "False"}]}
     assert obj == {"metadata": {}, "status": {"conditions": []}}
 
@@ -343,7 +348,7 @@ def test_steps_results_go_beside_their_mirror():
         a_run(steps=(BUILD, PUSH)), found("img", "1", step="build"), found("img", "2", step="push")
     )
     status = {"steps": [{"name": "build", "container": "step-build"}, {"name": "other"}]}
-    patch = Core.status_patch(collected, {}, now=NOW, status=status)
+    patch = ResultsManager.status_patch(collected, {}, now=NOW, status=status)
     assert patch["status"]["steps"] == [
         {"name": "build", "container": "step-build", "results": [entry("img", "1")]},
         {"name": "other"},
@@ -356,8 +361,8 @@ def entry(name, value):
 
 
 def test_a_failure_tells_reason_and_message_and_hints_once():
-    collected = Collected(problems=(TOO_LARGE, TOO_LARGE))
-    assert condition(Core.status_patch(collected, {}, now=NOW)) == {
+    collected = CollectionOutcome(problems=(TOO_LARGE, TOO_LARGE))
+    assert condition(ResultsManager.status_patch(collected, {}, now=NOW)) == {
         "lastTransitionTime": NOW,
         "type": "Succeeded",
         "status": "False",
@@ -367,8 +372,11 @@ def test_a_failure_tells_reason_and_message_and_hints_once():
 
 
 def test_an_embedder_words_reason_and_message_itself():
-    patch = Core.status_patch(
-        Collected(problems=(TOO_LARGE,)), {}, now=NOW, tell=lambda problems: ("Mine", problems[0].message)
+    patch = ResultsManager.status_patch(
+        CollectionOutcome(problems=(TOO_LARGE,)),
+        {},
+        now=NOW,
+        tell=lambda problems: ("Mine", problems[0].message),
     )
     assert (condition(patch)["reason"], condition(patch)["message"]) == ("Mine", "too large")
 
@@ -378,19 +386,23 @@ def test_an_embedder_words_reason_and_message_itself():
 )
 def test_another_cause_stays_the_reason_and_is_told_first(cause, joined):
     given = {"type": "Succeeded", "status": "False", "reason": "Failed", "message": cause, "more": 1}
-    patch = Core.status_patch(Collected(problems=(TOO_LARGE,)), {}, now=NOW, status={"conditions": [given]})
+    patch = ResultsManager.status_patch(
+        CollectionOutcome(problems=(TOO_LARGE,)), {}, now=NOW, status={"conditions": [given]}
+    )
     assert condition(patch) == {**given, "lastTransitionTime": NOW, "message": f"{joined}too large; do this"}
 
 
 def test_another_cause_is_left_alone_where_results_are_fine():
     given = {"type": "Succeeded", "status": "False", "reason": "F", "message": "m", "lastTransitionTime": "t"}
-    patch = Core.status_patch(Collected(), {}, now=NOW, status={"conditions": [given]})
+    patch = ResultsManager.status_patch(CollectionOutcome(), {}, now=NOW, status={"conditions": [given]})
     assert condition(patch) == given
 
 
 def test_a_condition_that_says_success_gives_way_to_a_failure():
     given = {"type": "Succeeded", "status": "True", "reason": "Succeeded", "message": "fine"}
-    patch = Core.status_patch(Collected(problems=(TOO_LARGE,)), {}, now=NOW, status={"conditions": [given]})
+    patch = ResultsManager.status_patch(
+        CollectionOutcome(problems=(TOO_LARGE,)), {}, now=NOW, status={"conditions": [given]}
+    )
     assert condition(patch)["status"] == "False"
     assert "fine" not in condition(patch)["message"]
 
@@ -398,17 +410,19 @@ def test_a_condition_that_says_success_gives_way_to_a_failure():
 def test_conditions_of_others_stay():
     """A merge patch replaces the list: what others wrote into the object must be in ours."""
     obj = {"status": {"conditions": [{"type": "Verified", "status": "True"}, {"type": "Succeeded", "n": 1}]}}
-    patch = Core.status_patch(Collected(), obj, now=NOW, status={"conditions": [{"type": "Mine"}]})
+    patch = ResultsManager.status_patch(
+        CollectionOutcome(), obj, now=NOW, status={"conditions": [{"type": "Mine"}]}
+    )
     assert [one["type"] for one in patch["status"]["conditions"]] == ["Succeeded", "Verified", "Mine"]
     assert "n" not in condition(patch)
-    patch = Core.status_patch(
-        Collected(), obj, now=NOW, status={"conditions": [{"type": "Verified", "status": "False"}]}
+    patch = ResultsManager.status_patch(
+        CollectionOutcome(), obj, now=NOW, status={"conditions": [{"type": "Verified", "status": "False"}]}
     )
     assert patch["status"]["conditions"][1:] == [{"type": "Verified", "status": "False"}]
 
 
 def test_a_failure_says_tektons_sentences_once_for_the_whole_run():
-    run = a_run(Declared(name="a", type="array"), Declared(name="b", type="array"))
+    run = a_run(ResultSpec(name="a", type="array"), ResultSpec(name="b", type="array"))
     collected = judge(run, found("a", "x"), found("b", "x"))
     told = failure_message(collected.problems)
     assert told.count("Provided results don't match") == 1

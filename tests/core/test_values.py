@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resultsfw import Declared, Problem, ProblemCode
+from resultsfw import Problem, ProblemCode, ResultSpec
 from resultsfw.values import (
     byte_size,
     encodable,
@@ -17,9 +17,9 @@ from resultsfw.values import (
     typed,
 )
 
-ARRAY = Declared(name="list", type="array")
-OBJECT = Declared(name="map", type="object", properties=("url", "digest"))
-FREE = Declared(name="free", type="object")
+ARRAY = ResultSpec(name="list", type="array")
+OBJECT = ResultSpec(name="map", type="object", properties=("url", "digest"))
+FREE = ResultSpec(name="free", type="object")
 WHOLE = st.text()  # of characters that UTF-8 has
 
 
@@ -31,7 +31,7 @@ def shown(problem):
 @given(st.text())
 def test_a_string_is_taken_verbatim(text):
     """Guarantee 6: newlines, quotes, emoji, control characters survive."""
-    assert typed(Declared(name="s"), text) == text
+    assert typed(ResultSpec(name="s"), text) == text
 
 
 @given(st.lists(WHOLE))
@@ -150,7 +150,7 @@ def test_missing_keys_of_several_results_print_as_a_go_map():
 
 def test_a_mismatch_in_tektons_words():
     """As pkg/reconciler/taskrun/validate_taskrun.go prints it, two blanks after the colon included."""
-    assert shown(typed(Declared(name="X", type="array"), "plain")) == (
+    assert shown(typed(ResultSpec(name="X", type="array"), "plain")) == (
         "Provided results don't match declared results; may be invalid JSON or missing result declaration: "
         ' "X": task result is expected to be "array" type but was initialized to a different type "string"'
     )
@@ -158,9 +158,9 @@ def test_a_mismatch_in_tektons_words():
 
 def test_several_mismatches_in_tektons_words():
     problems = [
-        typed(Declared(name="b", type="array"), "x"),
-        typed(Declared(name="a", type="object"), "[]"),
-        typed(Declared(name="c", type="array"), "x", step="s"),
+        typed(ResultSpec(name="b", type="array"), "x"),
+        typed(ResultSpec(name="a", type="object"), "[]"),
+        typed(ResultSpec(name="c", type="array"), "x", step="s"),
     ]
     assert mismatch_message(problems).partition("declaration: ")[2] == (
         ' "a": task result is expected to be "object" type but was initialized to a different type "array",'

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from resultsfw import PODS, Core
+from resultsfw import PODS, ResultsManager
 from resultsfw.errors import TooEarlyError, UnknownBackendError
 from resultsfw.local.kubelet import Kubelet
 from resultsfw.local.store import Store
@@ -28,7 +28,7 @@ class World:
 
     def __init__(self, store, **flags):
         self.store = store
-        self.core = Core.from_flags({"results-from": "sidecar-logs", **flags})
+        self.core = ResultsManager.from_flags({"results-from": "sidecar-logs", **flags})
 
     def create(self, script=None, results=None):
         report = yaml.safe_load(yaml.safe_dump(REPORT))

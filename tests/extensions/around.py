@@ -1,6 +1,6 @@
 """A backend whose words are given, with extensions around it."""
 
-from resultsfw import Capabilities, Core, Extraction, Stamp, hookimpl
+from resultsfw import Capabilities, Extraction, ResultsManager, Stamp, hookimpl
 from resultsfw.extensions import wrap_extension
 from resultsfw.plugins import wrap_backend
 
@@ -10,10 +10,10 @@ STAMP = Stamp("mine", 1, 4096)
 class Mine:
     """Says what it was told to, or raises it."""
 
-    capabilities = Capabilities(summary="mine", outside="owned")
+    capabilities = Capabilities(summary="mine", external_state="owned")
 
-    def __init__(self, *found, problems=(), carriers=(), early=False, error=None):
-        self.extraction = Extraction(found=found, problems=problems, carriers=carriers, early=early)
+    def __init__(self, *found, problems=(), transports=(), early=False, error=None):
+        self.extraction = Extraction(found=found, problems=problems, transports=transports, early=early)
         self.error = error
 
     @hookimpl
@@ -39,7 +39,7 @@ class Mine:
 class Keeper(Mine):
     """Hands out references."""
 
-    capabilities = Capabilities(summary="keeps", by="reference")
+    capabilities = Capabilities(summary="keeps", delivery="reference")
 
     @hookimpl
     def dereference(self):
@@ -51,7 +51,7 @@ class Keeper(Mine):
 
 def around(backend, name, extension, options=None):
     """A core whose only backend, "mine", has an extension around it."""
-    core = Core.from_flags({"results-from": "mine"}, register={"mine": backend})
+    core = ResultsManager.from_flags({"results-from": "mine"}, register={"mine": backend})
     core.extensions = {name: wrap_extension(name, extension, options or {})}
     core._backends["mine"] = wrap_backend("mine", backend, extensions={name: core.extensions[name].hooks})
     return core

@@ -5,7 +5,16 @@ from pathlib import Path
 
 import yaml
 
-from resultsfw import Capabilities, Core, Declared, Extraction, Found, Run, Stamp, hookimpl
+from resultsfw import (
+    Capabilities,
+    ExtractedResult,
+    Extraction,
+    ResultsManager,
+    ResultSpec,
+    Run,
+    Stamp,
+    hookimpl,
+)
 from resultsfw.extensions import OBSERVERS, wrap_extension
 from resultsfw.plugins import wrap_backend
 from resultsfw_extensions.redact import RedactConfig
@@ -27,16 +36,16 @@ class Mine:
     @hookimpl
     def extract(self):
         key = "-----BEGIN RSA PRIVATE KEY-----\nabc\n-----END RSA PRIVATE KEY-----"
-        return Extraction(found=(Found(name="a", value=f"x {key} y", source="s"),))
+        return Extraction(found=(ExtractedResult(name="a", value=f"x {key} y", source="s"),))
 
 
-RUN = Run(namespace="n", name="r", uid="u", results=(Declared(name="a"),))
+RUN = Run(namespace="n", name="r", uid="u", results=(ResultSpec(name="a"),))
 
 
 def test_the_flags_it_shows_are_taken_and_do_what_it_says(monkeypatch):
     monkeypatch.setenv("OTEL_TRACES_EXPORTER", "none")
     data = yaml.safe_load(block("yaml"))["data"]
-    core = Core.from_flags({**data, "results-from": "mine"}, register={"mine": Mine})
+    core = ResultsManager.from_flags({**data, "results-from": "mine"}, register={"mine": Mine})
     assert list(core.extensions) == ["opentelemetry", "redact"]
     collected = core.collect(RUN, {}, None, stamp=Stamp("mine", 1, 4096))
     assert collected.results[0].value == "x [redacted:private-key] y"
@@ -46,7 +55,7 @@ def test_the_extension_it_shows_hears(capsys):
     namespace = {}
     exec(compile(block("python"), "extensions.md", "exec"), namespace)  # noqa: S102 - it is the document's
     hooks = {"shown": wrap_extension("shown", namespace["Extension"], {}).hooks}
-    core = Core.from_flags({"results-from": "mine"}, register={"mine": Mine})
+    core = ResultsManager.from_flags({"results-from": "mine"}, register={"mine": Mine})
     core._backends["mine"] = wrap_backend("mine", Mine, extensions=hooks)
     core.collect(RUN, {}, None, stamp=Stamp("mine", 1, 4096))
     assert capsys.readouterr().out == "r ['a']\n"

@@ -17,12 +17,12 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import StatusCode
 
-from resultsfw import Declared, Found, Problem, ProblemCode, Reference, Run
+from resultsfw import ExtractedResult, Problem, ProblemCode, Reference, ResultSpec, Run
 from resultsfw.errors import BackendError, UnavailableError
 from resultsfw_extensions.opentelemetry import ANNOTATION, OpenTelemetry
 
-RUN = Run(namespace="n", name="r", uid="u", attempt=2, results=(Declared(name="a"), Declared(name="b")))
-FOUND = Found(name="a", value="hunter2", source="here")
+RUN = Run(namespace="n", name="r", uid="u", attempt=2, results=(ResultSpec(name="a"), ResultSpec(name="b")))
+FOUND = ExtractedResult(name="a", value="hunter2", source="here")
 TRACE = "0f57e147e992b304d977436289d10628"
 PARENT = json.dumps({"traceparent": f"00-{TRACE}-73d5909e31793992-01"})
 STAMPS = {"resultsfw.dev/stamp": "mine/1", "resultsfw.dev/max-result-size": "4096"}
@@ -59,7 +59,7 @@ def told():
 
 def test_a_collection_is_one_span_under_the_runs_own(told):
     core = told.around(Mine(FOUND))
-    assert core.withholds == ()
+    assert core.redacting_extensions == ()
     assert core.collect(RUN, POD, None).ok
     [span] = told.spans
     assert span.name == "resultsfw.collect"
@@ -77,7 +77,7 @@ def test_a_collection_is_one_span_under_the_runs_own(told):
 
 
 def test_what_did_not_come_whole_is_told_by_its_codes(told):
-    told.around(Mine(Found(name="a", value="hunter2" * 999, source="s"))).collect(RUN, POD, None)
+    told.around(Mine(ExtractedResult(name="a", value="hunter2" * 999, source="s"))).collect(RUN, POD, None)
     [span] = told.spans
     assert span.attributes["resultsfw.problems"] == ("ResultTooLarge",)
     assert span.attributes["error.type"] == "ResultTooLarge"
@@ -215,18 +215,20 @@ def run(code, **variables):
 
 
 PROGRAM = """
-from resultsfw import Capabilities, Core, Declared, Extraction, Found, Run, Stamp, hookimpl
+from resultsfw import Capabilities, ExtractedResult, Extraction, ResultsManager, ResultSpec, Run, Stamp
+from resultsfw import hookimpl
 
 class Mine:
     capabilities = Capabilities(summary="x")
     prepare_pod = hookimpl(lambda self: 1)
     pod_ready = hookimpl(lambda self: True)
-    extract = hookimpl(lambda self: Extraction(found=(Found(name="a", value="hunter2", source="s"),)))
+    found = ExtractedResult(name="a", value="hunter2", source="s")
+    extract = hookimpl(lambda self: Extraction(found=(self.found,)))
 
 flags = {"results-from": "mine", "extensions": "opentelemetry"}
 for _ in range(2):  # as when the flags change: one exporter, not two
-    core = Core.from_flags(flags, register={"mine": Mine})
-run = Run(namespace="n", name="r", uid="u", results=(Declared(name="a"),))
+    core = ResultsManager.from_flags(flags, register={"mine": Mine})
+run = Run(namespace="n", name="r", uid="u", results=(ResultSpec(name="a"),))
 core.collect(run, {}, None, stamp=Stamp("mine", 1, 99))
 """
 

@@ -9,7 +9,7 @@ from around import STAMP, Keeper, Mine, around
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resultsfw import Carrier, Declared, Found, Problem, ProblemCode, Reference, Run, Step
+from resultsfw import ExtractedResult, Problem, ProblemCode, Reference, ResultSpec, Run, Step, TransportUsage
 from resultsfw.errors import BackendError, FlagError, NotFoundError, UnavailableError
 from resultsfw.extensions import load_extensions
 from resultsfw_extensions.redact import Redact, RedactConfig
@@ -21,17 +21,17 @@ RUN = Run(
     name="r",
     uid="u",
     results=(
-        Declared(name="text"),
-        Declared(name="list", type="array"),
-        Declared(name="map", type="object"),
-        Declared(name="taken", type="array"),
+        ResultSpec(name="text"),
+        ResultSpec(name="list", type="array"),
+        ResultSpec(name="map", type="object"),
+        ResultSpec(name="taken", type="array"),
     ),
-    steps=(Step(name="s", container="step-s", results=(Declared(name="own"),)),),
+    steps=(Step(name="s", container="step-s", results=(ResultSpec(name="own"),)),),
 )
 
 
 def found(name, value, step=None, source="here"):
-    return Found(name=name, value=value, step=step, source=source)
+    return ExtractedResult(name=name, value=value, step=step, source=source)
 
 
 def collect(backend, options=OPTIONS, run=RUN, **more):
@@ -98,8 +98,8 @@ def test_a_task_result_taken_from_a_step_is_searched_as_both_are_read():
         namespace="n",
         name="r",
         uid="u",
-        results=(Declared(name="task", type="array", source=StepResult("s", "own")),),
-        steps=(Step(name="s", container="c", results=(Declared(name="own"),)),),
+        results=(ResultSpec(name="task", type="array", source=StepResult("s", "own")),),
+        steps=(Step(name="s", container="c", results=(ResultSpec(name="own"),)),),
     )
     collected = collect(Mine(found("own", '["\\u0070in=1234"]', "s")), run=run)
     assert values(collected) == {"task": ["[redacted:pin]"]}
@@ -122,22 +122,24 @@ def test_what_the_backend_says_of_losses_is_searched_too():
     problem = Problem(
         code=ProblemCode.TRANSPORT_CORRUPT, message=f"line {SECRET}", hint=SECRET, result=f"no-{SECRET}"
     )
-    carriers = (Carrier(container="c", transport="log", used=1, results=("text", "step-s.own", SECRET)),)
+    transports = (
+        TransportUsage(container="c", transport="log", used=1, results=("text", "step-s.own", SECRET)),
+    )
     backend = Mine(
         found(SECRET, "undeclared"),
         found("text", "x", source=f"by {SECRET}"),
         problems=(problem,),
-        carriers=carriers,
+        transports=transports,
     )
     collected = collect(backend)
     assert SECRET not in repr(collected)
     assert collected.ignored == ("[redacted:aws]",)
-    assert collected.carriers[0].results == ("text", "step-s.own", "[redacted:aws]")
+    assert collected.transports[0].results == ("text", "step-s.own", "[redacted:aws]")
 
 
 def reference(name="text"):
     ref = Reference(backend="mine", location="l", size=5, digest="sha256:" + "0" * 64)
-    return Found(name=name, value=ref, source="kept")
+    return ExtractedResult(name=name, value=ref, source="kept")
 
 
 def test_what_arrives_by_reference_is_refused_by_name_unless_it_is_allowed():
@@ -215,5 +217,5 @@ def test_no_match_is_left_and_nothing_else_is_changed(text, more):
 @given(st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=4))
 def test_an_object_without_matches_is_the_same_object(value):
     text = json.dumps(value)
-    run = Run(namespace="n", name="r", uid="u", results=(Declared(name="map", type="object"),))
+    run = Run(namespace="n", name="r", uid="u", results=(ResultSpec(name="map", type="object"),))
     assert values(collect(Mine(found("map", text)), run=run)) == {"map": value}

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from localpods import await_true
 
-from resultsfw import CONFIG_MAPS, PODS, Core, Object
+from resultsfw import CONFIG_MAPS, PODS, Object, ResultsManager
 from resultsfw.local.engine import Engine
 from resultsfw.local.rbac import ROLE_BINDINGS, ROLES
 from resultsfw.tekton.api.kinds import TASKRUNS
@@ -26,7 +26,7 @@ class Machine:
 
     def run(self, script: str, *results: str, sidecar: str = "native", more: Any = (), **spec: Any) -> Any:
         flags = {"results-from": "config-map", "max-result-size": str(MiB + 1)}
-        core = Core.from_flags({**flags, "config.config-map": f"sidecar: {sidecar}"})
+        core = ResultsManager.from_flags({**flags, "config.config-map": f"sidecar: {sidecar}"})
         box: list[Engine] = []
 
         def on_event(_change: str, obj: Object) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from localpods import argument, await_true, log_of, processes_with
 
-from resultsfw import Core, Object
+from resultsfw import Object, ResultsManager
 from resultsfw.limits import OBJECT_BYTES, object_size
 from resultsfw.local.engine import Engine
 from resultsfw.tekton.api.kinds import TASKRUNS
@@ -36,7 +36,7 @@ def run(
     **spec: Any,
 ) -> Object:
     """The TaskRun as it is when it is over."""
-    core = Core.from_flags(flags or {"results-from": "sidecar-logs"})
+    core = ResultsManager.from_flags(flags or {"results-from": "sidecar-logs"})
     box: list[Engine] = []
 
     def seen(change: str, obj: Object) -> None:
@@ -308,7 +308,7 @@ def test_a_sidecar_of_the_users_runs_beside_the_steps_and_is_ended(way, tmp_path
 
 
 def test_forty_runs_at_once(tmp_path):
-    core = Core.from_flags({"results-from": "sidecar-logs"})
+    core = ResultsManager.from_flags({"results-from": "sidecar-logs"})
     with Engine(lambda cluster: Reconciler(core, cluster), workdir=tmp_path) as engine:
         for number in range(40):
             engine.submit(

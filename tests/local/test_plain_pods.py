@@ -8,13 +8,13 @@ import pytest
 from localpods import await_pod, await_true, log_of, over, running, state
 from plainpods import BACKENDS, CASES, RUN, values_of, written
 
-from resultsfw import PODS, Core, Declared, Run, Step
+from resultsfw import PODS, ResultsManager, ResultSpec, Run, Step
 from resultsfw.errors import TooEarlyError, UnavailableError
 
 
 def start(store, backend, script, **spec):
     """A core, and its pod as it was created."""
-    core = Core.from_flags({"results-from": backend})
+    core = ResultsManager.from_flags({"results-from": backend})
     return core, store.create(PODS, core.prepare_pod(RUN, plainpods.pod(script, **spec)))
 
 
@@ -56,7 +56,7 @@ def test_a_pod_that_is_deleted_still_says_what_its_container_wrote_on_sigterm(ba
     trap = f"late() {{ sleep 0.2\n{written(backend, a='late')}exit 0\n}}\ntrap late TERM\n"
     pod = plainpods.pod(trap + "echo up\nwhile :; do sleep 0.02; done")
     pod["metadata"]["finalizers"] = ["test/keep"]
-    core = Core.from_flags({"results-from": backend})
+    core = ResultsManager.from_flags({"results-from": backend})
     store.create(PODS, core.prepare_pod(RUN, pod))
     await_true(lambda: "up" in _log(store))
     everyone = store.get(PODS, "default", "report")["spec"]
@@ -93,9 +93,9 @@ def test_steps_do_not_see_each_others_folders(kubelet, store):
         namespace="default",
         name="report",
         uid="u",
-        results=(Declared(name="a"),),
+        results=(ResultSpec(name="a"),),
         steps=tuple(
-            Step(name=name, container=name, results=(Declared(name="own"),)) for name in ("one", "two")
+            Step(name=name, container=name, results=(ResultSpec(name="own"),)) for name in ("one", "two")
         ),
     )
     pod = plainpods.pod("")
@@ -103,7 +103,7 @@ def test_steps_do_not_see_each_others_folders(kubelet, store):
     pod["spec"]["containers"] = [
         {"name": name, "image": "i", "command": ["sh", "-c", script, name]} for name in ("one", "two")
     ]
-    core = Core.from_flags({"results-from": "sidecar-logs"})
+    core = ResultsManager.from_flags({"results-from": "sidecar-logs"})
     prepared = core.prepare_pod(run, pod)
     paths = [[one["mountPath"] for one in each["volumeMounts"]] for each in prepared["spec"]["containers"]]
     assert paths == [
@@ -131,7 +131,7 @@ def test_other_ways_than_the_log_take_plain_pods_too(backend, kubelet, store, tm
         "results-from": backend,
         "config.object-store": f"{{url: 'file://{tmp_path}/store', inline-bytes: 3}}",
     }
-    core = Core.from_flags(flags)
+    core = ResultsManager.from_flags(flags)
     script = written("sidecar-logs", a="a value")
     store.create(PODS, core.prepare_pod(RUN, plainpods.pod(script), cluster=store))
     pod = await_pod(store, "report", over)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resultsfw import PODS, Core
+from resultsfw import PODS, ResultsManager
 from resultsfw.local.admission import problems_of
 from resultsfw.local.engine import Engine
 from resultsfw.local.podstatus import Container, new_id
@@ -23,7 +23,7 @@ def run(tmp_path, sidecar, script):
         "steps": [{"name": "one", "image": "i", "script": f"#!/bin/sh\n{script}"}],
         "sidecars": [{"name": "side", "image": "i", **sidecar}],
     }
-    core = Core.from_flags({"results-from": "termination-message"})
+    core = ResultsManager.from_flags({"results-from": "termination-message"})
     with Engine(lambda cluster: Reconciler(core, cluster), workdir=tmp_path) as engine:
         metadata = {"name": "run", "namespace": "default"}
         engine.submit(

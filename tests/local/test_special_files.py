@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from resultsfw import CONFIG_MAPS, Core, Object
+from resultsfw import CONFIG_MAPS, Object, ResultsManager
 from resultsfw.local.engine import Engine
 from resultsfw.tekton.taskrun.reconciler import Reconciler
 
@@ -16,7 +16,7 @@ BACKENDS = ("termination-message", "sidecar-logs", "config-map")
 
 def run(task: Object, tmp_path: Path, backend: str, **spec: Any) -> Object:
     """The TaskRun as it is when it is over."""
-    core = Core.from_flags({"results-from": backend})
+    core = ResultsManager.from_flags({"results-from": backend})
     with Engine(lambda cluster: Reconciler(core, cluster), workdir=tmp_path) as engine:
         engine.submit(
             {
@@ -126,7 +126,7 @@ class Tampered:
 
 
 def test_a_parameter_that_somebody_changed_on_its_way_ends_the_run_by_name(tmp_path):
-    core = Core.from_flags({"results-from": "termination-message"})
+    core = ResultsManager.from_flags({"results-from": "termination-message"})
     task = {
         "params": [{"name": name, "type": "string"} for name in "abc"],
         "steps": [step("sh /tekton/params/a /tekton/params/b /tekton/params/c", "one")],

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from places import Place
 from sidecars import UID
 
-from resultsfw import Core, Declared, Limits, Reference, Run, Step
+from resultsfw import Limits, Reference, ResultsManager, ResultSpec, Run, Step
 from resultsfw.errors import (
     BackendError,
     CorruptError,
@@ -29,8 +29,8 @@ RUN = Run(
     namespace="default",
     name="run",
     uid="run-uid",
-    results=(Declared(name="a"), Declared(name="b", type="array")),
-    steps=(Step(name="one", container="step-one", results=(Declared(name="own", type="object"),)),),
+    results=(ResultSpec(name="a"), ResultSpec(name="b", type="array")),
+    steps=(Step(name="one", container="step-one", results=(ResultSpec(name="own", type="object"),)),),
 )
 BARE = {
     "metadata": {"name": "pod", "namespace": "default", "uid": UID},
@@ -150,7 +150,7 @@ REFUSED = {
 def test_what_cannot_be_used_is_refused_before_any_pod_and_not_repeated(why):
     config = {**S3, **REFUSED[why]}
     with pytest.raises(FlagError) as caught:
-        Core.from_flags({"results-from": "object-store", "config.object-store": json.dumps(config)})
+        ResultsManager.from_flags({"results-from": "object-store", "config.object-store": json.dumps(config)})
     assert why in caught.value.message
     assert "planted" not in caught.value.message
 
@@ -291,7 +291,7 @@ def stored(place, data, uid="run-uid"):
 
 
 def dereferenced(place, reference, **flags):
-    return b"".join(Core.from_flags({**place.flags, **flags}).dereference(reference, cluster=None))
+    return b"".join(ResultsManager.from_flags({**place.flags, **flags}).dereference(reference, cluster=None))
 
 
 @given(st.one_of(st.binary(min_size=1, max_size=200), st.text(min_size=1, max_size=200).map(str.encode)))
@@ -307,7 +307,7 @@ def purged(place, _reference):
 
 def test_large_content_comes_back_in_pieces(place):
     data = bytes(range(256)) * 40_000
-    pieces = list(Core.from_flags(place.flags).dereference(stored(place, data)[0], cluster=None))
+    pieces = list(ResultsManager.from_flags(place.flags).dereference(stored(place, data)[0], cluster=None))
     assert b"".join(pieces) == data
     assert len(pieces) == 3
 
@@ -377,7 +377,7 @@ def test_what_goes_wrong_is_said_with_the_place(kind, error, folder, monkeypatch
 def test_purge_removes_the_run_and_no_other(place):
     mine, path = stored(place, b"mine")
     other, other_path = stored(place, b"other", uid="run-uid-2")
-    core = Core.from_flags(place.flags)
+    core = ResultsManager.from_flags(place.flags)
     core.purge(RUN, {}, cluster=None, backend="object-store")
     assert dereferenced(place, mine) == b"mine"  # the run is still there
     for _ in range(2):

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from resultsfw import Core, reference_of
+from resultsfw import ResultsManager, reference_of
 from resultsfw.local.engine import Engine
 from resultsfw.tekton.api.kinds import PIPELINERUNS, TASKRUNS
 from resultsfw.tekton.pipelinerun.reconciler import PipelineReconciler
@@ -55,7 +55,7 @@ class Ran:
 
 @contextmanager
 def engine(place, tmp_path):
-    core = Core.from_flags(place.flags)
+    core = ResultsManager.from_flags(place.flags)
     with Engine(
         lambda cluster: Reconciler(core, cluster),
         workdir=tmp_path / "work",

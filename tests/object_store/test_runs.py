@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from places import Place
 
-from resultsfw import Core, reference_of
+from resultsfw import ResultsManager, reference_of
 from resultsfw.cli import main
 from resultsfw.errors import NotFoundError
 from resultsfw.local.engine import Engine
@@ -28,7 +28,7 @@ SECRET = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "store", "n
 
 @contextmanager
 def engine(place, tmp_path):
-    core = Core.from_flags(place.flags)
+    core = ResultsManager.from_flags(place.flags)
     with Engine(lambda cluster: Reconciler(core, cluster), workdir=tmp_path / "work") as one:
         data = {key: base64.b64encode(value.encode()).decode() for key, value in place.env.items()}
         if data:
@@ -233,7 +233,7 @@ def test_a_result_over_the_limit_is_told_with_both_numbers(folder, tmp_path):
     limited = Place(folder.url, {}, {})
     flags = {**limited.flags}
     flags["config.object-store"] += "max-object-size: 99999\n"
-    core = Core.from_flags(flags)
+    core = ResultsManager.from_flags(flags)
     with Engine(lambda cluster: Reconciler(core, cluster), workdir=tmp_path / "work") as one:
         one.submit(taskrun(filled("large", 100_000), "large"))
         [run] = one.run_until_done(timeout=60)
@@ -244,7 +244,7 @@ def test_a_result_over_the_limit_is_told_with_both_numbers(folder, tmp_path):
 
 
 def test_a_secret_that_is_not_there_ends_the_run(s3, tmp_path):
-    core = Core.from_flags(s3.flags)
+    core = ResultsManager.from_flags(s3.flags)
     with Engine(lambda cluster: Reconciler(core, cluster), workdir=tmp_path / "work") as one:
         one.submit(taskrun("true", "large"))
         [run] = one.run_until_done(timeout=60)
@@ -267,7 +267,7 @@ def test_a_step_that_takes_the_secret_never_runs(s3, tmp_path):
 def test_what_was_saved_is_judged_and_explained_without_the_store(folder, tmp_path, capsys):
     """`resultsfw collect` and `explain` ask nobody: the log says where the values are."""
     pods = {}
-    core = Core.from_flags(folder.flags)
+    core = ResultsManager.from_flags(folder.flags)
 
     def seen(_change, obj):
         pods[obj["kind"]] = obj

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from resultsfw import Core, Kind, Object
+from resultsfw import Kind, Object, ResultsManager
 from resultsfw.errors import NotFoundError
 from resultsfw.local.store import Store
 from resultsfw.tekton.api.conditions import condition, is_done
@@ -58,7 +58,7 @@ class World:
     def __init__(self, *tasks: Object, last: tuple[Object, ...] = (), flags=None, **spec: Any) -> None:
         self.store = Counting()
         self.now = datetime.now(UTC).replace(microsecond=0)
-        self.core = Core.from_flags(flags or {})
+        self.core = ResultsManager.from_flags(flags or {})
         self.start()
         pipeline: Object = {"tasks": list(tasks), **({"finally": list(last)} if last else {})}
         pipeline |= {key: spec.pop(key) for key in ("params", "results", "workspaces") if key in spec}

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from captured import NAMES, load, plain
 
-from resultsfw import Core, jsons
+from resultsfw import ResultsManager, jsons
 from resultsfw.errors import NotFoundError
 from resultsfw.local.store import Store
 from resultsfw.tekton.api.conditions import is_done
@@ -20,7 +20,9 @@ class World:
         self.capture = capture
         self.store = Store()
         self.now = datetime(2026, 1, 1, tzinfo=UTC)
-        self.reconciler = PipelineReconciler(Core.from_flags({}), self.store, clock=lambda: self.now)
+        self.reconciler = PipelineReconciler(
+            ResultsManager.from_flags({}), self.store, clock=lambda: self.now
+        )
         self.name = capture["name"]
         self.theirs = {one["metadata"]["name"]: one for one in capture["tekton_taskruns"]}
         self.made = {}

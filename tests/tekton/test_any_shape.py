@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from resultsfw import Core
+from resultsfw import ResultsManager
 from resultsfw.errors import ResultsError
 from resultsfw.local.store import Store
 from resultsfw.tekton.api.kinds import PIPELINERUNS, PIPELINES, TASKRUNS, TASKS
@@ -154,7 +154,7 @@ def looked(kind: Any, spec: Any, *, looks: int = 3, annotations: Any = None) -> 
     return store.get(kind, "n", "run").get("status")
 
 
-CORE = Core.from_flags({})
+CORE = ResultsManager.from_flags({})
 
 OFTEN = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 

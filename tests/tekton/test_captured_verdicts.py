@@ -11,7 +11,7 @@ from typing import Any
 import captures
 import pytest
 
-from resultsfw import Core
+from resultsfw import ResultsManager
 from resultsfw.errors import NotFoundError
 from resultsfw.tekton.api.times import parse_time
 from resultsfw.tekton.taskrun.offline import Offline, taskrun_from_pod
@@ -91,7 +91,7 @@ def judge(name: str) -> tuple[Offline, dict[str, Any]]:
     log = UNSAVED_LOGS.get(name)
     if "sidecar_log_base64" in capture:
         log = base64.b64decode(capture["sidecar_log_base64"])
-    core = Core.from_flags(capture["flags"])
+    core = ResultsManager.from_flags(capture["flags"])
     now = parse_time(final["status"].get("completionTime", "2026-11-23T16:40:00Z"))
     judged = taskrun_from_pod(taskrun, last_pod(capture), core, SavedLog(log), now=now)  # type: ignore[arg-type]
     return judged, final["status"]
@@ -152,7 +152,7 @@ def test_a_log_that_is_gone_is_a_failure_with_its_own_reason():
     """Guarantee 0: a failed read is never "Succeeded, no results"."""
     capture = captures.load("sl-basic")
     taskrun = {**capture["taskrun"], "metadata": {"name": "sl-basic", "namespace": "default"}}
-    core = Core.from_flags(capture["flags"])
+    core = ResultsManager.from_flags(capture["flags"])
     judged = taskrun_from_pod(taskrun, last_pod(capture), core, SavedLog(None))  # type: ignore[arg-type]
     condition = verdict(judged.taskrun["status"])
     assert (condition["status"], condition["reason"]) == ("False", "TaskRunResultsUnreadable")
@@ -164,7 +164,7 @@ def test_a_log_of_tektons_that_is_cut_is_never_success(cut):
     capture = captures.load("sl-basic")
     taskrun = {**capture["taskrun"], "metadata": {"name": "sl-basic", "namespace": "default"}}
     log = base64.b64decode(capture["sidecar_log_base64"])
-    core = Core.from_flags(capture["flags"])
+    core = ResultsManager.from_flags(capture["flags"])
     judged = taskrun_from_pod(taskrun, last_pod(capture), core, SavedLog(log[:cut]))  # type: ignore[arg-type]
     whole_lines = log[:cut].endswith(b"\n")
     condition = verdict(judged.taskrun["status"])

@@ -3,8 +3,8 @@
 import pytest
 from world import World
 
-from resultsfw import PODS, Capabilities, Extraction, Found, Reference, hookimpl
-from resultsfw.core import STAMP_ANNOTATION, Core
+from resultsfw import PODS, Capabilities, ExtractedResult, Extraction, Reference, hookimpl
+from resultsfw.core import STAMP_ANNOTATION, ResultsManager
 from resultsfw.errors import ForbiddenError, NotFoundError
 from resultsfw.flags import ANNOTATION
 from resultsfw.local.store import Store
@@ -25,7 +25,7 @@ class Keeper:
         self.capabilities = Capabilities(summary="keeps", **says)
         self.purged: list[tuple[str, int]] = []
         self.error: Exception | None = None
-        self.values = [REFERENCE if says.get("by") == "reference" else "d"]
+        self.values = [REFERENCE if says.get("delivery") == "reference" else "d"]
 
     @hookimpl
     def prepare_pod(self, cluster) -> int:
@@ -40,7 +40,9 @@ class Keeper:
 
     @hookimpl
     def extract(self) -> Extraction:
-        return Extraction(found=tuple(Found(name="digest", value=one, source="s") for one in self.values))
+        return Extraction(
+            found=tuple(ExtractedResult(name="digest", value=one, source="s") for one in self.values)
+        )
 
     @hookimpl
     def dereference(self):
@@ -71,7 +73,7 @@ def ended(world: World) -> None:
 
 
 def test_a_run_is_held_from_before_its_pod_if_its_backend_keeps_things_elsewhere():
-    world, _ = a_world(outside="elsewhere")
+    world, _ = a_world(external_state="elsewhere")
     assert run_of(world)["metadata"]["finalizers"] == [MINE]
     verbs = [call for call in world.cluster.calls if call in (("patch", "TaskRun"), ("create", "Pod"))]
     assert verbs == [("patch", "TaskRun"), ("create", "Pod")]  # in one write with the stamp
@@ -84,7 +86,7 @@ def test_other_runs_are_not_held(outside):
 
 
 def test_values_are_purged_after_the_verdict_and_once_more_with_the_run():
-    world, keeper = a_world(outside="elsewhere")
+    world, keeper = a_world(external_state="elsewhere")
     assert keeper.purged == []
     ended(world)
     uid = run_of(world)["metadata"]["uid"]
@@ -99,7 +101,7 @@ def test_values_are_purged_after_the_verdict_and_once_more_with_the_run():
 
 
 def test_what_references_stand_for_is_kept_until_the_run_is_deleted():
-    world, keeper = a_world(outside="elsewhere", by="reference")
+    world, keeper = a_world(external_state="elsewhere", delivery="reference")
     ended(world)
     assert run_of(world)["status"]["results"][0]["value"]["location"] == "l"
     assert keeper.purged == []
@@ -112,7 +114,7 @@ def test_what_references_stand_for_is_kept_until_the_run_is_deleted():
 
 
 def test_a_deleted_run_waits_for_its_pod_which_might_still_add_to_what_is_kept():
-    world, keeper = a_world(outside="elsewhere", by="reference")
+    world, keeper = a_world(external_state="elsewhere", delivery="reference")
     world.kubelet("Running", {"step-build": world.running()})
     Store.delete(world.cluster, TASKRUNS, "default", "run")
     assert world.step() is not None
@@ -124,7 +126,7 @@ def test_a_deleted_run_waits_for_its_pod_which_might_still_add_to_what_is_kept()
 
 
 def test_a_run_stays_until_its_purge_succeeds():
-    world, keeper = a_world(outside="elsewhere")
+    world, keeper = a_world(external_state="elsewhere")
     ended(world)
     keeper.error = ForbiddenError("no right to delete")
     Store.delete(world.cluster, TASKRUNS, "default", "run")
@@ -138,7 +140,7 @@ def test_a_run_stays_until_its_purge_succeeds():
 
 
 def test_finalizers_of_others_stay():
-    world, _ = a_world(outside="elsewhere")
+    world, _ = a_world(external_state="elsewhere")
     ended(world)
     both = {"metadata": {"finalizers": ["other.dev/mine", MINE]}}
     Store.patch(world.cluster, TASKRUNS, "default", "run", both)
@@ -148,7 +150,7 @@ def test_finalizers_of_others_stay():
 
 
 def test_a_person_sees_why_a_backend_cannot_prepare_a_pod():
-    keeper = Keeper(outside="owned")
+    keeper = Keeper(external_state="owned")
     keeper.error = ForbiddenError('may not create configmaps in "default"')
     world = World({"results-from": "mine"}, mine=keeper)
     world.submit()
@@ -163,7 +165,7 @@ def test_a_person_sees_why_a_backend_cannot_prepare_a_pod():
 
 
 def test_what_earlier_attempts_left_goes_with_the_verdict_over_the_last():
-    keeper = Keeper(outside="elsewhere")
+    keeper = Keeper(external_state="elsewhere")
     world = World({"results-from": "mine"}, mine=keeper)
     world.submit(retries=1)
     world.step()
@@ -184,7 +186,7 @@ def deleted_with(world: World, *finalizers: str) -> None:
 
 
 def test_five_thousand_equal_finalizers_are_one_purge():
-    world, keeper = a_world(outside="elsewhere")
+    world, keeper = a_world(external_state="elsewhere")
     ended(world)
     keeper.purged.clear()
     world.cluster.calls.clear()
@@ -197,7 +199,7 @@ def test_five_thousand_equal_finalizers_are_one_purge():
 
 
 def test_a_thousand_finalizers_of_backends_the_run_never_had_import_nothing(monkeypatch):
-    world, keeper = a_world(outside="elsewhere")
+    world, keeper = a_world(external_state="elsewhere")
     ended(world)
     keeper.purged.clear()
     loaded = []
@@ -212,10 +214,10 @@ def test_a_thousand_finalizers_of_backends_the_run_never_had_import_nothing(monk
 
 
 def test_what_a_run_left_is_purged_though_the_flags_name_another_backend_now(monkeypatch):
-    world, keeper = a_world(outside="elsewhere")
+    world, keeper = a_world(external_state="elsewhere")
     ended(world)
     keeper.purged.clear()
-    later = Core.from_flags({"results-from": "termination-message"})
+    later = ResultsManager.from_flags({"results-from": "termination-message"})
     monkeypatch.setattr("resultsfw.core.load_backend", lambda name, **_: wrap_backend(name, keeper))
     assert not later.allows("mine")
     world.reconciler = Reconciler(later, world.cluster, clock=world.clock)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from resultsfw.cli.documents import DocumentError, read
-from resultsfw.core import Core
+from resultsfw.core import ResultsManager
 from resultsfw.errors import ResultsError
 from resultsfw.tekton.api.models import parse_task, parse_taskrun
 from resultsfw.tekton.api.quantities import parse_quantity
@@ -156,12 +156,12 @@ def test_no_text_that_is_no_yaml_reaches_a_message(before, behind):
 )
 def test_no_option_of_a_backend_reaches_a_message(backend, option, value):
     flags = {"results-from": backend, f"config.{backend}": f"{option}: {value}"}
-    shows_nothing(said(lambda: Core.from_flags(flags)))
+    shows_nothing(said(lambda: ResultsManager.from_flags(flags)))
 
 
 @pytest.mark.parametrize("text", [PLANTED, f"a: *{PLANTED}", f"a: !{PLANTED} b", f"[{PLANTED}"])
 def test_no_configuration_that_is_no_mapping_reaches_a_message(text):
-    shows_nothing(said(lambda: Core.from_flags({"config.sidecar-logs": text})))
+    shows_nothing(said(lambda: ResultsManager.from_flags({"config.sidecar-logs": text})))
 
 
 def test_no_amount_that_is_no_quantity_reaches_a_message():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from resultsfw import Core
+from resultsfw import ResultsManager
 from resultsfw.errors import FlagError
 from resultsfw.tekton.pod.builder import PodOptions, build_pod
 from resultsfw.tekton.pod.options import POD_FLAGS, pod_options
@@ -46,7 +46,7 @@ def test_a_pod_passes_the_restricted_level_where_its_steps_do(backend):
     flags = {"results-from": backend, "set-security-context": "true"}
     options = pod_options(flags, PodOptions())
     bare = build_pod(taskrun, task, attempt=0, options=options)
-    pod = Core.from_flags(flags).prepare_pod(run_of(taskrun, task, attempt=0), bare)
+    pod = ResultsManager.from_flags(flags).prepare_pod(run_of(taskrun, task, attempt=0), bare)
     assert not violations(pod)
     assert violations(build_pod(taskrun, task, attempt=0, options=PodOptions()))
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from world import SIDECAR, KilledError, World
 
-from resultsfw import PODS, Capabilities, Core, Extraction, Found, Kind, Object, hookimpl
+from resultsfw import PODS, Capabilities, ExtractedResult, Extraction, Kind, Object, ResultsManager, hookimpl
 from resultsfw.errors import (
     BackendError,
     ClusterError,
@@ -253,7 +253,7 @@ def test_law_0_errors_that_take_turns_do_not_make_the_time_longer(world):
 class Broken:
     """A backend whose hooks fail: with a secret in the text, as foreign code may."""
 
-    capabilities = Capabilities(summary="fails", outside="owned")
+    capabilities = Capabilities(summary="fails", external_state="owned")
 
     def __init__(self, *hooks: str) -> None:
         self.hooks = hooks
@@ -268,7 +268,9 @@ class Broken:
 
     @hookimpl
     def extract(self) -> Extraction:
-        return self._or_fail("extract", Extraction(found=(Found(name="digest", value="d", source="here"),)))
+        return self._or_fail(
+            "extract", Extraction(found=(ExtractedResult(name="digest", value="d", source="here"),))
+        )
 
     @hookimpl
     def purge(self) -> None:
@@ -417,7 +419,7 @@ def test_the_pod_of_a_cancelled_run_is_kept_where_the_operator_wants_that(world,
 
     def start(keep):
         options = PodOptions(keep_pod_on_cancel=keep)
-        core = Core.from_flags(world.flags)
+        core = ResultsManager.from_flags(world.flags)
         world.reconciler = Reconciler(core, world.cluster, options=options, clock=world.clock)
 
     start(made)

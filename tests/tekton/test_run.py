@@ -5,7 +5,7 @@ import pytest
 
 from resultsfw.tekton.api.names import child_name, container_name, pod_name
 from resultsfw.tekton.spec.declared_results import run_of, step_result
-from resultsfw.types import Declared, Run, Step, StepResult
+from resultsfw.types import ResultSpec, Run, Step, StepResult
 
 
 def taskrun():
@@ -34,16 +34,16 @@ def test_everything_a_backend_may_know():
         uid="u-1",
         attempt=2,
         results=(
-            Declared(name="text"),
-            Declared(name="list", type="array"),
-            Declared(name="map", type="object", properties=("url", "digest")),
-            Declared(name="taken", source=StepResult("build", "digest")),
+            ResultSpec(name="text"),
+            ResultSpec(name="list", type="array"),
+            ResultSpec(name="map", type="object", properties=("url", "digest")),
+            ResultSpec(name="taken", source=StepResult("build", "digest")),
         ),
         steps=(
             Step(
                 name="build",
                 container="step-build",
-                results=(Declared(name="digest"), Declared(name="o", type="object")),
+                results=(ResultSpec(name="digest"), ResultSpec(name="o", type="object")),
             ),
             Step(name="unnamed-1", container="step-unnamed-1"),
         ),

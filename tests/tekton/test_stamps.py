@@ -7,7 +7,7 @@ from world import World
 
 from resultsfw import PODS
 from resultsfw.cluster import Object
-from resultsfw.core import LIMIT_ANNOTATION, STAMP_ANNOTATION, Core
+from resultsfw.core import LIMIT_ANNOTATION, STAMP_ANNOTATION, ResultsManager
 from resultsfw.errors import BackendNotAllowedError
 from resultsfw.flags import ANNOTATION
 from resultsfw.local.store import Store
@@ -117,7 +117,7 @@ def test_a_flag_that_changed_since_changes_not_how_a_pod_is_read():
 
 
 def test_the_core_believes_its_caller_and_no_pod_and_no_reference(loaded):
-    core = Core.from_flags({"results-from": "termination-message"})
+    core = ResultsManager.from_flags({"results-from": "termination-message"})
     run = World({"results-from": "termination-message"})
     run.submit()
     declares = run_of(run.taskrun, run.taskrun["spec"]["taskSpec"], attempt=0)
@@ -126,7 +126,7 @@ def test_the_core_believes_its_caller_and_no_pod_and_no_reference(loaded):
         lambda: core.ready(declares, pod),
         lambda: core.ready(declares, pod, stamp=Stamp("termination-message", 0, 9)),
         lambda: core.collect(declares, pod, run.cluster),
-        lambda: core.outside(pod),
+        lambda: core.external_state(pod),
         lambda: core.purge(declares, pod, run.cluster),
         lambda: core.can_place(REFERENCE),
         lambda: core.dereference(REFERENCE, run.cluster),
@@ -141,8 +141,8 @@ def test_the_core_believes_its_caller_and_no_pod_and_no_reference(loaded):
 
 
 def test_what_flags_allow_is_believed_of_anybody():
-    core = Core.from_flags({"allowed-results-from": INSTALLED})
-    assert core.outside({"metadata": {"annotations": FORGED}}) in ("no", "owned", "elsewhere")
+    core = ResultsManager.from_flags({"allowed-results-from": INSTALLED})
+    assert core.external_state({"metadata": {"annotations": FORGED}}) in ("no", "owned", "elsewhere")
     assert core.allows(INSTALLED)
     assert not core.allows("sidecar-logs")
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from resultsfw import PODS, Core, Kind, Object
+from resultsfw import PODS, Kind, Object, ResultsManager
 from resultsfw.errors import NotFoundError, ResultsError
 from resultsfw.local.store import Store
 from resultsfw.tekton.api.kinds import TASKRUNS
@@ -90,7 +90,7 @@ class World:
         self.start()
 
     def start(self) -> None:
-        core = Core.from_flags(self.flags, register=self.register)
+        core = ResultsManager.from_flags(self.flags, register=self.register)
         self.reconciler = Reconciler(core, self.cluster, timing=Timing(), clock=self.clock)
 
     def submit(self, **spec: Any) -> None:

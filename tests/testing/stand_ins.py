@@ -74,7 +74,7 @@ class Owned(Sound):
 
     capabilities = replace(
         template.capabilities,
-        outside="owned",
+        external_state="owned",
         permissions=(
             *template.capabilities.permissions,
             *(
@@ -147,7 +147,9 @@ mv "$folder/part" "$folder/list"
 class Kept(Sound):
     """One by reference: the sidecar copies files into a folder of this machine, small values stay inline."""
 
-    capabilities = Capabilities(summary="in a folder", by="reference", outside="elsewhere", verified=True)
+    capabilities = Capabilities(
+        summary="in a folder", delivery="reference", external_state="elsewhere", verified=True
+    )
     Config = FolderConfig
     inline = 1000
 
@@ -175,7 +177,7 @@ class Kept(Sound):
             return Extraction(problems=(cut,))
         read = [self.one(run, config, uid, *item) for item in enumerate(zip(lines, wanted, strict=False))]
         return Extraction(
-            found=tuple(one for one in read if isinstance(one, template.Found)),
+            found=tuple(one for one in read if isinstance(one, template.ExtractedResult)),
             problems=tuple(one for one in read if isinstance(one, Problem)),
         )
 
@@ -203,7 +205,7 @@ class Kept(Sound):
         except UnicodeDecodeError:
             return Problem(code=ProblemCode.NOT_UTF8, message=f"{name} is not UTF-8", **wrong)
         value = text if len(data) <= self.inline else self.reference(config, where, data)
-        return template.Found(name=name, value=value, step=step, source="the folder")
+        return template.ExtractedResult(name=name, value=value, step=step, source="the folder")
 
     def reference(self, config, where, data):
         digest = f"sha256:{hashlib.sha256(data).hexdigest()}"

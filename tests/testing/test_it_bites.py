@@ -158,4 +158,4 @@ def test_a_failure_says_it_in_words(outcomes_of):
 
 def test_a_skip_says_which_capability_closed_it(outcomes_of):
     found = outcomes_of(stand_ins.Sound)
-    assert 'closed (by="value"): it hands out no references' in found.words["test_beyond_one_object"]
+    assert 'closed (delivery="value"): it hands out no references' in found.words["test_beyond_one_object"]

@@ -70,7 +70,8 @@ class ReplacesBadBytes(Sound):
         extraction = super().read(run, pod, cluster, limits)
         lost = [one.result for one in extraction.problems if one.code is ProblemCode.NOT_UTF8]
         found = tuple(
-            template.Found(name=name, value="s3cr3t-pa55\ufffdt\ufffd", source="log") for name in lost
+            template.ExtractedResult(name=name, value="s3cr3t-pa55\ufffdt\ufffd", source="log")
+            for name in lost
         )
         kept = without_problems(extraction, ProblemCode.NOT_UTF8)
         return replace(kept, found=(*kept.found, *found))

@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict
 from resultsfw import (
     Capabilities,
     Cluster,
+    ExtractedResult,
     Extraction,
-    Found,
     Limits,
     Object,
     Permission,
@@ -155,7 +155,7 @@ def extract(run: Run, pod: Object, cluster: Cluster, limits: Limits) -> Extracti
         return Extraction(problems=(wrong,))
     read = [_read(line, uid, index, wanted[index], limits) for index, line in enumerate(lines[:-1])]
     return Extraction(
-        found=tuple(one for one in read if isinstance(one, Found)),
+        found=tuple(one for one in read if isinstance(one, ExtractedResult)),
         problems=tuple(one for one in read if isinstance(one, Problem)),
     )
 
@@ -172,7 +172,7 @@ def declared(run: Run) -> list[tuple[str | None, str, str]]:
 
 def _read(
     line: bytes, uid: str, index: int, wanted: tuple[str | None, str, str], limits: Limits
-) -> Found | Problem | None:
+) -> ExtractedResult | Problem | None:
     """One line: a value, why there is none, or ``None`` for a result that no Step wrote."""
     step, name, _ = wanted
     label = result_label(name, step)
@@ -195,7 +195,9 @@ def _read(
             step=step,
         )
     try:
-        return Found(name=name, value=data.decode(), step=step, source=f'log of container "{CONTAINER}"')
+        return ExtractedResult(
+            name=name, value=data.decode(), step=step, source=f'log of container "{CONTAINER}"'
+        )
     except UnicodeDecodeError:
         return Problem(code=ProblemCode.NOT_UTF8, message=f"{label} is not UTF-8", result=name, step=step)
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from resultsfw.cluster import Cluster, Object
-from resultsfw.core import Core
+from resultsfw.core import ResultsManager
 from resultsfw.errors import (
     AlreadyExistsError,
     ClusterError,
@@ -90,7 +90,7 @@ class PipelineReconciler:
 
     def __init__(
         self,
-        core: Core,
+        core: ResultsManager,
         cluster: Cluster,
         *,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),

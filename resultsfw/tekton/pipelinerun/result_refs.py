@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from resultsfw.cluster import Cluster, Object
-from resultsfw.core import Core
+from resultsfw.core import ResultsManager
 from resultsfw.errors import BackendError, ClusterError, CorruptError, FlagError, ResultsError
 from resultsfw.references import reference_of
 from resultsfw.tekton.pipelinerun.timeouts import Times
@@ -201,7 +201,7 @@ class ResultLate(ResultUnread):
     code = "ResultLate"
 
 
-def reader(core: Core, cluster: Cluster, namespace: str, times: Times) -> Read:
+def reader(core: ResultsManager, cluster: Cluster, namespace: str, times: Times) -> Read:
     """Reads values for one look at a run.
 
     Args:

@@ -147,7 +147,7 @@ def _build(
     files: Collection[str],
     outside: bool,
 ) -> tuple[Object, tuple[Object, ...]]:
-    """The pod, and the ConfigMaps with its parameters; none unless they are to be ``outside``."""
+    """The pod, and the ConfigMaps with its parameters; none unless they are to be ``external_state``."""
     spec = taskrun.get("spec") or {}
     metadata = taskrun["metadata"]
     template = pod_template(taskrun, task_spec)

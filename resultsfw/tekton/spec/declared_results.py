@@ -5,7 +5,7 @@ from typing import Final
 
 from resultsfw.cluster import Object
 from resultsfw.tekton.api.names import container_name, step_name
-from resultsfw.types import Declared, ResultType, Run, Step, StepResult
+from resultsfw.types import ResultSpec, ResultType, Run, Step, StepResult
 
 __all__ = ["run_of", "step_result", "step_results"]
 
@@ -61,11 +61,11 @@ def step_results(value: str) -> Iterator[StepResult]:
             start = line.find(_STEPS, end + 1)
 
 
-def _declared(result: Object) -> Declared:
+def _declared(result: Object) -> ResultSpec:
     properties = result.get("properties")
     kind: ResultType = result.get("type") or ("string" if properties is None else "object")
     value = result.get("value")
-    return Declared(
+    return ResultSpec(
         name=result["name"],
         type=kind,
         properties=tuple(properties or ()),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from resultsfw.cluster import Cluster, Object
-from resultsfw.core import Core
+from resultsfw.core import ResultsManager
 from resultsfw.errors import BackendError, ClusterError, CorruptError
 from resultsfw.limits import OBJECT_BYTES, OBJECT_HEADROOM
 from resultsfw.references import reference_of
@@ -43,7 +43,7 @@ class Resolved:
     files: Mapping[str, Reference]
 
 
-def resolved(core: Core, cluster: Cluster, taskrun: Object, task_spec: Object) -> Resolved:
+def resolved(core: ResultsManager, cluster: Cluster, taskrun: Object, task_spec: Object) -> Resolved:
     """Read the values that a Task puts into its texts; the others become files.
 
     Args:
@@ -113,7 +113,7 @@ def _with_values(taskrun: Object, task_spec: Object, values: Mapping[str, Value]
 
 
 def read_value(
-    core: Core,
+    core: ResultsManager,
     cluster: Cluster,
     reference: Reference,
     kind: str,

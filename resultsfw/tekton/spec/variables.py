@@ -12,7 +12,7 @@ from typing import Any, Final
 __all__ = [
     "SUGGEST_FROM",
     "VARIABLE",
-    "Found",
+    "ExtractedResult",
     "authored",
     "bared",
     "contains_protected",
@@ -165,7 +165,7 @@ def contains_protected(value: Any) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ExtractedResult:
     """One variable as Tekton's own validation finds it.
 
     Attributes:
@@ -181,7 +181,7 @@ class Found:
     quoted: str = ""
 
 
-def find_prefixed(text: str, prefix: str) -> Iterator[Found]:
+def find_prefixed(text: str, prefix: str) -> Iterator[ExtractedResult]:
     r"""Yield each ``$(prefix.NAME)``, ``$(prefix["NAME"])`` and ``$(prefix['NAME'])``, as Tekton does.
 
     Tekton (``pkg/substitution``, ``braceMatchingRegex``) takes for NAME the shortest text on the same line,
@@ -205,7 +205,7 @@ def find_prefixed(text: str, prefix: str) -> Iterator[Found]:
                 continue
             dotted = line[name + 1 : close] if close == end else ""
             quoted = line[name + 2 : close] if close != end else ""
-            yield Found(offset + at, line[at : end + 1], dotted, quoted)
+            yield ExtractedResult(offset + at, line[at : end + 1], dotted, quoted)
             at = line.find(opening, end + 1)
         offset += len(line) + 1
 

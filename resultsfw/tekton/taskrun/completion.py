@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from resultsfw.cluster import Cluster, Object
-from resultsfw.core import Core
+from resultsfw.core import ResultsManager
 from resultsfw.tekton.api import reasons
 from resultsfw.tekton.api.conditions import condition
 from resultsfw.tekton.api.kinds import ON_ERROR_ANNOTATION, RESULTS_SIDECAR
@@ -15,7 +15,7 @@ from resultsfw.tekton.podstatus.pod_state import begun
 from resultsfw.tekton.podstatus.progress import progress_of
 from resultsfw.tekton.podstatus.step_states import mirror
 from resultsfw.tekton.taskrun.termination import Cause, stop_mark
-from resultsfw.types import Collected, ProblemCode, Run, Stamp
+from resultsfw.types import CollectionOutcome, ProblemCode, Run, Stamp
 
 __all__ = ["Concluded", "conclude", "end_steps", "failed_status"]
 
@@ -25,11 +25,11 @@ class Concluded:
     """The patch that ends a TaskRun, and the verdict over its results."""
 
     patch: Object
-    collected: Collected
+    collected: CollectionOutcome
 
 
 def conclude(
-    core: Core,
+    core: ResultsManager,
     cluster: Cluster,
     taskrun: Object,
     run: Run,
@@ -56,7 +56,7 @@ def conclude(
     Raises:
         ClusterError: The results could not be read and can still be; only when not ``final``.
     """
-    collected = Collected()
+    collected = CollectionOutcome()
     if begun(pod):  # else there is nothing to read, nor to miss
         collected = core.collect(run, pod, cluster, stamp=stamp, final=final)
     progress = progress_of(_without_our_stop(pod), now)
@@ -73,7 +73,7 @@ def conclude(
         # A Step that did not run wrote nothing: what is missing then is no finding of its own.
         rest = tuple(one for one in collected.problems if one.code is not ProblemCode.MISSING)
         collected = replace(collected, problems=rest)
-    status = mirror(pod, taskrun.get("status", {}), done=True, messages=not core.withholds)
+    status = mirror(pod, taskrun.get("status", {}), done=True, messages=not core.redacting_extensions)
     status["completionTime"] = format_time(now)
     _end_results_sidecar(status, now)
     if failure is not None:

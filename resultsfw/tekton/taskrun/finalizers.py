@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Final
 
 from resultsfw.cluster import PODS, Cluster, Object
-from resultsfw.core import STAMP_ANNOTATION, Core, stamp_of
+from resultsfw.core import STAMP_ANNOTATION, ResultsManager, stamp_of
 from resultsfw.errors import NotFoundError
 from resultsfw.tekton.api.kinds import TASKRUNS
 from resultsfw.tekton.api.names import pod_name
@@ -27,21 +27,21 @@ _AGAIN: Final = 5.0
 """Seconds between two looks at the pod of a deleted run; its events come sooner."""
 
 
-def marks_of(core: Core, taskrun: Object, pod: Object) -> Object:
+def marks_of(core: ResultsManager, taskrun: Object, pod: Object) -> Object:
     """What must stand in a run's metadata before its pod is made; empty if it does already."""
     metadata = taskrun["metadata"]
     stamp = pod["metadata"].get("annotations", {}).get(STAMP_ANNOTATION)
     marks: Object = {}
     if stamp is not None and (metadata.get("annotations") or {}).get(STAMP_ANNOTATION) != stamp:
         marks["annotations"] = {STAMP_ANNOTATION: stamp}
-    if core.outside(pod) == "elsewhere" and (known := stamp_of(pod)) is not None:
+    if core.external_state(pod) == "elsewhere" and (known := stamp_of(pod)) is not None:
         finalizers = metadata.get("finalizers") or []
         if (mine := FINALIZER + known.backend) not in finalizers:
             marks["finalizers"] = [*finalizers, mine]
     return marks
 
 
-def purge_earlier(core: Core, cluster: Cluster, taskrun: Object) -> None:
+def purge_earlier(core: ResultsManager, cluster: Cluster, taskrun: Object) -> None:
     """Remove what earlier attempts of a run that is over left, each by the backend it had."""
     status = taskrun.get("status", {})
     run = run_of(taskrun, status.get("taskSpec") or {}, attempt=0)
@@ -59,7 +59,7 @@ def is_held(taskrun: Object) -> bool:
     )
 
 
-def let_go(core: Core, cluster: Cluster, taskrun: Object) -> float | None:
+def let_go(core: ResultsManager, cluster: Cluster, taskrun: Object) -> float | None:
     """Purge what a deleted run's backends keep, once none of its pods can add to it, and let the run go.
 
     Finalizers that name a backend which the run cannot have had are taken away, and nothing is imported.

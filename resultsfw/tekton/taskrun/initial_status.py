@@ -5,7 +5,7 @@ import logging
 from datetime import datetime
 
 from resultsfw.cluster import Cluster, Object
-from resultsfw.core import Core
+from resultsfw.core import ResultsManager
 from resultsfw.errors import ClusterError, ForbiddenError, InputError, NotFoundError, ResultsError
 from resultsfw.flags import ANNOTATION
 from resultsfw.tekton.api import reasons
@@ -85,7 +85,7 @@ def first_status(now: datetime) -> Object:
 
 
 def refused_status(
-    taskrun: Object, cluster: Cluster, core: Core, refused: RefusedRun, now: datetime
+    taskrun: Object, cluster: Cluster, core: ResultsManager, refused: RefusedRun, now: datetime
 ) -> Object:
     """The status of a run that gets no pod; with the Task's spec, as Tekton's, if only the pod was wrong."""
     spec = None
@@ -97,7 +97,7 @@ def refused_status(
     return {**begun_status(taskrun, spec, core, now), **ended}
 
 
-def begun_status(taskrun: Object, task_spec: Object | None, core: Core, now: datetime) -> Object:
+def begun_status(taskrun: Object, task_spec: Object | None, core: ResultsManager, now: datetime) -> Object:
     """The first status of an attempt, before there is a pod. One that has begun keeps its start."""
     asked = (taskrun["metadata"].get("annotations") or {}).get(ANNOTATION)
     # Later looks trust what stands here: never a name that only the run's maker has written.

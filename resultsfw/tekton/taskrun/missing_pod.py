@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Final
 
 from resultsfw.cluster import Cluster, Object
-from resultsfw.core import LIMIT_ANNOTATION, STAMP_ANNOTATION, Core
+from resultsfw.core import LIMIT_ANNOTATION, STAMP_ANNOTATION, ResultsManager
 from resultsfw.errors import BackendError
 from resultsfw.limits import DEFAULT_RESULT_BYTES
 from resultsfw.tekton.api import reasons
@@ -24,7 +24,7 @@ _FILLERS: Final = 2
 
 
 def vanished_status(
-    core: Core, cluster: Cluster, taskrun: Object, run: Run, *, cause: Cause, now: datetime
+    core: ResultsManager, cluster: Cluster, taskrun: Object, run: Run, *, cause: Cause, now: datetime
 ) -> Object:
     """The status that ends the run, with the results that had arrived.
 
@@ -40,7 +40,7 @@ def vanished_status(
     with contextlib.suppress(BackendError):  # the core says so where it is read
         stamp = recorded_stamp(core, taskrun, pod)
     collected = core.collect(run, pod, cluster, stamp=stamp, final=True)
-    if run.declares and (kept := " and ".join(f'"{name}"' for name in core.withholds)):
+    if run.declares and (kept := " and ".join(f'"{name}"' for name in core.redacting_extensions)):
         why = f"{cause.message}; {kept} keeps Steps' messages out of the status: results in them went with it"
         cause = replace(cause, message=why)
         steps = without_messages(steps)  # from before it was switched on

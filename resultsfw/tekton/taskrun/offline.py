@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from resultsfw.cluster import Cluster, Object
-from resultsfw.core import Core
+from resultsfw.core import ResultsManager
 from resultsfw.errors import InputError
 from resultsfw.jsons import merge_patch
 from resultsfw.tekton.api.conditions import condition
@@ -17,7 +17,7 @@ from resultsfw.tekton.taskrun.completion import conclude
 from resultsfw.tekton.taskrun.foreign_pods import transport_of
 from resultsfw.tekton.taskrun.initial_status import begun_status, refused_status, task_spec_of
 from resultsfw.tekton.taskrun.termination import cause_of
-from resultsfw.types import Collected, Run, Stamp
+from resultsfw.types import CollectionOutcome, Run, Stamp
 
 __all__ = ["Offline", "taskrun_from_pod"]
 
@@ -37,7 +37,7 @@ class Offline:
 
     taskrun: Object
     run: Run | None = None
-    collected: Collected | None = None
+    collected: CollectionOutcome | None = None
     stamp: Stamp | None = None
     how: str = ""
     finished: bool = True
@@ -46,7 +46,7 @@ class Offline:
 def taskrun_from_pod(
     taskrun: Object,
     pod: Object | None,
-    core: Core,
+    core: ResultsManager,
     cluster: Cluster,
     *,
     now: datetime | None = None,
@@ -88,7 +88,7 @@ def taskrun_from_pod(
         merged = merge_patch(base, {"status": done.patch["status"]})
         return Offline(taskrun=merged, run=run, collected=done.collected, stamp=stamp, how=how)
     status = {
-        **mirror(pod, old, done=False, messages=not core.withholds),
+        **mirror(pod, old, done=False, messages=not core.redacting_extensions),
         "conditions": [condition("Unknown", *progress.running, now)],
     }
     merged = merge_patch(base, {"status": status})

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from resultsfw.cluster import CONFIG_MAPS, PODS, Cluster, Object
-from resultsfw.core import STAMP_ANNOTATION, Core
+from resultsfw.core import STAMP_ANNOTATION, ResultsManager
 from resultsfw.errors import (
     AlreadyExistsError,
     ClusterError,
@@ -59,7 +59,7 @@ class PodCreation:
 
     def __init__(
         self,
-        core: Core,
+        core: ResultsManager,
         cluster: Cluster,
         options: PodOptions,
         write: Callable[[Object, Object], None],

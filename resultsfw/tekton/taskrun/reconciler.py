@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from resultsfw.cluster import PODS, Cluster, Object
-from resultsfw.core import Core
+from resultsfw.core import ResultsManager
 from resultsfw.errors import (
     BackendError,
     ClusterError,
@@ -80,7 +80,7 @@ class Reconciler:
 
     def __init__(
         self,
-        core: Core,
+        core: ResultsManager,
         cluster: Cluster,
         *,
         options: PodOptions | None = None,
@@ -254,7 +254,9 @@ class Reconciler:
             stop_sidecars(self._cluster, pod, self._options.nop_image)
         else:
             soon = release(self._cluster, pod, now)
-        status = mirror(pod, taskrun.get("status", {}), done=False, messages=not self.core.withholds)
+        status = mirror(
+            pod, taskrun.get("status", {}), done=False, messages=not self.core.redacting_extensions
+        )
         reason, message = progress.running
         status["conditions"] = [
             condition(
@@ -304,7 +306,9 @@ class Reconciler:
             raise
         except ResultsError as error:
             log.warning("run %s/%s: reading results: %s", run.namespace, run.name, error.message)
-            status = mirror(pod, taskrun.get("status", {}), done=False, messages=not self.core.withholds)
+            status = mirror(
+                pod, taskrun.get("status", {}), done=False, messages=not self.core.redacting_extensions
+            )
             status["conditions"] = [_unread(taskrun, error, now)]
             self._write(taskrun, status)
             if isinstance(error, ClusterError):

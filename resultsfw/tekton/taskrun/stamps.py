@@ -1,7 +1,7 @@
 """Which backends a TaskRun may be read by, besides those of the flags: what the controller stamped on it."""
 
 from resultsfw.cluster import Object
-from resultsfw.core import Core, stamp_of
+from resultsfw.core import ResultsManager, stamp_of
 from resultsfw.errors import BackendNotAllowedError
 from resultsfw.flags import DEFAULT_BACKEND
 from resultsfw.tekton.taskrun.foreign_pods import transport_of
@@ -24,7 +24,7 @@ def stamped_backends(taskrun: Object) -> frozenset[str]:
     )
 
 
-def may_use(core: Core, taskrun: Object, backend: str) -> bool:
+def may_use(core: ResultsManager, taskrun: Object, backend: str) -> bool:
     """Return whether a backend may be imported for a run: the flags or the run's status name it.
 
     The default is always allowed: it comes with this program, and a pod without results has no stamp.
@@ -32,7 +32,7 @@ def may_use(core: Core, taskrun: Object, backend: str) -> bool:
     return backend == DEFAULT_BACKEND or core.allows(backend) or backend in stamped_backends(taskrun)
 
 
-def recorded_stamp(core: Core, taskrun: Object, pod: Object) -> Stamp:
+def recorded_stamp(core: ResultsManager, taskrun: Object, pod: Object) -> Stamp:
     """Return the stamp by which to read a run's pod.
 
     Raises:
@@ -49,7 +49,7 @@ def recorded_stamp(core: Core, taskrun: Object, pod: Object) -> Stamp:
     return stamp
 
 
-def purged_by(core: Core, taskrun: Object, pod: Object) -> str:
+def purged_by(core: ResultsManager, taskrun: Object, pod: Object) -> str:
     """Return the backend that is to remove what a pod left; "" for none that may be used.
 
     Raises:

@@ -7,18 +7,18 @@ from pydantic import BaseModel, ConfigDict
 
 from resultsfw import (
     Capabilities,
-    Carrier,
     Cluster,
-    Core,
+    ExtractedResult,
     Extraction,
-    Found,
     Limits,
     Object,
     Permission,
     Problem,
     ProblemCode,
     Reference,
+    ResultsManager,
     Run,
+    TransportUsage,
     hookimpl,
 )
 
@@ -37,8 +37,8 @@ class Backend:
     Config = Options
     capabilities = Capabilities(
         summary="by reference",
-        by="reference",
-        outside="elsewhere",
+        delivery="reference",
+        external_state="elsewhere",
         permissions=(Permission(verb="get", resource="pods/log", why="to see"),),
         verified=True,
     )
@@ -61,11 +61,11 @@ class Backend:
         reference = Reference(backend="mine", location="x", size=len(log), digest="sha256:0")
         return Extraction(
             found=(
-                Found(name="a", value=reference, source="x"),
-                Found(name="b", value="1", step="s", source="x"),
+                ExtractedResult(name="a", value=reference, source="x"),
+                ExtractedResult(name="b", value="1", step="s", source="x"),
             ),
             problems=(Problem(code=ProblemCode.TRANSPORT_CUT, message="m", size=1, limit=2),),
-            carriers=(Carrier(container="x", transport="log", used=1, results=("a",)),),
+            transports=(TransportUsage(container="x", transport="log", used=1, results=("a",)),),
         )
 
     @hookimpl
@@ -78,7 +78,7 @@ class Backend:
         """Nothing to do."""
 
 
-core = Core.from_flags({"results-from": "mine"}, register={"mine": Backend})
+core = ResultsManager.from_flags({"results-from": "mine"}, register={"mine": Backend})
 backend = Backend()
 # Marked or not, a hook is what it was.
 ready: Callable[[Object, int], bool] = backend.pod_ready

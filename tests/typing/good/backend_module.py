@@ -2,7 +2,16 @@
 
 import sys
 
-from resultsfw import API_VERSION, Capabilities, Core, Extraction, Object, hookimpl, result_label, too_large
+from resultsfw import (
+    API_VERSION,
+    Capabilities,
+    Extraction,
+    Object,
+    ResultsManager,
+    hookimpl,
+    result_label,
+    too_large,
+)
 
 capabilities = Capabilities(summary="a module", api_version=API_VERSION)
 
@@ -25,4 +34,4 @@ def extract() -> Extraction:
     return Extraction(problems=(too_large(result_label("a"), 2, 1),))
 
 
-core = Core.from_flags({"results-from": "mine"}, register={"mine": sys.modules[__name__]})
+core = ResultsManager.from_flags({"results-from": "mine"}, register={"mine": sys.modules[__name__]})

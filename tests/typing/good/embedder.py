@@ -6,9 +6,7 @@ from typing import assert_type
 from resultsfw import (
     PODS,
     Cluster,
-    Collected,
-    Core,
-    Declared,
+    CollectionOutcome,
     Flags,
     Kind,
     Object,
@@ -16,6 +14,8 @@ from resultsfw import (
     ProblemCode,
     Reference,
     Result,
+    ResultsManager,
+    ResultSpec,
     Run,
     Stamp,
     Step,
@@ -28,9 +28,9 @@ from resultsfw.errors import ClusterError, ResultsError, TooEarlyError
 
 REPORTS = Kind("example.dev", "v1", "reports", "Report")
 
-core = Core.from_flags({"results-from": "sidecar-logs"}, extensions=["redact"])
+core = ResultsManager.from_flags({"results-from": "sidecar-logs"}, extensions=["redact"])
 flags: Flags = parse_flags({"max-result-size": "8192"})
-other = Core(flags, register={"mine": object()})
+other = ResultsManager(flags, register={"mine": object()})
 
 run = Run(
     namespace="default",
@@ -38,10 +38,10 @@ run = Run(
     uid="u",
     attempt=1,
     results=(
-        Declared(name="a", source=StepResult("one", "b")),
-        Declared(name="c", type="object", properties=("x",)),
+        ResultSpec(name="a", source=StepResult("one", "b")),
+        ResultSpec(name="c", type="object", properties=("x",)),
     ),
-    steps=(Step(name="one", container="one", results=(Declared(name="b"),)),),
+    steps=(Step(name="one", container="one", results=(ResultSpec(name="b"),)),),
 )
 
 
@@ -68,15 +68,15 @@ def follow(report: Object, cluster: Cluster) -> Object | None:
     except ResultsError as error:
         assert_type(error.code, str)
         return None
-    assert_type(collected, Collected)
+    assert_type(collected, CollectionOutcome)
     patch = core.status_patch(collected, report, now="2026-01-01T00:00:00Z", status={"x": 1})
     assert_type(patch, Object)
     cluster.patch(REPORTS, run.namespace, run.name, patch, subresource="status")
-    core.purge(run, pod, cluster, backend="mine", deleted=core.outside(pod) == "elsewhere")
+    core.purge(run, pod, cluster, backend="mine", deleted=core.external_state(pod) == "elsewhere")
     return patch
 
 
-def tell(collected: Collected) -> Iterator[str]:
+def tell(collected: CollectionOutcome) -> Iterator[str]:
     """What came of it."""
     for result in collected.results:
         assert_type(result, Result)

@@ -1,6 +1,6 @@
 """An extension: an observer as a class and one as functions."""
 
-from resultsfw import Collected, Problem, Run, hookimpl
+from resultsfw import CollectionOutcome, Problem, Run, hookimpl
 
 
 class Observer:
@@ -10,7 +10,7 @@ class Observer:
         self.seen: dict[str, int] = {}
 
     @hookimpl
-    def results_collected(self, run: Run, collected: Collected) -> None:
+    def results_collected(self, run: Run, collected: CollectionOutcome) -> None:
         """One more."""
         self.seen[run.name] = len(collected.results)
 

@@ -5,25 +5,25 @@ from collections.abc import Callable
 from resultsfw import (
     Capabilities,
     Cluster,
-    Core,
-    Declared,
+    ExtractedResult,
     Extraction,
-    Found,
     Kind,
     Object,
     Problem,
+    ResultsManager,
+    ResultSpec,
     Run,
     hookimpl,
     reference_of,
 )
 
-core = Core.from_flags({"max-result-size": 4096})  # wrong: dict-item reportArgumentType
-declared = Declared(name="a", type="number")  # wrong: arg-type reportArgumentType
+core = ResultsManager.from_flags({"max-result-size": 4096})  # wrong: dict-item reportArgumentType
+declared = ResultSpec(name="a", type="number")  # wrong: arg-type reportArgumentType
 run = Run("default", "report", "u")  # wrong: call-arg reportCallIssue
 run.name = "other"  # wrong: misc reportAttributeAccessIssue
-capabilities = Capabilities(summary="x", by="carrier pigeon")  # wrong: arg-type reportArgumentType
-found = Found(name="a", value=b"bytes", source="x")  # wrong: arg-type reportArgumentType
-lost = Found(name="a", value="x")  # wrong: call-arg reportCallIssue
+capabilities = Capabilities(summary="x", delivery="carrier pigeon")  # wrong: arg-type reportArgumentType
+found = ExtractedResult(name="a", value=b"bytes", source="x")  # wrong: arg-type reportArgumentType
+lost = ExtractedResult(name="a", value="x")  # wrong: call-arg reportCallIssue
 extraction = Extraction(found=[found])  # wrong: arg-type reportArgumentType
 problem = Problem(code="TooLarge", message="m")  # wrong: arg-type reportArgumentType
 reference_of({"x": 1}).backend  # wrong: union-attr reportOptionalMemberAccess
