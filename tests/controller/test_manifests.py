@@ -62,12 +62,8 @@ def test_the_roles_grant_what_the_controller_needs_and_nothing_more():
 
 def test_reading_logs_is_a_step_of_its_own_that_grants_what_the_backend_says():
     """Guarantee 8: least privilege."""
-    declared = (
-        ResultsManager.from_flags({"results-from": "sidecar-logs"})
-        .backend("sidecar-logs")
-        .capabilities.permissions.backend("sidecar-logs")
-        .capabilities.permissions
-    )
+    manager = ResultsManager.from_flags({"results-from": "sidecar-logs"})
+    declared = manager.backend("sidecar-logs").capabilities.permissions
     needs = permissions.backend_permissions("sidecar-logs", declared)
     assert set(granted(load("enable-log-access-to-controller"))) == set(needed(needs))
 
