@@ -3,6 +3,7 @@
 import json
 import threading
 from datetime import UTC, datetime
+from operator import itemgetter
 
 import pytest
 from controllerroom import MANAGED_BY, condition, taskrun
@@ -36,10 +37,17 @@ class Raises:
     def __init__(self, error=None):
         self.error = error
         self.looks = 0
+        self.looked = threading.Condition()
         self.begun, self.go = threading.Event(), threading.Event()
 
+    def wait_for(self, looks):
+        with self.looked:
+            assert self.looked.wait_for(lambda: self.looks >= looks, 60)
+
     def reconcile(self, _namespace, _name):
-        self.looks += 1
+        with self.looked:
+            self.looks += 1
+            self.looked.notify_all()
         if self.error is not None:
             raise self.error
         self.begun.set()
@@ -58,14 +66,10 @@ def seen(name="bad", **status):
 
 
 @pytest.fixture
-def quick(monkeypatch):
-    monkeypatch.setattr("resultsfw.workqueue.MAX_DELAY", 0.001)
-    monkeypatch.setattr("resultsfw.workqueue.BASE_DELAY", 0.0001)
-
-
-@pytest.fixture
-def controller(quick):
+def controller():
+    """A controller whose pauses before another try are short."""
     one = Controller(Metrics([]), managed_by=MANAGED_BY, threads=1)
+    one.queue = WorkQueue(max_delay=0.001, tenant=itemgetter(0))
     one.pods = Pods()
     one.ended = []
     one.over = threading.Event()
@@ -109,8 +113,8 @@ def test_what_may_come_right_is_tried_for_ever(controller):
     controller.reconciler = Raises(UnavailableError("away"))
     controller.on_taskrun("ADDED", seen())
     controller.work()
-    while controller.reconciler.looks < 3 * workers_module.TRIES:
-        assert controller.works
+    controller.reconciler.wait_for(3 * workers_module.TRIES)
+    assert controller.works
     assert controller.ended == []
 
 
@@ -122,8 +126,8 @@ def test_a_run_whose_time_is_over_before_the_pause_is_looked_at_then(controller,
     controller.reconciler = Raises(error)
     controller.on_taskrun("ADDED", seen())
     controller.work()
-    while controller.reconciler.looks < 3:
-        assert controller.works
+    controller.reconciler.wait_for(3)
+    assert controller.works
     assert controller.ended == []
 
 
@@ -295,6 +299,7 @@ def test_a_run_that_stalled_another_process_lets_the_others_go_first(controller)
     controller.on_taskrun("ADDED", seen("good"))
     assert controller.queue.get(0) == ("runs", "good")
     assert (len(controller.queue), controller.queue.delayed) == (0, 1)
+    controller.queue.done(("runs", "good"))
 
 
 # The watchdog.
