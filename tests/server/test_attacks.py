@@ -298,7 +298,7 @@ def test_requests_with_one_token_at_once_wait_for_one_review(server, reviews):
     for one in threads:
         one.join()
     assert answers == [403] * 10
-    assert reviews.asked == ["TokenReview"]
+    assert reviews.reviewed.count(token) == 1  # a client of an earlier test may still be under review
 
 
 def test_a_client_whose_tokens_wait_for_review_holds_up_no_other(server, reviews, stack):
