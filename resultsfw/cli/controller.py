@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from resultsfw.controller.process import Options, run_process
+from resultsfw.controller.options import Options
+from resultsfw.controller.process import run_process
 from resultsfw.tekton.pod.builder import PodOptions
 
 __all__ = ["options_of", "run_controller"]

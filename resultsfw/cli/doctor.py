@@ -8,7 +8,7 @@ from typing import Any
 from resultsfw.cli import show
 from resultsfw.cli.controller import options_of
 from resultsfw.controller.doctor import Finding, Subject, examine
-from resultsfw.controller.process import images_of
+from resultsfw.controller.options import images_of
 from resultsfw.kube import KubeCluster, connect
 
 __all__ = ["examine_cluster", "print_findings"]

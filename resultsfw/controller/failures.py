@@ -1,4 +1,4 @@
-"""End, by name, a run that no reconciler can work on."""
+"""Mark runs as failed that cannot be reconciled."""
 
 import contextlib
 import logging
@@ -17,16 +17,16 @@ from resultsfw.tekton.api.owners import owns
 from resultsfw.tekton.api.times import format_time
 from resultsfw.tekton.pipelinerun import reasons as pipeline_reasons
 
-__all__ = ["STALLED_ANNOTATION", "Failure", "RunEnder", "stalls_of"]
+__all__ = ["STALLED_ANNOTATION", "Failure", "RunFailer", "stalls_of"]
 
 log = logging.getLogger(__name__)
 
 STALLED_ANNOTATION: Final = "resultsfw.dev/stalled"
-"""On a run: how many processes had a worker at it for too long. It is written before such a process is
-restarted, so that the run cannot stop one process after the other."""
+"""On a run: how many processes it stalled. It is written before the liveness probe restarts such a process,
+so that the run cannot stall one process after the other."""
 
 _MOST_STALLS: Final = 1
-"""Processes that a run may stall: one could have been slow for another reason."""
+"""Processes that a run may stall unpunished: one may have been slow for another reason."""
 
 _MOST_CHILDREN: Final = 1000
 _LONGEST: Final = 1000
@@ -36,29 +36,29 @@ _CHILD_ENDED: Final = "TaskRun cancelled as the PipelineRun it belongs to cannot
 
 
 class Failure(Enum):
-    """Why a run is ended without a reconciler: its reasons as a TaskRun and as a PipelineRun."""
+    """Why a run cannot be reconciled: the condition reasons for a TaskRun and for a PipelineRun."""
 
     UNREADABLE = (reasons.VALIDATION_FAILED, pipeline_reasons.INVALID)
     FAULT = ("TaskRunReconcileFailed", "PipelineRunReconcileFailed")
 
     def reason(self, kind: Kind) -> str:
-        """Return the reason of the condition that ends a run of that kind."""
+        """Return the condition reason for a run of that kind."""
         return self.value[0] if kind == TASKRUNS else self.value[1]
 
 
 def stalls_of(run: Object) -> int:
-    """Return how many processes a run has stalled, as its annotation says."""
+    """Return how many processes a run has stalled, by its annotation."""
     text = (run["metadata"].get("annotations") or {}).get(STALLED_ANNOTATION, "")
     return int(text) if isinstance(text, str) and text.isascii() and text.isdigit() and len(text) < 10 else 0  # noqa: PLR2004
 
 
-class RunEnder:
-    """Ends runs of one kind, relying on nothing that stands in their spec.
+class RunFailer:
+    """Marks runs of one kind as failed, without reading their spec.
 
     Args:
         cluster: Where runs, pods and TaskRuns are written.
         kind: Of the runs: TaskRuns or PipelineRuns.
-        held: A run as it was last seen; the server's own may not be readable.
+        cached: Returns a run from the cache: what the API server returns may not be decodable.
         clock: Tells the time; UTC.
     """
 
@@ -67,60 +67,60 @@ class RunEnder:
         cluster: Cluster,
         kind: Kind,
         *,
-        held: Callable[[str, str], Object | None],
+        cached: Callable[[str, str], Object | None],
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._cluster = cluster
         self._kind = kind
-        self._held = held
+        self._cached = cached
         self._clock = clock
 
-    def end(self, key: tuple[str, str], failure: Failure, message: str) -> bool:
-        """Write a run's final status and stop what works for it.
+    def mark_failed(self, request: tuple[str, str], failure: Failure, message: str) -> bool:
+        """Write a run's final status, and stop its pod or TaskRuns.
 
         Returns:
-            Whether it is over now: not if it was over before, is being deleted, or was not seen.
+            Whether the status was written: not for a run that is finished, being deleted, or unknown.
 
         Raises:
             ClusterError: The status could not be written.
         """
-        run = self._held(*key)
+        run = self._cached(*request)
         if run is None or is_done(run) or run["metadata"].get("deletionTimestamp"):
             return False
-        with contextlib.suppress(ClusterError):  # what is left running ends with its own timeout
+        with contextlib.suppress(ClusterError):  # what keeps running ends with its own timeout
             self._stop(run)
         now, status = self._clock(), run.get("status") or {}
-        ended: Object = {
+        final: Object = {
             "startTime": status.get("startTime") or format_time(now),
             "completionTime": format_time(now),
             "conditions": [condition("False", failure.reason(self._kind), message[:_LONGEST], now)],
         }
         if self._kind == TASKRUNS:  # the CRD requires one
-            ended["podName"] = status.get("podName") or ""
+            final["podName"] = status.get("podName") or ""
         version = run["metadata"].get("resourceVersion")
-        patch: Object = {"metadata": {"resourceVersion": version}, "status": ended}
+        patch: Object = {"metadata": {"resourceVersion": version}, "status": final}
         try:
-            self._cluster.patch(self._kind, *key, patch, subresource="status")
+            self._cluster.patch(self._kind, *request, patch, subresource="status")
         except ObjectTooLargeError:
             patch["status"] |= {"taskSpec" if self._kind == TASKRUNS else "pipelineSpec": None}
-            self._cluster.patch(self._kind, *key, patch, subresource="status")
+            self._cluster.patch(self._kind, *request, patch, subresource="status")
         return True
 
-    def stalled(self, key: tuple[str, str], message: str) -> None:
-        """Note on a run that it stalled this process; end one that stalled another before.
+    def record_stall(self, request: tuple[str, str], message: str) -> None:
+        """Note on a run that it stalled this process; mark it as failed if it stalled another before.
 
         Raises:
             ClusterError: It could not be written.
         """
-        run = self._held(*key)
+        run = self._cached(*request)
         if run is None or is_done(run):
             return
         stalls = stalls_of(run)
-        if stalls >= _MOST_STALLS and self.end(key, Failure.FAULT, message):
+        if stalls >= _MOST_STALLS and self.mark_failed(request, Failure.FAULT, message):
             return
         patch = {"metadata": {"annotations": {STALLED_ANNOTATION: str(stalls + 1)}}}
         with contextlib.suppress(NotFoundError):
-            self._cluster.patch(self._kind, *key, patch)
+            self._cluster.patch(self._kind, *request, patch)
 
     def _stop(self, run: Object) -> None:
         namespace, name = run["metadata"].get("namespace", ""), run["metadata"]["name"]

@@ -5,11 +5,13 @@ from typing import Final
 
 from resultsfw.cluster import CONFIG_MAPS, EVENTS, PODS, Kind
 from resultsfw.controller.manifests import BACKENDS, backends_with_rights
-from resultsfw.operations.access import RequiredPermission
+from resultsfw.core import ResultsManager
+from resultsfw.errors import ResultsError
+from resultsfw.operations.access import AccessChecker, RequiredPermission, missing_permissions
 from resultsfw.tekton.api.kinds import CLAIMS, PIPELINERUNS, PIPELINES, SERVICE_ACCOUNTS, TASKRUNS, TASKS
 from resultsfw.types import Permission
 
-__all__ = ["BASE", "backend_permissions", "controller_permissions"]
+__all__ = ["BASE", "backend_permissions", "controller_permissions", "missing_for_backends"]
 
 LEASES: Final = Kind("coordination.k8s.io", "v1", "leases", "Lease")
 
@@ -86,3 +88,14 @@ def backend_permissions(name: str, permissions: Iterable[Permission]) -> list[Re
             )
         )
     return needs
+
+
+def missing_for_backends(cluster: AccessChecker, core: ResultsManager) -> list[str]:
+    """Return a sentence for each permission that an allowed backend lacks, and for each that is broken."""
+    needed, broken = [], []
+    for name in sorted(core.flags.allowed):
+        try:
+            needed += backend_permissions(name, core.backend(name).capabilities.permissions)
+        except ResultsError as error:  # only the runs that select this backend are refused
+            broken.append(error.message)
+    return [*broken, *missing_permissions(cluster, needed)]

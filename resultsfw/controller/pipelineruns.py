@@ -1,166 +1,213 @@
-"""Which PipelineRuns to look at: woken by them, and by what they wait for in their TaskRuns."""
+"""Map watch events of PipelineRuns and their TaskRuns to reconcile requests, and track the PipelineRuns."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from typing import Final
 
 from resultsfw.cluster import UNREADABLE, Object
+from resultsfw.controller.controller import Controller, MarkFailed, Reconciler
 from resultsfw.controller.failures import stalls_of
-from resultsfw.controller.unreadable import defect_of, managed_by, stub
-from resultsfw.controller.workers import Key, Workers
+from resultsfw.controller.ownership import RunSelector, pipelinerun_of
+from resultsfw.controller.requests import Request, RequestQueue
 from resultsfw.limits import object_size
 from resultsfw.operations.logs import about
 from resultsfw.tekton.api.conditions import is_done, succeeded
-from resultsfw.tekton.api.kinds import PIPELINERUNS
 
-__all__ = ["PipelineRuns", "slim_pipelinerun"]
+__all__ = ["ChildTaskRunEvents", "PipelineRunController", "PipelineRunEvents", "PipelineRunIndex"]
 
-PAUSE: Final = 0.02
-"""Seconds in which more changes of a run's TaskRuns may come before it is looked at."""
+DELAY: Final = 0.02
+"""Seconds for which events of a PipelineRun's TaskRuns are gathered before it is reconciled."""
 
 KEPT_BYTES: Final = 16_384
-"""Bytes of a TaskRun's results that are kept in memory while its PipelineRun goes on: more than termination
-messages carry. Larger ones are asked for when a Task is due that names them."""
-
-_NAMES: Final = ("name", "namespace", "uid", "resourceVersion")
+"""Bytes of a TaskRun's results that the cache keeps while its PipelineRun runs: more than termination
+messages carry. Larger results are read from the API server when a Task is due that references them."""
 
 _RUNNING: Final = ""
-"""What a TaskRun that is not over is to its PipelineRun, however far it is."""
+"""The fingerprint of a TaskRun that is not finished, whatever its progress."""
 
 
-class PipelineRuns(Workers):
-    """The PipelineRuns.
+class PipelineRunIndex:
+    """The PipelineRuns that are not finished, from the watch.
 
     Args:
-        managed_by: Whose are taken (``spec.managedBy``); "": all.
-        threads: Workers.
-        looked: Told what came of each look: ``done``, ``conflict``, ``retry``, ``failed``, ``bug``.
+        selector: Selects this controller's PipelineRuns.
 
     Attributes:
-        copies: Whether their status repeats that of TaskRuns, so that every change of these counts.
-        forget_results: Told of the TaskRuns of a run that is over: their results need not be kept.
+        copies_statuses: Whether a PipelineRun's status repeats that of its TaskRuns (``embedded-status``), so
+            that each change of theirs counts. It changes with the flags.
+    """
+
+    def __init__(self, selector: RunSelector) -> None:
+        self.copies_statuses = False
+        self._selector = selector
+        self._children: dict[Request, dict[str, str]] = {}
+        self._defects: dict[Request, str] = {}
+
+    def __len__(self) -> int:
+        """Return how many PipelineRuns are not finished."""
+        return len(self._children)
+
+    def __contains__(self, request: Request) -> bool:
+        """Return whether a PipelineRun is known and not finished."""
+        return request in self._children
+
+    def selects(self, pipelinerun: Object) -> bool:
+        """Return whether this controller reconciles a PipelineRun."""
+        return self._selector.selects(pipelinerun)
+
+    def children(self, request: Request) -> dict[str, str] | None:
+        """Return the fingerprints of a PipelineRun's TaskRuns by name; ``None`` for an unknown one."""
+        return self._children.get(request)
+
+    def defect(self, request: Request) -> str:
+        """Return why a PipelineRun cannot be reconciled; "" if it can."""
+        return self._defects.get(request, "")
+
+    def update(self, request: Request, pipelinerun: Object) -> None:
+        """Note a PipelineRun that is not finished."""
+        if defect := pipelinerun.get(UNREADABLE):
+            self._defects[request] = defect
+        else:
+            self._defects.pop(request, None)
+        self._children.setdefault(request, {})
+
+    def remove(self, request: Request) -> Iterable[str]:
+        """Forget a PipelineRun that finished or was deleted, and return the names of its TaskRuns."""
+        self._defects.pop(request, None)
+        return self._children.pop(request, ())
+
+    def keeps_results(self, taskrun: Object) -> bool:
+        """Return whether the cache keeps a TaskRun's results: small ones, while its PipelineRun runs."""
+        results = taskrun["status"].get("results") if is_done(taskrun) else None
+        return (
+            bool(results) and pipelinerun_of(taskrun) in self._children and object_size(results) <= KEPT_BYTES
+        )
+
+
+class PipelineRunEvents:
+    """Enqueues PipelineRuns that somebody else wrote.
+
+    Args:
+        index: Kept up to date.
+        queue: Where requests go.
+        release_results: Called with the namespace and names of the TaskRuns of a finished PipelineRun: the
+            cache need not keep their results any more.
     """
 
     def __init__(
-        self, *, managed_by: str, threads: int, looked: Callable[[str], None] = lambda _result: None
+        self,
+        index: PipelineRunIndex,
+        queue: RequestQueue,
+        release_results: Callable[[str, Iterable[str]], None],
     ) -> None:
-        super().__init__("pipelines", threads)
-        self._managed_by = managed_by
-        self._looked = looked
-        self._open: dict[Key, dict[str, str]] = {}
-        self._defects: dict[Key, str] = {}
-        self.copies = False
-        self.forget_results: Callable[[str, list[str]], None] = lambda _namespace, _names: None
+        self._index = index
+        self._queue = queue
+        self._release_results = release_results
 
-    @property
-    def open(self) -> int:
-        """How many runs are not over."""
-        return len(self._open)
-
-    def is_mine(self, pipelinerun: Object) -> bool:
-        """Whether this controller takes the run."""
-        return not self._managed_by or managed_by(pipelinerun) == self._managed_by
-
-    def on_pipelinerun(self, change: str, obj: Object) -> None:
-        """A PipelineRun was seen."""
-        metadata = obj["metadata"]
-        key = (metadata.get("namespace", ""), metadata["name"])
-        self._defects.pop(key, None)
+    def on_pipelinerun(self, change: str, pipelinerun: Object) -> None:
+        """Handle a watch event of a PipelineRun."""
+        metadata = pipelinerun["metadata"]
+        request = (metadata.get("namespace", ""), metadata["name"])
         if change == "DELETED":
-            self._open.pop(key, None)
-            self.queue.discard(key)
-        elif not self.is_mine(obj):
+            self._index.remove(request)
+            self._queue.discard(request)
+        elif not self._index.selects(pipelinerun):
             return
-        elif is_done(obj):
-            if (children := self._open.pop(key, None)) is not None:
-                self.forget_results(key[0], list(children))
+        elif is_done(pipelinerun):
+            self._release_results(request[0], list(self._index.remove(request)))
         else:
-            if defect := obj.get(UNREADABLE):
-                self._defects[key] = defect
-            self._open.setdefault(key, {})
-            self.news(key, metadata.get("resourceVersion", ""), stalled=stalls_of(obj) > 0)
+            self._index.update(request, pipelinerun)
+            version = metadata.get("resourceVersion", "")
+            self._queue.enqueue(request, version, stalled=stalls_of(pipelinerun) > 0)
 
-    def on_taskrun(self, change: str, obj: Object) -> None:
-        """A TaskRun was seen: what a look at its PipelineRun reads of it may be news."""
-        if (key := self._owner(obj)) is None or (children := self._open.get(key)) is None:
+
+class ChildTaskRunEvents:
+    """Enqueues the PipelineRuns of TaskRuns whose events bring something that a reconciliation reads.
+
+    Args:
+        index: Kept up to date.
+        queue: Where requests go.
+    """
+
+    def __init__(self, index: PipelineRunIndex, queue: RequestQueue) -> None:
+        self._index = index
+        self._queue = queue
+
+    def on_taskrun(self, change: str, taskrun: Object) -> None:
+        """Handle a watch event of a TaskRun."""
+        request = pipelinerun_of(taskrun)
+        if request is None or (children := self._index.children(request)) is None:
             return
-        name = obj["metadata"]["name"]
+        name = taskrun["metadata"]["name"]
         if change == "DELETED":
             children.pop(name, None)
-            self.queue.add_after(key, PAUSE)
+            self._queue.add_after(request, DELAY)
             return
-        sight = self._sight(obj)
-        if children.get(name, _RUNNING) != sight:
-            children[name] = sight
-            self.queue.add_after(key, PAUSE)
+        fingerprint = self._fingerprint(taskrun)
+        if children.get(name, _RUNNING) != fingerprint:
+            children[name] = fingerprint
+            self._queue.add_after(request, DELAY)
 
-    def keeps_results(self, taskrun: Object) -> bool:
-        """Whether the results of a TaskRun that is over are worth their memory: its PipelineRun goes on."""
-        results = taskrun["status"].get("results") if is_done(taskrun) else None
-        return bool(results) and self._owner(taskrun) in self._open and object_size(results) <= KEPT_BYTES
+    def _fingerprint(self, taskrun: Object) -> str:
+        """Return a text that changes with everything that reconciling a PipelineRun reads of its TaskRun.
 
-    def slim(self, pipelinerun: Object) -> Object:
-        """A PipelineRun as it is kept: of another controller's, only that it is there."""
-        mine = self.is_mine(pipelinerun)
-        if mine and (defect := defect_of(pipelinerun)):
-            return stub(pipelinerun, defect)
-        return slim_pipelinerun(pipelinerun, mine=mine)
-
-    def wants(self, key: Key) -> bool:
-        """Whether a run is not over."""
-        return key in self._open
-
-    def exists(self, key: Key) -> bool:
-        """Whether a run is there and goes on."""
-        return key in self._open
-
-    def defect(self, key: Key) -> str:
-        """Why no reconciler can work on a run; "" where one can."""
-        return self._defects.get(key, "")
-
-    def told(self, key: Key) -> AbstractContextManager[object]:
-        """Which run it is."""
-        return about(run="/".join(key))
-
-    def name(self, key: Key) -> str:
-        """As the log calls the run."""
-        return f"PipelineRun {key[0]}/{key[1]}"
-
-    def looked(self, result: str) -> None:
-        """Tell what came of the look."""
-        self._looked(result)
-
-    @staticmethod
-    def _owner(taskrun: Object) -> Key | None:
-        metadata = taskrun["metadata"]
-        for one in metadata.get("ownerReferences") or ():
-            if one.get("kind") == PIPELINERUNS.kind:
-                return metadata.get("namespace", ""), one.get("name", "")
-        return None
-
-    def _sight(self, taskrun: Object) -> str:
-        """A text that changes with all that a look at the PipelineRun reads of one of its TaskRuns.
-
-        One that is not over is awaited. That it is there is known to the look that made it, and to the first
-        look of a controller, which every PipelineRun gets.
+        A running TaskRun is only awaited. That it exists is known to the reconciliation that created it, and
+        to the first one of a new leader, which every PipelineRun gets.
         """
-        if self.copies:
+        if self._index.copies_statuses:
             return str(taskrun["metadata"].get("resourceVersion", ""))
         if not is_done(taskrun):
             return _RUNNING
-        verdict = succeeded(taskrun)
-        return f"{verdict.get('status')} {verdict.get('reason')}"
+        condition = succeeded(taskrun)
+        return f"{condition.get('status')} {condition.get('reason')}"
 
 
-def slim_pipelinerun(pipelinerun: Object, *, mine: bool) -> Object:
-    """A PipelineRun without what no look reads; of one that is over, only that it is."""
-    if mine and not is_done(pipelinerun):
-        metadata = {key: value for key, value in pipelinerun["metadata"].items() if key != "managedFields"}
-        return {**pipelinerun, "metadata": metadata}
-    metadata = {name: pipelinerun["metadata"][name] for name in _NAMES if name in pipelinerun["metadata"]}
-    slim: Object = {"metadata": metadata, "spec": {"managedBy": managed_by(pipelinerun)}}
-    if isinstance(defect := pipelinerun.get(UNREADABLE), str):  # for the log and the metrics
-        slim[UNREADABLE] = defect
-    if mine:
-        slim["status"] = {"conditions": pipelinerun["status"]["conditions"]}
-    return slim
+class PipelineRunController(Controller):
+    """Reconciles PipelineRuns.
+
+    Args:
+        index: The PipelineRuns' state.
+        queue: See `Controller`.
+        reconciler: See `Controller`.
+        mark_failed: See `Controller`.
+        record_result: Counts the reconciliations, by result.
+        threads: How many workers.
+    """
+
+    def __init__(
+        self,
+        index: PipelineRunIndex,
+        queue: RequestQueue,
+        reconciler: Reconciler,
+        mark_failed: MarkFailed,
+        *,
+        record_result: Callable[[str], None],
+        threads: int,
+    ) -> None:
+        super().__init__("pipelines", queue, reconciler, mark_failed, threads=threads)
+        self._index = index
+        self._record_result = record_result
+
+    def needs_reconcile(self, request: Request) -> bool:
+        """Return whether a PipelineRun is not finished."""
+        return request in self._index
+
+    def exists(self, request: Request) -> bool:
+        """Return whether a PipelineRun is known and not finished."""
+        return request in self._index
+
+    def defect(self, request: Request) -> str:
+        """Return why a PipelineRun cannot be reconciled; "" if it can."""
+        return self._index.defect(request)
+
+    def log_context(self, request: Request) -> AbstractContextManager[object]:
+        """Return a context within which log lines name the PipelineRun."""
+        return about(run="/".join(request))
+
+    def describe(self, request: Request) -> str:
+        """Return a PipelineRun's name for the log."""
+        return f"PipelineRun {request[0]}/{request[1]}"
+
+    def record_result(self, result: str) -> None:
+        """Count a reconciliation."""
+        self._record_result(result)

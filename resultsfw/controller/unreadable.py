@@ -1,31 +1,25 @@
-"""Runs that no reconciler can work on: how they are recognized, and what is held of them."""
+"""Recognize runs that cannot be reconciled, and reduce them to what is needed to mark them as failed."""
 
 from typing import Any, Final
 
 from resultsfw.cluster import UNREADABLE, Object
+from resultsfw.controller.ownership import managed_by
 from resultsfw.jsons import MAX_DEPTH, is_deeper_than
 
-__all__ = ["defect_of", "managed_by", "stub"]
+__all__ = ["defect_of", "stub"]
 
 _LONGEST: Final = 300
-"""Characters of a defect; an object with such a key of its own may have any text there."""
+"""Characters of a defect: an object with this key of its own may have any text there."""
 
 _STATUS: Final = ("conditions", "startTime", "podName", "retriesStatus", "provenance", "childReferences")
-"""Of a status, what ending a run and removing what it left needs."""
+"""Fields of a status that marking a run as failed and purging its results need."""
 
 _STATUS_DEPTH: Final = 12
-"""Levels of these fields, as this controller writes them."""
-
-
-def managed_by(run: Object) -> str:
-    """Return a run's ``spec.managedBy``; "" where it has none, or no spec that could have one."""
-    spec = run.get("spec")
-    named = spec.get("managedBy") if isinstance(spec, dict) else None
-    return named if isinstance(named, str) else ""
+"""Levels of nesting of these fields as this controller writes them."""
 
 
 def defect_of(run: Object) -> str:
-    """Return why no reconciler can work on a run; "" for one that they can."""
+    """Return why a run cannot be reconciled; "" if it can."""
     if isinstance(known := run.get(UNREADABLE), str):
         return known[:_LONGEST]
     status = run.get("status")
@@ -39,7 +33,7 @@ def defect_of(run: Object) -> str:
 
 
 def stub(run: Object, defect: str) -> Object:
-    """Return what is held of a run that no reconciler can work on: enough to end it by name."""
+    """Return what the cache stores of a run that cannot be reconciled: enough to mark it as failed."""
     given = run.get("status")
     status = {
         key: given[key]
@@ -55,4 +49,6 @@ def stub(run: Object, defect: str) -> Object:
 
 
 def _are_conditions(value: Any) -> bool:
-    return value is None or (isinstance(value, list) and all(isinstance(one, dict) for one in value))
+    return value is None or (
+        isinstance(value, list) and all(isinstance(condition, dict) for condition in value)
+    )

@@ -160,7 +160,9 @@ class Room:
         if process:
             given = {"kubeconfig": str(self.kubeconfig), "listen": "127.0.0.1:0", **process}
             code = (
-                f"from resultsfw.controller import process as p; exit(p.run_process(p.Options(**{given!r})))"
+                "from resultsfw.controller.options import Options\n"
+                "from resultsfw.controller.process import run_process\n"
+                f"exit(run_process(Options(**{given!r})))"
             )
             command = [sys.executable, "-W", "error", "-c", code]
         if limits:

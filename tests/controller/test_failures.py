@@ -3,18 +3,19 @@
 import json
 import threading
 from datetime import UTC, datetime
-from operator import itemgetter
+from functools import partial
 
 import pytest
 from controllerroom import MANAGED_BY, condition, taskrun
+from taskrunharness import TaskRunHarness
 
 from resultsfw.cluster import PODS, UNREADABLE
-from resultsfw.controller import workers as workers_module
-from resultsfw.controller.controller import Controller
-from resultsfw.controller.failures import STALLED_ANNOTATION, Failure, RunEnder, stalls_of
+from resultsfw.controller.cache_transforms import TaskRunTransform, trim_pipelinerun
+from resultsfw.controller.controller import MAX_FAILURES
+from resultsfw.controller.failures import STALLED_ANNOTATION, Failure, RunFailer, stalls_of
 from resultsfw.controller.metrics import Metrics
-from resultsfw.controller.pipelineruns import PipelineRuns
-from resultsfw.controller.unreadable import defect_of, managed_by, stub
+from resultsfw.controller.ownership import RunSelector, managed_by
+from resultsfw.controller.unreadable import defect_of, stub
 from resultsfw.controller.watchdog import Watchdog
 from resultsfw.errors import (
     BackendError,
@@ -26,7 +27,6 @@ from resultsfw.errors import (
 )
 from resultsfw.local.store import Store
 from resultsfw.tekton.api.kinds import PIPELINERUNS, TASKRUNS
-from resultsfw.workqueue import WorkQueue
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
@@ -54,11 +54,6 @@ class Raises:
         self.go.wait(30)
 
 
-class Pods:
-    def holds(self, _namespace, _name):
-        return False
-
-
 def seen(name="bad", **status):
     run = taskrun(name)
     run["metadata"] |= {"resourceVersion": "1", "uid": "u"}
@@ -67,19 +62,17 @@ def seen(name="bad", **status):
 
 @pytest.fixture
 def controller():
-    """A controller whose pauses before another try are short."""
-    one = Controller(Metrics([]), managed_by=MANAGED_BY, threads=1)
-    one.queue = WorkQueue(max_delay=0.001, tenant=itemgetter(0))
-    one.pods = Pods()
+    """A controller that retries after a millisecond."""
+    one = TaskRunHarness(max_delay=0.001)
     one.ended = []
     one.over = threading.Event()
 
-    def end(key, failure, message):
-        one.ended.append((key, failure, message))
+    def mark_failed(request, failure, message):
+        one.ended.append((request, failure, message))
         one.over.set()
         return True
 
-    one.end = end
+    one.mark_failed = mark_failed
     yield one
     one.queue.shut_down_with_drain(5)
 
@@ -87,12 +80,12 @@ def controller():
 @pytest.mark.parametrize(
     ("error", "looks"),
     [
-        (AttributeError("no"), workers_module.TRIES),
-        (KeyError("spec"), workers_module.TRIES),
-        (MemoryError(), workers_module.TRIES),
-        (SystemExit(3), workers_module.TRIES),
-        (BackendError("no"), workers_module.TRIES),
-        (ClusterError("422"), workers_module.TRIES),
+        (AttributeError("no"), MAX_FAILURES),
+        (KeyError("spec"), MAX_FAILURES),
+        (MemoryError(), MAX_FAILURES),
+        (SystemExit(3), MAX_FAILURES),
+        (BackendError("no"), MAX_FAILURES),
+        (ClusterError("422"), MAX_FAILURES),
         (RecursionError("too deep"), 1),
     ],
     ids=lambda value: type(value).__name__,
@@ -100,41 +93,42 @@ def controller():
 def test_what_never_comes_right_is_tried_some_times_and_then_ends_its_run(controller, error, looks):
     controller.reconciler = Raises(error)
     controller.on_taskrun("ADDED", seen())
-    controller.work()
+    controller.start()
     assert controller.over.wait(60)
     [(key, failure, message)] = controller.ended
     assert (key, failure) == (("runs", "bad"), Failure.FAULT)
     assert (type(error).__name__ in message) or error.message in message
     assert controller.reconciler.looks == looks
-    assert controller.works
+    assert controller.controller.is_healthy
 
 
 def test_what_may_come_right_is_tried_for_ever(controller):
     controller.reconciler = Raises(UnavailableError("away"))
     controller.on_taskrun("ADDED", seen())
-    controller.work()
-    controller.reconciler.wait_for(3 * workers_module.TRIES)
-    assert controller.works
+    controller.start()
+    controller.reconciler.wait_for(3 * MAX_FAILURES)
+    assert controller.controller.is_healthy
     assert controller.ended == []
 
 
 def test_a_run_whose_time_is_over_before_the_pause_is_looked_at_then(controller, monkeypatch):
     monkeypatch.setattr("resultsfw.workqueue.BASE_DELAY", 3600.0)
-    controller.queue = WorkQueue(max_delay=3600.0, jitter=0.0)
+    monkeypatch.setattr(controller.queue, "_max_delay", 3600.0)
+    monkeypatch.setattr(controller.queue, "_jitter", 0.0)
     error = UnavailableError("away")
     error.retry_within = 0.001
     controller.reconciler = Raises(error)
     controller.on_taskrun("ADDED", seen())
-    controller.work()
+    controller.start()
     controller.reconciler.wait_for(3)
-    assert controller.works
+    assert controller.controller.is_healthy
     assert controller.ended == []
 
 
 def test_failures_that_may_come_right_do_not_count_among_those_that_do_not(controller):
-    errors = [UnavailableError("away")] * 2 * workers_module.TRIES
-    errors += [KeyError("x")] * (workers_module.TRIES - 1) + [UnavailableError("away")]
-    errors += [KeyError("x")] * (workers_module.TRIES - 1)
+    errors = [UnavailableError("away")] * 2 * MAX_FAILURES
+    errors += [KeyError("x")] * (MAX_FAILURES - 1) + [UnavailableError("away")]
+    errors += [KeyError("x")] * (MAX_FAILURES - 1)
     looks = Raises()
     over = threading.Event()
 
@@ -146,7 +140,7 @@ def test_failures_that_may_come_right_do_not_count_among_those_that_do_not(contr
     looks.reconcile = reconcile
     controller.reconciler = looks
     controller.on_taskrun("ADDED", seen())
-    controller.work()
+    controller.start()
     assert over.wait(60)
     assert controller.ended == []
 
@@ -154,7 +148,7 @@ def test_failures_that_may_come_right_do_not_count_among_those_that_do_not(contr
 def test_an_object_that_a_run_needs_and_that_cannot_be_decoded_ends_it_at_once(controller):
     controller.reconciler = Raises(UnreadableObjectError("Task runs/t cannot be worked on"))
     controller.on_taskrun("ADDED", seen())
-    controller.work()
+    controller.start()
     assert controller.over.wait(60)
     [(_, failure, message)] = controller.ended
     assert failure is Failure.UNREADABLE
@@ -165,7 +159,7 @@ def test_an_object_that_a_run_needs_and_that_cannot_be_decoded_ends_it_at_once(c
 def test_a_run_that_cannot_be_decoded_is_ended_and_never_looked_at(controller):
     controller.reconciler = Raises()
     controller.on_taskrun("ADDED", {**seen(), UNREADABLE: "it is nested"})
-    controller.work()
+    controller.start()
     assert controller.over.wait(60)
     assert "it is nested" in controller.ended[0][2]
     assert controller.reconciler.looks == 0
@@ -174,7 +168,7 @@ def test_a_run_that_cannot_be_decoded_is_ended_and_never_looked_at(controller):
 def test_an_end_that_conflicts_or_fails_is_tried_again(controller):
     answers = [ConflictError("c"), UnavailableError("u"), ValueError("v"), False]
 
-    def end(key, failure, message):
+    def mark_failed(request, failure, message):
         if answers:
             answer = answers.pop(0)
             if isinstance(answer, Exception):
@@ -183,32 +177,32 @@ def test_an_end_that_conflicts_or_fails_is_tried_again(controller):
         controller.over.set()
         return True
 
-    controller.end = end
+    controller.mark_failed = mark_failed
     controller.reconciler = Raises(RecursionError())
     controller.on_taskrun("ADDED", seen())
-    controller.work()
+    controller.start()
     assert controller.over.wait(60)
 
 
 # Ending.
 
 
-def an_ender(kind=TASKRUNS, store=None):
+def a_failer(kind=TASKRUNS, store=None):
     store = store or Store()
 
-    def held(namespace, name):
+    def cached(namespace, name):
         return next((one for one in store.list(kind, namespace) if one["metadata"]["name"] == name), None)
 
-    return store, RunEnder(store, kind, held=held, clock=lambda: NOW)
+    return store, RunFailer(store, kind, cached=cached, clock=lambda: NOW)
 
 
 def test_a_taskrun_is_ended_with_its_pod_stopped():
-    store, ender = an_ender()
+    store, failer = a_failer()
     run = store.create(TASKRUNS, taskrun("bad"))
     owner = {"kind": "TaskRun", "name": "bad", "uid": run["metadata"]["uid"]}
     store.create(PODS, {"metadata": {"name": "bad-pod", "namespace": "runs", "ownerReferences": [owner]}})
     store.create(PODS, {"metadata": {"name": "other-pod", "namespace": "runs"}})
-    assert ender.end(("runs", "bad"), Failure.UNREADABLE, "why" * 1000)
+    assert failer.mark_failed(("runs", "bad"), Failure.UNREADABLE, "why" * 1000)
     status = store.get(TASKRUNS, "runs", "bad")["status"]
     assert condition({"status": status})["reason"] == "TaskRunValidationFailed"
     assert len(condition({"status": status})["message"]) <= 1000
@@ -221,24 +215,24 @@ def test_a_taskrun_is_ended_with_its_pod_stopped():
 
 
 def test_a_run_that_is_over_or_gone_or_goes_is_left_alone():
-    store, ender = an_ender()
-    assert not ender.end(("runs", "gone"), Failure.FAULT, "why")
+    store, failer = a_failer()
+    assert not failer.mark_failed(("runs", "gone"), Failure.FAULT, "why")
     store.create(TASKRUNS, taskrun("over"))
     store.patch(
         *(TASKRUNS, "runs", "over", {"status": {"conditions": [{"type": "Succeeded", "status": "True"}]}}),
         subresource="status",
     )
-    assert not ender.end(("runs", "over"), Failure.FAULT, "why")
+    assert not failer.mark_failed(("runs", "over"), Failure.FAULT, "why")
     held = taskrun("goes")
     held["metadata"]["finalizers"] = ["a/b"]
     store.create(TASKRUNS, held)
     store.delete(TASKRUNS, "runs", "goes")
-    assert not ender.end(("runs", "goes"), Failure.FAULT, "why")
+    assert not failer.mark_failed(("runs", "goes"), Failure.FAULT, "why")
 
 
 def test_a_pipelinerun_is_ended_with_its_own_taskruns_cancelled():
     store = Store()
-    _, ender = an_ender(PIPELINERUNS, store)
+    _, failer = a_failer(PIPELINERUNS, store)
     metadata = {"name": "p", "namespace": "runs"}
     run = store.create(PIPELINERUNS, {"metadata": metadata, "spec": {"managedBy": MANAGED_BY}})
     mine = taskrun("p-a")
@@ -255,7 +249,7 @@ def test_a_pipelinerun_is_ended_with_its_own_taskruns_cancelled():
         {"status": {"childReferences": [{"kind": "Run"}, *children]}},
         subresource="status",
     )
-    assert ender.end(("runs", "p"), Failure.FAULT, "why")
+    assert failer.mark_failed(("runs", "p"), Failure.FAULT, "why")
     assert condition(store.get(PIPELINERUNS, "runs", "p"))["reason"] == "PipelineRunReconcileFailed"
     assert store.get(TASKRUNS, "runs", "p-a")["spec"]["status"] == "TaskRunCancelled"
     assert "status" not in store.get(TASKRUNS, "runs", "others")["spec"]
@@ -268,23 +262,23 @@ def test_a_run_that_is_too_large_to_be_written_is_ended_without_its_spec_in_its_
                 raise ObjectTooLargeError("full")
             return super().patch(kind, namespace, name, patch, subresource=subresource)
 
-    store, ender = an_ender(store=Full())
+    store, failer = a_failer(store=Full())
     store.create(TASKRUNS, taskrun("bad"))
-    assert ender.end(("runs", "bad"), Failure.FAULT, "why")
+    assert failer.mark_failed(("runs", "bad"), Failure.FAULT, "why")
     assert condition(store.get(TASKRUNS, "runs", "bad"))["status"] == "False"
 
 
 def test_the_first_process_that_a_run_stalls_notes_it_and_the_second_ends_it():
-    store, ender = an_ender()
+    store, failer = a_failer()
     store.create(TASKRUNS, taskrun("bad"))
-    ender.stalled(("runs", "bad"), "stalled")
+    failer.record_stall(("runs", "bad"), "stalled")
     noted = store.get(TASKRUNS, "runs", "bad")
     assert noted["metadata"]["annotations"] == {STALLED_ANNOTATION: "1"}
     assert not noted.get("status")
-    ender.stalled(("runs", "bad"), "stalled")
+    failer.record_stall(("runs", "bad"), "stalled")
     assert condition(store.get(TASKRUNS, "runs", "bad"))["reason"] == "TaskRunReconcileFailed"
-    ender.stalled(("runs", "bad"), "stalled")
-    ender.stalled(("runs", "gone"), "stalled")
+    failer.record_stall(("runs", "bad"), "stalled")
+    failer.record_stall(("runs", "gone"), "stalled")
 
 
 @pytest.mark.parametrize("text", ["", "x", "-1", "٣", "9" * 5000, "1.5", 5, None])
@@ -308,19 +302,19 @@ def test_a_run_that_stalled_another_process_lets_the_others_go_first(controller)
 def test_a_worker_that_is_at_a_run_too_long_is_named_in_log_metric_and_health(controller, caplog):
     controller.reconciler = Raises()
     controller.on_taskrun("ADDED", seen())
-    controller.work()
+    controller.start()
     assert controller.reconciler.begun.wait(30)
     noted = []
     metrics = Metrics([])
     watchdog = Watchdog(
-        {"TaskRun": controller},
+        {"TaskRun": controller.controller},
         {"TaskRun": lambda key, message: noted.append((key, message))},
         metrics,
         seconds=-1,
     )
     assert watchdog.stalled() == ["TaskRun runs/bad"]
-    watchdog.look()
-    watchdog.look()
+    watchdog.check()
+    watchdog.check()
     assert [key for key, _ in noted] == [("runs", "bad")]
     assert "TaskRun runs/bad: a worker has been reconciling it" in caplog.text
     assert "reconcile" in caplog.text, "where it is"
@@ -328,7 +322,7 @@ def test_a_worker_that_is_at_a_run_too_long_is_named_in_log_metric_and_health(co
     assert shown in metrics.text().decode()
     controller.reconciler.go.set()
     controller.queue.shut_down_with_drain(30)
-    watchdog.look()
+    watchdog.check()
     assert watchdog.stalled() == []
     assert shown not in metrics.text().decode()
 
@@ -336,9 +330,9 @@ def test_a_worker_that_is_at_a_run_too_long_is_named_in_log_metric_and_health(co
 def test_within_its_time_no_worker_is_stalled(controller):
     controller.reconciler = Raises()
     controller.on_taskrun("ADDED", seen())
-    controller.work()
+    controller.start()
     assert controller.reconciler.begun.wait(30)
-    assert Watchdog({"TaskRun": controller}, {}, Metrics([]), seconds=3600).stalled() == []
+    assert Watchdog({"TaskRun": controller.controller}, {}, Metrics([]), seconds=3600).stalled() == []
     controller.reconciler.go.set()
 
 
@@ -346,7 +340,7 @@ def test_within_its_time_no_worker_is_stalled(controller):
 def test_a_watchdog_outlives_what_cannot_be_noted(controller, error, caplog):
     controller.reconciler = Raises()
     controller.on_taskrun("ADDED", seen())
-    controller.work()
+    controller.start()
     assert controller.reconciler.begun.wait(30)
     tried = threading.Event()
 
@@ -354,7 +348,7 @@ def test_a_watchdog_outlives_what_cannot_be_noted(controller, error, caplog):
         tried.set()
         raise error
 
-    watchdog = Watchdog({"TaskRun": controller}, {"TaskRun": note}, Metrics([]), seconds=0.01)
+    watchdog = Watchdog({"TaskRun": controller.controller}, {"TaskRun": note}, Metrics([]), seconds=0.01)
     watchdog.start()
     assert tried.wait(30)
     assert watchdog._thread.is_alive()
@@ -370,9 +364,9 @@ def test_a_run_whose_spec_is_no_object_is_nobodys_and_has_a_defect(spec):
     run = {"metadata": {"name": "a", "namespace": "n"}, "spec": spec}
     assert managed_by(run) == ""
     assert defect_of(run) == "its spec is not an object"
-    for one in (Controller(Metrics([]), managed_by="", threads=1), PipelineRuns(managed_by="", threads=1)):
-        slim = one.slim_taskrun if isinstance(one, Controller) else one.slim
-        assert slim(run)[UNREADABLE]
+    everything = RunSelector("")
+    for trim in (TaskRunTransform(everything), partial(trim_pipelinerun, everything)):
+        assert trim(run)[UNREADABLE]
 
 
 @pytest.mark.parametrize("status", [[], "x", {"conditions": "x"}, {"conditions": [None]}, {"conditions": {}}])

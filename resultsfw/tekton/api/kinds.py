@@ -12,7 +12,6 @@ __all__ = [
     "PIPELINES",
     "READY_ANNOTATION",
     "RELEASED_ANNOTATION",
-    "RESULTS_LEFT_OUT",
     "RESULTS_SIDECAR",
     "SERVICE_ACCOUNTS",
     "TASKRUNS",
@@ -38,9 +37,6 @@ READY_ANNOTATION: Final = "tekton.dev/ready"
 
 RELEASED_ANNOTATION: Final = "resultsfw.dev/released"
 """On a pod: when its first Step was let begin; taken away to have the kubelet look again."""
-
-RESULTS_LEFT_OUT: Final = "resultsLeftOut"
-"""In a TaskRun that is only held in memory: it has results, and they are not in what is held."""
 
 ON_ERROR_ANNOTATION: Final = "pipeline.tekton.dev/pipeline-task-on-error"
 """On a TaskRun: "continue" if its PipelineRun goes on whatever becomes of it."""

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, Protocol
 
 from resultsfw.cluster import Cluster, Object
 from resultsfw.core import ResultsManager
@@ -18,7 +18,7 @@ from resultsfw.errors import (
     ObjectTooLargeError,
 )
 from resultsfw.tekton.api.conditions import condition, is_done, previous_status, waiting_for
-from resultsfw.tekton.api.kinds import PIPELINERUNS, RESULTS_LEFT_OUT, TASKRUNS
+from resultsfw.tekton.api.kinds import PIPELINERUNS, TASKRUNS
 from resultsfw.tekton.api.owners import owns
 from resultsfw.tekton.api.policies import Policies, pipeline_violations, violations
 from resultsfw.tekton.api.reasons import CLAIM_FAILED
@@ -38,7 +38,7 @@ from resultsfw.tekton.pipelinerun.validate_pipeline import tasks_of
 from resultsfw.tekton.pipelinerun.validate_references import refuse_references
 from resultsfw.tekton.spec.workspaces import make_claims
 
-__all__ = ["PipelineReconciler"]
+__all__ = ["PipelineReconciler", "TaskRunReader"]
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +73,18 @@ class _Noted(Exception):  # noqa: N818 - a way out, to `reconcile`
         self.error = error
 
 
+class TaskRunReader(Protocol):
+    """Reads finished TaskRuns whose results a cache leaves out to save memory."""
+
+    def is_complete(self, taskrun: Object) -> bool:
+        """Return whether a TaskRun from the cache has all results that it has on the API server."""
+        ...
+
+    def read(self, taskrun: Object) -> Object:
+        """Return the TaskRun from the API server. Raises ClusterError."""
+        ...
+
+
 class PipelineReconciler:
     """Takes PipelineRuns from wherever they are to their end.
 
@@ -83,8 +95,7 @@ class PipelineReconciler:
         cluster: Where PipelineRuns and TaskRuns live.
         clock: Tells the time; UTC.
         tell: Warns people of what a run's status cannot hold; besides the log.
-        read_whole: Reads a TaskRun that is over from where it is whole: ``cluster`` may hold it without what
-            few looks read, its results among it (`RESULTS_LEFT_OUT`).
+        taskruns: Reads finished TaskRuns whose results ``cluster`` leaves out.
         policies: What an operator forbids.
     """
 
@@ -95,12 +106,12 @@ class PipelineReconciler:
         *,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         tell: Warn = lambda *_: None,
-        read_whole: Callable[[Object], Object] = lambda taskrun: taskrun,
+        taskruns: TaskRunReader | None = None,
         policies: Policies | None = None,
     ) -> None:
         self._policies = policies or Policies()
         self.core = core
-        self._read_whole = read_whole
+        self._taskruns = taskruns
         self._status = StatusWriter(cluster, tell)
         self._cluster = cluster
         self._clock = clock
@@ -350,20 +361,21 @@ class PipelineReconciler:
                 reasons.CREATE_RUN_FAILED,
                 f'TaskRun "{name}" is somebody else\'s; delete it, or name the run otherwise',
             )
-        if self.core.flags.embedded_status != "minimal" and is_done(taskrun):
-            self._complete(taskrun)
+        copies = self.core.flags.embedded_status != "minimal"
+        if copies and self._taskruns is not None and is_done(taskrun):
+            self._complete(taskrun, self._taskruns)
         return taskrun
 
     def _with_results(self, taskrun: Object) -> Object:
-        if RESULTS_LEFT_OUT in taskrun:
-            self._complete(taskrun)
+        if self._taskruns is not None and not self._taskruns.is_complete(taskrun):
+            self._complete(taskrun, self._taskruns)
         return taskrun
 
-    def _complete(self, taskrun: Object) -> None:
+    def _complete(self, taskrun: Object, reader: TaskRunReader) -> None:
         """Make a TaskRun that is over whole, in place: one look asks for it once."""
         name, found = taskrun["metadata"]["name"], None
         with contextlib.suppress(NotFoundError):
-            found = self._read_whole(taskrun)
+            found = reader.read(taskrun)
         if (
             found is None
             or found["metadata"].get("uid") != taskrun["metadata"].get("uid")
@@ -371,7 +383,6 @@ class PipelineReconciler:
         ):
             # What is held is of the past: the look is to be taken again, by what is there now.
             raise ConflictError("it went, or was made anew, meanwhile", subject=name)
-        taskrun.pop(RESULTS_LEFT_OUT, None)
         taskrun.update(found)
 
     def _make_all(

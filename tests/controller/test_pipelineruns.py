@@ -4,13 +4,21 @@ import pytest
 from controllerroom import taskrun
 from pipelineworld import World
 from pipelineworld import a_task as simple_task
+from taskrunharness import OwnWrites
 
 from resultsfw.cluster import EVENTS
-from resultsfw.controller.controller import slim_taskrun
-from resultsfw.controller.pipelineruns import KEPT_BYTES, PipelineRuns, slim_pipelinerun
+from resultsfw.controller.cache_transforms import TaskRunTransform, trim_pipelinerun, trim_taskrun
+from resultsfw.controller.ownership import RunSelector
+from resultsfw.controller.pipelineruns import (
+    KEPT_BYTES,
+    ChildTaskRunEvents,
+    PipelineRunEvents,
+    PipelineRunIndex,
+)
+from resultsfw.controller.requests import RequestQueue
 from resultsfw.errors import ConflictError, NotFoundError
 from resultsfw.local.store import Store
-from resultsfw.tekton.api.kinds import PIPELINERUNS, RESULTS_LEFT_OUT, TASKRUNS
+from resultsfw.tekton.api.kinds import PIPELINERUNS, TASKRUNS
 from resultsfw.tekton.pipelinerun.reconciler import PipelineReconciler
 
 MINE = "resultsfw.dev/controller"
@@ -82,7 +90,7 @@ def test_what_is_kept_of_a_taskrun_that_is_over_says_by_which_backends_its_attem
         "conditions": [done],
         "retriesStatus": [{"provenance": provenance, "steps": [1]}, {"steps": [2]}],
     }
-    kept = slim_taskrun({"metadata": {"name": "r"}, "spec": {}, "status": status})
+    kept = trim_taskrun({"metadata": {"name": "r"}, "spec": {}, "status": status})
     assert kept["status"]["retriesStatus"] == [{"provenance": provenance}, {}]
 
 
@@ -105,9 +113,21 @@ def a_child(name="p-a", version="1", value="x", conditions=RUNNING, **status):
     return {**one, "status": status}
 
 
+class PipelineRuns:
+    """The queue, index and event handlers of a controller of PipelineRuns."""
+
+    def __init__(self):
+        self.own_writes, self.released = OwnWrites(), []
+        self.index, self.queue = PipelineRunIndex(RunSelector(MINE)), RequestQueue(self.own_writes)
+        self.on_taskrun = ChildTaskRunEvents(self.index, self.queue).on_taskrun
+        self.on_pipelinerun = PipelineRunEvents(
+            self.index, self.queue, lambda *of: self.released.append(of)
+        ).on_pipelinerun
+
+
 @pytest.fixture
 def runs():
-    one = PipelineRuns(managed_by=MINE, threads=1)
+    one = PipelineRuns()
     one.on_pipelinerun("ADDED", a_pipelinerun())
     assert taken(one)
     return one
@@ -140,14 +160,14 @@ def test_a_taskrun_that_is_not_over_and_goes_away_wakes_its_pipelinerun(runs):
 
 
 def test_every_change_of_a_taskrun_wakes_a_pipelinerun_that_repeats_it(runs):
-    runs.copies = True
+    runs.index.copies_statuses = True
     for version in ("1", "2"):
         runs.on_taskrun("MODIFIED", a_child(version=version))
         assert taken(runs)
 
 
 def test_an_own_write_of_a_pipelinerun_wakes_nobody(runs):
-    runs.is_own = lambda *of: of == ("runs", "p", "2")
+    runs.own_writes.versions.add("2")
     runs.on_pipelinerun("MODIFIED", a_pipelinerun("2"))
     assert not taken(runs)
     runs.on_pipelinerun("MODIFIED", a_pipelinerun("3"))
@@ -155,38 +175,43 @@ def test_an_own_write_of_a_pipelinerun_wakes_nobody(runs):
 
 
 def test_results_are_kept_while_their_pipelinerun_goes_on_if_they_are_small(runs):
-    forgotten = []
-    runs.forget_results = lambda *of: forgotten.append(of)
-    assert not runs.keeps_results(a_child())
-    assert runs.keeps_results(a_child(conditions=DONE))
-    assert not runs.keeps_results(a_child(conditions=DONE, value="x" * KEPT_BYTES))
-    assert not runs.keeps_results({**a_child(conditions=DONE), "metadata": {"name": "bare"}})
+    assert not runs.index.keeps_results(a_child())
+    assert runs.index.keeps_results(a_child(conditions=DONE))
+    assert not runs.index.keeps_results(a_child(conditions=DONE, value="x" * KEPT_BYTES))
+    assert not runs.index.keeps_results({**a_child(conditions=DONE), "metadata": {"name": "bare"}})
     runs.on_taskrun("MODIFIED", a_child(conditions=DONE))
     runs.on_pipelinerun("MODIFIED", a_pipelinerun("2", conditions=DONE))
-    assert forgotten == [("runs", ["p-a"])]
-    assert not runs.keeps_results(a_child(conditions=DONE))
+    assert runs.released == [("runs", ["p-a"])]
+    assert not runs.index.keeps_results(a_child(conditions=DONE))
 
 
 def test_of_a_taskrun_that_is_over_is_kept_all_that_its_pipelinerun_reads():
     whole = a_child(conditions=DONE)
     whole["spec"] |= {"status": "TaskRunCancelled", "statusMessage": "why"}
-    small = slim_taskrun(whole, results=True)
+    whole["metadata"]["uid"] = "u"
+    keeps = True
+    transform = TaskRunTransform(RunSelector(MINE), lambda _: keeps)
+    small = transform(whole)
     assert small["status"]["results"] == whole["status"]["results"]
     assert small["spec"].items() >= {"status": "TaskRunCancelled", "statusMessage": "why"}.items()
-    assert RESULTS_LEFT_OUT not in small
-    less = slim_taskrun(small)
-    assert less[RESULTS_LEFT_OUT]
+    assert transform.is_complete(small)
+    keeps = False
+    less = transform(small)
+    assert not transform.is_complete(less)
+    assert transform.is_complete(whole), "as it is read from the server"
     assert "results" not in less["status"]
-    assert slim_taskrun(less) == less
+    assert transform(less) == less
+    assert not transform.is_complete(less)
+    transform.on_taskrun("DELETED", less)
     del whole["status"]["results"]
-    assert RESULTS_LEFT_OUT not in slim_taskrun(whole), "there is nothing to be asked for"
+    assert transform.is_complete(transform(whole)), "there is nothing to be asked for"
 
 
 def test_of_a_pipelinerun_that_is_over_little_is_kept():
     run = a_pipelinerun(conditions=DONE, pipelineSpec={"tasks": []})
-    assert slim_pipelinerun(run, mine=True)["status"] == {"conditions": DONE}
+    assert trim_pipelinerun(RunSelector(MINE), run)["status"] == {"conditions": DONE}
     run = a_pipelinerun(conditions=RUNNING, pipelineSpec={"tasks": []})
-    assert slim_pipelinerun(run, mine=True) == run
+    assert trim_pipelinerun(RunSelector(MINE), run) == run
 
 
 class Slim:
@@ -195,15 +220,17 @@ class Slim:
     def __init__(self, store):
         self.store = store
         self.asked = []
+        self.transform = TaskRunTransform(RunSelector(""))
+        self.is_complete = self.transform.is_complete
 
     def __getattr__(self, name):
         return getattr(self.store, name)
 
     def get(self, kind, namespace, name):
         found = Store.get(self.store, kind, namespace, name)
-        return slim_taskrun(found) if kind is TASKRUNS else found
+        return self.transform(found) if kind is TASKRUNS else found
 
-    def read_whole(self, taskrun):
+    def read(self, taskrun):
         self.asked.append(taskrun["metadata"]["name"])
         return Store.get(self.store, TASKRUNS, "default", taskrun["metadata"]["name"])
 
@@ -211,9 +238,7 @@ class Slim:
 def slim_world(*tasks, **more):
     world = World(*tasks, **more)
     slim = Slim(world.store)
-    world.reconciler = PipelineReconciler(
-        world.core, slim, clock=lambda: world.now, read_whole=slim.read_whole
-    )
+    world.reconciler = PipelineReconciler(world.core, slim, clock=lambda: world.now, taskruns=slim)
     return world, slim
 
 
@@ -253,16 +278,16 @@ def test_a_look_that_reads_of_the_past_says_nothing_and_is_taken_again(how):
     def changed(taskrun):
         if how == "gone":
             raise NotFoundError("no such TaskRun")
-        found = Slim.read_whole(slim, taskrun)
+        found = Slim.read(slim, taskrun)
         if how == "made anew":
             return {**found, "metadata": {**found["metadata"], "uid": "other"}}
         return {**found, "status": {"conditions": RUNNING}}
 
-    world.reconciler._read_whole = changed
+    slim.read = changed
     with pytest.raises(ConflictError):
         world.step()
     assert world.run == before
-    world.reconciler._read_whole = slim.read_whole
+    del slim.read
     world.step()
     assert world.params("b") == {"v": "x"}
 

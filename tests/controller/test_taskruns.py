@@ -1,57 +1,18 @@
 """From what the watches bring to looks at runs."""
 
 import json
-import threading
 
 import captures
 import pytest
 from controllerroom import MANAGED_BY, taskrun
 from hypothesis import given
 from hypothesis import strategies as st
+from taskrunharness import TaskRunHarness
 
-from resultsfw.controller import controller as module
-from resultsfw.controller.controller import (
-    PENDING_PAUSE,
-    PROGRESS_PAUSE,
-    Controller,
-    owner_of,
-    pause_of,
-    sight_of,
-    slim_pod,
-    slim_taskrun,
-)
-from resultsfw.controller.metrics import Metrics
+from resultsfw.controller.cache_transforms import trim_pod, trim_taskrun
+from resultsfw.controller.ownership import TASKRUN_LABEL, taskrun_of
+from resultsfw.controller.taskruns import PENDING_DELAY, PROGRESS_DELAY, enqueue_delay, pod_fingerprint
 from resultsfw.errors import BackendError, ClusterError, ConflictError, NotFoundError, UnavailableError
-
-
-class Looks:
-    """A reconciler that does as it is told, and remembers."""
-
-    def __init__(self):
-        self.changed = threading.Condition()
-        self.seen = []
-        self.answers = []
-
-    def reconcile(self, namespace, name):
-        with self.changed:
-            self.seen.append((namespace, name))
-            answer = self.answers.pop(0) if self.answers else None
-            self.changed.notify_all()
-        if isinstance(answer, Exception):
-            raise answer
-        return answer() if callable(answer) else answer
-
-    def wait(self, count):
-        with self.changed:
-            assert self.changed.wait_for(lambda: len(self.seen) >= count, 5), self.seen
-
-
-class Pods:
-    def __init__(self):
-        self.names = set()
-
-    def holds(self, _namespace, name):
-        return name in self.names
 
 
 @pytest.fixture
@@ -59,8 +20,7 @@ def made():
     found = []
 
     def make(managed_by=MANAGED_BY, threads=1):
-        one = Controller(Metrics([]), managed_by=managed_by, threads=threads)
-        one.reconciler, one.pods = Looks(), Pods()
+        one = TaskRunHarness(managed_by, threads)
         found.append(one)
         return one
 
@@ -88,7 +48,7 @@ def pod(name, phase="Running", **metadata):
 
 
 def count(controller, result):
-    return controller._metrics.reconciles.labels(result)._value.get()
+    return controller.metrics.reconciles.labels(result)._value.get()
 
 
 def test_a_run_of_ours_is_looked_at_and_another_is_not(made):
@@ -97,7 +57,7 @@ def test_a_run_of_ours_is_looked_at_and_another_is_not(made):
     one.on_taskrun("ADDED", seen("ours"))
     one.on_pod("ADDED", pod("theirs"))
     one.on_pod("ADDED", pod("unknown"))
-    one.work()
+    one.start()
     one.reconciler.wait(1)
     one.queue.shut_down_with_drain(5)
     assert one.reconciler.seen == [("runs", "ours")]
@@ -106,7 +66,7 @@ def test_a_run_of_ours_is_looked_at_and_another_is_not(made):
 def test_without_a_name_every_run_is_ours(made):
     one = made(managed_by="")
     one.on_taskrun("ADDED", seen("any", managed_by="somebody/else"))
-    one.work()
+    one.start()
     one.reconciler.wait(1)
 
 
@@ -145,16 +105,16 @@ FAILED = {"terminated": {"exitCode": 1}}
 @pytest.mark.parametrize(
     ("obj", "pause"),
     [
-        (begun(phase="Pending"), PENDING_PAUSE),
-        (begun(container("step-a", **WAITS), phase="Pending"), PENDING_PAUSE),
+        (begun(phase="Pending"), PENDING_DELAY),
+        (begun(container("step-a", **WAITS), phase="Pending"), PENDING_DELAY),
         (
             begun(container("step-a", waiting={"reason": "ImagePullBackOff"}), phase="Pending"),
-            PROGRESS_PAUSE,
+            PROGRESS_DELAY,
         ),
-        (begun(phase="Pending", initContainerStatuses=[container("prepare", **FAILED)]), PROGRESS_PAUSE),
+        (begun(phase="Pending", initContainerStatuses=[container("prepare", **FAILED)]), PROGRESS_DELAY),
         (begun(container("step-a", **RUNS), ready=False), 0),
-        (begun(container("step-a", **RUNS), container("step-b", **RUNS)), PROGRESS_PAUSE),
-        (begun(container("step-a", **ENDED), container("step-b", **RUNS)), PROGRESS_PAUSE),
+        (begun(container("step-a", **RUNS), container("step-b", **RUNS)), PROGRESS_DELAY),
+        (begun(container("step-a", **ENDED), container("step-b", **RUNS)), PROGRESS_DELAY),
         (begun(container("step-a", **FAILED), container("step-b", **RUNS)), 0),
         (begun(container("step-a", **ENDED), container("sidecar-s", **RUNS)), 0),
         (begun(container("step-a", **ENDED), phase="Succeeded"), 0),
@@ -162,8 +122,8 @@ FAILED = {"terminated": {"exitCode": 1}}
     ],
 )
 def test_what_a_run_waits_for_is_looked_at_at_once_and_the_rest_is_gathered(obj, pause):
-    assert pause_of(obj) == pause
-    assert pause_of({**obj, "metadata": {**obj["metadata"], "deletionTimestamp": "t"}}) == 0
+    assert enqueue_delay(obj) == pause
+    assert enqueue_delay({**obj, "metadata": {**obj["metadata"], "deletionTimestamp": "t"}}) == 0
 
 
 def test_a_change_that_no_look_reads_brings_none(made):
@@ -192,7 +152,7 @@ def test_a_change_that_no_look_reads_brings_none(made):
 def test_whatever_a_look_reads_changes_the_sight(change, data):
     values = st.recursive(st.text(), lambda one: st.dictionaries(st.text(), one, max_size=3), max_leaves=5)
     before, after = data.draw(values), data.draw(values)
-    sights = [sight_of({"metadata": {}, "status": {change: value}}) for value in (before, after)]
+    sights = [pod_fingerprint({"metadata": {}, "status": {change: value}}) for value in (before, after)]
     assert (sights[0] == sights[1]) is (before == after)
 
 
@@ -210,7 +170,7 @@ def test_a_run_that_is_over_is_looked_at_only_while_its_pod_is_there(made):
     one.on_taskrun("ADDED", done("a", podName="a-pod"))
     one.on_taskrun("ADDED", done("b", podName="b-pod"))
     one.on_taskrun("ADDED", done("c", podName=""))
-    one.work()
+    one.start()
     one.reconciler.wait(1)
     one.on_taskrun("ADDED", seen("d"))
     one.reconciler.wait(2)
@@ -221,7 +181,7 @@ def test_a_conflict_is_looked_at_again_soon_and_quietly(made, caplog):
     one = made()
     one.reconciler.answers = [ConflictError("changed")]
     one.on_taskrun("ADDED", seen("r"))
-    one.work()
+    one.start()
     one.reconciler.wait(2)
     assert count(one, "conflict") == 1
     assert not caplog.records
@@ -244,7 +204,7 @@ def test_a_look_that_fails_is_said_counted_and_repeated_and_the_others_go_on(
     one.reconciler.answers = [error]
     one.on_taskrun("ADDED", seen("r"))
     one.on_taskrun("ADDED", seen("other"))
-    one.work()
+    one.start()
     one.reconciler.wait(3)
     assert one.reconciler.seen.count(("runs", "r")) == 2
     assert count(one, result) == 1
@@ -252,23 +212,23 @@ def test_a_look_that_fails_is_said_counted_and_repeated_and_the_others_go_on(
     if result == "bug":
         assert "TaskRun runs/r (backend none)" in caplog.text
         assert "a bug" in caplog.text
-    assert one.works
+    assert one.controller.is_healthy
 
 
 def test_a_look_can_ask_for_the_next_one(made):
     one = made()
     one.reconciler.answers = [0.01]
     one.on_taskrun("ADDED", seen("r"))
-    one.work()
+    one.start()
     one.reconciler.wait(2)
 
 
 def test_the_echo_of_an_own_write_is_no_news_whenever_it_comes(made):
     one = made()
-    one.is_own = lambda *of: of[2] == "own"
+    one.own_writes.versions.add("own")
     one.reconciler.answers = [lambda: one.on_taskrun("MODIFIED", seen("r", "own"))]
     one.on_taskrun("ADDED", seen("r"))
-    one.work()
+    one.start()
     one.reconciler.wait(1)
     one.on_taskrun("MODIFIED", seen("r", "own"))
     one.on_taskrun("ADDED", seen("next"))
@@ -278,7 +238,7 @@ def test_the_echo_of_an_own_write_is_no_news_whenever_it_comes(made):
 
 def test_news_while_a_run_is_looked_at_is_looked_at_afterwards(made):
     one = made()
-    one.is_own = lambda *of: of[2] == "own"
+    one.own_writes.versions.add("own")
 
     def meanwhile():
         one.on_taskrun("MODIFIED", seen("r", "foreign"))
@@ -286,17 +246,17 @@ def test_news_while_a_run_is_looked_at_is_looked_at_afterwards(made):
 
     one.reconciler.answers = [meanwhile]
     one.on_taskrun("ADDED", seen("r"))
-    one.work()
+    one.start()
     one.reconciler.wait(2)
 
 
 def test_owners():
-    assert owner_of(pod("r")) == ("runs", "r")
+    assert taskrun_of(pod("r")) == ("runs", "r")
     foreign = {"apiVersion": "v1", "kind": "TaskRun", "name": "r"}
     bare = {"metadata": {"namespace": "n", "ownerReferences": [foreign]}}
-    assert owner_of(bare) is None
+    assert taskrun_of(bare) is None
     labelled = {"metadata": {"namespace": "n", "labels": {"tekton.dev/taskRun": "r"}}}
-    assert owner_of(labelled) == ("n", "r")
+    assert taskrun_of(labelled) == ("n", "r")
 
 
 def test_of_another_controllers_objects_little_is_kept(made, capture):
@@ -305,13 +265,13 @@ def test_of_another_controllers_objects_little_is_kept(made, capture):
         **capture["tekton_final"],
         "metadata": {**capture["tekton_final"]["metadata"], "namespace": "runs"},
     }
-    slim = one.slim_taskrun(run)
+    slim = one.transform(run)
     assert len(json.dumps(slim)) < 1000
     one.on_taskrun("ADDED", slim)
     for event in capture["pod_events"]:
         found = event["object"]
         found["metadata"]["namespace"] = "runs"
-        slim = one.slim_pod(found)
+        slim = one.index.trim_pod(found)
         assert slim["metadata"]["labels"] == found["metadata"]["labels"]
         assert "spec" not in slim
 
@@ -320,7 +280,7 @@ def test_of_another_controllers_objects_little_is_kept(made, capture):
 def test_a_slim_pod_has_all_a_look_reads(name):
     for event in captures.load(name)["pod_events"]:
         found = event["object"]
-        slim = slim_pod(found)
+        slim = trim_pod(found)
         assert slim["status"] == found["status"]
         assert slim["spec"]["containers"] == found["spec"]["containers"]
         assert "managedFields" not in slim["metadata"]
@@ -328,7 +288,7 @@ def test_a_slim_pod_has_all_a_look_reads(name):
 
 def test_a_slim_run_that_is_over_still_says_what_it_declared():
     final = captures.load("sl-step-results")["tekton_final"]
-    slim = slim_taskrun(final)
+    slim = trim_taskrun(final)
     assert slim["status"]["conditions"] == final["status"]["conditions"]
     assert slim["status"]["taskSpec"].get("results") == final["status"]["taskSpec"].get("results")
     assert [one.get("results") for one in slim["status"]["taskSpec"]["steps"]] == [
@@ -336,14 +296,14 @@ def test_a_slim_run_that_is_over_still_says_what_it_declared():
     ]
     assert "script" not in json.dumps(slim)
     final["status"]["retriesStatus"] = [final["status"]]
-    assert len(slim_taskrun(final)["status"]["retriesStatus"]) == 1
+    assert len(trim_taskrun(final)["status"]["retriesStatus"]) == 1
 
 
 def test_a_run_that_is_not_over_is_kept_whole():
     run = seen("r", steps=[{"name": "one"}])
     run["metadata"]["managedFields"] = [1]
-    slim = slim_taskrun(run)
+    slim = trim_taskrun(run)
     assert slim["spec"] == run["spec"]
     assert slim["status"] == run["status"]
     assert "managedFields" not in slim["metadata"]
-    assert module.POD_SELECTOR == "tekton.dev/taskRun"
+    assert TASKRUN_LABEL == "tekton.dev/taskRun"

@@ -1,0 +1,293 @@
+"""Construct the parts of the controller in the order in which they depend on each other."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from resultsfw.cluster import CONFIG_MAPS, PODS, Object
+from resultsfw.controller.cache_transforms import TaskRunTransform, trim_configmap, trim_pipelinerun
+from resultsfw.controller.condition_observer import ConditionObserver
+from resultsfw.controller.config import CONFIG_MAP, OTHERS, LiveFlags
+from resultsfw.controller.controller import LiveReconciler
+from resultsfw.controller.events import Events, Notice, cut, log_change, log_pipelinerun
+from resultsfw.controller.failures import RunFailer
+from resultsfw.controller.fenced_cluster import FencedCluster
+from resultsfw.controller.instrumented import InstrumentedCore
+from resultsfw.controller.metrics import Metrics
+from resultsfw.controller.observed_cluster import ObservedCluster
+from resultsfw.controller.options import Options
+from resultsfw.controller.ownership import TASKRUN_LABEL, RunSelector
+from resultsfw.controller.permissions import missing_for_backends
+from resultsfw.controller.pipelineruns import (
+    ChildTaskRunEvents,
+    PipelineRunController,
+    PipelineRunEvents,
+    PipelineRunIndex,
+)
+from resultsfw.controller.requests import RequestQueue
+from resultsfw.controller.taskruns import TaskRunController, TaskRunEvents, TaskRunIndex
+from resultsfw.controller.watchdog import Watchdog
+from resultsfw.controller.write_tracker import WriteTracker
+from resultsfw.core import ResultsManager
+from resultsfw.kube import CachedCluster, Connection, KubeCluster, Reflector
+from resultsfw.tekton.api.kinds import PIPELINERUNS, TASKRUNS
+from resultsfw.tekton.pipelinerun.reconciler import PipelineReconciler
+from resultsfw.tekton.taskrun.reconciler import Reconciler
+from resultsfw.tekton.taskrun.requeue import Timing
+from resultsfw.tekton.taskrun.settings import Settings
+
+__all__ = ["Assembly", "assemble"]
+
+_PIPELINERUN_THREADS = 2
+"""Workers for PipelineRuns: reconciling one makes few requests and reads no pod."""
+
+OnEvent = Callable[[str, Object], None]
+"""Handles a watch event: "ADDED", "MODIFIED" or "DELETED", and the object."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assembly:
+    """The parts of the controller that the process starts, stops and asks for their state.
+
+    Attributes:
+        cluster: The API server, without cache.
+        reflectors: In the order in which they start: PipelineRuns before their TaskRuns, and these before
+            their pods, because whose a TaskRun or pod is decides how much of it is cached.
+        configmaps: The reflector of Tekton's ConfigMaps, one of ``reflectors``.
+        flags: The flags in effect.
+        taskruns: Reconciles TaskRuns.
+        pipelineruns: Reconciles PipelineRuns.
+        watchdog: Watches both of them.
+        events: Writes Kubernetes Events.
+    """
+
+    cluster: KubeCluster
+    reflectors: tuple[Reflector, ...]
+    configmaps: Reflector
+    flags: LiveFlags
+    taskruns: TaskRunController
+    pipelineruns: PipelineRunController
+    watchdog: Watchdog
+    events: Events
+
+
+def assemble(
+    options: Options,
+    connection: Connection,
+    metrics: Metrics,
+    *,
+    is_leader: Callable[[], bool],
+    on_unusable_plugin: Callable[[], None],
+) -> Assembly:
+    """Construct the controller; nothing of it works before its reflectors and controllers are started.
+
+    Args:
+        options: Of the process.
+        connection: To the API server.
+        metrics: Count everything.
+        is_leader: Whether this replica may write.
+        on_unusable_plugin: Called if the first flags select a plugin that cannot be used.
+    """
+    cluster = KubeCluster(connection)
+    events = Events(
+        lambda obj, notice: cluster.event(
+            obj, type=notice.type, reason=notice.reason, message=notice.message
+        ),
+        metrics,
+    )
+    selector = RunSelector(options.managed_by)
+    stalled_delay = options.stalled_after / 2
+
+    # What is known of runs, and the queues: they depend on nothing.
+    taskrun_index, pipelinerun_index = TaskRunIndex(selector), PipelineRunIndex(selector)
+    taskrun_writes, pipelinerun_writes = WriteTracker(), WriteTracker()
+    taskrun_queue = RequestQueue(taskrun_writes, stalled_delay=stalled_delay)
+    pipelinerun_queue = RequestQueue(pipelinerun_writes, stalled_delay=stalled_delay)
+    taskrun_conditions = ConditionObserver(metrics.changed, events.changed, log_change)
+    pipelinerun_conditions = ConditionObserver(
+        metrics.pipelinerun_changed, events.pipelinerun_changed, log_pipelinerun
+    )
+
+    # The caches, whose event handlers fill the queues.
+    taskrun_transform = TaskRunTransform(selector, pipelinerun_index.keeps_results)
+    taskrun_events = TaskRunEvents(taskrun_index, taskrun_queue)
+    child_events = ChildTaskRunEvents(pipelinerun_index, pipelinerun_queue)
+    restarted = metrics.watch_restarts
+    taskruns = Reflector(
+        connection,
+        TASKRUNS,
+        on_change=_handlers(
+            _when_deleted(taskrun_writes.forget, taskrun_conditions.forget),
+            taskrun_transform.on_taskrun,
+            taskrun_events.on_taskrun,
+            child_events.on_taskrun,
+        ),
+        on_restart=lambda *_: restarted.labels("taskruns").inc(),
+        transform=taskrun_transform,
+    )
+    pods = Reflector(
+        connection,
+        PODS,
+        label_selector=TASKRUN_LABEL,
+        on_change=taskrun_events.on_pod,
+        on_restart=lambda *_: restarted.labels("pods").inc(),
+        transform=taskrun_index.trim_pod,
+    )
+    pipelinerun_events = PipelineRunEvents(
+        pipelinerun_index, pipelinerun_queue, release_results=taskruns.transform_anew
+    )
+    pipelineruns = Reflector(
+        connection,
+        PIPELINERUNS,
+        on_change=_handlers(
+            _when_deleted(pipelinerun_writes.forget, pipelinerun_conditions.forget),
+            pipelinerun_events.on_pipelinerun,
+        ),
+        on_restart=lambda *_: restarted.labels("pipelineruns").inc(),
+        transform=partial(trim_pipelinerun, selector),
+    )
+
+    # The clusters as reconcilers see them: cached, fenced, observed.
+    taskrun_cluster = ObservedCluster(
+        FencedCluster(CachedCluster(cluster, {TASKRUNS: taskruns, PODS: pods}), is_leader),
+        TASKRUNS,
+        taskrun_writes,
+        taskrun_conditions,
+    )
+    pipelinerun_cluster = ObservedCluster(
+        FencedCluster(CachedCluster(cluster, {PIPELINERUNS: pipelineruns, TASKRUNS: taskruns}), is_leader),
+        PIPELINERUNS,
+        pipelinerun_writes,
+        pipelinerun_conditions,
+    )
+    taskrun_failer = RunFailer(taskrun_cluster, TASKRUNS, cached=taskruns.get)
+    pipelinerun_failer = RunFailer(pipelinerun_cluster, PIPELINERUNS, cached=pipelineruns.get)
+
+    # The reconcilers, anew for each set of flags, and the controllers that use the ones in effect.
+    taskrun_reconciler, pipelinerun_reconciler = LiveReconciler(), LiveReconciler()
+
+    def warn(obj: Object, reason: str, message: str) -> None:
+        events.send(obj, Notice("Warning", reason, cut(message)))
+
+    def swap(core: ResultsManager, settings: Settings) -> None:
+        taskrun_reconciler.swap(
+            Reconciler(
+                core,
+                taskrun_cluster,
+                options=settings.pods,
+                timing=Timing(unschedulable=options.unschedulable_after),
+                policies=settings.policies,
+                tell=warn,
+            )
+        )
+        pipelinerun_index.copies_statuses = core.flags.embedded_status != "minimal"
+        pipelinerun_reconciler.swap(
+            PipelineReconciler(
+                core,
+                pipelinerun_cluster,
+                taskruns=_TaskRunReader(cluster, taskrun_transform),
+                tell=warn,
+                policies=settings.policies,
+            )
+        )
+
+    flags = LiveFlags(
+        build=partial(InstrumentedCore, metrics=metrics),
+        check=partial(missing_for_backends, cluster),
+        swap=swap,
+        tell=events.send,
+        metrics=metrics,
+        sidecar_image=options.sidecar_image,
+        pods=options.pods,
+        hopeless=on_unusable_plugin,
+    )
+    configmaps = Reflector(
+        connection,
+        CONFIG_MAPS,
+        namespace=options.namespace,
+        on_change=partial(_on_configmap, flags),
+        on_restart=lambda *_: restarted.labels("configmaps").inc(),
+        transform=trim_configmap,
+    )
+    taskrun_controller = TaskRunController(
+        taskrun_index,
+        pods,
+        taskrun_queue,
+        taskrun_reconciler,
+        taskrun_failer.mark_failed,
+        metrics=metrics,
+        threads=options.threads,
+    )
+    pipelinerun_controller = PipelineRunController(
+        pipelinerun_index,
+        pipelinerun_queue,
+        pipelinerun_reconciler,
+        pipelinerun_failer.mark_failed,
+        record_result=metrics.pipelinerun_looked,
+        threads=_PIPELINERUN_THREADS,
+    )
+    reflectors = (configmaps, pipelineruns, taskruns, pods)
+    for reflector in reflectors:
+        metrics.watch_unreadable(reflector.kind.plural, partial(len, reflector.unreadable))
+    metrics.watch_pipelineruns(
+        lambda: len(pipelinerun_queue), lambda: len(pipelinerun_index) if is_leader() else 0
+    )
+    return Assembly(
+        cluster=cluster,
+        reflectors=reflectors,
+        configmaps=configmaps,
+        flags=flags,
+        taskruns=taskrun_controller,
+        pipelineruns=pipelinerun_controller,
+        watchdog=Watchdog(
+            {TASKRUNS.kind: taskrun_controller, PIPELINERUNS.kind: pipelinerun_controller},
+            {TASKRUNS.kind: taskrun_failer.record_stall, PIPELINERUNS.kind: pipelinerun_failer.record_stall},
+            metrics,
+            seconds=options.stalled_after,
+        ),
+        events=events,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _TaskRunReader:
+    """Reads TaskRuns whose results the cache left out. See `PipelineReconciler`."""
+
+    cluster: KubeCluster
+    transform: TaskRunTransform
+
+    def is_complete(self, taskrun: Object) -> bool:
+        return self.transform.is_complete(taskrun)
+
+    def read(self, taskrun: Object) -> Object:
+        metadata = taskrun["metadata"]
+        return self.cluster.get(TASKRUNS, metadata.get("namespace", ""), metadata["name"])
+
+
+def _handlers(*handlers: OnEvent) -> OnEvent:
+    """Return an event handler that calls these in turn."""
+
+    def on_event(change: str, obj: Object) -> None:
+        for handler in handlers:
+            handler(change, obj)
+
+    return on_event
+
+
+def _when_deleted(*forget: Callable[[str, str], None]) -> OnEvent:
+    """Return an event handler that makes these forget a deleted object, by namespace and name."""
+
+    def on_event(change: str, obj: Object) -> None:
+        if change == "DELETED":
+            for call in forget:
+                call(obj["metadata"].get("namespace", ""), obj["metadata"]["name"])
+
+    return on_event
+
+
+def _on_configmap(flags: LiveFlags, change: str, configmap: Object) -> None:
+    name, now = configmap["metadata"]["name"], None if change == "DELETED" else configmap
+    if name == CONFIG_MAP:
+        flags.changed(now)
+    elif name in OTHERS:
+        flags.other_changed(name, now)
