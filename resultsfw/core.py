@@ -21,7 +21,8 @@ from resultsfw.errors import (
 )
 from resultsfw.extensions import Extension, load_extensions
 from resultsfw.flags import CONFIG_PREFIX, Flags, choose_backend, nearest, parse_flags, unknown_backend
-from resultsfw.limits import POD_MESSAGES, effective
+from resultsfw.limits import effective
+from resultsfw.messages import POD_BYTES
 from resultsfw.plugins import EXTENSIONS, Backend, installed, load_backend, wrap_backend
 from resultsfw.references import checked
 from resultsfw.status import assemble, status_patch
@@ -158,7 +159,7 @@ class ResultsManager:
             except ResultsError:
                 continue
             most = effective(self.flags.max_result_size, capabilities).run
-            if capabilities.delivery == "value" and most > POD_MESSAGES:
+            if capabilities.delivery == "value" and most > POD_BYTES:
                 warned.append(
                     f"embedded-status is {mode}, and results-from {name} lets the results of one run have "
                     f"{most} bytes: a PipelineRun repeats them for all its TaskRuns, and fails where they do "

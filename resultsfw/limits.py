@@ -11,7 +11,6 @@ __all__ = [
     "DEFAULT_RESULT_BYTES",
     "OBJECT_BYTES",
     "OBJECT_HEADROOM",
-    "POD_MESSAGES",
     "effective",
     "object_size",
     "over_run",
@@ -20,10 +19,6 @@ __all__ = [
 
 DEFAULT_RESULT_BYTES: Final = 4096
 """``max-result-size`` where no one sets it (TEP-0127, Size Limit)."""
-
-POD_MESSAGES: Final = 12_288
-"""Bytes of all termination messages of a pod (kubelet, ``MaxPodTerminationMessageLogLength``): what a run's
-results were held to before they could be larger."""
 
 OBJECT_BYTES: Final = 1_572_864
 """Bytes of one API object: etcd's ``--max-request-bytes`` of 1.5 MiB, the TEP's "CRD limit"."""

@@ -14,7 +14,7 @@ from pathlib import Path
 import pluggy
 
 import resultsfw
-from resultsfw import core, errors, flags, hookspecs, messages, references
+from resultsfw import core, errors, flags, hookspecs, messages, pods, references
 from resultsfw.cli import commands
 
 _MODULES = re.compile(r"\b(?:[a-z_]+\.)+(?=[A-Z])")
@@ -94,6 +94,7 @@ def surface():
         names(resultsfw, "resultsfw"),
         names(errors, "resultsfw.errors"),
         names(messages, "resultsfw.messages"),
+        names(pods, "resultsfw.pods"),
         hooks(),
         others(),
     )

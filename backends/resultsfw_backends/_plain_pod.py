@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from resultsfw import Object, Run
 from resultsfw.errors import InputError
-from resultsfw_backends._entrypoint import container_statuses, containers, terminated
+from resultsfw.pods import container_states, containers, grace_period, terminated_states
 
 __all__ = [
     "RESULTS",
@@ -134,7 +134,7 @@ def refuse_volumes(pod: Object, volumes: Sequence[Object]) -> None:
 
 def steps_ended(run: Run, pod: Object) -> bool:
     """Whether all Steps' containers have ended for good: none will be started again in this pod."""
-    by_name, ended, spec = containers(pod), terminated(pod), pod["spec"]
+    by_name, ended, spec = containers(pod), terminated_states(pod), pod["spec"]
     return bool(run.steps) and all(
         step.container in ended
         and not _comes_again(spec, by_name.get(step.container, {}), ended[step.container])
@@ -155,7 +155,7 @@ def may_have_missed(run: Run, pod: Object, sidecar: Object | None) -> bool:
     """
     patience = _patience(pod)
     at = _time((sidecar or {}).get("finishedAt"))
-    states = container_statuses(pod)
+    states = container_states(pod)
     for step in run.steps:
         state = states.get(step.container, {})
         if "running" in state:
@@ -181,7 +181,7 @@ def _limits(pod: Object) -> Iterator[dt.datetime]:
     start, seconds = _time(status.get("startTime")), spec.get("activeDeadlineSeconds")
     if start is not None and seconds is not None:
         # Whether or not the status says so yet: nothing of the pod outlives this.
-        yield start + dt.timedelta(seconds=seconds + spec.get("terminationGracePeriodSeconds", 30))
+        yield start + dt.timedelta(seconds=seconds + grace_period(pod))
     for one in status.get("conditions") or ():
         kubelets = one.get("type") == "DisruptionTarget" and one.get("reason") == "TerminationByKubelet"
         if kubelets and (since := _time(one.get("lastTransitionTime"))) is not None:

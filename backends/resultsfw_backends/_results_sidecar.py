@@ -22,13 +22,16 @@ from resultsfw import (
     TransportUsage,
 )
 from resultsfw.errors import InputError, LogUnavailableError
-from resultsfw_backends._entrypoint import (
-    add_arguments,
-    container_status,
+from resultsfw.pods import (
+    RESULTS_SIDECAR,
+    container_states,
     container_statuses,
     containers,
-    terminated,
+    has_finished,
+    is_terminating,
+    terminated_states,
 )
+from resultsfw_backends._entrypoint import add_arguments
 from resultsfw_backends._exposure import refuse_mounts
 from resultsfw_backends._log_lines import LogLines
 from resultsfw_backends._plain_pod import (
@@ -45,7 +48,6 @@ from resultsfw_backends._sidecar_log import SidecarLog, declared_names, value_of
 from resultsfw_sidecar import wire as wires
 
 __all__ = [
-    "CONTAINER",
     "SidecarConfig",
     "add_fetch",
     "add_sidecar",
@@ -57,9 +59,6 @@ __all__ = [
     "read_records",
     "unread",
 ]
-
-CONTAINER: Final = "sidecar-tekton-log-results"
-"""The container's name, Tekton's (a Sidecar ``tekton-log-results`` behind Tekton's ``sidecar-``)."""
 
 _PROGRAM: Final = "/ko-app/sidecarlogresults"
 
@@ -134,7 +133,7 @@ def add_sidecar(
         BackendError: Another container mounts one of those volumes.
     """
     spec = pod["spec"]
-    refuse_mounts(pod, {volume["name"] for volume in volumes}, own=CONTAINER)
+    refuse_mounts(pod, {volume["name"] for volume in volumes}, own=RESULTS_SIDECAR)
     plain = is_plain(run, pod)
     if plain:
         folders, waiting = _prepare_plain(run, pod, config, volumes=volumes, tekton=tekton)
@@ -144,7 +143,7 @@ def add_sidecar(
         folders, waiting = _tekton_folders(run, pod), []
     own = {f"step-{step.name}": [one.name for one in step.results] for step in run.steps if step.results}
     sidecar: Object = {
-        "name": CONTAINER,
+        "name": RESULTS_SIDECAR,
         "image": config.image,
         "command": [
             _PROGRAM,
@@ -245,10 +244,11 @@ def _prepare_plain(
             f"the kubelet tells when its containers have ended, and only to a native sidecar of ours",
             subject=asked,
         )
-    if CONTAINER in containers(pod):
+    if RESULTS_SIDECAR in containers(pod):
         raise InputError(
-            f'the pod has a container "{CONTAINER}" already: prepare each pod once, from what you made it of',
-            subject=f"container {CONTAINER}",
+            f'the pod already has a container "{RESULTS_SIDECAR}": prepare each pod once, from the pod as it '
+            f"was before",
+            subject=f"container {RESULTS_SIDECAR}",
         )
     check_pod(run, pod)
     folders = add_folders(run, pod)
@@ -259,7 +259,7 @@ def _prepare_plain(
 
 def _waits_for_signal(pod: Object) -> bool:
     """Whether the pod's sidecar was made to wait for the kubelet's word."""
-    env = containers(pod).get(CONTAINER, {}).get("env") or ()
+    env = containers(pod).get(RESULTS_SIDECAR, {}).get("env") or ()
     return {"name": wires.ENV_WATCH, "value": wires.WATCH_SIGNAL} in env
 
 
@@ -268,19 +268,19 @@ def has_said_all(run: Run, pod: Object, *, wire: int) -> bool:
 
     Whether it has said all is seen only in its log, and only where that has an end record (`read_log`).
     """
-    state = container_statuses(pod).get(CONTAINER, {})
-    if "running" in state and not _over(pod) and wire == wires.WIRE:
+    state = container_states(pod).get(RESULTS_SIDECAR, {})
+    if "running" in state and not has_finished(pod) and wire == wires.WIRE:
         if _waits_for_signal(pod):
-            return _leaving(pod)  # else it has only begun to speak when it ends, a moment later
-        return _leaving(pod) or (steps_ended(run, pod) and not _killed(run, pod))
+            return is_terminating(pod)  # else it has only begun to speak when it ends, a moment later
+        return is_terminating(pod) or (steps_ended(run, pod) and not _killed(run, pod))
     return has_ended(run, pod)
 
 
 def has_ended(run: Run, pod: Object) -> bool:
     """Whether it has ended for good, and with it all that it has to say elsewhere than in its log."""
-    status = container_status(pod, CONTAINER)
+    status = container_statuses(pod).get(RESULTS_SIDECAR, {})
     state = status.get("state", {})
-    if _over(pod):
+    if has_finished(pod):
         return "running" not in state
     if not _is_native(pod):
         return "terminated" in state
@@ -295,7 +295,7 @@ def end_of(pod: Object) -> Object | None:
 
     Where one had ended well, having said all, and the next one was killed, what the first one said stands.
     """
-    status = container_status(pod, CONTAINER)
+    status = container_statuses(pod).get(RESULTS_SIDECAR, {})
     ended = _end(status)
     before: Object = status.get("lastState", {}).get("terminated") or {}
     return before if ended is not None and ended.get("exitCode") and before.get("exitCode") == 0 else ended
@@ -303,7 +303,7 @@ def end_of(pod: Object) -> Object | None:
 
 def may_start_again(pod: Object) -> bool:
     """Whether a sidecar that ended can be started once more: a native one, while the pod is not over."""
-    return _is_native(pod) and not _over(pod)
+    return _is_native(pod) and not has_finished(pod)
 
 
 def unread(pod: Object, *, wire: int, known: Iterable[int]) -> Extraction | None:
@@ -312,17 +312,19 @@ def unread(pod: Object, *, wire: int, known: Iterable[int]) -> Extraction | None
     def never(message: str) -> Extraction:
         return Extraction(problems=(Problem(code=ProblemCode.TRANSPORT_UNREADABLE, message=message),))
 
-    if CONTAINER not in containers(pod):
-        return never(f'the pod has no container "{CONTAINER}" to read results from')
+    if RESULTS_SIDECAR not in containers(pod):
+        return never(f'the pod has no container "{RESULTS_SIDECAR}" to read results from')
     if wire not in known:
         versions = " and ".join(str(one) for one in known)
         return never(
             f"the pod's sidecar speaks wire version {wire}; this version of resultsfw reads {versions}: "
             f"read it with the version that made the pod"
         )
-    status = container_status(pod, CONTAINER)
+    status = container_statuses(pod).get(RESULTS_SIDECAR, {})
     if "waiting" in status.get("state", {}) and _end(status) is None:
-        return never(f'container "{CONTAINER}" never started, so nobody read what a Step may have written')
+        return never(
+            f'container "{RESULTS_SIDECAR}" never started, so nobody read what a Step may have written'
+        )
     return None
 
 
@@ -350,16 +352,16 @@ def read_log(
     longest, most = _walls(run, limits)
     most = max(most, least)
     metadata = pod["metadata"]
-    running = "running" in container_status(pod, CONTAINER).get("state", {})
+    running = "running" in container_statuses(pod).get(RESULTS_SIDECAR, {}).get("state", {})
     # One byte more than a true log can have, to see that there are too many.
-    stream = cluster.read_log(metadata["namespace"], metadata["name"], CONTAINER, limit=most + 1)
+    stream = cluster.read_log(metadata["namespace"], metadata["name"], RESULTS_SIDECAR, limit=most + 1)
     lines = LogLines(stream, longest=longest, limit=most)
     try:
         extraction = read_records(
             run,
             pod,
             lines,
-            whose=f'log of container "{CONTAINER}"',
+            whose=f'log of container "{RESULTS_SIDECAR}"',
             limits=limits,
             wire=wire,
             resolve=resolve,
@@ -368,7 +370,7 @@ def read_log(
         # An iterator need not have one; one that has a connection behind it does.
         if callable(close := getattr(stream, "close", None)):
             close()
-    return replace(extraction, early=extraction.early and running and not _over(pod))
+    return replace(extraction, early=extraction.early and running and not has_finished(pod))
 
 
 def read_records(
@@ -398,7 +400,7 @@ def read_records(
     if isinstance(lines, bytes):
         longest, most = _walls(run, limits)
         lines = LogLines([lines], longest=longest, limit=most)
-    status = container_status(pod, CONTAINER)
+    status = container_statuses(pod).get(RESULTS_SIDECAR, {})
     ended = _end(status)
     records = SidecarLog(
         whose=whose,
@@ -424,7 +426,7 @@ def read_records(
         )
         problems = [over, *problems]
     carrier = TransportUsage(
-        container=CONTAINER,
+        container=RESULTS_SIDECAR,
         transport=whose.partition(" ")[0],
         used=lines.total,
         budget=lines.limit,
@@ -444,9 +446,10 @@ def read_records(
 def _kubelet_failed(whose: str, error: str, pod: Object) -> LogUnavailableError:
     """The error for a log that a kubelet could not read to its end; the next try may come right."""
     metadata = pod["metadata"]
+    name = f"{metadata.get('namespace', '')}/{metadata.get('name', '')}"
     return LogUnavailableError(
         f'the kubelet answered "{error}" in place of the {whose}',
-        subject=f"Pod {metadata.get('namespace', '')}/{metadata.get('name', '')}, container {CONTAINER}",
+        subject=f"Pod {name}, container {RESULTS_SIDECAR}",
     )
 
 
@@ -467,26 +470,14 @@ def _end(status: Object) -> Object | None:
     return ended
 
 
-def _over(pod: Object) -> bool:
-    return pod.get("status", {}).get("phase") in ("Succeeded", "Failed")
-
-
-def _leaving(pod: Object) -> bool:
-    """Whether the pod is deleted or evicted: its log goes with it."""
-    told = pod.get("status", {}).get("conditions") or ()
-    return "deletionTimestamp" in pod["metadata"] or any(
-        one.get("type") == "DisruptionTarget" and one.get("status") == "True" for one in told
-    )
-
-
 def _is_native(pod: Object) -> bool:
-    """Whether the pod has the sidecar as an init container that Kubernetes restarts."""
-    return any(one["name"] == CONTAINER for one in pod["spec"].get("initContainers") or ())
+    """Return whether the sidecar is one of the init containers: a native sidecar."""
+    return any(one["name"] == RESULTS_SIDECAR for one in pod["spec"].get("initContainers") or ())
 
 
 def _killed(run: Run, pod: Object) -> bool:
     """Whether a Step was killed with its entrypoint: the sidecar does not hear of such an end."""
-    ended = terminated(pod)
+    ended = terminated_states(pod)
     return any(ended.get(step.container, {}).get("exitCode") == _SIGKILL for step in run.steps)
 
 
@@ -496,7 +487,7 @@ def _outlived(run: Run, pod: Object, sidecar: Object | None) -> bool:
     Times have seconds. One that was killed in the sidecar's last second was killed before it, as the
     kubelet ends native sidecars last, or wrote nothing on SIGTERM.
     """
-    states = container_statuses(pod)
+    states = container_states(pod)
     ends = [states.get(step.container, {}).get("terminated") for step in run.steps]
     if any("running" in states.get(step.container, {}) for step in run.steps):
         return True

@@ -31,10 +31,9 @@ from resultsfw import (
     hookimpl,
 )
 from resultsfw.errors import ClusterError, ForbiddenError, NotFoundError, UnavailableError
-from resultsfw_backends._entrypoint import container_status
+from resultsfw.pods import RESULTS_SIDECAR, container_states, has_finished
 from resultsfw_backends._exposure import refuse_shared_processes, refuse_tokens
 from resultsfw_backends._results_sidecar import (
-    CONTAINER,
     SidecarConfig,
     add_sidecar,
     end_of,
@@ -181,13 +180,13 @@ def extract(run: Run, pod: Object, limits: Limits, config: Config, wire: int) ->
     """Read what the pod delivered, once, and compare it with the digest in its status."""
     if (nothing := unread(pod, wire=wire, known=(wires.WIRE,))) is not None:
         return nothing
-    state = container_status(pod, CONTAINER).get("state", {})
+    state = container_states(pod).get(RESULTS_SIDECAR, {})
     ended = end_of(pod) or {}
     digest = str(ended.get("message") or "").strip()
     if not _DIGEST.fullmatch(digest):
         # Whatever the server has of this pod is not what its sidecar stands for: a Step may have a token
         # that is bound to the pod as well, and deliver in the sidecar's place.
-        return _undelivered(digest, ended, early="running" in state and not _is_over(pod))
+        return _undelivered(digest, ended, early="running" in state and not has_finished(pod))
     try:
         body = _read(run, pod, config)
     except NotFoundError:
@@ -223,10 +222,6 @@ def _undelivered(said: str, ended: Object, *, early: bool) -> Extraction:
             f"of this pod is believed{_why(ended)}"
         )
     return _nothing(ProblemCode.TRANSPORT_INCOMPLETE, why, early=early)
-
-
-def _is_over(pod: Object) -> bool:
-    return pod.get("status", {}).get("phase") in ("Succeeded", "Failed")
 
 
 def _nothing(code: ProblemCode, why: str, *, early: bool = False) -> Extraction:

@@ -39,9 +39,9 @@ from resultsfw.errors import (
     NotFoundError,
     UnavailableError,
 )
+from resultsfw.pods import RESULTS_SIDECAR
 from resultsfw_backends._exposure import refuse_shared_processes
 from resultsfw_backends._results_sidecar import (
-    CONTAINER,
     SidecarConfig,
     add_fetch,
     add_sidecar,
@@ -364,7 +364,7 @@ def _folder(run: Run) -> str:
 def _sidecar(pod: Object) -> Object:
     spec = pod["spec"]
     everyone = [*(spec.get("initContainers") or ()), *spec["containers"]]
-    return next(one for one in everyone if one["name"] == CONTAINER)
+    return next(one for one in everyone if one["name"] == RESULTS_SIDECAR)
 
 
 def _refuse_exposed(pod: Object, secret: str) -> None:

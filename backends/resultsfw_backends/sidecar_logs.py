@@ -8,7 +8,6 @@ from typing import Final, Literal
 
 from resultsfw import Capabilities, Cluster, Extraction, Limits, Object, Permission, Run, hookimpl
 from resultsfw_backends._results_sidecar import (
-    CONTAINER,
     SidecarConfig,
     add_sidecar,
     has_said_all,
@@ -17,7 +16,7 @@ from resultsfw_backends._results_sidecar import (
 )
 from resultsfw_sidecar import wire as wires
 
-__all__ = ["CONTAINER", "Config", "capabilities", "extract", "pod_ready", "prepare_pod"]
+__all__ = ["Config", "capabilities", "extract", "pod_ready", "prepare_pod"]
 
 TEKTON_LOG_BYTES: Final = 32 * 1024 * 1024
 """Bytes read of the log of Tekton's sidecar at most: it prints values of any size."""

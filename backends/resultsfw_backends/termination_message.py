@@ -37,7 +37,8 @@ from resultsfw.messages import (
     message_budget,
     read_message,
 )
-from resultsfw_backends._entrypoint import add_arguments, containers, terminated
+from resultsfw.pods import containers, has_finished, terminated_states
+from resultsfw_backends._entrypoint import add_arguments
 from resultsfw_backends._plain_pod import check_pod, is_plain, steps_ended
 
 __all__ = ["Config", "capabilities", "extract", "pod_ready", "prepare_pod"]
@@ -122,7 +123,7 @@ def _check_messages(run: Run, pod: Object) -> None:
 @hookimpl
 def pod_ready(run: Run, pod: Object) -> bool:
     """All Steps have ended for good, or the pod has."""
-    return pod.get("status", {}).get("phase") in ("Succeeded", "Failed") or steps_ended(run, pod)
+    return has_finished(pod) or steps_ended(run, pod)
 
 
 @hookimpl
@@ -135,7 +136,7 @@ def extract(run: Run, pod: Object, wire: int) -> Extraction:
         )
         return Extraction(problems=(Problem(code=ProblemCode.TRANSPORT_UNREADABLE, message=said),))
     budget = message_budget(pod)
-    ended = terminated(pod)
+    ended = terminated_states(pod)
     found: list[ExtractedResult] = []
     problems: list[Problem] = []
     transports: list[TransportUsage] = []

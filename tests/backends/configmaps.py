@@ -7,12 +7,12 @@ from types import SimpleNamespace
 from resultsfw import CONFIG_MAPS, PODS, ResultsManager, ResultSpec, Run, Step
 from resultsfw.errors import ClusterError, ConflictError
 from resultsfw.local.store import Store
+from resultsfw.pods import RESULTS_SIDECAR
 from resultsfw_backends.config_map import ENV_NAME, ENV_UID, VALUE_BYTES, name_of
 from resultsfw_sidecar import wire
 from resultsfw_sidecar.files import RefusedError
 from resultsfw_ways.config_map import Way
 
-CONTAINER = "sidecar-tekton-log-results"
 OWNER = {"apiVersion": "tekton.dev/v1", "kind": "TaskRun", "name": "run", "uid": "run-uid"}
 OWNER |= {"controller": True, "blockOwnerDeletion": True}
 FLAGS = {"results-from": "config-map", "max-result-size": "1572864"}
@@ -89,7 +89,9 @@ class Life:
     @property
     def container(self):
         spec = self.pod["spec"]
-        (one,) = [one for one in (*spec["initContainers"], *spec["containers"]) if one["name"] == CONTAINER]
+        (one,) = [
+            one for one in (*spec["initContainers"], *spec["containers"]) if one["name"] == RESULTS_SIDECAR
+        ]
         return one
 
     def way(self):
@@ -144,7 +146,7 @@ class Life:
             "status": {
                 "phase": phase,
                 "initContainerStatuses": [
-                    {"name": CONTAINER, "state": {"terminated": told}, **state},
+                    {"name": RESULTS_SIDECAR, "state": {"terminated": told}, **state},
                 ],
                 "containerStatuses": [{"name": "step-one", "state": step}],
             },

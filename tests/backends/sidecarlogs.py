@@ -5,7 +5,7 @@ import hashlib
 import captures
 
 from resultsfw import ResultsManager, ResultSpec, Run, Stamp, Step
-from resultsfw_backends.sidecar_logs import CONTAINER
+from resultsfw.pods import RESULTS_SIDECAR
 from resultsfw_sidecar import wire
 
 UID = "51b37f1b-97b7-4b83-81a0-acdc337a94c2"
@@ -62,10 +62,10 @@ def a_pod(exit_code=0, *, state=None, phase="Succeeded", uid=UID):
     ended = {"terminated": {"exitCode": exit_code, "reason": "Completed" if exit_code == 0 else "Error"}}
     return {
         "metadata": {"name": "pod", "namespace": "default", "uid": uid},
-        "spec": {"containers": [{"name": "step-one"}, {"name": CONTAINER}]},
+        "spec": {"containers": [{"name": "step-one"}, {"name": RESULTS_SIDECAR}]},
         "status": {
             "phase": phase,
-            "containerStatuses": [{"name": CONTAINER, "state": ended if state is None else state}],
+            "containerStatuses": [{"name": RESULTS_SIDECAR, "state": ended if state is None else state}],
         },
     }
 
@@ -112,7 +112,7 @@ def facts(collected):
 def prepared(config="", run=None, flags=None):
     """Tekton's own pod of the capture sl-basic without its sidecar, prepared by us; and Tekton's sidecar."""
     [pod] = captures.first_pods(captures.load("sl-basic"))
-    theirs = next(one for one in pod["spec"]["containers"] if one["name"] == CONTAINER)
+    theirs = next(one for one in pod["spec"]["containers"] if one["name"] == RESULTS_SIDECAR)
     pod["spec"]["containers"].remove(theirs)
     for one in pod["spec"]["containers"]:
         place = one["args"].index("-result_from")
@@ -129,5 +129,5 @@ def prepared(config="", run=None, flags=None):
     )
     out = core.prepare_pod(run, pod)
     everyone = [*out["spec"]["initContainers"], *out["spec"]["containers"]]
-    (ours,) = [one for one in everyone if one["name"] == CONTAINER]
+    (ours,) = [one for one in everyone if one["name"] == RESULTS_SIDECAR]
     return out, ours, theirs

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from configmaps import CONTAINER, CORE, OWNER, Life, a_run, bare_pod, proof_of, values_of
+from configmaps import CORE, OWNER, Life, a_run, bare_pod, proof_of, values_of
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,6 +15,7 @@ from resultsfw.errors import (
     TooEarlyError,
 )
 from resultsfw.local.store import Store
+from resultsfw.pods import RESULTS_SIDECAR
 from resultsfw_backends import config_map
 from resultsfw_backends.config_map import RECORDS, ROLE_BINDINGS, ROLES, VALUE_BYTES, name_of
 from resultsfw_sidecar.output import OutputError
@@ -61,14 +62,14 @@ def test_the_pod_may_write_one_config_map_and_only_its_sidecar_gets_a_token():
         assert owner["uid"] == made["metadata"]["uid"]
         assert "blockOwnerDeletion" not in owner  # it would take a right of its own
     (sidecar,) = pod["spec"]["initContainers"]
-    assert (sidecar["name"], sidecar["image"]) == (CONTAINER, "resultsfw/sidecar-net:0.1.0")
+    assert (sidecar["name"], sidecar["image"]) == (RESULTS_SIDECAR, "resultsfw/sidecar-net:0.1.0")
     (volume,) = pod["spec"]["volumes"]
     holders = [
         one["name"]
         for one in (*pod["spec"]["initContainers"], *pod["spec"]["containers"])
         if volume["name"] in [mount["name"] for mount in one.get("volumeMounts", ())]
     ]
-    assert holders == [CONTAINER]
+    assert holders == [RESULTS_SIDECAR]
     token = volume["projected"]["sources"][0]["serviceAccountToken"]
     assert token["expirationSeconds"] == 600
     (mount,) = [one for one in sidecar["volumeMounts"] if one["name"] == volume["name"]]
@@ -412,7 +413,7 @@ def test_a_sidecar_that_never_started_is_named():
     pod = life.ended("", phase="Failed")
     pod["status"]["initContainerStatuses"][0]["state"] = {"waiting": {"reason": "ImagePullBackOff"}}
     (problem,) = life.collect(pod).problems
-    assert f'container "{CONTAINER}" never started' in problem.message
+    assert f'container "{RESULTS_SIDECAR}" never started' in problem.message
 
 
 def test_a_plain_sidecar_is_read_as_well():
@@ -420,7 +421,7 @@ def test_a_plain_sidecar_is_read_as_well():
     pod = life.ended(life.deliver())
     status = pod["status"]
     status["containerStatuses"] += status.pop("initContainerStatuses")
-    assert [one["name"] for one in pod["spec"]["containers"]] == ["step-one", CONTAINER]
+    assert [one["name"] for one in pod["spec"]["containers"]] == ["step-one", RESULTS_SIDECAR]
     assert values_of(life.collect(pod)) == {"digest": "real"}
 
 

@@ -9,8 +9,8 @@ from sidecarlogs import a_run
 from resultsfw import ResultsManager
 from resultsfw.errors import BackendError
 from resultsfw.local.store import Store
+from resultsfw.pods import RESULTS_SIDECAR
 from resultsfw_backends import config_map, http
-from resultsfw_backends._results_sidecar import CONTAINER
 
 BARE = {
     "metadata": {"name": "p", "namespace": "default"},
@@ -59,7 +59,7 @@ def test_only_the_sidecar_mounts_its_volume(backend):
         for mount in container.get("volumeMounts") or ()
         if mount["name"] == VOLUMES[backend]
     }
-    assert mounting == {CONTAINER}
+    assert mounting == {RESULTS_SIDECAR}
     assert VOLUMES[backend].startswith("resultsfw-")  # the prefix that Tasks may not use
 
 

@@ -16,9 +16,9 @@ from resultsfw.errors import ClusterError, FlagError, ForbiddenError, TooEarlyEr
 from resultsfw.local import tokens
 from resultsfw.local.engine import Engine
 from resultsfw.local.store import Store
+from resultsfw.pods import RESULTS_SIDECAR
 from resultsfw.tekton.taskrun.reconciler import Reconciler
 from resultsfw_backends import http as backend
-from resultsfw_backends._results_sidecar import CONTAINER
 from resultsfw_sidecar import wire
 from resultsfw_sidecar.output import OutputError
 from resultsfw_sidecar.settings import Environment, SettingsError
@@ -47,11 +47,11 @@ def a_pod(message="", *, code=0, state=None, phase="Succeeded", stamp="http/1"):
             "uid": UID,
             "annotations": {"resultsfw.dev/stamp": stamp, "resultsfw.dev/max-result-size": "4096"},
         },
-        "spec": {"containers": [{"name": "step-one"}], "initContainers": [{"name": CONTAINER}]},
+        "spec": {"containers": [{"name": "step-one"}], "initContainers": [{"name": RESULTS_SIDECAR}]},
         "status": {
             "phase": phase,
             "containerStatuses": [{"name": "step-one", "state": {"terminated": {"exitCode": 0}}}],
-            "initContainerStatuses": [{"name": CONTAINER, "state": state or ended}],
+            "initContainerStatuses": [{"name": RESULTS_SIDECAR, "state": state or ended}],
         },
     }
 
@@ -116,7 +116,7 @@ def prepared(**config):
         "spec": {"containers": [{"name": "step-one", "args": ["-step_metadata_dir", "x"]}]},
     }
     out = core.prepare_pod(RUN, pod, cluster=Store())
-    return out, next(one for one in out["spec"]["initContainers"] if one["name"] == CONTAINER)
+    return out, next(one for one in out["spec"]["initContainers"] if one["name"] == RESULTS_SIDECAR)
 
 
 def test_the_token_is_for_the_server_and_for_the_sidecar_alone():

@@ -7,8 +7,8 @@ from sidecarlogs import CORE, UID, a_pod, a_run, codes, collect, log_of, prepare
 
 from resultsfw import ProblemCode, Stamp
 from resultsfw.errors import FlagError, TooEarlyError
+from resultsfw.pods import RESULTS_SIDECAR
 from resultsfw_backends._results_sidecar import end_of
-from resultsfw_backends.sidecar_logs import CONTAINER
 from resultsfw_sidecar import wire
 
 RUNNING = {"running": {"startedAt": "2026-01-01T00:00:00Z"}}
@@ -23,11 +23,16 @@ def ended(code=0, at="2026-01-01T00:00:10Z"):
 
 def a_native_pod(sidecar, *, step=None, last=None, phase="Running"):
     """A pod with a native sidecar in these states, beside one Step."""
-    status = {"name": CONTAINER, "state": sidecar, "lastState": last or {}, "restartCount": int(bool(last))}
+    status = {
+        "name": RESULTS_SIDECAR,
+        "state": sidecar,
+        "lastState": last or {},
+        "restartCount": int(bool(last)),
+    }
     return {
         "metadata": {"name": "pod", "namespace": "default", "uid": UID},
         "spec": {
-            "initContainers": [{"name": "prepare"}, {"name": CONTAINER, "restartPolicy": "Always"}],
+            "initContainers": [{"name": "prepare"}, {"name": RESULTS_SIDECAR, "restartPolicy": "Always"}],
             "containers": [{"name": "step-one"}],
         },
         "status": {
@@ -77,7 +82,7 @@ def test_native_is_the_default():
 def test_a_pod_of_an_embedder_without_init_containers_gets_one():
     core = CORE.from_flags({"results-from": "sidecar-logs", "config.sidecar-logs": "sidecar: native"})
     pod = core.prepare_pod(a_run("a"), {"spec": {"containers": [{"name": "step-one"}]}})
-    assert [one["name"] for one in pod["spec"]["initContainers"]] == [CONTAINER]
+    assert [one["name"] for one in pod["spec"]["initContainers"]] == [RESULTS_SIDECAR]
     assert [one["name"] for one in pod["spec"]["containers"]] == ["step-one"]
 
 

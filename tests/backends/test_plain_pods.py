@@ -12,8 +12,8 @@ from sidecarlogs import Logs, value
 
 from resultsfw import ResultsManager, ResultSpec, Run, Step
 from resultsfw.errors import InputError, TooEarlyError
+from resultsfw.pods import RESULTS_SIDECAR
 from resultsfw_backends._plain_pod import is_plain
-from resultsfw_backends.sidecar_logs import CONTAINER
 from resultsfw_sidecar import wire
 
 UID = "51b37f1b"
@@ -208,7 +208,7 @@ def seen(pod, *, main, sidecar=None, phase="Running", **metadata):
     """A prepared pod as the cluster has it."""
     status = {"phase": phase, "containerStatuses": [{"name": "main", "state": main}]}
     if sidecar is not None:
-        status["initContainerStatuses"] = [{"name": CONTAINER, "state": sidecar}]
+        status["initContainerStatuses"] = [{"name": RESULTS_SIDECAR, "state": sidecar}]
     return {**pod, "metadata": {**pod["metadata"], "uid": UID, **metadata}, "status": status}
 
 

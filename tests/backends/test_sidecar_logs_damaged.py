@@ -21,7 +21,7 @@ from sidecarlogs import (
 )
 
 from resultsfw import ProblemCode
-from resultsfw_backends.sidecar_logs import CONTAINER
+from resultsfw.pods import RESULTS_SIDECAR
 from resultsfw_sidecar import wire
 
 RUN = a_run("a1", "a2", "none", "big", own=["one.a1"])
@@ -105,7 +105,7 @@ def test_a_log_without_its_end_names_what_it_says_nothing_of():
     collected = collect(a_run("a", "b", own=["one.c"]), log, pod=a_pod(exit_code=137))
     [problem] = collected.problems
     assert problem.code is ProblemCode.TRANSPORT_INCOMPLETE
-    for part in (CONTAINER, "without its end record", "exit code 137", '"b", "one.c"'):
+    for part in (RESULTS_SIDECAR, "without its end record", "exit code 137", '"b", "one.c"'):
         assert part in problem.message
     assert values_of(collected) == {"a": "1"}
 

@@ -15,7 +15,7 @@ from sidecarlogs import (
 from resultsfw import ExtractedResult, Limits, ResultSpec, Run, Step
 from resultsfw.errors import FlagError
 from resultsfw.plugins import load_backend
-from resultsfw_backends.sidecar_logs import CONTAINER
+from resultsfw.pods import RESULTS_SIDECAR
 
 BACKEND = load_backend("sidecar-logs")
 
@@ -134,6 +134,6 @@ def test_a_backend_hands_over_plain_data():
         config=BACKEND.configure({}),
         wire=1,
     )
-    source = f'log of container "{CONTAINER}"'
+    source = f'log of container "{RESULTS_SIDECAR}"'
     assert extraction.found == (ExtractedResult(name="a", value="1", source=source),)
     assert extraction.transports[0].results == ("a",)

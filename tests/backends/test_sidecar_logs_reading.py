@@ -19,7 +19,8 @@ from sidecarlogs import (
 
 from resultsfw import ProblemCode, Stamp
 from resultsfw.errors import ForbiddenError, NotFoundError, UnavailableError
-from resultsfw_backends.sidecar_logs import CONTAINER, TEKTON_LOG_BYTES
+from resultsfw.pods import RESULTS_SIDECAR
+from resultsfw_backends.sidecar_logs import TEKTON_LOG_BYTES
 from resultsfw_sidecar import wire
 
 
@@ -31,7 +32,7 @@ def test_a_line_of_100_megabytes_stops_reading_at_the_cap():
     most = collected.problems[0].limit
     assert f"more than {most} bytes" in collected.problems[0].message
     assert most < 70_000
-    assert cluster.asked == ("default", "pod", CONTAINER, most + 1)
+    assert cluster.asked == ("default", "pod", RESULTS_SIDECAR, most + 1)
     assert cluster.pulled == most + 1
     assert cluster.closed
     assert collected.transports[0].cut
@@ -132,7 +133,7 @@ def test_a_pod_without_the_sidecar_cannot_be_read():
     pod["spec"]["containers"].pop()
     [problem] = collect(a_run("a"), b"", pod=pod).problems
     assert problem.code is ProblemCode.TRANSPORT_UNREADABLE
-    assert CONTAINER in problem.message
+    assert RESULTS_SIDECAR in problem.message
 
 
 @pytest.mark.parametrize(

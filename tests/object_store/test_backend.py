@@ -19,9 +19,9 @@ from resultsfw.errors import (
     NotFoundError,
     UnavailableError,
 )
+from resultsfw.pods import RESULTS_SIDECAR
 from resultsfw.types import ProblemCode
 from resultsfw_backends import object_store
-from resultsfw_backends._results_sidecar import CONTAINER
 from resultsfw_sidecar import wire
 from resultsfw_ways.store import ENV_FOLDER, ENV_INLINE, ENV_URL, StoreError
 
@@ -54,7 +54,7 @@ def prepared(config=None, pod=BARE, run=RUN):
 
 
 def sidecar_of(pod):
-    return next(one for one in pod["spec"]["initContainers"] if one["name"] == CONTAINER)
+    return next(one for one in pod["spec"]["initContainers"] if one["name"] == RESULTS_SIDECAR)
 
 
 # The pod, and what is secret.
@@ -189,7 +189,7 @@ ABSENT = (wire.absent_line("b", "task"), wire.absent_line("step-one.own", "step"
 def extracted(*lines, log=None):
     pod = prepared()
     ended = {"terminated": {"exitCode": 0, "reason": "Completed"}}
-    statuses = [{"name": CONTAINER, "state": ended}]
+    statuses = [{"name": RESULTS_SIDECAR, "state": ended}]
     pod["status"] = {"phase": "Succeeded", "initContainerStatuses": statuses, "containerStatuses": []}
     cluster = Logs(log_of(*lines, *ABSENT) if log is None else log)
     return object_store.extract(RUN, pod, cluster, wire.WIRE)
@@ -263,7 +263,7 @@ def test_the_log_may_have_what_the_pod_says(inline):
     pod = prepared(configured(inline_bytes=inline))
     pod["status"] = {
         "phase": "Succeeded",
-        "initContainerStatuses": [{"name": CONTAINER, "state": {"terminated": {"exitCode": 0}}}],
+        "initContainerStatuses": [{"name": RESULTS_SIDECAR, "state": {"terminated": {"exitCode": 0}}}],
     }
     assert {ENV_INLINE: str(inline)}.items() <= {
         one["name"]: one.get("value") for one in sidecar_of(pod)["env"]

@@ -17,9 +17,9 @@ from resultsfw import ResultsManager, reference_of
 from resultsfw.cli import main
 from resultsfw.errors import NotFoundError
 from resultsfw.local.engine import Engine
+from resultsfw.pods import RESULTS_SIDECAR
 from resultsfw.tekton.api.kinds import TASKRUNS
 from resultsfw.tekton.taskrun.reconciler import Reconciler
-from resultsfw_backends._results_sidecar import CONTAINER
 from resultsfw_ways.store import Store, StoreError
 
 PATIENCE = 20.0
@@ -275,7 +275,7 @@ def test_what_was_saved_is_judged_and_explained_without_the_store(folder, tmp_pa
     with Engine(lambda cluster: Reconciler(core, cluster), workdir=tmp_path / "work", on_event=seen) as one:
         one.submit(taskrun(filled("large", 100_000), "large"))
         [run] = one.run_until_done(timeout=60)
-        log = one.store.log_path("default", run["status"]["podName"], CONTAINER)
+        log = one.store.log_path("default", run["status"]["podName"], RESULTS_SIDECAR)
         (tmp_path / "log").write_bytes(log.read_bytes())
     Store(folder.url, {}, patience=1).remove("default")
     (tmp_path / "run.json").write_text(json.dumps(run))
@@ -283,10 +283,13 @@ def test_what_was_saved_is_judged_and_explained_without_the_store(folder, tmp_pa
     flags = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "f"}, "data": folder.flags}
     (tmp_path / "flags.json").write_text(json.dumps(flags))
     options = [*("--taskrun", str(tmp_path / "run.json")), *("--pod", str(tmp_path / "pod.json"))]
-    options += [*("--log", f"{CONTAINER}={tmp_path}/log"), *("--feature-flags", str(tmp_path / "flags.json"))]
+    options += [
+        *("--log", f"{RESULTS_SIDECAR}={tmp_path}/log"),
+        *("--feature-flags", str(tmp_path / "flags.json")),
+    ]
     assert main(["collect", *options, "-o", "json"]) == 0
     assert json.loads(capsys.readouterr().out)["status"]["results"] == run["status"]["results"]
     assert main(["explain", *options]) == 0
     told = capsys.readouterr().out
     assert "it carries references" in told
-    assert f'arrived in the log of container "{CONTAINER}": 100000 bytes\n' in told
+    assert f'arrived in the log of container "{RESULTS_SIDECAR}": 100000 bytes\n' in told

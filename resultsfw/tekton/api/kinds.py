@@ -3,6 +3,7 @@
 from typing import Final
 
 from resultsfw.cluster import Kind
+from resultsfw.pods import RESULTS_SIDECAR
 
 __all__ = [
     "CANCEL_ANNOTATION",
@@ -40,9 +41,6 @@ RELEASED_ANNOTATION: Final = "resultsfw.dev/released"
 
 ON_ERROR_ANNOTATION: Final = "pipeline.tekton.dev/pipeline-task-on-error"
 """On a TaskRun: "continue" if its PipelineRun goes on whatever becomes of it."""
-
-RESULTS_SIDECAR: Final = "sidecar-tekton-log-results"
-"""The container of the results sidecar, Tekton's or ours. Its failure is one of results, not of Steps."""
 
 CANCEL_ANNOTATION: Final = "tekton.dev/cancel"
 """On a pod: "CANCEL" makes its Steps end themselves, where they watch for it."""
