@@ -25,13 +25,13 @@ from resultsfw import (
 NAME: Final = "my-backend"
 CONTAINER: Final = f"sidecar-{NAME}"
 WIRE: Final = 1
-"""Version of the format below. A pod is read by the version it was made with, whatever is installed then."""
+"""Version of the format below. A pod is read in the version that it was created with."""
 
 SIDECAR: Final = r"""
-# Arguments: bytes a value may have, bytes all may have, then the file of each declared result.
-exec 2> /dev/null                 # the log is for results alone
-limit=$1 room=$2; shift 2
-ended=; trap 'ended=1' TERM       # Kubernetes says so when all Steps have ended
+# Arguments: maximum bytes of one value, maximum bytes of all values, then the file of each declared result.
+exec 2> /dev/null                 # the log must contain nothing but results
+limit=$1 capacity=$2; shift 2
+ended=; trap 'ended=1' TERM       # Kubernetes sends SIGTERM when all Steps have ended
 while [ ! "$ended" ]; do sleep 1 & wait $!; done
 index=0
 for file; do
@@ -41,8 +41,8 @@ for file; do
   elif [ -f "$file" ]; then
     size=$(stat -c %s "$file")
     if [ "$size" -gt "$limit" ]; then state=large
-    elif [ "$size" -gt "$room" ]; then state=many
-    else state=value room=$((room - size)) digest=$(sha256sum < "$file" | cut -c 1-64)
+    elif [ "$size" -gt "$capacity" ]; then state=many
+    else state=value capacity=$((capacity - size)) digest=$(sha256sum < "$file" | cut -c 1-64)
     fi
   elif [ -e "$file" ]; then state=odd
   fi
@@ -53,20 +53,20 @@ for file; do
 done
 printf '%s end %s\n' "$POD_UID" "$index"
 """
-"""One line for each declared result: pod, number, state, bytes, SHA-256, value. The last line is the end."""
+"""Print one line for each declared result: pod, number, state, bytes, SHA-256, value. Then an end line."""
 
 LINE_BYTES: Final = 200
-"""Bytes of a line without its value, at most."""
+"""Maximum bytes of a line without its value."""
 
 SIZE_DIGITS: Final = 18
 
 REFUSED: Final = {
     "link": (ProblemCode.OUTSIDE_FOLDER, "is a symbolic link"),
-    "odd": (ProblemCode.NOT_REGULAR_FILE, "is no regular file"),
+    "odd": (ProblemCode.NOT_REGULAR_FILE, "is not a regular file"),
     "unreadable": (ProblemCode.FILE_UNREADABLE, "cannot be read by the sidecar"),
     "many": (ProblemCode.RUN_TOO_LARGE, "and those before it are more than one run may have"),
 }
-"""What the sidecar may say of a file instead of its value."""
+"""States in which the sidecar reports a file instead of printing its value."""
 
 
 class Config(BaseModel):
@@ -87,12 +87,12 @@ capabilities = Capabilities(
 
 @hookimpl
 def prepare_pod(run: Run, pod: Object, limits: Limits, config: Config) -> int:
-    """Add the sidecar: a native one, which starts before the Steps and is ended after them."""
+    """Add a native sidecar, which Kubernetes starts before the Steps and ends after them."""
     steps = {step.container for step in run.steps}
     for container in pod["spec"]["containers"]:
         arguments = container.get("args") or []
         if container["name"] in steps and "-entrypoint" in arguments:
-            # Else Tekton's entrypoint would put the results into its termination message, too.
+            # Otherwise Tekton's entrypoint would write the results into its termination message, too.
             container["args"] = ["-result_from", NAME, *arguments]
     places = {"tekton-internal-results": "/tekton/results", "tekton-internal-steps": "/tekton/steps"}
     volumes = {volume["name"] for volume in pod["spec"].get("volumes") or ()}
@@ -124,19 +124,20 @@ def prepare_pod(run: Run, pod: Object, limits: Limits, config: Config) -> int:
 
 @hookimpl
 def pod_ready(pod: Object) -> bool:
-    """The pod is over, and with it the sidecar: it prints as it ends."""
+    """Return whether the pod and its sidecar have ended; the sidecar prints when it is told to end."""
     status = pod.get("status", {})
-    states = {one["name"]: one.get("state", {}) for one in status.get("initContainerStatuses") or ()}
+    sidecars = status.get("initContainerStatuses") or ()
+    states = {sidecar["name"]: sidecar.get("state", {}) for sidecar in sidecars}
     return status.get("phase") in ("Succeeded", "Failed") and "running" not in states.get(CONTAINER, {})
 
 
 @hookimpl
 def extract(run: Run, pod: Object, cluster: Cluster, limits: Limits) -> Extraction:
-    """Read the sidecar's log once; what is not exactly as it prints it is a problem, never a guess."""
+    """Read the sidecar's log once; report a problem for every line that differs from its format."""
     wanted = declared(run)
     metadata = pod["metadata"]
     most = limits.run * 4 // 3 + LINE_BYTES * (len(wanted) + 2)
-    # One byte more than there can be, to see that there are too many.
+    # Request one byte more than a genuine log can have, to detect a longer one.
     log = b"".join(cluster.read_log(metadata["namespace"], metadata["name"], CONTAINER, limit=most + 1))
     *lines, rest = log.split(b"\n")
     uid = metadata["uid"]
@@ -144,7 +145,7 @@ def extract(run: Run, pod: Object, cluster: Cluster, limits: Limits) -> Extracti
     if rest or lines[-1:] != [end]:
         cut = Problem(
             code=ProblemCode.TRANSPORT_INCOMPLETE,
-            message=f'the log of container "{CONTAINER}" ({len(log)} bytes) has not the end it must have',
+            message=f'the log of container "{CONTAINER}" ({len(log)} bytes) does not have the required end',
         )
         return Extraction(problems=(cut,))
     if len(lines) != len(wanted) + 1:
@@ -155,25 +156,25 @@ def extract(run: Run, pod: Object, cluster: Cluster, limits: Limits) -> Extracti
         return Extraction(problems=(wrong,))
     read = [_read(line, uid, index, wanted[index], limits) for index, line in enumerate(lines[:-1])]
     return Extraction(
-        found=tuple(one for one in read if isinstance(one, ExtractedResult)),
-        problems=tuple(one for one in read if isinstance(one, Problem)),
+        found=tuple(item for item in read if isinstance(item, ExtractedResult)),
+        problems=tuple(item for item in read if isinstance(item, Problem)),
     )
 
 
 def declared(run: Run) -> list[tuple[str | None, str, str]]:
-    """All that Steps may write, in an order that never changes: Step, name and file of each."""
+    """Return Step, name and file of every declared result, always in the same order."""
     own: list[tuple[str | None, str, str]] = [
-        (step.name, one.name, f"/tekton/steps/{step.container}/results/{one.name}")
+        (step.name, result.name, f"/tekton/steps/{step.container}/results/{result.name}")
         for step in run.steps
-        for one in step.results
+        for result in step.results
     ]
-    return own + [(None, one.name, f"/tekton/results/{one.name}") for one in run.written]
+    return own + [(None, result.name, f"/tekton/results/{result.name}") for result in run.written]
 
 
 def _read(
     line: bytes, uid: str, index: int, wanted: tuple[str | None, str, str], limits: Limits
 ) -> ExtractedResult | Problem | None:
-    """One line: a value, why there is none, or ``None`` for a result that no Step wrote."""
+    """Parse one line: a value, the problem with it, or ``None`` for a result that no Step wrote."""
     step, name, _ = wanted
     label = result_label(name, step)
     pod, number, state, size, digest, text, *more = [*line.decode("ascii", "replace").split(" "), *[""] * 6]
@@ -190,7 +191,7 @@ def _read(
     if data is None or hashlib.sha256(data).hexdigest() != digest:
         return Problem(
             code=ProblemCode.TRANSPORT_CORRUPT,
-            message=f'line {index + 1} of the log of "{CONTAINER}" is not as it was printed: {label}',
+            message=f'line {index + 1} of the log of "{CONTAINER}" is damaged: {label}',
             result=name,
             step=step,
         )

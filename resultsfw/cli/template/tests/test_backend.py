@@ -1,9 +1,9 @@
-"""The compliance suite of resultsfw over my-backend."""
+"""Run the compliance suite of resultsfw on my-backend."""
 
 from resultsfw.testing import BackendSuite
 
 
 class TestMyBackend(BackendSuite):
-    """Every promise that a backend makes."""
+    """Test every guarantee of a backend."""
 
     backend = "my-backend"
