@@ -1,6 +1,6 @@
 """Every captured PipelineRun live, by the controller as a process: as Tekton ended it, or better."""
 
-from captured import NAMES, load, plain
+from captured_runs import NAMES, load, plain
 
 from resultsfw.tekton.api.conditions import is_done
 from resultsfw.tekton.api.kinds import PIPELINERUNS

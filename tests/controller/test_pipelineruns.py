@@ -2,8 +2,8 @@
 
 import pytest
 from controllerroom import taskrun
-from pipelineworld import World
-from pipelineworld import a_task as simple_task
+from pipelinerun_harness import PipelineRunHarness
+from pipelinerun_harness import pipeline_task as simple_task
 from taskrunharness import OwnWrites
 
 from resultsfw.cluster import EVENTS
@@ -235,45 +235,45 @@ class Slim:
         return Store.get(self.store, TASKRUNS, "default", taskrun["metadata"]["name"])
 
 
-def slim_world(*tasks, **more):
-    world = World(*tasks, **more)
-    slim = Slim(world.store)
-    world.reconciler = PipelineReconciler(world.core, slim, clock=lambda: world.now, taskruns=slim)
-    return world, slim
+def slim_harness(*tasks, **more):
+    harness = PipelineRunHarness(*tasks, **more)
+    slim = Slim(harness.store)
+    harness.reconciler = PipelineReconciler(harness.core, slim, clock=lambda: harness.now, taskruns=slim)
+    return harness, slim
 
 
 def test_results_that_are_not_held_are_asked_for_once_and_only_by_who_names_them():
     given = [{"name": "v", "value": "$(tasks.a.results.r)"}]
     results = [{"name": "all", "value": "$(tasks.b.results.r) $(tasks.b.results.s)"}]
-    world, slim = slim_world(
+    harness, slim = slim_harness(
         simple_task("a", results=("r",)),
         simple_task("b", results=("r", "s")),
         simple_task("c", params=given),
         results=results,
     )
-    world.step()
-    world.end("b", r="1", s="2")
-    world.step()
+    harness.reconcile()
+    harness.finish_task("b", r="1", s="2")
+    harness.reconcile()
     assert slim.asked == []
-    world.end("a", r="x")
-    world.step()
-    assert (slim.asked, world.params("c")) == (["p-a"], {"v": "x"})
-    world.step()
+    harness.finish_task("a", r="x")
+    harness.reconcile()
+    assert (slim.asked, harness.params_of("c")) == (["p-a"], {"v": "x"})
+    harness.reconcile()
     assert slim.asked == ["p-a"]
-    world.end("c")
-    world.step()
+    harness.finish_task("c")
+    harness.reconcile()
     assert slim.asked == ["p-a", "p-b"]
-    assert world.status["results"] == [{"name": "all", "value": "1 2"}]
-    assert world.told[:2] == ("True", "Succeeded")
+    assert harness.status["results"] == [{"name": "all", "value": "1 2"}]
+    assert harness.condition[:2] == ("True", "Succeeded")
 
 
 @pytest.mark.parametrize("how", ["gone", "made anew", "begun anew"])
 def test_a_look_that_reads_of_the_past_says_nothing_and_is_taken_again(how):
     given = [{"name": "v", "value": "$(tasks.a.results.r)"}]
-    world, slim = slim_world(simple_task("a", results=("r",)), simple_task("b", params=given))
-    world.step()
-    world.end("a", r="x")
-    before = world.run
+    harness, slim = slim_harness(simple_task("a", results=("r",)), simple_task("b", params=given))
+    harness.reconcile()
+    harness.finish_task("a", r="x")
+    before = harness.pipelinerun
 
     def changed(taskrun):
         if how == "gone":
@@ -285,16 +285,16 @@ def test_a_look_that_reads_of_the_past_says_nothing_and_is_taken_again(how):
 
     slim.read = changed
     with pytest.raises(ConflictError):
-        world.step()
-    assert world.run == before
+        harness.reconcile()
+    assert harness.pipelinerun == before
     del slim.read
-    world.step()
-    assert world.params("b") == {"v": "x"}
+    harness.reconcile()
+    assert harness.params_of("b") == {"v": "x"}
 
 
 def test_who_repeats_taskruns_reads_them_whole():
-    world, slim = slim_world(simple_task("a"), simple_task("b"), flags={"embedded-status": "full"})
-    world.step()
-    world.end("a")
-    world.step()
+    harness, slim = slim_harness(simple_task("a"), simple_task("b"), flags={"embedded-status": "full"})
+    harness.reconcile()
+    harness.finish_task("a")
+    harness.reconcile()
     assert slim.asked == ["p-a"]

@@ -1,7 +1,7 @@
 """What the TaskRun of a Pipeline Task is given: what all have, with what the one has merged into it."""
 
 import pytest
-from pipelineworld import World, a_task
+from pipelinerun_harness import PipelineRunHarness, pipeline_task
 
 
 def _env(**values: str) -> list[dict[str, str]]:
@@ -9,9 +9,9 @@ def _env(**values: str) -> list[dict[str, str]]:
 
 
 def _spec(**fields):
-    world = World(a_task("a"), a_task("b"), **fields)
-    world.step()
-    taskrun = world.taskrun("a")
+    harness = PipelineRunHarness(pipeline_task("a"), pipeline_task("b"), **fields)
+    harness.reconcile()
+    taskrun = harness.taskrun("a")
     assert taskrun is not None
     return taskrun["spec"]
 
@@ -62,12 +62,12 @@ def test_two_entries_for_one_task_are_one_over_the_other():
     [("a", "b", "a/b"), ("a", "/b", "a/b"), ("a/", "./b", "a/b"), ("a", "", "a"), ("", "b", "b")],
 )
 def test_the_path_of_a_task_is_below_that_of_the_run(of_run, of_task, joined):
-    world = World(
-        a_task("a", workspaces=[{"name": "w", "workspace": "src", "subPath": of_task}]),
+    harness = PipelineRunHarness(
+        pipeline_task("a", workspaces=[{"name": "w", "workspace": "src", "subPath": of_task}]),
         workspaces=[{"name": "src"}],
         run_workspaces=[{"name": "src", "emptyDir": {}, "subPath": of_run}],
     )
-    world.step()
-    taskrun = world.taskrun("a")
+    harness.reconcile()
+    taskrun = harness.taskrun("a")
     assert taskrun is not None
     assert taskrun["spec"]["workspaces"][0]["subPath"] == joined

@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pipelineworld import World, a_task
+from pipelinerun_harness import PipelineRunHarness, pipeline_task
 
 from resultsfw.tekton.api.kinds import TASKS
 from resultsfw.tekton.spec.params import LITERAL_ANNOTATION
@@ -17,50 +17,50 @@ def embedded(name, script, *, task=None, **fields):
     return {"name": name, "taskSpec": {"steps": [{**STEP, "script": script}], **(task or {})}, **fields}
 
 
-def script_of(world, name):
+def script_of(harness, name):
     """What a Task's Step runs in the end, after its TaskRun's own passes."""
-    taskrun = world.taskrun(name)
-    assert taskrun is not None, world.told
+    taskrun = harness.taskrun(name)
+    assert taskrun is not None, harness.condition
     taskrun = {**taskrun, "metadata": {**taskrun["metadata"], "uid": "u"}}
     return stored_spec(refuse_invalid(taskrun, taskrun["spec"]["taskSpec"]), taskrun)["steps"][0]["script"]
 
 
 def one_step(*tasks, **spec):
-    world = World(*tasks, **spec)
-    world.step()
-    return world
+    harness = PipelineRunHarness(*tasks, **spec)
+    harness.reconcile()
+    return harness
 
 
 def test_contexts_reach_embedded_tasks_and_what_they_run():
-    world = one_step(
+    harness = one_step(
         embedded("a", "$(context.pipelineRun.name)/$(context.pipeline.name)/$(context.taskRun.name)")
     )
-    assert script_of(world, "a") == "p/p/p-a"
+    assert script_of(harness, "a") == "p/p/p-a"
 
 
 def test_a_context_in_a_default_and_in_a_value_that_the_run_is_given():
-    world = one_step(
-        a_task("a", params=[{"name": "v", "value": "$(params.tag) $(params.given)"}]),
-        a_task("b", when=[{"input": "$(params.given)", "operator": "in", "values": ["of-p"]}]),
+    harness = one_step(
+        pipeline_task("a", params=[{"name": "v", "value": "$(params.tag) $(params.given)"}]),
+        pipeline_task("b", when=[{"input": "$(params.given)", "operator": "in", "values": ["of-p"]}]),
         params=[{"name": "tag", "default": "$(context.pipelineRun.name)-dev"}, {"name": "given"}],
         run_params=[{"name": "given", "value": "of-$(context.pipelineRun.name)"}],
     )
-    assert world.params("a") == {"v": "p-dev of-p"}
-    assert world.made == ["a", "b"]
+    assert harness.params_of("a") == {"v": "p-dev of-p"}
+    assert harness.taskruns_made == ["a", "b"]
 
 
 def test_a_default_of_an_embedded_task_does_not_hide_the_runs_value_and_a_value_it_is_given_does():
     task = {"params": [{"name": "x", "default": "inner"}]}
-    world = one_step(
+    harness = one_step(
         embedded("a", "$(params.x)", task=task),
         embedded("b", "$(params.x)", task=task, params=[{"name": "x", "value": "own"}]),
         run_params=[{"name": "x", "value": "outer"}],
     )
-    assert (script_of(world, "a"), script_of(world, "b")) == ("outer", "own")
+    assert (script_of(harness, "a"), script_of(harness, "b")) == ("outer", "own")
 
 
 def test_an_own_param_does_not_hide_one_that_begins_like_it():
-    world = one_step(
+    harness = one_step(
         embedded(
             "a",
             '$(params["img.tag"])/$(params.img)',
@@ -70,11 +70,11 @@ def test_an_own_param_does_not_hide_one_that_begins_like_it():
         params=[{"name": "img.tag"}],
         run_params=[{"name": "img.tag", "value": "t9"}],
     )
-    assert script_of(world, "a") == "t9/i"
+    assert script_of(harness, "a") == "t9/i"
 
 
 def test_an_object_that_is_given_in_part_keeps_the_runs_other_keys():
-    world = one_step(
+    harness = one_step(
         embedded(
             "a",
             "$(params.repo.url) $(params.repo.commit) $(params.repo.branch)",
@@ -82,21 +82,21 @@ def test_an_object_that_is_given_in_part_keeps_the_runs_other_keys():
         ),
         run_params=[{"name": "repo", "value": {"url": "abc", "commit": "sha"}}],
     )
-    assert script_of(world, "a") == "xyz sha main"
+    assert script_of(harness, "a") == "xyz sha main"
 
 
 def test_an_object_given_in_part_by_the_run_comes_whole_to_the_task():
     declared = [
         {"name": "o", "type": "object", "properties": {"k": {}, "l": {}}, "default": {"k": "v", "l": "w"}}
     ]
-    world = one_step(
-        a_task(
+    harness = one_step(
+        pipeline_task(
             "a", params=[{"name": "o", "value": "$(params.o[*])"}, {"name": "l", "value": "$(params.o.l)"}]
         ),
         params=declared,
         run_params=[{"name": "o", "value": {"k": "mine"}}],
     )
-    assert world.params("a") == {"o": {"k": "mine", "l": "w"}, "l": "w"}
+    assert harness.params_of("a") == {"o": {"k": "mine", "l": "w"}, "l": "w"}
 
 
 def test_bindings_have_params_and_contexts_in_them_and_results_when_the_task_is_made():
@@ -114,16 +114,16 @@ def test_bindings_have_params_and_contexts_in_them_and_results_when_the_task_is_
         {"name": "y", "workspace": "src"},
         {"name": "z", "workspace": "late"},
     ]
-    world = one_step(
-        a_task("a", results=("r",)),
-        a_task("b", runAfter=["a"], workspaces=use),
+    harness = one_step(
+        pipeline_task("a", results=("r",)),
+        pipeline_task("b", runAfter=["a"], workspaces=use),
         run_params=[{"name": "env", "value": "blue"}],
         run_workspaces=bound,
         workspaces=[{"name": one["name"]} for one in bound],
     )
-    world.end("a", r="the-secret")
-    world.step()
-    given_ = {one["name"]: one for one in world.taskrun("b")["spec"]["workspaces"]}
+    harness.finish_task("a", r="the-secret")
+    harness.reconcile()
+    given_ = {one["name"]: one for one in harness.taskrun("b")["spec"]["workspaces"]}
     assert given_["x"]["configMap"] == {"name": "cfg-blue"}
     assert given_["y"]["subPath"] == "p/blue"
     assert given_["z"]["secret"] == {"secretName": "the-secret"}
@@ -131,22 +131,22 @@ def test_bindings_have_params_and_contexts_in_them_and_results_when_the_task_is_
 
 def test_a_workspace_of_the_run_that_an_embedded_task_only_names_is_bound():
     """It became an empty text: "rm -rf $(workspaces.src.path)/*" was "rm -rf /*", and the run succeeded."""
-    world = one_step(
+    harness = one_step(
         embedded("a", "rm -rf $(workspaces.src.path)/* $(workspaces.src.bound)"),
         run_workspaces=[{"name": "src", "emptyDir": {}}],
     )
-    assert world.taskrun("a")["spec"]["workspaces"] == [{"name": "src", "emptyDir": {}}]
-    assert script_of(world, "a") == "rm -rf /workspace/src/* true"
+    assert harness.taskrun("a")["spec"]["workspaces"] == [{"name": "src", "emptyDir": {}}]
+    assert script_of(harness, "a") == "rm -rf /workspace/src/* true"
 
 
 def test_pod_templates_have_the_runs_params_in_them():
-    world = one_step(
-        a_task("a"),
+    harness = one_step(
+        pipeline_task("a"),
         run_params=[{"name": "zone", "value": "z1"}],
         run_taskRunTemplate={"podTemplate": {"nodeSelector": {"zone": "$(params.zone)"}}},
         run_taskRunSpecs=[{"pipelineTaskName": "a", "podTemplate": {"schedulerName": "s-$(params.zone)"}}],
     )
-    assert world.taskrun("a")["spec"]["podTemplate"] == {
+    assert harness.taskrun("a")["spec"]["podTemplate"] == {
         "nodeSelector": {"zone": "z1"},
         "schedulerName": "s-z1",
     }
@@ -161,34 +161,34 @@ def test_pod_templates_have_the_runs_params_in_them():
         (embedded("a", "rm -rf $(workspaces.src.path)/*"), "$(workspaces.src.path)"),
         (embedded("a", "$(params.nope)"), "params.nope"),
         (embedded("a", "$(context.pipelineRun.nmae)"), "did you mean $(context.pipelineRun.name)?"),
-        (a_task("a", params=[{"name": "x", "value": "$(params.nope)"}]), "spec.tasks[0].params[x]"),
+        (pipeline_task("a", params=[{"name": "x", "value": "$(params.nope)"}]), "spec.tasks[0].params[x]"),
         (
-            a_task("a", params=[{"name": "x", "value": ["$(workspaces.nope.path)"]}]),
+            pipeline_task("a", params=[{"name": "x", "value": ["$(workspaces.nope.path)"]}]),
             "$(workspaces.nope.path)",
         ),
-        (a_task("a", params=[{"name": "x", "value": "$(tasks.a.status)"}]), "$(tasks.a.status)"),
+        (pipeline_task("a", params=[{"name": "x", "value": "$(tasks.a.status)"}]), "$(tasks.a.status)"),
         (
-            a_task("a", when=[{"input": "$(params.nope)", "operator": "in", "values": ["x"]}]),
+            pipeline_task("a", when=[{"input": "$(params.nope)", "operator": "in", "values": ["x"]}]),
             "spec.tasks[0].when[0].input",
         ),
-        (a_task("a", displayName="$(context.pipeline.nope)"), "spec.tasks[0].displayName"),
+        (pipeline_task("a", displayName="$(context.pipeline.nope)"), "spec.tasks[0].displayName"),
     ],
 )
 def test_what_nothing_replaces_ends_the_run_before_anything_is_made(task, said):
-    world = one_step(task)
-    assert world.told[:2] == ("False", "PipelineValidationFailed")
-    assert said in world.told[2]
-    assert world.made == []
+    harness = one_step(task)
+    assert harness.condition[:2] == ("False", "PipelineValidationFailed")
+    assert said in harness.condition[2]
+    assert harness.taskruns_made == []
 
 
 def test_a_misspelt_workspace_of_the_run_in_an_embedded_task_is_refused_with_the_same_field_of_the_nearest():
-    world = one_step(
+    harness = one_step(
         embedded("a", "rm -rf $(workspaces.scr.path)/*"),
         run_workspaces=[{"name": "src", "emptyDir": {}}],
     )
-    assert world.told[:2] == ("False", "PipelineValidationFailed")
-    assert "did you mean $(workspaces.src.path)?" in world.told[2]
-    assert world.made == []
+    assert harness.condition[:2] == ("False", "PipelineValidationFailed")
+    assert "did you mean $(workspaces.src.path)?" in harness.condition[2]
+    assert harness.taskruns_made == []
 
 
 @pytest.mark.parametrize("part", ["steps", "sidecars"])
@@ -196,35 +196,38 @@ def test_a_result_named_in_the_text_of_an_embedded_task_makes_it_wait_as_in_tekt
     later = embedded("b", "true")
     named = {"name": "n", "image": "i", "script": "echo $(tasks.a.results.r)"}
     later["taskSpec"][part] = [named]
-    world = one_step(later, a_task("a", results=("r",)))
-    assert world.made == ["a"]
+    harness = one_step(later, pipeline_task("a", results=("r",)))
+    assert harness.taskruns_made == ["a"]
 
 
 @pytest.mark.parametrize(
     ("task", "reason"), [("z", "PipelineInvalidGraph"), ("b", "InvalidTaskResultReference")]
 )
 def test_a_result_that_is_not_there_named_in_the_text_of_an_embedded_task_ends_the_run(task, reason):
-    world = one_step(embedded("a", f"$(tasks.{task}.results.r)"), a_task("b"))
-    assert world.told[:2] == ("False", reason)
-    assert world.made == []
+    harness = one_step(embedded("a", f"$(tasks.{task}.results.r)"), pipeline_task("b"))
+    assert harness.condition[:2] == ("False", reason)
+    assert harness.taskruns_made == []
 
 
 def test_defaults_in_a_circle_end_the_run_by_name():
-    world = one_step(
-        a_task("a"), params=[{"name": one, "default": f"$(params.{two})"} for one, two in ("xy", "yx")]
+    harness = one_step(
+        pipeline_task("a"), params=[{"name": one, "default": f"$(params.{two})"} for one, two in ("xy", "yx")]
     )
-    assert world.told[:2] == ("False", "PipelineValidationFailed")
-    assert '"x", "y"' in world.told[2]
+    assert harness.condition[:2] == ("False", "PipelineValidationFailed")
+    assert '"x", "y"' in harness.condition[2]
 
 
 @pytest.mark.parametrize(
     ("tasks", "params"),
     [
-        ([a_task("a", params=[{"name": "v", "value": "$(params.p)" * 8000}])], {"p": "x" * 100_000}),
+        ([pipeline_task("a", params=[{"name": "v", "value": "$(params.p)" * 8000}])], {"p": "x" * 100_000}),
         ([embedded("a", "$(params.p)" * 8000)], {"p": "x" * 100_000}),
-        ([a_task("a", params=[{"name": "v", "value": ["$(params.p[*])"] * 10_000}])], {"p": ["x"] * 10_000}),
         (
-            [a_task(f"t{n}", params=[{"name": "v", "value": "$(params.p)"}]) for n in range(40)],
+            [pipeline_task("a", params=[{"name": "v", "value": ["$(params.p[*])"] * 10_000}])],
+            {"p": ["x"] * 10_000},
+        ),
+        (
+            [pipeline_task(f"t{n}", params=[{"name": "v", "value": "$(params.p)"}]) for n in range(40)],
             {"p": "x" * 100_000},
         ),
     ],
@@ -234,10 +237,10 @@ def test_a_pipeline_that_would_grow_beyond_an_object_is_refused_with_both_number
         {"name": name, "type": "array" if isinstance(value, list) else "string"}
         for name, value in params.items()
     ]
-    world = one_step(*tasks, params=types, run_params=[{"name": n, "value": v} for n, v in params.items()])
-    assert world.told[:2] == ("False", "PipelineRunTooLarge")
-    assert "over the limit of 1572864 bytes" in world.told[2]
-    assert world.made == []
+    harness = one_step(*tasks, params=types, run_params=[{"name": n, "value": v} for n, v in params.items()])
+    assert harness.condition[:2] == ("False", "PipelineRunTooLarge")
+    assert "over the limit of 1572864 bytes" in harness.condition[2]
+    assert harness.taskruns_made == []
 
 
 # Values are data.
@@ -268,31 +271,32 @@ def test_what_a_step_wrote_comes_out_as_it_is_wherever_it_is_put(value):
         params=[{"name": "v", "value": "$(tasks.a.results.r)"}],
         workspaces=[{"name": "src"}],
     )
-    world = one_step(
-        a_task("a", results=("r",)),
+    harness = one_step(
+        pipeline_task("a", results=("r",)),
         use,
         run_params=[{"name": "q", "value": "SECRET"}],
         run_workspaces=[{"name": "src", "emptyDir": {}, "subPath": "$(tasks.a.results.r)"}],
         workspaces=[{"name": "src"}],
     )
-    world.end("a", r=value)
-    world.step()
-    assert script_of(world, "b") == f"<{value}> <{value}> OWN"
+    harness.finish_task("a", r=value)
+    harness.reconcile()
+    assert script_of(harness, "b") == f"<{value}> <{value}> OWN"
 
 
 def test_a_taskruns_params_are_as_tektons_where_no_value_looks_like_what_it_replaces():
-    world = World(
-        a_task("a", results=("r",)), a_task("b", params=[{"name": "v", "value": "$(tasks.a.results.r)"}])
+    harness = PipelineRunHarness(
+        pipeline_task("a", results=("r",)),
+        pipeline_task("b", params=[{"name": "v", "value": "$(tasks.a.results.r)"}]),
     )
-    world.step()
-    world.end("a", r="$(params.x) $(date)")
-    world.step()
-    assert world.params("b") == {"v": "$(params.x) $(date)"}
-    assert LITERAL_ANNOTATION not in world.taskrun("b")["metadata"].get("annotations", {})
+    harness.reconcile()
+    harness.finish_task("a", r="$(params.x) $(date)")
+    harness.reconcile()
+    assert harness.params_of("b") == {"v": "$(params.x) $(date)"}
+    assert LITERAL_ANNOTATION not in harness.taskrun("b")["metadata"].get("annotations", {})
 
 
 def test_what_a_run_is_given_keeps_the_path_of_a_workspace_that_only_its_task_knows():
-    world = one_step(
+    harness = one_step(
         embedded(
             "a",
             "cd $(params.dir)",
@@ -305,53 +309,53 @@ def test_what_a_run_is_given_keeps_the_path_of_a_workspace_that_only_its_task_kn
         workspaces=[{"name": "shared"}],
         run_workspaces=[{"name": "shared", "emptyDir": {}}],
     )
-    assert script_of(world, "a") == "cd /workspace/w/app"
+    assert script_of(harness, "a") == "cd /workspace/w/app"
 
 
 def test_a_binding_that_would_grow_beyond_an_object_ends_the_run_by_name():
     bound = [{"name": "w", "emptyDir": {}, "subPath": "$(tasks.a.results.r)" * 4000}]
-    world = one_step(
-        a_task("a", results=("r",)),
-        a_task("b", runAfter=["a"], workspaces=[{"name": "w"}]),
+    harness = one_step(
+        pipeline_task("a", results=("r",)),
+        pipeline_task("b", runAfter=["a"], workspaces=[{"name": "w"}]),
         workspaces=[{"name": "w"}],
         run_workspaces=bound,
     )
-    world.end("a", r="x" * 1000)
-    world.step()
-    world.step()
-    assert world.told[:2] == ("False", "PipelineValidationFailed")
-    assert "workspaces.w" in world.told[2]
-    assert "over the limit of 1572864 bytes" in world.told[2]
-    assert world.made == ["a"]
+    harness.finish_task("a", r="x" * 1000)
+    harness.reconcile()
+    harness.reconcile()
+    assert harness.condition[:2] == ("False", "PipelineValidationFailed")
+    assert "workspaces.w" in harness.condition[2]
+    assert "over the limit of 1572864 bytes" in harness.condition[2]
+    assert harness.taskruns_made == ["a"]
 
 
 def test_thousands_of_tasks_that_are_due_are_made_in_several_reconciles():
-    world = one_step(*(a_task(f"t{n}") for n in range(450)))
-    assert len(world.made) == 200
-    assert world.step() < 1
-    world.step()
-    assert len(world.made) == 450
+    harness = one_step(*(pipeline_task(f"t{n}") for n in range(450)))
+    assert len(harness.taskruns_made) == 200
+    assert harness.reconcile() < 1
+    harness.reconcile()
+    assert len(harness.taskruns_made) == 450
 
 
 def test_values_side_by_side_are_not_read_as_a_variable():
     """In the text of an embedded Task, and in the run's own results."""
-    world = one_step(
-        a_task("a", results=("x", "y")),
+    harness = one_step(
+        pipeline_task("a", results=("x", "y")),
         embedded("b", ": $(tasks.a.results.x)$(tasks.a.results.y) $(params.p)$(params.q)"),
         params=[{"name": name, "default": "no"} for name in "pq"],
         run_params=[{"name": "p", "value": "$"}, {"name": "q", "value": "(context.taskRun.name)"}],
         results=[{"name": "r", "value": "$(tasks.a.results.x)$(tasks.a.results.y)"}],
     )
-    world.end("a", x="$", y="(context.taskRun.name)")
-    world.step()
-    assert script_of(world, "b") == ": $(context.taskRun.name) $(context.taskRun.name)"
-    world.end("b")
-    world.step()
-    assert world.status["results"] == [{"name": "r", "value": "$(context.taskRun.name)"}]
+    harness.finish_task("a", x="$", y="(context.taskRun.name)")
+    harness.reconcile()
+    assert script_of(harness, "b") == ": $(context.taskRun.name) $(context.taskRun.name)"
+    harness.finish_task("b")
+    harness.reconcile()
+    assert harness.status["results"] == [{"name": "r", "value": "$(context.taskRun.name)"}]
 
 
 def test_a_task_that_thousands_use_is_read_once_and_gone_through_within_bounds():
-    world = World(*({"name": f"t{n}", "taskRef": {"name": "large"}} for n in range(3_000)))
+    harness = PipelineRunHarness(*({"name": f"t{n}", "taskRef": {"name": "large"}} for n in range(3_000)))
     task = {
         "apiVersion": "tekton.dev/v1",
         "kind": "Task",
@@ -361,22 +365,24 @@ def test_a_task_that_thousands_use_is_read_once_and_gone_through_within_bounds()
             "results": [{"name": f"r{n}"} for n in range(10_000)],
         },
     }
-    world.store.create(TASKS, task)
-    world.store.calls.clear()
-    world.step()
-    assert world.told[:2] == ("False", "PipelineValidationFailed")
-    assert "500000" in world.told[2]
-    assert world.store.calls.count(("get", "Task")) == 1
+    harness.store.create(TASKS, task)
+    harness.store.calls.clear()
+    harness.reconcile()
+    assert harness.condition[:2] == ("False", "PipelineValidationFailed")
+    assert "500000" in harness.condition[2]
+    assert harness.store.calls.count(("get", "Task")) == 1
 
 
 def test_many_entries_of_task_run_specs_for_one_task_are_refused():
-    world = one_step(a_task("a"), run_taskRunSpecs=[{"pipelineTaskName": "a"}] * 33)
-    assert world.told[:2] == ("False", "InvalidTaskRunSpecs")
-    assert "33 taskRunSpecs" in world.told[2]
-    assert "32" in world.told[2]
+    harness = one_step(pipeline_task("a"), run_taskRunSpecs=[{"pipelineTaskName": "a"}] * 33)
+    assert harness.condition[:2] == ("False", "InvalidTaskRunSpecs")
+    assert "33 taskRunSpecs" in harness.condition[2]
+    assert "32" in harness.condition[2]
 
 
 def test_fewer_taskruns_are_made_at_once_where_each_gets_a_large_pod_template():
     env = [{"name": "E", "value": "x" * 1_000_000}]
-    world = one_step(*(a_task(f"t{n}") for n in range(20)), run_taskRunTemplate={"podTemplate": {"env": env}})
-    assert len(world.made) == 6
+    harness = one_step(
+        *(pipeline_task(f"t{n}") for n in range(20)), run_taskRunTemplate={"podTemplate": {"env": env}}
+    )
+    assert len(harness.taskruns_made) == 6

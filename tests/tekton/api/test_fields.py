@@ -5,8 +5,7 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pipelineworld import World as PipelineWorld
-from pipelineworld import a_task
+from pipelinerun_harness import PipelineRunHarness, pipeline_task
 from tektonfields import PAGE, a_value, over, page, recorded, sample, way_to
 from world import World
 
@@ -144,19 +143,19 @@ def test_a_refused_field_of_a_pipelinerun_is_refused_by_name_before_there_is_a_t
     part, _, path = spec_with("PipelineRunSpec", owner, field)
     if "pipelineSpec" in part:
         task = part["pipelineSpec"]["tasks"][0]
-        whole = {"name": "a", "taskRef": {"name": "t"}} if "taskRef" in task else a_task("a")
+        whole = {"name": "a", "taskRef": {"name": "t"}} if "taskRef" in task else pipeline_task("a")
         part = over({"pipelineSpec": {"tasks": [whole]}}, part)
-    world = PipelineWorld(run_pipelineSpec=None)
-    Store.patch(world.store, PIPELINERUNS, "default", "p", {"spec": {"pipelineSpec": None, **part}})
-    world.step()
-    told, reason, message = world.told
-    assert told == "False"
+    harness = PipelineRunHarness(run_pipelineSpec=None)
+    Store.patch(harness.store, PIPELINERUNS, "default", "p", {"spec": {"pipelineSpec": None, **part}})
+    harness.reconcile()
+    verdict, reason, message = harness.condition
+    assert verdict == "False"
     if reason == "PipelineValidationFailed":
         assert f"{path}: " in message
     else:
         assert reason in ("CouldntGetPipeline", "CouldntGetTask")
         assert "resolver" in message
-    assert world.made == []
+    assert harness.taskruns_made == []
 
 
 def test_many_honoured_fields_of_a_taskrun_reach_its_pod():
@@ -310,11 +309,11 @@ def test_a_task_that_uses_artifacts_is_refused_and_not_run_with_an_empty_text(va
 
 def test_a_pipeline_that_passes_artifacts_on_is_refused():
     given = [{"name": "p", "value": "$(tasks.a.outputs.image)"}]
-    world = PipelineWorld(a_task("a"), a_task("b", params=given))
-    world.step()
-    assert world.told[1] == "PipelineValidationFailed"
-    assert "spec.pipelineSpec.tasks[1].params[0].value: $(tasks.a.outputs.image)" in world.told[2]
-    assert world.made == []
+    harness = PipelineRunHarness(pipeline_task("a"), pipeline_task("b", params=given))
+    harness.reconcile()
+    assert harness.condition[1] == "PipelineValidationFailed"
+    assert "spec.pipelineSpec.tasks[1].params[0].value: $(tasks.a.outputs.image)" in harness.condition[2]
+    assert harness.taskruns_made == []
 
 
 def test_a_description_and_a_value_may_speak_of_artifacts():
@@ -372,17 +371,17 @@ def test_a_hermetic_task_is_refused_as_its_annotation_passes_to_its_runs():
 @pytest.mark.parametrize("place", ["run", "task", "specs"])
 def test_a_hermetic_pipelinerun_is_refused_before_there_is_a_taskrun(place):
     own = {"pipelineTaskName": "a", "metadata": {"annotations": HERMETIC}}
-    task = a_task("a")
+    task = pipeline_task("a")
     if place == "task":
         task["taskSpec"]["metadata"] = {"annotations": HERMETIC}
-    world = PipelineWorld(task, **({"taskRunSpecs": [own]} if place == "specs" else {}))
+    harness = PipelineRunHarness(task, **({"taskRunSpecs": [own]} if place == "specs" else {}))
     if place == "run":
         patch = {"metadata": {"annotations": HERMETIC}}
-        Store.patch(world.store, PIPELINERUNS, "default", "p", patch)
-    world.step()
-    assert world.told[1] == "PipelineValidationFailed"
-    assert "hermetic execution" in world.told[2]
-    assert world.made == []
+        Store.patch(harness.store, PIPELINERUNS, "default", "p", patch)
+    harness.reconcile()
+    assert harness.condition[1] == "PipelineValidationFailed"
+    assert "hermetic execution" in harness.condition[2]
+    assert harness.taskruns_made == []
 
 
 WORDS = [

@@ -3,8 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pipelineworld import World as PipelineWorld
-from pipelineworld import a_task
+from pipelinerun_harness import PipelineRunHarness, pipeline_task
 from tektonfields import recorded_keys
 from world import World
 
@@ -127,7 +126,7 @@ class Held(World):
         assert Store.list(self.cluster, PODS) == []
 
 
-class HeldPipeline(PipelineWorld):
+class HeldPipeline(PipelineRunHarness):
     """A PipelineRun under policies."""
 
     def __init__(self, *tasks, flags, defaults=None, **spec):
@@ -136,12 +135,12 @@ class HeldPipeline(PipelineWorld):
         self.reconciler = PipelineReconciler(self.core, self.store, clock=lambda: self.now, policies=policies)
 
     def refused(self, *words):
-        self.step()
-        told, reason, message = self.told
-        assert (told, reason) == ("False", "PipelineValidationFailed")
+        self.reconcile()
+        verdict, reason, message = self.condition
+        assert (verdict, reason) == ("False", "PipelineValidationFailed")
         for word in words:
             assert word in message
-        assert self.made == []
+        assert self.taskruns_made == []
 
 
 UNENFORCED = [
@@ -152,10 +151,10 @@ UNENFORCED = [
 
 @pytest.mark.parametrize(("key", "value"), UNENFORCED)
 def test_a_security_policy_that_is_not_enforced_refuses_every_run(key, value):
-    world = Held({key: value})
-    world.submit()
-    world.refused(f'the feature flag "{key}" is "{value}"', "set the flag to")
-    HeldPipeline(a_task("a"), flags={key: value}).refused(f'the feature flag "{key}" is "{value}"')
+    harness = Held({key: value})
+    harness.submit()
+    harness.refused(f'the feature flag "{key}" is "{value}"', "set the flag to")
+    HeldPipeline(pipeline_task("a"), flags={key: value}).refused(f'the feature flag "{key}" is "{value}"')
 
 
 @pytest.mark.parametrize(("key", "value"), UNENFORCED)
@@ -209,23 +208,27 @@ def test_a_task_by_reference_is_run_whatever_the_flag_names():
 
 
 def test_an_inline_pipeline_is_refused_where_the_flag_names_pipelineruns():
-    world = HeldPipeline(a_task("a"), flags={"disable-inline-spec": "pipelinerun"})
-    world.refused("must not set the field(s): spec.pipelineSpec:")
+    harness = HeldPipeline(pipeline_task("a"), flags={"disable-inline-spec": "pipelinerun"})
+    harness.refused("must not set the field(s): spec.pipelineSpec:")
 
 
 def test_an_inline_task_of_a_pipeline_is_refused_where_the_flag_names_pipelines():
-    world = HeldPipeline(a_task("a"), flags={"disable-inline-spec": "pipeline"}, last=(a_task("z"),))
-    world.refused("spec.pipelineSpec.tasks[0].taskSpec", "spec.pipelineSpec.finally[0].taskSpec")
+    harness = HeldPipeline(
+        pipeline_task("a"), flags={"disable-inline-spec": "pipeline"}, last=(pipeline_task("z"),)
+    )
+    harness.refused("spec.pipelineSpec.tasks[0].taskSpec", "spec.pipelineSpec.finally[0].taskSpec")
 
 
 def test_an_inline_task_of_a_pipeline_by_reference_is_refused_too():
-    world = HeldPipeline(flags={"disable-inline-spec": "pipeline"})
+    harness = HeldPipeline(flags={"disable-inline-spec": "pipeline"})
     pipeline = {"apiVersion": "tekton.dev/v1", "kind": "Pipeline"}
     metadata = {"name": "release", "namespace": "default"}
-    Store.create(world.store, PIPELINES, {**pipeline, "metadata": metadata, "spec": {"tasks": [a_task("a")]}})
+    Store.create(
+        harness.store, PIPELINES, {**pipeline, "metadata": metadata, "spec": {"tasks": [pipeline_task("a")]}}
+    )
     patch = {"spec": {"pipelineSpec": None, "pipelineRef": {"name": "release"}}}
-    Store.patch(world.store, PIPELINERUNS, "default", "p", patch)
-    world.refused('Pipeline "release": spec.tasks[0].taskSpec')
+    Store.patch(harness.store, PIPELINERUNS, "default", "p", patch)
+    harness.refused('Pipeline "release": spec.tasks[0].taskSpec')
 
 
 def test_a_misspelt_kind_of_the_inline_policy_is_no_policy_without_a_word():
@@ -256,4 +259,4 @@ def test_a_forbidden_variable_of_a_pod_template_is_refused():
     ],
 )
 def test_a_forbidden_variable_of_a_pipelinerun_is_refused(spec, path):
-    HeldPipeline(a_task("a"), flags={}, defaults=FORBIDDEN, **spec).refused(path)
+    HeldPipeline(pipeline_task("a"), flags={}, defaults=FORBIDDEN, **spec).refused(path)

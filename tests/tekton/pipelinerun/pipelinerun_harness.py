@@ -1,4 +1,4 @@
-"""A store, a clock and the reconciler of PipelineRuns; what TaskRuns come to is told by hand."""
+"""A harness for tests of the PipelineRun reconciler: a store, a clock, and TaskRuns that tests end."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,51 +15,52 @@ class KilledError(BaseException):
     """The controller is killed at this very call."""
 
 
-class Counting(Store):
-    """The store, every call counted; it can end the process at one of them, before or after it was done."""
+class RecordingStore(Store):
+    """A store that records every call, and can kill the controller before or after one of them."""
 
     def __init__(self) -> None:
         super().__init__()
         self.calls: list[tuple[str, str]] = []
         self.fail_at: int | None = None
 
-    def _count(self, verb: str, kind: Kind) -> None:
+    def _record(self, verb: str, kind: Kind) -> None:
         self.calls.append((verb, kind.kind))
         if self.fail_at is not None and len(self.calls) == self.fail_at:
             raise KilledError
 
     def get(self, kind, namespace, name):
-        self._count("get", kind)
+        self._record("get", kind)
         return super().get(kind, namespace, name)
 
     def create(self, kind, obj):
-        self._count("create", kind)
+        self._record("create", kind)
         made = super().create(kind, obj)
-        self._count("created", kind)
+        self._record("created", kind)
         return made
 
     def patch(self, kind, namespace, name, patch, *, subresource=""):
-        self._count("patch", kind)
+        self._record("patch", kind)
         changed = super().patch(kind, namespace, name, patch, subresource=subresource)
-        self._count("patched", kind)
+        self._record("patched", kind)
         return changed
 
 
-def a_task(name: str, *, results: tuple[str, ...] = (), **fields: Any) -> Object:
-    declared = [{"name": one, "type": "string"} for one in results]
+def pipeline_task(name: str, *, results: tuple[str, ...] = (), **fields: Any) -> Object:
+    """Return a Pipeline Task with an embedded Task of one Step."""
+    declared = [{"name": result, "type": "string"} for result in results]
     steps = [{"name": "s", "image": "i", "script": "true"}]
     spec = {"steps": steps, **({"results": declared} if declared else {})}
     return {"name": name, "taskSpec": spec, **fields}
 
 
-class World:
-    """One PipelineRun ``p``."""
+class PipelineRunHarness:
+    """One PipelineRun ``p``, its reconciler and its cluster; tests say how its TaskRuns end."""
 
     def __init__(self, *tasks: Object, last: tuple[Object, ...] = (), flags=None, **spec: Any) -> None:
-        self.store = Counting()
+        self.store = RecordingStore()
         self.now = datetime.now(UTC).replace(microsecond=0)
         self.core = ResultsManager.from_flags(flags or {})
-        self.start()
+        self.restart_controller()
         pipeline: Object = {"tasks": list(tasks), **({"finally": list(last)} if last else {})}
         pipeline |= {key: spec.pop(key) for key in ("params", "results", "workspaces") if key in spec}
         given = {name.removeprefix("run_"): value for name, value in spec.items()}
@@ -71,56 +72,62 @@ class World:
         }
         self.store.create(PIPELINERUNS, run)
 
-    def start(self) -> None:
-        """A controller that knows nothing."""
+    def restart_controller(self) -> None:
+        """Replace the reconciler by one that has seen nothing."""
         self.reconciler = PipelineReconciler(self.core, self.store, clock=lambda: self.now)
 
-    def step(self, seconds: float = 1) -> float | None:
+    def reconcile(self, seconds: float = 1) -> float | None:
+        """Reconcile once, so many seconds later; return after how many the reconciler asks to be requeued."""
         self.now += timedelta(seconds=seconds)
         return self.reconciler.reconcile("default", "p")
 
-    def ask(self, status: str) -> None:
+    def request_status(self, status: str) -> None:
+        """Set ``spec.status``: cancel, stop or hold back the run."""
         Store.patch(self.store, PIPELINERUNS, "default", "p", {"spec": {"status": status}})
 
     @property
-    def run(self) -> Object:
+    def pipelinerun(self) -> Object:
         return Store.get(self.store, PIPELINERUNS, "default", "p")
 
     @property
     def status(self) -> Object:
-        return self.run["status"]
+        return self.pipelinerun["status"]
 
     @property
-    def told(self) -> tuple[str, str, str]:
-        one = self.status["conditions"][0]
-        return one["status"], one["reason"], one["message"]
+    def condition(self) -> tuple[str, str, str]:
+        """Status, reason and message of the run's condition."""
+        succeeded = self.status["conditions"][0]
+        return succeeded["status"], succeeded["reason"], succeeded["message"]
 
     @property
-    def skipped(self) -> dict[str, str]:
-        return {one["name"]: one["reason"] for one in self.status.get("skippedTasks") or ()}
+    def skipped_tasks(self) -> dict[str, str]:
+        """Why each skipped Task was skipped, by name."""
+        return {task["name"]: task["reason"] for task in self.status.get("skippedTasks") or ()}
 
     @property
-    def done(self) -> bool:
-        return is_done(self.run)
+    def is_done(self) -> bool:
+        return is_done(self.pipelinerun)
 
     def taskrun(self, task: str) -> Object | None:
+        """Return the TaskRun of a Task; ``None`` if there is none."""
         try:
             return Store.get(self.store, TASKRUNS, "default", f"p-{task}")
         except NotFoundError:
             return None
 
     @property
-    def made(self) -> list[str]:
-        return sorted(one["metadata"]["name"][2:] for one in self.store.list(TASKRUNS, "default"))
+    def taskruns_made(self) -> list[str]:
+        """The Tasks that have a TaskRun."""
+        return sorted(taskrun["metadata"]["name"][2:] for taskrun in self.store.list(TASKRUNS, "default"))
 
-    def params(self, task: str) -> dict[str, Any]:
+    def params_of(self, task: str) -> dict[str, Any]:
         taskrun = self.taskrun(task)
         assert taskrun is not None, f"there is no TaskRun of {task}"
-        return {one["name"]: one["value"] for one in taskrun["spec"].get("params") or ()}
+        return {param["name"]: param["value"] for param in taskrun["spec"].get("params") or ()}
 
-    def end(self, task: str, reason: str = "Succeeded", **results: Any) -> None:
-        """A TaskRun ends so, with these results."""
-        told = "True" if reason == "Succeeded" else "False"
+    def finish_task(self, task: str, reason: str = "Succeeded", **results: Any) -> None:
+        """End the TaskRun of a Task with this reason and these results."""
+        verdict = "True" if reason == "Succeeded" else "False"
         written = [{"name": name, "type": "string", "value": value} for name, value in results.items()]
-        status = {"conditions": [condition(told, reason, "m", self.now)], "results": written}
+        status = {"conditions": [condition(verdict, reason, "m", self.now)], "results": written}
         Store.patch(self.store, TASKRUNS, "default", f"p-{task}", {"status": status}, subresource="status")

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from captured import NAMES, load, plain
+from captured_runs import NAMES, load, plain
 
 from resultsfw import ResultsManager, jsons
 from resultsfw.errors import NotFoundError
@@ -13,8 +13,8 @@ from resultsfw.tekton.api.kinds import PIPELINERUNS, TASKRUNS
 from resultsfw.tekton.pipelinerun.reconciler import PipelineReconciler
 
 
-class World:
-    """A store in which TaskRuns end as they did under Tekton, one after each look."""
+class CapturedRun:
+    """One captured PipelineRun, whose TaskRuns end as they did under Tekton, one after each reconcile."""
 
     def __init__(self, capture):
         self.capture = capture
@@ -50,7 +50,7 @@ class World:
                 status = {key: value for key, value in theirs["status"].items() if key != "taskSpec"}
                 self.store.patch(TASKRUNS, "default", name, {"status": status}, subresource="status")
 
-    def run(self):
+    def play(self):
         for _ in range(12):
             self.reconciler.reconcile("default", self.name)
             self.end_taskruns()
@@ -66,22 +66,22 @@ class World:
 @pytest.mark.parametrize("name", NAMES)
 def test_the_status_is_tektons(name):
     capture = load(name)
-    world = World(capture)
-    ours, theirs = plain(world.run()), plain(capture["tekton_final"]["status"])
+    run = CapturedRun(capture)
+    ours, theirs = plain(run.play()), plain(capture["tekton_final"]["status"])
     assert ours == theirs
-    assert world.theirs.keys() == world.made.keys()
+    assert run.theirs.keys() == run.made.keys()
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_taskruns_are_tektons(name):
     capture = load(name)
-    world = World(capture)
-    world.run()
-    for which, theirs in world.theirs.items():
-        ours = world.made[which]
+    run = CapturedRun(capture)
+    run.play()
+    for which, theirs in run.theirs.items():
+        ours = run.made[which]
         labels = dict(theirs["metadata"]["labels"])
         del labels["app.kubernetes.io/managed-by"]  # decision 0006
-        labels["tekton.dev/pipelineRunUID"] = world.pipelinerun["metadata"]["uid"]
+        labels["tekton.dev/pipelineRunUID"] = run.pipelinerun["metadata"]["uid"]
         assert ours["metadata"]["labels"] == labels
         wanted = {
             key: value for key, value in theirs["metadata"]["annotations"].items() if "/release" not in key

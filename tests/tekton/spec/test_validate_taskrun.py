@@ -13,7 +13,7 @@ from resultsfw.tekton.api.refusals import RefusedRun
 from resultsfw.tekton.spec.validate_taskrun import refuse_invalid
 from resultsfw.tekton.spec.variables import texts_in
 
-TEKTON = Path(__file__).parents[1] / "data" / "tekton" / "pods.jsonl.gz"
+TEKTON = Path(__file__).parents[2] / "data" / "tekton" / "pods.jsonl.gz"
 STEP = {"name": "s", "image": "i", "script": "true"}
 
 

@@ -4,7 +4,7 @@ import gzip
 import json
 from pathlib import Path
 
-CAPTURES = Path(__file__).parents[1] / "data" / "pipelines"
+CAPTURES = Path(__file__).parents[2] / "data" / "pipelines"
 NAMES = sorted(path.name.removesuffix(".json.gz") for path in CAPTURES.glob("*.json.gz"))
 
 

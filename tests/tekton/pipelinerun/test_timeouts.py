@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pipelineworld import World, a_task
+from pipelinerun_harness import PipelineRunHarness, pipeline_task
 
 from resultsfw import Object
 from resultsfw.errors import UnavailableError
@@ -76,11 +76,11 @@ def test_what_is_not_given_is_what_tektons_webhook_and_types_make_of_it(timeouts
     ],
 )
 def test_timeouts_that_contradict_each_other_end_the_run_before_anything_is_made(spec, said):
-    world = World(a_task("a"), **{f"run_{key}": value for key, value in spec.items()})
-    world.step()
-    assert world.told[:2] == ("False", "PipelineValidationFailed")
-    assert said in world.told[2]
-    assert world.made == []
+    harness = PipelineRunHarness(pipeline_task("a"), **{f"run_{key}": value for key, value in spec.items()})
+    harness.reconcile()
+    assert harness.condition[:2] == ("False", "PipelineValidationFailed")
+    assert said in harness.condition[2]
+    assert harness.taskruns_made == []
 
 
 @pytest.mark.parametrize(
@@ -94,22 +94,24 @@ def test_timeouts_that_contradict_each_other_end_the_run_before_anything_is_made
     ],
 )
 def test_timeouts_that_tekton_takes_are_taken(spec):
-    world = World(a_task("a"), **{f"run_{key}": value for key, value in spec.items()})
-    world.step()
-    assert world.made == ["a"]
+    harness = PipelineRunHarness(pipeline_task("a"), **{f"run_{key}": value for key, value in spec.items()})
+    harness.reconcile()
+    assert harness.taskruns_made == ["a"]
 
 
 def test_finally_alone_leaves_the_tasks_what_the_default_has_beside_it():
-    world = World(a_task("a"), last=(a_task("f"),), run_timeouts={"finally": "30m"})
-    world.step()
-    world.step(1800)
-    assert "status" not in _spec(world, "a")
-    world.step(1)
-    assert _spec(world, "a")["statusMessage"] == CHILD_TIMED_OUT
+    harness = PipelineRunHarness(
+        pipeline_task("a"), last=(pipeline_task("f"),), run_timeouts={"finally": "30m"}
+    )
+    harness.reconcile()
+    harness.reconcile(1800)
+    assert "status" not in _spec(harness, "a")
+    harness.reconcile(1)
+    assert _spec(harness, "a")["statusMessage"] == CHILD_TIMED_OUT
 
 
-def _spec(world: World, task: str) -> Object:
-    taskrun = world.taskrun(task)
+def _spec(harness: PipelineRunHarness, task: str) -> Object:
+    taskrun = harness.taskrun(task)
     assert taskrun is not None
     return taskrun["spec"]
 
@@ -135,118 +137,134 @@ def test_no_time_is_over_before_its_length_has_passed_and_all_are_a_second_later
 # What is done in time does not time out.
 
 
-def _ends(world: World, task: str, after: float, reason: str = "Succeeded") -> None:
-    world.now += timedelta(seconds=after)
-    world.end(task, reason)
+def _ends(harness: PipelineRunHarness, task: str, after: float, reason: str = "Succeeded") -> None:
+    harness.now += timedelta(seconds=after)
+    harness.finish_task(task, reason)
 
 
 def test_a_finally_that_runs_past_the_time_of_the_tasks_is_no_timeout_of_the_tasks():
     """Tekton's issue 10512: there it is."""
     timeouts = {"pipeline": "100s", "tasks": "10s", "finally": "80s"}
-    world = World(a_task("a"), a_task("b", runAfter=["a"]), last=(a_task("f"),), run_timeouts=timeouts)
-    world.step()
-    _ends(world, "a", 2)
-    world.step()
-    _ends(world, "b", 2)
-    world.step()
-    world.step(20)
-    assert world.told[1] == "Running"
-    assert "status" not in _spec(world, "f")
-    _ends(world, "f", 5)
-    world.step()
-    assert world.told[:2] == ("True", "Succeeded")
+    harness = PipelineRunHarness(
+        pipeline_task("a"),
+        pipeline_task("b", runAfter=["a"]),
+        last=(pipeline_task("f"),),
+        run_timeouts=timeouts,
+    )
+    harness.reconcile()
+    _ends(harness, "a", 2)
+    harness.reconcile()
+    _ends(harness, "b", 2)
+    harness.reconcile()
+    harness.reconcile(20)
+    assert harness.condition[1] == "Running"
+    assert "status" not in _spec(harness, "f")
+    _ends(harness, "f", 5)
+    harness.reconcile()
+    assert harness.condition[:2] == ("True", "Succeeded")
 
 
 @pytest.mark.parametrize("failed", ["Failed", "TaskRunCancelled"])
 def test_tasks_that_failed_in_time_are_told_as_failed_after_a_long_finally(failed):
     timeouts = {"pipeline": "100s", "tasks": "10s"}
-    world = World(a_task("a"), a_task("b", runAfter=["a"]), last=(a_task("f"),), run_timeouts=timeouts)
-    world.step()
-    _ends(world, "a", 2, failed)
-    world.step()
-    assert world.skipped == {"b": "PipelineRun was stopping"}
-    _ends(world, "f", 30)
-    world.step()
-    assert world.told[0] == "False"
-    assert world.told[1] != "PipelineRunTimeout"
-    assert world.skipped == {"b": "PipelineRun was stopping"}
+    harness = PipelineRunHarness(
+        pipeline_task("a"),
+        pipeline_task("b", runAfter=["a"]),
+        last=(pipeline_task("f"),),
+        run_timeouts=timeouts,
+    )
+    harness.reconcile()
+    _ends(harness, "a", 2, failed)
+    harness.reconcile()
+    assert harness.skipped_tasks == {"b": "PipelineRun was stopping"}
+    _ends(harness, "f", 30)
+    harness.reconcile()
+    assert harness.condition[0] == "False"
+    assert harness.condition[1] != "PipelineRunTimeout"
+    assert harness.skipped_tasks == {"b": "PipelineRun was stopping"}
 
 
 def test_a_task_that_cannot_run_stays_the_cause_after_a_long_finally():
     """It was not out of time: it lacks a result. So it stays, however long ``finally`` runs."""
     needs = [{"name": "x", "value": "$(tasks.a.results.r)"}]
-    world = World(
-        a_task("a", results=("r",)),
-        a_task("b", params=needs),
-        last=(a_task("f"),),
+    harness = PipelineRunHarness(
+        pipeline_task("a", results=("r",)),
+        pipeline_task("b", params=needs),
+        last=(pipeline_task("f"),),
         run_timeouts={"pipeline": "100s", "tasks": "10s"},
     )
-    world.step()
-    _ends(world, "a", 2)
-    world.step()
-    _ends(world, "f", 30)
-    world.step()
-    assert world.told[:2] == ("False", "PipelineValidationFailed")
-    assert world.skipped == {}
+    harness.reconcile()
+    _ends(harness, "a", 2)
+    harness.reconcile()
+    _ends(harness, "f", 30)
+    harness.reconcile()
+    assert harness.condition[:2] == ("False", "PipelineValidationFailed")
+    assert harness.skipped_tasks == {}
 
 
 def test_a_task_that_was_never_begun_for_its_time_stays_so_through_finally():
     """The controller was away while the time passed; what it finds then, every later look finds, too."""
-    world = World(
-        a_task("a"),
-        a_task("b", runAfter=["a"]),
-        last=(a_task("f"),),
+    harness = PipelineRunHarness(
+        pipeline_task("a"),
+        pipeline_task("b", runAfter=["a"]),
+        last=(pipeline_task("f"),),
         run_timeouts={"pipeline": "100s", "tasks": "10s"},
     )
-    world.step()
-    _ends(world, "a", 2)
-    world.step(15)
-    assert world.skipped == {"b": "PipelineRun Tasks timeout has been reached"}
-    assert world.told[1] == "PipelineRunTimeoutRunningFinally"
-    _ends(world, "f", 5)
-    world.step(30)
-    assert world.told[:2] == ("False", "PipelineRunTimeout")
-    assert world.skipped == {"b": "PipelineRun Tasks timeout has been reached"}
+    harness.reconcile()
+    _ends(harness, "a", 2)
+    harness.reconcile(15)
+    assert harness.skipped_tasks == {"b": "PipelineRun Tasks timeout has been reached"}
+    assert harness.condition[1] == "PipelineRunTimeoutRunningFinally"
+    _ends(harness, "f", 5)
+    harness.reconcile(30)
+    assert harness.condition[:2] == ("False", "PipelineRunTimeout")
+    assert harness.skipped_tasks == {"b": "PipelineRun Tasks timeout has been reached"}
 
 
 def test_tasks_that_were_ended_for_their_time_are_a_timeout_after_finally():
-    world = World(a_task("a"), last=(a_task("f"),), run_timeouts={"pipeline": "100s", "tasks": "10500ms"})
-    world.step()
-    world.step(11.5)
-    assert _spec(world, "a")["statusMessage"] == CHILD_TIMED_OUT
-    world.end("a", "TaskRunCancelled")
-    world.step(5)
-    _ends(world, "f", 5)
-    world.step()
-    assert world.told[:2] == ("False", "PipelineRunTimeout")
-    assert 'tasks failed to finish within "10.5s"' in world.told[2]
+    harness = PipelineRunHarness(
+        pipeline_task("a"), last=(pipeline_task("f"),), run_timeouts={"pipeline": "100s", "tasks": "10500ms"}
+    )
+    harness.reconcile()
+    harness.reconcile(11.5)
+    assert _spec(harness, "a")["statusMessage"] == CHILD_TIMED_OUT
+    harness.finish_task("a", "TaskRunCancelled")
+    harness.reconcile(5)
+    _ends(harness, "f", 5)
+    harness.reconcile()
+    assert harness.condition[:2] == ("False", "PipelineRunTimeout")
+    assert 'tasks failed to finish within "10.5s"' in harness.condition[2]
 
 
 def test_a_task_that_ended_by_itself_but_late_is_a_timeout():
-    world = World(a_task("a"), last=(a_task("f"),), run_timeouts={"pipeline": "100s", "tasks": "10s"})
-    world.step()
-    _ends(world, "a", 12)  # nobody looked meanwhile
-    world.step()
-    _ends(world, "f", 1)
-    world.step()
-    assert world.told[:2] == ("False", "PipelineRunTimeout")
+    harness = PipelineRunHarness(
+        pipeline_task("a"), last=(pipeline_task("f"),), run_timeouts={"pipeline": "100s", "tasks": "10s"}
+    )
+    harness.reconcile()
+    _ends(harness, "a", 12)  # nobody looked meanwhile
+    harness.reconcile()
+    _ends(harness, "f", 1)
+    harness.reconcile()
+    assert harness.condition[:2] == ("False", "PipelineRunTimeout")
 
 
 def test_a_run_whose_tasks_ended_in_time_did_not_time_out_however_late_that_is_seen():
-    world = World(a_task("a"), run_timeouts={"pipeline": "10s"})
-    world.step()
-    _ends(world, "a", 5)
-    world.step(100)
-    assert world.told[:2] == ("True", "Succeeded")
+    harness = PipelineRunHarness(pipeline_task("a"), run_timeouts={"pipeline": "10s"})
+    harness.reconcile()
+    _ends(harness, "a", 5)
+    harness.reconcile(100)
+    assert harness.condition[:2] == ("True", "Succeeded")
 
 
 def test_a_run_of_which_something_is_left_when_its_time_is_over_timed_out():
-    world = World(a_task("a"), last=(a_task("f"),), run_timeouts={"pipeline": "10s"})
-    world.step()
-    _ends(world, "a", 5)
-    world.step(100)
-    assert world.told[:2] == ("False", "PipelineRunTimeout")
-    assert world.made == ["a"]
+    harness = PipelineRunHarness(
+        pipeline_task("a"), last=(pipeline_task("f"),), run_timeouts={"pipeline": "10s"}
+    )
+    harness.reconcile()
+    _ends(harness, "a", 5)
+    harness.reconcile(100)
+    assert harness.condition[:2] == ("False", "PipelineRunTimeout")
+    assert harness.taskruns_made == ["a"]
 
 
 REFERENCE = {
@@ -266,17 +284,19 @@ def test_a_store_that_is_away_is_waited_for_and_named_when_the_time_is_over(monk
 
     monkeypatch.setattr(result_refs, "read_value", away)
     text = [{"name": "x", "value": "v$(tasks.a.results.r)"}]
-    world = World(a_task("a", results=("r",)), a_task("b", params=text), run_timeouts={part: "10s"})
-    world.step()
-    world.end("a", r=REFERENCE)
+    harness = PipelineRunHarness(
+        pipeline_task("a", results=("r",)), pipeline_task("b", params=text), run_timeouts={part: "10s"}
+    )
+    harness.reconcile()
+    harness.finish_task("a", r=REFERENCE)
     with pytest.raises(UnavailableError):
-        world.step()
-    assert world.told[:2] == ("Unknown", "PipelineRunPending")
-    assert "the store is away" in world.told[2]
-    world.step(15)
-    assert world.told[:2] == ("False", "PipelineRunTimeout")
-    assert "the store is away" in world.told[2]
-    assert world.made == ["a"]
+        harness.reconcile()
+    assert harness.condition[:2] == ("Unknown", "PipelineRunPending")
+    assert "the store is away" in harness.condition[2]
+    harness.reconcile(15)
+    assert harness.condition[:2] == ("False", "PipelineRunTimeout")
+    assert "the store is away" in harness.condition[2]
+    assert harness.taskruns_made == ["a"]
 
 
 def test_what_finally_needs_is_waited_for_though_the_time_of_the_tasks_is_over():
@@ -291,22 +311,22 @@ def test_what_finally_needs_is_waited_for_though_the_time_of_the_tasks_is_over()
 
 def test_a_run_that_has_begun_cannot_be_held_back():
     """Tekton's webhook refuses that; a run that waited then would begin no further Task until its timeout."""
-    world = World(a_task("a"), a_task("b", runAfter=["a"]))
-    world.step()
-    world.ask("PipelineRunPending")
-    world.end("a")
-    world.step()
-    assert world.made == ["a", "b"]
+    harness = PipelineRunHarness(pipeline_task("a"), pipeline_task("b", runAfter=["a"]))
+    harness.reconcile()
+    harness.request_status("PipelineRunPending")
+    harness.finish_task("a")
+    harness.reconcile()
+    assert harness.taskruns_made == ["a", "b"]
 
 
 def test_a_pending_run_that_is_cancelled_makes_nothing():
-    world = World(a_task("a"), run_status="PipelineRunPending")
-    world.step()
-    assert "startTime" not in world.status
-    world.ask("Cancelled")
-    world.step()
-    assert world.told == ("False", "Cancelled", 'PipelineRun "p" was cancelled')
-    assert world.made == []
+    harness = PipelineRunHarness(pipeline_task("a"), run_status="PipelineRunPending")
+    harness.reconcile()
+    assert "startTime" not in harness.status
+    harness.request_status("Cancelled")
+    harness.reconcile()
+    assert harness.condition == ("False", "Cancelled", 'PipelineRun "p" was cancelled')
+    assert harness.taskruns_made == []
 
 
 # Custom tasks.
@@ -330,36 +350,40 @@ SPEC: Any = {"steps": [{"image": "i", "script": "true"}]}
 @pytest.mark.parametrize("section", ["tasks", "finally"])
 def test_a_custom_task_is_refused_and_no_task_of_its_name_runs(task, section):
     custom = {"name": "c", **task}
-    world = World(a_task("a"), custom) if section == "tasks" else World(a_task("a"), last=(custom,))
-    world.step()
-    assert world.told[:2] == ("False", "PipelineValidationFailed")
-    assert "not supported here" in world.told[2]
-    assert world.made == []
+    harness = (
+        PipelineRunHarness(pipeline_task("a"), custom)
+        if section == "tasks"
+        else PipelineRunHarness(pipeline_task("a"), last=(custom,))
+    )
+    harness.reconcile()
+    assert harness.condition[:2] == ("False", "PipelineValidationFailed")
+    assert "not supported here" in harness.condition[2]
+    assert harness.taskruns_made == []
 
 
 @pytest.mark.parametrize("reference", [{"apiVersion": "example.dev/v1"}])
 def test_a_reference_to_a_foreign_pipeline_is_refused(reference):
-    world = World(a_task("a"))
+    harness = PipelineRunHarness(pipeline_task("a"))
     given = {"pipelineSpec": None, "pipelineRef": {"name": "other", **reference}}
-    Store.patch(world.store, PIPELINERUNS, "default", "p", {"spec": given})
-    world.step()
-    assert world.told[:2] == ("False", "PipelineValidationFailed")
-    assert "not supported here" in world.told[2]
+    Store.patch(harness.store, PIPELINERUNS, "default", "p", {"spec": given})
+    harness.reconcile()
+    assert harness.condition[:2] == ("False", "PipelineValidationFailed")
+    assert "not supported here" in harness.condition[2]
 
 
 @pytest.mark.parametrize("timeout", [[], True, {"a": 1}, 5, "nonsense", "1" * 300 + "h"])
 def test_a_timeout_that_cannot_be_read_ends_the_run_by_name_and_raises_nothing(timeout):
-    world = World(a_task("a"))
-    Store.patch(world.store, PIPELINERUNS, "default", "p", {"spec": {"timeouts": {"pipeline": timeout}}})
-    world.step()
-    assert world.told[:2] == ("False", "PipelineValidationFailed")
-    assert "timeouts.pipeline" in world.told[2]
+    harness = PipelineRunHarness(pipeline_task("a"))
+    Store.patch(harness.store, PIPELINERUNS, "default", "p", {"spec": {"timeouts": {"pipeline": timeout}}})
+    harness.reconcile()
+    assert harness.condition[:2] == ("False", "PipelineValidationFailed")
+    assert "timeouts.pipeline" in harness.condition[2]
 
 
 @pytest.mark.parametrize("timeouts", [1, True, "1h", ["1h"]])
 def test_timeouts_that_are_no_mapping_end_the_run_by_name_and_raise_nothing(timeouts):
-    world = World(a_task("a"))
-    Store.patch(world.store, PIPELINERUNS, "default", "p", {"spec": {"timeouts": timeouts}})
-    world.step()
-    assert world.told[:2] == ("False", "PipelineValidationFailed")
-    assert "spec.timeouts" in world.told[2]
+    harness = PipelineRunHarness(pipeline_task("a"))
+    Store.patch(harness.store, PIPELINERUNS, "default", "p", {"spec": {"timeouts": timeouts}})
+    harness.reconcile()
+    assert harness.condition[:2] == ("False", "PipelineValidationFailed")
+    assert "spec.timeouts" in harness.condition[2]

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from pipelineworld import World, a_task
+from pipelinerun_harness import PipelineRunHarness, pipeline_task
 
 from resultsfw import Object
 from resultsfw.errors import ClusterError, ForbiddenError, ResultsError, UnavailableError
@@ -27,25 +27,29 @@ CALLS = [
 """Every request of a run that begins, and the reason where the server will never accept it."""
 
 
-def _world(**run: Any) -> World:
-    world = World(a_task("a"), run_workspaces=[CLAIM], run_timeouts={"pipeline": "90s"}, **run)
+def _harness(**run: Any) -> PipelineRunHarness:
+    harness = PipelineRunHarness(
+        pipeline_task("a"), run_workspaces=[CLAIM], run_timeouts={"pipeline": "90s"}, **run
+    )
     spec = {
-        "tasks": [a_task("a"), {"name": "b", "taskRef": {"name": "t"}}],
+        "tasks": [pipeline_task("a"), {"name": "b", "taskRef": {"name": "t"}}],
         "workspaces": [{"name": "w"}],
     }
     described = {"name": "line", "namespace": "default"}
     pipeline = {"apiVersion": "tekton.dev/v1", "kind": "Pipeline", "metadata": described, "spec": spec}
-    Store.create(world.store, PIPELINES, pipeline)
+    Store.create(harness.store, PIPELINES, pipeline)
     task = {"apiVersion": "tekton.dev/v1", "kind": "Task", "metadata": {"name": "t", "namespace": "default"}}
-    Store.create(world.store, TASKS, {**task, "spec": {"steps": [{"image": "i", "script": "true"}]}})
+    Store.create(harness.store, TASKS, {**task, "spec": {"steps": [{"image": "i", "script": "true"}]}})
     given = {"pipelineSpec": None, "pipelineRef": {"name": "line"}}
-    Store.patch(world.store, PIPELINERUNS, "default", "p", {"spec": given})
-    return world
+    Store.patch(harness.store, PIPELINERUNS, "default", "p", {"spec": given})
+    return harness
 
 
-def _fail(world: World, verb: str, kind: str, error: ResultsError, *, after: int = 0) -> Callable[[], None]:
+def _fail(
+    harness: PipelineRunHarness, verb: str, kind: str, error: ResultsError, *, after: int = 0
+) -> Callable[[], None]:
     """Have one request fail, but for the first ones, until the function that is returned is called."""
-    real, broken, seen = getattr(world.store, verb), True, 0
+    real, broken, seen = getattr(harness.store, verb), True, 0
 
     def request(of: Any, *arguments: Any, **more: Any) -> Object:
         nonlocal seen
@@ -59,108 +63,108 @@ def _fail(world: World, verb: str, kind: str, error: ResultsError, *, after: int
         nonlocal broken
         broken = False
 
-    setattr(world.store, verb, request)
+    setattr(harness.store, verb, request)
     return mend
 
 
 @pytest.mark.parametrize(("verb", "kind", "reason"), CALLS)
 def test_what_may_come_right_waits_with_its_cause_and_then_the_run_goes_on(verb, kind, reason):
     del reason
-    world = _world()
+    harness = _harness()
     # Labels help people to search; a run that may not have them goes on.
     error = UnavailableError(QUOTA) if (verb, kind) == ("patch", "PipelineRun") else ForbiddenError(QUOTA)
-    mend = _fail(world, verb, kind, error)
+    mend = _fail(harness, verb, kind, error)
     for _ in range(3):
         with pytest.raises(ClusterError):
-            world.step()
-        assert world.told[:2] == ("Unknown", "PipelineRunPending")
-        assert QUOTA in world.told[2]
-    began = world.status["startTime"]
+            harness.reconcile()
+        assert harness.condition[:2] == ("Unknown", "PipelineRunPending")
+        assert QUOTA in harness.condition[2]
+    began = harness.status["startTime"]
     mend()
-    world.step()
-    assert world.made == ["a", "b"]
-    assert world.status["startTime"] == began
-    assert world.told[:2] == ("Unknown", "Running")
+    harness.reconcile()
+    assert harness.taskruns_made == ["a", "b"]
+    assert harness.status["startTime"] == began
+    assert harness.condition[:2] == ("Unknown", "Running")
 
 
 @pytest.mark.parametrize(("verb", "kind", "reason"), CALLS)
 def test_a_run_that_waits_asks_to_be_looked_at_when_its_time_is_over(verb, kind, reason):
     """Pauses between tries grow to a minute: its timeout was late by as much."""
     del reason
-    world = _world()
-    _fail(world, verb, kind, UnavailableError(QUOTA))
+    harness = _harness()
+    _fail(harness, verb, kind, UnavailableError(QUOTA))
     with pytest.raises(UnavailableError) as caught:
-        world.step()
+        harness.reconcile()
     assert caught.value.retry_within is not None
-    world.step(caught.value.retry_within)
-    assert world.told[:2] == ("False", "PipelineRunTimeout")
+    harness.reconcile(caught.value.retry_within)
+    assert harness.condition[:2] == ("False", "PipelineRunTimeout")
 
 
 @pytest.mark.parametrize(("verb", "kind", "reason"), CALLS)
 @pytest.mark.parametrize(("end", "ended"), [("time", "PipelineRunTimeout"), ("cancel", "Cancelled")])
 def test_what_does_not_come_right_ends_the_run_which_names_what_it_waited_for(verb, kind, reason, end, ended):
     del reason
-    world = _world()
-    _fail(world, verb, kind, UnavailableError(QUOTA))
+    harness = _harness()
+    _fail(harness, verb, kind, UnavailableError(QUOTA))
     with pytest.raises(UnavailableError):
-        world.step()
+        harness.reconcile()
     if end == "time":
-        world.now += timedelta(seconds=91)
+        harness.now += timedelta(seconds=91)
     else:
-        world.ask("Cancelled")
+        harness.request_status("Cancelled")
     for _ in range(3):
         with contextlib.suppress(UnavailableError):
-            world.step()
-    assert world.told[:2] == ("False", ended)
-    assert "Previous status: [PipelineRunPending] " in world.told[2]
-    assert QUOTA in world.told[2]
-    assert world.made == []
+            harness.reconcile()
+    assert harness.condition[:2] == ("False", ended)
+    assert "Previous status: [PipelineRunPending] " in harness.condition[2]
+    assert QUOTA in harness.condition[2]
+    assert harness.taskruns_made == []
 
 
 @pytest.mark.parametrize(("verb", "kind", "reason"), CALLS)
 def test_what_a_server_never_accepts_ends_the_run_by_name(verb, kind, reason):
-    world = _world()
-    _fail(world, verb, kind, ClusterError(f"{kind} is invalid: spec: Required value"))
-    assert world.step() is None
-    assert world.told[:2] == ("False", reason)
-    assert "Required value" in world.told[2]
-    assert world.status["startTime"]
-    assert world.status["completionTime"]
+    harness = _harness()
+    _fail(harness, verb, kind, ClusterError(f"{kind} is invalid: spec: Required value"))
+    assert harness.reconcile() is None
+    assert harness.condition[:2] == ("False", reason)
+    assert "Required value" in harness.condition[2]
+    assert harness.status["startTime"]
+    assert harness.status["completionTime"]
 
 
 def test_the_first_request_after_reading_the_run_writes_its_start():
-    world = _world()
-    world.store.calls.clear()
-    world.step()
-    assert world.store.calls[:2] == [("get", "PipelineRun"), ("patch", "PipelineRun")]
-    assert ("get", "Pipeline") in world.store.calls[2:]
+    harness = _harness()
+    harness.store.calls.clear()
+    harness.reconcile()
+    assert harness.store.calls[:2] == [("get", "PipelineRun"), ("patch", "PipelineRun")]
+    assert ("get", "Pipeline") in harness.store.calls[2:]
 
 
 def test_taskruns_made_before_a_quota_was_full_are_in_the_status():
     """A quota that lets some through; the others wait for it, and are made when there is room."""
-    tasks = [a_task(name) for name in "abc"]
-    world = World(*tasks)
-    mend = _fail(world, "create", "TaskRun", ForbiddenError(QUOTA), after=2)
+    tasks = [pipeline_task(name) for name in "abc"]
+    harness = PipelineRunHarness(*tasks)
+    mend = _fail(harness, "create", "TaskRun", ForbiddenError(QUOTA), after=2)
     with pytest.raises(ForbiddenError):
-        world.step()
-    assert [one["pipelineTaskName"] for one in world.status["childReferences"]] == ["a", "b"]
-    assert world.told[:2] == ("Unknown", "PipelineRunPending")
-    assert 'Pipeline Task "c"' in world.told[2]
-    world.end("a")
+        harness.reconcile()
+    assert [one["pipelineTaskName"] for one in harness.status["childReferences"]] == ["a", "b"]
+    assert harness.condition[:2] == ("Unknown", "PipelineRunPending")
+    assert 'Pipeline Task "c"' in harness.condition[2]
+    harness.finish_task("a")
     with pytest.raises(ForbiddenError):
-        world.step()
-    assert "Tasks Completed: 1" in world.told[2]
+        harness.reconcile()
+    assert "Tasks Completed: 1" in harness.condition[2]
     mend()
-    world.step()
-    assert world.made == ["a", "b", "c"]
-    assert world.told[1] == "Running"
+    harness.reconcile()
+    assert harness.taskruns_made == ["a", "b", "c"]
+    assert harness.condition[1] == "Running"
 
 
 def test_a_cancelled_run_whose_pipeline_is_not_there_is_cancelled():
-    world = _world(run_status="Cancelled")
-    Store.delete(world.store, PIPELINES, "default", "line")
-    world.step()
-    assert world.told[:2] == ("False", "Cancelled")
+    harness = _harness(run_status="Cancelled")
+    Store.delete(harness.store, PIPELINES, "default", "line")
+    harness.reconcile()
+    assert harness.condition[:2] == ("False", "Cancelled")
 
 
 def test_a_fault_of_the_program_ends_with_the_timeout(monkeypatch):
@@ -168,28 +172,28 @@ def test_a_fault_of_the_program_ends_with_the_timeout(monkeypatch):
         raise ZeroDivisionError
 
     monkeypatch.setattr(reconciler, "applied", broken)
-    world = _world()
+    harness = _harness()
     with pytest.raises(ZeroDivisionError):
-        world.step()
-    world.step(92)
-    assert world.told[:2] == ("False", "PipelineRunTimeout")
+        harness.reconcile()
+    harness.reconcile(92)
+    assert harness.condition[:2] == ("False", "PipelineRunTimeout")
 
 
 @pytest.mark.parametrize("kind", ["PipelineRun", "Pipeline"])
 @pytest.mark.parametrize(("length", "fits"), [(63, True), (64, False), (253, False)])
 def test_a_name_longer_than_a_label_ends_the_run_by_name(kind, length, fits):
-    world, long = World(), "n" * length
-    spec = {"tasks": [a_task("a")]}
+    harness, long = PipelineRunHarness(), "n" * length
+    spec = {"tasks": [pipeline_task("a")]}
     metadata = {"name": long, "namespace": "default"}
     pipeline = {"apiVersion": "tekton.dev/v1", "kind": "Pipeline", "metadata": metadata, "spec": spec}
-    Store.create(world.store, PIPELINES, pipeline)
+    Store.create(harness.store, PIPELINES, pipeline)
     name = long if kind == "PipelineRun" else "run"
     given = {"pipelineRef": {"name": long}} if kind == "Pipeline" else {"pipelineSpec": spec}
     described = {"name": name, "namespace": "default"}
     run = {"apiVersion": "tekton.dev/v1", "kind": "PipelineRun", "metadata": described, "spec": given}
-    Store.create(world.store, PIPELINERUNS, run)
-    world.reconciler.reconcile("default", name)
-    status = Store.get(world.store, PIPELINERUNS, "default", name)["status"]
+    Store.create(harness.store, PIPELINERUNS, run)
+    harness.reconciler.reconcile("default", name)
+    status = Store.get(harness.store, PIPELINERUNS, "default", name)["status"]
     if fits:
         assert status["childReferences"]
     else:
