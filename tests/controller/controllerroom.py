@@ -131,6 +131,19 @@ os.execv(sys.argv[1], sys.argv[1:])
 """
 
 
+_PROGRAM = """
+import ast, importlib, sys
+from resultsfw.controller.options import Options
+from resultsfw.controller.process import run_process
+options, settings = map(ast.literal_eval, sys.argv[1:])
+for name, value in settings.items():
+    module, _, constant = name.rpartition(".")
+    assert hasattr(importlib.import_module(module), constant), name
+    setattr(importlib.import_module(module), constant, value)
+sys.exit(run_process(Options(**options)))
+"""
+
+
 class Room:
     """A cluster without nodes, and whoever works on it."""
 
@@ -151,20 +164,19 @@ class Room:
             metadata = {"name": "feature-flags", "namespace": NAMESPACE}
             self.store.create(CONFIG_MAPS, {"metadata": metadata, "data": data})
 
-    def start(self, *options, limits=None, **process):
-        """Start a controller; with ``process``, options that the command line does not have.
+    def start(self, *options, limits=None, settings=None, **process):
+        """Start a controller.
 
-        ``limits`` are those of `resource`, by name: a fault is to end a process, not the machine.
+        Args:
+            options: Of the command line.
+            limits: Those of `resource`, by name: a fault is to end a process, not the machine.
+            settings: Constants of modules to replace, by dotted name: delays that would only be waited for.
+            process: Options that the command line does not have; in place of ``options``.
         """
         command = [*CONTROLLER, "--kubeconfig", str(self.kubeconfig), "--listen", "127.0.0.1:0", *options]
         if process:
             given = {"kubeconfig": str(self.kubeconfig), "listen": "127.0.0.1:0", **process}
-            code = (
-                "from resultsfw.controller.options import Options\n"
-                "from resultsfw.controller.process import run_process\n"
-                f"exit(run_process(Options(**{given!r})))"
-            )
-            command = [sys.executable, "-W", "error", "-c", code]
+            command = [sys.executable, "-W", "error", "-c", _PROGRAM, repr(given), repr(settings or {})]
         if limits:
             command = [sys.executable, "-c", _LIMITED.format(limits=limits), *command]
         one = Running(command, {**os.environ, "no_proxy": "*"})

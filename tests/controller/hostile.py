@@ -19,6 +19,11 @@ STEP = {"name": "one", "image": "i", "script": "true"}
 OTHERS = "somebody/else"
 
 
+def moved(objects, namespace):
+    """These objects in another namespace."""
+    return [(kind, {**obj, "metadata": {**obj["metadata"], "namespace": namespace}}) for kind, obj in objects]
+
+
 def taskrun(name="bad", managed_by=MANAGED_BY, *, spec=None, metadata=None, **task):
     if spec is None:
         spec = {"managedBy": managed_by, "taskSpec": {"steps": [STEP], **task}}

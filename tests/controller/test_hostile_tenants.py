@@ -1,10 +1,11 @@
 """Whole processes: the run of a good tenant ends while a hostile object is there, whoever leads."""
 
+import contextlib
 import signal
 
 import hostile
 import pytest
-from controllerroom import MANAGED_BY, NAMESPACE, condition
+from controllerroom import MANAGED_BY, NAMESPACE, Room, condition
 from pluginsite import Site
 
 from resultsfw.cluster import Kind
@@ -20,6 +21,11 @@ _GOOD = {"name": "one", "image": "i", "script": "printf x > $(results.digest.pat
 
 _REASONS = ("TaskRunValidationFailed", "PipelineValidationFailed", "TaskRunResolutionFailed")
 """Of a run that is unreadable itself, or whose Task is."""
+
+_OVER_THE_LIMIT = [
+    name for name in hostile.SUBSTITUTION if any(word in name for word in ("grow", "8,000", "elements"))
+]
+"""Inputs whose substitution would exceed the size of an object."""
 
 
 def create(room, objects):
@@ -41,65 +47,126 @@ def ended_well(room, number):
     return all(condition(run).get("status") == "True" for run in (room.run(f"good{number}"), pipelinerun))
 
 
-def bad(room):
-    return [one for kind in (TASKRUNS, PIPELINERUNS) for one in room.store.list(kind, "bad")]
+def bad(room, namespace="bad"):
+    return [run for kind in (TASKRUNS, PIPELINERUNS) for run in room.store.list(kind, namespace)]
 
 
-def refused(room):
-    """Whether every hostile run of ours was ended by name."""
-    return all(condition(one).get("status") == "False" for one in bad(room))
+def refused(runs):
+    """Whether every one of these hostile runs was ended by name."""
+    return all(condition(run).get("status") == "False" for run in runs)
 
 
-def two_replicas(room, objects, so):
-    """The good tenant's runs end before and after the leader dies, and the hostile ones are ``so``."""
-    room.server.splices.update(hostile.SPLICES)
-    create(room, objects)
-    leader = room.start(limits=LIMITS, **QUICK)
-    leader.wait_for("this replica is the leader", PATIENCE)
-    standby = room.start(limits=LIMITS, **QUICK)
-    good(room, 1)
-    room.until(lambda: ended_well(room, 1), PATIENCE)
-    room.until(lambda: so(room), PATIENCE)
-    standby.wait_for("caches synced", PATIENCE)
-    leader.signal(signal.SIGKILL)
-    standby.wait_for("this replica is the leader", PATIENCE)
-    good(room, 2)
-    room.until(lambda: ended_well(room, 2), PATIENCE)
-    assert standby.process.poll() is None
-    assert standby.page("/healthz") == (200, "ok\n")
-    return leader, standby
+class Takeover:
+    """Two replicas and every hostile input, each in a namespace of its own, while the leader is killed.
+
+    The good tenant's runs are created before and after the leader is killed. All inputs share the processes:
+    a takeover takes as long as the lease.
+
+    Attributes:
+        settled: Of each input, whether its runs were ended, or left alone, under the first leader.
+        good: Whether the good tenant's runs ended before and after the takeover.
+    """
+
+    def __init__(self, room):
+        self.room = room
+        self.inputs = {**hostile.UNREADABLE, **hostile.FOREIGN, **hostile.SUBSTITUTION}
+        self.namespaces = {name: f"bad{number}" for number, name in enumerate(self.inputs)}
+        room.server.splices.update(hostile.SPLICES)
+        for name, objects in self.inputs.items():
+            create(room, hostile.moved(objects, self.namespaces[name]))
+        self.leader = room.start(limits=LIMITS, **QUICK)
+        self.leader.wait_for("this replica is the leader", PATIENCE)
+        self.standby = room.start(limits=LIMITS, **QUICK)
+        self.good = [self._good_runs_end(1)]
+        with contextlib.suppress(AssertionError):
+            room.until(lambda: all(map(self._is_settled, self.inputs)), PATIENCE)
+        self.settled = {name: self._is_settled(name) for name in self.inputs}
+        self.standby.wait_for("caches synced", PATIENCE)
+        self.leader_was_alive = self.leader.process.poll() is None
+        self.leader.signal(signal.SIGKILL)
+        self.standby.wait_for("this replica is the leader", PATIENCE)
+        self.good.append(self._good_runs_end(2))
+
+    def runs(self, name):
+        """The runs of an input."""
+        return bad(self.room, self.namespaces[name])
+
+    def _good_runs_end(self, number):
+        good(self.room, number)
+        with contextlib.suppress(AssertionError):
+            self.room.until(lambda: ended_well(self.room, number), PATIENCE)
+        return ended_well(self.room, number)
+
+    def _is_settled(self, name):
+        if name in hostile.FOREIGN:
+            return True
+        if name in hostile.UNREADABLE or name in _OVER_THE_LIMIT:
+            return refused(self.runs(name))
+        return all(run.get("status") for run in self.runs(name))
 
 
-@pytest.mark.parametrize("objects", hostile.UNREADABLE.values(), ids=hostile.UNREADABLE)
-def test_an_object_that_cannot_be_worked_on_is_ended_by_name_and_costs_nobody_else(room, objects):
-    two_replicas(room, objects, refused)
-    for one in bad(room):
-        assert condition(one)["reason"] in _REASONS
-        assert one["status"]["completionTime"]
+@pytest.fixture(scope="module")
+def takeover(tmp_path_factory):
+    room = Room(tmp_path_factory.mktemp("takeover"))
+    try:
+        yield Takeover(room)
+    finally:
+        room.close()
 
 
-@pytest.mark.parametrize("objects", hostile.FOREIGN.values(), ids=hostile.FOREIGN)
-def test_an_object_of_somebody_else_that_cannot_be_worked_on_is_left_alone(room, objects):
-    two_replicas(room, objects, lambda _: True)
-    assert not any(one.get("status") for one in bad(room))
+def test_the_runs_of_others_end_under_both_leaders_while_every_hostile_input_is_there(takeover):
+    assert takeover.leader_was_alive
+    assert takeover.good == [True, True]
+    assert takeover.standby.process.poll() is None
+    assert takeover.standby.page("/healthz") == (200, "ok\n")
+
+
+def test_the_lease_is_the_leaders_all_the_time(takeover):
+    lease = takeover.room.store.get(LEASES, NAMESPACE, "resultsfw-controller")
+    assert lease["spec"]["leaseTransitions"] == 1
+
+
+@pytest.mark.parametrize("name", hostile.UNREADABLE)
+def test_an_object_that_cannot_be_reconciled_is_ended_by_name(takeover, name):
+    assert takeover.settled[name]
+    for run in takeover.runs(name):
+        assert condition(run)["status"] == "False"
+        assert condition(run)["reason"] in _REASONS
+        assert run["status"]["completionTime"]
+
+
+@pytest.mark.parametrize("name", hostile.FOREIGN)
+def test_an_object_of_another_controller_that_cannot_be_reconciled_is_left_alone(takeover, name):
+    assert not any(run.get("status") for run in takeover.runs(name))
+
+
+@pytest.mark.parametrize("name", hostile.SUBSTITUTION)
+def test_the_substitution_of_a_hostile_run_ends_under_the_first_leader(takeover, name):
+    assert takeover.settled[name]
+    if name in _OVER_THE_LIMIT:
+        for run in takeover.runs(name):
+            assert condition(run)["status"] == "False"
+            assert "over the limit of 1572864 bytes" in condition(run)["message"]
 
 
 def test_an_object_that_cannot_be_decoded_is_named_in_the_log_and_counted(room):
-    leader, standby = two_replicas(
-        room, hostile.FOREIGN["a PipelineRun of another controller"], lambda _: True
-    )
+    room.server.splices.update(hostile.SPLICES)
+    create(room, hostile.FOREIGN["a PipelineRun of another controller"])
+    leader = room.start(limits=LIMITS, **QUICK)
+    leader.wait_for("this replica is the leader", PATIENCE)
+    standby = room.start(limits=LIMITS, **QUICK)
+    standby.wait_for("caches synced", PATIENCE)
     for process in (leader, standby):
-        assert (
-            "PipelineRun bad/bad cannot be worked on: it is nested"
-            in process.wait_for("nested in")["message"]
-        )
-    metrics = standby.page("/metrics")[1]
-    assert 'resultsfw_unreadable_objects{kind="pipelineruns"} 1.0' in metrics
-    assert 'resultsfw_unreadable_objects{kind="taskruns"} 0.0' in metrics
+        said = process.wait_for("nested in")["message"]
+        assert "PipelineRun bad/bad cannot be " in said
+        assert "it is nested" in said
+        metrics = process.page("/metrics")[1]
+        assert 'resultsfw_unreadable_objects{kind="pipelineruns"} 1.0' in metrics
+        assert 'resultsfw_unreadable_objects{kind="taskruns"} 0.0' in metrics
     room.store.delete(PIPELINERUNS, "bad", "bad")
     good(room, 3)
     room.until(lambda: ended_well(room, 3), PATIENCE)
-    assert 'resultsfw_unreadable_objects{kind="pipelineruns"} 0.0' in standby.page("/metrics")[1]
+    assert 'resultsfw_unreadable_objects{kind="pipelineruns"} 0.0' in leader.page("/metrics")[1]
 
 
 def test_an_object_becomes_unreadable_while_it_is_watched(room):
@@ -117,52 +184,50 @@ def test_an_object_becomes_unreadable_while_it_is_watched(room):
     assert not restarts, restarts
 
 
-@pytest.mark.parametrize("name", hostile.SUBSTITUTION)
-def test_substitution_of_a_hostile_run_costs_nobody_else(room, name):
-    grows = any(word in name for word in ("grow", "8,000", "elements"))
-    two_replicas(
-        room,
-        hostile.SUBSTITUTION[name],
-        refused if grows else lambda room: all(one.get("status") for one in bad(room)),
-    )
-    if grows:
-        for one in bad(room):
-            assert "over the limit of 1572864 bytes" in condition(one)["message"]
+@pytest.fixture(scope="module")
+def one_leader(tmp_path_factory):
+    """A process with every text that names a backend which no flag allows, each in a namespace of its own.
+
+    The backend leaves word that it was imported, in the file ``imported``, before it ends its process.
+    """
+    folder = tmp_path_factory.mktemp("backends")
+    site = folder / "site"
+    site.mkdir()
+    room = Room(folder)
+    room.imported = folder / "imported"
+    word = f"pathlib.Path({str(room.imported)!r}).touch()"
+    Site(site).backend("hostile", f"import os, pathlib\n{word}\nos._exit(3)\n")
+    room.server.splices.update(hostile.SPLICES)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(site))
+        for number, objects in enumerate(hostile.BACKENDS.values()):
+            create(room, hostile.moved(objects, f"bad{number}"))
+            if any("finalizers" in obj["metadata"] for _, obj in objects):
+                room.store.delete(TASKRUNS, f"bad{number}", "bad")
+        room.process = room.start("--no-leader-elect", limits=LIMITS)
+    try:
+        room.process.wait_for("this replica is the leader", PATIENCE)
+        yield room
+    finally:
+        room.close()
 
 
-@pytest.fixture
-def imported(tmp_path, monkeypatch):
-    """Where a backend leaves word that it was imported, before it ends its process."""
-    folder, word = tmp_path / "site", tmp_path / "imported"
-    folder.mkdir()
-    site = Site(folder)
-    site.backend("hostile", f"import os, pathlib\npathlib.Path({str(word)!r}).touch()\nos._exit(3)\n")
-    monkeypatch.setenv("PYTHONPATH", str(folder))
-    return word
-
-
-@pytest.mark.parametrize("objects", hostile.BACKENDS.values(), ids=hostile.BACKENDS)
-def test_a_text_that_names_a_backend_no_flag_allows_imports_nothing(room, objects, imported):
-    for kind, obj in objects:
-        room.server.splices.update(hostile.SPLICES)
-        room.store.create(kind, obj)
-    if any("finalizers" in obj["metadata"] for _, obj in objects):
-        room.store.delete(TASKRUNS, "bad", "bad")
-        so = lambda room: not bad(room)  # noqa: E731
+@pytest.mark.parametrize("name", hostile.BACKENDS)
+def test_a_text_that_names_a_backend_no_flag_allows_imports_nothing(one_leader, name):
+    room, number = one_leader, list(hostile.BACKENDS).index(name)
+    if any("finalizers" in obj["metadata"] for _, obj in hostile.BACKENDS[name]):
+        room.until(lambda: not bad(room, f"bad{number}"), PATIENCE)
     else:
-        so = lambda room: all(condition(one).get("status") in ("True", "False") for one in bad(room))  # noqa: E731
-    process = room.start("--no-leader-elect", limits=LIMITS)
-    process.wait_for("this replica is the leader", PATIENCE)
-    room.until(lambda: so(room), PATIENCE)
-    good(room, 1)
-    room.until(lambda: ended_well(room, 1), PATIENCE)
-    assert not imported.exists()
-    assert process.process.poll() is None
-
-
-def test_the_lease_is_the_leaders_all_the_time(room):
-    two_replicas(room, [one for rows in hostile.UNREADABLE.values() for one in rows[:1]][:1], refused)
-    assert room.store.get(LEASES, NAMESPACE, "resultsfw-controller")["spec"]["leaseTransitions"] == 1
+        room.until(
+            lambda: all(
+                condition(run).get("status") in ("True", "False") for run in bad(room, f"bad{number}")
+            ),
+            PATIENCE,
+        )
+    good(room, number)
+    room.until(lambda: ended_well(room, number), PATIENCE)
+    assert not room.imported.exists()
+    assert room.process.process.poll() is None
 
 
 STALLING = """
@@ -212,7 +277,7 @@ def test_a_run_that_stalls_a_worker_turns_the_health_red_is_named_and_stalls_no_
     second.wait_for("this replica is the leader", PATIENCE)
     good(room, 2)
     room.until(lambda: ended_well(room, 2), PATIENCE)
-    room.until(lambda: refused(room), PATIENCE)
+    room.until(lambda: refused(bad(room)), PATIENCE)
     (run,) = bad(room)
     assert condition(run)["reason"] == "TaskRunReconcileFailed"
     second.signal(signal.SIGKILL)

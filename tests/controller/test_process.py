@@ -92,7 +92,7 @@ def test_a_server_that_is_gone_for_ten_of_the_fifteen_seconds_a_lease_can_wait(r
     Scaled down to four refused renewals of seven, as ten seconds are by default: waiting for time to go by
     would prove no more.
     """
-    process = room.start(lease_seconds=14, renew_deadline=10.5)
+    process = room.start(lease_seconds=7, renew_deadline=5.25)
     process.wait_for("this replica is the leader")
     room.kubelet.go.clear()
     room.create(*names(5))
@@ -170,7 +170,11 @@ def test_a_replica_whose_lease_was_taken_ends(room):
 def test_how_long_a_pod_may_be_without_a_node_is_an_option(room):
     """The reconciler looks again by itself: nothing of the pod changes."""
     room.kubelet.close()
-    process = room.start("--no-leader-elect", "--unschedulable-after", "1")
+    process = room.start(
+        settings={"resultsfw.controller.taskruns.PENDING_DELAY": 0.1},
+        leader_elect=False,
+        unschedulable_after=1.0,
+    )
     process.wait_for("this replica is the leader")
     room.create("one")
     room.until(lambda: room.store.list(PODS))
