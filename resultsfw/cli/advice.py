@@ -1,4 +1,4 @@
-"""What a person can do next about a run that failed, with the commands to do it."""
+"""Advice on runs that failed, with the commands to follow it."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -48,8 +48,8 @@ class Advice:
     """One thing to do.
 
     Attributes:
-        what: In a sentence without its full stop.
-        commands: That do it, to be copied, by where they are typed.
+        what: A sentence without its full stop.
+        commands: Commands that do it, to be copied, by where they are to be typed.
     """
 
     what: str
@@ -183,8 +183,8 @@ def larger(backend: str, size: int, *, rerun: CommandBuilder | None = None) -> A
     if size > OBJECT_BYTES:
         return Advice(
             f"set results-from: {STORE}, which leaves large results in a store: an API object holds "
-            f"{OBJECT_BYTES} bytes, whatever is set; or keep the data in a workspace or a registry, and make "
-            f"its address the result"
+            f"{OBJECT_BYTES} bytes, whatever is set; or keep the data in a workspace or a registry, and "
+            f"write its address as the result"
         )
     flags: dict[str, str] = {}
     if backend == MESSAGES:
@@ -192,7 +192,7 @@ def larger(backend: str, size: int, *, rerun: CommandBuilder | None = None) -> A
     if size > DEFAULT_RESULT_BYTES or (size and backend != MESSAGES):
         flags["max-result-size"] = str(min(-(-size // _STEP) * _STEP, OBJECT_BYTES))
     if not flags:
-        return Advice("write less, or keep the data in a workspace and make its place the result")
+        return Advice("write less, or keep the data in a workspace and write its path as the result")
     patches = [patch_command(key, value) for key, value in flags.items()]
     if backend == MESSAGES:
         patches.append(ACCESS)
@@ -208,20 +208,22 @@ _TYPES: Final = Advice(
 )
 _KEYS: Final = Advice("write every key that the result's properties name, or declare fewer")
 _REFUSED: Final = Advice(
-    "write the result as a regular file of UTF-8 text; encode what is no text, for instance with base64"
+    "write the result as a regular file of UTF-8 text; encode binary data, for instance with base64"
 )
 _WITHHELD: Final = Advice(
-    "an extension that the operator chose refuses it: let the result come by value, or change its options"
+    "an extension that the operator enabled refuses it: return the result by value, or change its options"
 )
 _MISSING: Final = Advice('write the result in a Step, or set the feature flag "missing-results" to "ignore"')
-_INCOMPLETE: Final = Advice("run it again: what did not come cannot be had any more")
+_INCOMPLETE: Final = Advice("run it again: the missing results cannot be recovered")
 _CORRUPT: Final = Advice(
-    "find what else writes there: a Step to its termination file, or a program into the sidecar's log"
+    "find out what else writes to the Step's termination file or to the log of the results sidecar"
 )
-_TOTAL: Final = Advice("write less: keep large data in a workspace or a registry, its address as the result")
+_TOTAL: Final = Advice(
+    "write less: keep large data in a workspace or a registry, and write its address as the result"
+)
 
 _BY_REASON: Final[Mapping[str, Advice]] = {
-    reasons.TIMED_OUT: Advice("give it more time in spec.timeout, or find the Step that waits"),
+    reasons.TIMED_OUT: Advice("increase spec.timeout, or find out which Step takes so long"),
     "TaskRunResultRefused": _REFUSED,
     "TaskRunResultMissing": _MISSING,
     "TaskRunResultsIncomplete": _INCOMPLETE,

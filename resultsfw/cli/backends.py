@@ -1,4 +1,4 @@
-"""``resultsfw backends``: what is installed, what of it is broken, and what one plugin says of itself."""
+"""``resultsfw backends``: list the installed backends and extensions, or describe one."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -17,67 +17,67 @@ __all__ = ["describe_backend", "list_backends"]
 
 
 def list_backends(*, output: str) -> int:
-    """Print every installed backend and extension, each tried in a process of its own; status 0."""
-    everything = {group: installed(group) for group in KINDS}
-    facts = probe((group, one.name) for group, some in everything.items() for one in some)
+    """Print every installed backend and extension, each imported in a process of its own; returns 0."""
+    plugins = {group: installed(group) for group in KINDS}
+    facts = probe((group, plugin.name) for group, listed in plugins.items() for plugin in listed)
     if output == "json":
         show.write(
             show.as_json(
                 [
-                    {"kind": KINDS[group], **asdict(one), **_usable(facts[group, one.name])}
-                    for group, some in everything.items()
-                    for one in some
+                    {"kind": KINDS[group], **asdict(plugin), **_usable(facts[group, plugin.name])}
+                    for group, listed in plugins.items()
+                    for plugin in listed
                 ]
             )
         )
         return 0
     out = show.console()
-    if not everything[BACKENDS]:
+    if not plugins[BACKENDS]:
         out.print(f'no backend is installed (entry-point group "{BACKENDS}")')
-    for group, some in everything.items():
-        if not some:
+    for group, listed in plugins.items():
+        if not listed:
             continue
         if group == EXTENSIONS:
             out.print()
         head = (KINDS[group], "state", "distribution", "version", "module")
         rows = [
-            [show.plain(text) for text in (one.name, _word(facts[group, one.name]), *_origin(one))]
-            for one in some
+            [show.plain(text) for text in (plugin.name, _state(facts[group, plugin.name]), *_origin(plugin))]
+            for plugin in listed
         ]
         _print_columns(out, head, rows)
     out.print()
-    for told in facts.values():
-        if not told["usable"]:
-            show.print_text(out, f"broken: {told['why']}", style="bold red")
+    for found in facts.values():
+        if not found["usable"]:
+            show.print_text(out, f"broken: {found['why']}", style="bold red")
     show.print_text(
         out,
-        '"resultsfw backends NAME" describes one; "--results-from NAME", or the feature flag, uses a '
-        'backend, "extensions" an extension',
+        '"resultsfw backends NAME" describes one; the feature flag (or option) "results-from" selects a '
+        'backend, the feature flag "extensions" the extensions',
     )
     return 0
 
 
 def describe_backend(name: str, *, output: str) -> int:
-    """Try one backend or extension and print what it says of itself; status 1 if it is broken.
+    """Import one backend or extension and print its description; returns 1 if it is broken.
 
     Raises:
         UnknownBackendError: Nothing installed has that name.
     """
-    everything = {group: installed(group) for group in KINDS}
-    groups = [group for group, some in everything.items() if any(one.name == name for one in some)]
+    plugins = {group: installed(group) for group in KINDS}
+    groups = [group for group, listed in plugins.items() if any(plugin.name == name for plugin in listed)]
     if not groups:
-        raise _unknown(name, [one.name for some in everything.values() for one in some])
+        raise _unknown(name, [plugin.name for listed in plugins.values() for plugin in listed])
     facts = probe((group, name) for group in groups)
-    told = []
+    described = []
     for group in groups:
-        kind, claims = KINDS[group], [one for one in everything[group] if one.name == name]
+        kind, claims = KINDS[group], [plugin for plugin in plugins[group] if plugin.name == name]
         if output == "table":
             _print(show.console(), kind, claims, facts[group, name])
-        who = {"kind": kind, "name": name, "installed": [asdict(one) for one in claims]}
-        told.append({**who, **facts[group, name]})
+        plugin = {"kind": kind, "name": name, "installed": [asdict(claim) for claim in claims]}
+        described.append({**plugin, **facts[group, name]})
     if output == "json":
-        show.write(show.as_json(told[0] if len(told) == 1 else told))
-    return 0 if all(one["usable"] for one in facts.values()) else 1
+        show.write(show.as_json(described[0] if len(described) == 1 else described))
+    return 0 if all(found["usable"] for found in facts.values()) else 1
 
 
 def _unknown(name: str, names: Sequence[str]) -> UnknownBackendError:
@@ -92,28 +92,28 @@ def _usable(facts: Mapping[str, Any]) -> dict[str, Any]:
     return {key: facts[key] for key in ("usable", "why", "deprecated") if key in facts}
 
 
-def _word(facts: Mapping[str, Any]) -> str:
+def _state(facts: Mapping[str, Any]) -> str:
     return "ok" if facts["usable"] else "broken"
 
 
-def _origin(one: Installed) -> tuple[str, str, str]:
-    return one.distribution, one.version, one.target
+def _origin(plugin: Installed) -> tuple[str, str, str]:
+    return plugin.distribution, plugin.version, plugin.target
 
 
 def _print(out: Console, kind: str, claims: Sequence[Installed], facts: Mapping[str, Any]) -> None:
     out.print(Text(f"{kind} {claims[0].name}", style="bold"))
-    for one in claims:
-        show.print_text(out, f"from {one.distribution} {one.version}, {one.target}")
+    for claim in claims:
+        show.print_text(out, f"from {claim.distribution} {claim.version}, {claim.target}")
     if not facts["usable"]:
         show.print_text(out, f"broken: {facts['why']}", style="bold red")
         return
     for text in facts.get("deprecated", ()):
         show.print_text(out, text)
-    if can := facts.get("capabilities"):
-        show.print_text(out, can["summary"])
-        rows = list(_limits(can))
+    if capabilities := facts.get("capabilities"):
+        show.print_text(out, capabilities["summary"])
+        rows = list(_limits(capabilities))
     else:
-        changes = "may change results" if facts["changes_results"] else "changes no result"
+        changes = "may change results" if facts["changes_results"] else "does not change results"
         rows = [("hooks", ", ".join(facts["hooks"])), ("results", changes)]
     out.print()
     _print_columns(out, ("", ""), [[show.plain(text) for text in row] for row in rows])
@@ -122,7 +122,7 @@ def _print(out: Console, kind: str, claims: Sequence[Installed], facts: Mapping[
 
 def _print_options(out: Console, name: str, options: Mapping[str, Any]) -> None:
     if not options:
-        show.print_text(out, "it takes no options")
+        show.print_text(out, "it has no options")
         return
     out.print()
     show.print_text(
@@ -132,29 +132,29 @@ def _print_options(out: Console, name: str, options: Mapping[str, Any]) -> None:
         [show.plain(text) for text in (option, _type(body), _default(body), body.get("description", ""))]
         for option, body in options.items()
     ]
-    _print_columns(out, ("option", "type", "default", "what it does"), rows)
+    _print_columns(out, ("option", "type", "default", "description"), rows)
 
 
-def _limits(can: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _limits(capabilities: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield label and text for each limit and need of a backend."""
+    by_value = capabilities["delivery"] == "value"
     yield (
         "results",
-        "by value, in the run's status"
-        if can["delivery"] == "value"
-        else "by reference, kept where it puts them",
+        "by value, in the run's status" if by_value else "by reference, in a store of the backend's own",
     )
-    if can["delivery"] == "value":
+    if by_value:
         result = 'at most as many bytes as the feature flag "max-result-size" says'
         run = "at most as many bytes as one API object holds"
     else:
-        result = run = "as many bytes as it takes: the status holds references"
-    yield "one result", _bytes(can["result_bytes"], result)
-    yield "one run", _bytes(can["run_bytes"], run)
-    for one in can["permissions"]:
-        resource = f"{one['resource']}.{one['group']}" if one["group"] else one["resource"]
-        yield "permission", f"{one['verb']} {resource}: {one['why']}"
-    if not can["permissions"]:
-        yield "permission", "none beside the controller's own"
-    yield "plugin API", f"version {can['api_version']}"
+        result = run = "no limit: the status holds references"
+    yield "one result", _bytes(capabilities["result_bytes"], result)
+    yield "one run", _bytes(capabilities["run_bytes"], run)
+    for needed in capabilities["permissions"]:
+        resource = f"{needed['resource']}.{needed['group']}" if needed["group"] else needed["resource"]
+        yield "permission", f"{needed['verb']} {resource}: {needed['why']}"
+    if not capabilities["permissions"]:
+        yield "permission", "none besides the controller's own"
+    yield "plugin API", f"version {capabilities['api_version']}"
 
 
 def _print_columns(out: Console, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -168,11 +168,11 @@ def _bytes(size: int | None, otherwise: str) -> str:
 
 
 def _type(body: Mapping[str, Any]) -> str:
-    """The type of an option, as people say it."""
+    """Return the type of an option from its JSON schema."""
     if "enum" in body:
         return " or ".join(map(str, body["enum"]))
     if "anyOf" in body:
-        return " or ".join(_type(one) for one in body["anyOf"])
+        return " or ".join(map(_type, body["anyOf"]))
     return str(body.get("type") or body.get("$ref", "any").rpartition("/")[2])
 
 

@@ -1,4 +1,4 @@
-"""``resultsfw collect``: the TaskRun with the status the controller would write."""
+"""``resultsfw collect``: print a saved TaskRun with the status that the controller would write."""
 
 from resultsfw.cli import show
 from resultsfw.cli.advice import advice_on

@@ -1,4 +1,4 @@
-"""``resultsfw controller``: the process that reconciles TaskRuns on a cluster."""
+"""``resultsfw controller``: run the process that reconciles TaskRuns and PipelineRuns on a cluster."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ _IMAGES = ("entrypoint_image", "shell_image", "nop_image", "workingdirinit_image
 
 
 def options_of(given: dict[str, Any]) -> Options:
-    """The process's options from those of the command line."""
+    """Return the options of the process from those of the command line."""
     images = {name: given.pop(name) for name in _IMAGES}
     pods = PodOptions(**{name: image for name, image in images.items() if image})
     given["lease_namespace"] = given["lease_namespace"] or given["namespace"]
@@ -20,5 +20,5 @@ def options_of(given: dict[str, Any]) -> Options:
 
 
 def run_controller(given: dict[str, Any]) -> int:
-    """Run until a signal, or until the lease is lost; returns the exit status."""
+    """Run until a signal arrives or the lease is lost, and return the exit status."""
     return run_process(options_of(given))

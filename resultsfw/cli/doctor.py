@@ -1,4 +1,4 @@
-"""``resultsfw doctor``: what the controller and the chosen backend need, and whether it is there."""
+"""``resultsfw doctor``: check what the controller and the chosen backend need of a cluster."""
 
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
@@ -18,24 +18,24 @@ _STYLES = {True: "", False: "bold red", None: "dim"}
 
 
 def examine_cluster(given: dict[str, Any], *, impersonate: str = "", output: str) -> int:
-    """Look, print what was found, and return the exit status: 1 if something is missing.
+    """Check the cluster, print the findings, and return the exit status: 1 if something is missing.
 
     Args:
         given: The options of the command line.
-        impersonate: Whose rights are asked for; "": those of the identity in use.
+        impersonate: The user whose permissions are checked; "": the identity in use.
         output: "table" or "json".
 
     Raises:
-        ForbiddenError: The identity in use may not act as that one.
+        ForbiddenError: The identity in use may not impersonate that user.
     """
     options = options_of(given)
     with ExitStack() as connections:
 
-        def cluster_as(who: str) -> KubeCluster:
-            connection = connect(options.kubeconfig, options.context, impersonate=who)
+        def cluster_as(user: str) -> KubeCluster:
+            connection = connect(options.kubeconfig, options.context, impersonate=user)
             return KubeCluster(connections.enter_context(closing(connection)))
 
-        found = examine(
+        findings = examine(
             cluster_as(""),
             subject=Subject(impersonate, cluster_as(impersonate)) if impersonate else None,
             namespace=options.namespace,
@@ -44,27 +44,28 @@ def examine_cluster(given: dict[str, Any], *, impersonate: str = "", output: str
             sidecar_image=options.sidecar_image,
         )
     if output == "json":
-        show.write(show.as_json([asdict(one) for one in found]))
+        show.write(show.as_json([asdict(finding) for finding in findings]))
     else:
-        print_findings(found)
-    return 1 if any(one.well is False for one in found) else 0
+        print_findings(findings)
+    return 1 if any(finding.well is False for finding in findings) else 0
 
 
-def print_findings(found: Sequence[Finding]) -> None:
-    """Print a table, and below it what is to be done."""
+def print_findings(findings: Sequence[Finding]) -> None:
+    """Print a table, and below it how to fix what is missing."""
     out = show.console()
-    rows = [
-        ("warning" if one.doubtful else _WORDS[one.well], show.plain(one.what), show.plain(one.detail))
-        for one in found
-    ]
+    rows = [(_state(finding), show.plain(finding.what), show.plain(finding.detail)) for finding in findings]
     lines = list(show.columns(out.width, ("", "what", "detail"), rows))
     for line in lines:
         out.print(line, soft_wrap=True)
-    bad = [one for one in found if one.well is False]
-    if not bad:
+    missing = [finding for finding in findings if finding.well is False]
+    if not missing:
         return
     out.print()
-    for one in bad:
-        show.print_text(out, f"missing: {one.what}", indent="", style="bold red")
-        if one.fix:
-            show.print_text(out, one.fix)
+    for finding in missing:
+        show.print_text(out, f"missing: {finding.what}", indent="", style="bold red")
+        if finding.fix:
+            show.print_text(out, finding.fix)
+
+
+def _state(finding: Finding) -> str:
+    return "warning" if finding.doubtful else _WORDS[finding.well]

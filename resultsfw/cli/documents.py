@@ -1,4 +1,4 @@
-"""YAML and JSON text to plain documents, by the rules kubectl reads them, with the line of every field."""
+"""Parse YAML and JSON manifests by kubectl's rules, and find the line of every field."""
 
 import copy
 import json
@@ -11,18 +11,18 @@ import yaml
 __all__ = ["DocumentError", "lines_of", "means_itself", "read"]
 
 DEPTH: Final = 100
-"""Levels a document may nest. A manifest has about twenty."""
+"""Limit of levels in a document. A manifest has about twenty."""
 
 _TOO_DEEP: Final = f"is nested deeper than {DEPTH} levels"
 
 NODES: Final = 1_000_000
-"""Values a file may hold, those that aliases repeat included: nine aliases of nine make a billion."""
+"""Limit of values in a file, counting those that aliases repeat: nine aliases of nine make a billion."""
 
 REPEATED: Final = 16_777_216
-"""Characters that aliases may repeat."""
+"""Limit of characters that aliases repeat."""
 
 _PATH: Final = 1_000
-"""Characters of a field's path: the paths of all fields are held."""
+"""Limit of characters in a field's path: the paths of all fields are kept."""
 
 _LOADER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _QUOTED: Final = re.compile(r"'[^']{2,}'|\"[^\"]{2,}\"")
@@ -41,12 +41,12 @@ _NO_NUMBER: Final = re.compile(r"[-+]?\.(inf|Inf|INF|nan|NaN|NAN)")
 
 
 class DocumentError(Exception):
-    """A text that is no sequence of documents.
+    """A text that cannot be read as documents.
 
     Args:
-        why: What is wrong, for a person.
-        number: Of the document, from 1.
-        line: From 1, where it is known.
+        why: What is wrong, for people.
+        number: Number of the document, from 1.
+        line: Line in the text, from 1; ``None`` where it is not known.
     """
 
     def __init__(self, why: str, *, number: int, line: int | None = None) -> None:
@@ -55,41 +55,41 @@ class DocumentError(Exception):
 
 
 def read(text: str) -> list[Any]:
-    """The documents of a text; an empty one is ``None``.
+    """Return the documents of a text; an empty document is ``None``.
 
-    JSON is read as JSON. YAML is read as Kubernetes reads it: timestamps stay text, a key is text
-    whatever it looks like. A key twice in one mapping is refused, which kubectl lets pass.
+    JSON is parsed as JSON. YAML is parsed as Kubernetes does: timestamps and keys of any form are text.
+    A key that occurs twice in one mapping is refused, though kubectl accepts it.
 
     Raises:
         DocumentError: It cannot be read.
     """
     if text.lstrip()[:1] in ("{", "["):
         try:
-            value = json.loads(text, object_pairs_hook=_once, parse_constant=_no_constant)
+            value = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
             if _is_flat(value, DEPTH):
                 return [value]
         except (ValueError, RecursionError):
             pass
-        # It is YAML written in JSON's brackets, or has a fault, whose line the YAML reader knows.
+        # It is YAML in flow style, or invalid JSON; the YAML reader then reports the line.
     return list(_Reader(text).documents())
 
 
 def lines_of(text: str, number: int) -> dict[str, int]:
-    """The line of every field of one document, by its path: ``spec.steps[0].image``."""
+    """Return the line of every field of one document, by its path such as ``spec.steps[0].image``."""
     reader = _Reader(text)
     try:
         for count, _ in enumerate(reader.documents(), 1):
             if count == number:
                 break
     except DocumentError:
-        pass  # it was read before, as JSON: some fields are better than none
+        pass  # it was read as JSON before: the lines of some fields are better than none
     return reader.lines
 
 
 def means_itself(text: str) -> bool:
-    """Whether a text may stand in YAML without quotes as far as its meaning goes.
+    """Return whether a text stays text in YAML without quotes.
 
-    PyYAML quotes by its own rules and leaves "1e3" bare, which Kubernetes reads as a number.
+    PyYAML's own rules leave "1e3" unquoted, which Kubernetes reads as a number.
     """
     return not (
         text in _NULL
@@ -99,7 +99,7 @@ def means_itself(text: str) -> bool:
     )
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     plain = dict(pairs)
     if len(plain) != len(pairs):
         raise ValueError
@@ -108,7 +108,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _is_flat(value: Any, levels: int) -> bool:
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return levels >= 0 and all(_is_flat(one, levels - 1) for one in inner if isinstance(one, dict | list))
+    return levels >= 0 and all(_is_flat(item, levels - 1) for item in inner if isinstance(item, dict | list))
 
 
 def _no_constant(_name: str) -> Any:
@@ -118,14 +118,14 @@ def _no_constant(_name: str) -> Any:
 class _Reader:
     """Builds plain data from the parser's events.
 
-    PyYAML's own composer crashes the process on deep nesting and shares what aliases repeat.
+    PyYAML's composer would crash the process on deep nesting, and would share values between aliases.
     """
 
     def __init__(self, text: str) -> None:
         self._events: Iterator[Any] = yaml.parse(text, Loader=_LOADER)
         self._number = 1
         self._nodes = 0
-        self._characters = 0  # of all scalars, with those that aliases repeat
+        self._characters = 0  # of all scalars, counting those that aliases repeat
         self._repeated = 0
         self._anchors: dict[str, tuple[Any, int, int]] = {}
         self.lines: dict[str, int] = {}
@@ -145,10 +145,10 @@ class _Reader:
         except yaml.YAMLError as error:
             mark = getattr(error, "problem_mark", None)
             why = getattr(error, "problem", None) or str(error).splitlines()[0]
-            why = _QUOTED.sub("(not shown)", why)  # an anchor, a tag: what stands there may be a secret
-            # libyaml itself goes no deeper than 1,000 (PyYAML 6.0.4), and says so before we are there.
-            told = _TOO_DEEP if "nesting depth" in why else f"is not YAML: {why}"
-            raise DocumentError(told, number=self._number, line=mark.line + 1 if mark else None) from error
+            why = _QUOTED.sub("(not shown)", why)  # the text quotes the document, which may hold a secret
+            # libyaml has a limit of its own, 1,000 (PyYAML 6.0.4); only its text tells that error apart.
+            reason = _TOO_DEEP if "nesting depth" in why else f"is not YAML: {why}"
+            raise DocumentError(reason, number=self._number, line=mark.line + 1 if mark else None) from error
 
     def _refuse(self, event: Any, why: str) -> DocumentError:
         return DocumentError(why, number=self._number, line=_line(event))
@@ -161,7 +161,7 @@ class _Reader:
         if isinstance(event, yaml.AliasEvent):
             if event.anchor not in self._anchors:
                 raise self._refuse(
-                    event, 'an alias stands for nothing before it; put a text that begins with "*" in quotes'
+                    event, 'an alias has no anchor before it; put text that begins with "*" in quotes'
                 )
             value, nodes, characters = self._anchors[event.anchor]
             self._count(event, nodes)
@@ -185,7 +185,7 @@ class _Reader:
     def _count(self, event: Any, nodes: int) -> None:
         self._nodes += nodes
         if self._nodes > NODES:
-            raise self._refuse(event, f"has more than {NODES} values, with those its aliases repeat")
+            raise self._refuse(event, f"has more than {NODES} values, counting those that aliases repeat")
 
     def _sequence(self, path: str, depth: int) -> list[Any]:
         values: list[Any] = []
@@ -206,7 +206,7 @@ class _Reader:
                 continue
             field = (f"{path}.{key}" if path else key)[:_PATH]
             if key in values:
-                raise self._refuse(event, f'{field}: the key "{key[:_PATH]}" stands twice in one mapping')
+                raise self._refuse(event, f'{field}: the key "{key[:_PATH]}" occurs twice in one mapping')
             self.lines[field] = _line(event)
             values[key] = self._value(self._next(), field, depth + 1)
         return {**merged, **values}
@@ -214,10 +214,10 @@ class _Reader:
     def _merge(self, key: Any, path: str, depth: int) -> dict[str, Any]:
         value = self._value(self._next(), path, depth + 1)
         merged: dict[str, Any] = {}
-        for one in reversed(value if isinstance(value, list) else [value]):
-            if not isinstance(one, dict):
-                raise self._refuse(key, 'what "<<" merges must be a mapping')
-            merged |= one
+        for mapping in reversed(value if isinstance(value, list) else [value]):
+            if not isinstance(mapping, dict):
+                raise self._refuse(key, 'the value of "<<" must be a mapping or a list of mappings')
+            merged |= mapping
         return merged
 
     def _scalar(self, event: Any) -> Any:
@@ -226,12 +226,12 @@ class _Reader:
             return text
         if tag not in ("", "null", "bool", "int", "float"):
             raise self._refuse(
-                event, 'a tag has no meaning in a manifest; put a text that begins with "!" in quotes'
+                event, 'tags are not allowed in a manifest; put text that begins with "!" in quotes'
             )
         return self._plain(event, text)
 
     def _plain(self, event: Any, text: str) -> Any:
-        """What a word without quotes stands for."""
+        """Return the value of a scalar without quotes."""
         if text in _NULL:
             return None
         if text in _BOOL:
@@ -245,9 +245,9 @@ class _Reader:
             if _FLOAT.fullmatch(text):
                 return float(text)
         except ValueError as error:
-            raise self._refuse(event, "is no number") from error
+            raise self._refuse(event, "is not a number") from error
         if _NO_NUMBER.fullmatch(text):
-            raise self._refuse(event, "is a number that JSON does not have")
+            raise self._refuse(event, "is a number that JSON cannot express")
         return text
 
 

@@ -1,4 +1,4 @@
-"""Files a person names, read to objects that know their file, document and fields' lines."""
+"""Read manifests into documents that know their file, their number and the lines of their fields."""
 
 import errno
 import os
@@ -17,7 +17,7 @@ __all__ = ["STDIN", "Document", "read_bytes", "read_files"]
 STDIN: Final = "-"
 
 FILE_BYTES: Final = 64 * 1024 * 1024
-"""Of one file. An API object has 1.5 MiB at most; a larger file is another kind of file."""
+"""Limit of one file. An API object has 1.5 MiB at most, so a larger file is not a manifest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +26,10 @@ class Document:
 
     Attributes:
         source: The file's name as it was given, or "standard input".
-        number: Of the document in the file, from 1.
-        obj: A mapping with text under ``apiVersion`` and ``kind``.
-        text: The whole file, to find a field's line if one must be named.
-        within: "", or of one that stands in a List its path there: ``items[2]``.
+        number: Number of the document in the file, from 1.
+        obj: A mapping whose ``apiVersion`` and ``kind`` are text.
+        text: The whole file, to find the line of a field.
+        within: Path of the object in a List, such as ``items[2]``; "" outside of a List.
     """
 
     source: str
@@ -40,12 +40,12 @@ class Document:
 
     @property
     def kind(self) -> str:
-        """The object's kind."""
+        """Return the object's kind."""
         return str(self.obj["kind"])
 
     @property
     def label(self) -> str:
-        """For people: kind and name."""
+        """Return kind and name, for messages."""
         metadata = self.obj.get("metadata")
         given = metadata if isinstance(metadata, dict) else {}
         name = given.get("name") or given.get("generateName")
@@ -53,41 +53,41 @@ class Document:
 
     @property
     def where(self) -> str:
-        """For people: file and document."""
+        """Return file and document, for messages."""
         inner = f", {self.within}" if self.within else ""
         return f"{self.source}, document {self.number}{inner}"
 
-    def refuse(self, why: str, field: str = "", *, said: bool = False) -> InputError:
-        """The error that refuses a field of this document, or all of it.
+    def refuse(self, why: str, field: str = "", *, names_field: bool = False) -> InputError:
+        """Return the error that refuses a field of this document, or the whole document.
 
         Args:
             why: What is wrong.
-            field: Dotted path in the object: ``spec.steps[0].image``.
-            said: Whether ``why`` names the field itself.
+            field: Dotted path in the object, such as ``spec.steps[0].image``.
+            names_field: Whether ``why`` names the field itself.
         """
         path = ".".join(part for part in (self.within, field) if part)
         line = _line(self.text, self.number, path)
-        told = f", line {line}" if line else ""
-        named = f" {field}:" if field and not said else ""
-        return InputError(f"{self.where}{told}:{named} {why}", subject=self.where)
+        at_line = f", line {line}" if line else ""
+        named = f" {field}:" if field and not names_field else ""
+        return InputError(f"{self.where}{at_line}:{named} {why}", subject=self.where)
 
 
 def read_files(names: Sequence[str]) -> list[Document]:
-    """The objects of all files in order; ``-`` is standard input. Lists are taken apart.
+    """Return the objects of all files in order; ``-`` is standard input. The items of a List are objects.
 
     Raises:
-        InputError: A file cannot be read or is no manifest; the message names file, document and line.
+        InputError: A file cannot be read or is not a manifest; the message names file, document and line.
     """
     if names.count(STDIN) > 1:
-        raise InputError('standard input ("-") can be read once only', subject=STDIN)
+        raise InputError('standard input ("-") can be read only once', subject=STDIN)
     return [document for name in names for document in _read_file(name)]
 
 
 def read_bytes(name: str, *, limit: int) -> bytes:
-    """A file's bytes, at most ``limit``; ``-`` is standard input.
+    """Return the bytes of a file; ``-`` is standard input.
 
     Raises:
-        InputError: It cannot be read, or has more.
+        InputError: It cannot be read, or has more than ``limit`` bytes.
     """
     source = _source(name)
     try:
@@ -97,7 +97,7 @@ def read_bytes(name: str, *, limit: int) -> bytes:
             with Path(name).open("rb") as file:
                 data = file.read(limit + 1)
     except IsADirectoryError as error:
-        raise InputError(f"{source} is a folder; name the files in it", subject=source) from error
+        raise InputError(f"{source} is a directory; name the files in it", subject=source) from error
     except OSError as error:
         why = "no such file" if error.errno == errno.ENOENT else os.strerror(error.errno or 0)
         raise InputError(f"{source}: {why}", subject=source) from error
@@ -121,9 +121,9 @@ def _read_file(name: str) -> Iterator[Document]:
     try:
         objects = documents.read(text)
     except documents.DocumentError as error:
-        line_told = f", line {error.line}" if error.line else ""
+        at_line = f", line {error.line}" if error.line else ""
         raise InputError(
-            f"{source}, document {error.number}{line_told}: {error}",
+            f"{source}, document {error.number}{at_line}: {error}",
             subject=f"{source}, document {error.number}",
         ) from error
     for number, obj in enumerate(objects, 1):
@@ -132,10 +132,10 @@ def _read_file(name: str) -> Iterator[Document]:
 
 
 def _documents(source: str, number: int, obj: Any, text: str, within: str = "") -> Iterator[Document]:
-    """The document itself, or those in it if it is a List."""
+    """Yield the document, or the documents in it if it is a List."""
     document = Document(source, number, obj, text, within)
     if not isinstance(obj, dict):
-        raise document.refuse("is no object: a manifest begins with apiVersion and kind")
+        raise document.refuse("is not an object: a manifest begins with apiVersion and kind")
     for field in ("apiVersion", "kind"):
         if not isinstance(value := obj.get(field), str) or not value:
             raise document.refuse("is missing" if value is None else "must be text", field)
@@ -147,21 +147,21 @@ def _documents(source: str, number: int, obj: Any, text: str, within: str = "") 
         raise document.refuse("must be a list", "items")
     for index, item in enumerate(items):
         inner = f"{within}.items[{index}]" if within else f"items[{index}]"
-        # kubectl leaves these two out of the items of a List of one kind.
+        # kubectl leaves both out of the items of a List of one kind.
         named = {"apiVersion": obj["apiVersion"], "kind": obj["kind"].removesuffix("List")}
         bare = isinstance(item, dict) and named["kind"]
         yield from _documents(source, number, {**named, **item} if bare else item, text, inner)
 
 
 def _without_nulls(value: Any) -> Any:
-    """A field whose value is null is one that is not there, as for the API server."""
+    """Return the value without fields that are null: an API server takes them as absent."""
     if isinstance(value, dict):
-        return {key: _without_nulls(one) for key, one in value.items() if one is not None}
-    return [_without_nulls(one) for one in value] if isinstance(value, list) else value
+        return {key: _without_nulls(inner) for key, inner in value.items() if inner is not None}
+    return [_without_nulls(item) for item in value] if isinstance(value, list) else value
 
 
 def _line(text: str, number: int, path: str) -> int | None:
-    """The line of a field, or of the nearest one around it that is there."""
+    """Return the line of a field, or of the nearest field around it that exists."""
     lines = documents.lines_of(text, number)
     while path not in lines and path:
         path = path[: max(path.rfind("."), path.rfind("["), 0)]

@@ -1,4 +1,4 @@
-"""``resultsfw install``: the manifests with an operator's choices, applied to a cluster or printed."""
+"""``resultsfw install``: apply the manifests with an operator's choices to a cluster, or print them."""
 
 from contextlib import closing
 from typing import Any, Final
@@ -16,15 +16,15 @@ _POD_LOGS: Final = ("", "pods/log")
 
 
 def install_on_cluster(given: dict[str, Any], *, printed: bool, wait: float | None) -> int:
-    """Apply the manifests, telling of each object, or print them; returns the exit status.
+    """Apply the manifests and report on each object, or print them; returns the exit status.
 
     Raises:
-        InputError: A choice cannot be; nothing was touched.
-        ClusterError: The cluster refused.
+        InputError: A choice is invalid; nothing was changed.
+        ClusterError: The cluster refused a request.
     """
     kubeconfig, context = given.pop("kubeconfig"), given.pop("context")
     if printed and wait is not None:
-        raise InputError("--wait has nothing to wait for with --print", subject="--wait")
+        raise InputError("--wait cannot be used with --print, which applies nothing", subject="--wait")
     plan = plan_of(choices_of(given))
     if printed:
         _print(plan)
@@ -40,10 +40,10 @@ def install_on_cluster(given: dict[str, Any], *, printed: bool, wait: float | No
 
 
 def choices_of(given: dict[str, Any]) -> Choices:
-    """The choices of the command line, checked.
+    """Return the choices of the command line, validated.
 
     Raises:
-        InputError: A flag has a value it cannot have.
+        InputError: A flag has an invalid value.
     """
     results_from, size = given["results_from"], given["max_result_size"]
     core = core_of(Given(results_from=results_from, max_result_size=size))
@@ -56,7 +56,7 @@ def choices_of(given: dict[str, Any]) -> Choices:
     log_access = given["enable_log_access"]
     if log_access is None:
         needed = core.backend(core.flags.results_from).capabilities.permissions
-        log_access = any((one.group, one.resource) == _POD_LOGS for one in needed)
+        log_access = any((permission.group, permission.resource) == _POD_LOGS for permission in needed)
     chosen = dict.fromkeys(given["backends"])
     if results_from is not None and core.flags.results_from in backends_with_rights():
         chosen[core.flags.results_from] = None
@@ -73,12 +73,12 @@ def choices_of(given: dict[str, Any]) -> Choices:
 
 
 def _print(plan: Plan) -> None:
-    """One document for each object, in an order in which kubectl can apply them."""
+    """Print one document for each object, in an order in which kubectl can apply them."""
     for obj in (*plan.made, *plan.applied):
         show.write(f"---\n{show.as_yaml(obj)}")
     if command := flags_patch(plan):
-        # As a document, applied by kubectl, it would take Tekton's other flags away.
-        show.write(f"# The ConfigMap may be Tekton's. To set the flags, and no other: {command}\n")
+        # As a document it would, applied by kubectl, remove Tekton's other flags.
+        show.write(f"# The ConfigMap may be Tekton's. To set only these flags: {command}\n")
         show.console(stderr=True).print(
             f"to set the flags: {command}", markup=False, highlight=False, soft_wrap=True
         )

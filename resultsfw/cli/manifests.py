@@ -1,4 +1,4 @@
-"""What is to be run, picked from the documents of all files and checked before anything starts."""
+"""Pick the runs and what they refer to from the documents of all files, and validate them."""
 
 import base64
 import difflib
@@ -17,7 +17,7 @@ from resultsfw.tekton.pipelinerun.validate_pipeline import SECTIONS
 __all__ = ["NAMESPACE", "Manifests", "checked", "pick"]
 
 NAMESPACE: Final = "default"
-"""Where an object without a namespace lives, as with kubectl."""
+"""Namespace of an object that names none, as with kubectl."""
 
 _GROUP: Final = "tekton.dev"
 _PARSERS: Final[Mapping[str, Callable[[Object], object]]] = {
@@ -26,72 +26,86 @@ _PARSERS: Final[Mapping[str, Callable[[Object], object]]] = {
     "Pipeline": parse_pipeline,
     "PipelineRun": parse_pipelinerun,
 }
-_SERVERS: Final = ("uid", "resourceVersion", "generation", "creationTimestamp", "managedFields", "selfLink")
+_SET_BY_SERVER: Final = (
+    "uid",
+    "resourceVersion",
+    "generation",
+    "creationTimestamp",
+    "managedFields",
+    "selfLink",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifests:
-    """What the files hold.
+    """The objects of the files.
 
     Attributes:
         runs: TaskRuns and PipelineRuns to be run, in order, ready to be created.
-        needed: What they may refer to by name: Tasks, Pipelines, ConfigMaps, Secrets.
+        needed: Objects that they may refer to by name: Tasks, Pipelines, ConfigMaps, Secrets.
         maps: ConfigMaps, one of which may be the feature flags.
-        others: What nothing is done with.
-        doubts: A sentence for each field that an API server would not know.
+        others: Documents that are not used.
+        warnings: A sentence for each field that an API server would not know.
     """
 
     runs: Sequence[Object]
     needed: Sequence[Object]
     maps: Sequence[Document]
     others: Sequence[Document]
-    doubts: Sequence[str] = ()
+    warnings: Sequence[str] = ()
 
 
 def pick(documents: Sequence[Document], files: Sequence[str]) -> Manifests:
-    """Sort the documents of some files and check those that count.
+    """Sort the documents of files by their use and validate them.
 
     Raises:
-        InputError: There is no run, or one that is wrong; the message names file, document, field.
+        InputError: There is no run, or a document is invalid; the message names file, document, field.
     """
-    runs = [one for one in documents if one.kind in ("TaskRun", "PipelineRun") and _is_tekton(one)]
-    tasks = [one for one in documents if one.kind in ("Task", "Pipeline") and _is_tekton(one)]
+    tekton = [document for document in documents if _is_tekton(document)]
+    runs = [document for document in tekton if document.kind in ("TaskRun", "PipelineRun")]
+    tasks = [document for document in tekton if document.kind in ("Task", "Pipeline")]
     if not runs:
-        found = ", ".join(one.label for one in documents) or "nothing"
+        found = ", ".join(document.label for document in documents) or "nothing"
         named = ", ".join(files)
         raise InputError(f"{named}: no TaskRun or PipelineRun to run; found: {found}", subject=named)
-    maps = [_named(one) for one in documents if one.kind == "ConfigMap"]
-    secrets = [_named(one) for one in documents if one.kind == "Secret"]
+    maps = [_named(document) for document in documents if document.kind == "ConfigMap"]
+    secrets = [_named(document) for document in documents if document.kind == "Secret"]
     for document in [*tasks, *runs]:
         checked(document)
     for document in runs:
         if str(document.obj["spec"].get("status") or "").endswith("Pending"):
-            raise document.refuse("is to wait, and nobody can let it go on here: leave it out", "spec.status")
+            raise document.refuse(
+                "is pending, and nothing here would start the run: remove it", "spec.status"
+            )
     known = _by_name([*tasks, *runs, *maps, *secrets])
     for document in [*tasks, *runs]:
         for kind, field, reference in _references(document.obj):
-            there = [(space, name) for other, space, name in known if other == kind]
-            _check_reference(document, kind, field, reference, there)
-    used = {id(one) for one in (*runs, *tasks, *maps, *secrets)}
+            same_kind = [(namespace, name) for other, namespace, name in known if other == kind]
+            _check_reference(document, kind, field, reference, same_kind)
+    used = {id(document) for document in (*runs, *tasks, *maps, *secrets)}
     return Manifests(
-        runs=[_fresh(one.obj) for one in runs],
-        needed=[_fresh(one.obj) for one in (*tasks, *maps, *secrets)],
+        runs=[_as_created(document.obj) for document in runs],
+        needed=[_as_created(document.obj) for document in (*tasks, *maps, *secrets)],
         maps=maps,
-        others=[one for one in documents if id(one) not in used],
-        doubts=[f"{one.where}: {line}" for one in (*tasks, *runs) for line in unknown_fields(one.obj)],
+        others=[document for document in documents if id(document) not in used],
+        warnings=[
+            f"{document.where}: {line}"
+            for document in (*tasks, *runs)
+            for line in unknown_fields(document.obj)
+        ],
     )
 
 
 def checked(document: Document) -> Object:
-    """A Task, Pipeline, TaskRun or PipelineRun that has the shape of one.
+    """Validate a Task, Pipeline, TaskRun or PipelineRun and return it.
 
     Raises:
-        InputError: It has not; the message names file, document and field.
+        InputError: It is invalid; the message names file, document and field.
     """
     try:
         _PARSERS[document.kind](document.obj)
     except InputError as error:
-        raise document.refuse(error.message, error.subject, said=True) from error
+        raise document.refuse(error.message, error.subject, names_field=True) from error
     return document.obj
 
 
@@ -100,7 +114,7 @@ def _is_tekton(document: Document) -> bool:
 
 
 def _named(document: Document) -> Document:
-    """One of Kubernetes' own kinds, with a name."""
+    """Return the document of a ConfigMap or Secret if it has a name, which may not be generated."""
     metadata = document.obj.get("metadata")
     if not isinstance(metadata, dict):
         raise document.refuse("is missing" if metadata is None else "must be a mapping", "metadata")
@@ -110,7 +124,7 @@ def _named(document: Document) -> Document:
 
 
 def _by_name(documents: Sequence[Document]) -> dict[tuple[str, str, str], Document]:
-    """The documents by kind, namespace and name; none may be there twice."""
+    """Return the documents by kind, namespace and name; each may occur only once."""
     known: dict[tuple[str, str, str], Document] = {}
     for document in documents:
         metadata = document.obj["metadata"]
@@ -118,12 +132,12 @@ def _by_name(documents: Sequence[Document]) -> dict[tuple[str, str, str], Docume
             key = (document.kind, metadata.get("namespace") or NAMESPACE, name)
             first = known.setdefault(key, document)
             if first is not document:
-                raise document.refuse(f"{document.label} stands in {first.where} already", "metadata.name")
+                raise document.refuse(f"{document.label} is already in {first.where}", "metadata.name")
     return known
 
 
 def _references(obj: Object) -> Iterator[tuple[str, str, Object]]:
-    """What a document refers to by name: its kind, the field that does, the reference."""
+    """Yield the kind, the field and the reference of everything a document refers to by name."""
     spec = obj["spec"]
     for kind, field in (("Task", "taskRef"), ("Pipeline", "pipelineRef")):
         if spec.get(field) is not None:
@@ -143,33 +157,32 @@ def _references(obj: Object) -> Iterator[tuple[str, str, Object]]:
 def _check_reference(
     document: Document, kind: str, path: str, reference: Object, known: Sequence[tuple[str, str]]
 ) -> None:
-    """What a document names must be there."""
+    """Refuse a reference to an object that is not in the files."""
     for field in ("resolver", "bundle"):
         if reference.get(field):
             raise document.refuse(
-                f"{kind}s are taken from the files only, by name; put the {kind} beside the run",
+                f"{kind}s are only read from the files, by name; put the {kind} into one of them",
                 f"{path}.{field}",
             )
     namespace = document.obj["metadata"].get("namespace") or NAMESPACE
     name = reference.get("name", "")
     if (namespace, name) in known:
         return
-    there = [one for space, one in known if space == namespace]
-    near = difflib.get_close_matches(name, there, n=1)
+    near = difflib.get_close_matches(name, [other for space, other in known if space == namespace], n=1)
     hint = f'; did you mean "{near[0]}"?' if near else ""
-    listed = ", ".join(f"{space}/{one}" for space, one in known) or "none"
+    listed = ", ".join(f"{space}/{other}" for space, other in known) or "none"
     raise document.refuse(
         f'no {kind} "{name}" in namespace "{namespace}" among these files ({kind}s there: {listed}){hint}',
         f"{path}.name",
     )
 
 
-def _fresh(obj: Object) -> Object:
-    """The object as it would be created: what a server added, a status above all, is left behind."""
-    metadata: dict[str, Any] = {k: v for k, v in obj["metadata"].items() if k not in _SERVERS}
+def _as_created(obj: Object) -> Object:
+    """Return the object as it is created: without its status and other fields that a server sets."""
+    metadata: dict[str, Any] = {k: v for k, v in obj["metadata"].items() if k not in _SET_BY_SERVER}
     metadata["namespace"] = metadata.get("namespace") or NAMESPACE
-    fresh = {**{key: value for key, value in obj.items() if key != "status"}, "metadata": metadata}
-    if texts := fresh.pop("stringData", None):
+    created = {**{key: value for key, value in obj.items() if key != "status"}, "metadata": metadata}
+    if texts := created.pop("stringData", None):
         encoded = {key: base64.b64encode(str(text).encode()).decode() for key, text in texts.items()}
-        fresh["data"] = {**(fresh.get("data") or {}), **encoded}
-    return fresh
+        created["data"] = {**(created.get("data") or {}), **encoded}
+    return created

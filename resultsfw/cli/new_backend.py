@@ -1,4 +1,4 @@
-"""``resultsfw new-backend``: a distribution with a working backend in it, for an author to start from."""
+"""``resultsfw new-backend``: create a project that contains a working backend, for an author to change."""
 
 import re
 from collections.abc import Iterator
@@ -15,19 +15,19 @@ __all__ = ["write_backend"]
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _LONGEST: Final = 40
-"""Characters of a name: with what is put before it, it is part of a container's name and of a finalizer's."""
+"""Limit of characters in a name: with a prefix it becomes part of a container's and a finalizer's name."""
 
 _RENAMED: Final = {"gitignore": ".gitignore", "ci.yml": ".github/workflows/test.yml"}
-"""Files that would mean something where the template lies."""
+"""Files that would take effect under their own name in the folder of the template."""
 
 
 def write_backend(name: str, *, into: str) -> int:
-    """Write the distribution of a backend ``name`` into a folder of its own below ``into``, say what is next.
+    """Create the project of a backend in a new directory below ``into`` and print the next steps.
 
     Raises:
-        InputError: The name can be none, or is taken; the folder is there, or cannot be made.
+        InputError: The name is invalid or taken, or the directory exists or cannot be created.
     """
-    _refuse(name)
+    _check_name(name)
     folder = Path(into) / f"resultsfw-{name}"
     try:
         folder.mkdir(parents=True)
@@ -36,45 +36,43 @@ def write_backend(name: str, *, into: str) -> int:
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(text, encoding="utf-8")
     except FileExistsError:
-        raise InputError(f"{folder} is there already; nothing was written", subject=str(folder)) from None
+        raise InputError(f"{folder} already exists; nothing was written", subject=str(folder)) from None
     except OSError as error:
         raise InputError(f"{folder}: {error.strerror}", subject=str(folder)) from error
     show.write(
-        f"{folder}: a backend that works, by a sidecar's log, to make your own of\n"
+        f"{folder}: a working backend that reads the log of a sidecar, for you to change\n"
         f"next:\n"
         f"  cd {folder}\n"
         f"  python3 -m venv .venv && . .venv/bin/activate\n"
         f"  pip install -e '.[test]'\n"
         f"  pytest\n"
         f"  resultsfw run example.yaml --results-from {name}\n"
-        f"what each hook promises: docs/writing-a-backend.md of resultsfw; no license is chosen yet\n"
+        f"docs/writing-a-backend.md of resultsfw describes the hooks; choose a license before you publish\n"
     )
     return 0
 
 
-def _refuse(name: str) -> None:
+def _check_name(name: str) -> None:
     if not _NAME.fullmatch(name):
         near = "-".join(re.findall("[a-z0-9]+", name.lower())).lstrip("0123456789-")
-        hint = f'; "{near}" would be one' if _NAME.fullmatch(near) else ""
+        hint = f'; try "{near}"' if _NAME.fullmatch(near) else ""
         raise InputError(
-            f'"{name}" is no name for a backend: lower case letters, digits and single hyphens, a letter '
-            f"first{hint}",
+            f'"{name}" is not a valid backend name: use lower case letters, digits and single hyphens, and '
+            f"begin with a letter{hint}",
             subject=name,
         )
     if len(name) > _LONGEST:
+        raise InputError(f'"{name}" has {len(name)} characters, at most {_LONGEST} are allowed', subject=name)
+    if taken := [plugin for plugin in installed() if plugin.name == name]:
         raise InputError(
-            f'"{name}" has {len(name)} characters, at most {_LONGEST} are possible', subject=name
-        )
-    if taken := [one for one in installed() if one.name == name]:
-        raise InputError(
-            f'"{name}" is the name of a backend of {taken[0].distribution} {taken[0].version}, which is '
-            f"installed here; two of one name could not be used beside each other",
+            f'"{name}" is already a backend of {taken[0].distribution} {taken[0].version}, which is '
+            f"installed here; two backends cannot have the same name",
             subject=name,
         )
 
 
 def _files(name: str) -> Iterator[tuple[str, str]]:
-    """Paths and texts of the distribution."""
+    """Yield path and text of each file of the project."""
     title = "".join(part.capitalize() for part in name.split("-"))
     changes = {
         "my-backend": name,
@@ -84,14 +82,14 @@ def _files(name: str) -> Iterator[tuple[str, str]]:
     }
     pattern = re.compile("|".join(changes))
     for path, file in _walk(resources.files("resultsfw.cli") / "template"):
-        put, text = (
-            pattern.sub(lambda found: changes[found[0]], one) for one in (path, file.read_text("utf-8"))
+        yield (
+            pattern.sub(lambda match: changes[match[0]], path),
+            pattern.sub(lambda match: changes[match[0]], file.read_text("utf-8")),
         )
-        yield put, text
 
 
 def _walk(folder: Traversable, before: str = "") -> Iterator[tuple[str, Traversable]]:
-    for file in sorted(folder.iterdir(), key=lambda one: one.name):
+    for file in sorted(folder.iterdir(), key=lambda file: file.name):
         if file.name == "__pycache__":
             continue
         path = f"{before}{file.name}"

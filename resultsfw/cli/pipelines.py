@@ -1,4 +1,4 @@
-"""A finished PipelineRun as a person reads it: its Tasks in a tree, what flowed, its results."""
+"""Print a finished PipelineRun: its Tasks with the results they passed on, and its own results."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -14,11 +14,11 @@ __all__ = ["print_pipelinerun"]
 
 
 def print_pipelinerun(out: Console, run: Mapping[str, Any], children: Sequence[Object]) -> None:
-    """Its verdict, each Task with its results, who was left out and why, and the run's own results."""
+    """Print the verdict, each Task with its results, skipped Tasks with the reason, and the run's results."""
     verdict = show.verdict_of(run)
     line = Text.assemble((show.plain(run["metadata"]["name"]), "bold"), " ", (verdict.word, verdict.style))
-    if verdict.reason and verdict.reason.lower() != verdict.word:
-        line.append(f" {show.plain(verdict.reason)}")
+    if verdict.reason_beside_word:
+        line.append(f" {show.plain(verdict.reason_beside_word)}")
     out.print(line, soft_wrap=True)
     show.print_text(out, verdict.message)
     status = run["status"]
@@ -26,23 +26,27 @@ def print_pipelinerun(out: Console, run: Mapping[str, Any], children: Sequence[O
         out.print(text, soft_wrap=True)
     if results := status.get("results"):
         rows = [
-            (show.plain(one["name"]), str(show.size_of(one["value"])), show.shortened(one["value"], 48))
-            for one in results
+            (
+                show.plain(result["name"]),
+                str(show.size_of(result["value"])),
+                show.shortened(result["value"], 48),
+            )
+            for result in results
         ]
         for text in show.columns(out.width, ("result", "bytes", "value"), rows, right={1}):
             out.print(text, soft_wrap=True)
 
 
 def _tasks(status: Mapping[str, Any], children: Sequence[Object]) -> Iterator[tuple[str, str, str]]:
-    runs = {one["metadata"]["name"]: one for one in children}
+    taskruns = {taskrun["metadata"]["name"]: taskrun for taskrun in children}
     for child in children_in(status):
-        run = runs[child["name"]]
-        verdict = show.verdict_of(run)
+        taskrun = taskruns[child["name"]]
+        verdict = show.verdict_of(taskrun)
         word = verdict.word if verdict.succeeded or not verdict.reason else verdict.reason
-        flowed = ", ".join(
-            f"{one['name']} ({show.counted(show.size_of(one['value']), 'byte')})"
-            for one in run["status"].get("results") or ()
+        results = ", ".join(
+            f"{result['name']} ({show.counted(show.size_of(result['value']), 'byte')})"
+            for result in taskrun["status"].get("results") or ()
         )
-        yield show.plain(child["pipelineTaskName"]), show.plain(word), show.plain(flowed)
-    for one in status.get("skippedTasks") or ():
-        yield show.plain(one["name"]), "skipped", show.plain(one["reason"])
+        yield show.plain(child["pipelineTaskName"]), show.plain(word), show.plain(results)
+    for skipped in status.get("skippedTasks") or ():
+        yield show.plain(skipped["name"]), "skipped", show.plain(skipped["reason"])

@@ -1,4 +1,4 @@
-"""Installed plugins tried out, each in a process of its own: nothing of them is imported into this one."""
+"""Import installed plugins, each in a process of its own, and report whether they can be used."""
 
 import json
 import os
@@ -26,10 +26,10 @@ KINDS: Final = {BACKENDS: "backend", EXTENSIONS: "extension"}
 """What the plugins of each entry-point group are called."""
 
 SECONDS: Final = 20.0
-"""That a plugin may take to be imported."""
+"""How long the import of a plugin may take."""
 
 Facts = dict[str, Any]
-"""``usable``, and either ``why`` not, or what the plugin says of itself."""
+"""``usable``, and either ``why`` it is not, or the plugin's description."""
 
 _CODE: Final = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
@@ -38,94 +38,96 @@ _CODE: Final = (
 
 
 def probe(plugins: Iterable[tuple[str, str]], *, seconds: float = SECONDS) -> Mapping[tuple[str, str], Facts]:
-    """Try plugins, by group and name, as many at a time as there are processors.
+    """Import plugins, as many at a time as there are processors, and return the facts about each.
 
     Args:
-        plugins: Group and name of each.
-        seconds: What each may take; one that takes longer, or takes its process down, cannot be used.
+        plugins: Entry-point group and name of each.
+        seconds: How long each may take. A plugin that takes longer, or ends its process, is not usable.
     """
     wanted = sorted(set(plugins))
     facts: dict[tuple[str, str], Facts] = {}
-    running: deque[_Try] = deque()
+    running: deque[_Probe] = deque()
     with tempfile.TemporaryDirectory() as folder:
         try:
             for number, plugin in enumerate(wanted):
                 if len(running) >= (os.cpu_count() or 1):
                     facts[running[0].plugin] = _result(running[0])
                     running.popleft()
-                running.append(_begin(plugin, Path(folder, str(number)), seconds))
+                running.append(_start(plugin, Path(folder, str(number)), seconds))
             while running:
                 facts[running[0].plugin] = _result(running[0])
                 running.popleft()
-        finally:  # Ctrl-C: none is left
-            for one in running:
-                _kill(one)
+        finally:  # after Ctrl-C, no process may remain
+            for started in running:
+                _kill(started)
     return {plugin: facts[plugin] for plugin in wanted}
 
 
 @dataclass(frozen=True, slots=True)
-class _Try:
-    """A process that imports one plugin; it writes what it found into a file."""
+class _Probe:
+    """A process that imports one plugin and writes the facts about it to a file."""
 
     plugin: tuple[str, str]
     file: Path
     child: subprocess.Popen[bytes]
     seconds: float
-    until: float
+    deadline: float
 
 
-def _begin(plugin: tuple[str, str], file: Path, seconds: float) -> _Try:
-    # By a file: what a plugin prints, and who else holds its output open, is no matter then.
-    path = json.dumps([one or os.getcwd() for one in sys.path])  # noqa: PTH109 - as sys.path has it
+def _start(plugin: tuple[str, str], file: Path, seconds: float) -> _Probe:
+    # A file and no pipe: a plugin may print, and its own children may keep a pipe open.
+    path = json.dumps([folder or os.getcwd() for folder in sys.path])  # noqa: PTH109 - as sys.path has it
     command = [sys.executable, "-P", "-c", _CODE, path, *plugin, str(file)]
     quiet = subprocess.DEVNULL
     child = subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=quiet, start_new_session=True)
-    return _Try(plugin, file, child, seconds, time.monotonic() + seconds)
+    return _Probe(plugin, file, child, seconds, time.monotonic() + seconds)
 
 
-def _result(one: _Try) -> Facts:
-    """What came of it, once it has ended or its time is over; nothing that it started is left."""
+def _result(probe: _Probe) -> Facts:
+    """Wait until a process ends or its time is over, end what it started, and return the facts."""
     try:
-        status = one.child.wait(max(one.until - time.monotonic(), 0))
+        status = probe.child.wait(max(probe.deadline - time.monotonic(), 0))
     except subprocess.TimeoutExpired:
-        return _broken(one, f"it was not imported after {one.seconds:g} s, and was stopped")
+        return _broken(probe, f"its import did not finish within {probe.seconds:g} s")
     finally:
-        _kill(one)
-    if one.file.exists():
-        facts: Facts = json.loads(one.file.read_text())
+        _kill(probe)
+    if probe.file.exists():
+        facts: Facts = json.loads(probe.file.read_text())
         return facts
-    how = f"was ended by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
-    return _broken(one, f"the process that imported it {how}")
+    how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"exited with status {status}"
+    return _broken(probe, f"the process that imported it {how}")
 
 
-def _broken(one: _Try, why: str) -> Facts:
-    """Return the facts of a plugin that could not name itself, as it took its process down."""
-    group, name = one.plugin
+def _broken(probe: _Probe, why: str) -> Facts:
+    """Return the facts about a plugin that ended its process, so that no error of ours names it."""
+    group, name = probe.plugin
     claims, _ = claims_on(group, name)
     return {"usable": False, "why": f'{KINDS[group]} "{name}" ({claims[0].origin}) cannot be used: {why}'}
 
 
-def _kill(one: _Try) -> None:
+def _kill(probe: _Probe) -> None:
     with suppress(ProcessLookupError, PermissionError):
-        os.killpg(one.child.pid, signal.SIGKILL)
-    one.child.wait()
+        os.killpg(probe.child.pid, signal.SIGKILL)
+    probe.child.wait()
 
 
 def main(group: str, name: str, file: str) -> None:
-    """In the process of its own: import one plugin, write what it says, and end whatever it started."""
+    """Import one plugin, write the facts about it to a file, and exit. Runs in the process of its own."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", HookDeprecationWarning)
         try:
             facts = {"usable": True, **_FACTS[group](name)}
         except ResultsError as error:
             facts = {"usable": False, "why": error.message}
-    old: Sequence[str] = [str(one.message) for one in caught if one.category is HookDeprecationWarning]
-    if old:
-        facts["deprecated"] = old
-    half = Path(f"{file}.half")
-    half.write_text(json.dumps(facts))
-    half.replace(file)
-    os._exit(0)
+    deprecated: Sequence[str] = [
+        str(warning.message) for warning in caught if warning.category is HookDeprecationWarning
+    ]
+    if deprecated:
+        facts["deprecated"] = deprecated
+    partial = Path(f"{file}.partial")
+    partial.write_text(json.dumps(facts))
+    partial.replace(file)
+    os._exit(0)  # not sys.exit: the plugin may have started threads that do not end
 
 
 def _backend(name: str) -> Facts:

@@ -1,4 +1,4 @@
-"""What runs right now, on standard error: a live picture on a terminal, plain lines elsewhere."""
+"""Show on standard error what runs: a live table on a terminal, a line for each change elsewhere."""
 
 import threading
 import time
@@ -29,9 +29,9 @@ _SKIPPED: Final = "skipped"
 
 _ENDS: Final = {
     "Skipped": _SKIPPED,
-    "TimeoutExceeded": "out of time",
+    "TimeoutExceeded": "timed out",
     "OOMKilled": "killed: out of memory",
-    "StartError": "cannot be started",
+    "StartError": "cannot start",
 }
 _STYLES: Final = {_WAITING: "dim", _SKIPPED: "dim", _RUNNING: "yellow", _OK: "green"}
 
@@ -42,7 +42,7 @@ Clock = Callable[[], float]
 class _Step:
     name: str
     state: str = _WAITING
-    began: float | None = None
+    started: float | None = None
     ended: float | None = None
 
 
@@ -51,10 +51,10 @@ class _Run:
     kind: str
     namespace: str
     name: str
-    began: float
+    started: float
     ended: float | None = None
     pod: str = ""
-    tries: int = 0
+    attempts: int = 0
     state: str = _RUNNING
     reason: str = ""
     steps: list[_Step] = field(default_factory=list)
@@ -63,16 +63,16 @@ class _Run:
 
     @property
     def label(self) -> str:
-        """As a line of its own begins: a PipelineRun may have the name of a TaskRun."""
+        """Return the start of a line: a PipelineRun may have the name of a TaskRun."""
         return self.name if self.kind == TASKRUNS.kind else f"{self.kind} {self.name}"
 
 
 class Progress:
-    """Shows the runs of an engine: give `changed` to it as ``on_event``. A context manager.
+    """Shows the runs of an engine, which calls `on_event` for each change. A context manager.
 
     Args:
-        console: On standard error; whether it is a terminal decides the form.
-        clock: Seconds, monotonic.
+        console: Console on standard error; whether it is a terminal decides the form.
+        clock: Monotonic clock, in seconds.
     """
 
     def __init__(self, console: Console, *, clock: Clock = time.monotonic) -> None:
@@ -84,7 +84,7 @@ class Progress:
         self._live: Live | None = None
         if console.is_terminal:
             self._live = Live(
-                get_renderable=self._picture,
+                get_renderable=self._table,
                 console=console,
                 refresh_per_second=10,
                 redirect_stdout=False,
@@ -102,15 +102,15 @@ class Progress:
             self._live.stop()
 
     def note(self, text: str) -> None:
-        """Say something once, above the picture."""
+        """Print a line once, above the table."""
         show.print_text(self._console, text, indent="", style="dim")
 
-    def changed(self, change: str, obj: Object) -> None:
-        """Take in a change of a PipelineRun, TaskRun or Pod."""
+    def on_event(self, change: str, obj: Object) -> None:
+        """Show a change of a PipelineRun, TaskRun or Pod."""
         if change == "DELETED":
             return
         with self._lock:
-            lines = list(self._pod(obj) if obj["kind"] == "Pod" else self._changed_run(obj))
+            lines = list(self._update_pod(obj) if obj["kind"] == "Pod" else self._update_run(obj))
         if self._live is None:
             for line in lines:
                 self._console.print(Text(show.plain(line)), soft_wrap=True)
@@ -118,71 +118,70 @@ class Progress:
     def _run(self, kind: str, namespace: str, name: str) -> _Run:
         return self._runs.setdefault((kind, namespace, name), _Run(kind, namespace, name, self._clock()))
 
-    def _changed_run(self, obj: Object) -> Iterator[str]:
+    def _update_run(self, obj: Object) -> Iterator[str]:
+        """Take in the status of a run; yield a line for each change that people are told of."""
         metadata = obj["metadata"]
         run = self._run(obj["kind"], metadata["namespace"], metadata["name"])
-        owners = [
-            one["name"] for one in metadata.get("ownerReferences") or () if one["kind"] == PIPELINERUNS.kind
-        ]
-        run.parent = owners[0] if owners else ""
+        run.parent = _owner(metadata, PIPELINERUNS.kind)
         verdict = show.verdict_of(obj)
-        for one in obj.get("status", {}).get("skippedTasks") or ():
-            if one["name"] not in run.skipped:
-                yield f"{run.label}: Task {one['name']}: {_SKIPPED}, {one['reason']}"
-            run.skipped[one["name"]] = one["reason"]
+        for skipped in obj.get("status", {}).get("skippedTasks") or ():
+            if skipped["name"] not in run.skipped:
+                yield f"{run.label}: Task {skipped['name']}: {_SKIPPED}, {skipped['reason']}"
+            run.skipped[skipped["name"]] = skipped["reason"]
         if run.ended is None and (verdict.succeeded or verdict.failed):
             run.ended, run.state = self._clock(), verdict.word
-            run.reason = "" if verdict.reason.lower() == verdict.word else verdict.reason
-            yield f"{run.label}: {run.state}{_after(', ', run.reason)} ({run.ended - run.began:.1f} s)"
+            run.reason = verdict.reason_beside_word
+            yield f"{run.label}: {run.state}{_after(', ', run.reason)} ({run.ended - run.started:.1f} s)"
 
-    def _pod(self, pod: Object) -> Iterator[str]:
+    def _update_pod(self, pod: Object) -> Iterator[str]:
+        """Take in the status of a pod; yield a line for each change that people are told of."""
         metadata = pod["metadata"]
-        owners = [one["name"] for one in metadata.get("ownerReferences") or () if one["kind"] == "TaskRun"]
-        if not owners:
+        owner = _owner(metadata, TASKRUNS.kind)
+        if not owner:
             return
-        run = self._run(TASKRUNS.kind, metadata["namespace"], owners[0])
+        run = self._run(TASKRUNS.kind, metadata["namespace"], owner)
         if run.pod != metadata["name"]:
-            again = bool(run.pod)
-            names = [one["name"] for one in pod["spec"]["containers"] if one["name"].startswith("step-")]
+            is_retry = bool(run.pod)
+            names = [container["name"] for container in pod["spec"]["containers"]]
             run.pod = metadata["name"]
-            run.tries += 1
-            run.steps = [_Step(name.removeprefix("step-")) for name in names]
-            yield f"{run.name}: {'tried again' if again else 'started'}, pod {run.pod}"
+            run.attempts += 1
+            run.steps = [_Step(name.removeprefix("step-")) for name in names if name.startswith("step-")]
+            yield f"{run.name}: {'retried' if is_retry else 'started'}, pod {run.pod}"
         states = {step["name"]: step for step in mirror(pod, {}, done=False).get("steps") or ()}
         now = self._clock()
         ready = pod.get("status", {}).get("phase") == "Running"
         for step in run.steps:
-            # The containers of all Steps run from the start; a Step begins when the one before it ends.
+            # The containers of all Steps start at once; a Step starts when the Step before it has ended.
             state = states.get(step.name, {})
-            if step.ended is None and ready and step.began is None and "running" in state:
-                step.began, step.state = now, _RUNNING
+            if step.ended is None and ready and step.started is None and "running" in state:
+                step.started, step.state = now, _RUNNING
             if step.ended is None and "terminated" in state:
-                step.began, step.ended, step.state = step.began or now, now, _end(state)
-                yield f"{run.name}: Step {step.name}: {step.state} ({step.ended - step.began:.1f} s)"
+                step.started, step.ended, step.state = step.started or now, now, _end(state)
+                yield f"{run.name}: Step {step.name}: {step.state} ({step.ended - step.started:.1f} s)"
             ready = ready and step.ended is not None
 
-    def _picture(self) -> Group:
+    def _table(self) -> Group:
         with self._lock:
             now = self._clock()
             table = Table.grid(padding=(0, 2, 0, 0))
-            for _ in range(_COLUMNS):  # where there is little room, times stay and words are cut
+            for _ in range(_COLUMNS):  # on a narrow terminal, words are cut and times stay
                 table.add_column(no_wrap=len(table.columns) == _TIME, overflow="ellipsis")
             for run in self._runs.values():
                 if not run.parent:
                     self._rows(table, run, now, "")
                     for child in self._children(run):
                         self._rows(table, child, now, "  ")
-                    for name, why in run.skipped.items():
-                        cells = (f"  {show.plain(name)}", _SKIPPED, "", show.plain(why))
+                    for name, reason in run.skipped.items():
+                        cells = (f"  {show.plain(name)}", _SKIPPED, "", show.plain(reason))
                         table.add_row(*(_cell(cell, _STYLES[_SKIPPED]) for cell in cells))
             return Group(table)
 
     def _children(self, run: _Run) -> list[_Run]:
-        """The TaskRuns of a PipelineRun."""
+        """Return the TaskRuns of a PipelineRun."""
         if run.kind == TASKRUNS.kind:
             return []
-        mine = (run.namespace, run.name)
-        return [one for one in self._runs.values() if (one.namespace, one.parent) == mine]
+        key = (run.namespace, run.name)
+        return [child for child in self._runs.values() if (child.namespace, child.parent) == key]
 
     def _rows(self, table: Table, run: _Run, now: float, indent: str) -> None:
         style = {"succeeded": "bold green", "failed": "bold red"}.get(run.state, "bold")
@@ -190,16 +189,16 @@ class Progress:
         table.add_row(
             _cell(f"{indent}{show.plain(name)}", "bold"),
             _cell(run.state, style),
-            _seconds(run.began, run.ended, now),
+            _seconds(run.started, run.ended, now),
             _cell(", ".join(_notes(run)), "red" if run.state == "failed" else "dim"),
         )
         for step in run.steps:
-            moving = step.state == _RUNNING and run.ended is None
+            spinning = step.state == _RUNNING and run.ended is None
             table.add_row(
                 _cell(f"{indent}  {show.plain(step.name)}"),
                 _cell(step.state, _STYLES.get(step.state, "red")),
-                _seconds(step.began, step.ended, now),
-                self._spinner.render(now) if moving else "",
+                _seconds(step.started, step.ended, now),
+                self._spinner.render(now) if spinning else "",
             )
 
 
@@ -210,24 +209,32 @@ def _cell(text: str, style: str = "") -> Text:
 def _notes(run: _Run) -> Iterator[str]:
     if run.reason:
         yield show.plain(run.reason)
-    if run.tries > 1:
-        yield f"try {run.tries}"
+    if run.attempts > 1:
+        yield f"attempt {run.attempts}"
+
+
+def _owner(metadata: Object, kind: str) -> str:
+    """Return the name of the first owner of a kind; "" if there is none."""
+    owners = metadata.get("ownerReferences") or ()
+    return next((str(owner["name"]) for owner in owners if owner["kind"] == kind), "")
 
 
 def _end(state: Object) -> str:
-    """How a Step ended, in a word or two."""
-    ended = state["terminated"]
-    why = state.get("terminationReason", "")
-    code = ended.get("exitCode", 0)
-    if why == "Continued" and code:
+    """Return how a Step ended, in a word or two."""
+    terminated = state["terminated"]
+    reason = state.get("terminationReason", "")
+    code = terminated.get("exitCode", 0)
+    if reason == "Continued" and code:
         return f"exit code {code}, continued"
     return (
-        _ENDS.get(why) or _ENDS.get(ended.get("reason", "")) or (f"failed, exit code {code}" if code else _OK)
+        _ENDS.get(reason)
+        or _ENDS.get(terminated.get("reason", ""))
+        or (f"failed, exit code {code}" if code else _OK)
     )
 
 
-def _seconds(began: float | None, ended: float | None, now: float) -> str:
-    return "" if began is None else f"{(ended or now) - began:.1f} s"
+def _seconds(started: float | None, ended: float | None, now: float) -> str:
+    return "" if started is None else f"{(ended or now) - started:.1f} s"
 
 
 def _after(separator: str, text: str) -> str:

@@ -1,4 +1,4 @@
-"""``resultsfw results-server``: the process that keeps what pods deliver over HTTP."""
+"""``resultsfw results-server``: run the process that stores the results that pods deliver over HTTP."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ __all__ = ["run_results_server"]
 
 
 def run_results_server(given: dict[str, Any]) -> int:
-    """Serve until a signal; returns the exit status."""
+    """Serve until a signal arrives, and return the exit status."""
     try:
         from resultsfw.server.process import Options, run_server  # noqa: PLC0415 - an extra
     except ModuleNotFoundError as error:

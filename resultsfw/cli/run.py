@@ -1,4 +1,4 @@
-"""``resultsfw run``: the TaskRuns and PipelineRuns of some files on the engine with no cluster."""
+"""``resultsfw run``: run the TaskRuns and PipelineRuns of files on the engine with no cluster."""
 
 import shlex
 import signal
@@ -47,10 +47,10 @@ def run_files(
     keep: bool,
     graph: str | None = None,
 ) -> int:
-    """Run what is to be run in the files, print it, and return the exit status.
+    """Run the TaskRuns and PipelineRuns of the files, print them, and return the exit status.
 
     Raises:
-        InputError: Something in the files or options is refused; nothing was started.
+        InputError: The files or options are invalid; nothing was started.
     """
     manifests = pick(read_files(files), files)
     loaded = load(replace(flags, documents=manifests.maps), RecordingCore)
@@ -60,49 +60,51 @@ def run_files(
     try:
         with _signals(), Progress(errors) as progress:
             for document in manifests.others:
-                progress.note(f"left out: {document.label} ({document.where}): nothing here uses it")
-            if any(one["kind"] == PIPELINERUNS.kind for one in manifests.runs):
+                progress.note(f"ignored: {document.label} ({document.where}): not used here")
+            if any(run["kind"] == PIPELINERUNS.kind for run in manifests.runs):
                 for line in loaded.core.warnings():
                     progress.note(f"warning: {line}")
-            for line in (*manifests.doubts, *loaded.doubts):
+            for line in (*manifests.warnings, *loaded.warnings):
                 progress.note(f"warning: {line}")
             runs = _run(manifests, loaded, progress, folder, keep=keep)
     except _Stopped as stopped:
         errors.print(f"stopped by {stopped.name}; every process it started has ended")
         return 128 + stopped.number
     if graph is not None:
-        (drawn,) = [one for one in runs if one.run["kind"] == PIPELINERUNS.kind]
+        (drawn,) = [ended for ended in runs if ended.run["kind"] == PIPELINERUNS.kind]
         _write_graph(graph, draw(drawn.run, [child.run for child in drawn.children]))
     _print_all(runs, output, _rerun_command(files, flags))
-    return 0 if all(show.verdict_of(one.run).succeeded for one in runs) else 1
+    return 0 if all(show.verdict_of(ended.run).succeeded for ended in runs) else 1
 
 
 def _print_all(runs: Sequence["_Ended"], output: str, rerun: CommandBuilder) -> None:
     if output == "json":
-        show.write(show.as_json([obj for one in runs for obj in one.objects]))
+        show.write(show.as_json([obj for ended in runs for obj in ended.objects]))
     elif output == "yaml":
-        show.write("---\n".join(show.as_yaml(obj) for one in runs for obj in one.objects))
+        show.write("---\n".join(show.as_yaml(obj) for ended in runs for obj in ended.objects))
     else:
         out = show.console()
-        for index, one in enumerate(runs):
+        for index, ended in enumerate(runs):
             if index:
                 out.print()
-            if one.children:
-                print_pipelinerun(out, one.run, [child.run for child in one.children])
-            for child in one.children or [one]:
-                if not one.children or not show.verdict_of(child.run).succeeded:
+            if not ended.children:
+                _print(out, ended, rerun)
+                continue
+            print_pipelinerun(out, ended.run, [child.run for child in ended.children])
+            for child in ended.children:
+                if not show.verdict_of(child.run).succeeded:
                     _print(out, child, rerun)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Ended:
-    """A run that is over.
+    """A run that has finished.
 
     Attributes:
         run: With its status.
-        children: Of a PipelineRun the TaskRuns it made.
-        collected: Of a TaskRun the verdict over its results.
-        tail: Of a TaskRun the end of the log of its Step that failed.
+        children: The TaskRuns of a PipelineRun.
+        collected: The verdict over the results of a TaskRun.
+        tail: The last lines of the log of a TaskRun's Step that failed.
     """
 
     run: Object
@@ -112,7 +114,7 @@ class _Ended:
 
     @property
     def objects(self) -> list[Object]:
-        """The run and all it made."""
+        """Return the run and its TaskRuns."""
         return [self.run, *(child.run for child in self.children)]
 
 
@@ -130,7 +132,7 @@ def _run(
         lambda cluster: Reconciler(core, cluster, options=settings.pods, policies=settings.policies),
         workdir=folder,
         keep=keep,
-        on_event=progress.changed,
+        on_event=progress.on_event,
         pipelines=lambda cluster: PipelineReconciler(core, cluster, policies=settings.policies),
     )
     progress.note(_NO_IMAGES)
@@ -186,15 +188,15 @@ def _tail(engine: Engine, taskrun: Object, collected: CollectionOutcome | None) 
 
 
 def _rerun_command(files: Sequence[str], given: Given) -> CommandBuilder:
-    """Return what builds the command that was typed, with other flags."""
-    typed = {
+    """Return a function that builds the command that was typed, with other flags."""
+    options_typed = {
         "results-from": given.results_from,
         "max-result-size": given.max_result_size,
         "feature-flags": given.file,
     }
 
     def command(flags: Mapping[str, str]) -> str:
-        options = {**typed, **flags}
+        options = {**options_typed, **flags}
         words = [word for key, value in options.items() if value for word in (f"--{key}", value)]
         return shlex.join(["resultsfw", "run", *files, *words])
 
@@ -202,10 +204,10 @@ def _rerun_command(files: Sequence[str], given: Given) -> CommandBuilder:
 
 
 def _check_graph(graph: str | None, manifests: Manifests) -> None:
-    """A picture is of one PipelineRun, and its file can be written: known before anything runs."""
+    """Refuse ``--graph`` before anything runs if it cannot be drawn or written afterwards."""
     if graph is None:
         return
-    count = sum(one["kind"] == PIPELINERUNS.kind for one in manifests.runs)
+    count = sum(run["kind"] == PIPELINERUNS.kind for run in manifests.runs)
     if count != 1:
         raise InputError(
             f"--graph draws one PipelineRun; there are {count} in these files", subject="--graph"
@@ -232,7 +234,7 @@ def _folder(workdir: str | None) -> Path | None:
 
 
 class _Stopped(BaseException):
-    """A signal came. No `Exception`, as `KeyboardInterrupt` is none."""
+    """A signal arrived. Not an `Exception`, as `KeyboardInterrupt` is not, so that no handler swallows it."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -242,7 +244,7 @@ class _Stopped(BaseException):
 
 @contextmanager
 def _signals() -> Iterator[None]:
-    """Within it, a signal that asks for the end is raised in the main thread, so that all is ended."""
+    """Raise `_Stopped` in the main thread at a signal that asks to stop, so that every process is ended."""
 
     def stop(number: int, _frame: FrameType | None) -> NoReturn:
         raise _Stopped(number)

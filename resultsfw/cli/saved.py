@@ -1,4 +1,4 @@
-"""A TaskRun, its Pod and its logs as files, and the `Cluster` that they make."""
+"""Read a saved TaskRun, its Pod and its logs, and compute the status that the controller would write."""
 
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,20 +27,20 @@ __all__ = ["Judged", "Saved", "judge", "no_cluster"]
 
 _PIECE: Final = 65_536
 
-_HAPPENED: Final = frozenset(
+_TIMES: Final = frozenset(
     {"creationTimestamp", "startTime", "startedAt", "finishedAt", "lastTransitionTime", "completionTime"}
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Saved:
-    """The files a person gives.
+    """The files and flags of the command line.
 
     Attributes:
-        taskrun: The TaskRun; Tasks may stand beside it.
-        pod: Its Pod.
-        logs: Files by container.
-        flags: The flags to judge by.
+        taskrun: File of the TaskRun; it may contain Tasks, too.
+        pod: File of its Pod.
+        logs: Files of logs, by container.
+        flags: The flags in force.
     """
 
     taskrun: str
@@ -51,12 +51,12 @@ class Saved:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
-    """What the files amount to.
+    """What was computed from the files.
 
     Attributes:
-        offline: The verdict.
-        pod: As read; ``None`` if the run was refused before there was one.
-        core: With the flags in force.
+        offline: The TaskRun with its new status, and the verdict over its results.
+        pod: The Pod as read; ``None`` if the run was refused before one was created.
+        core: The core with the flags in force.
     """
 
     offline: Offline
@@ -65,15 +65,15 @@ class Judged:
 
 
 def judge(saved: Saved) -> Judged:
-    """Read the files and judge the run.
+    """Read the files and compute the status of the run.
 
     Raises:
-        InputError: A file is no TaskRun or Pod, or they do not belong together.
+        InputError: A file has no TaskRun or Pod, or they do not belong together.
     """
     documents = read_files([saved.taskrun])
-    taskrun = _the_one(documents, "TaskRun", saved.taskrun)
+    taskrun = _only(documents, "TaskRun", saved.taskrun)
     checked(taskrun)
-    tasks = [checked(one) for one in documents if one.kind == "Task"]
+    tasks = [checked(document) for document in documents if document.kind == "Task"]
     pod = None if saved.pod is None else _pod(saved.pod)
     core = core_of(saved.flags)
     _check_logs(saved.logs, pod)
@@ -93,37 +93,37 @@ def judge(saved: Saved) -> Judged:
 
 
 def _saved_at(*objects: Object | None) -> datetime | None:
-    """When the files were saved, as far as they tell: the last thing they say has happened.
+    """Return the latest time in the objects, as the time at which they were saved.
 
-    A run that was saved while it ran is judged as of then; it has not run out of time since.
+    A run that was saved while it ran must not time out because it is read later.
     """
-    return max((when for obj in objects for when in _times(obj)), default=None)
+    return max((time for obj in objects for time in _times(obj)), default=None)
 
 
 def _times(value: Any) -> Iterator[datetime]:
     if isinstance(value, list):
-        for one in value:
-            yield from _times(one)
+        for item in value:
+            yield from _times(item)
     elif isinstance(value, dict):
-        for key, one in value.items():
-            if key in _HAPPENED and isinstance(one, str) and (when := parse_time(one)) is not None:
-                yield when
-            elif isinstance(one, dict | list):
-                yield from _times(one)
+        for key, inner in value.items():
+            if key in _TIMES and isinstance(inner, str) and (time := parse_time(inner)) is not None:
+                yield time
+            elif isinstance(inner, dict | list):
+                yield from _times(inner)
 
 
-def _the_one(documents: Sequence[Document], kind: str, file: str) -> Document:
-    wanted = [one for one in documents if one.kind == kind]
-    if len(wanted) == 1:
-        return wanted[0]
-    if wanted:
-        raise wanted[1].refuse(f"a second {kind}; give one file for one run")
-    found = ", ".join(one.label for one in documents) or "nothing"
+def _only(documents: Sequence[Document], kind: str, file: str) -> Document:
+    matching = [document for document in documents if document.kind == kind]
+    if len(matching) == 1:
+        return matching[0]
+    if matching:
+        raise matching[1].refuse(f"a second {kind}; each run needs a file of its own")
+    found = ", ".join(document.label for document in documents) or "nothing"
     raise InputError(f"{file}: no {kind}; found: {found}", subject=file)
 
 
 def _pod(file: str) -> Object:
-    document = _the_one(read_files([file]), "Pod", file)
+    document = _only(read_files([file]), "Pod", file)
     try:
         SavedPod.model_validate(document.obj)
     except ValidationError as error:
@@ -136,7 +136,9 @@ def _pod(file: str) -> Object:
 
 def _check_logs(logs: Mapping[str, str], pod: Object | None) -> None:
     spec = pod["spec"] if pod else {}
-    names = [one["name"] for kind in ("initContainers", "containers") for one in spec.get(kind) or ()]
+    names = [
+        container["name"] for kind in ("initContainers", "containers") for container in spec.get(kind) or ()
+    ]
     for container in logs:
         if container not in names:
             near = difflib.get_close_matches(container, names, n=1)
@@ -148,17 +150,17 @@ def _check_logs(logs: Mapping[str, str], pod: Object | None) -> None:
 
 
 def no_cluster() -> Cluster:
-    """A cluster in which there is nothing, for backends that ask none."""
+    """Return a cluster without objects, for backends that need none."""
     return _Files(None, (), {})
 
 
 class _Files(Cluster):
-    """Files in a cluster's place: Tasks, and logs by container. Nothing can be written.
+    """A read-only `Cluster` of files: Tasks, and the logs of one Pod.
 
     Args:
-        pod: Whose logs they are.
-        tasks: As objects.
-        logs: File by container; each is opened once, so that a pipe will do.
+        pod: The Pod of the logs.
+        tasks: Tasks as objects.
+        logs: Files by container; each is opened only once, so it may be a pipe.
     """
 
     def __init__(self, pod: Object | None, tasks: Sequence[Object], logs: Mapping[str, str]) -> None:
@@ -184,22 +186,20 @@ class _Files(Cluster):
         for task in self._tasks:
             if kind == TASKS and task["metadata"].get("name") == name:
                 return task
-        raise NotFoundError(
-            "put it into the file of --taskrun, beside the run", subject=f"{kind.kind} {namespace}/{name}"
-        )
+        raise NotFoundError("add it to the file of --taskrun", subject=f"{kind.kind} {namespace}/{name}")
 
     def read_log(self, namespace: str, pod: str, container: str, *, limit: int) -> Iterator[bytes]:
         file = self._logs.get(container)
         if file is None:
             space = f" -n {namespace}" if namespace else ""
             raise NotFoundError(
-                f'the log of container "{container}" was not given; save it while the pod is there, with '
+                f'the log of container "{container}" was not given; save it while the pod exists, with '
                 f"kubectl logs{space} {pod} -c {container} > FILE, and add --log {container}=FILE",
                 subject=f"Pod {namespace}/{pod}",
             )
         return _pieces(file, limit)
 
-    # The rest of the protocol, with its arguments.
+    # The rest of the protocol.
 
     def create(self, kind: Kind, obj: Object) -> Object:
         raise _read_only(kind, obj["metadata"].get("name", ""))

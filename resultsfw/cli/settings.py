@@ -1,4 +1,4 @@
-"""The flags in force, from ConfigMaps and options, and the core they make; a fault names its origin."""
+"""Load the flags in force from ConfigMaps and options; an error names the file or option of the flag."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -20,13 +20,13 @@ _CoreT = TypeVar("_CoreT", bound=ResultsManager)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Given:
-    """What a person says of the flags.
+    """The sources of the flags.
 
     Attributes:
         documents: ConfigMaps among the manifests.
-        file: Of ``--feature-flags``; its keys win over those of the documents.
-        results_from: Of ``--results-from``; wins over both.
-        max_result_size: Of ``--max-result-size``; wins over both.
+        file: Value of ``--feature-flags``; its keys override those of the documents.
+        results_from: Value of ``--results-from``; overrides both.
+        max_result_size: Value of ``--max-result-size``; overrides both.
     """
 
     documents: Sequence[Document] = ()
@@ -37,7 +37,7 @@ class Given:
 
 @dataclass(slots=True)
 class _Flags:
-    """A ConfigMap's data, and of each key where it comes from."""
+    """The data of a ConfigMap, and the origin of each key."""
 
     data: dict[str, str] = field(default_factory=dict)
     origin: dict[str, Document | str] = field(default_factory=dict)
@@ -48,37 +48,37 @@ class _Flags:
 
 @dataclass(frozen=True, slots=True)
 class Loaded(Generic[_CoreT]):
-    """What is in force.
+    """The flags in force.
 
     Attributes:
-        core: With the flags.
-        settings: Of runs and pods.
-        doubts: A sentence for each key that is without effect.
+        core: The core with the flags.
+        settings: Settings of runs and pods.
+        warnings: A sentence for each key that has no effect.
     """
 
     core: _CoreT
     settings: Settings
-    doubts: Sequence[str]
+    warnings: Sequence[str]
 
 
 def core_of(given: Given) -> ResultsManager:
-    """The core with the flags in force. Raises what `load` raises."""
+    """Return the core with the flags in force; raises what `load` raises."""
     return load(given, ResultsManager).core
 
 
 def load(given: Given, core_type: type[_CoreT]) -> Loaded[_CoreT]:
-    """Return what the ConfigMaps and options say, checked.
+    """Load the flags that ConfigMaps and options set.
 
     Args:
         given: The ConfigMaps and options.
         core_type: The class of the core to build.
 
     Raises:
-        InputError: A flag has a value it cannot have, or its backend cannot be had; the message names
-            the file, document and field, or the option, that says so.
+        InputError: A flag is invalid, or its backend or extension cannot be used; the message names the
+            file, document and field, or the option, that sets it.
     """
     flags = _Flags()
-    documents = [one for one in given.documents if _is_map(one, CONFIG_MAP)]
+    documents = [document for document in given.documents if _is_map(document, CONFIG_MAP)]
     if len(documents) > 1:
         raise documents[1].refuse(
             f'a second ConfigMap "{CONFIG_MAP}"; the first is {documents[0].where}', "metadata.name"
@@ -123,17 +123,17 @@ def _is_map(document: Document, name: str) -> bool:
 
 
 def _of_file(name: str | None) -> list[Document]:
-    """The one ConfigMap of ``--feature-flags``; any name will do if there is no other."""
+    """Return the ConfigMap of ``--feature-flags``; its name does not matter if it is the only one."""
     if name is None:
         return []
     found = read_files([name])
-    maps = [one for one in found if one.kind == "ConfigMap"]
-    named = [one for one in maps if _is_map(one, CONFIG_MAP)]
+    maps = [document for document in found if document.kind == "ConfigMap"]
+    named = [document for document in maps if _is_map(document, CONFIG_MAP)]
     if len(named or maps) == 1:
         return named or maps
-    there = ", ".join(one.label for one in found) or "nothing"
+    labels = ", ".join(document.label for document in found) or "nothing"
     raise InputError(
-        f'{name}: --feature-flags takes a manifest with one ConfigMap "{CONFIG_MAP}"; found: {there}',
+        f'{name}: --feature-flags takes a manifest with one ConfigMap "{CONFIG_MAP}"; found: {labels}',
         subject=name,
     )
 

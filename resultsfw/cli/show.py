@@ -1,4 +1,4 @@
-"""Objects as a person or a program reads them: columns, YAML, JSON."""
+"""Print objects for people and programs: tables, wrapped text, YAML, JSON."""
 
 import json
 import textwrap
@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 WIDTH: Final = 100
-"""Columns at most, and where nobody says how many there are."""
+"""Greatest width of the output in columns, and the width where no terminal says its own."""
 
 INDENT: Final = "  "
 
@@ -52,55 +52,64 @@ class Verdict:
 
     @property
     def succeeded(self) -> bool:
-        """Whether the run is over and all is well."""
+        """Return whether the run succeeded."""
         return self.status == "True"
 
     @property
     def failed(self) -> bool:
-        """Whether the run is over and all is not well."""
+        """Return whether the run failed."""
         return self.status == "False"
 
     @property
     def word(self) -> str:
-        """For people."""
+        """Return the verdict in a word or two."""
         return "succeeded" if self.succeeded else "failed" if self.failed else "not finished"
 
     @property
     def style(self) -> str:
-        """Of the word, for rich."""
+        """Return the style of the word, for rich."""
         return "bold green" if self.succeeded else "bold red" if self.failed else "bold yellow"
+
+    @property
+    def reason_beside_word(self) -> str:
+        """Return the reason, or "" where it only repeats the word."""
+        return "" if self.reason.lower() == self.word else self.reason
 
 
 def verdict_of(taskrun: Mapping[str, Any]) -> Verdict:
-    """The verdict a TaskRun carries; its status is "Unknown" if it carries none."""
+    """Return the verdict of a TaskRun or PipelineRun; its status is "Unknown" if there is none yet."""
     conditions = taskrun.get("status", {}).get("conditions") or ()
-    found: Mapping[str, Any] = next((one for one in conditions if one.get("type") == "Succeeded"), {})
-    return Verdict(found.get("status", "Unknown"), found.get("reason", ""), found.get("message", ""))
+    condition: Mapping[str, Any] = next(
+        (condition for condition in conditions if condition.get("type") == "Succeeded"), {}
+    )
+    return Verdict(
+        condition.get("status", "Unknown"), condition.get("reason", ""), condition.get("message", "")
+    )
 
 
 def write(text: str) -> None:
-    """Write to standard output as UTF-8, whatever the locale says: JSON and YAML are."""
+    """Write text to standard output as UTF-8, whatever the locale is: JSON and YAML must be UTF-8."""
     click.echo(text.encode("utf-8", "surrogatepass"), nl=False)
 
 
 def as_json(value: Any) -> str:
-    """JSON with a newline at its end."""
+    """Return a value as JSON that ends with a newline."""
     return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
 
 
 def as_yaml(value: Any) -> str:
-    """YAML, texts of several lines as such."""
+    """Return a value as YAML, with multi-line text as block scalars."""
     return str(yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=WIDTH))
 
 
 if TYPE_CHECKING:
     _Base = yaml.SafeDumper
 else:
-    _Base = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # libyaml's where there is one
+    _Base = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # libyaml's, if PyYAML was built with it
 
 
 class _Dumper(_Base):
-    """Repeats what stands twice; anchors are for no person."""
+    """Writes repeated values again instead of anchors and aliases, which are hard to read."""
 
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - PyYAML's signature
         return True
@@ -114,31 +123,31 @@ def _represent_text(dumper: Any, text: str) -> Any:
 _Dumper.add_representer(str, _represent_text)
 
 
-class _Aside(Console):
-    """A console for what is said beside the answer: that nobody listens any more ends nothing."""
+class _ErrorConsole(Console):
+    """A console on standard error: if its reader is gone, the command goes on without printing there."""
 
     def on_broken_pipe(self) -> None:
-        """Say no more."""
+        """Print nothing more."""
         self.quiet = True
 
 
 def console(*, stderr: bool = False) -> Console:
-    """A console as wide as the terminal, 100 columns at most."""
-    kind = _Aside if stderr else Console
-    made = kind(stderr=stderr, highlight=False, markup=False, emoji=False)
-    made.width = min(made.width, WIDTH) if made.is_terminal else WIDTH
-    return made
+    """Return a console as wide as the terminal, at most 100 columns."""
+    console_type = _ErrorConsole if stderr else Console
+    created = console_type(stderr=stderr, highlight=False, markup=False, emoji=False)
+    created.width = min(created.width, WIDTH) if created.is_terminal else WIDTH
+    return created
 
 
 def plain(text: str) -> str:
-    """A text on one line, with nothing in it that a terminal would obey."""
+    """Return text on one line, with control characters escaped so that they cannot steer a terminal."""
     return "".join(
         char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text
     )
 
 
 def print_text(out: Console, text: str, *, indent: str = INDENT, hanging: str = "", style: str = "") -> None:
-    """Print plain text, each line of it wrapped: its beginning after ``indent``, the rest deeper."""
+    """Print text with each line wrapped: its first line after ``indent``, the rest after ``hanging``, too."""
     wrapper = textwrap.TextWrapper(
         out.width,
         initial_indent=indent,
@@ -164,8 +173,8 @@ def print_taskrun(
     """
     verdict = verdict_of(taskrun)
     line = Text.assemble((plain(taskrun["metadata"]["name"]), "bold"), " ", (verdict.word, verdict.style))
-    if verdict.reason and verdict.reason.lower() != verdict.word:
-        line.append(f" {plain(verdict.reason)}")
+    if verdict.reason_beside_word:
+        line.append(f" {plain(verdict.reason_beside_word)}")
     out.print(line, soft_wrap=True)
     if rows := list(_rows(taskrun)):
         for text in _results_table(rows, out.width):
@@ -177,33 +186,33 @@ def print_taskrun(
 
 
 def print_advice(out: Console, advice: Sequence[Advice]) -> None:
-    """What to do next, each command on one line, however long: it is there to be copied."""
-    for one in advice:
-        print_text(out, f"what to do: {one.what}", hanging=INDENT, style="bold")
-        for where, commands in one.commands:
+    """Print what to do next. A command is never wrapped, so that it can be copied."""
+    for item in advice:
+        print_text(out, f"what to do: {item.what}", hanging=INDENT, style="bold")
+        for where, commands in item.commands:
             print_text(out, f"{where}:")
             for command in commands:
                 out.print(Text(f"{INDENT}{plain(command)}", style="cyan"), soft_wrap=True)
 
 
 def counted(number: int, what: str) -> str:
-    """A number of things: ``1 byte``, ``2 bytes``."""
+    """Return a number with its noun: ``1 byte``, ``2 bytes``."""
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def columns(
     width: int, head: Sequence[str], rows: Sequence[Sequence[str]], *, right: Collection[int] = ()
 ) -> Iterator[Text]:
-    """Rows below their head in columns; the last column is wrapped to the width, the others are not.
+    """Yield the lines of a table; only the last column is wrapped to the width.
 
     Args:
-        width: Of all columns together, with the indent.
-        head: The columns' names.
-        rows: Their texts, already without control characters.
-        right: Indexes of the columns that are flush right.
+        width: Width of all columns together, with the indent.
+        head: Names of the columns.
+        rows: Texts of the cells, without control characters.
+        right: Indexes of the columns that are aligned to the right.
     """
     widths = [max(map(cell_len, column)) for column in zip(head, *rows, strict=True)]
-    room = max(width - sum(widths[:-1]) - len(INDENT) * len(widths), 16)
+    last_width = max(width - sum(widths[:-1]) - len(INDENT) * len(widths), 16)
     hanging = " " * (sum(widths[:-1]) + len(INDENT) * len(widths))
     for index, row in enumerate([head, *rows]):
         cells = [
@@ -211,8 +220,8 @@ def columns(
             for place, (cell, size) in enumerate(zip(row[:-1], widths, strict=False))
         ]
         last = [row[-1]]
-        if cell_len(row[-1]) > room:
-            last = textwrap.wrap(row[-1], room, break_long_words=False, break_on_hyphens=False)
+        if cell_len(row[-1]) > last_width:
+            last = textwrap.wrap(row[-1], last_width, break_long_words=False, break_on_hyphens=False)
         line = INDENT + INDENT.join([*cells, f"\n{hanging}".join(last)])
         yield Text(line.rstrip(), style="dim" if index == 0 else "")
 
@@ -225,29 +234,29 @@ class _Row:
 
 
 def _rows(taskrun: Mapping[str, Any]) -> Iterator[_Row]:
-    """All declared results, those without a value too, then what Steps declare of their own."""
+    """Yield all declared results of the Task, then those of its Steps, with or without a value."""
     status = taskrun.get("status", {})
-    values = {one.get("name", ""): one for one in status.get("results") or ()}
+    values = {result.get("name", ""): result for result in status.get("results") or ()}
     spec = status.get("taskSpec") or {}
     steps = {step.get("name"): step for step in status.get("steps") or ()}
-    yield from _of(spec.get("results"), values, "")
+    yield from _rows_of(spec.get("results"), values, "")
     for step in spec.get("steps") or ():
-        own = {one["name"]: one for one in steps.get(step.get("name"), {}).get("results") or ()}
-        yield from _of(step.get("results"), own, f"{step.get('name')}.")
+        results = steps.get(step.get("name"), {}).get("results") or ()
+        own = {result["name"]: result for result in results}
+        yield from _rows_of(step.get("results"), own, f"{step.get('name')}.")
 
 
-def _of(declared: Sequence[Object] | None, values: Mapping[str, Object], prefix: str) -> Iterator[_Row]:
-    for one in declared or ():
-        name = one.get("name", "")
+def _rows_of(declared: Sequence[Object] | None, values: Mapping[str, Object], prefix: str) -> Iterator[_Row]:
+    for result in declared or ():
+        name = result.get("name", "")
         found = values.get(name)
-        kind = (
-            (found or {}).get("type") or one.get("type") or ("object" if one.get("properties") else "string")
-        )
+        default = "object" if result.get("properties") else "string"
+        kind = (found or {}).get("type") or result.get("type") or default
         yield _Row(plain(prefix + name), kind, _read(found["value"]) if found else None)
 
 
 def _read(value: Any) -> Any:
-    """A value as the status holds it, a reference as such."""
+    """Return a value of a status, as a `Reference` if it is one."""
     if isinstance(value, Reference):
         return value
     try:
@@ -264,33 +273,33 @@ def _results_table(rows: Sequence[_Row], width: int) -> Iterator[Text]:
         ("type", *(row.type for row in rows)),
         ("bytes", *sizes),
     ]
-    room = width - sum(max(map(cell_len, column)) for column in fixed) - len(INDENT) * len(head)
-    values = ["none" if row.value is None else shortened(row.value, max(room, 16)) for row in rows]
+    value_width = width - sum(max(map(cell_len, column)) for column in fixed) - len(INDENT) * len(head)
+    values = ["none" if row.value is None else shortened(row.value, max(value_width, 16)) for row in rows]
     table = [(row.name, row.type, size, value) for row, size, value in zip(rows, sizes, values, strict=True)]
     return columns(width, head, table, right={2})
 
 
 def _text(value: Any) -> str:
-    """A value as one text; an array or object as its shortest JSON, a reference as where it leads."""
+    """Return a value as text: an array or object as its shortest JSON, a reference as its location."""
     if isinstance(value, Reference):
         return value.location
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def size_of(value: Any) -> int:
-    """Bytes of a value, or of what a reference stands for; of an array or object, of its shortest JSON."""
+    """Return the bytes of a value or referenced value; an array or object counts as its shortest JSON."""
     known = _read(value)
     return known.size if isinstance(known, Reference) else len(_text(known).encode("utf-8", "surrogatepass"))
 
 
-def shortened(value: Any, room: int) -> str:
-    """A value on one line of so many columns; one that is cut says how much there is."""
+def shortened(value: Any, width: int) -> str:
+    """Return a value on one line of ``width`` columns; where it is cut, with its length."""
     value = _read(value)
     text = plain(_text(value))
     if isinstance(value, Reference):
-        return text  # to be copied: a cut address leads nowhere
-    if cell_len(text) <= room:
+        return text  # whole, to be copied
+    if cell_len(text) <= width:
         return text
     unit = "element" if isinstance(value, list) else "key" if isinstance(value, dict) else "character"
     end = f" ... {counted(len(value), unit)}"
-    return set_cell_size(text, max(room - len(end), 0)) + end
+    return set_cell_size(text, max(width - len(end), 0)) + end

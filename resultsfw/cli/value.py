@@ -1,4 +1,4 @@
-"""``resultsfw value``: one result of a saved TaskRun, fetched from where a reference leads, and verified."""
+"""``resultsfw value``: print the value of a result of a saved TaskRun, fetched and verified if referenced."""
 
 import contextlib
 import json
@@ -22,28 +22,28 @@ __all__ = ["print_value"]
 def print_value(file: str, name: str, *, flags: Given, output: str | None) -> int:
     """Write a result's value to a file, or to standard output, and return the exit status.
 
-    Nothing is written before all of it is there and has the reference's size and digest.
+    Nothing is written before the whole value is fetched and has the reference's size and digest.
 
     Args:
-        file: Of the TaskRun; "-" is standard input.
-        name: Of the result; of a Step's own ``STEP.RESULT``.
-        flags: By which the backend of a reference is configured.
-        output: The file to write; it is replaced when all is well, and only then.
+        file: File of the TaskRun; "-" is standard input.
+        name: Name of the result; ``STEP.RESULT`` for a Step's own.
+        flags: Flags that configure the backend of a reference.
+        output: File to write, replaced only when the value is verified; ``None``: standard output.
 
     Raises:
-        InputError: The file holds no such TaskRun or result, or the output cannot be written.
-        ResultsError: The value cannot be had, or is not what was stored.
+        InputError: The file has no such TaskRun or result, or the output cannot be written.
+        ResultsError: The value cannot be fetched, or differs from what was stored.
     """
     document = _taskrun(file)
     pieces = _pieces(_value(document, name), flags)
     try:
         target = None if output is None else Path(output).resolve()
         if target is None:
-            _pass_on(pieces, sys.stdout.buffer)
+            _write_when_complete(pieces, sys.stdout.buffer)
         elif target.exists() and not target.is_file():
-            # A pipe or a device is written to; put in its place, a file would take /dev/null from everybody.
+            # Write to a pipe or device: replaced by a file, /dev/null would be gone for everybody.
             with target.open("wb") as special:
-                _pass_on(pieces, special)
+                _write_when_complete(pieces, special)
         else:
             _replace(target, pieces)
     except BrokenPipeError:
@@ -56,31 +56,32 @@ def print_value(file: str, name: str, *, flags: Given, output: str | None) -> in
 
 def _taskrun(file: str) -> Document:
     documents = read_files([file])
-    runs = [one for one in documents if one.kind == "TaskRun"]
-    if len(runs) != 1:
-        there = ", ".join(one.label for one in documents) or "nothing"
-        raise InputError(f"{file}: a file with one TaskRun is needed; found: {there}", subject=file)
-    return runs[0]
+    taskruns = [document for document in documents if document.kind == "TaskRun"]
+    if len(taskruns) != 1:
+        found = ", ".join(document.label for document in documents) or "nothing"
+        raise InputError(f"{file}: a file with one TaskRun is needed; found: {found}", subject=file)
+    return taskruns[0]
 
 
 def _value(document: Document, name: str) -> Any:
-    """What the status holds for a result: the value, or a reference as a mapping."""
+    """Return what the status holds for a result: its value, or a reference as a mapping."""
     try:
         found = dict(_results(document.obj))
     except (AttributeError, KeyError, TypeError):
         raise document.refuse("cannot be read: it is not what a controller writes", "status") from None
     if name not in found:
         named = ", ".join(found) or "none"
-        raise document.refuse(f'has no result "{name}" (it has: {named})', "status.results", said=True)
+        raise document.refuse(f'has no result "{name}" (it has: {named})', "status.results", names_field=True)
     return found[name]
 
 
 def _results(taskrun: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     status = taskrun.get("status", {})
     for step in status.get("steps") or ():
-        yield from ((f"{step['name']}.{one['name']}", one["value"]) for one in step.get("results") or ())
-    # A Task's own result may be called so too; it comes first.
-    yield from ((one["name"], one["value"]) for one in status.get("results") or ())
+        for result in step.get("results") or ():
+            yield f"{step['name']}.{result['name']}", result["value"]
+    # Last, to win: a Task's result can have such a name, too.
+    yield from ((result["name"], result["value"]) for result in status.get("results") or ())
 
 
 def _pieces(value: Any, flags: Given) -> Iterator[bytes]:
@@ -93,16 +94,16 @@ def _pieces(value: Any, flags: Given) -> Iterator[bytes]:
             value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
         )
         return iter([text.encode("utf-8", "surrogatepass")])
-    # Who asks for the value of a file of theirs asks for the backend, too.
+    # The file is the user's own, so the backend it names may be imported.
     return core_of(flags).dereference(reference, no_cluster(), backend=reference.backend)
 
 
-def _pass_on(pieces: Iterator[bytes], out: IO[bytes]) -> None:
-    """Write all pieces once the last one came."""
-    with tempfile.TemporaryFile() as held:
-        _fill(held, pieces)
-        held.seek(0)
-        shutil.copyfileobj(held, out)
+def _write_when_complete(pieces: Iterator[bytes], out: IO[bytes]) -> None:
+    """Write all pieces after the last one has arrived."""
+    with tempfile.TemporaryFile() as buffer:
+        _fill(buffer, pieces)
+        buffer.seek(0)
+        shutil.copyfileobj(buffer, out)
         out.flush()
 
 
@@ -112,7 +113,7 @@ def _fill(file: IO[bytes], pieces: Iterator[bytes]) -> None:
 
 
 def _replace(target: Path, pieces: Iterator[bytes]) -> None:
-    """Write a file beside the target, which takes its place when it is whole."""
+    """Write a file beside the target and rename it to the target when it is complete."""
     number, name = tempfile.mkstemp(prefix=f".{target.name[:100]}.", dir=target.parent)
     try:
         with os.fdopen(number, "wb") as file:

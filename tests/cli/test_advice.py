@@ -28,7 +28,7 @@ def commands(advice):
     return [command for _, some in advice.commands for command in some]
 
 
-def test_a_small_overflow_needs_the_sidecar_only():
+def test_a_result_too_large_for_a_message_gets_advice_to_use_sidecar_logs():
     """The TEP's own command, letter by letter."""
     patch = (
         """kubectl patch cm feature-flags -n tekton-pipelines -p '{"data":{"results-from":"sidecar-logs"}}'"""
@@ -39,20 +39,20 @@ def test_a_small_overflow_needs_the_sidecar_only():
     ]
 
 
-def test_a_large_one_needs_a_larger_limit_too():
+def test_a_result_over_the_default_limit_gets_advice_to_raise_max_result_size():
     patch = """kubectl patch cm feature-flags -n tekton-pipelines -p '{"data":{"max-result-size":"8192"}}'"""
     assert patch in commands(larger("termination-message", 4572))
     assert commands(larger("sidecar-logs", 8192)) == [patch]
 
 
-def test_the_limit_never_goes_over_what_an_object_holds():
+def test_advice_never_raises_max_result_size_over_what_an_object_holds():
     assert '"1572864"' in commands(larger("sidecar-logs", 1_572_864))[0]
     assert "set results-from: object-store" in larger("sidecar-logs", 1_572_865).what
     assert "max-object-size" in larger("object-store", 2**31).what
     assert larger("sidecar-logs", 0).commands == ()
 
 
-def test_here_is_the_command_that_was_typed():
+def test_a_local_run_gets_the_command_that_repeats_it():
     advice = larger("termination-message", 4572, rerun=lambda flags: f"again {sorted(flags.items())}")
     assert advice.commands[0] == (
         "here",
@@ -79,12 +79,12 @@ OVER_MESSAGE = Problem(
         ("TaskRunValidationFailed", [ProblemCode.TYPE_MISMATCH], "JSON array of strings"),
         ("TaskRunValidationFailed", [ProblemCode.MISSING_KEYS], "properties name"),
         ("StepFailed", [ProblemCode.NOT_UTF8], "base64"),
-        ("TaskRunResultRefused", [ProblemCode.WITHHELD], "an extension that the operator chose"),
+        ("TaskRunResultRefused", [ProblemCode.WITHHELD], "an extension that the operator enabled"),
         ("TaskRunTimeout", [], "spec.timeout"),
         ("TaskRunTimeout", [ProblemCode.TRANSPORT_INCOMPLETE], "spec.timeout"),
         ("TaskRunResultMissing", [ProblemCode.MISSING], '"missing-results"'),
         ("TaskRunResultsIncomplete", [ProblemCode.TRANSPORT_INCOMPLETE], "run it again"),
-        ("TaskRunResultsCorrupt", [ProblemCode.TRANSPORT_CORRUPT], "what else writes there"),
+        ("TaskRunResultsCorrupt", [ProblemCode.TRANSPORT_CORRUPT], "what else writes to"),
     ],
 )
 def test_reason_and_problems_choose_the_advice(reason, problems, said):
@@ -100,7 +100,7 @@ def test_reason_and_problems_choose_the_advice(reason, problems, said):
         ("TaskRunResultRefused", "base64"),
         ("TaskRunResultMissing", '"missing-results"'),
         ("TaskRunResultsIncomplete", "run it again"),
-        ("TaskRunResultsCorrupt", "what else writes there"),
+        ("TaskRunResultsCorrupt", "what else writes to"),
     ],
 )
 def test_the_reason_alone_chooses_the_advice_where_no_problem_is_known(reason, said):
@@ -150,12 +150,12 @@ def test_a_hint_is_left_out_of_the_message_only_where_the_advice_repeats_it(back
     assert without_hints(taskrun, None) == whole
 
 
-def test_a_pod_that_a_parameter_is_too_large_for_says_so_itself():
+def test_a_parameter_too_large_for_the_pod_gets_no_advice():
     said = 'its parameter "p" has 9 bytes by reference, over the limit of 8 bytes of the pod'
     assert advice_on(failed("PodCreationFailed", said)) == []
 
 
-def test_an_object_that_is_too_large_says_so_itself():
+def test_a_run_object_that_is_too_large_gets_no_advice_on_results():
     """No result is too large: advice on results would lead away from it."""
     said = "the PipelineRun would have 1600562 bytes, over the limit of 1556480 bytes one object may have"
     assert advice_on({**failed("PipelineRunTooLarge", said), "kind": "PipelineRun"}) == []
@@ -166,7 +166,7 @@ def test_an_object_that_is_too_large_says_so_itself():
 
 
 @pytest.mark.parametrize("reason", ["StepFailed", "TaskRunCancelled", "SomethingNew"])
-def test_nothing_is_made_up(reason):
+def test_a_failure_that_is_not_about_results_gets_no_advice(reason):
     assert advice_on(failed(reason, "a Step failed")) == []
     consequences = (ProblemCode.MISSING, ProblemCode.TRANSPORT_INCOMPLETE, ProblemCode.TRANSPORT_CORRUPT)
     assert advice_on(failed(reason, "a Step failed"), lost(*consequences)) == []
@@ -175,11 +175,11 @@ def test_nothing_is_made_up(reason):
 @pytest.mark.parametrize(
     "code", sorted(set(ProblemCode) - {ProblemCode.TRANSPORT_FOREIGN, ProblemCode.TRANSPORT_UNREADABLE})
 )
-def test_every_problem_that_has_a_cure_has_advice(code):
+def test_every_problem_code_that_can_be_fixed_has_advice(code):
     assert advice_for(Problem(code=code, message="x", size=5000), "sidecar-logs")
 
 
-def test_a_run_of_which_nothing_ran_is_not_told_about_backends():
+def test_a_run_that_failed_validation_gets_no_advice_on_backends():
     """Its params were too large, and no other way out of a pod would help."""
     condition = {"type": "Succeeded", "status": "False", "reason": "TaskRunValidationFailed"}
     condition["message"] = "default of parameter p6: ... has 2000000 bytes, over the limit of 1572864 bytes"

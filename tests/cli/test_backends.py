@@ -28,14 +28,14 @@ def plugin(tmp_path, monkeypatch):
     return install
 
 
-def test_the_list(cli):
+def test_the_list_shows_state_distribution_version_and_module(cli):
     ran = cli("backends")
     assert ran.status == 0
     assert "  sidecar-logs         ok     resultsfw     0.1.0    resultsfw_backends.sidecar_logs\n" in ran.out
     assert "  termination-message  ok     resultsfw" in ran.out
 
 
-def test_the_list_as_json(cli):
+def test_the_list_as_json_has_kind_and_origin(cli):
     rows = {one["name"]: one for one in cli("backends", "-o", "json").json}
     assert rows["redact"]["kind"] == "extension"
     assert rows["termination-message"] == {
@@ -76,17 +76,17 @@ def test_a_broken_plugin_is_listed_as_broken_with_why(cli, plugin):
 ENDS = {
     "hangs": (
         "import time\nprint('x', flush=True)\nwhile True: time.sleep(60)",
-        "was not imported after 4 s",
+        "did not finish within 4 s",
     ),
-    "crashes": ("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)", "was ended by SIGSEGV"),
-    "leaves": ("import os\nos._exit(0)", "ended with status 0"),
+    "crashes": ("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)", "was killed by SIGSEGV"),
+    "leaves": ("import os\nos._exit(0)", "exited with status 0"),
     "threads": ("import threading, time\nthreading.Thread(target=time.sleep, args=(99,)).start()", "`capab"),
     "bears": ("import subprocess, sys\nsubprocess.Popen([sys.executable, '-c', 'input()'])", "`capab"),
     "closes": ("import os\nfor n in (0, 1, 2): os.close(n)", "`capabilities`"),
 }
 
 
-def test_what_takes_its_process_down_or_never_ends_is_broken_and_spoils_nothing(cli, plugin, monkeypatch):
+def test_a_plugin_that_ends_or_hangs_its_process_is_broken_and_others_are_listed(cli, plugin, monkeypatch):
     monkeypatch.setattr("resultsfw.cli.probe.probe.__kwdefaults__", {"seconds": 4})
     for name, (body, _) in ENDS.items():
         plugin(body, name=name, distribution=name)
@@ -100,10 +100,10 @@ def test_what_takes_its_process_down_or_never_ends_is_broken_and_spoils_nothing(
     assert told.status == 1
     said = " ".join(told.out.split())
     assert 'broken: backend "crashes" (crashes 2.5, crashes_module, ' in said
-    assert "crashes_module.py) cannot be used: the process that imported it was ended by SIGSEGV" in said
+    assert "crashes_module.py) cannot be used: the process that imported it was killed by SIGSEGV" in said
 
 
-def test_ctrl_c_ends_it_and_what_it_started(site, tmp_path):
+def test_ctrl_c_ends_the_command_and_the_processes_that_import_plugins(site, tmp_path):
     told = tmp_path / "pid"
     os.mkfifo(told)
     text = f"import os, time\nopen({str(told)!r}, 'w').write(str(os.getpid()))\nwhile True: time.sleep(60)"
@@ -118,7 +118,7 @@ def test_ctrl_c_ends_it_and_what_it_started(site, tmp_path):
         os.kill(child, 0)
 
 
-def test_extensions_are_listed_and_described_too(cli, site, monkeypatch):
+def test_extensions_are_listed_and_described_like_backends(cli, site, monkeypatch):
     monkeypatch.syspath_prepend(site.path)
     site.extension("bad", "1 / 0")
     out = cli("backends").out
@@ -132,7 +132,7 @@ def test_extensions_are_listed_and_described_too(cli, site, monkeypatch):
     assert cli("backends", "bad").status == 1
 
 
-def test_a_backend_of_an_older_contract_says_so(cli, site, monkeypatch):
+def test_a_backend_with_deprecated_hooks_shows_the_warning(cli, site, monkeypatch):
     monkeypatch.syspath_prepend(site.path)
     site.backend("mine", GOOD)
     site.install("older", "1", "", {"sitecustomize": OLDER})
@@ -148,7 +148,7 @@ specs.pod_ready.resultsfw_spec["warn_on_impl"] = DeprecationWarning("use another
 """
 
 
-def test_a_broken_plugin_says_why_when_it_is_named(cli, plugin):
+def test_describing_a_broken_plugin_says_why_and_fails(cli, plugin):
     imported = plugin("raise ImportError('no such library: \\n \\x1b[31m')")
     ran = cli("backends", "strange")
     assert ran.status == 1
@@ -162,7 +162,7 @@ def test_a_broken_plugin_says_why_when_it_is_named(cli, plugin):
     assert "no such library" in facts["why"]
 
 
-def test_two_of_one_name_are_both_listed_and_neither_is_used(cli, plugin):
+def test_two_plugins_of_one_name_are_both_listed_and_neither_is_usable(cli, plugin):
     plugin("", name="sidecar-logs")
     assert cli("backends").out.count("  sidecar-logs         broken ") == 2
     ran = cli("backends", "sidecar-logs")
@@ -170,7 +170,7 @@ def test_two_of_one_name_are_both_listed_and_neither_is_used(cli, plugin):
     assert "claimed by more than one distribution" in " ".join(ran.out.split())
 
 
-def test_one_in_detail(cli):
+def test_describing_a_backend_shows_limits_permissions_and_options(cli):
     ran = cli("backends", "sidecar-logs")
     assert ran.status == 0
     assert "  permission  get pods/log: the results are in the log" in ran.out
@@ -179,7 +179,7 @@ def test_one_in_detail(cli):
     assert "  wire              resultsfw or tekton  resultsfw" in ran.out
 
 
-def test_one_in_detail_as_json(cli):
+def test_describing_a_backend_as_json_has_capabilities_and_schema(cli):
     facts = cli("backends", "termination-message", "-o", "json").json
     assert facts["usable"] is True
     assert facts["capabilities"]["result_bytes"] == 4096
@@ -187,7 +187,7 @@ def test_one_in_detail_as_json(cli):
     assert facts["config"]["properties"]["compress"]["default"] is False
 
 
-def test_a_stranger_with_and_without_options(cli, plugin):
+def test_a_third_party_backend_is_described_with_and_without_options(cli, plugin):
     plugin(
         """
         from pydantic import BaseModel, ConfigDict, Field
@@ -226,21 +226,21 @@ def test_a_stranger_with_and_without_options(cli, plugin):
     assert all(len(line) <= 100 for line in ran.out.splitlines())
 
 
-def test_an_unknown_name_is_refused_with_the_nearest(cli):
+def test_an_unknown_name_is_refused_with_the_nearest_name(cli):
     ran = cli("backends", "sidecar-log")
     assert ran.status == 2
     assert ran.err.startswith('error: no backend or extension "sidecar-log" is installed (installed: ')
     assert ran.err.endswith(', sidecar-logs, termination-message); did you mean "sidecar-logs"?\n')
 
 
-def test_none_installed(cli, monkeypatch):
+def test_the_list_says_so_if_no_backend_is_installed(cli, monkeypatch):
     monkeypatch.setattr("resultsfw.cli.backends.installed", lambda _: [])
     ran = cli("backends")
     assert ran.status == 0
     assert ran.out.startswith('no backend is installed (entry-point group "resultsfw.backends")\n')
 
 
-def test_of_references_there_is_no_limit_that_is_an_objects(cli):
+def test_a_backend_by_reference_shows_no_limit_of_the_api_object(cli):
     out = cli("backends", "object-store").out
     assert "one result  at most 52428800000 bytes" in out
-    assert "one run     as many bytes as it takes: the status holds references" in out
+    assert "one run     no limit: the status holds references" in out

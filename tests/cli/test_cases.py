@@ -16,12 +16,12 @@ RIGHT = {
 }
 
 
-def test_every_case_is_known():
+def test_every_case_has_its_expected_results():
     assert {file.stem for file in CASES.iterdir()} == set(RIGHT)
 
 
 @pytest.mark.parametrize("case", RIGHT)
-def test_a_case_comes_out_right(cli, case):
+def test_a_case_succeeds_with_the_expected_results(cli, case):
     ran = cli("run", CASES / f"{case}.yaml", "-o", "json")
     assert ran.status == 0, ran.err
     found = ran.json

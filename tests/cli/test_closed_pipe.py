@@ -18,7 +18,7 @@ TASKRUN = {
 }
 
 
-def test_stderr_closed(tmp_path):
+def test_a_run_succeeds_if_the_reader_of_stderr_is_gone(tmp_path):
     file = tmp_path / "run.json"
     file.write_text(json.dumps(TASKRUN))
     read, write = os.pipe()

@@ -33,28 +33,28 @@ def verdict(taskrun):
 
 
 @pytest.mark.parametrize("name", [name for name in captures.names() if name not in WITHOUT_LOG])
-def test_every_capture_that_is_whole(cli, saved, name):
+def test_every_complete_capture_gets_the_expected_verdict(cli, saved, name):
     ran = cli("collect", *saved(name), "-o", "json")
     reason = FAILED.get(name)
     assert verdict(ran.json) == (("False", reason) if reason else ("True", "Succeeded"))
     assert ran.status == (1 if reason else 0)
 
 
-def test_as_a_process_json_and_nothing_else(program, saved):
+def test_the_process_prints_json_only(program, saved):
     ran = program("collect", *saved("sl-basic"), "-o", "json")
     assert ran.status == 0
     assert [one["value"] for one in ran.json["status"]["results"]] == ["sha256:0123", "registry/app\n"]
     assert ran.err == ""
 
 
-def test_yaml_is_the_default_and_the_same(cli, saved):
+def test_the_default_is_yaml_with_the_same_results_as_json(cli, saved):
     options = saved("tm-array-object")
     as_yaml = yaml.safe_load(cli("collect", *options).out)
     as_json = cli("collect", *options, "-o", "json").json
     assert as_yaml["status"]["results"] == as_json["status"]["results"]
 
 
-def test_a_table_with_what_to_do(cli, saved):
+def test_the_table_of_a_failed_run_ends_with_advice(cli, saved):
     ran = cli("collect", *saved("tm-overflow"), "-o", "table")
     assert ran.status == 1
     assert "  small   string      5  hello\n" in ran.out
@@ -62,14 +62,14 @@ def test_a_table_with_what_to_do(cli, saved):
     assert ran.out.count("kubectl patch") == 1
 
 
-def test_lists_of_one_and_yaml_are_read_as_well(cli, saved, write):
+def test_a_pod_in_a_yaml_list_is_read(cli, saved, write):
     options = saved("tm-basic")
     pod = json.loads(Path("pod.json").read_text())
     write("pod.json", yaml.safe_dump({"apiVersion": "v1", "kind": "List", "items": [pod]}))
     assert cli("collect", *options).status == 0
 
 
-def test_the_verdict_is_as_of_when_the_files_were_saved(cli, saved):
+def test_a_run_saved_while_it_ran_has_not_timed_out_since(cli, saved):
     """A run that was saved while it ran has not run out of time since."""
 
     def begun(taskrun):
@@ -82,19 +82,19 @@ def test_the_verdict_is_as_of_when_the_files_were_saved(cli, saved):
     assert "completionTime" not in ran.json["status"]
 
 
-def test_twice_the_same_answer(cli, saved):
+def test_collecting_twice_prints_the_same(cli, saved):
     options = saved("sl-basic")
     assert cli("collect", *options).out == cli("collect", *options).out
 
 
-def test_options_win_over_the_saved_flags(cli, saved):
+def test_options_override_the_saved_flags(cli, saved):
     ran = cli("collect", *saved("sl-100k"), "--max-result-size", "99999", "-o", "json")
     assert ran.status == 1
     message = ran.json["status"]["conditions"][0]["message"]
     assert 'result "big" has 100000 bytes, over the limit of 99999 bytes' in message
 
 
-def test_a_log_through_a_pipe(cli, saved, tmp_path):
+def test_a_log_is_read_from_a_pipe(cli, saved, tmp_path):
     options = saved("sl-basic", log=False)
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
@@ -106,7 +106,7 @@ def test_a_log_through_a_pipe(cli, saved, tmp_path):
     assert ran.status == 0
 
 
-def test_a_log_that_was_not_given(cli, saved):
+def test_a_missing_log_makes_results_unreadable_and_says_how_to_save_it(cli, saved):
     ran = cli("collect", *saved("sl-basic", log=False), "-o", "json")
     assert ran.status == 1
     assert verdict(ran.json) == ("False", "TaskRunResultsUnreadable")
@@ -115,13 +115,13 @@ def test_a_log_that_was_not_given(cli, saved):
     assert f"--log {SIDECAR}=FILE" in message
 
 
-def test_a_refused_run_needs_no_pod(cli, saved):
+def test_a_run_that_is_refused_needs_no_pod(cli, saved):
     options = saved("sl-reserved-sidecar")
     assert "--pod" not in options
     assert cli("collect", *options).status == 1
 
 
-def test_the_task_may_stand_beside_the_run(cli, saved, write):
+def test_the_task_is_taken_from_the_file_of_the_run(cli, saved, write):
     options = saved("tm-basic")
     run = json.loads(Path("taskrun.json").read_text())
     task = {
@@ -147,7 +147,7 @@ def refused(ran, *said):
         assert words in line
 
 
-def test_files_that_are_something_else(cli, saved):
+def test_files_of_other_kinds_are_refused(cli, saved):
     options = saved("tm-basic")
     swapped = [{"taskrun.json": "pod.json", "pod.json": "taskrun.json"}.get(word, word) for word in options]
     refused(cli("collect", *swapped), 'pod.json: no TaskRun; found: Pod "tm-basic-pod"')
@@ -155,19 +155,19 @@ def test_files_that_are_something_else(cli, saved):
     refused(cli("collect", *no_pod), 'taskrun.json: no Pod; found: TaskRun "tm-basic"')
 
 
-def test_two_runs_in_one_file(cli, saved, write):
+def test_two_runs_in_one_file_are_refused(cli, saved, write):
     options = saved("tm-basic")
     run = Path("taskrun.json").read_text()
     write("taskrun.json", f"{run}\n---\n{run}")
     refused(cli("collect", *options), "taskrun.json, document 2", "a second TaskRun")
 
 
-def test_a_pod_of_another_run(cli, saved):
+def test_a_pod_of_another_run_is_refused(cli, saved):
     options = saved("tm-basic", change=lambda run: run["metadata"].update(name="other", uid="1"))
     refused(cli("collect", *options), 'pod.json: pod "tm-basic-pod" is not of TaskRun "other"')
 
 
-def test_a_valid_run_without_its_pod(cli, saved):
+def test_a_valid_run_without_its_pod_is_refused(cli, saved):
     options = saved("tm-basic")
     place = options.index("--pod")
     refused(
@@ -202,7 +202,7 @@ def test_a_valid_run_without_its_pod(cli, saved):
         ),
     ],
 )
-def test_a_pod_with_a_wrong_field(cli, saved, write, change, said):
+def test_a_pod_with_a_field_of_another_type_is_refused(cli, saved, write, change, said):
     options = saved("tm-basic")
     pod = json.loads(Path("pod.json").read_text())
     change(pod)
@@ -210,7 +210,7 @@ def test_a_pod_with_a_wrong_field(cli, saved, write, change, said):
     refused(cli("collect", *options), "pod.json, document 1, line ", said)
 
 
-def test_a_status_that_is_null_is_none(cli, saved, write):
+def test_a_pod_whose_status_is_null_is_pending(cli, saved, write):
     options = saved("tm-basic")
     pod = json.loads(Path("pod.json").read_text())
     pod["status"] = None
@@ -233,14 +233,14 @@ def test_a_status_that_is_null_is_none(cli, saved, write):
         (f"{SIDECAR}=.", f"--log {SIDECAR}=.: Is a directory"),
     ],
 )
-def test_logs_that_make_no_sense(cli, saved, log, said):
+def test_an_invalid_log_option_is_refused(cli, saved, log, said):
     refused(cli("collect", *saved("sl-basic", log=False), "--log", log), said)
 
 
-def test_a_log_twice(cli, saved):
+def test_two_logs_of_one_container_are_refused(cli, saved):
     options = saved("sl-basic")
     refused(cli("collect", *options, *options[-2:]), f'--log names container "{SIDECAR}" twice')
 
 
-def test_no_run_at_all(cli):
+def test_a_missing_taskrun_option_is_refused(cli):
     refused(cli("collect"), "Missing option '--taskrun'")

@@ -25,13 +25,13 @@ def test_every_command_has_help_with_its_exit_statuses(cli, command):
     assert "..." not in ran.out.replace("FILE...", "")
 
 
-def test_no_command_is_refused_with_the_help(cli):
+def test_a_call_without_a_command_is_refused_with_the_help(cli):
     ran = cli()
     assert ran.status == 2
     assert "Commands:" in ran.err
 
 
-def test_version(cli):
+def test_version_option_prints_the_version(cli):
     assert cli("--version").out.startswith("resultsfw 0")
 
 
@@ -52,7 +52,7 @@ def fails_with(monkeypatch, error):
     monkeypatch.setattr(commands.resultsfw.commands["backends"], "callback", fail)
 
 
-def test_a_fault_of_ours_is_one_line(cli, monkeypatch):
+def test_an_unexpected_exception_is_one_line_with_status_3(cli, monkeypatch):
     fails_with(monkeypatch, ZeroDivisionError("by\nzero"))
     ran = cli("backends")
     assert ran.status == 3
@@ -62,7 +62,7 @@ def test_a_fault_of_ours_is_one_line(cli, monkeypatch):
     assert ran.err.count("\n") == 1
 
 
-def test_debug_shows_the_traceback(cli, monkeypatch, write):
+def test_debug_variable_adds_the_traceback(cli, monkeypatch, write):
     write("x", "")
     monkeypatch.setenv("RESULTSFW_DEBUG", "1")
     ran = cli("run", "gone.yaml")
@@ -74,19 +74,19 @@ def test_debug_shows_the_traceback(cli, monkeypatch, write):
         cli("backends")
 
 
-def test_an_error_names_its_subject_and_does_not_steer_the_terminal(cli, monkeypatch):
+def test_an_error_names_its_subject_and_escapes_control_characters(cli, monkeypatch):
     fails_with(monkeypatch, NotFoundError("is\ngone \x1b[31m", subject="Pod a/b"))
     ran = cli("backends")
     assert ran.status == 1
     assert ran.err == "error: Pod a/b: is gone \\x1b[31m\n"
 
 
-def test_interrupted_anywhere(cli, monkeypatch):
+def test_a_keyboard_interrupt_gives_status_130(cli, monkeypatch):
     fails_with(monkeypatch, KeyboardInterrupt())
     assert cli("backends").status == 130
 
 
-def test_a_reader_that_goes_away_is_no_fault():
+def test_a_closed_stdout_prints_no_error():
     with subprocess.Popen(
         [sys.executable, "-m", "resultsfw.cli", "backends", "-o", "json"],
         stdout=subprocess.PIPE,
@@ -96,6 +96,6 @@ def test_a_reader_that_goes_away_is_no_fault():
         assert process.stderr.read() == b""
 
 
-def test_the_installed_script_is_the_same_program():
+def test_the_console_script_is_main():
     [script] = entry_points(group="console_scripts", name="resultsfw")
     assert script.load() is main

@@ -24,7 +24,7 @@ def cpu():
     return used.ru_utime + used.ru_stime
 
 
-def test_the_demo():
+def test_the_demo_shows_a_failure_by_name_and_then_success_within_5_s():
     """One screen, under 5 s, exit status 0: the first run fails by name, the second succeeds."""
     before = cpu()
     done = subprocess.run(
@@ -52,7 +52,7 @@ def test_the_demo():
     assert "images array 4572" in words
 
 
-def test_the_demo_fails_where_it_does_not_go_as_told(tmp_path):
+def test_the_demo_fails_if_a_run_ends_otherwise(tmp_path):
     """A list that fits into a message refutes what the demo tells."""
     for name in ("demo.py", "flags-sidecar-logs.yaml"):
         shutil.copy(FOLDER / name, tmp_path)
@@ -72,7 +72,7 @@ def test_the_default_limit_refuses_the_list(cli):
     assert 'result "images" has 4572 bytes, over the limit of 4096 bytes' in ran.out
 
 
-def test_what_arrives(cli):
+def test_all_results_arrive_through_sidecar_logs(cli):
     ran = cli("run", TASK, "--feature-flags", FLAGS, "-o", "json")
     assert ran.status == 0
     version, provenance, images = (one["value"] for one in ran.json[0]["status"]["results"])
@@ -90,7 +90,7 @@ def test_what_arrives(cli):
 
 
 @pytest.mark.parametrize("shell", [["sh"], ["bash", "--posix"], ["dash"], ["busybox", "sh"]])
-def test_any_shell_writes_the_same_bytes(shell, tmp_path):
+def test_each_shell_writes_the_same_bytes(shell, tmp_path):
     """Without the engine, so that nothing helps the script; in under a second."""
     if shutil.which(shell[0]) is None:
         pytest.skip(f"there is no {shell[0]}")
@@ -108,6 +108,6 @@ def test_any_shell_writes_the_same_bytes(shell, tmp_path):
     assert json.loads((tmp_path / "provenance").read_text()).keys() == {"uri", "digest"}
 
 
-def test_images_are_never_pulled_and_that_is_said():
+def test_a_notice_says_that_images_are_not_pulled():
     assert "not pulled" in (FOLDER / "README.md").read_text()
     assert "not pulled" in run_module._NO_IMAGES

@@ -17,7 +17,7 @@ def ends(ran):
     return {one["name"]: one["end"] for one in ran.json["results"]}
 
 
-def test_arrived_by_message(cli, saved):
+def test_a_result_in_a_termination_message_arrived(cli, saved):
     ran = cli("explain", *saved("tm-basic"))
     assert ran.status == 0
     words = told(ran)
@@ -35,7 +35,7 @@ def test_arrived_by_message(cli, saved):
     assert "what to do" not in words
 
 
-def test_arrived_by_log(cli, saved):
+def test_a_result_in_the_sidecar_log_arrived(cli, saved):
     words = told(cli("explain", *saved("sl-basic")))
     assert (
         'transport: sidecar-logs, because the entrypoint of container "step-build" was told "-result_from '
@@ -46,14 +46,14 @@ def test_arrived_by_log(cli, saved):
     assert carried in words
 
 
-def test_a_budget_that_is_whole_for_three_containers(cli, saved):
+def test_three_containers_have_the_whole_budget_each(cli, saved):
     words = told(cli("explain", *saved("tm-missing-result")))
     assert (
         "12288 / 3 containers of this pod (1 container + 2 init containers) = 4096: 4096 bytes each" in words
     )
 
 
-def test_a_step_result_and_one_taken_from_it(cli, saved):
+def test_a_task_result_taken_from_a_step_result_names_its_source(cli, saved):
     words = told(cli("explain", *saved("sl-step-results")))
     file = "/tekton/steps/step-build/results/digest"
     assert (
@@ -63,7 +63,7 @@ def test_a_step_result_and_one_taken_from_it(cli, saved):
     assert f'digest of Step "build" (string): arrived only Step "build" can write it, to {file}' in words
 
 
-def test_absent(cli, saved):
+def test_a_result_that_no_step_wrote_is_absent(cli, saved):
     ran = cli("explain", *saved("tm-missing-result"))
     assert ran.status == 0
     assert (
@@ -72,7 +72,7 @@ def test_absent(cli, saved):
     )
 
 
-def test_absent_where_that_fails_a_run(cli, saved, write):
+def test_an_absent_result_that_fails_the_run_names_the_flag(cli, saved, write):
     options = saved("tm-missing-result")
     flags = json.loads(Path("flags.json").read_text())
     flags["data"]["missing-results"] = "fail"
@@ -83,7 +83,7 @@ def test_absent_where_that_fails_a_run(cli, saved, write):
     assert 'set the feature flag "missing-results" to "ignore"' in told(ran)
 
 
-def test_absent_behind_a_step_that_failed(cli, saved):
+def test_an_absent_result_names_the_step_that_failed(cli, saved):
     """Exit code 3 cannot be that of Tekton's entrypoint over a result that is too large."""
     options = saved(
         "tm-step-fails", change=lambda run: run["spec"]["taskSpec"]["results"].append({"name": "more"})
@@ -93,7 +93,7 @@ def test_absent_behind_a_step_that_failed(cli, saved):
     assert 'Step "two" failed with exit code 3, perhaps before it wrote the result' in words
 
 
-def test_lost_at_a_cut(cli, saved):
+def test_a_result_at_the_cut_of_a_message_is_lost(cli, saved):
     ran = cli("explain", *saved("tm-overflow"))
     assert ran.status == 1
     words = told(ran)
@@ -103,14 +103,14 @@ def test_lost_at_a_cut(cli, saved):
     assert ends(cli("explain", *saved("tm-overflow"), "-o", "json")) == {"small": "arrived", "big": "lost"}
 
 
-def test_refused_for_its_size(cli, saved):
+def test_a_result_over_the_limit_is_refused(cli, saved):
     words = told(cli("explain", *saved("sl-100k"), "--max-result-size", "5000"))
     assert "big (string): refused" in words
     assert 'refused: result "big" has 100000 bytes, over the limit of 5000 bytes' in words
     assert '{"data":{"max-result-size":"102400"}}' in words
 
 
-def test_refused_for_the_whole_runs_size(cli, saved):
+def test_a_result_over_the_limit_of_the_run_is_refused(cli, saved):
     ran = cli("explain", *saved("sl-crd-overflow"))
     assert ends(cli("explain", *saved("sl-crd-overflow"), "-o", "json")) == {
         "a": "arrived",
@@ -124,7 +124,7 @@ def test_refused_for_the_whole_runs_size(cli, saved):
     assert "what to do: write less" in told(ran)
 
 
-def test_refused_for_its_type(cli, saved):
+def test_a_result_of_another_type_is_refused(cli, saved):
     def declare(run):
         run["spec"]["taskSpec"]["results"][0]["type"] = "array"
 
@@ -136,7 +136,7 @@ def test_refused_for_its_type(cli, saved):
     assert "what to do: an array result is a JSON array of strings" in words
 
 
-def test_refused_for_keys_it_lacks(cli, saved):
+def test_an_object_result_that_lacks_keys_is_refused(cli, saved):
     def declare(run):
         for one in run["spec"]["taskSpec"]["results"]:
             if one["type"] == "object":
@@ -146,7 +146,7 @@ def test_refused_for_keys_it_lacks(cli, saved):
     assert "and was refused: it lacks the keys more that its properties name" in words
 
 
-def test_unknown_where_the_log_was_not_given(cli, saved):
+def test_results_are_unknown_without_the_sidecar_log(cli, saved):
     ran = cli("explain", *saved("sl-basic", log=False))
     assert ran.status == 1
     words = told(ran)
@@ -155,7 +155,7 @@ def test_unknown_where_the_log_was_not_given(cli, saved):
     assert words.count("kubectl logs") == 1
 
 
-def test_unknown_where_tektons_entrypoint_leaves_no_trace(cli, saved):
+def test_a_result_that_tektons_entrypoint_may_have_dropped_is_unknown(cli, saved):
     words = told(cli("explain", *saved("tm-overflow-entrypoint")))
     assert "big (string): unknown" in words
     assert (
@@ -163,7 +163,7 @@ def test_unknown_where_tektons_entrypoint_leaves_no_trace(cli, saved):
     )
 
 
-def test_a_line_that_is_none_leaves_the_others(cli, saved, write):
+def test_an_invalid_line_in_the_log_leaves_the_other_results(cli, saved, write):
     options = saved("sl-basic")
     log = Path("sidecar.log").read_text().replace('"value":"registry/app', '"value":5,"x":"')
     write("sidecar.log", log)
@@ -172,7 +172,7 @@ def test_a_line_that_is_none_leaves_the_others(cli, saved, write):
     assert ran.json["problems"]
 
 
-def test_what_came_undeclared(cli, saved):
+def test_an_undeclared_result_is_ignored_and_named(cli, saved):
     def forget(run):
         spec = run["spec"]["taskSpec"]
         del spec["results"][1]
@@ -186,7 +186,7 @@ def test_what_came_undeclared(cli, saved):
     assert cli("explain", *options, "-o", "json").json["undeclared"] == ["url"]
 
 
-def test_a_stamped_pod_says_so(cli, saved, write):
+def test_the_limit_of_a_stamped_pod_is_that_of_the_stamp(cli, saved, write):
     options = saved("sl-basic")
     pod = json.loads(Path("pod.json").read_text())
     pod["metadata"].setdefault("annotations", {}).update(
@@ -198,21 +198,21 @@ def test_a_stamped_pod_says_so(cli, saved, write):
     assert "max-result-size 7777 bytes a result (as the pod is stamped)" in words
 
 
-def test_pending(cli, saved):
+def test_results_of_a_run_that_has_not_finished_are_pending(cli, saved):
     ran = cli("explain", *saved("sl-basic", pod=0))
     assert ran.status == 1
     assert "sl-basic not finished" in ran.out
     assert "the run has not finished, and no results were read yet" in told(ran)
 
 
-def test_refused_before_there_was_a_pod(cli, saved):
+def test_a_run_that_was_refused_has_no_traces(cli, saved):
     ran = cli("explain", *saved("sl-reserved-sidecar"))
     assert ran.status == 1
     assert "cannot use reserved sidecar name" in told(ran)
     assert "it was refused before a pod was created, so no Step wrote a result" in told(ran)
 
 
-def test_no_results_declared(cli, saved):
+def test_a_run_that_declares_no_results_says_so(cli, saved):
     def forget(run):
         spec = run["spec"]["taskSpec"]
         del spec["results"]
@@ -224,13 +224,13 @@ def test_no_results_declared(cli, saved):
 
 
 @pytest.mark.parametrize("name", ["tm-overflow", "sl-basic", "sl-reserved-sidecar"])
-def test_json_and_nothing_else(program, saved, name):
+def test_the_process_prints_json_only(program, saved, name):
     ran = program("explain", *saved(name), "-o", "json")
     assert {"taskrun", "verdict", "finished", "results", "undeclared", "problems"} <= ran.json.keys()
     assert ran.err == ""
 
 
-def test_bad_input_is_refused(cli, saved):
+def test_invalid_input_is_refused(cli, saved):
     ran = cli("explain", *saved("sl-basic"), "--results-from", "nothing")
     assert (ran.status, ran.out) == (2, "")
     assert ran.err.startswith("error: --results-from: ")

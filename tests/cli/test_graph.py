@@ -54,7 +54,7 @@ def overlap(one, other):
     )
 
 
-def test_no_words_lie_on_a_box_or_on_other_words():
+def test_labels_overlap_neither_boxes_nor_labels():
     spec = {
         "tasks": [
             task("a"),
@@ -79,6 +79,6 @@ def test_no_words_lie_on_a_box_or_on_other_words():
     assert "finally" in [one.text for one in picture.iter(f"{SVG}text")]
 
 
-def test_a_result_that_was_not_written_is_told_so():
+def test_a_result_that_was_not_written_is_labelled_none():
     picture = drawn({"tasks": [task("a"), task("b", "a.results.x")]}, a={})
     assert [text for text, _, _ in labels(picture)] == ["x: none"]

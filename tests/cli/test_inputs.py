@@ -22,46 +22,46 @@ def run_of(spec):
     return f"apiVersion: tekton.dev/v1\nkind: TaskRun\nmetadata: {{name: a}}\nspec:\n  {spec}\n"
 
 
-def test_no_such_file(cli, write):
+def test_a_missing_file_is_refused(cli, write):
     write("other", "")
     refused(cli("run", "gone.yaml"), "gone.yaml: no such file")
 
 
-def test_a_folder(cli, tmp_path):
-    refused(cli("run", tmp_path), f"{tmp_path} is a folder")
+def test_a_directory_is_refused(cli, tmp_path):
+    refused(cli("run", tmp_path), f"{tmp_path} is a directory")
 
 
-def test_an_unreadable_file(cli, write):
+def test_a_file_that_is_not_utf8_is_refused(cli, write):
     refused(cli("run", write("x.yaml", b"a: \xe9")), "x.yaml, line 1: is not UTF-8")
 
 
-def test_too_large_a_file(cli, write, monkeypatch):
+def test_a_file_over_the_limit_is_refused(cli, write, monkeypatch):
     monkeypatch.setattr("resultsfw.cli.inputs.FILE_BYTES", 10)
     refused(cli("run", write("x.yaml", "a: " + "b" * 20)), "x.yaml has more than 10 bytes")
 
 
-def test_no_yaml(cli, write):
+def test_invalid_yaml_is_refused_with_its_line(cli, write):
     refused(cli("run", write("x.yaml", "a: 1\n---\nb: [")), "x.yaml, document 2, line 4: is not YAML")
 
 
-def test_a_key_twice(cli, write):
+def test_a_repeated_key_is_refused_with_its_line(cli, write):
     text = TASK + NEXT + run_of("taskRef: {name: a}\n  taskRef: {name: b}")
-    refused(cli("run", write("x.yaml", text)), "x.yaml, document 2, line 11: spec.taskRef:", "stands twice")
+    refused(cli("run", write("x.yaml", text)), "x.yaml, document 2, line 11: spec.taskRef:", "occurs twice")
 
 
 @pytest.mark.parametrize(
     ("text", "field"),
     [
-        ("5", "is no object"),
+        ("5", "is not an object"),
         ("kind: Task", "apiVersion: is missing"),
         ("apiVersion: v1\nkind: 5", "kind: must be text"),
     ],
 )
-def test_no_object(cli, write, text, field):
+def test_a_document_that_is_no_object_is_refused(cli, write, text, field):
     refused(cli("run", write("x.yaml", text)), "x.yaml, document 1", field)
 
 
-def test_nothing_to_run_says_what_was_found(cli, write):
+def test_files_without_a_run_are_refused_with_what_was_found(cli, write):
     refused(
         cli("run", write("x.yaml", TASK)), 'x.yaml: no TaskRun or PipelineRun to run; found: Task "release"'
     )
@@ -81,7 +81,7 @@ spec:
 """
 
 
-def test_a_pipelines_tasks_must_be_there(cli, write):
+def test_a_pipeline_whose_task_is_not_in_the_files_is_refused(cli, write):
     refused(
         cli("run", write("x.yaml", TASK + NEXT + PIPELINE)),
         "x.yaml, document 2, line 13: spec.pipelineSpec.tasks[0].taskRef.name: "
@@ -91,7 +91,7 @@ def test_a_pipelines_tasks_must_be_there(cli, write):
 
 
 @pytest.mark.parametrize("field", ["matrix: {params: []}", "pipelineRef: {name: x}"])
-def test_what_is_not_built_is_refused_by_name(cli, write, field):
+def test_an_unsupported_field_is_refused_by_name(cli, write, field):
     text = PIPELINE.replace("taskRef: {name: releese}", field)
     refused(
         cli("run", write("x.yaml", text)),
@@ -100,7 +100,7 @@ def test_what_is_not_built_is_refused_by_name(cli, write, field):
     )
 
 
-def test_a_wrong_field_is_named_with_its_line(cli, write):
+def test_an_invalid_field_is_refused_with_its_line(cli, write):
     text = TASK + NEXT + run_of("taskSpec:\n    steps:\n    - imagee: x")
     refused(
         cli("run", write("x.yaml", text)),
@@ -108,7 +108,7 @@ def test_a_wrong_field_is_named_with_its_line(cli, write):
     )
 
 
-def test_a_wrong_field_in_a_list(cli, write):
+def test_an_invalid_field_in_a_list_is_refused_with_its_path(cli, write):
     text = """\
         apiVersion: v1
         kind: List
@@ -124,12 +124,12 @@ def test_a_wrong_field_in_a_list(cli, write):
     )
 
 
-def test_a_list_without_items(cli, write):
+def test_a_list_whose_items_are_no_list_is_refused(cli, write):
     text = "apiVersion: v1\nkind: List\nitems: 5\n"
     refused(cli("run", write("x.yaml", text)), "x.yaml, document 1, line 3: items: must be a list")
 
 
-def test_a_task_that_is_not_there(cli, write):
+def test_a_run_whose_task_is_not_in_the_files_is_refused(cli, write):
     text = TASK + NEXT + run_of("taskRef: {name: relase}")
     refused(
         cli("run", write("x.yaml", text)),
@@ -138,28 +138,28 @@ def test_a_task_that_is_not_there(cli, write):
     )
 
 
-def test_a_task_by_resolver(cli, write):
+def test_a_task_by_resolver_is_refused(cli, write):
     refused(
         cli("run", write("x.yaml", run_of("taskRef: {resolver: git}"))),
-        "x.yaml, document 1, line 5: spec.taskRef.resolver: Tasks are taken from the files only",
+        "x.yaml, document 1, line 5: spec.taskRef.resolver: Tasks are only read from the files",
     )
 
 
-def test_a_name_twice(cli, write, manifest):
+def test_two_objects_of_one_name_are_refused(cli, write, manifest):
     write("x.yaml", manifest("same"))
     refused(
         cli("run", "x.yaml", write("y.yaml", manifest("same"))),
-        'y.yaml, document 1, line 3: metadata.name: TaskRun "same" stands in x.yaml, document 1 already',
+        'y.yaml, document 1, line 3: metadata.name: TaskRun "same" is already in x.yaml, document 1',
     )
 
 
-def test_standard_input_is_named_and_read_once(cli):
+def test_standard_input_twice_is_refused(cli):
     refused(cli("run", "-", stdin="a: ["), "standard input, document 1, line 2: is not YAML")
-    refused(cli("run", "-", "-"), 'standard input ("-") can be read once only')
+    refused(cli("run", "-", "-"), 'standard input ("-") can be read only once')
 
 
 @pytest.mark.parametrize("field", ["metadata: 5", "metadata: {}", "data: {}"])
-def test_a_config_map_without_a_name(cli, write, manifest, field):
+def test_a_config_map_without_a_name_is_refused(cli, write, manifest, field):
     text = manifest() + NEXT + f"apiVersion: v1\nkind: ConfigMap\n{field}\n"
     refused(cli("run", write("x.yaml", text)), "x.yaml, document 2", "metadata")
 
@@ -175,7 +175,7 @@ def test_a_config_map_without_a_name(cli, write, manifest, field):
         ("config.sidecar-logs: '{cpu: 5}'\n  results-from: sidecar-logs", "data.config.sidecar-logs: "),
     ],
 )
-def test_a_flag_it_cannot_have(cli, write, manifest, flag, said):
+def test_an_invalid_flag_is_refused_with_its_file_and_line(cli, write, manifest, flag, said):
     write("run.yaml", manifest())
     file = write("flags.yaml", f"{FLAGS}  {flag}\n")
     refused(cli("run", "run.yaml", "--feature-flags", file), "flags.yaml, document 1, line ", said)
@@ -183,7 +183,7 @@ def test_a_flag_it_cannot_have(cli, write, manifest, flag, said):
     refused(cli("run", both), "both.yaml, document 2, line ", said)
 
 
-def test_data_that_is_no_mapping(cli, write, manifest):
+def test_config_map_data_that_is_no_mapping_is_refused(cli, write, manifest):
     file = write("flags.yaml", f"{FLAGS.rstrip()} [x]")
     refused(
         cli("run", write("x.yaml", manifest()), "--feature-flags", file),
@@ -192,7 +192,7 @@ def test_data_that_is_no_mapping(cli, write, manifest):
     )
 
 
-def test_options_it_cannot_have(cli, write, manifest):
+def test_an_invalid_option_is_refused_by_name(cli, write, manifest):
     file = write("x.yaml", manifest())
     refused(cli("run", file, "--results-from", "sidecar"), "--results-from: ", 'did you mean "sidecar-logs"?')
     refused(cli("run", file, "--max-result-size", "5k"), "--max-result-size: ", '"5k" is not a whole number')
@@ -203,12 +203,12 @@ def test_options_it_cannot_have(cli, write, manifest):
     refused(cli("run", file, "--workdir", f"{file}/below"), f"--workdir {file}/below: Not a directory")
 
 
-def test_two_maps_of_flags(cli, write, manifest):
+def test_two_config_maps_of_flags_are_refused(cli, write, manifest):
     text = f"{manifest()}---\n{FLAGS}---\n{FLAGS.replace('{name', '{namespace: other, name')}"
     refused(cli("run", write("x.yaml", text)), "x.yaml, document 3", 'a second ConfigMap "feature-flags"')
 
 
-def test_usage(cli):
+def test_wrong_usage_names_the_help_of_the_command(cli):
     refused(cli("run"), "FILE", "see resultsfw run --help")
     refused(cli("run", "x", "-o", "xml"), "'xml' is not one of")
     refused(cli("runn"), "Did you mean 'run'?")

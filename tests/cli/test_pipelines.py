@@ -45,7 +45,7 @@ def test_a_large_result_is_used_by_the_next_task_and_drawn(cli, write, tmp_path)
         assert words in drawn
 
 
-def test_the_objects(cli, write):
+def test_json_has_the_pipelinerun_and_its_taskruns(cli, write):
     kinds = [
         (one["kind"], one["metadata"]["name"])
         for one in cli("run", write("p.yaml", a_run()), *FLAGS, "-o", "json").json
@@ -53,7 +53,7 @@ def test_the_objects(cli, write):
     assert kinds == [("PipelineRun", "p"), ("TaskRun", "p-make"), ("TaskRun", "p-use")]
 
 
-def test_a_failure_says_which_task_and_why(cli, write):
+def test_a_failed_pipelinerun_names_the_task_and_the_reason(cli, write):
     ran = cli("run", write("p.yaml", a_run()), "--results-from", "sidecar-logs")
     assert ran.status == 1
     for words in (
@@ -64,7 +64,7 @@ def test_a_failure_says_which_task_and_why(cli, write):
         assert words in ran.out
 
 
-def test_a_picture_is_of_one_pipelinerun_and_its_file_can_be_written(cli, write):
+def test_a_graph_of_two_pipelineruns_or_to_an_unwritable_file_is_refused(cli, write):
     two = a_run() + "---\n" + a_run().replace("name: p\n", "name: q\n")
     assert (
         "--graph draws one PipelineRun; there are 2"

@@ -60,20 +60,20 @@ def taskrun(status="Unknown", reason=""):
 RUNNING = {"running": {}}
 
 
-def test_lines_one_for_each_change(clock):
+def test_each_change_prints_one_line(clock):
     progress, out = shower(clock)
     with progress:
-        progress.changed("ADDED", taskrun())
-        progress.changed("ADDED", pod(phase="Pending"))
-        progress.changed("MODIFIED", pod(RUNNING, RUNNING))
+        progress.on_event("ADDED", taskrun())
+        progress.on_event("ADDED", pod(phase="Pending"))
+        progress.on_event("MODIFIED", pod(RUNNING, RUNNING))
         clock.now += 1.5
         for _ in range(2):
-            progress.changed("MODIFIED", pod(ended(), RUNNING))
+            progress.on_event("MODIFIED", pod(ended(), RUNNING))
         clock.now += 2
-        progress.changed("MODIFIED", pod(ended(), ended(3, "Error")))
+        progress.on_event("MODIFIED", pod(ended(), ended(3, "Error")))
         for _ in range(2):
-            progress.changed("MODIFIED", taskrun("False", "StepFailed"))
-        progress.changed("DELETED", pod())
+            progress.on_event("MODIFIED", taskrun("False", "StepFailed"))
+        progress.on_event("DELETED", pod())
     assert out.getvalue().splitlines() == [
         "r: started, pod r-pod",
         "r: Step one: ok (1.5 s)",
@@ -86,49 +86,49 @@ def test_lines_one_for_each_change(clock):
     ("state", "word"),
     [
         (ended(1, "Error", said(Reason="Skipped")), "skipped"),
-        (ended(1, "Error", said(Reason="TimeoutExceeded")), "out of time"),
+        (ended(1, "Error", said(Reason="TimeoutExceeded")), "timed out"),
         (ended(0, "Completed", said(ExitCode="7")), "exit code 7, continued"),
         (ended(137, "OOMKilled"), "killed: out of memory"),
-        (ended(128, "StartError"), "cannot be started"),
+        (ended(128, "StartError"), "cannot start"),
     ],
 )
-def test_how_a_step_can_end(clock, state, word):
+def test_the_end_of_a_step_has_its_word(clock, state, word):
     progress, out = shower(clock)
-    progress.changed("MODIFIED", pod(RUNNING))
-    progress.changed("MODIFIED", pod(state))
+    progress.on_event("MODIFIED", pod(RUNNING))
+    progress.on_event("MODIFIED", pod(state))
     assert f"r: Step one: {word} (0.0 s)\n" in out.getvalue()
 
 
-def test_another_attempt_begins_anew(clock):
+def test_a_retry_starts_the_steps_again(clock):
     progress, out = shower(clock)
-    progress.changed("ADDED", pod(ended(1, "Error")))
-    progress.changed("ADDED", pod(name="r-pod-retry1"))
-    progress.changed("MODIFIED", pod(ended(), name="r-pod-retry1"))
+    progress.on_event("ADDED", pod(ended(1, "Error")))
+    progress.on_event("ADDED", pod(name="r-pod-retry1"))
+    progress.on_event("MODIFIED", pod(ended(), name="r-pod-retry1"))
     assert [line.split(" (")[0] for line in out.getvalue().splitlines()] == [
         "r: started, pod r-pod",
         "r: Step one: failed, exit code 1",
-        "r: tried again, pod r-pod-retry1",
+        "r: retried, pod r-pod-retry1",
         "r: Step one: ok",
     ]
 
 
-def test_a_pod_of_somebody_else_is_left_alone(clock):
+def test_a_pod_without_a_taskrun_is_ignored(clock):
     progress, out = shower(clock)
-    progress.changed("ADDED", pod(owner="Job"))
+    progress.on_event("ADDED", pod(owner="Job"))
     assert out.getvalue() == ""
 
 
-def test_the_picture_on_a_terminal(clock):
+def test_a_terminal_shows_a_table(clock):
     progress, out = shower(clock, terminal=True)
     with progress:
         progress.note("said \x1b[31m once")
-        progress.changed("MODIFIED", pod(RUNNING, RUNNING))
+        progress.on_event("MODIFIED", pod(RUNNING, RUNNING))
         clock.now += 1.5
-        progress.changed("MODIFIED", pod(ended(), RUNNING))
+        progress.on_event("MODIFIED", pod(ended(), RUNNING))
         clock.now += 2
         picture = Console(width=60, file=io.StringIO())
-        picture.print(progress._picture())
-        progress.changed("MODIFIED", taskrun("True"))
+        picture.print(progress._table())
+        progress.on_event("MODIFIED", taskrun("True"))
     lines = [line.split() for line in picture.file.getvalue().splitlines()]
     assert lines[0] == ["r", "running", "3.5", "s"]
     assert lines[1] == ["one", "ok", "1.5", "s"]
@@ -150,43 +150,43 @@ def a_run(kind, name, status="Unknown", reason="Running", *, owner=None, skipped
 
 def rows_of(progress, width=80):
     picture = Console(width=width, file=io.StringIO())
-    picture.print(progress._picture())
+    picture.print(progress._table())
     return [line.rstrip() for line in picture.file.getvalue().splitlines()]
 
 
 def test_a_pipelinerun_and_a_taskrun_of_one_name_have_a_row_each(clock):
     progress, out = shower(clock)
-    progress.changed("ADDED", a_run("PipelineRun", "r"))
-    progress.changed("ADDED", a_run("TaskRun", "r-a", owner="r"))
-    progress.changed("ADDED", pod(RUNNING))
+    progress.on_event("ADDED", a_run("PipelineRun", "r"))
+    progress.on_event("ADDED", a_run("TaskRun", "r-a", owner="r"))
+    progress.on_event("ADDED", pod(RUNNING))
     clock.now += 2
-    progress.changed("MODIFIED", a_run("TaskRun", "r", "True", "Succeeded"))
+    progress.on_event("MODIFIED", a_run("TaskRun", "r", "True", "Succeeded"))
     names = [(len(line) - len(line.lstrip()), line.split()[:2]) for line in rows_of(progress)]
     assert names[:3] == [(0, ["r", "running"]), (2, ["a", "running"]), (0, ["r", "succeeded"])]
-    progress.changed("MODIFIED", a_run("PipelineRun", "r", "False", "Failed"))
+    progress.on_event("MODIFIED", a_run("PipelineRun", "r", "False", "Failed"))
     assert out.getvalue().splitlines()[-2:] == ["r: succeeded (2.0 s)", "PipelineRun r: failed (2.0 s)"]
 
 
-def test_tasks_left_out_and_tries_are_in_the_picture(clock):
+def test_the_table_shows_skipped_tasks_and_attempts(clock):
     progress, out = shower(clock)
     left_out = {"name": "b", "reason": "Parent Tasks were skipped"}
-    progress.changed("ADDED", a_run("PipelineRun", "p", skipped=[left_out]))
-    progress.changed("MODIFIED", a_run("PipelineRun", "p", skipped=[left_out]))
-    progress.changed("ADDED", a_run("TaskRun", "r", owner="p"))
-    progress.changed("ADDED", pod(RUNNING))
-    progress.changed("ADDED", pod(RUNNING, name="r-pod-retry1"))
+    progress.on_event("ADDED", a_run("PipelineRun", "p", skipped=[left_out]))
+    progress.on_event("MODIFIED", a_run("PipelineRun", "p", skipped=[left_out]))
+    progress.on_event("ADDED", a_run("TaskRun", "r", owner="p"))
+    progress.on_event("ADDED", pod(RUNNING))
+    progress.on_event("ADDED", pod(RUNNING, name="r-pod-retry1"))
     lines = rows_of(progress)
-    assert lines[1].endswith("try 2")
+    assert lines[1].endswith("attempt 2")
     assert lines[-1].split(maxsplit=2) == ["b", "skipped", "Parent Tasks were skipped"]
     said = "PipelineRun p: Task b: skipped, Parent Tasks were skipped"
     assert out.getvalue().splitlines().count(said) == 1
 
 
-def test_in_a_narrow_terminal_words_are_cut_and_times_stay(clock):
+def test_a_narrow_terminal_cuts_words_and_keeps_times(clock):
     progress, _ = shower(clock)
-    progress.changed("ADDED", a_run("PipelineRun", "a-rather-long-name-of-a-run"))
+    progress.on_event("ADDED", a_run("PipelineRun", "a-rather-long-name-of-a-run"))
     clock.now += 12
-    progress.changed(
+    progress.on_event(
         "MODIFIED", a_run("PipelineRun", "a-rather-long-name-of-a-run", "False", "CouldntGetTask")
     )
     (line,) = rows_of(progress, 30)

@@ -25,7 +25,7 @@ def gone(pid):
     return False
 
 
-def test_all_succeeded_as_a_process(program, write, manifest):
+def test_the_process_succeeds_if_all_runs_succeed(program, write, manifest):
     ran = program("run", write("x.yaml", manifest(script=WRITES, results=NAMED)), "-o", "json")
     assert ran.status == 0
     [taskrun] = ran.json
@@ -34,7 +34,7 @@ def test_all_succeeded_as_a_process(program, write, manifest):
     assert ran.err.count(NO_IMAGES) == 1
 
 
-def test_one_failed(cli, write, manifest):
+def test_one_failed_run_gives_status_1_and_the_end_of_its_log(cli, write, manifest):
     text = f"{manifest('good', WRITES, NAMED)}---\n{manifest('bad', 'echo why; exit 3')}"
     ran = cli("run", write("x.yaml", text))
     assert ran.status == 1
@@ -50,7 +50,7 @@ def test_one_failed(cli, write, manifest):
     )
 
 
-def test_progress_in_plain_lines(cli, write, manifest):
+def test_progress_is_plain_lines_without_a_terminal(cli, write, manifest):
     ran = cli("run", write("x.yaml", manifest(script="exit 3")))
     lines = ran.err.splitlines()
     assert lines[0] == NO_IMAGES
@@ -60,14 +60,14 @@ def test_progress_in_plain_lines(cli, write, manifest):
     assert len(lines) == 4
 
 
-def test_standard_input_and_yaml(program, manifest):
+def test_a_run_from_standard_input_is_printed_as_yaml(program, manifest):
     ran = program("run", "-", "-o", "yaml", stdin=f"{manifest('a')}---\n{manifest('b')}")
     assert ran.status == 0
     assert [one["metadata"]["name"] for one in yaml.safe_load_all(ran.out)] == ["a", "b"]
 
 
 @pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
-def test_awkward_values_in_any_locale(program, write, manifest, locale):
+def test_awkward_values_are_printed_in_any_locale(program, write, manifest, locale):
     script = r"printf '\360\237\230\200 \033[31m\342\200\250\n' > $(results.greeting.path)"
     file = write("x.yaml", manifest(script=script, results=NAMED))
     env = {**os.environ, "LC_ALL": locale, "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
@@ -78,7 +78,7 @@ def test_awkward_values_in_any_locale(program, write, manifest, locale):
     assert "\\x1b[31m\\u2028\\n" in ran.out
 
 
-def test_a_task_by_name_a_generated_name_and_what_the_steps_refer_to(cli, write):
+def test_tasks_generated_names_config_maps_and_secrets_are_taken_from_the_files(cli, write):
     text = """\
         apiVersion: v1
         kind: List
@@ -110,10 +110,10 @@ def test_a_task_by_name_a_generated_name_and_what_the_steps_refer_to(cli, write)
     [taskrun] = ran.json
     assert taskrun["metadata"]["name"].startswith("made-")
     assert taskrun["status"]["results"][0]["value"] == "first second"
-    assert 'left out: Service "unused" (x.yaml, document 1, items[2]): nothing here uses it' in ran.err
+    assert 'ignored: Service "unused" (x.yaml, document 1, items[2]): not used here' in ran.err
 
 
-def test_a_run_as_a_cluster_left_it_runs_anew(cli, write, manifest):
+def test_a_run_with_a_status_runs_again(cli, write, manifest):
     taskrun = yaml.safe_load(manifest(script=WRITES, results=NAMED))
     taskrun["metadata"] |= {"uid": "old", "resourceVersion": "7", "managedFields": []}
     taskrun["status"] = {"conditions": [{"type": "Succeeded", "status": "False", "reason": "Old"}]}
@@ -122,7 +122,7 @@ def test_a_run_as_a_cluster_left_it_runs_anew(cli, write, manifest):
     assert ran.json[0]["metadata"]["uid"] != "old"
 
 
-def test_flags_the_option_wins_over_the_file_and_the_file_over_the_documents(cli, write, manifest):
+def test_options_override_the_flags_file_which_overrides_the_documents(cli, write, manifest):
     def flags(size):
         data = f'{{max-result-size: "{size}", results-from: sidecar-logs}}'
         return f"apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: feature-flags}}\ndata: {data}\n"
@@ -141,7 +141,7 @@ def test_flags_the_option_wins_over_the_file_and_the_file_over_the_documents(cli
     assert cli("run", file, "--max-result-size", "2500").status == 0
 
 
-def test_too_large_says_what_to_do_here_and_on_a_cluster(cli, write, manifest):
+def test_a_result_too_large_gets_advice_for_here_and_for_a_cluster(cli, write, manifest):
     script = "head -c 5000 /dev/zero | tr '\\0' x > $(results.greeting.path)"
     file = write("x y.yaml", manifest(script=script, results=NAMED))
     ran = cli("run", file)
@@ -154,14 +154,14 @@ def test_too_large_says_what_to_do_here_and_on_a_cluster(cli, write, manifest):
     assert cli("run", file, "--results-from", "sidecar-logs", "--max-result-size", "8192").status == 0
 
 
-def test_the_command_to_run_again_keeps_the_other_options(cli, write, manifest):
+def test_the_advised_command_keeps_the_other_options(cli, write, manifest):
     script = "head -c 5000 /dev/zero | tr '\\0' x > $(results.greeting.path)"
     file = write("x.yaml", manifest(script=script, results=NAMED))
     ran = cli("run", file, "--results-from", "sidecar-logs")
     assert "  resultsfw run x.yaml --results-from sidecar-logs --max-result-size 8192\n" in ran.out
 
 
-def test_a_limit_over_the_wall_is_said_and_the_default_used(cli, write, manifest):
+def test_a_max_result_size_over_the_object_limit_is_logged_and_the_default_used(cli, write, manifest):
     file = write("x.yaml", manifest(script=WRITES, results=NAMED))
     ran = cli("run", file, "--max-result-size", "1572865", "-o", "json")
     assert ran.status == 0
@@ -169,20 +169,20 @@ def test_a_limit_over_the_wall_is_said_and_the_default_used(cli, write, manifest
     assert ran.json[0]["status"]["provenance"]["featureFlags"]["maxResultSize"] == 4096
 
 
-def test_a_program_the_machine_lacks(cli, write, manifest):
+def test_a_program_that_is_not_installed_is_named(cli, write, manifest):
     ran = cli("run", write("x.yaml", manifest(script="#!/usr/bin/no-such-shell\ntrue")))
     assert ran.status == 1
     assert "this machine has no no-such-shell" in ran.out
 
 
-def test_a_run_that_is_refused_by_the_controller_fails(cli, write, manifest):
+def test_a_run_that_the_reconciler_refuses_fails(cli, write, manifest):
     ran = cli("run", write("x.yaml", manifest(results="[{name: a}, {name: a}]")))
     assert ran.status == 1
     assert 'result name "a" must be unique' in ran.out
 
 
 @pytest.mark.parametrize("kind", ["TaskRun", "PipelineRun"])
-def test_a_run_that_is_to_wait_is_refused_for_it_would_wait_for_ever(cli, write, kind):
+def test_a_pending_run_is_refused(cli, write, kind):
     spec = {"steps": [{"image": "i", "script": "true"}]}
     inner = (
         {"taskSpec": spec}
@@ -198,7 +198,7 @@ def test_a_run_that_is_to_wait_is_refused_for_it_would_wait_for_ever(cli, write,
     ran = cli("run", write("x.yaml", yaml.safe_dump(run)))
     assert ran.status == 2
     assert "spec.status" in ran.err
-    assert "nobody can let it go on here" in ran.err
+    assert "nothing here would start the run" in ran.err
 
 
 @pytest.mark.parametrize(
@@ -211,7 +211,7 @@ def test_a_run_that_is_to_wait_is_refused_for_it_would_wait_for_ever(cli, write,
         (("/data", "/data2"), [{"name": "u", "mountPath": "/data2"}], "got     string      1  0"),
     ],
 )
-def test_mounts_meet_at_the_paths_that_params_give(cli, write, paths, template, said):
+def test_mount_paths_come_from_params_and_must_be_unique(cli, write, paths, template, said):
     """As on a server, which refuses two volumes at one path of a container."""
     script = 'touch %(one)s/x; ls %(two)s | wc -l | tr -d " \\n" > $(results.got.path)'
     names = {"one": "$(params.one)", "two": "$(params.two)"}
@@ -240,7 +240,7 @@ def test_mounts_meet_at_the_paths_that_params_give(cli, write, paths, template, 
     assert said in ran.out
 
 
-def test_the_folder_goes_unless_it_is_kept(cli, write, manifest, tmp_path):
+def test_the_working_directory_is_removed_unless_it_is_kept(cli, write, manifest, tmp_path):
     file = write("x.yaml", manifest(script="echo said"))
     (tmp_path / "work").mkdir()
     assert cli("run", file, "--workdir", "work").status == 0
@@ -251,7 +251,7 @@ def test_the_folder_goes_unless_it_is_kept(cli, write, manifest, tmp_path):
     assert any(path.is_file() and path.read_bytes() == b"said\n" for path in (tmp_path / "work").rglob("*"))
 
 
-def test_the_end_of_a_long_log(cli, write, manifest):
+def test_only_the_last_lines_of_a_long_log_are_printed(cli, write, manifest):
     script = "for n in $(seq 2000); do echo line $n; done; printf '\\351 last'; exit 1"
     out = cli("run", write("x.yaml", manifest(script=script))).out.splitlines()
     assert out[-5:] == [*(f"    line {n}" for n in range(1997, 2001)), "    \ufffd last"]
@@ -285,7 +285,7 @@ def started(write, manifest, tmp_path):
     ("number", "status", "first"),
     [(signal.SIGINT, 130, "trap '' TERM"), (signal.SIGTERM, 143, "true"), (signal.SIGHUP, 129, "true")],
 )
-def test_a_signal_ends_everything(started, tmp_path, number, status, first):
+def test_a_signal_ends_every_process_and_removes_the_workdir(started, tmp_path, number, status, first):
     """A Step that will not hear SIGTERM, too."""
     process, step = started("-o", "json", first=first)
     process.send_signal(number)
@@ -297,7 +297,7 @@ def test_a_signal_ends_everything(started, tmp_path, number, status, first):
     assert list((tmp_path / "work").iterdir()) == []
 
 
-def test_on_a_terminal_the_steps_are_shown_as_they_run(write, manifest):
+def test_a_terminal_shows_the_steps_as_they_run(write, manifest):
     file = write("x.yaml", manifest(script=WRITES, results=NAMED))
     parent, child = pty.openpty()
     with subprocess.Popen(
@@ -326,7 +326,7 @@ def test_on_a_terminal_the_steps_are_shown_as_they_run(write, manifest):
     assert b"ok" in last
 
 
-def test_a_failure_of_the_engine_is_a_failure(cli, write, manifest, monkeypatch):
+def test_an_exception_in_the_reconciler_gives_status_3(cli, write, manifest, monkeypatch):
     def fail(*_, **__):
         raise RuntimeError("broken")
 
@@ -336,7 +336,7 @@ def test_a_failure_of_the_engine_is_a_failure(cli, write, manifest, monkeypatch)
     assert "error: a fault of resultsfw itself: RuntimeError: broken" in ran.err
 
 
-def test_keys_without_effect_are_pointed_out(cli, write, manifest):
+def test_flags_without_effect_are_warned_about(cli, write, manifest):
     write("flags.yaml", FLAGS.format(data='{max-result-sise: "5000", enable-artifacts: "true"}'))
     ran = cli("run", write("x.yaml", manifest()), "--feature-flags", "flags.yaml")
     assert ran.status == 0
@@ -353,7 +353,7 @@ def test_a_security_policy_that_is_not_enforced_refuses_the_run(cli, write, mani
     assert "enforce-nonfalsifiability" in ran.out
 
 
-def test_defaults_may_stand_among_the_manifests(cli, write, manifest):
+def test_config_defaults_are_taken_from_the_files(cli, write, manifest):
     defaults = FLAGS.replace("feature-flags", "config-defaults").format(data="{default-service-account: bot}")
     file = write("x.yaml", f"{manifest()}---\n{defaults}")
     assert cli("run", file).status == 0
@@ -370,7 +370,7 @@ def test_a_refused_field_is_named_with_its_line(cli, write, manifest):
 FLAGS = "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: feature-flags}}\ndata: {data}\n"
 
 
-def test_a_field_that_kubernetes_does_not_have_is_pointed_out(cli, write, manifest):
+def test_a_field_unknown_to_kubernetes_is_warned_about(cli, write, manifest):
     text = manifest().replace("taskSpec:\n", "taskSpec:\n    volumes: [{name: v, emptydir: {}}]\n", 1)
     ran = cli("run", write("x.yaml", text))
     assert ran.status == 0

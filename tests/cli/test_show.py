@@ -35,7 +35,7 @@ def result(value, name="x", kind="string"):
     return {"name": name, "type": kind, "value": value}
 
 
-def test_a_reference_says_how_much_there_is_and_where():
+def test_a_reference_shows_its_bytes_and_location():
     location = "s3://bucket/" + "a" * 64
     keys = {"backend": "b", "location": location, "size": "20000000", "mediaType": "text/plain"}
     value = {"resultsfw-reference": "1", "digest": f"sha256:{'0' * 64}", **keys}
@@ -45,7 +45,7 @@ def test_a_reference_says_how_much_there_is_and_where():
     assert '{"resultsfw' in edited
 
 
-def test_each_type_with_its_bytes():
+def test_results_of_each_type_show_their_bytes():
     results = [result("é\n"), result(["a", "b"], "list", "array"), result({"k": "v"}, "map", "object")]
     steps = [{"name": "s", "results": [result("1", "own")]}]
     assert printed(ended(results, steps=steps)) == [
@@ -58,7 +58,7 @@ def test_each_type_with_its_bytes():
     ]
 
 
-def test_a_declared_result_without_a_value_is_there():
+def test_a_declared_result_without_a_value_shows_none():
     lines = printed(
         ended([], declared=[{"name": "gone", "properties": {}}, {"name": "too", "type": "array"}])
     )
@@ -75,18 +75,18 @@ def test_a_declared_result_without_a_value_is_there():
         ("界" * 300, "string", " ... 300 characters"),
     ],
 )
-def test_a_long_value_is_cut_and_says_its_length(value, kind, end):
+def test_a_long_value_is_cut_and_shows_its_length(value, kind, end):
     line = printed(ended([result(value, kind=kind)]))[2]
     assert line.endswith(end)
     assert show.cell_len(line) <= 60
 
 
-def test_no_value_steers_the_terminal():
+def test_control_characters_in_a_value_are_escaped():
     lines = printed(ended([result("\x1b[31m[red]\u202e\x9b")]), width=80)
     assert lines[2].endswith("\\x1b[31m[red]\\u202e\\x9b")
 
 
-def test_a_failure_stands_below_in_lines_of_the_width_without_its_hints():
+def test_a_failure_message_is_wrapped_and_without_its_hints():
     message = "one two three four five six seven eight nine ten eleven twelve\nthirteen"
     over = too_large("x", 9, 8)
     taskrun = ended([], status="False", reason="Why", message=f"{message}; {over.hint}")
@@ -99,7 +99,7 @@ def test_a_failure_stands_below_in_lines_of_the_width_without_its_hints():
     ]
 
 
-def test_a_run_without_results_or_verdict():
+def test_a_run_without_status_is_not_finished():
     assert printed({"metadata": {"name": "r"}}) == ["r not finished"]
     bare = ended([])
     del bare["status"]["taskSpec"]
@@ -118,11 +118,11 @@ def test_commands_are_never_wrapped():
 @pytest.mark.parametrize(
     "text", ["1e3", "0E0", "12e4567", "089", "yes", "n", "~", "", "null", "0x1f", ".inf"]
 )
-def test_text_that_yaml_would_read_otherwise_is_quoted(text):
+def test_text_that_yaml_reads_as_another_type_is_quoted(text):
     assert show.as_yaml({"v": text}) == f"v: '{text}'\n"
 
 
-def test_texts_of_several_lines_stay_readable():
+def test_multi_line_text_is_a_yaml_block():
     assert show.as_yaml({"script": "a\n  b\n"}) == "script: |\n  a\n    b\n"
     same = ["x"]
     assert "&" not in show.as_yaml({"a": same, "b": same})

@@ -60,13 +60,13 @@ def run(write, store):
 FLAGS = ("--feature-flags", "flags.yaml")
 
 
-def test_a_reference_becomes_the_value(program, run, store):
+def test_a_reference_is_dereferenced(program, run, store):
     file = run(big=reference_to(CONTENT, store))
     ran = program("value", file, "big", *FLAGS)
     assert (ran.status, ran.out, ran.err) == (0, CONTENT, "")
 
 
-def test_values_are_printed_as_they_are(cli, run):
+def test_a_value_in_the_status_is_printed_unchanged(cli, run):
     file = run(text="no newline", many=["a", "\u00e9"], mapping={"k": "v"})
     printed = {name: cli("value", file, name).out for name in ("text", "many", "mapping", "one.own")}
     assert printed == {
@@ -77,12 +77,12 @@ def test_values_are_printed_as_they_are(cli, run):
     }
 
 
-def test_standard_input_will_do(cli, run, tmp_path):
+def test_the_taskrun_is_read_from_standard_input(cli, run, tmp_path):
     run(text="hello")
     assert cli("value", "-", "text", stdin=(tmp_path / "run.yaml").read_text()).out == "hello"
 
 
-def test_a_file_is_replaced_when_all_is_well(cli, run, store, tmp_path):
+def test_the_output_file_is_replaced_after_verification(cli, run, store, tmp_path):
     file = run(big=reference_to(CONTENT, store))
     (tmp_path / "out").write_text("before")
     ran = cli("value", file, "big", "-o", "out", *FLAGS)
@@ -98,7 +98,7 @@ def umask():
 
 
 @pytest.mark.parametrize("damage", ["changed", "longer", "shorter", "gone"])
-def test_what_is_not_what_was_stored_is_neither_printed_nor_written(cli, run, store, tmp_path, damage):
+def test_a_damaged_value_is_neither_printed_nor_written(cli, run, store, tmp_path, damage):
     file = run(big=reference_to(CONTENT, store))
     [stored] = store.rglob("?" * 64)
     data = CONTENT.encode()
@@ -116,35 +116,35 @@ def test_what_is_not_what_was_stored_is_neither_printed_nor_written(cli, run, st
     assert sorted(one.name for one in tmp_path.iterdir()) == ["flags.yaml", "out", "run.yaml", "store"]
 
 
-def test_a_reference_that_leads_elsewhere_is_not_followed(cli, run, store):
+def test_a_reference_to_another_store_is_not_followed(cli, run, store):
     file = run(big=reference_to(CONTENT, store, location="file:///etc/passwd"))
     ran = cli("value", file, "big", *FLAGS)
     assert (ran.status, ran.out) == (2, "")
     assert "leads to file:///etc/passwd" in ran.err
 
 
-def test_a_reference_that_was_edited_is_refused(cli, run, store):
+def test_an_edited_reference_is_refused(cli, run, store):
     file = run(big=reference_to(CONTENT, store, size="many"))
     ran = cli("value", file, "big", *FLAGS)
     assert (ran.status, ran.out) == (2, "")
     assert "it was edited" in ran.err
 
 
-def test_a_result_that_is_not_there_is_refused_and_those_that_are_named(cli, run):
+def test_an_unknown_result_is_refused_with_the_known_names(cli, run):
     ran = cli("value", run(text="x"), "txet")
     assert ran.status == 2
     assert 'has no result "txet" (it has: one.own, text)' in ran.err
 
 
 @pytest.mark.parametrize("status", ["text", {"results": "text"}, {"results": ["text"]}, {"steps": [{}, 1]}])
-def test_a_status_that_no_controller_writes_is_refused(cli, write, status):
+def test_an_invalid_status_is_refused(cli, write, status):
     taskrun = {"apiVersion": "tekton.dev/v1", "kind": "TaskRun", "metadata": {"name": "r"}, "status": status}
     ran = cli("value", write("run.json", json.dumps(taskrun)), "text")
     assert ran.status == 2
     assert "run.json, document 1" in ran.err
 
 
-def test_a_pipe_is_written_to_and_stays_one(cli, run, tmp_path):
+def test_a_named_pipe_as_output_is_written_to_and_kept(cli, run, tmp_path):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
@@ -156,7 +156,7 @@ def test_a_pipe_is_written_to_and_stays_one(cli, run, tmp_path):
         os.close(reader)
 
 
-def test_a_link_stays_a_link(cli, run, tmp_path):
+def test_a_symbolic_link_as_output_is_kept(cli, run, tmp_path):
     (tmp_path / "real").write_text("old")
     (tmp_path / "link").symlink_to("real")
     assert cli("value", run(small="value"), "small", "-o", str(tmp_path / "link")).status == 0
@@ -164,12 +164,12 @@ def test_a_link_stays_a_link(cli, run, tmp_path):
     assert (tmp_path / "real").read_text() != "old"
 
 
-def test_what_cannot_be_written_is_refused(cli, run):
+def test_an_unwritable_output_is_refused(cli, run):
     ran = cli("value", run(text="x"), "text", "-o", "none/out")
     assert (ran.status, "none" in ran.err) == (2, True)
 
 
-def test_a_file_without_a_run_is_refused(cli, write):
+def test_a_file_without_a_taskrun_is_refused(cli, write):
     ran = cli("value", write("none.yaml", "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\n"), "x")
     assert ran.status == 2
     assert 'found: Pod "p"' in ran.err

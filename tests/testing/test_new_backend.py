@@ -64,16 +64,16 @@ def test_its_tests_are_a_dozen_lines(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("name", "why"),
     [
-        ("Vault_KV", '"vault-kv" would be one'),
-        ("9x", '"x" would be one'),
-        ("a--b", '"a-b" would be one'),
-        ("-a", "is no name for a backend"),
-        ("../a", "is no name for a backend"),
-        ("", "is no name for a backend"),
-        ("é", "is no name for a backend"),
-        ("a\n", "is no name for a backend"),
+        ("Vault_KV", 'try "vault-kv"'),
+        ("9x", 'try "x"'),
+        ("a--b", 'try "a-b"'),
+        ("-a", "is not a valid backend name"),
+        ("../a", "is not a valid backend name"),
+        ("", "is not a valid backend name"),
+        ("é", "is not a valid backend name"),
+        ("a\n", "is not a valid backend name"),
         ("a" * 41, "has 41 characters"),
-        ("sidecar-logs", "is the name of a backend of resultsfw"),
+        ("sidecar-logs", "is already a backend of resultsfw"),
     ],
 )
 def test_names_that_can_be_none(tmp_path, capsys, name, why):
@@ -90,7 +90,7 @@ def test_a_folder_that_is_there_is_left_alone(tmp_path, capsys):
     (tmp_path / "resultsfw-q/mine").touch()
     status, said = made(capsys, tmp_path, "q")
     assert status == 2
-    assert "is there already; nothing was written" in said.err
+    assert "already exists; nothing was written" in said.err
     assert [one.name for one in (tmp_path / "resultsfw-q").iterdir()] == ["mine"]
 
 
