@@ -101,9 +101,9 @@ class Place:
         while not seen.over:  # a server ends a watch after some minutes
             stream = open_watch(connection, kind, self.namespace, selector, version, silence=600)
             with suppress(UnavailableError):
-                for change, obj in events_of(stream, kind.plural):
-                    version = obj["metadata"]["resourceVersion"]
-                    seen.event(change, {"kind": kind.kind, **obj})
+                for event in events_of(stream, kind.plural):
+                    version = event.obj["metadata"]["resourceVersion"]
+                    seen.event(event.change, {"kind": kind.kind, **event.obj})
 
 
 def requests_of(metrics: str) -> float:

@@ -124,17 +124,19 @@ def assemble(
         ),
         on_restart=lambda *_: restarted.labels("taskruns").inc(),
         transform=taskrun_transform,
+        is_foreign=selector.rules_out,
     )
     pods = Reflector(
         connection,
         PODS,
-        label_selector=TASKRUN_LABEL,
+        label_selector=selector.pod_selector,
+        wider_selector=TASKRUN_LABEL,
         on_change=taskrun_events.on_pod,
         on_restart=lambda *_: restarted.labels("pods").inc(),
         transform=taskrun_index.trim_pod,
     )
     pipelinerun_events = PipelineRunEvents(
-        pipelinerun_index, pipelinerun_queue, release_results=taskruns.transform_anew
+        pipelinerun_index, pipelinerun_queue, release_results=taskruns.retransform
     )
     pipelineruns = Reflector(
         connection,
@@ -145,6 +147,7 @@ def assemble(
         ),
         on_restart=lambda *_: restarted.labels("pipelineruns").inc(),
         transform=partial(trim_pipelinerun, selector),
+        is_foreign=selector.rules_out,
     )
 
     # The clusters as reconcilers see them: cached, fenced, observed.

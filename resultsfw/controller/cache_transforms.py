@@ -5,7 +5,7 @@ write merge patches of single fields.
 """
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from resultsfw.cluster import UNREADABLE, Object
 from resultsfw.controller.config import CONFIG_MAP, OTHERS
@@ -23,9 +23,8 @@ __all__ = [
     "trim_taskrun",
 ]
 
-_IDENTITY: Final = ("name", "namespace", "uid", "resourceVersion")
-
-_RELATIONS: Final = (*_IDENTITY, "labels", "ownerReferences")
+_IDENTITY: Final = ("name", "namespace", "uid", "resourceVersion", "labels", "ownerReferences")
+"""Of the metadata, what event handlers read; the cache holds less."""
 
 
 class TaskRunTransform:
@@ -48,8 +47,7 @@ class TaskRunTransform:
     def __call__(self, taskrun: Object) -> Object:
         """Return the TaskRun as it is cached; another controller's: only its identity."""
         if not self._selector.selects(taskrun):
-            trimmed = {**identity_of(taskrun, _RELATIONS), "spec": {"managedBy": managed_by(taskrun)}}
-            return {**trimmed, **_unreadable_mark(taskrun)}
+            return {**identity_of(taskrun), **_unreadable_mark(taskrun)}
         if defect := defect_of(taskrun):
             return stub(taskrun, defect)
         keeps_results = self._keeps_results(taskrun)
@@ -69,14 +67,14 @@ class TaskRunTransform:
             self._without_results.discard(taskrun["metadata"].get("uid", ""))
 
 
-def identity_of(obj: Object, fields: tuple[str, ...] = _IDENTITY) -> Object:
-    """Return an object with nothing but these fields of its metadata."""
-    return {"metadata": {name: obj["metadata"][name] for name in fields if name in obj["metadata"]}}
+def identity_of(obj: Object) -> Object:
+    """Return an object with nothing but the metadata that tell which one it is, and whose."""
+    return {"metadata": {name: obj["metadata"][name] for name in _IDENTITY if name in obj["metadata"]}}
 
 
 def trim_foreign_pod(pod: Object) -> Object:
-    """Return a pod of another controller's TaskRun with nothing but what says whose it is."""
-    return identity_of(pod, _RELATIONS)
+    """Return a pod of another controller's TaskRun with nothing but its identity."""
+    return identity_of(pod)
 
 
 def trim_pod(pod: Object) -> Object:
@@ -134,8 +132,9 @@ def trim_pipelinerun(selector: RunSelector, pipelinerun: Object) -> Object:
     if selected and not is_done(pipelinerun):
         metadata = {key: value for key, value in pipelinerun["metadata"].items() if key != "managedFields"}
         return {**pipelinerun, "metadata": metadata}
-    trimmed = {**identity_of(pipelinerun), "spec": {"managedBy": managed_by(pipelinerun)}}
+    trimmed = identity_of(pipelinerun)
     if selected:
+        trimmed["spec"] = {"managedBy": managed_by(pipelinerun)}
         trimmed["status"] = {"conditions": pipelinerun["status"]["conditions"]}
     return {**trimmed, **_unreadable_mark(pipelinerun)}
 
@@ -144,8 +143,7 @@ def trim_configmap(configmap: Object) -> Object:
     """Return one of Tekton's ConfigMaps whole, and of the namespace's others only the identity."""
     if configmap["metadata"]["name"] in (CONFIG_MAP, *OTHERS):
         return configmap
-    metadata: dict[str, Any] = {key: configmap["metadata"].get(key) for key in _IDENTITY}
-    return {"metadata": metadata}
+    return identity_of(configmap)
 
 
 def _unreadable_mark(run: Object) -> Object:

@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from resultsfw.cluster import Object
+from resultsfw.kube import lacks_string
 from resultsfw.tekton.api.kinds import PIPELINERUNS, TASKRUNS
+from resultsfw.tekton.pod.builder import MANAGED_BY
 
 __all__ = ["TASKRUN_LABEL", "RunSelector", "managed_by", "pipelinerun_of", "taskrun_of"]
 
@@ -25,6 +27,19 @@ class RunSelector:
     def selects(self, run: Object) -> bool:
         """Return whether this controller reconciles the run."""
         return not self.managed_by or managed_by(run) == self.managed_by
+
+    def rules_out(self, event: bytes) -> bool:
+        """Return whether a watch event, as JSON, is certainly of another controller's run."""
+        return bool(self.managed_by) and lacks_string(event, self.managed_by)
+
+    @property
+    def pod_selector(self) -> str:
+        """The label selector of the pods of these runs.
+
+        Tekton's controller gives each of its pods a label that ours never have (`MANAGED_BY`): the API server
+        need not send them. An admission webhook may give it to ours; then `TASKRUN_LABEL` selects them.
+        """
+        return f"{TASKRUN_LABEL},!{MANAGED_BY}" if self.managed_by else TASKRUN_LABEL
 
 
 def managed_by(run: Object) -> str:

@@ -112,7 +112,7 @@ class PipelineRunEvents:
             self._index.remove(request)
             self._queue.discard(request)
         elif not self._index.selects(pipelinerun):
-            return
+            self._index.remove(request)
         elif is_done(pipelinerun):
             self._release_results(request[0], list(self._index.remove(request)))
         else:

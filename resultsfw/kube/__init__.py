@@ -4,6 +4,7 @@ from resultsfw.kube.answers import GoneError, TryLaterError
 from resultsfw.kube.cached import CachedCluster
 from resultsfw.kube.cluster import KubeCluster
 from resultsfw.kube.connect import Connection, connect
+from resultsfw.kube.foreign import lacks_string
 from resultsfw.kube.lease import LeaderElector
 from resultsfw.kube.reflector import Reflector
 
@@ -16,4 +17,5 @@ __all__ = [
     "Reflector",
     "TryLaterError",
     "connect",
+    "lacks_string",
 ]

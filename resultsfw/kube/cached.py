@@ -30,7 +30,7 @@ class CachedCluster:
         reflector = self._reflectors.get(kind)
         if reflector is None:
             return self._cluster.get(kind, namespace, name)
-        found = reflector.get_sure(namespace, name) if reflector.synced.is_set() else None
+        found = reflector.get_fresh(namespace, name) if reflector.synced.is_set() else None
         if found is None:
             found = self._cluster.get(kind, namespace, name)
             reflector.put_if_newer(found)
@@ -45,7 +45,7 @@ class CachedCluster:
         try:
             answer = self._cluster.patch(kind, namespace, name, patch, subresource=subresource)
         except (ConflictError, NotFoundError):
-            self._doubt(kind, namespace, name)
+            self._mark_stale(kind, namespace, name)
             raise
         return self._written(kind, answer)
 
@@ -54,7 +54,7 @@ class CachedCluster:
         try:
             self._cluster.delete(kind, namespace, name, grace_seconds=grace_seconds)
         finally:
-            self._doubt(kind, namespace, name)
+            self._mark_stale(kind, namespace, name)
 
     def read_log(self, namespace: str, pod: str, container: str, *, limit: int) -> Iterator[bytes]:
         """The log of a container. See `Cluster.read_log`."""
@@ -66,7 +66,7 @@ class CachedCluster:
             reflector.put_if_newer(obj)
         return obj
 
-    def _doubt(self, kind: Kind, namespace: str, name: str) -> None:
+    def _mark_stale(self, kind: Kind, namespace: str, name: str) -> None:
         reflector = self._reflectors.get(kind)
         if reflector is not None:
-            reflector.doubt(namespace, name)
+            reflector.mark_stale(namespace, name)

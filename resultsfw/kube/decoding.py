@@ -11,10 +11,13 @@ from resultsfw.cluster import UNREADABLE, Object
 from resultsfw.jsons import MAX_DEPTH
 from resultsfw.kube.bare import loads_bare
 
-__all__ = ["decode_event", "decode_list", "decode_object"]
+__all__ = ["decode_event", "decode_head", "decode_list", "decode_object"]
 
 _TOKEN: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[\]{}]', re.DOTALL)
 """A string, closed or not, or a bracket. Possessive, so that every byte is read once."""
+
+_SPEC: Final = b',"spec":{'
+"""What follows an object's metadata. A quote within a text is escaped, so this is part of none."""
 
 _ITEM_DEPTH: Final = 2
 """Brackets around an item of a list: the list object's and that of ``items``."""
@@ -59,6 +62,22 @@ def decode_event(line: bytes) -> Object:
         event["object"][UNREADABLE] = defect
     if not isinstance(event, dict):
         raise ValueError("not an event")  # noqa: TRY004 - one error for all that is no event
+    return event
+
+
+def decode_head(line: bytes) -> Object:
+    """Decode an event of a watch up to its object's spec: its change and the object's metadata.
+
+    ``managedFields`` are left out. The metadata are those that `decode_event` returns: where the first spec
+    of the line is not the object's, the brackets before it do not fit, and nothing is decoded.
+
+    Raises:
+        ValueError: The event has no such head; only `decode_event` can read it.
+    """
+    end = line.find(_SPEC)
+    event: Any = loads_bare(line[:end] + b"}}") if end >= 0 else None
+    if not isinstance(event, dict):
+        raise ValueError("no head")  # noqa: TRY004 - one error for all that is no event
     return event
 
 

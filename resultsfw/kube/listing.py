@@ -1,18 +1,18 @@
 """Lists in pages and the lines of a watch, as raw JSON; nothing is kept here."""
 
 import random
-from collections.abc import Iterator
-from typing import Any, Final
+from collections.abc import Callable, Iterator
+from typing import Any, Final, NamedTuple
 
 from resultsfw.cluster import Kind, Object
 from resultsfw.errors import ClusterError, UnavailableError
 from resultsfw.kube.answers import error_of_status
 from resultsfw.kube.bodies import OBJECT_ANSWER_BYTES, AnswerTooLongError
 from resultsfw.kube.connect import TROUBLE, Connection, Response, unavailable
-from resultsfw.kube.decoding import decode_event, decode_list
+from resultsfw.kube.decoding import decode_event, decode_head, decode_list
 from resultsfw.kube.paths import path_of, subject
 
-__all__ = ["events_of", "is_named", "open_watch", "pages"]
+__all__ = ["Event", "events_of", "is_named", "open_watch", "pages"]
 
 PAGE: Final = 100
 """Objects of a page: some megabytes, decoded. That is what a list costs in memory."""
@@ -29,6 +29,27 @@ _MOST_EMPTY: Final = 100
 
 _WATCH_SECONDS: Final = (300, 600)
 """A server ends a watch after so long; spread, so that not all come back at once."""
+
+
+_CHANGES: Final = frozenset({"ADDED", "MODIFIED", "DELETED"})
+
+
+IsForeign = Callable[[bytes], bool]
+"""Returns whether an event, as JSON in UTF-8, is certainly of another controller's object."""
+
+
+class Event(NamedTuple):
+    """An event of a watch.
+
+    Attributes:
+        change: "ADDED", "MODIFIED", "DELETED" or "BOOKMARK".
+        obj: The object, without ``managedFields``.
+        foreign: Whether it is another controller's: then only its metadata are there.
+    """
+
+    change: str
+    obj: Object
+    foreign: bool = False
 
 
 def pages(
@@ -123,10 +144,15 @@ def open_watch(
     )
 
 
-def events_of(response: Response, about: str) -> Iterator[tuple[str, Object]]:
-    """What a watch says: the change and the object, each decoded once; ``managedFields`` are left out.
+def events_of(response: Response, about: str, is_foreign: IsForeign | None = None) -> Iterator[Event]:
+    """Yield the events of a watch; an ERROR event is raised.
 
-    The rest of a stream that ends within a line is no event. An ERROR event is raised.
+    A stream may end within a line; such a line is no event.
+
+    Args:
+        response: The watch.
+        about: How errors name it.
+        is_foreign: Recognizes events of which only the object's metadata are decoded.
 
     Raises:
         GoneError: List again.
@@ -135,9 +161,12 @@ def events_of(response: Response, about: str) -> Iterator[tuple[str, Object]]:
     for line in _lines(response, about):
         if not line.strip():
             continue
+        if is_foreign and is_foreign(line) and (event := _foreign_event(line)):
+            yield event
+            continue
         try:
-            event = decode_event(line)
-            change, obj = event["type"], event["object"]
+            decoded = decode_event(line)
+            change, obj = decoded["type"], decoded["object"]
             fits = change == "ERROR" or _is_event_object(change, obj)
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             # Resumed, it would say so again.
@@ -146,7 +175,18 @@ def events_of(response: Response, about: str) -> Iterator[tuple[str, Object]]:
             raise error_of_status(obj, about)
         if not fits:
             raise ClusterError("a line of the watch is an event of no object", subject=about)
-        yield change, obj
+        yield Event(change, obj)
+
+
+def _foreign_event(line: bytes) -> Event | None:
+    """Return the event of another controller's object; ``None`` if it is to be decoded whole."""
+    try:
+        head = decode_head(line)
+        change, obj = head["type"], {"metadata": head["object"]["metadata"]}
+        fits = change in _CHANGES and _is_event_object(change, obj)
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return None
+    return Event(change, obj, foreign=True) if fits else None
 
 
 def is_named(obj: object) -> bool:

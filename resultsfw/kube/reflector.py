@@ -1,4 +1,4 @@
-"""A list and a watch that together keep a copy of one kind of objects, whatever happens to the streams."""
+"""Keep a copy of one kind of objects by a list and a watch, however often the streams break."""
 
 import logging
 import random
@@ -11,9 +11,18 @@ from resultsfw.cluster import UNREADABLE, Kind, Object
 from resultsfw.errors import ClusterError
 from resultsfw.kube.answers import GoneError, TryLaterError
 from resultsfw.kube.connect import Connection, Response
-from resultsfw.kube.held import Held, Key, held, key_of, matches, newer
-from resultsfw.kube.listing import PAGE, events_of, open_watch, pages
+from resultsfw.kube.listing import PAGE, IsForeign, events_of, open_watch, pages
 from resultsfw.kube.paths import subject
+from resultsfw.kube.store import (
+    IDENTITY,
+    CacheEntry,
+    Key,
+    differences,
+    entry,
+    is_newer,
+    key_of,
+    matches_selector,
+)
 
 __all__ = ["Reflector"]
 
@@ -21,51 +30,59 @@ log = logging.getLogger(__name__)
 
 _SHORTEST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 10.0
-_LONGEST_ASKED: Final = 60.0
-"""Of the seconds a server asks for in Retry-After, as many are given."""
-_MANY: Final = 256
-"""Objects of which more are held in few bytes rather than packed quickly: some megabytes of pods."""
+_LONGEST_RETRY_AFTER: Final = 60.0
+"""Seconds of a server's Retry-After that are respected."""
 
-_IDENTITY: Final = ("name", "namespace", "uid", "resourceVersion", "labels", "ownerReferences")
-"""Of the metadata, what a cache needs of every object."""
+_COMPRESS_ABOVE: Final = 256
+"""Objects from which on entries are compressed rather than packed quickly: some megabytes of pods."""
 
-_DEFECT: Final = 300
+_UNREADABLE_KEEPS: Final = (*IDENTITY, "labels", "ownerReferences")
+"""Of the metadata, what is held of an object that cannot be worked on."""
+
+_DEFECT_LENGTH: Final = 300
 """Characters of why an object cannot be worked on that are logged."""
 
-_STEADY: Final = 5.0
-"""A watch that held for so long ended for no fault: the next one begins at once."""
+_STEADY_SECONDS: Final = 5.0
+"""A watch that lasted so long ended for no fault: the next one begins at once."""
 
 
-def _same(obj: Object) -> Object:
+def _unchanged(obj: Object) -> Object:
     return obj
 
 
-def _quiet(reason: str) -> None:
+def _ignore(reason: str) -> None:
     del reason
 
 
 class Reflector:
-    """Holds what the server holds, some milliseconds later, and tells of every change.
+    """Keep a copy of a kind's objects by a list and a watch, and call a handler for every change.
 
-    ``on_change`` is called on one thread, so each object's changes come in their order, and after
-    the cache has them: ``"ADDED"``, ``"MODIFIED"`` or ``"DELETED"``, and the object, transformed, as
-    that change left it. Changes may be left out where a later one follows; the last never is. What it
-    raises is logged.
+    ``on_change`` is called on one thread, so the changes of each object come in their order, and after the
+    cache has them: ``"ADDED"``, ``"MODIFIED"`` or ``"DELETED"``, and the object, transformed, as that change
+    left it. Changes may be left out where a later one follows; the last never is. What it raises is logged.
+
+    An object that ``is_foreign`` recognizes as another controller's is held by its identity only (name,
+    namespace, uid and resourceVersion), and so is one of which ``transform`` keeps nothing but the metadata.
+    The handler is called when such an object is first seen and when it is deleted.
 
     Args:
         connection: The way to the server.
-        kind: Of the objects.
+        kind: The kind of the objects.
         namespace: ``None``: all.
         label_selector: As the API reads it.
+        wider_selector: Used instead of ``label_selector`` from the first object on that a request of this
+            process returned, or that left the watch, and that only this one fits: an object which is ours
+            has labels that nobody expected.
         on_change: Called for every change.
-        on_restart: Called when a watch begins again, with a word why: "ended", "cut", "gone", "fault".
+        on_restart: Called when a watch begins again, with the cause: "ended", "cut", "gone", "fault".
         transform: Applied to an object before it is held; must leave its name, namespace, uid,
             resourceVersion and labels.
-        silence: Seconds without a sign of life (a server sends one a minute) until a watch is given up.
+        is_foreign: Recognizes watch events of other controllers' objects; lists are decoded whole.
+        silence: Seconds without a byte (a server sends a bookmark a minute) until a watch is given up.
         page: Objects a page of a list.
 
     Attributes:
-        synced: Set once everything there was is held and was told.
+        synced: Set once the first list is held and its objects were passed to ``on_change``.
         unreadable: Objects that cannot be worked on (`resultsfw.cluster.UNREADABLE`), with their version.
     """
 
@@ -76,9 +93,11 @@ class Reflector:
         *,
         namespace: str | None = None,
         label_selector: str = "",
+        wider_selector: str = "",
         on_change: Callable[[str, Object], None],
-        on_restart: Callable[[str], None] = _quiet,
-        transform: Callable[[Object], Object] = _same,
+        on_restart: Callable[[str], None] = _ignore,
+        transform: Callable[[Object], Object] = _unchanged,
+        is_foreign: IsForeign | None = None,
         silence: float = 120,
         page: int = PAGE,
     ) -> None:
@@ -88,15 +107,17 @@ class Reflector:
         self.unreadable: dict[Key, str] = {}
         self._connection = connection
         self._selector = label_selector
+        self._wider_selector = wider_selector
         self._on_change = on_change
         self._on_restart = on_restart
         self._transform = transform
+        self._is_foreign = is_foreign
         self._silence = silence
         self._page = page
         self._about = subject(kind, namespace)
         self._lock = threading.Lock()
-        self._held: dict[Key, Held] = {}
-        self._unsure: set[Key] = set()
+        self._entries: dict[Key, CacheEntry] = {}
+        self._stale: set[Key] = set()
         self._version = ""
         self._must_list = True
         self._stopped = threading.Event()
@@ -104,11 +125,11 @@ class Reflector:
         self._thread = threading.Thread(target=self._run, name=f"watch-{kind.plural}", daemon=True)
 
     def start(self) -> None:
-        """Begin, on a thread of its own."""
+        """Start listing and watching, on a thread of its own."""
         self._thread.start()
 
     def stop(self, *, timeout: float = 5) -> None:
-        """End, within ``timeout`` seconds; no change is told afterwards."""
+        """Stop within ``timeout`` seconds; the handler is not called afterwards."""
         self._stopped.set()
         with self._lock:
             stream = self._stream
@@ -119,84 +140,88 @@ class Reflector:
 
     @property
     def alive(self) -> bool:
-        """Whether it is at work."""
+        """Whether its thread runs."""
         return self._thread.is_alive()
 
     @property
     def version(self) -> str:
-        """The resourceVersion up to which everything is held."""
+        """The resourceVersion up to which the cache has all changes."""
         return self._version
 
     def __len__(self) -> int:
-        """How many objects are held."""
-        return len(self._held)
+        """Return how many objects are held."""
+        return len(self._entries)
 
     def keys(self) -> list[Key]:
-        """Namespace and name of what is held."""
+        """Return namespace and name of every object that is held."""
         with self._lock:
-            return list(self._held)
+            return list(self._entries)
 
     def holds(self, namespace: str, name: str) -> bool:
-        """Whether an object was seen, and not its end."""
-        return (namespace, name) in self._held
+        """Return whether an object was seen and its deletion was not."""
+        return (namespace, name) in self._entries
 
     @property
-    def _small(self) -> bool:
-        return len(self._held) > _MANY
+    def _compress(self) -> bool:
+        return len(self._entries) > _COMPRESS_ABOVE
 
     def get(self, namespace: str, name: str) -> Object | None:
-        """One object as it was last seen, the caller's own; ``None`` where none is held."""
+        """Return an object as it was last seen, the caller's own copy; ``None`` if none is held.
+
+        Of an object that is held by its identity only, that.
+        """
         with self._lock:
-            found = self._held.get((namespace, name))
+            found = self._entries.get((namespace, name))
         return None if found is None else found.object()
 
-    def get_sure(self, namespace: str, name: str) -> Object | None:
-        """Likewise, but ``None`` also where something later is known to exist."""
+    def get_fresh(self, namespace: str, name: str) -> Object | None:
+        """Return an object unless a later version is known to exist or only its identity is held."""
         with self._lock:
-            found = None if (namespace, name) in self._unsure else self._held.get((namespace, name))
-        return None if found is None else found.object()
+            found = None if (namespace, name) in self._stale else self._entries.get((namespace, name))
+        return None if found is None or not found.whole else found.object()
 
     def put_if_newer(self, obj: Object) -> None:
-        """Hold what a write, or a look past the cache, brought, until the watch brings it.
+        """Hold the answer to a write, or to a read past the cache, until the watch sends it.
 
-        Only what is later than all the watch has brought: anything else it brought already, or,
-        worse, the end of it.
+        Only an answer that is later than all events of the watch is held: of an earlier one the watch sent
+        everything already, or, worse, its deletion.
         """
         metadata = obj["metadata"]
         key, version = key_of(obj), metadata.get("resourceVersion", "")
-        selected = self.namespace in (None, key[0]) and matches(self._selector, obj)
-        packed = None
+        self._widen_for(obj)
+        selected = self.namespace in (None, key[0]) and matches_selector(self._selector, obj)
+        answer = None
         if selected:
-            packed = held(self._transformed(obj), small=self._small, told=False)
+            answer = entry(self._transformed(obj), compress=self._compress, notified=False)
         with self._lock:
-            ahead = newer(version, self._version)
-            was = self._held.get(key)
-            ahead_of_held = True if was is None else newer(version, was.version)
-            if None in (ahead, ahead_of_held) or (ahead and packed is None):
-                self._unsure.add(key)
+            after_watch = is_newer(version, self._version)
+            held = self._entries.get(key)
+            after_held = True if held is None else is_newer(version, held.version)
+            if None in (after_watch, after_held) or (after_watch and answer is None):
+                self._stale.add(key)
                 return
-            self._unsure.discard(key)
-            if ahead and ahead_of_held and packed is not None:
-                self._held[key] = packed
+            self._stale.discard(key)
+            if after_watch and after_held and answer is not None:
+                self._entries[key] = answer
 
-    def doubt(self, namespace: str, name: str) -> None:
-        """What is held of that object may be old: somebody changed it. Until something later is known."""
+    def mark_stale(self, namespace: str, name: str) -> None:
+        """Note that an object was changed by somebody: what is held is not fresh until a later event."""
         with self._lock:
-            if (namespace, name) in self._held:
-                self._unsure.add((namespace, name))
+            if (namespace, name) in self._entries:
+                self._stale.add((namespace, name))
 
-    def transform_anew(self, namespace: str, names: Iterable[str]) -> None:
-        """Transform once more what is held: of what the transform kept, something is not needed any more."""
+    def retransform(self, namespace: str, names: Iterable[str]) -> None:
+        """Transform held objects again: the transform now keeps less of them."""
         for name in names:
             key = (namespace, name)
             with self._lock:
-                was = self._held.get(key)
-            if was is None:
+                held = self._entries.get(key)
+            if held is None or not held.whole:
                 continue
-            fresh = held(self._transform(was.object()), small=self._small, told=was.told)
+            less = entry(self._transform(held.object()), compress=self._compress, notified=held.notified)
             with self._lock:
-                if self._held.get(key) is was:
-                    self._held[key] = fresh
+                if self._entries.get(key) is held:
+                    self._entries[key] = less
 
     def _run(self) -> None:
         failures = 0
@@ -207,7 +232,7 @@ class Reflector:
                     self._list()
                 self._watch()
             except TryLaterError as error:
-                pause, reason = min(error.retry_after, _LONGEST_ASKED), self._failed(error)
+                pause, reason = min(error.retry_after, _LONGEST_RETRY_AFTER), self._failed(error)
             except ClusterError as error:
                 reason = self._failed(error)
             except Exception:
@@ -217,16 +242,16 @@ class Reflector:
             if self._stopped.is_set():
                 break
             _call(self._on_restart, reason)
-            steady = time.monotonic() - began > _STEADY or (version and self._version != version)
+            steady = time.monotonic() - began > _STEADY_SECONDS or (version and self._version != version)
             failures = 0 if steady and reason != "gone" else failures + 1
             jitter = random.uniform(0.5, 1.5)  # noqa: S311 - spreads load
             grown = min(_SHORTEST_PAUSE * 2 ** min(failures, 10), _LONGEST_PAUSE) if failures else 0
             self._stopped.wait(max(pause, grown * jitter))
 
     def _failed(self, error: ClusterError) -> str:
-        """What is to be done after an error, and the word for it."""
+        """Decide what follows an error, and return the cause for ``on_restart``."""
         if isinstance(error, GoneError):
-            log.info("watch of %s: too far behind, listing again", self._about)
+            log.info("watch of %s: its resourceVersion is too old; listing again", self._about)
             self._must_list = True
             return "gone"
         if not self._stopped.is_set():
@@ -237,25 +262,27 @@ class Reflector:
         return "cut"
 
     def _list(self) -> None:
-        fresh: dict[Key, Held] = {}
-        version = ""
-        for items, at in pages(self._connection, self.kind, self.namespace, self._selector, limit=self._page):
+        fresh: dict[Key, CacheEntry] = {}
+        version, selector = "", self._selector
+        for items, at in pages(self._connection, self.kind, self.namespace, selector, limit=self._page):
             version = version or at
             for item in items:
-                fresh[key_of(item)] = held(self._transformed(item), small=True, told=True)
+                fresh[key_of(item)] = entry(self._transformed(item), compress=True, notified=True)
             if self._stopped.is_set():
                 return
         with self._lock:
-            changes = _differences(self._held, fresh, version, reset=newer(self._version, version) is True)
-            self._held, self._version = fresh, version
-            self._unsure.clear()
+            changes = differences(
+                self._entries, fresh, version, reset=is_newer(self._version, version) is True
+            )
+            self._entries, self._version = fresh, version
+            self._stale.clear()
             for key in self.unreadable.keys() - fresh.keys():
                 del self.unreadable[key]
-        self._must_list = False
-        for change, of in changes:
+        self._must_list = selector != self._selector
+        for change, changed in changes:
             if self._stopped.is_set():
                 return
-            _call(self._on_change, change, of.object())
+            _call(self._on_change, change, changed.object())
         self.synced.set()
 
     def _watch(self) -> None:
@@ -270,49 +297,74 @@ class Reflector:
         with self._lock:
             self._stream = stream
         try:
-            if self._stopped.is_set():
+            if self._stopped.is_set() or self._must_list:
                 return
-            for change, obj in events_of(stream, self._about):
+            for event in events_of(stream, self._about, self._is_foreign):
                 if self._stopped.is_set():
                     return
-                if change == "BOOKMARK":
-                    self._version = obj["metadata"]["resourceVersion"]
-                elif change in ("ADDED", "MODIFIED", "DELETED"):
-                    self._apply(change, obj)
+                if event.change == "BOOKMARK":
+                    self._version = event.obj["metadata"]["resourceVersion"]
+                elif event.change in ("ADDED", "MODIFIED", "DELETED"):
+                    self._apply(event.change, event.obj, foreign=event.foreign)
         finally:
             with self._lock:
                 self._stream = None
             stream.close()
 
-    def _apply(self, change: str, obj: Object) -> None:
+    def _apply(self, change: str, obj: Object, *, foreign: bool = False) -> None:
         metadata = obj["metadata"]
         key, version = key_of(obj), metadata["resourceVersion"]
-        obj = self._transformed(obj)
-        now = None if change == "DELETED" else held(obj, small=self._small, told=True)
+        if change == "DELETED":
+            self._widen_for(obj)
+        if not foreign:
+            obj = self._transformed(obj)
+        now = None if change == "DELETED" else entry(obj, compress=self._compress, notified=True)
         with self._lock:
-            was = self._held.get(key)
-            # What we wrote ourselves may be held before the watch has come as far.
-            if was is None or newer(was.version, version) is not True:
+            before = self._entries.get(key)
+            # The answer to a write of ours may be held before the watch has come as far.
+            if before is None or is_newer(before.version, version) is not True:
                 if now is not None:
-                    self._held[key] = now
+                    self._entries[key] = now
                 else:
-                    self._held.pop(key, None)
+                    self._entries.pop(key, None)
             self._version = version
-            self._unsure.discard(key)
+            self._stale.discard(key)
             if now is None:
                 self.unreadable.pop(key, None)
+        if now is not None and before is not None and _is_known_as(now, before):
+            return
         _call(self._on_change, change, obj)
 
+    def _widen_for(self, obj: Object) -> None:
+        """List and watch by the wider selector if that fits an object and the present one does not."""
+        wider = self._wider_selector
+        if not wider or matches_selector(self._selector, obj) or not matches_selector(wider, obj):
+            return
+        with self._lock:
+            if self._selector == wider:
+                return
+            narrow, self._selector = self._selector, wider
+            self._must_list, stream = True, self._stream
+        log.warning(
+            "%s is not selected by %s: watching %s by %s from now on",
+            subject(self.kind, *key_of(obj)),
+            narrow,
+            self._about,
+            wider,
+        )
+        if stream is not None:
+            _shut(stream)
+
     def _transformed(self, obj: Object) -> Object:
-        """The object as it is held; one that cannot be worked on is logged, once for each version."""
+        """Transform an object; one that cannot be worked on is logged, once for each version."""
         try:
             transformed = self._transform(obj)
-        except MemoryError:  # no fault of the object's: the list is read again
+        except MemoryError:  # not caused by the object: list again
             raise
         except Exception as error:
             # One object must not keep all others of its kind from being seen.
             log.exception("watch of %s: %s/%s is held by its name only", self._about, *key_of(obj))
-            metadata = {name: obj["metadata"][name] for name in _IDENTITY if name in obj["metadata"]}
+            metadata = {name: obj["metadata"][name] for name in _UNREADABLE_KEEPS if name in obj["metadata"]}
             transformed = {"metadata": metadata, UNREADABLE: f"{type(error).__name__} while it was read"}
         key, defect = key_of(obj), transformed.get(UNREADABLE)
         if defect is None:
@@ -321,37 +373,13 @@ class Reflector:
         version = str(obj["metadata"].get("resourceVersion", ""))
         if self.unreadable.get(key) != version:
             self.unreadable[key] = version
-            log.error("%s cannot be worked on: %s", subject(self.kind, *key), str(defect)[:_DEFECT])
+            log.error("%s cannot be worked on: %s", subject(self.kind, *key), str(defect)[:_DEFECT_LENGTH])
         return transformed
 
 
-def _differences(
-    old: dict[Key, Held], fresh: dict[Key, Held], version: str, *, reset: bool
-) -> list[tuple[str, Held]]:
-    """What is to be told after a list; ``fresh`` is completed by what we wrote after it.
-
-    Args:
-        old: What was held.
-        fresh: What the list brought.
-        version: The list's.
-        reset: Whether the server went back in time (restored from a backup): then its word alone counts.
-    """
-    changes: list[tuple[str, Held]] = []
-    for key, was in old.items():
-        ahead = not reset and newer(was.version, fresh[key].version if key in fresh else version) is True
-        if ahead:
-            fresh[key] = was
-        elif key not in fresh or (fresh[key].uid != was.uid and was.told):
-            changes.append(("DELETED", was))
-    for key, now in fresh.items():
-        before = old.get(key)
-        if before is now:
-            continue
-        if before is None or before.uid != now.uid:
-            changes.append(("ADDED", now))
-        elif before.version != now.version or not before.told:
-            changes.append(("MODIFIED", now))
-    return changes
+def _is_known_as(now: CacheEntry, before: CacheEntry) -> bool:
+    """Return whether the handler was called for the same object, of which only the identity is held."""
+    return before.notified and not (now.whole or before.whole) and now.uid == before.uid
 
 
 def _call(function: Callable[..., None], *arguments: object) -> None:
@@ -362,7 +390,7 @@ def _call(function: Callable[..., None], *arguments: object) -> None:
 
 
 def _shut(stream: Response) -> None:
-    """Wake up whoever waits for the stream's next byte."""
+    """Wake up the thread that waits for the stream's next byte."""
     try:
         stream.shutdown()
     except (OSError, ValueError, RuntimeError):

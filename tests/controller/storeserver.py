@@ -28,6 +28,7 @@ from resultsfw.errors import (
     ObjectTooLargeError,
     UnavailableError,
 )
+from resultsfw.kube.store import matches_selector
 from resultsfw.local.store import Store
 from resultsfw.local.watch import Watch
 
@@ -277,7 +278,7 @@ class Handler(BaseHTTPRequestHandler):
         metadata = obj["metadata"]
         if namespace not in (None, metadata["namespace"]):
             return False
-        if (label := query.get("labelSelector")) and label not in (metadata.get("labels") or {}):
+        if not matches_selector(query.get("labelSelector", ""), obj):
             return False
         field = query.get("fieldSelector", "")
         return not field or field == f"metadata.name={metadata['name']}"

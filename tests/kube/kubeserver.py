@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from resultsfw.jsons import merge_patch
+from resultsfw.kube.store import matches_selector
 
 Answer = Callable[["Handler"], None]
 
@@ -233,7 +234,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.flush()
 
     def event(self, change: str, obj: Any) -> bytes:
-        return json.dumps({"type": change, "object": obj}).encode() + b"\n"
+        return json.dumps({"type": change, "object": obj}, separators=(",", ":")).encode() + b"\n"
 
     def serve(self) -> None:
         plural, namespace, name, sub = where(self.asked.path)
@@ -259,12 +260,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.chunk(b"")
 
     def selected(self, obj: dict[str, Any], namespace: str) -> bool:
-        wanted = self.asked.query.get("labelSelector", "")
-        labels = obj["metadata"].get("labels") or {}
-        key, _, value = wanted.partition("=")
-        return namespace in ("", obj["metadata"]["namespace"]) and (
-            not wanted or (labels.get(key) == value if value else key in labels)
-        )
+        fits = matches_selector(self.asked.query.get("labelSelector", ""), obj)
+        return namespace in ("", obj["metadata"]["namespace"]) and bool(fits)
 
     def list(self, plural: str, namespace: str) -> None:
         owner, state = self.server.owner, self.server.owner.state

@@ -5,7 +5,7 @@ import pytest
 from resultsfw.cluster import CONFIG_MAPS, PODS
 from resultsfw.errors import ConflictError, NotFoundError
 from resultsfw.kube import CachedCluster, Reflector
-from resultsfw.kube.held import matches, newer
+from resultsfw.kube.store import is_newer, matches_selector
 
 
 @pytest.fixture
@@ -166,7 +166,7 @@ def test_what_the_selector_leaves_out_is_not_held(server, cluster, connection, t
 def test_versions_that_are_no_numbers_are_never_ordered(behind):
     """Then what was written is asked for until the watch brings something."""
     behind.put_if_newer({"metadata": {"namespace": "ns", "name": "a", "resourceVersion": "abc"}})
-    assert behind.get_sure("ns", "a") is None
+    assert behind.get_fresh("ns", "a") is None
     behind._apply(
         "MODIFIED", {"metadata": {"namespace": "ns", "name": "a", "resourceVersion": "def"}, "spec": 2}
     )
@@ -178,7 +178,7 @@ def test_versions_that_are_no_numbers_are_never_ordered(behind):
     [("10", "9", True), ("9", "10", False), ("9", "9", False), ("a", "a", False), ("a", "9", None)],
 )
 def test_versions_are_compared_as_numbers(one, other, expected):
-    assert newer(one, other) is expected
+    assert is_newer(one, other) is expected
 
 
 @pytest.mark.parametrize(
@@ -200,7 +200,7 @@ def test_versions_are_compared_as_numbers(one, other, expected):
     ],
 )
 def test_selectors_are_read_as_the_server_reads_them(selector, expected):
-    assert matches(selector, {"metadata": {"labels": {"a": "1"}}}) is expected
+    assert matches_selector(selector, {"metadata": {"labels": {"a": "1"}}}) is expected
 
 
 def test_logs_come_through(server, cluster, behind):

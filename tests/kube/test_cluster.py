@@ -144,7 +144,7 @@ def test_a_pause_the_server_asks_for_is_passed_on(  # noqa: PLR0917
 ):
     """To the caller, and to everyone else by the rate limit."""
     held = []
-    monkeypatch.setattr(cluster.connection.limit, "hold", held.append)
+    monkeypatch.setattr(cluster.connection.limit, "block", held.append)
     server.plan(refusing(status, "TooManyRequests", **headers))
     with pytest.raises(TryLaterError) as caught:
         cluster.get(PODS, "ns", "a")
@@ -382,7 +382,7 @@ def test_each_refusal_of_a_log_is_an_error_of_ours(cluster, server, status, mess
 
 def test_requests_wait_for_their_turn_but_a_leases_do_not(connection, server, monkeypatch):
     turns = []
-    monkeypatch.setattr(connection.limit, "acquire", lambda: turns.append(1))
+    monkeypatch.setattr(connection.limit, "wait", lambda: turns.append(1))
     server.put("configmaps", "ns", "a")
     KubeCluster(connection).get(CONFIG_MAPS, "ns", "a")
     KubeCluster(connection, limited=False).get(CONFIG_MAPS, "ns", "a")

@@ -87,7 +87,7 @@ def test_what_is_held_can_be_made_less_later(server, told, reflect):
         server.put("pods", "ns", name, spec={"x": 1})
     one = reflect(transform=transform)
     kept.clear()
-    one.transform_anew("ns", ["a", "unknown"])
+    one.retransform("ns", ["a", "unknown"])
     assert one.get("ns", "a")["spec"] == {"less": True}
     assert one.get("ns", "b")["spec"] == {"x": 1}
     assert names(one) == ["a", "b"]
@@ -365,7 +365,7 @@ def test_errors_are_logged_without_a_stack(server, told, reflect, caplog):
 
 def test_many_objects_are_held_in_few_bytes(server, told, reflect, monkeypatch):
     """And every look gets a copy of its own, however they are held."""
-    monkeypatch.setattr("resultsfw.kube.reflector._MANY", 5)
+    monkeypatch.setattr("resultsfw.kube.reflector._COMPRESS_ABOVE", 5)
     for number in range(12):
         server.put(
             "pods", "ns", f"a{number:02}", spec={"containers": [{"name": "one", "command": ["x" * 99]}]}
@@ -381,11 +381,11 @@ def test_many_objects_are_held_in_few_bytes(server, told, reflect, monkeypatch):
         assert found["spec"]["containers"][0]["command"] == ["x" * 99]
         found["spec"]["containers"].clear()
         assert one.get("ns", f"a{number:02}")["spec"]["containers"]
-    assert all(held.small for held in one._held.values())
+    assert all(held.compressed for held in one._entries.values())
     for number in range(11):
         server.remove("pods", "ns", f"a{number:02}")
     told.wait(lambda: sum(one is None for one in told.objects.values()) == 11)
     server.put("pods", "ns", "a14", spec={"containers": [{"name": "two"}]})
     told.wait(lambda: told.objects["a14"]["spec"]["containers"] != [])
-    assert not one._held["ns", "a14"].small
+    assert not one._entries["ns", "a14"].compressed
     assert one.get("ns", "a14")["spec"]["containers"] == [{"name": "two"}]

@@ -1,6 +1,7 @@
 """Whatever changes, and however the streams are cut: in the end the cache is what the server holds."""
 
 import contextlib
+from functools import partial
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -8,8 +9,9 @@ from kubeserver import Server, kubeconfig_for, refusing, resetting
 
 from resultsfw.cluster import PODS
 from resultsfw.errors import ClusterError
-from resultsfw.kube import CachedCluster, KubeCluster, Reflector, connect
+from resultsfw.kube import CachedCluster, KubeCluster, Reflector, connect, lacks_string
 
+OURS = "resultsfw.dev/controller"
 NAMES = st.sampled_from("abcd")
 STEPS = st.one_of(
     st.tuples(st.just("put"), NAMES),
@@ -45,6 +47,56 @@ def take(server, cached, step, number):
     acts.get(what, lambda: server.tell(what))()
 
 
+def spec_of(name, number):
+    """Of ours one time, of another controller's the next."""
+    return {"x": number, "managedBy": OURS if (number + ord(name)) % 3 else "else"}
+
+
+def taken(obj):
+    return obj if obj["spec"]["managedBy"] == OURS else {"metadata": obj["metadata"]}
+
+
+@given(steps=st.lists(st.one_of(STEPS, st.tuples(st.just("change"), NAMES)), max_size=25))
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+def test_in_the_end_ours_are_held_whole_and_the_others_by_their_identity(steps, tmp_path, quick, told):
+    server = Server()
+    connection = connect(str(kubeconfig_for(server.url, tmp_path)))
+    told.__init__()
+    recognizing = {"transform": taken, "is_foreign": partial(lacks_string, text=OURS)}
+    one = Reflector(connection, PODS, on_change=told.change, page=2, **recognizing)
+    cached = CachedCluster(KubeCluster(connection, timeouts=(1, 1)), {PODS: one})
+    try:
+        one.start()
+        for number, (what, *names) in enumerate(steps):
+            with contextlib.suppress(ClusterError):
+                if what in ("change", "put"):
+                    server.put("pods", "ns", *names, spec=spec_of(names[0], number))
+                elif what == "write":
+                    cached.patch(PODS, "ns", *names, {"spec": spec_of(names[0], number)})
+                elif what != "create":
+                    take(server, cached, (what, *names), number)
+        server.plans.clear()
+        server.put("pods", "ns", "last", spec={"managedBy": OURS})
+        told.wait(lambda: told.objects.get("last") is not None)
+        holds = {key[1]: obj for key, obj in server.held("pods").items()}
+        assert {name for _, name in list(one.keys())} == set(holds)
+        assert {name for name, obj in told.objects.items() if obj is not None} == set(holds)
+        for name, obj in holds.items():
+            assert one.get("ns", name)["metadata"]["resourceVersion"] == obj["metadata"]["resourceVersion"]
+            assert cached.get(PODS, "ns", name)["spec"] == obj["spec"]
+            ours = obj["spec"]["managedBy"] == OURS
+            assert (one.get_fresh("ns", name) is not None) == ours
+            assert told.objects[name].get("spec") == (obj["spec"] if ours else None)
+    finally:
+        one.stop()
+        connection.close()
+        server.down()
+
+
 @given(steps=st.lists(STEPS, max_size=25))
 @settings(
     max_examples=120,
@@ -77,7 +129,7 @@ def test_in_the_end_cache_and_handlers_know_what_the_server_knows(steps, tmp_pat
                 assert known.get("spec") == obj.get("spec")
                 assert known["metadata"] == obj["metadata"]
             # What was in doubt has been looked at.
-            assert one.get_sure("ns", name)
+            assert one.get_fresh("ns", name)
         order = {}
         for change, name, version in told.changes:
             # A deletion that is told after a list has the version it was last seen with.
