@@ -1,19 +1,36 @@
-"""Fixtures of all tests: the captures.
+"""Fixtures of all tests: the captures, the wheel; and how many examples a property is tried on.
 
 A test that takes ``capture`` runs once for each of them; one that wants only some says
 ``@pytest.mark.parametrize("capture", ["sl-basic"], indirect=True)``.
 """
 
+import fcntl
+import os
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 # Test files are no packages: what they share is found here.
 sys.path.insert(0, str(Path(__file__).parent))
 
 import captures
 from pluginsite import Site
+
+ROOT = Path(__file__).parents[1]
+
+# Of a property that names no number of its own. `make check` chooses "check", by --hypothesis-profile.
+settings.register_profile(
+    "test",
+    deadline=None,  # shared machines have slow moments
+    max_examples=60,
+    derandomize=os.environ.get("CI") == "true",  # there, no luck
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.register_profile("check", settings.get_profile("test"), max_examples=10)
+settings.load_profile("test")
 
 
 @pytest.fixture
@@ -28,6 +45,23 @@ def site(tmp_path):
     folder = tmp_path / "site"
     folder.mkdir()
     return Site(folder)
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory):
+    """The wheel, made from the sdist as a release's is; built once for all processes that run tests."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    built = folder / "wheel"
+    with (folder / "wheel.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not built.exists():
+            command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", f"{built}.part", ROOT]
+            subprocess.run(command, check=True, capture_output=True)
+            Path(f"{built}.part").rename(built)
+    (file,) = built.glob("*.whl")
+    return file
 
 
 def pytest_generate_tests(metafunc):

@@ -6,22 +6,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
 
 # Test files are no packages: what they share is found here.
 sys.path.insert(0, str(Path(__file__).parent))
 
 from places import Place
 from s3server import S3Server
-
-settings.register_profile(
-    "object-store",
-    deadline=None,  # shared machines have slow moments
-    max_examples=40,
-    derandomize=os.environ.get("CI") == "true",
-    suppress_health_check=[HealthCheck.too_slow],
-)
-settings.load_profile("object-store")
 
 _numbers = itertools.count()
 

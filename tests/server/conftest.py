@@ -1,13 +1,11 @@
 """Fixtures: a cluster's reviews, a server that all tests of a file share, and one of a test's own."""
 
 import contextlib
-import os
 import signal
 import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
 
 # Test files are no packages: what they share is found here.
 sys.path.insert(0, str(Path(__file__).parent))
@@ -72,13 +70,3 @@ def own(reviews, tmp_path):
     for one in started:
         if one.process.poll() is None:
             one.kill()
-
-
-settings.register_profile(
-    "resultsfw",
-    deadline=None,  # shared machines have slow moments
-    max_examples=60,
-    derandomize=os.environ.get("CI") == "true",
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
-)
-settings.load_profile("resultsfw")

@@ -8,7 +8,7 @@ import uuid
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from serverroom import POD, answer_on, head, path
 
@@ -345,7 +345,7 @@ def test_a_client_whose_tokens_wait_for_review_holds_up_no_other(server, reviews
         max_size=12,
     )
 )
-@settings(max_examples=100)
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_bytes_stop_the_server(shared, pieces):
     with contextlib.suppress(ConnectionError), shared.raw(b"".join(pieces)) as sock:
         sock.settimeout(0.05)

@@ -242,7 +242,7 @@ def test_what_is_stored_while_the_store_is_counted_counts():
     assert usage.total == cost(10) + 500
 
 
-@given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 60_000), st.booleans()), max_size=30))
+@given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(1, 60_000), st.booleans()), max_size=30))
 def test_a_namespace_never_has_more_than_its_quota(changes):
     usage = Usage(100_000)
     for namespace, size, more in changes:

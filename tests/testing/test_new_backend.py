@@ -136,14 +136,6 @@ def call(*command, cwd=None):
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("wheel")
-    call(sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir", str(folder), str(ROOT))
-    (file,) = folder.glob("*.whl")
-    return file
-
-
-@pytest.fixture(scope="module")
 def environment(wheel, request, tmp_path_factory):
     """A virtual environment with what the wheel needs, from the package index; kept from run to run."""
     needs = (ROOT / "pyproject.toml").read_bytes() + sys.version.encode()
