@@ -16,7 +16,7 @@ from rich.text import Text
 from resultsfw.cli import show
 from resultsfw.cluster import Object
 from resultsfw.tekton.api.kinds import PIPELINERUNS, TASKRUNS
-from resultsfw.tekton.podstatus.step_states import mirror
+from resultsfw.tekton.podstatus.step_states import pod_status_fields
 
 __all__ = ["Progress"]
 
@@ -147,7 +147,7 @@ class Progress:
             run.attempts += 1
             run.steps = [_Step(name.removeprefix("step-")) for name in names if name.startswith("step-")]
             yield f"{run.name}: {'retried' if is_retry else 'started'}, pod {run.pod}"
-        states = {step["name"]: step for step in mirror(pod, {}, done=False).get("steps") or ()}
+        states = {step["name"]: step for step in pod_status_fields(pod, {}, done=False).get("steps") or ()}
         now = self._clock()
         ready = pod.get("status", {}).get("phase") == "Running"
         for step in run.steps:

@@ -65,8 +65,10 @@ def notice_of(old: Object, new: Object) -> Notice | None:
         return Notice("Normal", "Succeeded", message)
     if new.get("status") == "False":
         return Notice("Warning", "Failed", message)
-    was_held, is_held = (one.get("reason") == HELD for one in (old, new))  # TaskRunPending: it has not begun
-    return Notice("Normal", "Started", "") if (not old or was_held) and not is_held else None
+    was_pending, is_pending = (
+        one.get("reason") == HELD for one in (old, new)
+    )  # TaskRunPending: it has not begun
+    return Notice("Normal", "Started", "") if (not old or was_pending) and not is_pending else None
 
 
 def notices_of_pipelinerun(old: Object, new: Object) -> list[Notice]:

@@ -17,7 +17,7 @@ from resultsfw.controller.requests import Request, RequestQueue
 from resultsfw.operations.logs import about
 from resultsfw.tekton.api.conditions import is_done
 from resultsfw.tekton.api.kinds import READY_ANNOTATION, RELEASED_ANNOTATION, is_step
-from resultsfw.tekton.taskrun.finalizers import is_held
+from resultsfw.tekton.taskrun.finalizers import awaits_finalizer
 
 __all__ = ["TaskRunController", "TaskRunEvents", "TaskRunIndex", "enqueue_delay", "pod_fingerprint"]
 
@@ -94,7 +94,7 @@ class TaskRunIndex:
             is_done(taskrun),
             (taskrun.get("status") or {}).get("podName") or "",
             backend_of(taskrun),
-            is_held(taskrun),
+            awaits_finalizer(taskrun),
             str(taskrun.get(UNREADABLE) or ""),
         )
         return state

@@ -28,11 +28,11 @@ from resultsfw.references import reference_value
 from resultsfw.tekton.api.kinds import TASKRUNS
 from resultsfw.tekton.pod.builder import PodOptions, build_pod
 from resultsfw.tekton.pod.containers import PARAMS_MOUNT
-from resultsfw.tekton.podstatus.pod_state import all_ended
+from resultsfw.tekton.podstatus.pod_state import all_containers_ended
 from resultsfw.tekton.spec.declared_results import run_of
 from resultsfw.tekton.spec.param_references import resolved
 from resultsfw.tekton.spec.substitution import apply
-from resultsfw.tekton.taskrun.pod_lifecycle import release
+from resultsfw.tekton.taskrun.pod_lifecycle import mark_ready
 from resultsfw.tekton.taskrun.reconciler import Reconciler
 from resultsfw.testing.clusters import Asked, Noted
 from resultsfw.testing.tasks import Write, task_of
@@ -281,7 +281,9 @@ class World:
         for life in lives:
             life.pod = self.store.create(PODS, life.prepared)
 
-    def follow(self, *lives: Life, until: Callable[[Object], bool] = all_ended, what: str = "ended") -> None:
+    def follow(
+        self, *lives: Life, until: Callable[[Object], bool] = all_containers_ended, what: str = "ended"
+    ) -> None:
         """Let the pods' Steps run, until each pod is as wanted."""
         until_when = time.monotonic() + PATIENCE
         left = {life.name: life for life in lives}
@@ -297,7 +299,7 @@ class World:
                     continue
                 life.pod = pod
                 with contextlib.suppress(ClusterError):
-                    release(self.store, pod, datetime.now(UTC))
+                    mark_ready(self.store, pod, datetime.now(UTC))
                 if until(pod):
                     del left[life.name]
         for life in lives:

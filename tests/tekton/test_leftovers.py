@@ -10,7 +10,7 @@ from resultsfw.flags import ANNOTATION
 from resultsfw.local.store import Store
 from resultsfw.plugins import wrap_backend
 from resultsfw.tekton.api.kinds import TASKRUNS
-from resultsfw.tekton.taskrun.finalizers import FINALIZER, is_held
+from resultsfw.tekton.taskrun.finalizers import FINALIZER, awaits_finalizer
 from resultsfw.tekton.taskrun.reconciler import Reconciler
 from resultsfw.tekton.taskrun.stamps import stamped_backends
 
@@ -79,9 +79,9 @@ def test_a_run_is_held_from_before_its_pod_if_its_backend_keeps_things_elsewhere
     assert verbs == [("patch", "TaskRun"), ("create", "Pod")]  # in one write with the stamp
 
 
-@pytest.mark.parametrize("outside", ["no", "owned"])
-def test_other_runs_are_not_held(outside):
-    world, _ = a_world(outside=outside)
+@pytest.mark.parametrize("external_state", ["no", "owned"])
+def test_other_runs_are_not_held(external_state):
+    world, _ = a_world(external_state=external_state)
     assert "finalizers" not in run_of(world)["metadata"]
 
 
@@ -93,7 +93,7 @@ def test_values_are_purged_after_the_verdict_and_once_more_with_the_run():
     assert set(keeper.purged) == {(uid, 0)}
     keeper.purged.clear()
     Store.delete(world.cluster, TASKRUNS, "default", "run")
-    assert is_held(run_of(world))
+    assert awaits_finalizer(run_of(world))
     world.step()
     assert keeper.purged == [(uid, 0)]
     with pytest.raises(NotFoundError):

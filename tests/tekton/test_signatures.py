@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from world import World
 
-from resultsfw.tekton.podstatus.step_states import mirror
+from resultsfw.tekton.podstatus.step_states import pod_status_fields
 
 FORGED = ["SVID", "RESULT_MANIFEST", "RESULT_MANIFEST.sig", "digest.sig"]
 
@@ -26,7 +26,7 @@ def pod(text):
 
 
 def shown(text, **task_spec):
-    (step,) = mirror(pod(text), {"taskSpec": task_spec}, done=True)["steps"]
+    (step,) = pod_status_fields(pod(text), {"taskSpec": task_spec}, done=True)["steps"]
     return [one["key"] for one in json.loads(step["terminated"].get("message", "[]"))]
 
 

@@ -7,15 +7,15 @@ from resultsfw.tekton.api.kinds import CANCEL_ANNOTATION, READY_ANNOTATION, is_s
 
 __all__ = [
     "DEFAULT_GRACE",
-    "all_ended",
-    "begun",
-    "disruption",
-    "grace_of",
+    "all_containers_ended",
+    "container_statuses",
+    "disruption_reason",
+    "grace_period",
     "is_cancellable",
-    "leaving",
+    "is_scheduled",
+    "is_terminating",
     "native_sidecars",
-    "placed",
-    "statuses",
+    "steps_may_have_started",
 ]
 
 
@@ -30,7 +30,7 @@ def is_cancellable(pod: Object) -> bool:
     return any(CANCEL_ANNOTATION in (item.get("fieldRef") or {}).get("fieldPath", "") for item in items)
 
 
-def statuses(pod: Object, key: str = "containerStatuses") -> dict[str, Object]:
+def container_statuses(pod: Object, key: str = "containerStatuses") -> dict[str, Object]:
     """The pod's container statuses by name."""
     return {one["name"]: one for one in pod.get("status", {}).get(key) or ()}
 
@@ -41,26 +41,26 @@ def native_sidecars(pod: Object) -> list[str]:
     return [one["name"] for one in listed if one.get("restartPolicy") == "Always"]
 
 
-def placed(pod: Object) -> bool:
+def is_scheduled(pod: Object) -> bool:
     """Whether a node has the pod. No kubelet knows of one that has none: only its deletion ends it."""
     return bool(pod["spec"].get("nodeName"))
 
 
-def begun(pod: Object) -> bool:
+def steps_may_have_started(pod: Object) -> bool:
     """Whether a Step may have begun: the first waits for an annotation, and that for all containers."""
     if READY_ANNOTATION in (pod["metadata"].get("annotations") or {}):
         return True
-    ended = (name for name, one in statuses(pod).items() if "terminated" in one.get("state", {}))
+    ended = (name for name, one in container_statuses(pod).items() if "terminated" in one.get("state", {}))
     return any(is_step(name) for name in ended)
 
 
-def disruption(pod: Object) -> str:
+def disruption_reason(pod: Object) -> str:
     """Who ends the pod from outside, in the words of its condition ``DisruptionTarget``; "" if nobody."""
     one = _disrupted(pod)
     return f"{one.get('reason', '')}: {one.get('message', '')}" if one else ""
 
 
-def leaving(pod: Object) -> bool:
+def is_terminating(pod: Object) -> bool:
     """Whether the pod is deleted or evicted: its logs go with it."""
     return "deletionTimestamp" in pod["metadata"] or bool(_disrupted(pod))
 
@@ -73,14 +73,14 @@ def _disrupted(pod: Object) -> Object:
     return {}
 
 
-def grace_of(pod: Object) -> float:
+def grace_period(pod: Object) -> float:
     """Seconds a container of this pod has between SIGTERM and SIGKILL."""
     return float(pod["spec"].get("terminationGracePeriodSeconds", DEFAULT_GRACE))
 
 
-def all_ended(pod: Object) -> bool:
+def all_containers_ended(pod: Object) -> bool:
     """Whether no container of the pod will say anything more."""
-    known = {**statuses(pod, "initContainerStatuses"), **statuses(pod)}
+    known = {**container_statuses(pod, "initContainerStatuses"), **container_statuses(pod)}
     states = {name: one.get("state", {}) for name, one in known.items()}
     if pod.get("status", {}).get("phase") in ("Succeeded", "Failed"):
         return not any("running" in state for state in states.values())

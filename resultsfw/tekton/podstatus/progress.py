@@ -11,10 +11,10 @@ from resultsfw.messages import message_budget, read_message
 from resultsfw.tekton.api import reasons
 from resultsfw.tekton.api.kinds import RESULTS_SIDECAR, is_sidecar, is_step
 from resultsfw.tekton.api.times import parse_time
-from resultsfw.tekton.podstatus.pod_state import native_sidecars, statuses
+from resultsfw.tekton.podstatus.pod_state import container_statuses, native_sidecars
 from resultsfw.tekton.podstatus.step_states import internal_entries
 
-__all__ = ["OOM", "REFUSED", "STEP_TIMEOUT", "Overstay", "Progress", "progress_of"]
+__all__ = ["OOM", "REFUSED", "STEP_TIMEOUT", "Progress", "StepNotEnded", "progress_of"]
 
 
 OOM: Final = "OOMKilled"
@@ -62,11 +62,11 @@ class Progress:
     refusal: bool
     stuck: bool
     ended_at: datetime | None
-    overstay: "Overstay | None" = None
+    step_not_ended: "StepNotEnded | None" = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Overstay:
+class StepNotEnded:
     """A Step's container that runs though its Step has recorded its end, and how that shows.
 
     Tekton's entrypoint writes its ``out`` file first and may wait for ever after that: it opens the files of
@@ -89,7 +89,7 @@ def progress_of(pod: Object, now: datetime) -> Progress:
     """Read a pod's progress off its status. Tekton's rules (pkg/pod/status.go) but for what is said here."""
     status = pod.get("status", {})
     phase = status.get("phase", "Pending")
-    containers = statuses(pod)
+    containers = container_statuses(pod)
     wanted = [one["name"] for one in pod["spec"]["containers"] if is_step(one["name"])]
     # In the order of the spec, as Tekton sorts them: of several that failed, the first is the cause.
     ended = {
@@ -106,25 +106,25 @@ def progress_of(pod: Object, now: datetime) -> Progress:
     # `out.err`, and those behind it would wait for ever.
     patience = 5 + 2 * len(wanted)
     late = last is not None and (now - last).total_seconds() > patience
-    all_ended = len(steps) == len(wanted)
+    all_steps_ended = len(steps) == len(wanted)
     return Progress(
-        steps_done=all_ended or phase in ("Succeeded", "Failed"),
+        steps_done=all_steps_ended or phase in ("Succeeded", "Failed"),
         running=_running(pod, phase),
         failure=(
-            _failure(pod, ended, last if all_ended else None)
+            _failure(pod, ended, last if all_steps_ended else None)
             if failing or killed or phase == "Failed"
             else None
         ),
         refusal=failing and all(_refused(step, pod) for step in steps.values() if step.get("exitCode")),
         stuck=phase == "Running" and (killed or (failing and late)),
         ended_at=last or (_changed_at(status) if phase in ("Succeeded", "Failed") else None),
-        overstay=_overstay(pod, wanted) if phase == "Running" and not all_ended else None,
+        step_not_ended=_step_not_ended(pod, wanted) if phase == "Running" and not all_steps_ended else None,
     )
 
 
-def _overstay(pod: Object, steps: Sequence[str]) -> Overstay | None:
+def _step_not_ended(pod: Object, steps: Sequence[str]) -> StepNotEnded | None:
     """The first Step's container that is known to run longer than its Step."""
-    containers = statuses(pod)
+    containers = container_statuses(pod)
     states = {name: one.get("state", {}) for name, one in containers.items()}
     running = [name for name in steps if "running" in states.get(name, {})]
     if not running or "deletionTimestamp" in pod["metadata"]:
@@ -134,15 +134,15 @@ def _overstay(pod: Object, steps: Sequence[str]) -> Overstay | None:
         end = states.get(name, {}).get("terminated")
         since = parse_time(end.get("finishedAt")) if end and end.get("exitCode") == 0 else None
         if since is not None:
-            return Overstay(step=running[0], since=since, shown_by=name, waited=False)
+            return StepNotEnded(step=running[0], since=since, shown_by=name, waited=False)
     # The results sidecar ends well by itself only when no Step will write anything more.
     native = RESULTS_SIDECAR in native_sidecars(pod)
-    sidecar = {**statuses(pod, "initContainerStatuses"), **containers}.get(RESULTS_SIDECAR, {})
+    sidecar = {**container_statuses(pod, "initContainerStatuses"), **containers}.get(RESULTS_SIDECAR, {})
     end = sidecar.get("state", {}).get("terminated") or sidecar.get("lastState", {}).get("terminated") or {}
     since = parse_time(end.get("finishedAt")) if end.get("exitCode") == 0 else None
     if since is None:
         return None
-    return Overstay(step=running[0], since=since, shown_by=RESULTS_SIDECAR, waited=native)
+    return StepNotEnded(step=running[0], since=since, shown_by=RESULTS_SIDECAR, waited=native)
 
 
 def _changed_at(status: Object) -> datetime | None:
@@ -161,7 +161,7 @@ def _running(pod: Object, phase: str) -> tuple[str, str]:
         for one in conditions
     ):
         return "ExceededNodeResources", "TaskRun Pod exceeded available resources"
-    everyone = [*statuses(pod, "initContainerStatuses").values(), *statuses(pod).values()]
+    everyone = [*container_statuses(pod, "initContainerStatuses").values(), *container_statuses(pod).values()]
     waiting = [
         (one["name"], one["state"]["waiting"]) for one in everyone if "waiting" in one.get("state", {})
     ]
@@ -169,7 +169,7 @@ def _running(pod: Object, phase: str) -> tuple[str, str]:
         "PullImageFailed" if any(w.get("reason") in _IMAGE_FAULTS for _, w in waiting) else reasons.PENDING
     )
     for name, why in waiting:
-        if name in statuses(pod) and why.get("message"):
+        if name in container_statuses(pod) and why.get("message"):
             return reason, f'build step "{name}" is pending with reason "{why["message"]}"'
     for one in conditions:
         if one.get("status") != "True":
@@ -192,7 +192,7 @@ def _failure(pod: Object, ended: Mapping[str, Object], steps_end: datetime | Non
     beside = native_sidecars(pod)
     init = {
         name: one["state"]["terminated"]
-        for name, one in statuses(pod, "initContainerStatuses").items()
+        for name, one in container_statuses(pod, "initContainerStatuses").items()
         if "terminated" in one.get("state", {}) and name not in beside
     }
     stopped = {

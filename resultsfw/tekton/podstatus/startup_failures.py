@@ -8,9 +8,14 @@ from resultsfw.cluster import Object
 from resultsfw.tekton.api import reasons
 from resultsfw.tekton.api.kinds import RESULTS_SIDECAR, is_sidecar, is_step
 from resultsfw.tekton.api.times import parse_time
-from resultsfw.tekton.podstatus.pod_state import begun, native_sidecars, placed, statuses
+from resultsfw.tekton.podstatus.pod_state import (
+    container_statuses,
+    is_scheduled,
+    native_sidecars,
+    steps_may_have_started,
+)
 
-__all__ = ["overdue", "unscheduled_since", "unstartable"]
+__all__ = ["cannot_start", "unscheduled_since", "unscheduled_too_long"]
 
 _UNPULLABLE: Final = frozenset({"ErrImageNeverPull", "ImagePullBackOff", "InvalidImageName"})
 """Of images. ``ErrImagePull`` is not among them: the first try may fail and the next come right."""
@@ -36,9 +41,9 @@ def unscheduled_since(pod: Object) -> tuple[datetime, str] | None:
     return None
 
 
-def overdue(pod: Object, after: float, now: datetime) -> tuple[str, str] | None:
+def unscheduled_too_long(pod: Object, after: float, now: datetime) -> tuple[str, str] | None:
     """Reason and message for a pod that found no node for too long; ``after`` in seconds, 0: never."""
-    if not after or placed(pod) or (found := unscheduled_since(pod)) is None:
+    if not after or is_scheduled(pod) or (found := unscheduled_since(pod)) is None:
         return None
     since, why = found
     if now < since + timedelta(seconds=after):
@@ -50,7 +55,7 @@ def overdue(pod: Object, after: float, now: datetime) -> tuple[str, str] | None:
     )
 
 
-def unstartable(pod: Object) -> tuple[str, str] | None:
+def cannot_start(pod: Object) -> tuple[str, str] | None:
     """Reason and message, Tekton's where it has them, if a container can never start as the pod is written.
 
     Tekton looks at Steps and Sidecars only (checkPodFailed, pkg/reconciler/taskrun/taskrun.go), and a run
@@ -77,7 +82,7 @@ def unstartable(pod: Object) -> tuple[str, str] | None:
 
 def _waiting(pod: Object) -> Iterator[Object]:
     """Containers that wait and never ran, init containers first."""
-    everyone = (*statuses(pod, "initContainerStatuses").values(), *statuses(pod).values())
+    everyone = (*container_statuses(pod, "initContainerStatuses").values(), *container_statuses(pod).values())
     for one in everyone:
         if "waiting" in one.get("state", {}) and "terminated" not in one.get("lastState", {}):
             yield one
@@ -85,14 +90,14 @@ def _waiting(pod: Object) -> Iterator[Object]:
 
 def _crashing(pod: Object) -> tuple[str, str] | None:
     """A native results sidecar that ends again and again, so that no Step can begin."""
-    status = statuses(pod, "initContainerStatuses").get(RESULTS_SIDECAR, {})
+    status = container_statuses(pod, "initContainerStatuses").get(RESULTS_SIDECAR, {})
     end = status.get("lastState", {}).get("terminated")
     if (
         RESULTS_SIDECAR not in native_sidecars(pod)
         or end is None
         or "waiting" not in status.get("state", {})
         or status.get("restartCount", 0) < _TRIES
-        or begun(pod)
+        or steps_may_have_started(pod)
     ):
         return None
     said = "".join(f": {end[key]}" for key in ("reason", "message") if end.get(key))

@@ -8,16 +8,18 @@ from resultsfw.cluster import Object
 from resultsfw.messages import INTERNAL, Message, entry_type, message_budget, read_message
 from resultsfw.tekton.api.kinds import is_sidecar, is_step
 from resultsfw.tekton.api.times import format_time, parse_time
-from resultsfw.tekton.podstatus.pod_state import statuses
+from resultsfw.tekton.podstatus.pod_state import container_statuses
 
-__all__ = ["mirror", "without_messages"]
+__all__ = ["pod_status_fields", "without_messages"]
 
 CONTINUED: Final = "Continued"
 
 _SIGNATURES: Final = frozenset({"SVID", "RESULT_MANIFEST"})
 
 
-def mirror(pod: Object, previous: Mapping[str, Any], *, done: bool, messages: bool = True) -> Object:
+def pod_status_fields(
+    pod: Object, previous: Mapping[str, Any], *, done: bool, messages: bool = True
+) -> Object:
     """The part of a TaskRun's status that repeats its pod: ``podName``, ``steps``, ``sidecars``.
 
     Args:
@@ -27,7 +29,7 @@ def mirror(pod: Object, previous: Mapping[str, Any], *, done: bool, messages: bo
         messages: Whether what containers say in their termination messages is repeated: results are there.
     """
     budget = message_budget(pod)
-    containers = statuses(pod)
+    containers = container_statuses(pod)
     order = [one["name"] for one in pod["spec"]["containers"] if is_step(one["name"])]
     provenance = {step.get("name"): step.get("provenance", {}) for step in previous.get("steps") or ()}
     declared = _declared(previous.get("taskSpec") or {})
@@ -44,7 +46,7 @@ def mirror(pod: Object, previous: Mapping[str, Any], *, done: bool, messages: bo
             **one.get("state", {}),
         }
         for key in ("containerStatuses", "initContainerStatuses")
-        for name, one in statuses(pod, key).items()
+        for name, one in container_statuses(pod, key).items()
         if is_sidecar(name)
     ]
     told: Object = {"podName": pod["metadata"]["name"]}

@@ -11,24 +11,24 @@ from resultsfw.tekton.api import reasons
 from resultsfw.tekton.api.conditions import condition
 from resultsfw.tekton.api.kinds import ON_ERROR_ANNOTATION, RESULTS_SIDECAR
 from resultsfw.tekton.api.times import format_time
-from resultsfw.tekton.podstatus.pod_state import begun
+from resultsfw.tekton.podstatus.pod_state import steps_may_have_started
 from resultsfw.tekton.podstatus.progress import progress_of
-from resultsfw.tekton.podstatus.step_states import mirror
-from resultsfw.tekton.taskrun.termination import Cause, stop_mark
+from resultsfw.tekton.podstatus.step_states import pod_status_fields
+from resultsfw.tekton.taskrun.termination import TerminationCause, stop_annotation
 from resultsfw.types import CollectionOutcome, ProblemCode, Run, Stamp
 
-__all__ = ["Concluded", "conclude", "end_steps", "failed_status"]
+__all__ = ["Completion", "complete", "end_steps", "failed_status"]
 
 
 @dataclass(frozen=True, slots=True)
-class Concluded:
+class Completion:
     """The patch that ends a TaskRun, and the verdict over its results."""
 
     patch: Object
     collected: CollectionOutcome
 
 
-def conclude(
+def complete(
     core: ResultsManager,
     cluster: Cluster,
     taskrun: Object,
@@ -37,9 +37,9 @@ def conclude(
     *,
     now: datetime,
     stamp: Stamp | None = None,
-    cause: Cause | None = None,
+    cause: TerminationCause | None = None,
     final: bool = False,
-) -> Concluded:
+) -> Completion:
     """Collect the results and write the status that ends the run.
 
     Args:
@@ -57,10 +57,10 @@ def conclude(
         ClusterError: The results could not be read and can still be; only when not ``final``.
     """
     collected = CollectionOutcome()
-    if begun(pod):  # else there is nothing to read, nor to miss
+    if steps_may_have_started(pod):  # else there is nothing to read, nor to miss
         collected = core.collect(run, pod, cluster, stamp=stamp, final=final)
     progress = progress_of(_without_our_stop(pod), now)
-    failure = cause or (Cause(*progress.failure) if progress.failure else None)
+    failure = cause or (TerminationCause(*progress.failure) if progress.failure else None)
     annotations = taskrun["metadata"].get("annotations") or {}
     if failure is not None and cause is None and annotations.get(ON_ERROR_ANNOTATION) == "continue":
         failure = replace(failure, reason=reasons.FAILURE_IGNORED)
@@ -73,7 +73,9 @@ def conclude(
         # A Step that did not run wrote nothing: what is missing then is no finding of its own.
         rest = tuple(one for one in collected.problems if one.code is not ProblemCode.MISSING)
         collected = replace(collected, problems=rest)
-    status = mirror(pod, taskrun.get("status", {}), done=True, messages=not core.redacting_extensions)
+    status = pod_status_fields(
+        pod, taskrun.get("status", {}), done=True, messages=not core.redacting_extensions
+    )
     status["completionTime"] = format_time(now)
     _end_results_sidecar(status, now)
     if failure is not None:
@@ -81,10 +83,10 @@ def conclude(
     if cause is not None and "steps" in status:
         status["steps"] = end_steps(status["steps"], cause, taskrun, now)
     patch = core.status_patch(collected, taskrun, now=format_time(now), status=status, tell=reasons.tell)
-    return Concluded(patch, collected)
+    return Completion(patch, collected)
 
 
-def failed_status(cause: Cause, now: datetime, **more: Any) -> Object:
+def failed_status(cause: TerminationCause, now: datetime, **more: Any) -> Object:
     """The status of a run that ends without a pod to read."""
     ended = format_time(now)
     return {
@@ -96,13 +98,15 @@ def failed_status(cause: Cause, now: datetime, **more: Any) -> Object:
 
 def _without_our_stop(pod: Object) -> Object:
     """The pod as it would be had we not ended it: its phase and reason are then our own doing."""
-    if stop_mark(pod) is None:
+    if stop_annotation(pod) is None:
         return pod
     status = {key: value for key, value in pod.get("status", {}).items() if key not in ("message", "reason")}
     return {**pod, "status": {**status, "phase": "Running"}}
 
 
-def end_steps(steps: Sequence[Object], cause: Cause, taskrun: Object, now: datetime) -> list[Object]:
+def end_steps(
+    steps: Sequence[Object], cause: TerminationCause, taskrun: Object, now: datetime
+) -> list[Object]:
     """Steps as they stand in the status of a run that ends for a cause of its own, worded as Tekton's.
 
     Those that ended with the pod, and not by themselves, say why; those that had not ended, have.
@@ -110,7 +114,7 @@ def end_steps(steps: Sequence[Object], cause: Cause, taskrun: Object, now: datet
     return [_ended_step(step, cause, taskrun, now) for step in steps]
 
 
-def _ended_step(step: Object, cause: Cause, taskrun: Object, now: datetime) -> Object:
+def _ended_step(step: Object, cause: TerminationCause, taskrun: Object, now: datetime) -> Object:
     end = step.get("terminated")
     if end is not None:
         if not end.get("exitCode"):

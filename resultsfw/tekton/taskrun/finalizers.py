@@ -11,11 +11,11 @@ from resultsfw.errors import NotFoundError
 from resultsfw.tekton.api.kinds import TASKRUNS
 from resultsfw.tekton.api.names import pod_name
 from resultsfw.tekton.api.owners import owns
-from resultsfw.tekton.podstatus.pod_state import all_ended
+from resultsfw.tekton.podstatus.pod_state import all_containers_ended
 from resultsfw.tekton.spec.declared_results import run_of
 from resultsfw.tekton.taskrun.stamps import may_use
 
-__all__ = ["FINALIZER", "is_held", "let_go", "marks_of", "purge_earlier"]
+__all__ = ["FINALIZER", "awaits_finalizer", "finalize", "purge_earlier", "required_metadata"]
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ _AGAIN: Final = 5.0
 """Seconds between two looks at the pod of a deleted run; its events come sooner."""
 
 
-def marks_of(core: ResultsManager, taskrun: Object, pod: Object) -> Object:
+def required_metadata(core: ResultsManager, taskrun: Object, pod: Object) -> Object:
     """What must stand in a run's metadata before its pod is made; empty if it does already."""
     metadata = taskrun["metadata"]
     stamp = pod["metadata"].get("annotations", {}).get(STAMP_ANNOTATION)
@@ -51,7 +51,7 @@ def purge_earlier(core: ResultsManager, cluster: Cluster, taskrun: Object) -> No
             core.purge(replace(run, attempt=attempt), {}, cluster, backend=backend)
 
 
-def is_held(taskrun: Object) -> bool:
+def awaits_finalizer(taskrun: Object) -> bool:
     """Whether a run is deleted and waits for what its backends keep to be purged."""
     metadata = taskrun["metadata"]
     return "deletionTimestamp" in metadata and any(
@@ -59,7 +59,7 @@ def is_held(taskrun: Object) -> bool:
     )
 
 
-def let_go(core: ResultsManager, cluster: Cluster, taskrun: Object) -> float | None:
+def finalize(core: ResultsManager, cluster: Cluster, taskrun: Object) -> float | None:
     """Purge what a deleted run's backends keep, once none of its pods can add to it, and let the run go.
 
     Finalizers that name a backend which the run cannot have had are taken away, and nothing is imported.
@@ -107,7 +107,7 @@ def _still_runs(cluster: Cluster, taskrun: Object, namespace: str, name: str) ->
         pod = cluster.get(PODS, namespace, name)
     except NotFoundError:
         return False
-    if not owns(taskrun, pod) or all_ended(pod):
+    if not owns(taskrun, pod) or all_containers_ended(pod):
         return False
     if "deletionTimestamp" not in pod["metadata"]:
         with contextlib.suppress(NotFoundError):

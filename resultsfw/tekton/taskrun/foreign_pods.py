@@ -8,13 +8,13 @@ from resultsfw.flags import DEFAULT_BACKEND, Flags
 from resultsfw.tekton.api.kinds import is_step
 from resultsfw.types import Stamp
 
-__all__ = ["TEKTON_WIRE", "transport_of"]
+__all__ = ["TEKTON_WIRE", "infer_stamp"]
 
 TEKTON_WIRE: Final = 0
 """The wire version, in every backend that reads Tekton's pods, of what Tekton's own programs write."""
 
 
-def transport_of(pod: Object, flags: Flags) -> tuple[Stamp, str]:
+def infer_stamp(pod: Object, flags: Flags) -> tuple[Stamp, str]:
     """The stamp by which to read a pod, and in words how that is known.
 
     Tekton tells its entrypoint (``-result_from NAME``) when results do not travel by message; that

@@ -20,9 +20,9 @@ from resultsfw.tekton.spec.param_files import restored, spared
 from resultsfw.tekton.spec.substitution import apply, stored_spec
 from resultsfw.tekton.spec.validate_taskrun import refuse_invalid
 from resultsfw.tekton.taskrun.completion import failed_status
-from resultsfw.tekton.taskrun.termination import Cause
+from resultsfw.tekton.taskrun.termination import TerminationCause
 
-__all__ = ["begun_status", "first_status", "held_status", "is_held_back", "refused_status", "task_spec_of"]
+__all__ = ["attempt_status", "first_status", "is_pending", "pending_status", "refused_status", "task_spec_of"]
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ def task_spec_of(taskrun: Object, cluster: Cluster, *, inherit: bool = True) -> 
     return stored_spec(substituted, taskrun)
 
 
-def is_held_back(taskrun: Object) -> bool:
+def is_pending(taskrun: Object) -> bool:
     """Return whether a run must not begin yet (``spec.status: TaskRunPending``).
 
     One that has begun goes on: Tekton's webhook refuses to hold it back then.
@@ -66,7 +66,7 @@ def is_held_back(taskrun: Object) -> bool:
     return taskrun["spec"].get("status") == reasons.HELD and not started
 
 
-def held_status(taskrun: Object, now: datetime) -> Object:
+def pending_status(taskrun: Object, now: datetime) -> Object:
     """Return the status of a run that is held back. Without ``startTime``, its timeout does not count yet."""
     said = f'TaskRun "{taskrun["metadata"]["name"]}" is pending'
     return {"podName": "", "conditions": [condition("Unknown", reasons.HELD, said, now)]}
@@ -93,11 +93,11 @@ def refused_status(
         with contextlib.suppress(ResultsError):  # the verdict must not depend on reading the Task once more
             raw, name = _raw_spec(taskrun, cluster)
             spec = apply(raw, taskrun, task_name=name)
-    ended = failed_status(Cause(refused.reason, refused.message), now, podName="")
-    return {**begun_status(taskrun, spec, core, now), **ended}
+    ended = failed_status(TerminationCause(refused.reason, refused.message), now, podName="")
+    return {**attempt_status(taskrun, spec, core, now), **ended}
 
 
-def begun_status(taskrun: Object, task_spec: Object | None, core: ResultsManager, now: datetime) -> Object:
+def attempt_status(taskrun: Object, task_spec: Object | None, core: ResultsManager, now: datetime) -> Object:
     """The first status of an attempt, before there is a pod. One that has begun keeps its start."""
     asked = (taskrun["metadata"].get("annotations") or {}).get(ANNOTATION)
     # Later looks trust what stands here: never a name that only the run's maker has written.

@@ -14,17 +14,23 @@ from resultsfw.tekton.api.times import format_time
 from resultsfw.tekton.podstatus.step_states import without_messages
 from resultsfw.tekton.taskrun.completion import end_steps, failed_status
 from resultsfw.tekton.taskrun.stamps import recorded_stamp
-from resultsfw.tekton.taskrun.termination import Cause
+from resultsfw.tekton.taskrun.termination import TerminationCause
 from resultsfw.types import ProblemCode, Run
 
-__all__ = ["vanished_status"]
+__all__ = ["missing_pod_status"]
 
 _FILLERS: Final = 2
 """Init containers that every pod of ours has, at least: they have their share of the kubelet's 12 KiB."""
 
 
-def vanished_status(
-    core: ResultsManager, cluster: Cluster, taskrun: Object, run: Run, *, cause: Cause, now: datetime
+def missing_pod_status(
+    core: ResultsManager,
+    cluster: Cluster,
+    taskrun: Object,
+    run: Run,
+    *,
+    cause: TerminationCause,
+    now: datetime,
 ) -> Object:
     """The status that ends the run, with the results that had arrived.
 

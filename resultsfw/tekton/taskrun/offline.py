@@ -11,12 +11,12 @@ from resultsfw.tekton.api.conditions import condition
 from resultsfw.tekton.api.names import pod_name
 from resultsfw.tekton.api.refusals import RefusedRun
 from resultsfw.tekton.podstatus.progress import progress_of
-from resultsfw.tekton.podstatus.step_states import mirror
+from resultsfw.tekton.podstatus.step_states import pod_status_fields
 from resultsfw.tekton.spec.declared_results import run_of
-from resultsfw.tekton.taskrun.completion import conclude
-from resultsfw.tekton.taskrun.foreign_pods import transport_of
-from resultsfw.tekton.taskrun.initial_status import begun_status, refused_status, task_spec_of
-from resultsfw.tekton.taskrun.termination import cause_of
+from resultsfw.tekton.taskrun.completion import complete
+from resultsfw.tekton.taskrun.foreign_pods import infer_stamp
+from resultsfw.tekton.taskrun.initial_status import attempt_status, refused_status, task_spec_of
+from resultsfw.tekton.taskrun.termination import termination_cause
 from resultsfw.types import CollectionOutcome, Run, Stamp
 
 __all__ = ["Offline", "taskrun_from_pod"]
@@ -74,21 +74,21 @@ def taskrun_from_pod(
     except RefusedRun as refused:
         status = {**refused_status(taskrun, cluster, core, refused, now), **keep}
         return Offline(taskrun={**taskrun, "status": status})
-    base = {**taskrun, "status": {**begun_status(taskrun, spec, core, now), **keep}}
+    base = {**taskrun, "status": {**attempt_status(taskrun, spec, core, now), **keep}}
     if pod is None:
         raise InputError("a pod is needed: this run is valid, so one was made", subject="--pod")
     attempt = _attempt(taskrun, pod)
     run = run_of(taskrun, spec, attempt=attempt)
-    stamp, how = transport_of(pod, core.flags)
+    stamp, how = infer_stamp(pod, core.flags)
     progress = progress_of(pod, now)
     over = progress.steps_done and core.ready(run, pod, stamp=stamp)
-    stopped = cause_of(base, pod, progress, now)
+    stopped = termination_cause(base, pod, progress, now)
     if over or progress.stuck or stopped is not None:
-        done = conclude(core, cluster, base, run, pod, now=now, stamp=stamp, cause=stopped, final=True)
+        done = complete(core, cluster, base, run, pod, now=now, stamp=stamp, cause=stopped, final=True)
         merged = merge_patch(base, {"status": done.patch["status"]})
         return Offline(taskrun=merged, run=run, collected=done.collected, stamp=stamp, how=how)
     status = {
-        **mirror(pod, old, done=False, messages=not core.redacting_extensions),
+        **pod_status_fields(pod, old, done=False, messages=not core.redacting_extensions),
         "conditions": [condition("Unknown", *progress.running, now)],
     }
     merged = merge_patch(base, {"status": status})

@@ -28,10 +28,10 @@ from resultsfw.tekton.spec.param_files import large_params, largest
 from resultsfw.tekton.spec.param_references import resolved
 from resultsfw.tekton.spec.validate_taskrun import refuse_forbidden
 from resultsfw.tekton.spec.workspaces import make_claims
-from resultsfw.tekton.taskrun.finalizers import marks_of
-from resultsfw.tekton.taskrun.initial_status import begun_status, task_spec_of
+from resultsfw.tekton.taskrun.finalizers import required_metadata
+from resultsfw.tekton.taskrun.initial_status import attempt_status, task_spec_of
 from resultsfw.tekton.taskrun.stamps import recorded_stamp
-from resultsfw.tekton.taskrun.termination import Cause
+from resultsfw.tekton.taskrun.termination import TerminationCause
 from resultsfw.types import Run
 
 __all__ = ["EndedError", "PodCreation"]
@@ -40,7 +40,7 @@ __all__ = ["EndedError", "PodCreation"]
 class EndedError(Exception):
     """The run is over for a cause that needs no pod. No error: a way out of looking for one."""
 
-    def __init__(self, cause: Cause) -> None:
+    def __init__(self, cause: TerminationCause) -> None:
         super().__init__(cause.message)
         self.cause = cause
 
@@ -103,7 +103,7 @@ class PodCreation:
         except NotFoundError as error:
             if known:
                 why = f'pod "{name}" vanished before its results were read'
-                raise EndedError(Cause(reasons.POD_DELETED, why)) from error
+                raise EndedError(TerminationCause(reasons.POD_DELETED, why)) from error
             return self._make(taskrun, spec, run, now)
         except ForbiddenError as error:
             why = f"the pod could not be read: {error.message}"
@@ -128,7 +128,7 @@ class PodCreation:
             )
             bare = self._core.place_files(run, bare, whole.files, PARAMS_MOUNT)
             pod = self._core.prepare_pod(run, bare, cluster=self._cluster, annotations=annotations)
-            if marks := marks_of(self._core, taskrun, pod):
+            if marks := required_metadata(self._core, taskrun, pod):
                 # The pod's own stamp is what reading follows; this one is for people, and outlives the pod.
                 # Conditional: a cancel that came meanwhile must be seen before there is a pod.
                 marks["resourceVersion"] = taskrun["metadata"]["resourceVersion"]
@@ -183,14 +183,14 @@ class PodCreation:
         if not error.retryable:
             return RefusedRun(reason, why)
         if not taskrun.get("status", {}).get("podName"):
-            waiting = begun_status(taskrun, spec, self._core, now) | {"podName": ""}
+            waiting = attempt_status(taskrun, spec, self._core, now) | {"podName": ""}
             waiting["conditions"] = [condition("Unknown", reasons.PENDING, why, now)]
             self._write(taskrun, waiting)
         return error
 
     def _begin(self, taskrun: Object, spec: Object, pod: Object, now: datetime) -> None:
         """Write that the attempt has a pod."""
-        status = begun_status(taskrun, spec, self._core, now)
+        status = attempt_status(taskrun, spec, self._core, now)
         status["podName"] = pod["metadata"]["name"]
         # What is written here is what later reconciles trust: a pod's own word is not enough.
         stamp = recorded_stamp(self._core, taskrun, pod)

@@ -9,10 +9,10 @@ from resultsfw.cluster import PODS, Cluster, Object
 from resultsfw.errors import NotFoundError
 from resultsfw.tekton.api.kinds import READY_ANNOTATION, RELEASED_ANNOTATION, RESULTS_SIDECAR, is_step
 from resultsfw.tekton.api.times import format_time, parse_time
-from resultsfw.tekton.podstatus.pod_state import grace_of, placed, statuses
-from resultsfw.tekton.taskrun.termination import Cause, StopMark, stop_mark
+from resultsfw.tekton.podstatus.pod_state import container_statuses, grace_period, is_scheduled
+from resultsfw.tekton.taskrun.termination import StopAnnotation, TerminationCause, stop_annotation
 
-__all__ = ["discard_unplaced", "release", "stop", "stop_sidecars"]
+__all__ = ["delete_unscheduled", "mark_ready", "stop_sidecars", "terminate"]
 
 
 log = logging.getLogger(__name__)
@@ -21,7 +21,7 @@ REMINDER: Final = 10.0
 """Seconds between the two."""
 
 
-def release(cluster: Cluster, pod: Object, now: datetime) -> float | None:
+def mark_ready(cluster: Cluster, pod: Object, now: datetime) -> float | None:
     """Let the first Step begin, once every Sidecar runs; seconds until the kubelet is to be told again.
 
     A kubelet may miss an annotation: one that comes while it goes through its pods' volumes is written into
@@ -33,7 +33,7 @@ def release(cluster: Cluster, pod: Object, now: datetime) -> float | None:
         return None
     if READY_ANNOTATION in annotations:
         return _remind(cluster, pod, now)
-    for name, one in statuses(pod).items():
+    for name, one in container_statuses(pod).items():
         state = one.get("state", {})
         if not is_step(name) and not ("terminated" in state or ("running" in state and one.get("ready"))):
             return None
@@ -46,7 +46,8 @@ def _remind(cluster: Cluster, pod: Object, now: datetime) -> float | None:
     """Change the pod once more, if no Step has ended some time after the release."""
     released = (pod["metadata"].get("annotations") or {}).get(RELEASED_ANNOTATION)
     if released is None or any(
-        is_step(name) and "terminated" in one.get("state", {}) for name, one in statuses(pod).items()
+        is_step(name) and "terminated" in one.get("state", {})
+        for name, one in container_statuses(pod).items()
     ):
         return None
     waited = (now - (parse_time(released) or now)).total_seconds()
@@ -56,20 +57,20 @@ def _remind(cluster: Cluster, pod: Object, now: datetime) -> float | None:
     return None
 
 
-def stop(cluster: Cluster, pod: Object, cause: Cause, now: datetime) -> float:
+def terminate(cluster: Cluster, pod: Object, cause: TerminationCause, now: datetime) -> float:
     """Have the kubelet end every container, gently, and keep the pod; seconds since that was asked.
 
     A deadline in the past does it: SIGTERM, the grace, SIGKILL, and pod and logs stay to be read.
     Deleting the pod would take its logs along (Kubernetes: ``activeDeadlineSeconds`` may be lowered).
     """
     metadata = pod["metadata"]
-    if (mark := stop_mark(pod)) is not None:
+    if (mark := stop_annotation(pod)) is not None:
         return (now - mark.at).total_seconds()
     if (deleted := parse_time(metadata.get("deletionTimestamp"))) is not None:
         # The time at which the grace of a deletion is over.
-        return (now - deleted).total_seconds() + grace_of(pod)
+        return (now - deleted).total_seconds() + grace_period(pod)
     log.info("pod %s/%s is stopped: %s", metadata.get("namespace"), metadata["name"], cause.message)
-    marked = {"metadata": {"annotations": StopMark(now, cause).annotation()}}
+    marked = {"metadata": {"annotations": StopAnnotation(now, cause).annotation()}}
     _patch(cluster, pod, {**marked, "spec": {"activeDeadlineSeconds": 1}})
     return 0.0
 
@@ -80,7 +81,7 @@ def stop_sidecars(cluster: Cluster, pod: Object, nop_image: str) -> None:
     So are containers that somebody else put into the pod (a service mesh's). The results sidecar ends by
     itself, native sidecars are ended by the kubelet when all others have.
     """
-    running = {name for name, one in statuses(pod).items() if "running" in one.get("state", {})}
+    running = {name for name, one in container_statuses(pod).items() if "running" in one.get("state", {})}
     containers = [dict(one) for one in pod["spec"]["containers"]]
     stale = [
         one
@@ -96,10 +97,10 @@ def stop_sidecars(cluster: Cluster, pod: Object, nop_image: str) -> None:
         _patch(cluster, pod, {"spec": {"containers": containers}})
 
 
-def discard_unplaced(cluster: Cluster, pod: Object) -> None:
+def delete_unscheduled(cluster: Cluster, pod: Object) -> None:
     """Delete a pod of a run that is over if no node has it: one that gets a node later would start it."""
     metadata = pod["metadata"]
-    if placed(pod) or pod.get("status", {}).get("phase", "Pending") != "Pending":
+    if is_scheduled(pod) or pod.get("status", {}).get("phase", "Pending") != "Pending":
         return
     with contextlib.suppress(NotFoundError):
         cluster.delete(PODS, metadata.get("namespace", ""), metadata["name"])

@@ -29,33 +29,40 @@ from resultsfw.tekton.api.policies import Policies
 from resultsfw.tekton.api.refusals import RefusedRun
 from resultsfw.tekton.api.times import format_time, parse_time
 from resultsfw.tekton.pod.builder import PodOptions
-from resultsfw.tekton.podstatus.pod_state import all_ended, begun, grace_of, is_cancellable, leaving, placed
+from resultsfw.tekton.podstatus.pod_state import (
+    all_containers_ended,
+    grace_period,
+    is_cancellable,
+    is_scheduled,
+    is_terminating,
+    steps_may_have_started,
+)
 from resultsfw.tekton.podstatus.progress import Progress, progress_of
-from resultsfw.tekton.podstatus.step_states import mirror
+from resultsfw.tekton.podstatus.step_states import pod_status_fields
 from resultsfw.tekton.spec.declared_results import run_of
 from resultsfw.tekton.taskrun import credentials
-from resultsfw.tekton.taskrun.completion import conclude, failed_status
+from resultsfw.tekton.taskrun.completion import complete, failed_status
 from resultsfw.tekton.taskrun.credentials import CredentialNotes
-from resultsfw.tekton.taskrun.finalizers import let_go, purge_earlier
+from resultsfw.tekton.taskrun.finalizers import finalize, purge_earlier
 from resultsfw.tekton.taskrun.initial_status import (
-    begun_status,
+    attempt_status,
     first_status,
-    held_status,
-    is_held_back,
+    is_pending,
+    pending_status,
     refused_status,
 )
-from resultsfw.tekton.taskrun.missing_pod import vanished_status
+from resultsfw.tekton.taskrun.missing_pod import missing_pod_status
 from resultsfw.tekton.taskrun.pod_creation import EndedError, PodCreation
-from resultsfw.tekton.taskrun.pod_lifecycle import discard_unplaced, release, stop, stop_sidecars
-from resultsfw.tekton.taskrun.requeue import Timing, next_look
+from resultsfw.tekton.taskrun.pod_lifecycle import delete_unscheduled, mark_ready, stop_sidecars, terminate
+from resultsfw.tekton.taskrun.requeue import Timing, requeue_after
 from resultsfw.tekton.taskrun.stamps import purged_by, recorded_stamp
 from resultsfw.tekton.taskrun.termination import (
-    Cause,
+    TerminationCause,
     cancelled,
-    cause_of,
     deadline,
-    not_ended,
-    stop_mark,
+    step_not_ended_cause,
+    stop_annotation,
+    termination_cause,
     timed_out,
 )
 from resultsfw.types import Run, Stamp
@@ -119,7 +126,7 @@ class Reconciler:
                 f"[User error] the run with its status is larger than the API server stores: "
                 f"{error.message}; make its Task, parameters and scripts smaller"
             )
-            cause = Cause(reasons.TOO_LARGE, message)
+            cause = TerminationCause(reasons.TOO_LARGE, message)
             now = self._clock()
             started = taskrun.get("status", {}).get("startTime") or format_time(now)
             self._write(taskrun, failed_status(cause, now, startTime=started, podName="", taskSpec=None))
@@ -144,13 +151,13 @@ class Reconciler:
         except NotFoundError:
             return None
         if taskrun["metadata"].get("deletionTimestamp"):
-            return let_go(self.core, self._cluster, taskrun)
+            return finalize(self.core, self._cluster, taskrun)
         if is_done(taskrun):
             self._clean_up(taskrun)
             return None
         now = self._clock()
-        if is_held_back(taskrun):
-            self._write(taskrun, held_status(taskrun, now))
+        if is_pending(taskrun):
+            self._write(taskrun, pending_status(taskrun, now))
             return None
         status = taskrun.get("status", {})
         if not status.get("startTime"):
@@ -175,12 +182,12 @@ class Reconciler:
             self._write_refusal(taskrun, refused, now)
             return None
         except (FlagError, BackendError, InputError) as error:
-            return self._end(taskrun, Cause(reasons.VALIDATION_FAILED, error.message), now)
+            return self._end(taskrun, TerminationCause(reasons.VALIDATION_FAILED, error.message), now)
         except EndedError as ended:
             return self._end(taskrun, ended.cause, now, run=run)
         return self._follow(taskrun, run, pod, now)
 
-    def _over_without_pod(self, taskrun: Object, attempt: int, now: datetime) -> Cause | None:
+    def _over_without_pod(self, taskrun: Object, attempt: int, now: datetime) -> TerminationCause | None:
         """Return why a run ends before it got a pod; asked before anything that may keep the pod away.
 
         A pod that was made just before a crash is not in the status yet: it is to be stopped.
@@ -223,38 +230,38 @@ class Reconciler:
         stamp, over, trouble, early = None, False, None, False
         with contextlib.suppress(BackendError):  # somebody edited it: the core says so where it is read
             stamp = recorded_stamp(self.core, taskrun, pod)
-        cause = cause_of(taskrun, pod, progress, now, unschedulable=self._timing.unschedulable)
+        cause = termination_cause(taskrun, pod, progress, now, unschedulable=self._timing.unschedulable)
         # A pod that goes takes its log along: it is read as soon as it is whole.
-        if progress.steps_done or (cause is not None and leaving(pod)):
+        if progress.steps_done or (cause is not None and is_terminating(pod)):
             try:
                 over = self.core.ready(run, pod, stamp=stamp)
             except ResultsError as error:
                 # Who cannot say when its pod is ready is asked for its results once all of it has ended.
                 log.warning("run %s/%s: is it ready to be read? %s", run.namespace, run.name, error.message)
                 trouble = error
-        if over or all_ended(pod):
+        if over or all_containers_ended(pod):
             try:
                 return self._conclude(taskrun, run, pod, stamp, cause=cause, now=now)
             except ClusterError as error:
                 # Of a pod that goes there may never be more to read: it is not waited for longer than that.
                 if isinstance(error, TooEarlyError):
                     early = True
-                elif leaving(pod):
+                elif is_terminating(pod):
                     early, trouble = True, error
                 else:
                     raise
-        mark, soon = stop_mark(pod), None
+        mark, soon = stop_annotation(pod), None
         ending = cause or (mark.cause if mark else self._must_stop(progress, now))
         if ending is not None:
-            waited = stop(self._cluster, pod, ending, now) if placed(pod) else 0
-            if not begun(pod) or waited > grace_of(pod) + self._timing.stop:
+            waited = terminate(self._cluster, pod, ending, now) if is_scheduled(pod) else 0
+            if not steps_may_have_started(pod) or waited > grace_period(pod) + self._timing.stop:
                 return self._conclude(taskrun, run, pod, stamp, cause=cause, now=now, final=True)
         elif progress.steps_done:
             # Native sidecars end, and with them the pod, only when no other container runs.
             stop_sidecars(self._cluster, pod, self._options.nop_image)
         else:
-            soon = release(self._cluster, pod, now)
-        status = mirror(
+            soon = mark_ready(self._cluster, pod, now)
+        status = pod_status_fields(
             pod, taskrun.get("status", {}), done=False, messages=not self.core.redacting_extensions
         )
         reason, message = progress.running
@@ -266,22 +273,24 @@ class Reconciler:
             else _unread(taskrun, trouble, now)
         ]
         self._write(taskrun, status)
-        return next_look(
+        return requeue_after(
             taskrun, pod, progress, self._timing, stopping=ending is not None, early=early, soon=soon, now=now
         )
 
-    def _must_stop(self, progress: Progress, now: datetime) -> Cause | None:
+    def _must_stop(self, progress: Progress, now: datetime) -> TerminationCause | None:
         """Why the pod must be stopped though its run has no cause of its own to end."""
         if progress.stuck:
-            return Cause("", "a Step was killed; others may wait for it for ever")
-        if (overstay := progress.overstay) is not None:
-            waited = (now - overstay.since).total_seconds()
-            if overstay.waited or waited > self._timing.sidecar:
-                return not_ended(overstay)
+            return TerminationCause("", "a Step was killed; others may wait for it for ever")
+        if (step_not_ended := progress.step_not_ended) is not None:
+            waited = (now - step_not_ended.since).total_seconds()
+            if step_not_ended.waited or waited > self._timing.sidecar:
+                return step_not_ended_cause(step_not_ended)
         if progress.steps_done and progress.ended_at is not None:
             waited = (now - progress.ended_at).total_seconds()
             if waited > self._timing.sidecar:
-                return Cause("", f"the Steps ended {waited:.0f} s ago and their results are not there")
+                return TerminationCause(
+                    "", f"the Steps ended {waited:.0f} s ago and their results are not there"
+                )
         return None
 
     def _conclude(
@@ -291,7 +300,7 @@ class Reconciler:
         pod: Object,
         stamp: Stamp | None,
         *,
-        cause: Cause | None,
+        cause: TerminationCause | None,
         now: datetime,
         final: bool = False,
     ) -> float | None:
@@ -299,14 +308,14 @@ class Reconciler:
         waited = (now - (_unread_since(taskrun) or now)).total_seconds()
         final = final or waited > self._timing.read
         try:
-            done = conclude(
+            done = complete(
                 self.core, self._cluster, taskrun, run, pod, now=now, stamp=stamp, cause=cause, final=final
             )
         except TooEarlyError:
             raise
         except ResultsError as error:
             log.warning("run %s/%s: reading results: %s", run.namespace, run.name, error.message)
-            status = mirror(
+            status = pod_status_fields(
                 pod, taskrun.get("status", {}), done=False, messages=not self.core.redacting_extensions
             )
             status["conditions"] = [_unread(taskrun, error, now)]
@@ -319,20 +328,22 @@ class Reconciler:
                 verdict["message"] = self._noted(pod, verdict["message"])  # a Step may have failed for it
         if self._retries_left(taskrun, done.patch):
             again = self._retry(taskrun, done.patch["status"], now)
-            discard_unplaced(self._cluster, pod)
+            delete_unscheduled(self._cluster, pod)
             return again
         self._write_end(taskrun, done.patch["status"], now)
         self._clean_up({**taskrun, "status": {**taskrun.get("status", {}), **done.patch["status"]}}, pod=pod)
         return None
 
-    def _end(self, taskrun: Object, cause: Cause, now: datetime, *, run: Run | None = None) -> float | None:
+    def _end(
+        self, taskrun: Object, cause: TerminationCause, now: datetime, *, run: Run | None = None
+    ) -> float | None:
         """End a run that has no pod to read; ``run`` where it had one."""
         status = taskrun.get("status", {})
-        first = {} if status.get("startTime") else begun_status(taskrun, None, self.core, now)
+        first = {} if status.get("startTime") else attempt_status(taskrun, None, self.core, now)
         if not status.get("podName"):
             first["podName"] = ""
         if run is not None and status.get("podName"):
-            told = vanished_status(self.core, self._cluster, taskrun, run, cause=cause, now=now)
+            told = missing_pod_status(self.core, self._cluster, taskrun, run, cause=cause, now=now)
         else:
             told = failed_status(cause, now)
         ended = {**first, **told}
@@ -390,7 +401,7 @@ class Reconciler:
         gone = verdict.get("reason") in (reasons.CANCELLED, reasons.TIMED_OUT) and not keep
         with contextlib.suppress(NotFoundError):
             if not gone:  # before the purge: a backend that fails there must not keep Sidecars running
-                discard_unplaced(self._cluster, pod)
+                delete_unscheduled(self._cluster, pod)
                 stop_sidecars(self._cluster, pod, self._options.nop_image)
             if run.declares and (backend := purged_by(self.core, taskrun, pod)):
                 self.core.purge(run, pod, self._cluster, backend=backend)
@@ -428,7 +439,7 @@ class Reconciler:
                 f"[User error] the run's status with its results is larger than the API server stores: "
                 f"{error.message}; its results are left out"
             )
-            small = failed_status(Cause(reasons.TOO_LARGE, message), now, results=None)
+            small = failed_status(TerminationCause(reasons.TOO_LARGE, message), now, results=None)
             self._write(taskrun, small)
 
 

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from resultsfw.cluster import Object
-from resultsfw.tekton.podstatus.pod_state import grace_of, leaving
+from resultsfw.tekton.podstatus.pod_state import grace_period, is_terminating
 from resultsfw.tekton.podstatus.progress import Progress
 from resultsfw.tekton.podstatus.startup_failures import unscheduled_since
 from resultsfw.tekton.taskrun.termination import deadline
 
-__all__ = ["Timing", "next_look"]
+__all__ = ["Timing", "requeue_after"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +29,7 @@ class Timing:
     read: float = 300
 
 
-def next_look(
+def requeue_after(
     taskrun: Object,
     pod: Object,
     progress: Progress,
@@ -56,17 +56,17 @@ def next_look(
     if (end := deadline(taskrun)) is not None:
         looks.append((end - now).total_seconds())
     if stopping:
-        looks.append(grace_of(pod) + timing.stop)
+        looks.append(grace_period(pod) + timing.stop)
     elif progress.steps_done:
         looks.append(timing.sidecar)
     elif progress.failure is not None:
         looks.append(1.0)
-    elif progress.overstay is not None:
-        looks.append(timing.sidecar - (now - progress.overstay.since).total_seconds())
+    elif progress.step_not_ended is not None:
+        looks.append(timing.sidecar - (now - progress.step_not_ended.since).total_seconds())
     if early:
         # What is written takes milliseconds; no log is read often of a sidecar that hangs.
         # Of a pod that goes it is there for about a second.
-        since = now if leaving(pod) else progress.ended_at or now
+        since = now if is_terminating(pod) else progress.ended_at or now
         looks.append(min(max((now - since).total_seconds(), 0.2), 5.0))
     if (found := unscheduled_since(pod)) is not None and timing.unschedulable:
         looks.append(timing.unschedulable - (now - found[0]).total_seconds())

@@ -4,7 +4,7 @@ from resultsfw.cluster import Object
 from resultsfw.core import ResultsManager, stamp_of
 from resultsfw.errors import BackendNotAllowedError
 from resultsfw.flags import DEFAULT_BACKEND
-from resultsfw.tekton.taskrun.foreign_pods import transport_of
+from resultsfw.tekton.taskrun.foreign_pods import infer_stamp
 from resultsfw.types import Stamp
 
 __all__ = ["may_use", "purged_by", "recorded_stamp", "stamped_backends"]
@@ -39,7 +39,7 @@ def recorded_stamp(core: ResultsManager, taskrun: Object, pod: Object) -> Stamp:
         BackendError: It cannot be read.
         BackendNotAllowedError: It names a backend that no flag allows and that was never stamped on the run.
     """
-    stamp, how = transport_of(pod, core.flags)
+    stamp, how = infer_stamp(pod, core.flags)
     if not may_use(core, taskrun, stamp.backend):
         raise BackendNotAllowedError(
             f'pod "{pod["metadata"].get("name", "")}" is to be read by backend "{stamp.backend:.64}", which '

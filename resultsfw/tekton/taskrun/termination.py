@@ -10,18 +10,27 @@ from resultsfw.tekton.api import reasons
 from resultsfw.tekton.api.conditions import Waiting, previous_status, waiting_for
 from resultsfw.tekton.api.durations import format_duration, parse_duration
 from resultsfw.tekton.api.times import DEFAULT_TIMEOUT, format_time, latest_start, parse_time, timeout_of
-from resultsfw.tekton.podstatus.pod_state import disruption
-from resultsfw.tekton.podstatus.progress import Overstay, Progress
-from resultsfw.tekton.podstatus.startup_failures import overdue, unstartable
+from resultsfw.tekton.podstatus.pod_state import disruption_reason
+from resultsfw.tekton.podstatus.progress import Progress, StepNotEnded
+from resultsfw.tekton.podstatus.startup_failures import cannot_start, unscheduled_too_long
 
-__all__ = ["Cause", "StopMark", "cancelled", "cause_of", "deadline", "not_ended", "stop_mark", "timed_out"]
+__all__ = [
+    "StopAnnotation",
+    "TerminationCause",
+    "cancelled",
+    "deadline",
+    "step_not_ended_cause",
+    "stop_annotation",
+    "termination_cause",
+    "timed_out",
+]
 
 STOPPED_ANNOTATION: Final = "resultsfw.dev/stopped"
 """On a pod that we stopped: when and why. Its own "DeadlineExceeded" is then no finding."""
 
 
 @dataclass(frozen=True, slots=True)
-class Cause:
+class TerminationCause:
     """A reason to end that does not come from the Steps.
 
     With ``reason`` "" it ends the pod and not the run: what the Steps and the results say is the verdict.
@@ -32,11 +41,11 @@ class Cause:
 
 
 @dataclass(frozen=True, slots=True)
-class StopMark:
+class StopAnnotation:
     """What we noted on a pod when we stopped it."""
 
     at: datetime
-    cause: Cause
+    cause: TerminationCause
 
     def annotation(self) -> dict[str, str]:
         """As it stands on the pod."""
@@ -44,7 +53,7 @@ class StopMark:
         return {STOPPED_ANNOTATION: json.dumps(noted)}
 
 
-def stop_mark(pod: Object) -> StopMark | None:
+def stop_annotation(pod: Object) -> StopAnnotation | None:
     """The mark of a pod that we stopped; ``None`` for one that we did not."""
     text = (pod["metadata"].get("annotations") or {}).get(STOPPED_ANNOTATION)
     if text is None:
@@ -52,34 +61,36 @@ def stop_mark(pod: Object) -> StopMark | None:
     try:
         noted = json.loads(text)
         at = parse_time(noted["at"])
-        cause = Cause(str(noted["reason"]), str(noted["message"]))
+        cause = TerminationCause(str(noted["reason"]), str(noted["message"]))
     except (ValueError, KeyError, TypeError, RecursionError):
         at = None
     if at is None:
         # Somebody edited it. That it was stopped is still known; when, and why, is not.
-        return StopMark(datetime.min.replace(tzinfo=UTC), Cause("", ""))
-    return StopMark(at, cause)
+        return StopAnnotation(datetime.min.replace(tzinfo=UTC), TerminationCause("", ""))
+    return StopAnnotation(at, cause)
 
 
-def cause_of(
+def termination_cause(
     taskrun: Object, pod: Object, progress: Progress, now: datetime, *, unschedulable: float = 0
-) -> Cause | None:
+) -> TerminationCause | None:
     """Why a run ends whose pod does not end it: cancelled, out of time, the pod deleted or not to be started.
 
     ``None`` where the Steps had ended by themselves before anybody ended them. ``unschedulable``: seconds
     that a pod may be without a node; 0: as long as the run may take.
     """
-    if (mark := stop_mark(pod)) is not None:
+    if (mark := stop_annotation(pod)) is not None:
         return mark.cause if mark.cause.reason else None
     metadata = pod["metadata"]
     deleted = parse_time(metadata.get("deletionTimestamp"))
     gone = None
     if deleted is not None:
-        by = f" ({who})" if (who := disruption(pod)) else ""
-        gone = Cause(reasons.POD_DELETED, f'pod "{metadata["name"]}" was deleted before its run was over{by}')
+        by = f" ({who})" if (who := disruption_reason(pod)) else ""
+        gone = TerminationCause(
+            reasons.POD_DELETED, f'pod "{metadata["name"]}" was deleted before its run was over{by}'
+        )
     if not progress.steps_done:
-        fault = unstartable(pod) or overdue(pod, unschedulable, now)
-        broken = Cause(*fault) if fault else None
+        fault = cannot_start(pod) or unscheduled_too_long(pod, unschedulable, now)
+        broken = TerminationCause(*fault) if fault else None
         waiting = progress.running  # newer than the condition of the run
         return cancelled(taskrun, waiting) or timed_out(taskrun, now, waiting) or gone or broken
     if progress.failure is None:
@@ -93,17 +104,17 @@ def cause_of(
     return cancelled(taskrun) or gone
 
 
-def not_ended(overstay: Overstay) -> Cause:
+def step_not_ended_cause(found: StepNotEnded) -> TerminationCause:
     """Why a run ends one of whose Steps has ended while its container does not."""
-    return Cause(
+    return TerminationCause(
         reasons.STEP_NOT_ENDED,
-        f'the container "{overstay.step}" does not end though its Step has ended (container '
-        f'"{overstay.shown_by}" ended, which comes after that); see whether the Step left a FIFO or another '
+        f'the container "{found.step}" does not end though its Step has ended (container '
+        f'"{found.shown_by}" ended, which comes after that); see whether the Step left a FIFO or another '
         f"special file in place of a result or under /tekton/steps",
     )
 
 
-def cancelled(taskrun: Object, waiting: Waiting | None = None) -> Cause | None:
+def cancelled(taskrun: Object, waiting: Waiting | None = None) -> TerminationCause | None:
     """Return why a run ends that somebody cancelled; ``None`` for one that nobody did.
 
     Args:
@@ -114,7 +125,7 @@ def cancelled(taskrun: Object, waiting: Waiting | None = None) -> Cause | None:
         return None
     said = taskrun["spec"].get("statusMessage", "")
     message = f'TaskRun "{taskrun["metadata"]["name"]}" was cancelled. {said}'
-    return Cause(reasons.CANCELLED, message + previous_status(waiting or waiting_for(taskrun)))
+    return TerminationCause(reasons.CANCELLED, message + previous_status(waiting or waiting_for(taskrun)))
 
 
 def deadline(taskrun: Object) -> datetime | None:
@@ -124,7 +135,7 @@ def deadline(taskrun: Object) -> datetime | None:
     return None if started is None or seconds == 0 else latest_start(started) + timedelta(seconds=seconds)
 
 
-def timed_out(taskrun: Object, now: datetime, waiting: Waiting | None = None) -> Cause | None:
+def timed_out(taskrun: Object, now: datetime, waiting: Waiting | None = None) -> TerminationCause | None:
     """Return why a run ends that is out of time; ``None`` for one that is not.
 
     Args:
@@ -137,4 +148,4 @@ def timed_out(taskrun: Object, now: datetime, waiting: Waiting | None = None) ->
         return None
     timeout = format_duration(parse_duration(taskrun["spec"].get("timeout") or DEFAULT_TIMEOUT))
     message = f'TaskRun "{taskrun["metadata"]["name"]}" failed to finish within "{timeout}"'
-    return Cause(reasons.TIMED_OUT, message + previous_status(waiting or waiting_for(taskrun)))
+    return TerminationCause(reasons.TIMED_OUT, message + previous_status(waiting or waiting_for(taskrun)))
