@@ -14,51 +14,50 @@ Plots = dict[str, str]
 _HEAD: Final = """\
 # Performance
 
-What carrying results costs, measured as TEP-0127 did: PipelineRuns, each of three TaskRuns one after the
-other, each of two Steps that share the bytes given. `bench/performance.py` makes this page of the files in
-[performance](performance); how to repeat it stands at the [end](#how-this-was-measured).
+What it costs to carry results, measured like TEP-0127: PipelineRuns of three TaskRuns, which run one after the other and
+have two Steps each. The Steps share the given bytes. `bench/performance.py` generates this page from the files in
+[performance](performance); the commands are at the [end](#how-this-was-measured).
 
-CPU is user and system time as the kernel counts it: a busy machine moves it, too (cold caches, waits for
-locks), so compare it within a table. **Times by the clock move more**: controllers, control plane and all
-pods share a few processors; look at their spread. Figures of rounds are medians (least to most), those of
-single runs medians (95 of 100 are no higher). Memory is the most of all rounds. "Before" is the code before
-this was measured and improved.
+CPU is user and system time as the kernel counts it. A busy machine changes it (cold caches, waiting for locks), so compare
+figures within a table only. **Elapsed times vary more**: controllers, control plane and all pods share a few processors;
+look at the spread. Figures of rounds are medians (minimum to maximum), those of single runs medians (95th percentile).
+Memory is the maximum of all rounds. "Before" is the code before this was measured and improved.
 """
 
 _TEP: Final = """\
-TEP-0127 says of Tekton, sidecar logs against termination messages: controller's CPU 1 %, its memory 0.2 %,
-the pod's start 3 s a TaskRun. The same differences here; a core is what the controller kept busy while the
-runs went on.
+TEP-0127 reports for Tekton these differences between sidecar logs and termination messages: 1 % of the controller's CPU,
+0.2 % of its memory, 3 s for the start of each TaskRun's pod. The table has the same differences here; "of a core" is the
+share of one core that the controller used while the runs went on.
 """
 
 _CLUSTER: Final = """\
 ## On a cluster
 
-The controllers took turns on the same cluster in the same command. Start is from the pod's creation until the
-container of a Step runs; status from the last Step's end to the TaskRun's verdict, and from the last of
-these to the PipelineRun's. Requests are those about runs, Pods and logs, for a TaskRun. Ours is started by
-the command; Tekton's runs before, so its memory holds what it had grown to.
+The controllers alternated on the same cluster within one command. "Pod to first Step" is the time from the pod's creation
+until a Step's container runs; "last Step to status", from the last Step's end to the TaskRun's verdict; "to the
+PipelineRun's", from the last of these to the PipelineRun's verdict. Requests are those for runs, Pods and logs, per TaskRun.
+The command starts our controller; Tekton's was running before, so its memory includes earlier growth.
 """
 
 _SERIES: Final = """\
 ### From 200 bytes to 1 MB
 
-Bytes are of all results of a TaskRun. A backend's record says where it ends; with termination messages the
-last Step's repeats the results of those before it.
+Bytes are those of all results of a TaskRun. Each backend is measured up to its limit; with termination messages, the last
+Step's message repeats the results of the Steps before it.
 """
 
 _SCALE: Final = """\
 ### Many TaskRuns
 
-All PipelineRuns begin at once, on nodes that run nothing, so that no kubelet is what is measured.
+All PipelineRuns start at once, on nodes that run nothing, so that no kubelet influences the figures.
 """
 
 _ENGINE: Final = """\
-## On the engine with no cluster
+## With the local engine
 
-The engine of `resultsfw run`: one process is controller, store and kubelet, so its CPU is more than a
-controller's. Pods are the processes that it started: Steps, and sidecars in Python. It runs 16 pods at once;
-a pod's start is counted from its creation, while it waits for its turn.
+With `resultsfw run`, one process is controller, store and kubelet, so it uses more CPU than a controller. "Pods" are the
+processes that it starts: Steps, and sidecars in Python. It runs 16 pods at once; the start of a pod is counted from its
+creation and includes waiting for one of these 16 places.
 """
 
 
@@ -225,7 +224,7 @@ def _series(rows: Sequence[Row], plots: Plots, place: str) -> list[str]:
                 for cell, show in zip(cells, (_cpu, _status, _peak), strict=True):
                     cell.append(show(there[0]) if there else "-")
             lines.append([name, number(size), *cells[0], *cells[1], *cells[2]])
-    about = _SERIES if place == "cluster" else "### From 200 bytes to 1 MB, on the engine\n"
+    about = _SERIES if place == "cluster" else "### From 200 bytes to 1 MB, with the local engine\n"
     many = f"{rows[0].taskruns} TaskRuns a round: CPU of a TaskRun, last Step to status, peak memory.\n"
     drawn = [*_plot(plots, f"{place}-cpu"), *_plot(plots, f"{place}-status")]
     return [about, many, table(head, lines, 1), *drawn]

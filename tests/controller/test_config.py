@@ -282,7 +282,7 @@ def test_options_of_a_backend_that_is_not_installed_are_pointed_out(room):
     ("name", "data", "said"),
     [
         ("config-events", {"sink": "https://host"}, "CloudEvents are not sent"),
-        ("config-defaults", {"default_timeout_minutes": "5"}, "60 minutes hold here"),
+        ("config-defaults", {"default_timeout_minutes": "5"}, "the default here is 60 minutes"),
     ],
 )
 def test_what_another_configmap_asks_for_in_vain_is_told_on_that_one(room, name, data, said):

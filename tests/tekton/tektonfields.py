@@ -85,29 +85,29 @@ def page() -> str:
 
 
 _HEAD = """\
-# Tekton's fields and flags, and what becomes of each
+# Which fields and flags of Tekton are supported
 
-Nothing of Tekton's API is ignored in silence: a field is honoured, or the run is refused naming it before
-there is a pod; a key of a ConfigMap is honoured or warned about; a security policy that is not enforced
-refuses every run. A field that Tekton does not have is refused, with the nearest name.
+No part of Tekton's API is silently ignored. A field is honoured, or the run is refused before there is a pod, naming the
+field. A key of a ConfigMap is honoured, or causes a warning. A security policy that is not enforced refuses every run. A
+field that Tekton does not have is refused; the message has the nearest name.
 
-This page is made from the tables in `resultsfw/tekton/api/` by `python tests/tekton/tektonfields.py`. A
-test holds them to Tekton's own fields and keys of August 2026.
+`python tests/tekton/tektonfields.py` generates this page from the tables in `resultsfw/tekton/api/`. A test compares these
+tables with Tekton's own fields and keys of August 2026.
 
 ## Refused
 
-| field | instead |
+| field | message |
 |---|---|"""
 
 _VARIABLES = "`$(step.artifacts.path)`, `$(artifacts.path)`, `$(steps.S.outputs.A)`, `$(tasks.T.inputs.A)`"
 
 _REASONS = """\
 
-The reason is `TaskRunValidationFailed` or `PipelineValidationFailed`; of resolvers it is
+The reason is `TaskRunValidationFailed` or `PipelineValidationFailed`; for resolvers it is
 `TaskRunResolutionFailed`, `CouldntGetTask` or `CouldntGetPipeline`.
 
-On the engine with no cluster, `PodCreationFailed` names a Sidecar without command or script (images are
-not pulled), and one with a `lifecycle`, a `livenessProbe`, or a probe that is not made there.
+The local engine refuses, with the reason `PodCreationFailed`, a Sidecar without command or script (images are not pulled),
+and one with a `lifecycle`, a `livenessProbe`, or a probe that it does not support.
 """
 
 
@@ -132,7 +132,7 @@ def _keys() -> Iterator[str]:
     for name, rules in KEYS.items():
         yield f"## The ConfigMap `{name}`"
         yield ""
-        yield "| key | | what holds here | values that ask for no more |"
+        yield "| key | treatment | behaviour here | values that cause no warning |"
         yield "|---|---|---|---|"
         for key, rule in rules.items():
             harmless = ", ".join(f"`{value}`" for value in sorted(rule.harmless))

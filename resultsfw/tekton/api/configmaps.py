@@ -82,7 +82,7 @@ def _refused(meaning: str, *harmless: str, lenient: str = "") -> KeyRule:
     return KeyRule("refused", meaning, frozenset(harmless), frozenset(lenient.split()))
 
 
-_WEBHOOK: Final = "it holds for runs only where Tekton's webhook writes it into them"
+_WEBHOOK: Final = "it applies only where Tekton's webhook writes it into the runs"
 
 KEYS: Final[Mapping[str, Mapping[str, KeyRule]]] = {
     FEATURE_FLAGS: {
@@ -91,7 +91,7 @@ KEYS: Final[Mapping[str, Mapping[str, KeyRule]]] = {
         "set-security-context": _honoured("init containers pass the restricted Pod Security level"),
         "set-security-context-read-only-root-filesystem": _honoured("their root is read-only, too"),
         "keep-pod-on-cancel": _honoured("the pod of a cancelled run is stopped, not deleted"),
-        "disable-inline-spec": _honoured("embedded specs are refused where it names their kind"),
+        "disable-inline-spec": _honoured("embedded specs of the kinds that it names are refused"),
         "enforce-nonfalsifiability": _refused("nothing is signed or verified by SPIRE here", "none"),
         "trusted-resources-verification-no-match-policy": _refused(
             "signatures of Tasks and Pipelines are not verified here", "ignore", lenient="warn"
@@ -107,12 +107,12 @@ KEYS: Final[Mapping[str, Mapping[str, KeyRule]]] = {
             "no pod is placed beside another: use claims that several nodes can mount", "disabled"
         ),
         "await-sidecar-readiness": _warned("the first Step always waits until Sidecars are ready", "true"),
-        "running-in-environment-with-injected-sidecars": _honoured("the first Step always waits for its pod"),
-        "enable-api-fields": _warned("fields are accepted whatever their stability", "alpha", "beta"),
+        "running-in-environment-with-injected-sidecars": _honoured("the first Step always waits until all containers run"),
+        "enable-api-fields": _warned("fields of every stability level are accepted", "alpha", "beta"),
         "enable-param-enum": _honoured("enum of a param is always checked"),
-        "enable-cel-in-whenexpression": _warned("CEL is evaluated in when of Steps only", "false"),
+        "enable-cel-in-whenexpression": _warned("CEL is evaluated in when expressions of Steps only", "false"),
         "enable-artifacts": _warned(
-            "artifacts are not supported, and Tasks that use their variables refused", "false"
+            "artifacts are not supported, and Tasks that use their variables are refused", "false"
         ),
         "enable-concise-resolver-syntax": _warned("resolvers are not supported", "false"),
         "enable-kubernetes-sidecar": _warned("Sidecars of a Task are plain containers", "false"),
@@ -121,15 +121,15 @@ KEYS: Final[Mapping[str, Mapping[str, KeyRule]]] = {
         "enable-step-actions": _honoured("Tekton ignores it, too; StepActions are refused by name"),
         "enable-provenance-in-status": _warned("the backend that read a run is always in its status", "true"),
         "enable-wait-exponential-backoff": _honoured(
-            "what failed to be created is always tried again ever more late"
+            "failed creations are always retried with growing delays"
         ),
-        "enable-informer-cache-transforms": _honoured("the caches of this controller are its own"),
-        "send-cloudevents-for-runs": _honoured("it is about CustomRuns, which are not run here"),
+        "enable-informer-cache-transforms": _honoured("this controller has caches of its own"),
+        "send-cloudevents-for-runs": _honoured("it concerns CustomRuns, which are not run here"),
     },
     CONFIG_DEFAULTS: {
         "default-service-account": _honoured("for runs that name none"),
         "default-forbidden-env": _honoured("a podTemplate that sets one of these variables is refused"),
-        "default-timeout-minutes": _warned(f"60 minutes hold here; {_WEBHOOK}", "60"),
+        "default-timeout-minutes": _warned(f"the default here is 60 minutes; {_WEBHOOK}", "60"),
         "default-managed-by-label-value": _warned("pods do not have that label"),
         "default-pod-template": _warned(_WEBHOOK),
         "default-affinity-assistant-pod-template": _warned("there is no affinity assistant"),
@@ -141,12 +141,12 @@ KEYS: Final[Mapping[str, Mapping[str, KeyRule]]] = {
         ),
         "default-max-matrix-combinations-count": _honoured("a matrix is refused by name"),
         "default-resolver-type": _warned("resolvers are not supported"),
-        "default-container-resource-requirements": _warned("containers have the resources that the run says"),
+        "default-container-resource-requirements": _warned("containers have the resources that the run specifies"),
         "default-imagepullbackoff-timeout": _warned(
-            "how long a pod that cannot start is waited for is an option"
+            "an option sets how long the controller waits for a pod that cannot start"
         ),
         "default-create-container-error-timeout": _warned(
-            "how long a pod that cannot start is waited for is an option"
+            "an option sets how long the controller waits for a pod that cannot start"
         ),
         "default-maximum-resolution-timeout": _honoured("nothing is resolved here"),
         "default-sidecar-log-polling-interval": _honoured(
