@@ -14,36 +14,38 @@ Plots = dict[str, str]
 _HEAD: Final = """\
 # Performance
 
-What it costs to carry results, measured like TEP-0127: PipelineRuns of three TaskRuns, which run one after the other and
-have two Steps each. The Steps share the given bytes. `bench/performance.py` generates this page from the files in
-[performance](performance); the commands are at the [end](#how-this-was-measured).
+What it costs to carry results, measured like TEP-0127: PipelineRuns of three TaskRuns, which run one after
+the other and have two Steps each. The Steps share the given bytes. `bench/performance.py` generates this
+page from the files in [performance](performance); the commands are at the [end](#how-this-was-measured).
 
-CPU is user and system time as the kernel counts it. A busy machine changes it (cold caches, waiting for locks), so compare
-figures within a table only. **Elapsed times vary more**: controllers, control plane and all pods share a few processors;
-look at the spread. Figures of rounds are medians (minimum to maximum), those of single runs medians (95th percentile).
-Memory is the maximum of all rounds. "Before" is the code before this was measured and improved.
+CPU is user and system time as the kernel counts it. A busy machine changes it (cold caches, waiting for
+locks), so compare figures within a table only. **Elapsed times vary more**: controllers, control plane and
+all pods share a few processors; look at the spread. Figures of rounds are medians (minimum to maximum),
+those of single runs medians (95th percentile). Memory is the maximum of all rounds. "Before" is the code
+before this was measured and improved.
 """
 
 _TEP: Final = """\
-TEP-0127 reports for Tekton these differences between sidecar logs and termination messages: 1 % of the controller's CPU,
-0.2 % of its memory, 3 s for the start of each TaskRun's pod. The table has the same differences here; "of a core" is the
-share of one core that the controller used while the runs went on.
+TEP-0127 reports for Tekton these differences between sidecar logs and termination messages: 1 % of the
+controller's CPU, 0.2 % of its memory, 3 s for the start of each TaskRun's pod. The table has the same
+differences here; "of a core" is the share of one core that the controller used while the runs went on.
 """
 
 _CLUSTER: Final = """\
 ## On a cluster
 
-The controllers alternated on the same cluster within one command. "Pod to first Step" is the time from the pod's creation
-until a Step's container runs; "last Step to status", from the last Step's end to the TaskRun's verdict; "to the
-PipelineRun's", from the last of these to the PipelineRun's verdict. Requests are those for runs, Pods and logs, per TaskRun.
-The command starts our controller; Tekton's was running before, so its memory includes earlier growth.
+The controllers alternated on the same cluster within one command. "Pod to first Step" is the time from the
+pod's creation until a Step's container runs; "last Step to status", from the last Step's end to the
+TaskRun's verdict; "to the PipelineRun's", from the last of these to the PipelineRun's verdict. Requests are
+those for runs, Pods and logs, per TaskRun. The command starts our controller; Tekton's was running before,
+so its memory includes earlier growth.
 """
 
 _SERIES: Final = """\
 ### From 200 bytes to 1 MB
 
-Bytes are those of all results of a TaskRun. Each backend is measured up to its limit; with termination messages, the last
-Step's message repeats the results of the Steps before it.
+Bytes are those of all results of a TaskRun. Each backend is measured up to its limit; with termination
+messages, the last Step's message repeats the results of the Steps before it.
 """
 
 _SCALE: Final = """\
@@ -55,9 +57,9 @@ All PipelineRuns start at once, on nodes that run nothing, so that no kubelet in
 _ENGINE: Final = """\
 ## With the local engine
 
-With `resultsfw run`, one process is controller, store and kubelet, so it uses more CPU than a controller. "Pods" are the
-processes that it starts: Steps, and sidecars in Python. It runs 16 pods at once; the start of a pod is counted from its
-creation and includes waiting for one of these 16 places.
+With `resultsfw run`, one process is controller, store and kubelet, so it uses more CPU than a controller.
+"Pods" are the processes that it starts: Steps, and sidecars in Python. It runs 16 pods at once; the start
+of a pod is counted from its creation and includes waiting for one of these 16 places.
 """
 
 

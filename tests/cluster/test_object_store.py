@@ -50,7 +50,7 @@ def s3(tmp_path_factory, monkeypatch):
 
 @pytest.fixture
 def held(place):
-    """A place whose runs are let go at its end: no controller is there then to do it."""
+    """A place that removes the finalizers of its runs at its end, when no controller is left to do it."""
     yield place
     for name in place.runs():
         place.server.patch(TASKRUNS, place.namespace, name, {"metadata": {"finalizers": None}})

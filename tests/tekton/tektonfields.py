@@ -87,12 +87,12 @@ def page() -> str:
 _HEAD = """\
 # Which fields and flags of Tekton are supported
 
-No part of Tekton's API is silently ignored. A field is honoured, or the run is refused before there is a pod, naming the
-field. A key of a ConfigMap is honoured, or causes a warning. A security policy that is not enforced refuses every run. A
-field that Tekton does not have is refused; the message has the nearest name.
+No part of Tekton's API is silently ignored. A field is honoured, or the run is refused before there is a
+pod, naming the field. A key of a ConfigMap is honoured, or causes a warning. A security policy that is not
+enforced refuses every run. A field that Tekton does not have is refused; the message has the nearest name.
 
-`python tests/tekton/tektonfields.py` generates this page from the tables in `resultsfw/tekton/api/`. A test compares these
-tables with Tekton's own fields and keys of August 2026.
+`python tests/tekton/tektonfields.py` generates this page from the tables in `resultsfw/tekton/api/`. A test
+compares these tables with Tekton's own fields and keys of August 2026.
 
 ## Refused
 
@@ -106,8 +106,8 @@ _REASONS = """\
 The reason is `TaskRunValidationFailed` or `PipelineValidationFailed`; for resolvers it is
 `TaskRunResolutionFailed`, `CouldntGetTask` or `CouldntGetPipeline`.
 
-The local engine refuses, with the reason `PodCreationFailed`, a Sidecar without command or script (images are not pulled),
-and one with a `lifecycle`, a `livenessProbe`, or a probe that it does not support.
+The local engine refuses, with the reason `PodCreationFailed`, a Sidecar without command or script (images
+are not pulled), and one with a `lifecycle`, a `livenessProbe`, or a probe that it does not support.
 """
 
 

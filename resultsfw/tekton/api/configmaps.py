@@ -107,10 +107,14 @@ KEYS: Final[Mapping[str, Mapping[str, KeyRule]]] = {
             "no pod is placed beside another: use claims that several nodes can mount", "disabled"
         ),
         "await-sidecar-readiness": _warned("the first Step always waits until Sidecars are ready", "true"),
-        "running-in-environment-with-injected-sidecars": _honoured("the first Step always waits until all containers run"),
+        "running-in-environment-with-injected-sidecars": _honoured(
+            "the first Step always waits until all containers run"
+        ),
         "enable-api-fields": _warned("fields of every stability level are accepted", "alpha", "beta"),
         "enable-param-enum": _honoured("enum of a param is always checked"),
-        "enable-cel-in-whenexpression": _warned("CEL is evaluated in when expressions of Steps only", "false"),
+        "enable-cel-in-whenexpression": _warned(
+            "CEL is evaluated in when expressions of Steps only", "false"
+        ),
         "enable-artifacts": _warned(
             "artifacts are not supported, and Tasks that use their variables are refused", "false"
         ),
@@ -141,7 +145,9 @@ KEYS: Final[Mapping[str, Mapping[str, KeyRule]]] = {
         ),
         "default-max-matrix-combinations-count": _honoured("a matrix is refused by name"),
         "default-resolver-type": _warned("resolvers are not supported"),
-        "default-container-resource-requirements": _warned("containers have the resources that the run specifies"),
+        "default-container-resource-requirements": _warned(
+            "containers have the resources that the run specifies"
+        ),
         "default-imagepullbackoff-timeout": _warned(
             "an option sets how long the controller waits for a pod that cannot start"
         ),

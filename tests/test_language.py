@@ -1,0 +1,159 @@
+"""Check that names and sentences use standard terms, and none that this project used in a sense of its own.
+
+`docs/glossary.md` explains the terms. A word is listed here if it has no use left in which it is ordinary
+English or Python; a phrase is listed as it is written, and matches whole words.
+"""
+
+import ast
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("resultsfw", "backends", "extensions", "sidecar")
+CODE = (*PACKAGES, "bench", "examples", "tests")
+
+MODULES = [
+    "conclude",
+    "ending",
+    "faults",
+    "large",
+    "marks",
+    "measured",
+    "mirror",
+    "podcare",
+    "problems",
+    "reading",
+    "referenced",
+    "room",
+    "spec_problems",
+    "vanished",
+]
+"""Names that modules of the packages no longer have."""
+
+NAMES = [
+    "Carrier",
+    "Collected",
+    "Core",
+    "Declared",
+    "Found",
+    "Ledger",
+    "beneath",
+    "heirs",
+    "law",
+    "laws",
+    "leftovers",
+    "podcare",
+    "referenced",
+    "sight_of",
+    "spec_problems",
+    "vanished",
+    "withholds",
+]
+"""Names that functions, classes, arguments and variables no longer have."""
+
+EVERYWHERE = (
+    "cluster was seen whole",
+    "law [0-9]+",
+    "laws [0-9]",
+    "let go",
+    "this replica works",
+)
+"""Phrases that occur neither in code nor in documents."""
+
+IN_DOCUMENTS = (
+    *EVERYWHERE,
+    "(is|are|was|be) told",
+    "at (each|every) look",
+    "beneath",
+    "comes? right",
+    "comes? into force",
+    "engine with no cluster",
+    "heard",
+    "in force",
+    "no wall",
+    "one that",
+    "walls",
+    "ways out",
+    "what is there",
+)
+"""Phrases that occur in no document."""
+
+QUOTED = re.compile(r"^```.*?^```$|`[^`\n]+`", re.MULTILINE | re.DOTALL)
+"""Commands, snippets and messages in a document: they are tested where they come from."""
+
+
+def python_files(*folders: str) -> list[Path]:
+    return [
+        path
+        for folder in folders
+        for path in (ROOT / folder).rglob("*.py")
+        if path.resolve() != Path(__file__)
+    ]
+
+
+def documents() -> list[Path]:
+    folders = ("docs", "examples", "resultsfw/cli/template")
+    return [*ROOT.glob("*.md"), *(path for folder in folders for path in (ROOT / folder).rglob("*.md"))]
+
+
+def pattern(phrases: tuple[str, ...]) -> re.Pattern[str]:
+    """Match any of the phrases as whole words, over line ends as well."""
+    spaced = (phrase.replace(" ", r"[\s#]+") for phrase in phrases)
+    return re.compile(rf"\b({'|'.join(spaced)})\b", re.IGNORECASE)
+
+
+def defined(file: Path) -> set[str]:
+    """Return the names that a file gives to functions, classes, arguments and variables."""
+    names = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        match node:
+            case ast.FunctionDef(name=name) | ast.ClassDef(name=name) | ast.arg(arg=name):
+                names.add(name.lstrip("_"))
+            case ast.Name(id=name, ctx=ast.Store()) | ast.Attribute(attr=name, ctx=ast.Store()):
+                names.add(name.lstrip("_"))
+            case _:
+                pass
+    return names
+
+
+@cache
+def names_by_file() -> dict[Path, set[str]]:
+    return {file.relative_to(ROOT): defined(file) for file in python_files(*CODE)}
+
+
+def found(phrases: tuple[str, ...], text: str) -> list[str]:
+    return [match[0] for match in pattern(phrases).finditer(text)]
+
+
+def test_no_module_has_a_name_that_was_replaced():
+    assert [file for file in python_files(*PACKAGES) if file.stem in MODULES] == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_definition_has_a_name_that_was_replaced(name):
+    assert [file for file, names in names_by_file().items() if name in names] == []
+
+
+def test_code_and_manifests_have_no_phrase_that_was_replaced():
+    files = [*python_files(*CODE), *(ROOT / "config").rglob("*.yaml")]
+    wrong = {file: found(EVERYWHERE, file.read_text(encoding="utf-8")) for file in files}
+    assert {file: phrases for file, phrases in wrong.items() if phrases} == {}
+
+
+@pytest.mark.parametrize("document", documents(), ids=lambda path: path.name)
+def test_a_document_has_no_phrase_that_was_replaced(document):
+    prose = QUOTED.sub("", document.read_text(encoding="utf-8"))
+    assert found(IN_DOCUMENTS, prose) == []
+
+
+@pytest.mark.parametrize("text", ["a pod is told so", "the engine with\nno cluster", "Law 7 holds"])
+def test_a_phrase_is_found_over_line_ends_and_in_any_case(text):
+    assert found(IN_DOCUMENTS, text)
+
+
+@pytest.mark.parametrize("text", ["a flaw 7", "the whole text", "be toldeep"])
+def test_a_part_of_a_word_is_no_phrase(text):
+    assert not found(IN_DOCUMENTS, text)
