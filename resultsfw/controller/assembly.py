@@ -7,12 +7,18 @@ from functools import partial
 from resultsfw.cluster import CONFIG_MAPS, PODS, Object
 from resultsfw.controller.cache_transforms import TaskRunTransform, trim_configmap, trim_pipelinerun
 from resultsfw.controller.condition_observer import ConditionObserver
-from resultsfw.controller.config import CONFIG_MAP, OTHERS, LiveFlags
 from resultsfw.controller.controller import LiveReconciler
-from resultsfw.controller.events import Events, Notice, cut, log_change, log_pipelinerun
+from resultsfw.controller.events import (
+    Event,
+    EventWriter,
+    log_pipelinerun_condition,
+    log_taskrun_condition,
+    truncate,
+)
 from resultsfw.controller.failures import RunFailer
 from resultsfw.controller.fenced_cluster import FencedCluster
-from resultsfw.controller.instrumented import InstrumentedCore
+from resultsfw.controller.instrumented import InstrumentedResultsManager
+from resultsfw.controller.live_flags import CONFIG_MAP, OTHERS, LiveFlags
 from resultsfw.controller.metrics import Metrics
 from resultsfw.controller.observed_cluster import ObservedCluster
 from resultsfw.controller.options import Options
@@ -68,7 +74,7 @@ class Assembly:
     taskruns: TaskRunController
     pipelineruns: PipelineRunController
     watchdog: Watchdog
-    events: Events
+    events: EventWriter
 
 
 def assemble(
@@ -89,10 +95,8 @@ def assemble(
         on_unusable_plugin: Called if the first flags select a plugin that cannot be used.
     """
     cluster = KubeCluster(connection)
-    events = Events(
-        lambda obj, notice: cluster.event(
-            obj, type=notice.type, reason=notice.reason, message=notice.message
-        ),
+    events = EventWriter(
+        lambda obj, event: cluster.event(obj, type=event.type, reason=event.reason, message=event.message),
         metrics,
     )
     selector = RunSelector(options.managed_by)
@@ -103,9 +107,11 @@ def assemble(
     taskrun_writes, pipelinerun_writes = WriteTracker(), WriteTracker()
     taskrun_queue = RequestQueue(taskrun_writes, stalled_delay=stalled_delay)
     pipelinerun_queue = RequestQueue(pipelinerun_writes, stalled_delay=stalled_delay)
-    taskrun_conditions = ConditionObserver(metrics.changed, events.changed, log_change)
+    taskrun_conditions = ConditionObserver(
+        metrics.on_taskrun_condition, events.on_taskrun_condition, log_taskrun_condition
+    )
     pipelinerun_conditions = ConditionObserver(
-        metrics.pipelinerun_changed, events.pipelinerun_changed, log_pipelinerun
+        metrics.on_pipelinerun_condition, events.on_pipelinerun_condition, log_pipelinerun_condition
     )
 
     # The caches, whose event handlers fill the queues.
@@ -170,7 +176,7 @@ def assemble(
     taskrun_reconciler, pipelinerun_reconciler = LiveReconciler(), LiveReconciler()
 
     def warn(obj: Object, reason: str, message: str) -> None:
-        events.send(obj, Notice("Warning", reason, cut(message)))
+        events.send(obj, Event("Warning", reason, truncate(message)))
 
     def swap(core: ResultsManager, settings: Settings) -> None:
         taskrun_reconciler.swap(
@@ -195,14 +201,14 @@ def assemble(
         )
 
     flags = LiveFlags(
-        build=partial(InstrumentedCore, metrics=metrics),
+        build=partial(InstrumentedResultsManager, metrics=metrics),
         check=partial(missing_for_backends, cluster),
         swap=swap,
-        tell=events.send,
+        send_event=events.send,
         metrics=metrics,
         sidecar_image=options.sidecar_image,
         pods=options.pods,
-        hopeless=on_unusable_plugin,
+        on_unusable_plugin=on_unusable_plugin,
     )
     configmaps = Reflector(
         connection,
@@ -226,7 +232,7 @@ def assemble(
         pipelinerun_queue,
         pipelinerun_reconciler,
         pipelinerun_failer.mark_failed,
-        record_result=metrics.pipelinerun_looked,
+        record_result=metrics.count_pipelinerun_reconcile,
         threads=_PIPELINERUN_THREADS,
     )
     reflectors = (configmaps, pipelineruns, taskruns, pods)
@@ -291,6 +297,6 @@ def _when_deleted(*forget: Callable[[str, str], None]) -> OnEvent:
 def _on_configmap(flags: LiveFlags, change: str, configmap: Object) -> None:
     name, now = configmap["metadata"]["name"], None if change == "DELETED" else configmap
     if name == CONFIG_MAP:
-        flags.changed(now)
+        flags.on_feature_flags(now)
     elif name in OTHERS:
-        flags.other_changed(name, now)
+        flags.on_other_configmap(name, now)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Final
 
 from resultsfw.cluster import UNREADABLE, Object
-from resultsfw.controller.config import CONFIG_MAP, OTHERS
+from resultsfw.controller.live_flags import CONFIG_MAP, OTHERS
 from resultsfw.controller.ownership import RunSelector, managed_by
 from resultsfw.controller.unreadable import defect_of, stub
 from resultsfw.tekton.api.conditions import is_done

@@ -34,13 +34,13 @@ class ClusterReader(Protocol):
 
 
 def check_crd(cluster: ClusterReader, kind: Kind) -> Finding:
-    """Whether the cluster serves a kind as it is used here."""
+    """Check that the cluster serves a kind in the version, and with the fields, that the controller uses."""
     name = f"{kind.plural}.{kind.group}"
     finding = Finding(what=f"CRD {name}", well=True, detail=f"serves {kind.version}")
     try:
         crd = cluster.get(DEFINITIONS, "", name)
     except NotFoundError:
-        return replace(finding, well=False, detail="there is none", fix=f"install Tekton, or {CRDS}")
+        return replace(finding, well=False, detail="not found", fix=f"install Tekton, or {CRDS}")
     except ClusterError as error:
         return replace(finding, well=None, detail=f"cannot be read: {error.message}")
     served = {one["name"]: one for one in crd["spec"]["versions"] if one.get("served")}
@@ -48,31 +48,31 @@ def check_crd(cluster: ClusterReader, kind: Kind) -> Finding:
         detail = f"serves {', '.join(served) or 'nothing'}, not {kind.version}"
         return replace(finding, well=False, detail=detail, fix="upgrade Tekton")
     if kind in (TASKRUNS, PIPELINERUNS) and not _keeps(served[kind.version], "spec", "managedBy"):
-        detail = f"serves {kind.version} without spec.managedBy: no run can be given to this controller"
+        detail = f"serves {kind.version} without spec.managedBy: no run can be assigned to this controller"
         return replace(finding, well=False, detail=detail, fix="upgrade Tekton, or use --managed-by ''")
     return finding
 
 
 def check_embedded_status(cluster: ClusterReader, core: ResultsManager) -> Iterator[Finding]:
-    """What the flag ``embedded-status`` brings about."""
+    """Check that the cluster stores what the flag ``embedded-status`` asks for."""
     what = "flag embedded-status"
     for line in core.warnings():
         yield Finding(what=what, well=True, detail=line, doubtful=True)
     if core.flags.embedded_status == "minimal":
         return
-    with contextlib.suppress(ClusterError):  # said of the CRD itself
+    with contextlib.suppress(ClusterError):  # reported for the CRD itself
         crd = cluster.get(DEFINITIONS, "", f"{PIPELINERUNS.plural}.{PIPELINERUNS.group}")
         served = {one["name"]: one for one in crd["spec"]["versions"]}
         if not _keeps(served.get(PIPELINERUNS.version, {}), "status", "taskRuns"):
             detail = (
-                f"{core.flags.embedded_status}: this cluster's CRD does not keep status.taskRuns; runs have "
-                f"status.childReferences instead, and say so"
+                f"{core.flags.embedded_status}: this cluster's CRD does not store status.taskRuns; "
+                f"PipelineRuns have status.childReferences instead, and a warning"
             )
             yield Finding(what=what, well=True, detail=detail, doubtful=True)
 
 
 def _keeps(version: Object, part: str, field: str) -> bool:
-    """Whether a version of a CRD stores a field of ``spec`` or ``status``."""
+    """Return whether a version of a CRD stores a field of ``spec`` or ``status``."""
     schema = (version.get("schema") or {}).get("openAPIV3Schema") or {}
     keeps = "x-kubernetes-preserve-unknown-fields"
     found = (schema.get("properties") or {}).get(part) or {}
@@ -80,11 +80,11 @@ def _keeps(version: Object, part: str, field: str) -> bool:
 
 
 def check_images(cluster: ClusterReader, images: Mapping[str, str]) -> Iterator[Finding]:
-    """For each image, whether a Linux node of every architecture of the cluster holds it.
+    """Check for each image that a Linux node of every architecture of the cluster has pulled it.
 
-    A node pulls what fits it out of an image for several architectures; of an image for one it pulls that,
-    fitting or not, and only its Steps say "exec format error". And a node lists 50 images at most. So
-    "ok" is what the nodes can tell, and never is "missing" said of what only a registry knows.
+    A node pulls an image of a single architecture even if it is the wrong one; only the Steps then fail, with
+    "exec format error". And the kubelet lists at most 50 images of a node. So the nodes can confirm an image,
+    but never tell that it is missing: then the result is unknown.
     """
     try:
         nodes = cluster.list(NODES)
@@ -96,19 +96,19 @@ def check_images(cluster: ClusterReader, images: Mapping[str, str]) -> Iterator[
         status = node.get("status") or {}
         info = status.get("nodeInfo") or {}
         if info.get("operatingSystem") != "linux":
-            continue  # pods of ours are for Linux
+            continue  # our pods need Linux
         names = known.setdefault(f"linux/{info.get('architecture')}", set())
         for image in status.get("images") or ():
             names.update(image.get("names") or ())
     if not known:
-        yield Finding(what="images", well=None, detail="there is no Linux node to tell")
+        yield Finding(what="images", well=None, detail="the cluster has no Linux node")
         return
     for purpose, image in images.items():
         has = sorted(system for system, names in known.items() if _full(image) in names)
         rest = sorted(known.keys() - set(has))
         parts = [
-            *(f"on a node of {one}" for one in has),
-            *(f"unknown for {one} (no node lists it)" for one in rest),
+            *(f"on a node of {system}" for system in has),
+            *(f"unknown for {system} (no node lists it)" for system in rest),
         ]
         yield Finding(
             what=f"image {image}", well=None if rest else True, detail=f"{purpose}: {', '.join(parts)}"
@@ -116,7 +116,7 @@ def check_images(cluster: ClusterReader, images: Mapping[str, str]) -> Iterator[
 
 
 def _full(image: str) -> str:
-    """An image's name as nodes list it."""
+    """Return an image's name as the kubelet lists it."""
     first, slash, _ = image.partition("/")
     if not slash:
         full = f"docker.io/library/{image}"

@@ -7,7 +7,7 @@ from typing import Final, Protocol
 
 from resultsfw.cluster import CONFIG_MAPS, Object
 from resultsfw.controller.cluster_checks import ClusterReader, check_crd, check_embedded_status, check_images
-from resultsfw.controller.config import CONFIG_MAP, OTHERS, data_of, doubts_of, flags_of
+from resultsfw.controller.live_flags import CONFIG_MAP, OTHERS, data_of, flags_of, warnings_of
 from resultsfw.controller.permissions import BASE, backend_permissions, controller_permissions
 from resultsfw.core import ResultsManager
 from resultsfw.errors import ClusterError, ForbiddenError, NotFoundError, ResultsError
@@ -20,6 +20,11 @@ __all__ = ["Finding", "Inspected", "Subject", "examine"]
 
 _SERVICE_ACCOUNT: Final = "system:serviceaccount:"
 
+_IMPERSONATE: Final = "impersonate"
+"""Occurs in the API server's message if impersonation is what it forbids. Its Status has the same reason,
+``Forbidden``, whether the user may not impersonate or the impersonated user may not do what it asks: only the
+message tells them apart."""
+
 
 class Inspected(AccessChecker, ClusterReader, Protocol):
     """A cluster that can be read and asked for permissions."""
@@ -27,14 +32,14 @@ class Inspected(AccessChecker, ClusterReader, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """Somebody else whose rights are asked for: the user's name, and the cluster as that one sees it."""
+    """Another user whose permissions are checked: the name, and the cluster impersonating that user."""
 
     name: str
     cluster: Inspected
 
     @property
     def account(self) -> tuple[str, str] | None:
-        """Namespace and name of a service account; ``None`` for any other user."""
+        """Namespace and name of a service account; ``None`` for another kind of user."""
         namespace, colon, name = self.name.removeprefix(_SERVICE_ACCOUNT).partition(":")
         return (namespace, name) if self.name.startswith(_SERVICE_ACCOUNT) and colon else None
 
@@ -48,21 +53,21 @@ def examine(
     images: Mapping[str, str],
     sidecar_image: str = "",
 ) -> list[Finding]:
-    """Look at all of it.
+    """Check flags, permissions, backends, extensions, CRDs and images.
 
-    What is there, the identity in use reads: an operator sees CRDs and nodes that a controller need not.
-    What may be done is asked as the one that is examined.
+    Objects are read as the identity in use: an operator may read CRDs and nodes that the controller may not.
+    Permissions are checked for ``subject``.
 
     Args:
-        cluster: The server, as the identity in use.
-        subject: Who is examined; the identity in use where ``None``.
-        namespace: Of the ConfigMap.
+        cluster: The API server, as the identity in use.
+        subject: Whose permissions are checked; ``None`` for the identity in use.
+        namespace: Of the ConfigMap ``feature-flags``.
         lease_namespace: See `controller_permissions`.
-        images: The pods' images by what they are for.
-        sidecar_image: See `resultsfw.controller.config.flags_of`.
+        images: The images of every pod by purpose.
+        sidecar_image: See `resultsfw.controller.live_flags.flags_of`.
 
     Raises:
-        ForbiddenError: The identity in use may not act as the one that is examined.
+        ForbiddenError: The identity in use may not impersonate the subject.
     """
     found: list[Finding] = []
     asked = cluster
@@ -75,8 +80,8 @@ def examine(
     if core is not None:
         for name in sorted(core.flags.allowed):
             found += _backend(asked, core, name)
-        for name, one in core.extensions.items():
-            detail = f"is loaded; it takes part in {', '.join(one.implements)}"
+        for name, extension in core.extensions.items():
+            detail = f"loaded; implements {', '.join(extension.implements)}"
             found.append(Finding(what=f"extension {name}", well=True, detail=detail))
     for kind in (TASKRUNS, TASKS, PIPELINERUNS, PIPELINES):
         found.append(check_crd(cluster, kind))
@@ -90,10 +95,10 @@ def examine(
 
 
 def _images_of_backends(core: ResultsManager) -> dict[str, str]:
-    """What backends add to pods, as far as they call its image "image" among their options."""
+    """Return the images of backends that have an option ``image``."""
     images = {}
     for name in sorted(core.flags.allowed):
-        with contextlib.suppress(ResultsError):  # said among the backends
+        with contextlib.suppress(ResultsError):  # reported for the backend itself
             options = core.backend(name).configure(core.flags.config.get(name, {}))
             if image := getattr(options, "image", ""):
                 images[f"backend {name}"] = str(image)
@@ -101,15 +106,21 @@ def _images_of_backends(core: ResultsManager) -> dict[str, str]:
 
 
 def _check_impersonation(subject: Subject) -> None:
-    """Whether one may act as the other, asked by the question that everyone may ask."""
+    """Check that the identity in use may impersonate the subject.
+
+    It asks as the subject what every authenticated user may ask (SelfSubjectAccessReview).
+
+    Raises:
+        ForbiddenError: It may not.
+    """
     try:
         subject.cluster.can("get", CONFIG_MAPS, "")
     except ForbiddenError as error:
-        if "impersonate" not in error.message:
-            return  # not allowed to ask: each right says so itself
+        if _IMPERSONATE not in error.message:
+            return  # the subject may not ask: reported for each permission
         raise ForbiddenError(
-            f'you may not act as "{subject.name}" ({error.message}); be allowed the verb "impersonate" '
-            f"on it, or run this command in a pod with its service account",
+            f'you may not impersonate "{subject.name}" ({error.message}); grant yourself the verb '
+            f'"impersonate" on it, or run this command in a pod with that service account',
             subject="--as",
         ) from error
     except ClusterError:
@@ -117,18 +128,18 @@ def _check_impersonation(subject: Subject) -> None:
 
 
 def _account(cluster: Inspected, subject: Subject) -> Iterator[Finding]:
-    """Whether the service account exists: one that does not has no rights either."""
+    """Check that the service account exists: one that does not has no permissions either."""
     if subject.account is None:
         return
     what = f"ServiceAccount {'/'.join(subject.account)}"
     try:
         cluster.get(SERVICE_ACCOUNTS, *subject.account)
     except NotFoundError:
-        yield Finding(what=what, well=False, detail="there is none; is --as right?", fix=BASE)
+        yield Finding(what=what, well=False, detail="not found; is --as correct?", fix=BASE)
     except ClusterError as error:
         yield Finding(what=what, well=None, detail=f"cannot be read: {error.message}")
     else:
-        yield Finding(what=what, well=True, detail="is there; its rights are those below")
+        yield Finding(what=what, well=True, detail="found; its permissions are listed below")
 
 
 def _flags(
@@ -140,15 +151,17 @@ def _flags(
     try:
         configmap = cluster.get(CONFIG_MAPS, namespace, CONFIG_MAP)
     except NotFoundError:
-        detail = "there is none; the defaults are in force: "
+        detail = "not found; the defaults are in effect: "
     except ClusterError as error:
-        # Whether somebody else may read it is a question of its own, among the rights.
+        # Whether the subject may read it is checked with the other permissions.
         detail = f"cannot be read: {error.message}"
         if own:
             found.append(Finding(what=what, well=False, detail=detail, fix=BASE))
         else:
             found.append(
-                Finding(what=what, well=None, detail=f"{detail}; what its backend needs is not asked")
+                Finding(
+                    what=what, well=None, detail=f"{detail}; the permissions of its backends are not checked"
+                )
             )
         return None
     try:
@@ -156,7 +169,7 @@ def _flags(
         others = _others(cluster, namespace)
         settings = settings_of(data_of(configmap), data_of(others.get(CONFIG_DEFAULTS)))
         maps = {CONFIG_MAP: configmap, **others}
-        lines = [line for name, one in maps.items() for line in doubts_of(name, one)]
+        lines = [line for name, one in maps.items() for line in warnings_of(name, one)]
     except ResultsError as error:
         fix = f"kubectl edit configmap {CONFIG_MAP} -n {namespace}"
         found.append(Finding(what=what, well=False, detail=error.message, fix=fix))
@@ -166,14 +179,14 @@ def _flags(
     found.append(Finding(what=what, well=True, detail=detail))
     found += (Finding(what="flag without effect", well=True, detail=line, doubtful=True) for line in lines)
     found += (
-        Finding(what="policy", well=False, detail=f"every run is refused: {line}")
+        Finding(what="policy", well=False, detail=f"every run is rejected: {line}")
         for line in settings.policies.unenforced
     )
     return core
 
 
 def _others(cluster: Inspected, namespace: str) -> dict[str, Object]:
-    """Tekton's other ConfigMaps that are followed; one that cannot be read is a right that is missing."""
+    """Return Tekton's other ConfigMaps; one that cannot be read is reported as a missing permission."""
     found = {}
     for name in OTHERS:
         with contextlib.suppress(ClusterError):
@@ -192,6 +205,6 @@ def _backend(cluster: Inspected, core: ResultsManager, name: str) -> Iterator[Fi
     yield Finding(
         what=f"backend {name}",
         well=True,
-        detail="can be loaded" + ("" if needs else "; needs no right of its own"),
+        detail="can be loaded" + ("" if needs else "; needs no permission of its own"),
     )
     yield from check_access(cluster, needs)

@@ -1,4 +1,4 @@
-"""Kubernetes Events at start, success and failure of a run: best effort, on a thread of their own."""
+"""Write Kubernetes Events at the start, success and failure of runs: best effort, on its own thread."""
 
 import logging
 import queue
@@ -14,45 +14,45 @@ from resultsfw.tekton.api.reasons import HELD
 from resultsfw.tekton.pipelinerun.reasons import PENDING, STARTED
 
 __all__ = [
-    "Events",
-    "Notice",
-    "cut",
-    "log_change",
-    "log_pipelinerun",
-    "notice_of",
-    "notices_of_pipelinerun",
+    "Event",
+    "EventWriter",
+    "log_pipelinerun_condition",
+    "log_taskrun_condition",
+    "pipelinerun_events",
+    "taskrun_event",
+    "truncate",
 ]
 
 log = logging.getLogger(__name__)
 
-LONGEST: Final = 1024
+MAX_MESSAGE: Final = 1024
 """Bytes of an Event's message (Kubernetes: NoteLengthLimit)."""
 
 UNKNOWN: Final[Object] = {"status": "Unknown"}
 
-_WAITING: Final = 1000
-"""Events that may wait to be written; more are dropped: runs come first."""
+_MAX_QUEUED: Final = 1000
+"""Events that may wait to be written; further ones are dropped, because runs must not wait for them."""
 
 
 @dataclass(frozen=True, slots=True)
-class Notice:
-    """One Event, before it has an object."""
+class Event:
+    """A Kubernetes Event, without the object it is about."""
 
     type: str
     reason: str
     message: str
 
 
-class Poster(Protocol):
-    """Writes one Event about an object."""
+class WriteEvent(Protocol):
+    """Writes one Event about an object to the API server."""
 
-    def __call__(self, obj: Object, notice: Notice, /) -> object:
-        """Raises a ClusterError, or has written it."""
+    def __call__(self, obj: Object, event: Event, /) -> object:
+        """Write the Event. Raises ClusterError."""
         ...
 
 
-def notice_of(old: Object, new: Object) -> Notice | None:
-    """What a change of the Succeeded condition is told as, with Tekton's reasons; ``None``: as nothing.
+def taskrun_event(old: Object, new: Object) -> Event | None:
+    """Return the Event for a change of a TaskRun's Succeeded condition, as Tekton has it; ``None`` for none.
 
     Args:
         old: The condition before; empty for none.
@@ -60,121 +60,117 @@ def notice_of(old: Object, new: Object) -> Notice | None:
     """
     if old.get("status") in ("True", "False") or not new:
         return None
-    message = cut(new.get("message", ""))
+    message = truncate(new.get("message", ""))
     if new.get("status") == "True":
-        return Notice("Normal", "Succeeded", message)
+        return Event("Normal", "Succeeded", message)
     if new.get("status") == "False":
-        return Notice("Warning", "Failed", message)
-    was_pending, is_pending = (
-        one.get("reason") == HELD for one in (old, new)
-    )  # TaskRunPending: it has not begun
-    return Notice("Normal", "Started", "") if (not old or was_pending) and not is_pending else None
+        return Event("Warning", "Failed", message)
+    was_pending, is_pending = (condition.get("reason") == HELD for condition in (old, new))
+    return Event("Normal", "Started", "") if (not old or was_pending) and not is_pending else None
 
 
-def notices_of_pipelinerun(old: Object, new: Object) -> list[Notice]:
-    """What a change of a PipelineRun's Succeeded condition is told as: each of its stages, as Tekton's.
+def pipelinerun_events(old: Object, new: Object) -> list[Event]:
+    """Return the Events for a change of a PipelineRun's Succeeded condition: one for each stage, as Tekton's.
 
     Args:
-        old: The condition before; empty for none. One without a reason is not known: of stages that may have
-            been told already, none is told again.
+        old: The condition before; empty for none. One without a reason is unknown: then no stage is reported,
+            because it may have been reported already.
         new: The condition as it was written.
     """
     if old.get("status") in ("True", "False") or not new:
         return []
-    started = [] if old else [Notice("Normal", "Started", "")]
-    if (end := notice_of(UNKNOWN, new)) is not None:
+    started = [] if old else [Event("Normal", "Started", "")]
+    if (end := taskrun_event(UNKNOWN, new)) is not None:
         return [*started, end]
     known = [old.get(key) for key in ("reason", "message")]
     stage = [new.get("reason", ""), new.get("message", "")]
     if known == stage or (old and not old.get("reason")) or (not old and stage[0] in (PENDING, STARTED)):
         return started
-    return [*started, Notice("Normal", stage[0], cut(stage[1]))]
+    return [*started, Event("Normal", stage[0], truncate(stage[1]))]
 
 
-def log_change(old: Object, taskrun: Object) -> None:
-    """Say in the log what is told as an Event."""
-    new = succeeded(taskrun)
-    if (notice := notice_of(old, new)) is not None:
-        pod = taskrun["status"].get("podName") or ""
-        with about(pod=pod, backend=backend_of(taskrun)):
-            log.info("run %s: %s", notice.reason.lower(), " ".join(cut(new.get("message", ""), 300).split()))
+def log_taskrun_condition(old: Object, taskrun: Object) -> None:
+    """Log the start and end of a TaskRun."""
+    with about(pod=taskrun["status"].get("podName") or "", backend=backend_of(taskrun)):
+        log_pipelinerun_condition(old, taskrun)
 
 
-def log_pipelinerun(old: Object, pipelinerun: Object) -> None:
-    """Say in the log that a PipelineRun begins, and how it ends."""
+def log_pipelinerun_condition(old: Object, pipelinerun: Object) -> None:
+    """Log the start and end of a PipelineRun."""
     new = succeeded(pipelinerun)
-    if (notice := notice_of(old, new)) is not None:
-        log.info("run %s: %s", notice.reason.lower(), " ".join(cut(new.get("message", ""), 300).split()))
+    if (event := taskrun_event(old, new)) is not None:
+        message = " ".join(truncate(new.get("message", ""), 300).split())
+        log.info("run %s: %s", event.reason.lower(), message)
 
 
-def cut(text: str, size: int = LONGEST) -> str:
-    """A text of at most so many bytes of UTF-8."""
+def truncate(text: str, size: int = MAX_MESSAGE) -> str:
+    """Return a text cut to at most so many bytes of UTF-8."""
     raw = text.encode()
     return text if len(raw) <= size else raw[: size - 3].decode(errors="ignore") + "..."
 
 
-class Events:
-    """Writes Events one after the other; nobody waits for them and none is written twice.
+class EventWriter:
+    """Writes Events one after the other on its own thread. None is retried, so none is written twice.
 
     Args:
-        post: Writes one.
-        metrics: Counts those that were not written.
+        write: Writes one Event.
+        metrics: Count the Events that were not written.
     """
 
-    def __init__(self, post: Poster, metrics: Metrics) -> None:
-        self._post = post
+    def __init__(self, write: WriteEvent, metrics: Metrics) -> None:
+        self._write = write
         self._metrics = metrics
-        self._waiting: queue.Queue[tuple[Object, Notice] | None] = queue.Queue(_WAITING)
-        self._thread = threading.Thread(target=self._write, name="events", daemon=True)
+        self._queue: queue.Queue[tuple[Object, Event] | None] = queue.Queue(_MAX_QUEUED)
+        self._thread = threading.Thread(target=self._run, name="events", daemon=True)
         self._thread.start()
 
-    def changed(self, old: Object, taskrun: Object) -> None:
-        """A run's Succeeded condition was written, and was ``old`` before."""
-        notice = notice_of(old, succeeded(taskrun))
-        if notice is not None:
-            self.send(taskrun, notice)
+    def on_taskrun_condition(self, old: Object, taskrun: Object) -> None:
+        """Write the Event for a TaskRun's new Succeeded condition, which was ``old`` before."""
+        event = taskrun_event(old, succeeded(taskrun))
+        if event is not None:
+            self.send(taskrun, event)
 
-    def pipelinerun_changed(self, old: Object, pipelinerun: Object) -> None:
-        """The same of a PipelineRun."""
-        for notice in notices_of_pipelinerun(old, succeeded(pipelinerun)):
-            self.send(pipelinerun, notice)
+    def on_pipelinerun_condition(self, old: Object, pipelinerun: Object) -> None:
+        """Write the Events for a PipelineRun's new Succeeded condition, which was ``old`` before."""
+        for event in pipelinerun_events(old, succeeded(pipelinerun)):
+            self.send(pipelinerun, event)
 
-    def send(self, obj: Object, notice: Notice) -> None:
-        """Have an Event written about an object, some time soon, if that is possible."""
+    def send(self, obj: Object, event: Event) -> None:
+        """Queue an Event about an object; drop it if the queue is full."""
         metadata = {
             key: obj["metadata"].get(key, "") for key in ("namespace", "name", "uid", "resourceVersion")
         }
         about = {"apiVersion": obj["apiVersion"], "kind": obj["kind"], "metadata": metadata}
         try:
-            self._waiting.put_nowait((about, notice))
+            self._queue.put_nowait((about, event))
         except queue.Full:
             self._metrics.events_dropped.inc()
 
     def close(self, seconds: float) -> None:
-        """Write what still waits, for at most so many seconds."""
+        """Write the queued Events, for at most so many seconds."""
         try:
-            self._waiting.put(None, timeout=seconds)
+            self._queue.put(None, timeout=seconds)
         except queue.Full:
             return
         self._thread.join(seconds)
 
-    def _write(self) -> None:
-        while (one := self._waiting.get()) is not None:
-            obj, notice = one
+    def _run(self) -> None:
+        while (queued := self._queue.get()) is not None:
+            obj, event = queued
             metadata = obj["metadata"]
             try:
-                self._post(obj, notice)
+                self._write(obj, event)
             except ResultsError as error:
                 self._metrics.events_dropped.inc()
                 log.info(
                     "could not write Event %s of %s %s/%s: %s",
-                    *(notice.reason, obj["kind"], metadata["namespace"], metadata["name"], error.message),
+                    *(event.reason, obj["kind"], metadata["namespace"], metadata["name"], error.message),
                 )
             except Exception:
                 self._metrics.events_dropped.inc()
                 log.exception(
                     "could not write Event %s of %s/%s",
-                    notice.reason,
+                    event.reason,
                     metadata["namespace"],
                     metadata["name"],
                 )

@@ -1,4 +1,4 @@
-"""Applies a plan of manifests to a cluster: checked as a whole first, then object by object."""
+"""Apply a plan of manifests to a cluster: check all of it first, then apply object by object."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -7,7 +7,7 @@ from typing import Any, Final, Protocol
 
 from resultsfw.cluster import CONFIG_MAPS, Kind, Object
 from resultsfw.controller.cluster_checks import DEFINITIONS
-from resultsfw.controller.config import CONFIG_MAP, data_of, flags_of
+from resultsfw.controller.live_flags import CONFIG_MAP, data_of, flags_of
 from resultsfw.controller.manifests import PART_OF, Plan, kind_of
 from resultsfw.core import ResultsManager
 from resultsfw.errors import (
@@ -24,24 +24,24 @@ from resultsfw.tekton.taskrun.settings import settings_of
 __all__ = ["Outcome", "Server", "check", "install", "wait_for_rollout"]
 
 MANAGER: Final = "resultsfw"
-"""Owner of the fields that we set (server-side apply)."""
+"""The field manager of the fields that `install` sets (server-side apply)."""
 
 NAMESPACES: Final = Kind("", "v1", "namespaces", "Namespace")
 DEPLOYMENTS: Final = Kind("apps", "v1", "deployments", "Deployment")
 
 _PROMETHEUS: Final = "monitoring.coreos.com"
 
-_LOOK: Final = 0.5
-"""Seconds between two looks at a rollout."""
+_POLL: Final = 0.5
+"""Seconds between two polls of a rollout."""
 
 _SERVERS: Final = ("resourceVersion", "managedFields", "generation")
 
 
 class Server(Protocol):
-    """What of an API server's `Cluster` is used here."""
+    """The part of an API server's `Cluster` that an installation uses."""
 
     def get(self, kind: Kind, namespace: str, name: str, /) -> Object:
-        """One object."""
+        """Return one object."""
         ...
 
     def create(self, kind: Kind, obj: Object, /) -> Object:
@@ -59,7 +59,7 @@ class Server(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one object: "created", "configured" or "unchanged"."""
+    """What applying one object did: "created", "configured" or "unchanged"."""
 
     kind: Kind
     name: str
@@ -67,17 +67,17 @@ class Outcome:
 
     @property
     def sentence(self) -> str:
-        """As kubectl says it."""
+        """The outcome in kubectl's words."""
         resource = self.kind.kind.lower() + (f".{self.kind.group}" if self.kind.group else "")
         return f"{resource}/{self.name} {self.word}"
 
 
 def check(server: Server, plan: Plan) -> None:
-    """Refuse what cannot be, before anything is touched; what may not be read is left for later.
+    """Reject a plan that cannot be applied, before anything is changed. What may not be read is not checked.
 
     Raises:
         InputError: The plan does not fit this cluster.
-        ClusterError: The server would refuse an object, or a field of it is somebody else's.
+        ClusterError: The API server would reject an object, or another field manager owns a field of it.
     """
     brought = [one for one in plan.applied if one["kind"] == DEFINITIONS.kind]
     for one in brought:
@@ -102,10 +102,10 @@ def check(server: Server, plan: Plan) -> None:
 
 
 def install(server: Server, plan: Plan) -> Iterator[Outcome]:
-    """Make the cluster be as planned, one object at a time; tells of each when it is done.
+    """Apply a plan, one object at a time, and yield the outcome of each.
 
     Raises:
-        ClusterError: The server refused one; those before it are applied.
+        ClusterError: The API server rejected one; those before it are applied.
     """
     for one in plan.made:
         yield _made(server, one)
@@ -120,10 +120,10 @@ def install(server: Server, plan: Plan) -> Iterator[Outcome]:
 def wait_for_rollout(
     server: Server, deployment: Object, seconds: float, *, pause: Callable[[float], None] = time.sleep
 ) -> None:
-    """Wait until every replica is a new one and ready.
+    """Wait until every replica is updated and available.
 
     Raises:
-        ClusterError: It is not so in time; says what the Deployment says.
+        ClusterError: They are not in time; the message has the Deployment's conditions.
     """
     metadata = deployment["metadata"]
     end = time.monotonic() + seconds
@@ -137,15 +137,15 @@ def wait_for_rollout(
                 f"kubectl get pods -n {metadata['namespace']} shows more",
                 subject=f"Deployment {metadata['namespace']}/{metadata['name']}",
             )
-        pause(_LOOK)
+        pause(_POLL)
 
 
 def _refuse_foreign(server: Server, name: str) -> None:
     found = _find(server, DEFINITIONS, "", name)
     if found is not None and not PART_OF.items() <= (found["metadata"].get("labels") or {}).items():
         raise InputError(
-            f"the cluster has a CRD {name} that is not ours: Tekton's would be cut down to the minimum; "
-            f"leave --crds out",
+            f"the cluster has a CRD {name} not installed by resultsfw: --crds would reduce Tekton's CRD to "
+            f"the minimum; leave --crds out",
             subject="--crds",
         )
 
@@ -153,11 +153,11 @@ def _refuse_foreign(server: Server, name: str) -> None:
 def _refuse_absent(server: Server, kind: Kind, name: str, fix: str) -> None:
     if _find(server, kind, "", name) is None:
         what = "CRD" if kind == DEFINITIONS else kind.kind
-        raise InputError(f"there is no {what} {name}; {fix}", subject=name)
+        raise InputError(f"{what} {name} not found; {fix}", subject=name)
 
 
 def _find(server: Server, kind: Kind, namespace: str, name: str) -> Object | None:
-    """An object; ``None`` where there is none, something empty where it may not be read."""
+    """Return an object; ``None`` if there is none, an empty one of ours if it may not be read."""
     try:
         return server.get(kind, namespace, name)
     except NotFoundError:
@@ -167,17 +167,16 @@ def _find(server: Server, kind: Kind, namespace: str, name: str) -> Object | Non
 
 
 def _check_flags(server: Server, plan: Plan) -> None:
-    """What would then be in force must be valid as a whole, or it would not be in force."""
+    """Reject flags that the controller would reject, together with those that are set already."""
     found = _find(server, CONFIG_MAPS, plan.namespace, CONFIG_MAP) or {}
     merged = {**found, "data": {**(found.get("data") or {}), **plan.flags}}
     try:
-        # Whether the extensions are there is for the controller's image to say, not for this machine.
+        # The extensions must be installed in the controller's image, not on this machine.
         ResultsManager(replace(flags_of(merged), extensions=frozenset()))
         settings_of(data_of(merged), {})
     except ResultsError as error:
         raise InputError(
-            f"the ConfigMap {plan.namespace}/{CONFIG_MAP} would not be taken over by the controller: "
-            f"{error.message}",
+            f"the controller would reject the ConfigMap {plan.namespace}/{CONFIG_MAP}: {error.message}",
             subject=CONFIG_MAP,
         ) from error
 
@@ -191,7 +190,7 @@ def _apply(server: Server, obj: Object, *, dry_run: bool = False) -> Object:
         return server.apply(kind_of(obj), obj, manager=MANAGER, dry_run=dry_run)
     except ConflictError as error:
         raise ClusterError(
-            f"{error.message}; to take it over: resultsfw install --print ... | "
+            f"{error.message}; to take over the field: resultsfw install --print ... | "
             f"kubectl apply --server-side --field-manager {MANAGER} --force-conflicts -f -",
             subject=error.subject,
         ) from error
@@ -216,7 +215,7 @@ def _made(server: Server, obj: Object) -> Outcome:
 
 
 def _flags(server: Server, plan: Plan) -> Outcome:
-    """Set the keys that were chosen. Not applied: that would take away again what is not chosen next time."""
+    """Set the chosen keys, not by server-side apply: a later call would remove keys that it leaves out."""
     found = _find(server, CONFIG_MAPS, plan.namespace, CONFIG_MAP)
     if found is None:
         metadata = {"name": CONFIG_MAP, "namespace": plan.namespace}
@@ -229,7 +228,7 @@ def _flags(server: Server, plan: Plan) -> Outcome:
 
 
 def _core_of(obj: Object) -> Object:
-    """An object without what the server and its controllers change by themselves."""
+    """Return an object without the fields that the API server and its controllers change."""
     metadata: Mapping[str, Any] = obj["metadata"]
     kept = {key: value for key, value in metadata.items() if key not in _SERVERS}
     return {**{key: value for key, value in obj.items() if key != "status"}, "metadata": kept}

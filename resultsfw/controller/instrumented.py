@@ -1,4 +1,4 @@
-"""The core, with its readings of results counted."""
+"""Count and time the extractions of results."""
 
 import time
 from collections.abc import Iterable, Mapping
@@ -11,11 +11,11 @@ from resultsfw.flags import Flags
 from resultsfw.operations.logs import about
 from resultsfw.types import CollectionOutcome, Run, Stamp
 
-__all__ = ["InstrumentedCore"]
+__all__ = ["InstrumentedResultsManager"]
 
 
-class InstrumentedCore(ResultsManager):
-    """A core that tells `Metrics` of every verdict over a pod's results."""
+class InstrumentedResultsManager(ResultsManager):
+    """A `ResultsManager` that reports each extraction to `Metrics`."""
 
     def __init__(
         self,
@@ -31,7 +31,7 @@ class InstrumentedCore(ResultsManager):
     def collect(
         self, run: Run, pod: Object, cluster: Cluster, *, stamp: Stamp | None = None, final: bool = False
     ) -> CollectionOutcome:
-        """As `ResultsManager.collect`; a run without results is not counted, for nothing is read."""
+        """Collect results. See `ResultsManager.collect`; a run without declared results is not counted."""
         if not run.declares:
             return super().collect(run, pod, cluster, stamp=stamp, final=final)
         name = _backend(pod, stamp)
@@ -42,13 +42,13 @@ class InstrumentedCore(ResultsManager):
         except ResultsError as error:
             self._metrics.extraction_errors.labels(self._metrics.label(name), error.code).inc()
             raise
-        self._metrics.collected(name, collected, time.perf_counter() - began)
+        self._metrics.on_extraction(name, collected, time.perf_counter() - began)
         return collected
 
 
 def _backend(pod: Object, stamp: Stamp | None) -> str:
     try:
-        found = stamp_of(pod) or stamp
+        used = stamp_of(pod) or stamp
     except BackendError:
-        found = None
-    return found.backend if found else "none"
+        used = None
+    return used.backend if used else "none"

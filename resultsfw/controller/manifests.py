@@ -1,4 +1,4 @@
-"""The manifests of ``config/``, which the wheel carries, with an operator's choices put into them."""
+"""Load the manifests of ``config/`` and put an operator's choices into them."""
 
 import copy
 import json
@@ -13,7 +13,7 @@ from typing import Any, Final
 import yaml
 
 from resultsfw.cluster import Kind, Object
-from resultsfw.controller.config import CONFIG_MAP
+from resultsfw.controller.live_flags import CONFIG_MAP
 from resultsfw.errors import InputError
 
 __all__ = [
@@ -29,13 +29,13 @@ __all__ = [
 ]
 
 TEKTONS: Final = "tekton-pipelines"
-"""The namespace that the manifests name for what is Tekton's."""
+"""Tekton's namespace in the manifests."""
 
 PART_OF: Final = {"app.kubernetes.io/part-of": "resultsfw"}
-"""On everything that is ours, CRDs too."""
+"""The label of everything that the manifests install, CRDs too."""
 
 BACKENDS: Final = "backends"
-"""The folder with a folder for each backend that needs rights."""
+"""The folder with a folder for each backend that needs permissions."""
 
 _FOLDER: Final = resources.files("resultsfw").joinpath("manifests")
 _UNDERSTOOD: Final = frozenset({"apiVersion", "kind", "resources", "labels"})
@@ -46,17 +46,17 @@ _IMAGE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]*")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choices:
-    """What an operator chooses.
+    """The choices of an operator.
 
     Attributes:
-        controller_image: "": as the manifests have it.
-        options: Of ``resultsfw controller``, images for the most part, by name without dashes in front.
+        controller_image: "" for the one in the manifests.
+        options: Of ``resultsfw controller``, mostly images, by name without the leading dashes.
         namespace: Tekton's, where the ConfigMap of the flags is.
-        flags: Keys of that ConfigMap to be set; no other is touched.
-        log_access: Let the controller read the logs of pods.
-        backends: Give the controller what these need; of `backends_with_rights`.
-        crds: For a cluster without Tekton.
-        monitoring: For one with the Prometheus operator.
+        flags: Keys to set in that ConfigMap; no other key is changed.
+        log_access: Grant the controller access to the logs of pods.
+        backends: Grant the controller what these need; names from `backends_with_rights`.
+        crds: Install minimal CRDs, for a cluster without Tekton.
+        monitoring: Install alerts, for a cluster with the Prometheus operator.
     """
 
     controller_image: str = ""
@@ -71,13 +71,13 @@ class Choices:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What is to be applied, in this order.
+    """The objects to apply, in this order.
 
     Attributes:
-        made: Only if it is not there: it may be somebody else's, or hold what somebody set.
-        applied: Ours.
+        made: Created only if they do not exist: they may belong to Tekton, or hold settings.
+        applied: Applied by server-side apply.
         namespace: Of the ConfigMap of the flags.
-        flags: See `Choices`; to be set before the last of ``applied``, the Deployment.
+        flags: See `Choices`; set before the last of ``applied``, the Deployment.
     """
 
     made: tuple[Object, ...]
@@ -87,19 +87,20 @@ class Plan:
 
 
 def plan_of(choices: Choices) -> Plan:
-    """The objects that make an installation of these choices.
+    """Return the objects of an installation with these choices.
 
     Raises:
-        InputError: An image or a namespace cannot be one.
+        InputError: An image, a namespace or a backend is invalid.
     """
     if not _NAMESPACE.fullmatch(choices.namespace):
         raise InputError(
-            f'"{choices.namespace}" is no namespace: small letters, digits and "-"', subject="--namespace"
+            f'"{choices.namespace}" is not a valid namespace: lowercase letters, digits and "-"',
+            subject="--namespace",
         )
     images = {f"--{name}": image for name, image in choices.options.items() if name.endswith("-image")}
     for option, image in {"--controller-image": choices.controller_image, **images}.items():
         if image and not _IMAGE.fullmatch(image):
-            raise InputError(f'"{image}" is no reference of an image', subject=option)
+            raise InputError(f'"{image}" is not a valid image reference', subject=option)
     brought = load("crds") if choices.crds else []
     made = [one for one in brought if one["kind"] != "CustomResourceDefinition"]
     applied = [one for one in brought if one["kind"] == "CustomResourceDefinition"]
@@ -111,7 +112,7 @@ def plan_of(choices: Choices) -> Plan:
         if name not in backends_with_rights():
             known = ", ".join(backends_with_rights())
             raise InputError(
-                f'there are no rights to give for a backend "{name}"; there are for: {known}',
+                f'the backend "{name}" has no permissions to grant; backends that have: {known}',
                 subject="--backend",
             )
         applied += load(f"{BACKENDS}/{name}")
@@ -127,7 +128,7 @@ def plan_of(choices: Choices) -> Plan:
 
 
 def kind_of(obj: Object) -> Kind:
-    """The kind of an object of the manifests; the plurals of all of them are regular."""
+    """Return the kind of an object of the manifests; all of their plurals are regular."""
     group, slash, version = obj["apiVersion"].rpartition("/")
     name = obj["kind"].lower()
     plural = f"{name.removesuffix('y')}ies" if name.endswith("y") else f"{name}s"
@@ -135,17 +136,17 @@ def kind_of(obj: Object) -> Kind:
 
 
 def backends_with_rights() -> list[str]:
-    """The backends that need rights of the controller which are a step of their own: ``config/backends/``."""
+    """Return the backends whose permissions are opt-in manifests: the folders of ``config/backends/``."""
     return sorted(one.name for one in _FOLDER.joinpath(BACKENDS).iterdir() if one.is_dir())
 
 
 def load(folder: str) -> list[Object]:
-    """The objects of a folder of ``config/``, as ``kubectl apply -k`` or ``-f`` takes them."""
+    """Return the objects of a folder of ``config/``, as ``kubectl apply -k`` or ``-f`` reads them."""
     return list(_load(_FOLDER.joinpath(folder) if folder else _FOLDER))
 
 
 def _load(folder: Traversable) -> Iterator[Object]:
-    """The part of kustomize that our manifests use."""
+    """Load a folder: the part of kustomize that our manifests use."""
     kustomization = folder.joinpath("kustomization.yaml")
     if not kustomization.is_file():
         for file in sorted(folder.iterdir(), key=lambda one: one.name):
@@ -153,7 +154,7 @@ def _load(folder: Traversable) -> Iterator[Object]:
         return
     said = yaml.safe_load(kustomization.read_text(encoding="utf-8"))
     if unknown := said.keys() - _UNDERSTOOD:
-        raise ValueError(f"{kustomization}: {', '.join(sorted(unknown))} is not understood here")
+        raise ValueError(f"{kustomization}: {', '.join(sorted(unknown))} is not supported here")
     labels = {key: value for one in said.get("labels", ()) for key, value in one["pairs"].items()}
     for name in said["resources"]:
         place = folder.joinpath(name)
@@ -165,7 +166,7 @@ def _load(folder: Traversable) -> Iterator[Object]:
 
 
 def _moved(obj: Object, namespace: str) -> Object:
-    """An object of Tekton's namespace, or that namespace, under the name it has here."""
+    """Return an object with Tekton's namespace, or that namespace itself, renamed to ``namespace``."""
     metadata: dict[str, Any] = dict(obj["metadata"])
     key = "name" if obj["kind"] == "Namespace" else "namespace"
     if metadata.get(key) == TEKTONS:
@@ -174,7 +175,7 @@ def _moved(obj: Object, namespace: str) -> Object:
 
 
 def _chosen(deployment: Object, choices: Choices) -> Object:
-    """The controller's Deployment with the image and the options that were chosen."""
+    """Return the controller's Deployment with the chosen image and options."""
     chosen = copy.deepcopy(deployment)
     (container,) = chosen["spec"]["template"]["spec"]["containers"]
     if choices.controller_image:
@@ -189,7 +190,7 @@ def _chosen(deployment: Object, choices: Choices) -> Object:
 
 
 def flags_patch(plan: Plan) -> str:
-    """The command that sets the flags of a plan by hand; "" where there are none."""
+    """Return the command that sets the flags of a plan; "" if there are none."""
     if not plan.flags:
         return ""
     patch = json.dumps({"data": dict(plan.flags)}, separators=(",", ":"))

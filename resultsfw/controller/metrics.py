@@ -1,4 +1,4 @@
-"""What the process counts, in a registry of its own, as Prometheus reads it."""
+"""Count and time what the controller does, in a Prometheus registry of its own."""
 
 import platform
 import re
@@ -18,35 +18,35 @@ from resultsfw.types import CollectionOutcome
 __all__ = ["Metrics", "backend_of", "succeeded"]
 
 _REFUSALS = frozenset({reasons.VALIDATION_FAILED, reasons.RESOLUTION_FAILED, reasons.POD_CREATION_FAILED})
-"""Reasons of runs that ended before there was a pod."""
+"""Reasons of TaskRuns that fail before their pod is created."""
 
 _REASON = re.compile("[A-Za-z]{1,64}")
 _MOST_REASONS = 100
-"""Reasons that may stand in labels; Tekton and this controller have some sixty."""
+"""Different reasons in labels; Tekton and this controller have some sixty."""
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 _RUN_SECONDS = (1, 10, 30, 60, 300, 900, 1800, 3600, 5400, 10800, 21600, 43200, 86400)
-"""As Tekton's, and one below: what takes less than ten seconds is not all one."""
+"""Tekton's buckets, and one below them for PipelineRuns of less than ten seconds."""
 
 
 def backend_of(taskrun: Object) -> str:
-    """The backend a run was stamped with; "none" for one that has no pod, or no results."""
+    """Return the backend a TaskRun was stamped with; "none" for one without a pod, or without results."""
     annotations = taskrun["metadata"].get("annotations") or {}
     return str(annotations.get(STAMP_ANNOTATION, "")).rpartition("/")[0] or "none"
 
 
 class Metrics:
-    """The process's counters. Safe for threads.
+    """The metrics of the process. Safe for threads.
 
     Args:
-        backends: The names that may stand in a label; anything else is "other". Default: the installed.
+        backends: The values of the label ``backend``; any other backend is "other". Default: the installed.
     """
 
     def __init__(self, backends: Iterable[str] | None = None) -> None:
         self.registry = CollectorRegistry()
         self._reasons: set[str] = set()
-        self._backends = {"none", *(backends or (one.name for one in installed()))}
+        self._backends = {"none", *(backends or (backend.name for backend in installed()))}
         self.runs = Counter(
             "resultsfw_runs",
             "Total number of finished TaskRuns, by backend, outcome (succeeded, failed) and reason.",
@@ -179,36 +179,36 @@ class Metrics:
         self.leader.set(0)
 
     def text(self) -> bytes:
-        """As Prometheus reads it."""
+        """Return all metrics in the Prometheus text format."""
         return generate_latest(self.registry)
 
     def watch_depth(self, depth: Callable[[], float]) -> None:
-        """Ask for the queue's depth whenever somebody reads it."""
+        """Call this for the depth of the queue of TaskRuns whenever the metrics are read."""
         self.depth.set_function(depth)
 
     def watch_pipelineruns(self, depth: Callable[[], float], running: Callable[[], float]) -> None:
-        """The same of PipelineRuns, and how many are not over."""
+        """Call these for the depth of the queue of PipelineRuns, and for how many are not finished."""
         self.pipelinerun_depth.set_function(depth)
         self.running_pipelineruns.set_function(running)
 
     def watch_unreadable(self, kind: str, count: Callable[[], float]) -> None:
-        """Ask for the number of unreadable objects of a kind whenever somebody reads it."""
+        """Call this for the number of unreadable objects of a kind whenever the metrics are read."""
         self._unreadable.labels(kind).set_function(count)
 
     def stalled_runs(self, seconds: Mapping[tuple[str, str, str], float]) -> None:
-        """Show these runs as stalled, by kind, namespace and name, and no others."""
+        """Export these runs as stalled, by kind, namespace and name, and no others."""
         self._stalled.clear()
         for labels, value in seconds.items():
             self._stalled.labels(*labels).set(value)
 
-    def pipelinerun_looked(self, result: str) -> None:
-        """A PipelineRun was looked at."""
+    def count_pipelinerun_reconcile(self, result: str) -> None:
+        """Count a reconciliation of a PipelineRun."""
         self.pipelinerun_reconciles.labels(result).inc()
         if result in ("retry", "failed", "bug"):
             self.retries.inc()
 
-    def pipelinerun_changed(self, old: Object, pipelinerun: Object) -> None:
-        """A PipelineRun's Succeeded condition was written, and was ``old`` before."""
+    def on_pipelinerun_condition(self, old: Object, pipelinerun: Object) -> None:
+        """Count a PipelineRun that finished: its Succeeded condition was ``old`` before."""
         new = succeeded(pipelinerun)
         if new.get("status") not in ("True", "False") or old.get("status") in ("True", "False"):
             return
@@ -219,18 +219,18 @@ class Metrics:
         if began is not None and ended is not None:
             self.pipelinerun_seconds.labels(outcome).observe((ended - began).total_seconds())
 
-    def collected(self, backend: str, collected: CollectionOutcome, seconds: float) -> None:
-        """The verdict over a pod's results."""
+    def on_extraction(self, backend: str, collected: CollectionOutcome, seconds: float) -> None:
+        """Count an extraction that came to a verdict over a pod's results."""
         label = self.label(backend)
         self.extraction.labels(label).observe(seconds)
-        steps = (one for results in collected.step_results.values() for one in results)
-        size = sum(one.size for one in (*collected.results, *steps))
+        step_results = (result for results in collected.step_results.values() for result in results)
+        size = sum(result.size for result in (*collected.results, *step_results))
         self.result_bytes.labels(label).inc(size)
         for problem in collected.problems:
             self.results_refused.labels(str(problem.code)).inc()
 
-    def changed(self, old: Object, taskrun: Object) -> None:
-        """A run's Succeeded condition was written, and was ``old`` before."""
+    def on_taskrun_condition(self, old: Object, taskrun: Object) -> None:
+        """Count a TaskRun that finished: its Succeeded condition was ``old`` before."""
         new = succeeded(taskrun)
         if new.get("status") not in ("True", "False") or old.get("status") in ("True", "False"):
             return
@@ -241,7 +241,7 @@ class Metrics:
             self.runs_refused.labels(reason).inc()
 
     def _reason(self, verdict: Object) -> str:
-        """A condition's reason as a label; some come from pods, which tenants can write."""
+        """Return a condition's reason as a label; tenants can write some: series are limited."""
         reason = str(verdict.get("reason", ""))
         if reason not in self._reasons:
             if len(self._reasons) >= _MOST_REASONS or not _REASON.fullmatch(reason):
@@ -250,5 +250,5 @@ class Metrics:
         return reason
 
     def label(self, backend: str) -> str:
-        """A backend as a label: a run's annotation, which anybody can write, makes no new series."""
+        """Return a backend as a label: anybody can write the annotation, and must not make new series."""
         return backend if backend in self._backends else "other"

@@ -20,47 +20,40 @@ LOG_ACCESS: Final = "kubectl apply -f config/enable-log-access-to-controller/"
 
 
 def controller_permissions(namespace: str, lease_namespace: str | None) -> list[RequiredPermission]:
-    """What the controller itself must be allowed.
+    """Return the permissions that the controller needs whatever the backend.
 
     Args:
-        namespace: Of the ConfigMap.
+        namespace: Of the ConfigMap ``feature-flags``.
         lease_namespace: Of the Lease; ``None`` without leader election.
     """
     table: list[tuple[str, Kind, str, str, str]] = [
-        *((verb, TASKRUNS, "", "", "to follow TaskRuns") for verb in ("get", "list", "watch")),
-        ("create", TASKRUNS, "", "", "to run the Tasks of a Pipeline"),
-        ("patch", TASKRUNS, "", "", "to note a run's backend on it, and to cancel those of a PipelineRun"),
-        ("patch", TASKRUNS, "status", "", "to write what becomes of a run"),
-        ("update", TASKRUNS, "finalizers", "", "to own a pod by its run, where the server checks that"),
-        *((verb, PIPELINERUNS, "", "", "to follow PipelineRuns") for verb in ("get", "list", "watch")),
+        *((verb, TASKRUNS, "", "", "to watch TaskRuns") for verb in ("get", "list", "watch")),
+        ("create", TASKRUNS, "", "", "to create the TaskRuns of a PipelineRun"),
+        ("patch", TASKRUNS, "", "", "to stamp TaskRuns with their backend, and to cancel them"),
+        ("patch", TASKRUNS, "status", "", "to write the status of TaskRuns"),
+        ("update", TASKRUNS, "finalizers", "", "to set owner references of pods"),
+        *((verb, PIPELINERUNS, "", "", "to watch PipelineRuns") for verb in ("get", "list", "watch")),
         ("patch", PIPELINERUNS, "", "", "to label a PipelineRun with its Pipeline"),
-        ("patch", PIPELINERUNS, "status", "", "to write what becomes of a PipelineRun"),
-        ("update", PIPELINERUNS, "finalizers", "", "to own a TaskRun by its PipelineRun, likewise"),
-        ("get", TASKS, "", "", "to read the Task a run refers to"),
-        ("get", PIPELINES, "", "", "to read the Pipeline a run refers to"),
-        *((verb, PODS, "", "", "to follow pods") for verb in ("get", "list", "watch")),
+        ("patch", PIPELINERUNS, "status", "", "to write the status of PipelineRuns"),
+        ("update", PIPELINERUNS, "finalizers", "", "to set owner references of TaskRuns"),
+        ("get", TASKS, "", "", "to read the Task of a taskRef"),
+        ("get", PIPELINES, "", "", "to read the Pipeline of a pipelineRef"),
+        *((verb, PODS, "", "", "to watch pods") for verb in ("get", "list", "watch")),
         ("create", PODS, "", "", "to run Steps"),
-        ("patch", PODS, "", "", "to let a pod begin, and to stop it"),
-        ("delete", PODS, "", "", "to remove a cancelled run's pod"),
+        ("patch", PODS, "", "", "to mark a pod as ready, and to terminate it"),
+        ("delete", PODS, "", "", "to delete the pods of cancelled TaskRuns"),
         ("create", CLAIMS, "", "", "for workspaces with a volumeClaimTemplate"),
-        ("create", CONFIG_MAPS, "", "", "for parameters that do not fit into a run's pod"),
-        (
-            "get",
-            SERVICE_ACCOUNTS,
-            "",
-            "",
-            "to name the Secrets that Steps do not get from their service account",
-        ),
-        ("create", EVENTS, "", "", "to tell of a run's start and end"),
+        ("create", CONFIG_MAPS, "", "", "for parameters that exceed the size of a pod"),
+        ("get", SERVICE_ACCOUNTS, "", "", "to warn of Secrets that Steps do not get"),
+        ("create", EVENTS, "", "", "to write Events at the start and end of a run"),
         *(
-            (verb, CONFIG_MAPS, "", namespace, "to follow the feature flags")
+            (verb, CONFIG_MAPS, "", namespace, "to watch the feature flags")
             for verb in ("get", "list", "watch")
         ),
     ]
     if lease_namespace is not None:
         table += [
-            (verb, LEASES, "", lease_namespace, "so that one replica works")
-            for verb in ("get", "create", "patch")
+            (verb, LEASES, "", lease_namespace, "to elect a leader") for verb in ("get", "create", "patch")
         ]
     return [
         RequiredPermission(verb=verb, kind=kind, subresource=sub, namespace=where, why=why, fix=BASE)
@@ -69,7 +62,7 @@ def controller_permissions(namespace: str, lease_namespace: str | None) -> list[
 
 
 def backend_permissions(name: str, permissions: Iterable[Permission]) -> list[RequiredPermission]:
-    """What a backend says it must be allowed."""
+    """Return the permissions that a backend declares."""
     grant = ""
     if name in backends_with_rights():
         grant = f"kubectl apply -f config/{BACKENDS}/{name}/, or resultsfw install --backend {name}"

@@ -12,7 +12,7 @@ from types import FrameType
 from typing import Final
 
 from resultsfw.controller.assembly import assemble
-from resultsfw.controller.config import CONFIG_MAP
+from resultsfw.controller.live_flags import CONFIG_MAP
 from resultsfw.controller.metrics import Metrics
 from resultsfw.controller.options import Options
 from resultsfw.controller.permissions import controller_permissions
@@ -127,7 +127,7 @@ class Process:
                     reflector is self._parts.configmaps
                     and reflector.get(self._options.namespace, CONFIG_MAP) is None
                 ):
-                    self._parts.flags.changed(None)
+                    self._parts.flags.on_feature_flags(None)
             self._parts.flags.ready.wait()
             self._synced.set()
             log.info("caches synced")

@@ -77,7 +77,7 @@ def test_all_is_well():
 def test_extensions_are_told_too():
     flags = {"extensions": "redact", "config.redact": "patterns: {a: b}"}
     (one,) = [one for one in look(Fake(flags)) if one.what == "extension redact"]
-    assert (one.well, one.detail) == (True, "is loaded; it takes part in extract")
+    assert (one.well, one.detail) == (True, "loaded; implements extract")
     (bad_one,) = bad(look(Fake({"extensions": "redakt"}))).values()
     assert 'did you mean "redact"?' in bad_one.detail
 
@@ -132,7 +132,7 @@ def test_without_leader_election_no_lease_is_needed():
 @pytest.mark.parametrize(
     ("content", "word"),
     [
-        (None, "there is none"),
+        (None, "not found"),
         (crd(version="v1beta1"), "not v1"),
         (crd(managed_by=False), "without spec.managedBy"),
     ],
@@ -154,7 +154,7 @@ def test_copies_of_taskruns_that_a_pipelinerun_will_not_hold():
     assert said() == []
     assert said(results_from="sidecar-logs") == []
     (pruned,) = said(embedded_status="full")
-    assert "does not keep status.taskRuns" in pruned
+    assert "does not store status.taskRuns" in pruned
     large, pruned = said(embedded_status="both", results_from="sidecar-logs")
     assert "embedded-status is both, and results-from sidecar-logs" in large
     keeping = Fake({"embedded-status": "full"})
@@ -197,7 +197,7 @@ def test_the_configmap():
     (one,) = bad(look(cluster)).values()
     assert "cannot be read" in one.detail
     del cluster.objects["configmaps", "feature-flags"]
-    assert "there is none; the defaults" in look(cluster)[0].detail
+    assert "not found; the defaults" in look(cluster)[0].detail
 
 
 def test_architectures():
@@ -274,13 +274,13 @@ def test_what_oneself_may_not_read_is_unknown_and_not_missing():
 
 def test_a_service_account_that_is_not_there_is_said_first():
     found = look(Fake(), subject=as_other())
-    assert "is --as right?" in bad(found)["ServiceAccount resultsfw/controller"].detail
+    assert "is --as correct?" in bad(found)["ServiceAccount resultsfw/controller"].detail
     assert not [one for one in look(Fake(), subject=doctor.Subject("jane", Fake())) if "Account" in one.what]
 
 
 def test_who_may_not_act_as_another_is_told_so_once():
     refused = ForbiddenError('User "me" cannot impersonate resource "serviceaccounts"')
-    with pytest.raises(ForbiddenError, match="you may not act as") as caught:
+    with pytest.raises(ForbiddenError, match="you may not impersonate") as caught:
         look(Fake(), subject=as_other(denied=refused))
     assert '"impersonate"' in caught.value.message
     for passing in (ForbiddenError("cannot create selfsubjectaccessreviews"), UnavailableError("away")):
@@ -345,5 +345,5 @@ def test_the_command_as_another_on_a_real_server(room, capsys):
     assert room.server.acted["configmaps"] == room.server.acted["serviceaccounts"] == {""}
     assert main([*command, "--as", "system:admin"]) == 1
     said = capsys.readouterr().err
-    assert said.startswith('error: --as: you may not act as "system:admin"')
+    assert said.startswith('error: --as: you may not impersonate "system:admin"')
     assert said.count("\n") == 1

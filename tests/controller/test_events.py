@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from resultsfw.controller.events import Events, Notice, cut, notice_of, notices_of_pipelinerun
+from resultsfw.controller.events import Event, EventWriter, pipelinerun_events, taskrun_event, truncate
 from resultsfw.controller.metrics import Metrics
 from resultsfw.errors import ForbiddenError
 
@@ -37,15 +37,15 @@ def end(status, message="m"):
     ],
 )
 def test_what_is_told_of_a_change(old, new, told):
-    notice = notice_of(old, new)
+    notice = taskrun_event(old, new)
     assert (notice and (notice.type, notice.reason)) == told
 
 
 def test_a_message_is_cut_to_what_an_event_holds():
-    assert cut("x" * 1024) == "x" * 1024
-    assert cut("x" * 1025) == "x" * 1021 + "..."
-    assert len(cut("é" * 1000).encode()) <= 1024
-    assert notice_of(UNKNOWN, end("False", "é" * 2000)).message.endswith("é...")
+    assert truncate("x" * 1024) == "x" * 1024
+    assert truncate("x" * 1025) == "x" * 1021 + "..."
+    assert len(truncate("é" * 1000).encode()) <= 1024
+    assert taskrun_event(UNKNOWN, end("False", "é" * 2000)).message.endswith("é...")
 
 
 def test_events_are_written_in_their_order_with_what_they_are_about():
@@ -56,9 +56,9 @@ def test_events_are_written_in_their_order_with_what_they_are_about():
         if len(seen) == 2:
             done.set()
 
-    events = Events(post, Metrics([]))
-    events.changed({}, {**TASKRUN, "status": {"conditions": [{"type": "Succeeded", **UNKNOWN}]}})
-    events.changed(UNKNOWN, {**TASKRUN, "status": {"conditions": [end("True")]}})
+    events = EventWriter(post, Metrics([]))
+    events.on_taskrun_condition({}, {**TASKRUN, "status": {"conditions": [{"type": "Succeeded", **UNKNOWN}]}})
+    events.on_taskrun_condition(UNKNOWN, {**TASKRUN, "status": {"conditions": [end("True")]}})
     assert done.wait(5)
     events.close(5)
     assert seen == [("u", "TaskRun", "Started"), ("u", "TaskRun", "Succeeded")]
@@ -74,21 +74,21 @@ def test_one_that_cannot_be_written_is_counted_and_the_next_is_written(error, ca
         seen.append(notice.reason)
 
     metrics = Metrics([])
-    events = Events(post, metrics)
-    events.send(TASKRUN, Notice("Normal", "A", ""))
-    events.send(TASKRUN, Notice("Normal", "B", ""))
+    events = EventWriter(post, metrics)
+    events.send(TASKRUN, Event("Normal", "A", ""))
+    events.send(TASKRUN, Event("Normal", "B", ""))
     events.close(5)
     assert seen == ["B"]
     assert metrics.events_dropped._value.get() == 1
 
 
 def test_too_many_are_dropped_and_nobody_waits(monkeypatch):
-    monkeypatch.setattr("resultsfw.controller.events._WAITING", 2)
+    monkeypatch.setattr("resultsfw.controller.events._MAX_QUEUED", 2)
     block = threading.Event()
     metrics = Metrics([])
-    events = Events(lambda *_: block.wait(5), metrics)
+    events = EventWriter(lambda *_: block.wait(5), metrics)
     for _ in range(10):
-        events.send(TASKRUN, Notice("Normal", "A", ""))
+        events.send(TASKRUN, Event("Normal", "A", ""))
     assert metrics.events_dropped._value.get() >= 7
     block.set()
     events.close(5)
@@ -120,4 +120,4 @@ def stage(reason, message="m", status="Unknown"):
     ],
 )
 def test_each_stage_of_a_pipelinerun_is_told_as_tekton_tells_it(old, new, told):
-    assert [(one.type, one.reason, one.message) for one in notices_of_pipelinerun(old, new)] == told
+    assert [(one.type, one.reason, one.message) for one in pipelinerun_events(old, new)] == told

@@ -389,8 +389,8 @@ def test_reasons_that_tenants_wrote_make_no_endless_series():
     for number in range(300):
         letters = "".join(chr(97 + int(digit)) for digit in str(number))
         ended = {"type": "Succeeded", "status": "False", "reason": f"Mine{letters}"}
-        metrics.changed(old, {"metadata": {}, "status": {"conditions": [ended]}})
-        metrics.pipelinerun_changed(
+        metrics.on_taskrun_condition(old, {"metadata": {}, "status": {"conditions": [ended]}})
+        metrics.on_pipelinerun_condition(
             old, {"metadata": {}, "status": {"conditions": [{**ended, "reason": "é" * 9}]}}
         )
     lines = [one for one in metrics.text().decode().splitlines() if one.startswith("resultsfw_runs_total")]

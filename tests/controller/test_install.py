@@ -134,7 +134,7 @@ def test_the_rights_of_a_backend_are_given_where_it_is_chosen_or_they_are_asked_
 def test_the_rights_of_a_backend_that_has_none_of_its_own(site):
     site.tekton()
     assert site.install("--backend", "sidecar-logs") == 2
-    assert 'no rights to give for a backend "sidecar-logs"' in site.err
+    assert 'the backend "sidecar-logs" has no permissions to grant' in site.err
     assert site.untouched()
 
 
@@ -147,7 +147,7 @@ def test_flags_are_set_before_the_controller_starts(site):
 
 def test_without_tekton(site):
     assert site.install() == 2
-    assert "there is no CRD taskruns.tekton.dev; install Tekton, or add --crds" in site.err
+    assert "CRD taskruns.tekton.dev not found; install Tekton, or add --crds" in site.err
     assert site.untouched()
     assert site.install("--crds", "--results-from", "sidecar-logs") == 0, site.err
     assert site.words()["customresourcedefinition.apiextensions.k8s.io/taskruns.tekton.dev"] == "created"
@@ -172,9 +172,9 @@ def test_tektons_crds_are_never_replaced(site):
         (["--results-from", "sidecar-log"], 'did you mean "sidecar-logs"'),
         (["--max-result-size", "many"], "many"),
         (["--max-result-size", "1572865"], "more than an API object can hold"),
-        (["--controller-image", "a b"], "no reference of an image"),
-        (["--namespace", "No"], "is no namespace"),
-        (["--namespace", "elsewhere"], "there is no Namespace elsewhere"),
+        (["--controller-image", "a b"], "not a valid image reference"),
+        (["--namespace", "No"], "is not a valid namespace"),
+        (["--namespace", "elsewhere"], "Namespace elsewhere not found"),
         (["--monitoring"], "install the Prometheus operator"),
         (["--print", "--wait", "3"], "--wait"),
     ],
@@ -190,7 +190,7 @@ def test_bad_input_is_refused_before_anything_is_touched(site, options, word):
 def test_flags_that_would_not_come_into_force_are_refused(site):
     site.tekton(**{"missing-results": "nonsense"})
     assert site.install("--results-from", "sidecar-logs") == 2
-    assert "would not be taken over" in site.err
+    assert "would reject the ConfigMap" in site.err
     assert "missing-results" in site.err
     assert site.untouched()
 

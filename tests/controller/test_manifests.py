@@ -79,7 +79,7 @@ def test_the_rights_of_a_backend_are_a_step_of_its_own_that_grants_what_it_says(
 
 
 def test_the_rights_of_a_backend_that_has_none_are_refused():
-    with pytest.raises(InputError, match="there are for: config-map"):
+    with pytest.raises(InputError, match="backends that have: config-map"):
         plan_of(Choices(backends=("sidecar-logs",)))
 
 

@@ -22,10 +22,10 @@ def lines(metrics):
 
 def test_runs_by_backend_and_outcome():
     metrics = Metrics(["sidecar-logs"])
-    metrics.changed(UNKNOWN, taskrun())
-    metrics.changed(UNKNOWN, taskrun("False", "StepFailed"))
-    metrics.changed({}, taskrun("Unknown", "Pending"))
-    metrics.changed({"status": "True"}, taskrun())
+    metrics.on_taskrun_condition(UNKNOWN, taskrun())
+    metrics.on_taskrun_condition(UNKNOWN, taskrun("False", "StepFailed"))
+    metrics.on_taskrun_condition({}, taskrun("Unknown", "Pending"))
+    metrics.on_taskrun_condition({"status": "True"}, taskrun())
     text = lines(metrics)
     assert 'resultsfw_runs_total{backend="sidecar-logs",outcome="succeeded",reason="Succeeded"} 1.0' in text
     assert 'resultsfw_runs_total{backend="sidecar-logs",outcome="failed",reason="StepFailed"} 1.0' in text
@@ -34,15 +34,17 @@ def test_runs_by_backend_and_outcome():
 def test_a_run_refused_before_its_pod():
     metrics = Metrics([])
     refused = taskrun("False", "TaskRunValidationFailed", backend="", pod="")
-    metrics.changed({}, refused)
-    metrics.changed(UNKNOWN, taskrun("False", "TaskRunValidationFailed", backend=""))  # a result's type
+    metrics.on_taskrun_condition({}, refused)
+    metrics.on_taskrun_condition(
+        UNKNOWN, taskrun("False", "TaskRunValidationFailed", backend="")
+    )  # a result's type
     assert 'resultsfw_runs_refused_total{reason="TaskRunValidationFailed"} 1.0' in lines(metrics)
 
 
 def test_an_annotation_that_anybody_wrote_makes_no_series():
     metrics = Metrics(["sidecar-logs"])
     for number in range(50):
-        metrics.changed(UNKNOWN, taskrun(backend=f"made-up-{number}"))
+        metrics.on_taskrun_condition(UNKNOWN, taskrun(backend=f"made-up-{number}"))
     assert len([line for line in lines(metrics) if line.startswith("resultsfw_runs_total")]) == 1
 
 
@@ -51,7 +53,7 @@ def test_bytes_seconds_and_refusals():
     one = Result(name="a", type="string", value="xyz", size=3, source="s")
     problem = Problem(code=ProblemCode.RESULT_TOO_LARGE, message="m")
     collected = CollectionOutcome(results=(one,), step_results={"s": (one,)}, problems=(problem,))
-    metrics.collected("sidecar-logs", collected, 0.02)
+    metrics.on_extraction("sidecar-logs", collected, 0.02)
     text = lines(metrics)
     assert 'resultsfw_result_bytes_total{backend="sidecar-logs"} 6.0' in text
     assert 'resultsfw_results_refused_total{reason="ResultTooLarge"} 1.0' in text
@@ -86,13 +88,13 @@ def test_pipelineruns():
         return {"metadata": {"name": "p"}, "status": {"conditions": [condition], **times}}
 
     metrics = Metrics([])
-    metrics.pipelinerun_changed(UNKNOWN, ended("True", "Completed"))
-    metrics.pipelinerun_changed(UNKNOWN, ended("False", "Cancelled"))
-    metrics.pipelinerun_changed({"status": "False"}, ended("False", "Cancelled"))
-    metrics.pipelinerun_changed({}, ended("Unknown", "Running"))
+    metrics.on_pipelinerun_condition(UNKNOWN, ended("True", "Completed"))
+    metrics.on_pipelinerun_condition(UNKNOWN, ended("False", "Cancelled"))
+    metrics.on_pipelinerun_condition({"status": "False"}, ended("False", "Cancelled"))
+    metrics.on_pipelinerun_condition({}, ended("Unknown", "Running"))
     metrics.watch_pipelineruns(lambda: 3, lambda: 5)
     for result in ("done", "retry"):
-        metrics.pipelinerun_looked(result)
+        metrics.count_pipelinerun_reconcile(result)
     text = lines(metrics)
     assert 'resultsfw_pipelinerun_total{outcome="succeeded",reason="Completed"} 1.0' in text
     assert 'resultsfw_pipelinerun_total{outcome="failed",reason="Cancelled"} 1.0' in text

@@ -1,7 +1,7 @@
-"""Tekton's ConfigMaps, live: a good edit becomes a new core, a bad one leaves the last good.
+"""Apply edits of Tekton's ConfigMaps while the controller runs; reject invalid ones.
 
-``feature-flags`` is where this project's own flags are, too. Of ``config-defaults`` and ``config-events``
-it honours what it can, and says what it cannot.
+``feature-flags`` also holds this project's own flags. Keys of ``config-defaults`` and ``config-events`` that
+have no effect here are reported as warnings.
 """
 
 import logging
@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Final
 
 from resultsfw.cluster import CONFIG_MAPS, Object
-from resultsfw.controller.events import Notice, cut
+from resultsfw.controller.events import Event, truncate
 from resultsfw.controller.metrics import Metrics
 from resultsfw.core import ResultsManager
 from resultsfw.errors import (
@@ -27,17 +27,17 @@ from resultsfw.tekton.api.configmaps import CONFIG_DEFAULTS, CONFIG_EVENTS, FEAT
 from resultsfw.tekton.pod.builder import PodOptions
 from resultsfw.tekton.taskrun.settings import Settings, settings_of
 
-__all__ = ["CONFIG_MAP", "OTHERS", "LiveFlags", "data_of", "doubts_of", "flags_of"]
+__all__ = ["CONFIG_MAP", "OTHERS", "LiveFlags", "data_of", "flags_of", "warnings_of"]
 
 log = logging.getLogger(__name__)
 
 CONFIG_MAP: Final = FEATURE_FLAGS
 
 OTHERS: Final = (CONFIG_DEFAULTS, CONFIG_EVENTS)
-"""ConfigMaps of Tekton's beside it that are followed, too."""
+"""Tekton's other ConfigMaps that are watched."""
 
 _RECHECK: Final = 15.0
-"""Seconds until an edit is tried again whose fault can be mended elsewhere (a permission, a server)."""
+"""Seconds until a rejected edit is tried again whose cause may go away (permission, API server)."""
 
 _SIDECAR: Final = "sidecar-logs"
 
@@ -45,14 +45,14 @@ _NOTHING: Final[Object] = {"metadata": {"name": CONFIG_MAP, "resourceVersion": "
 
 
 def flags_of(configmap: Object | None, *, sidecar_image: str = "") -> Flags:
-    """The flags a ConfigMap sets; those of a missing one are the defaults.
+    """Return the flags that a ConfigMap sets; without a ConfigMap the defaults.
 
     Args:
-        configmap: As the server has it.
-        sidecar_image: Instead of the image in ``config.sidecar-logs``.
+        configmap: From the API server; ``None`` if there is none.
+        sidecar_image: Replaces the image in ``config.sidecar-logs``.
 
     Raises:
-        FlagError: One has a value it cannot have.
+        FlagError: A flag has an invalid value.
     """
     flags = parse_flags(data_of(configmap))
     if not sidecar_image:
@@ -61,15 +61,15 @@ def flags_of(configmap: Object | None, *, sidecar_image: str = "") -> Flags:
     return replace(flags, config={**flags.config, _SIDECAR: own})
 
 
-def doubts_of(name: str, configmap: Object | None) -> Iterator[str]:
-    """What one of Tekton's ConfigMaps says and does not bring about, a sentence each.
+def warnings_of(name: str, configmap: Object | None) -> Iterator[str]:
+    """Return a sentence for each key of one of Tekton's ConfigMaps that has no effect here.
 
     Args:
         name: `CONFIG_MAP`, or one of `OTHERS`.
-        configmap: As the server has it.
+        configmap: From the API server; ``None`` if there is none.
 
     Raises:
-        FlagError: It has data that is no text.
+        FlagError: It has data that is not text.
     """
     if name == CONFIG_MAP:
         return doubts(name, data_of(configmap), own=KEYS, prefix=CONFIG_PREFIX)
@@ -77,34 +77,34 @@ def doubts_of(name: str, configmap: Object | None) -> Iterator[str]:
 
 
 def data_of(configmap: Object | None) -> Mapping[str, str]:
-    """The data of a ConfigMap; of a missing one, none.
+    """Return the data of a ConfigMap; without a ConfigMap none.
 
     Raises:
-        FlagError: It is no text.
+        FlagError: It is not text.
     """
     data = (configmap or {}).get("data") or {}
-    if not isinstance(data, Mapping) or not all(isinstance(one, str) for one in data.values()):
+    if not isinstance(data, Mapping) or not all(isinstance(value, str) for value in data.values()):
         name = (configmap or {}).get("metadata", {}).get("name", CONFIG_MAP)
-        raise FlagError(f'the ConfigMap "{name}" has data that is no text', subject="data")
+        raise FlagError(f'the ConfigMap "{name}" has data that is not text', subject="data")
     return data
 
 
 class LiveFlags:
-    """Follows the ConfigMap. Every edit is checked on a thread of its own before it is in force.
+    """Applies the ConfigMaps' edits. Each is validated, on a thread of its own, before it takes effect.
 
     Args:
-        build: Makes a core of flags; raises what a `ResultsManager` raises.
-        check: What the core's backend needs and the controller may not, as sentences.
-        swap: Puts a new core, and the settings for runs and pods that begin from now on, in force.
-        tell: Writes a Kubernetes Event about an object.
-        metrics: Counts edits that were not taken over.
+        build: Constructs a manager from flags; raises what `ResultsManager` raises.
+        check: Returns what keeps the manager's backends from working, a sentence each.
+        swap: Puts a new manager, and the settings of runs and pods, into effect.
+        send_event: Writes a Kubernetes Event about an object.
+        metrics: Count rejected edits.
         sidecar_image: See `flags_of`.
-        pods: The options of pods where no flag sets them.
-        hopeless: Called where there are no flags in force and those there are name a plugin that cannot be
-            used: no edit mends that, but another image.
+        pods: The options of pods that no flag sets.
+        on_unusable_plugin: Called if the first flags select a plugin that cannot be used: only another image
+            of the controller corrects that.
 
     Attributes:
-        ready: Set once there are flags in force.
+        ready: Set once there are flags in effect.
     """
 
     def __init__(
@@ -113,17 +113,17 @@ class LiveFlags:
         build: Callable[[Flags], ResultsManager],
         check: Callable[[ResultsManager], list[str]],
         swap: Callable[[ResultsManager, Settings], None],
-        tell: Callable[[Object, Notice], None],
+        send_event: Callable[[Object, Event], None],
         metrics: Metrics,
         sidecar_image: str = "",
         pods: PodOptions | None = None,
-        hopeless: Callable[[], None] = lambda: None,
+        on_unusable_plugin: Callable[[], None] = lambda: None,
     ) -> None:
-        self._hopeless = hopeless
+        self._on_unusable_plugin = on_unusable_plugin
         self._build = build
         self._check = check
         self._swap = swap
-        self._tell = tell
+        self._send_event = send_event
         self._metrics = metrics
         self._sidecar_image = sidecar_image
         self._pods = pods or PodOptions()
@@ -131,23 +131,23 @@ class LiveFlags:
         self._next: Object | None = None
         self._again = False
         self._closed = False
-        self._in_force: tuple[Flags, Settings] | None = None
+        self._in_effect: tuple[Flags, Settings] | None = None
         self._others: dict[str, Object] = {}
-        self._of_core: tuple[str, ...] = ()
-        self._doubts: dict[str, tuple[str, ...]] = {}
-        self._told = ""
+        self._core_warnings: tuple[str, ...] = ()
+        self._warned: dict[str, tuple[str, ...]] = {}
+        self._reported = ""
         self.ready = threading.Event()
-        self._thread = threading.Thread(target=self._follow, name="flags", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="flags", daemon=True)
         self._thread.start()
 
-    def changed(self, configmap: Object | None) -> None:
-        """The ConfigMap is now this one; ``None``: there is none."""
+    def on_feature_flags(self, configmap: Object | None) -> None:
+        """Handle a change of ``feature-flags``; ``None`` if there is none."""
         with self._changed:
             self._next = configmap or _NOTHING
             self._changed.notify()
 
-    def other_changed(self, name: str, configmap: Object | None) -> None:
-        """One of `OTHERS` is now this one; ``None``: there is none."""
+    def on_other_configmap(self, name: str, configmap: Object | None) -> None:
+        """Handle a change of one of `OTHERS`; ``None`` if there is none."""
         with self._changed:
             if configmap is None:
                 self._others.pop(name, None)
@@ -157,13 +157,13 @@ class LiveFlags:
             self._changed.notify()
 
     def close(self) -> None:
-        """Follow no further."""
+        """Stop the thread."""
         with self._changed:
             self._closed = True
             self._changed.notify()
         self._thread.join(1)
 
-    def _follow(self) -> None:
+    def _run(self) -> None:
         wait: float | None = None
         current: Object | None = None
         while True:
@@ -174,96 +174,99 @@ class LiveFlags:
                 current, self._next, self._again = self._next or current, None, False
                 others = dict(self._others)
             if current is not None:
-                wait = self._take(current, others)
+                wait = self._apply(current, others)
 
-    def _take(self, configmap: Object, others: Mapping[str, Object]) -> float | None:
-        """Take an edit over, or say why not; seconds until it is tried again."""
+    def _apply(self, configmap: Object, others: Mapping[str, Object]) -> float | None:
+        """Apply or reject an edit; return the seconds after which to try it again."""
         try:
             flags = flags_of(configmap, sidecar_image=self._sidecar_image)
             settings = settings_of(data_of(configmap), data_of(others.get(CONFIG_DEFAULTS)), self._pods)
-            doubtful = {
-                name: tuple(doubts_of(name, one)) for name, one in {CONFIG_MAP: configmap, **others}.items()
+            warned = {
+                name: tuple(warnings_of(name, found))
+                for name, found in {CONFIG_MAP: configmap, **others}.items()
             }
-            if (flags, settings) == self._in_force:
-                self._well()
-                self._doubt(configmap, others, doubtful)
+            if (flags, settings) == self._in_effect:
+                self._accepted()
+                self._warn(configmap, others, warned)
                 return None
             core = self._build(flags)
             missing = self._check(core)
         except (BrokenBackendError, BrokenExtensionError) as error:
-            if self._in_force is None:
-                self._refuse(configmap, error.message, kept="the process exits")
-                self._hopeless()
+            if self._in_effect is None:
+                self._reject(configmap, error.message, kept="the process exits")
+                self._on_unusable_plugin()
             else:
-                self._refuse(configmap, error.message)
+                self._reject(configmap, error.message)
             return None
         except ResultsError as error:
-            self._refuse(configmap, error.message)
+            self._reject(configmap, error.message)
             return _RECHECK if isinstance(error, (UnavailableError, ForbiddenError)) else None
         except Exception as error:
             log.exception("could not read the feature flags")
-            self._refuse(configmap, f"internal error ({type(error).__name__}); see the controller's log")
+            self._reject(configmap, f"internal error ({type(error).__name__}); see the controller's log")
             return _RECHECK
-        if missing and self._in_force is not None:
-            self._refuse(configmap, "; ".join(missing))
+        if missing and self._in_effect is not None:
+            self._reject(configmap, "; ".join(missing))
             return _RECHECK
         for line in missing:
-            log.error("%s", line)  # at the start there is nothing to go back to
+            log.error("%s", line)  # there are no previous flags to keep
         if configmap is _NOTHING:
             log.warning('there is no ConfigMap "%s"; the defaults are in effect', CONFIG_MAP)
         self._swap(core, settings)
-        self._in_force = flags, settings
-        self._well()
+        self._in_effect = flags, settings
+        self._accepted()
         log.info(
             "feature flags in effect: results-from=%s, max-result-size=%d%s",
             flags.results_from,
             flags.max_result_size,
             f", extensions={','.join(sorted(flags.extensions))}" if flags.extensions else "",
         )
-        self._of_core = core.warnings()
-        self._doubt(configmap, others, doubtful)
+        self._core_warnings = core.warnings()
+        self._warn(configmap, others, warned)
         self.ready.set()
         return None
 
-    def _well(self) -> None:
-        self._told = ""
+    def _accepted(self) -> None:
+        self._reported = ""
         self._metrics.flags_rejected.set(0)
 
-    def _doubt(
-        self, configmap: Object, others: Mapping[str, Object], doubtful: Mapping[str, tuple[str, ...]]
+    def _warn(
+        self, configmap: Object, others: Mapping[str, Object], warned: Mapping[str, tuple[str, ...]]
     ) -> None:
-        """Say once for each edit what is in force and may not be meant."""
-        doubtful = {**doubtful, CONFIG_MAP: (*self._of_core, *doubtful[CONFIG_MAP])}
-        for name, lines in doubtful.items():
-            of = configmap if name == CONFIG_MAP else others[name]
+        """Report once for each edit what takes effect but may not be intended."""
+        warned = {**warned, CONFIG_MAP: (*self._core_warnings, *warned[CONFIG_MAP])}
+        for name, lines in warned.items():
+            source = configmap if name == CONFIG_MAP else others[name]
             for line in lines:
-                if line in self._doubts.get(name, ()):
+                if line in self._warned.get(name, ()):
                     continue
                 log.warning("%s", line)
-                if of["metadata"].get("uid"):
-                    self._tell(_as_object(of), Notice("Warning", "FlagsDoubtful", cut(line)))
-        self._doubts = doubtful
-        self._metrics.flags_doubtful.set(sum(map(len, doubtful.values())))
+                if source["metadata"].get("uid"):
+                    self._send_event(_as_object(source), Event("Warning", "FlagsDoubtful", truncate(line)))
+        self._warned = warned
+        self._metrics.flags_doubtful.set(sum(map(len, warned.values())))
 
-    def _refuse(self, configmap: Object, why: str, *, kept: str = "") -> None:
-        """Say once for each edit and reason that it is not in force, and what is instead."""
+    def _reject(self, configmap: Object, why: str, *, kept: str = "") -> None:
+        """Report once for each edit and reason that it is rejected, and which flags stay in effect."""
         metadata = configmap["metadata"]
         kept = kept or (
             "the previous flags stay in effect"
-            if self._in_force
+            if self._in_effect
             else "no flags are in effect and no run is reconciled"
         )
-        told = f"{metadata.get('uid')}/{metadata.get('resourceVersion')}: {why}"
-        if told == self._told:
+        report = f"{metadata.get('uid')}/{metadata.get('resourceVersion')}: {why}"
+        if report == self._reported:
             return
-        self._told = told
+        self._reported = report
         self._metrics.flags_failures.inc()
         self._metrics.flags_rejected.set(1)
         log.error('the ConfigMap "%s" is rejected: %s; %s', CONFIG_MAP, why, kept)
         if metadata.get("uid"):
-            self._tell(_as_object(configmap), Notice("Warning", "FlagsRefused", cut(f"{why}; {kept}")))
+            self._send_event(
+                _as_object(configmap), Event("Warning", "FlagsRefused", truncate(f"{why}; {kept}"))
+            )
 
 
 def _as_object(configmap: Object) -> Object:
-    """With what a list of a server leaves out."""
+    """Return a ConfigMap with the fields that the API server leaves out of lists."""
     return {**configmap, "apiVersion": CONFIG_MAPS.api_version, "kind": CONFIG_MAPS.kind}

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from resultsfw.controller.config import LiveFlags, flags_of
+from resultsfw.controller.live_flags import LiveFlags, flags_of
 from resultsfw.controller.metrics import Metrics
 from resultsfw.core import ResultsManager
 from resultsfw.errors import BrokenBackendError, BrokenExtensionError, FlagError, UnavailableError
@@ -24,7 +24,7 @@ class Room:
             build=self._build,
             check=lambda _: list(self.missing),
             swap=self._swap,
-            tell=self._tell,
+            send_event=self._tell,
             metrics=self.metrics,
             **more,
         )
@@ -50,7 +50,7 @@ class Room:
         self.version += 1
         metadata = {"name": name, "namespace": "n", "uid": name, "resourceVersion": str(self.version)}
         data = {key.replace("_", "-"): value for key, value in data.items()}
-        self.flags.other_changed(name, {"metadata": metadata, "data": data})
+        self.flags.on_other_configmap(name, {"metadata": metadata, "data": data})
 
     def doubtful(self):
         return self.metrics.flags_doubtful._value.get()
@@ -63,7 +63,9 @@ class Room:
             "uid": "u",
             "resourceVersion": str(self.version),
         }
-        self.flags.changed({"metadata": metadata, "data": {k.replace("_", "-"): v for k, v in data.items()}})
+        self.flags.on_feature_flags(
+            {"metadata": metadata, "data": {k.replace("_", "-"): v for k, v in data.items()}}
+        )
 
     def wait(self, so):
         with self.changed:
@@ -148,7 +150,7 @@ def test_a_bad_edit_keeps_the_last_good_flags_and_is_told(room, caplog, data, wo
 
 
 def test_data_that_is_no_text_is_a_bad_edit():
-    with pytest.raises(FlagError, match="no text"):
+    with pytest.raises(FlagError, match="not text"):
         flags_of({"data": {"max-result-size": 9}})
 
 
@@ -165,7 +167,7 @@ def test_a_bad_configmap_at_the_start_leaves_nothing_in_force_until_it_is_mended
 @pytest.mark.parametrize("error", [BrokenBackendError, BrokenExtensionError])
 def test_a_broken_plugin_at_the_start_is_hopeless_and_later_a_bad_edit(room, caplog, error):
     given_up = []
-    one = room(hopeless=lambda: given_up.append(1))
+    one = room(on_unusable_plugin=lambda: given_up.append(1))
     one.fault = error("it is broken")
     one.edit()
     one.wait(lambda: one.told)
@@ -194,16 +196,16 @@ def test_extensions_are_said_when_they_come_into_force(room, caplog):
 
 def test_no_configmap_is_the_defaults_said_once(room, caplog):
     one = room()
-    one.flags.changed(None)
+    one.flags.on_feature_flags(None)
     one.wait(lambda: one.cores)
-    one.flags.changed(None)
+    one.flags.on_feature_flags(None)
     one.edit(results_from="sidecar-logs")
     one.wait(lambda: len(one.cores) == 2)
     assert caplog.text.count("the defaults are in effect") == 1
 
 
 def test_a_backend_that_lacks_a_right_is_a_bad_edit_until_it_has_it(room, monkeypatch):
-    monkeypatch.setattr("resultsfw.controller.config._RECHECK", 0.02)
+    monkeypatch.setattr("resultsfw.controller.live_flags._RECHECK", 0.02)
     one = room()
     one.edit()
     one.wait(lambda: one.cores)
@@ -226,7 +228,7 @@ def test_at_the_start_a_lacking_right_is_logged_and_runs_are_taken(room, caplog)
 
 @pytest.mark.parametrize("fault", [UnavailableError("gone"), RuntimeError("bug")])
 def test_what_can_come_right_by_itself_is_tried_again(room, monkeypatch, fault):
-    monkeypatch.setattr("resultsfw.controller.config._RECHECK", 0.02)
+    monkeypatch.setattr("resultsfw.controller.live_flags._RECHECK", 0.02)
     one = room()
     one.fault = fault
     one.edit()
@@ -294,7 +296,7 @@ def test_what_another_configmap_asks_for_in_vain_is_told_on_that_one(room, name,
     ((obj, notice),) = one.told
     assert obj["metadata"]["name"] == name
     assert said in notice.message
-    one.flags.other_changed(name, None)
+    one.flags.on_other_configmap(name, None)
     one.edit(max_result_size="9000")
     one.wait(lambda: len(one.cores) == 2)
     one.flags.close()  # its last words are said
