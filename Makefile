@@ -18,7 +18,9 @@ lint: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# On an idle machine: what is promised about time, then the sidecar's figures.
 bench: $(STAMP)
+	$(BIN)/python bench/promises.py
 	$(BIN)/python bench/sidecar.py
 
 # The TEP's measurement without a cluster; on one: bench/pipelines.py -h.

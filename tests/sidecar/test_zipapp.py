@@ -4,7 +4,6 @@ import os
 import stat
 import subprocess
 import sys
-import time
 import zipfile
 from pathlib import Path
 
@@ -46,15 +45,3 @@ def test_another_python_takes_the_source(zipapp, tmp_path):
     )
     assert (done.returncode, done.stderr) == (1, b"")
     assert b"BadEnvironment" in done.stdout
-
-
-def test_start_is_quick(zipapp):
-    """60 ms is the promise; a busy machine gets three times as much."""
-    times = []
-    for _ in range(5):
-        begin = time.monotonic()
-        subprocess.run(
-            [sys.executable, "-IS", zipapp], env={"RESULTSFW_WIRE": "2"}, capture_output=True, check=False
-        )
-        times.append(time.monotonic() - begin)
-    assert min(times) < 0.18
