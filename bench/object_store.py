@@ -26,7 +26,7 @@ sys.path.append(str(ROOT / "tests" / "object_store"))
 
 from s3server import S3Server  # noqa: E402 - found by the path above
 
-from resultsfw import ResultsManager, reference_of  # noqa: E402 - see above
+from resultsfw import ResultsManager, read_reference  # noqa: E402 - see above
 from resultsfw.local.engine import Engine  # noqa: E402 - see above
 from resultsfw.tekton.taskrun.reconciler import Reconciler  # noqa: E402 - see above
 
@@ -122,7 +122,7 @@ def measure(name: str, config: dict[str, Any], size: int, folder: Path) -> str:
         done = time.time()
         log = engine.store.log_path("default", run["status"]["podName"], "step-one").read_text()
     [result] = run["status"]["results"]
-    reference = reference_of(result["value"])
+    reference = read_reference(result["value"])
     assert reference is not None, result
     assert reference.size == size
     (folder / "run.json").write_text(json.dumps(run))

@@ -4,11 +4,11 @@ What is named here is public; see ``docs/architecture.md`` for the layers behind
 """
 
 from resultsfw.cluster import CONFIG_MAPS, EVENTS, PODS, Cluster, Kind, Object
-from resultsfw.core import ResultsManager, stamp_of
+from resultsfw.core import ResultsManager, read_stamp
 from resultsfw.flags import Flags, parse_flags
 from resultsfw.hookspecs import API_VERSION, HookDeprecationWarning, hookimpl
-from resultsfw.limits import too_large
-from resultsfw.references import reference_of
+from resultsfw.limits import result_too_large
+from resultsfw.references import read_reference
 from resultsfw.types import (
     Capabilities,
     CollectionOutcome,
@@ -24,11 +24,11 @@ from resultsfw.types import (
     Run,
     Stamp,
     Step,
-    StepResult,
+    StepResultRef,
     TransportUsage,
 )
+from resultsfw.values import format_names
 from resultsfw.values import label as result_label
-from resultsfw.values import name_list
 
 __all__ = [
     "API_VERSION",
@@ -55,13 +55,13 @@ __all__ = [
     "Run",
     "Stamp",
     "Step",
-    "StepResult",
+    "StepResultRef",
     "TransportUsage",
+    "format_names",
     "hookimpl",
-    "name_list",
     "parse_flags",
-    "reference_of",
+    "read_reference",
+    "read_stamp",
     "result_label",
-    "stamp_of",
-    "too_large",
+    "result_too_large",
 ]

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 
 from resultsfw import jsons
 from resultsfw.cluster import Cluster, Object
-from resultsfw.entrypoint import without_result_files
+from resultsfw.entrypoint import remove_result_file_flags
 from resultsfw.errors import (
     BackendError,
     BackendNotAllowedError,
@@ -20,15 +20,22 @@ from resultsfw.errors import (
     UnknownBackendError,
 )
 from resultsfw.extensions import Extension, load_extensions
-from resultsfw.flags import CONFIG_PREFIX, Flags, choose_backend, nearest, parse_flags, unknown_backend
-from resultsfw.limits import effective
-from resultsfw.messages import POD_BYTES
-from resultsfw.plugins import EXTENSIONS, Backend, installed, load_backend, wrap_backend
+from resultsfw.flags import (
+    CONFIG_PREFIX,
+    Flags,
+    choose_backend,
+    did_you_mean,
+    parse_flags,
+    unknown_backend_error,
+)
+from resultsfw.limits import effective_limits
+from resultsfw.messages import POD_MESSAGE_BYTES
+from resultsfw.plugins import EXTENSIONS, Backend, installed_plugins, load_backend, make_backend
 from resultsfw.references import checked
-from resultsfw.status import assemble, status_patch
+from resultsfw.status import build_outcome, status_patch
 from resultsfw.types import CollectionOutcome, Extraction, Limits, Problem, ProblemCode, Reference, Run, Stamp
 
-__all__ = ["LIMIT_ANNOTATION", "STAMP_ANNOTATION", "ResultsManager", "stamp_of"]
+__all__ = ["LIMIT_ANNOTATION", "STAMP_ANNOTATION", "ResultsManager", "read_stamp"]
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +48,7 @@ LIMIT_ANNOTATION: Final = "resultsfw.dev/max-result-size"
 _NUMBER: Final = re.compile("[0-9]{1,18}")
 
 
-def stamp_of(pod: Object) -> Stamp | None:
+def read_stamp(pod: Object) -> Stamp | None:
     """How a pod was made, or ``None`` if it carries no stamp of ours.
 
     Raises:
@@ -89,7 +96,7 @@ class ResultsManager:
         self.flags = flags
         self._registered = dict(register or {})
         listed = flags.extensions | frozenset(extensions)
-        if both := sorted(listed & flags.allowed):
+        if both := sorted(listed & flags.allowed_results_from):
             key = f"{CONFIG_PREFIX}{both[0]}"
             raise FlagError(
                 f'"{both[0]}" is the name of a backend and of an extension: "{key}" cannot be for both',
@@ -97,17 +104,17 @@ class ResultsManager:
             )
         self._backends: dict[str, Backend] = {}
         self._loading = threading.Lock()
-        names = {one.name for one in installed()} | self._registered.keys()
+        names = {one.name for one in installed_plugins()} | self._registered.keys()
         for where, name in (
             ("results-from", flags.results_from),
-            *(("allowed-results-from", name) for name in sorted(flags.allowed)),
+            *(("allowed-results-from", name) for name in sorted(flags.allowed_results_from)),
         ):
             if name not in names:
-                raise unknown_backend(name, names, where=where)
-        plugins = names | {one.name for one in installed(EXTENSIONS)} | listed
+                raise unknown_backend_error(name, names, where=where)
+        plugins = names | {one.name for one in installed_plugins(EXTENSIONS)} | listed
         self._unused = tuple(
             f'feature-flags: "{CONFIG_PREFIX}{name}" is for no installed backend or extension, and has no '
-            f"effect{nearest(name, plugins)}"
+            f"effect{did_you_mean(name, plugins)}"
             for name in sorted(flags.config.keys() - plugins)
         )
         self.extensions: Mapping[str, Extension] = load_extensions(listed, flags.config)
@@ -140,7 +147,7 @@ class ResultsManager:
             if name not in self._backends:
                 around = {key: one.hooks for key, one in self.extensions.items()}
                 if name in self._registered:
-                    loaded = wrap_backend(name, self._registered[name], extensions=around)
+                    loaded = make_backend(name, self._registered[name], extensions=around)
                 else:
                     loaded = load_backend(name, extensions=around)
                 self._backends[name] = loaded
@@ -148,18 +155,18 @@ class ResultsManager:
 
     def allows(self, name: str) -> bool:
         """Whether a backend may be used because any text names it: a flag allows it, or it is registered."""
-        return name in self.flags.allowed or name in self._registered
+        return name in self.flags.allowed_results_from or name in self._registered
 
     def warnings(self) -> tuple[str, ...]:
         """What the flags allow and an operator may not mean; backends that cannot be had say nothing."""
         mode, warned = self.flags.embedded_status, list(self._unused)
-        for name in sorted(self.flags.allowed) if mode != "minimal" else ():
+        for name in sorted(self.flags.allowed_results_from) if mode != "minimal" else ():
             try:
                 capabilities = self.backend(name).capabilities
             except ResultsError:
                 continue
-            most = effective(self.flags.max_result_size, capabilities).run
-            if capabilities.delivery == "value" and most > POD_BYTES:
+            most = effective_limits(self.flags.max_result_size, capabilities).run_bytes
+            if capabilities.delivery == "value" and most > POD_MESSAGE_BYTES:
                 warned.append(
                     f"embedded-status is {mode}, and results-from {name} lets the results of one run have "
                     f"{most} bytes: a PipelineRun repeats them for all its TaskRuns, and fails where they do "
@@ -197,7 +204,7 @@ class ResultsManager:
             ClusterError: What it must make before the pod could not be made.
         """
         pod = jsons.copy(pod)
-        if not run.declares:
+        if not run.declares_results:
             return pod
         backend = self.backend(choose_backend(self.flags, annotations or {}))
         if cluster is None and backend.capabilities.external_state != "no":
@@ -212,7 +219,7 @@ class ResultsManager:
             run=run,
             pod=pod,
             cluster=cluster,
-            limits=effective(self.flags.max_result_size, backend.capabilities),
+            limits=effective_limits(self.flags.max_result_size, backend.capabilities),
             config=self._config(backend),
         )
         if type(wire) is not int or wire < 0:
@@ -224,7 +231,7 @@ class ResultsManager:
         steps = {step.container for step in run.steps}
         for container in pod.get("spec", {}).get("containers") or ():
             if container["name"] in steps and container.get("args"):
-                container["args"] = without_result_files(container["args"])
+                container["args"] = remove_result_file_flags(container["args"])
         stamps = {
             STAMP_ANNOTATION: f"{backend.name}/{wire}",
             LIMIT_ANNOTATION: str(self.flags.max_result_size),
@@ -233,7 +240,7 @@ class ResultsManager:
         metadata["annotations"] = {**(metadata.get("annotations") or {}), **stamps}
         return pod
 
-    def ready(self, run: Run, pod: Object, *, stamp: Stamp | None = None) -> bool:
+    def is_ready(self, run: Run, pod: Object, *, stamp: Stamp | None = None) -> bool:
         """Whether `collect` should read the pod now. Asks nobody: `collect` may still find it too early.
 
         Args:
@@ -244,7 +251,7 @@ class ResultsManager:
         Raises:
             BackendError: The backend cannot be had, may not be used or failed.
         """
-        if not run.declares:
+        if not run.declares_results:
             return True
         stamp, backend, _ = self._reading(pod, stamp)
         config = self._config(backend)
@@ -270,7 +277,7 @@ class ResultsManager:
             TooEarlyError: One of those: the pod has not said all yet. Only when not ``final``.
             BackendError: The backend cannot be had or failed; only when not ``final``.
         """
-        if not run.declares:
+        if not run.declares_results:
             return CollectionOutcome()
         backend: Backend | None = None
         try:
@@ -291,9 +298,9 @@ class ResultsManager:
                     f"Extraction",
                     subject=backend.name,
                 )
-            if extraction.unread is not None and not final:
-                raise extraction.unread
-            if extraction.early and not final:
+            if extraction.read_error is not None and not final:
+                raise extraction.read_error
+            if extraction.too_early and not final:
                 raise TooEarlyError(
                     "the results are still being written",
                     subject=f"Pod {run.namespace}/{pod.get('metadata', {}).get('name', '')}",
@@ -305,7 +312,7 @@ class ResultsManager:
             collected = CollectionOutcome(problems=(_unreadable(error),))
         else:
             missing_fails = self.flags.missing_results == "fail"
-            collected = assemble(run, extraction, limits, missing_fails=missing_fails)
+            collected = build_outcome(run, extraction, limits, missing_fails=missing_fails)
         if backend is None:
             return collected
         if collected.ok:
@@ -321,7 +328,7 @@ class ResultsManager:
     ) -> Iterator[bytes]:
         """The value a reference stands for, in pieces, compared with its size and digest as they come.
 
-        A consumer that holds a status makes the reference with `resultsfw.reference_of`.
+        A consumer that holds a status makes the reference with `resultsfw.read_reference`.
 
         Args:
             reference: Where it is.
@@ -348,7 +355,7 @@ class ResultsManager:
         )
         return checked(reference, _guarded(used, pieces))
 
-    def can_place(self, reference: Reference) -> bool:
+    def can_place_files(self, reference: Reference) -> bool:
         """Whether the reference's backend can place its value in a pod as a file (`place_files`).
 
         Raises:
@@ -363,7 +370,7 @@ class ResultsManager:
         Args:
             run: Whose pod it is: references to what another namespace's runs left are refused.
             pod: Complete but for what backends add; to be prepared (`prepare_pod`) behind this.
-            files: References by absolute path, each of a backend that `can_place` it.
+            files: References by absolute path, each of a backend that `can_place_files` it.
             mount: The ``volumeMount`` of the volume they are in.
 
         Raises:
@@ -394,7 +401,7 @@ class ResultsManager:
         Raises:
             BackendError: The backend cannot be had, or no flag allows it.
         """
-        stamp = stamp_of(pod)
+        stamp = read_stamp(pod)
         return (
             "no"
             if stamp is None
@@ -420,7 +427,7 @@ class ResultsManager:
         """
         if backend:
             used = self.backend(backend)
-        elif run.declares and (stamp := stamp_of(pod)) is not None:
+        elif run.declares_results and (stamp := read_stamp(pod)) is not None:
             used = self._allowed(stamp.backend, "the pod's stamp")
         else:
             return
@@ -434,7 +441,7 @@ class ResultsManager:
             BackendNotAllowedError: No flag allows it; it was not imported.
             UnknownBackendError, BrokenBackendError: It cannot be had.
         """
-        if not self.allows(name) and any(one.name == name for one in installed()):
+        if not self.allows(name) and any(one.name == name for one in installed_plugins()):
             raise BackendNotAllowedError(
                 f'{where} names backend "{name:.64}", which no flag allows; to use it, add it to the feature '
                 f'flag "allowed-results-from"',
@@ -444,7 +451,7 @@ class ResultsManager:
 
     def _reading(self, pod: Object, given: Stamp | None) -> tuple[Stamp, Backend, Limits]:
         """By what a pod is read: its own stamp before the one given, which its caller answers for."""
-        stamp = stamp_of(pod) or given
+        stamp = read_stamp(pod) or given
         if stamp is None:
             raise BackendError(
                 f'pod "{pod.get("metadata", {}).get("name", "")}" carries no stamp ({STAMP_ANNOTATION}) and '
@@ -462,7 +469,7 @@ class ResultsManager:
                 f'"{stamp.backend}", which is not installed; install it again, whatever the flags say now',
                 subject=stamp.backend,
             ) from error
-        return stamp, backend, effective(stamp.max_result_size, backend.capabilities)
+        return stamp, backend, effective_limits(stamp.max_result_size, backend.capabilities)
 
     def _config(self, backend: Backend) -> Any:
         return backend.configure(self.flags.config.get(backend.name, {}))

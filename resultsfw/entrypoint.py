@@ -5,7 +5,7 @@ from typing import Final
 
 from resultsfw.flags import DEFAULT_BACKEND
 
-__all__ = ["without_result_files"]
+__all__ = ["remove_result_file_flags"]
 
 _RESULT_FROM: Final = "result_from"
 _RESULT_FILES: Final = frozenset({"results", "step_results"})
@@ -15,7 +15,7 @@ _SWITCHES: Final = frozenset({"breakpoint_on_failure", "debug_before_step", "wai
 """Flags that take no second argument (boolean ones of Go's flag package)."""
 
 
-def without_result_files(arguments: Sequence[str]) -> list[str]:
+def remove_result_file_flags(arguments: Sequence[str]) -> list[str]:
     """Return a Step's arguments without the names of result files, where results do not leave by message.
 
     Tekton's entrypoint opens every file that ``-results`` and ``-step_results`` name, whatever

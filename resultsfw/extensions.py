@@ -22,21 +22,21 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from resultsfw.errors import BrokenExtensionError, ExtensionError, ResultsError
-from resultsfw.flags import unknown_extension
-from resultsfw.options import Fault, NoConfig, checked_config, config_type_of
+from resultsfw.flags import unknown_extension_error
+from resultsfw.options import NoConfig, PluginFault, get_config_type, validate_config
 from resultsfw.plugins import (
     EXTENSIONS,
     Hooks,
     check_api_version,
-    claims_on,
-    hooks_of,
+    describe_location,
+    find_claims,
+    find_hooks,
     import_plugin,
-    place_of,
     warn_of_deprecations,
 )
 from resultsfw.types import Extraction
 
-__all__ = ["OBSERVERS", "Extension", "load_extension", "load_extensions", "wrap_extension"]
+__all__ = ["OBSERVERS", "Extension", "load_extension", "load_extensions", "make_extension"]
 
 log = logging.getLogger(__name__)
 
@@ -86,17 +86,17 @@ def load_extension(name: str, options: Mapping[str, Any] | None = None) -> Exten
         name: In the group ``resultsfw.extensions``.
         options: As ``config.NAME`` has them. ``None``: it is checked, and not made.
     """
-    claims, names = claims_on(EXTENSIONS, name)
+    claims, names = find_claims(EXTENSIONS, name)
     if not claims:
-        raise unknown_extension(name, names)
+        raise unknown_extension_error(name, names)
     try:
         plugin = import_plugin(EXTENSIONS, name, claims)
-    except Fault as fault:
+    except PluginFault as fault:
         raise _broken(name, claims[0].origin, fault) from fault.__cause__
-    return wrap_extension(name, plugin, options, origin=claims[0].origin)
+    return make_extension(name, plugin, options, origin=claims[0].origin)
 
 
-def wrap_extension(
+def make_extension(
     name: str, plugin: object, options: Mapping[str, Any] | None = None, *, origin: str = ""
 ) -> Extension:
     """Check a class, module or object against the contract and make an `Extension` of it.
@@ -105,20 +105,20 @@ def wrap_extension(
         BrokenExtensionError: It does not keep the contract; the message says where and why.
         FlagError: Its options are refused.
     """
-    where = origin or place_of(plugin)
+    where = origin or describe_location(plugin)
     try:
         check_api_version(getattr(plugin, "api_version", 1))
-        config_type = config_type_of(plugin)
+        config_type = get_config_type(plugin)
         if options is not None:
-            plugin = _made(name, plugin, checked_config(name, config_type, options))
-        hooks = hooks_of(plugin)
+            plugin = _made(name, plugin, validate_config(name, config_type, options))
+        hooks = find_hooks(plugin)
         _check(hooks)
-    except Fault as fault:
+    except PluginFault as fault:
         raise _broken(name, where, fault) from fault.__cause__
     except ResultsError:
         raise
     except (Exception, SystemExit) as error:
-        raise _broken(name, where, Fault(f"{type(error).__name__}: {error}")) from error
+        raise _broken(name, where, PluginFault(f"{type(error).__name__}: {error}")) from error
     warn_of_deprecations(f'extension "{name}" ({where})', hooks)
     changes = "extract" in hooks and bool(getattr(plugin, "changes_results", True))
     functions = {
@@ -134,28 +134,28 @@ def _made(name: str, plugin: object, config: BaseModel) -> object:
         make: Callable[..., object] = plugin
         return make() if isinstance(config, NoConfig) else make(config)
     if not isinstance(config, NoConfig):
-        raise Fault(f"its `Config` is for nobody: it must be a class, to be made with config.{name}")
+        raise PluginFault(f"its `Config` is for nobody: it must be a class, to be made with config.{name}")
     return plugin
 
 
 def _check(hooks: Hooks) -> None:
-    """Raise `Fault` for hooks that an extension cannot implement so."""
+    """Raise `PluginFault` for hooks that an extension cannot implement so."""
     if not hooks:
-        raise Fault("it implements no hook")
+        raise PluginFault("it implements no hook")
     for name, impl in hooks.items():
         if name in OBSERVERS and (impl.wrapper or impl.hookwrapper):
-            raise Fault(f"{name} is there to be heard, not to be wrapped: leave `wrapper=True` out")
+            raise PluginFault(f"{name} is there to be heard, not to be wrapped: leave `wrapper=True` out")
         if name not in OBSERVERS and not impl.wrapper:
-            raise Fault(f"{name} is the backend's: an extension wraps it by @hookimpl(wrapper=True)")
+            raise PluginFault(f"{name} is the backend's: an extension wraps it by @hookimpl(wrapper=True)")
         if impl.tryfirst or impl.trylast:
-            raise Fault(f"{name} is marked tryfirst or trylast: extensions are called in name order")
+            raise PluginFault(f"{name} is marked tryfirst or trylast: extensions are called in name order")
         if "config" in impl.argnames:
-            raise Fault(
+            raise PluginFault(
                 f"{name} asks for `config`, which is the backend's; an extension is made with its own"
             )
 
 
-def _broken(name: str, where: str, why: Fault) -> BrokenExtensionError:
+def _broken(name: str, where: str, why: PluginFault) -> BrokenExtensionError:
     return BrokenExtensionError(f'extension "{name}" ({where}) cannot be used: {why}', subject=name)
 
 

@@ -18,10 +18,10 @@ __all__ = [
     "KEYS",
     "Flags",
     "choose_backend",
-    "nearest",
+    "did_you_mean",
     "parse_flags",
-    "unknown_backend",
-    "unknown_extension",
+    "unknown_backend_error",
+    "unknown_extension_error",
 ]
 
 log = logging.getLogger(__name__)
@@ -59,7 +59,8 @@ class Flags:
     Attributes:
         results_from: The backend of runs that do not choose.
         max_result_size: Bytes one value may have.
-        allowed: The backends a run may choose by annotation; ``results_from`` is always among them.
+        allowed_results_from: The backends a run may choose by annotation; ``results_from`` is always one
+            of them.
         missing_results: What a declared result that no Step wrote means for a run.
         embedded_status: How much of its TaskRuns a PipelineRun repeats (TEP-0100).
         extensions: The extensions that may be loaded, and are.
@@ -68,14 +69,15 @@ class Flags:
 
     results_from: str = DEFAULT_BACKEND
     max_result_size: int = DEFAULT_RESULT_BYTES
-    allowed: frozenset[str] = frozenset()
+    allowed_results_from: frozenset[str] = frozenset()
     missing_results: MissingResults = "ignore"
     embedded_status: EmbeddedStatus = "minimal"
     extensions: frozenset[str] = frozenset()
     config: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "allowed", self.allowed | {self.results_from})
+        allowed = self.allowed_results_from | {self.results_from}
+        object.__setattr__(self, "allowed_results_from", allowed)
 
 
 def parse_flags(data: Mapping[str, str]) -> Flags:
@@ -88,7 +90,7 @@ def parse_flags(data: Mapping[str, str]) -> Flags:
     flags = Flags(
         results_from=results_from,
         max_result_size=_max_result_size(data.get("max-result-size", "")),
-        allowed=_names("allowed-results-from", data),
+        allowed_results_from=_names("allowed-results-from", data),
         missing_results=_one_of("missing-results", data, ("ignore", "fail")),
         embedded_status=_one_of("embedded-status", data, ("minimal", "full", "both")),
         extensions=_names("extensions", data),
@@ -111,9 +113,9 @@ def choose_backend(flags: Flags, annotations: Mapping[str, str]) -> str:
         FlagError: The run asks for a backend that the operator does not allow.
     """
     asked = annotations.get(ANNOTATION, "").strip().lower()
-    if not asked or asked in flags.allowed:
+    if not asked or asked in flags.allowed_results_from:
         return asked or flags.results_from
-    names = ", ".join(sorted(flags.allowed))
+    names = ", ".join(sorted(flags.allowed_results_from))
     raise FlagError(
         f'annotation {ANNOTATION}: "{asked:.64}" is not among the backends a run may choose here ({names}); '
         f'ask the operator to add it to the feature flag "allowed-results-from"',
@@ -121,19 +123,19 @@ def choose_backend(flags: Flags, annotations: Mapping[str, str]) -> str:
     )
 
 
-def unknown_backend(
+def unknown_backend_error(
     name: str, installed: Iterable[str], *, where: str = "results-from"
 ) -> UnknownBackendError:
     """The error for a backend name that nothing installed answers to, with the nearest one."""
     return UnknownBackendError(_unknown(name, installed, where, "backend"), subject=name)
 
 
-def unknown_extension(name: str, installed: Iterable[str]) -> UnknownExtensionError:
+def unknown_extension_error(name: str, installed: Iterable[str]) -> UnknownExtensionError:
     """The same for the name of an extension."""
     return UnknownExtensionError(_unknown(name, installed, "extensions", "extension"), subject=name)
 
 
-def nearest(name: str, names: Iterable[str]) -> str:
+def did_you_mean(name: str, names: Iterable[str]) -> str:
     """The end of a sentence that refuses a name: the one that may be meant, if there is one."""
     near = difflib.get_close_matches(name, sorted(names), n=1, cutoff=0.5)
     return f'; did you mean "{near[0]}"?' if near else ""
@@ -143,7 +145,7 @@ def _unknown(name: str, installed: Iterable[str], where: str, kind: str) -> str:
     names = sorted(installed)
     return (
         f'invalid value for feature flag "{where}": "{name}" is no installed {kind} '
-        f"(installed: {', '.join(names) or 'none'}){nearest(name, names)}"
+        f"(installed: {', '.join(names) or 'none'}){did_you_mean(name, names)}"
     )
 
 

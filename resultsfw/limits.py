@@ -5,16 +5,16 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from resultsfw.types import Capabilities, Limits, Problem, ProblemCode
-from resultsfw.values import label, name_list
+from resultsfw.values import format_names, label
 
 __all__ = [
     "DEFAULT_RESULT_BYTES",
     "OBJECT_BYTES",
     "OBJECT_HEADROOM",
-    "effective",
+    "effective_limits",
     "object_size",
-    "over_run",
-    "too_large",
+    "result_too_large",
+    "run_too_large",
 ]
 
 DEFAULT_RESULT_BYTES: Final = 4096
@@ -45,19 +45,20 @@ def object_size(obj: Any) -> int:
     )
 
 
-def effective(max_result_size: int, capabilities: Capabilities) -> Limits:
+def effective_limits(max_result_size: int, capabilities: Capabilities) -> Limits:
     """The limits in force: the flag's and the backend's own, whichever is lower. All in bytes.
 
     By reference, neither ``max-result-size`` nor the object's wall is about the value itself.
     """
     if capabilities.delivery == "reference":
         top = 2**63 - 1
-        return Limits(result=capabilities.result_bytes or top, run=capabilities.run_bytes or top)
+        return Limits(result_bytes=capabilities.result_bytes or top, run_bytes=capabilities.run_bytes or top)
     run = min(capabilities.run_bytes or OBJECT_BYTES, OBJECT_BYTES)
-    return Limits(result=min(max_result_size, capabilities.result_bytes or max_result_size, run), run=run)
+    result = min(max_result_size, capabilities.result_bytes or max_result_size, run)
+    return Limits(result_bytes=result, run_bytes=run)
 
 
-def too_large(name: str, size: int, limit: int, *, step: str | None = None) -> Problem:
+def result_too_large(name: str, size: int, limit: int, *, step: str | None = None) -> Problem:
     """The problem of one value over its limit, both numbers in bytes."""
     message = f"{label(name, step)} has {size} bytes, over the limit of {limit} bytes"
     return Problem(
@@ -71,12 +72,12 @@ def too_large(name: str, size: int, limit: int, *, step: str | None = None) -> P
     )
 
 
-def over_run(names: Sequence[str], total: int, limit: int) -> Problem:
+def run_too_large(names: Sequence[str], total: int, limit: int) -> Problem:
     """The problem of values that together are over the limit of a run; ``names`` are those left out."""
     return Problem(
         code=ProblemCode.RUN_TOO_LARGE,
         message=f"results have {total} bytes together, over the limit of {limit} bytes for one run; "
-        f"left out: {name_list(names)}",
+        f"left out: {format_names(names)}",
         result=names[0],
         size=total,
         limit=limit,

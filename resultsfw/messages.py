@@ -19,9 +19,9 @@ from typing import Any, Final
 from resultsfw.cluster import Object
 
 __all__ = [
-    "CONTAINER_BYTES",
+    "CONTAINER_MESSAGE_BYTES",
     "INTERNAL",
-    "POD_BYTES",
+    "POD_MESSAGE_BYTES",
     "STEP_RESULT",
     "TASK_RESULT",
     "Message",
@@ -30,10 +30,10 @@ __all__ = [
     "read_message",
 ]
 
-CONTAINER_BYTES: Final = 4096
+CONTAINER_MESSAGE_BYTES: Final = 4096
 """Bytes the kubelet reads of one container's message, the last ones of its file."""
 
-POD_BYTES: Final = 12_288
+POD_MESSAGE_BYTES: Final = 12_288
 """Bytes it keeps of all the messages of a pod."""
 
 COMPRESSED: Final = "tknz:"
@@ -51,7 +51,7 @@ def message_budget(pod: Object) -> int:
     spec = pod["spec"]
     kinds = ("containers", "initContainers", "ephemeralContainers")
     count = sum(len(spec.get(kind) or ()) for kind in kinds)
-    return min(CONTAINER_BYTES, POD_BYTES // max(count, 1))
+    return min(CONTAINER_MESSAGE_BYTES, POD_MESSAGE_BYTES // max(count, 1))
 
 
 @dataclass(slots=True)

@@ -9,10 +9,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from resultsfw.errors import FlagError
 from resultsfw.flags import CONFIG_PREFIX
 
-__all__ = ["Fault", "NoConfig", "checked_config", "config_type_of"]
+__all__ = ["NoConfig", "PluginFault", "get_config_type", "validate_config"]
 
 
-class Fault(Exception):  # noqa: N818 - never seen outside: a reason on its way to a message
+class PluginFault(Exception):  # noqa: N818 - never seen outside: a reason on its way to a message
     """Why a plugin cannot be used, in words."""
 
 
@@ -22,23 +22,25 @@ class NoConfig(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-def config_type_of(plugin: object) -> type[BaseModel]:
+def get_config_type(plugin: object) -> type[BaseModel]:
     """The type of a plugin's options.
 
     Raises:
-        Fault: It has a ``Config`` that does not keep the rules.
+        PluginFault: It has a ``Config`` that does not keep the rules.
     """
     config_type = getattr(plugin, "Config", NoConfig)
     if not (inspect.isclass(config_type) and issubclass(config_type, BaseModel)):
-        raise Fault("its `Config` is no pydantic model")
+        raise PluginFault("its `Config` is no pydantic model")
     if config_type.model_config.get("extra") != "forbid":
-        raise Fault('its `Config` must forbid unknown options: model_config = ConfigDict(extra="forbid")')
+        raise PluginFault(
+            'its `Config` must forbid unknown options: model_config = ConfigDict(extra="forbid")'
+        )
     if required := [name for name, option in config_type.model_fields.items() if option.is_required()]:
-        raise Fault(f"its `Config` has options without a default: {', '.join(required)}")
+        raise PluginFault(f"its `Config` has options without a default: {', '.join(required)}")
     return config_type
 
 
-def checked_config(name: str, config_type: type[BaseModel], raw: Mapping[str, Any]) -> BaseModel:
+def validate_config(name: str, config_type: type[BaseModel], raw: Mapping[str, Any]) -> BaseModel:
     """Validate the options of the plugin of that name.
 
     Raises:

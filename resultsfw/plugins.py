@@ -18,8 +18,8 @@ from stevedore.driver import DriverManager
 
 from resultsfw import hookspecs
 from resultsfw.errors import BrokenBackendError
-from resultsfw.flags import nearest, unknown_backend
-from resultsfw.options import Fault, checked_config, config_type_of
+from resultsfw.flags import did_you_mean, unknown_backend_error
+from resultsfw.options import PluginFault, get_config_type, validate_config
 from resultsfw.types import Capabilities
 
 __all__ = [
@@ -27,16 +27,16 @@ __all__ = [
     "EXTENSIONS",
     "Backend",
     "Hooks",
-    "Installed",
+    "InstalledPlugin",
     "check_api_version",
-    "claims_on",
-    "hooks_of",
+    "describe_location",
+    "find_claims",
+    "find_hooks",
     "import_plugin",
-    "installed",
+    "installed_plugins",
     "load_backend",
-    "place_of",
+    "make_backend",
     "warn_of_deprecations",
-    "wrap_backend",
 ]
 
 log = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ _FAILURES = (Exception, SystemExit)
 
 
 @dataclass(frozen=True, slots=True)
-class Installed:
+class InstalledPlugin:
     """An entry point, as its distribution's metadata says it; nothing of it is imported."""
 
     name: str
@@ -102,7 +102,7 @@ class Backend:
         Raises:
             FlagError: An option is unknown or has a value it cannot have; the message names each.
         """
-        return checked_config(self.name, self.config_type, raw)
+        return validate_config(self.name, self.config_type, raw)
 
     def notify(self, hook: str, **arguments: object) -> None:
         """Call an observer hook; an observer that fails is logged and the others still hear."""
@@ -122,19 +122,20 @@ class _Driver(DriverManager):  # type: ignore[type-arg] # generic only in newer 
     """
 
     def list_entry_points(self) -> list[metadata.EntryPoint]:
-        """What is installed in the group, by the same rules as `installed`."""
+        """What is installed in the group, by the same rules as `installed_plugins`."""
         return [
-            metadata.EntryPoint(one.name, one.target, self.namespace) for one in installed(self.namespace)
+            metadata.EntryPoint(one.name, one.target, self.namespace)
+            for one in installed_plugins(self.namespace)
         ]
 
 
-def installed(group: str = BACKENDS) -> list[Installed]:
+def installed_plugins(group: str = BACKENDS) -> list[InstalledPlugin]:
     """What is installed in an entry-point group, by name, importing none of it.
 
     A name that two distributions claim is listed once for each. Of one distribution that is on the
     path twice (a wheel before an editable install), the first is the one that would be imported.
     """
-    found: set[Installed] = set()
+    found: set[InstalledPlugin] = set()
     for dist in metadata.distributions():
         # To know a distribution's name its METADATA is parsed: of all of them, hundreds, that takes 0.1 s for
         # each call. So only that of the few with entry points in the group is.
@@ -146,7 +147,7 @@ def installed(group: str = BACKENDS) -> list[Installed]:
         version = _metadata_field(dist, "Version") or "unknown"
         name = _metadata_field(dist, "Name") or "nameless"
         found |= {
-            Installed(point.name, point.value, name, version)
+            InstalledPlugin(point.name, point.value, name, version)
             for point in dist.entry_points.select(group=group)
         }
     return sorted(found, key=lambda one: (one.name, one.distribution, one.target))
@@ -172,17 +173,17 @@ def load_backend(name: str, *, extensions: Mapping[str, object] | None = None) -
         BrokenBackendError: It cannot be imported, two distributions claim the name, or it does not
             keep the contract. The message names distribution, version, target, file and reason.
     """
-    claims, names = claims_on(BACKENDS, name)
+    claims, names = find_claims(BACKENDS, name)
     if not claims:
-        raise unknown_backend(name, names)
+        raise unknown_backend_error(name, names)
     try:
         plugin = import_plugin(BACKENDS, name, claims)
-    except Fault as fault:
+    except PluginFault as fault:
         raise _broken(name, claims[0].origin, fault) from fault.__cause__
-    return wrap_backend(name, plugin, origin=claims[0].origin, extensions=extensions)
+    return make_backend(name, plugin, origin=claims[0].origin, extensions=extensions)
 
 
-def wrap_backend(
+def make_backend(
     name: str,
     plugin: object,
     *,
@@ -194,18 +195,18 @@ def wrap_backend(
     Raises:
         BrokenBackendError: It does not keep the contract; the message says where and why.
     """
-    where = origin or place_of(plugin)
+    where = origin or describe_location(plugin)
     try:
         if inspect.isclass(plugin):
             plugin = plugin()
         capabilities = _capabilities_of(plugin)
-        config_type = config_type_of(plugin)
-        hooks = hooks_of(plugin)
+        config_type = get_config_type(plugin)
+        hooks = find_hooks(plugin)
         _check_needed(capabilities, hooks)
-    except Fault as fault:
+    except PluginFault as fault:
         raise _broken(name, where, fault) from fault.__cause__
     except _FAILURES as error:
-        raise _broken(name, where, Fault(f"{type(error).__name__}: {error}")) from error
+        raise _broken(name, where, PluginFault(f"{type(error).__name__}: {error}")) from error
     warn_of_deprecations(f'backend "{name}" ({where})', hooks)
     return Backend(name, plugin, capabilities, config_type, dict(extensions or {}))
 
@@ -213,43 +214,43 @@ def wrap_backend(
 # What backends and extensions have in common.
 
 
-def claims_on(group: str, name: str) -> tuple[list[Installed], set[str]]:
+def find_claims(group: str, name: str) -> tuple[list[InstalledPlugin], set[str]]:
     """The distributions that bring a plugin of that name, and the names of all there are."""
-    everything = installed(group)
+    everything = installed_plugins(group)
     return [one for one in everything if one.name == name], {one.name for one in everything}
 
 
-def import_plugin(group: str, name: str, claims: Collection[Installed]) -> object:
+def import_plugin(group: str, name: str, claims: Collection[InstalledPlugin]) -> object:
     """What stands behind the entry point of that name: a module, a class, an object.
 
     Raises:
-        Fault: It cannot be imported, or more than one distribution claims the name.
+        PluginFault: It cannot be imported, or more than one distribution claims the name.
     """
     if len(claims) > 1:
         who = "; ".join(one.origin for one in claims)
-        raise Fault(f"it is claimed by more than one distribution: {who}; uninstall all but one")
+        raise PluginFault(f"it is claimed by more than one distribution: {who}; uninstall all but one")
 
     def on_failure(_manager: object, _entry_point: object, error: BaseException) -> None:
-        raise Fault(f"{type(error).__name__}: {error}") from error
+        raise PluginFault(f"{type(error).__name__}: {error}") from error
 
     # DriverManager loads the one entry point of that name and leaves the others alone; `.driver` would
     # be the class where an instance is falsy, so the plugin is taken before anything is called.
     try:
         manager: Any = _Driver(group, name, invoke_on_load=False, on_load_failure_callback=on_failure)
-    except (Fault, KeyboardInterrupt):
+    except (PluginFault, KeyboardInterrupt):
         raise
     except (
         BaseException
     ) as error:  # an AssertionError is not for stevedore's callback, nor what ends processes
-        raise Fault(f"{type(error).__name__}: {error}") from error
+        raise PluginFault(f"{type(error).__name__}: {error}") from error
     return manager.driver
 
 
-def hooks_of(plugin: object) -> Hooks:
+def find_hooks(plugin: object) -> Hooks:
     """The hooks a plugin implements.
 
     Raises:
-        Fault: One is none of the contract, or takes an argument that the contract does not have.
+        PluginFault: One is none of the contract, or takes an argument that the contract does not have.
     """
     manager = _new_manager()
     known = set(vars(manager.hook))
@@ -258,7 +259,7 @@ def hooks_of(plugin: object) -> Hooks:
             manager.register(plugin, name="this plugin")
     except pluggy.PluginValidationError as error:
         wrong = "; ".join(_wrong_arguments(manager, plugin))
-        raise Fault(wrong or " ".join(str(error).split())) from error
+        raise PluginFault(wrong or " ".join(str(error).split())) from error
     hooks = {
         caller.name: impl
         for caller in manager.get_hookcallers(plugin) or ()
@@ -267,7 +268,7 @@ def hooks_of(plugin: object) -> Hooks:
     # A hook that only later versions have is marked so (pluggy's `optionalhook`), and is left alone.
     unknown = [name for name, impl in hooks.items() if name not in known and not impl.optionalhook]
     if unknown := [*unknown, *_unfit(plugin, hooks)]:
-        raise Fault("; ".join(f'unknown hook "{name}"{nearest(name, known)}' for name in unknown))
+        raise PluginFault("; ".join(f'unknown hook "{name}"{did_you_mean(name, known)}' for name in unknown))
     return {name: impl for name, impl in hooks.items() if name in known}
 
 
@@ -289,14 +290,14 @@ def warn_of_deprecations(who: str, hooks: Hooks) -> None:
 
 
 def check_api_version(version: object) -> None:
-    """Raise `Fault` for a plugin that was written for a version of the contract that is not loaded."""
+    """Raise `PluginFault` for a plugin that was written for a version of the contract that is not loaded."""
     if version not in hookspecs.API_VERSIONS:
         first, last = hookspecs.API_VERSIONS[0], hookspecs.API_VERSIONS[-1]
         loads = f"version {last}" if first == last else f"versions {first} to {last}"
-        raise Fault(f"it was written for API version {version!r:.80}, and this resultsfw loads {loads}")
+        raise PluginFault(f"it was written for API version {version!r:.80}, and this resultsfw loads {loads}")
 
 
-def place_of(plugin: object) -> str:
+def describe_location(plugin: object) -> str:
     """For people: a plugin that no distribution brings, with its file."""
     if inspect.ismodule(plugin):
         file = getattr(plugin, "__file__", None)
@@ -309,13 +310,13 @@ def place_of(plugin: object) -> str:
 def _capabilities_of(plugin: object) -> Capabilities:
     capabilities = getattr(plugin, "capabilities", None)
     if not isinstance(capabilities, Capabilities):
-        raise Fault("it has no `capabilities` of type resultsfw.Capabilities")
+        raise PluginFault("it has no `capabilities` of type resultsfw.Capabilities")
     check_api_version(capabilities.api_version)
     for name, kind in get_type_hints(Capabilities).items():
         choices, value = get_args(kind), getattr(capabilities, name)
         if choices and all(isinstance(one, str) for one in choices) and value not in choices:
             words = " or ".join(f'"{one}"' for one in choices)
-            raise Fault(f"its `capabilities` say {name}={value!r:.80}, which must be {words}")
+            raise PluginFault(f"its `capabilities` say {name}={value!r:.80}, which must be {words}")
     return capabilities
 
 
@@ -324,7 +325,7 @@ def _check_needed(capabilities: Capabilities, hooks: Hooks) -> None:
     if capabilities.delivery == "reference":
         needed.append("dereference")
     if absent := [hook for hook in needed if hook not in hooks]:
-        raise Fault(f"it implements no {', '.join(absent)}")
+        raise PluginFault(f"it implements no {', '.join(absent)}")
 
 
 def _new_manager() -> pluggy.PluginManager:
@@ -341,7 +342,7 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def _broken(name: str, where: str, why: Fault) -> BrokenBackendError:
+def _broken(name: str, where: str, why: PluginFault) -> BrokenBackendError:
     return BrokenBackendError(f'backend "{name}" ({where}) cannot be used: {why}', subject=name)
 
 
@@ -354,7 +355,7 @@ def _wrong_arguments(manager: pluggy.PluginManager, plugin: object) -> Iterator[
             continue
         for one in pluggy.HookImpl(plugin, "", getattr(plugin, name), options).argnames:
             if one not in caller.spec.argnames:
-                yield f'hook "{caller.name}" has no argument "{one}"{nearest(one, caller.spec.argnames)}'
+                yield f'hook "{caller.name}" has no argument "{one}"{did_you_mean(one, caller.spec.argnames)}'
 
 
 def _unfit(plugin: object, implemented: Collection[str]) -> Iterator[str]:

@@ -9,11 +9,11 @@ from resultsfw.cluster import Object
 from resultsfw.errors import CorruptError
 from resultsfw.types import Reference
 
-__all__ = ["MARK", "checked", "reference_of", "reference_value"]
+__all__ = ["MARK", "checked", "format_reference", "read_reference"]
 
 MARK: Final = "resultsfw-reference"
 """The key that makes a mapping a reference, its value the version of this format. No value of a Step may
-have it (`resultsfw.values.typed`), so nobody but the core can make one.
+have it (`resultsfw.values.parse_value`), so nobody but the core can make one.
 
 A reference is a parameter of the next TaskRun, too: in the keys of those, Tekton's webhook takes letters,
 digits, "-" and "_", and no "." or "/".
@@ -25,7 +25,7 @@ _SIZE: Final = re.compile("[0-9]{1,18}")
 _DIGEST: Final = re.compile("sha256:[0-9a-f]{64}")
 
 
-def reference_value(reference: Reference) -> Object:
+def format_reference(reference: Reference) -> Object:
     """A reference as the ``value`` of a result in a status. All its values are strings, as Tekton's are."""
     return {
         MARK: _VERSION,
@@ -37,7 +37,7 @@ def reference_value(reference: Reference) -> Object:
     }
 
 
-def reference_of(value: Any) -> Reference | None:
+def read_reference(value: Any) -> Reference | None:
     """The reference that the ``value`` of a result in a status is; ``None`` if it is the value itself.
 
     Raises:

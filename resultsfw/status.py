@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from resultsfw.cluster import Object
 from resultsfw.jsons import merge_patch
-from resultsfw.limits import OBJECT_BYTES, OBJECT_HEADROOM, object_size, over_run, too_large
-from resultsfw.references import reference_value
+from resultsfw.limits import OBJECT_BYTES, OBJECT_HEADROOM, object_size, result_too_large, run_too_large
+from resultsfw.references import format_reference
 from resultsfw.types import (
     CollectionOutcome,
     ExtractedResult,
@@ -22,23 +22,23 @@ from resultsfw.types import (
     Run,
 )
 from resultsfw.values import (
-    byte_size,
-    encodable,
+    escape_surrogates,
+    format_names,
     label,
     mismatch_message,
     missing_keys_message,
-    name_list,
-    typed,
+    parse_value,
+    utf8_size,
 )
 
-__all__ = ["assemble", "failure_message", "result_entries", "status_patch"]
+__all__ = ["build_outcome", "failure_message", "result_entries", "status_patch"]
 
 log = logging.getLogger(__name__)
 
 Origin = tuple[str | None, str]
 """Where a value is written: the Step whose own result it is (``None``: the Task's) and its name."""
 
-Tell = Callable[[Sequence[Problem]], tuple[str, str]]
+ReasonAndMessage = Callable[[Sequence[Problem]], tuple[str, str]]
 """From problems, at least one, to the reason and message of a condition."""
 
 _SENTENCES: Final = {
@@ -62,7 +62,7 @@ class _Sound:
     size: int
 
 
-def assemble(
+def build_outcome(
     run: Run, extraction: Extraction, limits: Limits, *, missing_fails: bool = False
 ) -> CollectionOutcome:
     """Turn what a backend found into the verdict over a run.
@@ -70,10 +70,10 @@ def assemble(
     Only declared names count, of two values of one name the later wins, sizes are bytes of UTF-8,
     and what arrived whole is kept beside every failure. Results come in declaration order.
     """
-    latest: dict[Origin, ExtractedResult] = {(found.step, found.name): found for found in extraction.found}
+    latest: dict[Origin, ExtractedResult] = {(found.step, found.name): found for found in extraction.results}
     reported = [_encodable(problem) for problem in extraction.problems]
     written: list[Origin] = [(step.name, result.name) for step in run.steps for result in step.results]
-    written += [(None, result.name) for result in run.written]
+    written += [(None, result.name) for result in run.written_results]
     sound, too_big = _within(written, latest, limits)
     problems = [*reported, *too_big]
     lost = {(problem.step, problem.result) for problem in problems}
@@ -81,13 +81,21 @@ def assemble(
     missing_fails &= not any(one.result is None or one.code is ProblemCode.TRANSPORT_CUT for one in reported)
 
     def take(declared: ResultSpec, step: str | None) -> Result | None:
-        origin = (declared.source.step, declared.source.result) if declared.source else (step, declared.name)
+        origin = (
+            (declared.from_step.step, declared.from_step.result)
+            if declared.from_step
+            else (step, declared.name)
+        )
         if origin not in sound:
             if missing_fails and origin not in latest and origin not in lost:
                 problems.append(_missing(declared, step))
             return None
         found, size = sound[origin].found, sound[origin].size
-        value = found.value if isinstance(found.value, Reference) else typed(declared, found.value, step=step)
+        value = (
+            found.value
+            if isinstance(found.value, Reference)
+            else parse_value(declared, found.value, step=step)
+        )
         if isinstance(value, Problem):
             problems.append(value)
             return None
@@ -97,7 +105,7 @@ def assemble(
         step.name: tuple(filter(None, (take(one, step.name) for one in step.results))) for step in run.steps
     }
     results = tuple(filter(None, (take(one, None) for one in run.results)))
-    ignored = sorted(encodable(_dotted(origin)) for origin in latest.keys() - set(written))
+    ignored = sorted(escape_surrogates(_dotted(origin)) for origin in latest.keys() - set(written))
     for name in ignored:
         log.warning("run %s/%s: %r came and is declared nowhere; ignored", run.namespace, run.name, name)
     return CollectionOutcome(
@@ -106,7 +114,7 @@ def assemble(
         problems=tuple(problems),
         ignored=tuple(ignored),
         transports=tuple(
-            replace(one, results=tuple(encodable(name) for name in one.results))
+            replace(one, results=tuple(escape_surrogates(name) for name in one.results))
             for one in extraction.transports
         ),
     )
@@ -129,7 +137,7 @@ def result_entries(results: Iterable[Result]) -> list[Object]:
         {
             "name": result.name,
             "type": result.type,
-            "value": reference_value(result.value) if isinstance(result.value, Reference) else result.value,
+            "value": format_reference(result.value) if isinstance(result.value, Reference) else result.value,
         }
         for result in results
     ]
@@ -141,7 +149,7 @@ def status_patch(
     *,
     now: str,
     status: Mapping[str, Any] | None = None,
-    tell: Tell | None = None,
+    reason_and_message: ReasonAndMessage | None = None,
 ) -> Object:
     """The merge patch that writes a run's results and verdict into its status.
 
@@ -151,8 +159,8 @@ def status_patch(
         now: RFC 3339 time for a condition that changes.
         status: The rest of the new status: a mirror of Steps, and a ``Succeeded`` condition that is
             already "False" for another cause, which then stays the reason and is told first.
-        tell: Gives a condition's reason and message for problems; else the first one's code and
-            `failure_message`.
+        reason_and_message: Returns a condition's reason and message for problems; by default the first
+            problem's code and `failure_message`.
 
     Returns:
         ``{"metadata": {...}, "status": {...}}``. The patched object fits under `OBJECT_BYTES`: where
@@ -162,7 +170,10 @@ def status_patch(
     metadata = {"resourceVersion": obj["metadata"]["resourceVersion"]} if _version(obj) else {}
 
     def write(kept: CollectionOutcome) -> Object:
-        return {"metadata": metadata, "status": _written(base, obj, kept, now, tell or _tell)}
+        return {
+            "metadata": metadata,
+            "status": _written(base, obj, kept, now, reason_and_message or _code_and_message),
+        }
 
     patch = write(collected)
     room = OBJECT_BYTES - OBJECT_HEADROOM
@@ -182,7 +193,7 @@ def status_patch(
         patch = write(replace(kept, problems=(*kept.problems, _over_object(left, size, room))))
 
 
-def _tell(problems: Sequence[Problem]) -> tuple[str, str]:
+def _code_and_message(problems: Sequence[Problem]) -> tuple[str, str]:
     return str(problems[0].code), failure_message(problems)
 
 
@@ -198,22 +209,22 @@ def _within(
         found = latest.get((step, name))
         if found is None:
             continue
-        size = found.value.size if isinstance(found.value, Reference) else byte_size(found.value)
+        size = found.value.size if isinstance(found.value, Reference) else utf8_size(found.value)
         if size is None:
             message = f"{label(name, step)} is not UTF-8: it holds a lone surrogate"
             problems.append(Problem(code=ProblemCode.NOT_UTF8, message=message, result=name, step=step))
             continue
-        if size > limits.result:
-            problems.append(too_large(name, size, limits.result, step=step))
+        if size > limits.result_bytes:
+            problems.append(result_too_large(name, size, limits.result_bytes, step=step))
             continue
         total += size
-        if used + size > limits.run:
+        if used + size > limits.run_bytes:
             beyond.append((step, name))
             continue
         used += size
         sound[step, name] = _Sound(found, size)
     if beyond:
-        over = over_run([_dotted(origin) for origin in beyond], total, limits.run)
+        over = run_too_large([_dotted(origin) for origin in beyond], total, limits.run_bytes)
         problems.append(replace(over, step=beyond[0][0], result=beyond[0][1]))
     return sound, problems
 
@@ -229,7 +240,7 @@ def _missing(declared: ResultSpec, step: str | None) -> Problem:
 
 
 def _written(
-    base: Mapping[str, Any], obj: Object, collected: CollectionOutcome, now: str, tell: Tell
+    base: Mapping[str, Any], obj: Object, collected: CollectionOutcome, now: str, describe: ReasonAndMessage
 ) -> dict[str, Any]:
     """The status with results, the Steps' own results and the condition in it."""
     status = dict(base)
@@ -244,16 +255,18 @@ def _written(
     conditions.pop("Succeeded", None)
     conditions |= {one.get("type"): one for one in status.get("conditions") or ()}
     given = conditions.pop("Succeeded", None)
-    status["conditions"] = [_condition(given, collected, now, tell), *conditions.values()]
+    status["conditions"] = [_condition(given, collected, now, describe), *conditions.values()]
     return status
 
 
-def _condition(given: Mapping[str, Any] | None, collected: CollectionOutcome, now: str, tell: Tell) -> Object:
+def _condition(
+    given: Mapping[str, Any] | None, collected: CollectionOutcome, now: str, describe: ReasonAndMessage
+) -> Object:
     """The Succeeded condition; a cause that Steps or time gave comes before what results add."""
     if collected.ok:
         done = {"type": "Succeeded", "status": "True", "reason": "Succeeded", "message": ALL_DONE}
         return {"lastTransitionTime": now, **(given or done)}
-    reason, told = tell(collected.problems)
+    reason, told = describe(collected.problems)
     if given is not None and given.get("status") == "False":
         cause = str(given.get("message", "")).rstrip()
         joint = " " if cause.endswith(".") else "; "
@@ -296,7 +309,7 @@ def _over_object(left: Sequence[Origin], size: int, room: int) -> Problem:
         code=ProblemCode.OBJECT_TOO_LARGE,
         message=f"with its results the object would have {size} bytes, over the limit of {room} bytes "
         f"({OBJECT_BYTES} an object, less {OBJECT_HEADROOM} that the API server needs); "
-        f"left out: {name_list([_dotted(origin) for origin in left])}",
+        f"left out: {format_names([_dotted(origin) for origin in left])}",
         result=name,
         step=step,
         size=size,
@@ -320,5 +333,7 @@ def _encodable(problem: Problem) -> Problem:
     """A problem as it can be printed and stored: its words may quote what a Step wrote."""
     name = problem.result
     return replace(
-        problem, message=encodable(problem.message), result=None if name is None else encodable(name)
+        problem,
+        message=escape_surrogates(problem.message),
+        result=None if name is None else escape_surrogates(name),
     )

@@ -23,7 +23,7 @@ __all__ = [
     "Run",
     "Stamp",
     "Step",
-    "StepResult",
+    "StepResultRef",
     "TransportUsage",
     "Value",
 ]
@@ -33,7 +33,7 @@ Value = str | list[str] | dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class StepResult:
+class StepResultRef:
     """Names the result ``result`` of the Step ``step``."""
 
     step: str
@@ -48,13 +48,13 @@ class ResultSpec:
         name: As declared.
         type: What the value must be.
         properties: The keys an object result must have.
-        source: The Step result a Task result is taken from (``value: $(steps.S.results.R)``).
+        from_step: The Step result a Task result is taken from (``value: $(steps.S.results.R)``).
     """
 
     name: str
     type: ResultType = "string"
     properties: tuple[str, ...] = ()
-    source: StepResult | None = None
+    from_step: StepResultRef | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,27 +87,27 @@ class Run:
     steps: tuple[Step, ...] = ()
 
     @property
-    def written(self) -> tuple[ResultSpec, ...]:
+    def written_results(self) -> tuple[ResultSpec, ...]:
         """The Task results that Steps write themselves; the others are taken from Step results."""
-        return tuple(result for result in self.results if result.source is None)
+        return tuple(result for result in self.results if result.from_step is None)
 
     @property
-    def declares(self) -> bool:
+    def declares_results(self) -> bool:
         """Whether there is any result to carry."""
         return bool(self.results) or any(step.results for step in self.steps)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Walls, in bytes of UTF-8.
+    """Size limits, in bytes of UTF-8.
 
     Attributes:
-        result: A single value.
-        run: All values of one run together.
+        result_bytes: The most one value may have.
+        run_bytes: The most all values of one run may have together.
     """
 
-    result: int
-    run: int
+    result_bytes: int
+    run_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,20 +247,20 @@ class Extraction:
     """All a backend hands over. Undeclared names are ignored by the core; of two, the later wins.
 
     Attributes:
-        found: The values.
-        problems: Why others did not come whole.
-        carriers: What carried what.
-        early: More is being written and will be there when it is read again. What there is counts only
-            if there is no next time.
-        unread: Why the rest could not be read now, where another try may come right. Raised while there is
-            one; what was read, and the problems, count only if there is none.
+        results: The values.
+        problems: Why other results did not arrive whole.
+        transports: What each container's transport carried, for ``resultsfw explain``. May be empty.
+        too_early: The pod is still writing results, and a later read will find more. The core then reads
+            again; what was read now counts only in the last attempt.
+        read_error: Why the rest could not be read now, if another attempt may succeed. The core raises it
+            while there is another attempt; results and problems count only in the last one.
     """
 
-    found: tuple[ExtractedResult, ...] = ()
+    results: tuple[ExtractedResult, ...] = ()
     problems: tuple[Problem, ...] = ()
     transports: tuple[TransportUsage, ...] = ()
-    early: bool = False
-    unread: ClusterError | None = None
+    too_early: bool = False
+    read_error: ClusterError | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -283,7 +283,7 @@ class CollectionOutcome:
         step_results: The Steps' own, by Step name, in declaration order.
         problems: Empty when everything a Step wrote arrived; the first one is the verdict.
         ignored: Names that came and are declared nowhere.
-        carriers: What carried what.
+        transports: What each container's transport carried.
     """
 
     results: tuple[Result, ...] = ()

@@ -8,13 +8,13 @@ from resultsfw.references import MARK
 from resultsfw.types import Problem, ProblemCode, ResultSpec, ResultType, Value
 
 __all__ = [
-    "byte_size",
-    "encodable",
+    "escape_surrogates",
+    "format_names",
     "label",
     "mismatch_message",
     "missing_keys_message",
-    "name_list",
-    "typed",
+    "parse_value",
+    "utf8_size",
 ]
 
 
@@ -23,7 +23,7 @@ _LONGEST: Final = 255
 """Characters of a name that a list of names shows: what a file's name may have."""
 
 
-def byte_size(text: str) -> int | None:
+def utf8_size(text: str) -> int | None:
     """Bytes of the text in UTF-8; ``None`` if it has none (a lone surrogate)."""
     try:
         return len(text.encode())
@@ -31,7 +31,7 @@ def byte_size(text: str) -> int | None:
         return None
 
 
-def encodable(text: str) -> str:
+def escape_surrogates(text: str) -> str:
     """The text with every lone surrogate written as its escape, so that it has bytes."""
     return text.encode("utf-8", "backslashreplace").decode()
 
@@ -41,7 +41,7 @@ def label(name: str, step: str | None = None) -> str:
     return f'result "{name}"' if step is None else f'result "{name}" of Step "{step}"'
 
 
-def name_list(names: Sequence[str]) -> str:
+def format_names(names: Sequence[str]) -> str:
     """Names as messages list them: quoted, the first twenty, the rest counted."""
     shown = ", ".join(
         f'"{name}"' if len(name) <= _LONGEST else f'"{name[:_LONGEST]}..."' for name in names[:_SHOWN]
@@ -49,7 +49,7 @@ def name_list(names: Sequence[str]) -> str:
     return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN} more"
 
 
-def typed(declared: ResultSpec, text: str, *, step: str | None = None) -> Value | Problem:
+def parse_value(declared: ResultSpec, text: str, *, step: str | None = None) -> Value | Problem:
     """The value of a declared result, or why the text is none.
 
     Tekton's rules: a string is taken verbatim; for the others the text is JSON that begins with
@@ -73,7 +73,7 @@ def typed(declared: ResultSpec, text: str, *, step: str | None = None) -> Value 
             step=step,
         )
     elements = [*value.keys(), *value.values()] if isinstance(value, dict) else value
-    if not all(byte_size(element) is not None for element in elements):
+    if not all(utf8_size(element) is not None for element in elements):
         return Problem(
             code=ProblemCode.NOT_UTF8,
             message=f"{label(declared.name, step)} is not UTF-8: it holds an escaped lone surrogate",

@@ -20,7 +20,7 @@ def pod_ready(pod):
 
 @hookimpl
 def extract(run):
-    return Extraction(found=(ExtractedResult(name="a", value="1", source="here"),))
+    return Extraction(results=(ExtractedResult(name="a", value="1", source="here"),))
 """
 
 BROKEN = {

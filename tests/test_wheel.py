@@ -50,8 +50,8 @@ def test_it_holds_the_packages_and_their_papers(unpacked):
 
 def test_the_backends_are_found_in_it_by_entry_point(unpacked):
     code = (
-        "from resultsfw.plugins import installed, load_backend; "
-        "print(*(one.name for one in installed())); "
+        "from resultsfw.plugins import installed_plugins, load_backend; "
+        "print(*(one.name for one in installed_plugins())); "
         "print(load_backend('sidecar-logs').plugin.__file__)"
     )
     done = run(unpacked, "-c", code)

@@ -159,8 +159,8 @@ def add_sidecar(
     if not tekton:
         sidecar["env"] += [
             {"name": wires.ENV_WIRE, "value": str(wires.WIRE)},
-            {"name": wires.ENV_MAX_RESULT_SIZE, "value": str(limits.result)},
-            {"name": wires.ENV_MAX_RUN_SIZE, "value": str(limits.run)},
+            {"name": wires.ENV_MAX_RESULT_SIZE, "value": str(limits.result_bytes)},
+            {"name": wires.ENV_MAX_RUN_SIZE, "value": str(limits.run_bytes)},
             {"name": wires.ENV_POD_UID, "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}},
             *waiting,
             *([{"name": wires.ENV_WAY, "value": way}] if way else ()),
@@ -370,7 +370,7 @@ def read_log(
         # An iterator need not have one; one that has a connection behind it does.
         if callable(close := getattr(stream, "close", None)):
             close()
-    return replace(extraction, early=extraction.early and running and not has_finished(pod))
+    return replace(extraction, too_early=extraction.too_early and running and not has_finished(pod))
 
 
 def read_records(
@@ -395,7 +395,7 @@ def read_records(
         resolve: Finds the value of a record that says only where it is.
 
     Returns:
-        With ``early`` where the end record is not there yet.
+        With ``too_early`` where the end record is not there yet.
     """
     if isinstance(lines, bytes):
         longest, most = _walls(run, limits)
@@ -434,12 +434,12 @@ def read_records(
         cut=lines.over,
     )
     return Extraction(
-        found=tuple(records.found.values()),
+        results=tuple(records.found.values()),
         problems=tuple(problems),
         transports=(carrier,),
         # Of a pod seen before its Steps were seen to end, the next look says whether they had.
-        early=(records.open and not lines.over) or (by_signal and running and outlived),
-        unread=_kubelet_failed(whose, records.kubelet_error, pod) if records.kubelet_error else None,
+        too_early=(records.open and not lines.over) or (by_signal and running and outlived),
+        read_error=_kubelet_failed(whose, records.kubelet_error, pod) if records.kubelet_error else None,
     )
 
 
@@ -457,9 +457,9 @@ def _walls(run: Run, limits: Limits) -> tuple[int, int]:
     """Bytes of the longest record, and of all of them, that a true sidecar can write."""
     declared = declared_names(run)
     longest_name = max([2 * wires.NAME_LIMIT + 1, *(len(name.encode()) for _, name in declared)])
-    values = min(limits.run, limits.result * len(declared))
+    values = min(limits.run_bytes, limits.result_bytes * len(declared))
     most = wires.max_line_bytes(values) + wires.max_line_bytes(0, longest_name) * (len(declared) + 2)
-    return wires.max_line_bytes(limits.result, longest_name), most
+    return wires.max_line_bytes(limits.result_bytes, longest_name), most
 
 
 def _end(status: Object) -> Object | None:

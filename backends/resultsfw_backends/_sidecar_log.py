@@ -11,9 +11,9 @@ from resultsfw import (
     ProblemCode,
     Reference,
     Run,
-    name_list,
+    format_names,
     result_label,
-    too_large,
+    result_too_large,
 )
 from resultsfw_backends._log_lines import Line
 from resultsfw_sidecar import wire as wires
@@ -215,7 +215,7 @@ class SidecarLog:
         size, limit = _number(record.get("bytes")), _number(record.get("limit"))
         reason = record.get("reason")
         if reason == wires.TOO_LARGE and size is not None and limit is not None:
-            self.problems.append(too_large(name, size, limit, step=step))
+            self.problems.append(result_too_large(name, size, limit, step=step))
         elif reason == wires.RUN_TOO_LARGE and size is not None and limit is not None:
             message = (
                 f"{result_label(name, step)} would bring the results of this run to {size} bytes, "
@@ -295,9 +295,15 @@ class SidecarLog:
 
     def _bad_line(self, line: Line) -> None:
         origin = self._guess(line.name)
-        if line.value_bytes is not None and line.value_bytes > self._limits.result and origin is not None:
+        if (
+            line.value_bytes is not None
+            and line.value_bytes > self._limits.result_bytes
+            and origin is not None
+        ):
             self._accounted.add(origin)
-            self.problems.append(too_large(origin[1], line.value_bytes, self._limits.result, step=origin[0]))
+            self.problems.append(
+                result_too_large(origin[1], line.value_bytes, self._limits.result_bytes, step=origin[0])
+            )
         else:
             self._corrupt(line, line.fault, origin)
 
@@ -336,7 +342,7 @@ class SidecarLog:
         if not (self._strict and silent):
             return "; results that a Step wrote may be missing"
         names = [name if step is None else f"{step}.{name}" for step, name in silent]
-        return f"; it says nothing of {name_list(names)}"
+        return f"; it says nothing of {format_names(names)}"
 
     def _why(self, state: Object | None) -> str:
         if self._own_failure:

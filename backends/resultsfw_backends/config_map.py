@@ -27,8 +27,8 @@ from resultsfw import (
     Problem,
     ProblemCode,
     Run,
+    format_names,
     hookimpl,
-    name_list,
 )
 from resultsfw.errors import AlreadyExistsError, BackendError, NotFoundError, UnavailableError
 from resultsfw_backends._exposure import refuse_shared_processes
@@ -158,7 +158,7 @@ def extract(run: Run, pod: Object, cluster: Cluster, limits: Limits, wire: int) 
     ended, name = end_of(pod), name_of(run)
     if ended is None or not has_ended(run, pod):
         return _nothing(
-            run, "the results sidecar has not ended, so nobody can tell what it wrote", early=True
+            run, "the results sidecar has not ended, so nobody can tell what it wrote", too_early=True
         )
     proof = str(ended.get("message") or "").strip()
     # Whatever its exit code: a native one that has left its word waits, and may be killed meanwhile.
@@ -166,7 +166,7 @@ def extract(run: Run, pod: Object, cluster: Cluster, limits: Limits, wire: int) 
         how = f"exit code {ended.get('exitCode')}, {ended.get('reason') or 'no reason'}"
         said = f": {proof[:_WORDS]}" if proof else " and left no message"
         why = f'the results sidecar did not write ConfigMap "{name}" ({how}){said}'
-        return _nothing(run, why, early=may_start_again(pod))
+        return _nothing(run, why, too_early=may_start_again(pod))
     try:
         found = cluster.get(CONFIG_MAPS, run.namespace, name)
     except NotFoundError:
@@ -188,7 +188,7 @@ def extract(run: Run, pod: Object, cluster: Cluster, limits: Limits, wire: int) 
         wire=wire,
         resolve=lambda record: _value(found, record),
     )
-    size = sum(len(one.value.encode()) for one in read.found if isinstance(one.value, str))
+    size = sum(len(one.value.encode()) for one in read.results if isinstance(one.value, str))
     transports = tuple(replace(one, used=size, budget=VALUE_BYTES) for one in read.transports)
     return replace(read, transports=transports, problems=tuple(map(_advised, read.problems)))
 
@@ -287,12 +287,12 @@ def _grant(made: Object, account: str, cluster: Cluster) -> None:
 
 
 def _nothing(
-    run: Run, why: str, *, early: bool = False, code: ProblemCode = ProblemCode.TRANSPORT_INCOMPLETE
+    run: Run, why: str, *, too_early: bool = False, code: ProblemCode = ProblemCode.TRANSPORT_INCOMPLETE
 ) -> Extraction:
     """Nothing of a run arrived: why, and what that was."""
     names = [name if step is None else f"{step}.{name}" for step, name in declared_names(run).values()]
-    problem = Problem(code=code, message=f"{why}; nothing is known of {name_list(names)}")
-    return Extraction(problems=(problem,), early=early)
+    problem = Problem(code=code, message=f"{why}; nothing is known of {format_names(names)}")
+    return Extraction(problems=(problem,), too_early=too_early)
 
 
 def _value(found: Object, record: dict[str, Any]) -> str | None:

@@ -186,7 +186,7 @@ def extract(run: Run, pod: Object, limits: Limits, config: Config, wire: int) ->
     if not _DIGEST.fullmatch(digest):
         # Whatever the server has of this pod is not what its sidecar stands for: a Step may have a token
         # that is bound to the pod as well, and deliver in the sidecar's place.
-        return _undelivered(digest, ended, early="running" in state and not has_finished(pod))
+        return _undelivered(digest, ended, too_early="running" in state and not has_finished(pod))
     try:
         body = _read(run, pod, config)
     except NotFoundError:
@@ -201,7 +201,7 @@ def extract(run: Run, pod: Object, limits: Limits, config: Config, wire: int) ->
             "pod's status",
         )
     whole = read_records(run, pod, body, whose="delivery to the results server", limits=limits, wire=wire)
-    return replace(whole, early=False)  # it is delivered once: nothing more comes
+    return replace(whole, too_early=False)  # it is delivered once: nothing more comes
 
 
 @hookimpl
@@ -212,7 +212,7 @@ def purge(run: Run, config: Config) -> None:
             raise _error(answer, _subject(run))
 
 
-def _undelivered(said: str, ended: Object, *, early: bool) -> Extraction:
+def _undelivered(said: str, ended: Object, *, too_early: bool) -> Extraction:
     """Return the verdict over a sidecar that left no digest: nothing is believed."""
     if said:
         why = f"the results sidecar delivered nothing: {said[:700]}"
@@ -221,12 +221,12 @@ def _undelivered(said: str, ended: Object, *, early: bool) -> Extraction:
             "the results sidecar left no digest of what it delivered, so nothing that the results server has "
             f"of this pod is believed{_why(ended)}"
         )
-    return _nothing(ProblemCode.TRANSPORT_INCOMPLETE, why, early=early)
+    return _nothing(ProblemCode.TRANSPORT_INCOMPLETE, why, too_early=too_early)
 
 
-def _nothing(code: ProblemCode, why: str, *, early: bool = False) -> Extraction:
+def _nothing(code: ProblemCode, why: str, *, too_early: bool = False) -> Extraction:
     message = f"{why}; results that a Step wrote may be missing"
-    return Extraction(problems=(Problem(code=code, message=message),), early=early)
+    return Extraction(problems=(Problem(code=code, message=message),), too_early=too_early)
 
 
 def _why(ended: Object) -> str:

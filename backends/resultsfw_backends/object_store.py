@@ -29,7 +29,7 @@ from resultsfw import (
     Reference,
     Run,
     hookimpl,
-    stamp_of,
+    read_stamp,
 )
 from resultsfw.errors import (
     BackendError,
@@ -178,7 +178,7 @@ def prepare_pod(run: Run, pod: Object, limits: Limits, config: Config) -> int:
         run,
         pod,
         config,
-        limits=Limits(result=config.max_object_size, run=limits.run),
+        limits=Limits(result_bytes=config.max_object_size, run_bytes=limits.run_bytes),
         way="resultsfw_ways.object_store",
         env=[
             *_store_env(config),
@@ -213,14 +213,14 @@ def extract(run: Run, pod: Object, cluster: Cluster, wire: int) -> Extraction:
     inline = int(given[ENV_INLINE]) if given.get(ENV_INLINE, "").isdecimal() else 0
     below = f"{given.get(ENV_URL, '')}/{_folder(run)}"
 
-    stamp = stamp_of(pod)
+    stamp = read_stamp(pod)
     backend = stamp.backend if stamp else NAME
 
     def resolve(record: dict[str, Any]) -> str | Reference | None:
         return _reference(record, below, backend) if "location" in record else value_of(record)
 
     room = max(inline, _RECORD_BYTES)
-    limits = Limits(result=room, run=room * len(declared_names(run)))
+    limits = Limits(result_bytes=room, run_bytes=room * len(declared_names(run)))
     extraction = read_log(run, pod, cluster, limits=limits, wire=wire, resolve=resolve)
     return replace(extraction, problems=tuple(map(_hinted, extraction.problems)))
 

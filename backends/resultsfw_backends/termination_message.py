@@ -27,9 +27,9 @@ from resultsfw import (
 )
 from resultsfw.errors import InputError
 from resultsfw.messages import (
-    CONTAINER_BYTES,
+    CONTAINER_MESSAGE_BYTES,
     INTERNAL,
-    POD_BYTES,
+    POD_MESSAGE_BYTES,
     STEP_RESULT,
     TASK_RESULT,
     Message,
@@ -77,8 +77,8 @@ class Config(BaseModel):
 
 capabilities = Capabilities(
     summary="results in the containers' termination messages: no extra container, 4096 bytes a Step at best",
-    result_bytes=CONTAINER_BYTES,
-    run_bytes=POD_BYTES,
+    result_bytes=CONTAINER_MESSAGE_BYTES,
+    run_bytes=POD_MESSAGE_BYTES,
 )
 
 
@@ -160,7 +160,7 @@ def extract(run: Run, pod: Object, wire: int) -> Extraction:
         # What an earlier message said of a result that is lost in this one may be out of date.
         gone = {(one.step, one.result) for one in lost}
         found = [one for one in [*found, *values] if (one.step, one.name) not in gone]
-    return Extraction(found=tuple(found), problems=tuple(problems), transports=tuple(transports))
+    return Extraction(results=tuple(found), problems=tuple(problems), transports=tuple(transports))
 
 
 def _of_step(step: Step, message: Message) -> tuple[list[ExtractedResult], list[Problem]]:
@@ -292,7 +292,7 @@ def _carrier(step: Step, message: Message, budget: int) -> TransportUsage:
 def _cut(run: Run, step: Step, message: Message, budget: int) -> Problem:
     """A cut message: names the result at the cut where its key is still there, else who may be lost."""
     whole = {entry.get("key") for entry in message.entries}
-    task = [one.name for one in run.written]
+    task = [one.name for one in run.written_results]
     own = [one.name for one in step.results]
     at_cut = _name_at_cut(message.rest)
     maybe = [name for name in (*task, *own) if name not in whole]

@@ -19,6 +19,6 @@ def begin(pod: Object) -> Object:
 
 def follow(report: Object, pod: Object, cluster: Cluster, now: str) -> Object | None:
     """At each change of the pod: the status patch once all is there, and ``None`` until then."""
-    if not core.ready(run, pod):
+    if not core.is_ready(run, pod):
         return None
     return core.status_patch(core.collect(run, pod, cluster), report, now=now)

@@ -56,7 +56,7 @@ def advance(core: ResultsManager, cluster: Cluster, report: Object, pod: Object 
     if pod is None:
         if failed := begin(core, cluster, run, report):
             conclude(core, cluster, report, CollectionOutcome(), failed)
-    elif core.ready(run, pod):
+    elif core.is_ready(run, pod):
         conclude(core, cluster, report, core.collect(run, pod, cluster), exit_of(pod))
         # Only now: until the results are in the status, what holds them elsewhere is all there is.
         core.purge(run, pod, cluster)

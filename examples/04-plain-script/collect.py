@@ -34,7 +34,7 @@ def wait(core: ResultsManager, run: Run, cluster: Cluster) -> CollectionOutcome:
     while True:
         pod = cluster.get(PODS, run.namespace, run.name)
         late = time.monotonic() > end
-        if core.ready(run, pod) or late:
+        if core.is_ready(run, pod) or late:
             try:
                 return core.collect(run, pod, cluster, final=late)
             except ClusterError as error:  # it can still come right, or it would be among the problems

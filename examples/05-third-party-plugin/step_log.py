@@ -50,7 +50,7 @@ def extract(run: Run, pod: Object, cluster: Cluster, limits: Limits) -> Extracti
     """Every Step's log, in order: of two values of a name the later wins."""
     found: list[ExtractedResult] = []
     problems: list[Problem] = []
-    most = LOG_BYTES + limits.run
+    most = LOG_BYTES + limits.run_bytes
     for step in run.steps:
         source = f'log of container "{step.container}"'
         metadata = pod["metadata"]
@@ -73,7 +73,7 @@ def extract(run: Run, pod: Object, cluster: Cluster, limits: Limits) -> Extracti
             except UnicodeDecodeError:
                 message = f'result "{name}" is not UTF-8 in the {source}'
                 problems.append(Problem(code=ProblemCode.NOT_UTF8, message=message, result=name))
-    return Extraction(found=tuple(found), problems=tuple(problems))
+    return Extraction(results=tuple(found), problems=tuple(problems))
 
 
 def values(log: bytes) -> Iterator[tuple[str, bytes]]:

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from importlib import metadata
 from typing import Any, Final
 
-from resultsfw import CollectionOutcome, Extraction, Object, Problem, Reference, Run, hookimpl, stamp_of
+from resultsfw import CollectionOutcome, Extraction, Object, Problem, Reference, Run, hookimpl, read_stamp
 from resultsfw.errors import ResultsError
 
 try:
@@ -146,7 +146,7 @@ class OpenTelemetry:
 def _of_pod(pod: Object) -> Mapping[str, str]:
     told = {"k8s.pod.name": str(pod.get("metadata", {}).get("name", ""))}
     try:
-        stamp = stamp_of(pod)
+        stamp = read_stamp(pod)
     except ResultsError:  # it was edited; the core says so
         return told
     return told if stamp is None else {**told, "resultsfw.backend": stamp.backend}

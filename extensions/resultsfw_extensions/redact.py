@@ -108,7 +108,7 @@ class Redact:
         known = _declared(run)
         found: list[ExtractedResult] = []
         refused: dict[Key, Problem] = {}
-        for one in extraction.found:
+        for one in extraction.results:
             passed = self._passed(run, one, known)
             if isinstance(passed, Problem):
                 refused[one.step, one.name] = passed
@@ -117,7 +117,7 @@ class Redact:
                 found.append(passed)
         return replace(
             extraction,
-            found=tuple(one for one in found if (one.step, one.name) not in refused),
+            results=tuple(one for one in found if (one.step, one.name) not in refused),
             problems=(*(self._problem(one, known) for one in extraction.problems), *refused.values()),
             transports=tuple(self._carrier(one, known) for one in extraction.transports),
         )
@@ -218,7 +218,7 @@ def _declared(run: Run) -> dict[Key, bool]:
         (step.name, one.name): one.type != "string" for step in run.steps for one in step.results
     }
     for one in run.results:
-        key = (None, one.name) if one.source is None else (one.source.step, one.source.result)
+        key = (None, one.name) if one.from_step is None else (one.from_step.step, one.from_step.result)
         known[key] = known.get(key, False) or one.type != "string"
         known.setdefault((None, one.name), False)
     return known

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from resultsfw.limits import DEFAULT_RESULT_BYTES, OBJECT_BYTES, too_large
+from resultsfw.limits import DEFAULT_RESULT_BYTES, OBJECT_BYTES, result_too_large
 from resultsfw.tekton.api import reasons
 from resultsfw.types import CollectionOutcome, Problem, ProblemCode
 
@@ -31,7 +31,7 @@ ACCESS: Final = "kubectl apply -f config/enable-log-access-to-controller/"
 """As TEP-0127 writes it (Logs Access)."""
 
 _STEP: Final = 4096
-_SIZE_HINT: Final = too_large("", 0, 0).hint
+_SIZE_HINT: Final = result_too_large("", 0, 0).hint
 """The core's hint for a result over ``max-result-size``."""
 
 _TOTALS: Final = frozenset({ProblemCode.RUN_TOO_LARGE, ProblemCode.OBJECT_TOO_LARGE})

@@ -10,15 +10,15 @@ from rich.text import Text
 from resultsfw.cli import show
 from resultsfw.cli.probe import KINDS, probe
 from resultsfw.errors import UnknownBackendError
-from resultsfw.flags import CONFIG_PREFIX, nearest
-from resultsfw.plugins import BACKENDS, EXTENSIONS, Installed, installed
+from resultsfw.flags import CONFIG_PREFIX, did_you_mean
+from resultsfw.plugins import BACKENDS, EXTENSIONS, InstalledPlugin, installed_plugins
 
 __all__ = ["describe_backend", "list_backends"]
 
 
 def list_backends(*, output: str) -> int:
     """Print every installed backend and extension, each imported in a process of its own; returns 0."""
-    plugins = {group: installed(group) for group in KINDS}
+    plugins = {group: installed_plugins(group) for group in KINDS}
     facts = probe((group, plugin.name) for group, listed in plugins.items() for plugin in listed)
     if output == "json":
         show.write(
@@ -63,7 +63,7 @@ def describe_backend(name: str, *, output: str) -> int:
     Raises:
         UnknownBackendError: Nothing installed has that name.
     """
-    plugins = {group: installed(group) for group in KINDS}
+    plugins = {group: installed_plugins(group) for group in KINDS}
     groups = [group for group, listed in plugins.items() if any(plugin.name == name for plugin in listed)]
     if not groups:
         raise _unknown(name, [plugin.name for listed in plugins.values() for plugin in listed])
@@ -83,7 +83,7 @@ def describe_backend(name: str, *, output: str) -> int:
 def _unknown(name: str, names: Sequence[str]) -> UnknownBackendError:
     listed = ", ".join(sorted(set(names))) or "none"
     return UnknownBackendError(
-        f'no backend or extension "{name}" is installed (installed: {listed}){nearest(name, names)}',
+        f'no backend or extension "{name}" is installed (installed: {listed}){did_you_mean(name, names)}',
         subject=name,
     )
 
@@ -96,11 +96,11 @@ def _state(facts: Mapping[str, Any]) -> str:
     return "ok" if facts["usable"] else "broken"
 
 
-def _origin(plugin: Installed) -> tuple[str, str, str]:
+def _origin(plugin: InstalledPlugin) -> tuple[str, str, str]:
     return plugin.distribution, plugin.version, plugin.target
 
 
-def _print(out: Console, kind: str, claims: Sequence[Installed], facts: Mapping[str, Any]) -> None:
+def _print(out: Console, kind: str, claims: Sequence[InstalledPlugin], facts: Mapping[str, Any]) -> None:
     out.print(Text(f"{kind} {claims[0].name}", style="bold"))
     for claim in claims:
         show.print_text(out, f"from {claim.distribution} {claim.version}, {claim.target}")

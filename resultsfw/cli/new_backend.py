@@ -9,7 +9,7 @@ from typing import Final
 
 from resultsfw.cli import show
 from resultsfw.errors import InputError
-from resultsfw.plugins import installed
+from resultsfw.plugins import installed_plugins
 
 __all__ = ["write_backend"]
 
@@ -63,7 +63,7 @@ def _check_name(name: str) -> None:
         )
     if len(name) > _LONGEST:
         raise InputError(f'"{name}" has {len(name)} characters, at most {_LONGEST} are allowed', subject=name)
-    if taken := [plugin for plugin in installed() if plugin.name == name]:
+    if taken := [plugin for plugin in installed_plugins() if plugin.name == name]:
         raise InputError(
             f'"{name}" is already a backend of {taken[0].distribution} {taken[0].version}, which is '
             f"installed here; two backends cannot have the same name",

@@ -18,7 +18,7 @@ from typing import Any, Final
 from resultsfw.errors import ResultsError
 from resultsfw.extensions import load_extension
 from resultsfw.hookspecs import HookDeprecationWarning
-from resultsfw.plugins import BACKENDS, EXTENSIONS, claims_on, load_backend
+from resultsfw.plugins import BACKENDS, EXTENSIONS, find_claims, load_backend
 
 __all__ = ["KINDS", "main", "probe"]
 
@@ -101,7 +101,7 @@ def _result(probe: _Probe) -> Facts:
 def _broken(probe: _Probe, why: str) -> Facts:
     """Return the facts about a plugin that ended its process, so that no error of ours names it."""
     group, name = probe.plugin
-    claims, _ = claims_on(group, name)
+    claims, _ = find_claims(group, name)
     return {"usable": False, "why": f'{KINDS[group]} "{name}" ({claims[0].origin}) cannot be used: {why}'}
 
 

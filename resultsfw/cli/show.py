@@ -16,7 +16,7 @@ from resultsfw.cli.advice import Advice, without_hints
 from resultsfw.cli.documents import means_itself
 from resultsfw.cluster import Object
 from resultsfw.errors import CorruptError
-from resultsfw.references import reference_of
+from resultsfw.references import read_reference
 from resultsfw.types import CollectionOutcome, Reference
 
 __all__ = [
@@ -260,7 +260,7 @@ def _read(value: Any) -> Any:
     if isinstance(value, Reference):
         return value
     try:
-        return reference_of(value) or value
+        return read_reference(value) or value
     except CorruptError:
         return value
 

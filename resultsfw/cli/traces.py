@@ -9,7 +9,7 @@ from resultsfw.cli.advice import MESSAGES
 from resultsfw.cli.saved import Judged
 from resultsfw.cluster import Object
 from resultsfw.core import STAMP_ANNOTATION
-from resultsfw.messages import CONTAINER_BYTES, POD_BYTES, message_budget
+from resultsfw.messages import CONTAINER_MESSAGE_BYTES, POD_MESSAGE_BYTES, message_budget
 from resultsfw.tekton.podstatus.pod_state import container_statuses
 from resultsfw.types import CollectionOutcome, Problem, ProblemCode, ResultSpec, Run, Stamp, Step
 
@@ -102,7 +102,7 @@ def budget_of(pod: Object, stamp: Stamp) -> Budget:
     counts = {word: len(spec.get(kind) or ()) for kind, word in kinds.items() if spec.get(kind)}
     if stamp.backend == MESSAGES:
         each = message_budget(pod)
-        return Budget(container=CONTAINER_BYTES, pod=POD_BYTES, containers=counts, each=each)
+        return Budget(container=CONTAINER_MESSAGE_BYTES, pod=POD_MESSAGE_BYTES, containers=counts, each=each)
     return Budget(containers=counts)
 
 
@@ -136,7 +136,7 @@ class _Tracer:
 
     def trace(self, declared: ResultSpec, step: Step | None) -> ResultTrace:
         """Trace one declared result; ``step`` is the Step whose own result it is."""
-        source = declared.source
+        source = declared.from_step
         writer = step.name if step else source.step if source else None
         name = source.result if source else declared.name
         writers = (writer,) if writer else tuple(other.name for other in self._run.steps)

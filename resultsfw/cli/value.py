@@ -14,7 +14,7 @@ from resultsfw.cli.inputs import Document, read_files
 from resultsfw.cli.saved import no_cluster
 from resultsfw.cli.settings import Given, core_of
 from resultsfw.errors import CorruptError, InputError
-from resultsfw.references import reference_of
+from resultsfw.references import read_reference
 
 __all__ = ["print_value"]
 
@@ -86,7 +86,7 @@ def _results(taskrun: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 def _pieces(value: Any, flags: Given) -> Iterator[bytes]:
     try:
-        reference = reference_of(value)
+        reference = read_reference(value)
     except CorruptError as error:
         raise InputError(error.message, subject=error.subject) from error
     if reference is None:

@@ -78,7 +78,7 @@ def examine(
     core = _flags(cluster, namespace, sidecar_image, found, own=subject is None)
     found += check_access(asked, controller_permissions(namespace, lease_namespace))
     if core is not None:
-        for name in sorted(core.flags.allowed):
+        for name in sorted(core.flags.allowed_results_from):
             found += _backend(asked, core, name)
         for name, extension in core.extensions.items():
             detail = f"loaded; implements {', '.join(extension.implements)}"
@@ -97,7 +97,7 @@ def examine(
 def _images_of_backends(core: ResultsManager) -> dict[str, str]:
     """Return the images of backends that have an option ``image``."""
     images = {}
-    for name in sorted(core.flags.allowed):
+    for name in sorted(core.flags.allowed_results_from):
         with contextlib.suppress(ResultsError):  # reported for the backend itself
             options = core.backend(name).configure(core.flags.config.get(name, {}))
             if image := getattr(options, "image", ""):

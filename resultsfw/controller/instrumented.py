@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 
 from resultsfw.cluster import Cluster, Object
 from resultsfw.controller.metrics import Metrics
-from resultsfw.core import ResultsManager, stamp_of
+from resultsfw.core import ResultsManager, read_stamp
 from resultsfw.errors import BackendError, ResultsError
 from resultsfw.flags import Flags
 from resultsfw.operations.logs import about
@@ -32,7 +32,7 @@ class InstrumentedResultsManager(ResultsManager):
         self, run: Run, pod: Object, cluster: Cluster, *, stamp: Stamp | None = None, final: bool = False
     ) -> CollectionOutcome:
         """Collect results. See `ResultsManager.collect`; a run without declared results is not counted."""
-        if not run.declares:
+        if not run.declares_results:
             return super().collect(run, pod, cluster, stamp=stamp, final=final)
         name = _backend(pod, stamp)
         began = time.perf_counter()
@@ -48,7 +48,7 @@ class InstrumentedResultsManager(ResultsManager):
 
 def _backend(pod: Object, stamp: Stamp | None) -> str:
     try:
-        used = stamp_of(pod) or stamp
+        used = read_stamp(pod) or stamp
     except BackendError:
         used = None
     return used.backend if used else "none"

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 
 from resultsfw.cluster import Object
 from resultsfw.core import STAMP_ANNOTATION
-from resultsfw.plugins import installed
+from resultsfw.plugins import installed_plugins
 from resultsfw.tekton.api import reasons
 from resultsfw.tekton.api.conditions import succeeded
 from resultsfw.tekton.api.times import parse_time
@@ -46,7 +46,7 @@ class Metrics:
     def __init__(self, backends: Iterable[str] | None = None) -> None:
         self.registry = CollectorRegistry()
         self._reasons: set[str] = set()
-        self._backends = {"none", *(backends or (backend.name for backend in installed()))}
+        self._backends = {"none", *(backends or (backend.name for backend in installed_plugins()))}
         self.runs = Counter(
             "resultsfw_runs",
             "Total number of finished TaskRuns, by backend, outcome (succeeded, failed) and reason.",

@@ -86,7 +86,7 @@ def backend_permissions(name: str, permissions: Iterable[Permission]) -> list[Re
 def missing_for_backends(cluster: AccessChecker, core: ResultsManager) -> list[str]:
     """Return a sentence for each permission that an allowed backend lacks, and for each that is broken."""
     needed, broken = [], []
-    for name in sorted(core.flags.allowed):
+    for name in sorted(core.flags.allowed_results_from):
         try:
             needed += backend_permissions(name, core.backend(name).capabilities.permissions)
         except ResultsError as error:  # only the runs that select this backend are refused

@@ -15,7 +15,7 @@ import yaml
 
 from resultsfw.errors import FlagError
 from resultsfw.flags import parse_flags
-from resultsfw.plugins import installed
+from resultsfw.plugins import installed_plugins
 from resultsfw.testing.suite import BackendSuite
 
 VARIABLE: Final = "RESULTSFW_FEATURE_FLAGS"
@@ -29,7 +29,7 @@ def chosen(file: str | None) -> dict[str, Mapping[str, Any]]:
         OSError: It cannot be read.
     """
     if not file:
-        return {one.name: {} for one in installed()}
+        return {one.name: {} for one in installed_plugins()}
     documents = [one for one in yaml.safe_load_all(Path(file).read_text()) if isinstance(one, dict)]
     maps = [one for one in documents if one.get("kind") == "ConfigMap"]
     if len(maps) != 1:
@@ -37,7 +37,7 @@ def chosen(file: str | None) -> dict[str, Mapping[str, Any]]:
             f"{VARIABLE}={file}: it must hold one ConfigMap, and holds {len(maps)}", subject=VARIABLE
         )
     flags = parse_flags(maps[0].get("data") or {})
-    return {name: flags.config.get(name, {}) for name in sorted(flags.allowed)}
+    return {name: flags.config.get(name, {}) for name in sorted(flags.allowed_results_from)}
 
 
 def _suites(backends: Mapping[str, Mapping[str, Any]]) -> dict[str, type[BackendSuite]]:

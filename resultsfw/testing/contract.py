@@ -5,7 +5,7 @@ from typing import Any, Final, get_args, get_type_hints
 
 from resultsfw.cluster import PODS, Object
 from resultsfw.core import LIMIT_ANNOTATION, STAMP_ANNOTATION
-from resultsfw.entrypoint import without_result_files
+from resultsfw.entrypoint import remove_result_file_flags
 from resultsfw.hookspecs import API_VERSION
 from resultsfw.testing.base import Base, Runs
 from resultsfw.testing.clusters import Asked
@@ -258,7 +258,7 @@ def _expected(before: Sequence[str], after: Sequence[str]) -> Sequence[str]:
     """The arguments that must be kept: the core takes out the names of files that nobody needs to read."""
     if _RESULT_FROM not in after:
         return before
-    return without_result_files([_RESULT_FROM, "elsewhere", *before])[2:]
+    return remove_result_file_flags([_RESULT_FROM, "elsewhere", *before])[2:]
 
 
 def _extends(before: Sequence[str], after: Sequence[str]) -> bool:

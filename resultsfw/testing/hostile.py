@@ -189,7 +189,7 @@ class HostileCases(Base):
             breach(
                 ENDLESS,
                 f"for a line of {_LONG} bytes {peak} were held at once, of {changed.pulled} read; values may "
-                f"have {world.limits().result} here: read_log takes a limit, and stops where you stop",
+                f"have {world.limits().result_bytes} here: read_log takes a limit, and stops where you stop",
             )
         if fault := fault_of(world, life, outcome, strict=True, cut=False, final=True):
             breach(fault, f"[a log of one line of {_LONG} bytes]")

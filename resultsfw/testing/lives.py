@@ -80,7 +80,7 @@ class LifeCases(Base):
     def test_ready_when_the_pod_is_over(self, world: World, runs: Runs) -> None:
         """When all containers have ended, the backend is ready, and reads at once."""
         life, _ = victims(runs)
-        if not world.core().ready(life.run, life.pod):
+        if not world.core().is_ready(life.run, life.pod):
             breach(
                 HANG,
                 "the pod is over and pod_ready says no: nothing will happen any more that could change that",
@@ -100,7 +100,7 @@ class LifeCases(Base):
         for one in _statuses(pod):
             if one["name"] in mine and "terminated" in one["state"]:
                 one["state"] = {"running": {"startedAt": one["state"]["terminated"]["startedAt"]}}
-        if not world.core().ready(life.run, pod):
+        if not world.core().is_ready(life.run, pod):
             return
         for what, cluster in _unfinished(world, life):
             outcome = world.collect(life, pod=pod, cluster=cluster)
@@ -111,7 +111,7 @@ class LifeCases(Base):
                 breach(
                     EARLY,
                     f"{what}: pod_ready says yes, and the verdict is there already: {'; '.join(told)} "
-                    f"[{problems_in_words(outcome.collected)}]. Return Extraction(early=True), or be "
+                    f"[{problems_in_words(outcome.collected)}]. Return Extraction(too_early=True), or be "
                     f"ready later",
                 )
 
@@ -124,7 +124,7 @@ class LifeCases(Base):
             life = world.ended(_WRITES)
         before = world.restarted()
         after = world.restarted() if between == "ready-and-collect" else before
-        if not before.ready(life.run, life.pod):
+        if not before.is_ready(life.run, life.pod):
             breach(CRASH, "the pod is over, and pod_ready says no")
         must_be_true(CRASH, world, life, world.collect(life, core=after), after)
         if between == "collect-and-purge":
@@ -247,7 +247,7 @@ def _seen(world: World, life: Life, pod: Object, faults: list[str]) -> bool:
 
 
 def _watch_early(world: World, life: Life, pod: Object, faults: list[str], what: str) -> None:
-    if faults or not world.core().ready(life.run, pod):
+    if faults or not world.core().is_ready(life.run, pod):
         return
     outcome = world.collect(life, pod=pod)
     if outcome.collected is not None and (told := differences(world, life, outcome.collected)):

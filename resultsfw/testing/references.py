@@ -7,7 +7,7 @@ from typing import Final
 
 from resultsfw.core import ResultsManager
 from resultsfw.errors import CorruptError, NotFoundError, ResultsError
-from resultsfw.references import reference_of, reference_value
+from resultsfw.references import format_reference, read_reference
 from resultsfw.tekton.spec.param_files import PARAMS_DIR
 from resultsfw.testing.base import Base, Runs
 from resultsfw.testing.damage import DAMAGE
@@ -50,7 +50,7 @@ class ReferenceCases(Base):
         digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
         if reference.digest != digest:
             wrong.append(f"digest is {reference.digest}, that of the value is {digest}")
-        if reference_of(reference_value(reference)) != reference:
+        if read_reference(format_reference(reference)) != reference:
             wrong.append("it does not survive a status")
         if wrong:
             breach(GIVEN, "; ".join(wrong))
@@ -126,7 +126,7 @@ class ReferenceCases(Base):
     def test_placed_as_a_file(self, world: World, runs: Runs) -> None:
         """The next Task has the value as a file, byte for byte; with another it does not run."""
         _, reference = _large(world, runs)
-        if not world.core().can_place(reference):
+        if not world.core().can_place_files(reference):
             closed("place_files", "it places no files")
         copy = _Copy(name="large", size=_SIZE)
         user = world.prepare([copy], params={"large": reference})

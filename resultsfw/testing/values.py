@@ -180,7 +180,7 @@ class ValueCases(Base):
     def test_one_byte_more(self, world: World, runs: Runs) -> None:
         """One byte over the limit, and the run fails naming result, bytes and limit."""
         life, core = _at_the_limit(world, runs)
-        limit = world.limits(core).result
+        limit = world.limits(core).result_bytes
         collected = must_be_verdict(LIMIT, world.collect(life, core=core))
         told = [one.message for one in refused(collected, (None, "larger"))]
         if not any(str(limit + 1) in text and str(limit) in text for text in told):
@@ -213,15 +213,16 @@ class ValueCases(Base):
         if world.capabilities.delivery == "reference" and world.capabilities.run_bytes is None:
             closed('delivery="reference", run_bytes=None', "there is no wall for a run")
         limits = world.limits(core := world.core(max_result_size="1000000"))
-        size = min(limits.result, limits.run, 1_000_000)
-        count = limits.run // size + 1
+        size = min(limits.result_bytes, limits.run_bytes, 1_000_000)
+        count = limits.run_bytes // size + 1
         if size * count > _GENERATED:
             closed(f"run_bytes={world.capabilities.run_bytes}", "so much takes too long to make here")
         life = world.ended([Write(name=f"r{number}", size=size) for number in range(count)], core=core)
         collected = must_be_verdict(WHOLE, world.collect(life, core=core))
         if collected.ok:
             breach(
-                WHOLE, f"{count} values of {size} bytes are over the run's {limits.run}, and the run succeeds"
+                WHOLE,
+                f"{count} values of {size} bytes are over the run's {limits.run_bytes}, and the run succeeds",
             )
         came = values_of(world, collected, core)
         for write in life.writes:
@@ -235,7 +236,7 @@ def _at_the_limit(world: World, runs: Runs) -> tuple[Life, ResultsManager]:
     if can.delivery == "reference" and can.result_bytes is None:
         closed('delivery="reference", result_bytes=None', "a value has no limit")
     core = world.core(max_result_size=str(_LARGEST))
-    size = world.limits(core).result
+    size = world.limits(core).result_bytes
     if size > _GENERATED:
         closed(f"result_bytes={can.result_bytes}", "so large a value takes too long to make here")
     return runs(

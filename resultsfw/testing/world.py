@@ -19,12 +19,12 @@ from resultsfw import jsons
 from resultsfw.cluster import CONFIG_MAPS, PODS, Cluster, Kind, Object
 from resultsfw.core import ResultsManager
 from resultsfw.errors import ClusterError, NotFoundError, ResultsError
-from resultsfw.limits import effective
+from resultsfw.limits import effective_limits
 from resultsfw.local.engine import Engine
 from resultsfw.local.kubelet import Kubelet
 from resultsfw.local.store import Store
-from resultsfw.plugins import installed
-from resultsfw.references import reference_value
+from resultsfw.plugins import installed_plugins
+from resultsfw.references import format_reference
 from resultsfw.tekton.api.kinds import TASKRUNS
 from resultsfw.tekton.pod.builder import PodOptions, build_pod
 from resultsfw.tekton.pod.containers import PARAMS_MOUNT
@@ -218,12 +218,12 @@ class World:
 
     def limits(self, core: ResultsManager | None = None) -> Limits:
         """The limits in force."""
-        return effective((core or self.core()).flags.max_result_size, self.capabilities)
+        return effective_limits((core or self.core()).flags.max_result_size, self.capabilities)
 
     def _modules(self) -> list[str]:
         """Names of the modules that are the backend's, as far as that can be told."""
         by_hand = bool(self._registered)
-        targets = [] if by_hand else [one.target for one in installed() if one.name == self.name]
+        targets = [] if by_hand else [one.target for one in installed_plugins() if one.name == self.name]
         targets += [one.__name__ for one in self._registered.values() if inspect.ismodule(one)]
         found: list[str] = []
         for target in targets:
@@ -251,7 +251,7 @@ class World:
         what `resultsfw.tekton.spec.param_references.resolved` raises.
         """
         core = core or self.core()
-        given = [{"name": name, "value": reference_value(one)} for name, one in (params or {}).items()]
+        given = [{"name": name, "value": format_reference(one)} for name, one in (params or {}).items()]
         if of is None:
             taskrun = self.store.create(
                 TASKRUNS,

@@ -377,9 +377,9 @@ def test_a_pod_whose_sidecar_has_not_ended_is_not_read():
     life = Life({"digest": b"real"})
     message = life.deliver()
     pod = life.ended(message, phase="Running")
-    assert CORE.ready(life.run, pod)
+    assert CORE.is_ready(life.run, pod)
     pod["status"]["initContainerStatuses"][0]["state"] = {"running": {}}
-    assert not CORE.ready(life.run, pod)
+    assert not CORE.is_ready(life.run, pod)
     with pytest.raises(TooEarlyError):
         life.collect(pod)
     (problem,) = life.collect(pod, final=True).problems

@@ -312,8 +312,8 @@ def test_a_wire_of_another_version_is_not_guessed(served, token):
 
 def test_it_is_read_when_the_sidecar_has_ended(token):
     core = core_for("http://127.0.0.1:1", token)
-    assert core.ready(RUN, a_pod(DIGEST))
-    assert not core.ready(RUN, a_pod(state={"running": {}}, phase="Running"))
+    assert core.is_ready(RUN, a_pod(DIGEST))
+    assert not core.is_ready(RUN, a_pod(state={"running": {}}, phase="Running"))
 
 
 # Out of the pod.

@@ -57,7 +57,7 @@ def stopped_log(*lines):
 
 
 def ready(pod, speaks=wire.WIRE):
-    return CORE.ready(a_run("a"), pod, stamp=Stamp("sidecar-logs", speaks, 4096))
+    return CORE.is_ready(a_run("a"), pod, stamp=Stamp("sidecar-logs", speaks, 4096))
 
 
 # The pod.
@@ -243,10 +243,10 @@ def test_a_sidecar_that_ended_well_is_read_while_the_kubelet_lets_it_wait_for_it
     waiting = {"waiting": {"reason": "CrashLoopBackOff"}}
     stamp = Stamp(backend, wire.WIRE, 4096)
     pod = a_native_pod(waiting, last=ended())
-    assert CORE.ready(a_run("a"), pod, stamp=stamp)
+    assert CORE.is_ready(a_run("a"), pod, stamp=stamp)
     going_on = a_native_pod(waiting, last=ended(), step=RUNNING)
-    assert not CORE.ready(a_run("a"), going_on, stamp=stamp)
-    assert not CORE.ready(a_run("a"), a_native_pod(waiting, last=ended(137)), stamp=stamp)
+    assert not CORE.is_ready(a_run("a"), going_on, stamp=stamp)
+    assert not CORE.is_ready(a_run("a"), a_native_pod(waiting, last=ended(137)), stamp=stamp)
 
 
 def test_a_log_is_whole_while_its_sidecar_waits_for_its_next_start():

@@ -236,18 +236,18 @@ def test_a_container_that_will_be_started_again_has_not_ended(policy, rules, cod
     if rules:
         pod["spec"]["containers"][0]["restartPolicyRules"] = [{"action": "Restart"}]
     prepared = MESSAGES.prepare_pod(RUN, pod)
-    assert MESSAGES.ready(RUN, seen(prepared, main=ended(code))) is ready
-    assert MESSAGES.ready(RUN, seen(prepared, main=ended(code), phase="Failed"))
+    assert MESSAGES.is_ready(RUN, seen(prepared, main=ended(code))) is ready
+    assert MESSAGES.is_ready(RUN, seen(prepared, main=ended(code), phase="Failed"))
     prepared = LOGS.prepare_pod(RUN, pod)
-    assert LOGS.ready(RUN, seen(prepared, main=ended(code), sidecar=ended())) is ready
+    assert LOGS.is_ready(RUN, seen(prepared, main=ended(code), sidecar=ended())) is ready
 
 
 def test_a_log_is_read_when_the_sidecar_has_ended_or_the_pod_goes():
     prepared = LOGS.prepare_pod(RUN, plainpods.pod("true"))
-    assert not LOGS.ready(RUN, seen(prepared, main=ended(), sidecar=RUNNING))
-    assert LOGS.ready(RUN, seen(prepared, main=ended(), sidecar=ended()))
+    assert not LOGS.is_ready(RUN, seen(prepared, main=ended(), sidecar=RUNNING))
+    assert LOGS.is_ready(RUN, seen(prepared, main=ended(), sidecar=ended()))
     gone = {"deletionTimestamp": "2026-01-01T00:00:30Z"}
-    assert LOGS.ready(RUN, seen(prepared, main=RUNNING, sidecar=RUNNING, **gone))
+    assert LOGS.is_ready(RUN, seen(prepared, main=RUNNING, sidecar=RUNNING, **gone))
 
 
 # Whether the sidecar was told before a Step had ended.

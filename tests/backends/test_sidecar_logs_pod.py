@@ -130,10 +130,10 @@ def test_a_backend_hands_over_plain_data():
         run=a_run("a"),
         pod=a_pod(),
         cluster=Logs([log_of(value("a", "1"))]),
-        limits=Limits(result=4096, run=1 << 20),
+        limits=Limits(result_bytes=4096, run_bytes=1 << 20),
         config=BACKEND.configure({}),
         wire=1,
     )
     source = f'log of container "{RESULTS_SIDECAR}"'
-    assert extraction.found == (ExtractedResult(name="a", value="1", source=source),)
+    assert extraction.results == (ExtractedResult(name="a", value="1", source=source),)
     assert extraction.transports[0].results == ("a",)

@@ -149,4 +149,6 @@ def test_a_pod_without_the_sidecar_cannot_be_read():
 )
 def test_a_pod_is_ready_when_the_sidecar_has_spoken(state, phase, ready):
     """Guarantee 0: no verdict while the sidecar may still print."""
-    assert CORE.ready(a_run("a"), a_pod(state=state, phase=phase), stamp=Stamp("sidecar-logs", 1, 1)) is ready
+    assert (
+        CORE.is_ready(a_run("a"), a_pod(state=state, phase=phase), stamp=Stamp("sidecar-logs", 1, 1)) is ready
+    )

@@ -386,11 +386,11 @@ def test_a_pod_is_ready_when_all_its_steps_have_ended_or_it_has(states, phase, r
         {"name": f"step-{name}", "state": {state: {}}}
         for name, state in zip(("one", "two"), states, strict=False)
     ]
-    assert CORE.ready(a_run("a", steps=("one", "two")), pod, stamp=STAMP) is ready
+    assert CORE.is_ready(a_run("a", steps=("one", "two")), pod, stamp=STAMP) is ready
 
 
 def test_a_pod_without_a_status_is_not_ready():
-    assert CORE.ready(a_run("a"), {"metadata": {}, "spec": {"containers": []}}, stamp=STAMP) is False
+    assert CORE.is_ready(a_run("a"), {"metadata": {}, "spec": {"containers": []}}, stamp=STAMP) is False
 
 
 def unprepared():

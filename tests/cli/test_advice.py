@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from resultsfw.cli.advice import advice_for, advice_on, failed_for_size, larger, without_hints
-from resultsfw.limits import over_run, too_large
+from resultsfw.limits import result_too_large, run_too_large
 from resultsfw.tekton.api import reasons
 from resultsfw.types import CollectionOutcome, Problem, ProblemCode, Result
 
@@ -74,8 +74,8 @@ OVER_MESSAGE = Problem(
     [
         ("StepFailed", [OVER_MESSAGE], "sidecar-logs and max-result-size: 8192"),
         (LIMIT, [ProblemCode.TRANSPORT_CUT], "sidecar-logs"),
-        (LIMIT, [over_run(["a"], 9, 8)], "write less"),
-        (LIMIT, [OVER_MESSAGE, over_run(["a"], 9, 8)], "write less"),
+        (LIMIT, [run_too_large(["a"], 9, 8)], "write less"),
+        (LIMIT, [OVER_MESSAGE, run_too_large(["a"], 9, 8)], "write less"),
         ("TaskRunValidationFailed", [ProblemCode.TYPE_MISMATCH], "JSON array of strings"),
         ("TaskRunValidationFailed", [ProblemCode.MISSING_KEYS], "properties name"),
         ("StepFailed", [ProblemCode.NOT_UTF8], "base64"),
@@ -137,7 +137,7 @@ def test_results_that_the_object_had_no_space_for_ask_to_write_less():
 @pytest.mark.parametrize(
     ("backend", "problem", "stays"),
     [
-        ("sidecar-logs", too_large("a", 9, 8), False),
+        ("sidecar-logs", result_too_large("a", 9, 8), False),
         ("termination-message", Problem(code=ProblemCode.TRANSPORT_CUT, message="m", hint="h"), False),
         ("config-map", Problem(code=ProblemCode.RESULT_TOO_LARGE, message="m", hint="h"), True),
         ("sidecar-logs", Problem(code=ProblemCode.WITHHELD, message="m", hint="h"), True),

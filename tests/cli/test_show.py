@@ -7,7 +7,7 @@ from rich.console import Console
 
 from resultsfw.cli import show
 from resultsfw.cli.advice import Advice
-from resultsfw.limits import too_large
+from resultsfw.limits import result_too_large
 from resultsfw.types import CollectionOutcome
 
 
@@ -88,7 +88,7 @@ def test_control_characters_in_a_value_are_escaped():
 
 def test_a_failure_message_is_wrapped_and_without_its_hints():
     message = "one two three four five six seven eight nine ten eleven twelve\nthirteen"
-    over = too_large("x", 9, 8)
+    over = result_too_large("x", 9, 8)
     taskrun = ended([], status="False", reason="Why", message=f"{message}; {over.hint}")
     lines = printed(taskrun, collected=CollectionOutcome(problems=(over,)))
     assert lines[0] == "r failed Why"

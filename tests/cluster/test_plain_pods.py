@@ -57,7 +57,7 @@ def verdict(core: ResultsManager, server: ApiServer, find: Callable[[], Object])
     def look() -> CollectionOutcome | None:
         pod = find()
         try:
-            return core.collect(RUN, pod, server) if core.ready(RUN, pod) else None
+            return core.collect(RUN, pod, server) if core.is_ready(RUN, pod) else None
         except TooEarlyError:
             return None
 

@@ -248,7 +248,7 @@ def pod_ready(pod):
 
 @hookimpl
 def extract(run, pod):
-    return Extraction(found=(ExtractedResult(name="digest", value=pod["metadata"]["name"], source="s"),))
+    return Extraction(results=(ExtractedResult(name="digest", value=pod["metadata"]["name"], source="s"),))
 """
 
 

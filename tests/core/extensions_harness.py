@@ -10,8 +10,8 @@ from resultsfw import (
     Stamp,
     hookimpl,
 )
-from resultsfw.extensions import wrap_extension
-from resultsfw.plugins import wrap_backend
+from resultsfw.extensions import make_extension
+from resultsfw.plugins import make_backend
 
 RUN = Run(namespace="n", name="r", uid="u", results=(ResultSpec(name="a"),))
 STAMP = Stamp("mine", 1, 99)
@@ -39,7 +39,7 @@ class Mine:
     def extract(self):
         if self.error:
             raise self.error
-        return Extraction(found=self.found)
+        return Extraction(results=self.found)
 
     @hookimpl
     def purge(self):
@@ -49,9 +49,9 @@ class Mine:
 def around(backend, **extensions):
     """A core whose backend has these extensions, classes or objects, around it."""
     core = ResultsManager.from_flags({"results-from": "mine"}, register={"mine": backend})
-    core.extensions = {name: wrap_extension(name, one, {}) for name, one in extensions.items()}
+    core.extensions = {name: make_extension(name, one, {}) for name, one in extensions.items()}
     hooks = {name: one.hooks for name, one in core.extensions.items()}
-    core._backends["mine"] = wrap_backend("mine", backend, extensions=hooks)
+    core._backends["mine"] = make_backend("mine", backend, extensions=hooks)
     return core
 
 

@@ -20,7 +20,7 @@ from resultsfw import (
     Stamp,
     Step,
     hookimpl,
-    stamp_of,
+    read_stamp,
 )
 from resultsfw.core import LIMIT_ANNOTATION, STAMP_ANNOTATION
 from resultsfw.errors import (
@@ -97,14 +97,14 @@ def test_a_prepared_pod_is_stamped_and_the_argument_left_as_it_was():
         "resultsfw.dev/max-result-size": "500",
     }
     assert pod["spec"]["containers"] == [{"name": "added"}]
-    assert spy.calls == [("prepare_pod", Limits(result=500, run=1572864))]
-    assert stamp_of(pod) == Stamp("spy", 2, 500)
+    assert spy.calls == [("prepare_pod", Limits(result_bytes=500, run_bytes=1572864))]
+    assert read_stamp(pod) == Stamp("spy", 2, 500)
 
 
 @pytest.mark.parametrize("metadata", [{}, {"annotations": None}, {"annotations": {}}])
 def test_a_pod_without_annotations_is_stamped(metadata):
     pod = a_core(Spy()).prepare_pod(RUN, {"metadata": metadata, "spec": {"containers": []}}, cluster=NOWHERE)
-    assert stamp_of(pod) == Stamp("spy", 2, 4096)
+    assert read_stamp(pod) == Stamp("spy", 2, 4096)
 
 
 def test_a_run_that_declares_nothing_is_left_alone():
@@ -113,7 +113,7 @@ def test_a_run_that_declares_nothing_is_left_alone():
     empty = Run(namespace="n", name="r", uid="u", steps=RUN.steps)
     assert core.prepare_pod(empty, POD, cluster=NOWHERE) == POD
     assert core.prepare_pod(empty, POD, cluster=NOWHERE) is not POD
-    assert core.ready(empty, POD)
+    assert core.is_ready(empty, POD)
     assert core.collect(empty, POD, None) == CollectionOutcome()
     core.purge(empty, POD, None)
     assert spy.calls == []
@@ -123,23 +123,27 @@ def test_a_stamp_that_a_pod_brings_along_is_replaced():
     """Guarantee 7: results come only from the transport the run was stamped with; a user writes no stamp."""
     forged = {"metadata": {"annotations": {STAMP_ANNOTATION: "other/9", LIMIT_ANNOTATION: "9"}}}
     pod = a_core(Spy()).prepare_pod(RUN, {**forged, "spec": {"containers": []}}, cluster=NOWHERE)
-    assert stamp_of(pod) == Stamp("spy", 2, 4096)
+    assert read_stamp(pod) == Stamp("spy", 2, 4096)
 
 
 def test_reading_follows_the_stamp_after_the_flags_flip():
     """Flipping the flags later never changes how a pod is read."""
     pod = a_core(Spy(), max_result_size="500").prepare_pod(RUN, POD, cluster=NOWHERE)
     spy, other = (
-        Spy(extraction=Extraction(found=(ExtractedResult(name="a", value="x" * 501, source="s"),))),
+        Spy(extraction=Extraction(results=(ExtractedResult(name="a", value="x" * 501, source="s"),))),
         Spy(),
     )
     flipped = a_core(spy, other, results_from="other", max_result_size="900")
-    assert flipped.ready(RUN, pod)
+    assert flipped.is_ready(RUN, pod)
     [problem] = flipped.collect(RUN, pod, None).problems
     assert (problem.size, problem.limit) == (501, 500)
     flipped.purge(RUN, pod, None)
     assert other.calls == []
-    assert spy.calls == [("pod_ready", 2), ("extract", Limits(result=500, run=1572864), 2), ("purge", "run")]
+    assert spy.calls == [
+        ("pod_ready", 2),
+        ("extract", Limits(result_bytes=500, run_bytes=1572864), 2),
+        ("purge", "run"),
+    ]
 
 
 def test_a_pods_own_stamp_counts_before_the_one_given():
@@ -149,14 +153,14 @@ def test_a_pods_own_stamp_counts_before_the_one_given():
     core.collect(RUN, pod, None, stamp=Stamp("other", 7, 1))
     core.collect(RUN, POD, None, stamp=Stamp("other", 7, 1))
     assert [call[0] for call in spy.calls] == ["prepare_pod", "extract"]
-    assert other.calls == [("extract", Limits(result=1, run=1572864), 7)]
+    assert other.calls == [("extract", Limits(result_bytes=1, run_bytes=1572864), 7)]
 
 
 def test_a_run_may_choose_its_backend():
     other = Spy(wire=5)
     core = a_core(Spy(), other, allowed_results_from="other")
     pod = core.prepare_pod(RUN, POD, cluster=NOWHERE, annotations={"resultsfw.dev/results-from": "other"})
-    assert stamp_of(pod) == Stamp("other", 5, 4096)
+    assert read_stamp(pod) == Stamp("other", 5, 4096)
     with pytest.raises(FlagError):
         a_core(Spy(), other).prepare_pod(
             RUN, POD, cluster=NOWHERE, annotations={"resultsfw.dev/results-from": "other"}
@@ -182,9 +186,9 @@ def test_a_garbled_stamp_is_refused_and_never_guessed(annotations):
     pod = {"metadata": {"name": "pod", "annotations": annotations}}
     core = a_core(Spy())
     with pytest.raises(BackendError, match="not for editing"):
-        stamp_of(pod)
+        read_stamp(pod)
     with pytest.raises(BackendError):
-        core.ready(RUN, pod, stamp=Stamp("spy", 2, 9))
+        core.is_ready(RUN, pod, stamp=Stamp("spy", 2, 9))
     with pytest.raises(BackendError):
         core.collect(RUN, pod, None, stamp=Stamp("spy", 2, 9))
     [problem] = core.collect(RUN, pod, None, stamp=Stamp("spy", 2, 9), final=True).problems
@@ -194,9 +198,9 @@ def test_a_garbled_stamp_is_refused_and_never_guessed(annotations):
 @pytest.mark.parametrize("pod", [{}, {"metadata": {}}, {"metadata": {"annotations": None}}, POD])
 def test_a_pod_without_a_stamp_needs_one_given(pod):
     core = a_core(Spy())
-    assert stamp_of(pod) is None
+    assert read_stamp(pod) is None
     with pytest.raises(BackendError, match="carries no stamp"):
-        core.ready(RUN, pod)
+        core.is_ready(RUN, pod)
     with pytest.raises(BackendError, match="carries no stamp"):
         core.collect(RUN, pod, None)
     core.purge(RUN, pod, None)
@@ -276,13 +280,13 @@ def test_missing_results_fail_follows_the_flag():
 
 def test_ready_is_the_backends_word():
     core = a_core(Spy())
-    assert core.ready(RUN, {**POD, "ready": True}, stamp=Stamp("spy", 2, 9)) is True
-    assert core.ready(RUN, {**POD, "ready": False}, stamp=Stamp("spy", 2, 9)) is False
+    assert core.is_ready(RUN, {**POD, "ready": True}, stamp=Stamp("spy", 2, 9)) is True
+    assert core.is_ready(RUN, {**POD, "ready": False}, stamp=Stamp("spy", 2, 9)) is False
 
 
 def test_a_core_is_made_of_flags_as_well():
     core = ResultsManager(Flags(results_from="spy"), register={"spy": Spy})
-    assert stamp_of(core.prepare_pod(RUN, POD, cluster=NOWHERE)) == Stamp("spy", 2, 4096)
+    assert read_stamp(core.prepare_pod(RUN, POD, cluster=NOWHERE)) == Stamp("spy", 2, 4096)
 
 
 def test_a_backend_is_made_once():
@@ -307,11 +311,11 @@ def test_an_embedder_in_a_few_lines():
     pod = core.prepare_pod(
         RUN, {"metadata": {"name": "p"}, "spec": {"containers": [{"name": "step-one"}]}}, cluster=NOWHERE
     )
-    assert not core.ready(RUN, pod)
+    assert not core.is_ready(RUN, pod)
     message = json.dumps([{"key": "a", "value": "1", "type": 1}])
     ended = {"name": "step-one", "state": {"terminated": {"exitCode": 0, "message": message}}}
     pod["status"] = {"phase": "Succeeded", "containerStatuses": [ended]}
-    assert core.ready(RUN, pod)
+    assert core.is_ready(RUN, pod)
     patch = core.status_patch(core.collect(RUN, pod, cluster=None), {"metadata": {}}, now="now")
     assert patch["status"]["results"] == [{"name": "a", "type": "string", "value": "1"}]
     assert patch["status"]["conditions"][0]["status"] == "True"
@@ -325,8 +329,8 @@ def test_collecting_twice_gives_the_same_and_changes_nothing():
     )
     pod = a_core(Spy(), max_result_size="9").prepare_pod(RUN, POD, cluster=NOWHERE)
     before = copy.deepcopy(pod)
-    first = a_core(Spy(extraction=Extraction(found=found))).collect(RUN, pod, None)
-    again = a_core(Spy(extraction=Extraction(found=found))).collect(RUN, pod, None)
+    first = a_core(Spy(extraction=Extraction(results=found))).collect(RUN, pod, None)
+    again = a_core(Spy(extraction=Extraction(results=found))).collect(RUN, pod, None)
     assert first == again
     assert pod == before
     obj = {"metadata": {"resourceVersion": "1"}}

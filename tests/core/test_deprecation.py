@@ -25,8 +25,8 @@ from resultsfw import (
 from resultsfw import hookspecs as now
 from resultsfw.cluster import Cluster, Object
 from resultsfw.errors import BrokenBackendError, BrokenExtensionError
-from resultsfw.extensions import wrap_extension
-from resultsfw.plugins import wrap_backend
+from resultsfw.extensions import make_extension
+from resultsfw.plugins import make_backend
 from resultsfw.types import Limits
 
 hookspec = pluggy.HookspecMarker("resultsfw")
@@ -91,7 +91,7 @@ RUN = Run(namespace="n", name="r", uid="u", results=(ResultSpec(name="a"),))
 
 def test_the_author_hears_of_hook_and_argument_at_their_place(later):
     with pytest.warns(HookDeprecationWarning) as told:
-        wrap_backend("old", Old, origin="mine 1.2, old, /there/old.py")
+        make_backend("old", Old, origin="mine 1.2, old, /there/old.py")
     words = [str(one.message) for one in told]
     who = 'backend "old" (mine 1.2, old, /there/old.py): '
     assert words == [
@@ -109,7 +109,7 @@ def test_a_run_goes_on(later):
         with pytest.warns(HookDeprecationWarning):
             core = ResultsManager.from_flags({"results-from": "old"}, register={"old": Old})
     # All that comes after the loading is under this suite's filter: a warning would be an error.
-    assert core.ready(RUN, {}, stamp=Stamp("old", 1, 9))
+    assert core.is_ready(RUN, {}, stamp=Stamp("old", 1, 9))
     assert core.collect(RUN, {}, None, stamp=Stamp("old", 1, 9)).ok
 
 
@@ -117,7 +117,7 @@ def test_an_author_may_have_it_as_an_error(later):
     with warnings.catch_warnings():
         warnings.simplefilter("error", HookDeprecationWarning)
         with pytest.raises(HookDeprecationWarning, match=r"pod_ready|limits"):
-            wrap_backend("old", Old)
+            make_backend("old", Old)
 
 
 def test_who_does_not_name_a_new_argument_works_as_before_and_who_uses_nothing_old_hears_nothing(later):
@@ -139,7 +139,7 @@ def test_extensions_hear_too(later):
             return (yield)
 
     with pytest.warns(HookDeprecationWarning, match='extension "wraps" .*"limits" of hook "extract"'):
-        wrap_extension("wraps", Wraps, {})
+        make_extension("wraps", Wraps, {})
 
 
 def test_a_plugin_may_have_a_hook_of_a_later_version():
@@ -148,7 +148,7 @@ def test_a_plugin_may_have_a_hook_of_a_later_version():
         def clean_up(self, run):
             """For later."""
 
-    assert wrap_backend("ahead", Ahead).name == "ahead"
+    assert make_backend("ahead", Ahead).name == "ahead"
 
 
 def test_the_versions_that_are_loaded_stand_in_one_place(later):
@@ -160,9 +160,9 @@ def test_the_versions_that_are_loaded_stand_in_one_place(later):
     later.pod_ready = now.pod_ready
     for version in (1, 4):
         with pytest.raises(BrokenBackendError, match=f"API version {version}, .* loads versions 2 to 3"):
-            wrap_backend("x", of(version))
+            make_backend("x", of(version))
     for version in (2, 3):
         with pytest.raises(BrokenBackendError, match="implements no pod_ready"):
-            wrap_backend("x", of(version))
+            make_backend("x", of(version))
     with pytest.raises(BrokenExtensionError, match=r"API version 1, .* loads versions 2 to 3"):
-        wrap_extension("x", type("Ext", (), {"results_collected": hookimpl(lambda _self: None)}), {})
+        make_extension("x", type("Ext", (), {"results_collected": hookimpl(lambda _self: None)}), {})

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from resultsfw import Capabilities, ResultsManager, ResultSpec, Run, Step, hookimpl
-from resultsfw.entrypoint import without_result_files
+from resultsfw.entrypoint import remove_result_file_flags
 
 OWN = ["-entrypoint", "sh", "--", "-c", "tool -results x", "-results", "y", "-step_results", "z"]
 RUN = Run(
@@ -47,7 +47,7 @@ class ByHand:
     ],
 )
 def test_files_of_results_are_not_named_where_results_leave_another_way(told):
-    left = without_result_files(["-post_file", "/tekton/run/0/out", *told, *OWN])
+    left = remove_result_file_flags(["-post_file", "/tekton/run/0/out", *told, *OWN])
     ours = left[: -len(OWN)]
     assert left[-len(OWN) :] == OWN
     assert ours[:2] == ["-post_file", "/tekton/run/0/out"]
@@ -59,7 +59,7 @@ def test_files_of_results_are_not_named_where_results_leave_another_way(told):
 )
 def test_arguments_stay_where_results_leave_by_message(told):
     arguments = [*told, "-step_results", "own", "-results", "a", *OWN]
-    assert without_result_files(arguments) == arguments
+    assert remove_result_file_flags(arguments) == arguments
 
 
 @given(
@@ -68,7 +68,7 @@ def test_arguments_stay_where_results_leave_by_message(told):
     )
 )
 def test_any_arguments_keep_what_is_the_steps_own(arguments):
-    left = without_result_files([*arguments, *OWN])
+    left = remove_result_file_flags([*arguments, *OWN])
     assert left[-4:] == OWN[-4:]
 
 

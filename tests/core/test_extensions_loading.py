@@ -15,7 +15,7 @@ from resultsfw.errors import (
     FlagError,
     UnknownExtensionError,
 )
-from resultsfw.extensions import load_extensions, wrap_extension
+from resultsfw.extensions import load_extensions, make_extension
 
 OBSERVER = """
 from resultsfw import hookimpl
@@ -42,7 +42,7 @@ class Extension:
     @hookimpl(wrapper=True)
     def extract(self, run):
         found = yield
-        return replace(found, found=tuple(replace(o, value=o.value + self.letter) for o in found.found))
+        return replace(found, results=tuple(replace(o, value=o.value + self.letter) for o in found.results))
 """
 
 
@@ -71,7 +71,7 @@ def prepare_pod(): return 3
 @hookimpl
 def pod_ready(): return True
 @hookimpl
-def extract(): return Extraction(found=(ExtractedResult(name="a", value="1", source="here"),))
+def extract(): return Extraction(results=(ExtractedResult(name="a", value="1", source="here"),))
 """
 
 
@@ -202,13 +202,13 @@ class Made:
 )
 def test_options_are_refused_by_their_key(options, said):
     with pytest.raises(FlagError, match=said) as told:
-        wrap_extension("made", Made, options)
+        make_extension("made", Made, options)
     assert told.value.subject == "config.made"
 
 
 def test_options_for_one_that_has_none_are_refused():
     with pytest.raises(FlagError, match="number: Extra inputs"):
-        wrap_extension("watcher", Watcher, {"number": 3})
+        make_extension("watcher", Watcher, {"number": 3})
 
 
 def test_a_name_cannot_be_a_backends_and_an_extensions():
@@ -218,4 +218,4 @@ def test_a_name_cannot_be_a_backends_and_an_extensions():
 
 def test_a_broken_extension_by_hand_says_so():
     with pytest.raises(BrokenExtensionError, match=r"registered by hand, .*test_extensions_loading[.]py"):
-        wrap_extension("x", Options())
+        make_extension("x", Options())

@@ -85,7 +85,7 @@ def test_a_wrapper_of_any_hook_that_fails_is_named(hook):
     core = around(Outside(VALUE), bad=wrapper(after, hook))
     calls = {
         "prepare_pod": lambda: core.prepare_pod(RUN, {}, cluster=object()),
-        "pod_ready": lambda: core.ready(RUN, {}, stamp=STAMP),
+        "pod_ready": lambda: core.is_ready(RUN, {}, stamp=STAMP),
         "purge": lambda: core.purge(RUN, {}, None, backend="mine"),
     }
     with pytest.raises(ExtensionError, match=f'extension "bad" failed in {hook}: KeyError'):
@@ -129,7 +129,7 @@ def test_a_wrapper_cannot_change_the_wire_version():
 def test_a_wrapper_may_change_the_pod_and_sees_run_and_limits():
     def marks(self, run, pod, limits):
         wire = yield
-        pod["marked"] = (run.name, limits.result)
+        pod["marked"] = (run.name, limits.result_bytes)
         return wire
 
     pod = around(Mine(), w=wrapper(marks, "prepare_pod")).prepare_pod(RUN, {})
@@ -141,7 +141,7 @@ def test_what_a_wrapper_changes_is_judged_as_what_the_backend_says():
         found = yield
         problem = Problem(code=ProblemCode.WITHHELD, message="no", result="b")
         more = ExtractedResult(name="a", value="y" * 100, source="here")
-        return Extraction(found=(*found.found, more), problems=(problem,))
+        return Extraction(results=(*found.results, more), problems=(problem,))
 
     collected = collect(around(Mine(VALUE), w=wrapper(grows)))
     assert [one.code for one in collected.problems] == ["Withheld", "ResultTooLarge"]
@@ -211,9 +211,9 @@ def test_two_runs_at_once_never_meet_in_a_wrapper():
             )
             assert inner.results[0].value == "1-inner"
         found = yield
-        one = found.found[0]
+        one = found.results[0]
         return Extraction(
-            found=(ExtractedResult(name=one.name, value=f"{one.value}-{run.name}", source="w"),)
+            results=(ExtractedResult(name=one.name, value=f"{one.value}-{run.name}", source="w"),)
         )
 
     core = around(Mine(VALUE), w=wrapper(nests))

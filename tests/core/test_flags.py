@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from resultsfw import Flags, ResultsManager, parse_flags
 from resultsfw.errors import FlagError, UnknownBackendError
-from resultsfw.flags import ANNOTATION, DEFAULT_BACKEND, choose_backend, unknown_backend
+from resultsfw.flags import ANNOTATION, DEFAULT_BACKEND, choose_backend, unknown_backend_error
 
 TEKTONS = {
     "_example": "# see the documentation",
@@ -42,7 +42,7 @@ def test_defaults():
     assert flags == Flags()
     assert flags.results_from == "termination-message"
     assert flags.max_result_size == 4096
-    assert flags.allowed == {"termination-message"}
+    assert flags.allowed_results_from == {"termination-message"}
     assert flags.missing_results == "ignore"
     assert flags.embedded_status == "minimal"
     assert flags.config == {}
@@ -205,14 +205,14 @@ def test_an_unknown_backend_among_the_allowed_is_refused_under_that_flag():
 
 
 def test_an_unknown_backend_where_none_is_installed():
-    assert "installed: none" in unknown_backend("x", []).message
+    assert "installed: none" in unknown_backend_error("x", []).message
 
 
 def test_a_run_may_ask_only_for_what_the_operator_allows():
     flags = parse_flags(
         {"results-from": "sidecar-logs", "allowed-results-from": "Mine ,termination-message,"}
     )
-    assert flags.allowed == {"sidecar-logs", "mine", "termination-message"}
+    assert flags.allowed_results_from == {"sidecar-logs", "mine", "termination-message"}
     assert choose_backend(flags, {}) == "sidecar-logs"
     assert choose_backend(flags, {ANNOTATION: "  "}) == "sidecar-logs"
     assert choose_backend(flags, {ANNOTATION: " MINE"}) == "mine"
@@ -233,5 +233,8 @@ def test_by_default_a_run_may_ask_only_for_the_flags_own():
 
 def test_flags_made_by_hand_allow_their_own_backend_and_no_other():
     """`Flags` is public: what `parse_flags` promises of ``allowed`` holds for one made without it."""
-    assert Flags(results_from="mine").allowed == {"mine"}
-    assert Flags(results_from="mine", allowed=frozenset({"theirs"})).allowed == {"mine", "theirs"}
+    assert Flags(results_from="mine").allowed_results_from == {"mine"}
+    assert Flags(results_from="mine", allowed_results_from=frozenset({"theirs"})).allowed_results_from == {
+        "mine",
+        "theirs",
+    }

@@ -79,10 +79,10 @@ def values_of(collected):
 def test_pod_that_still_runs_is_not_ready(backend):
     """Guarantee 0: a run is never marked complete before extraction has reached a verdict."""
     core, pod = made_by(backend)
-    assert not core.ready(RUN, pod)
+    assert not core.is_ready(RUN, pod)
     running = [{"name": one["name"], "state": {"running": {}}} for one in pod["spec"]["containers"]]
-    assert not core.ready(RUN, {**pod, "status": {"phase": "Running", "containerStatuses": running}})
-    assert core.ready(RUN, ended(pod))
+    assert not core.is_ready(RUN, {**pod, "status": {"phase": "Running", "containerStatuses": running}})
+    assert core.is_ready(RUN, ended(pod))
 
 
 def test_result_without_any_record_is_lost_and_not_absent():

@@ -20,10 +20,10 @@ from resultsfw import (
     ResultSpec,
     Run,
     Step,
-    too_large,
+    result_too_large,
 )
-from resultsfw.limits import OBJECT_BYTES, OBJECT_HEADROOM, effective, object_size, over_run
-from resultsfw.status import assemble
+from resultsfw.limits import OBJECT_BYTES, OBJECT_HEADROOM, effective_limits, object_size, run_too_large
+from resultsfw.status import build_outcome
 
 ROOM = OBJECT_BYTES - OBJECT_HEADROOM
 NOW = "2026-11-23T16:33:37Z"
@@ -115,18 +115,28 @@ def test_object_size_by_hand(text, size):
 
 
 def test_the_lower_of_flag_and_backend_is_in_force():
-    assert effective(4096, Capabilities(summary="")) == Limits(result=4096, run=OBJECT_BYTES)
-    assert effective(4096, Capabilities(summary="", result_bytes=100)) == Limits(result=100, run=OBJECT_BYTES)
-    assert effective(50, Capabilities(summary="", result_bytes=100)) == Limits(result=50, run=OBJECT_BYTES)
-    assert effective(4096, Capabilities(summary="", run_bytes=1000)) == Limits(result=1000, run=1000)
-    assert effective(4096, Capabilities(summary="", run_bytes=2**40)) == Limits(result=4096, run=OBJECT_BYTES)
+    assert effective_limits(4096, Capabilities(summary="")) == Limits(
+        result_bytes=4096, run_bytes=OBJECT_BYTES
+    )
+    assert effective_limits(4096, Capabilities(summary="", result_bytes=100)) == Limits(
+        result_bytes=100, run_bytes=OBJECT_BYTES
+    )
+    assert effective_limits(50, Capabilities(summary="", result_bytes=100)) == Limits(
+        result_bytes=50, run_bytes=OBJECT_BYTES
+    )
+    assert effective_limits(4096, Capabilities(summary="", run_bytes=1000)) == Limits(
+        result_bytes=1000, run_bytes=1000
+    )
+    assert effective_limits(4096, Capabilities(summary="", run_bytes=2**40)) == Limits(
+        result_bytes=4096, run_bytes=OBJECT_BYTES
+    )
 
 
 def test_by_reference_only_the_backends_own_limits_count():
     by = {"summary": "", "delivery": "reference"}
-    assert effective(1, Capabilities(**by)).result > 2**62
-    assert effective(1, Capabilities(**by, result_bytes=2**40, run_bytes=2**41)) == Limits(
-        result=2**40, run=2**41
+    assert effective_limits(1, Capabilities(**by)).result_bytes > 2**62
+    assert effective_limits(1, Capabilities(**by, result_bytes=2**40, run_bytes=2**41)) == Limits(
+        result_bytes=2**40, run_bytes=2**41
     )
 
 
@@ -149,7 +159,7 @@ def judge(values, limits, *, steps=(), step_values=()):
         ExtractedResult(name=name, value=value, step=step, source="a test")
         for step, name, value in step_values
     ]
-    return assemble(run, Extraction(found=tuple(found)), limits)
+    return build_outcome(run, Extraction(results=tuple(found)), limits)
 
 
 @pytest.mark.parametrize("char", ["a", "é", "€", "😀", "<", "\n", "\x00", '"'])
@@ -158,8 +168,8 @@ def test_a_values_limit_is_exact_and_counts_bytes_of_utf8(char):
     width = len(char.encode())
     limit = 12 * width
     at, over = char * 12, char * 12 + "a"
-    assert judge([("x", at)], Limits(result=limit, run=OBJECT_BYTES)).ok
-    collected = judge([("x", over)], Limits(result=limit, run=OBJECT_BYTES))
+    assert judge([("x", at)], Limits(result_bytes=limit, run_bytes=OBJECT_BYTES)).ok
+    collected = judge([("x", over)], Limits(result_bytes=limit, run_bytes=OBJECT_BYTES))
     [problem] = collected.problems
     assert collected.results == ()
     assert problem.code is ProblemCode.RESULT_TOO_LARGE
@@ -168,7 +178,7 @@ def test_a_values_limit_is_exact_and_counts_bytes_of_utf8(char):
 
 
 def test_too_large_names_the_step_and_the_flag():
-    problem = too_large("x", 5, 4, step="build")
+    problem = result_too_large("x", 5, 4, step="build")
     assert problem.message == 'result "x" of Step "build" has 5 bytes, over the limit of 4 bytes'
     assert (problem.result, problem.step) == ("x", "build")
     assert '"max-result-size"' in problem.hint
@@ -178,7 +188,7 @@ def test_too_large_names_the_step_and_the_flag():
 
 
 def test_a_runs_limit_is_exact_and_names_what_is_left_out():
-    limits = Limits(result=10, run=10)
+    limits = Limits(result_bytes=10, run_bytes=10)
     assert judge([("a", "é" * 3), ("b", "1234")], limits).ok
     collected = judge([("a", "é" * 3), ("b", "12345"), ("c", "1")], limits)
     assert [one.name for one in collected.results] == ["a", "c"]
@@ -193,7 +203,7 @@ def test_a_runs_limit_is_exact_and_names_what_is_left_out():
 def test_a_step_result_over_the_runs_limit_is_named_with_its_step():
     collected = judge(
         [("b", "12345")],
-        Limits(result=10, run=8),
+        Limits(result_bytes=10, run_bytes=8),
         steps=[("one", "x"), ("two", "x")],
         step_values=[("one", "x", "12345"), ("two", "x", "12345")],
     )
@@ -207,7 +217,7 @@ def test_a_step_result_over_the_runs_limit_is_named_with_its_step():
 def test_any_sizes_are_kept_or_named(sizes, run_limit, limit):
     """Guarantee 1: every result arrives whole or is named, whatever the limits."""
     values = [(f"r{index}", "x" * size) for index, size in enumerate(sizes)]
-    collected = judge(values, Limits(result=limit, run=run_limit))
+    collected = judge(values, Limits(result_bytes=limit, run_bytes=run_limit))
     kept = {one.name: one.value for one in collected.results}
     assert all(dict(values)[name] == value for name, value in kept.items())
     assert list(kept) == [name for name, _ in values if name in kept]
@@ -222,13 +232,13 @@ def test_any_sizes_are_kept_or_named(sizes, run_limit, limit):
 
 def test_a_reference_counts_by_the_size_it_states():
     reference = Reference(backend="b", location="l", size=11, digest="sha256:00")
-    collected = judge([("x", reference)], Limits(result=10, run=10))
+    collected = judge([("x", reference)], Limits(result_bytes=10, run_bytes=10))
     [problem] = collected.problems
     assert (problem.size, problem.limit) == (11, 10)
 
 
 def test_over_run_lists_twenty_names_and_counts_the_rest():
-    problem = over_run([f"r{index}" for index in range(23)], 30, 20)
+    problem = run_too_large([f"r{index}" for index in range(23)], 30, 20)
     assert '"r0"' in problem.message
     assert '"r19" and 3 more' in problem.message
     assert '"r20"' not in problem.message
@@ -392,7 +402,7 @@ def test_no_more_is_left_out_than_must_be(count, each):
 
 
 def test_ten_thousand_problems_without_a_result_still_fit():
-    problems = tuple(too_large(f"result-{index:05}" * 5, 5000, 4096) for index in range(20_000))
+    problems = tuple(result_too_large(f"result-{index:05}" * 5, 5000, 4096) for index in range(20_000))
     patch = ResultsManager.status_patch(CollectionOutcome(problems=problems), object_with(0), now=NOW)
     assert object_size(apply(object_with(0), patch)) <= ROOM
     message = condition(patch)["message"]
@@ -403,7 +413,7 @@ def test_ten_thousand_problems_without_a_result_still_fit():
 
 def test_a_thousand_problems_are_told_in_full_where_there_is_room():
     """Guarantee 1: the run fails naming every result that did not arrive."""
-    problems = tuple(too_large(f"result-{index}", 5000, 4096) for index in range(1000))
+    problems = tuple(result_too_large(f"result-{index}", 5000, 4096) for index in range(1000))
     message = condition(
         ResultsManager.status_patch(CollectionOutcome(problems=problems), object_with(0), now=NOW)
     )["message"]
@@ -419,5 +429,5 @@ def test_an_object_that_is_too_large_without_us_gets_a_verdict_and_no_results():
 
 
 def test_a_patch_is_json():
-    collected = judge([("x", "\ud800")], Limits(result=10, run=10))
+    collected = judge([("x", "\ud800")], Limits(result_bytes=10, run_bytes=10))
     json.dumps(ResultsManager.status_patch(collected, object_with(0), now=NOW)).encode()

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from resultsfw.messages import (
-    CONTAINER_BYTES,
+    CONTAINER_MESSAGE_BYTES,
     INFLATED_BYTES,
     INTERNAL,
     STEP_RESULT,
@@ -286,8 +286,8 @@ def test_the_shares_never_exceed_a_container_or_the_pod(containers, init, epheme
     some = pod(containers=containers, initContainers=init, ephemeralContainers=ephemeral)
     budget = message_budget(some)
     count = containers + init + ephemeral
-    assert budget * count <= 12_288 or budget == CONTAINER_BYTES
-    assert budget == CONTAINER_BYTES or (budget + 1) * count > 12_288
+    assert budget * count <= 12_288 or budget == CONTAINER_MESSAGE_BYTES
+    assert budget == CONTAINER_MESSAGE_BYTES or (budget + 1) * count > 12_288
 
 
 def test_null_lists_of_containers_count_as_none():

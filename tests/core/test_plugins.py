@@ -21,7 +21,7 @@ from resultsfw import (
 )
 from resultsfw.errors import BackendError, BrokenBackendError, UnknownBackendError
 from resultsfw.flags import DEFAULT_BACKEND
-from resultsfw.plugins import installed, load_backend, wrap_backend
+from resultsfw.plugins import installed_plugins, load_backend, make_backend
 
 ROOT = Path(__file__).parents[2]
 
@@ -33,9 +33,9 @@ def test_listing_names_imports_nothing_and_tells_who_brings_them(site):
     site.install("ext", "3", "[resultsfw.extensions]\nwatch = plugin_x:Y\n", {"plugin_x": "1 / 0"})
     out = site.run("""
         import json, sys
-        from resultsfw.plugins import EXTENSIONS, installed
-        backends = [(i.name, i.target, i.distribution, i.version) for i in installed()]
-        others = [(i.name, i.target, i.distribution, i.version) for i in installed(EXTENSIONS)]
+        from resultsfw.plugins import EXTENSIONS, installed_plugins
+        backends = [(i.name, i.target, i.distribution, i.version) for i in installed_plugins()]
+        others = [(i.name, i.target, i.distribution, i.version) for i in installed_plugins(EXTENSIONS)]
         foreign = ("plugin_", "resultsfw_backends", "resultsfw_extensions")
         imported = [name for name in sys.modules if name.startswith(foreign)]
         print(json.dumps([backends, others, imported]))
@@ -49,7 +49,7 @@ def test_listing_names_imports_nothing_and_tells_who_brings_them(site):
 
 
 def test_the_built_in_backends_stand_where_a_strangers_do():
-    ours = {one.name: one.target for one in installed() if one.distribution == "resultsfw"}
+    ours = {one.name: one.target for one in installed_plugins() if one.distribution == "resultsfw"}
     assert ours.keys() == {"config-map", "http", "object-store", "sidecar-logs", "termination-message"}
     for name, target in ours.items():
         assert target == f"resultsfw_backends.{name.replace('-', '_')}"
@@ -59,9 +59,9 @@ def test_what_an_interrupted_pip_leaves_behind_is_no_obstacle(site):
     (site.path / "~esultsfw-0.1.dist-info").mkdir()
     (site.path / "~ther-0.1.dist-info").mkdir()
     assert "sidecar-logs" in site.run("""
-        from resultsfw.plugins import installed, load_backend
+        from resultsfw.plugins import installed_plugins, load_backend
         load_backend("termination-message")
-        print([one.name for one in installed()])
+        print([one.name for one in installed_plugins()])
     """)
 
 
@@ -72,8 +72,8 @@ def test_a_distribution_without_metadata_is_listed_as_nameless(site):
     (folder / "entry_points.txt").write_text("[resultsfw.backends]\nleft-over = nowhere\n")
     assert (
         site.run("""
-        from resultsfw.plugins import installed
-        print([(one.distribution, one.version) for one in installed() if one.name == "left-over"])
+        from resultsfw.plugins import installed_plugins
+        print([(one.distribution, one.version) for one in installed_plugins() if one.name == "left-over"])
     """)
         == "[('nameless', 'unknown')]"
     )
@@ -87,8 +87,8 @@ def test_of_a_distribution_on_the_path_twice_the_first_counts(site, tmp_path):
     out = site.run(f"""
         import sys
         sys.path.append({str(older)!r})
-        from resultsfw.plugins import installed, load_backend
-        print([(one.distribution, one.version) for one in installed() if one.name == "mine"])
+        from resultsfw.plugins import installed_plugins, load_backend
+        print([(one.distribution, one.version) for one in installed_plugins() if one.name == "mine"])
         load_backend("mine")
     """)
     assert out == "[('some_dist', '2')]"
@@ -138,9 +138,9 @@ def test_a_broken_backend_is_refused_with_distribution_version_target_and_reason
     out = site.run("""
         import json
         from resultsfw.errors import BrokenBackendError
-        from resultsfw.plugins import installed, load_backend
+        from resultsfw.plugins import installed_plugins, load_backend
         told = {}
-        for one in installed():
+        for one in installed_plugins():
             try:
                 load_backend(one.name)
             except BrokenBackendError as error:
@@ -227,7 +227,7 @@ class ByHand:
 
     @hookimpl
     def extract(self):
-        return Extraction(found=tuple(self.found))
+        return Extraction(results=tuple(self.found))
 
 
 class Falsy(ByHand):
@@ -293,7 +293,7 @@ def test_a_hook_may_be_implemented_under_another_name():
         def clean_up(self):
             return None
 
-    assert wrap_backend("mine", Renamed).name == "mine"
+    assert make_backend("mine", Renamed).name == "mine"
 
 
 class Misspelt(ByHand):
@@ -331,7 +331,7 @@ class Lax(ByHand):
 )
 def test_what_is_registered_by_hand_is_checked_as_well(plugin, reason):
     with pytest.raises(BrokenBackendError) as caught:
-        wrap_backend("mine", plugin)
+        make_backend("mine", plugin)
     assert reason in caught.value.message
     assert "registered by hand" in caught.value.message
 

@@ -18,11 +18,11 @@ from resultsfw import (
     ResultsManager,
     ResultSpec,
     hookimpl,
-    reference_of,
+    read_reference,
 )
 from resultsfw.errors import BackendError, CorruptError, NotFoundError
-from resultsfw.references import MARK, checked, reference_value
-from resultsfw.values import typed
+from resultsfw.references import MARK, checked, format_reference
+from resultsfw.values import parse_value
 
 
 def a_reference(value: bytes, **changed) -> Reference:
@@ -33,12 +33,12 @@ def a_reference(value: bytes, **changed) -> Reference:
 @given(st.binary(max_size=50), st.text(), st.text(), st.text())
 def test_a_reference_is_read_as_it_was_written(value, backend, location, media_type):
     reference = a_reference(value, backend=backend, location=location, media_type=media_type)
-    assert reference_of(json.loads(json.dumps(reference_value(reference)))) == reference
+    assert read_reference(json.loads(json.dumps(format_reference(reference)))) == reference
 
 
 @pytest.mark.parametrize("value", ["text", ["a"], {"backend": "b", "size": "1"}, {}, None])
 def test_a_value_is_no_reference(value):
-    assert reference_of(value) is None
+    assert read_reference(value) is None
 
 
 @pytest.mark.parametrize(
@@ -47,16 +47,16 @@ def test_a_value_is_no_reference(value):
 )
 def test_a_damaged_reference_is_refused(changed):
     with pytest.raises(CorruptError):
-        reference_of({**reference_value(a_reference(b"v")), **changed})
+        read_reference({**format_reference(a_reference(b"v")), **changed})
 
 
 def test_no_step_can_make_a_reference():
-    forged = json.dumps(reference_value(a_reference(b"of another run")))
-    problem = typed(ResultSpec(name="r", type="object"), forged)
+    forged = json.dumps(format_reference(a_reference(b"of another run")))
+    problem = parse_value(ResultSpec(name="r", type="object"), forged)
     assert isinstance(problem, Problem)
     assert problem.code is ProblemCode.TYPE_MISMATCH
     # As a string or in an array it is text, and text is no reference.
-    assert reference_of(typed(ResultSpec(name="r"), forged)) is None
+    assert read_reference(parse_value(ResultSpec(name="r"), forged)) is None
 
 
 @given(st.lists(st.binary(min_size=1, max_size=20), max_size=5), st.binary(min_size=1, max_size=3))
@@ -104,7 +104,7 @@ class Keeper:
     @hookimpl
     def extract(self) -> Extraction:
         return Extraction(
-            found=(ExtractedResult(name="r", value=a_reference(b"v", backend="keeper"), source="s"),)
+            results=(ExtractedResult(name="r", value=a_reference(b"v", backend="keeper"), source="s"),)
         )
 
     @hookimpl

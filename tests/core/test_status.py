@@ -16,12 +16,12 @@ from resultsfw import (
     ResultSpec,
     Run,
     Step,
-    StepResult,
+    StepResultRef,
     TransportUsage,
 )
-from resultsfw.status import assemble, failure_message, result_entries
+from resultsfw.status import build_outcome, failure_message, result_entries
 
-LIMITS = Limits(result=4096, run=1 << 20)
+LIMITS = Limits(result_bytes=4096, run_bytes=1 << 20)
 NOW = "2026-11-23T16:33:37Z"
 
 
@@ -34,7 +34,9 @@ def found(name, value, *, step=None, source="here"):
 
 
 def judge(run, *values, problems=(), limits=LIMITS, missing_fails=False):
-    return assemble(run, Extraction(found=values, problems=problems), limits, missing_fails=missing_fails)
+    return build_outcome(
+        run, Extraction(results=values, problems=problems), limits, missing_fails=missing_fails
+    )
 
 
 def values_of(collected):
@@ -96,7 +98,7 @@ def test_problems_and_carriers_of_a_backend_can_be_printed_whatever_they_quote()
     problem = Problem(code=ProblemCode.TRANSPORT_CORRUPT, message="of pod \ud800", result="\udfff")
     carrier = TransportUsage(container="c", transport="log", used=1, results=("\ud800", "ok"))
     extraction = Extraction(problems=(problem,), transports=(carrier,))
-    collected = assemble(a_run(ResultSpec(name="a")), extraction, LIMITS)
+    collected = build_outcome(a_run(ResultSpec(name="a")), extraction, LIMITS)
     assert collected.problems[0].message == "of pod \\ud800"
     assert collected.problems[0].result == "\\udfff"
     assert collected.transports[0].results == ("\\ud800", "ok")
@@ -172,7 +174,7 @@ def test_a_step_without_results_that_came_is_left_out():
 
 
 def from_step(name, step, result, **more):
-    return ResultSpec(name=name, source=StepResult(step, result), **more)
+    return ResultSpec(name=name, from_step=StepResultRef(step, result), **more)
 
 
 def test_a_task_result_is_taken_from_a_steps():
@@ -274,7 +276,7 @@ def test_a_loss_with_a_name_leaves_the_others_missing():
 
 def test_a_result_over_the_runs_limit_is_not_said_to_be_missing():
     run = a_run(ResultSpec(name="a"), ResultSpec(name="b"), ResultSpec(name="c"))
-    limits = Limits(result=10, run=5)
+    limits = Limits(result_bytes=10, run_bytes=5)
     collected = judge(
         run, found("a", "12345"), found("b", "1"), found("c", "1"), limits=limits, missing_fails=True
     )
@@ -376,7 +378,7 @@ def test_an_embedder_words_reason_and_message_itself():
         CollectionOutcome(problems=(TOO_LARGE,)),
         {},
         now=NOW,
-        tell=lambda problems: ("Mine", problems[0].message),
+        reason_and_message=lambda problems: ("Mine", problems[0].message),
     )
     assert (condition(patch)["reason"], condition(patch)["message"]) == ("Mine", "too large")
 

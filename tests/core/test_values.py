@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 
 from resultsfw import Problem, ProblemCode, ResultSpec
 from resultsfw.values import (
-    byte_size,
-    encodable,
+    escape_surrogates,
+    format_names,
     label,
     mismatch_message,
     missing_keys_message,
-    name_list,
-    typed,
+    parse_value,
+    utf8_size,
 )
 
 ARRAY = ResultSpec(name="list", type="array")
@@ -31,24 +31,24 @@ def shown(problem):
 @given(st.text())
 def test_a_string_is_taken_verbatim(text):
     """Guarantee 6: newlines, quotes, emoji, control characters survive."""
-    assert typed(ResultSpec(name="s"), text) == text
+    assert parse_value(ResultSpec(name="s"), text) == text
 
 
 @given(st.lists(WHOLE))
 def test_an_array_of_strings_round_trips(elements):
-    assert typed(ARRAY, json.dumps(elements)) == elements
-    assert typed(ARRAY, json.dumps(elements, ensure_ascii=False, indent=1)) == elements
+    assert parse_value(ARRAY, json.dumps(elements)) == elements
+    assert parse_value(ARRAY, json.dumps(elements, ensure_ascii=False, indent=1)) == elements
 
 
 @given(st.dictionaries(WHOLE, WHOLE))
 def test_an_object_of_strings_round_trips(members):
-    assert typed(FREE, json.dumps(members)) == members
-    assert typed(FREE, json.dumps(members, ensure_ascii=False)) == members
+    assert parse_value(FREE, json.dumps(members)) == members
+    assert parse_value(FREE, json.dumps(members, ensure_ascii=False)) == members
 
 
 @given(st.text(), st.sampled_from([ARRAY, OBJECT, FREE]))
 def test_any_text_is_a_value_of_the_type_or_a_problem(text, declared):
-    got = typed(declared, text)
+    got = parse_value(declared, text)
     if isinstance(got, Problem):
         assert got.code in (ProblemCode.TYPE_MISMATCH, ProblemCode.MISSING_KEYS, ProblemCode.NOT_UTF8)
     else:
@@ -89,7 +89,7 @@ def test_any_text_is_a_value_of_the_type_or_a_problem(text, declared):
 )
 @pytest.mark.parametrize("declared", [ARRAY, OBJECT], ids=["array", "object"])
 def test_what_is_no_json_of_strings_is_a_string(text, declared):
-    problem = typed(declared, text)
+    problem = parse_value(declared, text)
     assert problem.code is ProblemCode.TYPE_MISMATCH
     assert problem.message == (
         f'expected to be "{declared.type}" type but was initialized to a different type "string"'
@@ -101,38 +101,42 @@ def test_what_is_no_json_of_strings_is_a_string(text, declared):
     "text", ['{"a": 1}', '{"a": null}', '{"a": ["b"]}', '{"a": {"b": "c"}}', '{"a": NaN}', "{1: 2}", '{"a"}']
 )
 def test_an_object_of_other_things_than_strings_is_a_string(text):
-    assert typed(FREE, text).message.endswith('a different type "string"')
+    assert parse_value(FREE, text).message.endswith('a different type "string"')
 
 
 def test_each_other_type_is_named():
-    assert typed(ARRAY, '{"a": "b"}').message.endswith('a different type "object"')
-    assert typed(FREE, '["a"]').message.endswith('a different type "array"')
-    assert typed(ARRAY, "[]") == []
-    assert typed(FREE, "{}") == {}
-    assert typed(ARRAY, '["a"]\n') == ["a"]
+    assert parse_value(ARRAY, '{"a": "b"}').message.endswith('a different type "object"')
+    assert parse_value(FREE, '["a"]').message.endswith('a different type "array"')
+    assert parse_value(ARRAY, "[]") == []
+    assert parse_value(FREE, "{}") == {}
+    assert parse_value(ARRAY, '["a"]\n') == ["a"]
 
 
 def test_of_a_key_twice_the_later_counts_as_in_go():
-    assert typed(FREE, '{"a": "1", "b": "2", "a": "3"}') == {"a": "3", "b": "2"}
+    assert parse_value(FREE, '{"a": "1", "b": "2", "a": "3"}') == {"a": "3", "b": "2"}
 
 
 def test_an_escaped_lone_surrogate_is_refused_by_name():
     """Guarantee 6: what is not UTF-8 is refused by name, not replaced in silence."""
-    problem = typed(ARRAY, '["\\ud83d\\ude00", "\\ud800"]', step="build")
+    problem = parse_value(ARRAY, '["\\ud83d\\ude00", "\\ud800"]', step="build")
     assert problem.code is ProblemCode.NOT_UTF8
     assert 'result "list" of Step "build" is not UTF-8' in problem.message
-    assert typed(ARRAY, '["\\ud83d\\ude00"]') == ["😀"]
-    assert typed(FREE, '{"a": "\\udfff"}').code is ProblemCode.NOT_UTF8
+    assert parse_value(ARRAY, '["\\ud83d\\ude00"]') == ["😀"]
+    assert parse_value(FREE, '{"a": "\\udfff"}').code is ProblemCode.NOT_UTF8
 
 
 def test_a_lone_surrogate_in_a_key_is_refused_too():
     """A key goes into the status as a value does."""
-    assert typed(FREE, '{"\\ud800": "a"}').code is ProblemCode.NOT_UTF8
+    assert parse_value(FREE, '{"\\ud800": "a"}').code is ProblemCode.NOT_UTF8
 
 
 def test_absent_keys_are_told_in_declaration_order_and_extra_ones_are_fine():
-    assert typed(OBJECT, '{"more": "", "url": "u", "digest": "d"}') == {"more": "", "url": "u", "digest": "d"}
-    problem = typed(OBJECT, "{}")
+    assert parse_value(OBJECT, '{"more": "", "url": "u", "digest": "d"}') == {
+        "more": "",
+        "url": "u",
+        "digest": "d",
+    }
+    problem = parse_value(OBJECT, "{}")
     assert problem.code is ProblemCode.MISSING_KEYS
     assert missing_keys_message([problem]) == (
         "missing keys for these results which are required in TaskResult's properties map[map:[url digest]]"
@@ -150,7 +154,7 @@ def test_missing_keys_of_several_results_print_as_a_go_map():
 
 def test_a_mismatch_in_tektons_words():
     """As pkg/reconciler/taskrun/validate_taskrun.go prints it, two blanks after the colon included."""
-    assert shown(typed(ResultSpec(name="X", type="array"), "plain")) == (
+    assert shown(parse_value(ResultSpec(name="X", type="array"), "plain")) == (
         "Provided results don't match declared results; may be invalid JSON or missing result declaration: "
         ' "X": task result is expected to be "array" type but was initialized to a different type "string"'
     )
@@ -158,9 +162,9 @@ def test_a_mismatch_in_tektons_words():
 
 def test_several_mismatches_in_tektons_words():
     problems = [
-        typed(ResultSpec(name="b", type="array"), "x"),
-        typed(ResultSpec(name="a", type="object"), "[]"),
-        typed(ResultSpec(name="c", type="array"), "x", step="s"),
+        parse_value(ResultSpec(name="b", type="array"), "x"),
+        parse_value(ResultSpec(name="a", type="object"), "[]"),
+        parse_value(ResultSpec(name="c", type="array"), "x", step="s"),
     ]
     assert mismatch_message(problems).partition("declaration: ")[2] == (
         ' "a": task result is expected to be "object" type but was initialized to a different type "array",'
@@ -171,18 +175,18 @@ def test_several_mismatches_in_tektons_words():
 
 @given(st.text())
 def test_byte_size_is_utf8s(text):
-    assert byte_size(text) == len(text.encode())
+    assert utf8_size(text) == len(text.encode())
 
 
 def test_a_lone_surrogate_has_no_bytes_and_can_be_shown():
-    assert byte_size("a\ud800") is None
-    assert encodable("a\ud800é") == "a\\ud800é"
+    assert utf8_size("a\ud800") is None
+    assert escape_surrogates("a\ud800é") == "a\\ud800é"
 
 
 def test_how_messages_name_results():
     assert label("x") == 'result "x"'
     assert label("x", "build") == 'result "x" of Step "build"'
-    assert name_list(["a", "b"]) == '"a", "b"'
-    assert name_list([f"{index}" for index in range(20)]).endswith('"18", "19"')
-    assert name_list([f"{index}" for index in range(21)]).endswith('"19" and 1 more')
-    assert name_list(["n" * 255, "m" * 256]) == f'"{"n" * 255}", "{"m" * 255}..."'
+    assert format_names(["a", "b"]) == '"a", "b"'
+    assert format_names([f"{index}" for index in range(20)]).endswith('"18", "19"')
+    assert format_names([f"{index}" for index in range(21)]).endswith('"19" and 1 more')
+    assert format_names(["n" * 255, "m" * 256]) == f'"{"n" * 255}", "{"m" * 255}..."'

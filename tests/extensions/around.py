@@ -1,8 +1,8 @@
 """A backend whose words are given, with extensions around it."""
 
 from resultsfw import Capabilities, Extraction, ResultsManager, Stamp, hookimpl
-from resultsfw.extensions import wrap_extension
-from resultsfw.plugins import wrap_backend
+from resultsfw.extensions import make_extension
+from resultsfw.plugins import make_backend
 
 STAMP = Stamp("mine", 1, 4096)
 
@@ -12,8 +12,10 @@ class Mine:
 
     capabilities = Capabilities(summary="mine", external_state="owned")
 
-    def __init__(self, *found, problems=(), transports=(), early=False, error=None):
-        self.extraction = Extraction(found=found, problems=problems, transports=transports, early=early)
+    def __init__(self, *found, problems=(), transports=(), too_early=False, error=None):
+        self.extraction = Extraction(
+            results=found, problems=problems, transports=transports, too_early=too_early
+        )
         self.error = error
 
     @hookimpl
@@ -52,6 +54,6 @@ class Keeper(Mine):
 def around(backend, name, extension, options=None):
     """A core whose only backend, "mine", has an extension around it."""
     core = ResultsManager.from_flags({"results-from": "mine"}, register={"mine": backend})
-    core.extensions = {name: wrap_extension(name, extension, options or {})}
-    core._backends["mine"] = wrap_backend("mine", backend, extensions={name: core.extensions[name].hooks})
+    core.extensions = {name: make_extension(name, extension, options or {})}
+    core._backends["mine"] = make_backend("mine", backend, extensions={name: core.extensions[name].hooks})
     return core

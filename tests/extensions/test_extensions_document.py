@@ -15,8 +15,8 @@ from resultsfw import (
     Stamp,
     hookimpl,
 )
-from resultsfw.extensions import OBSERVERS, wrap_extension
-from resultsfw.plugins import wrap_backend
+from resultsfw.extensions import OBSERVERS, make_extension
+from resultsfw.plugins import make_backend
 from resultsfw_extensions.redact import RedactConfig
 
 TEXT = (Path(__file__).parents[2] / "docs" / "extensions.md").read_text()
@@ -36,7 +36,7 @@ class Mine:
     @hookimpl
     def extract(self):
         key = "-----BEGIN RSA PRIVATE KEY-----\nabc\n-----END RSA PRIVATE KEY-----"
-        return Extraction(found=(ExtractedResult(name="a", value=f"x {key} y", source="s"),))
+        return Extraction(results=(ExtractedResult(name="a", value=f"x {key} y", source="s"),))
 
 
 RUN = Run(namespace="n", name="r", uid="u", results=(ResultSpec(name="a"),))
@@ -54,9 +54,9 @@ def test_the_flags_it_shows_are_taken_and_do_what_it_says(monkeypatch):
 def test_the_extension_it_shows_hears(capsys):
     namespace = {}
     exec(compile(block("python"), "extensions.md", "exec"), namespace)  # noqa: S102 - it is the document's
-    hooks = {"shown": wrap_extension("shown", namespace["Extension"], {}).hooks}
+    hooks = {"shown": make_extension("shown", namespace["Extension"], {}).hooks}
     core = ResultsManager.from_flags({"results-from": "mine"}, register={"mine": Mine})
-    core._backends["mine"] = wrap_backend("mine", Mine, extensions=hooks)
+    core._backends["mine"] = make_backend("mine", Mine, extensions=hooks)
     core.collect(RUN, {}, None, stamp=Stamp("mine", 1, 4096))
     assert capsys.readouterr().out == "r ['a']\n"
 

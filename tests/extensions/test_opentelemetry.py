@@ -101,7 +101,7 @@ def test_a_read_that_failed_is_told_by_its_kind_and_not_by_its_words(told, error
 
 
 def test_a_read_that_came_too_early_is_told_with_the_one_that_did_not(told):
-    core = told.around(Mine(FOUND, early=True))
+    core = told.around(Mine(FOUND, too_early=True))
     with pytest.raises(UnavailableError):
         core.collect(RUN, POD, None)
     assert told.spans == ()
@@ -110,7 +110,7 @@ def test_a_read_that_came_too_early_is_told_with_the_one_that_did_not(told):
 
 
 def test_the_verdict_of_another_run_does_not_end_a_span(told):
-    core = told.around(Mine(FOUND, early=True))
+    core = told.around(Mine(FOUND, too_early=True))
     with pytest.raises(UnavailableError):
         core.collect(RUN, POD, None)
     problem = Problem(code=ProblemCode.MISSING, message="m")
@@ -223,7 +223,7 @@ class Mine:
     prepare_pod = hookimpl(lambda self: 1)
     pod_ready = hookimpl(lambda self: True)
     found = ExtractedResult(name="a", value="hunter2", source="s")
-    extract = hookimpl(lambda self: Extraction(found=(self.found,)))
+    extract = hookimpl(lambda self: Extraction(results=(self.found,)))
 
 flags = {"results-from": "mine", "extensions": "opentelemetry"}
 for _ in range(2):  # as when the flags change: one exporter, not two

@@ -92,13 +92,13 @@ def test_an_object_whose_keys_fall_together_is_named():
 
 
 def test_a_task_result_taken_from_a_step_is_searched_as_both_are_read():
-    from resultsfw import StepResult  # noqa: PLC0415 - only here
+    from resultsfw import StepResultRef  # noqa: PLC0415 - only here
 
     run = Run(
         namespace="n",
         name="r",
         uid="u",
-        results=(ResultSpec(name="task", type="array", source=StepResult("s", "own")),),
+        results=(ResultSpec(name="task", type="array", from_step=StepResultRef("s", "own")),),
         steps=(Step(name="s", container="c", results=(ResultSpec(name="own"),)),),
     )
     collected = collect(Mine(found("own", '["\\u0070in=1234"]', "s")), run=run)

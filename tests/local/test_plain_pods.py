@@ -19,7 +19,7 @@ def start(store, backend, script, **spec):
 
 
 def ready(core):
-    return lambda pod: core.ready(RUN, pod)
+    return lambda pod: core.is_ready(RUN, pod)
 
 
 def collect(core, pod, store):
@@ -48,7 +48,7 @@ def test_it_comes_whole_or_with_a_name(name, backend, kubelet, store):
 def test_not_ready_while_the_container_runs(backend, kubelet, store):
     core, _ = start(store, backend, written(backend, a="early") + "sleep 100")
     pod = await_pod(store, "report", lambda pod: running(pod, "main"))
-    assert not core.ready(RUN, pod)
+    assert not core.is_ready(RUN, pod)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -68,7 +68,7 @@ def test_a_pod_that_is_deleted_still_says_what_its_container_wrote_on_sigterm(ba
             _, pod = event
             if all("terminated" in state(pod, name) for name in names):
                 break
-    assert core.ready(RUN, pod)
+    assert core.is_ready(RUN, pod)
     collected = core.collect(RUN, pod, store)
     assert collected.ok, collected.problems
     assert values_of(collected) == {"a": "late"}

@@ -49,7 +49,9 @@ def configured(**more):
 
 def prepared(config=None, pod=BARE, run=RUN):
     pod = copy.deepcopy(pod)
-    object_store.prepare_pod(run, pod, Limits(result=2**40, run=2**63 - 1), config or configured())
+    object_store.prepare_pod(
+        run, pod, Limits(result_bytes=2**40, run_bytes=2**63 - 1), config or configured()
+    )
     return pod
 
 
@@ -197,9 +199,9 @@ def extracted(*lines, log=None):
 
 def test_small_values_and_references_are_found():
     extraction = extracted(wire.value_line("a", "small", "task"))
-    assert [(one.name, one.value) for one in extraction.found] == [("a", "small")]
+    assert [(one.name, one.value) for one in extraction.results] == [("a", "small")]
     extraction = extracted(reference_line("a"))
-    [found] = extraction.found
+    [found] = extraction.results
     assert found.value == Reference(
         backend="object-store",
         location=f"s3://bucket/results/default/run-uid/{'a' * 64}",
@@ -224,7 +226,7 @@ FORGED = {
 @pytest.mark.parametrize("what", FORGED)
 def test_a_reference_that_this_sidecar_cannot_have_made_is_refused(what):
     extraction = extracted(reference_line("a", **FORGED[what]))
-    assert extraction.found == ()
+    assert extraction.results == ()
     assert [one.code for one in extraction.problems][:1] == [ProblemCode.TRANSPORT_CORRUPT]
 
 
@@ -237,8 +239,8 @@ def test_a_log_that_is_damaged_is_noticed(data):
     damaged = whole[:at] + bytes([other]) + whole[at + 1 :]
     extraction = extracted(log=damaged)
     assert extraction.problems
-    for one in extraction.found:
-        assert one.value == extracted(log=whole).found[0].value
+    for one in extraction.results:
+        assert one.value == extracted(log=whole).results[0].value
     assert extracted(log=whole[:at]).problems
 
 
@@ -274,7 +276,7 @@ def test_the_log_may_have_what_the_pod_says(inline):
         for name, of in (("a", "task"), ("b", "task"), ("step-one.own", "step"))
     ]
     extraction = object_store.extract(RUN, pod, Logs(log_of(*lines)), wire.WIRE)
-    assert (len(extraction.found), extraction.problems) == (3, ())
+    assert (len(extraction.results), extraction.problems) == (3, ())
 
 
 # References.

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from resultsfw import ResultsManager, reference_of
+from resultsfw import ResultsManager, read_reference
 from resultsfw.local.engine import Engine
 from resultsfw.tekton.api.kinds import PIPELINERUNS, TASKRUNS
 from resultsfw.tekton.pipelinerun.reconciler import PipelineReconciler
@@ -101,12 +101,12 @@ def test_a_result_that_no_object_holds_lies_as_a_file_for_the_next_task(place, t
         results=[{"name": "all", "value": BIG}, {"name": "sum", "value": "$(tasks.use.results.sum)"}],
     )
     assert end.verdict()[:2] == ("True", "Succeeded"), end.verdict()
-    reference = reference_of(end.results("make")["big"])
+    reference = read_reference(end.results("make")["big"])
     assert end.results("use")["mode"].startswith("-rw-r--r--")
     assert f"sha256:{end.results('use')['sum'].strip()}" == reference.digest
     # The reference passes on as it is, and nobody read the value for it.
     assert end.taskruns["use"]["spec"]["params"][0]["value"] == end.results("make")["big"]
-    assert reference_of(end.results()["all"]) == reference
+    assert read_reference(end.results()["all"]) == reference
     assert len(json.dumps(end.taskruns["use"])) < 20_000
 
 
@@ -141,7 +141,7 @@ def test_a_value_that_looks_like_a_reference_stays_what_it_is(folder, tmp_path):
         a_task("use", script, results=["small"], params=passed),
     )
     assert end.verdict()[0] == "True", end.verdict("use")
-    reference = reference_of(end.results("use")["small"])
+    reference = read_reference(end.results("use")["small"])
     assert reference is not None
     kept = "".join(end.results("make")["small"])
     assert kept == "$(params.big) $(~params.big)"

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from places import Place
 
-from resultsfw import ResultsManager, reference_of
+from resultsfw import ResultsManager, read_reference
 from resultsfw.cli import main
 from resultsfw.errors import NotFoundError
 from resultsfw.local.engine import Engine
@@ -57,7 +57,7 @@ def verdict(run):
 
 
 def fetched(core, value):
-    return b"".join(core.dereference(reference_of(value), cluster=None))
+    return b"".join(core.dereference(read_reference(value), cluster=None))
 
 
 def until(so):

@@ -8,7 +8,7 @@ from resultsfw.core import STAMP_ANNOTATION, ResultsManager
 from resultsfw.errors import ForbiddenError, NotFoundError
 from resultsfw.flags import ANNOTATION
 from resultsfw.local.store import Store
-from resultsfw.plugins import wrap_backend
+from resultsfw.plugins import make_backend
 from resultsfw.tekton.api.kinds import TASKRUNS
 from resultsfw.tekton.taskrun.finalizers import FINALIZER, awaits_finalizer
 from resultsfw.tekton.taskrun.reconciler import Reconciler
@@ -41,7 +41,7 @@ class Keeper:
     @hookimpl
     def extract(self) -> Extraction:
         return Extraction(
-            found=tuple(ExtractedResult(name="digest", value=one, source="s") for one in self.values)
+            results=tuple(ExtractedResult(name="digest", value=one, source="s") for one in self.values)
         )
 
     @hookimpl
@@ -218,7 +218,7 @@ def test_what_a_run_left_is_purged_though_the_flags_name_another_backend_now(mon
     ended(world)
     keeper.purged.clear()
     later = ResultsManager.from_flags({"results-from": "termination-message"})
-    monkeypatch.setattr("resultsfw.core.load_backend", lambda name, **_: wrap_backend(name, keeper))
+    monkeypatch.setattr("resultsfw.core.load_backend", lambda name, **_: make_backend(name, keeper))
     assert not later.allows("mine")
     world.reconciler = Reconciler(later, world.cluster, clock=world.clock)
     Store.delete(world.cluster, TASKRUNS, "default", "run")

@@ -269,7 +269,7 @@ class Broken:
     @hookimpl
     def extract(self) -> Extraction:
         return self._or_fail(
-            "extract", Extraction(found=(ExtractedResult(name="digest", value="d", source="here"),))
+            "extract", Extraction(results=(ExtractedResult(name="digest", value="d", source="here"),))
         )
 
     @hookimpl

@@ -123,12 +123,12 @@ def test_the_core_believes_its_caller_and_no_pod_and_no_reference(loaded):
     declares = run_of(run.taskrun, run.taskrun["spec"]["taskSpec"], attempt=0)
     pod = {"metadata": {"name": "p", "annotations": FORGED}, "spec": {"containers": []}, "status": {}}
     refused = [
-        lambda: core.ready(declares, pod),
-        lambda: core.ready(declares, pod, stamp=Stamp("termination-message", 0, 9)),
+        lambda: core.is_ready(declares, pod),
+        lambda: core.is_ready(declares, pod, stamp=Stamp("termination-message", 0, 9)),
         lambda: core.collect(declares, pod, run.cluster),
         lambda: core.external_state(pod),
         lambda: core.purge(declares, pod, run.cluster),
-        lambda: core.can_place(REFERENCE),
+        lambda: core.can_place_files(REFERENCE),
         lambda: core.dereference(REFERENCE, run.cluster),
         lambda: core.place_files(declares, pod, {"/a": REFERENCE}, {}),
     ]
@@ -136,7 +136,7 @@ def test_the_core_believes_its_caller_and_no_pod_and_no_reference(loaded):
         with pytest.raises(BackendNotAllowedError, match="no flag allows"):
             ask()
     assert INSTALLED not in loaded
-    core.ready(declares, pod, stamp=Stamp(INSTALLED, 1, 4096))
+    core.is_ready(declares, pod, stamp=Stamp(INSTALLED, 1, 4096))
     assert INSTALLED in loaded
 
 

@@ -177,7 +177,7 @@ class Kept(Sound):
             return Extraction(problems=(cut,))
         read = [self.one(run, config, uid, *item) for item in enumerate(zip(lines, wanted, strict=False))]
         return Extraction(
-            found=tuple(one for one in read if isinstance(one, template.ExtractedResult)),
+            results=tuple(one for one in read if isinstance(one, template.ExtractedResult)),
             problems=tuple(one for one in read if isinstance(one, Problem)),
         )
 

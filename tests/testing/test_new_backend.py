@@ -11,7 +11,7 @@ import pytest
 from resultsfw import __name__ as ours
 from resultsfw import cli
 from resultsfw.errors import InputError
-from resultsfw.plugins import wrap_backend
+from resultsfw.plugins import make_backend
 
 ROOT = Path(__file__).parents[2]
 
@@ -106,7 +106,7 @@ def test_what_it_writes_keeps_the_contract(tmp_path, capsys, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path / "resultsfw-q")
     import resultsfw_q  # noqa: PLC0415
 
-    backend = wrap_backend("q", resultsfw_q)
+    backend = make_backend("q", resultsfw_q)
     assert backend.capabilities.verified
     assert backend.configure({}).image == "busybox:1.37"
 

@@ -37,8 +37,8 @@ def caught_by(*must, may=()):
 
 def changed(extraction, change):
     """An extraction whose values are changed, ``None`` leaving one out."""
-    found = (change(one) for one in extraction.found)
-    return replace(extraction, found=tuple(one for one in found if one is not None))
+    found = (change(one) for one in extraction.results)
+    return replace(extraction, results=tuple(one for one in found if one is not None))
 
 
 def without_problems(extraction, code):
@@ -49,7 +49,7 @@ def without_problems(extraction, code):
 class LosesTheFortieth(Sound):
     def read(self, *asked):
         extraction = super().read(*asked)
-        return replace(extraction, found=extraction.found[:39])
+        return replace(extraction, results=extraction.results[:39])
 
 
 @caught_by("test_at_its_own_wall", may=["test_more_than_a_run_holds"])
@@ -74,7 +74,7 @@ class ReplacesBadBytes(Sound):
             for name in lost
         )
         kept = without_problems(extraction, ProblemCode.NOT_UTF8)
-        return replace(kept, found=(*kept.found, *found))
+        return replace(kept, results=(*kept.results, *found))
 
 
 @caught_by("test_one_byte_more")

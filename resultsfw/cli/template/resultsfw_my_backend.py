@@ -19,7 +19,7 @@ from resultsfw import (
     Run,
     hookimpl,
     result_label,
-    too_large,
+    result_too_large,
 )
 
 NAME: Final = "my-backend"
@@ -100,7 +100,7 @@ def prepare_pod(run: Run, pod: Object, limits: Limits, config: Config) -> int:
         "name": CONTAINER,
         "image": config.image,
         "restartPolicy": "Always",
-        "command": ["sh", "-c", SIDECAR, CONTAINER, str(limits.result), str(limits.run)],
+        "command": ["sh", "-c", SIDECAR, CONTAINER, str(limits.result_bytes), str(limits.run_bytes)],
         "args": [file for _, _, file in declared(run)],
         "env": [{"name": "POD_UID", "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}}],
         "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"memory": "16Mi"}},
@@ -136,7 +136,7 @@ def extract(run: Run, pod: Object, cluster: Cluster, limits: Limits) -> Extracti
     """Read the sidecar's log once; report a problem for every line that differs from its format."""
     wanted = declared(run)
     metadata = pod["metadata"]
-    most = limits.run * 4 // 3 + LINE_BYTES * (len(wanted) + 2)
+    most = limits.run_bytes * 4 // 3 + LINE_BYTES * (len(wanted) + 2)
     # Request one byte more than a genuine log can have, to detect a longer one.
     log = b"".join(cluster.read_log(metadata["namespace"], metadata["name"], CONTAINER, limit=most + 1))
     *lines, rest = log.split(b"\n")
@@ -156,7 +156,7 @@ def extract(run: Run, pod: Object, cluster: Cluster, limits: Limits) -> Extracti
         return Extraction(problems=(wrong,))
     read = [_read(line, uid, index, wanted[index], limits) for index, line in enumerate(lines[:-1])]
     return Extraction(
-        found=tuple(item for item in read if isinstance(item, ExtractedResult)),
+        results=tuple(item for item in read if isinstance(item, ExtractedResult)),
         problems=tuple(item for item in read if isinstance(item, Problem)),
     )
 
@@ -168,7 +168,7 @@ def declared(run: Run) -> list[tuple[str | None, str, str]]:
         for step in run.steps
         for result in step.results
     ]
-    return own + [(None, result.name, f"/tekton/results/{result.name}") for result in run.written]
+    return own + [(None, result.name, f"/tekton/results/{result.name}") for result in run.written_results]
 
 
 def _read(
@@ -183,7 +183,7 @@ def _read(
     if known and state == "absent" and not text:
         return None
     if known and state == "large":
-        return too_large(name, int(size), limits.result, step=step)
+        return result_too_large(name, int(size), limits.result_bytes, step=step)
     if known and state in REFUSED:
         code, why = REFUSED[state]
         return Problem(code=code, message=f"{label} {why}", result=name, step=step)

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from resultsfw.cluster import Object
 from resultsfw.errors import FlagError
-from resultsfw.flags import nearest
+from resultsfw.flags import did_you_mean
 from resultsfw.tekton.api.configmaps import FEATURE_FLAGS, KEYS, normal
 
 __all__ = ["Policies", "pipeline_violations", "policies_of", "violations"]
@@ -105,7 +105,7 @@ def _inline(text: str) -> frozenset[str]:
         if kind not in _INLINE_KINDS:
             raise FlagError(
                 f'invalid value for feature flag "{_INLINE}": "{kind[:_SHOWN]}" is none of '
-                f"{', '.join(_INLINE_KINDS)}{nearest(kind, _INLINE_KINDS)}",
+                f"{', '.join(_INLINE_KINDS)}{did_you_mean(kind, _INLINE_KINDS)}",
                 subject=_INLINE,
             )
     return kinds

@@ -8,7 +8,7 @@ from typing import Any, Final
 from resultsfw.cluster import Cluster, Object
 from resultsfw.core import ResultsManager
 from resultsfw.errors import BackendError, ClusterError, CorruptError, FlagError, ResultsError
-from resultsfw.references import reference_of
+from resultsfw.references import read_reference
 from resultsfw.tekton.pipelinerun.timeouts import Times
 from resultsfw.tekton.spec.expansion import Lookup
 from resultsfw.tekton.spec.param_references import VALUE_BYTES, read_value
@@ -215,7 +215,7 @@ def reader(core: ResultsManager, cluster: Cluster, namespace: str, times: Times)
     def read(ref: ResultRef, value: Object, kind: str) -> Value:
         what = f'needs the value of result "{ref.result}" of task "{ref.task}" in a text'
         try:
-            reference = reference_of(value)
+            reference = read_reference(value)
             if reference is not None and reference.size <= VALUE_BYTES:
                 if (reference, kind) not in known:
                     # It stands in the status of a TaskRun, which only a controller writes.

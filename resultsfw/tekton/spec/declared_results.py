@@ -5,7 +5,7 @@ from typing import Final
 
 from resultsfw.cluster import Object
 from resultsfw.tekton.api.names import container_name, step_name
-from resultsfw.types import ResultSpec, ResultType, Run, Step, StepResult
+from resultsfw.types import ResultSpec, ResultType, Run, Step, StepResultRef
 
 __all__ = ["run_of", "step_result", "step_results"]
 
@@ -39,12 +39,12 @@ def run_of(taskrun: Object, task_spec: Object, *, attempt: int) -> Run:
     )
 
 
-def step_result(value: str) -> StepResult | None:
+def step_result(value: str) -> StepResultRef | None:
     """The Step result that a Task result's ``value`` names; ``None`` if it names none."""
     return next(step_results(value), None)
 
 
-def step_results(value: str) -> Iterator[StepResult]:
+def step_results(value: str) -> Iterator[StepResultRef]:
     """Yield the Step results that a text names, as Tekton's pattern finds them.
 
     A variable ``$(steps.STEP.results.RESULT)`` ends in its line. Each part is searched from where the last
@@ -57,7 +57,7 @@ def step_results(value: str) -> Iterator[StepResult]:
             end = line.find(")", middle + len(_RESULTS)) if middle >= 0 else -1
             if end < 0:
                 break
-            yield StepResult(line[start + len(_STEPS) : middle], line[middle + len(_RESULTS) : end])
+            yield StepResultRef(line[start + len(_STEPS) : middle], line[middle + len(_RESULTS) : end])
             start = line.find(_STEPS, end + 1)
 
 
@@ -69,5 +69,5 @@ def _declared(result: Object) -> ResultSpec:
         name=result["name"],
         type=kind,
         properties=tuple(properties or ()),
-        source=step_result(value) if isinstance(value, str) else None,
+        from_step=step_result(value) if isinstance(value, str) else None,
     )

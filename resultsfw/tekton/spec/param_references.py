@@ -9,7 +9,7 @@ from resultsfw.cluster import Cluster, Object
 from resultsfw.core import ResultsManager
 from resultsfw.errors import BackendError, ClusterError, CorruptError
 from resultsfw.limits import OBJECT_BYTES, OBJECT_HEADROOM
-from resultsfw.references import reference_of
+from resultsfw.references import read_reference
 from resultsfw.tekton.api.refusals import invalid_value, pod_refused
 from resultsfw.tekton.spec.expansion import Budget, Expansion, TooLargeError
 from resultsfw.tekton.spec.param_files import PARAMS_DIR, named_files, wants_file
@@ -73,17 +73,17 @@ def resolved(core: ResultsManager, cluster: Cluster, taskrun: Object, task_spec:
     for one in params:
         name = one["name"]
         try:
-            reference = reference_of(one.get("value"))
+            reference = read_reference(one.get("value"))
             if reference is None:
                 continue
-            can_place = core.can_place(reference)
+            can_place_files = core.can_place_files(reference)
             as_file = wants_file(name, reference.size, named)
-            if as_file and can_place:
+            if as_file and can_place_files:
                 files[f"{PARAMS_DIR}/{name}"] = reference
             enum = declared.get(name, {}).get("enum") or ()
             _refuse_beyond(taskrun, name, reference, enum)
-            if (as_file and not can_place) or enum or name in named_values:
-                _refuse_large(taskrun, name, reference, can_place=can_place)
+            if (as_file and not can_place_files) or enum or name in named_values:
+                _refuse_large(taskrun, name, reference, can_place_files=can_place_files)
                 kind = types.get(name, "string")
                 values[name] = read_value(core, cluster, reference, kind, namespace=namespace)
         except (BackendError, CorruptError) as error:
@@ -153,13 +153,13 @@ def read_value(
     return value
 
 
-def _refuse_large(taskrun: Object, name: str, reference: Reference, *, can_place: bool) -> None:
+def _refuse_large(taskrun: Object, name: str, reference: Reference, *, can_place_files: bool) -> None:
     """Refuse a value that no pod could hold, before any of it is read."""
     if reference.size <= VALUE_BYTES:
         return
     instead = (
         f"read it from the file {PARAMS_DIR}/{name} instead of $(params.{name})"
-        if can_place
+        if can_place_files
         else f'backend "{reference.backend}" places no files, so a Task cannot have it'
     )
     raise pod_refused(

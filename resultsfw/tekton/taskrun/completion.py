@@ -82,7 +82,9 @@ def complete(
         status["conditions"] = [condition("False", failure.reason, failure.message, now)]
     if cause is not None and "steps" in status:
         status["steps"] = end_steps(status["steps"], cause, taskrun, now)
-    patch = core.status_patch(collected, taskrun, now=format_time(now), status=status, tell=reasons.tell)
+    patch = core.status_patch(
+        collected, taskrun, now=format_time(now), status=status, reason_and_message=reasons.tell
+    )
     return Completion(patch, collected)
 
 

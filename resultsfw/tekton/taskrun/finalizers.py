@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Final
 
 from resultsfw.cluster import PODS, Cluster, Object
-from resultsfw.core import STAMP_ANNOTATION, ResultsManager, stamp_of
+from resultsfw.core import STAMP_ANNOTATION, ResultsManager, read_stamp
 from resultsfw.errors import NotFoundError
 from resultsfw.tekton.api.kinds import TASKRUNS
 from resultsfw.tekton.api.names import pod_name
@@ -34,7 +34,7 @@ def required_metadata(core: ResultsManager, taskrun: Object, pod: Object) -> Obj
     marks: Object = {}
     if stamp is not None and (metadata.get("annotations") or {}).get(STAMP_ANNOTATION) != stamp:
         marks["annotations"] = {STAMP_ANNOTATION: stamp}
-    if core.external_state(pod) == "elsewhere" and (known := stamp_of(pod)) is not None:
+    if core.external_state(pod) == "elsewhere" and (known := read_stamp(pod)) is not None:
         finalizers = metadata.get("finalizers") or []
         if (mine := FINALIZER + known.backend) not in finalizers:
             marks["finalizers"] = [*finalizers, mine]
@@ -47,7 +47,7 @@ def purge_earlier(core: ResultsManager, cluster: Cluster, taskrun: Object) -> No
     run = run_of(taskrun, status.get("taskSpec") or {}, attempt=0)
     for attempt, earlier in enumerate(status.get("retriesStatus") or ()):
         flags = earlier.get("provenance", {}).get("featureFlags", {})
-        if run.declares and (backend := flags.get("resultExtractionMethod")):
+        if run.declares_results and (backend := flags.get("resultExtractionMethod")):
             core.purge(replace(run, attempt=attempt), {}, cluster, backend=backend)
 
 

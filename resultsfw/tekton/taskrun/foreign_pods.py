@@ -3,7 +3,7 @@
 from typing import Final
 
 from resultsfw.cluster import Object
-from resultsfw.core import stamp_of
+from resultsfw.core import read_stamp
 from resultsfw.flags import DEFAULT_BACKEND, Flags
 from resultsfw.tekton.api.kinds import is_step
 from resultsfw.types import Stamp
@@ -20,7 +20,7 @@ def infer_stamp(pod: Object, flags: Flags) -> tuple[Stamp, str]:
     Tekton tells its entrypoint (``-result_from NAME``) when results do not travel by message; that
     argument, not a flag that may have changed since, says how the pod was made.
     """
-    if (stamp := stamp_of(pod)) is not None:
+    if (stamp := read_stamp(pod)) is not None:
         return stamp, "the pod is stamped with it"
     for container in pod["spec"]["containers"]:
         arguments = container.get("args") or []

@@ -101,7 +101,7 @@ def attempt_status(taskrun: Object, task_spec: Object | None, core: ResultsManag
     """The first status of an attempt, before there is a pod. One that has begun keeps its start."""
     asked = (taskrun["metadata"].get("annotations") or {}).get(ANNOTATION)
     # Later looks trust what stands here: never a name that only the run's maker has written.
-    backend = asked if asked in core.flags.allowed else core.flags.results_from
+    backend = asked if asked in core.flags.allowed_results_from else core.flags.results_from
     status: Object = {
         "startTime": taskrun.get("status", {}).get("startTime") or format_time(now),
         "provenance": {

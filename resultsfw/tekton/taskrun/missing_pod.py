@@ -46,14 +46,18 @@ def missing_pod_status(
     with contextlib.suppress(BackendError):  # the core says so where it is read
         stamp = recorded_stamp(core, taskrun, pod)
     collected = core.collect(run, pod, cluster, stamp=stamp, final=True)
-    if run.declares and (kept := " and ".join(f'"{name}"' for name in core.redacting_extensions)):
+    if run.declares_results and (kept := " and ".join(f'"{name}"' for name in core.redacting_extensions)):
         why = f"{cause.message}; {kept} keeps Steps' messages out of the status: results in them went with it"
         cause = replace(cause, message=why)
         steps = without_messages(steps)  # from before it was switched on
     known = tuple(one for one in collected.problems if one.code is not ProblemCode.MISSING)
     status = failed_status(cause, now, steps=end_steps(steps, cause, taskrun, now))
     patch = core.status_patch(
-        replace(collected, problems=known), taskrun, now=format_time(now), status=status, tell=reasons.tell
+        replace(collected, problems=known),
+        taskrun,
+        now=format_time(now),
+        status=status,
+        reason_and_message=reasons.tell,
     )
     ended: Object = patch["status"]
     return ended

@@ -81,7 +81,7 @@ def taskrun_from_pod(
     run = run_of(taskrun, spec, attempt=attempt)
     stamp, how = infer_stamp(pod, core.flags)
     progress = progress_of(pod, now)
-    over = progress.steps_done and core.ready(run, pod, stamp=stamp)
+    over = progress.steps_done and core.is_ready(run, pod, stamp=stamp)
     stopped = termination_cause(base, pod, progress, now)
     if over or progress.stuck or stopped is not None:
         done = complete(core, cluster, base, run, pod, now=now, stamp=stamp, cause=stopped, final=True)

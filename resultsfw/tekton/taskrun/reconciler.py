@@ -234,7 +234,7 @@ class Reconciler:
         # A pod that goes takes its log along: it is read as soon as it is whole.
         if progress.steps_done or (cause is not None and is_terminating(pod)):
             try:
-                over = self.core.ready(run, pod, stamp=stamp)
+                over = self.core.is_ready(run, pod, stamp=stamp)
             except ResultsError as error:
                 # Who cannot say when its pod is ready is asked for its results once all of it has ended.
                 log.warning("run %s/%s: is it ready to be read? %s", run.namespace, run.name, error.message)
@@ -403,7 +403,7 @@ class Reconciler:
             if not gone:  # before the purge: a backend that fails there must not keep Sidecars running
                 delete_unscheduled(self._cluster, pod)
                 stop_sidecars(self._cluster, pod, self._options.nop_image)
-            if run.declares and (backend := purged_by(self.core, taskrun, pod)):
+            if run.declares_results and (backend := purged_by(self.core, taskrun, pod)):
                 self.core.purge(run, pod, self._cluster, backend=backend)
             purge_earlier(self.core, self._cluster, taskrun)
             if gone:

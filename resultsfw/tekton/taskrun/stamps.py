@@ -1,7 +1,7 @@
 """Which backends a TaskRun may be read by, besides those of the flags: what the controller stamped on it."""
 
 from resultsfw.cluster import Object
-from resultsfw.core import ResultsManager, stamp_of
+from resultsfw.core import ResultsManager, read_stamp
 from resultsfw.errors import BackendNotAllowedError
 from resultsfw.flags import DEFAULT_BACKEND
 from resultsfw.tekton.taskrun.foreign_pods import infer_stamp
@@ -55,5 +55,5 @@ def purged_by(core: ResultsManager, taskrun: Object, pod: Object) -> str:
     Raises:
         BackendError: The pod's stamp cannot be read.
     """
-    stamp = stamp_of(pod)
+    stamp = read_stamp(pod)
     return stamp.backend if stamp is not None and may_use(core, taskrun, stamp.backend) else ""

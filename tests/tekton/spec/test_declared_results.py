@@ -5,7 +5,7 @@ import pytest
 
 from resultsfw.tekton.api.names import child_name, container_name, pod_name
 from resultsfw.tekton.spec.declared_results import run_of, step_result
-from resultsfw.types import ResultSpec, Run, Step, StepResult
+from resultsfw.types import ResultSpec, Run, Step, StepResultRef
 
 
 def taskrun():
@@ -37,7 +37,7 @@ def test_everything_a_backend_may_know():
             ResultSpec(name="text"),
             ResultSpec(name="list", type="array"),
             ResultSpec(name="map", type="object", properties=("url", "digest")),
-            ResultSpec(name="taken", source=StepResult("build", "digest")),
+            ResultSpec(name="taken", from_step=StepResultRef("build", "digest")),
         ),
         steps=(
             Step(
@@ -67,8 +67,8 @@ def test_steps_have_their_containers(capture):
 @pytest.mark.parametrize(
     ("value", "found"),
     [
-        ("$(steps.build.results.digest)", StepResult("build", "digest")),
-        ("$(steps.build-1.results.a.b)", StepResult("build-1", "a.b")),
+        ("$(steps.build.results.digest)", StepResultRef("build", "digest")),
+        ("$(steps.build-1.results.a.b)", StepResultRef("build-1", "a.b")),
         ("$(results.digest.path)", None),
         ("", None),
     ],

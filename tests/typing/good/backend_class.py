@@ -57,10 +57,10 @@ class Backend:
     @hookimpl(tryfirst=True)
     def extract(self, run: Run, pod: Object, cluster: Cluster, limits: Limits) -> Extraction:
         """All there is."""
-        log = b"".join(cluster.read_log(run.namespace, pod["metadata"]["name"], "x", limit=limits.run))
+        log = b"".join(cluster.read_log(run.namespace, pod["metadata"]["name"], "x", limit=limits.run_bytes))
         reference = Reference(backend="mine", location="x", size=len(log), digest="sha256:0")
         return Extraction(
-            found=(
+            results=(
                 ExtractedResult(name="a", value=reference, source="x"),
                 ExtractedResult(name="b", value="1", step="s", source="x"),
             ),

@@ -10,7 +10,7 @@ from resultsfw import (
     ResultsManager,
     hookimpl,
     result_label,
-    too_large,
+    result_too_large,
 )
 
 capabilities = Capabilities(summary="a module", api_version=API_VERSION)
@@ -31,7 +31,7 @@ def pod_ready(pod: Object) -> bool:
 @hookimpl
 def extract() -> Extraction:
     """Nothing found, and one that was too large."""
-    return Extraction(problems=(too_large(result_label("a"), 2, 1),))
+    return Extraction(problems=(result_too_large(result_label("a"), 2, 1),))
 
 
 core = ResultsManager.from_flags({"results-from": "mine"}, register={"mine": sys.modules[__name__]})

@@ -19,10 +19,10 @@ from resultsfw import (
     Run,
     Stamp,
     Step,
-    StepResult,
+    StepResultRef,
     parse_flags,
-    reference_of,
-    stamp_of,
+    read_reference,
+    read_stamp,
 )
 from resultsfw.errors import ClusterError, ResultsError, TooEarlyError
 
@@ -38,7 +38,7 @@ run = Run(
     uid="u",
     attempt=1,
     results=(
-        ResultSpec(name="a", source=StepResult("one", "b")),
+        ResultSpec(name="a", from_step=StepResultRef("one", "b")),
         ResultSpec(name="c", type="object", properties=("x",)),
     ),
     steps=(Step(name="one", container="one", results=(ResultSpec(name="b"),)),),
@@ -54,9 +54,9 @@ def begin(pod: Object, cluster: Cluster) -> Object:
 def follow(report: Object, cluster: Cluster) -> Object | None:
     """A look at the pod."""
     pod = cluster.get(PODS, run.namespace, run.name)
-    stamp = stamp_of(pod)
+    stamp = read_stamp(pod)
     assert_type(stamp, Stamp | None)
-    if not core.ready(run, pod, stamp=stamp):
+    if not core.is_ready(run, pod, stamp=stamp):
         return None
     try:
         collected = core.collect(run, pod, cluster, final=False)
@@ -93,6 +93,6 @@ def tell(collected: CollectionOutcome) -> Iterator[str]:
 
 def value_of(entry: Object, cluster: Cluster) -> bytes:
     """A consumer of a status."""
-    reference = reference_of(entry["value"])
+    reference = read_reference(entry["value"])
     assert_type(reference, Reference | None)
     return b"" if reference is None else b"".join(core.dereference(reference, cluster))

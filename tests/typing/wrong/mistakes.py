@@ -14,7 +14,7 @@ from resultsfw import (
     ResultSpec,
     Run,
     hookimpl,
-    reference_of,
+    read_reference,
 )
 
 core = ResultsManager.from_flags({"max-result-size": 4096})  # wrong: dict-item reportArgumentType
@@ -24,9 +24,9 @@ run.name = "other"  # wrong: misc reportAttributeAccessIssue
 capabilities = Capabilities(summary="x", delivery="carrier pigeon")  # wrong: arg-type reportArgumentType
 found = ExtractedResult(name="a", value=b"bytes", source="x")  # wrong: arg-type reportArgumentType
 lost = ExtractedResult(name="a", value="x")  # wrong: call-arg reportCallIssue
-extraction = Extraction(found=[found])  # wrong: arg-type reportArgumentType
+extraction = Extraction(results=[found])  # wrong: arg-type reportArgumentType
 problem = Problem(code="TooLarge", message="m")  # wrong: arg-type reportArgumentType
-reference_of({"x": 1}).backend  # wrong: union-attr reportOptionalMemberAccess
+read_reference({"x": 1}).backend  # wrong: union-attr reportOptionalMemberAccess
 
 
 class Backend:
