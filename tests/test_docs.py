@@ -1,4 +1,4 @@
-"""What the documents show is what there is."""
+"""Check that the documents agree with the code, the tests and each other."""
 
 import json
 import os
@@ -26,13 +26,13 @@ BARE: Object = {
 }
 
 
-def test_the_embedding_example_is_short_and_stands_in_its_document():
+def test_embedding_example_is_short_and_shown_in_its_document():
     text = EMBED.read_text()
     assert len(text.splitlines()) < 25
     assert f"```python\n{text}```" in (ROOT / "docs" / "embedding.md").read_text()
 
 
-def test_the_embedding_example_carries_a_run():
+def test_embedding_example_collects_the_results_of_a_run():
     """With a pod of the embedder's own, no entrypoint in it: a container that writes its own message."""
     example: dict[str, Any] = runpy.run_path(str(EMBED))
     pod = example["begin"](BARE)
@@ -53,7 +53,7 @@ EMBEDDING = (ROOT / "docs" / "embedding.md").read_text()
 SNIPPETS = re.findall(r"^```(python|sh)\n(.*?)^```$", EMBEDDING, re.MULTILINE | re.DOTALL)
 
 
-def test_every_snippet_for_embedders_is_cut_from_a_file_that_is_tested_or_is_run_here():
+def test_every_snippet_for_embedders_comes_from_a_tested_file_or_is_run_here():
     folders = ("examples", "tests/typing/good")
     tested = [file.read_text() for folder in folders for file in (ROOT / folder).rglob("*.py")]
     for kind, snippet in SNIPPETS:
@@ -64,7 +64,7 @@ def test_every_snippet_for_embedders_is_cut_from_a_file_that_is_tested_or_is_run
 
 
 @pytest.mark.parametrize("kind", ["python", "sh"])
-def test_the_one_liners_for_containers_without_an_entrypoint_are_read(kind, tmp_path):
+def test_one_liners_for_containers_without_an_entrypoint_write_readable_messages(kind, tmp_path):
     (snippet,) = (text for of, text in SNIPPETS if of == kind and "/dev/termination-log" in text)
     file = tmp_path / "message"
     text = snippet.replace("/dev/termination-log", str(file))
@@ -81,7 +81,7 @@ def test_the_one_liners_for_containers_without_an_entrypoint_are_read(kind, tmp_
 
 
 @pytest.mark.skipif(shutil.which("jq") is None, reason="there is no jq")
-def test_jq_writes_any_value():
+def test_jq_command_writes_any_value():
     (line,) = re.findall(r"`(jq [^`]+)`", " ".join(EMBEDDING.split()))
     value = 'quotes " and \\ and\nlines \ufffd'
     env = {"value": value, "PATH": os.environ["PATH"]}
@@ -90,14 +90,14 @@ def test_jq_writes_any_value():
     assert said.isascii()
 
 
-def test_the_file_of_a_result_is_written_as_told(tmp_path):
+def test_shell_snippet_writes_the_file_of_a_result(tmp_path):
     (snippet,) = (text for _, text in SNIPPETS if "RESULTSFW_RESULTS" in text and "/dev/" not in text)
     env = {"digest": "sha256:0123", "RESULTSFW_RESULTS": str(tmp_path), "PATH": os.environ["PATH"]}
     subprocess.run(["sh", "-c", snippet], env=env, check=True)
     assert (tmp_path / "digest").read_text() == "sha256:0123"
 
 
-def test_every_error_and_every_call_is_told_to_embedders():
+def test_every_error_and_every_call_is_documented_for_embedders():
     for name in errors.__all__:
         if name != "ResultsError":
             assert f"| `{name}` | `{getattr(errors, name).code}` |" in EMBEDDING
@@ -119,9 +119,23 @@ def test_every_feature_flag_is_in_the_readme_with_its_default():
 @pytest.mark.parametrize(
     "document", sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]), ids=lambda p: p.name
 )
-def test_links_lead_somewhere(document):
+def test_link_targets_exist(document):
     for target in re.findall(r"\]\(((?!https?:)[^)#]+)", document.read_text()):
         assert (document.parent / target).exists(), target
+
+
+PATHS = re.compile(r"`([\w-]+(?:/[\w.*-]+)*/?)`")
+PLACES = [ROOT, *(ROOT / name for name in ("resultsfw", "backends", "sidecar"))]
+
+
+@pytest.mark.parametrize(
+    "document", sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]), ids=lambda p: p.name
+)
+def test_files_and_folders_that_a_document_names_exist(document):
+    """A path of this repository has a folder, and an ending or a slash at its end."""
+    for path in PATHS.findall(document.read_text()):
+        if "/" in path and path.endswith(("/", ".py", ".yaml", ".toml", ".txt", ".json", ".md")):
+            assert any(list(place.glob(path.rstrip("/"))) for place in PLACES), path
 
 
 GUARANTEES = dict(
