@@ -10,7 +10,7 @@ from resultsfw.cli.saved import Judged
 from resultsfw.cluster import Object
 from resultsfw.core import STAMP_ANNOTATION
 from resultsfw.messages import CONTAINER_MESSAGE_BYTES, POD_MESSAGE_BYTES, message_budget
-from resultsfw.tekton.podstatus.pod_state import container_statuses
+from resultsfw.tekton.podstatus.pod_state import main_statuses
 from resultsfw.types import CollectionOutcome, Problem, ProblemCode, ResultSpec, Run, Stamp, Step
 
 __all__ = ["Budget", "End", "ResultTrace", "budget_of", "is_stamped", "trace_results"]
@@ -218,7 +218,7 @@ def _arrived(taskrun: Mapping[str, Any]) -> Iterator[tuple[str | None, str]]:
 
 def _exit_codes(pod: Object, run: Run) -> dict[str, int]:
     """Return the exit codes of the Steps that failed, by Step."""
-    known = container_statuses(pod)
+    known = main_statuses(pod)
     codes = {}
     for step in run.steps:
         terminated = known.get(step.container, {}).get("state", {}).get("terminated", {})

@@ -3,7 +3,6 @@
 from typing import Final
 
 from resultsfw.cluster import Kind
-from resultsfw.pods import RESULTS_SIDECAR
 
 __all__ = [
     "CANCEL_ANNOTATION",
@@ -13,7 +12,6 @@ __all__ = [
     "PIPELINES",
     "READY_ANNOTATION",
     "RELEASED_ANNOTATION",
-    "RESULTS_SIDECAR",
     "SERVICE_ACCOUNTS",
     "TASKRUNS",
     "TASKS",

@@ -8,10 +8,11 @@ from typing import Final
 
 from resultsfw.cluster import Object
 from resultsfw.messages import message_budget, read_message
+from resultsfw.pods import RESULTS_SIDECAR, container_statuses, has_finished, native_sidecars
 from resultsfw.tekton.api import reasons
-from resultsfw.tekton.api.kinds import RESULTS_SIDECAR, is_sidecar, is_step
+from resultsfw.tekton.api.kinds import is_sidecar, is_step
 from resultsfw.tekton.api.times import parse_time
-from resultsfw.tekton.podstatus.pod_state import container_statuses, native_sidecars
+from resultsfw.tekton.podstatus.pod_state import init_statuses, main_statuses
 from resultsfw.tekton.podstatus.step_states import internal_entries
 
 __all__ = ["OOM", "REFUSED", "STEP_TIMEOUT", "Progress", "StepNotEnded", "progress_of"]
@@ -89,7 +90,7 @@ def progress_of(pod: Object, now: datetime) -> Progress:
     """Read a pod's progress off its status. Tekton's rules (pkg/pod/status.go) but for what is said here."""
     status = pod.get("status", {})
     phase = status.get("phase", "Pending")
-    containers = container_statuses(pod)
+    containers = main_statuses(pod)
     wanted = [one["name"] for one in pod["spec"]["containers"] if is_step(one["name"])]
     # In the order of the spec, as Tekton sorts them: of several that failed, the first is the cause.
     ended = {
@@ -108,7 +109,7 @@ def progress_of(pod: Object, now: datetime) -> Progress:
     late = last is not None and (now - last).total_seconds() > patience
     all_steps_ended = len(steps) == len(wanted)
     return Progress(
-        steps_done=all_steps_ended or phase in ("Succeeded", "Failed"),
+        steps_done=all_steps_ended or has_finished(pod),
         running=_running(pod, phase),
         failure=(
             _failure(pod, ended, last if all_steps_ended else None)
@@ -124,7 +125,7 @@ def progress_of(pod: Object, now: datetime) -> Progress:
 
 def _step_not_ended(pod: Object, steps: Sequence[str]) -> StepNotEnded | None:
     """The first Step's container that is known to run longer than its Step."""
-    containers = container_statuses(pod)
+    containers = main_statuses(pod)
     states = {name: one.get("state", {}) for name, one in containers.items()}
     running = [name for name in steps if "running" in states.get(name, {})]
     if not running or "deletionTimestamp" in pod["metadata"]:
@@ -137,7 +138,7 @@ def _step_not_ended(pod: Object, steps: Sequence[str]) -> StepNotEnded | None:
             return StepNotEnded(step=running[0], since=since, shown_by=name, waited=False)
     # The results sidecar ends well by itself only when no Step will write anything more.
     native = RESULTS_SIDECAR in native_sidecars(pod)
-    sidecar = {**container_statuses(pod, "initContainerStatuses"), **containers}.get(RESULTS_SIDECAR, {})
+    sidecar = container_statuses(pod).get(RESULTS_SIDECAR, {})
     end = sidecar.get("state", {}).get("terminated") or sidecar.get("lastState", {}).get("terminated") or {}
     since = parse_time(end.get("finishedAt")) if end.get("exitCode") == 0 else None
     if since is None:
@@ -161,7 +162,7 @@ def _running(pod: Object, phase: str) -> tuple[str, str]:
         for one in conditions
     ):
         return "ExceededNodeResources", "TaskRun Pod exceeded available resources"
-    everyone = [*container_statuses(pod, "initContainerStatuses").values(), *container_statuses(pod).values()]
+    everyone = list(container_statuses(pod).values())
     waiting = [
         (one["name"], one["state"]["waiting"]) for one in everyone if "waiting" in one.get("state", {})
     ]
@@ -169,7 +170,7 @@ def _running(pod: Object, phase: str) -> tuple[str, str]:
         "PullImageFailed" if any(w.get("reason") in _IMAGE_FAULTS for _, w in waiting) else reasons.PENDING
     )
     for name, why in waiting:
-        if name in container_statuses(pod) and why.get("message"):
+        if name in main_statuses(pod) and why.get("message"):
             return reason, f'build step "{name}" is pending with reason "{why["message"]}"'
     for one in conditions:
         if one.get("status") != "True":
@@ -192,7 +193,7 @@ def _failure(pod: Object, ended: Mapping[str, Object], steps_end: datetime | Non
     beside = native_sidecars(pod)
     init = {
         name: one["state"]["terminated"]
-        for name, one in container_statuses(pod, "initContainerStatuses").items()
+        for name, one in init_statuses(pod).items()
         if "terminated" in one.get("state", {}) and name not in beside
     }
     stopped = {

@@ -5,13 +5,14 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from resultsfw.cluster import Object
+from resultsfw.pods import RESULTS_SIDECAR, native_sidecars
 from resultsfw.tekton.api import reasons
-from resultsfw.tekton.api.kinds import RESULTS_SIDECAR, is_sidecar, is_step
+from resultsfw.tekton.api.kinds import is_sidecar, is_step
 from resultsfw.tekton.api.times import parse_time
 from resultsfw.tekton.podstatus.pod_state import (
-    container_statuses,
+    init_statuses,
     is_scheduled,
-    native_sidecars,
+    main_statuses,
     steps_may_have_started,
 )
 
@@ -82,7 +83,7 @@ def cannot_start(pod: Object) -> tuple[str, str] | None:
 
 def _waiting(pod: Object) -> Iterator[Object]:
     """Containers that wait and never ran, init containers first."""
-    everyone = (*container_statuses(pod, "initContainerStatuses").values(), *container_statuses(pod).values())
+    everyone = (*init_statuses(pod).values(), *main_statuses(pod).values())
     for one in everyone:
         if "waiting" in one.get("state", {}) and "terminated" not in one.get("lastState", {}):
             yield one
@@ -90,7 +91,7 @@ def _waiting(pod: Object) -> Iterator[Object]:
 
 def _crashing(pod: Object) -> tuple[str, str] | None:
     """A native results sidecar that ends again and again, so that no Step can begin."""
-    status = container_statuses(pod, "initContainerStatuses").get(RESULTS_SIDECAR, {})
+    status = init_statuses(pod).get(RESULTS_SIDECAR, {})
     end = status.get("lastState", {}).get("terminated")
     if (
         RESULTS_SIDECAR not in native_sidecars(pod)

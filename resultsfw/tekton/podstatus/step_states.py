@@ -6,9 +6,10 @@ from typing import Any, Final
 
 from resultsfw.cluster import Object
 from resultsfw.messages import INTERNAL, Message, entry_type, message_budget, read_message
+from resultsfw.pods import container_statuses
 from resultsfw.tekton.api.kinds import is_sidecar, is_step
 from resultsfw.tekton.api.times import format_time, parse_time
-from resultsfw.tekton.podstatus.pod_state import container_statuses
+from resultsfw.tekton.podstatus.pod_state import main_statuses
 
 __all__ = ["pod_status_fields", "without_messages"]
 
@@ -29,7 +30,7 @@ def pod_status_fields(
         messages: Whether what containers say in their termination messages is repeated: results are there.
     """
     budget = message_budget(pod)
-    containers = container_statuses(pod)
+    containers = main_statuses(pod)
     order = [one["name"] for one in pod["spec"]["containers"] if is_step(one["name"])]
     provenance = {step.get("name"): step.get("provenance", {}) for step in previous.get("steps") or ()}
     declared = _declared(previous.get("taskSpec") or {})
@@ -46,7 +47,7 @@ def pod_status_fields(
             **one.get("state", {}),
         }
         for key in ("containerStatuses", "initContainerStatuses")
-        for name, one in container_statuses(pod, key).items()
+        for name, one in container_statuses(pod, (key,)).items()
         if is_sidecar(name)
     ]
     told: Object = {"podName": pod["metadata"]["name"]}

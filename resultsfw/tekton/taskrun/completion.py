@@ -7,9 +7,10 @@ from typing import Any
 
 from resultsfw.cluster import Cluster, Object
 from resultsfw.core import ResultsManager
+from resultsfw.pods import RESULTS_SIDECAR
 from resultsfw.tekton.api import reasons
 from resultsfw.tekton.api.conditions import condition
-from resultsfw.tekton.api.kinds import ON_ERROR_ANNOTATION, RESULTS_SIDECAR
+from resultsfw.tekton.api.kinds import ON_ERROR_ANNOTATION
 from resultsfw.tekton.api.times import format_time
 from resultsfw.tekton.podstatus.pod_state import steps_may_have_started
 from resultsfw.tekton.podstatus.progress import progress_of

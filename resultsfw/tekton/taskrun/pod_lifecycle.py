@@ -7,9 +7,10 @@ from typing import Final
 
 from resultsfw.cluster import PODS, Cluster, Object
 from resultsfw.errors import NotFoundError
-from resultsfw.tekton.api.kinds import READY_ANNOTATION, RELEASED_ANNOTATION, RESULTS_SIDECAR, is_step
+from resultsfw.pods import RESULTS_SIDECAR, grace_period
+from resultsfw.tekton.api.kinds import READY_ANNOTATION, RELEASED_ANNOTATION, is_step
 from resultsfw.tekton.api.times import format_time, parse_time
-from resultsfw.tekton.podstatus.pod_state import container_statuses, grace_period, is_scheduled
+from resultsfw.tekton.podstatus.pod_state import is_scheduled, main_statuses
 from resultsfw.tekton.taskrun.termination import StopAnnotation, TerminationCause, stop_annotation
 
 __all__ = ["delete_unscheduled", "mark_ready", "stop_sidecars", "terminate"]
@@ -33,7 +34,7 @@ def mark_ready(cluster: Cluster, pod: Object, now: datetime) -> float | None:
         return None
     if READY_ANNOTATION in annotations:
         return _remind(cluster, pod, now)
-    for name, one in container_statuses(pod).items():
+    for name, one in main_statuses(pod).items():
         state = one.get("state", {})
         if not is_step(name) and not ("terminated" in state or ("running" in state and one.get("ready"))):
             return None
@@ -46,8 +47,7 @@ def _remind(cluster: Cluster, pod: Object, now: datetime) -> float | None:
     """Change the pod once more, if no Step has ended some time after the release."""
     released = (pod["metadata"].get("annotations") or {}).get(RELEASED_ANNOTATION)
     if released is None or any(
-        is_step(name) and "terminated" in one.get("state", {})
-        for name, one in container_statuses(pod).items()
+        is_step(name) and "terminated" in one.get("state", {}) for name, one in main_statuses(pod).items()
     ):
         return None
     waited = (now - (parse_time(released) or now)).total_seconds()
@@ -81,7 +81,7 @@ def stop_sidecars(cluster: Cluster, pod: Object, nop_image: str) -> None:
     So are containers that somebody else put into the pod (a service mesh's). The results sidecar ends by
     itself, native sidecars are ended by the kubelet when all others have.
     """
-    running = {name for name, one in container_statuses(pod).items() if "running" in one.get("state", {})}
+    running = {name for name, one in main_statuses(pod).items() if "running" in one.get("state", {})}
     containers = [dict(one) for one in pod["spec"]["containers"]]
     stale = [
         one

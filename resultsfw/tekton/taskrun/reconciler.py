@@ -20,6 +20,7 @@ from resultsfw.errors import (
     TooEarlyError,
 )
 from resultsfw.limits import object_size
+from resultsfw.pods import grace_period, is_terminating
 from resultsfw.tekton.api import reasons
 from resultsfw.tekton.api.conditions import condition, is_done, succeeded
 from resultsfw.tekton.api.kinds import TASKRUNS
@@ -31,10 +32,8 @@ from resultsfw.tekton.api.times import format_time, parse_time
 from resultsfw.tekton.pod.builder import PodOptions
 from resultsfw.tekton.podstatus.pod_state import (
     all_containers_ended,
-    grace_period,
     is_cancellable,
     is_scheduled,
-    is_terminating,
     steps_may_have_started,
 )
 from resultsfw.tekton.podstatus.progress import Progress, progress_of

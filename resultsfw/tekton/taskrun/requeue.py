@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from resultsfw.cluster import Object
-from resultsfw.tekton.podstatus.pod_state import grace_period, is_terminating
+from resultsfw.pods import grace_period, is_terminating
 from resultsfw.tekton.podstatus.progress import Progress
 from resultsfw.tekton.podstatus.startup_failures import unscheduled_since
 from resultsfw.tekton.taskrun.termination import deadline
