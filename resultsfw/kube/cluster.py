@@ -20,6 +20,7 @@ from resultsfw.kube.connect import (
     connect,
     unavailable,
 )
+from resultsfw.kube.decoding import drop_managed_fields
 from resultsfw.kube.listing import is_named, pages
 from resultsfw.kube.paths import path_of, path_of_one, subject
 
@@ -254,8 +255,9 @@ class KubeCluster:
             content_type=content_type or "application/json",
             timeouts=self._timeouts,
             limited=self._limited,
-            bare=method != "GET",  # what a write is answered with is read by who wrote
         )
+        if method != "GET":
+            drop_managed_fields(answer)  # reconcilers go on with the answer to a write
         return _checked(answer, about)
 
     def _open_log(self, namespace: str, pod: str, container: str, limit: int, about: str) -> Response:

@@ -110,9 +110,8 @@ class Connection:
         content_type: str = JSON,
         timeouts: Timeouts = _TIMEOUTS,
         limited: bool = True,
-        bare: bool = False,
     ) -> Any:
-        """Send JSON and return the answer's, decoded; ``bare``: without ``metadata.managedFields``.
+        """Send JSON and return the decoded JSON of the answer.
 
         What cannot be decoded as it is comes as `resultsfw.kube.decoding.decode_object` gives it.
 
@@ -131,7 +130,7 @@ class Connection:
         )
         data = self.read(response, subject, limit=OBJECT_ANSWER_BYTES)
         try:
-            return decode_object(data, bare=bare)
+            return decode_object(data)
         except ValueError as error:
             raise UnavailableError("the answer is not whole, or not JSON", subject=subject) from error
 

@@ -12,7 +12,13 @@ from hypothesis import strategies as st
 
 from resultsfw.cluster import UNREADABLE
 from resultsfw.jsons import MAX_DEPTH, is_deeper_than
-from resultsfw.kube.decoding import decode_event, decode_list, decode_object
+from resultsfw.kube.decoding import (
+    decode_event,
+    decode_head,
+    decode_list,
+    decode_object,
+    drop_managed_fields,
+)
 
 TEXTS = st.text(alphabet='}]{[,":\\aé', max_size=8)
 VALUES = st.recursive(
@@ -95,7 +101,13 @@ def test_whatever_comes_it_is_decoded_or_a_value_error(decode, data):
 LINEAR = """
 import resource, sys
 resource.setrlimit(resource.RLIMIT_CPU, (60, 60))
-from resultsfw.kube.decoding import decode_event, decode_list, decode_object
+from resultsfw.kube.decoding import (
+    decode_event,
+    decode_head,
+    decode_list,
+    decode_object,
+    drop_managed_fields,
+)
 for text in (b"{", b"[", b'"', b'\\\\"', b"[]", b'{"a":', b'"\\\\', b'{"a":[', b"]", b'[""', b'":"'):
     for begin in (b"", b'"', b'{"metadata":{"name":"x"},"items":['):
         data = begin + text * (1_000_000 // len(text))
@@ -118,3 +130,22 @@ def test_depth_is_counted_without_recursion(levels, most):
     for number in range(levels):
         value = {"a": value} if number % 2 else [value, 1]
     assert is_deeper_than(value, most) == (levels > most)
+
+
+@pytest.mark.parametrize("decode", [decode_event, decode_head])
+@given(metadata=st.dictionaries(TEXTS | st.just("labels"), VALUES, max_size=3), managed=VALUES, spec=VALUES)
+def test_managed_fields_of_an_events_object_are_left_out_and_nothing_else(decode, metadata, managed, spec):
+    inner = {"managedFields": [1]}
+    kept = {**metadata, "annotations": inner}
+    sent = {"metadata": {**kept, "managedFields": managed}, "spec": {"x": spec, **inner}}
+    event = decode(json.dumps({"type": "ADDED", "object": sent}, separators=(",", ":")).encode())
+    assert event["object"]["metadata"] == kept
+    if decode is decode_event:
+        assert event["object"]["spec"] == sent["spec"]
+
+
+@pytest.mark.parametrize("value", [None, [], 1, {}, {"metadata": None}, {"metadata": []}, {"metadata": {}}])
+def test_what_has_no_managed_fields_stays_as_it_is(value):
+    before = json.dumps(value)
+    drop_managed_fields(value)
+    assert json.dumps(value) == before
