@@ -1,4 +1,4 @@
-"""A cluster without nodes, and whoever works on it."""
+"""An API server, a simulated kubelet and controller processes."""
 
 import sys
 from pathlib import Path
@@ -8,11 +8,11 @@ import pytest
 # Test files are no packages: what they share is found here.
 sys.path.insert(0, str(Path(__file__).parent))
 
-from controllerroom import Room
+from controllerharness import ControllerHarness
 
 
 @pytest.fixture
-def room(tmp_path):
-    one = Room(tmp_path)
+def harness(tmp_path):
+    one = ControllerHarness(tmp_path)
     yield one
     one.close()

@@ -1,6 +1,6 @@
 """Objects by which one tenant could stop or starve the controller of everybody."""
 
-from controllerroom import MANAGED_BY
+from controllerharness import MANAGED_BY
 
 from resultsfw.tekton.api.kinds import PIPELINERUNS, TASKRUNS, TASKS
 

@@ -2,7 +2,7 @@
 
 import threading
 
-from controllerroom import MANAGED_BY
+from controllerharness import MANAGED_BY
 
 from resultsfw.controller.cache_transforms import TaskRunTransform
 from resultsfw.controller.metrics import Metrics

@@ -4,7 +4,7 @@ import json
 import signal
 
 import pytest
-from controllerroom import condition
+from controllerharness import condition
 from pluginsite import BROKEN, GOOD
 
 from resultsfw.cluster import EVENTS, PODS
@@ -20,24 +20,23 @@ def results_collected(run):
 
 
 @pytest.fixture
-def here(room, site, monkeypatch):
-    """A room whose controllers have the site's distributions."""
+def harness(harness, site, monkeypatch):
+    """A harness whose controllers have the site's distributions."""
     monkeypatch.setenv("PYTHONPATH", str(site.path))
-    return room
+    return harness
 
 
-def test_beside_every_broken_plugin_it_runs_on_and_an_edit_that_selects_one_is_refused(here, site):
-    room = here
+def test_the_controller_runs_beside_broken_plugins_and_rejects_edits_that_select_one(harness, site):
     for name, (text, _) in BROKEN.items():
         site.backend(name, text)
     for one in ("one", "two"):
         site.backend("twice", GOOD, dist=one)
     site.extension("watch", OBSERVER)
     site.extension("bad", "raise RuntimeError('never')")
-    process = room.start("--no-leader-elect")
+    process = harness.start("--no-leader-elect")
     process.wait_for("this replica is the leader")
-    room.create("first")
-    room.until(lambda: room.done("first"))
+    harness.create("first")
+    harness.until(lambda: harness.done("first"))
     for key, name, why in (
         ("results-from", "import", "ModuleNotFoundError"),
         ("results-from", "twice", "claimed by more than one distribution"),
@@ -45,34 +44,35 @@ def test_beside_every_broken_plugin_it_runs_on_and_an_edit_that_selects_one_is_r
         ("extensions", "bad", "RuntimeError: never"),
         ("extensions", "wach", 'did you mean "watch"?'),
     ):
-        room.flags(**{"results-from": "", "allowed-results-from": "", "extensions": "", key: name})
+        harness.flags(**{"results-from": "", "allowed-results-from": "", "extensions": "", key: name})
         said = process.wait_for(f'\\"{name}\\"')["message"]
         assert "is rejected: " in said
         assert why in said
         assert said.endswith("; the previous flags stay in effect")
-    room.create("second")
-    room.until(lambda: room.done("second"))
-    room.flags(extensions="watch", allowed_results_from="", results_from="")
+    harness.create("second")
+    harness.until(lambda: harness.done("second"))
+    harness.flags(extensions="watch", allowed_results_from="", results_from="")
     process.wait_for("extensions=watch")
-    room.create("third")
+    harness.create("third")
     process.wait_for("watched third")
-    room.until(lambda: room.done("third"))
-    room.assert_all_well("first", "second", "third")
+    harness.until(lambda: harness.done("third"))
+    harness.assert_all_succeeded("first", "second", "third")
     assert process.signal(signal.SIGTERM) == 0
-    told = [one["reason"] for one in room.store.list(EVENTS) if one["involvedObject"]["kind"] == "ConfigMap"]
+    told = [
+        one["reason"] for one in harness.store.list(EVENTS) if one["involvedObject"]["kind"] == "ConfigMap"
+    ]
     assert told == ["FlagsRefused"] * 5
 
 
 @pytest.mark.parametrize("name", ["import", "misspelt", "version", "twice", "extension"])
-def test_one_that_is_selected_stops_the_start_with_all_that_is_known_in_one_message(here, site, name):
-    room = here
+def test_a_selected_broken_plugin_ends_the_start_with_one_message(harness, site, name):
     if name == "extension":
         site.extension(name, "import nothing_of_that_name")
         who = f'extension "extension" (dist-ext-extension 0.3, ext_extension, {site.path}/ext_extension.py)'
         why = "ModuleNotFoundError: No module named 'nothing_of_that_name'"
-        room.flags(extensions=name)
+        harness.flags(extensions=name)
     else:
-        room.flags(results_from=name)
+        harness.flags(results_from=name)
         if name == "twice":
             for one in ("one", "two"):
                 site.backend(name, GOOD, dist=one)
@@ -82,30 +82,29 @@ def test_one_that_is_selected_stops_the_start_with_all_that_is_known_in_one_mess
             site.backend(name, BROKEN[name][0])
             who = f'backend "{name}" (dist-{name} 1.2, plugin_{name}, {site.path}/plugin_{name}.py)'
             why = BROKEN[name][1]
-    process = room.start()
+    process = harness.start()
     assert process.wait() == 2
     lines = [json.loads(line) for line in process.lines]
     [error] = [one["message"] for one in lines if one["level"] == "error"]
     assert error.startswith(f'the ConfigMap "feature-flags" is rejected: {who} cannot be used: ')
     assert why in error
     assert error.endswith("; the process exits")
-    [event] = room.store.list(EVENTS)
+    [event] = harness.store.list(EVENTS)
     assert event["reason"] == "FlagsRefused"
-    assert room.server.requests["POST pods"] == 0
+    assert harness.server.requests["POST pods"] == 0
 
 
-def test_a_broken_one_that_runs_may_choose_refuses_those_runs_alone(here, site):
-    room = here
+def test_a_broken_backend_that_runs_may_choose_fails_only_those_runs(harness, site):
     site.backend("lacking", BROKEN["lacking"][0])
-    room.flags(allowed_results_from="lacking")
-    process = room.start("--no-leader-elect")
+    harness.flags(allowed_results_from="lacking")
+    process = harness.start("--no-leader-elect")
     process.wait_for("this replica is the leader")
     assert process.wait_for("implements no extract")["level"] == "error"
-    room.create("chooses", annotations={"resultsfw.dev/results-from": "lacking"})
-    room.create("other")
-    room.until(lambda: room.done("chooses", "other"))
-    assert condition(room.run("other"))["reason"] == "Succeeded"
-    refused = condition(room.run("chooses"))
+    harness.create("chooses", annotations={"resultsfw.dev/results-from": "lacking"})
+    harness.create("other")
+    harness.until(lambda: harness.done("chooses", "other"))
+    assert condition(harness.run("other"))["reason"] == "Succeeded"
+    refused = condition(harness.run("chooses"))
     assert refused["reason"] == "TaskRunValidationFailed"
     assert "dist-lacking 1.2" in refused["message"]
     assert "implements no extract" in refused["message"]
@@ -120,19 +119,18 @@ specs.extract.resultsfw_spec["warn_on_impl_args"] = {"limits": DeprecationWarnin
 USES_BOTH = GOOD.replace("def extract(run)", "def extract(run, limits)") + "@hookimpl\ndef purge(run): pass\n"
 
 
-def test_a_plugin_of_yesterday_is_named_once_and_does_its_work(here, site):
+def test_a_deprecated_plugin_is_warned_about_once_and_works(harness, site):
     """Warnings are errors in this process: those of plugins are not."""
-    room = here
     site.backend("yesterday", USES_BOTH.replace('name="a"', 'name="digest"'))
     site.install("older", "1", "", {"sitecustomize": OLDER})
-    room.flags(results_from="yesterday")
-    process = room.start("--no-leader-elect")
+    harness.flags(results_from="yesterday")
+    process = harness.start("--no-leader-elect")
     process.wait_for("this replica is the leader")
-    room.flags(max_result_size="5000")
+    harness.flags(max_result_size="5000")
     process.wait_for("max-result-size=5000")
-    room.create("one")
-    room.until(lambda: room.done("one"))
-    assert condition(room.run("one"))["reason"] == "Succeeded"
+    harness.create("one")
+    harness.until(lambda: harness.done("one"))
+    assert condition(harness.run("one"))["reason"] == "Succeeded"
     assert process.signal(signal.SIGTERM) == 0
     said = [one for one in process.lines if "is deprecated" in one]
     assert len(said) == 2
@@ -144,19 +142,18 @@ def test_a_plugin_of_yesterday_is_named_once_and_does_its_work(here, site):
     assert {json.loads(one)["level"] for one in said} == {"warning"}
 
 
-def test_redaction_by_flag_reaches_results_and_what_the_steps_said(here):
-    room = here
-    room.flags(extensions="redact", **{"config.redact": "patterns:\n  pod: '[a-z]+-pod'"})
-    process = room.start("--no-leader-elect")
+def test_redaction_by_flag_applies_to_results_and_step_messages(harness):
+    harness.flags(extensions="redact", **{"config.redact": "patterns:\n  pod: '[a-z]+-pod'"})
+    process = harness.start("--no-leader-elect")
     process.wait_for("extensions=redact")
-    room.create("one")
-    room.until(lambda: room.done("one"))
-    status = room.run("one")["status"]
+    harness.create("one")
+    harness.until(lambda: harness.done("one"))
+    status = harness.run("one")["status"]
     assert status["results"] == [{"name": "digest", "type": "string", "value": "[redacted:pod]"}]
     assert [sorted(one["terminated"]) for one in status["steps"]] == [
         ["exitCode", "finishedAt", "reason", "startedAt"]
     ]
-    (pod,) = room.store.list(PODS)
+    (pod,) = harness.store.list(PODS)
     assert "one-pod" in pod["status"]["containerStatuses"][0]["state"]["terminated"]["message"]
     said = process.wait_for("is redacted by pattern")
     assert said["message"] == 'run runs/one: result "digest" is redacted by pattern: pod (1)'

@@ -68,13 +68,13 @@ def bad(found):
     return {one.what: one for one in found if one.well is False}
 
 
-def test_all_is_well():
+def test_a_complete_installation_has_no_missing_finding():
     found = look(Fake())
     assert not bad(found)
     assert all(one.well for one in found)
 
 
-def test_extensions_are_told_too():
+def test_extensions_are_reported():
     flags = {"extensions": "redact", "config.redact": "patterns: {a: b}"}
     (one,) = [one for one in look(Fake(flags)) if one.what == "extension redact"]
     assert (one.well, one.detail) == (True, "loaded; implements extract")
@@ -82,7 +82,7 @@ def test_extensions_are_told_too():
     assert 'did you mean "redact"?' in bad_one.detail
 
 
-def test_a_right_of_the_controllers_own():
+def test_a_missing_permission_of_the_controller_is_reported_with_its_manifest():
     cluster = Fake()
     cluster.denied.add("patch taskruns/status")
     (one,) = bad(look(cluster)).values()
@@ -90,7 +90,7 @@ def test_a_right_of_the_controllers_own():
     assert one.fix == "kubectl apply -k config/"
 
 
-def test_reading_logs_is_asked_for_only_where_the_backend_needs_it():
+def test_log_access_is_checked_only_if_the_backend_needs_it():
     cluster = Fake()
     cluster.denied.add("get pods/log")
     assert not bad(look(cluster))
@@ -102,7 +102,7 @@ def test_reading_logs_is_asked_for_only_where_the_backend_needs_it():
     assert "sidecar-logs" in one.detail
 
 
-def test_each_right_that_a_backend_names_is_asked_for_whatever_its_group():
+def test_every_permission_that_a_backend_declares_is_checked():
     rights = {"create roles", "create rolebindings", "create configmaps", "patch configmaps"}
     cluster = Fake({"results-from": "config-map"})
     cluster.denied |= rights
@@ -115,7 +115,7 @@ def test_each_right_that_a_backend_names_is_asked_for_whatever_its_group():
         )
 
 
-def test_a_right_that_cannot_be_asked_for_is_unknown():
+def test_a_permission_that_cannot_be_checked_is_unknown():
     cluster = Fake()
 
     def can(*_):
@@ -137,7 +137,7 @@ def test_without_leader_election_no_lease_is_needed():
         (crd(managed_by=False), "without spec.managedBy"),
     ],
 )
-def test_crds(content, word):
+def test_a_missing_or_outdated_crd_is_reported(content, word):
     cluster = Fake()
     cluster.objects["customresourcedefinitions", "taskruns.tekton.dev"] = content
     (one,) = bad(look(cluster)).values()
@@ -146,7 +146,7 @@ def test_crds(content, word):
     assert one.fix
 
 
-def test_copies_of_taskruns_that_a_pipelinerun_will_not_hold():
+def test_embedded_status_that_the_crd_does_not_store_is_a_warning():
     def said(**flags):
         found = look(Fake({key.replace("_", "-"): value for key, value in flags.items()}))
         return [one.detail for one in found if one.doubtful]
@@ -165,7 +165,7 @@ def test_copies_of_taskruns_that_a_pipelinerun_will_not_hold():
     assert not [one for one in look(keeping) if one.doubtful]
 
 
-def test_keys_without_effect_are_pointed_out_and_policies_that_refuse_are_missing():
+def test_keys_without_effect_are_warnings_and_unenforced_policies_missing():
     cluster = Fake(
         {"max-result-sise": "5000", "enforce-nonfalsifiability": "spire", "coschedule": "disabled"}
     )
@@ -187,7 +187,7 @@ def test_a_crd_that_may_not_be_read_is_unknown():
     assert cluster_checks.check_crd(cluster, TASKRUNS).well is None
 
 
-def test_the_configmap():
+def test_an_invalid_or_missing_configmap_is_reported():
     cluster = Fake({"results-from": "nonsense"})
     (one,) = bad(look(cluster)).values()
     assert "nonsense" in one.detail
@@ -200,7 +200,7 @@ def test_the_configmap():
     assert "not found; the defaults" in look(cluster)[0].detail
 
 
-def test_architectures():
+def test_an_image_is_ok_only_if_a_node_of_every_architecture_lists_it():
     cluster = Fake()
     cluster.nodes.append(node("arm64", "docker.io/tekton/entrypoint:1"))
     entrypoint, scripts = cluster_checks.check_images(cluster, IMAGES)
@@ -211,7 +211,7 @@ def test_architectures():
     assert [one.well for one in look(cluster)][-1] is None
 
 
-def test_nodes_that_run_no_pod_of_ours_tell_nothing():
+def test_nodes_that_are_not_linux_are_ignored():
     cluster = Fake()
     cluster.nodes.append({"status": {"nodeInfo": {"operatingSystem": "windows", "architecture": "amd64"}}})
     assert all(one.well for one in cluster_checks.check_images(cluster, IMAGES))
@@ -222,7 +222,7 @@ def test_nodes_that_run_no_pod_of_ours_tell_nothing():
         assert "no Linux node" in one.detail
 
 
-def test_the_image_of_a_backend_is_looked_at_whoever_named_it():
+def test_the_image_of_every_backend_is_checked():
     for flags, image in (
         ({"results-from": "sidecar-logs"}, "resultsfw/sidecar:0.1.0"),
         ({"results-from": "sidecar-logs", "config.sidecar-logs": "image: mine:1"}, "mine:1"),
@@ -244,7 +244,7 @@ def as_other(**denied):
     return doctor.Subject(ACCOUNT, other)
 
 
-def test_anothers_rights_are_asked_for_and_the_rest_is_read_as_oneself():
+def test_permissions_are_checked_as_the_subject():
     cluster = Fake({"results-from": "sidecar-logs"})
     cluster.denied = UnavailableError("one's own rights are not asked for")
     cluster.objects["serviceaccounts", "controller"] = {}
@@ -254,7 +254,7 @@ def test_anothers_rights_are_asked_for_and_the_rest_is_read_as_oneself():
     assert {one.what: one.well for one in found}["CRD taskruns.tekton.dev"] is True
 
 
-def test_what_oneself_may_not_read_is_unknown_and_not_missing():
+def test_unreadable_objects_are_unknown_and_not_missing():
     cluster = Fake()
     for name in [*cluster.objects, ("serviceaccounts", "controller")]:
         cluster.objects[name] = ForbiddenError("no")
@@ -272,13 +272,13 @@ def test_what_oneself_may_not_read_is_unknown_and_not_missing():
     ]
 
 
-def test_a_service_account_that_is_not_there_is_said_first():
+def test_a_missing_service_account_is_reported_first():
     found = look(Fake(), subject=as_other())
     assert "is --as correct?" in bad(found)["ServiceAccount resultsfw/controller"].detail
     assert not [one for one in look(Fake(), subject=doctor.Subject("jane", Fake())) if "Account" in one.what]
 
 
-def test_who_may_not_act_as_another_is_told_so_once():
+def test_a_forbidden_impersonation_is_reported_once():
     refused = ForbiddenError('User "me" cannot impersonate resource "serviceaccounts"')
     with pytest.raises(ForbiddenError, match="you may not impersonate") as caught:
         look(Fake(), subject=as_other(denied=refused))
@@ -296,11 +296,11 @@ def test_who_may_not_act_as_another_is_told_so_once():
         ("localhost:5000/b", "localhost:5000/b:latest"),
     ],
 )
-def test_names_of_images(name, full):
+def test_image_names_are_compared_as_the_kubelet_lists_them(name, full):
     assert cluster_checks._full(name) == full
 
 
-def test_every_need_can_be_asked_of_a_server():
+def test_every_permission_can_be_checked():
     needs = permissions.controller_permissions("ns", "ns")
     assert len({one.what for one in needs}) == len(needs)
     assert [(one.verb, one.namespace) for one in needs if one.kind == CONFIG_MAPS] == [
@@ -309,7 +309,7 @@ def test_every_need_can_be_asked_of_a_server():
     ]
 
 
-def test_the_command(monkeypatch, capsys, tmp_path):
+def test_the_command_prints_json_and_exits_1_if_something_is_missing(monkeypatch, capsys, tmp_path):
     from resultsfw.cli import doctor as command  # noqa: PLC0415
     from resultsfw.cli import main  # noqa: PLC0415
 
@@ -329,20 +329,20 @@ def test_the_command(monkeypatch, capsys, tmp_path):
     assert main(["doctor"]) == 0
 
 
-def test_the_command_as_another_on_a_real_server(room, capsys):
+def test_the_command_impersonates_only_for_permissions(harness, capsys):
     from resultsfw.cli import main  # noqa: PLC0415
 
-    room.server.denied = {"create pods"}
-    room.server.impersonators = {ACCOUNT}
-    room.store.create(SERVICE_ACCOUNTS, {"metadata": {"name": "controller", "namespace": "resultsfw"}})
-    command = ["doctor", "--kubeconfig", str(room.kubeconfig), "-o", "json"]
+    harness.server.denied = {"create pods"}
+    harness.server.impersonators = {ACCOUNT}
+    harness.store.create(SERVICE_ACCOUNTS, {"metadata": {"name": "controller", "namespace": "resultsfw"}})
+    command = ["doctor", "--kubeconfig", str(harness.kubeconfig), "-o", "json"]
     assert main([*command, "--as", ACCOUNT]) == 1
     found = {one["what"]: one for one in json.loads(capsys.readouterr().out)}
     assert [what for what, one in found.items() if one["well"] is False and "CRD" not in what] == [
         "create pods"
     ]
-    assert room.server.acted["selfsubjectaccessreviews"] == {ACCOUNT}
-    assert room.server.acted["configmaps"] == room.server.acted["serviceaccounts"] == {""}
+    assert harness.server.acted["selfsubjectaccessreviews"] == {ACCOUNT}
+    assert harness.server.acted["configmaps"] == harness.server.acted["serviceaccounts"] == {""}
     assert main([*command, "--as", "system:admin"]) == 1
     said = capsys.readouterr().err
     assert said.startswith('error: --as: you may not impersonate "system:admin"')

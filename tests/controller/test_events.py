@@ -36,19 +36,19 @@ def end(status, message="m"):
         (UNKNOWN, {}, None),
     ],
 )
-def test_what_is_told_of_a_change(old, new, told):
+def test_a_change_of_the_condition_has_tektons_event(old, new, told):
     notice = taskrun_event(old, new)
     assert (notice and (notice.type, notice.reason)) == told
 
 
-def test_a_message_is_cut_to_what_an_event_holds():
+def test_a_message_is_truncated_to_the_limit_of_an_event():
     assert truncate("x" * 1024) == "x" * 1024
     assert truncate("x" * 1025) == "x" * 1021 + "..."
     assert len(truncate("é" * 1000).encode()) <= 1024
     assert taskrun_event(UNKNOWN, end("False", "é" * 2000)).message.endswith("é...")
 
 
-def test_events_are_written_in_their_order_with_what_they_are_about():
+def test_events_are_written_in_order_with_their_objects():
     seen, done = [], threading.Event()
 
     def post(obj, notice):
@@ -65,7 +65,7 @@ def test_events_are_written_in_their_order_with_what_they_are_about():
 
 
 @pytest.mark.parametrize("error", [ForbiddenError("no"), RuntimeError("bug")])
-def test_one_that_cannot_be_written_is_counted_and_the_next_is_written(error, caplog):
+def test_an_event_that_cannot_be_written_is_counted_and_the_next_is_written(error, caplog):
     seen = []
 
     def post(obj, notice):
@@ -82,7 +82,7 @@ def test_one_that_cannot_be_written_is_counted_and_the_next_is_written(error, ca
     assert metrics.events_dropped._value.get() == 1
 
 
-def test_too_many_are_dropped_and_nobody_waits(monkeypatch):
+def test_too_many_events_are_dropped_and_senders_do_not_wait(monkeypatch):
     monkeypatch.setattr("resultsfw.controller.events._MAX_QUEUED", 2)
     block = threading.Event()
     metrics = Metrics([])
@@ -119,5 +119,5 @@ def stage(reason, message="m", status="Unknown"):
         (stage("X", status="False"), stage("X", "other", status="False"), []),
     ],
 )
-def test_each_stage_of_a_pipelinerun_is_told_as_tekton_tells_it(old, new, told):
+def test_each_stage_of_a_pipelinerun_has_tektons_event(old, new, told):
     assert [(one.type, one.reason, one.message) for one in pipelinerun_events(old, new)] == told

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from functools import partial
 
 import pytest
-from controllerroom import MANAGED_BY, condition, taskrun
+from controllerharness import MANAGED_BY, condition, taskrun
 from taskrunharness import TaskRunHarness
 
 from resultsfw.cluster import PODS, UNREADABLE
@@ -90,7 +90,7 @@ def controller():
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_what_never_comes_right_is_tried_some_times_and_then_ends_its_run(controller, error, looks):
+def test_a_run_is_marked_as_failed_after_repeated_errors(controller, error, looks):
     controller.reconciler = Raises(error)
     controller.on_taskrun("ADDED", seen())
     controller.start()
@@ -102,7 +102,7 @@ def test_what_never_comes_right_is_tried_some_times_and_then_ends_its_run(contro
     assert controller.controller.is_healthy
 
 
-def test_what_may_come_right_is_tried_for_ever(controller):
+def test_retryable_errors_are_retried_for_ever(controller):
     controller.reconciler = Raises(UnavailableError("away"))
     controller.on_taskrun("ADDED", seen())
     controller.start()
@@ -111,7 +111,7 @@ def test_what_may_come_right_is_tried_for_ever(controller):
     assert controller.ended == []
 
 
-def test_a_run_whose_time_is_over_before_the_pause_is_looked_at_then(controller, monkeypatch):
+def test_a_retry_comes_at_the_runs_deadline_if_that_is_earlier_than_the_backoff(controller, monkeypatch):
     monkeypatch.setattr("resultsfw.workqueue.BASE_DELAY", 3600.0)
     monkeypatch.setattr(controller.queue, "_max_delay", 3600.0)
     monkeypatch.setattr(controller.queue, "_jitter", 0.0)
@@ -125,7 +125,7 @@ def test_a_run_whose_time_is_over_before_the_pause_is_looked_at_then(controller,
     assert controller.ended == []
 
 
-def test_failures_that_may_come_right_do_not_count_among_those_that_do_not(controller):
+def test_retryable_errors_reset_the_count_of_other_failures(controller):
     errors = [UnavailableError("away")] * 2 * MAX_FAILURES
     errors += [KeyError("x")] * (MAX_FAILURES - 1) + [UnavailableError("away")]
     errors += [KeyError("x")] * (MAX_FAILURES - 1)
@@ -145,7 +145,7 @@ def test_failures_that_may_come_right_do_not_count_among_those_that_do_not(contr
     assert controller.ended == []
 
 
-def test_an_object_that_a_run_needs_and_that_cannot_be_decoded_ends_it_at_once(controller):
+def test_a_run_whose_task_cannot_be_decoded_is_marked_as_failed_at_once(controller):
     controller.reconciler = Raises(UnreadableObjectError("Task runs/t cannot be worked on"))
     controller.on_taskrun("ADDED", seen())
     controller.start()
@@ -156,7 +156,7 @@ def test_an_object_that_a_run_needs_and_that_cannot_be_decoded_ends_it_at_once(c
     assert controller.reconciler.looks == 1
 
 
-def test_a_run_that_cannot_be_decoded_is_ended_and_never_looked_at(controller):
+def test_a_run_that_cannot_be_decoded_is_marked_as_failed_and_not_reconciled(controller):
     controller.reconciler = Raises()
     controller.on_taskrun("ADDED", {**seen(), UNREADABLE: "it is nested"})
     controller.start()
@@ -165,7 +165,7 @@ def test_a_run_that_cannot_be_decoded_is_ended_and_never_looked_at(controller):
     assert controller.reconciler.looks == 0
 
 
-def test_an_end_that_conflicts_or_fails_is_tried_again(controller):
+def test_marking_as_failed_is_retried_after_conflicts_and_errors(controller):
     answers = [ConflictError("c"), UnavailableError("u"), ValueError("v"), False]
 
     def mark_failed(request, failure, message):
@@ -196,7 +196,7 @@ def a_failer(kind=TASKRUNS, store=None):
     return store, RunFailer(store, kind, cached=cached, clock=lambda: NOW)
 
 
-def test_a_taskrun_is_ended_with_its_pod_stopped():
+def test_marking_a_taskrun_as_failed_deletes_its_pod():
     store, failer = a_failer()
     run = store.create(TASKRUNS, taskrun("bad"))
     owner = {"kind": "TaskRun", "name": "bad", "uid": run["metadata"]["uid"]}
@@ -214,7 +214,7 @@ def test_a_taskrun_is_ended_with_its_pod_stopped():
     assert [one["metadata"]["name"] for one in store.list(PODS)] == ["other-pod"]
 
 
-def test_a_run_that_is_over_or_gone_or_goes_is_left_alone():
+def test_a_finished_unknown_or_deleted_run_is_not_marked_as_failed():
     store, failer = a_failer()
     assert not failer.mark_failed(("runs", "gone"), Failure.FAULT, "why")
     store.create(TASKRUNS, taskrun("over"))
@@ -230,7 +230,7 @@ def test_a_run_that_is_over_or_gone_or_goes_is_left_alone():
     assert not failer.mark_failed(("runs", "goes"), Failure.FAULT, "why")
 
 
-def test_a_pipelinerun_is_ended_with_its_own_taskruns_cancelled():
+def test_marking_a_pipelinerun_as_failed_cancels_its_own_taskruns():
     store = Store()
     _, failer = a_failer(PIPELINERUNS, store)
     metadata = {"name": "p", "namespace": "runs"}
@@ -255,7 +255,7 @@ def test_a_pipelinerun_is_ended_with_its_own_taskruns_cancelled():
     assert "status" not in store.get(TASKRUNS, "runs", "others")["spec"]
 
 
-def test_a_run_that_is_too_large_to_be_written_is_ended_without_its_spec_in_its_status():
+def test_a_run_too_large_to_be_written_is_marked_as_failed_without_its_spec_in_the_status():
     class Full(Store):
         def patch(self, kind, namespace, name, patch, *, subresource=""):
             if subresource and "taskSpec" not in patch["status"]:
@@ -268,7 +268,7 @@ def test_a_run_that_is_too_large_to_be_written_is_ended_without_its_spec_in_its_
     assert condition(store.get(TASKRUNS, "runs", "bad"))["status"] == "False"
 
 
-def test_the_first_process_that_a_run_stalls_notes_it_and_the_second_ends_it():
+def test_the_first_stalled_process_annotates_the_run_and_the_second_marks_it_as_failed():
     store, failer = a_failer()
     store.create(TASKRUNS, taskrun("bad"))
     failer.record_stall(("runs", "bad"), "stalled")
@@ -282,11 +282,11 @@ def test_the_first_process_that_a_run_stalls_notes_it_and_the_second_ends_it():
 
 
 @pytest.mark.parametrize("text", ["", "x", "-1", "٣", "9" * 5000, "1.5", 5, None])
-def test_a_note_that_somebody_edited_counts_as_none(text):
+def test_an_invalid_stalled_annotation_counts_as_zero(text):
     assert stalls_of({"metadata": {"annotations": {STALLED_ANNOTATION: text}}}) == 0
 
 
-def test_a_run_that_stalled_another_process_lets_the_others_go_first(controller):
+def test_a_run_that_stalled_another_process_is_delayed_behind_others(controller):
     bad = seen()
     bad["metadata"]["annotations"] = {STALLED_ANNOTATION: "1"}
     controller.on_taskrun("ADDED", bad)
@@ -299,7 +299,7 @@ def test_a_run_that_stalled_another_process_lets_the_others_go_first(controller)
 # The watchdog.
 
 
-def test_a_worker_that_is_at_a_run_too_long_is_named_in_log_metric_and_health(controller, caplog):
+def test_a_stalled_worker_is_reported_in_log_metric_and_health(controller, caplog):
     controller.reconciler = Raises()
     controller.on_taskrun("ADDED", seen())
     controller.start()
@@ -327,7 +327,7 @@ def test_a_worker_that_is_at_a_run_too_long_is_named_in_log_metric_and_health(co
     assert shown not in metrics.text().decode()
 
 
-def test_within_its_time_no_worker_is_stalled(controller):
+def test_a_worker_within_its_time_is_not_stalled(controller):
     controller.reconciler = Raises()
     controller.on_taskrun("ADDED", seen())
     controller.start()
@@ -337,7 +337,7 @@ def test_within_its_time_no_worker_is_stalled(controller):
 
 
 @pytest.mark.parametrize("error", [UnavailableError("away"), RuntimeError("broken")])
-def test_a_watchdog_outlives_what_cannot_be_noted(controller, error, caplog):
+def test_the_watchdog_survives_errors_while_recording_a_stall(controller, error, caplog):
     controller.reconciler = Raises()
     controller.on_taskrun("ADDED", seen())
     controller.start()
@@ -360,7 +360,7 @@ def test_a_watchdog_outlives_what_cannot_be_noted(controller, error, caplog):
 
 
 @pytest.mark.parametrize("spec", [None, [], "x", 5, True])
-def test_a_run_whose_spec_is_no_object_is_nobodys_and_has_a_defect(spec):
+def test_a_run_whose_spec_is_not_an_object_has_a_defect(spec):
     run = {"metadata": {"name": "a", "namespace": "n"}, "spec": spec}
     assert managed_by(run) == ""
     assert defect_of(run) == "its spec is not an object"
@@ -370,7 +370,7 @@ def test_a_run_whose_spec_is_no_object_is_nobodys_and_has_a_defect(spec):
 
 
 @pytest.mark.parametrize("status", [[], "x", {"conditions": "x"}, {"conditions": [None]}, {"conditions": {}}])
-def test_a_run_whose_status_is_none_has_a_defect_and_can_be_held(status):
+def test_a_run_whose_status_is_malformed_has_a_defect_and_can_be_cached(status):
     run = {**seen(), "status": status}
     assert defect_of(run)
     held = stub(run, "why")
@@ -379,11 +379,11 @@ def test_a_run_whose_status_is_none_has_a_defect_and_can_be_held(status):
 
 
 @pytest.mark.parametrize("mark", [{"a": 1}, 5, [], None])
-def test_a_mark_that_a_tenant_wrote_in_another_shape_is_none(mark):
+def test_an_unreadable_mark_of_another_type_that_a_tenant_wrote_is_ignored(mark):
     assert defect_of({**seen(), UNREADABLE: mark}) == ""
 
 
-def test_reasons_that_tenants_wrote_make_no_endless_series():
+def test_the_number_of_reasons_in_labels_is_limited():
     metrics = Metrics([])
     old = {"status": "Unknown"}
     for number in range(300):

@@ -5,7 +5,7 @@ import signal
 
 import hostile
 import pytest
-from controllerroom import MANAGED_BY, NAMESPACE, Room, condition
+from controllerharness import MANAGED_BY, NAMESPACE, ControllerHarness, condition
 from pluginsite import Site
 
 from resultsfw.cluster import Kind
@@ -28,27 +28,27 @@ _OVER_THE_LIMIT = [
 """Inputs whose substitution would exceed the size of an object."""
 
 
-def create(room, objects):
+def create(harness, objects):
     for kind, obj in objects:
-        room.store.create(kind, obj)
+        harness.store.create(kind, obj)
 
 
-def good(room, number):
+def good(harness, number):
     """A good tenant's TaskRun and PipelineRun."""
-    room.create(f"good{number}")
+    harness.create(f"good{number}")
     task = {"results": [{"name": "digest"}], "steps": [_GOOD]}
     spec = {"managedBy": MANAGED_BY, "pipelineSpec": {"tasks": [{"name": "a", "taskSpec": task}]}}
     name = f"good-pipeline{number}"
-    room.store.create(PIPELINERUNS, {"metadata": {"name": name, "namespace": "runs"}, "spec": spec})
+    harness.store.create(PIPELINERUNS, {"metadata": {"name": name, "namespace": "runs"}, "spec": spec})
 
 
-def ended_well(room, number):
-    pipelinerun = room.store.get(PIPELINERUNS, "runs", f"good-pipeline{number}")
-    return all(condition(run).get("status") == "True" for run in (room.run(f"good{number}"), pipelinerun))
+def ended_well(harness, number):
+    pipelinerun = harness.store.get(PIPELINERUNS, "runs", f"good-pipeline{number}")
+    return all(condition(run).get("status") == "True" for run in (harness.run(f"good{number}"), pipelinerun))
 
 
-def bad(room, namespace="bad"):
-    return [run for kind in (TASKRUNS, PIPELINERUNS) for run in room.store.list(kind, namespace)]
+def bad(harness, namespace="bad"):
+    return [run for kind in (TASKRUNS, PIPELINERUNS) for run in harness.store.list(kind, namespace)]
 
 
 def refused(runs):
@@ -67,19 +67,19 @@ class Takeover:
         good: Whether the good tenant's runs ended before and after the takeover.
     """
 
-    def __init__(self, room):
-        self.room = room
+    def __init__(self, harness):
+        self.harness = harness
         self.inputs = {**hostile.UNREADABLE, **hostile.FOREIGN, **hostile.SUBSTITUTION}
         self.namespaces = {name: f"bad{number}" for number, name in enumerate(self.inputs)}
-        room.server.splices.update(hostile.SPLICES)
+        harness.server.splices.update(hostile.SPLICES)
         for name, objects in self.inputs.items():
-            create(room, hostile.moved(objects, self.namespaces[name]))
-        self.leader = room.start(limits=LIMITS, **QUICK)
+            create(harness, hostile.moved(objects, self.namespaces[name]))
+        self.leader = harness.start(limits=LIMITS, **QUICK)
         self.leader.wait_for("this replica is the leader", PATIENCE)
-        self.standby = room.start(limits=LIMITS, **QUICK)
+        self.standby = harness.start(limits=LIMITS, **QUICK)
         self.good = [self._good_runs_end(1)]
         with contextlib.suppress(AssertionError):
-            room.until(lambda: all(map(self._is_settled, self.inputs)), PATIENCE)
+            harness.until(lambda: all(map(self._is_settled, self.inputs)), PATIENCE)
         self.settled = {name: self._is_settled(name) for name in self.inputs}
         self.standby.wait_for("caches synced", PATIENCE)
         self.leader_was_alive = self.leader.process.poll() is None
@@ -89,13 +89,13 @@ class Takeover:
 
     def runs(self, name):
         """The runs of an input."""
-        return bad(self.room, self.namespaces[name])
+        return bad(self.harness, self.namespaces[name])
 
     def _good_runs_end(self, number):
-        good(self.room, number)
+        good(self.harness, number)
         with contextlib.suppress(AssertionError):
-            self.room.until(lambda: ended_well(self.room, number), PATIENCE)
-        return ended_well(self.room, number)
+            self.harness.until(lambda: ended_well(self.harness, number), PATIENCE)
+        return ended_well(self.harness, number)
 
     def _is_settled(self, name):
         if name in hostile.FOREIGN:
@@ -107,27 +107,27 @@ class Takeover:
 
 @pytest.fixture(scope="module")
 def takeover(tmp_path_factory):
-    room = Room(tmp_path_factory.mktemp("takeover"))
+    harness = ControllerHarness(tmp_path_factory.mktemp("takeover"))
     try:
-        yield Takeover(room)
+        yield Takeover(harness)
     finally:
-        room.close()
+        harness.close()
 
 
-def test_the_runs_of_others_end_under_both_leaders_while_every_hostile_input_is_there(takeover):
+def test_other_tenants_runs_succeed_under_both_leaders_beside_every_hostile_input(takeover):
     assert takeover.leader_was_alive
     assert takeover.good == [True, True]
     assert takeover.standby.process.poll() is None
     assert takeover.standby.page("/healthz") == (200, "ok\n")
 
 
-def test_the_lease_is_the_leaders_all_the_time(takeover):
-    lease = takeover.room.store.get(LEASES, NAMESPACE, "resultsfw-controller")
+def test_the_lease_changes_hands_once(takeover):
+    lease = takeover.harness.store.get(LEASES, NAMESPACE, "resultsfw-controller")
     assert lease["spec"]["leaseTransitions"] == 1
 
 
 @pytest.mark.parametrize("name", hostile.UNREADABLE)
-def test_an_object_that_cannot_be_reconciled_is_ended_by_name(takeover, name):
+def test_a_run_that_cannot_be_reconciled_is_marked_as_failed(takeover, name):
     assert takeover.settled[name]
     for run in takeover.runs(name):
         assert condition(run)["status"] == "False"
@@ -141,7 +141,7 @@ def test_an_object_of_another_controller_that_cannot_be_reconciled_is_left_alone
 
 
 @pytest.mark.parametrize("name", hostile.SUBSTITUTION)
-def test_the_substitution_of_a_hostile_run_ends_under_the_first_leader(takeover, name):
+def test_the_substitution_of_a_hostile_run_finishes_under_the_first_leader(takeover, name):
     assert takeover.settled[name]
     if name in _OVER_THE_LIMIT:
         for run in takeover.runs(name):
@@ -149,12 +149,12 @@ def test_the_substitution_of_a_hostile_run_ends_under_the_first_leader(takeover,
             assert "over the limit of 1572864 bytes" in condition(run)["message"]
 
 
-def test_an_object_that_cannot_be_decoded_is_named_in_the_log_and_counted(room):
-    room.server.splices.update(hostile.SPLICES)
-    create(room, hostile.FOREIGN["a PipelineRun of another controller"])
-    leader = room.start(limits=LIMITS, **QUICK)
+def test_an_object_that_cannot_be_decoded_is_logged_and_counted(harness):
+    harness.server.splices.update(hostile.SPLICES)
+    create(harness, hostile.FOREIGN["a PipelineRun of another controller"])
+    leader = harness.start(limits=LIMITS, **QUICK)
     leader.wait_for("this replica is the leader", PATIENCE)
-    standby = room.start(limits=LIMITS, **QUICK)
+    standby = harness.start(limits=LIMITS, **QUICK)
     standby.wait_for("caches synced", PATIENCE)
     for process in (leader, standby):
         said = process.wait_for("nested in")["message"]
@@ -163,23 +163,23 @@ def test_an_object_that_cannot_be_decoded_is_named_in_the_log_and_counted(room):
         metrics = process.page("/metrics")[1]
         assert 'resultsfw_unreadable_objects{kind="pipelineruns"} 1.0' in metrics
         assert 'resultsfw_unreadable_objects{kind="taskruns"} 0.0' in metrics
-    room.store.delete(PIPELINERUNS, "bad", "bad")
-    good(room, 3)
-    room.until(lambda: ended_well(room, 3), PATIENCE)
+    harness.store.delete(PIPELINERUNS, "bad", "bad")
+    good(harness, 3)
+    harness.until(lambda: ended_well(harness, 3), PATIENCE)
     assert 'resultsfw_unreadable_objects{kind="pipelineruns"} 0.0' in leader.page("/metrics")[1]
 
 
-def test_an_object_becomes_unreadable_while_it_is_watched(room):
-    process = room.start("--no-leader-elect", limits=LIMITS)
+def test_objects_that_become_unreadable_restart_no_watch(harness):
+    process = harness.start("--no-leader-elect", limits=LIMITS)
     process.wait_for("this replica is the leader", PATIENCE)
-    room.server.splices.update(hostile.SPLICES)
+    harness.server.splices.update(hostile.SPLICES)
     for objects in (*hostile.UNREADABLE.values(), *hostile.FOREIGN.values()):
-        create(room, objects[:1])
+        create(harness, objects[:1])
         for kind, obj in objects[:1]:
-            room.store.patch(kind, "bad", obj["metadata"]["name"], {"metadata": {"labels": {"a": "b"}}})
-            room.store.delete(kind, "bad", obj["metadata"]["name"])
-    good(room, 1)
-    room.until(lambda: ended_well(room, 1), PATIENCE)
+            harness.store.patch(kind, "bad", obj["metadata"]["name"], {"metadata": {"labels": {"a": "b"}}})
+            harness.store.delete(kind, "bad", obj["metadata"]["name"])
+    good(harness, 1)
+    harness.until(lambda: ended_well(harness, 1), PATIENCE)
     restarts = [line for line in process.page("/metrics")[1].splitlines() if "watch_restarts_total{" in line]
     assert not restarts, restarts
 
@@ -193,41 +193,41 @@ def one_leader(tmp_path_factory):
     folder = tmp_path_factory.mktemp("backends")
     site = folder / "site"
     site.mkdir()
-    room = Room(folder)
-    room.imported = folder / "imported"
-    word = f"pathlib.Path({str(room.imported)!r}).touch()"
+    harness = ControllerHarness(folder)
+    harness.imported = folder / "imported"
+    word = f"pathlib.Path({str(harness.imported)!r}).touch()"
     Site(site).backend("hostile", f"import os, pathlib\n{word}\nos._exit(3)\n")
-    room.server.splices.update(hostile.SPLICES)
+    harness.server.splices.update(hostile.SPLICES)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(site))
         for number, objects in enumerate(hostile.BACKENDS.values()):
-            create(room, hostile.moved(objects, f"bad{number}"))
+            create(harness, hostile.moved(objects, f"bad{number}"))
             if any("finalizers" in obj["metadata"] for _, obj in objects):
-                room.store.delete(TASKRUNS, f"bad{number}", "bad")
-        room.process = room.start("--no-leader-elect", limits=LIMITS)
+                harness.store.delete(TASKRUNS, f"bad{number}", "bad")
+        harness.process = harness.start("--no-leader-elect", limits=LIMITS)
     try:
-        room.process.wait_for("this replica is the leader", PATIENCE)
-        yield room
+        harness.process.wait_for("this replica is the leader", PATIENCE)
+        yield harness
     finally:
-        room.close()
+        harness.close()
 
 
 @pytest.mark.parametrize("name", hostile.BACKENDS)
-def test_a_text_that_names_a_backend_no_flag_allows_imports_nothing(one_leader, name):
-    room, number = one_leader, list(hostile.BACKENDS).index(name)
+def test_an_object_that_names_a_backend_which_no_flag_allows_imports_nothing(one_leader, name):
+    harness, number = one_leader, list(hostile.BACKENDS).index(name)
     if any("finalizers" in obj["metadata"] for _, obj in hostile.BACKENDS[name]):
-        room.until(lambda: not bad(room, f"bad{number}"), PATIENCE)
+        harness.until(lambda: not bad(harness, f"bad{number}"), PATIENCE)
     else:
-        room.until(
+        harness.until(
             lambda: all(
-                condition(run).get("status") in ("True", "False") for run in bad(room, f"bad{number}")
+                condition(run).get("status") in ("True", "False") for run in bad(harness, f"bad{number}")
             ),
             PATIENCE,
         )
-    good(room, number)
-    room.until(lambda: ended_well(room, number), PATIENCE)
-    assert not room.imported.exists()
-    assert room.process.process.poll() is None
+    good(harness, number)
+    harness.until(lambda: ended_well(harness, number), PATIENCE)
+    assert not harness.imported.exists()
+    assert harness.process.process.poll() is None
 
 
 STALLING = """
@@ -252,37 +252,37 @@ def extract(run, pod):
 """
 
 
-def test_a_run_that_stalls_a_worker_turns_the_health_red_is_named_and_stalls_no_third_process(
-    room, tmp_path, monkeypatch
+def test_a_run_that_stalls_a_worker_fails_the_health_check_is_reported_and_stalls_no_third_process(
+    harness, tmp_path, monkeypatch
 ):
     folder = tmp_path / "site"
     folder.mkdir()
     Site(folder).backend("stalling", STALLING)
     monkeypatch.setenv("PYTHONPATH", str(folder))
-    room.flags(results_from="stalling")
-    create(room, [hostile.taskrun(results=[{"name": "digest"}])])
-    first = room.start(stalled_after=4, leader_elect=False)
+    harness.flags(results_from="stalling")
+    create(harness, [hostile.taskrun(results=[{"name": "digest"}])])
+    first = harness.start(stalled_after=4, leader_elect=False)
     said = first.wait_for("TaskRun bad/bad: a worker has been reconciling it for more than 4 s", PATIENCE)
     assert "prepare_pod" in said["message"], "where it is"
     status, text = first.page("/healthz")
     assert (status, text) == (503, "a worker is stalled by TaskRun bad/bad\n")
     shown = 'resultsfw_stalled_run_seconds{kind="TaskRun",name="bad",namespace="bad"}'
     assert shown in first.page("/metrics")[1]
-    good(room, 1)
-    room.until(lambda: ended_well(room, 1), PATIENCE)
+    good(harness, 1)
+    harness.until(lambda: ended_well(harness, 1), PATIENCE)
     noted = {"resultsfw.dev/stalled": "1"}
-    room.until(lambda: bad(room)[0]["metadata"].get("annotations") == noted, PATIENCE)
+    harness.until(lambda: bad(harness)[0]["metadata"].get("annotations") == noted, PATIENCE)
     first.signal(signal.SIGKILL)  # as the liveness probe does in the end
-    second = room.start(stalled_after=4, leader_elect=False)
+    second = harness.start(stalled_after=4, leader_elect=False)
     second.wait_for("this replica is the leader", PATIENCE)
-    good(room, 2)
-    room.until(lambda: ended_well(room, 2), PATIENCE)
-    room.until(lambda: refused(bad(room)), PATIENCE)
-    (run,) = bad(room)
+    good(harness, 2)
+    harness.until(lambda: ended_well(harness, 2), PATIENCE)
+    harness.until(lambda: refused(bad(harness)), PATIENCE)
+    (run,) = bad(harness)
     assert condition(run)["reason"] == "TaskRunReconcileFailed"
     second.signal(signal.SIGKILL)
-    third = room.start(stalled_after=4, leader_elect=False)
+    third = harness.start(stalled_after=4, leader_elect=False)
     third.wait_for("this replica is the leader", PATIENCE)
-    good(room, 3)
-    room.until(lambda: ended_well(room, 3), PATIENCE)
+    good(harness, 3)
+    harness.until(lambda: ended_well(harness, 3), PATIENCE)
     assert third.page("/healthz") == (200, "ok\n")

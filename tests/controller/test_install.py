@@ -63,7 +63,7 @@ def site(tmp_path, capsys, monkeypatch):
     one.server.down()
 
 
-def test_beside_tekton_and_once_more(site):
+def test_installing_beside_tekton_twice_changes_nothing_the_second_time(site):
     site.tekton(**{"enable-api-fields": "beta"})
     before = copy.deepcopy(site.store.get(CONFIG_MAPS, TEKTON, "feature-flags"))
     assert site.install() == 0, site.err
@@ -81,7 +81,7 @@ def test_beside_tekton_and_once_more(site):
     assert site.deployment()["spec"]["template"]["spec"]["containers"][0]["image"] == "mine:2"
 
 
-def test_flags_that_were_not_named_are_left_alone(site):
+def test_flags_that_were_not_chosen_are_not_changed(site):
     site.tekton(**{"enable-api-fields": "beta", "max-result-size": "8192"})
     assert site.install("--results-from", "sidecar-logs") == 0, site.err
     assert site.words()["configmap/feature-flags"] == "configured"
@@ -106,7 +106,7 @@ def test_flags_that_were_not_named_are_left_alone(site):
         (["--results-from", "sidecar-logs", "--no-log-access"], False),
     ],
 )
-def test_log_access_is_given_where_the_backend_needs_it_or_it_is_asked_for(site, options, granted):
+def test_log_access_is_granted_if_the_backend_needs_it_or_on_request(site, options, granted):
     site.tekton()
     assert site.install(*options) == 0, site.err
     assert (
@@ -123,7 +123,7 @@ def test_log_access_is_given_where_the_backend_needs_it_or_it_is_asked_for(site,
         (["--results-from", "sidecar-logs"], False),
     ],
 )
-def test_the_rights_of_a_backend_are_given_where_it_is_chosen_or_they_are_asked_for(site, options, granted):
+def test_the_permissions_of_a_backend_are_granted_if_it_is_selected_or_on_request(site, options, granted):
     site.tekton()
     assert site.install(*options) == 0, site.err
     assert (
@@ -131,7 +131,7 @@ def test_the_rights_of_a_backend_are_given_where_it_is_chosen_or_they_are_asked_
     ) is granted
 
 
-def test_the_rights_of_a_backend_that_has_none_of_its_own(site):
+def test_installing_permissions_of_a_backend_without_any_is_refused(site):
     site.tekton()
     assert site.install("--backend", "sidecar-logs") == 2
     assert 'the backend "sidecar-logs" has no permissions to grant' in site.err
@@ -145,7 +145,7 @@ def test_flags_are_set_before_the_controller_starts(site):
     assert names[-2:] == ["configmap/feature-flags", "deployment.apps/resultsfw-controller"]
 
 
-def test_without_tekton(site):
+def test_installing_without_tekton_needs_the_crds_option(site):
     assert site.install() == 2
     assert "CRD taskruns.tekton.dev not found; install Tekton, or add --crds" in site.err
     assert site.untouched()
@@ -179,7 +179,7 @@ def test_tektons_crds_are_never_replaced(site):
         (["--print", "--wait", "3"], "--wait"),
     ],
 )
-def test_bad_input_is_refused_before_anything_is_touched(site, options, word):
+def test_invalid_options_are_rejected_before_anything_is_changed(site, options, word):
     site.tekton()
     site.server.requests.clear()
     assert site.install(*options) == 2
@@ -187,7 +187,7 @@ def test_bad_input_is_refused_before_anything_is_touched(site, options, word):
     assert site.untouched()
 
 
-def test_flags_that_would_not_come_into_force_are_refused(site):
+def test_flags_that_the_controller_would_reject_are_rejected(site):
     site.tekton(**{"missing-results": "nonsense"})
     assert site.install("--results-from", "sidecar-logs") == 2
     assert "would reject the ConfigMap" in site.err
@@ -195,7 +195,7 @@ def test_flags_that_would_not_come_into_force_are_refused(site):
     assert site.untouched()
 
 
-def test_what_the_server_refuses_is_known_before_anything_is_touched(site):
+def test_objects_that_the_api_server_rejects_are_reported_before_anything_is_changed(site):
     site.tekton()
     site.server.faults.fail("PATCH", "/clusterroles/", 403, 1)
     assert site.install() == 1
@@ -204,7 +204,7 @@ def test_what_the_server_refuses_is_known_before_anything_is_touched(site):
         site.store.get(NAMESPACES, "default", "resultsfw")
 
 
-def test_a_field_that_is_somebody_elses_is_not_taken(site):
+def test_a_field_of_another_manager_is_a_conflict(site):
     site.tekton()
     assert site.install() == 0
     site.server.faults.fail("PATCH", "/deployments/", 409, 1)
@@ -213,7 +213,7 @@ def test_a_field_that_is_somebody_elses_is_not_taken(site):
     assert site.deployment()["spec"]["template"]["spec"]["containers"][0]["image"] != "mine:2"
 
 
-def test_with_monitoring(site):
+def test_monitoring_installs_alerts(site):
     site.tekton()
     for name in ("servicemonitors", "prometheusrules"):
         site.definition(f"{name}.monitoring.coreos.com")
@@ -221,7 +221,7 @@ def test_with_monitoring(site):
     assert site.words()["servicemonitor.monitoring.coreos.com/resultsfw-controller"] == "created"
 
 
-def test_printed_for_kubectl(capsys):
+def test_print_writes_manifests_for_kubectl(capsys):
     options = [
         "--crds",
         "--monitoring",
@@ -274,14 +274,14 @@ class Rollout:
         }
 
 
-def test_a_rollout_is_waited_for_and_says_what_it_lacks():
+def test_a_rollout_is_awaited_and_its_timeout_reports_the_conditions():
     deployment = {"metadata": {"namespace": "n", "name": "d"}}
     wait_for_rollout(Rollout(3), deployment, 60, pause=lambda _: None)
     with pytest.raises(ClusterError, match="1 of 2 replicas are available; not enough replicas"):
         wait_for_rollout(Rollout(10**9), deployment, 0, pause=lambda _: None)
 
 
-def test_a_rollout_that_the_server_has_not_seen_yet_is_not_over():
+def test_a_rollout_that_was_not_observed_yet_is_not_finished():
     class Unseen(Rollout):
         def get(self, *asked):
             return {**super().get(*asked), "metadata": {"generation": 3}}

@@ -11,7 +11,7 @@ from resultsfw.errors import BrokenBackendError, BrokenExtensionError, FlagError
 from resultsfw.tekton.pod.builder import PodOptions
 
 
-class Room:
+class FlagsHarness:
     """Everything `LiveFlags` is given, and what came of it."""
 
     def __init__(self, **more):
@@ -76,11 +76,11 @@ class Room:
 
 
 @pytest.fixture
-def room():
+def make_flags():
     made = []
 
     def make(**more):
-        made.append(Room(**more))
+        made.append(FlagsHarness(**more))
         return made[-1]
 
     yield make
@@ -88,8 +88,8 @@ def room():
         one.flags.close()
 
 
-def test_a_good_edit_is_a_new_core(room):
-    one = room()
+def test_a_valid_edit_takes_effect(make_flags):
+    one = make_flags()
     one.edit(results_from="termination-message")
     one.wait(lambda: len(one.cores) == 1)
     assert one.flags.ready.wait(5)
@@ -99,8 +99,8 @@ def test_a_good_edit_is_a_new_core(room):
     assert one.cores[1].flags.max_result_size == 9000
 
 
-def test_tektons_flags_of_pods_are_live_too(room):
-    one = room(pods=PodOptions(nop_image="mine"))
+def test_tektons_pod_flags_take_effect(make_flags):
+    one = make_flags(pods=PodOptions(nop_image="mine"))
     one.edit(results_from="termination-message")
     one.edit(results_from="termination-message", set_security_context="true", keep_pod_on_cancel="True")
     one.wait(lambda: one.pods and one.pods[-1].security_context)
@@ -110,8 +110,8 @@ def test_tektons_flags_of_pods_are_live_too(room):
     assert one.pods[-1] == PodOptions(nop_image="mine")
 
 
-def test_an_edit_of_somebody_elses_flag_changes_nothing(room):
-    one = room()
+def test_an_edit_of_another_components_flag_changes_nothing(make_flags):
+    one = make_flags()
     one.edit()
     one.wait(lambda: len(one.cores) == 1)
     one.edit(enable_api_fields="beta")
@@ -129,8 +129,8 @@ def test_an_edit_of_somebody_elses_flag_changes_nothing(room):
         ({"set_security_context": "yes"}, "set-security-context"),
     ],
 )
-def test_a_bad_edit_keeps_the_last_good_flags_and_is_told(room, caplog, data, word):
-    one = room()
+def test_an_invalid_edit_keeps_the_previous_flags_and_is_reported(make_flags, caplog, data, word):
+    one = make_flags()
     one.edit(results_from="sidecar-logs")
     one.wait(lambda: one.cores)
     one.edit(**{"results_from": "sidecar-logs", **data})
@@ -149,13 +149,13 @@ def test_a_bad_edit_keeps_the_last_good_flags_and_is_told(room, caplog, data, wo
     assert one.metrics.flags_rejected._value.get() == 0
 
 
-def test_data_that_is_no_text_is_a_bad_edit():
+def test_data_that_is_not_text_is_rejected():
     with pytest.raises(FlagError, match="not text"):
         flags_of({"data": {"max-result-size": 9}})
 
 
-def test_a_bad_configmap_at_the_start_leaves_nothing_in_force_until_it_is_mended(room):
-    one = room()
+def test_no_flags_take_effect_until_an_invalid_first_configmap_is_corrected(make_flags):
+    one = make_flags()
     one.edit(results_from="nonsense")
     one.wait(lambda: one.told)
     assert "no run is reconciled" in one.told[0][1].message
@@ -165,9 +165,9 @@ def test_a_bad_configmap_at_the_start_leaves_nothing_in_force_until_it_is_mended
 
 
 @pytest.mark.parametrize("error", [BrokenBackendError, BrokenExtensionError])
-def test_a_broken_plugin_at_the_start_is_hopeless_and_later_a_bad_edit(room, caplog, error):
+def test_a_broken_plugin_ends_the_process_at_the_start_and_is_rejected_later(make_flags, caplog, error):
     given_up = []
-    one = room(on_unusable_plugin=lambda: given_up.append(1))
+    one = make_flags(on_unusable_plugin=lambda: given_up.append(1))
     one.fault = error("it is broken")
     one.edit()
     one.wait(lambda: one.told)
@@ -182,9 +182,9 @@ def test_a_broken_plugin_at_the_start_is_hopeless_and_later_a_bad_edit(room, cap
     assert "it is broken, too; the previous flags stay in effect" in caplog.text
 
 
-def test_extensions_are_said_when_they_come_into_force(room, caplog):
+def test_extensions_are_logged_when_they_take_effect(make_flags, caplog):
     caplog.set_level("INFO", "resultsfw")
-    one = room()
+    one = make_flags()
     one.edit(**{"extensions": "redact", "config.redact": "patterns: {a: b}"})
     one.wait(lambda: one.cores)
     assert one.flags.ready.wait(5)
@@ -194,8 +194,8 @@ def test_extensions_are_said_when_they_come_into_force(room, caplog):
     assert "config.redact" in one.told[0][1].message
 
 
-def test_no_configmap_is_the_defaults_said_once(room, caplog):
-    one = room()
+def test_defaults_take_effect_without_a_configmap_and_are_logged_once(make_flags, caplog):
+    one = make_flags()
     one.flags.on_feature_flags(None)
     one.wait(lambda: one.cores)
     one.flags.on_feature_flags(None)
@@ -204,9 +204,9 @@ def test_no_configmap_is_the_defaults_said_once(room, caplog):
     assert caplog.text.count("the defaults are in effect") == 1
 
 
-def test_a_backend_that_lacks_a_right_is_a_bad_edit_until_it_has_it(room, monkeypatch):
+def test_edit_is_rejected_until_the_backends_permission_is_granted(make_flags, monkeypatch):
     monkeypatch.setattr("resultsfw.controller.live_flags._RECHECK", 0.02)
-    one = room()
+    one = make_flags()
     one.edit()
     one.wait(lambda: one.cores)
     one.missing = ["get pods/log: not allowed; kubectl apply -f ..."]
@@ -218,8 +218,8 @@ def test_a_backend_that_lacks_a_right_is_a_bad_edit_until_it_has_it(room, monkey
     assert (one.failures(), len(one.told)) == (1, 1)
 
 
-def test_at_the_start_a_lacking_right_is_logged_and_runs_are_taken(room, caplog):
-    one = room()
+def test_a_missing_permission_at_the_start_is_logged_and_flags_take_effect(make_flags, caplog):
+    one = make_flags()
     one.missing = ["get pods/log: not allowed"]
     one.edit(results_from="sidecar-logs")
     assert one.flags.ready.wait(5)
@@ -227,9 +227,9 @@ def test_at_the_start_a_lacking_right_is_logged_and_runs_are_taken(room, caplog)
 
 
 @pytest.mark.parametrize("fault", [UnavailableError("gone"), RuntimeError("bug")])
-def test_what_can_come_right_by_itself_is_tried_again(room, monkeypatch, fault):
+def test_an_edit_rejected_for_a_temporary_cause_is_tried_again(make_flags, monkeypatch, fault):
     monkeypatch.setattr("resultsfw.controller.live_flags._RECHECK", 0.02)
-    one = room()
+    one = make_flags()
     one.fault = fault
     one.edit()
     one.wait(lambda: one.told)
@@ -237,14 +237,14 @@ def test_what_can_come_right_by_itself_is_tried_again(room, monkeypatch, fault):
     assert one.flags.ready.wait(5)
 
 
-def test_the_sidecars_image_can_be_given_from_outside():
+def test_the_sidecar_image_option_overrides_the_flag():
     data = {"data": {"config.sidecar-logs": "image: one\ncpu: 5m"}}
     assert flags_of(data, sidecar_image="two").config["sidecar-logs"] == {"image": "two", "cpu": "5m"}
     assert flags_of(data).config["sidecar-logs"]["image"] == "one"
 
 
-def test_flags_that_may_not_be_meant_come_into_force_and_are_told_once(room, caplog):
-    one = room()
+def test_doubtful_flags_take_effect_and_are_reported_once(make_flags, caplog):
+    one = make_flags()
     one.edit(embedded_status="both", results_from="sidecar-logs")
     one.wait(lambda: one.cores and one.told)
     ((obj, notice),) = one.told
@@ -256,8 +256,8 @@ def test_flags_that_may_not_be_meant_come_into_force_and_are_told_once(room, cap
     assert len(one.told) == 1
 
 
-def test_a_misspelt_key_is_pointed_out_in_log_event_and_metric_once(room, caplog):
-    one = room()
+def test_a_misspelt_key_is_reported_once_in_log_event_and_metric(make_flags, caplog):
+    one = make_flags()
     one.edit(max_result_sise="5000")
     one.wait(lambda: one.told)
     ((obj, notice),) = one.told
@@ -273,8 +273,8 @@ def test_a_misspelt_key_is_pointed_out_in_log_event_and_metric_once(room, caplog
     assert one.flags.ready.wait(5)
 
 
-def test_options_of_a_backend_that_is_not_installed_are_pointed_out(room):
-    one = room()
+def test_options_of_a_backend_that_is_not_installed_are_a_warning(make_flags):
+    one = make_flags()
     one.edit(**{"config.sidecar-log": "image: x"})
     one.wait(lambda: one.told)
     assert 'did you mean "sidecar-logs"?' in one.told[0][1].message
@@ -287,8 +287,8 @@ def test_options_of_a_backend_that_is_not_installed_are_pointed_out(room):
         ("config-defaults", {"default_timeout_minutes": "5"}, "the default here is 60 minutes"),
     ],
 )
-def test_what_another_configmap_asks_for_in_vain_is_told_on_that_one(room, name, data, said):
-    one = room()
+def test_keys_without_effect_are_reported_on_their_own_configmap(make_flags, name, data, said):
+    one = make_flags()
     one.edit()
     one.wait(lambda: len(one.cores) == 1)
     one.other(name, **data)
@@ -303,8 +303,8 @@ def test_what_another_configmap_asks_for_in_vain_is_told_on_that_one(room, name,
     assert one.doubtful() == 0
 
 
-def test_defaults_that_come_before_the_flags_are_in_force_with_them(room):
-    one = room()
+def test_config_defaults_that_come_before_the_flags_take_effect_with_them(make_flags):
+    one = make_flags()
     one.other("config-defaults", default_service_account="bot", default_forbidden_env="A,B")
     one.edit()
     one.wait(lambda: one.pods)
@@ -312,8 +312,8 @@ def test_defaults_that_come_before_the_flags_are_in_force_with_them(room):
     assert one.policies.forbidden_env == {"A", "B"}
 
 
-def test_an_edit_of_the_defaults_alone_comes_into_force(room):
-    one = room()
+def test_an_edit_of_config_defaults_alone_takes_effect(make_flags):
+    one = make_flags()
     one.edit()
     one.wait(lambda: len(one.pods) == 1)
     one.other("config-defaults", default_service_account="bot")
@@ -321,8 +321,8 @@ def test_an_edit_of_the_defaults_alone_comes_into_force(room):
     assert one.pods[1].service_account == "bot"
 
 
-def test_security_policies_are_live_and_told(room):
-    one = room()
+def test_security_policies_take_effect_and_are_reported(make_flags):
+    one = make_flags()
     one.edit(enforce_nonfalsifiability="spire", disable_inline_spec="taskrun")
     one.wait(lambda: one.told)
     assert one.policies.no_inline == {"taskrun"}
@@ -330,8 +330,8 @@ def test_security_policies_are_live_and_told(room):
     assert "every run is refused" in one.told[0][1].message
 
 
-def test_a_misspelt_policy_is_no_edit_that_comes_into_force(room):
-    one = room()
+def test_an_edit_with_a_misspelt_policy_is_rejected(make_flags):
+    one = make_flags()
     one.edit()
     one.wait(lambda: one.cores)
     one.edit(disable_inline_spec="taskruns")

@@ -60,7 +60,7 @@ def test_the_roles_grant_what_the_controller_needs_and_nothing_more():
     assert set(rights) == set(needed(permissions.controller_permissions("tekton-pipelines", "resultsfw")))
 
 
-def test_reading_logs_is_a_step_of_its_own_that_grants_what_the_backend_says():
+def test_log_access_is_an_opt_in_role_that_grants_what_the_backend_declares():
     """Guarantee 8: least privilege."""
     manager = ResultsManager.from_flags({"results-from": "sidecar-logs"})
     declared = manager.backend("sidecar-logs").capabilities.permissions
@@ -69,7 +69,7 @@ def test_reading_logs_is_a_step_of_its_own_that_grants_what_the_backend_says():
 
 
 @pytest.mark.parametrize("name", backends_with_rights())
-def test_the_rights_of_a_backend_are_a_step_of_its_own_that_grants_what_it_says(name):
+def test_the_opt_in_role_of_a_backend_grants_what_it_declares(name):
     """Guarantee 8: least privilege."""
     declared = ResultsManager.from_flags({"results-from": name}).backend(name).capabilities.permissions
     needs = permissions.backend_permissions(name, declared)
@@ -78,7 +78,7 @@ def test_the_rights_of_a_backend_are_a_step_of_its_own_that_grants_what_it_says(
     assert all(f"install --backend {name}" in one.fix for one in needs)
 
 
-def test_the_rights_of_a_backend_that_has_none_are_refused():
+def test_granting_permissions_of_a_backend_without_any_is_an_input_error():
     with pytest.raises(InputError, match="backends that have: config-map"):
         plan_of(Choices(backends=("sidecar-logs",)))
 
@@ -107,7 +107,7 @@ def test_every_role_is_bound_to_the_controllers_account(folder):
         assert bound == roles
 
 
-def test_the_results_server_may_get_taskruns_and_nothing_more_where_that_is_opted_in():
+def test_the_opt_in_role_of_the_results_server_grants_only_get_of_taskruns():
     """Guarantee 8: least privilege."""
     objects = load(RUN_CHECKS)
     assert granted(objects) == [("", "get", "taskruns.tekton.dev")]
@@ -118,7 +118,7 @@ def test_the_results_server_may_get_taskruns_and_nothing_more_where_that_is_opte
     assert binding["subjects"] == [account]
 
 
-def test_the_results_servers_probes_have_a_port_of_their_own_that_no_service_leads_to():
+def test_the_results_servers_probes_use_a_port_without_a_service():
     objects = load("backends/http")
     [deployment] = of_kind(objects, "Deployment")
     [container] = deployment["spec"]["template"]["spec"]["containers"]
@@ -158,7 +158,7 @@ def test_the_results_servers_options_are_options():
 
 
 @pytest.mark.parametrize("folder", EVERYTHING)
-def test_what_is_loaded_is_what_kubectl_applies(folder):
+def test_loaded_manifests_equal_what_kubectl_applies(folder):
     if shutil.which("kubectl") is None:
         pytest.skip("there is no kubectl")
     if (CONFIG / folder / "kustomization.yaml").exists():
@@ -173,19 +173,19 @@ def test_what_is_loaded_is_what_kubectl_applies(folder):
     assert sorted(load(folder), key=key) == sorted(documents, key=key)
 
 
-def test_every_folder_is_known_here():
+def test_every_folder_of_config_is_tested():
     folders = {one.name for one in CONFIG.iterdir() if one.is_dir()}
     assert folders == {*EVERYTHING, "base", "backends"} - {"", *OPT_INS}
 
 
-def test_everything_has_its_place_and_says_whose_it_is():
+def test_every_object_has_its_namespace_and_label():
     for one in (obj for folder in EVERYTHING for obj in load(folder)):
         cluster_wide = ("Namespace", "ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition")
         assert ("namespace" in one["metadata"]) is (one["kind"] not in cluster_wide)
         assert one["metadata"]["labels"]["app.kubernetes.io/part-of"] == "resultsfw"
 
 
-def test_the_deployment_passes_the_restricted_level_that_its_namespace_asks_for():
+def test_the_deployment_conforms_to_the_restricted_pod_security_level():
     (namespace,) = of_kind(load(""), "Namespace")
     assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
     (deployment,) = of_kind(load(""), "Deployment")
@@ -212,7 +212,7 @@ def test_the_deployments_options_are_options():
         assert (context.params["sidecar_image"], context.params["nop_image"]) == ("s", "n")
 
 
-def test_the_images_stand_in_one_version_everywhere():
+def test_all_manifests_have_the_same_image_version():
     from importlib.metadata import version  # noqa: PLC0415
 
     (deployment,) = of_kind(load(""), "Deployment")
@@ -223,7 +223,7 @@ def test_the_images_stand_in_one_version_everywhere():
         assert f"--manifest resultsfw/{name}:{version('resultsfw')} ." in text
 
 
-def test_alerts_ask_for_metrics_that_there_are():
+def test_alerts_use_existing_metrics_and_labels():
     names = {
         sample
         for family in Metrics(["sidecar-logs"]).registry.collect()
@@ -238,7 +238,7 @@ def test_alerts_ask_for_metrics_that_there_are():
         assert asked <= names
 
 
-def test_prometheus_asks_the_port_that_the_process_serves():
+def test_the_servicemonitor_scrapes_the_port_of_the_process():
     (monitor,) = of_kind(load("monitoring"), "ServiceMonitor")
     (service,) = of_kind(load(""), "Service")
     (deployment,) = of_kind(load(""), "Deployment")
@@ -254,13 +254,13 @@ def test_prometheus_asks_the_port_that_the_process_serves():
 # What an operator chooses.
 
 
-def test_a_plain_plan_is_the_base_with_its_deployment_last():
+def test_the_default_plan_is_the_base_with_its_deployment_last():
     plan = plan_of(Choices())
     assert not plan.made
     assert list(plan.applied) == sorted(load(""), key=lambda one: one["kind"] == "Deployment")
 
 
-def test_another_namespace_of_tektons():
+def test_tektons_namespace_can_be_another():
     plan = plan_of(Choices(namespace="ci", crds=True, log_access=True))
     everything = [*plan.made, *plan.applied]
     assert "tekton-pipelines" not in {
@@ -285,13 +285,13 @@ def test_another_namespace_of_tektons():
         ({"options": {"nop-image": "--qps"}}, "--nop-image"),
     ],
 )
-def test_what_cannot_be_is_refused(choices, subject):
+def test_a_plan_with_invalid_choices_is_refused(choices, subject):
     with pytest.raises(InputError) as caught:
         plan_of(Choices(**choices))
     assert caught.value.subject == subject
 
 
-def test_the_flags_as_a_command_for_a_shell():
+def test_the_flags_are_printed_as_a_shell_command():
     plan = plan_of(Choices(flags={"results-from": "sidecar-logs", "max-result-size": "9000"}))
     assert flags_patch(plan) == (
         "kubectl patch configmap feature-flags -n tekton-pipelines "
@@ -300,13 +300,13 @@ def test_the_flags_as_a_command_for_a_shell():
     assert flags_patch(plan_of(Choices())) == ""
 
 
-def test_plurals_are_regular():
+def test_kinds_have_their_plural():
     for one in (obj for folder in EVERYTHING for obj in load(folder)):
         assert not one["kind"].endswith(("s", "x"))
         assert kind_of(one).plural == one["kind"].lower().replace("policy", "policie") + "s"
 
 
-def test_the_controller_takes_credentials_for_a_store_if_there_are_any():
+def test_the_deployment_reads_an_optional_secret_for_object_stores():
     [deployment] = of_kind(load(""), "Deployment")
     [container] = deployment["spec"]["template"]["spec"]["containers"]
     assert container["envFrom"] == [{"secretRef": {"name": "resultsfw-object-store", "optional": True}}]

@@ -20,7 +20,7 @@ def lines(metrics):
     return {line for line in metrics.text().decode().splitlines() if not line.startswith("#")}
 
 
-def test_runs_by_backend_and_outcome():
+def test_finished_taskruns_are_counted_by_backend_and_outcome():
     metrics = Metrics(["sidecar-logs"])
     metrics.on_taskrun_condition(UNKNOWN, taskrun())
     metrics.on_taskrun_condition(UNKNOWN, taskrun("False", "StepFailed"))
@@ -31,7 +31,7 @@ def test_runs_by_backend_and_outcome():
     assert 'resultsfw_runs_total{backend="sidecar-logs",outcome="failed",reason="StepFailed"} 1.0' in text
 
 
-def test_a_run_refused_before_its_pod():
+def test_a_run_that_fails_before_its_pod_is_counted_as_refused():
     metrics = Metrics([])
     refused = taskrun("False", "TaskRunValidationFailed", backend="", pod="")
     metrics.on_taskrun_condition({}, refused)
@@ -41,14 +41,14 @@ def test_a_run_refused_before_its_pod():
     assert 'resultsfw_runs_refused_total{reason="TaskRunValidationFailed"} 1.0' in lines(metrics)
 
 
-def test_an_annotation_that_anybody_wrote_makes_no_series():
+def test_an_unknown_backend_in_an_annotation_makes_no_series():
     metrics = Metrics(["sidecar-logs"])
     for number in range(50):
         metrics.on_taskrun_condition(UNKNOWN, taskrun(backend=f"made-up-{number}"))
     assert len([line for line in lines(metrics) if line.startswith("resultsfw_runs_total")]) == 1
 
 
-def test_bytes_seconds_and_refusals():
+def test_an_extraction_counts_bytes_seconds_and_problems():
     metrics = Metrics(["sidecar-logs"])
     one = Result(name="a", type="string", value="xyz", size=3, source="s")
     problem = Problem(code=ProblemCode.RESULT_TOO_LARGE, message="m")
@@ -61,7 +61,7 @@ def test_bytes_seconds_and_refusals():
     assert 'resultsfw_extraction_seconds_bucket{backend="sidecar-logs",le="0.01"} 0.0' in text
 
 
-def test_the_rest_is_there():
+def test_all_other_metrics_exist():
     metrics = Metrics([])
     metrics.watch_depth(lambda: 7)
     metrics.watch_restarts.labels("pods").inc()
@@ -75,13 +75,13 @@ def test_the_rest_is_there():
     assert any(line.startswith("process_resident_memory_bytes") for line in text)
 
 
-def test_two_registries_do_not_meet():
+def test_two_metrics_objects_have_separate_registries():
     one, other = Metrics([]), Metrics([])
     one.retries.inc()
     assert "resultsfw_queue_retries_total 0.0" in lines(other)
 
 
-def test_pipelineruns():
+def test_finished_pipelineruns_are_counted_and_timed():
     def ended(status, reason):
         condition = {"type": "Succeeded", "status": status, "reason": reason}
         times = {"startTime": "2026-01-01T00:00:00Z", "completionTime": "2026-01-01T00:00:20Z"}

@@ -1,7 +1,7 @@
 """What the reconciler writes: only while it may, told once, and known as its own."""
 
 import pytest
-from controllerroom import taskrun
+from controllerharness import taskrun
 
 from resultsfw.cluster import PODS
 from resultsfw.controller.condition_observer import ConditionObserver
@@ -32,7 +32,7 @@ class Writer(ObservedCluster):
         self.conditions.forget(namespace, name)
 
 
-class Room:
+class Writers:
     def __init__(self):
         self.store = Store()
         self.told = []
@@ -61,59 +61,59 @@ class Room:
 
 
 @pytest.fixture
-def room():
-    return Room()
+def writers():
+    return Writers()
 
 
-def test_every_change_of_the_condition_is_told_with_what_was_before(room):
-    room.reconcile(room.cluster, "Unknown", "Unknown", "True")
-    assert room.told == [(None, "Unknown"), ("Unknown", "Unknown"), ("Unknown", "True")]
+def test_every_change_of_the_condition_is_reported_with_the_one_before(writers):
+    writers.reconcile(writers.cluster, "Unknown", "Unknown", "True")
+    assert writers.told == [(None, "Unknown"), ("Unknown", "Unknown"), ("Unknown", "True")]
 
 
-def test_a_write_that_is_refused_is_not_told(room):
-    run = room.cluster.get(TASKRUNS, "runs", "r")
-    room.reconcile(room.another(), "Unknown")
-    room.told.clear()
+def test_a_refused_write_is_not_reported(writers):
+    run = writers.cluster.get(TASKRUNS, "runs", "r")
+    writers.reconcile(writers.another(), "Unknown")
+    writers.told.clear()
     with pytest.raises(ConflictError):
-        room.write(room.cluster, "True", resourceVersion=run["metadata"]["resourceVersion"])
-    assert room.told == []
+        writers.write(writers.cluster, "True", resourceVersion=run["metadata"]["resourceVersion"])
+    assert writers.told == []
 
 
-def test_of_two_writers_one_tells(room):
-    room.reconcile(room.cluster, "Unknown")
-    room.reconcile(room.another(), "True")
-    assert room.told == [(None, "Unknown"), ("Unknown", "True")]
+def test_one_of_two_writers_reports_a_change(writers):
+    writers.reconcile(writers.cluster, "Unknown")
+    writers.reconcile(writers.another(), "True")
+    assert writers.told == [(None, "Unknown"), ("Unknown", "True")]
 
 
-def test_an_own_version_is_known_and_a_foreign_one_is_not(room):
-    version = room.reconcile(room.cluster, "Unknown", "Unknown")
-    assert room.cluster.is_own("runs", "r", version)
-    foreign = room.store.patch(TASKRUNS, "runs", "r", {"spec": {"status": "TaskRunCancelled"}})
-    assert not room.cluster.is_own("runs", "r", foreign["metadata"]["resourceVersion"])
-    assert not room.cluster.is_own("runs", "other", version)
-    room.cluster.forget("runs", "r")
-    assert not room.cluster.is_own("runs", "r", version)
+def test_only_own_versions_are_own_writes(writers):
+    version = writers.reconcile(writers.cluster, "Unknown", "Unknown")
+    assert writers.cluster.is_own("runs", "r", version)
+    foreign = writers.store.patch(TASKRUNS, "runs", "r", {"spec": {"status": "TaskRunCancelled"}})
+    assert not writers.cluster.is_own("runs", "r", foreign["metadata"]["resourceVersion"])
+    assert not writers.cluster.is_own("runs", "other", version)
+    writers.cluster.forget("runs", "r")
+    assert not writers.cluster.is_own("runs", "r", version)
 
 
-def test_a_write_over_something_unseen_is_not_passed_off_as_no_news(room):
+def test_a_write_over_an_unseen_version_is_not_an_own_write(writers):
     """A cancel between a reconciliation's read and its unconditional patch must be reconciled."""
-    room.cluster.get(TASKRUNS, "runs", "r")
-    room.store.patch(TASKRUNS, "runs", "r", {"spec": {"status": "TaskRunCancelled"}})
-    run = room.cluster.patch(TASKRUNS, "runs", "r", {"metadata": {"annotations": {"a": "b"}}})
+    writers.cluster.get(TASKRUNS, "runs", "r")
+    writers.store.patch(TASKRUNS, "runs", "r", {"spec": {"status": "TaskRunCancelled"}})
+    run = writers.cluster.patch(TASKRUNS, "runs", "r", {"metadata": {"annotations": {"a": "b"}}})
     version = run["metadata"]["resourceVersion"]
-    assert not room.cluster.is_own("runs", "r", version)
-    run = room.write(room.cluster, "Unknown", resourceVersion=version)
-    assert not room.cluster.is_own("runs", "r", run["metadata"]["resourceVersion"])
-    version = room.reconcile(room.cluster, "Unknown")
-    assert room.cluster.is_own("runs", "r", version)
+    assert not writers.cluster.is_own("runs", "r", version)
+    run = writers.write(writers.cluster, "Unknown", resourceVersion=version)
+    assert not writers.cluster.is_own("runs", "r", run["metadata"]["resourceVersion"])
+    version = writers.reconcile(writers.cluster, "Unknown")
+    assert writers.cluster.is_own("runs", "r", version)
 
 
-def test_who_does_not_lead_writes_nothing(room):
-    room.may = False
+def test_a_replica_that_is_not_the_leader_writes_nothing(writers):
+    writers.may = False
     with pytest.raises(UnavailableError, match="not the leader"):
-        room.cluster.patch(TASKRUNS, "runs", "r", {})
+        writers.cluster.patch(TASKRUNS, "runs", "r", {})
     with pytest.raises(UnavailableError):
-        room.cluster.create(PODS, {})
+        writers.cluster.create(PODS, {})
     with pytest.raises(UnavailableError):
-        room.cluster.delete(TASKRUNS, "runs", "r")
-    assert room.cluster.get(TASKRUNS, "runs", "r")
+        writers.cluster.delete(TASKRUNS, "runs", "r")
+    assert writers.cluster.get(TASKRUNS, "runs", "r")

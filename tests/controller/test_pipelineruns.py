@@ -1,7 +1,7 @@
 """PipelineRuns by the controller: what wakes them, what is kept of their TaskRuns, and the whole process."""
 
 import pytest
-from controllerroom import taskrun
+from controllerharness import taskrun
 from pipelinerun_harness import PipelineRunHarness
 from pipelinerun_harness import pipeline_task as simple_task
 from taskrunharness import OwnWrites
@@ -31,8 +31,8 @@ def a_task(name, *of, **fields):
     return {"name": name, "taskSpec": spec, **({"params": params} if params else {}), **fields}
 
 
-def test_results_pass_on_from_tasks_that_were_done_some_time_ago(room):
-    process = room.start("--no-leader-elect")
+def test_results_pass_between_tasks_of_a_pipelinerun(harness):
+    process = harness.start("--no-leader-elect")
     tasks = [a_task("a"), a_task("b", "a"), a_task("c", "a", "b")]
     results = [{"name": "first", "value": "$(tasks.a.results.digest)"}]
     run = {
@@ -41,28 +41,28 @@ def test_results_pass_on_from_tasks_that_were_done_some_time_ago(room):
         "metadata": {"name": "p", "namespace": "runs"},
         "spec": {"managedBy": MINE, "pipelineSpec": {"tasks": tasks, "results": results}},
     }
-    room.until(lambda: room.server.requests["GET taskruns"])
-    listed = room.server.requests["GET taskruns"]
-    room.store.create(PIPELINERUNS, run)
+    harness.until(lambda: harness.server.requests["GET taskruns"])
+    listed = harness.server.requests["GET taskruns"]
+    harness.store.create(PIPELINERUNS, run)
 
     def status():
-        return room.store.get(PIPELINERUNS, "runs", "p").get("status", {})
+        return harness.store.get(PIPELINERUNS, "runs", "p").get("status", {})
 
-    room.until(lambda: "completionTime" in status())
+    harness.until(lambda: "completionTime" in status())
     assert status()["conditions"][0]["reason"] == "Succeeded", status()
     assert status()["results"] == [{"name": "first", "value": "p-a-pod"}]
-    params = room.store.get(TASKRUNS, "runs", "p-c")["spec"]["params"]
+    params = harness.store.get(TASKRUNS, "runs", "p-c")["spec"]["params"]
     assert params == [{"name": "a", "value": "p-a-pod"}, {"name": "b", "value": "p-b-pod"}]
-    assert room.server.requests["GET taskruns"] - listed <= 1, "but for the watch, nothing is asked for"
-    assert room.server.requests["PATCH pipelineruns/status"] == 5, "the first, one for each Task, the end"
-    _told_once(room, process)
+    assert harness.server.requests["GET taskruns"] - listed <= 1, "but for the watch, nothing is asked for"
+    assert harness.server.requests["PATCH pipelineruns/status"] == 5, "the first, one for each Task, the end"
+    _told_once(harness, process)
 
 
-def _told_once(room, process):
+def _told_once(harness, process):
     """Each stage as an Event of its own, and the whole in the metrics."""
 
     def told():
-        found = room.store.list(EVENTS, "runs")
+        found = harness.store.list(EVENTS, "runs")
         about = [one for one in found if one["involvedObject"]["kind"] == "PipelineRun"]
         return sorted((one["reason"], one["message"]) for one in about)
 
@@ -72,9 +72,9 @@ def _told_once(room, process):
     ]
     end = ("Succeeded", "Tasks Completed: 3 (Failed: 0, Cancelled 0), Skipped: 0")
     expected = sorted([("Started", ""), *stages, end])
-    room.until(lambda: len(told()) >= len(expected))
+    harness.until(lambda: len(told()) >= len(expected))
     assert told() == expected
-    room.until(lambda: "resultsfw_running_pipelineruns 0.0" in process.page("/metrics")[1])
+    harness.until(lambda: "resultsfw_running_pipelineruns 0.0" in process.page("/metrics")[1])
     text = process.page("/metrics")[1]
     assert 'resultsfw_pipelinerun_total{outcome="succeeded",reason="Succeeded"} 1.0' in text
     assert 'resultsfw_pipelinerun_duration_seconds_count{outcome="succeeded"} 1.0' in text
@@ -82,7 +82,7 @@ def _told_once(room, process):
     assert "resultsfw_pipelinerun_queue_depth 0.0" in text
 
 
-def test_what_is_kept_of_a_taskrun_that_is_over_says_by_which_backends_its_attempts_went():
+def test_a_finished_taskrun_is_cached_with_the_backends_of_its_attempts():
     """Without it, what earlier attempts left outside would stay until the run is deleted."""
     provenance = {"featureFlags": {"resultExtractionMethod": "http"}}
     done = {"type": "Succeeded", "status": "True"}
@@ -141,7 +141,7 @@ def taken(runs):
     return key == ("runs", "p")
 
 
-def test_of_a_taskrun_only_its_end_wakes_its_pipelinerun(runs):
+def test_only_the_end_of_a_taskrun_enqueues_its_pipelinerun(runs):
     runs.on_taskrun("ADDED", a_child())
     runs.on_taskrun("MODIFIED", a_child(version="2", steps=[{"name": "one"}]))
     assert not taken(runs)
@@ -153,20 +153,20 @@ def test_of_a_taskrun_only_its_end_wakes_its_pipelinerun(runs):
     assert taken(runs)
 
 
-def test_a_taskrun_that_is_not_over_and_goes_away_wakes_its_pipelinerun(runs):
+def test_the_deletion_of_a_running_taskrun_enqueues_its_pipelinerun(runs):
     runs.on_taskrun("ADDED", a_child())
     runs.on_taskrun("DELETED", a_child(version="2"))
     assert taken(runs)
 
 
-def test_every_change_of_a_taskrun_wakes_a_pipelinerun_that_repeats_it(runs):
+def test_every_change_of_a_taskrun_enqueues_a_pipelinerun_that_copies_it(runs):
     runs.index.copies_statuses = True
     for version in ("1", "2"):
         runs.on_taskrun("MODIFIED", a_child(version=version))
         assert taken(runs)
 
 
-def test_an_own_write_of_a_pipelinerun_wakes_nobody(runs):
+def test_an_own_write_of_a_pipelinerun_enqueues_nothing(runs):
     runs.own_writes.versions.add("2")
     runs.on_pipelinerun("MODIFIED", a_pipelinerun("2"))
     assert not taken(runs)
@@ -174,7 +174,7 @@ def test_an_own_write_of_a_pipelinerun_wakes_nobody(runs):
     assert taken(runs)
 
 
-def test_results_are_kept_while_their_pipelinerun_goes_on_if_they_are_small(runs):
+def test_small_results_are_cached_while_their_pipelinerun_runs(runs):
     assert not runs.index.keeps_results(a_child())
     assert runs.index.keeps_results(a_child(conditions=DONE))
     assert not runs.index.keeps_results(a_child(conditions=DONE, value="x" * KEPT_BYTES))
@@ -185,7 +185,7 @@ def test_results_are_kept_while_their_pipelinerun_goes_on_if_they_are_small(runs
     assert not runs.index.keeps_results(a_child(conditions=DONE))
 
 
-def test_of_a_taskrun_that_is_over_is_kept_all_that_its_pipelinerun_reads():
+def test_a_finished_taskrun_is_cached_with_what_its_pipelinerun_reads():
     whole = a_child(conditions=DONE)
     whole["spec"] |= {"status": "TaskRunCancelled", "statusMessage": "why"}
     whole["metadata"]["uid"] = "u"
@@ -207,7 +207,7 @@ def test_of_a_taskrun_that_is_over_is_kept_all_that_its_pipelinerun_reads():
     assert transform.is_complete(transform(whole)), "there is nothing to be asked for"
 
 
-def test_of_a_pipelinerun_that_is_over_little_is_kept():
+def test_a_finished_pipelinerun_is_cached_with_its_conditions_only():
     run = a_pipelinerun(conditions=DONE, pipelineSpec={"tasks": []})
     assert trim_pipelinerun(RunSelector(MINE), run)["status"] == {"conditions": DONE}
     run = a_pipelinerun(conditions=RUNNING, pipelineSpec={"tasks": []})
@@ -242,7 +242,7 @@ def slim_harness(*tasks, **more):
     return harness, slim
 
 
-def test_results_that_are_not_held_are_asked_for_once_and_only_by_who_names_them():
+def test_results_that_are_not_cached_are_read_once_and_only_for_tasks_that_reference_them():
     given = [{"name": "v", "value": "$(tasks.a.results.r)"}]
     results = [{"name": "all", "value": "$(tasks.b.results.r) $(tasks.b.results.s)"}]
     harness, slim = slim_harness(
@@ -268,7 +268,7 @@ def test_results_that_are_not_held_are_asked_for_once_and_only_by_who_names_them
 
 
 @pytest.mark.parametrize("how", ["gone", "made anew", "begun anew"])
-def test_a_look_that_reads_of_the_past_says_nothing_and_is_taken_again(how):
+def test_a_reconciliation_over_a_stale_cache_writes_nothing_and_conflicts(how):
     given = [{"name": "v", "value": "$(tasks.a.results.r)"}]
     harness, slim = slim_harness(simple_task("a", results=("r",)), simple_task("b", params=given))
     harness.reconcile()
@@ -292,7 +292,7 @@ def test_a_look_that_reads_of_the_past_says_nothing_and_is_taken_again(how):
     assert harness.params_of("b") == {"v": "x"}
 
 
-def test_who_repeats_taskruns_reads_them_whole():
+def test_a_pipelinerun_that_copies_taskruns_reads_them_completely():
     harness, slim = slim_harness(simple_task("a"), simple_task("b"), flags={"embedded-status": "full"})
     harness.reconcile()
     harness.finish_task("a")

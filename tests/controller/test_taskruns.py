@@ -4,7 +4,7 @@ import json
 
 import captures
 import pytest
-from controllerroom import MANAGED_BY, taskrun
+from controllerharness import MANAGED_BY, taskrun
 from hypothesis import given
 from hypothesis import strategies as st
 from taskrunharness import TaskRunHarness
@@ -51,7 +51,7 @@ def count(controller, result):
     return controller.metrics.reconciles.labels(result)._value.get()
 
 
-def test_a_run_of_ours_is_looked_at_and_another_is_not(made):
+def test_only_selected_runs_are_reconciled(made):
     one = made()
     one.on_taskrun("ADDED", seen("theirs", managed_by="somebody/else"))
     one.on_taskrun("ADDED", seen("ours"))
@@ -63,14 +63,14 @@ def test_a_run_of_ours_is_looked_at_and_another_is_not(made):
     assert one.reconciler.seen == [("runs", "ours")]
 
 
-def test_without_a_name_every_run_is_ours(made):
+def test_without_managed_by_every_run_is_selected(made):
     one = made(managed_by="")
     one.on_taskrun("ADDED", seen("any", managed_by="somebody/else"))
     one.start()
     one.reconciler.wait(1)
 
 
-def test_a_pods_change_is_its_runs_and_that_of_a_pending_one_can_wait(made):
+def test_a_pod_event_enqueues_its_taskrun_and_that_of_a_pending_pod_is_delayed(made):
     one = made()
     one.on_taskrun("ADDED", seen("r"))
     assert one.queue.get(0) == ("runs", "r")
@@ -121,12 +121,12 @@ FAILED = {"terminated": {"exitCode": 1}}
         (begun(phase="Failed"), 0),
     ],
 )
-def test_what_a_run_waits_for_is_looked_at_at_once_and_the_rest_is_gathered(obj, pause):
+def test_pod_events_that_a_run_awaits_are_enqueued_at_once_and_others_delayed(obj, pause):
     assert enqueue_delay(obj) == pause
     assert enqueue_delay({**obj, "metadata": {**obj["metadata"], "deletionTimestamp": "t"}}) == 0
 
 
-def test_a_change_that_no_look_reads_brings_none(made):
+def test_a_pod_event_that_no_reconciliation_reads_enqueues_nothing(made):
     """A pod gets its addresses in changes of their own; the release of its first Step comes back to us."""
     one = made()
     one.on_taskrun("ADDED", seen("r"))
@@ -149,14 +149,14 @@ def test_a_change_that_no_look_reads_brings_none(made):
 @given(
     change=st.sampled_from(["phase", "reason", "message", "conditions", "containerStatuses"]), data=st.data()
 )
-def test_whatever_a_look_reads_changes_the_sight(change, data):
+def test_the_fingerprint_changes_with_every_field_that_a_reconciliation_reads(change, data):
     values = st.recursive(st.text(), lambda one: st.dictionaries(st.text(), one, max_size=3), max_leaves=5)
     before, after = data.draw(values), data.draw(values)
     sights = [pod_fingerprint({"metadata": {}, "status": {change: value}}) for value in (before, after)]
     assert (sights[0] == sights[1]) is (before == after)
 
 
-def test_a_deleted_run_is_forgotten(made):
+def test_a_deleted_run_is_not_enqueued(made):
     one = made()
     one.on_taskrun("ADDED", seen("r"))
     one.on_taskrun("DELETED", seen("r"))
@@ -164,7 +164,7 @@ def test_a_deleted_run_is_forgotten(made):
     assert one.queue.get(0) is None
 
 
-def test_a_run_that_is_over_is_looked_at_only_while_its_pod_is_there(made):
+def test_a_finished_run_is_reconciled_only_while_its_pod_exists(made):
     one = made()
     one.pods.names.add("b-pod")
     one.on_taskrun("ADDED", done("a", podName="a-pod"))
@@ -177,7 +177,7 @@ def test_a_run_that_is_over_is_looked_at_only_while_its_pod_is_there(made):
     assert one.reconciler.seen == [("runs", "b"), ("runs", "d")]
 
 
-def test_a_conflict_is_looked_at_again_soon_and_quietly(made, caplog):
+def test_a_conflict_is_requeued_soon_without_a_log_line(made, caplog):
     one = made()
     one.reconciler.answers = [ConflictError("changed")]
     one.on_taskrun("ADDED", seen("r"))
@@ -197,7 +197,7 @@ def test_a_conflict_is_looked_at_again_soon_and_quietly(made, caplog):
         (RuntimeError("a bug"), "bug", "ERROR"),
     ],
 )
-def test_a_look_that_fails_is_said_counted_and_repeated_and_the_others_go_on(
+def test_a_failed_reconciliation_is_logged_counted_and_requeued_and_others_continue(
     made, caplog, error, result, level
 ):
     one = made()
@@ -215,7 +215,7 @@ def test_a_look_that_fails_is_said_counted_and_repeated_and_the_others_go_on(
     assert one.controller.is_healthy
 
 
-def test_a_look_can_ask_for_the_next_one(made):
+def test_a_reconciliation_can_requeue_its_run(made):
     one = made()
     one.reconciler.answers = [0.01]
     one.on_taskrun("ADDED", seen("r"))
@@ -223,7 +223,7 @@ def test_a_look_can_ask_for_the_next_one(made):
     one.reconciler.wait(2)
 
 
-def test_the_echo_of_an_own_write_is_no_news_whenever_it_comes(made):
+def test_the_watch_event_of_an_own_write_enqueues_nothing_whenever_it_comes(made):
     one = made()
     one.own_writes.versions.add("own")
     one.reconciler.answers = [lambda: one.on_taskrun("MODIFIED", seen("r", "own"))]
@@ -236,7 +236,7 @@ def test_the_echo_of_an_own_write_is_no_news_whenever_it_comes(made):
     assert one.reconciler.seen == [("runs", "r"), ("runs", "next")]
 
 
-def test_news_while_a_run_is_looked_at_is_looked_at_afterwards(made):
+def test_an_event_during_a_reconciliation_requeues_the_run(made):
     one = made()
     one.own_writes.versions.add("own")
 
@@ -250,7 +250,7 @@ def test_news_while_a_run_is_looked_at_is_looked_at_afterwards(made):
     one.reconciler.wait(2)
 
 
-def test_owners():
+def test_the_taskrun_of_a_pod_is_found_by_owner_reference_or_label():
     assert taskrun_of(pod("r")) == ("runs", "r")
     foreign = {"apiVersion": "v1", "kind": "TaskRun", "name": "r"}
     bare = {"metadata": {"namespace": "n", "ownerReferences": [foreign]}}
@@ -259,7 +259,7 @@ def test_owners():
     assert taskrun_of(labelled) == ("n", "r")
 
 
-def test_of_another_controllers_objects_little_is_kept(made, capture):
+def test_other_controllers_objects_are_cached_with_their_identity_only(made, capture):
     one = made()
     run = {
         **capture["tekton_final"],
@@ -277,7 +277,7 @@ def test_of_another_controllers_objects_little_is_kept(made, capture):
 
 
 @pytest.mark.parametrize("name", captures.names())
-def test_a_slim_pod_has_all_a_look_reads(name):
+def test_a_trimmed_pod_has_everything_a_reconciliation_reads(name):
     for event in captures.load(name)["pod_events"]:
         found = event["object"]
         slim = trim_pod(found)
@@ -286,7 +286,7 @@ def test_a_slim_pod_has_all_a_look_reads(name):
         assert "managedFields" not in slim["metadata"]
 
 
-def test_a_slim_run_that_is_over_still_says_what_it_declared():
+def test_a_trimmed_finished_run_has_its_declared_results():
     final = captures.load("sl-step-results")["tekton_final"]
     slim = trim_taskrun(final)
     assert slim["status"]["conditions"] == final["status"]["conditions"]
@@ -299,7 +299,7 @@ def test_a_slim_run_that_is_over_still_says_what_it_declared():
     assert len(trim_taskrun(final)["status"]["retriesStatus"]) == 1
 
 
-def test_a_run_that_is_not_over_is_kept_whole():
+def test_a_running_taskrun_is_cached_completely():
     run = seen("r", steps=[{"name": "one"}])
     run["metadata"]["managedFields"] = [1]
     slim = trim_taskrun(run)

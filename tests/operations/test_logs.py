@@ -26,7 +26,7 @@ def lines():
 log = logging.getLogger("resultsfw.test")
 
 
-def test_a_line_is_one_json_object_whatever_it_says(lines):
+def test_every_line_is_one_json_object_whatever_the_message(lines):
     log.info("a\nb %s", "\u2028\x00é")
     (line,) = lines()
     assert line["message"] == "a\nb \u2028\x00é"
@@ -35,7 +35,7 @@ def test_a_line_is_one_json_object_whatever_it_says(lines):
     assert "run" not in line
 
 
-def test_every_line_within_is_about_the_run(lines):
+def test_lines_within_the_context_have_its_fields(lines):
     with about(run="ns/r", pod="r-pod", backend="sidecar-logs"):
         log.warning("one")
         with about(backend="other"):
@@ -49,7 +49,7 @@ def test_every_line_within_is_about_the_run(lines):
     assert "run" not in four
 
 
-def test_threads_do_not_mix_their_runs(lines):
+def test_log_contexts_of_threads_are_separate(lines):
     barrier = threading.Barrier(2)
 
     def work(name):
@@ -65,7 +65,7 @@ def test_threads_do_not_mix_their_runs(lines):
     assert {line["run"]: line["message"] for line in lines()} == {"a": "from a", "b": "from b"}
 
 
-def test_an_exception_stays_on_the_line(lines):
+def test_a_traceback_is_part_of_its_line(lines):
     try:
         int("no")
     except ValueError:

@@ -40,23 +40,23 @@ def server():
         ("/else", 404, b"there is"),
     ],
 )
-def test_pages(server, path, status, body):
+def test_status_pages_answer_200_503_or_404(server, path, status, body):
     got = ask(server.port, path)
     assert got[0] == status
     assert got[1].startswith(body)
 
 
-def test_a_page_that_fails_is_a_503_and_the_server_goes_on(server):
+def test_a_status_page_that_raises_is_a_503_and_the_server_continues(server):
     assert ask(server.port, "/broken")[0] == 503
     assert ask(server.port, "/ok")[0] == 200
 
 
-def test_a_client_that_says_nothing_holds_up_nobody(server):
+def test_a_silent_client_delays_nobody_else(server):
     with socket.create_connection(("127.0.0.1", server.port)):
         assert ask(server.port, "/ok")[0] == 200
 
 
-def test_clients_that_say_nothing_shut_nobody_out_and_have_no_thread_each(server):
+def test_silent_clients_do_not_block_others_and_take_no_thread_each(server):
     before = threading.active_count()
     idle = []
     try:
@@ -70,7 +70,7 @@ def test_clients_that_say_nothing_shut_nobody_out_and_have_no_thread_each(server
             one.close()
 
 
-def test_an_address_in_use_is_said(server):
+def test_an_address_in_use_is_reported(server):
     with pytest.raises(InputError, match="--listen"):
         StatusServer(("127.0.0.1", server.port), {})
 
@@ -79,11 +79,11 @@ def test_an_address_in_use_is_said(server):
     ("text", "address"),
     [(":8080", ("", 8080)), ("127.0.0.1:0", ("127.0.0.1", 0)), ("[::1]:80", ("::1", 80))],
 )
-def test_addresses(text, address):
+def test_a_listen_address_is_parsed(text, address):
     assert parse_address(text) == address
 
 
 @pytest.mark.parametrize("text", ["8080", ":x", ":99999", ""])
-def test_no_addresses(text):
+def test_an_invalid_listen_address_is_an_input_error(text):
     with pytest.raises(InputError, match="HOST:PORT"):
         parse_address(text)

@@ -10,12 +10,12 @@ import pytest
 # Test files are no packages: what they share is found here.
 sys.path.insert(0, str(Path(__file__).parent))
 
-from serverroom import Reviews, Serving
+from serverharness import ReviewApi, ServerProcess
 
 
 @pytest.fixture(scope="module")
 def reviews():
-    one = Reviews().start()
+    one = ReviewApi().start()
     yield one
     one.stop()
 
@@ -23,7 +23,7 @@ def reviews():
 @contextlib.contextmanager
 def serving(folder, reviews, *options, **more):
     """A server that ends well, and has logged neither a secret nor a fault."""
-    one = Serving(folder, reviews, *options, **more)
+    one = ServerProcess(folder, reviews, *options, **more)
     yield one
     assert one.signal(signal.SIGTERM) == 0
     assert not [line for line in one.lines if "SECRET" in line or "Traceback" in line]
@@ -58,12 +58,12 @@ def plain(without_tls, reviews):
 
 
 @pytest.fixture
-def own(reviews, tmp_path):
+def start_server(reviews, tmp_path):
     """Starts a server of the test's own."""
     started = []
 
     def start(*options, tls=True):
-        started.append(one := Serving(tmp_path, reviews, *options, tls=tls))
+        started.append(one := ServerProcess(tmp_path, reviews, *options, tls=tls))
         return one
 
     yield start

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from serverroom import POD, answer_on, head, path
+from serverharness import POD, answer_on, head, path
 
 MANY = 1000
 
@@ -64,7 +64,7 @@ def half_delivered(server, reviews, *, length, sent=b"", namespace="default", so
 # Connections.
 
 
-def test_a_thousand_idle_connections_shut_nobody_out(plain, reviews, stack):
+def test_a_thousand_idle_connections_do_not_block_other_clients(plain, reviews, stack):
     idle = [stack.enter_context(plain.open()) for _ in range(MANY)]
     answers = [deliver(plain, reviews).status for _ in range(47)]
     assert answers == [201] * 47
@@ -75,34 +75,34 @@ def test_a_thousand_idle_connections_shut_nobody_out(plain, reviews, stack):
         closed(sock)
 
 
-def test_idle_connections_of_many_clients_shut_nobody_out(plain, reviews, stack):
+def test_idle_connections_of_many_clients_do_not_block_others(plain, reviews, stack):
     for number in range(MANY + 50):
         stack.enter_context(plain.open(f"127.1.{number % 20}.1"))
     assert [deliver(plain, reviews, source="127.2.0.1").status for _ in range(20)] == [201] * 20
     assert plain.page("/healthz") == (200, "ok\n")
 
 
-def test_connections_that_do_not_begin_tls_shut_nobody_out(server, reviews, stack):
+def test_connections_without_tls_do_not_block_other_clients(server, reviews, stack):
     for _ in range(MANY):
         stack.enter_context(server.open())
     assert [deliver(server, reviews).status for _ in range(10)] == [201] * 10
 
 
-def test_heads_that_never_end_shut_nobody_out(plain, reviews, stack):
+def test_endless_headers_do_not_block_other_clients(plain, reviews, stack):
     for _ in range(MANY):
         stack.enter_context(plain.raw(b"PUT /v1 HTTP/1.1\r\nHost: x\r\nX: "))
     assert [deliver(plain, reviews).status for _ in range(20)] == [201] * 20
 
 
 @pytest.mark.parametrize("said", [b"", b"\x16\x03\x01", b"GET / HTTP/1.1\r\n\r\n"])
-def test_a_connection_that_does_not_get_to_tls_is_closed(server, said):
+def test_a_connection_without_a_tls_handshake_is_closed(server, said):
     with server.open() as sock:
         sock.sendall(said)
         sock.settimeout(30)  # asyncio alone waits for a minute
         closed(sock)
 
 
-def test_a_connection_that_says_nothing_after_tls_or_an_answer_is_closed(server):
+def test_an_idle_connection_is_closed_after_the_handshake_or_a_response(server):
     with server.raw(b"") as sock:
         closed(sock)
     with server.raw(b"GET /none HTTP/1.1\r\nHost: x\r\n\r\n") as sock:
@@ -110,7 +110,7 @@ def test_a_connection_that_says_nothing_after_tls_or_an_answer_is_closed(server)
         closed(sock)
 
 
-def test_empty_lines_do_not_keep_a_connection(server):
+def test_a_connection_that_sends_only_empty_lines_is_closed(server):
     """Uvicorn takes any byte for the begin of a request, and stops its clock for idle connections."""
     with server.raw(b"GET /none HTTP/1.1\r\nHost: x\r\n\r\n") as sock:
         assert answer_on(sock).status == 404
@@ -128,7 +128,7 @@ def test_empty_lines_do_not_keep_a_connection(server):
             pytest.fail("it is kept")
 
 
-def test_a_client_that_takes_no_answer_is_cut(plain):
+def test_a_client_that_does_not_read_its_response_is_disconnected(plain):
     with plain.open() as sock:
         sock.settimeout(1)
         try:
@@ -142,7 +142,7 @@ def test_a_client_that_takes_no_answer_is_cut(plain):
         closed(sock)
 
 
-def test_a_flood_of_requests_in_one_piece_is_cut(server):
+def test_too_many_pipelined_requests_close_the_connection(server):
     with server.raw(b"GET /none HTTP/1.1\r\nHost: x\r\n\r\n" * 5000) as sock:
         got = b""
         with contextlib.suppress(ConnectionError):
@@ -151,7 +151,7 @@ def test_a_flood_of_requests_in_one_piece_is_cut(server):
         assert got.count(b"HTTP/1.1 ") < 200
 
 
-def test_idle_connections_to_the_probes_port_stop_no_probe(server, stack):
+def test_idle_connections_to_the_status_port_do_not_block_probes(server, stack):
     port = int(server.wait_for("status pages on port")["message"].rpartition(" ")[2])
     for _ in range(300):
         stack.enter_context(socket.create_connection(("127.0.0.1", port), 60))
@@ -172,7 +172,7 @@ def test_idle_connections_to_the_probes_port_stop_no_probe(server, stack):
     ],
     ids=["within", "over", "far over", "spaces", "many"],
 )
-def test_a_head_is_counted_however_it_comes(server, line, status):
+def test_a_header_is_counted_in_whatever_pieces_it_arrives(server, line, status):
     whole = b"PUT %s HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n%s\r\n\r\n" % (path().encode(), line)
     with server.raw(whole) as sock:  # in one piece
         answer = answer_on(sock)
@@ -183,7 +183,7 @@ def test_a_head_is_counted_however_it_comes(server, line, status):
         assert answer_on(sock).status == status
 
 
-def test_a_target_without_end_is_counted(server):
+def test_an_endless_request_target_is_refused(server):
     with server.raw(b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n") as sock:
         assert answer_on(sock).status == 431
 
@@ -191,7 +191,7 @@ def test_a_target_without_end_is_counted(server):
 # Bodies.
 
 
-def test_slow_bodies_take_no_room_before_they_come(plain, reviews, stack):
+def test_slow_bodies_take_no_capacity_before_they_arrive(plain, reviews, stack):
     for number in range(96):
         sock = half_delivered(
             plain,
@@ -205,7 +205,7 @@ def test_slow_bodies_take_no_room_before_they_come(plain, reviews, stack):
     assert answers == [201] * 10
 
 
-def test_a_namespace_that_fills_the_room_costs_others_nothing(plain, reviews, stack):
+def test_a_namespace_that_fills_the_capacity_does_not_block_others(plain, reviews, stack):
 
     def fill(number):
         # More than its share of 64 MiB, in bodies that do not come to their end.
@@ -225,7 +225,7 @@ def test_a_namespace_that_fills_the_room_costs_others_nothing(plain, reviews, st
     assert answers == [201] * 5
 
 
-def test_many_deliveries_of_one_namespace_hold_up_no_other(plain, reviews, stack):
+def test_many_deliveries_of_one_namespace_delay_no_other(plain, reviews, stack):
     for _ in range(32):
         stack.enter_context(half_delivered(plain, reviews, length=2, namespace="bad-many"))
     refused = deliver(plain, reviews, b"x", "bad-many", "127.2.0.1")
@@ -243,7 +243,7 @@ def resident(server):
     return int(line.split()[1]) / 1024
 
 
-def test_bodies_of_clients_that_are_not_known_take_little_memory(server, reviews, stack):
+def test_bodies_of_unauthenticated_clients_take_little_memory(server, reviews, stack):
     reviews.asked.clear()
     reviews.answers.clear()
     stack.callback(reviews.answers.set)
@@ -264,7 +264,7 @@ def test_chunked_bodies_are_refused_before_anything_else(server, reviews):
             assert answer_on(sock).code == "LengthRequired"
 
 
-def test_clients_that_go_away_leave_nothing_behind(server, reviews):
+def test_disconnected_clients_release_everything(server, reviews):
     for number in range(100):
         with server.raw(head("PUT", path(), f"forged-{number}", Content_Length=10_000_000) + b"x" * 1000):
             pass
@@ -274,13 +274,13 @@ def test_clients_that_go_away_leave_nothing_behind(server, reviews):
 # Tokens.
 
 
-def test_a_forged_token_costs_one_review_and_not_one_a_request(server, reviews):
+def test_a_forged_token_is_reviewed_once_for_many_requests(server, reviews):
     for _ in range(12):
         assert server.ask("PUT", path(), "forged", b"x").status == 401
     assert reviews.reviewed.count("forged") < 12
 
 
-def test_requests_with_one_token_at_once_wait_for_one_review(server, reviews):
+def test_concurrent_requests_with_one_token_share_one_review(server, reviews):
     pods = [str(uuid.uuid4()) for _ in range(10)]
     token = reviews.pod_token(POD)
     reviews.asked.clear()
@@ -301,7 +301,7 @@ def test_requests_with_one_token_at_once_wait_for_one_review(server, reviews):
     assert reviews.reviewed.count(token) == 1  # a client of an earlier test may still be under review
 
 
-def test_a_client_whose_tokens_wait_for_review_holds_up_no_other(server, reviews, stack):
+def test_a_client_whose_tokens_await_review_delays_no_other_client(server, reviews, stack):
     """A client has three of the eight threads that ask the cluster."""
     known = [reviews.pod_token(pod) for pod in ("a", "b", "c")]
     reviews.asked.clear()
@@ -346,7 +346,7 @@ def test_a_client_whose_tokens_wait_for_review_holds_up_no_other(server, reviews
     )
 )
 @settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_no_bytes_stop_the_server(shared, pieces):
+def test_random_bytes_do_not_stop_the_server(shared, pieces):
     with contextlib.suppress(ConnectionError), shared.raw(b"".join(pieces)) as sock:
         sock.settimeout(0.05)
         with contextlib.suppress(TimeoutError):

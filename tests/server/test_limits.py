@@ -10,7 +10,7 @@ import time
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from serverroom import POD, RUN
+from serverharness import POD, RUN
 
 from resultsfw.cluster import Object
 from resultsfw.errors import NotFoundError, UnavailableError
@@ -44,7 +44,7 @@ def small(monkeypatch):
 # Room.
 
 
-def test_a_body_takes_room_as_it_comes_and_gives_it_back(small):
+def test_a_body_takes_capacity_as_it_arrives_and_releases_it(small):
     async def work():
         async with small.lease("a") as lease:
             assert small.taken == 0
@@ -56,7 +56,7 @@ def test_a_body_takes_room_as_it_comes_and_gives_it_back(small):
     asyncio.run(work())
 
 
-def test_one_namespace_never_has_all_room(small):
+def test_one_namespace_never_gets_all_capacity(small):
     async def work():
         async with small.lease("a") as first, small.lease("a") as second, small.lease("b") as other:
             await small.take(first, 50)
@@ -68,7 +68,7 @@ def test_one_namespace_never_has_all_room(small):
     asyncio.run(work())
 
 
-def test_a_namespace_over_its_share_gives_way_at_once_to_one_below(small, monkeypatch):
+def test_a_body_of_a_namespace_over_its_share_is_revoked_for_one_below(small, monkeypatch):
     monkeypatch.setattr(bodies, "_WAIT", 60)
 
     async def slow(namespace, size, there):
@@ -101,7 +101,7 @@ def test_a_namespace_over_its_share_gives_way_at_once_to_one_below(small, monkey
     asyncio.run(work())
 
 
-def test_a_body_that_is_with_the_store_does_not_give_way(small):
+def test_a_body_that_is_being_stored_is_not_revoked(small):
     async def work():
         async with small.lease("a") as first, small.lease("b") as second, small.lease("c") as third:
             await small.take(first, 50)
@@ -116,7 +116,7 @@ def test_a_body_that_is_with_the_store_does_not_give_way(small):
 
 
 @given(st.lists(st.tuples(st.sampled_from("abcdef"), st.integers(1, 60)), max_size=40))
-def test_room_is_never_exceeded_and_a_namespace_below_its_share_always_gets_some(takes):
+def test_capacity_is_never_exceeded_and_namespaces_below_their_share_always_get_some(takes):
     async def work():
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(bodies, "_LEAST", 120)
@@ -143,7 +143,7 @@ def test_room_is_never_exceeded_and_a_namespace_below_its_share_always_gets_some
 # Turns.
 
 
-def test_turns_of_one_key_are_few_and_of_another_free():
+def test_concurrency_is_limited_for_each_key():
     async def work():
         turns = Turns(2, 1, 60, "namespace")
         async with contextlib.AsyncExitStack() as stack:
@@ -164,7 +164,7 @@ def test_turns_of_one_key_are_few_and_of_another_free():
     asyncio.run(work())
 
 
-def test_a_turn_that_does_not_come_is_refused():
+def test_a_request_whose_turn_does_not_come_in_time_is_refused():
     async def work():
         turns = Turns(1, 5, 0.01, "client")
         async with turns.turn("a"):
@@ -180,7 +180,7 @@ def test_a_turn_that_does_not_come_is_refused():
 # Stored bytes.
 
 
-def test_a_namespace_over_its_quota_is_refused_and_no_other(results):
+def test_only_the_namespace_over_its_quota_is_refused(results):
     results.usage = Usage(20_000)
     results.put(PLACE, "a", b"x" * 5000)
     with pytest.raises(RefusalError) as refused:
@@ -205,7 +205,7 @@ def test_empty_deliveries_count_too(results):
             results.put(PLACE, f"pod-{number}", b"")
 
 
-def test_what_is_counted_is_what_a_new_count_finds(results):
+def test_the_counted_usage_equals_a_recount(results):
     for number in range(3):
         results.put(PLACE, f"a{number}", b"x" * 1000 * number)
         results.put(OTHER, f"b{number}", b"y" * 10)
@@ -221,14 +221,14 @@ def test_what_is_counted_is_what_a_new_count_finds(results):
     assert (results.usage.largest(10), results.usage.total) == ([], 0)
 
 
-def test_a_store_that_fails_costs_no_quota(results):
+def test_a_failed_write_uses_no_quota(results):
     results._put = lambda *_: 1 / 0
     with pytest.raises(ZeroDivisionError):
         results.put(PLACE, "a", b"x")
     assert results.usage.total == 0
 
 
-def test_what_is_stored_while_the_store_is_counted_counts():
+def test_bytes_stored_during_a_recount_count():
     usage = Usage(100_000)
 
     def objects():
@@ -273,7 +273,7 @@ class Cluster:
         return {"metadata": {"uid": uid}}
 
 
-def test_a_run_exists_by_name_and_uid():
+def test_a_run_exists_only_with_that_name_and_uid():
     cluster = Cluster(u=("ns", "run"))
     runs = ClusterRuns(cluster)
     assert runs.exists("ns", "run", "u")
@@ -285,7 +285,7 @@ def test_a_run_exists_by_name_and_uid():
     assert refused.value.code == "Unavailable"
 
 
-def test_results_of_runs_that_are_gone_go_soon(results, tmp_path):
+def test_results_of_deleted_runs_are_removed(results, tmp_path):
     gone, there, unknown = (Place("default", uid, 0) for uid in ("gone", "there", "unknown"))
     results.put(gone, "a", b"x", "run-gone")
     results.put(there, "b", b"x", "run-there")
@@ -307,7 +307,7 @@ def test_results_of_runs_that_are_gone_go_soon(results, tmp_path):
     assert left == {"b", "c"}
 
 
-def test_a_delivery_may_name_its_run_or_not(results):
+def test_a_delivery_is_stored_with_or_without_the_name_of_its_run(results):
     results.put(PLACE, POD, b"x", "run")
     assert results.put(PLACE, POD, b"x")[1] is False  # from a sidecar of another version
 
@@ -334,7 +334,7 @@ def close(*groups):
                 accepted.close()
 
 
-def test_the_oldest_connection_of_an_address_makes_room():
+def test_the_oldest_connection_of_an_address_is_closed_at_its_limit():
     connections = Connections(100, 3)
     ends = connected(connections, 5, "a")
     assert connections.total == 3
@@ -348,7 +348,7 @@ def test_the_oldest_connection_of_an_address_makes_room():
     assert connections.total == 0
 
 
-def test_room_is_made_where_most_connections_are():
+def test_a_connection_of_the_busiest_address_is_closed_at_the_total_limit():
     connections = Connections(10, 9)
     few, many = connected(connections, 2, "few"), connected(connections, 8, "many")
     new = connected(connections, 4, "new")
@@ -362,7 +362,7 @@ def test_room_is_made_where_most_connections_are():
     assert connections.total == 0
 
 
-def test_a_connection_with_a_request_of_a_known_client_is_kept():
+def test_a_connection_with_an_authenticated_request_is_kept():
     connections = Connections(2, 2)
     ends = connected(connections, 2, "a")
     for one in connections._by_file.values():
@@ -376,7 +376,7 @@ def test_a_connection_with_a_request_of_a_known_client_is_kept():
     close(ends)
 
 
-def test_a_socket_that_nobody_closes_is_not_counted_for_ever():
+def test_a_garbage_collected_socket_is_not_counted():
     connections = Connections(10, 5)
     [(ours, accepted)] = connected(connections, 1, "a")
     with pytest.warns(ResourceWarning):
@@ -399,7 +399,7 @@ def test_a_listener_refuses_with_an_error_after_which_asyncio_goes_on():
             assert first.recv(1) == b""
 
 
-def test_a_transport_without_a_counted_socket_is_nobodys():
+def test_a_transport_without_a_counted_socket_gets_an_uncounted_connection():
     class Transport:
         def get_extra_info(self, _name):
             return None
@@ -410,7 +410,7 @@ def test_a_transport_without_a_counted_socket_is_nobodys():
     assert isinstance(Connections(1, 1).of(Transport()), Connection)
 
 
-# Reviews.
+# ReviewApi.
 
 
 class Reviewing:
@@ -434,7 +434,7 @@ class Reviewing:
         return {"status": {"allowed": False}}
 
 
-def test_a_refused_token_is_not_reviewed_again_for_moments():
+def test_the_refusal_of_a_token_is_cached():
     cluster = Reviewing()
     reviewer = ClusterReviewer(cluster)
     assert [reviewer.review("forged") for _ in range(5)] == [None] * 5
@@ -443,7 +443,7 @@ def test_a_refused_token_is_not_reviewed_again_for_moments():
     assert reviewer.known("another") == (False, None)
 
 
-def test_refused_tokens_take_no_room_from_good_ones_and_are_bounded():
+def test_refused_tokens_do_not_evict_valid_ones_and_are_limited():
     cluster = Reviewing()
     cluster.known.add("good")
     reviewer = ClusterReviewer(cluster)
@@ -457,14 +457,14 @@ def test_refused_tokens_take_no_room_from_good_ones_and_are_bounded():
     assert not [key for key in (*reviewer._unknown._kept, *reviewer._identities._kept) if "o" in key]
 
 
-def test_a_right_that_is_refused_is_not_asked_for_again_for_moments():
+def test_the_refusal_of_a_permission_is_cached():
     cluster = Reviewing()
     reviewer = ClusterReviewer(cluster)
     assert [reviewer.allows(Identity(username="u"), "get", "ns") for _ in range(5)] == [False] * 5
     assert cluster.asked == 1
 
 
-def test_reviews_of_one_token_at_once_are_one_and_all_hear_of_its_failure():
+def test_concurrent_reviews_of_one_token_are_one_request_and_share_its_failure():
     cluster = Reviewing()
     reviewer = ClusterReviewer(cluster)
     cluster.may.clear()

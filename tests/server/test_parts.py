@@ -18,7 +18,7 @@ import trustme
 import uvicorn
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from serverroom import POD, RUN, path
+from serverharness import POD, RUN, path
 from uvicorn.server import ServerState
 
 from resultsfw.errors import InputError
@@ -87,7 +87,7 @@ def ask(app, method, target, text="", body=b"", *, length=None):
 # The store.
 
 
-def test_a_crash_between_claim_and_body_leaves_nothing_readable_and_the_pods_next_try_counts(results):
+def test_after_a_crash_between_claim_and_body_nothing_is_readable_and_the_pod_can_retry(results):
     whole = results._create
     results._create = lambda key, data: whole(key, data) if key.startswith("pods/") else 1 / 0
     with pytest.raises(ZeroDivisionError):
@@ -116,7 +116,7 @@ while True:
 """
 
 
-def test_a_kill_in_the_middle_of_writes_leaves_whole_ones_only(tmp_path, results):
+def test_after_a_kill_during_writes_only_complete_results_are_stored(tmp_path, results):
     writer = subprocess.Popen(
         [sys.executable, "-c", KILLED, f"file://{tmp_path}/store"], stdout=subprocess.PIPE, text=True
     )
@@ -143,7 +143,7 @@ def test_a_kill_in_the_middle_of_writes_leaves_whole_ones_only(tmp_path, results
         lambda data: b"[" * 100_000 + b"\n" + data,
     ],
 )
-def test_damage_is_noticed_and_mended_by_the_pod_that_wrote(results, tmp_path, damage):
+def test_damaged_results_are_refused_and_repaired_by_the_pods_retry(results, tmp_path, damage):
     results.put(PLACE, POD, b"a body")
     file = tmp_path / "store" / PLACE.prefix / POD
     file.write_bytes(damage(file.read_bytes()))
@@ -154,14 +154,14 @@ def test_damage_is_noticed_and_mended_by_the_pod_that_wrote(results, tmp_path, d
     assert results.get(PLACE, POD, most=100)[0] == b"a body"
 
 
-def test_what_is_larger_than_any_delivery_is_not_read(results, tmp_path):
+def test_an_object_larger_than_any_delivery_is_not_read(results, tmp_path):
     results.put(PLACE, POD, b"x")
     (tmp_path / "store" / PLACE.prefix / POD).write_bytes(b"x" * 5000)
     with pytest.raises(RefusalError, match="over 100"):
         results.get(PLACE, POD, most=100)
 
 
-def test_what_nobody_purged_goes_with_the_days(results, tmp_path):
+def test_results_that_were_never_purged_are_removed_after_the_retention_time(results, tmp_path):
     old, new = Place("default", RUN, 0), Place("default", RUN, 1)
     results.put(old, POD, b"old")
     results.put(new, "new", b"new")
@@ -179,14 +179,14 @@ def test_what_nobody_purged_goes_with_the_days(results, tmp_path):
 
 @given(st.binary(max_size=200))
 @settings(max_examples=25)
-def test_any_bytes_come_back(tmp_path_factory, body):
+def test_any_bytes_are_stored_and_returned(tmp_path_factory, body):
     results = open_store(f"file://{tmp_path_factory.mktemp('any')}")
     results.put(PLACE, POD, body)
     assert results.get(PLACE, POD, most=200)[0] == body
 
 
 @pytest.mark.parametrize("url", ["", "file://host/x", "nowhere", "s3://", "file:x"])
-def test_stores_that_cannot_be_are_named(url):
+def test_an_invalid_store_url_is_an_input_error(url):
     with pytest.raises(InputError, match="--store"):
         open_store(url)
 
@@ -215,7 +215,7 @@ ODD = st.text(st.characters(codec="utf-8"), max_size=20) | st.sampled_from(
 
 @given(namespace=ODD, run=ODD, pod=ODD, attempt=ODD, method=st.sampled_from(["PUT", "GET"]))
 @settings(max_examples=150)
-def test_no_path_leads_anywhere_else(one_app, *, namespace, run, pod, attempt, method):
+def test_unusual_paths_are_refused_and_store_nothing(one_app, *, namespace, run, pod, attempt, method):
     """Whatever stands in a path, it is refused or it is a name: nothing is written elsewhere."""
     base, app = one_app
     before = files_below(base)
@@ -227,7 +227,7 @@ def test_no_path_leads_anywhere_else(one_app, *, namespace, run, pod, attempt, m
     assert files_below(base) - before == (new if status == 201 else set())
 
 
-def test_a_fault_of_ours_is_told_without_its_words(results, caplog):
+def test_an_internal_error_is_reported_without_its_message(results, caplog):
     results.size = lambda *_, **__: 1 / 0
     status, body = ask(an_app(results), "GET", path(), token(""))
     assert (status, json.loads(body)["code"]) == (500, "Internal")
@@ -235,12 +235,12 @@ def test_a_fault_of_ours_is_told_without_its_words(results, caplog):
     assert "ZeroDivisionError" in caplog.text
 
 
-def test_the_document_is_current():
+def test_the_openapi_document_is_current():
     """To write it anew: see the command in docs/backends/http.md."""
     assert json.loads(DOCUMENT.read_text()) == json.loads(json.dumps(openapi()))
 
 
-def test_the_document_says_every_answer():
+def test_the_openapi_document_lists_every_status():
     put = next(iter(openapi()["paths"].values()))["put"]["responses"]
     assert set(put) >= {"200", "201", "400", "401", "403", "408", "409", "411", "413", "429", "503"}
     assert "422" not in json.dumps(openapi())
@@ -275,7 +275,7 @@ def read(request, length):
     return asyncio.run(work())
 
 
-def test_a_body_that_does_not_come_is_not_waited_for(monkeypatch):
+def test_a_body_that_does_not_arrive_times_out(monkeypatch):
     monkeypatch.setattr(bodies, "SECONDS", 0.05)
     with pytest.raises(RefusalError) as refused:
         read(Slow(b"ab"), 5)
@@ -283,12 +283,12 @@ def test_a_body_that_does_not_come_is_not_waited_for(monkeypatch):
     assert "2 of 5 bytes" in refused.value.message
 
 
-def test_a_body_is_never_longer_than_it_said():
+def test_a_body_longer_than_its_content_length_is_refused():
     with pytest.raises(RefusalError, match="has 4 bytes and not 3"):
         read(Slow(b"ab", b"cd", b"ef"), 3)
 
 
-def test_a_body_that_breaks_off_is_refused(results):
+def test_an_incomplete_body_is_refused(results):
     status, body = ask(an_app(results), "PUT", path(), token(), b"half", length=8)
     assert (status, json.loads(body)["code"]) == (400, "BadRequest")
     assert not list(results._store.list())
@@ -297,7 +297,7 @@ def test_a_body_that_breaks_off_is_refused(results):
 # One connection.
 
 
-def test_a_head_that_does_not_come_is_not_waited_for(monkeypatch, results):
+def test_a_header_that_does_not_arrive_times_out(monkeypatch, results):
     monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.05)
 
     async def work():
@@ -356,7 +356,7 @@ def certify(folder):
     (folder / "crt").write_bytes(issued.cert_chain_pems[0].bytes())
 
 
-def test_a_certificate_is_taken_when_both_files_fit(tmp_path):
+def test_a_certificate_is_reloaded_once_both_files_match(tmp_path):
     told = []
     certify(tmp_path)
     one = Certificate(str(tmp_path / "crt"), str(tmp_path / "key"), told.append)
@@ -378,10 +378,10 @@ def test_a_certificate_is_taken_when_both_files_fit(tmp_path):
     assert told == [False, True, False]
 
 
-# Reviews.
+# ReviewApi.
 
 
-def test_what_is_remembered_is_bounded_in_time_and_number():
+def test_cached_answers_are_limited_in_time_and_number():
     now = [0.0]
     kept = Remembered(5, 3, clock=lambda: now[0])
     for name in string.ascii_lowercase[:4]:
@@ -391,7 +391,7 @@ def test_what_is_remembered_is_bounded_in_time_and_number():
     assert kept.get("d") is None
 
 
-def test_only_what_is_no_pod_reads_where_there_is_no_cluster():
+def test_without_a_cluster_pods_cannot_read():
     reviewer = LocalReviewer("resultsfw-results")
     pod, engine = reviewer.review(token()), reviewer.review(token(""))
     assert (pod.pod_uid, pod.namespace) == (POD, "default")

@@ -9,7 +9,7 @@ import threading
 import uuid
 
 import pytest
-from serverroom import OTHER, POD, READER, answer_on, head, path
+from serverharness import OTHER, POD, READER, answer_on, head, path
 
 from resultsfw.cli import main
 
@@ -109,7 +109,9 @@ def refusals():
     [one[1:] for one in refusals()],
     ids=[one[0] for one in refusals()],
 )
-def test_refused(server, reviews, *, method, target, token, headers, status, code):
+def test_a_request_is_refused_with_status_and_code(
+    server, reviews, *, method, target, token, headers, status, code
+):
     reviews.allow("get")
     given = token(reviews) if token else None
     if given is not None:
@@ -126,12 +128,12 @@ def test_refused(server, reviews, *, method, target, token, headers, status, cod
     assert server.ask("GET", path(), reader).status == 404
 
 
-def test_a_token_that_some_authenticator_takes_for_any_audience_is_not_ours(server, reviews):
+def test_a_token_without_confirmed_audience_is_refused(server, reviews):
     reviews.audiences = False
     assert server.ask("PUT", path(), reviews.pod_token(), b"x").status == 401
 
 
-def test_who_sends_a_body_that_is_too_large_reads_why(server, reviews):
+def test_the_sender_of_a_too_large_body_receives_the_refusal(server, reviews):
     answer = server.ask("PUT", path(), reviews.pod_token(), b"x" * 3_000_000)
     assert (answer.status, answer.message) == (
         413,
@@ -139,7 +141,7 @@ def test_who_sends_a_body_that_is_too_large_reads_why(server, reviews):
     )
 
 
-def test_a_body_is_asked_for_only_when_it_may_come(server, reviews, run, pod):
+def test_100_continue_is_sent_only_once_the_request_is_accepted(server, reviews, run, pod):
     def first(token):
         with server.raw(head("PUT", path(run, pod), token, Content_Length=1, Expect="100-continue")) as sock:
             said = sock.recv(12)
@@ -153,7 +155,7 @@ def test_a_body_is_asked_for_only_when_it_may_come(server, reviews, run, pod):
     assert first(reviews.pod_token(pod)) == (100, 201)
 
 
-def test_of_twenty_who_write_at_once_one_wins(server, reviews, run, pod):
+def test_one_of_twenty_concurrent_deliveries_wins(server, reviews, run, pod):
     reader = reviews.token()
     reviews.allow("get")
     token = reviews.pod_token(pod)
@@ -194,7 +196,7 @@ def test_no_second_body_of_a_pod_is_read_beside_the_first(server, reviews, run, 
         assert answer_on(sock).status == 201
 
 
-def test_a_cluster_that_cannot_be_asked_is_told_from_a_token_that_is_none(server, reviews):
+def test_an_unavailable_token_review_is_a_503_and_an_invalid_token_a_401(server, reviews):
     reviews.fails = 500
     answer = server.ask("PUT", path(), reviews.pod_token(), b"x")
     assert (answer.status, answer.code, answer.headers["retry-after"]) == (503, "Unavailable", "1")
@@ -202,7 +204,7 @@ def test_a_cluster_that_cannot_be_asked_is_told_from_a_token_that_is_none(server
     server.wait_for("could not create a TokenReview")
 
 
-def test_answers_are_remembered_for_moments_and_refusals_for_shorter_ones(server, reviews, run, pod):
+def test_answers_are_cached_for_seconds_and_refusals_for_fewer(server, reviews, run, pod):
     reader = reviews.token()
     assert server.ask("GET", path(run, pod), reader).status == 403
     reviews.allow("get")
@@ -215,7 +217,7 @@ def test_answers_are_remembered_for_moments_and_refusals_for_shorter_ones(server
     assert len(reviews.asked) < 3
 
 
-def test_a_head_without_end_is_cut(server):
+def test_an_endless_header_is_refused(server):
     with server.raw(b"GET / HTTP/1.1\r\n") as sock, contextlib.suppress(OSError):
         for _ in range(300):
             sock.sendall(b"X: " + b"a" * 10_000 + b"\r\n")
@@ -223,18 +225,18 @@ def test_a_head_without_end_is_cut(server):
     assert server.ask("GET", "/openapi.json").status == 200
 
 
-def test_what_is_no_http_is_refused(server):
+def test_a_request_that_is_not_http_is_refused(server):
     with server.raw(b"\x00\x01nonsense\r\n\r\n") as sock:
         assert answer_on(sock).status == 400
 
 
-def test_both_lengths_at_once_are_refused(server, reviews):
+def test_content_length_with_transfer_encoding_is_refused(server, reviews):
     data = head("PUT", path(), reviews.pod_token(), Content_Length=1, Transfer_Encoding="chunked")
     with server.raw(data) as sock:
         assert answer_on(sock).status in (400, 411)
 
 
-def test_health_and_metrics_and_document(server, reviews, run, pod):
+def test_health_metrics_and_openapi_document_are_served(server, reviews, run, pod):
     server.ask("PUT", path(run, pod), reviews.pod_token(pod), b"12345")
     server.ask("PUT", path(run, pod), None, b"12345")
     assert server.page("/healthz") == (200, "ok\n")
@@ -254,7 +256,7 @@ def test_health_and_metrics_and_document(server, reviews, run, pod):
     assert document["info"]["title"] == "resultsfw results server"
 
 
-def test_logs_say_who_and_what_and_neither_token_nor_value(server, reviews, run, pod):
+def test_logs_name_the_request_and_contain_no_token_or_value(server, reviews, run, pod):
     token = reviews.pod_token(pod)
     server.ask("PUT", path(run, pod), token, b"SECRET value")
     line = server.wait_for(f'"pod": "{pod}"')
@@ -266,8 +268,8 @@ def test_logs_say_who_and_what_and_neither_token_nor_value(server, reviews, run,
     assert not [one for one in server.lines if "SECRET" in one]
 
 
-def test_a_kill_while_a_body_comes_leaves_nothing_and_the_next_try_counts(own, reviews):
-    server = own()
+def test_after_a_kill_while_a_body_arrives_nothing_is_stored_and_the_retry_succeeds(start_server, reviews):
+    server = start_server()
     token, reader = reviews.pod_token(), reviews.token()
     reviews.allow("get")
     sock = server.raw(head("PUT", path(), token, Content_Length=100_000, Expect="100-continue"))
@@ -284,8 +286,8 @@ def test_a_kill_while_a_body_comes_leaves_nothing_and_the_next_try_counts(own, r
     assert server.ask("GET", path(), reader).body == b"x" * 100_000
 
 
-def test_what_was_begun_ends_after_sigterm(own, reviews):
-    server = own()
+def test_running_requests_finish_after_sigterm(start_server, reviews):
+    server = start_server()
     with server.raw(
         head("PUT", path(), reviews.pod_token(), Content_Length=4, Expect="100-continue")
     ) as sock:
@@ -300,8 +302,8 @@ def test_what_was_begun_ends_after_sigterm(own, reviews):
     server.wait_for("stopped")
 
 
-def test_a_store_that_goes_away_is_told(own, reviews):
-    server = own()
+def test_an_unavailable_store_is_reported(start_server, reviews):
+    server = start_server()
     store = server.folder / "store"
     store.rmdir()
     store.write_text("in the way")
@@ -328,19 +330,19 @@ def test_a_store_that_goes_away_is_told(own, reviews):
         (["--local", "--listen", "127.0.0.1:0", "--listen-status", "x"], "is not of the form HOST:PORT"),
     ],
 )
-def test_options_that_cannot_be_are_refused_before_anything_starts(options, why, tmp_path, capsys):
+def test_invalid_options_are_refused_before_anything_starts(options, why, tmp_path, capsys):
     store = [] if "--store" in options else ["--store", f"file://{tmp_path}"]
     assert main(["results-server", *store, *options]) == 2
     assert why in capsys.readouterr().err
 
 
-def test_pods_and_rights_are_named_when_they_are_refused(server, reviews):
+def test_refusals_name_the_pod_or_permission(server, reviews):
     assert READER in server.ask("GET", path(), reviews.token()).message
     assert POD in server.ask("PUT", path(pod=OTHER), reviews.pod_token(), b"").message
 
 
-def test_a_new_certificate_is_taken_without_a_restart(own):
-    server = own()
+def test_a_new_certificate_is_loaded_without_a_restart(start_server):
+    server = start_server()
     first = ssl.get_server_certificate(("127.0.0.1", server.port))
     server.certify()
     server.wait_for("reloaded the certificate")
@@ -353,8 +355,8 @@ def test_a_new_certificate_is_taken_without_a_restart(own):
 # What is stored.
 
 
-def test_a_namespace_has_a_quota_of_stored_bytes(own, reviews):
-    server = own("--namespace-bytes", "40000")
+def test_a_namespace_has_a_quota_of_stored_bytes(start_server, reviews):
+    server = start_server("--namespace-bytes", "40000")
     reader = reviews.token()
     reviews.allow("delete", "full")
     run, pod, other = (str(uuid.uuid4()) for _ in range(3))
@@ -375,8 +377,8 @@ def test_a_namespace_has_a_quota_of_stored_bytes(own, reviews):
     assert server.ask("PUT", again, reviews.pod_token(other, "full"), b"x" * 25_000).status == 201
 
 
-def test_what_is_stored_counts_after_a_restart_too(own, reviews, run, pod):
-    server = own()
+def test_stored_bytes_count_after_a_restart(start_server, reviews, run, pod):
+    server = start_server()
     assert server.ask("PUT", path(run, pod), reviews.pod_token(pod), b"x" * 25_000).status == 201
     server.kill()
     server.begin()
@@ -385,8 +387,8 @@ def test_what_is_stored_counts_after_a_restart_too(own, reviews, run, pod):
         _, text = server.page("/metrics")
 
 
-def test_results_of_runs_that_do_not_exist_are_refused_where_the_server_may_ask(own, reviews, run, pod):
-    server = own("--check-runs")
+def test_results_of_unknown_runs_are_refused_with_check_runs(start_server, reviews, run, pod):
+    server = start_server("--check-runs")
     reviews.runs["default", "my-run"] = run
     token = reviews.pod_token(pod)
 
@@ -405,7 +407,7 @@ def test_results_of_runs_that_do_not_exist_are_refused_where_the_server_may_ask(
     assert server.page("/readyz") == (200, "ok\n")
 
 
-def test_a_run_is_not_asked_for_unless_the_operator_says_so(server, reviews, run, pod):
+def test_runs_are_not_read_without_the_operators_option(server, reviews, run, pod):
     reviews.asked.clear()
     headers = {"Resultsfw-Run": "no-run"}
     assert server.ask("PUT", path(run, pod), reviews.pod_token(pod), b"x", headers=headers).status == 201

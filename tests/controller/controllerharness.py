@@ -1,4 +1,4 @@
-"""The controller as a process, an API server on loopback, and somebody who plays the kubelet."""
+"""Controller processes, an API server on loopback, and a simulated kubelet."""
 
 import contextlib
 import hashlib
@@ -144,8 +144,8 @@ sys.exit(run_process(Options(**options)))
 """
 
 
-class Room:
-    """A cluster without nodes, and whoever works on it."""
+class ControllerHarness:
+    """An API server, a simulated kubelet and controller processes."""
 
     def __init__(self, folder):
         self.server = ApiServer()
@@ -204,7 +204,7 @@ class Room:
     def done(self, *names):
         return all(condition(self.run(name)).get("status") in ("True", "False") for name in names)
 
-    def assert_all_well(self, *names):
+    def assert_all_succeeded(self, *names):
         """Every run has its own result, and had one pod."""
         for name in names:
             status = self.run(name)["status"]

@@ -42,7 +42,7 @@ class Answer:
 
 
 @dataclass
-class Reviews:
+class ReviewApi:
     """An API server that knows tokens and rights, and nothing else; as simple as it can be."""
 
     users: dict = field(default_factory=dict)
@@ -161,7 +161,7 @@ class Reviews:
         self.server.server_close()
 
 
-class Serving(Running):
+class ServerProcess(Running):
     """A results server as a process, and a client of it."""
 
     def __init__(self, folder, reviews, *options, tls=True):
