@@ -314,7 +314,7 @@ def main() -> None:
     parser.add_argument("what", choices=["times", "losses"])
     parser.add_argument("--runs", type=int, default=20)
     parser.add_argument("--namespace", default="bench-modes")
-    parser.add_argument("--ways", nargs="+", choices=list(FLAGS), default=[])
+    parser.add_argument("--transports", nargs="+", choices=list(FLAGS), default=[])
     parser.add_argument("--cases", nargs="+", choices=list(CASES), default=[])
     parser.add_argument("--on-node", action="store_true")
     given = parser.parse_args()

@@ -1,7 +1,8 @@
 """Copies this Python to a folder with only what the sidecar imports: `python images/cut_python.py OUT`.
 
-With `--ways` before OUT, what its other ways out import, too. The folder can be the root of a container: the
-interpreter, the libraries it is linked with, and the modules, compiled, each under the path it has here.
+With `--transports` before OUT, also what the transports other than the log import. The folder can be the root
+of a container: the interpreter, the libraries it is linked with, and the modules, compiled, each under the
+path it has here.
 """
 
 import os
@@ -22,7 +23,7 @@ NET = ("encodings.idna",)
 """What the standard library imports when a server is called by a name."""
 
 WITH_A_LIBRARY = ("fetch", "object_store", "store")
-"""Ways that import what is no part of Python: their image has a whole one."""
+"""Transports that import third-party modules: their image has a complete Python."""
 
 INTERPRETERS = ("runpy", "encodings.ascii", "encodings.latin_1", "encodings.utf_8")
 """What the interpreter itself imports, to run a file and to read and write text."""
@@ -36,12 +37,12 @@ print(*(one.__file__ for one in sys.modules.values() if getattr(one, "__file__",
 """
 
 
-def imported(*, ways: bool) -> list[Path]:
+def imported(*, transports: bool) -> list[Path]:
     """The files of all modules that the sidecar, and the interpreter for it, can import."""
-    packages = ("resultsfw_sidecar", "resultsfw_ways") if ways else ("resultsfw_sidecar",)
+    packages = ("resultsfw_sidecar", "resultsfw_transports") if transports else ("resultsfw_sidecar",)
     sources = [one for name in packages for one in sorted((SIDECAR / name).glob("*.py"))]
     own = [f"{one.parent.name}.{one.stem}" for one in sources if one.stem not in WITH_A_LIBRARY]
-    own += NET if ways else ()
+    own += NET if transports else ()
     # As the sidecar runs, and nothing of this program's with it.
     command = [sys.executable, "-ISB", "-c", ASK, SIDECAR, *own, *LATER, *INTERPRETERS]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
@@ -61,10 +62,10 @@ def copy(file: Path, root: Path) -> None:
     shutil.copy2(file.resolve(), target)
 
 
-def cut(root: Path, *, ways: bool = False) -> Path:
+def cut(root: Path, *, transports: bool = False) -> Path:
     """Fill the folder; returns the interpreter in it."""
     python = Path(sys.executable).resolve()
-    for file in imported(ways=ways):
+    for file in imported(transports=transports):
         if file.suffix == ".py":
             # Beside where its source would be, not in __pycache__: only so it stands for the source.
             target = root / file.relative_to("/").with_suffix(".pyc")
@@ -89,10 +90,10 @@ def main() -> None:
     if sys.prefix != sys.base_prefix:
         raise SystemExit("run it with the Python itself, not with a virtual environment's")
     given = sys.argv[1:]
-    ways = given[:1] == ["--ways"]
-    if len(given) != 1 + ways:
+    transports = given[:1] == ["--transports"]
+    if len(given) != 1 + transports:
         raise SystemExit(__doc__)
-    print(cut(Path(given[-1]).resolve(), ways=ways))  # noqa: T201 - for the one who builds
+    print(cut(Path(given[-1]).resolve(), transports=transports))  # noqa: T201 - for the one who builds
 
 
 if __name__ == "__main__":

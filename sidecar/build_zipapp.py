@@ -14,22 +14,22 @@ import zipfile
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent / "resultsfw_sidecar"
-WAYS = Path(__file__).parent / "resultsfw_ways"
+TRANSPORTS = Path(__file__).parent / "resultsfw_transports"
 INTERPRETER = "/usr/bin/env -S python3 -IS"
 """-I: no variable and no folder of the user's changes what runs; -S: nor does a site package; 5 ms less."""
 
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # the first moment a zip file knows
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time a zip file can have
 
 
-def build(target: Path, interpreter: str = INTERPRETER, *, ways: bool = False) -> None:
+def build(target: Path, interpreter: str = INTERPRETER, *, transports: bool = False) -> None:
     """Writes the zipapp.
 
     Args:
         target: The file to write.
-        interpreter: What the first line says, for a container with only one Python its absolute path.
-        ways: Put in the other ways out, too, for an image that has what they import.
+        interpreter: The interpreter in the first line; for a container with one Python, its absolute path.
+        transports: Include the other transports, for an image that has the modules they import.
     """
-    packages = (PACKAGE, WAYS) if ways else (PACKAGE,)
+    packages = (PACKAGE, TRANSPORTS) if transports else (PACKAGE,)
     plain = io.BytesIO()
     # zipapp alone would keep the files' times and take them in the folder's order.
     with zipfile.ZipFile(plain, "w", zipfile.ZIP_STORED) as archive:
@@ -57,13 +57,13 @@ def _add(archive: zipfile.ZipFile, name: str, source: Path) -> None:
 
 
 def main() -> None:
-    """Builds it from a command line."""
+    """Builds the file that the command line names."""
     parser = argparse.ArgumentParser(description="Builds the results sidecar as one executable file.")
     parser.add_argument("target", type=Path)
     parser.add_argument("--interpreter", default=INTERPRETER, help="default: %(default)s")
-    parser.add_argument("--ways", action="store_true", help="put in the other ways out than the log, too")
+    parser.add_argument("--transports", action="store_true", help="include the transports other than the log")
     options = parser.parse_args()
-    build(options.target, options.interpreter, ways=options.ways)
+    build(options.target, options.interpreter, transports=options.transports)
 
 
 if __name__ == "__main__":

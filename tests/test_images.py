@@ -38,7 +38,7 @@ def cut(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def cut_for_networks(tmp_path_factory):
-    return made(tmp_path_factory.mktemp("net"), "--ways")
+    return made(tmp_path_factory.mktemp("net"), "--transports")
 
 
 def imports(*packages):
@@ -57,7 +57,7 @@ def imports(*packages):
                 found |= {one.name for one in node.names}
             elif isinstance(node, ast.ImportFrom) and not node.level:
                 found.add(node.module or "")
-    return {one for one in found if not one.startswith(("resultsfw_sidecar", "resultsfw_ways"))}
+    return {one for one in found if not one.startswith(("resultsfw_sidecar", "resultsfw_transports"))}
 
 
 def missing(interpreter, names):
@@ -74,7 +74,7 @@ def test_the_cut_interpreter_has_all_that_the_sidecar_imports(cut):
 
 
 def test_the_cut_interpreter_for_networks_has_all_that_other_ways_import(cut_for_networks):
-    names = imports("resultsfw_sidecar", "resultsfw_ways")
+    names = imports("resultsfw_sidecar", "resultsfw_transports")
     assert missing(cut_for_networks, names | {"encodings.idna"}) == ["hashlib"]
     assert {"ssl", "http.client", "base64"} <= names
 
@@ -104,7 +104,7 @@ def test_the_cut_interpreter_for_networks_hands_over_by_tls(cut_for_networks, tm
     thread = threading.Thread(target=server.handle_request)
     thread.start()
     zipapp, root, account = tmp_path / "sidecar", tmp_path / "tekton", tmp_path / "account"
-    build = [sys.executable, SIDECAR / "build_zipapp.py", "--ways", zipapp]
+    build = [sys.executable, SIDECAR / "build_zipapp.py", "--transports", zipapp]
     subprocess.run([*build, "--interpreter", f"{cut_for_networks} -IS"], check=True)
     for folder in (root / "results", root / "run" / "0", account):
         folder.mkdir(parents=True)
@@ -117,7 +117,7 @@ def test_the_cut_interpreter_for_networks_hands_over_by_tls(cut_for_networks, tm
     message.touch()
     environment = {
         "RESULTSFW_WIRE": "1",
-        "RESULTSFW_WAY": "resultsfw_ways.config_map",
+        "RESULTSFW_TRANSPORT": "resultsfw_transports.config_map",
         "RESULTSFW_CONFIG_MAP": "theirs",
         "RESULTSFW_CONFIG_MAP_UID": "u",
         "RESULTSFW_SERVICE_ACCOUNT": str(account),
@@ -138,9 +138,9 @@ def test_the_cut_interpreter_for_networks_hands_over_by_tls(cut_for_networks, tm
 
 
 def test_each_image_has_the_ways_that_its_backends_name_and_no_more():
-    assert "--ways" not in (IMAGES / "sidecar.Containerfile").read_text()
+    assert "--transports" not in (IMAGES / "sidecar.Containerfile").read_text()
     text = (IMAGES / "sidecar-net.Containerfile").read_text()
-    assert text.count("--ways /out") == 2
+    assert text.count("--transports /out") == 2
     assert f"--manifest {config_map.Config().image} " in text
     assert f"--manifest {sidecar_logs.Config().image} " in (IMAGES / "sidecar.Containerfile").read_text()
 
@@ -223,12 +223,12 @@ def test_the_sidecar_with_other_ways_finds_the_library_of_its_python(tmp_path):
     """As the image starts it, but for its Python: this one's site packages have the library too."""
     text = (IMAGES / "sidecar-object-store.Containerfile").read_text()
     (options,) = re.findall(r"build_zipapp.py /out/sidecarlogresults (.*)$", text, flags=re.MULTILINE)
-    assert options == '--interpreter "/usr/bin/python3.11 -I" --ways'
+    assert options == '--interpreter "/usr/bin/python3.11 -I" --transports'
     zipapp = tmp_path / "sidecarlogresults"
     line = f"{sys.executable} -I"
-    command = [sys.executable, SIDECAR / "build_zipapp.py", zipapp, "--interpreter", line, "--ways"]
+    command = [sys.executable, SIDECAR / "build_zipapp.py", zipapp, "--interpreter", line, "--transports"]
     subprocess.run(command, check=True)
-    environment = {"RESULTSFW_WIRE": "1", "RESULTSFW_WAY": "resultsfw_ways.object_store"}
+    environment = {"RESULTSFW_WIRE": "1", "RESULTSFW_TRANSPORT": "resultsfw_transports.object_store"}
     done = subprocess.run([zipapp], env=environment, capture_output=True, text=True, check=False)
     assert "RESULTSFW_STORE_INLINE is not set" in done.stdout
     assert done.returncode == 1

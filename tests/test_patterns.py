@@ -21,7 +21,7 @@ PACKAGES = {
     "resultsfw_backends": ROOT / "backends" / "resultsfw_backends",
     "resultsfw_extensions": ROOT / "extensions" / "resultsfw_extensions",
     "resultsfw_sidecar": ROOT / "sidecar" / "resultsfw_sidecar",
-    "resultsfw_ways": ROOT / "sidecar" / "resultsfw_ways",
+    "resultsfw_transports": ROOT / "sidecar" / "resultsfw_transports",
 }
 METHODS = ("search", "match", "fullmatch", "finditer", "findall", "sub", "split")
 BUILT = {

@@ -42,7 +42,7 @@ def test_it_holds_the_packages_and_their_papers(unpacked):
         "resultsfw_backends",
         "resultsfw_extensions",
         "resultsfw_sidecar",
-        "resultsfw_ways",
+        "resultsfw_transports",
     }
     assert (unpacked / "resultsfw" / "py.typed").exists()
     assert list(unpacked.glob("*.dist-info/licenses/LICENSE"))

@@ -106,7 +106,7 @@ def add_sidecar(
     config: SidecarConfig,
     *,
     limits: Limits,
-    way: str = "",
+    transport: str = "",
     env: Sequence[Object] = (),
     mounts: Sequence[Object] = (),
     volumes: Sequence[Object] = (),
@@ -122,7 +122,8 @@ def add_sidecar(
         pod: Changed.
         config: The backend's.
         limits: Told to the sidecar, in bytes.
-        way: The sidecar's module that carries the results, ``resultsfw_sidecar.to_NAME``; none: its log.
+        transport: The sidecar's module that carries the results, ``resultsfw_sidecar.to_NAME``; none: its
+            log.
         env: More variables for it alone.
         mounts: More mounts for it alone.
         volumes: More volumes of the pod, for those.
@@ -163,7 +164,7 @@ def add_sidecar(
             {"name": wires.ENV_MAX_RUN_SIZE, "value": str(limits.run_bytes)},
             {"name": wires.ENV_POD_UID, "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}},
             *waiting,
-            *([{"name": wires.ENV_WAY, "value": way}] if way else ()),
+            *([{"name": wires.ENV_TRANSPORT, "value": transport}] if transport else ()),
             *env,
         ]
     if volumes:
@@ -179,7 +180,7 @@ def add_sidecar(
 
 
 def add_fetch(
-    pod: Object, config: SidecarConfig, *, name: str, way: str, env: Sequence[Object], mount: Object
+    pod: Object, config: SidecarConfig, *, name: str, transport: str, env: Sequence[Object], mount: Object
 ) -> None:
     """Add an init container with the sidecar's program, which brings values into the pod.
 
@@ -187,7 +188,7 @@ def add_fetch(
         pod: Changed.
         config: The backend's.
         name: The container's.
-        way: The program's module that knows how.
+        transport: The program's module that knows how.
         env: What to bring, and from where.
         mount: Where to put it.
     """
@@ -196,7 +197,7 @@ def add_fetch(
         "name": name,
         "image": config.image,
         "command": [_PROGRAM, "fetch"],
-        "env": [{"name": wires.ENV_WAY, "value": way}, *env],
+        "env": [{"name": wires.ENV_TRANSPORT, "value": transport}, *env],
         **_confined(spec, config),
         "volumeMounts": [mount],
     }

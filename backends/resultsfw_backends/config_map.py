@@ -1,7 +1,8 @@
 """Backend ``config-map``: a sidecar writes the results into a ConfigMap of the run's own (TEP-0086).
 
 Made before the pod and owned by the run: an empty ConfigMap and, owned by that, a Role for it alone and a
-binding to the pod's service account. What the sidecar writes is described in `resultsfw_ways.config_map`.
+binding to the pod's service account. What the sidecar writes is described in
+`resultsfw_transports.config_map`.
 
 Steps have a token of the same service account, so the ConfigMap can be written by them. Nothing in it is
 believed before its records have the digest in the sidecar's termination message, which only the sidecar can
@@ -50,7 +51,7 @@ GROUP: Final = "rbac.authorization.k8s.io"
 ROLES: Final = Kind(GROUP, "v1", "roles", "Role")
 ROLE_BINDINGS: Final = Kind(GROUP, "v1", "rolebindings", "RoleBinding")
 
-WAY: Final = "resultsfw_ways.config_map"
+TRANSPORT: Final = "resultsfw_transports.config_map"
 ENV_NAME: Final = "RESULTSFW_CONFIG_MAP"
 ENV_UID: Final = "RESULTSFW_CONFIG_MAP_UID"
 ENV_ACCOUNT: Final = "RESULTSFW_SERVICE_ACCOUNT"
@@ -132,7 +133,7 @@ def prepare_pod(run: Run, pod: Object, cluster: Cluster, limits: Limits, config:
         pod,
         config,
         limits=limits,
-        way=WAY,
+        transport=TRANSPORT,
         env=[
             {"name": ENV_NAME, "value": made["metadata"]["name"]},
             {"name": ENV_UID, "value": uid},

@@ -45,7 +45,7 @@ from resultsfw_sidecar import wire as wires
 
 __all__ = ["Config", "capabilities", "extract", "pod_ready", "prepare_pod", "purge"]
 
-WAY: Final = "resultsfw_ways.http"
+TRANSPORT: Final = "resultsfw_transports.http"
 _ENV: Final = "RESULTSFW_SERVER_"
 _VOLUME: Final = "resultsfw-results-server"
 _FOLDER: Final = "/var/run/secrets/resultsfw.dev/results-server"
@@ -161,7 +161,7 @@ def prepare_pod(run: Run, pod: Object, limits: Limits, config: Config) -> int:
         pod,
         config,
         limits=limits,
-        way=WAY,
+        transport=TRANSPORT,
         env=[{"name": _ENV + name, "value": value} for name, value in env.items()],
         mounts=[{"name": _VOLUME, "mountPath": _FOLDER, "readOnly": True}],
         volumes=[{"name": _VOLUME, "projected": {"sources": sources}}],

@@ -53,8 +53,8 @@ from resultsfw_backends._sidecar_log import declared_names, value_of
 from resultsfw_sidecar import wire as wires
 
 try:
-    from resultsfw_ways.fetch import ENV_FETCH
-    from resultsfw_ways.store import (
+    from resultsfw_transports.fetch import ENV_FETCH
+    from resultsfw_transports.store import (
         ENV_FOLDER,
         ENV_INLINE,
         ENV_JSON,
@@ -179,7 +179,7 @@ def prepare_pod(run: Run, pod: Object, limits: Limits, config: Config) -> int:
         pod,
         config,
         limits=Limits(result_bytes=config.max_object_size, run_bytes=limits.run_bytes),
-        way="resultsfw_ways.object_store",
+        transport="resultsfw_transports.object_store",
         env=[
             *_store_env(config),
             {"name": ENV_FOLDER, "value": _folder(run)},
@@ -245,7 +245,7 @@ def place_files(run: Run, pod: Object, files: Mapping[str, Reference], mount: Ob
         for file, one in files.items()
     ]
     env = [*_store_env(config), {"name": ENV_FETCH, "value": json.dumps(wanted)}]
-    add_fetch(pod, config, name=FETCH, way="resultsfw_ways.fetch", env=env, mount=mount)
+    add_fetch(pod, config, name=FETCH, transport="resultsfw_transports.fetch", env=env, mount=mount)
     if config.secret:
         pod["spec"]["initContainers"][-1]["envFrom"] = [{"secretRef": {"name": config.secret}}]
 

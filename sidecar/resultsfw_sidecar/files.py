@@ -7,7 +7,7 @@ import os
 import stat
 
 from . import wire
-from .beneath import OutsideError, Walk
+from .safe_path import OutsideError, Walk
 
 TYPE_CHECKING = False  # typing itself would cost the start-up 5 ms
 

@@ -1,7 +1,7 @@
-"""The sidecar's work: watch the Steps, then print every declared result once.
+"""Runs the sidecar: waits for the Steps, then delivers every declared result once.
 
-In Tekton's wire nothing can be said of a result that was refused: it is left out, the reason goes to the
-termination message, and the exit status is 1. Its reader takes such a result for one never written.
+Tekton's format has no record for a refused result: it is left out, the reason goes to the termination
+message, and the exit status is 1. Tekton's controller then treats the result as one that was never written.
 """
 
 import os
@@ -12,8 +12,8 @@ from .output import OutputError
 from .results import Result, blocked, declared
 from .settings import Environment, Flags, SettingsError
 from .stop import Stop
+from .transports import LogTransport, TektonLogTransport
 from .watch import SignalWatch, Watch, WatchError
-from .ways import TektonWay, Way
 
 TYPE_CHECKING = False  # typing itself would cost the start-up 5 ms
 
@@ -24,7 +24,7 @@ DONE = 0
 FAILED = 1
 
 FETCH = b"fetch"
-"""The only argument of a process that brings values into a pod; its way's module says how."""
+"""The only argument of a process that fetches values into the pod; its transport's module says how."""
 
 _TERMINATION_BYTES = 4096  # what the kubelet keeps of a termination message
 
@@ -35,7 +35,7 @@ def run(arguments: list[bytes], variables: dict[bytes, bytes], stop: Stop) -> in
     Args:
         arguments: The flags.
         variables: The environment.
-        stop: Where signals are noticed.
+        stop: Receives signals.
 
     Returns:
         The exit status.
@@ -49,13 +49,13 @@ def run(arguments: list[bytes], variables: dict[bytes, bytes], stop: Stop) -> in
         sidecar.fail(error.reason, str(error))
     except OutputError as error:
         sidecar.fail(wire.UNDELIVERED, str(error))
-    except Exception as error:  # noqa: BLE001 - whatever it is, the reader must hear of it
+    except Exception as error:  # noqa: BLE001 - every failure must be reported to the reader
         sidecar.fail(wire.INTERNAL, f"{type(error).__name__}: {error}{_where(error)}")
     if sidecar.complaints or sidecar.message:
         _leave_message(variables, sidecar.complaints or [sidecar.message])
     if sidecar.native:
-        # Kubernetes starts us again when we end, and asks us to stop when the Steps' containers have ended.
-        # One that has not, long after its Step recorded its end, is made known by that restart.
+        # Kubernetes restarts a native sidecar that ends, and sends SIGTERM when the Steps' containers have
+        # ended. If a Step's container still runs long after its `out` file appeared, that restart shows it.
         stop.wait_until_requested(sidecar.linger)
     return FAILED if sidecar.complaints else DONE
 
@@ -64,10 +64,10 @@ class Sidecar:
     """One run of the sidecar.
 
     Attributes:
-        complaints: What did not go well, for people; any makes the exit status 1.
-        message: What to leave for the reader, where all went well; mostly nothing.
-        native: Whether to stay until SIGTERM.
-        linger: Seconds to stay for at most; none: as long as it takes.
+        complaints: Failures, for people; with any the exit status is 1.
+        message: The termination message if all went well; usually empty.
+        native: Whether to wait for SIGTERM after the delivery.
+        linger: Seconds to wait at most; None: without limit.
     """
 
     def __init__(self, variables: dict[bytes, bytes], stop: Stop) -> None:
@@ -77,54 +77,55 @@ class Sidecar:
         self.linger: float | None = None
         self._variables = variables
         self._stop = stop
-        # Whoever set it to anything reads our records, so an error in the variables can be told.
+        # With any other value the reader understands our records, so even an error in the variables is
+        # reported.
         tekton = variables.get(wire.ENV_WIRE.encode(), b"") in (b"", str(wire.TEKTON).encode())
         self._wire = wire.TEKTON if tekton else wire.WIRE
-        self._way = TektonWay() if tekton else Way()
+        self._transport = TektonLogTransport() if tekton else LogTransport()
         self._opened = False
 
     def run(self, arguments: list[bytes]) -> None:
-        """Watches and prints.
+        """Waits for the Steps and delivers their results.
 
         Raises:
-            SettingsError: A flag or a variable makes no sense.
+            SettingsError: A flag or a variable has an invalid value.
             WatchError: The Steps cannot be watched.
-            OutputError: Nobody reads.
+            OutputError: The output cannot be written.
         """
-        self._way = _other_way(self._variables) or self._way
-        environment = Environment(self._variables, self._way.ceiling)
+        self._transport = _named_transport(self._variables) or self._transport
+        environment = Environment(self._variables, self._transport.ceiling)
         flags = Flags(arguments)
         self.native = flags.native
-        self._way.open(environment, self._stop)
+        self._transport.open(environment, self._stop)
         self._opened = True
         watch = _watch(environment)
         self._record(wire.start_line(environment.pod, watch.kind))
-        self._way.output.flush()
+        self._transport.output.flush()
         why = watch.wait(self._stop, lambda: blocked(environment.root, flags))
         for result in declared(environment.root, flags):
             self._pass_on(result)
-        output = self._way.output
+        output = self._transport.output
         self._record(wire.end_line(environment.pod, output.count, output.digest, why))
-        self.message = self._way.deliver()
+        self.message = self._transport.deliver()
         self.linger = environment.linger
 
     def fail(self, reason: str, message: str) -> None:
-        """Tells of our own failure."""
+        """Reports a failure of the sidecar itself."""
         self.complaints.append(f"{reason}: {message}")
         try:
-            if self._way.output.begun:
-                self._way.output.line([b"\n"])  # a broken line must not take this one with it
+            if self._transport.output.begun:
+                self._transport.output.line([b"\n"])  # a broken line must not take this one with it
             self._record(wire.error_line(reason, message))
             if self._opened:
-                self._way.deliver()
+                self._transport.deliver()
             else:
-                self._way.output.flush()
+                self._transport.output.flush()
         except OutputError:
-            pass  # the termination message says it
+            pass  # the termination message reports it
 
     def _pass_on(self, result: Result) -> None:
         try:
-            record = self._way.take(result)
+            record = self._transport.collect(result)
         except RefusedError as error:
             self._record(
                 wire.refused_line(
@@ -137,25 +138,25 @@ class Sidecar:
         if record is None:
             self._record(wire.absent_line(result.name, result.of))
         else:
-            self._way.output.line(record)
+            self._transport.output.line(record)
 
     def _record(self, line: bytes) -> None:
         if self._wire != wire.TEKTON:
-            self._way.output.line([line])
+            self._transport.output.line([line])
 
 
 def _watch(environment: Environment) -> Watch | SignalWatch:
-    """How the Steps' end is noticed."""
+    """Returns the watch that notices the end of the Steps."""
     if environment.signal:
         return SignalWatch()
     return Watch(environment.root + b"/run", environment.interval, poll=environment.poll)
 
 
 def _fetch(variables: dict[bytes, bytes], stop: Stop) -> int:
-    """Brings values into the pod, by the way that the environment names."""
+    """Fetches values into the pod through the transport that the environment names."""
     try:
         complaints: list[str] = _module(variables).fetch(variables, stop)
-    except Exception as error:  # noqa: BLE001 - whatever it is, the run must end by it
+    except Exception as error:  # noqa: BLE001 - every failure must end the run
         complaints = [f"{type(error).__name__}: {error}{_where(error)}"]
     if complaints:
         _leave_message(variables, complaints)
@@ -163,25 +164,28 @@ def _fetch(variables: dict[bytes, bytes], stop: Stop) -> int:
 
 
 def _module(variables: dict[bytes, bytes]) -> "ModuleType":
-    """The module that the environment names."""
+    """Imports the transport's module that the environment names."""
     from importlib import import_module  # noqa: PLC0415 - only where it is needed
 
-    return import_module(variables.get(wire.ENV_WAY.encode(), b"").decode("utf-8", "backslashreplace"))
+    return import_module(variables.get(wire.ENV_TRANSPORT.encode(), b"").decode("utf-8", "backslashreplace"))
 
 
-def _other_way(variables: dict[bytes, bytes]) -> Way | None:
-    """The way that the environment names, if it does."""
-    name = variables.get(wire.ENV_WAY.encode(), b"").decode("utf-8", "backslashreplace")
+def _named_transport(variables: dict[bytes, bytes]) -> LogTransport | None:
+    """Returns the transport that the environment names, if it names one."""
+    name = variables.get(wire.ENV_TRANSPORT.encode(), b"").decode("utf-8", "backslashreplace")
     if not name:
         return None
     try:
-        way = _module(variables).Way()
+        transport = _module(variables).Transport()
     except Exception as error:
-        message = f"{wire.ENV_WAY}: {name!a} is no way out of here: {type(error).__name__}: {error}"
+        message = f"{wire.ENV_TRANSPORT}: {name!a} cannot be imported: {type(error).__name__}: {error}"
         raise SettingsError(wire.BAD_ENVIRONMENT, message) from error
-    if not isinstance(way, Way):
-        raise SettingsError(wire.BAD_ENVIRONMENT, f"{wire.ENV_WAY}: {name!a} has no Way")
-    return way
+    if not isinstance(transport, LogTransport):
+        raise SettingsError(
+            wire.BAD_ENVIRONMENT,
+            f"{wire.ENV_TRANSPORT}: {name!a} has no class Transport which is a LogTransport",
+        )
+    return transport
 
 
 def _where(error: BaseException) -> str:
@@ -192,7 +196,7 @@ def _where(error: BaseException) -> str:
 
 
 def _leave_message(variables: dict[bytes, bytes], complaints: list[str]) -> None:
-    """Leaves a message for `kubectl describe`, where the kubelet has made the file for it."""
+    """Leaves a message for `kubectl describe`, if the kubelet created the file for it."""
     path = variables.get(wire.ENV_TERMINATION_LOG.encode()) or b"/dev/termination-log"
     text = "\n".join(complaints).encode("utf-8", "backslashreplace")[:_TERMINATION_BYTES]
     try:

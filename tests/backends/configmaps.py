@@ -1,4 +1,5 @@
-"""What tests of the backend ``config-map`` share: a prepared pod, and its sidecar's way without a network."""
+"""What tests of the backend ``config-map`` share: a prepared pod, and its sidecar's transport without a
+network."""
 
 import hashlib
 import json
@@ -11,7 +12,7 @@ from resultsfw.pods import RESULTS_SIDECAR
 from resultsfw_backends.config_map import ENV_NAME, ENV_UID, VALUE_BYTES, name_of
 from resultsfw_sidecar import wire
 from resultsfw_sidecar.files import RefusedError
-from resultsfw_ways.config_map import Way
+from resultsfw_transports.config_map import Transport
 
 OWNER = {"apiVersion": "tekton.dev/v1", "kind": "TaskRun", "name": "run", "uid": "run-uid"}
 OWNER |= {"controller": True, "blockOwnerDeletion": True}
@@ -43,7 +44,7 @@ def bare_pod(owners=(OWNER,)):
 
 
 class Direct:
-    """In place of the way to an API server: the store itself."""
+    """In place of an API server: the store itself."""
 
     def __init__(self, store):
         self.store = store
@@ -94,34 +95,34 @@ class Life:
         ]
         return one
 
-    def way(self):
-        """The sidecar's way, open, with this pod's environment."""
+    def transport(self):
+        """The sidecar's transport, open, with this pod's environment."""
         env = {one["name"]: one.get("value", "") for one in self.container["env"]}
-        way = Way()
+        transport = Transport()
         limits = (int(env[name]) for name in (wire.ENV_MAX_RESULT_SIZE, wire.ENV_MAX_RUN_SIZE))
         result, run = (min(limit, VALUE_BYTES) for limit in limits)
-        way._environment = SimpleNamespace(max_result_size=result, max_run_size=run)
-        way._stop = SimpleNamespace(wait=lambda _seconds: None)
-        way._name, way._uid = env[ENV_NAME], env[ENV_UID]
-        way._path = f"/api/v1/namespaces/default/configmaps/{env[ENV_NAME]}"
-        way._server = Direct(self.store)
-        return way
+        transport._environment = SimpleNamespace(max_result_size=result, max_run_size=run)
+        transport._stop = SimpleNamespace(wait=lambda _seconds: None)
+        transport._name, transport._uid = env[ENV_NAME], env[ENV_UID]
+        transport._path = f"/api/v1/namespaces/default/configmaps/{env[ENV_NAME]}"
+        transport._server = Direct(self.store)
+        return transport
 
-    def deliver(self, way=None, uid=None):
+    def deliver(self, transport=None, uid=None):
         """What the sidecar does when the Steps have ended; returns its termination message."""
-        way = way or self.way()
+        transport = transport or self.transport()
         uid = uid or self.pod["metadata"]["uid"]
-        way.output.line([wire.start_line(uid, wire.WATCH_INOTIFY)])
+        transport.output.line([wire.start_line(uid, wire.WATCH_INOTIFY)])
         for one in self.run.results:
-            self._pass_on(way, one.name, wire.TYPE_TASK)
+            self._pass_on(transport, one.name, wire.TYPE_TASK)
         for step in self.run.steps:
             for one in step.results:
-                self._pass_on(way, f"step-one.{one.name}", wire.TYPE_STEP)
-        end = wire.end_line(uid, way.output.count, way.output.digest, wire.WHY_STEPS_DONE)
-        way.output.line([end])
-        return way.deliver()
+                self._pass_on(transport, f"step-one.{one.name}", wire.TYPE_STEP)
+        end = wire.end_line(uid, transport.output.count, transport.output.digest, wire.WHY_STEPS_DONE)
+        transport.output.line([end])
+        return transport.deliver()
 
-    def _pass_on(self, way, name, of):
+    def _pass_on(self, transport, name, of):
         value = self.values.get(name)
 
         def read(limit):
@@ -130,12 +131,12 @@ class Life:
             return value
 
         try:
-            pieces = way.take(SimpleNamespace(name=name, of=of, read=read))
+            pieces = transport.collect(SimpleNamespace(name=name, of=of, read=read))
         except RefusedError as error:
             line = wire.refused_line(name, of, error.reason, str(error), size=error.size, limit=error.limit)
-            way.output.line([line])
+            transport.output.line([line])
         else:
-            way.output.line([wire.absent_line(name, of)] if pieces is None else pieces)
+            transport.output.line([wire.absent_line(name, of)] if pieces is None else pieces)
 
     def ended(self, message, code=0, *, phase="Succeeded", **state):
         """The pod when its containers have ended."""

@@ -19,7 +19,7 @@ from resultsfw.pods import RESULTS_SIDECAR
 from resultsfw_backends import config_map
 from resultsfw_backends.config_map import RECORDS, ROLE_BINDINGS, ROLES, VALUE_BYTES, name_of
 from resultsfw_sidecar.output import OutputError
-from resultsfw_ways import config_map as way
+from resultsfw_transports import config_map as transport
 
 PLAIN = "sidecar: plain"
 
@@ -159,7 +159,7 @@ def test_what_is_promised_of_records_holds_if_all_are_refused_at_length():
     """The longest that the sidecar says of results, beside values of the longest size."""
     names = [f"result-{number}" for number in range(480)]
     life = Life({}, names)
-    sidecar = life.way()
+    sidecar = life.transport()
     for name in names:
         line = config_map.wires.refused_line(
             name, "task", "NotRegularFile", "x" * 1000, size=1_048_577, limit=1_048_576
@@ -238,7 +238,7 @@ def test_one_value_of_more_is_refused_by_name_and_no_flag_is_advised():
 
 def test_a_mebibyte_of_control_characters_needs_no_larger_request_than_a_server_takes():
     life = Life({"a": b"\1" * (VALUE_BYTES - 3), "b": b"\0", "c": b'"\n'})
-    sidecar = life.way()
+    sidecar = life.transport()
     collected = life.collect(life.ended(life.deliver(sidecar)))
     assert collected.ok
     assert values_of(collected) == {"a": "\1" * (VALUE_BYTES - 3), "b": "\0", "c": '"\n'}
@@ -298,14 +298,14 @@ def test_what_is_damaged_swapped_or_forged_never_passes(found):
 
 def test_a_step_that_writes_first_makes_its_run_fail_by_name_and_forges_nothing():
     life = Life({"digest": b"real"})
-    ours = life.way()
+    ours = life.transport()
     forger = Life({"digest": b"forged"})  # as good as it can be made
     forger.deliver(uid=life.pod["metadata"]["uid"])
     theirs = forger.config_map
     records = {"annotations": theirs["metadata"]["annotations"]}
     forged = {"data": theirs["data"], "immutable": True, "metadata": records}
     life.store.patch(CONFIG_MAPS, "default", life.name, forged)
-    with pytest.raises(OutputError, match=r"immutable.*written or made anew by somebody else") as raised:
+    with pytest.raises(OutputError, match=r"immutable.*somebody else wrote it or created it again") as raised:
         life.deliver(ours)
     collected = life.collect(life.ended(f"Undelivered: {raised.value}", 1))
     assert values_of(collected) == {}
@@ -436,8 +436,8 @@ def test_another_wire_version_is_said():
 def test_both_sides_mean_the_same():
     """The sidecar imports nothing of ours: what both must know stands in both."""
     for name in ("ENV_NAME", "ENV_UID", "ENV_ACCOUNT", "RECORDS", "VALUE_BYTES"):
-        assert getattr(way, name) == getattr(config_map, name)
-    assert way.__name__ == config_map.WAY
+        assert getattr(transport, name) == getattr(config_map, name)
+    assert transport.__name__ == config_map.TRANSPORT
 
 
 def test_killed_between_reading_and_purging_nothing_is_lost():

@@ -22,7 +22,7 @@ from resultsfw_backends import http as backend
 from resultsfw_sidecar import wire
 from resultsfw_sidecar.output import OutputError
 from resultsfw_sidecar.settings import Environment, SettingsError
-from resultsfw_ways import http as way
+from resultsfw_transports import http as transport
 
 AUDIENCE = "resultsfw-results"
 RUN = a_run("a", "b")
@@ -135,17 +135,19 @@ def test_the_token_is_for_the_server_and_for_the_sidecar_alone():
     env = {one["name"]: one.get("value") for one in sidecar["env"]}
     assert (env["RESULTSFW_SERVER_URL"], env["RESULTSFW_SERVER_PATH"]) == ("https://server:1", PATH)
     assert env["RESULTSFW_SERVER_TOKEN_FILE"] == f"{mount['mountPath']}/token"
-    assert env["RESULTSFW_WAY"] == "resultsfw_ways.http"
+    assert env["RESULTSFW_TRANSPORT"] == "resultsfw_transports.http"
 
 
 def test_certificates_come_as_text_or_from_a_configmap_of_the_namespace():
     pem = trustme.CA().cert_pem.bytes().decode()
     _, sidecar = prepared(ca=pem)
-    assert next(one["value"] for one in sidecar["env"] if one["name"] == way.ENV_CA) == pem
+    assert next(one["value"] for one in sidecar["env"] if one["name"] == transport.ENV_CA) == pem
     pod, sidecar = prepared(**{"ca-config-map": "trust"})
     [volume] = [one for one in pod["spec"]["volumes"] if "projected" in one]
     assert volume["projected"]["sources"][1]["configMap"]["name"] == "trust"
-    assert next(one["value"] for one in sidecar["env"] if one["name"] == way.ENV_CA_FILE).endswith("/ca.crt")
+    assert next(one["value"] for one in sidecar["env"] if one["name"] == transport.ENV_CA_FILE).endswith(
+        "/ca.crt"
+    )
 
 
 @pytest.mark.parametrize(
@@ -330,14 +332,14 @@ class Waits:
 
 def a_way(url, token, **more):
     variables = {
-        way.ENV_URL: url,
-        way.ENV_PATH: PATH,
-        way.ENV_TOKEN_FILE: str(token),
+        transport.ENV_URL: url,
+        transport.ENV_PATH: PATH,
+        transport.ENV_TOKEN_FILE: str(token),
         wire.ENV_POD_UID: UID,
         **more,
     }
     environment = Environment({key.encode(): text.encode() for key, text in variables.items()})
-    one = way.Way()
+    one = transport.Transport()
     one.open(environment, Waits())
     return one
 
@@ -359,8 +361,8 @@ def test_a_refusal_is_passed_on_and_not_tried_again(served, token, monkeypatch):
 
 def test_a_delivery_names_its_run(token, monkeypatch):
     _, sidecar = prepared(url="https://server:1")
-    assert {"name": way.ENV_RUN, "value": RUN.name} in sidecar["env"]
-    for variables, headers in (({way.ENV_RUN: "run"}, {"Resultsfw-Run": "run"}), ({}, {})):
+    assert {"name": transport.ENV_RUN, "value": RUN.name} in sidecar["env"]
+    for variables, headers in (({transport.ENV_RUN: "run"}, {"Resultsfw-Run": "run"}), ({}, {})):
         one = a_way("https://server:1", token, **variables)
         sent = []
         monkeypatch.setattr(
@@ -371,7 +373,7 @@ def test_a_delivery_names_its_run(token, monkeypatch):
 
 
 def test_a_namespace_over_its_quota_is_tried_again_for_a_while(served, token, monkeypatch):
-    monkeypatch.setattr("resultsfw_ways.request.PATIENCE", 0.3)
+    monkeypatch.setattr("resultsfw_transports.request.PATIENCE", 0.3)
     url, asked = served(507, said("QuotaExceeded"))
     one = a_way(url, token)
     with pytest.raises(OutputError, match=r"HTTP 507.*QuotaExceeded"):
@@ -379,17 +381,17 @@ def test_a_namespace_over_its_quota_is_tried_again_for_a_while(served, token, mo
     assert len(asked) > 1
 
 
-@pytest.mark.parametrize("missing", [way.ENV_URL, way.ENV_PATH, way.ENV_TOKEN_FILE])
+@pytest.mark.parametrize("missing", [transport.ENV_URL, transport.ENV_PATH, transport.ENV_TOKEN_FILE])
 def test_a_variable_that_is_missing_is_named(token, missing):
     with pytest.raises(SettingsError, match=missing):
         a_way("https://server:1", token, **{missing: ""})
 
 
 @pytest.mark.parametrize(
-    "more", [{way.ENV_URL: "server"}, {way.ENV_CA: "nonsense"}, {way.ENV_CA_FILE: "/none"}]
+    "more", [{transport.ENV_URL: "server"}, {transport.ENV_CA: "nonsense"}, {transport.ENV_CA_FILE: "/none"}]
 )
 def test_a_variable_that_makes_no_sense_is_named(token, more):
-    with pytest.raises(SettingsError, match=way.ENV_URL):
+    with pytest.raises(SettingsError, match=transport.ENV_URL):
         a_way("https://server:1", token, **more)
 
 

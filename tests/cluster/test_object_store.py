@@ -23,7 +23,7 @@ sys.path.append(str(Path(__file__).parents[1] / "object_store"))
 
 from s3server import KEY, SECRET, S3Server
 
-from resultsfw_ways.store import Store
+from resultsfw_transports.store import Store
 
 SECRETS = Kind("", "v1", "secrets", "Secret")
 HOST = os.environ.get("RESULTSFW_S3_HOST", "")

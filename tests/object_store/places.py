@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import yaml
 
 from resultsfw_backends.object_store import Config
-from resultsfw_ways.store import Store
+from resultsfw_transports.store import Store
 
 
 @dataclass

@@ -9,7 +9,7 @@ import sys
 import threading
 from pathlib import Path
 
-from resultsfw_ways.store import Store, StoreError
+from resultsfw_transports.store import Store, StoreError
 
 KEY, SECRET = "AKIAPLANTED0000000", "planted+secret/0123456789"
 WEED = Path(sys.executable).with_name("weed")

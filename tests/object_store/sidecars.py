@@ -1,4 +1,4 @@
-"""The sidecar with its way through an object store: in this process, or as one of its own."""
+"""The sidecar with an object store as its transport: in this process, or as one of its own."""
 
 import json
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 import resultsfw_sidecar
 from resultsfw_sidecar import wire
 from resultsfw_sidecar.program import run
-from resultsfw_ways import store as stores
+from resultsfw_transports import store as stores
 
 UID = "51b37f1b-97b7-4b83-81a0-acdc337a94c2"
 FOLDER = "default/run-uid"
@@ -48,7 +48,7 @@ class Pod:
             wire.ENV_MAX_RESULT_SIZE: str(limit),
             wire.ENV_TEKTON_ROOT: str(root),
             wire.ENV_TERMINATION_LOG: str(self.message),
-            wire.ENV_WAY: "resultsfw_ways.object_store",
+            wire.ENV_TRANSPORT: "resultsfw_transports.object_store",
             stores.ENV_URL: place.url,
             stores.ENV_OPTIONS: json.dumps(place.options),
             stores.ENV_FOLDER: FOLDER,

@@ -12,8 +12,8 @@ import pytest
 
 import resultsfw_sidecar
 from resultsfw_sidecar import wire
-from resultsfw_ways import store as stores
-from resultsfw_ways.fetch import ENV_FETCH
+from resultsfw_transports import store as stores
+from resultsfw_transports.fetch import ENV_FETCH
 
 
 def asked(place, file, data, *, size=None, digest=None, path="default/uid/one"):
@@ -30,7 +30,7 @@ def started(place, tmp_path, *wanted, **more):
     message.touch()
     variables = {
         wire.ENV_TERMINATION_LOG: str(message),
-        wire.ENV_WAY: "resultsfw_ways.fetch",
+        wire.ENV_TRANSPORT: "resultsfw_transports.fetch",
         stores.ENV_URL: place.url,
         stores.ENV_OPTIONS: json.dumps(place.options),
         ENV_FETCH: json.dumps(wanted),
@@ -89,7 +89,9 @@ def test_a_folder_that_cannot_be_written_is_told(folder, tmp_path):
     assert "No such file or directory" in message
 
 
-@pytest.mark.parametrize("more", [{ENV_FETCH: "["}, {stores.ENV_URL: "ftp://x"}, {wire.ENV_WAY: "json"}])
+@pytest.mark.parametrize(
+    "more", [{ENV_FETCH: "["}, {stores.ENV_URL: "ftp://x"}, {wire.ENV_TRANSPORT: "json"}]
+)
 def test_an_environment_that_makes_no_sense_is_told(folder, tmp_path, more):
     status, message = fetched(folder, tmp_path, **more)
     assert status == 1

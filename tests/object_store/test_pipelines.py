@@ -12,7 +12,7 @@ from resultsfw.local.engine import Engine
 from resultsfw.tekton.api.kinds import PIPELINERUNS, TASKRUNS
 from resultsfw.tekton.pipelinerun.reconciler import PipelineReconciler
 from resultsfw.tekton.taskrun.reconciler import Reconciler
-from resultsfw_ways.store import Store, StoreError
+from resultsfw_transports.store import Store, StoreError
 
 SECRET = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "store", "namespace": "default"}}
 

@@ -20,7 +20,7 @@ from resultsfw.local.engine import Engine
 from resultsfw.pods import RESULTS_SIDECAR
 from resultsfw.tekton.api.kinds import TASKRUNS
 from resultsfw.tekton.taskrun.reconciler import Reconciler
-from resultsfw_ways.store import Store, StoreError
+from resultsfw_transports.store import Store, StoreError
 
 PATIENCE = 20.0
 SECRET = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "store", "namespace": "default"}}

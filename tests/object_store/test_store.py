@@ -6,8 +6,8 @@ import threading
 import pytest
 from s3server import KEY, SECRET
 
-from resultsfw_ways import store as stores
-from resultsfw_ways.store import PART, Store, StoreError
+from resultsfw_transports import store as stores
+from resultsfw_transports.store import PART, Store, StoreError
 
 SIGNED = "http://h/x?X-Amz-Signature=deadbeef&sig=planted-sas"
 LEAKS = ("deadbeef", "planted-sas", SECRET, KEY, "AWS4-HMAC")

@@ -163,15 +163,15 @@ def zipapp(tmp_path_factory):
 
 
 @pytest.fixture(params=["module-inotify", "module-poll", "zipapp-inotify"])
-def way(request):
+def variant(request):
     """How the sidecar is started, and how it watches."""
     return request.param.split("-")
 
 
 @pytest.fixture
-def make_pod(way, tmp_path, request):
+def make_pod(variant, tmp_path, request):
     """Makes pods; gives the function for it."""
-    form, watch = way
+    form, watch = variant
     variables = {
         "RESULTSFW_WIRE": "1",
         "RESULTSFW_TEKTON_ROOT": str(tmp_path / "tekton"),

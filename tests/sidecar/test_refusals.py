@@ -13,7 +13,7 @@ CEILING = 1_572_864
 
 
 @pytest.fixture
-def way():
+def variant():
     """Reading does not depend on how we were started."""
     return ["module", "inotify"]
 
@@ -163,7 +163,7 @@ def test_a_link_inside_is_followed(pod, target):
     ],
 )
 def test_a_link_out_is_not(refused, pod, target):
-    """Not even to something that is not there, or back inside by way of outside."""
+    """Not even to something that is not there, or back inside through a path outside."""
     (pod.root / "secret").write_bytes(b"secret")
     (pod.root / "results2").mkdir()
     (pod.root / "results2" / "secret").write_bytes(b"secret")

@@ -34,9 +34,9 @@ def test_values_and_absences_in_order_of_the_flag(pod):
     ]
 
 
-def test_start_says_pod_and_watch(pod, way):
+def test_start_says_pod_and_watch(pod, variant):
     log = pod.print(variables={"RESULTSFW_POD_UID": "0e7f"})
-    assert log.records[0] == {"type": "start", "wire": 1, "pod": "0e7f", "watch": way[1]}
+    assert log.records[0] == {"type": "start", "wire": 1, "pod": "0e7f", "watch": variant[1]}
     assert log.records[-1]["pod"] == "0e7f"
     assert log.results == []
 

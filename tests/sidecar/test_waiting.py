@@ -55,11 +55,11 @@ def test_other_folders_are_no_steps(pod):
     assert pod.start().log().why == "steps-done"
 
 
-def test_an_event_is_enough(pod, way, request, tmp_path):
+def test_an_event_is_enough(pod, variant, request, tmp_path):
     """Files moved and linked into place count, and inotify waits for no safety look: here, an hour."""
-    if way[1] == "poll":
+    if variant[1] == "poll":
         pytest.skip("there are no events")
-    code = SIDECAR if way[0] == "module" else request.getfixturevalue("zipapp")
+    code = SIDECAR if variant[0] == "module" else request.getfixturevalue("zipapp")
     patient = tmp_path / "patient.py"
     patient.write_text(
         f"import os, sys; sys.path.insert(0, {str(code)!r})\n"
@@ -82,14 +82,14 @@ def test_an_event_is_enough(pod, way, request, tmp_path):
 
 
 @pytest.mark.parametrize("interval", ["", "1h"])
-def test_waiting_costs_nothing(pod, way, interval):
+def test_waiting_costs_nothing(pod, variant, interval):
     variables = {"SIDECAR_LOG_POLLING_INTERVAL": interval}
     sidecar = pod.start(variables=variables)
     sidecar.line()
     begin = sidecar.cpu()
     assert not sidecar.speaks(0.4)
     assert sidecar.cpu() - begin < 0.02
-    if interval != "1h" or way[1] == "inotify":
+    if interval != "1h" or variant[1] == "inotify":
         pod.end(0)
         assert sidecar.log().why == "steps-done"
     else:
@@ -234,9 +234,9 @@ def test_stopped_as_process_1(pod, as_process_1):
     assert (log.why, log.values, log.status) == ("stopped", {"a": "1"}, 0)
 
 
-def test_polls_where_there_is_no_ctypes(pod, tmp_path, way):
-    if way != ["module", "inotify"]:
-        pytest.skip("one way is enough")
+def test_polls_where_there_is_no_ctypes(pod, tmp_path, variant):
+    if variant != ["module", "inotify"]:
+        pytest.skip("one variant is enough")
     (tmp_path / "ctypes.py").write_text("raise ImportError\n")
     sidecar = pod.start(variables={"PYTHONPATH": f"{tmp_path}:{pod.variables['PYTHONPATH']}"})
     assert sidecar.line()["watch"] == "poll"
@@ -291,7 +291,7 @@ def test_stdout_is_a_file(pod, tmp_path):
     assert (tmp_path / "log").read_bytes().count(b"\n") == 3
 
 
-def test_errors(pod, way):
+def test_errors(pod, variant):
     cases = [
         (["-nonsense", "x"], {}, "BadFlag"),
         (["-result-names"], {}, "BadFlag"),
@@ -311,7 +311,7 @@ def test_errors(pod, way):
         ([], {"RESULTSFW_TEKTON_ROOT": "/nonexistent"}, "NoRunFolder"),
         ([], {"RESULTSFW_TEKTON_ROOT": str(pod.root / "run")}, "NoRunFolder"),
     ]
-    if way[1] == "poll":
+    if variant[1] == "poll":
         cases = cases[:1]
     (pod.root.parent / "termination-log").touch()
     for flags, variables, reason in cases:
@@ -329,10 +329,10 @@ def test_an_error_of_ours_is_no_line_of_tektons(pod):
         assert (log.status, log.raw) == (1, b"")
 
 
-def test_what_nobody_thought_of(pod, tmp_path, way):
+def test_what_nobody_thought_of(pod, tmp_path, variant):
     """A fault of ours in the middle of a line: it ends, and the error has a line of its own."""
-    if way != ["module", "inotify"]:
-        pytest.skip("one way is enough")
+    if variant != ["module", "inotify"]:
+        pytest.skip("one variant is enough")
     (tmp_path / "fault.py").write_text(
         "import sys\n"
         "from resultsfw_sidecar import wire\n"

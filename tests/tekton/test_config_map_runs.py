@@ -10,7 +10,7 @@ from resultsfw.local.rbac import ROLE_BINDINGS, ROLES
 from resultsfw.local.store import Store
 from resultsfw.tekton.api.conditions import is_done
 from resultsfw_sidecar import wire
-from resultsfw_ways.config_map import RECORDS, proof
+from resultsfw_transports.config_map import RECORDS, proof
 
 FLAGS = {"results-from": "config-map"}
 

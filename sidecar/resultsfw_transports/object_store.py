@@ -1,7 +1,7 @@
-"""Results through an object store: what is large is uploaded, and the log says where it is.
+"""Uploads large values to an object store; the log has references to them.
 
-An object is named by the SHA-256 of what it holds, below the folder of its run: the same value of another
-result, or of another attempt of the run, is uploaded once.
+An object's name is the SHA-256 of its content, below the folder of its run: the same value of another result,
+or of another attempt of the run, is uploaded once.
 """
 
 import codecs
@@ -15,29 +15,29 @@ from resultsfw_sidecar.files import File, RefusedError
 from resultsfw_sidecar.results import Result, not_utf8
 from resultsfw_sidecar.settings import Environment, SettingsError
 from resultsfw_sidecar.stop import Stop
-from resultsfw_sidecar.ways import Way as Log
+from resultsfw_sidecar.transports import LogTransport
 
 from .store import ENV_FOLDER, ENV_INLINE, ENV_JSON, ENV_OPTIONS, ENV_URL, PART, Store, StoreError
 
 PATIENCE = 60.0
-"""Seconds for which a request to the store is tried again."""
+"""Seconds during which a request to the store is retried."""
 
 _TEXT: Final = "text/plain; charset=utf-8"
 _JSON: Final = "application/json"
-_LOOKS = 5  # at a file that changes meanwhile
+_ATTEMPTS = 5  # to read a file that changes meanwhile
 
 
 class _ChangedError(Exception):
-    """What is uploaded is not what was measured."""
+    """The file changed between measuring and uploading."""
 
 
-class Way(Log):
-    """Small values in their records, and of large ones references."""
+class Transport(LogTransport):
+    """Prints small values in their records, and references to large ones."""
 
-    ceiling = 2**63 - 1  # what an object may have is the store's to say, and told by the backend
+    ceiling = 2**63 - 1  # the store limits the size of an object, and the backend says that limit
 
     def open(self, environment: Environment, stop: Stop) -> None:
-        """Finds out where the store is; nothing is asked of it yet."""
+        """Reads the store's address; sends no request yet."""
         super().open(environment, stop)
         variables = {
             key.decode("utf-8", "replace"): value.decode("utf-8", "surrogateescape")
@@ -56,8 +56,8 @@ class Way(Log):
         self._complaints: list[str] = []
         self._down = ""
 
-    def take(self, result: Result) -> Iterable[bytes] | None:
-        """Takes a result's value: into its record, or into the store."""
+    def collect(self, result: Result) -> Iterable[bytes] | None:
+        """Puts a result's value into its record, or into the store."""
         most = self._environment.max_result_size
         try:
             value = result.read(min(self._inline, most))
@@ -71,22 +71,22 @@ class Way(Log):
             return self.record(result, value)
         file = result.open(most)
         if file is None:
-            raise RefusedError(wire.UNREADABLE, "its file went while it was read")
+            raise RefusedError(wire.UNREADABLE, "its file was removed while it was read")
         try:
-            # An upload takes its time: what was said before it must not be lost with us.
+            # An upload takes time; if the sidecar is killed meanwhile, the earlier records must not be lost.
             self.output.flush()
             return [self._stored(result, file)]
         finally:
             file.close()
 
     def deliver(self) -> str:
-        """Makes sure that the log is written; what could not be stored is said once more, for people."""
+        """Flushes the log; returns the failed uploads as the termination message, for people."""
         super().deliver()
         return "\n".join(self._complaints)
 
     def _stored(self, result: Result, file: File) -> bytes:
-        """Uploads a value; the record that says where it is."""
-        for _ in range(_LOOKS):
+        """Uploads a value and returns its record, a reference."""
+        for _ in range(_ATTEMPTS):
             size, digest = _measured(file)
             path = f"{self._folder}/{digest}"
             try:
@@ -107,7 +107,7 @@ class Way(Log):
         raise file.changing()
 
     def _upload(self, path: str, file: File, size: int, digest: str) -> None:
-        if self._down:  # every result would wait for as long as the first one did
+        if self._down:  # else every result would be retried for as long as the first one
             raise StoreError(self._down, "unavailable")
         if self._is_there(path, size):
             return
@@ -115,11 +115,11 @@ class Way(Log):
         self._store.put(path, b"".join(pieces) if size <= PART else pieces)
 
     def _is_there(self, path: str, size: int) -> bool:
-        """Whether the same was uploaded before, by an earlier start or for another result."""
+        """Returns whether the object exists, from an earlier start or another result."""
         try:
             return self._store.size(path) == size
         except StoreError as error:
-            # S3 says so of what is not there, to who may not list.
+            # S3 answers 403 for an object that does not exist if the caller may not list the bucket.
             if error.kind != "forbidden":
                 raise
             return False
@@ -133,14 +133,14 @@ class Way(Log):
 
 
 def _measured(file: File) -> tuple[int, str]:
-    """A file's size and digest.
+    """Returns a file's size and digest.
 
     Raises:
-        RefusedError: It is too large, or no UTF-8.
+        RefusedError: It is too large, or not UTF-8.
     """
     digest, size = hashlib.sha256(), 0
     decoder = codecs.getincrementaldecoder("utf-8")()
-    held = 0  # bytes of a character that is not whole yet
+    held = 0  # bytes of an incomplete character
     for piece in file.pieces():
         try:
             decoder.decode(piece)
@@ -157,10 +157,10 @@ def _measured(file: File) -> tuple[int, str]:
 
 
 def _same(file: File, size: int, digest: str) -> Iterator[bytes]:
-    """A file's pieces, if they are still those that were measured.
+    """Yields a file's pieces, as long as they are those that were measured.
 
     Raises:
-        _ChangedError: They are not; at the end, or at the first byte too many.
+        _ChangedError: They differ; raised at the end, or at the first byte too many.
     """
     again, sent = hashlib.sha256(), 0
     for piece in file.pieces():

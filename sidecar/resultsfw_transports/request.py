@@ -1,4 +1,4 @@
-"""Requests to a server from the pod: with the pod's own token, over TLS, tried again while that can help."""
+"""Sends requests to a server from the pod, with the pod's own token and over TLS, and retries them."""
 
 import http.client
 import os
@@ -8,12 +8,12 @@ from resultsfw_sidecar.output import OutputError
 from resultsfw_sidecar.stop import Stop
 
 PATIENCE = 60.0
-"""Seconds from the first try after which no further one is made."""
+"""Seconds after the first attempt in which a request is retried."""
 
 HASTE = 20.0
-"""The same from a signal on: SIGKILL comes 30 s after it, and before it the reason must be told."""
+"""The same after SIGTERM: SIGKILL follows 30 s later, and the reason must be reported before."""
 
-_TIMEOUT = 10.0  # seconds of silence after which a try is given up
+_TIMEOUT = 10.0  # seconds without data after which an attempt fails
 _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 5.0
 _PASSING = (408, 425, 429, 500, 502, 503, 504, 507)
@@ -21,24 +21,24 @@ _ANSWER = 2 * 1024 * 1024  # bytes read of an answer at most
 
 
 class Server:
-    """A server, and how to speak to it.
+    """Sends requests to one server.
 
     Args:
-        url: `https://HOST:PORT`, or `http://` on a machine of one's own.
-        token_file: Read at each try, for tokens are renewed.
-        ca_file: Certificates that the server's must be signed by; empty for the system's.
-        ca: The same, themselves.
-        stop: To wait with.
+        url: `https://HOST:PORT`, or `http://` on this machine.
+        token_file: File of the token, read at each attempt since the kubelet renews it.
+        ca_file: File of the certificate authorities to trust; empty for the system's.
+        ca: The same, as PEM text.
+        stop: Receives signals; used to wait.
 
     Raises:
-        ValueError: The URL is none, or the certificates cannot be read.
+        ValueError: The URL is invalid, or the certificates cannot be read.
     """
 
     def __init__(self, url: str, *, token_file: str, ca_file: str, stop: Stop, ca: str = "") -> None:
         scheme, _, rest = url.partition("://")
         host, slash, path = rest.partition("/")
         if scheme not in ("http", "https") or not host or "@" in host:
-            raise ValueError(f"{url!a} is no URL of a server")
+            raise ValueError(f"{url!a} is not the URL of a server")
         self._host = host
         self._base = f"/{path}".rstrip("/") if slash else ""
         self._token_file = token_file
@@ -61,23 +61,23 @@ class Server:
         accept: str = "application/json",
         headers: "dict[str, str] | None" = None,
     ) -> tuple[int, bytes]:
-        """Sends a request until it is answered, for good or ill.
+        """Sends a request, and repeats it until there is a final answer.
 
-        Every try sends the same: the server must take the second of two for the first one.
+        Every attempt sends the same: the server must treat a second request as the first one.
 
         Args:
             method: Such as PUT.
             path: From the server's root, quoted.
-            body: What to send.
-            media_type: Of the body.
-            accept: What the answer may be.
-            headers: More of them.
+            body: The request's body.
+            media_type: The body's media type.
+            accept: The media types accepted as an answer.
+            headers: Further headers.
 
         Returns:
-            The answer's status and body; a status says that a further try cannot help, or is the last.
+            The answer's status and body: a status that no retry can change, or that of the last attempt.
 
         Raises:
-            OutputError: It was not answered in time; the message says why the last try failed.
+            OutputError: There was no answer in time; the message says why the last attempt failed.
         """
         spent, pause, patience = 0.0, _FIRST_PAUSE, PATIENCE
         while True:
@@ -101,7 +101,7 @@ class Server:
                     return status, answer
                 raise OutputError(f"{method} {self._host}{self._base}{path}: {fault}")
             waited = _now()
-            self._stop.wait(pause)  # a signal makes it shorter, and is no reason to give up
+            self._stop.wait(pause)  # a signal ends the wait early, but not the retries
             spent += _now() - waited
             pause = min(pause * 2, _LONGEST_PAUSE)
 
@@ -126,4 +126,4 @@ class Server:
 
 
 def _now() -> float:
-    return os.times().elapsed  # a clock that no one sets
+    return os.times().elapsed  # a monotonic clock

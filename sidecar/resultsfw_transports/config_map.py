@@ -1,8 +1,8 @@
-"""The way by ConfigMap: values under its keys, records in an annotation, all of it in one patch.
+"""Writes results into a ConfigMap: values under its keys, records in an annotation, all in one patch.
 
-The ConfigMap is made before the pod is, empty; the pod's service account may get and patch this one and no
-other. The patch makes it immutable. What proves to the reader that it was us who wrote it is the digest of
-the records in our termination message: nobody else can write there.
+The backend creates the ConfigMap, empty, before the pod; the pod's service account may get and patch this
+ConfigMap only. The patch makes it immutable. The digest of the records in the sidecar's termination message
+proves to the reader that the sidecar wrote them: no Step can write that message.
 """
 
 import base64
@@ -14,8 +14,8 @@ from resultsfw_sidecar import wire
 from resultsfw_sidecar.digest import sha256
 from resultsfw_sidecar.output import Kept, OutputError
 from resultsfw_sidecar.settings import SettingsError
-from resultsfw_sidecar.ways import Way as Log
-from resultsfw_ways.request import Server
+from resultsfw_sidecar.transports import LogTransport
+from resultsfw_transports.request import Server
 
 TYPE_CHECKING = False  # typing itself would cost the start-up 5 ms
 
@@ -49,8 +49,8 @@ def proof(records: bytes) -> str:
     return f"sha256:{sha256(records).hexdigest()}"
 
 
-class Way(Log):
-    """Keeps everything and hands it over at the end."""
+class Transport(LogTransport):
+    """Collects everything and writes it at the end."""
 
     ceiling = VALUE_BYTES
 
@@ -63,7 +63,7 @@ class Way(Log):
         self._failure = ""
 
     def open(self, environment: "Environment", stop: "Stop") -> None:
-        """Reads where to go. Asks nobody: that the way is open now says little of when Steps have ended."""
+        """Reads the address. Sends no request: that the server answers now says little about later."""
         self._environment = environment
         self._stop = stop
         self._name, self._uid, folder = map(self._variable, (ENV_NAME, ENV_UID, ENV_ACCOUNT))
@@ -97,10 +97,10 @@ class Way(Log):
     def deliver(self) -> str:
         """Writes all of it, or finds that it is there already; returns the digest of the records."""
         if self._failure:
-            raise OutputError(self._failure)  # once is enough: it was tried for long
+            raise OutputError(self._failure)  # not again: the first delivery was retried long enough
         records = self.output.data
         if not records[records.rfind(b"\n", 0, -1) + 1 :].startswith(b'{"type":"end"'):
-            raise OutputError("what has no end is not handed over")
+            raise OutputError("records without an end record are not written")
         try:
             self._write(records)
         except OutputError as error:
@@ -129,11 +129,11 @@ class Way(Log):
             if found.get("uid") == self._uid and known == text:
                 return
             if found and (found.get("uid") != self._uid or known is not None):
-                why = f"{why}; it was written or made anew by somebody else"
+                why = f"{why}; somebody else wrote it or created it again"
         raise OutputError(why)
 
     def _ask(self, method: str, body: bytes | None = None) -> tuple[int, bytes]:
-        """Asks; again for a while where it is not allowed."""
+        """Sends a request; repeats it for a while if it is forbidden, since a new Role takes effect late."""
         end = _now() + _SETTLING
         while True:
             status, answer = self._server.ask(
@@ -177,13 +177,13 @@ def _members(values: dict[str, bytes]) -> bytes:
 
 
 def _said(answer: bytes) -> str:
-    """What a server's Status says, or that it is none."""
+    """Returns the message of a server's Status object, or says that the answer is none."""
     try:
         said = json.loads(answer)
     except (ValueError, RecursionError):
         said = None
     message = said.get("message") if isinstance(said, dict) else None
-    return str(message).partition("\n")[0][:_SHOWN] if message else "no Status of an API server"
+    return str(message).partition("\n")[0][:_SHOWN] if message else "not a Status object of an API server"
 
 
 def _metadata(answer: bytes) -> dict[str, object]:

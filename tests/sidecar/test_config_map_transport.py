@@ -1,4 +1,5 @@
-"""The way by ConfigMap against servers that fail, refuse, lie and are slow: tried again, or told by name."""
+"""The transport by ConfigMap against servers that fail, refuse, lie and are slow: tried again, or told by
+name."""
 
 import json
 import threading
@@ -10,7 +11,7 @@ import pytest
 from resultsfw_sidecar import wire
 from resultsfw_sidecar.output import OutputError
 from resultsfw_sidecar.settings import Environment, SettingsError
-from resultsfw_ways import config_map, request
+from resultsfw_transports import config_map, request
 
 UID = "3f1c"
 FORBIDDEN = (403, {"message": 'configmaps "theirs" is forbidden: not yet'})
@@ -75,7 +76,7 @@ def account(tmp_path):
 
 @pytest.fixture
 def serve(account):
-    """A way, open and with one result taken, to a server with these answers."""
+    """A transport, open and with one result taken, to a server with these answers."""
     made = []
 
     def serve(*answers):
@@ -89,14 +90,16 @@ def serve(account):
             "KUBERNETES_SERVICE_PORT": str(server.server_address[1]),
             wire.ENV_WIRE: "1",
         }
-        way = config_map.Way()
+        transport = config_map.Transport()
         bytes_ = {key.encode(): value.encode() for key, value in variables.items()}
-        way.open(Environment(bytes_, way.ceiling), Stop())
-        record = way.take(SimpleNamespace(name="digest", of="task", read=lambda _limit: b"d"))
-        way.output.line([wire.start_line("pod", wire.WATCH_POLL)])
-        way.output.line(record)
-        way.output.line([wire.end_line("pod", way.output.count, way.output.digest, wire.WHY_STEPS_DONE)])
-        return way, server
+        transport.open(Environment(bytes_, transport.ceiling), Stop())
+        record = transport.collect(SimpleNamespace(name="digest", of="task", read=lambda _limit: b"d"))
+        transport.output.line([wire.start_line("pod", wire.WATCH_POLL)])
+        transport.output.line(record)
+        transport.output.line(
+            [wire.end_line("pod", transport.output.count, transport.output.digest, wire.WHY_STEPS_DONE)]
+        )
+        return transport, server
 
     yield serve
     for one in made:
@@ -115,57 +118,57 @@ def methods(server):
 
 
 def test_one_patch_with_the_pods_token_is_all_it_takes(serve):
-    way, server = serve((200, {}))
-    message = way.deliver()
+    transport, server = serve((200, {}))
+    message = transport.deliver()
     [(method, path, head, body)] = server.asked
     assert (method, path) == ("PATCH", "/api/v1/namespaces/ns/configmaps/theirs")
     assert head["Authorization"] == "Bearer secret-token"
     assert head["Content-Type"] == "application/merge-patch+json"
     assert "PartialObjectMetadata" in head["Accept"]  # the values do not come back
     assert json.loads(body) == {
-        "metadata": {"uid": UID, "annotations": {config_map.RECORDS: way.output.data.decode()}},
+        "metadata": {"uid": UID, "annotations": {config_map.RECORDS: transport.output.data.decode()}},
         "data": {"digest": "d"},
         "binaryData": {},
         "immutable": True,
     }
-    assert message == config_map.proof(way.output.data)
+    assert message == config_map.proof(transport.output.data)
 
 
 @pytest.mark.parametrize(
     "trouble", [(500, {}), (503, b"busy"), (429, {}), "hang up", FORBIDDEN, (401, {})], ids=str
 )
 def test_what_can_pass_is_tried_again(serve, trouble):
-    way, server = serve(trouble, trouble, (200, {}))
-    assert way.deliver().startswith("sha256:")
+    transport, server = serve(trouble, trouble, (200, {}))
+    assert transport.deliver().startswith("sha256:")
     assert methods(server) == ["PATCH"] * 3
     assert len({body for *_, body in server.asked}) == 1
 
 
 def test_a_role_that_never_comes_is_told_in_the_servers_words(serve, monkeypatch):
     monkeypatch.setattr(config_map, "_SETTLING", 0.05)
-    way, server = serve(FORBIDDEN)
+    transport, server = serve(FORBIDDEN)
     with pytest.raises(OutputError) as raised:
-        way.deliver()
+        transport.deliver()
     assert str(raised.value) == 'ConfigMap theirs: HTTP 403: configmaps "theirs" is forbidden: not yet'
     asked = len(server.asked)
     with pytest.raises(OutputError):
-        way.deliver()
+        transport.deliver()
     assert len(server.asked) == asked  # that it failed is known
 
 
 def test_a_server_that_is_gone_is_told_by_name(serve, monkeypatch):
     monkeypatch.setattr(request, "PATIENCE", 0.05)
-    way, server = serve("hang up")
+    transport, server = serve("hang up")
     with pytest.raises(OutputError, match=r"PATCH 127\.0\.0\.1:\d+/api/v1/.*: RemoteDisconnected"):
-        way.deliver()
+        transport.deliver()
     assert server.asked
 
 
 @pytest.mark.parametrize("first", [INVALID, (409, {"message": "the object has been modified"})], ids=str)
 def test_what_is_there_already_as_we_wrote_it_is_success(serve, first):
     """Killed after the patch and started again, or the answer was lost."""
-    way, server = serve(first, ours)
-    assert way.deliver() == config_map.proof(way.output.data)
+    transport, server = serve(first, ours)
+    assert transport.deliver() == config_map.proof(transport.output.data)
     assert methods(server) == ["PATCH", "GET"]
 
 
@@ -183,9 +186,9 @@ def test_what_is_there_already_as_we_wrote_it_is_success(serve, first):
     ids=str,
 )
 def test_what_is_there_and_not_ours_is_told(serve, there, foreign):
-    way, _ = serve(INVALID, there)
+    transport, _ = serve(INVALID, there)
     with pytest.raises(OutputError) as raised:
-        way.deliver()
+        transport.deliver()
     message = str(raised.value)
     assert message.startswith('ConfigMap theirs: HTTP 422: ConfigMap "theirs" is invalid: data: Forbidden')
     assert "all of it" not in message  # behind the first line a server shows values
@@ -194,17 +197,17 @@ def test_what_is_there_and_not_ours_is_told(serve, there, foreign):
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"message": 1}', b"[" * 100_000, b"\xff"], ids=str)
 def test_an_answer_that_is_no_status_does_no_harm(serve, body):
-    way, _ = serve((404, body))
+    transport, _ = serve((404, body))
     with pytest.raises(OutputError, match="ConfigMap theirs: HTTP 404: ") as raised:
-        way.deliver()
+        transport.deliver()
     assert len(str(raised.value)) < 300
 
 
-def test_what_has_no_end_is_not_handed_over(serve):
-    way, server = serve((200, {}))
-    way.output.line([wire.error_line(wire.INTERNAL, "a fault")])
-    with pytest.raises(OutputError, match="no end"):
-        way.deliver()
+def test_records_without_an_end_record_are_not_written(serve):
+    transport, server = serve((200, {}))
+    transport.output.line([wire.error_line(wire.INTERNAL, "a fault")])
+    with pytest.raises(OutputError, match="without an end record"):
+        transport.deliver()
     assert server.asked == []
 
 
@@ -213,15 +216,15 @@ def test_a_variable_that_is_missing_is_named(account, missing):
     names = (config_map.ENV_NAME, config_map.ENV_UID, "KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT")
     variables = {name.encode(): b"1" for name in names if name != missing}
     variables[config_map.ENV_ACCOUNT.encode()] = str(account).encode()
-    way = config_map.Way()
+    transport = config_map.Transport()
     with pytest.raises(SettingsError, match=f"{missing} is not set"):
-        way.open(Environment(variables), Stop())
+        transport.open(Environment(variables), Stop())
 
 
 def test_certificates_that_cannot_be_read_are_told(account):
     variables = dict.fromkeys([config_map.ENV_NAME.encode(), config_map.ENV_UID.encode()], b"1")
     variables |= {b"KUBERNETES_SERVICE_HOST": b"::1", b"KUBERNETES_SERVICE_PORT": b"443"}
     variables[config_map.ENV_ACCOUNT.encode()] = str(account).encode()
-    way = config_map.Way()
+    transport = config_map.Transport()
     with pytest.raises(SettingsError, match=r"ca\.crt: certificates cannot be read"):
-        way.open(Environment(variables), Stop())
+        transport.open(Environment(variables), Stop())

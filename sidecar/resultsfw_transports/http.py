@@ -1,11 +1,11 @@
-"""To the results server: all records in one request, with the pod's own token for that server alone."""
+"""Delivers all records to the results server in one request, with the pod's own token for that server."""
 
 from resultsfw_sidecar import wire
 from resultsfw_sidecar.digest import sha256
 from resultsfw_sidecar.output import Kept, OutputError
 from resultsfw_sidecar.settings import Environment, SettingsError
 from resultsfw_sidecar.stop import Stop
-from resultsfw_sidecar.ways import Way as Log
+from resultsfw_sidecar.transports import LogTransport
 
 from .request import Server
 
@@ -17,7 +17,7 @@ ENV_CA_FILE = "RESULTSFW_SERVER_CA_FILE"
 ENV_CA = "RESULTSFW_SERVER_CA"
 
 RUN_HEADER = "Resultsfw-Run"
-"""The run's name, by which a server that has the right to can ask whether the run exists."""
+"""The run's name, with which a server that has the permission checks whether the run exists."""
 
 MEDIA_TYPE = "application/vnd.resultsfw.records+json-lines"
 
@@ -25,8 +25,8 @@ _STORED = (200, 201)
 _SAID = 500  # characters of an answer that are passed on
 
 
-class Way(Log):
-    """Keeps all records until the last one, and delivers them; its message is their digest."""
+class Transport(LogTransport):
+    """Collects all records and delivers them together; the termination message is their digest."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class Way(Log):
         self._tried = False
 
     def open(self, environment: Environment, stop: Stop) -> None:
-        """See `resultsfw_sidecar.ways.Way`."""
+        """See `resultsfw_sidecar.transports.LogTransport`."""
         self._environment = environment
 
         def get(name: str) -> str:
@@ -57,9 +57,9 @@ class Way(Log):
             raise SettingsError(wire.BAD_ENVIRONMENT, f"{ENV_URL}: {error}") from None
 
     def deliver(self) -> str:
-        """See `resultsfw_sidecar.ways.Way`. It is tried once."""
+        """See `resultsfw_sidecar.transports.LogTransport`. It is called once per process."""
         if self._tried:
-            raise OutputError("what could not be delivered is not delivered with an error either")
+            raise OutputError("an earlier delivery failed, and there is no second one")
         self._tried = True
         data = self._kept.data
         digest = sha256(data).hexdigest()

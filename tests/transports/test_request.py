@@ -8,8 +8,8 @@ import pytest
 import trustme
 
 from resultsfw_sidecar.output import OutputError
-from resultsfw_ways import request
-from resultsfw_ways.request import Server
+from resultsfw_transports import request
+from resultsfw_transports.request import Server
 
 
 class Waits:
@@ -160,7 +160,7 @@ def test_a_server_must_show_the_certificate_that_was_agreed(served, token, tmp_p
 
 @pytest.mark.parametrize("url", ["", "ftp://x", "https://", "https://user:secret@host", "host:1"])
 def test_what_is_no_url_is_refused(url, token):
-    with pytest.raises(ValueError, match="no URL"):
+    with pytest.raises(ValueError, match="not the URL"):
         Server(url, token_file=str(token), ca_file="", stop=Waits())
 
 

@@ -1,4 +1,4 @@
-"""The other direction: what references stand for becomes files, before a pod's Steps begin."""
+"""Fetches the values of references into files before the pod's Steps start."""
 
 import hashlib
 import json
@@ -14,26 +14,26 @@ ENV_FETCH: Final = "RESULTSFW_FETCH"
 """JSON: a list of ``{"file", "path", "bytes", "digest"}``; ``path`` is relative to the store's URL."""
 
 PATIENCE: Final = 60.0
-"""Seconds for which a request to the store is tried again."""
+"""Seconds during which a request to the store is retried."""
 
 
 _MODE: Final = 0o644
-"""Steps may be anybody."""
+"""Steps may run as any user."""
 
 
 class _FetchError(Exception):
-    """A file that cannot be placed; the message is for people and holds nothing secret."""
+    """A file cannot be placed; the message is for people and contains no secret."""
 
 
 def fetch(variables: Mapping[bytes, bytes], stop: Stop) -> list[str]:
-    """Places the files that the environment asks for.
+    """Fetches the files that the environment lists.
 
     Args:
         variables: The environment.
         stop: Where signals are noticed.
 
     Returns:
-        What could not be placed, and why; of the first one that could not.
+        The first file that could not be placed, and why; empty if all were.
     """
     texts = {key.decode("utf-8", "replace"): value.decode() for key, value in variables.items()}
     try:
@@ -52,7 +52,7 @@ def fetch(variables: Mapping[bytes, bytes], stop: Stop) -> list[str]:
 
 
 def _place(store: Store, wanted: Mapping[str, Any], stop: Stop) -> None:
-    """Writes one file; under its name it is whole or not there at all."""
+    """Writes one file; it appears under its name only when it is complete."""
     file, size = wanted["file"], wanted["bytes"]
     there = store.size(wanted["path"])
     if there is None:

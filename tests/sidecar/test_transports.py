@@ -1,4 +1,4 @@
-"""The way out that a module named in the environment knows, in place of the log."""
+"""A transport that the environment names takes the place of the log."""
 
 import json
 import subprocess
@@ -8,14 +8,14 @@ from pathlib import Path
 import resultsfw_sidecar
 from resultsfw_sidecar import wire
 
-WAY = '''
+TRANSPORT = '''
 import os
 from resultsfw_sidecar import wire
 from resultsfw_sidecar.files import RefusedError
 from resultsfw_sidecar.output import Kept, OutputError
-from resultsfw_sidecar.ways import Way as Log
+from resultsfw_sidecar.transports import LogTransport
 
-class Way(Log):
+class Transport(LogTransport):
     """Puts all records into a file, and values under keys."""
     ceiling = 10
 
@@ -40,19 +40,19 @@ class Way(Log):
 '''
 
 
-def run(tmp_path, target, *, way="a_way"):
+def run(tmp_path, target, *, transport="a_transport"):
     root = tmp_path / "tekton"
     for folder in ("run/0", "results"):
         (root / folder).mkdir(parents=True, exist_ok=True)
     (root / "run/0/out").touch()
     (root / "results/a").write_text("value")
     (root / "results/b").write_text("x" * 11)
-    (tmp_path / "a_way.py").write_text(WAY)
+    (tmp_path / "a_transport.py").write_text(TRANSPORT)
     (tmp_path / "message").touch()
     env = {
         "PYTHONPATH": f"{Path(resultsfw_sidecar.__file__).parent.parent}:{tmp_path}",
         "TARGET": str(target),
-        wire.ENV_WAY: way,
+        wire.ENV_TRANSPORT: transport,
         wire.ENV_WIRE: "1",
         wire.ENV_TEKTON_ROOT: str(root),
         wire.ENV_TERMINATION_LOG: str(tmp_path / "message"),
@@ -68,13 +68,13 @@ def run(tmp_path, target, *, way="a_way"):
     return ran, (tmp_path / "message").read_text()
 
 
-def test_another_way_gets_all_records_and_leaves_its_message(tmp_path):
+def test_a_named_transport_gets_all_records_and_leaves_its_message(tmp_path):
     ran, message = run(tmp_path, tmp_path / "target")
     assert (ran.returncode, ran.stdout, message) == (0, b"", "all is there")
     records = [json.loads(line) for line in (tmp_path / "target").read_bytes().splitlines()]
     assert [one["type"] for one in records] == ["start", "task", "refused", "end"]
     assert (records[1]["key"], records[1]["bytes"]) == ("k", 5)
-    assert (records[2]["bytes"], records[2]["limit"]) == (11, 10)  # the way's own ceiling
+    assert (records[2]["bytes"], records[2]["limit"]) == (11, 10)  # the transport's own ceiling
 
 
 def test_what_cannot_be_delivered_is_said_in_the_termination_message(tmp_path):
@@ -83,10 +83,10 @@ def test_what_cannot_be_delivered_is_said_in_the_termination_message(tmp_path):
     assert message == "Undelivered: no room: No such file or directory"
 
 
-def test_a_way_that_is_none_is_said_in_log_and_message(tmp_path):
-    for way in ("not_there", "json"):
-        ran, message = run(tmp_path, tmp_path / "target", way=way)
+def test_a_transport_that_is_none_is_said_in_log_and_message(tmp_path):
+    for transport in ("not_there", "json"):
+        ran, message = run(tmp_path, tmp_path / "target", transport=transport)
         assert ran.returncode == 1
         [record] = [json.loads(line) for line in ran.stdout.splitlines()]
         assert (record["type"], record["reason"]) == ("error", wire.BAD_ENVIRONMENT)
-        assert way in message
+        assert transport in message

@@ -1,7 +1,7 @@
-"""One object store, of whichever kind: how it is reached, and what its errors come to.
+"""Reads and writes an object store of any kind, and translates its errors.
 
-Used in the pod and by the controller. What the library says of an error may hold signatures, keys and what
-a server wrote: nothing of it is handed on but words that are known here.
+Used in the pod and by the controller. The library's error messages may contain signatures, keys and text of
+the server: only words from a fixed list are passed on.
 """
 
 import contextlib
@@ -32,8 +32,8 @@ PART: Final = 5 * 1024 * 1024
 MOST: Final = 10_000 * PART
 """Bytes of an object: S3 takes 10,000 parts (https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html)."""
 
-_AT_ONCE: Final = 2  # parts on their way together: what bounds the memory of an upload
-_RANGE: Final = 4 * 1024 * 1024  # bytes of an object asked for at once
+_AT_ONCE: Final = 2  # parts uploaded at once: bounds the memory of an upload
+_RANGE: Final = 4 * 1024 * 1024  # bytes of an object read by one request
 _LISTED: Final = 500  # names held at once
 
 Kind = Literal["missing", "forbidden", "unavailable"]
@@ -62,11 +62,11 @@ _OWN_SERVICE: Final = ("169.254.169.254", "169.254.170.2", "metadata.google.inte
 
 
 class StoreError(Exception):
-    """A request to the store failed; the message holds nothing that is secret.
+    """A request to the store failed; the message contains no secret.
 
     Attributes:
-        kind: "missing": what was asked for is not there; "forbidden": with other rights it may go;
-            "unavailable": it may go another time.
+        kind: "missing": the object does not exist; "forbidden": it needs other permissions;
+            "unavailable": a later attempt may succeed.
     """
 
     def __init__(self, message: str, kind: Kind) -> None:
@@ -75,16 +75,16 @@ class StoreError(Exception):
 
 
 class Store:
-    """A folder of an object store: paths are relative to it.
+    """Accesses a folder of an object store; paths are relative to it.
 
     Args:
         url: ``s3://BUCKET/FOLDER``, ``gs://``, ``az://``, or ``file:///FOLDER``.
-        options: The library's, by its names; none of them secret. What is secret is in its variables.
-        patience: Seconds from a request's first try after which no further one is made.
-        make: Make a local folder that is not there.
+        options: Options of the library, by its names; none of them secret. Secrets are in its variables.
+        patience: Seconds after a request's first attempt in which it is retried.
+        make: Create a local folder that does not exist.
 
     Raises:
-        ValueError: The library does not take them.
+        ValueError: The library rejects them.
     """
 
     def __init__(self, url: str, options: Mapping[str, str], *, patience: float, make: bool = False) -> None:
@@ -99,10 +99,10 @@ class Store:
             raise ValueError(told(error)) from None
 
     def size(self, path: str) -> int | None:
-        """Bytes of an object; none if there is none.
+        """Returns the size of an object in bytes; None if it does not exist.
 
         Raises:
-            StoreError: Nobody can say.
+            StoreError: The store cannot be asked.
         """
         try:
             with _asking():
@@ -113,14 +113,15 @@ class Store:
             return None
 
     def put(self, path: str, data: bytes | Iterator[bytes]) -> None:
-        """Stores an object, all of it or nothing; what is there of that path is replaced.
+        """Stores an object atomically; replaces an existing one.
 
         Args:
-            path: Of the object.
-            data: In pieces it goes in parts, never many of them at once. What the pieces raise ends it.
+            path: The object's path.
+            data: The content. Pieces are uploaded in parts, a few at once; an exception of the iterator ends
+                the upload.
 
         Raises:
-            StoreError: It is not stored, or nobody can say whether it is.
+            StoreError: The object was not stored, or it is unknown whether it was.
         """
         with _asking():
             if isinstance(data, bytes):
@@ -129,14 +130,14 @@ class Store:
                 obstore.put(self._there(), path, data, chunk_size=PART, max_concurrency=_AT_ONCE)
 
     def pieces(self, path: str, size: int) -> Iterator[bytes]:
-        """An object's bytes; each piece is a request of its own, so that a consumer may take its time.
+        """Yields an object's bytes; each piece is a request of its own, so a consumer may be slow.
 
         Args:
-            path: Of the object.
-            size: Bytes to ask for, at most what it has.
+            path: The object's path.
+            size: Bytes to read, at most the object's size.
 
         Raises:
-            StoreError: They cannot be had.
+            StoreError: They cannot be read.
         """
         for start in range(0, size, _RANGE):
             length = min(_RANGE, size - start)
@@ -145,31 +146,31 @@ class Store:
             yield piece
 
     def remove(self, folder: str) -> None:
-        """Removes every object below a folder; that there is none is no error.
+        """Removes every object below a folder; an empty folder is no error.
 
         Raises:
-            StoreError: Something may be left.
+            StoreError: Some objects may be left.
         """
         with _asking():
             if self._local is None:
                 for listed in obstore.list(self._there(), prefix=folder, chunk_size=_LISTED):
                     self._delete([one["path"] for one in listed])
             elif (below := self._local / folder).exists():
-                # The parts of an upload that was killed lie there too, and folders.
+                # A killed upload leaves its parts there, and there are folders.
                 shutil.rmtree(below)
 
     def _delete(self, paths: list[str]) -> None:
         try:
             obstore.delete(self._there(), paths)
         except FileNotFoundError:
-            # Somebody else removes them too; of which one is gone nothing is said.
+            # Another process removes them at the same time; the error does not say which object is gone.
             for path in paths:
                 with contextlib.suppress(FileNotFoundError):
                     obstore.delete(self._there(), path)
 
     def _there(self) -> "ObjectStore":
         if self._store is None:
-            # A folder that is not there now may be there when it is next asked for.
+            # A folder that does not exist now may exist at the next request.
             if not self._make and not (self._local and self._local.is_dir()):
                 raise FileNotFoundError("No such file or directory")
             self._store = LocalStore(self._local, mkdir=self._make)
@@ -177,13 +178,13 @@ class Store:
 
 
 def local_path(url: str) -> Path | None:
-    """The folder of a ``file://`` URL; none for any other."""
+    """Returns the folder of a ``file://`` URL; None for any other URL."""
     parts = urlsplit(url)
     return Path(unquote(parts.path)) if parts.scheme == "file" else None
 
 
 def told(error: BaseException) -> str:
-    """An error in words that are known to hold nothing secret."""
+    """Describes an error in words that are known to contain no secret."""
     text = str(error)
     words = [*_STATUS.findall(text)[:1], *_CODE.findall(text)[:1]]
     words += [one for one in _KNOWN if one.lower() in text.lower()][:2]
@@ -206,13 +207,14 @@ def _connected(url: str, options: Mapping[str, str], patience: float) -> "Object
 
 @contextlib.contextmanager
 def _asking() -> Iterator[None]:
-    """Within it the library is called; what it raises comes out as `StoreError`."""
+    """Converts what the library raises within it into a `StoreError`."""
     try:
         yield
     except (exceptions.BaseError, OSError) as error:
         raise _store_error(error) from None
     except BaseException as error:
-        # A panic of the library's is no `Exception`, and would end a thread, or the sidecar, without a word.
+        # A panic of the library is not an `Exception`: it would end a thread, or the sidecar, without a
+        # message.
         if type(error).__name__ != "PanicException":
             raise
         raise StoreError("the library failed", "unavailable") from None

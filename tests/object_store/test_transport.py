@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from sidecars import FOLDER, Pod
 
 from resultsfw_sidecar.files import File, RefusedError
-from resultsfw_ways import object_store
-from resultsfw_ways.object_store import _measured
-from resultsfw_ways.store import PART, Store, StoreError
+from resultsfw_transports import object_store
+from resultsfw_transports.object_store import _measured
+from resultsfw_transports.store import PART, Store, StoreError
 
 MB = 1_000_000
 

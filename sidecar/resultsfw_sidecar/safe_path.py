@@ -1,8 +1,8 @@
-"""Walks a path below an open folder and never leaves it, however hostile its links.
+"""Resolves a path below an open folder and never leaves that folder, whatever links a Step makes.
 
-Each component is looked up in an open folder and each link is followed by hand, so it does not matter
-what is swapped meanwhile. (openat2 with RESOLVE_BENEATH would do, but refuses absolute links back inside,
-which Tekton makes, and older kernels.)
+Each component is looked up in an open folder and each link is followed by hand, so a component that is
+replaced meanwhile cannot lead outside. (openat2 with RESOLVE_BENEATH is no alternative: it refuses absolute
+links that lead back inside, which Tekton makes, and older kernels lack it.)
 """
 
 import errno
@@ -17,14 +17,14 @@ class OutsideError(Exception):
 
 
 class Walk:
-    """The way along one path; a context manager, which closes what it opened.
+    """Follows one path; a context manager, which closes the folders it opened.
 
     Attributes:
         links: Links followed so far.
     """
 
     def __init__(self, folder: int, names: set[bytes], path: bytes) -> None:
-        """Stands in the folder.
+        """Starts in the folder.
 
         Args:
             folder: The folder, open.
@@ -48,14 +48,14 @@ class Walk:
         self._go_back()
 
     def file(self) -> tuple[bytes, int] | None:
-        """Goes to the last folder of the path.
+        """Follows the path to the folder of its last component.
 
         Returns:
-            The name there, and its mode; none if the path means a folder we are in.
+            The last component's name and mode; None if the path ends in a folder that is open already.
 
         Raises:
-            OutsideError: It leads out.
-            OSError: It leads nowhere.
+            OutsideError: The path leads out of the folder.
+            OSError: A component does not exist or cannot be read.
         """
         while found := self._next():
             if not self._pending:
@@ -64,18 +64,18 @@ class Walk:
         return None
 
     def folder(self) -> int:
-        """Goes into the folder the path means, and gives it away: the caller closes it.
+        """Opens the folder at the end of the path; the caller closes it.
 
         Raises:
-            OutsideError: It leads out.
-            OSError: It leads nowhere.
+            OutsideError: The path leads out of the folder.
+            OSError: A component does not exist or cannot be read.
         """
         while found := self._next():
             self._enter(found[0])
         return os.dup(self.at)
 
     def _next(self) -> tuple[bytes, int] | None:
-        """The next component that is no link, and its mode."""
+        """Returns the next component that is not a link, and its mode."""
         while self._pending:
             part = self._pending.pop()
             if part in (b"", b"."):

@@ -1,0 +1,110 @@
+"""Transports: how results leave the pod. The default is the sidecar's log.
+
+A module that `RESULTSFW_TRANSPORT` names brings another one: its class `Transport`, a subclass of
+`LogTransport`. Everything else is the same for all transports: which results are declared, which are refused,
+and the records that say so.
+"""
+
+import os
+
+from . import wire
+from .files import RefusedError
+from .output import STDOUT, Output, OutputError
+
+TYPE_CHECKING = False  # typing itself would cost the start-up 5 ms
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from .results import Result
+    from .settings import Environment
+    from .stop import Stop
+
+
+class LogTransport:
+    """Prints records to stdout as they come, with the values in them.
+
+    Attributes:
+        ceiling: Upper bound of the size limits of values, in bytes.
+        output: Where records are written.
+    """
+
+    ceiling = wire.CEILING
+
+    def __init__(self) -> None:
+        self.output = Output()
+        self._collected = 0  # bytes of values
+
+    def open(self, environment: "Environment", stop: "Stop") -> None:  # noqa: ARG002 - others need it
+        """Prepares the transport before the Steps start, when time does not matter yet.
+
+        Args:
+            environment: The limits, and the transport's own variables.
+            stop: Receives signals; used to wait.
+
+        Raises:
+            OutputError: The output cannot be written.
+            SettingsError: A variable has an invalid value.
+        """
+        self._environment = environment
+        try:
+            os.fstat(STDOUT)
+        except OSError as error:  # what we open next would become our stdout
+            raise OutputError(f"stdout: {error.strerror}") from error
+
+    def collect(self, result: "Result") -> "Iterable[bytes] | None":
+        """Reads a result's value and returns its record.
+
+        Returns:
+            The record, in pieces; None if no Step wrote the result.
+
+        Raises:
+            RefusedError: The result was written and cannot be delivered.
+            OutputError: The output cannot be written.
+        """
+        value = result.read(self._environment.max_result_size)
+        if value is None:
+            return None
+        self.count(len(value))
+        return self.record(result, value)
+
+    def record(self, result: "Result", value: bytes) -> "Iterable[bytes]":
+        """Returns the record of a value, in pieces."""
+        return wire.value_pieces(result.name, value, result.of)
+
+    def count(self, size: int) -> None:
+        """Adds a value's size to that of the run.
+
+        Raises:
+            RefusedError: The sum exceeds the run's limit.
+        """
+        total, limit = self._collected + size, self._environment.max_run_size
+        if total > limit:
+            raise RefusedError(
+                wire.RUN_TOO_LARGE,
+                f"with its {size} bytes the run's results would have {total} bytes"
+                f", their limit together is {limit} bytes",
+                total,
+                limit,
+            )
+        self._collected = total
+
+    def deliver(self) -> str:
+        """Delivers all records written so far; called after the last one.
+
+        Returns:
+            The container's termination message; usually empty.
+
+        Raises:
+            OutputError: The records could not be delivered.
+        """
+        self.output.flush()
+        return ""
+
+
+class TektonLogTransport(LogTransport):
+    """Prints records in Tekton's format, for Tekton's controller."""
+
+    def record(self, result: "Result", value: bytes) -> "Iterable[bytes]":
+        """Returns the record of a value, in pieces, without a digest."""
+        return wire.value_pieces(result.name, value, result.of, wire=wire.TEKTON)
