@@ -1,4 +1,4 @@
-"""The engine with no cluster: an object store, Pods as processes of this machine, the same reconcilers."""
+"""The local engine: an object store, a kubelet that runs Pods as processes, and the usual reconcilers."""
 
 from resultsfw.local.engine import Engine, Reconciler
 from resultsfw.local.kubelet import Kubelet

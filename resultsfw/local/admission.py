@@ -1,27 +1,27 @@
-"""Refuses pods that this machine cannot run as a cluster would, before they are stored."""
+"""Refuses Pods that this engine cannot run as a cluster would, as an admission webhook does."""
 
 from collections.abc import Iterator
 from typing import Final
 
 from resultsfw.cluster import PODS, Kind, Object
 from resultsfw.errors import ClusterError
-from resultsfw.local.probes import HANDLERS, can_probe
+from resultsfw.local.prober import HANDLERS, can_probe
 from resultsfw.tekton.api.kinds import is_sidecar
 
 __all__ = ["admit", "problems_of"]
 
 _RUN_LABEL: Final = "tekton.dev/taskRun"
 _NOT_DONE: Final = {
-    "livenessProbe": "whether it is alive is not probed without a cluster",
+    "livenessProbe": "liveness probes are not made without a cluster",
     "lifecycle": "lifecycle hooks are not run without a cluster",
 }
 
 
 def admit(kind: Kind, obj: Object) -> None:
-    """Raise for a TaskRun's pod with a Sidecar that would do something else here than on a cluster.
+    """Refuse a TaskRun's pod with a Sidecar that would behave differently than on a cluster.
 
     Raises:
-        ClusterError: Naming all of it.
+        ClusterError: The message names every unsupported field.
     """
     if kind != PODS or _RUN_LABEL not in (obj["metadata"].get("labels") or {}):
         return
@@ -30,7 +30,7 @@ def admit(kind: Kind, obj: Object) -> None:
 
 
 def problems_of(pod: Object) -> Iterator[str]:
-    """Yield what a pod's Sidecars ask for and do not get here."""
+    """Yield a sentence for each field of a pod's Sidecars that is not supported."""
     spec = pod["spec"]
     for container in (*(spec.get("initContainers") or ()), *(spec.get("containers") or ())):
         if not is_sidecar(container["name"]):
@@ -38,15 +38,15 @@ def problems_of(pod: Object) -> Iterator[str]:
         what = f'Sidecar "{container["name"].removeprefix("sidecar-")}"'
         if not container.get("command"):
             yield (
-                f"{what} has no command: images are not pulled here, so that of its image is not known; "
-                f"give it a command or a script"
+                f"{what} has no command, and that of its image is not known, as images are not pulled; "
+                f"set a command or a script"
             )
         for field in ("readinessProbe", "startupProbe"):
             if container.get(field) and not can_probe(container[field]):
                 yield (
                     f"{what} has a {field} that is none of {', '.join(HANDLERS)}: only these are made "
-                    f"without a cluster; give one of them, or run it on a cluster"
+                    f"without a cluster; set one of them, or use a cluster"
                 )
         for field, why in _NOT_DONE.items():
             if container.get(field):
-                yield f"{what} has a {field}: {why}; remove it, or run it on a cluster"
+                yield f"{what} has a {field}: {why}; remove it, or use a cluster"

@@ -1,4 +1,4 @@
-"""The engine with no cluster: store, kubelet and a reconciler, wired as controller and nodes are."""
+"""The local engine: connects store, kubelet and reconcilers as the controller and a node are connected."""
 
 import logging
 import threading
@@ -22,31 +22,31 @@ __all__ = ["Engine", "Reconciler", "kind_of"]
 _LOG = logging.getLogger(__name__)
 
 _Key = tuple[Kind, str, str]
-"""A run: its kind, namespace and name."""
+"""Kind, namespace and name of a run."""
 
 
 class Reconciler(Protocol):
-    """What brings runs of one kind forward."""
+    """Reconciles the runs of one kind."""
 
     def reconcile(self, namespace: str, name: str) -> float | None:
-        """Look at one run and do what is to be done now.
+        """Reconcile one run.
 
         Returns:
-            Seconds after which it wants to look again; ``None``: only when something changes.
+            Seconds after which to reconcile it again; ``None``: only after a change.
 
         Raises:
-            ClusterError: It failed; when ``retryable``, it is tried again.
+            ClusterError: It failed; if ``retryable``, it is tried again.
         """
         ...
 
 
 def work_queue() -> WorkQueue[_Key]:
-    """The engine's queue: it has no server to spare, and a person waits."""
+    """Return the engine's queue: without a rate limit, as there is no server to protect."""
     return WorkQueue(max_delay=5.0, jitter=0.0, rate=0.0)
 
 
 def kind_of(obj: Object) -> Kind:
-    """The kind of an object as its manifest names it."""
+    """Return the kind of an object, with the plural that Kubernetes would use."""
     group, _, version = obj["apiVersion"].rpartition("/")
     kind = obj["kind"]
     plural = f"{kind.lower()}es" if kind.endswith("s") else f"{kind.lower()}s"
@@ -54,19 +54,19 @@ def kind_of(obj: Object) -> Kind:
 
 
 class Engine:
-    """Runs TaskRuns and PipelineRuns on this machine. A context manager: leaving it ends every process.
+    """Runs TaskRuns and PipelineRuns on this machine. A context manager: leaving it stops every process.
 
     Args:
-        reconciler_factory: Makes the reconciler of TaskRuns over the engine's store.
-        workdir: Where Pods get their folders; without, a temporary folder.
-        keep: Leave the folders when all has ended.
-        on_event: Called with ``ADDED``, ``MODIFIED`` or ``DELETED`` and the object, for every change of
-            PipelineRuns, TaskRuns and Pods, in order, on a thread of the engine's. What it raises ends
+        reconciler_factory: Creates the reconciler of TaskRuns for the engine's store.
+        workdir: Folder for the Pods' folders; ``None``: a temporary folder.
+        keep: Keep the folders at the end.
+        on_event: Called with ``ADDED``, ``MODIFIED`` or ``DELETED`` and the object for every change of
+            PipelineRuns, TaskRuns and Pods, in order, on a thread of the engine. An exception ends
             `run_until_done`.
-        notice: Called once with what a person should know (that images are not pulled).
-        tell_budget: See `Kubelet`.
+        notice: Called once with a notice for people: images are not pulled.
+        pass_budget: See `Kubelet`.
         max_pods: How many Pods run at once; others wait.
-        pipelines: Makes the reconciler of PipelineRuns; without, they stay as they are.
+        pipelines: Creates the reconciler of PipelineRuns; ``None``: PipelineRuns are not reconciled.
 
     Attributes:
         store: The objects.
@@ -81,7 +81,7 @@ class Engine:
         on_event: Callable[[str, Object], None] | None = None,
         *,
         notice: Callable[[str], None] | None = None,
-        tell_budget: bool = True,
+        pass_budget: bool = True,
         max_pods: int = MAX_PODS,
         pipelines: Callable[[Cluster], Reconciler] | None = None,
     ) -> None:
@@ -98,7 +98,7 @@ class Engine:
         self._stopped = False
         self._watch = self.store.watch(PIPELINERUNS, TASKRUNS, PODS)
         self.kubelet = Kubelet(
-            self.store, workdir=workdir, keep=keep, tell_budget=tell_budget, notice=notice, max_pods=max_pods
+            self.store, workdir=workdir, keep=keep, pass_budget=pass_budget, notice=notice, max_pods=max_pods
         )
         self._threads = [
             threading.Thread(target=self._follow, name="resultsfw-engine-watch", daemon=True),
@@ -109,14 +109,14 @@ class Engine:
 
     @property
     def workdir(self) -> Path:
-        """Where Pods have their folders."""
+        """Return the folder of the Pods' folders."""
         return self.kubelet.workdir
 
     def submit(self, obj: Object) -> Object:
-        """Create an object; a TaskRun or PipelineRun begins to run.
+        """Create an object; a TaskRun or PipelineRun starts to run.
 
         Raises:
-            AlreadyExistsError: One of that name is there.
+            AlreadyExistsError: An object of that name exists.
             ObjectTooLargeError: It is over 1.5 MiB.
             ClusterError: It has no name.
         """
@@ -128,15 +128,15 @@ class Engine:
         return created
 
     def run_until_done(self, timeout: float | None = None) -> list[Object]:
-        """Wait until every submitted run is done, and return them as they then are.
+        """Wait until every submitted run is done, and return the runs.
 
         Args:
-            timeout: Seconds to wait at most.
+            timeout: Most seconds to wait.
 
         Raises:
-            TimeoutError: They are not done by then.
-            ClusterError: The reconciler failed in a way that no second try can mend.
-            Exception: Whatever ``on_event`` or the reconciler raised by mistake.
+            TimeoutError: A run is not done in that time.
+            ClusterError: A reconciler failed with an error that is not retryable.
+            Exception: An exception of ``on_event`` or a reconciler.
         """
         until = None if timeout is None else time.monotonic() + timeout
         with self._changed:
@@ -154,7 +154,7 @@ class Engine:
                 self._changed.wait(pause)
 
     def stop(self, grace_seconds: float = 2.0) -> None:
-        """End every process, remove the folders unless they are to be kept. A second call does nothing."""
+        """Stop every process and remove the folders unless they are kept. A second call does nothing."""
         with self._changed:
             if self._stopped:
                 return
@@ -178,21 +178,21 @@ class Engine:
         self.stop()
 
     def _follow(self) -> None:
-        """See every change; a run's, and that of what belongs to one, is work."""
+        """Map watch events to reconcile requests of the run and its owners."""
         kinds = {kind.kind: kind for kind in self._reconcilers}
         for change, obj in self._watch:
             if (kind := kinds.get(obj["kind"])) is not None:
-                self._seen(change, kind, obj)
+                self._on_run_event(change, kind, obj)
             for owner, name in _owners(obj, kinds):
                 self._queue.add((owner, obj["metadata"]["namespace"], name))
             if self._on_event is not None:
                 try:
                     self._on_event(change, obj)
-                except BaseException as error:  # noqa: BLE001 - raised again where the caller waits
+                except BaseException as error:  # noqa: BLE001 - raised again in run_until_done
                     self._fail(error)
                     self._on_event = None
 
-    def _seen(self, change: str, kind: Kind, run: Object) -> None:
+    def _on_run_event(self, change: str, kind: Kind, run: Object) -> None:
         key = (kind, run["metadata"]["namespace"], run["metadata"]["name"])
         if change != "DELETED":
             self._queue.add(key)
@@ -205,22 +205,22 @@ class Engine:
         while (key := self._queue.get()) is not None:
             try:
                 kind, namespace, name = key
-                again = self._reconcilers[kind].reconcile(namespace, name)
+                requeue_after = self._reconcilers[kind].reconcile(namespace, name)
             except ClusterError as error:
-                gone = isinstance(error, NotFoundError)
-                if gone and not self._exists(key):
-                    _LOG.debug("%s is gone", _shown(key))
-                elif gone or error.retryable:
+                not_found = isinstance(error, NotFoundError)
+                if not_found and not self._exists(key):
+                    _LOG.debug("%s was deleted", _shown(key))
+                elif not_found or error.retryable:
                     pause = self._queue.add_rate_limited(key)
                     _LOG.debug("%s: %s; again in %.3f s", _shown(key), error, pause)
                 else:
                     self._fail(error)
-            except BaseException as error:  # noqa: BLE001 - raised again where the caller waits
+            except BaseException as error:  # noqa: BLE001 - raised again in run_until_done
                 self._fail(error)
             else:
                 self._queue.forget(key)
-                if again is not None:
-                    self._queue.add_after(key, again)
+                if requeue_after is not None:
+                    self._queue.add_after(key, requeue_after)
             finally:
                 self._queue.done(key)
 
@@ -238,7 +238,7 @@ class Engine:
 
 
 def _owners(obj: Object, kinds: Mapping[str, Kind]) -> Iterator[tuple[Kind, str]]:
-    """The runs that an object belongs to: a Pod's TaskRun, a TaskRun's PipelineRun."""
+    """Yield the owners of an object that are runs: a Pod's TaskRun, a TaskRun's PipelineRun."""
     for owner in obj["metadata"].get("ownerReferences") or ():
         if (kind := kinds.get(owner.get("kind", ""))) is not None:
             yield kind, owner["name"]

@@ -1,8 +1,8 @@
 """Runs the store's Pods as processes of this machine and reports their status, as a kubelet does.
 
-What it does not do: pull images, isolate (a Step sees this machine's files, network and processes), limit
-memory or CPU, probe whether a container is alive, run lifecycle hooks, rotate logs. Of what ended it restarts
-native sidecars only.
+It does not pull images, isolate processes (a Step sees this machine's files, network and processes), limit
+memory or CPU, make liveness probes, run lifecycle hooks or rotate logs. Of all containers it restarts only
+native sidecars.
 """
 
 import contextlib
@@ -19,11 +19,11 @@ from typing import Any, Final
 
 from resultsfw.cluster import PODS, Object
 from resultsfw.errors import ClusterError, InputError
-from resultsfw.local import keeper
-from resultsfw.local.endpoint import Endpoint
-from resultsfw.local.podrun import PodRun
-from resultsfw.local.podstatus import NODE
-from resultsfw.local.processes import KeeperProcesses
+from resultsfw.local import shim
+from resultsfw.local.apiserver import ApiServer
+from resultsfw.local.container_runtime import ContainerRuntime
+from resultsfw.local.pod_status import NODE
+from resultsfw.local.pod_worker import PodWorker
 from resultsfw.local.store import Store
 from resultsfw.local.tokens import wants_api
 
@@ -32,7 +32,7 @@ __all__ = ["MAX_PODS", "Kubelet"]
 _LOG = logging.getLogger(__name__)
 _SAFE: Final = re.compile(r"[A-Za-z0-9_./-]+")
 MAX_PODS: Final = 16
-"""Each is three or four processes of some 10 MB beside what its Steps need."""
+"""Default limit of Pods that run at once. Each has three or four processes of 10 MB besides its Steps."""
 
 _NO_IMAGES: Final = (
     "images are not pulled: Steps run as processes of this machine, with the programs it has "
@@ -41,23 +41,23 @@ _NO_IMAGES: Final = (
 
 
 class Kubelet:
-    """A node's kubelet, of the node that is this machine.
+    """The kubelet of the only node, which is this machine.
 
     Args:
-        store: Where Pods come from and statuses go.
-        workdir: Where Pods get their folders; made where it is missing. Without: a temporary folder.
-        keep: Leave the folders when everything has ended.
-        tell_budget: Tell the entrypoint how much of a message arrives of this pod, so that it refuses by name
-            what would be cut. Without, everything is cut as it is on a cluster with Tekton's entrypoint.
-        notice: Called once with what a person should know.
-        max_pods: How many Pods run at once; others wait, as they do on a node that is full.
+        store: Where Pods are read and statuses are written.
+        workdir: Folder for the Pods' folders, created if missing; ``None``: a temporary folder.
+        keep: Keep the folders at the end.
+        pass_budget: Pass the entrypoint the bytes that arrive of its message, so that it refuses larger
+            results by name. Otherwise messages are cut, as on a cluster with Tekton's entrypoint.
+        notice: Called once with a notice for people.
+        max_pods: How many Pods run at once; others wait, as on a full node.
 
     Raises:
-        InputError: This is not Linux.
-        OSError: The folder cannot be made, or the keeper not started.
+        InputError: The platform is not Linux.
+        OSError: The folder cannot be created, or the shim cannot be started.
 
     Attributes:
-        workdir: Where Pods have their folders.
+        workdir: Folder of the Pods' folders.
     """
 
     def __init__(
@@ -66,39 +66,38 @@ class Kubelet:
         *,
         workdir: Path | None = None,
         keep: bool = False,
-        tell_budget: bool = True,
+        pass_budget: bool = True,
         notice: Callable[[str], None] | None = None,
         max_pods: int = MAX_PODS,
     ) -> None:
         if platform.system() != "Linux":
             raise InputError(
-                f"the engine with no cluster needs Linux, and this is {platform.system()}; "
-                f"use a Linux container",
+                f"the local engine needs Linux, and this is {platform.system()}; use a Linux container",
                 subject="platform",
             )
         self._store = store
         self._max_pods = max_pods
         self._waiting: dict[str, Object] = {}
         self._keep = keep
-        self._tell_budget = tell_budget
+        self._pass_budget = pass_budget
         self._notice = notice
-        made = workdir is None
+        is_temporary = workdir is None
         self._given = Path(tempfile.mkdtemp(prefix="resultsfw-")) if workdir is None else workdir.absolute()
         self._given.mkdir(parents=True, exist_ok=True)
         self.workdir = self._given
-        self._runs: dict[str, PodRun] = {}
+        self._workers: dict[str, PodWorker] = {}
         self._names: dict[str, str] = {}
         self._refused: set[str] = set()
         self._inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        # Everything of this kubelet's lies in one folder that can go as a whole; a folder that a person
-        # gave may hold other things.
-        self._base = self._given if made else Path(tempfile.mkdtemp(prefix="pods-", dir=self._given))
+        # Everything of this kubelet is in one folder that is removed as a whole: a given folder may contain
+        # other things.
+        self._base = self._given if is_temporary else Path(tempfile.mkdtemp(prefix="pods-", dir=self._given))
         folders = [] if keep else [self._base]
         if not _SAFE.fullmatch(str(self._base)):
-            self._base = _plain(self._base)
+            self._base = _link_without_special_characters(self._base)
             folders.append(self._base.parent)
-        self._processes = KeeperProcesses(folders, self._inbox.put)
-        self._endpoint = Endpoint(store)
+        self._runtime = ContainerRuntime(folders, self._inbox.put)
+        self._apiserver = ApiServer(store)
         self._watch = store.watch(PODS)
         self._threads = [
             threading.Thread(target=self._follow, name="resultsfw-kubelet-watch", daemon=True),
@@ -109,13 +108,13 @@ class Kubelet:
             thread.start()
 
     def stop(self, grace_seconds: float = 2.0) -> None:
-        """End every process: SIGTERM, after the grace SIGKILL. Folders go, unless they are to be kept."""
+        """Stop every process: SIGTERM, after the grace period SIGKILL. Remove the folders unless kept."""
         self._watch.close()
         self._inbox.put(grace_seconds)
         for thread in self._threads:
             thread.join()
-        self._processes.close()
-        self._endpoint.close()
+        self._runtime.close()
+        self._apiserver.close()
 
     def _follow(self) -> None:
         for event in self._watch:
@@ -123,27 +122,27 @@ class Kubelet:
 
     def _loop(self) -> None:
         while True:
-            due = [at for run in self._runs.values() if (at := run.due()) is not None]
+            due = [at for worker in self._workers.values() if (at := worker.due()) is not None]
             if self._stopping is not None:
-                if all(run.at_rest for run in self._runs.values()):
+                if all(worker.has_stopped for worker in self._workers.values()):
                     return
                 due.append(self._stopping)
             touched = self._take(min(due, default=None))
             at = time.monotonic()
-            for run in self._runs.values():
-                if (when := run.due()) is not None and when <= at:
-                    run.tick(at)
-                    touched.add(run.uid)
+            for worker in self._workers.values():
+                if (due_at := worker.due()) is not None and due_at <= at:
+                    worker.tick(at)
+                    touched.add(worker.uid)
             while touched:
                 for uid in touched:
-                    if uid in self._runs:
-                        self._sync(self._runs[uid])
+                    if uid in self._workers:
+                        self._sync(self._workers[uid])
                 touched = self._admit_waiting()
             if self._stopping is not None and self._stopping <= at:
-                return  # what still runs, the keeper kills
+                return  # the shim kills what still runs
 
     def _take(self, until: float | None) -> set[str]:
-        """Wait for something to happen, then take in all that has; says which pods it touched."""
+        """Wait for an event, then handle all that have arrived; return the uids of their pods."""
         touched: set[str] = set()
         try:
             timeout = None if until is None else max(until - time.monotonic(), 0.0)
@@ -158,76 +157,77 @@ class Kubelet:
         if isinstance(item, float | int):
             self._stopping = time.monotonic() + item + 1.0
             self._waiting.clear()
-            for run in self._runs.values():
-                run.end(float(item))
-            return set(self._runs)
+            for worker in self._workers.values():
+                worker.terminate(float(item))
+            return set(self._workers)
         if isinstance(item, dict):
-            return self._heard(item)
+            return self._on_runtime_event(item)
         change, pod = item
         try:
-            return self._pod(change, pod)
+            return self._on_pod_event(change, pod)
         except Exception as error:  # noqa: BLE001 - logged, and told in the pod's status
             self._refuse(pod, error)
             return set()
 
     def _refuse(self, pod: Object, error: Exception) -> None:
-        """A pod that makes no sense here fails at once."""
+        """Fail a pod that cannot be handled."""
         metadata = pod["metadata"]
         _LOG.warning("pod %s/%s is refused", metadata["namespace"], metadata["name"], exc_info=error)
-        self._runs.pop(metadata["uid"], None)
+        self._workers.pop(metadata["uid"], None)
         self._refused.add(metadata["uid"])
-        why = f"{type(error).__name__}: {error}"
-        status = {"phase": "Failed", "reason": "UnexpectedAdmissionError", "message": why}
+        message = f"{type(error).__name__}: {error}"
+        status = {"phase": "Failed", "reason": "UnexpectedAdmissionError", "message": message}
         with contextlib.suppress(ClusterError):
             self._store.patch(
                 PODS, metadata["namespace"], metadata["name"], {"status": status}, subresource="status"
             )
 
-    def _heard(self, event: dict[str, Any]) -> set[str]:
-        """The keeper spoke."""
+    def _on_runtime_event(self, event: dict[str, Any]) -> set[str]:
+        """Handle an event of the shim or a probe; an empty event says that the shim is gone."""
         if not event:
-            for each in self._runs.values():
-                each.lost("the process that keeps containers was killed")
-            return set(self._runs)
+            for worker in self._workers.values():
+                worker.on_runtime_lost("the shim, which is the parent of all containers, was killed")
+            return set(self._workers)
         name = next((event[key] for key in ("started", "failed", "ended", "probed") if key in event), "")
-        run = self._runs.get(self._names.get(name, ""))
-        if run is None:
+        pod_worker = self._workers.get(self._names.get(name, ""))
+        if pod_worker is None:
             return set()
         if "probed" in event:
-            run.probed(name, ok=event["ok"])
+            pod_worker.on_probed(name, ok=event["ok"])
         elif "started" in event:
-            run.started(name)
+            pod_worker.on_started(name)
         elif "failed" in event:
-            run.failed(name, event["why"])
+            pod_worker.on_start_failed(name, event["why"])
         else:
-            run.ended(name, event["status"])
-        return {run.uid}
+            pod_worker.on_ended(name, event["status"])
+        return {pod_worker.uid}
 
-    def _pod(self, change: str, pod: Object) -> set[str]:
+    def _on_pod_event(self, change: str, pod: Object) -> set[str]:
+        """Handle a watch event of a Pod; return the uids of the pods that changed."""
         metadata = pod["metadata"]
         uid: str = metadata["uid"]
-        run = self._runs.get(uid)
+        worker = self._workers.get(uid)
         self._waiting.pop(uid, None)
         if change == "DELETED":
-            if run is not None:
-                run.gone = True
-                run.end(0)
-        elif run is not None:
-            run.update(pod)
+            if worker is not None:
+                worker.gone = True
+                worker.terminate(0)
+        elif worker is not None:
+            worker.update(pod)
         elif not (metadata.get("deletionTimestamp") or uid in self._refused or self._stopping is not None):
             if self._full:
                 self._waiting[uid] = pod
-                self._tell_to_wait(pod)
+                self._mark_unschedulable(pod)
             else:
                 self._admit(pod)
         return {uid}
 
     @property
     def _full(self) -> bool:
-        return sum(not run.idle for run in self._runs.values()) >= self._max_pods
+        return sum(not worker.idle for worker in self._workers.values()) >= self._max_pods
 
-    def _tell_to_wait(self, pod: Object) -> None:
-        """As a scheduler says it. The pod's event comes back and finds nothing to change."""
+    def _mark_unschedulable(self, pod: Object) -> None:
+        """Write the condition a scheduler writes on a full node."""
         condition = {
             "type": "PodScheduled",
             "status": "False",
@@ -240,7 +240,7 @@ class Kubelet:
             self._store.patch(PODS, metadata["namespace"], metadata["name"], patch, subresource="status")
 
     def _admit_waiting(self) -> set[str]:
-        """Take on Pods that waited, as far as there is room now."""
+        """Admit waiting Pods as far as the node has capacity; return their uids."""
         admitted: set[str] = set()
         while self._waiting and not self._full:
             uid = next(iter(self._waiting))
@@ -256,76 +256,79 @@ class Kubelet:
         metadata = pod["metadata"]
         namespace, name = metadata["namespace"], metadata["name"]
         if self._notice is not None:
-            image = next((one["image"] for one in pod["spec"]["containers"] if one.get("image")), "none")
+            containers = pod["spec"]["containers"]
+            image = next((container["image"] for container in containers if container.get("image")), "none")
             self._notice(_NO_IMAGES.format(image=image))
             self._notice = None
-        run = PodRun(
+        worker = PodWorker(
             pod,
             self._base / namespace / f"{name}-{metadata['uid'][:8]}",
             self._store,
-            self._processes,
+            self._runtime,
             lambda container, path: self._store.register_log(namespace, name, container, path),
-            tell_budget=self._tell_budget,
-            services=self._endpoint.variables() if wants_api(pod) else None,
-            tell=self._inbox.put,
+            pass_budget=self._pass_budget,
+            services=self._apiserver.variables() if wants_api(pod) else None,
+            on_probe=self._inbox.put,
         )
-        self._runs[run.uid] = run
+        self._workers[worker.uid] = worker
         try:
             self._store.patch(
-                PODS, namespace, name, {"metadata": {"uid": run.uid}, "spec": {"nodeName": NODE}}
+                PODS, namespace, name, {"metadata": {"uid": worker.uid}, "spec": {"nodeName": NODE}}
             )
         except ClusterError:
-            _LOG.debug("pod %s/%s went before it was taken on", namespace, name)
-        self._report(run)
-        run.mount()
+            _LOG.debug("pod %s/%s was deleted before it was admitted", namespace, name)
+        self._report(worker)
+        worker.mount()
 
-    def _sync(self, run: PodRun) -> None:
-        """Do what the pod's state asks for, and report it."""
+    def _sync(self, worker: PodWorker) -> None:
+        """Bring a pod forward, report its status, and confirm its deletion when it has stopped."""
         try:
-            run.advance()
+            worker.advance()
         except Exception as error:  # noqa: BLE001 - logged, and told in the pod's status
-            # One pod that cannot be handled must not take the others with it, nor hang.
-            _LOG.exception("pod %s/%s", run.pod["metadata"]["namespace"], run.pod["metadata"]["name"])
-            run.fail("KubeletError", f"{type(error).__name__}: {error}")
-        for name in run.names:
-            self._names[name] = run.uid
-        self._report(run)
-        if run.deleted and run.at_rest:
-            self._forget(run)
+            # A pod that cannot be handled must neither stop the others nor hang.
+            metadata = worker.pod["metadata"]
+            _LOG.exception("pod %s/%s", metadata["namespace"], metadata["name"])
+            worker.fail("KubeletError", f"{type(error).__name__}: {error}")
+        for name in worker.names:
+            self._names[name] = worker.uid
+        self._report(worker)
+        if worker.deleted and worker.has_stopped:
+            self._confirm_deletion(worker)
 
-    def _report(self, run: PodRun) -> None:
-        if run.gone:
+    def _report(self, worker: PodWorker) -> None:
+        """Write the status of a pod if it changed."""
+        if worker.gone:
             return
-        status = run.status()
-        if status == run.reported:
+        status = worker.status()
+        if status == worker.reported:
             return
-        metadata = run.pod["metadata"]
-        patch = {"metadata": {"uid": run.uid}, "status": status}
+        metadata = worker.pod["metadata"]
+        patch = {"metadata": {"uid": worker.uid}, "status": status}
         try:
             self._store.patch(PODS, metadata["namespace"], metadata["name"], patch, subresource="status")
         except ClusterError as error:
             _LOG.debug("status of pod %s/%s: %s", metadata["namespace"], metadata["name"], error)
-        run.reported = status
+        worker.reported = status
 
-    def _forget(self, run: PodRun) -> None:
-        """A deleted pod has ended: confirm it, and remove its folder."""
-        metadata = run.pod["metadata"]
-        if not run.gone:
+    def _confirm_deletion(self, worker: PodWorker) -> None:
+        """Delete a pod that has stopped from the store; once it is gone there, remove its folder."""
+        metadata = worker.pod["metadata"]
+        if not worker.gone:
             try:
                 self._store.delete(
-                    PODS, metadata["namespace"], metadata["name"], grace_seconds=0, uid=run.uid
+                    PODS, metadata["namespace"], metadata["name"], grace_seconds=0, uid=worker.uid
                 )
             except ClusterError as error:
                 _LOG.debug("deleting pod %s/%s: %s", metadata["namespace"], metadata["name"], error)
-            return  # its DELETED comes back when no finalizer holds it
-        del self._runs[run.uid]
-        self._names = {name: uid for name, uid in self._names.items() if uid != run.uid}
+            return  # its DELETED event arrives when it has no finalizers
+        del self._workers[worker.uid]
+        self._names = {name: uid for name, uid in self._names.items() if uid != worker.uid}
         if not self._keep:
-            keeper.remove(str(run.folder.base))
+            shim.remove(str(worker.folder.base))
 
 
-def _plain(folder: Path) -> Path:
-    """A name for a folder that shells and scripts need not quote, as it is put into their text."""
+def _link_without_special_characters(folder: Path) -> Path:
+    """Return a link to the folder: its path is put into scripts, where it must need no quotes."""
     link = Path(tempfile.mkdtemp(prefix="resultsfw-")) / "pods"
     link.symlink_to(folder)
     return link

@@ -1,6 +1,6 @@
-"""Who may do what, by the Roles and RoleBindings in a store.
+"""Authorizes requests by the Roles and RoleBindings in a store.
 
-There are no ClusterRoles here: a binding to one grants nothing.
+There are no ClusterRoles: a binding to one grants nothing.
 """
 
 from collections.abc import Sequence
@@ -19,9 +19,9 @@ ROLE_BINDINGS: Final = Kind(GROUP, "v1", "rolebindings", "RoleBinding")
 
 
 def allowed(store: Store, token: Token, verb: str, *, namespace: str, resource: str, name: str) -> bool:
-    """Whether a service account may do that to an object of the core group."""
+    """Return whether a service account may apply a verb to an object of the core API group."""
     for binding in store.list(ROLE_BINDINGS, namespace):
-        if not any(_is(subject, token, namespace) for subject in binding.get("subjects") or ()):
+        if not any(_matches(subject, token, namespace) for subject in binding.get("subjects") or ()):
             continue
         reference = binding.get("roleRef") or {}
         if reference.get("kind") != ROLES.kind:
@@ -35,17 +35,17 @@ def allowed(store: Store, token: Token, verb: str, *, namespace: str, resource: 
     return False
 
 
-def _is(subject: Object, token: Token, namespace: str) -> bool:
+def _matches(subject: Object, token: Token, namespace: str) -> bool:
     name = subject.get("name")
     match subject.get("kind"):
         case "ServiceAccount":
-            at = subject.get("namespace") or namespace
-            return (at, name) == (token.namespace, token.service_account)
+            subject_namespace = subject.get("namespace") or namespace
+            return (subject_namespace, name) == (token.namespace, token.service_account)
         case "User":
             return name == token.user
         case "Group":
-            every = "system:serviceaccounts"
-            return name in (every, f"{every}:{token.namespace}", "system:authenticated")
+            group = "system:serviceaccounts"
+            return name in (group, f"{group}:{token.namespace}", "system:authenticated")
     return False
 
 
@@ -59,5 +59,5 @@ def _grants(rule: Object, verb: str, resource: str, name: str) -> bool:
     )
 
 
-def _has(listed: Sequence[str], one: str) -> bool:
-    return one in listed or "*" in listed
+def _has(allowed_values: Sequence[str], value: str) -> bool:
+    return value in allowed_values or "*" in allowed_values

@@ -1,4 +1,4 @@
-"""The object store: a `Cluster` in memory, with an API server's versions, conflicts and size limit."""
+"""The object store: a `Cluster` in memory with an API server's resource versions, conflicts and limits."""
 
 import datetime as dt
 import threading
@@ -19,7 +19,7 @@ from resultsfw.errors import (
 )
 from resultsfw.jsons import copy, merge_patch
 from resultsfw.limits import OBJECT_BYTES, object_size
-from resultsfw.local import apirules
+from resultsfw.local import apiserver_rules
 from resultsfw.local.watch import Watch
 
 __all__ = ["RequestTooLargeError", "Store"]
@@ -27,7 +27,7 @@ __all__ = ["RequestTooLargeError", "Store"]
 _Key = tuple[Kind, str, str]
 
 _HISTORY: Final = 1000
-"""Changes that can still be watched from; a watch from before them is refused, as by an API server."""
+"""Number of events that are kept for watches; one from an earlier version is refused (410 Gone)."""
 
 _PIECE: Final = 65_536
 
@@ -39,12 +39,11 @@ class RequestTooLargeError(ObjectTooLargeError):
 class Store:
     """API objects in memory; safe for threads.
 
-    Objects are handed out and taken in as copies. What is stored is never changed, only replaced,
-    so a copy is made without holding the lock.
+    Objects are returned and accepted as copies. A stored object is never changed, only replaced, so it
+    can be copied without the lock.
 
     Args:
-        admit: Raises a ClusterError for a new object that must not be stored, as an admission webhook
-            refuses it.
+        admit: Raises a ClusterError for a new object that an admission webhook would refuse.
     """
 
     def __init__(self, admit: Callable[[Kind, Object], None] = lambda *_: None) -> None:
@@ -57,35 +56,38 @@ class Store:
         self._logs: dict[tuple[str, str, str], Path] = {}
 
     def get(self, kind: Kind, namespace: str, name: str) -> Object:
-        """One object. Raises NotFoundError."""
+        """Return an object. Raises NotFoundError."""
         with self._lock:
             found = self._find(kind, namespace, name)
         return _copied(found)
 
     def list(self, kind: Kind, namespace: str | None = None) -> list[Object]:
-        """All objects of a kind, of one namespace where one is given, in the order they were created."""
+        """Return the objects of a kind, in one namespace or all, in the order of their creation."""
         with self._lock:
             found = [
-                obj for (of, at, _), obj in self._objects.items() if of == kind and namespace in (None, at)
+                obj
+                for (stored_kind, stored_namespace, _), obj in self._objects.items()
+                if stored_kind == kind and namespace in (None, stored_namespace)
             ]
         return [_copied(obj) for obj in found]
 
     def create(self, kind: Kind, obj: Object) -> Object:
-        """Store a new object, as the server makes it: uid, timestamps, defaults, an empty status.
+        """Store a new object with uid, timestamps, defaults and an empty status, and return it.
 
         Raises:
-            AlreadyExistsError: One of that name is there.
+            AlreadyExistsError: An object of that name exists.
             ObjectTooLargeError: It is over 1.5 MiB.
-            ClusterError: It has no name, or is not admitted.
+            ClusterError: It has no name, is invalid, or is not admitted.
         """
         self._admit(kind, obj)
-        new = apirules.new_object(kind, obj, str(uuid.uuid4()))
+        new = apiserver_rules.prepare_for_create(kind, obj, str(uuid.uuid4()))
         metadata = new["metadata"]
         key = (kind, metadata["namespace"], metadata["name"])
         with self._lock:
             if key in self._objects:
                 raise AlreadyExistsError(
-                    f'{kind.plural} "{metadata["name"]}" already exists', subject=apirules.subject(*key)
+                    f'{kind.plural} "{metadata["name"]}" already exists',
+                    subject=apiserver_rules.subject(*key),
                 )
             self._put(key, new, "ADDED")
         return _copied(new)
@@ -93,14 +95,14 @@ class Store:
     def patch(self, kind: Kind, namespace: str, name: str, patch: Object, *, subresource: str = "") -> Object:
         """Apply a JSON merge patch (RFC 7386) to an object, or with ``subresource="status"`` to its status.
 
-        A ``metadata.resourceVersion`` or ``metadata.uid`` in the patch makes it conditional. A patch that
-        changes nothing makes no new version and no event.
+        A ``metadata.resourceVersion`` or ``metadata.uid`` in the patch is a precondition. A patch that
+        changes nothing causes no new version and no event.
 
         Raises:
             NotFoundError: There is no such object.
             ConflictError: It has another version or uid.
             ObjectTooLargeError: It would be over 1.5 MiB.
-            ClusterError: The patch changes what cannot change.
+            ClusterError: The patch changes an immutable field.
         """
         key = (kind, namespace, name)
         with self._lock:
@@ -110,7 +112,7 @@ class Store:
         return _copied(new)
 
     def replace(self, kind: Kind, namespace: str, name: str, obj: Object) -> Object:
-        """Put an object in the place of another, as an API server does with PUT. Raises what `patch` does."""
+        """Replace an object, as an API server does for PUT. Raises what `patch` raises."""
         key = (kind, namespace, name)
         with self._lock:
             old = self._find(kind, namespace, name)
@@ -127,17 +129,17 @@ class Store:
         grace_seconds: int | None = None,
         uid: str | None = None,
     ) -> None:
-        """Ask for an object's deletion.
+        """Delete an object, or mark it for deletion.
 
-        A Pod that runs stays, marked, until its kubelet deletes it with a grace of 0; any object stays
-        until its finalizers are gone. A later, longer grace changes nothing.
+        A running Pod keeps a ``deletionTimestamp`` until its kubelet deletes it with a grace period of 0. Any
+        object is kept until it has no finalizers. A later, longer grace period changes nothing.
 
         Args:
-            kind: Of the object.
-            namespace: Of the object.
-            name: Of the object.
-            grace_seconds: For a Pod: seconds until SIGKILL; its own ``terminationGracePeriodSeconds`` else.
-            uid: Only if the object has this one.
+            kind: Kind of the object.
+            namespace: Namespace of the object.
+            name: Name of the object.
+            grace_seconds: Grace period of a Pod; ``None``: its own ``terminationGracePeriodSeconds``.
+            uid: Precondition: the uid of the object.
 
         Raises:
             NotFoundError: There is no such object.
@@ -149,7 +151,7 @@ class Store:
             metadata = old["metadata"]
             if uid is not None:
                 self._check_preconditions(key, old, {"uid": uid})
-            grace = apirules.grace_of(old, grace_seconds) if kind == PODS else 0
+            grace = apiserver_rules.grace_period(old, grace_seconds) if kind == PODS else 0
             marked = metadata.get("deletionTimestamp") is not None
             if grace == 0 and not metadata.get("finalizers"):
                 self._remove(key, _marked(old, 0))
@@ -157,11 +159,11 @@ class Store:
                 self._put(key, _marked(old, grace), "MODIFIED")
 
     def watch(self, *kinds: Kind, since: str | None = None) -> Watch:
-        """Follow the changes of one or more kinds; close what you get.
+        """Watch one or more kinds. The caller must close the watch.
 
         Args:
-            kinds: Which.
-            since: A resourceVersion: changes after it. Without: first an ``ADDED`` for every object there is.
+            kinds: The kinds.
+            since: A resourceVersion after which events begin; ``None``: begin with ``ADDED`` for each object.
 
         Raises:
             ClusterError: ``since`` is too long ago (an API server's 410 Gone).
@@ -184,15 +186,15 @@ class Store:
         return watch
 
     def register_log(self, namespace: str, pod: str, container: str, path: Path) -> None:
-        """For the kubelet: the file that is a container's log from now on."""
+        """Set the file of a container's log. Only the kubelet calls it."""
         with self._lock:
             self._logs[namespace, pod, container] = path
 
     def log_path(self, namespace: str, pod: str, container: str) -> Path:
-        """The file that is a container's log.
+        """Return the file of a container's log.
 
         Raises:
-            NotFoundError: There is no such pod any more, or no such container in it.
+            NotFoundError: There is no such pod, or no such container in it.
             UnavailableError: The container has not started yet.
         """
         with self._lock:
@@ -201,17 +203,17 @@ class Store:
         if path is not None:
             return path
         spec = found["spec"]
-        about = f"{apirules.subject(PODS, namespace, pod)}, container {container}"
-        everyone = [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]
-        if container not in [one["name"] for one in everyone]:
+        about = f"{apiserver_rules.subject(PODS, namespace, pod)}, container {container}"
+        containers = [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]
+        if container not in [known["name"] for known in containers]:
             raise NotFoundError(f'container "{container}" is not in pod "{pod}"', subject=about)
         raise UnavailableError(f'container "{container}" in pod "{pod}" is waiting to start', subject=about)
 
     def read_log(self, namespace: str, pod: str, container: str, *, limit: int) -> Iterator[bytes]:
-        """A container's log from its beginning, at most ``limit`` bytes in pieces of at most 64 KiB.
+        """Yield a container's log from its beginning, at most ``limit`` bytes, in pieces of at most 64 KiB.
 
         Raises:
-            NotFoundError: There is no such pod any more, or no such container in it.
+            NotFoundError: There is no such pod, or no such container in it.
             UnavailableError: The container has not started yet.
         """
         return _pieces(self.log_path(namespace, pod, container), limit)
@@ -220,21 +222,21 @@ class Store:
         found = self._objects.get((kind, namespace, name))
         if found is None:
             raise NotFoundError(
-                f'{kind.plural} "{name}" not found', subject=apirules.subject(kind, namespace, name)
+                f'{kind.plural} "{name}" not found', subject=apiserver_rules.subject(kind, namespace, name)
             )
         return found
 
     def _change(self, key: _Key, old: Object, merged: Object, subresource: str) -> Object:
-        """Store what becomes of an object; what is no change makes no new version."""
+        """Store an updated object; an update that changes nothing causes no new version."""
         version = old["metadata"]["resourceVersion"]
         merged["metadata"] = {**(merged.get("metadata") or {}), "resourceVersion": version}
-        new = apirules.replaced(key[0], old, merged, subresource)
+        new = apiserver_rules.apply_update(key[0], old, merged, subresource)
         if new == old:
             return old
         new["metadata"] = dict(new["metadata"])
-        if apirules.changed(key[0], old, new):
+        if apiserver_rules.changes_generation(key[0], old, new):
             new["metadata"]["generation"] = old["metadata"]["generation"] + 1
-        if _is_over(new):
+        if _can_be_removed(new):
             self._remove(key, new)
         else:
             self._put(key, new, "MODIFIED")
@@ -247,7 +249,7 @@ class Store:
                 raise ConflictError(
                     f'Operation cannot be fulfilled on {key[0].plural} "{key[2]}": the object has {field} '
                     f"{metadata[field]}, not {asked[field]}; read it again",
-                    subject=apirules.subject(*key),
+                    subject=apiserver_rules.subject(*key),
                 )
 
     def _put(self, key: _Key, obj: Object, change: str) -> None:
@@ -255,29 +257,29 @@ class Store:
         if size > OBJECT_BYTES:
             raise RequestTooLargeError(
                 f"etcdserver: request is too large ({size} bytes, over the limit of {OBJECT_BYTES} bytes)",
-                subject=apirules.subject(*key),
+                subject=apiserver_rules.subject(*key),
             )
-        self._say(key[0], obj, change)
+        self._notify(key[0], obj, change)
         self._objects[key] = obj
 
     def _remove(self, key: _Key, obj: Object) -> None:
         del self._objects[key]
         if key[0] == PODS:
             self._logs = {of: path for of, path in self._logs.items() if of[:2] != key[1:]}
-        self._say(key[0], obj, "DELETED")
+        self._notify(key[0], obj, "DELETED")
         self._collect_garbage(obj["metadata"]["uid"])
 
     def _collect_garbage(self, owner: str) -> None:
-        """Delete what nobody owns any more now that this owner is gone, as a cluster's collector does."""
-        there = {obj["metadata"]["uid"] for obj in self._objects.values()}
+        """Delete objects whose last owner is gone, as the garbage collector of a cluster does."""
+        existing = {obj["metadata"]["uid"] for obj in self._objects.values()}
         for kind, namespace, name in list(self._objects):
             obj = self._objects.get((kind, namespace, name)) or {"metadata": {}}
-            owners = {one.get("uid") for one in obj["metadata"].get("ownerReferences") or ()}
-            if owner in owners and not owners & there:
+            owners = {reference.get("uid") for reference in obj["metadata"].get("ownerReferences") or ()}
+            if owner in owners and not owners & existing:
                 self.delete(kind, namespace, name)
 
-    def _say(self, kind: Kind, obj: Object, change: str) -> None:
-        """Give the object its version and tell who watches. From here on it never changes."""
+    def _notify(self, kind: Kind, obj: Object, change: str) -> None:
+        """Give an object its version and pass it to the watches. From now on it never changes."""
         self._version += 1
         obj["metadata"]["resourceVersion"] = str(self._version)
         self._history.append((self._version, kind, change, obj))
@@ -292,8 +294,8 @@ def _copied(obj: Object) -> Object:
     return copied
 
 
-def _is_over(obj: Object) -> bool:
-    """Whether an object that was to be deleted has lost its last finalizer, and its grace is over."""
+def _can_be_removed(obj: Object) -> bool:
+    """Return whether an object that is marked for deletion has no finalizers and no grace period left."""
     metadata = obj["metadata"]
     return bool(
         metadata.get("deletionTimestamp")
@@ -303,7 +305,7 @@ def _is_over(obj: Object) -> bool:
 
 
 def _marked(old: Object, grace: int) -> Object:
-    """The object as one that is to go, ``grace`` seconds from now."""
+    """Return the object marked for deletion in ``grace`` seconds."""
     at = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=grace)
     metadata = {**old["metadata"], "deletionTimestamp": at.strftime("%Y-%m-%dT%H:%M:%SZ")}
     metadata["deletionGracePeriodSeconds"] = grace
@@ -319,4 +321,4 @@ def _pieces(path: Path, limit: int) -> Iterator[bytes]:
                 limit -= len(piece)
                 yield piece
     except FileNotFoundError:
-        raise NotFoundError("the log is gone with its pod", subject=str(path)) from None
+        raise NotFoundError("the log was removed with its pod", subject=str(path)) from None

@@ -1,7 +1,7 @@
-"""Tokens of service accounts on a machine without a cluster: readable, and signed by nobody.
+"""Tokens of service accounts without a cluster: not encrypted and not signed.
 
-Steps here are processes of the user who started them: what one of them wants to know or to forge it can.
-A token says whose a request is, so that the rules of a cluster can be tried; it keeps nothing secret.
+Steps are processes of the user who started the engine, so any of them can read or forge a token. A token only
+identifies the pod that sends a request, so that RBAC rules can be tested; it protects nothing.
 """
 
 import base64
@@ -15,19 +15,19 @@ from resultsfw.cluster import Object
 __all__ = ["PREFIX", "Token", "make", "read", "token_of", "wants_api"]
 
 PREFIX: Final = "resultsfw-local."
-"""Begins every token of this kind; base64url of a JSON object follows."""
+"""Prefix of these tokens, before base64url of a JSON object."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Token:
-    """Whose a request is.
+    """The identity of a pod.
 
     Attributes:
-        namespace: Of pod and service account.
-        service_account: Its name.
-        pod: Name of the pod that the token was made for.
-        pod_uid: Of that pod; with the pod the token ends.
-        audience: Whom it is for; "" for the API server.
+        namespace: Namespace of the pod and its service account.
+        service_account: Name of the service account.
+        pod: Name of the pod.
+        pod_uid: Uid of the pod; without the pod the token is invalid.
+        audience: Audience of the token; "" for the API server.
     """
 
     namespace: str
@@ -38,31 +38,31 @@ class Token:
 
     @property
     def user(self) -> str:
-        """As an API server calls a service account."""
+        """Return the user name of the service account."""
         return f"system:serviceaccount:{self.namespace}:{self.service_account}"
 
 
 def make(token: Token) -> str:
-    """The token as text, as a projected volume holds it."""
+    """Return the token as text, for a projected volume."""
     return PREFIX + base64.urlsafe_b64encode(json.dumps(asdict(token)).encode()).decode()
 
 
 def read(text: str) -> Token | None:
-    """What a text says, or ``None`` if it is no such token."""
+    """Parse a token; ``None`` if the text is not one."""
     if not text.startswith(PREFIX) or not text.isascii():
         return None
     try:
-        said = json.loads(base64.urlsafe_b64decode(text.removeprefix(PREFIX)))
+        identity = json.loads(base64.urlsafe_b64decode(text.removeprefix(PREFIX)))
     except (binascii.Error, ValueError, RecursionError):
         return None
-    names = [one.name for one in fields(Token)]
-    if not isinstance(said, dict) or not all(isinstance(said.get(name), str) for name in names):
+    names = [field.name for field in fields(Token)]
+    if not isinstance(identity, dict) or not all(isinstance(identity.get(name), str) for name in names):
         return None
-    return Token(**{name: said[name] for name in names})
+    return Token(**{name: identity[name] for name in names})
 
 
 def token_of(pod: Object, audience: str = "") -> Token:
-    """The token that a pod's volume gets."""
+    """Return the token for a volume of a pod."""
     metadata = pod["metadata"]
     return Token(
         namespace=metadata["namespace"],
@@ -74,7 +74,7 @@ def token_of(pod: Object, audience: str = "") -> Token:
 
 
 def wants_api(pod: Object) -> bool:
-    """Whether a volume of the pod has a token for the API server."""
+    """Return whether a volume of the pod has a token for the API server."""
     return any(
         "serviceAccountToken" in source and not (source["serviceAccountToken"] or {}).get("audience")
         for volume in pod["spec"].get("volumes") or ()

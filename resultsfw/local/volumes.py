@@ -1,4 +1,4 @@
-"""The volumes of a pod as folders of this machine, and the rules that put them in place of their paths."""
+"""Creates the volumes of a pod as folders of this machine, and maps container paths to these folders."""
 
 import base64
 import os
@@ -19,32 +19,32 @@ SECRETS: Final = Kind("", "v1", "secrets", "Secret")
 _TEKTON: Final = "/tekton"
 _OF_TEKTON: Final = ("/tekton", "/workspace")
 _OURS: Final = "/resultsfw"
-"""Where pods without Tekton's entrypoint have folders for results."""
+"""Folder in which pods without Tekton's entrypoint write results."""
 _CLUSTER_CA: Final = ("kube-root-ca.crt", "openshift-service-ca.crt")
-"""ConfigMaps that a cluster puts into every namespace; without a cluster there is nothing to trust."""
+"""ConfigMaps that a cluster creates in every namespace; without a cluster there is no CA to trust."""
 
 _ANNOTATION: Final = re.compile(r"metadata\.(annotations|labels)\['(.*)'\]")
 
 
 class MountError(Exception):
-    """A volume cannot be had here. The message is for a person."""
+    """A volume cannot be created on this machine. The message is for people."""
 
 
 class FieldError(Exception):
-    """A field path that this engine does not know."""
+    """A field path that this engine does not support."""
 
 
 def containers(pod: Object) -> list[Object]:
-    """The pod's init containers and containers."""
+    """Return the pod's init containers and containers."""
     spec = pod["spec"]
     return [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]
 
 
 def field_value(pod: Object, path: str) -> str:
-    """A field of the pod as the downward API gives it; empty for an annotation or label it does not have.
+    """Return a field of the pod as the downward API does; "" for a missing annotation or label.
 
     Raises:
-        FieldError: The downward API does not have it, or this engine does not.
+        FieldError: The downward API or this engine does not support the field.
     """
     metadata = pod["metadata"]
     if found := _ANNOTATION.fullmatch(path):
@@ -59,16 +59,16 @@ def field_value(pod: Object, path: str) -> str:
             return str(pod["spec"].get(path.removeprefix("spec."), ""))
         case "status.podIP" | "status.hostIP":
             return "127.0.0.1"
-    raise FieldError(f'the field "{path}" of a pod is not known to the engine with no cluster')
+    raise FieldError(f'the field "{path}" of a pod is not supported without a cluster')
 
 
 @dataclass(slots=True)
 class PodFolder:
-    """All folders of one pod.
+    """The folders of one pod.
 
     Attributes:
-        base: Holds everything of the pod; its path has nothing in it that a shell would take apart.
-        downward: Volume folders with their downward API items: the file and the field path of each.
+        base: Folder for everything of the pod; its path has no characters that a shell would split or expand.
+        downward: Folders of downward API volumes with the file and field path of each item.
     """
 
     base: Path
@@ -78,28 +78,28 @@ class PodFolder:
 
     @property
     def root(self) -> Path:
-        """Where the paths that containers share begin."""
+        """Return the root of the paths that containers share."""
         return self.base / "root"
 
     @property
     def tekton(self) -> Path:
-        """What stands for ``/tekton``."""
+        """Return the folder that replaces ``/tekton``."""
         return Path(self._common.get(_TEKTON) or f"{self.root}{_TEKTON}")
 
     def own(self, container: str) -> Path:
-        """What only that container has: its termination file, its scratch folder, its log."""
+        """Return the folder of one container: its termination file, its temporary folder and its log."""
         return self.base / "containers" / container
 
     def log(self, container: str) -> Path:
-        """A container's log."""
+        """Return the path of a container's log."""
         return self.own(container) / "log"
 
     def termination(self, container: str) -> Path:
-        """A container's termination file."""
+        """Return the path of a container's termination file."""
         return self.own(container) / "termination-log"
 
     def rules(self, container: Object) -> dict[str, str]:
-        """The folders that stand for paths in that container."""
+        """Return the folders that replace paths in a container, by path."""
         path = container.get("terminationMessagePath") or "/dev/termination-log"
         return {
             **self._common,
@@ -108,11 +108,11 @@ class PodFolder:
         }
 
     def make(self, pod: Object, cluster: Cluster) -> None:
-        """Create all folders, volumes with what is in them.
+        """Create all folders, and volumes with their content.
 
         Raises:
-            MountError: A volume cannot be had here.
-            OSError: The disk will not.
+            MountError: A volume cannot be created on this machine.
+            OSError: A folder cannot be created.
         """
         for container in containers(pod):
             (self.own(container["name"]) / "tmp").mkdir(parents=True)
@@ -123,12 +123,12 @@ class PodFolder:
         placed: set[Path] = set()
         homes: dict[str, Path] = {}
         for path, mounts in sorted(_mounts(pod).items(), key=lambda item: (item[0].count("/"), item[0])):
-            first = _what(mounts[0][1])
+            first = _volume_and_subpath(mounts[0][1])
             for user, mount in mounts:
-                name, within = _what(mount)
+                name, within = _volume_and_subpath(mount)
                 if name not in volumes:
                     raise MountError(f'container "{user}" mounts "{name}", which is no volume of the pod')
-                # Nobody but who mounts a token is to come across it.
+                # Only containers that mount a token may find it, so its folder is never shared.
                 shared = (name, within) == first and not _has_token(volumes[name])
                 place = Path(f"{self.root if shared else self.own(user) / 'root'}{path}")
                 (self._common if shared else self._own.setdefault(user, {}))[path] = str(place)
@@ -146,7 +146,7 @@ class PodFolder:
         (self.tekton / "home").mkdir(exist_ok=True)
 
     def _home(self, volume: Object, pod: Object, cluster: Cluster) -> Path:
-        """The folder of a volume that is not where its first mount is."""
+        """Return the folder of a volume that is not created at its first mount path."""
         if "hostPath" in volume:
             return Path(volume["hostPath"]["path"])
         home = self.base / "volumes" / str(volume["name"])
@@ -154,7 +154,7 @@ class PodFolder:
         return home
 
     def _fill(self, place: Path, volume: Object, pod: Object, cluster: Cluster) -> None:
-        """Create a volume's folder with what belongs into it."""
+        """Create a volume's folder with its content."""
         place.mkdir(parents=True, exist_ok=True)
         namespace = pod["metadata"]["namespace"]
         for kind, source in _sources(volume):
@@ -186,13 +186,13 @@ class PodFolder:
                     )
 
     def refresh(self, pod: Object) -> None:
-        """Bring downward API files up to date with the pod."""
+        """Update the files of downward API volumes."""
         for place, items in self.downward:
             _write_fields(place, items, pod, place.name)
 
 
 def _mounts(pod: Object) -> Mapping[str, list[tuple[str, Object]]]:
-    """Who mounts what, by path; the mount that most containers agree on comes first."""
+    """Return container and mount by path, in the order of the containers."""
     by_path: dict[str, list[tuple[str, Object]]] = {}
     for container in containers(pod):
         for mount in container.get("volumeMounts") or ():
@@ -203,8 +203,8 @@ def _mounts(pod: Object) -> Mapping[str, list[tuple[str, Object]]]:
     return by_path
 
 
-def _what(mount: Object) -> tuple[str, str]:
-    """The volume that is mounted, and the part of it."""
+def _volume_and_subpath(mount: Object) -> tuple[str, str]:
+    """Return the name of the mounted volume and its subPath."""
     return mount["name"], mount.get("subPath") or ""
 
 
@@ -213,7 +213,7 @@ def _has_token(volume: Object) -> bool:
 
 
 def _link(place: Path, home: Path, within: str) -> None:
-    """Make a place lead to a volume, or to the part of it, which is made where it is missing."""
+    """Link a place to a volume or to its subPath, which is created if missing."""
     target = home / within
     if within and not target.exists():
         target.mkdir(parents=True)
@@ -224,7 +224,7 @@ def _link(place: Path, home: Path, within: str) -> None:
 
 
 def _sources(volume: Object) -> Iterator[tuple[str, Object]]:
-    """The kind of a volume and what it says; a projected one is several."""
+    """Yield kind and source of a volume; a projected volume has several."""
     for kind, source in volume.items():
         if kind == "name":
             continue
@@ -232,7 +232,7 @@ def _sources(volume: Object) -> Iterator[tuple[str, Object]]:
             yield kind, source or {}
             continue
         for projection in source.get("sources") or ():
-            yield from ((of, said or {}) for of, said in projection.items())
+            yield from ((kind, inner or {}) for kind, inner in projection.items())
 
 
 def _write_fields(place: Path, items: list[tuple[str, str]], pod: Object, volume: str) -> None:
@@ -251,7 +251,7 @@ def _write_data(place: Path, kind: str, source: Object, namespace: str, cluster:
     except NotFoundError:
         if source.get("optional") or name in _CLUSTER_CA:
             return
-        raise MountError(f'{kind} "{name}" not found; give it in the same file as the TaskRun') from None
+        raise MountError(f'{kind} "{name}" not found; add it to the file of the TaskRun') from None
     data = dict(_data(found, kind))
     items = source.get("items")
     chosen = [(item["key"], item["path"]) for item in items] if items else [(key, key) for key in data]
@@ -273,7 +273,7 @@ def _data(found: Object, kind: str) -> Iterator[tuple[str, bytes]]:
 
 
 def _replace(file: Path, data: bytes) -> None:
-    """Write a file so that who reads sees the old text or the new one, and who waits for it is woken."""
+    """Replace a file atomically, which also wakes processes that watch its folder."""
     if file.is_file() and file.read_bytes() == data:
         return
     file.parent.mkdir(parents=True, exist_ok=True)

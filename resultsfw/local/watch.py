@@ -1,4 +1,4 @@
-"""A stream of changes for one consumer."""
+"""A stream of watch events for one consumer."""
 
 import queue
 from collections.abc import Iterator
@@ -11,13 +11,13 @@ from resultsfw.jsons import copy
 __all__ = ["Event", "Watch"]
 
 Event = tuple[str, Object]
-"""``ADDED``, ``MODIFIED`` or ``DELETED``, and the object as it then was."""
+"""``ADDED``, ``MODIFIED`` or ``DELETED``, and the object at that time."""
 
 
 class Watch:
-    """Changes in the order in which they happened. Iterating waits for the next one and ends on `close`.
+    """Events in their order. Iterating waits for the next event and ends on `close`.
 
-    Made by `Store.watch`. One thread consumes; any thread may close.
+    Created by `Store.watch`. One thread consumes it; any thread may close it.
     """
 
     def __init__(self) -> None:
@@ -25,21 +25,21 @@ class Watch:
         self._closed = False
 
     def put(self, event: Event) -> None:
-        """For the store: one more change. The object must never be changed afterwards."""
+        """Add an event. Only the store calls it; the object must not change afterwards."""
         self._events.put(event)
 
     def close(self) -> None:
-        """End the stream; changes not yet consumed are dropped."""
+        """End the stream; events that were not consumed are dropped."""
         self._closed = True
         self._events.put(None)
 
     @property
     def closed(self) -> bool:
-        """Whether it was closed."""
+        """Return whether the stream was closed."""
         return self._closed
 
     def get(self, timeout: float | None = None) -> Event | None:
-        """The next change, a copy; ``None`` when closed, or after ``timeout`` seconds without one."""
+        """Return the next event, its object copied; ``None`` when closed or after ``timeout`` seconds."""
         if self._closed:
             return None
         try:

@@ -174,7 +174,7 @@ class World:
         self.core()  # a backend that cannot be loaded needs no kubelet
         self.store = Store()
         self.cluster = Noted(self.store, self.asked)
-        self._kubelet = Kubelet(self.store, tell_budget=tell_budget)
+        self._kubelet = Kubelet(self.store, pass_budget=tell_budget)
 
     def __enter__(self) -> Self:
         return self

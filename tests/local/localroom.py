@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 
-from resultsfw.local.environment import ENTRYPOINT
+from resultsfw.local.process_spec import ENTRYPOINT
 
 
 class Room:

@@ -39,7 +39,7 @@ def said(status):
     "capture", [name for name in captures.names() if name not in ELSEWHERE], indirect=True
 )
 def test_says_what_it_said_on_the_cluster(capture, store, tmp_path):
-    kubelet = Kubelet(store, workdir=tmp_path, tell_budget=False)
+    kubelet = Kubelet(store, workdir=tmp_path, pass_budget=False)
     try:
         for made in captures.first_pods(capture):
             pod, name = copy.deepcopy(made), made["metadata"]["name"]

@@ -39,7 +39,7 @@ def test_a_sidecar_that_cannot_be_started_fails_as_a_container_does(kubelet, sto
 def test_a_container_without_a_command_says_why_it_cannot_run(kubelet, store):
     store.create(PODS, make_pod("true", sidecars=({"name": "sidecar-db", "image": "postgres:17"},)))
     pod = await_pod(store, "run-pod", over)
-    assert "no images" in terminated(pod, "sidecar-db")["message"]
+    assert "images are not pulled" in terminated(pod, "sidecar-db")["message"]
 
 
 def test_environment(kubelet, store):

@@ -252,12 +252,12 @@ def test_however_it_ends_nothing_is_left(tmp_path, number):
     await_true(lambda: nothing_left(tmp_path / "work"))
 
 
-def test_a_killed_keeper_fails_the_pods_and_the_engine_goes_on(tmp_path):
-    """Nothing hangs when the process that keeps the others is gone."""
+def test_a_killed_shim_fails_the_pods_and_the_engine_goes_on(tmp_path):
+    """Nothing hangs when the parent of all containers is gone."""
     with Engine(SmallReconciler, tmp_path) as engine:
         engine.submit(taskrun("run", "setsid sleep 300 & sleep 300"))
         await_true(lambda: any(pod["status"]["phase"] == "Running" for pod in engine.store.list(PODS)))
-        os.kill(engine.kubelet._processes.pid, signal.SIGKILL)
+        os.kill(engine.kubelet._runtime.pid, signal.SIGKILL)
         engine.submit(taskrun("late"))
         assert verdicts(engine.run_until_done(10)) == {"run": "False", "late": "False"}
     await_true(lambda: not processes_with(str(tmp_path)))

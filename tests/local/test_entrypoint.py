@@ -11,7 +11,7 @@ import pytest
 from localpods import await_true, processes_with
 from localroom import finish
 
-from resultsfw.local.environment import ENTRYPOINT
+from resultsfw.local.process_spec import ENTRYPOINT
 
 
 def test_success(room):
@@ -206,12 +206,12 @@ def test_references_to_step_results(room):
     ("name", "why"),
     [
         ("none.results.r", "no Step wrote it"),
-        ("none.results.r.a.b", "no reference to a result of a Step"),
+        ("none.results.r.a.b", "is not a reference to a result of a Step"),
         ("build.results.list", "name an element"),
         ("build.results.list[7]", "2 items"),
         ("build.results.map.other", 'no key "other"'),
-        ("build.results.text[0]", "no array"),
-        ("build.results.text[*]", "no array"),
+        ("build.results.text[0]", "the result is not an array"),
+        ("build.results.text[*]", "the result is not an array"),
     ],
 )
 def test_a_step_result_that_is_not_there_fails_the_step_before_its_text_reaches_a_shell(room, name, why):
@@ -309,7 +309,7 @@ def test_init_and_decode_script(room):
         (["-post_file"], "flag needs an argument: -post_file"),
         (["-wait_file_content=maybe"], "invalid boolean value"),
         (["-timeout", "soon"], 'invalid duration "soon"'),
-        (["-breakpoint_on_failure"], "which only a cluster has"),
+        (["-breakpoint_on_failure"], "only possible on a cluster"),
     ],
 )
 def test_arguments_that_make_no_sense(room, arguments, said):
@@ -328,7 +328,7 @@ def test_an_unknown_subcommand(room):
 def test_starts_quickly(room):
     """Far from pydantic's second: the modules it imports are few."""
     script = (
-        "import sys; sys.path.append(sys.argv[1]); import step.program; "
+        "import sys; sys.path.append(sys.argv[1]); import step.entrypointer; "
         "print({'typing', 'dataclasses', 'subprocess', 'pathlib', 'argparse'} & sys.modules.keys())"
     )
     folder = str(Path(ENTRYPOINT).parent)

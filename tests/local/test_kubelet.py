@@ -20,7 +20,7 @@ from localpods import (
 from resultsfw.cluster import PODS
 from resultsfw.errors import ClusterError
 from resultsfw.local.kubelet import Kubelet
-from resultsfw.local.podstatus import go_text, message_budget
+from resultsfw.local.pod_status import go_text, message_budget
 
 
 def test_steps_run_in_order_and_leave_their_results(kubelet, store):
@@ -112,7 +112,7 @@ def test_budget_of_this_very_pod(kubelet, store):
 
 def test_without_the_budget_the_kubelet_cuts_as_on_a_cluster(store, tmp_path):
     script = "head -c 3500 /dev/zero | tr '\\0' x > /tekton/results/big"
-    kubelet = Kubelet(store, workdir=tmp_path, tell_budget=False)
+    kubelet = Kubelet(store, workdir=tmp_path, pass_budget=False)
     try:
         store.create(PODS, make_pod(script, "true", results="big"))
         pod = await_pod(store, "run-pod", over)

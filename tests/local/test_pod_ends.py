@@ -39,7 +39,7 @@ def test_deletion_ends_everything_then_the_object(kubelet, store, tmp_path):
     assert terminated(pod, "step-s1")["exitCode"] in (0, 143, 255)
     with pytest.raises(NotFoundError):
         store.read_log("default", "run-pod", "step-s0", limit=1)
-    await_true(lambda: processes_with(str(tmp_path / "work")) == [kubelet._processes.pid])
+    await_true(lambda: processes_with(str(tmp_path / "work")) == [kubelet._runtime.pid])
 
 
 def test_what_ignores_sigterm_is_killed_after_the_grace(kubelet, store):

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from resultsfw import PODS, ResultsManager
 from resultsfw.local.admission import problems_of
 from resultsfw.local.engine import Engine
-from resultsfw.local.podstatus import Container, new_id
-from resultsfw.local.probes import Probe
+from resultsfw.local.pod_status import Container, new_id
+from resultsfw.local.prober import Probe
 from resultsfw.tekton.taskrun.reconciler import Reconciler
 
 UP = "/workspace/up"
@@ -103,7 +103,7 @@ def test_a_probe_that_hangs_counts_as_failed(tmp_path):
 @pytest.mark.parametrize(
     ("sidecar", "said"),
     [
-        ({}, 'Sidecar "side" has no command: images are not pulled here'),
+        ({}, 'Sidecar "side" has no command, and that of its image is not known'),
         ({"args": ["x"]}, 'Sidecar "side" has no command'),
         ({"command": ["x"], "readinessProbe": {"grpc": {"port": 1}}}, "readinessProbe that is none of exec"),
         ({"command": ["x"], "startupProbe": {"grpc": {"port": 1}}}, "startupProbe that is none of exec"),
@@ -129,7 +129,7 @@ def test_a_container_without_probes_is_ready_when_it_runs():
     container = Container({"name": "c"}, init=False, id=new_id())
     container.set_running()
     assert container.ready
-    container.passed = False
+    container.readiness_passed = False
     assert not container.ready
 
 

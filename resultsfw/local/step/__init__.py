@@ -1,1 +1,1 @@
-"""The program that plays Tekton's entrypoint in a Step's container. Standard library only, light to start."""
+"""This engine's version of Tekton's entrypoint, which runs a Step. Standard library only, to start fast."""

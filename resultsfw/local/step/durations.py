@@ -1,14 +1,14 @@
-"""Reads a duration as Go writes it: ``1h2m3.5s``."""
+"""Parses durations as Go writes them: ``1h2m3.5s``."""
 
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DIGITS = "0123456789."
 
 
 def seconds(text: str) -> float:
-    """Seconds of a Go duration.
+    """Return the seconds of a Go duration.
 
     Raises:
-        ValueError: It is none.
+        ValueError: The text is not a duration.
     """
     sign = -1.0 if text.startswith("-") else 1.0
     rest = text[1:] if text[:1] in ("-", "+") else text

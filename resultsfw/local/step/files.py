@@ -1,4 +1,4 @@
-"""Reads and writes the entrypoint's files; a hostile Step must neither hang it nor lead it astray."""
+"""Reads and writes the entrypoint's files, safe from FIFOs, links and devices that a hostile Step creates."""
 
 import errno
 import os
@@ -11,11 +11,11 @@ UNREADABLE = "Unreadable"
 
 
 class RefusedError(Exception):
-    """A result's file is none that may be read.
+    """A result's file must not be read.
 
     Attributes:
         reason: One of this module's constants.
-        size: Bytes of the file, where that means something.
+        size: Bytes of the file; ``None`` if it is not a regular file.
     """
 
     def __init__(self, reason: str, size: int | None = None) -> None:
@@ -25,7 +25,7 @@ class RefusedError(Exception):
 
 
 def write(path: str, text: str = "") -> None:
-    """Write a file, and the folder it stands in.
+    """Write a file, creating its folder if necessary.
 
     Raises:
         OSError: It cannot be written.
@@ -44,7 +44,7 @@ def write(path: str, text: str = "") -> None:
 def write_message(path: str, data: bytes) -> None:
     """Write the termination message.
 
-    In a container its file is a mount, which no Step can replace; here one can, and loses it.
+    In a container its file is a mount, which a Step cannot replace; here it can, so anything else is removed.
 
     Raises:
         OSError: It cannot be written.
@@ -63,18 +63,18 @@ def write_message(path: str, data: bytes) -> None:
 
 
 def read(path: str, most: int) -> tuple[bytes, int] | None:
-    """The first bytes of a regular file, and how many it has; ``None`` when there is none.
+    """Return the first bytes and the size of a regular file; ``None`` if it does not exist.
 
     Raises:
         RefusedError: It is not a regular file, or cannot be read.
     """
     try:
-        # Without O_NONBLOCK a FIFO that nobody writes to would hang us for ever.
+        # Without O_NONBLOCK, a FIFO without a writer would block for ever.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NOCTTY)
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ENOTDIR):
             return None
-        # A socket, a link that came since we looked, a device without its driver.
+        # A socket, a link that was created meanwhile, or a device without a driver.
         special = error.errno in (errno.ELOOP, errno.ENXIO, errno.ENODEV)
         raise RefusedError(NOT_REGULAR if special else UNREADABLE) from None
     try:
@@ -92,14 +92,14 @@ def read(path: str, most: int) -> tuple[bytes, int] | None:
 
 
 def read_result(folder: str, name: str, most: int) -> tuple[str | None, int] | None:
-    """A result's text and its bytes; no text if there are more than ``most``, ``None`` if no one wrote it.
+    """Return a result's text and size; no text if it is over ``most``, ``None`` if it does not exist.
 
     Raises:
         RefusedError: Its file is not a regular file inside the folder, or not UTF-8.
     """
     path = os.path.realpath(os.path.join(folder, name))  # noqa: PTH118
     inside = os.path.realpath(folder)
-    # A Step may have put a link in the folder's place: it may not lead out of what the folder lay in.
+    # A Step may have replaced the folder by a link, which must not lead out of the parent folder.
     around = os.path.realpath(os.path.dirname(folder))  # noqa: PTH120
     if not (path.startswith(f"{inside}/") and inside.startswith(f"{around}/")):
         raise RefusedError(OUTSIDE)

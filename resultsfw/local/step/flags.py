@@ -1,4 +1,4 @@
-"""Reads the arguments of Tekton's entrypoint as Go's flag package does."""
+"""Parses the arguments of Tekton's entrypoint as Go's flag package does."""
 
 from .durations import seconds
 
@@ -20,7 +20,7 @@ _TEXT = {
 _BOOL = {"wait_file_content", "compress_termination_message"}
 _TRUE = {"1", "t", "T", "TRUE", "true", "True"}
 _FALSE = {"0", "f", "F", "FALSE", "false", "False"}
-_ELSEWHERE = {
+_CLUSTER_ONLY = {
     "breakpoint_on_failure": "debugging with breakpoints",
     "debug_before_step": "debugging with breakpoints",
     "stderr_path": "stderrConfig",
@@ -29,26 +29,26 @@ _ELSEWHERE = {
 
 
 class FlagsError(Exception):
-    """The arguments make no sense, or ask for what only a cluster has."""
+    """The arguments are invalid, or need a cluster."""
 
 
 class Flags:
-    """What the entrypoint is asked to do; names are Tekton's.
+    """The flags of the entrypoint, with Tekton's names.
 
     Attributes:
-        wait_files: Paths to wait for, all of them.
-        wait_content: Whether they must have content too.
-        post_file: Written at the end; with ``.err`` when the Step failed.
-        termination_path: Where the termination message goes.
-        metadata_dir: The Step's own folder: ``exitCode``, ``results/``, ``artifacts/``.
-        results: Names of Task results.
+        wait_files: Files to wait for.
+        wait_content: Whether these must have content.
+        post_file: File to write at the end; with the suffix ``.err`` if the Step failed.
+        termination_path: File of the termination message.
+        metadata_dir: The Step's own folder, for ``exitCode``, ``results/`` and ``artifacts/``.
+        results: Names of the Task's results.
         step_results: Names of the Step's own results.
-        result_from: Only with ``termination-message`` are results put into the message.
+        result_from: Where results go; only ``termination-message`` puts them into the message.
         compress: Whether the message may be compressed.
-        on_error: ``continue`` or not.
-        timeout: Seconds; 0: none.
-        when: JSON of the Step's when expressions, or nothing.
-        command: To run; empty: nothing.
+        on_error: "continue", or anything else to stop.
+        timeout: Seconds; 0: no timeout.
+        when: The Step's when expressions as JSON; "" if it has none.
+        command: The command; empty: none.
     """
 
     def __init__(self) -> None:
@@ -68,10 +68,10 @@ class Flags:
 
 
 def parse(arguments: list[str]) -> tuple[Flags, list[str]]:
-    """The flags, and what stands behind them (a subcommand and its arguments).
+    """Return the flags, and the arguments after them (a subcommand with its arguments).
 
     Raises:
-        FlagsError: A flag is unknown, lacks its value, or is one that needs a cluster.
+        FlagsError: A flag is unknown, lacks its value, or needs a cluster.
     """
     before, _, after = _split(arguments)
     values, rest = _values(before)
@@ -108,14 +108,15 @@ def _names(text: str) -> list[str]:
 
 
 def _values(arguments: list[str]) -> tuple[dict[str, str], list[str]]:
-    """Each flag's value, and the arguments from the first that is none."""
+    """Return the value of each flag, and the arguments from the first that is not a flag."""
     values: dict[str, str] = {}
     rest = list(arguments)
     while rest and rest[0].startswith("-") and rest[0] != "-":
         argument = rest.pop(0)
         name, equals, value = argument.removeprefix("-").removeprefix("-").partition("=")
-        if name in _ELSEWHERE:
-            raise FlagsError(f"this Step needs {_ELSEWHERE[name]} (-{name}), which only a cluster has")
+        if name in _CLUSTER_ONLY:
+            feature = _CLUSTER_ONLY[name]
+            raise FlagsError(f"this Step needs {feature} (-{name}), which is only possible on a cluster")
         if name in _BOOL:
             value = _boolean(name, value if equals else "true")
         elif name not in _TEXT:

@@ -1,4 +1,4 @@
-"""Makes the termination message: Tekton's JSON, and by name what does not fit into it."""
+"""Builds the termination message: Tekton's JSON, and the names of results that do not fit into it."""
 
 import json
 
@@ -9,15 +9,15 @@ if TYPE_CHECKING:
 TASK_RESULT, INTERNAL, STEP_RESULT, STEP_ARTIFACTS, TASK_ARTIFACTS = 1, 3, 4, 5, 6
 
 MESSAGE_BYTES = 4096
-"""What the kubelet reads of a container's message, and what Tekton's entrypoint writes at most."""
+"""Limit of a container's message: the kubelet reads no more, and Tekton's entrypoint writes no more."""
 
 COMPRESSED = b"tknz:"
 INFLATED_BYTES = 131_072
-"""What Tekton's controller lets a compressed message grow to (pkg/termination/write.go)."""
+"""Limit of a decompressed message in Tekton's controller (pkg/termination/write.go)."""
 
 REFUSED = "ResultsRefused"
-"""Key of the internal entry that names the results left out: a JSON list of
-``{"name", "type", "bytes", "limit", "reason"}``, at its end ``{"more": N}`` when not all names fit."""
+"""Key of the internal entry that names omitted results: a JSON list of
+``{"name", "type", "bytes", "limit", "reason"}``, which ends with ``{"more": N}`` if not all names fit."""
 
 TOO_LARGE = "TooLarge"
 
@@ -31,8 +31,8 @@ _OLD_TYPES = {
 _UNKNOWN_TYPE = 10
 _GO_ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 _NAMED = (TASK_RESULT, STEP_RESULT, STEP_ARTIFACTS, TASK_ARTIFACTS)
-_ONE_NAME = 256  # bytes that the refusal of one result needs, if its name is not a long one
-_TRIES = 64  # of single entries, where each try costs a compression
+_REFUSAL_BYTES = 256  # bytes of the refusal of one result whose name is not long
+_COMPRESSED_ATTEMPTS = 64  # single entries that are tried where each attempt costs a compression
 
 Entry = tuple[str, str, int]
 """Key, value, type."""
@@ -41,7 +41,7 @@ Refusal = dict[str, str | int]
 
 
 def refusal(name: str, kind: int, reason: str, size: int | None, limit: int | None) -> Refusal:
-    """The record of a result that was left out; sizes in bytes."""
+    """Return the record of an omitted result; sizes are in bytes."""
     record: Refusal = {"name": name, "type": kind}
     if size is not None:
         record["bytes"] = size
@@ -52,7 +52,7 @@ def refusal(name: str, kind: int, reason: str, size: int | None, limit: int | No
 
 
 def go_json(value: object) -> str:
-    """JSON as Go's ``encoding/json`` writes it, so that it is as long here as it is on a cluster."""
+    """Return JSON as Go's ``encoding/json`` writes it, so that it has the same length as on a cluster."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     for char, escape in _GO_ESCAPES.items():
         text = text.replace(char, escape)
@@ -60,21 +60,21 @@ def go_json(value: object) -> str:
 
 
 def encode(entry: Entry) -> bytes:
-    """One entry as the message holds it."""
+    """Return an entry as the message contains it."""
     key, value, kind = entry
     body: dict[str, str | int] = {"key": key, "value": value}
     if kind:
         body["type"] = kind
-    # A name or value of the Step's own making may hold half a surrogate pair.
+    # A name or value that the Step wrote may contain a lone surrogate.
     return go_json(body).encode("utf-8", "replace")
 
 
 def pack(entries: list[bytes], *, compress: bool) -> bytes:
-    """The message: a JSON array, or that compressed where it is smaller so and may be."""
+    """Return the message: a JSON array, or with ``compress`` its compressed form if that is smaller."""
     plain = b"[" + b",".join(entries) + b"]"
     if not compress or len(plain) > INFLATED_BYTES:
         return plain
-    import binascii  # noqa: PLC0415 - for the few that compress
+    import binascii  # noqa: PLC0415 - few Steps compress
     import zlib  # noqa: PLC0415
 
     deflate = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
@@ -84,20 +84,20 @@ def pack(entries: list[bytes], *, compress: bool) -> bytes:
 
 
 def unpack(data: bytes) -> list[Entry] | None:
-    """The entries of a message that is there already; ``None`` when it is not one."""
+    """Return the entries of an existing message; ``None`` if it is not a message."""
     try:
         if data.startswith(COMPRESSED):
             data = _inflate(data[len(COMPRESSED) :])
         entries = json.loads(data)
         if not isinstance(entries, list):
             return None
-        return [_entry(one) for one in entries if one is not None]
+        return [_entry(entry) for entry in entries if entry is not None]
     except (ValueError, RecursionError):
         return None
 
 
 def _inflate(text: bytes) -> bytes:
-    import binascii  # noqa: PLC0415 - for the few that compress
+    import binascii  # noqa: PLC0415 - few Steps compress
     import zlib  # noqa: PLC0415
 
     try:
@@ -110,11 +110,11 @@ def _inflate(text: bytes) -> bytes:
     return plain
 
 
-def _entry(one: object) -> Entry:
-    """One entry as Go's decoder takes it: other fields are dropped, wrong types are errors."""
-    if not isinstance(one, dict):
-        raise ValueError("not an object")  # noqa: TRY004 - the caller waits for one kind of error
-    key, value, kind = one.get("key", ""), one.get("value", ""), one.get("type", 0)
+def _entry(decoded: object) -> Entry:
+    """Return an entry as Go's decoder accepts it: other fields are dropped, wrong types are errors."""
+    if not isinstance(decoded, dict):
+        raise ValueError("not an object")  # noqa: TRY004 - the caller handles only ValueError
+    key, value, kind = decoded.get("key", ""), decoded.get("value", ""), decoded.get("type", 0)
     if isinstance(kind, str):
         kind = _OLD_TYPES.get(kind, _UNKNOWN_TYPE)
     if not isinstance(key, str) or not isinstance(value, str) or type(kind) is not int:
@@ -123,19 +123,19 @@ def _entry(one: object) -> Entry:
 
 
 class Message:
-    """A message in the making.
+    """Builds a message.
 
     Args:
-        budget: Bytes it may have.
-        compress: Whether it may be compressed.
+        budget: Limit of the message in bytes.
+        compress: Whether the message may be compressed.
 
     Attributes:
-        own: Entries the Step wrote itself; they stand first, as in Tekton, and yield first.
-        results: The results, in the order they are to be tried.
+        own: Entries that the Step wrote itself; they come first, as in Tekton, and are omitted first.
+        results: Results, in the order in which they are added.
         internal: Entries of the entrypoint.
-        on_refusal: More of them, if anything is left out.
+        on_refusal: Further entries of the entrypoint if anything is omitted.
         artifacts: Provenance of artifacts.
-        refusals: Results left out; `build` adds to them.
+        refusals: Omitted results; `build` adds to them.
     """
 
     def __init__(self, budget: int, *, compress: bool = False) -> None:
@@ -149,38 +149,38 @@ class Message:
         self.refusals: list[Refusal] = []
 
     def build(self) -> bytes:
-        """The message, within the budget whatever there is to say."""
+        """Return the message, which is never over the budget."""
         wanted = [*self.results, *self.artifacts, *self.own]
-        encoded = [encode(one) for one in wanted]
-        internal = [encode(one) for one in self.internal]
+        encoded = [encode(entry) for entry in wanted]
+        internal = [encode(entry) for entry in self.internal]
         kept = set(range(len(wanted)))
         if self.refusals or not self._fits(self._ordered(encoded, kept, internal)):
-            # What is left out must be named, and the names take room from what is not: settle it in rounds.
+            # Omitted results are named, and their names need space that other results then lack: iterate.
             given = self.refusals
-            internal += [encode(one) for one in self.on_refusal]
+            internal += [encode(entry) for entry in self.on_refusal]
             while True:
-                left = [one for place, one in enumerate(wanted) if place not in kept]
-                self.refusals = [*given, *(self._too_large(one) for one in left if one[2] in _NAMED)]
+                omitted = [entry for index, entry in enumerate(wanted) if index not in kept]
+                self.refusals = [*given, *(self._too_large(entry) for entry in omitted if entry[2] in _NAMED)]
                 fit = self._choose(encoded, [*internal, *self._reserved(internal)])
                 if not kept <= fit:
                     kept &= fit
                 elif kept and not self._fits(self._ordered(encoded, kept, internal)):
-                    # Compressed in another order, without the names, they may take more room than was seen.
+                    # In another order and without the names, the entries may compress worse than before.
                     kept.discard(max(kept))
                 else:
                     break
         entries = self._ordered(encoded, kept, internal)
         while entries and not self._fits(entries):
-            entries = entries[:-1]  # a budget too small for even the entrypoint's own entries
+            entries = entries[:-1]  # the budget is too small even for the entrypoint's entries
         names = self._names(lambda entry: self._fits([*entries, entry]))
         return pack([*entries, *names], compress=self.compress)
 
     def _ordered(self, encoded: list[bytes], kept: set[int], internal: list[bytes]) -> list[bytes]:
-        """Entries as Tekton orders them: the Step's own, results, the entrypoint's, artifacts."""
+        """Return entries in Tekton's order: the Step's own, results, the entrypoint's, artifacts."""
         first, second = len(self.results), len(self.results) + len(self.artifacts)
-        results = [encoded[place] for place in range(first) if place in kept]
-        artifacts = [encoded[place] for place in range(first, second) if place in kept]
-        own = [encoded[place] for place in range(second, len(encoded)) if place in kept]
+        results = [encoded[index] for index in range(first) if index in kept]
+        artifacts = [encoded[index] for index in range(first, second) if index in kept]
+        own = [encoded[index] for index in range(second, len(encoded)) if index in kept]
         return [*own, *results, *internal, *artifacts]
 
     def _too_large(self, entry: Entry) -> Refusal:
@@ -191,13 +191,13 @@ class Message:
         return len(pack(entries, compress=self.compress)) <= self.budget
 
     def _reserved(self, internal: list[bytes]) -> list[bytes]:
-        """The names as far as they may take room from results: a quarter, but enough for one."""
-        left = self.budget - len(pack([*internal, b""], compress=False))
-        most = min(max(self.budget // 4, _ONE_NAME), left)
+        """Return the names that may displace results: up to a quarter of the budget, but at least one."""
+        remaining = self.budget - len(pack([*internal, b""], compress=False))
+        most = min(max(self.budget // 4, _REFUSAL_BYTES), remaining)
         return self._names(lambda entry: len(entry) <= most)
 
     def _names(self, fits: "Callable[[bytes], bool]") -> list[bytes]:
-        """The entry with as many names as fit, and the number of the others; nothing if that is too much."""
+        """Return the entry with as many names as fit and the count of the others; none if it does not fit."""
         if not self.refusals:
             return []
         low, high = 0, len(self.refusals)
@@ -208,24 +208,24 @@ class Message:
         return [entry] if fits(entry) else []
 
     def _choose(self, encoded: list[bytes], fixed: list[bytes]) -> set[int]:
-        """Which entries fit beside those that must stand: the first ones first, later ones in the gaps."""
+        """Return the indexes of entries that fit beside the fixed ones: in order, later ones filling gaps."""
         chosen: set[int] = set()
         if not self.compress:
-            room = self.budget - len(pack(fixed, compress=False))
-            for place, data in enumerate(encoded):
+            remaining = self.budget - len(pack(fixed, compress=False))
+            for index, data in enumerate(encoded):
                 size = len(data) + bool(fixed or chosen)
-                if size <= room:
-                    room -= size
-                    chosen.add(place)
+                if size <= remaining:
+                    remaining -= size
+                    chosen.add(index)
             return chosen
         low, high = 0, len(encoded)
         while low < high:
             middle = (low + high + 1) // 2
             low, high = (middle, high) if self._fits([*encoded[:middle], *fixed]) else (low, middle - 1)
         chosen = set(range(low))
-        for place in range(low, min(len(encoded), low + _TRIES)):
-            if self._fits([*(encoded[one] for one in sorted(chosen)), encoded[place], *fixed]):
-                chosen.add(place)
+        for index in range(low, min(len(encoded), low + _COMPRESSED_ATTEMPTS)):
+            if self._fits([*(encoded[index] for index in sorted(chosen)), encoded[index], *fixed]):
+                chosen.add(index)
         return chosen
 
 

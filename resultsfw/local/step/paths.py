@@ -1,28 +1,28 @@
-"""Replaces the paths a container mounts by the folders that stand for them on this machine, in text.
+"""Replaces container paths in text by the folders of this machine that stand in for them.
 
-A container has its own file system; here its paths are only text that is found in commands, arguments,
-environment and scripts. A path that a program puts together itself, or has compiled in, is not found; and
-a result whose text is such a path says where it is on this machine.
+There is no container file system: its paths are replaced in commands, arguments, environment and scripts. A
+path that a program computes or has compiled in is not replaced. A result that is such a path names the
+folder on this machine.
 """
 
 import os
 import re
 
 _NOT_BEFORE = r"(?<![A-Za-z0-9_.~\\/})\]*])"
-"""A path that begins behind one of these is the rest of another: ``$HOME/workspace``, ``./workspace``."""
+"""After one of these, a path is the end of another path: ``$HOME/workspace``, ``./workspace``."""
 
 _GLUED = r"(?<=\s-[A-Za-z])|(?<=^-[A-Za-z])|(?<=file://)"
-"""Behind these it does begin: ``-I/workspace/include``."""
+"""After these, a path begins nevertheless: ``-I/workspace/include``."""
 
 _NOT_AFTER = r"(?![A-Za-z0-9_-]|\.[A-Za-z0-9_])"
 """``/workspace-2`` and ``/workspace.old`` are other paths."""
 
 
 class Paths:
-    """Rules: the folder for each path. The longest path that matches wins.
+    """Replaces paths by rules; the longest path that matches wins.
 
     Args:
-        rules: Folders of this machine by absolute paths of the container.
+        rules: Folders of this machine, by absolute path in the container.
     """
 
     def __init__(self, rules: dict[str, str]) -> None:
@@ -34,13 +34,13 @@ class Paths:
         )
 
     def rewrite(self, text: str) -> str:
-        """The text with every path replaced."""
+        """Return the text with every path replaced."""
         if self._pattern is None:
             return text
-        return self._pattern.sub(lambda found: self.rules[found[1]], text)
+        return self._pattern.sub(lambda match: self.rules[match[1]], text)
 
     def restore(self, path: str) -> str:
-        """The container's name for a path of this machine, as far as a rule made it."""
+        """Return the container path of a path of this machine, if a rule replaced it."""
         for mount, folder in sorted(self.rules.items(), key=lambda rule: len(rule[1]), reverse=True):
             if path == folder or path.startswith(f"{folder}/"):
                 return mount + path[len(folder) :]
@@ -48,12 +48,12 @@ class Paths:
 
 
 def encode(rules: dict[str, str]) -> str:
-    """Rules as the value of an environment variable."""
+    """Return rules as the value of an environment variable."""
     return "\n".join(f"{path}\t{folder}" for path, folder in rules.items())
 
 
 def decode(text: str) -> dict[str, str]:
-    """What `encode` made."""
+    """Return the rules that `encode` encoded."""
     rules: dict[str, str] = {}
     for line in text.split("\n"):
         path, tab, folder = line.partition("\t")
@@ -63,13 +63,13 @@ def decode(text: str) -> dict[str, str]:
 
 
 def localized(file: str, scripts: str, scratch: str, paths: Paths) -> str:
-    """A copy of a Task's script with the paths of this machine; any other file as it is.
+    """Copy a Task's script with its paths replaced and return the copy; return any other file unchanged.
 
     Args:
-        file: What is to be run.
+        file: The file to run.
         scripts: The folder of the Task's scripts.
-        scratch: Where the copy goes.
-        paths: To be replaced.
+        scratch: Folder for the copy.
+        paths: The paths to replace.
     """
     if not (paths.rules and file.startswith(f"{scripts}/")):
         return file
@@ -77,7 +77,7 @@ def localized(file: str, scripts: str, scratch: str, paths: Paths) -> str:
         with open(file, encoding="utf-8", errors="surrogateescape", newline="") as script:  # noqa: PTH123
             text = script.read()
     except OSError:
-        return file  # whoever starts it will say why not
+        return file  # starting it reports the error
     local = f"{scratch}/{os.path.basename(file)}"  # noqa: PTH119 - pathlib costs 10 ms
     with open(local, "w", encoding="utf-8", errors="surrogateescape", newline="") as copy:  # noqa: PTH123
         copy.write(paths.rewrite(text))

@@ -1,4 +1,4 @@
-"""Replaces ``$(steps.STEP.results.RESULT)`` by what an earlier Step wrote."""
+"""Replaces ``$(steps.STEP.results.RESULT)`` by the result that an earlier Step wrote."""
 
 import json
 import re
@@ -12,19 +12,19 @@ _MOST = 2 << 20  # bytes; no argument can be longer, nor a result
 
 
 class UnresolvedError(Exception):
-    """A reference means nothing: no such Step, result, key or index."""
+    """A reference cannot be resolved: no such Step, result, key or index."""
 
 
 def mentions(text: str) -> bool:
-    """Whether there is a reference in the text."""
+    """Return whether the text contains a reference."""
     return bool(_found(text))
 
 
 def in_environment(environment: dict[str, str], steps: str) -> None:
-    """Replace references in the values of variables. Arrays as a whole have no place there.
+    """Replace references in the values of variables; a whole array cannot be a value.
 
     Raises:
-        UnresolvedError: One means nothing; what came before it is replaced.
+        UnresolvedError: One cannot be resolved; those before it were replaced.
     """
     for name, value in list(environment.items()):
         if mentions(value):
@@ -32,10 +32,10 @@ def in_environment(environment: dict[str, str], steps: str) -> None:
 
 
 def in_command(command: list[str], steps: str) -> list[str]:
-    """The command with references replaced; a whole array becomes as many arguments.
+    """Return the command with references replaced; each element of a whole array becomes an argument.
 
     Raises:
-        UnresolvedError: One means nothing, or an array is to stand within a text.
+        UnresolvedError: One cannot be resolved, or a whole array is part of a text.
     """
     replaced: list[str] = []
     for argument in command:
@@ -57,7 +57,9 @@ def _in_text(text: str, steps: str) -> str:
     for reference in _found(text):
         value = _value(reference, steps)
         if isinstance(value, list):
-            raise UnresolvedError(f'"{reference}": an array has no place in a text; name one of its elements')
+            raise UnresolvedError(
+                f'"{reference}": an array cannot be part of a text; name one of its elements'
+            )
         start = text.index(reference, last)
         parts += [text[last:start], value]
         last = start + len(reference)
@@ -65,7 +67,11 @@ def _in_text(text: str, steps: str) -> str:
 
 
 def _found(text: str) -> list[str]:
-    """The references in a text, each in one line; a part is searched from where the last one ended."""
+    """Return the references in a text, in linear time; a reference does not span lines.
+
+    `resultsfw.tekton.spec` finds the same references. This program must not import it: it uses only the
+    standard library, as it starts for every Step.
+    """
     found = []
     for line in text.split("\n"):
         start = line.find(_STEPS)
@@ -82,23 +88,25 @@ def _found(text: str) -> list[str]:
 def _value(reference: str, steps: str) -> str | list[str]:
     parts = reference[2:-1].split(".")
     if len(parts) not in (4, 5) or parts[2] != "results":
-        raise UnresolvedError(f'"{reference}" is no reference to a result of a Step')
+        raise UnresolvedError(f'"{reference}" is not a reference to a result of a Step')
     step, name = parts[1], parts[3]
     index = _INDEX.search(name) if len(parts) == 4 else None  # noqa: PLR2004 - steps, S, results, R
     if index:
         name = _INDEX.sub("", name)
     value = _load(f"{steps}/step-{step}/results/{name}", reference)
-    # Tekton puts nothing where a result has no such part: "rm -rf $(steps.s.results.r)/*" is "rm -rf /*".
+    # Tekton puts "" for a part that does not exist: "rm -rf $(steps.s.results.r.k)/*" becomes "rm -rf /*".
     if len(parts) == 5:  # noqa: PLR2004
         if not isinstance(value, dict) or parts[4] not in value:
             raise UnresolvedError(f'"{reference}": the result has no key "{parts[4]}"')
         return value[parts[4]]
     if not index:
         if not isinstance(value, str):
-            raise UnresolvedError(f'"{reference}": the result is no text; name an element or a key of it')
+            raise UnresolvedError(
+                f'"{reference}": the result is not a string; name an element or a key of it'
+            )
         return value
     if not isinstance(value, list):
-        raise UnresolvedError(f'"{reference}": the result is no array')
+        raise UnresolvedError(f'"{reference}": the result is not an array')
     items = value
     wanted = index[0][1:-1]
     if wanted in ("", "*"):
@@ -110,7 +118,7 @@ def _value(reference: str, steps: str) -> str | list[str]:
 
 
 def _load(path: str, reference: str) -> str | list[str] | dict[str, str]:
-    """A result's value, its type seen from its text, as Tekton does."""
+    """Return a result's value, with its type inferred from its text as Tekton does."""
     try:
         found = read(path, _MOST)
     except RefusedError as error:

@@ -1,4 +1,4 @@
-"""What an API server does to an object beyond storing it: defaults, status apart, what may not change."""
+"""Applies an API server's rules to objects: defaults, the status subresource, immutable fields."""
 
 import datetime as dt
 import re
@@ -8,41 +8,49 @@ from typing import Any, Final
 from resultsfw.cluster import CONFIG_MAPS, PODS, Kind, Object
 from resultsfw.errors import ClusterError, ConflictError
 from resultsfw.jsons import copy
-from resultsfw.local import configmaps
+from resultsfw.local.configmap_validation import validate_configmap
 
-__all__ = ["changed", "grace_of", "has_status", "new_object", "now", "replaced", "subject"]
+__all__ = [
+    "apply_update",
+    "changes_generation",
+    "grace_period",
+    "has_status_subresource",
+    "now",
+    "prepare_for_create",
+    "subject",
+]
 
-_ALPHABET: Final = "bcdfghjklmnpqrstvwxz2456789"  # of Kubernetes' generated names
+_ALPHABET: Final = "bcdfghjklmnpqrstvwxz2456789"  # of generated names, as in Kubernetes
 _SERVER_OWNED: Final = ("uid", "name", "namespace", "creationTimestamp", "generation")
 _LONGEST_LABEL: Final = 63
-"""Characters of a label's value, and of a name that the server makes of ``generateName``."""
+"""Limit of characters of a label's value, and of a name that is made from ``generateName``."""
 _SUFFIX: Final = 5
 _LABEL: Final = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?")
 _KEPT: Final = ("deletionTimestamp", "deletionGracePeriodSeconds")
 DEFAULT_GRACE: Final = 30
-"""Seconds between SIGTERM and SIGKILL of a pod that does not say."""
+"""Default of ``terminationGracePeriodSeconds``."""
 
 
 def now() -> str:
-    """This second in RFC 3339, as API objects have it."""
+    """Return the present time in RFC 3339, in seconds, as API objects have it."""
     return dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def subject(kind: Kind, namespace: str, name: str) -> str:
-    """An object as errors name it."""
+    """Return the name of an object for errors."""
     return f"{kind.kind} {namespace}/{name}"
 
 
-def has_status(kind: Kind) -> bool:
-    """Whether the kind keeps its status apart, to be changed only through the ``status`` subresource."""
+def has_status_subresource(kind: Kind) -> bool:
+    """Return whether the status of a kind is changed only through its ``status`` subresource."""
     return kind == PODS or kind.group == "tekton.dev"
 
 
-def new_object(kind: Kind, given: Object, uid: str) -> Object:
-    """An object as the server first stores it.
+def prepare_for_create(kind: Kind, given: Object, uid: str) -> Object:
+    """Return a new object as the server stores it.
 
     Raises:
-        ClusterError: It has neither a name nor a ``generateName``, or makes no sense.
+        ClusterError: It has neither a name nor a ``generateName``, or is invalid.
     """
     obj: Object = copy(given)
     metadata = obj.setdefault("metadata", {})
@@ -57,7 +65,7 @@ def new_object(kind: Kind, given: Object, uid: str) -> Object:
     metadata["uid"] = uid
     metadata["creationTimestamp"] = now()
     obj["apiVersion"], obj["kind"] = kind.api_version, kind.kind
-    if has_status(kind):
+    if has_status_subresource(kind):
         obj.pop("status", None)
         metadata["generation"] = 1
     _check_labels(kind, metadata)
@@ -65,15 +73,15 @@ def new_object(kind: Kind, given: Object, uid: str) -> Object:
         _default_pod(obj)
         _check_mounts(obj)
     if kind == CONFIG_MAPS:
-        configmaps.check(obj)
+        validate_configmap(obj)
     return obj
 
 
 def _check_labels(kind: Kind, metadata: Object) -> None:
-    """Refuse labels that no API server stores.
+    """Validate labels.
 
     Raises:
-        ClusterError: The value of one is longer than 63 characters, or has others than it may have.
+        ClusterError: A value has more than 63 characters, or characters that are not allowed.
     """
     for key, value in (metadata.get("labels") or {}).items():
         if len(value) > _LONGEST_LABEL or not _LABEL.fullmatch(value):
@@ -86,10 +94,10 @@ def _check_labels(kind: Kind, metadata: Object) -> None:
 
 
 def _check_mounts(pod: Object) -> None:
-    """Refuse a container with two volumes at one path, as an API server does.
+    """Validate the mount paths of a pod's containers.
 
     Raises:
-        ClusterError: There is one.
+        ClusterError: A container mounts two volumes at one path.
     """
     metadata, spec = pod["metadata"], pod["spec"]
     for part in ("initContainers", "containers"):
@@ -109,53 +117,53 @@ def _default_pod(pod: Object) -> None:
     spec = pod.setdefault("spec", {})
     spec.setdefault("restartPolicy", "Always")
     spec.setdefault("terminationGracePeriodSeconds", DEFAULT_GRACE)
-    everyone = [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]
-    for container in everyone:
+    containers = [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]
+    for container in containers:
         container.setdefault("terminationMessagePath", "/dev/termination-log")
         container.setdefault("terminationMessagePolicy", "File")
-    asked = any(
+    has_resources = any(
         (container.get("resources") or {}).get(part)
-        for container in everyone
+        for container in containers
         for part in ("requests", "limits")
     )
-    pod["status"] = {"phase": "Pending", "qosClass": "Burstable" if asked else "BestEffort"}
+    pod["status"] = {"phase": "Pending", "qosClass": "Burstable" if has_resources else "BestEffort"}
 
 
-def replaced(kind: Kind, old: Object, merged: Object, subresource: str) -> Object:
-    """What becomes of a patched object: the parts that this request may change, the others as they were.
+def apply_update(kind: Kind, old: Object, merged: Object, subresource: str) -> Object:
+    """Return a patched object, with only those parts changed that this request may change.
 
     Raises:
-        ClusterError: It changes what cannot change.
-        ConflictError: It is about another object of the same name.
+        ClusterError: An immutable field changes.
+        ConflictError: The uid is that of another object of the same name.
     """
     new = dict(old) if subresource else dict(merged)
     if subresource == "status":
-        _move(new, merged, "status")
+        _copy_key(new, merged, "status")
         return new
     if subresource:
         raise ClusterError(f'{kind.kind} has no subresource "{subresource}"', subject=kind.kind)
     metadata = dict(merged.get("metadata") or {})
-    was = old["metadata"]
-    if metadata.get("uid", was["uid"]) != was["uid"]:
+    old_metadata = old["metadata"]
+    if metadata.get("uid", old_metadata["uid"]) != old_metadata["uid"]:
         raise ConflictError(
-            f"the uid in the precondition ({metadata['uid']}) is not the object's ({was['uid']})",
-            subject=subject(kind, was["namespace"], was["name"]),
+            f"the uid in the precondition ({metadata['uid']}) is not the object's ({old_metadata['uid']})",
+            subject=subject(kind, old_metadata["namespace"], old_metadata["name"]),
         )
     for key in (*_SERVER_OWNED, *_KEPT):
-        _move(metadata, was, key)
+        _copy_key(metadata, old_metadata, key)
     _check_labels(kind, metadata)
     new["metadata"] = metadata
     new["apiVersion"], new["kind"] = old["apiVersion"], old["kind"]
-    if has_status(kind):
-        _move(new, old, "status")
+    if has_status_subresource(kind):
+        _copy_key(new, old, "status")
     if kind == PODS:
         _check_pod(old, new)
     if kind == CONFIG_MAPS:
-        configmaps.check(new, old)
+        validate_configmap(new, old)
     return new
 
 
-def _move(into: Object, source: Object, key: str) -> None:
+def _copy_key(into: Object, source: Object, key: str) -> None:
     if key in source:
         into[key] = source[key]
     else:
@@ -163,10 +171,10 @@ def _move(into: Object, source: Object, key: str) -> None:
 
 
 def _check_pod(old: Object, new: Object) -> None:
-    """A pod's spec is fixed but for images, the deadline and (once) the node."""
+    """Refuse changes of a pod's spec, except of images, the deadline and (once) the node."""
     if old["spec"] == new.get("spec"):
         return
-    if _fixed(old["spec"]) != _fixed(new.get("spec") or {}):
+    if _immutable_part(old["spec"]) != _immutable_part(new.get("spec") or {}):
         metadata = old["metadata"]
         raise ClusterError(
             "pod updates may not change fields other than the containers' images, "
@@ -175,31 +183,33 @@ def _check_pod(old: Object, new: Object) -> None:
         )
 
 
-def _fixed(spec: Object) -> Any:
-    fixed = {key: value for key, value in spec.items() if key not in ("activeDeadlineSeconds", "nodeName")}
+def _immutable_part(spec: Object) -> Any:
+    immutable = {
+        key: value for key, value in spec.items() if key not in ("activeDeadlineSeconds", "nodeName")
+    }
     for part in ("containers", "initContainers"):
         if spec.get(part):
-            fixed[part] = [
+            immutable[part] = [
                 {key: value for key, value in container.items() if key != "image"} for container in spec[part]
             ]
-    return fixed
+    return immutable
 
 
-def changed(kind: Kind, old: Object, new: Object) -> bool:
-    """Whether the object's ``generation`` goes up: for a change outside ``metadata`` and ``status``."""
-    if not has_status(kind):
+def changes_generation(kind: Kind, old: Object, new: Object) -> bool:
+    """Return whether ``generation`` increases: for any change outside ``metadata`` and ``status``."""
+    if not has_status_subresource(kind):
         return False
-    apart = ("metadata", "status")
-    return {k: v for k, v in old.items() if k not in apart} != {
-        k: v for k, v in new.items() if k not in apart
+    ignored = ("metadata", "status")
+    return {k: v for k, v in old.items() if k not in ignored} != {
+        k: v for k, v in new.items() if k not in ignored
     }
 
 
-def grace_of(pod: Object, asked: int | None) -> int:
-    """Seconds a pod gets to end, as the server decides: none where there is no one to end."""
+def grace_period(pod: Object, requested: int | None) -> int:
+    """Return the seconds in which a pod must stop when it is deleted; 0 if it does not run."""
     phase = (pod.get("status") or {}).get("phase")
     if not pod["spec"].get("nodeName") or phase in ("Succeeded", "Failed"):
         return 0
-    if asked is not None:
-        return max(asked, 0)
+    if requested is not None:
+        return max(requested, 0)
     return int(pod["spec"].get("terminationGracePeriodSeconds", DEFAULT_GRACE))

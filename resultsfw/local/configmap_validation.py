@@ -1,4 +1,4 @@
-"""What an API server demands of a ConfigMap: how large, under which keys, and that it stays if it is to."""
+"""Validates ConfigMaps as an API server does: their size, their keys, and immutability."""
 
 import base64
 import binascii
@@ -8,27 +8,27 @@ from typing import Final
 from resultsfw.cluster import CONFIG_MAPS, Object
 from resultsfw.errors import ClusterError, ObjectTooLargeError
 
-__all__ = ["ANNOTATION_BYTES", "VALUE_BYTES", "check"]
+__all__ = ["ANNOTATION_BYTES", "VALUE_BYTES", "validate_configmap"]
 
 VALUE_BYTES: Final = 1_048_576
-"""Of all values together, binary ones decoded; keys do not count (``ValidateConfigMap``)."""
+"""Limit of all values together, binary values decoded; keys do not count (``ValidateConfigMap``)."""
 
 ANNOTATION_BYTES: Final = 262_144
-"""Of all annotations of any object, names and values."""
+"""Limit of the annotations of any object, keys and values."""
 
 _KEY: Final = re.compile(r"[-._a-zA-Z0-9]{1,253}")
 
 
-def check(new: Object, old: Object | None = None) -> None:
-    """Refuse what an API server would.
+def validate_configmap(new: Object, old: Object | None = None) -> None:
+    """Validate a ConfigMap that is created or updated.
 
     Args:
-        new: As it would be stored.
-        old: As it is.
+        new: The ConfigMap to be stored.
+        old: The stored ConfigMap; ``None`` if it is created.
 
     Raises:
-        ObjectTooLargeError: Its values, or its annotations, are too many bytes.
-        ClusterError: A key or a value cannot be one, or it was to stay as it was.
+        ObjectTooLargeError: Its values or annotations have too many bytes.
+        ClusterError: A key or value is invalid, or an immutable ConfigMap changes.
     """
     data, binary = new.get("data") or {}, new.get("binaryData") or {}
     _check_keys(new, data, binary)

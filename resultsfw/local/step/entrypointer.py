@@ -1,33 +1,33 @@
-"""What Tekton's entrypoint does in a Step's container, from waiting for its turn to the last message.
+"""Runs a Step as Tekton's entrypoint does: waits for its turn, runs the command, writes the message.
 
-The order is Tekton's (pkg/entrypoint/entrypointer.go), but that results are read before the next Step is
-released and not after. A result that is refused fails this Step and no other, as there: the post file says
-how the command ended.
+The order is Tekton's (pkg/entrypoint/entrypointer.go), except that results are read before the next Step is
+released, not after. As in Tekton, a refused result fails this Step only: the post file says how the command
+ended.
 """
 
 import os
 import sys
 import time
 
-from . import child, message, references, waiting
+from . import command_runner, message, references, wait_files
 from .files import NOT_UTF8, RefusedError, read, read_result, write, write_message
 from .flags import TERMINATION_MESSAGE, Flags, FlagsError, parse
 from .paths import Paths, decode, localized
-from .preparing import PrepareError, prepare
-from .when import WhenError, allows
+from .subcommands import SubcommandError, run_subcommand
+from .when_expressions import WhenError, allows
 
 ENV_ROOT = "RESULTSFW_TEKTON_ROOT"
 ENV_BUDGET = "RESULTSFW_MESSAGE_BUDGET"
 ENV_PATHS = "RESULTSFW_PATHS"
 ENV_SCRATCH = "RESULTSFW_SCRATCH"
-_OURS = (ENV_ROOT, ENV_BUDGET, ENV_PATHS, ENV_SCRATCH)
+_OWN_VARIABLES = (ENV_ROOT, ENV_BUDGET, ENV_PATHS, ENV_SCRATCH)
 
 FAILED, USAGE, CANCELLED, SIGNALLED = 1, 2, 9, 255
-_OWN_BYTES = 1 << 20  # of a termination file that a Step wrote into; more is not parsed
+_OWN_BYTES = 1 << 20  # limit of a termination file that a Step wrote to
 
 
 def main(arguments: list[str]) -> int:
-    """The entrypoint on these arguments and this process's environment; returns the exit status."""
+    """Run the entrypoint with these arguments and this process's environment; return the exit status."""
     try:
         flags, rest = parse(arguments)
     except FlagsError as error:
@@ -36,27 +36,27 @@ def main(arguments: list[str]) -> int:
     tekton = os.environ.get(ENV_ROOT) or "/tekton"
     if rest:
         try:
-            say(prepare(rest, tekton))
-        except (PrepareError, OSError) as error:
+            say(run_subcommand(rest, tekton))
+        except (SubcommandError, OSError) as error:
             say(f"{rest[0]} error: {error}")
             return FAILED
         return 0
-    return Step(flags, tekton).run()
+    return Entrypointer(flags, tekton).run()
 
 
 def say(text: str) -> None:
-    """Tell a person, in the container's log."""
+    """Write a line to the container's log."""
     sys.stderr.write(f"{text}\n")
     sys.stderr.flush()
 
 
-class End:
+class StepOutcome:
     """How a Step ended.
 
     Args:
-        status: Exit status of its container; not 0: later Steps are skipped.
-        exit_code: For the file of that name, which Tekton writes in some cases only.
-        ran: Whether it was to run at all.
+        status: Exit status of the container; unless it is 0, later Steps are skipped.
+        exit_code: Content of the file ``exitCode``; "" where Tekton does not write it.
+        ran: Whether the Step was to run at all.
     """
 
     def __init__(self, status: int, exit_code: str = "", *, ran: bool = True) -> None:
@@ -65,12 +65,12 @@ class End:
         self.ran = ran
 
 
-class Step:
-    """One Step on its way.
+class Entrypointer:
+    """Runs one Step.
 
     Args:
-        flags: What to do.
-        tekton: The folder that stands for ``/tekton``.
+        flags: The flags of the entrypoint.
+        tekton: The folder that replaces ``/tekton``.
     """
 
     def __init__(self, flags: Flags, tekton: str) -> None:
@@ -83,14 +83,14 @@ class Step:
         known = budget.isascii() and budget.isdigit()
         limit = min(int(budget), message.MESSAGE_BYTES) if known else message.MESSAGE_BYTES
         self.message = message.Message(limit, compress=flags.compress)
-        for name in _OURS:
+        for name in _OWN_VARIABLES:
             self.environment.pop(name, None)
 
     def run(self) -> int:
-        """Wait, run, tell; returns the exit status."""
+        """Run the Step and write the message; return the exit status."""
         try:
-            status = self._go()
-        except Exception as error:  # noqa: BLE001 - without a post file the next Steps would wait for ever
+            status = self._wait_and_run()
+        except Exception as error:  # noqa: BLE001 - without a post file the next Step waits for ever
             say(f"Error executing command: {error}")
             self._post(failed=True)
             status = FAILED
@@ -101,15 +101,16 @@ class Step:
             return FAILED
         return status or (FAILED if refused else 0)
 
-    def _go(self) -> int:
+    def _wait_and_run(self) -> int:
+        """Wait for the Step's turn, run it and release the next Step; return the exit status."""
         flags = self.flags
         if flags.metadata_dir:
             for folder in ("results", "artifacts"):
                 os.makedirs(f"{flags.metadata_dir}/{folder}", exist_ok=True)  # noqa: PTH103
         try:
             for file in flags.wait_files:
-                waiting.wait_for(file, content=flags.wait_content)
-        except waiting.SkipError:
+                wait_files.wait_for(file, content=flags.wait_content)
+        except wait_files.SkipError:
             self._post(failed=True)
             self._internal("StartedAt", _now())
             self._internal("Reason", "Skipped")
@@ -118,7 +119,7 @@ class Step:
         self._internal("StartedAt", _now())
         end = self._execute()
         if end.ran and flags.result_from == TERMINATION_MESSAGE:
-            # While no other Step runs: Tekton reads after the next one was released, which may be writing.
+            # Before the next Step is released, which may write results. Tekton reads them after that.
             self._collect(f"{self.tekton}/results", flags.results, message.TASK_RESULT)
             self._collect(f"{flags.metadata_dir}/results", flags.step_results, message.STEP_RESULT)
             self._artifacts()
@@ -127,55 +128,57 @@ class Step:
         self._post(failed=end.status != 0)
         return end.status
 
-    def _execute(self) -> "End":
-        """Run the command; how that ended."""
+    def _execute(self) -> "StepOutcome":
+        """Run the command and return how it ended."""
         flags = self.flags
         try:
             if not allows(flags.when, f"{self.tekton}/steps"):
                 say("Step was skipped due to when expressions were evaluated to false.")
                 self._internal("Reason", "Skipped")
-                return End(0, "0", ran=False)
+                return StepOutcome(0, "0", ran=False)
             code = self._run(self._substituted())
-        except child.CancelledError:
+        except command_runner.CancelledError:
             say("Step was cancelled")
             self._internal("Reason", "Cancelled")
-            return End(CANCELLED, "killed")
-        except child.TimeoutExceededError:
+            return StepOutcome(CANCELLED, "killed")
+        except command_runner.TimeoutExceededError:
             say(f"Step ran longer than its timeout of {flags.timeout:g} s")
             self._internal("Reason", "TimeoutExceeded")
-            return End(FAILED)
-        except (child.StartError, WhenError) as error:
+            return StepOutcome(FAILED)
+        except (command_runner.StartError, WhenError) as error:
             say(str(error))
-            return End(error.status if isinstance(error, child.StartError) else FAILED)
+            return StepOutcome(error.status if isinstance(error, command_runner.StartError) else FAILED)
         if code == 0 or flags.on_error == "continue":
             if code:
                 self._internal("ExitCode", str(code))
-            return End(0, str(code))
-        return End(code if code > 0 else SIGNALLED)
+            return StepOutcome(0, str(code))
+        return StepOutcome(code if code > 0 else SIGNALLED)
 
     def _run(self, command: list[str]) -> int:
         if self.flags.timeout < 0:
-            raise child.StartError("negative timeout specified", FAILED)
+            raise command_runner.StartError("negative timeout specified", FAILED)
         if not command:
             return 0
         scripts = f"{self.tekton}/scripts"
         file = localized(command[0], scripts, self.scratch, self.paths) if self.scratch else command[0]
-        return child.run(
+        return command_runner.run(
             [file, *command[1:]], self.environment, self.flags.timeout, f"{self.tekton}/downward/cancel"
         )
 
     def _substituted(self) -> list[str]:
-        """The command with Step results put in.
+        """Return the command with references to Step results replaced.
 
         Raises:
-            StartError: One is not there. Tekton's entrypoint logs it and runs the command as it is written,
-                which a shell reads as another one.
+            StartError: A result does not exist. Tekton's entrypoint logs that and runs the command with
+                the reference in it, which a shell takes for a command substitution.
         """
         try:
             references.in_environment(self.environment, f"{self.tekton}/steps")
             return references.in_command(self.flags.command, f"{self.tekton}/steps")
         except references.UnresolvedError as error:
-            raise child.StartError(f"The Step's command needs a Step result: {error}", FAILED) from error
+            raise command_runner.StartError(
+                f"The Step's command needs a Step result: {error}", FAILED
+            ) from error
 
     def _post(self, *, failed: bool) -> None:
         if self.flags.post_file:
@@ -185,15 +188,15 @@ class Step:
         self.message.internal.append((key, value, message.INTERNAL))
 
     def _collect(self, folder: str, names: list[str], kind: int) -> None:
-        """Take results from their files into the message; nothing is read of one that cannot fit."""
+        """Read results into the message; a file that is too large to fit is not read."""
         limit = self.message.budget
         most = message.INFLATED_BYTES if self.flags.compress else limit
         for name in names:
             try:
                 found = read_result(folder, name, most)
             except RefusedError as error:
-                limit_told = limit if error.reason == NOT_UTF8 else None
-                self._refuse(message.refusal(name, kind, error.reason, error.size, limit_told))
+                recorded_limit = limit if error.reason == NOT_UTF8 else None
+                self._refuse(message.refusal(name, kind, error.reason, error.size, recorded_limit))
                 continue
             if found is None:
                 continue
@@ -207,7 +210,7 @@ class Step:
         self.message.refusals.append(record)
 
     def _artifacts(self) -> None:
-        """Provenance of artifacts, under the path a container would have it at."""
+        """Read the provenance of artifacts into the message, with its container path as key."""
         step, task = f"{self.flags.metadata_dir}/artifacts", f"{self.tekton}/artifacts"
         for folder, kind in ((step, message.STEP_ARTIFACTS), (task, message.TASK_ARTIFACTS)):
             try:
@@ -220,7 +223,7 @@ class Step:
                 self.message.artifacts.append((key, found[0], kind))
 
     def _write_message(self, status: int) -> bool:
-        """Write the message; whether anything had to be left out, which a person is told."""
+        """Write the message and log omitted results; return whether there are any."""
         path = self.flags.termination_path
         found = read(path, _OWN_BYTES) if os.path.isfile(path) and not os.path.islink(path) else None  # noqa: PTH113, PTH114
         if found and found[0].strip():
@@ -229,16 +232,16 @@ class Step:
                 say("The termination file holds something that is no message of results; it is overwritten")
             self.message.own = own or []
         if status == 0:
-            # The Step itself did well: that its container fails is for the results alone.
+            # The command succeeded: its container fails only because of the results.
             self.message.on_refusal = [("Reason", message.REFUSED, message.INTERNAL)]
         data = self.message.build()
         write_message(path, data)
         for record in self.message.refusals:
-            say(_told(record))
+            say(_refusal_text(record))
         return bool(self.message.refusals)
 
 
-def _told(record: message.Refusal) -> str:
+def _refusal_text(record: message.Refusal) -> str:
     whose = "result" if record["type"] == message.TASK_RESULT else "Step result"
     if record["reason"] != message.TOO_LARGE:
         return f'{whose} "{record["name"]}" is refused: {record["reason"]}'
@@ -249,6 +252,6 @@ def _told(record: message.Refusal) -> str:
 
 
 def _now() -> str:
-    """RFC 3339 with milliseconds, as Tekton's entrypoint writes it in a container, whose zone is UTC."""
+    """Return the time in RFC 3339 with milliseconds in UTC, as Tekton's entrypoint writes it."""
     now = time.time()
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(now))}.{int(now % 1 * 1000):03d}Z"

@@ -1,14 +1,14 @@
-"""Starts, reaps and ends the processes of containers, for a kubelet that it outlives just to clean up.
+"""Starts, reaps and kills the processes of containers; it outlives the kubelet only to clean up.
 
-A program of its own (``python -I -S keeper.py PARENT [FOLDER]...``), standard library only. It is what a
-container runtime's shim is on a node: the subreaper below which every process of every container stays,
-however it forks. When the kubelet's end of the pipe closes or the process PARENT ends, be it by SIGKILL, it
-kills them all and removes the folders.
+A program of its own (``python -I -S shim.py PARENT [FOLDER]...``), standard library only. As a
+container runtime's shim does on a node, it is the subreaper of every process of every container, however
+these fork. When the kubelet's end of the pipe closes or the process PARENT ends, even by SIGKILL, it
+kills all of them and removes the folders.
 
-It reads one JSON object a line: ``{"start": ID, "file", "argv", "env", "cwd", "log", "blocked"}``,
+It reads one JSON object per line: ``{"start": ID, "file", "argv", "env", "cwd", "log", "blocked"}``,
 ``{"signal": ID, "number"}``. It writes: ``{"started": ID, "pid"}``, ``{"failed": ID, "why"}``,
-``{"ended": ID, "status"}`` with a wait status. A container has ended when its first process has; what is
-left of it is killed before that is said, as the kernel does with a PID namespace.
+``{"ended": ID, "status"}`` with a wait status. A container has ended when its first process has; its other
+processes are killed before that event, as the kernel does with a PID namespace.
 """
 
 import contextlib
@@ -22,31 +22,31 @@ from collections.abc import Iterator
 from typing import Any
 
 MARK = "RESULTSFW_CONTAINER"
-"""Variable that tells whose a process is, when it left its session and its parent."""
+"""Environment variable that shows the container of a process which left its session and its parent."""
 
 _PR_SET_CHILD_SUBREAPER = 36
 _PYTHON_IGNORES = (signal.SIGPIPE, signal.SIGXFSZ)
-_LAST_SECONDS = 5.0
+_CLEANUP_SECONDS = 5.0
 _PIECE = 65_536
 
 
 def main(parent: int, folders: list[str]) -> int:
-    """Serve until the pipe closes, then leave nothing behind; returns the exit status."""
+    """Serve until the pipe closes, then clean up; returns the exit status."""
     for number in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # they are for those in front of the terminal
+        signal.signal(number, signal.SIG_IGN)  # the terminal sends them to the kubelet, which decides
     _become_subreaper()
-    keeper = Keeper()
+    shim = Shim()
     try:
-        keeper.serve(parent)
+        shim.serve(parent)
     finally:
-        keeper.end_all()
+        shim.kill_all()
         for folder in folders:
             remove(folder)
     return 0
 
 
-class Keeper:
-    """The containers that run."""
+class Shim:
+    """Holds the running containers."""
 
     def __init__(self) -> None:
         self._pids: dict[int, str] = {}
@@ -54,7 +54,7 @@ class Keeper:
         self._buffer = b""
 
     def serve(self, parent: int) -> None:
-        """Do what is asked, tell what happens, until the pipe closes, the parent ends or SIGTERM comes."""
+        """Serve requests and send events until the pipe closes, the parent ends or SIGTERM arrives."""
         woken, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -62,7 +62,7 @@ class Keeper:
         with selectors.DefaultSelector() as selector:
             selector.register(0, selectors.EVENT_READ)
             selector.register(woken, selectors.EVENT_READ)
-            # A fork of the parent's may hold the pipe open when the parent is long dead.
+            # A child of the parent may hold the pipe open long after the parent died.
             watched = _pidfd(parent)
             if watched is not None:
                 selector.register(watched, selectors.EVENT_READ)
@@ -80,47 +80,47 @@ class Keeper:
         piece = os.read(0, _PIECE)
         *lines, self._buffer = (self._buffer + piece).split(b"\n")
         for line in lines:
-            asked = json.loads(line)
-            if "start" in asked:
-                self._start(asked)
+            request = json.loads(line)
+            if "start" in request:
+                self._start(request)
             else:
-                self._signal(asked["signal"], asked["number"])
+                self._signal(request["signal"], request["number"])
         return bool(piece)
 
-    def _start(self, asked: dict[str, Any]) -> None:
-        name = asked["start"]
+    def _start(self, request: dict[str, Any]) -> None:
+        name = request["start"]
         log = os.O_WRONLY | os.O_CREAT | os.O_APPEND
         try:
-            os.chdir(asked["cwd"])
+            os.chdir(request["cwd"])
             pid = os.posix_spawn(
-                asked["file"],
-                asked["argv"],
-                {**asked["env"], MARK: name},
+                request["file"],
+                request["argv"],
+                {**request["env"], MARK: name},
                 file_actions=[
                     (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
-                    (os.POSIX_SPAWN_OPEN, 1, asked["log"], log, 0o644),
+                    (os.POSIX_SPAWN_OPEN, 1, request["log"], log, 0o644),
                     (os.POSIX_SPAWN_DUP2, 1, 2),
                 ],
                 setsid=True,
-                setsigmask=asked.get("blocked", ()),
+                setsigmask=request.get("blocked", ()),
                 setsigdef=(*_PYTHON_IGNORES, signal.SIGINT, signal.SIGHUP),
             )
         except (OSError, ValueError) as error:
-            _tell({"failed": name, "why": getattr(error, "strerror", None) or str(error)})
+            _send_event({"failed": name, "why": getattr(error, "strerror", None) or str(error)})
             return
         finally:
             os.chdir("/")
         self._pids[pid], self._ids[name] = name, pid
-        _tell({"started": name, "pid": pid})
+        _send_event({"started": name, "pid": pid})
 
     def _signal(self, name: str, number: int) -> None:
         pid = self._ids.get(name)
         if pid is None:
             return
         if number == signal.SIGKILL:
-            _kill(pid)  # the rest of it follows when this one is reaped
+            _kill(pid)  # its other processes are killed when this one is reaped
             return
-        with contextlib.suppress(ProcessLookupError):  # it ended meanwhile
+        with contextlib.suppress(ProcessLookupError):  # it has ended
             os.killpg(pid, number)
 
     def _reap(self) -> None:
@@ -134,12 +134,12 @@ class Keeper:
             name = self._pids.pop(pid, None)
             if name is not None:
                 del self._ids[name]
-                self._end_rest(name, pid)
-                _tell({"ended": name, "status": status})
+                self._kill_rest(name, pid)
+                _send_event({"ended": name, "status": status})
 
-    def _end_rest(self, name: str, session: int) -> None:
-        """Kill what a container left behind: by now each of its trees hangs below us."""
-        until = time.monotonic() + _LAST_SECONDS
+    def _kill_rest(self, name: str, session: int) -> None:
+        """Kill the remaining processes of a container, which are all descendants of this process by now."""
+        until = time.monotonic() + _CLEANUP_SECONDS
         while time.monotonic() < until:
             left = [pid for pid in children() if pid not in self._pids and belongs(pid, name, session)]
             if not left:
@@ -149,9 +149,9 @@ class Keeper:
             for pid in left:
                 _await(pid, until)
 
-    def end_all(self) -> None:
-        """Kill everything below us."""
-        until = time.monotonic() + _LAST_SECONDS
+    def kill_all(self) -> None:
+        """Kill all descendants of this process."""
+        until = time.monotonic() + _CLEANUP_SECONDS
         while time.monotonic() < until and (left := list(children())):
             for pid in left:
                 _kill(pid)
@@ -160,27 +160,27 @@ class Keeper:
 
 
 def children() -> Iterator[int]:
-    """Our own children, adopted ones too."""
-    me = os.getpid()
+    """Yield the pids of this process's children, including adopted ones."""
+    own_pid = os.getpid()
     try:
-        with open(f"/proc/self/task/{me}/children", "rb") as listed:  # noqa: PTH123 - pathlib costs 10 ms
+        with open(f"/proc/self/task/{own_pid}/children", "rb") as listed:  # noqa: PTH123 - pathlib costs 10 ms
             yield from (int(pid) for pid in listed.read().split())
             return
     except OSError:
         pass  # a kernel without CONFIG_PROC_CHILDREN
     for entry in os.listdir("/proc"):  # noqa: PTH208
         if entry.isdigit():
-            facts = _facts(int(entry))
-            if facts and int(facts[1]) == me:
+            stat = _stat(int(entry))
+            if stat and int(stat[1]) == own_pid:
                 yield int(entry)
 
 
 def belongs(pid: int, name: str, session: int) -> bool:
-    """Whether a process is of that container: by its session, or by the mark in its environment."""
-    facts = _facts(pid)
-    if facts is None or facts[0] == b"Z":
+    """Return whether a process belongs to a container, by its session or by `MARK` in its environment."""
+    stat = _stat(pid)
+    if stat is None or stat[0] == b"Z":
         return False
-    if int(facts[3]) == session:
+    if int(stat[3]) == session:
         return True
     try:
         with open(f"/proc/{pid}/environ", "rb") as environ:  # noqa: PTH123
@@ -189,11 +189,11 @@ def belongs(pid: int, name: str, session: int) -> bool:
         return False
 
 
-def _facts(pid: int) -> list[bytes] | None:
-    """State, parent, process group and session of a process."""
+def _stat(pid: int) -> list[bytes] | None:
+    """Return state, parent, process group and session of a process; ``None`` if it is gone."""
     try:
-        with open(f"/proc/{pid}/stat", "rb") as stat:  # noqa: PTH123
-            return stat.read().rpartition(b")")[2].split()
+        with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123
+            return file.read().rpartition(b")")[2].split()
     except OSError:
         return None
 
@@ -204,7 +204,7 @@ def _kill(pid: int) -> None:
 
 
 def _await(pid: int, until: float) -> None:
-    """Reap a killed process; not for longer than until then, as one in the kernel may not die at once."""
+    """Reap a killed process, waiting until ``until`` at most: in a system call it may not die at once."""
     pause = 0.0005
     while time.monotonic() < until:
         try:
@@ -216,25 +216,25 @@ def _await(pid: int, until: float) -> None:
         pause = min(pause * 2, 0.05)
 
 
-def _tell(event: dict[str, Any]) -> None:
+def _send_event(event: dict[str, Any]) -> None:
     data = memoryview(json.dumps(event).encode() + b"\n")
     try:
         while data:
             data = data[os.write(1, data) :]
     except OSError:
-        pass  # no one listens any more; the closed pipe will end us
+        pass  # the kubelet has closed the pipe, which ends this process
 
 
 def _pidfd(pid: int) -> int | None:
     try:
         return os.pidfd_open(pid)
     except OSError:
-        return None  # an old kernel, or it is dead already: then the pipe tells
+        return None  # an old kernel, or it is dead: then only the closed pipe tells
 
 
 def _become_subreaper() -> None:
     try:
-        import ctypes  # noqa: PLC0415 - where there is no ctypes, processes that leave their session escape
+        import ctypes  # noqa: PLC0415 - without ctypes, processes that leave their session escape
 
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     except (ImportError, OSError, AttributeError):
@@ -242,7 +242,7 @@ def _become_subreaper() -> None:
 
 
 def remove(folder: str) -> None:
-    """Remove a folder with all that is in it, folders that forbid it too; what cannot be removed stays."""
+    """Remove a folder with its content, even from read-only folders; what cannot be removed stays."""
     import shutil  # noqa: PLC0415 - once, at the end
 
     if os.path.islink(folder):  # noqa: PTH114

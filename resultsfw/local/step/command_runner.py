@@ -1,11 +1,11 @@
-"""Runs the Step's command: in a process group of its own, signals passed on, ended on timeout or cancel."""
+"""Runs the Step's command in a process group of its own: forwards signals, kills it on timeout or cancel."""
 
 import errno
 import os
 import signal
 import time
 
-from .waiting import Folders, exists
+from .wait_files import Folders, exists
 
 FORWARDED = (
     signal.SIGTERM,
@@ -28,7 +28,7 @@ class StartError(Exception):
     """The command cannot be started.
 
     Attributes:
-        status: The exit status a shell would give.
+        status: The exit status that a shell would return.
     """
 
     def __init__(self, message: str, status: int) -> None:
@@ -37,28 +37,28 @@ class StartError(Exception):
 
 
 class TimeoutExceededError(Exception):
-    """The Step's timeout is over; its processes are dead."""
+    """The Step exceeded its timeout; its processes were killed."""
 
 
 class CancelledError(Exception):
-    """The run was cancelled; the Step's processes are dead."""
+    """The run was cancelled; the Step's processes were killed."""
 
 
 def run(command: list[str], environment: dict[str, str], timeout: float, cancel_file: str) -> int:
-    """Run a command to its end.
+    """Run a command and wait for its end.
 
     Args:
-        command: With its arguments.
-        environment: All of it.
-        timeout: Seconds; 0: none.
-        cancel_file: Ends the command when it is there with content.
+        command: The command with its arguments.
+        environment: The whole environment.
+        timeout: Seconds; 0: no timeout.
+        cancel_file: File that cancels the command once it exists with content.
 
     Returns:
-        Its exit code; -1 when a signal ended it, as Go's ``ExitStatus`` says it.
+        The exit code; -1 after a signal, as Go's ``ExitStatus``.
 
     Raises:
-        StartError: It cannot be started.
-        TimeoutExceededError: It took too long.
+        StartError: The command cannot be started.
+        TimeoutExceededError: It exceeded the timeout.
         CancelledError: It was cancelled.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _TAKEN)
@@ -91,13 +91,13 @@ def _wait_for_signal(child: int, deadline: float | None, *, poll: bool) -> None:
     if deadline is not None:
         left = max(deadline - time.monotonic(), 0.0)
         longest = left if longest is None else min(left, longest)
-    told = signal.sigwaitinfo(_TAKEN) if longest is None else signal.sigtimedwait(_TAKEN, longest)
-    if told is not None and told.si_signo in FORWARDED:
-        _signal(child, told.si_signo)
+    received = signal.sigwaitinfo(_TAKEN) if longest is None else signal.sigtimedwait(_TAKEN, longest)
+    if received is not None and received.si_signo in FORWARDED:
+        _signal(child, received.si_signo)
 
 
 def _kill(child: int) -> None:
-    """End the command and its process group; what left the group ends with the container."""
+    """Kill the command's process group; processes that left the group are killed with the container."""
     _signal(child, signal.SIGKILL)
     os.waitpid(child, 0)
 
@@ -106,13 +106,13 @@ def _signal(child: int, number: int) -> None:
     try:
         os.killpg(child, number)
     except ProcessLookupError:
-        return  # it ended meanwhile
+        return  # it has ended
 
 
 def _start(command: list[str], environment: dict[str, str], mask: set[signal.Signals] | set[int]) -> int:
     file = find(command[0], environment.get("PATH", ""))
     if file is None:
-        raise StartError(_nothing_of_that_name(command[0]), NOT_FOUND)
+        raise StartError(_command_not_found(command[0]), NOT_FOUND)
     if missing := missing_interpreter(file, environment.get("PATH", "")):
         raise StartError(missing, NOT_FOUND)
     for attempt in range(_BUSY_TRIES):
@@ -127,14 +127,14 @@ def _start(command: list[str], environment: dict[str, str], mask: set[signal.Sig
             )
         except OSError as error:
             if error.errno == errno.ETXTBSY and attempt < _BUSY_TRIES - 1:
-                time.sleep(0.01)  # a process that forked while the file was written still holds it
+                time.sleep(0.01)  # a process that was forked while the file was written has it open
                 continue
-            raise StartError(_why_not(command[0], error), NOT_EXECUTABLE) from None
+            raise StartError(_start_error(command[0], error), NOT_EXECUTABLE) from None
     raise AssertionError("unreachable")
 
 
 def find(name: str, search: str) -> str | None:
-    """The file that a command means."""
+    """Return the file of a command; ``None`` if there is none."""
     if "/" in name:
         return name if os.path.exists(name) else None  # noqa: PTH110 - pathlib costs 10 ms
     for folder in search.split(":"):
@@ -145,7 +145,7 @@ def find(name: str, search: str) -> str | None:
 
 
 def missing_interpreter(file: str, search: str) -> str | None:
-    """What a person should know when the interpreter that a script asks for is not here."""
+    """Return a sentence if the interpreter of a script is not installed, else ``None``."""
     try:
         with open(file, "rb") as script:  # noqa: PTH123
             first = script.read(512).partition(b"\n")[0]
@@ -159,21 +159,21 @@ def missing_interpreter(file: str, search: str) -> str | None:
         return None
     wanted = words[0]
     if os.path.basename(wanted) == "env" and len(words) > 1 and find(wanted, search):  # noqa: PTH119
-        asked = [word for word in words[1:] if not word.startswith("-") and "=" not in word]
-        wanted = asked[0] if asked else wanted
+        names = [word for word in words[1:] if not word.startswith("-") and "=" not in word]
+        wanted = names[0] if names else wanted
     if find(wanted, search):
         return None
     name = os.path.basename(wanted)  # noqa: PTH119
     return f'the Step asks for "{shebang}" and this machine has no {name}; install it or run on a cluster'
 
 
-def _nothing_of_that_name(name: str) -> str:
+def _command_not_found(name: str) -> str:
     if "/" in name:
-        return f'the Step runs "{name}", which is not on this machine; its image has it: run on a cluster'
+        return f'the Step runs "{name}", which is not on this machine but in its image: run on a cluster'
     return f'the Step runs "{name}" and this machine has no such command; install it or run on a cluster'
 
 
-def _why_not(name: str, error: OSError) -> str:
+def _start_error(name: str, error: OSError) -> str:
     if error.errno == errno.E2BIG:
         return f'"{name}" cannot be started: its arguments and environment are too long for this machine'
     if error.errno == errno.ENOEXEC:

@@ -1,4 +1,4 @@
-"""What a kubelet starts a container's process with: program, arguments, variables, folder."""
+"""Builds the process of a container as a kubelet does: program, arguments, environment, working directory."""
 
 import base64
 import importlib.util
@@ -13,15 +13,15 @@ from typing import Final
 
 from resultsfw.cluster import CONFIG_MAPS, Cluster, Object
 from resultsfw.errors import NotFoundError
-from resultsfw.local.step import child, paths, program
+from resultsfw.local.step import command_runner, entrypointer, paths
 from resultsfw.local.volumes import SECRETS, FieldError, PodFolder, field_value
 
-__all__ = ["ConfigError", "Start", "StartError", "start_of"]
+__all__ = ["ConfigError", "ProcessSpec", "StartError", "build_process_spec"]
 
 ENTRYPOINT: Final = Path(__file__).with_name("entrypoint.py")
 _ENTRYPOINTS: Final = ("/tekton/bin/entrypoint", "/ko-app/entrypoint")
 _SIDECAR: Final = "/ko-app/sidecarlogresults"
-_WAY: Final = "RESULTSFW_TRANSPORT"
+_TRANSPORT: Final = "RESULTSFW_TRANSPORT"
 _TERMINATION_LOG: Final = "RESULTSFW_TERMINATION_LOG"
 _WORKING_DIR_INIT: Final = "/ko-app/workingdirinit"
 _INHERITED: Final = frozenset(
@@ -30,29 +30,29 @@ _INHERITED: Final = frozenset(
         *("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"),
     }
 )
-"""Variables of this machine that an image or a node would have given its own of. Nothing else gets through:
-a Step must not come to depend on who started it, nor see their secrets."""
+"""Variables that containers inherit, as an image or a node would set them. No others: a Step must neither
+depend on who started the engine nor see their secrets."""
 
 
 class ConfigError(Exception):
-    """The container cannot be made: its environment names what is not there."""
+    """The container cannot be created: its environment refers to an object that does not exist."""
 
 
 class StartError(Exception):
-    """The container is made and its process cannot be started."""
+    """The container is created, but its process cannot be started."""
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
+class ProcessSpec:
     """A process to start.
 
     Attributes:
-        file: The program.
-        argv: Its arguments, the name it is called by first.
-        env: Its whole environment.
-        cwd: Its folder, which exists.
-        blocked: Signals that are held back until it unblocks them. A process with number 1, which it is in
-            a container, does not die of one that it has no handler for yet.
+        file: Path of the program.
+        argv: Arguments, the first of which is the name of the program.
+        env: The whole environment.
+        cwd: Working directory, which exists.
+        blocked: Signals that are blocked until the process unblocks them. In a container it has pid 1, which
+            a signal without a handler does not kill.
     """
 
     file: str
@@ -62,7 +62,7 @@ class Start:
     blocked: tuple[int, ...] = ()
 
 
-def start_of(
+def build_process_spec(
     pod: Object,
     container: Object,
     folder: PodFolder,
@@ -70,20 +70,20 @@ def start_of(
     *,
     budget: int | None,
     services: Mapping[str, str] | None = None,
-) -> Start:
-    """What to start for a container.
+) -> ProcessSpec:
+    """Return the process of a container.
 
     Args:
-        pod: Its pod.
-        container: Of the pod's spec.
+        pod: The pod.
+        container: The container in the pod's spec.
         folder: The pod's folders.
-        cluster: For what the environment takes from ConfigMaps and Secrets.
-        budget: Bytes of termination message to tell our entrypoint of; none: it assumes 4096.
-        services: Variables by which containers find the cluster's services; its own come before them.
+        cluster: Where ConfigMaps and Secrets of the environment are read.
+        budget: Bytes of termination message to pass to the entrypoint; ``None``: it assumes 4096.
+        services: Variables by which containers find the cluster's services; its own override them.
 
     Raises:
-        ConfigError: Its environment names what is not there.
-        StartError: There is nothing to start, or not on this machine.
+        ConfigError: The environment refers to an object or key that does not exist.
+        StartError: There is no command, or no such program on this machine.
     """
     rules = folder.rules(container)
     cwd = _working_dir(container, folder, rules)
@@ -96,56 +96,56 @@ def start_of(
         "TMPDIR": str(own / "tmp"),
         "HOSTNAME": pod["metadata"]["name"],
         **(services or {}),
-        program.ENV_ROOT: str(folder.tekton),
+        entrypointer.ENV_ROOT: str(folder.tekton),
         **{name: rewriter.rewrite(value) for name, value in declared.items()},
-        program.ENV_PATHS: paths.encode(rules),
-        program.ENV_SCRATCH: str(own),
+        entrypointer.ENV_PATHS: paths.encode(rules),
+        entrypointer.ENV_SCRATCH: str(own),
     }
     if budget is not None:
-        env[program.ENV_BUDGET] = str(budget)
+        env[entrypointer.ENV_BUDGET] = str(budget)
     command = [_expanded(word, declared) for word in container.get("command") or ()]
     args = [_expanded(word, declared) for word in container.get("args") or ()]
     if not command:
         raise StartError(
-            f'container "{container["name"]}" has no command: its image "{container.get("image", "")}" would '
-            f"say what to run, and here there are no images"
+            f'container "{container["name"]}" has no command, and the command of its image '
+            f'"{container.get("image", "")}" is not known: images are not pulled'
         )
     if command[0] == _SIDECAR:
         env[_TERMINATION_LOG] = str(folder.termination(container["name"]))
     words = [rewriter.rewrite(word) for word in [*command[1:], *args]]
     if command[0] not in (*_ENTRYPOINTS, _SIDECAR, _WORKING_DIR_INIT):
-        # The script of a Sidecar, which no entrypoint of ours stands in front of.
+        # The script of a Sidecar: no entrypoint rewrites its paths.
         scripts = str(folder.tekton / "scripts")
         command[0] = paths.localized(rewriter.rewrite(command[0]), scripts, str(own), rewriter)
     return _resolved([command[0], *words], env, cwd)
 
 
-def _resolved(argv: list[str], env: dict[str, str], cwd: str) -> Start:
-    """The program for a command; Tekton's own programs are ours."""
+def _resolved(argv: list[str], env: dict[str, str], cwd: str) -> ProcessSpec:
+    """Return the process of a command; this engine has its own versions of Tekton's programs."""
     name, *rest = argv
     if name in _ENTRYPOINTS:
-        return Start(sys.executable, [sys.executable, "-I", "-S", str(ENTRYPOINT), *rest], env, cwd)
+        return ProcessSpec(sys.executable, [sys.executable, "-I", "-S", str(ENTRYPOINT), *rest], env, cwd)
     if name == _SIDECAR:
         found = importlib.util.find_spec("resultsfw_sidecar")
         if found is None or found.origin is None:
             raise StartError("the results sidecar (resultsfw_sidecar) is not installed")
         env = {**env, "PYTHONPATH": str(Path(found.origin).parent.parent)}
-        # Another way out than the log may need what is installed here; the log needs nothing.
-        bare = () if _WAY in env else ("-S",)
+        # Transports other than the log may need installed packages, so -S is for the log only.
+        bare = () if _TRANSPORT in env else ("-S",)
         argv = [sys.executable, *bare, "-P", "-m", "resultsfw_sidecar", *rest]
-        return Start(sys.executable, argv, env, cwd, blocked=(signal.SIGTERM,))
+        return ProcessSpec(sys.executable, argv, env, cwd, blocked=(signal.SIGTERM,))
     if name == _WORKING_DIR_INIT:
-        return Start("/bin/mkdir", ["mkdir", "-p", "--", *rest], env, cwd)
+        return ProcessSpec("/bin/mkdir", ["mkdir", "-p", "--", *rest], env, cwd)
     file = name if "/" in name else shutil.which(name, path=env.get("PATH", os.defpath))
     if file is None or not Path(cwd, file).exists():
         raise StartError(f'"{name}" is not on this machine; install it or run on a cluster')
-    if missing := child.missing_interpreter(file, env.get("PATH", os.defpath)):
+    if missing := command_runner.missing_interpreter(file, env.get("PATH", os.defpath)):
         raise StartError(missing)
-    return Start(file, [name, *rest], env, cwd)
+    return ProcessSpec(file, [name, *rest], env, cwd)
 
 
 def _working_dir(container: Object, folder: PodFolder, rules: dict[str, str]) -> str:
-    """The folder a container starts in, made where it is missing; an image's own would be unknown here."""
+    """Return the working directory, created if missing; that of the image is not known."""
     asked = container.get("workingDir")
     if not asked:
         return rules["/workspace"]
@@ -158,7 +158,7 @@ def _working_dir(container: Object, folder: PodFolder, rules: dict[str, str]) ->
 
 
 def _declared(pod: Object, container: Object, cluster: Cluster) -> dict[str, str]:
-    """The variables that the container declares, each with those before it expanded."""
+    """Return the variables that the container declares, each expanded with those before it."""
     env: dict[str, str] = {}
     namespace = pod["metadata"]["namespace"]
     for source in container.get("envFrom") or ():
@@ -193,7 +193,7 @@ def _value_from(pod: Object, source: Object, namespace: str, cluster: Cluster) -
             raise ConfigError(
                 f'couldn\'t find key {reference["key"]} in {kind} "{reference.get("name", "")}"'
             )
-    raise ConfigError(f"valueFrom.{next(iter(source), '')} is not known to the engine with no cluster")
+    raise ConfigError(f"valueFrom.{next(iter(source), '')} is not supported without a cluster")
 
 
 def _data(kind: str, reference: Object, namespace: str, cluster: Cluster) -> dict[str, str]:
@@ -205,7 +205,7 @@ def _data(kind: str, reference: Object, namespace: str, cluster: Cluster) -> dic
             return {}
         what = "secret" if secret else "configmap"
         raise ConfigError(
-            f'{what} "{reference.get("name", "")}" not found; give it in the same file as the TaskRun'
+            f'{what} "{reference.get("name", "")}" not found; add it to the file of the TaskRun'
         ) from None
     data = found.get("data") or {}
     if not secret:
@@ -215,7 +215,7 @@ def _data(kind: str, reference: Object, namespace: str, cluster: Cluster) -> dic
 
 
 def _expanded(text: str, variables: Mapping[str, str]) -> str:
-    """``$(NAME)`` replaced where the variable is known, as the kubelet does; ``$$`` is one ``$``."""
+    """Return the text with ``$(NAME)`` replaced if it is known, as a kubelet does; ``$$`` becomes ``$``."""
     parts: list[str] = []
     last, at, end = 0, text.find("$"), 0
     while at >= 0:

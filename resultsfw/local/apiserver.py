@@ -1,8 +1,8 @@
-"""A small API server on 127.0.0.1 for the containers of pods: ConfigMaps by name, in plain HTTP.
+"""Serves ConfigMaps by name to the containers of pods, as an API server, over HTTP on 127.0.0.1.
 
-It knows callers by the tokens of their pods (`resultsfw.local.tokens`) and lets them do what Roles and
-RoleBindings in the store grant, in the words of an API server; so a backend's Role is proved where there is
-no cluster.
+Requests are authenticated by the tokens of pods (`resultsfw.local.tokens`) and authorized by the Roles and
+RoleBindings in the store, with the error messages of an API server. So the Role of a backend can be tested
+without a cluster.
 """
 
 import json
@@ -23,13 +23,13 @@ from resultsfw.local import tokens
 from resultsfw.local.rbac import allowed
 from resultsfw.local.store import RequestTooLargeError, Store
 
-__all__ = ["ENV_SCHEME", "Endpoint"]
+__all__ = ["ENV_SCHEME", "ApiServer"]
 
 ENV_SCHEME: Final = "RESULTSFW_API_SCHEME"
-"""Variable that is "http" in containers of this engine: the server has no certificate."""
+"""Environment variable that is "http" in the containers of this engine: the server has no certificate."""
 
 _BODY: Final = 3 * 1024 * 1024
-"""Bytes of a request that an API server reads at most."""
+"""Limit of a request's body, as in an API server."""
 
 _MERGE_PATCH: Final = "application/merge-patch+json"
 _PATH: Final = re.compile(r"/(?:api|apis/([^/]+))/[^/]+(?:/namespaces/([^/]+))?/([^/]+)(?:/([^/]+))?")
@@ -47,8 +47,8 @@ _REASONS: Final = {
 }
 
 
-class Endpoint:
-    """Serves a store from the first time its address is asked for. Close it."""
+class ApiServer:
+    """Serves a store from the first call of `variables` until it is closed."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -57,10 +57,10 @@ class Endpoint:
         self._lock = threading.Lock()
 
     def variables(self) -> dict[str, str]:
-        """What containers have in their environment to find it, as in a cluster; starts it.
+        """Start the server and return the environment variables by which containers find it.
 
         Raises:
-            OSError: It cannot be started.
+            OSError: The server cannot be started.
         """
         with self._lock:
             if self._server is None:
@@ -70,7 +70,7 @@ class Endpoint:
                 self._thread = threading.Thread(
                     target=self._server.serve_forever,
                     kwargs={"poll_interval": 0.05},
-                    name="resultsfw-endpoint",
+                    name="resultsfw-apiserver",
                     daemon=True,
                 )
                 self._thread.start()
@@ -82,7 +82,7 @@ class Endpoint:
         }
 
     def close(self) -> None:
-        """Serve no more."""
+        """Stop the server."""
         with self._lock:
             if self._server is not None and self._thread is not None:
                 self._server.shutdown()
@@ -91,7 +91,7 @@ class Endpoint:
                 self._server = self._thread = None
 
 
-class _Refused(Exception):  # noqa: N818 - an answer
+class _Refused(Exception):  # noqa: N818 - a response
     def __init__(self, status: HTTPStatus, message: str) -> None:
         super().__init__(message)
         self.status = status
@@ -109,11 +109,11 @@ class _Handler(BaseHTTPRequestHandler):
     do_POST = do_PATCH = do_PUT = do_DELETE = do_GET  # noqa: N815 - named by http.server
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - named by http.server
-        """Nothing."""
+        """Log nothing."""
 
     def _serve(self) -> None:
         try:
-            status, answer = HTTPStatus.OK, self._answer_to()
+            status, answer = HTTPStatus.OK, self._handle()
         except _Refused as refused:
             status, answer = refused.status, _status(refused.status, refused.message)
         except ClusterError as error:
@@ -126,19 +126,19 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def _answer_to(self) -> Object:
-        """Who, may he, is it there, does it make sense: in the order of an API server."""
+    def _handle(self) -> Object:
+        """Authenticate, authorize, look up and validate, in the order of an API server."""
         body = self._body()
         token = self._caller()
-        asked = _PATH.fullmatch(self.path.partition("?")[0])
-        if asked is None:
+        match = _PATH.fullmatch(self.path.partition("?")[0])
+        if match is None:
             raise _Refused(HTTPStatus.NOT_FOUND, "the server could not find the requested resource")
-        group, namespace, resource, name = (one or "" for one in asked.groups())
+        group, namespace, resource, name = (part or "" for part in match.groups())
         verb = _VERBS[self.command] if name or self.command != "GET" else "list"
-        granted = not group and allowed(
+        is_allowed = not group and allowed(
             self.store, token, verb, namespace=namespace, resource=resource, name=name
         )
-        if not granted:
+        if not is_allowed:
             raise _Refused(
                 HTTPStatus.FORBIDDEN,
                 f'{resource} "{name}" is forbidden: User "{token.user}" cannot {verb} resource "{resource}" '
@@ -147,7 +147,7 @@ class _Handler(BaseHTTPRequestHandler):
         if resource != CONFIG_MAPS.plural or not name or self.command in ("POST", "DELETE"):
             raise _Refused(
                 HTTPStatus.METHOD_NOT_ALLOWED,
-                "the engine with no cluster serves ConfigMaps by name, to get, patch and put",
+                "the local engine serves only get, patch and put of ConfigMaps by name",
             )
         if self.command == "GET":
             return self.store.get(CONFIG_MAPS, namespace, name)
@@ -165,17 +165,17 @@ class _Handler(BaseHTTPRequestHandler):
         length = self.headers.get("Content-Length", "0")
         if not length.isdigit():
             self.close_connection = True
-            raise _Refused(HTTPStatus.BAD_REQUEST, "Content-Length is no number")
+            raise _Refused(HTTPStatus.BAD_REQUEST, "Content-Length is not a number")
         if int(length) > _BODY:
             self.close_connection = True
             left = int(length)
             while left > 0 and (piece := self.rfile.read(min(left, 65_536))):
-                left -= len(piece)  # a caller that still sends would not hear why
+                left -= len(piece)  # a client that still sends would not read the response
             raise _Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"Request entity too large: limit is {_BODY}")
         return self.rfile.read(int(length))
 
     def _caller(self) -> tokens.Token:
-        """Whose the request is: a token is good while its pod is there, and has that service account."""
+        """Return the caller's token; it is valid while its pod exists with the same service account."""
         scheme, _, text = self.headers.get("Authorization", "").partition(" ")
         token = tokens.read(text.strip()) if scheme == "Bearer" else None
         if token is not None and not token.audience:
@@ -194,7 +194,7 @@ def _decoded(body: bytes) -> Object:
     except (ValueError, RecursionError):
         given = None
     if not isinstance(given, dict) or not isinstance(given.get("metadata", {}), dict):
-        raise _Refused(HTTPStatus.BAD_REQUEST, "the body of the request is no object")
+        raise _Refused(HTTPStatus.BAD_REQUEST, "the body of the request is not an object")
     return given
 
 

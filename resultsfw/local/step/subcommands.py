@@ -1,4 +1,4 @@
-"""The entrypoint's subcommands, which prepare a pod: ``init`` and ``decode-script``."""
+"""Runs the entrypoint's subcommands, which prepare a pod: ``init``, ``decode-script`` and others."""
 
 import base64
 import os
@@ -9,19 +9,19 @@ from .files import write
 _LAUNCHER = "#!/bin/sh\nexec '{python}' -I -S '{program}' \"$@\"\n"
 
 
-class PrepareError(Exception):
-    """A subcommand is wrong or failed."""
+class SubcommandError(Exception):
+    """A subcommand is unknown, has wrong arguments or failed."""
 
 
-def prepare(arguments: list[str], tekton: str) -> str:
-    """Carry out a subcommand; says what was done.
+def run_subcommand(arguments: list[str], tekton: str) -> str:
+    """Run a subcommand and return a sentence on what it did.
 
     Args:
-        arguments: The subcommand and its own arguments.
-        tekton: The folder that stands for ``/tekton``.
+        arguments: The subcommand and its arguments.
+        tekton: The folder that replaces ``/tekton``.
 
     Raises:
-        PrepareError: There is no such subcommand, or its arguments are wrong.
+        SubcommandError: The subcommand is unknown, or its arguments are wrong.
         OSError: It failed.
     """
     match arguments:
@@ -38,23 +38,23 @@ def prepare(arguments: list[str], tekton: str) -> str:
         case ["decode-script", file]:
             _decode(file)
             return f"Decoded script {file}"
-    raise PrepareError(f"unknown subcommand: {' '.join(arguments)}")
+    raise SubcommandError(f"unknown subcommand: {' '.join(arguments)}")
 
 
 def _install(destination: str) -> None:
-    """Place a starter where Tekton copies the entrypoint to."""
+    """Write a script that starts this program to the path to which Tekton copies the entrypoint."""
     program = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "entrypoint.py")  # noqa: PTH100, PTH118, PTH120
     write(destination, _LAUNCHER.format(python=sys.executable, program=program))
     os.chmod(destination, 0o755)  # noqa: PTH101, S103 - a program must be executable
 
 
 def _link(steps: list[str], tekton: str) -> None:
-    """``steps/NAME`` and ``steps/INDEX`` lead to a Step's folder, as Tekton's ``step-init`` makes them."""
+    """Link ``steps/NAME`` and ``steps/INDEX`` to a Step's folder, as Tekton's ``step-init`` does."""
     folder = f"{tekton}/steps"
     os.makedirs(folder, exist_ok=True)  # noqa: PTH103
     for index, step in enumerate(steps):
         for name in (step, str(index)):
-            # It is there when the container was started before.
+            # The link exists if the container was started before.
             if not os.path.islink(f"{folder}/{name}"):  # noqa: PTH114
                 os.symlink(f"{tekton}/run/{index}/status", f"{folder}/{name}")  # noqa: PTH211
 
@@ -65,7 +65,7 @@ def _decode(file: str) -> None:
         try:
             text = base64.b64decode(b"".join(encoded.read().split()), validate=True)
         except ValueError as error:
-            raise PrepareError(f'script file "{file}" is not base64: {error}') from None
+            raise SubcommandError(f'script file "{file}" is not base64: {error}') from None
     with open(file, "wb") as decoded:  # noqa: PTH123
         decoded.write(text)
         os.fchmod(decoded.fileno(), mode & 0o777)

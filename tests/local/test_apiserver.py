@@ -13,7 +13,7 @@ from localpods import await_pod, log_of, make_pod, over
 from resultsfw.cluster import CONFIG_MAPS, PODS
 from resultsfw.errors import ClusterError, NotFoundError, ObjectTooLargeError
 from resultsfw.local import tokens
-from resultsfw.local.endpoint import Endpoint
+from resultsfw.local.apiserver import ApiServer
 from resultsfw.local.rbac import GROUP, ROLE_BINDINGS, ROLES
 
 MERGE = "application/merge-patch+json"
@@ -52,7 +52,7 @@ def caller(store, pod):
     for name in ("theirs", "other"):
         store.create(CONFIG_MAPS, {"metadata": {"name": name}, "data": {"a": "1"}})
     grant(store, resourceNames=["theirs"], verbs=["get", "patch", "update"])
-    endpoint = Endpoint(store)
+    endpoint = ApiServer(store)
     yield Caller(endpoint, tokens.make(tokens.token_of(pod)))
     endpoint.close()
 

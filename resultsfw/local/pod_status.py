@@ -1,4 +1,4 @@
-"""A pod's status as a kubelet reports it, from the states of its containers."""
+"""Computes a pod's status from the states of its containers, as a kubelet reports it."""
 
 import os
 import secrets
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from resultsfw.cluster import Object
-from resultsfw.local.apirules import now
+from resultsfw.local.apiserver_rules import now
 from resultsfw.local.step.message import MESSAGE_BYTES
 
 __all__ = [
@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 POD_MESSAGE_BYTES: Final = 12_288
-"""Shared out among all containers of a pod (`MaxPodTerminationMessageLogLength`, container/runtime.go)."""
+"""Limit of all termination messages of a pod (`MaxPodTerminationMessageLogLength`, container/runtime.go)."""
 
 _LOG_BYTES: Final = 2048
 _LOG_LINES: Final = 80
@@ -34,94 +34,94 @@ _IP: Final = "127.0.0.1"
 
 @dataclass(slots=True)
 class Container:
-    """One container of a pod and what became of it.
+    """One container of a pod and its state.
 
     Attributes:
-        spec: Of the container, its image as it now is.
+        spec: The container in the pod's spec, with its present image.
         init: Whether it is an init container.
-        id: Of its process with the keeper; another one each time it is started.
-        state: As the status shows it: ``waiting``, ``running`` or ``terminated``.
-        last: Its state before it was restarted.
-        restarts: How often.
-        replaced: Whether it is being ended because its image was changed.
-        asked: Whether its start was asked for.
-        begun: Whether its startup probe passed; true without one.
-        passed: Whether its readiness probe passed; true without one.
+        id: Name of its process in the container runtime; a new one for each start.
+        state: As in the status: ``waiting``, ``running`` or ``terminated``.
+        last_state: Its state before the last restart.
+        restarts: Number of restarts.
+        image_replaced: Whether it is being stopped because its image was changed.
+        start_requested: Whether its process was requested to start.
+        startup_passed: Whether its startup probe succeeded; true without one.
+        readiness_passed: Whether its readiness probe succeeded; true without one.
     """
 
     spec: Object
     init: bool
     id: str
     state: Object = field(default_factory=lambda: {"waiting": {"reason": "PodInitializing"}})
-    last: Object = field(default_factory=dict)
+    last_state: Object = field(default_factory=dict)
     restarts: int = 0
-    replaced: bool = False
-    asked: bool = False
-    begun: bool = True
-    passed: bool = True
+    image_replaced: bool = False
+    start_requested: bool = False
+    startup_passed: bool = True
+    readiness_passed: bool = True
 
     @property
     def name(self) -> str:
-        """Its name in the pod."""
+        """Return the container's name."""
         name: str = self.spec["name"]
         return name
 
     @property
     def native_sidecar(self) -> bool:
-        """Whether it is an init container that keeps running beside the others."""
+        """Return whether it is an init container that runs beside the others (``restartPolicy: Always``)."""
         return self.init and self.spec.get("restartPolicy") == "Always"
 
     @property
     def running(self) -> bool:
-        """Whether its process runs."""
+        """Return whether its process runs."""
         return "running" in self.state
 
     @property
-    def ended(self) -> bool:
-        """Whether its process ended, or could not be started."""
+    def terminated(self) -> bool:
+        """Return whether its process ended or could not be started."""
         return "terminated" in self.state
 
     @property
     def exit_code(self) -> int | None:
-        """Of its process, once it ended."""
+        """Return the exit code of its process; ``None`` before it ended."""
         code: int | None = self.state.get("terminated", {}).get("exitCode")
         return code
 
     @property
     def ready(self) -> bool:
-        """As the status says it; what runs and has no probe is ready."""
+        """Return whether it is ready; a container without probes is ready while it runs."""
         if self.init and not self.native_sidecar:
             return self.exit_code == 0
-        return self.running and self.begun and self.passed
+        return self.running and self.startup_passed and self.readiness_passed
 
     def set_running(self) -> None:
-        """Its process was started."""
+        """Set the state of a container whose process was started."""
         self.state = {"running": {"startedAt": now()}}
 
     def set_terminated(self, exit_code: int, reason: str, message: str = "") -> None:
-        """Its process ended, or could not be started."""
-        ended: Object = {"exitCode": exit_code, "reason": reason}
+        """Set the state of a container whose process ended or could not be started."""
+        terminated: Object = {"exitCode": exit_code, "reason": reason}
         if message:
-            ended["message"] = message
+            terminated["message"] = message
         at = now()
-        ended["startedAt"] = self.state.get("running", {}).get("startedAt", at)
-        ended["finishedAt"] = at
-        ended["containerID"] = self.container_id
-        self.state = {"terminated": ended}
+        terminated["startedAt"] = self.state.get("running", {}).get("startedAt", at)
+        terminated["finishedAt"] = at
+        terminated["containerID"] = self.container_id
+        self.state = {"terminated": terminated}
 
     @property
     def container_id(self) -> str:
-        """As a runtime names it."""
+        """Return the containerID for the status."""
         return f"process://{self.id}"
 
 
 def new_id() -> str:
-    """An id for a container's process."""
+    """Return a new id for a process."""
     return secrets.token_hex(32)
 
 
 def message_budget(pod: Object) -> int:
-    """Bytes of termination message that arrive of each container of this pod.
+    """Return the bytes of termination message that arrive of each container of this pod.
 
     The kubelet reads 4096 (`getTerminationMessage`, pkg/kubelet/kuberuntime/kuberuntime_container.go) and
     cuts at the pod's 12288 divided by its containers, init containers included (`normalizeStatus`,
@@ -137,7 +137,7 @@ def _share(pod: Object) -> int:
 
 
 def termination_message(pod: Object, container: Object, file: Path, log: Path, exit_code: int) -> str:
-    """A container's message as it arrives: the file's last 4096 bytes, of those the first of its share."""
+    """Return the message as it arrives: the file's last 4096 bytes, cut to the container's share."""
     data = _tail(file, MESSAGE_BYTES)
     if not data and exit_code and container.get("terminationMessagePolicy") == "FallbackToLogsOnError":
         data = b"".join(_tail(log, _LOG_BYTES).splitlines(keepends=True)[-_LOG_LINES:])
@@ -145,7 +145,7 @@ def termination_message(pod: Object, container: Object, file: Path, log: Path, e
 
 
 def _tail(file: Path, most: int) -> bytes:
-    """The last bytes of a regular file; a Step may have put anything in its place."""
+    """Return the last bytes of a regular file; b"" of anything else that a Step put in its place."""
     try:
         descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:
@@ -159,9 +159,9 @@ def _tail(file: Path, most: int) -> bytes:
 
 
 def go_text(data: bytes) -> str:
-    """Bytes as text the way Go's JSON makes it: U+FFFD for each byte that is not UTF-8.
+    """Return bytes as text as Go's JSON encoder does: U+FFFD for each byte that is not UTF-8.
 
-    Python's own replacement takes several bytes of a broken character at once.
+    Python replaces several bytes of a broken character by one U+FFFD.
     """
     pieces: list[str] = []
     while data:
@@ -182,17 +182,17 @@ def status_of(
     start_time: str,
     failure: tuple[str, str] | None = None,
 ) -> Object:
-    """The status to report.
+    """Return the status to report.
 
     Args:
-        pod: As the store has it.
+        pod: The pod as stored.
         containers: In the order of the spec, init containers first.
-        old: The status last reported; conditions keep the time of their last transition.
-        start_time: When the pod was taken on.
-        failure: Reason and message, where the pod failed as a whole.
+        old: The status reported last, for the conditions' ``lastTransitionTime``.
+        start_time: When the pod was admitted.
+        failure: Reason and message if the pod failed as a whole.
     """
-    init = [one for one in containers if one.init]
-    main = [one for one in containers if not one.init]
+    init = [container for container in containers if container.init]
+    main = [container for container in containers if not container.init]
     phase = phase_of(containers, failed=failure is not None)
     status: Object = {
         "observedGeneration": pod["metadata"].get("generation", 1),
@@ -202,27 +202,29 @@ def status_of(
         "hostIPs": [{"ip": _IP}],
         "startTime": start_time,
     }
-    if any(one.asked for one in containers):
+    if any(container.start_requested for container in containers):
         status |= {"podIP": _IP, "podIPs": [{"ip": _IP}]}
     if init:
-        status["initContainerStatuses"] = [_container_status(one) for one in init]
-    # The kubelet sorts these by name, and those by the spec.
-    status["containerStatuses"] = [_container_status(one) for one in sorted(main, key=lambda one: one.name)]
+        status["initContainerStatuses"] = [_container_status(container) for container in init]
+    # The kubelet sorts these by name, and init containers in the order of the spec.
+    status["containerStatuses"] = [
+        _container_status(container) for container in sorted(main, key=lambda container: container.name)
+    ]
     if failure and phase == "Failed":
         status |= {"reason": failure[0], "message": failure[1]}
     return status
 
 
 def phase_of(containers: list[Container], *, failed: bool) -> str:
-    """The pod's phase; ``failed`` says that the pod failed as a whole. It is over when no process runs."""
-    init = [one for one in containers if one.init]
-    main = [one for one in containers if not one.init]
-    if all(one.ended for one in containers if one.asked):
-        if failed or any(one.exit_code for one in init if not one.native_sidecar):
+    """Return the pod's phase; ``failed``: the pod failed as a whole, which counts once no process runs."""
+    init = [container for container in containers if container.init]
+    main = [container for container in containers if not container.init]
+    if all(container.terminated for container in containers if container.start_requested):
+        if failed or any(container.exit_code for container in init if not container.native_sidecar):
             return "Failed"
-        if main and all(one.ended for one in main):
-            return "Failed" if any(one.exit_code for one in main) else "Succeeded"
-    if any(one.running or one.ended for one in main):
+        if main and all(container.terminated for container in main):
+            return "Failed" if any(container.exit_code for container in main) else "Succeeded"
+    if any(container.running or container.terminated for container in main):
         return "Running"
     return "Pending"
 
@@ -230,10 +232,10 @@ def phase_of(containers: list[Container], *, failed: bool) -> str:
 def _conditions(
     pod: Object, phase: str, init: list[Container], main: list[Container], old: Object
 ) -> list[Object]:
-    over = phase in ("Succeeded", "Failed")
-    ended = {"Succeeded": "PodCompleted", "Failed": "PodFailed"}.get(phase, "")
-    incomplete = [one.name for one in init if not one.ready]
-    unready = [one.name for one in main if not one.ready]
+    finished = phase in ("Succeeded", "Failed")
+    finished_reason = {"Succeeded": "PodCompleted", "Failed": "PodFailed"}.get(phase, "")
+    incomplete = [container.name for container in init if not container.ready]
+    unready = [container.name for container in main if not container.ready]
     initialized: tuple[bool, str, str] = (True, "PodCompleted" if phase == "Succeeded" else "", "")
     if incomplete and phase != "Succeeded":
         initialized = (
@@ -242,27 +244,27 @@ def _conditions(
             f"containers with incomplete status: [{' '.join(incomplete)}]",
         )
     ready: tuple[bool, str, str] = (True, "", "")
-    if over:
-        ready = (False, ended, "")
+    if finished:
+        ready = (False, finished_reason, "")
     elif unready or incomplete:
         ready = (False, "ContainersNotReady", f"containers with unready status: [{' '.join(unready)}]")
-    started = any(one.asked for one in (*init, *main))
-    facts = {
-        "PodReadyToStartContainers": (started and not over, "", ""),
+    started = any(container.start_requested for container in (*init, *main))
+    conditions = {
+        "PodReadyToStartContainers": (started and not finished, "", ""),
         "Initialized": initialized,
         "Ready": ready,
         "ContainersReady": ready,
         "PodScheduled": (True, "", ""),
     }
-    before = {one["type"]: one for one in old.get("conditions") or ()}
+    before = {condition["type"]: condition for condition in old.get("conditions") or ()}
     return [
-        _condition(kind, fact, before.get(kind, {}), pod["metadata"].get("generation", 1))
-        for kind, fact in facts.items()
+        _condition(kind, condition, before.get(kind, {}), pod["metadata"].get("generation", 1))
+        for kind, condition in conditions.items()
     ]
 
 
-def _condition(kind: str, fact: tuple[bool, str, str], before: Object, generation: int) -> Object:
-    holds, reason, message = fact
+def _condition(kind: str, computed: tuple[bool, str, str], before: Object, generation: int) -> Object:
+    holds, reason, message = computed
     status = "True" if holds else "False"
     changed = before.get("status") != status
     condition: dict[str, Any] = {
@@ -283,13 +285,13 @@ def _container_status(container: Container) -> Object:
     status: Object = {
         "name": container.name,
         "state": container.state,
-        "lastState": container.last,
+        "lastState": container.last_state,
         "ready": container.ready,
         "restartCount": container.restarts,
         "image": container.spec.get("image", ""),
         "imageID": "",
-        "started": container.running and container.begun,
+        "started": container.running and container.startup_passed,
     }
-    if container.asked:
+    if container.start_requested:
         status["containerID"] = container.container_id
     return status

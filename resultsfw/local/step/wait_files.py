@@ -1,12 +1,12 @@
-"""Waits for files and signals: told by the kernel where it tells (dnotify), and looking again anyway."""
+"""Waits for files: the kernel reports changes (dnotify), and a slow poll covers what it does not report."""
 
 import fcntl
 import os
 import signal
 import time
 
-_FIRST, _LONGEST, _TOLD = 0.005, 0.1, 0.25
-"""Seconds between looks: the first, the longest, and the longest where the kernel tells us of changes."""
+_FIRST_PAUSE, _LONGEST_PAUSE, _NOTIFIED_PAUSE = 0.005, 0.1, 0.25
+"""Seconds between polls: the first and the longest pause, and the pause if the kernel reports changes."""
 
 
 class SkipError(Exception):
@@ -14,16 +14,16 @@ class SkipError(Exception):
 
 
 class Folders:
-    """Folders whose changes arrive as SIGIO, which must be blocked and taken with sigtimedwait.
+    """Folders whose changes cause SIGIO, which the caller must block and receive with sigtimedwait.
 
-    dnotify is old, but in every Linux kernel that distributions build, and costs no import.
+    dnotify is old, but every distribution's Linux kernel has it, and it needs no import.
     """
 
     def __init__(self) -> None:
         self._open: list[int] = []
 
     def watch(self, path: str) -> bool:
-        """Be told of what appears or changes in a folder; says whether the kernel will tell."""
+        """Watch for files that are created or changed in a folder; return whether the kernel reports them."""
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError:
@@ -41,17 +41,17 @@ class Folders:
         return True
 
     def close(self) -> None:
-        """Watch no more."""
+        """Stop watching."""
         for descriptor in self._open:
             os.close(descriptor)
         self._open.clear()
 
 
 def exists(path: str, *, content: bool) -> bool:
-    """Whether the file is there, and has content where that is asked for.
+    """Return whether a file exists and, with ``content``, is not empty.
 
     Raises:
-        OSError: It cannot be told.
+        OSError: The file cannot be examined.
     """
     try:
         facts = os.stat(path)  # noqa: PTH116 - pathlib costs 10 ms
@@ -61,24 +61,24 @@ def exists(path: str, *, content: bool) -> bool:
 
 
 def wait_for(path: str, *, content: bool) -> None:
-    """Wait until a file is there, and has content where that is asked for.
+    """Wait until a file exists and, with ``content``, is not empty.
 
     Raises:
-        SkipError: ``PATH.err`` is there: an earlier Step failed.
-        OSError: It cannot be told.
+        SkipError: ``PATH.err`` exists: an earlier Step failed.
+        OSError: The file cannot be examined.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGIO})
     folders = Folders()
-    told = folders.watch(os.path.dirname(path))  # noqa: PTH120
-    pause = _FIRST
+    notified = folders.watch(os.path.dirname(path))  # noqa: PTH120
+    pause = _FIRST_PAUSE
     try:
         while not exists(path, content=content):
             if exists(f"{path}.err", content=False):
                 raise SkipError
-            if told:
-                signal.sigtimedwait({signal.SIGIO}, _TOLD)
+            if notified:
+                signal.sigtimedwait({signal.SIGIO}, _NOTIFIED_PAUSE)
             else:
                 time.sleep(pause)
-                pause = min(pause * 1.5, _LONGEST)
+                pause = min(pause * 1.5, _LONGEST_PAUSE)
     finally:
         folders.close()
