@@ -86,9 +86,9 @@ def test_a_keyboard_interrupt_gives_status_130(cli, monkeypatch):
     assert cli("backends").status == 130
 
 
-def test_a_closed_stdout_prints_no_error():
+def test_a_closed_stdout_prints_no_error(saved):
     with subprocess.Popen(
-        [sys.executable, "-m", "resultsfw.cli", "backends", "-o", "json"],
+        [sys.executable, "-m", "resultsfw.cli", "collect", *saved("sl-basic"), "-o", "json"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     ) as process:

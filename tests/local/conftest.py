@@ -9,8 +9,8 @@ import pytest
 # Test files are no packages: what they share is found here.
 sys.path.insert(0, str(Path(__file__).parent))
 
+from entrypoint_harness import EntrypointHarness
 from localpods import processes_with
-from localroom import Room
 
 from resultsfw.local.kubelet import Kubelet
 from resultsfw.local.store import Store
@@ -32,5 +32,5 @@ def kubelet(store: Store, tmp_path: Path) -> Iterator[Kubelet]:
 
 
 @pytest.fixture
-def room(tmp_path: Path) -> Room:
-    return Room(tmp_path)
+def entrypoint(tmp_path: Path) -> EntrypointHarness:
+    return EntrypointHarness(tmp_path)

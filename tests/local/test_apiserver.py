@@ -65,7 +65,7 @@ def grant(store, name="one", *, subject=None, **rule):
     store.create(ROLE_BINDINGS, {"metadata": {"name": name}, "roleRef": reference, "subjects": [subject]})
 
 
-def test_what_the_role_grants_is_done(caller, store):
+def test_a_granted_request_is_served(caller, store):
     assert caller.ask("GET")[1]["data"] == {"a": "1"}
     status, answer = caller.ask("PATCH", body={"data": {"b": "2"}})
     assert (status, answer["data"]) == (200, {"a": "1", "b": "2"})
@@ -75,7 +75,7 @@ def test_what_the_role_grants_is_done(caller, store):
 
 
 @pytest.mark.parametrize("method", ["GET", "PATCH", "PUT", "DELETE"])
-def test_what_it_does_not_is_forbidden_in_a_servers_words_and_untouched(caller, store, method):
+def test_a_request_that_is_not_granted_is_forbidden_and_changes_nothing(caller, store, method):
     status, answer = caller.ask(method, "other", {"data": {"b": "2"}})
     assert (status, answer["kind"], answer["reason"]) == (403, "Status", "Forbidden")
     assert (
@@ -107,7 +107,7 @@ def test_a_verb_that_is_not_granted_is_forbidden(caller):
         ({"kind": "Group", "name": "system:masters"}, 403),
     ],
 )
-def test_whom_a_binding_means(caller, store, subject, status):
+def test_subjects_of_a_binding_are_matched(caller, store, subject, status):
     grant(store, "two", subject=subject, resourceNames=["other"], verbs=["get"])
     assert caller.ask("GET", "other")[0] == status
 
@@ -123,7 +123,7 @@ def test_a_binding_without_its_role_or_to_a_cluster_role_grants_nothing(caller, 
     assert caller.ask("GET", "other")[0] == 403
 
 
-def test_who_has_no_good_token_is_nobody(caller, store, pod):
+def test_a_request_without_a_valid_token_is_unauthorized(caller, store, pod):
     own = tokens.token_of(pod)
     bad = [
         "",
@@ -141,7 +141,7 @@ def test_who_has_no_good_token_is_nobody(caller, store, pod):
     assert caller.ask("GET")[0] == 401  # with its pod a token ends
 
 
-def test_what_cannot_be_is_refused(caller):
+def test_invalid_requests_are_refused(caller):
     assert caller.ask("PATCH", body=b"[")[0] == 400
     assert caller.ask("PATCH", body=[])[0] == 400
     assert caller.ask("PATCH", body={}, media="application/json")[0] == 415
@@ -151,7 +151,7 @@ def test_what_cannot_be_is_refused(caller):
     assert (status, answer["message"]) == (413, f"Request entity too large: limit is {3 * MiB}")
 
 
-def test_a_config_map_holds_a_mebibyte_of_values_and_no_byte_more(caller):
+def test_a_config_map_over_one_mebibyte_of_values_is_refused(caller):
     """ValidateConfigMap counts values, not keys; binary ones decoded."""
     half = "é" * (MiB // 4)
     whole = {"data": {"a": half}, "binaryData": {"b": base64.b64encode(b"\0" * (MiB // 2)).decode()}}
@@ -163,7 +163,7 @@ def test_a_config_map_holds_a_mebibyte_of_values_and_no_byte_more(caller):
     )
 
 
-def test_one_that_is_to_stay_as_it_is_stays(caller):
+def test_an_immutable_config_map_cannot_change(caller):
     assert caller.ask("PATCH", body={"immutable": True})[0] == 200
     assert caller.ask("PATCH", body={"immutable": True, "data": {"a": "1"}})[0] == 200  # nothing new
     for patch in ({"data": {"a": "2"}}, {"data": {"b": ""}}, {"immutable": False}, {"data": None}):
@@ -172,19 +172,19 @@ def test_one_that_is_to_stay_as_it_is_stays(caller):
         assert "field is immutable when `immutable` is set" in answer["message"]
 
 
-def test_annotations_have_room_for_so_many_bytes(store):
+def test_annotations_over_their_limit_are_refused(store):
     fits = {"a": "x" * (262_144 - 1)}
     store.create(CONFIG_MAPS, {"metadata": {"name": "fits", "annotations": fits}})
     with pytest.raises(ObjectTooLargeError, match="annotations: Too long: may not be more than 262144"):
         store.create(CONFIG_MAPS, {"metadata": {"name": "over", "annotations": {**fits, "b": ""}}})
 
 
-def test_a_key_stands_once(store):
+def test_a_key_in_data_and_binary_data_is_refused(store):
     with pytest.raises(ClusterError, match="duplicate"):
         store.create(CONFIG_MAPS, {"metadata": {"name": "x"}, "data": {"a": ""}, "binaryData": {"a": ""}})
 
 
-def test_what_an_owner_owned_goes_with_it_and_so_on(store):
+def test_dependents_of_a_deleted_owner_are_deleted_transitively(store):
     def owned_by(name, owner, kind=CONFIG_MAPS):
         reference = {"apiVersion": "v1", "kind": "ConfigMap", "name": "x", "uid": owner["metadata"]["uid"]}
         return store.create(kind, {"metadata": {"name": name, "ownerReferences": [reference]}})
@@ -203,7 +203,7 @@ names = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 
 
 @given(names, names, names, names, names)
-def test_a_token_says_what_it_was_made_of(namespace, account, pod, uid, audience):
+def test_a_token_is_read_back(namespace, account, pod, uid, audience):
     token = tokens.Token(
         namespace=namespace, service_account=account, pod=pod, pod_uid=uid, audience=audience
     )
@@ -213,7 +213,7 @@ def test_a_token_says_what_it_was_made_of(namespace, account, pod, uid, audience
 
 
 @given(st.one_of(st.text(), st.binary().map(lambda data: base64.urlsafe_b64encode(data).decode())))
-def test_any_other_text_is_none(text):
+def test_text_that_is_no_token_is_none(text):
     assert tokens.read(text) is None
     assert tokens.read(tokens.PREFIX + text) is None
 
@@ -235,7 +235,7 @@ TOKEN = {
 PLACE = "/var/run/secrets/kubernetes.io/serviceaccount"
 
 
-def test_a_container_finds_token_and_server_and_the_others_no_token(store, kubelet):
+def test_only_containers_that_mount_a_token_find_token_and_server(store, kubelet):
     grant(store, resourceNames=["theirs"], verbs=["patch"])
     store.create(CONFIG_MAPS, {"metadata": {"name": "theirs"}})
     script = (
@@ -265,7 +265,7 @@ def test_a_container_finds_token_and_server_and_the_others_no_token(store, kubel
     assert tokens.PREFIX not in log_of(store, "run-pod", "step-s0")
 
 
-def test_a_token_for_somebody_else_says_so_and_starts_no_server(store, kubelet):
+def test_a_token_for_another_audience_starts_no_server(store, kubelet):
     volume = {
         "name": "token",
         "projected": {"sources": [{"serviceAccountToken": {"path": "token", "audience": "results"}}]},

@@ -38,7 +38,7 @@ def said(status):
 @pytest.mark.parametrize(
     "capture", [name for name in captures.names() if name not in ELSEWHERE], indirect=True
 )
-def test_says_what_it_said_on_the_cluster(capture, store, tmp_path):
+def test_a_captured_pod_writes_the_messages_it_wrote_on_the_cluster(capture, store, tmp_path):
     kubelet = Kubelet(store, workdir=tmp_path, pass_budget=False)
     try:
         for made in captures.first_pods(capture):

@@ -57,14 +57,14 @@ def machine(tmp_path):
 
 
 @pytest.mark.parametrize("sidecar", SIDECARS)
-def test_what_steps_write_arrives_and_nothing_is_left(machine, sidecar):
+def test_results_arrive_and_the_config_map_is_removed(machine, sidecar):
     script = "printf 'a\\n\"b\\001' > $(results.digest.path); printf '' > $(results.empty.path)"
     verdict, values = machine.run(script, "digest", "empty", "never", sidecar=sidecar)
     assert verdict["status"] == "True", verdict
     assert values == {"digest": 'a\n"b\1', "empty": ""}
 
 
-def test_a_mebibyte_arrives_and_one_byte_more_is_told_with_both_numbers(machine):
+def test_one_mebibyte_arrives_and_one_byte_more_fails_with_both_numbers(machine):
     half = f"head -c {MiB // 2} /dev/zero | tr '\\0' x"
     verdict, values = machine.run(
         f"{half} > $(results.a.path)\n{half} > $(results.b.path)\n"
@@ -78,7 +78,7 @@ def test_a_mebibyte_arrives_and_one_byte_more_is_told_with_both_numbers(machine)
 
 
 @pytest.mark.parametrize("sidecar", SIDECARS)
-def test_a_step_that_fails_and_a_run_out_of_time_keep_what_was_written(machine, sidecar):
+def test_results_are_kept_if_a_step_fails_or_the_run_times_out(machine, sidecar):
     later = [{"name": "two", "image": "i", "script": "#!/bin/sh\nexec sleep 600"}]
     verdict, values = machine.run(
         "printf early > $(results.digest.path)", "digest", sidecar=sidecar, more=later, timeout="2s"
@@ -86,7 +86,7 @@ def test_a_step_that_fails_and_a_run_out_of_time_keep_what_was_written(machine, 
     assert (verdict["reason"], values) == ("TaskRunTimeout", {"digest": "early"})
 
 
-def test_cancelled_it_keeps_what_was_written(machine):
+def test_results_are_kept_if_the_run_is_cancelled(machine):
     def cancel(engine, obj):
         steps = {one["name"]: one for one in obj.get("status", {}).get("steps", [])}
         if obj["kind"] == "TaskRun" and "terminated" in steps.get("one", {}):
@@ -113,7 +113,7 @@ open("$(results.digest.path)", "w").write("real")
 """
 
 
-def test_a_step_that_writes_first_makes_its_run_fail_and_forges_nothing(machine):
+def test_a_step_that_writes_the_config_map_itself_fails_its_run(machine):
     """Its service account is the sidecar's."""
     uid = {"name": "POD_UID", "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}}
     forger = {"name": "two", "image": "i", "script": f"#!/usr/bin/env python3\n{FORGE}", "env": [uid]}
@@ -124,7 +124,7 @@ def test_a_step_that_writes_first_makes_its_run_fail_and_forges_nothing(machine)
     assert values == {}
 
 
-def test_a_retry_has_a_config_map_of_its_own(machine):
+def test_each_attempt_has_its_own_config_map(machine):
     made = set()
 
     def seen(engine, obj):
@@ -139,7 +139,7 @@ def test_a_retry_has_a_config_map_of_its_own(machine):
     assert {name[-2:] for name in made} == {"-0", "-1"}
 
 
-def test_the_pod_as_it_is_made_is_json(machine):
+def test_the_prepared_pod_is_json(machine):
     """Nothing of a run's values is ever in its pod."""
     pods = []
     machine.seen = lambda _engine, obj: pods.append(obj) if obj["kind"] == "Pod" else None

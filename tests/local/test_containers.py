@@ -16,7 +16,7 @@ from resultsfw.cluster import CONFIG_MAPS, PODS
 from resultsfw.local.kubelet import Kubelet
 
 
-def test_missing_interpreter(kubelet, store):
+def test_a_missing_interpreter_is_named(kubelet, store):
     store.create(PODS, make_pod("#!/usr/bin/env no-such-node\n1", "true"))
     pod = await_pod(store, "run-pod", over)
     assert terminated(pod, "step-s0")["exitCode"] == 127
@@ -27,7 +27,7 @@ def test_missing_interpreter(kubelet, store):
     assert "Skipped" in terminated(pod, "step-s1")["message"]
 
 
-def test_a_sidecar_that_cannot_be_started_fails_as_a_container_does(kubelet, store):
+def test_a_sidecar_that_cannot_start_terminates_with_start_error(kubelet, store):
     sidecar = {"name": "sidecar-web", "image": "web:1", "command": ["no-such-server"]}
     store.create(PODS, make_pod("true", sidecars=(sidecar,)))
     pod = await_pod(store, "run-pod", over)
@@ -36,13 +36,13 @@ def test_a_sidecar_that_cannot_be_started_fails_as_a_container_does(kubelet, sto
     assert '"no-such-server" is not on this machine' in ended["message"]
 
 
-def test_a_container_without_a_command_says_why_it_cannot_run(kubelet, store):
+def test_a_container_without_a_command_terminates_and_says_why(kubelet, store):
     store.create(PODS, make_pod("true", sidecars=({"name": "sidecar-db", "image": "postgres:17"},)))
     pod = await_pod(store, "run-pod", over)
     assert "images are not pulled" in terminated(pod, "sidecar-db")["message"]
 
 
-def test_environment(kubelet, store):
+def test_the_environment_has_declared_and_inherited_variables(kubelet, store):
     store.create(CONFIG_MAPS, {"metadata": {"name": "settings"}, "data": {"colour": "blue"}})
     sidecar = {
         "name": "sidecar-env",
@@ -76,7 +76,7 @@ def test_environment(kubelet, store):
         {"resourceFieldRef": {"resource": "limits.cpu"}},
     ],
 )
-def test_environment_from_nowhere_is_a_config_error(kubelet, store, source):
+def test_a_reference_to_a_missing_object_is_a_config_error(kubelet, store, source):
     sidecar = {
         "name": "sidecar-env",
         "image": "x",
@@ -96,7 +96,7 @@ def test_environment_from_nowhere_is_a_config_error(kubelet, store, source):
     assert state(pod, "sidecar-env")["waiting"]["message"]
 
 
-def test_volumes(kubelet, store):
+def test_volumes_of_each_kind_have_their_content(kubelet, store):
     store.create(CONFIG_MAPS, {"metadata": {"name": "settings"}, "data": {"a.txt": "from the store"}})
     pod = make_pod("cat /etc/settings/a.txt; cat /data/one/a.txt; ls /workspace/shared")
     pod["spec"]["volumes"] += [
@@ -131,7 +131,7 @@ def test_volumes(kubelet, store):
         ({"csi": {"driver": "d"}}, "kind csi"),
     ],
 )
-def test_a_volume_that_cannot_be_had_is_said_where_people_look(kubelet, store, source, said):
+def test_an_unsupported_volume_makes_containers_wait_with_the_reason(kubelet, store, source, said):
     pod = make_pod("true")
     pod["spec"]["volumes"].append({"name": "v", **source})
     pod["spec"]["containers"][0]["volumeMounts"].append({"name": "v", "mountPath": "/v"})
@@ -150,7 +150,7 @@ def test_each_step_has_its_own_creds_and_termination_file(kubelet, store):
     assert log_of(store, "run-pod", "step-s1").strip() == "0"
 
 
-def test_a_secret_of_who_started_it_is_not_the_steps(kubelet, store, monkeypatch):
+def test_variables_of_the_engines_process_do_not_reach_steps(kubelet, store, monkeypatch):
     monkeypatch.setenv("GITHUB_TOKEN", "s3cret")
     monkeypatch.setenv("https_proxy", "http://proxy")
     store.create(PODS, make_pod("env"))
@@ -160,7 +160,7 @@ def test_a_secret_of_who_started_it_is_not_the_steps(kubelet, store, monkeypatch
     assert "https_proxy=http://proxy" in log
 
 
-def test_a_folder_with_blanks(store, tmp_path):
+def test_a_working_directory_with_blanks_works(store, tmp_path):
     """Paths are put into shell text: the folder's own name must not be taken apart there."""
     kubelet = Kubelet(store, workdir=tmp_path / "my work; rm -rf $HOME", keep=True)
     try:

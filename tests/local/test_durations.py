@@ -18,11 +18,11 @@ from resultsfw.local.step.durations import seconds
         ("1.s", 1),
     ],
 )
-def test_seconds(text, value):
+def test_a_go_duration_is_parsed(text, value):
     assert seconds(text) == pytest.approx(value)
 
 
 @pytest.mark.parametrize("text", ["", "1", "s", "1x", "1s2", ".s", "1..5s", "1 s", "--1s", "١s"])
-def test_what_is_no_duration(text):
+def test_an_invalid_duration_is_refused(text):
     with pytest.raises(ValueError, match="invalid duration"):
         seconds(text)

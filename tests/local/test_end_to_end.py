@@ -76,7 +76,7 @@ def condition(taskrun: Object) -> Object:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_success(way, tmp_path):
+def test_results_of_a_successful_run_arrive(way, tmp_path):
     two = task(
         step("printf first > $(results.digest.path)\nprintf 'a\\nb\\n' > $(results.lines.path)"),
         step("printf later > $(results.digest.path)", name="two"),
@@ -89,7 +89,7 @@ def test_success(way, tmp_path):
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_step_that_fails_keeps_what_was_written_before(way, tmp_path):
+def test_results_written_before_a_step_failed_are_kept(way, tmp_path):
     failing = task(
         step("printf kept > $(results.digest.path)"),
         step("exit 3", name="two"),
@@ -115,7 +115,7 @@ def test_on_error_continue_reports_the_exit_code_and_goes_on(way, tmp_path):
 
 
 @pytest.mark.parametrize("way", SIDECARS)
-def test_structured_results_and_a_task_result_taken_from_a_step(way, tmp_path):
+def test_arrays_objects_and_results_taken_from_steps_arrive(way, tmp_path):
     structured = {
         "params": [{"name": "who", "type": "string"}],
         "results": [
@@ -137,7 +137,7 @@ def test_structured_results_and_a_task_result_taken_from_a_step(way, tmp_path):
     assert final["status"]["steps"][0]["results"][0]["value"] == "sha"
 
 
-def test_a_result_of_another_type_is_tektons_failure_and_words(tmp_path):
+def test_a_result_of_another_type_fails_with_tektons_message(tmp_path):
     wrong = {
         "results": [{"name": "images", "type": "array"}],
         "steps": [step("printf x > $(results.images.path)")],
@@ -152,7 +152,7 @@ def test_a_result_of_another_type_is_tektons_failure_and_words(tmp_path):
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_out_of_time_ends_the_processes_and_keeps_the_results(way, tmp_path):
+def test_a_timeout_stops_the_processes_and_keeps_the_results(way, tmp_path):
     slow = task(step("printf early > $(results.digest.path)"), step("exec sleep 600", name="two"))
     final = run(slow, tmp_path, flags=FLAGS[way], timeout="3s")
     assert condition(final)["reason"] == "TaskRunTimeout"
@@ -161,7 +161,7 @@ def test_out_of_time_ends_the_processes_and_keeps_the_results(way, tmp_path):
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_cancelled_while_the_second_step_runs(way, tmp_path):
+def test_cancelling_during_the_second_step_keeps_the_first_results(way, tmp_path):
     def cancel(engine: Engine, _change: str, obj: Object) -> None:
         steps = {one["name"]: one for one in obj.get("status", {}).get("steps", [])}
         if obj["kind"] == "TaskRun" and "terminated" in steps.get("one", {}):
@@ -173,7 +173,7 @@ def test_cancelled_while_the_second_step_runs(way, tmp_path):
     assert values(final) == {"digest": "early"}
 
 
-def test_a_step_that_writes_while_it_is_killed_gives_a_whole_prefix_or_nothing(tmp_path):
+def test_a_step_killed_while_writing_leaves_a_prefix_or_no_result(tmp_path):
     """What is read of a file that is being written is one consistent read, and the run still fails."""
     writer = "while :; do printf 0123456789 >> $(results.digest.path); done"
     final = run(task(step(writer)), tmp_path, flags={"results-from": "sidecar-logs"}, timeout="3s")
@@ -182,7 +182,7 @@ def test_a_step_that_writes_while_it_is_killed_gives_a_whole_prefix_or_nothing(t
         assert value == ("0123456789" * (len(value) // 10 + 1))[: len(value)]
 
 
-def test_the_wall_of_a_message_is_told_with_both_numbers(tmp_path):
+def test_a_result_over_the_message_limit_fails_with_both_numbers(tmp_path):
     big = task(
         step("printf s > $(results.small.path); head -c 5000 /dev/zero | tr '\\0' x > $(results.big.path)"),
         results=["small", "big"],
@@ -194,7 +194,7 @@ def test_the_wall_of_a_message_is_told_with_both_numbers(tmp_path):
     assert values(final) == {"small": "s"}
 
 
-def test_the_wall_of_a_pods_messages_is_told_with_both_numbers(tmp_path):
+def test_a_result_over_the_pods_message_limit_fails_with_both_numbers(tmp_path):
     """Five Steps, prepare and place-scripts: 12288 / 7 bytes each."""
     steps = [step("true", name=f"s{number}") for number in range(4)]
     big = task(*steps, step("head -c 1800 /dev/zero | tr '\\0' x > $(results.digest.path)", name="last"))
@@ -204,7 +204,7 @@ def test_the_wall_of_a_pods_messages_is_told_with_both_numbers(tmp_path):
         assert words in condition(final)["message"]
 
 
-def test_the_wall_of_a_result_is_told_with_both_numbers(tmp_path):
+def test_a_result_over_max_result_size_fails_with_both_numbers(tmp_path):
     one = "head -c 4096 /dev/zero | tr '\\0' x > $(results.fits.path)"
     two = "head -c 4097 /dev/zero | tr '\\0' x > $(results.big.path)"
     final = run(task(step(f"{one}\n{two}"), results=["big", "fits"]), tmp_path)
@@ -214,7 +214,7 @@ def test_the_wall_of_a_result_is_told_with_both_numbers(tmp_path):
     assert values(final) == {"fits": "x" * 4096}
 
 
-def test_the_wall_of_a_run_is_told_with_both_numbers(tmp_path):
+def test_results_over_the_limit_of_a_run_fail_with_both_numbers(tmp_path):
     lines = [f"head -c 600000 /dev/zero | tr '\\0' {name} > $(results.{name}.path)" for name in "abc"]
     flags = {"results-from": "sidecar-logs", "max-result-size": "1000000"}
     final = run(task(step("\n".join(lines)), results=["a", "b", "c"]), tmp_path, flags=flags)
@@ -224,7 +224,7 @@ def test_the_wall_of_a_run_is_told_with_both_numbers(tmp_path):
     assert sorted(values(final)) == ["a", "b"]
 
 
-def test_the_wall_of_an_object_is_told_with_both_numbers(tmp_path):
+def test_results_over_the_limit_of_an_object_fail_with_both_numbers(tmp_path):
     """A value of HTML is small in bytes and large in an object: each "<" is six bytes there."""
     html = "head -c 400000 /dev/zero | tr '\\0' '<' > $(results.digest.path)"
     flags = {"results-from": "sidecar-logs", "max-result-size": "1000000"}
@@ -256,7 +256,7 @@ def test_a_thousand_results_arrive_whole_and_in_order(way, tmp_path):
 
 
 @pytest.mark.parametrize("way", SIDECARS)
-def test_what_is_no_file_or_no_text_is_refused_by_name_and_the_rest_arrives(way, tmp_path):
+def test_results_that_are_no_text_files_are_refused_by_name_and_others_arrive(way, tmp_path):
     """Guarantees 5 and 6, with real files."""
     awkward = task(
         step(
@@ -276,7 +276,7 @@ def test_what_is_no_file_or_no_text_is_refused_by_name_and_the_rest_arrives(way,
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_entries_that_a_step_forges_add_nothing(way, tmp_path):
+def test_forged_entries_add_no_results(way, tmp_path):
     """Guarantee 7: only what is declared counts; beside the sidecar, nothing of a message does."""
     entries = [
         {"key": "digest", "value": "forged", "type": 1},
@@ -290,7 +290,7 @@ def test_entries_that_a_step_forges_add_nothing(way, tmp_path):
     assert values(final) == {"digest": "real"}
 
 
-def test_a_step_whose_interpreter_is_missing_fails_as_a_container_would(tmp_path):
+def test_a_step_whose_interpreter_is_missing_fails(tmp_path):
     lost = task({"name": "one", "image": "node:22", "script": "#!/usr/bin/no-such-interpreter\nx"})
     final = run(lost, tmp_path)
     assert condition(final)["reason"] == "StepFailed"
@@ -298,7 +298,7 @@ def test_a_step_whose_interpreter_is_missing_fails_as_a_container_would(tmp_path
 
 
 @pytest.mark.parametrize("way", SIDECARS)
-def test_a_sidecar_of_the_users_runs_beside_the_steps_and_is_ended(way, tmp_path):
+def test_a_user_sidecar_runs_beside_the_steps_and_is_stopped(way, tmp_path):
     beside = task(
         step("while [ ! -e /workspace/up ]; do sleep 0.02; done; printf seen > $(results.digest.path)"),
         sidecars=[{"name": "web", "image": "i", "script": "#!/bin/sh\ntouch /workspace/up\nexec sleep 600"}],
@@ -307,7 +307,7 @@ def test_a_sidecar_of_the_users_runs_beside_the_steps_and_is_ended(way, tmp_path
     assert values(final) == {"digest": "seen"}
 
 
-def test_forty_runs_at_once(tmp_path):
+def test_forty_runs_at_once_succeed(tmp_path):
     core = ResultsManager.from_flags({"results-from": "sidecar-logs"})
     with Engine(lambda cluster: Reconciler(core, cluster), workdir=tmp_path) as engine:
         for number in range(40):
@@ -324,7 +324,7 @@ def test_forty_runs_at_once(tmp_path):
         assert values(final) == {"digest": str(number)}, final["status"]
 
 
-def test_nothing_is_left_behind(tmp_path):
+def test_no_process_or_folder_is_left_at_the_end(tmp_path):
     """No process, no thread, no folder, whatever the Steps started."""
     before = threading.active_count()
     final = run(task(step("(sleep 600 &) ; printf d > $(results.digest.path)")), tmp_path)
@@ -341,7 +341,7 @@ def test_nothing_is_left_behind(tmp_path):
             assert mine not in environ
 
 
-def test_an_init_container_that_fails_ends_the_run_at_once(tmp_path):
+def test_a_failing_init_container_ends_the_run_at_once(tmp_path):
     """No Step began: there is nothing to read, and waiting for it would bring nothing."""
     nowhere = f"/workspace/{'x' * 300}"  # no file system takes that name
     final = run(task({**step("printf d > $(results.digest.path)"), "workingDir": nowhere}), tmp_path)
@@ -356,7 +356,7 @@ def test_a_script_larger_than_one_argument_runs(tmp_path):
     assert condition(run(task(step(long)), tmp_path))["reason"] == "Succeeded"
 
 
-def test_what_on_event_raises_ends_the_wait_even_an_exit(tmp_path):
+def test_an_exception_in_on_event_ends_run_until_done(tmp_path):
     """A progress display whose pipe is closed raises SystemExit on the engine's thread."""
 
     def leave(_engine: Engine, _change: str, _obj: Object) -> None:
@@ -391,7 +391,7 @@ def _once_killed(tmp_path: Path) -> str:
     return f"while [ ! -e {tmp_path}/known ]; do sleep 0.02; done"
 
 
-def test_a_native_sidecar_that_is_killed_is_started_again_and_nothing_is_lost(tmp_path):
+def test_a_killed_native_sidecar_is_restarted_and_no_result_is_lost(tmp_path):
     two = task(
         step("printf early > $(results.digest.path)"),
         step(f"{_once_killed(tmp_path)}; printf late > $(results.late.path)", name="two"),
@@ -402,7 +402,7 @@ def test_a_native_sidecar_that_is_killed_is_started_again_and_nothing_is_lost(tm
     assert values(final) == {"digest": "early", "late": "late"}
 
 
-def test_a_plain_sidecar_that_is_killed_fails_the_run_by_name(tmp_path):
+def test_a_killed_plain_sidecar_fails_the_run_by_name(tmp_path):
     two = task(step("printf early > $(results.digest.path)"), step(_once_killed(tmp_path), name="two"))
     final = run(two, tmp_path, _kill_the_sidecar(tmp_path), flags=FLAGS["plain sidecar"])
     assert condition(final)["reason"] == "TaskRunResultsIncomplete"
@@ -410,7 +410,7 @@ def test_a_plain_sidecar_that_is_killed_fails_the_run_by_name(tmp_path):
     assert "exit code 137" in condition(final)["message"]
 
 
-def test_a_volume_that_cannot_be_mounted_ends_the_run_and_says_which(tmp_path):
+def test_an_unmountable_volume_ends_the_run_by_name(tmp_path):
     """Nothing on this machine would bring it later."""
     lost = task(
         step("true", volumeMounts=[{"name": "v", "mountPath": "/etc/nope"}]),

@@ -60,7 +60,7 @@ def nothing_left(folder):
     return not folder.exists() or list(folder.iterdir()) == []
 
 
-def test_runs_to_the_end(tmp_path):
+def test_submitted_runs_are_returned_done(tmp_path):
     seen = []
     with Engine(
         SmallReconciler, tmp_path, on_event=lambda change, obj: seen.append((change, obj["kind"]))
@@ -78,14 +78,14 @@ def test_runs_to_the_end(tmp_path):
     assert processes_with(str(tmp_path)) == []
 
 
-def test_nothing_to_do_is_done():
+def test_without_runs_it_is_done_at_once():
     with Engine(SmallReconciler) as engine:
         assert engine.run_until_done(1) == []
         assert engine.workdir.is_dir()
     assert not engine.workdir.exists()
 
 
-def test_it_does_not_poll():
+def test_reconciling_happens_only_after_changes():
     """While a Step sleeps, no one looks."""
     with Engine(SmallReconciler) as engine:
         engine.submit(taskrun("slow", "sleep 0.5"))
@@ -93,7 +93,7 @@ def test_it_does_not_poll():
         assert len(engine._reconcilers[TASKRUNS].looks) < 20
 
 
-def test_a_timeout_says_who(tmp_path):
+def test_a_timeout_names_the_runs_that_are_not_done(tmp_path):
     with Engine(SmallReconciler, tmp_path) as engine:
         engine.submit(taskrun("quick"))
         engine.run_until_done(60)
@@ -104,7 +104,7 @@ def test_a_timeout_says_who(tmp_path):
     assert processes_with(str(tmp_path)) == []
 
 
-def test_keep(tmp_path):
+def test_keep_keeps_the_folders(tmp_path):
     with Engine(SmallReconciler, tmp_path, keep=True) as engine:
         engine.submit(taskrun("run", "echo kept"))
         engine.run_until_done(10)
@@ -112,7 +112,7 @@ def test_keep(tmp_path):
     assert log.read_text() == "kept\n"
 
 
-def test_conflicts_are_tried_again():
+def test_a_conflict_is_retried():
     class Conflicting(SmallReconciler):
         def reconcile(self, namespace, name):
             if len(self.looks) < 3:
@@ -126,7 +126,7 @@ def test_conflicts_are_tried_again():
 
 
 @pytest.mark.parametrize("error", [ClusterError("no use"), RuntimeError("a mistake")])
-def test_what_cannot_come_right_is_not_waited_for(error):
+def test_an_error_that_is_not_retryable_is_raised(error):
     class Failing(SmallReconciler):
         def reconcile(self, *_):
             raise error
@@ -137,7 +137,7 @@ def test_what_cannot_come_right_is_not_waited_for(error):
             engine.run_until_done(10)
 
 
-def test_a_mistake_in_on_event_is_told():
+def test_an_exception_in_on_event_is_raised():
     def on_event(change, obj):
         raise ValueError("mine")
 
@@ -147,7 +147,7 @@ def test_a_mistake_in_on_event_is_told():
             engine.run_until_done(10)
 
 
-def test_it_looks_again_when_it_wants_to():
+def test_a_run_is_reconciled_again_after_the_requested_pause():
     class Later(SmallReconciler):
         def reconcile(self, namespace, name):
             self.looks.append(time.monotonic())
@@ -164,7 +164,7 @@ def test_it_looks_again_when_it_wants_to():
         assert second - first >= 0.2
 
 
-def test_stop_wakes_who_waits():
+def test_stop_ends_run_until_done():
     engine = Engine(SmallReconciler)
     engine.submit(taskrun("slow", "sleep 100"))
     timer = threading.Timer(0.2, engine.stop, [0.1])
@@ -175,7 +175,7 @@ def test_stop_wakes_who_waits():
     engine.stop()
 
 
-def test_a_deleted_run_is_done_and_takes_its_pod_with_it():
+def test_a_deleted_run_is_done_and_its_pod_is_deleted():
     with Engine(SmallReconciler) as engine:
         engine.submit(taskrun("slow", "sleep 100"))
         await_true(lambda: engine.store.list(PODS))
@@ -185,13 +185,13 @@ def test_a_deleted_run_is_done_and_takes_its_pod_with_it():
         await_true(lambda: not engine.store.list(PODS))
 
 
-def test_only_linux(monkeypatch):
+def test_other_platforms_than_linux_are_refused(monkeypatch):
     monkeypatch.setattr("platform.system", lambda: "Darwin")
     with pytest.raises(InputError, match="needs Linux"):
         Engine(SmallReconciler)
 
 
-def test_kinds():
+def test_the_kind_of_an_object_has_its_plural():
     assert kind_of(taskrun("x")) == TASKRUNS
     assert kind_of({"apiVersion": "tekton.dev/v1", "kind": "Task"}) == TASKS
     assert kind_of({"apiVersion": "v1", "kind": "ConfigMap"}) == CONFIG_MAPS
@@ -243,7 +243,7 @@ def _inside(folder):
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
-def test_however_it_ends_nothing_is_left(tmp_path, number):
+def test_a_killed_process_leaves_no_process_or_folder(tmp_path, number):
     """SIGKILL leaves it no time; Ctrl-C is how people end it."""
     process = victim(tmp_path)
     os.kill(process.pid, number)
@@ -265,7 +265,7 @@ def test_a_killed_shim_fails_the_pods_and_the_engine_goes_on(tmp_path):
 
 
 class TestWorkQueue:
-    def test_a_key_is_worked_on_once_at_a_time(self):
+    def test_a_key_is_processed_by_one_worker_at_a_time(self):
         queue = work_queue()
         queue.add("a")
         queue.add("a")
@@ -276,7 +276,7 @@ class TestWorkQueue:
         queue.done("a")
         assert queue.get() == "a"
 
-    def test_later(self):
+    def test_a_key_added_for_later_arrives_later(self):
         queue = work_queue()
         queue.add_after("later", 0.05)
         queue.add_after("sooner", 0.01)
@@ -284,7 +284,7 @@ class TestWorkQueue:
         assert [queue.get(), queue.get()] == ["sooner", "later"]
         assert time.monotonic() - before >= 0.05
 
-    def test_pauses_grow_until_it_goes_well(self):
+    def test_pauses_grow_until_success(self):
         queue = work_queue()
         assert [queue.add_rate_limited("a") for _ in range(4)] == [0.005, 0.01, 0.02, 0.04]
         queue.forget("a")
@@ -293,7 +293,7 @@ class TestWorkQueue:
             queue.add_rate_limited("a")
         assert queue.add_rate_limited("a") == 5.0
 
-    def test_closing_wakes(self):
+    def test_closing_wakes_waiting_workers(self):
         queue = work_queue()
         got = []
         thread = threading.Thread(target=lambda: got.append(queue.get()))

@@ -8,18 +8,18 @@ import time
 from pathlib import Path
 
 import pytest
+from entrypoint_harness import finish
 from localpods import await_true, processes_with
-from localroom import finish
 
 from resultsfw.local.process_spec import ENTRYPOINT
 
 
-def test_success(room):
-    status, output = room.sh(f"echo hi; printf v > {room.tekton}/results/a", "-results", "a,b")
+def test_a_successful_command_writes_message_post_file_and_exit_code(entrypoint):
+    status, output = entrypoint.sh(f"echo hi; printf v > {entrypoint.tekton}/results/a", "-results", "a,b")
     assert (status, output) == (0, "hi\n")
-    assert room.names() == ["out", "status"]
-    assert (room.tekton / "run/0/status/exitCode").read_text() == "0"
-    (a, started) = room.entries()
+    assert entrypoint.names() == ["out", "status"]
+    assert (entrypoint.tekton / "run/0/status/exitCode").read_text() == "0"
+    (a, started) = entrypoint.entries()
     assert a == ("a", "v", 1)
     assert started[0] == "StartedAt"
     assert started[2] == 3
@@ -29,114 +29,118 @@ def test_success(room):
     assert len(started[1]) == 24
 
 
-def test_failure(room):
-    room.write("a", "v")
-    status, _ = room.sh("exit 3", "-results", "a")
+def test_a_failed_command_writes_the_error_post_file(entrypoint):
+    entrypoint.write("a", "v")
+    status, _ = entrypoint.sh("exit 3", "-results", "a")
     assert status == 3
-    assert room.names() == ["out.err", "status"]
-    assert not (room.tekton / "run/0/status/exitCode").exists()
-    assert room.entries()[0] == ("a", "v", 1)
+    assert entrypoint.names() == ["out.err", "status"]
+    assert not (entrypoint.tekton / "run/0/status/exitCode").exists()
+    assert entrypoint.entries()[0] == ("a", "v", 1)
 
 
-def test_ignored_failure(room):
-    status, _ = room.sh("exit 3", "-on_error", "continue")
+def test_an_ignored_failure_releases_the_next_step(entrypoint):
+    status, _ = entrypoint.sh("exit 3", "-on_error", "continue")
     assert status == 0
-    assert room.names() == ["out", "status"]
-    assert (room.tekton / "run/0/status/exitCode").read_text() == "3"
-    assert room.entries()[1] == ("ExitCode", "3", 3)
+    assert entrypoint.names() == ["out", "status"]
+    assert (entrypoint.tekton / "run/0/status/exitCode").read_text() == "3"
+    assert entrypoint.entries()[1] == ("ExitCode", "3", 3)
 
 
-def test_killed_by_a_signal(room):
+def test_a_command_killed_by_a_signal_exits_with_255(entrypoint):
     """Go says -1 of a process that a signal ended, and the system makes 255 of it (capture sl-cancelled)."""
-    assert room.sh("kill -9 $$")[0] == 255
-    assert room.names() == ["out.err", "status"]
-    assert room.sh("kill -9 $$", "-on_error", "continue", step=1)[0] == 0
-    assert room.keys()["ExitCode"] == "-1"
+    assert entrypoint.sh("kill -9 $$")[0] == 255
+    assert entrypoint.names() == ["out.err", "status"]
+    assert entrypoint.sh("kill -9 $$", "-on_error", "continue", step=1)[0] == 0
+    assert entrypoint.keys()["ExitCode"] == "-1"
 
 
-def test_waits_for_a_file(room):
-    wait = room.tekton / "run/0/out"
-    process = room.start("-wait_file", str(wait), command=("echo", "now"), step=1)
-    await_true((room.tekton / "run/1/status/artifacts").is_dir)
+def test_it_waits_for_a_file(entrypoint):
+    wait = entrypoint.tekton / "run/0/out"
+    process = entrypoint.start("-wait_file", str(wait), command=("echo", "now"), step=1)
+    await_true((entrypoint.tekton / "run/1/status/artifacts").is_dir)
     assert process.poll() is None
     wait.touch()
     assert finish(process) == (0, "now\n")
 
 
-def test_waits_for_content(room):
-    ready = room.tekton / "ready"
+def test_it_waits_for_content(entrypoint):
+    ready = entrypoint.tekton / "ready"
     ready.touch()
-    process = room.start("-wait_file", str(ready), "-wait_file_content", command=("echo", "now"))
-    await_true((room.tekton / "run/0/status/artifacts").is_dir)
+    process = entrypoint.start("-wait_file", str(ready), "-wait_file_content", command=("echo", "now"))
+    await_true((entrypoint.tekton / "run/0/status/artifacts").is_dir)
     assert process.poll() is None
     ready.write_text("READY")
     assert finish(process) == (0, "now\n")
 
 
-def test_a_folder_that_comes_later_is_waited_for_too(room):
-    later = room.tekton / "later/ready"
-    process = room.start("-wait_file", str(later), command=("echo", "now"))
-    await_true((room.tekton / "run/0/status/artifacts").is_dir)
+def test_it_waits_for_a_file_in_a_folder_that_is_created_later(entrypoint):
+    later = entrypoint.tekton / "later/ready"
+    process = entrypoint.start("-wait_file", str(later), command=("echo", "now"))
+    await_true((entrypoint.tekton / "run/0/status/artifacts").is_dir)
     later.parent.mkdir()
     later.touch()
     assert finish(process) == (0, "now\n")
 
 
-def test_skips_behind_a_failure_and_passes_it_on(room):
-    (room.tekton / "run/0/out.err").touch()
-    room.write("a", "v")
-    status, output = room.sh("echo no", "-wait_file", f"{room.tekton}/run/0/out", "-results", "a", step=1)
+def test_it_skips_after_a_failed_step_and_passes_the_failure_on(entrypoint):
+    (entrypoint.tekton / "run/0/out.err").touch()
+    entrypoint.write("a", "v")
+    status, output = entrypoint.sh(
+        "echo no", "-wait_file", f"{entrypoint.tekton}/run/0/out", "-results", "a", step=1
+    )
     assert status == 1
     assert output == "Skipping step because a previous step failed\n"
-    assert room.names(1) == ["out.err", "status"]
-    assert room.keys().keys() == {"StartedAt", "Reason"}
-    assert room.keys()["Reason"] == "Skipped"
+    assert entrypoint.names(1) == ["out.err", "status"]
+    assert entrypoint.keys().keys() == {"StartedAt", "Reason"}
+    assert entrypoint.keys()["Reason"] == "Skipped"
 
 
-def test_signals_reach_the_whole_group_of_the_command(room):
+def test_signals_are_forwarded_to_the_process_group(entrypoint):
     script = f"""
-        sh -c 'trap "echo inner; exit" TERM; touch {room.tekton}/inner; while :; do sleep 0.02; done' &
+        sh -c 'trap "echo inner; exit" TERM; touch {entrypoint.tekton}/inner; while :; do sleep 0.02; done' &
         trap 'wait; echo outer; exit 7' TERM
-        touch {room.tekton}/up
+        touch {entrypoint.tekton}/up
         while :; do sleep 0.02; done
     """
-    process = room.start(command=("sh", "-c", script))
-    await_true(lambda: (room.tekton / "up").exists() and (room.tekton / "inner").exists())
+    process = entrypoint.start(command=("sh", "-c", script))
+    await_true(lambda: (entrypoint.tekton / "up").exists() and (entrypoint.tekton / "inner").exists())
     process.send_signal(signal.SIGTERM)
     status, output = finish(process)
     assert status == 7
     assert {"inner", "outer"} <= set(output.split())
-    assert room.names() == ["out.err", "status"]
+    assert entrypoint.names() == ["out.err", "status"]
 
 
-def test_timeout(room):
-    mark = f"{room.tekton}/mark-of-this-test"
-    script = f"printf v > {room.tekton}/results/a; sh -c 'sleep 300; true {mark}' & sleep 300; true {mark}"
+def test_a_timeout_kills_the_command(entrypoint):
+    mark = f"{entrypoint.tekton}/mark-of-this-test"
+    script = (
+        f"printf v > {entrypoint.tekton}/results/a; sh -c 'sleep 300; true {mark}' & sleep 300; true {mark}"
+    )
     before = time.monotonic()
-    status, _ = room.sh(script, "-timeout", "0.2s", "-results", "a")
+    status, _ = entrypoint.sh(script, "-timeout", "0.2s", "-results", "a")
     assert status == 1
     assert time.monotonic() - before >= 0.2
-    assert room.names() == ["out.err", "status"]
-    assert room.keys()["Reason"] == "TimeoutExceeded"
-    assert room.keys()["a"] == "v"
+    assert entrypoint.names() == ["out.err", "status"]
+    assert entrypoint.keys()["Reason"] == "TimeoutExceeded"
+    assert entrypoint.keys()["a"] == "v"
     await_true(lambda: not processes_with(mark))
 
 
-def test_negative_timeout(room):
-    status, output = room.sh("echo no", "-timeout", "-1s")
+def test_a_negative_timeout_fails(entrypoint):
+    status, output = entrypoint.sh("echo no", "-timeout", "-1s")
     assert (status, output) == (1, "negative timeout specified\n")
-    assert room.names() == ["out.err", "status"]
+    assert entrypoint.names() == ["out.err", "status"]
 
 
-def test_cancel(room):
-    (room.tekton / "downward").mkdir()
-    process = room.start(command=("sh", "-c", f"touch {room.tekton}/up; exec sleep 300"))
-    await_true((room.tekton / "up").exists)
-    (room.tekton / "downward/cancel").write_text("CANCEL")
+def test_cancelling_kills_the_command(entrypoint):
+    (entrypoint.tekton / "downward").mkdir()
+    process = entrypoint.start(command=("sh", "-c", f"touch {entrypoint.tekton}/up; exec sleep 300"))
+    await_true((entrypoint.tekton / "up").exists)
+    (entrypoint.tekton / "downward/cancel").write_text("CANCEL")
     assert finish(process)[0] == 9
-    assert room.names() == ["out.err", "status"]
-    assert (room.tekton / "run/0/status/exitCode").read_text() == "killed"
-    assert room.keys()["Reason"] == "Cancelled"
+    assert entrypoint.names() == ["out.err", "status"]
+    assert (entrypoint.tekton / "run/0/status/exitCode").read_text() == "killed"
+    assert entrypoint.keys()["Reason"] == "Cancelled"
 
 
 @pytest.mark.parametrize(
@@ -147,44 +151,44 @@ def test_cancel(room):
         ("#!/usr/bin/env -S FOO=1 node-of-the-future --x", "node-of-the-future"),
     ],
 )
-def test_missing_interpreters_are_said_so_that_a_person_understands(room, shebang, missing):
-    file = room.tekton / "scripts/script-0"
+def test_a_missing_interpreter_is_named_in_a_sentence(entrypoint, shebang, missing):
+    file = entrypoint.tekton / "scripts/script-0"
     file.write_text(f"{shebang}\n1")
     file.chmod(0o755)
     said = (
         f'the Step asks for "{shebang}" and this machine has no {missing}; install it or run on a cluster\n'
     )
-    assert room.run(command=(str(file),)) == (127, said)
-    assert room.names() == ["out.err", "status"]
+    assert entrypoint.run(command=(str(file),)) == (127, said)
+    assert entrypoint.names() == ["out.err", "status"]
 
 
-def test_commands_that_cannot_be_started(room):
-    status, output = room.run(command=("no-such-command",), step=1)
+def test_a_command_that_cannot_start_fails_with_the_shells_status(entrypoint):
+    status, output = entrypoint.run(command=("no-such-command",), step=1)
     assert status == 127
     assert 'the Step runs "no-such-command" and this machine has no such command' in output
-    status, output = room.run(command=("/no/such/file",), step=1)
+    status, output = entrypoint.run(command=("/no/such/file",), step=1)
     assert status == 127
     assert "is not on this machine" in output
-    file = room.tekton / "scripts/data"
+    file = entrypoint.tekton / "scripts/data"
     file.write_text("no shebang")
-    status, output = room.run(command=(str(file),), step=1)
+    status, output = entrypoint.run(command=(str(file),), step=1)
     assert (status, "Permission denied" in output) == (126, True)
     file.chmod(0o755)
-    status, output = room.run(command=(str(file),), step=1)
+    status, output = entrypoint.run(command=(str(file),), step=1)
     assert (status, "neither a program of this machine nor" in output) == (126, True)
-    assert room.run("-on_error", "continue", command=("no-such-command",), step=0)[0] == 127
-    assert room.names() == ["out.err", "status"], "not an exit code that could be ignored, as in Tekton"
+    assert entrypoint.run("-on_error", "continue", command=("no-such-command",), step=0)[0] == 127
+    assert entrypoint.names() == ["out.err", "status"], "not an exit code that could be ignored, as in Tekton"
 
 
-def test_references_to_step_results(room):
-    results = room.tekton / "run/0/status/results"
+def test_references_to_step_results_are_replaced(entrypoint):
+    results = entrypoint.tekton / "run/0/status/results"
     results.mkdir(parents=True)
-    (room.tekton / "steps/step-build").symlink_to(room.tekton / "run/0/status")
+    (entrypoint.tekton / "steps/step-build").symlink_to(entrypoint.tekton / "run/0/status")
     (results / "text").write_text("a b")
     (results / "list").write_text('["one","two"]')
     (results / "map").write_text('{"k":"v"}')
     reference = "$(steps.build.results."
-    status, output = room.run(
+    status, output = entrypoint.run(
         command=(
             "sh",
             "-c",
@@ -214,11 +218,11 @@ def test_references_to_step_results(room):
         ("build.results.text[*]", "the result is not an array"),
     ],
 )
-def test_a_step_result_that_is_not_there_fails_the_step_before_its_text_reaches_a_shell(room, name, why):
+def test_an_unresolved_reference_fails_the_step_before_the_command_runs(entrypoint, name, why):
     """Tekton's entrypoint runs the command as it is written: "rm -rf $(steps.a.results.r)/*"."""
-    results = room.tekton / "run/0/status/results"
+    results = entrypoint.tekton / "run/0/status/results"
     results.mkdir(parents=True)
-    (room.tekton / "steps/step-build").symlink_to(room.tekton / "run/0/status")
+    (entrypoint.tekton / "steps/step-build").symlink_to(entrypoint.tekton / "run/0/status")
     (results / "text").write_text("a b")
     (results / "list").write_text('["one","two"]')
     (results / "map").write_text('{"k":"v"}')
@@ -226,16 +230,16 @@ def test_a_step_result_that_is_not_there_fails_the_step_before_its_text_reaches_
         (("sh", "-c", f"echo ran; echo $(steps.{name})"), {}),
         (("sh", "-c", "echo ran"), {"A": f"$(steps.{name})"}),
     ):
-        status, output = room.run(command=command, env=env, step=1)
+        status, output = entrypoint.run(command=command, env=env, step=1)
         assert status == 1
         assert "ran" not in output.splitlines()
         assert f"$(steps.{name})" in output
         assert why in output
 
 
-def test_a_step_that_when_leaves_out_needs_no_result_of_another(room):
+def test_a_step_skipped_by_when_needs_no_results(entrypoint):
     when = '[{"input":"a","operator":"in","values":["b"]}]'
-    status, _ = room.run("-when_expressions", when, command=("echo", "$(steps.none.results.r)"))
+    status, _ = entrypoint.run("-when_expressions", when, command=("echo", "$(steps.none.results.r)"))
     assert status == 0
 
 
@@ -247,49 +251,51 @@ def test_a_step_that_when_leaves_out_needs_no_result_of_another(room):
         ('[{"input":"a","operator":"in","values":["a"]},{"input":"a","operator":"in","values":[]}]', False),
     ],
 )
-def test_when_expressions(room, when, runs):
-    status, output = room.sh("echo ran", "-when_expressions", when)
+def test_when_expressions_decide_whether_the_step_runs(entrypoint, when, runs):
+    status, output = entrypoint.sh("echo ran", "-when_expressions", when)
     assert status == 0
     assert ("ran" in output) is runs
-    assert room.names() == ["out", "status"]
-    assert (room.tekton / "run/0/status/exitCode").read_text() == "0"
-    assert room.keys().get("Reason") == (None if runs else "Skipped")
+    assert entrypoint.names() == ["out", "status"]
+    assert (entrypoint.tekton / "run/0/status/exitCode").read_text() == "0"
+    assert entrypoint.keys().get("Reason") == (None if runs else "Skipped")
 
 
-def test_when_expressions_that_need_a_cluster(room):
-    status, output = room.sh("echo ran", "-when_expressions", '[{"cel":"1 == 1"}]')
-    assert (status, room.names()) == (1, ["out.err", "status"])
+def test_cel_in_when_expressions_is_refused(entrypoint):
+    status, output = entrypoint.sh("echo ran", "-when_expressions", '[{"cel":"1 == 1"}]')
+    assert (status, entrypoint.names()) == (1, ["out.err", "status"])
     assert output == "when expressions in CEL need a cluster\n"
 
 
-def test_our_variables_are_not_the_steps(room):
-    env = {"RESULTSFW_MESSAGE_BUDGET": "4000", "RESULTSFW_SCRATCH": str(room.tekton), "MINE": "1"}
-    _, output = room.run(command=("env",), env=env)
+def test_the_entrypoints_own_variables_do_not_reach_the_command(entrypoint):
+    env = {"RESULTSFW_MESSAGE_BUDGET": "4000", "RESULTSFW_SCRATCH": str(entrypoint.tekton), "MINE": "1"}
+    _, output = entrypoint.run(command=("env",), env=env)
     assert "MINE=1" in output
     assert "RESULTSFW" not in output
 
 
-def test_signals_are_as_a_process_expects_them(room):
+def test_the_command_starts_with_default_signal_handling(entrypoint):
     """Python ignores SIGPIPE and we block others; the Step must not inherit that."""
-    _, output = room.run(command=("grep", "-E", "^Sig(Blk|Ign)", "/proc/self/status"))
+    _, output = entrypoint.run(command=("grep", "-E", "^Sig(Blk|Ign)", "/proc/self/status"))
     blocked, ignored = (int(line.split()[1], 16) for line in output.splitlines())
     assert blocked == 0
     assert not ignored & (1 << signal.SIGPIPE - 1 | 1 << signal.SIGXFSZ - 1 | 1 << signal.SIGTERM - 1)
 
 
-def test_init_and_decode_script(room):
-    destination = room.tekton / "bin/entrypoint"
-    process = room.launch("init", "/ko-app/entrypoint", str(destination), "step-a", "step-b")
+def test_init_and_decode_script_prepare_the_pod(entrypoint):
+    destination = entrypoint.tekton / "bin/entrypoint"
+    process = entrypoint.launch("init", "/ko-app/entrypoint", str(destination), "step-a", "step-b")
     assert finish(process) == (0, "Entrypoint initialization\n")
-    assert finish(room.launch("init", "/ko-app/entrypoint", str(destination), "step-a", "step-b"))[0] == 0
-    steps = {one.name: str(one.readlink()) for one in (room.tekton / "steps").iterdir()}
+    assert (
+        finish(entrypoint.launch("init", "/ko-app/entrypoint", str(destination), "step-a", "step-b"))[0] == 0
+    )
+    steps = {one.name: str(one.readlink()) for one in (entrypoint.tekton / "steps").iterdir()}
     assert steps == {
-        "step-a": f"{room.tekton}/run/0/status",
-        "0": f"{room.tekton}/run/0/status",
-        "step-b": f"{room.tekton}/run/1/status",
-        "1": f"{room.tekton}/run/1/status",
+        "step-a": f"{entrypoint.tekton}/run/0/status",
+        "0": f"{entrypoint.tekton}/run/0/status",
+        "step-b": f"{entrypoint.tekton}/run/1/status",
+        "1": f"{entrypoint.tekton}/run/1/status",
     }
-    script = room.tekton / "scripts/script-0"
+    script = entrypoint.tekton / "scripts/script-0"
     script.write_text("IyEvYmluL3NoCmVjaG8gaGkK\n")
     script.chmod(0o755)
     decoded = subprocess.run(
@@ -299,7 +305,7 @@ def test_init_and_decode_script(room):
     assert script.read_text() == "#!/bin/sh\necho hi\n"
     assert script.stat().st_mode & 0o777 == 0o755
     script.write_text("not base64!")
-    assert finish(room.launch("decode-script", str(script)))[0] == 1
+    assert finish(entrypoint.launch("decode-script", str(script)))[0] == 1
 
 
 @pytest.mark.parametrize(
@@ -312,20 +318,20 @@ def test_init_and_decode_script(room):
         (["-breakpoint_on_failure"], "only possible on a cluster"),
     ],
 )
-def test_arguments_that_make_no_sense(room, arguments, said):
-    status, output = finish(room.launch(*arguments))
+def test_invalid_arguments_are_refused(entrypoint, arguments, said):
+    status, output = finish(entrypoint.launch(*arguments))
     assert status == 2
     assert said in output
 
 
-def test_an_unknown_subcommand(room):
-    assert finish(room.launch("frobnicate", "x")) == (
+def test_an_unknown_subcommand_is_refused(entrypoint):
+    assert finish(entrypoint.launch("frobnicate", "x")) == (
         1,
         "frobnicate error: unknown subcommand: frobnicate x\n",
     )
 
 
-def test_starts_quickly(room):
+def test_it_imports_no_slow_modules(entrypoint):
     """Far from pydantic's second: the modules it imports are few."""
     script = (
         "import sys; sys.path.append(sys.argv[1]); import step.entrypointer; "
@@ -338,17 +344,17 @@ def test_starts_quickly(room):
     assert done.stdout == "set()\n"
 
 
-def test_a_crowd_waits_and_passes_on(room):
+def test_many_steps_wait_for_each_other(entrypoint):
     """Twenty Steps, each behind the one before."""
     processes = []
     for index in range(20):
-        (room.tekton / f"run/{index}").mkdir(exist_ok=True)
+        (entrypoint.tekton / f"run/{index}").mkdir(exist_ok=True)
     for index in range(20):
-        wait = ["-wait_file", f"{room.tekton}/run/{index - 1}/out"] if index else []
-        processes.append(room.start(*wait, command=("true",), step=index))
+        wait = ["-wait_file", f"{entrypoint.tekton}/run/{index - 1}/out"] if index else []
+        processes.append(entrypoint.start(*wait, command=("true",), step=index))
     threads = [threading.Thread(target=finish, args=(process,)) for process in processes]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert all((room.tekton / f"run/{index}/out").exists() for index in range(20))
+    assert all((entrypoint.tekton / f"run/{index}/out").exists() for index in range(20))

@@ -43,7 +43,7 @@ def test_steps_run_in_order_and_leave_their_results(kubelet, store):
     assert kinds["Initialized"] == ("True", "PodCompleted")
 
 
-def test_statuses_come_as_a_kubelet_reports_them(kubelet, store):
+def test_statuses_are_reported_as_by_a_kubelet(kubelet, store):
     """Init containers one after the other, then all containers; a status never goes back."""
     with store.watch(PODS) as watch:
         store.create(PODS, make_pod("true", "true"))
@@ -65,7 +65,7 @@ def test_statuses_come_as_a_kubelet_reports_them(kubelet, store):
             assert following[1:3] == ("terminated", "terminated")
 
 
-def test_first_step_waits_for_the_ready_annotation(kubelet, store):
+def test_the_first_step_waits_for_the_ready_annotation(kubelet, store):
     pod = make_pod("true")
     pod["metadata"]["annotations"] = {}
     store.create(PODS, pod)
@@ -86,7 +86,7 @@ def test_a_failing_step_fails_the_pod_and_skips_the_rest(kubelet, store):
     assert terminated(pod, "step-s2")["exitCode"] == 1
 
 
-def test_an_ignored_failure_goes_on(kubelet, store):
+def test_after_an_ignored_failure_the_next_step_runs(kubelet, store):
     flags = (("-on_error", "continue"),)
     store.create(PODS, make_pod("exit 4", "cat /tekton/steps/step-s0/exitCode", flags=flags))
     pod = await_pod(store, "run-pod", over)
@@ -95,7 +95,7 @@ def test_an_ignored_failure_goes_on(kubelet, store):
     assert log_of(store, "run-pod", "step-s1") == "4"
 
 
-def test_budget_of_this_very_pod(kubelet, store):
+def test_the_message_budget_depends_on_the_number_of_containers(kubelet, store):
     """Four containers share 12288 bytes: a result of 4572 is refused by name, the small one is kept."""
     script = "head -c 4572 /dev/zero | tr '\\0' x > /tekton/results/images; printf d > /tekton/results/digest"
     created = store.create(PODS, make_pod(script, "true", results="images,digest"))
@@ -110,7 +110,7 @@ def test_budget_of_this_very_pod(kubelet, store):
     assert "Skipped" not in terminated(pod, "step-s1")["message"], "the post file was out before"
 
 
-def test_without_the_budget_the_kubelet_cuts_as_on_a_cluster(store, tmp_path):
+def test_without_the_budget_messages_are_cut(store, tmp_path):
     script = "head -c 3500 /dev/zero | tr '\\0' x > /tekton/results/big"
     kubelet = Kubelet(store, workdir=tmp_path, pass_budget=False)
     try:
@@ -124,7 +124,7 @@ def test_without_the_budget_the_kubelet_cuts_as_on_a_cluster(store, tmp_path):
     assert message.startswith('[{"key":"big","value":"xxx')
 
 
-def test_a_thousand_results(kubelet, store):
+def test_a_thousand_results_arrive_or_are_named(kubelet, store):
     """What fits arrives whole; others are named as far as names fit, and counted; all are in the log."""
     names = [f"result-{index:04}" for index in range(1000)]
     script = "for n in $(seq -f %04g 0 999); do printf value-$n > /tekton/results/result-$n; done"
@@ -162,7 +162,7 @@ def test_hostile_results_are_refused_by_name(kubelet, store):
     }
 
 
-def test_forged_entries_stay_in_the_message(kubelet, store):
+def test_forged_entries_are_kept_in_the_message(kubelet, store):
     """As in Tekton: the entrypoint keeps what a Step wrote; it is the reader who must not believe it."""
     forged = '[{"key":"digest","value":"forged","type":1},{"key":"undeclared","value":"x","type":1}]'
     script = f"printf real > /tekton/results/digest; printf '%s' '{forged}' > /tekton/termination"
@@ -173,7 +173,7 @@ def test_forged_entries_stay_in_the_message(kubelet, store):
     assert keys[2][0] == "StartedAt"
 
 
-def test_status_cannot_be_changed_but_by_its_subresource(kubelet, store):
+def test_a_status_changes_only_through_its_subresource(kubelet, store):
     store.create(PODS, make_pod("sleep 100"))
     await_pod(store, "run-pod", lambda pod: running(pod, "step-s0"))
     store.patch(PODS, "default", "run-pod", {"status": {"phase": "Succeeded"}})
@@ -182,7 +182,7 @@ def test_status_cannot_be_changed_but_by_its_subresource(kubelet, store):
         store.patch(PODS, "default", "run-pod", {"spec": {"containers": []}})
 
 
-def test_a_full_machine_lets_pods_wait(store, tmp_path):
+def test_pods_over_the_limit_wait(store, tmp_path):
     kubelet = Kubelet(store, workdir=tmp_path, max_pods=2)
     try:
         for index in range(5):
@@ -202,7 +202,7 @@ def test_a_full_machine_lets_pods_wait(store, tmp_path):
         kubelet.stop()
 
 
-def test_both_cuts_of_a_termination_message(kubelet, store):
+def test_a_termination_message_is_cut_at_both_limits(kubelet, store):
     """The kubelet keeps a file's last 4096 bytes, and of those the first of the pod's share."""
     script = "i=0; while [ $i -lt 1000 ]; do printf '%05d' $i; i=$((i+1)); done > /dev/termination-log"
     talker = {"name": "sidecar-talker", "image": "x", "command": ["sh", "-c", script]}
@@ -213,7 +213,7 @@ def test_both_cuts_of_a_termination_message(kubelet, store):
     assert terminated(pod, "sidecar-talker")["message"] == whole[-4096:][:2048]
 
 
-def test_a_message_from_the_log(kubelet, store):
+def test_fallback_to_logs_on_error_takes_the_end_of_the_log(kubelet, store):
     sidecar = {
         "name": "sidecar-talker",
         "image": "x",
@@ -226,7 +226,7 @@ def test_a_message_from_the_log(kubelet, store):
     assert (lines[0], lines[-1], len(lines)) == ("921", "1000", 80)
 
 
-def test_images_are_said_not_to_be_pulled_once(store, tmp_path):
+def test_the_notice_about_images_is_given_once(store, tmp_path):
     said = []
     kubelet = Kubelet(store, workdir=tmp_path, notice=said.append)
     try:
@@ -240,7 +240,7 @@ def test_images_are_said_not_to_be_pulled_once(store, tmp_path):
     assert "busybox:1" in text
 
 
-def test_go_replaces_each_broken_byte():
+def test_each_invalid_byte_is_replaced():
     assert go_text(b"a\xe2\x82") == "a\ufffd\ufffd"
     assert go_text(b"\xed\xa0\x80") == "\ufffd\ufffd\ufffd"
     assert go_text("é😀".encode()) == "é😀"

@@ -32,7 +32,7 @@ def refusals_in(listed):
     ]
 
 
-def test_what_is_left_is_larger_without_the_names_of_what_is_not():
+def test_entries_that_compress_worse_without_the_names_stay_within_the_budget():
     """Found by the test below: in another order the rest took more room, and its end was cut off."""
     found = json.loads((Path(__file__).parents[1] / "data" / "message_that_grew.json").read_text())
     made = Message(found["budget"], compress=True)
@@ -48,7 +48,7 @@ def test_what_is_left_is_larger_without_the_names_of_what_is_not():
 
 @settings(max_examples=300)
 @given(entries, entries, st.integers(400, 4096), st.booleans())
-def test_whole_or_named_and_within_the_budget(results, own, budget, compress):
+def test_every_result_is_whole_or_named_and_the_message_within_budget(results, own, budget, compress):
     made = Message(budget, compress=compress)
     made.results, made.own, made.internal = list(results), list(own), [STARTED]
     data = made.build()
@@ -74,7 +74,7 @@ def test_whole_or_named_and_within_the_budget(results, own, budget, compress):
 
 
 @given(entries)
-def test_reads_what_it_writes(results):
+def test_a_written_message_is_read_back(results):
     data = message.pack([message.encode(one) for one in results], compress=False)
     assert message.unpack(data) == results
     squeezed = message.pack([message.encode(one) for one in results], compress=True)
@@ -83,7 +83,7 @@ def test_reads_what_it_writes(results):
 
 
 @given(st.binary(max_size=300) | st.binary(max_size=300).map(lambda data: b"tknz:" + data))
-def test_any_bytes_in_the_termination_file(data):
+def test_any_bytes_in_the_termination_file_are_handled(data):
     found = message.unpack(data)
     assert found is None or all(isinstance(key, str) and isinstance(value, str) for key, value, _ in found)
 
@@ -106,11 +106,11 @@ def test_any_bytes_in_the_termination_file(data):
         (b"tknz:", None),
     ],
 )
-def test_what_a_step_wrote_itself_is_read_as_tekton_reads_it(data, found):
+def test_a_message_of_the_step_is_read_as_tekton_reads_it(data, found):
     assert message.unpack(data) == found
 
 
-def test_entries_stand_where_tekton_puts_them():
+def test_entries_are_in_tektons_order():
     made = Message(4096)
     made.own, made.results, made.internal = [("o", "1", TASK_RESULT)], [("r", "2", STEP_RESULT)], [STARTED]
     made.artifacts = [("/tekton/artifacts/provenance.json", "{}", 6)]
@@ -122,7 +122,7 @@ def test_entries_stand_where_tekton_puts_them():
     ]
 
 
-def test_sizes_are_those_of_go():
+def test_sizes_are_those_of_gos_json():
     assert message.encode(("a", '<>&\u2028"\n\x01é', 1)) == (
         rb'{"key":"a","value":"\u003c\u003e\u0026\u2028\"\n\u0001' + "é".encode() + b'","type":1}'
     )
@@ -142,7 +142,7 @@ def test_exactly_the_budget_fits():
     assert [one["name"] for one in made.refusals] == ["r"]
 
 
-def test_results_come_before_what_the_step_wrote_itself():
+def test_results_displace_entries_that_the_step_wrote():
     """A Step that floods the message cannot push a real result out."""
     made = Message(4096)
     made.own = [(f"junk-{index}", "x" * 100, TASK_RESULT) for index in range(60)]
@@ -151,7 +151,7 @@ def test_results_come_before_what_the_step_wrote_itself():
     assert {"key": "real", "value": "y" * 2000, "type": 1} in plain(made.build())
 
 
-def test_more_to_say_only_if_something_is_left_out():
+def test_on_refusal_entries_are_written_only_with_refusals():
     made = Message(4096)
     made.internal, made.on_refusal = [STARTED], [("Reason", REFUSED, INTERNAL)]
     made.results = [("r", "x", TASK_RESULT)]
@@ -160,7 +160,7 @@ def test_more_to_say_only_if_something_is_left_out():
     assert [one["key"] for one in plain(made.build())] == ["StartedAt", "Reason", REFUSED]
 
 
-def test_compression_lets_more_through():
+def test_compression_makes_more_results_fit():
     made = Message(4096, compress=True)
     made.results = [("big", "x" * 100_000, TASK_RESULT)]
     made.internal = [STARTED]
@@ -172,7 +172,7 @@ def test_compression_lets_more_through():
 
 
 @pytest.mark.parametrize("budget", [2, 60, 100, 150, 200])
-def test_a_budget_too_small_for_anything(budget):
+def test_a_budget_too_small_for_any_entry_still_gives_a_valid_message(budget):
     """Fifty containers and more: still JSON, still within."""
     made = Message(budget)
     made.results = [("r", "x" * 100, TASK_RESULT)]

@@ -45,12 +45,12 @@ RULES = {
         (r"s/\/workspace\//x/", r"s/\/workspace\//x/"),
     ],
 )
-def test_rewrite(text, rewritten):
+def test_paths_in_text_are_replaced(text, rewritten):
     assert Paths(RULES).rewrite(text) == rewritten
 
 
 @given(st.text())
-def test_text_without_the_paths_is_left_alone(text):
+def test_text_without_the_paths_is_unchanged(text):
     assert Paths({"/no-such-mount": "/x"}).rewrite(text) == text.replace("/no-such-mount", "/x")
 
 
@@ -60,12 +60,12 @@ def test_no_rules_change_nothing(text):
     assert Paths(RULES).rewrite(text) == text
 
 
-def test_restore():
+def test_a_local_path_becomes_the_container_path():
     paths = Paths(RULES)
     assert paths.restore("/P/tekton/run/0/status/artifacts/p.json") == "/tekton/run/0/status/artifacts/p.json"
     assert paths.restore("/elsewhere") == "/elsewhere"
 
 
-def test_rules_survive_the_environment():
+def test_rules_are_read_back_from_the_environment():
     assert decode(encode(RULES)) == RULES
     assert decode("") == {}

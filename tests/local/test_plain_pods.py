@@ -34,7 +34,7 @@ def collect(core, pod, store):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("name", CASES)
-def test_it_comes_whole_or_with_a_name(name, backend, kubelet, store):
+def test_a_result_arrives_whole_or_is_named(name, backend, kubelet, store):
     case = CASES[name]
     core, _ = start(store, backend, case.script(backend))
     pod = await_pod(store, "report", ready(core))
@@ -45,14 +45,14 @@ def test_it_comes_whole_or_with_a_name(name, backend, kubelet, store):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_not_ready_while_the_container_runs(backend, kubelet, store):
+def test_a_pod_is_not_ready_while_its_container_runs(backend, kubelet, store):
     core, _ = start(store, backend, written(backend, a="early") + "sleep 100")
     pod = await_pod(store, "report", lambda pod: running(pod, "main"))
     assert not core.is_ready(RUN, pod)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_a_pod_that_is_deleted_still_says_what_its_container_wrote_on_sigterm(backend, kubelet, store):
+def test_results_written_on_sigterm_of_a_deleted_pod_arrive(backend, kubelet, store):
     trap = f"late() {{ sleep 0.2\n{written(backend, a='late')}exit 0\n}}\ntrap late TERM\n"
     pod = plainpods.pod(trap + "echo up\nwhile :; do sleep 0.02; done")
     pod["metadata"]["finalizers"] = ["test/keep"]
@@ -75,7 +75,7 @@ def test_a_pod_that_is_deleted_still_says_what_its_container_wrote_on_sigterm(ba
     store.patch(PODS, "default", "report", {"metadata": {"finalizers": None}})
 
 
-def test_a_container_that_takes_all_of_its_grace_is_told(kubelet, store):
+def test_a_container_that_uses_its_whole_grace_period_is_named(kubelet, store):
     """The kubelet waits no longer before it tells the sidecar: nobody knows what came after."""
     core, _ = start(store, "sidecar-logs", "trap '' TERM\necho up\nwhile :; do sleep 0.02; done")
     await_true(lambda: "up" in _log(store))
@@ -125,7 +125,7 @@ def _log(store):
 
 
 @pytest.mark.parametrize("backend", ["config-map", "object-store"])
-def test_other_ways_than_the_log_take_plain_pods_too(backend, kubelet, store, tmp_path):
+def test_other_transports_than_the_log_work_with_plain_pods(backend, kubelet, store, tmp_path):
     """What puts the sidecar into a pod is the same for all of them."""
     flags = {
         "results-from": backend,

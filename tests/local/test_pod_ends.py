@@ -25,7 +25,7 @@ from resultsfw.cluster import PODS
 from resultsfw.errors import NotFoundError, UnavailableError
 
 
-def test_deletion_ends_everything_then_the_object(kubelet, store, tmp_path):
+def test_deletion_stops_the_containers_and_then_removes_the_pod(kubelet, store, tmp_path):
     """SIGTERM, the final statuses, and only then is the object gone, with its log and its folder."""
     script = "trap 'exit 0' TERM; printf d > /tekton/results/digest; echo up; while :; do sleep 0.05; done"
     store.create(PODS, make_pod(script, "true", results="digest"))
@@ -42,7 +42,7 @@ def test_deletion_ends_everything_then_the_object(kubelet, store, tmp_path):
     await_true(lambda: processes_with(str(tmp_path / "work")) == [kubelet._runtime.pid])
 
 
-def test_what_ignores_sigterm_is_killed_after_the_grace(kubelet, store):
+def test_a_process_that_ignores_sigterm_is_killed_after_the_grace_period(kubelet, store):
     script = "trap '' TERM; printf start > /tekton/results/digest; echo up; while :; do sleep 0.05; done"
     store.create(PODS, make_pod(script, results="digest"))
     await_true(lambda: log_so_far(store, "step-s0") == "up\n")
@@ -52,7 +52,7 @@ def test_what_ignores_sigterm_is_killed_after_the_grace(kubelet, store):
     assert "message" not in terminated(pod, "step-s0")
 
 
-def test_finalizers_hold_a_pod_that_has_ended(kubelet, store):
+def test_finalizers_keep_a_pod_that_has_stopped(kubelet, store):
     pod = make_pod("sleep 100")
     pod["metadata"]["finalizers"] = ["resultsfw.dev/results"]
     store.create(PODS, pod)
@@ -66,14 +66,14 @@ def test_finalizers_hold_a_pod_that_has_ended(kubelet, store):
     await_true(lambda: not store.list(PODS))
 
 
-def test_deadline(kubelet, store):
+def test_active_deadline_seconds_fails_the_pod(kubelet, store):
     store.create(PODS, make_pod("sleep 100", activeDeadlineSeconds=1))
     pod = await_pod(store, "run-pod", over)
     assert (pod["status"]["phase"], pod["status"]["reason"]) == ("Failed", "DeadlineExceeded")
     assert terminated(pod, "step-s0")["exitCode"] in (143, 255)
 
 
-def test_step_timeout_kills_what_the_step_started(kubelet, store):
+def test_a_step_timeout_kills_the_steps_processes(kubelet, store):
     flags = (("-timeout", "300ms"),)
     script = "printf d > /tekton/results/digest; sleep 1234 & sleep 1234"
     store.create(PODS, make_pod(script, "true", flags=flags, results="digest"))
@@ -84,7 +84,7 @@ def test_step_timeout_kills_what_the_step_started(kubelet, store):
     assert reasons["Reason"] == "TimeoutExceeded"
 
 
-def test_cancel_annotation(kubelet, store):
+def test_the_cancel_annotation_stops_the_steps(kubelet, store):
     pod = make_pod("echo up; sleep 100", "true")
     (downward,) = [one for one in pod["spec"]["volumes"] if "downwardAPI" in one]
     downward["downwardAPI"]["items"].append(
@@ -117,7 +117,7 @@ def test_a_sidecar_is_stopped_by_its_image(kubelet, store):
     assert (status["image"], status["restartCount"]) == ("nop:1", 1)
 
 
-def test_native_sidecars(kubelet, store):
+def test_a_native_sidecar_runs_until_the_others_have_ended(kubelet, store):
     pod = make_pod("true")
     pod["spec"]["initContainers"].append(
         {
@@ -133,7 +133,7 @@ def test_native_sidecars(kubelet, store):
     assert terminated(pod, "native")["exitCode"] in (0, 143)
 
 
-def test_a_native_sidecar_that_ends_is_started_again_with_a_log_of_its_own(kubelet, store):
+def test_a_native_sidecar_that_ends_is_restarted_with_a_new_log(kubelet, store):
     pod = make_pod("while [ ! -e /workspace/second ]; do sleep 0.02; done")
     again = "if [ -e /workspace/first ]; then touch /workspace/second; echo two; exec sleep 600; fi"
     pod["spec"]["initContainers"].append(
@@ -155,7 +155,7 @@ def test_a_native_sidecar_that_ends_is_started_again_with_a_log_of_its_own(kubel
     assert log_of(store, "run-pod", "native") == "two\n"
 
 
-def test_a_results_sidecar_that_is_ended_as_it_starts_still_speaks(kubelet, store):
+def test_a_results_sidecar_stopped_at_its_start_still_writes_its_records(kubelet, store):
     """In a container it has number 1, and no SIGTERM ends it before it has a handler."""
     pod = make_pod("true")
     mounts = pod["spec"]["containers"][0]["volumeMounts"]
@@ -171,7 +171,7 @@ def test_a_results_sidecar_that_is_ended_as_it_starts_still_speaks(kubelet, stor
     assert '"why":"stopped"' in log_of(store, "run-pod", "native")
 
 
-def test_a_native_sidecar_that_cannot_start_is_tried_again_and_holds_the_pod(kubelet, store):
+def test_a_native_sidecar_that_cannot_start_is_retried_and_blocks_the_pod(kubelet, store):
     pod = make_pod("true")
     broken = {"name": "native", "image": "web:1", "command": ["/no/such"], "restartPolicy": "Always"}
     pod["spec"]["initContainers"].append(broken)
@@ -199,7 +199,7 @@ def test_a_failing_init_container_fails_the_pod(kubelet, store):
         store.read_log("default", "run-pod", "step-s0", limit=1)
 
 
-def test_a_container_killed_from_outside(kubelet, store, tmp_path):
+def test_a_container_killed_from_outside_has_its_exit_code(kubelet, store, tmp_path):
     """SIGKILL of the first process ends the container, and what it started with it."""
     store.create(PODS, make_pod("echo up; sleep 4321", "true"))
     await_true(lambda: log_so_far(store, "step-s0") == "up\n")
@@ -211,7 +211,7 @@ def test_a_container_killed_from_outside(kubelet, store, tmp_path):
     assert not [pid for pid in processes_with("4321") if argument(pid, "4321")]
 
 
-def test_what_a_step_leaves_behind_ends_with_it(kubelet, store):
+def test_background_processes_of_a_step_end_with_it(kubelet, store):
     """Also what left its session, its parent and its process group."""
     store.create(PODS, make_pod("setsid sh -c 'sleep 9876 & sleep 9876' & sleep 0.1; echo done"))
     pod = await_pod(store, "run-pod", over)
@@ -219,13 +219,13 @@ def test_what_a_step_leaves_behind_ends_with_it(kubelet, store):
     assert not [pid for pid in processes_with("9876") if argument(pid, "9876")]
 
 
-def test_a_pod_that_makes_no_sense_fails_at_once(kubelet, store):
+def test_an_invalid_pod_fails_at_once(kubelet, store):
     store.create(PODS, {"metadata": {"name": "odd"}, "spec": {"containers": [{"image": "x"}]}})
     pod = await_pod(store, "odd", over)
     assert pod["status"]["reason"] == "UnexpectedAdmissionError"
 
 
-def test_a_native_sidecar_is_told_to_end_when_the_others_have_ended(kubelet, store):
+def test_a_native_sidecar_gets_sigterm_after_the_others_have_ended(kubelet, store):
     """Of a pod that is deleted, too; it gets two seconds at least, however short the grace."""
     pod = make_pod("true")
     pod["metadata"]["finalizers"] = ["test/keep"]

@@ -56,7 +56,7 @@ def test_the_first_step_waits_until_a_probed_sidecar_is_ready(field, tmp_path):
     assert verdict(final)["status"] == "True"
 
 
-def test_readiness_is_probed_once_the_start_has_passed(tmp_path):
+def test_readiness_is_probed_after_the_startup_probe_succeeded(tmp_path):
     second = {**READY, "exec": {"command": ["test", "-f", f"{UP}2"]}}
     script = f"#!/bin/sh\ntouch {UP}\nsleep 1\ntouch {UP}2\nexec sleep 600"
     final, _ = run(
@@ -72,7 +72,7 @@ def free_port():
 
 
 @pytest.mark.parametrize("handler", ["httpGet", "tcpSocket"])
-def test_a_server_is_probed_by_http_and_by_tcp(handler, tmp_path):
+def test_a_server_is_probed_by_http_and_tcp(handler, tmp_path):
     port = free_port()
     probe = {handler: {"port": "web"}, "periodSeconds": 1, "failureThreshold": 60}
     sidecar = {
@@ -85,7 +85,7 @@ def test_a_server_is_probed_by_http_and_by_tcp(handler, tmp_path):
     assert verdict(final)["status"] == "True", verdict(final)["message"]
 
 
-def test_a_sidecar_whose_start_never_passes_is_ended_and_fails_the_run(tmp_path):
+def test_a_sidecar_whose_startup_probe_fails_is_stopped_and_fails_the_run(tmp_path):
     probe = {"exec": {"command": ["false"]}, "periodSeconds": 1, "failureThreshold": 2}
     sidecar = {"script": "#!/bin/sh\nexec sleep 600", "startupProbe": probe}
     final, _ = run(tmp_path, sidecar, "sleep 3")  # it ends in a later second than the Sidecar
@@ -94,7 +94,7 @@ def test_a_sidecar_whose_start_never_passes_is_ended_and_fails_the_run(tmp_path)
     assert verdict(final)["status"] == "False"
 
 
-def test_a_probe_that_hangs_counts_as_failed(tmp_path):
+def test_a_probe_over_its_timeout_counts_as_failed(tmp_path):
     probe = {"exec": {"command": ["sleep", "600"]}, "periodSeconds": 1, "failureThreshold": 1}
     final, _ = run(tmp_path, {"script": "#!/bin/sh\nexec sleep 600", "startupProbe": probe}, "true")
     assert final["status"]["sidecars"][0]["terminated"]["exitCode"] == 143
@@ -111,16 +111,14 @@ def test_a_probe_that_hangs_counts_as_failed(tmp_path):
         ({"command": ["x"], "lifecycle": {"preStop": {"exec": {"command": ["x"]}}}}, "has a lifecycle"),
     ],
 )
-def test_a_sidecar_that_would_do_something_else_here_is_refused_before_there_is_a_pod(
-    sidecar, said, tmp_path
-):
+def test_a_sidecar_with_unsupported_fields_is_refused_before_a_pod_exists(sidecar, said, tmp_path):
     final, pods = run(tmp_path, sidecar, "true")
     assert verdict(final)["reason"] == "PodCreationFailed"
     assert said in verdict(final)["message"]
     assert pods == []
 
 
-def test_steps_and_the_results_sidecar_are_not_judged():
+def test_steps_and_the_results_sidecar_are_admitted():
     containers = [{"name": "step-a"}, {"name": "sidecar-x", "command": ["c"]}]
     assert list(problems_of({"spec": {"containers": containers}})) == []
 
@@ -134,7 +132,7 @@ def test_a_container_without_probes_is_ready_when_it_runs():
 
 
 @given(st.lists(st.booleans(), max_size=30), st.integers(1, 4), st.integers(1, 4))
-def test_a_verdict_needs_as_many_equal_outcomes_in_a_row_as_its_threshold(outcomes, passes, fails):
+def test_a_probe_changes_after_as_many_equal_outcomes_as_its_threshold(outcomes, passes, fails):
     probe = Probe.of({"exec": {}, "successThreshold": passes, "failureThreshold": fails}, 0.0)
     for count, ok in enumerate(outcomes, 1):
         probe.begin(0.0)

@@ -40,7 +40,7 @@ def condition(taskrun: Object) -> Object:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_a_fifo_in_place_of_a_result_ends_the_run_by_name_and_the_rest_arrives(backend, tmp_path):
+def test_a_fifo_as_result_is_refused_by_name_and_other_results_arrive(backend, tmp_path):
     task = {
         "results": [{"name": "digest", "type": "string"}, {"name": "other", "type": "string"}],
         "steps": [step("mkfifo $(results.digest.path); printf o > $(results.other.path)", "one")],
@@ -52,7 +52,7 @@ def test_a_fifo_in_place_of_a_result_ends_the_run_by_name_and_the_rest_arrives(b
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_a_fifo_that_a_later_step_refers_to_ends_the_run_by_name(backend, tmp_path):
+def test_a_reference_to_a_fifo_fails_the_run_by_name(backend, tmp_path):
     task = {
         "results": [{"name": "digest", "type": "string"}],
         "steps": [
@@ -71,7 +71,7 @@ def test_a_fifo_that_a_later_step_refers_to_ends_the_run_by_name(backend, tmp_pa
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_fifos_in_place_of_the_entrypoints_own_files_hang_nothing(backend, tmp_path):
+def test_fifos_in_place_of_the_entrypoints_files_do_not_block(backend, tmp_path):
     files = "/tekton/steps/step-one/exitCode /tekton/steps/step-one/artifacts/provenance.json"
     task = {
         "results": [{"name": "digest", "type": "string"}],
@@ -82,7 +82,7 @@ def test_fifos_in_place_of_the_entrypoints_own_files_hang_nothing(backend, tmp_p
 
 
 @pytest.mark.parametrize("backend", ["sidecar-logs", "termination-message"])
-def test_three_parameters_beyond_what_a_pod_holds_reach_the_step_whole(backend, tmp_path):
+def test_parameters_larger_than_a_pod_arrive_whole(backend, tmp_path):
     params = {name: f"{name}\u00e9'$(x)\n" * 45_000 for name in "abc"}
     task = {
         "params": [{"name": name, "type": "string"} for name in params],
@@ -97,7 +97,7 @@ def test_three_parameters_beyond_what_a_pod_holds_reach_the_step_whole(backend, 
 
 
 @pytest.mark.parametrize("backend", ["sidecar-logs", "termination-message"])
-def test_three_large_parameters_that_nothing_uses_are_in_nobodys_way(backend, tmp_path):
+def test_large_parameters_that_nothing_uses_do_not_matter(backend, tmp_path):
     params = {name: name * 500_000 for name in "abc"}
     task = {
         "params": [{"name": name, "type": "string"} for name in params],
@@ -125,7 +125,7 @@ class Tampered:
         return self._cluster.create(kind, obj)
 
 
-def test_a_parameter_that_somebody_changed_on_its_way_ends_the_run_by_name(tmp_path):
+def test_a_parameter_changed_on_the_way_fails_the_run_by_name(tmp_path):
     core = ResultsManager.from_flags({"results-from": "termination-message"})
     task = {
         "params": [{"name": name, "type": "string"} for name in "abc"],

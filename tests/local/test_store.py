@@ -40,12 +40,12 @@ def changes(watch):
     return found
 
 
-def test_is_a_cluster(store):
+def test_the_store_is_a_cluster(store):
     cluster: Cluster = store
     assert cluster
 
 
-def test_create_makes_the_object_a_server_would(store):
+def test_create_sets_the_fields_a_server_sets(store):
     created = store.create(TASKRUNS, {**taskrun(), "status": {"podName": "forged"}})
     metadata = created["metadata"]
     assert (created["apiVersion"], created["kind"]) == ("tekton.dev/v1", "TaskRun")
@@ -60,7 +60,7 @@ def test_create_makes_the_object_a_server_would(store):
         store.create(TASKRUNS, taskrun())
 
 
-def test_names_are_made_or_missed(store):
+def test_generate_name_makes_a_name_and_a_missing_name_is_refused(store):
     name = store.create(TASKRUNS, {"metadata": {"generateName": "run-"}})["metadata"]["name"]
     assert name.startswith("run-")
     assert len(name) == 9
@@ -68,7 +68,7 @@ def test_names_are_made_or_missed(store):
         store.create(TASKRUNS, {"metadata": {}})
 
 
-def test_a_generated_name_is_a_label(store):
+def test_a_generated_name_is_a_valid_label_value(store):
     name = store.create(TASKRUNS, {"metadata": {"generateName": "r" * 80}})["metadata"]["name"]
     assert len(name) == 63
     assert name.startswith("r" * 58)
@@ -86,7 +86,7 @@ def test_a_generated_name_is_a_label(store):
         ("a b", False),
     ],
 )
-def test_labels_are_stored_that_a_server_stores(store, value, stored):
+def test_invalid_labels_are_refused(store, value, stored):
     labelled = taskrun(labels={"app": value})
     if stored:
         store.create(TASKRUNS, labelled)
@@ -104,7 +104,7 @@ def test_labels_are_stored_that_a_server_stores(store, value, stored):
     ("paths", "stored"),
     [(["/a", "/b"], True), (["/a", "/a/"], True), (["/a", "/a"], False), (["/b", "/a", "/a"], False)],
 )
-def test_a_container_has_one_volume_at_a_path(store, paths, stored):
+def test_two_volumes_at_one_path_are_refused(store, paths, stored):
     mounts = [{"name": f"v{number}", "mountPath": path} for number, path in enumerate(paths)]
     made = pod(
         containers=[{"name": "main", "image": "i"}, {"name": "b", "image": "i", "volumeMounts": mounts}]
@@ -117,7 +117,7 @@ def test_a_container_has_one_volume_at_a_path(store, paths, stored):
             store.create(PODS, made)
 
 
-def test_nothing_is_shared(store):
+def test_returned_objects_are_copies(store):
     given = config_map(a="1")
     created = store.create(CONFIG_MAPS, given)
     given["data"]["a"] = created["data"]["a"] = "changed"
@@ -129,7 +129,7 @@ def test_nothing_is_shared(store):
     assert store.get(CONFIG_MAPS, "default", "settings")["data"] == {"a": "1", "b": {"c": "d"}}
 
 
-def test_missing_objects(store):
+def test_a_missing_object_is_not_found(store):
     for ask in (
         lambda: store.get(PODS, "default", "none"),
         lambda: store.patch(PODS, "default", "none", {}),
@@ -141,7 +141,7 @@ def test_missing_objects(store):
         assert caught.value.subject == "Pod default/none"
 
 
-def test_conditional_patches(store):
+def test_a_patch_with_another_version_or_uid_conflicts(store):
     first = store.create(CONFIG_MAPS, config_map(a="1"))
     version = first["metadata"]["resourceVersion"]
     patch = {"metadata": {"resourceVersion": version}, "data": {"a": "2"}}
@@ -154,7 +154,7 @@ def test_conditional_patches(store):
         store.patch(CONFIG_MAPS, "default", "settings", {"metadata": {"uid": "another"}})
 
 
-def test_a_patch_that_changes_nothing_is_no_change(store):
+def test_a_patch_that_changes_nothing_makes_no_new_version(store):
     created = store.create(CONFIG_MAPS, config_map(a="1"))
     with store.watch(CONFIG_MAPS, since=created["metadata"]["resourceVersion"]) as watch:
         same = store.patch(CONFIG_MAPS, "default", "settings", {"data": {"a": "1", "b": None}})
@@ -162,7 +162,7 @@ def test_a_patch_that_changes_nothing_is_no_change(store):
         assert changes(watch) == []
 
 
-def test_status_is_apart(store):
+def test_status_changes_only_through_its_subresource(store):
     store.create(TASKRUNS, taskrun())
     store.patch(TASKRUNS, "default", "run", {"status": {"a": 1}, "spec": {"params": ["p"]}})
     store.patch(TASKRUNS, "default", "run", {"status": {"b": 2}, "spec": {"q": 1}}, subresource="status")
@@ -174,7 +174,7 @@ def test_status_is_apart(store):
         store.patch(TASKRUNS, "default", "run", {}, subresource="scale")
 
 
-def test_what_the_server_owns_stays(store):
+def test_fields_the_server_sets_cannot_be_patched(store):
     created = store.create(TASKRUNS, taskrun())
     forged = {"creationTimestamp": "1970-01-01T00:00:00Z", "generation": 9, "name": "x", "namespace": "y"}
     store.patch(TASKRUNS, "default", "run", {"metadata": {**forged, "labels": {"a": "b"}}})
@@ -186,7 +186,7 @@ def test_what_the_server_owns_stays(store):
     assert store.get(TASKRUNS, "default", "run")["metadata"]["uid"] == created["metadata"]["uid"]
 
 
-def test_of_a_pod_only_images_and_deadline_may_change(store):
+def test_only_images_and_deadline_of_a_pod_can_change(store):
     store.create(PODS, pod())
     spec = store.get(PODS, "default", "pod")["spec"]
     changed = [{**spec["containers"][0], "image": "nop:1"}]
@@ -198,7 +198,7 @@ def test_of_a_pod_only_images_and_deadline_may_change(store):
             store.patch(PODS, "default", "pod", {"spec": patch})
 
 
-def test_an_object_over_the_limit_is_refused_and_nothing_changes(store):
+def test_an_object_over_the_limit_is_refused_and_not_stored(store):
     store.create(TASKRUNS, taskrun())
     before = store.get(TASKRUNS, "default", "run")
     fits = {"status": {"results": "x" * 1_500_000}}
@@ -212,7 +212,7 @@ def test_an_object_over_the_limit_is_refused_and_nothing_changes(store):
         store.create(CONFIG_MAPS, config_map(a="\u2028" * 300_000))
 
 
-def test_deletion_of_others_is_at_once_but_for_finalizers(store):
+def test_an_object_without_finalizers_is_deleted_at_once(store):
     store.create(TASKRUNS, taskrun())
     store.delete(TASKRUNS, "default", "run")
     assert store.list(TASKRUNS) == []
@@ -227,7 +227,7 @@ def test_deletion_of_others_is_at_once_but_for_finalizers(store):
     assert store.list(TASKRUNS) == []
 
 
-def test_deletion_of_a_pod_waits_for_its_kubelet(store):
+def test_a_running_pod_is_deleted_by_its_kubelet(store):
     store.create(PODS, pod())
     store.delete(PODS, "default", "pod")
     assert store.list(PODS) == [], "no node has it yet"
@@ -246,14 +246,14 @@ def test_deletion_of_a_pod_waits_for_its_kubelet(store):
     assert store.list(PODS) == []
 
 
-def test_a_pod_that_has_ended_goes_at_once(store):
+def test_a_finished_pod_is_deleted_at_once(store):
     store.create(PODS, pod(nodeName="n"))
     store.patch(PODS, "default", "pod", {"status": {"phase": "Failed"}}, subresource="status")
     store.delete(PODS, "default", "pod")
     assert store.list(PODS) == []
 
 
-def test_watch_tells_everything_in_order(store):
+def test_a_watch_gives_every_event_in_order(store):
     store.create(CONFIG_MAPS, config_map("one"))
     with store.watch(CONFIG_MAPS, TASKRUNS) as watch:
         assert changes(watch) == [("ADDED", "one")], "what is there comes first"
@@ -264,7 +264,7 @@ def test_watch_tells_everything_in_order(store):
         assert changes(watch) == [("ADDED", "run"), ("MODIFIED", "one"), ("DELETED", "run")]
 
 
-def test_watch_from_a_version(store):
+def test_a_watch_begins_after_a_resource_version(store):
     version = store.create(CONFIG_MAPS, config_map("one"))["metadata"]["resourceVersion"]
     store.create(CONFIG_MAPS, config_map("two"))
     with store.watch(CONFIG_MAPS, since=version) as watch:
@@ -275,7 +275,7 @@ def test_watch_from_a_version(store):
         store.watch(CONFIG_MAPS, since=version)
 
 
-def test_a_closed_watch_ends_and_hears_no_more(store):
+def test_a_closed_watch_gives_no_more_events(store):
     watch = store.watch(CONFIG_MAPS)
     seen = []
     thread = threading.Thread(target=lambda: seen.extend(watch))
@@ -289,14 +289,14 @@ def test_a_closed_watch_ends_and_hears_no_more(store):
     assert store._watches == []
 
 
-def test_a_watch_shares_nothing(store):
+def test_objects_of_a_watch_are_copies(store):
     with store.watch(CONFIG_MAPS) as watch:
         store.create(CONFIG_MAPS, config_map(a="1"))
         watch.get()[1]["data"]["a"] = "changed"
     assert store.get(CONFIG_MAPS, "default", "settings")["data"]["a"] == "1"
 
 
-def test_many_threads_lose_nothing(store):
+def test_concurrent_patches_are_all_applied(store):
     """Counting with conditional patches: every increment counts once, every version is another one."""
     store.create(CONFIG_MAPS, config_map(n=0))
 
@@ -326,7 +326,7 @@ def test_many_threads_lose_nothing(store):
     assert versions == sorted(set(versions))
 
 
-def test_logs(store, tmp_path):
+def test_logs_are_read_up_to_the_limit(store, tmp_path):
     store.create(PODS, pod())
     with pytest.raises(UnavailableError, match="waiting to start") as caught:
         store.read_log("default", "pod", "main", limit=1)
@@ -351,7 +351,7 @@ def test_logs(store, tmp_path):
         store.read_log("default", "pod", "main", limit=1)
 
 
-def test_a_log_that_is_read_no_further_is_closed(store, tmp_path):
+def test_a_log_that_is_not_read_to_its_end_is_closed(store, tmp_path):
     """A reader that stops leaves no open file: warnings are errors here."""
     store.create(PODS, pod())
     (tmp_path / "log").write_bytes(b"x" * 200_000)
@@ -361,7 +361,7 @@ def test_a_log_that_is_read_no_further_is_closed(store, tmp_path):
     reader.close()
 
 
-def test_list_by_namespace(store):
+def test_list_returns_the_objects_of_a_namespace_or_of_all(store):
     store.create(TASKRUNS, taskrun("a", namespace="one"))
     store.create(TASKRUNS, taskrun("b", namespace="two"))
     assert [one["metadata"]["name"] for one in store.list(TASKRUNS)] == ["a", "b"]

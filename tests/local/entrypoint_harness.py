@@ -1,4 +1,4 @@
-"""A folder in place of /tekton, and the entrypoint in it."""
+"""Runs the local engine's entrypoint with a temporary folder in place of /tekton."""
 
 import json
 import os
@@ -8,8 +8,8 @@ import sys
 from resultsfw.local.process_spec import ENTRYPOINT
 
 
-class Room:
-    """A folder in place of /tekton, and the entrypoint in it."""
+class EntrypointHarness:
+    """The entrypoint, with a temporary folder in place of /tekton."""
 
     def __init__(self, folder):
         self.tekton = folder / "tekton"
@@ -42,7 +42,7 @@ class Room:
         )
 
     def run(self, *flags, **more):
-        """Exit status and output."""
+        """Run the entrypoint and return its exit status and output."""
         process = self.start(*flags, **more)
         output, _ = process.communicate(timeout=20)
         return process.returncode, output
@@ -51,7 +51,10 @@ class Room:
         return self.run(*flags, command=("sh", "-c", script), **more)
 
     def entries(self):
-        return [(one["key"], one["value"], one.get("type")) for one in json.loads(self.message.read_text())]
+        return [
+            (entry["key"], entry["value"], entry.get("type"))
+            for entry in json.loads(self.message.read_text())
+        ]
 
     def keys(self):
         return {key: value for key, value, _ in self.entries()}
@@ -65,7 +68,7 @@ class Room:
         return path
 
     def names(self, step=0):
-        return sorted(one.name for one in (self.tekton / f"run/{step}").iterdir())
+        return sorted(file.name for file in (self.tekton / f"run/{step}").iterdir())
 
 
 def finish(process):
