@@ -10,6 +10,7 @@ from resultsfw.values import format_names, label
 __all__ = [
     "DEFAULT_RESULT_BYTES",
     "OBJECT_BYTES",
+    "OBJECT_CAPACITY",
     "OBJECT_HEADROOM",
     "effective_limits",
     "object_size",
@@ -26,6 +27,9 @@ OBJECT_BYTES: Final = 1_572_864
 OBJECT_HEADROOM: Final = 16_384
 """Bytes kept free in an object for what the API server adds around it: ``managedFields`` (a few
 hundred bytes for each field manager) and etcd's own request around the value."""
+
+OBJECT_CAPACITY: Final = OBJECT_BYTES - OBJECT_HEADROOM
+"""Bytes that an object we write may have."""
 
 _HTML_ESCAPED = (b"<", b">", b"&")
 _LINE_SEPARATORS = (b"\xe2\x80\xa8", b"\xe2\x80\xa9")

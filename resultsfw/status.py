@@ -7,7 +7,14 @@ from typing import Any, Final
 
 from resultsfw.cluster import Object
 from resultsfw.jsons import merge_patch
-from resultsfw.limits import OBJECT_BYTES, OBJECT_HEADROOM, object_size, result_too_large, run_too_large
+from resultsfw.limits import (
+    OBJECT_BYTES,
+    OBJECT_CAPACITY,
+    OBJECT_HEADROOM,
+    object_size,
+    result_too_large,
+    run_too_large,
+)
 from resultsfw.references import format_reference
 from resultsfw.types import (
     CollectionOutcome,
@@ -176,7 +183,7 @@ def status_patch(
         }
 
     patch = write(collected)
-    room = OBJECT_BYTES - OBJECT_HEADROOM
+    room = OBJECT_CAPACITY
     if (size := object_size(merge_patch(obj, patch))) <= room:
         return patch
     kept = collected

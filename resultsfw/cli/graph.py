@@ -6,7 +6,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 from resultsfw.cli import show
 from resultsfw.cluster import Object
-from resultsfw.tekton.pipelinerun.child_statuses import children_in
+from resultsfw.tekton.pipelinerun.child_statuses import children_of
 from resultsfw.tekton.pipelinerun.dag import graph_of, refs_of
 from resultsfw.tekton.pipelinerun.validate_pipeline import tasks_of
 
@@ -42,7 +42,7 @@ def draw(pipelinerun: Mapping[str, Any], taskruns: Sequence[Object]) -> str:
     by_name = {taskrun["metadata"]["name"]: taskrun for taskrun in taskruns}
     by_task = {
         child["pipelineTaskName"]: by_name[child["name"]]
-        for child in children_in(status)
+        for child in children_of(status)
         if child["name"] in by_name
     }
     skipped = {task["name"]: task["reason"] for task in status.get("skippedTasks") or ()}

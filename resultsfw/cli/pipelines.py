@@ -8,7 +8,7 @@ from rich.text import Text
 
 from resultsfw.cli import show
 from resultsfw.cluster import Object
-from resultsfw.tekton.pipelinerun.child_statuses import children_in
+from resultsfw.tekton.pipelinerun.child_statuses import children_of
 
 __all__ = ["print_pipelinerun"]
 
@@ -39,7 +39,7 @@ def print_pipelinerun(out: Console, run: Mapping[str, Any], children: Sequence[O
 
 def _tasks(status: Mapping[str, Any], children: Sequence[Object]) -> Iterator[tuple[str, str, str]]:
     taskruns = {taskrun["metadata"]["name"]: taskrun for taskrun in children}
-    for child in children_in(status):
+    for child in children_of(status):
         taskrun = taskruns[child["name"]]
         verdict = show.verdict_of(taskrun)
         word = verdict.word if verdict.succeeded or not verdict.reason else verdict.reason

@@ -25,7 +25,7 @@ from resultsfw.cluster import Object
 from resultsfw.errors import ClusterError, InputError
 from resultsfw.local.engine import Engine
 from resultsfw.tekton.api.kinds import PIPELINERUNS, TASKRUNS
-from resultsfw.tekton.pipelinerun.child_statuses import children_in
+from resultsfw.tekton.pipelinerun.child_statuses import children_of
 from resultsfw.tekton.pipelinerun.reconciler import PipelineReconciler
 from resultsfw.tekton.taskrun.reconciler import Reconciler
 from resultsfw.types import CollectionOutcome
@@ -150,7 +150,7 @@ def _ended(engine: Engine, core: RecordingCore, run: Object) -> _Ended:
         collected = core.verdict_on(run)
         return _Ended(run=run, collected=collected, tail=_tail(engine, run, collected))
     namespace = run["metadata"]["namespace"]
-    taskruns = [engine.store.get(TASKRUNS, namespace, child["name"]) for child in children_in(run["status"])]
+    taskruns = [engine.store.get(TASKRUNS, namespace, child["name"]) for child in children_of(run["status"])]
     return _Ended(run=run, children=[_ended(engine, core, taskrun) for taskrun in taskruns])
 
 

@@ -195,7 +195,7 @@ def assemble(
                 core,
                 pipelinerun_cluster,
                 taskruns=_TaskRunReader(cluster, taskrun_transform),
-                tell=warn,
+                warn=warn,
                 policies=settings.policies,
             )
         )

@@ -1,4 +1,4 @@
-"""Counting the Tasks of a PipelineRun by how they ended."""
+"""Count the Tasks of a PipelineRun by how they ended."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -40,10 +40,10 @@ def _ended(facts: Facts, name: str) -> str:
     if facts.has_failed(name):
         if succeeded(facts.runs[name]).get("reason") == taskrun_reasons.CANCELLED:
             return "failed" if facts.was_ended_for_time(name) else "cancelled"
-        return "ignored" if facts.goes_on(name) else "failed"
+        return "ignored" if facts.continues_on_error(name) else "failed"
     if name in facts.invalid:
         return "invalid"
-    why = facts.skipped(name)
-    if why in (reasons.SKIP_PIPELINE_TIME, reasons.SKIP_TASKS_TIME, reasons.SKIP_FINALLY_TIME):
+    reason = facts.skip_reason(name)
+    if reason in (reasons.SKIP_PIPELINE_TIME, reasons.SKIP_TASKS_TIME, reasons.SKIP_FINALLY_TIME):
         return "out_of_time"
-    return "skipped" if why else "incomplete"
+    return "skipped" if reason else "incomplete"

@@ -1,49 +1,48 @@
-"""What one object holds: of a PipelineRun with its Pipeline in it, of a TaskRun with its params."""
+"""Check what one object holds: a PipelineRun with its Pipeline in it, a TaskRun with its params."""
 
 from resultsfw.cluster import Object
-from resultsfw.limits import object_size
+from resultsfw.limits import OBJECT_CAPACITY, object_size
 from resultsfw.tekton.api.refusals import RefusedRun
 from resultsfw.tekton.pipelinerun import reasons
-from resultsfw.tekton.pipelinerun.child_statuses import ROOM
 
-__all__ = ["beyond_room", "refuse_large", "too_large"]
+__all__ = ["over_capacity", "refuse_too_large", "taskrun_over_capacity"]
 
 
-def refuse_large(begun: Object) -> None:
+def refuse_too_large(begun: Object) -> None:
     """Refuse a run that cannot hold its Pipeline once more in its status, before anything is made.
 
     Raises:
         RefusedRun: It cannot.
     """
     size, spec = object_size(begun), object_size(begun["status"]["pipelineSpec"])
-    if size > ROOM:
+    if size > OBJECT_CAPACITY:
         raise RefusedRun(
             reasons.TOO_LARGE,
-            f"the PipelineRun {beyond_room(size)}: its Pipeline's spec has {spec} bytes and stands in its "
+            f"the PipelineRun {over_capacity(size)}: its Pipeline's spec has {spec} bytes and stands in its "
             f"status, too; put large scripts into Tasks of their own (taskRef), and large params into "
             f"results or workspaces",
         )
 
 
-def beyond_room(size: int) -> str:
-    """What to say of an object of so many bytes that is none."""
-    return f"would have {size} bytes, over the limit of {ROOM} bytes one object may have"
+def over_capacity(size: int) -> str:
+    """Return what to say of an object that would have so many bytes."""
+    return f"would have {size} bytes, over the limit of {OBJECT_CAPACITY} bytes one object may have"
 
 
-def too_large(taskrun: Object, name: str) -> str:
-    """Why a TaskRun cannot be stored; nothing if it can."""
+def taskrun_over_capacity(taskrun: Object, name: str) -> str:
+    """Return why a TaskRun cannot be stored; empty if it can."""
     # Its status holds the Task's spec once more, with the parameters put in.
     size = object_size(taskrun)
-    if size <= ROOM:
+    if size <= OBJECT_CAPACITY:
         return ""
     params = taskrun["spec"].get("params") or ()
-    largest = max(params, key=lambda one: object_size(one.get("value")), default=None)
+    largest = max(params, key=lambda param: object_size(param.get("value")), default=None)
     which = (
         ""
         if largest is None
         else f'; its param "{largest["name"]}" has {object_size(largest["value"])} bytes'
     )
     return (
-        f'the TaskRun of task "{name}" would have {size} bytes, over the limit of {ROOM} bytes one object '
-        f"may have{which}: pass a reference (results-from: object-store), or less"
+        f'the TaskRun of task "{name}" would have {size} bytes, over the limit of {OBJECT_CAPACITY} bytes '
+        f"one object may have{which}: pass a reference (results-from: object-store), or less"
     )

@@ -1,7 +1,8 @@
-"""A Pipeline's spec as one run has it: parameters and context put in, what cannot run refused."""
+"""Read a run's Pipeline, refuse what cannot run, and plan the rest: params and context put in."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from resultsfw.cluster import Cluster, Object
@@ -12,43 +13,64 @@ from resultsfw.tekton.api.refusals import USER_ERROR, RefusedRun
 from resultsfw.tekton.pipelinerun import reasons
 from resultsfw.tekton.pipelinerun.dag import CycleError, Graph, graph_of
 from resultsfw.tekton.pipelinerun.models import parse_pipeline, parse_pipelinerun
-from resultsfw.tekton.pipelinerun.validate_pipeline import SECTIONS, problems_of, tasks_of
+from resultsfw.tekton.pipelinerun.validate_pipeline import SECTIONS, pipeline_problems, tasks_of
 from resultsfw.tekton.pipelinerun.variables import PipelineNames, bound_workspaces
 from resultsfw.tekton.spec.expansion import Budget, Expansion, TooLargeError, first_of
 from resultsfw.tekton.spec.params import ParamError, param_type, param_value, value_type
 from resultsfw.tekton.spec.validate_taskrun import shown_value
 from resultsfw.tekton.spec.variables import authored
 
-__all__ = ["PIPELINE_LABEL", "Applied", "applied", "marks_of", "put_into", "raw_spec", "tasks_of"]
+__all__ = [
+    "PIPELINE_LABEL",
+    "PipelineSource",
+    "Plan",
+    "make_plan",
+    "missing_metadata",
+    "read_pipeline",
+    "substitute_task",
+]
 
 _MOST_ENTRIES: Final = 32
 """Entries of ``taskRunSpecs`` for one Task. Tekton merges any number, one over the other."""
 _TASK_FIELDS: Final = ("displayName", "taskRef", "when", "params", "workspaces", "onError")
 
 
-class Applied:
-    """A run's spec, ready to be followed.
+@dataclass(frozen=True, slots=True)
+class PipelineSource:
+    """A run's Pipeline as it is written.
 
     Attributes:
-        spec: With everything put in that is known before any Task has run.
+        spec: As written.
+        name: Of the Pipeline; the run's own where it is embedded.
+        metadata: Of the Pipeline, where it was read from the cluster; else empty.
+    """
+
+    spec: Object
+    name: str
+    metadata: Object
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run is to do.
+
+    Attributes:
+        spec: The Pipeline's, with everything put in that is known before any Task has run.
         graph: The order of its Tasks; those of ``finally`` have none.
         name: Of the Pipeline.
         names: What variables stand for.
         workspaces: What the run binds, by name, with all put in that is known before any Task has run.
     """
 
-    def __init__(
-        self, spec: Object, graph: Graph, name: str, names: PipelineNames, workspaces: Mapping[str, Object]
-    ) -> None:
-        self.spec = spec
-        self.graph = graph
-        self.name = name
-        self.names = names
-        self.workspaces = workspaces
+    spec: Object
+    graph: Graph
+    name: str
+    names: PipelineNames
+    workspaces: Mapping[str, Object]
 
 
-def raw_spec(pipelinerun: Object, cluster: Cluster) -> tuple[Object, str, Object]:
-    """The Pipeline's spec as written, its name, and its ``metadata`` where it is read here.
+def read_pipeline(pipelinerun: Object, cluster: Cluster) -> PipelineSource:
+    """Validate a run's document and return its Pipeline.
 
     A status that holds one already is followed: a Pipeline that changes later does not change a run.
 
@@ -66,9 +88,9 @@ def raw_spec(pipelinerun: Object, cluster: Cluster) -> tuple[Object, str, Object
     reference = spec.get("pipelineRef") or {}
     name = reference.get("name") or metadata["name"]
     if known := pipelinerun.get("status", {}).get("pipelineSpec"):
-        return known, name, {}
+        return PipelineSource(known, name, {})
     if spec.get("pipelineSpec") is not None:
-        return spec["pipelineSpec"], name, {}
+        return PipelineSource(spec["pipelineSpec"], name, {})
     whose = f"Error retrieving pipeline for pipelinerun {namespace}/{metadata['name']}"
     if reference.get("resolver") or reference.get("bundle") or not reference.get("name"):
         raise RefusedRun(
@@ -82,7 +104,7 @@ def raw_spec(pipelinerun: Object, cluster: Cluster) -> tuple[Object, str, Object
         raise RefusedRun(reasons.COULDNT_GET_PIPELINE, f"{whose}: {error.message}") from error
     except InputError as error:
         raise _invalid(f"{namespace}/{name}", error.message) from error
-    return pipeline["spec"], name, pipeline["metadata"]
+    return PipelineSource(pipeline["spec"], name, pipeline["metadata"])
 
 
 def _invalid(of: str, why: str) -> RefusedRun:
@@ -92,7 +114,7 @@ def _invalid(of: str, why: str) -> RefusedRun:
     )
 
 
-def applied(pipelinerun: Object, spec: Object, name: str) -> Applied:
+def make_plan(pipelinerun: Object, spec: Object, name: str) -> Plan:
     """Return the spec with parameters and context put in, and the order of its Tasks.
 
     Raises:
@@ -105,7 +127,7 @@ def applied(pipelinerun: Object, spec: Object, name: str) -> Applied:
         graph = graph_of(spec)
     except CycleError as error:
         raise RefusedRun(reasons.INVALID_GRAPH, f"{whose}'s Pipeline DAG is invalid: {error}") from error
-    for why in problems_of(spec):
+    for why in pipeline_problems(spec):
         raise _invalid(of, why)
     _refuse_params(pipelinerun, spec, whose, of)
     _refuse_workspaces(pipelinerun, spec, whose, of)
@@ -119,7 +141,7 @@ def applied(pipelinerun: Object, spec: Object, name: str) -> Applied:
                     _task(task, names, budget, f"spec.{section}[{index}]")
                     for index, task in enumerate(authored(spec[section]))
                 ]
-        return Applied(whole, graph, name, names, bound_workspaces(pipelinerun, names))
+        return Plan(whole, graph, name, names, bound_workspaces(pipelinerun, names))
     except ParamError as error:
         raise RefusedRun(
             reasons.INVALID, f"{USER_ERROR}Failed to apply parameters to Pipeline {of}: {error.message}"
@@ -135,7 +157,7 @@ def _task(task: Object, names: PipelineNames, budget: Budget, at: str) -> Object
     if task.get("taskSpec") is not None:
         # Tekton lets a Pipeline's parameters through to embedded Tasks that are not given their own.
         inner = Expansion(names.inner(task), budget)
-    changed = put_into(task, known, at, fields=_TASK_FIELDS, inner=inner)
+    changed = substitute_task(task, known, at, fields=_TASK_FIELDS, inner=inner)
     if inner is not None and (declared := task["taskSpec"].get("params")):
         own = {param["name"] for param in declared}
         defaults = Expansion(names.inner(task, besides=own), budget)
@@ -148,7 +170,7 @@ def _task(task: Object, names: PipelineNames, budget: Budget, at: str) -> Object
     return changed
 
 
-def put_into(
+def substitute_task(
     task: Object,
     known: Expansion,
     at: str,
@@ -273,12 +295,9 @@ PIPELINE_LABEL: Final = "tekton.dev/pipeline"
 """By this ``tkn pipeline`` and others find a Pipeline's runs."""
 
 
-def marks_of(pipelinerun: Object, pipeline: str, described: Object) -> dict[str, Any]:
-    """The ``metadata`` to be added to a run that begins; empty if it has all of it.
+def missing_metadata(pipelinerun: Object, source: PipelineSource) -> dict[str, Any]:
+    """Return the ``metadata`` to be added to a run that begins; empty if it has all of it.
 
-    Args:
-        pipelinerun: The run; what it says itself stays.
-        pipeline: The Pipeline's name, or the run's own where the Pipeline is embedded.
-        described: The Pipeline's ``metadata``; empty where it is embedded.
+    What the run says itself stays.
     """
-    return inherited_metadata(pipelinerun, described, label=PIPELINE_LABEL, name=pipeline)
+    return inherited_metadata(pipelinerun, source.metadata, label=PIPELINE_LABEL, name=source.name)

@@ -48,4 +48,6 @@ SKIP_FINALLY_TIME: Final = "PipelineRun Finally timeout has been reached"
 
 CHILD_CANCELLED: Final = "TaskRun cancelled as the PipelineRun it belongs to has been cancelled."
 CHILD_TIMED_OUT: Final = "TaskRun cancelled as the PipelineRun it belongs to has timed out."
+CHILD_REFUSED: Final = "TaskRun cancelled as the PipelineRun it belongs to cannot go on."
+CHILD_TOO_LARGE: Final = "TaskRun cancelled as the PipelineRun it belongs to is too large to be stored."
 """``spec.statusMessage`` of a TaskRun that its PipelineRun ends."""

@@ -17,19 +17,19 @@ from resultsfw.tekton.spec.variables import protect, variables_in
 from resultsfw.types import Reference, Value
 
 __all__ = [
-    "Read",
+    "ReadValue",
     "ResultLate",
     "ResultMissing",
     "ResultRef",
     "ResultUnread",
     "Results",
-    "as_data",
-    "looked_up",
     "parse_reference",
-    "reader",
-    "result_finder",
+    "protected_lookup",
+    "read_nothing",
+    "resolve_result",
+    "result_lookup",
     "result_refs",
-    "unread",
+    "value_reader",
 ]
 
 Results = Mapping[str, Mapping[str, Value]]
@@ -75,13 +75,13 @@ class ResultRef:
     whole: bool = False
 
 
-Read = Callable[[ResultRef, Object, str], Value]
+ReadValue = Callable[[ResultRef, Object, str], Value]
 """From a reference (its mapping) that a result's value is, and the kind of value that is needed, to it.
 
 Raises `ResultUnread` where it cannot be had."""
 
 
-def unread(ref: ResultRef, value: Object, kind: str) -> Value:  # noqa: ARG001 - a `Read`
+def read_nothing(ref: ResultRef, value: Object, kind: str) -> Value:  # noqa: ARG001 - a `ReadValue`
     """Reads nothing.
 
     Raises:
@@ -113,7 +113,7 @@ def result_refs(value: Any) -> Iterator[ResultRef]:
             yield ref
 
 
-def looked_up(ref: ResultRef, results: Results, read: Read) -> Value:
+def resolve_result(ref: ResultRef, results: Results, read: ReadValue) -> Value:
     """What a reference to a result stands for; of one by reference, a part of its value or that reference.
 
     Raises:
@@ -151,7 +151,7 @@ def looked_up(ref: ResultRef, results: Results, read: Read) -> Value:
     return value
 
 
-def result_finder(results: Results, read: Read, *, passing: bool = False) -> Lookup:
+def result_lookup(results: Results, read: ReadValue, *, passing: bool = False) -> Lookup:
     """Finds results of Tasks that have ended; what is missing stays as it is written.
 
     Args:
@@ -165,7 +165,7 @@ def result_finder(results: Results, read: Read, *, passing: bool = False) -> Loo
         if ref is None:
             return None
         try:
-            value = looked_up(ref, results, read)
+            value = resolve_result(ref, results, read)
         except ResultMissing:
             return None
         if is_reference(value) and not passing:
@@ -175,7 +175,7 @@ def result_finder(results: Results, read: Read, *, passing: bool = False) -> Loo
     return find
 
 
-def as_data(lookup: Lookup) -> Lookup:
+def protected_lookup(lookup: Lookup) -> Lookup:
     """Return a lookup whose values are protected, for texts in which others are still to be put in."""
 
     def protected(name: str) -> Value | None:
@@ -201,7 +201,7 @@ class ResultLate(ResultUnread):
     code = "ResultLate"
 
 
-def reader(core: ResultsManager, cluster: Cluster, namespace: str, times: Times) -> Read:
+def value_reader(core: ResultsManager, cluster: Cluster, namespace: str, times: Times) -> ReadValue:
     """Reads values for one look at a run.
 
     Args:

@@ -1,6 +1,6 @@
-"""A PipelineRun's status, small as TEP-0100 has it: condition, children, who was left out, its results."""
+"""Build a PipelineRun's status as TEP-0100 has it: verdict, child references, skipped Tasks, results."""
 
-from typing import Any, Final
+from typing import Any, Final, Literal, NamedTuple
 
 from resultsfw.cluster import Object
 from resultsfw.tekton.pipelinerun import reasons
@@ -9,76 +9,96 @@ from resultsfw.tekton.pipelinerun.facts import Facts
 from resultsfw.tekton.pipelinerun.result_refs import (
     ResultMissing,
     ResultUnread,
-    as_data,
-    looked_up,
     parse_reference,
-    result_finder,
+    protected_lookup,
+    resolve_result,
+    result_lookup,
 )
 from resultsfw.tekton.pipelinerun.timeouts import Times, shown
 from resultsfw.tekton.spec.expansion import Budget, Expansion, TooLargeError
 from resultsfw.tekton.spec.variables import authored, unprotect, variables_in
 
-__all__ = ["child_references", "pipeline_results", "skipped_tasks", "timed_out", "verdict"]
+__all__ = [
+    "Verdict",
+    "cancelled_message",
+    "child_references",
+    "pipeline_results",
+    "skipped_tasks",
+    "timed_out_message",
+    "verdict",
+]
 
 _SHOWN: Final = 1024
 """Characters of what is said of missing results (Tekton's)."""
 
-Verdict = tuple[str, str, str]
-"""Status, reason and message of a condition."""
+
+class Verdict(NamedTuple):
+    """What a run comes to; ``Unknown`` while it goes on."""
+
+    status: Literal["True", "False", "Unknown"]
+    reason: str
+    message: str
 
 
 def verdict(name: str, facts: Facts) -> Verdict:
-    """What a run comes to, or where it stands."""
+    """Return what a run comes to, or where it stands."""
     times, counts = facts.times, count(facts)
     if facts.pipeline_timed_out:
-        return "False", reasons.TIMED_OUT, timed_out(name, times)
+        return Verdict("False", reasons.TIMED_OUT, timed_out_message(name, times))
     waits_for_finally = bool(facts.final) and not facts.final_done
     if facts.tasks_timed_out and not waits_for_finally:
         within = shown(times.tasks or 0)
-        said = f'PipelineRun "{name}" failed due to tasks failed to finish within "{within}"'
-        return "False", reasons.TIMED_OUT, said
+        message = f'PipelineRun "{name}" failed due to tasks failed to finish within "{within}"'
+        return Verdict("False", reasons.TIMED_OUT, message)
     if counts.incomplete:
-        return "Unknown", _goes_on(facts, counts, waits_for_finally=waits_for_finally), _incomplete(counts)
-    return _ended(name, facts, counts)
+        reason = _running_reason(facts, counts, waits_for_finally=waits_for_finally)
+        return Verdict("Unknown", reason, _running_message(counts))
+    return _final_verdict(name, facts, counts)
 
 
-def timed_out(name: str, times: Times) -> str:
+def timed_out_message(name: str, times: Times) -> str:
     """Return the message of a run that took longer than ``timeouts.pipeline``."""
     return f'PipelineRun "{name}" failed to finish within "{shown(times.pipeline)}"'
 
 
-def _ended(name: str, facts: Facts, counts: Counts) -> Verdict:
+def cancelled_message(name: str) -> str:
+    """Return the message of a run that was cancelled."""
+    return f'PipelineRun "{name}" was cancelled'
+
+
+def _final_verdict(name: str, facts: Facts, counts: Counts) -> Verdict:
     ended = counts.succeeded + counts.failed + counts.ignored + counts.cancelled
     failed = counts.failed + counts.ignored
     ignored = f" (Ignored: {counts.ignored})" if counts.ignored else ""
-    said = f"Tasks Completed: {ended} (Failed: {failed}{ignored}, Cancelled {counts.cancelled})"
-    said += f", Skipped: {counts.skipped}"
+    message = f"Tasks Completed: {ended} (Failed: {failed}{ignored}, Cancelled {counts.cancelled})"
+    message += f", Skipped: {counts.skipped}"
     if counts.invalid:
-        why = "; ".join(facts.invalid[one] for one in sorted(facts.invalid))
+        why = "; ".join(facts.invalid[name] for name in sorted(facts.invalid))
         cut = f"{why[:_SHOWN]}..." if len(why) > _SHOWN else why
-        return "False", reasons.INVALID, f"{said}, Failed Validation: {counts.invalid} ({cut})"
+        invalid = f"{message}, Failed Validation: {counts.invalid} ({cut})"
+        return Verdict("False", reasons.INVALID, invalid)
     if counts.failed or counts.out_of_time:
-        return "False", reasons.FAILED, said
-    if facts.asked in ("CancelledRunFinally", "StoppedRunFinally"):
-        return "False", reasons.CANCELLED, f'PipelineRun "{name}" was cancelled'
+        return Verdict("False", reasons.FAILED, message)
+    if facts.requested in ("CancelledRunFinally", "StoppedRunFinally"):
+        return Verdict("False", reasons.CANCELLED, cancelled_message(name))
     if counts.cancelled:
-        return "False", reasons.CANCELLED, said
-    return "True", reasons.COMPLETED if counts.skipped else reasons.SUCCEEDED, said
+        return Verdict("False", reasons.CANCELLED, message)
+    return Verdict("True", reasons.COMPLETED if counts.skipped else reasons.SUCCEEDED, message)
 
 
-def _goes_on(facts: Facts, counts: Counts, *, waits_for_finally: bool) -> str:
+def _running_reason(facts: Facts, counts: Counts, *, waits_for_finally: bool) -> str:
     if facts.tasks_timed_out and waits_for_finally:
         return reasons.TIMED_OUT_FINALLY
-    if facts.asked == "CancelledRunFinally":
+    if facts.requested == "CancelledRunFinally":
         return reasons.CANCELLED_FINALLY
-    if facts.asked == "StoppedRunFinally":
+    if facts.requested == "StoppedRunFinally":
         return reasons.STOPPED_FINALLY
     if counts.cancelled or (counts.failed and not waits_for_finally):
         return reasons.STOPPING
     return reasons.RUNNING
 
 
-def _incomplete(counts: Counts) -> str:
+def _running_message(counts: Counts) -> str:
     ended = counts.succeeded + counts.failed + counts.ignored + counts.cancelled
     return (
         f"Tasks Completed: {ended} (Failed: {counts.failed}, Cancelled {counts.cancelled}), "
@@ -87,7 +107,7 @@ def _incomplete(counts: Counts) -> str:
 
 
 def child_references(facts: Facts) -> list[Object]:
-    """The run's TaskRuns, in the order of the Pipeline, without anything that is in them."""
+    """Return references to the run's TaskRuns, in the order of the Pipeline."""
     children = []
     for name, (_, task) in facts.tasks.items():
         if name not in facts.runs:
@@ -101,55 +121,55 @@ def child_references(facts: Facts) -> list[Object]:
         if task.get("displayName"):
             child["displayName"] = unprotect(task["displayName"])
         if task.get("when"):
-            child["whenExpressions"] = facts.when(name)
+            child["whenExpressions"] = facts.inputs.shown_when(name)
         children.append(child)
     return children
 
 
 def skipped_tasks(facts: Facts) -> list[Object]:
-    """Tasks that do not run, and why."""
-    left_out = []
+    """Return the Tasks that do not run, and why."""
+    skipped = []
     for name, (section, task) in facts.tasks.items():
-        if not (why := facts.skipped(name)):
+        if not (reason := facts.skip_reason(name)):
             continue
-        one: Object = {"name": name, "reason": why}
-        if task.get("when") and (section == "tasks" or why == reasons.SKIP_WHEN):
-            one["whenExpressions"] = facts.when(name)
-        left_out.append(one)
-    return left_out
+        entry: Object = {"name": name, "reason": reason}
+        if task.get("when") and (section == "tasks" or reason == reasons.SKIP_WHEN):
+            entry["whenExpressions"] = facts.inputs.shown_when(name)
+        skipped.append(entry)
+    return skipped
 
 
 def pipeline_results(spec: Object, facts: Facts) -> tuple[list[Object], list[str]]:
-    """The run's own results, and names of those that name what a Task that succeeded did not write.
+    """Return the run's own results, and the names of those that name what a succeeded Task did not write.
 
     One that names a Task that failed or was left out is absent, as in Tekton.
     """
     written: list[Object] = []
     invalid: list[str] = []
-    known = Expansion(as_data(result_finder(facts.results, facts.read)), budget := Budget())
-    passing = Expansion(result_finder(facts.results, facts.read, passing=True), budget)
-    for one in spec.get("results") or ():
-        state = _state(one.get("value"), facts)
+    known = Expansion(protected_lookup(result_lookup(facts.results, facts.read_value)), budget := Budget())
+    passing = Expansion(result_lookup(facts.results, facts.read_value, passing=True), budget)
+    for result in spec.get("results") or ():
+        state = _state(result.get("value"), facts)
         if state == "there":
             try:
-                value = _value(one["value"], one["name"], known, passing)
+                value = _value(result["value"], result["name"], known, passing)
             except (ResultUnread, TooLargeError) as error:
-                invalid.append(f"{one['name']} ({error.message})")
+                invalid.append(f"{result['name']} ({error.message})")
             else:
-                written.append({"name": one["name"], "value": value})
+                written.append({"name": result["name"], "value": value})
         elif state == "invalid":
-            invalid.append(one["name"])
+            invalid.append(result["name"])
     return written, invalid
 
 
 def _value(value: Any, name: str, known: Expansion, passing: Expansion) -> Any:
-    """A result's value; one that is another result as a whole is that, a reference to a value too."""
+    """Return a result's value; where it names one result as a whole, that result, even by reference."""
     whole = passing.whole(value) if isinstance(value, str) else None
     return unprotect(known.value(authored(value), f"results.{name}")) if whole is None else whole
 
 
 def _state(value: Any, facts: Facts) -> str:
-    """Whether all that a Pipeline result names is ``there``, ``absent`` with its Task, or ``invalid``."""
+    """Return whether what a Pipeline result names is ``there``, ``absent`` with its Task, or ``invalid``."""
     names = list(variables_in(value))
     if not names:
         return "absent"
@@ -158,7 +178,7 @@ def _state(value: Any, facts: Facts) -> str:
         if ref is None:
             return "invalid"
         try:
-            looked_up(ref, facts.results, facts.read)
+            resolve_result(ref, facts.results, facts.read_value)
         except ResultUnread:
             continue
         except ResultMissing:

@@ -1,4 +1,4 @@
-"""The TaskRun of a Pipeline Task: its name, its labels, what it is given."""
+"""Build the TaskRun of a Pipeline Task: its name, its labels, what it is given."""
 
 import posixpath
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from resultsfw.tekton.api.kinds import ON_ERROR_ANNOTATION, PIPELINERUNS
 from resultsfw.tekton.api.names import child_name
 from resultsfw.tekton.api.owners import owner_reference
 from resultsfw.tekton.api.times import DEFAULT_TIMEOUT
-from resultsfw.tekton.pipelinerun.facts import AT_ONCE, CONTINUE, Facts
+from resultsfw.tekton.pipelinerun.facts import BATCH_SIZE, CONTINUE, Facts
 from resultsfw.tekton.pipelinerun.timeouts import Times
 from resultsfw.tekton.pipelinerun.variables import propagated_workspaces
 from resultsfw.tekton.spec.expansion import Budget, Expansion
@@ -21,7 +21,7 @@ from resultsfw.tekton.spec.pod_template import merge_pod_templates
 from resultsfw.tekton.spec.variables import authored, bared, contains_protected, unprotect
 from resultsfw.tekton.spec.workspaces import claim_name
 
-__all__ = ["TaskRunBuilder", "at_once_of", "taskrun_name"]
+__all__ = ["TaskRunBuilder", "batch_size_of", "taskrun_name"]
 
 _NOT_PASSED: Final = frozenset({"kubectl.kubernetes.io/last-applied-configuration"})
 _BYTES_AT_ONCE: Final = 4 * OBJECT_BYTES
@@ -31,14 +31,14 @@ _NOT_READ: Final = ("params", "inputs.", "tasks.", "finally.", "outputs.")
 
 
 def taskrun_name(pipelinerun: str, task: str) -> str:
-    """The TaskRun of a Pipeline Task, as Tekton names it: ``RUN-TASK``, cut and hashed if too long."""
+    """Return the name of a Pipeline Task's TaskRun as Tekton forms it: ``RUN-TASK``, hashed if too long."""
     return child_name(pipelinerun, f"-{task}")
 
 
-def at_once_of(pipelinerun: Object) -> int:
-    """Return how many TaskRuns one reconcile may make: fewer where each gets a large pod template."""
+def batch_size_of(pipelinerun: Object) -> int:
+    """Return how many TaskRuns one reconcile may create: fewer where each gets a large pod template."""
     each = object_size(pipelinerun["spec"].get("taskRunTemplate"))
-    return max(1, min(AT_ONCE, _BYTES_AT_ONCE // each))
+    return max(1, min(BATCH_SIZE, _BYTES_AT_ONCE // each))
 
 
 class TaskRunBuilder:
@@ -59,14 +59,14 @@ class TaskRunBuilder:
             "podTemplate": template.get("podTemplate"),
         }
         self._own: dict[str, list[Object]] = {}
-        for one in spec.get("taskRunSpecs") or ():
-            self._own.setdefault(one.get("pipelineTaskName", ""), []).append(one)
+        for entry in spec.get("taskRunSpecs") or ():
+            self._own.setdefault(entry.get("pipelineTaskName", ""), []).append(entry)
 
     def build(self, facts: Facts, name: str) -> Object:
         """Return the TaskRun of a Pipeline Task that is due, with all results in it that it names."""
         own = self._default
-        for one in self._own.get(name, ()):
-            own = _over(one, own)
+        for entry in self._own.get(name, ()):
+            own = _over(entry, own)
         return _taskrun(self._pipelinerun, facts, name, own)
 
 
@@ -84,10 +84,10 @@ def _over(own: Object, before: Object) -> Object:
 
 def _taskrun(pipelinerun: Object, facts: Facts, name: str, own: Object) -> Object:
     metadata, spec = pipelinerun["metadata"], pipelinerun["spec"]
-    task = facts.with_results(name)
+    task = facts.inputs.task(name)
     inner = task.get("taskSpec")
     described: Object = (inner or {}).get("metadata") or {}
-    texts = Expansion(facts.applied.names.inner(task), Budget())
+    texts = Expansion(facts.plan.names.inner(task), Budget())
     made: Object = {
         "retries": task.get("retries") or None,
         "params": task.get("params") or None,
@@ -97,7 +97,7 @@ def _taskrun(pipelinerun: Object, facts: Facts, name: str, own: Object) -> Objec
         "sidecarSpecs": own.get("sidecarSpecs") or None,
         "computeResources": own.get("computeResources") or None,
         "timeout": _timeout(task, own, facts.times, final=facts.is_final(name)),
-        "workspaces": _workspaces(metadata.get("uid", ""), facts.workspaces(name), task) or None,
+        "workspaces": _workspaces(metadata.get("uid", ""), facts.inputs.workspaces(name), task) or None,
         "managedBy": spec.get("managedBy"),
         "taskRef": unprotect(task.get("taskRef")),
     }
@@ -122,7 +122,7 @@ def _taskrun(pipelinerun: Object, facts: Facts, name: str, own: Object) -> Objec
         **(described.get("labels") or {}),
         **(metadata.get("labels") or {}),
         **({"tekton.dev/task": reference["name"]} if reference.get("name") else {}),
-        "tekton.dev/pipeline": facts.applied.name,
+        "tekton.dev/pipeline": facts.plan.name,
         "tekton.dev/pipelineRun": metadata["name"],
         "tekton.dev/pipelineRunUID": metadata.get("uid", ""),
         "tekton.dev/pipelineTask": name,
@@ -144,12 +144,12 @@ def _taskrun(pipelinerun: Object, facts: Facts, name: str, own: Object) -> Objec
 
 
 def _as_given(params: list[Object] | None) -> list[Object] | None:
-    """Parameters without protection where a TaskRun needs none: a value it is given is data to it."""
+    """Return params without protection where a TaskRun needs none: a value it is given is data to it."""
     return params and [{**param, "value": bared(param.get("value"), _NOT_READ)} for param in params]
 
 
 def _timeout(task: Object, own: Object, times: Times, *, final: bool) -> str | None:
-    """A Task's time: its own, or that of its part of the run where it is longer than the default."""
+    """Return a Task's timeout: its own, or that of its part of the run where it is over the default."""
     if given := own.get("timeout") or task.get("timeout"):
         return str(given)
     part = times.finally_ if final else times.tasks
@@ -159,17 +159,17 @@ def _timeout(task: Object, own: Object, times: Times, *, final: bool) -> str | N
 
 
 def _workspaces(uid: str, bound: Mapping[str, Object], task: Object) -> list[Object]:
-    """What the run binds to the Task's workspaces. A claim that is made is made once for the whole run."""
+    """Return what the run binds to the Task's workspaces; a template's claim is one for the whole run."""
     given: list[Object] = []
-    for one in (*(task.get("workspaces") or ()), *propagated_workspaces(task)):
-        source = bound.get(one.get("workspace") or one["name"])
+    for usage in (*(task.get("workspaces") or ()), *propagated_workspaces(task)):
+        source = bound.get(usage.get("workspace") or usage["name"])
         if source is None:
-            continue  # optional, or told by the TaskRun's own validation
+            continue  # optional, or refused by the TaskRun's own validation
         binding = {key: value for key, value in source.items() if key != "volumeClaimTemplate"}
         if source.get("volumeClaimTemplate") is not None:
             binding["persistentVolumeClaim"] = {"claimName": claim_name(source, uid)}
-        binding["name"] = one["name"]
-        below = [part for part in (source.get("subPath"), one.get("subPath")) if part]
+        binding["name"] = usage["name"]
+        below = [part for part in (source.get("subPath"), usage.get("subPath")) if part]
         if below:
             # As Go's filepath.Join: a second path that begins with "/" is below the first, too.
             binding["subPath"] = below[0] if len(below) == 1 else posixpath.normpath("/".join(below))

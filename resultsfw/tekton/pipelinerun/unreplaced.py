@@ -6,7 +6,7 @@ from functools import cache
 from typing import Final
 
 from resultsfw.cluster import Object
-from resultsfw.tekton.pipelinerun.pipeline_spec import Applied
+from resultsfw.tekton.pipelinerun.pipeline_spec import Plan
 from resultsfw.tekton.pipelinerun.result_refs import parse_reference
 from resultsfw.tekton.pipelinerun.validate_pipeline import tasks_of
 from resultsfw.tekton.pipelinerun.variables import propagated_workspaces
@@ -24,7 +24,7 @@ _FIELDS: Final = ("displayName", "taskRef", "when", "workspaces", "onError")
 
 
 def unreplaced_in(
-    applied: Applied,
+    plan: Plan,
     specs: Mapping[str, Object],
     declared: Mapping[str, Collection[str]],
     *,
@@ -33,7 +33,7 @@ def unreplaced_in(
     """Yield the variables of the Pipeline's own texts that stand for nothing.
 
     Args:
-        applied: The Pipeline, with parameters and contexts put in.
+        plan: The run's, with parameters and contexts put in.
         specs: The spec of each Pipeline Task's Task.
         declared: The results that each declares.
         suggest: Name the nearest variable that there is, which costs each Task as much as there are names.
@@ -44,13 +44,13 @@ def unreplaced_in(
     """
     results = [f"tasks.{task}.results.{result}" for task, names in declared.items() for result in names]
     known = [
-        *(f"params.{name}" for name in sorted(applied.names.params.names)),
-        *applied.names.later,
+        *(f"params.{name}" for name in sorted(plan.names.params.names)),
+        *plan.names.later,
         *results,
     ]
     if not suggest or len(known) > SUGGEST_FROM:
         known = []
-    tasks = {task["name"] for section, task in tasks_of(applied.spec) if section == "tasks"}
+    tasks = {task["name"] for section, task in tasks_of(plan.spec) if section == "tasks"}
     counts = dict.fromkeys(("tasks", "finally"), -1)
 
     def is_result(variable: str) -> bool:
@@ -60,17 +60,17 @@ def unreplaced_in(
     def is_result_or_state(variable: str) -> bool:
         return is_result(variable) or _is_state(variable, tasks)
 
-    for name, binding in applied.workspaces.items():
+    for name, binding in plan.workspaces.items():
         texts = {key: value for key, value in binding.items() if key != "volumeClaimTemplate"}
         yield from unreplaced(texts, f"spec.workspaces[{name}]", known, is_result)
-    for section, task in tasks_of(applied.spec):
+    for section, task in tasks_of(plan.spec):
         counts[section] += 1
         at = f"spec.{section}[{counts[section]}]"
         later = is_result_or_state if section == "finally" else is_result
         for field in _FIELDS:
             yield from unreplaced(task.get(field), f"{at}.{field}", known, later)
         yield from _in_its_task(
-            task, at, specs[task["name"]], bound=applied.workspaces, known=known, later=later
+            task, at, specs[task["name"]], bound=plan.workspaces, known=known, later=later
         )
 
 

@@ -9,7 +9,7 @@ from resultsfw.tekton.api.kinds import TASKS
 from resultsfw.tekton.api.refusals import USER_ERROR, RefusedRun
 from resultsfw.tekton.pipelinerun import reasons
 from resultsfw.tekton.pipelinerun.dag import refs_of
-from resultsfw.tekton.pipelinerun.pipeline_spec import Applied
+from resultsfw.tekton.pipelinerun.pipeline_spec import Plan
 from resultsfw.tekton.pipelinerun.result_refs import ResultRef, result_refs
 from resultsfw.tekton.pipelinerun.unreplaced import unreplaced_in
 from resultsfw.tekton.pipelinerun.validate_pipeline import tasks_of
@@ -31,7 +31,7 @@ _MOST_PARTS: Final = 500_000
 """Of all Tasks of a Pipeline: a large Task that is used thousands of times is gone through as often."""
 
 
-def refuse_references(pipelinerun: Object, applied: Applied, cluster: Cluster) -> None:
+def refuse_references(pipelinerun: Object, plan: Plan, cluster: Cluster) -> None:
     """Raise for a Task that is not there, for what it is not given, or a result that it does not declare.
 
     Raises:
@@ -40,19 +40,19 @@ def refuse_references(pipelinerun: Object, applied: Applied, cluster: Cluster) -
     """
     metadata = pipelinerun["metadata"]
     namespace = metadata.get("namespace", "")
-    specs = dict(_specs(applied, cluster, namespace, f"{namespace}/{metadata['name']}"))
+    specs = dict(_specs(plan, cluster, namespace, f"{namespace}/{metadata['name']}"))
     results = {
         id(spec): frozenset(result["name"] for result in spec.get("results") or ()) for spec in specs.values()
     }
     declared = {name: results[id(spec)] for name, spec in specs.items()}
-    for _, task in tasks_of(applied.spec):
+    for _, task in tasks_of(plan.spec):
         for ref in refs_of(task):
             if why := _wrong(ref, declared):
                 raise RefusedRun(
                     reasons.INVALID_RESULT_REFERENCE,
                     f'invalid result reference in pipeline task "{task["name"]}": {why}',
                 )
-    for one in applied.spec.get("results") or ():
+    for one in plan.spec.get("results") or ():
         for ref in result_refs(one.get("value")):
             if why := _wrong(ref, declared):
                 raise RefusedRun(
@@ -60,26 +60,26 @@ def refuse_references(pipelinerun: Object, applied: Applied, cluster: Cluster) -
                     f'Failed to resolve pipeline result reference for "{metadata["name"]}" with error '
                     f'invalid pipeline result "{one["name"]}": {why}',
                 )
-    why = _unreplaced(applied, specs, declared)
+    why = _unreplaced(plan, specs, declared)
     if why:
         raise RefusedRun(
             reasons.INVALID,
-            f"{USER_ERROR}Pipeline {namespace}/{applied.name} can't be Run; it has an invalid spec: {why}",
+            f"{USER_ERROR}Pipeline {namespace}/{plan.name} can't be Run; it has an invalid spec: {why}",
         )
 
 
-def _specs(applied: Applied, cluster: Cluster, namespace: str, where: str) -> Iterator[tuple[str, Object]]:
+def _specs(plan: Plan, cluster: Cluster, namespace: str, where: str) -> Iterator[tuple[str, Object]]:
     """The spec of each Pipeline Task's Task; each Task is read once, however many Pipeline Tasks name it."""
     known: dict[str, Object] = {}
     parts = 0
-    names = {(task.get("taskRef") or {}).get("name") for _, task in tasks_of(applied.spec)} - {None, ""}
+    names = {(task.get("taskRef") or {}).get("name") for _, task in tasks_of(plan.spec)} - {None, ""}
     if len(names) > MAX_TASKS:
         raise RefusedRun(
             reasons.INVALID,
-            f"{USER_ERROR}Pipeline {namespace}/{applied.name} can't be Run; it names {len(names)} different "
+            f"{USER_ERROR}Pipeline {namespace}/{plan.name} can't be Run; it names {len(names)} different "
             f"Tasks, over the limit of {MAX_TASKS}; embed some of them, or make it several Pipelines",
         )
-    for _, task in tasks_of(applied.spec):
+    for _, task in tasks_of(plan.spec):
         spec = task.get("taskSpec")
         if spec is None:
             reference = task.get("taskRef") or {}
@@ -90,12 +90,12 @@ def _specs(applied: Applied, cluster: Cluster, namespace: str, where: str) -> It
                     f"give taskRef.name or taskSpec",
                 )
             name = reference["name"]
-            spec = known.get(name) or known.setdefault(name, _read(applied, cluster, namespace, name))
+            spec = known.get(name) or known.setdefault(name, _read(plan, cluster, namespace, name))
         parts += sum(len(spec.get(part) or ()) for part in _COUNTED)
         if parts > _MOST_PARTS:
             raise RefusedRun(
                 reasons.INVALID,
-                f"{USER_ERROR}Pipeline {namespace}/{applied.name} can't be Run: its Tasks have {parts} or "
+                f"{USER_ERROR}Pipeline {namespace}/{plan.name} can't be Run: its Tasks have {parts} or "
                 f"more params, results, Steps, Sidecars and workspaces together, over the limit of "
                 f"{_MOST_PARTS}; a Task counts each time it is used",
             )
@@ -109,25 +109,25 @@ def _specs(applied: Applied, cluster: Cluster, namespace: str, where: str) -> It
         yield task["name"], spec
 
 
-def _read(applied: Applied, cluster: Cluster, namespace: str, name: str) -> Object:
+def _read(plan: Plan, cluster: Cluster, namespace: str, name: str) -> Object:
     try:
         spec: Object = cluster.get(TASKS, namespace, name)["spec"]
     except NotFoundError as error:
         raise RefusedRun(
             reasons.COULDNT_GET_TASK,
-            f"Pipeline {namespace}/{applied.name} can't be Run; it contains Tasks that don't exist: "
+            f"Pipeline {namespace}/{plan.name} can't be Run; it contains Tasks that don't exist: "
             f'Couldn\'t retrieve Task "{name}": {error.message}',
         ) from error
     return spec
 
 
-def _unreplaced(applied: Applied, specs: Mapping[str, Object], declared: Mapping[str, frozenset[str]]) -> str:
+def _unreplaced(plan: Plan, specs: Mapping[str, Object], declared: Mapping[str, frozenset[str]]) -> str:
     """The first variable that stands for nothing, and where; empty if none does."""
     try:
-        found = next(unreplaced_in(applied, specs, declared), None)
+        found = next(unreplaced_in(plan, specs, declared), None)
         if found is not None:
             # Only a Pipeline that misspelt one pays for the suggestion.
-            found = next(unreplaced_in(applied, specs, declared, suggest=True), found)
+            found = next(unreplaced_in(plan, specs, declared, suggest=True), found)
     except (ParamError, TooLargeError) as error:
         return error.message
     return "" if found is None else f"{found.message}: {found.field}"

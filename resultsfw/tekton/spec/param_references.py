@@ -8,7 +8,7 @@ from typing import Any, Final
 from resultsfw.cluster import Cluster, Object
 from resultsfw.core import ResultsManager
 from resultsfw.errors import BackendError, ClusterError, CorruptError
-from resultsfw.limits import OBJECT_BYTES, OBJECT_HEADROOM
+from resultsfw.limits import OBJECT_CAPACITY
 from resultsfw.references import read_reference
 from resultsfw.tekton.api.refusals import invalid_value, pod_refused
 from resultsfw.tekton.spec.expansion import Budget, Expansion, TooLargeError
@@ -21,7 +21,7 @@ from resultsfw.types import Reference, Value
 
 __all__ = ["VALUE_BYTES", "Resolved", "read_value", "resolved"]
 
-VALUE_BYTES: Final = OBJECT_BYTES - OBJECT_HEADROOM
+VALUE_BYTES: Final = OBJECT_CAPACITY
 """Bytes above which a value is not read: no object could hold what it is put into."""
 
 _NOT_A_TEXT: Final = frozenset({"params", "results", "description", "displayName"})

@@ -103,7 +103,7 @@ def test_a_server_that_keeps_no_copies_is_named_by_the_run_itself(mode, caplog):
     pruning.create(PIPELINERUNS, {**harness.pipelinerun, "metadata": {"name": "p", "namespace": "default"}})
     harness.store = pruning
     harness.reconciler = PipelineReconciler(
-        harness.core, pruning, clock=lambda: harness.now, tell=lambda *one: told.append(one[1:])
+        harness.core, pruning, clock=lambda: harness.now, warn=lambda *warning: told.append(warning[1:])
     )
     harness.reconcile()
     assert [one["name"] for one in harness.status["childReferences"]] == ["p-a"]

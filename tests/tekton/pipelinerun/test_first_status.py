@@ -12,7 +12,7 @@ from resultsfw import Object
 from resultsfw.errors import ClusterError, ForbiddenError, ResultsError, UnavailableError
 from resultsfw.local.store import Store
 from resultsfw.tekton.api.kinds import PIPELINERUNS, PIPELINES, TASKS
-from resultsfw.tekton.pipelinerun import reconciler
+from resultsfw.tekton.pipelinerun import observer
 
 QUOTA = "exceeded quota: small"
 CLAIM = {"name": "w", "volumeClaimTemplate": {"spec": {"accessModes": ["ReadWriteOnce"]}}}
@@ -171,7 +171,7 @@ def test_a_fault_of_the_program_ends_with_the_timeout(monkeypatch):
     def broken(*_arguments: Any) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(reconciler, "applied", broken)
+    monkeypatch.setattr(observer, "make_plan", broken)
     harness = _harness()
     with pytest.raises(ZeroDivisionError):
         harness.reconcile()

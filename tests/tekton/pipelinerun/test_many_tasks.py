@@ -13,7 +13,7 @@ from resultsfw.cli.graph import draw
 from resultsfw.tekton.api.conditions import condition
 from resultsfw.tekton.pipelinerun.dag import CycleError, graph_of
 from resultsfw.tekton.pipelinerun.facts import Facts
-from resultsfw.tekton.pipelinerun.pipeline_spec import applied
+from resultsfw.tekton.pipelinerun.pipeline_spec import make_plan
 from resultsfw.tekton.pipelinerun.status import child_references, skipped_tasks, verdict
 from resultsfw.tekton.pipelinerun.taskrun_builder import TaskRunBuilder
 from resultsfw.tekton.pipelinerun.timeouts import times_of
@@ -110,7 +110,7 @@ def _look(spec: Object, state: Callable[[str, int], str], *, seconds: float) -> 
         "spec": {"pipelineSpec": spec, "taskRunSpecs": own, "timeouts": {"tasks": "20s"}},
         "status": {"startTime": "2026-01-01T00:00:00Z"},
     }
-    facts = Facts(applied(run, spec, "p"), runs, "", times_of(run, START + timedelta(seconds=seconds)))
+    facts = Facts(make_plan(run, spec, "p"), runs, "", times_of(run, START + timedelta(seconds=seconds)))
     build = TaskRunBuilder(run).build
     for name in facts.next_tasks():
         build(facts, name)
@@ -157,7 +157,7 @@ def test_thousands_of_tasks_need_no_deep_stack(shape, state):
 
 def test_a_task_that_is_left_out_leaves_out_all_behind_it():
     facts = _look(_skipped_chain(MANY), _nothing, seconds=1)
-    why = {name: facts.skipped(name) for name in facts.tasks}
+    why = {name: facts.skip_reason(name) for name in facts.tasks}
     assert why["t0"] == "When Expressions evaluated to false"
     assert why["t1"] == "Results were missing"
     assert why["t2"] == "Parent Tasks were skipped"

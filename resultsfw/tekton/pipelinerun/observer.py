@@ -1,0 +1,342 @@
+"""Observe one PipelineRun: read its Pipeline, Tasks and TaskRuns, as far as the next decision needs them.
+
+What is found is data: a run that cannot be run and a request that failed are problems, not exceptions.
+"""
+
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from resultsfw.cluster import Cluster, Object
+from resultsfw.core import ResultsManager
+from resultsfw.errors import ClusterError, NotFoundError
+from resultsfw.tekton.api.conditions import is_done, previous_status, waiting_for
+from resultsfw.tekton.api.kinds import PIPELINERUNS, TASKRUNS
+from resultsfw.tekton.api.owners import owns
+from resultsfw.tekton.api.policies import Policies, pipeline_violations, violations
+from resultsfw.tekton.api.refusals import USER_ERROR, RefusedRun
+from resultsfw.tekton.pipelinerun import reasons
+from resultsfw.tekton.pipelinerun.child_statuses import children_of
+from resultsfw.tekton.pipelinerun.facts import Facts
+from resultsfw.tekton.pipelinerun.object_limits import refuse_too_large, taskrun_over_capacity
+from resultsfw.tekton.pipelinerun.observation import (
+    Blocked,
+    FailedCreation,
+    FailedRequest,
+    Fault,
+    Following,
+    NotStarted,
+    Observation,
+    Over,
+    Part,
+    Problem,
+    Refusal,
+    Unlabelled,
+    Unplanned,
+    Unprepared,
+)
+from resultsfw.tekton.pipelinerun.pipeline_spec import (
+    PipelineSource,
+    Plan,
+    make_plan,
+    missing_metadata,
+    read_pipeline,
+)
+from resultsfw.tekton.pipelinerun.result_refs import value_reader
+from resultsfw.tekton.pipelinerun.status import verdict
+from resultsfw.tekton.pipelinerun.taskrun_builder import TaskRunBuilder, batch_size_of, taskrun_name
+from resultsfw.tekton.pipelinerun.taskrun_results import WholeTaskRuns
+from resultsfw.tekton.pipelinerun.timeouts import refuse_timeouts, times_of
+from resultsfw.tekton.pipelinerun.validate_pipeline import tasks_of
+from resultsfw.tekton.pipelinerun.validate_references import refuse_references
+from resultsfw.tekton.spec.workspaces import claims_of
+
+__all__ = ["Known", "Observer", "failed_request", "refusal"]
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What one reconcile knows of its run, and what it has done for it.
+
+    Attributes:
+        pipelinerun: As last read or written.
+        now: The time of this reconcile; UTC.
+        whole: Reads TaskRuns as a whole, each once.
+        source: The Pipeline, once it is read.
+        is_labelled: Whether labels and annotations of the Pipeline were asked for.
+        plan: The run's Tasks and their order, once they are known to make one.
+        builder: Builds the run's TaskRuns.
+        runs: Its TaskRuns by Pipeline Task, once they are read.
+        is_prepared: Whether what its TaskRuns need was checked.
+        facts: Where the run stands, once its TaskRuns are read.
+        cancelled: Tasks whose TaskRun was cancelled.
+        has_created: Whether TaskRuns were created.
+        is_more_due: Whether more were due than were created.
+        failed_creation: The TaskRun that could not be created.
+        problem: Why the run cannot go on.
+        is_reported: Whether the run's condition says so.
+    """
+
+    pipelinerun: Object
+    now: datetime
+    whole: WholeTaskRuns
+    source: PipelineSource | None = None
+    is_labelled: bool = False
+    plan: Plan | None = None
+    builder: TaskRunBuilder | None = None
+    runs: Mapping[str, Object] | None = None
+    is_prepared: bool = False
+    facts: Facts | None = None
+    cancelled: frozenset[str] = field(default=frozenset())
+    has_created: bool = False
+    is_more_due: bool = False
+    failed_creation: FailedCreation | None = None
+    problem: Problem | None = None
+    is_reported: bool = False
+
+    @property
+    def requested(self) -> str:
+        """``spec.status``; empty where it would hold back a run that has started, as Tekton refuses to."""
+        requested = self.pipelinerun["spec"].get("status") or ""
+        return "" if requested == reasons.PENDING else str(requested)
+
+
+def refusal(refused: RefusedRun) -> Refusal:
+    """Return a refused run's problem."""
+    return Refusal(refused.reason, refused.message)
+
+
+def failed_request(error: ClusterError) -> FailedRequest:
+    """Return the problem of a request that the run's own text did not decide."""
+    return FailedRequest(f"a request failed and is tried again: {error.message}", error)
+
+
+class Observer:
+    """Reads what a decision needs.
+
+    Args:
+        core: With the flags in force.
+        cluster: Where PipelineRuns and TaskRuns live.
+        policies: What an operator forbids.
+    """
+
+    def __init__(self, core: ResultsManager, cluster: Cluster, policies: Policies) -> None:
+        self._core = core
+        self._cluster = cluster
+        self._policies = policies
+
+    def observe(self, known: Known) -> tuple[Known, Observation]:
+        """Return where a run stands, and what is known of it now."""
+        pipelinerun = known.pipelinerun
+        if pipelinerun["metadata"].get("deletionTimestamp") or is_done(pipelinerun):
+            return known, Over()
+        if not pipelinerun.get("status", {}).get("startTime"):
+            is_pending = pipelinerun["spec"].get("status") == reasons.PENDING
+            return known, NotStarted(pipelinerun["metadata"]["name"], is_pending)
+        if known.plan is None:
+            known, stage = self._plan(known)
+            if stage is not None:
+                return known, stage
+        if known.problem is None:
+            try:
+                return self._follow(known)
+            except RefusedRun as refused:
+                known = replace(known, problem=refusal(refused))
+            except ClusterError as error:
+                known = replace(known, problem=failed_request(error))
+        assert known.problem is not None  # noqa: S101 - one was found or was there
+        return known, Blocked(known.problem, known.is_reported)
+
+    # The Pipeline.
+
+    def _plan(self, known: Known) -> tuple[Known, Observation | None]:
+        """Read the Pipeline and plan the run; return the stage if it cannot go on, or lacks labels."""
+        if known.problem is None:
+            try:
+                known, stage = self._read_plan(known)
+            except RefusedRun as refused:
+                known = replace(known, problem=refusal(refused))
+            except ClusterError as error:
+                why = f"the Pipeline could not be read: {error.message}"
+                problem = FailedRequest(why, error, reasons.COULDNT_GET_PIPELINE)
+                known = replace(known, problem=problem)
+            except Exception as error:  # noqa: BLE001 - of whatever kind: the run must not outlive its timeout
+                known = replace(known, problem=Fault(error))
+            else:
+                return known, stage
+        assert known.problem is not None  # noqa: S101 - one was found or was there
+        return known, _unplanned(known, known.problem)
+
+    def _read_plan(self, known: Known) -> tuple[Known, Unlabelled | None]:
+        """Read and check the Pipeline once; plan the run when it has the Pipeline's labels.
+
+        Raises:
+            RefusedRun: The run cannot be run.
+            ClusterError: The Pipeline could not be read.
+        """
+        pipelinerun = known.pipelinerun
+        if known.source is None:
+            source = read_pipeline(pipelinerun, self._cluster)
+            if not children_of(pipelinerun["status"]):
+                self._refuse_forbidden(pipelinerun, source)
+            known = replace(known, source=source)
+        else:
+            source = known.source
+        if not pipelinerun["status"].get("pipelineSpec"):
+            if not known.is_labelled:
+                known = replace(known, is_labelled=True)
+                if missing := missing_metadata(pipelinerun, source):
+                    return known, Unlabelled(missing)
+            refuse_timeouts(pipelinerun)
+        plan = make_plan(pipelinerun, source.spec, source.name)
+        return replace(known, plan=plan, builder=TaskRunBuilder(pipelinerun)), None
+
+    def _refuse_forbidden(self, pipelinerun: Object, source: PipelineSource) -> None:
+        """Raise RefusedRun for a run without TaskRuns yet that the operator's policies forbid."""
+        found = violations(pipelinerun, self._policies)
+        if pipelinerun["spec"].get("pipelineSpec") is None:
+            found += pipeline_violations(source.spec, self._policies, path=f'Pipeline "{source.name}": spec')
+        if found:
+            metadata = pipelinerun["metadata"]
+            run = f"{metadata.get('namespace', '')}/{metadata['name']}"
+            message = f"{USER_ERROR}PipelineRun {run} can't be Run: {'; '.join(found)}"
+            raise RefusedRun(reasons.INVALID, message, subject=f"PipelineRun {run}")
+
+    # The TaskRuns.
+
+    def _follow(self, known: Known) -> tuple[Known, Observation]:
+        """Read the run's TaskRuns; before the first of them, check what they need.
+
+        Raises:
+            RefusedRun: The run cannot be run.
+            ClusterError: Something could not be read.
+        """
+        if known.facts is not None:
+            return known, _following(known, known.facts)
+        plan, builder, source = known.plan, known.builder, known.source
+        assert plan is not None  # noqa: S101 - planned before
+        assert builder is not None  # noqa: S101
+        assert source is not None  # noqa: S101
+        pipelinerun, requested = known.pipelinerun, known.requested
+        times = times_of(pipelinerun, known.now)
+        is_late = times.has_elapsed(times.pipeline_deadline)
+        # Where nothing more is created, all TaskRuns are asked for, not only those that the status names.
+        asks_all = bool(requested) or is_late or times.has_elapsed(times.tasks_deadline)
+        runs = known.runs if known.runs is not None else self._taskruns(known, plan, asks_all=asks_all)
+        if not runs and not is_late and requested != "Cancelled" and not known.is_prepared:
+            refuse_too_large(_with_pipeline(pipelinerun, source))
+            try:
+                refuse_references(pipelinerun, plan, self._cluster)
+            except ClusterError as error:
+                why = f"a Task could not be read: {error.message}"
+                problem = FailedRequest(why, error, reasons.COULDNT_GET_TASK)
+                return replace(known, problem=problem), Blocked(problem, known.is_reported)
+            known = replace(known, runs=runs, is_prepared=True)
+            if claims_of(pipelinerun, PIPELINERUNS):
+                return known, Unprepared()
+        facts = Facts(
+            plan,
+            runs,
+            requested,
+            times,
+            refusal_of=lambda facts, name: taskrun_over_capacity(builder.build(facts, name), name),
+            read_value=value_reader(
+                self._core, self._cluster, pipelinerun["metadata"].get("namespace", ""), times
+            ),
+            read_whole=known.whole.with_results,
+            batch_size=batch_size_of(pipelinerun),
+        )
+        known = replace(known, facts=facts)
+        return known, _following(known, facts)
+
+    def _taskruns(self, known: Known, plan: Plan, *, asks_all: bool) -> dict[str, Object]:
+        """Return the run's TaskRuns by Pipeline Task.
+
+        Their names are a function of both, so none is ever created twice: one that was created just before a
+        crash is found when it is to be created.
+        """
+        pipelinerun = known.pipelinerun
+        named = {child.get("pipelineTaskName") for child in children_of(pipelinerun.get("status", {}))}
+        runs: dict[str, Object] = {}
+        for _, task in tasks_of(plan.spec):
+            if asks_all or task["name"] in named:
+                name = taskrun_name(pipelinerun["metadata"]["name"], task["name"])
+                with contextlib.suppress(NotFoundError):
+                    runs[task["name"]] = self.own_taskrun(known, name)
+        return runs
+
+    def own_taskrun(self, known: Known, name: str) -> Object:
+        """Return a TaskRun of the run; whole, if it has ended and the run's status repeats it.
+
+        Raises:
+            RefusedRun: It is not the run's.
+            ClusterError: It could not be read.
+        """
+        pipelinerun = known.pipelinerun
+        taskrun = self._cluster.get(TASKRUNS, pipelinerun["metadata"].get("namespace", ""), name)
+        if not owns(pipelinerun, taskrun):
+            raise RefusedRun(
+                reasons.CREATE_RUN_FAILED,
+                f'TaskRun "{name}" is somebody else\'s; delete it, or name the run otherwise',
+            )
+        if self._core.flags.embedded_status != "minimal" and is_done(taskrun):
+            return known.whole.get(taskrun)
+        return taskrun
+
+
+def _unplanned(known: Known, problem: Problem) -> Unplanned:
+    pipelinerun = known.pipelinerun
+    return Unplanned(
+        name=pipelinerun["metadata"]["name"],
+        requested=known.requested,
+        times=times_of(pipelinerun, known.now),
+        waited_for=_waited_for(pipelinerun),
+        holds_pipeline=bool(pipelinerun["status"].get("pipelineSpec")),
+        problem=problem,
+        is_reported=known.is_reported,
+    )
+
+
+def _following(known: Known, facts: Facts) -> Following:
+    pipelinerun = known.pipelinerun
+    name = pipelinerun["metadata"]["name"]
+    running = [task for task in facts.tasks if facts.is_running(task) and not _is_cancelled(known, task)]
+    parts: dict[Part, bool] = {
+        "pipeline": facts.pipeline_timed_out,
+        "tasks": facts.tasks_timed_out,
+        "finally": facts.finally_timed_out,
+    }
+    return Following(
+        name=name,
+        requested=facts.requested,
+        due=() if known.has_created else tuple(facts.next_tasks()),
+        batch_size=facts.batch_size,
+        is_more_due=known.is_more_due,
+        running=tuple(running),
+        running_before_finally=tuple(task for task in running if not facts.is_final(task)),
+        timed_out=frozenset(part for part, is_late in parts.items() if is_late),
+        verdict=verdict(name, facts),
+        begins_finally=bool(facts.final)
+        and facts.dag_done
+        and not pipelinerun["status"].get("finallyStartTime"),
+        waited_for=_waited_for(pipelinerun),
+        failed_creation=known.failed_creation,
+        seconds_left=min(facts.times.left(), default=None),
+    )
+
+
+def _is_cancelled(known: Known, task: str) -> bool:
+    assert known.facts is not None  # noqa: S101
+    return task in known.cancelled or known.facts.runs[task]["spec"].get("status") == "TaskRunCancelled"
+
+
+def _waited_for(pipelinerun: Object) -> str:
+    """Return what to add to the message of a run that is ended while it waits: for what."""
+    waiting = waiting_for(pipelinerun)
+    return previous_status(waiting) if waiting[0] == reasons.PENDING else ""
+
+
+def _with_pipeline(pipelinerun: Object, source: PipelineSource) -> Object:
+    """Return the run as it is with the Pipeline's spec in its status."""
+    return {**pipelinerun, "status": {**pipelinerun["status"], "pipelineSpec": source.spec}}

@@ -1,0 +1,139 @@
+"""Put results of other Tasks into what a Pipeline Task is given: texts, params, ``when``, workspaces."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final
+
+from resultsfw.cluster import Object
+from resultsfw.limits import OBJECT_BYTES
+from resultsfw.tekton.pipelinerun.dag import REFERRING
+from resultsfw.tekton.pipelinerun.pipeline_spec import substitute_task
+from resultsfw.tekton.pipelinerun.result_refs import (
+    ReadValue,
+    Results,
+    ResultUnread,
+    protected_lookup,
+    result_lookup,
+)
+from resultsfw.tekton.spec.expansion import Budget, Expansion, Lookup, TooLargeError, first_of
+from resultsfw.tekton.spec.variables import unprotect, variables_in
+
+__all__ = ["TaskInputs"]
+
+_SHOWN: Final = 1024
+"""Characters of a text in ``when`` that a status shows."""
+
+_GIVEN_BYTES: Final = 4 * OBJECT_BYTES
+"""Bytes up to which a Task's texts are built: of what no TaskRun holds, the largest param is to be named."""
+
+
+@dataclass
+class TaskInputs:
+    """What Pipeline Tasks are given, with the results in it that are there.
+
+    Args:
+        tasks: Every Pipeline Task by name: its section and its spec.
+        bound: What the run binds, by workspace.
+        results: Of the Tasks that have ended.
+        read_value: Reads the value of a result by reference where it is needed: in a text, as a part.
+        states: How the Tasks before ``finally`` ended, which those of ``finally`` may ask.
+    """
+
+    tasks: Mapping[str, tuple[str, Object]]
+    bound: Mapping[str, Object]
+    results: Results
+    read_value: ReadValue
+    states: Lookup
+
+    def when_allows(self, name: str) -> bool:
+        """Return whether a Task's ``when`` lets it run; one whose values cannot be read is invalid later."""
+        try:
+            return all(_is_true(expression) for expression in self._replaced_when(name))
+        except (ResultUnread, TooLargeError):
+            return True
+
+    def shown_when(self, name: str) -> list[Object]:
+        """Return a Task's ``when`` for people, with results in it; as written where one cannot be read.
+
+        Long texts are cut: a status holds no results.
+        """
+        try:
+            expressions = self._replaced_when(name)
+        except (ResultUnread, TooLargeError):
+            expressions = unprotect(self._when(name))
+        return [{key: _shown(value) for key, value in expression.items()} for expression in expressions]
+
+    def task(self, name: str) -> Object:
+        """Return a Task's spec with all results in it that it names and that are there.
+
+        A parameter that is one result by reference is that reference. Values are protected: the texts go on
+        into a TaskRun.
+
+        Raises:
+            ResultUnread: The value of one by reference is needed, and cannot be had.
+            TooLargeError: The texts would be larger than one object can be.
+        """
+        _, task = self.tasks[name]
+        known = Expansion(self._lookup(name), budget := Budget(_GIVEN_BYTES))
+        passing = Expansion(
+            protected_lookup(result_lookup(self.results, self.read_value, passing=True)), budget
+        )
+        return substitute_task(task, known, name, fields=REFERRING, inner=known, passing=passing)
+
+    def workspaces(self, name: str) -> dict[str, Object]:
+        """Return what the run binds, by name, with the results in it that are there when a Task is created.
+
+        Raises:
+            ResultUnread: The value of one by reference is needed, and cannot be had.
+            TooLargeError: The texts would be larger than one object can be.
+        """
+        known = Expansion(self._lookup(name), Budget())
+        with_results = {
+            key: {
+                field: value
+                if field in ("name", "volumeClaimTemplate")
+                else known.tree(value, f"workspaces.{key}")
+                for field, value in self.bound[key].items()
+            }
+            for key in self._with_variables
+        }
+        return {**self.bound, **with_results}
+
+    @cached_property
+    def _with_variables(self) -> list[str]:
+        """The bindings in which results are still to be put."""
+        return [key for key, binding in self.bound.items() if any(variables_in(binding))]
+
+    def _lookup(self, name: str) -> Lookup:
+        """Return what a Task may name: results, and in ``finally`` how the others ended."""
+        results = protected_lookup(result_lookup(self.results, self.read_value))
+        return first_of(results, self.states) if self.tasks[name][0] == "finally" else results
+
+    def _replaced_when(self, name: str) -> list[Object]:
+        """Return a Task's ``when`` with results put in, as it is compared.
+
+        Raises:
+            ResultUnread: A value by reference is needed, and cannot be had.
+            TooLargeError: The texts would be larger than one object can be.
+        """
+        when = Expansion(self._lookup(name), Budget()).tree(self._when(name), f"{name}.when")
+        replaced: list[Object] = unprotect(when)
+        return replaced
+
+    def _when(self, name: str) -> list[Object]:
+        return self.tasks[name][1].get("when") or []
+
+
+def _shown(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_shown(element) for element in value]
+    if not isinstance(value, str) or len(value) <= _SHOWN:
+        return value
+    return f"{value[:_SHOWN]}... ({len(value.encode())} bytes)"
+
+
+def _is_true(expression: Object) -> bool:
+    """Return whether one ``when`` expression is true."""
+    is_in = expression.get("input", "") in (expression.get("values") or ())
+    return is_in if str(expression.get("operator", "")).lower() == "in" else not is_in
