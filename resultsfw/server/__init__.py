@@ -1,5 +1,6 @@
-"""The results server: keeps what results sidecars deliver over HTTP, once a pod, and hands it out.
+"""The results server: store what results sidecars deliver over HTTP, once per pod, and serve it.
 
-Tokens are reviewed by the cluster (`review`), bodies are read within limits (`bodies`), what came is kept in
-a folder or an object store (`store`). `api` is what is asked, `process` what runs.
+The API server authenticates tokens (`review`), bodies are read within limits (`body_capacity`), results are
+stored in a folder or an object store (`store`). `api` has the endpoints, `service` what they share, and
+`process` runs them.
 """

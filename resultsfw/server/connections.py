@@ -1,9 +1,8 @@
-"""Limits on open connections, in all and for each client address, which hold before TLS begins.
+"""Limit open connections, in total and for each client address, before TLS begins.
 
-A connection costs memory and a file descriptor before anybody knows who is at its other end. So the
-listening socket itself counts: where a limit is reached, the oldest connection without an authenticated
-request is closed in favour of the new one. A client that opens a thousand connections and says nothing on
-them loses its own.
+A connection costs memory and a file descriptor before its client is authenticated. So the listening socket
+itself counts them: at a limit, the oldest connection without an authenticated request is closed for the new
+one. A client that opens a thousand idle connections loses its own.
 """
 
 import contextlib
@@ -25,8 +24,8 @@ class Connection:
         address: The client's IP address.
 
     Attributes:
-        held: Whether a request of a known client is in progress: the connection is not closed to make room.
-        abort: Closes it at once.
+        held: Whether an authenticated request is in progress: then the connection is not closed at a limit.
+        abort: Closes it immediately.
     """
 
     __slots__ = ("abort", "address", "held")
@@ -41,35 +40,35 @@ class Connections:
     """The open connections of a server. For one event loop.
 
     Args:
-        most: Connections in all.
-        per_address: Connections of one client address.
+        most: Limit of all connections.
+        per_address: Limit of the connections of one client address.
 
     Attributes:
-        total: Those that are open now.
-        shed: Those that were closed or not accepted, by the limit that was reached: "address" or "total".
+        total: Currently open connections.
+        shed: Connections closed or refused, by the limit they exceeded: "address" or "total".
     """
 
     def __init__(self, most: int, per_address: int) -> None:
         self._most = most
         self._per_address = per_address
         self.shed = Counter({"address": 0, "total": 0})
-        # Of each address the oldest first.
+        # The connections of each address, the oldest first.
         self._open: dict[str, dict[Connection, None]] = {}
         self._by_file: dict[int, Connection] = {}
         self.total = 0
 
     def admit(self, sock: socket.socket, address: str) -> socket.socket | None:
-        """Return the accepted socket to go on with, or ``None`` where there is no room for it."""
+        """Return the accepted socket as a counted one, or ``None`` if a limit is reached."""
         own = self._open.get(address, {})
         if len(own) >= self._per_address and not self._close_oldest([own], "address"):
             return None
-        # Room is made where most connections are: a client with few keeps them.
+        # The address with most connections loses one: a client with few keeps them.
         if self.total >= self._most and not self._close_oldest(
             sorted(self._open.values(), key=len, reverse=True), "total"
         ):
             return None
         accepted = _Accepted(sock.family, sock.type, sock.proto, fileno=sock.detach())
-        connection = Connection(address, _shutter(accepted))
+        connection = Connection(address, _shutdown_of(accepted))
         file = accepted.fileno()
         self._by_file[file] = connection
         self._open.setdefault(address, {})[connection] = None
@@ -81,11 +80,11 @@ class Connections:
                 del self._by_file[file]
 
         accepted.on_close = gone
-        weakref.finalize(accepted, gone).atexit = False  # asyncio closes it; if ever it does not
+        weakref.finalize(accepted, gone).atexit = False  # in case asyncio does not close it
         return accepted
 
     def of(self, transport: Any) -> Connection:
-        """Return the connection of a transport of asyncio's; closing it aborts the transport from now on."""
+        """Return the connection of an asyncio transport, and abort that transport when it is to be closed."""
         sock = transport.get_extra_info("socket")
         connection = self._by_file.get(sock.fileno()) if sock is not None else None
         connection = connection or Connection()
@@ -97,7 +96,7 @@ class Connections:
         for group in groups:
             for connection in group:
                 if not connection.held:
-                    self._forget(connection)  # at once: its end is noticed later
+                    self._forget(connection)  # now: asyncio reports its end later
                     connection.abort()
                     return True
         return False
@@ -120,7 +119,7 @@ class Listener(socket.socket):
         """Accept a connection within the limits.
 
         Raises:
-            ConnectionAbortedError: There is no room. asyncio goes on to accept after this error.
+            ConnectionAbortedError: A limit is reached. asyncio continues to accept after this error.
         """
         sock, peer = super().accept()
         accepted = self.connections.admit(sock, str(peer[0]))
@@ -131,15 +130,15 @@ class Listener(socket.socket):
 
 
 def listen(host: str, port: int, connections: Connections) -> Listener:
-    """Return a socket that listens there.
+    """Return a listening socket.
 
     Args:
         host: "" for every address.
-        port: 0 for a free one.
-        connections: Count those that are accepted.
+        port: 0 for a free port.
+        connections: Count and limit the accepted connections.
 
     Raises:
-        OSError: The address cannot be had.
+        OSError: The address cannot be bound.
     """
     if not host and socket.has_dualstack_ipv6():
         sock = socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=_BACKLOG)
@@ -152,7 +151,7 @@ def listen(host: str, port: int, connections: Connections) -> Listener:
 
 
 class _Accepted(socket.socket):
-    """An accepted connection that says when it is closed, in whatever state: TLS may not have begun."""
+    """An accepted socket that calls back when it is closed, even before the TLS handshake."""
 
     on_close: Callable[[], None] | None = None
 
@@ -162,13 +161,13 @@ class _Accepted(socket.socket):
             self.on_close()
 
 
-def _shutter(sock: socket.socket) -> Callable[[], None]:
-    """Return what ends a connection of which asyncio has no transport for a protocol yet."""
+def _shutdown_of(sock: socket.socket) -> Callable[[], None]:
+    """Return a function that shuts a socket down for which asyncio has no transport yet."""
     reference = weakref.ref(sock)
 
     def shut() -> None:
         if (there := reference()) is not None:
-            with contextlib.suppress(OSError):  # its client was faster
+            with contextlib.suppress(OSError):  # the client closed it first
                 there.shutdown(socket.SHUT_RDWR)
 
     return shut

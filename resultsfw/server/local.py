@@ -1,4 +1,4 @@
-"""Who asks where there is no cluster: the engine's own tokens, and what its user needs to use the server."""
+"""Authenticate the local engine's tokens, and print the flags that make the local engine use this server."""
 
 import contextlib
 import os
@@ -17,10 +17,10 @@ _POD_UID = "authentication.kubernetes.io/pod-uid"
 
 
 class LocalReviewer:
-    """Takes the engine's tokens for true: they are signed by nobody, so this is for one's own machine.
+    """Accepts the local engine's tokens. They are not signed, so this is for one's own machine only.
 
     Args:
-        audience: That a token must be for.
+        audience: The audience that a token must have.
     """
 
     def __init__(self, audience: str) -> None:
@@ -39,13 +39,13 @@ class LocalReviewer:
         return True, self.review(token)
 
     def allows(self, identity: Identity, verb: str, namespace: str) -> bool:  # noqa: ARG002 - all or nothing
-        """See `resultsfw.server.review.Reviewer`: who is no pod is the engine itself."""
+        """See `resultsfw.server.review.Reviewer`; a client that is not a pod is the engine itself."""
         return not identity.pod_uid
 
 
 @contextlib.contextmanager
 def flags_for(url: str, audience: str) -> Iterator[str]:
-    """A ConfigMap of feature flags for ``resultsfw run``; within it, the token that it names is there."""
+    """Yield a ConfigMap ``feature-flags`` for ``resultsfw run``; its token file exists within the context."""
     me = tokens.Token(
         namespace="resultsfw", service_account="resultsfw-controller", pod="", pod_uid="", audience=audience
     )

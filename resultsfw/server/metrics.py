@@ -1,4 +1,4 @@
-"""What the server counts, as Prometheus reads it."""
+"""Count and time the server's requests, in a Prometheus registry of its own."""
 
 import platform
 from collections.abc import Callable, Iterator
@@ -17,11 +17,11 @@ __all__ = ["Metrics"]
 _SECONDS: Final = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 _NAMESPACES: Final = 100
-"""Namespaces whose stored bytes are told: those with most of them."""
+"""Namespaces whose stored bytes are exported: those with the most."""
 
 
 class _State(Collector):
-    """Stored bytes by namespace, and connections, as they are when they are asked for."""
+    """Collects stored bytes by namespace, and connections, whenever the metrics are read."""
 
     def __init__(self, usage: Usage, connections: Connections) -> None:
         self._usage = usage
@@ -62,15 +62,15 @@ class _State(Collector):
 
 
 class Metrics:
-    """The server's counters. Safe for threads.
+    """The metrics of the server. Safe for threads.
 
     Args:
-        held: Bytes of bodies in memory now.
-        connections: Those of the port for results.
-        usage: What is stored.
+        body_bytes: Returns the bytes of bodies in memory now.
+        connections: Of the port for results.
+        usage: The stored bytes.
     """
 
-    def __init__(self, held: Callable[[], float], connections: Connections, usage: Usage) -> None:
+    def __init__(self, body_bytes: Callable[[], float], connections: Connections, usage: Usage) -> None:
         self.registry = CollectorRegistry()
         self.requests = Counter(
             "resultsfw_server_requests",
@@ -116,7 +116,7 @@ class Metrics:
         waiting = Gauge(
             "resultsfw_server_body_bytes", "Current bytes of bodies in memory.", registry=self.registry
         )
-        waiting.set_function(held)
+        waiting.set_function(body_bytes)
         self.registry.register(_State(usage, connections))
         built = Gauge(
             "resultsfw_server_build_info",
@@ -128,5 +128,5 @@ class Metrics:
         ProcessCollector(registry=self.registry)
 
     def text(self) -> bytes:
-        """As Prometheus reads it."""
+        """Return all metrics in the Prometheus text format."""
         return generate_latest(self.registry)

@@ -1,4 +1,4 @@
-"""The results server as a process: what it is made of, how it starts, and how it ends."""
+"""Run the results server: open its store and ports, serve, clean up old results, and shut down."""
 
 import asyncio
 import contextlib
@@ -20,14 +20,14 @@ from resultsfw.ratelimit import TokenBucket
 from resultsfw.server.api import Service, make_app
 from resultsfw.server.connections import Connections, Listener, listen
 from resultsfw.server.local import LocalReviewer, flags_for
-from resultsfw.server.pages import make_pages
 from resultsfw.server.refusals import RefusalError
 from resultsfw.server.review import ACCESS_REVIEWS, AUDIENCE, TOKEN_REVIEWS, ClusterReviewer, Reviewer
 from resultsfw.server.runs import ClusterRuns
-from resultsfw.server.serving import Server, bound_memory, raise_file_limit
+from resultsfw.server.status_app import make_status_app
 from resultsfw.server.store import Results, open_store
 from resultsfw.server.tls import Certificate
 from resultsfw.server.usage import Usage
+from resultsfw.server.uvicorn_server import Server, bound_memory, raise_file_limit
 from resultsfw.tekton.api.kinds import TASKRUNS
 
 __all__ = ["KEEP_DAYS", "LIMIT", "NAMESPACE_BYTES", "Options", "run_server"]
@@ -35,30 +35,30 @@ __all__ = ["KEEP_DAYS", "LIMIT", "NAMESPACE_BYTES", "Options", "run_server"]
 log = logging.getLogger(__name__)
 
 LIMIT: Final = 10 * 1024 * 1024
-"""Bytes of a body: what 1.5 MiB of values take where every byte of them is escaped, and names."""
+"""Bytes of a body: what 1.5 MiB of values take if every byte of them is escaped, with their names."""
 
 DRAIN: Final = 20
-"""Seconds in which requests that were begun may end after SIGTERM; Kubernetes gives 30 in all."""
+"""Seconds in which running requests may finish after SIGTERM; Kubernetes kills after 30."""
 
 NAMESPACE_BYTES: Final = 128 * 1024 * 1024
-"""Bytes that one namespace may have stored."""
+"""The default quota of stored bytes per namespace."""
 
 KEEP_DAYS: Final = 3.0
-"""Days after which what nobody purged goes: over a weekend without a controller."""
+"""The default retention time in days: a weekend without a controller."""
 
 _CONNECTIONS: Final = 1000
 _PER_ADDRESS: Final = 64
 _PAGES_CONNECTIONS: Final = 64
 _PAGES_PER_ADDRESS: Final = 16
 
-_LOOK: Final = 1.0
-"""Seconds between two looks at the certificate's files."""
+_CERTIFICATE_POLL: Final = 1.0
+"""Seconds between two checks of the certificate's files."""
 
-_SWEEP: Final = 600.0
-"""Seconds between two looks for what nobody purged; the store is counted anew with each."""
+_CLEANUP: Final = 600.0
+"""Seconds between two cleanups of the store; each also recounts it."""
 
 _READY: Final = 5.0
-"""Seconds for which the answer of /readyz holds."""
+"""Seconds for which the answer of /readyz is cached."""
 
 _DAY: Final = 86_400.0
 
@@ -70,7 +70,7 @@ _LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What an operator decides; see ``resultsfw results-server --help``."""
+    """The options of the server. See ``resultsfw results-server --help``."""
 
     store: str
     listen: str = ":8443"
@@ -90,16 +90,16 @@ class Options:
 
 
 def run_server(options: Options) -> int:
-    """Serve until SIGTERM or SIGINT; returns the exit status.
+    """Serve until SIGTERM or SIGINT; return the exit status.
 
     Raises:
-        InputError: An option is refused; nothing was started.
+        InputError: An option is invalid; nothing was started.
     """
     address = parse_address(options.listen)
     status_address = parse_address(options.listen_status) if options.listen_status else None
     certificate_of = _certificate(options, address[0])
     if options.check_runs and options.local:
-        raise InputError("--check-runs asks a cluster, and --local has none", subject="--check-runs")
+        raise InputError("--check-runs requires a cluster, and --local has none", subject="--check-runs")
     results = open_store(options.store)
     results.usage = Usage(options.namespace_bytes)
     reviewer: Reviewer = LocalReviewer(options.audience)
@@ -121,10 +121,10 @@ def run_server(options: Options) -> int:
     raise_file_limit(_CONNECTIONS + _PAGES_CONNECTIONS)
     with contextlib.ExitStack() as stack:
         sock = stack.enter_context(_listening(address, connections, "--listen"))
-        pages = None
+        status = None
         if status_address is not None:
             limits = Connections(_PAGES_CONNECTIONS, _PAGES_PER_ADDRESS)
-            pages = stack.enter_context(_listening(status_address, limits, "--listen-status"))
+            status = stack.enter_context(_listening(status_address, limits, "--listen-status"))
         if options.local:
             scheme = "https" if certificate else "http"
             url = f"{scheme}://{_named(address[0])}:{sock.getsockname()[1]}"
@@ -132,8 +132,8 @@ def run_server(options: Options) -> int:
             sys.stdout.flush()
         ready = _Readiness(results, cluster, check_runs=options.check_runs)
         servers = [Server(make_app(service), sock, certificate.context if certificate else None, DRAIN)]
-        if pages is not None:
-            servers.append(Server(make_pages(service.metrics, ready), pages, None, 1))
+        if status is not None:
+            servers.append(Server(make_status_app(service.metrics, ready), status, None, 1))
         asyncio.run(_serve(service, certificate, servers, options))
     log.info("stopped")
     return 0
@@ -144,15 +144,15 @@ def _named(host: str) -> str:
 
 
 def _certificate(options: Options, host: str) -> Callable[[Service], Certificate | None]:
-    """Makes the certificate, if the server is to have one."""
+    """Return a function that loads the certificate, if the server has one."""
     cert, key = options.tls_cert, options.tls_key
     if options.local and host not in _LOOPBACK:
         raise InputError(
-            f"--listen {options.listen}: --local takes tokens that anybody can make; listen on 127.0.0.1",
+            f"--listen {options.listen}: --local accepts tokens that anybody can make; listen on 127.0.0.1",
             subject="--listen",
         )
     if cert and key and not options.insecure_http:
-        # Read here already: what is wrong with it is said before anything is started.
+        # Load it here, too: an invalid one is reported before anything is started.
         Certificate(cert, key)
 
         def made(service: Service) -> Certificate:
@@ -162,8 +162,8 @@ def _certificate(options: Options, host: str) -> Callable[[Service], Certificate
         return made
     if host not in _LOOPBACK:
         raise InputError(
-            f"--listen {options.listen}: without --tls-cert and --tls-key only an address such as "
-            "127.0.0.1:8443 is served, or who sees the network sees tokens",
+            f"--listen {options.listen}: without --tls-cert and --tls-key only a loopback address "
+            "such as 127.0.0.1:8443 is allowed: tokens would cross the network unencrypted",
             subject="--listen",
         )
     if cert or key or not (options.insecure_http or options.local):
@@ -172,7 +172,7 @@ def _certificate(options: Options, host: str) -> Callable[[Service], Certificate
 
 
 class _Readiness:
-    """Why the server cannot serve; the answer holds for some seconds."""
+    """Returns why the server cannot serve, with a cache of some seconds."""
 
     def __init__(self, results: Results, cluster: KubeCluster | None, *, check_runs: bool) -> None:
         self._results = results
@@ -185,24 +185,24 @@ class _Readiness:
     def __call__(self) -> str:
         with self._lock:
             if time.monotonic() >= self._until:
-                self._why = self._look()
+                self._why = self._check()
                 self._until = time.monotonic() + _READY
             return self._why
 
-    def _look(self) -> str:
+    def _check(self) -> str:
         try:
             self._results.probe()
         except RefusalError as error:
             return error.message
         if self._cluster is None:
             return ""
-        why = "to know whose a token is"
+        why = "to authenticate tokens"
         needs = [
             RequiredPermission(verb="create", kind=kind, why=why, fix=_RIGHTS)
             for kind in (TOKEN_REVIEWS, ACCESS_REVIEWS)
         ]
         if self._check_runs:
-            why = "to know whether a run exists (--check-runs)"
+            why = "to check that a run exists (--check-runs)"
             needs.append(RequiredPermission(verb="get", kind=TASKRUNS, why=why, fix=_RUN_RIGHTS))
         return "; ".join(missing_permissions(self._cluster, needs))
 
@@ -230,13 +230,13 @@ async def _serve(
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
-    works = [asyncio.create_task(_every(_SWEEP, _sweeper(service, options.keep_days)))]
+    works = [asyncio.create_task(_every(_CLEANUP, _cleanup(service, options.keep_days)))]
     if certificate is not None:
-        works.append(asyncio.create_task(_every(_LOOK, certificate.refresh)))
+        works.append(asyncio.create_task(_every(_CERTIFICATE_POLL, certificate.refresh)))
     scheme = "https" if certificate else "http"
     main, *others = servers
-    for pages in others:
-        log.info("status pages on port %d", pages.port)
+    for status in others:
+        log.info("status pages on port %d", status.port)
     log.info("results server on %s port %d", scheme, main.port)
     try:
         await asyncio.gather(*(server.serve() for server in servers))
@@ -254,7 +254,7 @@ async def _every(seconds: float, do: Callable[[], None]) -> None:
         await asyncio.sleep(seconds)
 
 
-def _sweeper(service: Service, days: float) -> Callable[[], None]:
+def _cleanup(service: Service, days: float) -> Callable[[], None]:
     results, metrics, runs = service.results, service.metrics, service.runs
 
     def remove_old() -> None:
@@ -269,11 +269,11 @@ def _sweeper(service: Service, days: float) -> Callable[[], None]:
 
     works = [*([remove_old] if days else []), remove_orphans, results.recount]
 
-    def sweep() -> None:
-        for work in works:  # each by itself: a cluster that does not answer stops no count of the store
+    def clean_up() -> None:
+        for work in works:  # each by itself: an API server that does not answer stops no recount
             try:
                 work()
             except RefusalError as error:
                 log.warning("could not clean up the store: %s", error.message)
 
-    return sweep
+    return clean_up

@@ -1,4 +1,4 @@
-"""One connection: uvicorn's protocol, with limits on the time and the bytes of a request's head."""
+"""Limit the time and the bytes of a request's header: uvicorn's protocol for one connection, with limits."""
 
 import asyncio
 import json
@@ -8,32 +8,33 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from resultsfw.server.connections import Connection, Connections
 
-__all__ = ["Bounded"]
+__all__ = ["LimitedProtocol"]
 
 HEAD_SECONDS: Final = 5.0
-"""Within which a request's head must be complete, from the connection's begin or the answer before."""
+"""Within which a request's header must be complete, from the start of the connection or the last response."""
 
 HEAD_BYTES: Final = 64 * 1024
-"""Of a request's head; a token takes two of them."""
+"""Of a request's header: twice what the longest token takes."""
 
 _PIECE: Final = 32 * 1024
-"""Bytes that are parsed at once behind a head: a further head within them is shorter than the limit."""
+"""Bytes that are parsed at once after a header: a further header within them is shorter than the limit."""
 
 _PIPELINED: Final = 8
-"""Requests that may wait on a connection for the answer to the one before."""
+"""Pipelined requests that may wait on a connection for the response to the one before."""
 
 _TOO_LONG: Final = json.dumps(
-    {"code": "HeadTooLarge", "message": f"the head of the request has over {HEAD_BYTES} bytes"}
+    {"code": "HeadTooLarge", "message": f"the header of the request has over {HEAD_BYTES} bytes"}
 ).encode()
 
 
-class Bounded(HttpToolsProtocol):
-    """Closes a connection on which no request's head comes to its end.
+class LimitedProtocol(HttpToolsProtocol):
+    """Closes a connection whose request header is not complete in time, or too long.
 
-    Uvicorn alone waits for ever for a head, takes one of any size, and reads bodies that nobody asked for.
+    Uvicorn itself waits for ever for a header, accepts one of any size, and reads bodies before the
+    application asks for them.
 
     Args:
-        connections: Where the connection is counted; none: nowhere.
+        connections: Count the connection; ``None`` for none.
     """
 
     def __init__(self, *args: Any, connections: Connections | None = None, **named: Any) -> None:
@@ -44,23 +45,23 @@ class Bounded(HttpToolsProtocol):
         self._head = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's
-        """Begin to wait for a request."""
+        """Start to wait for a request."""
         super().connection_made(transport)
         if self._connections is not None:
             self._connection = self._connections.of(transport)
-        # What TLS decrypts and nobody takes yet: bodies of requests whose token is not known.
+        # Limits what TLS decrypts and nobody reads yet: bodies of unauthenticated requests.
         set_limits = getattr(transport, "set_read_buffer_limits", None)
         if set_limits is not None:
             set_limits(high=_PIECE)
-        self._begin()
+        self._start_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Wait for nothing any more."""
-        self._end()
+        """Stop waiting."""
+        self._stop_timer()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Parse what came, and no head over the limit, in however many pieces it comes."""
+        """Parse what arrived, and no header over the limit, in however many pieces it arrives."""
         start = 0
         while start < len(data) and not self.transport.is_closing():
             size = HEAD_BYTES - self._head if self._due is not None else _PIECE
@@ -75,30 +76,30 @@ class Bounded(HttpToolsProtocol):
                 self.transport.abort()
 
     def on_message_begin(self) -> None:
-        """A request begins."""
+        """Handle the start of a request."""
         super().on_message_begin()
         self.scope["state"]["connection"] = self._connection
         if self._due is None:
-            self._begin()
+            self._start_timer()
 
     def on_headers_complete(self) -> None:
-        """Its head is complete; the body stays where it is until the application asks for it."""
-        self._end()
+        """Handle the end of the header, and leave the body unread until the application asks for it."""
+        self._stop_timer()
         super().on_headers_complete()
         self.flow.pause_reading()
 
     def on_response_complete(self) -> None:
-        """Wait for the next request, or for the client to take the answer."""
+        """Wait for the next request, or for the client to read the response."""
         self._connection.held = False
         super().on_response_complete()
         if self._due is None and not self.pipeline:
-            self._begin()
+            self._start_timer()
 
-    def _begin(self) -> None:
+    def _start_timer(self) -> None:
         self._head = 0
         self._due = self.loop.call_later(HEAD_SECONDS, self._too_slow)
 
-    def _end(self) -> None:
+    def _stop_timer(self) -> None:
         if self._due is not None:
             self._due.cancel()
             self._due = None
@@ -113,11 +114,11 @@ class Bounded(HttpToolsProtocol):
 
     def _refuse_head(self) -> None:
         if self._answering():
-            self.transport.abort()  # an answer now would be taken for that to the request before
+            self.transport.abort()  # the client would read it as the response to the request before
             return
         head = (
             b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: application/json\r\n"
             b"content-length: %d\r\nconnection: close\r\n\r\n"
         )
         self.transport.write(head % len(_TOO_LONG) + _TOO_LONG)
-        self.transport.close()  # and aborted when its time is over, should the client not take the answer
+        self.transport.close()  # aborted later, if the client does not read the response

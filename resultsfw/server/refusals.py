@@ -1,4 +1,4 @@
-"""Why a request is refused: a status, a code for programs, a sentence for people."""
+"""Refuse a request with a status, a code for programs and a message for people."""
 
 from typing import Final
 
@@ -24,16 +24,16 @@ _STATUSES: Final = {
     "QuotaExceeded": 507,
 }
 
-_AGAIN: Final = frozenset({"OneAtATime", "TooManyRequests", "Busy", "Unavailable", "QuotaExceeded"})
+_RETRYABLE: Final = frozenset({"OneAtATime", "TooManyRequests", "Busy", "Unavailable", "QuotaExceeded"})
 
 
 class RefusalError(Exception):
-    """A request is not served.
+    """A request is refused.
 
     Args:
         code: One of the codes above.
-        message: What is wrong, and both numbers where it is about size; never a token or a value.
-        unread: Whether there may be a body that was not read.
+        message: Why, with both numbers where it is about a size; never a token or a value.
+        unread: Whether the request may have a body that was not read.
     """
 
     def __init__(self, code: str, message: str, *, unread: bool = False) -> None:
@@ -44,11 +44,11 @@ class RefusalError(Exception):
 
     @property
     def status(self) -> int:
-        """Of the answer."""
+        """The HTTP status of the response."""
         return _STATUSES[self.code]
 
     @property
     def headers(self) -> dict[str, str]:
-        """Of the answer: when to come again, who may come."""
-        headers = {"Retry-After": "1"} if self.code in _AGAIN else {}
+        """Headers of the response: when to retry, how to authenticate."""
+        headers = {"Retry-After": "1"} if self.code in _RETRYABLE else {}
         return headers | ({"WWW-Authenticate": "Bearer"} if self.code == "Unauthenticated" else {})

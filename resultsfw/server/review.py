@@ -1,4 +1,4 @@
-"""Who asks, and what that one may: TokenReview and SubjectAccessReview, their answers kept for seconds."""
+"""Authenticate and authorize clients by TokenReview and SubjectAccessReview, with a cache of seconds."""
 
 import hashlib
 import logging
@@ -14,12 +14,12 @@ from resultsfw.cluster import Kind, Object
 from resultsfw.errors import ClusterError
 from resultsfw.server.refusals import RefusalError
 
-__all__ = ["AUDIENCE", "ClusterReviewer", "Identity", "Remembered", "Reviewer"]
+__all__ = ["AUDIENCE", "ClusterReviewer", "ExpiringCache", "Identity", "Reviewer"]
 
 log = logging.getLogger(__name__)
 
 AUDIENCE: Final = "resultsfw-results"
-"""Of tokens, unless told otherwise."""
+"""The default audience of tokens."""
 
 TOKEN_REVIEWS: Final = Kind("authentication.k8s.io", "v1", "tokenreviews", "TokenReview")
 ACCESS_REVIEWS: Final = Kind("authorization.k8s.io", "v1", "subjectaccessreviews", "SubjectAccessReview")
@@ -27,14 +27,14 @@ ACCESS_REVIEWS: Final = Kind("authorization.k8s.io", "v1", "subjectaccessreviews
 GROUP: Final = "resultsfw.dev"
 RESOURCE: Final = "results"
 
-REMEMBERED: Final = 5.0
-"""Seconds for which an answer is taken for true: a right that was taken away lasts so long."""
+CACHED: Final = 5.0
+"""Seconds for which a positive answer is cached: a revoked permission lasts so long."""
 
 REFUSED: Final = 2.0
-"""Seconds for which a refusal is taken for true: a right that is granted comes into force so much later."""
+"""Seconds for which a negative answer is cached: a new permission takes effect so much later."""
 
 _MOST: Final = 1024
-"""Answers that are kept at once, of each kind."""
+"""Cached answers of each kind."""
 
 _ACCOUNT: Final = "system:serviceaccount:"
 _POD_UID: Final = "authentication.kubernetes.io/pod-uid"
@@ -44,7 +44,7 @@ _Answer = TypeVar("_Answer")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """Whom a token stands for, as the cluster says it."""
+    """The user of a token, as the API server authenticated it."""
 
     username: str
     uid: str = ""
@@ -53,43 +53,43 @@ class Identity:
 
     @property
     def namespace(self) -> str:
-        """Of a service account; "" for anybody else."""
+        """The namespace of a service account; "" for another user."""
         if not self.username.startswith(_ACCOUNT):
             return ""
         return self.username.removeprefix(_ACCOUNT).partition(":")[0]
 
     @property
     def pod_uid(self) -> str:
-        """Of the pod the token is bound to; "" for one that is not."""
+        """The uid of the pod that the token is bound to; "" if it is not bound to one."""
         uids = self.extra.get(_POD_UID, ())
         return uids[0] if len(uids) == 1 else ""
 
 
 class Reviewer(Protocol):
-    """Says who asks and what that one may. Safe for threads."""
+    """Authenticates and authorizes clients. Safe for threads."""
 
     def review(self, token: str) -> Identity | None:
-        """Whom a token for our audience stands for; nobody if it is no such token.
+        """Return the user of a token with this server's audience; ``None`` for an invalid token.
 
         Raises:
-            RefusalError: It cannot be known now.
+            RefusalError: The API server did not answer.
         """
         ...
 
     def known(self, token: str) -> tuple[bool, Identity | None]:
-        """Return whether the answer of `review` is known, and that answer. Asks nobody."""
+        """Return whether the answer of `review` is cached, and that answer. Makes no request."""
         ...
 
     def allows(self, identity: Identity, verb: str, namespace: str) -> bool:
-        """Whether it may ``get`` or ``delete`` the results of runs in a namespace. Raises the same."""
+        """Return whether a user may ``get`` or ``delete`` results in a namespace. Raises as `review`."""
         ...
 
 
-class Remembered(Generic[_Answer]):
-    """Answers that may be given again for some seconds; a bounded number of them. Safe for threads."""
+class ExpiringCache(Generic[_Answer]):
+    """A cache of a limited number of answers, each for some seconds. Safe for threads."""
 
     def __init__(
-        self, seconds: float = REMEMBERED, most: int = _MOST, clock: Callable[[], float] = time.monotonic
+        self, seconds: float = CACHED, most: int = _MOST, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._seconds = seconds
         self._most = most
@@ -98,13 +98,13 @@ class Remembered(Generic[_Answer]):
         self._kept: OrderedDict[str, tuple[float, _Answer]] = OrderedDict()
 
     def get(self, key: str) -> _Answer | None:
-        """The answer, if it is not too old."""
+        """Return the cached answer; ``None`` if there is none, or it expired."""
         with self._lock:
             found = self._kept.get(key)
             return found[1] if found is not None and found[0] > self._clock() else None
 
-    def keep(self, key: str, answer: _Answer) -> _Answer:
-        """Keep an answer, and return it."""
+    def put(self, key: str, answer: _Answer) -> _Answer:
+        """Cache an answer, and return it."""
         with self._lock:
             self._kept.pop(key, None)
             self._kept[key] = (self._clock() + self._seconds, answer)
@@ -114,22 +114,22 @@ class Remembered(Generic[_Answer]):
 
 
 class Creates(Protocol):
-    """What of a cluster is asked here."""
+    """The part of a `Cluster` that reviews need."""
 
     def create(self, kind: Kind, obj: Object, /) -> Object:
-        """Have a review made."""
+        """Create a review, and return the API server's answer."""
         ...
 
 
 class ClusterReviewer:
-    """Asks an API server, and remembers its answers for seconds: refusals too, or each would cost a request.
+    """Asks an API server, and caches its answers for seconds, negative ones, too.
 
-    Refusals are kept apart: however many there are, they take no room from answers that are worth keeping.
-    Who asks the same while the answer is awaited waits for that one.
+    Negative answers have caches of their own, so that however many there are, they evict no positive ones.
+    Concurrent reviews of one token share one request.
 
     Args:
-        cluster: Of a service account that may create both kinds of review (``system:auth-delegator``).
-        audience: That a token must be for.
+        cluster: With a service account that may create both kinds of review (``system:auth-delegator``).
+        audience: The audience that a token must have.
     """
 
     def __init__(self, cluster: Creates, audience: str = AUDIENCE) -> None:
@@ -137,10 +137,10 @@ class ClusterReviewer:
         self._audience = audience
         self._lock = threading.Lock()
         self._awaited: dict[str, Future[Identity | None]] = {}
-        self._identities: Remembered[Identity] = Remembered()
-        self._unknown: Remembered[bool] = Remembered(REFUSED)
-        self._allowed: Remembered[bool] = Remembered()
-        self._forbidden: Remembered[bool] = Remembered(REFUSED)
+        self._identities: ExpiringCache[Identity] = ExpiringCache()
+        self._unknown: ExpiringCache[bool] = ExpiringCache(REFUSED)
+        self._allowed: ExpiringCache[bool] = ExpiringCache()
+        self._forbidden: ExpiringCache[bool] = ExpiringCache(REFUSED)
 
     def known(self, token: str) -> tuple[bool, Identity | None]:
         """See `Reviewer`."""
@@ -160,9 +160,9 @@ class ClusterReviewer:
         try:
             identity = self._identify(token)
             if identity is None:
-                self._unknown.keep(key, True)
+                self._unknown.put(key, True)
             else:
-                self._identities.keep(key, identity)
+                self._identities.put(key, identity)
             answer.set_result(identity)
         except BaseException as error:
             answer.set_exception(error)
@@ -188,7 +188,7 @@ class ClusterReviewer:
             "resourceAttributes": wanted,
         }
         allowed = self._ask(ACCESS_REVIEWS, spec).get("allowed") is True
-        (self._allowed if allowed else self._forbidden).keep(key, True)
+        (self._allowed if allowed else self._forbidden).put(key, True)
         return allowed
 
     def _known(self, key: str) -> tuple[bool, Identity | None]:
@@ -198,7 +198,7 @@ class ClusterReviewer:
     def _identify(self, token: str) -> Identity | None:
         status = self._ask(TOKEN_REVIEWS, {"token": token, "audiences": [self._audience]})
         user = status.get("user") or {}
-        # An authenticator that knows nothing of audiences names none; it vouches for a token for anybody.
+        # An authenticator that does not know audiences names none: it accepts tokens of any audience.
         if status.get("authenticated") is not True or self._audience not in (status.get("audiences") or ()):
             return None
         return Identity(
@@ -220,5 +220,5 @@ class ClusterReviewer:
 
 
 def _key(token: str) -> str:
-    """What answers are kept under: the token itself is kept nowhere."""
+    """Return the cache key of a token: the token itself is stored nowhere."""
     return hashlib.sha256(token.encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""Whether a run exists: asked of the cluster where the server has the right to."""
+"""Check that a TaskRun exists, if the operator lets the server ask the cluster."""
 
 import logging
 from typing import Protocol
@@ -14,19 +14,19 @@ log = logging.getLogger(__name__)
 
 
 class Runs(Protocol):
-    """Knows runs. Safe for threads."""
+    """Knows which TaskRuns exist. Safe for threads."""
 
     def exists(self, namespace: str, name: str, uid: str) -> bool:
-        """Whether there is a run of that name and uid.
+        """Return whether there is a TaskRun with that name and uid.
 
         Raises:
-            RefusalError: It cannot be known now.
+            RefusalError: The API server did not answer.
         """
         ...
 
 
 class _Gets(Protocol):
-    """What of a cluster is asked here."""
+    """The part of a `Cluster` that the check needs."""
 
     def get(self, kind: Kind, namespace: str, name: str, /) -> Object:
         """Return an object."""
@@ -36,11 +36,11 @@ class _Gets(Protocol):
 class ClusterRuns:
     """Asks an API server for TaskRuns.
 
-    By name: the right to ``get`` shows one object to who knows its name, and the right to ``list`` would show
-    the params and results of all of them.
+    It gets them by name: permission to ``get`` shows one object to who knows its name; permission to ``list``
+    would show the params and results of all.
 
     Args:
-        cluster: Of a service account that may get TaskRuns.
+        cluster: With a service account that may get TaskRuns.
     """
 
     def __init__(self, cluster: _Gets) -> None:

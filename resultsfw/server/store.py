@@ -1,15 +1,15 @@
-"""Where delivered results are kept: one object for each pod, written once, with its digest.
+"""Store delivered results: one object for each pod, written once, with its digest.
 
 Keys below the store's root:
 
-    pods/NAMESPACE/POD_UID                          the pod's claim: what it wrote, and under which run
-    results/NAMESPACE/RUN_UID/ATTEMPT/POD_UID       a line about the body, then the body
+    pods/NAMESPACE/POD_UID                          the pod's claim: the digest it wrote, and for which run
+    results/NAMESPACE/RUN_UID/ATTEMPT/POD_UID       a line with size and digest, then the body
 
-The claim comes first, so that a pod writes once and not once for every run it names. Reading takes the
-pod, removing the run: each needs what its asker knows.
+The claim is written first, so that a pod writes once, and not once for every run it names. Results are read
+by pod and removed by run: the clients know no more.
 
-Calls are obstore's synchronous ones, on threads of the caller's: its asynchronous ones can abort the process
-as the interpreter ends (pyo3-async-runtimes issue 40).
+obstore is called synchronously, on threads of the caller: its asynchronous calls can abort the process when
+the interpreter exits (pyo3-async-runtimes issue 40).
 """
 
 import hashlib
@@ -34,23 +34,29 @@ from resultsfw.server.usage import Usage, cost
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["Place", "Results", "open_store"]
+__all__ = ["AttemptKey", "Results", "open_store"]
 
 log = logging.getLogger(__name__)
 
 _ABOUT_BYTES: Final = 1024
-"""The line before a body is shorter."""
+"""Limit of the line before a body."""
 
 ORPHAN_SECONDS: Final = 3600.0
-"""Age from which the run of a result is asked for again: the controller has read and removed most by then."""
+"""Age from which the server checks that a result's run exists: the controller has removed most by then."""
 
 _STAGED: Final = re.compile(r".*#\d+")
-"""What a write that was killed leaves of a file: obstore writes it whole, then gives it its name."""
+"""The name of a file that a killed write leaves behind: obstore writes a temporary file, then renames it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Whose results: an attempt of a run."""
+class AttemptKey:
+    """Identifies an attempt of a run.
+
+    Attributes:
+        namespace: Of the run.
+        run: Its uid.
+        attempt: 0 for the first, one more for each retry.
+    """
 
     namespace: str
     run: str
@@ -58,17 +64,17 @@ class Place:
 
     @property
     def prefix(self) -> str:
-        """Of the keys of all its pods."""
+        """The prefix of the keys of all its pods."""
         return f"results/{self.namespace}/{self.run}/{self.attempt}"
 
 
 def open_store(url: str) -> "Results":
-    """The store at a URL: ``file:///FOLDER``, ``s3://BUCKET/PREFIX``, ``gs://``, ``az://``.
+    """Open the store at a URL: ``file:///FOLDER``, ``s3://BUCKET/PREFIX``, ``gs://``, ``az://``.
 
-    Credentials are found as the store's own tools find them, in the environment.
+    Credentials come from the environment, as for the store's own tools.
 
     Raises:
-        InputError: There is no such store.
+        InputError: The URL is invalid, or the store cannot be opened.
     """
     parts = urlsplit(url)
     try:
@@ -86,14 +92,14 @@ def open_store(url: str) -> "Results":
 
 
 class Results:
-    """Delivered results. Safe for threads.
+    """The delivered results. Safe for threads.
 
     Args:
         store: An obstore store.
-        folder: Where it is a folder of this machine.
+        folder: Its folder, if it is one on this machine.
 
     Attributes:
-        usage: What each namespace has stored, and its quota.
+        usage: Counts the stored bytes of each namespace, and has its quota.
     """
 
     def __init__(self, store: Any, folder: Path | None) -> None:
@@ -101,55 +107,55 @@ class Results:
         self._folder = folder
         self.usage = Usage()
 
-    def admit(self, place: Place, pod: str, size: int) -> None:
-        """Raise RefusalError if there is no room for a body of that size: before it is read."""
+    def admit(self, attempt_key: AttemptKey, pod: str, size: int) -> None:
+        """Raise RefusalError if a body of that size would exceed the quota, before it is read."""
         try:
-            self.usage.check(place.namespace, _cost(size))
+            self.usage.check(attempt_key.namespace, _cost(size))
         except RefusalError:
-            if not self._has(f"{place.prefix}/{pod}"):  # the same again takes no more room
+            if not self._has(f"{attempt_key.prefix}/{pod}"):  # the same body again takes no more bytes
                 raise
 
-    def put(self, place: Place, pod: str, body: bytes, name: str = "") -> tuple[str, bool]:
-        """Keep what a pod delivered.
+    def put(self, attempt_key: AttemptKey, pod: str, body: bytes, name: str = "") -> tuple[str, bool]:
+        """Store what a pod delivered.
 
         Args:
-            place: Of which run.
-            pod: Its uid.
+            attempt_key: The attempt of the run.
+            pod: The pod's uid.
             body: What it delivered.
-            name: The run's, where it is known: kept to ask for the run later.
+            name: The run's name, if known: stored to check later that the run exists.
 
         Returns:
-            Its SHA-256, and whether it is new: the same body a second time changes nothing.
+            The SHA-256, and whether it is new: the same body a second time changes nothing.
 
         Raises:
-            RefusalError: The pod wrote something else before, its namespace is over its quota, or the store
-                cannot be written.
+            RefusalError: The pod delivered something else before, its namespace would exceed its quota, or
+                the store cannot be written.
         """
-        size, new, room = _cost(len(body)), False, True
+        size, new, reserved = _cost(len(body)), False, True
         try:
-            self.usage.reserve(place.namespace, size)
+            self.usage.reserve(attempt_key.namespace, size)
         except RefusalError:
-            if not self._has(f"{place.prefix}/{pod}"):
+            if not self._has(f"{attempt_key.prefix}/{pod}"):
                 raise
-            room = False
+            reserved = False
         try:
-            sha256, new = self._put(place, pod, body, name)
+            sha256, new = self._put(attempt_key, pod, body, name)
         finally:
-            if room and not new:
-                self.usage.release(place.namespace, size)
+            if reserved and not new:
+                self.usage.release(attempt_key.namespace, size)
         return sha256, new
 
-    def _put(self, place: Place, pod: str, body: bytes, name: str) -> tuple[str, bool]:
+    def _put(self, attempt_key: AttemptKey, pod: str, body: bytes, name: str) -> tuple[str, bool]:
         sha256 = hashlib.sha256(body).hexdigest()
-        claim = {"run": place.run, "attempt": place.attempt, "sha256": sha256}
-        held = f"pods/{place.namespace}/{pod}"
+        claim = {"run": attempt_key.run, "attempt": attempt_key.attempt, "sha256": sha256}
+        claim_key = f"pods/{attempt_key.namespace}/{pod}"
         said = {**claim, "name": name} if name else claim
-        if not self._create(held, _line(said)) and _identity(self._claim(held)) != claim:
+        if not self._create(claim_key, _line(said)) and _identity(self._claim(claim_key)) != claim:
             raise RefusalError(
                 "AlreadyWritten",
-                f'pod "{pod}" delivered other results before, or for another run; what is there stays',
+                f'pod "{pod}" delivered other results before, or for another run; those stay',
             )
-        key = f"{place.prefix}/{pod}"
+        key = f"{attempt_key.prefix}/{pod}"
         whole = _about(sha256, len(body)) + body
         if self._create(key, whole):
             return sha256, True
@@ -158,49 +164,49 @@ class Results:
         except RefusalError as error:
             if error.code != "Damaged":
                 raise
-            # The pod's claim names this very body, so it is what was to stand there.
+            # The pod's claim has the digest of this very body, so this repairs the object.
             self._do("put", key, whole)
             log.warning("%s was damaged and is written again", key)
             return sha256, True
         return sha256, False
 
-    def get(self, place: Place, pod: str, *, most: int) -> tuple[bytes, str]:
-        """A pod's body and its SHA-256, compared.
+    def get(self, attempt_key: AttemptKey, pod: str, *, most: int) -> tuple[bytes, str]:
+        """Return a pod's body and its verified SHA-256.
 
         Args:
-            place: Whose.
-            pod: Its uid.
-            most: Bytes a body may have; one over it is not read.
+            attempt_key: The attempt of the run.
+            pod: The pod's uid.
+            most: Limit of a body in bytes; a larger one is not read.
 
         Raises:
-            RefusalError: It delivered nothing, or what is there is damaged, or cannot be read.
+            RefusalError: The pod delivered nothing, or its results are damaged, or cannot be read.
         """
-        return self._opened(f"{place.prefix}/{pod}", most)
+        return self._opened(f"{attempt_key.prefix}/{pod}", most)
 
-    def size(self, place: Place, pod: str) -> int:
-        """Bytes that `get` will take. Raises what that does."""
-        return int(self._do("head", f"{place.prefix}/{pod}")["size"])
+    def size(self, attempt_key: AttemptKey, pod: str) -> int:
+        """Return the bytes that `get` will need. Raises what that raises."""
+        return int(self._do("head", f"{attempt_key.prefix}/{pod}")["size"])
 
-    def remove(self, place: Place) -> int:
-        """Remove all that pods delivered for an attempt of a run; how many.
+    def remove(self, attempt_key: AttemptKey) -> int:
+        """Remove everything that pods delivered for an attempt of a run; return how many results.
 
         Raises:
             RefusalError: The store cannot be written.
         """
         removed = 0
-        for key, _, size in self._listed(place.prefix):
+        for key, _, size in self._listed(attempt_key.prefix):
             self._delete(key, size)
-            self._delete(f"pods/{place.namespace}/{key.rpartition('/')[2]}", 0)
+            self._delete(f"pods/{attempt_key.namespace}/{key.rpartition('/')[2]}", 0)
             removed += 1
         return removed
 
     def recount(self) -> None:
-        """Count anew what each namespace has stored.
+        """Recount the stored bytes of each namespace.
 
         Raises:
             RefusalError: The store cannot be read.
         """
-        # A claim counts as an object without bytes of its own, as in `_cost`.
+        # A claim counts as an empty object, as in `_cost`.
         self.usage.recount(
             (key.split("/")[1], size if root == "results" else 0)
             for root in ("results", "pods")
@@ -209,13 +215,13 @@ class Results:
         )
 
     def orphans(self, exists: "Callable[[str, str, str], bool]") -> int:
-        """Remove results whose run does not exist any more; how many.
+        """Remove results whose run no longer exists; return how many.
 
         Args:
-            exists: Whether there is a run of that namespace, name and uid.
+            exists: Returns whether there is a run of that namespace, name and uid.
 
         Raises:
-            RefusalError: The store cannot be read or written, or it cannot be known.
+            RefusalError: The store cannot be read or written, or the API server did not answer.
         """
         settled = datetime.fromtimestamp(time.time() - ORPHAN_SECONDS, UTC)
         removed = 0
@@ -232,7 +238,7 @@ class Results:
         return removed
 
     def sweep(self, seconds: float) -> int:
-        """Remove what is older; how many results.
+        """Remove older results; return how many.
 
         Raises:
             RefusalError: The store cannot be read or written.
@@ -251,10 +257,10 @@ class Results:
         return removed
 
     def probe(self) -> None:
-        """Raises RefusalError: The store cannot be reached."""
+        """Raise RefusalError if the store cannot be reached."""
         next(self._listed("results/-"), None)
 
-    # What obstore does.
+    # Calls of obstore.
 
     def _create(self, key: str, data: bytes) -> bool:
         try:
@@ -290,7 +296,7 @@ class Results:
     def _opened(self, key: str, most: int | None = None) -> tuple[bytes, str]:
         got = self._do("get", key)
         if most is not None and got.meta["size"] > most + _ABOUT_BYTES:
-            raise RefusalError("Damaged", f"what is stored has {got.meta['size']} bytes, over {most}")
+            raise RefusalError("Damaged", f"the stored results have {got.meta['size']} bytes, over {most}")
         try:
             data = bytes(got.bytes())
         except (BaseError, OSError) as error:
@@ -298,7 +304,7 @@ class Results:
         line, _, body = data.partition(b"\n")
         sha256 = hashlib.sha256(body).hexdigest()
         if _read(line) != {"sha256": sha256, "bytes": len(body)}:
-            raise RefusalError("Damaged", "what is stored is not what was delivered: its digest is another")
+            raise RefusalError("Damaged", "the stored results are damaged: their digest has changed")
         return body, sha256
 
     def _delete(self, key: str, size: int) -> None:
@@ -311,7 +317,7 @@ class Results:
             self.usage.release(key.split("/")[1], cost(size))
 
     def _listed(self, prefix: str) -> "Iterator[tuple[str, datetime, int]]":
-        """Key, time and size of each object."""
+        """Yield key, time and size of each object."""
         pages = self._store.list(prefix)
         while True:
             try:
@@ -320,8 +326,8 @@ class Results:
                 raise _unavailable(error) from error
             if page is None:
                 return
-            for one in page:
-                yield one["path"], one["last_modified"], int(one["size"])
+            for obj in page:
+                yield obj["path"], obj["last_modified"], int(obj["size"])
 
     def _do(self, verb: str, *args: Any, **named: Any) -> Any:
         try:
@@ -335,22 +341,24 @@ class Results:
 
 
 def _cost(size: int) -> int:
-    """What a delivery of that size counts: the body with the line before it, and the claim."""
+    """Return the bytes that a delivery of that size counts: body, the line before it, and the claim."""
     return cost(len(_about("0" * 64, size)) + size) + cost(0)
 
 
 def _about(sha256: str, size: int) -> bytes:
-    """The line before a body."""
+    """Return the line before a body."""
     return _line({"sha256": sha256, "bytes": size})
 
 
 def _identity(claim: Any) -> Any:
-    """What of a claim says which delivery it stands for; its run's name is for later."""
-    return {key: value for key, value in claim.items() if key != "name"} if isinstance(claim, dict) else claim
+    """Return the part of a claim that identifies a delivery: all but the run's name."""
+    if not isinstance(claim, dict):
+        return claim
+    return {key: value for key, value in claim.items() if key != "name"}
 
 
 def _plain() -> bool:
-    """Whether the environment allows a store without TLS: options of ours take the place of all of its."""
+    """Return whether the environment allows a store without TLS: client options hide it from obstore."""
     names = ("AWS_ALLOW_HTTP", "AZURE_ALLOW_HTTP")
     return any(os.environ.get(name, "").lower() in ("1", "true", "yes", "on") for name in names)
 
@@ -361,12 +369,12 @@ def _unavailable(error: Exception) -> RefusalError:
 
 
 def _said(error: Exception) -> str:
-    """The first line: behind it the library prints what it holds."""
+    """Return the first line of an error: obstore appends its internal state."""
     return str(error).split("\n", 1)[0][:300]
 
 
 def _read(line: bytes) -> Any:
-    """What such a line says; nothing if it is none, whatever stands there."""
+    """Return the JSON of a line; ``None`` if it is not valid."""
     try:
         return json.loads(line) if len(line) < _ABOUT_BYTES else None
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""The server's certificate: read from files, and again when they change."""
+"""Load the server's certificate, and reload it when its files change."""
 
 import logging
 import ssl
@@ -13,32 +13,32 @@ log = logging.getLogger(__name__)
 
 
 class Certificate:
-    """A certificate with its key.
+    """A certificate and its private key.
 
     Args:
-        cert: The file with the chain.
+        cert: The file with the certificate chain.
         key: The file with the private key.
-        tell: Told whether a changed one was taken.
+        on_reload: Called with whether a changed certificate was accepted.
 
     Raises:
-        InputError: They cannot be read.
+        InputError: They cannot be loaded.
 
     Attributes:
-        context: For the server; connections made from now on get what is in it.
+        context: For the server; new connections use what it has loaded.
     """
 
-    def __init__(self, cert: str, key: str, tell: Callable[[bool], None] = lambda _: None) -> None:
+    def __init__(self, cert: str, key: str, on_reload: Callable[[bool], None] = lambda _: None) -> None:
         self._cert = cert
         self._key = key
-        self._tell = tell
+        self._on_reload = on_reload
         self._known = self._state()
         try:
             self.context = self._read()
         except (OSError, ValueError) as error:
-            raise InputError(f"{cert}, {key}: no certificate with its key: {error}", subject=cert) from error
+            raise InputError(f"{cert}, {key}: cannot load the certificate: {error}", subject=cert) from error
 
     def refresh(self) -> None:
-        """Take what the files hold now, if they changed; a pair that does not fit is not taken."""
+        """Reload the files if they changed; a certificate that does not match its key is rejected."""
         state = self._state()
         if state == self._known:
             return
@@ -46,13 +46,13 @@ class Certificate:
             self._read()
             self.context.load_cert_chain(self._cert, self._key)
         except (OSError, ValueError) as error:
-            # Two files are not replaced at once: the next look may find both.
+            # Two files are not replaced atomically: the next call may find both.
             log.error("%s, %s: the new certificate is rejected: %s", self._cert, self._key, error)  # noqa: TRY400
-            self._tell(False)
+            self._on_reload(False)
             return
         self._known = state
         log.info("%s: reloaded the certificate", self._cert)
-        self._tell(True)
+        self._on_reload(True)
 
     def _read(self) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

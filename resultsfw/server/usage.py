@@ -1,4 +1,4 @@
-"""How many bytes each namespace has stored, and its quota of them."""
+"""Count the stored bytes of each namespace, and enforce its quota."""
 
 import threading
 from collections import Counter
@@ -9,19 +9,19 @@ from resultsfw.server.refusals import RefusalError
 __all__ = ["Usage", "cost"]
 
 _FILE = 4096
-"""Bytes that an object takes beside its own: otherwise empty deliveries would cost nothing."""
+"""Bytes that count for each object besides its own: otherwise empty deliveries would be free."""
 
 
 def cost(size: int) -> int:
-    """Return what an object of that size counts."""
+    """Return the bytes that an object of that size counts."""
     return size + _FILE
 
 
 class Usage:
     """Stored bytes of each namespace. Safe for threads.
 
-    Each server counts for itself: where several share a store, a namespace can be over its quota by what
-    others accepted, until the store is counted anew.
+    Each server counts for itself: if several share a store, a namespace can exceed its quota by what others
+    accepted, until the store is recounted.
 
     Args:
         quota: Bytes of one namespace; 0 for no limit.
@@ -37,7 +37,7 @@ class Usage:
         """Count bytes that are about to be stored.
 
         Raises:
-            RefusalError: The namespace has no room for them.
+            RefusalError: They would exceed the namespace's quota.
         """
         with self._lock:
             self._check(namespace, size)
@@ -46,21 +46,21 @@ class Usage:
                 self._since[namespace] += size
 
     def check(self, namespace: str, size: int) -> None:
-        """Raise RefusalError if the namespace has no room for so many bytes now."""
+        """Raise RefusalError if so many bytes would exceed the namespace's quota now."""
         with self._lock:
             self._check(namespace, size)
 
     def release(self, namespace: str, size: int) -> None:
-        """Count bytes that were removed, or not stored after all."""
+        """Uncount bytes that were removed, or not stored after all."""
         with self._lock:
             self._subtract(self._stored, namespace, size)
 
     def recount(self, objects: Iterable[tuple[str, int]]) -> None:
-        """Count the store anew.
+        """Replace the counts by those of the objects in the store.
 
         Args:
-            objects: Namespace and size of each object. What is stored while they are listed may be counted
-                twice, until the next count.
+            objects: Namespace and size of each object. Bytes stored meanwhile may be counted twice, until
+                the next recount.
         """
         with self._lock:
             self._since = Counter()
@@ -92,8 +92,8 @@ class Usage:
         if self.quota and stored + size > self.quota:
             raise RefusalError(
                 "QuotaExceeded",
-                f'namespace "{namespace}" has {stored} bytes of results stored, and {size} more are over its '
-                f"quota of {self.quota} bytes: they go when the controller has read them, or by age",
+                f'namespace "{namespace}" has {stored} bytes of results stored, and {size} more exceed its '
+                f"quota of {self.quota} bytes: results are removed once they are read, or by age",
                 unread=True,
             )
 

@@ -188,7 +188,7 @@ def test_an_endless_request_target_is_refused(server):
         assert answer_on(sock).status == 431
 
 
-# Bodies.
+# BodyCapacity.
 
 
 def test_slow_bodies_take_no_capacity_before_they_arrive(plain, reviews, stack):

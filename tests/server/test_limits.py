@@ -1,4 +1,4 @@
-"""The limits of the results server by themselves: room, turns, quotas, connections, runs, reviews."""
+"""The limits of the results server: capacity, concurrency, quotas, connections, run checks, reviews."""
 
 import asyncio
 import contextlib
@@ -14,18 +14,18 @@ from serverharness import POD, RUN
 
 from resultsfw.cluster import Object
 from resultsfw.errors import NotFoundError, UnavailableError
-from resultsfw.server import bodies
-from resultsfw.server.bodies import Bodies, transfer
+from resultsfw.server import body_capacity
+from resultsfw.server.body_capacity import BodyCapacity, transfer
+from resultsfw.server.concurrency import ConcurrencyLimit
 from resultsfw.server.connections import Connection, Connections, listen
 from resultsfw.server.refusals import RefusalError
 from resultsfw.server.review import AUDIENCE, ClusterReviewer, Identity
 from resultsfw.server.runs import ClusterRuns
-from resultsfw.server.store import ORPHAN_SECONDS, Place, open_store
-from resultsfw.server.turns import Turns
+from resultsfw.server.store import ORPHAN_SECONDS, AttemptKey, open_store
 from resultsfw.server.usage import Usage, cost
 
-PLACE = Place("default", RUN, 0)
-OTHER = Place("other", RUN, 0)
+PLACE = AttemptKey("default", RUN, 0)
+OTHER = AttemptKey("other", RUN, 0)
 
 
 @pytest.fixture
@@ -34,63 +34,67 @@ def results(tmp_path):
 
 
 @pytest.fixture
-def small(monkeypatch):
+def capacity(monkeypatch):
     """Room for 100 bytes, and no patience."""
-    monkeypatch.setattr(bodies, "_LEAST", 100)
-    monkeypatch.setattr(bodies, "_WAIT", 0.05)
-    return Bodies(10)
+    monkeypatch.setattr(body_capacity, "_LEAST", 100)
+    monkeypatch.setattr(body_capacity, "_WAIT", 0.05)
+    return BodyCapacity(10)
 
 
 # Room.
 
 
-def test_a_body_takes_capacity_as_it_arrives_and_releases_it(small):
+def test_a_body_takes_capacity_as_it_arrives_and_releases_it(capacity):
     async def work():
-        async with small.lease("a") as lease:
-            assert small.taken == 0
-            await small.take(lease, 6)
-            await small.take(lease, 4)
-            assert small.taken == 10
-        assert small.taken == 0
+        async with capacity.allocation("a") as allocation:
+            assert capacity.allocated == 0
+            await capacity.allocate(allocation, 6)
+            await capacity.allocate(allocation, 4)
+            assert capacity.allocated == 10
+        assert capacity.allocated == 0
 
     asyncio.run(work())
 
 
-def test_one_namespace_never_gets_all_capacity(small):
+def test_one_namespace_never_gets_all_capacity(capacity):
     async def work():
-        async with small.lease("a") as first, small.lease("a") as second, small.lease("b") as other:
-            await small.take(first, 50)
+        async with (
+            capacity.allocation("a") as first,
+            capacity.allocation("a") as second,
+            capacity.allocation("b") as other,
+        ):
+            await capacity.allocate(first, 50)
             with pytest.raises(RefusalError) as refused:
-                await small.take(second, 1)
+                await capacity.allocate(second, 1)
             assert (refused.value.code, refused.value.status) == ("Busy", 503)
-            await small.take(other, 50)
+            await capacity.allocate(other, 50)
 
     asyncio.run(work())
 
 
-def test_a_body_of_a_namespace_over_its_share_is_revoked_for_one_below(small, monkeypatch):
-    monkeypatch.setattr(bodies, "_WAIT", 60)
+def test_a_body_of_a_namespace_over_its_share_is_revoked_for_one_below(capacity, monkeypatch):
+    monkeypatch.setattr(body_capacity, "_WAIT", 60)
 
     async def slow(namespace, size, there):
-        async with small.lease(namespace) as lease:
-            await small.take(lease, size)
+        async with capacity.allocation(namespace) as allocation:
+            await capacity.allocate(allocation, size)
             with pytest.raises(TimeoutError):  # noqa: PT012 - within the transfer
-                async with transfer(lease):
+                async with transfer(allocation):
                     there.release()
                     await asyncio.Event().wait()
-            assert lease.revoked
+            assert allocation.revoked
             with pytest.raises(RefusalError, match="needed for results of other namespaces"):
-                lease.check()
+                allocation.check()
 
     async def work():
         there = asyncio.Semaphore(0)
         tasks = [asyncio.create_task(slow(name, 50, there)) for name in ("a", "b")]
         for _ in tasks:
             await there.acquire()
-        async with small.lease("c") as lease:
-            await small.take(lease, 20)  # a third of the room is its share, and all of it was taken
+        async with capacity.allocation("c") as allocation:
+            await capacity.allocate(allocation, 20)  # a third is its share, and nothing was free
             done, left = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            assert (len(done), len(left), small.taken) == (1, 1, 70)
+            assert (len(done), len(left), capacity.allocated) == (1, 1, 70)
             for task in done:
                 task.result()
             for task in left:
@@ -101,16 +105,20 @@ def test_a_body_of_a_namespace_over_its_share_is_revoked_for_one_below(small, mo
     asyncio.run(work())
 
 
-def test_a_body_that_is_being_stored_is_not_revoked(small):
+def test_a_body_that_is_being_stored_is_not_revoked(capacity):
     async def work():
-        async with small.lease("a") as first, small.lease("b") as second, small.lease("c") as third:
-            await small.take(first, 50)
-            await small.take(second, 50)
+        async with (
+            capacity.allocation("a") as first,
+            capacity.allocation("b") as second,
+            capacity.allocation("c") as third,
+        ):
+            await capacity.allocate(first, 50)
+            await capacity.allocate(second, 50)
             with pytest.raises(RefusalError) as refused:
-                await small.take(third, 20)
+                await capacity.allocate(third, 20)
             assert refused.value.code == "Busy"
             assert not first.revoked
-            assert small.taken == 100
+            assert capacity.allocated == 100
 
     asyncio.run(work())
 
@@ -119,59 +127,59 @@ def test_a_body_that_is_being_stored_is_not_revoked(small):
 def test_capacity_is_never_exceeded_and_namespaces_below_their_share_always_get_some(takes):
     async def work():
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(bodies, "_LEAST", 120)
-            patch.setattr(bodies, "_WAIT", 0)
-            room = Bodies(10)
+            patch.setattr(body_capacity, "_LEAST", 120)
+            patch.setattr(body_capacity, "_WAIT", 0)
+            capacity = BodyCapacity(10)
         async with contextlib.AsyncExitStack() as stack:
             for namespace, size in takes:
-                lease = await stack.enter_async_context(room.lease(namespace))
-                lease.end = lambda: None  # it is on its way: it can be ended
-                before = room._of(namespace)
-                namespaces = {name for name in room._leases if room._of(name)} | {namespace}
+                allocation = await stack.enter_async_context(capacity.allocation(namespace))
+                allocation.cancel = lambda: None  # it is being transferred: it can be cancelled
+                before = capacity._of(namespace)
+                namespaces = {name for name in capacity._allocations if capacity._of(name)} | {namespace}
                 with contextlib.suppress(RefusalError):
-                    await room.take(lease, size)
-                assert 0 <= room.taken <= 120
-                assert room.taken == sum(room._of(name) for name in room._leases)
+                    await capacity.allocate(allocation, size)
+                assert 0 <= capacity.allocated <= 120
+                assert capacity.allocated == sum(capacity._of(name) for name in capacity._allocations)
                 if before + size <= min(120 // len(namespaces), 60):
-                    assert lease.size == size
+                    assert allocation.size == size
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bodies, "_WAIT", 0.001)
+        patch.setattr(body_capacity, "_WAIT", 0.001)
         asyncio.run(work())
 
 
-# Turns.
+# Concurrency.
 
 
 def test_concurrency_is_limited_for_each_key():
     async def work():
-        turns = Turns(2, 1, 60, "namespace")
+        limit = ConcurrencyLimit(2, 1, 60, "namespace")
         async with contextlib.AsyncExitStack() as stack:
             for _ in range(2):
-                await stack.enter_async_context(turns.turn("a"))
-            waits = asyncio.create_task(stack.enter_async_context(turns.turn("a")))
+                await stack.enter_async_context(limit.slot("a"))
+            waits = asyncio.create_task(stack.enter_async_context(limit.slot("a")))
             await asyncio.sleep(0)
             with pytest.raises(RefusalError) as refused:
-                async with turns.turn("a"):
+                async with limit.slot("a"):
                     pass
             assert (refused.value.code, refused.value.status) == ("TooManyRequests", 429)
-            async with turns.turn("b"):
+            async with limit.slot("b"):
                 pass
             waits.cancel()
             await asyncio.wait([waits])
-        assert turns._lanes == {}
+        assert limit._calls == {}
 
     asyncio.run(work())
 
 
 def test_a_request_whose_turn_does_not_come_in_time_is_refused():
     async def work():
-        turns = Turns(1, 5, 0.01, "client")
-        async with turns.turn("a"):
+        limit = ConcurrencyLimit(1, 5, 0.01, "client")
+        async with limit.slot("a"):
             with pytest.raises(RefusalError, match="this client has 1 requests in progress"):
-                async with turns.turn("a"):
+                async with limit.slot("a"):
                     pass
-        async with turns.turn("a"):
+        async with limit.slot("a"):
             pass
 
     asyncio.run(work())
@@ -286,7 +294,7 @@ def test_a_run_exists_only_with_that_name_and_uid():
 
 
 def test_results_of_deleted_runs_are_removed(results, tmp_path):
-    gone, there, unknown = (Place("default", uid, 0) for uid in ("gone", "there", "unknown"))
+    gone, there, unknown = (AttemptKey("default", uid, 0) for uid in ("gone", "there", "unknown"))
     results.put(gone, "a", b"x", "run-gone")
     results.put(there, "b", b"x", "run-there")
     results.put(unknown, "c", b"x")  # of an older sidecar, which does not name its run

@@ -23,17 +23,17 @@ from uvicorn.server import ServerState
 
 from resultsfw.errors import InputError
 from resultsfw.local import tokens
-from resultsfw.server import bodies, protocol
+from resultsfw.server import body_capacity, protocol
 from resultsfw.server.api import Service, make_app, openapi
-from resultsfw.server.bodies import Bodies, read_body
+from resultsfw.server.body_capacity import BodyCapacity, read_body
 from resultsfw.server.local import LocalReviewer
 from resultsfw.server.refusals import RefusalError
-from resultsfw.server.review import Remembered
-from resultsfw.server.store import Place, open_store
+from resultsfw.server.review import ExpiringCache
+from resultsfw.server.store import AttemptKey, open_store
 from resultsfw.server.tls import Certificate
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "backends" / "results-server.openapi.json"
-PLACE = Place("default", RUN, 0)
+PLACE = AttemptKey("default", RUN, 0)
 
 
 @pytest.fixture
@@ -104,13 +104,13 @@ def test_after_a_crash_between_claim_and_body_nothing_is_readable_and_the_pod_ca
 
 KILLED = """
 import os, sys
-from resultsfw.server.store import Place, open_store
+from resultsfw.server.store import AttemptKey, open_store
 results = open_store(sys.argv[1])
 print("ready", flush=True)
 body = os.urandom(1) * 8_000_000
 number = 0
 while True:
-    results.put(Place("default", "r", number), f"p{number}", body)
+    results.put(AttemptKey("default", "r", number), f"p{number}", body)
     number += 1
     print(number, flush=True)
 """
@@ -127,7 +127,7 @@ def test_after_a_kill_during_writes_only_complete_results_are_stored(tmp_path, r
     number = 0
     with pytest.raises(RefusalError) as refused:  # noqa: PT012 - the last one
         while True:
-            body, _ = results.get(Place("default", "r", number), f"p{number}", most=10_000_000)
+            body, _ = results.get(AttemptKey("default", "r", number), f"p{number}", most=10_000_000)
             assert len(body) == 8_000_000
             number += 1
     assert refused.value.code == "NotFound"  # and never: damaged
@@ -162,7 +162,7 @@ def test_an_object_larger_than_any_delivery_is_not_read(results, tmp_path):
 
 
 def test_results_that_were_never_purged_are_removed_after_the_retention_time(results, tmp_path):
-    old, new = Place("default", RUN, 0), Place("default", RUN, 1)
+    old, new = AttemptKey("default", RUN, 0), AttemptKey("default", RUN, 1)
     results.put(old, POD, b"old")
     results.put(new, "new", b"new")
     half = tmp_path / "store" / "results" / "half#1"
@@ -246,7 +246,7 @@ def test_the_openapi_document_lists_every_status():
     assert "422" not in json.dumps(openapi())
 
 
-# Bodies.
+# BodyCapacity.
 
 
 class Slow:
@@ -265,18 +265,18 @@ def read(request, length):
     """Read a body as the application does."""
 
     async def work():
-        room = Bodies(1000)
-        async with room.lease("default") as lease:
+        capacity = BodyCapacity(1000)
+        async with capacity.allocation("default") as allocation:
             try:
-                return await read_body(request, length, room, lease)
+                return await read_body(request, length, capacity, allocation)
             finally:
-                assert room.taken == lease.size
+                assert capacity.allocated == allocation.size
 
     return asyncio.run(work())
 
 
 def test_a_body_that_does_not_arrive_times_out(monkeypatch):
-    monkeypatch.setattr(bodies, "SECONDS", 0.05)
+    monkeypatch.setattr(body_capacity, "SECONDS", 0.05)
     with pytest.raises(RefusalError) as refused:
         read(Slow(b"ab"), 5)
     assert (refused.value.code, refused.value.status) == ("TooSlow", 408)
@@ -301,11 +301,13 @@ def test_a_header_that_does_not_arrive_times_out(monkeypatch, results):
     monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.05)
 
     async def work():
-        config = uvicorn.Config(an_app(results), http=protocol.Bounded, lifespan="off", log_config=None)
+        config = uvicorn.Config(
+            an_app(results), http=protocol.LimitedProtocol, lifespan="off", log_config=None
+        )
         config.load()
         state = ServerState()
         loop = asyncio.get_running_loop()
-        make = lambda: protocol.Bounded(config, state, {})  # noqa: E731 - a factory
+        make = lambda: protocol.LimitedProtocol(config, state, {})  # noqa: E731 - a factory
         server = await loop.create_server(make, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
         for data in (
@@ -383,9 +385,9 @@ def test_a_certificate_is_reloaded_once_both_files_match(tmp_path):
 
 def test_cached_answers_are_limited_in_time_and_number():
     now = [0.0]
-    kept = Remembered(5, 3, clock=lambda: now[0])
+    kept = ExpiringCache(5, 3, clock=lambda: now[0])
     for name in string.ascii_lowercase[:4]:
-        kept.keep(name, name)
+        kept.put(name, name)
     assert [kept.get(name) for name in "abcd"] == [None, "b", "c", "d"]
     now[0] = 5.0
     assert kept.get("d") is None

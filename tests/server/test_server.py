@@ -316,17 +316,20 @@ def test_an_unavailable_store_is_reported(start_server, reviews):
 @pytest.mark.parametrize(
     ("options", "why"),
     [
-        (["--listen", ":0"], "without --tls-cert and --tls-key only an address such as 127.0.0.1:8443"),
+        (
+            ["--listen", ":0"],
+            "without --tls-cert and --tls-key only a loopback address such as 127.0.0.1:8443",
+        ),
         (["--listen", ":0", "--insecure-http"], "without --tls-cert and --tls-key only"),
         (["--listen", "127.0.0.1:0"], "give --tls-cert and --tls-key, or --insecure-http"),
         (["--listen", "127.0.0.1:0", "--tls-cert", "/none"], "give --tls-cert and --tls-key"),
-        (["--listen", ":0", "--tls-cert", "/no.crt", "--tls-key", "/no.key"], "no certificate with its key"),
-        (["--listen", ":0", "--local"], "--local takes tokens that anybody can make"),
+        (["--listen", ":0", "--tls-cert", "/no.crt", "--tls-key", "/no.key"], "cannot load the certificate"),
+        (["--listen", ":0", "--local"], "--local accepts tokens that anybody can make"),
         (["--listen", "nowhere"], "is not of the form HOST:PORT"),
         (["--local", "--listen", "127.0.0.1:0", "--store", "file:relative"], "file:///PATH"),
         (["--local", "--listen", "127.0.0.1:0", "--store", "ftp://host/x"], "--store ftp://host/x"),
         (["--local", "--listen", "127.0.0.1:0", "--limit-bytes", "1"], "--limit-bytes"),
-        (["--local", "--listen", "127.0.0.1:0", "--check-runs"], "--check-runs asks a cluster"),
+        (["--local", "--listen", "127.0.0.1:0", "--check-runs"], "--check-runs requires a cluster"),
         (["--local", "--listen", "127.0.0.1:0", "--listen-status", "x"], "is not of the form HOST:PORT"),
     ],
 )

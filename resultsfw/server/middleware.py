@@ -1,4 +1,4 @@
-"""What every request for results has around it: log, metrics, and a good end for bodies that nobody reads."""
+"""ASGI middleware of all requests: log, metrics, and a readable response when the body is not read."""
 
 import asyncio
 import logging
@@ -9,23 +9,24 @@ from fastapi import FastAPI
 from starlette.types import Receive, Scope, Send
 
 from resultsfw.operations.logs import about
-from resultsfw.server.bodies import SECONDS
+from resultsfw.server.body_capacity import SECONDS
 from resultsfw.server.metrics import Metrics
 
-__all__ = ["Framed"]
+__all__ = ["RequestMiddleware"]
 
 log = logging.getLogger(__name__)
 
 _LINGER_BYTES: Final = 16 * 1024 * 1024
 _LINGER_SECONDS: Final = 5.0
-"""What is still taken and thrown away of a refused body: who sends it reads the answer after it."""
+"""How much, and how long, the server reads and discards of a refused body: most clients read the response
+only after they have sent it."""
 
 
-class Framed:
-    """The application, with what every request for results has around it: log, metrics, a good end.
+class RequestMiddleware:
+    """Logs and counts every request, and lets clients read the response to a body that is refused.
 
-    Whoever's body is not read is told so at once, and what still comes of it is thrown away for a moment:
-    a connection that is closed while its client writes would take the answer with it.
+    Such a response is sent immediately, and the rest of the body is discarded for a moment: if the server
+    closed the connection while the client writes, the client would get a reset instead of the response.
     """
 
     def __init__(self, app: FastAPI, metrics: Metrics) -> None:
@@ -33,7 +34,7 @@ class Framed:
         self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """As ASGI has it."""
+        """Handle a request, by the ASGI protocol."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -48,9 +49,9 @@ class Framed:
             log.exception("internal error")
         finally:
             if scope["path"].startswith("/v1/"):
-                self._note(scope, exchange.status, time.monotonic() - began)
+                self._record(scope, exchange.status, time.monotonic() - began)
 
-    def _note(self, scope: Scope, status: int, seconds: float) -> None:
+    def _record(self, scope: Scope, status: int, seconds: float) -> None:
         verb = {"PUT": "put", "GET": "get", "DELETE": "delete"}.get(scope["method"], "other")
         code = scope.get("state", {}).get("code", "")
         metrics = self._metrics
@@ -58,7 +59,7 @@ class Framed:
         metrics.seconds.labels(verb).observe(seconds)
         if code:
             metrics.refused.labels(verb, code).inc()
-        # Of a path that is none nothing is said: it may hold anything.
+        # The parts of an invalid path are not logged: they may be anything.
         known = scope.get("path_params", {}) if code != "BadRequest" else {}
         fields = {name: str(value) for name, value in known.items()}
         with about(**fields, code=code):
@@ -66,7 +67,7 @@ class Framed:
 
 
 class _Exchange:
-    """One request and its answer, as they go by."""
+    """The messages of one request and its response."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = dict(scope["headers"])
@@ -74,7 +75,7 @@ class _Exchange:
         self._receive = receive
         self._send = send
         self._unread = headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in headers
-        # Who waits to be told to go on, or does not say how far, is not waited for.
+        # Not for a client that awaits 100-continue, or does not say how much it sends.
         self._lingers = b"content-length" in headers and b"expect" not in headers
         self._connection = scope.get("state", {}).get("connection")
 
@@ -99,7 +100,7 @@ class _Exchange:
     async def _linger(self) -> None:
         left = _LINGER_BYTES
         if self._connection is not None:
-            self._connection.held = False  # answered: closed if the place is needed
+            self._connection.held = False  # answered: may be closed at a limit
         try:
             async with asyncio.timeout(_LINGER_SECONDS):
                 while self._unread and left > 0:

@@ -1,4 +1,4 @@
-"""Uvicorn, with limits on connections and on TLS handshakes that it does not set itself."""
+"""Run uvicorn with limits on connections and TLS handshakes, which it has no options for."""
 
 import asyncio
 import contextlib
@@ -12,7 +12,7 @@ from typing import Any, Final
 import uvicorn
 
 from resultsfw.server.connections import Connections, Listener
-from resultsfw.server.protocol import HEAD_SECONDS, Bounded
+from resultsfw.server.protocol import HEAD_SECONDS, LimitedProtocol
 
 __all__ = ["Server", "bound_memory", "raise_file_limit"]
 
@@ -20,30 +20,30 @@ HANDSHAKE_SECONDS: Final = 5.0
 """Within which a TLS handshake must be complete."""
 
 _SHUTDOWN_SECONDS: Final = 5.0
-"""For which a client may take to end its side of TLS, and to take what was sent last."""
+"""Which a client may take to close TLS, and to read what was sent last."""
 
 _TLS_BUFFER: Final = 32 * 1024
-"""Bytes of asyncio's buffer for each TLS connection, in place of 256 KiB: 1,000 idle ones have one each."""
+"""Bytes of asyncio's buffer for each TLS connection, idle ones too, instead of 256 KiB."""
 
 _FILES: Final = 256
-"""Open files beside connections: the store's, the cluster's, connections that are about to be closed."""
+"""Open files besides connections: of the store, of the API client, connections that are being closed."""
 
 
 class Server(uvicorn.Server):
-    """One listening socket of the process.
+    """A uvicorn server for one listening socket.
 
     Args:
         app: The ASGI application.
-        listener: Counts the connections.
-        tls: For connections made from now on; what it holds may change. None: no TLS.
-        drain: Seconds in which requests that were begun may end when the server is told to stop.
+        listener: Counts and limits the connections.
+        tls: For new connections; its certificate may be replaced. ``None`` for no TLS.
+        drain: Seconds in which running requests may finish at shutdown.
     """
 
     def __init__(self, app: Any, listener: Listener, tls: ssl.SSLContext | None, drain: int) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
-                http=Bounded,
+                http=LimitedProtocol,
                 ws="none",
                 lifespan="off",
                 log_config=None,
@@ -63,12 +63,12 @@ class Server(uvicorn.Server):
         return int(self._listener.getsockname()[1])
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to accept connections: as uvicorn does, and with the time limits of asyncio for TLS."""
+        """Start to accept connections, as uvicorn does, with asyncio's timeouts for TLS."""
         del sockets
         connections: Connections = self._listener.connections
 
-        def protocol() -> Bounded:
-            return Bounded(
+        def protocol() -> LimitedProtocol:
+            return LimitedProtocol(
                 config=self.config,
                 server_state=self.server_state,
                 app_state=self.lifespan.state,
@@ -88,18 +88,18 @@ class Server(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Leave signals to the process: uvicorn would end it by the signal, and not with status 0."""
+        """Leave signals to the process: uvicorn would raise them again, and the exit status not be 0."""
         yield
 
 
 def bound_memory() -> None:
-    """Make what asyncio keeps for each TLS connection of this process small."""
-    if hasattr(sslproto.SSLProtocol, "max_size"):  # else it does not have such a buffer
+    """Make asyncio's buffer for each TLS connection of this process small."""
+    if hasattr(sslproto.SSLProtocol, "max_size"):  # other versions may have no such buffer
         sslproto.SSLProtocol.max_size = _TLS_BUFFER
 
 
 def raise_file_limit(connections: int) -> None:
-    """Let the process have that many connections, as far as it may: containers begin with 1,024 files."""
+    """Raise the soft limit of open files for that many connections: in containers it is 1,024."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = connections + _FILES
     if soft != resource.RLIM_INFINITY and soft < wanted:

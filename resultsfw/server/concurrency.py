@@ -1,4 +1,4 @@
-"""Turns: of the calls for one client or one namespace, few run at once and few wait."""
+"""Limit the concurrent and waiting calls for each client or namespace."""
 
 import asyncio
 from collections.abc import AsyncIterator, Hashable
@@ -6,10 +6,10 @@ from contextlib import asynccontextmanager
 
 from resultsfw.server.refusals import RefusalError
 
-__all__ = ["Turns"]
+__all__ = ["ConcurrencyLimit"]
 
 
-class _Lane:
+class _Calls:
     """The calls for one key."""
 
     __slots__ = ("free", "users")
@@ -19,12 +19,12 @@ class _Lane:
         self.users = 0
 
 
-class Turns:
-    """Keeps one key from taking what all keys share. For one event loop.
+class ConcurrencyLimit:
+    """Keeps the calls for one key from using all threads that the keys share. For one event loop.
 
     Args:
-        at_once: Calls of one key that run at once.
-        waiting: Calls of one key that may wait for their turn.
+        at_once: Concurrent calls for one key.
+        waiting: Further calls for one key that may wait.
         seconds: Longest wait.
         whose: What a key is, for the message: ``namespace``.
     """
@@ -34,33 +34,33 @@ class Turns:
         self._waiting = waiting
         self._seconds = seconds
         self._whose = whose
-        self._lanes: dict[Hashable, _Lane] = {}
+        self._calls: dict[Hashable, _Calls] = {}
 
     @asynccontextmanager
-    async def turn(self, key: Hashable) -> AsyncIterator[None]:
-        """Wait for a turn, and have it within.
+    async def slot(self, key: Hashable) -> AsyncIterator[None]:
+        """Wait for a slot, and hold it within the context.
 
         Raises:
-            RefusalError: Too many calls of the key wait, or the turn does not come in time.
+            RefusalError: Too many calls for the key wait, or none finished in time.
         """
-        lane = self._lanes.setdefault(key, _Lane(self._at_once))
-        if lane.users >= self._at_once + self._waiting:
+        calls = self._calls.setdefault(key, _Calls(self._at_once))
+        if calls.users >= self._at_once + self._waiting:
             raise self._busy()
-        lane.users += 1
+        calls.users += 1
         try:
             try:
                 async with asyncio.timeout(self._seconds):
-                    await lane.free.acquire()
+                    await calls.free.acquire()
             except TimeoutError:
                 raise self._busy() from None
             try:
                 yield
             finally:
-                lane.free.release()
+                calls.free.release()
         finally:
-            lane.users -= 1
-            if not lane.users:
-                del self._lanes[key]
+            calls.users -= 1
+            if not calls.users:
+                del self._calls[key]
 
     def _busy(self) -> RefusalError:
         return RefusalError(

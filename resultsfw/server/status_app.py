@@ -1,7 +1,6 @@
-"""What the kubelet and Prometheus ask, on a port of its own: ``/healthz``, ``/readyz``, ``/metrics``.
+"""Serve ``/healthz``, ``/readyz`` and ``/metrics`` to the kubelet and Prometheus, on a port of their own.
 
-Apart from the port for results, so that whoever fills that one makes no probe fail, and so that pods need not
-be let in here.
+Clients that exhaust the port for results must not fail the probes, and pods need no access to this port.
 """
 
 import asyncio
@@ -15,15 +14,15 @@ from starlette.routing import Route
 
 from resultsfw.server.metrics import Metrics
 
-__all__ = ["make_pages"]
+__all__ = ["make_status_app"]
 
 
-def make_pages(metrics: Metrics, ready: Callable[[], str]) -> Starlette:
-    """Return the application.
+def make_status_app(metrics: Metrics, ready: Callable[[], str]) -> Starlette:
+    """Return the ASGI application.
 
     Args:
         metrics: Of the server.
-        ready: Says why the server cannot serve; "" if it can. Called on a thread of its own.
+        ready: Returns why the server cannot serve; "" if it can. Called on its own thread.
     """
     thread = ThreadPoolExecutor(1, thread_name_prefix="ready")
 
