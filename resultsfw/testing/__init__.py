@@ -1,14 +1,14 @@
-"""The compliance suite: whether a backend keeps the promises of docs/writing-a-backend.md.
+"""Test whether a backend keeps the contract of docs/writing-a-backend.md.
 
-The whole test file of an author::
+The complete test file of an author::
 
     from resultsfw.testing import BackendSuite
 
     class TestMine(BackendSuite):
         backend = "mine"
 
-Needs ``pip install 'resultsfw[testing]'``. ``pytest --pyargs resultsfw.testing.compliance`` runs it for what
-is installed.
+Needs ``pip install 'resultsfw[testing]'``. ``pytest --pyargs resultsfw.testing.compliance`` runs the suite
+for all installed backends.
 """
 
 try:

@@ -1,4 +1,4 @@
-"""What an author gives the suite, and the fixtures every part of it uses."""
+"""Settings that an author gives the suite, and the fixtures of all its parts."""
 
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from typing import Any, ClassVar
@@ -6,50 +6,50 @@ from typing import Any, ClassVar
 import pytest
 
 from resultsfw.core import ResultsManager
+from resultsfw.testing.harness import Harness, SamplePod
 from resultsfw.testing.tasks import Write
-from resultsfw.testing.world import Life, World
 
-__all__ = ["Base", "Runs"]
+__all__ = ["Base", "FinishedPods"]
 
 
-class Runs:
-    """Pods that have ended, shared by the tests that only read: of one name there is one.
+class FinishedPods:
+    """Pods that have ended, shared by the tests that only read; each is run once and found by its name.
 
     Args:
-        world: Where they run.
+        harness: Runs them.
     """
 
-    def __init__(self, world: World) -> None:
-        self._world = world
-        self._known: dict[str, Life] = {}
+    def __init__(self, harness: Harness) -> None:
+        self._world = harness
+        self._known: dict[str, SamplePod] = {}
 
     def __call__(
         self, name: str, writes: Sequence[Write], *, core: ResultsManager | None = None, fails: bool = False
-    ) -> Life:
-        """The pod of that name; it is run the first time it is asked for."""
+    ) -> SamplePod:
+        """Return the pod of that name; run it the first time."""
         if name not in self._known:
-            life = self._world.prepare(writes, core=core, fails=fails)
-            self._world.start(life)
-            self._world.follow(life)
-            self._known[name] = life
+            sample = self._world.prepare(writes, core=core, fails=fails)
+            self._world.start(sample)
+            self._world.follow(sample)
+            self._known[name] = sample
         return self._known[name]
 
-    def together(self, **writes: Sequence[Write]) -> tuple[Life, ...]:
-        """Pods that ran at the same time, by their names."""
+    def run_concurrently(self, **writes: Sequence[Write]) -> tuple[SamplePod, ...]:
+        """Return pods that ran at the same time, by their names."""
         if not writes.keys() <= self._known.keys():
-            lives = {name: self._world.prepare(some) for name, some in writes.items()}
-            self._world.start(*lives.values())
-            self._world.follow(*lives.values())
-            self._known |= lives
+            samples = {name: self._world.prepare(some) for name, some in writes.items()}
+            self._world.start(*samples.values())
+            self._world.follow(*samples.values())
+            self._known |= samples
         return tuple(self._known[name] for name in writes)
 
 
 class Base:
-    """Settings and fixtures.
+    """Settings and fixtures of the suite.
 
     Attributes:
-        backend: Its installed name; or a class, a module or an object that has no entry point.
-        config: Its options, as ``config.NAME`` would hold them.
+        backend: The backend's installed name; or a class, a module or an object without an entry point.
+        config: Its options, as ``config.NAME`` contains them.
     """
 
     backend: ClassVar[object] = ""
@@ -57,24 +57,24 @@ class Base:
 
     @pytest.fixture(scope="class")
     @classmethod
-    def world(cls, request: pytest.FixtureRequest) -> Iterator[World]:
-        """The engine with no cluster and the backend in it, for all tests of the class."""
+    def harness(cls, request: pytest.FixtureRequest) -> Iterator[Harness]:
+        """Provide the local engine with the backend in it, for all tests of the class."""
         if not cls.backend:
             pytest.fail(f'{cls.__name__} names no backend: set its attribute "backend"', pytrace=False)
         config = _given(request, "backend_config", cls.config)
-        outside: MutableMapping[str, bytes] | None = _given(request, "backend_outside", None)
-        with World(cls.backend, config, outside=outside) as world:
-            yield world
+        external_state: MutableMapping[str, bytes] | None = _given(request, "backend_external_state", None)
+        with Harness(cls.backend, config, external_state=external_state) as harness:
+            yield harness
 
     @pytest.fixture(scope="class")
     @classmethod
-    def runs(cls, world: World) -> Runs:
-        """Pods that have ended, for all tests of the class."""
-        return Runs(world)
+    def finished_pods(cls, harness: Harness) -> FinishedPods:
+        """Provide pods that have ended, for all tests of the class."""
+        return FinishedPods(harness)
 
 
 def _given(request: pytest.FixtureRequest, name: str, default: Any) -> Any:
-    """What the author's fixture of that name gives, if there is one."""
+    """Return the value of the author's fixture of that name, or the default without one."""
     try:
         return request.getfixturevalue(name)
     except pytest.FixtureLookupError as error:

@@ -1,4 +1,4 @@
-"""The cluster as a backend under test sees it: what it asks is noted, what it gets can be changed."""
+"""Provide clusters that record requests, change answers, or fail."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from typing import Literal
 from resultsfw.cluster import Cluster, Kind, Object
 from resultsfw.errors import ClusterError
 
-__all__ = ["Asked", "Changed", "Failing", "Noted"]
+__all__ = ["FailingCluster", "ModifiedCluster", "RecordingCluster", "Request"]
 
 Verb = Literal["get", "create", "patch", "delete", "log"]
 
@@ -15,15 +15,15 @@ _PIECE = 65_536
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Request:
     """One request of a backend.
 
     Attributes:
-        verb: Which method of `Cluster`.
-        kind: Of the object; ``None`` for a log.
-        namespace: Of the object or the pod.
-        name: Of the object or the pod.
-        container: Whose log.
+        verb: The method of `Cluster`.
+        kind: The object's kind; ``None`` for a log.
+        namespace: The namespace of the object or pod.
+        name: The name of the object or pod.
+        container: The container of the log.
     """
 
     verb: Verb
@@ -34,72 +34,72 @@ class Asked:
 
     @property
     def right(self) -> tuple[str, str, str]:
-        """What RBAC calls it: verb, resource, group."""
+        """Return verb, resource and group, as RBAC names them."""
         if self.kind is None:
             return ("get", "pods/log", "")
         return (self.verb, self.kind.plural, self.kind.group)
 
 
-class Noted:
-    """A `Cluster` in front of another one that notes what it is asked.
+class RecordingCluster:
+    """Records the requests to another cluster.
 
     Attributes:
-        asked: Every request, in order.
+        requests: Every request, in order.
     """
 
-    def __init__(self, cluster: Cluster, asked: list[Asked] | None = None) -> None:
+    def __init__(self, cluster: Cluster, requests: list[Request] | None = None) -> None:
         self._cluster = cluster
-        self.asked: list[Asked] = [] if asked is None else asked
+        self.requests: list[Request] = [] if requests is None else requests
 
     def get(self, kind: Kind, namespace: str, name: str) -> Object:
         """See `Cluster.get`."""
-        self.asked.append(Asked("get", kind, namespace, name))
+        self.requests.append(Request("get", kind, namespace, name))
         return self._cluster.get(kind, namespace, name)
 
     def create(self, kind: Kind, obj: Object) -> Object:
         """See `Cluster.create`."""
         metadata = obj.get("metadata") or {}
-        self.asked.append(
-            Asked("create", kind, str(metadata.get("namespace", "")), str(metadata.get("name", "")))
+        self.requests.append(
+            Request("create", kind, str(metadata.get("namespace", "")), str(metadata.get("name", "")))
         )
         return self._cluster.create(kind, obj)
 
     def patch(self, kind: Kind, namespace: str, name: str, patch: Object, *, subresource: str = "") -> Object:
         """See `Cluster.patch`."""
-        self.asked.append(Asked("patch", kind, namespace, name))
+        self.requests.append(Request("patch", kind, namespace, name))
         return self._cluster.patch(kind, namespace, name, patch, subresource=subresource)
 
     def delete(self, kind: Kind, namespace: str, name: str, *, grace_seconds: int | None = None) -> None:
         """See `Cluster.delete`."""
-        self.asked.append(Asked("delete", kind, namespace, name))
+        self.requests.append(Request("delete", kind, namespace, name))
         self._cluster.delete(kind, namespace, name, grace_seconds=grace_seconds)
 
     def read_log(self, namespace: str, pod: str, container: str, *, limit: int) -> Iterator[bytes]:
         """See `Cluster.read_log`."""
-        self.asked.append(Asked("log", None, namespace, pod, container))
+        self.requests.append(Request("log", None, namespace, pod, container))
         return self._cluster.read_log(namespace, pod, container, limit=limit)
 
 
 @dataclass(slots=True)
-class Changed:
-    """A `Cluster` that hands out other logs and objects than there are; writes go through.
+class ModifiedCluster:
+    """Changes the logs and objects that another cluster returns; writes are passed on.
 
     Attributes:
-        cluster: What stands behind it.
-        log: From a request and the true pieces to those handed out; ``None``: the true ones.
-        obj: From a request and the true object to the one handed out; ``None``: the true one.
-        pulled: Bytes of logs that were asked for so far.
+        cluster: The other cluster.
+        log: Maps a request and the genuine log to the log returned; ``None``: the genuine log.
+        obj: Maps a request and the genuine object to the object returned; ``None``: the genuine object.
+        pulled: Bytes of logs read so far.
     """
 
     cluster: Cluster
-    log: Callable[[Asked, Iterable[bytes]], Iterable[bytes]] | None = None
-    obj: Callable[[Asked, Object], Object] | None = None
+    log: Callable[[Request, Iterable[bytes]], Iterable[bytes]] | None = None
+    obj: Callable[[Request, Object], Object] | None = None
     pulled: int = field(default=0)
 
     def get(self, kind: Kind, namespace: str, name: str) -> Object:
         """See `Cluster.get`."""
         found = self.cluster.get(kind, namespace, name)
-        return found if self.obj is None else self.obj(Asked("get", kind, namespace, name), found)
+        return found if self.obj is None else self.obj(Request("get", kind, namespace, name), found)
 
     def create(self, kind: Kind, obj: Object) -> Object:
         """See `Cluster.create`."""
@@ -118,8 +118,8 @@ class Changed:
         if self.log is None:
             return self.cluster.read_log(namespace, pod, container, limit=limit)
         true = self.cluster.read_log(namespace, pod, container, limit=1 << 62)
-        asked = Asked("log", None, namespace, pod, container)
-        return self._bounded(self.log(asked, true), limit)
+        request = Request("log", None, namespace, pod, container)
+        return self._bounded(self.log(request, true), limit)
 
     def _bounded(self, pieces: Iterable[bytes], limit: int) -> Iterator[bytes]:
         for piece in pieces:
@@ -133,13 +133,13 @@ class Changed:
                     return
 
 
-class Failing(Noted):
-    """A `Cluster` on which reads fail.
+class FailingCluster(RecordingCluster):
+    """Fails reads of another cluster.
 
     Args:
-        cluster: What stands behind it.
+        cluster: The other cluster.
         error: What a failing read raises.
-        after: How many objects are handed out before that, and bytes of a log.
+        after: The number of objects, or of bytes of a log, that are returned before.
     """
 
     def __init__(self, cluster: Cluster, error: ClusterError, *, after: int = 0) -> None:

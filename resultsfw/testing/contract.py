@@ -1,4 +1,4 @@
-"""The contract itself: capabilities, what a pod may get, what may be asked of the cluster."""
+"""Test the contract: capabilities, changes to the pod, and requests to the cluster."""
 
 from collections.abc import Sequence
 from typing import Any, Final, get_args, get_type_hints
@@ -7,12 +7,12 @@ from resultsfw.cluster import PODS, Object
 from resultsfw.core import LIMIT_ANNOTATION, STAMP_ANNOTATION
 from resultsfw.entrypoint import remove_result_file_flags
 from resultsfw.hookspecs import API_VERSION
-from resultsfw.testing.base import Base, Runs
-from resultsfw.testing.clusters import Asked
-from resultsfw.testing.hostile import victims
-from resultsfw.testing.judging import breach, closed, must_be_true
-from resultsfw.testing.tasks import MARK, Write
-from resultsfw.testing.world import World
+from resultsfw.testing.assertions import assert_intact, fail, skip
+from resultsfw.testing.base import Base, FinishedPods
+from resultsfw.testing.clusters import Request
+from resultsfw.testing.harness import Harness
+from resultsfw.testing.robustness import two_pods
+from resultsfw.testing.tasks import VALUE_MARK, Write
 from resultsfw.types import Capabilities
 
 __all__ = ["ContractCases"]
@@ -25,8 +25,8 @@ RESTRICTED: Final = "guarantee 8: what a backend adds runs under the Pod Securit
 RIGHTS: Final = "guarantee 8: a backend asks of the cluster what its permissions name, and nothing else"
 
 _WRITES: Final = (
-    Write(name="first", data=f"first {MARK}".encode()),
-    Write(name="own", data=f"own {MARK}".encode(), step="second"),
+    Write(name="first", data=f"first {VALUE_MARK}".encode()),
+    Write(name="own", data=f"own {VALUE_MARK}".encode(), step="second"),
 )
 _VERBS: Final = ("get", "list", "watch", "create", "update", "patch", "delete")
 _SHARED: Final = (
@@ -50,13 +50,13 @@ _SUMMARY: Final = 120
 
 
 class ContractCases(Base):
-    """What a backend says of itself, and what it does to a pod."""
+    """Check a backend's capabilities and what it does to a pod."""
 
-    def test_capabilities(self, world: World) -> None:
+    def test_capabilities(self, harness: Harness) -> None:
         """The record makes sense in itself."""
-        can = world.capabilities
+        can = harness.capabilities
         faults = [*_faults_of_sizes(can), *_faults_of_places(can)]
-        if can.external_state != "no" and not hasattr(world.plugin, "purge"):
+        if can.external_state != "no" and not hasattr(harness.plugin, "purge"):
             faults.append(f'external_state="{can.external_state}" needs the hook purge')
         if can.api_version != API_VERSION:
             faults.append(f"api_version is {API_VERSION} here, not {can.api_version}")
@@ -68,11 +68,11 @@ class ContractCases(Base):
             if one.verb not in _VERBS or not one.why.strip()
         ]
         if faults:
-            breach(RECORD, "; ".join(faults))
+            fail(RECORD, "; ".join(faults))
 
-    def test_pod_is_valid(self, world: World) -> None:
+    def test_pod_is_valid(self, harness: Harness) -> None:
         """Names are unique and short, and what is mounted is there."""
-        spec = world.prepare(_WRITES).prepared["spec"]
+        spec = harness.prepare(_WRITES).prepared["spec"]
         faults = []
         names = [one["name"] for one in _containers(spec)]
         faults += [f'container name "{name}" twice' for name in sorted(set(names)) if names.count(name) > 1]
@@ -99,14 +99,14 @@ class ContractCases(Base):
             if not one.get("image"):
                 faults.append(f'container "{one["name"]}" has no image')
         if faults:
-            breach(VALID, "; ".join(faults))
+            fail(VALID, "; ".join(faults))
 
-    def test_steps_are_left_alone(self, world: World) -> None:
+    def test_steps_are_left_alone(self, harness: Harness) -> None:
         """A Step's container only gets arguments, before the Step's own; nothing of the pod goes."""
-        life = world.prepare(_WRITES)
+        sample = harness.prepare(_WRITES)
         faults = []
-        after = {one["name"]: one for one in _containers(life.prepared["spec"])}
-        for before in _containers(life.bare["spec"]):
+        after = {one["name"]: one for one in _containers(sample.prepared["spec"])}
+        for before in _containers(sample.original["spec"]):
             name = before["name"]
             if name not in after:
                 faults.append(f'container "{name}" is gone')
@@ -119,19 +119,19 @@ class ContractCases(Base):
             now = after[name].get("args") or []
             if not _extends(_expected(before.get("args") or [], now), now):
                 faults.append(f'container "{name}" lost arguments, or its own command\'s were changed')
-        volumes = life.prepared["spec"].get("volumes") or []
+        volumes = sample.prepared["spec"].get("volumes") or []
         faults += [
             f'volume "{one["name"]}" was changed'
-            for one in life.bare["spec"].get("volumes") or ()
+            for one in sample.original["spec"].get("volumes") or ()
             if one not in volumes
         ]
         if faults:
-            breach(STEPS, "; ".join(faults))
+            fail(STEPS, "; ".join(faults))
 
-    def test_metadata_is_left_alone(self, world: World) -> None:
+    def test_metadata_is_left_alone(self, harness: Harness) -> None:
         """Labels, owners and name stay; annotations are only added."""
-        life = world.prepare(_WRITES)
-        before, after = life.bare["metadata"], life.prepared["metadata"]
+        sample = harness.prepare(_WRITES)
+        before, after = sample.original["metadata"], sample.prepared["metadata"]
         faults = [
             f"metadata.{key} was changed"
             for key in before
@@ -145,19 +145,19 @@ class ContractCases(Base):
         if not {STAMP_ANNOTATION, LIMIT_ANNOTATION} <= after["annotations"].keys():
             faults.append("the stamp is gone")
         if faults:
-            breach(STEPS, "; ".join(faults))
+            fail(STEPS, "; ".join(faults))
 
-    def test_steps_get_no_rights(self, world: World) -> None:
+    def test_steps_get_no_rights(self, harness: Harness) -> None:
         """Nothing of the pod that its Steps share is opened: service account, token, namespaces, host."""
-        life = world.prepare(_WRITES)
-        before, after = life.bare["spec"], life.prepared["spec"]
+        sample = harness.prepare(_WRITES)
+        before, after = sample.original["spec"], sample.prepared["spec"]
         faults = [
             f"spec.{key} is {after.get(key)!r}, and was {before.get(key)!r}"
             for key in _SHARED
             if before.get(key) != after.get(key)
         ]
         new = {one["name"] for one in after.get("volumes") or ()} - {one["name"] for one in before["volumes"]}
-        steps = {step.container for step in life.run.steps}
+        steps = {step.container for step in sample.run.steps}
         faults += [
             f'Step container "{one["name"]}" mounts the backend\'s volume "{mount["name"]}"'
             for one in _containers(after)
@@ -166,15 +166,15 @@ class ContractCases(Base):
             if mount["name"] in new
         ]
         if faults:
-            breach(TRUST, "; ".join(faults))
+            fail(TRUST, "; ".join(faults))
 
-    def test_restricted(self, world: World) -> None:
+    def test_restricted(self, harness: Harness) -> None:
         """Added containers are non-root, without capabilities, with the runtime's seccomp profile."""
-        life = world.prepare(_WRITES)
-        known = {one["name"] for one in _containers(life.bare["spec"])}
-        added = [one for one in _containers(life.prepared["spec"]) if one["name"] not in known]
+        sample = harness.prepare(_WRITES)
+        known = {one["name"] for one in _containers(sample.original["spec"])}
+        added = [one for one in _containers(sample.prepared["spec"]) if one["name"] not in known]
         if not added:
-            closed("what it adds", "it adds no container")
+            skip("what it adds", "it adds no container")
         faults = [f'container "{one["name"]}": {fault}' for one in added for fault in _unrestricted(one)]
         kinds = (
             "configMap",
@@ -185,43 +185,44 @@ class ContractCases(Base):
             "csi",
             "persistentVolumeClaim",
         )
-        bare = [one["name"] for one in life.bare["spec"]["volumes"]]
+        original = [one["name"] for one in sample.original["spec"]["volumes"]]
         faults += [
             f'volume "{one["name"]}" is of none of the kinds {", ".join(kinds)}'
-            for one in life.prepared["spec"]["volumes"]
-            if one["name"] not in bare and not any(kind in one for kind in kinds)
+            for one in sample.prepared["spec"]["volumes"]
+            if one["name"] not in original and not any(kind in one for kind in kinds)
         ]
         if faults:
-            breach(RESTRICTED, "; ".join(faults))
+            fail(RESTRICTED, "; ".join(faults))
 
-    def test_nothing_outside(self, world: World, runs: Runs) -> None:
+    def test_nothing_outside(self, harness: Harness, finished_pods: FinishedPods) -> None:
         """Who says ``external_state="no"`` makes and changes nothing but the pod."""
-        if world.capabilities.external_state != "no":
-            closed(f'external_state="{world.capabilities.external_state}"', "it makes things outside the pod")
-        start = len(world.asked)
-        life = world.prepare(_WRITES)
-        world.collect(victims(runs)[0])
-        written = [one for one in world.asked[start:] if one.verb in ("create", "patch", "delete")]
-        if written or world.left(life):
+        if harness.capabilities.external_state != "no":
+            skip(f'external_state="{harness.capabilities.external_state}"', "it makes things outside the pod")
+        start = len(harness.requests)
+        sample = harness.prepare(_WRITES)
+        harness.collect(two_pods(finished_pods)[0])
+        written = [one for one in harness.requests[start:] if one.verb in ("create", "patch", "delete")]
+        if written or harness.remaining(sample):
             what = ", ".join(f"{one.verb} {one.kind.kind if one.kind else ''} {one.name}" for one in written)
-            breach(
+            fail(
                 RECORD,
-                f'external_state="no", and it asked for: {what or "nothing"}; left: {world.left(life)}',
+                f'external_state="no", and it requested: {what or "nothing"}; left: '
+                f"{harness.remaining(sample)}",
             )
 
-    def test_it_asks_what_its_permissions_name(self, world: World, runs: Runs) -> None:
-        """In a whole life of a run, every request is one that an operator was told of."""
-        life, _ = victims(runs)
-        must_be_true(RIGHTS, world, life, world.collect(life))
-        world.purge(world.prepare(_WRITES))
-        named = {(one.verb, one.resource, one.group) for one in world.capabilities.permissions}
-        missing = sorted({one.right for one in world.asked if not _is_reading_a_pod(one)} - named)
+    def test_it_asks_what_its_permissions_name(self, harness: Harness, finished_pods: FinishedPods) -> None:
+        """In the whole lifecycle of a run, every request is covered by the declared permissions."""
+        sample, _ = two_pods(finished_pods)
+        assert_intact(RIGHTS, harness, sample, harness.collect(sample))
+        harness.purge(harness.prepare(_WRITES))
+        named = {(one.verb, one.resource, one.group) for one in harness.capabilities.permissions}
+        missing = sorted({one.right for one in harness.requests if not _is_reading_a_pod(one)} - named)
         if missing:
             told = ", ".join(
                 f'Permission(verb="{verb}", resource="{what}", group="{group}")'
                 for verb, what, group in missing
             )
-            breach(RIGHTS, f"not among its permissions: {told}")
+            fail(RIGHTS, f"not among its permissions: {told}")
 
 
 def _faults_of_sizes(can: Capabilities) -> list[str]:
@@ -246,7 +247,7 @@ def _faults_of_places(can: Capabilities) -> list[str]:
         if given not in get_args(literal)
     ]
     if can.delivery == "reference" and can.external_state == "no":
-        faults.append('delivery="reference" keeps values outside the pod, and outside says "no"')
+        faults.append('delivery="reference" keeps values outside the pod, and external_state says "no"')
     return faults
 
 
@@ -294,5 +295,5 @@ def _unrestricted(container: Object) -> list[str]:
     return [f"securityContext: {what}" for what, holds in wanted.items() if not holds]
 
 
-def _is_reading_a_pod(asked: Asked) -> bool:
-    return asked.verb == "get" and asked.kind == PODS
+def _is_reading_a_pod(request: Request) -> bool:
+    return request.verb == "get" and request.kind == PODS

@@ -1,4 +1,4 @@
-"""A folder as the suite wants to see what a backend keeps: a mutable mapping from names to bytes."""
+"""Present a folder as a mutable mapping from file names to bytes, for `backend_external_state`."""
 
 from collections.abc import Iterator, MutableMapping
 from pathlib import Path
@@ -7,10 +7,10 @@ __all__ = ["Folder"]
 
 
 class Folder(MutableMapping[str, bytes]):
-    """The files below a folder, by their paths in it.
+    """Maps the paths of the files below a folder to their bytes.
 
     Args:
-        path: Of the folder; it need not be there yet.
+        path: The folder; it need not exist yet.
     """
 
     def __init__(self, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""By reference: what a status carries in place of a value, how long it leads somewhere, and what it gives."""
+"""Test delivery by reference: the reference in the status, its lifetime, and the bytes it stands for."""
 
 import hashlib
 import re
@@ -9,11 +9,11 @@ from resultsfw.core import ResultsManager
 from resultsfw.errors import CorruptError, NotFoundError, ResultsError
 from resultsfw.references import format_reference, read_reference
 from resultsfw.tekton.spec.param_files import PARAMS_DIR
-from resultsfw.testing.base import Base, Runs
-from resultsfw.testing.damage import DAMAGE
-from resultsfw.testing.judging import breach, closed, must_be_true, must_be_verdict
-from resultsfw.testing.tasks import MARK, Write
-from resultsfw.testing.world import Life, World
+from resultsfw.testing.assertions import assert_collected, assert_intact, fail, skip
+from resultsfw.testing.base import Base, FinishedPods
+from resultsfw.testing.corruption import CORRUPTIONS
+from resultsfw.testing.harness import Harness, SamplePod
+from resultsfw.testing.tasks import VALUE_MARK, Write
 from resultsfw.types import Reference
 
 __all__ = ["ReferenceCases"]
@@ -38,13 +38,13 @@ _LONG_ENOUGH: Final = 6
 class ReferenceCases(Base):
     """Open to backends with ``delivery="reference"``."""
 
-    def test_beyond_one_object(self, world: World, runs: Runs) -> None:
+    def test_beyond_one_object(self, harness: Harness, finished_pods: FinishedPods) -> None:
         """A value larger than one API object arrives as a reference to it, and is given back."""
-        life, reference = _large(world, runs)
+        sample, reference = _large(harness, finished_pods)
         wrong = []
-        content = life.writes[0].content or b""
-        if reference.backend != world.name:
-            wrong.append(f'backend is "{reference.backend}", not "{world.name}"')
+        content = sample.writes[0].content or b""
+        if reference.backend != harness.name:
+            wrong.append(f'backend is "{reference.backend}", not "{harness.name}"')
         if reference.size != len(content):
             wrong.append(f"size is {reference.size}, written were {len(content)} bytes")
         digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
@@ -53,22 +53,20 @@ class ReferenceCases(Base):
         if read_reference(format_reference(reference)) != reference:
             wrong.append("it does not survive a status")
         if wrong:
-            breach(GIVEN, "; ".join(wrong))
-        given = b"".join(world.core().dereference(reference, world.cluster))
+            fail(GIVEN, "; ".join(wrong))
+        given = b"".join(harness.core().dereference(reference, harness.cluster))
         if given != content:
-            breach(
-                GIVEN, f"dereference gives {len(given)} bytes that are not the {len(content)} written ones"
-            )
+            fail(GIVEN, f"dereference gives {len(given)} bytes that are not the {len(content)} written ones")
 
-    def test_restart_before_dereference(self, world: World, runs: Runs) -> None:
+    def test_restart_before_dereference(self, harness: Harness, finished_pods: FinishedPods) -> None:
         """Who dereferences is another process than the one that collected, and has only the status."""
-        life, reference = _large(world, runs)
-        if _bytes(world.restarted(), world, reference) != life.writes[0].content:
-            breach(GIVEN, "a process that was just started gets other bytes")
+        sample, reference = _large(harness, finished_pods)
+        if _bytes(harness.restarted_core(), harness, reference) != sample.writes[0].content:
+            fail(GIVEN, "a process that was just started gets other bytes")
 
-    def test_changed_reference(self, world: World, runs: Runs) -> None:
+    def test_changed_reference(self, harness: Harness, finished_pods: FinishedPods) -> None:
         """A reference with another digest or size, or that leads elsewhere, gives an error."""
-        _, reference = _large(world, runs)
+        _, reference = _large(harness, finished_pods)
         for what, changed in (
             ("another digest", replace(reference, digest=f"sha256:{'0' * 64}")),
             ("another size", replace(reference, size=reference.size - 1)),
@@ -78,115 +76,116 @@ class ReferenceCases(Base):
             ("no location", replace(reference, location="")),
         ):
             try:
-                given = _bytes(world.core(), world, changed)
+                given = _bytes(harness.core(), harness, changed)
             except ResultsError as error:
                 if "failed in dereference" in error.message:
-                    breach(CORRUPT, f"{what}: dereference raised {type(error.__cause__).__name__}")
+                    fail(CORRUPT, f"{what}: dereference raised {type(error.__cause__).__name__}")
             else:
-                breach(CORRUPT, f"{what}: dereference gives {len(given)} bytes without a word")
+                fail(CORRUPT, f"{what}: dereference gives {len(given)} bytes without a word")
 
-    def test_damaged_store(self, world: World, runs: Runs) -> None:
+    def test_damaged_store(self, harness: Harness, finished_pods: FinishedPods) -> None:
         """What is kept is damaged: dereference says so."""
-        life, reference = _large(world, runs)
-        kept = world.external_state
+        sample, reference = _large(harness, finished_pods)
+        kept = harness.external_state
         if kept is None:
-            closed(
-                'external_state="elsewhere"', 'give a fixture "backend_outside" to show what is kept there'
+            skip(
+                'external_state="elsewhere"',
+                'give a fixture "backend_external_state" to show what is kept there',
             )
-        content = life.writes[0].content or b""
-        mine = [key for key in life.added if kept.get(key) == content]
+        content = sample.writes[0].content or b""
+        mine = [key for key in sample.added if kept.get(key) == content]
         if not mine:
-            closed("backend_outside", "no entry of it is the value as it was written")
+            skip("backend_external_state", "no entry of it is the value as it was written")
         for key in mine:
             for kind in ("cut", "bit-flipped", "nul-bytes", "nothing"):
-                damaged = next(iter(DAMAGE[kind](content, b"")))
+                damaged = next(iter(CORRUPTIONS[kind](content, b"")))
                 kept[key] = damaged
                 try:
-                    given = _bytes(world.core(), world, reference)
+                    given = _bytes(harness.core(), harness, reference)
                 except CorruptError:
                     continue
                 except ResultsError as error:
-                    breach(CORRUPT, f"{kind}: {type(error).__name__} instead of CorruptError: {error}")
+                    fail(CORRUPT, f"{kind}: {type(error).__name__} instead of CorruptError: {error}")
                 finally:
                     kept[key] = content
-                breach(CORRUPT, f"{kind}: dereference gives {len(given)} bytes without a word")
+                fail(CORRUPT, f"{kind}: dereference gives {len(given)} bytes without a word")
 
-    def test_another_namespace(self, world: World, runs: Runs) -> None:
+    def test_another_namespace(self, harness: Harness, finished_pods: FinishedPods) -> None:
         """What a run left is read on behalf of its own namespace, and of no other."""
-        life, reference = _large(world, runs)
-        given = world.core().dereference(reference, world.cluster, namespace=life.run.namespace)
-        if b"".join(given) != life.writes[0].content:
-            breach(OPEN, "on behalf of the namespace whose run left it, dereference gives other bytes")
+        sample, reference = _large(harness, finished_pods)
+        given = harness.core().dereference(reference, harness.cluster, namespace=sample.run.namespace)
+        if b"".join(given) != sample.writes[0].content:
+            fail(OPEN, "on behalf of the namespace whose run left it, dereference gives other bytes")
         try:
-            b"".join(world.core().dereference(reference, world.cluster, namespace="another"))
+            b"".join(harness.core().dereference(reference, harness.cluster, namespace="another"))
         except ResultsError:
             return
-        breach(OPEN, 'dereference gives a value to namespace "another" that it has no part in')
+        fail(OPEN, 'dereference gives a value to namespace "another" that it has no part in')
 
-    def test_placed_as_a_file(self, world: World, runs: Runs) -> None:
+    def test_placed_as_a_file(self, harness: Harness, finished_pods: FinishedPods) -> None:
         """The next Task has the value as a file, byte for byte; with another it does not run."""
-        _, reference = _large(world, runs)
-        if not world.core().can_place_files(reference):
-            closed("place_files", "it places no files")
+        _, reference = _large(harness, finished_pods)
+        if not harness.core().can_place_files(reference):
+            skip("place_files", "it places no files")
         copy = _Copy(name="large", size=_SIZE)
-        user = world.prepare([copy], params={"large": reference})
-        world.start(user)
-        world.follow(user)
-        if _reference(world, user).digest != reference.digest:
-            breach(GIVEN, "the file that a Task is given has other bytes than the value")
+        user = harness.prepare([copy], params={"large": reference})
+        harness.start(user)
+        harness.follow(user)
+        if _reference(harness, user).digest != reference.digest:
+            fail(GIVEN, "the file that a Task is given has other bytes than the value")
         wrong = replace(reference, digest=f"sha256:{'0' * 64}")
         try:
-            user = world.prepare([copy], params={"large": wrong})
+            user = harness.prepare([copy], params={"large": wrong})
         except ResultsError:
             return
-        world.start(user)
-        world.follow(user)
-        outcome = world.collect(user)
+        harness.start(user)
+        harness.follow(user)
+        outcome = harness.collect(user)
         if outcome.collected is not None and any(one.name == "large" for one in outcome.collected.results):
-            breach(CORRUPT, "a Task ran with a file that is not what its reference says")
+            fail(CORRUPT, "a Task ran with a file that is not what its reference says")
 
-    def test_no_credentials_in_a_reference(self, world: World, runs: Runs) -> None:
+    def test_no_credentials_in_a_reference(self, harness: Harness, finished_pods: FinishedPods) -> None:
         """Neither user and password, nor a signature, nor a secret option of the backend's."""
-        _, reference = _large(world, runs)
+        _, reference = _large(harness, finished_pods)
         location = reference.location
         if found := _CREDENTIALS.search(location):
-            breach(OPEN, f"its location has {found[0]!r} in it")
-        for name, option in world.config.items():
+            fail(OPEN, f"its location has {found[0]!r} in it")
+        for name, option in harness.config.items():
             secret = isinstance(option, str) and len(option) >= _LONG_ENOUGH and _SECRET_OPTION.search(name)
             if secret and option in location:
-                breach(OPEN, f'its location has the option "{name}" in it')
+                fail(OPEN, f'its location has the option "{name}" in it')
 
-    def test_kept_until_the_run_is_deleted(self, world: World) -> None:
+    def test_kept_until_the_run_is_deleted(self, harness: Harness) -> None:
         """The value outlives its pod and the verdict, and goes when the run does."""
-        _skip(world)
-        life = world.ended([Write(name="large", size=_SIZE)])
-        reference = _reference(world, life)
-        world.purge(life, deleted=False)
-        if _bytes(world.core(), world, reference) != life.writes[0].content:
-            breach(KEPT, "the run is over and not deleted, and the value is not there any more")
-        world.purge(life, deleted=True)
+        _skip(harness)
+        sample = harness.run_pod([Write(name="large", size=_SIZE)])
+        reference = _reference(harness, sample)
+        harness.purge(sample, deleted=False)
+        if _bytes(harness.core(), harness, reference) != sample.writes[0].content:
+            fail(KEPT, "the run is over and not deleted, and the value is not there any more")
+        harness.purge(sample, deleted=True)
         try:
-            given = _bytes(world.core(), world, reference)
+            given = _bytes(harness.core(), harness, reference)
         except NotFoundError:
             return
         except ResultsError as error:
-            breach(
+            fail(
                 KEPT, f"the run is deleted, and dereference raises {type(error).__name__}, not NotFoundError"
             )
-        breach(KEPT, f"the run is deleted, and dereference gives {len(given)} bytes")
+        fail(KEPT, f"the run is deleted, and dereference gives {len(given)} bytes")
 
-    def test_same_value_in_two_runs(self, world: World) -> None:
+    def test_same_value_in_two_runs(self, harness: Harness) -> None:
         """Two runs write the same bytes: purging one leaves the other its own."""
-        _skip(world)
-        same = [Write(name="large", size=_SIZE), Write(name="small", data=MARK.encode())]
-        lives = [world.prepare(same), world.prepare(same)]
-        world.start(*lives)
-        world.follow(*lives)
-        references = [_reference(world, life) for life in lives]
-        world.purge(lives[0], deleted=True)
-        if _bytes(world.core(), world, references[1]) != same[0].content:
-            breach(KEPT, "purging one run took away what another one's status refers to")
-        world.purge(lives[1], deleted=True)
+        _skip(harness)
+        same = [Write(name="large", size=_SIZE), Write(name="small", data=VALUE_MARK.encode())]
+        samples = [harness.prepare(same), harness.prepare(same)]
+        harness.start(*samples)
+        harness.follow(*samples)
+        references = [_reference(harness, sample) for sample in samples]
+        harness.purge(samples[0], deleted=True)
+        if _bytes(harness.core(), harness, references[1]) != same[0].content:
+            fail(KEPT, "purging one run took away what another one's status refers to")
+        harness.purge(samples[1], deleted=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,31 +197,31 @@ class _Copy(Write):
         return f'cat "{PARAMS_DIR}/{self.name}" > "$(results.{self.name}.path)"'
 
 
-def _skip(world: World) -> None:
-    if world.capabilities.delivery != "reference":
-        closed('delivery="value"', "it hands out no references")
-    limit = world.capabilities.result_bytes
+def _skip(harness: Harness) -> None:
+    if harness.capabilities.delivery != "reference":
+        skip('delivery="value"', "it hands out no references")
+    limit = harness.capabilities.result_bytes
     if limit is not None and limit < _SIZE:
-        closed(f"result_bytes={limit}", "a value fits into one API object")
+        skip(f"result_bytes={limit}", "a value fits into one API object")
 
 
-def _large(world: World, runs: Runs) -> tuple[Life, Reference]:
-    _skip(world)
-    life = runs(
-        "large", [Write(name="large", size=_SIZE), Write(name="small", data=f"small {MARK}".encode())]
+def _large(harness: Harness, finished_pods: FinishedPods) -> tuple[SamplePod, Reference]:
+    _skip(harness)
+    sample = finished_pods(
+        "large", [Write(name="large", size=_SIZE), Write(name="small", data=f"small {VALUE_MARK}".encode())]
     )
-    return life, _reference(world, life)
+    return sample, _reference(harness, sample)
 
 
-def _reference(world: World, life: Life) -> Reference:
+def _reference(harness: Harness, sample: SamplePod) -> Reference:
     """What the large value's result carries."""
-    collected = must_be_verdict(GIVEN, outcome := world.collect(life))
-    must_be_true(GIVEN, world, life, outcome)
+    collected = assert_collected(GIVEN, outcome := harness.collect(sample))
+    assert_intact(GIVEN, harness, sample, outcome)
     value = next(one.value for one in collected.results if one.name == "large")
     if not isinstance(value, Reference):
-        breach(GIVEN, f"a value of {_SIZE} bytes arrives itself: no API object holds it")
+        fail(GIVEN, f"a value of {_SIZE} bytes arrives itself: no API object holds it")
     return value
 
 
-def _bytes(core: ResultsManager, world: World, reference: Reference) -> bytes:
-    return b"".join(core.dereference(reference, world.cluster))
+def _bytes(core: ResultsManager, harness: Harness, reference: Reference) -> bytes:
+    return b"".join(core.dereference(reference, harness.cluster))

@@ -1,4 +1,4 @@
-"""What the suite has Steps write: the bytes, the script that writes them, and the Task that declares them."""
+"""Build the Tasks of the suite: what Steps write, the scripts that write it, and the declared results."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,31 +8,31 @@ from typing import Final, Literal
 from resultsfw.cluster import Object
 from resultsfw.types import ResultType, Value
 
-__all__ = ["MARK", "ODDITIES", "Write", "body", "task_of"]
+__all__ = ["SPECIAL_FILES", "VALUE_MARK", "Write", "generated_content", "make_task"]
 
-MARK: Final = "s3cr3t-pa55"
-"""Stands in every value that is not empty: no message, no error and no log record may ever show it."""
+VALUE_MARK: Final = "s3cr3t-pa55"
+"""Part of every value that is not empty: no message, error or log record may contain it."""
 
 _FIRST: Final = 1_000_000
 _LINE: Final = 8
 _SAFE: Final = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.,:;_/+=-")
 
 Origin = tuple[str | None, str]
-"""Whose result: of which Step (``None``: the Task's own), and its name."""
+"""A result: the Step that declares it (``None``: the Task), and its name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Write:
-    """One declared result, and what a Step puts where its file should be.
+    """One declared result, and what a Step writes in place of its file.
 
     Attributes:
-        name: Of the result.
+        name: The result's name.
         data: The file's bytes; ``None``: no Step writes it.
-        type: As declared.
-        value: What must arrive, where that is not the text itself; ``None``: the text.
-        step: The Step whose own result it is; ``None``: a result of the Task.
-        odd: Not a file of its own: see `ODDITIES`.
-        size: Bytes of `body` instead of ``data``.
+        type: The declared type.
+        value: The value that must arrive; ``None``: the text.
+        step: The Step that declares the result; ``None``: the Task does.
+        special_file: What is made in place of a regular file: see `SPECIAL_FILES`.
+        size: Bytes of `generated_content` to write instead of ``data``.
     """
 
     name: str
@@ -40,24 +40,24 @@ class Write:
     type: ResultType = "string"
     value: Value | None = None
     step: str | None = None
-    odd: Literal["", "fifo", "directory", "link"] = ""
+    special_file: Literal["", "fifo", "directory", "link"] = ""
     size: int = 0
 
     @property
     def origin(self) -> Origin:
-        """As the core names it."""
+        """Return the Step and the name."""
         return (self.step, self.name)
 
     @property
     def content(self) -> bytes | None:
-        """The bytes that a Step writes."""
-        return body(self.size) if self.size else self.data
+        """Return the bytes that a Step writes."""
+        return generated_content(self.size) if self.size else self.data
 
     @property
-    def truth(self) -> Value | None:
-        """What must stand in the status, by the suite's own knowledge; ``None``: nothing."""
+    def expected(self) -> Value | None:
+        """Return the value that the status must contain; ``None``: no value."""
         content = self.content
-        if self.odd or content is None:
+        if self.special_file or content is None:
             return None
         try:
             return content.decode() if self.value is None else self.value
@@ -65,37 +65,37 @@ class Write:
             return None
 
     def script(self) -> str:
-        """The lines of a Step's script that write it."""
+        """Return the lines of a Step's script that write it."""
         where = f"$({'step.' if self.step else ''}results.{self.name}.path)"
-        if self.odd:
-            return ODDITIES[self.odd].format(where=where)
+        if self.special_file:
+            return SPECIAL_FILES[self.special_file].format(where=where)
         if self.size:
-            lines = f"{{ printf %s {MARK}; seq {_FIRST} 9999999; }} 2> /dev/null"
+            lines = f"{{ printf %s {VALUE_MARK}; seq {_FIRST} 9999999; }} 2> /dev/null"
             return f'{lines} | head -c {self.size} > "{where}"'
         return "" if self.data is None else f"printf '{_quoted(self.data)}' > \"{where}\""
 
 
-ODDITIES: Final = {
+SPECIAL_FILES: Final = {
     "fifo": 'mkfifo "{where}"',
     "directory": 'mkdir "{where}"',
-    "link": f'printf {MARK} > /workspace/elsewhere; ln -s /workspace/elsewhere "{{where}}"',
+    "link": f'printf {VALUE_MARK} > /workspace/elsewhere; ln -s /workspace/elsewhere "{{where}}"',
 }
-"""What stands in place of a file, and must be refused by name."""
+"""Shell commands that make something other than a regular file, which must be refused by name."""
 
 
 @lru_cache(maxsize=16)
-def body(size: int) -> bytes:
-    """So many bytes in which no two lines are the same, the mark first; what `Write.script` writes."""
+def generated_content(size: int) -> bytes:
+    """Return ``size`` bytes without two equal lines, the mark first: what `Write.script` writes."""
     lines = b"".join(b"%d\n" % number for number in range(_FIRST, _FIRST + size // _LINE + 1))
-    return (MARK.encode() + lines)[:size]
+    return (VALUE_MARK.encode() + lines)[:size]
 
 
-def task_of(writes: Sequence[Write], *, held: bool = False, fails: bool = False) -> Object:
-    """A Task whose Steps write all that: Step ``write`` the Task's results, others their own.
+def make_task(writes: Sequence[Write], *, blocked: bool = False, fails: bool = False) -> Object:
+    """Return a Task whose Steps write these results: Step ``write`` the Task's, other Steps their own.
 
     Args:
         writes: Declared in this order.
-        held: A last Step waits until there is a file ``/workspace/go``.
+        blocked: A last Step waits until there is a file ``/workspace/go``.
         fails: The first Step fails when it has written.
     """
     own = [one for one in writes if one.step is None]
@@ -106,7 +106,7 @@ def task_of(writes: Sequence[Write], *, held: bool = False, fails: bool = False)
         steps.append(
             _step(name, [one.script() for one in theirs], results=[_declared(one) for one in theirs])
         )
-    if held:
+    if blocked:
         steps.append(_step("hold", ["while [ ! -e /workspace/go ]; do sleep 0.02; done"]))
     return {"results": [_declared(one) for one in own], "steps": steps}
 
@@ -124,5 +124,5 @@ def _step(name: str, lines: Sequence[str], **more: object) -> Object:
 
 
 def _quoted(data: bytes) -> str:
-    """The bytes as a format of printf: nothing in it means anything to a shell, or to Tekton."""
+    """Return the bytes as a printf format without characters that a shell or Tekton interprets."""
     return "".join(chr(byte) if byte in _SAFE else f"\\{byte:03o}" for byte in data)

@@ -18,7 +18,7 @@ def backend_config(request, store):
 
 
 @pytest.fixture(scope="class")
-def backend_outside(store):
+def backend_external_state(store):
     return Folder(store)
 
 

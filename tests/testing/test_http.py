@@ -20,7 +20,7 @@ def backend_config(store):
 
 
 @pytest.fixture(scope="module")
-def backend_outside(store):
+def backend_external_state(store):
     return Folder(store)
 
 

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from stand_ins import TEMPLATE
+from sample_backends import TEMPLATE
 
 from resultsfw import Capabilities, Extraction, Permission, ProblemCode, errors, hookspecs
 from resultsfw.testing import base
@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs/writing-a-backend.md").read_text()
 SOURCES = [
     *(path for path in TEMPLATE.rglob("*") if path.suffix in (".py", ".toml", ".yaml")),
-    Path(__file__).with_name("test_sound.py"),
+    Path(__file__).with_name("test_sound_backends.py"),
 ]
 
 OBSERVERS = {"results_collected", "collection_failed"}
@@ -107,7 +107,7 @@ def test_the_commands_are_those_that_new_backend_prints(tmp_path, capsys):
     assert commands == re.findall(r"^  (.*)$", printed, flags=re.MULTILINE)
 
 
-@pytest.mark.parametrize("fixture", ["backend_config", "backend_outside"])
+@pytest.mark.parametrize("fixture", ["backend_config", "backend_external_state"])
 def test_what_an_author_may_give_the_suite_is_documented(fixture):
     assert f'"{fixture}"' in inspect.getsource(base)
     assert f"`{fixture}`" in TEXT

@@ -1,6 +1,6 @@
 """Backends that are wrong in one thing each, and which tests of the suite must say so.
 
-Not collected by itself: `test_it_bites` runs the suite over each.
+Not collected by itself: `test_detects_broken_backends` runs the suite over each.
 """
 
 # ruff: noqa: ARG002 - methods have the signatures of what they stand for
@@ -9,7 +9,7 @@ import uuid
 from dataclasses import replace
 from pathlib import Path
 
-from stand_ins import Kept, Owned, Sound, template
+from sample_backends import Kept, Owned, Sound, template
 
 from resultsfw import CONFIG_MAPS, PODS, Extraction, Permission, Problem, ProblemCode, hookimpl
 from resultsfw.errors import ClusterError

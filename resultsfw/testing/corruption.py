@@ -1,16 +1,16 @@
-"""What can happen to bytes on their way, without knowing what they mean: a corpus, and the seeds of more."""
+"""Generate damaged versions of a byte stream without knowing its format."""
 
 import json
 import re
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from resultsfw.testing.tasks import MARK
+from resultsfw.testing.tasks import VALUE_MARK
 
-__all__ = ["CUTS", "DAMAGE", "TYPES", "Damage", "endless", "retyped"]
+__all__ = ["CORRUPTIONS", "TRUNCATIONS", "TYPES", "Corruption", "change_types", "endless_line"]
 
-Damage = Callable[[bytes, bytes], Iterator[bytes]]
-"""From the true bytes, and those of another run of the same Task, to damaged ones."""
+Corruption = Callable[[bytes, bytes], Iterator[bytes]]
+"""Maps the genuine bytes, and those of another run of the same Task, to damaged ones."""
 
 _PLACES: Final = 24
 
@@ -114,7 +114,7 @@ def _retyped_lines(true: bytes, _: bytes) -> Iterator[bytes]:
     """Where lines are JSON: each part of one another type, or gone."""
     lines = _lines(true)
     for at in _some(lines):
-        for other in retyped(lines[at]):
+        for other in change_types(lines[at]):
             yield b"".join([*lines[:at], other + b"\n", *lines[at + 1 :]])
 
 
@@ -125,7 +125,7 @@ def _forged_names(true: bytes, other: bytes) -> Iterator[bytes]:
         true.replace(b"first", b"second"),
         true.replace(b"first", b"undeclared"),
         true.replace(b"first", b"../../first"),
-        true.replace(b"second", b"").replace(b"first", MARK.encode()),
+        true.replace(b"second", b"").replace(b"first", VALUE_MARK.encode()),
     )
     lines, others = _lines(true), _lines(other)
     # A whole record of another run where one of ours stood.
@@ -136,7 +136,7 @@ def _nothing(_: bytes, __: bytes) -> Iterator[bytes]:
     yield from (b"", b"\n", b"\n" * 1000, b" ", b"\r\n")
 
 
-DAMAGE: Final[dict[str, Damage]] = {
+CORRUPTIONS: Final[dict[str, Corruption]] = {
     "cut": _cuts,
     "beginning-lost": _heads_lost,
     "line-dropped": _dropped,
@@ -156,13 +156,13 @@ DAMAGE: Final[dict[str, Damage]] = {
 }
 """By the name that a test has in a report."""
 
-CUTS: Final = frozenset({"cut"})
+TRUNCATIONS: Final = frozenset({"cut"})
 """After these even a transport without digests shows no value that no Step wrote: at worst, fewer."""
 
 TYPES: Final[tuple[Any, ...]] = (None, True, 0, -1.5, "", [], {}, ["x"], {"x": {}}, 10**30)
 
 
-def retyped(text: bytes) -> Iterator[bytes]:
+def change_types(text: bytes) -> Iterator[bytes]:
     """JSON text with each value in it of another type, or left out; nothing, of what is no JSON."""
     try:
         document = json.loads(text)
@@ -189,7 +189,7 @@ def _items(document: object) -> list[Any]:
     return document if isinstance(document, list) else []
 
 
-def endless(size: int) -> Iterator[bytes]:
+def endless_line(size: int) -> Iterator[bytes]:
     """One line of so many bytes that never ends, made as it is asked for."""
     piece = b"x" * 65_536
     yield b'{"name":"first","value":"'

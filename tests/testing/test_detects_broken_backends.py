@@ -1,4 +1,4 @@
-"""The suite finds what is wrong in a backend, says it in the fitting test, and nothing else."""
+"""The suite fails the right tests, and no others, for backends that are wrong in one thing each."""
 
 import re
 import shutil
@@ -6,14 +6,14 @@ import tempfile
 import uuid
 from pathlib import Path
 
+import broken_backends
 import pytest
-import stand_ins
-import wrongs
+import sample_backends
 
 from resultsfw import PODS
 from resultsfw.local.kubelet import Kubelet
 from resultsfw.local.store import Store
-from resultsfw.testing import base, world
+from resultsfw.testing import base, harness
 
 HERE = Path(__file__).parent
 
@@ -74,7 +74,7 @@ def chosen_for(wrong, must_run):
 _ENDED = {}
 
 
-class SharedRuns(base.Runs):
+class SharedPods(base.FinishedPods):
     """Pods of backends that prepare them alike are run once for all of them."""
 
     def __init__(self, where):
@@ -90,10 +90,10 @@ def outcomes_of(place, monkeypatch):
     store, kubelet, folder = place
 
     def outcomes(backend, must_run=()):
-        if not issubclass(backend, wrongs.Messages):  # they need a kubelet of another kind, too
-            monkeypatch.setattr(world, "Store", lambda: store)
-            monkeypatch.setattr(world, "Kubelet", lambda *_, **__: Lasting(kubelet))
-            monkeypatch.setattr(base, "Runs", SharedRuns)
+        if not issubclass(backend, broken_backends.Messages):  # they need a kubelet of another kind, too
+            monkeypatch.setattr(harness, "Store", lambda: store)
+            monkeypatch.setattr(harness, "Kubelet", lambda *_, **__: Lasting(kubelet))
+            monkeypatch.setattr(base, "FinishedPods", SharedPods)
         for pod in store.list(PODS):
             if pod["metadata"]["name"].endswith("-retry1"):  # of a run that the next one shares
                 store.delete(PODS, "default", pod["metadata"]["name"])
@@ -110,7 +110,7 @@ def outcomes_of(place, monkeypatch):
 
 
 class Lasting:
-    """A kubelet that a world does not stop."""
+    """A kubelet that a harness does not stop."""
 
     def __init__(self, kubelet):
         self.workdir = kubelet.workdir
@@ -120,34 +120,34 @@ class Lasting:
 
 
 SUITE = """
-import pathlib, pytest, stand_ins, wrongs
+import pathlib, pytest, sample_backends, broken_backends
 from resultsfw.testing import BackendSuite, Folder
 
 class TestIt(BackendSuite):
-    backend = getattr(wrongs, "{name}", None) or getattr(stand_ins, "{name}")
-    config = {{"folder": "{folder}"}} if issubclass(backend, stand_ins.Kept) else {{}}
+    backend = getattr(broken_backends, "{name}", None) or getattr(sample_backends, "{name}")
+    config = {{"folder": "{folder}"}} if issubclass(backend, sample_backends.Kept) else {{}}
 
 @pytest.fixture(scope="module")
-def backend_outside():
+def backend_external_state():
     return Folder(pathlib.Path("{folder}"))
 """
 
 
-@pytest.mark.parametrize("wrong", wrongs.WRONGS, ids=lambda one: one.__name__)
-def test_what_is_wrong_is_found(wrong, outcomes_of):
-    must, may = wrongs.WRONGS[wrong]
+@pytest.mark.parametrize("wrong", broken_backends.WRONGS, ids=lambda one: one.__name__)
+def test_a_broken_backend_fails_the_tests_of_what_it_breaks(wrong, outcomes_of):
+    must, may = broken_backends.WRONGS[wrong]
     found = outcomes_of(wrong, may)
     told = "\n".join(f"{name}: {found.words[name]}" for name in sorted(found.failed ^ must))
     assert must <= found.failed <= may, told
 
 
-def test_what_is_right_is_not_wrong(outcomes_of):
-    assert outcomes_of(stand_ins.Sound).failed == set()
+def test_a_correct_backend_fails_no_test(outcomes_of):
+    assert outcomes_of(sample_backends.Sound).failed == set()
 
 
-def test_a_failure_says_it_in_words(outcomes_of):
+def test_a_failure_names_guarantee_written_and_arrived_value(outcomes_of):
     """The guarantee, what was written, what arrived: no traceback."""
-    found = outcomes_of(wrongs.Strips)
+    found = outcomes_of(broken_backends.Strips)
     guarantee, what = found.words["test_value[spaces]"].splitlines()
     assert guarantee == "guarantee 6: awkward bytes survive"
     assert what == (
@@ -157,5 +157,5 @@ def test_a_failure_says_it_in_words(outcomes_of):
 
 
 def test_a_skip_says_which_capability_closed_it(outcomes_of):
-    found = outcomes_of(stand_ins.Sound)
+    found = outcomes_of(sample_backends.Sound)
     assert 'closed (delivery="value"): it hands out no references' in found.words["test_beyond_one_object"]

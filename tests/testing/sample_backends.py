@@ -1,4 +1,4 @@
-"""Backends that are sound, and what they are made of: the wrong ones in `wrongs` differ in one thing each."""
+"""Correct backends, and what they are made of; those in `broken_backends` differ in one thing each."""
 
 # ruff: noqa: ARG002 - methods have the signatures of what they stand for
 

@@ -1,7 +1,7 @@
 """Sound backends pass: by a log, with an object of their own, by reference in a folder."""
 
 import pytest
-from stand_ins import Kept, Owned, template
+from sample_backends import Kept, Owned, template
 
 from resultsfw.testing import BackendSuite, Folder
 
@@ -31,5 +31,5 @@ class TestKept(BackendSuite):
 
     @pytest.fixture(scope="class")
     @classmethod
-    def backend_outside(cls, folder):
+    def backend_external_state(cls, folder):
         return Folder(folder)

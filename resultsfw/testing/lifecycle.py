@@ -1,0 +1,329 @@
+"""Test the lifecycle of a run: when it is read, restarts, two runs at once, and what purge leaves."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import pytest
+
+from resultsfw import jsons
+from resultsfw.cluster import Kind, Object
+from resultsfw.errors import NotFoundError, ResultsError
+from resultsfw.testing.assertions import (
+    assert_intact,
+    describe_problems,
+    differences,
+    fail,
+    skip,
+)
+from resultsfw.testing.base import Base, FinishedPods
+from resultsfw.testing.clusters import ModifiedCluster, Request
+from resultsfw.testing.corruption import CORRUPTIONS
+from resultsfw.testing.harness import Harness, SamplePod
+from resultsfw.testing.robustness import two_pods
+from resultsfw.testing.sources import data_sources
+from resultsfw.testing.tasks import VALUE_MARK, Write, make_task
+
+__all__ = ["LifecycleCases"]
+
+EARLY: Final = "guarantee 0: a run is never judged before its results can be there"
+HANG: Final = "guarantee 0: never a hang: of a pod that is over, all is there to be read"
+CRASH: Final = "guarantee 4: stopped between any two hooks and started again, it comes to the same"
+APART: Final = "guarantee 7: two runs, and two attempts of one, do not see each other's results"
+WHOLE: Final = "guarantee 1: every declared result that a Step wrote arrives whole"
+LEFT: Final = "purge leaves nothing of this run outside the pod, and leaves other runs alone"
+
+_WRITES: Final = (
+    Write(name="first", data=f"first {VALUE_MARK}".encode()),
+    Write(name="second", data=f"second {VALUE_MARK}".encode()),
+    Write(name="own", data=f"own {VALUE_MARK}".encode(), step="later"),
+)
+
+
+class LifecycleCases(Base):
+    """Call hook after hook, in every order that occurs on a cluster."""
+
+    def test_whole_run(self, harness: Harness) -> None:
+        """A TaskRun through the reconciler, from its creation to its status."""
+        final = harness.reconcile(make_task(_WRITES))
+        (verdict,) = [one for one in final["status"]["conditions"] if one["type"] == "Succeeded"]
+        if verdict["status"] != "True":
+            fail(WHOLE, f"the TaskRun ended with {verdict['reason']}: {verdict['message']}")
+        came = {one["name"] for one in final["status"].get("results") or ()}
+        if came != {"first", "second"}:
+            fail(WHOLE, f"status.results has {sorted(came)}, written were first and second")
+        if harness.capabilities.delivery == "value" and (
+            values := [one["value"] for one in final["status"]["results"]]
+        ) != [
+            f"first {VALUE_MARK}",
+            f"second {VALUE_MARK}",
+        ]:
+            fail(WHOLE, f"status.results has the values {values}")
+
+    def test_a_step_that_fails_keeps_what_was_written(
+        self, harness: Harness, finished_pods: FinishedPods
+    ) -> None:
+        """A Step writes and then fails: its results arrive beside the failure."""
+        sample = finished_pods("failing", _WRITES[:2], fails=True)
+        assert_intact(WHOLE, harness, sample, harness.collect(sample))
+
+    def test_not_before_the_steps_have_ended(self, harness: Harness) -> None:
+        """While a Step still runs the backend is not ready, or says that it is too early."""
+        sample = harness.prepare(_WRITES, blocked=True)
+        harness.start(sample)
+        harness.follow(sample, until=_is_blocked, what="come to its last Step")
+        faults: list[str] = []
+        _watch_early(harness, sample, sample.pod, faults, "a Step still runs")
+        harness.unblock(sample)
+        harness.follow(sample, until=lambda pod: _seen(harness, sample, pod, faults))
+        if faults:
+            fail(EARLY, faults[0])
+        assert_intact(WHOLE, harness, sample, harness.collect(sample))
+
+    def test_ready_when_the_pod_is_over(self, harness: Harness, finished_pods: FinishedPods) -> None:
+        """When all containers have ended, the backend is ready, and reads at once."""
+        sample, _ = two_pods(finished_pods)
+        if not harness.core().is_ready(sample.run, sample.pod):
+            fail(
+                HANG,
+                "the pod is over and pod_ready says no: nothing will happen any more that could change that",
+            )
+
+    def test_not_before_its_own_containers_have_spoken(
+        self, harness: Harness, finished_pods: FinishedPods
+    ) -> None:
+        """The Steps have ended, the backend's containers still run and have not said all."""
+        sample, _ = two_pods(finished_pods)
+        pod = jsons.copy(sample.pod)
+        steps = {step.container for step in sample.run.steps}
+        mine = {one["name"] for one in _containers(sample.prepared)} - {
+            one["name"] for one in _containers(sample.original)
+        }
+        if not mine - steps:
+            skip("what it adds", "it adds no container that could be late")
+        pod["status"]["phase"] = "Running"
+        for one in _statuses(pod):
+            if one["name"] in mine and "terminated" in one["state"]:
+                one["state"] = {"running": {"startedAt": one["state"]["terminated"]["startedAt"]}}
+        if not harness.core().is_ready(sample.run, pod):
+            return
+        for what, cluster in _unfinished(harness, sample):
+            outcome = harness.collect(sample, pod=pod, cluster=cluster)
+            if outcome.collected is None:
+                if not getattr(outcome.error, "retryable", False):
+                    fail(EARLY, f"{what}: that is told by no error which says try again: {outcome.error!r}")
+            elif (told := differences(harness, sample, outcome.collected)) or not outcome.ok:
+                fail(
+                    EARLY,
+                    f"{what}: pod_ready says yes, and the verdict is there already: {'; '.join(told)} "
+                    f"[{describe_problems(outcome.collected)}]. Return Extraction(too_early=True), or be "
+                    f"ready later",
+                )
+
+    @pytest.mark.parametrize("between", ["prepare-and-ready", "ready-and-collect", "collect-and-purge"])
+    def test_restart(self, harness: Harness, finished_pods: FinishedPods, between: str) -> None:
+        """The controller is started anew between two hooks; the plugin is imported anew with it."""
+        sample, _ = two_pods(finished_pods)
+        if between == "collect-and-purge":
+            _skip_without_purge(harness)
+            sample = harness.run_pod(_WRITES)
+        before = harness.restarted_core()
+        after = harness.restarted_core() if between == "ready-and-collect" else before
+        if not before.is_ready(sample.run, sample.pod):
+            fail(CRASH, "the pod is over, and pod_ready says no")
+        assert_intact(CRASH, harness, sample, harness.collect(sample, core=after), after)
+        if between == "collect-and-purge":
+            harness.purge(sample, core=harness.restarted_core())
+            _must_be_gone(CRASH, harness, sample)
+
+    def test_prepare_twice(self, harness: Harness) -> None:
+        """Prepared, stopped before the pod was made, and prepared again: the same pod, one set of things."""
+        sample = harness.prepare(_WRITES)
+        for core in (harness.core(), harness.restarted_core()):
+            try:
+                again = core.prepare_pod(sample.run, jsons.copy(sample.original), cluster=harness.cluster)
+            except ResultsError as error:
+                fail(CRASH, f"prepare_pod meets what it made itself and raises {_told(error)}")
+            if again != sample.prepared:
+                where = _first_difference(sample.prepared, again)
+                fail(CRASH, f"prepare_pod makes another pod the second time, at {where}")
+        harness.start(sample)
+        harness.follow(sample)
+        assert_intact(CRASH, harness, sample, harness.collect(sample))
+        harness.purge(sample)
+        _must_be_gone(CRASH, harness, sample)
+
+    def test_collect_twice(self, harness: Harness, finished_pods: FinishedPods) -> None:
+        """Collected, stopped before the status was written, and collected again."""
+        sample, _ = two_pods(finished_pods)
+        once = assert_intact(CRASH, harness, sample, harness.collect(sample))
+        for core in (harness.core(), harness.restarted_core()):
+            again = assert_intact(CRASH, harness, sample, harness.collect(sample, core=core), core)
+            if once.results != again.results or once.step_results != again.step_results:
+                fail(CRASH, "the second verdict is not the first")
+
+    def test_purge_twice(self, harness: Harness) -> None:
+        """Purged, stopped before that was noted, and purged again, by a process that never saw the run."""
+        _skip_without_purge(harness)
+        sample = harness.run_pod(_WRITES)
+        for core in (harness.core(), harness.core(), harness.restarted_core()):
+            try:
+                harness.purge(sample, core=core)
+            except ResultsError as error:
+                fail(CRASH, f"purge raises {_told(error)}. What is gone already is purged")
+
+    def test_purge_without_a_pod(self, harness: Harness) -> None:
+        """A run whose pod was never made, and one that has nothing left, can be purged."""
+        _skip_without_purge(harness)
+        sample = harness.prepare(_WRITES)
+        harness.purge(sample)
+        _must_be_gone(LEFT, harness, sample)
+        try:
+            harness.purge(sample)
+        except ResultsError as error:
+            fail(LEFT, f"of a run that left nothing, purge raises {_told(error)}")
+
+    def test_purge(self, harness: Harness) -> None:
+        """Nothing of the run is left; what another run keeps is."""
+        _skip_without_purge(harness)
+        if harness.capabilities.external_state == "elsewhere" and harness.external_state is None:
+            skip(
+                'external_state="elsewhere"',
+                'give a fixture "backend_external_state" to show what is kept there',
+            )
+        sample, other = harness.prepare(_WRITES), harness.prepare(_WRITES)
+        harness.start(sample, other)
+        harness.follow(sample, other)
+        assert_intact(LEFT, harness, sample, harness.collect(sample))
+        harness.purge(sample)
+        if mine := set(harness.remaining(sample)) - set(harness.remaining(other)):
+            fail(LEFT, f"left behind: {', '.join(sorted(mine))}")
+        assert_intact(LEFT, harness, other, harness.collect(other))
+        harness.purge(other)
+        _must_be_gone(LEFT, harness, sample)
+
+    def test_two_runs_at_once(self, harness: Harness, finished_pods: FinishedPods) -> None:
+        """Two runs of one Task at the same time each get their own."""
+        for sample in two_pods(finished_pods):
+            assert_intact(APART, harness, sample, harness.collect(sample))
+
+    def test_two_attempts(self, harness: Harness, finished_pods: FinishedPods) -> None:
+        """What only the first attempt wrote is no result of the second; what both wrote is the second's."""
+        _, old = two_pods(finished_pods)
+        new = harness.prepare(
+            [Write(name="first", data=f"new {VALUE_MARK}".encode()), Write(name="second")], attempt=1, of=old
+        )
+        harness.start(new)
+        harness.follow(new)
+        assert_intact(APART, harness, new, harness.collect(new))
+        assert_intact(APART, harness, old, harness.collect(old))
+
+    def test_purge_leaves_the_next_attempt(self, harness: Harness) -> None:
+        """What the first attempt left is purged while the second one runs."""
+        _skip_without_purge(harness)
+        old = harness.run_pod(_WRITES)
+        new = harness.prepare(_WRITES, attempt=1, of=old)
+        harness.start(new)
+        harness.purge(old)
+        harness.follow(new)
+        assert_intact(APART, harness, new, harness.collect(new))
+        harness.purge(new)
+
+
+def _skip_without_purge(harness: Harness) -> None:
+    if harness.capabilities.external_state == "no":
+        skip('external_state="no"', "it keeps nothing outside the pod")
+
+
+def _must_be_gone(guarantee: str, harness: Harness, sample: SamplePod) -> None:
+    if remaining := harness.remaining(sample):
+        fail(guarantee, f"left behind after purge: {', '.join(remaining)}")
+
+
+def _told(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def _seen(harness: Harness, sample: SamplePod, pod: Object, faults: list[str]) -> bool:
+    """Whether the pod is over; until then no verdict may be wrong."""
+    over = pod["status"].get("phase") in ("Succeeded", "Failed")
+    if not over:
+        _watch_early(harness, sample, pod, faults, "the pod is not over")
+    return bool(over)
+
+
+def _watch_early(harness: Harness, sample: SamplePod, pod: Object, faults: list[str], what: str) -> None:
+    if faults or not harness.core().is_ready(sample.run, pod):
+        return
+    outcome = harness.collect(sample, pod=pod)
+    if outcome.collected is not None and (told := differences(harness, sample, outcome.collected)):
+        faults.append(f"{what}, pod_ready says yes, and the verdict has: {'; '.join(told)}")
+
+
+def _is_blocked(pod: Object) -> bool:
+    """Whether all Steps but the last have ended."""
+    steps = [one for one in _statuses(pod) if one["name"].startswith("step-")]
+    last = [one for one in steps if one["name"] == "step-hold"]
+    rest = [one for one in steps if one["name"] != "step-hold"]
+    return (
+        bool(last and rest)
+        and "running" in last[0]["state"]
+        and all("terminated" in one["state"] for one in rest)
+    )
+
+
+def _unfinished(harness: Harness, sample: SamplePod) -> list[tuple[str, Any]]:
+    """Clusters on which the backend's containers have not said all yet: nothing, or a part."""
+    found: list[tuple[str, Any]] = [
+        (
+            "of its log nothing is there yet",
+            ModifiedCluster(harness.cluster, log=lambda _, __: (), obj=_as_made(sample)),
+        )
+    ]
+    for source in data_sources(harness, sample):
+        if source.name.startswith("log of"):
+            found += [
+                (f"of its log {len(data)} bytes are there yet", _with_log(harness, data))
+                for data in CORRUPTIONS["cut"](source.true, b"")
+            ]
+    return found
+
+
+def _with_log(harness: Harness, data: bytes) -> ModifiedCluster:
+    return ModifiedCluster(harness.cluster, log=lambda _, __: (data,))
+
+
+def _as_made(sample: SamplePod) -> Callable[[Request, Object], Object]:
+    """Objects as they were when prepare_pod had made them: nothing was put in yet."""
+
+    def first(request: Request, _: Object) -> Object:
+        if request.kind is None:
+            raise NotFoundError("no log")
+        place: tuple[Kind, str, str] = (request.kind, request.namespace, request.name)
+        if place not in sample.created:
+            raise NotFoundError(f"the suite says: {request.kind.kind} {request.name} is not there yet")
+        made: Object = jsons.copy(sample.created[place])
+        return made
+
+    return first
+
+
+def _statuses(pod: Object) -> list[Object]:
+    status = pod["status"]
+    return [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
+
+
+def _containers(pod: Object) -> list[Object]:
+    return [*(pod["spec"].get("initContainers") or ()), *(pod["spec"].get("containers") or ())]
+
+
+def _first_difference(one: Any, other: Any, path: str = "pod") -> str:
+    """Where two objects differ first."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        for key in sorted({*one, *other}):
+            if one.get(key) != other.get(key):
+                return _first_difference(one.get(key), other.get(key), f"{path}.{key}")
+    if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        for index, (mine, theirs) in enumerate(zip(one, other, strict=True)):
+            if mine != theirs:
+                return _first_difference(mine, theirs, f"{path}[{index}]")
+    return f"{path}: {one!r:.80} and {other!r:.80}"
