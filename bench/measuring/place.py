@@ -12,8 +12,8 @@ from measuring.seen import Seen
 from resultsfw import PODS, Kind
 from resultsfw.errors import NotFoundError, UnavailableError
 from resultsfw.kube import KubeCluster, connect
-from resultsfw.kube.listing import events_of, open_watch, pages
-from resultsfw.kube.paths import path_of
+from resultsfw.kube.list_watch import list_pages, open_watch, watch_events
+from resultsfw.kube.paths import collection_path
 from resultsfw.ratelimit import TokenBucket
 from resultsfw.tekton.api.kinds import PIPELINERUNS, TASKRUNS
 
@@ -50,7 +50,9 @@ class Place:
         """Tell of one round's objects from now on."""
         selector = f"{LABEL}={label}"
         for kind in kinds:
-            version = next(iter(pages(self.cluster.connection, kind, self.namespace, selector, limit=1)))[1]
+            version = next(
+                iter(list_pages(self.cluster.connection, kind, self.namespace, selector, limit=1))
+            )[1]
             thread = threading.Thread(target=self._follow, args=(seen, kind, selector, version), daemon=True)
             thread.start()
 
@@ -71,7 +73,7 @@ class Place:
         for kind in kinds:
             self.cluster.connection.json(
                 "DELETE",
-                path_of(kind, self.namespace),
+                collection_path(kind, self.namespace),
                 subject=kind.plural,
                 query={"labelSelector": LABEL},
                 timeouts=(5, self.timeout),
@@ -94,14 +96,14 @@ class Place:
         return str(answer["gitVersion"])
 
     def _some(self, kind: Kind) -> bool:
-        return bool(next(iter(pages(self.cluster.connection, kind, self.namespace, LABEL, limit=1)))[0])
+        return bool(next(iter(list_pages(self.cluster.connection, kind, self.namespace, LABEL, limit=1)))[0])
 
     def _follow(self, seen: Seen, kind: Kind, selector: str, version: str) -> None:
         connection = self.cluster.connection
         while not seen.over:  # a server ends a watch after some minutes
             stream = open_watch(connection, kind, self.namespace, selector, version, silence=600)
             with suppress(UnavailableError):
-                for event in events_of(stream, kind.plural):
+                for event in watch_events(stream, kind.plural):
                     version = event.obj["metadata"]["resourceVersion"]
                     seen.event(event.change, {"kind": kind.kind, **event.obj})
 

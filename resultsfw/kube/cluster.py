@@ -9,11 +9,10 @@ from typing import Any, Final, Self
 from resultsfw.cluster import EVENTS, PODS, UNREADABLE, Kind, Object
 from resultsfw.errors import ClusterError, NotFoundError, UnavailableError, UnreadableObjectError
 from resultsfw.jsons import MAX_DEPTH, is_deeper_than
-from resultsfw.kube.answers import GoneError
-from resultsfw.kube.connect import (
+from resultsfw.kube.connection import (
     APPLY_PATCH,
     MERGE_PATCH,
-    TROUBLE,
+    TRANSPORT_ERRORS,
     Connection,
     Response,
     Timeouts,
@@ -21,8 +20,9 @@ from resultsfw.kube.connect import (
     unavailable,
 )
 from resultsfw.kube.decoding import drop_managed_fields
-from resultsfw.kube.listing import is_named, pages
-from resultsfw.kube.paths import path_of, path_of_one, subject
+from resultsfw.kube.list_watch import has_name, list_pages
+from resultsfw.kube.paths import collection_path, describe, object_path
+from resultsfw.kube.status_errors import GoneError
 
 __all__ = ["KubeCluster"]
 
@@ -78,8 +78,8 @@ class KubeCluster:
 
     def get(self, kind: Kind, namespace: str, name: str) -> Object:
         """One object. Raises NotFoundError, UnreadableObjectError."""
-        about = subject(kind, namespace, name)
-        found = _named(self._json("GET", path_of_one(kind, namespace, name), about), about)
+        about = describe(kind, namespace, name)
+        found = _named(self._json("GET", object_path(kind, namespace, name), about), about)
         defect = found.get(UNREADABLE)
         if defect is None and is_deeper_than(found, MAX_DEPTH):
             defect = f"it is nested in more than {MAX_DEPTH} levels"
@@ -93,13 +93,13 @@ class KubeCluster:
             try:
                 return [
                     item
-                    for items, _ in pages(self.connection, kind, namespace, label_selector)
+                    for items, _ in list_pages(self.connection, kind, namespace, label_selector)
                     for item in items
                 ]
             except GoneError:
                 continue
         raise UnavailableError(
-            "the list changes faster than it can be read", subject=subject(kind, namespace)
+            "the list changes faster than it can be read", subject=describe(kind, namespace)
         )
 
     def create(self, kind: Kind, obj: Object) -> Object:
@@ -107,16 +107,16 @@ class KubeCluster:
         metadata = obj.get("metadata") or {}
         namespace = metadata.get("namespace")
         name = metadata.get("name") or metadata.get("generateName") or ""
-        about = subject(kind, namespace, name)
+        about = describe(kind, namespace, name)
         body = {"apiVersion": kind.api_version, "kind": kind.kind, **obj}
-        made = self._json("POST", path_of(kind, namespace), about, body)
+        made = self._json("POST", collection_path(kind, namespace), about, body)
         # A review is answered, not stored: it has no name.
         return _named(made, about) if name else made
 
     def patch(self, kind: Kind, namespace: str, name: str, patch: Object, *, subresource: str = "") -> Object:
         """Apply a JSON merge patch to an object or to its ``status``. See `Cluster.patch`."""
-        path = path_of_one(kind, namespace, name, subresource)
-        about = subject(kind, namespace, name)
+        path = object_path(kind, namespace, name, subresource)
+        about = describe(kind, namespace, name)
         return _named(self._json("PATCH", path, about, patch, MERGE_PATCH), about)
 
     def apply(self, kind: Kind, obj: Object, *, manager: str, dry_run: bool = False) -> Object:
@@ -139,15 +139,15 @@ class KubeCluster:
         )
         answer = self.connection.json(
             "PATCH",
-            path_of_one(kind, namespace, name),
-            subject=subject(kind, namespace, name),
+            object_path(kind, namespace, name),
+            subject=describe(kind, namespace, name),
             query=query,
             body={"apiVersion": kind.api_version, "kind": kind.kind, **obj},
             content_type=APPLY_PATCH,
             timeouts=self._timeouts,
             limited=self._limited,
         )
-        return _checked(answer, subject(kind, namespace, name))
+        return _checked(answer, describe(kind, namespace, name))
 
     def delete(
         self,
@@ -164,7 +164,7 @@ class KubeCluster:
             options["gracePeriodSeconds"] = grace_seconds
         if uid is not None:
             options["preconditions"] = {"uid": uid}
-        self._json("DELETE", path_of_one(kind, namespace, name), subject(kind, namespace, name), options)
+        self._json("DELETE", object_path(kind, namespace, name), describe(kind, namespace, name), options)
 
     def read_log(self, namespace: str, pod: str, container: str, *, limit: int) -> Iterator[bytes]:
         """The log of a container from its beginning, byte for byte. See `Cluster.read_log`.
@@ -175,7 +175,7 @@ class KubeCluster:
         """
         if limit <= 0:
             return
-        about = f"{subject(PODS, namespace, pod)}, container {container}"
+        about = f"{describe(PODS, namespace, pod)}, container {container}"
         response = self._open_log(namespace, pod, container, limit, about)
         left = limit
         try:
@@ -184,7 +184,7 @@ class KubeCluster:
                 left -= len(piece)
                 if left <= 0:
                     return
-        except TROUBLE as error:
+        except TRANSPORT_ERRORS as error:
             raise unavailable(error, about) from error
         finally:
             response.close()
@@ -265,7 +265,7 @@ class KubeCluster:
         try:
             return self.connection.open(
                 "GET",
-                path_of_one(PODS, namespace, pod, "log"),
+                object_path(PODS, namespace, pod, "log"),
                 subject=about,
                 query=query,
                 timeouts=self._timeouts,
@@ -289,6 +289,6 @@ def _checked(answer: Any, about: str) -> Object:
 
 
 def _named(answer: Object, about: str) -> Object:
-    if not is_named(answer):
+    if not has_name(answer):
         raise UnavailableError("the answer is not an object with a name", subject=about)
     return answer

@@ -11,7 +11,7 @@ from typing import Final
 from resultsfw.cluster import Kind, Object
 from resultsfw.errors import AlreadyExistsError, ClusterError, ConflictError, NotFoundError, UnavailableError
 from resultsfw.kube.cluster import KubeCluster
-from resultsfw.kube.connect import Connection
+from resultsfw.kube.connection import Connection
 
 __all__ = ["LEASES", "LeaderElector"]
 

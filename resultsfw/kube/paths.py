@@ -5,27 +5,27 @@ from urllib.parse import quote
 from resultsfw.cluster import Kind
 from resultsfw.errors import ClusterError
 
-__all__ = ["path_of", "path_of_one", "subject"]
+__all__ = ["collection_path", "describe", "object_path"]
 
 
-def path_of(kind: Kind, namespace: str | None) -> str:
+def collection_path(kind: Kind, namespace: str | None) -> str:
     """Of all objects of a kind, of one namespace where one is given."""
     root = f"/apis/{kind.group}" if kind.group else "/api"
     where = f"/namespaces/{quote(_checked(namespace), safe='')}" if namespace else ""
     return f"{root}/{kind.version}{where}/{kind.plural}"
 
 
-def path_of_one(kind: Kind, namespace: str | None, name: str, subresource: str = "") -> str:
+def object_path(kind: Kind, namespace: str | None, name: str, subresource: str = "") -> str:
     """Of one object, or of a subresource of it.
 
     Raises:
         ClusterError: That is no name: without one, the path would be that of all of them.
     """
-    path = f"{path_of(kind, namespace)}/{quote(_checked(name), safe='')}"
+    path = f"{collection_path(kind, namespace)}/{quote(_checked(name), safe='')}"
     return f"{path}/{subresource}" if subresource else path
 
 
-def subject(kind: Kind, namespace: str | None, name: str = "") -> str:
+def describe(kind: Kind, namespace: str | None, name: str = "") -> str:
     """An object as errors name it."""
     return f"{kind.kind} {namespace or ''}/{name}" if name else f"{kind.plural} {namespace or ''}".rstrip()
 

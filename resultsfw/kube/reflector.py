@@ -9,10 +9,10 @@ from typing import Final
 
 from resultsfw.cluster import UNREADABLE, Kind, Object
 from resultsfw.errors import ClusterError
-from resultsfw.kube.answers import GoneError, TryLaterError
-from resultsfw.kube.connect import Connection, Response
-from resultsfw.kube.listing import PAGE, IsForeign, events_of, open_watch, pages
-from resultsfw.kube.paths import subject
+from resultsfw.kube.connection import Connection, Response
+from resultsfw.kube.list_watch import PAGE, IsForeign, list_pages, open_watch, watch_events
+from resultsfw.kube.paths import describe
+from resultsfw.kube.status_errors import GoneError, TryLaterError
 from resultsfw.kube.store import (
     IDENTITY,
     CacheEntry,
@@ -114,7 +114,7 @@ class Reflector:
         self._is_foreign = is_foreign
         self._silence = silence
         self._page = page
-        self._about = subject(kind, namespace)
+        self._about = describe(kind, namespace)
         self._lock = threading.Lock()
         self._entries: dict[Key, CacheEntry] = {}
         self._stale: set[Key] = set()
@@ -264,7 +264,7 @@ class Reflector:
     def _list(self) -> None:
         fresh: dict[Key, CacheEntry] = {}
         version, selector = "", self._selector
-        for items, at in pages(self._connection, self.kind, self.namespace, selector, limit=self._page):
+        for items, at in list_pages(self._connection, self.kind, self.namespace, selector, limit=self._page):
             version = version or at
             for item in items:
                 fresh[key_of(item)] = entry(self._transformed(item), compress=True, notified=True)
@@ -299,7 +299,7 @@ class Reflector:
         try:
             if self._stopped.is_set() or self._must_list:
                 return
-            for event in events_of(stream, self._about, self._is_foreign):
+            for event in watch_events(stream, self._about, self._is_foreign):
                 if self._stopped.is_set():
                     return
                 if event.change == "BOOKMARK":
@@ -347,7 +347,7 @@ class Reflector:
             self._must_list, stream = True, self._stream
         log.warning(
             "%s is not selected by %s: watching %s by %s from now on",
-            subject(self.kind, *key_of(obj)),
+            describe(self.kind, *key_of(obj)),
             narrow,
             self._about,
             wider,
@@ -373,7 +373,7 @@ class Reflector:
         version = str(obj["metadata"].get("resourceVersion", ""))
         if self.unreadable.get(key) != version:
             self.unreadable[key] = version
-            log.error("%s cannot be worked on: %s", subject(self.kind, *key), str(defect)[:_DEFECT_LENGTH])
+            log.error("%s cannot be worked on: %s", describe(self.kind, *key), str(defect)[:_DEFECT_LENGTH])
         return transformed
 
 

@@ -18,7 +18,7 @@ from resultsfw.errors import (
     UnavailableError,
 )
 from resultsfw.kube import GoneError, KubeCluster, TryLaterError
-from resultsfw.kube.answers import cut, error_of
+from resultsfw.kube.status_errors import error_from_response, redact
 
 TASKRUNS = Kind("tekton.dev", "v1", "taskruns", "TaskRun")
 
@@ -156,10 +156,10 @@ def test_a_pause_the_server_asks_for_is_passed_on(  # noqa: PLR0917
 
 def test_a_pause_may_stand_in_the_status():
     body = b'{"message": "no", "details": {"retryAfterSeconds": 5}}'
-    error = error_of(429, {}, body, "x")
+    error = error_from_response(429, {}, body, "x")
     assert isinstance(error, TryLaterError)
     assert error.retry_after == 5
-    assert type(error_of(429, {"Retry-After": "soon"}, b"{}", "x")) is UnavailableError
+    assert type(error_from_response(429, {"Retry-After": "soon"}, b"{}", "x")) is UnavailableError
 
 
 SECRET = "hunter2" * 40
@@ -178,15 +178,15 @@ SECRET = "hunter2" * 40
     ],
 )
 def test_what_the_server_quotes_reaches_no_log(message):
-    said = cut(message)
+    said = redact(message)
     assert "hunter2" not in said
     assert said.startswith(message[:4])
 
 
 def test_what_a_proxy_says_reaches_no_log_and_is_cut():
-    error = error_of(502, {}, b"<html>" + SECRET.encode(), "x")
+    error = error_from_response(502, {}, b"<html>" + SECRET.encode(), "x")
     assert error.message == "HTTP 502, and no Status"
-    assert len(cut("x " * 10_000)) == 500
+    assert len(redact("x " * 10_000)) == 500
 
 
 def test_a_read_is_repeated_once_on_a_connection_that_just_closed(cluster, server):

@@ -12,9 +12,9 @@ from kubeserver import kubeconfig_for
 from resultsfw.cluster import PODS, UNREADABLE, Kind
 from resultsfw.errors import ClusterError, UnavailableError, UnreadableObjectError
 from resultsfw.kube import LeaderElector
-from resultsfw.kube import listing as listing_module
-from resultsfw.kube.answers import error_of, error_of_status
-from resultsfw.kube.bodies import AnswerTooLongError, read_body
+from resultsfw.kube import list_watch as listing_module
+from resultsfw.kube.response_body import AnswerTooLongError, read_body
+from resultsfw.kube.status_errors import error_from_response, error_from_status
 
 DEEP = b'{"a":' * 1200 + b"1" + b"}" * 1200
 
@@ -128,17 +128,17 @@ def test_what_is_no_list_is_a_cluster_error(cluster, server, body):
 )
 @pytest.mark.parametrize("status", [400, 404, 429, 500])
 def test_an_error_of_any_shape_is_a_cluster_error(body, status):
-    assert isinstance(error_of(status, {}, body, "Pod ns/a"), ClusterError)
+    assert isinstance(error_from_response(status, {}, body, "Pod ns/a"), ClusterError)
 
 
 @pytest.mark.parametrize("said", [None, [], 5, "x", {}, {"code": [], "message": {}, "reason": 5}])
 def test_an_error_event_of_any_shape_is_a_cluster_error(said):
-    assert isinstance(error_of_status(said, "pods"), ClusterError)
+    assert isinstance(error_from_status(said, "pods"), ClusterError)
 
 
 @pytest.mark.parametrize("after", ["nan", "inf", "-1", "x" * 1000, "9" * 400])
 def test_a_pause_that_is_none_is_no_pause_without_end(after):
-    error = error_of(429, {"Retry-After": after}, b"{}", "x")
+    error = error_from_response(429, {"Retry-After": after}, b"{}", "x")
     assert 0 <= getattr(error, "retry_after", 0) < 1e300
 
 
@@ -156,7 +156,7 @@ def test_a_write_to_an_object_that_is_too_deep_is_done(cluster, server):
 
 
 def test_a_body_without_end_is_given_up_at_the_first_byte_too_many(cluster, server, monkeypatch):
-    monkeypatch.setattr(sys.modules["resultsfw.kube.connect"], "OBJECT_ANSWER_BYTES", 1 << 20)
+    monkeypatch.setattr(sys.modules["resultsfw.kube.connection"], "OBJECT_ANSWER_BYTES", 1 << 20)
     server.plan(endless(b" " * 65_536), method="GET")
     with pytest.raises(AnswerTooLongError):
         cluster.get(PODS, "ns", "a")

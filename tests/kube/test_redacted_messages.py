@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resultsfw.kube.answers import cut
+from resultsfw.kube.status_errors import redact
 
 PLANTED = "hunter2"
 
@@ -49,14 +49,14 @@ BEHIND = st.sampled_from(["", ": must be no more", ": spec.params", "]", ', spec
 
 @given(BEFORE, AS_PRINTED, VALUES, BEHIND)
 def test_no_value_reaches_a_message_however_it_is_printed(before, printed, value, behind):
-    said = cut(before + printed(value) + behind)
+    said = redact(before + printed(value) + behind)
     assert PLANTED not in said
     assert said.startswith(before[:4])
 
 
 @given(VALUES, st.sampled_from(["name {} is taken", "{} is no port", 'must not be "{}"']))
 def test_no_value_is_repeated_by_what_follows_it(value, detail):
-    assert PLANTED not in cut(f"spec.x: Invalid value: {json.dumps(value)}: " + detail.format(value))
+    assert PLANTED not in redact(f"spec.x: Invalid value: {json.dumps(value)}: " + detail.format(value))
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_no_value_is_repeated_by_what_follows_it(value, detail):
     ],
 )
 def test_no_value_reaches_a_message_where_the_pattern_of_before_let_one_through(message):
-    assert PLANTED not in cut(message)
+    assert PLANTED not in redact(message)
 
 
 @pytest.mark.parametrize(
@@ -95,12 +95,12 @@ def test_no_value_reaches_a_message_where_the_pattern_of_before_let_one_through(
     ],
 )
 def test_what_helps_stays(message, told):
-    assert cut(message) == (told or 'spec.x: Unsupported value: (not shown): supported values: "c", "d"')
+    assert redact(message) == (told or 'spec.x: Unsupported value: (not shown): supported values: "c", "d"')
 
 
 @given(st.text(st.sampled_from('ab" \\:,value')))
 def test_any_text_is_cut(text):
-    assert len(cut(text * 20)) <= 500
+    assert len(redact(text * 20)) <= 500
 
 
 LONG = 1_000_000
@@ -126,9 +126,9 @@ def test_a_megabyte_of_any_kind_takes_linear_time(kind):
     """In a process that the kernel ends after so many seconds of processor time."""
     program = (
         "import resource, sys\n"
-        "from resultsfw.kube.answers import cut\n"
+        "from resultsfw.kube.status_errors import redact\n"
         "resource.setrlimit(resource.RLIMIT_CPU, (20, 20))\n"
         "text = sys.stdin.buffer.read().decode()\n"
-        "assert len(cut(text)) <= 500\n"
+        "assert len(redact(text)) <= 500\n"
     )
     subprocess.run([sys.executable, "-c", program], input=PATHOLOGICAL[kind].encode(), check=True)

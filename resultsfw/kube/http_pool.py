@@ -16,7 +16,7 @@ from httptools import HttpParserError, HttpResponseParser
 from kubernetes.client.configuration import Configuration
 from urllib3 import HTTPHeaderDict
 
-__all__ = ["Answer", "Direct"]
+__all__ = ["HttpPool", "HttpResponse"]
 
 _OPTIONS: Final = (
     (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
@@ -39,7 +39,7 @@ _PIECE: Final = 16_384
 """Bytes of a TLS record: a read brings no more, and what is asked for is allocated."""
 
 
-class Direct:
+class HttpPool:
     """Connections to one server. Safe for threads.
 
     Args:
@@ -76,7 +76,7 @@ class Direct:
         body: bytes | None,
         headers: Mapping[str, str],
         timeouts: tuple[float, float],
-    ) -> "Answer":
+    ) -> "HttpResponse":
         """Send a request and return its answer, not read yet. To be closed by the caller.
 
         Args:
@@ -101,7 +101,7 @@ class Direct:
         try:
             sock.settimeout(timeouts[1])
             sock.sendall(head.encode("latin-1") + b"\r\n" + (body or b""))
-            return Answer(self, sock)
+            return HttpResponse(self, sock)
         except BaseException:
             sock.close()
             raise
@@ -152,7 +152,7 @@ class Direct:
             return self._tls
 
 
-class Answer:
+class HttpResponse:
     """A response: its status and headers, and its body once, whole or in pieces.
 
     Args:
@@ -160,7 +160,7 @@ class Answer:
         sock: That connection, on which the request was sent.
     """
 
-    def __init__(self, direct: Direct, sock: socket.socket) -> None:
+    def __init__(self, direct: HttpPool, sock: socket.socket) -> None:
         self._headers: list[tuple[bytes, bytes]] = []
         self._direct = direct
         self._sock = sock

@@ -7,7 +7,7 @@ from typing import Final
 import urllib3
 
 from resultsfw.errors import ClusterError, UnavailableError
-from resultsfw.kube.direct import Answer
+from resultsfw.kube.http_pool import HttpResponse
 
 __all__ = ["OBJECT_ANSWER_BYTES", "AnswerTooLongError", "read_body"]
 
@@ -26,7 +26,7 @@ class AnswerTooLongError(ClusterError):
 
 
 def read_body(
-    response: Answer | urllib3.BaseHTTPResponse,
+    response: HttpResponse | urllib3.BaseHTTPResponse,
     subject: str,
     *,
     limit: int,

@@ -21,7 +21,7 @@ from resultsfw.errors import (
     UnavailableError,
 )
 
-__all__ = ["GoneError", "TryLaterError", "cut", "error_of", "error_of_status"]
+__all__ = ["GoneError", "TryLaterError", "error_from_response", "error_from_status", "redact"]
 
 LONGEST: Final = 500
 """Characters of a server's message that are passed on."""
@@ -69,7 +69,7 @@ class TryLaterError(UnavailableError):
         self.retry_after = retry_after
 
 
-def error_of(status: int, headers: Mapping[str, str], body: bytes, subject: str) -> ClusterError:
+def error_from_response(status: int, headers: Mapping[str, str], body: bytes, subject: str) -> ClusterError:
     """The error for an answer with a status of 400 or more."""
     try:
         said: Any = orjson.loads(body)  # refuses what is nested deeply; the standard library's recurses
@@ -78,10 +78,10 @@ def error_of(status: int, headers: Mapping[str, str], body: bytes, subject: str)
         said = None
     if not isinstance(said, dict):
         said = {"message": f"HTTP {status}, and no Status"}
-    return error_of_status({**said, "code": status}, subject, retry_after=_retry_after(headers, said))
+    return error_from_status({**said, "code": status}, subject, retry_after=_retry_after(headers, said))
 
 
-def error_of_status(said: Any, subject: str, *, retry_after: float | None = None) -> ClusterError:
+def error_from_status(said: Any, subject: str, *, retry_after: float | None = None) -> ClusterError:
     """The error for a Kubernetes ``Status``, as an answer or an ERROR event has it; any JSON will do."""
     if not isinstance(said, Mapping):
         return UnavailableError("the server's error is no Status", subject=subject)
@@ -91,8 +91,8 @@ def error_of_status(said: Any, subject: str, *, retry_after: float | None = None
     if status in _SIZE_STATUS and (
         status == 413 or reason == "RequestEntityTooLarge" or _TOO_LARGE.search(message)  # noqa: PLR2004
     ):
-        return ObjectTooLargeError(cut(message), subject=subject)
-    message = cut(message)
+        return ObjectTooLargeError(redact(message), subject=subject)
+    message = redact(message)
     if status == 410 or reason in ("Expired", "Gone") or "too large resource version" in message.lower():  # noqa: PLR2004
         return GoneError(message, subject=subject)
     if reason == "AlreadyExists":
@@ -104,7 +104,7 @@ def error_of_status(said: Any, subject: str, *, retry_after: float | None = None
     return kinds.get(status, UnavailableError if passing else ClusterError)(message, subject=subject)
 
 
-def cut(message: str) -> str:
+def redact(message: str) -> str:
     """A server's message without the values it quotes, and no longer than is useful. Takes linear time.
 
     A value ends where its quotation does, or a number. Of any other, and where that is in doubt, the rest of

@@ -6,13 +6,13 @@ from typing import Any, Final, NamedTuple
 
 from resultsfw.cluster import Kind, Object
 from resultsfw.errors import ClusterError, UnavailableError
-from resultsfw.kube.answers import error_of_status
-from resultsfw.kube.bodies import OBJECT_ANSWER_BYTES, AnswerTooLongError
-from resultsfw.kube.connect import TROUBLE, Connection, Response, unavailable
+from resultsfw.kube.connection import TRANSPORT_ERRORS, Connection, Response, unavailable
 from resultsfw.kube.decoding import decode_event, decode_head, decode_list
-from resultsfw.kube.paths import path_of, subject
+from resultsfw.kube.paths import collection_path, describe
+from resultsfw.kube.response_body import OBJECT_ANSWER_BYTES, AnswerTooLongError
+from resultsfw.kube.status_errors import error_from_status
 
-__all__ = ["Event", "events_of", "is_named", "open_watch", "pages"]
+__all__ = ["Event", "has_name", "list_pages", "open_watch", "watch_events"]
 
 PAGE: Final = 100
 """Objects of a page: some megabytes, decoded. That is what a list costs in memory."""
@@ -52,7 +52,7 @@ class Event(NamedTuple):
     foreign: bool = False
 
 
-def pages(
+def list_pages(
     connection: Connection, kind: Kind, namespace: str | None, label_selector: str, *, limit: int = PAGE
 ) -> Iterator[tuple[list[Object], str]]:
     """The objects as they are now, page by page, each with the version of the whole list.
@@ -63,7 +63,7 @@ def pages(
         GoneError: The list is no longer to be had at that version: begin again.
         ClusterError: The server refused, was not there, or sends what is no list, or no end of it.
     """
-    about = subject(kind, namespace)
+    subject = describe(kind, namespace)
     query: dict[str, Any] = {"limit": limit}
     if label_selector:
         query["labelSelector"] = label_selector
@@ -76,7 +76,7 @@ def pages(
         if not following:
             return
         if following == query.get("continue") or empty > _MOST_EMPTY or count > _MOST_OBJECTS:
-            raise UnavailableError(f"the list does not end: {count} objects so far", subject=about)
+            raise UnavailableError(f"the list does not end: {count} objects so far", subject=subject)
         query["continue"] = following
 
 
@@ -84,12 +84,12 @@ def _page(
     connection: Connection, kind: Kind, namespace: str | None, query: dict[str, Any]
 ) -> tuple[list[Object], str, str]:
     """A page's objects, the list's version, and where the next page begins; lowers ``limit`` as needed."""
-    path, about = path_of(kind, namespace), subject(kind, namespace)
+    path, subject = collection_path(kind, namespace), describe(kind, namespace)
     while True:
-        response = connection.open("GET", path, subject=about, query=query)
+        response = connection.open("GET", path, subject=subject, query=query)
         most = OBJECT_ANSWER_BYTES if query["limit"] <= 1 else _PAGE_BYTES
         try:
-            data = connection.read(response, about, limit=most)
+            data = connection.read(response, subject, limit=most)
             break
         except AnswerTooLongError:
             if query["limit"] <= 1:
@@ -100,10 +100,10 @@ def _page(
         items, metadata = page.get("items") or [], page["metadata"]
         version, following = metadata["resourceVersion"], metadata.get("continue") or ""
     except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise UnavailableError("the answer is not a list", subject=about) from error
+        raise UnavailableError("the answer is not a list", subject=subject) from error
     texts = isinstance(version, str) and isinstance(following, str)
-    if not texts or not isinstance(items, list) or not all(map(is_named, items)):
-        raise UnavailableError("the answer is not a list of objects with names", subject=about)
+    if not texts or not isinstance(items, list) or not all(map(has_name, items)):
+        raise UnavailableError("the answer is not a list of objects with names", subject=subject)
     for item in items:
         # Only a single object, or one in a watch, says what it is.
         item.setdefault("apiVersion", kind.api_version)
@@ -136,29 +136,29 @@ def open_watch(
         query["labelSelector"] = label_selector
     return connection.open(
         "GET",
-        path_of(kind, namespace),
-        subject=subject(kind, namespace),
+        collection_path(kind, namespace),
+        subject=describe(kind, namespace),
         query=query,
         timeouts=(5, silence),
         limited=False,
     )
 
 
-def events_of(response: Response, about: str, is_foreign: IsForeign | None = None) -> Iterator[Event]:
+def watch_events(response: Response, subject: str, is_foreign: IsForeign | None = None) -> Iterator[Event]:
     """Yield the events of a watch; an ERROR event is raised.
 
     A stream may end within a line; such a line is no event.
 
     Args:
         response: The watch.
-        about: How errors name it.
+        subject: How errors name it.
         is_foreign: Recognizes events of which only the object's metadata are decoded.
 
     Raises:
         GoneError: List again.
         ClusterError: The stream was cut, fell silent, or says what no API server says.
     """
-    for line in _lines(response, about):
+    for line in _lines(response, subject):
         if not line.strip():
             continue
         if is_foreign and is_foreign(line) and (event := _foreign_event(line)):
@@ -170,11 +170,11 @@ def events_of(response: Response, about: str, is_foreign: IsForeign | None = Non
             fits = change == "ERROR" or _is_event_object(change, obj)
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             # Resumed, it would say so again.
-            raise ClusterError("a line of the watch is no event", subject=about) from error
+            raise ClusterError("a line of the watch is no event", subject=subject) from error
         if change == "ERROR":
-            raise error_of_status(obj, about)
+            raise error_from_status(obj, subject)
         if not fits:
-            raise ClusterError("a line of the watch is an event of no object", subject=about)
+            raise ClusterError("a line of the watch is an event of no object", subject=subject)
         yield Event(change, obj)
 
 
@@ -189,7 +189,7 @@ def _foreign_event(line: bytes) -> Event | None:
     return Event(change, obj, foreign=True) if fits else None
 
 
-def is_named(obj: object) -> bool:
+def has_name(obj: object) -> bool:
     """Whether a value is an object with a name, as all that a server stores."""
     metadata = obj.get("metadata") if isinstance(obj, dict) else None
     if not isinstance(metadata, dict):
@@ -199,10 +199,10 @@ def is_named(obj: object) -> bool:
 
 def _is_event_object(change: str, obj: Object) -> bool:
     """Whether an event has what is read of it: a version and, unless it is a bookmark, a name."""
-    return isinstance(obj["metadata"]["resourceVersion"], str) and (change == "BOOKMARK" or is_named(obj))
+    return isinstance(obj["metadata"]["resourceVersion"], str) and (change == "BOOKMARK" or has_name(obj))
 
 
-def _lines(response: Response, about: str) -> Iterator[bytes]:
+def _lines(response: Response, subject: str) -> Iterator[bytes]:
     parts: list[bytes] = []
     size = 0
     try:
@@ -212,10 +212,10 @@ def _lines(response: Response, about: str) -> Iterator[bytes]:
             size += len(head)
             if size > OBJECT_ANSWER_BYTES:
                 raise AnswerTooLongError(
-                    f"a line of the watch has more than {OBJECT_ANSWER_BYTES} bytes", subject=about
+                    f"a line of the watch has more than {OBJECT_ANSWER_BYTES} bytes", subject=subject
                 )
             for line in lines:
                 yield b"".join(parts)
                 parts, size = [line], len(line)
-    except TROUBLE as error:
-        raise unavailable(error, about) from error
+    except TRANSPORT_ERRORS as error:
+        raise unavailable(error, subject) from error

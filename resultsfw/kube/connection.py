@@ -18,17 +18,17 @@ from kubernetes.client.configuration import Configuration
 from kubernetes.config import ConfigException, load_incluster_config, load_kube_config
 
 from resultsfw.errors import ClusterError, InputError, UnavailableError
-from resultsfw.kube.answers import TryLaterError, error_of
-from resultsfw.kube.bodies import OBJECT_ANSWER_BYTES, read_body
 from resultsfw.kube.decoding import decode_object
-from resultsfw.kube.direct import Answer, Direct
+from resultsfw.kube.http_pool import HttpPool, HttpResponse
+from resultsfw.kube.response_body import OBJECT_ANSWER_BYTES, read_body
+from resultsfw.kube.status_errors import TryLaterError, error_from_response
 from resultsfw.ratelimit import TokenBucket
 
 __all__ = [
     "APPLY_PATCH",
     "JSON",
     "MERGE_PATCH",
-    "TROUBLE",
+    "TRANSPORT_ERRORS",
     "Connection",
     "Response",
     "Timeouts",
@@ -41,7 +41,7 @@ MERGE_PATCH: Final = "application/merge-patch+json"
 APPLY_PATCH: Final = "application/apply-patch+yaml"
 """JSON is YAML, too."""
 
-TROUBLE: Final = (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError)
+TRANSPORT_ERRORS: Final = (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError)
 """What goes wrong on the way: refused, reset, cut, silent, not to be trusted."""
 
 _MISCONFIGURED: Final = (
@@ -58,7 +58,7 @@ _MISCONFIGURED: Final = (
 Timeouts = tuple[float, float]
 """Seconds until connected, and between two pieces of an answer."""
 
-Response = Answer | urllib3.BaseHTTPResponse
+Response = HttpResponse | urllib3.BaseHTTPResponse
 """An answer that is not read yet; the second behind a proxy."""
 
 _TIMEOUTS: Final[Timeouts] = (5, 30)
@@ -83,7 +83,7 @@ class Connection:
         self.api = api
         self.limit = limit or TokenBucket(*_RATE)
         given = api.configuration
-        self._direct = Direct(given) if Direct.serves(given) else None
+        self._direct = HttpPool(given) if HttpPool.serves(given) else None
         self._lock = threading.Lock()
         self._headers: dict[str, str] = {}
         self._headers_until = 0.0
@@ -144,7 +144,7 @@ class Connection:
         """
         try:
             return read_body(response, subject, limit=limit)
-        except TROUBLE as error:
+        except TRANSPORT_ERRORS as error:
             raise unavailable(error, subject) from error
         finally:
             response.close()
@@ -182,7 +182,7 @@ class Connection:
             except (urllib3.exceptions.ProtocolError, ConnectionError) as error:
                 if not tries:
                     raise unavailable(error, subject) from error
-            except TROUBLE as error:
+            except TRANSPORT_ERRORS as error:
                 raise unavailable(error, subject) from error
         if response.status >= http.HTTPStatus.MULTIPLE_CHOICES:
             raise self._refused(response, subject)
@@ -211,7 +211,7 @@ class Connection:
             body = b""
         if response.status == http.HTTPStatus.UNAUTHORIZED:
             self._headers_until = 0.0
-        error = error_of(response.status, response.headers, body, subject)
+        error = error_from_response(response.status, response.headers, body, subject)
         if isinstance(error, TryLaterError):
             self.limit.block(min(error.retry_after, _LONGEST_HOLD))
         return error
@@ -260,18 +260,18 @@ def connect(
     configuration = Configuration()
     files = kubeconfig or os.environ.get("KUBECONFIG") or _default_file()
     in_cluster = files is None and context is None and "KUBERNETES_SERVICE_HOST" in os.environ
-    about = "the pod's service account" if in_cluster else files or "~/.kube/config"
-    if not in_cluster and not any(Path(one).expanduser().is_file() for one in about.split(os.pathsep)):
+    subject = "the pod's service account" if in_cluster else files or "~/.kube/config"
+    if not in_cluster and not any(Path(one).expanduser().is_file() for one in subject.split(os.pathsep)):
         raise InputError(
-            f"{about}: no such file; name a kubeconfig by --kubeconfig or KUBECONFIG, or run in a pod "
+            f"{subject}: no such file; name a kubeconfig by --kubeconfig or KUBECONFIG, or run in a pod "
             f"with a service account",
-            subject=about,
+            subject=subject,
         )
     try:
         if in_cluster:
             load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
         else:
-            load_kube_config(about, context, configuration)  # type: ignore[no-untyped-call]
+            load_kube_config(subject, context, configuration)  # type: ignore[no-untyped-call]
     except (
         ConfigException,
         yaml.YAMLError,
@@ -282,7 +282,7 @@ def connect(
         AttributeError,
     ) as error:
         said = str(error).strip().split("\n", 1)[0]
-        raise InputError(f"{about}: {said}; see `kubectl config view`", subject=about) from error
+        raise InputError(f"{subject}: {said}; see `kubectl config view`", subject=subject) from error
     # One for each thread, and for its log; watches; the lease. More are made where needed, and closed.
     configuration.connection_pool_maxsize = 2 * threads + 8
     configuration.retries = False
@@ -298,7 +298,7 @@ def connect(
         return Connection(api, limit)
     except (OSError, ValueError) as error:
         raise InputError(
-            f"{about}: a certificate cannot be read: {error}; see `kubectl config view`", subject=about
+            f"{subject}: a certificate cannot be read: {error}; see `kubectl config view`", subject=subject
         ) from error
 
 

@@ -10,7 +10,7 @@ from kubeserver import kubeconfig_for, refusing
 from resultsfw.cluster import PODS
 from resultsfw.errors import ForbiddenError, InputError, UnavailableError
 from resultsfw.kube import KubeCluster, connect
-from resultsfw.kube.connect import encoded
+from resultsfw.kube.connection import encoded
 
 
 def test_a_kubeconfig_is_used_with_its_token(cluster, server):
