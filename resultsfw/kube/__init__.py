@@ -1,4 +1,7 @@
-"""The `Cluster` of a real API server; the only package that imports the Kubernetes client."""
+"""Implement `resultsfw.cluster.Cluster` on an API server: requests, watches, caches and the Lease.
+
+Only this package imports the Kubernetes client. What a TaskRun or a PipelineRun is belongs elsewhere.
+"""
 
 from resultsfw.kube.cached_cluster import CachedCluster
 from resultsfw.kube.cluster import KubeCluster

@@ -1,4 +1,4 @@
-"""A `Cluster` that reads from what the watches hold, and writes through."""
+"""Read from the caches that the watches keep, and write through to the API server."""
 
 from collections.abc import Iterator, Mapping
 
@@ -10,15 +10,15 @@ __all__ = ["CachedCluster"]
 
 
 class CachedCluster:
-    """A `resultsfw.cluster.Cluster` in front of another. Safe for threads.
+    """A `resultsfw.cluster.Cluster` with caches in front of another. Safe for threads.
 
-    A read comes from the cache where that holds the object, and from the server where it does not, or
-    where something later is known to exist: after a conflict, or a deletion, nobody reads what was
-    before. What a write returns is read until the watch brings it.
+    An object that the cache does not hold is read from the server, and so is one of which a later version is
+    known to exist: after a conflict or a deletion, the version before it is never returned. The answer to a
+    write is returned until the watch has caught up.
 
     Args:
-        cluster: The server.
-        reflectors: Where to read, by kind; other kinds are read from the server.
+        cluster: The API server.
+        reflectors: The caches by kind; other kinds are read from the server.
     """
 
     def __init__(self, cluster: Cluster, reflectors: Mapping[Kind, Reflector]) -> None:
@@ -26,7 +26,7 @@ class CachedCluster:
         self._reflectors = dict(reflectors)
 
     def get(self, kind: Kind, namespace: str, name: str) -> Object:
-        """One object. Raises NotFoundError."""
+        """Return one object. Raises NotFoundError."""
         reflector = self._reflectors.get(kind)
         if reflector is None:
             return self._cluster.get(kind, namespace, name)
@@ -37,7 +37,7 @@ class CachedCluster:
         return found
 
     def create(self, kind: Kind, obj: Object) -> Object:
-        """Store a new object. See `Cluster.create`."""
+        """Create an object. See `Cluster.create`."""
         return self._written(kind, self._cluster.create(kind, obj))
 
     def patch(self, kind: Kind, namespace: str, name: str, patch: Object, *, subresource: str = "") -> Object:
@@ -50,14 +50,14 @@ class CachedCluster:
         return self._written(kind, answer)
 
     def delete(self, kind: Kind, namespace: str, name: str, *, grace_seconds: int | None = None) -> None:
-        """Ask for an object's deletion. See `Cluster.delete`."""
+        """Delete an object. See `Cluster.delete`."""
         try:
             self._cluster.delete(kind, namespace, name, grace_seconds=grace_seconds)
         finally:
             self._mark_stale(kind, namespace, name)
 
     def read_log(self, namespace: str, pod: str, container: str, *, limit: int) -> Iterator[bytes]:
-        """The log of a container. See `Cluster.read_log`."""
+        """Yield the log of a container. See `Cluster.read_log`."""
         return self._cluster.read_log(namespace, pod, container, limit=limit)
 
     def _written(self, kind: Kind, obj: Object) -> Object:

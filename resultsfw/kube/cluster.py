@@ -1,4 +1,4 @@
-"""The `Cluster` protocol on an API server: raw JSON in and out, every request bounded in time."""
+"""Implement the `Cluster` protocol by requests to an API server, each with a timeout."""
 
 import secrets
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from resultsfw.kube.connection import (
     Response,
     Timeouts,
     connect,
-    unavailable,
+    transport_error,
 )
 from resultsfw.kube.decoding import drop_managed_fields
 from resultsfw.kube.list_watch import has_name, list_pages
@@ -37,12 +37,12 @@ _NAME_LENGTH: Final = 230
 
 
 class KubeCluster:
-    """A `resultsfw.cluster.Cluster` on an API server. Safe for threads; a context manager, if you like.
+    """A `resultsfw.cluster.Cluster` on an API server. Safe for threads; also a context manager.
 
     Args:
         connection: The way to the server.
-        timeouts: Seconds until connected, and between two pieces of an answer.
-        limited: Whether requests wait for their turn; those that keep a lease must not.
+        timeouts: Seconds to connect, and between two pieces of a response.
+        limited: Whether requests are subject to the connection's rate limit; those for a Lease must not be.
     """
 
     def __init__(self, connection: Connection, *, timeouts: Timeouts = (5, 30), limited: bool = True) -> None:
@@ -52,20 +52,20 @@ class KubeCluster:
 
     @classmethod
     def from_config(cls, kubeconfig: str | None = None, context: str | None = None) -> Self:
-        """The cluster kubectl would speak to, or in a pod the one it runs in; nothing is sent yet.
+        """Return the cluster that kubectl would use, or in a pod the pod's own; nothing is sent yet.
 
         Args:
-            kubeconfig: A file; ``KUBECONFIG`` or ``~/.kube/config`` where there is one, else the pod's own
-                service account.
-            context: Of the kubeconfig; its current one by default.
+            kubeconfig: A file; by default ``KUBECONFIG``, else ``~/.kube/config``, else the service account
+                of the pod.
+            context: A context of the kubeconfig; by default its current one.
 
         Raises:
-            InputError: The configuration is not there or not usable.
+            InputError: The configuration is missing or invalid.
         """
         return cls(connect(kubeconfig, context))
 
     def close(self) -> None:
-        """Close connections that are idle."""
+        """Close idle connections."""
         self.connection.close()
 
     def __enter__(self) -> Self:
@@ -77,18 +77,18 @@ class KubeCluster:
         self.close()
 
     def get(self, kind: Kind, namespace: str, name: str) -> Object:
-        """One object. Raises NotFoundError, UnreadableObjectError."""
-        about = describe(kind, namespace, name)
-        found = _named(self._json("GET", object_path(kind, namespace, name), about), about)
+        """Return one object. Raises NotFoundError, UnreadableObjectError."""
+        subject = describe(kind, namespace, name)
+        found = _named(self._json("GET", object_path(kind, namespace, name), subject), subject)
         defect = found.get(UNREADABLE)
         if defect is None and is_deeper_than(found, MAX_DEPTH):
             defect = f"it is nested in more than {MAX_DEPTH} levels"
         if defect is not None:
-            raise UnreadableObjectError(f"{about} cannot be worked on: {defect}", subject=about)
+            raise UnreadableObjectError(f"{subject} cannot be worked on: {defect}", subject=subject)
         return found
 
     def list(self, kind: Kind, namespace: str | None = None, *, label_selector: str = "") -> list[Object]:
-        """All objects of a kind, of one namespace where one is given, as they were at one time."""
+        """Return all objects of a kind, of one namespace or (``None``) of all, as they were at one time."""
         for _ in range(_LIST_TRIES):
             try:
                 return [
@@ -103,34 +103,37 @@ class KubeCluster:
         )
 
     def create(self, kind: Kind, obj: Object) -> Object:
-        """Store a new object, as the server made it. Raises AlreadyExistsError, ObjectTooLargeError."""
+        """Create an object and return it as the server stored it.
+
+        Raises AlreadyExistsError, ObjectTooLargeError.
+        """
         metadata = obj.get("metadata") or {}
         namespace = metadata.get("namespace")
         name = metadata.get("name") or metadata.get("generateName") or ""
-        about = describe(kind, namespace, name)
+        subject = describe(kind, namespace, name)
         body = {"apiVersion": kind.api_version, "kind": kind.kind, **obj}
-        made = self._json("POST", collection_path(kind, namespace), about, body)
-        # A review is answered, not stored: it has no name.
-        return _named(made, about) if name else made
+        made = self._json("POST", collection_path(kind, namespace), subject, body)
+        # A review is answered but not stored, so it has no name.
+        return _named(made, subject) if name else made
 
     def patch(self, kind: Kind, namespace: str, name: str, patch: Object, *, subresource: str = "") -> Object:
         """Apply a JSON merge patch to an object or to its ``status``. See `Cluster.patch`."""
         path = object_path(kind, namespace, name, subresource)
-        about = describe(kind, namespace, name)
-        return _named(self._json("PATCH", path, about, patch, MERGE_PATCH), about)
+        subject = describe(kind, namespace, name)
+        return _named(self._json("PATCH", path, subject, patch, MERGE_PATCH), subject)
 
     def apply(self, kind: Kind, obj: Object, *, manager: str, dry_run: bool = False) -> Object:
-        """Make an object be as it is given here, as far as it is (server-side apply).
+        """Create an object or set its given fields (server-side apply).
 
         Args:
-            kind: Of the object.
-            obj: With name, and namespace where it has one.
-            manager: Who owns the fields that are given; what it gave before and does not now is removed.
-            dry_run: Only say what would come of it.
+            kind: The kind of the object.
+            obj: The object, with name and, if it has one, namespace.
+            manager: The field manager; fields that it applied before and does not now are removed.
+            dry_run: Validate and return the result without storing it.
 
         Raises:
-            ConflictError: Somebody else owns a field and wants it otherwise.
-            ClusterError: The server refused it, a field that it does not know too.
+            ConflictError: Another manager owns a field and gave it another value.
+            ClusterError: The server refused the object, for example for a field that it does not know.
         """
         metadata = obj["metadata"]
         namespace, name = metadata.get("namespace", ""), metadata["name"]
@@ -158,7 +161,7 @@ class KubeCluster:
         grace_seconds: int | None = None,
         uid: str | None = None,
     ) -> None:
-        """Ask for an object's deletion; with ``uid``, only of that one (else ConflictError)."""
+        """Delete an object; with ``uid``, raise ConflictError if it has another one."""
         options: Object = {"apiVersion": "v1", "kind": "DeleteOptions"}
         if grace_seconds is not None:
             options["gracePeriodSeconds"] = grace_seconds
@@ -167,16 +170,16 @@ class KubeCluster:
         self._json("DELETE", object_path(kind, namespace, name), describe(kind, namespace, name), options)
 
     def read_log(self, namespace: str, pod: str, container: str, *, limit: int) -> Iterator[bytes]:
-        """The log of a container from its beginning, byte for byte. See `Cluster.read_log`.
+        """Yield the log of a container from its beginning, byte for byte. See `Cluster.read_log`.
 
-        A kubelet that cannot find or read the log says so with HTTP 200, where the log would begin or go on
-        ("unable to retrieve container logs for ..."), without a line end. That comes as a log does, since a
-        container may print the same: only who knows what the container prints can tell.
+        A kubelet that cannot find or read the log answers with HTTP 200 and puts its error message where the
+        log would begin or go on ("unable to retrieve container logs for ..."), without a line break. It is
+        yielded like a log: a container may print the same, and only the caller knows what it prints.
         """
         if limit <= 0:
             return
-        about = f"{describe(PODS, namespace, pod)}, container {container}"
-        response = self._open_log(namespace, pod, container, limit, about)
+        subject = f"{describe(PODS, namespace, pod)}, container {container}"
+        response = self._open_log(namespace, pod, container, limit, subject)
         left = limit
         try:
             for piece in response.stream(_PIECE, decode_content=False):
@@ -185,12 +188,12 @@ class KubeCluster:
                 if left <= 0:
                     return
         except TRANSPORT_ERRORS as error:
-            raise unavailable(error, about) from error
+            raise transport_error(error, subject) from error
         finally:
             response.close()
 
     def can(self, verb: str, kind: Kind, namespace: str | None, subresource: str = "") -> bool:
-        """Whether the identity in use may do that; ``namespace`` ``None`` or "": in all of them."""
+        """Return whether the user may do that in a namespace; ``None`` or "": in all namespaces."""
         asked = {
             "verb": verb,
             "group": kind.group,
@@ -212,17 +215,17 @@ class KubeCluster:
         message: str,
         component: str = "resultsfw-controller",
     ) -> Object:
-        """Tell people something about an object, by a Kubernetes Event: `kubectl describe` shows it.
+        """Create a Kubernetes Event about an object, which `kubectl describe` shows.
 
         Args:
-            about: The object; its kind, name and uid are what counts.
+            about: The object, with kind, name and uid.
             type: "Normal" or "Warning".
             reason: One word.
             message: At most 1024 bytes are kept.
-            component: Who says so.
+            component: The component that reports the Event.
         """
         metadata = about["metadata"]
-        # The server wants Events about what has no namespace in this one.
+        # The server requires this namespace for Events about objects without one.
         namespace = metadata.get("namespace") or "default"
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         names = ("namespace", "name", "uid", "resourceVersion")
@@ -246,11 +249,11 @@ class KubeCluster:
         }
         return self.create(EVENTS, event)
 
-    def _json(self, method: str, path: str, about: str, body: Any = None, content_type: str = "") -> Object:
+    def _json(self, method: str, path: str, subject: str, body: Any = None, content_type: str = "") -> Object:
         answer = self.connection.json(
             method,
             path,
-            subject=about,
+            subject=subject,
             body=body,
             content_type=content_type or "application/json",
             timeouts=self._timeouts,
@@ -258,15 +261,15 @@ class KubeCluster:
         )
         if method != "GET":
             drop_managed_fields(answer)  # reconcilers go on with the answer to a write
-        return _checked(answer, about)
+        return _checked(answer, subject)
 
-    def _open_log(self, namespace: str, pod: str, container: str, limit: int, about: str) -> Response:
+    def _open_log(self, namespace: str, pod: str, container: str, limit: int, subject: str) -> Response:
         query = {"container": container, "limitBytes": limit, "follow": "false"}
         try:
             return self.connection.open(
                 "GET",
                 object_path(PODS, namespace, pod, "log"),
-                subject=about,
+                subject=subject,
                 query=query,
                 timeouts=self._timeouts,
                 limited=self._limited,
@@ -274,21 +277,21 @@ class KubeCluster:
         except (NotFoundError, UnavailableError):
             raise
         except ClusterError as error:
-            # HTTP 400 in each case; only the words differ.
+            # Both are HTTP 400 without a reason of their own: only the message tells them apart.
             if "is not valid for pod" in error.message:
-                raise NotFoundError(error.message, subject=about) from error
+                raise NotFoundError(error.message, subject=subject) from error
             if "is waiting to start" in error.message or "is not available" in error.message:
-                raise UnavailableError(error.message, subject=about) from error
+                raise UnavailableError(error.message, subject=subject) from error
             raise
 
 
-def _checked(answer: Any, about: str) -> Object:
+def _checked(answer: Any, subject: str) -> Object:
     if not isinstance(answer, dict):
-        raise UnavailableError("the answer is not an object", subject=about)
+        raise UnavailableError("the response is not an object", subject=subject)
     return answer
 
 
-def _named(answer: Object, about: str) -> Object:
+def _named(answer: Object, subject: str) -> Object:
     if not has_name(answer):
-        raise UnavailableError("the answer is not an object with a name", subject=about)
+        raise UnavailableError("the response is not an object with a name", subject=subject)
     return answer

@@ -1,4 +1,4 @@
-"""The way to an API server: the client's configuration, credentials, TLS, proxies and pool; our requests."""
+"""Connect to an API server by the Kubernetes client's configuration, and send requests to it."""
 
 import http.client
 import json
@@ -33,16 +33,16 @@ __all__ = [
     "Response",
     "Timeouts",
     "connect",
-    "unavailable",
+    "transport_error",
 ]
 
 JSON: Final = "application/json"
 MERGE_PATCH: Final = "application/merge-patch+json"
 APPLY_PATCH: Final = "application/apply-patch+yaml"
-"""JSON is YAML, too."""
+"""YAML, of which JSON is a subset."""
 
 TRANSPORT_ERRORS: Final = (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError)
-"""What goes wrong on the way: refused, reset, cut, silent, not to be trusted."""
+"""Errors of the transport: connection refused, reset or cut, timeout, invalid certificate, invalid HTTP."""
 
 _MISCONFIGURED: Final = (
     ConfigException,
@@ -53,37 +53,39 @@ _MISCONFIGURED: Final = (
     ValueError,
     AttributeError,
 )
-"""What the client's loaders raise for a file that is not as they expect."""
+"""Errors that the Kubernetes client's loaders raise for an invalid file."""
 
 Timeouts = tuple[float, float]
-"""Seconds until connected, and between two pieces of an answer."""
+"""Seconds to connect, and between two pieces of a response."""
 
 Response = HttpResponse | urllib3.BaseHTTPResponse
-"""An answer that is not read yet; the second behind a proxy."""
+"""A response whose body is not read yet; urllib3's where there is a proxy."""
 
 _TIMEOUTS: Final[Timeouts] = (5, 30)
-_FRESH: Final = 10.0
-"""Seconds for which credentials are used before the client is asked again: it reads files, or starts a
-plugin, and every question costs it as much as decoding a pod."""
-_LONGEST_HOLD: Final = 10.0
+_CREDENTIALS_SECONDS: Final = 10.0
+"""Seconds for which credentials are used before the Kubernetes client is asked again, which may start a plugin."""
+_MAX_BLOCK: Final = 10.0
+"""Seconds of a Retry-After for which all requests are paused, at most."""
+
 _RATE: Final = (200, 400)
-"""Requests a second, and at once after a rest, where nothing else is given."""
+"""Default requests a second, and at once after a rest."""
 _ERROR_BYTES: Final = 1 << 20
+"""Bytes of an error response that are read."""
 
 
 class Connection:
-    """Requests to one API server. Safe for threads.
+    """Sends requests to one API server. Safe for threads.
 
     Args:
-        api: The client, configured; its pool, TLS and credentials are used, its models are not.
-        limit: Shared by all requests but watches and leases.
+        api: The Kubernetes client; its configuration, credentials and proxy are used, not its models.
+        limit: The rate of all requests except watches and those for the Lease.
     """
 
     def __init__(self, api: ApiClient, limit: TokenBucket | None = None) -> None:
         self.api = api
         self.limit = limit or TokenBucket(*_RATE)
         given = api.configuration
-        self._direct = HttpPool(given) if HttpPool.serves(given) else None
+        self._pool = HttpPool(given) if HttpPool.serves(given) else None
         self._lock = threading.Lock()
         self._headers: dict[str, str] = {}
         self._headers_until = 0.0
@@ -94,9 +96,9 @@ class Connection:
         return str(self.api.configuration.host)
 
     def close(self) -> None:
-        """Close what is idle."""
-        if self._direct is not None:
-            self._direct.close()
+        """Close idle connections."""
+        if self._pool is not None:
+            self._pool.close()
         self.api.close()  # type: ignore[no-untyped-call]
 
     def json(
@@ -113,17 +115,17 @@ class Connection:
     ) -> Any:
         """Send JSON and return the decoded JSON of the answer.
 
-        What cannot be decoded as it is comes as `resultsfw.kube.decoding.decode_object` gives it.
+        It is decoded by `resultsfw.kube.decoding.decode_object`.
 
         Raises:
-            ClusterError: The server refused, or was not there.
+            ClusterError: The server refused or is unavailable.
         """
         response = self.open(
             method,
             path,
             subject=subject,
             query=query,
-            body=None if body is None else encoded(body),
+            body=None if body is None else encode(body),
             content_type=content_type,
             timeouts=timeouts,
             limited=limited,
@@ -132,20 +134,20 @@ class Connection:
         try:
             return decode_object(data)
         except ValueError as error:
-            raise UnavailableError("the answer is not whole, or not JSON", subject=subject) from error
+            raise UnavailableError("the response is incomplete or not JSON", subject=subject) from error
 
     @staticmethod
     def read(response: Response, subject: str, *, limit: int) -> bytes:
-        """Read an answer of at most ``limit`` bytes, and close it.
+        """Read a response of at most ``limit`` bytes, and close it.
 
         Raises:
             AnswerTooLongError: It has more bytes.
-            ClusterError: It did not come whole, or not in time.
+            ClusterError: It is incomplete or took too long.
         """
         try:
             return read_body(response, subject, limit=limit)
         except TRANSPORT_ERRORS as error:
-            raise unavailable(error, subject) from error
+            raise transport_error(error, subject) from error
         finally:
             response.close()
 
@@ -161,10 +163,10 @@ class Connection:
         timeouts: Timeouts = _TIMEOUTS,
         limited: bool = True,
     ) -> Response:
-        """Send a request and return its answer, not read yet. To be closed by the caller.
+        """Send a request and return the response, whose body is not read yet. The caller must close it.
 
         Raises:
-            ClusterError: The server refused, or was not there.
+            ClusterError: The server refused or is unavailable.
         """
         if limited:
             self.limit.wait()
@@ -172,7 +174,7 @@ class Connection:
         if body is not None:
             headers["Content-Type"] = content_type
         target = path + ("?" + urlencode(query) if query else "")
-        # The server may close an idle connection just as it is used again: a read is simply repeated.
+        # The server may close an idle connection at the moment it is used again: repeat a read once.
         tries = 2 if method == "GET" else 1
         while True:
             tries -= 1
@@ -181,9 +183,9 @@ class Connection:
                 break
             except (urllib3.exceptions.ProtocolError, ConnectionError) as error:
                 if not tries:
-                    raise unavailable(error, subject) from error
+                    raise transport_error(error, subject) from error
             except TRANSPORT_ERRORS as error:
-                raise unavailable(error, subject) from error
+                raise transport_error(error, subject) from error
         if response.status >= http.HTTPStatus.MULTIPLE_CHOICES:
             raise self._refused(response, subject)
         return response
@@ -191,8 +193,8 @@ class Connection:
     def _send(
         self, method: str, target: str, body: bytes | None, headers: dict[str, str], timeouts: Timeouts
     ) -> Response:
-        if self._direct is not None:
-            return self._direct.request(method, target, body=body, headers=headers, timeouts=timeouts)
+        if self._pool is not None:
+            return self._pool.request(method, target, body=body, headers=headers, timeouts=timeouts)
         pool: urllib3.PoolManager = self.api.rest_client.pool_manager
         return pool.request(
             method,
@@ -213,11 +215,11 @@ class Connection:
             self._headers_until = 0.0
         error = error_from_response(response.status, response.headers, body, subject)
         if isinstance(error, TryLaterError):
-            self.limit.block(min(error.retry_after, _LONGEST_HOLD))
+            self.limit.block(min(error.retry_after, _MAX_BLOCK))
         return error
 
     def _credentials(self, subject: str) -> dict[str, str]:
-        """Headers with credentials, as the client has them; asked for by one thread at a time."""
+        """Return the Kubernetes client's headers with credentials; one thread at a time renews them."""
         if time.monotonic() < self._headers_until:
             return self._headers
         with self._lock:
@@ -227,11 +229,11 @@ class Connection:
             try:
                 self.api.update_params_for_auth(headers, [], ["BearerToken"], "", "", None)
             except (ConfigException, OSError) as error:
-                # A token that is just being replaced comes right by itself.
+                # Retryable: a token file may be in the middle of its replacement.
                 raise UnavailableError(f"credentials cannot be renewed: {error}", subject=subject) from error
-            # Go's tokens are trimmed; the client takes the line's end from a file with them.
+            # client-go trims tokens; this client keeps the line break of the file.
             self._headers = {key: value.strip() for key, value in headers.items()}
-            self._headers_until = time.monotonic() + _FRESH
+            self._headers_until = time.monotonic() + _CREDENTIALS_SECONDS
             return self._headers
 
 
@@ -243,25 +245,25 @@ def connect(
     limit: TokenBucket | None = None,
     impersonate: str = "",
 ) -> Connection:
-    """A connection as kubectl would make it; nothing is sent yet.
+    """Return a connection by the configuration that kubectl would use; nothing is sent yet.
 
     Args:
-        kubeconfig: A file; ``KUBECONFIG`` or ``~/.kube/config`` where there is one, else the pod's own
-            service account.
-        context: Of the kubeconfig; its current one by default.
-        threads: That may send requests at once.
-        limit: Requests a second; 200, and 400 at once, by default.
-        impersonate: The user to act as (``kubectl --as``). Of a service account the server knows the
-            groups, so none are sent: naming them would take a right of its own.
+        kubeconfig: A file; by default ``KUBECONFIG``, else ``~/.kube/config``, else the service account of
+            the pod.
+        context: A context of the kubeconfig; by default its current one.
+        threads: Threads that send requests at the same time.
+        limit: The rate of requests; 200 a second and 400 at once by default.
+        impersonate: The user to act as (``kubectl --as``). No groups are sent: the server knows those of a
+            service account, and sending them needs a permission of its own.
 
     Raises:
-        InputError: The configuration is not there or not usable.
+        InputError: The configuration is missing or invalid.
     """
     configuration = Configuration()
     files = kubeconfig or os.environ.get("KUBECONFIG") or _default_file()
     in_cluster = files is None and context is None and "KUBERNETES_SERVICE_HOST" in os.environ
     subject = "the pod's service account" if in_cluster else files or "~/.kube/config"
-    if not in_cluster and not any(Path(one).expanduser().is_file() for one in subject.split(os.pathsep)):
+    if not in_cluster and not any(Path(path).expanduser().is_file() for path in subject.split(os.pathsep)):
         raise InputError(
             f"{subject}: no such file; name a kubeconfig by --kubeconfig or KUBECONFIG, or run in a pod "
             f"with a service account",
@@ -272,23 +274,15 @@ def connect(
             load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
         else:
             load_kube_config(subject, context, configuration)  # type: ignore[no-untyped-call]
-    except (
-        ConfigException,
-        yaml.YAMLError,
-        OSError,
-        LookupError,
-        TypeError,
-        ValueError,
-        AttributeError,
-    ) as error:
-        said = str(error).strip().split("\n", 1)[0]
-        raise InputError(f"{subject}: {said}; see `kubectl config view`", subject=subject) from error
-    # One for each thread, and for its log; watches; the lease. More are made where needed, and closed.
+    except _MISCONFIGURED as error:
+        cause = str(error).strip().split("\n", 1)[0]
+        raise InputError(f"{subject}: {cause}; see `kubectl config view`", subject=subject) from error
+    # A request and a log for each thread, the watches, the Lease. Further ones are closed after use.
     configuration.connection_pool_maxsize = 2 * threads + 8
     configuration.retries = False
     configuration.keep_alive = True
     if not configuration.verify_ssl:
-        # Who wrote the kubeconfig decided so; a warning for every request would hide all others.
+        # The kubeconfig says so; a warning for each request would hide all others.
         urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
     api = ApiClient(configuration)
     api.user_agent = "resultsfw"
@@ -302,24 +296,24 @@ def connect(
         ) from error
 
 
-def encoded(body: Any) -> bytes:
-    """JSON as few bytes as it takes: escaped, a text could come over the server's limit for requests.
+def encode(body: Any) -> bytes:
+    """Encode JSON in UTF-8 without escapes, which could exceed the server's limit for requests.
 
     Raises:
-        ClusterError: It is nested too deeply.
+        ClusterError: The value is nested too deeply.
     """
     try:
         return orjson.dumps(body)
     except TypeError:
-        # A lone surrogate, or a number of more than 64 bits: what the standard library writes.
+        # A lone surrogate, or a number of more than 64 bits: only the standard library encodes them.
         try:
             return json.dumps(body, separators=(",", ":")).encode()
         except RecursionError as error:
-            raise ClusterError("what is to be sent is nested too deeply") from error
+            raise ClusterError("the request's body is nested too deeply") from error
 
 
-def unavailable(error: Exception, subject: str) -> ClusterError:
-    """The error for trouble on the way."""
+def transport_error(error: Exception, subject: str) -> ClusterError:
+    """Return the error for a failure of the transport."""
     return UnavailableError(f"{type(error).__name__}: {error}"[:300], subject=subject)
 
 

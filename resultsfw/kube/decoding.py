@@ -1,4 +1,4 @@
-"""Decode what an API server sends, so that an object which cannot be decoded costs that object only."""
+"""Decode JSON of an API server so that an object which cannot be decoded affects no other object."""
 
 import json
 import re
@@ -13,13 +13,13 @@ from resultsfw.jsons import MAX_DEPTH
 __all__ = ["decode_event", "decode_head", "decode_list", "decode_object", "drop_managed_fields"]
 
 _TOKEN: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[\]{}]', re.DOTALL)
-"""A string, closed or not, or a bracket. Possessive, so that every byte is read once."""
+"""A string, closed or not, or a bracket. Possessive: every byte is read once."""
 
 _SPEC: Final = b',"spec":{'
 """What follows an object's metadata. A quote within a text is escaped, so this is part of none."""
 
 _ITEM_DEPTH: Final = 2
-"""Brackets around an item of a list: the list object's and that of ``items``."""
+"""Brackets around an item of a list: that of the list object, and that of ``items``."""
 
 _TOO_DEEP: Final = f"it is nested in more than {MAX_DEPTH} levels"
 _NOT_JSON: Final = "it is not JSON in UTF-8"
@@ -28,14 +28,14 @@ _NOT_JSON: Final = "it is not JSON in UTF-8"
 def decode_object(data: bytes) -> Any:
     """Decode one JSON value.
 
-    An object that cannot be decoded as it is comes as far as it can be, without what is nested too deeply and
-    with the reason under `UNREADABLE`.
+    An object that cannot be decoded as a whole is returned without the values that are nested too deeply, and
+    with the cause under `UNREADABLE`.
 
     Args:
         data: JSON in UTF-8.
 
     Raises:
-        ValueError: There is no object in it.
+        ValueError: It is not JSON, and no object.
     """
     try:
         return orjson.loads(data)
@@ -46,10 +46,10 @@ def decode_object(data: bytes) -> Any:
 
 
 def decode_event(line: bytes) -> Object:
-    """Decode an event of a watch; its object comes as from `decode_object`, without ``managedFields``.
+    """Decode an event of a watch, its object as `decode_object` does, without ``managedFields``.
 
     Raises:
-        ValueError: There is no event in it.
+        ValueError: It is not an event.
     """
     try:
         event: Any = orjson.loads(line)
@@ -59,7 +59,7 @@ def decode_event(line: bytes) -> Object:
             raise
         event["object"][UNREADABLE] = defect
     if not isinstance(event, dict):
-        raise ValueError("not an event")  # noqa: TRY004 - one error for all that is no event
+        raise ValueError("not an event")  # noqa: TRY004 - one error class for all causes
     drop_managed_fields(event.get("object"))
     return event
 
@@ -76,7 +76,7 @@ def decode_head(line: bytes) -> Object:
     end = line.find(_SPEC)
     event: Any = orjson.loads(line[:end] + b"}}") if end >= 0 else None
     if not isinstance(event, dict):
-        raise ValueError("no head")  # noqa: TRY004 - one error for all that is no event
+        raise ValueError("no head")  # noqa: TRY004 - one error class for all causes
     drop_managed_fields(event.get("object"))
     return event
 
@@ -89,17 +89,17 @@ def drop_managed_fields(obj: Any) -> None:
 
 
 def decode_list(data: bytes) -> Object:
-    """Decode a list; where that fails as a whole, each of its items comes as from `decode_object`.
+    """Decode a list; where that fails as a whole, each of its items as `decode_object` does.
 
     Raises:
-        ValueError: It is no list.
+        ValueError: It is not a list.
     """
     try:
         page: Any = orjson.loads(data)
     except ValueError:
         page = _decode_apart(data)
     if not isinstance(page, dict):
-        raise ValueError("not a list")  # noqa: TRY004 - one error for all that is no list
+        raise ValueError("not a list")  # noqa: TRY004 - one error class for all causes
     return page
 
 
@@ -113,7 +113,7 @@ def _decode_apart(data: bytes) -> Object:
 
 
 def _items_of(data: bytes) -> Iterator[tuple[int, int]]:
-    """The place of each object in the one array that stands directly in a list object."""
+    """Yield begin and end of each item in the array of a list object."""
     depth, begin, in_array = 0, 0, False
     for match in _TOKEN.finditer(data):
         token = match[0]
@@ -130,22 +130,22 @@ def _items_of(data: bytes) -> Iterator[tuple[int, int]]:
 
 
 def _decode_in_part(data: bytes, levels: int) -> tuple[Object, str]:
-    """The object as far as it can be decoded, and what is wrong with it."""
+    """Return the object as far as it can be decoded, and the defect of the rest."""
     shallow = b"".join(_shallow(data, levels))
     defect = _TOO_DEEP if len(shallow) != len(data) else _NOT_JSON
     try:
         value = orjson.loads(shallow)
     except ValueError:
-        # The standard library reads what servers of other languages may write: NaN, lone surrogates.
+        # The standard library also reads NaN and lone surrogates, as servers in other languages write them.
         defect = _NOT_JSON
         value = json.loads(shallow.decode(errors="replace"), parse_int=float)
     if not isinstance(value, dict):
-        raise ValueError("not an object")  # noqa: TRY004 - one error for all that is no object
+        raise ValueError("not an object")  # noqa: TRY004 - one error class for all causes
     return value, defect
 
 
 def _shallow(data: bytes, levels: int) -> Iterator[bytes]:
-    """The JSON with ``null`` in place of every value that is nested in more than so many levels."""
+    """Yield the JSON in pieces, with ``null`` in place of every value nested more than ``levels`` deep."""
     depth, kept = 0, 0
     for match in _TOKEN.finditer(data):
         token = match[0]

@@ -1,4 +1,4 @@
-"""Requests over connections that stay open, their answers read by httptools: the way without a proxy."""
+"""Send HTTP requests over a pool of kept-alive connections to one server, without a proxy."""
 
 import http.client
 import select
@@ -27,23 +27,23 @@ _OPTIONS: Final = (
         if hasattr(socket, name)
     ),
 )
-"""A peer that is gone is noticed after a minute, also by who only listens."""
+"""Keep-alive probes detect a dead peer within a minute, also while nothing is sent."""
 
 _HEAD_BYTES: Final = 262_144
-"""Bytes that bring no byte of a body: heads, interim answers, trailers. API servers send some hundred."""
+"""Bytes in a row without a byte of a body: heads, interim responses, trailers. API servers send hundreds."""
 
 _HEAD_SECONDS: Final = 60.0
-"""Seconds in which such bytes may come one after the other, each within the time between two pieces."""
+"""Seconds for such bytes: the timeout for each piece does not end a head that comes byte by byte."""
 
 _PIECE: Final = 16_384
-"""Bytes of a TLS record: a read brings no more, and what is asked for is allocated."""
+"""Bytes of a TLS record. A read returns no more, and allocates as many as are requested."""
 
 
 class HttpPool:
-    """Connections to one server. Safe for threads.
+    """A pool of connections to one server. Safe for threads.
 
     Args:
-        configuration: The client's: host, TLS, how many connections are kept.
+        configuration: The Kubernetes client's: host, TLS, and the number of connections to keep.
 
     Raises:
         OSError, ValueError: A certificate cannot be read.
@@ -65,7 +65,7 @@ class HttpPool:
 
     @staticmethod
     def serves(configuration: Configuration) -> bool:
-        """Whether a configuration asks for nothing that is not done here: a proxy, another name to verify."""
+        """Return whether this class supports a configuration: one without a proxy or a hostname to verify."""
         return not configuration.proxy and not isinstance(configuration.assert_hostname, str)
 
     def request(
@@ -77,18 +77,18 @@ class HttpPool:
         headers: Mapping[str, str],
         timeouts: tuple[float, float],
     ) -> "HttpResponse":
-        """Send a request and return its answer, not read yet. To be closed by the caller.
+        """Send a request and return the response, whose body is not read yet. The caller must close it.
 
         Args:
-            method: The verb.
+            method: The HTTP method.
             target: Path and query.
-            body: Sent with its length.
-            headers: All of them.
-            timeouts: Seconds until connected, and between two pieces of the answer.
+            body: Sent with Content-Length.
+            headers: In addition to Host, Accept-Encoding and Content-Length.
+            timeouts: Seconds to connect, and between two pieces of the response.
 
         Raises:
-            OSError, http.client.HTTPException: What goes wrong on the way.
-            ValueError: A header has a line's end in it.
+            OSError, http.client.HTTPException: The transport failed.
+            ValueError: A header contains a line break.
         """
         sent = {"Host": self._name, "Accept-Encoding": "identity", **headers}
         if body is not None:
@@ -107,12 +107,12 @@ class HttpPool:
             raise
 
     def close(self) -> None:
-        """Close what is idle."""
+        """Close idle connections."""
         while self._idle:
             self._idle.pop().close()
 
     def give_back(self, sock: socket.socket) -> None:
-        """Keep a connection whose answer was read to its end."""
+        """Keep a connection whose response was read completely."""
         with self._lock:
             if len(self._idle) != self._idle.maxlen:
                 self._idle.append(sock)
@@ -120,7 +120,7 @@ class HttpPool:
         sock.close()
 
     def _take(self, timeout: float) -> socket.socket:
-        """The connection used last, if it is there still, or a new one."""
+        """Return the connection that was used last, if it is still open, or a new one."""
         while True:
             with self._lock:
                 if not self._idle:
@@ -142,10 +142,10 @@ class HttpPool:
         return sock
 
     def _context(self) -> ssl.SSLContext:
-        """How the server is verified; read anew when a file with certificates was replaced."""
+        """Return the TLS context; load it again if a file with certificates was replaced."""
         given: Any = self._configuration
-        files = [one for one in (given.ssl_ca_cert, given.cert_file, given.key_file) if one]
-        known = tuple(Path(one).stat().st_mtime_ns for one in files)
+        files = [file for file in (given.ssl_ca_cert, given.cert_file, given.key_file) if file]
+        known = tuple(Path(file).stat().st_mtime_ns for file in files)
         with self._lock:
             if self._tls is None or known != self._tls_of:
                 self._tls, self._tls_of = _context_of(given), known
@@ -153,39 +153,39 @@ class HttpPool:
 
 
 class HttpResponse:
-    """A response: its status and headers, and its body once, whole or in pieces.
+    """A response: status, headers, and the body, which can be read once.
 
     Args:
-        direct: Whose connection it came over.
-        sock: That connection, on which the request was sent.
+        pool: The owner of the connection.
+        sock: The connection, over which the request was sent.
     """
 
-    def __init__(self, direct: HttpPool, sock: socket.socket) -> None:
+    def __init__(self, pool: HttpPool, sock: socket.socket) -> None:
         self._headers: list[tuple[bytes, bytes]] = []
-        self._direct = direct
+        self._pool = pool
         self._sock = sock
         self._parser = HttpResponseParser(self)
         self._body: deque[bytes] = deque()
-        self._begun = self._whole = self._stays = False
-        self._headed, self._heading_since = 0, 0.0
-        while not self._begun:
+        self._has_head = self._is_complete = self._keeps_alive = False
+        self._head_bytes, self._head_since = 0, 0.0
+        while not self._has_head:
             self._feed()
         self.status = self._parser.get_status_code()
 
     @property
     def headers(self) -> HTTPHeaderDict:
-        """By name, in any case."""
+        """The headers by name, whose case does not matter."""
         found = HTTPHeaderDict()
         for name, value in self._headers:
             found.add(name.decode("latin-1"), value.decode("latin-1"))
         return found
 
     def read(self, amt: int | None = None) -> bytes:
-        """The body, or its first ``amt`` bytes at least if there are so many.
+        """Return the body, or at least its first ``amt`` bytes if there are so many.
 
         Raises:
-            http.client.IncompleteRead: It ended before its end.
-            OSError: What goes wrong on the way.
+            http.client.IncompleteRead: The connection ended before the body.
+            OSError: The transport failed.
         """
         size = 0
         pieces = []
@@ -197,76 +197,76 @@ class HttpResponse:
         return b"".join(pieces)
 
     def stream(self, amt: int = 0, *, decode_content: bool = False) -> Iterator[bytes]:
-        """The body in pieces, each as soon as it is there. Raises what `read` does."""
-        del amt, decode_content  # as it came: nothing is encoded, for the request does not offer to decode
+        """Yield the body in pieces, each as soon as it arrives. Raises what `read` does."""
+        del amt, decode_content  # for urllib3's interface: the request accepts no encoding
         while True:
             while self._body:
                 yield self._body.popleft()
-            if self._whole:
+            if self._is_complete:
                 return
             self._feed()
 
     def close(self) -> None:
-        """Give the connection back, or close one that has more to say."""
-        if self._whole and self._stays:
-            self._direct.give_back(self._sock)
+        """Return the connection to the pool, or close it if the response was not read completely."""
+        if self._is_complete and self._keeps_alive:
+            self._pool.give_back(self._sock)
         else:
             self._sock.close()
 
     def shutdown(self) -> None:
-        """Wake up whoever waits for the next byte."""
+        """Make a thread return that waits for the next byte."""
         self._sock.shutdown(socket.SHUT_RDWR)
 
     def _feed(self) -> None:
         data = self._sock.recv(_PIECE)
         if not data:
-            if not self._begun:
-                raise http.client.RemoteDisconnected("the server closed the connection without an answer")
-            # llhttp 9 tells of a body that ends with its connection only when it is told of that end.
+            if not self._has_head:
+                raise http.client.RemoteDisconnected("the server closed the connection without a response")
+            # httptools cannot report to llhttp 9 that the connection, and so a body without length, ended.
             headers = self.headers
             if "content-length" in headers or "transfer-encoding" in headers:
                 raise http.client.IncompleteRead(b"")
-            self._whole = True
+            self._is_complete = True
             return
-        if not self._headed:
-            self._heading_since = time.monotonic()
-        self._headed += len(data)
+        if not self._head_bytes:
+            self._head_since = time.monotonic()
+        self._head_bytes += len(data)
         try:
             self._parser.feed_data(data)
         except HttpParserError as error:
-            raise http.client.BadStatusLine(f"what the server says is no HTTP: {error}") from error
-        if self._body or self._whole:
-            self._headed = 0
-        elif self._headed > _HEAD_BYTES or time.monotonic() - self._heading_since > _HEAD_SECONDS:
+            raise http.client.BadStatusLine(f"the response is not HTTP: {error}") from error
+        if self._body or self._is_complete:
+            self._head_bytes = 0
+        elif self._head_bytes > _HEAD_BYTES or time.monotonic() - self._head_since > _HEAD_SECONDS:
             raise http.client.BadStatusLine("the server sends headers without end")
 
-    # What the parser calls.
+    # Called by the parser.
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A header came; of a trailer, nobody asks."""
-        if not self._begun:
+        """Keep a header; trailers are ignored."""
+        if not self._has_head:
             self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
-        """All of them came; an interim answer (1xx) is not the one."""
-        self._begun = self._parser.get_status_code() >= http.HTTPStatus.OK
-        if not self._begun:
+        """Note the end of the head; that of an interim response (1xx) is discarded."""
+        self._has_head = self._parser.get_status_code() >= http.HTTPStatus.OK
+        if not self._has_head:
             self._headers.clear()
 
     def on_body(self, piece: bytes) -> None:
-        """A piece of the body came."""
+        """Keep a piece of the body."""
         self._body.append(piece)
 
     def on_message_complete(self) -> None:
-        """The last of it came."""
-        self._whole = self._begun
-        self._stays = self._parser.should_keep_alive()
+        """Note the end of the response."""
+        self._is_complete = self._has_head
+        self._keeps_alive = self._parser.should_keep_alive()
 
 
 def _context_of(given: Any) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    # Clusters' own authorities often lack what the strict reading of RFC 5280 wants; Go does not ask for it.
+    # Certificates of cluster authorities often violate RFC 5280 in ways that Go accepts.
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     if not given.verify_ssl:
         context.check_hostname = False
@@ -283,7 +283,7 @@ def _context_of(given: Any) -> ssl.SSLContext:
 
 
 def _has_ended(sock: socket.socket) -> bool:
-    """Whether the server closed an idle connection, or said what nobody asked for."""
+    """Return whether the server closed an idle connection, or sent bytes without a request."""
     poll = select.poll()
     poll.register(sock, select.POLLIN)
     return bool(poll.poll(0))

@@ -1,4 +1,4 @@
-"""Leader election by a Lease: of all who run, one works; safe where clocks differ."""
+"""Elect a leader among replicas by a Lease, safely also if their clocks differ."""
 
 import logging
 import random
@@ -21,24 +21,25 @@ LEASES: Final = Kind("coordination.k8s.io", "v1", "leases", "Lease")
 
 
 class LeaderElector:
-    """Takes a Lease when it is free, keeps it, and gives it back.
+    """Acquires a Lease when it is free, renews it, and releases it.
 
-    What others wrote is never compared with a clock: a Lease has run out when it has not *changed*
-    for its duration, by our own monotonic clock. Every write is conditional on the version read.
+    Times that other replicas wrote are never compared with a clock: a Lease has expired when it has not
+    *changed* for its duration, by this process's monotonic clock. Every write is conditional on the version
+    that was read.
 
     Args:
-        connection: The way to the server. Requests for the Lease do not wait for their turn, and are
-            given up so early that one begun before ``renew_deadline`` ends before ``lease_seconds``.
-        namespace: Of the Lease.
-        name: Of the Lease.
-        identity: Who we are; of each process another, also after a restart.
-        on_started: Called when we lead; must return soon.
-        on_stopped: Called when we do not any more. Where we stop by ourselves the Lease is kept until it
-            returns, so that nobody begins before we ended.
-        lease_seconds: Others wait so long after our last sign of life.
-        renew_deadline: We stop so long after our last sign of life that arrived.
-        retry: Seconds between two tries.
-        clock: Tells seconds; monotonic.
+        connection: The way to the server. Requests for the Lease are not rate-limited, and time out so early
+            that one begun before ``renew_deadline`` ends before ``lease_seconds``.
+        namespace: The namespace of the Lease.
+        name: The name of the Lease.
+        identity: Identifies this process; another one after a restart.
+        on_started: Called when this process becomes the leader; must return soon.
+        on_stopped: Called when it is the leader no longer. At a clean stop the Lease is renewed until it
+            returns, so that no other replica begins before this one has ended.
+        lease_seconds: Seconds after the last renewal for which other replicas wait.
+        renew_deadline: Seconds after the last successful renewal at which this process stops leading.
+        retry: Seconds between two attempts.
+        clock: Returns seconds, monotonic.
     """
 
     def __init__(
@@ -60,7 +61,7 @@ class LeaderElector:
                 f"retry ({retry} s) must be less than renew_deadline ({renew_deadline} s), "
                 f"and that less than lease_seconds ({lease_seconds} s)"
             )
-        # A try is two requests at most, each of them connecting and waiting.
+        # An attempt is at most two requests, each with a timeout to connect and one to wait.
         patience = (lease_seconds - renew_deadline) / 4
         self._cluster = KubeCluster(connection, timeouts=(patience, patience), limited=False)
         self._where = (namespace, name)
@@ -72,93 +73,94 @@ class LeaderElector:
         self._retry = retry
         self._clock = clock
         self._lease: Object = {}
-        self._must_look = True
+        self._must_read = True
         self._seen_at = 0.0
-        self._leads = threading.Event()
+        self._is_leader = threading.Event()
 
     @property
-    def leads(self) -> bool:
-        """Whether we lead."""
-        return self._leads.is_set()
+    def is_leader(self) -> bool:
+        """Whether this process is the leader."""
+        return self._is_leader.is_set()
 
     @property
     def leader(self) -> str:
-        """Who leads, as far as is known."""
+        """The identity of the leader as last read; "" if there is none."""
         return str(self._spec.get("holderIdentity") or "")
 
     @property
     def _spec(self) -> Object:
-        """The Lease's, as last seen; empty where it has none that can be read."""
+        """The Lease's spec as last read; empty where it has no valid one."""
         spec = self._lease.get("spec")
         return spec if isinstance(spec, dict) else {}
 
     def run(self, stop_event: threading.Event) -> None:
-        """Stand for election until stopped; after a loss, again."""
+        """Take part in elections until stopped, also after the leadership was lost."""
         while not stop_event.is_set():
-            if not self._try():
+            if not self._acquire_or_renew():
                 stop_event.wait(self._retry * random.uniform(1, 1.2))  # noqa: S311 - spreads load
                 continue
-            log.info("%s leads", self.identity)
-            self._leads.set()
+            log.info("%s is the leader", self.identity)
+            self._is_leader.set()
             try:
                 self._on_started()
-                kept = self._keep(stop_event)
+                kept = self._renew_until(stop_event)
             except BaseException:
-                self._leads.clear()
-                self._stopping().join()
+                self._is_leader.clear()
+                self._start_stopping().join()
                 self._release()
                 raise
-            self._leads.clear()
-            stopping = self._stopping()
+            self._is_leader.clear()
+            stopping = self._start_stopping()
             if not kept:
-                log.error("%s does not lead any more: the lease could not be renewed", self.identity)
-            elif self._keep(_Ended(stopping)):
+                log.error("%s lost the leadership: the lease could not be renewed", self.identity)
+            elif self._renew_until(_ThreadEnd(stopping)):
                 self._release()
             stopping.join()
 
-    def _stopping(self) -> threading.Thread:
+    def _start_stopping(self) -> threading.Thread:
         def stopped() -> None:
             try:
                 self._on_stopped()
             except Exception:
-                log.exception("stopping failed")
+                log.exception("on_stopped failed")
 
         thread = threading.Thread(target=stopped, name="stop-leading", daemon=True)
         thread.start()
         return thread
 
-    def _keep(self, until: "threading.Event | _Ended") -> bool:
-        """Renew until the event; ``False`` when the Lease was lost."""
+    def _renew_until(self, until: "threading.Event | _ThreadEnd") -> bool:
+        """Renew the Lease until the event; return ``False`` if it was lost."""
         renewed = self._seen_at
         while not until.wait(min(self._retry, max(0.0, renewed + self._deadline - self._clock()))):
             began = self._clock()
             if began >= renewed + self._deadline:
                 return False
-            if self._try():
-                # The lease counts from when the request was sent, not from when it was answered.
+            if self._acquire_or_renew():
+                # The lease runs from when the request was sent, not from when it was answered.
                 renewed = began
             elif self.leader not in (self.identity, ""):
-                return False  # somebody took it: we were believed dead
+                return False  # another replica took it
         return True
 
-    def _try(self) -> bool:
-        """Take the Lease, or renew it."""
+    def _acquire_or_renew(self) -> bool:
+        """Acquire or renew the Lease; return whether this process holds it."""
         began = self._clock()
         try:
-            if self._must_look or self.leader != self.identity:
-                self._look()
+            if self._must_read or self.leader != self.identity:
+                self._read()
                 if not self._is_free():
                     return False
             self._write(began)
         except (AlreadyExistsError, ConflictError, NotFoundError):
-            self._must_look = True
+            self._must_read = True
             return False
         except ClusterError as error:
             log.warning("lease %s/%s: %s", *self._where, error.message)
             return False
         return True
 
-    def _look(self) -> None:
+    def _read(self) -> None:
+        """Read the Lease, and note when it changed."""
         try:
             lease = self._cluster.get(LEASES, *self._where)
         except NotFoundError:
@@ -166,7 +168,7 @@ class LeaderElector:
         if lease.get("spec") != self._lease.get("spec"):
             self._seen_at = self._clock()
         self._lease = lease
-        self._must_look = False
+        self._must_read = False
 
     def _is_free(self) -> bool:
         if self.leader in ("", self.identity):
@@ -199,7 +201,7 @@ class LeaderElector:
     def _patched(self, spec: Object) -> Object:
         version = self._lease["metadata"].get("resourceVersion")
         if not isinstance(version, str):
-            raise UnavailableError("the lease has no version: two replicas could hold it")
+            raise UnavailableError("the lease has no resourceVersion: two replicas could acquire it")
         patch = {"metadata": {"resourceVersion": version}, "spec": spec}
         return self._cluster.patch(LEASES, *self._where, patch)
 
@@ -207,17 +209,17 @@ class LeaderElector:
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         spec = {"holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": now}
         try:
-            # The answer to the last write may not have come: its version would be unknown.
-            self._look()
+            # The response to the last write may have been lost: its version would be unknown.
+            self._read()
             if self.leader == self.identity:
                 self._lease = self._patched(spec)
         except ClusterError as error:
-            log.warning("lease %s/%s cannot be given back: %s", *self._where, error.message)
-        self._must_look = True
+            log.warning("lease %s/%s cannot be released: %s", *self._where, error.message)
+        self._must_read = True
 
 
-class _Ended:
-    """The end of a thread, as an event to wait for."""
+class _ThreadEnd:
+    """The end of a thread, with the interface of an event."""
 
     def __init__(self, thread: threading.Thread) -> None:
         self._thread = thread

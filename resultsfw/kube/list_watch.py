@@ -1,4 +1,4 @@
-"""Lists in pages and the lines of a watch, as raw JSON; nothing is kept here."""
+"""List objects in pages and watch their changes, by the API server's raw JSON; nothing is cached here."""
 
 import random
 from collections.abc import Callable, Iterator
@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 
 from resultsfw.cluster import Kind, Object
 from resultsfw.errors import ClusterError, UnavailableError
-from resultsfw.kube.connection import TRANSPORT_ERRORS, Connection, Response, unavailable
+from resultsfw.kube.connection import TRANSPORT_ERRORS, Connection, Response, transport_error
 from resultsfw.kube.decoding import decode_event, decode_head, decode_list
 from resultsfw.kube.paths import collection_path, describe
 from resultsfw.kube.response_body import OBJECT_ANSWER_BYTES, AnswerTooLongError
@@ -15,20 +15,20 @@ from resultsfw.kube.status_errors import error_from_status
 __all__ = ["Event", "has_name", "list_pages", "open_watch", "watch_events"]
 
 PAGE: Final = 100
-"""Objects of a page: some megabytes, decoded. That is what a list costs in memory."""
+"""Objects of a page. A decoded page takes some megabytes, and a list no more memory than its page."""
 
 _PAGE_BYTES: Final = 8_388_608
-"""Bytes of a page with more than one object. A hundred objects can have 150 MB, and decoded five times as
-many: a page with more is asked for again with fewer objects."""
+"""Bytes of a page with more than one object. A hundred objects can have 150 MB, and five times as many when
+decoded: a larger page is requested again with fewer objects."""
 
-_MOST_OBJECTS: Final = 2_000_000
-"""Objects of a list; etcd holds some hundred thousand runs. A list beyond never ends."""
+_MAX_OBJECTS: Final = 2_000_000
+"""Objects after which a list is taken to be endless; etcd stores some hundred thousand runs."""
 
-_MOST_EMPTY: Final = 100
-"""Pages without an object in a row, as a server may send them where a selector fits little."""
+_MAX_EMPTY_PAGES: Final = 100
+"""Empty pages in a row; a server may send some if a selector fits few objects."""
 
 _WATCH_SECONDS: Final = (300, 600)
-"""A server ends a watch after so long; spread, so that not all come back at once."""
+"""Range of the seconds after which the server ends a watch; random, so that not all restart at once."""
 
 
 _CHANGES: Final = frozenset({"ADDED", "MODIFIED", "DELETED"})
@@ -55,13 +55,13 @@ class Event(NamedTuple):
 def list_pages(
     connection: Connection, kind: Kind, namespace: str | None, label_selector: str, *, limit: int = PAGE
 ) -> Iterator[tuple[list[Object], str]]:
-    """The objects as they are now, page by page, each with the version of the whole list.
+    """Yield the objects page by page, each page with the resourceVersion of the whole list.
 
-    An object that cannot be decoded as it is comes as `resultsfw.kube.decoding.decode_object` gives it.
+    Objects are decoded by `resultsfw.kube.decoding.decode_list`.
 
     Raises:
-        GoneError: The list is no longer to be had at that version: begin again.
-        ClusterError: The server refused, was not there, or sends what is no list, or no end of it.
+        GoneError: The next page has expired: list again.
+        ClusterError: The server refused, is transport_error, or sends no list, or an endless one.
     """
     subject = describe(kind, namespace)
     query: dict[str, Any] = {"limit": limit}
@@ -75,7 +75,7 @@ def list_pages(
         yield items, version
         if not following:
             return
-        if following == query.get("continue") or empty > _MOST_EMPTY or count > _MOST_OBJECTS:
+        if following == query.get("continue") or empty > _MAX_EMPTY_PAGES or count > _MAX_OBJECTS:
             raise UnavailableError(f"the list does not end: {count} objects so far", subject=subject)
         query["continue"] = following
 
@@ -83,7 +83,7 @@ def list_pages(
 def _page(
     connection: Connection, kind: Kind, namespace: str | None, query: dict[str, Any]
 ) -> tuple[list[Object], str, str]:
-    """A page's objects, the list's version, and where the next page begins; lowers ``limit`` as needed."""
+    """Return a page's objects, the list's version and the next page's token; lower ``limit`` if needed."""
     path, subject = collection_path(kind, namespace), describe(kind, namespace)
     while True:
         response = connection.open("GET", path, subject=subject, query=query)
@@ -105,7 +105,7 @@ def _page(
     if not texts or not isinstance(items, list) or not all(map(has_name, items)):
         raise UnavailableError("the answer is not a list of objects with names", subject=subject)
     for item in items:
-        # Only a single object, or one in a watch, says what it is.
+        # The API server leaves these two fields out of a list's items.
         item.setdefault("apiVersion", kind.api_version)
         item.setdefault("kind", kind.kind)
     return items, version, following
@@ -120,17 +120,25 @@ def open_watch(
     *,
     silence: float,
 ) -> Response:
-    """The stream of what happens after a version; silent for ``silence`` seconds, it is given up.
+    """Open the watch of all changes after a resourceVersion.
+
+    Args:
+        connection: The way to the server.
+        kind: The kind of the objects.
+        namespace: ``None``: all.
+        label_selector: As the API reads it.
+        version: The resourceVersion.
+        silence: Seconds without a byte after which reading fails.
 
     Raises:
         GoneError: The version is too old: list again.
-        ClusterError: The server refused, or was not there.
+        ClusterError: The server refused or is unavailable.
     """
     query = {
         "watch": "1",
         "resourceVersion": version,
         "allowWatchBookmarks": "true",
-        "timeoutSeconds": random.randint(*_WATCH_SECONDS),  # noqa: S311 - spreads load, hides nothing
+        "timeoutSeconds": random.randint(*_WATCH_SECONDS),  # noqa: S311 - spreads load
     }
     if label_selector:
         query["labelSelector"] = label_selector
@@ -156,7 +164,7 @@ def watch_events(response: Response, subject: str, is_foreign: IsForeign | None 
 
     Raises:
         GoneError: List again.
-        ClusterError: The stream was cut, fell silent, or says what no API server says.
+        ClusterError: The stream was cut or fell silent, or a line is not an event.
     """
     for line in _lines(response, subject):
         if not line.strip():
@@ -169,12 +177,12 @@ def watch_events(response: Response, subject: str, is_foreign: IsForeign | None 
             change, obj = decoded["type"], decoded["object"]
             fits = change == "ERROR" or _is_event_object(change, obj)
         except (ValueError, LookupError, TypeError, AttributeError) as error:
-            # Resumed, it would say so again.
-            raise ClusterError("a line of the watch is no event", subject=subject) from error
+            # Not retryable: a resumed watch would send the same line again.
+            raise ClusterError("a line of the watch is not an event", subject=subject) from error
         if change == "ERROR":
             raise error_from_status(obj, subject)
         if not fits:
-            raise ClusterError("a line of the watch is an event of no object", subject=subject)
+            raise ClusterError("a line of the watch is an event without an object", subject=subject)
         yield Event(change, obj)
 
 
@@ -190,7 +198,7 @@ def _foreign_event(line: bytes) -> Event | None:
 
 
 def has_name(obj: object) -> bool:
-    """Whether a value is an object with a name, as all that a server stores."""
+    """Return whether a value is an object with a name, as every object that a server stores."""
     metadata = obj.get("metadata") if isinstance(obj, dict) else None
     if not isinstance(metadata, dict):
         return False
@@ -198,11 +206,12 @@ def has_name(obj: object) -> bool:
 
 
 def _is_event_object(change: str, obj: Object) -> bool:
-    """Whether an event has what is read of it: a version and, unless it is a bookmark, a name."""
+    """Return whether an event's object has a resourceVersion and, unless it is a bookmark, a name."""
     return isinstance(obj["metadata"]["resourceVersion"], str) and (change == "BOOKMARK" or has_name(obj))
 
 
 def _lines(response: Response, subject: str) -> Iterator[bytes]:
+    """Yield the complete lines of a stream."""
     parts: list[bytes] = []
     size = 0
     try:
@@ -218,4 +227,4 @@ def _lines(response: Response, subject: str) -> Iterator[bytes]:
                 yield b"".join(parts)
                 parts, size = [line], len(line)
     except TRANSPORT_ERRORS as error:
-        raise unavailable(error, subject) from error
+        raise transport_error(error, subject) from error

@@ -1,4 +1,4 @@
-"""Where an object is: paths of the API, and how errors name it."""
+"""Build the API paths of kinds and objects, and the names by which errors call them."""
 
 from urllib.parse import quote
 
@@ -9,24 +9,24 @@ __all__ = ["collection_path", "describe", "object_path"]
 
 
 def collection_path(kind: Kind, namespace: str | None) -> str:
-    """Of all objects of a kind, of one namespace where one is given."""
+    """Return the path of a kind's objects, of one namespace or (``None``, "") of all."""
     root = f"/apis/{kind.group}" if kind.group else "/api"
     where = f"/namespaces/{quote(_checked(namespace), safe='')}" if namespace else ""
     return f"{root}/{kind.version}{where}/{kind.plural}"
 
 
 def object_path(kind: Kind, namespace: str | None, name: str, subresource: str = "") -> str:
-    """Of one object, or of a subresource of it.
+    """Return the path of one object or of its subresource.
 
     Raises:
-        ClusterError: That is no name: without one, the path would be that of all of them.
+        ClusterError: The name is empty or not a name: the path would be that of another object, or of all.
     """
     path = f"{collection_path(kind, namespace)}/{quote(_checked(name), safe='')}"
     return f"{path}/{subresource}" if subresource else path
 
 
 def describe(kind: Kind, namespace: str | None, name: str = "") -> str:
-    """An object as errors name it."""
+    """Return how errors call an object, or without a name the objects of a kind."""
     return f"{kind.kind} {namespace or ''}/{name}" if name else f"{kind.plural} {namespace or ''}".rstrip()
 
 

@@ -1,4 +1,4 @@
-"""Read the body of an answer within limits of bytes and of time."""
+"""Read the body of an HTTP response within limits of bytes and of time."""
 
 import time
 from collections.abc import Callable
@@ -12,15 +12,15 @@ from resultsfw.kube.http_pool import HttpResponse
 __all__ = ["OBJECT_ANSWER_BYTES", "AnswerTooLongError", "read_body"]
 
 OBJECT_ANSWER_BYTES: Final = 33_554_432
-"""Bytes of one object as a server may write it. etcd holds 1.5 MiB, of which JSON can make six times as many
-(a ``<`` is written as ``\\u003c``); operators have raised etcd's limit to twice that."""
+"""Bytes of the JSON of one object. etcd stores 1.5 MiB, and JSON can take six times as many (``<`` becomes
+``\\u003c``); operators have raised etcd's limit to twice that."""
 
-_LONGEST: Final = 60.0
-"""Seconds for a body. Each piece may come within the time between two pieces, and the whole never end."""
+_MAX_SECONDS: Final = 60.0
+"""Seconds for a whole body: the timeout for each piece does not end a body that comes byte by byte."""
 
 
 class AnswerTooLongError(ClusterError):
-    """An answer has more bytes than are read; nothing of it is kept."""
+    """A response exceeds the limit of bytes; none of it is kept."""
 
     code = "AnswerTooLong"
 
@@ -30,15 +30,15 @@ def read_body(
     subject: str,
     *,
     limit: int,
-    seconds: float = _LONGEST,
+    seconds: float = _MAX_SECONDS,
     clock: Callable[[], float] = time.monotonic,
 ) -> bytes:
-    """Return a body of at most ``limit`` bytes, read within so many seconds.
+    """Return a body of at most ``limit`` bytes that arrives within ``seconds``.
 
     Raises:
-        AnswerTooLongError: It has more bytes.
-        UnavailableError: It took longer.
-        OSError, http.client.HTTPException, urllib3.exceptions.HTTPError: What goes wrong on the way.
+        AnswerTooLongError: The body has more bytes.
+        UnavailableError: The body took longer.
+        OSError, http.client.HTTPException, urllib3.exceptions.HTTPError: The transport failed.
     """
     end = clock() + seconds
     parts, size = [], 0

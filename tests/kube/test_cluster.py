@@ -185,7 +185,7 @@ def test_what_the_server_quotes_reaches_no_log(message):
 
 def test_what_a_proxy_says_reaches_no_log_and_is_cut():
     error = error_from_response(502, {}, b"<html>" + SECRET.encode(), "x")
-    assert error.message == "HTTP 502, and no Status"
+    assert error.message == "HTTP 502 without a Status object"
     assert len(redact("x " * 10_000)) == 500
 
 

@@ -10,7 +10,7 @@ from kubeserver import kubeconfig_for, refusing
 from resultsfw.cluster import PODS
 from resultsfw.errors import ForbiddenError, InputError, UnavailableError
 from resultsfw.kube import KubeCluster, connect
-from resultsfw.kube.connection import encoded
+from resultsfw.kube.connection import encode
 
 
 def test_a_kubeconfig_is_used_with_its_token(cluster, server):
@@ -114,8 +114,8 @@ def test_no_verification_warns_nobody(tmp_path):
 
 
 def test_text_is_sent_in_as_few_bytes_as_it_takes():
-    assert encoded({"a": "é😀"}) == '{"a":"é😀"}'.encode()
-    assert encoded({"a": "\ud800"}) == b'{"a":"\\ud800"}'
+    assert encode({"a": "é😀"}) == '{"a":"é😀"}'.encode()
+    assert encode({"a": "\ud800"}) == b'{"a":"\\ud800"}'
 
 
 def test_more_threads_than_the_pool_has_connections(server, tmp_path):

@@ -226,7 +226,7 @@ def test_a_list_that_continues_where_it_was_has_no_end(cluster, server, count):
 
 
 def test_a_list_that_continues_without_end_is_given_up(cluster, server, monkeypatch):
-    monkeypatch.setattr(listing_module, "_MOST_OBJECTS", 50)
+    monkeypatch.setattr(listing_module, "_MAX_OBJECTS", 50)
     server.plan(lambda handler: handler.send(200, a_page(str(len(server.asked)), 10)), times=1000)
     with pytest.raises(UnavailableError, match="does not end"):
         cluster.list(PODS)
@@ -320,7 +320,7 @@ def test_a_watch_that_says_what_no_server_says_is_begun_again(server, told, refl
 def test_a_lease_of_any_shape_ends_no_elector(connection, server, spec):
     server.put("leases", "ns", "l", spec=spec)
     elector = LeaderElector(connection, "ns", "l", "me", on_started=lambda: None, on_stopped=lambda: None)
-    assert elector._try() in (True, False)
+    assert elector._acquire_or_renew() in (True, False)
 
 
 LARGE = """

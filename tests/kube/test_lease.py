@@ -76,7 +76,7 @@ def test_the_first_takes_a_lease_and_keeps_it(server, candidate):
     server.wait(lambda: spec(server)["renewTime"] > taken["renewTime"])
     server.wait(lambda: len(server.asked) > 3)
     assert spec(server)["acquireTime"] == taken["acquireTime"]
-    assert one.elector.leads
+    assert one.elector.is_leader
     assert one.elector.leader == "one"
     assert server.asked[0].path == "/apis/coordination.k8s.io/v1/namespaces/ns/leases/lock"
     # To keep it takes one request each time.
@@ -88,7 +88,7 @@ def test_a_clean_stop_gives_it_back_and_the_next_takes_it_at_once(server, candid
     server.wait(lambda: one.did)
     two = candidate("two", lease_seconds=3600)
     server.wait(lambda: two.elector.leader == "one")
-    assert not two.elector.leads
+    assert not two.elector.is_leader
     one.stop()
     server.wait(lambda: two.did == ["started"])
     assert one.did == ["started", "stopped"]
@@ -103,7 +103,7 @@ def test_it_is_kept_until_the_work_has_ended(server, candidate):
     server.wait(lambda: one.did)
     two = candidate("two", lease_seconds=1)
     one.stop_event.set()
-    server.wait(lambda: not one.elector.leads)
+    server.wait(lambda: not one.elector.is_leader)
     renewals = len([asked for asked in server.asked if asked.method == "PATCH"])
     server.wait(lambda: len([asked for asked in server.asked if asked.method == "PATCH"]) > renewals + 50)
     assert two.did == []
