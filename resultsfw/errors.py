@@ -142,7 +142,7 @@ class ObjectTooLargeError(ClusterError):
 
 
 class UnreadableObjectError(ClusterError):
-    """The server has the object, and it cannot be worked on: nested too deeply, too long, no JSON."""
+    """The object exists but is unreadable: nested too deeply, too large, or not JSON."""
 
     code = "UnreadableObject"
 

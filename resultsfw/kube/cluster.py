@@ -84,7 +84,7 @@ class KubeCluster:
         if defect is None and is_deeper_than(found, MAX_DEPTH):
             defect = f"it is nested in more than {MAX_DEPTH} levels"
         if defect is not None:
-            raise UnreadableObjectError(f"{subject} cannot be worked on: {defect}", subject=subject)
+            raise UnreadableObjectError(f"{subject} is unreadable: {defect}", subject=subject)
         return found
 
     def list(self, kind: Kind, namespace: str | None = None, *, label_selector: str = "") -> list[Object]:

@@ -63,7 +63,7 @@ Response = HttpResponse | urllib3.BaseHTTPResponse
 
 _TIMEOUTS: Final[Timeouts] = (5, 30)
 _CREDENTIALS_SECONDS: Final = 10.0
-"""Seconds for which credentials are used before the Kubernetes client is asked again, which may start a plugin."""
+"""Seconds until the Kubernetes client is asked for credentials again, which may start a plugin."""
 _MAX_BLOCK: Final = 10.0
 """Seconds of a Retry-After for which all requests are paused, at most."""
 

@@ -37,10 +37,10 @@ _COMPRESS_ABOVE: Final = 256
 """Objects from which on entries are compressed rather than packed quickly: some megabytes of pods."""
 
 _UNREADABLE_KEEPS: Final = (*IDENTITY, "labels", "ownerReferences")
-"""Of the metadata, what is held of an object that cannot be worked on."""
+"""Of the metadata, what is held of an unreadable object."""
 
 _DEFECT_LENGTH: Final = 300
-"""Characters of why an object cannot be worked on that are logged."""
+"""Characters of the cause that are logged."""
 
 _STEADY_SECONDS: Final = 5.0
 """A watch that lasted so long ended for no fault: the next one begins at once."""
@@ -83,7 +83,7 @@ class Reflector:
 
     Attributes:
         synced: Set once the first list is held and its objects were passed to ``on_change``.
-        unreadable: Objects that cannot be worked on (`resultsfw.cluster.UNREADABLE`), with their version.
+        unreadable: Unreadable objects (`resultsfw.cluster.UNREADABLE`), with their version.
     """
 
     def __init__(
@@ -356,7 +356,7 @@ class Reflector:
             _shut(stream)
 
     def _transformed(self, obj: Object) -> Object:
-        """Transform an object; one that cannot be worked on is logged, once for each version."""
+        """Transform an object; an unreadable one is logged, once for each version."""
         try:
             transformed = self._transform(obj)
         except MemoryError:  # not caused by the object: list again
@@ -373,7 +373,7 @@ class Reflector:
         version = str(obj["metadata"].get("resourceVersion", ""))
         if self.unreadable.get(key) != version:
             self.unreadable[key] = version
-            log.error("%s cannot be worked on: %s", describe(self.kind, *key), str(defect)[:_DEFECT_LENGTH])
+            log.error("%s is unreadable: %s", describe(self.kind, *key), str(defect)[:_DEFECT_LENGTH])
         return transformed
 
 

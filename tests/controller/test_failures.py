@@ -146,7 +146,7 @@ def test_retryable_errors_reset_the_count_of_other_failures(controller):
 
 
 def test_a_run_whose_task_cannot_be_decoded_is_marked_as_failed_at_once(controller):
-    controller.reconciler = Raises(UnreadableObjectError("Task runs/t cannot be worked on"))
+    controller.reconciler = Raises(UnreadableObjectError("Task runs/t is unreadable"))
     controller.on_taskrun("ADDED", seen())
     controller.start()
     assert controller.over.wait(60)

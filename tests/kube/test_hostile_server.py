@@ -146,7 +146,7 @@ def test_a_get_of_an_object_that_is_too_deep_names_it(cluster, server):
     for levels in (1200, 600, 150):
         spec = b'{"a":' * levels + b"1" + b"}" * levels
         server.plan(answers(b'{"metadata":{"name":"a","namespace":"ns"},"spec":%s}' % spec), method="GET")
-        with pytest.raises(UnreadableObjectError, match="Pod ns/a cannot be worked on: it is nested"):
+        with pytest.raises(UnreadableObjectError, match="Pod ns/a is unreadable: it is nested"):
             cluster.get(PODS, "ns", "a")
 
 
@@ -256,7 +256,7 @@ def test_one_object_that_cannot_be_decoded_is_held_by_its_name_and_all_others_wh
     assert set(one.unreadable) == {("ns", "bad")}
     assert one.get("ns", "good")["spec"] == {"x": 1}
     assert "levels" in one.get("ns", "bad")[UNREADABLE]
-    assert "Pod ns/bad cannot be worked on: it is nested" in caplog.text
+    assert "Pod ns/bad is unreadable: it is nested" in caplog.text
     assert told.restarts == []
 
 
