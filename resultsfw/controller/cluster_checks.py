@@ -43,7 +43,7 @@ def check_crd(cluster: ClusterReader, kind: Kind) -> Finding:
         return replace(finding, well=False, detail="not found", fix=f"install Tekton, or {CRDS}")
     except ClusterError as error:
         return replace(finding, well=None, detail=f"cannot be read: {error.message}")
-    served = {one["name"]: one for one in crd["spec"]["versions"] if one.get("served")}
+    served = {version["name"]: version for version in crd["spec"]["versions"] if version.get("served")}
     if kind.version not in served:
         detail = f"serves {', '.join(served) or 'nothing'}, not {kind.version}"
         return replace(finding, well=False, detail=detail, fix="upgrade Tekton")
@@ -62,7 +62,7 @@ def check_embedded_status(cluster: ClusterReader, core: ResultsManager) -> Itera
         return
     with contextlib.suppress(ClusterError):  # reported for the CRD itself
         crd = cluster.get(DEFINITIONS, "", f"{PIPELINERUNS.plural}.{PIPELINERUNS.group}")
-        served = {one["name"]: one for one in crd["spec"]["versions"]}
+        served = {version["name"]: version for version in crd["spec"]["versions"]}
         if not _keeps(served.get(PIPELINERUNS.version, {}), "status", "taskRuns"):
             detail = (
                 f"{core.flags.embedded_status}: this cluster's CRD does not store status.taskRuns; "

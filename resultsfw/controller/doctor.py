@@ -169,7 +169,7 @@ def _flags(
         others = _others(cluster, namespace)
         settings = settings_of(data_of(configmap), data_of(others.get(CONFIG_DEFAULTS)))
         maps = {CONFIG_MAP: configmap, **others}
-        lines = [line for name, one in maps.items() for line in warnings_of(name, one)]
+        lines = [line for name, found_map in maps.items() for line in warnings_of(name, found_map)]
     except ResultsError as error:
         fix = f"kubectl edit configmap {CONFIG_MAP} -n {namespace}"
         found.append(Finding(what=what, well=False, detail=error.message, fix=fix))

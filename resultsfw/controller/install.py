@@ -53,7 +53,7 @@ class Server(Protocol):
         ...
 
     def apply(self, kind: Kind, obj: Object, /, *, manager: str, dry_run: bool = False) -> Object:
-        """Server-side apply."""
+        """Apply an object by server-side apply."""
         ...
 
 
@@ -79,9 +79,9 @@ def check(server: Server, plan: Plan) -> None:
         InputError: The plan does not fit this cluster.
         ClusterError: The API server would reject an object, or another field manager owns a field of it.
     """
-    brought = [one for one in plan.applied if one["kind"] == DEFINITIONS.kind]
-    for one in brought:
-        _refuse_foreign(server, one["metadata"]["name"])
+    brought = [obj for obj in plan.applied if obj["kind"] == DEFINITIONS.kind]
+    for obj in brought:
+        _refuse_foreign(server, obj["metadata"]["name"])
     if not brought:
         _refuse_absent(
             server, DEFINITIONS, f"{TASKRUNS.plural}.{TASKRUNS.group}", "install Tekton, or add --crds"
@@ -89,16 +89,16 @@ def check(server: Server, plan: Plan) -> None:
         _refuse_absent(
             server, NAMESPACES, plan.namespace, "--namespace names the one with Tekton's ConfigMaps"
         )
-    for kind in {kind_of(one) for one in plan.applied}:
+    for kind in {kind_of(obj) for obj in plan.applied}:
         if kind.group == _PROMETHEUS:
             fix = "install the Prometheus operator, or leave --monitoring out"
             _refuse_absent(server, DEFINITIONS, f"{kind.plural}.{kind.group}", fix)
     if plan.flags:
         _check_flags(server, plan)
-    absent = {one for one in _namespaces(plan.applied) if _find(server, NAMESPACES, "", one) is None}
-    for one in plan.applied:
-        if one["metadata"].get("namespace") not in absent:
-            _apply(server, one, dry_run=True)
+    absent = {name for name in _namespaces(plan.applied) if _find(server, NAMESPACES, "", name) is None}
+    for obj in plan.applied:
+        if obj["metadata"].get("namespace") not in absent:
+            _apply(server, obj, dry_run=True)
 
 
 def install(server: Server, plan: Plan) -> Iterator[Outcome]:
@@ -107,11 +107,11 @@ def install(server: Server, plan: Plan) -> Iterator[Outcome]:
     Raises:
         ClusterError: The API server rejected one; those before it are applied.
     """
-    for one in plan.made:
-        yield _made(server, one)
+    for obj in plan.made:
+        yield _made(server, obj)
     *first, deployment = plan.applied
-    for one in first:
-        yield _applied(server, one)
+    for obj in first:
+        yield _applied(server, obj)
     if plan.flags:
         yield _flags(server, plan)
     yield _applied(server, deployment)
@@ -182,7 +182,7 @@ def _check_flags(server: Server, plan: Plan) -> None:
 
 
 def _namespaces(objects: Iterable[Object]) -> set[str]:
-    return {one["metadata"]["namespace"] for one in objects if one["metadata"].get("namespace")}
+    return {obj["metadata"]["namespace"] for obj in objects if obj["metadata"].get("namespace")}
 
 
 def _apply(server: Server, obj: Object, *, dry_run: bool = False) -> Object:
@@ -244,7 +244,11 @@ def _rolled_out(deployment: Object) -> bool:
 def _said(deployment: Object) -> str:
     status = deployment.get("status") or {}
     wanted = deployment["spec"].get("replicas", 1)
-    bad = [one.get("message", "") for one in status.get("conditions") or () if one.get("status") == "False"]
+    failing = [
+        condition.get("message", "")
+        for condition in status.get("conditions") or ()
+        if condition.get("status") == "False"
+    ]
     return "; ".join(
-        [f"{status.get('availableReplicas', 0)} of {wanted} replicas are available", *filter(None, bad)]
+        [f"{status.get('availableReplicas', 0)} of {wanted} replicas are available", *filter(None, failing)]
     )

@@ -102,10 +102,10 @@ def plan_of(choices: Choices) -> Plan:
         if image and not _IMAGE.fullmatch(image):
             raise InputError(f'"{image}" is not a valid image reference', subject=option)
     brought = load("crds") if choices.crds else []
-    made = [one for one in brought if one["kind"] != "CustomResourceDefinition"]
-    applied = [one for one in brought if one["kind"] == "CustomResourceDefinition"]
+    made = [obj for obj in brought if obj["kind"] != "CustomResourceDefinition"]
+    applied = [obj for obj in brought if obj["kind"] == "CustomResourceDefinition"]
     base = load("")
-    applied += [one for one in base if one["kind"] != "Deployment"]
+    applied += [obj for obj in base if obj["kind"] != "Deployment"]
     if choices.log_access:
         applied += load("enable-log-access-to-controller")
     for name in choices.backends:
@@ -118,10 +118,10 @@ def plan_of(choices: Choices) -> Plan:
         applied += load(f"{BACKENDS}/{name}")
     if choices.monitoring:
         applied += load("monitoring")
-    applied += [_chosen(one, choices) for one in base if one["kind"] == "Deployment"]
+    applied += [_with_choices(obj, choices) for obj in base if obj["kind"] == "Deployment"]
     return Plan(
-        made=tuple(_moved(one, choices.namespace) for one in made),
-        applied=tuple(_moved(one, choices.namespace) for one in applied),
+        made=tuple(_in_namespace(obj, choices.namespace) for obj in made),
+        applied=tuple(_in_namespace(obj, choices.namespace) for obj in applied),
         namespace=choices.namespace,
         flags=choices.flags,
     )
@@ -137,7 +137,7 @@ def kind_of(obj: Object) -> Kind:
 
 def backends_with_rights() -> list[str]:
     """Return the backends whose permissions are opt-in manifests: the folders of ``config/backends/``."""
-    return sorted(one.name for one in _FOLDER.joinpath(BACKENDS).iterdir() if one.is_dir())
+    return sorted(folder.name for folder in _FOLDER.joinpath(BACKENDS).iterdir() if folder.is_dir())
 
 
 def load(folder: str) -> list[Object]:
@@ -149,14 +149,14 @@ def _load(folder: Traversable) -> Iterator[Object]:
     """Load a folder: the part of kustomize that our manifests use."""
     kustomization = folder.joinpath("kustomization.yaml")
     if not kustomization.is_file():
-        for file in sorted(folder.iterdir(), key=lambda one: one.name):
+        for file in sorted(folder.iterdir(), key=lambda path: path.name):
             yield from yaml.safe_load_all(file.read_text(encoding="utf-8"))
         return
-    said = yaml.safe_load(kustomization.read_text(encoding="utf-8"))
-    if unknown := said.keys() - _UNDERSTOOD:
+    loaded = yaml.safe_load(kustomization.read_text(encoding="utf-8"))
+    if unknown := loaded.keys() - _UNDERSTOOD:
         raise ValueError(f"{kustomization}: {', '.join(sorted(unknown))} is not supported here")
-    labels = {key: value for one in said.get("labels", ()) for key, value in one["pairs"].items()}
-    for name in said["resources"]:
+    labels = {key: value for entry in loaded.get("labels", ()) for key, value in entry["pairs"].items()}
+    for name in loaded["resources"]:
         place = folder.joinpath(name)
         found = _load(place) if place.is_dir() else yaml.safe_load_all(place.read_text(encoding="utf-8"))
         for obj in found:
@@ -165,7 +165,7 @@ def _load(folder: Traversable) -> Iterator[Object]:
             yield obj
 
 
-def _moved(obj: Object, namespace: str) -> Object:
+def _in_namespace(obj: Object, namespace: str) -> Object:
     """Return an object with Tekton's namespace, or that namespace itself, renamed to ``namespace``."""
     metadata: dict[str, Any] = dict(obj["metadata"])
     key = "name" if obj["kind"] == "Namespace" else "namespace"
@@ -174,7 +174,7 @@ def _moved(obj: Object, namespace: str) -> Object:
     return {**obj, "metadata": metadata}
 
 
-def _chosen(deployment: Object, choices: Choices) -> Object:
+def _with_choices(deployment: Object, choices: Choices) -> Object:
     """Return the controller's Deployment with the chosen image and options."""
     chosen = copy.deepcopy(deployment)
     (container,) = chosen["spec"]["template"]["spec"]["containers"]

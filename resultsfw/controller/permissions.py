@@ -67,16 +67,16 @@ def backend_permissions(name: str, permissions: Iterable[Permission]) -> list[Re
     if name in backends_with_rights():
         grant = f"kubectl apply -f config/{BACKENDS}/{name}/, or resultsfw install --backend {name}"
     needs = []
-    for one in permissions:
-        plural, _, subresource = one.resource.partition("/")
-        opt_in = (one.group, one.resource) == ("", "pods/log")
-        by_hand = f'grant "{one.verb} {one.resource}" to the service account of the controller'
+    for permission in permissions:
+        plural, _, subresource = permission.resource.partition("/")
+        opt_in = (permission.group, permission.resource) == ("", "pods/log")
+        by_hand = f'grant "{permission.verb} {permission.resource}" to the service account of the controller'
         needs.append(
             RequiredPermission(
-                verb=one.verb,
-                kind=Kind(one.group, "v1", plural, plural),
+                verb=permission.verb,
+                kind=Kind(permission.group, "v1", plural, plural),
                 subresource=subresource,
-                why=f"backend {name}: {one.why}",
+                why=f"backend {name}: {permission.why}",
                 fix=LOG_ACCESS if opt_in else grant or by_hand,
             )
         )

@@ -26,7 +26,7 @@ def defect_of(run: Object) -> str:
     if not isinstance(run.get("spec"), dict):
         return "its spec is not an object"
     if not isinstance(status, dict | None) or not _are_conditions((status or {}).get("conditions")):
-        return "its status is not one"
+        return "its status is malformed"
     if is_deeper_than(run, MAX_DEPTH):
         return f"it is nested in more than {MAX_DEPTH} levels"
     return ""

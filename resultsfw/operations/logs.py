@@ -1,4 +1,4 @@
-"""Logs as JSON, one object a line, each with the run, pod and backend that were worked on."""
+"""Log as JSON, one object a line, with the run, pod and backend that the line is about."""
 
 import json
 import logging
@@ -20,14 +20,14 @@ LONGEST: Final = 8192
 """Characters of a message, or of a traceback."""
 
 _MOST_ONCE: Final = 1000
-"""Messages that are remembered as said."""
+"""Messages that are remembered as logged."""
 
 _about: ContextVar[dict[str, str] | None] = ContextVar("about", default=None)
 
 
 @contextmanager
 def about(**fields: str) -> Iterator[dict[str, str]]:
-    """Within it, every line this thread logs carries these fields; what is given can still be added to."""
+    """Enter a context in which each line that this thread logs has these fields; more may be added."""
     known = {**(_about.get() or {}), **fields}
     token = _about.set(known)
     try:
@@ -37,35 +37,35 @@ def about(**fields: str) -> Iterator[dict[str, str]]:
 
 
 class AboutFilter(logging.Filter):
-    """Puts the fields of `about` on every record that passes."""
+    """Adds the fields of `about` to every record."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Never refuses a record."""
+        """Return True: no record is dropped."""
         record.about = _about.get() or {}
         return True
 
 
 class OnceFilter(logging.Filter):
-    """Lets a message pass the first time: a plugin is loaded again whenever flags change."""
+    """Drops repeated messages: a plugin is loaded again, and warns again, whenever flags change."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._said: set[str] = set()
+        self._logged: set[str] = set()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether it was not said before."""
+        """Return whether the message was not logged before."""
         message = record.getMessage()
-        new = message not in self._said
-        if len(self._said) < _MOST_ONCE:
-            self._said.add(message)
+        new = message not in self._logged
+        if len(self._logged) < _MOST_ONCE:
+            self._logged.add(message)
         return new
 
 
 class JsonFormatter(logging.Formatter):
-    """A record as one JSON object on one line."""
+    """Formats a record as one JSON object on one line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Time, level, logger and message first, then what the record is about."""
+        """Return the line: time, level, logger, message, then the fields of `about`."""
         line: dict[str, str] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
@@ -79,7 +79,7 @@ class JsonFormatter(logging.Formatter):
 
 
 def _cut(text: str) -> str:
-    """A text of bounded length, its beginning and its end: it may repeat what tenants wrote."""
+    """Return a text of limited length, its start and its end: it may repeat what tenants wrote."""
     if len(text) <= LONGEST:
         return text
     half = LONGEST // 2
@@ -87,13 +87,13 @@ def _cut(text: str) -> str:
 
 
 def set_up(level: str = "info", stream: IO[str] | None = None) -> None:
-    """Have everything this process logs come out as JSON on standard error, or on ``stream``.
+    """Log everything in this process as JSON to standard error, or to ``stream``.
 
-    So do warnings; that a plugin is of yesterday is said once, and ends nothing.
+    Python warnings are logged, too. A deprecated plugin is logged once.
     """
     logging.captureWarnings(capture=True)
     logging.getLogger("py.warnings").addFilter(OnceFilter())
-    # Not "once": Python forgets what it warned of whenever its filters change.
+    # Not "once": Python forgets which warnings it issued whenever its filters change.
     warnings.filterwarnings("always", category=HookDeprecationWarning)
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(JsonFormatter())

@@ -1,4 +1,4 @@
-"""What the kubelet and Prometheus ask the process: ``/healthz``, ``/readyz``, ``/metrics``."""
+"""Serve ``/healthz``, ``/readyz`` and ``/metrics`` to the kubelet and Prometheus."""
 
 import contextlib
 import logging
@@ -17,16 +17,16 @@ __all__ = ["Pages", "StatusServer", "parse_address"]
 log = logging.getLogger(__name__)
 
 Pages = dict[str, Callable[[], tuple[bool, bytes]]]
-"""By path: whether all is well (200, else 503), and what to say."""
+"""By path, a function that returns whether the status is 200 (else 503), and the body."""
 
 TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
 def parse_address(text: str) -> tuple[str, int]:
-    """Host and port of ``HOST:PORT``, ``:PORT`` or ``[IPv6]:PORT``.
+    """Return host and port of ``HOST:PORT``, ``:PORT`` or ``[IPv6]:PORT``.
 
     Raises:
-        InputError: It is none of these.
+        InputError: The text has none of these forms.
     """
     host, colon, port = text.rpartition(":")
     if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:  # noqa: PLR2004 - ports
@@ -35,14 +35,14 @@ def parse_address(text: str) -> tuple[str, int]:
 
 
 class StatusServer:
-    """Serves the pages on threads of its own; a slow client holds up nobody.
+    """Serves the pages on its own threads; a slow client does not delay others.
 
     Args:
         address: As `parse_address` gives it; host "" for every interface, port 0 for a free one.
-        pages: What there is.
+        pages: By path.
 
     Raises:
-        InputError: The address cannot be had.
+        InputError: The address cannot be bound.
     """
 
     def __init__(self, address: tuple[str, int], pages: Pages) -> None:
@@ -64,7 +64,7 @@ class StatusServer:
         return int(self._server.server_address[1])
 
     def close(self) -> None:
-        """Stop serving and give the port back."""
+        """Stop serving and close the port."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join(5)
@@ -74,10 +74,10 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     allow_reuse_address = True
     request_queue_size = (
-        128  # five by default: a kernel drops what comes beyond, and a probe waits for seconds
+        128  # five by default: the kernel drops further connections, and a probe waits for seconds
     )
     _most = 32
-    """Connections at once, each with a thread. The kubelet and Prometheus need one each."""
+    """Concurrent connections, each with a thread. The kubelet and Prometheus need one each."""
 
     def __init__(self, *arguments: Any) -> None:
         self._open: OrderedDict[socket, None] = OrderedDict()
@@ -85,25 +85,25 @@ class _Server(ThreadingHTTPServer):
         super().__init__(*arguments)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Serve a connection; where there are too many, the oldest makes room for it."""
+        """Serve a connection; close the oldest one if there are too many."""
         with self._lock:
             self._open[request] = None
             oldest = next(iter(self._open)) if len(self._open) > self._most else None
         if oldest is not None:
             with contextlib.suppress(OSError):
-                oldest.shutdown(SHUT_RDWR)  # its thread reads the end, and closes it
+                oldest.shutdown(SHUT_RDWR)  # its thread reads the end of the stream, and closes it
             with self._lock:
                 self._open.pop(oldest, None)
         super().process_request(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:
-        """A connection is over."""
+        """Close a connection that was served."""
         with self._lock:
             self._open.pop(request, None)
         super().shutdown_request(request)
 
     def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002 - its signature
-        """A client that went away is no news."""
+        """Log a client that disconnected at debug level."""
         log.debug("a client of the status pages disconnected", exc_info=True)  # noqa: LOG014 - called in one
 
 
@@ -116,15 +116,15 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         page = self.pages.get(self.path.partition("?")[0])
         if page is None:
-            well, body = None, b"there is /healthz, /readyz and /metrics\n"
+            ok, body = None, b"there is /healthz, /readyz and /metrics\n"
         else:
             try:
-                well, body = page()
+                ok, body = page()
             except Exception:
-                log.exception("the page %s failed", self.path)
-                well, body = False, b"internal error; see the log\n"
-        known = HTTPStatus.OK if well else HTTPStatus.SERVICE_UNAVAILABLE
-        self.send_response(HTTPStatus.NOT_FOUND if well is None else known)
+                log.exception("status page %s failed", self.path)
+                ok, body = False, b"internal error; see the log\n"
+        known = HTTPStatus.OK if ok else HTTPStatus.SERVICE_UNAVAILABLE
+        self.send_response(HTTPStatus.NOT_FOUND if ok is None else known)
         self.send_header("Content-Type", TEXT)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

@@ -65,4 +65,4 @@ class Certificate:
             files = (Path(self._cert).stat(), Path(self._key).stat())
         except OSError:
             return ()
-        return tuple((one.st_mtime_ns, one.st_ino) for one in files)
+        return tuple((stat.st_mtime_ns, stat.st_ino) for stat in files)
