@@ -1,6 +1,6 @@
-"""Runs the release twice: as Tekton does by default, where its list of images is too large, then as it fits.
+"""Run the release twice: with Tekton's default, for which a result is too large, then by sidecar log.
 
-What `make demo` runs. Exit status 0 if the first run fails naming the list and the second succeeds.
+`make demo` runs this. Exit status 0 if the first run fails naming the list and the second succeeds.
 """
 
 import os
@@ -16,22 +16,22 @@ LIST = "4572"  # bytes of the result `images`
 
 
 def main() -> int:
-    """Run it twice, check that both went as told, and return the exit status."""
+    """Run it twice, check both outcomes, and return the exit status."""
     say("By default results travel in termination messages: 4096 bytes a Step, or less.")
-    first, told = resultsfw("run", TASK)
+    first, message = resultsfw("run", TASK)
     say("\nNow through the log of a sidecar, and up to 8192 bytes a result:")
     second, table = resultsfw("run", TASK, "--feature-flags", FLAGS)
-    refused = first == 1 and LIST in told and "results-from: sidecar-logs" in told
+    refused = first == 1 and LIST in message and "results-from: sidecar-logs" in message
     arrived = second == 0 and LIST in table
     if refused and arrived:
-        say(f"\nThe list of {int(LIST):,} bytes was refused by name, then arrived whole.")
+        say(f"\nThe list of {int(LIST):,} bytes was refused by name, then it arrived unchanged.")
         return 0
-    say(f"\nThis did not go as it should: exit status {first}, then {second}; expected 1, then 0.")
+    say(f"\nThis is not the expected outcome: exit status {first}, then {second}; expected 1, then 0.")
     return 1
 
 
 def resultsfw(*words: str | Path) -> tuple[int, str]:
-    """Run resultsfw as a person would, progress on the terminal; returns its status and what it printed."""
+    """Run a resultsfw command with its progress on the terminal; return exit status and output."""
     shown = [os.path.relpath(word) if isinstance(word, Path) else word for word in words]
     say(f"$ resultsfw {shlex.join(shown)}")
     colour = {"FORCE_COLOR": "1"} if sys.stdout.isatty() and "NO_COLOR" not in os.environ else {}
@@ -47,7 +47,7 @@ def resultsfw(*words: str | Path) -> tuple[int, str]:
 
 
 def say(line: str) -> None:
-    """Print a line before a process prints the next."""
+    """Print a line at once, before a subprocess prints."""
     print(line, flush=True)
 
 

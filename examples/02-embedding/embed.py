@@ -1,4 +1,4 @@
-"""Carry a run's results in a controller of your own: flags in, a prepared pod out, a status patch back."""
+"""Carry results in a controller of your own: prepare the pod, then compute the status patch."""
 
 from resultsfw import Cluster, Object, ResultsManager, ResultSpec, Run, Step
 
@@ -13,12 +13,12 @@ run = Run(
 
 
 def begin(pod: Object) -> Object:
-    """Before the pod is created: let the backend add what it needs; the pod is stamped with it."""
+    """Return the pod to create: with the backend's additions and its stamp."""
     return core.prepare_pod(run, pod)
 
 
 def follow(report: Object, pod: Object, cluster: Cluster, now: str) -> Object | None:
-    """At each change of the pod: the status patch once all is there, and ``None`` until then."""
+    """Return the status patch, or ``None`` while results are missing; call it at each change of the pod."""
     if not core.is_ready(run, pod):
         return None
     return core.status_patch(core.collect(run, pod, cluster), report, now=now)

@@ -1,9 +1,9 @@
-"""An operator for a resource of its own: a Report is a script, and what its Job writes lands in its status.
+"""Operate a resource of its own: a Report is a script, whose results its status gets from its Job.
 
     kopf run report_operator.py --namespace NAMESPACE
 
-Every second each Report that has no verdict is looked at anew. Nothing is kept in memory, so the operator
-may be stopped anywhere: what there is in the cluster says what is to be done next.
+Every second, each Report without a verdict is reconciled. Nothing is kept in memory, so the operator may be
+killed at any time: the objects in the cluster determine the next action.
 """
 
 import contextlib
@@ -27,10 +27,11 @@ PATIENCE = dt.timedelta(seconds=30)
 
 
 def run_of(report: Object) -> Run:
-    """What the core must know of a Report: one Run, one pod."""
+    """Return the core's description of a Report: one Run, one pod."""
     metadata = report["metadata"]
     results = [
-        ResultSpec(name=one["name"], type=one.get("type", "string")) for one in report["spec"]["results"]
+        ResultSpec(name=result["name"], type=result.get("type", "string"))
+        for result in report["spec"]["results"]
     ]
     return Run(
         namespace=metadata["namespace"],
@@ -42,28 +43,28 @@ def run_of(report: Object) -> Run:
 
 
 def advance(core: ResultsManager, cluster: Cluster, report: Object, pod: Object | None) -> None:
-    """Take the next step of a Report.
+    """Reconcile a Report: create its Job, or write its status when its pod can be read.
 
     Args:
-        core: Carries the results.
-        cluster: Where Jobs, logs and statuses are.
-        report: As last seen.
-        pod: Its Job's, if there is one.
+        core: The results manager.
+        cluster: The cluster with Jobs, logs and statuses.
+        report: The Report, as last seen.
+        pod: The pod of its Job, if it exists.
     """
     if has_verdict(report):
         return
     run = run_of(report)
     if pod is None:
         if failed := begin(core, cluster, run, report):
-            conclude(core, cluster, report, CollectionOutcome(), failed)
+            complete(core, cluster, report, CollectionOutcome(), failed)
     elif core.is_ready(run, pod):
-        conclude(core, cluster, report, core.collect(run, pod, cluster), exit_of(pod))
-        # Only now: until the results are in the status, what holds them elsewhere is all there is.
+        complete(core, cluster, report, core.collect(run, pod, cluster), exit_of(pod))
+        # Not earlier: until the results are in the status, the backend has the only copy.
         core.purge(run, pod, cluster)
 
 
 def begin(core: ResultsManager, cluster: Cluster, run: Run, report: Object) -> str:
-    """Create the Job unless it is there; why there will never be a pod to read, if so."""
+    """Create the Job if it is missing; return why there will never be a pod to read, or an empty text."""
     metadata = report["metadata"]
     try:
         job = cluster.get(JOBS, run.namespace, job_name(report))
@@ -84,25 +85,25 @@ def begin(core: ResultsManager, cluster: Cluster, run: Run, report: Object) -> s
             return error.message
         job = {
             "metadata": {"name": job_name(report), "namespace": run.namespace},
-            # One Run is one pod: a second try would be another Job, of a Run with `attempt=1`.
+            # One Run is one pod: a retry would be another Job, for a Run with `attempt=1`.
             "spec": {"backoffLimit": 0, "activeDeadlineSeconds": 600, "template": template},
         }
         kopf.append_owner_reference(job, owner=report)
         with contextlib.suppress(AlreadyExistsError):  # by an operator that was stopped right here
             cluster.create(JOBS, job)
         return ""
-    for one in job.get("status", {}).get("conditions") or ():
-        if one["type"] in ("Complete", "Failed") and one["status"] == "True":
-            # The watch for pods may be behind that of Reports, but not by so much.
-            since = dt.datetime.now(dt.UTC) - dt.datetime.fromisoformat(one["lastTransitionTime"])
+    for condition in job.get("status", {}).get("conditions") or ():
+        if condition["type"] in ("Complete", "Failed") and condition["status"] == "True":
+            # The watch of pods may lag behind the watch of Reports, but not that long.
+            since = dt.datetime.now(dt.UTC) - dt.datetime.fromisoformat(condition["lastTransitionTime"])
             return "its pod is gone, and the results with it" if since > PATIENCE else ""
     return ""
 
 
-def conclude(
+def complete(
     core: ResultsManager, cluster: Cluster, report: Object, collected: CollectionOutcome, failed: str
 ) -> None:
-    """Write verdict and results, if nobody changed the Report meanwhile (ConflictError)."""
+    """Write verdict and results; raise ConflictError if the Report was changed meanwhile."""
     status: Object = {}
     if failed:
         condition = {"type": "Succeeded", "status": "False", "reason": "ReportFailed", "message": failed}
@@ -113,39 +114,42 @@ def conclude(
 
 
 def exit_of(pod: Object) -> str:
-    """Why the script did not do its work, if so."""
-    for one in pod["status"].get("containerStatuses") or ():
-        ended = one["state"].get("terminated", {})
-        if one["name"] == CONTAINER and ended.get("exitCode"):
+    """Return why the script failed, or an empty text."""
+    for container in pod["status"].get("containerStatuses") or ():
+        ended = container["state"].get("terminated", {})
+        if container["name"] == CONTAINER and ended.get("exitCode"):
             return f"the script ended with exit code {ended['exitCode']} ({ended.get('reason', '')})"
     return ""
 
 
 def has_verdict(report: Object) -> bool:
-    """Whether there is nothing left to do."""
+    """Return whether the Report is finished."""
     conditions = report.get("status", {}).get("conditions") or ()
-    return any(one["type"] == "Succeeded" and one["status"] in ("True", "False") for one in conditions)
+    return any(
+        condition["type"] == "Succeeded" and condition["status"] in ("True", "False")
+        for condition in conditions
+    )
 
 
 def job_name(report: Object) -> str:
-    """Of the one Job of this very Report, not of an earlier one of its name."""
+    """Return the name of this Report's Job; an earlier Report of the same name has another uid."""
     return f"{report['metadata']['name'][:50]}-{report['metadata']['uid'][:8]}"
 
 
 def now() -> str:
-    """As Kubernetes writes it."""
+    """Return the current time as Kubernetes writes it."""
     return dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 Pods = dict[tuple[str, str], kopf.Body]
 
-# What kopf calls. Functions that are not async run in threads, so they may wait for the API server.
+# kopf calls these functions. Those that are not async run in threads, so they may wait for the API server.
 
 
 @kopf.on.startup()
 def start(memo: kopf.Memo, settings: kopf.OperatorSettings, **_: Any) -> None:
-    """Read the configuration: what is wrong with it ends the operator here."""
-    settings.posting.level = logging.WARNING  # no Event for each look
+    """Read the configuration; an error in it stops the operator at its start."""
+    settings.posting.level = logging.WARNING  # no Event for each reconciliation
     settings.scanning.disabled = True  # kopf would list all namespaces and CRDs
     flags = {"results-from": os.environ.get("RESULTS_FROM", "sidecar-logs")}
     if image := os.environ.get("SIDECAR_IMAGE"):
@@ -156,12 +160,12 @@ def start(memo: kopf.Memo, settings: kopf.OperatorSettings, **_: Any) -> None:
 
 @kopf.index("pods", labels={LABEL: kopf.PRESENT})
 def pods(namespace: str, labels: Mapping[str, str], body: kopf.Body, **_: Any) -> Pods:
-    """The pods of Reports, as kopf's watch has them."""
+    """Index the pods of Reports by namespace and name of the Report."""
     return {(namespace, labels[LABEL]): body}
 
 
 @kopf.timer(REPORTS.plural, group=REPORTS.group, interval=1.0)
-def look(
+def reconcile(
     body: kopf.Body,
     namespace: str,
     name: str,
@@ -169,13 +173,13 @@ def look(
     pods: kopf.Index[tuple[str, str], kopf.Body],
     **_: Any,
 ) -> None:
-    """Look at a Report; what can come right by itself is tried again."""
+    """Reconcile a Report; errors that may pass are retried."""
     report = dict(body)
-    # Owned by the Job of this Report, not by that of an earlier one of its name.
+    # Only pods of this Report's Job, not of an earlier Report's with the same name.
     mine = [
-        dict(one)
-        for one in pods.get((namespace, name), ())
-        if any(owner["name"] == job_name(report) for owner in one["metadata"].get("ownerReferences") or ())
+        dict(pod)
+        for pod in pods.get((namespace, name), ())
+        if any(owner["name"] == job_name(report) for owner in pod["metadata"].get("ownerReferences") or ())
     ]
     try:
         advance(memo.core, memo.cluster, report, mine[0] if mine else None)
@@ -187,11 +191,11 @@ def look(
 
 @kopf.on.delete(REPORTS.plural, group=REPORTS.group)
 def forget(body: kopf.Body, memo: kopf.Memo, **_: Any) -> None:
-    """Remove what a backend keeps elsewhere; Kubernetes removes Job and pod with their owner."""
+    """Purge data outside the cluster; Kubernetes deletes Job and pod with their owner."""
     report = dict(body)
     try:
         job = memo.cluster.get(JOBS, report["metadata"]["namespace"], job_name(report))
     except NotFoundError:
         return
-    # The template carries the stamp, which says which backend.
+    # The template has the stamp, which names the backend.
     memo.core.purge(run_of(report), job["spec"]["template"], memo.cluster, deleted=True)

@@ -1,8 +1,8 @@
-"""A Pod by the `kubernetes` client, its results by resultsfw: make it, wait, collect, print.
+"""Create a Pod with the `kubernetes` client, wait for it, and print its results with resultsfw.
 
     python collect.py [--results-from termination-message]
 
-In the cluster that the client is configured for. Exit status 1 if a result did not come whole.
+It uses the cluster that the client is configured for. Exit status 1 if a result did not arrive intact.
 """
 
 import argparse
@@ -29,7 +29,7 @@ printf '{"key":"facts","value":"[\"%s\",\"%s\"]","type":1}]' "$HOSTNAME" "$(id -
 
 
 def wait(core: ResultsManager, run: Run, cluster: Cluster) -> CollectionOutcome:
-    """Look at the pod every second until its results are there, or time is up."""
+    """Read the pod every second until its results can be collected, or the time is over."""
     end = time.monotonic() + SECONDS
     while True:
         pod = cluster.get(PODS, run.namespace, run.name)
@@ -37,43 +37,45 @@ def wait(core: ResultsManager, run: Run, cluster: Cluster) -> CollectionOutcome:
         if core.is_ready(run, pod) or late:
             try:
                 return core.collect(run, pod, cluster, final=late)
-            except ClusterError as error:  # it can still come right, or it would be among the problems
-                print(f"{error.code}: {error.message}; looking again", file=sys.stderr)
+            except ClusterError as error:  # it may pass; otherwise it would be among the problems
+                print(f"{error.code}: {error.message}; retrying", file=sys.stderr)
         time.sleep(1)
 
 
 def main() -> int:
-    """Run one pod."""
+    """Run one pod and return the exit status."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--results-from", default="sidecar-logs")
     parser.add_argument("--sidecar-image", default="resultsfw/sidecar:0.1.0")
     parser.add_argument("--image", default="busybox:1")
     parser.add_argument("--namespace", default="default")
-    asked = parser.parse_args()
+    options = parser.parse_args()
 
     config.load_config()
     api = client.ApiClient()
     cluster = KubeCluster(Connection(api))
     name = f"facts-{uuid.uuid4().hex[:8]}"
     core = ResultsManager.from_flags(
-        {"results-from": asked.results_from, "config.sidecar-logs": f"image: {asked.sidecar_image}"}
+        {"results-from": options.results_from, "config.sidecar-logs": f"image: {options.sidecar_image}"}
     )
     run = Run(
-        namespace=asked.namespace,
+        namespace=options.namespace,
         name=name,
         uid=uuid.uuid4().hex,
         results=(ResultSpec(name="system"), ResultSpec(name="facts", type="array")),
         steps=(Step(name="facts", container="facts"),),
     )
-    script = MESSAGE if asked.results_from == "termination-message" else FILES
+    script = MESSAGE if options.results_from == "termination-message" else FILES
     pod = {
-        "metadata": {"name": name, "namespace": asked.namespace},
+        "metadata": {"name": name, "namespace": options.namespace},
         "spec": {
             "restartPolicy": "Never",
-            "containers": [{"name": "facts", "image": asked.image, "command": ["sh", "-c", script]}],
+            "containers": [{"name": "facts", "image": options.image, "command": ["sh", "-c", script]}],
         },
     }
-    client.CoreV1Api(api).create_namespaced_pod(asked.namespace, core.prepare_pod(run, pod, cluster=cluster))
+    client.CoreV1Api(api).create_namespaced_pod(
+        options.namespace, core.prepare_pod(run, pod, cluster=cluster)
+    )
     try:
         collected = wait(core, run, cluster)
         core.purge(run, cluster.get(PODS, run.namespace, run.name), cluster)

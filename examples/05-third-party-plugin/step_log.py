@@ -1,6 +1,6 @@
-"""Backend ``step-log``: a Step prints ``##result NAME=VALUE``, a line for each of its results.
+"""Backend ``step-log``: a Step prints a line ``##result NAME=VALUE`` for each of its results.
 
-Nothing is added to the pod. A value has no line ends, and what a Step prints is trusted as much as the Step.
+Nothing is added to the pod. A value has no line breaks; what a Step prints is trusted as much as the Step.
 """
 
 from collections.abc import Iterator
@@ -30,31 +30,31 @@ capabilities = Capabilities(
 
 @hookimpl
 def prepare_pod() -> int:
-    """Nothing to add; this is the first version of the format."""
+    """Add nothing, and return the first version of the format."""
     return 0
 
 
 @hookimpl
 def pod_ready(run: Run, pod: Object) -> bool:
-    """All Steps have ended."""
+    """Return whether all Steps have ended."""
     ended = [
-        one["name"]
-        for one in pod.get("status", {}).get("containerStatuses") or ()
-        if "terminated" in one["state"]
+        container["name"]
+        for container in pod.get("status", {}).get("containerStatuses") or ()
+        if "terminated" in container["state"]
     ]
     return all(step.container in ended for step in run.steps)
 
 
 @hookimpl
 def extract(run: Run, pod: Object, cluster: Cluster, limits: Limits) -> Extraction:
-    """Every Step's log, in order: of two values of a name the later wins."""
+    """Read the log of every Step, in order; of two values with one name, the later is used."""
     found: list[ExtractedResult] = []
     problems: list[Problem] = []
     most = LOG_BYTES + limits.run_bytes
     for step in run.steps:
         source = f'log of container "{step.container}"'
         metadata = pod["metadata"]
-        # One byte more than is allowed: a log that has it is not whole here.
+        # Request one byte more than is allowed: a log that has it is longer than what is read.
         log = b"".join(
             cluster.read_log(metadata["namespace"], metadata["name"], step.container, limit=most + 1)
         )
@@ -77,7 +77,7 @@ def extract(run: Run, pod: Object, cluster: Cluster, limits: Limits) -> Extracti
 
 
 def values(log: bytes) -> Iterator[tuple[str, bytes]]:
-    """Names and values, of the lines that are results."""
+    """Yield name and value of each line that is a result."""
     for line in log.split(b"\n"):
         name, equals, value = line.removeprefix(MARK).partition(b"=")
         if line.startswith(MARK) and equals:

@@ -1,1 +1,1 @@
-"""The extensions that come along, one file each; off unless the feature flag ``extensions`` names them."""
+"""Built-in extensions, one file each; off unless the feature flag ``extensions`` names them."""

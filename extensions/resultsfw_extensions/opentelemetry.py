@@ -1,8 +1,8 @@
-"""Extension ``opentelemetry``: a span for what a backend does with a run, and what came of its results.
+"""Extension ``opentelemetry``: create spans for what backends do with a run, and for its results.
 
-It is set up by OpenTelemetry's own variables (``OTEL_EXPORTER_OTLP_ENDPOINT``, ``OTEL_SERVICE_NAME``, ...);
-where the program around it has set up tracing already, that is used. Spans carry names, counts, bytes and
-codes, never a value, and never the words of an error. Tracing that fails fails no run.
+OpenTelemetry's own variables configure it (``OTEL_EXPORTER_OTLP_ENDPOINT``, ``OTEL_SERVICE_NAME``, ...);
+if the program has set up tracing already, that is used. Spans have names, counts, bytes and codes, but never
+a value and never the message of an error. A failure of tracing fails no run.
 """
 
 import functools
@@ -34,17 +34,17 @@ __all__ = ["OpenTelemetry"]
 log = logging.getLogger(__name__)
 
 ANNOTATION: Final = "tekton.dev/taskrunSpanContext"
-"""On a TaskRun, and so on its pod: the span it belongs to, as JSON of the W3C headers (Tekton's
+"""Annotation of a TaskRun and its pod with the span they belong to, as JSON of the W3C headers (Tekton's
 pkg/reconciler/taskrun/tracing.go)."""
 
 _EXPORTERS: Final = {"http/protobuf": "otlp_proto_http", "grpc": "otlp_proto_grpc"}
 
 
 class OpenTelemetry:
-    """Around the hooks of every backend, and an observer of verdicts.
+    """Wrap the hooks of every backend, and observe verdicts.
 
     Args:
-        provider: Where spans go; by default where the program has them go, or the variables.
+        provider: Exports the spans; by default the program's provider, or one that the variables configure.
     """
 
     changes_results = False
@@ -55,14 +55,14 @@ class OpenTelemetry:
 
     @hookimpl(wrapper=True)
     def prepare_pod(self, run: Run, pod: Object) -> Generator[None, int, int]:
-        """One span a pod that is prepared."""
+        """Create a span for each prepared pod."""
         with self._span("resultsfw.prepare_pod", run, pod):
             return (yield)
 
     @hookimpl(wrapper=True)
     def extract(self, run: Run, pod: Object) -> Generator[None, Extraction, Extraction]:
-        """Begins the span of a collection, which the verdict ends. A read that came too early is dropped."""
-        self._open.held = None
+        """Start the span of a collection, which the verdict ends. A read that is too early leaves no span."""
+        self._open.collection = None
         span = self._start("resultsfw.collect", run, pod)
         try:
             extraction = yield
@@ -70,47 +70,48 @@ class OpenTelemetry:
             _fail(span, error)
             span.end()
             raise
-        self._open.held = (run.uid, run.attempt, span)
+        self._open.collection = (run.uid, run.attempt, span)
         return extraction
 
     @hookimpl
     def results_collected(self, run: Run, collected: CollectionOutcome) -> None:
-        """The end of a collection in which all came whole."""
-        results = [*collected.results, *(one for some in collected.step_results.values() for one in some)]
+        """End the span of a collection without problems."""
+        step_results = [result for results in collected.step_results.values() for result in results]
+        results = [*collected.results, *step_results]
         span = self._collection(run)
         span.set_attributes(
             {
                 "resultsfw.results.count": len(results),
-                "resultsfw.results.bytes": sum(one.size for one in results),
+                "resultsfw.results.bytes": sum(result.size for result in results),
             }
         )
         span.end()
 
     @hookimpl
     def collection_failed(self, run: Run, problems: tuple[Problem, ...]) -> None:
-        """The end of one in which something did not."""
+        """End the span of a collection with problems."""
         span = self._collection(run)
-        codes = list(dict.fromkeys(str(one.code) for one in problems))
+        codes = list(dict.fromkeys(str(problem.code) for problem in problems))
         span.set_attributes({"resultsfw.problems": codes, "error.type": codes[0]})
         span.set_status(StatusCode.ERROR)
         span.end()
 
     @hookimpl(wrapper=True)
     def dereference(self, reference: Reference) -> Generator[None, Iterable[bytes], Iterable[bytes]]:
-        """One span a value that is fetched, until its last byte."""
+        """Create a span for each fetched value, until its last byte."""
         return self._pieces(reference, (yield))
 
     @hookimpl(wrapper=True)
     def purge(self, run: Run) -> Generator[None, Any, Any]:
-        """One span a run whose leftovers are removed."""
+        """Create a span for each purge."""
         with self._span("resultsfw.purge", run):
             return (yield)
 
     def _collection(self, run: Run) -> Span:
-        """The span that `extract` began for this run on this thread; a new one where there is none."""
-        held, self._open.held = getattr(self._open, "held", None), None
-        if held is not None and held[:2] == (run.uid, run.attempt):
-            span: Span = held[2]
+        """Return the span that `extract` started for this run on this thread, or a new one."""
+        collection, self._open.collection = getattr(self._open, "collection", None), None
+        if collection is not None and collection[:2] == (run.uid, run.attempt):
+            span: Span = collection[2]
             return span
         return self._start("resultsfw.collect", run)
 
@@ -128,7 +129,7 @@ class OpenTelemetry:
             yield
 
     def _start(self, name: str, run: Run, pod: Object | None = None) -> Span:
-        """A span about a run, or one that goes nowhere."""
+        """Start a span about a run; if that fails, return a span that is not exported."""
         try:
             attributes: dict[str, str | int] = {
                 "k8s.namespace.name": run.namespace,
@@ -136,30 +137,31 @@ class OpenTelemetry:
                 "resultsfw.run.uid": run.uid,
                 "resultsfw.run.attempt": run.attempt,
             }
-            told = _of_pod(pod) if pod else {}
-            return self._tracer.start_span(name, _parent(pod or {}), attributes={**attributes, **told})
+            if pod:
+                attributes |= _pod_attributes(pod)
+            return self._tracer.start_span(name, _parent(pod or {}), attributes=attributes)
         except Exception:
             log.exception("no span %s of run %s/%s", name, run.namespace, run.name)
             return trace.INVALID_SPAN
 
 
-def _of_pod(pod: Object) -> Mapping[str, str]:
-    told = {"k8s.pod.name": str(pod.get("metadata", {}).get("name", ""))}
+def _pod_attributes(pod: Object) -> Mapping[str, str]:
+    attributes = {"k8s.pod.name": str(pod.get("metadata", {}).get("name", ""))}
     try:
         stamp = read_stamp(pod)
-    except ResultsError:  # it was edited; the core says so
-        return told
-    return told if stamp is None else {**told, "resultsfw.backend": stamp.backend}
+    except ResultsError:  # the stamp was edited; the core reports it
+        return attributes
+    return attributes if stamp is None else {**attributes, "resultsfw.backend": stamp.backend}
 
 
 def _parent(pod: Object) -> Context | None:
-    """The span that a run's annotation names; anybody may write one."""
+    """Return the context of the span that the annotation names; it is untrusted text."""
     text = (pod.get("metadata", {}).get("annotations") or {}).get(ANNOTATION)
     try:
         carrier = json.loads(text) if text else None
     except (TypeError, ValueError, RecursionError):
         return None
-    if not isinstance(carrier, dict) or not all(isinstance(one, str) for one in carrier.values()):
+    if not isinstance(carrier, dict) or not all(isinstance(header, str) for header in carrier.values()):
         return None
     return TraceContextTextMapPropagator().extract(carrier)
 
@@ -176,21 +178,21 @@ def _ending(span: Span) -> Iterator[None]:
 
 
 def _fail(span: Span, error: Exception) -> None:
-    """Mark a span as failed, by the kind of the error: its words may quote a value."""
+    """Mark a span as failed, with the type of the error only: its message may quote a value."""
     span.set_attribute("error.type", error.code if isinstance(error, ResultsError) else type(error).__name__)
     span.set_status(StatusCode.ERROR)
 
 
 @functools.cache
 def _provider() -> trace.TracerProvider:
-    """One for the process: new flags make a new extension, and need no second thread that exports."""
+    """Return the provider of the process: new flags create a new extension, but no second thread."""
     current = trace.get_tracer_provider()
     if isinstance(current, TracerProvider):
         return current
-    named = "OTEL_SERVICE_NAME" in os.environ or "service.name=" in os.environ.get(
+    has_name = "OTEL_SERVICE_NAME" in os.environ or "service.name=" in os.environ.get(
         "OTEL_RESOURCE_ATTRIBUTES", ""
     )
-    provider = TracerProvider(resource=Resource.create({} if named else {"service.name": "resultsfw"}))
+    provider = TracerProvider(resource=Resource.create({} if has_name else {"service.name": "resultsfw"}))
     for name in os.environ.get("OTEL_TRACES_EXPORTER", "otlp").split(","):
         if (name := name.strip()) not in ("", "none"):
             provider.add_span_processor(BatchSpanProcessor(_exporter(name)))
@@ -198,13 +200,15 @@ def _provider() -> trace.TracerProvider:
 
 
 def _exporter(name: str) -> Any:
-    """The exporter of that name, as OpenTelemetry registers it."""
+    """Return the exporter that is registered with OpenTelemetry under that name."""
     if name == "otlp":
         general = os.environ.get("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
         protocol = os.environ.get("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", general)
         name = _EXPORTERS.get(protocol, protocol)
     points = metadata.entry_points(group="opentelemetry_traces_exporter")
     if name not in points.names:
-        there = ", ".join(sorted(points.names))
-        raise LookupError(f'no exporter "{name}" is installed (there are: {there}); see OTEL_TRACES_EXPORTER')
+        installed = ", ".join(sorted(points.names))
+        raise LookupError(
+            f'no exporter "{name}" is installed (installed: {installed}); see OTEL_TRACES_EXPORTER'
+        )
     return points[name].load()()

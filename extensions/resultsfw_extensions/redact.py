@@ -1,8 +1,8 @@
-"""Extension ``redact``: what matches a pattern is replaced before anything is stored or logged.
+"""Extension ``redact``: replace text that matches a pattern before anything is stored or logged.
 
-The patterns are RE2's, which takes time in proportion to the text whatever the pattern and the text are: a
-Step chooses the text, and with a backtracking engine it could hold up a worker for hours. What cannot be
-searched, since it stayed where its backend keeps it, does not pass unless the operator says so.
+The patterns are RE2's, whose time is proportional to the text for every pattern: a Step chooses the text, and
+with a backtracking engine it could block a worker for hours. Results by reference cannot be searched, and are
+refused unless the operator allows them.
 """
 
 import json
@@ -39,10 +39,10 @@ __all__ = ["Redact", "RedactConfig"]
 log = logging.getLogger(__name__)
 
 _MATCHES: Final = 10_000
-"""Matches of one pattern in one text; with more, all of the text is replaced."""
+"""Maximum matches of one pattern in one text; with more, the whole text is replaced."""
 
 Key = tuple[str | None, str]
-"""A result: the Step whose own it is (``None``: the Task's), and its name."""
+"""Identifies a result: its Step (``None`` for the Task's results) and its name."""
 
 
 def _compiled(pattern: str) -> Any:
@@ -55,12 +55,12 @@ def _is_pattern(pattern: str) -> str:
     try:
         compiled = _compiled(pattern)
     except re2.error as error:
-        why = error.args[0]
-        told = why.decode("utf-8", "replace") if isinstance(why, bytes) else str(why)
-        # Behind the colon is the part of the pattern: who reads the log need not know what is looked for.
-        raise ValueError(f"RE2 does not take it: {told.partition(':')[0]}") from None
+        reason = error.args[0]
+        message = reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)
+        # After the colon RE2 quotes the pattern, which readers of the log need not know.
+        raise ValueError(f"RE2 does not accept it: {message.partition(':')[0]}") from None
     if compiled.search("") is not None:
-        raise ValueError("it matches where there is no text, and so at every place")
+        raise ValueError("it matches the empty text, and so at every place")
     return pattern
 
 
@@ -75,18 +75,18 @@ class RedactConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
     patterns: Annotated[dict[Name, Pattern], Field(min_length=1, max_length=100, validate_default=True)] = {}
-    """Regular expressions (RE2) by a name for each, which logs and marks show; at least one."""
+    """Regular expressions (RE2) by name; logs and marks show the name; at least one."""
     mark: Mark = "[redacted:NAME]"
-    """What stands where something was; NAME becomes the pattern's."""
+    """The replacement; NAME becomes the pattern's name."""
     references: Literal["refuse", "allow"] = "refuse"
-    """What becomes of results that arrive by reference and so cannot be searched."""
+    """Whether to refuse or allow results by reference, which cannot be searched."""
 
 
 class Redact:
-    """Around every backend's ``extract``.
+    """Wrap every backend's ``extract``.
 
     Args:
-        config: The operator's.
+        config: The operator's options.
     """
 
     Config: ClassVar[type[BaseModel]] = RedactConfig
@@ -98,7 +98,7 @@ class Redact:
 
     @hookimpl(wrapper=True)
     def extract(self, run: Run) -> Generator[None, Extraction, Extraction]:
-        """All that the extraction says, without what matches."""
+        """Return the extraction with all matches replaced."""
         try:
             extraction = yield
         except Exception as error:
@@ -108,53 +108,55 @@ class Redact:
         known = _declared(run)
         found: list[ExtractedResult] = []
         refused: dict[Key, Problem] = {}
-        for one in extraction.results:
-            passed = self._passed(run, one, known)
-            if isinstance(passed, Problem):
-                refused[one.step, one.name] = passed
+        for result in extraction.results:
+            redacted = self._redact(run, result, known)
+            if isinstance(redacted, Problem):
+                refused[result.step, result.name] = redacted
             else:
-                refused.pop((one.step, one.name), None)  # of two the later one counts
-                found.append(passed)
+                refused.pop((result.step, result.name), None)  # of two with one name, the later counts
+                found.append(redacted)
         return replace(
             extraction,
-            results=tuple(one for one in found if (one.step, one.name) not in refused),
-            problems=(*(self._problem(one, known) for one in extraction.problems), *refused.values()),
-            transports=tuple(self._carrier(one, known) for one in extraction.transports),
+            results=tuple(result for result in found if (result.step, result.name) not in refused),
+            problems=(*(self._problem(problem, known) for problem in extraction.problems), *refused.values()),
+            transports=tuple(self._transport(usage, known) for usage in extraction.transports),
         )
 
-    def _passed(self, run: Run, one: ExtractedResult, known: Mapping[Key, bool]) -> ExtractedResult | Problem:
-        """One value as it may pass, or why it may not."""
-        key = (one.step, one.name)
-        name = one.name if key in known else self._text(one.name)
-        label = result_label(name, one.step)
-        source = self._text(one.source)
-        if isinstance(one.value, Reference):
+    def _redact(
+        self, run: Run, result: ExtractedResult, known: Mapping[Key, bool]
+    ) -> ExtractedResult | Problem:
+        """Return the redacted result, or the problem for which it is withheld."""
+        key = (result.step, result.name)
+        name = result.name if key in known else self._text(result.name)
+        label = result_label(name, result.step)
+        source = self._text(result.source)
+        if isinstance(result.value, Reference):
             if self._refuses:
                 why = "it arrived by reference and cannot be searched"
                 hint = 'the option "references: allow" in "config.redact" lets such results pass'
-                return _withheld(one, name, label, why, hint)
-            return replace(one, name=name, source=source)
+                return _withheld(result, name, label, why, hint)
+            return replace(result, name=name, source=source)
         counts: Counter[str] = Counter()
-        text = self._value(one.value, counts, parse=known.get(key, False))
+        text = self._value(result.value, counts, parse=known.get(key, False))
         if text is None:
-            return _withheld(one, name, label, "two of its keys are the same once they are redacted")
+            return _withheld(result, name, label, "two of its keys are the same once they are redacted")
         if counts:
-            told = ", ".join(f"{name} ({count})" for name, count in sorted(counts.items()))
-            log.warning("run %s/%s: %s is redacted by pattern: %s", run.namespace, run.name, label, told)
-            source = f"{source}; redacted by pattern: {told}"
-        return replace(one, name=name, value=text, source=source)
+            matches = ", ".join(f"{name} ({count})" for name, count in sorted(counts.items()))
+            log.warning("run %s/%s: %s is redacted by pattern: %s", run.namespace, run.name, label, matches)
+            source = f"{source}; redacted by pattern: {matches}"
+        return replace(result, name=name, value=text, source=source)
 
     def _value(self, text: str, counts: Counter[str], *, parse: bool) -> str | None:
-        """A value without what matches; ``None`` if it cannot be made so.
+        """Return a value with all matches replaced; ``None`` if two keys of an object become the same.
 
-        An array or object is searched in its elements, as whoever reads it will see them: in its text they
-        may stand escaped. It keeps its type.
+        An array or object is searched in its elements, as a reader will see them: in the JSON text they may
+        be escaped. The value keeps its type.
         """
         value = _parsed(text) if parse else None
         if isinstance(value, list):
-            value = [self._text(one, counts) for one in value]
+            value = [self._text(element, counts) for element in value]
         elif isinstance(value, dict):
-            items = [(self._text(key, counts), self._text(one, counts)) for key, one in value.items()]
+            items = [(self._text(key, counts), self._text(text, counts)) for key, text in value.items()]
             value = dict(items)
             if len(value) != len(items):
                 return None
@@ -163,7 +165,7 @@ class Redact:
         return json.dumps(value, ensure_ascii=False, separators=(",", ":")) if counts else text
 
     def _text(self, text: str, counts: Counter[str] | None = None) -> str:
-        """A text without what matches. Every pattern sees it as it was; overlapping matches become one."""
+        """Return a text with all matches replaced; overlapping matches of the original are merged."""
         raw = text.encode("utf-8", "surrogatepass")
         pieces: list[bytes] = []
         done = 0
@@ -175,7 +177,7 @@ class Redact:
 
     def _spans(self, raw: bytes, counts: Counter[str] | None) -> Iterator[tuple[int, int, str]]:
         for name, pattern in self._patterns.items():
-            spans = [one.span() for one in islice(pattern.finditer(raw), _MATCHES + 1)]
+            spans = [match.span() for match in islice(pattern.finditer(raw), _MATCHES + 1)]
             if len(spans) > _MATCHES:
                 spans = [(0, len(raw))]
             for start, end in spans:
@@ -183,89 +185,92 @@ class Redact:
                     continue
                 if counts is not None:
                     counts[name] += 1
-                yield *_whole(raw, start, end), name
+                yield *_whole_characters(raw, start, end), name
 
-    def _problem(self, one: Problem, known: Mapping[Key, bool]) -> Problem:
-        name = one.result
+    def _problem(self, problem: Problem, known: Mapping[Key, bool]) -> Problem:
+        name = problem.result
         if name is not None and not _is_known(name, known):
             name = self._text(name)
-        return replace(one, message=self._text(one.message), hint=self._text(one.hint), result=name)
+        return replace(
+            problem, message=self._text(problem.message), hint=self._text(problem.hint), result=name
+        )
 
-    def _carrier(self, one: TransportUsage, known: Mapping[Key, bool]) -> TransportUsage:
+    def _transport(self, usage: TransportUsage, known: Mapping[Key, bool]) -> TransportUsage:
         names = {name if step is None else f"step-{step}.{name}" for step, name in known}
         return replace(
-            one, results=tuple(name if name in names else self._text(name) for name in one.results)
+            usage, results=tuple(name if name in names else self._text(name) for name in usage.results)
         )
 
     def _clean(self, error: Exception) -> ResultsError | None:
-        """What to raise instead, where a backend's own error, or what led to it, says what matches."""
-        words = "".join(traceback.format_exception(error))
-        if self._text(words) == words:
+        """Return the error to raise instead; ``None`` if neither the error nor its causes match."""
+        texts = "".join(traceback.format_exception(error))
+        if self._text(texts) == texts:
             return None
         if isinstance(error, ResultsError):
             try:
                 return type(error)(self._text(error.message), subject=self._text(error.subject))
-            except TypeError:  # made in a way of its own
+            except TypeError:  # its class takes other arguments
                 return BackendError(self._text(error.message))
         return BackendError(
-            f"the backend failed in extract: {type(error).__name__}, in words that are redacted"
+            f"the backend failed in extract: {type(error).__name__}, with a message that is redacted"
         )
 
 
 def _declared(run: Run) -> dict[Key, bool]:
-    """Every result that counts, and whether it is to be an array or object."""
+    """Return every declared result, and whether it is an array or object."""
     known: dict[Key, bool] = {
-        (step.name, one.name): one.type != "string" for step in run.steps for one in step.results
+        (step.name, result.name): result.type != "string" for step in run.steps for result in step.results
     }
-    for one in run.results:
-        key = (None, one.name) if one.from_step is None else (one.from_step.step, one.from_step.result)
-        known[key] = known.get(key, False) or one.type != "string"
-        known.setdefault((None, one.name), False)
+    for result in run.results:
+        origin = result.from_step
+        key = (None, result.name) if origin is None else (origin.step, origin.result)
+        known[key] = known.get(key, False) or result.type != "string"
+        known.setdefault((None, result.name), False)
     return known
 
 
 def _is_known(name: str, known: Mapping[Key, bool]) -> bool:
-    return any(one == name for _, one in known)
+    return any(known_name == name for _, known_name in known)
 
 
-def _withheld(one: ExtractedResult, name: str, label: str, why: str, hint: str = "") -> Problem:
+def _withheld(extracted: ExtractedResult, name: str, label: str, why: str, hint: str = "") -> Problem:
     return Problem(
         code=ProblemCode.WITHHELD,
         message=f'{label} is withheld by the extension "redact": {why}',
         result=name,
-        step=one.step,
+        step=extracted.step,
         hint=hint,
     )
 
 
 def _parsed(text: str) -> list[str] | dict[str, str] | None:
-    """An array or object of strings; ``None`` for what is neither and will be refused as that."""
+    """Return an array or object of strings; ``None`` for anything else, which the core refuses later."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
         return None
-    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else [None]
-    return value if all(isinstance(one, str) for one in inside) else None
+    elements = value.values() if isinstance(value, dict) else value if isinstance(value, list) else [None]
+    return value if all(isinstance(element, str) for element in elements) else None
 
 
-def _whole(raw: bytes, start: int, end: int) -> tuple[int, int]:
-    r"""A match widened to whole characters: RE2's ``\C`` is a byte."""
+def _whole_characters(raw: bytes, start: int, end: int) -> tuple[int, int]:
+    r"""Return a match extended to whole characters, because RE2's ``\C`` matches a byte."""
     while start > 0 and raw[start] & 0xC0 == 0x80:  # noqa: PLR2004 - a byte within a character of UTF-8
         start -= 1
-    while end < len(raw) and raw[end] & 0xC0 == 0x80:  # noqa: PLR2004 - likewise
+    while end < len(raw) and raw[end] & 0xC0 == 0x80:  # noqa: PLR2004 - as above
         end += 1
     return start, end
 
 
 def _merged(spans: Iterator[tuple[int, int, str]]) -> Iterator[tuple[int, int, set[str]]]:
-    """Matches in order, those that overlap as one."""
-    held: tuple[int, int, set[str]] | None = None
+    """Yield matches in order, with overlapping ones merged."""
+    merged: tuple[int, int, set[str]] | None = None
     for start, end, name in sorted(spans):
-        if held is not None and start < held[1]:
-            held = (held[0], max(held[1], end), held[2] | {name})
+        if merged is not None and start < merged[1]:
+            merged = (merged[0], max(merged[1], end), merged[2] | {name})
             continue
-        if held is not None:
-            yield held
-        held = (start, end, {name})
-    if held is not None:
-        yield held
+        if merged is not None:
+            yield merged
+        merged = (start, end, {name})
+    if merged is not None:
+        yield merged

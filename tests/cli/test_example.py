@@ -63,7 +63,7 @@ def test_the_demo_fails_if_a_run_ends_otherwise(tmp_path):
         [sys.executable, str(tmp_path / "demo.py")], capture_output=True, text=True, timeout=20, check=False
     )
     assert done.returncode == 1
-    assert "This did not go as it should: exit status 0, then 0; expected 1, then 0." in done.stdout
+    assert "This is not the expected outcome: exit status 0, then 0; expected 1, then 0." in done.stdout
 
 
 def test_the_default_limit_refuses_the_list(cli):

@@ -163,7 +163,7 @@ def test_a_backends_own_error_is_searched_before_anybody_logs_it(caplog):
     assert told.value.subject == "[redacted:aws]"
     cause = KeyError("plain")
     cause.__cause__ = ValueError(SECRET)
-    with pytest.raises(BackendError, match="the backend failed in extract: KeyError, in words that are"):
+    with pytest.raises(BackendError, match="the backend failed in extract: KeyError, with a message that is"):
         collect(Mine(error=cause))
     gone = collect(Mine(error=NotFoundError(f"gone: {SECRET}")))
     assert gone.problems[0].message == "the results could not be read: gone: [redacted:aws]"
@@ -176,9 +176,9 @@ def test_a_backends_own_error_is_searched_before_anybody_logs_it(caplog):
     ("options", "said"),
     [
         ({}, "patterns: Dictionary should have at least 1 item"),
-        ({"patterns": {"a": "("}}, "patterns.a: .*RE2 does not take it: missing"),
-        ({"patterns": {"a": r"(x)\1"}}, "RE2 does not take it: invalid escape"),
-        ({"patterns": {"a": "x*"}}, "matches where there is no text"),
+        ({"patterns": {"a": "("}}, "patterns.a: .*RE2 does not accept it: missing"),
+        ({"patterns": {"a": r"(x)\1"}}, "RE2 does not accept it: invalid escape"),
+        ({"patterns": {"a": "x*"}}, "matches the empty text"),
         ({"patterns": {"a b": "x"}}, "patterns.a b"),
         ({"patterns": {"a": "x"}, "mark": ""}, "mark"),
         ({"patterns": {"a": "x"}, "reference": "allow"}, "reference: Extra inputs"),

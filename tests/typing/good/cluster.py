@@ -1,4 +1,4 @@
-"""A `Cluster` of an embedder's own, and those of resultsfw, each where one is asked for."""
+"""Use a `Cluster` of an embedder's own, and those of resultsfw, where a `Cluster` is required."""
 
 from collections.abc import Iterator
 
@@ -11,29 +11,29 @@ from resultsfw.local.store import Store
 
 
 class Mine:
-    """The five methods; more parameters are its own business, if they have defaults."""
+    """The five methods; further parameters are allowed if they have defaults."""
 
     def get(self, kind: Kind, namespace: str, name: str, *, fresh: bool = False) -> Object:
-        """One object."""
+        """Return an object."""
         raise NotFoundError(f"{kind.plural} {namespace}/{name}: {fresh}")
 
     def create(self, kind: Kind, obj: Object) -> Object:
-        """A new one."""
+        """Create an object."""
         return {"apiVersion": kind.api_version, **obj}
 
     def patch(self, kind: Kind, namespace: str, name: str, patch: Object, *, subresource: str = "") -> Object:
-        """A merge patch."""
+        """Apply a merge patch."""
         return {"kind": kind.kind, "at": f"{namespace}/{name}/{subresource}", **patch}
 
     def delete(self, kind: Kind, namespace: str, name: str, *, grace_seconds: int | None = None) -> None:
-        """Gone."""
+        """Delete an object."""
 
     def read_log(self, namespace: str, pod: str, container: str, *, limit: int) -> Iterator[bytes]:
-        """In pieces."""
+        """Yield a log in pieces."""
         yield f"{namespace}/{pod}/{container}".encode()[:limit]
 
 
 def clusters(api: ApiClient) -> list[Cluster]:
-    """All that will do."""
+    """Return every kind of cluster."""
     with KubeCluster.from_config(context="mine") as found:
         return [Mine(), found, KubeCluster(Connection(api)), Store()]

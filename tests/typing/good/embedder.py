@@ -1,4 +1,4 @@
-"""An embedder: flags in, a pod out, a status back, and every name it may want on the way."""
+"""Use the core as an embedder does, with every name that it may need."""
 
 from collections.abc import Iterator
 from typing import assert_type
@@ -46,13 +46,13 @@ run = Run(
 
 
 def begin(pod: Object, cluster: Cluster) -> Object:
-    """Both with a cluster and without one."""
+    """Prepare the pod with a cluster and without."""
     core.prepare_pod(run, pod)
     return core.prepare_pod(run, pod, cluster=cluster, annotations={"resultsfw.dev/results-from": "mine"})
 
 
 def follow(report: Object, cluster: Cluster) -> Object | None:
-    """A look at the pod."""
+    """Read the pod and write the status."""
     pod = cluster.get(PODS, run.namespace, run.name)
     stamp = read_stamp(pod)
     assert_type(stamp, Stamp | None)
@@ -76,14 +76,14 @@ def follow(report: Object, cluster: Cluster) -> Object | None:
     return patch
 
 
-def tell(collected: CollectionOutcome) -> Iterator[str]:
-    """What came of it."""
+def summary(collected: CollectionOutcome) -> Iterator[str]:
+    """Yield lines about the results and problems."""
     for result in collected.results:
         assert_type(result, Result)
         assert_type(result.value, str | list[str] | dict[str, str] | Reference)
         yield f"{result.name}: {result.size}"
     for step, results in collected.step_results.items():
-        yield from (f"{step}.{one.name}" for one in results)
+        yield from (f"{step}.{result.name}" for result in results)
     for problem in collected.problems:
         assert_type(problem, Problem)
         assert_type(problem.code, ProblemCode)
@@ -92,7 +92,7 @@ def tell(collected: CollectionOutcome) -> Iterator[str]:
 
 
 def value_of(entry: Object, cluster: Cluster) -> bytes:
-    """A consumer of a status."""
+    """Return the bytes of a result, as a consumer of the status."""
     reference = read_reference(entry["value"])
     assert_type(reference, Reference | None)
     return b"" if reference is None else b"".join(core.dereference(reference, cluster))
