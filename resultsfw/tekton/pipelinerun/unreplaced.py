@@ -11,7 +11,7 @@ from resultsfw.tekton.pipelinerun.result_refs import parse_reference
 from resultsfw.tekton.pipelinerun.validate_pipeline import tasks_of
 from resultsfw.tekton.pipelinerun.variables import propagated_workspaces
 from resultsfw.tekton.spec.params import LITERAL_ANNOTATION, parse_name
-from resultsfw.tekton.spec.substitution import known_names, later_names, substitute
+from resultsfw.tekton.spec.substitution import Substitution
 from resultsfw.tekton.spec.unreplaced import Unreplaced, in_task, unreplaced
 from resultsfw.tekton.spec.variables import SUGGEST_FROM, nearest, variables_in
 
@@ -94,7 +94,7 @@ def _in_its_task(
             "taskSpec": task.get("taskSpec"),
         },
     }
-    later_in_taskrun = cache(lambda: later_names(spec, taskrun))  # takes time, and few texts need it
+    substitution = cache(lambda: Substitution(spec, taskrun))  # takes time, and few texts need it
     results = {param["name"] for param in task.get("params") or () if any(variables_in(param.get("value")))}
 
     def inside_later(variable: str) -> bool:
@@ -109,14 +109,14 @@ def _in_its_task(
             param.get("value"),
             f"{at}.params[{param['name']}]",
             (),
-            lambda name: later(name) or name in later_in_taskrun(),
+            lambda name: later(name) or name in substitution().later,
         ):
-            yield replace(found, nearest=nearest(found.variable, [*known, *later_in_taskrun()]))
+            yield replace(found, nearest=nearest(found.variable, [*known, *substitution().later]))
     if task.get("taskSpec") is not None:
-        for found in in_task(substitute(spec, taskrun), (), inside_later):
+        for found in in_task(substitution().task_spec, (), inside_later):
             # A workspace of the run becomes an embedded Task's by being named, and here it was misspelt.
             nameable = [f"workspaces.{name}.{part}" for name in bound for part in _PARTS]
-            inside = list(dict.fromkeys([*known, *known_names(spec, taskrun), *nameable])) if known else []
+            inside = list(dict.fromkeys([*known, *substitution().known_names(), *nameable])) if known else []
             field = f"{at}.taskSpec.{found.field}"
             yield Unreplaced(found.variable, field, found.nearest or nearest(found.variable, inside))
 

@@ -28,7 +28,7 @@ from resultsfw.tekton.pod.param_maps import PIECES_MOUNT, ParamMaps, param_maps
 from resultsfw.tekton.pod.scripts import place_scripts
 from resultsfw.tekton.spec.merge import merged_steps, with_resources, with_shared_resources
 from resultsfw.tekton.spec.param_files import PARAMS_DIR, beyond_wall, large_params, placed_params
-from resultsfw.tekton.spec.substitution import bindings, pod_template
+from resultsfw.tekton.spec.run_texts import run_texts
 from resultsfw.tekton.spec.workspaces import with_workspaces
 
 __all__ = ["PodOptions", "build_pod", "build_pod_and_maps"]
@@ -150,10 +150,11 @@ def _build(
     """The pod, and the ConfigMaps with its parameters; none unless they are to be ``external_state``."""
     spec = taskrun.get("spec") or {}
     metadata = taskrun["metadata"]
-    template = pod_template(taskrun, task_spec)
+    texts = run_texts(taskrun, task_spec)
+    template = texts.pod_template
     # Twice merged: Tekton's validation merges, too, and so decides the order of mounts.
     merged = merged_steps(task_spec.get("steps") or [], task_spec.get("stepTemplate"))
-    task = with_workspaces({**task_spec, "steps": merged}, bindings(taskrun, task_spec))
+    task = with_workspaces({**task_spec, "steps": merged}, texts.bindings)
     steps = _steps(taskrun, task)
     sidecars = with_resources(task.get("sidecars") or [], spec.get("sidecarSpecs"))
     contents = placed_params(taskrun, task_spec, [one.get("script") for one in (*steps, *sidecars)])

@@ -120,9 +120,8 @@ class Expansion:
                 size += bytes_ - _size(match[0])
                 values += bytes_
                 last = match.end()
-                self._budget.check(
-                    values, field
-                )  # before more values are looked up, each of which may be large
+                # Before more values are looked up, each of which may be large.
+                self._budget.check(values, field)
         if not parts:
             return text
         parts.append(text[last:])

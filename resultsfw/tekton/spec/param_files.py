@@ -8,7 +8,7 @@ from typing import Any, Final
 from resultsfw.cluster import Object
 from resultsfw.limits import OBJECT_BYTES, OBJECT_HEADROOM, object_size
 from resultsfw.tekton.spec.params import given_params, has_references, is_reference, param_value
-from resultsfw.tekton.spec.variables import protect
+from resultsfw.tekton.spec.variables import map_texts, protect
 
 __all__ = [
     "FILE_BYTES",
@@ -142,11 +142,11 @@ def spared(task_spec: Object, taskrun: Object) -> Object:
     def shield(text: str) -> str:
         return pattern.sub(r"$(~\1params.\2)", text)
 
-    whole: Object = _changed(task_spec, shield)
+    whole: Object = _map_spec(task_spec, shield)
     if object_size(whole) + object_size({**taskrun, "status": None}) <= _ROOM:
         return whole
     shields = {name: shield(text) for name, text in params.items()}
-    shorter: Object = _changed(whole, lambda text: _shortened(text, shields))
+    shorter: Object = _map_spec(whole, lambda text: _shortened(text, shields))
     return shorter
 
 
@@ -161,7 +161,7 @@ def restored(task_spec: Object, taskrun: Object) -> Object:
         return f"$({tildes[1:]}params.{name})" if tildes else params[name]
 
     pattern = _reference_to(params)
-    whole: Object = _changed(task_spec, lambda text: pattern.sub(put, text))
+    whole: Object = _map_spec(task_spec, lambda text: pattern.sub(put, text))
     return whole
 
 
@@ -193,15 +193,10 @@ def _shortened(text: str, params: Mapping[str, str]) -> str:
     return "".join(part for part, _ in parts)
 
 
-def _changed(value: Any, change: Callable[[str], str]) -> Any:
-    if isinstance(value, str):
-        return change(value) if value else value
-    if isinstance(value, list):
-        return [_changed(one, change) for one in value]
-    if isinstance(value, dict):
-        # What a parameter is by default stays: it is not what stands for it.
-        return {key: one if key == "params" else _changed(one, change) for key, one in value.items()}
-    return value
+def _map_spec(task_spec: Object, change: Callable[[str], str]) -> Object:
+    """Return a spec with its texts changed; what a parameter is by default is not what stands for it."""
+    changed: Object = map_texts(task_spec, change, skip=("params",))
+    return changed
 
 
 def _told(container: str, what: str, text: bytes, params: Mapping[str, bytes]) -> str:

@@ -9,7 +9,14 @@ from resultsfw.cluster import Object
 from resultsfw.errors import ResultsError
 from resultsfw.references import MARK
 from resultsfw.tekton.spec.expansion import Budget, Expansion, Lookup
-from resultsfw.tekton.spec.variables import authored, shield, texts_in, unprotect, variables_in
+from resultsfw.tekton.spec.variables import (
+    authored,
+    contains_variable,
+    map_texts,
+    shield,
+    unprotect,
+    variables_in,
+)
 from resultsfw.types import Value
 
 __all__ = [
@@ -143,10 +150,10 @@ class Params:
     """The values of a run's parameters: what it is given, and defaults for the rest.
 
     A value that is given is data: of its variables only those stay alive that a later pass knows (contexts,
-    paths of workspaces and results), the others are its text (`resultsfw.tekton.spec.variables.protect`). A
-    default is
-    written by the author of the Task or Pipeline: it may name other parameters, in any order, and gets the
-    values they have in this run. Tekton gives a Task's default the other's default instead
+    paths of workspaces and results), the others are its text (`resultsfw.tekton.spec.variables.protect`).
+
+    A default is written by the author of the Task or Pipeline: it may name other parameters, in any order,
+    and gets the values they have in this run. Tekton gives a Task's default the other's default instead
     (``replacementsFromDefaultParams``), and a Pipeline's the value, as here.
 
     A parameter whose value is a reference to a result has no value here: it is put in when it has been read.
@@ -174,10 +181,12 @@ class Params:
         self.names = {param["name"] for param in declared} | {name for name, _ in given}
         """The names of all parameters, declared or given."""
         self._values: dict[str, Value] = {
-            name: _mapped(param_value(value), lambda text: shield(text, live))
+            name: map_texts(param_value(value), lambda text: shield(text, live))
             for name, value in given
             if name not in later
         }
+        self.are_given_variables = any(map(contains_variable, self._values.values()))
+        """Whether a value that the run is given holds variables."""
         self._budget = budget or Budget()
         self._with_variables: dict[int, bool] = {}
         self._resolve(
@@ -204,7 +213,8 @@ class Params:
             if found is None or not self._is_read(found):
                 return found
             expansion = Expansion(later, Budget())
-            return _mapped(found, lambda text: expansion.text(text, variable))
+            replaced: Value = map_texts(found, lambda text: expansion.text(text, variable))
+            return replaced
 
         return lookup
 
@@ -214,7 +224,7 @@ class Params:
             return "$(" in value
         known = self._with_variables.get(id(value))
         if known is None:
-            known = self._with_variables[id(value)] = _has_variables(value)
+            known = self._with_variables[id(value)] = contains_variable(value)
         return known
 
     def _find(self, variable: str) -> Value | None:
@@ -258,7 +268,7 @@ class Params:
         needs = {name: self._needed(value, defaults) for name, value in defaults.items()}
         for name in _ordered(needs):
             given, default = self._values.get(name), defaults[name]
-            if _has_variables(default):
+            if contains_variable(default):
                 default = Expansion(self._find, self._budget).value(default, f"default of parameter {name}")
             if isinstance(given, dict) and isinstance(default, dict):
                 self._values[name] = {**default, **given}
@@ -302,15 +312,3 @@ def _ordered(needs: Mapping[str, set[str]]) -> Iterator[str]:
             f"without variables",
             subject=circle[0],
         )
-
-
-def _has_variables(value: Value) -> bool:
-    return any("$(" in text for text in texts_in(value))
-
-
-def _mapped(value: Value, change: Callable[[str], str]) -> Value:
-    if isinstance(value, str):
-        return change(value)
-    if isinstance(value, list):
-        return [change(element) for element in value]
-    return {key: change(element) for key, element in value.items()}

@@ -27,7 +27,8 @@ from resultsfw.tekton.spec.params import (
     value_type,
 )
 from resultsfw.tekton.spec.pod_size import refusal_of_size
-from resultsfw.tekton.spec.substitution import known_names, substitute, texts_of_run
+from resultsfw.tekton.spec.run_texts import RunTexts, authored_part
+from resultsfw.tekton.spec.substitution import Substitution
 from resultsfw.tekton.spec.unreplaced import Unreplaced, in_task, unreplaced
 from resultsfw.tekton.spec.validate_steps import Problem, quoted
 from resultsfw.tekton.spec.validate_task import array_references, problems_of
@@ -77,41 +78,48 @@ def refuse_invalid(
     if message := _enums(taskrun, task_spec):
         raise invalid_value(taskrun, message)
     try:
-        substituted = substitute(task_spec, taskrun, task_name=task_name)
-        of_run = texts_of_run(taskrun, task_spec)
+        substitution = Substitution(task_spec, taskrun, task_name=task_name)
+        substituted, run_texts = substitution.task_spec, substitution.run_texts
     except (ParamError, TooLargeError) as error:
         message = f"{USER_ERROR}{error.message}"
         raise RefusedRun(reasons.VALIDATION_FAILED, message, subject=subject_of(taskrun)) from error
     # Tekton validates what substitution leaves, and its messages quote that.
     problems = problems_of(substituted, reserved_sidecars=reserved_sidecars)
     problems = problems or [
-        Problem(found.message, (found.field,))
-        for found in _unreplaced(taskrun, task_spec, substituted=substituted, of_run=of_run)
+        Problem(found.message, (found.field,)) for found in _unreplaced(taskrun, substitution, run_texts)
     ]
     if problems:
         raise creation_failed(taskrun, _printed(problems))
     return substituted
 
 
-def _unreplaced(
-    taskrun: Object, task_spec: Object, *, substituted: Object, of_run: Object
-) -> list[Unreplaced]:
-    """The first few of Tekton's variables that nothing replaces, in the Task's texts and the run's own."""
+def _unreplaced(taskrun: Object, substitution: Substitution, run_texts: RunTexts) -> list[Unreplaced]:
+    """Return the first few of Tekton's variables that nothing replaces, in the Task's and the run's texts."""
     later = {name for name, value in given_params(taskrun) if is_reference(value)}
+    claims = [
+        binding["volumeClaimTemplate"]  # a claim is created as it is written
+        for binding in _spec(taskrun).get("workspaces") or []
+        if binding.get("volumeClaimTemplate") is not None
+    ]
+    own_texts = {
+        "workspaces": run_texts.bindings,
+        "volumeClaimTemplate": authored_part(claims, taskrun),
+        "podTemplate": run_texts.pod_template,
+    }
 
     def is_later(variable: str) -> bool:
         name = parse_name(variable) if later else None
         return name is not None and (name.base in later or name.base.partition(".")[0] in later)
 
     def found(known: Collection[str]) -> list[Unreplaced]:
-        inside = in_task(substituted, known, is_later)
-        outside = (
-            one for field, value in of_run.items() for one in unreplaced(value, field, known, is_later)
+        inside = in_task(substitution.task_spec, known, is_later)
+        outside = chain.from_iterable(
+            unreplaced(value, field, known, is_later) for field, value in own_texts.items()
         )
         return list(islice(chain(inside, outside), _MOST_SHOWN))
 
     # Only a run that misspelt one pays for the suggestion.
-    return found(known_names(task_spec, taskrun)) if found(()) else []
+    return found(substitution.known_names()) if found(()) else []
 
 
 def refuse_values(taskrun: Object, task_spec: Object) -> None:

@@ -16,8 +16,10 @@ __all__ = [
     "authored",
     "bared",
     "contains_protected",
+    "contains_variable",
     "find_prefixed",
     "is_tekton_variable",
+    "map_texts",
     "nearest",
     "protect",
     "protect_beginnings",
@@ -142,17 +144,39 @@ def bared(value: Any, beginnings: tuple[str, ...]) -> Any:
 
 def authored(value: Any) -> Any:
     """Return plain data as its author wrote it, so that `unprotect` gives it back."""
-    return _shielded(value) if contains_protected(value) else value
+    if not contains_protected(value):
+        return value
+    return map_texts(value, lambda text: _protected(text, lambda match: bool(match[1])), keys=True)
 
 
-def _shielded(value: Any) -> Any:
+def map_texts(
+    value: Any, change: Callable[[str], str], *, keys: bool = False, skip: Collection[str] = ()
+) -> Any:
+    """Return plain data with each text changed.
+
+    Args:
+        value: The data.
+        change: From a text to what it becomes.
+        keys: Whether the keys of mappings are changed, too.
+        skip: Keys of mappings whose values stay as they are.
+    """
     if isinstance(value, str):
-        return _protected(value, lambda match: bool(match[1]))
+        return change(value)
     if isinstance(value, list):
-        return [_shielded(element) for element in value]
+        return [map_texts(element, change, keys=keys, skip=skip) for element in value]
     if isinstance(value, dict):
-        return {_shielded(key): _shielded(element) for key, element in value.items()}
+        return {
+            change(key) if keys else key: element
+            if key in skip
+            else map_texts(element, change, keys=keys, skip=skip)
+            for key, element in value.items()
+        }
     return value
+
+
+def contains_variable(value: Any) -> bool:
+    """Return whether a text of plain data holds the beginning of a variable."""
+    return any("$(" in text for text in texts_in(value))
 
 
 def contains_protected(value: Any) -> bool:
@@ -160,7 +184,7 @@ def contains_protected(value: Any) -> bool:
     if isinstance(value, str):
         return "$(~" in value and unprotect(value) != value
     if isinstance(value, dict):
-        return any(contains_protected(key) or contains_protected(one) for key, one in value.items())
+        return any(contains_protected(key) or contains_protected(element) for key, element in value.items())
     return isinstance(value, list) and any(map(contains_protected, value))
 
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from resultsfw.tekton.spec.expansion import Budget, Expansion
 from resultsfw.tekton.spec.params import param_value
-from resultsfw.tekton.spec.substitution import apply, bindings, pod_template
+from resultsfw.tekton.spec.run_texts import run_texts
+from resultsfw.tekton.spec.substitution import apply
 
 
 def taskrun(**spec):
@@ -203,7 +204,7 @@ def test_workspace_that_is_only_bound_is_declared():
 def test_claim_of_a_template_is_named_after_the_run():
     run = taskrun(workspaces=[{"name": "w", "volumeClaimTemplate": {"spec": {}}, "subPath": "$(params.p)"}])
     run["spec"]["params"] = [{"name": "p", "value": "sub"}]
-    bound = bindings(run, {})
+    bound = run_texts(run, {}).bindings
     assert bound == [
         {"name": "w", "subPath": "sub", "persistentVolumeClaim": {"claimName": "pvc-dc5ff9daf0"}}
     ]
@@ -276,7 +277,7 @@ def test_pod_template():
         params=[{"name": "p", "value": "v"}],
         podTemplate={"nodeSelector": {"$(params.p)": "$(params.p)"}, "hostNetwork": True},
     )
-    assert pod_template(run, {}) == {"nodeSelector": {"v": "v"}, "hostNetwork": True}
+    assert run_texts(run, {}).pod_template == {"nodeSelector": {"v": "v"}, "hostNetwork": True}
 
 
 def test_types_are_inferred():
