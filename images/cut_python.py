@@ -17,7 +17,7 @@ from pathlib import Path
 SIDECAR = Path(__file__).parents[1] / "sidecar"
 
 LATER = ("ctypes", "json", "errno", "select", "signal", "warnings")
-"""What the sidecar imports when it needs it. Not hashlib, which it takes where _sha256 is not there."""
+"""What the sidecar imports when it needs it; not hashlib, which it takes where there is no other digest."""
 
 NET = ("encodings.idna",)
 """What the standard library imports when a server is called by a name."""
@@ -33,6 +33,11 @@ import sys
 sys.path.insert(0, sys.argv[1])
 for name in sys.argv[2:]:
     __import__(name)
+# A module that puts another in its place, as collections.abc does in Python 3.13, has a file of its own.
+for name, module in sys.modules.items():
+    folder = getattr(sys.modules.get(name.rpartition(".")[0]), "__path__", None)
+    if folder and module.__spec__.name != name:
+        print(sys.meta_path[-1].find_spec(name, folder).origin)
 print(*(one.__file__ for one in sys.modules.values() if getattr(one, "__file__", None)), sep="\\n")
 """
 

@@ -102,7 +102,7 @@ def test_a_log_is_read_from_a_pipe(cli, saved, tmp_path):
     writer = threading.Thread(target=lambda: fifo.write_bytes((tmp_path / "sidecar.log").read_bytes()))
     writer.start()
     ran = cli("collect", *options, "--log", f"{SIDECAR}={fifo}")
-    writer.join()
+    writer.join(60)
     assert ran.status == 0
 
 

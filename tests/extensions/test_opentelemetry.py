@@ -199,7 +199,7 @@ def collector():
         thread.start()
         yield server
         server.shutdown()
-        thread.join()
+        thread.join(60)
 
 
 def run(code, **variables):

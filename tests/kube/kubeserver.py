@@ -85,7 +85,7 @@ class Server:
         assert self._thread is not None
         self._http.shutdown()
         self._http.server_close()
-        self._thread.join()
+        self._thread.join(60)
         with self.changed:
             for one in list(self.sockets):
                 reset(one)

@@ -48,7 +48,7 @@ class TlsFront:
             there = threading.Thread(target=_pump, args=(near, far))
             there.start()
             _pump(far, near)
-            there.join()
+            there.join(60)
 
     def close(self):
         self.listener.close()

@@ -171,7 +171,7 @@ def test_stop_ends_run_until_done():
     timer.start()
     with pytest.raises(TimeoutError, match="was stopped"):
         engine.run_until_done(10)
-    timer.join()
+    timer.join(60)
     engine.stop()
 
 

@@ -356,5 +356,5 @@ def test_many_steps_wait_for_each_other(entrypoint):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        thread.join(60)
     assert all((entrypoint.tekton / f"run/{index}/out").exists() for index in range(20))

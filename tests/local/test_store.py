@@ -317,7 +317,7 @@ def test_concurrent_patches_are_all_applied(store):
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join()
+            thread.join(60)
         versions = []
         while (event := watch.get(0.0001)) is not None:
             versions.append(int(event[1]["metadata"]["resourceVersion"]))

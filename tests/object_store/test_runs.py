@@ -195,7 +195,7 @@ def stalling():
     finally:
         over.set()
         server.shutdown()
-        thread.join()
+        thread.join(60)
         server.server_close()
 
 

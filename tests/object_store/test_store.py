@@ -44,7 +44,7 @@ class Faulty:
 
     def __exit__(self, *_):
         self._server.shutdown()
-        self._thread.join()
+        self._thread.join(60)
         self._server.server_close()
 
 

@@ -157,7 +157,7 @@ class ReviewApi:
 
     def stop(self):
         self.server.shutdown()
-        self.thread.join()
+        self.thread.join(60)
         self.server.server_close()
 
 

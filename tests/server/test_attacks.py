@@ -221,7 +221,7 @@ def test_a_namespace_that_fills_the_capacity_does_not_block_others(plain, review
         one.start()
     answers = [deliver(plain, reviews, b"x" * 5_000_000, "good", "127.2.0.1").status for _ in range(5)]
     for one in threads:
-        one.join()
+        one.join(60)
     assert answers == [201] * 5
 
 
@@ -296,7 +296,7 @@ def test_concurrent_requests_with_one_token_share_one_review(server, reviews):
     reviews.until_asked(1)
     reviews.answers.set()
     for one in threads:
-        one.join()
+        one.join(60)
     assert answers == [403] * 10
     assert reviews.reviewed.count(token) == 1  # a client of an earlier test may still be under review
 

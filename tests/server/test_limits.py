@@ -494,7 +494,7 @@ def test_concurrent_reviews_of_one_token_are_one_request_and_share_its_failure()
 
     cluster.may.set()
     for one in threads:
-        one.join()
+        one.join(60)
     assert heard == [None] * 5
     assert cluster.asked == 1
     cluster.create = fail

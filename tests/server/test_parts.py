@@ -348,7 +348,7 @@ def shown(context):
     client.verify_mode = ssl.CERT_NONE
     with client.wrap_socket(ours) as sock:
         got.append(sock.getpeercert(binary_form=True))
-    thread.join()
+    thread.join(60)
     return got[0]
 
 

@@ -179,7 +179,7 @@ def test_one_of_twenty_concurrent_deliveries_wins(server, reviews, run, pod):
     for one in threads:
         one.start()
     for one in threads:
-        one.join()
+        one.join(60)
     assert sorted(answers) == [201] + [409] * 19
     winner = answers.index(201)
     assert server.ask("GET", path(run, pod), reader).body == f"{winner}".encode() * 500

@@ -182,7 +182,7 @@ def test_a_file_swapped_for_a_link_meanwhile(folder, tmp_path):
                 seen.add(refused.reason)
     finally:
         stop.set()
-        thread.join()
+        thread.join(60)
         inside.close()
     assert b"secret" not in seen
 

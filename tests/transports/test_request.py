@@ -58,7 +58,7 @@ def served():
     yield serve
     for server, thread in servers:
         server.shutdown()
-        thread.join()
+        thread.join(60)
         server.server_close()
 
 
