@@ -1,16 +1,34 @@
-# Two commands: `make demo` does the main job, `make test` passes the tests.
+# Three commands: `make demo` does the main job, `make check` tests what is quick, `make test` all of it.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: demo test lint bench bench-engine performance clean
+# Processes that run tests: one for each core.
+JOBS ?= auto
+PYTEST := $(BIN)/pytest -n $(JOBS) --dist worksteal
+
+# Tests start hundreds of processes: each would compile the package anew where this variable is set.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: demo check fast test check-versions lint bench bench-engine performance clean
 
 demo: $(STAMP)
 	@$(BIN)/python examples/01-images/demo.py
 
+# Before each commit: all but the tests that are marked as slow, and few examples of each property.
+check: lint fast
+
+fast: $(STAMP)
+	$(PYTEST) -m "not slow" --hypothesis-profile=check
+
+# All that needs no cluster.
 test: $(STAMP) lint
-	$(BIN)/pytest -n 2 --dist worksteal
+	$(PYTEST)
+
+# The fast tests on every other Python from 3.11 on that is installed here.
+check-versions: $(STAMP)
+	@.ci/check-versions $(VENV)
 
 lint: $(STAMP)
 	$(BIN)/ruff check
@@ -40,4 +58,4 @@ $(STAMP): pyproject.toml
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(VENV)-3.* build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -77,6 +77,7 @@ def test_the_cut_interpreter_has_all_that_the_sidecar_imports(cut):
     assert {"ctypes", "json", DIGEST} <= names
 
 
+@pytest.mark.slow
 def test_the_cut_interpreter_for_networks_has_all_that_other_ways_import(cut_for_networks):
     names = imports("resultsfw_sidecar", "resultsfw_transports")
     assert missing(cut_for_networks, names | {"encodings.idna"}) == ["hashlib"]
@@ -254,6 +255,7 @@ def test_the_context_of_a_build_has_what_is_copied_and_little_else():
         assert one.partition("/")[0] in kept
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("image", ["controller", "results-server"])
 def test_what_is_removed_from_an_image_is_never_imported(image):
     text = (IMAGES / f"{image}.Containerfile").read_text()

@@ -2,7 +2,11 @@
 
 from typing import ClassVar
 
+import pytest
+
 from resultsfw.testing import BackendSuite
+
+pytestmark = pytest.mark.slow
 
 
 class TestConfigMap(BackendSuite):

@@ -186,6 +186,7 @@ NAMES = ["digest", "value-0", "value-1", "..x", "x" * 300, "ü", "a/b", "step-on
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=200)
 
 
+@pytest.mark.slow
 @given(st.dictionaries(st.sampled_from(NAMES), TEXTS))
 def test_any_values_that_fit_arrive_under_any_names(texts):
     values = {name: text.encode() for name, text in texts.items()}
@@ -282,6 +283,7 @@ def damaged(draw):
     return found
 
 
+@pytest.mark.slow
 @given(damaged())
 def test_what_is_damaged_swapped_or_forged_never_passes(found):
     store = Store()

@@ -463,6 +463,7 @@ def test_a_failed_step_keeps_its_results(flags):
     assert (results, condition["status"], condition["reason"]) == ({"a": "kept"}, "False", "StepFailed")
 
 
+@pytest.mark.slow
 def test_a_retry_is_another_attempt(flags, tmp_path):
     data, store = flags
     script = f'cd {tmp_path}\nprintf x >> n\nprintf "$(wc -c < n)" > $(results.a.path)\n[ $(wc -c < n) = 2 ]'
@@ -471,6 +472,7 @@ def test_a_retry_is_another_attempt(flags, tmp_path):
     assert not [one for one in store.rglob("*") if one.is_file()]
 
 
+@pytest.mark.slow
 def test_tokens_of_other_pods_are_refused(flags, tmp_path):
     """A token of the engine's is a pod's own here too."""
     data, _ = flags

@@ -320,6 +320,7 @@ def test_a_pod_whose_containers_were_not_seen_to_end_is_looked_at_again():
     assert read(future).ok
 
 
+@pytest.mark.slow
 @given(st.text() | st.none() | st.integers() | st.just("2026-01-01T00:00:10"))
 def test_no_time_is_too_odd(text):
     pod = seen(PREPARED, main=ended(at=text), sidecar=ended(at=text), deletionTimestamp=text)

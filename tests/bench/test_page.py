@@ -141,6 +141,7 @@ def test_the_same_figures_are_the_same_plots(tmp_path):
         assert "sidecar-logs" in text
 
 
+@pytest.mark.slow
 def test_the_engine_is_measured_round_by_round_and_goes_on(tmp_path):
     file = tmp_path / "engine.json"
     command = [sys.executable, ROOT / "bench" / "engine.py", "--part", "table", "--runs", "1"]

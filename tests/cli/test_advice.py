@@ -186,6 +186,7 @@ def test_a_run_that_failed_validation_gets_no_advice_on_backends():
     assert advice_on({"kind": "TaskRun", "status": {"podName": "", "conditions": [condition]}}) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["run", "collect"])
 def test_the_commands_give_the_same_advice_whatever_the_message_says(cli, saved, monkeypatch, command):
     words = ["run", TASK] if command == "run" else ["collect", *saved("tm-overflow"), "-o", "table"]

@@ -12,6 +12,8 @@ from pluginsite import GOOD
 from resultsfw.cli.probe import probe
 from resultsfw.plugins import installed_plugins
 
+pytestmark = pytest.mark.slow
+
 FACTS = {}
 
 

@@ -14,6 +14,8 @@ import pytest
 from resultsfw.cli import run as run_module
 from resultsfw.cli.inputs import read_files
 
+pytestmark = pytest.mark.slow
+
 FOLDER = Path(__file__).parents[2] / "examples" / "01-images"
 TASK, FLAGS = FOLDER / "task.yaml", FOLDER / "flags-sidecar-logs.yaml"
 

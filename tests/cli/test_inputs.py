@@ -214,6 +214,7 @@ def test_wrong_usage_names_the_help_of_the_command(cli):
     refused(cli("runn"), "Did you mean 'run'?")
 
 
+@pytest.mark.slow
 def test_nothing_is_started_when_the_last_file_is_refused(program, write, manifest):
     """As a process of its own: the first file is good, and no Step of it runs."""
     write("good.yaml", manifest(script="touch started"))

@@ -2,7 +2,10 @@
 
 import xml.etree.ElementTree as ET
 
+import pytest
 import yaml
+
+pytestmark = pytest.mark.slow
 
 
 def a_run(**spec):

@@ -12,6 +12,8 @@ import yaml
 
 from resultsfw.cli import run as run_module
 
+pytestmark = pytest.mark.slow
+
 WRITES = "printf 'hello' > $(results.greeting.path)"
 NAMED = "[{name: greeting}]"
 NO_IMAGES = "images are not pulled: Steps run as processes, with the programs this machine has"

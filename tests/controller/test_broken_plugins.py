@@ -9,6 +9,8 @@ from pluginsite import BROKEN, GOOD
 
 from resultsfw.cluster import EVENTS, PODS
 
+pytestmark = pytest.mark.slow
+
 OBSERVER = """
 from resultsfw import hookimpl
 

@@ -16,6 +16,8 @@ from faults import Dice, Strike
 
 from resultsfw.cluster import CONFIG_MAPS, PODS
 
+pytestmark = pytest.mark.slow
+
 NAMES = [f"r{number:02}" for number in range(30)]
 BACKENDS = ("termination-message", "sidecar-logs")
 

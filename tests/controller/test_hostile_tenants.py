@@ -11,6 +11,8 @@ from pluginsite import Site
 from resultsfw.cluster import Kind
 from resultsfw.tekton.api.kinds import PIPELINERUNS, TASKRUNS
 
+pytestmark = pytest.mark.slow
+
 LEASES = Kind("coordination.k8s.io", "v1", "leases", "Lease")
 LIMITS = {"RLIMIT_AS": 4 << 30, "RLIMIT_CPU": 300}
 QUICK = {"lease_seconds": 6, "renew_deadline": 4}

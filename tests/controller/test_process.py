@@ -4,10 +4,13 @@ import json
 import signal
 from datetime import UTC, datetime
 
+import pytest
 from controllerharness import NAMESPACE, condition
 
 from resultsfw.cluster import CONFIG_MAPS, EVENTS, PODS, Kind
 from resultsfw.tekton.api.kinds import TASKRUNS
+
+pytestmark = pytest.mark.slow
 
 LEASES = Kind("coordination.k8s.io", "v1", "leases", "Lease")
 

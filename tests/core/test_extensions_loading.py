@@ -113,6 +113,7 @@ BROKEN = {
 }
 
 
+@pytest.mark.slow
 def test_an_allow_listed_extension_that_is_broken_stops_the_start_with_all_that_is_known(site):
     """Distribution, version, target, file and reason; each is tried, none is left out in silence."""
     for name, (text, _) in BROKEN.items():

@@ -138,6 +138,7 @@ def test_a_backends_configuration_is_yaml_under_a_key_of_its_own():
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -163,6 +164,7 @@ def test_a_configuration_that_is_no_mapping_in_yaml_is_refused_by_key(text, says
     assert says in caught.value.message
 
 
+@pytest.mark.slow
 @given(st.text(max_size=40))
 def test_any_configuration_is_a_mapping_or_refused(text):
     try:

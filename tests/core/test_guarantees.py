@@ -121,6 +121,7 @@ def test_log_of_another_pod_is_refused():
     assert collected.problems[0].code is ProblemCode.TRANSPORT_FOREIGN
 
 
+@pytest.mark.slow
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=300))
 def test_any_text_arrives_unchanged_through_either_backend(text):
     """Guarantee 6: awkward bytes survive; the backend chosen changes no value."""

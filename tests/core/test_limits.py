@@ -91,6 +91,7 @@ def condition(patch):
 # How size is counted.
 
 
+@pytest.mark.slow
 @given(JSON)
 @example("<>&\u2028\u2029")
 @example({"<": "\u2028"})
@@ -349,6 +350,7 @@ def verdicts(draw):
     return CollectionOutcome(results=tuple(results[:split]), step_results=by_step, problems=problems)
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(
     verdicts(),
@@ -386,6 +388,7 @@ def test_the_patched_object_always_fits(collected, spec, cause, provenance):
         assert condition(patch)["reason"] == "Failed"
 
 
+@pytest.mark.slow
 @settings(max_examples=30)
 @given(st.integers(1, 2500), st.integers(0, 3000))
 def test_no_more_is_left_out_than_must_be(count, each):

@@ -114,6 +114,7 @@ def test_a_strangers_backend_is_loaded_by_name_and_no_other_is_imported(site):
     assert out.splitlines() == ["mine/3", "1", "['plugin_mine']"]
 
 
+@pytest.mark.slow
 def test_a_backend_installed_while_we_run_is_found(site):
     """Stevedore keeps what it once saw, in memory and on disk."""
     site.run("from resultsfw.plugins import load_backend; load_backend('termination-message')")
@@ -131,6 +132,7 @@ def test_a_backend_installed_while_we_run_is_found(site):
     assert out == "a good one"
 
 
+@pytest.mark.slow
 def test_a_broken_backend_is_refused_with_distribution_version_target_and_reason(site):
     for name, (text, _) in BROKEN.items():
         site.backend(name, text)

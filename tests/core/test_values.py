@@ -40,6 +40,7 @@ def test_an_array_of_strings_round_trips(elements):
     assert parse_value(ARRAY, json.dumps(elements, ensure_ascii=False, indent=1)) == elements
 
 
+@pytest.mark.slow
 @given(st.dictionaries(WHOLE, WHOLE))
 def test_an_object_of_strings_round_trips(members):
     assert parse_value(FREE, json.dumps(members)) == members

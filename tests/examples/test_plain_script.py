@@ -10,6 +10,8 @@ import pytest
 from resultsfw import PODS
 from resultsfw.local.kubelet import Kubelet
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = Path(__file__).parents[2] / "examples" / "04-plain-script" / "collect.py"
 
 

@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 SECRET = "AKIAIOSFODNN7EXAMPLE"  # noqa: S105 - of AWS's own documents
 
 TASKRUN = """

@@ -233,6 +233,7 @@ core.collect(run, {}, None, stamp=Stamp("mine", 1, 99))
 """
 
 
+@pytest.mark.slow
 def test_spans_go_where_the_variables_say_and_are_there_when_the_process_has_ended(collector):
     endpoint = f"http://127.0.0.1:{collector.server_port}"
     done = run(PROGRAM, OTEL_EXPORTER_OTLP_ENDPOINT=endpoint, OTEL_RESOURCE_ATTRIBUTES="team=x")
@@ -247,6 +248,7 @@ def test_spans_go_where_the_variables_say_and_are_there_when_the_process_has_end
     assert b"hunter2" not in request.SerializeToString()
 
 
+@pytest.mark.slow
 def test_the_services_name_and_the_exporter_are_the_operators():
     done = run(PROGRAM, OTEL_TRACES_EXPORTER="console", OTEL_SERVICE_NAME="mine")
     assert json.loads(done.stdout)["resource"]["attributes"]["service.name"] == "mine"
@@ -259,6 +261,7 @@ def test_the_services_name_and_the_exporter_are_the_operators():
     assert 'no exporter "otlp_proto_grpc" is installed' in grpc.stderr
 
 
+@pytest.mark.slow
 def test_a_collector_that_is_away_holds_no_run_up():
     away = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1", "OTEL_EXPORTER_OTLP_TIMEOUT": "1"}
     assert run(PROGRAM + "print(core.flags.results_from)", **away).stdout == "mine\n"

@@ -214,6 +214,7 @@ def test_no_match_is_left_and_nothing_else_is_changed(text, more):
     assert redact._text(whole) == expected
 
 
+@pytest.mark.slow
 @given(st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=4))
 def test_an_object_without_matches_is_the_same_object(value):
     text = json.dumps(value)

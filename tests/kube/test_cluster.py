@@ -402,6 +402,7 @@ def test_apply_says_who_owns_the_fields_and_wants_none_unknown(cluster, server):
     assert json.loads(done.body) == {"apiVersion": "v1", "kind": "ConfigMap", **flags}
 
 
+@pytest.mark.slow
 def test_a_cluster_from_a_configuration(server, tmp_path):
     """What an embedder writes first."""
     server.put("pods", "ns", "a")

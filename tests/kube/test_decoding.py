@@ -57,6 +57,7 @@ def test_of_an_object_that_is_too_deep_all_else_comes_and_why(before, after, lev
     assert not is_deeper_than(found, MAX_DEPTH)
 
 
+@pytest.mark.slow
 @given(others=st.lists(VALUES, max_size=4), at=st.integers(0, 4))
 def test_of_a_list_every_other_object_comes_as_it_is(others, at):
     items = [an_object(b"n%d" % number, encoded(value)) for number, value in enumerate(others)]
@@ -119,6 +120,7 @@ for text in (b"{", b"[", b'"', b'\\\\"', b"[]", b'{"a":', b'"\\\\', b'{"a":[', b
 """
 
 
+@pytest.mark.slow
 def test_pathological_megabytes_are_linear():
     done = subprocess.run([sys.executable, "-c", LINEAR], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-500:]

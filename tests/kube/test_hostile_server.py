@@ -338,6 +338,7 @@ for ask in (lambda: cluster.list(PODS), lambda: cluster.get(PODS, "ns", "a")):
 """
 
 
+@pytest.mark.slow
 def test_bodies_of_200_mb_are_refused_in_little_memory(server, tmp_path):
     config = str(kubeconfig_for(server.url, tmp_path))
     page = b'{"metadata":{"resourceVersion":"1"},"items":[' + b"[]," * (200_000_000 // 3) + b"[]]}"

@@ -121,6 +121,7 @@ PATHOLOGICAL = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", PATHOLOGICAL)
 def test_a_megabyte_of_any_kind_takes_linear_time(kind):
     """In a process that the kernel ends after so many seconds of processor time."""

@@ -71,6 +71,7 @@ def free_port():
         return opened.getsockname()[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("handler", ["httpGet", "tcpSocket"])
 def test_a_server_is_probed_by_http_and_tcp(handler, tmp_path):
     port = free_port()

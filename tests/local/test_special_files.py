@@ -81,6 +81,7 @@ def test_fifos_in_place_of_the_entrypoints_files_do_not_block(backend, tmp_path)
     assert final["status"]["completionTime"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["sidecar-logs", "termination-message"])
 def test_parameters_larger_than_a_pod_arrive_whole(backend, tmp_path):
     params = {name: f"{name}\u00e9'$(x)\n" * 45_000 for name in "abc"}
@@ -96,6 +97,7 @@ def test_parameters_larger_than_a_pod_arrive_whole(backend, tmp_path):
     assert final["status"]["results"][0]["value"] == f"{digest}\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["sidecar-logs", "termination-message"])
 def test_large_parameters_that_nothing_uses_do_not_matter(backend, tmp_path):
     params = {name: name * 500_000 for name in "abc"}

@@ -12,6 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from serverharness import POD, answer_on, head, path
 
+pytestmark = pytest.mark.slow
+
 MANY = 1000
 
 

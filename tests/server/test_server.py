@@ -13,6 +13,8 @@ from serverharness import OTHER, POD, READER, answer_on, head, path
 
 from resultsfw.cli import main
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def run():

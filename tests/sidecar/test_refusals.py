@@ -310,6 +310,7 @@ def test_a_huge_sparse_file_costs_no_memory(pod, size):
     assert (record["reason"], record["bytes"], record["limit"]) == ("TooLarge", size, CEILING)
 
 
+@pytest.mark.slow
 def test_the_worst_values_cost_little_memory(pod):
     """A control character is 6 bytes of JSON, and one emoji makes Python's text four times as wide."""
     worst = (b"\x01" * CEILING)[:-4] + "🚀".encode()

@@ -164,18 +164,21 @@ def test_what_is_changed_here_runs_if_it_is_not_changed():
     assert looked(PIPELINERUNS, PIPELINERUN)["conditions"][0]["status"] == "Unknown"
 
 
+@pytest.mark.slow
 @OFTEN
 @given(spec=mutations(RUN))
 def test_a_taskrun_of_any_shape_has_a_status_or_is_refused(spec):
     looked(TASKRUNS, spec)
 
 
+@pytest.mark.slow
 @OFTEN
 @given(spec=mutations(PIPELINERUN))
 def test_a_pipelinerun_of_any_shape_has_a_status_or_is_refused(spec):
     looked(PIPELINERUNS, spec)
 
 
+@pytest.mark.slow
 @OFTEN
 @given(spec=mutations(TASK), of=st.sampled_from([TASKS, PIPELINES]))
 def test_a_task_of_any_shape_has_a_status_or_is_refused(spec, of):

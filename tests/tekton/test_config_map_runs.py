@@ -3,6 +3,7 @@
 import copy
 import json
 
+import pytest
 from world import SIDECAR, KilledError, World
 
 from resultsfw import CONFIG_MAPS, PODS
@@ -69,6 +70,7 @@ def left(world):
     return [one for kind in (CONFIG_MAPS, ROLES, ROLE_BINDINGS) for one in world.cluster.list(kind)]
 
 
+@pytest.mark.slow
 def test_killed_at_any_call_and_started_again_it_comes_to_the_same_end():
     """Guarantee 4: no second pod, the same status, and nothing left when the run is looked at once more."""
     whole = World(FLAGS)

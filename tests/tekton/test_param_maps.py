@@ -108,6 +108,7 @@ def test_a_pod_that_fits_is_as_it_was():
     assert pod == build_pod(run, apply(run["spec"]["taskSpec"], run), attempt=0, options=PodOptions())
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(
     st.lists(
@@ -207,6 +208,7 @@ def test_config_maps_are_there_before_the_pod_that_mounts_them():
     assert world.taskrun["status"]["podName"] == "run-pod"
 
 
+@pytest.mark.slow
 def test_a_controller_killed_at_any_call_makes_the_same_pod_and_no_config_map_more():
     def run(fail_at):
         world = World()

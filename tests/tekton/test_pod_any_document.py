@@ -4,6 +4,7 @@ import json
 from types import UnionType
 from typing import Annotated, Literal, Union, get_args, get_origin
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pod_harness import OPTIONS
@@ -65,6 +66,7 @@ def values_of(annotation):
     return simple.get(annotation, plain)
 
 
+@pytest.mark.slow
 @given(
     documents(TaskRunSpec),
     documents(TaskSpec),

@@ -61,6 +61,7 @@ def test_nothing_is_written_when_nothing_changed(world):
     assert world.taskrun["metadata"]["resourceVersion"] == version
 
 
+@pytest.mark.slow
 def test_law_4_killed_at_any_call_and_started_again_it_comes_to_the_same_end():
     """Guarantee 4: no second pod, no second extraction after the verdict, the same status."""
     whole = World()

@@ -15,6 +15,8 @@ from resultsfw.local.kubelet import Kubelet
 from resultsfw.local.store import Store
 from resultsfw.testing import base, harness
 
+pytestmark = pytest.mark.slow
+
 HERE = Path(__file__).parent
 
 

@@ -7,6 +7,8 @@ from localserver import local_server
 from resultsfw.testing import BackendSuite
 from resultsfw.testing.folder import Folder
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):

@@ -111,6 +111,7 @@ def test_what_it_writes_keeps_the_contract(tmp_path, capsys, monkeypatch):
     assert backend.configure({}).image == "busybox:1.37"
 
 
+@pytest.mark.slow
 def test_a_stranger_installs_tests_and_runs_it(wheel, environment, tmp_path):
     """In an environment with nothing of ours but the wheel."""
     python = str(environment / "bin/python")

@@ -5,6 +5,8 @@ from sample_backends import Kept, Owned, template
 
 from resultsfw.testing import BackendSuite, Folder
 
+pytestmark = pytest.mark.slow
+
 
 class TestTemplate(BackendSuite):
     """As it stands in the package."""

@@ -136,6 +136,7 @@ def _calls(work: Callable[[], object]) -> int:
     return count
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.__name__.strip("_"))
 @pytest.mark.parametrize("state", STATES, ids=lambda state: state.__name__.strip("_"))
 @pytest.mark.parametrize("seconds", [1, 30], ids=["in time", "late"])
@@ -147,6 +148,7 @@ def test_four_times_the_tasks_are_four_times_the_work(shape, state, seconds):
     assert many < 4 * few * 1.2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.__name__.strip("_"))
 @pytest.mark.parametrize("state", STATES, ids=lambda state: state.__name__.strip("_"))
 def test_thousands_of_tasks_need_no_deep_stack(shape, state):
@@ -155,6 +157,7 @@ def test_thousands_of_tasks_need_no_deep_stack(shape, state):
     assert len(facts.tasks) == MANY
 
 
+@pytest.mark.slow
 def test_a_task_that_is_left_out_leaves_out_all_behind_it():
     facts = _look(_skipped_chain(MANY), _nothing, seconds=1)
     why = {name: facts.skip_reason(name) for name in facts.tasks}
@@ -197,6 +200,7 @@ print(len(facts.tasks))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.__name__.strip("_"))
 def test_twenty_thousand_tasks_take_a_minute_of_the_processor_at_most(shape):
     """Some two seconds. What is hidden from counting calls, one call's own work, would show here."""

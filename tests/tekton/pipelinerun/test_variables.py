@@ -260,6 +260,7 @@ SOME = st.sampled_from(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(st.lists(SOME, max_size=6).map("".join))
 def test_what_a_step_wrote_comes_out_as_it_is_wherever_it_is_put(value):
@@ -329,6 +330,7 @@ def test_a_binding_that_would_grow_beyond_an_object_ends_the_run_by_name():
     assert harness.taskruns_made == ["a"]
 
 
+@pytest.mark.slow
 def test_thousands_of_tasks_that_are_due_are_made_in_several_reconciles():
     harness = one_step(*(pipeline_task(f"t{n}") for n in range(450)))
     assert len(harness.taskruns_made) == 200

@@ -73,6 +73,7 @@ PIECES = st.lists(st.sampled_from(["a", "b", "#!/bin/sh\n", "\n", "$(x) $$ '", "
 VALUES = {"a": b"0123456789\n" * 4000, "b": b"another one\n" * 3000, "c": b""}
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(scripts=st.lists(PIECES, min_size=1, max_size=3))
 def test_scripts_with_large_parameters_in_them_come_whole_and_hold_them_once(tmp_path_factory, scripts):
@@ -225,6 +226,7 @@ WORDS = st.lists(
 ).map("".join)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(b=WORDS, c=WORDS, small=WORDS, size=st.sampled_from([40_000, 500_000]))
 def test_a_status_keeps_values_that_look_like_references(b, c, small, size):

@@ -58,6 +58,7 @@ def test_a_circle_that_a_value_opens_is_none():
     assert value_of("$(params.b)", defaults(a="$(params.b)", b="$(params.a)"), {"a": "x"}) == "x"
 
 
+@pytest.mark.slow
 def test_a_chain_of_ten_thousand_defaults_is_no_depth():
     chain = [{"name": f"p{n}", "default": f"$(params.p{n + 1})"} for n in range(10_000)]
     assert value_of("$(params.p0)", [*chain, {"name": "p10000", "default": "end"}]) == "end"
