@@ -139,9 +139,9 @@ def test_who_cannot_renew_stops_before_others_begin(server, candidate):
     one = candidate("one", lease_seconds=3600)
     server.wait(lambda: one.did)
     server.plan(refusing(500, "InternalError"), times=10**6, path="leases")
-    began = time.monotonic()
+    renewals = len(server.asked)
     server.wait(lambda: one.did == ["started", "stopped"])
-    assert time.monotonic() - began > 0.3
+    assert len(server.asked) > renewals + 1  # one refusal is not the end
     server.plans.clear()
     server.wait(lambda: one.did == ["started", "stopped", "started"])
 
