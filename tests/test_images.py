@@ -71,6 +71,7 @@ def missing(interpreter, names):
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
 
 
+@pytest.mark.slow
 def test_the_cut_interpreter_has_all_that_the_sidecar_imports(cut):
     names = imports("resultsfw_sidecar")
     assert missing(cut, names) == ["hashlib"]  # not needed beside the interpreter's own digest
@@ -99,6 +100,7 @@ class ApiServer(BaseHTTPRequestHandler):
         pass
 
 
+@pytest.mark.slow
 def test_the_cut_interpreter_for_networks_hands_over_by_tls(cut_for_networks, tmp_path):
     authority = trustme.CA()
     server = HTTPServer(("127.0.0.1", 0), ApiServer)

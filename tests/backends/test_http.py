@@ -427,6 +427,7 @@ def run_through(flags, script, **spec):
     return {one["name"]: one["value"] for one in status.get("results", ())}, status["conditions"][0]
 
 
+@pytest.mark.slow
 def test_results_arrive_and_nothing_is_left(flags):
     data, store = flags
     results, condition = run_through(
@@ -436,6 +437,7 @@ def test_results_arrive_and_nothing_is_left(flags):
     assert not [one for one in store.rglob("*") if one.is_file()]
 
 
+@pytest.mark.slow
 def test_a_value_over_the_limit_is_named_with_both_numbers(flags):
     data, _ = flags
     _, condition = run_through(
@@ -447,6 +449,7 @@ def test_a_value_over_the_limit_is_named_with_both_numbers(flags):
     assert "4000" in condition["message"]
 
 
+@pytest.mark.slow
 def test_what_the_server_refuses_is_said_in_its_words(flags):
     data, _ = flags
     results, condition = run_through(
@@ -457,6 +460,7 @@ def test_what_the_server_refuses_is_said_in_its_words(flags):
     assert "over the limit of 20000 bytes" in condition["message"]
 
 
+@pytest.mark.slow
 def test_a_failed_step_keeps_its_results(flags):
     data, _ = flags
     results, condition = run_through(data, "printf kept > $(results.a.path)\nexit 3")

@@ -61,6 +61,7 @@ def test_a_bit_flipped_anywhere_never_gives_a_wrong_value_nor_passes(bit):
         unharmed_or_failed(LOG[:place] + bytes([LOG[place] ^ (1 << bit)]) + LOG[place + 1 :], place)
 
 
+@pytest.mark.slow
 @given(st.integers(0, len(LOG) - 1), st.integers(0, 255))
 @settings(max_examples=300)
 def test_a_byte_replaced_anywhere_never_gives_a_wrong_value_nor_passes(place, byte):

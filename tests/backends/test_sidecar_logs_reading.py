@@ -53,6 +53,7 @@ def test_a_stream_that_gives_more_than_was_asked_for_is_left_at_the_cap():
     assert len(pulled) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("junk", [b"\n", b"{}\n", b'{"type":"task","name":"n","value":"v","sha256":""}\n'])
 def test_a_log_of_nothing_but_junk_takes_bounded_memory(junk):
     """Guarantee 3: a problem is larger than the empty line it speaks of; there must not be one for each."""

@@ -61,6 +61,7 @@ def test_what_is_no_record_is_told_by_name(tmp_path, text):
         records.read(file)
 
 
+@pytest.mark.slow
 def test_what_is_measured_is_that_of_the_environment_wherever_one_is(tmp_path, monkeypatch):
     (tmp_path / "resultsfw").mkdir()
     (tmp_path / "resultsfw" / "__init__.py").write_text("raise SystemExit('the wrong one')")

@@ -20,6 +20,7 @@ def test_every_case_has_its_expected_results():
     assert {file.stem for file in CASES.iterdir()} == set(RIGHT)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", RIGHT)
 def test_a_case_succeeds_with_the_expected_results(cli, case):
     ran = cli("run", CASES / f"{case}.yaml", "-o", "json")

@@ -5,6 +5,10 @@ import os
 import subprocess
 import sys
 
+import pytest
+
+pytestmark = pytest.mark.slow
+
 TASKRUN = {
     "apiVersion": "tekton.dev/v1",
     "kind": "TaskRun",

@@ -32,6 +32,7 @@ def verdict(taskrun):
     return condition["status"], condition["reason"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in captures.names() if name not in WITHOUT_LOG])
 def test_every_complete_capture_gets_the_expected_verdict(cli, saved, name):
     ran = cli("collect", *saved(name), "-o", "json")
@@ -40,6 +41,7 @@ def test_every_complete_capture_gets_the_expected_verdict(cli, saved, name):
     assert ran.status == (1 if reason else 0)
 
 
+@pytest.mark.slow
 def test_the_process_prints_json_only(program, saved):
     ran = program("collect", *saved("sl-basic"), "-o", "json")
     assert ran.status == 0

@@ -102,6 +102,7 @@ def test_paths_below_a_long_key_are_kept_short():
     assert all(len(path) < 2_000 for path in lines_of(f"? {'x' * 5_000}\n: [1, 2]\n", 1))
 
 
+@pytest.mark.slow
 def test_aliases_that_repeat_too_many_values_are_refused():
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9)]

@@ -223,6 +223,7 @@ def test_a_run_that_declares_no_results_says_so(cli, saved):
     assert (ran.status, ran.out) == (0, "tm-basic succeeded\n  it declares no results\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["tm-overflow", "sl-basic", "sl-reserved-sidecar"])
 def test_the_process_prints_json_only(program, saved, name):
     ran = program("explain", *saved(name), "-o", "json")

@@ -60,6 +60,7 @@ def run(write, store):
 FLAGS = ("--feature-flags", "flags.yaml")
 
 
+@pytest.mark.slow
 def test_a_reference_is_dereferenced(program, run, store):
     file = run(big=reference_to(CONTENT, store))
     ran = program("value", file, "big", *FLAGS)

@@ -31,6 +31,7 @@ def a_task(name, *of, **fields):
     return {"name": name, "taskSpec": spec, **({"params": params} if params else {}), **fields}
 
 
+@pytest.mark.slow
 def test_results_pass_between_tasks_of_a_pipelinerun(harness):
     process = harness.start("--no-leader-elect")
     tasks = [a_task("a"), a_task("b", "a"), a_task("c", "a", "b")]

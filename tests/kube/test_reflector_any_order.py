@@ -3,6 +3,7 @@
 import contextlib
 from functools import partial
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from kubeserver import Server, kubeconfig_for, refusing, resetting
@@ -10,6 +11,8 @@ from kubeserver import Server, kubeconfig_for, refusing, resetting
 from resultsfw.cluster import PODS
 from resultsfw.errors import ClusterError
 from resultsfw.kube import CachedCluster, KubeCluster, Reflector, connect, lacks_string
+
+pytestmark = pytest.mark.slow
 
 OURS = "resultsfw.dev/controller"
 NAMES = st.sampled_from("abcd")

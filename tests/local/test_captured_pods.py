@@ -11,6 +11,8 @@ from localpods import await_pod, log_of, over
 from resultsfw.cluster import PODS
 from resultsfw.local.kubelet import Kubelet
 
+pytestmark = pytest.mark.slow
+
 ELSEWHERE = {
     "sl-reserved-sidecar": "no pod was made",
     "sl-step-oom": "nobody kills for memory here",

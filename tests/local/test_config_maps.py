@@ -12,6 +12,8 @@ from resultsfw.local.rbac import ROLE_BINDINGS, ROLES
 from resultsfw.tekton.api.kinds import TASKRUNS
 from resultsfw.tekton.taskrun.reconciler import Reconciler
 
+pytestmark = pytest.mark.slow
+
 MiB = 1_048_576
 SIDECARS = ["native", "plain"]
 TOO_LARGE = "TaskRunResultLargerThanAllowedLimit"

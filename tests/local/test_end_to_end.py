@@ -17,6 +17,8 @@ from resultsfw.local.engine import Engine
 from resultsfw.tekton.api.kinds import TASKRUNS
 from resultsfw.tekton.taskrun.reconciler import Reconciler
 
+pytestmark = pytest.mark.slow
+
 FLAGS = {
     "termination-message": {"results-from": "termination-message"},
     "plain sidecar": {"results-from": "sidecar-logs", "config.sidecar-logs": "sidecar: plain"},

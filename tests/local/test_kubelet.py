@@ -74,6 +74,7 @@ def test_the_first_step_waits_for_the_ready_annotation(kubelet, store):
     assert await_pod(store, "run-pod", over)["status"]["phase"] == "Succeeded"
 
 
+@pytest.mark.slow
 def test_a_failing_step_fails_the_pod_and_skips_the_rest(kubelet, store):
     store.create(PODS, make_pod("printf d > /tekton/results/digest", "exit 3", "true", results="digest"))
     pod = await_pod(store, "run-pod", over)

@@ -40,6 +40,6 @@ def folder(tmp_path):
     return Place(f"file://{tmp_path}/a%20store", {}, {})
 
 
-@pytest.fixture(params=["folder", "s3"])
+@pytest.fixture(params=["folder", pytest.param("s3", marks=pytest.mark.slow)])
 def place(request):
     return request.getfixturevalue(request.param)

@@ -6,6 +6,8 @@ import pytest
 
 from resultsfw.testing import BackendSuite, Folder
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="class")
 def store(tmp_path_factory):

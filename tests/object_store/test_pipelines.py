@@ -14,6 +14,8 @@ from resultsfw.tekton.pipelinerun.reconciler import PipelineReconciler
 from resultsfw.tekton.taskrun.reconciler import Reconciler
 from resultsfw_transports.store import Store, StoreError
 
+pytestmark = pytest.mark.slow
+
 SECRET = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "store", "namespace": "default"}}
 
 

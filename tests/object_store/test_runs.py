@@ -22,6 +22,8 @@ from resultsfw.tekton.api.kinds import TASKRUNS
 from resultsfw.tekton.taskrun.reconciler import Reconciler
 from resultsfw_transports.store import Store, StoreError
 
+pytestmark = pytest.mark.slow
+
 PATIENCE = 20.0
 SECRET = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "store", "namespace": "default"}}
 

@@ -197,6 +197,7 @@ def test_an_environment_that_makes_no_sense_is_said(folder, tmp_path, missing, c
         assert pod.message.read_text().startswith("BadEnvironment: ")
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_a_value(place, tmp_path):
     size = 64 * MB
     pod = Pod(tmp_path / "tekton", place)

@@ -116,6 +116,7 @@ while True:
 """
 
 
+@pytest.mark.slow
 def test_after_a_kill_during_writes_only_complete_results_are_stored(tmp_path, results):
     writer = subprocess.Popen(
         [sys.executable, "-c", KILLED, f"file://{tmp_path}/store"], stdout=subprocess.PIPE, text=True
@@ -213,6 +214,7 @@ ODD = st.text(st.characters(codec="utf-8"), max_size=20) | st.sampled_from(
 )
 
 
+@pytest.mark.slow
 @given(namespace=ODD, run=ODD, pod=ODD, attempt=ODD, method=st.sampled_from(["PUT", "GET"]))
 @settings(max_examples=150)
 def test_unusual_paths_are_refused_and_store_nothing(one_app, *, namespace, run, pod, attempt, method):

@@ -67,6 +67,7 @@ def test_1_4_megabytes(pod):
     assert pod.print("big").values == {"big": "x" * 1_400_000}
 
 
+@pytest.mark.slow
 def test_a_thousand_results(pod):
     names = [f"r-{number}" for number in range(1000)]
     for name in names:

@@ -145,6 +145,7 @@ def test_a_signal_before_the_first_instruction_is_not_lost(pod):
     assert (log.why, log.status) == ("stopped", 0)
 
 
+@pytest.mark.slow
 def test_a_signal_at_any_instant_of_the_start(pod):
     """Either the interpreter died of it before our first line ran, or all is printed: never a part."""
     pod.write("a", b"1")
@@ -291,6 +292,7 @@ def test_stdout_is_a_file(pod, tmp_path):
     assert (tmp_path / "log").read_bytes().count(b"\n") == 3
 
 
+@pytest.mark.slow
 def test_errors(pod, variant):
     cases = [
         (["-nonsense", "x"], {}, "BadFlag"),

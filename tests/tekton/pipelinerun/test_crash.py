@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 from pipelinerun_harness import KilledError, PipelineRunHarness, pipeline_task
 
 from resultsfw.local.store import Store
@@ -10,6 +11,7 @@ from resultsfw.tekton.api.kinds import PIPELINERUNS, TASKRUNS
 PARAM_OF_A = {"name": "v", "value": "$(tasks.a.results.r)"}
 
 
+@pytest.mark.slow
 def test_law_4_killed_at_any_call_and_started_again_it_comes_to_the_same_end():
     def play(fail_at):
         harness = PipelineRunHarness(

@@ -175,6 +175,7 @@ def test_each_task_is_ordered_behind_those_it_waits_for():
         assert all(place[parent] < place[name] for name in place for parent in graph.parents[name])
 
 
+@pytest.mark.slow
 def test_a_long_cycle_is_named():
     spec = _reversed(MANY)
     spec["tasks"][-1]["runAfter"] = ["t0"]

@@ -356,6 +356,7 @@ def test_values_side_by_side_are_not_read_as_a_variable():
     assert harness.status["results"] == [{"name": "r", "value": "$(context.taskRun.name)"}]
 
 
+@pytest.mark.slow
 def test_a_task_that_thousands_use_is_read_once_and_gone_through_within_bounds():
     harness = PipelineRunHarness(*({"name": f"t{n}", "taskRef": {"name": "large"}} for n in range(3_000)))
     task = {

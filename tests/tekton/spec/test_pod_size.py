@@ -27,6 +27,7 @@ def bound(count):
     return [{"name": f"w{number}", "emptyDir": {}} for number in range(count)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("task", "run"),
     [
