@@ -29,6 +29,7 @@ from resultsfw.tekton.api.kinds import TASKRUNS
 from resultsfw.tekton.pod.builder import PodOptions, build_pod
 from resultsfw.tekton.pod.containers import PARAMS_MOUNT
 from resultsfw.tekton.podstatus.pod_state import all_containers_ended
+from resultsfw.tekton.podstatus.ready_signal import ready_signal
 from resultsfw.tekton.spec.declared_results import run_of
 from resultsfw.tekton.spec.param_references import resolved
 from resultsfw.tekton.spec.substitution import apply
@@ -299,7 +300,10 @@ class Harness:
                     continue
                 sample.pod = pod
                 with contextlib.suppress(ClusterError):
-                    mark_ready(self.store, pod, datetime.now(UTC))
+                    now = datetime.now(UTC)
+                    signal = ready_signal(pod, now)
+                    if signal.is_due or signal.repeat_is_due:
+                        mark_ready(self.store, pod, now, repeat=signal.repeat_is_due)
                 if until(pod):
                     del remaining[sample.name]
         for sample in samples:

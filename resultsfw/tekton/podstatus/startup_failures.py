@@ -1,6 +1,7 @@
 """Why a pod will not come to run its Steps, as its status tells it: nowhere to go, or nothing to start."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -11,12 +12,11 @@ from resultsfw.tekton.api.kinds import is_sidecar, is_step
 from resultsfw.tekton.api.times import parse_time
 from resultsfw.tekton.podstatus.pod_state import (
     init_statuses,
-    is_scheduled,
     main_statuses,
     steps_may_have_started,
 )
 
-__all__ = ["cannot_start", "unscheduled_since", "unscheduled_too_long"]
+__all__ = ["Unscheduled", "cannot_start", "unscheduled", "unscheduled_too_long"]
 
 _UNPULLABLE: Final = frozenset({"ErrImageNeverPull", "ImagePullBackOff", "InvalidImageName"})
 """Of images. ``ErrImagePull`` is not among them: the first try may fail and the next come right."""
@@ -29,30 +29,48 @@ _TRIES: Final = 2
 """Restarts of a native results sidecar, before any Step began, after which it is not waited for."""
 
 
-def unscheduled_since(pod: Object) -> tuple[datetime, str] | None:
-    """Since when the scheduler finds no node, and why; ``None`` for a pod that has one or is held back.
+@dataclass(frozen=True, slots=True)
+class Unscheduled:
+    """What the scheduler says of a pod for which it finds no node.
 
-    A pod behind a scheduling gate is held back: whoever set the gate decides.
+    Attributes:
+        since: When it said so first.
+        message: Why there is none.
     """
-    for one in pod.get("status", {}).get("conditions") or ():
-        if one.get("type") == "PodScheduled" and one.get("reason") == "Unschedulable":
-            since = parse_time(one.get("lastTransitionTime"))
-            if since is not None and one.get("status") == "False":
-                return since, one.get("message", "")
+
+    since: datetime
+    message: str
+
+
+def unscheduled(pod: Object) -> Unscheduled | None:
+    """Return what the scheduler says of a pod for which it finds no node; ``None``: it has one, or is gated.
+
+    Whoever set a scheduling gate (a queue of jobs, say) decides when it opens.
+    """
+    for condition in pod.get("status", {}).get("conditions") or ():
+        if condition.get("type") == "PodScheduled" and condition.get("reason") == "Unschedulable":
+            since = parse_time(condition.get("lastTransitionTime"))
+            if since is not None and condition.get("status") == "False":
+                return Unscheduled(since, condition.get("message", ""))
     return None
 
 
-def unscheduled_too_long(pod: Object, after: float, now: datetime) -> tuple[str, str] | None:
-    """Reason and message for a pod that found no node for too long; ``after`` in seconds, 0: never."""
-    if not after or is_scheduled(pod) or (found := unscheduled_since(pod)) is None:
+def unscheduled_too_long(
+    name: str, found: Unscheduled, after: float, now: datetime
+) -> tuple[str, str] | None:
+    """Return reason and message for a pod that has been without a node for too long.
+
+    Args:
+        name: Of the pod.
+        found: What the scheduler says.
+        after: Seconds; 0: as long as the run may take.
+        now: The time.
+    """
+    if not after or now < found.since + timedelta(seconds=after):
         return None
-    since, why = found
-    if now < since + timedelta(seconds=after):
-        return None
-    name = pod["metadata"]["name"]
     return reasons.UNSCHEDULABLE, (
-        f'pod "{name}" found no node within {after:g} s: {why.rstrip(".")}. Make room for it or let it ask '
-        f"for less; where nodes are added on demand, raise --unschedulable-after"
+        f'pod "{name}" found no node within {after:g} s: {found.message.rstrip(".")}. Make room for it or '
+        f"let it ask for less; where nodes are added on demand, raise --unschedulable-after"
     )
 
 

@@ -5,6 +5,7 @@ Tekton copies the Secrets that a ServiceAccount lists and that are annotated ``t
 annotated, and the controller is none (decision 0029): it reads the ServiceAccount, and names what it lists.
 """
 
+import logging
 import re
 import threading
 import time
@@ -14,8 +15,12 @@ from typing import Final
 from resultsfw.cluster import Cluster, Object
 from resultsfw.errors import ClusterError
 from resultsfw.tekton.api.kinds import SERVICE_ACCOUNTS
+from resultsfw.tekton.api.policies import Policies
+from resultsfw.tekton.pod.builder import PodOptions
 
-__all__ = ["REASON", "STEP_FAILED", "CredentialNotes", "withheld_secrets"]
+__all__ = ["REASON", "STEP_FAILED", "CredentialNotes", "WithheldCredentials", "withheld_secrets"]
+
+log = logging.getLogger(__name__)
 
 REASON: Final = "CredentialsNotGiven"
 """Of the Event on the run."""
@@ -72,6 +77,48 @@ class CredentialNotes:
                 self._known.clear()
             self._known[key] = now, said
         return said
+
+
+class WithheldCredentials:
+    """Tells people what Steps do not get of their pod's service account.
+
+    Args:
+        cluster: Where ServiceAccounts are.
+        options: Name the service account of a pod that names none.
+        policies: Say whether anybody expects credentials.
+        tell: Records an Event on a TaskRun: reason and message.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        *,
+        options: PodOptions,
+        policies: Policies,
+        tell: Callable[[Object, str, str], None],
+    ) -> None:
+        self._notes = CredentialNotes(cluster)
+        self._options = options
+        self._policies = policies
+        self._tell = tell
+
+    def warn(self, taskrun: Object, pod: Object) -> None:
+        """Say in the log and in an Event what Steps of an attempt that begins do not get."""
+        if note := self._note(pod):
+            metadata = taskrun["metadata"]
+            log.warning("TaskRun %s/%s: %s", metadata.get("namespace", ""), metadata["name"], note)
+            self._tell(taskrun, REASON, note)
+
+    def append_to(self, pod: Object, message: str) -> str:
+        """Return a message with what Steps of the pod do not get, if there is anything."""
+        note = self._note(pod)
+        return f"{message}; {note}" if note else message
+
+    def _note(self, pod: Object) -> str:
+        if not self._policies.credentials:
+            return ""
+        account = pod["spec"].get("serviceAccountName") or self._options.service_account
+        return self._notes.note(pod["metadata"].get("namespace", ""), account)
 
 
 def _sentence(account: str, names: list[str]) -> str:

@@ -1,60 +1,23 @@
-"""The beginning of a run: its Task, its first status, and its only one if it cannot run."""
+"""Build the first statuses of a TaskRun: pending, started, with a Task; and its only one if it cannot run."""
 
 import contextlib
-import logging
 from datetime import datetime
 
 from resultsfw.cluster import Cluster, Object
 from resultsfw.core import ResultsManager
-from resultsfw.errors import ClusterError, ForbiddenError, InputError, NotFoundError, ResultsError
+from resultsfw.errors import ResultsError
 from resultsfw.flags import ANNOTATION
 from resultsfw.tekton.api import reasons
 from resultsfw.tekton.api.conditions import condition
-from resultsfw.tekton.api.inherited import inherited_metadata
-from resultsfw.tekton.api.kinds import TASK_LABEL, TASKRUNS, TASKS
-from resultsfw.tekton.api.models import parse_task, parse_taskrun
 from resultsfw.tekton.api.names import container_name, step_name
-from resultsfw.tekton.api.refusals import RefusedRun, pod_refused
 from resultsfw.tekton.api.times import format_time
-from resultsfw.tekton.spec.param_files import restored, spared
-from resultsfw.tekton.spec.substitution import apply, stored_spec
-from resultsfw.tekton.spec.validate_taskrun import refuse_invalid
+from resultsfw.tekton.spec.param_files import spared
+from resultsfw.tekton.spec.substitution import apply
 from resultsfw.tekton.taskrun.completion import failed_status
+from resultsfw.tekton.taskrun.task_resolution import read_task
 from resultsfw.tekton.taskrun.termination import TerminationCause
 
-__all__ = ["attempt_status", "first_status", "is_pending", "pending_status", "refused_status", "task_spec_of"]
-
-log = logging.getLogger(__name__)
-
-
-def task_spec_of(taskrun: Object, cluster: Cluster, *, inherit: bool = True) -> Object:
-    """The run's Task spec, valid and with everything in it replaced that can be before the pod runs.
-
-    A status that holds one already is followed: a Task that changes later does not change a run. A retry
-    of a spec that stands in the run itself is made anew: ``$(context.task.retry-count)`` may be in it.
-
-    Args:
-        taskrun: The run.
-        cluster: Where its Task is.
-        inherit: Whether the run is given the Task's labels and annotations, as Tekton gives them.
-
-    Raises:
-        RefusedRun: There is none, or the run cannot be made of it.
-        ClusterError: The Task could not be read.
-    """
-    status = taskrun.get("status", {})
-    begins = not status.get("podName") and taskrun["spec"].get("taskSpec") is not None
-    if (known := status.get("taskSpec")) and not begins:
-        return restored(dict(known), taskrun)
-    try:
-        parse_taskrun(taskrun)
-        spec, name, described = _task_of(taskrun, cluster)
-    except InputError as error:
-        raise RefusedRun(reasons.VALIDATION_FAILED, error.message, subject=error.subject) from error
-    substituted = refuse_invalid(taskrun, spec, task_name=name)
-    if name and inherit:
-        _inherit(taskrun, cluster, name, described)
-    return stored_spec(substituted, taskrun)
+__all__ = ["attempt_status", "first_status", "is_pending", "pending_status", "refused_status"]
 
 
 def is_pending(taskrun: Object) -> bool:
@@ -85,22 +48,25 @@ def first_status(now: datetime) -> Object:
 
 
 def refused_status(
-    taskrun: Object, cluster: Cluster, core: ResultsManager, refused: RefusedRun, now: datetime
+    taskrun: Object, cluster: Cluster, core: ResultsManager, cause: TerminationCause, now: datetime
 ) -> Object:
-    """The status of a run that gets no pod; with the Task's spec, as Tekton's, if only the pod was wrong."""
+    """Return the status of a run that gets no pod.
+
+    As Tekton's, it holds the Task's spec if only the pod cannot be created.
+    """
     spec = None
-    if refused.reason == reasons.POD_CREATION_FAILED:
+    if cause.reason == reasons.POD_CREATION_FAILED:
         with contextlib.suppress(ResultsError):  # the verdict must not depend on reading the Task once more
-            raw, name = _raw_spec(taskrun, cluster)
+            raw, name, _ = read_task(taskrun, cluster)
             spec = apply(raw, taskrun, task_name=name)
-    ended = failed_status(TerminationCause(refused.reason, refused.message), now, podName="")
+    ended = failed_status(cause, now, podName="")
     return {**attempt_status(taskrun, spec, core, now), **ended}
 
 
 def attempt_status(taskrun: Object, task_spec: Object | None, core: ResultsManager, now: datetime) -> Object:
-    """The first status of an attempt, before there is a pod. One that has begun keeps its start."""
+    """Return the status of an attempt whose Task is known, before it has a pod. An earlier start is kept."""
     asked = (taskrun["metadata"].get("annotations") or {}).get(ANNOTATION)
-    # Later looks trust what stands here: never a name that only the run's maker has written.
+    # Later passes trust what stands here: never a name that only the run's author has written.
     backend = asked if asked in core.flags.allowed_results_from else core.flags.results_from
     status: Object = {
         "startTime": taskrun.get("status", {}).get("startTime") or format_time(now),
@@ -119,56 +85,3 @@ def attempt_status(taskrun: Object, task_spec: Object | None, core: ResultsManag
             for index, step in enumerate(task_spec.get("steps") or ())
         ]
     return status
-
-
-def _raw_spec(taskrun: Object, cluster: Cluster) -> tuple[Object, str]:
-    """The Task's spec as written, and the Task's name where it has one."""
-    spec, name, _ = _task_of(taskrun, cluster)
-    return spec, name
-
-
-def _inherit(taskrun: Object, cluster: Cluster, name: str, described: Object) -> None:
-    """Give a run the labels and annotations of the Task it refers to, before its pod is built from them.
-
-    Raises:
-        RefusedRun: The server will never accept them.
-        ClusterError: They cannot be written now.
-    """
-    added = inherited_metadata(taskrun, described, label=TASK_LABEL, name=name)
-    if not added:
-        return
-    metadata = taskrun["metadata"]
-    namespace, run = metadata.get("namespace", ""), metadata["name"]
-    patch = {"metadata": {**added, "resourceVersion": metadata["resourceVersion"]}}
-    try:
-        taskrun["metadata"] = cluster.patch(TASKRUNS, namespace, run, patch)["metadata"]
-    except ForbiddenError as error:  # the stamp is refused next, which says what the controller may not do
-        log.warning("TaskRun %s/%s does not get its Task's labels: %s", namespace, run, error.message)
-    except ClusterError as error:
-        if error.retryable:
-            raise
-        raise pod_refused(taskrun, f"it cannot have the labels of its Task: {error.message}") from error
-
-
-def _task_of(taskrun: Object, cluster: Cluster) -> tuple[Object, str, Object]:
-    """The Task's spec as written, and its name and ``metadata`` where it is not embedded."""
-    spec = taskrun["spec"]
-    if spec.get("taskSpec") is not None:
-        return spec["taskSpec"], "", {}
-    reference = spec.get("taskRef") or {}
-    namespace, name = taskrun["metadata"].get("namespace", ""), reference.get("name", "")
-    if reference.get("resolver") or reference.get("bundle") or not name:
-        raise RefusedRun(
-            reasons.RESOLUTION_FAILED,
-            f"the Task of {namespace}/{taskrun['metadata']['name']} is not in this namespace by name; "
-            f"resolvers are not supported here: give taskRef.name or taskSpec",
-        )
-    try:
-        task = cluster.get(TASKS, namespace, name)
-        parse_task(task)
-        return task["spec"], name, task["metadata"]
-    except NotFoundError as error:
-        raise RefusedRun(
-            reasons.RESOLUTION_FAILED,
-            f'there is no Task "{name}" in namespace "{namespace}": {error.message}',
-        ) from error

@@ -15,8 +15,9 @@ from resultsfw.tekton.podstatus.step_states import pod_status_fields
 from resultsfw.tekton.spec.declared_results import run_of
 from resultsfw.tekton.taskrun.completion import complete
 from resultsfw.tekton.taskrun.foreign_pods import infer_stamp
-from resultsfw.tekton.taskrun.initial_status import attempt_status, refused_status, task_spec_of
-from resultsfw.tekton.taskrun.termination import termination_cause
+from resultsfw.tekton.taskrun.initial_status import attempt_status, refused_status
+from resultsfw.tekton.taskrun.task_resolution import resolve_task
+from resultsfw.tekton.taskrun.termination import TerminationCause, termination_cause
 from resultsfw.types import CollectionOutcome, Run, Stamp
 
 __all__ = ["Offline", "taskrun_from_pod"]
@@ -70,9 +71,10 @@ def taskrun_from_pod(
     old = taskrun.get("status", {})
     keep = {"retriesStatus": old["retriesStatus"]} if "retriesStatus" in old else {}
     try:
-        spec = task_spec_of(taskrun, cluster, inherit=False)
+        spec, _ = resolve_task(taskrun, cluster, inherit=False)
     except RefusedRun as refused:
-        status = {**refused_status(taskrun, cluster, core, refused, now), **keep}
+        cause = TerminationCause(refused.reason, refused.message)
+        status = {**refused_status(taskrun, cluster, core, cause, now), **keep}
         return Offline(taskrun={**taskrun, "status": status})
     base = {**taskrun, "status": {**attempt_status(taskrun, spec, core, now), **keep}}
     if pod is None:

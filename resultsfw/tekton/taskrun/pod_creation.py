@@ -1,212 +1,174 @@
-"""Making the pod of a TaskRun's attempt, and saying why it cannot be made, or not yet."""
+"""Create the pod of a TaskRun's attempt, or say why it cannot be created."""
 
 import contextlib
-from collections.abc import Callable
-from datetime import datetime
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from resultsfw.cluster import CONFIG_MAPS, PODS, Cluster, Object
-from resultsfw.core import STAMP_ANNOTATION, ResultsManager
+from resultsfw.core import ResultsManager
 from resultsfw.errors import (
     AlreadyExistsError,
+    BackendError,
     ClusterError,
-    ConflictError,
     CorruptError,
-    ForbiddenError,
-    NotFoundError,
+    FlagError,
+    InputError,
     ObjectTooLargeError,
+    ResultsError,
 )
 from resultsfw.tekton.api import reasons
-from resultsfw.tekton.api.conditions import condition
 from resultsfw.tekton.api.kinds import TASKRUNS
-from resultsfw.tekton.api.names import pod_name
 from resultsfw.tekton.api.owners import owns
 from resultsfw.tekton.api.policies import Policies
 from resultsfw.tekton.api.refusals import RefusedRun, pod_refused
 from resultsfw.tekton.pod.builder import PodOptions, build_pod_and_maps
 from resultsfw.tekton.pod.containers import PARAMS_MOUNT
 from resultsfw.tekton.spec.param_files import large_params, largest
-from resultsfw.tekton.spec.param_references import resolved
+from resultsfw.tekton.spec.param_references import Resolved, resolved
 from resultsfw.tekton.spec.validate_taskrun import refuse_forbidden
 from resultsfw.tekton.spec.workspaces import make_claims
 from resultsfw.tekton.taskrun.finalizers import required_metadata
-from resultsfw.tekton.taskrun.initial_status import attempt_status, task_spec_of
-from resultsfw.tekton.taskrun.stamps import recorded_stamp
-from resultsfw.tekton.taskrun.termination import TerminationCause
+from resultsfw.tekton.taskrun.observation import Failure
 from resultsfw.types import Run
 
-__all__ = ["EndedError", "PodCreation"]
+__all__ = ["REFUSALS", "Creation", "PodCreator", "failure_of", "foreign_pod"]
+
+REFUSALS = (RefusedRun, FlagError, BackendError, InputError)
+"""What is raised for a run that cannot be run as it is written, or under the flags as they are."""
 
 
-class EndedError(Exception):
-    """The run is over for a cause that needs no pod. No error: a way out of looking for one."""
+@dataclass(frozen=True, slots=True)
+class Creation:
+    """What came of creating a pod.
 
-    def __init__(self, cause: TerminationCause) -> None:
-        super().__init__(cause.message)
-        self.cause = cause
+    Attributes:
+        taskrun: With the metadata that it has now.
+        pod: As the API server made it; ``None`` if it was not created.
+        failure: Why it was not created.
+    """
+
+    taskrun: Object
+    pod: Object | None = None
+    failure: Failure | None = None
 
 
-class PodCreation:
-    """Makes the pods of TaskRuns.
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """What is to be created, in this order, and what the TaskRun's metadata must hold before that."""
+
+    config_maps: Sequence[Object]
+    pod: Object
+    metadata: Object
+    params: Resolved
+
+
+def failure_of(error: ResultsError) -> Failure:
+    """Return the failure of a TaskRun that cannot be run as it is written."""
+    reason = error.reason if isinstance(error, RefusedRun) else reasons.VALIDATION_FAILED
+    return Failure(reason, error.message, error)
+
+
+def foreign_pod(taskrun: Object, pod: Object) -> Failure | None:
+    """Return the failure of a TaskRun whose pod's name is taken by a pod of somebody else."""
+    if owns(taskrun, pod):
+        return None
+    name = pod["metadata"]["name"]
+    refused = RefusedRun(
+        reasons.POD_CREATION_FAILED,
+        f'failed to create task run pod "{taskrun["metadata"]["name"]}": pod "{name}" '
+        f"exists and belongs to somebody else; delete it or name the run otherwise",
+    )
+    return failure_of(refused)
+
+
+class PodCreator:
+    """Creates the pods of TaskRuns.
 
     Args:
         core: With the flags in force.
         cluster: Where TaskRuns and Pods live.
         options: Images and defaults of the pods.
-        write: Writes a part of a TaskRun's status.
         policies: What an operator forbids.
-        begins: Told of a TaskRun and its pod before the status says that the attempt has one.
     """
 
     def __init__(
-        self,
-        core: ResultsManager,
-        cluster: Cluster,
-        options: PodOptions,
-        write: Callable[[Object, Object], None],
-        *,
-        policies: Policies,
-        begins: Callable[[Object, Object], None],
+        self, core: ResultsManager, cluster: Cluster, options: PodOptions, policies: Policies
     ) -> None:
-        self._policies = policies
-        self._begins = begins
         self._core = core
         self._cluster = cluster
         self._options = options
-        self._write = write
+        self._policies = policies
 
-    def task_spec(self, taskrun: Object, now: datetime) -> Object:
-        """Return the run's Task spec (`task_spec_of`); where it cannot be read, the run says so and waits."""
-        try:
-            return task_spec_of(taskrun, self._cluster)
-        except ClusterError as error:
-            why = f"the Task could not be read, or the run not labelled as it is: {error.message}"
-            raise self._not_made(taskrun, None, why, error, now, reason=reasons.RESOLUTION_FAILED) from error
+    def create(self, taskrun: Object, task_spec: Object, run: Run) -> Creation:
+        """Create the pod of a TaskRun's attempt, and before it what it needs.
 
-    def pod_of(self, taskrun: Object, spec: Object, run: Run, now: datetime) -> Object:
-        """Return the attempt's pod, made if there is none yet.
+        The pod's name follows from TaskRun and attempt: if the pod exists already, that one is returned.
 
-        Its name is a function of run and attempt: one made just before a crash is found again.
+        Args:
+            taskrun: As last read. Its metadata gets the stamp and a finalizer, if its backend needs one.
+            task_spec: Resolved.
+            run: The attempt, as backends see it.
 
         Raises:
-            RefusedRun: It cannot be made.
-            EndedError: It was there, and is not there any more.
-            ClusterError: It cannot be made now; the run's condition says why.
+            ClusterError: The pod exists and cannot be read.
         """
-        name = pod_name(run.name, run.attempt)
-        status = taskrun.get("status", {})
-        known = status.get("podName") == name
-        if not known and STAMP_ANNOTATION not in (taskrun["metadata"].get("annotations") or {}):
-            # The stamp is written before the pod: without it there can be none whose backend was chosen.
-            return self._make(taskrun, spec, run, now)
-        try:
-            pod = self._cluster.get(PODS, run.namespace, name)
-        except NotFoundError as error:
-            if known:
-                why = f'pod "{name}" vanished before its results were read'
-                raise EndedError(TerminationCause(reasons.POD_DELETED, why)) from error
-            return self._make(taskrun, spec, run, now)
-        except ForbiddenError as error:
-            why = f"the pod could not be read: {error.message}"
-            raise self._not_made(taskrun, spec, why, error, now) from error
-        _refuse_foreign(taskrun, pod)
-        if not status.get("podName"):
-            self._begin(taskrun, spec, pod, now)
-        return pod
-
-    def _make(self, taskrun: Object, spec: Object, run: Run, now: datetime) -> Object:
-        refuse_forbidden(taskrun, self._policies)
-        annotations = taskrun["metadata"].get("annotations") or {}
         failed = f'failed to create task run pod "{run.name}": '
         try:
-            whole = resolved(self._core, self._cluster, taskrun, spec)
-            bare, maps = build_pod_and_maps(
-                whole.taskrun,
-                whole.task_spec,
-                attempt=run.attempt,
-                options=self._options,
-                files=whole.files,
-            )
-            bare = self._core.place_files(run, bare, whole.files, PARAMS_MOUNT)
-            pod = self._core.prepare_pod(run, bare, cluster=self._cluster, annotations=annotations)
-            if marks := required_metadata(self._core, taskrun, pod):
-                # The pod's own stamp is what reading follows; this one is for people, and outlives the pod.
-                # Conditional: a cancel that came meanwhile must be seen before there is a pod.
-                marks["resourceVersion"] = taskrun["metadata"]["resourceVersion"]
-                changed = self._cluster.patch(TASKRUNS, run.namespace, run.name, {"metadata": marks})
-                taskrun["metadata"] = changed["metadata"]
+            prepared = self._prepare(taskrun, task_spec, run)
+            # The pod's own stamp is what reading follows; this one is for people, and outlives the pod.
+            taskrun = self._write_metadata(taskrun, prepared.metadata)
         except CorruptError as error:
-            raise pod_refused(taskrun, error.message) from error
+            return Creation(taskrun, failure=failure_of(pod_refused(taskrun, error.message)))
         except ClusterError as error:
-            raise self._not_made(taskrun, spec, failed + error.message, error, now) from error
-        if (failure := make_claims(self._cluster, taskrun)) is not None:
-            why, refusal = failure
-            claim_failed = reasons.CLAIM_FAILED
-            raise self._not_made(taskrun, spec, why, refusal, now, reason=claim_failed) from refusal
+            return _not_created(taskrun, failed + error.message, error)
+        except REFUSALS as error:
+            return Creation(taskrun, failure=failure_of(error))
+        if (claim := make_claims(self._cluster, taskrun)) is not None:
+            return _not_created(taskrun, *claim, reason=reasons.CLAIM_FAILED)
         try:
-            for config_map in maps:
-                # The name says what is in it, and the pod checks that: whose it is need not be asked.
+            for config_map in prepared.config_maps:
+                # The name is a digest of the content, and the pod checks that: the owner does not matter.
                 with contextlib.suppress(AlreadyExistsError):
                     self._cluster.create(CONFIG_MAPS, config_map)
-            pod = self._cluster.create(PODS, pod)
+            pod = self._cluster.create(PODS, prepared.pod)
         except AlreadyExistsError:
-            pod = self._cluster.get(PODS, run.namespace, pod["metadata"]["name"])
-            _refuse_foreign(taskrun, pod)
+            pod = self._cluster.get(PODS, run.namespace, prepared.pod["metadata"]["name"])
+            if (foreign := foreign_pod(taskrun, pod)) is not None:
+                return Creation(taskrun, failure=foreign)
         except ObjectTooLargeError as error:
-            raise RefusedRun(
-                reasons.POD_CREATION_FAILED,
-                f"{failed}{error.message}"
-                f"{largest(large_params(whole.taskrun, spec))}; make its scripts and parameters smaller",
-            ) from error
+            large = largest(large_params(prepared.params.taskrun, task_spec))
+            why = f"{failed}{error.message}{large}; make its scripts and parameters smaller"
+            return _not_created(taskrun, why, error)
         except ClusterError as error:
-            raise self._not_made(taskrun, spec, failed + error.message, error, now) from error
-        self._begin(taskrun, spec, pod, now)
-        return pod
+            return _not_created(taskrun, failed + error.message, error)
+        return Creation(taskrun, pod)
 
-    def _not_made(
-        self,
-        taskrun: Object,
-        spec: Object | None,
-        why: str,
-        error: ClusterError,
-        now: datetime,
-        *,
-        reason: str = reasons.POD_CREATION_FAILED,
-    ) -> Exception:
-        """Return what to raise where a pod, or what it needs, could not be made or read.
-
-        What a server will never accept ends the run, with ``reason``. What may come right is tried again,
-        and the run's condition says what it waits for; its timeout decides. A quota may free itself; a Pod
-        Security level does not, but nothing except a message tells the two apart.
-        """
-        if isinstance(error, ConflictError):
-            return error  # somebody else wrote: nothing is known to be wrong
-        if not error.retryable:
-            return RefusedRun(reason, why)
-        if not taskrun.get("status", {}).get("podName"):
-            waiting = attempt_status(taskrun, spec, self._core, now) | {"podName": ""}
-            waiting["conditions"] = [condition("Unknown", reasons.PENDING, why, now)]
-            self._write(taskrun, waiting)
-        return error
-
-    def _begin(self, taskrun: Object, spec: Object, pod: Object, now: datetime) -> None:
-        """Write that the attempt has a pod."""
-        status = attempt_status(taskrun, spec, self._core, now)
-        status["podName"] = pod["metadata"]["name"]
-        # What is written here is what later reconciles trust: a pod's own word is not enough.
-        stamp = recorded_stamp(self._core, taskrun, pod)
-        status["provenance"]["featureFlags"] |= {
-            "maxResultSize": stamp.max_result_size,
-            "resultExtractionMethod": stamp.backend,
-        }
-        self._begins(taskrun, pod)
-        self._write(taskrun, status)
-
-
-def _refuse_foreign(taskrun: Object, pod: Object) -> None:
-    """Raise RefusedRun for a pod under the run's name that is not its own."""
-    if not owns(taskrun, pod):
-        raise RefusedRun(
-            reasons.POD_CREATION_FAILED,
-            f'failed to create task run pod "{taskrun["metadata"]["name"]}": pod "{pod["metadata"]["name"]}" '
-            f"exists and belongs to somebody else; delete it or name the run otherwise",
+    def _prepare(self, taskrun: Object, task_spec: Object, run: Run) -> _Prepared:
+        """Build the pod and let its backend prepare it, which may create what the pod needs."""
+        refuse_forbidden(taskrun, self._policies)
+        whole = resolved(self._core, self._cluster, taskrun, task_spec)
+        pod, config_maps = build_pod_and_maps(
+            whole.taskrun, whole.task_spec, attempt=run.attempt, options=self._options, files=whole.files
         )
+        pod = self._core.place_files(run, pod, whole.files, PARAMS_MOUNT)
+        annotations = taskrun["metadata"].get("annotations") or {}
+        pod = self._core.prepare_pod(run, pod, cluster=self._cluster, annotations=annotations)
+        return _Prepared(config_maps, pod, required_metadata(self._core, taskrun, pod), whole)
+
+    def _write_metadata(self, taskrun: Object, required: Object) -> Object:
+        """Return the TaskRun with the metadata that it must have before its pod is created; write it.
+
+        Conditional: a cancellation that came meanwhile must be seen before there is a pod.
+        """
+        if not required:
+            return taskrun
+        metadata = taskrun["metadata"]
+        patch = {"metadata": {**required, "resourceVersion": metadata["resourceVersion"]}}
+        changed = self._cluster.patch(TASKRUNS, metadata.get("namespace", ""), metadata["name"], patch)
+        return {**taskrun, "metadata": changed["metadata"]}
+
+
+def _not_created(
+    taskrun: Object, message: str, error: ClusterError, *, reason: str = reasons.POD_CREATION_FAILED
+) -> Creation:
+    return Creation(taskrun, failure=Failure(reason, message, error))

@@ -1,104 +1,81 @@
-"""What a reconciler does to a pod that runs: let it begin, end it gently, end what outstays the Steps."""
+"""Change a pod that runs: mark it ready, terminate it, end the containers that outlive its Steps."""
 
 import contextlib
 import logging
 from datetime import datetime
-from typing import Final
 
 from resultsfw.cluster import PODS, Cluster, Object
 from resultsfw.errors import NotFoundError
-from resultsfw.pods import RESULTS_SIDECAR, grace_period
+from resultsfw.pods import RESULTS_SIDECAR
 from resultsfw.tekton.api.kinds import READY_ANNOTATION, RELEASED_ANNOTATION, is_step
-from resultsfw.tekton.api.times import format_time, parse_time
+from resultsfw.tekton.api.times import format_time
 from resultsfw.tekton.podstatus.pod_state import is_scheduled, main_statuses
-from resultsfw.tekton.taskrun.termination import StopAnnotation, TerminationCause, stop_annotation
+from resultsfw.tekton.taskrun.termination import StopAnnotation, TerminationCause
 
-__all__ = ["delete_unscheduled", "mark_ready", "stop_sidecars", "terminate"]
+__all__ = ["delete_unscheduled", "mark_ready", "outliving_sidecars", "stop_sidecars", "terminate"]
 
 
 log = logging.getLogger(__name__)
 
-REMINDER: Final = 10.0
-"""Seconds between the two."""
 
+def mark_ready(cluster: Cluster, pod: Object, now: datetime, *, repeat: bool = False) -> None:
+    """Annotate the pod so that its first Step starts.
 
-def mark_ready(cluster: Cluster, pod: Object, now: datetime) -> float | None:
-    """Let the first Step begin, once every Sidecar runs; seconds until the kubelet is to be told again.
-
-    A kubelet may miss an annotation: one that comes while it goes through its pods' volumes is written into
-    the Step's file only at its next look at the pod, a minute later (its volume manager marks a pod as done
-    that was changed meanwhile). Any further change of the pod has it look again, so it gets one.
+    Args:
+        cluster: Where the pod is.
+        pod: As last read.
+        now: The time, which is noted on the pod.
+        repeat: Change the pod once more instead; see `resultsfw.tekton.podstatus.ready_signal`.
     """
-    annotations = pod["metadata"].get("annotations") or {}
-    if pod.get("status", {}).get("phase") != "Running":
-        return None
-    if READY_ANNOTATION in annotations:
-        return _remind(cluster, pod, now)
-    for name, one in main_statuses(pod).items():
-        state = one.get("state", {})
-        if not is_step(name) and not ("terminated" in state or ("running" in state and one.get("ready"))):
-            return None
+    if repeat:
+        _patch(cluster, pod, {"metadata": {"annotations": {RELEASED_ANNOTATION: None}}})
+        return
     ready = {READY_ANNOTATION: "READY", RELEASED_ANNOTATION: format_time(now)}
     _patch(cluster, pod, {"metadata": {"annotations": ready}})
-    return REMINDER
 
 
-def _remind(cluster: Cluster, pod: Object, now: datetime) -> float | None:
-    """Change the pod once more, if no Step has ended some time after the release."""
-    released = (pod["metadata"].get("annotations") or {}).get(RELEASED_ANNOTATION)
-    if released is None or any(
-        is_step(name) and "terminated" in one.get("state", {}) for name, one in main_statuses(pod).items()
-    ):
-        return None
-    waited = (now - (parse_time(released) or now)).total_seconds()
-    if waited < REMINDER:
-        return REMINDER - waited
-    _patch(cluster, pod, {"metadata": {"annotations": {RELEASED_ANNOTATION: None}}})
-    return None
+def terminate(cluster: Cluster, pod: Object, cause: TerminationCause, now: datetime) -> None:
+    """Have the kubelet terminate every container of the pod, and keep the pod.
 
-
-def terminate(cluster: Cluster, pod: Object, cause: TerminationCause, now: datetime) -> float:
-    """Have the kubelet end every container, gently, and keep the pod; seconds since that was asked.
-
-    A deadline in the past does it: SIGTERM, the grace, SIGKILL, and pod and logs stay to be read.
-    Deleting the pod would take its logs along (Kubernetes: ``activeDeadlineSeconds`` may be lowered).
+    A deadline in the past does it: SIGTERM, the grace period, SIGKILL, and pod and logs stay readable.
+    Deleting the pod would delete its logs too (Kubernetes: ``activeDeadlineSeconds`` may be lowered).
     """
     metadata = pod["metadata"]
-    if (mark := stop_annotation(pod)) is not None:
-        return (now - mark.at).total_seconds()
-    if (deleted := parse_time(metadata.get("deletionTimestamp"))) is not None:
-        # The time at which the grace of a deletion is over.
-        return (now - deleted).total_seconds() + grace_period(pod)
     log.info("pod %s/%s is stopped: %s", metadata.get("namespace"), metadata["name"], cause.message)
     marked = {"metadata": {"annotations": StopAnnotation(now, cause).annotation()}}
     _patch(cluster, pod, {**marked, "spec": {"activeDeadlineSeconds": 1}})
-    return 0.0
+
+
+def outliving_sidecars(pod: Object, nop_image: str) -> list[str]:
+    """Return the names of the containers that `stop_sidecars` ends.
+
+    Containers that somebody else put into the pod (a service mesh's) are among them. The results sidecar ends
+    by itself, and the kubelet ends native sidecars when all other containers have ended.
+    """
+    statuses = main_statuses(pod)
+    return [
+        container["name"]
+        for container in pod["spec"]["containers"]
+        if not is_step(container["name"])
+        and container["name"] != RESULTS_SIDECAR
+        and "running" in statuses.get(container["name"], {}).get("state", {})
+        and container["image"] != nop_image
+    ]
 
 
 def stop_sidecars(cluster: Cluster, pod: Object, nop_image: str) -> None:
-    """End Sidecars that still run as Tekton does: an image that exits at once takes their place.
-
-    So are containers that somebody else put into the pod (a service mesh's). The results sidecar ends by
-    itself, native sidecars are ended by the kubelet when all others have.
-    """
-    running = {name for name, one in main_statuses(pod).items() if "running" in one.get("state", {})}
-    containers = [dict(one) for one in pod["spec"]["containers"]]
-    stale = [
-        one
-        for one in containers
-        if not is_step(one["name"])
-        and one["name"] != RESULTS_SIDECAR
-        and one["name"] in running
-        and one["image"] != nop_image
-    ]
-    for one in stale:
-        one["image"] = nop_image
+    """End Sidecars that still run, as Tekton does: replace their images by one that exits at once."""
+    stale = outliving_sidecars(pod, nop_image)
     if stale:
+        containers = [
+            {**container, "image": nop_image} if container["name"] in stale else container
+            for container in pod["spec"]["containers"]
+        ]
         _patch(cluster, pod, {"spec": {"containers": containers}})
 
 
 def delete_unscheduled(cluster: Cluster, pod: Object) -> None:
-    """Delete a pod of a run that is over if no node has it: one that gets a node later would start it."""
+    """Delete a pod that is not bound to a node, of a run that is over: bound later, it would start."""
     metadata = pod["metadata"]
     if is_scheduled(pod) or pod.get("status", {}).get("phase", "Pending") != "Pending":
         return

@@ -1,4 +1,4 @@
-"""Why a run ends that its pod does not end by itself, and how that is noted on the pod."""
+"""Tell why a run ends if its Steps do not end it, and note on the pod why the controller terminated it."""
 
 import json
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from resultsfw.tekton.api.durations import format_duration, parse_duration
 from resultsfw.tekton.api.times import DEFAULT_TIMEOUT, format_time, latest_start, parse_time, timeout_of
 from resultsfw.tekton.podstatus.pod_state import disruption_reason
 from resultsfw.tekton.podstatus.progress import Progress, StepNotEnded
-from resultsfw.tekton.podstatus.startup_failures import cannot_start, unscheduled_too_long
+from resultsfw.tekton.podstatus.startup_failures import cannot_start
 
 __all__ = [
     "StopAnnotation",
@@ -26,14 +26,16 @@ __all__ = [
 ]
 
 STOPPED_ANNOTATION: Final = "resultsfw.dev/stopped"
-"""On a pod that we stopped: when and why. Its own "DeadlineExceeded" is then no finding."""
+"""On a pod that the controller terminated: when and why. The pod fails with "DeadlineExceeded" for that."""
 
 
 @dataclass(frozen=True, slots=True)
 class TerminationCause:
-    """A reason to end that does not come from the Steps.
+    """Why a run, or only its pod, is ended before its Steps have ended.
 
-    With ``reason`` "" it ends the pod and not the run: what the Steps and the results say is the verdict.
+    Attributes:
+        reason: Of the condition; "": only the pod ends, and Steps and results decide how the run does.
+        message: Of the condition.
     """
 
     reason: str
@@ -42,19 +44,24 @@ class TerminationCause:
 
 @dataclass(frozen=True, slots=True)
 class StopAnnotation:
-    """What we noted on a pod when we stopped it."""
+    """What the controller notes on a pod when it terminates it.
+
+    Attributes:
+        at: When.
+        cause: Why.
+    """
 
     at: datetime
     cause: TerminationCause
 
     def annotation(self) -> dict[str, str]:
-        """As it stands on the pod."""
+        """Return it as an annotation."""
         noted = {"at": format_time(self.at), "reason": self.cause.reason, "message": self.cause.message}
         return {STOPPED_ANNOTATION: json.dumps(noted)}
 
 
 def stop_annotation(pod: Object) -> StopAnnotation | None:
-    """The mark of a pod that we stopped; ``None`` for one that we did not."""
+    """Return what the controller noted on a pod that it terminated; ``None`` if it did not terminate it."""
     text = (pod["metadata"].get("annotations") or {}).get(STOPPED_ANNOTATION)
     if text is None:
         return None
@@ -65,18 +72,18 @@ def stop_annotation(pod: Object) -> StopAnnotation | None:
     except (ValueError, KeyError, TypeError, RecursionError):
         at = None
     if at is None:
-        # Somebody edited it. That it was stopped is still known; when, and why, is not.
+        # Somebody edited it: that the pod was terminated is still known, but not when, nor why.
         return StopAnnotation(datetime.min.replace(tzinfo=UTC), TerminationCause("", ""))
     return StopAnnotation(at, cause)
 
 
 def termination_cause(
-    taskrun: Object, pod: Object, progress: Progress, now: datetime, *, unschedulable: float = 0
+    taskrun: Object, pod: Object, progress: Progress, now: datetime
 ) -> TerminationCause | None:
-    """Why a run ends whose pod does not end it: cancelled, out of time, the pod deleted or not to be started.
+    """Return why a run ends if its Steps do not end it; ``None`` if nothing but them ends it.
 
-    ``None`` where the Steps had ended by themselves before anybody ended them. ``unschedulable``: seconds
-    that a pod may be without a node; 0: as long as the run may take.
+    It was cancelled, is out of time, its pod was deleted or can never start. If the Steps ended by themselves
+    before that, they decide. A pod that the controller terminated carries the cause.
     """
     if (mark := stop_annotation(pod)) is not None:
         return mark.cause if mark.cause.reason else None
@@ -89,15 +96,15 @@ def termination_cause(
             reasons.POD_DELETED, f'pod "{metadata["name"]}" was deleted before its run was over{by}'
         )
     if not progress.steps_done:
-        fault = cannot_start(pod) or unscheduled_too_long(pod, unschedulable, now)
+        fault = cannot_start(pod)
         broken = TerminationCause(*fault) if fault else None
-        waiting = progress.running  # newer than the condition of the run
+        waiting = progress.running  # newer than the run's condition
         return cancelled(taskrun, waiting) or timed_out(taskrun, now, waiting) or gone or broken
     if progress.failure is None:
         return None
     if deleted is not None and progress.ended_at is not None:
-        # The timestamp is the end of a grace; at its beginning somebody deleted the pod. A kubelet that
-        # is done sets both to now and 0, and with that the beginning is not known any more.
+        # deletionTimestamp is the end of the grace period; the pod was deleted at its beginning. A kubelet
+        # that is done sets the two to now and 0: then nothing tells any more when the pod was deleted.
         grace = metadata.get("deletionGracePeriodSeconds", 0)
         if grace and progress.ended_at < deleted - timedelta(seconds=grace):
             gone = None
@@ -105,7 +112,7 @@ def termination_cause(
 
 
 def step_not_ended_cause(found: StepNotEnded) -> TerminationCause:
-    """Why a run ends one of whose Steps has ended while its container does not."""
+    """Return the cause of a run one of whose Steps has ended while its container still runs."""
     return TerminationCause(
         reasons.STEP_NOT_ENDED,
         f'the container "{found.step}" does not end though its Step has ended (container '
@@ -115,7 +122,7 @@ def step_not_ended_cause(found: StepNotEnded) -> TerminationCause:
 
 
 def cancelled(taskrun: Object, waiting: Waiting | None = None) -> TerminationCause | None:
-    """Return why a run ends that somebody cancelled; ``None`` for one that nobody did.
+    """Return the cause of a run that somebody cancelled; ``None`` if nobody did.
 
     Args:
         taskrun: The run.
@@ -129,14 +136,14 @@ def cancelled(taskrun: Object, waiting: Waiting | None = None) -> TerminationCau
 
 
 def deadline(taskrun: Object) -> datetime | None:
-    """When the attempt that runs is out of time; ``None`` before it began or without a timeout."""
+    """Return when the attempt will be out of time; ``None`` before it has started, or without a timeout."""
     started = parse_time(taskrun.get("status", {}).get("startTime"))
     seconds = timeout_of(taskrun)
     return None if started is None or seconds == 0 else latest_start(started) + timedelta(seconds=seconds)
 
 
 def timed_out(taskrun: Object, now: datetime, waiting: Waiting | None = None) -> TerminationCause | None:
-    """Return why a run ends that is out of time; ``None`` for one that is not.
+    """Return the cause of a run that is out of time; ``None`` if it is not.
 
     Args:
         taskrun: The run.

@@ -1,0 +1,391 @@
+"""Carry out the action that was decided for a TaskRun, and return what it brought to light."""
+
+import contextlib
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+from resultsfw.cluster import PODS, Cluster, Object
+from resultsfw.core import ResultsManager
+from resultsfw.errors import (
+    BackendError,
+    ClusterError,
+    ForbiddenError,
+    NotFoundError,
+    ResultsError,
+    TooEarlyError,
+)
+from resultsfw.tekton.api import reasons
+from resultsfw.tekton.api.conditions import condition
+from resultsfw.tekton.api.names import pod_name
+from resultsfw.tekton.api.policies import Policies
+from resultsfw.tekton.pod.builder import PodOptions
+from resultsfw.tekton.podstatus.ready_signal import REPEAT_SECONDS, ReadySignal
+from resultsfw.tekton.podstatus.step_states import pod_status_fields
+from resultsfw.tekton.spec.declared_results import run_of
+from resultsfw.tekton.taskrun import actions, credentials
+from resultsfw.tekton.taskrun.actions import Action
+from resultsfw.tekton.taskrun.cleanup import clean_up
+from resultsfw.tekton.taskrun.completion import complete, failed_status
+from resultsfw.tekton.taskrun.credentials import WithheldCredentials
+from resultsfw.tekton.taskrun.finalizers import finalize
+from resultsfw.tekton.taskrun.initial_status import (
+    attempt_status,
+    first_status,
+    pending_status,
+    refused_status,
+)
+from resultsfw.tekton.taskrun.missing_pod import missing_pod_status
+from resultsfw.tekton.taskrun.observation import (
+    Failure,
+    Lookup,
+    Observation,
+    PodObservation,
+    Readiness,
+    observe,
+    verdict_of,
+)
+from resultsfw.tekton.taskrun.pod_creation import REFUSALS, PodCreator, failure_of, foreign_pod
+from resultsfw.tekton.taskrun.pod_lifecycle import delete_unscheduled, mark_ready, stop_sidecars, terminate
+from resultsfw.tekton.taskrun.stamps import recorded_stamp
+from resultsfw.tekton.taskrun.status_writer import (
+    retry_status,
+    unreadable_condition,
+    write_final_status,
+    write_refusal,
+    write_status,
+)
+from resultsfw.tekton.taskrun.task_resolution import resolve_task
+from resultsfw.tekton.taskrun.termination import TerminationCause
+from resultsfw.types import Run, Stamp
+
+__all__ = ["Attempt", "Executor", "Finished"]
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """The objects that actions work on, and what was observed of them.
+
+    Attributes:
+        seen: What is known so far in this pass.
+        taskrun: As last read or written.
+        task_spec: Resolved.
+        run: The attempt, as backends see it.
+        pod: As last read, or as it was created.
+        ended: The status that ends the attempt.
+    """
+
+    seen: Observation
+    taskrun: Object
+    task_spec: Object | None = None
+    run: Run | None = None
+    pod: Object | None = None
+    ended: Object | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The pass is over.
+
+    Attributes:
+        requeue_after: Seconds after which to reconcile again though nothing changed; ``None``: never.
+    """
+
+    requeue_after: float | None = None
+
+
+class Executor:
+    """Carries out actions. Keeps no state of any TaskRun.
+
+    Args:
+        core: With the flags in force.
+        cluster: Where TaskRuns and Pods live.
+        options: Images and defaults of the pods.
+        policies: What an operator forbids.
+        tell: Records an Event on a TaskRun: reason and message.
+    """
+
+    def __init__(
+        self,
+        core: ResultsManager,
+        cluster: Cluster,
+        *,
+        options: PodOptions,
+        policies: Policies,
+        tell: Callable[[Object, str, str], None],
+    ) -> None:
+        self.core = core
+        self._cluster = cluster
+        self._options = options
+        self._credentials = WithheldCredentials(cluster, options=options, policies=policies, tell=tell)
+        self._pods = PodCreator(core, cluster, options, policies)
+        self._handlers: dict[type[Action], Callable[[Any, Attempt], Attempt | Finished]] = {
+            actions.HoldBack: self._hold_back,
+            actions.StartAttempt: self._start_attempt,
+            actions.ResolveTask: self._resolve_task,
+            actions.ReadPod: self._read_pod,
+            actions.CreatePod: self._create_pod,
+            actions.RecordPod: self._record_pod,
+            actions.Refuse: self._refuse,
+            actions.FailWithoutPod: self._fail_without_pod,
+            actions.CollectWithoutPod: self._collect_without_pod,
+            actions.ReportWaiting: self._report_waiting,
+            actions.BackOff: self._back_off,
+            actions.AskWhetherReady: self._ask_whether_ready,
+            actions.Collect: self._collect,
+            actions.TerminatePod: self._terminate_pod,
+            actions.StopSidecars: self._stop_sidecars,
+            actions.MarkReady: self._mark_ready,
+            actions.Wait: self._wait,
+            actions.ReportUnreadable: self._report_unreadable,
+            actions.Retry: self._retry,
+            actions.WriteFinalStatus: self._write_final_status,
+            actions.CleanUp: self._clean_up,
+            actions.Finalize: self._finalize,
+            actions.Finish: self._finish,
+        }
+
+    def apply(self, action: Action, attempt: Attempt) -> Attempt | Finished:
+        """Carry out an action.
+
+        Returns:
+            The attempt with what the action brought to light, or the end of the pass.
+
+        Raises:
+            ClusterError: The API server refused, or the action is to raise one.
+            BackendError: What a backend keeps could not be purged.
+        """
+        return self._handlers[type(action)](action, attempt)
+
+    # The beginning of an attempt.
+
+    def _hold_back(self, _: actions.HoldBack, attempt: Attempt) -> Finished:
+        taskrun = attempt.taskrun
+        write_status(self._cluster, taskrun, pending_status(taskrun, attempt.seen.now))
+        return Finished()
+
+    def _start_attempt(self, _: actions.StartAttempt, attempt: Attempt) -> Attempt:
+        now = attempt.seen.now
+        taskrun = write_status(self._cluster, attempt.taskrun, first_status(now))
+        return replace(attempt, taskrun=taskrun, seen=observe(taskrun, None, now))
+
+    def _resolve_task(self, _: actions.ResolveTask, attempt: Attempt) -> Attempt:
+        taskrun = attempt.taskrun
+        try:
+            task_spec, taskrun = resolve_task(taskrun, self._cluster)
+            run = run_of(taskrun, task_spec, attempt=_number(taskrun))
+        except REFUSALS as error:
+            return _failed(attempt, failure_of(error))
+        except ClusterError as error:
+            why = f"the Task could not be read, or the run not labelled as it is: {error.message}"
+            return _failed(attempt, Failure(reasons.RESOLUTION_FAILED, why, error))
+        seen = replace(attempt.seen, task_resolved=True)
+        return replace(attempt, taskrun=taskrun, task_spec=task_spec, run=run, seen=seen)
+
+    def _read_pod(self, _: actions.ReadPod, attempt: Attempt) -> Attempt:
+        taskrun, seen = attempt.taskrun, attempt.seen
+        metadata = taskrun["metadata"]
+        try:
+            name = pod_name(metadata["name"], _number(taskrun))
+            pod = self._cluster.get(PODS, metadata.get("namespace", ""), name)
+        except NotFoundError:
+            return replace(attempt, seen=replace(seen, lookup=Lookup.ABSENT))
+        except ForbiddenError as error:
+            why = f"the pod could not be read: {error.message}"
+            return _failed(attempt, Failure(reasons.POD_CREATION_FAILED, why, error), Lookup.UNUSABLE)
+        if (foreign := foreign_pod(taskrun, pod)) is not None:
+            return _failed(attempt, foreign, Lookup.UNUSABLE)
+        if seen.pod_recorded:
+            return self._with_pod(attempt, taskrun, pod)
+        return replace(attempt, pod=pod, seen=replace(seen, lookup=Lookup.FOUND))
+
+    def _create_pod(self, _: actions.CreatePod, attempt: Attempt) -> Attempt:
+        made = self._pods.create(attempt.taskrun, _known(attempt.task_spec), _known(attempt.run))
+        attempt = replace(attempt, taskrun=made.taskrun, pod=made.pod)
+        if made.failure is not None:
+            return _failed(attempt, made.failure)
+        return replace(attempt, seen=replace(attempt.seen, lookup=Lookup.FOUND))
+
+    def _record_pod(self, _: actions.RecordPod, attempt: Attempt) -> Attempt:
+        taskrun, pod, now = attempt.taskrun, _known(attempt.pod), attempt.seen.now
+        status = attempt_status(taskrun, _known(attempt.task_spec), self.core, now)
+        try:
+            stamp = recorded_stamp(self.core, taskrun, pod)
+        except BackendError as error:
+            return _failed(attempt, failure_of(error))
+        # What is written here is what later passes trust: whoever may write pods can edit their annotations.
+        status["provenance"]["featureFlags"] |= {
+            "maxResultSize": stamp.max_result_size,
+            "resultExtractionMethod": stamp.backend,
+        }
+        self._credentials.warn(taskrun, pod)
+        taskrun = write_status(self._cluster, taskrun, status | {"podName": pod["metadata"]["name"]})
+        return self._with_pod(attempt, taskrun, pod)
+
+    def _with_pod(self, attempt: Attempt, taskrun: Object, pod: Object) -> Attempt:
+        seen = observe(taskrun, pod, attempt.seen.now, nop_image=self._options.nop_image)
+        return replace(attempt, taskrun=taskrun, pod=pod, seen=seen)
+
+    # While the pod runs.
+
+    def _ask_whether_ready(self, _: actions.AskWhetherReady, attempt: Attempt) -> Attempt:
+        run, pod = _known(attempt.run), _known(attempt.pod)
+        try:
+            readiness = Readiness(self.core.is_ready(run, pod, stamp=self._stamp(attempt)))
+        except ResultsError as error:
+            log.warning("run %s/%s: is it ready to be read? %s", run.namespace, run.name, error.message)
+            readiness = Readiness(ready=False, error=error)
+        return _learned(attempt, readiness=readiness)
+
+    def _mark_ready(self, action: actions.MarkReady, attempt: Attempt) -> Attempt:
+        mark_ready(self._cluster, _known(attempt.pod), attempt.seen.now, repeat=action.repeat)
+        return _learned(attempt, signal=ReadySignal(repeat_in=None if action.repeat else REPEAT_SECONDS))
+
+    def _terminate_pod(self, action: actions.TerminatePod, attempt: Attempt) -> Attempt:
+        terminate(self._cluster, _known(attempt.pod), action.cause, attempt.seen.now)
+        return _learned(attempt, terminating_for=0.0)
+
+    def _stop_sidecars(self, _: actions.StopSidecars, attempt: Attempt) -> Attempt:
+        stop_sidecars(self._cluster, _known(attempt.pod), self._options.nop_image)
+        return _learned(attempt, sidecars_run=False)
+
+    def _wait(self, action: actions.Wait, attempt: Attempt) -> Finished:
+        message = action.message
+        if action.reason == reasons.PENDING:
+            message = self._credentials.append_to(_known(attempt.pod), message)
+        self._write_pod_status(attempt, condition("Unknown", action.reason, message, attempt.seen.now))
+        return Finished(action.requeue_after)
+
+    def _report_unreadable(self, action: actions.ReportUnreadable, attempt: Attempt) -> Finished:
+        unreadable = unreadable_condition(attempt.taskrun, action.error, attempt.seen.now)
+        self._write_pod_status(attempt, unreadable)
+        if action.back_off:
+            raise action.error
+        return Finished(action.requeue_after)
+
+    def _write_pod_status(self, attempt: Attempt, succeeded: Object) -> None:
+        """Copy the states of Steps and Sidecars into the status, with this condition."""
+        status = pod_status_fields(
+            _known(attempt.pod),
+            attempt.taskrun.get("status", {}),
+            done=False,
+            messages=not self.core.redacting_extensions,
+        )
+        write_status(self._cluster, attempt.taskrun, status | {"conditions": [succeeded]})
+
+    # The end of an attempt.
+
+    def _collect(self, action: actions.Collect, attempt: Attempt) -> Attempt:
+        taskrun, run, pod = attempt.taskrun, _known(attempt.run), _known(attempt.pod)
+        try:
+            done = complete(
+                self.core,
+                self._cluster,
+                taskrun,
+                run,
+                pod,
+                now=attempt.seen.now,
+                stamp=self._stamp(attempt),
+                cause=action.cause,
+                final=action.final,
+            )
+        except TooEarlyError as error:
+            return _learned(attempt, read_error=error)
+        except ResultsError as error:
+            log.warning("run %s/%s: reading results: %s", run.namespace, run.name, error.message)
+            return _learned(attempt, read_error=error)
+        ended = done.patch["status"]
+        for verdict in ended["conditions"]:
+            if verdict.get("status") == "False" and verdict.get("reason") == credentials.STEP_FAILED:
+                # The Step may have failed for want of a credential.
+                verdict["message"] = self._credentials.append_to(pod, verdict["message"])
+        return replace(attempt, ended=ended, seen=replace(attempt.seen, verdict=verdict_of(taskrun, ended)))
+
+    def _collect_without_pod(self, _: actions.CollectWithoutPod, attempt: Attempt) -> Attempt:
+        taskrun = attempt.taskrun
+        why = f'pod "{taskrun["status"]["podName"]}" vanished before its results were read'
+        cause = TerminationCause(reasons.POD_DELETED, why)
+        run, now = _known(attempt.run), attempt.seen.now
+        ended = missing_pod_status(self.core, self._cluster, taskrun, run, cause=cause, now=now)
+        return replace(attempt, ended=ended, seen=replace(attempt.seen, verdict=verdict_of(taskrun, ended)))
+
+    def _write_final_status(self, _: actions.WriteFinalStatus, attempt: Attempt) -> Attempt:
+        taskrun, ended = attempt.taskrun, _known(attempt.ended)
+        taskrun = write_final_status(self._cluster, taskrun, ended, attempt.seen.now)
+        # What is cleaned up follows from the verdict, also if its results did not fit.
+        taskrun = {**taskrun, "status": {**taskrun.get("status", {}), **ended}}
+        return replace(attempt, taskrun=taskrun, seen=replace(attempt.seen, done=True))
+
+    def _retry(self, _: actions.Retry, attempt: Attempt) -> Finished:
+        taskrun, now = attempt.taskrun, attempt.seen.now
+        write_status(self._cluster, taskrun, retry_status(taskrun, _known(attempt.ended), now))
+        if attempt.pod is not None:
+            delete_unscheduled(self._cluster, attempt.pod)
+        return Finished(0.0)
+
+    def _fail_without_pod(self, action: actions.FailWithoutPod, attempt: Attempt) -> Finished:
+        taskrun, now = attempt.taskrun, attempt.seen.now
+        unnamed = {} if taskrun["status"].get("podName") else {"podName": ""}  # the CRD requires one
+        write_final_status(self._cluster, taskrun, unnamed | failed_status(action.cause, now), now)
+        return Finished()
+
+    def _refuse(self, action: actions.Refuse, attempt: Attempt) -> Finished:
+        cause = TerminationCause(action.reason, action.message)
+        refused = refused_status(attempt.taskrun, self._cluster, self.core, cause, attempt.seen.now)
+        write_refusal(self._cluster, attempt.taskrun, refused)
+        return Finished()
+
+    def _report_waiting(self, action: actions.ReportWaiting, attempt: Attempt) -> Finished:
+        if not attempt.seen.pod_recorded:
+            now = attempt.seen.now
+            status = attempt_status(attempt.taskrun, attempt.task_spec, self.core, now)
+            waiting = condition("Unknown", reasons.PENDING, action.message, now)
+            write_status(self._cluster, attempt.taskrun, status | {"podName": "", "conditions": [waiting]})
+        raise action.error
+
+    def _back_off(self, action: actions.BackOff, _: Attempt) -> Finished:
+        raise action.error
+
+    def _clean_up(self, _: actions.CleanUp, attempt: Attempt) -> Finished:
+        clean_up(self.core, self._cluster, attempt.taskrun, self._options, pod=attempt.pod)
+        return Finished()
+
+    def _finalize(self, _: actions.Finalize, attempt: Attempt) -> Finished:
+        return Finished(finalize(self.core, self._cluster, attempt.taskrun))
+
+    def _finish(self, _: actions.Finish, __: Attempt) -> Finished:
+        return Finished()
+
+    def _stamp(self, attempt: Attempt) -> Stamp | None:
+        """Return the stamp by which to read the pod; ``None`` if it is not valid: then the core says why."""
+        with contextlib.suppress(BackendError):
+            return recorded_stamp(self.core, attempt.taskrun, _known(attempt.pod))
+        return None
+
+
+def _number(taskrun: Object) -> int:
+    """Return the number of the attempt that runs: 0 for the first."""
+    return len(taskrun.get("status", {}).get("retriesStatus") or ())
+
+
+def _failed(attempt: Attempt, failure: Failure, lookup: Lookup | None = None) -> Attempt:
+    seen = replace(attempt.seen, failure=failure, lookup=lookup or attempt.seen.lookup)
+    return replace(attempt, seen=seen)
+
+
+def _learned(attempt: Attempt, **changes: object) -> Attempt:
+    """Return the attempt with what was learned of its pod."""
+    pod: PodObservation = replace(_known(attempt.seen.pod), **changes)  # type: ignore[arg-type]
+    return replace(attempt, seen=replace(attempt.seen, pod=pod))
+
+
+def _known(value: T | None) -> T:
+    """Return what an earlier action of the pass has brought to light."""
+    if value is None:
+        raise AssertionError("an action was decided before what it needs was known")
+    return value
