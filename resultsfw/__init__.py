@@ -4,11 +4,12 @@ What is named here is public; see ``docs/architecture.md`` for the layers behind
 """
 
 from resultsfw.cluster import CONFIG_MAPS, EVENTS, PODS, Cluster, Kind, Object
-from resultsfw.core import ResultsManager, read_stamp
+from resultsfw.core import ResultsManager
 from resultsfw.flags import Flags, parse_flags
 from resultsfw.hookspecs import API_VERSION, HookDeprecationWarning, hookimpl
 from resultsfw.limits import result_too_large
 from resultsfw.references import read_reference
+from resultsfw.stamps import read_stamp
 from resultsfw.types import (
     Capabilities,
     CollectionOutcome,

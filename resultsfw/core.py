@@ -1,124 +1,71 @@
-"""The core an embedder holds: flags and backends in, a prepared pod and a verdict out."""
+"""Manage the results of runs: prepare a pod, collect its results, build the status, purge.
 
-import logging
-import re
-import threading
+`ResultsManager` is what a controller or an embedder uses; it delegates to the backend that the flags select.
+"""
+
 from collections.abc import Iterable, Iterator, Mapping
-from functools import partial
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
-from resultsfw import jsons
+from resultsfw import backend_calls, jsons
 from resultsfw.cluster import Cluster, Object
 from resultsfw.entrypoint import remove_result_file_flags
-from resultsfw.errors import (
-    BackendError,
-    BackendNotAllowedError,
-    ClusterError,
-    FlagError,
-    ResultsError,
-    TooEarlyError,
-    UnknownBackendError,
-)
-from resultsfw.extensions import Extension, load_extensions
-from resultsfw.flags import (
-    CONFIG_PREFIX,
-    Flags,
-    choose_backend,
-    did_you_mean,
-    parse_flags,
-    unknown_backend_error,
-)
+from resultsfw.errors import BackendError, ClusterError, ResultsError, TooEarlyError
+from resultsfw.flags import Flags, choose_backend, parse_flags
 from resultsfw.limits import effective_limits
 from resultsfw.messages import POD_MESSAGE_BYTES
-from resultsfw.plugins import EXTENSIONS, Backend, installed_plugins, load_backend, make_backend
+from resultsfw.plugin_registry import PluginRegistry
+from resultsfw.plugins import Backend
 from resultsfw.references import checked
+from resultsfw.stamps import STAMP_ANNOTATION, read_stamp, write_stamp
 from resultsfw.status import build_outcome, status_patch
-from resultsfw.types import CollectionOutcome, Extraction, Limits, Problem, ProblemCode, Reference, Run, Stamp
+from resultsfw.types import (
+    CollectionOutcome,
+    Extraction,
+    Limits,
+    Problem,
+    ProblemCode,
+    Reference,
+    Run,
+    Stamp,
+)
 
-__all__ = ["LIMIT_ANNOTATION", "STAMP_ANNOTATION", "ResultsManager", "read_stamp"]
+__all__ = ["ResultsManager"]
 
-log = logging.getLogger(__name__)
-
-STAMP_ANNOTATION: Final = "resultsfw.dev/stamp"
-"""On a pod: ``BACKEND/WIRE``, written when it is made and followed when it is read."""
-
-LIMIT_ANNOTATION: Final = "resultsfw.dev/max-result-size"
-"""On a pod: the bytes a value may have, as the flag was when the pod was made."""
-
-_NUMBER: Final = re.compile("[0-9]{1,18}")
-
-
-def read_stamp(pod: Object) -> Stamp | None:
-    """How a pod was made, or ``None`` if it carries no stamp of ours.
-
-    Raises:
-        BackendError: It carries one that cannot be read.
-    """
-    annotations = pod.get("metadata", {}).get("annotations") or {}
-    text = annotations.get(STAMP_ANNOTATION)
-    if text is None:
-        return None
-    backend, _, wire = text.rpartition("/")
-    limit = annotations.get(LIMIT_ANNOTATION, "")
-    if not (backend and _NUMBER.fullmatch(wire) and _NUMBER.fullmatch(limit)):
-        raise BackendError(
-            f'the pod\'s annotations {STAMP_ANNOTATION}="{text:.80}", {LIMIT_ANNOTATION}="{limit:.80}" '
-            f"cannot be read; they are not for editing",
-            subject=text[:80],
-        )
-    return Stamp(backend=backend, wire=int(wire), max_result_size=int(limit))
+_STAMP: Final = "the pod's stamp"
 
 
 class ResultsManager:
-    """Results of runs, through whichever backend the flags name.
+    """Prepares pods and collects results, through the backend that the flags select.
 
-    Holds no state of any run: everything it needs to know is in the arguments and the pod.
-    Safe to use from several threads.
+    Has no state of a run: everything it needs is in the arguments and the pod. Safe to use from several
+    threads.
+
+    Attributes:
+        flags: The operator's flags.
+        extensions: The loaded extensions by name.
     """
 
     def __init__(
         self, flags: Flags, *, register: Mapping[str, object] | None = None, extensions: Iterable[str] = ()
     ) -> None:
-        """Load the backend of ``flags.results_from`` and check its configuration.
+        """Load the backend of ``flags.results_from`` and the extensions, and validate their options.
 
         Args:
-            flags: As `resultsfw.flags.parse_flags` gives them.
-            register: Backends by name that have no entry point: objects, classes or modules.
-            extensions: Names of the group ``resultsfw.extensions``, besides those of the flags.
+            flags: As `resultsfw.flags.parse_flags` returns them.
+            register: Backends without an entry point, by name: objects, classes or modules.
+            extensions: Names of the group ``resultsfw.extensions``, in addition to those of the flags.
 
         Raises:
             UnknownBackendError: A name in ``results-from`` or ``allowed-results-from`` is not installed.
             BrokenBackendError: The selected backend cannot be used.
-            UnknownExtensionError: The same of an extension that is allow-listed.
-            BrokenExtensionError: One of those cannot be used.
-            FlagError: The configuration of one of them is refused.
+            UnknownExtensionError: An allow-listed extension is not installed.
+            BrokenExtensionError: An allow-listed extension cannot be used.
+            FlagError: The options of one of them are rejected.
         """
         self.flags = flags
-        self._registered = dict(register or {})
-        listed = flags.extensions | frozenset(extensions)
-        if both := sorted(listed & flags.allowed_results_from):
-            key = f"{CONFIG_PREFIX}{both[0]}"
-            raise FlagError(
-                f'"{both[0]}" is the name of a backend and of an extension: "{key}" cannot be for both',
-                subject="extensions",
-            )
-        self._backends: dict[str, Backend] = {}
-        self._loading = threading.Lock()
-        names = {one.name for one in installed_plugins()} | self._registered.keys()
-        for where, name in (
-            ("results-from", flags.results_from),
-            *(("allowed-results-from", name) for name in sorted(flags.allowed_results_from)),
-        ):
-            if name not in names:
-                raise unknown_backend_error(name, names, where=where)
-        plugins = names | {one.name for one in installed_plugins(EXTENSIONS)} | listed
-        self._unused = tuple(
-            f'feature-flags: "{CONFIG_PREFIX}{name}" is for no installed backend or extension, and has no '
-            f"effect{did_you_mean(name, plugins)}"
-            for name in sorted(flags.config.keys() - plugins)
-        )
-        self.extensions: Mapping[str, Extension] = load_extensions(listed, flags.config)
-        self.backend(flags.results_from).configure(flags.config.get(flags.results_from, {}))
+        self._plugins = PluginRegistry(flags, register or {}, extensions)
+        self.extensions = self._plugins.extensions
+        self._plugins.config(self.backend(flags.results_from))
 
     @classmethod
     def from_flags(
@@ -128,43 +75,35 @@ class ResultsManager:
         register: Mapping[str, object] | None = None,
         extensions: Iterable[str] = (),
     ) -> "ResultsManager":
-        """Build the core from a ``feature-flags`` ConfigMap's ``data``.
+        """Create a manager from the ``data`` of a ``feature-flags`` ConfigMap.
 
         Raises what `parse_flags` and `ResultsManager` raise.
         """
         return cls(parse_flags(data), register=register, extensions=extensions)
 
     def backend(self, name: str) -> Backend:
-        """The backend of that name, imported the first time it is asked for.
+        """Return the backend of that name; import it the first time.
 
-        Importing it runs its code: the name must come from the flags or from the caller's own records, never
-        from what a tenant can write. See `allows`.
+        The import runs the backend's code: take the name from the flags or from your own records, never from
+        text that a tenant can write. See `allows`.
 
         Raises:
-            UnknownBackendError, BrokenBackendError: It cannot be had.
+            UnknownBackendError, BrokenBackendError: It cannot be loaded.
         """
-        with self._loading:
-            if name not in self._backends:
-                around = {key: one.hooks for key, one in self.extensions.items()}
-                if name in self._registered:
-                    loaded = make_backend(name, self._registered[name], extensions=around)
-                else:
-                    loaded = load_backend(name, extensions=around)
-                self._backends[name] = loaded
-            return self._backends[name]
+        return self._plugins.get(name)
 
     def allows(self, name: str) -> bool:
-        """Whether a backend may be used because any text names it: a flag allows it, or it is registered."""
-        return name in self.flags.allowed_results_from or name in self._registered
+        """Return whether untrusted text may select the backend: a flag allows it, or it is registered."""
+        return self._plugins.allows(name)
 
     def warnings(self) -> tuple[str, ...]:
-        """What the flags allow and an operator may not mean; backends that cannot be had say nothing."""
-        mode, warned = self.flags.embedded_status, list(self._unused)
+        """Return combinations of flags that the operator may not intend, in words."""
+        mode, warned = self.flags.embedded_status, list(self._plugins.warnings)
         for name in sorted(self.flags.allowed_results_from) if mode != "minimal" else ():
             try:
                 capabilities = self.backend(name).capabilities
             except ResultsError:
-                continue
+                continue  # reported when a run uses that backend
             most = effective_limits(self.flags.max_result_size, capabilities).run_bytes
             if capabilities.delivery == "value" and most > POD_MESSAGE_BYTES:
                 warned.append(
@@ -176,8 +115,11 @@ class ResultsManager:
 
     @property
     def redacting_extensions(self) -> tuple[str, ...]:
-        """The extensions that may change results: what containers say themselves is not to be repeated."""
-        return tuple(name for name, one in self.extensions.items() if one.changes_results)
+        """Names of the extensions that may change results.
+
+        If there are any, do not copy termination messages into a status: they contain the unchanged results.
+        """
+        return tuple(name for name, extension in self.extensions.items() if extension.changes_results)
 
     def prepare_pod(
         self,
@@ -187,21 +129,21 @@ class ResultsManager:
         cluster: Cluster | None = None,
         annotations: Mapping[str, str] | None = None,
     ) -> Object:
-        """The pod with what its backend needs in it, stamped. The argument is left as it was.
+        """Return a copy of the pod with the additions of its backend and the stamp.
 
         Args:
-            run: Whose pod it is. One Run is one pod.
-            pod: Complete but for what a backend adds: with its namespace, its service account and the
-                owner that objects made for it are to go with. Or the template of a Job.
-            cluster: Where a backend makes what must be there before the pod is; without one, a backend
-                that keeps things outside the pod is refused.
-            annotations: The run's own: one of them may choose the backend.
+            run: The run. One Run is one pod.
+            pod: Complete except for the backend's additions: with its namespace, its service account, and the
+                owner for objects that are created with it. Or the template of a Job.
+            cluster: Used by a backend that creates objects before the pod; such a backend is rejected
+                without it.
+            annotations: The run's own annotations: one of them may select the backend.
 
         Raises:
-            FlagError: The run asks for a backend it may not have, or its configuration is refused.
-            InputError: The pod cannot hand out results so, or something of its own is in the way.
-            BackendError: The backend cannot be had, or failed.
-            ClusterError: What it must make before the pod could not be made.
+            FlagError: The run may not use the backend it asks for, or its options are rejected.
+            InputError: This pod cannot deliver results through the backend, or has a conflicting name.
+            BackendError: The backend cannot be loaded, or failed.
+            ClusterError: An object that must exist before the pod could not be created.
         """
         pod = jsons.copy(pod)
         if not run.declares_results:
@@ -213,100 +155,81 @@ class ResultsManager:
                 f"the cluster",
                 subject=backend.name,
             )
-        wire = self._call(
+        wire = backend_calls.prepare_pod(
             backend,
-            "prepare_pod",
             run=run,
             pod=pod,
             cluster=cluster,
             limits=effective_limits(self.flags.max_result_size, backend.capabilities),
-            config=self._config(backend),
+            config=self._plugins.config(backend),
         )
-        if type(wire) is not int or wire < 0:
-            raise BackendError(
-                f'backend "{backend.name}" returned {wire!r:.80} from prepare_pod and not the version of its '
-                f"format, an integer from 0; without it the pod could not be read",
-                subject=backend.name,
-            )
         steps = {step.container for step in run.steps}
         for container in pod.get("spec", {}).get("containers") or ():
             if container["name"] in steps and container.get("args"):
                 container["args"] = remove_result_file_flags(container["args"])
-        stamps = {
-            STAMP_ANNOTATION: f"{backend.name}/{wire}",
-            LIMIT_ANNOTATION: str(self.flags.max_result_size),
-        }
-        metadata = pod.setdefault("metadata", {})
-        metadata["annotations"] = {**(metadata.get("annotations") or {}), **stamps}
+        write_stamp(pod, Stamp(backend=backend.name, wire=wire, max_result_size=self.flags.max_result_size))
         return pod
 
     def is_ready(self, run: Run, pod: Object, *, stamp: Stamp | None = None) -> bool:
-        """Whether `collect` should read the pod now. Asks nobody: `collect` may still find it too early.
+        """Return whether `collect` should read the pod now.
+
+        Sends no request, so `collect` may still find that it is too early.
 
         Args:
-            run: Whose results.
+            run: The run.
             pod: The pod as last seen.
             stamp: As for `collect`.
 
         Raises:
-            BackendError: The backend cannot be had, may not be used or failed.
+            BackendError: The backend cannot be loaded, is not allowed, or failed.
         """
         if not run.declares_results:
             return True
-        stamp, backend, _ = self._reading(pod, stamp)
-        config = self._config(backend)
-        return bool(self._call(backend, "pod_ready", run=run, pod=pod, config=config, wire=stamp.wire))
+        stamp, backend, _ = self._backend_of(pod, stamp)
+        config = self._plugins.config(backend)
+        return bool(
+            backend_calls.call(backend, "pod_ready", run=run, pod=pod, config=config, wire=stamp.wire)
+        )
 
     def collect(
         self, run: Run, pod: Object, cluster: Cluster, *, stamp: Stamp | None = None, final: bool = False
     ) -> CollectionOutcome:
-        """Read a pod's results once and judge them, by the transport the pod was stamped with.
+        """Read a pod's results once, by the backend of its stamp, and check their sizes and types.
 
         Args:
-            run: Whose results.
+            run: The run.
             pod: The pod as last seen.
-            cluster: Where logs and objects are read.
-            stamp: How the pod was made, as the caller's own records say: for a pod that carries no stamp
-                (another controller made it), and for one whose backend no flag allows any more. A pod's own
-                stamp is text that whoever may write pods can change: alone it selects only backends that
-                the flags allow.
-            final: There will be no further try: a read that fails becomes a problem of the verdict.
+            cluster: Reads logs and objects.
+            stamp: How the pod was prepared, from the caller's own records: for a pod without a stamp (another
+                controller created it), and for one whose backend no flag allows any more. A pod's own stamp
+                can be changed by everybody who may write pods: alone it selects only backends that the flags
+                allow.
+            final: There will be no further attempt: a failed read becomes a problem of the outcome.
 
         Raises:
-            ClusterError: A read failed and can still come right; only when not ``final``.
-            TooEarlyError: One of those: the pod has not said all yet. Only when not ``final``.
-            BackendError: The backend cannot be had or failed; only when not ``final``.
+            ClusterError: A read failed and a later attempt may succeed; not if ``final``.
+            TooEarlyError: The pod is still writing results; not if ``final``.
+            BackendError: The backend cannot be loaded, or failed; not if ``final``.
         """
         if not run.declares_results:
             return CollectionOutcome()
         backend: Backend | None = None
         try:
-            stamp, backend, limits = self._reading(pod, stamp)
-            extraction = self._call(
+            stamp, backend, limits = self._backend_of(pod, stamp)
+            extraction = backend_calls.extract(
                 backend,
-                "extract",
                 run=run,
                 pod=pod,
                 cluster=cluster,
                 limits=limits,
-                config=self._config(backend),
+                config=self._plugins.config(backend),
                 wire=stamp.wire,
             )
-            if not isinstance(extraction, Extraction):
-                raise BackendError(
-                    f'backend "{backend.name}" returned {type(extraction).__name__} from extract and not an '
-                    f"Extraction",
-                    subject=backend.name,
-                )
-            if extraction.read_error is not None and not final:
-                raise extraction.read_error
-            if extraction.too_early and not final:
-                raise TooEarlyError(
-                    "the results are still being written",
-                    subject=f"Pod {run.namespace}/{pod.get('metadata', {}).get('name', '')}",
-                )
+            if not final:
+                _raise_if_incomplete(extraction, f"Pod {run.namespace}/{_name(pod)}")
         except ResultsError as error:
-            # Of the cluster's errors some are a verdict; of a backend's none is while there is a next try.
+            # A cluster's final error decides the run. A backend's error does not while there is another
+            # attempt: a restart or new options may repair the backend.
             if not final and (not isinstance(error, ClusterError) or error.retryable):
                 raise
             collected = CollectionOutcome(problems=(_unreadable(error),))
@@ -326,179 +249,140 @@ class ResultsManager:
     def dereference(
         self, reference: Reference, cluster: Cluster, *, namespace: str = "", backend: str = ""
     ) -> Iterator[bytes]:
-        """The value a reference stands for, in pieces, compared with its size and digest as they come.
+        """Yield the bytes of a referenced value, verified by size and digest as they arrive.
 
-        A consumer that holds a status makes the reference with `resultsfw.read_reference`.
+        A consumer of a status gets the reference from `resultsfw.read_reference`.
 
         Args:
-            reference: Where it is.
-            cluster: The way to the world.
-            namespace: Of the run on whose behalf it is read, whose maker may have written the reference;
-                "": who asks may have every namespace's.
-            backend: Which backend may be used, as the caller's own records say, besides those that the flags
-                allow: the reference may be text that a tenant wrote.
+            reference: The reference.
+            cluster: Passed to the backend.
+            namespace: Namespace of the run on whose behalf the value is read; whoever created that run may
+                have written the reference. "": the caller may read values of every namespace.
+            backend: A backend that may be used according to the caller's own records, in addition to those
+                that the flags allow: the reference may be text that a tenant wrote.
 
         Raises:
-            BackendError: Its backend cannot be had, failed, or does not hand out references.
-            ClusterError: It cannot be read now, or is gone (NotFoundError).
-            CorruptError: It is not what was stored; at the end, or at the first byte too many. Or it
-                leads elsewhere than to what runs of the namespace left.
+            BackendError: The backend cannot be loaded, failed, or does not use references.
+            ClusterError: The value cannot be read now, or is gone (NotFoundError).
+            CorruptError: The value is not the one that was stored (raised at the end, or at the first byte
+                too many), or it does not belong to a run of the namespace.
         """
-        used = self._referring(reference, backend)
-        pieces = self._call(
+        used = self._backend_of_reference(reference, backend)
+        pieces = backend_calls.dereference(
             used,
-            "dereference",
             reference=reference,
             cluster=cluster,
-            config=self._config(used),
+            config=self._plugins.config(used),
             namespace=namespace,
         )
-        return checked(reference, _guarded(used, pieces))
+        return checked(reference, pieces)
 
     def can_place_files(self, reference: Reference) -> bool:
-        """Whether the reference's backend can place its value in a pod as a file (`place_files`).
+        """Return whether the reference's backend implements `place_files`.
 
         Raises:
-            BackendError: It cannot be had, or does not hand out references.
+            BackendError: The backend cannot be loaded, or does not use references.
         """
-        impls = self._referring(reference).hook.place_files.get_hookimpls()
-        return any(not one.wrapper and not one.hookwrapper for one in impls)
+        impls = self._backend_of_reference(reference).hook.place_files.get_hookimpls()
+        return any(not impl.wrapper and not impl.hookwrapper for impl in impls)
 
     def place_files(self, run: Run, pod: Object, files: Mapping[str, Reference], mount: Object) -> Object:
-        """The pod with what puts the values of references into files before it runs. Changes no argument.
+        """Return a copy of the pod that gets referenced values as files before its Steps start.
 
         Args:
-            run: Whose pod it is: references to what another namespace's runs left are refused.
-            pod: Complete but for what backends add; to be prepared (`prepare_pod`) behind this.
-            files: References by absolute path, each of a backend that `can_place_files` it.
-            mount: The ``volumeMount`` of the volume they are in.
+            run: The run. References to values of another namespace are rejected.
+            pod: Complete except for the additions of backends; call `prepare_pod` afterwards.
+            files: The reference of each file by its absolute path; see `can_place_files`.
+            mount: The ``volumeMount`` of the volume of these files.
 
         Raises:
-            BackendError: A backend cannot be had, or failed.
-            CorruptError: A reference leads elsewhere than to what runs of the namespace left.
-            InputError: Something in the pod is in the way.
+            BackendError: A backend cannot be loaded, or failed.
+            CorruptError: A reference does not belong to a run of the namespace.
+            InputError: The pod has a conflicting name.
         """
         pod = jsons.copy(pod)
-        for name in sorted({one.backend for one in files.values()}):
-            own = {path: one for path, one in files.items() if one.backend == name}
-            backend = self._referring(next(iter(own.values())))
-            config = self._config(backend)
-            self._call(backend, "place_files", run=run, pod=pod, files=own, mount=mount, config=config)
+        for name in sorted({reference.backend for reference in files.values()}):
+            own = {path: reference for path, reference in files.items() if reference.backend == name}
+            backend = self._backend_of_reference(next(iter(own.values())))
+            config = self._plugins.config(backend)
+            backend_calls.call(
+                backend, "place_files", run=run, pod=pod, files=own, mount=mount, config=config
+            )
         return pod
 
-    def _referring(self, reference: Reference, known: str = "") -> Backend:
+    def external_state(self, pod: Object) -> Literal["no", "owned", "elsewhere"]:
+        """Return where the backend of a prepared pod stores data outside it.
+
+        Raises:
+            BackendError: The backend cannot be loaded, or no flag allows it.
+        """
+        if (stamp := read_stamp(pod)) is None:
+            return "no"
+        return self._plugins.get_allowed(stamp.backend, _STAMP).capabilities.external_state
+
+    def purge(
+        self, run: Run, pod: Object, cluster: Cluster, *, backend: str = "", deleted: bool = False
+    ) -> None:
+        """Remove what a backend stored outside the pod, if it is not needed any more. May be called again.
+
+        Args:
+            run: The run; only data of its ``attempt`` is removed.
+            pod: The prepared pod; its stamp names the backend, if the flags allow that one.
+            cluster: Deletes objects.
+            backend: The backend according to the caller's own records: for a pod that is gone, or whose
+                backend no flag allows any more.
+            deleted: Whether the run itself is deleted. Before that, referenced values are kept.
+
+        Raises:
+            BackendError: The backend cannot be loaded, or failed.
+            ClusterError: Something could not be removed.
+        """
+        if backend:
+            used = self.backend(backend)
+        elif run.declares_results and (stamp := read_stamp(pod)) is not None:
+            used = self._plugins.get_allowed(stamp.backend, _STAMP)
+        else:
+            return
+        if used.capabilities.external_state != "no" and (deleted or used.capabilities.delivery == "value"):
+            backend_calls.call(used, "purge", run=run, cluster=cluster, config=self._plugins.config(used))
+
+    def _backend_of(self, pod: Object, given: Stamp | None) -> tuple[Stamp, Backend, Limits]:
+        """Return stamp, backend and limits to read a pod by: its own stamp, else the caller's."""
+        stamp = read_stamp(pod) or given
+        if stamp is None:
+            raise BackendError(
+                f'pod "{_name(pod)}" carries no stamp ({STAMP_ANNOTATION}) and nobody says how it was made',
+                subject="",
+            )
+        trusted = given is not None and given.backend == stamp.backend
+        backend = self._plugins.of_pod(_name(pod), stamp, trusted=trusted)
+        return stamp, backend, effective_limits(stamp.max_result_size, backend.capabilities)
+
+    def _backend_of_reference(self, reference: Reference, trusted: str = "") -> Backend:
         name = reference.backend
-        backend = self.backend(name) if name == known else self._allowed(name, "a reference")
+        backend = self.backend(name) if name == trusted else self._plugins.get_allowed(name, "a reference")
         if backend.capabilities.delivery != "reference":
             raise BackendError(
                 f'backend "{backend.name}" hands out values and not references', subject=backend.name
             )
         return backend
 
-    def external_state(self, pod: Object) -> Literal["no", "owned", "elsewhere"]:
-        """Where the backend of a prepared pod keeps things outside it, as its capabilities say.
 
-        Raises:
-            BackendError: The backend cannot be had, or no flag allows it.
-        """
-        stamp = read_stamp(pod)
-        return (
-            "no"
-            if stamp is None
-            else self._allowed(stamp.backend, "the pod's stamp").capabilities.external_state
-        )
-
-    def purge(
-        self, run: Run, pod: Object, cluster: Cluster, *, backend: str = "", deleted: bool = False
-    ) -> None:
-        """Remove what a backend left outside the pod, if nobody needs it any more. May be called again.
-
-        Args:
-            run: Whose; its ``attempt`` counts.
-            pod: As it was made; it says which backend, of those that the flags allow.
-            cluster: Where objects are deleted.
-            backend: Which backend, as the caller's own records say: where the pod is gone, or no flag allows
-                its backend any more.
-            deleted: The run itself is deleted. Before that, what references stand for is left alone.
-
-        Raises:
-            BackendError: The backend cannot be had, or failed.
-            ClusterError: Something could not be removed.
-        """
-        if backend:
-            used = self.backend(backend)
-        elif run.declares_results and (stamp := read_stamp(pod)) is not None:
-            used = self._allowed(stamp.backend, "the pod's stamp")
-        else:
-            return
-        if used.capabilities.external_state != "no" and (deleted or used.capabilities.delivery == "value"):
-            self._call(used, "purge", run=run, cluster=cluster, config=self._config(used))
-
-    def _allowed(self, name: str, where: str) -> Backend:
-        """The backend that text names which anybody may have written.
-
-        Raises:
-            BackendNotAllowedError: No flag allows it; it was not imported.
-            UnknownBackendError, BrokenBackendError: It cannot be had.
-        """
-        if not self.allows(name) and any(one.name == name for one in installed_plugins()):
-            raise BackendNotAllowedError(
-                f'{where} names backend "{name:.64}", which no flag allows; to use it, add it to the feature '
-                f'flag "allowed-results-from"',
-                subject=name[:64],
-            )
-        return self.backend(name)
-
-    def _reading(self, pod: Object, given: Stamp | None) -> tuple[Stamp, Backend, Limits]:
-        """By what a pod is read: its own stamp before the one given, which its caller answers for."""
-        stamp = read_stamp(pod) or given
-        if stamp is None:
-            raise BackendError(
-                f'pod "{pod.get("metadata", {}).get("name", "")}" carries no stamp ({STAMP_ANNOTATION}) and '
-                f"nobody says how it was made",
-                subject="",
-            )
-        try:
-            if given is not None and given.backend == stamp.backend:
-                backend = self.backend(stamp.backend)
-            else:
-                backend = self._allowed(stamp.backend, "the pod's stamp")
-        except UnknownBackendError as error:
-            raise UnknownBackendError(
-                f'pod "{pod.get("metadata", {}).get("name", "")}" hands out its results by backend '
-                f'"{stamp.backend}", which is not installed; install it again, whatever the flags say now',
-                subject=stamp.backend,
-            ) from error
-        return stamp, backend, effective_limits(stamp.max_result_size, backend.capabilities)
-
-    def _config(self, backend: Backend) -> Any:
-        return backend.configure(self.flags.config.get(backend.name, {}))
-
-    @staticmethod
-    def _call(backend: Backend, hook: str, **arguments: Any) -> Any:
-        """Call a backend's hook; what is neither its word nor the cluster's becomes a BackendError."""
-        try:
-            return partial(getattr(backend.hook, hook), **arguments)()
-        except ResultsError:
-            raise
-        except (Exception, SystemExit) as error:  # SystemExit would end a worker thread without a word
-            log.exception("backend %r failed in %s", backend.name, hook)
-            raise BackendError(
-                f'backend "{backend.name}" failed in {hook}: {type(error).__name__}', subject=backend.name
-            ) from error
+def _name(pod: Object) -> str:
+    return str(pod.get("metadata", {}).get("name", ""))
 
 
-def _guarded(backend: Backend, pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """The pieces; what a backend raises between them is told as what it raises before the first one."""
-    try:
-        yield from pieces
-    except ResultsError:
-        raise
-    except (Exception, SystemExit) as error:
-        log.exception("backend %r failed in dereference", backend.name)
-        raise BackendError(
-            f'backend "{backend.name}" failed in dereference: {type(error).__name__}', subject=backend.name
-        ) from error
+def _raise_if_incomplete(extraction: Extraction, subject: str) -> None:
+    """Raise the error of an extraction that a later attempt may complete.
+
+    Raises:
+        ClusterError: The extraction's ``read_error``.
+        TooEarlyError: The extraction is ``too_early``.
+    """
+    if extraction.read_error is not None:
+        raise extraction.read_error
+    if extraction.too_early:
+        raise TooEarlyError("the results are still being written", subject=subject)
 
 
 def _unreadable(error: ResultsError) -> Problem:

@@ -103,7 +103,8 @@ def test_every_error_and_every_call_is_documented_for_embedders():
             assert f"| `{name}` | `{getattr(errors, name).code}` |" in EMBEDDING
     for name in vars(ResultsManager):
         if not name.startswith("_"):
-            assert f"core.{name}(" in EMBEDDING.replace("ResultsManager.", "core."), name
+            end = "`" if isinstance(vars(ResultsManager)[name], property) else "("
+            assert f"core.{name}{end}" in EMBEDDING.replace("ResultsManager.", "core."), name
 
 
 def test_every_feature_flag_is_in_the_readme_with_its_default():

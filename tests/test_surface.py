@@ -14,7 +14,7 @@ from pathlib import Path
 import pluggy
 
 import resultsfw
-from resultsfw import core, errors, flags, hookspecs, messages, pods, references
+from resultsfw import errors, flags, hookspecs, messages, pods, references, stamps
 from resultsfw.cli import commands
 
 _MODULES = re.compile(r"\b(?:[a-z_]+\.)+(?=[A-Z])")
@@ -80,7 +80,7 @@ def others():
     versions = hookspecs.API_VERSIONS
     yield f"versions of the contract: {versions[0]} to {versions[-1]}"
     yield f"a reference: {', '.join(sorted(references._KEYS))}; version {references._VERSION}"
-    yield f"annotations: {core.STAMP_ANNOTATION}, {core.LIMIT_ANNOTATION}, {flags.ANNOTATION}"
+    yield f"annotations: {stamps.STAMP_ANNOTATION}, {stamps.LIMIT_ANNOTATION}, {flags.ANNOTATION}"
     statuses = (commands.FAILED, commands.REFUSED, commands.INTERNAL, commands.INTERRUPTED)
     yield f"exit statuses: 0, {', '.join(str(int(one)) for one in statuses)}"
     yield f"feature flags: {', '.join(sorted(flags.KEYS))}, {flags.CONFIG_PREFIX}NAME"

@@ -8,8 +8,8 @@ from typing import Any, Final
 from resultsfw.cli.advice import MESSAGES
 from resultsfw.cli.saved import Judged
 from resultsfw.cluster import Object
-from resultsfw.core import STAMP_ANNOTATION
 from resultsfw.messages import CONTAINER_MESSAGE_BYTES, POD_MESSAGE_BYTES, message_budget
+from resultsfw.stamps import STAMP_ANNOTATION
 from resultsfw.tekton.podstatus.pod_state import main_statuses
 from resultsfw.types import CollectionOutcome, Problem, ProblemCode, ResultSpec, Run, Stamp, Step
 

@@ -5,10 +5,11 @@ from collections.abc import Iterable, Mapping
 
 from resultsfw.cluster import Cluster, Object
 from resultsfw.controller.metrics import Metrics
-from resultsfw.core import ResultsManager, read_stamp
+from resultsfw.core import ResultsManager
 from resultsfw.errors import BackendError, ResultsError
 from resultsfw.flags import Flags
 from resultsfw.operations.logs import about
+from resultsfw.stamps import read_stamp
 from resultsfw.types import CollectionOutcome, Run, Stamp
 
 __all__ = ["InstrumentedResultsManager"]

@@ -8,8 +8,8 @@ from importlib import metadata
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
 from resultsfw.cluster import Object
-from resultsfw.core import STAMP_ANNOTATION
 from resultsfw.plugins import installed_plugins
+from resultsfw.stamps import STAMP_ANNOTATION
 from resultsfw.tekton.api import reasons
 from resultsfw.tekton.api.conditions import succeeded
 from resultsfw.tekton.api.times import parse_time

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Any, Final, get_args, get_type_hints
 
 from resultsfw.cluster import PODS, Object
-from resultsfw.core import LIMIT_ANNOTATION, STAMP_ANNOTATION
 from resultsfw.entrypoint import remove_result_file_flags
 from resultsfw.hookspecs import API_VERSION
+from resultsfw.stamps import LIMIT_ANNOTATION, STAMP_ANNOTATION
 from resultsfw.testing.assertions import assert_intact, fail, skip
 from resultsfw.testing.base import Base, FinishedPods
 from resultsfw.testing.clusters import Request

@@ -51,7 +51,7 @@ def around(backend, **extensions):
     core = ResultsManager.from_flags({"results-from": "mine"}, register={"mine": backend})
     core.extensions = {name: make_extension(name, one, {}) for name, one in extensions.items()}
     hooks = {name: one.hooks for name, one in core.extensions.items()}
-    core._backends["mine"] = make_backend("mine", backend, extensions=hooks)
+    core._plugins._loaded["mine"] = make_backend("mine", backend, extensions=hooks)
     return core
 
 

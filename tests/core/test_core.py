@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 import pytest
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from resultsfw import (
     Capabilities,
@@ -22,7 +23,6 @@ from resultsfw import (
     hookimpl,
     read_stamp,
 )
-from resultsfw.core import LIMIT_ANNOTATION, STAMP_ANNOTATION
 from resultsfw.errors import (
     BackendError,
     ConflictError,
@@ -32,6 +32,7 @@ from resultsfw.errors import (
     UnavailableError,
     UnknownBackendError,
 )
+from resultsfw.stamps import LIMIT_ANNOTATION, STAMP_ANNOTATION
 
 RUN = Run(
     namespace="default",
@@ -378,3 +379,27 @@ def test_copies_of_large_results_are_warned_of_whatever_the_backends_name(capabi
         said = ResultsManager.from_flags(data, register={"mine": one}).warnings()
         assert bool(said) == (warned and mode != "minimal")
         assert all(f"embedded-status is {mode}, and results-from mine" in line for line in said)
+
+
+def test_options_are_validated_once_however_many_hooks_are_called():
+    validated = []
+
+    class Config(BaseModel):
+        model_config = ConfigDict(extra="forbid")
+
+        @model_validator(mode="after")
+        def _count(self):
+            validated.append(self)
+            return self
+
+    class WithOptions(Spy):
+        pass
+
+    WithOptions.Config = Config
+    core = a_core(WithOptions())
+    pod = core.prepare_pod(RUN, POD, cluster=object())
+    for _ in range(3):
+        core.is_ready(RUN, pod)
+        core.collect(RUN, pod, None)
+    core.purge(RUN, pod, None)
+    assert len(validated) == 1

@@ -55,5 +55,7 @@ def around(backend, name, extension, options=None):
     """A core whose only backend, "mine", has an extension around it."""
     core = ResultsManager.from_flags({"results-from": "mine"}, register={"mine": backend})
     core.extensions = {name: make_extension(name, extension, options or {})}
-    core._backends["mine"] = make_backend("mine", backend, extensions={name: core.extensions[name].hooks})
+    core._plugins._loaded["mine"] = make_backend(
+        "mine", backend, extensions={name: core.extensions[name].hooks}
+    )
     return core

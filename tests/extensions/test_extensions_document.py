@@ -56,7 +56,7 @@ def test_the_extension_it_shows_hears(capsys):
     exec(compile(block("python"), "extensions.md", "exec"), namespace)  # noqa: S102 - it is the document's
     hooks = {"shown": make_extension("shown", namespace["Extension"], {}).hooks}
     core = ResultsManager.from_flags({"results-from": "mine"}, register={"mine": Mine})
-    core._backends["mine"] = make_backend("mine", Mine, extensions=hooks)
+    core._plugins._loaded["mine"] = make_backend("mine", Mine, extensions=hooks)
     core.collect(RUN, {}, None, stamp=Stamp("mine", 1, 4096))
     assert capsys.readouterr().out == "r ['a']\n"
 

@@ -4,11 +4,12 @@ import pytest
 from world import World
 
 from resultsfw import PODS, Capabilities, ExtractedResult, Extraction, Reference, hookimpl
-from resultsfw.core import STAMP_ANNOTATION, ResultsManager
+from resultsfw.core import ResultsManager
 from resultsfw.errors import ForbiddenError, NotFoundError
 from resultsfw.flags import ANNOTATION
 from resultsfw.local.store import Store
 from resultsfw.plugins import make_backend
+from resultsfw.stamps import STAMP_ANNOTATION
 from resultsfw.tekton.api.kinds import TASKRUNS
 from resultsfw.tekton.taskrun.finalizers import FINALIZER, awaits_finalizer
 from resultsfw.tekton.taskrun.reconciler import Reconciler
@@ -203,7 +204,7 @@ def test_a_thousand_finalizers_of_backends_the_run_never_had_import_nothing(monk
     ended(world)
     keeper.purged.clear()
     loaded = []
-    monkeypatch.setattr("resultsfw.core.load_backend", lambda name, **_: loaded.append(name))
+    monkeypatch.setattr("resultsfw.plugin_registry.load_backend", lambda name, **_: loaded.append(name))
     deleted_with(
         world, "other.dev/x", MINE, *(f"{FINALIZER}none{number}" for number in range(1000)), FINALIZER
     )
@@ -218,7 +219,9 @@ def test_what_a_run_left_is_purged_though_the_flags_name_another_backend_now(mon
     ended(world)
     keeper.purged.clear()
     later = ResultsManager.from_flags({"results-from": "termination-message"})
-    monkeypatch.setattr("resultsfw.core.load_backend", lambda name, **_: make_backend(name, keeper))
+    monkeypatch.setattr(
+        "resultsfw.plugin_registry.load_backend", lambda name, **_: make_backend(name, keeper)
+    )
     assert not later.allows("mine")
     world.reconciler = Reconciler(later, world.cluster, clock=world.clock)
     Store.delete(world.cluster, TASKRUNS, "default", "run")

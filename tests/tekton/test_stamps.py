@@ -7,10 +7,11 @@ from world import World
 
 from resultsfw import PODS
 from resultsfw.cluster import Object
-from resultsfw.core import LIMIT_ANNOTATION, STAMP_ANNOTATION, ResultsManager
+from resultsfw.core import ResultsManager
 from resultsfw.errors import BackendNotAllowedError
 from resultsfw.flags import ANNOTATION
 from resultsfw.local.store import Store
+from resultsfw.stamps import LIMIT_ANNOTATION, STAMP_ANNOTATION
 from resultsfw.tekton.api.kinds import TASKRUNS
 from resultsfw.tekton.spec.declared_results import run_of
 from resultsfw.tekton.taskrun.stamps import stamped_backends
@@ -26,7 +27,7 @@ REFERENCE = Reference(backend=INSTALLED, location="l", size=1, digest=f"sha256:{
 @pytest.fixture
 def loaded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the backends that were imported."""
-    module = sys.modules["resultsfw.core"]
+    module = sys.modules["resultsfw.plugin_registry"]
     names: list[str] = []
     load = module.load_backend
 

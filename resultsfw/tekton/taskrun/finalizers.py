@@ -6,8 +6,9 @@ from dataclasses import replace
 from typing import Final
 
 from resultsfw.cluster import PODS, Cluster, Object
-from resultsfw.core import STAMP_ANNOTATION, ResultsManager, read_stamp
+from resultsfw.core import ResultsManager
 from resultsfw.errors import NotFoundError
+from resultsfw.stamps import STAMP_ANNOTATION, read_stamp
 from resultsfw.tekton.api.kinds import TASKRUNS
 from resultsfw.tekton.api.names import pod_name
 from resultsfw.tekton.api.owners import owns

@@ -3,8 +3,8 @@
 from typing import Final
 
 from resultsfw.cluster import Object
-from resultsfw.core import read_stamp
 from resultsfw.flags import DEFAULT_BACKEND, Flags
+from resultsfw.stamps import read_stamp
 from resultsfw.tekton.api.kinds import is_step
 from resultsfw.types import Stamp
 

@@ -6,9 +6,10 @@ from datetime import datetime
 from typing import Final
 
 from resultsfw.cluster import Cluster, Object
-from resultsfw.core import LIMIT_ANNOTATION, STAMP_ANNOTATION, ResultsManager
+from resultsfw.core import ResultsManager
 from resultsfw.errors import BackendError
 from resultsfw.limits import DEFAULT_RESULT_BYTES
+from resultsfw.stamps import LIMIT_ANNOTATION, STAMP_ANNOTATION
 from resultsfw.tekton.api import reasons
 from resultsfw.tekton.api.times import format_time
 from resultsfw.tekton.podstatus.step_states import without_messages

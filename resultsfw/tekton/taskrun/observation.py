@@ -5,9 +5,9 @@ from datetime import datetime
 from enum import Enum, auto
 
 from resultsfw.cluster import Object
-from resultsfw.core import STAMP_ANNOTATION
 from resultsfw.errors import ResultsError
 from resultsfw.pods import grace_period, is_terminating
+from resultsfw.stamps import STAMP_ANNOTATION
 from resultsfw.tekton.api import reasons
 from resultsfw.tekton.api.conditions import is_done, succeeded
 from resultsfw.tekton.api.names import pod_name

@@ -1,9 +1,10 @@
 """Which backends a TaskRun may be read by, besides those of the flags: what the controller stamped on it."""
 
 from resultsfw.cluster import Object
-from resultsfw.core import ResultsManager, read_stamp
+from resultsfw.core import ResultsManager
 from resultsfw.errors import BackendNotAllowedError
 from resultsfw.flags import DEFAULT_BACKEND
+from resultsfw.stamps import read_stamp
 from resultsfw.tekton.taskrun.foreign_pods import infer_stamp
 from resultsfw.types import Stamp
 

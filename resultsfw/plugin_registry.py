@@ -1,0 +1,137 @@
+"""Load the plugins that one set of flags can use, and decide which backends untrusted text may select."""
+
+import threading
+from collections.abc import Iterable, Mapping
+
+from pydantic import BaseModel
+
+from resultsfw.errors import BackendNotAllowedError, FlagError, UnknownBackendError
+from resultsfw.extensions import Extension, load_extensions
+from resultsfw.flags import CONFIG_PREFIX, Flags, did_you_mean, unknown_backend_error
+from resultsfw.plugins import EXTENSIONS, Backend, installed_plugins, load_backend, make_backend
+from resultsfw.types import Stamp
+
+__all__ = ["PluginRegistry"]
+
+
+class PluginRegistry:
+    """The backends and extensions of one set of flags. Safe to use from several threads.
+
+    Attributes:
+        extensions: The loaded extensions by name.
+        warnings: Options in the flags that belong to no installed plugin, in words.
+    """
+
+    def __init__(self, flags: Flags, registered: Mapping[str, object], extensions: Iterable[str]) -> None:
+        """Check the names in the flags, then load the extensions. Backends are loaded by `get`.
+
+        Args:
+            flags: The operator's flags.
+            registered: Backends without an entry point, by name: objects, classes or modules.
+            extensions: Names of extensions, in addition to those of the flags.
+
+        Raises:
+            UnknownBackendError: A name in ``results-from`` or ``allowed-results-from`` is not installed.
+            UnknownExtensionError: An allow-listed extension is not installed.
+            BrokenExtensionError: An allow-listed extension cannot be used.
+            FlagError: A name is both a backend and an extension, or options of an extension are rejected.
+        """
+        self._flags = flags
+        self._registered = dict(registered)
+        self._loaded: dict[str, Backend] = {}
+        self._configs: dict[str, BaseModel] = {}
+        self._loading = threading.Lock()
+        listed = flags.extensions | frozenset(extensions)
+        if both := sorted(listed & flags.allowed_results_from):
+            key = f"{CONFIG_PREFIX}{both[0]}"
+            raise FlagError(
+                f'"{both[0]}" is the name of a backend and of an extension: "{key}" cannot be for both',
+                subject="extensions",
+            )
+        names = {plugin.name for plugin in installed_plugins()} | self._registered.keys()
+        wanted = [("results-from", flags.results_from)]
+        wanted += [("allowed-results-from", name) for name in sorted(flags.allowed_results_from)]
+        for where, name in wanted:
+            if name not in names:
+                raise unknown_backend_error(name, names, where=where)
+        names |= {plugin.name for plugin in installed_plugins(EXTENSIONS)} | listed
+        self.warnings = tuple(
+            f'feature-flags: "{CONFIG_PREFIX}{name}" is for no installed backend or extension, and has no '
+            f"effect{did_you_mean(name, names)}"
+            for name in sorted(flags.config.keys() - names)
+        )
+        # After the checks: an unknown name is reported before foreign code runs.
+        self.extensions: Mapping[str, Extension] = load_extensions(listed, flags.config)
+
+    def get(self, name: str) -> Backend:
+        """Return the backend of that name; import it the first time.
+
+        Raises:
+            UnknownBackendError: No installed distribution has that backend.
+            BrokenBackendError: It cannot be loaded.
+        """
+        with self._loading:
+            if name not in self._loaded:
+                hooks = {extension.name: extension.hooks for extension in self.extensions.values()}
+                self._loaded[name] = (
+                    make_backend(name, self._registered[name], extensions=hooks)
+                    if name in self._registered
+                    else load_backend(name, extensions=hooks)
+                )
+            return self._loaded[name]
+
+    def config(self, backend: Backend) -> BaseModel:
+        """Return the backend's options, validated once for these flags.
+
+        Raises:
+            FlagError: An option is rejected.
+        """
+        if backend.name not in self._configs:
+            self._configs[backend.name] = backend.configure(self._flags.config.get(backend.name, {}))
+        return self._configs[backend.name]
+
+    def allows(self, name: str) -> bool:
+        """Return whether untrusted text may select the backend: a flag allows it, or it is registered."""
+        return name in self._flags.allowed_results_from or name in self._registered
+
+    def get_allowed(self, name: str, where: str) -> Backend:
+        """Return the backend that untrusted text names.
+
+        Args:
+            name: The backend's name.
+            where: What names it, for the message.
+
+        Raises:
+            BackendNotAllowedError: It is installed, but no flag allows it. It was not imported.
+            UnknownBackendError, BrokenBackendError: See `get`.
+        """
+        # The lookup looks at what is installed now: a backend may have been installed since the start.
+        if not self.allows(name) and any(plugin.name == name for plugin in installed_plugins()):
+            raise BackendNotAllowedError(
+                f'{where} names backend "{name:.64}", which no flag allows; to use it, add it to the feature '
+                f'flag "allowed-results-from"',
+                subject=name[:64],
+            )
+        return self.get(name)
+
+    def of_pod(self, pod_name: str, stamp: Stamp, *, trusted: bool) -> Backend:
+        """Return the backend that a pod's stamp names.
+
+        Args:
+            pod_name: The pod's name, for messages.
+            stamp: The stamp.
+            trusted: Whether the caller's own records name the same backend.
+
+        Raises:
+            BackendNotAllowedError: No flag allows it, and the stamp is not trusted.
+            UnknownBackendError: It is not installed; the message names the pod.
+            BrokenBackendError: It cannot be loaded.
+        """
+        try:
+            return self.get(stamp.backend) if trusted else self.get_allowed(stamp.backend, "the pod's stamp")
+        except UnknownBackendError as error:
+            raise UnknownBackendError(
+                f'pod "{pod_name}" hands out its results by backend "{stamp.backend}", which is not '
+                f"installed; install it again, whatever the flags say now",
+                subject=stamp.backend,
+            ) from error
