@@ -9,9 +9,9 @@ from typing import Any, Final
 from resultsfw.cli.inputs import Document
 from resultsfw.cluster import Object
 from resultsfw.errors import InputError
-from resultsfw.tekton.api.models import parse_task, parse_taskrun
+from resultsfw.tekton.api.models import validate_task_document, validate_taskrun_document
 from resultsfw.tekton.api.unknown import unknown_fields
-from resultsfw.tekton.pipelinerun.models import parse_pipeline, parse_pipelinerun
+from resultsfw.tekton.pipelinerun.models import validate_pipeline_document, validate_pipelinerun_document
 from resultsfw.tekton.pipelinerun.validate_pipeline import SECTIONS
 
 __all__ = ["NAMESPACE", "Manifests", "checked", "pick"]
@@ -21,10 +21,10 @@ NAMESPACE: Final = "default"
 
 _GROUP: Final = "tekton.dev"
 _PARSERS: Final[Mapping[str, Callable[[Object], object]]] = {
-    "Task": parse_task,
-    "TaskRun": parse_taskrun,
-    "Pipeline": parse_pipeline,
-    "PipelineRun": parse_pipelinerun,
+    "Task": validate_task_document,
+    "TaskRun": validate_taskrun_document,
+    "Pipeline": validate_pipeline_document,
+    "PipelineRun": validate_pipelinerun_document,
 }
 _SET_BY_SERVER: Final = (
     "uid",

@@ -18,7 +18,7 @@ from resultsfw.cluster import Cluster, Kind, Object
 from resultsfw.core import ResultsManager
 from resultsfw.errors import ClusterError, InputError, NotFoundError
 from resultsfw.tekton.api.kinds import TASKS
-from resultsfw.tekton.api.model_errors import told
+from resultsfw.tekton.api.model_errors import field_errors
 from resultsfw.tekton.api.names import pod_name
 from resultsfw.tekton.api.times import parse_time
 from resultsfw.tekton.taskrun.offline import Offline, taskrun_from_pod
@@ -127,7 +127,7 @@ def _pod(file: str) -> Object:
     try:
         SavedPod.model_validate(document.obj)
     except ValidationError as error:
-        field_path, why = told(SavedPod, error)[0]
+        field_path, why = field_errors(SavedPod, error)[0]
         raise document.refuse(why, field_path) from None
     pod = document.obj
     pod["metadata"]["namespace"] = pod["metadata"].get("namespace") or ""

@@ -8,7 +8,7 @@ from resultsfw.cli.inputs import Document, read_files
 from resultsfw.core import ResultsManager
 from resultsfw.errors import ExtensionError, FlagError, InputError, ResultsError, UnknownBackendError
 from resultsfw.flags import CONFIG_PREFIX, KEYS, parse_flags
-from resultsfw.tekton.api.configmaps import CONFIG_DEFAULTS, CONFIG_EVENTS, FEATURE_FLAGS, doubts
+from resultsfw.tekton.api.configmaps import CONFIG_DEFAULTS, CONFIG_EVENTS, FEATURE_FLAGS, key_warnings
 from resultsfw.tekton.taskrun.settings import Settings, settings_of
 
 __all__ = ["CONFIG_MAP", "Given", "Loaded", "core_of", "load"]
@@ -101,8 +101,8 @@ def load(given: Given, core_type: type[_CoreT]) -> Loaded[_CoreT]:
             core_type(parse_flags(flags.data)),
             settings_of(flags.data, others.get(CONFIG_DEFAULTS, {})),
             [
-                *doubts(CONFIG_MAP, flags.data, own=KEYS, prefix=CONFIG_PREFIX),
-                *(line for name, data in others.items() for line in doubts(name, data)),
+                *key_warnings(CONFIG_MAP, flags.data, own=KEYS, prefix=CONFIG_PREFIX),
+                *(line for name, data in others.items() for line in key_warnings(name, data)),
             ],
         )
     except UnknownBackendError as error:

@@ -23,7 +23,7 @@ from resultsfw.errors import (
     UnavailableError,
 )
 from resultsfw.flags import CONFIG_PREFIX, KEYS, Flags, parse_flags
-from resultsfw.tekton.api.configmaps import CONFIG_DEFAULTS, CONFIG_EVENTS, FEATURE_FLAGS, doubts
+from resultsfw.tekton.api.configmaps import CONFIG_DEFAULTS, CONFIG_EVENTS, FEATURE_FLAGS, key_warnings
 from resultsfw.tekton.pod.builder import PodOptions
 from resultsfw.tekton.taskrun.settings import Settings, settings_of
 
@@ -72,8 +72,8 @@ def warnings_of(name: str, configmap: Object | None) -> Iterator[str]:
         FlagError: It has data that is not text.
     """
     if name == CONFIG_MAP:
-        return doubts(name, data_of(configmap), own=KEYS, prefix=CONFIG_PREFIX)
-    return doubts(name, data_of(configmap))
+        return key_warnings(name, data_of(configmap), own=KEYS, prefix=CONFIG_PREFIX)
+    return key_warnings(name, data_of(configmap))
 
 
 def data_of(configmap: Object | None) -> Mapping[str, str]:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from resultsfw.cli.documents import DocumentError, read
 from resultsfw.core import ResultsManager
 from resultsfw.errors import ResultsError
-from resultsfw.tekton.api.models import parse_task, parse_taskrun
+from resultsfw.tekton.api.models import validate_task_document, validate_taskrun_document
 from resultsfw.tekton.api.quantities import parse_quantity
 from resultsfw.tekton.pod.builder import PodOptions, build_pod
 from resultsfw.tekton.spec.validate_taskrun import refuse_invalid
@@ -111,7 +111,7 @@ def test_no_wrong_value_of_a_run_reaches_a_message(path):
 
 def start(taskrun: Any) -> None:
     """What is done with a run before there is a pod."""
-    parse_taskrun(taskrun)
+    validate_taskrun_document(taskrun)
     spec = taskrun["spec"]["taskSpec"]
     refuse_invalid(taskrun, spec)
     build_pod(taskrun, spec, attempt=0, options=PodOptions())
@@ -126,7 +126,7 @@ def test_no_wrong_value_of_a_task_reaches_a_message(path):
             "metadata": {"name": "t"},
             "spec": planted(TASK, path, value),
         }
-        shows_nothing(said(lambda: parse_task(document)))  # noqa: B023 - called at once
+        shows_nothing(said(lambda: validate_task_document(document)))  # noqa: B023 - called at once
 
 
 @given(

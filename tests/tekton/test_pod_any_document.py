@@ -11,7 +11,7 @@ from pod_harness import OPTIONS
 from pydantic import BaseModel
 
 from resultsfw.errors import InputError
-from resultsfw.tekton.api.models import Step, TaskRunSpec, TaskSpec, parse_taskrun
+from resultsfw.tekton.api.models import TaskRunSpec, TaskSpec, TaskStep, validate_taskrun_document
 from resultsfw.tekton.api.refusals import RefusedRun
 from resultsfw.tekton.pod.builder import build_pod
 from resultsfw.tekton.spec.declared_results import run_of
@@ -70,7 +70,7 @@ def values_of(annotation):
 @given(
     documents(TaskRunSpec),
     documents(TaskSpec),
-    st.lists(documents(Step), min_size=1, max_size=2),
+    st.lists(documents(TaskStep), min_size=1, max_size=2),
     st.booleans(),
 )
 @settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
@@ -93,7 +93,7 @@ def test_what_the_models_accept_makes_a_pod_or_is_refused(spec, task, steps, men
         "spec": {**spec, "taskSpec": task},
     }
     try:
-        parse_taskrun(run)
+        validate_taskrun_document(run)
         refuse_invalid(run, task)
     except (InputError, RefusedRun):
         return

@@ -16,7 +16,7 @@ __all__ = [
     "FEATURE_FLAGS",
     "KEYS",
     "KeyRule",
-    "doubts",
+    "key_warnings",
     "normal",
 ]
 
@@ -175,7 +175,7 @@ def normal(text: str) -> str:
     return text.lower() if truth is None else str(truth).lower()
 
 
-def doubts(
+def key_warnings(
     name: str, data: Mapping[str, str], *, own: Collection[str] = (), prefix: str | None = None
 ) -> Iterator[str]:
     """Yield a sentence for each key that does not do what it says, and for each that nothing knows.

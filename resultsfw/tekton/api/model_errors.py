@@ -1,4 +1,4 @@
-"""What is wrong with a document, in words a person understands and without what the document holds.
+"""Say what is wrong with a document in plain words, and never what the document holds.
 
 A message goes to conditions, events and logs, and a value may be a secret wherever it stands. The path says
 where to look.
@@ -11,7 +11,7 @@ from typing import Any, Final
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-__all__ = ["told"]
+__all__ = ["field_errors"]
 
 _KINDS: Final[dict[type, str]] = {
     dict: "a mapping",
@@ -33,10 +33,10 @@ _NEAR: Final = 0.7
 _NAME: Final = 80  # characters; a comparison takes time with their square
 
 
-def told(model: type[BaseModel], error: ValidationError) -> list[tuple[str, str]]:
+def field_errors(model: type[BaseModel], error: ValidationError) -> list[tuple[str, str]]:
     """Each problem of a document: the path of its field (empty: the whole), and what is wrong there."""
     problems = error.errors(include_url=False)
-    return [(_path(problem["loc"]), _said(model, problem)) for problem in problems]
+    return [(_path(problem["loc"]), _message(model, problem)) for problem in problems]
 
 
 def _path(location: tuple[int | str, ...]) -> str:
@@ -50,7 +50,7 @@ def _path(location: tuple[int | str, ...]) -> str:
     return path
 
 
-def _said(model: type[BaseModel], problem: ErrorDetails) -> str:
+def _message(model: type[BaseModel], problem: ErrorDetails) -> str:
     """A problem in words a person understands."""
     kind, given = problem["type"], problem["input"]
     if kind == "value_error":

@@ -1,7 +1,7 @@
-"""The shape of TaskRun and Task documents: bad input is refused here, by the path of its field."""
+"""Validate TaskRun and Task documents by their shape; bad input is refused by the path of its field."""
 
 import re
-from typing import Annotated, Any, Final, Literal, Protocol, Self, TypeVar
+from typing import Annotated, Any, Final, Literal, Protocol, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
@@ -9,10 +9,19 @@ from pydantic.alias_generators import to_camel
 from resultsfw.cluster import Object
 from resultsfw.errors import InputError
 from resultsfw.tekton.api.durations import parse_duration
-from resultsfw.tekton.api.model_errors import told
-from resultsfw.tekton.api.refused import refusals
+from resultsfw.tekton.api.model_errors import field_errors
+from resultsfw.tekton.api.unsupported import unsupported_parts
 
-__all__ = ["Model", "Task", "TaskRun", "TaskSpec", "parse_task", "parse_taskrun", "parsed", "refuse_foreign"]
+__all__ = [
+    "Model",
+    "Task",
+    "TaskRun",
+    "TaskSpec",
+    "refuse_foreign",
+    "validate_document",
+    "validate_task_document",
+    "validate_taskrun_document",
+]
 
 _NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 _LONGEST_NAME: Final = 63
@@ -48,7 +57,7 @@ Plain = dict[str, Any]
 Name = Annotated[str, AfterValidator(_name)]
 Duration = Annotated[str, AfterValidator(_duration)]
 OnError = Annotated[str, AfterValidator(_on_error)]
-Kind = Literal["string", "array", "object"]
+ValueType = Literal["string", "array", "object"]
 
 
 class Model(BaseModel):
@@ -129,7 +138,7 @@ class ParamSpec(Model):
     """A parameter a Task takes."""
 
     name: str
-    type: Kind | None = None
+    type: ValueType | None = None
     description: str = ""
     properties: dict[str, Property | None] | None = None
     default: Any = None
@@ -147,7 +156,7 @@ class Result(Model):
     """A result a Task or a Step declares."""
 
     name: str
-    type: Kind | None = None
+    type: ValueType | None = None
     properties: dict[str, Property | None] | None = None
     description: str = ""
 
@@ -220,7 +229,7 @@ class When(Model):
     cel: str = ""
 
 
-class Reference(Model):
+class TaskRef(Model):
     """A Task or StepAction by name or resolver."""
 
     name: str = ""
@@ -230,7 +239,7 @@ class Reference(Model):
     params: list[Param] = Field(default_factory=list)
 
 
-class Step(StepTemplate):
+class TaskStep(StepTemplate):
     """One Step."""
 
     name: str = ""
@@ -241,7 +250,7 @@ class Step(StepTemplate):
     on_error: OnError | None = None
     stdout_config: Output | None = None
     stderr_config: Output | None = None
-    ref: Reference | None = None
+    ref: TaskRef | None = None
     params: list[Param] = Field(default_factory=list)
     results: list[Result] = Field(default_factory=list)
     when: list[When] = Field(default_factory=list)
@@ -272,7 +281,7 @@ class TaskSpec(Model):
     params: list[ParamSpec] = Field(default_factory=list)
     display_name: str = ""
     description: str = ""
-    steps: list[Step] = Field(default_factory=list)
+    steps: list[TaskStep] = Field(default_factory=list)
     volumes: list[Volume] = Field(default_factory=list)
     step_template: StepTemplate | None = None
     sidecars: list[Sidecar] = Field(default_factory=list)
@@ -326,7 +335,7 @@ def refuse_foreign(reference: HasApiVersion | None, kind: str, field: str) -> No
     """
     if reference is None:
         return
-    named = reference.kind if isinstance(reference, Reference) else ""
+    named = reference.kind if isinstance(reference, TaskRef) else ""
     if reference.api_version and reference.api_version.partition("/")[0] != "tekton.dev":
         raise ValueError(
             f"{field} names apiVersion {_quoted(reference.api_version)}, kind {_quoted(named)}: "
@@ -349,7 +358,7 @@ class TaskRunSpec(Model):
     debug: Plain | None = None
     params: list[Param] = Field(default_factory=list)
     service_account_name: str = ""
-    task_ref: Reference | None = None
+    task_ref: TaskRef | None = None
     task_spec: TaskSpec | None = None
     status: Literal["", "TaskRunCancelled", "TaskRunPending"] = ""
     status_message: str = ""
@@ -406,39 +415,39 @@ class Task(Model):
     spec: TaskSpec
 
 
-_Document = TypeVar("_Document", bound=Model)
-
-
-def parse_taskrun(obj: Object) -> TaskRun:
-    """A TaskRun document, as a person wrote it or as an API server returns it.
+def validate_taskrun_document(obj: Object) -> None:
+    """Check a TaskRun document, as a person wrote it or as an API server returns it.
 
     Raises:
-        InputError: It is none; ``subject`` is the path of the first wrong field.
+        InputError: It is none, or asks for what is not supported; ``subject`` is the path of the first wrong
+            field.
     """
-    return parsed(TaskRun, obj)
+    validate_document(TaskRun, obj)
 
 
-def parse_task(obj: Object) -> Task:
-    """A Task document.
+def validate_task_document(obj: Object) -> None:
+    """Check a Task document.
 
     Raises:
-        InputError: It is none; ``subject`` is the path of the first wrong field.
+        InputError: As `validate_taskrun_document`.
     """
-    return parsed(Task, obj)
+    validate_document(Task, obj)
 
 
-def parsed(model: type[_Document], obj: Object) -> _Document:
-    """A document of that shape, which asks for nothing that is not supported.
+def validate_document(model: type[Model], obj: Object) -> None:
+    """Check that a document has the shape of a model, and asks for nothing that is not supported.
+
+    Nothing is returned: the document itself is what later stages read (decision 0035).
 
     Raises:
-        InputError: It is none; ``subject`` is the path of the first wrong field.
+        InputError: It does not; ``subject`` is the path of the first wrong field.
     """
-    problems = list(refusals(obj))
+    problems = list(unsupported_parts(obj))
     if not problems:
         try:
-            return model.model_validate(obj)
+            model.model_validate(obj)
         except ValidationError as error:
-            problems = told(model, error)
-    raise InputError(
-        "; ".join(f"{path}: {said}" if path else said for path, said in problems), subject=problems[0][0]
-    )
+            problems = field_errors(model, error)
+    if problems:
+        text = "; ".join(f"{path}: {message}" if path else message for path, message in problems)
+        raise InputError(text, subject=problems[0][0])

@@ -1,4 +1,4 @@
-"""The shape of PipelineRun and Pipeline documents: bad input is refused here, by the path of its field."""
+"""Validate PipelineRun and Pipeline documents by their shape; bad input is refused by its field's path."""
 
 # ruff: noqa: RUF012 - pydantic copies what fields begin with
 
@@ -9,7 +9,6 @@ from pydantic import Field, model_validator
 from resultsfw.cluster import Object
 from resultsfw.tekton.api.models import (
     Duration,
-    Kind,
     Metadata,
     Model,
     Name,
@@ -18,17 +17,24 @@ from resultsfw.tekton.api.models import (
     ParamSpec,
     Plain,
     PodTemplate,
-    Reference,
     Requirements,
     Resources,
+    TaskRef,
     TaskSpec,
+    ValueType,
     When,
     WorkspaceBinding,
-    parsed,
     refuse_foreign,
+    validate_document,
 )
 
-__all__ = ["Pipeline", "PipelineRun", "PipelineSpec", "parse_pipeline", "parse_pipelinerun"]
+__all__ = [
+    "Pipeline",
+    "PipelineRun",
+    "PipelineSpec",
+    "validate_pipeline_document",
+    "validate_pipelinerun_document",
+]
 
 
 class EmbeddedMetadata(Model):
@@ -67,7 +73,7 @@ class PipelineResult(Model):
     """A result of a Pipeline, from its Tasks'."""
 
     name: str
-    type: Kind | None = None
+    type: ValueType | None = None
     description: str = ""
     value: Any
 
@@ -84,7 +90,7 @@ class PipelineWhen(When):
         return self
 
 
-class PipelineReference(Model):
+class PipelineRef(Model):
     """A Pipeline by name or resolver."""
 
     name: str = ""
@@ -99,7 +105,7 @@ class PipelineTask(Model):
     name: Name
     display_name: str = ""
     description: str = ""
-    task_ref: Reference | None = None
+    task_ref: TaskRef | None = None
     task_spec: EmbeddedTask | None = None
     pipeline_ref: Plain | None = None
     pipeline_spec: Plain | None = None
@@ -172,7 +178,7 @@ class TaskRunSpec(Model):
 class PipelineRunSpec(Model):
     """What is to run, with what."""
 
-    pipeline_ref: PipelineReference | None = None
+    pipeline_ref: PipelineRef | None = None
     pipeline_spec: PipelineSpec | None = None
     params: list[Param] = Field(default_factory=list)
     status: Literal["", "Cancelled", "CancelledRunFinally", "StoppedRunFinally", "PipelineRunPending"] = ""
@@ -209,19 +215,20 @@ class Pipeline(Model):
     spec: PipelineSpec
 
 
-def parse_pipelinerun(obj: Object) -> PipelineRun:
-    """A PipelineRun document, as a person wrote it or as an API server returns it.
+def validate_pipelinerun_document(obj: Object) -> None:
+    """Check a PipelineRun document, as a person wrote it or as an API server returns it.
 
     Raises:
-        InputError: It is none; ``subject`` is the path of the first wrong field.
+        InputError: It is none, or asks for what is not supported; ``subject`` is the path of the first wrong
+            field.
     """
-    return parsed(PipelineRun, obj)
+    validate_document(PipelineRun, obj)
 
 
-def parse_pipeline(obj: Object) -> Pipeline:
-    """A Pipeline document.
+def validate_pipeline_document(obj: Object) -> None:
+    """Check a Pipeline document.
 
     Raises:
-        InputError: It is none; ``subject`` is the path of the first wrong field.
+        InputError: As `validate_pipelinerun_document`.
     """
-    return parsed(Pipeline, obj)
+    validate_document(Pipeline, obj)

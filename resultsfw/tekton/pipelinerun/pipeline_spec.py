@@ -12,8 +12,8 @@ from resultsfw.tekton.api.kinds import PIPELINES
 from resultsfw.tekton.api.refusals import USER_ERROR, RefusedRun
 from resultsfw.tekton.pipelinerun import reasons
 from resultsfw.tekton.pipelinerun.dag import CycleError, Graph, graph_of
-from resultsfw.tekton.pipelinerun.models import parse_pipeline, parse_pipelinerun
-from resultsfw.tekton.pipelinerun.validate_pipeline import SECTIONS, pipeline_problems, tasks_of
+from resultsfw.tekton.pipelinerun.models import validate_pipeline_document, validate_pipelinerun_document
+from resultsfw.tekton.pipelinerun.validate_pipeline import SECTIONS, pipeline_errors, tasks_of
 from resultsfw.tekton.pipelinerun.variables import PipelineNames, bound_workspaces
 from resultsfw.tekton.spec.expansion import Budget, Expansion, TooLargeError, first_of
 from resultsfw.tekton.spec.params import ParamError, param_type, param_value, value_type
@@ -81,7 +81,7 @@ def read_pipeline(pipelinerun: Object, cluster: Cluster) -> PipelineSource:
     metadata = pipelinerun["metadata"]
     namespace = metadata.get("namespace", "")
     try:
-        parse_pipelinerun(pipelinerun)
+        validate_pipelinerun_document(pipelinerun)
     except InputError as error:
         raise _invalid(f"{namespace}/{metadata['name']}", error.message) from error
     spec = pipelinerun["spec"]
@@ -99,7 +99,7 @@ def read_pipeline(pipelinerun: Object, cluster: Cluster) -> PipelineSource:
         )
     try:
         pipeline = cluster.get(PIPELINES, namespace, name)
-        parse_pipeline(pipeline)
+        validate_pipeline_document(pipeline)
     except NotFoundError as error:
         raise RefusedRun(reasons.COULDNT_GET_PIPELINE, f"{whose}: {error.message}") from error
     except InputError as error:
@@ -127,7 +127,7 @@ def make_plan(pipelinerun: Object, spec: Object, name: str) -> Plan:
         graph = graph_of(spec)
     except CycleError as error:
         raise RefusedRun(reasons.INVALID_GRAPH, f"{whose}'s Pipeline DAG is invalid: {error}") from error
-    for why in pipeline_problems(spec):
+    for why in pipeline_errors(spec):
         raise _invalid(of, why)
     _refuse_params(pipelinerun, spec, whose, of)
     _refuse_workspaces(pipelinerun, spec, whose, of)

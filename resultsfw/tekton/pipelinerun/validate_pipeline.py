@@ -6,7 +6,7 @@ from typing import Final
 from resultsfw.cluster import Object
 from resultsfw.tekton.pipelinerun.result_refs import result_refs
 
-__all__ = ["SECTIONS", "pipeline_problems", "tasks_of"]
+__all__ = ["SECTIONS", "pipeline_errors", "tasks_of"]
 
 SECTIONS: Final = ("tasks", "finally")
 
@@ -16,7 +16,7 @@ def tasks_of(spec: Object) -> list[tuple[str, Object]]:
     return [(section, task) for section in SECTIONS for task in spec.get(section) or ()]
 
 
-def pipeline_problems(spec: Object) -> Iterator[str]:
+def pipeline_errors(spec: Object) -> Iterator[str]:
     """What a Pipeline cannot be run with, in the words and the order of Tekton's validation."""
     if not any(spec.values()):
         yield "expected at least one, got none: description, params, resources, tasks, workspaces"

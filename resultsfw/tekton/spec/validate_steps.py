@@ -14,15 +14,15 @@ from resultsfw.tekton.spec.variables import unprotect
 
 __all__ = [
     "TYPES",
-    "Problem",
+    "FieldError",
     "excerpt",
     "missing",
     "not_strings",
     "quoted",
     "reserved_mounts",
     "reserved_volume",
-    "result_problems",
-    "step_problems",
+    "result_errors",
+    "step_errors",
 ]
 
 TYPES: Final = ("string", "array", "object")
@@ -50,7 +50,7 @@ _STEP_NAME_HELP: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class FieldError:
     """One thing that is wrong.
 
     Attributes:
@@ -64,28 +64,28 @@ class Problem:
     details: str = ""
 
 
-def step_problems(steps: Sequence[Object]) -> Iterator[Problem]:
+def step_errors(steps: Sequence[Object]) -> Iterator[FieldError]:
     """All that is wrong with Steps, merged with their template, by themselves."""
     names: set[str] = set()
     for index, step in enumerate(steps):
         at = f"steps[{index}]"
         name = step.get("name")
         if name and name in names:
-            yield Problem("expected exactly one, got both", (f"{at}.name",))
+            yield FieldError("expected exactly one, got both", (f"{at}.name",))
         if name:
             names.add(name)
             if not _STEP_NAME.fullmatch(name):
-                yield Problem(f"invalid value {excerpt(name)}", (f"{at}.name",), _STEP_NAME_HELP)
+                yield FieldError(f"invalid value {excerpt(name)}", (f"{at}.name",), _STEP_NAME_HELP)
         if step.get("ref"):
             what = "StepActions are not supported: write the Step out in place of its ref"
-            yield Problem(what, (f"{at}.ref",))
+            yield FieldError(what, (f"{at}.ref",))
             continue
         for problems in (_program, _on_error, _timeout, _mounts, _step_references):
             yield from problems(step, at)
-        yield from result_problems(step.get("results") or [], f"{at}.results")
+        yield from result_errors(step.get("results") or [], f"{at}.results")
 
 
-def result_problems(results: Sequence[Object], at: str) -> Iterator[Problem]:
+def result_errors(results: Sequence[Object], at: str) -> Iterator[FieldError]:
     """All that is wrong with names and types of declared results: the Task's, or a Step's.
 
     Args:
@@ -96,10 +96,10 @@ def result_problems(results: Sequence[Object], at: str) -> Iterator[Problem]:
     for index, result in enumerate(results):
         name = result.get("name") or ""
         if not _RESULT_NAME.fullmatch(name):
-            yield Problem(f"invalid key name {excerpt(name)}", (f"{at}[{index}].name",), _RESULT_NAME_HELP)
+            yield FieldError(f"invalid key name {excerpt(name)}", (f"{at}[{index}].name",), _RESULT_NAME_HELP)
             continue
         if name in seen:
-            yield Problem(f"result name {quoted(name)} must be unique", (f"{at}[{index}].name",))
+            yield FieldError(f"result name {quoted(name)} must be unique", (f"{at}[{index}].name",))
         seen.add(name)
         yield from _result_type(result, f"{at}[{index}]", tasks=at == "results")
 
@@ -113,9 +113,9 @@ def not_strings(properties: Mapping[str, Any] | None) -> list[str]:
     ]
 
 
-def missing(path: str) -> Problem:
+def missing(path: str) -> FieldError:
     """A field that must be there."""
-    return Problem("missing field(s)", (path,))
+    return FieldError("missing field(s)", (path,))
 
 
 def quoted(text: str) -> str:
@@ -134,56 +134,56 @@ def excerpt(text: str, at: int = 0) -> str:
     return f"{quoted(text[max(0, at - _AROUND) : at + _AROUND])} (cut from {len(text)} characters)"
 
 
-def _result_type(result: Object, at: str, *, tasks: bool) -> Iterator[Problem]:
+def _result_type(result: Object, at: str, *, tasks: bool) -> Iterator[FieldError]:
     kind, properties = result.get("type") or "", result.get("properties")
     if kind and kind not in TYPES:
         rule = "type must be string" if tasks else f"invalid type {kind}"
-        yield Problem(f"invalid value: {kind}", (f"{at}.type",), rule)
+        yield FieldError(f"invalid value: {kind}", (f"{at}.type",), rule)
     elif kind == "object" and properties is None:
         yield missing(f"{at}.{result['name']}.properties")
     elif wrong := not_strings(properties):
         the = "The" if tasks else "the"
         keys = " ".join(wrong)
         message = f"{the} value type specified for these keys [{keys}] is invalid, the type must be string"
-        yield Problem(message, (f"{at}.{result['name']}.properties",))
+        yield FieldError(message, (f"{at}.{result['name']}.properties",))
 
 
-def _program(step: Object, at: str) -> Iterator[Problem]:
+def _program(step: Object, at: str) -> Iterator[FieldError]:
     """What a Step runs, and in which image."""
     if step.get("params"):
-        yield Problem("params cannot be used without Ref", (f"{at}.params",))
+        yield FieldError("params cannot be used without Ref", (f"{at}.params",))
     if not step.get("image"):
         yield missing(f"{at}.Image")
     script = step.get("script") or ""
     if script and step.get("command"):
-        yield Problem("script cannot be used with command", (f"{at}.script",))
+        yield FieldError("script cannot be used with command", (f"{at}.script",))
     if script.strip().startswith("#!win"):
-        yield Problem("Windows scripts are not supported", (f"{at}.script",))
+        yield FieldError("Windows scripts are not supported", (f"{at}.script",))
     if not script and not step.get("command"):
         message = "Step has neither script nor command, and the command of its image is not looked up"
-        yield Problem(message, (at,))
+        yield FieldError(message, (at,))
 
 
-def _on_error(step: Object, at: str) -> Iterator[Problem]:
+def _on_error(step: Object, at: str) -> Iterator[FieldError]:
     on_error = step.get("onError") or "continue"
     if on_error not in {"continue", "stopAndFail"} and not on_error.startswith("$(params"):
         rule = 'Task step onError must be either "continue" or "stopAndFail"'
-        yield Problem("invalid value", (f"{at}.onError",), rule)
+        yield FieldError("invalid value", (f"{at}.onError",), rule)
 
 
-def _timeout(step: Object, at: str) -> Iterator[Problem]:
+def _timeout(step: Object, at: str) -> Iterator[FieldError]:
     if step.get("timeout") is None:
         return
     try:
         nanoseconds = parse_duration(step["timeout"])
     except ValueError as error:
-        yield Problem(f"invalid value: {error}", (f"{at}.timeout",))
+        yield FieldError(f"invalid value: {error}", (f"{at}.timeout",))
         return
     if nanoseconds < 0:
-        yield Problem(f"invalid value: {format_duration(nanoseconds)}", (f"{at}.negative timeout",))
+        yield FieldError(f"invalid value: {format_duration(nanoseconds)}", (f"{at}.negative timeout",))
 
 
-def _mounts(step: Object, at: str) -> Iterator[Problem]:
+def _mounts(step: Object, at: str) -> Iterator[FieldError]:
     """Mounts over what Tekton keeps for itself."""
     for index, mount in enumerate(step.get("volumeMounts") or []):
         name, where = mount.get("name", ""), mount.get("mountPath", "")
@@ -193,11 +193,11 @@ def _mounts(step: Object, at: str) -> Iterator[Problem]:
                 "volumeMount cannot be mounted under /tekton/ "
                 f"(volumeMount {quoted(name)} mounted at {quoted(where)})"
             )
-            yield Problem(message, (f"{at}.volumeMounts[{index}].mountPath",))
+            yield FieldError(message, (f"{at}.volumeMounts[{index}].mountPath",))
     yield from reserved_mounts(step, at)
 
 
-def reserved_mounts(container: Object, at: str) -> Iterator[Problem]:
+def reserved_mounts(container: Object, at: str) -> Iterator[FieldError]:
     """Return a problem for each mount of a reserved volume, in a Step or a Sidecar.
 
     Args:
@@ -208,7 +208,7 @@ def reserved_mounts(container: Object, at: str) -> Iterator[Problem]:
         name = mount.get("name", "")
         if prefix := reserved_volume(name):
             message = f'volumeMount name {quoted(name)} cannot start with "{prefix}"'
-            yield Problem(message, (f"{at}.volumeMounts[{index}].name",))
+            yield FieldError(message, (f"{at}.volumeMounts[{index}].name",))
 
 
 def reserved_volume(name: str) -> str:
@@ -216,11 +216,11 @@ def reserved_volume(name: str) -> str:
     return next((prefix for prefix in _RESERVED_VOLUMES if name.startswith(prefix)), "")
 
 
-def _step_references(step: Object, at: str) -> Iterator[Problem]:
+def _step_references(step: Object, at: str) -> Iterator[FieldError]:
     """Other Steps' results where the entrypoint does not put them in."""
     for field in ("name", "image", "script", "imagePullPolicy", "workingDir"):
         if step_result(step.get(field) or "") is not None:
-            yield Problem(
+            yield FieldError(
                 "stepResult substitutions are only allowed in env, command and args. Found usage in",
                 (f"{at}.{field}",),
             )

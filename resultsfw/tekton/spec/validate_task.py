@@ -14,20 +14,20 @@ from resultsfw.tekton.spec.params import param_type, param_value, value_type
 from resultsfw.tekton.spec.unreplaced import Unreplaced
 from resultsfw.tekton.spec.validate_steps import (
     TYPES,
-    Problem,
+    FieldError,
     excerpt,
     missing,
     not_strings,
     quoted,
     reserved_mounts,
     reserved_volume,
-    result_problems,
-    step_problems,
+    result_errors,
+    step_errors,
 )
 from resultsfw.tekton.spec.variables import find_prefixed, nearest, texts_in
 from resultsfw.tekton.spec.workspaces import mount_path
 
-__all__ = ["array_references", "problems_of"]
+__all__ = ["array_references", "task_errors"]
 
 _PARAM_NAME: Final = re.compile(r"[_a-zA-Z][_a-zA-Z0-9.-]*")
 _PARAM_NAME_HELP: Final = (
@@ -49,7 +49,7 @@ _TASK_CONTEXT: Final = frozenset({"name", "retry-count"})
 _RUN_CONTEXT: Final = frozenset({"name", "namespace", "uid"})
 
 
-def problems_of(task_spec: Object, *, reserved_sidecars: Collection[str]) -> list[Problem]:
+def task_errors(task_spec: Object, *, reserved_sidecars: Collection[str]) -> list[FieldError]:
     """All that is wrong with a Task's spec, substituted; empty when it can run.
 
     What refers to parameters that do not exist comes alone, first: as in Tekton.
@@ -58,16 +58,16 @@ def problems_of(task_spec: Object, *, reserved_sidecars: Collection[str]) -> lis
     usage = list(_usage(task_spec.get("steps") or [], task_spec.get("params") or []))
     if usage:
         return usage
-    problems: list[Problem] = [] if steps else [missing("steps")]
+    problems: list[FieldError] = [] if steps else [missing("steps")]
     problems += _volumes(task_spec.get("volumes") or [])
     problems += _workspaces(task_spec)
     problems += _workspace_usages(task_spec)
-    problems += step_problems(steps)
+    problems += step_errors(steps)
     problems += _sidecars(task_spec.get("sidecars") or [], reserved_sidecars)
     problems += _params(task_spec.get("params") or [])
     problems += _variables(steps, task_spec)
     problems += _whole_arrays(steps, task_spec.get("params") or [])
-    problems += result_problems(task_spec.get("results") or [], "results")
+    problems += result_errors(task_spec.get("results") or [], "results")
     problems += _sources(task_spec.get("results") or [], steps)
     return problems
 
@@ -79,20 +79,20 @@ def array_references(value: Any) -> Iterator[tuple[str, str, int]]:
             yield match[0], match[1] or match[2] or match[3], int(match[4])
 
 
-def _volumes(volumes: Sequence[Object]) -> Iterator[Problem]:
+def _volumes(volumes: Sequence[Object]) -> Iterator[FieldError]:
     seen: set[str] = set()
     for index, volume in enumerate(volumes):
         name = volume.get("name", "")
         if name in seen:
-            yield Problem(f"multiple volumes with same name {quoted(name)}", (f"volumes[{index}].name",))
+            yield FieldError(f"multiple volumes with same name {quoted(name)}", (f"volumes[{index}].name",))
         seen.add(name)
         # Tekton lets a volume have a name of its own volumes here, and refuses the pod for the second one.
         if reserved_volume(name) == "resultsfw-":
             message = f'volume name {quoted(name)} cannot start with "resultsfw-"'
-            yield Problem(message, (f"volumes[{index}].name",))
+            yield FieldError(message, (f"volumes[{index}].name",))
 
 
-def _workspaces(task_spec: Object) -> Iterator[Problem]:
+def _workspaces(task_spec: Object) -> Iterator[FieldError]:
     template = task_spec.get("stepTemplate") or {}
     mounted = {
         posixpath.normpath(mount.get("mountPath", ""))
@@ -103,16 +103,16 @@ def _workspaces(task_spec: Object) -> Iterator[Problem]:
     for index, workspace in enumerate(task_spec.get("workspaces") or []):
         if workspace["name"] in names:
             name = quoted(workspace["name"])
-            yield Problem(f"workspace name {name} must be unique", (f"workspaces[{index}].name",))
+            yield FieldError(f"workspace name {name} must be unique", (f"workspaces[{index}].name",))
         names.add(workspace["name"])
         path = posixpath.normpath(mount_path(workspace))
         if path in mounted:
             message = f"workspace mount path {quoted(path)} must be unique"
-            yield Problem(message, (f"workspaces[{index}].mountpath",))
+            yield FieldError(message, (f"workspaces[{index}].mountpath",))
         mounted.add(path)
 
 
-def _workspace_usages(task_spec: Object) -> Iterator[Problem]:
+def _workspace_usages(task_spec: Object) -> Iterator[FieldError]:
     """Workspaces that Steps and Sidecars use and nobody declares."""
     known = {workspace["name"] for workspace in task_spec.get("workspaces") or []}
     for part in ("steps", "sidecars"):
@@ -120,23 +120,23 @@ def _workspace_usages(task_spec: Object) -> Iterator[Problem]:
             for number, usage in enumerate(container.get("workspaces") or []):
                 if usage["name"] not in known:
                     path = f"{part}[{index}].workspaces[{number}].name"
-                    yield Problem(f"undefined workspace {quoted(usage['name'])}", (path,))
+                    yield FieldError(f"undefined workspace {quoted(usage['name'])}", (path,))
 
 
-def _sidecars(sidecars: Sequence[Object], reserved: Collection[str]) -> Iterator[Problem]:
+def _sidecars(sidecars: Sequence[Object], reserved: Collection[str]) -> Iterator[FieldError]:
     # Tekton gives no index here.
     for index, sidecar in enumerate(sidecars):
         name = sidecar.get("name", "")
         yield from reserved_mounts(sidecar, f"sidecars[{index}]")
         if name in reserved:
-            yield Problem(f"Invalid: cannot use reserved sidecar name {name} ", ("sidecars.name",))
+            yield FieldError(f"Invalid: cannot use reserved sidecar name {name} ", ("sidecars.name",))
         if not sidecar.get("image"):
             yield missing("sidecars.image")
         if sidecar.get("script") and sidecar.get("command"):
-            yield Problem("script cannot be used with command", ("sidecars.script",))
+            yield FieldError("script cannot be used with command", ("sidecars.script",))
 
 
-def _params(params: Sequence[Object]) -> Iterator[Problem]:
+def _params(params: Sequence[Object]) -> Iterator[FieldError]:
     names: list[str] = []
     objects: dict[str, list[str]] = {}
     for param in params:
@@ -150,33 +150,33 @@ def _params(params: Sequence[Object]) -> Iterator[Problem]:
             objects[name] = keys
     for name, times in Counter(param["name"] for param in params).items():
         if times > 1:
-            yield Problem("parameter appears more than once", (f"params[{name}]",))
+            yield FieldError("parameter appears more than once", (f"params[{name}]",))
     if names:
         shown = " ".join(sorted(names))
         message = f"The format of following array and string variable names is invalid: [{shown}]"
-        yield Problem(message, ("params",), _PARAM_NAME_HELP)
+        yield FieldError(message, ("params",), _PARAM_NAME_HELP)
     if objects:
         shown = " ".join(f"{name}:[{' '.join(keys)}]" for name, keys in sorted(objects.items()))
         message = f"Object param name and key name format is invalid: map[{shown}]"
-        yield Problem(message, ("params",), _OBJECT_NAME_HELP)
+        yield FieldError(message, ("params",), _OBJECT_NAME_HELP)
 
 
-def _param_type(param: Object) -> Iterator[Problem]:
+def _param_type(param: Object) -> Iterator[FieldError]:
     """A type that does not exist, or that the default or the properties are not of."""
     name, kind = param["name"], param_type(param)
     if kind not in TYPES:
-        yield Problem(f"invalid value: {kind}", (f"params.{name}.type",))
+        yield FieldError(f"invalid value: {kind}", (f"params.{name}.type",))
         return
     given = value_type(param_value(param["default"])) if param.get("default") is not None else kind
     if given != kind:
         message = f'"{kind}" type does not match default value\'s type: "{given}"'
-        yield Problem(message, (f"params.{name}.default.type", f"params.{name}.type"))
+        yield FieldError(message, (f"params.{name}.default.type", f"params.{name}.type"))
     elif wrong := not_strings(param.get("properties")):
         message = f"The value type specified for these keys [{' '.join(wrong)}] is invalid"
-        yield Problem(message, (f"params.{name}.properties",))
+        yield FieldError(message, (f"params.{name}.properties",))
 
 
-def _usage(steps: Sequence[Object], params: Sequence[Object]) -> Iterator[Problem]:
+def _usage(steps: Sequence[Object], params: Sequence[Object]) -> Iterator[FieldError]:
     """References to parameters that do not exist, or to keys an object parameter does not have."""
     known = {param["name"] for param in params}
     objects = {
@@ -189,13 +189,13 @@ def _usage(steps: Sequence[Object], params: Sequence[Object]) -> Iterator[Proble
             for name in {match[1] for match in _PARAM.finditer(text)} & objects.keys() if objects else ():
                 yield from _unknown(text, f"params.{name}", objects[name], path)
             if text and _whole(text, objects):
-                yield Problem(f"variable type invalid in {excerpt(text)}", (path,))
+                yield FieldError(f"variable type invalid in {excerpt(text)}", (path,))
     for param in params:
         if param["name"] in objects and param.get("properties") is None:
             yield missing(f"{param['name']}.properties")
 
 
-def _variables(steps: Sequence[Object], task_spec: Object) -> Iterator[Problem]:
+def _variables(steps: Sequence[Object], task_spec: Object) -> Iterator[FieldError]:
     """References to results and context variables that do not exist."""
     results = {result.get("name") or "" for result in task_spec.get("results") or []}
     for index, step in enumerate(steps):
@@ -211,7 +211,7 @@ def _variables(steps: Sequence[Object], task_spec: Object) -> Iterator[Problem]:
             )
 
 
-def _whole_arrays(steps: Sequence[Object], params: Sequence[Object]) -> Iterator[Problem]:
+def _whole_arrays(steps: Sequence[Object], params: Sequence[Object]) -> Iterator[FieldError]:
     """References to whole arrays where there is room for one text, or beside other text."""
     arrays = {param["name"] for param in params if param_type(param) == "array"}
     for index, step in enumerate(steps):
@@ -222,7 +222,7 @@ def _whole_arrays(steps: Sequence[Object], params: Sequence[Object]) -> Iterator
             if isolated and _is_one(text):
                 continue
             what = "variable is not properly isolated" if isolated else "variable type invalid"
-            yield Problem(f"{what} in {excerpt(text)}", (f"steps[{index}].{field}",))
+            yield FieldError(f"{what} in {excerpt(text)}", (f"steps[{index}].{field}",))
 
 
 def _whole(text: str, names: Collection[str]) -> bool:
@@ -253,7 +253,7 @@ def _texts(step: Object) -> Iterator[tuple[str, str]]:
             yield mount.get(field) or "", f"volumeMount[{index}].{field}"
 
 
-def _unknown(text: str, prefix: str, known: Collection[str], path: str) -> Iterator[Problem]:
+def _unknown(text: str, prefix: str, known: Collection[str], path: str) -> Iterator[FieldError]:
     """The first reference in a text, if any, that begins with the prefix and names nothing known."""
     for found in find_prefixed(text, prefix):
         name = found.dotted or found.quoted
@@ -262,7 +262,7 @@ def _unknown(text: str, prefix: str, known: Collection[str], path: str) -> Itera
             if len(rest) > 1:
                 # Tekton escapes nothing here.
                 shown = f'"{text}"' if excerpt(text) == quoted(text) else excerpt(text, found.start)
-                yield Problem(
+                yield FieldError(
                     f"Invalid referencing of parameters in {shown}! "
                     "Only two dot-separated components after the prefix "
                     f'"{_as_pattern(prefix)}" are allowed.',
@@ -274,7 +274,7 @@ def _unknown(text: str, prefix: str, known: Collection[str], path: str) -> Itera
             meant = found.text[2:-1].replace(name, like) if like else ""
             # Tekton's sentence names the text only.
             which = Unreplaced(found.text[2:-1], path, meant).message
-            yield Problem(f"non-existent variable in {excerpt(text, found.start)}", (path,), which)
+            yield FieldError(f"non-existent variable in {excerpt(text, found.start)}", (path,), which)
             return
 
 
@@ -288,7 +288,7 @@ def _beginning(text: str) -> str:
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}... ({len(text)} characters)"
 
 
-def _sources(results: Sequence[Object], steps: Sequence[Object]) -> Iterator[Problem]:
+def _sources(results: Sequence[Object], steps: Sequence[Object]) -> Iterator[FieldError]:
     """Task results taken from Step results: the reference, the Step and the result must exist."""
     declared = {
         step_name(step, index): {result.get("name") for result in step.get("results") or []}
@@ -301,21 +301,21 @@ def _sources(results: Sequence[Object], steps: Sequence[Object]) -> Iterator[Pro
         at = f"results[{index}].{result.get('name', '')}"
         if not isinstance(value, str):
             kind = value_type(param_value(value))
-            yield Problem(f'Invalid Type. Wanted string but got: "{kind}"', (f"{at}.type",))
+            yield FieldError(f'Invalid Type. Wanted string but got: "{kind}"', (f"{at}.type",))
             continue
         source = step_result(value)
         if source is None:
-            yield Problem(
+            yield FieldError(
                 "Could not extract step name and result name. Expected value to look like "
                 f'$(steps.<stepName>.results.<resultName>) but got "{_beginning(value)}"',
                 (f"{at}.value",),
             )
         elif source.step not in declared:
             message = f"{_beginning(value)} names a Step that does not exist: {quoted(source.step)}"
-            yield Problem(message, (f"{at}.value",))
+            yield FieldError(message, (f"{at}.value",))
         elif source.result not in declared[source.step]:
             message = (
                 f"{_beginning(value)} names a result that Step {quoted(source.step)} does not declare: "
                 f"{quoted(source.result)}"
             )
-            yield Problem(message, (f"{at}.value",))
+            yield FieldError(message, (f"{at}.value",))

@@ -30,8 +30,8 @@ from resultsfw.tekton.spec.pod_size import refusal_of_size
 from resultsfw.tekton.spec.run_texts import RunTexts, authored_part
 from resultsfw.tekton.spec.substitution import Substitution
 from resultsfw.tekton.spec.unreplaced import Unreplaced, in_task, unreplaced
-from resultsfw.tekton.spec.validate_steps import Problem, quoted
-from resultsfw.tekton.spec.validate_task import array_references, problems_of
+from resultsfw.tekton.spec.validate_steps import FieldError, quoted
+from resultsfw.tekton.spec.validate_task import array_references, task_errors
 
 __all__ = ["refuse_forbidden", "refuse_invalid", "refuse_values", "shown_value"]
 
@@ -84,9 +84,9 @@ def refuse_invalid(
         message = f"{USER_ERROR}{error.message}"
         raise RefusedRun(reasons.VALIDATION_FAILED, message, subject=subject_of(taskrun)) from error
     # Tekton validates what substitution leaves, and its messages quote that.
-    problems = problems_of(substituted, reserved_sidecars=reserved_sidecars)
+    problems = task_errors(substituted, reserved_sidecars=reserved_sidecars)
     problems = problems or [
-        Problem(found.message, (found.field,)) for found in _unreplaced(taskrun, substitution, run_texts)
+        FieldError(found.message, (found.field,)) for found in _unreplaced(taskrun, substitution, run_texts)
     ]
     if problems:
         raise creation_failed(taskrun, _printed(problems))
@@ -154,7 +154,7 @@ def _spec(taskrun: Object) -> Object:
     return spec
 
 
-def _printed(problems: Sequence[Problem]) -> str:
+def _printed(problems: Sequence[FieldError]) -> str:
     """All problems, one a line, those of one message together, sorted: as knative prints them."""
     paths: dict[tuple[str, str], set[str]] = {}
     for problem in problems:

@@ -7,7 +7,7 @@ from resultsfw.errors import ClusterError, ForbiddenError, InputError, NotFoundE
 from resultsfw.tekton.api import reasons
 from resultsfw.tekton.api.inherited import inherited_metadata
 from resultsfw.tekton.api.kinds import TASK_LABEL, TASKRUNS, TASKS
-from resultsfw.tekton.api.models import parse_task, parse_taskrun
+from resultsfw.tekton.api.models import validate_task_document, validate_taskrun_document
 from resultsfw.tekton.api.refusals import RefusedRun, pod_refused
 from resultsfw.tekton.spec.param_files import restored
 from resultsfw.tekton.spec.substitution import stored_spec
@@ -42,7 +42,7 @@ def resolve_task(taskrun: Object, cluster: Cluster, *, inherit: bool = True) -> 
     if (known := status.get("taskSpec")) and not begins:
         return restored(dict(known), taskrun), taskrun
     try:
-        parse_taskrun(taskrun)
+        validate_taskrun_document(taskrun)
         spec, name, described = read_task(taskrun, cluster)
     except InputError as error:
         raise RefusedRun(reasons.VALIDATION_FAILED, error.message, subject=error.subject) from error
@@ -73,7 +73,7 @@ def read_task(taskrun: Object, cluster: Cluster) -> tuple[Object, str, Object]:
         )
     try:
         task = cluster.get(TASKS, namespace, name)
-        parse_task(task)
+        validate_task_document(task)
         return task["spec"], name, task["metadata"]
     except NotFoundError as error:
         raise RefusedRun(

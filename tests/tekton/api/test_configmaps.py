@@ -12,7 +12,7 @@ from resultsfw.errors import FlagError
 from resultsfw.flags import CONFIG_PREFIX
 from resultsfw.flags import KEYS as OWN
 from resultsfw.local.store import Store
-from resultsfw.tekton.api.configmaps import CONFIG_DEFAULTS, CONFIG_EVENTS, FEATURE_FLAGS, KEYS, doubts
+from resultsfw.tekton.api.configmaps import CONFIG_DEFAULTS, CONFIG_EVENTS, FEATURE_FLAGS, KEYS, key_warnings
 from resultsfw.tekton.api.kinds import PIPELINERUNS, PIPELINES, TASKS
 from resultsfw.tekton.api.policies import Policies, policies_of
 from resultsfw.tekton.pipelinerun.reconciler import PipelineReconciler
@@ -26,7 +26,7 @@ STEP = {"name": "s", "image": "i", "script": "true"}
 def said(name=FEATURE_FLAGS, **data):
     """What is doubted of these keys, written with underscores."""
     own = {"own": OWN, "prefix": CONFIG_PREFIX} if name == FEATURE_FLAGS else {}
-    return list(doubts(name, {key.replace("_", "-"): value for key, value in data.items()}, **own))
+    return list(key_warnings(name, {key.replace("_", "-"): value for key, value in data.items()}, **own))
 
 
 @pytest.mark.parametrize(("name", "key"), recorded_keys())
@@ -45,10 +45,10 @@ WARNED = [
 
 @pytest.mark.parametrize(("name", "key"), WARNED)
 def test_a_key_without_effect_is_warned_about_by_name_unless_it_asks_for_nothing(name, key):
-    (line,) = doubts(name, {key: "something-else"})
+    (line,) = key_warnings(name, {key: "something-else"})
     assert line.startswith(f"{name}: {key} has no effect here: ")
     for harmless in ("", *KEYS[name][key].harmless):
-        assert list(doubts(name, {key: f" {harmless.upper()} "})) == []
+        assert list(key_warnings(name, {key: f" {harmless.upper()} "})) == []
 
 
 def test_truth_is_read_as_go_reads_it():
@@ -79,13 +79,13 @@ def test_a_key_near_no_other_is_said_to_have_no_effect():
 def test_keys_of_ones_own_and_examples_are_not_doubted():
     assert said(results_from="x", embedded_status="full") == []
     ours = {"config.http": "", "_example": ""}
-    assert list(doubts(FEATURE_FLAGS, ours, own=OWN, prefix=CONFIG_PREFIX)) == []
+    assert list(key_warnings(FEATURE_FLAGS, ours, own=OWN, prefix=CONFIG_PREFIX)) == []
 
 
 def test_a_sink_of_cloud_events_is_warned_about_without_its_address():
     """An address may hold a password."""
     for name, key in ((CONFIG_EVENTS, "sink"), (CONFIG_DEFAULTS, "default-cloud-events-sink")):
-        (line,) = doubts(name, {key: "https://user:secret@host"})
+        (line,) = key_warnings(name, {key: "https://user:secret@host"})
         assert "CloudEvents are not sent" in line
         assert "secret" not in line
 
@@ -94,9 +94,9 @@ ANY_KEY = st.sampled_from([key for rules in KEYS.values() for key in rules]) | s
 
 
 @given(st.dictionaries(ANY_KEY, st.text()))
-def test_doubts_never_fail_whatever_a_configmap_holds(data):
+def test_key_warnings_never_fail_whatever_a_configmap_holds(data):
     for name in KEYS:
-        list(doubts(name, data, own=OWN, prefix=CONFIG_PREFIX))
+        list(key_warnings(name, data, own=OWN, prefix=CONFIG_PREFIX))
 
 
 def test_defaults_that_are_honoured():
@@ -159,7 +159,7 @@ def test_a_security_policy_that_is_not_enforced_refuses_every_run(key, value):
 
 @pytest.mark.parametrize(("key", "value"), UNENFORCED)
 def test_a_security_policy_that_is_not_enforced_is_warned_about_as_well(key, value):
-    (line,) = doubts(FEATURE_FLAGS, {key: value})
+    (line,) = key_warnings(FEATURE_FLAGS, {key: value})
     assert "every run is refused" in line
 
 
@@ -181,7 +181,7 @@ def test_policies_that_ask_for_nothing_let_runs_through():
     assert policies_of(quiet, {}) == Policies()
     warns = {"trusted-resources-verification-no-match-policy": "warn"}
     assert policies_of(warns, {}) == Policies()
-    assert "signatures of Tasks and Pipelines are not verified" in next(doubts(FEATURE_FLAGS, warns))
+    assert "signatures of Tasks and Pipelines are not verified" in next(key_warnings(FEATURE_FLAGS, warns))
 
 
 def test_an_inline_task_is_refused_where_the_flag_names_taskruns():

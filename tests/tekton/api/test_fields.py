@@ -15,9 +15,9 @@ from resultsfw.local.store import Store
 from resultsfw.tekton.api import models
 from resultsfw.tekton.api.fields import FIELDS, HERMETIC_ANNOTATION, ROOTS, VARIANTS
 from resultsfw.tekton.api.kinds import PIPELINERUNS, TASKRUNS, TASKS
-from resultsfw.tekton.api.models import parse_task, parse_taskrun
-from resultsfw.tekton.api.refused import artifact_variable, refusals
+from resultsfw.tekton.api.models import validate_task_document, validate_taskrun_document
 from resultsfw.tekton.api.unknown import unknown_fields
+from resultsfw.tekton.api.unsupported import artifact_variable, unsupported_parts
 from resultsfw.tekton.pipelinerun import models as pipelines
 
 ALL = [(owner, field) for owner, fields in recorded().items() for field in fields]
@@ -31,12 +31,12 @@ MODELS = {
     "TaskRunSpec": models.TaskRunSpec,
     "TaskRunStepSpec": models.Resources,
     "TaskRunSidecarSpec": models.Resources,
-    "TaskRef": models.Reference,
+    "TaskRef": models.TaskRef,
     "TaskSpec": models.TaskSpec,
     "ParamSpec": models.ParamSpec,
     "PropertySpec": models.Property,
     "Param": models.Param,
-    "Step": models.Step,
+    "Step": models.TaskStep,
     "StepTemplate": models.StepTemplate,
     "StepOutputConfig": models.Output,
     "StepResult": models.Result,
@@ -48,7 +48,7 @@ MODELS = {
     "TaskResult": models.TaskResult,
     "Template": models.PodTemplate,
     "PipelineRunSpec": pipelines.PipelineRunSpec,
-    "PipelineRef": pipelines.PipelineReference,
+    "PipelineRef": pipelines.PipelineRef,
     "TimeoutFields": pipelines.Timeouts,
     "PipelineTaskRunTemplate": pipelines.TaskRunTemplate,
     "PipelineTaskRunSpec": pipelines.TaskRunSpec,
@@ -262,15 +262,17 @@ def refusal(parse, obj):
     ],
 )
 def test_a_field_that_tekton_does_not_have_is_refused_with_the_nearest_name(spec, near):
-    assert near in refusal(parse_taskrun, document(**spec)).message
+    assert near in refusal(validate_taskrun_document, document(**spec)).message
 
 
 def test_an_empty_field_asks_for_nothing():
-    parse_taskrun(document(taskSpec={"steps": [{**STEP, "params": []}]}, debug=None))
+    validate_taskrun_document(document(taskSpec={"steps": [{**STEP, "params": []}]}, debug=None))
 
 
 def test_params_of_a_reference_without_a_resolver_are_refused():
-    error = refusal(parse_taskrun, document(taskRef={"name": "t", "params": [{"name": "a", "value": "b"}]}))
+    error = refusal(
+        validate_taskrun_document, document(taskRef={"name": "t", "params": [{"name": "a", "value": "b"}]})
+    )
     assert error.subject == "spec.taskRef.params"
 
 
@@ -320,7 +322,7 @@ def test_a_description_and_a_value_may_speak_of_artifacts():
     """A value is data, and what a person reads is no variable."""
     text = "$(step.artifacts.path)"
     task = {"steps": [STEP], "description": text, "params": [{"name": "p", "default": text}]}
-    parse_taskrun(document(taskSpec=task, params=[{"name": "p", "value": text}]))
+    validate_taskrun_document(document(taskSpec=task, params=[{"name": "p", "value": text}]))
 
 
 @given(st.text(alphabet="$().ainoprstux[]") | st.text())
@@ -365,7 +367,7 @@ def test_another_execution_mode_is_ignored_as_tekton_ignores_it():
 
 def test_a_hermetic_task_is_refused_as_its_annotation_passes_to_its_runs():
     task = {**document("Task", steps=[STEP]), "metadata": {"name": "t", "annotations": HERMETIC}}
-    assert "hermetic execution" in refusal(parse_task, task).message
+    assert "hermetic execution" in refusal(validate_task_document, task).message
 
 
 @pytest.mark.parametrize("place", ["run", "task", "specs"])
@@ -410,8 +412,8 @@ SHAPES = st.deferred(
 @given(SHAPES)
 def test_the_search_never_fails_whatever_the_shape_of_a_document(value):
     for kind in ("TaskRun", "PipelineRun", "Task", "Pipeline", "Other"):
-        list(refusals({"kind": kind, "metadata": value, "spec": value}))
-    list(refusals(value))
+        list(unsupported_parts({"kind": kind, "metadata": value, "spec": value}))
+    list(unsupported_parts(value))
 
 
 def test_labels_and_annotations_of_a_task_pass_to_its_run_and_pod():

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from resultsfw.errors import InputError
-from resultsfw.tekton.api.models import parse_task, parse_taskrun
+from resultsfw.tekton.api.models import Task, TaskRun, validate_task_document, validate_taskrun_document
 
 
 def taskrun(**spec):
@@ -13,29 +13,40 @@ def taskrun(**spec):
     return {"apiVersion": "tekton.dev/v1", "kind": "TaskRun", "metadata": {"name": "run"}, "spec": spec}
 
 
-def refusal(document, parse=parse_taskrun):
+def refusal(document, validate=validate_taskrun_document):
     with pytest.raises(InputError) as caught:
-        parse(document)
+        validate(document)
     return caught.value
+
+
+def valid_taskrun(document):
+    """The model of a document that is valid."""
+    validate_taskrun_document(document)
+    return TaskRun.model_validate(document)
+
+
+def valid_task(document):
+    validate_task_document(document)
+    return Task.model_validate(document)
 
 
 def test_as_created_and_as_an_api_server_returns_it(capture):
     """Captured runs, before and after: with status, ``computeResources: {}``, ``provenance: {}``."""
-    assert parse_taskrun(capture["taskrun"]).metadata.name == capture["name"]
+    assert valid_taskrun(capture["taskrun"]).metadata.name == capture["name"]
     stored = capture["tekton_final"]
     stored["metadata"]["managedFields"] = [{"manager": "kubectl", "fieldsV1": {"f:spec": {}}}]
-    assert parse_taskrun(stored).metadata.uid == stored["metadata"]["uid"]
+    assert valid_taskrun(stored).metadata.uid == stored["metadata"]["uid"]
 
 
 def test_a_kind_in_small_letters_and_a_sidecar_without_a_name_are_accepted_as_by_tekton():
     """Both are in Tekton's own examples (``emit-array-results``, ``workspace-in-sidecar``)."""
-    assert parse_taskrun(taskrun(taskRef={"name": "t", "kind": "task"})).spec.task_ref.name == "t"
+    assert valid_taskrun(taskrun(taskRef={"name": "t", "kind": "task"})).spec.task_ref.name == "t"
     spec = {"steps": [{"image": "i", "script": "x"}], "sidecars": [{"image": "i", "script": "x"}]}
-    assert parse_taskrun(taskrun(taskSpec=spec)).spec.task_spec.sidecars[0].name == ""
+    assert valid_taskrun(taskrun(taskSpec=spec)).spec.task_spec.sidecars[0].name == ""
 
 
 def test_types_what_is_read():
-    run = parse_taskrun(
+    run = valid_taskrun(
         taskrun(
             taskSpec={
                 "steps": [{"name": "s", "onError": "continue", "timeout": "5s"}],
@@ -57,8 +68,8 @@ def test_task():
         "metadata": {"name": "t"},
         "spec": {"steps": [{"image": "i", "script": "x"}]},
     }
-    assert parse_task(task).spec.steps[0].script == "x"
-    assert refusal({**task, "kind": "ClusterTask"}, parse_task).subject == "kind"
+    assert valid_task(task).spec.steps[0].script == "x"
+    assert refusal({**task, "kind": "ClusterTask"}, validate_task_document).subject == "kind"
 
 
 def test_kubernetes_own_structures_pass_as_they_are():
@@ -70,12 +81,14 @@ def test_kubernetes_own_structures_pass_as_they_are():
         "volumeMounts": [{"name": "v", "mountPath": "/x", "new": 1}],
     }
     spec = {"steps": [step], "volumes": [{"name": "v", "newKind": {}}]}
-    parse_taskrun(taskrun(taskSpec=spec, podTemplate={"affinity": {"anything": {}}}))
+    validate_taskrun_document(taskrun(taskSpec=spec, podTemplate={"affinity": {"anything": {}}}))
 
 
 def test_a_field_without_a_value_is_absent():
     """``env:`` with nothing behind it, as YAML has it."""
-    parse_taskrun(taskrun(taskSpec={"steps": [{"image": "i", "script": "x", "env": None}], "results": None}))
+    validate_taskrun_document(
+        taskrun(taskSpec={"steps": [{"image": "i", "script": "x", "env": None}], "results": None})
+    )
 
 
 @pytest.mark.parametrize(
@@ -173,7 +186,7 @@ def test_any_document_is_accepted_or_refused(value, where):
         case _:
             document["spec"]["taskSpec"]["steps"] = [value]
     try:
-        parse_taskrun(document)
+        validate_taskrun_document(document)
     except InputError as error:
         assert error.message  # noqa: PT017 - most are refused
 

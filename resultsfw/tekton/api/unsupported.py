@@ -1,4 +1,4 @@
-"""Finds what a document asks for that is not supported, so that it is refused before there is a pod."""
+"""Find what a document asks for that is not supported, so that it is refused before there is a pod."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from resultsfw.tekton.api.fields import FIELDS, HERMETIC_ANNOTATION, ROOTS
 
-__all__ = ["artifact_variable", "refusals"]
+__all__ = ["artifact_variable", "unsupported_parts"]
 
 _EMPTY: Final[tuple[Any, ...]] = (None, "", [], False)
 
@@ -26,7 +26,7 @@ _DATA: Final = frozenset({"description", "displayName", "default", "enum"})
 """Fields whose text is for people, or is a value: variables are not looked for in them."""
 
 
-def refusals(document: Any) -> Iterator[tuple[str, str]]:
+def unsupported_parts(document: Any) -> Iterator[tuple[str, str]]:
     """Yield the path of each part of a document that is refused, and why.
 
     Args:
@@ -54,7 +54,7 @@ def artifact_variable(text: str) -> str:
 
 
 def _fields(value: Any, of: str, path: str) -> Iterator[tuple[str, str]]:
-    """Refused fields, by the table. It goes no deeper than the table's types nest."""
+    """Yield refused fields, by the table. It goes no deeper than the table's types nest."""
     if isinstance(value, list):
         for index, item in enumerate(value):
             yield from _fields(item, of, f"{path}[{index}]")
@@ -76,14 +76,14 @@ def _fields(value: Any, of: str, path: str) -> Iterator[tuple[str, str]]:
 
 
 def _annotations(metadata: Any, path: str) -> Iterator[tuple[str, str]]:
-    """Annotations that ask for what is not done. They pass from Pipelines and Tasks to their runs."""
+    """Yield annotations that ask for what is not done. They pass from Pipelines and Tasks to their runs."""
     annotations = metadata.get("annotations") if isinstance(metadata, Mapping) else None
     if isinstance(annotations, Mapping) and annotations.get(HERMETIC_ANNOTATION) == "hermetic":
         yield f"{path}.annotations[{HERMETIC_ANNOTATION}]", _HERMETIC
 
 
 def _artifacts(value: Any, path: str) -> Iterator[tuple[str, str]]:
-    """Texts with variables of artifacts."""
+    """Yield texts with variables of artifacts."""
     waiting = [(value, path)]
     while waiting:
         inner, where = waiting.pop()
