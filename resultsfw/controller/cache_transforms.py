@@ -68,7 +68,7 @@ class TaskRunTransform:
 
 
 def identity_of(obj: Object) -> Object:
-    """Return an object with nothing but the metadata that tell which one it is, and whose."""
+    """Return an object with only the metadata that identify it and its owner."""
     return {"metadata": {name: obj["metadata"][name] for name in _IDENTITY if name in obj["metadata"]}}
 
 

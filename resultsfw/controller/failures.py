@@ -59,7 +59,7 @@ class RunFailer:
         cluster: Where runs, pods and TaskRuns are written.
         kind: Of the runs: TaskRuns or PipelineRuns.
         cached: Returns a run from the cache: what the API server returns may not be decodable.
-        clock: Tells the time; UTC.
+        clock: Returns the time; UTC.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Determine whose a run is, and which run a pod or a TaskRun belongs to."""
+"""Determine which controller reconciles a run, and which run a pod or a TaskRun belongs to."""
 
 from dataclasses import dataclass
 from typing import Final

@@ -8,6 +8,7 @@ import signal
 import socket
 import threading
 import uuid
+from enum import Enum
 from types import FrameType
 from typing import Final
 
@@ -34,8 +35,14 @@ REFUSED: Final = 2
 DRAIN: Final = 20.0
 """Seconds in which running reconciliations may finish after SIGTERM; Kubernetes kills after 30."""
 
-_SIGNAL: Final = "signal"
-_UNUSABLE_PLUGIN: Final = "a plugin that the flags select cannot be used"
+
+class _Exit(Enum):
+    """Why the process exits; the value is logged."""
+
+    SIGNAL = "a signal"
+    UNUSABLE_PLUGIN = "a plugin that the flags select cannot be used"
+    STARTUP_FAILED = "startup failed"
+    LEASE_LOST = "the lease was lost"
 
 
 def run_process(options: Options) -> int:
@@ -54,7 +61,7 @@ class Process:
     def __init__(self, options: Options) -> None:
         self._options = options
         # A SimpleQueue may be filled from a signal handler while the same thread waits on it.
-        self._inbox: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[_Exit] = queue.SimpleQueue()
         self._stop = threading.Event()
         self._is_leader = threading.Event()
         self._synced = threading.Event()
@@ -70,7 +77,7 @@ class Process:
             self._connection,
             self.metrics,
             is_leader=self._is_leader.is_set,
-            on_unusable_plugin=lambda: self._inbox.put(_UNUSABLE_PLUGIN),
+            on_unusable_plugin=lambda: self._inbox.put(_Exit.UNUSABLE_PLUGIN),
         )
         self._elector: threading.Thread | None = None
 
@@ -93,13 +100,13 @@ class Process:
         log.info("status pages on port %d", server.port)
         threading.Thread(target=self._start, name="start", daemon=True).start()
         why = self._inbox.get()
-        if why == _UNUSABLE_PLUGIN:  # which one, and why, is logged already
+        if why is _Exit.UNUSABLE_PLUGIN:  # which one, and why, is logged already
             self._step_down()
             self._parts.events.close(2)
             return REFUSED
-        if why != _SIGNAL:
+        if why is not _Exit.SIGNAL:
             self._step_down()
-            log.error("exiting: %s", why)
+            log.error("exiting: %s", why.value)
             return 1
         log.info("shutting down: running reconciliations have %.0f s to finish", DRAIN)
         self._parts.pipelineruns.queue.shut_down()
@@ -151,7 +158,7 @@ class Process:
             self._elector.start()
         except Exception:
             log.exception("startup failed")
-            self._inbox.put("startup failed")
+            self._inbox.put(_Exit.STARTUP_FAILED)
 
     def _log_missing_permissions(self) -> None:
         lease = self._options.lease_namespace if self._options.leader_elect else None
@@ -180,7 +187,7 @@ class Process:
         """Handle the end of the leadership, whether by shutdown or because another replica took the lease."""
         if not self._stop.is_set():
             self._step_down()
-            self._inbox.put("the lease was lost")
+            self._inbox.put(_Exit.LEASE_LOST)
 
     def _step_down(self) -> None:
         """Begin and write nothing more: another leader may reconcile the same runs."""
@@ -191,7 +198,7 @@ class Process:
         self._parts.pipelineruns.queue.shut_down()
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
-        self._inbox.put(_SIGNAL)
+        self._inbox.put(_Exit.SIGNAL)
 
     # Status pages.
 

@@ -72,14 +72,14 @@ def _length(request: Request, limit: int) -> int:
     Raises:
         RefusalError: There is none, or it is over the limit.
     """
-    said = request.headers.get("content-length", "")
-    if not said or "transfer-encoding" in request.headers:
+    length = request.headers.get("content-length", "")
+    if not length or "transfer-encoding" in request.headers:
         raise RefusalError("LengthRequired", "the header Content-Length is required")
-    if not (said.isascii() and said.isdigit() and len(said) < 19):  # noqa: PLR2004 - 64 bits
+    if not (length.isascii() and length.isdigit() and len(length) < 19):  # noqa: PLR2004 - 64 bits
         raise RefusalError("BadRequest", "Content-Length is not a number")
-    if int(said) > limit:
-        raise RefusalError("TooLarge", f"the body has {int(said)} bytes, over the limit of {limit} bytes")
-    return int(said)
+    if int(length) > limit:
+        raise RefusalError("TooLarge", f"the body has {int(length)} bytes, over the limit of {limit} bytes")
+    return int(length)
 
 
 def _router(service: Service) -> APIRouter:

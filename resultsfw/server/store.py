@@ -88,7 +88,7 @@ def open_store(url: str) -> "Results":
         patience: Any = {"max_retries": 3, "retry_timeout": timedelta(seconds=15)}
         return Results(from_url(url, client_options=options, retry_config=patience), None)
     except (BaseError, ValueError, OSError) as error:
-        raise InputError(f"--store {url}: {_said(error)}", subject="--store") from error
+        raise InputError(f"--store {url}: {_first_line(error)}", subject="--store") from error
 
 
 class Results:
@@ -149,8 +149,8 @@ class Results:
         sha256 = hashlib.sha256(body).hexdigest()
         claim = {"run": attempt_key.run, "attempt": attempt_key.attempt, "sha256": sha256}
         claim_key = f"pods/{attempt_key.namespace}/{pod}"
-        said = {**claim, "name": name} if name else claim
-        if not self._create(claim_key, _line(said)) and _identity(self._claim(claim_key)) != claim:
+        written = {**claim, "name": name} if name else claim
+        if not self._create(claim_key, _line(written)) and _identity(self._claim(claim_key)) != claim:
             raise RefusalError(
                 "AlreadyWritten",
                 f'pod "{pod}" delivered other results before, or for another run; those stay',
@@ -364,11 +364,11 @@ def _plain() -> bool:
 
 
 def _unavailable(error: Exception) -> RefusalError:
-    log.error("store error: %s", _said(error))
+    log.error("store error: %s", _first_line(error))
     return RefusalError("Unavailable", "the store cannot be reached or written now; see the server's log")
 
 
-def _said(error: Exception) -> str:
+def _first_line(error: Exception) -> str:
     """Return the first line of an error: obstore appends its internal state."""
     return str(error).split("\n", 1)[0][:300]
 
