@@ -27,7 +27,7 @@ from resultsfw.tekton.pod.containers import (
 from resultsfw.tekton.pod.param_maps import PIECES_MOUNT, ParamMaps, param_maps
 from resultsfw.tekton.pod.scripts import place_scripts
 from resultsfw.tekton.spec.merge import merged_steps, with_resources, with_shared_resources
-from resultsfw.tekton.spec.param_files import PARAMS_DIR, beyond_wall, large_params, placed_params
+from resultsfw.tekton.spec.param_files import PARAMS_DIR, exceeds_argument_limit, large_params, placed_params
 from resultsfw.tekton.spec.run_texts import run_texts
 from resultsfw.tekton.spec.workspaces import with_workspaces
 
@@ -184,7 +184,7 @@ def _build(
     ]
     if params or files:
         mount_params(containers)
-    if why := beyond_wall(containers, {**large_params(taskrun, task_spec), **contents}):
+    if why := exceeds_argument_limit(containers, {**large_params(taskrun, task_spec), **contents}):
         raise pod_refused(taskrun, why)
     volumes = shared_volumes(
         len(steps),

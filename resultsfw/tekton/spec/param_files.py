@@ -11,18 +11,18 @@ from resultsfw.tekton.spec.params import given_params, has_references, is_refere
 from resultsfw.tekton.spec.variables import map_texts, protect
 
 __all__ = [
+    "ARGUMENT_BYTES",
     "FILE_BYTES",
     "PARAMS_DIR",
-    "WALL_BYTES",
-    "beyond_wall",
+    "compact_spec",
+    "exceeds_argument_limit",
+    "expand_compact_spec",
     "has_file",
     "is_large",
     "large_params",
     "largest",
     "named_files",
     "placed_params",
-    "restored",
-    "spared",
     "wants_file",
 ]
 
@@ -36,7 +36,7 @@ _FILE: Final = re.compile(re.escape(PARAMS_DIR) + r"(?:/+([A-Za-z0-9_.-]+)|(?![A
 _FILE_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 """A parameter's name. No Task can declare others, and what a run calls so is no part of a path or a shell."""
 
-WALL_BYTES: Final = 131_071
+ARGUMENT_BYTES: Final = 131_071
 """Bytes of one argument, or of one variable with its name: Linux' ``MAX_ARG_STRLEN`` less its end."""
 
 _ROOM: Final = OBJECT_BYTES - 2 * OBJECT_HEADROOM
@@ -106,16 +106,16 @@ def _contents(taskrun: Object, task_spec: Object) -> dict[str, bytes]:
     }
 
 
-def beyond_wall(containers: Sequence[Object], params: Mapping[str, bytes]) -> str:
+def exceeds_argument_limit(containers: Sequence[Object], params: Mapping[str, bytes]) -> str:
     """Why a container's process could never be started: an argument or variable no kernel takes."""
     for container in containers:
         words = [*(container.get("command") or ()), *(container.get("args") or ())]
         for word in words:
-            if len(text := word.encode()) > WALL_BYTES:
+            if len(text := word.encode()) > ARGUMENT_BYTES:
                 return _told(container["name"], "an argument", text, params)
         for variable in container.get("env") or ():
             text = f"{variable['name']}={variable.get('value') or ''}".encode()
-            if len(text) > WALL_BYTES:
+            if len(text) > ARGUMENT_BYTES:
                 return _told(container["name"], f'the variable "{variable["name"]}"', text, params)
     return ""
 
@@ -128,11 +128,11 @@ def largest(params: Mapping[str, bytes]) -> str:
     return f'; its parameter "{name}" has {len(params[name])} bytes'
 
 
-def spared(task_spec: Object, taskrun: Object) -> Object:
+def compact_spec(task_spec: Object, taskrun: Object) -> Object:
     """The Task's spec as a status can hold it.
 
     Where run and spec are too large together for one object, large parameters are references again;
-    `restored` puts them in. A value that holds the text of such a reference has one "~" more in it.
+    `expand_compact_spec` inserts them again. A value with the text of such a reference gets one more "~".
     """
     params = _texts(taskrun, task_spec)
     if not params:
@@ -150,8 +150,8 @@ def spared(task_spec: Object, taskrun: Object) -> Object:
     return shorter
 
 
-def restored(task_spec: Object, taskrun: Object) -> Object:
-    """The Task's spec of a status with its large parameters in it, as it was before `spared`."""
+def expand_compact_spec(task_spec: Object, taskrun: Object) -> Object:
+    """The Task's spec of a status with its large parameters in it, as it was before `compact_spec`."""
     params = _texts(taskrun, task_spec)
     if not params:
         return task_spec
@@ -202,8 +202,8 @@ def _map_spec(task_spec: Object, change: Callable[[str], str]) -> Object:
 def _told(container: str, what: str, text: bytes, params: Mapping[str, bytes]) -> str:
     inside = [(name, len(value)) for name, value in params.items() if value in text]
     said = (
-        f'{what} of container "{container}" has {len(text)} bytes, over the limit of {WALL_BYTES} bytes that '
-        f"Linux sets to one"
+        f'{what} of container "{container}" has {len(text)} bytes, over the limit of {ARGUMENT_BYTES} bytes '
+        f"that Linux sets to one"
     )
     if not inside:
         return said

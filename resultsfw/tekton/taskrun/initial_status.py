@@ -11,7 +11,7 @@ from resultsfw.tekton.api import reasons
 from resultsfw.tekton.api.conditions import condition
 from resultsfw.tekton.api.names import container_name, step_name
 from resultsfw.tekton.api.times import format_time
-from resultsfw.tekton.spec.param_files import spared
+from resultsfw.tekton.spec.param_files import compact_spec
 from resultsfw.tekton.spec.substitution import apply
 from resultsfw.tekton.taskrun.completion import failed_status
 from resultsfw.tekton.taskrun.task_resolution import read_task
@@ -79,7 +79,7 @@ def attempt_status(taskrun: Object, task_spec: Object | None, core: ResultsManag
         "conditions": [condition("Unknown", reasons.PENDING, reasons.PENDING, now)],
     }
     if task_spec is not None:
-        status["taskSpec"] = spared(task_spec, taskrun)
+        status["taskSpec"] = compact_spec(task_spec, taskrun)
         status["steps"] = [
             {"name": container_name(f"step-{step_name(step, index)}").removeprefix("step-"), "provenance": {}}
             for index, step in enumerate(task_spec.get("steps") or ())

@@ -9,7 +9,7 @@ from resultsfw.tekton.api.inherited import inherited_metadata
 from resultsfw.tekton.api.kinds import TASK_LABEL, TASKRUNS, TASKS
 from resultsfw.tekton.api.models import validate_task_document, validate_taskrun_document
 from resultsfw.tekton.api.refusals import RefusedRun, pod_refused
-from resultsfw.tekton.spec.param_files import restored
+from resultsfw.tekton.spec.param_files import expand_compact_spec
 from resultsfw.tekton.spec.substitution import stored_spec
 from resultsfw.tekton.spec.validate_taskrun import refuse_invalid
 
@@ -40,7 +40,7 @@ def resolve_task(taskrun: Object, cluster: Cluster, *, inherit: bool = True) -> 
     status = taskrun.get("status", {})
     begins = not status.get("podName") and taskrun["spec"].get("taskSpec") is not None
     if (known := status.get("taskSpec")) and not begins:
-        return restored(dict(known), taskrun), taskrun
+        return expand_compact_spec(dict(known), taskrun), taskrun
     try:
         validate_taskrun_document(taskrun)
         spec, name, described = read_task(taskrun, cluster)

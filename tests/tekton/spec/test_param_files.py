@@ -1,4 +1,4 @@
-"""Large parameters and scripts: placed in pieces, as files, spared in the status, refused at Linux' wall."""
+"""Large parameters and scripts: placed in pieces, left out of the status, refused at the limit of Linux."""
 
 import itertools
 import subprocess
@@ -12,14 +12,14 @@ from resultsfw.tekton.api.refusals import RefusedRun
 from resultsfw.tekton.pod.builder import PodOptions, build_pod
 from resultsfw.tekton.pod.scripts import place_scripts
 from resultsfw.tekton.spec.param_files import (
+    ARGUMENT_BYTES,
     FILE_BYTES,
-    WALL_BYTES,
-    beyond_wall,
+    compact_spec,
+    exceeds_argument_limit,
+    expand_compact_spec,
     large_params,
     largest,
     placed_params,
-    restored,
-    spared,
 )
 from resultsfw.tekton.spec.substitution import apply
 
@@ -65,7 +65,7 @@ def placed(arguments, tmp_path):
 def test_a_script_of_any_size_comes_whole(tmp_path, size):
     script = "#!/bin/sh\n: '" + "$(x) $$ \\ \u00e9" * (size // 12) + "'\n"
     shell = place_scripts([{"script": script}], [], seed="s", params={"p": b"\0\xff" * size}).shell
-    assert all(len(word) <= WALL_BYTES for word in shell)
+    assert all(len(word) <= ARGUMENT_BYTES for word in shell)
     assert sorted(placed(shell, tmp_path).values()) == sorted([script.encode(), b"\0\xff" * size])
 
 
@@ -194,11 +194,11 @@ def test_what_no_kernel_takes_is_refused_with_the_file_to_read(step, what):
 
 @given(st.integers(-2, 2), st.booleans())
 def test_the_wall_is_where_linux_has_it(more, variable):
-    text = "x" * (WALL_BYTES + more - (2 if variable else 0))
+    text = "x" * (ARGUMENT_BYTES + more - (2 if variable else 0))
     container = (
         {"name": "c", "env": [{"name": "V", "value": text}]} if variable else {"name": "c", "args": [text]}
     )
-    refused = bool(beyond_wall([container], {}))
+    refused = bool(exceeds_argument_limit([container], {}))
     assert refused is (more > 0)
     start = {"env": {"V": text}, "args": ["/bin/true"]} if variable else {"args": ["/bin/true", text]}
     try:
@@ -213,11 +213,11 @@ def test_a_status_spares_what_the_run_holds_already():
     spec = a_spec(script="x '$(params.b)'")
     run = a_run(spec, b="v" * 900_000)
     whole = apply(spec, run)
-    kept = spared(whole, run)
+    kept = compact_spec(whole, run)
     assert object_size({**run, "status": {"taskSpec": kept}}) < OBJECT_BYTES
-    assert restored(kept, run) == whole
+    assert expand_compact_spec(kept, run) == whole
     small = a_run(spec, b="v" * 1000)
-    assert spared(apply(spec, small), small) == apply(spec, small)
+    assert compact_spec(apply(spec, small), small) == apply(spec, small)
 
 
 WORDS = st.lists(
@@ -237,9 +237,9 @@ def test_a_status_keeps_values_that_look_like_references(b, c, small, size):
     }
     run = a_run(spec, b=b + "b" * size + c, c=c + "c" * size, d=small)
     whole = apply(spec, run)
-    kept = spared(whole, run)
+    kept = compact_spec(whole, run)
     assert (len(kept["steps"][0]["script"]) < size) == (size == 500_000)
-    assert restored(kept, run) == whole
+    assert expand_compact_spec(kept, run) == whole
 
 
 @pytest.mark.parametrize("name", ["x$(id)", '"; id; "', "../../escape", "..", "a/b", ""])
