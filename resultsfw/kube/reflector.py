@@ -306,6 +306,9 @@ class Reflector:
                     self._version = event.obj["metadata"]["resourceVersion"]
                 elif event.change in ("ADDED", "MODIFIED", "DELETED"):
                     self._apply(event.change, event.obj, foreign=event.foreign)
+        except ClusterError:
+            if not self._must_list:  # else it was shut to list by another selector
+                raise
         finally:
             with self._lock:
                 self._stream = None
