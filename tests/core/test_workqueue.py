@@ -29,7 +29,7 @@ def queue(clock):
     return WorkQueue(clock=clock)
 
 
-def test_a_key_added_twice_comes_once(queue):
+def test_a_key_added_twice_is_handed_out_once(queue):
     queue.add("a")
     queue.add("a")
     assert len(queue) == 1
@@ -38,7 +38,7 @@ def test_a_key_added_twice_comes_once(queue):
     assert queue.get(0) is None
 
 
-def test_a_key_added_while_it_is_worked_on_comes_again_afterwards(queue):
+def test_a_key_added_while_it_is_processed_is_handed_out_again(queue):
     queue.add("a")
     assert queue.get(0) == "a"
     queue.add("a")
@@ -47,13 +47,13 @@ def test_a_key_added_while_it_is_worked_on_comes_again_afterwards(queue):
     assert queue.get(0) == "a"
 
 
-def test_keys_come_in_the_order_in_which_they_were_added(queue):
+def test_keys_are_handed_out_in_the_order_of_adding(queue):
     for key in "cab":
         queue.add(key)
     assert [queue.get(0) for _ in range(3)] == ["c", "a", "b"]
 
 
-def test_the_earliest_of_a_keys_timers_counts(queue, clock):
+def test_the_earliest_timer_of_a_key_is_kept(queue, clock):
     queue.add_after("a", 5)
     queue.add_after("a", 2)
     queue.add_after("a", 9)
@@ -76,7 +76,7 @@ def test_handing_a_key_out_ends_its_timer(queue, clock):
     assert queue.get(0) is None
 
 
-def test_pauses_double_with_jitter_up_to_the_longest_and_begin_again(queue, clock):
+def test_delays_double_with_jitter_up_to_the_limit_until_forgotten(queue, clock):
     pauses = []
     for _ in range(40):
         pauses.append(queue.add_rate_limited("a"))
@@ -91,14 +91,14 @@ def test_pauses_double_with_jitter_up_to_the_longest_and_begin_again(queue, cloc
     assert queue.add_rate_limited("a") <= BASE_DELAY
 
 
-def test_retries_of_all_keys_together_have_a_rate(clock):
+def test_retries_of_all_keys_together_are_rate_limited(clock):
     queue = WorkQueue(rate=10, burst=3, clock=clock)
     pauses = [queue.add_rate_limited(key) for key in range(13)]
     assert max(pauses[:3]) <= BASE_DELAY
     assert pauses[12] == pytest.approx(1.0)
 
 
-def test_a_tenant_with_thousands_of_keys_holds_up_no_other():
+def test_a_tenant_with_thousands_of_keys_delays_no_other():
     queue = WorkQueue(tenant=lambda key: key[0])
     for number in range(5000):
         queue.add(("many", number))
@@ -128,7 +128,7 @@ def test_every_key_is_handed_out_once_and_of_each_tenant_in_order(keys):
         )
 
 
-def test_one_tenants_retries_make_no_other_wait(clock):
+def test_retries_of_one_tenant_delay_no_other(clock):
     queue = WorkQueue(tenant=lambda key: key[0], rate=10, burst=3, clock=clock)
     assert max(queue.add_rate_limited(("many", number)) for number in range(103)) == pytest.approx(10.0)
     assert queue.add_rate_limited(("few", 1)) <= BASE_DELAY
@@ -140,7 +140,7 @@ def test_replaced_timers_do_not_pile_up(queue):
     assert len(queue._heap) < 200
 
 
-def test_what_is_discarded_does_not_come(queue, clock):
+def test_a_discarded_key_is_not_handed_out(queue, clock):
     queue.add("a")
     queue.add_after("b", 1)
     queue.discard("a")
@@ -149,7 +149,7 @@ def test_what_is_discarded_does_not_come(queue, clock):
     assert queue.get(0) is None
 
 
-def test_a_closed_queue_hands_out_nothing_and_drains(queue):
+def test_a_queue_that_shuts_down_hands_out_nothing_and_drains(queue):
     queue.add("a")
     queue.add("b")
     assert queue.get(0) == "a"
@@ -159,7 +159,7 @@ def test_a_closed_queue_hands_out_nothing_and_drains(queue):
     assert queue.shut_down_with_drain(0) is True
 
 
-def test_drain_waits_for_the_worker_and_no_longer():
+def test_draining_waits_for_the_worker_and_no_longer():
     queue = WorkQueue()
     queue.add("a")
     assert queue.get() == "a"
@@ -188,7 +188,7 @@ STEPS = st.lists(
 
 @given(STEPS)
 @settings(deadline=None)
-def test_no_key_is_out_twice_and_none_is_lost(steps):
+def test_no_key_is_handed_out_twice_at_once_and_none_is_lost(steps):
     clock = Clock()
     queue = WorkQueue(clock=clock)
     busy, owed = set(), set()
@@ -220,7 +220,7 @@ def test_no_key_is_out_twice_and_none_is_lost(steps):
     assert not owed
 
 
-def test_threads_never_work_on_one_key_at_once_and_see_every_last_word():
+def test_threads_never_process_a_key_at_once_and_see_every_last_addition():
     queue = WorkQueue()
     said = Counter()
     seen = Counter()

@@ -13,7 +13,7 @@ def reads(server):
     """How many single objects the server was asked for."""
 
     def count():
-        return sum(one.method == "GET" and one.path.count("/") == 6 for one in server.asked)
+        return sum(asked.method == "GET" and asked.path.count("/") == 6 for asked in server.asked)
 
     return count
 
@@ -21,13 +21,13 @@ def reads(server):
 @pytest.fixture
 def behind(server, connection, told, quick):
     """A reflector that has listed, and whose watch is far behind."""
-    one = Reflector(connection, PODS, on_change=told.change)
+    reflector = Reflector(connection, PODS, on_change=told.change)
     server.put("pods", "ns", "a", spec={"x": 0})
-    one._list()
-    return one
+    reflector._list()
+    return reflector
 
 
-def test_what_is_held_costs_no_request(server, cluster, reflect, reads):
+def test_a_cached_object_is_read_without_a_request(server, cluster, reflect, reads):
     server.put("pods", "ns", "a")
     cached = CachedCluster(cluster, {PODS: reflect()})
     first = cached.get(PODS, "ns", "a")
@@ -36,7 +36,7 @@ def test_what_is_held_costs_no_request(server, cluster, reflect, reads):
     assert reads() == 0
 
 
-def test_what_is_not_held_is_asked_for(server, cluster, behind, reads):
+def test_an_object_that_is_not_cached_is_requested_once(server, cluster, behind, reads):
     cached = CachedCluster(cluster, {PODS: behind})
     server.put("pods", "ns", "b")
     for _ in range(3):
@@ -46,7 +46,7 @@ def test_what_is_not_held_is_asked_for(server, cluster, behind, reads):
         cached.get(PODS, "ns", "c")
 
 
-def test_before_the_list_is_there_the_server_is_asked(server, cluster, connection, told, reads):
+def test_objects_are_requested_until_the_first_list_is_cached(server, cluster, connection, told, reads):
     server.put("pods", "ns", "a")
     cached = CachedCluster(cluster, {PODS: Reflector(connection, PODS, on_change=told.change)})
     for _ in range(2):
@@ -54,7 +54,7 @@ def test_before_the_list_is_there_the_server_is_asked(server, cluster, connectio
     assert reads() == 2
 
 
-def test_other_kinds_are_asked_for(server, cluster, behind, reads):
+def test_objects_of_kinds_without_a_cache_are_requested(server, cluster, behind, reads):
     server.put("configmaps", "ns", "a")
     cached = CachedCluster(cluster, {PODS: behind})
     for _ in range(2):
@@ -64,7 +64,7 @@ def test_other_kinds_are_asked_for(server, cluster, behind, reads):
     assert reads() == 2
 
 
-def test_what_we_wrote_is_read_before_the_watch_brings_it(cluster, behind, reads):
+def test_a_written_object_is_read_before_the_watch_sends_it(cluster, behind, reads):
     cached = CachedCluster(cluster, {PODS: behind})
     cached.patch(PODS, "ns", "a", {"spec": {"x": 1}})
     assert cached.get(PODS, "ns", "a")["spec"] == {"x": 1}
@@ -73,7 +73,7 @@ def test_what_we_wrote_is_read_before_the_watch_brings_it(cluster, behind, reads
     assert reads() == 0
 
 
-def test_what_the_watch_brings_late_does_not_set_us_back(server, cluster, behind, told):
+def test_a_late_event_does_not_replace_a_later_write(server, cluster, behind, told):
     cached = CachedCluster(cluster, {PODS: behind})
     between = server.put("pods", "ns", "a", spec={"x": "theirs"})
     cached.patch(PODS, "ns", "a", {"spec": {"x": "ours"}})
@@ -82,7 +82,7 @@ def test_what_the_watch_brings_late_does_not_set_us_back(server, cluster, behind
     assert told.objects["a"]["spec"] == {"x": "theirs"}
 
 
-def test_what_was_deleted_does_not_come_back_by_a_late_answer(server, cluster, behind, reads):
+def test_a_late_response_does_not_restore_a_deleted_object(server, cluster, behind, reads):
     """The write's answer comes after the watch has told the object's end."""
     answer = cluster.patch(PODS, "ns", "a", {"spec": {"x": 1}})
     server.remove("pods", "ns", "a")
@@ -92,7 +92,7 @@ def test_what_was_deleted_does_not_come_back_by_a_late_answer(server, cluster, b
     assert len(behind) == 0
 
 
-def test_the_end_of_a_namesake_does_not_take_away_what_we_made(server, cluster, behind):
+def test_the_deletion_of_an_older_object_does_not_remove_a_new_one_of_the_same_name(server, cluster, behind):
     cached = CachedCluster(cluster, {PODS: behind})
     server.remove("pods", "ns", "a")
     end = server.state.history[-1][3]
@@ -101,7 +101,7 @@ def test_the_end_of_a_namesake_does_not_take_away_what_we_made(server, cluster, 
     assert cached.get(PODS, "ns", "a")["metadata"]["uid"] == made["metadata"]["uid"]
 
 
-def test_after_a_conflict_nobody_reads_what_was_before(server, cluster, behind, reads):
+def test_after_a_conflict_the_stale_version_is_not_read(server, cluster, behind, reads):
     cached = CachedCluster(cluster, {PODS: behind})
     stale = cached.get(PODS, "ns", "a")["metadata"]["resourceVersion"]
     server.put("pods", "ns", "a", spec={"x": 9})
@@ -114,7 +114,7 @@ def test_after_a_conflict_nobody_reads_what_was_before(server, cluster, behind, 
     assert reads() == 1
 
 
-def test_after_a_deletion_nobody_reads_what_was_before(server, cluster, behind):
+def test_after_a_deletion_the_object_is_not_read(server, cluster, behind):
     cached = CachedCluster(cluster, {PODS: behind})
     cached.delete(PODS, "ns", "a")
     with pytest.raises(NotFoundError):
@@ -123,7 +123,7 @@ def test_after_a_deletion_nobody_reads_what_was_before(server, cluster, behind):
         cached.patch(PODS, "ns", "a", {})
 
 
-def test_a_list_keeps_what_we_wrote_after_it(server, cluster, connection, behind, told):
+def test_a_list_does_not_replace_what_was_written_after_it(server, cluster, connection, behind, told):
     """The list was read, then we wrote, then the list is taken over."""
     cached = CachedCluster(cluster, {PODS: behind})
     written = []
@@ -149,21 +149,21 @@ def test_a_list_keeps_what_we_wrote_after_it(server, cluster, connection, behind
     assert behind.get("ns", "b")
 
 
-def test_what_the_selector_leaves_out_is_not_held(server, cluster, connection, told, reads):
+def test_an_object_that_the_selector_does_not_fit_is_not_cached(server, cluster, connection, told, reads):
     """The watch would never tell its end."""
-    one = Reflector(connection, PODS, namespace="ns", label_selector="run", on_change=told.change)
-    one._list()
-    cached = CachedCluster(cluster, {PODS: one})
+    reflector = Reflector(connection, PODS, namespace="ns", label_selector="run", on_change=told.change)
+    reflector._list()
+    cached = CachedCluster(cluster, {PODS: reflector})
     cached.create(PODS, {"metadata": {"namespace": "ns", "name": "a"}})
     cached.create(PODS, {"metadata": {"namespace": "no", "name": "b", "labels": {"run": "x"}}})
     cached.create(PODS, {"metadata": {"namespace": "ns", "name": "c", "labels": {"run": "x"}}})
-    assert one.keys() == [("ns", "c")]
+    assert reflector.keys() == [("ns", "c")]
     cached.patch(PODS, "ns", "c", {"metadata": {"labels": {"run": None}}})
     assert "run" not in cached.get(PODS, "ns", "c")["metadata"]["labels"]
     assert reads() == 1
 
 
-def test_versions_that_are_no_numbers_are_never_ordered(behind):
+def test_versions_that_are_no_numbers_are_not_compared(behind):
     """Then what was written is asked for until the watch brings something."""
     behind.put_if_newer({"metadata": {"namespace": "ns", "name": "a", "resourceVersion": "abc"}})
     assert behind.get_fresh("ns", "a") is None
@@ -174,11 +174,11 @@ def test_versions_that_are_no_numbers_are_never_ordered(behind):
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "expected"),
+    ("version", "other", "expected"),
     [("10", "9", True), ("9", "10", False), ("9", "9", False), ("a", "a", False), ("a", "9", None)],
 )
-def test_versions_are_compared_as_numbers(one, other, expected):
-    assert is_newer(one, other) is expected
+def test_versions_are_compared_as_numbers(version, other, expected):
+    assert is_newer(version, other) is expected
 
 
 @pytest.mark.parametrize(
@@ -199,16 +199,16 @@ def test_versions_are_compared_as_numbers(one, other, expected):
         ("a in (1)", None),
     ],
 )
-def test_selectors_are_read_as_the_server_reads_them(selector, expected):
+def test_selectors_fit_the_objects_that_they_fit_on_the_server(selector, expected):
     assert matches_selector(selector, {"metadata": {"labels": {"a": "1"}}}) is expected
 
 
-def test_logs_come_through(server, cluster, behind):
+def test_logs_are_read_from_the_server(server, cluster, behind):
     server.state.logs["a"] = b"x"
     assert b"".join(CachedCluster(cluster, {PODS: behind}).read_log("ns", "a", "c", limit=9)) == b"x"
 
 
-def test_a_list_tells_what_we_wrote_and_the_watch_did_not(cluster, behind, told):
+def test_a_list_reports_a_write_that_no_event_reported(cluster, behind, told):
     """The handlers know only what the watch brought; after a list, nothing else would tell them."""
     cached = CachedCluster(cluster, {PODS: behind})
     cached.patch(PODS, "ns", "a", {"spec": {"x": 1}})

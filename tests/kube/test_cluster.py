@@ -23,7 +23,7 @@ from resultsfw.kube.status_errors import error_from_response, redact
 TASKRUNS = Kind("tekton.dev", "v1", "taskruns", "TaskRun")
 
 
-def test_an_object_is_made_read_changed_and_deleted(cluster, server):
+def test_an_object_is_created_read_patched_and_deleted(cluster, server):
     made = cluster.create(TASKRUNS, {"metadata": {"name": "a", "namespace": "ns"}, "spec": {"x": 1}})
     assert made["metadata"]["uid"]
     assert (made["apiVersion"], made["kind"]) == ("tekton.dev/v1", "TaskRun")
@@ -57,14 +57,14 @@ def test_one_connection_serves_many_requests(cluster, server):
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b"])
-def test_what_is_no_name_never_becomes_a_path(cluster, server, name):
+def test_an_invalid_name_is_refused_before_it_becomes_a_path(cluster, server, name):
     """A DELETE without a name would be one of all Pods."""
     with pytest.raises(ClusterError, match="not a name"):
         cluster.delete(PODS, "ns", name)
     assert server.asked == []
 
 
-def test_a_list_comes_in_pages_and_says_what_each_object_is(cluster, server):
+def test_a_list_is_read_in_pages_and_each_object_gets_its_kind(cluster, server):
     for number in range(250):
         server.put("pods", "ns", f"p{number:03}", metadata={"labels": {"even": str(number % 2 == 0)}})
     server.put("pods", "other", "x")
@@ -77,14 +77,14 @@ def test_a_list_comes_in_pages_and_says_what_each_object_is(cluster, server):
     assert {(one["apiVersion"], one["kind"]) for one in found} == {("v1", "Pod")}
 
 
-def test_a_list_begins_again_where_its_next_page_is_gone(cluster, server):
+def test_a_list_begins_again_when_its_next_page_has_expired(cluster, server):
     for number in range(150):
         server.put("pods", "ns", f"p{number:03}")
     server.plan(lambda handler: (server.forget(), handler.serve()), times=2, path="pods")
     assert len(cluster.list(PODS, "ns")) == 150
 
 
-def test_a_list_that_never_comes_to_its_end_is_given_up(cluster, server):
+def test_a_list_whose_pages_always_expire_is_given_up(cluster, server):
     server.plan(refusing(410, "Expired"), times=100)
     with pytest.raises(UnavailableError, match="faster than"):
         cluster.list(PODS)
@@ -122,7 +122,7 @@ def test_a_list_that_never_comes_to_its_end_is_given_up(cluster, server):
         (302, "", "no", ClusterError),
     ],
 )
-def test_each_refusal_is_an_error_of_ours(cluster, server, status, reason, message, kind):  # noqa: PLR0917
+def test_each_status_code_raises_its_error(cluster, server, status, reason, message, kind):  # noqa: PLR0917
     server.plan(refusing(status, reason, message))
     with pytest.raises(ClusterError) as caught:
         cluster.get(PODS, "ns", "a")
@@ -139,7 +139,7 @@ def test_each_refusal_is_an_error_of_ours(cluster, server, status, reason, messa
         (429, {"Retry-After": "Thu, 01 Jan 1970 00:00:00 GMT"}, 0),
     ],
 )
-def test_a_pause_the_server_asks_for_is_passed_on(  # noqa: PLR0917
+def test_retry_after_pauses_all_requests(  # noqa: PLR0917
     cluster, server, monkeypatch, status, headers, seconds
 ):
     """To the caller, and to everyone else by the rate limit."""
@@ -154,7 +154,7 @@ def test_a_pause_the_server_asks_for_is_passed_on(  # noqa: PLR0917
     assert len(server.asked) == 1
 
 
-def test_a_pause_may_stand_in_the_status():
+def test_retry_after_is_read_from_the_status_object():
     body = b'{"message": "no", "details": {"retryAfterSeconds": 5}}'
     error = error_from_response(429, {}, body, "x")
     assert isinstance(error, TryLaterError)
@@ -177,19 +177,19 @@ SECRET = "hunter2" * 40
         f'admission webhook denied the request: "{SECRET}"',
     ],
 )
-def test_what_the_server_quotes_reaches_no_log(message):
+def test_values_that_the_server_quotes_are_in_no_message(message):
     said = redact(message)
     assert "hunter2" not in said
     assert said.startswith(message[:4])
 
 
-def test_what_a_proxy_says_reaches_no_log_and_is_cut():
+def test_the_text_of_a_proxy_is_in_no_message():
     error = error_from_response(502, {}, b"<html>" + SECRET.encode(), "x")
     assert error.message == "HTTP 502 without a Status object"
     assert len(redact("x " * 10_000)) == 500
 
 
-def test_a_read_is_repeated_once_on_a_connection_that_just_closed(cluster, server):
+def test_a_read_is_repeated_once_if_its_connection_was_just_closed(cluster, server):
     server.put("pods", "ns", "a")
     server.plan(resetting)
     assert cluster.get(PODS, "ns", "a")
@@ -203,7 +203,7 @@ def test_a_write_is_never_repeated(cluster, server):
     assert len(server.asked) == 1
 
 
-def test_a_server_that_stays_silent_is_unavailable(connection, server):
+def test_a_silent_server_is_unavailable(connection, server):
     until = threading.Event()
     server.plan(silent(until))
     with pytest.raises(UnavailableError, match="timed out"):
@@ -211,7 +211,7 @@ def test_a_server_that_stays_silent_is_unavailable(connection, server):
     until.set()
 
 
-def test_a_server_that_is_gone_is_unavailable_and_comes_back(cluster, server):
+def test_a_server_that_is_down_is_unavailable_until_it_is_up(cluster, server):
     server.put("pods", "ns", "a")
     cluster.get(PODS, "ns", "a")
     server.down()
@@ -231,13 +231,13 @@ def cut_answer(handler):
 
 
 @pytest.mark.parametrize("answer", [cut_answer, lambda handler: handler.send(200, b"<html>")])
-def test_an_answer_that_is_not_whole_is_unavailable(cluster, server, answer):
+def test_an_incomplete_response_is_unavailable(cluster, server, answer):
     server.plan(answer)
     with pytest.raises(UnavailableError):
         cluster.get(PODS, "ns", "a")
 
 
-def test_access_is_asked_for(cluster, server):
+def test_access_is_reviewed_by_the_server(cluster, server):
     assert cluster.can("get", PODS, "ns", "log")
     server.state.allowed = False
     assert not cluster.can("list", TASKRUNS, None)
@@ -246,7 +246,7 @@ def test_access_is_asked_for(cluster, server):
     assert b'"group":"tekton.dev"' in server.asked[1].body
 
 
-def test_an_event_is_about_its_object(cluster, server):
+def test_an_event_refers_to_its_object(cluster, server):
     about = {
         "apiVersion": "tekton.dev/v1",
         "kind": "TaskRun",
@@ -272,7 +272,7 @@ def test_an_event_is_about_its_object(cluster, server):
 AWKWARD = bytes(range(256)) * 300 + b"caf\xe9\r\n\r" + "😀".encode()[:3]
 
 
-def test_a_log_comes_byte_for_byte(cluster, server):
+def test_a_log_is_read_byte_for_byte(cluster, server):
     server.state.logs["a"] = AWKWARD
     assert b"".join(cluster.read_log("ns", "a", "c", limit=10**6)) == AWKWARD
     query = server.asked[0].query
@@ -280,7 +280,7 @@ def test_a_log_comes_byte_for_byte(cluster, server):
 
 
 @pytest.mark.parametrize("limit", [1, 999, 1000, 1001, len(AWKWARD), len(AWKWARD) + 1])
-def test_a_log_has_no_byte_more_than_asked_for(cluster, server, limit):
+def test_a_log_is_cut_at_the_limit(cluster, server, limit):
     """Also where the server does not count."""
     server.state.logs["a"] = AWKWARD
 
@@ -293,12 +293,12 @@ def test_a_log_has_no_byte_more_than_asked_for(cluster, server, limit):
     assert b"".join(cluster.read_log("ns", "a", "c", limit=limit)) == AWKWARD[:limit]
 
 
-def test_no_byte_of_a_log_is_asked_for(cluster, server):
+def test_a_log_with_limit_zero_is_not_requested(cluster, server):
     assert list(cluster.read_log("ns", "a", "c", limit=0)) == []
     assert server.asked == []
 
 
-def test_the_kubelets_excuse_comes_as_a_log_does(cluster, server):
+def test_the_kubelets_error_message_is_read_like_a_log(cluster, server):
     server.state.logs["a"] = b"unable to retrieve container logs for containerd://1"
     assert b"".join(cluster.read_log("ns", "a", "c", limit=100)).startswith(b"unable to retrieve")
 
@@ -372,7 +372,7 @@ def test_closing_a_logs_iterator_closes_its_connection(cluster, server):
         (500, "Get https://node:10250/containerLogs: dial tcp: refused", UnavailableError),
     ],
 )
-def test_each_refusal_of_a_log_is_an_error_of_ours(cluster, server, status, message, kind):
+def test_each_refusal_of_a_log_raises_its_error(cluster, server, status, message, kind):
     server.plan(refusing(status, "", message))
     with pytest.raises(ClusterError) as caught:
         list(cluster.read_log("ns", "a", "c", limit=10))
@@ -380,7 +380,7 @@ def test_each_refusal_of_a_log_is_an_error_of_ours(cluster, server, status, mess
     assert caught.value.subject == "Pod ns/a, container c"
 
 
-def test_requests_wait_for_their_turn_but_a_leases_do_not(connection, server, monkeypatch):
+def test_requests_are_rate_limited_except_those_for_a_lease(connection, server, monkeypatch):
     turns = []
     monkeypatch.setattr(connection.limit, "wait", lambda: turns.append(1))
     server.put("configmaps", "ns", "a")
@@ -389,7 +389,7 @@ def test_requests_wait_for_their_turn_but_a_leases_do_not(connection, server, mo
     assert turns == [1]
 
 
-def test_apply_says_who_owns_the_fields_and_wants_none_unknown(cluster, server):
+def test_apply_sends_the_field_manager_and_strict_validation(cluster, server):
     flags = {"metadata": {"name": "a", "namespace": "ns"}, "data": {"é": "1"}}
     server.put("configmaps", "ns", "a")
     cluster.apply(CONFIG_MAPS, flags, manager="resultsfw", dry_run=True)
@@ -403,7 +403,7 @@ def test_apply_says_who_owns_the_fields_and_wants_none_unknown(cluster, server):
 
 
 @pytest.mark.slow
-def test_a_cluster_from_a_configuration(server, tmp_path):
+def test_a_cluster_is_made_from_a_kubeconfig(server, tmp_path):
     """What an embedder writes first."""
     server.put("pods", "ns", "a")
     with KubeCluster.from_config(str(kubeconfig_for(server.url, tmp_path)), "one") as cluster:

@@ -22,13 +22,13 @@ def test_a_kubeconfig_is_used_with_its_token(cluster, server):
     assert server.asked[0].headers["User-Agent"] == "resultsfw"
 
 
-def test_the_environments_kubeconfig_and_a_context(server, tmp_path, monkeypatch):
+def test_the_kubeconfig_of_the_environment_is_used_with_a_context(server, tmp_path, monkeypatch):
     monkeypatch.setenv("KUBECONFIG", str(kubeconfig_for(server.url, tmp_path)))
     assert connect().host == server.url
     assert connect(None, "one").host == server.url
 
 
-def test_the_home_folders_kubeconfig(server, tmp_path):
+def test_the_kubeconfig_of_the_home_folder_is_used(server, tmp_path):
     (tmp_path / ".kube").mkdir()
     kubeconfig_for(server.url, tmp_path).rename(tmp_path / ".kube/config")
     assert connect().host == server.url
@@ -46,7 +46,7 @@ def test_the_home_folders_kubeconfig(server, tmp_path):
         (..., "broken", "nowhere"),
     ],
 )
-def test_a_wrong_configuration_is_said_to_a_person(tmp_path, content, context, says):
+def test_an_invalid_configuration_raises_an_input_error(tmp_path, content, context, says):
     path = tmp_path / "kubeconfig"
     if content is ...:
         path = kubeconfig_for("http://127.0.0.1:1", tmp_path)
@@ -57,19 +57,19 @@ def test_a_wrong_configuration_is_said_to_a_person(tmp_path, content, context, s
     assert caught.value.subject == str(path)
 
 
-def test_no_configuration_at_all_says_where_it_looked():
+def test_a_missing_configuration_raises_an_error_that_names_the_files():
     with pytest.raises(InputError, match=r"~/\.kube/config: no such file"):
         connect()
 
 
-def test_a_pod_without_a_token_says_so(monkeypatch):
+def test_a_pod_without_a_token_raises_an_error_that_says_so(monkeypatch):
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
     monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "1")
     with pytest.raises(InputError, match="the pod's service account: Service token file"):
         connect()
 
 
-def test_basic_credentials_come_through(server, tmp_path):
+def test_basic_credentials_are_sent(server, tmp_path):
     user = {"username": "me", "password": "pw"}
     one = connect(str(kubeconfig_for(server.url, tmp_path, **user)))
     server.put("pods", "ns", "a")
@@ -79,7 +79,7 @@ def test_basic_credentials_come_through(server, tmp_path):
     one.close()
 
 
-def test_credentials_are_asked_for_again_after_a_401(connection, cluster, server, monkeypatch):
+def test_credentials_are_renewed_after_a_401(connection, cluster, server, monkeypatch):
     """A rotated token is used at once, and the client is not asked for each request."""
     tokens = iter(["Bearer one", "Bearer two\n"])
     configuration = connection.api.configuration
@@ -94,7 +94,7 @@ def test_credentials_are_asked_for_again_after_a_401(connection, cluster, server
     assert sent == ["Bearer one", "Bearer one", "Bearer two"]
 
 
-def test_credentials_that_cannot_be_renewed_are_tried_again(connection, cluster, monkeypatch):
+def test_a_failed_renewal_of_credentials_is_retryable(connection, cluster, monkeypatch):
     def fails(*_, **__):
         raise ConfigException("Token file exists but empty.")
 
@@ -103,7 +103,7 @@ def test_credentials_that_cannot_be_renewed_are_tried_again(connection, cluster,
         cluster.get(PODS, "ns", "a")
 
 
-def test_no_verification_warns_nobody(tmp_path):
+def test_no_warning_is_shown_where_verification_is_off(tmp_path):
     """The warning would come with every request; pytest makes it an error."""
     path = kubeconfig_for("https://127.0.0.1:1", tmp_path)
     path.write_text(path.read_text().replace('"server"', '"insecure-skip-tls-verify": true, "server"'))
@@ -113,12 +113,12 @@ def test_no_verification_warns_nobody(tmp_path):
         KubeCluster(one).get(PODS, "ns", "a")
 
 
-def test_text_is_sent_in_as_few_bytes_as_it_takes():
+def test_text_is_sent_without_escapes():
     assert encode({"a": "é😀"}) == '{"a":"é😀"}'.encode()
     assert encode({"a": "\ud800"}) == b'{"a":"\\ud800"}'
 
 
-def test_more_threads_than_the_pool_has_connections(server, tmp_path):
+def test_more_threads_than_pooled_connections_all_get_responses(server, tmp_path):
     """They are opened and closed; nobody waits for ever and nothing warns."""
     one = connect(str(kubeconfig_for(server.url, tmp_path)), threads=1)
     server.put("pods", "ns", "a")

@@ -41,12 +41,12 @@ def an_object(name, value):
 
 
 @given(value=st.dictionaries(TEXTS, VALUES, max_size=3))
-def test_what_can_be_decoded_comes_as_it_is(value):
+def test_valid_json_is_decoded_unchanged(value):
     assert decode_object(encoded(value)) == value
 
 
 @given(before=VALUES, after=VALUES, levels=st.integers(1024, 3000), shape=st.sampled_from("{["))
-def test_of_an_object_that_is_too_deep_all_else_comes_and_why(before, after, levels, shape):
+def test_a_value_nested_too_deeply_is_dropped_and_the_rest_decoded(before, after, levels, shape):
     value = deep(levels) if shape == "{" else deep(levels, b"[", b"]")
     data = b'{"a":%s,"deep":%s,"z":%s}' % (encoded(before), value, encoded(after))
     with pytest.raises(orjson.JSONDecodeError):
@@ -59,7 +59,7 @@ def test_of_an_object_that_is_too_deep_all_else_comes_and_why(before, after, lev
 
 @pytest.mark.slow
 @given(others=st.lists(VALUES, max_size=4), at=st.integers(0, 4))
-def test_of_a_list_every_other_object_comes_as_it_is(others, at):
+def test_an_object_nested_too_deeply_changes_no_other_of_its_list(others, at):
     items = [an_object(b"n%d" % number, encoded(value)) for number, value in enumerate(others)]
     items.insert(at, an_object(b"bad", deep(1200)))
     data = b'{"metadata":{"resourceVersion":"7"},"items":[%s],"kind":"L"}' % b",".join(items)
@@ -77,7 +77,7 @@ def test_of_a_list_every_other_object_comes_as_it_is(others, at):
     [b'"\xff"', b'"\\ud800"', b"NaN", b"1" * 5000, b"Infinity"],
     ids=["no UTF-8", "a lone surrogate", "no number", "a long number", "no end"],
 )
-def test_an_object_that_is_no_strict_json_costs_that_object_only(value):
+def test_an_object_that_is_no_strict_json_changes_no_other_of_its_list(value):
     data = b'{"metadata":{},"items":[%s,%s]}' % (an_object(b"bad", value), an_object(b"good", b"1"))
     bad, good = decode_list(data)["items"]
     assert good == json.loads(an_object(b"good", b"1"))
@@ -85,7 +85,7 @@ def test_an_object_that_is_no_strict_json_costs_that_object_only(value):
     assert value == b"1" * 5000 or UNREADABLE in bad
 
 
-def test_an_event_has_its_change_and_its_object_why_it_is_not_whole():
+def test_an_event_with_an_object_nested_too_deeply_keeps_its_change():
     event = decode_event(b'{"type":"MODIFIED","object":%s}' % an_object(b"bad", deep(1200)))
     assert event["type"] == "MODIFIED"
     assert event["object"]["metadata"] == {"name": "bad"}
@@ -94,7 +94,7 @@ def test_an_event_has_its_change_and_its_object_why_it_is_not_whole():
 
 @pytest.mark.parametrize("decode", [decode_object, decode_event, decode_list])
 @given(data=st.binary(max_size=40) | VALUES.map(encoded) | st.integers(0, 5000).map(lambda n: b"[" * n))
-def test_whatever_comes_it_is_decoded_or_a_value_error(decode, data):
+def test_any_bytes_are_decoded_or_raise_a_value_error(decode, data):
     with contextlib.suppress(ValueError):
         decode(data)
 
@@ -121,7 +121,7 @@ for text in (b"{", b"[", b'"', b'\\\\"', b"[]", b'{"a":', b'"\\\\', b'{"a":[', b
 
 
 @pytest.mark.slow
-def test_pathological_megabytes_are_linear():
+def test_pathological_megabytes_take_linear_time():
     done = subprocess.run([sys.executable, "-c", LINEAR], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-500:]
 
@@ -136,7 +136,7 @@ def test_depth_is_counted_without_recursion(levels, most):
 
 @pytest.mark.parametrize("decode", [decode_event, decode_head])
 @given(metadata=st.dictionaries(TEXTS | st.just("labels"), VALUES, max_size=3), managed=VALUES, spec=VALUES)
-def test_managed_fields_of_an_events_object_are_left_out_and_nothing_else(decode, metadata, managed, spec):
+def test_managed_fields_of_an_events_object_are_dropped_and_nothing_else(decode, metadata, managed, spec):
     inner = {"managedFields": [1]}
     kept = {**metadata, "annotations": inner}
     sent = {"metadata": {**kept, "managedFields": managed}, "spec": {"x": spec, **inner}}
@@ -147,7 +147,7 @@ def test_managed_fields_of_an_events_object_are_left_out_and_nothing_else(decode
 
 
 @pytest.mark.parametrize("value", [None, [], 1, {}, {"metadata": None}, {"metadata": []}, {"metadata": {}}])
-def test_what_has_no_managed_fields_stays_as_it_is(value):
+def test_a_value_without_managed_fields_is_unchanged(value):
     before = json.dumps(value)
     drop_managed_fields(value)
     assert json.dumps(value) == before

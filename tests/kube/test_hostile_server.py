@@ -72,7 +72,7 @@ NO_OBJECTS = [
 
 
 @pytest.mark.parametrize("body", NO_OBJECTS, ids=lambda body: body[:40].decode())
-def test_what_is_no_object_is_a_cluster_error(cluster, server, body):
+def test_a_response_that_is_no_object_raises_a_cluster_error(cluster, server, body):
     for method, ask in (
         ("GET", lambda: cluster.get(PODS, "ns", "a")),
         ("POST", lambda: cluster.create(PODS, {"metadata": {"name": "a", "namespace": "ns"}})),
@@ -83,7 +83,7 @@ def test_what_is_no_object_is_a_cluster_error(cluster, server, body):
             ask()
 
 
-def test_a_review_has_no_name_and_is_an_answer(cluster, server):
+def test_a_review_without_a_name_is_returned(cluster, server):
     """Reviews are answered and not stored; a server gives them no name."""
     kind = Kind("authentication.k8s.io", "v1", "tokenreviews", "TokenReview")
     server.plan(answers(b'{"metadata":{"managedFields":[]},"status":{"authenticated":true}}'), method="POST")
@@ -105,7 +105,7 @@ NO_LISTS = [
 
 
 @pytest.mark.parametrize("body", NO_LISTS, ids=lambda body: body[:60].decode())
-def test_what_is_no_list_is_a_cluster_error(cluster, server, body):
+def test_a_response_that_is_no_list_raises_a_cluster_error(cluster, server, body):
     server.plan(answers(body), times=9)
     with pytest.raises(ClusterError):
         cluster.list(PODS)
@@ -127,22 +127,22 @@ def test_what_is_no_list_is_a_cluster_error(cluster, server, body):
     ids=lambda body: body[:40].decode(),
 )
 @pytest.mark.parametrize("status", [400, 404, 429, 500])
-def test_an_error_of_any_shape_is_a_cluster_error(body, status):
+def test_an_error_response_of_any_shape_becomes_a_cluster_error(body, status):
     assert isinstance(error_from_response(status, {}, body, "Pod ns/a"), ClusterError)
 
 
 @pytest.mark.parametrize("said", [None, [], 5, "x", {}, {"code": [], "message": {}, "reason": 5}])
-def test_an_error_event_of_any_shape_is_a_cluster_error(said):
+def test_an_error_event_of_any_shape_becomes_a_cluster_error(said):
     assert isinstance(error_from_status(said, "pods"), ClusterError)
 
 
 @pytest.mark.parametrize("after", ["nan", "inf", "-1", "x" * 1000, "9" * 400])
-def test_a_pause_that_is_none_is_no_pause_without_end(after):
+def test_an_invalid_retry_after_is_no_endless_pause(after):
     error = error_from_response(429, {"Retry-After": after}, b"{}", "x")
     assert 0 <= getattr(error, "retry_after", 0) < 1e300
 
 
-def test_a_get_of_an_object_that_is_too_deep_names_it(cluster, server):
+def test_getting_an_object_nested_too_deeply_raises_an_error_that_names_it(cluster, server):
     for levels in (1200, 600, 150):
         spec = b'{"a":' * levels + b"1" + b"}" * levels
         server.plan(answers(b'{"metadata":{"name":"a","namespace":"ns"},"spec":%s}' % spec), method="GET")
@@ -150,12 +150,12 @@ def test_a_get_of_an_object_that_is_too_deep_names_it(cluster, server):
             cluster.get(PODS, "ns", "a")
 
 
-def test_a_write_to_an_object_that_is_too_deep_is_done(cluster, server):
+def test_writing_to_an_object_nested_too_deeply_returns_it_marked(cluster, server):
     server.plan(answers(b'{"metadata":{"name":"a","namespace":"ns"},"spec":%s}' % DEEP), method="PATCH")
     assert "levels" in cluster.patch(PODS, "ns", "a", {})[UNREADABLE]
 
 
-def test_a_body_without_end_is_given_up_at_the_first_byte_too_many(cluster, server, monkeypatch):
+def test_an_endless_body_is_given_up_at_the_first_byte_beyond_the_limit(cluster, server, monkeypatch):
     monkeypatch.setattr(sys.modules["resultsfw.kube.connection"], "OBJECT_ANSWER_BYTES", 1 << 20)
     server.plan(endless(b" " * 65_536), method="GET")
     with pytest.raises(AnswerTooLongError):
@@ -165,7 +165,7 @@ def test_a_body_without_end_is_given_up_at_the_first_byte_too_many(cluster, serv
         cluster.patch(PODS, "ns", "a", {})
 
 
-def test_an_error_without_end_is_an_error(cluster, server):
+def test_an_endless_error_body_raises_the_error(cluster, server):
     def answer(handler):
         handler.send_response(500)
         handler.send_header("Transfer-Encoding", "chunked")
@@ -192,13 +192,13 @@ def test_an_error_without_end_is_an_error(cluster, server):
     ],
     ids=["headers", "a header", "interim answers", "chunk extensions", "trailers"],
 )
-def test_a_head_without_end_is_a_cluster_error(cluster, server, answer):
+def test_an_endless_head_raises_a_cluster_error(cluster, server, answer):
     server.plan(answer, times=2, method="GET")
     with pytest.raises(ClusterError):
         cluster.get(PODS, "ns", "a")
 
 
-def test_a_body_that_comes_byte_by_byte_ends_in_time():
+def test_a_body_that_arrives_byte_by_byte_is_given_up_in_time():
     class Slow:
         now = 0.0
 
@@ -218,14 +218,14 @@ def a_page(following, count=1):
 
 
 @pytest.mark.parametrize("count", [0, 1])
-def test_a_list_that_continues_where_it_was_has_no_end(cluster, server, count):
+def test_a_list_whose_token_repeats_is_given_up(cluster, server, count):
     server.plan(lambda handler: handler.send(200, a_page("again", count)), times=1000)
     with pytest.raises(UnavailableError, match="does not end"):
         cluster.list(PODS)
     assert len(server.asked) <= 4
 
 
-def test_a_list_that_continues_without_end_is_given_up(cluster, server, monkeypatch):
+def test_an_endless_list_is_given_up(cluster, server, monkeypatch):
     monkeypatch.setattr(listing_module, "_MAX_OBJECTS", 50)
     server.plan(lambda handler: handler.send(200, a_page(str(len(server.asked)), 10)), times=1000)
     with pytest.raises(UnavailableError, match="does not end"):
@@ -236,7 +236,7 @@ def test_a_list_that_continues_without_end_is_given_up(cluster, server, monkeypa
         cluster.list(PODS)
 
 
-def test_a_page_of_large_objects_is_asked_for_in_smaller_pages(cluster, server, monkeypatch):
+def test_a_page_that_is_too_large_is_requested_with_fewer_objects(cluster, server, monkeypatch):
     monkeypatch.setattr(listing_module, "_PAGE_BYTES", 50_000)
     for number in range(12):
         server.put("pods", "ns", f"p{number:02}", spec={"x": "y" * 10_000})
@@ -245,9 +245,7 @@ def test_a_page_of_large_objects_is_asked_for_in_smaller_pages(cluster, server, 
     assert [one.query["limit"] for one in server.asked][:4] == ["100", "25", "6", "1"]
 
 
-def test_one_object_that_cannot_be_decoded_is_held_by_its_name_and_all_others_whole(
-    server, told, reflect, caplog
-):
+def test_an_unreadable_object_is_cached_by_its_name_and_all_others_whole(server, told, reflect, caplog):
     caplog.set_level(logging.ERROR)
     server.put("pods", "ns", "good", spec={"x": 1})
     page = server_list(server, b"bad", DEEP)
@@ -302,7 +300,7 @@ def test_a_transform_that_fails_for_one_object_hides_no_other(server, told, refl
     ],
     ids=lambda line: line.decode(),
 )
-def test_a_watch_that_says_what_no_server_says_is_begun_again(server, told, reflect, line):
+def test_a_watch_with_an_invalid_line_begins_again(server, told, reflect, line):
     def answer(handler):
         handler.begin()
         handler.chunk(line + b"\n")
@@ -317,7 +315,7 @@ def test_a_watch_that_says_what_no_server_says_is_begun_again(server, told, refl
 @pytest.mark.parametrize(
     "spec", [None, [], "x", {"holderIdentity": ["a"], "leaseTransitions": "x", "leaseDurationSeconds": {}}]
 )
-def test_a_lease_of_any_shape_ends_no_elector(connection, server, spec):
+def test_a_lease_of_any_shape_raises_nothing_in_the_elector(connection, server, spec):
     server.put("leases", "ns", "l", spec=spec)
     elector = LeaderElector(connection, "ns", "l", "me", on_started=lambda: None, on_stopped=lambda: None)
     assert elector._acquire_or_renew() in (True, False)
@@ -339,7 +337,7 @@ for ask in (lambda: cluster.list(PODS), lambda: cluster.get(PODS, "ns", "a")):
 
 
 @pytest.mark.slow
-def test_bodies_of_200_mb_are_refused_in_little_memory(server, tmp_path):
+def test_bodies_of_200_mb_are_refused_within_1_gb_of_memory(server, tmp_path):
     config = str(kubeconfig_for(server.url, tmp_path))
     page = b'{"metadata":{"resourceVersion":"1"},"items":[' + b"[]," * (200_000_000 // 3) + b"[]]}"
 

@@ -112,7 +112,7 @@ def name_of_the_pod(cluster):
     return cluster.get(PODS, "ns", "a")["metadata"]["name"]
 
 
-def test_a_server_is_verified_and_its_connection_kept(front, ca, made):
+def test_a_verified_server_is_asked_over_one_connection(front, ca, made):
     cluster = made(front.url, **{"certificate-authority": ca})
     assert [name_of_the_pod(cluster) for _ in range(5)] == ["a"] * 5
     assert front.taken == 1
@@ -128,17 +128,17 @@ def test_a_server_that_cannot_be_verified_gets_no_request(front, server, ca, mad
     assert server.asked == []
 
 
-def test_a_server_is_called_by_the_name_its_kubeconfig_gives(front, ca, made):
+def test_the_tls_server_name_of_the_kubeconfig_is_sent(front, ca, made):
     given = {"tls-server-name": "api.example", "certificate-authority": ca}
     assert name_of_the_pod(made(front.url, **given)) == "a"
     assert front.names == ["api.example"]
 
 
-def test_who_does_not_want_to_verify_need_not(front, made):
+def test_no_certificate_is_verified_where_the_kubeconfig_says_so(front, made):
     assert name_of_the_pod(made(front.url, **{"insecure-skip-tls-verify": True})) == "a"
 
 
-def test_an_authority_that_is_replaced_is_read_again(front, authority, tmp_path, made):
+def test_a_replaced_certificate_authority_is_read_again(front, authority, tmp_path, made):
     """As the one in a pod may be, while its controller runs."""
     file = tmp_path / "ca"
     trustme.CA().cert_pem.write_to_path(file)
@@ -150,7 +150,7 @@ def test_an_authority_that_is_replaced_is_read_again(front, authority, tmp_path,
     assert name_of_the_pod(cluster) == "a"
 
 
-def test_a_client_shows_its_certificate(front, authority, ca, tmp_path, made):
+def test_the_client_certificate_of_the_kubeconfig_is_sent(front, authority, ca, tmp_path, made):
     front.context.verify_mode = ssl.CERT_REQUIRED
     front.context.load_verify_locations(cadata=authority.cert_pem.bytes().decode())
     given = {"certificate-authority": ca}
@@ -163,14 +163,14 @@ def test_a_client_shows_its_certificate(front, authority, ca, tmp_path, made):
     assert name_of_the_pod(made(front.url, user, **given)) == "a"
 
 
-def test_a_certificate_that_cannot_be_read_is_said_to_a_person(front, tmp_path, made):
+def test_an_invalid_certificate_raises_an_input_error(front, tmp_path, made):
     ca = str(tmp_path / "none")
     (tmp_path / "none").write_text("no certificate")
     with pytest.raises(InputError, match="kubectl config view"):
         made(front.url, **{"certificate-authority": ca})
 
 
-def test_a_server_that_came_back_is_asked_over_a_new_connection(cluster, server):
+def test_a_restarted_server_is_asked_over_a_new_connection(cluster, server):
     """Also for what must not be sent twice: an idle connection that is closed is not used again."""
     server.put("pods", "ns", "a")
     cluster.get(PODS, "ns", "a")
@@ -179,7 +179,7 @@ def test_a_server_that_came_back_is_asked_over_a_new_connection(cluster, server)
     assert cluster.patch(PODS, "ns", "a", {"metadata": {"labels": {"x": "y"}}})["metadata"]["name"] == "a"
 
 
-def test_behind_a_proxy_the_clients_own_way_is_taken(server, made, monkeypatch):
+def test_requests_behind_a_proxy_go_through_urllib3(server, made, monkeypatch):
     monkeypatch.setenv("http_proxy", server.url)
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)

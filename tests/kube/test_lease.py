@@ -65,7 +65,7 @@ def spec(server):
     return server.held("leases")["ns", "lock"]["spec"]
 
 
-def test_the_first_takes_a_lease_and_keeps_it(server, candidate):
+def test_the_first_candidate_acquires_the_lease_and_renews_it(server, candidate):
     one = candidate("one")
     server.wait(lambda: one.did == ["started"])
     taken = spec(server)
@@ -83,7 +83,7 @@ def test_the_first_takes_a_lease_and_keeps_it(server, candidate):
     assert [asked.method for asked in server.asked[:4]] == ["GET", "POST", "PATCH", "PATCH"]
 
 
-def test_a_clean_stop_gives_it_back_and_the_next_takes_it_at_once(server, candidate):
+def test_a_clean_stop_releases_the_lease_and_the_next_acquires_it_at_once(server, candidate):
     one = candidate("one", lease_seconds=3600)
     server.wait(lambda: one.did)
     two = candidate("two", lease_seconds=3600)
@@ -96,7 +96,7 @@ def test_a_clean_stop_gives_it_back_and_the_next_takes_it_at_once(server, candid
     assert spec(server)["leaseTransitions"] == 1
 
 
-def test_it_is_kept_until_the_work_has_ended(server, candidate):
+def test_the_lease_is_renewed_until_the_work_has_ended(server, candidate):
     """Longer than the lease lasts: nobody begins before."""
     ended = threading.Event()
     one = candidate("one", stopping=lambda: ended.wait(10))
@@ -112,7 +112,7 @@ def test_it_is_kept_until_the_work_has_ended(server, candidate):
     assert one.did == ["started", "stopped"]
 
 
-def test_a_dead_leader_is_replaced_when_its_lease_has_run_out(server, candidate):
+def test_a_dead_leader_is_replaced_when_its_lease_has_expired(server, candidate):
     server.put("leases", "ns", "lock", spec={"holderIdentity": "dead", "leaseDurationSeconds": 1})
     began = time.monotonic()
     one = candidate("one")
@@ -121,7 +121,7 @@ def test_a_dead_leader_is_replaced_when_its_lease_has_run_out(server, candidate)
     assert spec(server)["leaseTransitions"] == 1
 
 
-def test_clocks_that_differ_mislead_nobody(server, candidate):
+def test_times_in_the_lease_are_not_compared_with_the_clock(server, candidate):
     """The leader's clock is 25 years slow; it lives, so its Lease changes, so it is believed."""
     server.put("leases", "ns", "lock", spec={"holderIdentity": "slow", "leaseDurationSeconds": 1})
     one = candidate("one")
@@ -135,7 +135,7 @@ def test_clocks_that_differ_mislead_nobody(server, candidate):
     assert one.did == []
 
 
-def test_who_cannot_renew_stops_before_others_begin(server, candidate):
+def test_a_leader_that_cannot_renew_stops_before_others_begin(server, candidate):
     one = candidate("one", lease_seconds=3600)
     server.wait(lambda: one.did)
     server.plan(refusing(500, "InternalError"), times=10**6, path="leases")
@@ -146,7 +146,7 @@ def test_who_cannot_renew_stops_before_others_begin(server, candidate):
     server.wait(lambda: one.did == ["started", "stopped", "started"])
 
 
-def test_who_gets_no_answer_stops_before_others_begin(server, candidate):
+def test_a_leader_without_responses_stops_before_others_begin(server, candidate):
     """A request that hangs is given up in time."""
     one = candidate("one", lease_seconds=5)
     server.wait(lambda: one.did)
@@ -157,7 +157,7 @@ def test_who_gets_no_answer_stops_before_others_begin(server, candidate):
     server.plans.clear()
 
 
-def test_who_lost_it_to_another_stops_at_once(server, candidate):
+def test_a_leader_whose_lease_was_taken_stops_at_once(server, candidate):
     one = candidate("one", renew_deadline=50, lease_seconds=60)
     server.wait(lambda: one.did)
     server.put("leases", "ns", "lock", spec={"holderIdentity": "two", "leaseDurationSeconds": 60})
@@ -166,7 +166,7 @@ def test_who_lost_it_to_another_stops_at_once(server, candidate):
 
 
 @pytest.mark.parametrize("change", ["touched", "removed"])
-def test_a_lease_that_a_person_changed_is_still_ours(server, candidate, change):
+def test_a_lease_that_a_person_edited_is_still_renewed(server, candidate, change):
     one = candidate("one")
     server.wait(lambda: one.did)
     with server.changed:
@@ -181,7 +181,7 @@ def test_a_lease_that_a_person_changed_is_still_ours(server, candidate, change):
     assert spec(server)["holderIdentity"] == "one"
 
 
-def test_of_two_who_begin_together_one_leads(server, candidate):
+def test_of_two_candidates_that_begin_together_one_becomes_the_leader(server, candidate):
     both = [candidate("one"), candidate("two")]
     server.wait(lambda: any(one.did for one in both))
     asked = len(server.asked)
@@ -189,7 +189,7 @@ def test_of_two_who_begin_together_one_leads(server, candidate):
     assert sorted(one.did for one in both) == [[], ["started"]]
 
 
-def test_a_start_that_fails_gives_it_back(server, connection):
+def test_a_failing_on_started_releases_the_lease(server, connection):
     def fails():
         raise RuntimeError("no")
 
@@ -203,7 +203,7 @@ def test_a_start_that_fails_gives_it_back(server, connection):
     assert spec(server)["holderIdentity"] == ""
 
 
-def test_times_that_cannot_be_kept_are_refused(connection):
+def test_impossible_durations_are_refused(connection):
     with pytest.raises(ValueError, match="must be less than"):
         LeaderElector(
             connection,

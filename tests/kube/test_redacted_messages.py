@@ -48,14 +48,14 @@ BEHIND = st.sampled_from(["", ": must be no more", ": spec.params", "]", ', spec
 
 
 @given(BEFORE, AS_PRINTED, VALUES, BEHIND)
-def test_no_value_reaches_a_message_however_it_is_printed(before, printed, value, behind):
+def test_no_value_is_in_a_message_however_it_is_printed(before, printed, value, behind):
     said = redact(before + printed(value) + behind)
     assert PLANTED not in said
     assert said.startswith(before[:4])
 
 
 @given(VALUES, st.sampled_from(["name {} is taken", "{} is no port", 'must not be "{}"']))
-def test_no_value_is_repeated_by_what_follows_it(value, detail):
+def test_no_value_is_repeated_later_in_the_message(value, detail):
     assert PLANTED not in redact(f"spec.x: Invalid value: {json.dumps(value)}: " + detail.format(value))
 
 
@@ -72,7 +72,7 @@ def test_no_value_is_repeated_by_what_follows_it(value, detail):
         f"'{PLANTED * 40}' is no token",
     ],
 )
-def test_no_value_reaches_a_message_where_the_pattern_of_before_let_one_through(message):
+def test_values_that_once_passed_the_pattern_are_redacted(message):
     assert PLANTED not in redact(message)
 
 
@@ -94,12 +94,12 @@ def test_no_value_reaches_a_message_where_the_pattern_of_before_let_one_through(
         ('spec.x: Unsupported value: "b": supported values: "c", "d"', None),
     ],
 )
-def test_what_helps_stays(message, told):
+def test_the_rest_of_a_message_is_kept(message, told):
     assert redact(message) == (told or 'spec.x: Unsupported value: (not shown): supported values: "c", "d"')
 
 
 @given(st.text(st.sampled_from('ab" \\:,value')))
-def test_any_text_is_cut(text):
+def test_any_text_is_cut_to_the_limit(text):
     assert len(redact(text * 20)) <= 500
 
 
@@ -123,7 +123,7 @@ PATHOLOGICAL = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", PATHOLOGICAL)
-def test_a_megabyte_of_any_kind_takes_linear_time(kind):
+def test_a_megabyte_of_any_text_takes_linear_time(kind):
     """In a process that the kernel ends after so many seconds of processor time."""
     program = (
         "import resource, sys\n"

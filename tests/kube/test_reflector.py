@@ -15,68 +15,68 @@ def names(reflector):
     return sorted(name for _, name in list(reflector.keys()))
 
 
-def test_what_is_there_is_listed_then_watched(server, told, reflect):
+def test_objects_are_listed_and_then_watched(server, told, reflect):
     server.put("pods", "ns", "a")
-    one = reflect()
+    reflector = reflect()
     assert told.names() == [("ADDED", "a")]
     server.put("pods", "ns", "b", spec={"x": 1})
     server.put("pods", "ns", "b", spec={"x": 2})
     server.remove("pods", "ns", "a")
     told.wait(lambda: len(told.changes) == 4)
     assert told.names()[1:] == [("ADDED", "b"), ("MODIFIED", "b"), ("DELETED", "a")]
-    assert one.get("ns", "b")["spec"] == {"x": 2}
-    assert one.get("ns", "a") is None
-    assert len(one) == 1
+    assert reflector.get("ns", "b")["spec"] == {"x": 2}
+    assert reflector.get("ns", "a") is None
+    assert len(reflector) == 1
     assert told.restarts == []
-    watch = next(one for one in server.asked if one.query.get("watch"))
+    watch = next(asked for asked in server.asked if asked.query.get("watch"))
     assert watch.query["allowWatchBookmarks"] == "true"
     assert 300 <= int(watch.query["timeoutSeconds"]) <= 600
     assert watch.query["resourceVersion"] == "101"
 
 
-def test_objects_say_what_they_are_though_lists_do_not(server, told, reflect):
+def test_listed_objects_get_their_api_version_and_kind(server, told, reflect):
     server.put("pods", "ns", "a")
     assert reflect().get("ns", "a")["kind"] == "Pod"
     assert told.objects["a"]["apiVersion"] == "v1"
 
 
-def test_namespace_and_selector_go_to_the_server(server, told, reflect):
+def test_namespace_and_selector_are_sent_to_the_server(server, told, reflect):
     server.put("pods", "ns", "a", metadata={"labels": {"run": "x"}})
     server.put("pods", "ns", "b")
     server.put("pods", "other", "c", metadata={"labels": {"run": "x"}})
-    one = reflect(namespace="ns", label_selector="run")
+    reflector = reflect(namespace="ns", label_selector="run")
     server.put("pods", "other", "d", metadata={"labels": {"run": "x"}})
     server.put("pods", "ns", "e", metadata={"labels": {"run": "x"}})
     told.wait(lambda: "e" in told.objects)
-    assert names(one) == ["a", "e"]
+    assert names(reflector) == ["a", "e"]
 
 
-def test_what_is_handed_out_is_a_copy(server, told, reflect):
+def test_a_returned_object_is_a_copy(server, told, reflect):
     server.put("pods", "ns", "a", spec={"x": [1]})
-    one = reflect()
-    one.get("ns", "a")["spec"]["x"].append(2)
+    reflector = reflect()
+    reflector.get("ns", "a")["spec"]["x"].append(2)
     told.objects["a"]["spec"]["x"].append(3)
-    assert one.get("ns", "a")["spec"] == {"x": [1]}
+    assert reflector.get("ns", "a")["spec"] == {"x": [1]}
 
 
-def test_only_what_the_transform_leaves_is_held(server, told, reflect):
+def test_only_what_the_transform_returns_is_cached(server, told, reflect):
     def slim(obj):
         return {"metadata": {key: value for key, value in obj["metadata"].items() if key != "managedFields"}}
 
     server.put("pods", "ns", "a", metadata={"managedFields": [1]}, spec={})
-    one = reflect(transform=slim)
-    assert set(one.get("ns", "a")) == {"metadata"}
+    reflector = reflect(transform=slim)
+    assert set(reflector.get("ns", "a")) == {"metadata"}
     server.put("pods", "ns", "b", metadata={"managedFields": [1]}, spec={})
     told.wait(lambda: "b" in told.objects)
-    one.put_if_newer(
+    reflector.put_if_newer(
         {"metadata": {"namespace": "ns", "name": "c", "resourceVersion": "999", "managedFields": []}}
     )
     for name in "bc":
-        assert "managedFields" not in one.get("ns", name)["metadata"]
+        assert "managedFields" not in reflector.get("ns", name)["metadata"]
     assert "spec" not in told.objects["b"]
 
 
-def test_what_is_held_can_be_made_less_later(server, told, reflect):
+def test_cached_objects_can_be_transformed_again(server, told, reflect):
     kept = {"a", "b"}
 
     def transform(obj):
@@ -85,23 +85,23 @@ def test_what_is_held_can_be_made_less_later(server, told, reflect):
 
     for name in ("a", "b"):
         server.put("pods", "ns", name, spec={"x": 1})
-    one = reflect(transform=transform)
+    reflector = reflect(transform=transform)
     kept.clear()
-    one.retransform("ns", ["a", "unknown"])
-    assert one.get("ns", "a")["spec"] == {"less": True}
-    assert one.get("ns", "b")["spec"] == {"x": 1}
-    assert names(one) == ["a", "b"]
+    reflector.retransform("ns", ["a", "unknown"])
+    assert reflector.get("ns", "a")["spec"] == {"less": True}
+    assert reflector.get("ns", "b")["spec"] == {"x": 1}
+    assert names(reflector) == ["a", "b"]
     server.put("pods", "ns", "a", spec={"x": 2})
     told.wait(lambda: len(told.changes) == 3)
     assert told.names()[2] == ("MODIFIED", "a")
 
 
-def test_a_list_comes_in_pages_and_begins_again_when_one_is_gone(server, told, reflect):
+def test_a_list_begins_again_when_a_page_has_expired(server, told, reflect):
     for number in range(25):
         server.put("pods", "ns", f"p{number:02}")
     server.plan(lambda handler: (server.forget(), handler.serve()), times=2, path="pods")
-    one = reflect(page=10)
-    assert len(one) == 25
+    reflector = reflect(page=10)
+    assert len(reflector) == 25
     assert told.names() == [("ADDED", f"p{number:02}") for number in range(25)]
     assert told.restarts == ["gone"]
     assert [asked.query.get("limit") for asked in server.asked[:3]] == ["10"] * 3
@@ -111,9 +111,9 @@ def test_a_list_comes_in_pages_and_begins_again_when_one_is_gone(server, told, r
     ("command", "word"),
     [("end", "ended"), ("close", "cut"), ("reset", "cut"), ("half", "ended"), ("error", "cut")],
 )
-def test_a_stream_that_ends_is_resumed_where_it_was(server, told, reflect, command, word):
+def test_a_watch_that_ends_resumes_at_its_version(server, told, reflect, command, word):
     server.put("pods", "ns", "a")
-    one = reflect()
+    reflector = reflect()
     server.wait(lambda: server.watches)
     server.put("pods", "ns", "b")
     told.wait(lambda: "b" in told.objects)
@@ -124,23 +124,23 @@ def test_a_stream_that_ends_is_resumed_where_it_was(server, told, reflect, comma
     assert told.names() == [("ADDED", "a"), ("ADDED", "b"), ("ADDED", "c")]
     assert server.count(limit="100") == 1
     assert server.count(watch="1", resourceVersion="102") == 1
-    assert names(one) == ["a", "b", "c"]
+    assert names(reflector) == ["a", "b", "c"]
 
 
-def test_half_a_line_is_no_event(server, told, reflect):
+def test_half_a_line_is_ignored(server, told, reflect):
     """It says that "a" is deleted, but not to its end."""
     server.put("pods", "ns", "a")
-    one = reflect()
+    reflector = reflect()
     server.wait(lambda: server.watches)
     server.tell("half")
     server.put("pods", "ns", "b")
     told.wait(lambda: "b" in told.objects)
-    assert names(one) == ["a", "b"]
+    assert names(reflector) == ["a", "b"]
     assert ("DELETED", "a") not in told.names()
 
 
-def test_a_bookmark_moves_where_to_resume(server, told, reflect):
-    one = reflect()
+def test_a_bookmark_moves_the_version_to_resume_at(server, told, reflect):
+    reflector = reflect()
     server.wait(lambda: server.watches)
     server.put("configmaps", "ns", "other")
     server.tell("bookmark")
@@ -149,7 +149,7 @@ def test_a_bookmark_moves_where_to_resume(server, told, reflect):
     told.wait(lambda: told.restarts)
     server.wait(lambda: server.count(watch="1") == 2)
     assert server.asked[-1].query["resourceVersion"] == "101"
-    assert one.version == "101"
+    assert reflector.version == "101"
 
 
 def change_much(server):
@@ -169,11 +169,11 @@ def change_much(server):
 
 
 @pytest.mark.parametrize("how", ["answer", "event"])
-def test_too_far_behind_it_lists_again_and_tells_the_difference(server, told, reflect, how):
+def test_an_expired_version_is_followed_by_a_list_whose_differences_are_reported(server, told, reflect, how):
     """What was deleted meanwhile is told as deleted; who has the name again is another object."""
     changing = change_much(server)
     next(changing)
-    one = reflect()
+    reflector = reflect()
     server.wait(lambda: server.watches)
     before = len(told.changes)
     held = threading.Event()
@@ -193,19 +193,22 @@ def test_too_far_behind_it_lists_again_and_tells_the_difference(server, told, re
     told.wait(lambda: told.objects["gone"] is None)
     server.wait(lambda: server.watches)
     assert "gone" in told.restarts
-    assert names(one) == ["again", "changed", "new", "same"]
+    assert names(reflector) == ["again", "changed", "new", "same"]
     changes = told.names()[before:]
     assert changes.count(("DELETED", "gone")) == 1
-    assert [one for one in changes if one[1] == "again"] == [("DELETED", "again"), ("ADDED", "again")]
+    assert [change for change in changes if change[1] == "again"] == [
+        ("DELETED", "again"),
+        ("ADDED", "again"),
+    ]
     assert ("MODIFIED", "changed") in changes
-    assert not [one for one in changes if one[1] == "same"]
+    assert not [change for change in changes if change[1] == "same"]
 
 
-def test_a_server_set_back_in_time_is_believed(server, told, reflect):
+def test_a_server_restored_from_a_backup_replaces_the_cache(server, told, reflect):
     """Restored from a backup, its versions are lower; nothing from before survives."""
     server.put("pods", "ns", "a", spec={"x": 1})
     server.put("pods", "ns", "lost")
-    one = reflect()
+    reflector = reflect()
     server.wait(lambda: server.watches)
     with server.changed:
         server.state.version = 50
@@ -216,29 +219,29 @@ def test_a_server_set_back_in_time_is_believed(server, told, reflect):
     server.tell("end")
     told.wait(lambda: told.objects.get("lost", 1) is None)
     told.wait(lambda: (told.objects["a"] or {}).get("spec") == {"x": 0})
-    assert one.get("ns", "a")["spec"] == {"x": 0}
-    assert one.get("ns", "lost") is None
+    assert reflector.get("ns", "a")["spec"] == {"x": 0}
+    assert reflector.get("ns", "lost") is None
 
 
-def test_a_silent_connection_is_given_up_and_resumed(server, told, reflect):
-    one = reflect(silence=0.1)
+def test_a_silent_watch_is_given_up_and_resumed(server, told, reflect):
+    reflector = reflect(silence=0.1)
     told.wait(lambda: "cut" in told.restarts)
     server.put("pods", "ns", "a")
     told.wait(lambda: "a" in told.objects)
-    assert names(one) == ["a"]
+    assert names(reflector) == ["a"]
     assert server.count(limit="100") == 1
 
 
-def test_a_server_that_goes_away_for_a_while(server, told, reflect):
+def test_a_server_that_was_down_is_watched_again(server, told, reflect):
     server.put("pods", "ns", "a")
-    one = reflect()
+    reflector = reflect()
     server.wait(lambda: server.watches)
     server.down()
     told.wait(lambda: len(told.restarts) > 5)
     server.put("pods", "ns", "b")
     server.up()
     told.wait(lambda: "b" in told.objects)
-    assert names(one) == ["a", "b"]
+    assert names(reflector) == ["a", "b"]
     assert told.names() == [("ADDED", "a"), ("ADDED", "b")]
 
 
@@ -256,7 +259,7 @@ def test_a_server_that_goes_away_for_a_while(server, told, reflect):
     ],
 )
 @pytest.mark.parametrize("query", [{}, {"watch": "1"}])
-def test_a_start_that_fails_is_tried_again(server, told, reflect, answer, query):
+def test_a_list_or_watch_that_fails_at_the_start_is_retried(server, told, reflect, answer, query):
     server.put("pods", "ns", "a")
     server.plan(answer, times=4, **query)
     reflect()
@@ -265,7 +268,7 @@ def test_a_start_that_fails_is_tried_again(server, told, reflect, answer, query)
     assert told.names() == [("ADDED", "a"), ("ADDED", "b")]
 
 
-def test_what_no_server_says_makes_it_list_again(server, told, reflect):
+def test_an_invalid_line_is_followed_by_a_list(server, told, reflect):
     reflect()
     server.wait(lambda: server.watches)
     server.tell("garbage")
@@ -273,7 +276,7 @@ def test_what_no_server_says_makes_it_list_again(server, told, reflect):
     server.wait(lambda: server.count(limit="100") == 2)
 
 
-def test_a_pause_the_server_asks_for_is_kept(server, told, reflect):
+def test_retry_after_delays_the_next_watch(server, told, reflect):
     server.plan(refusing(429, "TooManyRequests", Retry_After="1"), watch="1")
     began = time.monotonic()
     reflect()
@@ -281,15 +284,15 @@ def test_a_pause_the_server_asks_for_is_kept(server, told, reflect):
     assert time.monotonic() - began >= 1
 
 
-def test_failures_are_spread_over_more_and_more_time(server, told, reflect, monkeypatch):
+def test_repeated_failures_are_retried_with_growing_delays(server, told, reflect, monkeypatch):
     """Never a busy loop: a server that always says 410 is asked less and less often."""
     monkeypatch.setattr("resultsfw.kube.reflector._SHORTEST_PAUSE", 0.1)
     monkeypatch.setattr("resultsfw.kube.reflector._LONGEST_PAUSE", 10)
     pauses = []
 
     server.plan(refusing(410, "Expired"), times=10, watch="1")
-    one = reflect()
-    monkeypatch.setattr(one._stopped, "wait", pauses.append)
+    reflector = reflect()
+    monkeypatch.setattr(reflector._stopped, "wait", pauses.append)
     told.wait(lambda: len(told.restarts) == 10)
     server.wait(lambda: server.watches)
     assert len(pauses) >= 9
@@ -298,7 +301,7 @@ def test_failures_are_spread_over_more_and_more_time(server, told, reflect, monk
     assert pauses[-1] > 4
 
 
-def test_a_handler_that_fails_stops_nothing(server, connection, quick, caplog):
+def test_a_failing_handler_is_logged_and_called_again(server, connection, quick, caplog):
     seen = threading.Event()
 
     def fails(change, obj):
@@ -307,16 +310,16 @@ def test_a_handler_that_fails_stops_nothing(server, connection, quick, caplog):
         raise RuntimeError("no")
 
     server.put("pods", "ns", "a")
-    one = Reflector(connection, PODS, on_change=fails)
-    one.start()
-    assert one.synced.wait(10)
+    reflector = Reflector(connection, PODS, on_change=fails)
+    reflector.start()
+    assert reflector.synced.wait(10)
     server.put("pods", "ns", "b")
     assert seen.wait(10)
-    one.stop()
+    reflector.stop()
     assert "a handler failed" in caplog.text
 
 
-def test_a_transform_that_fails_is_tried_again_and_logged(server, told, reflect, caplog):
+def test_a_failing_transform_is_logged_and_tried_again(server, told, reflect, caplog):
     fails = [True, True]
 
     def transform(obj):
@@ -331,29 +334,29 @@ def test_a_transform_that_fails_is_tried_again_and_logged(server, told, reflect,
     assert "watch of pods" in caplog.text
 
 
-def test_a_stop_is_quick_though_nothing_happens(server, reflect):
-    one = reflect()
+def test_a_reflector_stops_though_no_event_comes(server, reflect):
+    reflector = reflect()
     server.wait(lambda: server.watches)
-    one.stop(timeout=5)  # far below the watch's own end
-    assert not one.alive
+    reflector.stop(timeout=5)  # far below the watch's own end
+    assert not reflector.alive
 
 
-def test_a_stop_while_the_server_says_nothing_is_bounded(connection, server, told):
+def test_a_reflector_stops_though_the_server_does_not_respond(connection, server, told):
     until = threading.Event()
     server.plan(silent(until), watch="1")
-    one = Reflector(connection, PODS, on_change=told.change, silence=0.5)
-    one.start()
+    reflector = Reflector(connection, PODS, on_change=told.change, silence=0.5)
+    reflector.start()
     server.wait(lambda: server.count(watch="1") == 1)
-    one.stop()
+    reflector.stop()
     until.set()
-    assert not one.alive
+    assert not reflector.alive
 
 
-def test_one_that_never_began_can_be_stopped(connection, told):
+def test_a_reflector_that_was_not_started_can_be_stopped(connection, told):
     Reflector(connection, PODS, on_change=told.change).stop()
 
 
-def test_errors_are_logged_without_a_stack(server, told, reflect, caplog):
+def test_errors_of_the_server_are_logged_without_a_traceback(server, told, reflect, caplog):
     caplog.set_level(logging.INFO)
     server.plan(refusing(403, "Forbidden", "pods is forbidden: cannot list"), times=2)
     reflect()
@@ -361,29 +364,29 @@ def test_errors_are_logged_without_a_stack(server, told, reflect, caplog):
     assert "Traceback" not in caplog.text
 
 
-def test_many_objects_are_held_in_few_bytes(server, told, reflect, monkeypatch):
+def test_many_objects_are_compressed_and_still_returned_as_copies(server, told, reflect, monkeypatch):
     """And every look gets a copy of its own, however they are held."""
     monkeypatch.setattr("resultsfw.kube.reflector._COMPRESS_ABOVE", 5)
     for number in range(12):
         server.put(
             "pods", "ns", f"a{number:02}", spec={"containers": [{"name": "one", "command": ["x" * 99]}]}
         )
-    one = reflect()
+    reflector = reflect()
     for number in range(12, 15):
         server.put("pods", "ns", f"a{number:02}", spec={"containers": []})
     told.wait(lambda: len(told.objects) == 15)
-    assert one.holds("ns", "a00")
-    assert not one.holds("ns", "b")
+    assert reflector.holds("ns", "a00")
+    assert not reflector.holds("ns", "b")
     for number in range(12):
-        found = one.get("ns", f"a{number:02}")
+        found = reflector.get("ns", f"a{number:02}")
         assert found["spec"]["containers"][0]["command"] == ["x" * 99]
         found["spec"]["containers"].clear()
-        assert one.get("ns", f"a{number:02}")["spec"]["containers"]
-    assert all(held.compressed for held in one._entries.values())
+        assert reflector.get("ns", f"a{number:02}")["spec"]["containers"]
+    assert all(held.compressed for held in reflector._entries.values())
     for number in range(11):
         server.remove("pods", "ns", f"a{number:02}")
-    told.wait(lambda: sum(one is None for one in told.objects.values()) == 11)
+    told.wait(lambda: sum(obj is None for obj in told.objects.values()) == 11)
     server.put("pods", "ns", "a14", spec={"containers": [{"name": "two"}]})
     told.wait(lambda: told.objects["a14"]["spec"]["containers"] != [])
-    assert not one._entries["ns", "a14"].compressed
-    assert one.get("ns", "a14")["spec"]["containers"] == [{"name": "two"}]
+    assert not reflector._entries["ns", "a14"].compressed
+    assert reflector.get("ns", "a14")["spec"]["containers"] == [{"name": "two"}]

@@ -65,15 +65,15 @@ def taken(obj):
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
-def test_in_the_end_ours_are_held_whole_and_the_others_by_their_identity(steps, tmp_path, quick, told):
+def test_in_the_end_ours_are_cached_whole_and_others_by_their_identity(steps, tmp_path, quick, told):
     server = Server()
     connection = connect(str(kubeconfig_for(server.url, tmp_path)))
     told.__init__()
     recognizing = {"transform": taken, "is_foreign": partial(lacks_string, text=OURS)}
-    one = Reflector(connection, PODS, on_change=told.change, page=2, **recognizing)
-    cached = CachedCluster(KubeCluster(connection, timeouts=(1, 1)), {PODS: one})
+    reflector = Reflector(connection, PODS, on_change=told.change, page=2, **recognizing)
+    cached = CachedCluster(KubeCluster(connection, timeouts=(1, 1)), {PODS: reflector})
     try:
-        one.start()
+        reflector.start()
         for number, (what, *names) in enumerate(steps):
             with contextlib.suppress(ClusterError):
                 if what in ("change", "put"):
@@ -86,16 +86,18 @@ def test_in_the_end_ours_are_held_whole_and_the_others_by_their_identity(steps, 
         server.put("pods", "ns", "last", spec={"managedBy": OURS})
         told.wait(lambda: told.objects.get("last") is not None)
         holds = {key[1]: obj for key, obj in server.held("pods").items()}
-        assert {name for _, name in list(one.keys())} == set(holds)
+        assert {name for _, name in list(reflector.keys())} == set(holds)
         assert {name for name, obj in told.objects.items() if obj is not None} == set(holds)
         for name, obj in holds.items():
-            assert one.get("ns", name)["metadata"]["resourceVersion"] == obj["metadata"]["resourceVersion"]
+            assert (
+                reflector.get("ns", name)["metadata"]["resourceVersion"] == obj["metadata"]["resourceVersion"]
+            )
             assert cached.get(PODS, "ns", name)["spec"] == obj["spec"]
             ours = obj["spec"]["managedBy"] == OURS
-            assert (one.get_fresh("ns", name) is not None) == ours
+            assert (reflector.get_fresh("ns", name) is not None) == ours
             assert told.objects[name].get("spec") == (obj["spec"] if ours else None)
     finally:
-        one.stop()
+        reflector.stop()
         connection.close()
         server.down()
 
@@ -106,15 +108,15 @@ def test_in_the_end_ours_are_held_whole_and_the_others_by_their_identity(steps, 
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
-def test_in_the_end_cache_and_handlers_know_what_the_server_knows(steps, tmp_path, quick, told):
+def test_in_the_end_cache_and_handlers_have_the_servers_objects(steps, tmp_path, quick, told):
     server = Server()
     connection = connect(str(kubeconfig_for(server.url, tmp_path)))
     told.__init__()
-    one = Reflector(connection, PODS, on_change=told.change, on_restart=told.restart, page=2)
-    cached = CachedCluster(KubeCluster(connection, timeouts=(1, 1)), {PODS: one})
+    reflector = Reflector(connection, PODS, on_change=told.change, on_restart=told.restart, page=2)
+    cached = CachedCluster(KubeCluster(connection, timeouts=(1, 1)), {PODS: reflector})
     try:
         server.put("pods", "ns", "a", spec={"x": -1})
-        one.start()
+        reflector.start()
         for number, step in enumerate(steps):
             with contextlib.suppress(ClusterError):
                 take(server, cached, step, number)
@@ -126,20 +128,20 @@ def test_in_the_end_cache_and_handlers_know_what_the_server_knows(steps, tmp_pat
         assert {name: obj["metadata"]["resourceVersion"] for name, obj in seen.items()} == {
             name: obj["metadata"]["resourceVersion"] for name, obj in holds.items()
         }
-        assert {name for _, name in list(one.keys())} == set(holds)
+        assert {name for _, name in list(reflector.keys())} == set(holds)
         for name, obj in holds.items():
-            for known in (one.get("ns", name), cached.get(PODS, "ns", name), seen[name]):
+            for known in (reflector.get("ns", name), cached.get(PODS, "ns", name), seen[name]):
                 assert known.get("spec") == obj.get("spec")
                 assert known["metadata"] == obj["metadata"]
             # What was in doubt has been looked at.
-            assert one.get_fresh("ns", name)
+            assert reflector.get_fresh("ns", name)
         order = {}
         for change, name, version in told.changes:
             # A deletion that is told after a list has the version it was last seen with.
             assert order.get(name, 0) < int(version) or change == "DELETED", told.changes
             order[name] = int(version)
     finally:
-        one.stop()
+        reflector.stop()
         connection.close()
         server.down()
-    assert not one.alive
+    assert not reflector.alive

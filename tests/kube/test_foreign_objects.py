@@ -58,7 +58,7 @@ def strings_of(value):
 
 
 @given(value=VALUES, encode=st.sampled_from([compact, as_go_writes_it, partial(json.dumps, indent=1)]))
-def test_json_that_is_said_to_lack_a_string_has_none_once_decoded(value, encode):
+def test_json_said_to_lack_a_string_contains_none_when_decoded(value, encode):
     data = encode(value)
     data = data if isinstance(data, bytes) else data.encode()
     assert not (lacks_string(data, OURS) and OURS in strings_of(orjson.loads(data)))
@@ -125,7 +125,7 @@ def test_runs_as_tekton_left_them_are_foreign_and_have_a_head(name):
         b'"x,"spec":{',
     ],
 )
-def test_what_has_no_head_is_left_to_whole_decoding(line):
+def test_an_event_without_a_head_raises_a_value_error(line):
     with pytest.raises(ValueError):
         decode_head(line)
 
@@ -151,34 +151,34 @@ def mine(**more):
 def test_of_a_foreign_object_only_the_identity_is_held(server, cluster, told, follow, where):
     if where == "list":
         server.put("pods", "ns", "a", metadata={"labels": {"x": "y"}}, spec={"x": 1})
-    one = follow()
+    reflector = follow()
     server.put("pods", "ns", "a", metadata={"labels": {"x": "y"}}, spec={"x": 2})
     server.put("pods", "ns", "b", **mine())
     told.wait(lambda: "b" in told.objects)
-    assert one.holds("ns", "a")
+    assert reflector.holds("ns", "a")
     version = server.held("pods")["ns", "a"]["metadata"]["resourceVersion"]
-    held = one.get("ns", "a")
+    held = reflector.get("ns", "a")
     assert held.keys() == {"metadata"}
     assert held["metadata"].keys() == {"name", "namespace", "uid", "resourceVersion"}
     assert held["metadata"]["resourceVersion"] == version
-    assert one.get_fresh("ns", "a") is None
+    assert reflector.get_fresh("ns", "a") is None
     # Who wants to read it all the same gets it from the server.
-    assert CachedCluster(cluster, {PODS: one}).get(PODS, "ns", "a")["spec"] == {"x": 2}
-    assert one.get_fresh("ns", "b")["spec"] == {"managedBy": OURS}
+    assert CachedCluster(cluster, {PODS: reflector}).get(PODS, "ns", "a")["spec"] == {"x": 2}
+    assert reflector.get_fresh("ns", "b")["spec"] == {"managedBy": OURS}
 
 
-def test_changes_of_a_foreign_object_are_told_until_it_is_known_and_when_it_goes(server, told, follow):
-    one = follow()
+def test_a_foreign_object_is_reported_when_it_appears_and_when_it_is_deleted(server, told, follow):
+    reflector = follow()
     for number in range(4):
         server.put("pods", "ns", "a", spec={"x": number})
     server.remove("pods", "ns", "a")
     told.wait(lambda: told.objects.get("a", 1) is None)
     assert told.names() == [("ADDED", "a"), ("DELETED", "a")]
-    assert not one.holds("ns", "a")
-    assert one.version == str(server.state.version)
+    assert not reflector.holds("ns", "a")
+    assert reflector.version == str(server.state.version)
 
 
-def test_a_foreign_object_that_is_made_again_is_told_again(server, told, follow):
+def test_a_foreign_object_that_is_created_again_is_reported_again(server, told, follow):
     follow()
     server.wait(lambda: server.watches)
     server.put("pods", "ns", "a", spec={})
@@ -188,27 +188,27 @@ def test_a_foreign_object_that_is_made_again_is_told_again(server, told, follow)
     assert told.names() == [("ADDED", "a"), ("DELETED", "a"), ("ADDED", "a")]
 
 
-def test_an_object_that_becomes_foreign_is_told_and_no_longer_read(server, told, follow):
+def test_an_object_that_becomes_foreign_is_reported_and_no_longer_read(server, told, follow):
     server.put("pods", "ns", "a", **mine())
-    one = follow()
+    reflector = follow()
     server.put("pods", "ns", "a", spec={"managedBy": "else"})
     told.wait(lambda: len(told.changes) == 2)
     assert told.names() == [("ADDED", "a"), ("MODIFIED", "a")]
     assert told.objects["a"].keys() == {"metadata"}
-    assert one.get_fresh("ns", "a") is None
+    assert reflector.get_fresh("ns", "a") is None
 
 
-def test_an_object_that_becomes_ours_is_told_and_read(server, told, follow):
+def test_an_object_that_becomes_ours_is_reported_and_read(server, told, follow):
     server.put("pods", "ns", "a", spec={})
-    one = follow()
+    reflector = follow()
     server.put("pods", "ns", "a", **mine(x=1))
     told.wait(lambda: len(told.changes) == 2)
-    assert one.get_fresh("ns", "a")["spec"]["x"] == 1
+    assert reflector.get_fresh("ns", "a")["spec"]["x"] == 1
     assert told.objects["a"]["spec"]["x"] == 1
 
 
-def test_a_foreign_object_that_went_between_two_watches_is_told_as_deleted(server, told, follow):
-    one = follow()
+def test_a_foreign_object_deleted_between_two_watches_is_reported_as_deleted(server, told, follow):
+    reflector = follow()
     server.put("pods", "ns", "a", spec={})
     told.wait(lambda: told.names() == [("ADDED", "a")])
     with server.changed:
@@ -217,7 +217,7 @@ def test_a_foreign_object_that_went_between_two_watches_is_told_as_deleted(serve
         server.remove("pods", "ns", "a")
         server.forget()
     told.wait(lambda: told.names()[-1] == ("DELETED", "a"))
-    assert len(one) == 0
+    assert len(reflector) == 0
 
 
 @pytest.mark.parametrize(
@@ -234,9 +234,9 @@ def test_an_event_whose_head_is_not_enough_is_decoded_whole(server, told, follow
         handler.chunk(b"")
 
     server.plan(answer, watch="1")
-    one = follow()
+    reflector = follow()
     told.wait(lambda: told.restarts)
-    assert one.version == "500"
+    assert reflector.version == "500"
 
 
 # Labels that select nothing of the others' in the first place.
@@ -260,13 +260,13 @@ def labelled(**more):
 
 def test_the_narrow_selector_is_used_as_long_as_it_selects_what_is_ours(server, cluster, told, select):
     server.put("pods", "ns", "foreign", **labelled(theirs="x"))
-    one = select()
+    reflector = select()
     made = {"metadata": {"namespace": "ns", "name": "a", "labels": {"run": "x"}}}
-    CachedCluster(cluster, {PODS: one}).create(PODS, made)
+    CachedCluster(cluster, {PODS: reflector}).create(PODS, made)
     told.wait(lambda: "a" in told.objects)
     server.remove("pods", "ns", "a")
     told.wait(lambda: told.objects["a"] is None)
-    assert not one.holds("ns", "foreign")
+    assert not reflector.holds("ns", "foreign")
     assert server.count(labelSelector=WIDE) == 0
 
 
@@ -289,29 +289,29 @@ def test_the_wide_selector_is_used_once_an_object_of_ours_needs_it(server, cache
 def test_the_wide_selector_is_used_once_an_object_leaves_the_narrow_one(server, told, select):
     """A server says then that it is deleted, and shows it with its new labels."""
     server.put("pods", "ns", "a", **labelled())
-    one = select()
+    reflector = select()
     server.wait(lambda: server.watches)
     with server.changed:
         obj = server.put("pods", "ns", "a", **labelled(theirs="x"))
         server.state.history[-1] = (server.state.version, "pods", "MODIFIED", {**obj, "metadata": {}})
-    one._apply("DELETED", obj)
+    reflector._apply("DELETED", obj)
     told.wait(lambda: told.names()[-1] == ("ADDED", "a"))
     assert told.names() == [("ADDED", "a"), ("DELETED", "a"), ("ADDED", "a")]
 
 
 def test_a_list_that_was_read_by_the_narrow_selector_is_read_again(server, cluster, connection, told, quick):
-    one = Reflector(connection, PODS, on_change=told.change, label_selector=NARROW, wider_selector=WIDE)
-    cached = CachedCluster(cluster, {PODS: one})
+    reflector = Reflector(connection, PODS, on_change=told.change, label_selector=NARROW, wider_selector=WIDE)
+    cached = CachedCluster(cluster, {PODS: reflector})
     server.put("pods", "ns", "a", **labelled(theirs="x"))
-    original = one._transform
+    original = reflector._transform
 
     def read_meanwhile(obj):
-        one._transform = original
+        reflector._transform = original
         cached.get(PODS, "ns", "a")
         return original(obj)
 
-    one._transform = read_meanwhile
+    reflector._transform = read_meanwhile
     server.put("pods", "ns", "b", **labelled())
-    one.start()
+    reflector.start()
     told.wait(lambda: {"a", "b"} <= told.objects.keys())
-    one.stop()
+    reflector.stop()
