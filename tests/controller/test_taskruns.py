@@ -7,9 +7,10 @@ import pytest
 from controllerharness import MANAGED_BY, taskrun
 from hypothesis import given
 from hypothesis import strategies as st
-from taskrunharness import TaskRunHarness
+from taskrunharness import ScriptedReconciler, TaskRunHarness
 
 from resultsfw.controller.cache_transforms import trim_pod, trim_taskrun
+from resultsfw.controller.controller import LiveReconciler
 from resultsfw.controller.ownership import TASKRUN_LABEL, taskrun_of
 from resultsfw.controller.taskruns import PENDING_DELAY, PROGRESS_DELAY, enqueue_delay, pod_fingerprint
 from resultsfw.errors import BackendError, ClusterError, ConflictError, NotFoundError, UnavailableError
@@ -307,3 +308,14 @@ def test_a_running_taskrun_is_cached_completely():
     assert slim["status"] == run["status"]
     assert "managedFields" not in slim["metadata"]
     assert TASKRUN_LABEL == "tekton.dev/taskRun"
+
+
+def test_the_reconciler_for_the_flags_in_effect_is_used_and_none_before():
+    live, first, second = LiveReconciler(), ScriptedReconciler(), ScriptedReconciler()
+    with pytest.raises(RuntimeError, match="no feature flags"):
+        live.reconcile("runs", "r")
+    first.answers, second.answers = [1.0], [2.0]
+    for reconciler in (first, second):
+        live.swap(reconciler)
+        assert live.reconcile("runs", "r") == (1.0 if reconciler is first else 2.0)
+    assert (first.seen, second.seen) == ([("runs", "r")], [("runs", "r")])
