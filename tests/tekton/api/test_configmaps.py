@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pipelinerun_harness import PipelineRunHarness, pipeline_task
+from taskrun_harness import TaskRunHarness
 from tektonfields import recorded_keys
-from world import World
 
 from resultsfw import PODS
 from resultsfw.errors import FlagError
@@ -108,7 +108,7 @@ def test_defaults_that_are_honoured():
 # Policies.
 
 
-class Held(World):
+class Held(TaskRunHarness):
     """A TaskRun under policies."""
 
     def __init__(self, flags=None, defaults=None):
@@ -118,7 +118,7 @@ class Held(World):
         self.reconciler = Reconciler(core, self.cluster, clock=self.clock, policies=policies)
 
     def refused(self, *words):
-        self.step()
+        self.reconcile()
         assert self.condition["status"] == "False"
         assert self.condition["reason"] == "TaskRunValidationFailed"
         for word in words:
@@ -165,15 +165,17 @@ def test_a_security_policy_that_is_not_enforced_is_warned_about_as_well(key, val
 
 @pytest.mark.parametrize(("key", "value"), UNENFORCED)
 def test_policies_are_refused_at_their_next_pod_and_leave_running_ones_alone(key, value):
-    world = Held()
-    world.submit()
-    world.step()
-    assert world.pod()
+    harness = Held()
+    harness.submit()
+    harness.reconcile()
+    assert harness.pod()
     policies = policies_of({key: value}, {})
-    world.reconciler = Reconciler(world.reconciler.core, world.cluster, clock=world.clock, policies=policies)
-    world.finish()
-    world.step()
-    assert world.condition["status"] == "True"
+    harness.reconciler = Reconciler(
+        harness.reconciler.core, harness.cluster, clock=harness.clock, policies=policies
+    )
+    harness.finish()
+    harness.reconcile()
+    assert harness.condition["status"] == "True"
 
 
 def test_policies_that_ask_for_nothing_let_runs_through():
@@ -185,26 +187,26 @@ def test_policies_that_ask_for_nothing_let_runs_through():
 
 
 def test_an_inline_task_is_refused_where_the_flag_names_taskruns():
-    world = Held({"disable-inline-spec": "pipeline, taskrun"})
-    world.submit()
-    world.refused("must not set the field(s): spec.taskSpec", "taskRef")
+    harness = Held({"disable-inline-spec": "pipeline, taskrun"})
+    harness.submit()
+    harness.refused("must not set the field(s): spec.taskSpec", "taskRef")
 
 
 @pytest.mark.parametrize("named", ["pipeline", "pipelinerun", "pipeline,pipelinerun"])
 def test_an_inline_task_is_run_where_the_flag_names_others(named):
-    world = Held({"disable-inline-spec": named})
-    world.submit()
-    world.step()
-    assert world.pod()
+    harness = Held({"disable-inline-spec": named})
+    harness.submit()
+    harness.reconcile()
+    assert harness.pod()
 
 
 def test_a_task_by_reference_is_run_whatever_the_flag_names():
-    world = Held({"disable-inline-spec": "pipeline,pipelinerun,taskrun"})
+    harness = Held({"disable-inline-spec": "pipeline,pipelinerun,taskrun"})
     task = {"apiVersion": "tekton.dev/v1", "kind": "Task", "metadata": {"name": "t", "namespace": "default"}}
-    Store.create(world.cluster, TASKS, {**task, "spec": {"steps": [STEP]}})
-    world.submit(taskSpec=None, taskRef={"name": "t"})
-    world.step()
-    assert world.pod()
+    Store.create(harness.cluster, TASKS, {**task, "spec": {"steps": [STEP]}})
+    harness.submit(taskSpec=None, taskRef={"name": "t"})
+    harness.reconcile()
+    assert harness.pod()
 
 
 def test_an_inline_pipeline_is_refused_where_the_flag_names_pipelineruns():
@@ -243,9 +245,9 @@ FORBIDDEN = {"default-forbidden-env": "HTTP_PROXY,NO_PROXY"}
 
 
 def test_a_forbidden_variable_of_a_pod_template_is_refused():
-    world = Held({}, FORBIDDEN)
-    world.submit(podTemplate=TEMPLATE)
-    world.refused("spec.podTemplate.env[1].name", "HTTP_PROXY")
+    harness = Held({}, FORBIDDEN)
+    harness.submit(podTemplate=TEMPLATE)
+    harness.refused("spec.podTemplate.env[1].name", "HTTP_PROXY")
 
 
 @pytest.mark.parametrize(

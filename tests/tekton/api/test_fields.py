@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pipelinerun_harness import PipelineRunHarness, pipeline_task
+from taskrun_harness import TaskRunHarness
 from tektonfields import PAGE, a_value, over, page, recorded, sample, way_to
-from world import World
 
 from resultsfw import PODS
 from resultsfw.errors import InputError
@@ -121,19 +121,19 @@ def is_reachable(root, owner):
 @pytest.mark.parametrize(("owner", "field"), [one for one in REFUSED if is_reachable("TaskRunSpec", one[0])])
 def test_a_refused_field_of_a_taskrun_is_refused_by_name_before_there_is_a_pod(owner, field):
     part, _, path = spec_with("TaskRunSpec", owner, field)
-    world = World()
+    harness = TaskRunHarness()
     base = (
         {"taskRef": {"name": "t"}, "taskSpec": None} if "taskRef" in part else {"taskSpec": {"steps": [STEP]}}
     )
-    world.submit(**over(base, part))
-    world.step()
-    assert world.condition["status"] == "False"
-    assert world.condition["reason"] in ("TaskRunValidationFailed", "TaskRunResolutionFailed")
-    if world.condition["reason"] == "TaskRunValidationFailed":
-        assert f"{path}: " in world.condition["message"]
+    harness.submit(**over(base, part))
+    harness.reconcile()
+    assert harness.condition["status"] == "False"
+    assert harness.condition["reason"] in ("TaskRunValidationFailed", "TaskRunResolutionFailed")
+    if harness.condition["reason"] == "TaskRunValidationFailed":
+        assert f"{path}: " in harness.condition["message"]
     else:
-        assert "resolvers are not supported here" in world.condition["message"]
-    assert Store.list(world.cluster, PODS) == []
+        assert "resolvers are not supported here" in harness.condition["message"]
+    assert Store.list(harness.cluster, PODS) == []
 
 
 @pytest.mark.parametrize(
@@ -222,8 +222,8 @@ def test_many_honoured_fields_of_a_taskrun_reach_its_pod():
     }
     flags = {"automountServiceAccountToken": False, "enableServiceLinks": False, "hostNetwork": True}
     flags |= {"hostUsers": False}
-    world = World({"results-from": "termination-message"})
-    world.submit(
+    harness = TaskRunHarness({"results-from": "termination-message"})
+    harness.submit(
         taskSpec={
             "steps": [step],
             "sidecars": [sidecar],
@@ -236,11 +236,11 @@ def test_many_honoured_fields_of_a_taskrun_reach_its_pod():
         podTemplate={**template, **flags},
         serviceAccountName=mark(),
     )
-    world.step()
-    pod = json.dumps(world.pod())
+    harness.reconcile()
+    pod = json.dumps(harness.pod())
     assert [one for one in given if one not in pod] == []
     assert "77s" in pod or "1m17s" in pod
-    assert {key: world.pod()["spec"][key] for key in flags} == flags
+    assert {key: harness.pod()["spec"][key] for key in flags} == flags
 
 
 def document(kind="TaskRun", **spec):
@@ -301,12 +301,12 @@ def test_params_of_a_reference_without_a_resolver_are_refused():
 )
 def test_a_task_that_uses_artifacts_is_refused_and_not_run_with_an_empty_text(variable, place, path):
     task = json.loads(json.dumps(place).replace("{}", variable))
-    world = World()
-    world.submit(taskSpec=task)
-    world.step()
-    assert world.condition["reason"] == "TaskRunValidationFailed"
-    assert f"spec.taskSpec.{path}: {variable}: artifacts are not supported" in world.condition["message"]
-    assert Store.list(world.cluster, PODS) == []
+    harness = TaskRunHarness()
+    harness.submit(taskSpec=task)
+    harness.reconcile()
+    assert harness.condition["reason"] == "TaskRunValidationFailed"
+    assert f"spec.taskSpec.{path}: {variable}: artifacts are not supported" in harness.condition["message"]
+    assert Store.list(harness.cluster, PODS) == []
 
 
 def test_a_pipeline_that_passes_artifacts_on_is_refused():
@@ -350,19 +350,19 @@ HERMETIC = {HERMETIC_ANNOTATION: "hermetic"}
 
 
 def test_a_hermetic_run_is_refused():
-    world = World()
-    world.submit(annotations=HERMETIC)
-    world.step()
-    assert world.condition["reason"] == "TaskRunValidationFailed"
-    assert f"metadata.annotations[{HERMETIC_ANNOTATION}]" in world.condition["message"]
-    assert Store.list(world.cluster, PODS) == []
+    harness = TaskRunHarness()
+    harness.submit(annotations=HERMETIC)
+    harness.reconcile()
+    assert harness.condition["reason"] == "TaskRunValidationFailed"
+    assert f"metadata.annotations[{HERMETIC_ANNOTATION}]" in harness.condition["message"]
+    assert Store.list(harness.cluster, PODS) == []
 
 
 def test_another_execution_mode_is_ignored_as_tekton_ignores_it():
-    world = World()
-    world.submit(annotations={HERMETIC_ANNOTATION: "standard"})
-    world.step()
-    assert world.pod()
+    harness = TaskRunHarness()
+    harness.submit(annotations={HERMETIC_ANNOTATION: "standard"})
+    harness.reconcile()
+    assert harness.pod()
 
 
 def test_a_hermetic_task_is_refused_as_its_annotation_passes_to_its_runs():
@@ -418,7 +418,7 @@ def test_the_search_never_fails_whatever_the_shape_of_a_document(value):
 
 def test_labels_and_annotations_of_a_task_pass_to_its_run_and_pod():
     """As Tekton passes them; what the run says itself wins, and notes of the controller do not pass."""
-    world = World()
+    harness = TaskRunHarness()
     task = document("Task", steps=[STEP], results=[{"name": "digest"}])
     task["metadata"] = {
         "name": "t",
@@ -430,11 +430,11 @@ def test_labels_and_annotations_of_a_task_pass_to_its_run_and_pod():
             "resultsfw.dev/stamp": "forged/1",
         },
     }
-    Store.create(world.cluster, TASKS, task)
-    world.submit(taskSpec=None, taskRef={"name": "t"})
-    Store.patch(world.cluster, TASKRUNS, "default", "run", {"metadata": {"labels": {"tier": "own"}}})
-    world.step()
-    run, pod = world.taskrun["metadata"], world.pod()["metadata"]
+    Store.create(harness.cluster, TASKS, task)
+    harness.submit(taskSpec=None, taskRef={"name": "t"})
+    Store.patch(harness.cluster, TASKRUNS, "default", "run", {"metadata": {"labels": {"tier": "own"}}})
+    harness.reconcile()
+    run, pod = harness.taskrun["metadata"], harness.pod()["metadata"]
     for labels in (run["labels"], pod["labels"]):
         assert {key: labels[key] for key in ("team", "tier", "tekton.dev/task")} == {
             "team": "a",
@@ -447,16 +447,16 @@ def test_labels_and_annotations_of_a_task_pass_to_its_run_and_pod():
 
 
 def test_a_run_that_has_its_tasks_labels_is_not_written_again():
-    world = World()
+    harness = TaskRunHarness()
     task = document("Task", steps=[STEP], results=[{"name": "digest"}])
     task["metadata"] = {"name": "t", "namespace": "default", "labels": {"team": "a"}}
-    Store.create(world.cluster, TASKS, task)
-    world.submit(taskSpec=None, taskRef={"name": "t"})
+    Store.create(harness.cluster, TASKS, task)
+    harness.submit(taskSpec=None, taskRef={"name": "t"})
     labels = {"team": "b", "tekton.dev/task": "t"}
-    Store.patch(world.cluster, TASKRUNS, "default", "run", {"metadata": {"labels": labels}})
-    world.step()
-    assert world.cluster.calls.count(("patch", "TaskRun")) == 1  # the stamp
-    assert world.pod()["metadata"]["labels"]["team"] == "b"
+    Store.patch(harness.cluster, TASKRUNS, "default", "run", {"metadata": {"labels": labels}})
+    harness.reconcile()
+    assert harness.cluster.calls.count(("patch", "TaskRun")) == 1  # the stamp
+    assert harness.pod()["metadata"]["labels"]["team"] == "b"
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A store, a clock and a reconciler; the kubelet's part is told by hand."""
+"""A harness for tests of the TaskRun reconciler: a store, a clock; tests play kubelet and sidecar."""
 
 import hashlib
 from collections.abc import Iterator
@@ -28,8 +28,8 @@ class Clock:
         self.now += timedelta(seconds=seconds)
 
 
-class Cluster(Store):
-    """The store, with logs given by hand and every call counted; it can fail at one of them."""
+class RecordingCluster(Store):
+    """A store that records every call, with logs that tests give it. It can kill the controller at a call."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -38,25 +38,25 @@ class Cluster(Store):
         self.fail_at: int | None = None
         self.log_reads = 0
 
-    def _count(self, verb: str, kind: str) -> None:
+    def _record(self, verb: str, kind: str) -> None:
         self.calls.append((verb, kind))
         if self.fail_at is not None and len(self.calls) == self.fail_at:
             raise KilledError
 
     def get(self, kind: Kind, namespace: str, name: str) -> Object:
-        self._count("get", kind.kind)
+        self._record("get", kind.kind)
         return super().get(kind, namespace, name)
 
     def create(self, kind: Kind, obj: Object) -> Object:
-        self._count("create", kind.kind)
+        self._record("create", kind.kind)
         made = super().create(kind, obj)
-        self._count("created", kind.kind)
+        self._record("created", kind.kind)
         return made
 
     def patch(self, kind: Kind, namespace: str, name: str, patch: Object, *, subresource: str = "") -> Object:
-        self._count("patch", kind.kind + ("/" + subresource if subresource else ""))
+        self._record("patch", kind.kind + ("/" + subresource if subresource else ""))
         changed = super().patch(kind, namespace, name, patch, subresource=subresource)
-        self._count("patched", kind.kind)
+        self._record("patched", kind.kind)
         return changed
 
     def read_log(
@@ -67,7 +67,7 @@ class Cluster(Store):
         *,
         limit: int,
     ) -> Iterator[bytes]:
-        self._count("log", container)
+        self._record("log", container)
         self.log_reads += 1
         log = self.logs.get(container, NotFoundError("no such log"))
         if isinstance(log, ResultsError):
@@ -79,17 +79,23 @@ class KilledError(BaseException):
     """The controller is killed at this very call."""
 
 
-class World:
-    """A cluster, a clock, and a controller that may be started anew at any time."""
+class TaskRunHarness:
+    """One TaskRun ``run``, its cluster and clock, and a reconciler that can be restarted at any time.
+
+    Args:
+        flags: Data of ``feature-flags``.
+        register: Backends by name.
+    """
 
     def __init__(self, flags: dict[str, str] | None = None, **register: object) -> None:
-        self.cluster = Cluster()
+        self.cluster = RecordingCluster()
         self.clock = Clock()
         self.flags = flags or {"results-from": "sidecar-logs"}
         self.register = register
-        self.start()
+        self.restart()
 
-    def start(self) -> None:
+    def restart(self) -> None:
+        """Start the controller anew, with the flags as they are now."""
         core = ResultsManager.from_flags(self.flags, register=self.register)
         self.reconciler = Reconciler(core, self.cluster, timing=Timing(), clock=self.clock)
 
@@ -111,7 +117,24 @@ class World:
             },
         )
 
-    def step(self) -> float | None:
+    def start_pod(self, **spec: Any) -> None:
+        """Submit a run and let its pod start: Step and sidecar run, and the pod is marked ready."""
+        self.submit(**spec)
+        self.reconcile()
+        self.kubelet("Running", {"step-build": self.running(), SIDECAR: self.running()})
+        self.reconcile()
+
+    def create_foreign_pod(self) -> None:
+        """Create a pod under the name of the run's pod that does not belong to the run."""
+        pod = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": "run-pod", "namespace": "default"},
+            "spec": {"containers": [{"name": "c", "image": "i"}]},
+        }
+        Store.create(self.cluster, PODS, pod)
+
+    def reconcile(self) -> float | None:
         return self.reconciler.reconcile("default", "run")
 
     @property
@@ -120,8 +143,8 @@ class World:
 
     @property
     def condition(self) -> Object:
-        (one,) = [c for c in self.taskrun["status"]["conditions"] if c["type"] == "Succeeded"]
-        return one
+        (found,) = [c for c in self.taskrun["status"]["conditions"] if c["type"] == "Succeeded"]
+        return found
 
     def pod(self, name: str = "run-pod") -> Object:
         return Store.get(self.cluster, PODS, "default", name)
@@ -137,11 +160,11 @@ class World:
 
         # Scheduled: from now on only a kubelet can make the pod go.
         Store.patch(self.cluster, PODS, "default", name, {"spec": {"nodeName": "node1"}})
-        told = {
+        reported = {
             "initContainerStatuses": known("initContainers"),
             "containerStatuses": known("containers"),
         }
-        patch = {"status": {"phase": phase, **told, **status}}
+        patch = {"status": {"phase": phase, **reported, **status}}
         Store.patch(self.cluster, PODS, "default", name, patch, subresource="status")
 
     def at(self, seconds: float = 0) -> str:
@@ -169,7 +192,7 @@ class World:
         self.cluster.logs[SIDECAR] = b"".join(lines)
 
     def finish(self, value: str = "d", code: int = 0) -> None:
-        """The Step ends, the sidecar prints, the kubelet tells."""
+        """The Step ends, the sidecar prints, the kubelet reports it."""
         self.sidecar_prints(value)
         phase = "Failed" if code else "Succeeded"
         self.kubelet(phase, {"step-build": self.ended(code), SIDECAR: self.ended()})

@@ -5,7 +5,7 @@ import logging
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from world import World
+from taskrun_harness import TaskRunHarness
 
 from resultsfw.errors import ForbiddenError
 from resultsfw.local.store import Store
@@ -17,7 +17,7 @@ from resultsfw.tekton.taskrun.reconciler import Reconciler
 NAMED = ("git-key", "registry.login")
 
 
-class Room(World):
+class Room(TaskRunHarness):
     """A run whose service account lists Secrets."""
 
     def __init__(self, *secrets, flags=None):
@@ -38,79 +38,79 @@ class Room(World):
 
 
 def test_listed_secrets_are_named_in_event_log_and_condition(caplog):
-    world = Room(*NAMED)
+    harness = Room(*NAMED)
     with caplog.at_level(logging.WARNING):
-        world.step()
-    ((run, reason, message),) = world.told
+        harness.reconcile()
+    ((run, reason, message),) = harness.told
     assert (run, reason) == ("run", "CredentialsNotGiven")
-    for text in (message, caplog.text, world.condition["message"]):
+    for text in (message, caplog.text, harness.condition["message"]):
         assert 'ServiceAccount "bot" lists Secrets (git-key, registry.login)' in text
-    assert world.condition["reason"] == "Pending"
-    assert ("get", "Secret") not in world.cluster.calls
+    assert harness.condition["reason"] == "Pending"
+    assert ("get", "Secret") not in harness.cluster.calls
 
 
 def test_a_step_that_failed_is_told_with_what_it_did_not_get():
-    world = Room(*NAMED)
-    world.step()
-    world.finish(code=1)
-    world.step()
-    assert world.condition["status"] == "False"
-    assert '"step-build" exited with code 1' in world.condition["message"]
-    assert 'ServiceAccount "bot" lists Secrets' in world.condition["message"]
+    harness = Room(*NAMED)
+    harness.reconcile()
+    harness.finish(code=1)
+    harness.reconcile()
+    assert harness.condition["status"] == "False"
+    assert '"step-build" exited with code 1' in harness.condition["message"]
+    assert 'ServiceAccount "bot" lists Secrets' in harness.condition["message"]
 
 
 def test_it_is_said_once_and_not_at_each_reconciliation():
-    world = Room(*NAMED)
-    world.step()
-    world.step()
-    assert len(world.told) == 1
+    harness = Room(*NAMED)
+    harness.reconcile()
+    harness.reconcile()
+    assert len(harness.told) == 1
 
 
 def test_nothing_is_said_where_tekton_gives_no_credentials_either():
-    world = Room(*NAMED, flags={"disable-creds-init": "true"})
-    world.step()
-    assert world.told == []
-    assert ("get", "ServiceAccount") not in world.cluster.calls
+    harness = Room(*NAMED, flags={"disable-creds-init": "true"})
+    harness.reconcile()
+    assert harness.told == []
+    assert ("get", "ServiceAccount") not in harness.cluster.calls
 
 
 def test_secrets_that_servers_make_are_not_meant_for_steps():
-    world = Room("bot-token-x7k2p", "bot-dockercfg-9zq4d")
-    world.step()
-    assert world.told == []
-    assert world.condition["message"] == "Pending"
+    harness = Room("bot-token-x7k2p", "bot-dockercfg-9zq4d")
+    harness.reconcile()
+    assert harness.told == []
+    assert harness.condition["message"] == "Pending"
 
 
 def test_an_account_that_may_not_be_read_stops_no_run(monkeypatch):
-    world = Room(*NAMED)
+    harness = Room(*NAMED)
 
-    def forbidden(kind, namespace, name, get=world.cluster.get):
+    def forbidden(kind, namespace, name, get=harness.cluster.get):
         if kind == SERVICE_ACCOUNTS:
             raise ForbiddenError("no")
         return get(kind, namespace, name)
 
-    monkeypatch.setattr(world.cluster, "get", forbidden)
-    world.step()
-    assert world.pod()
-    assert world.told == []
+    monkeypatch.setattr(harness.cluster, "get", forbidden)
+    harness.reconcile()
+    assert harness.pod()
+    assert harness.told == []
 
 
 def test_an_account_is_read_once_a_minute():
-    world, now = Room(*NAMED), [0.0]
-    notes = CredentialNotes(world.cluster, clock=lambda: now[0])
+    harness, now = Room(*NAMED), [0.0]
+    notes = CredentialNotes(harness.cluster, clock=lambda: now[0])
     for now[0] in (0.0, 30.0, 59.0):
         assert notes.note("default", "bot")
-    assert world.cluster.calls.count(("get", "ServiceAccount")) == 1
+    assert harness.cluster.calls.count(("get", "ServiceAccount")) == 1
     now[0] = 61.0
     assert notes.note("default", "bot")
-    assert world.cluster.calls.count(("get", "ServiceAccount")) == 2
+    assert harness.cluster.calls.count(("get", "ServiceAccount")) == 2
     assert notes.note("default", "nobody") == ""
 
 
 def test_many_secrets_make_no_long_message():
-    world = Room(*(f"s{number}" for number in range(500)))
-    world.step()
-    assert "s4 and 495 more" in world.told[0][2]
-    assert len(world.told[0][2]) < 500
+    harness = Room(*(f"s{number}" for number in range(500)))
+    harness.reconcile()
+    assert "s4 and 495 more" in harness.told[0][2]
+    assert len(harness.told[0][2]) < 500
 
 
 @pytest.mark.parametrize("account", [{}, {"secrets": None}, {"secrets": [{}, None, {"name": None}]}])

@@ -1,7 +1,7 @@
 """What backends keep outside a pod: marked before the pod, purged after the verdict or with the run."""
 
 import pytest
-from world import World
+from taskrun_harness import TaskRunHarness
 
 from resultsfw import PODS, Capabilities, ExtractedResult, Extraction, Reference, hookimpl
 from resultsfw.core import ResultsManager
@@ -56,180 +56,180 @@ class Keeper:
         self.purged.append((run.uid, run.attempt))
 
 
-def a_world(**says) -> tuple[World, Keeper]:
+def harness_of(**says) -> tuple[TaskRunHarness, Keeper]:
     keeper = Keeper(**says)
-    world = World({"results-from": "mine"}, mine=keeper)
-    world.submit()
-    world.step()
-    return world, keeper
+    harness = TaskRunHarness({"results-from": "mine"}, mine=keeper)
+    harness.submit()
+    harness.reconcile()
+    return harness, keeper
 
 
-def run_of(world: World):
-    return Store.get(world.cluster, TASKRUNS, "default", "run")
+def run_of(harness: TaskRunHarness):
+    return Store.get(harness.cluster, TASKRUNS, "default", "run")
 
 
-def ended(world: World) -> None:
-    world.kubelet("Succeeded", {"step-build": world.ended()})
-    world.step()
+def ended(harness: TaskRunHarness) -> None:
+    harness.kubelet("Succeeded", {"step-build": harness.ended()})
+    harness.reconcile()
 
 
 def test_a_run_is_held_from_before_its_pod_if_its_backend_keeps_things_elsewhere():
-    world, _ = a_world(external_state="elsewhere")
-    assert run_of(world)["metadata"]["finalizers"] == [MINE]
-    verbs = [call for call in world.cluster.calls if call in (("patch", "TaskRun"), ("create", "Pod"))]
+    harness, _ = harness_of(external_state="elsewhere")
+    assert run_of(harness)["metadata"]["finalizers"] == [MINE]
+    verbs = [call for call in harness.cluster.calls if call in (("patch", "TaskRun"), ("create", "Pod"))]
     assert verbs == [("patch", "TaskRun"), ("create", "Pod")]  # in one write with the stamp
 
 
 @pytest.mark.parametrize("external_state", ["no", "owned"])
 def test_other_runs_are_not_held(external_state):
-    world, _ = a_world(external_state=external_state)
-    assert "finalizers" not in run_of(world)["metadata"]
+    harness, _ = harness_of(external_state=external_state)
+    assert "finalizers" not in run_of(harness)["metadata"]
 
 
 def test_values_are_purged_after_the_verdict_and_once_more_with_the_run():
-    world, keeper = a_world(external_state="elsewhere")
+    harness, keeper = harness_of(external_state="elsewhere")
     assert keeper.purged == []
-    ended(world)
-    uid = run_of(world)["metadata"]["uid"]
+    ended(harness)
+    uid = run_of(harness)["metadata"]["uid"]
     assert set(keeper.purged) == {(uid, 0)}
     keeper.purged.clear()
-    Store.delete(world.cluster, TASKRUNS, "default", "run")
-    assert awaits_finalizer(run_of(world))
-    world.step()
+    Store.delete(harness.cluster, TASKRUNS, "default", "run")
+    assert awaits_finalizer(run_of(harness))
+    harness.reconcile()
     assert keeper.purged == [(uid, 0)]
     with pytest.raises(NotFoundError):
-        run_of(world)
+        run_of(harness)
 
 
 def test_what_references_stand_for_is_kept_until_the_run_is_deleted():
-    world, keeper = a_world(external_state="elsewhere", delivery="reference")
-    ended(world)
-    assert run_of(world)["status"]["results"][0]["value"]["location"] == "l"
+    harness, keeper = harness_of(external_state="elsewhere", delivery="reference")
+    ended(harness)
+    assert run_of(harness)["status"]["results"][0]["value"]["location"] == "l"
     assert keeper.purged == []
-    Store.delete(world.cluster, PODS, "default", "run-pod", grace_seconds=0)
-    Store.delete(world.cluster, TASKRUNS, "default", "run")
-    world.step()
+    Store.delete(harness.cluster, PODS, "default", "run-pod", grace_seconds=0)
+    Store.delete(harness.cluster, TASKRUNS, "default", "run")
+    harness.reconcile()
     assert len(keeper.purged) == 1
     with pytest.raises(NotFoundError):
-        run_of(world)
+        run_of(harness)
 
 
 def test_a_deleted_run_waits_for_its_pod_which_might_still_add_to_what_is_kept():
-    world, keeper = a_world(external_state="elsewhere", delivery="reference")
-    world.kubelet("Running", {"step-build": world.running()})
-    Store.delete(world.cluster, TASKRUNS, "default", "run")
-    assert world.step() is not None
+    harness, keeper = harness_of(external_state="elsewhere", delivery="reference")
+    harness.kubelet("Running", {"step-build": harness.running()})
+    Store.delete(harness.cluster, TASKRUNS, "default", "run")
+    assert harness.reconcile() is not None
     assert keeper.purged == []
-    assert Store.get(world.cluster, PODS, "default", "run-pod")["metadata"]["deletionTimestamp"]
-    Store.delete(world.cluster, PODS, "default", "run-pod", grace_seconds=0)
-    world.step()
+    assert Store.get(harness.cluster, PODS, "default", "run-pod")["metadata"]["deletionTimestamp"]
+    Store.delete(harness.cluster, PODS, "default", "run-pod", grace_seconds=0)
+    harness.reconcile()
     assert len(keeper.purged) == 1
 
 
 def test_a_run_stays_until_its_purge_succeeds():
-    world, keeper = a_world(external_state="elsewhere")
-    ended(world)
+    harness, keeper = harness_of(external_state="elsewhere")
+    ended(harness)
     keeper.error = ForbiddenError("no right to delete")
-    Store.delete(world.cluster, TASKRUNS, "default", "run")
+    Store.delete(harness.cluster, TASKRUNS, "default", "run")
     with pytest.raises(ForbiddenError):
-        world.step()
-    assert run_of(world)["metadata"]["finalizers"] == [MINE]
+        harness.reconcile()
+    assert run_of(harness)["metadata"]["finalizers"] == [MINE]
     keeper.error = None
-    world.step()
+    harness.reconcile()
     with pytest.raises(NotFoundError):
-        run_of(world)
+        run_of(harness)
 
 
 def test_finalizers_of_others_stay():
-    world, _ = a_world(external_state="elsewhere")
-    ended(world)
+    harness, _ = harness_of(external_state="elsewhere")
+    ended(harness)
     both = {"metadata": {"finalizers": ["other.dev/mine", MINE]}}
-    Store.patch(world.cluster, TASKRUNS, "default", "run", both)
-    Store.delete(world.cluster, TASKRUNS, "default", "run")
-    world.step()
-    assert run_of(world)["metadata"]["finalizers"] == ["other.dev/mine"]
+    Store.patch(harness.cluster, TASKRUNS, "default", "run", both)
+    Store.delete(harness.cluster, TASKRUNS, "default", "run")
+    harness.reconcile()
+    assert run_of(harness)["metadata"]["finalizers"] == ["other.dev/mine"]
 
 
 def test_a_person_sees_why_a_backend_cannot_prepare_a_pod():
     keeper = Keeper(external_state="owned")
     keeper.error = ForbiddenError('may not create configmaps in "default"')
-    world = World({"results-from": "mine"}, mine=keeper)
-    world.submit()
+    harness = TaskRunHarness({"results-from": "mine"}, mine=keeper)
+    harness.submit()
     with pytest.raises(ForbiddenError):
-        world.step()
-    [condition] = run_of(world)["status"]["conditions"]
+        harness.reconcile()
+    [condition] = run_of(harness)["status"]["conditions"]
     assert condition["status"] == "Unknown"
     assert "may not create configmaps" in condition["message"]
     keeper.error = None
-    world.step()
-    assert Store.get(world.cluster, PODS, "default", "run-pod")
+    harness.reconcile()
+    assert Store.get(harness.cluster, PODS, "default", "run-pod")
 
 
 def test_what_earlier_attempts_left_goes_with_the_verdict_over_the_last():
     keeper = Keeper(external_state="elsewhere")
-    world = World({"results-from": "mine"}, mine=keeper)
-    world.submit(retries=1)
-    world.step()
-    world.kubelet("Failed", {"step-build": world.ended(1)})
-    world.step()
-    world.step()
+    harness = TaskRunHarness({"results-from": "mine"}, mine=keeper)
+    harness.submit(retries=1)
+    harness.reconcile()
+    harness.kubelet("Failed", {"step-build": harness.ended(1)})
+    harness.reconcile()
+    harness.reconcile()
     assert keeper.purged == []
-    world.kubelet("Succeeded", {"step-build": world.ended()}, name="run-pod-retry1")
-    world.step()
-    uid = run_of(world)["metadata"]["uid"]
+    harness.kubelet("Succeeded", {"step-build": harness.ended()}, name="run-pod-retry1")
+    harness.reconcile()
+    uid = run_of(harness)["metadata"]["uid"]
     assert set(keeper.purged) == {(uid, 0), (uid, 1)}
 
 
-def deleted_with(world: World, *finalizers: str) -> None:
+def deleted_with(harness: TaskRunHarness, *finalizers: str) -> None:
     """The run is deleted, and somebody gave it these finalizers before."""
-    Store.patch(world.cluster, TASKRUNS, "default", "run", {"metadata": {"finalizers": list(finalizers)}})
-    Store.delete(world.cluster, TASKRUNS, "default", "run")
+    Store.patch(harness.cluster, TASKRUNS, "default", "run", {"metadata": {"finalizers": list(finalizers)}})
+    Store.delete(harness.cluster, TASKRUNS, "default", "run")
 
 
 def test_five_thousand_equal_finalizers_are_one_purge():
-    world, keeper = a_world(external_state="elsewhere")
-    ended(world)
+    harness, keeper = harness_of(external_state="elsewhere")
+    ended(harness)
     keeper.purged.clear()
-    world.cluster.calls.clear()
-    deleted_with(world, *[MINE] * 5000)
-    world.step()
+    harness.cluster.calls.clear()
+    deleted_with(harness, *[MINE] * 5000)
+    harness.reconcile()
     assert len(keeper.purged) == 1
-    assert world.cluster.calls.count(("patch", "TaskRun")) == 1
+    assert harness.cluster.calls.count(("patch", "TaskRun")) == 1
     with pytest.raises(NotFoundError):
-        run_of(world)
+        run_of(harness)
 
 
 def test_a_thousand_finalizers_of_backends_the_run_never_had_import_nothing(monkeypatch):
-    world, keeper = a_world(external_state="elsewhere")
-    ended(world)
+    harness, keeper = harness_of(external_state="elsewhere")
+    ended(harness)
     keeper.purged.clear()
     loaded = []
     monkeypatch.setattr("resultsfw.plugin_registry.load_backend", lambda name, **_: loaded.append(name))
     deleted_with(
-        world, "other.dev/x", MINE, *(f"{FINALIZER}none{number}" for number in range(1000)), FINALIZER
+        harness, "other.dev/x", MINE, *(f"{FINALIZER}none{number}" for number in range(1000)), FINALIZER
     )
-    world.step()
+    harness.reconcile()
     assert loaded == []
     assert len(keeper.purged) == 1
-    assert run_of(world)["metadata"]["finalizers"] == ["other.dev/x"]
+    assert run_of(harness)["metadata"]["finalizers"] == ["other.dev/x"]
 
 
 def test_what_a_run_left_is_purged_though_the_flags_name_another_backend_now(monkeypatch):
-    world, keeper = a_world(external_state="elsewhere")
-    ended(world)
+    harness, keeper = harness_of(external_state="elsewhere")
+    ended(harness)
     keeper.purged.clear()
     later = ResultsManager.from_flags({"results-from": "termination-message"})
     monkeypatch.setattr(
         "resultsfw.plugin_registry.load_backend", lambda name, **_: make_backend(name, keeper)
     )
     assert not later.allows("mine")
-    world.reconciler = Reconciler(later, world.cluster, clock=world.clock)
-    Store.delete(world.cluster, TASKRUNS, "default", "run")
-    Store.delete(world.cluster, PODS, "default", "run-pod", grace_seconds=0)
-    world.step()
+    harness.reconciler = Reconciler(later, harness.cluster, clock=harness.clock)
+    Store.delete(harness.cluster, TASKRUNS, "default", "run")
+    Store.delete(harness.cluster, PODS, "default", "run-pod", grace_seconds=0)
+    harness.reconcile()
     assert len(keeper.purged) == 1
     with pytest.raises(NotFoundError):
-        run_of(world)
+        run_of(harness)
 
 
 @pytest.mark.parametrize("attempts", [0, 1])

@@ -3,7 +3,7 @@
 import sys
 
 import pytest
-from world import World
+from taskrun_harness import TaskRunHarness
 
 from resultsfw import PODS
 from resultsfw.cluster import Object
@@ -39,87 +39,87 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
-def verdict(world: World) -> Object:
-    conditions = world.taskrun.get("status", {}).get("conditions") or [{}]
+def verdict(harness: TaskRunHarness) -> Object:
+    conditions = harness.taskrun.get("status", {}).get("conditions") or [{}]
     first: Object = conditions[0]
     return first
 
 
-def a_pod(world: World, annotations: Object) -> None:
+def a_pod(harness: TaskRunHarness, annotations: Object) -> None:
     """A pod in the name and with the owner of the run, as whoever may make pods can make it."""
     metadata = {"name": "run-pod", "namespace": "default", "annotations": annotations}
-    metadata["ownerReferences"] = [{"kind": "TaskRun", "uid": world.taskrun["metadata"]["uid"]}]
+    metadata["ownerReferences"] = [{"kind": "TaskRun", "uid": harness.taskrun["metadata"]["uid"]}]
     pod = {"metadata": metadata, "spec": {"containers": [{"name": "step-build", "image": "i"}]}}
-    Store.create(world.cluster, PODS, pod)
+    Store.create(harness.cluster, PODS, pod)
 
 
 def test_a_run_that_asks_for_it_is_refused_and_its_status_does_not_name_it(loaded):
-    world = World({"results-from": "termination-message"})
-    world.submit(annotations={ANNOTATION: INSTALLED})
-    world.step()
-    assert verdict(world)["reason"] == "TaskRunValidationFailed"
-    assert stamped_backends(world.taskrun) <= {"termination-message"}
+    harness = TaskRunHarness({"results-from": "termination-message"})
+    harness.submit(annotations={ANNOTATION: INSTALLED})
+    harness.reconcile()
+    assert verdict(harness)["reason"] == "TaskRunValidationFailed"
+    assert stamped_backends(harness.taskrun) <= {"termination-message"}
     assert INSTALLED not in loaded
 
 
 def test_a_pod_that_somebody_made_beforehand_is_not_believed(loaded):
-    world = World({"results-from": "termination-message"})
-    world.submit(annotations={STAMP_ANNOTATION: f"{INSTALLED}/1"})
-    a_pod(world, FORGED)
-    world.step()
-    assert verdict(world)["status"] == "False"
-    assert INSTALLED in verdict(world)["message"]
+    harness = TaskRunHarness({"results-from": "termination-message"})
+    harness.submit(annotations={STAMP_ANNOTATION: f"{INSTALLED}/1"})
+    a_pod(harness, FORGED)
+    harness.reconcile()
+    assert verdict(harness)["status"] == "False"
+    assert INSTALLED in verdict(harness)["message"]
     assert INSTALLED not in loaded
 
 
 def test_a_pods_stamp_that_somebody_changed_is_not_believed_for_ever(loaded):
-    world = World({"results-from": "termination-message"})
-    world.submit()
-    world.step()
-    Store.patch(world.cluster, PODS, "default", "run-pod", {"metadata": {"annotations": FORGED}})
-    world.kubelet("Succeeded", {"step-build": world.ended()})
+    harness = TaskRunHarness({"results-from": "termination-message"})
+    harness.submit()
+    harness.reconcile()
+    Store.patch(harness.cluster, PODS, "default", "run-pod", {"metadata": {"annotations": FORGED}})
+    harness.kubelet("Succeeded", {"step-build": harness.ended()})
     for _ in range(20):
-        world.step()
-        world.clock.forward(600)
-        if verdict(world).get("status") == "False":
+        harness.reconcile()
+        harness.clock.forward(600)
+        if verdict(harness).get("status") == "False":
             break
-    assert verdict(world)["reason"] == "TaskRunResultsUnreadable"
-    assert INSTALLED in verdict(world)["message"]
-    world.step()  # what is left to clean up needs no backend
+    assert verdict(harness)["reason"] == "TaskRunResultsUnreadable"
+    assert INSTALLED in verdict(harness)["message"]
+    harness.reconcile()  # what is left to clean up needs no backend
     assert INSTALLED not in loaded
 
 
 def test_a_run_whose_pod_is_gone_is_not_read_by_what_its_annotation_says(loaded):
-    world = World({"results-from": "sidecar-logs"})
-    world.submit()
-    world.step()
-    world.kubelet("Running", {"step-build": world.ended()})
-    world.step()
-    Store.patch(world.cluster, TASKRUNS, "default", "run", {"metadata": {"annotations": FORGED}})
-    Store.delete(world.cluster, PODS, "default", "run-pod", grace_seconds=0)
-    world.step()
-    assert verdict(world)["status"] == "False"
+    harness = TaskRunHarness({"results-from": "sidecar-logs"})
+    harness.submit()
+    harness.reconcile()
+    harness.kubelet("Running", {"step-build": harness.ended()})
+    harness.reconcile()
+    Store.patch(harness.cluster, TASKRUNS, "default", "run", {"metadata": {"annotations": FORGED}})
+    Store.delete(harness.cluster, PODS, "default", "run-pod", grace_seconds=0)
+    harness.reconcile()
+    assert verdict(harness)["status"] == "False"
     assert INSTALLED not in loaded
 
 
 def test_a_flag_that_changed_since_changes_not_how_a_pod_is_read():
-    world = World({"results-from": "sidecar-logs"})
-    world.submit()
-    world.step()
-    world.flags = {"results-from": "termination-message"}
-    world.start()
-    assert not world.reconciler.core.allows("sidecar-logs")
-    status = world.taskrun["status"]["provenance"]["featureFlags"]
+    harness = TaskRunHarness({"results-from": "sidecar-logs"})
+    harness.submit()
+    harness.reconcile()
+    harness.flags = {"results-from": "termination-message"}
+    harness.restart()
+    assert not harness.reconciler.core.allows("sidecar-logs")
+    status = harness.taskrun["status"]["provenance"]["featureFlags"]
     assert status["resultExtractionMethod"] == "sidecar-logs"
-    world.finish("d")
-    world.step()
-    assert verdict(world)["status"] == "True"
-    assert world.taskrun["status"]["results"][0]["value"] == "d"
+    harness.finish("d")
+    harness.reconcile()
+    assert verdict(harness)["status"] == "True"
+    assert harness.taskrun["status"]["results"][0]["value"] == "d"
 
 
 def test_the_core_believes_its_caller_and_no_pod_and_no_reference(loaded):
     core = ResultsManager.from_flags({"results-from": "termination-message"})
-    run = World({"results-from": "termination-message"})
+    run = TaskRunHarness({"results-from": "termination-message"})
     run.submit()
     declares = run_of(run.taskrun, run.taskrun["spec"]["taskSpec"], attempt=0)
     pod = {"metadata": {"name": "p", "annotations": FORGED}, "spec": {"containers": []}, "status": {}}
@@ -151,9 +151,9 @@ def test_what_flags_allow_is_believed_of_anybody():
 @pytest.mark.parametrize("allowed", ["sidecar-logs", "config-map"])
 def test_a_task_without_results_runs_whichever_backend_is_the_only_one_allowed(allowed):
     """Its pod has nothing to hand out and no stamp: it was taken for one of the default backend."""
-    world = World({"results-from": allowed})
-    world.submit(taskSpec={"steps": [{"image": "i", "script": "true"}]})
-    world.step()
-    world.step()
-    assert world.taskrun["status"]["podName"] == "run-pod"
-    assert verdict(world)["status"] == "Unknown"
+    harness = TaskRunHarness({"results-from": allowed})
+    harness.submit(taskSpec={"steps": [{"image": "i", "script": "true"}]})
+    harness.reconcile()
+    harness.reconcile()
+    assert harness.taskrun["status"]["podName"] == "run-pod"
+    assert verdict(harness)["status"] == "Unknown"

@@ -15,7 +15,7 @@ from resultsfw.tekton.spec.expansion import Budget, Expansion
 from resultsfw.tekton.spec.params import param_value
 from resultsfw.tekton.spec.substitution import apply
 
-TEKTON = Path(__file__).parents[1] / "data" / "tekton" / "pods.jsonl.gz"
+TEKTON = Path(__file__).parents[2] / "data" / "tekton" / "pods.jsonl.gz"
 SUFFIX = re.compile(r"(script-\d+)-[bcdfghjklmnpqrstvwxz2456789]{5}")
 DEFAULTED = {
     "dnsPolicy",

@@ -5,7 +5,7 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from world import World
+from taskrun_harness import TaskRunHarness
 
 from resultsfw.tekton.podstatus.step_states import pod_status_fields
 
@@ -32,13 +32,13 @@ def shown(text, **task_spec):
 
 @pytest.mark.parametrize("key", FORGED)
 def test_a_forged_signature_is_neither_a_result_nor_shown_in_the_status(key):
-    world = World({"results-from": "termination-message"})
-    world.submit()
-    world.step()
+    harness = TaskRunHarness({"results-from": "termination-message"})
+    harness.submit()
+    harness.reconcile()
     text = message("digest", key)
-    world.kubelet("Succeeded", {"step-build": world.ended(message=text)})
-    world.step()
-    status = world.taskrun["status"]
+    harness.kubelet("Succeeded", {"step-build": harness.ended(message=text)})
+    harness.reconcile()
+    status = harness.taskrun["status"]
     assert [one["name"] for one in status["results"]] == ["digest"]
     assert json.loads(status["steps"][0]["terminated"]["message"]) == json.loads(message("digest"))
 

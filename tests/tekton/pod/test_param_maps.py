@@ -7,7 +7,7 @@ import subprocess
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from world import KilledError, World
+from taskrun_harness import KilledError, TaskRunHarness
 
 from resultsfw import CONFIG_MAPS, PODS
 from resultsfw.errors import ForbiddenError
@@ -188,68 +188,68 @@ def test_what_somebody_changed_on_the_way_ends_the_pod_by_name(tmp_path):
 # The run.
 
 
-def submit(world, script=NAMED):
+def submit(harness, script=NAMED):
     run = a_run(script, **THREE)
-    world.submit(taskSpec=run["spec"]["taskSpec"], params=run["spec"]["params"])
+    harness.submit(taskSpec=run["spec"]["taskSpec"], params=run["spec"]["params"])
 
 
-def made(world):
-    return Store.list(world.cluster, CONFIG_MAPS, "default")
+def made(harness):
+    return Store.list(harness.cluster, CONFIG_MAPS, "default")
 
 
 def test_config_maps_are_there_before_the_pod_that_mounts_them():
-    world = World()
-    submit(world)
-    world.step()
-    creations = [kind for verb, kind in world.cluster.calls if verb == "created"]
+    harness = TaskRunHarness()
+    submit(harness)
+    harness.reconcile()
+    creations = [kind for verb, kind in harness.cluster.calls if verb == "created"]
     assert creations == ["ConfigMap", "ConfigMap", "Pod"]
-    uid = world.taskrun["metadata"]["uid"]
-    assert [one["metadata"]["ownerReferences"][0]["uid"] for one in made(world)] == [uid, uid]
-    assert world.taskrun["status"]["podName"] == "run-pod"
+    uid = harness.taskrun["metadata"]["uid"]
+    assert [one["metadata"]["ownerReferences"][0]["uid"] for one in made(harness)] == [uid, uid]
+    assert harness.taskrun["status"]["podName"] == "run-pod"
 
 
 @pytest.mark.slow
 def test_a_controller_killed_at_any_call_makes_the_same_pod_and_no_config_map_more():
     def run(fail_at):
-        world = World()
-        submit(world)
-        world.cluster.fail_at = fail_at
+        harness = TaskRunHarness()
+        submit(harness)
+        harness.cluster.fail_at = fail_at
         try:
-            world.step()
+            harness.reconcile()
         except KilledError:
-            world.cluster.fail_at = None
-            world.start()
-            world.step()
-            return world, True
-        return world, False
+            harness.cluster.fail_at = None
+            harness.restart()
+            harness.reconcile()
+            return harness, True
+        return harness, False
 
     whole, _ = run(None)
     calls = len(whole.cluster.calls)
     assert calls > 6
     for fail_at in range(1, calls + 1):
-        world, killed = run(fail_at)
+        harness, killed = run(fail_at)
         assert killed
-        assert len(made(world)) == 2
-        volumes = json.dumps(world.pod()["spec"]["volumes"])
-        assert all(one["metadata"]["name"] in volumes for one in made(world))
+        assert len(made(harness)) == 2
+        volumes = json.dumps(harness.pod()["spec"]["volumes"])
+        assert all(one["metadata"]["name"] in volumes for one in made(harness))
 
 
 def test_a_controller_that_may_make_no_config_map_says_so_and_waits(monkeypatch):
-    world = World()
-    submit(world)
-    create = world.cluster.create
+    harness = TaskRunHarness()
+    submit(harness)
+    create = harness.cluster.create
 
     def refuse(kind, obj):
         if kind == CONFIG_MAPS:
             raise ForbiddenError('cannot create resource "configmaps"', subject="ConfigMap default/x")
         return create(kind, obj)
 
-    monkeypatch.setattr(world.cluster, "create", refuse)
+    monkeypatch.setattr(harness.cluster, "create", refuse)
     with pytest.raises(ForbiddenError):
-        world.step()
-    assert world.condition["reason"] == "Pending"
-    assert "configmaps" in world.condition["message"]
-    assert Store.list(world.cluster, PODS, "default") == []
+        harness.reconcile()
+    assert harness.condition["reason"] == "Pending"
+    assert "configmaps" in harness.condition["message"]
+    assert Store.list(harness.cluster, PODS, "default") == []
     monkeypatch.undo()
-    world.step()
-    assert world.taskrun["status"]["podName"] == "run-pod"
+    harness.reconcile()
+    assert harness.taskrun["status"]["podName"] == "run-pod"
