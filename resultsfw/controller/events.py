@@ -10,7 +10,7 @@ from resultsfw.cluster import Object
 from resultsfw.controller.metrics import Metrics, backend_of, succeeded
 from resultsfw.errors import ResultsError
 from resultsfw.operations.logs import about
-from resultsfw.tekton.api.reasons import HELD
+from resultsfw.tekton.api.reasons import RUN_PENDING
 from resultsfw.tekton.pipelinerun.reasons import PENDING, STARTED
 
 __all__ = [
@@ -65,7 +65,7 @@ def taskrun_event(old: Object, new: Object) -> Event | None:
         return Event("Normal", "Succeeded", message)
     if new.get("status") == "False":
         return Event("Warning", "Failed", message)
-    was_pending, is_pending = (condition.get("reason") == HELD for condition in (old, new))
+    was_pending, is_pending = (condition.get("reason") == RUN_PENDING for condition in (old, new))
     return Event("Normal", "Started", "") if (not old or was_pending) and not is_pending else None
 
 

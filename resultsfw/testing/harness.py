@@ -31,7 +31,7 @@ from resultsfw.tekton.pod.containers import PARAMS_MOUNT
 from resultsfw.tekton.podstatus.pod_state import all_containers_ended
 from resultsfw.tekton.podstatus.ready_signal import ready_signal
 from resultsfw.tekton.spec.declared_results import run_of
-from resultsfw.tekton.spec.param_references import resolved
+from resultsfw.tekton.spec.param_references import resolve_references
 from resultsfw.tekton.spec.substitution import apply
 from resultsfw.tekton.taskrun.pod_lifecycle import mark_ready
 from resultsfw.tekton.taskrun.reconciler import Reconciler
@@ -267,7 +267,7 @@ class Harness:
             taskrun = of.taskrun
         spec = apply(make_task(writes, **task), taskrun)
         run = run_of(taskrun, spec, attempt=attempt)
-        whole = resolved(core, self.cluster, taskrun, spec)
+        whole = resolve_references(core, self.cluster, taskrun, spec)
         original = build_pod(
             whole.taskrun, whole.task_spec, attempt=attempt, options=PodOptions(), files=whole.files
         )

@@ -191,8 +191,8 @@ def test_a_run_that_failed_validation_gets_no_advice_on_backends():
 def test_the_commands_give_the_same_advice_whatever_the_message_says(cli, saved, monkeypatch, command):
     words = ["run", TASK] if command == "run" else ["collect", *saved("tm-overflow"), "-o", "table"]
     advice = [cli(*words).out.partition("what to do: ")[2]]
-    tell = reasons.tell
-    monkeypatch.setattr(reasons, "tell", lambda problems: (tell(problems)[0], "reworded"))
+    original = reasons.reason_and_message
+    monkeypatch.setattr(reasons, "reason_and_message", lambda problems: (original(problems)[0], "reworded"))
     reworded = cli(*words).out
     assert " ".join(reworded.split()).count("reworded") == 1
     assert advice == [reworded.partition("what to do: ")[2]]

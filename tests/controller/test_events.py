@@ -14,7 +14,7 @@ TASKRUN = {
     "metadata": {"namespace": "n", "name": "r", "uid": "u", "resourceVersion": "3"},
 }
 UNKNOWN = {"status": "Unknown", "reason": "Running"}
-HELD = {"status": "Unknown", "reason": "TaskRunPending"}
+RUN_PENDING = {"status": "Unknown", "reason": "TaskRunPending"}
 
 
 def end(status, message="m"):
@@ -26,8 +26,8 @@ def end(status, message="m"):
     [
         ({}, UNKNOWN, ("Normal", "Started")),
         (UNKNOWN, {"status": "Unknown", "reason": "Pending"}, None),
-        ({}, HELD, None),
-        (HELD, {"status": "Unknown", "reason": "Pending"}, ("Normal", "Started")),
+        ({}, RUN_PENDING, None),
+        (RUN_PENDING, {"status": "Unknown", "reason": "Pending"}, ("Normal", "Started")),
         (UNKNOWN, end("True"), ("Normal", "Succeeded")),
         (UNKNOWN, end("False"), ("Warning", "Failed")),
         ({}, end("False"), ("Warning", "Failed")),

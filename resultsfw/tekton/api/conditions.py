@@ -28,18 +28,18 @@ Waiting = tuple[str, str]
 
 
 def succeeded(run: Object) -> Object:
-    """The condition; empty before the run has one."""
+    """Return a run's Succeeded condition; empty before it has one."""
     conditions = (run.get("status") or {}).get("conditions") or ()
     return next((one for one in conditions if one.get("type") == "Succeeded"), {})
 
 
 def is_done(run: Object) -> bool:
-    """Whether a run has its verdict."""
+    """Return whether a run has its verdict."""
     return succeeded(run).get("status") in ("True", "False")
 
 
 def condition(status: str, reason: str, message: str, now: datetime) -> Object:
-    """A Succeeded condition; its message, which may hold users' text, is cut at `MESSAGE_CHARACTERS`."""
+    """Return a Succeeded condition; its message, which may hold users' text, is limited in length."""
     if len(message) > MESSAGE_CHARACTERS:
         cut = f"... ({len(message)} characters, cut here)"
         message = message[: MESSAGE_CHARACTERS - len(cut)] + cut

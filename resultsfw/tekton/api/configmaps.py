@@ -58,11 +58,11 @@ class KeyRule:
     lenient: frozenset[str] = frozenset()
 
     def refuses(self, value: str) -> bool:
-        """Whether the key with this value refuses every run."""
+        """Return whether the key with this value refuses every run."""
         return self.verdict == "refused" and normal(value) not in {"", *self.harmless, *self.lenient}
 
     def warns(self, value: str) -> bool:
-        """Whether the key with this value is without the effect it asks for."""
+        """Return whether the key with this value is without the effect it asks for."""
         return (
             self.verdict != "honoured"
             and normal(value) not in {"", *self.harmless}

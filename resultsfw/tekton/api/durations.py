@@ -26,7 +26,7 @@ _LONGEST: Final = 2**63 - 1  # nanoseconds: what Go's int64 holds, 292 years
 
 
 def parse_duration(text: object) -> int:
-    """Nanoseconds of a duration as Go's ``time.ParseDuration`` reads it; negative ones too.
+    """Return the nanoseconds of a duration as Go's ``time.ParseDuration`` reads it; negative ones too.
 
     Raises:
         ValueError: It is none.
@@ -45,7 +45,7 @@ def parse_duration(text: object) -> int:
 
 
 def format_duration(nanoseconds: int) -> str:
-    """A duration as Go's ``Duration.String`` prints it: ``1m30s``, ``500ms``, ``0s``."""
+    """Return a duration as Go's ``Duration.String`` prints it: ``1m30s``, ``500ms``, ``0s``."""
     sign, rest = ("-", -nanoseconds) if nanoseconds < 0 else ("", nanoseconds)
     if rest == 0:
         return "0s"

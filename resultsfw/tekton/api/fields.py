@@ -41,7 +41,7 @@ class Rule:
 
 
 def _honoured(fields: str) -> dict[str, Rule]:
-    """Rules of honoured fields: ``NAME``, or ``NAME:TYPE`` where the fields of the value are listed, too."""
+    """Return rules of honoured fields: ``NAME``, or ``NAME:TYPE`` where the value's type is listed, too."""
     rules = {}
     for field in fields.split():
         name, _, of = field.partition(":")
@@ -50,7 +50,7 @@ def _honoured(fields: str) -> dict[str, Rule]:
 
 
 def _refused(why: str, fields: str, *, later: bool = False) -> dict[str, Rule]:
-    """Rules of fields that are refused, all for one cause."""
+    """Return rules of fields that are refused, all for one cause."""
     return {name: Rule(why, rule.of, later) for name, rule in _honoured(fields).items()}
 
 

@@ -45,10 +45,10 @@ CANCEL_ANNOTATION: Final = "tekton.dev/cancel"
 
 
 def is_step(container: str) -> bool:
-    """Whether a container of that name is a Step's."""
+    """Return whether a container of that name is a Step's."""
     return container.startswith("step-")
 
 
 def is_sidecar(container: str) -> bool:
-    """Whether a container of that name is a Sidecar's."""
+    """Return whether a container of that name is a Sidecar's."""
     return container.startswith("sidecar-")

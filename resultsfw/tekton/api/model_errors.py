@@ -34,13 +34,13 @@ _NAME: Final = 80  # characters; a comparison takes time with their square
 
 
 def field_errors(model: type[BaseModel], error: ValidationError) -> list[tuple[str, str]]:
-    """Each problem of a document: the path of its field (empty: the whole), and what is wrong there."""
+    """Return each problem of a document: the path of its field (empty: the whole), and what is wrong."""
     problems = error.errors(include_url=False)
     return [(_path(problem["loc"]), _message(model, problem)) for problem in problems]
 
 
 def _path(location: tuple[int | str, ...]) -> str:
-    """A field's path as people write it: ``spec.steps[1].onError``."""
+    """Return a field's path as people write it: ``spec.steps[1].onError``."""
     path = ""
     for part in location:
         if isinstance(part, int):
@@ -51,7 +51,7 @@ def _path(location: tuple[int | str, ...]) -> str:
 
 
 def _message(model: type[BaseModel], problem: ErrorDetails) -> str:
-    """A problem in words a person understands."""
+    """Return a problem in words a person understands."""
     kind, given = problem["type"], problem["input"]
     if kind == "value_error":
         return str(problem["ctx"]["error"])
@@ -82,7 +82,7 @@ def _kind_of(value: Any) -> str:
 
 
 def _fields(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
-    """The fields that are known where a document has another one."""
+    """Return the fields that are known where a document has another one."""
     here: type[BaseModel] | None = model
     for part in location:
         if isinstance(part, int) or here is None:
@@ -93,7 +93,7 @@ def _fields(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:
-    """The model in ``X``, ``list[X]``, ``X | None``."""
+    """Return the model in ``X``, ``list[X]``, ``X | None``."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     arguments = getattr(annotation, "__args__", ())

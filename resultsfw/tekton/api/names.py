@@ -15,12 +15,12 @@ _HEAD: Final = _LONGEST - 32  # what remains beside a hex MD5
 
 
 def pod_name(name: str, attempt: int) -> str:
-    """The pod of a TaskRun's attempt, as Tekton names it: ``NAME-pod``, ``NAME-pod-retry1``."""
+    """Return the pod of a TaskRun's attempt, as Tekton names it: ``NAME-pod``, ``NAME-pod-retry1``."""
     return child_name(name, "-pod" if attempt == 0 else f"-pod-retry{attempt}")
 
 
 def child_name(parent: str, suffix: str) -> str:
-    """A name for what belongs to ``parent``, at most 63 characters: too long, it is cut and hashed.
+    """Return a name for what belongs to ``parent``, at most 63 characters: too long, it is cut and hashed.
 
     As knative's ``kmeta.ChildName``, so that Tekton's names and ours are the same.
     """
@@ -33,7 +33,7 @@ def child_name(parent: str, suffix: str) -> str:
 
 
 def container_name(name: str) -> str:
-    """A container's name: cut to 63 characters, its end a letter or a digit."""
+    """Return a container's name: cut to 63 characters, its end a letter or a digit."""
     return re.sub("[^a-zA-Z0-9]+$", "", name[:_LONGEST])
 
 

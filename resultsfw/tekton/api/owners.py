@@ -7,7 +7,7 @@ __all__ = ["owner_reference", "owns"]
 
 
 def owner_reference(run: Object, kind: Kind = TASKRUNS, *, controller: bool = True) -> Object:
-    """What makes an object a run's own: it goes with the run.
+    """Return what makes an object a run's own: it goes with the run.
 
     Args:
         run: The owner.
@@ -26,6 +26,6 @@ def owner_reference(run: Object, kind: Kind = TASKRUNS, *, controller: bool = Tr
 
 
 def owns(run: Object, obj: Object) -> bool:
-    """Whether an object is this very run's: one of the same name may be somebody else's."""
+    """Return whether an object is this very run's: one of the same name may be somebody else's."""
     uid = run["metadata"].get("uid")
     return any(one.get("uid") == uid for one in obj["metadata"].get("ownerReferences") or ())

@@ -112,7 +112,7 @@ def _inline(text: str) -> frozenset[str]:
 
 
 def _words(text: str) -> Iterator[str]:
-    """The items of a list with commas between them."""
+    """Yield the items of a list with commas between them."""
     return (word.strip() for word in text.split(",") if word.strip())
 
 

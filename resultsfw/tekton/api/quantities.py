@@ -20,7 +20,7 @@ _WHOLE: Final = frozenset({"memory", "ephemeral-storage"})
 
 
 def parse_quantity(quantity: Any) -> Decimal:
-    """The number a quantity stands for.
+    """Return the number a quantity stands for.
 
     Raises:
         ValueError: It is none.
@@ -37,7 +37,7 @@ def parse_quantity(quantity: Any) -> Decimal:
 
 
 def share(resource: str, quantity: Any, parts: int) -> str:
-    """An equal part of an amount: whole bytes of memory and storage, thousandths of everything else.
+    """Return an equal part of an amount: whole bytes of memory and storage, thousandths of everything else.
 
     Raises:
         ValueError: The amount is no quantity.

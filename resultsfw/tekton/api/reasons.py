@@ -14,12 +14,12 @@ __all__ = [
     "TIMED_OUT",
     "TO_BE_RETRIED",
     "VALIDATION_FAILED",
-    "tell",
+    "reason_and_message",
 ]
 
 RUNNING: Final = "Running"
 PENDING: Final = "Pending"
-HELD: Final = "TaskRunPending"
+RUN_PENDING: Final = "TaskRunPending"
 """``spec.status`` asks that the run does not begin yet. Of that name, too, is the value that asks it."""
 SUCCEEDED: Final = "Succeeded"
 CANCELLED: Final = "TaskRunCancelled"
@@ -77,11 +77,11 @@ _NOT_THE_USERS: Final = frozenset(
 )
 
 
-def tell(problems: Sequence[Problem]) -> tuple[str, str]:
-    """Reason and message for problems with results; the first decides the reason.
+def reason_and_message(problems: Sequence[Problem]) -> tuple[str, str]:
+    """Return reason and message for problems with results; the first decides the reason.
 
     What the Task's author can mend begins as Tekton begins it: ``[User error]``.
     """
     code = problems[0].code
-    told = failure_message(problems)
-    return _REASONS[code], told if code in _NOT_THE_USERS else f"[User error] {told}"
+    message = failure_message(problems)
+    return _REASONS[code], message if code in _NOT_THE_USERS else f"[User error] {message}"

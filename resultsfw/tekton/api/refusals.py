@@ -30,12 +30,12 @@ class RefusedRun(ResultsError):  # noqa: N818 - a verdict over a run, not a fail
 
 
 def invalid_value(taskrun: Object, why: str) -> RefusedRun:
-    """The refusal of a parameter's value that is not among those it allows."""
+    """Return the refusal of a parameter's value that is not among those it allows."""
     return RefusedRun("InvalidParamValue", f"{USER_ERROR}{why}", subject=subject_of(taskrun))
 
 
 def creation_failed(taskrun: Object, why: str) -> RefusedRun:
-    """The refusal of a run whose pod cannot be made, worded as Tekton words it."""
+    """Return the refusal of a run whose pod cannot be made, worded as Tekton words it."""
     metadata = taskrun.get("metadata") or {}
     reference = (taskrun.get("spec") or {}).get("taskRef")
     maybe = (
@@ -47,7 +47,7 @@ def creation_failed(taskrun: Object, why: str) -> RefusedRun:
 
 
 def pod_refused(taskrun: Object, why: str) -> RefusedRun:
-    """The refusal of a run whose pod cannot be made for a cause that is known."""
+    """Return the refusal of a run whose pod cannot be made for a cause that is known."""
     name = (taskrun.get("metadata") or {}).get("name", "")
     message = f'failed to create task run pod "{name}": {why}'
     return RefusedRun(reasons.POD_CREATION_FAILED, message, subject=subject_of(taskrun))

@@ -13,12 +13,11 @@ DEFAULT_TIMEOUT: Final = "1h0m0s"
 """``spec.timeout`` where no one sets it (Tekton's ``default-timeout-minutes``)."""
 
 _FRACTION: Final = timedelta(seconds=1)
-"""Kubernetes stores times without their fraction of a second: one that was stored may be this much older
-than what it tells of."""
+"""Kubernetes stores times without their fraction of a second: a stored one may be this much too early."""
 
 
 def parse_time(text: str | None) -> datetime | None:
-    """An RFC 3339 time as Kubernetes and the entrypoint write it; ``None`` for none or another text."""
+    """Parse an RFC 3339 time as Kubernetes and the entrypoint write it; ``None`` if it is none."""
     if not text:
         return None
     try:
@@ -29,12 +28,12 @@ def parse_time(text: str | None) -> datetime | None:
 
 
 def format_time(when: datetime) -> str:
-    """RFC 3339 in UTC with seconds, as the API server stores times."""
+    """Format a time as the API server stores it: RFC 3339 in UTC with seconds."""
     return when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def timeout_of(taskrun: Object) -> float:
-    """Seconds a run's attempt may take; 0: no limit.
+    """Return the seconds that a run's attempt may take; 0: no limit.
 
     One that cannot be read is refused by validation; until then the default counts.
     """
@@ -46,7 +45,7 @@ def timeout_of(taskrun: Object) -> float:
 
 
 def latest_start(stored: datetime) -> datetime:
-    """Return when something may have begun at the latest whose time is stored without its fraction.
+    """Return the latest start of something whose time is stored without its fraction of a second.
 
     Limits are counted from here, so that none is early; Tekton's are, by up to a second.
     """

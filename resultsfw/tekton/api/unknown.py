@@ -62,7 +62,7 @@ def _in_kubernetes(value: Any, of: str, path: str) -> Iterator[str]:
 
 
 def _items(value: Any, path: str) -> Iterator[tuple[Mapping[str, Any], str]]:
-    """A mapping, or the mappings of a list, each with its path."""
+    """Yield a mapping, or the mappings of a list, each with its path."""
     listed = [(value, path)]
     if isinstance(value, list):
         listed = [(item, f"{path}[{index}]") for index, item in enumerate(value)]

@@ -92,34 +92,34 @@ class Facts:
         return {task["name"]: (section, task) for section, task in tasks_of(self.plan.spec)}
 
     def is_final(self, name: str) -> bool:
-        """Whether a Task is one of ``finally``."""
+        """Return whether a Task is one of ``finally``."""
         return self.tasks[name][0] == "finally"
 
     def has_ended(self, name: str) -> bool:
-        """Whether a Task's run has its verdict."""
+        """Return whether a Task's run has its verdict."""
         return self._verdict(name) in ("True", "False")
 
     def has_succeeded(self, name: str) -> bool:
-        """Whether a Task's run succeeded."""
+        """Return whether a Task's run succeeded."""
         return self._verdict(name) == "True"
 
     def has_failed(self, name: str) -> bool:
-        """Whether a Task's run failed, or was cancelled."""
+        """Return whether a Task's run failed, or was cancelled."""
         return self._verdict(name) == "False"
 
     def is_running(self, name: str) -> bool:
-        """Whether a Task was begun and has not ended."""
+        """Return whether a Task was begun and has not ended."""
         return name in self.runs and not self.has_ended(name)
 
     def is_done(self, name: str) -> bool:
-        """Whether nothing more is to come of a Task."""
+        """Return whether nothing more is to come of a Task."""
         return self.has_ended(name) or bool(self.skip_reason(name)) or name in self.invalid
 
     def _verdict(self, name: str) -> str:
         return str(succeeded(self.runs[name]).get("status", "")) if name in self.runs else ""
 
     def continues_on_error(self, name: str) -> bool:
-        """Whether the run goes on if a Task fails."""
+        """Return whether the run goes on if a Task fails."""
         return bool(self.tasks[name][1].get("onError") == CONTINUE)
 
     # All of them.
@@ -197,7 +197,7 @@ class Facts:
         return self._timed_out_parts
 
     def _ended_late(self, name: str, deadline: datetime) -> bool:
-        """Whether a TaskRun ended after a deadline; one that was ended for its time, in that very second."""
+        """Return whether a TaskRun ended after a deadline, or was cancelled for it in that very second."""
         ended = (
             parse_time(succeeded(self.runs[name]).get("lastTransitionTime")) if name in self.runs else None
         )
@@ -207,7 +207,7 @@ class Facts:
         return (latest_start(ended) if for_time else ended) >= deadline
 
     def was_ended_for_time(self, name: str) -> bool:
-        """Whether a Task that was begun was cancelled because its time was over."""
+        """Return whether a Task that was begun was cancelled because its time was over."""
         return bool(self.runs[name]["spec"].get("statusMessage") == reasons.CHILD_TIMED_OUT)
 
     def _forget(self, *, late: frozenset[str] | None = None) -> None:
@@ -246,11 +246,11 @@ class Facts:
         return self._invalid
 
     def _invalidity(self, name: str) -> str:
-        """Why a Task before ``finally`` that is due cannot be run."""
+        """Return why a Task before ``finally`` that is due cannot be run."""
         return self._missing_result(name) or self._refused(name)
 
     def _refused(self, name: str) -> str:
-        """Why a Task that is due cannot be run though all results are there."""
+        """Return why a Task that is due cannot be run though all results are there."""
         try:
             self.inputs.task(name)
             return self.refusal_of(self, name)  # its bindings and pod template may name results, too
@@ -262,7 +262,7 @@ class Facts:
             return f'task "{name}": {error.message}'
 
     def _due_finally(self) -> list[str]:
-        """Tasks of ``finally`` that are to begin now."""
+        """Return the Tasks of ``finally`` that are to begin now."""
         if not self.dag_done:
             return []
         known = self._invalid or {}
@@ -271,7 +271,7 @@ class Facts:
         ]
 
     def _due_tasks(self) -> list[str]:
-        """Tasks before ``finally`` whose parents are done and that are not left out."""
+        """Return the Tasks before ``finally`` whose parents are done and that are not skipped."""
         if self.requested or self.stopping:
             return []
         return [
@@ -284,7 +284,7 @@ class Facts:
         return self.is_final(name) or all(self.is_done(parent) for parent in self.plan.graph.parents[name])
 
     def _missing_result(self, name: str) -> str:
-        """What to say of the first result a Task names that is not there; nothing if all are."""
+        """Return what to say of the first result a Task names that is not there; nothing if all are."""
         for ref in self._refs(name):
             try:
                 resolve_result(ref, self.results, self.read_value)
@@ -360,7 +360,7 @@ class Facts:
         return reasons.SKIP_PARENT if any(why and why != reasons.SKIP_WHEN for why in skipped) else ""
 
     def _lacks_results(self, name: str) -> bool:
-        """Whether a result is missing for a cause that leaves the Task out rather than ends the run."""
+        """Return whether a result is missing for a cause that skips the Task rather than fails the run."""
         if not self._missing_result(name):
             return False
         if self.continues_on_error(name):

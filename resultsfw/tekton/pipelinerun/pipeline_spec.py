@@ -18,7 +18,7 @@ from resultsfw.tekton.pipelinerun.variables import PipelineNames, bound_workspac
 from resultsfw.tekton.spec.expansion import Budget, Expansion, TooLargeError, first_of
 from resultsfw.tekton.spec.params import ParamError, param_type, param_value, value_type
 from resultsfw.tekton.spec.validate_taskrun import shown_value
-from resultsfw.tekton.spec.variables import authored
+from resultsfw.tekton.spec.variables import escape_protection
 
 __all__ = [
     "PIPELINE_LABEL",
@@ -108,7 +108,7 @@ def read_pipeline(pipelinerun: Object, cluster: Cluster) -> PipelineSource:
 
 
 def _invalid(of: str, why: str) -> RefusedRun:
-    """The refusal of a Pipeline whose own text is wrong."""
+    """Return the refusal of a Pipeline whose own text is wrong."""
     return RefusedRun(
         reasons.INVALID, f"{USER_ERROR}Pipeline {of} can't be Run; it has an invalid spec: {why}", subject=of
     )
@@ -139,7 +139,7 @@ def make_plan(pipelinerun: Object, spec: Object, name: str) -> Plan:
             if spec.get(section):
                 whole[section] = [
                     _task(task, names, budget, f"spec.{section}[{index}]")
-                    for index, task in enumerate(authored(spec[section]))
+                    for index, task in enumerate(escape_protection(spec[section]))
                 ]
         return Plan(whole, graph, name, names, bound_workspaces(pipelinerun, names))
     except ParamError as error:

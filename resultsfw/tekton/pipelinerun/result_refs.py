@@ -82,7 +82,7 @@ Raises `ResultUnread` where it cannot be had."""
 
 
 def read_nothing(ref: ResultRef, value: Object, kind: str) -> Value:  # noqa: ARG001 - a `ReadValue`
-    """Reads nothing.
+    """Refuse to read a value: where no text needs one.
 
     Raises:
         ResultUnread: Always.
@@ -91,7 +91,7 @@ def read_nothing(ref: ResultRef, value: Object, kind: str) -> Value:  # noqa: AR
 
 
 def parse_reference(text: str) -> ResultRef | None:
-    """What is between a reference's brackets, if it is one to a result."""
+    """Return what is between a reference's brackets, if it is one to a result."""
     match = _RESULT.fullmatch(text)
     if match is None:
         return None
@@ -107,14 +107,14 @@ def parse_reference(text: str) -> ResultRef | None:
 
 
 def result_refs(value: Any) -> Iterator[ResultRef]:
-    """Every reference to a result in plain data, in order."""
+    """Yield every reference to a result in plain data, in order."""
     for name in variables_in(value):
         if (ref := parse_reference(name)) is not None:
             yield ref
 
 
 def resolve_result(ref: ResultRef, results: Results, read: ReadValue) -> Value:
-    """What a reference to a result stands for; of one by reference, a part of its value or that reference.
+    """Return the result, or the part of one, that a reference stands for; by value or by reference.
 
     Raises:
         ResultUnread: A part is wanted of a value that cannot be read.
@@ -152,7 +152,7 @@ def resolve_result(ref: ResultRef, results: Results, read: ReadValue) -> Value:
 
 
 def result_lookup(results: Results, read: ReadValue, *, passing: bool = False) -> Lookup:
-    """Finds results of Tasks that have ended; what is missing stays as it is written.
+    """Return a lookup of results of Tasks that have ended; what is missing stays as it is written.
 
     Args:
         results: Of all of them.
@@ -202,7 +202,7 @@ class ResultLate(ResultUnread):
 
 
 def value_reader(core: ResultsManager, cluster: Cluster, namespace: str, times: Times) -> ReadValue:
-    """Reads values for one look at a run.
+    """Return what reads values for one reconcile of a run.
 
     Args:
         core: Knows the backends.

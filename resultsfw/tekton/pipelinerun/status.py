@@ -14,9 +14,9 @@ from resultsfw.tekton.pipelinerun.result_refs import (
     resolve_result,
     result_lookup,
 )
-from resultsfw.tekton.pipelinerun.timeouts import Times, shown
+from resultsfw.tekton.pipelinerun.timeouts import Times, format_seconds
 from resultsfw.tekton.spec.expansion import Budget, Expansion, TooLargeError
-from resultsfw.tekton.spec.variables import authored, unprotect, variables_in
+from resultsfw.tekton.spec.variables import escape_protection, unprotect, variables_in
 
 __all__ = [
     "Verdict",
@@ -47,7 +47,7 @@ def verdict(name: str, facts: Facts) -> Verdict:
         return Verdict("False", reasons.TIMED_OUT, timed_out_message(name, times))
     waits_for_finally = bool(facts.final) and not facts.final_done
     if facts.tasks_timed_out and not waits_for_finally:
-        within = shown(times.tasks or 0)
+        within = format_seconds(times.tasks or 0)
         message = f'PipelineRun "{name}" failed due to tasks failed to finish within "{within}"'
         return Verdict("False", reasons.TIMED_OUT, message)
     if counts.incomplete:
@@ -58,7 +58,7 @@ def verdict(name: str, facts: Facts) -> Verdict:
 
 def timed_out_message(name: str, times: Times) -> str:
     """Return the message of a run that took longer than ``timeouts.pipeline``."""
-    return f'PipelineRun "{name}" failed to finish within "{shown(times.pipeline)}"'
+    return f'PipelineRun "{name}" failed to finish within "{format_seconds(times.pipeline)}"'
 
 
 def cancelled_message(name: str) -> str:
@@ -165,7 +165,7 @@ def pipeline_results(spec: Object, facts: Facts) -> tuple[list[Object], list[str
 def _value(value: Any, name: str, known: Expansion, passing: Expansion) -> Any:
     """Return a result's value; where it names one result as a whole, that result, even by reference."""
     whole = passing.whole(value) if isinstance(value, str) else None
-    return unprotect(known.value(authored(value), f"results.{name}")) if whole is None else whole
+    return unprotect(known.value(escape_protection(value), f"results.{name}")) if whole is None else whole
 
 
 def _state(value: Any, facts: Facts) -> str:

@@ -18,7 +18,7 @@ from resultsfw.tekton.pipelinerun.variables import propagated_workspaces
 from resultsfw.tekton.spec.expansion import Budget, Expansion
 from resultsfw.tekton.spec.params import LITERAL_ANNOTATION
 from resultsfw.tekton.spec.pod_template import merge_pod_templates
-from resultsfw.tekton.spec.variables import authored, bared, contains_protected, unprotect
+from resultsfw.tekton.spec.variables import contains_protected, escape_protection, unprotect, unprotect_names
 from resultsfw.tekton.spec.workspaces import claim_name
 
 __all__ = ["TaskRunBuilder", "batch_size_of", "taskrun_name"]
@@ -92,7 +92,7 @@ def _taskrun(pipelinerun: Object, facts: Facts, name: str, own: Object) -> Objec
         "retries": task.get("retries") or None,
         "params": task.get("params") or None,
         "serviceAccountName": own.get("serviceAccountName") or None,
-        "podTemplate": texts.tree(authored(own.get("podTemplate")), "podTemplate") or None,
+        "podTemplate": texts.tree(escape_protection(own.get("podTemplate")), "podTemplate") or None,
         "stepSpecs": own.get("stepSpecs") or None,
         "sidecarSpecs": own.get("sidecarSpecs") or None,
         "computeResources": own.get("computeResources") or None,
@@ -145,7 +145,7 @@ def _taskrun(pipelinerun: Object, facts: Facts, name: str, own: Object) -> Objec
 
 def _as_given(params: list[Object] | None) -> list[Object] | None:
     """Return params without protection where a TaskRun needs none: a value it is given is data to it."""
-    return params and [{**param, "value": bared(param.get("value"), _NOT_READ)} for param in params]
+    return params and [{**param, "value": unprotect_names(param.get("value"), _NOT_READ)} for param in params]
 
 
 def _timeout(task: Object, own: Object, times: Times, *, final: bool) -> str | None:

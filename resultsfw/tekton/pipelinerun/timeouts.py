@@ -11,7 +11,7 @@ from resultsfw.tekton.api.refusals import USER_ERROR, RefusedRun
 from resultsfw.tekton.api.times import DEFAULT_TIMEOUT, latest_start, parse_time
 from resultsfw.tekton.pipelinerun import reasons
 
-__all__ = ["Times", "refuse_timeouts", "shown", "times_of"]
+__all__ = ["Times", "format_seconds", "refuse_timeouts", "times_of"]
 
 _NANO = 1_000_000_000
 
@@ -55,7 +55,7 @@ class Times:
         return _deadline(self.finally_, self.finally_began)
 
     def has_elapsed(self, deadline: datetime | None) -> bool:
-        """Whether a deadline is over."""
+        """Return whether a deadline is over."""
         return deadline is not None and self.now >= deadline
 
     @property
@@ -65,7 +65,7 @@ class Times:
         return self.has_elapsed(self.pipeline_deadline) or self.has_elapsed(part)
 
     def left(self) -> Iterator[float]:
-        """Seconds until each end that is still to come."""
+        """Yield seconds until each end that is still to come."""
         for deadline in (self.pipeline_deadline, self.tasks_deadline, self.finally_deadline):
             if deadline is not None and not self.has_elapsed(deadline):
                 yield (deadline - self.now).total_seconds()
@@ -102,7 +102,7 @@ def times_of(pipelinerun: Object, now: datetime) -> Times:
 
 
 def _seconds(text: Any, default: str = "0") -> float:
-    """Seconds of a duration; one that cannot be read, which validation refuses, counts as the default."""
+    """Return the seconds of a duration; one that validation will refuse counts as the default."""
     try:
         return parse_duration(default if text is None else text) / _NANO
     except ValueError:
@@ -131,13 +131,13 @@ def _wrong_parts(spec: Object) -> Iterator[str]:
     parts = {name: _seconds(given[name]) for name in ("tasks", "finally") if given.get(name) is not None}
     for name, seconds in parts.items():
         if whole and (seconds > whole or not seconds):
-            how_long = shown(seconds) if seconds else f"{shown(seconds)} (no timeout)"
+            how_long = format_seconds(seconds) if seconds else f"{format_seconds(seconds)} (no timeout)"
             yield f"invalid value: {how_long} should be <= pipeline duration: timeouts.{name}"
     # With `pipeline: 0` Tekton refuses both parts together, too; each alone it takes.
     if len(parts) > 1 and sum(parts.values()) > whole:
-        both = " + ".join(shown(seconds) for seconds in parts.values())
+        both = " + ".join(format_seconds(seconds) for seconds in parts.values())
         yield (
-            f"invalid value: {both} should be <= pipeline duration {shown(whole)}: "
+            f"invalid value: {both} should be <= pipeline duration {format_seconds(whole)}: "
             f"timeouts.finally, timeouts.tasks"
         )
 
@@ -146,14 +146,14 @@ def _wrong_tasks(spec: Object) -> Iterator[str]:
     given = spec.get("timeouts") or {}
     whose = "pipeline" if given.get("tasks") is None else "pipeline tasks"
     limit = _seconds(given.get("pipeline" if given.get("tasks") is None else "tasks"), DEFAULT_TIMEOUT)
-    for index, one in enumerate(spec.get("taskRunSpecs") or ()):
-        if limit and (seconds := _seconds(one.get("timeout"))) > limit:
+    for index, entry in enumerate(spec.get("taskRunSpecs") or ()):
+        if limit and (seconds := _seconds(entry.get("timeout"))) > limit:
             yield (
-                f"invalid value: {shown(seconds)} should be <= {whose} duration {shown(limit)}: "
-                f"taskRunSpecs[{index}].timeout"
+                f"invalid value: {format_seconds(seconds)} should be <= {whose} duration "
+                f"{format_seconds(limit)}: taskRunSpecs[{index}].timeout"
             )
 
 
-def shown(seconds: float) -> str:
-    """A time limit as Go prints it: ``1h0m0s``."""
+def format_seconds(seconds: float) -> str:
+    """Return a time limit as Go prints it: ``1h0m0s``."""
     return format_duration(round(seconds * _NANO))

@@ -83,7 +83,7 @@ def _in_its_task(
     known: Collection[str],
     later: Callable[[str], bool],
 ) -> Iterator[Unreplaced]:
-    """Those in what a Task is given, and in the text of an embedded one: its TaskRun knows more names."""
+    """Yield those in what a Task is given and in an embedded Task's text: a TaskRun knows more names."""
     propagated = (usage for usage in propagated_workspaces(task) if usage["name"] in bound)
     usages = (*(task.get("workspaces") or ()), *propagated)
     taskrun: Object = {
@@ -122,7 +122,7 @@ def _in_its_task(
 
 
 def _is_state(variable: str, tasks: Collection[str]) -> bool:
-    """Whether a variable says how Tasks ended, which those of ``finally`` may ask."""
+    """Return whether a variable says how Tasks ended, which those of ``finally`` may ask."""
     words = variable.split(".")
     if words == ["tasks", "status"]:
         return True

@@ -12,12 +12,12 @@ SECTIONS: Final = ("tasks", "finally")
 
 
 def tasks_of(spec: Object) -> list[tuple[str, Object]]:
-    """All Pipeline Tasks with the section they are in, in order."""
+    """Return all Pipeline Tasks with the section they are in, in order."""
     return [(section, task) for section in SECTIONS for task in spec.get(section) or ()]
 
 
 def pipeline_errors(spec: Object) -> Iterator[str]:
-    """What a Pipeline cannot be run with, in the words and the order of Tekton's validation."""
+    """Yield what a Pipeline cannot be run with, in the words and the order of Tekton's validation."""
     if not any(spec.values()):
         yield "expected at least one, got none: description, params, resources, tasks, workspaces"
     seen: set[str] = set()

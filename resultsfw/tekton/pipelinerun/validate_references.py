@@ -52,13 +52,13 @@ def refuse_references(pipelinerun: Object, plan: Plan, cluster: Cluster) -> None
                     reasons.INVALID_RESULT_REFERENCE,
                     f'invalid result reference in pipeline task "{task["name"]}": {why}',
                 )
-    for one in plan.spec.get("results") or ():
-        for ref in result_refs(one.get("value")):
+    for result in plan.spec.get("results") or ():
+        for ref in result_refs(result.get("value")):
             if why := _wrong(ref, declared):
                 raise RefusedRun(
                     reasons.INVALID_PIPELINE_RESULT,
                     f'Failed to resolve pipeline result reference for "{metadata["name"]}" with error '
-                    f'invalid pipeline result "{one["name"]}": {why}',
+                    f'invalid pipeline result "{result["name"]}": {why}',
                 )
     why = _unreplaced(plan, specs, declared)
     if why:
@@ -69,7 +69,7 @@ def refuse_references(pipelinerun: Object, plan: Plan, cluster: Cluster) -> None
 
 
 def _specs(plan: Plan, cluster: Cluster, namespace: str, where: str) -> Iterator[tuple[str, Object]]:
-    """The spec of each Pipeline Task's Task; each Task is read once, however many Pipeline Tasks name it."""
+    """Yield the spec of each Pipeline Task's Task; a Task that several name is read once."""
     known: dict[str, Object] = {}
     parts = 0
     names = {(task.get("taskRef") or {}).get("name") for _, task in tasks_of(plan.spec)} - {None, ""}
@@ -122,7 +122,7 @@ def _read(plan: Plan, cluster: Cluster, namespace: str, name: str) -> Object:
 
 
 def _unreplaced(plan: Plan, specs: Mapping[str, Object], declared: Mapping[str, frozenset[str]]) -> str:
-    """The first variable that stands for nothing, and where; empty if none does."""
+    """Return the first variable that stands for nothing, and where; empty if none does."""
     try:
         found = next(unreplaced_in(plan, specs, declared), None)
         if found is not None:

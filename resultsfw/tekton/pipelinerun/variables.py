@@ -6,7 +6,7 @@ from typing import Any, Final
 from resultsfw.cluster import Object
 from resultsfw.tekton.spec.expansion import Budget, Expansion, Lookup, first_of
 from resultsfw.tekton.spec.params import Params, param_value, parse_name
-from resultsfw.tekton.spec.variables import authored, find_prefixed, texts_in
+from resultsfw.tekton.spec.variables import escape_protection, find_prefixed, texts_in
 from resultsfw.types import Value
 
 __all__ = ["PipelineNames", "bound_workspaces", "propagated_workspaces"]
@@ -44,7 +44,10 @@ class PipelineNames:
             "context.pipelineRun.namespace": metadata.get("namespace", ""),
             "context.pipelineRun.uid": metadata.get("uid", ""),
             "context.pipeline.name": name,
-            **{f"workspaces.{one}.bound": str(one in bound).lower() for one in bound | declared},
+            **{
+                f"workspaces.{workspace}.bound": str(workspace in bound).lower()
+                for workspace in bound | declared
+            },
         }
         sections = (spec.get("tasks") or (), spec.get("finally") or ())
         self._workspaces = bound | {
@@ -54,7 +57,8 @@ class PipelineNames:
             for usage in task.get("workspaces") or ()
         }
         given = [
-            (param["name"], authored(param.get("value"))) for param in pipelinerun["spec"].get("params") or ()
+            (param["name"], escape_protection(param.get("value")))
+            for param in pipelinerun["spec"].get("params") or ()
         ]
         self.params = Params(spec.get("params") or (), given, self._is_live)
         self.lookup: Lookup = first_of(self.params.lookup(self.later.get), self.later.get)
@@ -98,7 +102,7 @@ class PipelineNames:
         return base in own and (not isinstance(value, dict) or key in value)
 
     def _is_live(self, variable: str) -> bool:
-        """Whether a variable in a value that the run is given is replaced here, or in a TaskRun."""
+        """Return whether a variable in a value that the run is given is replaced here, or in a TaskRun."""
         if variable in self.later or variable in _TASK_CONTEXTS:
             return True
         words = variable.split(".", 3)
@@ -116,7 +120,7 @@ def bound_workspaces(pipelinerun: Object, names: PipelineNames) -> dict[str, Obj
     Raises:
         TooLargeError: They would be larger than one object can be.
     """
-    bound: list[Any] = authored(pipelinerun["spec"].get("workspaces") or [])
+    bound: list[Any] = escape_protection(pipelinerun["spec"].get("workspaces") or [])
     expansion = Expansion(names.lookup, Budget())
     return {
         binding["name"]: {

@@ -27,7 +27,12 @@ from resultsfw.tekton.pod.containers import (
 from resultsfw.tekton.pod.param_maps import PIECES_MOUNT, ParamMaps, param_maps
 from resultsfw.tekton.pod.scripts import place_scripts
 from resultsfw.tekton.spec.merge import merged_steps, with_resources, with_shared_resources
-from resultsfw.tekton.spec.param_files import PARAMS_DIR, exceeds_argument_limit, large_params, placed_params
+from resultsfw.tekton.spec.param_files import (
+    PARAMS_DIR,
+    exceeds_argument_limit,
+    large_params,
+    params_as_files,
+)
 from resultsfw.tekton.spec.run_texts import run_texts
 from resultsfw.tekton.spec.workspaces import with_workspaces
 
@@ -157,7 +162,7 @@ def _build(
     task = with_workspaces({**task_spec, "steps": merged}, texts.bindings)
     steps = _steps(taskrun, task)
     sidecars = with_resources(task.get("sidecars") or [], spec.get("sidecarSpecs"))
-    contents = placed_params(taskrun, task_spec, [one.get("script") for one in (*steps, *sidecars)])
+    contents = params_as_files(taskrun, task_spec, [one.get("script") for one in (*steps, *sidecars)])
     params = {name: content for name, content in contents.items() if f"{PARAMS_DIR}/{name}" not in files}
     maps = param_maps(taskrun, params) if outside else ParamMaps((), {})
     placed = place_scripts(

@@ -14,7 +14,7 @@ _RESULTS: Final = ".results."
 
 
 def run_of(taskrun: Object, task_spec: Object, *, attempt: int) -> Run:
-    """The run as backends see it.
+    """Return the run as backends see it.
 
     Args:
         taskrun: With name, namespace and uid.
@@ -40,7 +40,7 @@ def run_of(taskrun: Object, task_spec: Object, *, attempt: int) -> Run:
 
 
 def step_result(value: str) -> StepResultRef | None:
-    """The Step result that a Task result's ``value`` names; ``None`` if it names none."""
+    """Return the Step result that a Task result's ``value`` names; ``None`` if it names none."""
     return next(step_results(value), None)
 
 

@@ -181,7 +181,7 @@ class Expansion:
         return value
 
     def _value(self, name: str) -> tuple[Value | None, int]:
-        """What a variable stands for, and its bytes."""
+        """Return what a variable stands for, and its bytes."""
         known = self._known.get(name)
         if known is None:
             value = self._lookup(name)

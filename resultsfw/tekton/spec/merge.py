@@ -23,7 +23,7 @@ _TEMPLATE_FIELDS: Final = (
 
 
 def merged_steps(steps: Sequence[Object], template: Object | None) -> list[Object]:
-    """Each Step over the template: its scalars and lists replace, its maps and keyed lists merge.
+    """Return each Step over the template: its scalars and lists replace, its maps and keyed lists merge.
 
     A variable of a Step's ``env`` replaces the template's of that name; a mount merges with the
     template's at that path.
@@ -34,7 +34,7 @@ def merged_steps(steps: Sequence[Object], template: Object | None) -> list[Objec
 
 
 def with_resources(containers: Sequence[Object], overrides: Sequence[Object] | None) -> list[Object]:
-    """Steps or Sidecars with the ``computeResources`` that ``stepSpecs`` or ``sidecarSpecs`` give them."""
+    """Return Steps or Sidecars with the resources that ``stepSpecs`` or ``sidecarSpecs`` give them."""
     by_name = {override["name"]: override.get("computeResources") or {} for override in overrides or []}
     return [
         {
@@ -48,7 +48,7 @@ def with_resources(containers: Sequence[Object], overrides: Sequence[Object] | N
 
 
 def with_shared_resources(steps: Sequence[Object], shared: Object | None) -> list[Object]:
-    """Steps with their shares of the TaskRun's ``computeResources``.
+    """Return steps with their shares of the TaskRun's ``computeResources``.
 
     Steps run one after the other but Kubernetes adds up what containers request: each Step
     requests its part of the whole and may use all of it.
@@ -99,7 +99,7 @@ def _deep(below: Mapping[str, Any], above: Mapping[str, Any]) -> Object:
 
 
 def _keyed(below: Sequence[Object], above: Sequence[Object], key: str, *, whole: bool) -> list[Object]:
-    """Two lists as one, in the order a strategic merge patch gives.
+    """Return two lists as one, in the order a strategic merge patch gives.
 
     The items above keep their order; one that is only below comes before the first item above
     that follows it below, otherwise at the end.

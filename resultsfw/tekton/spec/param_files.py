@@ -1,4 +1,4 @@
-"""Large parameters: as files for Steps to read, and refused where Linux would not take them."""
+"""Place large parameters as files for Steps to read, and refuse them where Linux would not take them."""
 
 import json
 import re
@@ -12,18 +12,18 @@ from resultsfw.tekton.spec.variables import map_texts, protect
 
 __all__ = [
     "ARGUMENT_BYTES",
-    "FILE_BYTES",
+    "LARGE_PARAM_BYTES",
     "PARAMS_DIR",
+    "can_be_file",
     "compact_spec",
     "exceeds_argument_limit",
     "expand_compact_spec",
-    "has_file",
     "is_large",
+    "is_needed_as_file",
     "large_params",
-    "largest",
-    "named_files",
-    "placed_params",
-    "wants_file",
+    "largest_param_note",
+    "named_param_files",
+    "params_as_files",
 ]
 
 
@@ -39,19 +39,21 @@ _FILE_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 ARGUMENT_BYTES: Final = 131_071
 """Bytes of one argument, or of one variable with its name: Linux' ``MAX_ARG_STRLEN`` less its end."""
 
-_ROOM: Final = OBJECT_BYTES - 2 * OBJECT_HEADROOM
+_CAPACITY: Final = OBJECT_BYTES - 2 * OBJECT_HEADROOM
 """Bytes of a TaskRun with its Task's spec in the status, beside all else that comes into one."""
 
-FILE_BYTES: Final = 32_768
+LARGE_PARAM_BYTES: Final = 32_768
 """Bytes of a parameter above which it is large: a script that holds it takes it from its file."""
 
 
 def large_params(taskrun: Object, task_spec: Object) -> dict[str, bytes]:
-    """The run's parameters that are large, by name: a string as it is, an array or object as JSON."""
+    """Return the run's large parameters by name: a string as it is, an array or object as JSON."""
     return {name: text for name, text in _contents(taskrun, task_spec).items() if is_large(text)}
 
 
-def placed_params(taskrun: Object, task_spec: Object, scripts: Sequence[str | None] = ()) -> dict[str, bytes]:
+def params_as_files(
+    taskrun: Object, task_spec: Object, scripts: Sequence[str | None] = ()
+) -> dict[str, bytes]:
     """Return the parameters that are placed as files.
 
     Those whose file the Task names, however small the value is this time; and large ones that stand in a
@@ -62,23 +64,23 @@ def placed_params(taskrun: Object, task_spec: Object, scripts: Sequence[str | No
         task_spec: Substituted.
         scripts: Of Steps and Sidecars.
     """
-    named = named_files(task_spec, taskrun)
+    named = named_param_files(task_spec, taskrun)
     encoded = [script.encode("utf-8", "surrogatepass") for script in scripts if script]
     return {
         name: text
         for name, text in _contents(taskrun, task_spec).items()
-        if wants_file(name, len(text), named)
+        if is_needed_as_file(name, len(text), named)
         or (is_large(text) and any(text in script for script in encoded))
     }
 
 
-def has_file(name: str) -> bool:
-    """Whether a parameter of that name can lie as a file: one that leads elsewhere cannot."""
+def can_be_file(name: str) -> bool:
+    """Return whether a parameter of that name can be a file: one that leads out of the folder cannot."""
     return _FILE_NAME.fullmatch(name) is not None
 
 
-def named_files(task_spec: Object, taskrun: Object | None = None) -> set[str]:
-    """Names of parameters whose files a Task's Steps and Sidecars name.
+def named_param_files(task_spec: Object, taskrun: Object | None = None) -> set[str]:
+    """Return the names of parameters whose files a Task's Steps and Sidecars name.
 
     "" is among them where the folder is named and no name is seen behind it (``/tekton/params/*``): then
     every large parameter may be meant.
@@ -88,70 +90,74 @@ def named_files(task_spec: Object, taskrun: Object | None = None) -> set[str]:
     return {(match[1] or "").rstrip(".") for match in _FILE.finditer(json.dumps(parts))}
 
 
-def wants_file(name: str, size: int, named: Collection[str]) -> bool:
-    """Whether a parameter of so many bytes is to lie as a file, for `named_files`."""
-    return has_file(name) and (name in named or ("" in named and size > FILE_BYTES))
+def is_needed_as_file(name: str, size: int, named: Collection[str]) -> bool:
+    """Return whether a parameter of so many bytes must be a file, given `named_param_files`."""
+    return can_be_file(name) and (name in named or ("" in named and size > LARGE_PARAM_BYTES))
 
 
 def _contents(taskrun: Object, task_spec: Object) -> dict[str, bytes]:
-    """What a file of each parameter holds. One that is a reference to a result is placed otherwise."""
+    """Return what the file of each parameter holds; a reference to a result is placed by its backend."""
     values: dict[str, Any] = {
-        one["name"]: one["default"] for one in task_spec.get("params") or () if one.get("default") is not None
+        param["name"]: param["default"]
+        for param in task_spec.get("params") or ()
+        if param.get("default") is not None
     }
     values |= dict(given_params(taskrun))
     return {
         name: _bytes(param_value(value))
         for name, value in values.items()
-        if has_file(name) and not is_reference(value)
+        if can_be_file(name) and not is_reference(value)
     }
 
 
 def exceeds_argument_limit(containers: Sequence[Object], params: Mapping[str, bytes]) -> str:
-    """Why a container's process could never be started: an argument or variable no kernel takes."""
+    """Return why a container could never start: an argument or variable over Linux' limit; else empty."""
     for container in containers:
         words = [*(container.get("command") or ()), *(container.get("args") or ())]
         for word in words:
             if len(text := word.encode()) > ARGUMENT_BYTES:
-                return _told(container["name"], "an argument", text, params)
+                return _over_argument_limit(container["name"], "an argument", text, params)
         for variable in container.get("env") or ():
             text = f"{variable['name']}={variable.get('value') or ''}".encode()
             if len(text) > ARGUMENT_BYTES:
-                return _told(container["name"], f'the variable "{variable["name"]}"', text, params)
+                return _over_argument_limit(
+                    container["name"], f'the variable "{variable["name"]}"', text, params
+                )
     return ""
 
 
-def largest(params: Mapping[str, bytes]) -> str:
-    """What to say of the largest parameter of a run that is too large; nothing if none is large."""
+def largest_param_note(params: Mapping[str, bytes]) -> str:
+    """Return what to add to a message about a run that is too large: its largest parameter, if any."""
     if not params:
         return ""
-    name = max(params, key=lambda one: len(params[one]))
+    name = max(params, key=lambda name: len(params[name]))
     return f'; its parameter "{name}" has {len(params[name])} bytes'
 
 
 def compact_spec(task_spec: Object, taskrun: Object) -> Object:
-    """The Task's spec as a status can hold it.
+    """Return the Task's spec as a status can hold it.
 
-    Where run and spec are too large together for one object, large parameters are references again;
-    `expand_compact_spec` inserts them again. A value with the text of such a reference gets one more "~".
+    Where run and spec are too large together for one object, large parameters are ``$(params.NAME)``
+    again; `expand_compact_spec` puts them in. A value with the text of such a reference gets one more "~".
     """
     params = _texts(taskrun, task_spec)
     if not params:
         return task_spec
     pattern = _reference_to(params)
 
-    def shield(text: str) -> str:
+    def protect_references(text: str) -> str:
         return pattern.sub(r"$(~\1params.\2)", text)
 
-    whole: Object = _map_spec(task_spec, shield)
-    if object_size(whole) + object_size({**taskrun, "status": None}) <= _ROOM:
+    whole: Object = _map_spec(task_spec, protect_references)
+    if object_size(whole) + object_size({**taskrun, "status": None}) <= _CAPACITY:
         return whole
-    shields = {name: shield(text) for name, text in params.items()}
-    shorter: Object = _map_spec(whole, lambda text: _shortened(text, shields))
+    protected_params = {name: protect_references(text) for name, text in params.items()}
+    shorter: Object = _map_spec(whole, lambda text: _shortened(text, protected_params))
     return shorter
 
 
 def expand_compact_spec(task_spec: Object, taskrun: Object) -> Object:
-    """The Task's spec of a status with its large parameters in it, as it was before `compact_spec`."""
+    """Return the Task's spec of a status with its large parameters in it, as before `compact_spec`."""
     params = _texts(taskrun, task_spec)
     if not params:
         return task_spec
@@ -166,7 +172,7 @@ def expand_compact_spec(task_spec: Object, taskrun: Object) -> Object:
 
 
 def _texts(taskrun: Object, task_spec: Object) -> dict[str, str]:
-    """Large parameters that are strings, as they stand in the spec."""
+    """Return large parameters that are strings, as they stand in the spec."""
     large = large_params(taskrun, task_spec)
     texts = {name: value for name, value in given_params(taskrun) if name in large and isinstance(value, str)}
     return {name: protect(text) for name, text in texts.items()} if has_references(taskrun) else texts
@@ -177,9 +183,9 @@ def _reference_to(names: Iterable[str]) -> re.Pattern[str]:
 
 
 def _shortened(text: str, params: Mapping[str, str]) -> str:
-    """A text with references in place of what parameters put into it."""
+    """Return a text with references in place of what parameters put into it."""
     parts: list[tuple[str, bool]] = [(text, False)]
-    for name, value in sorted(params.items(), key=lambda one: len(one[1]), reverse=True):
+    for name, value in sorted(params.items(), key=lambda param: len(param[1]), reverse=True):
         split: list[tuple[str, bool]] = []
         for part, done in parts:
             if done:
@@ -199,16 +205,18 @@ def _map_spec(task_spec: Object, change: Callable[[str], str]) -> Object:
     return changed
 
 
-def _told(container: str, what: str, text: bytes, params: Mapping[str, bytes]) -> str:
+def _over_argument_limit(container: str, what: str, text: bytes, params: Mapping[str, bytes]) -> str:
     inside = [(name, len(value)) for name, value in params.items() if value in text]
-    said = (
+    message = (
         f'{what} of container "{container}" has {len(text)} bytes, over the limit of {ARGUMENT_BYTES} bytes '
         f"that Linux sets to one"
     )
     if not inside:
-        return said
-    name, size = max(inside, key=lambda one: one[1])
-    return f'{said}; parameter "{name}" has {size} bytes of them: read it from the file {PARAMS_DIR}/{name}'
+        return message
+    name, size = max(inside, key=lambda param: param[1])
+    return (
+        f'{message}; parameter "{name}" has {size} bytes of them: read it from the file {PARAMS_DIR}/{name}'
+    )
 
 
 def _bytes(value: Any) -> bytes:
@@ -217,5 +225,5 @@ def _bytes(value: Any) -> bytes:
 
 
 def is_large(content: bytes) -> bool:
-    """Whether a parameter is too large to stand in every script that uses it."""
-    return len(content) > FILE_BYTES
+    """Return whether a parameter is too large to stand in every script that uses it."""
+    return len(content) > LARGE_PARAM_BYTES

@@ -12,14 +12,14 @@ from resultsfw.limits import OBJECT_CAPACITY
 from resultsfw.references import read_reference
 from resultsfw.tekton.api.refusals import invalid_value, pod_refused
 from resultsfw.tekton.spec.expansion import Budget, Expansion, TooLargeError
-from resultsfw.tekton.spec.param_files import PARAMS_DIR, named_files, wants_file
+from resultsfw.tekton.spec.param_files import PARAMS_DIR, is_needed_as_file, named_param_files
 from resultsfw.tekton.spec.params import Params, has_references, param_type, parse_name
-from resultsfw.tekton.spec.substitution import expand_spec, with_values
+from resultsfw.tekton.spec.substitution import substitute_spec, with_values
 from resultsfw.tekton.spec.validate_taskrun import refuse_values
-from resultsfw.tekton.spec.variables import authored, unprotect, variables_in
+from resultsfw.tekton.spec.variables import escape_protection, unprotect, variables_in
 from resultsfw.types import Reference, Value
 
-__all__ = ["VALUE_BYTES", "Resolved", "read_value", "resolved"]
+__all__ = ["VALUE_BYTES", "ResolvedReferences", "read_value", "resolve_references"]
 
 VALUE_BYTES: Final = OBJECT_CAPACITY
 """Bytes above which a value is not read: no object could hold what it is put into."""
@@ -29,7 +29,7 @@ _NOT_A_TEXT: Final = frozenset({"params", "results", "description", "displayName
 
 
 @dataclass(frozen=True, slots=True)
-class Resolved:
+class ResolvedReferences:
     """What a pod is built of.
 
     Attributes:
@@ -43,7 +43,9 @@ class Resolved:
     files: Mapping[str, Reference]
 
 
-def resolved(core: ResultsManager, cluster: Cluster, taskrun: Object, task_spec: Object) -> Resolved:
+def resolve_references(
+    core: ResultsManager, cluster: Cluster, taskrun: Object, task_spec: Object
+) -> ResolvedReferences:
     """Read the values that a Task puts into its texts; the others become files.
 
     Args:
@@ -59,10 +61,10 @@ def resolved(core: ResultsManager, cluster: Cluster, taskrun: Object, task_spec:
     """
     params = (taskrun.get("spec") or {}).get("params") or ()
     if not has_references(taskrun):
-        return Resolved(taskrun, task_spec, {})
-    named = named_files(task_spec, taskrun)
-    declared = {one["name"]: one for one in task_spec.get("params") or ()}
-    types = {name: param_type(one) for name, one in declared.items()}
+        return ResolvedReferences(taskrun, task_spec, {})
+    named = named_param_files(task_spec, taskrun)
+    declared = {param["name"]: param for param in task_spec.get("params") or ()}
+    types = {name: param_type(param) for name, param in declared.items()}
     named_values = _named_params(
         [value for key, value in task_spec.items() if key not in _NOT_A_TEXT],
         [taskrun["spec"].get(part) for part in ("podTemplate", "workspaces")],
@@ -70,14 +72,14 @@ def resolved(core: ResultsManager, cluster: Cluster, taskrun: Object, task_spec:
     namespace = taskrun["metadata"].get("namespace", "")
     values: dict[str, Value] = {}
     files: dict[str, Reference] = {}
-    for one in params:
-        name = one["name"]
+    for param in params:
+        name = param["name"]
         try:
-            reference = read_reference(one.get("value"))
+            reference = read_reference(param.get("value"))
             if reference is None:
                 continue
             can_place_files = core.can_place_files(reference)
-            as_file = wants_file(name, reference.size, named)
+            as_file = is_needed_as_file(name, reference.size, named)
             if as_file and can_place_files:
                 files[f"{PARAMS_DIR}/{name}"] = reference
             enum = declared.get(name, {}).get("enum") or ()
@@ -96,18 +98,18 @@ def resolved(core: ResultsManager, cluster: Cluster, taskrun: Object, task_spec:
         taskrun = with_values(taskrun, values)
         refuse_values(taskrun, task_spec)
         task_spec = _with_values(taskrun, task_spec, values)
-    return Resolved(taskrun, unprotect(task_spec), files)
+    return ResolvedReferences(taskrun, unprotect(task_spec), files)
 
 
 def _with_values(taskrun: Object, task_spec: Object, values: Mapping[str, Value]) -> Object:
-    """The spec with values put in; all others stand in it already, protected from this.
+    """Return the spec with values put in; all others stand in it already, protected from this.
 
     Raises:
         RefusedRun: It would be larger than one object can be.
     """
-    lookup, budget = Params((), list(authored(dict(values)).items())).lookup(), Budget()
+    lookup, budget = Params((), list(escape_protection(dict(values)).items())).lookup(), Budget()
     try:
-        return expand_spec(task_spec, lambda *_: Expansion(lookup, budget))
+        return substitute_spec(task_spec, lambda *_: Expansion(lookup, budget))
     except TooLargeError as error:
         raise pod_refused(taskrun, error.message) from error
 
@@ -121,7 +123,7 @@ def read_value(
     namespace: str,
     backend: str = "",
 ) -> Value:
-    """The value a reference stands for.
+    """Return the value a reference stands for.
 
     Args:
         core: Knows its backend.
@@ -148,7 +150,7 @@ def read_value(
     wanted, elements = (list, value) if kind == "array" else (dict, ())
     if isinstance(value, dict):
         elements = list(value.values())
-    if not isinstance(value, wanted) or not all(isinstance(one, str) for one in elements):
+    if not isinstance(value, wanted) or not all(isinstance(element, str) for element in elements):
         raise CorruptError(f"the {len(content)} bytes are no {kind} of strings")
     return value
 
@@ -177,7 +179,7 @@ def _refuse_beyond(taskrun: Object, name: str, reference: Reference, enum: Seque
 
 
 def _named_params(*parts: Any) -> set[str]:
-    """The parameters whose values, or parts of them, are named in texts."""
+    """Return the parameters whose values, or parts of them, are named in texts."""
     names: set[str] = set()
     for variable in variables_in(list(parts)):
         if (name := parse_name(variable)) is not None:

@@ -10,10 +10,10 @@ from resultsfw.errors import ResultsError
 from resultsfw.references import MARK
 from resultsfw.tekton.spec.expansion import Budget, Expansion, Lookup
 from resultsfw.tekton.spec.variables import (
-    authored,
     contains_variable,
+    escape_protection,
     map_texts,
-    shield,
+    protect_unless_live,
     unprotect,
     variables_in,
 )
@@ -116,7 +116,7 @@ def given_texts(run: Object) -> list[tuple[str, Any]]:
     pairs = [(param["name"], param.get("value")) for param in (run.get("spec") or {}).get("params") or ()]
     if LITERAL_ANNOTATION in (run["metadata"].get("annotations") or {}):
         return pairs
-    return [(name, value if is_reference(value) else authored(value)) for name, value in pairs]
+    return [(name, value if is_reference(value) else escape_protection(value)) for name, value in pairs]
 
 
 def param_value(value: Any) -> str | list[str] | dict[str, str]:
@@ -181,7 +181,7 @@ class Params:
         self.names = {param["name"] for param in declared} | {name for name, _ in given}
         """The names of all parameters, declared or given."""
         self._values: dict[str, Value] = {
-            name: map_texts(param_value(value), lambda text: shield(text, live))
+            name: map_texts(param_value(value), lambda text: protect_unless_live(text, live))
             for name, value in given
             if name not in later
         }
@@ -219,7 +219,7 @@ class Params:
         return lookup
 
     def _is_read(self, value: Value) -> bool:
-        """Whether a value may hold variables; an array or object is gone through once."""
+        """Return whether a value may hold variables; an array or object is gone through once."""
         if isinstance(value, str):
             return "$(" in value
         known = self._with_variables.get(id(value))
@@ -228,7 +228,7 @@ class Params:
         return known
 
     def _find(self, variable: str) -> Value | None:
-        """What a variable stands for."""
+        """Return what a variable stands for."""
         name = parse_name(variable)
         if name is None:
             return None
@@ -252,7 +252,7 @@ class Params:
         return value.get(base[dot + 1 :]) if isinstance(value, dict) else None
 
     def _needed(self, value: Value, defaults: Mapping[str, Value]) -> set[str]:
-        """The parameters with a default that a default names."""
+        """Return the parameters with a default that a default names."""
         found: set[str] = set()
         for variable in variables_in(value):
             name = parse_name(variable)
@@ -277,14 +277,14 @@ class Params:
 
 
 def _dots(base: str) -> list[int]:
-    """Where ``OBJECT.KEY`` may be parted; nowhere in a name with more dots than any has."""
+    """Return where ``OBJECT.KEY`` may be parted; nowhere in a name with more dots than any has."""
     if base.count(".") > _MOST_DOTS:
         return []
     return [at for at, character in enumerate(base) if character == "."]
 
 
 def _ordered(needs: Mapping[str, set[str]]) -> Iterator[str]:
-    """The names of a graph, each after those it needs.
+    """Yield the names of a graph, each after those it needs.
 
     Raises:
         ParamError: They need each other.

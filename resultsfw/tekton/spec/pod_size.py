@@ -42,7 +42,9 @@ def least_pod_bytes(taskrun: Object, task_spec: Object) -> int:
     sidecars: Sequence[Object] = task_spec.get("sidecars") or ()
     count = len(steps)
     each = _RUN_MOUNT * count  # each Step mounts the folders of all
-    each += sum(len(one.get("name") or "") for one in task_spec.get("results") or () if not one.get("value"))
+    each += sum(
+        len(result.get("name") or "") for result in task_spec.get("results") or () if not result.get("value")
+    )
     each += _VARIABLE * len((spec.get("podTemplate") or {}).get("env") or ())
     each += sum(len(name) + _REQUEST for name in ((spec.get("computeResources") or {}).get("requests") or ()))
     size = each * count + _MOUNT * _mounts(spec, task_spec) * (count + len(sidecars))
@@ -52,7 +54,7 @@ def least_pod_bytes(taskrun: Object, task_spec: Object) -> int:
 
 
 def _mounts(spec: Object, task_spec: Object) -> int:
-    """How many workspaces are mounted in every Step and Sidecar: those that none of them names itself."""
+    """Return how many workspaces are mounted in all Steps and Sidecars: those that none of them names."""
     named = {
         usage["name"]
         for part in ("steps", "sidecars")
@@ -71,7 +73,7 @@ def _mounts(spec: Object, task_spec: Object) -> int:
 
 
 def _from_template(template: Object, steps: Sequence[Object]) -> int:
-    """The bytes that Steps get from their template."""
+    """Return the bytes that Steps get from their template."""
     keyed = {
         field: {item.get(key) or "": object_size(item) for item in template[field]}
         for field, key in _KEYED.items()
@@ -93,7 +95,7 @@ def _from_template(template: Object, steps: Sequence[Object]) -> int:
 
 
 def _beside(below: Mapping[str, Any], above: Any) -> int:
-    """The bytes of a mapping that another one laid over it leaves."""
+    """Return the bytes of a mapping that another one laid over it leaves."""
     if not isinstance(above, Mapping):
         return object_size(below)
     return sum(

@@ -7,12 +7,12 @@ from resultsfw.cluster import Object
 from resultsfw.tekton.spec.expansion import Budget, Expansion, Lookup, first_of
 from resultsfw.tekton.spec.params import LITERAL_ANNOTATION, Params, given_texts
 from resultsfw.tekton.spec.variable_names import context_names
-from resultsfw.tekton.spec.variables import authored, unprotect
+from resultsfw.tekton.spec.variables import escape_protection, unprotect
 from resultsfw.tekton.spec.workspaces import claim_name
 
 __all__ = [
     "RunTexts",
-    "authored_part",
+    "escape_run_protection",
     "replace_bindings",
     "replace_pod_template",
     "run_lookup",
@@ -68,14 +68,14 @@ def run_lookup(taskrun: Object, params: Params) -> Lookup:
     return first_of(params.lookup(context.get), context.get)
 
 
-def authored_part(part: Any, taskrun: Object) -> Any:
+def escape_run_protection(part: Any, taskrun: Object) -> Any:
     """Return a part of a run in which ``$(~name)`` stands for a value's ``$(name)``, and for nothing else.
 
     A run that a PipelineRun created says that it is written so.
     """
     if LITERAL_ANNOTATION in (taskrun["metadata"].get("annotations") or {}):
         return part
-    return authored(part)
+    return escape_protection(part)
 
 
 def replace_pod_template(taskrun: Object, lookup: Lookup) -> Object:
@@ -88,7 +88,7 @@ def replace_pod_template(taskrun: Object, lookup: Lookup) -> Object:
     if not template:
         return {}
     expansion = Expansion(lookup, Budget())
-    replaced: Object = expansion.tree(authored_part(template, taskrun), "podTemplate")
+    replaced: Object = expansion.tree(escape_run_protection(template, taskrun), "podTemplate")
     if selector := replaced.get("nodeSelector"):
         replaced["nodeSelector"] = {
             expansion.text(key, "podTemplate.nodeSelector"): value for key, value in selector.items()
@@ -110,7 +110,7 @@ def replace_bindings(taskrun: Object, lookup: Lookup) -> list[Object]:
     uid = (taskrun.get("metadata") or {}).get("uid", "")
     expansion = Expansion(lookup, Budget())
     replaced = []
-    for index, binding in enumerate(authored_part(bound, taskrun)):
+    for index, binding in enumerate(escape_run_protection(bound, taskrun)):
         at = f"workspaces[{index}]"
         if binding.get("volumeClaimTemplate") is not None:
             claim = {"claimName": claim_name(binding, uid)}

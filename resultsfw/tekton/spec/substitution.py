@@ -17,7 +17,7 @@ from resultsfw.tekton.spec.expansion import Budget, Expansion, Lookup, first_of
 from resultsfw.tekton.spec.params import LITERAL_ANNOTATION, Params, given_texts, has_references
 from resultsfw.tekton.spec.run_texts import (
     RunTexts,
-    authored_part,
+    escape_run_protection,
     replace_bindings,
     replace_pod_template,
     run_lookup,
@@ -30,9 +30,9 @@ from resultsfw.tekton.spec.variable_names import (
     step_names,
     workspace_names,
 )
-from resultsfw.tekton.spec.variables import authored, map_texts, protect, unprotect
+from resultsfw.tekton.spec.variables import escape_protection, map_texts, protect, unprotect
 
-__all__ = ["Substitution", "apply", "expand_spec", "stored_spec", "with_values"]
+__all__ = ["Substitution", "apply", "stored_spec", "substitute_spec", "with_values"]
 
 _CONTAINER_TEXTS: Final = ("name", "image", "imagePullPolicy", "workingDir")
 _CONTAINER_LISTS: Final = ("command", "args")
@@ -94,7 +94,7 @@ class Substitution:
         """
         budget = Budget()
         spec = {**self._spec, **({"workspaces": self._declared} if self._declared else {})}
-        return expand_spec(spec, lambda container, at: Expansion(self._lookup(container, at), budget))
+        return substitute_spec(spec, lambda container, at: Expansion(self._lookup(container, at), budget))
 
     @cached_property
     def run_texts(self) -> RunTexts:
@@ -139,7 +139,7 @@ def stored_spec(substituted: Object, taskrun: Object) -> Object:
     return spec
 
 
-def expand_spec(spec: Object, expansion_for: ExpansionFor) -> Object:
+def substitute_spec(spec: Object, expansion_for: ExpansionFor) -> Object:
     """Return a spec with the variables in its Steps, template, Sidecars and volumes replaced."""
     spec = dict(spec)
     for part, expand in (("steps", _step), ("sidecars", _sidecar)):
@@ -160,7 +160,7 @@ def with_values(taskrun: Object, values: Mapping[str, Any]) -> Object:
     params = [
         {**param, "value": map_texts(values[param["name"]], protect)}
         if param["name"] in values
-        else {**param, "value": authored_part(param.get("value"), taskrun)}
+        else {**param, "value": escape_run_protection(param.get("value"), taskrun)}
         for param in taskrun["spec"].get("params") or ()
     ]
     annotations = {**(taskrun["metadata"].get("annotations") or {}), LITERAL_ANNOTATION: "true"}
@@ -174,7 +174,7 @@ def with_values(taskrun: Object, values: Mapping[str, Any]) -> Object:
 def _authored_spec(task_spec: Object, taskrun: Object) -> Object:
     """Return the spec in which ``$(~name)`` stands for a value's ``$(name)``, and for nothing else."""
     embedded = (taskrun.get("spec") or {}).get("taskSpec") is not None
-    spec: Object = authored_part(task_spec, taskrun) if embedded else authored(task_spec)
+    spec: Object = escape_run_protection(task_spec, taskrun) if embedded else escape_protection(task_spec)
     return spec
 
 

@@ -120,7 +120,7 @@ class _Inherited:
 
 
 def _step_results(results: dict[str, set[str]], allowed: Callable[[str], bool]) -> Callable[[str], bool]:
-    """Whether a name is that of a result that is there when it is asked, or of a part of it."""
+    """Return whether a name is that of a result that is there when it is asked, or of a part of it."""
 
     def is_result(name: str) -> bool:
         step, results_, result = _parts(name)
@@ -130,7 +130,7 @@ def _step_results(results: dict[str, set[str]], allowed: Callable[[str], bool]) 
 
 
 def _parts(name: str) -> tuple[str, bool, str]:
-    """The Step and result of ``steps.STEP.results.RESULT``, with an index or a key behind it or without."""
+    """Return Step and result of ``steps.STEP.results.RESULT``, whether or not an index or key follows."""
     words: Sequence[str] = name.split(".", 4)
     if len(words) < 4 or words[0] != "steps" or words[2] != "results":  # noqa: PLR2004 - steps, S, results, R
         return "", False, ""

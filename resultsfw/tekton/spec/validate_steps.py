@@ -65,7 +65,7 @@ class FieldError:
 
 
 def step_errors(steps: Sequence[Object]) -> Iterator[FieldError]:
-    """All that is wrong with Steps, merged with their template, by themselves."""
+    """Yield all that is wrong with Steps, merged with their template, by themselves."""
     names: set[str] = set()
     for index, step in enumerate(steps):
         at = f"steps[{index}]"
@@ -86,7 +86,7 @@ def step_errors(steps: Sequence[Object]) -> Iterator[FieldError]:
 
 
 def result_errors(results: Sequence[Object], at: str) -> Iterator[FieldError]:
-    """All that is wrong with names and types of declared results: the Task's, or a Step's.
+    """Yield all that is wrong with names and types of declared results: the Task's, or a Step's.
 
     Args:
         results: As declared.
@@ -105,7 +105,7 @@ def result_errors(results: Sequence[Object], at: str) -> Iterator[FieldError]:
 
 
 def not_strings(properties: Mapping[str, Any] | None) -> list[str]:
-    """Keys whose declared type is something else than string."""
+    """Yield keys whose declared type is something else than string."""
     return [
         key
         for key, declared in (properties or {}).items()
@@ -114,17 +114,17 @@ def not_strings(properties: Mapping[str, Any] | None) -> list[str]:
 
 
 def missing(path: str) -> FieldError:
-    """A field that must be there."""
+    """Return the error of a field that must be there."""
     return FieldError("missing field(s)", (path,))
 
 
 def quoted(text: str) -> str:
-    """Text as Go's ``%q`` prints it."""
+    """Return text as Go's ``%q`` prints it."""
     return json.dumps(text, ensure_ascii=False)
 
 
 def excerpt(text: str, at: int = 0) -> str:
-    """Text as `quoted`; of one with over 4,096 characters those around ``at``.
+    """Return text as `quoted`; of one with over 4,096 characters those around ``at``.
 
     A large result may stand in it: the message is for people, and the status holds it.
     """
@@ -149,7 +149,7 @@ def _result_type(result: Object, at: str, *, tasks: bool) -> Iterator[FieldError
 
 
 def _program(step: Object, at: str) -> Iterator[FieldError]:
-    """What a Step runs, and in which image."""
+    """Yield what a Step runs, and in which image."""
     if step.get("params"):
         yield FieldError("params cannot be used without Ref", (f"{at}.params",))
     if not step.get("image"):
@@ -184,7 +184,7 @@ def _timeout(step: Object, at: str) -> Iterator[FieldError]:
 
 
 def _mounts(step: Object, at: str) -> Iterator[FieldError]:
-    """Mounts over what Tekton keeps for itself."""
+    """Yield mounts over what Tekton keeps for itself."""
     for index, mount in enumerate(step.get("volumeMounts") or []):
         name, where = mount.get("name", ""), mount.get("mountPath", "")
         clean = posixpath.normpath(where)
@@ -217,7 +217,7 @@ def reserved_volume(name: str) -> str:
 
 
 def _step_references(step: Object, at: str) -> Iterator[FieldError]:
-    """Other Steps' results where the entrypoint does not put them in."""
+    """Yield other Steps' results where the entrypoint does not put them in."""
     for field in ("name", "image", "script", "imagePullPolicy", "workingDir"):
         if step_result(step.get(field) or "") is not None:
             yield FieldError(

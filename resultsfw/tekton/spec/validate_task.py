@@ -50,7 +50,7 @@ _RUN_CONTEXT: Final = frozenset({"name", "namespace", "uid"})
 
 
 def task_errors(task_spec: Object, *, reserved_sidecars: Collection[str]) -> list[FieldError]:
-    """All that is wrong with a Task's spec, substituted; empty when it can run.
+    """Return all that is wrong with a Task's spec, substituted; empty when it can run.
 
     What refers to parameters that do not exist comes alone, first: as in Tekton.
     """
@@ -73,7 +73,7 @@ def task_errors(task_spec: Object, *, reserved_sidecars: Collection[str]) -> lis
 
 
 def array_references(value: Any) -> Iterator[tuple[str, str, int]]:
-    """Every ``$(params.NAME[INDEX])`` in plain data: the text, the name and the index."""
+    """Yield every ``$(params.NAME[INDEX])`` in plain data: the text, the name and the index."""
     for text in texts_in(value):
         for match in _ARRAY_INDEX.finditer(text):
             yield match[0], match[1] or match[2] or match[3], int(match[4])
@@ -113,7 +113,7 @@ def _workspaces(task_spec: Object) -> Iterator[FieldError]:
 
 
 def _workspace_usages(task_spec: Object) -> Iterator[FieldError]:
-    """Workspaces that Steps and Sidecars use and nobody declares."""
+    """Yield workspaces that Steps and Sidecars use and nobody declares."""
     known = {workspace["name"] for workspace in task_spec.get("workspaces") or []}
     for part in ("steps", "sidecars"):
         for index, container in enumerate(task_spec.get(part) or []):
@@ -162,7 +162,7 @@ def _params(params: Sequence[Object]) -> Iterator[FieldError]:
 
 
 def _param_type(param: Object) -> Iterator[FieldError]:
-    """A type that does not exist, or that the default or the properties are not of."""
+    """Yield a type that does not exist, or that the default or the properties are not of."""
     name, kind = param["name"], param_type(param)
     if kind not in TYPES:
         yield FieldError(f"invalid value: {kind}", (f"params.{name}.type",))
@@ -177,7 +177,7 @@ def _param_type(param: Object) -> Iterator[FieldError]:
 
 
 def _usage(steps: Sequence[Object], params: Sequence[Object]) -> Iterator[FieldError]:
-    """References to parameters that do not exist, or to keys an object parameter does not have."""
+    """Yield references to parameters that do not exist, or to keys an object parameter does not have."""
     known = {param["name"] for param in params}
     objects = {
         param["name"]: param.get("properties") or {} for param in params if param_type(param) == "object"
@@ -196,7 +196,7 @@ def _usage(steps: Sequence[Object], params: Sequence[Object]) -> Iterator[FieldE
 
 
 def _variables(steps: Sequence[Object], task_spec: Object) -> Iterator[FieldError]:
-    """References to results and context variables that do not exist."""
+    """Yield references to results and context variables that do not exist."""
     results = {result.get("name") or "" for result in task_spec.get("results") or []}
     for index, step in enumerate(steps):
         at = f"steps[{index}]"
@@ -212,7 +212,7 @@ def _variables(steps: Sequence[Object], task_spec: Object) -> Iterator[FieldErro
 
 
 def _whole_arrays(steps: Sequence[Object], params: Sequence[Object]) -> Iterator[FieldError]:
-    """References to whole arrays where there is room for one text, or beside other text."""
+    """Yield references to whole arrays where only one text may stand, or beside other text."""
     arrays = {param["name"] for param in params if param_type(param) == "array"}
     for index, step in enumerate(steps):
         for text, field in _texts(step):
@@ -226,7 +226,7 @@ def _whole_arrays(steps: Sequence[Object], params: Sequence[Object]) -> Iterator
 
 
 def _whole(text: str, names: Collection[str]) -> bool:
-    """Whether a text refers to one of these parameters as a whole, not to an element or a key."""
+    """Return whether a text refers to one of these parameters as a whole, not to an element or a key."""
     if "$(params" not in text:
         return False
     return any(
@@ -235,12 +235,12 @@ def _whole(text: str, names: Collection[str]) -> bool:
 
 
 def _is_one(text: str) -> bool:
-    """Whether a text is one variable that names a parameter, and nothing else."""
+    """Return whether a text is one variable that names a parameter, and nothing else."""
     return any(found.text == text for found in find_prefixed(text, "params"))
 
 
 def _texts(step: Object) -> Iterator[tuple[str, str]]:
-    """The texts of a Step in which Tekton looks for unknown variables, and where they are."""
+    """Yield the texts of a Step in which Tekton looks for unknown variables, and where they are."""
     for field in ("name", "image", "workingDir", "script", "onError"):
         yield step.get(field) or "", field
     for field in ("command", "args"):
@@ -254,7 +254,7 @@ def _texts(step: Object) -> Iterator[tuple[str, str]]:
 
 
 def _unknown(text: str, prefix: str, known: Collection[str], path: str) -> Iterator[FieldError]:
-    """The first reference in a text, if any, that begins with the prefix and names nothing known."""
+    """Yield the first reference in a text, if any, that begins with the prefix and names nothing known."""
     for found in find_prefixed(text, prefix):
         name = found.dotted or found.quoted
         if found.dotted:
@@ -279,17 +279,17 @@ def _unknown(text: str, prefix: str, known: Collection[str], path: str) -> Itera
 
 
 def _as_pattern(prefix: str) -> str:
-    """A prefix as Tekton's message prints it: where it has a dot, the dot is escaped."""
+    """Return a prefix as Tekton's message prints it: where it has a dot, the dot is escaped."""
     return prefix.replace(".", "\\.") if prefix != "step.results" else prefix
 
 
 def _beginning(text: str) -> str:
-    """A text as a message holds it: the beginning of one that is long."""
+    """Return a text as a message holds it: the beginning of one that is long."""
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}... ({len(text)} characters)"
 
 
 def _sources(results: Sequence[Object], steps: Sequence[Object]) -> Iterator[FieldError]:
-    """Task results taken from Step results: the reference, the Step and the result must exist."""
+    """Yield Task results whose Step result, its Step or the reference to it does not exist."""
     declared = {
         step_name(step, index): {result.get("name") for result in step.get("results") or []}
         for index, step in enumerate(steps)

@@ -1,4 +1,4 @@
-"""Refuses a TaskRun that cannot run, before any pod exists, with Tekton's reasons and messages."""
+"""Refuse a TaskRun that cannot run, before any pod exists, with Tekton's reasons and messages."""
 
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -27,7 +27,7 @@ from resultsfw.tekton.spec.params import (
     value_type,
 )
 from resultsfw.tekton.spec.pod_size import refusal_of_size
-from resultsfw.tekton.spec.run_texts import RunTexts, authored_part
+from resultsfw.tekton.spec.run_texts import RunTexts, escape_run_protection
 from resultsfw.tekton.spec.substitution import Substitution
 from resultsfw.tekton.spec.unreplaced import Unreplaced, in_task, unreplaced
 from resultsfw.tekton.spec.validate_steps import FieldError, quoted
@@ -89,7 +89,7 @@ def refuse_invalid(
         FieldError(found.message, (found.field,)) for found in _unreplaced(taskrun, substitution, run_texts)
     ]
     if problems:
-        raise creation_failed(taskrun, _printed(problems))
+        raise creation_failed(taskrun, _format_errors(problems))
     return substituted
 
 
@@ -103,7 +103,7 @@ def _unreplaced(taskrun: Object, substitution: Substitution, run_texts: RunTexts
     ]
     own_texts = {
         "workspaces": run_texts.bindings,
-        "volumeClaimTemplate": authored_part(claims, taskrun),
+        "volumeClaimTemplate": escape_run_protection(claims, taskrun),
         "podTemplate": run_texts.pod_template,
     }
 
@@ -154,8 +154,8 @@ def _spec(taskrun: Object) -> Object:
     return spec
 
 
-def _printed(problems: Sequence[FieldError]) -> str:
-    """All problems, one a line, those of one message together, sorted: as knative prints them."""
+def _format_errors(problems: Sequence[FieldError]) -> str:
+    """Return all problems, one a line, those of one message together, sorted: as knative prints them."""
     paths: dict[tuple[str, str], set[str]] = {}
     for problem in problems:
         paths.setdefault((problem.message, problem.details), set()).update(problem.paths)
@@ -166,7 +166,7 @@ def _printed(problems: Sequence[FieldError]) -> str:
 
 
 def _some(paths: Sequence[str]) -> str:
-    """The first of many paths, and how many more there are."""
+    """Return the first of many paths, and how many more there are."""
     more = f" and {len(paths) - _MOST_PATHS} more" if len(paths) > _MOST_PATHS else ""
     return ", ".join(paths[:_MOST_PATHS]) + more
 
@@ -176,13 +176,13 @@ def _go_list(items: Sequence[str]) -> str:
 
 
 def _size(taskrun: Object, task_spec: Object) -> str:
-    """Why the pod could never be stored; asked before anything is made for each of its containers."""
+    """Return why the pod could never be stored; asked before anything is made for each of its containers."""
     why = refusal_of_size(taskrun, task_spec)
     return USER_ERROR + why if why else ""
 
 
 def _names(taskrun: Object, _task_spec: Object) -> str:
-    """Parameters or workspaces that the run gives twice; upper and lower case count as one."""
+    """Return a message on params or workspaces that the run gives twice; case does not count."""
     for field in ("params", "workspaces"):
         seen: set[str] = set()
         for item in _spec(taskrun).get(field) or []:
@@ -193,7 +193,7 @@ def _names(taskrun: Object, _task_spec: Object) -> str:
 
 
 def _enums(taskrun: Object, task_spec: Object) -> str:
-    """Values that are not among those a parameter allows."""
+    """Return a message on values that are not among those a parameter allows."""
     allowed = {param["name"]: param["enum"] for param in task_spec.get("params") or [] if param.get("enum")}
     for name, given in given_params(taskrun):
         value = param_value(given)
@@ -203,12 +203,12 @@ def _enums(taskrun: Object, task_spec: Object) -> str:
 
 
 def shown_value(value: str) -> str:
-    """What a message says of a parameter's value, which may be a secret: how many bytes it has."""
+    """Return what a message says of a parameter's value, which may be a secret: how many bytes it has."""
     return f"({len(value.encode('utf-8', 'surrogatepass'))} bytes, not shown)"
 
 
 def wrong_params(taskrun: Object, task_spec: Object) -> str:
-    """Parameters without a value, of the wrong type, or objects without all their keys."""
+    """Return a message on params without a value, of the wrong type, or without all their keys."""
     declared = task_spec.get("params") or []
     provided = {name: param_value(value) for name, value in given_params(taskrun)}
     reference = (_spec(taskrun).get("taskRef") or {}).get("name")
@@ -259,7 +259,7 @@ def _missing_keys(declared: Sequence[Object], provided: Mapping[str, Any]) -> di
 
 
 def _array_indexes(taskrun: Object, task_spec: Object) -> str:
-    """References behind the end of an array parameter."""
+    """Return a message on references behind the end of an array parameter."""
     given = given_params(taskrun)
     later = {name for name, value in given if is_reference(value)}
     lengths = {
@@ -281,7 +281,7 @@ def _array_indexes(taskrun: Object, task_spec: Object) -> str:
 
 
 def _workspaces(taskrun: Object, task_spec: Object) -> str:
-    """Bindings that bind nothing, or not what the Task declares."""
+    """Return a message on bindings that bind nothing, or not what the Task declares."""
     bound = _spec(taskrun).get("workspaces") or []
     for binding in bound:
         sources = [source for source in _SOURCES if binding.get(source) is not None]
@@ -306,7 +306,7 @@ def _workspaces(taskrun: Object, task_spec: Object) -> str:
 
 
 def _lacking(binding: Object) -> str:
-    """The field without which a binding's source means nothing."""
+    """Return the field without which a binding's source means nothing."""
     for source, field, printed in (
         ("persistentVolumeClaim", "claimName", "persistentvolumeclaim.claimname"),
         ("configMap", "name", "configmap.name"),
@@ -333,7 +333,7 @@ def _overrides(taskrun: Object, task_spec: Object) -> str:
 
 
 def _times(taskrun: Object, _task_spec: Object) -> str:
-    """A timeout that is no duration or below nothing; retries below nothing."""
+    """Return a message on a timeout that is no duration or below zero, or on retries below zero."""
     timeout = _spec(taskrun).get("timeout")
     if timeout is not None:
         try:

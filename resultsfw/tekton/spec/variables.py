@@ -13,19 +13,19 @@ __all__ = [
     "SUGGEST_FROM",
     "VARIABLE",
     "ExtractedResult",
-    "authored",
-    "bared",
     "contains_protected",
     "contains_variable",
+    "escape_protection",
     "find_prefixed",
     "is_tekton_variable",
     "map_texts",
     "nearest",
     "protect",
     "protect_beginnings",
-    "shield",
+    "protect_unless_live",
     "texts_in",
     "unprotect",
+    "unprotect_names",
     "variables_in",
 ]
 
@@ -92,7 +92,7 @@ def protect(text: str, live: Callable[[str], bool] = lambda _: False) -> str:
     return _protected(text, lambda match: bool(match[1]) or not _is_live(match, live))
 
 
-def shield(text: str, live: Callable[[str], bool]) -> str:
+def protect_unless_live(text: str, live: Callable[[str], bool]) -> str:
     """Return a text with ``$(~name)`` for Tekton's variables that are neither protected yet nor live."""
     return _protected(text, lambda match: not match[1] and not _is_live(match, live))
 
@@ -115,10 +115,10 @@ def _is_live(beginning: re.Match[str], live: Callable[[str], bool]) -> bool:
 
 def unprotect(value: Any) -> Any:
     """Return plain data as it was before `protect`; parts without ``$(~`` are shared with what is given."""
-    return bared(value, ("",))
+    return unprotect_names(value, ("",))
 
 
-def bared(value: Any, beginnings: tuple[str, ...]) -> Any:
+def unprotect_names(value: Any, beginnings: tuple[str, ...]) -> Any:
     """Return plain data with the protection taken off the variables whose names begin so."""
 
     def bare(match: re.Match[str]) -> str:
@@ -142,7 +142,7 @@ def bared(value: Any, beginnings: tuple[str, ...]) -> Any:
     return of(value)
 
 
-def authored(value: Any) -> Any:
+def escape_protection(value: Any) -> Any:
     """Return plain data as its author wrote it, so that `unprotect` gives it back."""
     if not contains_protected(value):
         return value

@@ -18,12 +18,12 @@ _SOURCES: Final = ("persistentVolumeClaim", "emptyDir", "configMap", "secret", "
 
 
 def mount_path(declaration: Object) -> str:
-    """Where a declared workspace is mounted unless a Step says otherwise."""
+    """Return where a declared workspace is mounted unless a Step says otherwise."""
     return declaration.get("mountPath") or f"{_DIR}/{declaration['name']}"
 
 
 def workspace_volumes(bound: Sequence[Object]) -> dict[str, Object]:
-    """A volume for each bound workspace, by workspace. A claim bound twice is one volume."""
+    """Return a volume for each bound workspace, by workspace. A claim bound twice is one volume."""
     volumes: dict[str, Object] = {}
     claims: dict[str, Object] = {}
     names: set[str] = set()
@@ -39,7 +39,7 @@ def workspace_volumes(bound: Sequence[Object]) -> dict[str, Object]:
 
 
 def with_workspaces(task_spec: Object, bound: Sequence[Object]) -> Object:
-    """The spec with its bound workspaces as volumes, and mounts where they are seen.
+    """Return the spec with its bound workspaces as volumes, and mounts where they are seen.
 
     A workspace that a Step or Sidecar names is mounted there only; every other one in all Steps,
     by the template, and in all Sidecars.
@@ -54,7 +54,7 @@ def with_workspaces(task_spec: Object, bound: Sequence[Object]) -> Object:
     used = _usages([*steps, *sidecars])
     for container in (*steps, *sidecars, template):
         container["volumeMounts"] = [*(container.get("volumeMounts") or [])]
-    mounted = {id(one): {mount["mountPath"] for mount in one["volumeMounts"]} for one in sidecars}
+    mounted = {id(sidecar): {mount["mountPath"] for mount in sidecar["volumeMounts"]} for sidecar in sidecars}
     for binding in bound:
         name = binding["name"]
         mount = _mount_of(declared.get(name) or {"name": name}, binding, by_workspace[name]["name"])
@@ -78,7 +78,7 @@ def with_workspaces(task_spec: Object, bound: Sequence[Object]) -> Object:
 
 
 def claims_of(run: Object, kind: Kind = TASKRUNS) -> list[Object]:
-    """The PersistentVolumeClaims to make before a run's pod, for its ``volumeClaimTemplate``s."""
+    """Return the PersistentVolumeClaims to make before a run's pod, for its ``volumeClaimTemplate``s."""
     metadata = run["metadata"]
     claims = []
     for binding in (run.get("spec") or {}).get("workspaces") or []:
@@ -111,19 +111,19 @@ def make_claims(cluster: Cluster, run: Object, kind: Kind = TASKRUNS) -> tuple[s
             continue
         except ClusterError as error:
             name = f"{run['metadata'].get('namespace', '')}/{run['metadata']['name']}"
-            said = f"failed to create PVC for {kind.kind} {name} workspaces correctly"
-            return f'{said}: "{claim["metadata"]["name"]}": {error.message}', error
+            message = f"failed to create PVC for {kind.kind} {name} workspaces correctly"
+            return f'{message}: "{claim["metadata"]["name"]}": {error.message}', error
     return None
 
 
 def claim_name(binding: Object, uid: str) -> str:
-    """The name of the claim a binding's ``volumeClaimTemplate`` becomes for the run of that uid."""
+    """Return the name of the claim a binding's ``volumeClaimTemplate`` becomes for the run of that uid."""
     template = (binding["volumeClaimTemplate"].get("metadata") or {}).get("name") or "pvc"
     return f"{template}-{hashlib.sha256((binding['name'] + uid).encode()).hexdigest()[:10]}"
 
 
 def _usages(containers: Sequence[Object]) -> dict[str, list[tuple[Object, Object]]]:
-    """By workspace, the Steps and Sidecars that say how they use it, and how."""
+    """Return, by workspace, the Steps and Sidecars that say how they use it, and how."""
     used: dict[str, list[tuple[Object, Object]]] = {}
     for container in containers:
         own = {usage["name"]: usage for usage in reversed(container.get("workspaces") or [])}
@@ -142,7 +142,7 @@ def _mount_of(workspace: Object, binding: Object, volume: str) -> Object:
 
 
 def _volume_name(workspace: str, taken: Collection[str]) -> str:
-    """The name of a workspace's volume: Tekton's, which hashes a name that is taken once more.
+    """Return the name of a workspace's volume: Tekton's, which hashes a name that is taken once more.
 
     Names may come round in a circle that way, of one even (``w56576`` and ``wbec2d``). After a few steps the
     workspace's own name is hashed, with a number.

@@ -84,7 +84,7 @@ def complete(
     if cause is not None and "steps" in status:
         status["steps"] = end_steps(status["steps"], cause, taskrun, now)
     patch = core.status_patch(
-        collected, taskrun, now=format_time(now), status=status, reason_and_message=reasons.tell
+        collected, taskrun, now=format_time(now), status=status, reason_and_message=reasons.reason_and_message
     )
     return Completion(patch, collected)
 

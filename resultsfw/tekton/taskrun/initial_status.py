@@ -26,13 +26,13 @@ def is_pending(taskrun: Object) -> bool:
     One that has begun goes on: Tekton's webhook refuses to hold it back then.
     """
     started = (taskrun.get("status") or {}).get("startTime")
-    return taskrun["spec"].get("status") == reasons.HELD and not started
+    return taskrun["spec"].get("status") == reasons.RUN_PENDING and not started
 
 
 def pending_status(taskrun: Object, now: datetime) -> Object:
     """Return the status of a run that is held back. Without ``startTime``, its timeout does not count yet."""
     said = f'TaskRun "{taskrun["metadata"]["name"]}" is pending'
-    return {"podName": "", "conditions": [condition("Unknown", reasons.HELD, said, now)]}
+    return {"podName": "", "conditions": [condition("Unknown", reasons.RUN_PENDING, said, now)]}
 
 
 def first_status(now: datetime) -> Object:

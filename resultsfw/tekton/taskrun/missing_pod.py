@@ -58,7 +58,7 @@ def missing_pod_status(
         taskrun,
         now=format_time(now),
         status=status,
-        reason_and_message=reasons.tell,
+        reason_and_message=reasons.reason_and_message,
     )
     ended: Object = patch["status"]
     return ended

@@ -23,8 +23,8 @@ from resultsfw.tekton.api.policies import Policies
 from resultsfw.tekton.api.refusals import RefusedRun, pod_refused
 from resultsfw.tekton.pod.builder import PodOptions, build_pod_and_maps
 from resultsfw.tekton.pod.containers import PARAMS_MOUNT
-from resultsfw.tekton.spec.param_files import large_params, largest
-from resultsfw.tekton.spec.param_references import Resolved, resolved
+from resultsfw.tekton.spec.param_files import large_params, largest_param_note
+from resultsfw.tekton.spec.param_references import ResolvedReferences, resolve_references
 from resultsfw.tekton.spec.validate_taskrun import refuse_forbidden
 from resultsfw.tekton.spec.workspaces import make_claims
 from resultsfw.tekton.taskrun.finalizers import required_metadata
@@ -59,7 +59,7 @@ class _Prepared:
     config_maps: Sequence[Object]
     pod: Object
     metadata: Object
-    params: Resolved
+    params: ResolvedReferences
 
 
 def failure_of(error: ResultsError) -> Failure:
@@ -106,7 +106,7 @@ class PodCreator:
 
         Args:
             taskrun: As last read. Its metadata gets the stamp and a finalizer, if its backend needs one.
-            task_spec: Resolved.
+            task_spec: ResolvedReferences.
             run: The attempt, as backends see it.
 
         Raises:
@@ -136,7 +136,7 @@ class PodCreator:
             if (foreign := foreign_pod(taskrun, pod)) is not None:
                 return Creation(taskrun, failure=foreign)
         except ObjectTooLargeError as error:
-            large = largest(large_params(prepared.params.taskrun, task_spec))
+            large = largest_param_note(large_params(prepared.params.taskrun, task_spec))
             why = f"{failed}{error.message}{large}; make its scripts and parameters smaller"
             return _not_created(taskrun, why, error)
         except ClusterError as error:
@@ -146,7 +146,7 @@ class PodCreator:
     def _prepare(self, taskrun: Object, task_spec: Object, run: Run) -> _Prepared:
         """Build the pod and let its backend prepare it, which may create what the pod needs."""
         refuse_forbidden(taskrun, self._policies)
-        whole = resolved(self._core, self._cluster, taskrun, task_spec)
+        whole = resolve_references(self._core, self._cluster, taskrun, task_spec)
         pod, config_maps = build_pod_and_maps(
             whole.taskrun, whole.task_spec, attempt=run.attempt, options=self._options, files=whole.files
         )

@@ -1,4 +1,4 @@
-"""Large parameters and scripts: placed in pieces, left out of the status, refused at the limit of Linux."""
+"""Large parameters and scripts: in pieces, as files, compacted in the status, refused at Linux' limit."""
 
 import itertools
 import subprocess
@@ -13,13 +13,13 @@ from resultsfw.tekton.pod.builder import PodOptions, build_pod
 from resultsfw.tekton.pod.scripts import place_scripts
 from resultsfw.tekton.spec.param_files import (
     ARGUMENT_BYTES,
-    FILE_BYTES,
+    LARGE_PARAM_BYTES,
     compact_spec,
     exceeds_argument_limit,
     expand_compact_spec,
     large_params,
-    largest,
-    placed_params,
+    largest_param_note,
+    params_as_files,
 )
 from resultsfw.tekton.spec.substitution import apply
 
@@ -113,14 +113,14 @@ def test_a_large_parameter_is_a_file_that_steps_and_sidecars_read():
     assert "/tekton/params/b" in pod["spec"]["initContainers"][1]["args"]
 
 
-@pytest.mark.parametrize("size", [FILE_BYTES, FILE_BYTES + 1, 500_000])
+@pytest.mark.parametrize("size", [LARGE_PARAM_BYTES, LARGE_PARAM_BYTES + 1, 500_000])
 def test_what_nothing_names_is_no_file(size):
     pod = a_pod(a_spec(script="true"), b="x" * size)
     assert "/tekton/params" not in str(pod["spec"])
     assert object_size(pod) < 10_000
 
 
-@pytest.mark.parametrize("size", [1, FILE_BYTES, FILE_BYTES + 1])
+@pytest.mark.parametrize("size", [1, LARGE_PARAM_BYTES, LARGE_PARAM_BYTES + 1])
 @pytest.mark.parametrize("where", ["script", "args", "env", "sidecar", "template", "podTemplate"])
 def test_what_is_named_is_a_file_wherever_it_is_named_and_of_any_size(size, where):
     path = "/tekton/params/b"
@@ -137,7 +137,7 @@ def test_what_is_named_is_a_file_wherever_it_is_named_and_of_any_size(size, wher
     run = a_run(spec, b="x" * size)
     if where == "podTemplate":
         run["spec"]["podTemplate"] = env
-    assert placed_params(run, apply(spec, run)) == {"b": b"x" * size}
+    assert params_as_files(run, apply(spec, run)) == {"b": b"x" * size}
 
 
 @pytest.mark.parametrize(
@@ -154,11 +154,12 @@ def test_what_is_named_is_a_file_wherever_it_is_named_and_of_any_size(size, wher
 def test_who_names_the_folder_may_mean_every_large_parameter(text, all_of_them):
     spec = a_spec(script=text)
     run = a_run(spec, b=BIG, small="s")
-    assert set(placed_params(run, spec)) == ({"b"} if all_of_them else set())
+    assert set(params_as_files(run, spec)) == ({"b"} if all_of_them else set())
 
 
 @pytest.mark.parametrize(
-    ("size", "shared"), [(FILE_BYTES - 1, False), (FILE_BYTES, False), (FILE_BYTES + 1, True)]
+    ("size", "shared"),
+    [(LARGE_PARAM_BYTES - 1, False), (LARGE_PARAM_BYTES, False), (LARGE_PARAM_BYTES + 1, True)],
 )
 def test_from_which_size_on_a_script_takes_a_parameter_from_its_file_is_one_number(size, shared):
     """It stood twice, once with "at least" and once with "more than"."""
@@ -173,8 +174,8 @@ def test_from_which_size_on_a_script_takes_a_parameter_from_its_file_is_one_numb
 
 
 def test_an_array_is_json():
-    run = a_run(a_spec(script="true"), b=["x" * FILE_BYTES, "y"])
-    assert large_params(run, {})["b"] == b'["' + b"x" * FILE_BYTES + b'","y"]'
+    run = a_run(a_spec(script="true"), b=["x" * LARGE_PARAM_BYTES, "y"])
+    assert large_params(run, {})["b"] == b'["' + b"x" * LARGE_PARAM_BYTES + b'","y"]'
 
 
 @pytest.mark.parametrize(
@@ -244,9 +245,9 @@ def test_a_status_keeps_values_that_look_like_references(b, c, small, size):
 
 @pytest.mark.parametrize("name", ["x$(id)", '"; id; "', "../../escape", "..", "a/b", ""])
 def test_a_name_that_no_task_can_declare_is_no_file(name):
-    assert placed_params(a_run(a_spec(script="true"), **{name: BIG}), a_spec(script="true")) == {}
+    assert params_as_files(a_run(a_spec(script="true"), **{name: BIG}), a_spec(script="true")) == {}
 
 
 def test_the_largest_is_named():
-    assert largest({"a": b"1", "b": b"22"}) == '; its parameter "b" has 2 bytes'
-    assert largest({}) == ""
+    assert largest_param_note({"a": b"1", "b": b"22"}) == '; its parameter "b" has 2 bytes'
+    assert largest_param_note({}) == ""
