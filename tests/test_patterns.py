@@ -5,6 +5,8 @@ needed stands in `BUILT`, with an example of it.
 """
 
 import ast
+import collections
+import functools
 import importlib
 import json
 import re
@@ -96,9 +98,19 @@ def is_compile(node):
     )
 
 
+def methods_by_name():
+    """The methods that are called on each name, anywhere."""
+    uses = collections.defaultdict(set)
+    for _, file in modules():
+        for name, method in re.findall(rf"\b(\w+)\.({'|'.join(METHODS)})\(", file.read_text()):
+            uses[name].add(method)
+    return uses
+
+
+@functools.cache
 def table():
     """Each pattern by module and name, with the methods it is used by anywhere."""
-    text = "\n".join(file.read_text() for _, file in modules())
+    uses = methods_by_name()
     rows = []
     for module, file in modules():
         tree = ast.parse(file.read_text())
@@ -110,8 +122,7 @@ def table():
             if target is not None and statement.value is not None and is_compile(statement.value):
                 named[target.id] = statement.value
         for name, call in named.items():
-            used = set(re.findall(rf"\b{name}\.({'|'.join(METHODS)})\(", text))
-            rows.append((module, name, sorted(used), call))
+            rows.append((module, name, sorted(uses[name]), call))
         known = set(map(id, named.values()))
         for node in ast.walk(tree):
             if is_compile(node) and id(node) not in known:
@@ -127,12 +138,9 @@ def table():
     return rows
 
 
-TABLE = table()
-
-
 def test_every_pattern_is_used_and_known():
     """A pattern that is built at run time is in `BUILT`, and a pattern written in a call is a constant."""
-    for module, name, used, node in TABLE:
+    for module, name, used, node in table():
         if not name:
             assert module in BUILT, f"{module}: name the pattern it builds in BUILT"
         elif name.startswith("re."):
@@ -177,7 +185,7 @@ def limited():
 def test_a_megabyte_of_hostile_text_keeps_no_pattern_busy(half):
     """All patterns on all texts take some seconds of CPU; a quadratic one would take hours on one of them."""
     rows = []
-    for module, name, used, node in TABLE[half::2]:
+    for module, name, used, node in table()[half::2]:
         pattern = pattern_of(module, name, node)
         binary = isinstance(pattern.pattern, bytes)
         text = pattern.pattern.decode() if binary else pattern.pattern

@@ -126,6 +126,7 @@ def everything(store):
 
 
 @pytest.mark.parametrize("request_", ["size", "put", "parts", "pieces", "remove"])
+@pytest.mark.slow
 def test_a_wrong_secret_is_forbidden(s3, request_, monkeypatch):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong-" + SECRET)
     with pytest.raises(StoreError) as caught:

@@ -177,6 +177,7 @@ def test_who_may_only_write_writes(folder, tmp_path, capfdbinary, monkeypatch):
     assert folder.store().size(record["location"].removeprefix(folder.url + "/")) == 100
 
 
+@pytest.mark.slow
 def test_forbidden_is_no_reason_to_try_no_other(s3, tmp_path, capfdbinary, monkeypatch):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
     pod = Pod(tmp_path / "tekton", s3)
