@@ -11,7 +11,7 @@ __all__ = ["add_arguments"]
 def add_arguments(run: Run, pod: Object, arguments: Sequence[str]) -> None:
     """Insert arguments of Tekton's entrypoint into every Step's container, where Tekton puts them.
 
-    A Step whose container is not started through the entrypoint (an embedder's own pod) is left alone.
+    Containers that are not started by the entrypoint (an embedder's own pod) are not changed.
     """
     by_name = containers(pod)
     for step in run.steps:

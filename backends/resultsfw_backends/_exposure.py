@@ -1,7 +1,7 @@
-"""Refuse pods whose other containers could read what the results sidecar alone is given.
+"""Refuse pods whose other containers could read the results sidecar's credentials.
 
-A Step that has the sidecar's token can deliver in its place, and one that shares its processes can read its
-environment and its files through ``/proc``, and write its termination message.
+A Step with the sidecar's token can deliver in its place. A Step in the same process namespace can read the
+sidecar's environment and files through ``/proc``, and write its termination message.
 """
 
 from collections.abc import Collection, Iterator
@@ -19,8 +19,8 @@ def refuse_shared_processes(pod: Object, *, backend: str, what: str) -> None:
     """Refuse a pod whose containers see each other's processes.
 
     Args:
-        pod: Before the sidecar is added.
-        backend: Its name, for the message's subject.
+        pod: The pod before the sidecar is added.
+        backend: The backend's name, for the error's subject.
         what: What Steps could read of the sidecar, for the message.
 
     Raises:
@@ -36,12 +36,12 @@ def refuse_shared_processes(pod: Object, *, backend: str, what: str) -> None:
 
 
 def refuse_tokens(pod: Object, audience: str, *, backend: str) -> None:
-    """Refuse a pod that has a token for an audience in a volume of its own.
+    """Refuse a pod with a volume of its own that has a token for an audience.
 
     Args:
-        pod: Before the sidecar and its volume are added.
-        audience: That the sidecar's token is for.
-        backend: Its name, for the message's subject.
+        pod: The pod before the sidecar and its volume are added.
+        audience: The audience of the sidecar's token.
+        backend: The backend's name, for the error's subject.
 
     Raises:
         BackendError: The message names the volume.
@@ -57,9 +57,9 @@ def refuse_tokens(pod: Object, audience: str, *, backend: str) -> None:
 
 
 def refuse_mounts(pod: Object, volumes: Collection[str], *, own: str) -> None:
-    """Refuse a pod with containers that mount a volume which is for the results sidecar alone.
+    """Refuse a pod in which another container mounts a volume of the results sidecar.
 
-    Such a mount can be in a pod before its volume is: the API server sees both at once.
+    The mount can be in the pod before the volume is added: the API server sees both at once.
 
     Args:
         pod: The pod.

@@ -1,4 +1,4 @@
-"""Reading a results sidecar's log: in one pass, in bounded memory, one bad line at a time."""
+"""Read a results sidecar's log in one pass and in bounded memory; a bad line affects only itself."""
 
 import hashlib
 import json
@@ -10,7 +10,7 @@ from typing import Any, Final
 __all__ = ["Line", "LogLines"]
 
 _PREFIX: Final = 1024
-"""Bytes kept of a line that is too long to keep, so that the result it speaks of can be named."""
+"""Bytes kept of a line that is too long to keep, so that its result can be named."""
 
 _NAME: Final = re.compile(rb'\{"name":("(?:[^"\\]|\\.)*")')
 _VALUE: Final = b'"value":"'
@@ -22,14 +22,14 @@ _ALONE: Final = re.compile(
     rb"failed to try resolving symlinks in path |failed to create fsnotify watcher: |"
     rb"failed to watch directory |failed to get parse function: |rpc error: code = )"
 )
-"""How errors begin that a kubelet finds before it has read any line (GetContainerLogs of
-pkg/kubelet/kuberuntime, ReadLogs of k8s.io/cri-client/pkg/logs), or between two."""
+"""Beginnings of errors that a kubelet finds before or between lines (GetContainerLogs of
+pkg/kubelet/kuberuntime, ReadLogs of k8s.io/cri-client/pkg/logs)."""
 
 _ANYWHERE: Final = re.compile(
     rb'(failed to (?:open|read|reset seek in|seek -?[0-9]+ in|tail -?[0-9]+ lines of) log file) "[^"\\]'
 )
-"""How errors begin that it finds while it reads; it may have written half a line before. No record of a
-sidecar can hold this: in a JSON text the quote has a backslash before it."""
+"""Beginnings of errors that a kubelet finds while it reads; it may have written half a line before. No record
+of a sidecar can contain this: in a JSON text the quote has a backslash before it."""
 
 _UNFINISHED: Final = re.compile(rb"\\(?:u[0-9a-fA-F]{0,3})?\Z")
 
@@ -40,13 +40,13 @@ class Line:
 
     Attributes:
         number: From 1.
-        record: The JSON object it is, if it is one.
-        fault: Why it is none.
-        name: The result it speaks of, as far as that can be told.
-        value_bytes: Of a line too long to keep, the bytes of its value.
+        record: Its JSON object; ``None`` if it is not one.
+        fault: Why it is not a JSON object.
+        name: The name of its result, if it can be read.
+        value_bytes: For a line too long to keep, the bytes of its value.
         digest: SHA-256, in hexadecimal, of all bytes before this line.
         ended: Whether a line end follows it.
-        kubelet_error: What the kubelet says in place of the rest of the log, if it is that.
+        kubelet_error: The kubelet's error in place of the rest of the log; "" if there is none.
     """
 
     number: int
@@ -60,12 +60,12 @@ class Line:
 
 
 class LogLines:
-    """Splits a log into lines and says of each what it is. Iterate once.
+    """Split a log into lines and decode each. Iterate once.
 
     Args:
         chunks: The log's bytes, in pieces of any size.
-        longest: Bytes of the longest line that is kept; a longer one is only measured.
-        limit: Bytes of the whole log that are read; at one more, reading stops.
+        longest: Maximum bytes of a line that is kept; a longer line is only measured.
+        limit: Maximum bytes of the log; at one more, reading stops.
 
     Attributes:
         limit: As given.
@@ -78,42 +78,42 @@ class LogLines:
         self._longest = longest
         self.limit = limit
         self._sha = hashlib.sha256()
-        self._whole = True
+        self._all_kept = True
         self.total = 0
         self.over = False
 
     def __iter__(self) -> Iterator[Line]:
-        held = _Held(self._longest)
+        partial = _PartialLine(self._longest)
         number = 0
         for chunk in self._bounded():
             start = 0
             while (end := chunk.find(b"\n", start)) >= 0:
-                held.add(chunk[start:end])
+                partial.add(chunk[start:end])
                 number += 1
-                yield self._line(held, number, ended=True)
-                held = _Held(self._longest)
+                yield self._line(partial, number, ended=True)
+                partial = _PartialLine(self._longest)
                 start = end + 1
-            held.add(chunk[start:])
-        if held.size:
-            yield self._line(held, number + 1, ended=False)
+            partial.add(chunk[start:])
+        if partial.size:
+            yield self._line(partial, number + 1, ended=False)
 
     def _bounded(self) -> Iterator[bytes]:
         for chunk in self._chunks:
-            room = self.limit - self.total
-            self.total += min(len(chunk), room)
-            yield chunk[:room]
-            if len(chunk) > room:
+            rest = self.limit - self.total
+            self.total += min(len(chunk), rest)
+            yield chunk[:rest]
+            if len(chunk) > rest:
                 self.over = True
                 return
 
-    def _line(self, held: "_Held", number: int, *, ended: bool) -> Line:
-        # A sidecar with a digest prints no line that is too long to keep: behind one, no digest holds.
-        digest = self._sha.hexdigest() if self._whole else ""
-        if held.counter is not None:
-            self._whole = False
+    def _line(self, partial: "_PartialLine", number: int, *, ended: bool) -> Line:
+        # A sidecar with digests prints no line that is too long; after such a line no digest is valid.
+        digest = self._sha.hexdigest() if self._all_kept else ""
+        if partial.counter is not None:
+            self._all_kept = False
             fault = f"it is longer than {self._longest} bytes"
-            return Line(number, None, fault, _name_in(held.prefix), held.counter.size, digest, ended)
-        text = bytes(held.kept)
+            return Line(number, None, fault, _name_in(partial.prefix), partial.counter.size, digest, ended)
+        text = bytes(partial.kept)
         self._sha.update(text + b"\n" if ended else text)
         record, fault = _decode(text)
         name = record.get("name") if record is not None else _name_in(text[:_PREFIX])
@@ -129,8 +129,8 @@ class LogLines:
         )
 
 
-class _Held:
-    """One line in the making: kept up to a length, beyond it only measured."""
+class _PartialLine:
+    """Collect the pieces of one line: keep them up to a length, beyond it only measure."""
 
     def __init__(self, longest: int) -> None:
         self._longest = longest
@@ -153,7 +153,7 @@ class _Held:
 
 
 class _ValueCounter:
-    """Counts the UTF-8 bytes of the JSON string behind ``"value":`` as its text streams by."""
+    """Count the UTF-8 bytes of the JSON string after ``"value":`` as its pieces arrive."""
 
     def __init__(self) -> None:
         self.size: int | None = None
@@ -187,7 +187,7 @@ class _ValueCounter:
 
 
 def _escaped_bytes(code: bytes | None) -> int:
-    """UTF-8 bytes of an escape, a pair of surrogates counted with its first half."""
+    """Return the UTF-8 bytes of an escape; a surrogate pair counts with its first half."""
     if code is None:
         return 1
     point = int(code, 16)
@@ -197,10 +197,10 @@ def _escaped_bytes(code: bytes | None) -> int:
 
 
 def _kubelet_error(text: bytes) -> str:
-    """What the kubelet's error is that a log ends with; "" if it ends with none.
+    """Return the kubelet's error at the end of a log; "" if there is none.
 
-    A kubelet answers with HTTP 200 before it looks for the log, and can then only write its error where the
-    log would go on, without a line end. A sidecar ends each of its lines. Only the error's fixed words are
+    A kubelet answers with HTTP 200 before it opens the log, and can then only write its error in place of the
+    rest of the log, without a line end. A sidecar ends each of its lines. Only the error's fixed words are
     returned: what follows them may quote the log.
     """
     found = _ALONE.match(text) or _ANYWHERE.search(text)
@@ -214,11 +214,11 @@ def _decode(text: bytes) -> tuple[dict[str, Any] | None, str]:
         return None, "it is not UTF-8"
     except (ValueError, RecursionError):
         return None, "it is not JSON"
-    return (record, "") if isinstance(record, dict) else (None, "it is no JSON object")
+    return (record, "") if isinstance(record, dict) else (None, "it is not a JSON object")
 
 
 def _name_in(text: bytes) -> str | None:
-    """The name that a broken line still shows at its beginning."""
+    """Return the name at the beginning of a broken line, if it is complete."""
     if (match := _NAME.match(text)) is None:
         return None
     try:

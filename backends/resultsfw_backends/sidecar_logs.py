@@ -1,7 +1,7 @@
 """Backend ``sidecar-logs``: a sidecar prints the results, the controller reads its log (TEP-0127).
 
-What the sidecar prints, and in which versions, stands in `resultsfw_sidecar.wire`; version 0 is what
-Tekton's own sidecar prints, which says neither where its log ends nor what it left out.
+`resultsfw_sidecar.wire` defines the format and its versions. Version 0 is the format of Tekton's
+own sidecar, which marks neither the end of its log nor what it left out.
 """
 
 from typing import Final, Literal
@@ -19,14 +19,14 @@ from resultsfw_sidecar import wire as wires
 __all__ = ["Config", "capabilities", "extract", "pod_ready", "prepare_pod"]
 
 TEKTON_LOG_BYTES: Final = 32 * 1024 * 1024
-"""Bytes read of the log of Tekton's sidecar at most: it prints values of any size."""
+"""Maximum bytes read of the log of Tekton's sidecar, which prints values of any size."""
 
 
 class Config(SidecarConfig):
     """Options of ``config.sidecar-logs``."""
 
     wire: Literal["resultsfw", "tekton"] = "resultsfw"
-    """Whose sidecar the image holds; Tekton's sends no end record, so a cut log cannot be told."""
+    """Whose sidecar the image has; Tekton's prints no end record, so a cut log cannot be detected."""
 
 
 capabilities = Capabilities(
@@ -48,7 +48,7 @@ def prepare_pod(run: Run, pod: Object, limits: Limits, config: Config) -> int:
 
 @hookimpl
 def pod_ready(run: Run, pod: Object, wire: int) -> bool:
-    """The sidecar has ended for good, or it runs and should have printed all: the Steps have ended."""
+    """Return whether the sidecar has ended for good, or should have printed all: the Steps have ended."""
     return has_said_all(run, pod, wire=wire)
 
 

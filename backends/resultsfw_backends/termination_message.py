@@ -1,9 +1,9 @@
 r"""Backend ``termination-message``: results in the termination messages of the Steps' containers.
 
-The format and the walls of those messages stand in `resultsfw.messages`. Tekton's entrypoint writes them; in
-a pod without it each container writes its own, and two things are told that an entrypoint never does: an
-entry that is none of the format, and bytes that are not UTF-8, in whose place the kubelet puts U+FFFD (a true
-one is to be written as ``\ufffd``).
+`resultsfw.messages` defines the format and the limits of those messages. Tekton's entrypoint writes them; in
+a pod without it, each container writes its own message. For such a message two faults are reported that an
+entrypoint never makes: an entry of another format, and bytes that are not UTF-8, which the kubelet replaces
+by U+FFFD (a genuine one must be written as ``\ufffd``).
 """
 
 import json
@@ -44,23 +44,23 @@ from resultsfw_backends._plain_pod import check_pod, is_plain, steps_ended
 __all__ = ["Config", "capabilities", "extract", "pod_ready", "prepare_pod"]
 
 REFUSED: Final = "ResultsRefused"
-"""Internal entry in which our own entrypoint (the engine with no cluster) names what did not fit."""
+"""Internal entry in which our own entrypoint (of the local engine) names the results that did not fit."""
 
 _RAN: Final = frozenset({"Completed", "Error", "OOMKilled", ""})
-"""Reasons of a container whose process ran; under others the message is the runtime's own text."""
+"""Reasons of a container whose process ran; with other reasons, the container runtime wrote the message."""
 
 LARGER: Final = (
     'for larger results set the feature flag "results-from" to "sidecar-logs": kubectl patch cm '
     """feature-flags -n tekton-pipelines -p '{"data":{"results-from":"sidecar-logs"}}'"""
 )
-"""What to do next, as TEP-0127 writes it (Feature Gate)."""
+"""Advice for a result that is too large, with the command of TEP-0127 (Feature Gate)."""
 
 
 WIRE: Final = 0
-"""Messages of an entrypoint."""
+"""Wire version of messages that an entrypoint writes."""
 
 OWN_WIRE: Final = 1
-"""Messages that the containers write themselves."""
+"""Wire version of messages that the containers write themselves."""
 
 _REPLACED: Final = "\ufffd"
 _DEFAULT_PATH: Final = "/dev/termination-log"
@@ -72,7 +72,7 @@ class Config(BaseModel):
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
     compress: bool = False
-    """Let the entrypoint compress its messages; needs one that knows ``-compress_termination_message``."""
+    """Let the entrypoint compress its messages; it must support ``-compress_termination_message``."""
 
 
 capabilities = Capabilities(
@@ -84,10 +84,10 @@ capabilities = Capabilities(
 
 @hookimpl
 def prepare_pod(run: Run, pod: Object, config: Config) -> int:
-    """Ask the entrypoint for compression where that is configured; else the pod is right as it is.
+    """Enable compression in the entrypoint if it is configured; otherwise change nothing.
 
     Raises:
-        InputError: It is not Tekton's, and its messages would not be its results; the message says why.
+        InputError: The pod has no entrypoint, and its messages could not be read; the message says why.
     """
     if is_plain(run, pod):
         check_pod(run, pod)
@@ -99,7 +99,7 @@ def prepare_pod(run: Run, pod: Object, config: Config) -> int:
 
 
 def _check_messages(run: Run, pod: Object) -> None:
-    """That the containers' messages arrive, and are nothing but what they write."""
+    """Check that each container's message arrives, and holds only what the container writes."""
     by_name = containers(pod)
     for step in run.steps:
         container = by_name[step.container]
@@ -122,19 +122,19 @@ def _check_messages(run: Run, pod: Object) -> None:
 
 @hookimpl
 def pod_ready(run: Run, pod: Object) -> bool:
-    """All Steps have ended for good, or the pod has."""
+    """Return whether all Steps, or the pod, have ended for good."""
     return has_finished(pod) or steps_ended(run, pod)
 
 
 @hookimpl
 def extract(run: Run, pod: Object, wire: int) -> Extraction:
-    """Every Step's message, in order; of a message that was cut, the entries that stand whole."""
+    """Read every Step's message, in order; of a cut message, the entries before the cut."""
     if wire not in (WIRE, OWN_WIRE):
-        said = (
+        message_text = (
             f"the pod's messages are of version {wire}; this version of resultsfw reads {WIRE} and "
             f"{OWN_WIRE}: read it with the version that made the pod"
         )
-        return Extraction(problems=(Problem(code=ProblemCode.TRANSPORT_UNREADABLE, message=said),))
+        return Extraction(problems=(Problem(code=ProblemCode.TRANSPORT_UNREADABLE, message=message_text),))
     budget = message_budget(pod)
     ended = terminated_states(pod)
     found: list[ExtractedResult] = []
@@ -149,22 +149,22 @@ def extract(run: Run, pod: Object, wire: int) -> Extraction:
             replaced = _REPLACED in (state.get("message") or "")
             values, more = _of_container(step, message, values, replaced=replaced)
             lost += more
-        transports.append(_carrier(step, message, budget))
+        transports.append(_usage(step, message, budget))
         if message.cut:
             lost.append(_cut(run, step, message, budget))
         elif message.garbage and state.get("reason", "") in _RAN:
             lost.append(_garbage(step, message, own=wire == OWN_WIRE))
-        # Every Step repeats what the ones before it wrote: of one loss, the first message tells.
-        told = {(one.step, one.result) for one in problems if one.result is not None}
-        problems += [one for one in lost if (one.step, one.result) not in told]
-        # What an earlier message said of a result that is lost in this one may be out of date.
-        gone = {(one.step, one.result) for one in lost}
-        found = [one for one in [*found, *values] if (one.step, one.name) not in gone]
+        # Every Step repeats the results of the Steps before it: report each loss for the first message only.
+        reported = {(problem.step, problem.result) for problem in problems if problem.result is not None}
+        problems += [problem for problem in lost if (problem.step, problem.result) not in reported]
+        # The value in an earlier message may be outdated, if the result is lost in this one.
+        gone = {(problem.step, problem.result) for problem in lost}
+        found = [result for result in [*found, *values] if (result.step, result.name) not in gone]
     return Extraction(results=tuple(found), problems=tuple(problems), transports=tuple(transports))
 
 
 def _of_step(step: Step, message: Message) -> tuple[list[ExtractedResult], list[Problem]]:
-    """What the entries of one Step's message say."""
+    """Return the results and problems in one Step's message."""
     source = f'termination message of container "{step.container}"'
     found: list[ExtractedResult] = []
     problems: list[Problem] = []
@@ -186,13 +186,13 @@ def _of_step(step: Step, message: Message) -> tuple[list[ExtractedResult], list[
 def _of_container(
     step: Step, message: Message, values: list[ExtractedResult], *, replaced: bool
 ) -> tuple[list[ExtractedResult], list[Problem]]:
-    """What is left of the values, and what is wrong besides, where no entrypoint wrote the message.
+    """Return the values to keep and further problems of a message that no entrypoint wrote.
 
     Args:
-        step: Whose container wrote it.
-        message: What it wrote.
-        values: As the entries say.
-        replaced: Whether a U+FFFD stands in the message itself, not as an escape.
+        step: The Step whose container wrote it.
+        message: The message.
+        values: The values of its entries.
+        replaced: Whether the message has a U+FFFD that is not escaped.
     """
     whose = f'termination message of container "{step.container}"'
     problems = []
@@ -210,24 +210,25 @@ def _of_container(
                 )
             )
     kept = []
-    for one in values:
-        if replaced and isinstance(one.value, str) and _REPLACED in one.name + one.value:
+    for extracted in values:
+        text = extracted.name + extracted.value if isinstance(extracted.value, str) else ""
+        if replaced and _REPLACED in text:
             problems.append(
                 Problem(
                     code=ProblemCode.NOT_UTF8,
-                    message=f"{result_label(one.name, one.step)} is not UTF-8 in the {whose}; a true U+FFFD "
-                    f"must be written as \\ufffd",
-                    result=one.name,
-                    step=one.step,
+                    message=f"{result_label(extracted.name, extracted.step)} is not UTF-8 in the {whose}; a "
+                    f"true U+FFFD must be written as \\ufffd",
+                    result=extracted.name,
+                    step=extracted.step,
                 )
             )
         else:
-            kept.append(one)
+            kept.append(extracted)
     return kept, problems
 
 
 def _refused(step: Step, text: str) -> Iterator[Problem]:
-    """The problems that our own entrypoint put into its message."""
+    """Yield the problems that our own entrypoint wrote into its message."""
     codes = {
         "TooLarge": ProblemCode.RESULT_TOO_LARGE,
         "NotUtf8": ProblemCode.NOT_UTF8,
@@ -238,9 +239,9 @@ def _refused(step: Step, text: str) -> Iterator[Problem]:
         refusals = json.loads(text)
     except (ValueError, RecursionError):
         refusals = None
-    for one in refusals if isinstance(refusals, list) else [refusals]:
-        if not (isinstance(one, dict) and isinstance(one.get("name"), str)):
-            more = one.get("more") if isinstance(one, dict) else None
+    for refusal in refusals if isinstance(refusals, list) else [refusals]:
+        if not (isinstance(refusal, dict) and isinstance(refusal.get("name"), str)):
+            more = refusal.get("more") if isinstance(refusal, dict) else None
             which = f"{more} more results" if isinstance(more, int) else "results that cannot be told"
             yield Problem(
                 code=ProblemCode.TRANSPORT_INCOMPLETE,
@@ -249,20 +250,21 @@ def _refused(step: Step, text: str) -> Iterator[Problem]:
                 hint=LARGER,
             )
             continue
-        name, size, limit = one["name"], one.get("bytes"), one.get("limit")
-        whose = step.name if one.get("type") == STEP_RESULT else None
+        name, size, limit = refusal["name"], refusal.get("bytes"), refusal.get("limit")
+        whose = step.name if refusal.get("type") == STEP_RESULT else None
         label = result_label(name, whose)
-        code = codes.get(str(one.get("reason")), ProblemCode.FILE_UNREADABLE)
+        code = codes.get(str(refusal.get("reason")), ProblemCode.FILE_UNREADABLE)
         if code is ProblemCode.RESULT_TOO_LARGE:
-            said = (
+            message_text = (
                 f"{label} has {size} bytes and does not fit into the termination message of container "
                 f'"{step.container}", which has {limit} bytes in this pod'
             )
         else:
-            said = f'{label} was refused in container "{step.container}": {str(one.get("reason"))[:80]}'
+            reason = str(refusal.get("reason"))[:80]
+            message_text = f'{label} was refused in container "{step.container}": {reason}'
         yield Problem(
             code=code,
-            message=said,
+            message=message_text,
             result=name,
             step=whose,
             size=size if isinstance(size, int) else None,
@@ -271,7 +273,7 @@ def _refused(step: Step, text: str) -> Iterator[Problem]:
         )
 
 
-def _carrier(step: Step, message: Message, budget: int) -> TransportUsage:
+def _usage(step: Step, message: Message, budget: int) -> TransportUsage:
     names = []
     for entry in message.entries:
         kind = entry_type(entry)
@@ -290,10 +292,10 @@ def _carrier(step: Step, message: Message, budget: int) -> TransportUsage:
 
 
 def _cut(run: Run, step: Step, message: Message, budget: int) -> Problem:
-    """A cut message: names the result at the cut where its key is still there, else who may be lost."""
+    """Return the problem of a cut message: name the result at the cut, or those that may be lost."""
     whole = {entry.get("key") for entry in message.entries}
-    task = [one.name for one in run.written_results]
-    own = [one.name for one in step.results]
+    task = [result.name for result in run.written_results]
+    own = [result.name for result in step.results]
     at_cut = _name_at_cut(message.rest)
     maybe = [name for name in (*task, *own) if name not in whole]
     if at_cut is None:
@@ -315,7 +317,7 @@ def _cut(run: Run, step: Step, message: Message, budget: int) -> Problem:
 
 
 def _name_at_cut(rest: str) -> str | None:
-    """The key of the entry that the cut went through, if the key itself stands whole."""
+    """Return the key of the entry that was cut, if the key itself is complete."""
     mark = '{"key":'
     place = rest.find(mark)
     if place < 0:
