@@ -1,8 +1,8 @@
 """Measures the backend `object-store`: `bench/object_store.py [MEGABYTES...]`, 1, 20 and 200 without any.
 
-Whole runs on the engine with no cluster, through a folder and through a real S3 server on this machine:
-seconds from the last byte that the Step wrote to the reference in the status, seconds that `resultsfw value`
-takes to write the value to a file, and the most memory that the sidecar and that command had (VmHWM).
+Whole runs on the local engine, through a folder and through a real S3 server on this machine: seconds from
+the last byte that the Step wrote to the reference in the status, seconds that `resultsfw value` takes to
+write the value to a file, and the peak memory (VmHWM) of the sidecar and of that command.
 """
 
 # ruff: noqa: INP001, S101, T201
@@ -40,7 +40,7 @@ sys.exit(status)
 
 
 class Peak:
-    """The most memory that the sidecar of a store had, seen while it is there."""
+    """Polls the peak memory of the sidecar that writes to a store, while it runs."""
 
     def __init__(self, url: str) -> None:
         self.megabytes = 0.0
@@ -84,7 +84,7 @@ class Peak:
 
 @contextmanager
 def stores(folder: Path) -> Iterator[dict[str, dict[str, Any]]]:
-    """A folder and an S3 server, as options of the backend."""
+    """Yield the backend's options for a folder and for an S3 server."""
     server = S3Server(folder / "s3")
     try:
         os.environ.update(server.env)
@@ -96,7 +96,7 @@ def stores(folder: Path) -> Iterator[dict[str, dict[str, Any]]]:
 
 
 def taskrun(size: int) -> dict[str, Any]:
-    """A run whose Step writes so many bytes of text, and then says when it did."""
+    """Return a run whose Step writes text of this size, and then prints the time."""
     script = f"#!/bin/sh\nbase64 -w0 /dev/urandom | head -c {size} > $(results.value.path)\ndate +%s.%N >&2\n"
     results = [{"name": "value", "type": "string"}]
     steps = [{"name": "one", "image": "busybox:1", "script": script}]
@@ -109,11 +109,11 @@ def taskrun(size: int) -> dict[str, Any]:
 
 
 def measure(name: str, config: dict[str, Any], size: int, folder: Path) -> str:
-    """One run; a row."""
+    """Measure one run and return a row of the table."""
     flags = {"results-from": "object-store", "config.object-store": json.dumps(config)}
     core = ResultsManager.from_flags(flags)
     names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
-    data = {one: base64.b64encode(os.environ[one].encode()).decode() for one in names}
+    data = {variable: base64.b64encode(os.environ[variable].encode()).decode() for variable in names}
     secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "store", "namespace": "default"}}
     with Engine(lambda cluster: Reconciler(core, cluster)) as engine, Peak(config["url"]) as peak:
         engine.submit({**secret, "data": data})
@@ -143,10 +143,10 @@ def measure(name: str, config: dict[str, Any], size: int, folder: Path) -> str:
 
 
 def main() -> None:
-    """Measures from a command line."""
+    """Measure and print the table."""
     parser = argparse.ArgumentParser(description="Measures the backend object-store.")
     parser.add_argument("megabytes", type=int, nargs="*", default=[1, 20, 200])
-    sizes = [one * 1_000_000 for one in parser.parse_args().megabytes]
+    sizes = [megabytes * 1_000_000 for megabytes in parser.parse_args().megabytes]
     with tempfile.TemporaryDirectory() as name, stores(Path(name)) as found:
         print("store       value  to status          sidecar peak   to a file  reader peak")
         for store, config in found.items():

@@ -1,7 +1,7 @@
-"""Writes docs/performance.md and its plots of measurements: `bench/performance.py [FILE.json...]`.
+"""Writes docs/performance.md and its plots from records: `bench/performance.py [FILE.json...]`.
 
-Without files: all in docs/performance. Nothing is measured here, so one measurement can be done again without
-the others. Needs the dependency group `plots`.
+Without files it takes all of docs/performance. It measures nothing, so one measurement can be repeated
+without the others. It needs the dependency group `plots`.
 """
 
 # ruff: noqa: INP001
@@ -17,11 +17,11 @@ DOCS = Path(__file__).resolve().parents[1] / "docs"
 
 
 def main() -> None:
-    """Read, draw, write."""
+    """Read the records, draw the plots and write the page."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("files", nargs="*", type=Path, help="as --json wrote them")
+    parser.add_argument("files", nargs="*", type=Path, help="records that --json wrote")
     parser.add_argument("--docs", type=Path, default=DOCS, help="folder for the page")
     options = parser.parse_args()
     files = options.files or sorted((options.docs / "performance").glob("*.json"))

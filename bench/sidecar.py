@@ -1,8 +1,8 @@
 """Measures the results sidecar, beside another with Tekton's flags: `bench/sidecar.py --other PATH`.
 
-Tekton's own looks into /tekton/run only, so /tekton is made for it, and removed after; that takes root.
-It prints nothing when it is ready: both get the same time to settle, and the last `out` file comes at a
-random moment of their polling interval.
+Tekton's own reads only /tekton/run, so /tekton is created for it and removed afterwards, which needs root.
+It prints nothing when it is ready: both get the same time to start, and the last `out` file is written at a
+random moment of the polling interval.
 """
 
 # ruff: noqa: INP001, T201
@@ -26,7 +26,7 @@ from pathlib import Path
 
 SIDECAR = Path(__file__).resolve().parents[1] / "sidecar"
 TEKTON = Path("/tekton")
-SETTLE = 0.15  # seconds a sidecar gets to start, before what is measured
+SETTLE = 0.15  # seconds in which a sidecar starts, before the measurement
 INTERVAL = 0.1  # Tekton's default polling interval
 STEPS = 3
 
@@ -48,7 +48,7 @@ class Candidate:
         self.variables = variables
 
     def prepare(self, load: str) -> None:
-        """Makes the folders of a pod whose Steps run, the results already written."""
+        """Create the folders of a pod whose Steps run and have written their results."""
         for folder in ("results", "steps", "run"):
             shutil.rmtree(self.root / folder, ignore_errors=True)
             (self.root / folder).mkdir(parents=True)
@@ -58,13 +58,13 @@ class Candidate:
             (self.root / "results" / name).write_bytes(value)
 
     def end_steps(self, *, last: bool) -> None:
-        """Ends the last Step, or all the others."""
+        """End the last Step, or all others."""
         for number in [STEPS - 1] if last else range(STEPS - 1):
             (self.root / "run" / str(number) / "out").touch()
 
     @contextlib.contextmanager
     def started(self, load: str, *flags: str) -> Iterator[subprocess.Popen[bytes]]:
-        """Starts it, and ends it afterwards if it has not ended."""
+        """Start the sidecar, and kill it afterwards if it still runs."""
         command = [*self.command, "-results-dir", str(self.root / "results")]
         command += ["-result-names", ",".join(LOADS[load]), "-step-names", "", "-step-results", "{}", *flags]
         process = subprocess.Popen(
@@ -84,7 +84,7 @@ class Candidate:
 
 
 def read_all(process: subprocess.Popen[bytes], lines: int) -> float:
-    """Reads the log; returns when its last byte came."""
+    """Read the log and return the time of its last byte."""
     assert process.stdout  # noqa: S101 - it is a pipe
     last, count = 0.0, 0
     while data := os.read(process.stdout.fileno(), 1 << 20):
@@ -96,7 +96,7 @@ def read_all(process: subprocess.Popen[bytes], lines: int) -> float:
 
 
 def latency(load: str, candidate: Candidate) -> float:
-    """Milliseconds from the last `out` file to the last byte printed."""
+    """Return the milliseconds from the last `out` file to the last byte printed."""
     candidate.prepare(load)
     with candidate.started(load) as process:
         candidate.end_steps(last=False)
@@ -107,7 +107,7 @@ def latency(load: str, candidate: Candidate) -> float:
 
 
 def start_up(candidate: Candidate) -> tuple[float, float]:
-    """Milliseconds from start to the last byte when all Steps have ended, and those on a processor."""
+    """Return the milliseconds from start to the last byte if all Steps have ended, and those of CPU."""
     candidate.prepare(SMALL)
     candidate.end_steps(last=False)
     candidate.end_steps(last=True)
@@ -134,7 +134,7 @@ def peak(candidate: Candidate, load: str) -> float:
     candidate.prepare(load)
     candidate.end_steps(last=False)
     candidate.end_steps(last=True)
-    # A native sidecar stays when it has printed. (rusage would count our own memory before exec.)
+    # A native sidecar goes on after it has printed. (rusage would include our own memory before exec.)
     with candidate.started(load, "-kubernetes-sidecar-mode", "true") as process:
         assert process.stdout  # noqa: S101 - it is a pipe
         left = sum(map(len, LOADS[load].values()))
@@ -146,7 +146,7 @@ def peak(candidate: Candidate, load: str) -> float:
 
 
 def waiting(candidates: list[Candidate], seconds: float) -> list[float]:
-    """Percent of a processor that each uses while it waits; all wait at the same time."""
+    """Return the percentage of a processor that each uses while it waits; all wait at the same time."""
 
     def used(process: subprocess.Popen[bytes]) -> float:
         threads = Path(f"/proc/{process.pid}/task").iterdir()
@@ -165,12 +165,12 @@ def waiting(candidates: list[Candidate], seconds: float) -> list[float]:
 
 
 def median(values: list[float]) -> str:
-    """The median and the worst."""
+    """Return the median and the maximum."""
     return f"{statistics.median(values):.1f} ({max(values):.1f})"
 
 
 def table(candidates: list[Candidate], runs: int, seconds: float) -> str:
-    """Measures everything; returns a Markdown table."""
+    """Measure everything and return a Markdown table."""
 
     def each(measure: Callable[[Candidate], float]) -> list[str]:
         return [median([measure(candidate) for _ in range(runs)]) for candidate in candidates]
@@ -179,8 +179,10 @@ def table(candidates: list[Candidate], runs: int, seconds: float) -> str:
     for load in LOADS:
         rows[f"last `out` to last byte, {load}, ms"] = each(partial(latency, load))
     starts = [[start_up(candidate) for _ in range(runs)] for candidate in candidates]
-    rows["start to last byte, Steps already done, ms"] = [median([one[0] for one in some]) for some in starts]
-    rows["CPU of that whole run, ms"] = [median([one[1] for one in some]) for some in starts]
+    rows["start to last byte, Steps already done, ms"] = [
+        median([passed for passed, _ in measured]) for measured in starts
+    ]
+    rows["CPU of that whole run, ms"] = [median([cpu for _, cpu in measured]) for measured in starts]
     rows["start to ready, ms"] = [
         median([ready(candidate) for _ in range(runs)]) if candidate.variables else "-"
         for candidate in candidates
@@ -199,12 +201,12 @@ def table(candidates: list[Candidate], runs: int, seconds: float) -> str:
 
 
 def ours(folder: Path, python: str) -> list[Candidate]:
-    """Our sidecar, as a container starts it and in two other ways."""
+    """Return our sidecar as a container starts it, and two variants."""
     zipapp = folder / "resultsfw-sidecar.pyz"
     subprocess.run([sys.executable, SIDECAR / "build_zipapp.py", zipapp], check=True)
     single = [python, "-IS", str(zipapp)]
     module = [python, "-S", "-m", "resultsfw_sidecar"]
-    ways: list[tuple[str, list[str], dict[str, str]]] = [
+    variants: list[tuple[str, list[str], dict[str, str]]] = [
         ("ours: zipapp", single, {}),
         ("ours: zipapp, polling", single, {"RESULTSFW_WATCH": "poll"}),
         ("ours: module", module, {"PYTHONPATH": str(SIDECAR)}),
@@ -212,14 +214,14 @@ def ours(folder: Path, python: str) -> list[Candidate]:
     common = {"RESULTSFW_WIRE": "1"}
     return [
         Candidate(name, command, root, {**common, "RESULTSFW_TEKTON_ROOT": str(root), **variables})
-        for root, (name, command, variables) in zip(map(folder.joinpath, "012"), ways, strict=True)
+        for root, (name, command, variables) in zip(map(folder.joinpath, "012"), variants, strict=True)
     ]
 
 
 @contextlib.contextmanager
 def tekton_folder() -> Iterator[None]:
-    """Makes /tekton, where nobody has one."""
-    TEKTON.mkdir()  # fails if it is there: then it is somebody's
+    """Create /tekton, and remove it afterwards."""
+    TEKTON.mkdir()  # fails if it exists: then it is not ours to remove
     try:
         yield
     finally:
@@ -227,12 +229,12 @@ def tekton_folder() -> Iterator[None]:
 
 
 def main() -> None:
-    """Measures from a command line."""
+    """Measure and print the table."""
     parser = argparse.ArgumentParser(description="Measures the results sidecar; prints a Markdown table.")
-    parser.add_argument("--other", help="another sidecar, to run beside ours")
+    parser.add_argument("--other", help="path of another sidecar to measure, too")
     parser.add_argument("--runs", type=int, default=20, help="default: %(default)s")
     parser.add_argument("--wait", type=float, default=60, help="seconds of waiting; default: %(default)s")
-    parser.add_argument("--python", default=sys.executable, help="runs ours; default: this one")
+    parser.add_argument("--python", default=sys.executable, help="Python for our sidecar; default: this one")
     options = parser.parse_args()
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))

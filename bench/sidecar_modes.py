@@ -3,9 +3,10 @@
     python bench/sidecar_modes.py times --runs 20 --namespace bench-modes
     python bench/sidecar_modes.py losses --runs 20 --namespace bench-modes --on-node
 
-Needs RESULTSFW_KUBECONFIG and the images named by the variables RESULTSFW_*_IMAGE. Starts one controller for
-each way, with flags and runs of its own, in a namespace that it makes and removes. Steps tell the time by
-/proc/uptime, so the node must be this machine; `--on-node` says that its sidecars can be killed from here.
+It needs RESULTSFW_KUBECONFIG and the images in the variables RESULTSFW_*_IMAGE. It starts one controller
+for each transport, with flags and runs of its own, in a namespace that it creates and removes. Steps read
+the time from /proc/uptime, so the node must be this machine; with `--on-node` its sidecars are killed from
+here.
 """
 
 # ruff: noqa: INP001, T201
@@ -33,8 +34,8 @@ from resultsfw.tekton.api.kinds import TASKRUNS
 
 NAMESPACES = Kind("", "v1", "namespaces", "Namespace")
 SIDECAR = "sidecar-tekton-log-results"
-PATIENCE = 180.0
-AT_ONCE = 6
+RUN_TIMEOUT = 180.0
+CONCURRENT_RUNS = 6
 
 NET_IMAGE = os.environ.get("RESULTSFW_SIDECAR_NET_IMAGE", "resultsfw/sidecar-net:0.1.0")
 
@@ -43,11 +44,11 @@ FLAGS = {
     "plain": {"results-from": "sidecar-logs", "config.sidecar-logs": "sidecar: plain"},
     "native": {"results-from": "sidecar-logs", "config.sidecar-logs": "sidecar: native"},
     **{
-        f"config-map-{way}": {
+        f"config-map-{mode}": {
             "results-from": "config-map",
-            "config.config-map": f"sidecar: {way}\nimage: {NET_IMAGE}",
+            "config.config-map": f"sidecar: {mode}\nimage: {NET_IMAGE}",
         }
-        for way in ("plain", "native")
+        for mode in ("plain", "native")
     },
 }
 
@@ -56,39 +57,41 @@ UPTIME = "cut -d ' ' -f 1 /proc/uptime"
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A way for a run to be cut off while its second Step runs.
+    """An interruption of a run while its second Step runs.
 
     Attributes:
-        second: The second Step's script. The first has written the result "early".
-        strike: What happens to the run as soon as the second Step runs; none: the Step itself does it.
-        more: Of the TaskRun's spec and of its second Step.
+        second: Script of the second Step. The first Step has written the result "early".
+        interrupt: Interrupts the run once the second Step runs; ``None``: the Step itself does.
+        spec: Further fields of the TaskRun's spec.
+        step: Further fields of the second Step.
+        task: Further fields of the Task.
     """
 
     second: str
-    strike: Callable[["Bench", Object], None] | None = None
+    interrupt: Callable[["Bench", Object], None] | None = None
     spec: dict[str, Any] | None = None
     step: dict[str, Any] | None = None
     task: dict[str, Any] | None = None
 
 
 class Bench:
-    """A namespace, and a controller for each way in it."""
+    """A namespace with one controller for each transport."""
 
-    def __init__(self, namespace: str, ways: list[str]) -> None:
+    def __init__(self, namespace: str, transports: list[str]) -> None:
         self.cluster = KubeCluster(connect(os.environ["RESULTSFW_KUBECONFIG"]))
         self.namespace = namespace
-        self.ways = ways
+        self.transports = transports
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
-        """Controllers that see the cluster, and end after."""
+        """Start the controllers, and stop them and remove the namespaces afterwards."""
         started = []
-        for way in self.ways:
-            name = f"{self.namespace}-{way}"
-            for one in {self.namespace, name}:
+        for transport in self.transports:
+            name = f"{self.namespace}-{transport}"
+            for namespace in {self.namespace, name}:
                 with contextlib.suppress(AlreadyExistsError):
-                    self.cluster.create(NAMESPACES, {"metadata": {"name": one}})
-            flags = {"metadata": {"name": "feature-flags", "namespace": name}, "data": FLAGS[way]}
+                    self.cluster.create(NAMESPACES, {"metadata": {"name": namespace}})
+            flags = {"metadata": {"name": "feature-flags", "namespace": name}, "data": FLAGS[transport]}
             with contextlib.suppress(AlreadyExistsError):
                 self.cluster.create(CONFIG_MAPS, flags)
             command = [sys.executable, "-m", "resultsfw.cli", "controller", "--no-leader-elect"]
@@ -97,27 +100,30 @@ class Bench:
             for part in ("entrypoint", "shell", "nop", "sidecar"):
                 if image := os.environ.get(f"RESULTSFW_{part.upper()}_IMAGE"):
                     command += [f"--{part}-image", image]
-            log = Path(f"/tmp/{name}.log").open("w", encoding="utf-8")  # noqa: S108, SIM115 - for a person
+            log = Path(f"/tmp/{name}.log").open("w", encoding="utf-8")  # noqa: S108, SIM115 - for people
             started.append(subprocess.Popen(command, stdout=log, stderr=log))
         try:
-            time.sleep(4)  # the first runs are not measured anyway
+            time.sleep(4)  # until they are ready; the first runs are not measured
             yield
         finally:
             for process in started:
                 process.send_signal(signal.SIGTERM)
             for process in started:
                 process.wait(40)
-            for one in {self.namespace, *(f"{self.namespace}-{way}" for way in self.ways)}:
-                self.cluster.delete(NAMESPACES, "", one)
+            for namespace in {
+                self.namespace,
+                *(f"{self.namespace}-{transport}" for transport in self.transports),
+            }:
+                self.cluster.delete(NAMESPACES, "", namespace)
 
-    def submit(self, way: str, name: str, task: Object, **spec: Any) -> None:
-        """Create a run of that way."""
+    def submit(self, transport: str, name: str, task: Object, **spec: Any) -> None:
+        """Create a run for the controller of a transport."""
         self.cluster.create(
             TASKRUNS,
             {
                 "metadata": {"name": name, "namespace": self.namespace},
                 "spec": {
-                    "managedBy": f"resultsfw.dev/{self.namespace}-{way}",
+                    "managedBy": f"resultsfw.dev/{self.namespace}-{transport}",
                     "serviceAccountName": "default",
                     "taskSpec": task,
                     **spec,
@@ -126,8 +132,8 @@ class Bench:
         )
 
     def until(self, name: str, holds: Callable[[Object], bool], pause: float = 0.02) -> Object:
-        """The run as soon as it is so."""
-        end = time.monotonic() + PATIENCE
+        """Return the run as soon as a condition holds."""
+        end = time.monotonic() + RUN_TIMEOUT
         while not holds(run := self.cluster.get(TASKRUNS, self.namespace, name)):
             if time.monotonic() > end:
                 raise TimeoutError(f"{name}: {run.get('status', {}).get('conditions')}")
@@ -135,7 +141,7 @@ class Bench:
         return run
 
     def remove(self, name: str) -> None:
-        """With its pod."""
+        """Delete a run, and its pod with it."""
         with contextlib.suppress(NotFoundError):
             self.cluster.delete(TASKRUNS, self.namespace, name)
 
@@ -144,7 +150,7 @@ class Bench:
 
 
 def a_task(*scripts: str, results: tuple[str, ...], **more: Any) -> Object:
-    """A Task of busybox Steps."""
+    """Return a Task of busybox Steps."""
     return {
         "results": [{"name": name, "type": "string"} for name in results],
         "steps": [
@@ -156,41 +162,43 @@ def a_task(*scripts: str, results: tuple[str, ...], **more: Any) -> Object:
 
 
 def uptime() -> float:
-    """Seconds, as the Steps read them."""
+    """Return the seconds of the clock that the Steps read."""
     return float(Path("/proc/uptime").read_text(encoding="ascii").split()[0])
 
 
-def one_time(bench: Bench, way: str, name: str) -> tuple[float, float, float]:
-    """Seconds from creation to the first Step, from the last one's end to the status, and of it all."""
+def one_time(bench: Bench, transport: str, name: str) -> tuple[float, float, float]:
+    """Return the seconds to the first Step, from the last Step's end to the status, and in all."""
     task = a_task(
         f"{UPTIME} > $(results.began.path)",
         f"sleep 1; {UPTIME} > $(results.ended.path)",
         results=("began", "ended"),
     )
     created = uptime()
-    bench.submit(way, name, task)
+    bench.submit(transport, name, task)
     run = bench.until(name, is_done)
-    seen = uptime()
-    values = {one["name"]: float(one["value"]) for one in run["status"]["results"]}
+    done = uptime()
+    values = {result["name"]: float(result["value"]) for result in run["status"]["results"]}
     bench.remove(name)
-    return values["began"] - created, seen - values["ended"], seen - created
+    return values["began"] - created, done - values["ended"], done - created
 
 
 def times(bench: Bench, runs: int) -> None:
-    """One run after the other, the ways in turn."""
-    taken: dict[str, list[tuple[float, float, float]]] = {way: [] for way in bench.ways}
+    """Measure runs one after another, the transports in turn, and print the table."""
+    taken: dict[str, list[tuple[float, float, float]]] = {transport: [] for transport in bench.transports}
     for number in range(runs + 1):
-        for way in random.sample(bench.ways, len(bench.ways)):
-            one = one_time(bench, way, f"{way}-{number}")
-            print(way, *(f"{seconds:.2f}" for seconds in one), file=sys.stderr, flush=True)
+        for transport in random.sample(bench.transports, len(bench.transports)):
+            measured = one_time(bench, transport, f"{transport}-{number}")
+            print(transport, *(f"{seconds:.2f}" for seconds in measured), file=sys.stderr, flush=True)
             if number:
-                taken[way].append(one)
+                taken[transport].append(measured)
     print("| s, best, median, worst of", runs, "| to first Step | last Step's end to status | whole run |")
     print("|---|--:|--:|--:|")
-    for way in bench.ways:
-        columns = zip(*taken[way], strict=True)
-        cells = (f"{min(one):.2f}, {statistics.median(one):.2f}, {max(one):.2f}" for one in columns)
-        print(f"| {way} |", " | ".join(cells), "|")
+    for transport in bench.transports:
+        columns = zip(*taken[transport], strict=True)
+        cells = (
+            f"{min(column):.2f}, {statistics.median(column):.2f}, {max(column):.2f}" for column in columns
+        )
+        print(f"| {transport} |", " | ".join(cells), "|")
 
 
 # Losses.
@@ -214,7 +222,7 @@ def _delete(grace: int | None) -> Callable[[Bench, Object], None]:
 
 
 def _kill_sidecar(bench: Bench, run: Object) -> None:
-    """SIGKILL from the node, as the kernel does it for memory."""
+    """Kill the sidecar from the node, as the kernel does when memory is short."""
     uid = bench.cluster.get(PODS, bench.namespace, run["status"]["podName"])["metadata"]["uid"]
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
@@ -226,8 +234,6 @@ def _kill_sidecar_late(bench: Bench, run: Object) -> None:
     time.sleep(random.uniform(0.8, 2.0))  # noqa: S311 - no secret
     _kill_sidecar(bench, run)
 
-
-TOLD = ("not whole", "could not be read", "cannot be used", "nothing is known of")
 
 CASES = {
     "Step out of memory": Case(
@@ -251,21 +257,21 @@ CASES = {
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """What came of one run: which results arrived, whether a missing one was told, and how long it took."""
+    """The outcome of one run: which results arrived, whether a loss was reported, and the seconds it took."""
 
     arrived: frozenset[str]
     reason: str
-    told: bool
+    reported: bool
     seconds: float
 
 
-def one_loss(bench: Bench, way: str, name: str, case: Case) -> Loss:
-    """Take a run to its second Step, strike, and see what comes."""
+def one_loss(bench: Bench, transport: str, name: str, case: Case) -> Loss:
+    """Interrupt a run during its second Step and return the outcome."""
     task = a_task(
         "printf early > $(results.early.path)", case.second, results=("early", "late"), **(case.task or {})
     )
     task["steps"][1] |= case.step or {}
-    bench.submit(way, name, task, **(case.spec or {}))
+    bench.submit(transport, name, task, **(case.spec or {}))
 
     def second_runs(run: Object) -> bool:
         steps = run.get("status", {}).get("steps") or [{}]
@@ -273,43 +279,48 @@ def one_loss(bench: Bench, way: str, name: str, case: Case) -> Loss:
 
     run = bench.until(name, second_runs, 0.1)
     time.sleep(1.2)  # the second Step polls for the first one's end once a second
-    struck = time.monotonic()
-    if case.strike is not None:
-        case.strike(bench, run)
+    interrupted = time.monotonic()
+    if case.interrupt is not None:
+        case.interrupt(bench, run)
     run = bench.until(name, is_done, 0.1)
-    took = time.monotonic() - struck
-    (verdict,) = [one for one in run["status"]["conditions"] if one["type"] == "Succeeded"]
-    arrived = frozenset(one["name"] for one in run["status"].get("results", ()))
-    told = any(words in verdict["message"] for words in TOLD)
+    took = time.monotonic() - interrupted
+    conditions = {condition["type"]: condition for condition in run["status"]["conditions"]}
+    verdict = conditions["Succeeded"]
+    arrived = frozenset(result["name"] for result in run["status"].get("results", ()))
+    # Either results are the reason, or the message of another reason goes on with "results: ...".
+    reported = verdict["reason"].startswith("TaskRunResult") or "results: " in verdict["message"]
     bench.remove(name)
-    return Loss(arrived, verdict["reason"], told, took)
+    return Loss(arrived, verdict["reason"], reported, took)
 
 
 def losses(bench: Bench, runs: int, cases: list[str]) -> None:
-    """Several runs at once; what is counted is no time."""
-    print("| case | way | early arrived | late arrived | ended as | missing told | to status, s |")
+    """Interrupt runs, several at once, and print the table of their outcomes."""
+    print("| case | transport | early arrived | late arrived | ended as | loss reported | to status, s |")
     print("|---|---|--:|--:|---|--:|--:|")
-    with ThreadPoolExecutor(AT_ONCE) as pool:
+    with ThreadPoolExecutor(CONCURRENT_RUNS) as pool:
         for number, name in enumerate(cases):
             jobs = [
-                (way, pool.submit(one_loss, bench, way, f"c{number}-{way}-{run}", CASES[name]))
+                (
+                    transport,
+                    pool.submit(one_loss, bench, transport, f"c{number}-{transport}-{run}", CASES[name]),
+                )
                 for run in range(runs)
-                for way in bench.ways
+                for transport in bench.transports
             ]
-            for way in bench.ways:
-                done = [job.result() for other, job in jobs if other == way]
-                early, late = (sum(which in one.arrived for one in done) for which in ("early", "late"))
-                reasons = ", ".join(sorted({one.reason for one in done}))
-                missing = [one for one in done if len(one.arrived) < len(("early", "late"))]
-                told = sum(one.told for one in missing)
-                median = statistics.median(one.seconds for one in done)
-                worst = max(one.seconds for one in done)
-                counts = f"{early}/{runs} | {late}/{runs} | {reasons} | {told}/{len(missing)}"
-                print(f"| {name} | {way} | {counts} | {median:.1f} ({worst:.1f}) |", flush=True)
+            for transport in bench.transports:
+                done = [job.result() for other, job in jobs if other == transport]
+                early, late = (sum(name in loss.arrived for loss in done) for name in ("early", "late"))
+                reasons = ", ".join(sorted({loss.reason for loss in done}))
+                missing = [loss for loss in done if len(loss.arrived) < len(("early", "late"))]
+                reported = sum(loss.reported for loss in missing)
+                median = statistics.median(loss.seconds for loss in done)
+                worst = max(loss.seconds for loss in done)
+                counts = f"{early}/{runs} | {late}/{runs} | {reasons} | {reported}/{len(missing)}"
+                print(f"| {name} | {transport} | {counts} | {median:.1f} ({worst:.1f}) |", flush=True)
 
 
 def main() -> None:
-    """See the module."""
+    """Measure what the command line names."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("what", choices=["times", "losses"])
     parser.add_argument("--runs", type=int, default=20)
@@ -317,16 +328,17 @@ def main() -> None:
     parser.add_argument("--transports", nargs="+", choices=list(FLAGS), default=[])
     parser.add_argument("--cases", nargs="+", choices=list(CASES), default=[])
     parser.add_argument("--on-node", action="store_true")
-    given = parser.parse_args()
+    options = parser.parse_args()
     bench = Bench(
-        given.namespace, given.ways or (list(FLAGS) if given.what == "times" else ["plain", "native"])
+        options.namespace,
+        options.transports or (list(FLAGS) if options.what == "times" else ["plain", "native"]),
     )
     with bench.running():
-        if given.what == "times":
-            times(bench, given.runs)
+        if options.what == "times":
+            times(bench, options.runs)
         else:
-            cases = given.cases or [one for one in CASES if given.on_node or "killed" not in one]
-            losses(bench, given.runs, cases)
+            cases = options.cases or [case for case in CASES if options.on_node or "killed" not in case]
+            losses(bench, options.runs, cases)
 
 
 if __name__ == "__main__":

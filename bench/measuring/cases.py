@@ -1,4 +1,4 @@
-"""What is measured in which order: cases, and which backend can have which."""
+"""Plans the cases to measure: their order, and which backend can carry which size."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,26 +7,26 @@ from measuring.runs import STEPS, shares
 from resultsfw import Capabilities, ResultsManager
 
 SERIES = (200, 1_000, 2_500, 10_000, 100_000, 1_000_000)
-"""Bytes of a TaskRun's results, together; the last Step's termination message, of 3,072, has all."""
+"""Bytes of a TaskRun's results together; the last Step's termination message, of 3,072 bytes, has all."""
 
 TEKTONS = ("termination-message", "sidecar-logs")
-"""What Tekton's controller knows."""
+"""Backends of Tekton's controller."""
 
 MOST = 1_572_864
-"""Bytes that max-result-size may be, Tekton's and ours."""
+"""Greatest value of max-result-size, in bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """One round for one side.
+    """One round of one controller.
 
     Attributes:
         part: ``table``, ``series``, ``scale`` or ``engine``.
         backend: The value of ``results-from``.
-        bytes: Of a TaskRun's results, together.
-        runs: PipelineRuns of the round, all at once.
-        round: Counted from 0.
-        side: Whose controller does it.
+        bytes: Bytes of a TaskRun's results together.
+        runs: Number of PipelineRuns, which run at once.
+        round: Number of the round, from 0.
+        side: The controller, "resultsfw" or "Tekton".
     """
 
     part: str
@@ -39,7 +39,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """Cases that belong together: each backend with each size, so many runs, so many times."""
+    """Cases that belong together: every combination of backend, size and number of runs, in each round."""
 
     name: str
     backends: Sequence[str]
@@ -49,17 +49,17 @@ class Part:
 
 
 def capabilities(backend: str, flags: Mapping[str, str]) -> Capabilities:
-    """The backend's record of what it can carry.
+    """Return the capabilities of a backend.
 
     Raises:
-        ResultsError: There is no such backend, or it cannot be had.
+        ResultsError: There is no such backend, or it cannot be loaded.
     """
     core = ResultsManager.from_flags({**flags, "results-from": backend})
     return core.backend(backend).capabilities
 
 
 def can_carry(record: Capabilities, size: int, steps: int = STEPS) -> bool:
-    """Whether results of so many bytes together, shared out to so many Steps, are within a record."""
+    """Return whether a backend can carry results of this size together, shared by this number of Steps."""
     if record.run_bytes is not None and size > record.run_bytes:
         return False
     most = MOST if record.result_bytes is None else record.result_bytes
@@ -67,12 +67,12 @@ def can_carry(record: Capabilities, size: int, steps: int = STEPS) -> bool:
 
 
 def max_result_size(size: int) -> int:
-    """The flag for it. Tekton counts the line of the log with all that is around the value."""
+    """Return the flag's value for a size. Tekton counts the whole line of the log, not only the value."""
     return min(MOST, max(4096, max(shares(size, STEPS)) + 1024))
 
 
 def plan(parts: Iterable[Part], sides: Sequence[str], records: Mapping[str, Capabilities]) -> list[Case]:
-    """All cases. Sides take turns, and so do backends: what changes on the machine meets all of them."""
+    """Return all cases. Controllers and backends take turns, so the machine affects all of them alike."""
     return [
         Case(part=part.name, backend=backend, bytes=size, runs=runs, round=number, side=side)
         for part in parts
@@ -87,5 +87,5 @@ def plan(parts: Iterable[Part], sides: Sequence[str], records: Mapping[str, Capa
 
 
 def left(cases: Iterable[Case], done: Collection[Case]) -> list[Case]:
-    """Those that are still to be done."""
+    """Return the cases that are not done."""
     return [case for case in cases if case not in done]

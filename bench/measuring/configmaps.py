@@ -1,11 +1,11 @@
-"""The ConfigMaps `feature-flags` while measuring: one of our own, and Tekton's, which is put back."""
+"""Sets the ConfigMaps `feature-flags` for a benchmark: one of our own, and Tekton's, which is restored."""
 
 import json
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 
-from measuring.alone import alone
+from measuring.exclusive import exclusive
 from measuring.processes import Log
 from resultsfw.cluster import CONFIG_MAPS
 from resultsfw.errors import NotFoundError
@@ -13,19 +13,19 @@ from resultsfw.kube import KubeCluster
 
 NAME = "feature-flags"
 BEFORE = "bench.resultsfw.dev/before"
-"""Annotation of Tekton's ConfigMap: what stood there. One that was killed leaves it to the next."""
+"""Annotation of Tekton's ConfigMap with its earlier data, which the next benchmark restores after a kill."""
 
 SETTLE = 3.0
-"""Seconds: Tekton's controller does not tell when it has taken over an edit."""
+"""Seconds after an edit: Tekton's controller does not report when it has read the ConfigMap."""
 
 
 class OwnFlags:
-    """A ConfigMap in a namespace of ours: what Tekton's controller reads is not touched for our side.
+    """Our controller's ConfigMap, in a namespace of its own.
 
     Args:
-        cluster: Where.
-        namespace: The controller is to be told of it by ``--namespace``.
-        data: What stands there, whatever is measured.
+        cluster: The cluster.
+        namespace: The namespace, which is also the controller's ``--namespace``.
+        data: Data for all cases.
     """
 
     def __init__(self, cluster: KubeCluster, namespace: str, data: Mapping[str, str]) -> None:
@@ -34,7 +34,7 @@ class OwnFlags:
         self.set("termination-message", 4096)
 
     def set(self, backend: str, size: int, log: Log | None = None) -> None:
-        """This backend and this ``max-result-size``, in force when it returns."""
+        """Set the backend and ``max-result-size``, and wait until the controller uses them."""
         data = {**self._always, "results-from": backend, "max-result-size": str(size)}
         if data == self.data:
             return
@@ -44,7 +44,7 @@ class OwnFlags:
         else:
             metadata = {"name": NAME, "namespace": self._namespace}
             with suppress(NotFoundError):
-                self._cluster.delete(CONFIG_MAPS, self._namespace, NAME)  # of a command that was killed
+                self._cluster.delete(CONFIG_MAPS, self._namespace, NAME)  # of a benchmark that was killed
             self._cluster.create(CONFIG_MAPS, {"metadata": metadata, "data": data})
         self.data = data
         if log is not None:
@@ -52,14 +52,14 @@ class OwnFlags:
 
 
 class TektonFlags:
-    """Tekton's ConfigMap, shared by all that use the cluster."""
+    """Tekton's ConfigMap, which other users of the cluster share."""
 
     def __init__(self, cluster: KubeCluster, namespace: str) -> None:
         self._cluster, self._namespace = cluster, namespace
         self._now: dict[str, str] = {}
 
     def set(self, backend: str, size: int) -> None:
-        """This backend and this ``max-result-size``, taken over when it returns."""
+        """Set the backend and ``max-result-size``, and wait until Tekton's controller uses them."""
         data = {"results-from": backend, "max-result-size": str(size)}
         if data != self._now:
             self._cluster.patch(CONFIG_MAPS, self._namespace, NAME, {"data": data})
@@ -67,18 +67,18 @@ class TektonFlags:
             time.sleep(SETTLE)
 
     def keep(self) -> None:
-        """Note what stands there, or put back what a killed one before left changed."""
+        """Save the data in an annotation, after restoring what a killed benchmark left changed."""
         self.restore()
         data = self._cluster.get(CONFIG_MAPS, self._namespace, NAME).get("data") or {}
         before = {key: data.get(key) for key in ("results-from", "max-result-size")}
         self._annotate(json.dumps(before))
 
     def restore(self) -> None:
-        """Put back what was noted; without a note, leave everything as it is."""
+        """Restore the saved data, if there is any."""
         metadata = self._cluster.get(CONFIG_MAPS, self._namespace, NAME)["metadata"]
-        noted = (metadata.get("annotations") or {}).get(BEFORE)
-        if noted is not None:
-            self._cluster.patch(CONFIG_MAPS, self._namespace, NAME, {"data": json.loads(noted)})
+        saved = (metadata.get("annotations") or {}).get(BEFORE)
+        if saved is not None:
+            self._cluster.patch(CONFIG_MAPS, self._namespace, NAME, {"data": json.loads(saved)})
             self._annotate(None)
             self._now = {}
 
@@ -89,8 +89,8 @@ class TektonFlags:
 
 @contextmanager
 def tekton_flags(cluster: KubeCluster, namespace: str) -> Iterator[TektonFlags]:
-    """Tekton's flags to be set, and afterwards as they were."""
-    with alone(namespace):
+    """Yield Tekton's flags, and restore them afterwards."""
+    with exclusive(namespace):
         flags = TektonFlags(cluster, namespace)
         flags.keep()
         try:

@@ -1,10 +1,10 @@
-"""What people write on the command line of a benchmark."""
+"""Parses options of the benchmarks."""
 
 from collections.abc import Iterable
 
 
 def pairs(texts: Iterable[str]) -> dict[str, str]:
-    """Of ``KEY=VALUE``, each.
+    """Parse texts of the form ``KEY=VALUE``.
 
     Raises:
         SystemExit: One has no ``=``.

@@ -1,4 +1,4 @@
-"""The page about performance, as Markdown, made of records alone."""
+"""Writes the page about performance, as Markdown, from records."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -9,7 +9,7 @@ from measuring.records import Record
 from measuring.summary import Row, Spread, pick
 
 Plots = dict[str, str]
-"""A plot's name to its file, as the page links it."""
+"""Paths of plots by name, as the page links to them."""
 
 _HEAD: Final = """\
 # Performance
@@ -64,13 +64,13 @@ of a pod is counted from its creation and includes waiting for one of these 16 p
 
 
 def page(found: Sequence[Record], rows: Sequence[Row], plots: Plots, files: Sequence[Path]) -> str:
-    """The whole page.
+    """Return the whole page.
 
     Args:
         found: The records.
-        rows: What they come to.
-        plots: Those that there are.
-        files: Of the records, in their order.
+        rows: Their summary.
+        plots: The plots that exist.
+        files: Files of the records, in their order.
     """
     parts = [_HEAD]
     cluster, engine = pick(rows, place="cluster"), pick(rows, place="engine")
@@ -86,7 +86,7 @@ def page(found: Sequence[Record], rows: Sequence[Row], plots: Plots, files: Sequ
 
 
 def table(head: Sequence[str], lines: Iterable[Sequence[str]], words: int = 1) -> str:
-    """A Markdown table; the columns after so many hold numbers."""
+    """Return a Markdown table; the columns after the first ``words`` hold numbers."""
     rule = "|" + "---|" * words + "--:|" * (len(head) - words)
     return "\n".join([_line(head), rule, *(_line(line) for line in lines)])
 
@@ -96,25 +96,25 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def number(value: float, digits: int = 0) -> str:
-    """With thousands apart; a dash where there is none."""
+    """Return a number with thousands separated; a dash if it is not a number."""
     return "-" if math.isnan(value) else f"{value:,.{digits}f}"
 
 
 def rounds(value: Spread, digits: int = 1) -> str:
-    """A median of rounds and its spread."""
+    """Return a median of rounds with its spread."""
     if value.low == value.high:
         return number(value.median, digits)
     return f"{number(value.median, digits)} ({number(value.low, digits)} to {number(value.high, digits)})"
 
 
 def single(value: Spread) -> str:
-    """A median of runs, and what 95 of 100 do not pass."""
+    """Return a median of runs with the 95th percentile."""
     return f"{number(value.median)} ({number(value.high)})"
 
 
-def ratio(mine: float, theirs: float) -> str:
-    """Percent of the other's."""
-    return f"{100 * mine / theirs:.0f} %" if theirs else "-"
+def ratio(ours: float, theirs: float) -> str:
+    """Return our figure in percent of theirs."""
+    return f"{100 * ours / theirs:.0f} %" if theirs else "-"
 
 
 def _tep(rows: Sequence[Row], plots: Plots) -> list[str]:
@@ -150,7 +150,7 @@ def _tep(rows: Sequence[Row], plots: Plots) -> list[str]:
 
 
 def _against(rows: Sequence[Row], names: Sequence[str]) -> list[str]:
-    """Ours in percent of Tekton's."""
+    """Return a table of our figures in percent of Tekton's."""
     lines = []
     for name in names:
         theirs = pick(rows, backend=name, who="Tekton")
@@ -164,7 +164,7 @@ def _against(rows: Sequence[Row], names: Sequence[str]) -> list[str]:
 
 
 def _differences(rows: Sequence[Row], names: Sequence[str]) -> list[str]:
-    """Each backend against termination messages, or whichever comes first: the TEP's figures."""
+    """Return a table of each backend's differences to the first one: the TEP's figures."""
     lines = []
     for who in _in_order(row.who for row in rows):
         for name in names[1:]:
@@ -190,7 +190,7 @@ def _differences(rows: Sequence[Row], names: Sequence[str]) -> list[str]:
 
 
 def _core(row: Row) -> float:
-    """Percent of one processor."""
+    """Return the CPU in percent of one processor."""
     return row.cpu.median / 1000 * row.taskruns / row.wall.median * 100
 
 
@@ -271,11 +271,11 @@ def _wrong(rows: Sequence[Row]) -> list[str]:
         for row in rows
         if row.wrong
     ]
-    return ["## What was not as it has to be\n", "\n".join(lines)] if lines else []
+    return ["## What was not as expected\n", "\n".join(lines)] if lines else []
 
 
 def how(found: Sequence[Record], files: Sequence[Path]) -> str:
-    """Machine, versions, date and command of each record."""
+    """Return machine, versions, date and command of each record."""
     parts = ["## How this was measured\n"]
     for record, file in zip(found, files, strict=True):
         machine = record.machine

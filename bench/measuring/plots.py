@@ -1,4 +1,4 @@
-"""Plots of measurements, as SVG: the same files for the same figures."""
+"""Draws plots of measurements as SVG; the same figures give the same files."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -27,7 +27,7 @@ _STYLES = ("-", "--", ":", "-.")
 
 
 def draw(rows: Sequence[Row], folder: Path) -> dict[str, str]:
-    """All plots that the rows are enough for.
+    """Draw all plots for which there are rows.
 
     Args:
         rows: What the records come to.
@@ -58,7 +58,7 @@ def _figure(width: float) -> Figure:
 
 
 def _pair(rows: Sequence[Row], groups: Sequence[str | int], key: str) -> Figure:
-    """CPU and memory side by side, a group of bars for each value of an attribute."""
+    """Draw CPU and memory side by side, with a group of bars for each value of an attribute."""
     figure = _figure(8)
     left, right = figure.subplots(1, 2)
     _bars(left, rows, groups, key, cpu=True)
@@ -97,7 +97,7 @@ def _bars(axes: Axes, rows: Sequence[Row], groups: Sequence[str | int], key: str
 
 
 def _lines(rows: Sequence[Row], attribute: str, label: str) -> Figure:
-    """A line for each controller (colour) and backend (stroke)."""
+    """Draw a line for each controller (colour) and backend (stroke)."""
     figure = _figure(8)
     axes = figure.subplots()
     whose = _in_order(row.who for row in rows)

@@ -1,4 +1,4 @@
-"""Processes that are measured: their CPU and memory from /proc, and our controller as one of them."""
+"""Measures CPU and memory of processes from /proc, and starts our controller as one of them."""
 
 import os
 import subprocess
@@ -11,18 +11,18 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Process:
-    """A process of this machine, or this one, whose CPU and memory are read from /proc."""
+    """A process of this machine, by default this one, whose CPU and memory are read from /proc."""
 
     def __init__(self, pid: int | None = None) -> None:
         self.folder = Path("/proc", "self" if pid is None else str(pid))
 
     def cpu(self) -> float:
-        """Seconds of user and system time so far."""
+        """Return the seconds of user and system time so far."""
         fields = (self.folder / "stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / _TICKS
 
     def peak(self) -> float:
-        """Megabytes: the most that was resident since `forget_peak`."""
+        """Return the peak of resident memory since `forget_peak`, in megabytes."""
         lines = (self.folder / "status").read_text().splitlines()
         return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
 
@@ -32,38 +32,38 @@ class Process:
 
 
 class Log:
-    """What a process of ours has said."""
+    """The log of a process."""
 
     def __init__(self, path: Path, process: "subprocess.Popen[bytes]") -> None:
         self._path, self._process = path, process
 
     def length(self) -> int:
-        """Of what was said so far: where to listen from."""
+        """Return the length of the log so far."""
         return len(self._path.read_text())
 
     def wait_for(self, words: str, since: int = 0) -> None:
-        """Until it says so.
+        """Wait until the log contains some text.
 
         Raises:
-            SystemExit: It ended, or did not say so within a minute.
+            SystemExit: The process ended, or a minute has passed.
         """
         end = time.monotonic() + 60
         while words not in self._path.read_text()[since:]:
             if time.monotonic() > end or self._process.poll() is not None:
-                raise SystemExit(f"the controller did not say {words!r}: {self._path.read_text()[-2000:]}")
+                raise SystemExit(f"the controller did not log {words!r}: {self._path.read_text()[-2000:]}")
             time.sleep(0.05)
 
 
 @contextmanager
 def own_controller(log: Path, options: Sequence[str], *, python: str) -> Iterator[tuple[Process, Log]]:
-    """Our controller as a process, and its end.
+    """Start our controller as a process, and terminate it afterwards.
 
     Args:
-        log: The file for what it says.
-        options: Of ``resultsfw controller``.
-        python: Of an environment with the resultsfw that is to be measured.
+        log: File for its log.
+        options: Options of ``resultsfw controller``.
+        python: Python of an environment with the resultsfw to be measured.
     """
-    # -P: not the resultsfw of the folder that one is in.
+    # -P: not the resultsfw of the current directory.
     command = [
         python,
         "-P",
@@ -76,9 +76,9 @@ def own_controller(log: Path, options: Sequence[str], *, python: str) -> Iterato
     ]
     with log.open("w") as file, subprocess.Popen([*command, *options], stderr=file) as process:
         try:
-            said = Log(log, process)
-            said.wait_for("this replica is the leader")
-            yield Process(process.pid), said
+            output = Log(log, process)
+            output.wait_for("this replica is the leader")
+            yield Process(process.pid), output
         finally:
             process.terminate()
             process.wait(30)

@@ -1,4 +1,4 @@
-"""The JSON file of one measurement: what was measured where, with what, and every round as it ended."""
+"""Reads and writes the JSON file of a measurement: machine, versions, command, figures of each round."""
 
 import json
 import os
@@ -24,12 +24,12 @@ class Record:
 
     Attributes:
         place: ``cluster`` or ``engine``.
-        label: Of the code that was measured: ``now``, or a word for an earlier state.
-        command: As a person types it.
-        when: UTC, of the last round.
-        machine: What it ran on.
-        versions: Name to version.
-        rounds: A `Case` each, with its figures.
+        label: State of the code: ``now``, or a word for an earlier state.
+        command: The command that was typed.
+        when: UTC time of the last round.
+        machine: Facts about the machine.
+        versions: Versions by name.
+        rounds: The fields of a `Case` with its figures, for each round.
     """
 
     place: str
@@ -41,18 +41,18 @@ class Record:
     rounds: list[Object] = field(default_factory=list)
 
     def add(self, case: Case, figures: Object) -> None:
-        """A round that ended."""
+        """Add the figures of a round."""
         self.when = f"{datetime.now(UTC):%Y-%m-%d %H:%M}"
         self.rounds.append({**asdict(case), **figures})
 
     def done(self) -> set[Case]:
-        """The rounds there are."""
-        return {Case(**{key: one[key] for key in CASE}) for one in self.rounds}
+        """Return the cases of all rounds."""
+        return {Case(**{key: figures[key] for key in CASE}) for figures in self.rounds}
 
     def write(self, path: Path) -> None:
-        """To a file; one line a round, so that files can be compared."""
+        """Write the file, with one line for each round, so that files can be compared."""
         head = {key: value for key, value in asdict(self).items() if key != "rounds"}
-        rounds = ",\n".join(json.dumps(one, separators=(",", ":")) for one in self.rounds)
+        rounds = ",\n".join(json.dumps(figures, separators=(",", ":")) for figures in self.rounds)
         text = json.dumps(head, indent=1)[:-2] + f',\n "rounds": [\n{rounds}\n]\n}}\n'
         path.parent.mkdir(parents=True, exist_ok=True)
         new = path.with_suffix(".new")
@@ -80,20 +80,20 @@ def opened(path: Path | None, place: str, label: str, *, resume: bool) -> Record
     """
     if path is not None and path.exists():
         if not resume:
-            raise SystemExit(f"{path} is there: --resume does what is missing in it, or remove it")
+            raise SystemExit(f"{path} exists: use --resume to do what is missing in it, or remove it")
         return read(path)
-    # Where this machine has another version's Python is nobody's business.
+    # The record must not contain paths of this machine.
     words = ["python", *(_nameless(word) for word in sys.argv if word != "--resume")]
     return Record(place=place, label=label, command=shlex.join(words), machine=machine())
 
 
 def _nameless(word: str) -> str:
-    """An argument without where this machine keeps a Python: ``BEFORE/bin/python``."""
+    """Return an argument without the path of a Python of this machine: ``BEFORE/bin/python``."""
     return "BEFORE/bin/python" if word.startswith("/") and word.endswith("/bin/python") else word
 
 
 def machine() -> Object:
-    """What this machine is."""
+    """Return facts about this machine."""
     model = "unknown"
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):
@@ -103,7 +103,7 @@ def machine() -> Object:
 
 
 def versions(python: str) -> dict[str, str]:
-    """Of Python and of the resultsfw in that environment, with its commit where it is a checkout."""
+    """Return the versions of Python and of the resultsfw in an environment, with the commit of a checkout."""
     code = "import platform, resultsfw, importlib.metadata as m; print(platform.python_version(), "
     code += "m.version('resultsfw'), resultsfw.__file__)"
     ran = subprocess.run([python, "-P", "-c", code], capture_output=True, text=True, check=True)

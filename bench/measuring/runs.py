@@ -1,4 +1,4 @@
-"""The runs that are measured, as manifests."""
+"""Builds the manifests of the runs that are measured."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,18 +7,18 @@ Object = dict[str, Any]
 
 TASKS = 3
 STEPS = 2
-"""Of the measurement in TEP-0127: 20 to 30 PipelineRuns, each with 3 TaskRuns of 2 Steps."""
+"""As in TEP-0127's measurement: 20 to 30 PipelineRuns, each with 3 TaskRuns of 2 Steps."""
 
 _SCRIPT = "#!/bin/sh\nhead -c {size} /dev/zero | tr '\\0' x > $(results.{result}.path)\n"
 
 
 def shares(total: int, count: int) -> list[int]:
-    """So many bytes for each of so many results, together the total."""
+    """Return how many bytes each of ``count`` results has if they have ``total`` bytes together."""
     return [total // count + (number < total % count) for number in range(count)]
 
 
 def task_spec(sizes: Sequence[int], image: str) -> Object:
-    """A Task with a Step for each size, which writes a result of so many bytes."""
+    """Return a Task with a Step for each size, which writes a result of that many bytes."""
     results = [f"result-{number}" for number in range(len(sizes))]
     return {
         "results": [{"name": result, "type": "string"} for result in results],
@@ -32,7 +32,7 @@ def task_spec(sizes: Sequence[int], image: str) -> Object:
 def taskrun(
     name: str, namespace: str, labels: Mapping[str, str], *, sizes: Sequence[int], image: str, managed_by: str
 ) -> Object:
-    """A TaskRun of that Task."""
+    """Return a TaskRun of such a Task."""
     return {
         "apiVersion": "tekton.dev/v1",
         "kind": "TaskRun",
@@ -51,16 +51,16 @@ def pipelinerun(
     managed_by: str = "",
     node_selector: Mapping[str, str] | None = None,
 ) -> Object:
-    """A PipelineRun of three such Tasks, one after the other.
+    """Return a PipelineRun of three such Tasks in sequence.
 
     Args:
-        name: Its name.
+        name: Name of the PipelineRun.
         namespace: Its namespace.
-        labels: Its own, which its TaskRuns and their pods have from it.
-        size: Bytes of all results of one TaskRun; the Steps share them.
-        image: Of every Step.
-        managed_by: ``spec.managedBy``; without: it is Tekton's.
-        node_selector: Where its pods are to run, whatever the taints there.
+        labels: Its labels, which its TaskRuns and their pods inherit.
+        size: Bytes of all results of one TaskRun; its Steps share them.
+        image: Image of every Step.
+        managed_by: ``spec.managedBy``; "" for Tekton's controller.
+        node_selector: Nodes for its pods, which tolerate all taints.
     """
     tasks: list[Object] = []
     for number in range(TASKS):

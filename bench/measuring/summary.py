@@ -1,4 +1,4 @@
-"""What many rounds come to: medians with their spread, differences, ratios."""
+"""Summarizes rounds as medians with their spread."""
 
 import math
 import statistics
@@ -11,12 +11,12 @@ from measuring.records import Record
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spread:
-    """A median, and what most values lie within.
+    """A median and the range of most values.
 
     Attributes:
-        median: The middle one.
-        low: The least of rounds.
-        high: The most of rounds; of single runs the one that 95 of 100 do not pass.
+        median: The median.
+        low: The minimum.
+        high: The maximum of rounds; of single runs the 95th percentile.
     """
 
     median: float
@@ -31,20 +31,20 @@ class Row:
     Attributes:
         place: ``cluster`` or ``engine``.
         part: ``table``, ``series`` or ``scale``.
-        who: The controller, with the label of its code where it is not today's.
+        who: The controller, with the label of its code if that is not "now".
         backend: The value of ``results-from``.
-        bytes: Of a TaskRun's results, together.
-        taskruns: Of a round.
-        rounds: How many.
-        cpu: Milliseconds a TaskRun.
-        pods_cpu: The same of the engine's Steps and sidecars; ``None`` on a cluster.
-        peak: Megabytes, the most of all rounds.
+        bytes: Bytes of a TaskRun's results together.
+        taskruns: TaskRuns of a round.
+        rounds: Number of rounds.
+        cpu: Milliseconds of CPU for each TaskRun.
+        pods_cpu: The same for the engine's Steps and sidecars; ``None`` on a cluster.
+        peak: Peak memory of all rounds, in megabytes.
         start: Milliseconds from pod to first Step.
         status: Milliseconds from the last Step's end to the TaskRun's verdict.
-        pipeline: Milliseconds from there to the PipelineRun's.
+        pipeline: Milliseconds from the last TaskRun's verdict to the PipelineRun's.
         wall: Seconds until all were done.
-        requests: A TaskRun; ``None`` on the engine.
-        wrong: What was not as it has to be.
+        requests: Requests for each TaskRun; ``None`` on the engine.
+        wrong: Sentences on what was not as expected.
     """
 
     place: str
@@ -66,12 +66,12 @@ class Row:
 
 
 def name_of(side: str, label: str) -> str:
-    """Whose figures these are."""
+    """Return the name of a controller, with the label of its code if that is not "now"."""
     return side if label == "now" or side == "Tekton" else f"{side}, {label}"
 
 
 def rows_of(found: Iterable[Record], tasks: int) -> list[Row]:
-    """A row for each case, in the order of the records, today's code first, Tekton last.
+    """Return a row for each case, in the order of the records, present code first, Tekton last.
 
     Args:
         found: The records.
@@ -79,28 +79,28 @@ def rows_of(found: Iterable[Record], tasks: int) -> list[Row]:
     """
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for record in found:
-        for one in record.rounds:
-            who = name_of(one["side"], record.label)
-            if one["side"] == "Tekton" and record.label != "now":
-                continue  # its turns beside older code: once in a page is enough
-            key = (record.place, one["part"], who, one["backend"], one["bytes"], one["runs"] * tasks)
-            groups.setdefault(key, []).append(one)
+        for figures in record.rounds:
+            who = name_of(figures["side"], record.label)
+            if figures["side"] == "Tekton" and record.label != "now":
+                continue  # the page shows Tekton only beside the present code
+            case = (figures["part"], who, figures["backend"], figures["bytes"], figures["runs"] * tasks)
+            groups.setdefault((record.place, *case), []).append(figures)
     rows = [_row(key, rounds) for key, rounds in groups.items()]
     return sorted(rows, key=lambda row: (row.who == "Tekton", row.who != "resultsfw"))
 
 
 def pick(rows: Iterable[Row], **wanted: Any) -> list[Row]:
-    """Those with these attributes."""
+    """Return the rows with these attributes."""
     return [row for row in rows if all(getattr(row, key) == value for key, value in wanted.items())]
 
 
 def of_rounds(values: Sequence[float]) -> Spread:
-    """The least, the middle and the most of a few rounds."""
+    """Return minimum, median and maximum of rounds."""
     return Spread(median=statistics.median(values), low=min(values), high=max(values))
 
 
 def of_runs(values: Sequence[float]) -> Spread:
-    """The least, the middle, and the one that 95 of 100 do not pass; not numbers if there are none."""
+    """Return minimum, median and 95th percentile of runs; not numbers if there are none."""
     if not values:
         return Spread(median=float("nan"), low=float("nan"), high=float("nan"))
     ordered = sorted(values)
@@ -111,12 +111,13 @@ def of_runs(values: Sequence[float]) -> Spread:
 def _row(key: tuple[Any, ...], rounds: list[dict[str, Any]]) -> Row:
     place, part, who, backend, size, taskruns = key
     single = {
-        name: of_runs([value for one in rounds for value in one[f"{name}_ms"]])
+        name: of_runs([value for figures in rounds for value in figures[f"{name}_ms"]])
         for name in ("start", "status", "pipeline")
     }
 
-    def maybe(name: str) -> Spread | None:
-        return of_rounds([one[name] for one in rounds]) if all(name in one for one in rounds) else None
+    def optional(name: str) -> Spread | None:
+        values = [figures[name] for figures in rounds if name in figures]
+        return of_rounds(values) if len(values) == len(rounds) else None
 
     return Row(
         place=place,
@@ -126,11 +127,11 @@ def _row(key: tuple[Any, ...], rounds: list[dict[str, Any]]) -> Row:
         bytes=size,
         taskruns=taskruns,
         rounds=len(rounds),
-        cpu=of_rounds([one["cpu_ms"] for one in rounds]),
-        pods_cpu=maybe("pods_cpu_ms"),
-        peak=max(one["peak_mb"] for one in rounds),
-        wall=of_rounds([one["wall_s"] for one in rounds]),
-        requests=maybe("requests"),
-        wrong=tuple(sorted({text for one in rounds for text in one["wrong"]})),
+        cpu=of_rounds([figures["cpu_ms"] for figures in rounds]),
+        pods_cpu=optional("pods_cpu_ms"),
+        peak=max(figures["peak_mb"] for figures in rounds),
+        wall=of_rounds([figures["wall_s"] for figures in rounds]),
+        requests=optional("requests"),
+        wrong=tuple(sorted({text for figures in rounds for text in figures["wrong"]})),
         **single,
     )

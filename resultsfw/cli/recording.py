@@ -8,10 +8,10 @@ from resultsfw.core import ResultsManager
 from resultsfw.flags import Flags
 from resultsfw.types import CollectionOutcome, Run, Stamp
 
-__all__ = ["RecordingCore"]
+__all__ = ["RecordingManager"]
 
 
-class RecordingCore(ResultsManager):
+class RecordingManager(ResultsManager):
     """A `ResultsManager` that remembers what it found out about the results of each run and attempt."""
 
     def __init__(

@@ -19,7 +19,7 @@ from resultsfw.cli.inputs import read_files
 from resultsfw.cli.manifests import Manifests, pick
 from resultsfw.cli.pipelines import print_pipelinerun
 from resultsfw.cli.progress import Progress
-from resultsfw.cli.recording import RecordingCore
+from resultsfw.cli.recording import RecordingManager
 from resultsfw.cli.settings import Given, Loaded, load
 from resultsfw.cluster import Object
 from resultsfw.errors import ClusterError, InputError
@@ -53,7 +53,7 @@ def run_files(
         InputError: The files or options are invalid; nothing was started.
     """
     manifests = pick(read_files(files), files)
-    loaded = load(replace(flags, documents=manifests.maps), RecordingCore)
+    loaded = load(replace(flags, documents=manifests.maps), RecordingManager)
     folder = _folder(workdir)
     _check_graph(graph, manifests)
     errors = show.console(stderr=True)
@@ -120,7 +120,7 @@ class _Ended:
 
 def _run(
     manifests: Manifests,
-    loaded: Loaded[RecordingCore],
+    loaded: Loaded[RecordingManager],
     progress: Progress,
     folder: Path | None,
     *,
@@ -145,7 +145,7 @@ def _run(
     return ended
 
 
-def _ended(engine: Engine, core: RecordingCore, run: Object) -> _Ended:
+def _ended(engine: Engine, core: RecordingManager, run: Object) -> _Ended:
     if run["kind"] == TASKRUNS.kind:
         collected = core.verdict_on(run)
         return _Ended(run=run, collected=collected, tail=_tail(engine, run, collected))

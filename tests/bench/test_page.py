@@ -47,7 +47,7 @@ def test_a_record_is_read_as_it_was_written(tmp_path):
 def test_a_record_that_is_there_is_not_overwritten(tmp_path):
     file = tmp_path / "one.json"
     record().write(file)
-    with pytest.raises(SystemExit, match="--resume does what is missing"):
+    with pytest.raises(SystemExit, match="--resume to do what is missing"):
         records.opened(file, "cluster", "now", resume=False)
     assert records.opened(file, "cluster", "now", resume=True).rounds == record().rounds
     assert records.opened(tmp_path / "other.json", "engine", "now", resume=True).rounds == []

@@ -1,4 +1,4 @@
-"""A namespace of a cluster for measuring: what is made there, watched, counted and removed again."""
+"""The namespace of a benchmark on a cluster: its objects are created, watched and removed here."""
 
 import re
 import threading
@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from typing import Any
 
-from measuring.seen import Seen
+from measuring.run_times import RunTimes
 from resultsfw import PODS, Kind
 from resultsfw.errors import NotFoundError, UnavailableError
 from resultsfw.kube import KubeCluster, connect
@@ -20,7 +20,7 @@ from resultsfw.tekton.api.kinds import PIPELINERUNS, TASKRUNS
 Object = dict[str, Any]
 
 LABEL = "bench.resultsfw.dev/round"
-"""Of every run that is measured, and of its pods; its value names the round."""
+"""Label of every run that is measured, and of its pods; its value names the round."""
 
 NAMESPACES = Kind("", "v1", "namespaces", "Namespace")
 
@@ -28,13 +28,13 @@ _REQUESTS = re.compile(r"apiserver_request_total\{(.*)\} (\S+)")
 _LABEL = re.compile(r'(\w+)="([^"]*)"')
 
 
-class Place:
-    """The namespace; made if it is not there, and emptied of earlier rounds that were interrupted.
+class BenchNamespace:
+    """The namespace, created if it does not exist, and without objects of earlier rounds.
 
     Args:
-        kubeconfig: Of the cluster.
-        namespace: Only for measuring.
-        timeout: Seconds that a round may take.
+        kubeconfig: Path of the kubeconfig.
+        namespace: Name of a namespace that is only for benchmarks.
+        timeout: Most seconds of a round.
     """
 
     def __init__(self, kubeconfig: str, namespace: str, timeout: float) -> None:
@@ -46,28 +46,28 @@ class Place:
             self.cluster.create(NAMESPACES, {"metadata": {"name": namespace}})
         self.clear()
 
-    def watch(self, seen: Seen, label: str, kinds: Iterable[Kind]) -> None:
-        """Tell of one round's objects from now on."""
+    def watch(self, times: RunTimes, label: str, kinds: Iterable[Kind]) -> None:
+        """Watch the objects of a round from now on, on threads."""
         selector = f"{LABEL}={label}"
         for kind in kinds:
             version = next(
                 iter(list_pages(self.cluster.connection, kind, self.namespace, selector, limit=1))
             )[1]
-            thread = threading.Thread(target=self._follow, args=(seen, kind, selector, version), daemon=True)
+            thread = threading.Thread(target=self._follow, args=(times, kind, selector, version), daemon=True)
             thread.start()
 
     def create(self, kind: Kind, runs: Sequence[Object]) -> None:
-        """All of them, four at a time."""
+        """Create runs, four at a time."""
         with ThreadPoolExecutor(4) as threads:
             list(threads.map(lambda run: self.cluster.create(kind, run), runs))
 
     def clear(self) -> None:
-        """Remove all rounds, and wait until all is gone: the next must not pay for it.
+        """Delete the objects of all rounds and wait until they are gone, so that this does not load the next.
 
-        The garbage collector would do it, but at some ten objects a second.
+        Each kind is deleted here, as the garbage collector deletes only some ten objects a second.
 
         Raises:
-            SystemExit: Something does not go away.
+            SystemExit: An object is not removed.
         """
         kinds = (PIPELINERUNS, TASKRUNS, PODS)
         for kind in kinds:
@@ -81,40 +81,40 @@ class Place:
         end = time.monotonic() + self.timeout
         while any(self._some(kind) for kind in kinds):
             if time.monotonic() > end:
-                raise SystemExit(f"what was made in namespace {self.namespace} does not go away")
+                raise SystemExit(f"the objects in namespace {self.namespace} are not removed")
             time.sleep(1)
 
     def requests(self) -> float:
-        """Requests that controllers send, so far: about runs, about Pods (not the kubelet's), for logs."""
+        """Return the number of controllers' requests so far: for runs, Pods (not the kubelet's) and logs."""
         opened = self.cluster.connection.open("GET", "/metrics", subject="metrics")
         with closing(opened) as answer:
             return requests_of(b"".join(answer.stream(65_536)).decode())
 
     def version(self) -> str:
-        """Of the API server."""
+        """Return the version of the API server."""
         answer = self.cluster.connection.json("GET", "/version", subject="version")
         return str(answer["gitVersion"])
 
     def _some(self, kind: Kind) -> bool:
         return bool(next(iter(list_pages(self.cluster.connection, kind, self.namespace, LABEL, limit=1)))[0])
 
-    def _follow(self, seen: Seen, kind: Kind, selector: str, version: str) -> None:
+    def _follow(self, times: RunTimes, kind: Kind, selector: str, version: str) -> None:
         connection = self.cluster.connection
-        while not seen.over:  # a server ends a watch after some minutes
+        while not times.over:  # a server ends a watch after some minutes
             stream = open_watch(connection, kind, self.namespace, selector, version, silence=600)
             with suppress(UnavailableError):
                 for event in watch_events(stream, kind.plural):
                     version = event.obj["metadata"]["resourceVersion"]
-                    seen.event(event.change, {"kind": kind.kind, **event.obj})
+                    times.event(event.change, {"kind": kind.kind, **event.obj})
 
 
 def requests_of(metrics: str) -> float:
-    """What is counted of an API server's ``/metrics``."""
+    """Return the number of controllers' requests from an API server's ``/metrics``."""
     total = 0.0
-    for found in _REQUESTS.finditer(metrics):
-        labels = dict(_LABEL.findall(found[1]))
+    for match in _REQUESTS.finditer(metrics):
+        labels = dict(_LABEL.findall(match[1]))
         if labels.get("verb") not in ("WATCH", "LIST", "DELETE") and _of_controllers(labels):
-            total += float(found[2])
+            total += float(match[2])
     return total
 
 
@@ -125,5 +125,5 @@ def _of_controllers(labels: dict[str, str]) -> bool:
         return False
     if labels.get("subresource") == "log":
         return True
-    # The kubelet asks for a Pod before it writes its status.
+    # The kubelet gets a Pod before it writes its status.
     return labels.get("subresource") == "" and labels.get("verb") in ("POST", "PATCH", "PUT")

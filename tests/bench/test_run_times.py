@@ -2,9 +2,9 @@
 
 import pytest
 
-from measuring import seen as module
+from measuring import run_times as module
+from measuring.run_times import RunTimes
 from measuring.runs import pipelinerun
-from measuring.seen import Seen
 
 DONE = {"type": "Succeeded", "status": "True", "reason": "Succeeded"}
 
@@ -40,7 +40,7 @@ def taskrun(condition=DONE, used="sidecar-logs", managed_by="me", value="xx"):
 
 
 def test_times_are_from_the_first_event_that_says_so(clock):
-    seen = Seen("sidecar-logs", 2, "me")
+    times = RunTimes("sidecar-logs", 2, "me")
     done = {"kind": "PipelineRun", "metadata": {"name": "r"}, "status": {"conditions": [DONE]}}
     events = [
         pod(),  # 0
@@ -57,9 +57,9 @@ def test_times_are_from_the_first_event_that_says_so(clock):
         done,
     ]
     for event in events:
-        seen.event("MODIFIED", event)
-    seen.event("DELETED", pod())
-    assert seen.figures() == {
+        times.event("MODIFIED", event)
+    times.event("DELETED", pod())
+    assert times.figures() == {
         "start_ms": [2000],
         "status_ms": [3000],
         "pipeline_ms": [2000],
@@ -80,14 +80,14 @@ def test_times_are_from_the_first_event_that_says_so(clock):
     ],
 )
 def test_a_run_that_was_not_as_it_has_to_be_is_told(run, wrong):
-    seen = Seen("sidecar-logs", 2, "me")
-    seen.event("MODIFIED", run)
-    assert seen.figures()["wrong"] == [wrong]
+    times = RunTimes("sidecar-logs", 2, "me")
+    times.event("MODIFIED", run)
+    assert times.figures()["wrong"] == [wrong]
 
 
 def test_runs_that_do_not_end_are_told():
-    with pytest.raises(SystemExit, match="only 0 of 1 runs are over"):
-        Seen().wait(1, 0, pipelines=True)
+    with pytest.raises(SystemExit, match="only 0 of 1 runs are done"):
+        RunTimes().wait(1, 0, pipelines=True)
 
 
 def test_pods_for_nodes_that_run_nothing_go_there_whatever_the_taints():

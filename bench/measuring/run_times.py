@@ -1,4 +1,4 @@
-"""When what happened to runs, from what a watch says of them: the same on a cluster and without one."""
+"""Notes from watch events when each run reached each of its states; on a cluster and on the local engine."""
 
 import threading
 import time
@@ -9,23 +9,23 @@ from resultsfw.tekton.api.conditions import is_done
 Object = dict[str, Any]
 
 
-class Seen:
-    """When each run got its pod, its first Step, its last, its verdict. Times are of this machine's clock.
+class RunTimes:
+    """The times of runs by this machine's monotonic clock, and checks of what they report.
 
     Args:
-        backend: What the runs are to say that carried their results.
-        size: Bytes that each TaskRun's results are to have together; ``None``: whatever they have.
-        managed_by: ``spec.managedBy`` that each TaskRun is to have: no other controller had a hand in it.
+        backend: The backend that each run must report; "" for any.
+        size: Bytes that the results of each TaskRun must have together; ``None`` for any.
+        managed_by: The ``spec.managedBy`` that each TaskRun must have.
 
     Attributes:
-        pods: TaskRun to when its pod was there.
-        first: TaskRun to when the container of one of its Steps ran.
-        last: TaskRun to when all its Steps had ended.
-        done: TaskRun to when its status had the verdict.
-        children: PipelineRun to its TaskRuns that are over.
-        pipelines: PipelineRun to when its status had the verdict.
-        wrong: What was not as it has to be.
-        over: Nobody waits for more.
+        pods: When the pod of each TaskRun was created.
+        first: When the first Step of each TaskRun ran.
+        last: When all Steps of each TaskRun had terminated.
+        done: When each TaskRun was done.
+        children: The TaskRuns of each PipelineRun that are done.
+        pipelines: When each PipelineRun was done.
+        wrong: Sentences on what was not as expected.
+        over: Whether no further events are needed.
     """
 
     def __init__(self, backend: str = "", size: int | None = None, managed_by: str = "") -> None:
@@ -41,7 +41,7 @@ class Seen:
         self._changed = threading.Condition()
 
     def event(self, change: str, obj: Object) -> None:
-        """Take in what a watch says."""
+        """Take in a watch event."""
         now = time.monotonic()
         if change not in ("ADDED", "MODIFIED"):
             return
@@ -52,18 +52,18 @@ class Seen:
             self._changed.notify_all()
 
     def wait(self, count: int, seconds: float, *, pipelines: bool) -> None:
-        """Until so many runs have their verdict.
+        """Wait until ``count`` runs are done.
 
         Raises:
-            SystemExit: They have it not after so many seconds.
+            SystemExit: They are not done after ``seconds``.
         """
         done = self.pipelines if pipelines else self.done
         with self._changed:
             if not self._changed.wait_for(lambda: len(done) >= count, seconds):
-                raise SystemExit(f"after {seconds:.0f} s only {len(done)} of {count} runs are over")
+                raise SystemExit(f"after {seconds:.0f} s only {len(done)} of {count} runs are done")
 
     def figures(self) -> dict[str, Any]:
-        """Milliseconds of each run; nothing is watched any longer."""
+        """Return the milliseconds of each run, and stop watching."""
         self.over = True
         return {
             "start_ms": _between(self.pods, self.first),
@@ -82,9 +82,9 @@ class Seen:
             return
         self.pods.setdefault(name, now)
         steps = [
-            one["state"]
-            for one in pod.get("status", {}).get("containerStatuses") or ()
-            if one["name"].startswith("step-")
+            container["state"]
+            for container in pod.get("status", {}).get("containerStatuses") or ()
+            if container["name"].startswith("step-")
         ]
         if any("waiting" not in state for state in steps):
             self.first.setdefault(name, now)
@@ -102,9 +102,9 @@ class Seen:
         flags = run["status"].get("provenance", {}).get("featureFlags", {})
         if self._backend and (used := flags.get("resultExtractionMethod")) != self._backend:
             self.wrong.add(f"results-from {used}")
-        if (whose := run["spec"].get("managedBy", "")) != self._managed_by:
-            self.wrong.add(f"spec.managedBy {whose!r}")
-        bytes_ = sum(len(one["value"]) for one in run["status"].get("results") or ())
+        if (managed_by := run["spec"].get("managedBy", "")) != self._managed_by:
+            self.wrong.add(f"spec.managedBy {managed_by!r}")
+        bytes_ = sum(len(result["value"]) for result in run["status"].get("results") or ())
         if self._size is not None and bytes_ != self._size:
             self.wrong.add(f"{bytes_} bytes of results")
 

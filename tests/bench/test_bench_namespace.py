@@ -6,9 +6,9 @@ import tempfile
 import pytest
 
 from measuring import configmaps
-from measuring.alone import alone
+from measuring.bench_namespace import requests_of
 from measuring.configmaps import BEFORE, NAME, OwnFlags, tekton_flags
-from measuring.place import requests_of
+from measuring.exclusive import exclusive
 from resultsfw.cluster import CONFIG_MAPS
 from resultsfw.local import Store
 
@@ -87,7 +87,10 @@ def test_our_flags_are_our_own(cluster):
 
 def test_two_at_once_are_refused_and_one_after_the_other_is_not(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    with alone("tests"), pytest.raises(SystemExit, match="another benchmark is at work in namespace tests"):
-        alone("tests").__enter__()
-    with alone("tests"):
+    with (
+        exclusive("tests"),
+        pytest.raises(SystemExit, match="another benchmark runs in namespace tests"),
+    ):
+        exclusive("tests").__enter__()
+    with exclusive("tests"):
         pass
