@@ -41,17 +41,17 @@ SIDECAR = "sidecar-tekton-log-results"
 
 
 class Kubelet(threading.Thread):
-    """Lets every pod run, and end once it may begin and ``go`` is set, with its name as its result.
+    """Runs every pod, and ends it once it is ready and ``go`` is set, with its name as its result.
 
     Attributes:
-        made: How often a pod of each name was made.
+        created: How often a pod of each name was created.
     """
 
     def __init__(self, store, folder):
         super().__init__(daemon=True)
         self.store = store
         self.folder = folder
-        self.made = Counter()
+        self.created = Counter()
         self.go = threading.Event()
         self.go.set()
         self._watch = store.watch(PODS)
@@ -63,7 +63,7 @@ class Kubelet(threading.Thread):
             if event is not None:
                 change, pod = event
                 name = pod["metadata"]["name"]
-                self.made[name] += change == "ADDED"
+                self.created[name] += change == "ADDED"
                 waiting.pop(name, None)
                 if change != "DELETED":
                     waiting[name] = pod
@@ -190,11 +190,11 @@ class ControllerHarness:
     def run(self, name):
         return self.store.get(TASKRUNS, "runs", name)
 
-    def until(self, so, seconds=20):
-        """Wait until the objects are so; looked at whenever one changes."""
+    def until(self, predicate, seconds=20):
+        """Wait until the objects satisfy a predicate, which is checked after every change."""
         end = time.monotonic() + seconds
         with self.store.watch(TASKRUNS, PODS, CONFIG_MAPS) as watch:
-            while not so():
+            while not predicate():
                 left = end - time.monotonic()
                 assert left > 0, [
                     (one["metadata"]["name"], condition(one)) for one in self.store.list(TASKRUNS)
@@ -213,13 +213,13 @@ class ControllerHarness:
             assert "retriesStatus" not in status
         pods = sorted(f"{name}-pod" for name in names)
         assert sorted(one["metadata"]["name"] for one in self.store.list(PODS)) == pods
-        assert sorted(self.kubelet.made.elements()) == pods
-        told = Counter(
+        assert sorted(self.kubelet.created.elements()) == pods
+        events = Counter(
             (one["involvedObject"]["name"], one["type"] if one["reason"] != "Started" else "Started")
             for one in self.store.list(EVENTS)
             if one["involvedObject"]["kind"] == TASKRUNS.kind
         )
-        assert set(told.values()) <= {1}, told
+        assert set(events.values()) <= {1}, events
 
     def close(self):
         for one in self.started:

@@ -1,4 +1,4 @@
-"""What an API server does wrong: on request, or at random, while it does all the rest right."""
+"""Faults of an API server, on request or at random."""
 
 import random
 import threading
@@ -17,7 +17,7 @@ byte at a time, "pause" in the middle of the line, "expired" (an ERROR event wit
 
 @dataclass
 class Strike:
-    """Something done to whoever asks, as a write of its own arrives, or when it has been carried out."""
+    """An action against a client when one of its writes arrives, or after it was carried out."""
 
     writes: int
     after: bool
@@ -29,7 +29,7 @@ class Dice:
     """Faults drawn at random. One seed draws one sequence; which request meets which is up to threads.
 
     Args:
-        seed: To be printed by whoever throws.
+        seed: To be printed by the test.
         faults: So many at most: then the server is well, as servers in the end are.
     """
 

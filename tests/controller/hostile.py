@@ -1,4 +1,4 @@
-"""Objects by which one tenant could stop or starve the controller of everybody."""
+"""Objects by which one tenant could stop or starve the controller for everybody."""
 
 from controllerharness import MANAGED_BY
 

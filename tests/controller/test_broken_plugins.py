@@ -1,4 +1,4 @@
-"""The whole controller, as a process, beside plugins that are broken, and with one of them selected."""
+"""Controller processes beside broken plugins, and with one of them selected."""
 
 import json
 import signal

@@ -1,4 +1,4 @@
-"""The whole controller while its API server, or a SIGKILL, does its worst: no run is lost, none doubled.
+"""The controller process while its API server fails, or a SIGKILL ends it: no run is lost, none doubled.
 
 Each of these servers' faults alone stands in tests/kube; here all of the controller meets them, with 30 runs
 at work through both backends.
@@ -23,7 +23,7 @@ BACKENDS = ("termination-message", "sidecar-logs")
 
 
 def create(harness, *names):
-    """Runs, whose backends take turns."""
+    """Runs, whose backends alternate."""
     for number, name in enumerate(names):
         harness.create(name, annotations={"resultsfw.dev/results-from": BACKENDS[number % 2]})
 
@@ -183,7 +183,7 @@ def test_a_sigkill_before_or_after_any_write_loses_no_run(harness):
     finish(harness, harness.start("--no-leader-elect"))
     assert not late
     assert max(reads.values()) <= 1 + 6
-    assert sum(reads.values()) <= len(NAMES) // 2 + 6 * 4  # a look of each worker may have been repeated
+    assert sum(reads.values()) <= len(NAMES) // 2 + 6 * 4  # of each worker one may be repeated
 
 
 def test_every_run_records_its_own_backend(harness, process):

@@ -1,4 +1,4 @@
-"""What the cluster lacks, by name, with the manifest that mends it."""
+"""Missing permissions, flags, CRDs and images are reported with the manifest that provides them."""
 
 import json
 from types import SimpleNamespace
@@ -59,7 +59,7 @@ def node(architecture, *images):
     return {"status": {"nodeInfo": info, "images": [{"names": [one]} for one in images]}}
 
 
-def look(cluster, **more):
+def examine(cluster, **more):
     given = {"namespace": "ns", "lease_namespace": "ns", "images": IMAGES, **more}
     return doctor.examine(cluster, **given)
 
@@ -69,23 +69,23 @@ def bad(found):
 
 
 def test_a_complete_installation_has_no_missing_finding():
-    found = look(Fake())
+    found = examine(Fake())
     assert not bad(found)
     assert all(one.well for one in found)
 
 
 def test_extensions_are_reported():
     flags = {"extensions": "redact", "config.redact": "patterns: {a: b}"}
-    (one,) = [one for one in look(Fake(flags)) if one.what == "extension redact"]
-    assert (one.well, one.detail) == (True, "loaded; implements extract")
-    (bad_one,) = bad(look(Fake({"extensions": "redakt"}))).values()
+    (finding,) = [finding for finding in examine(Fake(flags)) if finding.what == "extension redact"]
+    assert (finding.well, finding.detail) == (True, "loaded; implements extract")
+    (bad_one,) = bad(examine(Fake({"extensions": "redakt"}))).values()
     assert 'did you mean "redact"?' in bad_one.detail
 
 
 def test_a_missing_permission_of_the_controller_is_reported_with_its_manifest():
     cluster = Fake()
     cluster.denied.add("patch taskruns/status")
-    (one,) = bad(look(cluster)).values()
+    (one,) = bad(examine(cluster)).values()
     assert one.what == "patch taskruns.tekton.dev/status"
     assert one.fix == "kubectl apply -k config/"
 
@@ -93,10 +93,10 @@ def test_a_missing_permission_of_the_controller_is_reported_with_its_manifest():
 def test_log_access_is_checked_only_if_the_backend_needs_it():
     cluster = Fake()
     cluster.denied.add("get pods/log")
-    assert not bad(look(cluster))
+    assert not bad(examine(cluster))
     cluster = Fake({"allowed-results-from": "sidecar-logs"})
     cluster.denied.add("get pods/log")
-    (one,) = bad(look(cluster)).values()
+    (one,) = bad(examine(cluster)).values()
     assert one.what == "get pods/log"
     assert one.fix == "kubectl apply -f config/enable-log-access-to-controller/"
     assert "sidecar-logs" in one.detail
@@ -106,7 +106,7 @@ def test_every_permission_that_a_backend_declares_is_checked():
     rights = {"create roles", "create rolebindings", "create configmaps", "patch configmaps"}
     cluster = Fake({"results-from": "config-map"})
     cluster.denied |= rights
-    found = bad(look(cluster))
+    found = bad(examine(cluster))
     group = ".rbac.authorization.k8s.io"
     assert set(found) == {f"{one}{group}" if "role" in one else one for one in rights}
     for one in found.values():
@@ -122,11 +122,11 @@ def test_a_permission_that_cannot_be_checked_is_unknown():
         raise UnavailableError("no")
 
     cluster.can = can
-    assert not bad(look(cluster))
+    assert not bad(examine(cluster))
 
 
 def test_without_leader_election_no_lease_is_needed():
-    assert not [one for one in look(Fake(), lease_namespace=None) if "leases" in one.what]
+    assert not [finding for finding in examine(Fake(), lease_namespace=None) if "leases" in finding.what]
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_without_leader_election_no_lease_is_needed():
 def test_a_missing_or_outdated_crd_is_reported(content, word):
     cluster = Fake()
     cluster.objects["customresourcedefinitions", "taskruns.tekton.dev"] = content
-    (one,) = bad(look(cluster)).values()
+    (one,) = bad(examine(cluster)).values()
     assert one.what == "CRD taskruns.tekton.dev"
     assert word in one.detail
     assert one.fix
@@ -148,7 +148,7 @@ def test_a_missing_or_outdated_crd_is_reported(content, word):
 
 def test_embedded_status_that_the_crd_does_not_store_is_a_warning():
     def said(**flags):
-        found = look(Fake({key.replace("_", "-"): value for key, value in flags.items()}))
+        found = examine(Fake({key.replace("_", "-"): value for key, value in flags.items()}))
         return [one.detail for one in found if one.doubtful]
 
     assert said() == []
@@ -162,7 +162,7 @@ def test_embedded_status_that_the_crd_does_not_store_is_a_warning():
     schema["schema"]["openAPIV3Schema"]["properties"]["status"] = {
         "x-kubernetes-preserve-unknown-fields": True
     }
-    assert not [one for one in look(keeping) if one.doubtful]
+    assert not [finding for finding in examine(keeping) if finding.doubtful]
 
 
 def test_keys_without_effect_are_warnings_and_unenforced_policies_missing():
@@ -171,7 +171,7 @@ def test_keys_without_effect_are_warnings_and_unenforced_policies_missing():
     )
     cluster.objects["configmaps", "config-events"] = {"data": {"sink": "https://host"}}
     cluster.objects["configmaps", "config-defaults"] = {"data": {"default-forbidden-env": "A"}}
-    found = look(cluster)
+    found = examine(cluster)
     doubtful = [one.detail for one in found if one.doubtful]
     assert any('did you mean "max-result-size"?' in line for line in doubtful)
     assert any(line.startswith("config-events: sink has no effect here") for line in doubtful)
@@ -189,15 +189,15 @@ def test_a_crd_that_may_not_be_read_is_unknown():
 
 def test_an_invalid_or_missing_configmap_is_reported():
     cluster = Fake({"results-from": "nonsense"})
-    (one,) = bad(look(cluster)).values()
+    (one,) = bad(examine(cluster)).values()
     assert "nonsense" in one.detail
-    (one,) = bad(look(Fake({"keep-pod-on-cancel": "maybe"}))).values()
+    (one,) = bad(examine(Fake({"keep-pod-on-cancel": "maybe"}))).values()
     assert "keep-pod-on-cancel" in one.detail
     cluster.objects["configmaps", "feature-flags"] = ForbiddenError("no")
-    (one,) = bad(look(cluster)).values()
+    (one,) = bad(examine(cluster)).values()
     assert "cannot be read" in one.detail
     del cluster.objects["configmaps", "feature-flags"]
-    assert "not found; the defaults" in look(cluster)[0].detail
+    assert "not found; the defaults" in examine(cluster)[0].detail
 
 
 def test_an_image_is_ok_only_if_a_node_of_every_architecture_lists_it():
@@ -208,7 +208,7 @@ def test_an_image_is_ok_only_if_a_node_of_every_architecture_lists_it():
     assert scripts.well is None
     assert "unknown for linux/arm64" in scripts.detail
     cluster.nodes = ForbiddenError("no")
-    assert [one.well for one in look(cluster)][-1] is None
+    assert [one.well for one in examine(cluster)][-1] is None
 
 
 def test_nodes_that_are_not_linux_are_ignored():
@@ -227,9 +227,9 @@ def test_the_image_of_every_backend_is_checked():
         ({"results-from": "sidecar-logs"}, "resultsfw/sidecar:0.1.0"),
         ({"results-from": "sidecar-logs", "config.sidecar-logs": "image: mine:1"}, "mine:1"),
     ):
-        (one,) = [one for one in look(Fake(flags)) if one.what == f"image {image}"]
-        assert one.well is None  # no node lists it
-    assert not [one for one in look(Fake()) if "sidecar" in one.what]
+        (finding,) = [finding for finding in examine(Fake(flags)) if finding.what == f"image {image}"]
+        assert finding.well is None  # no node lists it
+    assert not [finding for finding in examine(Fake()) if "sidecar" in finding.what]
 
 
 ACCOUNT = "system:serviceaccount:resultsfw:controller"
@@ -248,7 +248,7 @@ def test_permissions_are_checked_as_the_subject():
     cluster = Fake({"results-from": "sidecar-logs"})
     cluster.denied = UnavailableError("one's own rights are not asked for")
     cluster.objects["serviceaccounts", "controller"] = {}
-    found = look(cluster, subject=as_other(denied={"get pods/log", "list taskruns"}))
+    found = examine(cluster, subject=as_other(denied={"get pods/log", "list taskruns"}))
     assert sorted(bad(found)) == ["get pods/log", "list taskruns.tekton.dev"]
     assert found[0].what == "ServiceAccount resultsfw/controller"
     assert {one.what: one.well for one in found}["CRD taskruns.tekton.dev"] is True
@@ -259,7 +259,7 @@ def test_unreadable_objects_are_unknown_and_not_missing():
     for name in [*cluster.objects, ("serviceaccounts", "controller")]:
         cluster.objects[name] = ForbiddenError("no")
     cluster.nodes = ForbiddenError("no")
-    found = look(cluster, subject=as_other())
+    found = examine(cluster, subject=as_other())
     assert not bad(found)
     assert [one.what for one in found if one.well is None] == [
         "ServiceAccount resultsfw/controller",
@@ -273,18 +273,22 @@ def test_unreadable_objects_are_unknown_and_not_missing():
 
 
 def test_a_missing_service_account_is_reported_first():
-    found = look(Fake(), subject=as_other())
+    found = examine(Fake(), subject=as_other())
     assert "is --as correct?" in bad(found)["ServiceAccount resultsfw/controller"].detail
-    assert not [one for one in look(Fake(), subject=doctor.Subject("jane", Fake())) if "Account" in one.what]
+    assert not [
+        finding
+        for finding in examine(Fake(), subject=doctor.Subject("jane", Fake()))
+        if "Account" in finding.what
+    ]
 
 
 def test_a_forbidden_impersonation_is_reported_once():
     refused = ForbiddenError('User "me" cannot impersonate resource "serviceaccounts"')
     with pytest.raises(ForbiddenError, match="you may not impersonate") as caught:
-        look(Fake(), subject=as_other(denied=refused))
+        examine(Fake(), subject=as_other(denied=refused))
     assert '"impersonate"' in caught.value.message
     for passing in (ForbiddenError("cannot create selfsubjectaccessreviews"), UnavailableError("away")):
-        assert not bad(look(Fake(), subject=doctor.Subject("jane", as_other(denied=passing).cluster)))
+        assert not bad(examine(Fake(), subject=doctor.Subject("jane", as_other(denied=passing).cluster)))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Events: each once, cut, best effort."""
+"""Events are written once, truncated, best effort."""
 
 import threading
 

@@ -1,4 +1,4 @@
-"""Runs that no look brings forward are ended by name; those that stall a worker are named first."""
+"""Runs that cannot be reconciled are marked as failed; those that stall a worker are reported first."""
 
 import json
 import threading
@@ -32,22 +32,22 @@ NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
 
 class Raises:
-    """A reconciler that fails so, or holds a worker until it may go on."""
+    """A reconciler that raises an error, or blocks its worker until it may continue."""
 
     def __init__(self, error=None):
         self.error = error
-        self.looks = 0
-        self.looked = threading.Condition()
+        self.calls = 0
+        self.changed = threading.Condition()
         self.begun, self.go = threading.Event(), threading.Event()
 
-    def wait_for(self, looks):
-        with self.looked:
-            assert self.looked.wait_for(lambda: self.looks >= looks, 60)
+    def wait_for(self, calls):
+        with self.changed:
+            assert self.changed.wait_for(lambda: self.calls >= calls, 60)
 
     def reconcile(self, _namespace, _name):
-        with self.looked:
-            self.looks += 1
-            self.looked.notify_all()
+        with self.changed:
+            self.calls += 1
+            self.changed.notify_all()
         if self.error is not None:
             raise self.error
         self.begun.set()
@@ -78,7 +78,7 @@ def controller():
 
 
 @pytest.mark.parametrize(
-    ("error", "looks"),
+    ("error", "calls"),
     [
         (AttributeError("no"), MAX_FAILURES),
         (KeyError("spec"), MAX_FAILURES),
@@ -90,7 +90,7 @@ def controller():
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_a_run_is_marked_as_failed_after_repeated_errors(controller, error, looks):
+def test_a_run_is_marked_as_failed_after_repeated_errors(controller, error, calls):
     controller.reconciler = Raises(error)
     controller.on_taskrun("ADDED", seen())
     controller.start()
@@ -98,7 +98,7 @@ def test_a_run_is_marked_as_failed_after_repeated_errors(controller, error, look
     [(key, failure, message)] = controller.ended
     assert (key, failure) == (("runs", "bad"), Failure.FAULT)
     assert (type(error).__name__ in message) or error.message in message
-    assert controller.reconciler.looks == looks
+    assert controller.reconciler.calls == calls
     assert controller.controller.is_healthy
 
 
@@ -129,7 +129,7 @@ def test_retryable_errors_reset_the_count_of_other_failures(controller):
     errors = [UnavailableError("away")] * 2 * MAX_FAILURES
     errors += [KeyError("x")] * (MAX_FAILURES - 1) + [UnavailableError("away")]
     errors += [KeyError("x")] * (MAX_FAILURES - 1)
-    looks = Raises()
+    reconciler = Raises()
     over = threading.Event()
 
     def reconcile(_namespace, _name):
@@ -137,8 +137,8 @@ def test_retryable_errors_reset_the_count_of_other_failures(controller):
             raise errors.pop(0)
         over.set()
 
-    looks.reconcile = reconcile
-    controller.reconciler = looks
+    reconciler.reconcile = reconcile
+    controller.reconciler = reconciler
     controller.on_taskrun("ADDED", seen())
     controller.start()
     assert over.wait(60)
@@ -153,7 +153,7 @@ def test_a_run_whose_task_cannot_be_decoded_is_marked_as_failed_at_once(controll
     [(_, failure, message)] = controller.ended
     assert failure is Failure.UNREADABLE
     assert "Task runs/t" in message
-    assert controller.reconciler.looks == 1
+    assert controller.reconciler.calls == 1
 
 
 def test_a_run_that_cannot_be_decoded_is_marked_as_failed_and_not_reconciled(controller):
@@ -162,7 +162,7 @@ def test_a_run_that_cannot_be_decoded_is_marked_as_failed_and_not_reconciled(con
     controller.start()
     assert controller.over.wait(60)
     assert "it is nested" in controller.ended[0][2]
-    assert controller.reconciler.looks == 0
+    assert controller.reconciler.calls == 0
 
 
 def test_marking_as_failed_is_retried_after_conflicts_and_errors(controller):

@@ -1,4 +1,4 @@
-"""Whole processes: the run of a good tenant ends while a hostile object is there, whoever leads."""
+"""Controller processes beside hostile objects: the runs of a good tenant succeed under every leader."""
 
 import contextlib
 import signal

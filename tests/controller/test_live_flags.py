@@ -1,4 +1,4 @@
-"""The ConfigMap, live: good edits in force, bad ones not, each said once."""
+"""Edits of Tekton's ConfigMaps take effect or are rejected, and each is reported once."""
 
 import threading
 
@@ -15,7 +15,7 @@ class FlagsHarness:
     """Everything `LiveFlags` is given, and what came of it."""
 
     def __init__(self, **more):
-        self.cores, self.pods, self.told, self.missing = [], [], [], []
+        self.managers, self.pods, self.sent, self.missing = [], [], [], []
         self.metrics = Metrics([])
         self.changed = threading.Condition()
         self.fault = None
@@ -36,14 +36,14 @@ class FlagsHarness:
 
     def _swap(self, core, settings):
         with self.changed:
-            self.cores.append(core)
+            self.managers.append(core)
             self.pods.append(settings.pods)
             self.policies = settings.policies
             self.changed.notify_all()
 
-    def _tell(self, obj, notice):
+    def _tell(self, obj, event):
         with self.changed:
-            self.told.append((obj, notice))
+            self.sent.append((obj, event))
             self.changed.notify_all()
 
     def other(self, name, **data):
@@ -91,12 +91,12 @@ def make_flags():
 def test_a_valid_edit_takes_effect(make_flags):
     one = make_flags()
     one.edit(results_from="termination-message")
-    one.wait(lambda: len(one.cores) == 1)
+    one.wait(lambda: len(one.managers) == 1)
     assert one.flags.ready.wait(5)
     one.edit(results_from="sidecar-logs", max_result_size="9000")
-    one.wait(lambda: len(one.cores) == 2)
-    assert one.cores[1].flags.results_from == "sidecar-logs"
-    assert one.cores[1].flags.max_result_size == 9000
+    one.wait(lambda: len(one.managers) == 2)
+    assert one.managers[1].flags.results_from == "sidecar-logs"
+    assert one.managers[1].flags.max_result_size == 9000
 
 
 def test_tektons_pod_flags_take_effect(make_flags):
@@ -113,10 +113,10 @@ def test_tektons_pod_flags_take_effect(make_flags):
 def test_an_edit_of_another_components_flag_changes_nothing(make_flags):
     one = make_flags()
     one.edit()
-    one.wait(lambda: len(one.cores) == 1)
+    one.wait(lambda: len(one.managers) == 1)
     one.edit(enable_api_fields="beta")
     one.edit(results_from="sidecar-logs")
-    one.wait(lambda: len(one.cores) == 2)
+    one.wait(lambda: len(one.managers) == 2)
 
 
 @pytest.mark.parametrize(
@@ -132,20 +132,20 @@ def test_an_edit_of_another_components_flag_changes_nothing(make_flags):
 def test_an_invalid_edit_keeps_the_previous_flags_and_is_reported(make_flags, caplog, data, word):
     one = make_flags()
     one.edit(results_from="sidecar-logs")
-    one.wait(lambda: one.cores)
+    one.wait(lambda: one.managers)
     one.edit(**{"results_from": "sidecar-logs", **data})
-    one.wait(lambda: one.told)
-    (obj, notice) = one.told[0]
+    one.wait(lambda: one.sent)
+    (obj, event) = one.sent[0]
     assert (obj["kind"], obj["apiVersion"]) == ("ConfigMap", "v1")
-    assert (notice.type, notice.reason) == ("Warning", "FlagsRefused")
-    assert word in notice.message
+    assert (event.type, event.reason) == ("Warning", "FlagsRefused")
+    assert word in event.message
     assert "the previous flags stay in effect" in caplog.text
     assert one.failures() == 1
     assert one.metrics.flags_rejected._value.get() == 1
-    assert len(one.cores) == 1
+    assert len(one.managers) == 1
     one.edit(results_from="sidecar-logs")  # taken back
     one.edit(results_from="termination-message")
-    one.wait(lambda: len(one.cores) == 2)
+    one.wait(lambda: len(one.managers) == 2)
     assert one.metrics.flags_rejected._value.get() == 0
 
 
@@ -157,8 +157,8 @@ def test_data_that_is_not_text_is_rejected():
 def test_no_flags_take_effect_until_an_invalid_first_configmap_is_corrected(make_flags):
     one = make_flags()
     one.edit(results_from="nonsense")
-    one.wait(lambda: one.told)
-    assert "no run is reconciled" in one.told[0][1].message
+    one.wait(lambda: one.sent)
+    assert "no run is reconciled" in one.sent[0][1].message
     assert not one.flags.ready.is_set()
     one.edit()
     assert one.flags.ready.wait(5)
@@ -170,13 +170,13 @@ def test_a_broken_plugin_ends_the_process_at_the_start_and_is_rejected_later(mak
     one = make_flags(on_unusable_plugin=lambda: given_up.append(1))
     one.fault = error("it is broken")
     one.edit()
-    one.wait(lambda: one.told)
+    one.wait(lambda: one.sent)
     one.fault = None
     one.edit()
     assert one.flags.ready.wait(5)
     one.fault = error("it is broken, too")
     one.edit(results_from="sidecar-logs")
-    one.wait(lambda: len(one.told) == 2)
+    one.wait(lambda: len(one.sent) == 2)
     assert given_up == [1]
     assert "it is broken; the process exits" in caplog.text
     assert "it is broken, too; the previous flags stay in effect" in caplog.text
@@ -186,21 +186,21 @@ def test_extensions_are_logged_when_they_take_effect(make_flags, caplog):
     caplog.set_level("INFO", "resultsfw")
     one = make_flags()
     one.edit(**{"extensions": "redact", "config.redact": "patterns: {a: b}"})
-    one.wait(lambda: one.cores)
+    one.wait(lambda: one.managers)
     assert one.flags.ready.wait(5)
     assert "max-result-size=4096, extensions=redact" in caplog.text
     one.edit(**{"extensions": "redact", "config.redact": "patterns: {}"})
-    one.wait(lambda: one.told)
-    assert "config.redact" in one.told[0][1].message
+    one.wait(lambda: one.sent)
+    assert "config.redact" in one.sent[0][1].message
 
 
 def test_defaults_take_effect_without_a_configmap_and_are_logged_once(make_flags, caplog):
     one = make_flags()
     one.flags.on_feature_flags(None)
-    one.wait(lambda: one.cores)
+    one.wait(lambda: one.managers)
     one.flags.on_feature_flags(None)
     one.edit(results_from="sidecar-logs")
-    one.wait(lambda: len(one.cores) == 2)
+    one.wait(lambda: len(one.managers) == 2)
     assert caplog.text.count("the defaults are in effect") == 1
 
 
@@ -208,14 +208,14 @@ def test_edit_is_rejected_until_the_backends_permission_is_granted(make_flags, m
     monkeypatch.setattr("resultsfw.controller.live_flags._RECHECK", 0.02)
     one = make_flags()
     one.edit()
-    one.wait(lambda: one.cores)
+    one.wait(lambda: one.managers)
     one.missing = ["get pods/log: not allowed; kubectl apply -f ..."]
     one.edit(results_from="sidecar-logs")
-    one.wait(lambda: one.told)
-    assert "get pods/log" in one.told[0][1].message
+    one.wait(lambda: one.sent)
+    assert "get pods/log" in one.sent[0][1].message
     one.missing = []
-    one.wait(lambda: len(one.cores) == 2)
-    assert (one.failures(), len(one.told)) == (1, 1)
+    one.wait(lambda: len(one.managers) == 2)
+    assert (one.failures(), len(one.sent)) == (1, 1)
 
 
 def test_a_missing_permission_at_the_start_is_logged_and_flags_take_effect(make_flags, caplog):
@@ -232,7 +232,7 @@ def test_an_edit_rejected_for_a_temporary_cause_is_tried_again(make_flags, monke
     one = make_flags()
     one.fault = fault
     one.edit()
-    one.wait(lambda: one.told)
+    one.wait(lambda: one.sent)
     one.fault = None
     assert one.flags.ready.wait(5)
 
@@ -246,38 +246,38 @@ def test_the_sidecar_image_option_overrides_the_flag():
 def test_doubtful_flags_take_effect_and_are_reported_once(make_flags, caplog):
     one = make_flags()
     one.edit(embedded_status="both", results_from="sidecar-logs")
-    one.wait(lambda: one.cores and one.told)
-    ((obj, notice),) = one.told
-    assert (obj["kind"], notice.type, notice.reason) == ("ConfigMap", "Warning", "FlagsDoubtful")
-    assert "embedded-status is both, and results-from sidecar-logs" in notice.message
-    assert notice.message in caplog.text
+    one.wait(lambda: one.managers and one.sent)
+    ((obj, event),) = one.sent
+    assert (obj["kind"], event.type, event.reason) == ("ConfigMap", "Warning", "FlagsDoubtful")
+    assert "embedded-status is both, and results-from sidecar-logs" in event.message
+    assert event.message in caplog.text
     one.edit(embedded_status="both")
-    one.wait(lambda: len(one.cores) == 2)
-    assert len(one.told) == 1
+    one.wait(lambda: len(one.managers) == 2)
+    assert len(one.sent) == 1
 
 
 def test_a_misspelt_key_is_reported_once_in_log_event_and_metric(make_flags, caplog):
     one = make_flags()
     one.edit(max_result_sise="5000")
-    one.wait(lambda: one.told)
-    ((obj, notice),) = one.told
-    assert (obj["metadata"]["name"], notice.reason) == ("feature-flags", "FlagsDoubtful")
-    assert 'did you mean "max-result-size"?' in notice.message
-    assert notice.message in caplog.text
+    one.wait(lambda: one.sent)
+    ((obj, event),) = one.sent
+    assert (obj["metadata"]["name"], event.reason) == ("feature-flags", "FlagsDoubtful")
+    assert 'did you mean "max-result-size"?' in event.message
+    assert event.message in caplog.text
     one.edit(max_result_sise="5000", max_result_size="9000")
-    one.wait(lambda: len(one.cores) == 2)
+    one.wait(lambda: len(one.managers) == 2)
     one.edit(max_result_size="9000")
     one.edit(max_result_size="9001")
-    one.wait(lambda: len(one.cores) == 3)
-    assert len(one.told) == 1
+    one.wait(lambda: len(one.managers) == 3)
+    assert len(one.sent) == 1
     assert one.flags.ready.wait(5)
 
 
 def test_options_of_a_backend_that_is_not_installed_are_a_warning(make_flags):
     one = make_flags()
     one.edit(**{"config.sidecar-log": "image: x"})
-    one.wait(lambda: one.told)
-    assert 'did you mean "sidecar-logs"?' in one.told[0][1].message
+    one.wait(lambda: one.sent)
+    assert 'did you mean "sidecar-logs"?' in one.sent[0][1].message
 
 
 @pytest.mark.parametrize(
@@ -290,15 +290,15 @@ def test_options_of_a_backend_that_is_not_installed_are_a_warning(make_flags):
 def test_keys_without_effect_are_reported_on_their_own_configmap(make_flags, name, data, said):
     one = make_flags()
     one.edit()
-    one.wait(lambda: len(one.cores) == 1)
+    one.wait(lambda: len(one.managers) == 1)
     one.other(name, **data)
-    one.wait(lambda: one.told)
-    ((obj, notice),) = one.told
+    one.wait(lambda: one.sent)
+    ((obj, event),) = one.sent
     assert obj["metadata"]["name"] == name
-    assert said in notice.message
+    assert said in event.message
     one.flags.on_other_configmap(name, None)
     one.edit(max_result_size="9000")
-    one.wait(lambda: len(one.cores) == 2)
+    one.wait(lambda: len(one.managers) == 2)
     one.flags.close()  # its last words are said
     assert one.doubtful() == 0
 
@@ -324,17 +324,17 @@ def test_an_edit_of_config_defaults_alone_takes_effect(make_flags):
 def test_security_policies_take_effect_and_are_reported(make_flags):
     one = make_flags()
     one.edit(enforce_nonfalsifiability="spire", disable_inline_spec="taskrun")
-    one.wait(lambda: one.told)
+    one.wait(lambda: one.sent)
     assert one.policies.no_inline == {"taskrun"}
     assert "spire" in one.policies.unenforced[0]
-    assert "every run is refused" in one.told[0][1].message
+    assert "every run is refused" in one.sent[0][1].message
 
 
 def test_an_edit_with_a_misspelt_policy_is_rejected(make_flags):
     one = make_flags()
     one.edit()
-    one.wait(lambda: one.cores)
+    one.wait(lambda: one.managers)
     one.edit(disable_inline_spec="taskruns")
-    one.wait(lambda: one.told)
-    assert one.told[0][1].reason == "FlagsRefused"
+    one.wait(lambda: one.sent)
+    assert one.sent[0][1].reason == "FlagsRefused"
     assert one.failures() == 1

@@ -1,4 +1,4 @@
-"""What ``config/`` holds: just the rights that are needed, and what `kubectl` makes of it."""
+"""The manifests of ``config/`` grant only what is needed, and are what `kubectl` applies."""
 
 import re
 import shutil

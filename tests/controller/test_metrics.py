@@ -1,4 +1,4 @@
-"""What the process counts, as text."""
+"""The metrics of the controller."""
 
 from resultsfw.controller.metrics import Metrics
 from resultsfw.types import CollectionOutcome, Problem, ProblemCode, Result

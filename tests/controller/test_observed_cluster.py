@@ -1,4 +1,4 @@
-"""What the reconciler writes: only while it may, told once, and known as its own."""
+"""Writes of reconcilers are fenced, their conditions reported once, and their versions known as own."""
 
 import pytest
 from controllerharness import taskrun

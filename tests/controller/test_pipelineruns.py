@@ -1,4 +1,4 @@
-"""PipelineRuns by the controller: what wakes them, what is kept of their TaskRuns, and the whole process."""
+"""What enqueues PipelineRuns, what is cached of their TaskRuns, and a PipelineRun in the whole process."""
 
 import pytest
 from controllerharness import taskrun

@@ -1,4 +1,4 @@
-"""The whole controller, as a process, against an API server that fails as such servers do."""
+"""The controller process against an API server that fails now and then."""
 
 import json
 import signal

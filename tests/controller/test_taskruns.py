@@ -1,4 +1,4 @@
-"""From what the watches bring to looks at runs."""
+"""Watch events of TaskRuns and pods become reconcile requests."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Logs: one JSON object a line, with what the line is about."""
+"""Logs are JSON, one object a line, with the fields of their context."""
 
 import io
 import json

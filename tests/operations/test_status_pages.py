@@ -1,4 +1,4 @@
-"""The status pages."""
+"""Status pages are served to probes and Prometheus, beside silent clients."""
 
 import socket
 import threading

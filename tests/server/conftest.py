@@ -1,4 +1,4 @@
-"""Fixtures: a cluster's reviews, a server that all tests of a file share, and one of a test's own."""
+"""Fixtures: an API server for reviews, a server shared by a file's tests, and one of a test's own."""
 
 import contextlib
 import signal

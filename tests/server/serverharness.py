@@ -1,4 +1,4 @@
-"""What tests of the results server share: a cluster's reviews on loopback, a process, a client."""
+"""An API server for reviews on loopback, a results server process, and a client."""
 
 import http.client
 import http.server

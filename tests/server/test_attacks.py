@@ -1,4 +1,4 @@
-"""The results server under attack, as a process and over real sockets: good clients are served meanwhile."""
+"""The results server process under attack over real sockets: good clients are served meanwhile."""
 
 import contextlib
 import resource

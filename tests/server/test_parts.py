@@ -1,4 +1,4 @@
-"""What a results server as a process cannot be made to show: clocks, crashes in between, damage."""
+"""Parts of the results server that a process cannot show: clocks, crashes in between, damage."""
 
 import asyncio
 import json

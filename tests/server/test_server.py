@@ -1,4 +1,4 @@
-"""The results server as a process, over TLS, in front of a cluster that reviews tokens."""
+"""The results server process, over TLS, with an API server that reviews tokens."""
 
 import contextlib
 import json
