@@ -1,6 +1,6 @@
-"""Carries the results of a run's Steps into its status, whole or with a reason.
+"""Deliver the results of a run's Steps to its status: intact, or with a reason.
 
-What is named here is public; see ``docs/architecture.md`` for the layers behind it.
+The names in ``__all__`` are public; ``docs/architecture.md`` describes the layers behind them.
 """
 
 from resultsfw.cluster import CONFIG_MAPS, EVENTS, PODS, Cluster, Kind, Object

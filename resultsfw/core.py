@@ -15,7 +15,7 @@ from resultsfw.limits import effective_limits
 from resultsfw.messages import POD_MESSAGE_BYTES
 from resultsfw.plugin_registry import PluginRegistry
 from resultsfw.plugins import Backend
-from resultsfw.references import checked
+from resultsfw.references import verified_pieces
 from resultsfw.stamps import STAMP_ANNOTATION, read_stamp, write_stamp
 from resultsfw.status import build_outcome, status_patch
 from resultsfw.types import (
@@ -275,7 +275,7 @@ class ResultsManager:
             config=self._plugins.config(used),
             namespace=namespace,
         )
-        return checked(reference, pieces)
+        return verified_pieces(reference, pieces)
 
     def can_place_files(self, reference: Reference) -> bool:
         """Return whether the reference's backend implements `place_files`.

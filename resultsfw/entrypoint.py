@@ -1,4 +1,4 @@
-"""Arguments of Tekton's entrypoint, which starts the Steps of a pod that is Tekton's."""
+"""Change the arguments of Tekton's entrypoint, which starts the Steps in Tekton's pods."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -9,18 +9,18 @@ __all__ = ["remove_result_file_flags"]
 
 _RESULT_FROM: Final = "result_from"
 _RESULT_FILES: Final = frozenset({"results", "step_results"})
-"""Flags that name the files of results."""
+"""Flags that name result files."""
 
 _SWITCHES: Final = frozenset({"breakpoint_on_failure", "debug_before_step", "wait_file_content"})
-"""Flags that take no second argument (boolean ones of Go's flag package)."""
+"""Flags without a value (boolean flags of Go's flag package)."""
 
 
 def remove_result_file_flags(arguments: Sequence[str]) -> list[str]:
-    """Return a Step's arguments without the names of result files, where results do not leave by message.
+    """Return a Step's arguments without result files, if results do not use the termination message.
 
     Tekton's entrypoint opens every file that ``-results`` and ``-step_results`` name, whatever
     ``-result_from`` says and after it has written its ``out`` file (readResultsFromDisk in
-    pkg/entrypoint/entrypointer.go). Opening a FIFO waits for ever. Without these flags it opens none.
+    pkg/entrypoint/entrypointer.go). Opening a FIFO blocks for ever. Without these flags it opens none.
     """
     kept: list[str] = []
     diverted = False
@@ -29,7 +29,7 @@ def remove_result_file_flags(arguments: Sequence[str]) -> list[str]:
         argument = arguments[place]
         flag, equals, value = argument.lstrip("-").partition("=")
         if flag == "entrypoint" or argument == "--" or not argument.startswith("-"):
-            break  # what follows is the Step's own
+            break  # the Step's own command follows
         width = 1 if equals or flag in _SWITCHES else 2
         if flag == _RESULT_FROM:
             diverted = (value if equals else "".join(arguments[place + 1 : place + 2])) != DEFAULT_BACKEND

@@ -1,4 +1,4 @@
-"""Every exception resultsfw raises: one root, a reason code for each, its subject attached."""
+"""Define the exceptions of resultsfw: one base class, and a reason code for each class."""
 
 from typing import ClassVar
 
@@ -28,11 +28,11 @@ __all__ = [
 
 
 class ResultsError(Exception):
-    """The root. A message says what is wrong and what to do next.
+    """Base class. The message says what is wrong and what to do next.
 
     Args:
-        message: For a person; never holds the value of a result.
-        subject: What it is about: a flag, a backend, an object as ``kind namespace/name``.
+        message: For people; never contains the value of a result.
+        subject: What the error is about: a flag, a backend, an object as ``kind namespace/name``.
     """
 
     code: ClassVar[str] = "Error"
@@ -44,13 +44,13 @@ class ResultsError(Exception):
 
 
 class FlagError(ResultsError):
-    """A feature flag has a value it cannot have. ``subject`` is the flag's key."""
+    """A feature flag has an invalid value. ``subject`` is the flag's key."""
 
     code = "InvalidFlag"
 
 
 class InputError(ResultsError):
-    """A file, document or field that a person gave is refused. ``subject`` says which."""
+    """A file, document or field of the user is rejected. ``subject`` names it."""
 
     code = "InvalidInput"
 
@@ -62,37 +62,37 @@ class BackendError(ResultsError):
 
 
 class UnknownBackendError(BackendError):
-    """No installed distribution has a backend of that name."""
+    """No installed distribution has a backend with that name."""
 
     code = "BackendUnknown"
 
 
 class BackendNotAllowedError(BackendError):
-    """Text that a tenant may have written names a backend that no flag allows; it was not imported."""
+    """Untrusted text names a backend that no flag allows. The backend was not imported."""
 
     code = "BackendNotAllowed"
 
 
 class BrokenBackendError(BackendError):
-    """A backend is installed and cannot be loaded: import error, misspelt hook, wrong API version."""
+    """An installed backend cannot be loaded: import error, misspelt hook, wrong API version."""
 
     code = "BackendBroken"
 
 
 class ExtensionError(BackendError):
-    """An extension that ``extensions`` names failed around its backend. ``subject`` is its own name."""
+    """An extension failed in a hook of the backend that it wraps. ``subject`` is the extension's name."""
 
     code = "ExtensionUnusable"
 
 
 class UnknownExtensionError(ExtensionError):
-    """No installed distribution has an extension of that name."""
+    """No installed distribution has an extension with that name."""
 
     code = "ExtensionUnknown"
 
 
 class BrokenExtensionError(ExtensionError):
-    """An extension is installed, allow-listed and cannot be loaded."""
+    """An allow-listed extension cannot be loaded."""
 
     code = "ExtensionBroken"
 
@@ -100,8 +100,10 @@ class BrokenExtensionError(ExtensionError):
 class ClusterError(ResultsError):
     """A request to the cluster failed. ``subject`` is the object as ``kind namespace/name``.
 
-    ``retryable`` says whether the same request can come right by itself. ``retry_within`` are the seconds
-    within which what it was for is to be tried again, however long pauses have grown: a timeout ends then.
+    Attributes:
+        retryable: Whether the same request may succeed later without any change.
+        retry_within: Upper bound of the delay before the next attempt, in seconds; ``None``: no bound. Set if
+            a timeout ends within that time.
     """
 
     code = "ClusterError"
@@ -110,33 +112,33 @@ class ClusterError(ResultsError):
 
 
 class NotFoundError(ClusterError):
-    """The object, or the container whose log was asked for, does not exist (HTTP 404)."""
+    """The object, or the container of the requested log, does not exist (HTTP 404)."""
 
     code = "NotFound"
 
 
 class AlreadyExistsError(ClusterError):
-    """An object of that name exists (HTTP 409, reason AlreadyExists)."""
+    """An object with that name exists (HTTP 409, reason AlreadyExists)."""
 
     code = "AlreadyExists"
 
 
 class ConflictError(ClusterError):
-    """The object changed since it was read (HTTP 409, reason Conflict): read again, decide again."""
+    """The object changed since it was read (HTTP 409, reason Conflict): read it and decide again."""
 
     code = "Conflict"
     retryable = True
 
 
 class ForbiddenError(ClusterError):
-    """The identity in use may not do that (HTTP 401, 403). An administrator can still grant it."""
+    """The identity lacks the permission (HTTP 401, 403). An administrator can still grant it."""
 
     code = "Forbidden"
     retryable = True
 
 
 class ObjectTooLargeError(ClusterError):
-    """The object is over what the API server stores (etcd's 1.5 MiB a request). Never retried."""
+    """The object is larger than the API server stores (etcd: 1.5 MiB a request). Never retried."""
 
     code = "ObjectTooLarge"
 
@@ -148,13 +150,13 @@ class UnreadableObjectError(ClusterError):
 
 
 class CorruptError(ResultsError):
-    """What a reference stands for is not what was stored: another length, another digest."""
+    """A referenced value differs from the one that was stored: another size or another digest."""
 
     code = "Corrupt"
 
 
 class UnavailableError(ClusterError):
-    """The server, or the way to it, failed for now (HTTP 429, 5xx, a cut stream)."""
+    """The server or the connection failed temporarily (HTTP 429, 5xx, a cut stream)."""
 
     code = "Unavailable"
     retryable = True
@@ -167,6 +169,6 @@ class LogUnavailableError(UnavailableError):
 
 
 class TooEarlyError(UnavailableError):
-    """The results are still being written: read again when the pod has changed, or a moment later."""
+    """The pod is still writing results: read again when it changes, or a moment later."""
 
     code = "TooEarly"

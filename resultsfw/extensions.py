@@ -1,13 +1,16 @@
-"""Extensions: observers of what becomes of runs, and wrappers around the hooks of whichever backend there is.
+"""Load extensions: observers of results, and wrappers around the hooks of any backend.
 
-What the operator names is loaded, and nothing else. It is a class, made with its own validated ``Config``; a
-module or an object will do where there is none. Hooks of its own part of the contract it implements plainly:
-one that fails is logged, and the others still hear. A backend's hooks it can only wrap
-(``@hookimpl(wrapper=True)``): one that fails there fails as the backend does, by name, because a wrapper that
-is passed over would let through what it is there to change. What the backend raised stays raised.
+Only extensions that the operator lists are loaded. An extension is a class, created with its validated
+``Config``; without options a module or an object will do.
 
-A value passes through wrappers in name order, the first is the closest to the backend. They see what the
-backend sees of this one run, but its ``config``.
+- An observer hook is implemented plainly. If it fails, the failure is logged and the other observers are
+called. - A backend's hook can only be wrapped (``@hookimpl(wrapper=True)``). If a wrapper fails, the hook
+fails with an
+  error that names the extension: ignoring the failure would let a value pass unchanged. A wrapper cannot
+  suppress an exception of the backend.
+
+Wrappers are applied in name order; the first is the closest to the backend. They get the backend's arguments,
+except its ``config``.
 """
 
 import functools
@@ -41,7 +44,7 @@ __all__ = ["OBSERVERS", "Extension", "load_extension", "load_extensions", "make_
 log = logging.getLogger(__name__)
 
 OBSERVERS: Final = frozenset({"results_collected", "collection_failed"})
-"""Hooks that only watch. All others are the backend's."""
+"""Hooks of observers. All other hooks are the backend's."""
 
 _RETURNS: Final[Mapping[str, type]] = {"prepare_pod": int, "pod_ready": bool, "extract": Extraction}
 
@@ -51,12 +54,12 @@ class Extension:
     """A loaded extension.
 
     Attributes:
-        name: In its entry-point group, and in the flag.
-        hooks: What stands around a backend: its hooks, guarded. For a plugin manager.
+        name: Name of the entry point, and in the flag.
+        hooks: An object with its guarded hooks, to register with a backend's plugin manager.
         implements: Names of its hooks.
-        config_type: Of its options.
-        changes_results: Whether it may change what is extracted, so that what containers say of their
-            results themselves must not be repeated elsewhere.
+        config_type: The model of its options.
+        changes_results: Whether it may change results. Termination messages must then not be copied into a
+            status, since they contain the unchanged results.
     """
 
     name: str
@@ -69,12 +72,12 @@ class Extension:
 def load_extensions(
     allowed: Iterable[str], config: Mapping[str, Mapping[str, Any]] | None = None
 ) -> dict[str, Extension]:
-    """Import the allow-listed extensions, in name order, each with its own options.
+    """Import the allow-listed extensions in name order, each with its own options.
 
     Raises:
-        UnknownExtensionError: Nothing installed has one of the names.
+        UnknownExtensionError: One of them is not installed.
         BrokenExtensionError: One cannot be loaded; the message names distribution, version, file and reason.
-        FlagError: The options of one are refused.
+        FlagError: The options of one are rejected.
     """
     return {name: load_extension(name, (config or {}).get(name, {})) for name in sorted(set(allowed))}
 
@@ -83,8 +86,8 @@ def load_extension(name: str, options: Mapping[str, Any] | None = None) -> Exten
     """Import one extension; raises what `load_extensions` raises.
 
     Args:
-        name: In the group ``resultsfw.extensions``.
-        options: As ``config.NAME`` has them. ``None``: it is checked, and not made.
+        name: The extension's name.
+        options: The options of ``config.NAME``. ``None``: check the extension without creating it.
     """
     claims, names = find_claims(EXTENSIONS, name)
     if not claims:
@@ -99,20 +102,20 @@ def load_extension(name: str, options: Mapping[str, Any] | None = None) -> Exten
 def make_extension(
     name: str, plugin: object, options: Mapping[str, Any] | None = None, *, origin: str = ""
 ) -> Extension:
-    """Check a class, module or object against the contract and make an `Extension` of it.
+    """Check a class, module or object against the contract and return it as an `Extension`.
 
     Raises:
-        BrokenExtensionError: It does not keep the contract; the message says where and why.
-        FlagError: Its options are refused.
+        BrokenExtensionError: It violates the contract; the message says where and how.
+        FlagError: Its options are rejected.
     """
     where = origin or describe_location(plugin)
     try:
         check_api_version(getattr(plugin, "api_version", 1))
         config_type = get_config_type(plugin)
         if options is not None:
-            plugin = _made(name, plugin, validate_config(name, config_type, options))
+            plugin = _create(name, plugin, validate_config(name, config_type, options))
         hooks = find_hooks(plugin)
-        _check(hooks)
+        _check_hooks(hooks)
     except PluginFault as fault:
         raise _broken(name, where, fault) from fault.__cause__
     except ResultsError:
@@ -122,36 +125,38 @@ def make_extension(
     warn_of_deprecations(f'extension "{name}" ({where})', hooks)
     changes = "extract" in hooks and bool(getattr(plugin, "changes_results", True))
     functions = {
-        hook: impl.function if hook in OBSERVERS else _guarded(name, hook, impl.function, changes=changes)
+        hook: impl.function if hook in OBSERVERS else _guard(name, hook, impl.function, changes=changes)
         for hook, impl in hooks.items()
     }
     return Extension(name, SimpleNamespace(**functions), tuple(sorted(hooks)), config_type, changes)
 
 
-def _made(name: str, plugin: object, config: BaseModel) -> object:
-    """The extension itself, made with its options where it has any."""
+def _create(name: str, plugin: object, config: BaseModel) -> object:
+    """Create the extension, with its options if it has any."""
     if inspect.isclass(plugin):
         make: Callable[..., object] = plugin
         return make() if isinstance(config, NoConfig) else make(config)
     if not isinstance(config, NoConfig):
-        raise PluginFault(f"its `Config` is for nobody: it must be a class, to be made with config.{name}")
+        raise PluginFault(f"its `Config` is never used: it must be a class, to be created with config.{name}")
     return plugin
 
 
-def _check(hooks: Hooks) -> None:
-    """Raise `PluginFault` for hooks that an extension cannot implement so."""
+def _check_hooks(hooks: Hooks) -> None:
+    """Raise `PluginFault` for a hook that an extension may not implement in that form."""
     if not hooks:
         raise PluginFault("it implements no hook")
     for name, impl in hooks.items():
         if name in OBSERVERS and (impl.wrapper or impl.hookwrapper):
-            raise PluginFault(f"{name} is there to be heard, not to be wrapped: leave `wrapper=True` out")
+            raise PluginFault(f"{name} is an observer hook and cannot be a wrapper: remove `wrapper=True`")
         if name not in OBSERVERS and not impl.wrapper:
-            raise PluginFault(f"{name} is the backend's: an extension wraps it by @hookimpl(wrapper=True)")
+            raise PluginFault(
+                f"{name} is a hook of backends: an extension wraps it with @hookimpl(wrapper=True)"
+            )
         if impl.tryfirst or impl.trylast:
             raise PluginFault(f"{name} is marked tryfirst or trylast: extensions are called in name order")
         if "config" in impl.argnames:
             raise PluginFault(
-                f"{name} asks for `config`, which is the backend's; an extension is made with its own"
+                f"{name} asks for `config`, which is the backend's; an extension is created with its own"
             )
 
 
@@ -164,40 +169,43 @@ def _failed(name: str, hook: str, why: str, error: BaseException | None = None) 
     return ExtensionError(f'extension "{name}" failed in {hook}: {why}', subject=name)
 
 
-def _guarded(name: str, hook: str, function: Callable[..., Any], *, changes: bool) -> Callable[..., Any]:
-    """A wrapper whose own failures carry its name, and that can hide none of the backend's."""
+def _guard(name: str, hook: str, function: Callable[..., Any], *, changes: bool) -> Callable[..., Any]:
+    """Return a wrapper whose own failures name the extension, and that cannot hide the backend's."""
 
     @functools.wraps(function)
     def guarded(*arguments: Any) -> Generator[None, Any, Any]:
         given: Any = None
-        theirs: BaseException | None = None
-        with _blaming(name, hook):
+        backend_error: BaseException | None = None
+        with _naming(name, hook):
             around = function(*arguments)
             next(around, None)
         try:
             given = yield
-        except BaseException as error:  # noqa: BLE001 - it is raised again below
-            theirs = error
+        except BaseException as error:  # noqa: BLE001 - raised again below
+            backend_error = error
         pieces = _Pieces(given) if hook == "dereference" and given is not None else None
         try:
-            with _blaming(name, hook, but=theirs):
-                if theirs is not None:
-                    around.throw(theirs)
+            with _naming(name, hook, but=backend_error):
+                if backend_error is not None:
+                    around.throw(backend_error)
                 else:
                     around.send(given if pieces is None else pieces)
                 around.close()
                 raise _failed(name, hook, "it yields twice")
         except StopIteration as end:
-            if theirs is not None:
-                raise theirs  # noqa: B904 - what was raised first is what happened
-            return _fitting(name, hook, given, end.value, pieces, changes=changes)
+            if backend_error is not None:
+                raise backend_error  # noqa: B904 - the first exception is the cause
+            return _check_returned(name, hook, given, end.value, pieces, changes=changes)
 
     return guarded
 
 
 @contextmanager
-def _blaming(name: str, hook: str, *, but: BaseException | None = None) -> Iterator[None]:
-    """What foreign code raises within it carries the extension's name; ``but`` is not its own."""
+def _naming(name: str, hook: str, *, but: BaseException | None = None) -> Iterator[None]:
+    """Convert what the extension raises within the block into an error that names it.
+
+    ``but`` is an exception of the backend: it is passed on unchanged.
+    """
     try:
         yield
     except (ResultsError, StopIteration):
@@ -208,12 +216,12 @@ def _blaming(name: str, hook: str, *, but: BaseException | None = None) -> Itera
         raise _failed(name, hook, type(error).__name__, error) from error
 
 
-def _fitting(
+def _check_returned(
     name: str, hook: str, given: Any, returned: Any, pieces: "_Pieces | None", *, changes: bool
 ) -> Any:
-    """What a wrapper returned, if it is of the kind that the hook returns."""
+    """Return what a wrapper returned, after checking that the hook may return it."""
     if pieces is not None:
-        return _named(name, returned, pieces)
+        return _guarded_pieces(name, returned, pieces)
     wanted = _RETURNS.get(hook)
     if wanted is not None and isinstance(given, wanted) and not isinstance(returned, wanted):
         why = f"it returned {type(returned).__name__} where the backend returned {type(given).__name__}"
@@ -226,7 +234,7 @@ def _fitting(
 
 
 class _Pieces:
-    """The pieces of a value as they come from the backend; knows what was raised there."""
+    """Yields the pieces of a value from the backend, and remembers an exception of the backend."""
 
     def __init__(self, pieces: Iterable[bytes]) -> None:
         self._pieces = pieces
@@ -240,8 +248,8 @@ class _Pieces:
             raise
 
 
-def _named(name: str, returned: Any, pieces: _Pieces) -> Iterator[bytes]:
-    """The pieces a wrapper hands on; what it raises between them carries its name."""
+def _guarded_pieces(name: str, returned: Any, pieces: _Pieces) -> Iterator[bytes]:
+    """Yield the pieces that a wrapper returns; what it raises between them becomes an error that names it."""
     try:
         yield from returned
     except ResultsError:

@@ -1,4 +1,4 @@
-"""Feature flags: what an operator sets in the ``feature-flags`` ConfigMap, checked."""
+"""Parse and validate the operator's flags in the ``feature-flags`` ConfigMap."""
 
 import difflib
 import logging
@@ -27,14 +27,13 @@ __all__ = [
 log = logging.getLogger(__name__)
 
 DEFAULT_BACKEND: Final = "termination-message"
-"""What Tekton does where no one sets ``results-from`` (TEP-0127, Feature Gate). The core's only
-mention of a backend by name."""
+"""Default of ``results-from`` (TEP-0127, Feature Gate). The core names no other backend."""
 
 ANNOTATION: Final = "resultsfw.dev/results-from"
-"""On a run: the backend it asks for, if the operator allows that name."""
+"""Annotation of a run: the backend it asks for. The operator must allow that name."""
 
 CONFIG_PREFIX: Final = "config."
-"""``config.NAME`` in the ConfigMap holds the options of the backend or extension NAME, a YAML mapping."""
+"""Key ``config.NAME`` of the ConfigMap: the options of the backend or extension NAME, a YAML mapping."""
 
 KEYS: Final = frozenset(
     {
@@ -46,7 +45,7 @@ KEYS: Final = frozenset(
         "extensions",
     }
 )
-"""This project's keys of the ConfigMap, beside ``config.NAME``."""
+"""Keys of this project in the ConfigMap, besides ``config.NAME``."""
 
 EmbeddedStatus = Literal["minimal", "full", "both"]
 MissingResults = Literal["ignore", "fail"]
@@ -54,17 +53,17 @@ MissingResults = Literal["ignore", "fail"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flags:
-    """The flags in force.
+    """The operator's flags.
 
     Attributes:
-        results_from: The backend of runs that do not choose.
-        max_result_size: Bytes one value may have.
+        results_from: The backend of runs that do not choose one.
+        max_result_size: Limit of one value in bytes.
         allowed_results_from: The backends a run may choose by annotation; ``results_from`` is always one
             of them.
-        missing_results: What a declared result that no Step wrote means for a run.
-        embedded_status: How much of its TaskRuns a PipelineRun repeats (TEP-0100).
-        extensions: The extensions that may be loaded, and are.
-        config: Raw configuration by name of a backend or extension; validated by that one's ``Config``.
+        missing_results: Whether a declared result that no Step wrote fails the run.
+        embedded_status: How much of the status of its TaskRuns a PipelineRun repeats (TEP-0100).
+        extensions: The extensions that are loaded.
+        config: Options by the name of the backend or extension, not validated yet.
     """
 
     results_from: str = DEFAULT_BACKEND
@@ -81,10 +80,10 @@ class Flags:
 
 
 def parse_flags(data: Mapping[str, str]) -> Flags:
-    """Read the flags from a ConfigMap's ``data``. Unknown keys are Tekton's other flags: left alone.
+    """Parse the flags in a ConfigMap's ``data``. Ignores unknown keys: they are other flags of Tekton.
 
     Raises:
-        FlagError: A flag has a value it cannot have; its subject is the key.
+        FlagError: A flag has an invalid value; its subject is the key.
     """
     results_from = data.get("results-from", "").strip().lower() or DEFAULT_BACKEND
     flags = Flags(
@@ -107,7 +106,7 @@ def parse_flags(data: Mapping[str, str]) -> Flags:
 
 
 def choose_backend(flags: Flags, annotations: Mapping[str, str]) -> str:
-    """The backend of a run that carries these annotations.
+    """Return the backend of a run with these annotations.
 
     Raises:
         FlagError: The run asks for a backend that the operator does not allow.
@@ -126,17 +125,17 @@ def choose_backend(flags: Flags, annotations: Mapping[str, str]) -> str:
 def unknown_backend_error(
     name: str, installed: Iterable[str], *, where: str = "results-from"
 ) -> UnknownBackendError:
-    """The error for a backend name that nothing installed answers to, with the nearest one."""
+    """Return the error for a backend name that is not installed; it suggests a similar name."""
     return UnknownBackendError(_unknown(name, installed, where, "backend"), subject=name)
 
 
 def unknown_extension_error(name: str, installed: Iterable[str]) -> UnknownExtensionError:
-    """The same for the name of an extension."""
+    """Return the error for an extension name that is not installed; it suggests a similar name."""
     return UnknownExtensionError(_unknown(name, installed, "extensions", "extension"), subject=name)
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:
-    """The end of a sentence that refuses a name: the one that may be meant, if there is one."""
+    """Return the end of a sentence that suggests a similar name; "" if there is none."""
     near = difflib.get_close_matches(name, sorted(names), n=1, cutoff=0.5)
     return f'; did you mean "{near[0]}"?' if near else ""
 
@@ -150,7 +149,7 @@ def _unknown(name: str, installed: Iterable[str], where: str, kind: str) -> str:
 
 
 def _names(key: str, data: Mapping[str, str]) -> frozenset[str]:
-    """A flag that is a list of names with commas between them."""
+    """Parse a flag that is a comma-separated list of names."""
     return frozenset(name.strip().lower() for name in data.get(key, "").split(",")) - {""}
 
 

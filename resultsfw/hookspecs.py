@@ -1,19 +1,20 @@
-"""The whole plugin contract, flat: first what a backend implements, then what an extension may.
+"""The plugin contract: the hooks of backends, then those of extensions.
 
-A hook takes whichever of these arguments it names (pluggy passes those):
+An implementation is a function marked with ``@hookimpl``. It takes any of its hook's arguments, by name:
 
-``run``      `Run`: the run, its Steps and its declared results
-``pod``      the Pod as decoded JSON
-``cluster``  `Cluster`: the way to the world
-``limits``   `Limits`: bytes a value and a run may have, the backend's own walls included
-``config``   the backend's own validated ``Config``
-``wire``     the wire version ``prepare_pod`` returned when this pod was made
-``reference``  `Reference`: what a status holds in place of a value
-``namespace``  on whose behalf a value is read: a run of that namespace
-``files``    references by the absolute path of the file that is to hold their value
-``mount``    the ``volumeMount`` of the volume those files are in
+``run``        `Run`: the run, its Steps and its declared results
+``pod``        the Pod as decoded JSON
+``cluster``    `Cluster`: the only access to the API server
+``limits``     `Limits`: size limits in bytes; the lower of the backend's and the operator's
+``config``     the backend's own ``Config`` object, validated
+``wire``       the format version that ``prepare_pod`` returned for this pod
+``reference``  `Reference`: what a status contains in place of a value
+``namespace``  the namespace of the run on whose behalf a value is read
+``files``      the reference of each file, by the file's absolute path
+``mount``      the ``volumeMount`` of the volume of these files
 
-What may change here, and when: ``docs/compatibility.md``.
+Hooks are plain functions. They are called from several threads at once, for different runs.
+``docs/compatibility.md`` says what may change here, and when.
 """
 
 from collections.abc import Iterator, Mapping
@@ -29,37 +30,37 @@ hookspec = pluggy.HookspecMarker("resultsfw")
 hookimpl = pluggy.HookimplMarker("resultsfw")
 
 API_VERSION = 1
-"""Of this contract; a backend's `Capabilities` say which one it was written for."""
+"""Version of this contract. A backend's `Capabilities` name the version it was written for."""
 
 API_VERSIONS: Final = range(1, API_VERSION + 1)
-"""Those that a plugin may be written for: the oldest that is still loaded, to this one."""
+"""Versions of the contract that plugins may be written for, the oldest one first."""
 
 
 class HookDeprecationWarning(DeprecationWarning):
-    """A plugin implements a hook, or names an argument, that a later version will not have.
+    """Warns that a plugin uses a hook or an argument that a later version will remove.
 
-    A specification says so by pluggy's ``warn_on_impl`` and ``warn_on_impl_args``. Raised as a warning
-    where the plugin is loaded, at the place of its hook; the controller logs it once.
+    A specification marks them with pluggy's ``warn_on_impl`` and ``warn_on_impl_args``. The warning is raised
+    when the plugin is loaded, with the location of its hook; the controller logs it once.
     """
 
 
-# For backends: the one that `results-from` names is called.
+# Hooks of backends. Only the backend that `results-from` selects is called.
 
 
 @hookspec(firstresult=True)
 def prepare_pod(run: Run, pod: Object, cluster: Cluster, limits: Limits, config: BaseModel) -> int:
-    """Change the pod so that its results can get out, and return the wire version it will speak.
+    """Change the pod so that its results can be read later; return the version of your format, from 0.
 
-    ``pod`` is a copy made for this call, complete but for what the backend adds. What must be there
-    before the pod is (an object that its sidecar fills) is made here, by a backend whose capabilities say so
-    (``external_state``); it is called again after a crash, and must take what it finds of its own.
+    ``pod`` is a copy for this call, complete except for the backend's additions. A backend whose capabilities
+    declare ``external_state`` also creates objects here that must exist before the pod. The hook is called
+    again after a crash: accept objects of your own that exist already, and change the pod in the same way.
     """
     raise NotImplementedError  # pluggy never calls a specification
 
 
 @hookspec(firstresult=True)
 def pod_ready(run: Run, pod: Object, config: BaseModel, wire: int) -> bool:
-    """Say whether all that the pod will hand out is there to be read. Pure: it asks nobody."""
+    """Return whether all results of the pod can be read now. Look at ``pod`` only; send no request."""
     raise NotImplementedError
 
 
@@ -67,16 +68,17 @@ def pod_ready(run: Run, pod: Object, config: BaseModel, wire: int) -> bool:
 def extract(  # noqa: PLR0917 - pluggy passes them by name; an implementation takes those it names
     run: Run, pod: Object, cluster: Cluster, limits: Limits, config: BaseModel, wire: int
 ) -> Extraction:
-    """Read the results once. Let a `ClusterError` through: the caller knows whether to try again."""
+    """Read the results once and return them. Do not catch a `ClusterError`: the core decides on retries."""
     raise NotImplementedError
 
 
 @hookspec(firstresult=True)
 def dereference(reference: Reference, cluster: Cluster, config: BaseModel, namespace: str) -> Iterator[bytes]:
-    """Yield the bytes a reference stands for. Only for backends that hand over by reference.
+    """Yield the bytes of a referenced value. Needed if ``capabilities.delivery`` is "reference".
 
-    A reference in a run's parameters was written by whoever made the run: with a ``namespace``, one that
-    leads to what a run of another namespace left is to be refused (CorruptError). "": who asks may have all.
+    Whoever creates a run can write a reference into its params. So raise `CorruptError` for a value of
+    another namespace than ``namespace``. If ``namespace`` is "", the caller may read values of every
+    namespace.
     """
     raise NotImplementedError
 
@@ -85,35 +87,35 @@ def dereference(reference: Reference, cluster: Cluster, config: BaseModel, names
 def place_files(
     run: Run, pod: Object, files: Mapping[str, Reference], mount: Object, config: BaseModel
 ) -> None:
-    """Change the pod so that before its Steps begin the values of ``files`` are there, whole and verified.
+    """Change the pod so that the values of ``files`` exist as files, verified, before its Steps start.
 
-    ``files`` are references by the absolute path of their file, all below the volume that ``mount`` (a
-    Kubernetes ``volumeMount``) mounts; every user must be able to read them. What cannot be placed must end
-    the pod, by an init container that fails and says why in its termination message. References to what a
-    run of another namespace than ``run.namespace`` left are refused (CorruptError). It is called before
-    ``prepare_pod``. Without this hook the controller reads such values itself, and refuses large ones.
+    All files are in the volume that ``mount`` mounts; every user must be able to read them. If a file cannot
+    be written, the pod must fail: let an init container fail, and say why in its termination message. Raise
+    `CorruptError` for a value of another namespace than ``run.namespace``. Called before ``prepare_pod``.
+    Optional: without this hook the controller reads such values itself, and refuses large ones.
     """
     raise NotImplementedError
 
 
 @hookspec
 def purge(run: Run, cluster: Cluster, config: BaseModel) -> None:
-    """Remove what the backend left outside the pod for this attempt of the run. Called again after a crash.
+    """Remove what the backend stored outside the pod for this attempt of the run.
 
-    By value, once the results are in the status; by reference, when the run itself is deleted. The pod may
-    be gone by then: what it left must be found by the run's namespace, uid and attempt.
+    Called when the results are in the status if ``capabilities.delivery`` is "value", and when the run is
+    deleted if it is "reference"; called again after a crash. The pod may not exist any more: find the data by
+    the run's namespace, uid and attempt.
     """
 
 
-# For extensions: every allow-listed one is called, in name order; one that fails is logged and left out.
+# Hooks of extensions. Every allow-listed extension is called, in name order; a failure is logged and ignored.
 # An extension may also wrap the hooks above (``@hookimpl(wrapper=True)``), see `resultsfw.extensions`.
 
 
 @hookspec
 def results_collected(run: Run, collected: CollectionOutcome) -> None:
-    """See the results of a run before they are written to its status."""
+    """Observe the results of a run before they are written to its status."""
 
 
 @hookspec
 def collection_failed(run: Run, problems: tuple[Problem, ...]) -> None:
-    """See why the results of a run did not come whole."""
+    """Observe why results of a run did not arrive intact."""

@@ -1,17 +1,17 @@
-"""Copies, merges and the nesting of JSON values."""
+"""Copy and merge JSON values, and measure how deeply they are nested."""
 
 from typing import Any, Final
 
 __all__ = ["MAX_DEPTH", "copy", "is_deeper_than", "merge_patch"]
 
 MAX_DEPTH: Final = 100
-"""Levels of nesting in an object that is worked on. Tekton's own types have some twenty. Code that walks
-values recursively needs up to three Python frames for a level, of the thousand there are; ``orjson`` writes
-254 levels and reads 1,024; an API server stores 10,000."""
+"""Upper limit of nesting in an object that is processed. Tekton's own types have about twenty levels.
+Recursive code needs up to three Python frames a level, of one thousand; ``orjson`` writes 254 levels and
+reads 1,024; an API server stores 10,000."""
 
 
 def copy(value: Any) -> Any:
-    """A deep copy; several times faster than `copy.deepcopy`, which must expect more than JSON."""
+    """Return a deep copy; several times faster than `copy.deepcopy`, which handles more than JSON."""
     if isinstance(value, dict):
         return {key: copy(one) for key, one in value.items()}
     if isinstance(value, list):
@@ -20,7 +20,7 @@ def copy(value: Any) -> Any:
 
 
 def is_deeper_than(value: Any, levels: int) -> bool:
-    """Return whether dicts and lists are nested in more than so many levels; never recurses."""
+    """Return whether dicts and lists are nested in more than ``levels`` levels. Does not recurse."""
     level = [value] if isinstance(value, dict | list) else []
     for _ in range(levels):
         if not level:
@@ -35,9 +35,9 @@ def is_deeper_than(value: Any, levels: int) -> bool:
 
 
 def merge_patch(target: Any, patch: Any) -> Any:
-    """The target with a JSON merge patch applied (RFC 7386); neither argument is changed.
+    """Return the target with a JSON merge patch applied (RFC 7386). Changes neither argument.
 
-    The outcome shares what the patch does not touch with the target, and nothing with the patch.
+    The returned value shares unpatched parts with the target, and nothing with the patch.
     """
     if not isinstance(patch, dict):
         return copy(patch)

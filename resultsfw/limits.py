@@ -1,4 +1,4 @@
-"""The walls: how large a value, a run's values and an API object may be, and how size is counted."""
+"""Define the size limits of values, runs and API objects, and count sizes."""
 
 import json
 from collections.abc import Sequence
@@ -19,14 +19,14 @@ __all__ = [
 ]
 
 DEFAULT_RESULT_BYTES: Final = 4096
-"""``max-result-size`` where no one sets it (TEP-0127, Size Limit)."""
+"""Default of ``max-result-size`` (TEP-0127, Size Limit)."""
 
 OBJECT_BYTES: Final = 1_572_864
 """Bytes of one API object: etcd's ``--max-request-bytes`` of 1.5 MiB, the TEP's "CRD limit"."""
 
 OBJECT_HEADROOM: Final = 16_384
-"""Bytes kept free in an object for what the API server adds around it: ``managedFields`` (a few
-hundred bytes for each field manager) and etcd's own request around the value."""
+"""Bytes kept free in an object for what the API server adds: ``managedFields`` (a few hundred bytes for each
+field manager) and etcd's request around the value."""
 
 OBJECT_CAPACITY: Final = OBJECT_BYTES - OBJECT_HEADROOM
 """Bytes that an object we write may have."""
@@ -36,7 +36,7 @@ _LINE_SEPARATORS = (b"\xe2\x80\xa8", b"\xe2\x80\xa9")
 
 
 def object_size(obj: Any) -> int:
-    r"""Bytes of an object's JSON as an API server stores it.
+    r"""Return the size of an object in bytes, as JSON that the API server stores.
 
     Go's ``encoding/json`` writes ``<``, ``>`` and ``&`` as ``\u003c`` and the line separators
     U+2028 and U+2029 as ``\u2028``: six bytes each, which Python's encoder does not.
@@ -50,9 +50,9 @@ def object_size(obj: Any) -> int:
 
 
 def effective_limits(max_result_size: int, capabilities: Capabilities) -> Limits:
-    """The limits in force: the flag's and the backend's own, whichever is lower. All in bytes.
+    """Return the lower limits of the flag and of the backend, in bytes.
 
-    By reference, neither ``max-result-size`` nor the object's wall is about the value itself.
+    For delivery by reference, neither ``max-result-size`` nor the size of an API object limits a value.
     """
     if capabilities.delivery == "reference":
         top = 2**63 - 1
@@ -63,7 +63,7 @@ def effective_limits(max_result_size: int, capabilities: Capabilities) -> Limits
 
 
 def result_too_large(name: str, size: int, limit: int, *, step: str | None = None) -> Problem:
-    """The problem of one value over its limit, both numbers in bytes."""
+    """Return the problem of one value that is larger than its limit (both in bytes)."""
     message = f"{label(name, step)} has {size} bytes, over the limit of {limit} bytes"
     return Problem(
         code=ProblemCode.RESULT_TOO_LARGE,
@@ -77,7 +77,7 @@ def result_too_large(name: str, size: int, limit: int, *, step: str | None = Non
 
 
 def run_too_large(names: Sequence[str], total: int, limit: int) -> Problem:
-    """The problem of values that together are over the limit of a run; ``names`` are those left out."""
+    """Return the problem of values that together exceed the limit of a run; ``names`` are left out."""
     return Problem(
         code=ProblemCode.RUN_TOO_LARGE,
         message=f"results have {total} bytes together, over the limit of {limit} bytes for one run; "

@@ -1,4 +1,4 @@
-"""Options of plugins: a pydantic model each, which must be as strict as what is put in."""
+"""Check and validate the options of plugins: a strict pydantic model each."""
 
 import inspect
 from collections.abc import Mapping
@@ -12,25 +12,25 @@ from resultsfw.flags import CONFIG_PREFIX
 __all__ = ["NoConfig", "PluginFault", "get_config_type", "validate_config"]
 
 
-class PluginFault(Exception):  # noqa: N818 - never seen outside: a reason on its way to a message
-    """Why a plugin cannot be used, in words."""
+class PluginFault(Exception):  # noqa: N818 - internal: becomes the text of another error
+    """Says why a plugin cannot be used."""
 
 
 class NoConfig(BaseModel):
-    """The configuration of a plugin that has none."""
+    """Options of a plugin without options."""
 
     model_config = ConfigDict(extra="forbid")
 
 
 def get_config_type(plugin: object) -> type[BaseModel]:
-    """The type of a plugin's options.
+    """Return the model of a plugin's options.
 
     Raises:
-        PluginFault: It has a ``Config`` that does not keep the rules.
+        PluginFault: Its ``Config`` violates the contract.
     """
     config_type = getattr(plugin, "Config", NoConfig)
     if not (inspect.isclass(config_type) and issubclass(config_type, BaseModel)):
-        raise PluginFault("its `Config` is no pydantic model")
+        raise PluginFault("its `Config` is not a pydantic model")
     if config_type.model_config.get("extra") != "forbid":
         raise PluginFault(
             'its `Config` must forbid unknown options: model_config = ConfigDict(extra="forbid")'
@@ -44,7 +44,7 @@ def validate_config(name: str, config_type: type[BaseModel], raw: Mapping[str, A
     """Validate the options of the plugin of that name.
 
     Raises:
-        FlagError: An option is unknown or has a value it cannot have; the message names each.
+        FlagError: An option is unknown or has an invalid value; the message names each.
     """
     try:
         return config_type.model_validate(raw)

@@ -1,4 +1,4 @@
-"""Finding and loading plugins: the one module that imports stevedore and sets up pluggy."""
+"""Find and load plugins: the only module that imports stevedore and sets up pluggy."""
 
 import importlib.machinery
 import inspect
@@ -46,15 +46,15 @@ EXTENSIONS = "resultsfw.extensions"
 
 
 Hooks = Mapping[str, pluggy.HookImpl]
-"""What a plugin implements, by the hook's name."""
+"""The hooks that a plugin implements, by name."""
 
 _FAILURES = (Exception, SystemExit)
-"""What foreign code may raise where it is loaded: a module that ends its process is broken, and no more."""
+"""What foreign code may raise while it is loaded. A module that calls ``sys.exit`` is broken, not fatal."""
 
 
 @dataclass(frozen=True, slots=True)
 class InstalledPlugin:
-    """An entry point, as its distribution's metadata says it; nothing of it is imported."""
+    """An entry point, as in its distribution's metadata. Nothing of it is imported."""
 
     name: str
     target: str
@@ -63,16 +63,21 @@ class InstalledPlugin:
 
     @property
     def origin(self) -> str:
-        """For people: who brings it, and the module it is in, with its file where there is one."""
+        """Describe the plugin's distribution, version, target and file, for people."""
         file = _file_of_module(self.target.partition(":")[0].strip())
         return f"{self.distribution} {self.version}, {self.target}" + (f", {file}" if file else "")
 
 
 @dataclass(frozen=True)
 class Backend:
-    """A loaded backend: its hooks behind pluggy, its configuration type, what it says of itself.
+    """A loaded backend.
 
-    ``extensions`` are around it: what `resultsfw.extensions` made of each, by name.
+    Attributes:
+        name: The backend's name.
+        plugin: Its object or module.
+        capabilities: Its description of itself.
+        config_type: The model of its options.
+        extensions: The hooks of the extensions that wrap it, by the extension's name.
     """
 
     name: str
@@ -84,8 +89,8 @@ class Backend:
     @cached_property
     def _manager(self) -> pluggy.PluginManager:
         manager = _new_manager()
-        with _quiet():  # of what is deprecated was told where it was loaded
-            # Of two wrappers pluggy lets the one that was registered first come closer to the backend.
+        with _without_warnings():  # deprecations were reported when the plugin was loaded
+            # Of two wrappers, pluggy puts the one that was registered first closer to the backend.
             for name in sorted(self.extensions):
                 manager.register(self.extensions[name], name=f"extension {name}")
             manager.register(self.plugin, name=self.name)
@@ -93,52 +98,37 @@ class Backend:
 
     @property
     def hook(self) -> Any:
-        """Pluggy's relay: call the hooks of `resultsfw.hookspecs` by name, with keyword arguments."""
+        """Return pluggy's hook relay: call hooks by name, with keyword arguments."""
         return self._manager.hook
 
     def configure(self, raw: Mapping[str, Any]) -> BaseModel:
-        """Validate the backend's configuration.
+        """Validate the backend's options.
 
         Raises:
-            FlagError: An option is unknown or has a value it cannot have; the message names each.
+            FlagError: An option is unknown or has an invalid value; the message names each.
         """
         return validate_config(self.name, self.config_type, raw)
 
     def notify(self, hook: str, **arguments: object) -> None:
-        """Call an observer hook; an observer that fails is logged and the others still hear."""
+        """Call an observer hook of all extensions; a failure is logged and the others are still called."""
         for impl in getattr(self.hook, hook).get_hookimpls():
             wanted = {name: arguments[name] for name in impl.argnames}
             try:
                 impl.function(**wanted)
             except _FAILURES:
-                log.exception("observer %r failed in %s and is left out of it", impl.plugin_name, hook)
-
-
-class _Driver(DriverManager):  # type: ignore[type-arg] # generic only in newer versions
-    """A driver manager that looks at what is installed now.
-
-    Stevedore's own list comes from a cache on disk that is blind to changes within two minutes (its key
-    holds times as four-byte floats), and from one in memory that never changes.
-    """
-
-    def list_entry_points(self) -> list[metadata.EntryPoint]:
-        """What is installed in the group, by the same rules as `installed_plugins`."""
-        return [
-            metadata.EntryPoint(one.name, one.target, self.namespace)
-            for one in installed_plugins(self.namespace)
-        ]
+                log.exception("observer %r failed in %s and is ignored", impl.plugin_name, hook)
 
 
 def installed_plugins(group: str = BACKENDS) -> list[InstalledPlugin]:
-    """What is installed in an entry-point group, by name, importing none of it.
+    """Return the plugins of an entry-point group, sorted by name, and import none of them.
 
-    A name that two distributions claim is listed once for each. Of one distribution that is on the
-    path twice (a wheel before an editable install), the first is the one that would be imported.
+    A name that two distributions claim is listed for each. Of a distribution that is on the path twice (a
+    wheel before an editable install), only the first is listed: it is the one that would be imported.
     """
     found: set[InstalledPlugin] = set()
     for dist in metadata.distributions():
-        # To know a distribution's name its METADATA is parsed: of all of them, hundreds, that takes 0.1 s for
-        # each call. So only that of the few with entry points in the group is.
+        # The name requires parsing METADATA. For all of several hundred distributions that takes 0.1 s a
+        # call, so parse only those with entry points in the group.
         if not dist.entry_points.select(group=group):
             continue
         name = _metadata_field(dist, "Name")
@@ -166,12 +156,12 @@ def _metadata_field(dist: metadata.Distribution, field: str) -> str:
 
 
 def load_backend(name: str, *, extensions: Mapping[str, object] | None = None) -> Backend:
-    """Import and check the backend that ``name`` selects; no other one is imported.
+    """Import and check one backend; no other one is imported.
 
     Raises:
-        UnknownBackendError: Nothing installed has that name.
-        BrokenBackendError: It cannot be imported, two distributions claim the name, or it does not
-            keep the contract. The message names distribution, version, target, file and reason.
+        UnknownBackendError: No installed distribution has it.
+        BrokenBackendError: It cannot be imported, two distributions claim the name, or it violates the
+            contract. The message names distribution, version, target, file and reason.
     """
     claims, names = find_claims(BACKENDS, name)
     if not claims:
@@ -190,10 +180,10 @@ def make_backend(
     origin: str = "",
     extensions: Mapping[str, object] | None = None,
 ) -> Backend:
-    """Check an object, class or module against the contract and make a `Backend` of it.
+    """Check an object, class or module against the contract and return it as a `Backend`.
 
     Raises:
-        BrokenBackendError: It does not keep the contract; the message says where and why.
+        BrokenBackendError: It violates the contract; the message says where and how.
     """
     where = origin or describe_location(plugin)
     try:
@@ -211,17 +201,17 @@ def make_backend(
     return Backend(name, plugin, capabilities, config_type, dict(extensions or {}))
 
 
-# What backends and extensions have in common.
+# For backends and extensions.
 
 
 def find_claims(group: str, name: str) -> tuple[list[InstalledPlugin], set[str]]:
-    """The distributions that bring a plugin of that name, and the names of all there are."""
+    """Return the plugins with that name (several if distributions conflict), and all names."""
     everything = installed_plugins(group)
     return [one for one in everything if one.name == name], {one.name for one in everything}
 
 
 def import_plugin(group: str, name: str, claims: Collection[InstalledPlugin]) -> object:
-    """What stands behind the entry point of that name: a module, a class, an object.
+    """Import the module, class or object of an entry point.
 
     Raises:
         PluginFault: It cannot be imported, or more than one distribution claims the name.
@@ -233,29 +223,32 @@ def import_plugin(group: str, name: str, claims: Collection[InstalledPlugin]) ->
     def on_failure(_manager: object, _entry_point: object, error: BaseException) -> None:
         raise PluginFault(f"{type(error).__name__}: {error}") from error
 
-    # DriverManager loads the one entry point of that name and leaves the others alone; `.driver` would
-    # be the class where an instance is falsy, so the plugin is taken before anything is called.
+    # Stevedore caches the entry points of a group, in memory for ever and in a file whose key has times of
+    # two minutes' resolution: it would miss a plugin that was installed a moment ago.
+    DriverManager.ENTRY_POINT_CACHE[group] = [
+        metadata.EntryPoint(plugin.name, plugin.target, group) for plugin in installed_plugins(group)
+    ]
+    # The plugin is instantiated by us, since `driver` is the class if stevedore's instance is falsy.
     try:
-        manager: Any = _Driver(group, name, invoke_on_load=False, on_load_failure_callback=on_failure)
+        manager: Any = DriverManager(group, name, invoke_on_load=False, on_load_failure_callback=on_failure)
     except (PluginFault, KeyboardInterrupt):
         raise
-    except (
-        BaseException
-    ) as error:  # an AssertionError is not for stevedore's callback, nor what ends processes
+    # Stevedore passes neither AssertionError nor SystemExit to its callback.
+    except BaseException as error:
         raise PluginFault(f"{type(error).__name__}: {error}") from error
     return manager.driver
 
 
 def find_hooks(plugin: object) -> Hooks:
-    """The hooks a plugin implements.
+    """Return the hooks that a plugin implements.
 
     Raises:
-        PluginFault: One is none of the contract, or takes an argument that the contract does not have.
+        PluginFault: The contract has no such hook, or the hook has no such argument.
     """
     manager = _new_manager()
     known = set(vars(manager.hook))
     try:
-        with _quiet():
+        with _without_warnings():
             manager.register(plugin, name="this plugin")
     except pluggy.PluginValidationError as error:
         wrong = "; ".join(_wrong_arguments(manager, plugin))
@@ -265,15 +258,15 @@ def find_hooks(plugin: object) -> Hooks:
         for caller in manager.get_hookcallers(plugin) or ()
         for impl in caller.get_hookimpls()
     }
-    # A hook that only later versions have is marked so (pluggy's `optionalhook`), and is left alone.
+    # A plugin marks hooks of later contract versions with pluggy's `optionalhook`: ignore them.
     unknown = [name for name, impl in hooks.items() if name not in known and not impl.optionalhook]
-    if unknown := [*unknown, *_unfit(plugin, hooks)]:
+    if unknown := [*unknown, *_not_functions(plugin, hooks)]:
         raise PluginFault("; ".join(f'unknown hook "{name}"{did_you_mean(name, known)}' for name in unknown))
     return {name: impl for name, impl in hooks.items() if name in known}
 
 
 def warn_of_deprecations(who: str, hooks: Hooks) -> None:
-    """Raise a `HookDeprecationWarning` for each hook and argument that a later version will not have."""
+    """Issue a `HookDeprecationWarning` for each hook and argument that a later version will remove."""
     specs = vars(_new_manager().hook)
     for name, impl in hooks.items():
         spec = specs[name].spec
@@ -290,7 +283,7 @@ def warn_of_deprecations(who: str, hooks: Hooks) -> None:
 
 
 def check_api_version(version: object) -> None:
-    """Raise `PluginFault` for a plugin that was written for a version of the contract that is not loaded."""
+    """Raise `PluginFault` if a plugin was written for an unsupported version of the contract."""
     if version not in hookspecs.API_VERSIONS:
         first, last = hookspecs.API_VERSIONS[0], hookspecs.API_VERSIONS[-1]
         loads = f"version {last}" if first == last else f"versions {first} to {last}"
@@ -298,7 +291,7 @@ def check_api_version(version: object) -> None:
 
 
 def describe_location(plugin: object) -> str:
-    """For people: a plugin that no distribution brings, with its file."""
+    """Describe a plugin without an entry point, with its file, for people."""
     if inspect.ismodule(plugin):
         file = getattr(plugin, "__file__", None)
     else:
@@ -335,8 +328,8 @@ def _new_manager() -> pluggy.PluginManager:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Without pluggy's own warnings of deprecations, which do not know whose a plugin is."""
+def _without_warnings() -> Iterator[None]:
+    """Suppress pluggy's own deprecation warnings, which do not name the plugin."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
@@ -347,7 +340,7 @@ def _broken(name: str, where: str, why: PluginFault) -> BrokenBackendError:
 
 
 def _wrong_arguments(manager: pluggy.PluginManager, plugin: object) -> Iterator[str]:
-    """What a plugin's hooks ask for and the contract does not have, in our words."""
+    """Describe the arguments of a plugin's hooks that the contract does not have."""
     for name in dir(plugin):
         if (options := manager.parse_hookimpl_opts(plugin, name)) is None:
             continue
@@ -358,8 +351,8 @@ def _wrong_arguments(manager: pluggy.PluginManager, plugin: object) -> Iterator[
                 yield f'hook "{caller.name}" has no argument "{one}"{did_you_mean(one, caller.spec.argnames)}'
 
 
-def _unfit(plugin: object, implemented: Collection[str]) -> Iterator[str]:
-    """Names of what is marked as a hook and is none, since pluggy takes functions only."""
+def _not_functions(plugin: object, implemented: Collection[str]) -> Iterator[str]:
+    """Yield the names of objects that are marked as hooks but are not functions; pluggy ignores them."""
     for name, value in inspect.getmembers(plugin, callable):
         options = getattr(value, "resultsfw_impl", None)
         called = (options.get("specname") or name) if isinstance(options, dict) else name
@@ -368,7 +361,7 @@ def _unfit(plugin: object, implemented: Collection[str]) -> Iterator[str]:
 
 
 def _file_of_module(name: str) -> str:
-    """The file a module would be imported from, importing nothing; "" where that cannot be told."""
+    """Return the file a module would be imported from, without an import; "" if that is unknown."""
     path: Any = None
     spec: importlib.machinery.ModuleSpec | None = None
     parts = name.split(".")

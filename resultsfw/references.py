@@ -1,4 +1,4 @@
-"""References: how a status carries a value that stayed where its backend keeps it."""
+"""Write, read and verify references: what a status contains in place of a value stored elsewhere."""
 
 import hashlib
 import re
@@ -9,14 +9,14 @@ from resultsfw.cluster import Object
 from resultsfw.errors import CorruptError
 from resultsfw.types import Reference
 
-__all__ = ["MARK", "checked", "format_reference", "read_reference"]
+__all__ = ["MARK", "format_reference", "read_reference", "verified_pieces"]
 
 MARK: Final = "resultsfw-reference"
-"""The key that makes a mapping a reference, its value the version of this format. No value of a Step may
-have it (`resultsfw.values.parse_value`), so nobody but the core can make one.
+"""The key that marks a mapping as a reference; its value is the version of this format. A Step's value with
+this key is rejected (`resultsfw.values.parse_value`), so only the core can write references.
 
-A reference is a parameter of the next TaskRun, too: in the keys of those, Tekton's webhook takes letters,
-digits, "-" and "_", and no "." or "/".
+A reference is also passed as a param to other TaskRuns. Tekton's webhook allows letters, digits, "-" and "_"
+in the keys of params, and neither "." nor "/".
 """
 
 _VERSION: Final = "1"
@@ -26,7 +26,7 @@ _DIGEST: Final = re.compile("sha256:[0-9a-f]{64}")
 
 
 def format_reference(reference: Reference) -> Object:
-    """A reference as the ``value`` of a result in a status. All its values are strings, as Tekton's are."""
+    """Return a reference as the ``value`` of a result. All its values are strings, as in Tekton's API."""
     return {
         MARK: _VERSION,
         "backend": reference.backend,
@@ -38,10 +38,10 @@ def format_reference(reference: Reference) -> Object:
 
 
 def read_reference(value: Any) -> Reference | None:
-    """The reference that the ``value`` of a result in a status is; ``None`` if it is the value itself.
+    """Return the reference in the ``value`` of a result; ``None`` if that is the value itself.
 
     Raises:
-        CorruptError: It is marked as one and cannot be read.
+        CorruptError: It is marked as a reference and cannot be read.
     """
     if not (isinstance(value, dict) and MARK in value):
         return None
@@ -52,7 +52,7 @@ def read_reference(value: Any) -> Reference | None:
         )
     if not _DIGEST.fullmatch(value["digest"]):
         raise CorruptError(
-            "a reference to a result cannot be read: its digest is none", subject=value["backend"]
+            "a reference to a result cannot be read: its digest is invalid", subject=value["backend"]
         )
     return Reference(
         backend=value["backend"],
@@ -63,14 +63,14 @@ def read_reference(value: Any) -> Reference | None:
     )
 
 
-def checked(reference: Reference, pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """The pieces of a value as they come, compared with what the reference says of it.
+def verified_pieces(reference: Reference, pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the pieces of a value and verify its size and digest.
 
-    Nothing behind the announced size is asked for. Whoever uses a piece before the last one came uses what
-    is not proved yet.
+    Reads no further than the size in the reference. A piece is not verified before the last one has been
+    read.
 
     Raises:
-        CorruptError: It has another size or another digest; at the end, or at the first byte too many.
+        CorruptError: The size or digest differs; raised at the end, or at the first byte too many.
     """
     digest, size = hashlib.sha256(), 0
     for piece in pieces:

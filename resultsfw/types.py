@@ -1,4 +1,4 @@
-"""The plain data that core, backends and reconcilers hand to each other."""
+"""Define the plain data that core, backends and reconcilers pass to each other."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -34,7 +34,7 @@ Value = str | list[str] | dict[str, str]
 
 @dataclass(frozen=True, slots=True)
 class StepResultRef:
-    """Names the result ``result`` of the Step ``step``."""
+    """Names a result of a Step."""
 
     step: str
     result: str
@@ -42,13 +42,13 @@ class StepResultRef:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResultSpec:
-    """One declared result.
+    """A declared result.
 
     Attributes:
-        name: As declared.
-        type: What the value must be.
-        properties: The keys an object result must have.
-        from_step: The Step result a Task result is taken from (``value: $(steps.S.results.R)``).
+        name: The result's name.
+        type: The declared type.
+        properties: Keys that an object result must have.
+        from_step: The Step result that a Task result is taken from (``value: $(steps.S.results.R)``).
     """
 
     name: str
@@ -59,7 +59,7 @@ class ResultSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """A Step, the container it runs in, and the results it declares itself."""
+    """A Step: its name, its container, and the results it declares."""
 
     name: str
     container: str
@@ -68,15 +68,15 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """What a backend may know of the run whose results it carries.
+    """One attempt of a run: what a backend needs to know to deliver its results.
 
     Attributes:
-        namespace: Where run and pod live.
-        name: Of the run (a TaskRun, or an embedder's own kind).
-        uid: Of the run.
-        attempt: 0 for the first try, one more for each retry.
-        results: Declared by the Task, in order.
-        steps: In order of execution.
+        namespace: The namespace of the run and of its pod.
+        name: The run's name (a TaskRun, or an embedder's own kind).
+        uid: The run's UID.
+        attempt: 0 for the first attempt, one more for each retry.
+        results: The results that the Task declares, in order.
+        steps: The Steps, in order of execution.
     """
 
     namespace: str
@@ -88,12 +88,12 @@ class Run:
 
     @property
     def written_results(self) -> tuple[ResultSpec, ...]:
-        """The Task results that Steps write themselves; the others are taken from Step results."""
+        """Return the Task results that Steps write; the others are taken from Step results."""
         return tuple(result for result in self.results if result.from_step is None)
 
     @property
     def declares_results(self) -> bool:
-        """Whether there is any result to carry."""
+        """Return whether the run declares any result."""
         return bool(self.results) or any(step.results for step in self.steps)
 
 
@@ -112,12 +112,12 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """How a pod was made to hand out its results; reading follows it whatever the flags say by then.
+    """How a pod was prepared. The pod is read by it, whatever the flags say later.
 
     Attributes:
-        backend: Its name.
-        wire: The version of the backend's own format, as its ``prepare_pod`` returned it.
-        max_result_size: Bytes a value may have, as the flag was when the pod was made.
+        backend: The backend's name.
+        wire: The version of the backend's format, as its ``prepare_pod`` returned it.
+        max_result_size: The flag ``max-result-size`` when the pod was prepared, in bytes.
     """
 
     backend: str
@@ -127,14 +127,14 @@ class Stamp:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reference:
-    """A value that stayed where the backend keeps it.
+    """Refers to a value that the backend stores outside the cluster.
 
     Attributes:
         backend: The backend that dereferences it.
-        location: Its address, in the backend's own terms, without credentials.
-        size: Bytes of the value.
+        location: The value's address in the backend's own terms, without credentials.
+        size: The value's size in bytes.
         digest: ``sha256:`` and the hex digest of the value's bytes.
-        media_type: Of the value.
+        media_type: The value's media type.
     """
 
     backend: str
@@ -146,13 +146,13 @@ class Reference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExtractedResult:
-    """One value as a backend found it: its name, its text, and where it came from.
+    """One value as a backend read it.
 
     Attributes:
-        name: Of the result.
+        name: The result's name.
         value: The text exactly as the Step wrote it, or a reference to it.
-        step: The Step whose own result it is; ``None`` for a Task result.
-        source: The carrier, for people: ``termination message of container "step-build"``.
+        step: The Step that declares the result; ``None`` if the Task declares it.
+        source: What the value was read from, for people: ``termination message of container "step-build"``.
     """
 
     name: str
@@ -162,24 +162,24 @@ class ExtractedResult:
 
 
 class ProblemCode(StrEnum):
-    """Why a result, or a run's results, did not come whole."""
+    """Says why a result, or all results of a run, did not arrive intact."""
 
     RESULT_TOO_LARGE = "ResultTooLarge"
-    """One value is over the limit of a value."""
+    """One value is larger than the limit of a value."""
     RUN_TOO_LARGE = "RunTooLarge"
-    """The values together are over the limit of a run."""
+    """The values together are larger than the limit of a run."""
     OBJECT_TOO_LARGE = "ObjectTooLarge"
-    """The object that would hold the values is over what the API server stores."""
+    """The object with the values is larger than the API server stores."""
     TRANSPORT_CUT = "TransportCut"
-    """The transport was cut short at its budget; what lay behind the cut is gone."""
+    """The data was cut at a known size limit; the rest is lost."""
     TRANSPORT_INCOMPLETE = "TransportIncomplete"
-    """The transport has no end where it must have one."""
+    """The data lacks the end that it must have."""
     TRANSPORT_CORRUPT = "TransportCorrupt"
-    """The transport holds something that is not of its format, or its digest is wrong."""
+    """The data contains something that its format does not allow, or a digest is wrong."""
     TRANSPORT_FOREIGN = "TransportForeign"
-    """The transport speaks of another pod or attempt."""
+    """The data is of another pod or another attempt."""
     TRANSPORT_UNREADABLE = "TransportUnreadable"
-    """The transport could not be read: forbidden, gone, or failing until it was given up."""
+    """The data could not be read: forbidden, gone, or failing until the last attempt."""
     NOT_UTF8 = "NotUTF8"
     """The value is not UTF-8."""
     NOT_REGULAR_FILE = "NotRegularFile"
@@ -191,25 +191,25 @@ class ProblemCode(StrEnum):
     TYPE_MISMATCH = "TypeMismatch"
     """The value is not of its declared type."""
     MISSING_KEYS = "MissingKeys"
-    """An object lacks keys that its ``properties`` name."""
+    """An object result lacks keys that its ``properties`` declare."""
     WITHHELD = "Withheld"
-    """An extension refused to let it pass."""
+    """An extension withholds the result."""
     MISSING = "Missing"
-    """No Step wrote it, and the flag ``missing-results`` says that this fails a run."""
+    """No Step wrote the result, and the flag ``missing-results`` is ``fail``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """Why something did not come whole.
+    """Describes why something did not arrive intact.
 
     Attributes:
         code: The kind of problem.
-        message: For a person: names the result where it is known, prints both numbers.
-        result: The result's name, where it is known.
-        step: The Step whose own result it is.
-        size: Bytes there are (at least), where it is about size.
-        limit: Bytes there may be, where it is about size.
-        hint: What to do next, where there is something; said once for problems that share it.
+        message: For people: names the result if it is known; says size and limit if it is about size.
+        result: The result's name, if known.
+        step: The Step that declares the result; ``None`` if the Task does.
+        size: The actual size in bytes (at least), if it is about size.
+        limit: The allowed size in bytes, if it is about size.
+        hint: What to do next, if there is anything; printed once for problems with the same hint.
     """
 
     code: ProblemCode
@@ -223,15 +223,15 @@ class Problem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransportUsage:
-    """What one container's transport carried: the facts behind ``resultsfw explain``.
+    """What one container's transport carried; ``resultsfw explain`` shows it.
 
     Attributes:
-        container: Its name.
-        transport: What carried: ``termination message``, ``log``.
-        used: Bytes it carried.
-        budget: Bytes it may carry; ``None`` where there is no fixed wall.
-        results: Names it carried, a Step's own as ``step-NAME.RESULT``.
-        cut: Whether it was cut short.
+        container: The container's name.
+        transport: The transport: ``termination message``, ``log``.
+        used: Bytes that it carried.
+        budget: Bytes that it can carry; ``None`` if there is no fixed limit.
+        results: Names of the results it carried; a Step's own as ``step-NAME.RESULT``.
+        cut: Whether the data was cut.
     """
 
     container: str
@@ -244,7 +244,7 @@ class TransportUsage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Extraction:
-    """All a backend hands over. Undeclared names are ignored by the core; of two, the later wins.
+    """Everything a backend read. The core ignores undeclared names; of two equal names, the later wins.
 
     Attributes:
         results: The values.
@@ -265,7 +265,7 @@ class Extraction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """One result that arrived whole and is of its declared type."""
+    """A result that arrived intact and has its declared type."""
 
     name: str
     type: ResultType
@@ -276,13 +276,13 @@ class Result:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CollectionOutcome:
-    """The core's verdict over one pod.
+    """The outcome of reading one pod, with sizes and types checked.
 
     Attributes:
-        results: The Task's, in declaration order.
-        step_results: The Steps' own, by Step name, in declaration order.
-        problems: Empty when everything a Step wrote arrived; the first one is the verdict.
-        ignored: Names that came and are declared nowhere.
+        results: Results of the Task, in declaration order.
+        step_results: Results of Steps by Step name, in declaration order.
+        problems: Empty if everything that Steps wrote arrived; the first one gives the run's reason.
+        ignored: Names of values that are not declared.
         transports: What each container's transport carried.
     """
 
@@ -294,13 +294,13 @@ class CollectionOutcome:
 
     @property
     def ok(self) -> bool:
-        """Whether the run may succeed, as far as results go."""
+        """Return whether the run may succeed, as far as results are concerned."""
         return not self.problems
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Permission:
-    """One RBAC rule a backend needs of the controller's identity, and what for."""
+    """A permission that the controller's identity needs for a backend, and its purpose."""
 
     verb: str
     resource: str
@@ -310,20 +310,21 @@ class Permission:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
-    """What a backend says of itself.
+    """A backend's description of itself.
 
     Attributes:
         summary: One line for ``resultsfw backends``.
-        delivery: Whether values come themselves or as references.
-        result_bytes: The most one value may have; ``None``: only ``max-result-size``.
-        run_bytes: The most all values of a run may have; ``None``: only the object's wall.
-        permissions: RBAC the controller needs for it.
-        external_state: What it keeps outside the pod. ``no``: nothing. ``owned``: objects that the run owns;
-            Kubernetes removes them with it. ``elsewhere``: in a store that does not know the run, so that a
-            finalizer keeps the run until the backend has purged it.
-        verified: Whether what was damaged, dropped or added on the way is noticed: its transport carries
-            digests and says where it ends.
-        api_version: Of the plugin contract it was written for.
+        delivery: Whether `Extraction` has the values themselves or may have references to them.
+        result_bytes: Upper limit of one value in bytes; ``None``: only ``max-result-size`` applies.
+        run_bytes: Upper limit of all values of a run together, in bytes; ``None``: only the size limit of an
+            API object applies.
+        permissions: Permissions that the controller needs for the backend.
+        external_state: Where the backend stores data outside the pod. ``no``: nowhere. ``owned``: in objects
+            that the run owns, which Kubernetes deletes with it. ``elsewhere``: in a store that does not know
+            the run; a finalizer keeps the run until the backend has purged the data.
+        verified: Whether the backend notices everything that is damaged, dropped or added in transit: its
+            format has digests and a recognisable end.
+        api_version: Version of the plugin contract that the backend was written for.
     """
 
     summary: str

@@ -1,4 +1,4 @@
-"""From the text a Step wrote to a value of the declared type: string, array or object."""
+"""Convert the text that a Step wrote to a value of the declared type: string, array or object."""
 
 import json
 from collections.abc import Sequence
@@ -20,11 +20,11 @@ __all__ = [
 
 _SHOWN: Final = 20
 _LONGEST: Final = 255
-"""Characters of a name that a list of names shows: what a file's name may have."""
+"""Characters of a name in a list of names; a file name has at most as many bytes."""
 
 
 def utf8_size(text: str) -> int | None:
-    """Bytes of the text in UTF-8; ``None`` if it has none (a lone surrogate)."""
+    """Return the text's size in bytes of UTF-8; ``None`` if it cannot be encoded (a lone surrogate)."""
     try:
         return len(text.encode())
     except UnicodeEncodeError:
@@ -32,17 +32,17 @@ def utf8_size(text: str) -> int | None:
 
 
 def escape_surrogates(text: str) -> str:
-    """The text with every lone surrogate written as its escape, so that it has bytes."""
+    """Return the text with every lone surrogate escaped, so that it can be encoded."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
 def label(name: str, step: str | None = None) -> str:
-    """A result as messages name it."""
+    """Return a result's name as messages show it."""
     return f'result "{name}"' if step is None else f'result "{name}" of Step "{step}"'
 
 
 def format_names(names: Sequence[str]) -> str:
-    """Names as messages list them: quoted, the first twenty, the rest counted."""
+    """Return names as messages list them: the first twenty, quoted, and the number of the others."""
     shown = ", ".join(
         f'"{name}"' if len(name) <= _LONGEST else f'"{name[:_LONGEST]}..."' for name in names[:_SHOWN]
     )
@@ -50,10 +50,10 @@ def format_names(names: Sequence[str]) -> str:
 
 
 def parse_value(declared: ResultSpec, text: str, *, step: str | None = None) -> Value | Problem:
-    """The value of a declared result, or why the text is none.
+    """Return the value of a declared result, or the problem of its text.
 
-    Tekton's rules: a string is taken verbatim; for the others the text is JSON that begins with
-    ``[`` or ``{`` and holds strings only. Unlike Go's decoder, ``null`` is no string here.
+    Tekton's rules: a string is taken verbatim; an array or object is JSON text that begins with ``[`` or
+    ``{`` and contains strings only. Unlike in Go's decoder, ``null`` is not a string here.
     """
     if declared.type == "string":
         return text
@@ -88,7 +88,7 @@ def parse_value(declared: ResultSpec, text: str, *, step: str | None = None) -> 
 
 
 def mismatch_message(problems: list[Problem]) -> str:
-    """All type mismatches of a run in one sentence, worded as Tekton words it."""
+    """Describe all type mismatches of a run in one sentence, in Tekton's words."""
     parts = sorted(
         f' "{p.result}": task result is {p.message}'
         if p.step is None
@@ -102,14 +102,14 @@ def mismatch_message(problems: list[Problem]) -> str:
 
 
 def missing_keys_message(problems: list[Problem]) -> str:
-    """All missing keys of a run in one sentence, worded as Tekton words it (a Go map's print)."""
+    """Describe all missing keys of a run in one sentence, in Tekton's words (Go's format of a map)."""
     objects = sorted((f"{p.step}.{p.result}" if p.step else str(p.result), p.message) for p in problems)
     shown = " ".join(f"{name}:[{keys}]" for name, keys in objects)
     return f"missing keys for these results which are required in TaskResult's properties map[{shown}]"
 
 
 def _infer(text: str) -> tuple[ResultType, Value]:
-    """The type a text shows by itself, and its value."""
+    """Return the type that a text has by itself, and its value."""
     if text[:1] in ("[", "{"):
         try:
             value: Any = json.loads(text)

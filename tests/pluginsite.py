@@ -54,7 +54,7 @@ BROKEN = {
         + "    model_config = ConfigDict(extra='forbid')\n    a: int\n    b: int\n    c: int = 1\n",
         "without a default: a, b",
     ),
-    "dict": (GOOD + "\nConfig = {}\n", "no pydantic model"),
+    "dict": (GOOD + "\nConfig = {}\n", "not a pydantic model"),
 }
 
 

@@ -96,14 +96,14 @@ BROKEN = {
     "exits": ("raise SystemExit", "SystemExit"),
     "misspelt": (HEAD + "@hookimpl\ndef results_colected(): pass", 'did you mean "results_collected"?'),
     "argument": (HEAD + "@hookimpl\ndef results_collected(colected): pass", "colected"),
-    "plain": (HEAD + "@hookimpl\ndef extract(run): pass", "extract is the backend's"),
-    "old": (HEAD + "@hookimpl(hookwrapper=True)\ndef extract(run): yield", "extract is the backend's"),
-    "heard": (HEAD + "@hookimpl(wrapper=True)\ndef results_collected(): yield", "leave `wrapper=True` out"),
+    "plain": (HEAD + "@hookimpl\ndef extract(run): pass", "extract is a hook of backends"),
+    "old": (HEAD + "@hookimpl(hookwrapper=True)\ndef extract(run): yield", "extract is a hook of backends"),
+    "heard": (HEAD + "@hookimpl(wrapper=True)\ndef results_collected(): yield", "remove `wrapper=True`"),
     "first": (HEAD + "@hookimpl(wrapper=True, tryfirst=True)\ndef extract(): return (yield)", "name order"),
     "nosy": (HEAD + "@hookimpl(wrapper=True)\ndef extract(config): return (yield)", "which is the backend's"),
     "empty": ("x = 1", "implements no hook"),
     "version": (HEAD + "api_version = 9\n@hookimpl\ndef results_collected(): pass", "API version 9"),
-    "dict": ("Config = {}", "no pydantic model"),
+    "dict": ("Config = {}", "not a pydantic model"),
     "module": (
         HEAD
         + "from pydantic import BaseModel, ConfigDict\nclass Config(BaseModel):\n"

@@ -21,7 +21,7 @@ from resultsfw import (
     read_reference,
 )
 from resultsfw.errors import BackendError, CorruptError, NotFoundError
-from resultsfw.references import MARK, checked, format_reference
+from resultsfw.references import MARK, format_reference, verified_pieces
 from resultsfw.values import parse_value
 
 
@@ -62,14 +62,14 @@ def test_no_step_can_make_a_reference():
 @given(st.lists(st.binary(min_size=1, max_size=20), max_size=5), st.binary(min_size=1, max_size=3))
 def test_only_the_stored_value_passes(pieces, other):
     value = b"".join(pieces)
-    assert b"".join(checked(a_reference(value), pieces)) == value
+    assert b"".join(verified_pieces(a_reference(value), pieces)) == value
     for wrong in ([*pieces, other], pieces[:-1] if pieces else [other], [*pieces[:-1], b"x" * 21]):
         with pytest.raises(CorruptError, match="bytes"):
-            list(checked(a_reference(value), wrong))
+            list(verified_pieces(a_reference(value), wrong))
     if value:
         changed = bytes([value[0] ^ 1]) + value[1:]
         with pytest.raises(CorruptError, match="digest"):
-            list(checked(a_reference(value), [changed]))
+            list(verified_pieces(a_reference(value), [changed]))
 
 
 def test_no_more_is_asked_for_than_the_reference_announces():
@@ -81,7 +81,7 @@ def test_no_more_is_asked_for_than_the_reference_announces():
             yield b"x" * 10
 
     with pytest.raises(CorruptError):
-        list(checked(a_reference(b"x" * 25), endless()))
+        list(verified_pieces(a_reference(b"x" * 25), endless()))
     assert len(asked) == 3
 
 
