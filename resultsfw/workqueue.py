@@ -6,6 +6,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
 from resultsfw.ratelimit import TokenBucket
@@ -35,6 +36,14 @@ _STALE_TIMERS: Final = 64
 """Replaced timers that may remain in the heap before it is rebuilt without them."""
 
 
+@dataclass(slots=True)
+class _ReadyKeys(Generic[Key]):
+    """A tenant's keys that are due, each kind in its order; a key is in one of the two."""
+
+    urgent: dict[Key, None] = field(default_factory=dict)
+    others: dict[Key, None] = field(default_factory=dict)
+
+
 class WorkQueue(Generic[Key]):
     """A queue of keys, first come first served, tenants in turn. Safe for threads.
 
@@ -43,6 +52,9 @@ class WorkQueue(Generic[Key]):
     A key has one timer at most, the earliest: a reconciler says anew after each pass when it wants the next.
 
     A key that is added while a worker holds it is handed out again after `done`.
+
+    Of a tenant's keys those that were added as urgent come first, as in controller-runtime's priority queue.
+    Use it for keys that are urgent a limited number of times, or they starve the others.
 
     Args:
         tenant: Returns the tenant of a key.
@@ -73,10 +85,10 @@ class WorkQueue(Generic[Key]):
         self._burst = burst
         self._buckets: OrderedDict[Hashable, TokenBucket] = OrderedDict()
         self._random = random.Random()  # noqa: S311 - jitter is no secret
-        self._ready: OrderedDict[Hashable, dict[Key, None]] = OrderedDict()
+        self._ready: OrderedDict[Hashable, _ReadyKeys[Key]] = OrderedDict()
         self._ready_count = 0
         self._processing: set[Key] = set()
-        self._dirty: set[Key] = set()
+        self._dirty: dict[Key, bool] = {}  # whether it is urgent
         self._timers: dict[Key, tuple[float, int]] = {}
         self._heap: list[tuple[float, int, Key]] = []
         self._timer_count = 0
@@ -94,10 +106,10 @@ class WorkQueue(Generic[Key]):
         with self._changed:
             return len(self._timers)
 
-    def add(self, key: Key) -> None:
-        """Hand out a key as soon as possible."""
+    def add(self, key: Key, *, urgent: bool = False) -> None:
+        """Hand out a key as soon as possible, an urgent one before the tenant's others."""
         with self._changed:
-            self._add(key)
+            self._add(key, urgent=urgent)
 
     def add_after(self, key: Key, seconds: float) -> None:
         """Hand out a key after so many seconds, or earlier if it is added for another reason."""
@@ -139,7 +151,7 @@ class WorkQueue(Generic[Key]):
         """Remove a key with its timer and its failures: its object is gone."""
         with self._changed:
             self._take(self._tenant(key), key)
-            self._dirty.discard(key)
+            self._dirty.pop(key, None)
             self._timers.pop(key, None)
             self._failures.pop(key, None)
 
@@ -159,7 +171,7 @@ class WorkQueue(Generic[Key]):
                 self._fire_timers(now)
                 if self._ready:
                     tenant, keys = next(iter(self._ready.items()))
-                    key = next(iter(keys))
+                    key = next(iter(keys.urgent or keys.others))
                     self._take(tenant, key)
                     if tenant in self._ready:
                         self._ready.move_to_end(tenant)
@@ -178,9 +190,8 @@ class WorkQueue(Generic[Key]):
         """Give back a key that `get` returned."""
         with self._changed:
             self._processing.discard(key)
-            if key in self._dirty:
-                self._dirty.discard(key)
-                self._add(key)
+            if (urgent := self._dirty.pop(key, None)) is not None:
+                self._add(key, urgent=urgent)
             elif self._shutting_down and not self._processing:
                 self._changed.notify_all()  # for shut_down_with_drain
 
@@ -205,22 +216,31 @@ class WorkQueue(Generic[Key]):
         while self._heap and self._timers.get(self._heap[0][2]) != self._heap[0][:2]:
             heapq.heappop(self._heap)
 
-    def _add(self, key: Key) -> None:
+    def _add(self, key: Key, *, urgent: bool = False) -> None:
         if key in self._processing:
-            self._dirty.add(key)
-        elif key not in (keys := self._ready.setdefault(self._tenant(key), {})):
-            keys[key] = None
+            self._dirty[key] = urgent or self._dirty.get(key, False)
+            return
+        keys = self._ready.setdefault(self._tenant(key), _ReadyKeys())
+        if key in keys.urgent:
+            return
+        if key not in keys.others:
             self._ready_count += 1
             self._changed.notify()
+        elif urgent:
+            del keys.others[key]
+        (keys.urgent if urgent else keys.others)[key] = None
 
     def _take(self, tenant: Hashable, key: Key) -> None:
         """Remove a key from those that are ready, if it is one of them."""
-        keys = self._ready.get(tenant, {})
-        if key in keys:
-            del keys[key]
-            self._ready_count -= 1
-        if not keys:
-            self._ready.pop(tenant, None)
+        keys = self._ready.get(tenant)
+        if keys is None:
+            return
+        for ready in (keys.urgent, keys.others):
+            if key in ready:
+                del ready[key]
+                self._ready_count -= 1
+        if not (keys.urgent or keys.others):
+            del self._ready[tenant]
 
     def _bucket_of(self, tenant: Hashable) -> TokenBucket:
         """Return the bucket for a tenant's retries; a full one if the tenant has not retried for long."""

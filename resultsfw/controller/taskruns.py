@@ -150,7 +150,11 @@ class TaskRunEvents:
         fingerprint = pod_fingerprint(pod)
         if self._fingerprints.get(request) != fingerprint:
             self._fingerprints[request] = fingerprint
-            self._queue.add_after(request, enqueue_delay(pod))
+            if delay := enqueue_delay(pod):
+                self._queue.add_after(request, delay)
+            else:
+                # Its pod waits, or has ended: before TaskRuns that only begin.
+                self._queue.add(request, urgent=True)
 
 
 class TaskRunController(Controller):

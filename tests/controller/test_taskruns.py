@@ -87,6 +87,21 @@ def test_a_pod_event_enqueues_its_taskrun_and_that_of_a_pending_pod_is_delayed(m
         assert len(one.queue) == 1
 
 
+def test_a_taskrun_whose_pod_waits_or_has_ended_is_reconciled_before_new_ones(made):
+    """With a thousand new TaskRuns, those that are finished would else wait for all of them."""
+    one = made()
+    for name in ("pending", "waits", "ended"):
+        one.on_taskrun("ADDED", seen(name))
+        one.queue.done(one.queue.get(0))
+    for number in range(5):
+        one.on_taskrun("ADDED", seen(f"new-{number}"))
+    one.on_pod("MODIFIED", pod("pending", "Pending"))
+    one.on_pod("MODIFIED", pod("waits"))
+    one.on_pod("MODIFIED", pod("ended", "Succeeded"))
+    first = [one.queue.get(0) for _ in range(3)]
+    assert first == [("runs", "waits"), ("runs", "ended"), ("runs", "new-0")]
+
+
 def container(name, **state):
     return {"name": name, "state": state}
 

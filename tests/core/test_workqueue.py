@@ -128,6 +128,47 @@ def test_every_key_is_handed_out_once_and_of_each_tenant_in_order(keys):
         )
 
 
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 4), st.booleans()), max_size=40))
+def test_urgent_keys_are_handed_out_before_the_others_of_their_tenant(added):
+    queue = WorkQueue(tenant=lambda key: key[0])
+    for *key, urgent in added:
+        queue.add(tuple(key), urgent=urgent)
+    urgent_keys = {(tenant, number) for tenant, number, urgent in added if urgent}
+    assert len(queue) == len({(tenant, number) for tenant, number, _ in added})
+    out = []
+    while (key := queue.get(0)) is not None:
+        out.append(key)
+    assert len(queue) == 0
+    for tenant in "abc":
+        keys = [key for key in out if key[0] == tenant]
+        assert keys == sorted(keys, key=lambda key: key not in urgent_keys)
+
+
+def test_a_key_added_as_urgent_while_it_is_processed_is_urgent_afterwards(queue):
+    queue.add("a")
+    assert queue.get(0) == "a"
+    queue.add("b")
+    queue.add("a", urgent=True)
+    queue.add("a")
+    queue.done("a")
+    assert [queue.get(0), queue.get(0)] == ["a", "b"]
+
+
+def test_urgent_keys_of_one_tenant_delay_no_other():
+    queue = WorkQueue(tenant=lambda key: key[0])
+    queue.add(("few", 0))
+    for number in range(100):
+        queue.add(("many", number), urgent=True)
+    assert ("few", 0) in [queue.get(0), queue.get(0)]
+
+
+def test_a_discarded_urgent_key_is_not_handed_out(queue):
+    queue.add("a", urgent=True)
+    queue.discard("a")
+    assert len(queue) == 0
+    assert queue.get(0) is None
+
+
 def test_retries_of_one_tenant_delay_no_other(clock):
     queue = WorkQueue(tenant=lambda key: key[0], rate=10, burst=3, clock=clock)
     assert max(queue.add_rate_limited(("many", number)) for number in range(103)) == pytest.approx(10.0)
@@ -175,7 +216,7 @@ def test_draining_waits_for_the_worker_and_no_longer():
 KEYS = st.integers(0, 3)
 STEPS = st.lists(
     st.one_of(
-        st.tuples(st.just("add"), KEYS),
+        st.tuples(st.just("add"), KEYS, st.booleans()),
         st.tuples(st.just("later"), KEYS, st.floats(0, 3)),
         st.tuples(st.just("retry"), KEYS),
         st.tuples(st.just("get")),
@@ -194,7 +235,7 @@ def test_no_key_is_handed_out_twice_at_once_and_none_is_lost(steps):
     busy, owed = set(), set()
     for step, *given_ in steps:
         if step == "add":
-            queue.add(given_[0])
+            queue.add(given_[0], urgent=given_[1])
             owed.add(given_[0])
         elif step == "later":
             queue.add_after(*given_)
