@@ -10,10 +10,10 @@ from typing import Any, Final
 from resultsfw.cluster import Object
 from resultsfw.local.apiserver_rules import now
 from resultsfw.local.step.message import MESSAGE_BYTES
+from resultsfw.messages import POD_MESSAGE_BYTES
 
 __all__ = [
     "NODE",
-    "POD_MESSAGE_BYTES",
     "Container",
     "go_text",
     "message_budget",
@@ -22,9 +22,6 @@ __all__ = [
     "status_of",
     "termination_message",
 ]
-
-POD_MESSAGE_BYTES: Final = 12_288
-"""Limit of all termination messages of a pod (`MaxPodTerminationMessageLogLength`, container/runtime.go)."""
 
 _LOG_BYTES: Final = 2048
 _LOG_LINES: Final = 80

@@ -44,17 +44,17 @@ _TAKEN_AWAY: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """How far a pod has come.
+    """How far the Steps of a pod have come.
 
     Attributes:
-        steps_done: All Steps have ended, or the pod has, or a Step was killed for memory.
-        running: The condition while it is not: reason and message.
-        failure: Reason and message, Tekton's, if a Step or the pod failed. The results sidecar's own
-            failure is none: that is judged with the results.
-        refusal: That Step's process did well and its entrypoint refused its results (ours says so).
+        steps_done: All Steps have ended, or the pod has.
+        running: Reason and message of the condition while the run is not over.
+        failure: Tekton's reason and message if a Step or the pod failed. A failure of the results sidecar
+            does not count: it is judged with the results.
+        refusal: The Step's process succeeded and our entrypoint refused its results.
         stuck: A Step ended in a way that may leave others, or the results sidecar, waiting for ever.
-        ended_at: When the last of the Steps that have ended did, or the pod; ``None`` if none has.
-        overstay: What shows that a Step's container runs though its Step has ended.
+        ended_at: When the last of the Steps that have ended, or the pod, ended; ``None`` if none has.
+        step_not_ended: The Step's container that runs though its Step has ended.
     """
 
     steps_done: bool
@@ -68,16 +68,16 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepNotEnded:
-    """A Step's container that runs though its Step has recorded its end, and how that shows.
+    """A Step's container that runs though its Step has recorded its end, and what shows that.
 
     Tekton's entrypoint writes its ``out`` file first and may wait for ever after that: it opens the files of
     results, and one may be a FIFO.
 
     Attributes:
         step: The container.
-        since: When what shows it happened.
-        shown_by: The container that has ended and does so only after that Step.
-        waited: Whether that container had waited for the Step's container already.
+        since: When the container that shows it ended.
+        shown_by: A container that has ended, and ends only after that Step.
+        waited: That container waited for the Step's container before it ended.
     """
 
     step: str
@@ -87,16 +87,17 @@ class StepNotEnded:
 
 
 def progress_of(pod: Object, now: datetime) -> Progress:
-    """Read a pod's progress off its status. Tekton's rules (pkg/pod/status.go) but for what is said here."""
+    """Return how far a pod has come, by Tekton's rules (pkg/pod/status.go) except where comments differ."""
     status = pod.get("status", {})
     phase = status.get("phase", "Pending")
     containers = main_statuses(pod)
-    wanted = [one["name"] for one in pod["spec"]["containers"] if is_step(one["name"])]
+    names = [container["name"] for container in pod["spec"]["containers"]]
+    wanted = [name for name in names if is_step(name)]
     # In the order of the spec, as Tekton sorts them: of several that failed, the first is the cause.
     ended = {
-        one["name"]: containers[one["name"]]["state"]["terminated"]
-        for one in pod["spec"]["containers"]
-        if "terminated" in containers.get(one["name"], {}).get("state", {})
+        name: containers[name]["state"]["terminated"]
+        for name in names
+        if "terminated" in containers.get(name, {}).get("state", {})
     }
     steps = {name: ended[name] for name in wanted if name in ended}
     killed = any(step.get("reason") == OOM for step in steps.values())
@@ -124,19 +125,20 @@ def progress_of(pod: Object, now: datetime) -> Progress:
 
 
 def _step_not_ended(pod: Object, steps: Sequence[str]) -> StepNotEnded | None:
-    """The first Step's container that is known to run longer than its Step."""
+    """Return the first Step's container that is known to run though its Step has ended."""
     containers = main_statuses(pod)
-    states = {name: one.get("state", {}) for name, one in containers.items()}
+    states = {name: status.get("state", {}) for name, status in containers.items()}
     running = [name for name in steps if "running" in states.get(name, {})]
     if not running or "deletionTimestamp" in pod["metadata"]:
         return None
     for name in reversed(steps[steps.index(running[0]) + 1 :]):
-        # A Step runs, and can do well, only when all Steps before it have recorded their end.
+        # A Step starts only when all Steps before it have recorded their end. A Step that was skipped has an
+        # exit code other than 0.
         end = states.get(name, {}).get("terminated")
         since = parse_time(end.get("finishedAt")) if end and end.get("exitCode") == 0 else None
         if since is not None:
             return StepNotEnded(step=running[0], since=since, shown_by=name, waited=False)
-    # The results sidecar ends well by itself only when no Step will write anything more.
+    # The results sidecar ends with exit code 0 only when no Step will write anything more.
     native = RESULTS_SIDECAR in native_sidecars(pod)
     sidecar = container_statuses(pod).get(RESULTS_SIDECAR, {})
     end = sidecar.get("state", {}).get("terminated") or sidecar.get("lastState", {}).get("terminated") or {}
@@ -147,24 +149,25 @@ def _step_not_ended(pod: Object, steps: Sequence[str]) -> StepNotEnded | None:
 
 
 def _changed_at(status: Object) -> datetime | None:
-    """When the last of a pod's conditions changed."""
-    times = [parse_time(one.get("lastTransitionTime")) for one in status.get("conditions") or ()]
+    """Return when the last of a pod's conditions changed."""
+    times = [parse_time(condition.get("lastTransitionTime")) for condition in status.get("conditions") or ()]
     return max((when for when in times if when), default=None)
 
 
 def _running(pod: Object, phase: str) -> tuple[str, str]:
-    """Why a run that is not over is where it is."""
+    """Return reason and message of the condition of a run that is not over, in Tekton's words."""
     if phase != "Pending":
         return reasons.RUNNING, "Not all Steps in the Task have finished executing"
     conditions = pod.get("status", {}).get("conditions") or ()
     if any(
-        one.get("reason") == "Unschedulable" and "Insufficient" in one.get("message", "")
-        for one in conditions
+        condition.get("reason") == "Unschedulable" and "Insufficient" in condition.get("message", "")
+        for condition in conditions
     ):
         return "ExceededNodeResources", "TaskRun Pod exceeded available resources"
-    everyone = list(container_statuses(pod).values())
     waiting = [
-        (one["name"], one["state"]["waiting"]) for one in everyone if "waiting" in one.get("state", {})
+        (name, status["state"]["waiting"])
+        for name, status in container_statuses(pod).items()
+        if "waiting" in status.get("state", {})
     ]
     reason = (
         "PullImageFailed" if any(w.get("reason") in _IMAGE_FAULTS for _, w in waiting) else reasons.PENDING
@@ -172,29 +175,31 @@ def _running(pod: Object, phase: str) -> tuple[str, str]:
     for name, why in waiting:
         if name in main_statuses(pod) and why.get("message"):
             return reason, f'build step "{name}" is pending with reason "{why["message"]}"'
-    for one in conditions:
-        if one.get("status") != "True":
-            message = json.dumps(one.get("message", ""), ensure_ascii=False)
-            return reason, f'pod status "{one.get("type")}":"{one.get("status")}"; message: {message}'
+    for condition in conditions:
+        if condition.get("status") != "True":
+            message = json.dumps(condition.get("message", ""), ensure_ascii=False)
+            known = f'"{condition.get("type")}":"{condition.get("status")}"'
+            return reason, f"pod status {known}; message: {message}"
     return reason, pod.get("status", {}).get("message") or reasons.PENDING
 
 
 def _failure(pod: Object, ended: Mapping[str, Object], steps_end: datetime | None) -> tuple[str, str] | None:
-    """What failed, in Tekton's order: memory before exit codes, Sidecars before Steps, init before all.
+    """Return reason and message of what failed.
 
-    A Sidecar that ended when all Steps had, at ``steps_end``, was ended by us, however it took that.
+    Tekton's order: init containers first, then memory before exit codes, Sidecars before Steps. A Sidecar
+    that ended after all Steps had, at ``steps_end``, was stopped by the controller: its exit code is ignored.
     """
     status = pod.get("status", {})
     if status.get("reason") == "Evicted":
         return reasons.EVICTED, status.get("message", "")
     if phase_reason := _TAKEN_AWAY.get(status.get("reason", "")):
         return reasons.EVICTED, f"{phase_reason}: {status.get('message', '')}"
-    # Tekton blames a native sidecar, too, that the kubelet ended after the Steps. It fails no pod.
+    # Tekton also blames a native sidecar that the kubelet ended after the Steps. Such a sidecar fails no pod.
     beside = native_sidecars(pod)
     init = {
-        name: one["state"]["terminated"]
-        for name, one in init_statuses(pod).items()
-        if "terminated" in one.get("state", {}) and name not in beside
+        name: status["state"]["terminated"]
+        for name, status in init_statuses(pod).items()
+        if "terminated" in status.get("state", {}) and name not in beside
     }
     stopped = {
         name
@@ -237,11 +242,11 @@ def _has_failed(end: Object) -> bool:
 
 
 def _how(name: str, end: Object, budget: int, *, init: bool = False) -> str:
-    """How a container failed, worded as Tekton words it."""
+    """Return how a container failed, in Tekton's words."""
     internal = internal_entries(read_message(end.get("message") or "", budget))
     if internal.get("Reason") == STEP_TIMEOUT:
         return f'"{name}" exited because the step exceeded the specified timeout limit'
     reason = f": {end['reason']}" if end.get("reason") else ""
-    # Tekton's own init containers leave no message; ours that could not place a file says which, and why.
+    # Tekton's init containers leave no message; ours says which file it could not write, and why.
     why = f": {end['message']}" if init and end.get("message") else ""
     return f'"{name}" exited with code {end.get("exitCode", 0)}{reason}{why}'

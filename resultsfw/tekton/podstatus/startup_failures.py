@@ -1,4 +1,4 @@
-"""Why a pod will not come to run its Steps, as its status tells it: nowhere to go, or nothing to start."""
+"""Tell from a pod's status why its Steps will never start: no node, or a container that cannot start."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -6,27 +6,26 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from resultsfw.cluster import Object
-from resultsfw.pods import RESULTS_SIDECAR, native_sidecars
+from resultsfw.pods import RESULTS_SIDECAR, container_statuses, native_sidecars
 from resultsfw.tekton.api import reasons
 from resultsfw.tekton.api.kinds import is_sidecar, is_step
 from resultsfw.tekton.api.times import parse_time
 from resultsfw.tekton.podstatus.pod_state import (
     init_statuses,
-    main_statuses,
     steps_may_have_started,
 )
 
 __all__ = ["Unscheduled", "cannot_start", "unscheduled", "unscheduled_too_long"]
 
 _UNPULLABLE: Final = frozenset({"ErrImageNeverPull", "ImagePullBackOff", "InvalidImageName"})
-"""Of images. ``ErrImagePull`` is not among them: the first try may fail and the next come right."""
+"""Waiting reasons of an image. Not ``ErrImagePull``: the first pull may fail and the next succeed."""
 
 _RECOVERS: Final = ("context deadline exceeded", "failed to create subPath directory", "failed to reserve")
-"""In the message of a container that could not be created: the kubelet tries again, and may succeed. A
-runtime under load, a directory that may still be made, a name that an attempt given up still holds."""
+"""In the message of a container that could not be created: the kubelet tries again and may succeed. The
+runtime is under load, a directory may still be created, or an abandoned attempt still holds the name."""
 
 _TRIES: Final = 2
-"""Restarts of a native results sidecar, before any Step began, after which it is not waited for."""
+"""Restarts of a native results sidecar, before any Step has started, after which the pod is given up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +74,9 @@ def unscheduled_too_long(
 
 
 def cannot_start(pod: Object) -> tuple[str, str] | None:
-    """Reason and message, Tekton's where it has them, if a container can never start as the pod is written.
+    """Return reason and message, Tekton's where it has them, if a container of the pod can never start.
 
-    Tekton looks at Steps and Sidecars only (checkPodFailed, pkg/reconciler/taskrun/taskrun.go), and a run
+    Tekton checks Steps and Sidecars only (checkPodFailed, pkg/reconciler/taskrun/taskrun.go): there, a run
     whose init container cannot start waits for its timeout.
     """
     for status in _waiting(pod):
@@ -94,21 +93,20 @@ def cannot_start(pod: Object) -> tuple[str, str] | None:
             return reason, f"{where} failed to start. {told}"
         if reason == "CreateContainerError":
             return reasons.POD_CREATION_FAILED, f"{where} failed to start. {told}"
-        if reason == "FailedMount":  # the engine with no cluster; a kubelet tells it as an Event only
+        if reason == "FailedMount":  # the local engine; a kubelet reports it only as an Event
             return reason, f"{where} failed to start. {told}"
     return _crashing(pod)
 
 
 def _waiting(pod: Object) -> Iterator[Object]:
-    """Containers that wait and never ran, init containers first."""
-    everyone = (*init_statuses(pod).values(), *main_statuses(pod).values())
-    for one in everyone:
-        if "waiting" in one.get("state", {}) and "terminated" not in one.get("lastState", {}):
-            yield one
+    """Yield the statuses of containers that wait and never ran, init containers first."""
+    for status in container_statuses(pod).values():
+        if "waiting" in status.get("state", {}) and "terminated" not in status.get("lastState", {}):
+            yield status
 
 
 def _crashing(pod: Object) -> tuple[str, str] | None:
-    """A native results sidecar that ends again and again, so that no Step can begin."""
+    """Return reason and message if the native results sidecar keeps ending, so that no Step can start."""
     status = init_statuses(pod).get(RESULTS_SIDECAR, {})
     end = status.get("lastState", {}).get("terminated")
     if (
@@ -128,7 +126,7 @@ def _crashing(pod: Object) -> tuple[str, str] | None:
 
 
 def _described(container: str) -> str:
-    """A container as Tekton names it in messages."""
+    """Return how Tekton names a container in messages."""
     if is_step(container):
         return f"step {_quoted(container.removeprefix('step-'))}"
     if is_sidecar(container):
@@ -138,8 +136,8 @@ def _described(container: str) -> str:
 
 def _image(pod: Object, container: str) -> str:
     spec = pod["spec"]
-    everyone = [*(spec.get("initContainers") or ()), *spec["containers"]]
-    image: str = next((one.get("image", "") for one in everyone if one["name"] == container), "")
+    listed = [*(spec.get("initContainers") or ()), *spec["containers"]]
+    image: str = next((known.get("image", "") for known in listed if known["name"] == container), "")
     return image
 
 

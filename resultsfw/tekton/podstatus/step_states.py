@@ -1,4 +1,4 @@
-"""What a TaskRun's status says of its pod: Steps, Sidecars, and how far it has come."""
+"""Build the fields of a TaskRun's status that repeat its pod: the states of Steps and Sidecars."""
 
 import json
 from collections.abc import Collection, Iterable, Mapping
@@ -21,7 +21,7 @@ _SIGNATURES: Final = frozenset({"SVID", "RESULT_MANIFEST"})
 def pod_status_fields(
     pod: Object, previous: Mapping[str, Any], *, done: bool, messages: bool = True
 ) -> Object:
-    """The part of a TaskRun's status that repeats its pod: ``podName``, ``steps``, ``sidecars``.
+    """Return the part of a TaskRun's status that repeats its pod: ``podName``, ``steps``, ``sidecars``.
 
     Args:
         pod: The pod.
@@ -31,55 +31,55 @@ def pod_status_fields(
     """
     budget = message_budget(pod)
     containers = main_statuses(pod)
-    order = [one["name"] for one in pod["spec"]["containers"] if is_step(one["name"])]
+    names = [container["name"] for container in pod["spec"]["containers"]]
     provenance = {step.get("name"): step.get("provenance", {}) for step in previous.get("steps") or ()}
     declared = _declared(previous.get("taskSpec") or {})
     steps = [
         _step(containers[name], budget, provenance.get(name.removeprefix("step-"), {}), declared)
-        for name in order
-        if name in containers
+        for name in names
+        if is_step(name) and name in containers
     ]
     sidecars = [
         {
             "container": name,
-            "imageID": one.get("imageID", ""),
+            "imageID": status.get("imageID", ""),
             "name": name.removeprefix("sidecar-"),
-            **one.get("state", {}),
+            **status.get("state", {}),
         }
         for key in ("containerStatuses", "initContainerStatuses")
-        for name, one in container_statuses(pod, (key,)).items()
+        for name, status in container_statuses(pod, (key,)).items()
         if is_sidecar(name)
     ]
-    told: Object = {"podName": pod["metadata"]["name"]}
+    fields: Object = {"podName": pod["metadata"]["name"]}
     if not messages:
         steps, sidecars = without_messages(steps), without_messages(sidecars)
     if steps:
-        told["steps"] = steps
+        fields["steps"] = steps
     if sidecars:
-        told["sidecars"] = sidecars
+        fields["sidecars"] = sidecars
     if done:
-        told["artifacts"] = {}
-    return told
+        fields["artifacts"] = {}
+    return fields
 
 
 def without_messages(states: Iterable[Object]) -> list[Object]:
-    """States of Steps or Sidecars without what their containers say: results may be in it."""
+    """Return states of Steps or Sidecars without termination messages, which may hold results."""
     return [
-        {**one, "terminated": {key: it for key, it in one["terminated"].items() if key != "message"}}
-        if "terminated" in one
-        else one
-        for one in states
+        {**state, "terminated": {key: it for key, it in state["terminated"].items() if key != "message"}}
+        if "terminated" in state
+        else state
+        for state in states
     ]
 
 
 def _declared(task_spec: Mapping[str, Any]) -> frozenset[str]:
-    """Names of the results that a Task and its Steps declare."""
+    """Return the names of the results that a Task and its Steps declare."""
     parts = (task_spec, *(task_spec.get("steps") or ()))
     return frozenset(str(result.get("name")) for part in parts for result in part.get("results") or ())
 
 
 def _is_signature(key: str) -> bool:
-    """Whether a key is one under which Tekton's SPIRE support signs results (pkg/spire/sign.go).
+    """Return whether Tekton's SPIRE support signs results under a key (pkg/spire/sign.go).
 
     Nothing signs or verifies here: what a Step writes under such a key is its own invention.
     """
@@ -87,7 +87,7 @@ def _is_signature(key: str) -> bool:
 
 
 def _step(status: Object, budget: int, provenance: Object, declared: Collection[str]) -> Object:
-    """One Step's state; its times, exit code and end as its entrypoint told them."""
+    """Return a Step's state, with the times, exit code and reason that its entrypoint recorded."""
     name = status["name"]
     state = {kind: dict(body) for kind, body in status.get("state", {}).items()}
     step: Object = {
@@ -118,7 +118,7 @@ def _step(status: Object, budget: int, provenance: Object, declared: Collection[
 
 
 def internal_entries(message: Message) -> dict[str, str]:
-    """What an entrypoint says of itself: ``StartedAt``, ``ExitCode``, ``Reason``."""
+    """Return what the entrypoint recorded of the Step: ``StartedAt``, ``ExitCode``, ``Reason``."""
     return {
         str(entry["key"]): str(entry.get("value"))
         for entry in message.entries
@@ -127,7 +127,7 @@ def internal_entries(message: Message) -> dict[str, str]:
 
 
 def _left(message: Message, declared: Collection[str]) -> str:
-    """The message without internal entries and forged signatures; of each key the last, sorted as by Go."""
+    """Return the message without internal entries and forged signatures: the last of each key, sorted."""
     by_key = {str(entry.get("key")): entry for entry in message.entries}
     kept = [
         by_key[key]

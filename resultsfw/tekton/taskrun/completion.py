@@ -1,4 +1,7 @@
-"""From a pod that is over to the status that ends its TaskRun: one way, on a cluster and without."""
+"""Complete a TaskRun: collect the results of its pod and build the status that ends it.
+
+The controller and `resultsfw collect` both do it here.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -23,7 +26,12 @@ __all__ = ["Completion", "complete", "end_steps", "failed_status"]
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """The patch that ends a TaskRun, and the verdict over its results."""
+    """How an attempt ends.
+
+    Attributes:
+        patch: The patch that ends it.
+        collected: The verdict over its results.
+    """
 
     patch: Object
     collected: CollectionOutcome
@@ -41,38 +49,38 @@ def complete(
     cause: TerminationCause | None = None,
     final: bool = False,
 ) -> Completion:
-    """Collect the results and write the status that ends the run.
+    """Collect the results and return the status that ends the attempt.
 
     Args:
         core: Reads and judges the results.
         cluster: Where logs are read.
         taskrun: As last read.
-        run: What the core must know of it.
+        run: The attempt, as backends see it.
         pod: As last read.
         now: The time of the condition and of completion.
-        stamp: How the pod was made, where it does not say so itself.
-        cause: Why the run ends, where it is not the pod that ended by itself.
-        final: No further try will be made to read results.
+        stamp: How the pod was created, if its own annotations do not say so.
+        cause: Why the run ends, if its pod did not end by itself.
+        final: No further try to read results follows.
 
     Raises:
         ClusterError: The results could not be read and can still be; only when not ``final``.
     """
     collected = CollectionOutcome()
-    if steps_may_have_started(pod):  # else there is nothing to read, nor to miss
+    if steps_may_have_started(pod):  # else there is nothing to read, and nothing is missing
         collected = core.collect(run, pod, cluster, stamp=stamp, final=final)
-    progress = progress_of(_without_our_stop(pod), now)
+    progress = progress_of(_without_termination(pod), now)
     failure = cause or (TerminationCause(*progress.failure) if progress.failure else None)
     annotations = taskrun["metadata"].get("annotations") or {}
     if failure is not None and cause is None and annotations.get(ON_ERROR_ANNOTATION) == "continue":
         failure = replace(failure, reason=reasons.FAILURE_IGNORED)
     if cause is not None and cause.reason == reasons.STEP_NOT_ENDED and collected.problems:
-        failure = None  # what kept the container is what is wrong with a result
+        failure = None  # what is wrong with the result is what keeps the container running
     if failure is not None and cause is None and progress.refusal and collected.problems:
-        # Only beside a problem that is known: a Step can write such an end into its message itself.
+        # Only together with a known problem: a Step can forge such a message.
         failure = None
     if failure is not None:
-        # A Step that did not run wrote nothing: what is missing then is no finding of its own.
-        rest = tuple(one for one in collected.problems if one.code is not ProblemCode.MISSING)
+        # A Step that did not run wrote nothing: that its results are missing is no problem of its own.
+        rest = tuple(problem for problem in collected.problems if problem.code is not ProblemCode.MISSING)
         collected = replace(collected, problems=rest)
     status = pod_status_fields(
         pod, taskrun.get("status", {}), done=True, messages=not core.redacting_extensions
@@ -90,7 +98,7 @@ def complete(
 
 
 def failed_status(cause: TerminationCause, now: datetime, **more: Any) -> Object:
-    """The status of a run that ends without a pod to read."""
+    """Return the status of a run that fails without a pod to read; ``more`` are further fields."""
     ended = format_time(now)
     return {
         "completionTime": ended,
@@ -99,8 +107,8 @@ def failed_status(cause: TerminationCause, now: datetime, **more: Any) -> Object
     }
 
 
-def _without_our_stop(pod: Object) -> Object:
-    """The pod as it would be had we not ended it: its phase and reason are then our own doing."""
+def _without_termination(pod: Object) -> Object:
+    """Return the pod without the phase and reason that it has only because the controller terminated it."""
     if stop_annotation(pod) is None:
         return pod
     status = {key: value for key, value in pod.get("status", {}).items() if key not in ("message", "reason")}
@@ -110,9 +118,9 @@ def _without_our_stop(pod: Object) -> Object:
 def end_steps(
     steps: Sequence[Object], cause: TerminationCause, taskrun: Object, now: datetime
 ) -> list[Object]:
-    """Steps as they stand in the status of a run that ends for a cause of its own, worded as Tekton's.
+    """Return the Steps' states for a run that did not end because its Steps ended, worded as Tekton's.
 
-    Those that ended with the pod, and not by themselves, say why; those that had not ended, have.
+    Steps that were terminated with the pod get the cause; Steps that had not ended count as ended.
     """
     return [_ended_step(step, cause, taskrun, now) for step in steps]
 
@@ -122,13 +130,13 @@ def _ended_step(step: Object, cause: TerminationCause, taskrun: Object, now: dat
     if end is not None:
         if not end.get("exitCode"):
             return step
-        # What people are shown of a Step (tkn). Any other word than the kubelet's for all failures says more.
+        # tkn shows this reason. The kubelet's "Error" stands for all failures; any other reason says more.
         why = cause.reason if end.get("reason") == "Error" else end.get("reason")
         return {**step, "terminated": {**end, "reason": why}, "terminationReason": cause.reason}
     if not ("running" in step or "waiting" in step):
         return step
     pod = taskrun.get("status", {}).get("podName", "")
-    # The CRD demands a time.
+    # The CRD requires startedAt.
     created = taskrun["metadata"].get("creationTimestamp") or format_time(now)
     left = {key: value for key, value in step.items() if key not in ("running", "waiting")}
     ended = {
@@ -142,9 +150,9 @@ def _ended_step(step: Object, cause: TerminationCause, taskrun: Object, now: dat
 
 
 def _end_results_sidecar(status: Object, now: datetime) -> None:
-    """Tell the results sidecar as ended: it has said all, and nobody writes its end a second later.
+    """Report the results sidecar as ended: it has printed all, and no later pass would report its end.
 
-    Tekton waits for it; the user's Sidecars it leaves as they were when the Steps were done, and so do we.
+    Tekton waits for its end. Other Sidecars are reported as they were when the Steps ended, as Tekton does.
     """
     for sidecar in status.get("sidecars", ()):
         if sidecar["container"] == RESULTS_SIDECAR and (state := sidecar.pop("running", None)) is not None:

@@ -1,4 +1,4 @@
-"""Names the Secrets of a service account that Tekton would hand to Steps, and this project does not.
+"""Warn of Secrets of a service account that Tekton would give to Steps, and this project does not.
 
 Tekton copies the Secrets that a ServiceAccount lists and that are annotated ``tekton.dev/git-*`` or
 ``tekton.dev/docker-*`` into every Step's home ("creds-init"). Only a reader of Secrets sees whether one is
@@ -23,10 +23,10 @@ __all__ = ["REASON", "STEP_FAILED", "CredentialNotes", "WithheldCredentials", "w
 log = logging.getLogger(__name__)
 
 REASON: Final = "CredentialsNotGiven"
-"""Of the Event on the run."""
+"""Reason of the Event on the run."""
 
 STEP_FAILED: Final = "StepFailed"
-"""The verdict over a run whose Step failed: for want of a credential, perhaps."""
+"""Reason of a run whose Step failed: possibly because it lacked a credential."""
 
 _MADE_BY_SERVERS: Final = re.compile(r"-(token|dockercfg)-[a-z0-9]{5}$")
 """Secrets that Kubernetes and OpenShift put into a ServiceAccount by themselves; nobody annotates those."""

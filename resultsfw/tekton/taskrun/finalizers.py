@@ -1,4 +1,4 @@
-"""What a run's backends keep outside its pods: how long, and who removes it."""
+"""Keep a TaskRun until what its backends store outside its pods is purged: finalizers, and their removal."""
 
 import contextlib
 import logging
@@ -21,29 +21,29 @@ __all__ = ["FINALIZER", "awaits_finalizer", "finalize", "purge_earlier", "requir
 log = logging.getLogger(__name__)
 
 FINALIZER: Final = "resultsfw.dev/purge-"
-"""Begins the finalizer of a run of which the backend named behind it keeps something that knows nothing of
-the run. One for each backend: between two attempts the flags may have changed."""
+"""Begins the finalizer of a run whose backend, named behind it, stores something that no owner reference
+deletes with the run. Each backend has its own: the flags may change between two attempts."""
 
-_AGAIN: Final = 5.0
-"""Seconds between two looks at the pod of a deleted run; its events come sooner."""
+_REQUEUE_SECONDS: Final = 5.0
+"""Seconds after which a deleted run is reconciled again while its pod ends; the pod's events come sooner."""
 
 
 def required_metadata(core: ResultsManager, taskrun: Object, pod: Object) -> Object:
-    """What must stand in a run's metadata before its pod is made; empty if it does already."""
+    """Return what the run's metadata must get before its pod is created: stamp, finalizer, or nothing."""
     metadata = taskrun["metadata"]
     stamp = pod["metadata"].get("annotations", {}).get(STAMP_ANNOTATION)
-    marks: Object = {}
+    required: Object = {}
     if stamp is not None and (metadata.get("annotations") or {}).get(STAMP_ANNOTATION) != stamp:
-        marks["annotations"] = {STAMP_ANNOTATION: stamp}
+        required["annotations"] = {STAMP_ANNOTATION: stamp}
     if core.external_state(pod) == "elsewhere" and (known := read_stamp(pod)) is not None:
         finalizers = metadata.get("finalizers") or []
         if (mine := FINALIZER + known.backend) not in finalizers:
-            marks["finalizers"] = [*finalizers, mine]
-    return marks
+            required["finalizers"] = [*finalizers, mine]
+    return required
 
 
 def purge_earlier(core: ResultsManager, cluster: Cluster, taskrun: Object) -> None:
-    """Remove what earlier attempts of a run that is over left, each by the backend it had."""
+    """Remove what earlier attempts of a run that is over left, each with its own backend."""
     status = taskrun.get("status", {})
     run = run_of(taskrun, status.get("taskSpec") or {}, attempt=0)
     for attempt, earlier in enumerate(status.get("retriesStatus") or ()):
@@ -53,42 +53,44 @@ def purge_earlier(core: ResultsManager, cluster: Cluster, taskrun: Object) -> No
 
 
 def awaits_finalizer(taskrun: Object) -> bool:
-    """Whether a run is deleted and waits for what its backends keep to be purged."""
+    """Return whether a run is deleted and has a finalizer of ours, so that its backends must purge."""
     metadata = taskrun["metadata"]
     return "deletionTimestamp" in metadata and any(
-        one.startswith(FINALIZER) for one in metadata.get("finalizers") or ()
+        finalizer.startswith(FINALIZER) for finalizer in metadata.get("finalizers") or ()
     )
 
 
 def finalize(core: ResultsManager, cluster: Cluster, taskrun: Object) -> float | None:
-    """Purge what a deleted run's backends keep, once none of its pods can add to it, and let the run go.
+    """Purge what a deleted run's backends store, once none of its pods can add to it; remove the finalizers.
 
-    Finalizers that name a backend which the run cannot have had are taken away, and nothing is imported.
+    A finalizer that names a backend which the run cannot have had is removed, and the backend not imported.
 
     Returns:
-        Seconds after which to look again while a pod still ends; ``None``: nothing is left to do.
+        Seconds after which to reconcile again while a pod still ends; ``None``: nothing is left to do.
 
     Raises:
         ClusterError, BackendError: Something could not be removed; the run stays until it is.
     """
     metadata = taskrun["metadata"]
     finalizers = metadata.get("finalizers") or []
-    named = dict.fromkeys(one.removeprefix(FINALIZER) for one in finalizers if one.startswith(FINALIZER))
+    named = dict.fromkeys(
+        finalizer.removeprefix(FINALIZER) for finalizer in finalizers if finalizer.startswith(FINALIZER)
+    )
     if not named:
         return None
     # A tenant can write finalizers. Ours name backends that the flags allow, or that the status knows.
-    backends = [one for one in named if may_use(core, taskrun, one)]
+    backends = [backend for backend in named if may_use(core, taskrun, backend)]
     namespace, name = metadata.get("namespace", ""), metadata["name"]
     status = taskrun.get("status", {})
     attempts = range(len(status.get("retriesStatus") or ()) + 1)
     pods = [pod_name(name, attempt) for attempt in attempts]
     if [pod for pod in pods if _still_runs(cluster, taskrun, namespace, pod)]:
-        return _AGAIN
+        return _REQUEUE_SECONDS
     run = run_of(taskrun, status.get("taskSpec") or {}, attempt=0)
     for attempt in attempts:
         for backend in backends:
             core.purge(replace(run, attempt=attempt), {}, cluster, backend=backend, deleted=True)
-    kept = [one for one in finalizers if not one.startswith(FINALIZER)]
+    kept = [finalizer for finalizer in finalizers if not finalizer.startswith(FINALIZER)]
     patch = {"metadata": {"finalizers": kept, "resourceVersion": metadata["resourceVersion"]}}
     with contextlib.suppress(NotFoundError):
         cluster.patch(TASKRUNS, namespace, name, patch)
@@ -103,7 +105,7 @@ def finalize(core: ResultsManager, cluster: Cluster, taskrun: Object) -> float |
 
 
 def _still_runs(cluster: Cluster, taskrun: Object, namespace: str, name: str) -> bool:
-    """Whether a pod of the run can still add to what is kept; it is told to end."""
+    """Return whether a pod of the run can still add to what is stored; if so, delete the pod."""
     try:
         pod = cluster.get(PODS, namespace, name)
     except NotFoundError:

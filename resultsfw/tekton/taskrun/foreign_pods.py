@@ -1,4 +1,4 @@
-"""How a pod that Tekton's own controller made hands out its results: it carries no stamp of ours."""
+"""Infer how a pod without a stamp carries its results: Tekton's own controller created it."""
 
 from typing import Final
 
@@ -15,7 +15,7 @@ TEKTON_WIRE: Final = 0
 
 
 def infer_stamp(pod: Object, flags: Flags) -> tuple[Stamp, str]:
-    """The stamp by which to read a pod, and in words how that is known.
+    """Return the stamp by which to read a pod, and in words how that is known.
 
     Tekton tells its entrypoint (``-result_from NAME``) when results do not travel by message; that
     argument, not a flag that may have changed since, says how the pod was made.

@@ -1,4 +1,4 @@
-"""A run whose pod is gone before it was read: what its own status still holds of the results."""
+"""Complete a TaskRun whose pod is gone before its results were read, from what its status still holds."""
 
 import contextlib
 from dataclasses import replace
@@ -21,7 +21,7 @@ from resultsfw.types import ProblemCode, Run
 __all__ = ["missing_pod_status"]
 
 _FILLERS: Final = 2
-"""Init containers that every pod of ours has, at least: they have their share of the kubelet's 12 KiB."""
+"""Init containers that each of our pods has at least: the kubelet's 12 KiB are divided among them, too."""
 
 
 def missing_pod_status(
@@ -33,16 +33,16 @@ def missing_pod_status(
     cause: TerminationCause,
     now: datetime,
 ) -> Object:
-    """The status that ends the run, with the results that had arrived.
+    """Return the status that ends the attempt, with the results that had arrived.
 
-    Termination messages of Steps that had ended stand in the run's status; a backend that keeps values
-    elsewhere may still have them. A log went with its pod.
+    The TaskRun's status holds the termination messages of Steps that had ended, and a backend that stores
+    values elsewhere may still have them. A log is deleted with its pod.
     """
     steps = [dict(step) for step in taskrun.get("status", {}).get("steps") or ()]
     if not any("terminated" in step for step in steps):
-        # Nobody knows of a Step that ended, so nobody knows of a result.
+        # No Step is known to have ended, so no result is known.
         return failed_status(cause, now, steps=end_steps(steps, cause, taskrun, now))
-    pod = _as_told(taskrun, run, steps)
+    pod = _pod_from_status(taskrun, run, steps)
     stamp = None
     with contextlib.suppress(BackendError):  # the core says so where it is read
         stamp = recorded_stamp(core, taskrun, pod)
@@ -50,8 +50,8 @@ def missing_pod_status(
     if run.declares_results and (kept := " and ".join(f'"{name}"' for name in core.redacting_extensions)):
         why = f"{cause.message}; {kept} keeps Steps' messages out of the status: results in them went with it"
         cause = replace(cause, message=why)
-        steps = without_messages(steps)  # from before it was switched on
-    known = tuple(one for one in collected.problems if one.code is not ProblemCode.MISSING)
+        steps = without_messages(steps)  # written before the extension was enabled
+    known = tuple(problem for problem in collected.problems if problem.code is not ProblemCode.MISSING)
     status = failed_status(cause, now, steps=end_steps(steps, cause, taskrun, now))
     patch = core.status_patch(
         replace(collected, problems=known),
@@ -64,8 +64,8 @@ def missing_pod_status(
     return ended
 
 
-def _as_told(taskrun: Object, run: Run, steps: list[Object]) -> Object:
-    """The pod as far as the run's status tells of it."""
+def _pod_from_status(taskrun: Object, run: Run, steps: list[Object]) -> Object:
+    """Return a pod with what the TaskRun's status says of it."""
     metadata, status = taskrun["metadata"], taskrun["status"]
     stamp = (metadata.get("annotations") or {}).get(STAMP_ANNOTATION)
     flags = status.get("provenance", {}).get("featureFlags", {})
@@ -76,7 +76,9 @@ def _as_told(taskrun: Object, run: Run, steps: list[Object]) -> Object:
         for step in steps
         if "container" in step and "terminated" in step
     ]
-    beside = [{"name": one["container"]} for one in status.get("sidecars") or () if "container" in one]
+    sidecars = [
+        {"name": sidecar["container"]} for sidecar in status.get("sidecars") or () if "container" in sidecar
+    ]
     return {
         "metadata": {
             "name": status.get("podName", ""),
@@ -85,7 +87,7 @@ def _as_told(taskrun: Object, run: Run, steps: list[Object]) -> Object:
         },
         "spec": {
             "initContainers": [{"name": f"init-{number}"} for number in range(_FILLERS)],
-            "containers": [*({"name": step.container} for step in run.steps), *beside],
+            "containers": [*({"name": step.container} for step in run.steps), *sidecars],
         },
         "status": {"phase": "Unknown", "containerStatuses": known},
     }

@@ -1,4 +1,4 @@
-"""The status that a TaskRun would get from its Pod as somebody saved it: no engine, no cluster."""
+"""Compute the status that the controller would write for a saved TaskRun and Pod, without a cluster."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,7 +25,7 @@ __all__ = ["Offline", "taskrun_from_pod"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offline:
-    """What a saved TaskRun and Pod amount to.
+    """The verdict over a saved TaskRun and Pod.
 
     Attributes:
         taskrun: With the status the controller would write.
@@ -98,7 +98,7 @@ def taskrun_from_pod(
 
 
 def _attempt(taskrun: Object, pod: Object) -> int:
-    """Which attempt of the run a pod is of."""
+    """Return the number of the attempt whose pod this is."""
     name, found = taskrun["metadata"]["name"], pod["metadata"]["name"]
     retries = int(taskrun["spec"].get("retries") or 0)
     for attempt in range(retries + 1):
@@ -106,8 +106,8 @@ def _attempt(taskrun: Object, pod: Object) -> int:
             return attempt
     owners = pod["metadata"].get("ownerReferences") or ()
     uid = taskrun["metadata"].get("uid")
-    if any(one.get("kind") == "TaskRun" and one.get("name") == name for one in owners) or (
-        uid and any(one.get("uid") == uid for one in owners)
+    if any(owner.get("kind") == "TaskRun" and owner.get("name") == name for owner in owners) or (
+        uid and any(owner.get("uid") == uid for owner in owners)
     ):
         return len(taskrun.get("status", {}).get("retriesStatus") or ())
     raise InputError(f'pod "{found}" is not of TaskRun "{name}"', subject="metadata.name")

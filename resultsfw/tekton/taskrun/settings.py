@@ -1,4 +1,4 @@
-"""What Tekton's ConfigMaps say about runs and pods, beside the flags of the core."""
+"""Read from Tekton's ConfigMaps the settings of runs and pods that the core does not know."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

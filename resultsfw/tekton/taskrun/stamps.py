@@ -1,4 +1,4 @@
-"""Which backends a TaskRun may be read by, besides those of the flags: what the controller stamped on it."""
+"""Tell which backends may read a TaskRun besides those that the flags allow: those stamped on it."""
 
 from resultsfw.cluster import Object
 from resultsfw.core import ResultsManager
@@ -12,16 +12,18 @@ __all__ = ["may_use", "purged_by", "recorded_stamp", "stamped_backends"]
 
 
 def stamped_backends(taskrun: Object) -> frozenset[str]:
-    """Return the backends by which the controller made a run's pods, as the run's status says.
+    """Return the backends that the controller chose for a run's pods, as the run's status says.
 
     A tenant can write everything of a run but its status, which is a subresource: annotations, finalizers and
     pods prove nothing.
     """
     status = taskrun.get("status") or {}
     attempts = [status, *(status.get("retriesStatus") or ())]
-    flags = [(one.get("provenance") or {}).get("featureFlags") or {} for one in attempts]
+    flags = [(attempt.get("provenance") or {}).get("featureFlags") or {} for attempt in attempts]
     return frozenset(
-        one["resultExtractionMethod"] for one in flags if isinstance(one.get("resultExtractionMethod"), str)
+        known["resultExtractionMethod"]
+        for known in flags
+        if isinstance(known.get("resultExtractionMethod"), str)
     )
 
 
@@ -51,7 +53,7 @@ def recorded_stamp(core: ResultsManager, taskrun: Object, pod: Object) -> Stamp:
 
 
 def purged_by(core: ResultsManager, taskrun: Object, pod: Object) -> str:
-    """Return the backend that is to remove what a pod left; "" for none that may be used.
+    """Return the backend that removes what a pod left; "" if there is none that may be used.
 
     Raises:
         BackendError: The pod's stamp cannot be read.
