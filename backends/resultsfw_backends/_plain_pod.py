@@ -1,8 +1,8 @@
-"""Pods without Tekton's entrypoint: an embedder's own Pod, or the template of a Job.
+"""Prepare and check pods without Tekton's entrypoint: an embedder's own Pod, or the template of a Job.
 
-Nothing in such a pod says when a Step ends but the kubelet. It tells a native sidecar to stop when all
+In such a pod only the kubelet knows when a Step ends. It sends SIGTERM to a native sidecar when all
 containers of ``spec.containers`` have ended for good (`killContainer` and `computePodActions` in
-pkg/kubelet/kuberuntime): that is what the results sidecar waits for here.
+pkg/kubelet/kuberuntime); the results sidecar waits for that signal.
 """
 
 import datetime as dt
@@ -38,19 +38,19 @@ _NATIVE: Final = "Always"
 
 
 def is_plain(run: Run, pod: Object) -> bool:
-    """Whether a pod was not made for Tekton's entrypoint.
+    """Return whether a pod was not made for Tekton's entrypoint.
 
     It has no volume ``tekton-internal-...``, and no Step's container has the entrypoint's arguments.
     """
     volumes = pod["spec"].get("volumes") or ()
     by_name = containers(pod)
-    return not any(one["name"].startswith(_OF_TEKTON) for one in volumes) and not any(
+    return not any(volume["name"].startswith(_OF_TEKTON) for volume in volumes) and not any(
         _OF_ENTRYPOINT in (by_name.get(step.container, {}).get("args") or ()) for step in run.steps
     )
 
 
 def check_pod(run: Run, pod: Object) -> None:
-    """Refuse a pod that cannot hand out results however they are carried; make it end where it does not say.
+    """Refuse a pod that cannot deliver results with any backend; set ``restartPolicy`` if it is missing.
 
     Raises:
         InputError: The message names what is wrong.
@@ -61,7 +61,7 @@ def check_pod(run: Run, pod: Object) -> None:
             f'run "{run.name}" names no Step: give each container that writes results a Step of the Run',
             subject="Run.steps",
         )
-    main = {one["name"] for one in spec.get("containers") or ()}
+    main = {container["name"] for container in spec.get("containers") or ()}
     taken: dict[str, str] = {}
     for step in run.steps:
         if (other := taken.setdefault(step.container, step.name)) != step.name:
@@ -76,7 +76,7 @@ def check_pod(run: Run, pod: Object) -> None:
                 f"spec.containers ({', '.join(sorted(main)) or 'it has none'})",
                 subject=f"Step {step.name}",
             )
-    # What the API server puts there would start its containers again for ever.
+    # The API server's default, Always, would restart the containers for ever.
     policy = spec.setdefault("restartPolicy", "Never")
     for step in run.steps:
         if _policy(spec, containers(pod)[step.container]) == _NATIVE:
@@ -94,7 +94,7 @@ def add_folders(run: Run, pod: Object) -> list[Object]:
         The same folders as mounts of the results sidecar.
 
     Raises:
-        InputError: Something of the pod's own is in the way; the message names it.
+        InputError: Something of the pod's own conflicts; the message names it.
     """
     by_name = containers(pod)
     steps = [(index, step) for index, step in enumerate(run.steps) if step.results]
@@ -104,16 +104,16 @@ def add_folders(run: Run, pod: Object) -> list[Object]:
     volumes = [{"name": "resultsfw-results", "emptyDir": {}}]
     shared = {"name": "resultsfw-results", "mountPath": RESULTS}
     for step in run.steps:
-        _give(by_name[step.container], shared, ENV_RESULTS)
+        _add_folder(by_name[step.container], shared, ENV_RESULTS)
     mounts = [shared]
     for index, step in steps:
         volumes.append({"name": f"resultsfw-step-{index}", "emptyDir": {}})
         own = {"name": f"resultsfw-step-{index}", "mountPath": f"{ROOT}/steps/step-{step.name}/results"}
-        _give(by_name[step.container], own, ENV_STEP_RESULTS)
+        _add_folder(by_name[step.container], own, ENV_STEP_RESULTS)
         mounts.append(own)
     refuse_volumes(pod, volumes)
     pod["spec"]["volumes"] = [*(pod["spec"].get("volumes") or ()), *volumes]
-    return [{**one, "readOnly": True} for one in mounts]
+    return [{**mount, "readOnly": True} for mount in mounts]
 
 
 def refuse_volumes(pod: Object, volumes: Sequence[Object]) -> None:
@@ -122,70 +122,72 @@ def refuse_volumes(pod: Object, volumes: Sequence[Object]) -> None:
     Raises:
         InputError: The message names one.
     """
-    present = {one["name"] for one in pod["spec"].get("volumes") or ()}
-    for one in volumes:
-        if one["name"] in present:
+    present = {volume["name"] for volume in pod["spec"].get("volumes") or ()}
+    for volume in volumes:
+        if volume["name"] in present:
             raise InputError(
-                f'the pod has a volume "{one["name"]}" of its own, and the backend adds one of that name: '
+                f'the pod has a volume "{volume["name"]}" of its own, and the backend adds one of that name: '
                 f"rename yours",
-                subject=f"volume {one['name']}",
+                subject=f"volume {volume['name']}",
             )
 
 
 def steps_ended(run: Run, pod: Object) -> bool:
-    """Whether all Steps' containers have ended for good: none will be started again in this pod."""
+    """Return whether all Steps' containers have ended for good: none will be restarted in this pod."""
     by_name, ended, spec = containers(pod), terminated_states(pod), pod["spec"]
     return bool(run.steps) and all(
         step.container in ended
-        and not _comes_again(spec, by_name.get(step.container, {}), ended[step.container])
+        and not _is_restarted(spec, by_name.get(step.container, {}), ended[step.container])
         for step in run.steps
     )
 
 
 def may_have_missed(run: Run, pod: Object, sidecar: Object | None) -> bool:
-    """Whether a Step may have gone on after a native sidecar was told to stop.
+    """Return whether a Step may have gone on after a native sidecar got SIGTERM.
 
-    The kubelet waits for the Steps before it tells it, but no longer than the pod's grace: a Step that took
-    all of that may have written later. So did one that ended after the sidecar, which somebody else stopped.
+    The kubelet waits for the Steps before it signals the sidecar, but no longer than the pod's grace period:
+    a Step that used all of it may have written later. So may a Step that ended after the sidecar, if somebody
+    else stopped the sidecar.
 
     Args:
-        run: Whose Steps.
-        pod: As last seen.
-        sidecar: Its ``terminated``, once it has ended. Times have seconds.
+        run: The run with the Steps.
+        pod: The pod, as last seen.
+        sidecar: The sidecar's ``terminated``, once it has ended. Times have whole seconds.
     """
-    patience = _patience(pod)
+    deadline = _signal_deadline(pod)
     at = _time((sidecar or {}).get("finishedAt"))
     states = container_states(pod)
     for step in run.steps:
         state = states.get(step.container, {})
         if "running" in state:
-            # Not seen to end yet. Within the grace, it has: else nobody would have told the sidecar.
-            if patience is None or dt.datetime.now(dt.UTC) >= patience:
+            # Its end was not seen yet. Within the grace period it has ended: otherwise there was no SIGTERM.
+            if deadline is None or dt.datetime.now(dt.UTC) >= deadline:
                 return True
         elif (end := _time(state.get("terminated", {}).get("finishedAt"))) is not None and (
-            (at is not None and end > at) or (patience is not None and end >= patience)
+            (at is not None and end > at) or (deadline is not None and end >= deadline)
         ):
             return True
     return False
 
 
-def _patience(pod: Object) -> dt.datetime | None:
-    """Until when the kubelet waits for the Steps before it tells a native sidecar; ``None``: for ever."""
-    return min(_limits(pod), default=None)
+def _signal_deadline(pod: Object) -> dt.datetime | None:
+    """Return until when the kubelet delays SIGTERM to a native sidecar for the Steps; ``None``: for ever."""
+    return min(_deadlines(pod), default=None)
 
 
-def _limits(pod: Object) -> Iterator[dt.datetime]:
+def _deadlines(pod: Object) -> Iterator[dt.datetime]:
     spec, status = pod["spec"], pod.get("status", {})
     if (deletion := _time(pod["metadata"].get("deletionTimestamp"))) is not None:
-        yield deletion  # the request's time and the grace
+        yield deletion  # the time of the request plus the grace period
     start, seconds = _time(status.get("startTime")), spec.get("activeDeadlineSeconds")
     if start is not None and seconds is not None:
-        # Whether or not the status says so yet: nothing of the pod outlives this.
+        # Nothing in the pod outlives this time, whether or not the status shows it yet.
         yield start + dt.timedelta(seconds=seconds + grace_period(pod))
-    for one in status.get("conditions") or ():
-        kubelets = one.get("type") == "DisruptionTarget" and one.get("reason") == "TerminationByKubelet"
-        if kubelets and (since := _time(one.get("lastTransitionTime"))) is not None:
-            yield since + dt.timedelta(seconds=1)  # the least grace there is
+    for condition in status.get("conditions") or ():
+        kind, reason = condition.get("type"), condition.get("reason")
+        by_kubelet = kind == "DisruptionTarget" and reason == "TerminationByKubelet"
+        if by_kubelet and (since := _time(condition.get("lastTransitionTime"))) is not None:
+            yield since + dt.timedelta(seconds=1)  # the shortest possible grace period
 
 
 def _time(text: Any) -> dt.datetime | None:
@@ -200,14 +202,14 @@ def _policy(spec: Object, container: Object) -> str:
     return str(container.get("restartPolicy") or spec.get("restartPolicy", "Never"))
 
 
-def _comes_again(spec: Object, container: Object, ended: Object) -> bool:
+def _is_restarted(spec: Object, container: Object, ended: Object) -> bool:
     policy, failed = _policy(spec, container), bool(ended.get("exitCode"))
     rules = bool(container.get("restartPolicyRules"))
     return policy == _NATIVE or (failed and (rules or policy == "OnFailure"))
 
 
 def _refuse_names(run: Run) -> None:
-    """Names that are no names of files, or none that the sidecar's flags can carry."""
+    """Refuse names that are not valid file names, or that the sidecar's flags cannot hold."""
     for step in run.steps:
         if step.results and not _NAME.fullmatch(step.name):
             raise InputError(
@@ -215,9 +217,10 @@ def _refuse_names(run: Run) -> None:
                 f'and "."',
                 subject=f"Step {step.name}",
             )
-    for name in [one.name for one in (*run.results, *(own for step in run.steps for own in step.results))]:
-        whole = name not in ("", ".", "..") and not any(char in name for char in "/,\0")
-        if not whole or len(name.encode()) > _FILE_BYTES:
+    step_results = [result for step in run.steps for result in step.results]
+    for name in [result.name for result in (*run.results, *step_results)]:
+        is_valid = name not in ("", ".", "..") and not any(char in name for char in "/,\0")
+        if not is_valid or len(name.encode()) > _FILE_BYTES:
             raise InputError(
                 f'result "{name}" cannot be the name of a file in {RESULTS}: use no "/" and no ",", and at '
                 f"most {_FILE_BYTES} bytes",
@@ -243,7 +246,7 @@ def _refuse_taken(container: Object) -> None:
             )
 
 
-def _give(container: Object, mount: Object, variable: str) -> None:
+def _add_folder(container: Object, mount: Object, variable: str) -> None:
     container["volumeMounts"] = [*(container.get("volumeMounts") or ()), dict(mount)]
-    # In front, so that the container's own variables may refer to it.
+    # First, so that the container's own variables may refer to it.
     container["env"] = [{"name": variable, "value": mount["mountPath"]}, *(container.get("env") or ())]

@@ -1,6 +1,6 @@
-"""The results sidecar in a pod: how it is put in, when it has said all, and reading what it said.
+"""Add the results sidecar to a pod, determine when it has printed everything, and read its records.
 
-Shared by all backends whose results leave a pod through it, whichever way it takes.
+Shared by all backends that use the sidecar, with any transport.
 """
 
 import json
@@ -53,28 +53,28 @@ __all__ = [
     "add_sidecar",
     "end_of",
     "has_ended",
-    "has_said_all",
+    "may_be_read",
     "may_start_again",
     "read_log",
     "read_records",
-    "unread",
+    "refuse_to_read",
 ]
 
 _PROGRAM: Final = "/ko-app/sidecarlogresults"
 
 _MOUNTED: Final = ("bin", "workspace", "home", "results", "steps", "artifacts")
-"""Tekton's volumes ``tekton-internal-NAME`` that its own sidecar has mounted."""
+"""Names of Tekton's volumes ``tekton-internal-NAME`` that its own sidecar mounts."""
 
 _PLACES: Final = {"workspace": "/workspace"}
 
 _USER: Final = 65532
-"""The user of our image."""
+"""The user id of our image."""
 
 _SIGKILL: Final = 137
-"""Exit code of a container ended by SIGKILL, the kernel's for memory included."""
+"""Exit code of a container that SIGKILL ended, including kills for memory."""
 
 Resolve = Callable[[dict[str, Any]], str | Reference | None]
-"""From a value's record to the value; ``None`` where the record is none that can be."""
+"""Returns the value of a record; ``None`` if the record is invalid."""
 
 
 def _hyphens(name: str) -> str:
@@ -82,7 +82,7 @@ def _hyphens(name: str) -> str:
 
 
 class SidecarConfig(BaseModel):
-    """Options of every backend that has the results sidecar in its pods."""
+    """Options of every backend that adds the results sidecar."""
 
     model_config = ConfigDict(
         extra="forbid", alias_generator=_hyphens, populate_by_name=True, use_attribute_docstrings=True
@@ -91,13 +91,13 @@ class SidecarConfig(BaseModel):
     image: str = "resultsfw/sidecar:0.1.0"
     """The sidecar's image."""
     polling_interval: str = Field(default="100ms", pattern=r"^([0-9]+(\.[0-9]+)?(ms|s|m))+$")
-    """Between two looks for the Steps' end, where the sidecar cannot watch for it."""
+    """Interval at which the sidecar checks for the Steps' end, if it cannot watch for it."""
     cpu: str = "10m"
-    """Requested for the sidecar, so that quotas that demand a request accept the pod."""
+    """CPU request of the sidecar, so that quotas that demand a request accept the pod."""
     memory: str = "32Mi"
-    """Requested, and its limit."""
+    """Memory request and limit of the sidecar."""
     sidecar: Literal["native", "plain"] = "native"
-    """A native sidecar, which Kubernetes 1.29 and later start again and end last, or a plain container."""
+    """A native sidecar, which Kubernetes (1.29 and later) restarts and ends last, or a plain container."""
 
 
 def add_sidecar(
@@ -112,26 +112,25 @@ def add_sidecar(
     volumes: Sequence[Object] = (),
     tekton: bool = False,
 ) -> None:
-    """Add the sidecar, with the arguments and mounts Tekton gives it, but everything read-only.
+    """Add the sidecar with the arguments and mounts that Tekton gives it, but all of them read-only.
 
-    A pod that is not Tekton's (`is_plain`) gets folders for results as well, and a sidecar that waits until
-    the kubelet tells it that the pod's containers have ended.
+    A pod without Tekton's entrypoint (`is_plain`) also gets folders for results, and a sidecar that waits for
+    the kubelet's SIGTERM, which follows the end of the pod's containers.
 
     Args:
-        run: Whose results it hands out.
-        pod: Changed.
-        config: The backend's.
-        limits: Told to the sidecar, in bytes.
-        transport: The sidecar's module that carries the results, ``resultsfw_sidecar.to_NAME``; none: its
-            log.
-        env: More variables for it alone.
-        mounts: More mounts for it alone.
-        volumes: More volumes of the pod, for those.
-        tekton: Whether Tekton's own sidecar is in the image: it takes no variables of ours.
+        run: The run.
+        pod: The pod; it is changed.
+        config: The backend's options.
+        limits: Limits for the sidecar, in bytes.
+        transport: The sidecar's module that sends the results; empty: its log.
+        env: Further variables of the sidecar.
+        mounts: Further mounts of the sidecar.
+        volumes: Further volumes of the pod, for these mounts.
+        tekton: Whether the image has Tekton's own sidecar, which knows none of our variables.
 
     Raises:
-        InputError: The pod is not Tekton's, and something in it is in the way; the message names it.
-        BackendError: Another container mounts one of those volumes.
+        InputError: The pod has no entrypoint, and something in it conflicts; the message names it.
+        BackendError: Another container mounts one of these volumes.
     """
     spec = pod["spec"]
     refuse_mounts(pod, {volume["name"] for volume in volumes}, own=RESULTS_SIDECAR)
@@ -139,17 +138,19 @@ def add_sidecar(
     if plain:
         folders, waiting = _prepare_plain(run, pod, config, volumes=volumes, tekton=tekton)
     else:
-        # The entrypoint takes any name but "termination-message" for: write no results into the message.
+        # With any name but "termination-message", the entrypoint writes no results into its message.
         add_arguments(run, pod, ["-result_from", "sidecar-logs"])
         folders, waiting = _tekton_folders(run, pod), []
-    own = {f"step-{step.name}": [one.name for one in step.results] for step in run.steps if step.results}
+    own = {
+        f"step-{step.name}": [result.name for result in step.results] for step in run.steps if step.results
+    }
     sidecar: Object = {
         "name": RESULTS_SIDECAR,
         "image": config.image,
         "command": [
             _PROGRAM,
             *("-results-dir", RESULTS if plain else "/tekton/results"),
-            *("-result-names", ",".join(one.name for one in run.results)),
+            *("-result-names", ",".join(result.name for result in run.results)),
             *("-step-names", ""),
             *("-step-results", json.dumps(own, separators=(",", ":"), sort_keys=True)),
         ],
@@ -171,8 +172,9 @@ def add_sidecar(
         spec["volumes"] = [*(spec.get("volumes") or ()), *volumes]
     if config.sidecar == "native":
         sidecar["restartPolicy"] = "Always"
-        # Having said all it stays, since Kubernetes starts it again. A Step that has not ended a minute
-        # later shows by that: it ends itself then, says everything once more, and the controller sees it.
+        # It stays after it has printed everything, because Kubernetes would restart it. It ends after a
+        # minute, so a restart shows the controller that a Step has not ended; it then prints everything
+        # again.
         sidecar["command"] += ["-kubernetes-sidecar-mode", "true"]
         spec["initContainers"] = [*(spec.get("initContainers") or ()), sidecar]
     else:
@@ -182,15 +184,15 @@ def add_sidecar(
 def add_fetch(
     pod: Object, config: SidecarConfig, *, name: str, transport: str, env: Sequence[Object], mount: Object
 ) -> None:
-    """Add an init container with the sidecar's program, which brings values into the pod.
+    """Add an init container with the sidecar's program, which fetches values into the pod.
 
     Args:
-        pod: Changed.
-        config: The backend's.
-        name: The container's.
-        transport: The program's module that knows how.
-        env: What to bring, and from where.
-        mount: Where to put it.
+        pod: The pod; it is changed.
+        config: The backend's options.
+        name: The container's name.
+        transport: The module of the program that fetches.
+        env: Variables: what to fetch, and from where.
+        mount: Mount of the volume for the files.
     """
     spec = pod["spec"]
     container: Object = {
@@ -205,7 +207,7 @@ def add_fetch(
 
 
 def _confined(spec: Object, config: SidecarConfig) -> Object:
-    """What our program gets of a node, and may do there."""
+    """Return resources and security context of a container with our program."""
     security: Object = {
         "allowPrivilegeEscalation": False,
         "capabilities": {"drop": ["ALL"]},
@@ -214,7 +216,7 @@ def _confined(spec: Object, config: SidecarConfig) -> Object:
         "seccompProfile": {"type": "RuntimeDefault"},
     }
     if (spec.get("securityContext") or {}).get("runAsUser") == 0:
-        # The pod's own user would be root, as which it may not start: nor would the pod, ever.
+        # The pod's user is root. Without its own user, the container could not start, nor could the pod.
         security["runAsUser"] = _USER
     return {
         "resources": {
@@ -226,18 +228,18 @@ def _confined(spec: Object, config: SidecarConfig) -> Object:
 
 
 def _tekton_folders(run: Run, pod: Object) -> list[Object]:
-    """What Tekton's own sidecar has mounted."""
+    """Return the mounts of Tekton's own sidecar."""
     present = {volume["name"] for volume in pod["spec"].get("volumes") or ()}
     runs = [(f"tekton-internal-run-{index}", f"/tekton/run/{index}") for index in range(len(run.steps))]
     others = [(f"tekton-internal-{place}", _PLACES.get(place, f"/tekton/{place}")) for place in _MOUNTED]
-    mounted = [*runs, *(one for one in others if one[0] in present)]
+    mounted = [*runs, *(other for other in others if other[0] in present)]
     return [{"name": name, "mountPath": path, "readOnly": True} for name, path in mounted]
 
 
 def _prepare_plain(
     run: Run, pod: Object, config: SidecarConfig, *, volumes: Sequence[Object], tekton: bool
 ) -> tuple[list[Object], list[Object]]:
-    """Make a pod ready that is not Tekton's; the sidecar's mounts, and variables that say how to wait."""
+    """Prepare a pod without entrypoint; return mounts and variables for the sidecar."""
     if tekton or config.sidecar != "native":
         asked = "wire: tekton" if tekton else f"sidecar: {config.sidecar}"
         raise InputError(
@@ -259,42 +261,42 @@ def _prepare_plain(
 
 
 def _waits_for_signal(pod: Object) -> bool:
-    """Whether the pod's sidecar was made to wait for the kubelet's word."""
+    """Return whether the pod's sidecar waits for the kubelet's SIGTERM."""
     env = containers(pod).get(RESULTS_SIDECAR, {}).get("env") or ()
     return {"name": wires.ENV_WATCH, "value": wires.WATCH_SIGNAL} in env
 
 
-def has_said_all(run: Run, pod: Object, *, wire: int) -> bool:
-    """Whether to look into its log: it has ended for good, or it runs and the Steps have ended.
+def may_be_read(run: Run, pod: Object, *, wire: int) -> bool:
+    """Return whether to read the log: the sidecar has ended for good, or it runs and the Steps have ended.
 
-    Whether it has said all is seen only in its log, and only where that has an end record (`read_log`).
+    Only the end record in the log shows that everything was printed (`read_log`).
     """
     state = container_states(pod).get(RESULTS_SIDECAR, {})
     if "running" in state and not has_finished(pod) and wire == wires.WIRE:
         if _waits_for_signal(pod):
-            return is_terminating(pod)  # else it has only begun to speak when it ends, a moment later
+            return is_terminating(pod)  # before, it prints only when it ends, a moment later
         return is_terminating(pod) or (steps_ended(run, pod) and not _killed(run, pod))
     return has_ended(run, pod)
 
 
 def has_ended(run: Run, pod: Object) -> bool:
-    """Whether it has ended for good, and with it all that it has to say elsewhere than in its log."""
+    """Return whether the sidecar has ended for good, so that its termination message is final."""
     status = container_statuses(pod).get(RESULTS_SIDECAR, {})
     state = status.get("state", {})
     if has_finished(pod):
         return "running" not in state
     if not _is_native(pod):
         return "terminated" in state
-    # A native one that ends before the Steps is started again and says everything anew. One that ended well
-    # had waited for the Steps; the kubelet lets it wait up to five minutes for its next start.
-    said = status.get("lastState", {}).get("terminated", {}).get("exitCode") == 0
-    return ("terminated" in state or ("waiting" in state and said)) and steps_ended(run, pod)
+    # A native sidecar that ends before the Steps is restarted and prints everything again. If it ended with
+    # 0, it had waited for the Steps; the kubelet may delay its next start by up to five minutes.
+    succeeded = status.get("lastState", {}).get("terminated", {}).get("exitCode") == 0
+    return ("terminated" in state or ("waiting" in state and succeeded)) and steps_ended(run, pod)
 
 
 def end_of(pod: Object) -> Object | None:
-    """The sidecar's ``terminated``, of its last process that ended; ``None`` while its first one runs.
+    """Return ``terminated`` of the sidecar's last process that ended; ``None`` while its first process runs.
 
-    Where one had ended well, having said all, and the next one was killed, what the first one said stands.
+    If a process had ended with 0 and the next one was killed, the first one counts.
     """
     status = container_statuses(pod).get(RESULTS_SIDECAR, {})
     ended = _end(status)
@@ -303,12 +305,12 @@ def end_of(pod: Object) -> Object | None:
 
 
 def may_start_again(pod: Object) -> bool:
-    """Whether a sidecar that ended can be started once more: a native one, while the pod is not over."""
+    """Return whether an ended sidecar can be restarted: a native one, while the pod has not finished."""
     return _is_native(pod) and not has_finished(pod)
 
 
-def unread(pod: Object, *, wire: int, known: Iterable[int]) -> Extraction | None:
-    """Why there is nothing to be read of a pod's sidecar, if so."""
+def refuse_to_read(pod: Object, *, wire: int, known: Iterable[int]) -> Extraction | None:
+    """Return an extraction with the problem, if a pod's sidecar can never be read."""
 
     def never(message: str) -> Extraction:
         return Extraction(problems=(Problem(code=ProblemCode.TRANSPORT_UNREADABLE, message=message),))
@@ -316,7 +318,7 @@ def unread(pod: Object, *, wire: int, known: Iterable[int]) -> Extraction | None
     if RESULTS_SIDECAR not in containers(pod):
         return never(f'the pod has no container "{RESULTS_SIDECAR}" to read results from')
     if wire not in known:
-        versions = " and ".join(str(one) for one in known)
+        versions = " and ".join(str(version) for version in known)
         return never(
             f"the pod's sidecar speaks wire version {wire}; this version of resultsfw reads {versions}: "
             f"read it with the version that made the pod"
@@ -339,22 +341,22 @@ def read_log(
     least: int = 0,
     resolve: Resolve = value_of,
 ) -> Extraction:
-    """Read its log once, line by line, never more of it than the limits allow a true one to have.
+    """Read the sidecar's log once, line by line, never more than a genuine log can have.
 
     Args:
-        run: Whose.
-        pod: As last seen.
-        cluster: Where the log is.
-        limits: Bytes that stand in one record and in all of them together.
-        wire: What the sidecar speaks.
+        run: The run.
+        pod: The pod, as last seen.
+        cluster: The cluster with the log.
+        limits: Maximum bytes of one value, and of all values together.
+        wire: The wire version of the sidecar.
         least: Bytes of log that are read in any case.
         resolve: See `read_records`.
     """
-    longest, most = _walls(run, limits)
+    longest, most = _log_limits(run, limits)
     most = max(most, least)
     metadata = pod["metadata"]
     running = "running" in container_statuses(pod).get(RESULTS_SIDECAR, {}).get("state", {})
-    # One byte more than a true log can have, to see that there are too many.
+    # Request one byte more than a genuine log can have, to detect a longer one.
     stream = cluster.read_log(metadata["namespace"], metadata["name"], RESULTS_SIDECAR, limit=most + 1)
     lines = LogLines(stream, longest=longest, limit=most)
     try:
@@ -368,7 +370,7 @@ def read_log(
             resolve=resolve,
         )
     finally:
-        # An iterator need not have one; one that has a connection behind it does.
+        # Only an iterator with a connection has this method.
         if callable(close := getattr(stream, "close", None)):
             close()
     return replace(extraction, too_early=extraction.too_early and running and not has_finished(pod))
@@ -384,22 +386,22 @@ def read_records(
     wire: int = wires.WIRE,
     resolve: Resolve = value_of,
 ) -> Extraction:
-    """What a sidecar's records say, wherever they were carried.
+    """Return the extraction of a sidecar's records, whatever transport carried them.
 
     Args:
-        run: Whose.
-        pod: As last seen: it says how the sidecar ended, and whether a Step outlived it.
-        lines: The records; all of them as bytes where they are known to be few.
+        run: The run.
+        pod: The pod, as last seen: how the sidecar ended, and whether a Step outlived it.
+        lines: The records; as bytes, if they are few.
         whose: Where they are, for messages: ``log of container "x"``.
-        limits: Bytes of a value that is told as too large where its record is cut.
-        wire: What the sidecar speaks.
-        resolve: Finds the value of a record that says only where it is.
+        limits: Maximum bytes of a value; a cut record of a larger one is reported as too large.
+        wire: The wire version of the sidecar.
+        resolve: Returns the value of a record, which may have only its location.
 
     Returns:
-        With ``too_early`` where the end record is not there yet.
+        The extraction, with ``too_early`` if the end record is missing so far.
     """
     if isinstance(lines, bytes):
-        longest, most = _walls(run, limits)
+        longest, most = _log_limits(run, limits)
         lines = LogLines([lines], longest=longest, limit=most)
     status = container_statuses(pod).get(RESULTS_SIDECAR, {})
     ended = _end(status)
@@ -415,7 +417,7 @@ def read_records(
     running = "running" in status.get("state", {})
     by_signal = _waits_for_signal(pod)
     outlived = (may_have_missed if by_signal else _outlived)(run, pod, None if running else ended)
-    records.conclude(None if running else ended, outlived=outlived)
+    records.check_complete(None if running else ended, outlived=outlived)
     problems = records.problems
     if lines.over:
         over = Problem(
@@ -426,7 +428,7 @@ def read_records(
             limit=lines.limit,
         )
         problems = [over, *problems]
-    carrier = TransportUsage(
+    usage = TransportUsage(
         container=RESULTS_SIDECAR,
         transport=whose.partition(" ")[0],
         used=lines.total,
@@ -437,15 +439,15 @@ def read_records(
     return Extraction(
         results=tuple(records.found.values()),
         problems=tuple(problems),
-        transports=(carrier,),
-        # Of a pod seen before its Steps were seen to end, the next look says whether they had.
+        transports=(usage,),
+        # If the Steps were not yet seen to end, the next reconciliation shows whether they had.
         too_early=(records.open and not lines.over) or (by_signal and running and outlived),
         read_error=_kubelet_failed(whose, records.kubelet_error, pod) if records.kubelet_error else None,
     )
 
 
 def _kubelet_failed(whose: str, error: str, pod: Object) -> LogUnavailableError:
-    """The error for a log that a kubelet could not read to its end; the next try may come right."""
+    """Return the error of a log that the kubelet could not read to its end; a retry may succeed."""
     metadata = pod["metadata"]
     name = f"{metadata.get('namespace', '')}/{metadata.get('name', '')}"
     return LogUnavailableError(
@@ -454,8 +456,8 @@ def _kubelet_failed(whose: str, error: str, pod: Object) -> LogUnavailableError:
     )
 
 
-def _walls(run: Run, limits: Limits) -> tuple[int, int]:
-    """Bytes of the longest record, and of all of them, that a true sidecar can write."""
+def _log_limits(run: Run, limits: Limits) -> tuple[int, int]:
+    """Return the maximum bytes of one record, and of all records, that a genuine sidecar can write."""
     declared = declared_names(run)
     longest_name = max([2 * wires.NAME_LIMIT + 1, *(len(name.encode()) for _, name in declared)])
     values = min(limits.run_bytes, limits.result_bytes * len(declared))
@@ -464,7 +466,7 @@ def _walls(run: Run, limits: Limits) -> tuple[int, int]:
 
 
 def _end(status: Object) -> Object | None:
-    """How the container ended, or ended last."""
+    """Return the container's ``terminated``, or that of its last process."""
     ended: Object | None = status.get("state", {}).get("terminated") or status.get("lastState", {}).get(
         "terminated"
     )
@@ -473,20 +475,20 @@ def _end(status: Object) -> Object | None:
 
 def _is_native(pod: Object) -> bool:
     """Return whether the sidecar is one of the init containers: a native sidecar."""
-    return any(one["name"] == RESULTS_SIDECAR for one in pod["spec"].get("initContainers") or ())
+    return any(container["name"] == RESULTS_SIDECAR for container in pod["spec"].get("initContainers") or ())
 
 
 def _killed(run: Run, pod: Object) -> bool:
-    """Whether a Step was killed with its entrypoint: the sidecar does not hear of such an end."""
+    """Return whether a Step was killed together with its entrypoint, which the sidecar cannot notice."""
     ended = terminated_states(pod)
     return any(ended.get(step.container, {}).get("exitCode") == _SIGKILL for step in run.steps)
 
 
 def _outlived(run: Run, pod: Object, sidecar: Object | None) -> bool:
-    """Whether a Step may have gone on after the sidecar was told to stop: what it wrote then, nobody read.
+    """Return whether a Step may have gone on after the sidecar got SIGTERM, writing results that nobody read.
 
-    Times have seconds. One that was killed in the sidecar's last second was killed before it, as the
-    kubelet ends native sidecars last, or wrote nothing on SIGTERM.
+    Times have whole seconds. A Step that was killed in the sidecar's last second was killed before the
+    sidecar, because the kubelet ends native sidecars last, or wrote nothing on SIGTERM.
     """
     states = container_states(pod)
     ends = [states.get(step.container, {}).get("terminated") for step in run.steps]

@@ -1,4 +1,4 @@
-"""Understanding a results sidecar's log: which results it carries, refuses, leaves out or lost."""
+"""Interpret a results sidecar's log: which results it has, refuses, reports as absent, or lost."""
 
 from collections.abc import Callable, Iterable
 from typing import Any, Final
@@ -21,19 +21,19 @@ from resultsfw_sidecar import wire as wires
 __all__ = ["SidecarLog", "declared_names", "value_of"]
 
 _FAULTS: Final = 100
-"""Faulty lines that are told one by one; further ones are counted."""
+"""Faulty lines that are reported one by one; further ones are only counted."""
 
 _HOPELESS: Final = 10_000
-"""Further ones after which reading stops: a problem takes more memory than the line it speaks of."""
+"""Further faulty lines after which reading stops: a problem takes more memory than its line."""
 
 _STRANGERS: Final = 1000
-"""Undeclared values that are handed on, for the core to say so."""
+"""Undeclared values that are passed on, for the core to log."""
 
 Key = tuple[str, str]
-"""A result as the log names it: the record's type (``task``, ``step``) and its name."""
+"""Identifies a result in the log: the record's type (``task``, ``step``) and its name."""
 
 Origin = tuple[str | None, str]
-"""A result as the core names it: its Step (``None``: the Task) and its name."""
+"""Identifies a result in the core: its Step (``None``: the Task) and its name."""
 
 _REFUSALS: Final = {
     wires.NOT_UTF8: ProblemCode.NOT_UTF8,
@@ -44,33 +44,33 @@ _REFUSALS: Final = {
 }
 
 _ARTIFACTS: Final = ("stepArtifact", "taskArtifact")
-"""Records of Tekton's sidecar that are no results."""
+"""Types of records of Tekton's sidecar that are not results."""
 
 
 def declared_names(run: Run) -> dict[Key, Origin]:
-    """Every result the log has to speak of, and whose it is."""
-    names: dict[Key, Origin] = {(wires.TYPE_TASK, one.name): (None, one.name) for one in run.results}
+    """Return every declared result, by its name in the log."""
+    names: dict[Key, Origin] = {(wires.TYPE_TASK, result.name): (None, result.name) for result in run.results}
     for step in run.steps:
-        for one in step.results:
-            names[wires.TYPE_STEP, f"step-{step.name}.{one.name}"] = (step.name, one.name)
+        for result in step.results:
+            names[wires.TYPE_STEP, f"step-{step.name}.{result.name}"] = (step.name, result.name)
     return names
 
 
 class SidecarLog:
-    """One log as it is read: feed its lines, then conclude.
+    """Collect the results of one log: `read` its lines, then `check_complete`.
 
     Args:
         whose: Where its records are, for messages: ``log of container "x"``.
-        pod_uid: Of the pod whose log it must be; "" where the pod has none.
-        declared: From `declared_names`.
+        pod_uid: The uid of the pod whose log it must be; "" if the pod has none.
+        declared: The declared results, from `declared_names`.
         limits: In bytes.
-        wire: What the sidecar speaks: `wires.WIRE`, or `wires.TEKTON` without start, end and digests.
-        resolve: From a value's record to the value, where the record says only where it is.
+        wire: The format of the log: `wires.WIRE`, or `wires.TEKTON` without start, end and digests.
+        resolve: Returns the value of a record, which may have only its location.
 
     Attributes:
-        found: The values that came whole, by whose they are.
-        problems: Everything else that must not be passed over.
-        kubelet_error: What the kubelet said in place of the rest of the log; "" if it did not.
+        found: The values that arrived intact, by result.
+        problems: What went wrong with the others.
+        kubelet_error: The kubelet's error in place of the rest of the log; "" if there is none.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class SidecarLog:
         self._strict = wire != wires.TEKTON
         self._known = set(declared.values())
         self._accounted: set[Origin] = set()
-        self._told: dict[Origin, str | Reference | None] = {}
+        self._recorded: dict[Origin, str | Reference | None] = {}
         self._faulty: set[Origin | None] = set()
         self._more_faults = 0
         self._strangers = 0
@@ -105,7 +105,7 @@ class SidecarLog:
         self.problems: list[Problem] = []
 
     def read(self, lines: Iterable[Line]) -> None:
-        """Take every line. Nothing that a line holds raises."""
+        """Read every line. No content of a line raises an error."""
         records: dict[object, Callable[[Line, dict[str, Any]], None]] = {
             wires.TYPE_TASK: self._value,
             wires.TYPE_STEP: self._value,
@@ -126,26 +126,26 @@ class SidecarLog:
                 self.kubelet_error = line.kubelet_error
             elif line.record is None:
                 self._bad_line(line)
-            elif (take := records.get(_text(line.record.get("type")))) is None:
+            elif (handle := records.get(_text(line.record.get("type")))) is None:
                 self._corrupt(line, "its type is none that a results sidecar prints")
             elif self._end is not None:
                 self._corrupt(line, "it stands behind the end record")
             else:
-                take(line, line.record)
+                handle(line, line.record)
             if self._more_faults >= _HOPELESS:
                 break
 
     @property
     def open(self) -> bool:
-        """Whether more is to come of a sidecar that still runs: it has said neither its end nor a failure."""
+        """Whether a running sidecar will print more: it has printed neither its end record nor a failure."""
         return self._strict and self._end is None and not self._own_failure and not self._foreign
 
-    def conclude(self, state: Object | None, *, outlived: bool = False) -> None:
-        """Judge what the log as a whole must have.
+    def check_complete(self, state: Object | None, *, outlived: bool = False) -> None:
+        """Add the problems of a log that is incomplete, or damaged as a whole.
 
         Args:
-            state: The container's ``terminated``, if it has.
-            outlived: A Step went on after the sidecar had ended.
+            state: The container's ``terminated``, if it has ended.
+            outlived: Whether a Step went on after the sidecar had ended.
         """
         if self._more_faults:
             self._problem(
@@ -172,7 +172,7 @@ class SidecarLog:
             self._incomplete("its last line is cut")
 
     def _give_up(self) -> None:
-        """Judge a log of which nothing more is to be had."""
+        """Add the problem of a log of which nothing more can be read."""
         if self._foreign:
             self.found.clear()
         else:
@@ -197,7 +197,7 @@ class SidecarLog:
             self._strangers += 1
             if self._strangers > _STRANGERS:
                 return
-        if self._claimed(line, origin, value):
+        if self._register(line, origin, value):
             self.found[origin] = ExtractedResult(
                 name=origin[1], value=value, step=origin[0], source=self._whose
             )
@@ -205,11 +205,11 @@ class SidecarLog:
     def _absent(self, line: Line, record: dict[str, Any]) -> None:
         origin = self._named(line, record)
         if origin in self._known:
-            self._claimed(line, origin, None)
+            self._register(line, origin, None)
 
     def _refused(self, line: Line, record: dict[str, Any]) -> None:
         origin = self._named(line, record)
-        if origin not in self._known or not self._claimed(line, origin, None):
+        if origin not in self._known or not self._register(line, origin, None):
             return
         step, name = origin
         size, limit = _number(record.get("bytes")), _number(record.get("limit"))
@@ -262,18 +262,18 @@ class SidecarLog:
         step, _, result = name.removeprefix("step-").partition(".")
         return step, result
 
-    def _claimed(self, line: Line, origin: Origin, value: str | Reference | None) -> bool:
-        """Take a record's word on a result, ``None`` for one without a value.
+    def _register(self, line: Line, origin: Origin, value: str | Reference | None) -> bool:
+        """Register a record of a result, with ``None`` if it has no value; return whether it counts.
 
-        A sidecar with digests speaks once of each. Where another record says otherwise one of the two
-        has a damaged name, and nobody can tell which.
+        A sidecar with digests prints one record for each result. If there is another one, one of the two
+        has a damaged name, and it is unknown which.
         """
-        if self._strict and origin in self._told:
+        if self._strict and origin in self._recorded:
             self._corrupt(line, "an earlier line speaks of the same result", origin)
-            if self._told[origin] != value:
+            if self._recorded[origin] != value:
                 self.found.pop(origin, None)
             return False
-        self._told[origin] = value
+        self._recorded[origin] = value
         self._accounted.add(origin)
         return True
 
@@ -308,7 +308,7 @@ class SidecarLog:
             self._corrupt(line, line.fault, origin)
 
     def _guess(self, name: str | None) -> Origin | None:
-        """Whose a broken line is, if its name is one that is declared."""
+        """Return the declared result that a broken line names, if any."""
         if name is None:
             return None
         either = ((wires.TYPE_TASK, name), (wires.TYPE_STEP, name))
@@ -318,7 +318,7 @@ class SidecarLog:
         of = "" if origin is None else f", of {result_label(origin[1], origin[0])},"
         if origin is not None:
             self._accounted.add(origin)
-        # Every declared result is named, but of a log that is no results log at all not every line.
+        # Report every declared result, but not every line of a log that is not a results log at all.
         new = origin in self._known and origin not in self._faulty
         if not new and len(self.problems) >= _FAULTS:
             self._more_faults += 1
@@ -337,8 +337,8 @@ class SidecarLog:
         )
 
     def _lost(self) -> str:
-        """What a log that is not whole may have said."""
-        silent = [o for o in self._declared.values() if o not in self._accounted]
+        """Return the end of a message: which results an incomplete log may have had."""
+        silent = [origin for origin in self._declared.values() if origin not in self._accounted]
         if not (self._strict and silent):
             return "; results that a Step wrote may be missing"
         names = [name if step is None else f"{step}.{name}" for step, name in silent]
@@ -367,11 +367,11 @@ class SidecarLog:
 
 
 def _ignore(_line: Line, _record: dict[str, Any]) -> None:
-    """Take a record that is no result's."""
+    """Ignore a record that is not of a result."""
 
 
 def value_of(record: dict[str, Any]) -> str | None:
-    """The value that a record holds itself."""
+    """Return the value in a record."""
     value = record.get("value")
     return value if isinstance(value, str) else None
 

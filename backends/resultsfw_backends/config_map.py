@@ -1,12 +1,11 @@
 """Backend ``config-map``: a sidecar writes the results into a ConfigMap of the run's own (TEP-0086).
 
-Made before the pod and owned by the run: an empty ConfigMap and, owned by that, a Role for it alone and a
-binding to the pod's service account. What the sidecar writes is described in
-`resultsfw_transports.config_map`.
+Before the pod, an empty ConfigMap is created, which the run owns. The ConfigMap owns a Role for itself and a
+binding to the pod's service account. `resultsfw_transports.config_map` describes what the sidecar writes.
 
-Steps have a token of the same service account, so the ConfigMap can be written by them. Nothing in it is
-believed before its records have the digest in the sidecar's termination message, which only the sidecar can
-write: a Step can make its run fail, and cannot forge.
+Steps have a token of the same service account, so they can write the ConfigMap, too. It is accepted only if
+its records have the digest in the sidecar's termination message, which only the sidecar can write: a Step can
+make its run fail, but cannot forge a result.
 """
 
 import base64
@@ -40,7 +39,7 @@ from resultsfw_backends._results_sidecar import (
     has_ended,
     may_start_again,
     read_records,
-    unread,
+    refuse_to_read,
 )
 from resultsfw_backends._sidecar_log import declared_names
 from resultsfw_sidecar import wire as wires
@@ -58,33 +57,33 @@ ENV_ACCOUNT: Final = "RESULTSFW_SERVICE_ACCOUNT"
 RECORDS: Final = "resultsfw.dev/records"
 
 VALUE_BYTES: Final = 1_048_576
-"""Bytes of all values of a ConfigMap, its keys not counted (``ValidateConfigMap``)."""
+"""Maximum bytes of all values of a ConfigMap, without its keys (``ValidateConfigMap``)."""
 
 RECORD_BYTES: Final = 262_144 - len(RECORDS)
-"""Bytes of an object's annotations, their names counted (``TotalAnnotationSizeLimitB``)."""
+"""Maximum bytes of an object's annotations, including their names (``TotalAnnotationSizeLimitB``)."""
 
 ACCOUNT: Final = "/var/run/secrets/kubernetes.io/serviceaccount"
-"""Where Kubernetes would mount a token of its own; where something is mounted it does not."""
+"""Path at which Kubernetes mounts a token, unless something else is mounted there."""
 
 VOLUME: Final = "resultsfw-account"
 EXPIRY: Final = 600
-"""Seconds that a token is good; the shortest there is. The kubelet renews it."""
+"""Seconds that a token is valid; the minimum. The kubelet renews it."""
 
 LABELS: Final = {"app.kubernetes.io/part-of": "resultsfw"}
 
 _UID: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,62}[a-z0-9])?")
 _PROOF: Final = re.compile(r"sha256:[0-9a-f]{64}")
 _WORDS: Final = 400
-"""Characters of what the sidecar said that are passed on."""
+"""Maximum characters of the sidecar's termination message in our message."""
 
 
 class Config(SidecarConfig):
     """Options of ``config.config-map``."""
 
     image: str = "resultsfw/sidecar-net:0.1.0"
-    """The sidecar's image; one that can speak TLS."""
+    """The sidecar's image; it needs TLS."""
     memory: str = "64Mi"
-    """Requested, and its limit: it holds all results of the run at once."""
+    """Memory request and limit: the sidecar holds all results of the run at once."""
 
 
 capabilities = Capabilities(
@@ -106,7 +105,7 @@ capabilities = Capabilities(
 
 
 def name_of(run: Run) -> str:
-    """The ConfigMap of an attempt."""
+    """Return the name of an attempt's ConfigMap."""
     uid = run.uid
     if not _UID.fullmatch(uid):
         uid = hashlib.sha256(f"{run.name}/{uid}".encode()).hexdigest()[:32]
@@ -115,7 +114,7 @@ def name_of(run: Run) -> str:
 
 @hookimpl
 def prepare_pod(run: Run, pod: Object, cluster: Cluster, limits: Limits, config: Config) -> int:
-    """Make the ConfigMap and what lets the pod write it, and add the sidecar that does."""
+    """Create the ConfigMap and the pod's right to write it, and add the sidecar."""
     _refuse_too_many(run)
     refuse_shared_processes(
         pod, backend="config-map", what="the token of the results sidecar and write its termination message"
@@ -147,14 +146,14 @@ def prepare_pod(run: Run, pod: Object, cluster: Cluster, limits: Limits, config:
 
 @hookimpl
 def pod_ready(run: Run, pod: Object) -> bool:
-    """The sidecar has ended for good, and with it left its termination message."""
+    """Return whether the sidecar has ended for good, so that its termination message is final."""
     return has_ended(run, pod)
 
 
 @hookimpl
 def extract(run: Run, pod: Object, cluster: Cluster, limits: Limits, wire: int) -> Extraction:
-    """Read the ConfigMap, if the sidecar says that it wrote it."""
-    if (nothing := unread(pod, wire=wire, known=(wires.WIRE,))) is not None:
+    """Read the ConfigMap, if the sidecar's termination message has its digest."""
+    if (nothing := refuse_to_read(pod, wire=wire, known=(wires.WIRE,))) is not None:
         return nothing
     ended, name = end_of(pod), name_of(run)
     if ended is None or not has_ended(run, pod):
@@ -162,7 +161,7 @@ def extract(run: Run, pod: Object, cluster: Cluster, limits: Limits, wire: int) 
             run, "the results sidecar has not ended, so nobody can tell what it wrote", too_early=True
         )
     proof = str(ended.get("message") or "").strip()
-    # Whatever its exit code: a native one that has left its word waits, and may be killed meanwhile.
+    # Whatever the exit code: a native sidecar waits after it wrote its message, and may be killed meanwhile.
     if not _PROOF.fullmatch(proof):
         how = f"exit code {ended.get('exitCode')}, {ended.get('reason') or 'no reason'}"
         said = f": {proof[:_WORDS]}" if proof else " and left no message"
@@ -189,8 +188,9 @@ def extract(run: Run, pod: Object, cluster: Cluster, limits: Limits, wire: int) 
         wire=wire,
         resolve=lambda record: _value(found, record),
     )
-    size = sum(len(one.value.encode()) for one in read.results if isinstance(one.value, str))
-    transports = tuple(replace(one, used=size, budget=VALUE_BYTES) for one in read.transports)
+    texts = [result.value for result in read.results if isinstance(result.value, str)]
+    size = sum(len(text.encode()) for text in texts)
+    transports = tuple(replace(usage, used=size, budget=VALUE_BYTES) for usage in read.transports)
     return replace(read, transports=transports, problems=tuple(map(_advised, read.problems)))
 
 
@@ -204,7 +204,7 @@ def purge(run: Run, cluster: Cluster) -> None:
 
 
 def _refuse_too_many(run: Run) -> None:
-    """Refuse a Task whose records might not fit, before there is anything."""
+    """Refuse a Task whose records might not fit, before anything is created."""
     declared = declared_names(run)
     size = len(wires.start_line("x" * 36, wires.WATCH_INOTIFY)) + 512  # and the end record
     for of, name in declared:
@@ -222,11 +222,12 @@ def _refuse_too_many(run: Run) -> None:
 
 
 def _config_map(run: Run, pod: Object, cluster: Cluster) -> Object:
-    """The attempt's ConfigMap, new or left by an earlier try."""
+    """Return the attempt's ConfigMap, new or created by an earlier call."""
     namespace, name = run.namespace, name_of(run)
     names = ("apiVersion", "kind", "name", "uid")
     owners = [
-        {key: one[key] for key in names if key in one} for one in pod["metadata"].get("ownerReferences") or ()
+        {key: owner[key] for key in names if key in owner}
+        for owner in pod["metadata"].get("ownerReferences") or ()
     ]
     metadata: Object = {"name": name, "namespace": namespace, "labels": dict(LABELS)}
     if owners:
@@ -240,8 +241,8 @@ def _config_map(run: Run, pod: Object, cluster: Cluster) -> Object:
         found = cluster.get(CONFIG_MAPS, namespace, name)
     except NotFoundError:
         raise UnavailableError("it was there, and is gone; it is made anew", subject=about) from None
-    known = {one.get("uid") for one in found["metadata"].get("ownerReferences") or ()}
-    if known != {one.get("uid") for one in owners}:
+    known = {owner.get("uid") for owner in found["metadata"].get("ownerReferences") or ()}
+    if known != {owner.get("uid") for owner in owners}:
         raise BackendError(
             f"{about} exists and is not of this run; delete it, or find out who makes it",
             subject="config-map",
@@ -252,8 +253,8 @@ def _config_map(run: Run, pod: Object, cluster: Cluster) -> Object:
 def _grant(made: Object, account: str, cluster: Cluster) -> None:
     """Let the pod get and patch this ConfigMap.
 
-    The names hold the ConfigMap's uid, which nobody knew before it was there: what has them is ours, and
-    need not be read to be sure.
+    The names contain the ConfigMap's uid, which nobody knew before it existed. So an object with such a name
+    is ours, and the controller need not read it.
     """
     metadata = made["metadata"]
     namespace, name = metadata["namespace"], f"resultsfw-{metadata.get('uid') or metadata['name']}"
@@ -290,14 +291,14 @@ def _grant(made: Object, account: str, cluster: Cluster) -> None:
 def _nothing(
     run: Run, why: str, *, too_early: bool = False, code: ProblemCode = ProblemCode.TRANSPORT_INCOMPLETE
 ) -> Extraction:
-    """Nothing of a run arrived: why, and what that was."""
+    """Return an extraction without results, with the reason and the names of the results."""
     names = [name if step is None else f"{step}.{name}" for step, name in declared_names(run).values()]
     problem = Problem(code=code, message=f"{why}; nothing is known of {format_names(names)}")
     return Extraction(problems=(problem,), too_early=too_early)
 
 
 def _value(found: Object, record: dict[str, Any]) -> str | None:
-    """The value that a record says the key of."""
+    """Return the value under the key that a record names."""
     key = record.get("key")
     if not isinstance(key, str):
         return None
@@ -312,12 +313,12 @@ def _value(found: Object, record: dict[str, Any]) -> str | None:
 
 
 def _mapping(value: object) -> dict[str, Any]:
-    """A part of an object as a mapping: an API server hands out nothing else, and proxies do."""
+    """Return a part of an object as a mapping; proxies may return something else."""
     return value if isinstance(value, dict) else {}
 
 
 def _advised(problem: Problem) -> Problem:
-    """A value over what a ConfigMap holds: no flag makes that more."""
+    """Add a hint to a value that is too large for a ConfigMap, which no flag changes."""
     if problem.code is ProblemCode.RESULT_TOO_LARGE and problem.limit == VALUE_BYTES:
         hint = "a ConfigMap holds no more; a backend that hands over references does"
         return replace(problem, hint=hint)

@@ -1,7 +1,7 @@
 """Backend ``http``: a sidecar delivers the results to the results server, the controller reads them there.
 
-What it delivers are its records, as it would print them (`resultsfw_sidecar.wire`); their digest is its
-termination message. The kubelet carries that one, so that neither server nor store can say otherwise.
+It delivers its records in the format of the log (`resultsfw_sidecar.wire`); its termination message has their
+digest. The kubelet copies that message into the pod's status, so neither server nor store can forge it.
 """
 
 import hashlib
@@ -39,7 +39,7 @@ from resultsfw_backends._results_sidecar import (
     end_of,
     has_ended,
     read_records,
-    unread,
+    refuse_to_read,
 )
 from resultsfw_sidecar import wire as wires
 
@@ -50,13 +50,13 @@ _ENV: Final = "RESULTSFW_SERVER_"
 _VOLUME: Final = "resultsfw-results-server"
 _FOLDER: Final = "/var/run/secrets/resultsfw.dev/results-server"
 _TOKEN_SECONDS: Final = 3600
-"""A token lives so long; the kubelet renews it in time."""
+"""Seconds that a token is valid; the kubelet renews it."""
 
 _LONGEST: Final = 60.0
-"""Seconds in which an answer must have come whole."""
+"""Seconds within which an answer must be complete."""
 
 _ANSWER: Final = 10 * 1024 * 1024
-"""Bytes read of an answer at most: more than 1.5 MiB of values take, every byte of them escaped."""
+"""Maximum bytes of an answer: enough for 1.5 MiB of values even if every byte is escaped."""
 
 _DIGEST: Final = re.compile("sha256:[0-9a-f]{64}")
 _LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
@@ -68,21 +68,21 @@ class Config(SidecarConfig):
     image: str = "resultsfw/sidecar-net:0.1.0"
     """The sidecar's image; it needs TLS."""
     memory: str = "64Mi"
-    """Requested, and its limit: results are kept until all are there."""
+    """Memory request and limit: the sidecar holds all results at once."""
     url: str = "https://resultsfw-results-server.resultsfw.svc:8443"
-    """Where the results server is, for pods and for the controller."""
+    """URL of the results server, for pods and for the controller."""
     audience: str = Field(default="resultsfw-results", min_length=1)
-    """Of the tokens; the server's."""
+    """Audience of the tokens; the same as the server's."""
     ca: str = ""
-    """PEM certificates by which the server is known, for pods and for the controller."""
+    """PEM certificates that the server's certificate must chain to, for pods and for the controller."""
     ca_config_map: str = ""
-    """For pods, instead: a ConfigMap in the run's namespace with such certificates under ca.crt."""
+    """For pods, instead of ca: a ConfigMap in the run's namespace with certificates under ca.crt."""
     ca_file: str = ""
-    """For the controller, instead: a file. With none of these, what the system trusts."""
+    """For the controller, instead of ca: a file. With none of these, the system's certificates."""
     token_file: str = "/var/run/secrets/resultsfw.dev/results/token"  # noqa: S105 - a file's name
-    """The controller's token for the server, in its Deployment a projected volume."""
+    """File with the controller's token for the server; a projected volume in its Deployment."""
     timeout: float = Field(default=10, gt=0, le=60)
-    """Seconds the controller waits for the server to connect, and for the next piece of an answer."""
+    """Seconds that the controller waits for a connection, and for the next piece of an answer."""
 
     @field_validator("url")
     @classmethod
@@ -171,21 +171,21 @@ def prepare_pod(run: Run, pod: Object, limits: Limits, config: Config) -> int:
 
 @hookimpl
 def pod_ready(run: Run, pod: Object) -> bool:
-    """The sidecar has ended for good: only then is it known what it delivered."""
+    """Return whether the sidecar has ended for good: only then the digest is known."""
     return has_ended(run, pod)
 
 
 @hookimpl
 def extract(run: Run, pod: Object, limits: Limits, config: Config, wire: int) -> Extraction:
     """Read what the pod delivered, once, and compare it with the digest in its status."""
-    if (nothing := unread(pod, wire=wire, known=(wires.WIRE,))) is not None:
+    if (nothing := refuse_to_read(pod, wire=wire, known=(wires.WIRE,))) is not None:
         return nothing
     state = container_states(pod).get(RESULTS_SIDECAR, {})
     ended = end_of(pod) or {}
     digest = str(ended.get("message") or "").strip()
     if not _DIGEST.fullmatch(digest):
-        # Whatever the server has of this pod is not what its sidecar stands for: a Step may have a token
-        # that is bound to the pod as well, and deliver in the sidecar's place.
+        # The sidecar vouches for nothing that the server has of this pod: a Step may have a token that is
+        # bound to the pod as well, and deliver in the sidecar's place.
         return _undelivered(digest, ended, too_early="running" in state and not has_finished(pod))
     try:
         body = _read(run, pod, config)
@@ -201,21 +201,21 @@ def extract(run: Run, pod: Object, limits: Limits, config: Config, wire: int) ->
             "pod's status",
         )
     whole = read_records(run, pod, body, whose="delivery to the results server", limits=limits, wire=wire)
-    return replace(whole, too_early=False)  # it is delivered once: nothing more comes
+    return replace(whole, too_early=False)  # there is only one delivery
 
 
 @hookimpl
 def purge(run: Run, config: Config) -> None:
-    """Remove what all pods of the attempt delivered."""
-    with _asked(config, "DELETE", _path(run), _subject(run)) as answer:
+    """Delete the deliveries of all pods of the attempt."""
+    with _request(config, "DELETE", _path(run), _subject(run)) as answer:
         if answer.status != http.HTTPStatus.NO_CONTENT:
             raise _error(answer, _subject(run))
 
 
-def _undelivered(said: str, ended: Object, *, too_early: bool) -> Extraction:
-    """Return the verdict over a sidecar that left no digest: nothing is believed."""
-    if said:
-        why = f"the results sidecar delivered nothing: {said[:700]}"
+def _undelivered(error: str, ended: Object, *, too_early: bool) -> Extraction:
+    """Return the extraction for a sidecar that left no digest: nothing is accepted."""
+    if error:
+        why = f"the results sidecar delivered nothing: {error[:700]}"
     else:
         why = (
             "the results sidecar left no digest of what it delivered, so nothing that the results server has "
@@ -237,7 +237,7 @@ def _why(ended: Object) -> str:
 
 
 def _path(run: Run) -> str:
-    """Of an attempt of a run on the server."""
+    """Return the path of an attempt of a run on the server."""
     return f"/v1/namespaces/{_quoted(run.namespace)}/runs/{_quoted(run.uid)}/attempts/{run.attempt}"
 
 
@@ -249,19 +249,19 @@ def _subject(run: Run) -> str:
     return f"results of {run.namespace}/{run.name}"
 
 
-# Requests of the controller's.
+# Requests of the controller.
 
 
 def _read(run: Run, pod: Object, config: Config) -> bytes:
-    """What the pod delivered.
+    """Return what the pod delivered.
 
     Raises:
-        NotFoundError: Nothing.
-        ClusterError: It cannot be read.
+        NotFoundError: It delivered nothing.
+        ClusterError: The delivery cannot be read.
     """
     path = f"{_path(run)}/pods/{_quoted(pod['metadata'].get('uid', ''))}"
     subject = _subject(run)
-    with _asked(config, "GET", path, subject) as answer:
+    with _request(config, "GET", path, subject) as answer:
         if answer.status != http.HTTPStatus.OK:
             raise _error(answer, subject)
         size = answer.length
@@ -278,15 +278,17 @@ def _read(run: Run, pod: Object, config: Config) -> bytes:
 
 
 class _DamagedError(ClusterError):
-    """What the server has is not what was delivered."""
+    """The server's data is not what was delivered."""
 
 
 @contextmanager
-def _asked(config: Config, method: str, path: str, subject: str) -> Iterator[http.client.HTTPResponse]:
-    """The server's answer, not read yet. Redirects are not followed: the token is for this server.
+def _request(config: Config, method: str, path: str, subject: str) -> Iterator[http.client.HTTPResponse]:
+    """Yield the server's answer with its body unread.
+
+    Redirects are not followed, because the token is for this server.
 
     Raises:
-        ClusterError: It cannot be had.
+        ClusterError: There is no answer.
     """
     url = urlsplit(config.url)
     try:
@@ -318,7 +320,7 @@ def _asked(config: Config, method: str, path: str, subject: str) -> Iterator[htt
 
 
 def _pieces(answer: http.client.HTTPResponse) -> Iterator[bytes]:
-    """The answer's body. Raises OSError: it takes too long."""
+    """Yield the answer's body; raise OSError if it takes too long."""
     until = time.monotonic() + _LONGEST
     while piece := answer.read1(65_536):
         yield piece
@@ -327,18 +329,18 @@ def _pieces(answer: http.client.HTTPResponse) -> Iterator[bytes]:
 
 
 def _error(answer: http.client.HTTPResponse, subject: str) -> ClusterError:
-    """The error for an answer that is none to what was asked."""
+    """Return the error for an unexpected answer."""
     try:
         said = json.loads(answer.read(4096))
         code, message = str(said["code"]), str(said["message"])[:300]
     except (ValueError, LookupError, TypeError, RecursionError):
         what = f"HTTP {answer.status}, and not as a results server says it"
         return UnavailableError(f"what answers at the URL of the results server says {what}", subject=subject)
-    told = f"the results server refused: {message}"
+    refused = f"the results server refused: {message}"
     if (answer.status, code) == (http.HTTPStatus.NOT_FOUND, "NotFound"):
-        return NotFoundError(told, subject=subject)
+        return NotFoundError(refused, subject=subject)
     if answer.status in (http.HTTPStatus.UNAUTHORIZED, http.HTTPStatus.FORBIDDEN):
-        return ForbiddenError(told, subject=subject)
+        return ForbiddenError(refused, subject=subject)
     if code in ("BadRequest", "Damaged"):
-        return (_DamagedError if code == "Damaged" else ClusterError)(told, subject=subject)
-    return UnavailableError(told, subject=subject)
+        return (_DamagedError if code == "Damaged" else ClusterError)(refused, subject=subject)
+    return UnavailableError(refused, subject=subject)

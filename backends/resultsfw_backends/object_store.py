@@ -1,9 +1,8 @@
-"""Backend ``object-store``: the sidecar uploads what is large, and the run's status says where it is.
+"""Backend ``object-store``: the sidecar uploads large values, and the run's status references them.
 
-For results beyond what an API object holds. The sidecar's log carries small values and, of large ones,
-references; a log that is damaged is noticed as with ``sidecar-logs``, and an object that is not what was
-stored by whoever dereferences it. Objects are named ``NAMESPACE/UID OF THE RUN/SHA-256`` below the
-configured URL, and go with the run.
+For results that no API object can hold. The sidecar's log has small values, and references to large ones. A
+damaged log is detected as with ``sidecar-logs``; a changed object is detected when it is dereferenced.
+Objects are named ``NAMESPACE/UID OF THE RUN/SHA-256`` below the configured URL, and are deleted with the run.
 """
 
 import json
@@ -45,9 +44,9 @@ from resultsfw_backends._results_sidecar import (
     SidecarConfig,
     add_fetch,
     add_sidecar,
-    has_said_all,
+    may_be_read,
     read_log,
-    unread,
+    refuse_to_read,
 )
 from resultsfw_backends._sidecar_log import declared_names, value_of
 from resultsfw_sidecar import wire as wires
@@ -82,23 +81,23 @@ __all__ = [
 NAME: Final = "object-store"
 
 FETCH: Final = "fetch-results"
-"""The init container that places files. No Task's container can have its name: theirs begin otherwise."""
+"""Name of the init container that places files. Containers of Tasks have other prefixes."""
 
 _SCHEMES: Final = ("s3", "gs", "az", "file")
 _URL_BYTES: Final = 512
 _RECORD_BYTES: Final = 4096
-"""Bytes left for a value in the log's limits, however few may stand in the status: a location."""
+"""Minimum bytes for a value in the log's limits, enough for a location."""
 
 _PATIENCE: Final = 10.0
-"""Seconds for which the controller tries a request again; behind that, the run itself is tried again."""
+"""Seconds for which the controller retries a request; after that, the run itself is retried."""
 
 _SECRET: Final = re.compile(
     r"secret|password|access_key|account_key|master_key|customer_key|service_account_key|sas_|bearer|token$"
 )
-"""Options of the library that are none of ours: a ConfigMap is no place for them."""
+"""Secret options of the library, which do not belong into a ConfigMap."""
 
 _CLIENT: Final = re.compile(r"allow_|default_content|http[12]_|pool_|proxy_|randomize_|.*timeout|user_agent")
-"""Options of the library's HTTP client, which it does not take here."""
+"""Options of the library's HTTP client, which are not options of a store."""
 
 _DIGEST: Final = re.compile("sha256:[0-9a-f]{64}")
 _SEGMENT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}")
@@ -108,21 +107,21 @@ class Config(SidecarConfig):
     """Options of ``config.object-store``."""
 
     image: str = "resultsfw/sidecar-object-store:0.1.0"
-    """The sidecar's image, with the library for object stores in it."""
+    """The sidecar's image, with the library for object stores."""
     memory: str = "128Mi"
-    """Requested for the sidecar, and its limit."""
+    """Memory request and limit of the sidecar."""
     url: str = Field(default="", max_length=_URL_BYTES, validate_default=True)
-    """Where objects go: s3://BUCKET/FOLDER, gs://BUCKET/FOLDER, az://CONTAINER/FOLDER or file:///FOLDER."""
+    """Location of the objects: s3://BUCKET/FOLDER, gs://BUCKET/FOLDER, az://CONTAINER/FOLDER or file:///FOLDER."""
     options: dict[str, str | bool | int] = Field(default={})
     """The library's own options, such as endpoint and region. Nothing secret."""
     secret: str = ""
     """Secret in the run's namespace whose keys are the library's variables, such as AWS_ACCESS_KEY_ID."""
     inline_bytes: int = Field(default=4096, ge=0, le=65_536)
-    """Bytes up to which a value stands in the status itself."""
+    """Maximum bytes of a value that is stored in the status itself."""
     max_object_size: int = Field(default=1024**3, ge=1, le=MOST)
-    """Bytes one result may have."""
+    """Maximum bytes of one result."""
     grace: int = Field(default=300, ge=30, le=86_400)
-    """Seconds from the end of the Steps that Kubernetes gives a native sidecar for its uploads."""
+    """Seconds after the end of the Steps that Kubernetes gives a native sidecar for its uploads."""
 
     @field_validator("url")
     @classmethod
@@ -144,7 +143,7 @@ class Config(SidecarConfig):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        """Ask the library, which asks nobody, before any pod is made."""
+        """Let the library validate the options, without a request, before any pod is created."""
         if self.options and local_path(self.url) is not None:
             raise _refused("a folder takes no options")
         try:
@@ -172,7 +171,7 @@ capabilities = Capabilities(
 
 @hookimpl
 def prepare_pod(run: Run, pod: Object, limits: Limits, config: Config) -> int:
-    """Add the sidecar, which alone has the credentials."""
+    """Add the sidecar, the only container with the credentials."""
     _refuse_exposed(pod, config.secret)
     add_sidecar(
         run,
@@ -190,26 +189,26 @@ def prepare_pod(run: Run, pod: Object, limits: Limits, config: Config) -> int:
     spec = pod["spec"]
     if config.secret:
         _sidecar(pod)["envFrom"] = [{"secretRef": {"name": config.secret}}]
-    # Behind the last Step, and when the pod is stopped, Kubernetes kills the sidecar after this time.
+    # Kubernetes kills the sidecar this long after the last Step, or after the pod is terminated.
     spec["terminationGracePeriodSeconds"] = max(spec.get("terminationGracePeriodSeconds") or 0, config.grace)
     return wires.WIRE
 
 
 @hookimpl
 def pod_ready(run: Run, pod: Object, wire: int) -> bool:
-    """The sidecar has ended for good, or it runs and should have printed all: the Steps have ended."""
-    return has_said_all(run, pod, wire=wire)
+    """Return whether the sidecar has ended for good, or should have printed all: the Steps have ended."""
+    return may_be_read(run, pod, wire=wire)
 
 
 @hookimpl
 def extract(run: Run, pod: Object, cluster: Cluster, wire: int) -> Extraction:
-    """Read the log, and ask the store nothing: it confirmed each upload to the sidecar.
+    """Read the log without any request to the store, which confirmed each upload to the sidecar.
 
-    Where the values of this pod went is said by the pod, whatever the flags say now.
+    The pod says where its values were stored, whatever the flags say now.
     """
-    if (nothing := unread(pod, wire=wire, known=(wires.WIRE,))) is not None:
+    if (nothing := refuse_to_read(pod, wire=wire, known=(wires.WIRE,))) is not None:
         return nothing
-    given = {one["name"]: one.get("value", "") for one in _sidecar(pod).get("env") or ()}
+    given = {variable["name"]: variable.get("value", "") for variable in _sidecar(pod).get("env") or ()}
     inline = int(given[ENV_INLINE]) if given.get(ENV_INLINE, "").isdecimal() else 0
     below = f"{given.get(ENV_URL, '')}/{_folder(run)}"
 
@@ -219,30 +218,30 @@ def extract(run: Run, pod: Object, cluster: Cluster, wire: int) -> Extraction:
     def resolve(record: dict[str, Any]) -> str | Reference | None:
         return _reference(record, below, backend) if "location" in record else value_of(record)
 
-    room = max(inline, _RECORD_BYTES)
-    limits = Limits(result_bytes=room, run_bytes=room * len(declared_names(run)))
+    most = max(inline, _RECORD_BYTES)
+    limits = Limits(result_bytes=most, run_bytes=most * len(declared_names(run)))
     extraction = read_log(run, pod, cluster, limits=limits, wire=wire, resolve=resolve)
     return replace(extraction, problems=tuple(map(_hinted, extraction.problems)))
 
 
 @hookimpl
 def dereference(reference: Reference, config: Config, namespace: str) -> Iterator[bytes]:
-    """The object's bytes, as many as there are; the core compares them with the reference."""
+    """Yield the object's bytes; the core compares them with the reference."""
     return _pieces(reference, _path_of(reference, config, namespace), config)
 
 
 @hookimpl
 def place_files(run: Run, pod: Object, files: Mapping[str, Reference], mount: Object, config: Config) -> None:
-    """Add an init container with the sidecar's image, which alone has the credentials."""
+    """Add an init container with the sidecar's image, the only container with the credentials."""
     _refuse_exposed(pod, config.secret)
     wanted = [
         {
             "file": file,
-            "path": _path_of(one, config, run.namespace),
-            "bytes": one.size,
-            "digest": one.digest,
+            "path": _path_of(reference, config, run.namespace),
+            "bytes": reference.size,
+            "digest": reference.digest,
         }
-        for file, one in files.items()
+        for file, reference in files.items()
     ]
     env = [*_store_env(config), {"name": ENV_FETCH, "value": json.dumps(wanted)}]
     add_fetch(pod, config, name=FETCH, transport="resultsfw_transports.fetch", env=env, mount=mount)
@@ -252,20 +251,20 @@ def place_files(run: Run, pod: Object, files: Mapping[str, Reference], mount: Ob
 
 @hookimpl
 def purge(run: Run, config: Config) -> None:
-    """Remove all objects of the run; its attempts share them."""
+    """Delete all objects of the run; its attempts share them."""
     try:
         store_of(config).remove(_folder(run))
     except StoreError as error:
-        if error.kind == "missing":  # a bucket, which may come back: the run must not be given up
+        if error.kind == "missing":  # the bucket is missing and may come back: keep the finalizer
             error.kind = "unavailable"
         raise _cluster_error(error, f"{config.url}/{_folder(run)}", "removed") from error
 
 
 def store_of(config: Config) -> Store:
-    """The store, for the controller: its credentials are in its own environment.
+    """Return the store for the controller, whose credentials are in its environment.
 
     Raises:
-        ValueError: The library does not take what is configured.
+        ValueError: The library does not accept the configuration.
     """
     options = tuple(sorted((key, _text(value)) for key, value in config.options.items()))
     return _store(config.url, options)
@@ -273,7 +272,7 @@ def store_of(config: Config) -> Store:
 
 @lru_cache(maxsize=8)
 def _store(url: str, options: tuple[tuple[str, str], ...]) -> Store:
-    """Kept, for the connections it keeps."""
+    """Return a cached store, because it keeps connections."""
     return Store(url, dict(options), patience=_PATIENCE)
 
 
@@ -286,14 +285,14 @@ def _pieces(reference: Reference, path: str, config: Config) -> Iterator[bytes]:
     if size is None:
         raise NotFoundError(f"{reference.location} is gone: somebody removed it", subject=reference.location)
     try:
-        # A byte more than there should be is enough for the core to see that there are too many.
+        # One byte more than the reference says is enough for the core to detect a longer object.
         yield from store.pieces(path, min(size, reference.size + 1))
     except StoreError as error:
         raise _cluster_error(error, reference.location, "read") from error
 
 
 def _store_env(config: Config) -> list[Object]:
-    """Where the store is, for whoever uses it in a pod."""
+    """Return the variables with the store's location, for containers that use it."""
     options = {key: _text(value) for key, value in config.options.items()}
     return [
         {"name": ENV_URL, "value": config.url},
@@ -302,10 +301,10 @@ def _store_env(config: Config) -> list[Object]:
 
 
 def _path_of(reference: Reference, config: Config, namespace: str) -> str:
-    """Where a reference leads, relative to the URL.
+    """Return the path of a reference, relative to the URL.
 
     Raises:
-        CorruptError: Elsewhere than below it, or than to what runs of the namespace left ("": of any).
+        CorruptError: It leads outside of the URL, or to data of another namespace ("": any is allowed).
     """
     start, digest = f"{config.url}/", reference.digest.removeprefix("sha256:")
     path = reference.location.removeprefix(start)
@@ -328,7 +327,7 @@ def _path_of(reference: Reference, config: Config, namespace: str) -> str:
 
 
 def _reference(record: dict[str, Any], below: str, backend: str) -> Reference | None:
-    """The reference in a record, if it leads to where this pod's sidecar stores what has that digest."""
+    """Return the reference in a record, if its location is where this pod's sidecar stores that digest."""
     location, size, digest, media = (record.get(key) for key in ("location", "bytes", "digest", "media"))
     if not (isinstance(size, int) and not isinstance(size, bool) and 0 <= size <= MOST):
         return None
@@ -340,17 +339,19 @@ def _reference(record: dict[str, Any], below: str, backend: str) -> Reference | 
 
 
 def _mappings(run: Run) -> list[str]:
-    """The results, by their names in the log, that are declared as array or object: JSON."""
-    of_steps = [(f"step-{step.name}.{one.name}", one) for step in run.steps for one in step.results]
-    every = [*((one.name, one) for one in run.results), *of_steps]
-    return [name for name, one in every if one.type != "string"]
+    """Return the names in the log of results that are declared as array or object."""
+    task_results = [(result.name, result) for result in run.results]
+    step_results = [
+        (f"step-{step.name}.{result.name}", result) for step in run.steps for result in step.results
+    ]
+    return [name for name, result in (*task_results, *step_results) if result.type != "string"]
 
 
 def _folder(run: Run) -> str:
-    """Where a run's objects are, relative to the URL.
+    """Return the folder of a run's objects, relative to the URL.
 
     Raises:
-        BackendError: It has no name that is one: what it leaves could not be told from another's.
+        BackendError: Namespace or uid are no valid names, so the data could be mistaken for another run's.
     """
     if not (_SEGMENT.fullmatch(run.namespace) and _SEGMENT.fullmatch(run.uid)):
         raise BackendError(
@@ -363,15 +364,15 @@ def _folder(run: Run) -> str:
 
 def _sidecar(pod: Object) -> Object:
     spec = pod["spec"]
-    everyone = [*(spec.get("initContainers") or ()), *spec["containers"]]
-    return next(one for one in everyone if one["name"] == RESULTS_SIDECAR)
+    all_containers = [*(spec.get("initContainers") or ()), *spec["containers"]]
+    return next(container for container in all_containers if container["name"] == RESULTS_SIDECAR)
 
 
 def _refuse_exposed(pod: Object, secret: str) -> None:
-    """Refuse a pod whose Steps could see what the sidecar is given.
+    """Refuse a pod whose Steps could see the sidecar's credentials.
 
     Raises:
-        BackendError: It is one.
+        BackendError: They could; the message says how.
     """
     spec = pod["spec"]
     if not secret:
@@ -380,20 +381,21 @@ def _refuse_exposed(pod: Object, secret: str) -> None:
         pod, backend=NAME, what=f'the credentials of the results sidecar (Secret "{secret}")'
     )
     for kind in ("initContainers", "containers"):
-        for one in spec.get(kind) or ():
-            if one["name"] != FETCH and secret in _secrets_of(one):
-                raise _exposed(f'container "{one["name"]}"', secret)
+        for container in spec.get(kind) or ():
+            if container["name"] != FETCH and secret in _secrets_of(container):
+                raise _exposed(f'container "{container["name"]}"', secret)
     for volume in spec.get("volumes") or ():
         sources = [volume, *(volume.get("projected", {}).get("sources") or ())]
-        given = [one.get("secret") or {} for one in sources]
-        if any(secret in (one.get("secretName"), one.get("name")) for one in given):
+        secrets = [source.get("secret") or {} for source in sources]
+        if any(secret in (named.get("secretName"), named.get("name")) for named in secrets):
             raise _exposed(f'volume "{volume["name"]}"', secret)
 
 
 def _secrets_of(container: Object) -> set[str]:
-    whole = [one.get("secretRef") or {} for one in container.get("envFrom") or ()]
-    single = [(one.get("valueFrom") or {}).get("secretKeyRef") or {} for one in container.get("env") or ()]
-    return {one.get("name", "") for one in [*whole, *single]}
+    sources = [source.get("secretRef") or {} for source in container.get("envFrom") or ()]
+    variables = container.get("env") or ()
+    keys = [(variable.get("valueFrom") or {}).get("secretKeyRef") or {} for variable in variables]
+    return {reference.get("name", "") for reference in [*sources, *keys]}
 
 
 def _exposed(what: str, secret: str) -> BackendError:
@@ -405,7 +407,7 @@ def _exposed(what: str, secret: str) -> BackendError:
 
 
 def _hinted(problem: Problem) -> Problem:
-    """A value over its limit: that limit is no feature flag."""
+    """Add a hint to a value over its limit, which is not a feature flag of the core."""
     if problem.code is not ProblemCode.RESULT_TOO_LARGE:
         return problem
     return replace(problem, hint=f"max-object-size of config.{NAME} sets that limit, up to {MOST}")
@@ -419,18 +421,18 @@ def _cluster_error(error: StoreError, location: str, what: str) -> ClusterError:
 
 
 def _refused(why: str) -> PydanticCustomError:
-    """An error in these words alone, without the value: it may hold what is secret."""
+    """Return an error without the value, which may contain a secret."""
     return PydanticCustomError("refused", "{why}", {"why": why})
 
 
 def _url_fault(url: str) -> str:
-    """What is wrong with a URL; it is not repeated, for it may hold what is secret."""
+    """Return what is wrong with a URL; it is not quoted, because it may contain a secret."""
     try:
         parts = urlsplit(url)
     except ValueError:
         return "it is no URL"
     if parts.scheme not in _SCHEMES:
-        return f"it must begin with one of {', '.join(f'{one}://' for one in _SCHEMES)}"
+        return f"it must begin with one of {', '.join(f'{scheme}://' for scheme in _SCHEMES)}"
     if "@" in url or "?" in url or "#" in url:
         return "it must hold no user, query or fragment; credentials go into the Secret"
     if (folder := local_path(url)) is not None:

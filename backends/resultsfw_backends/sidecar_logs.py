@@ -10,9 +10,9 @@ from resultsfw import Capabilities, Cluster, Extraction, Limits, Object, Permiss
 from resultsfw_backends._results_sidecar import (
     SidecarConfig,
     add_sidecar,
-    has_said_all,
+    may_be_read,
     read_log,
-    unread,
+    refuse_to_read,
 )
 from resultsfw_sidecar import wire as wires
 
@@ -49,13 +49,13 @@ def prepare_pod(run: Run, pod: Object, limits: Limits, config: Config) -> int:
 @hookimpl
 def pod_ready(run: Run, pod: Object, wire: int) -> bool:
     """Return whether the sidecar has ended for good, or should have printed all: the Steps have ended."""
-    return has_said_all(run, pod, wire=wire)
+    return may_be_read(run, pod, wire=wire)
 
 
 @hookimpl
 def extract(run: Run, pod: Object, cluster: Cluster, limits: Limits, wire: int) -> Extraction:
     """Read the log."""
-    if (nothing := unread(pod, wire=wire, known=(wires.TEKTON, wires.WIRE))) is not None:
+    if (nothing := refuse_to_read(pod, wire=wire, known=(wires.TEKTON, wires.WIRE))) is not None:
         return nothing
     least = TEKTON_LOG_BYTES if wire == wires.TEKTON else 0
     return read_log(run, pod, cluster, limits=limits, wire=wire, least=least)
