@@ -49,7 +49,7 @@ class WorkQueue(Generic[Key]):
 
     The names are those of client-go's ``workqueue``. Two things differ. After a key of one tenant, keys of
     all other tenants come first, however many of its keys wait; and retries are limited for each tenant.
-    A key has one timer at most, the earliest: a reconciler says anew after each pass when it wants the next.
+    A key has one timer at most, the earliest: each reconciliation decides anew when the next one is due.
 
     A key that is added while a worker holds it is handed out again after `done`.
 

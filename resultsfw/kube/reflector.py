@@ -70,9 +70,8 @@ class Reflector:
         kind: The kind of the objects.
         namespace: ``None``: all.
         label_selector: As the API reads it.
-        wider_selector: Used instead of ``label_selector`` from the first object on that a request of this
-            process returned, or that left the watch, and that only this one fits: an object which is ours
-            has labels that nobody expected.
+        wider_selector: Replaces ``label_selector`` once only this one fits an object of ours:
+            an object that a request of this process returned, or that left the watch by a change of labels.
         on_change: Called for every change.
         on_restart: Called when a watch begins again, with the cause: "ended", "cut", "gone", "fault".
         transform: Applied to an object before it is held; must leave its name, namespace, uid,
@@ -205,7 +204,7 @@ class Reflector:
                 self._entries[key] = answer
 
     def mark_stale(self, namespace: str, name: str) -> None:
-        """Note that an object was changed by somebody: what is held is not fresh until a later event."""
+        """Note that a later version of an object exists: `get_fresh` returns none until the cache has it."""
         with self._lock:
             if (namespace, name) in self._entries:
                 self._stale.add((namespace, name))
@@ -324,7 +323,7 @@ class Reflector:
         now = None if change == "DELETED" else entry(obj, compress=self._compress, notified=True)
         with self._lock:
             before = self._entries.get(key)
-            # The answer to a write of ours may be held before the watch has come as far.
+            # The response to a write of this process may be held already, and be later than the event.
             if before is None or is_newer(before.version, version) is not True:
                 if now is not None:
                     self._entries[key] = now

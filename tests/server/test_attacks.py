@@ -179,7 +179,8 @@ def test_a_header_is_counted_in_whatever_pieces_it_arrives(server, line, status)
     with server.raw(whole) as sock:  # in one piece
         answer = answer_on(sock)
     assert answer.status == status
-    with contextlib.suppress(ConnectionError), server.raw(b"") as sock:
+    # A server that refuses at the limit closes early: TLS then ends in an SSLEOFError.
+    with contextlib.suppress(OSError), server.raw(b"") as sock:
         for start in range(0, len(whole), 5000):
             sock.sendall(whole[start : start + 5000])
         assert answer_on(sock).status == status
