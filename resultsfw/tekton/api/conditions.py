@@ -30,7 +30,7 @@ Waiting = tuple[str, str]
 def succeeded(run: Object) -> Object:
     """Return a run's Succeeded condition; empty before it has one."""
     conditions = (run.get("status") or {}).get("conditions") or ()
-    return next((one for one in conditions if one.get("type") == "Succeeded"), {})
+    return next((entry for entry in conditions if entry.get("type") == "Succeeded"), {})
 
 
 def is_done(run: Object) -> bool:

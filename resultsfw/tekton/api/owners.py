@@ -28,4 +28,4 @@ def owner_reference(run: Object, kind: Kind = TASKRUNS, *, controller: bool = Tr
 def owns(run: Object, obj: Object) -> bool:
     """Return whether an object is this very run's: one of the same name may be somebody else's."""
     uid = run["metadata"].get("uid")
-    return any(one.get("uid") == uid for one in obj["metadata"].get("ownerReferences") or ())
+    return any(owner.get("uid") == uid for owner in obj["metadata"].get("ownerReferences") or ())

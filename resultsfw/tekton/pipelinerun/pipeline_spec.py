@@ -217,17 +217,17 @@ def _given(value: Any, field: str, known: Expansion, passing: Expansion | None) 
 def _refuse_params(pipelinerun: Object, spec: Object, whose: str, of: str) -> None:
     declared: list[Object] = list(spec.get("params") or ())
     given: dict[str, Any] = {
-        one["name"]: param_value(one.get("value")) for one in pipelinerun["spec"].get("params") or ()
+        param["name"]: param_value(param.get("value")) for param in pipelinerun["spec"].get("params") or ()
     }
     if missing := [
-        one["name"] for one in declared if one.get("default") is None and one["name"] not in given
+        param["name"] for param in declared if param.get("default") is None and param["name"] not in given
     ]:
         raise RefusedRun(
             reasons.PARAMETER_MISSING,
             f"{whose} is missing some parameters required by Pipeline {of}: "
             f"pipelineRun missing parameters: [{' '.join(missing)}]",
         )
-    types = {one["name"]: param_type(one) for one in declared}
+    types = {param["name"]: param_type(param) for param in declared}
     wrong = [name for name, value in given.items() if name in types and value_type(value) != types[name]]
     if wrong:
         raise RefusedRun(
@@ -235,39 +235,39 @@ def _refuse_params(pipelinerun: Object, spec: Object, whose: str, of: str) -> No
             f"{whose} parameters have mismatching types with Pipeline {of}'s parameters: "
             f"parameters have inconsistent types : [{' '.join(wrong)}]",
         )
-    for one in declared:
-        value = given.get(one["name"])
-        if one.get("enum") and isinstance(value, str) and value and value not in one["enum"]:
+    for param in declared:
+        value = given.get(param["name"])
+        if param.get("enum") and isinstance(value, str) and value and value not in param["enum"]:
             raise RefusedRun(
                 reasons.INVALID_PARAM_VALUE,
-                f"{whose} parameters have invalid value: param `{one['name']}` value: "
+                f"{whose} parameters have invalid value: param `{param['name']}` value: "
                 f"{shown_value(value)} is not in the enum list",
             )
-    for one in declared:
-        keys = set(one.get("properties") or ())
-        there = {*(given.get(one["name"]) or ()), *(param_value(one.get("default")) or ())}
-        if types[one["name"]] == "object" and (lacking := sorted(keys - there)):
+    for param in declared:
+        keys = set(param.get("properties") or ())
+        there = {*(given.get(param["name"]) or ()), *(param_value(param.get("default")) or ())}
+        if types[param["name"]] == "object" and (lacking := sorted(keys - there)):
             raise RefusedRun(
                 reasons.PARAMETER_KEYS,
                 f"{whose} parameters is missing object keys required by Pipeline {of}'s "
                 f"parameters: pipelineRun missing object keys for parameters: "
-                f"map[{one['name']}:[{' '.join(lacking)}]]",
+                f"map[{param['name']}:[{' '.join(lacking)}]]",
             )
 
 
 def _refuse_workspaces(pipelinerun: Object, spec: Object, whose: str, of: str) -> None:
-    bound = {one["name"] for one in pipelinerun["spec"].get("workspaces") or ()}
-    for one in spec.get("workspaces") or ():
-        if one["name"] not in bound and not one.get("optional"):
+    bound = {workspace["name"] for workspace in pipelinerun["spec"].get("workspaces") or ()}
+    for workspace in spec.get("workspaces") or ():
+        if workspace["name"] not in bound and not workspace.get("optional"):
             raise RefusedRun(
                 reasons.INVALID_WORKSPACES,
                 f"{whose} doesn't bind Pipeline {of}'s Workspaces correctly: pipeline requires "
-                f'workspace with name "{one["name"]}" be provided by pipelinerun',
+                f'workspace with name "{workspace["name"]}" be provided by pipelinerun',
             )
-    optional = {one["name"] for one in spec.get("workspaces") or () if one.get("optional")}
+    optional = {workspace["name"] for workspace in spec.get("workspaces") or () if workspace.get("optional")}
     for _, task in tasks_of(spec):
-        for one in task.get("workspaces") or ():
-            if (wanted := one.get("workspace") or one["name"]) not in bound | optional:
+        for usage in task.get("workspaces") or ():
+            if (wanted := usage.get("workspace") or usage["name"]) not in bound | optional:
                 raise RefusedRun(
                     reasons.CREATE_RUN_FAILED,
                     f'expected workspace "{wanted}" to be provided by pipelinerun for pipeline task '
@@ -275,19 +275,19 @@ def _refuse_workspaces(pipelinerun: Object, spec: Object, whose: str, of: str) -
                 )
     names = {task["name"] for _, task in tasks_of(spec)}
     given = pipelinerun["spec"].get("taskRunSpecs") or ()
-    entries = Counter(one.get("pipelineTaskName") or "" for one in given)
+    entries = Counter(entry.get("pipelineTaskName") or "" for entry in given)
     if most := [name for name, count in entries.most_common(1) if count > _MOST_ENTRIES]:
         raise RefusedRun(
             reasons.INVALID_TASKRUN_SPECS,
             f"{whose} has {entries[most[0]]} taskRunSpecs for one Task, over the limit of {_MOST_ENTRIES}: "
             f'"{most[0]}"; write them as one',
         )
-    for one in pipelinerun["spec"].get("taskRunSpecs") or ():
-        if one.get("pipelineTaskName") not in names:
+    for entry in pipelinerun["spec"].get("taskRunSpecs") or ():
+        if entry.get("pipelineTaskName") not in names:
             raise RefusedRun(
                 reasons.INVALID_TASKRUN_SPECS,
                 f"{whose} doesn't define taskRunSpecs correctly: pipelineRun's taskrunSpecs "
-                f'defined wrong taskName: "{one.get("pipelineTaskName", "")}", does not exist in Pipeline',
+                f'defined wrong taskName: "{entry.get("pipelineTaskName", "")}", does not exist in Pipeline',
             )
 
 

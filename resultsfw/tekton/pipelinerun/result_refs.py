@@ -1,4 +1,4 @@
-"""References in a Pipeline's texts: to parameters, to results of Tasks, to how Tasks ended."""
+"""Parse references to results of Tasks in a Pipeline's texts, and resolve them."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -62,8 +62,8 @@ class ResultRef:
         section: ``tasks`` or ``finally``.
         task: The Pipeline Task.
         result: The result's name.
-        index: Of an element of an array; ``None``: not one.
-        key: Of an object's value; ``None``: not one.
+        index: Of an element of an array; ``None`` if it names none.
+        key: Of an object's value; ``None`` if it names none.
         whole: Whether it ends in ``[*]``.
     """
 
@@ -210,7 +210,7 @@ def value_reader(core: ResultsManager, cluster: Cluster, namespace: str, times: 
         namespace: Of the run.
         times: Its limits: what can come right is waited for no longer.
     """
-    known: dict[tuple[Reference, str], Value] = {}  # a look asks for the same more than once
+    known: dict[tuple[Reference, str], Value] = {}  # a reconcile asks for the same more than once
 
     def read(ref: ResultRef, value: Object, kind: str) -> Value:
         what = f'needs the value of result "{ref.result}" of task "{ref.task}" in a text'

@@ -1,4 +1,4 @@
-"""What is wrong with a Pipeline's own text, beyond the shape of its fields and the order of its Tasks."""
+"""Validate a Pipeline's own text, beyond the shape of its fields and the order of its Tasks."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -26,8 +26,8 @@ def pipeline_errors(spec: Object) -> Iterator[str]:
             if task["name"] in seen:
                 yield f"expected exactly one, got both: {section}[{index}].name"
             seen.add(task["name"])
-    for index, one in enumerate(spec.get("results") or ()):
-        if any(ref.task not in seen for ref in result_refs(one.get("value"))):
+    for index, result in enumerate(spec.get("results") or ()):
+        if any(ref.task not in seen for ref in result_refs(result.get("value"))):
             yield f"invalid value: referencing a nonexistent task: results[{index}].value"
     last = spec.get("finally") or ()
     if last and not spec.get("tasks"):

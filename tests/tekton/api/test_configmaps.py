@@ -51,7 +51,7 @@ def test_a_key_without_effect_is_warned_about_by_name_unless_it_asks_for_nothing
         assert list(key_warnings(name, {key: f" {harmless.upper()} "})) == []
 
 
-def test_truth_is_read_as_go_reads_it():
+def test_booleans_are_read_as_go_reads_them():
     assert said(disable_creds_init="1") == []
     assert said(enable_artifacts="F") == []
     assert len(said(enable_artifacts="T")) == 1
@@ -76,7 +76,7 @@ def test_a_key_near_no_other_is_said_to_have_no_effect():
     assert line.endswith("has no effect")
 
 
-def test_keys_of_ones_own_and_examples_are_not_doubted():
+def test_own_keys_and_examples_are_not_warned_about():
     assert said(results_from="x", embedded_status="full") == []
     ours = {"config.http": "", "_example": ""}
     assert list(key_warnings(FEATURE_FLAGS, ours, own=OWN, prefix=CONFIG_PREFIX)) == []
@@ -99,7 +99,7 @@ def test_key_warnings_never_fail_whatever_a_configmap_holds(data):
         list(key_warnings(name, data, own=OWN, prefix=CONFIG_PREFIX))
 
 
-def test_defaults_that_are_honoured():
+def test_honoured_defaults_are_not_warned_about():
     found = settings_of({}, {"default-service-account": "bot", "default-forbidden-env": "A, B ,"})
     assert found.pods.service_account == "bot"
     assert found.policies.forbidden_env == {"A", "B"}
@@ -233,7 +233,7 @@ def test_an_inline_task_of_a_pipeline_by_reference_is_refused_too():
     harness.refused('Pipeline "release": spec.tasks[0].taskSpec')
 
 
-def test_a_misspelt_kind_of_the_inline_policy_is_no_policy_without_a_word():
+def test_a_misspelt_kind_of_the_inline_policy_is_an_error():
     with pytest.raises(FlagError) as caught:
         policies_of({"disable-inline-spec": "taskruns"}, {})
     assert caught.value.subject == "disable-inline-spec"

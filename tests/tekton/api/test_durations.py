@@ -31,12 +31,12 @@ SECOND = 10**9
         ("+5s", 5 * SECOND),
     ],
 )
-def test_read(text, nanoseconds):
+def test_a_duration_is_read_as_go_reads_it(text, nanoseconds):
     assert parse_duration(text) == nanoseconds
 
 
 @pytest.mark.parametrize("text", ["", "5", "1d", "h", "1h 30m", "1h-30m", ".s", "1e3s", "999999999h", "５s"])
-def test_refused(text):
+def test_what_is_no_duration_is_refused(text):
     with pytest.raises(ValueError, match="duration"):
         parse_duration(text)
 
@@ -55,17 +55,17 @@ def test_refused(text):
         (-90 * SECOND, "-1m30s"),
     ],
 )
-def test_printed(nanoseconds, text):
+def test_a_duration_is_printed_as_go_prints_it(nanoseconds, text):
     assert format_duration(nanoseconds) == text
 
 
 @given(st.integers(-(2**63) + 1, 2**63 - 1))
-def test_what_is_printed_reads_back(nanoseconds):
+def test_a_printed_duration_is_read_back(nanoseconds):
     assert parse_duration(format_duration(nanoseconds)) == nanoseconds
 
 
 @given(st.text(max_size=20))
-def test_any_text_is_read_or_refused(text):
+def test_any_text_is_a_duration_or_is_refused(text):
     try:
         parse_duration(text)
     except ValueError as error:
@@ -105,5 +105,5 @@ def test_what_is_no_quantity_is_refused(text):
         ("ephemeral-storage", "1Gi", 3, "357913941"),
     ],
 )
-def test_a_share(resource, amount, parts, each):
+def test_an_amount_is_shared_in_equal_parts(resource, amount, parts, each):
     assert share(resource, amount, parts) == each

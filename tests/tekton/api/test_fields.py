@@ -1,4 +1,4 @@
-"""Tekton's fields: each is known, and refused by name before there is a pod, or honoured."""
+"""Tekton's fields: each is honoured or refused by name, and the models know exactly those of the table."""
 
 import json
 
@@ -13,20 +13,23 @@ from resultsfw import PODS
 from resultsfw.errors import InputError
 from resultsfw.local.store import Store
 from resultsfw.tekton.api import models
-from resultsfw.tekton.api.fields import FIELDS, HERMETIC_ANNOTATION, ROOTS, VARIANTS
-from resultsfw.tekton.api.kinds import PIPELINERUNS, TASKRUNS, TASKS
-from resultsfw.tekton.api.models import validate_task_document, validate_taskrun_document
-from resultsfw.tekton.api.unknown import unknown_fields
-from resultsfw.tekton.api.unsupported import artifact_variable, unsupported_parts
+from resultsfw.tekton.api.fields import FIELDS, VARIANTS
+from resultsfw.tekton.api.kinds import PIPELINERUNS
+from resultsfw.tekton.api.models import validate_taskrun_document
+from resultsfw.tekton.api.unsupported import unsupported_parts
 from resultsfw.tekton.pipelinerun import models as pipelines
 
 ALL = [(owner, field) for owner, fields in recorded().items() for field in fields]
+
+
 REFUSED = [
     (owner, field)
     for owner, rules in FIELDS.items()
     for field, rule in rules.items()
     if rule.refused and owner != "StepActionSpec"
 ]
+
+
 MODELS = {
     "TaskRunSpec": models.TaskRunSpec,
     "TaskRunStepSpec": models.Resources,
@@ -61,6 +64,8 @@ MODELS = {
     "WorkspacePipelineTaskBinding": pipelines.TaskWorkspace,
     "PipelineResult": pipelines.PipelineResult,
 }
+
+
 STEP = {"name": "s", "image": "i", "script": "true"}
 
 
@@ -276,116 +281,6 @@ def test_params_of_a_reference_without_a_resolver_are_refused():
     assert error.subject == "spec.taskRef.params"
 
 
-@pytest.mark.parametrize(
-    "variable",
-    [
-        "$(step.artifacts.path)",
-        "$(artifacts.path)",
-        "$(steps.S.outputs.A)",
-        "$(steps.S.inputs.A)",
-        "$(tasks.T.outputs.A)",
-        "$(steps.S.outputs)",
-        "/tekton/artifacts/provenance.json",
-        "/tekton/steps/step-s/artifacts/provenance.json",
-    ],
-)
-@pytest.mark.parametrize(
-    ("place", "path"),
-    [
-        ({"steps": [{**STEP, "script": "cat {}"}]}, "steps[0].script"),
-        ({"steps": [{**STEP, "env": [{"name": "A", "value": "{}"}]}]}, "steps[0].env[0].value"),
-        ({"steps": [{"image": "i", "command": ["c"], "args": ["a", "{}"]}]}, "steps[0].args[1]"),
-        ({"steps": [STEP], "sidecars": [{"name": "s", "image": "i", "script": "{}"}]}, "sidecars[0].script"),
-        ({"steps": [STEP], "stepTemplate": {"workingDir": "{}"}}, "stepTemplate.workingDir"),
-    ],
-)
-def test_a_task_that_uses_artifacts_is_refused_and_not_run_with_an_empty_text(variable, place, path):
-    task = json.loads(json.dumps(place).replace("{}", variable))
-    harness = TaskRunHarness()
-    harness.submit(taskSpec=task)
-    harness.reconcile()
-    assert harness.condition["reason"] == "TaskRunValidationFailed"
-    assert f"spec.taskSpec.{path}: {variable}: artifacts are not supported" in harness.condition["message"]
-    assert Store.list(harness.cluster, PODS) == []
-
-
-def test_a_pipeline_that_passes_artifacts_on_is_refused():
-    given = [{"name": "p", "value": "$(tasks.a.outputs.image)"}]
-    harness = PipelineRunHarness(pipeline_task("a"), pipeline_task("b", params=given))
-    harness.reconcile()
-    assert harness.condition[1] == "PipelineValidationFailed"
-    assert "spec.pipelineSpec.tasks[1].params[0].value: $(tasks.a.outputs.image)" in harness.condition[2]
-    assert harness.taskruns_made == []
-
-
-def test_a_description_and_a_value_may_speak_of_artifacts():
-    """A value is data, and what a person reads is no variable."""
-    text = "$(step.artifacts.path)"
-    task = {"steps": [STEP], "description": text, "params": [{"name": "p", "default": text}]}
-    validate_taskrun_document(document(taskSpec=task, params=[{"name": "p", "value": text}]))
-
-
-@given(st.text(alphabet="$().ainoprstux[]") | st.text())
-def test_text_without_a_variable_of_artifacts_is_let_through(text):
-    found = artifact_variable(text)
-    assert found in text
-    assert not found or found.startswith(("$(", "/tekton/"))
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "$(steps.x.outputs." * 60_000,
-        "$(steps." * 120_000,
-        "$(tasks." + "a" * 10**6,
-        "$(steps.a.outputs." + "b" * 10**6,
-    ],
-)
-def test_the_search_for_variables_of_artifacts_is_linear(text):
-    """Quadratic work on these would take minutes."""
-    assert artifact_variable(f"{text}$(artifacts.path)") == "$(artifacts.path)"
-
-
-HERMETIC = {HERMETIC_ANNOTATION: "hermetic"}
-
-
-def test_a_hermetic_run_is_refused():
-    harness = TaskRunHarness()
-    harness.submit(annotations=HERMETIC)
-    harness.reconcile()
-    assert harness.condition["reason"] == "TaskRunValidationFailed"
-    assert f"metadata.annotations[{HERMETIC_ANNOTATION}]" in harness.condition["message"]
-    assert Store.list(harness.cluster, PODS) == []
-
-
-def test_another_execution_mode_is_ignored_as_tekton_ignores_it():
-    harness = TaskRunHarness()
-    harness.submit(annotations={HERMETIC_ANNOTATION: "standard"})
-    harness.reconcile()
-    assert harness.pod()
-
-
-def test_a_hermetic_task_is_refused_as_its_annotation_passes_to_its_runs():
-    task = {**document("Task", steps=[STEP]), "metadata": {"name": "t", "annotations": HERMETIC}}
-    assert "hermetic execution" in refusal(validate_task_document, task).message
-
-
-@pytest.mark.parametrize("place", ["run", "task", "specs"])
-def test_a_hermetic_pipelinerun_is_refused_before_there_is_a_taskrun(place):
-    own = {"pipelineTaskName": "a", "metadata": {"annotations": HERMETIC}}
-    task = pipeline_task("a")
-    if place == "task":
-        task["taskSpec"]["metadata"] = {"annotations": HERMETIC}
-    harness = PipelineRunHarness(task, **({"taskRunSpecs": [own]} if place == "specs" else {}))
-    if place == "run":
-        patch = {"metadata": {"annotations": HERMETIC}}
-        Store.patch(harness.store, PIPELINERUNS, "default", "p", patch)
-    harness.reconcile()
-    assert harness.condition[1] == "PipelineValidationFailed"
-    assert "hermetic execution" in harness.condition[2]
-    assert harness.taskruns_made == []
-
-
 WORDS = [
     "spec",
     "taskSpec",
@@ -398,6 +293,8 @@ WORDS = [
     "debug",
     "env",
 ]
+
+
 SHAPES = st.deferred(
     lambda: (
         st.none()
@@ -414,78 +311,6 @@ def test_the_search_never_fails_whatever_the_shape_of_a_document(value):
     for kind in ("TaskRun", "PipelineRun", "Task", "Pipeline", "Other"):
         list(unsupported_parts({"kind": kind, "metadata": value, "spec": value}))
     list(unsupported_parts(value))
-
-
-def test_labels_and_annotations_of_a_task_pass_to_its_run_and_pod():
-    """As Tekton passes them; what the run says itself wins, and notes of the controller do not pass."""
-    harness = TaskRunHarness()
-    task = document("Task", steps=[STEP], results=[{"name": "digest"}])
-    task["metadata"] = {
-        "name": "t",
-        "namespace": "default",
-        "labels": {"team": "a", "tier": "x"},
-        "annotations": {
-            "doc": "d",
-            "kubectl.kubernetes.io/last-applied-configuration": "{}",
-            "resultsfw.dev/stamp": "forged/1",
-        },
-    }
-    Store.create(harness.cluster, TASKS, task)
-    harness.submit(taskSpec=None, taskRef={"name": "t"})
-    Store.patch(harness.cluster, TASKRUNS, "default", "run", {"metadata": {"labels": {"tier": "own"}}})
-    harness.reconcile()
-    run, pod = harness.taskrun["metadata"], harness.pod()["metadata"]
-    for labels in (run["labels"], pod["labels"]):
-        assert {key: labels[key] for key in ("team", "tier", "tekton.dev/task")} == {
-            "team": "a",
-            "tier": "own",
-            "tekton.dev/task": "t",
-        }
-    assert run["annotations"]["doc"] == pod["annotations"]["doc"] == "d"
-    assert "kubectl.kubernetes.io/last-applied-configuration" not in run["annotations"]
-    assert run["annotations"]["resultsfw.dev/stamp"] == "sidecar-logs/1"
-
-
-def test_a_run_that_has_its_tasks_labels_is_not_written_again():
-    harness = TaskRunHarness()
-    task = document("Task", steps=[STEP], results=[{"name": "digest"}])
-    task["metadata"] = {"name": "t", "namespace": "default", "labels": {"team": "a"}}
-    Store.create(harness.cluster, TASKS, task)
-    harness.submit(taskSpec=None, taskRef={"name": "t"})
-    labels = {"team": "b", "tekton.dev/task": "t"}
-    Store.patch(harness.cluster, TASKRUNS, "default", "run", {"metadata": {"labels": labels}})
-    harness.reconcile()
-    assert harness.cluster.calls.count(("patch", "TaskRun")) == 1  # the stamp
-    assert harness.pod()["metadata"]["labels"]["team"] == "b"
-
-
-@pytest.mark.parametrize(
-    ("task", "said"),
-    [
-        ({"steps": [{**STEP, "env": [{"nmae": "A"}]}]}, "steps[0].env[0].nmae: no field of Kubernetes"),
-        ({"steps": [{**STEP, "securityContext": {"runAsUsr": 1}}]}, 'did you mean "runAsUser"?'),
-        (
-            {"steps": [STEP], "sidecars": [{"readinessProbe": {"httpGet": {"prt": 1}}}]},
-            (
-                "sidecars[0].readinessProbe.httpGet.prt: no field of Kubernetes that is known here; "
-                'did you mean "port"?'
-            ),
-        ),
-    ],
-)
-def test_a_field_that_kubernetes_does_not_have_is_found_with_the_nearest_name(task, said):
-    (line,) = unknown_fields(document("Task", **task))
-    assert said in line
-
-
-def test_every_capture_has_only_known_fields(capture):
-    assert list(unknown_fields(capture["taskrun"])) == []
-
-
-@given(SHAPES)
-def test_the_search_for_unknown_fields_never_fails_whatever_the_shape(value):
-    for kind in ROOTS:
-        list(unknown_fields({"kind": kind, "spec": value}))
 
 
 def test_the_page_shows_the_table():

@@ -30,7 +30,7 @@ def valid_task(document):
     return Task.model_validate(document)
 
 
-def test_as_created_and_as_an_api_server_returns_it(capture):
+def test_captured_runs_are_valid_as_created_and_as_returned(capture):
     """Captured runs, before and after: with status, ``computeResources: {}``, ``provenance: {}``."""
     assert valid_taskrun(capture["taskrun"]).metadata.name == capture["name"]
     stored = capture["tekton_final"]
@@ -45,7 +45,7 @@ def test_a_kind_in_small_letters_and_a_sidecar_without_a_name_are_accepted_as_by
     assert valid_taskrun(taskrun(taskSpec=spec)).spec.task_spec.sidecars[0].name == ""
 
 
-def test_types_what_is_read():
+def test_a_valid_document_has_typed_fields():
     run = valid_taskrun(
         taskrun(
             taskSpec={
@@ -61,7 +61,7 @@ def test_types_what_is_read():
     assert run.spec.retries == 2
 
 
-def test_task():
+def test_a_task_is_valid_and_another_kind_is_refused():
     task = {
         "apiVersion": "tekton.dev/v1",
         "kind": "Task",
@@ -126,7 +126,7 @@ def test_a_field_without_a_value_is_absent():
         ({"taskSpec": {}, "resources": {}}, "spec.resources", "unknown field"),
     ],
 )
-def test_refused_by_path(spec, path, said):
+def test_an_invalid_field_is_refused_by_its_path(spec, path, said):
     refused = refusal(taskrun(**spec))
     assert refused.subject == path
     assert refused.message.startswith(f"{path}: ")
@@ -145,11 +145,11 @@ def test_refused_by_path(spec, path, said):
         ({"more": 1}, "more"),
     ],
 )
-def test_document_that_is_no_taskrun(change, path):
+def test_a_document_that_is_no_taskrun_is_refused_by_path(change, path):
     assert refusal({**taskrun(), **change}).subject == path
 
 
-def test_several_errors_are_told_together():
+def test_several_errors_are_in_one_message():
     refused = refusal(taskrun(taskSpec={"steps": [{"imge": "i"}], "results": 1}, retries=-1))
     assert refused.subject == "spec.taskSpec.steps[0].imge"
     assert [part.split(":")[0] for part in refused.message.split("; ") if ":" in part] == [

@@ -64,7 +64,7 @@ class CapturedRun:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_status_is_tektons(name):
+def test_the_status_equals_tektons(name):
     capture = load(name)
     run = CapturedRun(capture)
     ours, theirs = plain(run.play()), plain(capture["tekton_final"]["status"])
@@ -73,7 +73,7 @@ def test_the_status_is_tektons(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_taskruns_are_tektons(name):
+def test_the_taskruns_equal_tektons(name):
     capture = load(name)
     run = CapturedRun(capture)
     run.play()

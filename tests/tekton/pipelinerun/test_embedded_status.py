@@ -30,7 +30,7 @@ def flags(mode):
 
 
 @pytest.mark.parametrize("mode", ["minimal", "full", "both"])
-def test_what_each_mode_holds(mode):
+def test_a_status_holds_what_its_mode_says(mode):
     harness = played(flags(mode))
     assert harness.condition[:2] == ("True", "Succeeded")
     status = harness.status
@@ -64,7 +64,7 @@ def test_a_copy_loses_what_its_taskrun_loses():
     assert harness.status["taskRuns"]["p-a"]["status"] == harness.taskrun("a")["status"]
 
 
-def test_the_flag_may_change_while_a_run_goes_on():
+def test_a_change_of_the_flag_applies_to_a_run_that_goes_on():
     harness = PipelineRunHarness(pipeline_task("a"), pipeline_task("b", runAfter=["a"]), flags=flags("full"))
     harness.reconcile()
     harness.core = PipelineRunHarness(flags=flags("minimal")).core
@@ -94,7 +94,7 @@ class Pruning(RecordingStore):
 
 
 @pytest.mark.parametrize("mode", ["full", "both"])
-def test_a_server_that_keeps_no_copies_is_named_by_the_run_itself(mode, caplog):
+def test_a_status_whose_copies_the_server_drops_has_references_and_says_so(mode, caplog):
     told = []
     pruning, harness = (
         Pruning(),
@@ -120,7 +120,7 @@ def test_a_server_that_keeps_no_copies_is_named_by_the_run_itself(mode, caplog):
     assert len(told) == 1
 
 
-def test_copies_that_do_not_fit_are_left_out_and_end_the_run_by_name():
+def test_copies_that_do_not_fit_are_left_out_and_fail_the_run_by_name():
     harness = PipelineRunHarness(
         *(pipeline_task(name, results=("r",)) for name in "abc"), flags=flags("full")
     )
@@ -144,7 +144,7 @@ def test_copies_that_do_not_fit_are_left_out_and_end_the_run_by_name():
     assert object_size(harness.pipelinerun) < OBJECT_BYTES
 
 
-def test_a_runs_own_results_go_before_copies():
+def test_a_runs_own_results_are_kept_before_copies():
     results = [{"name": "own", "value": "$(tasks.a.results.r)"}]
     harness = PipelineRunHarness(pipeline_task("a", results=("r",)), flags=flags("both"), results=results)
     harness.reconcile()
@@ -165,7 +165,7 @@ class Narrow(RecordingStore):
         return super().patch(kind, namespace, name, patch, subresource=subresource)
 
 
-def test_copies_that_the_server_finds_too_large_never_loop():
+def test_copies_that_the_server_finds_too_large_are_dropped_and_not_retried():
     narrow, harness = Narrow(), PipelineRunHarness(pipeline_task("a"), flags=flags("full"))
     narrow.create(PIPELINERUNS, {**harness.pipelinerun, "metadata": {"name": "p", "namespace": "default"}})
     harness.store = narrow

@@ -68,7 +68,7 @@ def _fail(
 
 
 @pytest.mark.parametrize(("verb", "kind", "reason"), CALLS)
-def test_what_may_come_right_waits_with_its_cause_and_then_the_run_goes_on(verb, kind, reason):
+def test_a_run_waits_for_a_request_that_may_come_right_and_then_goes_on(verb, kind, reason):
     del reason
     harness = _harness()
     # Labels help people to search; a run that may not have them goes on.
@@ -88,7 +88,7 @@ def test_what_may_come_right_waits_with_its_cause_and_then_the_run_goes_on(verb,
 
 
 @pytest.mark.parametrize(("verb", "kind", "reason"), CALLS)
-def test_a_run_that_waits_asks_to_be_looked_at_when_its_time_is_over(verb, kind, reason):
+def test_a_waiting_run_is_requeued_at_its_timeout(verb, kind, reason):
     """Pauses between tries grow to a minute: its timeout was late by as much."""
     del reason
     harness = _harness()
@@ -102,7 +102,9 @@ def test_a_run_that_waits_asks_to_be_looked_at_when_its_time_is_over(verb, kind,
 
 @pytest.mark.parametrize(("verb", "kind", "reason"), CALLS)
 @pytest.mark.parametrize(("end", "ended"), [("time", "PipelineRunTimeout"), ("cancel", "Cancelled")])
-def test_what_does_not_come_right_ends_the_run_which_names_what_it_waited_for(verb, kind, reason, end, ended):
+def test_a_waiting_run_that_is_cancelled_or_times_out_names_what_it_waited_for(
+    verb, kind, reason, end, ended
+):
     del reason
     harness = _harness()
     _fail(harness, verb, kind, UnavailableError(QUOTA))
@@ -122,7 +124,7 @@ def test_what_does_not_come_right_ends_the_run_which_names_what_it_waited_for(ve
 
 
 @pytest.mark.parametrize(("verb", "kind", "reason"), CALLS)
-def test_what_a_server_never_accepts_ends_the_run_by_name(verb, kind, reason):
+def test_a_request_that_the_server_never_accepts_fails_the_run_by_name(verb, kind, reason):
     harness = _harness()
     _fail(harness, verb, kind, ClusterError(f"{kind} is invalid: spec: Required value"))
     assert harness.reconcile() is None
@@ -167,7 +169,7 @@ def test_a_cancelled_run_whose_pipeline_is_not_there_is_cancelled():
     assert harness.condition[:2] == ("False", "Cancelled")
 
 
-def test_a_fault_of_the_program_ends_with_the_timeout(monkeypatch):
+def test_a_run_that_a_fault_of_the_program_blocks_ends_at_its_timeout(monkeypatch):
     def broken(*_arguments: Any) -> None:
         raise ZeroDivisionError
 
@@ -181,7 +183,7 @@ def test_a_fault_of_the_program_ends_with_the_timeout(monkeypatch):
 
 @pytest.mark.parametrize("kind", ["PipelineRun", "Pipeline"])
 @pytest.mark.parametrize(("length", "fits"), [(63, True), (64, False), (253, False)])
-def test_a_name_longer_than_a_label_ends_the_run_by_name(kind, length, fits):
+def test_a_name_longer_than_a_label_fails_the_run(kind, length, fits):
     harness, long = PipelineRunHarness(), "n" * length
     spec = {"tasks": [pipeline_task("a")]}
     metadata = {"name": long, "namespace": "default"}

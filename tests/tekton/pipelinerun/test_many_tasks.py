@@ -158,7 +158,7 @@ def test_thousands_of_tasks_need_no_deep_stack(shape, state):
 
 
 @pytest.mark.slow
-def test_a_task_that_is_left_out_leaves_out_all_behind_it():
+def test_a_skipped_task_skips_all_that_depend_on_it():
     facts = _look(_skipped_chain(MANY), _nothing, seconds=1)
     why = {name: facts.skip_reason(name) for name in facts.tasks}
     assert why["t0"] == "When Expressions evaluated to false"

@@ -75,7 +75,7 @@ def test_what_is_not_given_is_what_tektons_webhook_and_types_make_of_it(timeouts
         ),
     ],
 )
-def test_timeouts_that_contradict_each_other_end_the_run_before_anything_is_made(spec, said):
+def test_timeouts_that_contradict_each_other_fail_the_run_before_a_taskrun_is_created(spec, said):
     harness = PipelineRunHarness(pipeline_task("a"), **{f"run_{key}": value for key, value in spec.items()})
     harness.reconcile()
     assert harness.condition[:2] == ("False", "PipelineValidationFailed")
@@ -93,7 +93,7 @@ def test_timeouts_that_contradict_each_other_end_the_run_before_anything_is_made
         {"taskRunSpecs": [{"pipelineTaskName": "a", "timeout": "1h"}]},
     ],
 )
-def test_timeouts_that_tekton_takes_are_taken(spec):
+def test_timeouts_that_tekton_accepts_are_accepted(spec):
     harness = PipelineRunHarness(pipeline_task("a"), **{f"run_{key}": value for key, value in spec.items()})
     harness.reconcile()
     assert harness.taskruns_made == ["a"]
@@ -165,7 +165,7 @@ def test_a_finally_that_runs_past_the_time_of_the_tasks_is_no_timeout_of_the_tas
 
 
 @pytest.mark.parametrize("failed", ["Failed", "TaskRunCancelled"])
-def test_tasks_that_failed_in_time_are_told_as_failed_after_a_long_finally(failed):
+def test_tasks_that_failed_in_time_are_the_reason_after_a_long_finally(failed):
     timeouts = {"pipeline": "100s", "tasks": "10s"}
     harness = PipelineRunHarness(
         pipeline_task("a"),
@@ -202,7 +202,7 @@ def test_a_task_that_cannot_run_stays_the_cause_after_a_long_finally():
     assert harness.skipped_tasks == {}
 
 
-def test_a_task_that_was_never_begun_for_its_time_stays_so_through_finally():
+def test_a_task_skipped_by_the_timeout_stays_skipped_through_finally():
     """The controller was away while the time passed; what it finds then, every later look finds, too."""
     harness = PipelineRunHarness(
         pipeline_task("a"),
@@ -221,7 +221,7 @@ def test_a_task_that_was_never_begun_for_its_time_stays_so_through_finally():
     assert harness.skipped_tasks == {"b": "PipelineRun Tasks timeout has been reached"}
 
 
-def test_tasks_that_were_ended_for_their_time_are_a_timeout_after_finally():
+def test_tasks_cancelled_by_the_timeout_are_a_timeout_after_finally():
     harness = PipelineRunHarness(
         pipeline_task("a"), last=(pipeline_task("f"),), run_timeouts={"pipeline": "100s", "tasks": "10500ms"}
     )
@@ -309,7 +309,7 @@ def test_what_finally_needs_is_waited_for_though_the_time_of_the_tasks_is_over()
 # Held back.
 
 
-def test_a_run_that_has_begun_cannot_be_held_back():
+def test_a_started_run_is_not_held_back_by_pending():
     """Tekton's webhook refuses that; a run that waited then would begin no further Task until its timeout."""
     harness = PipelineRunHarness(pipeline_task("a"), pipeline_task("b", runAfter=["a"]))
     harness.reconcile()
@@ -319,7 +319,7 @@ def test_a_run_that_has_begun_cannot_be_held_back():
     assert harness.taskruns_made == ["a", "b"]
 
 
-def test_a_pending_run_that_is_cancelled_makes_nothing():
+def test_a_pending_run_that_is_cancelled_creates_nothing():
     harness = PipelineRunHarness(pipeline_task("a"), run_status="PipelineRunPending")
     harness.reconcile()
     assert "startTime" not in harness.status
@@ -372,7 +372,7 @@ def test_a_reference_to_a_foreign_pipeline_is_refused(reference):
 
 
 @pytest.mark.parametrize("timeout", [[], True, {"a": 1}, 5, "nonsense", "1" * 300 + "h"])
-def test_a_timeout_that_cannot_be_read_ends_the_run_by_name_and_raises_nothing(timeout):
+def test_an_invalid_timeout_fails_the_run_and_raises_nothing(timeout):
     harness = PipelineRunHarness(pipeline_task("a"))
     Store.patch(harness.store, PIPELINERUNS, "default", "p", {"spec": {"timeouts": {"pipeline": timeout}}})
     harness.reconcile()
@@ -381,7 +381,7 @@ def test_a_timeout_that_cannot_be_read_ends_the_run_by_name_and_raises_nothing(t
 
 
 @pytest.mark.parametrize("timeouts", [1, True, "1h", ["1h"]])
-def test_timeouts_that_are_no_mapping_end_the_run_by_name_and_raise_nothing(timeouts):
+def test_timeouts_that_are_no_mapping_fail_the_run_and_raise_nothing(timeouts):
     harness = PipelineRunHarness(pipeline_task("a"))
     Store.patch(harness.store, PIPELINERUNS, "default", "p", {"spec": {"timeouts": timeouts}})
     harness.reconcile()

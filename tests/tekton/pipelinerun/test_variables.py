@@ -174,7 +174,7 @@ def test_pod_templates_have_the_runs_params_in_them():
         (pipeline_task("a", displayName="$(context.pipeline.nope)"), "spec.tasks[0].displayName"),
     ],
 )
-def test_what_nothing_replaces_ends_the_run_before_anything_is_made(task, said):
+def test_a_variable_that_nothing_replaces_fails_the_run_before_a_taskrun_is_created(task, said):
     harness = one_step(task)
     assert harness.condition[:2] == ("False", "PipelineValidationFailed")
     assert said in harness.condition[2]
@@ -209,7 +209,7 @@ def test_a_result_that_is_not_there_named_in_the_text_of_an_embedded_task_ends_t
     assert harness.taskruns_made == []
 
 
-def test_defaults_in_a_circle_end_the_run_by_name():
+def test_defaults_in_a_circle_fail_the_run_by_name():
     harness = one_step(
         pipeline_task("a"), params=[{"name": one, "default": f"$(params.{two})"} for one, two in ("xy", "yx")]
     )
@@ -263,7 +263,7 @@ SOME = st.sampled_from(
 @pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(st.lists(SOME, max_size=6).map("".join))
-def test_what_a_step_wrote_comes_out_as_it_is_wherever_it_is_put(value):
+def test_a_result_arrives_unchanged_wherever_it_is_inserted(value):
     """Through a param, an embedded Task's text and a binding, past all that the next TaskRun replaces."""
     use = embedded(
         "b",
@@ -313,7 +313,7 @@ def test_what_a_run_is_given_keeps_the_path_of_a_workspace_that_only_its_task_kn
     assert script_of(harness, "a") == "cd /workspace/w/app"
 
 
-def test_a_binding_that_would_grow_beyond_an_object_ends_the_run_by_name():
+def test_a_binding_that_would_grow_beyond_an_object_fails_the_run_by_name():
     bound = [{"name": "w", "emptyDir": {}, "subPath": "$(tasks.a.results.r)" * 4000}]
     harness = one_step(
         pipeline_task("a", results=("r",)),
@@ -331,7 +331,7 @@ def test_a_binding_that_would_grow_beyond_an_object_ends_the_run_by_name():
 
 
 @pytest.mark.slow
-def test_thousands_of_tasks_that_are_due_are_made_in_several_reconciles():
+def test_thousands_of_due_taskruns_are_created_in_several_reconciles():
     harness = one_step(*(pipeline_task(f"t{n}") for n in range(450)))
     assert len(harness.taskruns_made) == 200
     assert harness.reconcile() < 1
@@ -383,7 +383,7 @@ def test_many_entries_of_task_run_specs_for_one_task_are_refused():
     assert "32" in harness.condition[2]
 
 
-def test_fewer_taskruns_are_made_at_once_where_each_gets_a_large_pod_template():
+def test_a_large_pod_template_makes_batches_of_taskruns_smaller():
     env = [{"name": "E", "value": "x" * 1_000_000}]
     harness = one_step(
         *(pipeline_task(f"t{n}") for n in range(20)), run_taskRunTemplate={"podTemplate": {"env": env}}

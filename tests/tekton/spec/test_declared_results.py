@@ -1,9 +1,8 @@
-"""What the core is told of a run, and the names of what belongs to it."""
+"""What the core is given of a run: its Steps and its declared results."""
 
 import captures
 import pytest
 
-from resultsfw.tekton.api.names import child_name, container_name, pod_name
 from resultsfw.tekton.spec.declared_results import run_of, step_result
 from resultsfw.types import ResultSpec, Run, Step, StepResultRef
 
@@ -12,7 +11,7 @@ def taskrun():
     return {"metadata": {"name": "run", "namespace": "ns", "uid": "u-1"}, "spec": {}}
 
 
-def test_everything_a_backend_may_know():
+def test_a_run_has_the_declared_results_and_steps_of_its_task():
     spec = {
         "results": [
             {"name": "text"},
@@ -50,12 +49,12 @@ def test_everything_a_backend_may_know():
     )
 
 
-def test_a_task_without_results_or_steps():
+def test_a_task_without_results_or_steps_gives_a_run_without_them():
     run = run_of(taskrun(), {}, attempt=0)
     assert (run.results, run.steps) == ((), ())
 
 
-def test_steps_have_their_containers(capture):
+def test_each_step_names_a_container_of_tektons_pod(capture):
     """The container named for each Step is in the pod that Tekton built."""
     created = captures.created(capture)
     run = run_of(created, created["spec"]["taskSpec"], attempt=0)
@@ -75,34 +74,3 @@ def test_steps_have_their_containers(capture):
 )
 def test_step_result_of_a_value(value, found):
     assert step_result(value) == found
-
-
-@pytest.mark.parametrize("index", [0, 1])
-def test_pods_are_named_as_tekton_names_them(index):
-    capture = captures.load("tm-retries")
-    assert pod_name("tm-retries", index) == captures.first_pods(capture)[index]["metadata"]["name"]
-
-
-@pytest.mark.parametrize(
-    ("parent", "suffix", "name"),
-    [
-        ("short", "-pod", "short-pod"),
-        ("a" * 59, "-pod", "a" * 59 + "-pod"),
-        # The MD5 of the parent, and as much of it as leaves room.
-        ("a" * 60, "-pod", "a" * 27 + "cc7ed669cf88f201c3297c6a91e1d18d" + "-pod"),
-        # The MD5 of both, when not even the suffix leaves room.
-        ("run", "-" + "s" * 63, "run39276e8ddf1a86aa2e556dda34f1170d" + "-" + "s" * 27),
-    ],
-)
-def test_names_that_are_too_long_are_cut_and_hashed(parent, suffix, name):
-    assert child_name(parent, suffix) == name
-
-
-def test_equal_beginnings_make_different_pods():
-    assert pod_name("a" * 70 + "x", 0) != pod_name("a" * 70 + "y", 0)
-    assert pod_name("a" * 70, 0) != pod_name("a" * 70, 1)
-
-
-def test_a_containers_name_ends_in_a_letter_or_digit():
-    assert container_name("step-" + "a" * 57 + "-b") == "step-" + "a" * 57
-    assert container_name("step-a") == "step-a"

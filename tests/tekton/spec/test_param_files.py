@@ -151,7 +151,7 @@ def test_what_is_named_is_a_file_wherever_it_is_named_and_of_any_size(size, wher
         ("cat /tekton/params/other", False),
     ],
 )
-def test_who_names_the_folder_may_mean_every_large_parameter(text, all_of_them):
+def test_the_folder_without_a_name_may_mean_every_large_parameter(text, all_of_them):
     spec = a_spec(script=text)
     run = a_run(spec, b=BIG, small="s")
     assert set(params_as_files(run, spec)) == ({"b"} if all_of_them else set())
@@ -173,7 +173,7 @@ def test_from_which_size_on_a_script_takes_a_parameter_from_its_file_is_one_numb
     assert (("0", "/tekton/params/p") in itertools.pairwise(shell)) is shared
 
 
-def test_an_array_is_json():
+def test_the_file_of_an_array_is_json():
     run = a_run(a_spec(script="true"), b=["x" * LARGE_PARAM_BYTES, "y"])
     assert large_params(run, {})["b"] == b'["' + b"x" * LARGE_PARAM_BYTES + b'","y"]'
 
@@ -185,7 +185,7 @@ def test_an_array_is_json():
         ({"command": ["echo"], "env": [{"name": "V", "value": "$(params.b)"}]}, 'the variable "V"'),
     ],
 )
-def test_what_no_kernel_takes_is_refused_with_the_file_to_read(step, what):
+def test_an_argument_over_linux_limit_is_refused_naming_the_file_to_read(step, what):
     with pytest.raises(RefusedRun) as refused:
         a_pod(a_spec(**step), b=BIG)
     said = refused.value.message
@@ -194,7 +194,7 @@ def test_what_no_kernel_takes_is_refused_with_the_file_to_read(step, what):
 
 
 @given(st.integers(-2, 2), st.booleans())
-def test_the_wall_is_where_linux_has_it(more, variable):
+def test_an_argument_is_refused_from_linux_limit_on(more, variable):
     text = "x" * (ARGUMENT_BYTES + more - (2 if variable else 0))
     container = (
         {"name": "c", "env": [{"name": "V", "value": text}]} if variable else {"name": "c", "args": [text]}
@@ -210,7 +210,7 @@ def test_the_wall_is_where_linux_has_it(more, variable):
     assert taken is not refused
 
 
-def test_a_status_spares_what_the_run_holds_already():
+def test_a_status_holds_references_for_what_the_run_holds():
     spec = a_spec(script="x '$(params.b)'")
     run = a_run(spec, b="v" * 900_000)
     whole = apply(spec, run)
@@ -248,6 +248,6 @@ def test_a_name_that_no_task_can_declare_is_no_file(name):
     assert params_as_files(a_run(a_spec(script="true"), **{name: BIG}), a_spec(script="true")) == {}
 
 
-def test_the_largest_is_named():
+def test_the_note_names_the_largest_parameter():
     assert largest_param_note({"a": b"1", "b": b"22"}) == '; its parameter "b" has 2 bytes'
     assert largest_param_note({}) == ""

@@ -27,7 +27,7 @@ def substituted(text, *, task=None, run=None, **step):
     return apply(spec, run or taskrun())["steps"][0]["script"]
 
 
-def test_gives_what_tekton_stored(capture):
+def test_a_substituted_spec_is_what_tekton_stored(capture):
     """The spec after substitution is the one Tekton left in ``status.taskSpec``."""
     run = captures.created(capture)
     assert apply(run["spec"]["taskSpec"], run) == capture["tekton_final"]["status"]["taskSpec"]
@@ -51,52 +51,52 @@ def test_arguments_stay_as_they_are(capture):
 
 
 @pytest.mark.parametrize("reference", ["params.p", 'params["p"]', "params['p']", "inputs.params.p"])
-def test_text_parameter_in_every_notation(reference):
+def test_a_text_parameter_is_replaced_in_every_notation(reference):
     run = taskrun(params=[{"name": "p", "value": "v"}])
     assert substituted(f"echo $({reference})!", run=run) == "echo v!"
 
 
-def test_name_with_dots_in_brackets():
+def test_a_name_with_dots_is_replaced_in_brackets():
     run = taskrun(params=[{"name": "a.b", "value": "v"}])
     assert substituted("$(params['a.b'])", run=run) == "v"
 
 
-def test_value_over_default():
+def test_a_given_value_replaces_the_default():
     task = {"params": [{"name": "p", "default": "d"}, {"name": "q", "default": "e"}]}
     run = taskrun(params=[{"name": "p", "value": "v"}])
     assert substituted("$(params.p) $(params.q)", task=task, run=run) == "v e"
 
 
-def test_default_that_names_another_parameter():
+def test_a_default_may_name_another_parameter():
     task = {"params": [{"name": "a", "default": "$(params.b)/$(params.c)/x"}, {"name": "b", "default": "b"}]}
     run = taskrun(params=[{"name": "c", "value": "C"}])
     assert substituted("$(params.a)", task=task, run=run) == "b/C/x"
 
 
-def test_array_elements():
+def test_an_array_element_is_replaced_by_index():
     run = taskrun(params=[{"name": "p", "value": ["x", "y"]}])
     assert substituted("$(params.p[1])$(params['p'][0])$(params.p[2])", run=run) == "yx$(params.p[2])"
 
 
 @pytest.mark.parametrize("reference", ["$(params.p[*])", "$(params.p)", "$(params['p'][*])"])
-def test_whole_array_alone_becomes_arguments(reference):
+def test_a_whole_array_alone_becomes_arguments(reference):
     spec = {"steps": [{"image": "i", "command": ["c", reference], "args": ["a", reference, "z"]}]}
     step = apply(spec, taskrun(params=[{"name": "p", "value": ["x", "y"]}]))["steps"][0]
     assert step["command"] == ["c", "x", "y"]
     assert step["args"] == ["a", "x", "y", "z"]
 
 
-def test_empty_array_leaves_no_arguments():
+def test_an_empty_array_leaves_no_arguments():
     spec = {"steps": [{"image": "i", "args": ["$(params.p[*])"]}]}
     assert "args" not in apply(spec, taskrun(params=[{"name": "p", "value": []}]))["steps"][0]
 
 
-def test_whole_array_inside_text_stays():
+def test_a_whole_array_inside_a_text_stays():
     run = taskrun(params=[{"name": "p", "value": ["x"]}])
     assert substituted("a $(params.p[*])", run=run) == "a $(params.p[*])"
 
 
-def test_object_keys_from_value_and_default():
+def test_object_keys_come_from_value_and_default():
     task = {"params": [{"name": "o", "type": "object", "default": {"a": "1", "b": "2"}}]}
     run = taskrun(params=[{"name": "o", "value": {"a": "9"}}])
     assert substituted("$(params.o.a)$(params.o.b)", task=task, run=run) == "92"
@@ -123,7 +123,7 @@ def test_values_are_decoded_as_tekton_decodes_them(given_value, decoded):
 # The other passes
 
 
-def test_context():
+def test_variables_of_the_context_are_replaced():
     script = (
         "$(context.taskRun.name) $(context.taskRun.namespace) $(context.taskRun.uid) $(context.task.name)"
     )
@@ -137,23 +137,23 @@ def test_context_names_the_task_that_is_referred_to():
     assert apply(spec, run, task_name="other")["steps"][0]["script"] == "other"
 
 
-def test_retry_count():
+def test_the_retry_count_is_replaced():
     run = taskrun() | {"status": {"retriesStatus": [{}, {}]}}
     assert substituted("$(context.task.retry-count)", run=run) == "2"
 
 
 @pytest.mark.parametrize("reference", ["results.r.path", 'results["r"].path', "results['r'].path"])
-def test_path_of_a_result_in_every_notation(reference):
+def test_the_path_of_a_result_is_replaced_in_every_notation(reference):
     assert substituted(f"> $({reference})", task={"results": [{"name": "r"}]}) == "> /tekton/results/r"
 
 
 @pytest.mark.parametrize("form", ["step.results.r.path", 'step.results["r"].path', "step.results['r'].path"])
-def test_path_of_a_steps_own_result(form):
+def test_the_path_of_a_steps_own_result_is_replaced(form):
     path = substituted(f"$({form})", results=[{"name": "r"}])
     assert path == "/tekton/steps/step-s/results/r"
 
 
-def test_path_of_an_unnamed_steps_own_result():
+def test_the_path_of_an_unnamed_steps_own_result_is_replaced():
     script = substituted("$(step.results.r.path)", results=[{"name": "r"}], name="")
     assert script == "/tekton/steps/step-unnamed-0/results/r"
 
@@ -163,11 +163,11 @@ def test_another_steps_result_is_left_for_the_entrypoint():
     assert apply(spec, taskrun())["steps"][0]["args"] == ["$(steps.s.results.r)"]
 
 
-def test_exit_code_path():
+def test_the_path_of_an_exit_code_is_replaced():
     assert substituted("$(steps.step-s.exitCode.path)") == "/tekton/steps/step-s/exitCode"
 
 
-def test_workspace_variables():
+def test_variables_of_workspaces_are_replaced():
     task = {"workspaces": [{"name": "w", "mountPath": "/src"}, {"name": "none", "optional": True}]}
     run = taskrun(workspaces=[{"name": "w", "persistentVolumeClaim": {"claimName": "c"}}])
     script = (
@@ -177,7 +177,7 @@ def test_workspace_variables():
     assert substituted(script, task=task, run=run) == "/src true c <> false"
 
 
-def test_workspace_mounted_elsewhere_in_one_step():
+def test_a_step_that_mounts_a_workspace_elsewhere_has_its_own_path():
     spec = {
         "workspaces": [{"name": "w"}],
         "steps": [
@@ -194,14 +194,14 @@ def test_workspace_mounted_elsewhere_in_one_step():
     assert scripts == ["/own", "/workspace/w"]
 
 
-def test_workspace_that_is_only_bound_is_declared():
+def test_a_workspace_that_is_only_bound_is_declared():
     spec = {"steps": [{"image": "i", "script": "$(workspaces.w.path)"}]}
     after = apply(spec, taskrun(workspaces=[{"name": "w", "emptyDir": {}}]))
     assert after["workspaces"] == [{"name": "w"}]
     assert after["steps"][0]["script"] == "/workspace/w"
 
 
-def test_claim_of_a_template_is_named_after_the_run():
+def test_the_claim_of_a_template_is_named_after_the_run():
     run = taskrun(workspaces=[{"name": "w", "volumeClaimTemplate": {"spec": {}}, "subPath": "$(params.p)"}])
     run["spec"]["params"] = [{"name": "p", "value": "sub"}]
     bound = run_texts(run, {}).bindings
@@ -220,7 +220,7 @@ def test_a_value_may_name_what_a_later_pass_puts_in():
 # Where references are replaced
 
 
-def test_all_fields_of_a_step():
+def test_all_fields_of_a_step_are_replaced():
     step = {
         "name": "s",
         "image": "$(params.p)",
@@ -257,7 +257,7 @@ def test_all_fields_of_a_step():
     }
 
 
-def test_template_sidecars_volumes_and_mount_paths():
+def test_template_sidecars_volumes_and_mount_paths_are_replaced():
     spec = {
         "steps": [{"image": "i", "script": "true"}],
         "stepTemplate": {"env": [{"name": "A", "value": "$(params.p)"}]},
@@ -272,7 +272,7 @@ def test_template_sidecars_volumes_and_mount_paths():
     assert after["workspaces"] == [{"name": "w", "mountPath": "/v"}]
 
 
-def test_pod_template():
+def test_variables_of_a_pod_template_are_replaced():
     run = taskrun(
         params=[{"name": "p", "value": "v"}],
         podTemplate={"nodeSelector": {"$(params.p)": "$(params.p)"}, "hostNetwork": True},
@@ -280,7 +280,7 @@ def test_pod_template():
     assert run_texts(run, {}).pod_template == {"nodeSelector": {"v": "v"}, "hostNetwork": True}
 
 
-def test_types_are_inferred():
+def test_missing_types_of_params_and_results_are_inferred():
     spec = {
         "steps": [],
         "params": [
@@ -336,6 +336,6 @@ def test_array_elements_arrive_whole(elements):
     assert step["args"] == ["-", *run["spec"]["params"][0]["value"]]
 
 
-def test_reference_inside_a_shells_own_substitution():
+def test_a_variable_inside_a_shells_own_substitution_is_replaced():
     run = taskrun(params=[{"name": "p", "value": "v"}])
     assert substituted("x=$(cat $(params.p) $(ls))", run=run) == "x=$(cat v $(ls))"

@@ -39,14 +39,14 @@ def creation_failed(why):
 # Against Tekton
 
 
-def test_tekton_runs_it_and_so_do_we(capture):
+def test_what_tekton_ran_is_valid(capture):
     if capture["name"] == "sl-reserved-sidecar":
         return
     run = captures.created(capture)
     refuse_invalid(run, run["spec"]["taskSpec"])
 
 
-def test_reserved_sidecar_is_refused_as_tekton_refused_it():
+def test_a_reserved_sidecar_is_refused_as_by_tekton():
     capture = captures.load("sl-reserved-sidecar")
     run = captures.created(capture)
     (condition,) = capture["tekton_final"]["status"]["conditions"]
@@ -55,7 +55,7 @@ def test_reserved_sidecar_is_refused_as_tekton_refused_it():
 
 
 @pytest.mark.parametrize("case", range(len(from_tekton())))
-def test_says_what_tektons_own_code_says(case):
+def test_a_refusal_has_the_message_of_tektons_own_code(case):
     """TaskRuns made at random, run through Tekton's own validation (``data/tekton``).
 
     Where Tekton lets a variable reach the pod as it is written, ours is a refusal that names it.
@@ -89,7 +89,7 @@ def test_a_refusal_is_an_error_of_ours():
 # The Task
 
 
-def test_task_by_reference_is_named():
+def test_a_refusal_names_a_task_by_reference():
     refused = refusal({"steps": []}, taskrun(taskSpec=None, taskRef={"name": "build"}))
     assert refused.message == (
         'failed to create task run pod "run": missing field(s): steps. Maybe missing or invalid Task ns/build'
@@ -196,24 +196,24 @@ def test_task_by_reference_is_named():
         ),
     ],
 )
-def test_a_task_that_cannot_run(task, why):
+def test_an_invalid_task_is_refused(task, why):
     refused = refusal(task)
     assert refused.reason == "PodCreationFailed"
     assert refused.message == creation_failed(why)
 
 
 @pytest.mark.parametrize("name", ["", "-a", "a-", "a b", "a/b", "é", "a\n"])
-def test_result_names_that_are_none(name):
+def test_an_invalid_result_name_is_refused(name):
     refused = refusal({"steps": [STEP], "results": [{"name": name}]})
     assert f"invalid key name {json.dumps(name, ensure_ascii=False)}: results[0].name\n" in refused.message
 
 
 @pytest.mark.parametrize("name", ["a", "A.b_c-d9", "9"])
-def test_result_names_that_are_good(name):
+def test_a_valid_result_name_is_accepted(name):
     refuse_invalid(taskrun(), {"steps": [STEP], "results": [{"name": name}]})
 
 
-def test_everything_wrong_is_told_at_once():
+def test_all_errors_are_in_one_message():
     refused = refusal(
         {"steps": [{**STEP, "onError": "x"}, {**STEP, "name": "t", "onError": "x"}], "results": [{}]}
     )
@@ -221,7 +221,7 @@ def test_everything_wrong_is_told_at_once():
     assert ": steps[0].onError, steps[1].onError\n" in refused.message
 
 
-def test_other_reserved_sidecars():
+def test_further_reserved_sidecars_are_refused():
     task = {"steps": [STEP], "sidecars": [{"name": "mine", "image": "i"}]}
     refuse_invalid(taskrun(), task)
     refused = refusal(task, reserved_sidecars={"mine"})
@@ -230,7 +230,7 @@ def test_other_reserved_sidecars():
     )
 
 
-def test_template_and_step_are_judged_together():
+def test_a_step_is_validated_with_its_template():
     refuse_invalid(taskrun(), {"stepTemplate": {"image": "i"}, "steps": [{"script": "x"}]})
     refused = refusal({"stepTemplate": {"image": "i", "command": ["c"]}, "steps": [{"script": "x"}]})
     assert refused.message == creation_failed("script cannot be used with command: steps[0].script")
@@ -308,14 +308,14 @@ def test_template_and_step_are_judged_together():
         ),
     ],
 )
-def test_a_run_that_does_not_fit_its_task(task, spec, message):
+def test_a_run_that_does_not_fit_its_task_is_refused(task, spec, message):
     script = "$(params.a[1])" if "[1]" in message else "true"
     refused = refusal({"steps": [{**STEP, "script": script}], **task}, taskrun(**spec))
     assert refused.message == message
     assert refused.reason == ("InvalidParamValue" if "enum" in message else "TaskRunValidationFailed")
 
 
-def test_a_binding_the_task_does_not_declare():
+def test_a_binding_that_the_task_does_not_declare_is_refused():
     bound = {"workspaces": [{"name": "w", "emptyDir": {}}]}
     refuse_invalid(taskrun(**bound), {"steps": [STEP]})
     refused = refusal({"steps": [STEP]}, taskrun(taskSpec=None, taskRef={"name": "t"}, **bound))
