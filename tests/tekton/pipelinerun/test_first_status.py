@@ -1,15 +1,14 @@
 """A PipelineRun has its first status, and with it its clock, before anything else can fail."""
 
 import contextlib
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from pipelinerun_harness import PipelineRunHarness, pipeline_task
+from requests_harness import fail_requests
 
-from resultsfw import Object
-from resultsfw.errors import ClusterError, ForbiddenError, ResultsError, UnavailableError
+from resultsfw.errors import ClusterError, ForbiddenError, UnavailableError
 from resultsfw.local.store import Store
 from resultsfw.tekton.api.kinds import PIPELINERUNS, PIPELINES, TASKS
 from resultsfw.tekton.pipelinerun import observer
@@ -45,35 +44,13 @@ def _harness(**run: Any) -> PipelineRunHarness:
     return harness
 
 
-def _fail(
-    harness: PipelineRunHarness, verb: str, kind: str, error: ResultsError, *, after: int = 0
-) -> Callable[[], None]:
-    """Have one request fail, but for the first ones, until the function that is returned is called."""
-    real, broken, seen = getattr(harness.store, verb), True, 0
-
-    def request(of: Any, *arguments: Any, **more: Any) -> Object:
-        nonlocal seen
-        if broken and of.kind == kind and not more.get("subresource"):
-            seen += 1
-            if seen > after:
-                raise error
-        return real(of, *arguments, **more)
-
-    def mend() -> None:
-        nonlocal broken
-        broken = False
-
-    setattr(harness.store, verb, request)
-    return mend
-
-
 @pytest.mark.parametrize(("verb", "kind", "reason"), CALLS)
 def test_a_run_waits_for_a_request_that_may_come_right_and_then_goes_on(verb, kind, reason):
     del reason
     harness = _harness()
     # Labels help people to search; a run that may not have them goes on.
     error = UnavailableError(QUOTA) if (verb, kind) == ("patch", "PipelineRun") else ForbiddenError(QUOTA)
-    mend = _fail(harness, verb, kind, error)
+    mend = fail_requests(harness.store, verb, kind, error)
     for _ in range(3):
         with pytest.raises(ClusterError):
             harness.reconcile()
@@ -92,7 +69,7 @@ def test_a_waiting_run_is_requeued_at_its_timeout(verb, kind, reason):
     """Pauses between tries grow to a minute: its timeout was late by as much."""
     del reason
     harness = _harness()
-    _fail(harness, verb, kind, UnavailableError(QUOTA))
+    fail_requests(harness.store, verb, kind, UnavailableError(QUOTA))
     with pytest.raises(UnavailableError) as caught:
         harness.reconcile()
     assert caught.value.retry_within is not None
@@ -107,7 +84,7 @@ def test_a_waiting_run_that_is_cancelled_or_times_out_names_what_it_waited_for(
 ):
     del reason
     harness = _harness()
-    _fail(harness, verb, kind, UnavailableError(QUOTA))
+    fail_requests(harness.store, verb, kind, UnavailableError(QUOTA))
     with pytest.raises(UnavailableError):
         harness.reconcile()
     if end == "time":
@@ -126,7 +103,7 @@ def test_a_waiting_run_that_is_cancelled_or_times_out_names_what_it_waited_for(
 @pytest.mark.parametrize(("verb", "kind", "reason"), CALLS)
 def test_a_request_that_the_server_never_accepts_fails_the_run_by_name(verb, kind, reason):
     harness = _harness()
-    _fail(harness, verb, kind, ClusterError(f"{kind} is invalid: spec: Required value"))
+    fail_requests(harness.store, verb, kind, ClusterError(f"{kind} is invalid: spec: Required value"))
     assert harness.reconcile() is None
     assert harness.condition[:2] == ("False", reason)
     assert "Required value" in harness.condition[2]
@@ -146,7 +123,7 @@ def test_taskruns_made_before_a_quota_was_full_are_in_the_status():
     """A quota that lets some through; the others wait for it, and are made when there is room."""
     tasks = [pipeline_task(name) for name in "abc"]
     harness = PipelineRunHarness(*tasks)
-    mend = _fail(harness, "create", "TaskRun", ForbiddenError(QUOTA), after=2)
+    mend = fail_requests(harness.store, "create", "TaskRun", ForbiddenError(QUOTA), after=2)
     with pytest.raises(ForbiddenError):
         harness.reconcile()
     assert [one["pipelineTaskName"] for one in harness.status["childReferences"]] == ["a", "b"]

@@ -6,9 +6,7 @@ import pytest
 from taskrun_harness import TaskRunHarness
 
 from resultsfw import PODS, Capabilities, ExtractedResult, Extraction, hookimpl
-from resultsfw.errors import (
-    BackendError,
-)
+from resultsfw.errors import BackendError, ForbiddenError
 from resultsfw.local.store import Store
 from resultsfw.tekton.api.conditions import is_done
 from resultsfw.tekton.api.kinds import TASKRUNS
@@ -19,8 +17,9 @@ class Broken:
 
     capabilities = Capabilities(summary="fails", external_state="owned")
 
-    def __init__(self, *hooks: str) -> None:
+    def __init__(self, *hooks: str, error: Exception | None = None) -> None:
         self.hooks = hooks
+        self.error = error or LookupError("password=hunter2")
 
     @hookimpl
     def prepare_pod(self) -> int:
@@ -42,12 +41,12 @@ class Broken:
 
     def _or_fail(self, hook: str, answer: Any) -> Any:
         if hook in self.hooks:
-            raise LookupError("password=hunter2")
+            raise self.error
         return answer
 
 
-def _broken_harness(*hooks: str) -> TaskRunHarness:
-    harness = TaskRunHarness({"results-from": "mine"}, mine=Broken(*hooks))
+def _broken_harness(*hooks: str, error: Exception | None = None) -> TaskRunHarness:
+    harness = TaskRunHarness({"results-from": "mine"}, mine=Broken(*hooks, error=error))
     harness.submit()
     harness.reconcile()
     return harness
@@ -108,3 +107,17 @@ def test_a_backend_whose_purge_fails_keeps_no_sidecar_running():
         harness.reconcile()
     assert harness.condition["status"] == "True"
     assert harness.pod()["spec"]["containers"][1]["image"] != "i"
+
+
+def test_a_purge_that_fails_while_the_pod_is_deleted_leaves_the_verdict_as_it_is():
+    """It was taken for a read that failed, and a condition with status Unknown replaced the verdict."""
+    harness = _broken_harness("purge", error=ForbiddenError("may not delete"))
+    harness.kubelet("Running", {"step-build": harness.running()})
+    harness.cluster.delete(PODS, "default", "run-pod", grace_seconds=30)
+    harness.kubelet("Failed", {"step-build": harness.ended(143)})
+    with pytest.raises(ForbiddenError):
+        harness.reconcile()
+    assert (harness.condition["status"], harness.condition["reason"]) == ("False", "TaskRunPodDeleted")
+    with pytest.raises(ForbiddenError):
+        harness.reconcile()
+    assert harness.condition["status"] == "False"

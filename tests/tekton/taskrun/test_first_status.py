@@ -1,13 +1,13 @@
 """A run has its first status, and with it its clock, before anything else can fail."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
+from requests_harness import fail_requests
 from taskrun_harness import TaskRunHarness
 
 from resultsfw import PODS, Object
-from resultsfw.errors import ClusterError, ConflictError, ForbiddenError, InputError, ResultsError
+from resultsfw.errors import ClusterError, ConflictError, ForbiddenError, InputError
 from resultsfw.local.store import Store
 from resultsfw.tekton.api.conditions import is_done
 from resultsfw.tekton.api.kinds import TASKRUNS, TASKS
@@ -38,23 +38,6 @@ def _harness(reference: Object | None = None) -> TaskRunHarness:
     return harness
 
 
-def _fail(harness: TaskRunHarness, verb: str, kind: str, error: ResultsError) -> Callable[[], None]:
-    """Have one request fail until the function that is returned is called."""
-    real, broken = getattr(harness.cluster, verb), True
-
-    def request(of: Any, *arguments: Any, **more: Any) -> Object:
-        if broken and of.kind == kind and not more.get("subresource"):
-            raise error
-        return real(of, *arguments, **more)
-
-    def mend() -> None:
-        nonlocal broken
-        broken = False
-
-    setattr(harness.cluster, verb, request)
-    return mend
-
-
 def test_the_first_request_after_reading_the_run_writes_its_start():
     harness = _harness()
     harness.reconcile()
@@ -66,7 +49,7 @@ def test_what_may_come_right_waits_with_its_cause_and_then_the_run_goes_on(verb,
     del reason
     harness = _harness()
     began = harness.at()
-    mend = _fail(harness, verb, kind, ForbiddenError("exceeded quota: small"))
+    mend = fail_requests(harness.cluster, verb, kind, ForbiddenError("exceeded quota: small"))
     for _ in range(3):
         with pytest.raises(ForbiddenError):
             harness.reconcile()
@@ -87,7 +70,7 @@ def test_what_may_come_right_waits_with_its_cause_and_then_the_run_goes_on(verb,
 def test_what_does_not_come_right_ends_the_run_which_names_what_it_waited_for(verb, kind, reason, end, ended):
     del reason
     harness = _harness()
-    _fail(harness, verb, kind, ForbiddenError("exceeded quota: small"))
+    fail_requests(harness.cluster, verb, kind, ForbiddenError("exceeded quota: small"))
     with pytest.raises(ForbiddenError):
         harness.reconcile()
     if end == "time":
@@ -104,7 +87,7 @@ def test_what_does_not_come_right_ends_the_run_which_names_what_it_waited_for(ve
 @pytest.mark.parametrize(("verb", "kind", "reason"), CALLS)
 def test_what_a_server_never_accepts_ends_the_run_by_name(verb, kind, reason):
     harness = _harness()
-    _fail(harness, verb, kind, ClusterError(f"{kind} is invalid: spec: Required value"))
+    fail_requests(harness.cluster, verb, kind, ClusterError(f"{kind} is invalid: spec: Required value"))
     assert harness.reconcile() is None
     assert (harness.condition["status"], harness.condition["reason"]) == ("False", reason)
     assert "Required value" in harness.condition["message"]
@@ -116,7 +99,7 @@ def test_pods_that_may_not_be_read_are_a_cause_until_the_timeout():
     harness = _harness()
     stamped = {"annotations": {"resultsfw.dev/stamp": "config-map/1"}}
     Store.patch(harness.cluster, TASKRUNS, "default", "run", {"metadata": stamped})
-    _fail(harness, "get", "Pod", ForbiddenError("may not get pods"))
+    fail_requests(harness.cluster, "get", "Pod", ForbiddenError("may not get pods"))
     with pytest.raises(ForbiddenError):
         harness.reconcile()
     assert "may not get pods" in harness.condition["message"]
@@ -131,7 +114,7 @@ def test_a_run_that_waits_asks_to_be_looked_at_when_its_time_is_over(verb, kind,
     """Pauses between tries grow to a minute: its timeout was late by as much."""
     del reason
     harness = _harness()
-    _fail(harness, verb, kind, ForbiddenError("exceeded quota: small"))
+    fail_requests(harness.cluster, verb, kind, ForbiddenError("exceeded quota: small"))
     with pytest.raises(ForbiddenError) as caught:
         harness.reconcile()
     assert caught.value.retry_within == pytest.approx(91, abs=1)
@@ -139,7 +122,7 @@ def test_a_run_that_waits_asks_to_be_looked_at_when_its_time_is_over(verb, kind,
 
 def test_a_conflict_is_no_cause_to_name():
     harness = _harness()
-    _fail(harness, "patch", "TaskRun", ConflictError("somebody else wrote"))
+    fail_requests(harness.cluster, "patch", "TaskRun", ConflictError("somebody else wrote"))
     with pytest.raises(ConflictError):
         harness.reconcile()
     assert harness.condition["message"] == "Pending"
@@ -197,7 +180,7 @@ def test_the_verdict_does_not_depend_on_reading_the_task_once_more():
     Store.patch(harness.cluster, TASKRUNS, "default", "run", {"status": retried}, subresource="status")
     Store.delete(harness.cluster, TASKS, "default", "t")
     Store.delete(harness.cluster, PODS, "default", "run-pod")
-    _fail(harness, "create", "Pod", ClusterError("Pod is invalid"))
+    fail_requests(harness.cluster, "create", "Pod", ClusterError("Pod is invalid"))
     harness.reconcile()
     assert harness.condition["reason"] == "PodCreationFailed"
 
