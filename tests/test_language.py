@@ -18,6 +18,7 @@ CODE = (*PACKAGES, "bench", "examples", "tests")
 MODULES = [
     "conclude",
     "ending",
+    "exchange",
     "faults",
     "held",
     "large",
@@ -32,8 +33,11 @@ MODULES = [
     "reading",
     "referenced",
     "room",
+    "serving",
     "spec_problems",
+    "turns",
     "vanished",
+    "workers",
 ]
 """Names that modules of the packages no longer have."""
 
@@ -44,8 +48,15 @@ NAMES = [
     "Core",
     "Declared",
     "Found",
+    "Framed",
     "Ledger",
+    "MeasuredCore",
+    "Notice",
+    "RESULTS_LEFT_OUT",
+    "Remembered",
+    "RunEnder",
     "StopMark",
+    "Turns",
     "beneath",
     "doubt",
     "get_sure",
@@ -56,6 +67,7 @@ NAMES = [
     "leftovers",
     "mirror",
     "next_look",
+    "notice_of",
     "podcare",
     "referenced",
     "sight_of",
@@ -70,9 +82,11 @@ NAMES = [
 
 EVERYWHERE = (
     "cluster was seen whole",
+    "last good ones stay",
     "law [0-9]+",
     "laws [0-9]",
     "let go",
+    "looks? at a (run|PipelineRun)",
     "this replica works",
 )
 """Phrases that occur neither in code nor in documents."""

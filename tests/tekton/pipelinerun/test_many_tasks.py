@@ -90,7 +90,7 @@ STATES = [_nothing, _all, _one_failed]
 
 
 def _look(spec: Object, state: Callable[[str, int], str], *, seconds: float) -> Facts:
-    """What a look at a PipelineRun works out."""
+    """What a reconciliation of a PipelineRun works out."""
     tasks = [*spec["tasks"], *spec.get("finally", ())]
     runs = {
         task["name"]: {
