@@ -5,6 +5,7 @@ A test that takes ``capture`` runs once for each of them; one that wants only so
 """
 
 import fcntl
+import gc
 import os
 import subprocess
 import sys
@@ -62,6 +63,12 @@ def wheel(tmp_path_factory):
             Path(f"{built}.part").rename(built)
     (file,) = built.glob("*.whl")
     return file
+
+
+def pytest_collection_finish():
+    """Spare the garbage collector all modules and tests: they stay, and it would visit them each time."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_generate_tests(metafunc):
