@@ -143,7 +143,7 @@ def arguments() -> argparse.Namespace:
 
 
 def parts_of(options: argparse.Namespace) -> list[Part]:
-    """Return the parts, with the options in bench_namespace of their defaults."""
+    """Return the parts, with the options in place of their defaults."""
     backends = options.backend or ["termination-message", "sidecar-logs"]
     found = []
     for name in options.part or ["table", "series"]:

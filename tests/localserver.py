@@ -1,4 +1,4 @@
-"""A results server for the engine with no cluster, as a process: what it prints, and its end."""
+"""A results server for the local engine, as a process: what it prints, and its end."""
 
 import contextlib
 import subprocess

@@ -1,6 +1,6 @@
 """Pods without Tekton's entrypoint: what they do, and ought to hand out under each built-in backend.
 
-For the engine with no cluster and for a real one.
+For the local engine and for a real one.
 """
 
 import json

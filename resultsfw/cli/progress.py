@@ -119,7 +119,7 @@ class Progress:
         return self._runs.setdefault((kind, namespace, name), _Run(kind, namespace, name, self._clock()))
 
     def _update_run(self, obj: Object) -> Iterator[str]:
-        """Take in the status of a run; yield a line for each change that people are told of."""
+        """Take in the status of a run; yield a line to print for each change."""
         metadata = obj["metadata"]
         run = self._run(obj["kind"], metadata["namespace"], metadata["name"])
         run.parent = _owner(metadata, PIPELINERUNS.kind)
@@ -134,7 +134,7 @@ class Progress:
             yield f"{run.label}: {run.state}{_after(', ', run.reason)} ({run.ended - run.started:.1f} s)"
 
     def _update_pod(self, pod: Object) -> Iterator[str]:
-        """Take in the status of a pod; yield a line for each change that people are told of."""
+        """Take in the status of a pod; yield a line to print for each change."""
         metadata = pod["metadata"]
         owner = _owner(metadata, TASKRUNS.kind)
         if not owner:

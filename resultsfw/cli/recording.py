@@ -1,4 +1,4 @@
-"""A core that keeps its verdicts, so that `resultsfw run` can say more than the condition of a run does."""
+"""A `ResultsManager` that keeps its verdicts, so that `resultsfw run` can say more than a condition does."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""``resultsfw run``: run the TaskRuns and PipelineRuns of files on the engine with no cluster."""
+"""``resultsfw run``: run the TaskRuns and PipelineRuns of files on the local engine."""
 
 import shlex
 import signal

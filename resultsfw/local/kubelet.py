@@ -165,7 +165,7 @@ class Kubelet:
         change, pod = item
         try:
             return self._on_pod_event(change, pod)
-        except Exception as error:  # noqa: BLE001 - logged, and told in the pod's status
+        except Exception as error:  # noqa: BLE001 - logged, and reported in the pod's status
             self._refuse(pod, error)
             return set()
 
@@ -247,7 +247,7 @@ class Kubelet:
             pod = self._waiting.pop(uid)
             try:
                 self._admit(pod)
-            except Exception as error:  # noqa: BLE001 - logged, and told in the pod's status
+            except Exception as error:  # noqa: BLE001 - logged, and reported in the pod's status
                 self._refuse(pod, error)
             admitted.add(uid)
         return admitted
@@ -284,7 +284,7 @@ class Kubelet:
         """Bring a pod forward, report its status, and confirm its deletion when it has stopped."""
         try:
             worker.advance()
-        except Exception as error:  # noqa: BLE001 - logged, and told in the pod's status
+        except Exception as error:  # noqa: BLE001 - logged, and reported in the pod's status
             # A pod that cannot be handled must neither stop the others nor hang.
             metadata = worker.pod["metadata"]
             _LOG.exception("pod %s/%s", metadata["namespace"], metadata["name"])

@@ -395,7 +395,7 @@ def test_a_variable_that_makes_no_sense_is_named(token, more):
         a_way("https://server:1", token, **more)
 
 
-# From end to end, through the engine with no cluster and a server of its own.
+# From end to end, through the local engine and a server of its own.
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Extensions by flag in the engine with no cluster, and over saved runs."""
+"""Extensions by flag in the local engine, and over saved runs."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Pods without Tekton's entrypoint through both built-in backends, in the engine with no cluster."""
+"""Pods without Tekton's entrypoint through both built-in backends, in the local engine."""
 
 import contextlib
 import time

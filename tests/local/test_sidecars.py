@@ -1,4 +1,4 @@
-"""Sidecars on the engine with no cluster: probed as a kubelet probes them, or refused by name."""
+"""Sidecars on the local engine: probed as a kubelet probes them, or refused by name."""
 
 import socket
 import sys

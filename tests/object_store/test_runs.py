@@ -1,4 +1,4 @@
-"""Whole runs through the store on the engine with no cluster: real Steps, the real sidecar."""
+"""Whole runs through the store on the local engine: real Steps, the real sidecar."""
 
 import base64
 import http.server

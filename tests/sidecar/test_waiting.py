@@ -132,7 +132,7 @@ def test_stopped_when_all_is_done_is_done(pod):
 
 
 def test_a_signal_before_the_first_instruction_is_not_lost(pod):
-    """A parent that blocks it while it starts us, as the engine with no cluster can, loses none."""
+    """A parent that blocks it while it starts us, as the local engine can, loses none."""
     pod.write("a", b"1")
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
     try:
@@ -284,7 +284,7 @@ def test_a_stdout_that_does_not_block(pod):
 
 
 def test_stdout_is_a_file(pod, tmp_path):
-    """As the engine with no cluster has it."""
+    """As the local engine has it."""
     pod.write("a", b"1")
     pod.end(0)
     with (tmp_path / "log").open("wb") as file:
