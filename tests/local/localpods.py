@@ -13,7 +13,7 @@ from resultsfw.cluster import PODS, Object
 from resultsfw.errors import NotFoundError, UnavailableError
 from resultsfw.local.store import Store
 
-PATIENCE = 10.0
+PATIENCE = 30.0
 
 
 def make_pod(
