@@ -16,7 +16,7 @@ from resultsfw.tekton.api.conditions import condition
 from resultsfw.tekton.api.kinds import ON_ERROR_ANNOTATION
 from resultsfw.tekton.api.times import format_time
 from resultsfw.tekton.podstatus.pod_state import steps_may_have_started
-from resultsfw.tekton.podstatus.progress import progress_of
+from resultsfw.tekton.podstatus.progress import Progress, progress_of
 from resultsfw.tekton.podstatus.step_states import pod_status_fields
 from resultsfw.tekton.taskrun.termination import TerminationCause, stop_annotation
 from resultsfw.types import CollectionOutcome, ProblemCode, Run, Stamp
@@ -48,6 +48,7 @@ def complete(
     stamp: Stamp | None = None,
     cause: TerminationCause | None = None,
     final: bool = False,
+    progress: Progress | None = None,
 ) -> Completion:
     """Collect the results and return the status that ends the attempt.
 
@@ -61,6 +62,7 @@ def complete(
         stamp: How the pod was created, if its own annotations do not say so.
         cause: Why the run ends, if its pod did not end by itself.
         final: No further try to read results follows.
+        progress: Of the pod, if it is known already.
 
     Raises:
         ClusterError: The results could not be read and can still be; only when not ``final``.
@@ -68,7 +70,8 @@ def complete(
     collected = CollectionOutcome()
     if steps_may_have_started(pod):  # else there is nothing to read, and nothing is missing
         collected = core.collect(run, pod, cluster, stamp=stamp, final=final)
-    progress = progress_of(_without_termination(pod), now)
+    if progress is None or stop_annotation(pod) is not None:
+        progress = progress_of(_without_termination(pod), now)
     failure = cause or (TerminationCause(*progress.failure) if progress.failure else None)
     annotations = taskrun["metadata"].get("annotations") or {}
     if failure is not None and cause is None and annotations.get(ON_ERROR_ANNOTATION) == "continue":

@@ -77,6 +77,7 @@ class Attempt:
         task_spec: Resolved.
         run: The attempt, as backends see it.
         pod: As last read, or as it was created.
+        stamp: By which to read the pod; ``None`` if it is not valid: then the core says why.
         ended: The status that ends the attempt.
     """
 
@@ -85,6 +86,7 @@ class Attempt:
     task_spec: Object | None = None
     run: Run | None = None
     pod: Object | None = None
+    stamp: Stamp | None = None
     ended: Object | None = None
 
 
@@ -229,14 +231,17 @@ class Executor:
 
     def _with_pod(self, attempt: Attempt, taskrun: Object, pod: Object) -> Attempt:
         seen = observe(taskrun, pod, attempt.seen.now, nop_image=self._options.nop_image)
-        return replace(attempt, taskrun=taskrun, pod=pod, seen=seen)
+        stamp = None
+        with contextlib.suppress(BackendError):
+            stamp = recorded_stamp(self.core, taskrun, pod)
+        return replace(attempt, taskrun=taskrun, pod=pod, stamp=stamp, seen=seen)
 
     # While the pod runs.
 
     def _ask_whether_ready(self, _: actions.AskWhetherReady, attempt: Attempt) -> Attempt:
         run, pod = _known(attempt.run), _known(attempt.pod)
         try:
-            readiness = Readiness(self.core.is_ready(run, pod, stamp=self._stamp(attempt)))
+            readiness = Readiness(self.core.is_ready(run, pod, stamp=attempt.stamp))
         except ResultsError as error:
             log.warning("run %s/%s: is it ready to be read? %s", run.namespace, run.name, error.message)
             readiness = Readiness(ready=False, error=error)
@@ -290,9 +295,10 @@ class Executor:
                 run,
                 pod,
                 now=attempt.seen.now,
-                stamp=self._stamp(attempt),
+                stamp=attempt.stamp,
                 cause=action.cause,
                 final=action.final,
+                progress=None if attempt.seen.pod is None else attempt.seen.pod.progress,
             )
         except TooEarlyError as error:
             return _learned(attempt, read_error=error)
@@ -360,12 +366,6 @@ class Executor:
 
     def _finish(self, _: actions.Finish, __: Attempt) -> Finished:
         return Finished()
-
-    def _stamp(self, attempt: Attempt) -> Stamp | None:
-        """Return the stamp by which to read the pod; ``None`` if it is not valid: then the core says why."""
-        with contextlib.suppress(BackendError):
-            return recorded_stamp(self.core, attempt.taskrun, _known(attempt.pod))
-        return None
 
 
 def _number(taskrun: Object) -> int:

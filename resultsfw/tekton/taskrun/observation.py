@@ -209,7 +209,7 @@ def _observe_pod(taskrun: Object, pod: Object, now: datetime, nop_image: str) ->
     return PodObservation(
         name=pod["metadata"]["name"],
         progress=progress,
-        cause=termination_cause(taskrun, pod, progress, now),
+        cause=termination_cause(taskrun, pod, progress, now, may_be_late=end is not None and now >= end),
         stop=stop_annotation(pod),
         terminating=is_terminating(pod),
         terminating_for=_terminating_for(pod, now),

@@ -78,12 +78,19 @@ def stop_annotation(pod: Object) -> StopAnnotation | None:
 
 
 def termination_cause(
-    taskrun: Object, pod: Object, progress: Progress, now: datetime
+    taskrun: Object, pod: Object, progress: Progress, now: datetime, *, may_be_late: bool = True
 ) -> TerminationCause | None:
     """Return why a run ends if its Steps do not end it; ``None`` if nothing but them ends it.
 
     It was cancelled, is out of time, its pod was deleted or can never start. If the Steps ended by themselves
     before that, they decide. A pod that the controller terminated carries the cause.
+
+    Args:
+        taskrun: The run.
+        pod: Its pod.
+        progress: Of the pod.
+        now: The time.
+        may_be_late: ``False`` if the caller knows that the deadline is not reached.
     """
     if (mark := stop_annotation(pod)) is not None:
         return mark.cause if mark.cause.reason else None
@@ -99,7 +106,8 @@ def termination_cause(
         fault = cannot_start(pod)
         broken = TerminationCause(*fault) if fault else None
         waiting = progress.running  # newer than the run's condition
-        return cancelled(taskrun, waiting) or timed_out(taskrun, now, waiting) or gone or broken
+        late = timed_out(taskrun, now, waiting) if may_be_late else None
+        return cancelled(taskrun, waiting) or late or gone or broken
     if progress.failure is None:
         return None
     if deleted is not None and progress.ended_at is not None:
