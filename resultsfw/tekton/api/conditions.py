@@ -18,7 +18,7 @@ __all__ = [
 
 
 MESSAGE_CHARACTERS: Final = 16_384
-"""Of a condition's message: a status must have room for the rest, and people read no more."""
+"""Of a condition's message: a status must have space for the rest, and people read no more."""
 
 _NOTHING_TO_SAY: Final = frozenset({"Started", "Running", "TaskRunPending"})
 """Reasons of a condition that says of no cause why a run does not go on (Tekton's list)."""

@@ -35,7 +35,7 @@ READY_ANNOTATION: Final = "tekton.dev/ready"
 """On a pod: "READY" lets the first Step begin (it waits for the downward API file of it)."""
 
 RELEASED_ANNOTATION: Final = "resultsfw.dev/released"
-"""On a pod: when its first Step was let begin; taken away to have the kubelet look again."""
+"""On a pod: when its first Step was allowed to start; removed so that the kubelet reads the pod again."""
 
 ON_ERROR_ANNOTATION: Final = "pipeline.tekton.dev/pipeline-task-on-error"
 """On a TaskRun: "continue" if its PipelineRun goes on whatever becomes of it."""

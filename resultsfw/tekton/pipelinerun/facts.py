@@ -69,7 +69,7 @@ class Facts:
     read_whole: Callable[[Object], Object] = lambda taskrun: taskrun
     batch_size: int = BATCH_SIZE
     _invalid: dict[str, str] | None = None
-    # What follows from the spec, the TaskRuns and `_invalid`; found anew when that changes.
+    # What follows from the spec, the TaskRuns and `_invalid`; computed again when that changes.
     _skips: dict[str, str] = field(default_factory=dict)
     _timed_out_parts: frozenset[str] | None = None
     _known_refs: dict[str, list[ResultRef]] = field(default_factory=dict)
@@ -211,7 +211,7 @@ class Facts:
         return bool(self.runs[name]["spec"].get("statusMessage") == reasons.CHILD_TIMED_OUT)
 
     def _forget(self, *, late: frozenset[str] | None = None) -> None:
-        """Find anew what depends on `_invalid` and on which parts are ``late``."""
+        """Forget what depends on `_invalid` and on which parts are ``late``, to compute it again."""
         self._timed_out_parts = late
         self._skips.clear()
         for name in ("stopping", "dag_done", "states"):

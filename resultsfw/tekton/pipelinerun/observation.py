@@ -174,7 +174,7 @@ class Following:
         due: Tasks whose TaskRun is to be created, in order; none once this reconcile has created some.
         batch_size: How many TaskRuns one reconcile creates.
         is_more_due: Whether more were due than this reconcile has created.
-        running: Tasks whose TaskRun has not ended and was not told to.
+        running: Tasks whose TaskRun has not ended and was not cancelled yet.
         running_before_finally: Those of them that are not of ``finally``.
         timed_out: Parts of the run that are out of time.
         verdict: What the run comes to, or where it stands.

@@ -80,7 +80,7 @@ class WholeTaskRuns:
         """Return a TaskRun with all that the API server has of it.
 
         Raises:
-            ConflictError: It was deleted or created anew meanwhile: reconcile again, from what is there now.
+            ConflictError: It was deleted or created again meanwhile: reconcile again, from what is there now.
             ClusterError: It could not be read.
         """
         if self._reader is None:

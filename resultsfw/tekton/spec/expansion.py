@@ -59,7 +59,7 @@ class Budget:
         """Return the bytes of a value. An array or object is gone through once, however often it is named.
 
         Raises:
-            TooLargeError: Too much was gone through: values that are made anew each time they are named.
+            TooLargeError: Too much was gone through: values that are computed again each time they are named.
         """
         if not isinstance(value, list | dict):
             return _size(value)

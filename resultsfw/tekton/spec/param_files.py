@@ -57,7 +57,7 @@ def params_as_files(
     """Return the parameters that are placed as files.
 
     Those whose file the Task names, however small the value is this time; and large ones that stand in a
-    script, which takes them from there. What nothing uses takes no room in the pod.
+    script, which takes them from there. What nothing uses takes no space in the pod.
 
     Args:
         taskrun: With the values of its parameters.

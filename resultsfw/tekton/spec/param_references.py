@@ -128,7 +128,7 @@ def read_value(
     Args:
         core: Knows its backend.
         cluster: The way to the world.
-        reference: Where it is; of at most `VALUE_BYTES`, which is not looked at here.
+        reference: Where it is; of at most `VALUE_BYTES`, which is not checked here.
         kind: ``string``, ``array`` or ``object``.
         namespace: On whose behalf.
         backend: Its backend, where the caller knows that a controller wrote the reference; without it the

@@ -17,9 +17,9 @@ def test_pods_are_named_as_tekton_names_them(index):
     [
         ("short", "-pod", "short-pod"),
         ("a" * 59, "-pod", "a" * 59 + "-pod"),
-        # The MD5 of the parent, and as much of it as leaves room.
+        # The MD5 of the parent, and as much of it as fits.
         ("a" * 60, "-pod", "a" * 27 + "cc7ed669cf88f201c3297c6a91e1d18d" + "-pod"),
-        # The MD5 of both, when not even the suffix leaves room.
+        # The MD5 of both, when not even the suffix fits.
         ("run", "-" + "s" * 63, "run39276e8ddf1a86aa2e556dda34f1170d" + "-" + "s" * 27),
     ],
 )

@@ -15,7 +15,7 @@ def load(name):
 def plain(status):
     """Without times, spec (Tekton adds empty fields) and flags."""
     left = {"pipelineSpec", "provenance", "startTime", "completionTime", "finallyStartTime"}
-    told = {key: value for key, value in status.items() if key not in left}
-    for one in told["conditions"]:
-        one.pop("lastTransitionTime")
-    return told
+    comparable = {key: value for key, value in status.items() if key not in left}
+    for condition in comparable["conditions"]:
+        condition.pop("lastTransitionTime")
+    return comparable

@@ -35,10 +35,10 @@ def test_law_4_killed_at_any_call_and_started_again_it_comes_to_the_same_end():
         return harness
 
     whole = play(None)
-    told = (whole.condition, whole.taskruns_made, whole.status["childReferences"])
+    outcome = (whole.condition, whole.taskruns_made, whole.status["childReferences"])
     for number in range(1, len(whole.store.calls) + 1):
         again = play(number)
-        assert (again.condition, again.taskruns_made, again.status["childReferences"]) == told, (
+        assert (again.condition, again.taskruns_made, again.status["childReferences"]) == outcome, (
             f"killed at call {number}"
         )
         assert again.store.calls.count(("created", "TaskRun")) == 3

@@ -95,7 +95,7 @@ class Pruning(RecordingStore):
 
 @pytest.mark.parametrize("mode", ["full", "both"])
 def test_a_status_whose_copies_the_server_drops_has_references_and_says_so(mode, caplog):
-    told = []
+    warnings = []
     pruning, harness = (
         Pruning(),
         PipelineRunHarness(pipeline_task("a"), pipeline_task("b", runAfter=["a"]), flags=flags(mode)),
@@ -103,13 +103,13 @@ def test_a_status_whose_copies_the_server_drops_has_references_and_says_so(mode,
     pruning.create(PIPELINERUNS, {**harness.pipelinerun, "metadata": {"name": "p", "namespace": "default"}})
     harness.store = pruning
     harness.reconciler = PipelineReconciler(
-        harness.core, pruning, clock=lambda: harness.now, warn=lambda *warning: told.append(warning[1:])
+        harness.core, pruning, clock=lambda: harness.now, warn=lambda *warning: warnings.append(warning[1:])
     )
     harness.reconcile()
     assert [one["name"] for one in harness.status["childReferences"]] == ["p-a"]
     said = harness.status["annotations"][PRUNED_ANNOTATION]
     assert f"embedded-status is {mode}, but this server does not keep status.taskRuns" in said
-    assert told == [("EmbeddedStatusPruned", said)]
+    assert warnings == [("EmbeddedStatusPruned", said)]
     assert said in caplog.text
     harness.finish_task("a")
     harness.reconcile()
@@ -117,7 +117,7 @@ def test_a_status_whose_copies_the_server_drops_has_references_and_says_so(mode,
     harness.reconcile()
     assert harness.condition[:2] == ("True", "Succeeded")
     assert [one["name"] for one in harness.status["childReferences"]] == ["p-a", "p-b"]
-    assert len(told) == 1
+    assert len(warnings) == 1
 
 
 def test_copies_that_do_not_fit_are_left_out_and_fail_the_run_by_name():

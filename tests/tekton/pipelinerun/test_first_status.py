@@ -120,7 +120,7 @@ def test_the_first_request_after_reading_the_run_writes_its_start():
 
 
 def test_taskruns_made_before_a_quota_was_full_are_in_the_status():
-    """A quota that lets some through; the others wait for it, and are made when there is room."""
+    """A quota that lets some through; the others wait for it, and are created when the quota allows."""
     tasks = [pipeline_task(name) for name in "abc"]
     harness = PipelineRunHarness(*tasks)
     mend = fail_requests(harness.store, "create", "TaskRun", ForbiddenError(QUOTA), after=2)

@@ -97,12 +97,12 @@ def _look(spec: Object, state: Callable[[str, int], str], *, seconds: float) -> 
             "metadata": {"name": task["name"]},
             "spec": {},
             "status": {
-                "conditions": [condition(told, "r", "m", START)],
+                "conditions": [condition(ended, "r", "m", START)],
                 "results": [{"name": "r", "value": "v"}],
             },
         }
         for number, task in enumerate(tasks)
-        if (told := state(task["name"], number))
+        if (ended := state(task["name"], number))
     }
     own = [{"pipelineTaskName": task["name"], "serviceAccountName": "s"} for task in tasks]
     run = {
@@ -191,7 +191,7 @@ def test_a_long_pipeline_can_be_drawn():
     assert picture.count("<rect") > MANY
 
 
-LOOK = """
+SCRIPT = """
 import resource, sys
 resource.setrlimit(resource.RLIMIT_CPU, (60, 60))
 sys.path[:0] = {path!r}
@@ -205,6 +205,6 @@ print(len(facts.tasks))
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.__name__.strip("_"))
 def test_twenty_thousand_tasks_take_a_minute_of_the_processor_at_most(shape):
     """Some two seconds. What is hidden from counting calls, one call's own work, would show here."""
-    script = LOOK.format(path=sys.path, shape=shape.__name__)
+    script = SCRIPT.format(path=sys.path, shape=shape.__name__)
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.stdout.strip() == "20000", done.stderr

@@ -203,7 +203,7 @@ def test_a_task_that_cannot_run_stays_the_cause_after_a_long_finally():
 
 
 def test_a_task_skipped_by_the_timeout_stays_skipped_through_finally():
-    """The controller was away while the time passed; what it finds then, every later look finds, too."""
+    """The controller was away while the time passed; what it finds then, every later reconcile finds, too."""
     harness = PipelineRunHarness(
         pipeline_task("a"),
         pipeline_task("b", runAfter=["a"]),

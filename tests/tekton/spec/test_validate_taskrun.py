@@ -158,7 +158,7 @@ def test_a_refusal_names_a_task_by_reference():
             {"steps": [STEP], "sidecars": [{"name": "w", "image": "i", "script": "x", "command": ["c"]}]},
             "script cannot be used with command: sidecars.script",
         ),
-        # What Tekton does not look at, or not here.
+        # What Tekton does not check, or not here.
         (
             {"steps": [STEP], "results": [{"name": "r"}, {"name": "r"}]},
             'result name "r" must be unique: results[1].name',
