@@ -12,7 +12,7 @@ PARAM_OF_A = {"name": "v", "value": "$(tasks.a.results.r)"}
 
 
 @pytest.mark.slow
-def test_law_4_killed_at_any_call_and_started_again_it_comes_to_the_same_end():
+def test_guarantee_4_killed_at_any_call_and_started_again_it_comes_to_the_same_end():
     def play(fail_at):
         harness = PipelineRunHarness(
             pipeline_task("a", results=("r",)),

@@ -1,4 +1,4 @@
-"""A spec may hold nearly any JSON: out of a look come a status or an error of ours, and no other."""
+"""A spec may hold nearly any JSON: a pass ends with a status or with an error of ours, and no other."""
 
 import contextlib
 import copy
@@ -138,14 +138,14 @@ def mutations(spec: Any) -> Any:
     return st.lists(some, min_size=1, max_size=2).map(apply)
 
 
-def looked(kind: Any, spec: Any, *, looks: int = 3, annotations: Any = None) -> Any:
-    """What stands in the status after some looks, each of which may end with an error of ours."""
+def reconciled(kind: Any, spec: Any, *, passes: int = 3, annotations: Any = None) -> Any:
+    """Return the status after some passes, each of which may end with an error of ours."""
     store = Store()
     metadata = {"name": "run", "namespace": "n", "annotations": annotations or {}}
     store.create(kind, {"metadata": metadata, "spec": spec})
     core = CORE
     make = Reconciler if kind == TASKRUNS else PipelineReconciler
-    for _ in range(looks):
+    for _ in range(passes):
         with contextlib.suppress(ResultsError):
             make(core, store).reconcile("n", "run")
     for one in store.list(TASKRUNS) if kind == PIPELINERUNS else ():
@@ -160,22 +160,22 @@ OFTEN = settings(max_examples=150, deadline=None, suppress_health_check=[HealthC
 
 
 def test_what_is_changed_here_runs_if_it_is_not_changed():
-    assert looked(TASKRUNS, RUN)["conditions"][0]["status"] == "Unknown"
-    assert looked(PIPELINERUNS, PIPELINERUN)["conditions"][0]["status"] == "Unknown"
+    assert reconciled(TASKRUNS, RUN)["conditions"][0]["status"] == "Unknown"
+    assert reconciled(PIPELINERUNS, PIPELINERUN)["conditions"][0]["status"] == "Unknown"
 
 
 @pytest.mark.slow
 @OFTEN
 @given(spec=mutations(RUN))
 def test_a_taskrun_of_any_shape_has_a_status_or_is_refused(spec):
-    looked(TASKRUNS, spec)
+    reconciled(TASKRUNS, spec)
 
 
 @pytest.mark.slow
 @OFTEN
 @given(spec=mutations(PIPELINERUN))
 def test_a_pipelinerun_of_any_shape_has_a_status_or_is_refused(spec):
-    looked(PIPELINERUNS, spec)
+    reconciled(PIPELINERUNS, spec)
 
 
 @pytest.mark.slow
@@ -183,9 +183,9 @@ def test_a_pipelinerun_of_any_shape_has_a_status_or_is_refused(spec):
 @given(spec=mutations(TASK), of=st.sampled_from([TASKS, PIPELINES]))
 def test_a_task_of_any_shape_has_a_status_or_is_refused(spec, of):
     if of == TASKS:
-        looked(TASKRUNS, {"taskSpec": spec})
+        reconciled(TASKRUNS, {"taskSpec": spec})
     else:
-        looked(PIPELINERUNS, {"pipelineSpec": {"tasks": [{"name": "a", "taskSpec": spec}]}})
+        reconciled(PIPELINERUNS, {"pipelineSpec": {"tasks": [{"name": "a", "taskSpec": spec}]}})
 
 
 @pytest.mark.parametrize(
@@ -193,4 +193,4 @@ def test_a_task_of_any_shape_has_a_status_or_is_refused(spec, of):
 )
 def test_an_annotation_of_ours_that_somebody_edited_is_no_fault(text):
     for name in ("resultsfw.dev/stopped", "resultsfw.dev/released", "resultsfw.dev/stamp"):
-        looked(TASKRUNS, RUN, annotations={name: text})
+        reconciled(TASKRUNS, RUN, annotations={name: text})

@@ -8,7 +8,7 @@ from resultsfw.tekton.api.conditions import is_done
 
 
 @pytest.mark.slow
-def test_law_4_killed_at_any_call_and_started_again_it_comes_to_the_same_end():
+def test_guarantee_4_killed_at_any_call_and_started_again_it_comes_to_the_same_end():
     """Guarantee 4: no second pod, no second extraction after the verdict, the same status."""
     whole = TaskRunHarness()
     _drive(whole)

@@ -39,7 +39,7 @@ def test_a_pod_deleted_after_its_steps_failed_by_themselves_keeps_their_reason(h
     assert harness.condition["reason"] == "StepFailed"
 
 
-def test_a_pod_that_vanished_ends_the_run_and_is_not_made_again(harness):
+def test_a_pod_that_is_gone_ends_the_run_and_is_not_created_again(harness):
     """Tekton makes a second pod and runs the Steps again."""
     harness.start_pod()
     harness.cluster.delete(PODS, "default", "run-pod", grace_seconds=0)

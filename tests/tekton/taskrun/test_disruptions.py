@@ -43,7 +43,7 @@ def test_a_pod_that_its_node_ended_is_evicted_and_no_step_is_blamed(harness, rea
     assert harness.taskrun["status"]["results"][0]["value"] == "saved"
 
 
-def test_a_pod_that_is_only_marked_for_a_disruption_goes_on(harness):
+def test_a_pod_that_is_only_marked_for_a_disruption_keeps_running(harness):
     """The eviction API marks a pod before it deletes it."""
     _runs(harness)
     marked = [{"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI"}]
@@ -64,7 +64,7 @@ def test_a_pod_that_its_node_refused_ends_the_run_with_the_kubelets_words(harnes
     assert harness.condition["message"] == f"Pod was rejected: {why}"
 
 
-def test_who_deleted_a_pod_is_told(harness):
+def test_the_condition_names_who_deleted_a_pod(harness):
     """Node gone, preempted by the scheduler, evicted through the API: the condition names it."""
     _runs(harness)
     who = {"type": "DisruptionTarget", "status": "True", "reason": "DeletionByTaintManager"}

@@ -52,7 +52,7 @@ def _broken_harness(*hooks: str, error: Exception | None = None) -> TaskRunHarne
     return harness
 
 
-def test_law_0_a_backend_that_fails_while_it_reads_is_said_by_its_type_and_then_is_the_verdict():
+def test_guarantee_0_a_backend_that_fails_while_it_reads_is_said_by_its_type_and_then_is_the_verdict():
     """Guarantee 0: retried, visibly, and at last a failure; what foreign code says may hold a secret."""
     harness = _broken_harness("extract")
     harness.kubelet("Succeeded", {"step-build": harness.ended()})
@@ -66,7 +66,7 @@ def test_law_0_a_backend_that_fails_while_it_reads_is_said_by_its_type_and_then_
     assert "hunter2" not in str(harness.cluster.list(TASKRUNS))
 
 
-def test_law_0_a_backend_that_cannot_say_whether_a_pod_is_ready_is_asked_at_its_end():
+def test_guarantee_0_a_backend_that_cannot_say_whether_a_pod_is_ready_is_asked_at_its_end():
     """Guarantee 0: never a hang. Its Sidecars may run for ever: the pod is stopped in time, and read."""
     harness = _broken_harness("pod_ready")
     harness.kubelet("Running", {"step-build": harness.ended()})
@@ -79,7 +79,7 @@ def test_law_0_a_backend_that_cannot_say_whether_a_pod_is_ready_is_asked_at_its_
     assert harness.taskrun["status"]["results"][0]["value"] == "d"
 
 
-def test_law_0_a_pod_whose_stamp_was_edited_ends_its_run():
+def test_guarantee_0_a_pod_whose_stamp_was_edited_ends_its_run():
     """Guarantee 0: never a hang."""
     harness = _broken_harness()
     edit = {"metadata": {"annotations": {"resultsfw.dev/stamp": "edited"}}}

@@ -49,7 +49,7 @@ def test_nothing_is_written_when_nothing_changed(harness):
     assert harness.taskrun["metadata"]["resourceVersion"] == version
 
 
-def test_a_conflict_is_left_to_the_caller(harness):
+def test_a_conflict_is_raised_to_the_caller(harness):
     harness.submit()
     harness.reconcile()
     harness.kubelet("Running", {"step-build": harness.running(), SIDECAR: harness.running()})
@@ -86,15 +86,15 @@ def test_a_failure_that_its_pipeline_ignores_says_so(harness):
     assert harness.taskrun["status"]["results"][0]["value"] == "kept"
 
 
-def test_it_asks_to_look_again_when_time_will_be_up(harness):
+def test_a_run_is_requeued_for_its_deadline(harness):
     harness.start_pod(timeout="90s")
     harness.clock.forward(11)
     harness.reconcile()
     assert harness.reconcile() == pytest.approx(80)  # a second more: the start is stored without its fraction
 
 
-def test_a_kubelet_that_missed_the_release_is_told_once_more(harness):
-    """It would look again after a minute by itself; any change of the pod has it look at once."""
+def test_a_pod_whose_steps_do_not_end_within_10_s_of_the_ready_annotation_is_changed_once_more(harness):
+    """A kubelet that missed the annotation syncs the pod a minute later, or at once if the pod changes."""
     harness.start_pod()
     before = harness.pod()["metadata"]
     assert before["annotations"]["tekton.dev/ready"] == "READY"
@@ -110,7 +110,7 @@ def test_a_kubelet_that_missed_the_release_is_told_once_more(harness):
     assert harness.pod()["metadata"] == after
 
 
-def test_a_kubelet_that_heard_the_release_is_not_told_again(harness):
+def test_a_pod_one_of_whose_steps_has_ended_is_not_changed_again(harness):
     harness.submit()
     harness.reconcile()
     harness.kubelet("Running", {"step-build": harness.running(), SIDECAR: harness.running()})
@@ -122,7 +122,7 @@ def test_a_kubelet_that_heard_the_release_is_not_told_again(harness):
     assert harness.pod()["metadata"] == before
 
 
-def test_a_run_that_is_gone_is_nobodys(harness):
+def test_a_run_that_does_not_exist_is_not_requeued(harness):
     assert harness.reconcile() is None
 
 

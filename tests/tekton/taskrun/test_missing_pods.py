@@ -35,18 +35,18 @@ TWO_STEPS = {
 }
 
 
-def _vanish(harness: TaskRunHarness) -> None:
+def _delete_at_once(harness: TaskRunHarness) -> None:
     harness.cluster.delete(PODS, "default", "run-pod", grace_seconds=0)
 
 
-def test_results_that_had_arrived_outlive_a_pod_that_vanished(messages):
+def test_results_in_the_status_are_kept_if_the_pod_is_gone(messages):
     """The first Step's message stands in the run's status since that Step ended."""
     _runs(messages, taskSpec=TWO_STEPS)
     message = '[{"key":"digest","value":"early","type":1},{"key":"StartedAt","value":"x","type":3}]'
     states = {"step-build": messages.ended(message=message), "step-push": messages.running()}
     messages.kubelet("Running", states)
     messages.reconcile()
-    _vanish(messages)
+    _delete_at_once(messages)
     messages.reconcile()
     assert messages.condition["reason"] == "TaskRunPodDeleted"
     assert messages.condition["message"] == 'pod "run-pod" vanished before its results were read'
@@ -57,7 +57,7 @@ def test_results_that_had_arrived_outlive_a_pod_that_vanished(messages):
     assert second["terminated"]["reason"] == "TaskRunPodDeleted"
 
 
-def test_what_redaction_kept_out_of_the_status_is_told_of_a_pod_that_vanished():
+def test_the_condition_says_that_redaction_kept_results_out_of_the_status_if_the_pod_is_gone():
     flags = {"results-from": "termination-message", "extensions": "redact"}
     harness = TaskRunHarness({**flags, "config.redact": "patterns: {e: ear}"})
     _runs(harness, taskSpec=TWO_STEPS)
@@ -65,7 +65,7 @@ def test_what_redaction_kept_out_of_the_status_is_told_of_a_pod_that_vanished():
     harness.kubelet("Running", {"step-build": harness.ended(message=message), "step-push": harness.running()})
     harness.reconcile()
     assert "early" not in str(harness.taskrun["status"])
-    _vanish(harness)
+    _delete_at_once(harness)
     harness.reconcile()
     assert harness.condition["reason"] == "TaskRunPodDeleted"
     assert harness.condition["message"].endswith(
@@ -74,7 +74,7 @@ def test_what_redaction_kept_out_of_the_status_is_told_of_a_pod_that_vanished():
     assert "results" not in harness.taskrun["status"]
 
 
-def test_messages_from_before_redaction_was_switched_on_do_not_outlive_a_pod_that_vanished(messages):
+def test_messages_from_before_redaction_was_enabled_are_removed_if_the_pod_is_gone(messages):
     _runs(messages, taskSpec=TWO_STEPS)
     message = '[{"key":"digest","value":"early","type":1}]'
     messages.kubelet(
@@ -82,7 +82,7 @@ def test_messages_from_before_redaction_was_switched_on_do_not_outlive_a_pod_tha
     )
     messages.reconcile()
     assert "early" in str(messages.taskrun["status"])
-    _vanish(messages)
+    _delete_at_once(messages)
     messages.flags = {**messages.flags, "extensions": "redact", "config.redact": "patterns: {e: ear}"}
     messages.restart()
     messages.reconcile()
@@ -90,19 +90,19 @@ def test_messages_from_before_redaction_was_switched_on_do_not_outlive_a_pod_tha
     assert "early" not in str(messages.taskrun["status"])
 
 
-def test_a_log_that_vanished_with_its_pod_is_told(harness):
+def test_the_condition_says_that_a_log_is_gone_with_its_pod(harness):
     _runs(harness, taskSpec=TWO_STEPS)
     harness.kubelet("Running", {"step-build": harness.ended(), "step-push": harness.running()})
     harness.reconcile()
-    _vanish(harness)
+    _delete_at_once(harness)
     harness.reconcile()
     assert harness.condition["reason"] == "TaskRunPodDeleted"
     assert "could not be read" in harness.condition["message"]
     assert "results" not in harness.taskrun["status"]
 
 
-def test_a_pod_that_vanished_before_any_step_ended_left_nothing(harness):
+def test_a_pod_that_is_gone_before_any_step_ended_leaves_no_results(harness):
     _runs(harness)
-    _vanish(harness)
+    _delete_at_once(harness)
     harness.reconcile()
     assert harness.condition["message"] == 'pod "run-pod" vanished before its results were read'

@@ -13,7 +13,7 @@ def harness() -> TaskRunHarness:
     return TaskRunHarness()
 
 
-def test_law_2_results_that_one_object_cannot_hold_end_the_run_and_are_not_tried_again():
+def test_guarantee_2_results_that_one_object_cannot_hold_end_the_run_and_are_not_tried_again():
     """Guarantee 2: "request is too large" never loops; the message names the result, total and limit."""
     harness = TaskRunHarness({"results-from": "sidecar-logs", "max-result-size": "1572864"})
     harness.submit()
@@ -26,7 +26,7 @@ def test_law_2_results_that_one_object_cannot_hold_end_the_run_and_are_not_tried
     assert object_size(harness.taskrun) <= OBJECT_BYTES
 
 
-def test_a_run_that_its_server_cannot_hold_is_ended_by_name():
+def test_a_run_too_large_for_the_api_server_fails_with_reason_too_large():
     """Its spec takes more than half of an object, and the status repeats it."""
     harness = TaskRunHarness()
     script = "#" + "y" * 900_000

@@ -22,7 +22,7 @@ def harness() -> TaskRunHarness:
     return TaskRunHarness()
 
 
-def test_a_task_by_name(harness):
+def test_a_task_is_found_by_its_name(harness):
     spec = {"results": [{"name": "digest"}], "steps": [{"name": "build", "image": "i", "command": ["true"]}]}
     task = {"metadata": {"name": "t", "namespace": "default"}, "spec": spec}
     harness.cluster.create(TASKS, {"apiVersion": "tekton.dev/v1", "kind": "Task", **task})
@@ -38,7 +38,7 @@ def test_a_task_that_is_not_there_ends_the_run(harness):
     assert '"none"' in harness.condition["message"]
 
 
-def test_a_strangers_pod_of_that_name_is_not_touched(harness):
+def test_a_run_whose_pods_name_is_taken_fails_and_leaves_that_pod_alone(harness):
     harness.submit()
     harness.create_foreign_pod()
     harness.reconcile()

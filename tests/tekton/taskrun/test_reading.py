@@ -15,7 +15,7 @@ def harness() -> TaskRunHarness:
     return TaskRunHarness()
 
 
-def test_law_0_a_forbidden_log_is_tried_again_and_then_is_the_verdict(harness):
+def test_guarantee_0_a_forbidden_log_is_tried_again_and_then_is_the_verdict(harness):
     """Guarantee 0: a failed read is retried while it can still come right, and then a failure of its own."""
     harness.submit()
     harness.reconcile()
@@ -34,7 +34,7 @@ def test_law_0_a_forbidden_log_is_tried_again_and_then_is_the_verdict(harness):
     assert "forbidden" in harness.condition["message"]
 
 
-def test_law_0_what_keeps_results_from_being_read_is_said_once_and_not_once_a_try(harness):
+def test_guarantee_0_what_keeps_results_from_being_read_is_said_once_and_not_once_a_try(harness):
     """Guarantee 0: never silence; but messages differ from try to try, and no status is written for that."""
     harness.submit()
     harness.reconcile()
@@ -54,7 +54,7 @@ def test_law_0_what_keeps_results_from_being_read_is_said_once_and_not_once_a_tr
     assert "(Forbidden): and now this" in harness.condition["message"]
 
 
-def test_law_0_a_read_that_fails_long_after_the_pods_end_is_tried_again(harness):
+def test_guarantee_0_a_read_that_fails_long_after_the_pods_end_is_tried_again(harness):
     """Guarantee 0: a controller, or its API server, that was gone for long has all the time of any other."""
     harness.submit()
     harness.reconcile()
@@ -71,7 +71,7 @@ def test_law_0_a_read_that_fails_long_after_the_pods_end_is_tried_again(harness)
     assert harness.condition["status"] == "True"
 
 
-def test_law_0_errors_that_take_turns_do_not_make_the_time_longer(harness):
+def test_guarantee_0_errors_that_take_turns_do_not_make_the_time_longer(harness):
     """Guarantee 0: never a hang."""
     harness.submit()
     harness.reconcile()
@@ -87,7 +87,7 @@ def test_law_0_errors_that_take_turns_do_not_make_the_time_longer(harness):
     assert harness.condition["status"] == "False"
 
 
-def test_law_0_a_permission_granted_in_time_brings_the_results(harness):
+def test_guarantee_0_a_permission_granted_in_time_brings_the_results(harness):
     """Guarantee 0: what comes right is a success."""
     harness.submit()
     harness.reconcile()
@@ -101,7 +101,7 @@ def test_law_0_a_permission_granted_in_time_brings_the_results(harness):
     assert harness.condition["status"] == "True"
 
 
-def test_law_1_a_log_without_its_end_record_is_a_failure_that_keeps_what_came(harness):
+def test_guarantee_1_a_log_without_its_end_record_is_a_failure_that_keeps_what_came(harness):
     """Guarantee 1: what did arrive whole is kept beside the failure."""
     harness.submit()
     harness.reconcile()
@@ -112,7 +112,7 @@ def test_law_1_a_log_without_its_end_record_is_a_failure_that_keeps_what_came(ha
     assert harness.taskrun["status"]["results"][0]["value"] == "kept"
 
 
-def test_law_7_a_log_of_another_pod_is_refused(harness):
+def test_guarantee_7_a_log_of_another_pod_is_refused(harness):
     """Guarantee 7: a record of another attempt is no result of this one."""
     harness.submit()
     harness.reconcile()
@@ -149,7 +149,7 @@ def test_the_kubelets_error_in_place_of_a_log_is_read_again(harness):
     assert harness.taskrun["status"]["results"][0]["value"] == "d"
 
 
-def test_the_kubelets_error_that_stays_is_a_verdict_of_its_own(harness):
+def test_the_kubelets_error_that_stays_for_300_s_fails_the_run_with_its_own_reason(harness):
     """Seen on a real cluster: once the containers are removed, no try comes right."""
     harness.submit()
     harness.reconcile()
@@ -163,7 +163,7 @@ def test_the_kubelets_error_that_stays_is_a_verdict_of_its_own(harness):
     assert '"digest"' in harness.condition["message"]
 
 
-def test_an_evicted_pod_without_states_is_given_up_in_time(harness):
+def test_an_evicted_pod_without_container_states_ends_its_run_after_300_s(harness):
     """Nothing says when its containers ended: the pod's own time does."""
     harness.start_pod()
     harness.cluster.logs[SIDECAR] = ForbiddenError("no")

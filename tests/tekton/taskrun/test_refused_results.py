@@ -33,7 +33,7 @@ def test_a_container_that_failed_for_its_results_alone_is_no_failed_step(message
     assert "4096 bytes" in messages.condition["message"]
 
 
-def test_a_step_that_failed_by_itself_stays_the_cause(messages):
+def test_a_step_that_failed_by_itself_is_the_cause_and_its_refused_results_are_named_too(messages):
     _ends_with(messages, f"[{REFUSAL}]")
     assert messages.condition["reason"] == "StepFailed"
     assert '"digest" has 5000 bytes' in messages.condition["message"]

@@ -56,7 +56,7 @@ def test_a_cancelled_run_is_not_retried(harness):
     assert harness.condition["reason"] == "TaskRunCancelled"
 
 
-def test_an_attempt_that_failed_does_not_take_the_room_of_the_one_that_succeeds():
+def test_large_results_of_a_failed_attempt_leave_space_for_those_of_the_next():
     harness = TaskRunHarness({"results-from": "sidecar-logs", "max-result-size": "1572864"})
     harness.submit(retries=1)
     harness.reconcile()

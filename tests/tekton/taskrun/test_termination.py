@@ -60,14 +60,14 @@ def test_the_pod_of_a_cancelled_run_is_kept_where_the_operator_wants_that(harnes
     assert [one["metadata"]["name"] for one in harness.cluster.list(PODS)] == ["run-pod"]
 
 
-def test_cancelled_before_a_pod_exists(harness):
+def test_a_run_cancelled_before_a_pod_exists_gets_none(harness):
     harness.submit(status="TaskRunCancelled")
     harness.reconcile()
     assert harness.condition["reason"] == "TaskRunCancelled"
     assert harness.cluster.list(PODS) == []
 
 
-def test_out_of_time(harness):
+def test_a_run_out_of_time_keeps_the_results_that_arrived(harness):
     harness.start_pod(timeout="90s")
     harness.clock.forward(91)
     harness.reconcile()
@@ -79,7 +79,7 @@ def test_out_of_time(harness):
     assert harness.taskrun["status"]["results"][0]["value"] == "saved"
 
 
-def test_a_stopped_pod_that_does_not_end_is_not_waited_for_for_ever(harness):
+def test_a_terminated_pod_that_does_not_end_is_read_as_it_is_after_the_wait(harness):
     """Never a hang: a node that is gone sends no states."""
     harness.start_pod(timeout="90s")
     harness.clock.forward(91)
@@ -142,7 +142,7 @@ def test_sidecars_of_the_user_are_ended_after_the_verdict(harness):
     assert "nop" not in images["step-build"]
 
 
-def test_a_stop_mark_that_somebody_edited_does_not_hang_the_run(harness):
+def test_a_run_whose_stop_annotation_was_edited_ends(harness):
     harness.start_pod(timeout="90s")
     harness.clock.forward(91)
     harness.reconcile()

@@ -28,7 +28,7 @@ def _runs(harness: TaskRunHarness, **spec: Any) -> None:
     harness.reconcile()
 
 
-def _homeless(harness: TaskRunHarness, reason: str = "Unschedulable") -> None:
+def _find_no_node(harness: TaskRunHarness, reason: str = "Unschedulable") -> None:
     why = "0/1 nodes are available: 1 Insufficient memory."
     at = {"lastTransitionTime": harness.at(), "reason": reason, "message": why}
     condition = {"type": "PodScheduled", "status": "False", **at}
@@ -36,11 +36,11 @@ def _homeless(harness: TaskRunHarness, reason: str = "Unschedulable") -> None:
     Store.patch(harness.cluster, PODS, "default", "run-pod", patch, subresource="status")
 
 
-def test_a_pod_that_finds_no_node_ends_the_run_in_time_and_is_deleted(harness):
+def test_a_pod_without_a_node_for_30_s_ends_the_run_and_is_deleted(harness):
     """Nobody but us would end it: a pod without a node has no kubelet, and its deadline no meaning."""
     harness.submit()
     harness.reconcile()
-    _homeless(harness)
+    _find_no_node(harness)
     assert harness.reconcile() == pytest.approx(30)
     assert harness.condition["reason"] == "ExceededNodeResources"
     harness.clock.forward(29)
@@ -54,11 +54,11 @@ def test_a_pod_that_finds_no_node_ends_the_run_in_time_and_is_deleted(harness):
     assert harness.cluster.log_reads == 0
 
 
-def test_a_controller_killed_before_it_deleted_the_homeless_pod_deletes_it_later(harness):
+def test_a_controller_killed_before_it_deleted_an_unschedulable_pod_deletes_it_later(harness):
     """Guarantee 4: crash-only."""
     harness.submit()
     harness.reconcile()
-    _homeless(harness)
+    _find_no_node(harness)
     harness.clock.forward(31)
     delete, harness.cluster.delete = harness.cluster.delete, lambda *_args, **_more: None
     harness.reconcile()
@@ -69,20 +69,20 @@ def test_a_controller_killed_before_it_deleted_the_homeless_pod_deletes_it_later
     assert harness.cluster.list(PODS) == []
 
 
-def test_a_homeless_pod_of_an_earlier_attempt_does_not_stay(harness):
+def test_an_unschedulable_pod_of_an_earlier_attempt_is_deleted(harness):
     harness.submit(retries=1)
     harness.reconcile()
-    _homeless(harness)
+    _find_no_node(harness)
     harness.clock.forward(31)
     assert harness.reconcile() == 0
     harness.reconcile()
     assert [pod["metadata"]["name"] for pod in harness.cluster.list(PODS)] == ["run-pod-retry1"]
 
 
-def test_a_pod_that_finds_its_node_in_time_runs(harness):
+def test_a_pod_that_gets_a_node_within_30_s_runs(harness):
     harness.submit()
     harness.reconcile()
-    _homeless(harness)
+    _find_no_node(harness)
     harness.reconcile()
     harness.clock.forward(29)
     conditions = [{"type": "PodScheduled", "status": "True", "lastTransitionTime": harness.at()}]
@@ -93,21 +93,21 @@ def test_a_pod_that_finds_its_node_in_time_runs(harness):
     assert harness.condition["reason"] == "Running"
 
 
-def test_a_pod_that_is_held_back_by_a_gate_is_waited_for(harness):
+def test_a_pod_behind_a_scheduling_gate_is_waited_for(harness):
     """Who set the gate (a queue of jobs) decides when it opens."""
     harness.submit()
     harness.reconcile()
-    _homeless(harness, "SchedulingGated")
+    _find_no_node(harness, "SchedulingGated")
     harness.clock.forward(600)
     harness.reconcile()
     assert harness.condition["status"] == "Unknown"
 
 
 @pytest.mark.parametrize("reason", ["TaskRunCancelled", "TaskRunTimeout"])
-def test_a_run_that_is_cancelled_or_late_before_its_pod_found_a_node_ends_at_once(harness, reason):
+def test_a_run_that_is_cancelled_or_out_of_time_before_its_pod_has_a_node_ends_at_once(harness, reason):
     harness.submit(timeout="20s")
     harness.reconcile()
-    _homeless(harness)
+    _find_no_node(harness)
     if reason == "TaskRunCancelled":
         Store.patch(harness.cluster, TASKRUNS, "default", "run", {"spec": {"status": reason}})
     else:
@@ -128,7 +128,7 @@ def test_a_run_that_is_cancelled_while_its_images_are_pulled_ends_at_once(harnes
     assert harness.condition["message"] == 'TaskRun "run" was cancelled. '
 
 
-def test_a_run_that_did_begin_is_given_its_chance_to_speak(harness):
+def test_a_cancelled_run_whose_steps_have_started_waits_for_its_results(harness):
     _runs(harness)
     Store.patch(harness.cluster, TASKRUNS, "default", "run", {"spec": {"status": "TaskRunCancelled"}})
     assert harness.reconcile() is not None
