@@ -1,7 +1,7 @@
 """Termination messages as Tekton's entrypoint writes them and the kubelet cuts them.
 
 The format: a JSON array of ``{"key", "value", "type"}``, or ``tknz:`` and the base64 of its raw
-deflate. The walls are two cuts of the kubelet's, at opposite ends: of a container's file it reads the
+deflate. The kubelet cuts messages at two places, at opposite ends: of a container's file it reads the
 last 4096 bytes (`MaxContainerTerminationMessageLength`, pkg/kubelet/container/runtime.go), and of what
 it read it keeps the first 12288 bytes divided by the number of the pod's containers, init and
 ephemeral ones included (`MaxPodTerminationMessageLogLength` there, `normalizeStatus` in
@@ -140,7 +140,7 @@ def _inflate(text: str) -> tuple[bool, str]:
     unpack = zlib.decompressobj(-zlib.MAX_WBITS)
     plain = bytearray()
     try:
-        # In small pieces, so that what stands in front of a bad byte still comes out.
+        # In small pieces, so that the text before a bad byte is still returned.
         for place in range(0, len(packed), 64):
             plain += unpack.decompress(packed[place : place + 64], INFLATED_BYTES + 1 - len(plain))
             if len(plain) > INFLATED_BYTES:

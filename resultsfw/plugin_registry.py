@@ -105,7 +105,7 @@ class PluginRegistry:
             BackendNotAllowedError: It is installed, but no flag allows it. It was not imported.
             UnknownBackendError, BrokenBackendError: See `get`.
         """
-        # The lookup looks at what is installed now: a backend may have been installed since the start.
+        # The lookup finds what is installed now: a backend may have been installed since the start.
         if not self.allows(name) and any(plugin.name == name for plugin in installed_plugins()):
             raise BackendNotAllowedError(
                 f'{where} names backend "{name:.64}", which no flag allows; to use it, add it to the feature '

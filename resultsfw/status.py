@@ -165,7 +165,7 @@ def status_patch(
         obj: The object as it was read; its ``resourceVersion`` makes the patch conditional.
         now: RFC 3339 time for a condition that changes.
         status: The rest of the new status: a mirror of Steps, and a ``Succeeded`` condition that is
-            already "False" for another cause, which then stays the reason and is told first.
+            already "False" for another cause, which then stays the reason and comes first in the message.
         reason_and_message: Returns a condition's reason and message for problems; by default the first
             problem's code and `failure_message`.
 

@@ -240,7 +240,7 @@ def _config_map(run: Run, pod: Object, cluster: Cluster) -> Object:
     try:
         found = cluster.get(CONFIG_MAPS, namespace, name)
     except NotFoundError:
-        raise UnavailableError("it was there, and is gone; it is made anew", subject=about) from None
+        raise UnavailableError("it existed and is gone; it is created again", subject=about) from None
     known = {owner.get("uid") for owner in found["metadata"].get("ownerReferences") or ()}
     if known != {owner.get("uid") for owner in owners}:
         raise BackendError(

@@ -40,7 +40,7 @@ class Saved:
         taskrun: File of the TaskRun; it may contain Tasks, too.
         pod: File of its Pod.
         logs: Files of logs, by container.
-        flags: The flags in force.
+        flags: The flags in effect.
     """
 
     taskrun: str
@@ -56,7 +56,7 @@ class Judged:
     Attributes:
         offline: The TaskRun with its new status, and the verdict over its results.
         pod: The Pod as read; ``None`` if the run was refused before one was created.
-        core: The core with the flags in force.
+        core: The core with the flags in effect.
     """
 
     offline: Offline

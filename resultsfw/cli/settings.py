@@ -1,4 +1,4 @@
-"""Load the flags in force from ConfigMaps and options; an error names the file or option of the flag."""
+"""Load the flags in effect from ConfigMaps and options; an error names the file or option of the flag."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -48,7 +48,7 @@ class _Flags:
 
 @dataclass(frozen=True, slots=True)
 class Loaded(Generic[_CoreT]):
-    """The flags in force.
+    """The flags in effect.
 
     Attributes:
         core: The core with the flags.
@@ -62,7 +62,7 @@ class Loaded(Generic[_CoreT]):
 
 
 def core_of(given: Given) -> ResultsManager:
-    """Return the core with the flags in force; raises what `load` raises."""
+    """Return the core with the flags in effect; raises what `load` raises."""
     return load(given, ResultsManager).core
 
 

@@ -172,7 +172,7 @@ def assemble(
     taskrun_failer = RunFailer(taskrun_cluster, TASKRUNS, cached=taskruns.get)
     pipelinerun_failer = RunFailer(pipelinerun_cluster, PIPELINERUNS, cached=pipelineruns.get)
 
-    # The reconcilers, anew for each set of flags, and the controllers that use the ones in effect.
+    # The reconcilers, created again for each set of flags, and the controllers that use the ones in effect.
     taskrun_reconciler, pipelinerun_reconciler = LiveReconciler(), LiveReconciler()
 
     def warn(obj: Object, reason: str, message: str) -> None:

@@ -30,7 +30,7 @@ _IDENTITY: Final = ("name", "namespace", "uid", "resourceVersion", "labels", "ow
 class TaskRunTransform:
     """Reduces TaskRuns, and knows of which the results were left out.
 
-    That cannot stand in the cached object itself: it would be a field which Tekton's API does not have.
+    That cannot be part of the cached object itself: it would be a field which Tekton's API does not have.
 
     Args:
         selector: Selects this controller's TaskRuns.

@@ -27,7 +27,7 @@ MAX_LENGTH: Final = 500
 """Characters of a server's message that are kept."""
 
 _NOT_SHOWN: Final = "(not shown)"
-"""Stands in place of a value."""
+"""Replaces a value."""
 
 _BEFORE_VALUE: Final = re.compile(r"\bvalue: |\bparsing (?:time |duration )?(?=[\"`'])", re.IGNORECASE)
 """Precedes a value in a message: ``spec.x: Invalid value: "...": must be``."""

@@ -66,7 +66,7 @@ class Inotify:
         return cls(file)
 
     def drain(self) -> None:
-        """Forgets what happened: the folders themselves say what is there."""
+        """Discard all events: the folders themselves show the state."""
         drain(self.file)
 
 

@@ -32,7 +32,7 @@ class WatchError(Exception):
 
 
 class SignalWatch:
-    """Nothing to look at: SIGTERM is the Steps' end.
+    """Nothing to watch: SIGTERM means that the Steps have ended.
 
     Attributes:
         kind: `wire.WATCH_SIGNAL`.

@@ -29,7 +29,7 @@ ENV_UID = "RESULTSFW_CONFIG_MAP_UID"
 ENV_ACCOUNT = "RESULTSFW_SERVICE_ACCOUNT"
 """Folder with `token`, `ca.crt` and `namespace`, as Kubernetes lays them out."""
 ENV_SCHEME = "RESULTSFW_API_SCHEME"
-"""`http` where the API server is one of the engine with no cluster."""
+"""`http` if the API server is that of the local engine."""
 
 RECORDS = "resultsfw.dev/records"
 """The annotation with the records."""

@@ -1,7 +1,7 @@
 """Finds fields that Kubernetes' own structures do not have, where no API server reads the document.
 
 `kubernetes.json` holds the fields of the structures that Tekton's specs contain (k8s.io/api/core/v1 as
-tektoncd/pipeline uses it at commit 3ee1745), and where they stand in Tekton's types. A cluster may be newer:
+tektoncd/pipeline uses it at commit 3ee1745), and where they occur in Tekton's types. A cluster may be newer:
 what is found is worth a warning, not a refusal.
 """
 

@@ -150,14 +150,14 @@ class Fail:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Raise an error that may come right, so that the run is tried again, by its next deadline at most."""
+    """Raise an error that may pass, so that the run is retried, by its next deadline at the latest."""
 
     error: ClusterError
 
 
 @dataclass(frozen=True, slots=True)
 class Raise:
-    """Raise an error that the run cannot be blamed for and that does not come right by itself."""
+    """Raise an error that the run cannot be blamed for and that does not pass by itself."""
 
     error: Exception
 
@@ -214,7 +214,7 @@ def _decide_unplanned(run: Unplanned) -> Action:
 
 
 def _decide_problem(problem: Problem, *, is_reported: bool) -> Action:
-    """Decide for a run that cannot go on: what may come right is tried again until the run's timeout."""
+    """Decide for a run that cannot go on: errors that may pass are retried until the run's timeout."""
     if (waiting := _report(problem, is_reported=is_reported)) is not None:
         return waiting
     match problem:

@@ -1,7 +1,7 @@
 """Derive where a PipelineRun stands: which Tasks ran, how they ended, which are skipped, which are due.
 
 Everything is a function of the spec, the TaskRuns and the time; nothing is remembered between two reconciles.
-It takes time linear in Tasks and references, and no recursion: thousands of Tasks may stand in a row.
+It takes time linear in Tasks and references, and no recursion: thousands of Tasks may run in a row.
 """
 
 from collections.abc import Callable, Mapping

@@ -116,7 +116,7 @@ class Observer:
     """Reads what a decision needs.
 
     Args:
-        core: With the flags in force.
+        core: The core with the flags in effect.
         cluster: Where PipelineRuns and TaskRuns live.
         policies: What an operator forbids.
     """

@@ -69,7 +69,7 @@ class PipelineReconciler:
     It reads results from the status of TaskRuns only, never from pods.
 
     Args:
-        core: With the flags in force.
+        core: The core with the flags in effect.
         cluster: Where PipelineRuns and TaskRuns live.
         clock: Tells the time; UTC.
         warn: Warns people of what a run's status cannot hold; besides the log.

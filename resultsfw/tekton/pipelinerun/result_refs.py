@@ -208,7 +208,7 @@ def value_reader(core: ResultsManager, cluster: Cluster, namespace: str, times: 
         core: Knows the backends.
         cluster: The way to the world.
         namespace: Of the run.
-        times: Its limits: what can come right is waited for no longer.
+        times: Its timeouts: errors that may pass are retried no longer than that.
     """
     known: dict[tuple[Reference, str], Value] = {}  # a reconcile asks for the same more than once
 
@@ -218,7 +218,7 @@ def value_reader(core: ResultsManager, cluster: Cluster, namespace: str, times: 
             reference = read_reference(value)
             if reference is not None and reference.size <= VALUE_BYTES:
                 if (reference, kind) not in known:
-                    # It stands in the status of a TaskRun, which only a controller writes.
+                    # It is in the status of a TaskRun, which only a controller writes.
                     known[reference, kind] = read_value(
                         core, cluster, reference, kind, namespace=namespace, backend=reference.backend
                     )

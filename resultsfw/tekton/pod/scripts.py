@@ -47,7 +47,8 @@ while [ $# -gt 0 ]; do
 done
 """
 """Puts files together from FILE NUMBER SOURCE PIECE...: what the pieces are in base64, or the file SOURCE, is
-added to FILE. FILE ``sha256`` DIGEST checks what is there. ``printf`` is the shell's own and so has no wall.
+added to FILE. FILE ``sha256`` DIGEST checks the file. ``printf`` is a shell builtin without an argument
+limit.
 A pod with a new sandbox runs this again, with its volumes as they were: each file begins empty."""
 
 _ALPHABET: Final = "bcdfghjklmnpqrstvwxz2456789"  # of Kubernetes' generated names
@@ -140,7 +141,7 @@ def _shell(
 
 
 def _parts(content: bytes, params: Mapping[str, bytes]) -> list[bytes | str]:
-    """A script as bytes and, where a large parameter stands in it, the name of that one's file.
+    """A script as bytes and, where a large parameter occurs in it, the name of that one's file.
 
     The pod holds the value once then, and not once more for each script.
     """

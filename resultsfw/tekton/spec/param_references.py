@@ -102,7 +102,7 @@ def resolve_references(
 
 
 def _with_values(taskrun: Object, task_spec: Object, values: Mapping[str, Value]) -> Object:
-    """Return the spec with values put in; all others stand in it already, protected from this.
+    """Return the spec with values put in; all others are in it already, protected from this.
 
     Raises:
         RefusedRun: It would be larger than one object can be.

@@ -53,8 +53,8 @@ class Name:
     """A variable that names a parameter, taken apart.
 
     Attributes:
-        base: What follows ``params.``, or stands in quotes: a parameter's name, perhaps ``OBJECT.KEY``.
-        suffix: What stands in brackets behind it, ``*`` or an index, or a key behind quotes and a dot; empty
+        base: What follows ``params.``, or is quoted: a parameter's name, perhaps ``OBJECT.KEY``.
+        suffix: The part in brackets after it, ``*`` or an index, or a key behind quotes and a dot; empty
             if nothing does.
         quoted: The name stood in quotes, so that ``base`` is all of it.
     """

@@ -126,7 +126,7 @@ def quoted(text: str) -> str:
 def excerpt(text: str, at: int = 0) -> str:
     """Return text as `quoted`; of one with over 4,096 characters those around ``at``.
 
-    A large result may stand in it: the message is for people, and the status holds it.
+    It may contain a large result: the message is for people, and the status holds it.
     """
     text = unprotect(text)
     if len(text) <= _WHOLE:

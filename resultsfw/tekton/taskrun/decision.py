@@ -65,7 +65,7 @@ def _get_pod(seen: Observation) -> Action:
 def _fail(failure: Failure) -> Action:
     """Return what follows if the Task, the pod, or what the pod needs could not be had.
 
-    What can come right is tried again, and the condition says what the run waits for; its timeout decides. A
+    An error that may pass is retried, and the condition says what the run waits for; its timeout decides. A
     quota may free itself; a Pod Security level does not, but only the words of a message tell the two apart.
     """
     error = failure.error

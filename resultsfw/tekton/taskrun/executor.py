@@ -105,7 +105,7 @@ class Executor:
     """Carries out actions. Keeps no state of any TaskRun.
 
     Args:
-        core: With the flags in force.
+        core: The core with the flags in effect.
         cluster: Where TaskRuns and Pods live.
         options: Images and defaults of the pods.
         policies: What an operator forbids.

@@ -54,13 +54,13 @@ def taskrun_from_pod(
 ) -> Offline:
     """Judge a saved TaskRun by its saved Pod.
 
-    A status that the TaskRun brings along is made anew; only its resolved ``taskSpec``, its times and
+    The status of the given TaskRun is computed again; only its resolved ``taskSpec``, its times and
     its earlier attempts are kept. Nothing is asked twice: a log that cannot be read is a problem.
 
     Args:
         taskrun: As ``kubectl get -o json`` gives it, or as it was created.
         pod: Its pod likewise; ``None`` where none was made.
-        core: With the flags in force.
+        core: The core with the flags in effect.
         cluster: Only logs are read of it.
         now: Of the conditions; else now.
 

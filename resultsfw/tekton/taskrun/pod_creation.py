@@ -85,7 +85,7 @@ class PodCreator:
     """Creates the pods of TaskRuns.
 
     Args:
-        core: With the flags in force.
+        core: The core with the flags in effect.
         cluster: Where TaskRuns and Pods live.
         options: Images and defaults of the pods.
         policies: What an operator forbids.

@@ -30,7 +30,7 @@ class Reconciler:
     """Reconciles TaskRuns. Keeps no state: it may be killed anywhere and started again.
 
     Args:
-        core: With the flags in force.
+        core: The core with the flags in effect.
         cluster: Where TaskRuns and Pods live.
         options: Images and defaults of the pods it builds.
         timing: How long it waits.

@@ -16,7 +16,7 @@ class Timing:
         sidecar: For a pod to be ready to be read after its last Step ended; then it is terminated.
         unschedulable: For a pod to find a node; 0: as long as the run may take.
         stop: For a terminated pod's containers to end, beyond the grace period; then it is read as it is.
-        read: For a read that fails to come right, from the first one; then that is the verdict.
+        read: For reads that fail, from the first one; after it, the failure is the verdict.
     """
 
     sidecar: float = 60
