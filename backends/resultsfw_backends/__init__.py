@@ -1,1 +1,1 @@
-"""The built-in backends, one file each."""
+"""The built-in backends, one module each; modules with a leading underscore are shared by them."""

@@ -16,7 +16,7 @@ _SHARED: Final = ("shareProcessNamespace", "hostPID")
 
 
 def refuse_shared_processes(pod: Object, *, backend: str, what: str) -> None:
-    """Refuse a pod whose containers see each other's processes.
+    """Reject a pod whose containers see each other's processes.
 
     Args:
         pod: The pod before the sidecar is added.
@@ -64,7 +64,7 @@ def refuse_mounts(pod: Object, volumes: Collection[str], *, own: str) -> None:
     Args:
         pod: The pod.
         volumes: Names of the sidecar's volumes.
-        own: The sidecar's name.
+        own: The name of the sidecar's container.
 
     Raises:
         BackendError: The message names container and volume.

@@ -168,7 +168,7 @@ class _ValueCounter:
         if self.size is None:
             start = text.find(_VALUE)
             if start < 0:
-                self._closed = True  # the first piece is longer than any name: there is no value
+                self._closed = True  # the first piece is longer than any name: the line has no value
                 return
             start += len(_VALUE)
             self.size = 0

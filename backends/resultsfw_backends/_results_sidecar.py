@@ -1,64 +1,34 @@
-"""Add the results sidecar to a pod, determine when it has printed everything, and read its records.
-
-Shared by all backends that use the sidecar, with any transport.
-"""
+"""Add the results sidecar to a pod, and define the options of every backend that uses it."""
 
 import json
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
-from typing import Any, Final, Literal
+from collections.abc import Sequence
+from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from resultsfw import (
-    Cluster,
-    Extraction,
     Limits,
     Object,
-    Problem,
-    ProblemCode,
-    Reference,
     Run,
-    TransportUsage,
 )
-from resultsfw.errors import InputError, LogUnavailableError
+from resultsfw.errors import InputError
 from resultsfw.pods import (
     RESULTS_SIDECAR,
-    container_states,
-    container_statuses,
     containers,
-    has_finished,
-    is_terminating,
-    terminated_states,
 )
 from resultsfw_backends._entrypoint import add_arguments
 from resultsfw_backends._exposure import refuse_mounts
-from resultsfw_backends._log_lines import LogLines
 from resultsfw_backends._plain_pod import (
     RESULTS,
     ROOT,
     add_folders,
     check_pod,
     is_plain,
-    may_have_missed,
     refuse_volumes,
-    steps_ended,
 )
-from resultsfw_backends._sidecar_log import SidecarLog, declared_names, value_of
 from resultsfw_sidecar import wire as wires
 
-__all__ = [
-    "SidecarConfig",
-    "add_fetch",
-    "add_sidecar",
-    "end_of",
-    "has_ended",
-    "may_be_read",
-    "may_start_again",
-    "read_log",
-    "read_records",
-    "refuse_to_read",
-]
+__all__ = ["SidecarConfig", "add_fetch", "add_sidecar", "waits_for_signal"]
 
 _PROGRAM: Final = "/ko-app/sidecarlogresults"
 
@@ -69,12 +39,6 @@ _PLACES: Final = {"workspace": "/workspace"}
 
 _USER: Final = 65532
 """The user id of our image."""
-
-_SIGKILL: Final = 137
-"""Exit code of a container that SIGKILL ended, including kills for memory."""
-
-Resolve = Callable[[dict[str, Any]], str | Reference | None]
-"""Returns the value of a record; ``None`` if the record is invalid."""
 
 
 def _hyphens(name: str) -> str:
@@ -260,246 +224,7 @@ def _prepare_plain(
     return folders, [{"name": name, "value": value} for name, value in waiting.items()]
 
 
-def _waits_for_signal(pod: Object) -> bool:
+def waits_for_signal(pod: Object) -> bool:
     """Return whether the pod's sidecar waits for the kubelet's SIGTERM."""
     env = containers(pod).get(RESULTS_SIDECAR, {}).get("env") or ()
     return {"name": wires.ENV_WATCH, "value": wires.WATCH_SIGNAL} in env
-
-
-def may_be_read(run: Run, pod: Object, *, wire: int) -> bool:
-    """Return whether to read the log: the sidecar has ended for good, or it runs and the Steps have ended.
-
-    Only the end record in the log shows that everything was printed (`read_log`).
-    """
-    state = container_states(pod).get(RESULTS_SIDECAR, {})
-    if "running" in state and not has_finished(pod) and wire == wires.WIRE:
-        if _waits_for_signal(pod):
-            return is_terminating(pod)  # before, it prints only when it ends, a moment later
-        return is_terminating(pod) or (steps_ended(run, pod) and not _killed(run, pod))
-    return has_ended(run, pod)
-
-
-def has_ended(run: Run, pod: Object) -> bool:
-    """Return whether the sidecar has ended for good, so that its termination message is final."""
-    status = container_statuses(pod).get(RESULTS_SIDECAR, {})
-    state = status.get("state", {})
-    if has_finished(pod):
-        return "running" not in state
-    if not _is_native(pod):
-        return "terminated" in state
-    # A native sidecar that ends before the Steps is restarted and prints everything again. If it ended with
-    # 0, it had waited for the Steps; the kubelet may delay its next start by up to five minutes.
-    succeeded = status.get("lastState", {}).get("terminated", {}).get("exitCode") == 0
-    return ("terminated" in state or ("waiting" in state and succeeded)) and steps_ended(run, pod)
-
-
-def end_of(pod: Object) -> Object | None:
-    """Return ``terminated`` of the sidecar's last process that ended; ``None`` while its first process runs.
-
-    If a process had ended with 0 and the next one was killed, the first one counts.
-    """
-    status = container_statuses(pod).get(RESULTS_SIDECAR, {})
-    ended = _end(status)
-    before: Object = status.get("lastState", {}).get("terminated") or {}
-    return before if ended is not None and ended.get("exitCode") and before.get("exitCode") == 0 else ended
-
-
-def may_start_again(pod: Object) -> bool:
-    """Return whether an ended sidecar can be restarted: a native one, while the pod has not finished."""
-    return _is_native(pod) and not has_finished(pod)
-
-
-def refuse_to_read(pod: Object, *, wire: int, known: Iterable[int]) -> Extraction | None:
-    """Return an extraction with the problem, if a pod's sidecar can never be read."""
-
-    def never(message: str) -> Extraction:
-        return Extraction(problems=(Problem(code=ProblemCode.TRANSPORT_UNREADABLE, message=message),))
-
-    if RESULTS_SIDECAR not in containers(pod):
-        return never(f'the pod has no container "{RESULTS_SIDECAR}" to read results from')
-    if wire not in known:
-        versions = " and ".join(str(version) for version in known)
-        return never(
-            f"the pod's sidecar speaks wire version {wire}; this version of resultsfw reads {versions}: "
-            f"read it with the version that made the pod"
-        )
-    status = container_statuses(pod).get(RESULTS_SIDECAR, {})
-    if "waiting" in status.get("state", {}) and _end(status) is None:
-        return never(
-            f'container "{RESULTS_SIDECAR}" never started, so nobody read what a Step may have written'
-        )
-    return None
-
-
-def read_log(
-    run: Run,
-    pod: Object,
-    cluster: Cluster,
-    *,
-    limits: Limits,
-    wire: int,
-    least: int = 0,
-    resolve: Resolve = value_of,
-) -> Extraction:
-    """Read the sidecar's log once, line by line, never more than a genuine log can have.
-
-    Args:
-        run: The run.
-        pod: The pod, as last seen.
-        cluster: The cluster with the log.
-        limits: Maximum bytes of one value, and of all values together.
-        wire: The wire version of the sidecar.
-        least: Bytes of log that are read in any case.
-        resolve: See `read_records`.
-    """
-    longest, most = _log_limits(run, limits)
-    most = max(most, least)
-    metadata = pod["metadata"]
-    running = "running" in container_statuses(pod).get(RESULTS_SIDECAR, {}).get("state", {})
-    # Request one byte more than a genuine log can have, to detect a longer one.
-    stream = cluster.read_log(metadata["namespace"], metadata["name"], RESULTS_SIDECAR, limit=most + 1)
-    lines = LogLines(stream, longest=longest, limit=most)
-    try:
-        extraction = read_records(
-            run,
-            pod,
-            lines,
-            whose=f'log of container "{RESULTS_SIDECAR}"',
-            limits=limits,
-            wire=wire,
-            resolve=resolve,
-        )
-    finally:
-        # Only an iterator with a connection has this method.
-        if callable(close := getattr(stream, "close", None)):
-            close()
-    return replace(extraction, too_early=extraction.too_early and running and not has_finished(pod))
-
-
-def read_records(
-    run: Run,
-    pod: Object,
-    lines: LogLines | bytes,
-    *,
-    whose: str,
-    limits: Limits,
-    wire: int = wires.WIRE,
-    resolve: Resolve = value_of,
-) -> Extraction:
-    """Return the extraction of a sidecar's records, whatever transport carried them.
-
-    Args:
-        run: The run.
-        pod: The pod, as last seen: how the sidecar ended, and whether a Step outlived it.
-        lines: The records; as bytes, if they are few.
-        whose: Where they are, for messages: ``log of container "x"``.
-        limits: Maximum bytes of a value; a cut record of a larger one is reported as too large.
-        wire: The wire version of the sidecar.
-        resolve: Returns the value of a record, which may have only its location.
-
-    Returns:
-        The extraction, with ``too_early`` if the end record is missing so far.
-    """
-    if isinstance(lines, bytes):
-        longest, most = _log_limits(run, limits)
-        lines = LogLines([lines], longest=longest, limit=most)
-    status = container_statuses(pod).get(RESULTS_SIDECAR, {})
-    ended = _end(status)
-    records = SidecarLog(
-        whose=whose,
-        pod_uid=pod["metadata"].get("uid", ""),
-        declared=declared_names(run),
-        limits=limits,
-        wire=wire,
-        resolve=resolve,
-    )
-    records.read(lines)
-    running = "running" in status.get("state", {})
-    by_signal = _waits_for_signal(pod)
-    outlived = (may_have_missed if by_signal else _outlived)(run, pod, None if running else ended)
-    records.check_complete(None if running else ended, outlived=outlived)
-    problems = records.problems
-    if lines.over:
-        over = Problem(
-            code=ProblemCode.TRANSPORT_CORRUPT,
-            message=f"the {whose} has more than {lines.limit} bytes, more than all results together may "
-            f"need; reading stopped there",
-            size=lines.limit + 1,
-            limit=lines.limit,
-        )
-        problems = [over, *problems]
-    usage = TransportUsage(
-        container=RESULTS_SIDECAR,
-        transport=whose.partition(" ")[0],
-        used=lines.total,
-        budget=lines.limit,
-        results=tuple(name if step is None else f"step-{step}.{name}" for step, name in records.found),
-        cut=lines.over,
-    )
-    return Extraction(
-        results=tuple(records.found.values()),
-        problems=tuple(problems),
-        transports=(usage,),
-        # If the Steps were not yet seen to end, the next reconciliation shows whether they had.
-        too_early=(records.open and not lines.over) or (by_signal and running and outlived),
-        read_error=_kubelet_failed(whose, records.kubelet_error, pod) if records.kubelet_error else None,
-    )
-
-
-def _kubelet_failed(whose: str, error: str, pod: Object) -> LogUnavailableError:
-    """Return the error of a log that the kubelet could not read to its end; a retry may succeed."""
-    metadata = pod["metadata"]
-    name = f"{metadata.get('namespace', '')}/{metadata.get('name', '')}"
-    return LogUnavailableError(
-        f'the kubelet answered "{error}" in place of the {whose}',
-        subject=f"Pod {name}, container {RESULTS_SIDECAR}",
-    )
-
-
-def _log_limits(run: Run, limits: Limits) -> tuple[int, int]:
-    """Return the maximum bytes of one record, and of all records, that a genuine sidecar can write."""
-    declared = declared_names(run)
-    longest_name = max([2 * wires.NAME_LIMIT + 1, *(len(name.encode()) for _, name in declared)])
-    values = min(limits.run_bytes, limits.result_bytes * len(declared))
-    most = wires.max_line_bytes(values) + wires.max_line_bytes(0, longest_name) * (len(declared) + 2)
-    return wires.max_line_bytes(limits.result_bytes, longest_name), most
-
-
-def _end(status: Object) -> Object | None:
-    """Return the container's ``terminated``, or that of its last process."""
-    ended: Object | None = status.get("state", {}).get("terminated") or status.get("lastState", {}).get(
-        "terminated"
-    )
-    return ended
-
-
-def _is_native(pod: Object) -> bool:
-    """Return whether the sidecar is one of the init containers: a native sidecar."""
-    return any(container["name"] == RESULTS_SIDECAR for container in pod["spec"].get("initContainers") or ())
-
-
-def _killed(run: Run, pod: Object) -> bool:
-    """Return whether a Step was killed together with its entrypoint, which the sidecar cannot notice."""
-    ended = terminated_states(pod)
-    return any(ended.get(step.container, {}).get("exitCode") == _SIGKILL for step in run.steps)
-
-
-def _outlived(run: Run, pod: Object, sidecar: Object | None) -> bool:
-    """Return whether a Step may have gone on after the sidecar got SIGTERM, writing results that nobody read.
-
-    Times have whole seconds. A Step that was killed in the sidecar's last second was killed before the
-    sidecar, because the kubelet ends native sidecars last, or wrote nothing on SIGTERM.
-    """
-    states = container_states(pod)
-    ends = [states.get(step.container, {}).get("terminated") for step in run.steps]
-    if any("running" in states.get(step.container, {}) for step in run.steps):
-        return True
-    known = [end for end in ends if end is not None]
-    if known and not any(end.get("exitCode") for end in known):
-        return True
-    at = (sidecar or {}).get("finishedAt", "")
-    return any(
-        end.get("finishedAt", "") > at
-        or (end.get("finishedAt", "") == at != "" and end.get("exitCode") != _SIGKILL)
-        for end in known
-    )

@@ -32,16 +32,15 @@ from resultsfw import (
 )
 from resultsfw.errors import AlreadyExistsError, BackendError, NotFoundError, UnavailableError
 from resultsfw_backends._exposure import refuse_shared_processes
-from resultsfw_backends._results_sidecar import (
-    SidecarConfig,
-    add_sidecar,
+from resultsfw_backends._results_sidecar import SidecarConfig, add_sidecar
+from resultsfw_backends._sidecar_log import declared_names
+from resultsfw_backends._sidecar_reader import (
     end_of,
     has_ended,
     may_start_again,
     read_records,
     refuse_to_read,
 )
-from resultsfw_backends._sidecar_log import declared_names
 from resultsfw_sidecar import wire as wires
 
 __all__ = ["Config", "capabilities", "extract", "name_of", "pod_ready", "prepare_pod", "purge"]

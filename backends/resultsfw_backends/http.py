@@ -33,14 +33,8 @@ from resultsfw import (
 from resultsfw.errors import ClusterError, ForbiddenError, NotFoundError, UnavailableError
 from resultsfw.pods import RESULTS_SIDECAR, container_states, has_finished
 from resultsfw_backends._exposure import refuse_shared_processes, refuse_tokens
-from resultsfw_backends._results_sidecar import (
-    SidecarConfig,
-    add_sidecar,
-    end_of,
-    has_ended,
-    read_records,
-    refuse_to_read,
-)
+from resultsfw_backends._results_sidecar import SidecarConfig, add_sidecar
+from resultsfw_backends._sidecar_reader import end_of, has_ended, read_records, refuse_to_read
 from resultsfw_sidecar import wire as wires
 
 __all__ = ["Config", "capabilities", "extract", "pod_ready", "prepare_pod", "purge"]

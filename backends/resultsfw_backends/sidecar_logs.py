@@ -7,13 +7,8 @@ own sidecar, which marks neither the end of its log nor what it left out.
 from typing import Final, Literal
 
 from resultsfw import Capabilities, Cluster, Extraction, Limits, Object, Permission, Run, hookimpl
-from resultsfw_backends._results_sidecar import (
-    SidecarConfig,
-    add_sidecar,
-    may_be_read,
-    read_log,
-    refuse_to_read,
-)
+from resultsfw_backends._results_sidecar import SidecarConfig, add_sidecar
+from resultsfw_backends._sidecar_reader import may_be_read, read_log, refuse_to_read
 from resultsfw_sidecar import wire as wires
 
 __all__ = ["Config", "capabilities", "extract", "pod_ready", "prepare_pod"]

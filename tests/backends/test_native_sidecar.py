@@ -8,7 +8,7 @@ from sidecarlogs import CORE, UID, a_pod, a_run, codes, collect, log_of, prepare
 from resultsfw import ProblemCode, Stamp
 from resultsfw.errors import FlagError, TooEarlyError
 from resultsfw.pods import RESULTS_SIDECAR
-from resultsfw_backends._results_sidecar import end_of
+from resultsfw_backends._sidecar_reader import end_of
 from resultsfw_sidecar import wire
 
 RUNNING = {"running": {"startedAt": "2026-01-01T00:00:00Z"}}
