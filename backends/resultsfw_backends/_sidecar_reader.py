@@ -283,9 +283,19 @@ def _outlived(run: Run, pod: Object, sidecar: Object | None) -> bool:
     known = [end for end in ends if end is not None]
     if known and not any(end.get("exitCode") for end in known):
         return True
-    at = (sidecar or {}).get("finishedAt", "")
-    return any(
-        end.get("finishedAt", "") > at
-        or (end.get("finishedAt", "") == at != "" and end.get("exitCode") != _SIGKILL)
-        for end in known
-    )
+    sidecar_end = (sidecar or {}).get("finishedAt") or ""
+    return any(_ended_after(end, sidecar_end) for end in known)
+
+
+def _ended_after(end: Object, sidecar_end: str) -> bool:
+    """Return whether a Step may have ended after the sidecar.
+
+    Args:
+        end: The Step's ``terminated``. Its time is null where the kubelet lost the container
+            (``ContainerStatusUnknown``); then nobody knows.
+        sidecar_end: The sidecar's ``finishedAt``; "" where that is not known.
+    """
+    step_end = end.get("finishedAt", "")
+    if step_end is None or step_end > sidecar_end:
+        return True
+    return bool(step_end == sidecar_end != "" and end.get("exitCode") != _SIGKILL)

@@ -228,6 +228,31 @@ def test_a_step_that_ended_in_the_sidecars_last_second_may_have_written_after_it
     assert codes(collect(a_run("a"), log, pod=pod)) == [ProblemCode.TRANSPORT_INCOMPLETE]
 
 
+LOST = {
+    "terminated": {
+        "containerID": None,
+        "exitCode": 137,
+        "finishedAt": None,
+        "message": "The container could not be located when the pod was terminated",
+        "reason": "ContainerStatusUnknown",
+        "startedAt": None,
+    }
+}
+"""What a kubelet reports of a container that it does not find any more when its pod is evicted."""
+
+
+def test_a_step_whose_end_the_kubelet_lost_may_have_written_after_the_sidecar():
+    log = stopped_log(wire.absent_line("a", "task"))
+    pod = a_plain_pod(ended(), step=LOST, phase="Failed")
+    assert codes(collect(a_run("a"), log, pod=pod)) == [ProblemCode.TRANSPORT_INCOMPLETE]
+
+
+def test_a_sidecar_whose_end_the_kubelet_lost_may_have_missed_what_a_step_wrote():
+    log = stopped_log(wire.absent_line("a", "task"))
+    pod = a_plain_pod(LOST, step=ended(143), phase="Failed")
+    assert codes(collect(a_run("a"), log, pod=pod)) == [ProblemCode.TRANSPORT_INCOMPLETE]
+
+
 @pytest.mark.parametrize("step", [ended(143, at="2026-01-01T00:00:09Z"), ended(137)])
 def test_a_step_that_was_over_before_the_sidecar_was_stopped_lost_nothing(step):
     """One that was killed with its entrypoint told nobody that it ended."""

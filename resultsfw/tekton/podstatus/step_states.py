@@ -44,7 +44,7 @@ def pod_status_fields(
             "container": name,
             "imageID": status.get("imageID", ""),
             "name": name.removeprefix("sidecar-"),
-            **status.get("state", {}),
+            **_state(status),
         }
         for key in ("containerStatuses", "initContainerStatuses")
         for name, status in container_statuses(pod, (key,)).items()
@@ -86,10 +86,22 @@ def _is_signature(key: str) -> bool:
     return key in _SIGNATURES or key.endswith(".sig")
 
 
+def _state(status: Object) -> Object:
+    """Return a copy of a container's state without the fields that are null.
+
+    The kubelet writes null times for a container that it does not find any more when its pod is evicted
+    (``ContainerStatusUnknown``). The CRD of a TaskRun takes no null in their place.
+    """
+    return {
+        kind: {key: value for key, value in body.items() if value is not None}
+        for kind, body in status.get("state", {}).items()
+    }
+
+
 def _step(status: Object, budget: int, provenance: Object, declared: Collection[str]) -> Object:
     """Return a Step's state, with the times, exit code and reason that its entrypoint recorded."""
     name = status["name"]
-    state = {kind: dict(body) for kind, body in status.get("state", {}).items()}
+    state = _state(status)
     step: Object = {
         "container": name,
         "imageID": status.get("imageID", ""),
