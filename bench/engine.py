@@ -118,7 +118,7 @@ def main() -> None:
         task = json.loads(options.one)
         print(json.dumps(measure(Case(**task["case"]), task["flags"], task["timeout"])))
         return
-    record = records.opened(options.json, "engine", options.label, resume=options.resume)
+    record = records.open_record(options.json, "engine", options.label, resume=options.resume)
     chosen = options.backend or BACKENDS
     parts = [
         Part(

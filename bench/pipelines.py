@@ -178,7 +178,7 @@ def main() -> None:
 
 def run(options: argparse.Namespace, bench_namespace: BenchNamespace) -> None:
     """Measure the cases that are missing."""
-    record = records.opened(options.json, "cluster", options.label, resume=options.resume)
+    record = records.open_record(options.json, "cluster", options.label, resume=options.resume)
     parts = parts_of(options)
     backends = {name: capabilities(name, options.flag) for part in parts for name in part.backends}
     sides = ["resultsfw", "Tekton"] if options.tekton_pid else ["resultsfw"]

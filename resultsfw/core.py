@@ -264,7 +264,7 @@ class ResultsManager:
         Raises:
             BackendError: The backend cannot be loaded, failed, or does not use references.
             ClusterError: The value cannot be read now, or is gone (NotFoundError).
-            CorruptError: The value is not the one that was stored (raised at the end, or at the first byte
+            CorruptError: The value differs from the stored value (raised at the end, or at the first byte
                 too many), or it does not belong to a run of the namespace.
         """
         used = self._backend_of_reference(reference, backend)

@@ -150,7 +150,7 @@ class UnreadableObjectError(ClusterError):
 
 
 class CorruptError(ResultsError):
-    """A referenced value differs from the one that was stored: another size or another digest."""
+    """A referenced value differs from the stored value: another size or another digest."""
 
     code = "Corrupt"
 

@@ -13,9 +13,9 @@ reads 1,024; an API server stores 10,000."""
 def copy(value: Any) -> Any:
     """Return a deep copy; several times faster than `copy.deepcopy`, which handles more than JSON."""
     if isinstance(value, dict):
-        return {key: copy(one) for key, one in value.items()}
+        return {key: copy(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [copy(one) for one in value]
+        return [copy(item) for item in value]
     return value
 
 

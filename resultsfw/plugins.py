@@ -90,7 +90,7 @@ class Backend:
     def _manager(self) -> pluggy.PluginManager:
         manager = _new_manager()
         with _without_warnings():  # deprecations were reported when the plugin was loaded
-            # Of two wrappers, pluggy puts the one that was registered first closer to the backend.
+            # Of two wrappers, pluggy puts the wrapper registered first closer to the backend.
             for name in sorted(self.extensions):
                 manager.register(self.extensions[name], name=f"extension {name}")
             manager.register(self.plugin, name=self.name)
@@ -123,7 +123,7 @@ def installed_plugins(group: str = BACKENDS) -> list[InstalledPlugin]:
     """Return the plugins of an entry-point group, sorted by name, and import none of them.
 
     A name that two distributions claim is listed for each. Of a distribution that is on the path twice (a
-    wheel before an editable install), only the first is listed: it is the one that would be imported.
+    wheel before an editable install), only the first is listed: Python would import that one.
     """
     found: set[InstalledPlugin] = set()
     for dist in metadata.distributions():
@@ -140,7 +140,7 @@ def installed_plugins(group: str = BACKENDS) -> list[InstalledPlugin]:
             InstalledPlugin(point.name, point.value, name, version)
             for point in dist.entry_points.select(group=group)
         }
-    return sorted(found, key=lambda one: (one.name, one.distribution, one.target))
+    return sorted(found, key=lambda plugin: (plugin.name, plugin.distribution, plugin.target))
 
 
 def _metadata_field(dist: metadata.Distribution, field: str) -> str:
@@ -207,7 +207,7 @@ def make_backend(
 def find_claims(group: str, name: str) -> tuple[list[InstalledPlugin], set[str]]:
     """Return the plugins with that name (several if distributions conflict), and all names."""
     everything = installed_plugins(group)
-    return [one for one in everything if one.name == name], {one.name for one in everything}
+    return [plugin for plugin in everything if plugin.name == name], {plugin.name for plugin in everything}
 
 
 def import_plugin(group: str, name: str, claims: Collection[InstalledPlugin]) -> object:
@@ -217,7 +217,7 @@ def import_plugin(group: str, name: str, claims: Collection[InstalledPlugin]) ->
         PluginFault: It cannot be imported, or more than one distribution claims the name.
     """
     if len(claims) > 1:
-        who = "; ".join(one.origin for one in claims)
+        who = "; ".join(plugin.origin for plugin in claims)
         raise PluginFault(f"it is claimed by more than one distribution: {who}; uninstall all but one")
 
     def on_failure(_manager: object, _entry_point: object, error: BaseException) -> None:
@@ -307,8 +307,8 @@ def _capabilities_of(plugin: object) -> Capabilities:
     check_api_version(capabilities.api_version)
     for name, kind in get_type_hints(Capabilities).items():
         choices, value = get_args(kind), getattr(capabilities, name)
-        if choices and all(isinstance(one, str) for one in choices) and value not in choices:
-            words = " or ".join(f'"{one}"' for one in choices)
+        if choices and all(isinstance(choice, str) for choice in choices) and value not in choices:
+            words = " or ".join(f'"{choice}"' for choice in choices)
             raise PluginFault(f"its `capabilities` say {name}={value!r:.80}, which must be {words}")
     return capabilities
 
@@ -346,9 +346,10 @@ def _wrong_arguments(manager: pluggy.PluginManager, plugin: object) -> Iterator[
             continue
         if (caller := getattr(manager.hook, options["specname"] or name, None)) is None:
             continue
-        for one in pluggy.HookImpl(plugin, "", getattr(plugin, name), options).argnames:
-            if one not in caller.spec.argnames:
-                yield f'hook "{caller.name}" has no argument "{one}"{did_you_mean(one, caller.spec.argnames)}'
+        for argument in pluggy.HookImpl(plugin, "", getattr(plugin, name), options).argnames:
+            if argument not in caller.spec.argnames:
+                hint = did_you_mean(argument, caller.spec.argnames)
+                yield f'hook "{caller.name}" has no argument "{argument}"{hint}'
 
 
 def _not_functions(plugin: object, implemented: Collection[str]) -> Iterator[str]:
@@ -367,9 +368,9 @@ def _file_of_module(name: str) -> str:
     parts = name.split(".")
     try:
         for end in range(1, len(parts) + 1):
-            finders = (one.find_spec for one in sys.meta_path if hasattr(one, "find_spec"))
+            finders = (finder.find_spec for finder in sys.meta_path if hasattr(finder, "find_spec"))
             found = (find(".".join(parts[:end]), path) for find in finders)
-            spec = next((one for one in found if one is not None), None)
+            spec = next((candidate for candidate in found if candidate is not None), None)
             if spec is None:
                 return ""
             path = spec.submodule_search_locations

@@ -45,7 +45,7 @@ def read_reference(value: Any) -> Reference | None:
     """
     if not (isinstance(value, dict) and MARK in value):
         return None
-    texts = all(isinstance(one, str) for one in value.values())
+    texts = all(isinstance(field, str) for field in value.values())
     if not texts or value.keys() != _KEYS or value[MARK] != _VERSION or not _SIZE.fullmatch(value["size"]):
         raise CorruptError(
             "a reference to a result cannot be read: it was edited, or a newer version wrote it"

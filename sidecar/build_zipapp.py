@@ -33,7 +33,7 @@ def build(target: Path, interpreter: str = INTERPRETER, *, transports: bool = Fa
     plain = io.BytesIO()
     # zipapp alone would keep the files' times and take them in the folder's order.
     with zipfile.ZipFile(plain, "w", zipfile.ZIP_STORED) as archive:
-        for source in [one for package in packages for one in sorted(package.glob("*.py"))]:
+        for source in [file for package in packages for file in sorted(package.glob("*.py"))]:
             name = f"{source.parent.name}/{source.name}"
             _add(archive, name, source)
             if source.name == "__main__.py":

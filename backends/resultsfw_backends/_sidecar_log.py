@@ -116,7 +116,7 @@ class SidecarLog:
                 wires.TYPE_ABSENT: self._absent,
                 wires.TYPE_REFUSED: self._refused,
                 wires.TYPE_ERROR: self._error,
-                wires.TYPE_END: self._ended,
+                wires.TYPE_END: self._check_end,
             }
         else:
             records |= dict.fromkeys(_ARTIFACTS, _ignore)
@@ -129,7 +129,7 @@ class SidecarLog:
             elif (handle := records.get(_text(line.record.get("type")))) is None:
                 self._corrupt(line, "its type is none that a results sidecar prints")
             elif self._end is not None:
-                self._corrupt(line, "it stands behind the end record")
+                self._corrupt(line, "it comes after the end record")
             else:
                 handle(line, line.record)
             if self._more_faults >= _HOPELESS:
@@ -179,7 +179,7 @@ class SidecarLog:
             self._problem(
                 ProblemCode.TRANSPORT_UNREADABLE,
                 f"the {self._whose} could not be read to its end: the kubelet answered "
-                f'"{self.kubelet_error}" in place of it{self._lost()}',
+                f'"{self.kubelet_error}" in place of it{self._describe_missing()}',
             )
 
     # One method for each record.
@@ -203,12 +203,12 @@ class SidecarLog:
             )
 
     def _absent(self, line: Line, record: dict[str, Any]) -> None:
-        origin = self._named(line, record)
+        origin = self._origin_of(line, record)
         if origin in self._known:
             self._register(line, origin, None)
 
     def _refused(self, line: Line, record: dict[str, Any]) -> None:
-        origin = self._named(line, record)
+        origin = self._origin_of(line, record)
         if origin not in self._known or not self._register(line, origin, None):
             return
         step, name = origin
@@ -224,8 +224,8 @@ class SidecarLog:
             self._problem(ProblemCode.RUN_TOO_LARGE, message, origin, size, limit)
         else:
             code = _REFUSALS.get(_text(reason), ProblemCode.FILE_UNREADABLE)
-            said = record.get("message")
-            message = f"{result_label(name, step)} was refused by the results sidecar: {_text(said)[:400]}"
+            reported = _text(record.get("message"))[:400]
+            message = f"{result_label(name, step)} was refused by the results sidecar: {reported}"
             self._problem(code, message, origin)
 
     def _start(self, line: Line, record: dict[str, Any]) -> None:
@@ -236,7 +236,7 @@ class SidecarLog:
     def _error(self, _line: Line, record: dict[str, Any]) -> None:
         self._own_failure = f"{_text(record.get('reason'))}: {_text(record.get('message'))}"[:400]
 
-    def _ended(self, line: Line, record: dict[str, Any]) -> None:
+    def _check_end(self, line: Line, record: dict[str, Any]) -> None:
         self._end = line
         self._stopped = record.get("why") == wires.WHY_STOPPED
         self._check_pod(record)
@@ -277,7 +277,7 @@ class SidecarLog:
         self._accounted.add(origin)
         return True
 
-    def _named(self, line: Line, record: dict[str, Any]) -> Origin | None:
+    def _origin_of(self, line: Line, record: dict[str, Any]) -> Origin | None:
         name, kind = record.get("name"), record.get("of")
         if isinstance(name, str) and kind in (wires.TYPE_TASK, wires.TYPE_STEP):
             return self._origin(kind, name)
@@ -333,10 +333,10 @@ class SidecarLog:
     def _incomplete(self, why: str) -> None:
         self._problem(
             ProblemCode.TRANSPORT_INCOMPLETE,
-            f"the {self._whose} is not whole: {why}{self._lost()}",
+            f"the {self._whose} is not whole: {why}{self._describe_missing()}",
         )
 
-    def _lost(self) -> str:
+    def _describe_missing(self) -> str:
         """Return the end of a message: which results an incomplete log may have had."""
         silent = [origin for origin in self._declared.values() if origin not in self._accounted]
         if not (self._strict and silent):

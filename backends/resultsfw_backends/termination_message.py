@@ -242,7 +242,7 @@ def _refused(step: Step, text: str) -> Iterator[Problem]:
     for refusal in refusals if isinstance(refusals, list) else [refusals]:
         if not (isinstance(refusal, dict) and isinstance(refusal.get("name"), str)):
             more = refusal.get("more") if isinstance(refusal, dict) else None
-            which = f"{more} more results" if isinstance(more, int) else "results that cannot be told"
+            which = f"{more} more results" if isinstance(more, int) else "an unknown number of results"
             yield Problem(
                 code=ProblemCode.TRANSPORT_INCOMPLETE,
                 message=f'the termination message of container "{step.container}" has no room to name '

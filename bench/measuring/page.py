@@ -171,16 +171,16 @@ def _differences(rows: Sequence[Row], names: Sequence[str]) -> list[str]:
             base, other = pick(rows, who=who, backend=names[0]), pick(rows, who=who, backend=name)
             if not base or not other:
                 continue
-            one, two = base[0], other[0]
-            more = two.cpu.median - one.cpu.median
+            first, second = base[0], other[0]
+            more = second.cpu.median - first.cpu.median
             lines.append(
                 [
                     f"{name} - {names[0]}",
                     who,
-                    f"{more:+.1f} ms, {100 * more / one.cpu.median:+.0f} %",
-                    f"{_core(two) - _core(one):+.1f} %",
-                    f"{two.peak - one.peak:+.1f} MB, {100 * (two.peak / one.peak - 1):+.1f} %",
-                    f"{(two.start.median - one.start.median) / 1000:+.2f} s",
+                    f"{more:+.1f} ms, {100 * more / first.cpu.median:+.0f} %",
+                    f"{_core(second) - _core(first):+.1f} %",
+                    f"{second.peak - first.peak:+.1f} MB, {100 * (second.peak / first.peak - 1):+.1f} %",
+                    f"{(second.start.median - first.start.median) / 1000:+.2f} s",
                 ]
             )
     if not lines:

@@ -72,11 +72,11 @@ def read(path: Path) -> Record:
         raise SystemExit(f"{path}: no record of a measurement: {error}") from error
 
 
-def opened(path: Path | None, place: str, label: str, *, resume: bool) -> Record:
-    """A new record, or the one that was interrupted.
+def open_record(path: Path | None, place: str, label: str, *, resume: bool) -> Record:
+    """Return a new record, or the interrupted record of the file.
 
     Raises:
-        SystemExit: The file is there and nobody said what is to become of it.
+        SystemExit: The file exists and ``resume`` is not set.
     """
     if path is not None and path.exists():
         if not resume:

@@ -44,7 +44,8 @@ class OpenTelemetry:
     """Wrap the hooks of every backend, and observe verdicts.
 
     Args:
-        provider: Exports the spans; by default the program's provider, or one that the variables configure.
+        provider: Exports the spans; by default the program's provider, or a provider that the variables
+            configure.
     """
 
     changes_results = False

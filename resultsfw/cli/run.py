@@ -139,19 +139,19 @@ def _run(
     with engine:
         for obj in [*manifests.needed, *manifests.runs]:
             engine.submit(obj)
-        ended = [_ended(engine, core, run) for run in engine.run_until_done()]
+        ended = [_collect_ended(engine, core, run) for run in engine.run_until_done()]
     if keep:
         progress.note(f"kept: {engine.workdir}")
     return ended
 
 
-def _ended(engine: Engine, core: RecordingManager, run: Object) -> _Ended:
+def _collect_ended(engine: Engine, core: RecordingManager, run: Object) -> _Ended:
     if run["kind"] == TASKRUNS.kind:
         collected = core.verdict_on(run)
         return _Ended(run=run, collected=collected, tail=_tail(engine, run, collected))
     namespace = run["metadata"]["namespace"]
     taskruns = [engine.store.get(TASKRUNS, namespace, child["name"]) for child in children_of(run["status"])]
-    return _Ended(run=run, children=[_ended(engine, core, taskrun) for taskrun in taskruns])
+    return _Ended(run=run, children=[_collect_ended(engine, core, taskrun) for taskrun in taskruns])
 
 
 def _print(out: Console, ended: _Ended, rerun: CommandBuilder) -> None:

@@ -17,8 +17,8 @@ _UNKNOWN: Final[Object] = {"type": "Succeeded", "status": "Unknown"}
 class ConditionObserver:
     """Compares each written Succeeded condition with the one before.
 
-    The condition before a write is the one that was read, or written, at the version the write is conditional
-    on. So of two writers, or of two tries, exactly one reports the change.
+    The condition before a write is the condition read or written at the resource version that the write
+    requires. So of two writers, or of two tries, exactly one reports the change.
 
     Safe for threads as long as one run is reconciled by one thread at a time.
 

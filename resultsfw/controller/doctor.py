@@ -128,7 +128,7 @@ def _check_impersonation(subject: Subject) -> None:
 
 
 def _account(cluster: Inspected, subject: Subject) -> Iterator[Finding]:
-    """Check that the service account exists: one that does not has no permissions either."""
+    """Check that the service account exists: a missing account has no permissions either."""
     if subject.account is None:
         return
     what = f"ServiceAccount {'/'.join(subject.account)}"
@@ -186,7 +186,7 @@ def _flags(
 
 
 def _others(cluster: Inspected, namespace: str) -> dict[str, Object]:
-    """Return Tekton's other ConfigMaps; one that cannot be read is reported as a missing permission."""
+    """Return Tekton's other ConfigMaps; an unreadable ConfigMap is reported as a missing permission."""
     found = {}
     for name in OTHERS:
         with contextlib.suppress(ClusterError):

@@ -108,7 +108,7 @@ def install(server: Server, plan: Plan) -> Iterator[Outcome]:
         ClusterError: The API server rejected one; those before it are applied.
     """
     for obj in plan.made:
-        yield _made(server, obj)
+        yield _create_if_missing(server, obj)
     *first, deployment = plan.applied
     for obj in first:
         yield _applied(server, obj)
@@ -133,7 +133,7 @@ def wait_for_rollout(
             return
         if time.monotonic() >= end:
             raise ClusterError(
-                f"not rolled out within {seconds:g} s: {_said(now)}; "
+                f"not rolled out within {seconds:g} s: {_describe_availability(now)}; "
                 f"kubectl get pods -n {metadata['namespace']} shows more",
                 subject=f"Deployment {metadata['namespace']}/{metadata['name']}",
             )
@@ -206,7 +206,7 @@ def _applied(server: Server, obj: Object) -> Outcome:
     return Outcome(kind, metadata["name"], word)
 
 
-def _made(server: Server, obj: Object) -> Outcome:
+def _create_if_missing(server: Server, obj: Object) -> Outcome:
     kind, metadata = kind_of(obj), obj["metadata"]
     there = _find(server, kind, metadata.get("namespace", ""), metadata["name"])
     if there is None:
@@ -241,7 +241,8 @@ def _rolled_out(deployment: Object) -> bool:
     return seen and all(count == wanted for count in counts)
 
 
-def _said(deployment: Object) -> str:
+def _describe_availability(deployment: Object) -> str:
+    """Describe how many replicas are available, and the messages of false conditions."""
     status = deployment.get("status") or {}
     wanted = deployment["spec"].get("replicas", 1)
     failing = [

@@ -58,7 +58,7 @@ class CacheEntry:
 
 
 def entry(obj: Object, *, compress: bool, notified: bool) -> CacheEntry:
-    """Pack an object; one that has nothing but metadata is held by its identity.
+    """Pack an object; of an object that has only metadata, keep the identity.
 
     Args:
         obj: The object, with its metadata.

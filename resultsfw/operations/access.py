@@ -1,4 +1,4 @@
-"""Ask the API server which permissions are granted, and name each one that is missing."""
+"""Ask the API server which permissions are granted, and name each missing permission."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass

@@ -44,17 +44,17 @@ def abbreviate(value: Any) -> str:
         value = value.decode("utf-8", "backslashreplace")
     text = value if isinstance(value, str) else repr(value)
     size = len(text.encode("utf-8", "surrogatepass"))
-    told = repr(text) if len(text) <= _SHOWN else f"{text[:_SHOWN]!r}...{text[-8:]!r}"
-    return f"{told} ({size} bytes)"
+    shown = repr(text) if len(text) <= _SHOWN else f"{text[:_SHOWN]!r}...{text[-8:]!r}"
+    return f"{shown} ({size} bytes)"
 
 
 def collected_values(
     harness: Harness, collected: CollectionOutcome, core: ResultsManager | None = None
 ) -> dict[Origin, Any]:
     """Return what arrived by Step and name; a reference as its bytes, or the error of reading them."""
-    found: dict[Origin, Any] = {(None, one.name): one.value for one in collected.results}
+    found: dict[Origin, Any] = {(None, result.name): result.value for result in collected.results}
     for step, results in collected.step_results.items():
-        found |= {(step, one.name): one.value for one in results}
+        found |= {(step, result.name): result.value for result in results}
     return {origin: _resolved(harness, value, core) for origin, value in found.items()}
 
 
@@ -89,28 +89,28 @@ def differences(
     """
     found = collected_values(harness, collected, core)
     expected = sample.expected
-    contents = {one.origin: one.content for one in sample.writes}
-    told = []
-    for origin in [*expected, *(one for one in found if one not in expected)]:
+    contents = {write.origin: write.content for write in sample.writes}
+    found_differences = []
+    for origin in [*expected, *(other for other in found if other not in expected)]:
         came = found.get(origin)
         if isinstance(came, ResultsError):
             if not damaged:
-                told.append(f"{label(origin[1], origin[0])}: its reference raises {came}")
+                found_differences.append(f"{label(origin[1], origin[0])}: its reference raises {came}")
             continue
         if came is None and not missing:
             continue
         # Behind a reference are the bytes themselves, whatever type they are declared as.
         wanted = contents[origin] if isinstance(came, bytes) else expected.get(origin)
         if came != wanted:
-            told.append(
+            found_differences.append(
                 f"{label(origin[1], origin[0])}: written {abbreviate(wanted)}, arrived {abbreviate(came)}"
             )
-    return told
+    return found_differences
 
 
 def describe_problems(collected: CollectionOutcome) -> str:
     """Describe the problems of an outcome."""
-    return "; ".join(f"{one.code}: {one.message}" for one in collected.problems) or "no problem"
+    return "; ".join(f"{problem.code}: {problem.message}" for problem in collected.problems) or "no problem"
 
 
 def assert_intact(
@@ -118,8 +118,8 @@ def assert_intact(
 ) -> CollectionOutcome:
     """Fail unless everything that was written arrived, and nothing else."""
     collected = assert_collected(guarantee, outcome)
-    if told := differences(harness, sample, collected, core, damaged=False):
-        fail(guarantee, f"{'; '.join(told)} [{describe_problems(collected)}]")
+    if wrong := differences(harness, sample, collected, core, damaged=False):
+        fail(guarantee, f"{'; '.join(wrong)} [{describe_problems(collected)}]")
     if not collected.ok:
         fail(guarantee, f"all arrived, and still the run does not succeed: {describe_problems(collected)}")
     return collected
@@ -128,11 +128,11 @@ def assert_intact(
 def assert_result_intact(
     guarantee: str, harness: Harness, sample: SamplePod, outcome: Outcome, origin: Origin
 ) -> None:
-    """Fail unless that one result arrived as it was written; of the others nothing is request."""
+    """Fail unless that one result arrived as it was written; the other results do not matter."""
     collected = assert_collected(guarantee, outcome)
-    for told in differences(harness, sample, collected, damaged=False):
-        if told.startswith(f"{label(origin[1], origin[0])}: "):
-            fail(guarantee, f"{told} [{describe_problems(collected)}]")
+    for difference in differences(harness, sample, collected, damaged=False):
+        if difference.startswith(f"{label(origin[1], origin[0])}: "):
+            fail(guarantee, f"{difference} [{describe_problems(collected)}]")
 
 
 def assert_collected(guarantee: str, outcome: Outcome) -> CollectionOutcome:
@@ -148,7 +148,7 @@ def assert_collected(guarantee: str, outcome: Outcome) -> CollectionOutcome:
 def problems_of(collected: CollectionOutcome, origin: Origin) -> list[Any]:
     """Return the problems that name that result."""
     step, name = origin
-    return [one for one in collected.problems if one.result == name and one.step == step]
+    return [problem for problem in collected.problems if problem.result == name and problem.step == step]
 
 
 def leaks(outcomes: Iterable[Outcome]) -> list[str]:

@@ -29,9 +29,11 @@ def chosen(file: str | None) -> dict[str, Mapping[str, Any]]:
         OSError: It cannot be read.
     """
     if not file:
-        return {one.name: {} for one in installed_plugins()}
-    documents = [one for one in yaml.safe_load_all(Path(file).read_text()) if isinstance(one, dict)]
-    maps = [one for one in documents if one.get("kind") == "ConfigMap"]
+        return {plugin.name: {} for plugin in installed_plugins()}
+    documents = [
+        document for document in yaml.safe_load_all(Path(file).read_text()) if isinstance(document, dict)
+    ]
+    maps = [document for document in documents if document.get("kind") == "ConfigMap"]
     if len(maps) != 1:
         raise FlagError(
             f"{VARIABLE}={file}: it must hold one ConfigMap, and holds {len(maps)}", subject=VARIABLE

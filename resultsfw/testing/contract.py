@@ -63,9 +63,9 @@ class ContractCases(Base):
         if can.summary.strip() == "" or "\n" in can.summary or len(can.summary) > _SUMMARY:
             faults.append(f"summary is one line of at most {_SUMMARY} characters, not {can.summary!r}")
         faults += [
-            f"permission {one!r} needs a verb of {', '.join(_VERBS)} and a why"
-            for one in can.permissions
-            if one.verb not in _VERBS or not one.why.strip()
+            f"permission {permission!r} needs a verb of {', '.join(_VERBS)} and a why"
+            for permission in can.permissions
+            if permission.verb not in _VERBS or not permission.why.strip()
         ]
         if faults:
             fail(RECORD, "; ".join(faults))
@@ -74,30 +74,30 @@ class ContractCases(Base):
         """Names are unique and short, and what is mounted is there."""
         spec = harness.prepare(_WRITES).prepared["spec"]
         faults = []
-        names = [one["name"] for one in _containers(spec)]
+        names = [container["name"] for container in _containers(spec)]
         faults += [f'container name "{name}" twice' for name in sorted(set(names)) if names.count(name) > 1]
         faults += [
             f'container name "{name}" is over {_NAME_BYTES} bytes'
             for name in names
             if len(name) > _NAME_BYTES
         ]
-        volumes = [one["name"] for one in spec.get("volumes") or ()]
+        volumes = [volume["name"] for volume in spec.get("volumes") or ()]
         faults += [f'volume name "{name}" twice' for name in sorted(set(volumes)) if volumes.count(name) > 1]
-        for one in _containers(spec):
-            mounts = one.get("volumeMounts") or ()
+        for container in _containers(spec):
+            mounts = container.get("volumeMounts") or ()
             faults += [
-                f'container "{one["name"]}" mounts "{mount["name"]}", which is no volume of the pod'
+                f'container "{container["name"]}" mounts "{mount["name"]}", which is no volume of the pod'
                 for mount in mounts
                 if mount["name"] not in volumes
             ]
             paths = [mount["mountPath"] for mount in mounts]
             faults += [
-                f'container "{one["name"]}" mounts two volumes at {path}'
+                f'container "{container["name"]}" mounts two volumes at {path}'
                 for path in sorted(set(paths))
                 if paths.count(path) > 1
             ]
-            if not one.get("image"):
-                faults.append(f'container "{one["name"]}" has no image')
+            if not container.get("image"):
+                faults.append(f'container "{container["name"]}" has no image')
         if faults:
             fail(VALID, "; ".join(faults))
 
@@ -105,7 +105,7 @@ class ContractCases(Base):
         """A Step's container only gets arguments, before the Step's own; nothing of the pod goes."""
         sample = harness.prepare(_WRITES)
         faults = []
-        after = {one["name"]: one for one in _containers(sample.prepared["spec"])}
+        after = {container["name"]: container for container in _containers(sample.prepared["spec"])}
         for before in _containers(sample.original["spec"]):
             name = before["name"]
             if name not in after:
@@ -121,9 +121,9 @@ class ContractCases(Base):
                 faults.append(f'container "{name}" lost arguments, or its own command\'s were changed')
         volumes = sample.prepared["spec"].get("volumes") or []
         faults += [
-            f'volume "{one["name"]}" was changed'
-            for one in sample.original["spec"].get("volumes") or ()
-            if one not in volumes
+            f'volume "{volume["name"]}" was changed'
+            for volume in sample.original["spec"].get("volumes") or ()
+            if volume not in volumes
         ]
         if faults:
             fail(STEPS, "; ".join(faults))
@@ -156,13 +156,15 @@ class ContractCases(Base):
             for key in _SHARED
             if before.get(key) != after.get(key)
         ]
-        new = {one["name"] for one in after.get("volumes") or ()} - {one["name"] for one in before["volumes"]}
+        new = {volume["name"] for volume in after.get("volumes") or ()} - {
+            volume["name"] for volume in before["volumes"]
+        }
         steps = {step.container for step in sample.run.steps}
         faults += [
-            f'Step container "{one["name"]}" mounts the backend\'s volume "{mount["name"]}"'
-            for one in _containers(after)
-            if one["name"] in steps
-            for mount in one.get("volumeMounts") or ()
+            f'Step container "{container["name"]}" mounts the backend\'s volume "{mount["name"]}"'
+            for container in _containers(after)
+            if container["name"] in steps
+            for mount in container.get("volumeMounts") or ()
             if mount["name"] in new
         ]
         if faults:
@@ -171,11 +173,17 @@ class ContractCases(Base):
     def test_restricted(self, harness: Harness) -> None:
         """Added containers are non-root, without capabilities, with the runtime's seccomp profile."""
         sample = harness.prepare(_WRITES)
-        known = {one["name"] for one in _containers(sample.original["spec"])}
-        added = [one for one in _containers(sample.prepared["spec"]) if one["name"] not in known]
+        known = {container["name"] for container in _containers(sample.original["spec"])}
+        added = [
+            container for container in _containers(sample.prepared["spec"]) if container["name"] not in known
+        ]
         if not added:
             skip("what it adds", "it adds no container")
-        faults = [f'container "{one["name"]}": {fault}' for one in added for fault in _unrestricted(one)]
+        faults = [
+            f'container "{container["name"]}": {fault}'
+            for container in added
+            for fault in _unrestricted(container)
+        ]
         kinds = (
             "configMap",
             "downwardAPI",
@@ -185,11 +193,11 @@ class ContractCases(Base):
             "csi",
             "persistentVolumeClaim",
         )
-        original = [one["name"] for one in sample.original["spec"]["volumes"]]
+        original = [volume["name"] for volume in sample.original["spec"]["volumes"]]
         faults += [
-            f'volume "{one["name"]}" is of none of the kinds {", ".join(kinds)}'
-            for one in sample.prepared["spec"]["volumes"]
-            if one["name"] not in original and not any(kind in one for kind in kinds)
+            f'volume "{volume["name"]}" is of none of the kinds {", ".join(kinds)}'
+            for volume in sample.prepared["spec"]["volumes"]
+            if volume["name"] not in original and not any(kind in volume for kind in kinds)
         ]
         if faults:
             fail(RESTRICTED, "; ".join(faults))
@@ -201,9 +209,14 @@ class ContractCases(Base):
         start = len(harness.requests)
         sample = harness.prepare(_WRITES)
         harness.collect(two_pods(finished_pods)[0])
-        written = [one for one in harness.requests[start:] if one.verb in ("create", "patch", "delete")]
+        written = [
+            request for request in harness.requests[start:] if request.verb in ("create", "patch", "delete")
+        ]
         if written or harness.remaining(sample):
-            what = ", ".join(f"{one.verb} {one.kind.kind if one.kind else ''} {one.name}" for one in written)
+            what = ", ".join(
+                f"{request.verb} {request.kind.kind if request.kind else ''} {request.name}"
+                for request in written
+            )
             fail(
                 RECORD,
                 f'external_state="no", and it requested: {what or "nothing"}; left: '
@@ -215,14 +228,19 @@ class ContractCases(Base):
         sample, _ = two_pods(finished_pods)
         assert_intact(RIGHTS, harness, sample, harness.collect(sample))
         harness.purge(harness.prepare(_WRITES))
-        named = {(one.verb, one.resource, one.group) for one in harness.capabilities.permissions}
-        missing = sorted({one.right for one in harness.requests if not _is_reading_a_pod(one)} - named)
+        named = {
+            (permission.verb, permission.resource, permission.group)
+            for permission in harness.capabilities.permissions
+        }
+        missing = sorted(
+            {request.right for request in harness.requests if not _is_reading_a_pod(request)} - named
+        )
         if missing:
-            told = ", ".join(
+            permissions = ", ".join(
                 f'Permission(verb="{verb}", resource="{what}", group="{group}")'
                 for verb, what, group in missing
             )
-            fail(RIGHTS, f"not among its permissions: {told}")
+            fail(RIGHTS, f"not among its permissions: {permissions}")
 
 
 def _faults_of_sizes(can: Capabilities) -> list[str]:
@@ -269,13 +287,13 @@ def _extends(before: Sequence[str], after: Sequence[str]) -> bool:
         return args[args.index("--") :] if "--" in args else ()
 
     rest = iter(after)
-    return own(before) == own(after) and all(one in rest for one in before)
+    return own(before) == own(after) and all(argument in rest for argument in before)
 
 
 def _less(before: Object, after: Object, key: str) -> bool:
-    """Whether what was there is not there any more."""
+    """Return whether a value was removed or changed."""
     if isinstance(before[key], dict):
-        return any(after.get(key, {}).get(name) != one for name, one in before[key].items())
+        return any(after.get(key, {}).get(name) != value for name, value in before[key].items())
     return bool(before[key] != after.get(key))
 
 

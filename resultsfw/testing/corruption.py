@@ -173,7 +173,7 @@ def change_types(text: bytes) -> Iterator[bytes]:
     places = (
         [document]
         if isinstance(document, dict)
-        else [one for one in _items(document) if isinstance(one, dict)]
+        else [item for item in _items(document) if isinstance(item, dict)]
     )
     for place in places:
         for key in list(place):

@@ -34,8 +34,8 @@ class Folder(MutableMapping[str, bytes]):
             raise KeyError(name) from None
 
     def __iter__(self) -> Iterator[str]:
-        files = (one for one in self._path.rglob("*") if one.is_file())
-        return iter(sorted(str(one.relative_to(self._path)) for one in files))
+        files = (path for path in self._path.rglob("*") if path.is_file())
+        return iter(sorted(str(file.relative_to(self._path)) for file in files))
 
     def __len__(self) -> int:
         return sum(1 for _ in self)

@@ -89,7 +89,7 @@ class SamplePod:
     @property
     def expected(self) -> dict[tuple[str | None, str], Any]:
         """Return the values that the status must contain, by Step and name."""
-        return {one.origin: one.expected for one in self.writes if one.expected is not None}
+        return {write.origin: write.expected for write in self.writes if write.expected is not None}
 
 
 @dataclass(slots=True)
@@ -117,12 +117,12 @@ class _LogCollector(logging.Handler):
 
     def __init__(self, output: list[str]) -> None:
         super().__init__(logging.DEBUG)
-        self._said = output
+        self._lines = output
         self.setFormatter(logging.Formatter("%(name)s: %(message)s"))
 
     def emit(self, record: logging.LogRecord) -> None:
         """Append the record as it would be printed."""
-        self._said.append(self.format(record))
+        self._lines.append(self.format(record))
 
 
 @contextlib.contextmanager
@@ -204,7 +204,7 @@ class Harness:
     def restarted_core(self) -> ResultsManager:
         """Return a core as a restarted process has it: the backend is imported and created again."""
         with _reimported(self._modules()):
-            registered = {name: _import_again(one) for name, one in self._registered.items()}
+            registered = {name: _import_again(plugin) for name, plugin in self._registered.items()}
             return ResultsManager.from_flags(self.flags({}), register=registered)
 
     @property
@@ -224,14 +224,20 @@ class Harness:
     def _modules(self) -> list[str]:
         """Return the names of the backend's modules, as far as they are known."""
         by_hand = bool(self._registered)
-        targets = [] if by_hand else [one.target for one in installed_plugins() if one.name == self.name]
-        targets += [one.__name__ for one in self._registered.values() if inspect.ismodule(one)]
+        targets = (
+            []
+            if by_hand
+            else [installed.target for installed in installed_plugins() if installed.name == self.name]
+        )
+        targets += [
+            registered.__name__ for registered in self._registered.values() if inspect.ismodule(registered)
+        ]
         found: list[str] = []
         for target in targets:
             module = target.partition(":")[0]
             package = module.rpartition(".")[0] or module
             if package.partition(".")[0] not in _OURS:
-                found += [one for one in sys.modules if one == package or one.startswith(f"{package}.")]
+                found += [name for name in sys.modules if name == package or name.startswith(f"{package}.")]
         return found
 
     # The lifecycle of a pod, hook by hook.
@@ -252,7 +258,9 @@ class Harness:
         what `resultsfw.tekton.spec.param_references.resolved` raises.
         """
         core = core or self.core()
-        given = [{"name": name, "value": format_reference(one)} for name, one in (params or {}).items()]
+        given = [
+            {"name": name, "value": format_reference(reference)} for name, reference in (params or {}).items()
+        ]
         if of is None:
             taskrun = self.store.create(
                 TASKRUNS,
@@ -367,7 +375,9 @@ class Harness:
 
     def objects(self) -> frozenset[ObjectKey]:
         """Return the objects other than runs and pods, of each kind that a backend is likely to create."""
-        kinds = {CONFIG_MAPS, _SECRETS} | {one.kind for one in self.requests if one.kind is not None}
+        kinds = {CONFIG_MAPS, _SECRETS} | {
+            request.kind for request in self.requests if request.kind is not None
+        }
         return frozenset(
             (kind, obj["metadata"]["namespace"], obj["metadata"]["name"])
             for kind in kinds - {PODS, TASKRUNS}
@@ -397,9 +407,9 @@ class Harness:
         status = sample.pod.get("status", {})
         states = [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
         still = [
-            f"{one['name']}: {next(iter(one['state']), '?')}"
-            for one in states
-            if "terminated" not in one["state"]
+            f"{state['name']}: {next(iter(state['state']), '?')}"
+            for state in states
+            if "terminated" not in state["state"]
         ]
         pytest.fail(
             f"after {TIMEOUT:g} s the pod has not {what}; not terminated: {', '.join(still) or 'none'}. A "

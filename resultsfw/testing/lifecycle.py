@@ -45,14 +45,16 @@ class LifecycleCases(Base):
     def test_whole_run(self, harness: Harness) -> None:
         """A TaskRun through the reconciler, from its creation to its status."""
         final = harness.reconcile(make_task(_WRITES))
-        (verdict,) = [one for one in final["status"]["conditions"] if one["type"] == "Succeeded"]
+        (verdict,) = [
+            condition for condition in final["status"]["conditions"] if condition["type"] == "Succeeded"
+        ]
         if verdict["status"] != "True":
             fail(WHOLE, f"the TaskRun ended with {verdict['reason']}: {verdict['message']}")
-        came = {one["name"] for one in final["status"].get("results") or ()}
+        came = {result["name"] for result in final["status"].get("results") or ()}
         if came != {"first", "second"}:
             fail(WHOLE, f"status.results has {sorted(came)}, written were first and second")
         if harness.capabilities.delivery == "value" and (
-            values := [one["value"] for one in final["status"]["results"]]
+            values := [result["value"] for result in final["status"]["results"]]
         ) != [
             f"first {VALUE_MARK}",
             f"second {VALUE_MARK}",
@@ -74,7 +76,7 @@ class LifecycleCases(Base):
         faults: list[str] = []
         _watch_early(harness, sample, sample.pod, faults, "a Step still runs")
         harness.unblock(sample)
-        harness.follow(sample, until=lambda pod: _seen(harness, sample, pod, faults))
+        harness.follow(sample, until=lambda pod: _is_over(harness, sample, pod, faults))
         if faults:
             fail(EARLY, faults[0])
         assert_intact(WHOLE, harness, sample, harness.collect(sample))
@@ -91,19 +93,19 @@ class LifecycleCases(Base):
     def test_not_before_its_own_containers_have_spoken(
         self, harness: Harness, finished_pods: FinishedPods
     ) -> None:
-        """The Steps have ended, the backend's containers still run and have not said all."""
+        """The Steps have ended, the backend's containers still run and have not delivered everything."""
         sample, _ = two_pods(finished_pods)
         pod = jsons.copy(sample.pod)
         steps = {step.container for step in sample.run.steps}
-        mine = {one["name"] for one in _containers(sample.prepared)} - {
-            one["name"] for one in _containers(sample.original)
+        mine = {container["name"] for container in _containers(sample.prepared)} - {
+            container["name"] for container in _containers(sample.original)
         }
         if not mine - steps:
             skip("what it adds", "it adds no container that could be late")
         pod["status"]["phase"] = "Running"
-        for one in _statuses(pod):
-            if one["name"] in mine and "terminated" in one["state"]:
-                one["state"] = {"running": {"startedAt": one["state"]["terminated"]["startedAt"]}}
+        for status in _statuses(pod):
+            if status["name"] in mine and "terminated" in status["state"]:
+                status["state"] = {"running": {"startedAt": status["state"]["terminated"]["startedAt"]}}
         if not harness.core().is_ready(sample.run, pod):
             return
         for what, cluster in _unfinished(harness, sample):
@@ -111,10 +113,10 @@ class LifecycleCases(Base):
             if outcome.collected is None:
                 if not getattr(outcome.error, "retryable", False):
                     fail(EARLY, f"{what}: that is told by no error which says try again: {outcome.error!r}")
-            elif (told := differences(harness, sample, outcome.collected)) or not outcome.ok:
+            elif (wrong := differences(harness, sample, outcome.collected)) or not outcome.ok:
                 fail(
                     EARLY,
-                    f"{what}: pod_ready says yes, and the verdict is there already: {'; '.join(told)} "
+                    f"{what}: pod_ready says yes, and the verdict is there already: {'; '.join(wrong)} "
                     f"[{describe_problems(outcome.collected)}]. Return Extraction(too_early=True), or be "
                     f"ready later",
                 )
@@ -142,7 +144,7 @@ class LifecycleCases(Base):
             try:
                 again = core.prepare_pod(sample.run, jsons.copy(sample.original), cluster=harness.cluster)
             except ResultsError as error:
-                fail(CRASH, f"prepare_pod meets what it made itself and raises {_told(error)}")
+                fail(CRASH, f"prepare_pod meets what it made itself and raises {_describe_error(error)}")
             if again != sample.prepared:
                 where = _first_difference(sample.prepared, again)
                 fail(CRASH, f"prepare_pod makes another pod the second time, at {where}")
@@ -169,10 +171,10 @@ class LifecycleCases(Base):
             try:
                 harness.purge(sample, core=core)
             except ResultsError as error:
-                fail(CRASH, f"purge raises {_told(error)}. What is gone already is purged")
+                fail(CRASH, f"purge raises {_describe_error(error)}. What is gone already is purged")
 
     def test_purge_without_a_pod(self, harness: Harness) -> None:
-        """A run whose pod was never made, and one that has nothing left, can be purged."""
+        """A run whose pod was never made, and a run that has nothing left, can be purged."""
         _skip_without_purge(harness)
         sample = harness.prepare(_WRITES)
         harness.purge(sample)
@@ -180,7 +182,7 @@ class LifecycleCases(Base):
         try:
             harness.purge(sample)
         except ResultsError as error:
-            fail(LEFT, f"of a run that left nothing, purge raises {_told(error)}")
+            fail(LEFT, f"of a run that left nothing, purge raises {_describe_error(error)}")
 
     def test_purge(self, harness: Harness) -> None:
         """Nothing of the run is left; what another run keeps is."""
@@ -239,12 +241,12 @@ def _must_be_gone(guarantee: str, harness: Harness, sample: SamplePod) -> None:
         fail(guarantee, f"left behind after purge: {', '.join(remaining)}")
 
 
-def _told(error: Exception) -> str:
+def _describe_error(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def _seen(harness: Harness, sample: SamplePod, pod: Object, faults: list[str]) -> bool:
-    """Whether the pod is over; until then no verdict may be wrong."""
+def _is_over(harness: Harness, sample: SamplePod, pod: Object, faults: list[str]) -> bool:
+    """Return whether the pod is over; until then no verdict may be wrong."""
     over = pod["status"].get("phase") in ("Succeeded", "Failed")
     if not over:
         _watch_early(harness, sample, pod, faults, "the pod is not over")
@@ -255,24 +257,24 @@ def _watch_early(harness: Harness, sample: SamplePod, pod: Object, faults: list[
     if faults or not harness.core().is_ready(sample.run, pod):
         return
     outcome = harness.collect(sample, pod=pod)
-    if outcome.collected is not None and (told := differences(harness, sample, outcome.collected)):
-        faults.append(f"{what}, pod_ready says yes, and the verdict has: {'; '.join(told)}")
+    if outcome.collected is not None and (wrong := differences(harness, sample, outcome.collected)):
+        faults.append(f"{what}, pod_ready says yes, and the verdict has: {'; '.join(wrong)}")
 
 
 def _is_blocked(pod: Object) -> bool:
     """Whether all Steps but the last have ended."""
-    steps = [one for one in _statuses(pod) if one["name"].startswith("step-")]
-    last = [one for one in steps if one["name"] == "step-hold"]
-    rest = [one for one in steps if one["name"] != "step-hold"]
+    steps = [status for status in _statuses(pod) if status["name"].startswith("step-")]
+    last = [status for status in steps if status["name"] == "step-hold"]
+    rest = [status for status in steps if status["name"] != "step-hold"]
     return (
         bool(last and rest)
         and "running" in last[0]["state"]
-        and all("terminated" in one["state"] for one in rest)
+        and all("terminated" in status["state"] for status in rest)
     )
 
 
 def _unfinished(harness: Harness, sample: SamplePod) -> list[tuple[str, Any]]:
-    """Clusters on which the backend's containers have not said all yet: nothing, or a part."""
+    """Return clusters on which the backend's containers have delivered nothing yet, or a part."""
     found: list[tuple[str, Any]] = [
         (
             "of its log nothing is there yet",
@@ -316,14 +318,14 @@ def _containers(pod: Object) -> list[Object]:
     return [*(pod["spec"].get("initContainers") or ()), *(pod["spec"].get("containers") or ())]
 
 
-def _first_difference(one: Any, other: Any, path: str = "pod") -> str:
-    """Where two objects differ first."""
-    if isinstance(one, dict) and isinstance(other, dict):
-        for key in sorted({*one, *other}):
-            if one.get(key) != other.get(key):
-                return _first_difference(one.get(key), other.get(key), f"{path}.{key}")
-    if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
-        for index, (mine, theirs) in enumerate(zip(one, other, strict=True)):
+def _first_difference(left: Any, right: Any, path: str = "pod") -> str:
+    """Return the path at which two objects differ first, and both values."""
+    if isinstance(left, dict) and isinstance(right, dict):
+        for key in sorted({*left, *right}):
+            if left.get(key) != right.get(key):
+                return _first_difference(left.get(key), right.get(key), f"{path}.{key}")
+    if isinstance(left, list) and isinstance(right, list) and len(left) == len(right):
+        for index, (mine, theirs) in enumerate(zip(left, right, strict=True)):
             if mine != theirs:
                 return _first_difference(mine, theirs, f"{path}[{index}]")
-    return f"{path}: {one!r:.80} and {other!r:.80}"
+    return f"{path}: {left!r:.80} and {right!r:.80}"

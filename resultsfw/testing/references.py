@@ -1,4 +1,4 @@
-"""Test delivery by reference: the reference in the status, its lifetime, and the bytes it stands for."""
+"""Test delivery by reference: the reference in the status, its lifetime, and the bytes it refers to."""
 
 import hashlib
 import re
@@ -32,7 +32,7 @@ _CREDENTIALS: Final = re.compile(
 )
 _SECRET_OPTION: Final = re.compile(r"secret|passw|token|key|credential", re.IGNORECASE)
 _LONG_ENOUGH: Final = 6
-"""Characters of an option's value that can be told from chance."""
+"""Characters from which on an option's value does not occur in a reference by chance."""
 
 
 class ReferenceCases(Base):
@@ -59,7 +59,7 @@ class ReferenceCases(Base):
             fail(GIVEN, f"dereference gives {len(given)} bytes that are not the {len(content)} written ones")
 
     def test_restart_before_dereference(self, harness: Harness, finished_pods: FinishedPods) -> None:
-        """Who dereferences is another process than the one that collected, and has only the status."""
+        """The process that dereferences is not the process that collected, and has only the status."""
         sample, reference = _large(harness, finished_pods)
         if _bytes(harness.restarted_core(), harness, reference) != sample.writes[0].content:
             fail(GIVEN, "a process that was just started gets other bytes")
@@ -141,7 +141,9 @@ class ReferenceCases(Base):
         harness.start(user)
         harness.follow(user)
         outcome = harness.collect(user)
-        if outcome.collected is not None and any(one.name == "large" for one in outcome.collected.results):
+        if outcome.collected is not None and any(
+            result.name == "large" for result in outcome.collected.results
+        ):
             fail(CORRUPT, "a Task ran with a file that is not what its reference says")
 
     def test_no_credentials_in_a_reference(self, harness: Harness, finished_pods: FinishedPods) -> None:
@@ -190,7 +192,7 @@ class ReferenceCases(Base):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Copy(Write):
-    """A result with what stands in the file of a parameter of its name."""
+    """A result with the content of the file of a parameter of its name."""
 
     def script(self) -> str:
         """The line that copies it."""
@@ -217,7 +219,7 @@ def _reference(harness: Harness, sample: SamplePod) -> Reference:
     """What the large value's result carries."""
     collected = assert_collected(GIVEN, outcome := harness.collect(sample))
     assert_intact(GIVEN, harness, sample, outcome)
-    value = next(one.value for one in collected.results if one.name == "large")
+    value = next(result.value for result in collected.results if result.name == "large")
     if not isinstance(value, Reference):
         fail(GIVEN, f"a value of {_SIZE} bytes arrives itself: no API object holds it")
     return value

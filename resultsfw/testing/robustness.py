@@ -90,8 +90,8 @@ def violation_of(
         return f"{ONLY_OURS}\n  the last try raised {outcome.error}" if final else ""
     if outcome.collected is None or not outcome.ok or not (strict or cut):
         return ""
-    if told := differences(harness, sample, outcome.collected, missing=strict):
-        return f"{NEVER_WRONG}\n  the run succeeds, and {'; '.join(told)}"
+    if wrong := differences(harness, sample, outcome.collected, missing=strict):
+        return f"{NEVER_WRONG}\n  the run succeeds, and {'; '.join(wrong)}"
     return ""
 
 
@@ -111,7 +111,7 @@ class RobustnessCases(Base):
     def test_damaged(self, harness: Harness, finished_pods: FinishedPods, kind: str) -> None:
         """Damaged bytes are noticed, or have no effect."""
         sample, other = two_pods(finished_pods)
-        others = {_plain(one, other): one.true for one in data_sources(harness, other)}
+        others = {_plain(source, other): source.true for source in data_sources(harness, other)}
         sources = data_sources(harness, sample)
         if not sources:
             _unseen(harness)
@@ -143,7 +143,11 @@ class RobustnessCases(Base):
         """An object that is read has parts of another type, or lacks them."""
         sample, _ = two_pods(finished_pods)
         requests = requests_of(harness, sample)
-        read = [(one, one.kind) for one in requests if one.kind is not None and one.verb == "get"]
+        read = [
+            (request, request.kind)
+            for request in requests
+            if request.kind is not None and request.verb == "get"
+        ]
         if not read:
             skip("what it reads", "it reads no object of the cluster")
         for request, kind in read:
@@ -170,13 +174,13 @@ class RobustnessCases(Base):
             outcome = other.collect(cut)
             if fault := violation_of(other, cut, outcome, strict=True, cut=True, final=False):
                 fail(fault, "[a termination message of some 3600 bytes, cut at 3072]")
-            if outcome.collected and (told := differences(other, cut, outcome.collected, missing=False)):
-                fail(NEVER_WRONG, f"what is kept beside the failure is wrong: {'; '.join(told)}")
+            if outcome.collected and (wrong := differences(other, cut, outcome.collected, missing=False)):
+                fail(NEVER_WRONG, f"what is kept beside the failure is wrong: {'; '.join(wrong)}")
 
     def test_an_endless_line(self, harness: Harness, finished_pods: FinishedPods) -> None:
         """A line of 100 MB: reading stops, holds little of it, and the run does not succeed."""
         sample, _ = two_pods(finished_pods)
-        if not any(one.verb == "log" for one in requests_of(harness, sample)):
+        if not any(request.verb == "log" for request in requests_of(harness, sample)):
             skip("what it reads", "it reads no log")
         changed = ModifiedCluster(harness.cluster, log=lambda _, __: endless_line(_LONG))
         tracemalloc.start()
@@ -202,10 +206,10 @@ class RobustnessCases(Base):
     def test_fault(self, harness: Harness, finished_pods: FinishedPods, fault: str, when: str) -> None:
         """The cluster fails: the error is raised; in the last attempt it becomes a problem."""
         sample, _ = two_pods(finished_pods)
-        reads = [one for one in requests_of(harness, sample) if one.verb in ("log", "get")]
+        reads = [request for request in requests_of(harness, sample) if request.verb in ("log", "get")]
         if not reads:
             skip("what it reads", "it reads nothing through the cluster")
-        gets = sum(one.verb == "get" for one in reads)
+        gets = sum(request.verb == "get" for request in reads)
         if when == "in-the-middle" and gets == len(reads) == 1:
             skip("what it reads", "one object has no middle")
         after = 0 if when == "at-once" else 40 if gets == 0 else gets - 1
@@ -215,12 +219,12 @@ class RobustnessCases(Base):
             return FailingCluster(harness.store, raised(f"the suite says: {fault}"), after=after)
 
         first = harness.collect(sample, cluster=failing())
-        _fault_told(first, raised, final=False)
+        _assert_fault_reported(first, raised, final=False)
         last = harness.collect(sample, cluster=failing(), final=True)
-        _fault_told(last, raised, final=True)
+        _assert_fault_reported(last, raised, final=True)
 
 
-def _fault_told(outcome: Outcome, raised: type[ClusterError], *, final: bool) -> None:
+def _assert_fault_reported(outcome: Outcome, raised: type[ClusterError], *, final: bool) -> None:
     """Fail unless an error of the cluster was reported as it must be."""
     which = "in the last attempt" if final else "with another attempt to come"
     if outcome.ok:
@@ -256,8 +260,8 @@ def _judge(harness: Harness, sample: SamplePod, source: DataSource, data: bytes,
 
 def _without_messages(pod: Object) -> Object:
     original: Object = jsons.copy(pod)
-    for one in [one for key in STATUSES for one in original["status"].get(key) or ()]:
-        one.get("state", {}).get("terminated", {}).pop("message", None)
+    for status in [status for key in STATUSES for status in original["status"].get(key) or ()]:
+        status.get("state", {}).get("terminated", {}).pop("message", None)
     return original
 
 
@@ -292,11 +296,11 @@ def _shapes(obj: Object) -> Iterable[Object]:
     for key in obj:
         if key in ("apiVersion", "kind", "metadata"):
             continue
-        yield {one: value for one, value in obj.items() if one != key}
+        yield {field: value for field, value in obj.items() if field != key}
         for other in TYPES:
             yield {**obj, key: other}
         if isinstance(obj[key], dict):
             for name in obj[key]:
-                yield {**obj, key: {one: value for one, value in obj[key].items() if one != name}}
+                yield {**obj, key: {field: value for field, value in obj[key].items() if field != name}}
                 for other in TYPES:
                     yield {**obj, key: {**obj[key], name: other}}

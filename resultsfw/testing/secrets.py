@@ -20,7 +20,7 @@ __all__ = ["SecretCases"]
 QUIET: Final = "secrets: the value of a result stands in no error, no problem and no log record"
 
 _FORGED: Final = frozenset({"forged-names"})
-"""Damage that puts the mark where a name stands: a name may be told."""
+"""Damage that puts the mark into a name: a message may contain names."""
 
 
 class SecretCases(Base):
@@ -34,7 +34,7 @@ class SecretCases(Base):
             [harness.collect(sample, core=core) for sample in samples for core in (harness.core(), small)]
         )
 
-    @pytest.mark.parametrize("kind", [one for one in CORRUPTIONS if one not in _FORGED])
+    @pytest.mark.parametrize("kind", [kind for kind in CORRUPTIONS if kind not in _FORGED])
     def test_in_damage(self, harness: Harness, finished_pods: FinishedPods, kind: str) -> None:
         """The transport is damaged: the error says where, and shows no value."""
         sample, _ = two_pods(finished_pods)
@@ -52,13 +52,17 @@ class SecretCases(Base):
         ]
         clusters += [FailingCluster(harness.store, error, after=1) for error in errors]
         _must_be_quiet(
-            [harness.collect(sample, cluster=one, final=final) for one in clusters for final in (False, True)]
+            [
+                harness.collect(sample, cluster=cluster, final=final)
+                for cluster in clusters
+                for final in (False, True)
+            ]
         )
 
 
 def _must_be_quiet(outcomes: list[Outcome]) -> None:
-    if told := leaks(outcomes):
-        text = told[0]
+    if leaked := leaks(outcomes):
+        text = leaked[0]
         at = text.index(VALUE_MARK)
         fail(
             QUIET,

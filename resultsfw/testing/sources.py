@@ -51,7 +51,7 @@ def data_sources(harness: Harness, sample: SamplePod) -> list[DataSource]:
         *_objects(harness, sample, request),
         *_messages(harness, sample),
     ]
-    return [one for one in [*found, *_external_data(harness, sample)] if one.true]
+    return [source for source in [*found, *_external_data(harness, sample)] if source.true]
 
 
 def _through(harness: Harness, sample: SamplePod, cluster: Cluster) -> Collect:
@@ -65,9 +65,9 @@ def _logs(harness: Harness, sample: SamplePod, requests: Iterable[Request]) -> I
 
         @contextlib.contextmanager
         def put(data: bytes, request: Request = request) -> Iterator[Collect]:
-            def log(one: Request, pieces: Iterable[bytes]) -> Iterable[bytes]:
+            def log(current: Request, pieces: Iterable[bytes]) -> Iterable[bytes]:
                 # In small pieces: a reader must not rely on complete lines.
-                return _pieces(data) if one == request else pieces
+                return _pieces(data) if current == request else pieces
 
             yield _through(harness, sample, ModifiedCluster(harness.cluster, log=log))
 
@@ -98,8 +98,8 @@ def _objects(harness: Harness, sample: SamplePod, requests: Iterable[Request]) -
             ) -> Iterator[Collect]:
                 text = (base64.b64encode(data) if coded else data).decode("utf-8", "replace")
 
-                def changed(one: Request, found: Object) -> Object:
-                    if one == request:
+                def changed(current: Request, found: Object) -> Object:
+                    if current == request:
                         with contextlib.suppress(KeyError, IndexError, TypeError):
                             _set(found, path, text)
                     return found
@@ -111,7 +111,9 @@ def _objects(harness: Harness, sample: SamplePod, requests: Iterable[Request]) -
 
 
 def _messages(harness: Harness, sample: SamplePod) -> Iterator[DataSource]:
-    for status in [one for key in STATUSES for one in sample.pod["status"].get(key) or ()]:
+    for status in [
+        container_status for key in STATUSES for container_status in sample.pod["status"].get(key) or ()
+    ]:
         message = status.get("state", {}).get("terminated", {}).get("message")
         if not message:
             continue
@@ -119,9 +121,11 @@ def _messages(harness: Harness, sample: SamplePod) -> Iterator[DataSource]:
         @contextlib.contextmanager
         def put(data: bytes, name: str = status["name"]) -> Iterator[Collect]:
             pod = jsons.copy(sample.pod)
-            for one in (one for key in STATUSES for one in pod["status"].get(key) or ()):
-                if one["name"] == name:
-                    one["state"]["terminated"]["message"] = data.decode("utf-8", "replace")
+            for container_status in (
+                container_status for key in STATUSES for container_status in pod["status"].get(key) or ()
+            ):
+                if container_status["name"] == name:
+                    container_status["state"]["terminated"]["message"] = data.decode("utf-8", "replace")
             yield lambda final: harness.collect(sample, pod=pod, final=final)
 
         yield DataSource(f'termination message of container "{status["name"]}"', message.encode(), put)
@@ -151,13 +155,13 @@ def _texts(value: object, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tu
     if isinstance(value, str) and path:
         yield path, value
     elif isinstance(value, dict):
-        for key, one in value.items():
+        for key, item in value.items():
             own = path == ("metadata",) and key not in ("annotations", "labels")
             if not own and not (path == () and key in ("apiVersion", "kind")):
-                yield from _texts(one, (*path, key))
+                yield from _texts(item, (*path, key))
     elif isinstance(value, list):
-        for index, one in enumerate(value):
-            yield from _texts(one, (*path, index))
+        for index, item in enumerate(value):
+            yield from _texts(item, (*path, index))
 
 
 def _set(obj: Object, path: tuple[str | int, ...], text: str) -> None:

@@ -98,23 +98,23 @@ def make_task(writes: Sequence[Write], *, blocked: bool = False, fails: bool = F
         blocked: A last Step waits until there is a file ``/workspace/go``.
         fails: The first Step fails when it has written.
     """
-    own = [one for one in writes if one.step is None]
-    lines = [*(one.script() for one in own), "exit 3" if fails else ""]
+    own = [write for write in writes if write.step is None]
+    lines = [*(write.script() for write in own), "exit 3" if fails else ""]
     steps = [_step("write", lines)]
-    for name in dict.fromkeys(one.step for one in writes if one.step is not None):
-        theirs = [one for one in writes if one.step == name]
+    for name in dict.fromkeys(write.step for write in writes if write.step is not None):
+        theirs = [write for write in writes if write.step == name]
         steps.append(
-            _step(name, [one.script() for one in theirs], results=[_declared(one) for one in theirs])
+            _step(name, [write.script() for write in theirs], results=[_declared(write) for write in theirs])
         )
     if blocked:
         steps.append(_step("hold", ["while [ ! -e /workspace/go ]; do sleep 0.02; done"]))
-    return {"results": [_declared(one) for one in own], "steps": steps}
+    return {"results": [_declared(write) for write in own], "steps": steps}
 
 
-def _declared(one: Write) -> Object:
-    declared: Object = {"name": one.name, "type": one.type}
-    if isinstance(one.value, dict):
-        declared["properties"] = {key: {"type": "string"} for key in one.value}
+def _declared(write: Write) -> Object:
+    declared: Object = {"name": write.name, "type": write.type}
+    if isinstance(write.value, dict):
+        declared["properties"] = {key: {"type": "string"} for key in write.value}
     return declared
 
 

@@ -65,7 +65,7 @@ _ILL: Final = {
 ILL_WRITES: Final = (
     Write(name="good", data=f"good {VALUE_MARK}".encode()),
     Write(name="no-array", data=f"{VALUE_MARK} no array".encode(), type="array", value=[]),
-    *(one for one, _ in _ILL.values()),
+    *(write for write, _ in _ILL.values()),
 )
 
 TYPED_WRITES: Final = (
@@ -115,12 +115,12 @@ class ValueCases(Base):
             fail(ABSENT, f"the run does not succeed: {describe_problems(collected)}")
 
     def test_missing_results_fail(self, harness: Harness, finished_pods: FinishedPods) -> None:
-        """With ``missing-results: fail`` the one that no Step wrote is named, and no other."""
+        """With ``missing-results: fail`` only the result that no Step wrote is named."""
         sample = finished_pods("awkward", AWKWARD_WRITES)
         collected = assert_collected(
             ABSENT, harness.collect(sample, core=harness.core(missing_results="fail"))
         )
-        named = [one.result for one in collected.problems if one.code is ProblemCode.MISSING]
+        named = [problem.result for problem in collected.problems if problem.code is ProblemCode.MISSING]
         if named != ["never"]:
             fail(
                 ABSENT, f'"never" is the one nobody wrote; named are {named} [{describe_problems(collected)}]'
@@ -149,7 +149,7 @@ class ValueCases(Base):
         origin = (None, "no-array")
         if isinstance(collected_values(harness, collected).get(origin), bytes):
             skip('delivery="reference"', "this backend hands out the bytes themselves, even of a small value")
-        if [one.code for one in problems_of(collected, origin)] != [ProblemCode.TYPE_MISMATCH]:
+        if [problem.code for problem in problems_of(collected, origin)] != [ProblemCode.TYPE_MISMATCH]:
             fail(TYPE, f'"no-array" is a text and declared an array: {describe_problems(collected)}')
 
     @pytest.mark.parametrize("name", _ILL)
@@ -163,7 +163,7 @@ class ValueCases(Base):
             skip('delivery="reference"', "this backend hands out the bytes themselves")
         if came is not None:
             fail(NAMED, f'"{name}" arrived as {came!r:.80}')
-        if not codes & {one.code for one in problems_of(collected, write.origin)}:
+        if not codes & {problem.code for problem in problems_of(collected, write.origin)}:
             wanted = " or ".join(sorted(codes))
             fail(NAMED, f'no problem {wanted} names "{name}": {describe_problems(collected)}')
 
@@ -182,8 +182,8 @@ class ValueCases(Base):
         sample, core = _at_the_limit(harness, finished_pods)
         limit = harness.limits(core).result_bytes
         collected = assert_collected(LIMIT, harness.collect(sample, core=core))
-        told = [one.message for one in problems_of(collected, (None, "larger"))]
-        if not any(str(limit + 1) in text and str(limit) in text for text in told):
+        messages = [problem.message for problem in problems_of(collected, (None, "larger"))]
+        if not any(str(limit + 1) in text and str(limit) in text for text in messages):
             fail(
                 LIMIT,
                 f'"larger" has {limit + 1} bytes and may have {limit}: no problem names it with both numbers '
@@ -203,7 +203,7 @@ class ValueCases(Base):
         no_walls = can.result_bytes is None and can.run_bytes is None
         if no_walls or collected.ok or collected_values(harness, collected, core):
             assert_intact(WHOLE, harness, sample, outcome, core)
-        elif not any(str(size) in one.message for one in problems_of(collected, (None, "wall"))):
+        elif not any(str(size) in problem.message for problem in problems_of(collected, (None, "wall"))):
             fail(WHOLE, f'"wall" has {size} bytes and no problem names it so: {describe_problems(collected)}')
 
     def test_more_than_a_run_holds(self, harness: Harness) -> None:

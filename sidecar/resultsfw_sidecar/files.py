@@ -106,7 +106,7 @@ class Folder:
             file.close()
 
     def open(self, name: str, limit: int) -> "File | None":
-        """Opens the file of a result and reads nothing of it: for one that is too large to be held.
+        """Opens the file of a result and reads nothing of it: for a value that is too large for memory.
 
         Args:
             name: The result's name.
@@ -169,7 +169,7 @@ class File:
             raise _refusal(self.path, error) from None
 
     def changing(self) -> RefusedError:
-        """What to say of it where no two looks found the same."""
+        """Returns the error for a file of which no two reads were the same."""
         return RefusedError(wire.UNREADABLE, f"{_shown(self.path)} is still being written")
 
     def close(self) -> None:
@@ -208,9 +208,9 @@ def _read(file: int, whole: bytes, limit: int) -> bytes:
         after = os.fstat(file)
         if len(data) > limit:
             raise _too_large(max(len(data), after.st_size), limit)
-        stood = after.st_size == before.st_size and after.st_mtime_ns == before.st_mtime_ns
-        # The clock of a modification is coarse: what counts is that a second look finds the same bytes.
-        if stood and len(data) >= after.st_size and _unchanged(file, data):
+        unchanged = after.st_size == before.st_size and after.st_mtime_ns == before.st_mtime_ns
+        # The clock of a modification is coarse: what counts is that a second read finds the same bytes.
+        if unchanged and len(data) >= after.st_size and _unchanged(file, data):
             return data
     raise RefusedError(wire.UNREADABLE, f"{_shown(whole)} is still being written")
 

@@ -1,7 +1,7 @@
 """Runs the sidecar: waits for the Steps, then delivers every declared result once.
 
 Tekton's format has no record for a refused result: it is left out, the reason goes to the termination
-message, and the exit status is 1. Tekton's controller then treats the result as one that was never written.
+message, and the exit status is 1. Tekton's controller then treats the result as never written.
 """
 
 import os

@@ -109,7 +109,7 @@ def blocked(root: bytes, flags: Flags) -> bool:
 
 
 def _volume(path: bytes) -> Folder | RefusedError:
-    # Without the pod's volume nothing can be said of what Steps wrote: that is not absence.
+    # Without the pod's volume it is unknown what Steps wrote: no result may be reported as absent.
     try:
         return Folder.at(path)
     except OSError as error:

@@ -37,10 +37,10 @@ class Environment:
         max_run_size: Bytes all values together may have.
         pod: The pod's uid, or nothing.
         root: Tekton's folder.
-        interval: Seconds between two looks, where only looking helps.
+        interval: Seconds between two checks, where inotify is not used.
         poll: Whether inotify is not wanted.
         signal: Whether there are no run folders, and SIGTERM says that the Steps have ended.
-        linger: Seconds for which a native sidecar that has said all waits for SIGTERM.
+        linger: Seconds for which a native sidecar that has delivered everything waits for SIGTERM.
 
     Raises:
         SettingsError: A variable makes no sense.

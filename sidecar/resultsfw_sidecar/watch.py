@@ -18,7 +18,7 @@ TYPE_CHECKING = False  # typing itself would cost the start-up 5 ms
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-SAFETY = 1.0  # seconds between two looks even where inotify works: a look costs 20 microseconds
+SAFETY = 1.0  # seconds between two checks even where inotify works: a check costs 20 microseconds
 
 
 class WatchError(Exception):
@@ -58,7 +58,7 @@ class Watch:
 
         Args:
             run: The folder of the run folders 0, 1, ...; they are volumes, there before we start.
-            interval: Seconds between two looks where inotify does not work.
+            interval: Seconds between two checks where inotify does not work.
             poll: Do not try inotify.
 
         Raises:
@@ -92,11 +92,11 @@ class Watch:
             WatchError: A run folder cannot be looked into.
         """
         while True:
-            # Asked before looking: what was there when the signal came is seen.
+            # Read before the check: files that existed when the signal came are found.
             stopped = stop.requested
             try:
                 running = len(self._running)
-                why = self._look()
+                why = self._check()
                 if why is None and len(self._running) < running and blocked():
                     why = wire.WHY_STEP_BLOCKED
             except OSError as error:
@@ -106,14 +106,14 @@ class Watch:
                 why = None
             if why or stopped:
                 return why or wire.WHY_STOPPED
-            # A file made between the look and this wait has left its event already.
+            # A file made between the check and this wait has left its event already.
             if self._inotify:
                 stop.wait(self._interval, self._inotify.file)
                 self._inotify.drain()
             else:
                 stop.wait(self._interval)
 
-    def _look(self) -> str | None:
+    def _check(self) -> str | None:
         for folder in tuple(self._running):
             if _exists(folder + b"/out.err"):
                 return wire.WHY_STEP_FAILED

@@ -158,13 +158,13 @@ def text_pieces(value: bytes) -> "Iterator[str]":
 
 
 def kept_line(name: str, value: bytes, of: str, key: str) -> bytes:
-    """The record of a value that stands elsewhere in what carries the records.
+    """Returns the record of a value that is kept beside the records.
 
     Args:
         name: The result's name.
         value: Its UTF-8 bytes, for the digest.
         of: `TYPE_TASK` or `TYPE_STEP`.
-        key: Under which it stands there.
+        key: The key of the value there.
     """
     return _line(
         f'{{"name":{_quoted(name)},"key":{_quoted(key)},"type":{_quoted(of)}'

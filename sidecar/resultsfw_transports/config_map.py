@@ -119,7 +119,7 @@ class Transport(LogTransport):
         status, answer = self._ask("PATCH", body)
         if status == 200:  # noqa: PLR2004 - HTTP
             return
-        why = f"ConfigMap {self._name}: HTTP {status}: {_said(answer)}"
+        why = f"ConfigMap {self._name}: HTTP {status}: {_error_message(answer)}"
         if status in (409, 422):
             # We may have been killed after our patch, or its answer was lost. Or somebody was faster.
             status, answer = self._ask("GET")
@@ -176,22 +176,22 @@ def _members(values: dict[str, bytes]) -> bytes:
     return b",".join(b"%s:%s" % (json.dumps(key).encode(), value) for key, value in values.items())
 
 
-def _said(answer: bytes) -> str:
+def _error_message(answer: bytes) -> str:
     """Returns the message of a server's Status object, or says that the answer is none."""
     try:
-        said = json.loads(answer)
+        parsed = json.loads(answer)
     except (ValueError, RecursionError):
-        said = None
-    message = said.get("message") if isinstance(said, dict) else None
+        parsed = None
+    message = parsed.get("message") if isinstance(parsed, dict) else None
     return str(message).partition("\n")[0][:_SHOWN] if message else "not a Status object of an API server"
 
 
 def _metadata(answer: bytes) -> dict[str, object]:
     try:
-        said = json.loads(answer)
+        parsed = json.loads(answer)
     except (ValueError, RecursionError):
         return {}
-    metadata = said.get("metadata") if isinstance(said, dict) else None
+    metadata = parsed.get("metadata") if isinstance(parsed, dict) else None
     return metadata if isinstance(metadata, dict) else {}
 
 

@@ -41,13 +41,15 @@ def fetch(variables: Mapping[bytes, bytes], stop: Stop) -> list[str]:
         store = Store(texts[ENV_URL], json.loads(texts[ENV_OPTIONS]), patience=PATIENCE)
     except (KeyError, ValueError) as error:
         return [f"the environment cannot be read: {error}"]
-    for one in wanted:
+    for wanted_file in wanted:
         try:
-            _place(store, one, stop)
+            _place(store, wanted_file, stop)
         except (_FetchError, StoreError, OSError) as error:
             why = (error.strerror or type(error).__name__) if isinstance(error, OSError) else str(error)
-            where = f"{store.url}/{one['path']}"
-            return [f"{one['file']}: its {one['bytes']} bytes could not be placed: {where}: {why}"]
+            where = f"{store.url}/{wanted_file['path']}"
+            return [
+                f"{wanted_file['file']}: its {wanted_file['bytes']} bytes could not be placed: {where}: {why}"
+            ]
     return []
 
 

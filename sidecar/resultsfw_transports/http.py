@@ -22,7 +22,7 @@ RUN_HEADER = "Resultsfw-Run"
 MEDIA_TYPE = "application/vnd.resultsfw.records+json-lines"
 
 _STORED = (200, 201)
-_SAID = 500  # characters of an answer that are passed on
+_MAX_REASON = 500  # characters of an answer that are passed on
 
 
 class Transport(LogTransport):
@@ -67,6 +67,6 @@ class Transport(LogTransport):
             "PUT", self._path, data, media_type=MEDIA_TYPE, headers=self._headers
         )
         if status not in _STORED:
-            said = answer.decode("utf-8", "replace").strip()[:_SAID]
-            raise OutputError(f"the results server refused {len(data)} bytes with HTTP {status}: {said}")
+            reason = answer.decode("utf-8", "replace").strip()[:_MAX_REASON]
+            raise OutputError(f"the results server refused {len(data)} bytes with HTTP {status}: {reason}")
         return f"sha256:{digest}"

@@ -96,7 +96,7 @@ class Store:
             if self._local is None:
                 self._store = _connected(url, options, patience)
         except (exceptions.BaseError, ValueError, OSError) as error:
-            raise ValueError(told(error)) from None
+            raise ValueError(describe_error(error)) from None
 
     def size(self, path: str) -> int | None:
         """Returns the size of an object in bytes; None if it does not exist.
@@ -154,7 +154,7 @@ class Store:
         with _asking():
             if self._local is None:
                 for listed in obstore.list(self._there(), prefix=folder, chunk_size=_LISTED):
-                    self._delete([one["path"] for one in listed])
+                    self._delete([entry["path"] for entry in listed])
             elif (below := self._local / folder).exists():
                 # A killed upload leaves its parts there, and there are folders.
                 shutil.rmtree(below)
@@ -183,12 +183,12 @@ def local_path(url: str) -> Path | None:
     return Path(unquote(parts.path)) if parts.scheme == "file" else None
 
 
-def told(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """Describes an error in words that are known to contain no secret."""
     text = str(error)
     words = [*_STATUS.findall(text)[:1], *_CODE.findall(text)[:1]]
-    words += [one for one in _KNOWN if one.lower() in text.lower()][:2]
-    if any(one in text for one in _OWN_SERVICE):
+    words += [phrase for phrase in _KNOWN if phrase.lower() in text.lower()][:2]
+    if any(phrase in text for phrase in _OWN_SERVICE):
         words.append("no credentials were given, and the machine's own service has none")
     if isinstance(error, exceptions.UnknownConfigurationKeyError):
         words += [f"unknown option {key}" for key in re.findall(r"key: '([a-z0-9_]{1,60})'", text)[:1]]
@@ -221,7 +221,7 @@ def _asking() -> Iterator[None]:
 
 
 def _store_error(error: Exception) -> StoreError:
-    words = told(error)
+    words = describe_error(error)
     refused = (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError, PermissionError)
     if isinstance(error, FileNotFoundError):
         return StoreError(words, "missing")

@@ -48,9 +48,9 @@ def test_a_record_that_is_there_is_not_overwritten(tmp_path):
     file = tmp_path / "one.json"
     record().write(file)
     with pytest.raises(SystemExit, match="--resume to do what is missing"):
-        records.opened(file, "cluster", "now", resume=False)
-    assert records.opened(file, "cluster", "now", resume=True).rounds == record().rounds
-    assert records.opened(tmp_path / "other.json", "engine", "now", resume=True).rounds == []
+        records.open_record(file, "cluster", "now", resume=False)
+    assert records.open_record(file, "cluster", "now", resume=True).rounds == record().rounds
+    assert records.open_record(tmp_path / "other.json", "engine", "now", resume=True).rounds == []
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"place": 1, "new": 2}'])

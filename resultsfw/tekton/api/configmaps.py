@@ -184,7 +184,7 @@ def key_warnings(
         name: Of the ConfigMap.
         data: Its data.
         own: Keys that this project adds to it.
-        prefix: Of further keys of this project; what stands behind it is not judged here.
+        prefix: Of further keys of this project; the rest of such a key is not checked here.
     """
     rules = KEYS[name]
     for key in sorted(data):

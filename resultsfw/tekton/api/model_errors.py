@@ -1,7 +1,7 @@
 """Say what is wrong with a document in plain words, and never what the document holds.
 
-A message goes to conditions, events and logs, and a value may be a secret wherever it stands. The path says
-where to look.
+A message goes to conditions, events and logs, and any value may be a secret. The path names the
+field.
 """
 
 import difflib

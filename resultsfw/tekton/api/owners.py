@@ -12,8 +12,8 @@ def owner_reference(run: Object, kind: Kind = TASKRUNS, *, controller: bool = Tr
     Args:
         run: The owner.
         kind: Its kind.
-        controller: Whether the run is named as what controls the object, which Tekton's controller takes
-            as its own to look at, whoever manages it (docs/decisions/0006).
+        controller: Whether the run is named as the object's controller. Tekton's controller then
+            reconciles the run, whoever manages it (docs/decisions/0006).
     """
     return {
         "apiVersion": kind.api_version,

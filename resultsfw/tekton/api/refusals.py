@@ -14,7 +14,7 @@ USER_ERROR: Final = "[User error] "
 
 
 class RefusedRun(ResultsError):  # noqa: N818 - a verdict over a run, not a failure of ours
-    """A TaskRun cannot be run as it stands; trying again does not help.
+    """A TaskRun cannot be run as it is written; trying again does not help.
 
     Args:
         reason: Of the condition, Tekton's: ``TaskRunValidationFailed``, ``PodCreationFailed``.

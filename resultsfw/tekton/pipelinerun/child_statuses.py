@@ -36,8 +36,8 @@ def child_fields(facts: Facts, known: Mapping[str, Any], mode: EmbeddedStatus) -
     """Return the fields of a status that say which TaskRuns there are; those the mode omits are ``None``.
 
     Args:
-        facts: Where the run stands.
-        known: The status as it was read; one that says the server keeps no copies gets none.
+        facts: The state of the run.
+        known: The status as it was read; a status that says the server keeps no copies gets none.
         mode: The flag ``embedded-status``.
     """
     references = child_references(facts)

@@ -16,7 +16,7 @@ _EMBEDDED = ("steps", "sidecars", "stepTemplate", "volumes")
 
 
 class CycleError(Exception):
-    """The Tasks wait for each other, or for one that is not there; or one is there twice."""
+    """The Tasks wait for each other or for a Task that does not exist, or a Task occurs twice."""
 
 
 @dataclass(frozen=True, slots=True)

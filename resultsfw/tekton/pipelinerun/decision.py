@@ -104,7 +104,7 @@ class HoldBack:
 
 @dataclass(frozen=True, slots=True)
 class ReportProgress:
-    """Write where the run stands.
+    """Write the state of the run.
 
     Attributes:
         reason: Of its condition.
@@ -233,7 +233,7 @@ def _decide_problem(problem: Problem, *, is_reported: bool) -> Action:
 
 
 def _report(problem: Problem, *, is_reported: bool) -> ReportWaiting | None:
-    """Return the action that says what a run waits for; ``None`` if nothing is to be said, or it was."""
+    """Return the action that reports what a run waits for; ``None`` without need to report it (again)."""
     if is_reported or not isinstance(problem, FailedRequest) or not problem.error.retryable:
         return None
     if isinstance(problem.error, ConflictError):
@@ -251,7 +251,7 @@ def _fail_too_large(error: ObjectTooLargeError) -> Fail:
 
 
 def _decide_following(run: Following) -> Action:
-    """Decide for a run whose TaskRuns are known: cancel first, then create, then say where it stands."""
+    """Decide for a run whose TaskRuns are known: cancel first, then create, then report its state."""
     tasks, message = _to_cancel(run)
     if tasks:
         return CancelTaskRuns(tasks, message)

@@ -1,4 +1,4 @@
-"""Derive where a PipelineRun stands: which Tasks ran, how they ended, which are skipped, which are due.
+"""Derive the state of a PipelineRun: which Tasks ran, how they ended, which are skipped, which are due.
 
 Everything is a function of the spec, the TaskRuns and the time; nothing is remembered between two reconciles.
 It takes time linear in Tasks and references, and no recursion: thousands of Tasks may run in a row.
@@ -47,7 +47,7 @@ _RUN_FINALLY: Final = {
 
 @dataclass
 class Facts:
-    """Where one PipelineRun stands at one time; Tekton's ``PipelineRunFacts``.
+    """The state of one PipelineRun at one time; Tekton's ``PipelineRunFacts``.
 
     Args:
         plan: Its spec and order.
@@ -231,7 +231,7 @@ class Facts:
         """Tasks that are due and cannot be run, and what to say of it: a result they name is not there."""
         if self._invalid is None:
             self._invalid = {}  # while it is found out, nothing is known to be invalid
-            # Regardless of time: one that was invalid before its time was over is not late afterwards.
+            # Regardless of time: a Task that was invalid before its time was over is not late afterwards.
             self._forget(late=frozenset())
             found = {
                 name: why for name in self._due_tasks()[: self.batch_size] if (why := self._invalidity(name))
@@ -309,7 +309,7 @@ class Facts:
     # What is skipped.
 
     def skip_reason(self, name: str) -> str:
-        """Return why a Task does not run at all; empty for one that did, does or still may."""
+        """Return why a Task does not run at all; empty if it did, does or still may."""
         _ = self._timed_out()
         if name not in self._skips:
             if not self.is_final(name):
@@ -354,7 +354,7 @@ class Facts:
         return reasons.SKIP_FINALLY_TIME if self.finally_timed_out else ""
 
     def _skip_by_parent(self, name: str) -> str:
-        # A Task that only comes after one that its own "when" left out runs all the same.
+        # A Task skipped by its own "when" does not skip the Tasks that only wait for it (runAfter).
         parents = self.plan.graph.parents[name]
         skipped = (self.skip_reason(parent) for parent in parents)
         return reasons.SKIP_PARENT if any(why and why != reasons.SKIP_WHEN for why in skipped) else ""

@@ -177,7 +177,7 @@ class Following:
         running: Tasks whose TaskRun has not ended and was not cancelled yet.
         running_before_finally: Those of them that are not of ``finally``.
         timed_out: Parts of the run that are out of time.
-        verdict: What the run comes to, or where it stands.
+        verdict: The outcome of the run, or its state so far.
         begins_finally: Whether ``status.finallyStartTime`` is to be written.
         waited_for: What the run's condition says it waits for, as an addition to a message.
         failed_creation: The TaskRun that this reconcile could not create.

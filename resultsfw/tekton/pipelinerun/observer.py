@@ -69,7 +69,7 @@ class Known:
         builder: Builds the run's TaskRuns.
         runs: Its TaskRuns by Pipeline Task, once they are read.
         is_prepared: Whether what its TaskRuns need was checked.
-        facts: Where the run stands, once its TaskRuns are read.
+        facts: The state of the run, once its TaskRuns are read.
         cancelled: Tasks whose TaskRun was cancelled.
         has_created: Whether TaskRuns were created.
         is_more_due: Whether more were due than were created.
@@ -127,7 +127,7 @@ class Observer:
         self._policies = policies
 
     def observe(self, known: Known) -> tuple[Known, Observation]:
-        """Return where a run stands, and what is known of it now."""
+        """Return what is known of a run now, and the observation to decide by."""
         pipelinerun = known.pipelinerun
         if pipelinerun["metadata"].get("deletionTimestamp") or is_done(pipelinerun):
             return known, Over()
@@ -253,8 +253,8 @@ class Observer:
     def _taskruns(self, known: Known, plan: Plan, *, asks_all: bool) -> dict[str, Object]:
         """Return the run's TaskRuns by Pipeline Task.
 
-        Their names are a function of both, so none is ever created twice: one that was created just before a
-        crash is found when it is to be created.
+        Their names are a function of both, so none is ever created twice: a TaskRun created just before
+        a crash is found when it is to be created.
         """
         pipelinerun = known.pipelinerun
         named = {child.get("pipelineTaskName") for child in children_of(pipelinerun.get("status", {}))}

@@ -188,7 +188,7 @@ class PipelineReconciler:
         return replace(known, pipelinerun=self._status.write(known.pipelinerun, status))
 
     def _write_verdict(self, known: Known, verdict: Verdict, *, begins_finally: bool) -> Known:
-        """Write where the run stands, or how it ended, with its TaskRuns and the Tasks that were skipped."""
+        """Write the state of the run, or how it ended, with its TaskRuns and the Tasks that were skipped."""
         facts, source = _facts(known), known.source
         assert source is not None  # noqa: S101 - facts are of a Pipeline
         status: Object = {

@@ -114,7 +114,7 @@ def result_refs(value: Any) -> Iterator[ResultRef]:
 
 
 def resolve_result(ref: ResultRef, results: Results, read: ReadValue) -> Value:
-    """Return the result, or the part of one, that a reference stands for; by value or by reference.
+    """Return the result, or the part of a result, that a reference names; by value or by reference.
 
     Raises:
         ResultUnread: A part is wanted of a value that cannot be read.

@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 _SHOWN: Final = 1024
-"""Characters of what is said of missing results (Tekton's)."""
+"""Maximum characters of a message about missing results (Tekton's)."""
 
 
 class Verdict(NamedTuple):
@@ -41,7 +41,7 @@ class Verdict(NamedTuple):
 
 
 def verdict(name: str, facts: Facts) -> Verdict:
-    """Return what a run comes to, or where it stands."""
+    """Return the outcome of a run, or its state so far."""
     times, counts = facts.times, count(facts)
     if facts.pipeline_timed_out:
         return Verdict("False", reasons.TIMED_OUT, timed_out_message(name, times))

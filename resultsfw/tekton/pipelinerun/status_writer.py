@@ -41,7 +41,7 @@ class StatusWriter:
     def write_facts(
         self, pipelinerun: Object, facts: Facts, status: Object, mode: EmbeddedStatus, now: datetime
     ) -> Object:
-        """Write where a run stands, or how it ended, as far as one object holds it.
+        """Write the state of a run, or how it ended, as far as one object holds it.
 
         Copies of TaskRuns are left out before results of its own; whatever is, the run fails naming it.
 

@@ -78,7 +78,7 @@ def _deadline(limit: float | None, began: datetime | None) -> datetime | None:
 def times_of(pipelinerun: Object, now: datetime) -> Times:
     """Return a run's times, with the defaults of Tekton's webhook where there is no such webhook.
 
-    ``pipeline`` is one hour; of ``tasks`` and ``finally``, one that is not given is what the other leaves.
+    ``pipeline`` is one hour; if one of ``tasks`` and ``finally`` is not given, it gets what the other leaves.
     """
     given = pipelinerun["spec"].get("timeouts")
     if not isinstance(given, dict):  # validation refuses what is no mapping; until then the defaults count
@@ -102,7 +102,7 @@ def times_of(pipelinerun: Object, now: datetime) -> Times:
 
 
 def _seconds(text: Any, default: str = "0") -> float:
-    """Return the seconds of a duration; one that validation will refuse counts as the default."""
+    """Return the seconds of a duration; for an invalid text, which validation refuses, the default."""
     try:
         return parse_duration(default if text is None else text) / _NANO
     except ValueError:

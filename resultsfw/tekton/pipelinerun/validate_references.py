@@ -122,7 +122,7 @@ def _read(plan: Plan, cluster: Cluster, namespace: str, name: str) -> Object:
 
 
 def _unreplaced(plan: Plan, specs: Mapping[str, Object], declared: Mapping[str, frozenset[str]]) -> str:
-    """Return the first variable that stands for nothing, and where; empty if none does."""
+    """Describe the first variable that nothing defines, and its field; empty if there is none."""
     try:
         found = next(unreplaced_in(plan, specs, declared), None)
         if found is not None:

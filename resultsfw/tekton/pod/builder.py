@@ -162,7 +162,9 @@ def _build(
     task = with_workspaces({**task_spec, "steps": merged}, texts.bindings)
     steps = _steps(taskrun, task)
     sidecars = with_resources(task.get("sidecars") or [], spec.get("sidecarSpecs"))
-    contents = params_as_files(taskrun, task_spec, [one.get("script") for one in (*steps, *sidecars)])
+    contents = params_as_files(
+        taskrun, task_spec, [container.get("script") for container in (*steps, *sidecars)]
+    )
     params = {name: content for name, content in contents.items() if f"{PARAMS_DIR}/{name}" not in files}
     maps = param_maps(taskrun, params) if outside else ParamMaps((), {})
     placed = place_scripts(

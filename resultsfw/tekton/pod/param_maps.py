@@ -25,8 +25,8 @@ class ParamMaps:
     """Parameters outside the Pod.
 
     Attributes:
-        config_maps: To be created before the Pod. Their names hold a digest of what is in them, so that
-            one that exists already is the one meant.
+        config_maps: To be created before the Pod. Their names hold a digest of their content, so that
+            an existing ConfigMap of that name has that content.
         sources: By parameter, the files that hold it, in order.
     """
 
@@ -35,7 +35,7 @@ class ParamMaps:
 
     def volume(self) -> Object:
         """Return the volume with all pieces."""
-        names = (one["metadata"]["name"] for one in self.config_maps)
+        names = (config_map["metadata"]["name"] for config_map in self.config_maps)
         return {
             "name": PIECES_MOUNT["name"],
             "projected": {"sources": [{"configMap": {"name": name}} for name in names]},
@@ -73,7 +73,7 @@ def param_maps(taskrun: Object, params: Mapping[str, bytes]) -> ParamMaps:
             start += len(piece)
             number += 1
         sources[name] = tuple(keys)
-    return ParamMaps(tuple(_config_map(taskrun, one.data) for one in maps if one.data), sources)
+    return ParamMaps(tuple(_config_map(taskrun, filling.data) for filling in maps if filling.data), sources)
 
 
 def _config_map(taskrun: Object, data: Mapping[str, bytes]) -> Object:

@@ -141,13 +141,13 @@ def _shell(
 
 
 def _parts(content: bytes, params: Mapping[str, bytes]) -> list[bytes | str]:
-    """A script as bytes and, where a large parameter occurs in it, the name of that one's file.
+    """Return a script as bytes and, where a large parameter occurs in it, the name of the parameter's file.
 
     The pod holds the value once then, and not once more for each script.
     """
     parts: list[bytes | str] = [content]
     large = {file: value for file, value in params.items() if is_large(value)}
-    for file in sorted(large, key=lambda one: len(large[one]), reverse=True):
+    for file in sorted(large, key=lambda name: len(large[name]), reverse=True):
         split: list[bytes | str] = []
         for part in parts:
             if isinstance(part, str):

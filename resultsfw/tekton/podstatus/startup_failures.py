@@ -33,7 +33,7 @@ class Unscheduled:
     """What the scheduler says of a pod for which it finds no node.
 
     Attributes:
-        since: When it said so first.
+        since: When it first reported that.
         message: Why there is none.
     """
 
@@ -85,16 +85,16 @@ def cannot_start(pod: Object) -> tuple[str, str] | None:
         if any(words in message for words in _RECOVERS):
             continue
         where = f"the {_described(status['name'])} in TaskRun {_quoted(_run(pod))}"
-        told = f'The pod errored with the message: "{message}."'
+        quotation = f'The pod errored with the message: "{message}."'
         if reason in _UNPULLABLE:
             image = _quoted(_image(pod, status["name"]))
-            return reasons.IMAGE_PULL_FAILED, f"{where} failed to pull the image {image}. {told}"
+            return reasons.IMAGE_PULL_FAILED, f"{where} failed to pull the image {image}. {quotation}"
         if reason == reasons.CONFIG_ERROR:
-            return reason, f"{where} failed to start. {told}"
+            return reason, f"{where} failed to start. {quotation}"
         if reason == "CreateContainerError":
-            return reasons.POD_CREATION_FAILED, f"{where} failed to start. {told}"
+            return reasons.POD_CREATION_FAILED, f"{where} failed to start. {quotation}"
         if reason == "FailedMount":  # the local engine; a kubelet reports it only as an Event
-            return reason, f"{where} failed to start. {told}"
+            return reason, f"{where} failed to start. {quotation}"
     return _crashing(pod)
 
 
@@ -117,9 +117,9 @@ def _crashing(pod: Object) -> tuple[str, str] | None:
         or steps_may_have_started(pod)
     ):
         return None
-    said = "".join(f": {end[key]}" for key in ("reason", "message") if end.get(key))
+    why = "".join(f": {end[key]}" for key in ("reason", "message") if end.get(key))
     return "SidecarFailed", (
-        f'native sidecar "{RESULTS_SIDECAR}" exited with code {end.get("exitCode", 0)}{said}, '
+        f'native sidecar "{RESULTS_SIDECAR}" exited with code {end.get("exitCode", 0)}{why}, '
         f"{status['restartCount']} times, and no Step can begin without it; see its log, and image and "
         f"memory in config.sidecar-logs"
     )

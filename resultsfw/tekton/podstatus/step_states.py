@@ -122,7 +122,7 @@ def _step(status: Object, budget: int, provenance: Object, declared: Collection[
     if code.isdecimal():
         end["exitCode"] = int(code)
     step["terminationReason"] = internal.get("Reason") or (CONTINUED if code else end.get("reason", ""))
-    if left := _left(message, declared):
+    if left := _visible_message(message, declared):
         end["message"] = left
     else:
         del end["message"]
@@ -138,7 +138,7 @@ def internal_entries(message: Message) -> dict[str, str]:
     }
 
 
-def _left(message: Message, declared: Collection[str]) -> str:
+def _visible_message(message: Message, declared: Collection[str]) -> str:
     """Return the message without internal entries and forged signatures: the last of each key, sorted."""
     by_key = {str(entry.get("key")): entry for entry in message.entries}
     kept = [

@@ -1,7 +1,7 @@
 """Replace variables in texts, within the size of one API object.
 
-One pass over each text: values are put in, and not read again. What a variable stands for is asked of a
-`Lookup`; what it does not know stays as it is written.
+One pass over each text: values are put in, and not read again. A `Lookup` gives the value of a variable; a
+variable that it does not know stays as it is written.
 """
 
 from bisect import bisect
@@ -17,7 +17,7 @@ from resultsfw.types import Value
 __all__ = ["Budget", "Expansion", "Lookup", "TooLargeError", "first_of"]
 
 Lookup = Callable[[str], Value | None]
-"""From a variable's name, ``params.x``, to what stands for it; ``None`` if it is not known here."""
+"""From a variable's name, ``params.x``, to its value; ``None`` if it is not known here."""
 
 _ELEMENT: Final = 3
 """Bytes of one more element of a JSON list, beside its text: two quotes and a comma."""
@@ -144,14 +144,14 @@ class Expansion:
         return replaced
 
     def whole(self, text: str) -> Value | None:
-        """Return what stands for a text that is one variable and nothing else; ``None`` if it is none."""
+        """Return the value of a text that is one variable and nothing else; ``None`` if it is none."""
         if not text.startswith("$("):
             return None
         match = VARIABLE.fullmatch(text)
         return None if match is None else self._value(match[1])[0]
 
     def value(self, value: Any, field: str) -> Any:
-        """Return a parameter's value: one variable that stands for an array or object becomes that."""
+        """Return a parameter's value: a text that is one array or object variable becomes its value."""
         if isinstance(value, str):
             whole = self.whole(value)
             if isinstance(whole, list | dict):
@@ -181,7 +181,7 @@ class Expansion:
         return value
 
     def _value(self, name: str) -> tuple[Value | None, int]:
-        """Return what a variable stands for, and its bytes."""
+        """Return the value of a variable, and its bytes."""
         known = self._known.get(name)
         if known is None:
             value = self._lookup(name)

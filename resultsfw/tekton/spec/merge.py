@@ -101,7 +101,7 @@ def _deep(below: Mapping[str, Any], above: Mapping[str, Any]) -> Object:
 def _keyed(below: Sequence[Object], above: Sequence[Object], key: str, *, whole: bool) -> list[Object]:
     """Return two lists as one, in the order a strategic merge patch gives.
 
-    The items above keep their order; one that is only below comes before the first item above
+    The items above keep their order; an item that is only below comes before the first item above
     that follows it below, otherwise at the end.
     """
     order = {item.get(key): index for index, item in enumerate(below)}

@@ -56,8 +56,8 @@ def params_as_files(
 ) -> dict[str, bytes]:
     """Return the parameters that are placed as files.
 
-    Those whose file the Task names, however small the value is this time; and large ones that stand in a
-    script, which takes them from there. What nothing uses takes no space in the pod.
+    These are parameters whose file the Task names, however small the value is this time, and large
+    parameters that occur in a script, which reads them from the file. Unused parameters take no space.
 
     Args:
         taskrun: With the values of its parameters.
@@ -75,7 +75,7 @@ def params_as_files(
 
 
 def can_be_file(name: str) -> bool:
-    """Return whether a parameter of that name can be a file: one that leads out of the folder cannot."""
+    """Return whether a parameter of that name can be a file: a name that leads out of the folder cannot."""
     return _FILE_NAME.fullmatch(name) is not None
 
 
@@ -200,7 +200,7 @@ def _shortened(text: str, params: Mapping[str, str]) -> str:
 
 
 def _map_spec(task_spec: Object, change: Callable[[str], str]) -> Object:
-    """Return a spec with its texts changed; what a parameter is by default is not what stands for it."""
+    """Return a spec with its texts changed, except the parameters' declarations and defaults."""
     changed: Object = map_texts(task_spec, change, skip=("params",))
     return changed
 

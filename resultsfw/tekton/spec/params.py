@@ -138,7 +138,7 @@ def value_type(value: Any) -> str:
 
 
 def param_type(param: Object) -> str:
-    """Return the type of a declared parameter, said or inferred as Tekton infers it."""
+    """Return the type of a declared parameter, as declared or as Tekton infers it."""
     if param.get("type"):
         return str(param["type"])
     if param.get("properties") is not None:
@@ -228,7 +228,7 @@ class Params:
         return known
 
     def _find(self, variable: str) -> Value | None:
-        """Return what a variable stands for."""
+        """Return the value of a variable."""
         name = parse_name(variable)
         if name is None:
             return None

@@ -63,7 +63,7 @@ def run_params(taskrun: Object, task_spec: Object) -> Params:
 
 
 def run_lookup(taskrun: Object, params: Params) -> Lookup:
-    """Return what stands for variables outside of the Task: parameters, and the run's context."""
+    """Return the lookup of variables outside of the Task: parameters, and the run's context."""
     context = context_names(taskrun)
     return first_of(params.lookup(context.get), context.get)
 

@@ -19,11 +19,11 @@ _NOT_SHOWN: Final = frozenset({"results", "params", "displayName", "description"
 
 @dataclass(frozen=True, slots=True)
 class Unreplaced:
-    """A variable that stands for nothing.
+    """A variable that nothing defines.
 
     Attributes:
         variable: Its name, without ``$(`` and ``)``.
-        field: Where it stands.
+        field: The field that contains it.
         nearest: A variable that there is and whose name is like it; empty if none is.
     """
 
@@ -75,7 +75,7 @@ def in_task(
         known: Names of variables there are.
         allowed: Says of a name that it is replaced later, such as a parameter whose value is a reference.
     """
-    results: dict[str, set[str]] = {}  # of the Steps before the one that is read
+    results: dict[str, set[str]] = {}  # of the Steps before the current Step
     names = list(known)
     earlier = _step_results(results, allowed)
     template = task_spec.get("stepTemplate") or {}

@@ -284,7 +284,7 @@ def _as_pattern(prefix: str) -> str:
 
 
 def _beginning(text: str) -> str:
-    """Return a text as a message holds it: the beginning of one that is long."""
+    """Return a text as a message holds it: of a long text, only the beginning."""
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}... ({len(text)} characters)"
 
 

@@ -139,7 +139,7 @@ class TerminatePod:
 
 @dataclass(frozen=True, slots=True)
 class StopSidecars:
-    """Replace the images of Sidecars that outlive the Steps by one that exits at once."""
+    """Replace the images of Sidecars that outlive the Steps by an image that exits at once."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,7 +60,7 @@ class CredentialNotes:
     def note(self, namespace: str, account: str) -> str:
         """Return a sentence about what Steps under this account do not get; empty for nothing.
 
-        Of an account that cannot be read nothing is said: `resultsfw doctor` names the right that is missing.
+        Returns nothing for an unreadable account: `resultsfw doctor` names the missing permission.
         """
         key, now = (namespace, account), self._clock()
         with self._lock:
@@ -71,12 +71,12 @@ class CredentialNotes:
             names = withheld_secrets(self._cluster.get(SERVICE_ACCOUNTS, namespace, account))
         except ClusterError:
             names = []
-        said = _sentence(account, names) if names else ""
+        note = _sentence(account, names) if names else ""
         with self._lock:
             if len(self._known) >= _MOST:
                 self._known.clear()
-            self._known[key] = now, said
-        return said
+            self._known[key] = now, note
+        return note
 
 
 class WithheldCredentials:

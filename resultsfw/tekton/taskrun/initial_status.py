@@ -31,8 +31,8 @@ def is_pending(taskrun: Object) -> bool:
 
 def pending_status(taskrun: Object, now: datetime) -> Object:
     """Return the status of a run that is held back. Without ``startTime``, its timeout does not count yet."""
-    said = f'TaskRun "{taskrun["metadata"]["name"]}" is pending'
-    return {"podName": "", "conditions": [condition("Unknown", reasons.RUN_PENDING, said, now)]}
+    message = f'TaskRun "{taskrun["metadata"]["name"]}" is pending'
+    return {"podName": "", "conditions": [condition("Unknown", reasons.RUN_PENDING, message, now)]}
 
 
 def first_status(now: datetime) -> Object:
@@ -66,7 +66,7 @@ def refused_status(
 def attempt_status(taskrun: Object, task_spec: Object | None, core: ResultsManager, now: datetime) -> Object:
     """Return the status of an attempt whose Task is known, before it has a pod. An earlier start is kept."""
     asked = (taskrun["metadata"].get("annotations") or {}).get(ANNOTATION)
-    # Later passes trust what stands here: never a name that only the run's author has written.
+    # Later reconciles trust this field: never write a name here that only the run's author chose.
     backend = asked if asked in core.flags.allowed_results_from else core.flags.results_from
     status: Object = {
         "startTime": taskrun.get("status", {}).get("startTime") or format_time(now),

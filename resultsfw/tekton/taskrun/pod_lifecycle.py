@@ -64,7 +64,7 @@ def outliving_sidecars(pod: Object, nop_image: str) -> list[str]:
 
 
 def stop_sidecars(cluster: Cluster, pod: Object, nop_image: str) -> None:
-    """End Sidecars that still run, as Tekton does: replace their images by one that exits at once."""
+    """End Sidecars that still run, as Tekton does: replace their images by an image that exits at once."""
     stale = outliving_sidecars(pod, nop_image)
     if stale:
         containers = [

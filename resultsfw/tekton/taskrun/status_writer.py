@@ -89,7 +89,7 @@ def retry_status(taskrun: Object, ended: Object, now: datetime) -> Object:
     attempt = {key: value for key, value in {**status, **ended}.items() if value is not None}
     attempt.pop("retriesStatus", None)
     if object_size(attempt) > _ARCHIVED_BYTES:
-        # What a failed attempt left must not take the space of the one that succeeds.
+        # The results of a failed attempt must not take the space of the attempt that succeeds.
         attempt = _without_values(attempt)
     fresh: dict[str, Any] = dict.fromkeys(attempt)
     return fresh | {

@@ -138,8 +138,8 @@ def cancelled(taskrun: Object, waiting: Waiting | None = None) -> TerminationCau
     """
     if taskrun["spec"].get("status") != reasons.CANCELLED:
         return None
-    said = taskrun["spec"].get("statusMessage", "")
-    message = f'TaskRun "{taskrun["metadata"]["name"]}" was cancelled. {said}'
+    requested = taskrun["spec"].get("statusMessage", "")
+    message = f'TaskRun "{taskrun["metadata"]["name"]}" was cancelled. {requested}'
     return TerminationCause(reasons.CANCELLED, message + previous_status(waiting or waiting_for(taskrun)))
 
 
