@@ -130,7 +130,7 @@ def ready(candidate: Candidate) -> float:
 
 
 def peak(candidate: Candidate, load: str) -> float:
-    """The most memory resident at once, in MB, while it prints the load."""
+    """Return the peak resident memory in MB while it prints the load."""
     candidate.prepare(load)
     candidate.end_steps(last=False)
     candidate.end_steps(last=True)

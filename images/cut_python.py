@@ -38,26 +38,26 @@ for name, module in sys.modules.items():
     folder = getattr(sys.modules.get(name.rpartition(".")[0]), "__path__", None)
     if folder and module.__spec__.name != name:
         print(sys.meta_path[-1].find_spec(name, folder).origin)
-print(*(one.__file__ for one in sys.modules.values() if getattr(one, "__file__", None)), sep="\\n")
+print(*(path.__file__ for path in sys.modules.values() if getattr(path, "__file__", None)), sep="\\n")
 """
 
 
 def imported(*, transports: bool) -> list[Path]:
     """The files of all modules that the sidecar, and the interpreter for it, can import."""
     packages = ("resultsfw_sidecar", "resultsfw_transports") if transports else ("resultsfw_sidecar",)
-    sources = [one for name in packages for one in sorted((SIDECAR / name).glob("*.py"))]
-    own = [f"{one.parent.name}.{one.stem}" for one in sources if one.stem not in WITH_A_LIBRARY]
+    sources = [path for name in packages for path in sorted((SIDECAR / name).glob("*.py"))]
+    own = [f"{path.parent.name}.{path.stem}" for path in sources if path.stem not in WITH_A_LIBRARY]
     own += NET if transports else ()
     # As the sidecar runs, and nothing of this program's with it.
     command = [sys.executable, "-ISB", "-c", ASK, SIDECAR, *own, *LATER, *INTERPRETERS]
-    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    return [one for one in map(Path, said.splitlines()) if not one.is_relative_to(SIDECAR)]
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return [path for path in map(Path, output.splitlines()) if not path.is_relative_to(SIDECAR)]
 
 
 def libraries(binary: Path) -> list[Path]:
     """The shared libraries of a binary, the dynamic loader among them."""
-    said = subprocess.run(["ldd", binary], capture_output=True, text=True, check=False).stdout
-    return [Path(os.path.normpath(one)) for one in re.findall(r"(/\S+) \(0x", said)]
+    output = subprocess.run(["ldd", binary], capture_output=True, text=True, check=False).stdout
+    return [Path(os.path.normpath(path)) for path in re.findall(r"(/\S+) \(0x", output)]
 
 
 def copy(file: Path, root: Path) -> None:
@@ -98,7 +98,7 @@ def main() -> None:
     transports = given[:1] == ["--transports"]
     if len(given) != 1 + transports:
         raise SystemExit(__doc__)
-    print(cut(Path(given[-1]).resolve(), transports=transports))  # noqa: T201 - for the one who builds
+    print(cut(Path(given[-1]).resolve(), transports=transports))  # noqa: T201 - for the path who builds
 
 
 if __name__ == "__main__":

@@ -154,7 +154,7 @@ def _names(key: str, data: Mapping[str, str]) -> frozenset[str]:
 
 
 def _max_result_size(text: str) -> int:
-    """The flag's value in bytes, under the rules of TEP-0127, Size Limit."""
+    """Return the flag's value in bytes, under the rules of TEP-0127, Size Limit."""
     text = text.strip()
     if not text:
         return DEFAULT_RESULT_BYTES

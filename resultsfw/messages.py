@@ -5,7 +5,7 @@ deflate. The kubelet cuts messages at two places, at opposite ends: of a contain
 last 4096 bytes (`MaxContainerTerminationMessageLength`, pkg/kubelet/container/runtime.go), and of what
 it read it keeps the first 12288 bytes divided by the number of the pod's containers, init and
 ephemeral ones included (`MaxPodTerminationMessageLogLength` there, `normalizeStatus` in
-pkg/kubelet/status/status_manager.go). A share that one container leaves unused is nobody's.
+pkg/kubelet/status/status_manager.go). No container gets the unused share of another.
 """
 
 import base64
@@ -76,7 +76,7 @@ class Message:
 def read_message(text: str, budget: int) -> Message:
     """Take a message apart; never raises, whatever the bytes.
 
-    One that does not end as it must and reaches the budget was cut; a shorter one is garbage.
+    An unterminated message that reaches the budget was cut; a shorter one is garbage.
     """
     size = len(text.encode("utf-8", "surrogatepass"))
     if not text.strip():
@@ -96,7 +96,7 @@ def read_message(text: str, budget: int) -> Message:
 
 
 def _entries(text: str) -> Iterator[tuple[dict[str, Any] | None, int]]:
-    """The array's entries that stand whole, each with the place behind it; ``None`` at a proper end."""
+    """Yield the array's whole entries, each with the offset after it; ``None`` at a proper end."""
     decoder = json.JSONDecoder()
     place = _skip(text, 0)
     if text[place : place + 1] != "[":
@@ -130,7 +130,7 @@ def _skip(text: str, place: int) -> int:
 
 
 def _inflate(text: str) -> tuple[bool, str]:
-    """Whether a compressed message was whole, and as much of its text as comes out."""
+    """Return whether a compressed message was whole, and as much of its text as can be read."""
     usable = len(text) - len(text) % 4 if len(text) % 4 == 1 else len(text)
     whole = usable == len(text)
     try:
@@ -155,7 +155,7 @@ def _inflate(text: str) -> tuple[bool, str]:
 
 
 def entry_type(entry: dict[str, Any]) -> int | None:
-    """What an entry is; ``None`` for one that does not say."""
+    """Return the type of an entry; ``None`` if it has none."""
     kind = entry.get("type")
     if isinstance(kind, str):
         return _LEGACY.get(kind)

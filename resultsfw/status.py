@@ -1,4 +1,4 @@
-"""Assembling what was collected and writing it into a status: one place for every backend."""
+"""Assemble the outcome of a collection and write it into a status, for every backend."""
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -52,7 +52,7 @@ _SENTENCES: Final = {
     ProblemCode.TYPE_MISMATCH: mismatch_message,
     ProblemCode.MISSING_KEYS: missing_keys_message,
 }
-"""Problems that Tekton tells in one sentence for the whole run."""
+"""Problems that Tekton reports in one sentence for the whole run."""
 
 _HEAD: Final = 2048
 _TAIL: Final = 6144
@@ -84,8 +84,10 @@ def build_outcome(
     sound, too_big = _within(written, latest, limits)
     problems = [*reported, *too_big]
     lost = {(problem.step, problem.result) for problem in problems}
-    # Behind a loss that has no name, or more than one, nobody can say what was never written.
-    missing_fails &= not any(one.result is None or one.code is ProblemCode.TRANSPORT_CUT for one in reported)
+    # After a loss of unknown or several results it is unknown which results were never written.
+    missing_fails &= not any(
+        problem.result is None or problem.code is ProblemCode.TRANSPORT_CUT for problem in reported
+    )
 
     def take(declared: ResultSpec, step: str | None) -> Result | None:
         origin = (
@@ -109,9 +111,10 @@ def build_outcome(
         return Result(name=declared.name, type=declared.type, value=value, size=size, source=found.source)
 
     by_step = {
-        step.name: tuple(filter(None, (take(one, step.name) for one in step.results))) for step in run.steps
+        step.name: tuple(filter(None, (take(result, step.name) for result in step.results)))
+        for step in run.steps
     }
-    results = tuple(filter(None, (take(one, None) for one in run.results)))
+    results = tuple(filter(None, (take(result, None) for result in run.results)))
     ignored = sorted(escape_surrogates(_dotted(origin)) for origin in latest.keys() - set(written))
     for name in ignored:
         log.warning("run %s/%s: %r came and is declared nowhere; ignored", run.namespace, run.name, name)
@@ -121,14 +124,14 @@ def build_outcome(
         problems=tuple(problems),
         ignored=tuple(ignored),
         transports=tuple(
-            replace(one, results=tuple(escape_surrogates(name) for name in one.results))
-            for one in extraction.transports
+            replace(usage, results=tuple(escape_surrogates(name) for name in usage.results))
+            for usage in extraction.transports
         ),
     )
 
 
 def failure_message(problems: Sequence[Problem]) -> str:
-    """All problems of a run in words: Tekton's sentences once each, the others one after another."""
+    """Describe all problems of a run: Tekton's sentences once each, then the others."""
     words: list[str] = []
     for code in dict.fromkeys(problem.code for problem in problems):
         same = [problem for problem in problems if problem.code is code]
@@ -158,7 +161,7 @@ def status_patch(
     status: Mapping[str, Any] | None = None,
     reason_and_message: ReasonAndMessage | None = None,
 ) -> Object:
-    """The merge patch that writes a run's results and verdict into its status.
+    """Return the merge patch that writes a run's results and verdict into its status.
 
     Args:
         collected: The core's verdict.
@@ -207,7 +210,7 @@ def _code_and_message(problems: Sequence[Problem]) -> tuple[str, str]:
 def _within(
     written: Iterable[Origin], latest: Mapping[Origin, ExtractedResult], limits: Limits
 ) -> tuple[dict[Origin, _Sound], list[Problem]]:
-    """What was found and is within the limits of a value and of a run, and problems for the rest."""
+    """Return the values within the limits of a value and of a run, and problems for the rest."""
     sound: dict[Origin, _Sound] = {}
     problems: list[Problem] = []
     beyond: list[Origin] = []
@@ -249,7 +252,7 @@ def _missing(declared: ResultSpec, step: str | None) -> Problem:
 def _written(
     base: Mapping[str, Any], obj: Object, collected: CollectionOutcome, now: str, describe: ReasonAndMessage
 ) -> dict[str, Any]:
-    """The status with results, the Steps' own results and the condition in it."""
+    """Return the status with results, the Steps' own results and the condition in it."""
     status = dict(base)
     status["results"] = result_entries(collected.results) or None
     if "steps" in status or collected.step_results:
@@ -258,9 +261,11 @@ def _written(
             steps.setdefault(name, {"name": name})["results"] = result_entries(results)
         status["steps"] = list(steps.values())
     # The patch replaces the whole list: conditions of others, who know nothing of us, must be in it.
-    conditions = {one.get("type"): one for one in obj.get("status", {}).get("conditions") or ()}
+    conditions = {
+        condition.get("type"): condition for condition in obj.get("status", {}).get("conditions") or ()
+    }
     conditions.pop("Succeeded", None)
-    conditions |= {one.get("type"): one for one in status.get("conditions") or ()}
+    conditions |= {condition.get("type"): condition for condition in status.get("conditions") or ()}
     given = conditions.pop("Succeeded", None)
     status["conditions"] = [_condition(given, collected, now, describe), *conditions.values()]
     return status
@@ -269,21 +274,21 @@ def _written(
 def _condition(
     given: Mapping[str, Any] | None, collected: CollectionOutcome, now: str, describe: ReasonAndMessage
 ) -> Object:
-    """The Succeeded condition; a cause that Steps or time gave comes before what results add."""
+    """Return the Succeeded condition; a failure of Steps or a timeout comes before problems of results."""
     if collected.ok:
         done = {"type": "Succeeded", "status": "True", "reason": "Succeeded", "message": ALL_DONE}
         return {"lastTransitionTime": now, **(given or done)}
-    reason, told = describe(collected.problems)
+    reason, message = describe(collected.problems)
     if given is not None and given.get("status") == "False":
         cause = str(given.get("message", "")).rstrip()
         joint = " " if cause.endswith(".") else "; "
-        return {"lastTransitionTime": now, **given, "message": f"{cause}{joint}results: {told}"}
+        return {"lastTransitionTime": now, **given, "message": f"{cause}{joint}results: {message}"}
     return {
         "lastTransitionTime": now,
         "type": "Succeeded",
         "status": "False",
         "reason": reason,
-        "message": told,
+        "message": message,
     }
 
 
@@ -325,7 +330,7 @@ def _over_object(left: Sequence[Origin], size: int, room: int) -> Problem:
 
 
 def _shortened(message: str) -> str:
-    """A message that leaves room for results: of a long one, its beginning and its end."""
+    """Return a message that leaves capacity for results: of a long one, its beginning and its end."""
     if (more := len(message) - _HEAD - _TAIL) <= 0:
         return message
     return f"{message[:_HEAD]} ... ({more} characters) ... {message[-_TAIL:]}"
@@ -337,7 +342,7 @@ def _dotted(origin: Origin) -> str:
 
 
 def _encodable(problem: Problem) -> Problem:
-    """A problem as it can be printed and stored: its words may quote what a Step wrote."""
+    """Return a problem as it can be printed and stored: its message may quote what a Step wrote."""
     name = problem.result
     return replace(
         problem,

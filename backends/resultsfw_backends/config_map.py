@@ -163,8 +163,8 @@ def extract(run: Run, pod: Object, cluster: Cluster, limits: Limits, wire: int) 
     # Whatever the exit code: a native sidecar waits after it wrote its message, and may be killed meanwhile.
     if not _PROOF.fullmatch(proof):
         how = f"exit code {ended.get('exitCode')}, {ended.get('reason') or 'no reason'}"
-        said = f": {proof[:_WORDS]}" if proof else " and left no message"
-        why = f'the results sidecar did not write ConfigMap "{name}" ({how}){said}'
+        detail = f": {proof[:_WORDS]}" if proof else " and left no message"
+        why = f'the results sidecar did not write ConfigMap "{name}" ({how}){detail}'
         return _nothing(run, why, too_early=may_start_again(pod))
     try:
         found = cluster.get(CONFIG_MAPS, run.namespace, name)
@@ -213,7 +213,7 @@ def _refuse_too_many(run: Run) -> None:
         size += max(len(longest), len(wires.kept_line(name, b"x" * 10, of, name)) + 8)
     if size > RECORD_BYTES:
         raise BackendError(
-            f"the Task declares {len(declared)} results, of which what must be said beside the values can "
+            f"the Task declares {len(declared)} results, whose records beside the values can "
             f"have {size} bytes, and the annotations of a ConfigMap have room for {RECORD_BYTES}: declare "
             f"fewer results, or put several into one of type object or array",
             subject="config-map",

@@ -86,7 +86,7 @@ class Config(SidecarConfig):
             raise ValueError("must be https://HOST:PORT")
         if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
             raise ValueError("must be https: tokens would be seen on the network")
-        _ = parts.port  # raises for one that is none
+        _ = parts.port  # raises ValueError for an invalid port
         return value.rstrip("/")
 
     @field_validator("ca")
@@ -325,8 +325,8 @@ def _pieces(answer: http.client.HTTPResponse) -> Iterator[bytes]:
 def _error(answer: http.client.HTTPResponse, subject: str) -> ClusterError:
     """Return the error for an unexpected answer."""
     try:
-        said = json.loads(answer.read(4096))
-        code, message = str(said["code"]), str(said["message"])[:300]
+        parsed = json.loads(answer.read(4096))
+        code, message = str(parsed["code"]), str(parsed["message"])[:300]
     except (ValueError, LookupError, TypeError, RecursionError):
         what = f"HTTP {answer.status}, and not as a results server says it"
         return UnavailableError(f"what answers at the URL of the results server says {what}", subject=subject)

@@ -61,7 +61,7 @@ class Record:
 
 
 def read(path: Path) -> Record:
-    """A file written before.
+    """Read a file written before.
 
     Raises:
         SystemExit: It is none.

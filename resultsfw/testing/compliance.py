@@ -22,7 +22,7 @@ VARIABLE: Final = "RESULTSFW_FEATURE_FLAGS"
 
 
 def chosen(file: str | None) -> dict[str, Mapping[str, Any]]:
-    """The backends to test, each with its options.
+    """Return the backends to test, each with its options.
 
     Raises:
         FlagError: The file holds no such ConfigMap, or a flag has a value it cannot have.
@@ -43,7 +43,7 @@ def chosen(file: str | None) -> dict[str, Mapping[str, Any]]:
 
 
 def _suites(backends: Mapping[str, Mapping[str, Any]]) -> dict[str, type[BackendSuite]]:
-    """A test class for each."""
+    """Make a test class for each backend."""
     suites = {}
     for name, config in backends.items():
         title = "Test" + "".join(part.capitalize() for part in re.split(r"[^a-zA-Z0-9]+", name))

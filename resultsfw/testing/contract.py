@@ -19,7 +19,7 @@ __all__ = ["ContractCases"]
 
 RECORD: Final = "contract: the capability record is what operators and the core go by"
 STEPS: Final = "contract: a backend adds to the pod and leaves the Steps' containers as they are"
-VALID: Final = "contract: the prepared pod is one that an API server takes"
+VALID: Final = "contract: an API server accepts the prepared pod"
 TRUST: Final = "guarantee 8: a backend gives Steps no right, no credential and no view into other containers"
 RESTRICTED: Final = "guarantee 8: what a backend adds runs under the Pod Security level restricted"
 RIGHTS: Final = "guarantee 8: a backend asks of the cluster what its permissions name, and nothing else"
@@ -274,14 +274,14 @@ def _containers(spec: Object) -> list[Object]:
 
 
 def _expected(before: Sequence[str], after: Sequence[str]) -> Sequence[str]:
-    """The arguments that must be kept: the core takes out the names of files that nobody needs to read."""
+    """Return the arguments to keep: the core removes the names of result files that are not read."""
     if _RESULT_FROM not in after:
         return before
     return remove_result_file_flags([_RESULT_FROM, "elsewhere", *before])[2:]
 
 
 def _extends(before: Sequence[str], after: Sequence[str]) -> bool:
-    """Whether arguments were only added, and none behind ``--``, where the Step's own begin."""
+    """Return whether arguments were only added, and none behind ``--``, where the Step's own begin."""
 
     def own(args: Sequence[str]) -> Sequence[str]:
         return args[args.index("--") :] if "--" in args else ()
@@ -298,7 +298,7 @@ def _less(before: Object, after: Object, key: str) -> bool:
 
 
 def _unrestricted(container: Object) -> list[str]:
-    """What the Pod Security level restricted has against a container."""
+    """Return the violations of the Pod Security level restricted in a container."""
     context: dict[str, Any] = container.get("securityContext") or {}
     wanted = {
         "allowPrivilegeEscalation is false": context.get("allowPrivilegeEscalation") is False,

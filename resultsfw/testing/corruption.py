@@ -25,7 +25,7 @@ def _cuts(true: bytes, _: bytes) -> Iterator[bytes]:
 
 
 def _heads_lost(true: bytes, _: bytes) -> Iterator[bytes]:
-    """The beginning is gone, as of a rotated log."""
+    """Remove the beginning, as of a rotated log."""
     size = len(true)
     places = {1, *(size * part // _PLACES for part in range(1, _PLACES)), *_line_ends(true)}
     yield from (true[place:] for place in sorted(places) if 0 < place < size)
@@ -50,7 +50,7 @@ def _swapped(true: bytes, _: bytes) -> Iterator[bytes]:
 
 
 def _last_line_wrong(true: bytes, other: bytes) -> Iterator[bytes]:
-    """The end that says that all is there is lost, doubled, torn, or another run's."""
+    """Remove, double or tear the end record, or take another run's."""
     lines, others = _lines(true), _lines(other)
     head, end = b"".join(lines[:-1]), lines[-1] if lines else b""
     yield head
@@ -72,7 +72,7 @@ def _interleaved(true: bytes, other: bytes) -> Iterator[bytes]:
 
 
 def _of_another(_: bytes, other: bytes) -> Iterator[bytes]:
-    """The stream of another run of the same Task, whole."""
+    """Return the whole stream of another run of the same Task."""
     yield other
 
 
@@ -90,7 +90,7 @@ def _not_utf8(true: bytes, _: bytes) -> Iterator[bytes]:
 
 
 def _flipped(true: bytes, _: bytes) -> Iterator[bytes]:
-    """One bit of a byte here and there."""
+    """Flip one bit of single bytes."""
     for number, place in enumerate(_spread(true)):
         yield true[:place] + bytes([true[place] ^ (1 << number % 7)]) + true[place + 1 :]
 
@@ -111,7 +111,7 @@ def _deep(true: bytes, _: bytes) -> Iterator[bytes]:
 
 
 def _retyped_lines(true: bytes, _: bytes) -> Iterator[bytes]:
-    """Where lines are JSON: each part of one another type, or gone."""
+    """Change the type of each part of a JSON line, or remove it."""
     lines = _lines(true)
     for at in _some(lines):
         for other in change_types(lines[at]):
@@ -190,7 +190,7 @@ def _items(document: object) -> list[Any]:
 
 
 def endless_line(size: int) -> Iterator[bytes]:
-    """One line of so many bytes that never ends, made as it is asked for."""
+    """Yield one line of so many bytes without an end, generated as it is read."""
     piece = b"x" * 65_536
     yield b'{"name":"first","value":"'
     for _ in range(size // len(piece)):

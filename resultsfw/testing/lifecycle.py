@@ -112,7 +112,7 @@ class LifecycleCases(Base):
             outcome = harness.collect(sample, pod=pod, cluster=cluster)
             if outcome.collected is None:
                 if not getattr(outcome.error, "retryable", False):
-                    fail(EARLY, f"{what}: that is told by no error which says try again: {outcome.error!r}")
+                    fail(EARLY, f"{what}: no retryable error reports that: {outcome.error!r}")
             elif (wrong := differences(harness, sample, outcome.collected)) or not outcome.ok:
                 fail(
                     EARLY,
@@ -262,7 +262,7 @@ def _watch_early(harness: Harness, sample: SamplePod, pod: Object, faults: list[
 
 
 def _is_blocked(pod: Object) -> bool:
-    """Whether all Steps but the last have ended."""
+    """Return whether all Steps but the last have ended."""
     steps = [status for status in _statuses(pod) if status["name"].startswith("step-")]
     last = [status for status in steps if status["name"] == "step-hold"]
     rest = [status for status in steps if status["name"] != "step-hold"]

@@ -21,7 +21,7 @@ __all__ = ["ReferenceCases"]
 GIVEN: Final = "by reference: the status says what the value is, and dereference gives it, byte for byte"
 CORRUPT: Final = "by reference: what is not as it was stored is noticed, and never handed out as whole"
 KEPT: Final = "by reference: the value is there as long as its run, and gone with it"
-OPEN: Final = "by reference: a reference stands in a status that many may read, and opens nothing"
+OPEN: Final = "by reference: a reference is in a status that many may read, and gives no access"
 
 _SIZE: Final = 2_500_000
 """Bytes: more than one API object holds."""
@@ -195,7 +195,7 @@ class _Copy(Write):
     """A result with the content of the file of a parameter of its name."""
 
     def script(self) -> str:
-        """The line that copies it."""
+        """Return the line that copies it."""
         return f'cat "{PARAMS_DIR}/{self.name}" > "$(results.{self.name}.path)"'
 
 
@@ -216,7 +216,7 @@ def _large(harness: Harness, finished_pods: FinishedPods) -> tuple[SamplePod, Re
 
 
 def _reference(harness: Harness, sample: SamplePod) -> Reference:
-    """What the large value's result carries."""
+    """Return the reference that the large value's result carries."""
     collected = assert_collected(GIVEN, outcome := harness.collect(sample))
     assert_intact(GIVEN, harness, sample, outcome)
     value = next(result.value for result in collected.results if result.name == "large")

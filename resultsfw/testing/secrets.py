@@ -17,7 +17,7 @@ from resultsfw.testing.values import AWKWARD_WRITES, ILL_WRITES
 
 __all__ = ["SecretCases"]
 
-QUIET: Final = "secrets: the value of a result stands in no error, no problem and no log record"
+QUIET: Final = "secrets: the value of a result is in no error, no problem and no log record"
 
 _FORGED: Final = frozenset({"forged-names"})
 """Damage that puts the mark into a name: a message may contain names."""

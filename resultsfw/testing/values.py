@@ -229,7 +229,7 @@ class ValueCases(Base):
 
 
 def _at_the_limit(harness: Harness, finished_pods: FinishedPods) -> tuple[SamplePod, ResultsManager]:
-    """A run with a value of exactly the limit and one with a byte more, and the core that sets it."""
+    """Return a run with a value of the limit and a value of a byte more, and the core with that limit."""
     can = harness.capabilities
     if can.delivery == "reference" and can.result_bytes is None:
         skip('delivery="reference", result_bytes=None', "a value has no limit")

@@ -147,7 +147,7 @@ class File:
         self._limit = limit
 
     def pieces(self) -> "Iterator[bytes]":
-        """All its bytes from the first one on, never many of them at once; may be asked for again.
+        """Yields all its bytes in pieces; each call begins again with the first byte.
 
         Only who finds the same twice knows that it was not written to meanwhile.
 
@@ -178,7 +178,7 @@ class File:
 
 
 def check_name(name: str) -> bytes:
-    """The file name of a result or a Step.
+    """Returns the file name of a result or a Step.
 
     Raises:
         RefusedError: It is not the name of one file.
@@ -216,7 +216,7 @@ def _read(file: int, whole: bytes, limit: int) -> bytes:
 
 
 def _unchanged(file: int, data: bytes) -> bool:
-    """Whether a file still holds these bytes and no more, in pieces: a value is held only once."""
+    """Returns whether a file still holds exactly these bytes; reads pieces: memory holds a value once."""
     at = 0
     while piece := os.pread(file, _PIECE, at):
         if data[at : at + len(piece)] != piece:

@@ -54,7 +54,7 @@ class Inotify:
                 libc.statfs(folder, start) == 0
                 and int.from_bytes(start.raw[:4], sys.byteorder) in _LOCAL
                 and libc.inotify_add_watch(file, folder, _OPEN | _ONLYDIR) >= 0
-                and _hears(file, folder)
+                and _opening_gives_event(file, folder)
                 and libc.inotify_add_watch(file, folder, _CREATE | _MOVED_TO | _ONLYDIR) >= 0
             )
 
@@ -70,8 +70,8 @@ class Inotify:
         drain(self.file)
 
 
-def _hears(file: int, folder: bytes) -> bool:
-    """Whether opening the folder gives an event; it is there before open returns."""
+def _opening_gives_event(file: int, folder: bytes) -> bool:
+    """Returns whether opening the folder gives an event; the kernel queues it before open returns."""
     try:
         os.close(os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
     except OSError:

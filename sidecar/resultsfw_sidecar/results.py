@@ -60,7 +60,7 @@ class Result:
 
 
 def not_utf8(byte: int, at: int) -> RefusedError:
-    """What to say of a value that is no text.
+    """Returns the error for a value that is no UTF-8 text.
 
     Args:
         byte: The first that is none.
@@ -87,7 +87,7 @@ def declared(root: bytes, flags: Flags) -> "Iterator[Result]":
 
 
 def blocked(root: bytes, flags: Flags) -> bool:
-    """Whether a Step that has ended left a FIFO in place of a Step result.
+    """Returns whether a Step that has ended left a FIFO in place of a Step result.
 
     Tekton's entrypoint opens that file where a later Step refers to the result, and waits for ever. The run
     cannot succeed any more, whatever later Steps do: the result is refused.

@@ -89,7 +89,7 @@ _FRAME = 512  # keys, punctuation, digest and numbers of any record
 
 
 def start_line(pod: str, watch: str) -> bytes:
-    """The first record.
+    """Returns the first record.
 
     Args:
         pod: The pod's uid, or nothing.
@@ -99,7 +99,7 @@ def start_line(pod: str, watch: str) -> bytes:
 
 
 def value_line(name: str, value: bytes | str, of: str, *, wire: int = WIRE) -> bytes:
-    """The record of one value, whole.
+    """Returns the record of one value.
 
     Args:
         name: The result's name; a Step's is `step-build.digest`.
@@ -114,7 +114,7 @@ def value_line(name: str, value: bytes | str, of: str, *, wire: int = WIRE) -> b
 
 
 def value_pieces(name: str, value: bytes, of: str, *, wire: int = WIRE) -> "Iterator[bytes]":
-    """The same record in pieces, which never need several times the value's memory at once."""
+    """Yields the same record in pieces, which never need several times the value's memory at once."""
     head = f'{{"name":{_quoted(name)},"value":'
     digest = f',"sha256":"{value_digest(of, name, value)}"' if wire else ""
     tail = f',"type":{_quoted(of)}{digest}}}'
@@ -128,7 +128,7 @@ def value_pieces(name: str, value: bytes, of: str, *, wire: int = WIRE) -> "Iter
 
 
 def value_digest(of: str, name: str, value: bytes) -> str:
-    """What a value's record carries: SHA-256, in hexadecimal, over whose value it is and the value itself.
+    """Returns the digest in a value's record: SHA-256, in hexadecimal, over type, name and value.
 
     Type and name count too, so that a damaged record cannot hand one result's value to another.
     """
@@ -138,7 +138,7 @@ def value_digest(of: str, name: str, value: bytes) -> str:
 
 
 def text_pieces(value: bytes) -> "Iterator[str]":
-    """A value's text in pieces.
+    """Yields a value's text in pieces.
 
     Raises:
         UnicodeDecodeError: It is not UTF-8; `start` counts from the value's first byte.
@@ -173,7 +173,7 @@ def kept_line(name: str, value: bytes, of: str, key: str) -> bytes:
 
 
 def reference_line(name: str, of: str, *, location: str, size: int, digest: str, media_type: str) -> bytes:
-    """The record of a value that was stored elsewhere.
+    """Returns the record of a value that was stored elsewhere.
 
     Args:
         name: The result's name.
@@ -191,19 +191,19 @@ def reference_line(name: str, of: str, *, location: str, size: int, digest: str,
 
 
 def reference_text(location: str, size: int, digest: str, media_type: str) -> str:
-    """What the digest of a reference's record is taken over, in place of a value."""
+    """Returns the text over which the digest of a reference's record is taken, in place of a value."""
     return f"{location}\0{size}\0{digest}\0{media_type}"
 
 
 def absent_line(name: str, of: str) -> bytes:
-    """The record of a declared result that no Step wrote."""
+    """Returns the record of a declared result that no Step wrote."""
     return _line(f'{{"name":{_quoted(name)},"type":"absent","of":{_quoted(of)}}}')
 
 
 def refused_line(
     name: str, of: str, reason: str, message: str, *, size: int | None = None, limit: int | None = None
 ) -> bytes:
-    """The record of a result that was written and is not printed.
+    """Returns the record of a result that was written and is not printed.
 
     Args:
         name: The result's name.
@@ -220,12 +220,12 @@ def refused_line(
 
 
 def error_line(reason: str, message: str) -> bytes:
-    """The record of the sidecar's own failure; the last of its log."""
+    """Returns the record of the sidecar's own failure; the last of its log."""
     return _line(f'{{"type":"error","reason":{_quoted(reason)},"message":{_quoted(_cut(message))}}}')
 
 
 def end_line(pod: str, count: int, digest: str, why: str) -> bytes:
-    """The last record.
+    """Returns the last record.
 
     Args:
         pod: The pod's uid, or nothing.
@@ -240,7 +240,7 @@ def end_line(pod: str, count: int, digest: str, why: str) -> bytes:
 
 
 def max_line_bytes(limit: int, name_bytes: int = 2 * NAME_LIMIT + 1) -> int:
-    """The bytes that no record exceeds, line end included.
+    """Returns the bytes that no record exceeds, line end included.
 
     Args:
         limit: Bytes a value may have.

@@ -45,7 +45,7 @@ _SHOWN = 200  # characters of what a server says
 
 
 def proof(records: bytes) -> str:
-    """The termination message that goes with these records."""
+    """Returns the termination message that goes with these records."""
     return f"sha256:{sha256(records).hexdigest()}"
 
 
@@ -149,7 +149,7 @@ class Transport(LogTransport):
             self._stop.wait(_PAUSE)
 
     def _key(self, name: str) -> str:
-        """The result's name where a ConfigMap can have it as a key, and has none of that name yet."""
+        """Returns the result's name if it is a valid and unused ConfigMap key, else a generated key."""
         key = name
         while not _KEY.fullmatch(key) or key.startswith("..") or key == "." or self._holds(key):
             key = f"value-{self._numbered}"
@@ -167,7 +167,7 @@ class Transport(LogTransport):
 
 
 def _json(value: bytes) -> bytes:
-    """A value as JSON, made in pieces: one wide character makes the whole of a text four times as large."""
+    """Yields a value as JSON in pieces: one wide character makes a whole text four times as large."""
     pieces = (json.dumps(text, ensure_ascii=False)[1:-1].encode() for text in wire.text_pieces(value))
     return b'"%s"' % b"".join(pieces)
 

@@ -124,7 +124,7 @@ def prepare_pod(run: Run, pod: Object, limits: Limits, config: Config) -> int:
 
 @hookimpl
 def pod_ready(pod: Object) -> bool:
-    """Return whether the pod and its sidecar have ended; the sidecar prints when it is told to end."""
+    """Return whether the pod and its sidecar have ended; the sidecar prints when it gets SIGTERM."""
     status = pod.get("status", {})
     sidecars = status.get("initContainerStatuses") or ()
     states = {sidecar["name"]: sidecar.get("state", {}) for sidecar in sidecars}

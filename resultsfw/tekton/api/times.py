@@ -35,7 +35,7 @@ def format_time(when: datetime) -> str:
 def timeout_of(taskrun: Object) -> float:
     """Return the seconds that a run's attempt may take; 0: no limit.
 
-    One that cannot be read is refused by validation; until then the default counts.
+    An invalid timeout is refused by validation; until then the default counts.
     """
     given = taskrun["spec"].get("timeout") or DEFAULT_TIMEOUT
     try:

@@ -111,7 +111,7 @@ class PodOptions:
 def build_pod(
     taskrun: Object, task_spec: Object, *, attempt: int, options: PodOptions, files: Collection[str] = ()
 ) -> Object:
-    """The pod that runs a TaskRun's Steps and hands out results by termination message.
+    """Build the pod that runs a TaskRun's Steps and hands out results by termination message.
 
     A backend adds what it needs. The same arguments make the same pod; it shares nothing with them.
 
@@ -133,7 +133,7 @@ def build_pod(
 def build_pod_and_maps(
     taskrun: Object, task_spec: Object, *, attempt: int, options: PodOptions, files: Collection[str] = ()
 ) -> tuple[Object, tuple[Object, ...]]:
-    """The pod, and the ConfigMaps that must be there before it: parameters that do not fit into the pod.
+    """Build the pod, and the ConfigMaps to create before it: parameters that do not fit into the pod.
 
     For arguments and errors see `build_pod`.
     """
@@ -152,7 +152,7 @@ def _build(
     files: Collection[str],
     outside: bool,
 ) -> tuple[Object, tuple[Object, ...]]:
-    """The pod, and the ConfigMaps with its parameters; none unless they are to be ``external_state``."""
+    """Build the pod, and the ConfigMaps with its parameters; none unless ``outside`` is set."""
     spec = taskrun.get("spec") or {}
     metadata = taskrun["metadata"]
     texts = run_texts(taskrun, task_spec)
@@ -224,7 +224,7 @@ def _build(
 
 
 def _steps(taskrun: Object, task: Object) -> list[Object]:
-    """The Steps, merged with all that adds to them."""
+    """Return the Steps, merged with all that adds to them."""
     spec = taskrun.get("spec") or {}
     steps = merged_steps(task.get("steps") or [], task.get("stepTemplate"))
     _refuse_steps(taskrun, steps)
@@ -262,7 +262,7 @@ def _metadata(taskrun: Object, attempt: int) -> Object:
 
 
 def _is_carried(annotation: str) -> bool:
-    """Whether a TaskRun's annotation becomes its pod's. Ours on a pod are written by us alone."""
+    """Return whether a TaskRun's annotation is copied to its pod; this project's own are not copied."""
     return annotation not in _NOT_CARRIED and not annotation.startswith("resultsfw.dev/")
 
 
@@ -303,7 +303,7 @@ def _security_context(options: PodOptions) -> Object:
 
 
 def _refuse_steps(taskrun: Object, steps: Sequence[Object]) -> None:
-    """What only shows when Steps are merged with their template and references are replaced."""
+    """Refuse what only shows when Steps are merged with their template and references are replaced."""
     if not steps:
         raise creation_failed(taskrun, "translating TaskSpec to Pod: no steps specified")
     for index, step in enumerate(steps):

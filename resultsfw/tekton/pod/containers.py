@@ -68,7 +68,7 @@ _SIDECAR_FIELDS: Final = (
 
 
 def prepare_container(steps: Sequence[Object], image: str) -> Object:
-    """The init container that copies the entrypoint and makes the Steps' folders."""
+    """Return the init container that copies the entrypoint and makes the Steps' folders."""
     names = [f"step-{step_name(step, index)}" for index, step in enumerate(steps)]
     return {
         "name": "prepare",
@@ -81,7 +81,7 @@ def prepare_container(steps: Sequence[Object], image: str) -> Object:
 
 
 def place_scripts_container(shell: Sequence[str], image: str, *, mounts: Sequence[Object]) -> Object:
-    """The init container that writes scripts and large parameters, as `resultsfw.tekton.pod.scripts` has it.
+    """Return the init container that writes scripts and large parameters (`resultsfw.tekton.pod.scripts`).
 
     Args:
         shell: Arguments of ``sh``.
@@ -105,7 +105,7 @@ def mount_params(containers: Sequence[Object]) -> None:
 
 
 def working_dir_container(steps: Sequence[Object], image: str) -> Object | None:
-    """The init container that makes working directories in /workspace; ``None`` if there are none."""
+    """Return the init container that makes working directories in /workspace; ``None`` without any."""
     folders = [
         _clean(folder) for folder in sorted({step.get("workingDir") or "" for step in steps}) if folder
     ]
@@ -126,7 +126,7 @@ def working_dir_container(steps: Sequence[Object], image: str) -> Object | None:
 def step_container(
     step: Object, index: int, *, count: int, script: str | None, results: str | None, cancellable: bool
 ) -> Object:
-    """A Step's container: its command behind the entrypoint, which keeps the Steps' order.
+    """Return a Step's container: its command behind the entrypoint, which keeps the Steps' order.
 
     Args:
         step: Merged with the template.
@@ -168,7 +168,7 @@ def step_container(
 
 
 def sidecar_container(sidecar: Object, *, script: str | None) -> Object:
-    """A Sidecar's container; ``script`` is its script's file."""
+    """Return a Sidecar's container; ``script`` is its script's file."""
     container = {
         **given(sidecar, _SIDECAR_FIELDS),
         "name": container_name(f"sidecar-{sidecar.get('name') or ''}"),
@@ -184,7 +184,7 @@ def sidecar_container(sidecar: Object, *, script: str | None) -> Object:
 
 
 def shared_volumes(count: int, *, scripts: bool, cancellable: bool, params: bool = False) -> list[Object]:
-    """The volumes of a pod with ``count`` Steps, but for those its Task and template name."""
+    """Return the volumes of a pod with ``count`` Steps, without those its Task and template name."""
     names = [mount["name"] for mount in _IMPLICIT]
     names += [_SCRIPTS["name"]] if scripts else []
     names += [PARAMS_MOUNT["name"]] if params else []
@@ -208,7 +208,7 @@ def given(part: Object, fields: Sequence[str]) -> Object:
 
 
 def _entrypoint_args(step: Object, index: int, results: str | None) -> list[str]:
-    """The entrypoint's flags; the order is Tekton's."""
+    """Return the entrypoint's flags, in Tekton's order."""
     args = (
         ["-wait_file", "/tekton/downward/ready", "-wait_file_content"]
         if index == 0
@@ -239,7 +239,7 @@ def _run_mount(index: int, *, read_only: bool) -> Object:
 
 
 def _clean(path: str) -> str:
-    """A path as Go cleans it; POSIX keeps two slashes at its start."""
+    """Return a path as Go cleans it; POSIX keeps two slashes at its start."""
     clean = posixpath.normpath(path)
     return clean[1:] if clean.startswith("//") else clean
 

@@ -22,7 +22,7 @@ POD_FLAGS: Final[Mapping[str, str]] = {
 def pod_options(
     data: Mapping[str, str], given: PodOptions, defaults: Mapping[str, str] = MappingProxyType({})
 ) -> PodOptions:
-    """The options of pods under Tekton's ConfigMaps; a key that is missing leaves what was given.
+    """Return the options of pods under Tekton's ConfigMaps; a missing key leaves the given option.
 
     Args:
         data: Of ``feature-flags``.

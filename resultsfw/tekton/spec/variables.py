@@ -78,8 +78,8 @@ def variables_in(value: Any) -> Iterator[str]:
 
 
 # Values are data. A text in which a value has been put in goes through later passes, and through another
-# reconciler: a variable in the value, $(name), is written $(~name) until the last pass is done. One that is
-# not closed is, too: the text behind the value may close it.
+# reconciler: a variable in the value, $(name), is written $(~name) until the last pass is done. A
+# variable that is not closed is escaped as well: the text after the value may close it.
 
 
 def protect(text: str, live: Callable[[str], bool] = lambda _: False) -> str:

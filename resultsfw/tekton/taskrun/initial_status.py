@@ -23,7 +23,7 @@ __all__ = ["attempt_status", "first_status", "is_pending", "pending_status", "re
 def is_pending(taskrun: Object) -> bool:
     """Return whether a run must not begin yet (``spec.status: TaskRunPending``).
 
-    One that has begun goes on: Tekton's webhook refuses to hold it back then.
+    A run that has begun goes on: Tekton's webhook refuses to hold it back then.
     """
     started = (taskrun.get("status") or {}).get("startTime")
     return taskrun["spec"].get("status") == reasons.RUN_PENDING and not started

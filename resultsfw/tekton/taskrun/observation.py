@@ -96,7 +96,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PodObservation:
-    """What can be read from the attempt's pod, and what its backend said of it in this pass.
+    """What can be read from the attempt's pod, and what its backend returned in this reconcile.
 
     Attributes:
         name: Of the pod.
