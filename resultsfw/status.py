@@ -78,10 +78,10 @@ def build_outcome(
     and what arrived whole is kept beside every failure. Results come in declaration order.
     """
     latest: dict[Origin, ExtractedResult] = {(found.step, found.name): found for found in extraction.results}
-    reported = [_encodable(problem) for problem in extraction.problems]
+    reported = [_escape_problem(problem) for problem in extraction.problems]
     written: list[Origin] = [(step.name, result.name) for step in run.steps for result in step.results]
     written += [(None, result.name) for result in run.written_results]
-    sound, too_big = _within(written, latest, limits)
+    sound, too_big = _apply_limits(written, latest, limits)
     problems = [*reported, *too_big]
     lost = {(problem.step, problem.result) for problem in problems}
     # After a loss of unknown or several results it is unknown which results were never written.
@@ -182,7 +182,7 @@ def status_patch(
     def write(kept: CollectionOutcome) -> Object:
         return {
             "metadata": metadata,
-            "status": _written(base, obj, kept, now, reason_and_message or _code_and_message),
+            "status": _status_with_results(base, obj, kept, now, reason_and_message or _code_and_message),
         }
 
     patch = write(collected)
@@ -193,7 +193,7 @@ def status_patch(
     left: list[Origin] = []
     while True:
         verdict = patch["status"]["conditions"][0]
-        verdict["message"] = _shortened(verdict["message"])
+        verdict["message"] = _shorten(verdict["message"])
         over = object_size(merge_patch(obj, patch)) - room
         if over <= 0 or not (kept.results or kept.step_results):
             return patch
@@ -207,7 +207,7 @@ def _code_and_message(problems: Sequence[Problem]) -> tuple[str, str]:
     return str(problems[0].code), failure_message(problems)
 
 
-def _within(
+def _apply_limits(
     written: Iterable[Origin], latest: Mapping[Origin, ExtractedResult], limits: Limits
 ) -> tuple[dict[Origin, _Sound], list[Problem]]:
     """Return the values within the limits of a value and of a run, and problems for the rest."""
@@ -249,7 +249,7 @@ def _missing(declared: ResultSpec, step: str | None) -> Problem:
     )
 
 
-def _written(
+def _status_with_results(
     base: Mapping[str, Any], obj: Object, collected: CollectionOutcome, now: str, describe: ReasonAndMessage
 ) -> dict[str, Any]:
     """Return the status with results, the Steps' own results and the condition in it."""
@@ -329,7 +329,7 @@ def _over_object(left: Sequence[Origin], size: int, room: int) -> Problem:
     )
 
 
-def _shortened(message: str) -> str:
+def _shorten(message: str) -> str:
     """Return a message that leaves capacity for results: of a long one, its beginning and its end."""
     if (more := len(message) - _HEAD - _TAIL) <= 0:
         return message
@@ -341,7 +341,7 @@ def _dotted(origin: Origin) -> str:
     return name if step is None else f"{step}.{name}"
 
 
-def _encodable(problem: Problem) -> Problem:
+def _escape_problem(problem: Problem) -> Problem:
     """Return a problem as it can be printed and stored: its message may quote what a Step wrote."""
     name = problem.result
     return replace(

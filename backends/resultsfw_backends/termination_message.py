@@ -151,7 +151,7 @@ def extract(run: Run, pod: Object, wire: int) -> Extraction:
             lost += more
         transports.append(_usage(step, message, budget))
         if message.cut:
-            lost.append(_cut(run, step, message, budget))
+            lost.append(_cut_problem(run, step, message, budget))
         elif message.garbage and state.get("reason", "") in _RAN:
             lost.append(_garbage(step, message, own=wire == OWN_WIRE))
         # Every Step repeats the results of the Steps before it: report each loss for the first message only.
@@ -291,7 +291,7 @@ def _usage(step: Step, message: Message, budget: int) -> TransportUsage:
     )
 
 
-def _cut(run: Run, step: Step, message: Message, budget: int) -> Problem:
+def _cut_problem(run: Run, step: Step, message: Message, budget: int) -> Problem:
     """Return the problem of a cut message: name the result at the cut, or those that may be lost."""
     whole = {entry.get("key") for entry in message.entries}
     task = [result.name for result in run.written_results]

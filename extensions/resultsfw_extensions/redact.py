@@ -152,7 +152,7 @@ class Redact:
         An array or object is searched in its elements, as a reader will see them: in the JSON text they may
         be escaped. The value keeps its type.
         """
-        value = _parsed(text) if parse else None
+        value = _parse_strings(text) if parse else None
         if isinstance(value, list):
             value = [self._text(element, counts) for element in value]
         elif isinstance(value, dict):
@@ -243,7 +243,7 @@ def _withheld(extracted: ExtractedResult, name: str, label: str, why: str, hint:
     )
 
 
-def _parsed(text: str) -> list[str] | dict[str, str] | None:
+def _parse_strings(text: str) -> list[str] | dict[str, str] | None:
     """Return an array or object of strings; ``None`` for anything else, which the core refuses later."""
     try:
         value = json.loads(text)

@@ -48,7 +48,9 @@ def run(
     """
     from resultsfw.cli.run import run_files  # noqa: PLC0415 - the engine is for this command only
 
-    return run_files(files, flags=_given(flags), output=output, workdir=workdir, keep=keep, graph=graph)
+    return run_files(
+        files, flags=_given_options(flags), output=output, workdir=workdir, keep=keep, graph=graph
+    )
 
 
 @click.command(epilog=SAVED_STATUSES, short_help="Print the status that a saved TaskRun should have.")
@@ -93,7 +95,7 @@ def value(file: str, name: str, output: str | None, **flags: str | None) -> int:
     """
     from resultsfw.cli.value import print_value  # noqa: PLC0415 - see above
 
-    return print_value(file, name, flags=_given(flags), output=output)
+    return print_value(file, name, flags=_given_options(flags), output=output)
 
 
 @click.command(
@@ -130,7 +132,7 @@ def new_backend(name: str, into: str) -> int:
     return write_backend(name, into=into)
 
 
-def _given(flags: dict[str, Any]) -> Any:
+def _given_options(flags: dict[str, Any]) -> Any:
     from resultsfw.cli.settings import Given  # noqa: PLC0415 - see above
 
     return Given(
@@ -151,4 +153,4 @@ def _read_saved(saved: dict[str, Any]) -> Any:
         if container in logs:
             raise InputError(f'--log names container "{container}" twice', subject="--log")
         logs[container] = file
-    return Saved(taskrun=saved["taskrun"], pod=saved["pod"], logs=logs, flags=_given(saved))
+    return Saved(taskrun=saved["taskrun"], pod=saved["pod"], logs=logs, flags=_given_options(saved))

@@ -145,7 +145,7 @@ def _edges(dependencies: Sequence[tuple[Point, Point, list[str]]], bottom: int) 
             taken.add((middle, text_y))
             texts.append(
                 f'<text x="{middle}" y="{text_y}" text-anchor="middle" font-size="12" fill="#424242" '
-                f'stroke="white" stroke-width="3" paint-order="stroke">{_short(label)}</text>\n'
+                f'stroke="white" stroke-width="3" paint-order="stroke">{_abbreviate(label)}</text>\n'
             )
     return [*lines, *texts], bottom
 
@@ -165,11 +165,11 @@ def _box(name: str, corner: Point, taskrun: Object | None, skipped: str) -> str:
         f"<g><title>{escape(show.plain(tooltip or name))}</title>"
         f'<rect x="{x}" y="{y}" width="{_BOX_WIDTH}" height="{_BOX_HEIGHT}" rx="7" fill="white" '
         f'stroke={quoteattr(colour)} stroke-width="2"/>'
-        f'<text x="{x + 12}" y="{y + 21}" font-weight="bold">{_short(name)}</text>'
-        f'<text x="{x + 12}" y="{y + 39}" fill={quoteattr(colour)}>{_short(word)}</text></g>\n'
+        f'<text x="{x + 12}" y="{y + 21}" font-weight="bold">{_abbreviate(name)}</text>'
+        f'<text x="{x + 12}" y="{y + 39}" fill={quoteattr(colour)}>{_abbreviate(word)}</text></g>\n'
     )
 
 
-def _short(text: str) -> str:
+def _abbreviate(text: str) -> str:
     shown = show.plain(text)
     return escape(shown if len(shown) <= _CHARACTERS else f"{shown[: _CHARACTERS - 1]}\u2026")

@@ -68,8 +68,8 @@ def pick(documents: Sequence[Document], files: Sequence[str]) -> Manifests:
         found = ", ".join(document.label for document in documents) or "nothing"
         named = ", ".join(files)
         raise InputError(f"{named}: no TaskRun or PipelineRun to run; found: {found}", subject=named)
-    maps = [_named(document) for document in documents if document.kind == "ConfigMap"]
-    secrets = [_named(document) for document in documents if document.kind == "Secret"]
+    maps = [_require_name(document) for document in documents if document.kind == "ConfigMap"]
+    secrets = [_require_name(document) for document in documents if document.kind == "Secret"]
     for document in [*tasks, *runs]:
         checked(document)
     for document in runs:
@@ -113,7 +113,7 @@ def _is_tekton(document: Document) -> bool:
     return str(document.obj["apiVersion"]).partition("/")[0] == _GROUP
 
 
-def _named(document: Document) -> Document:
+def _require_name(document: Document) -> Document:
     """Return the document of a ConfigMap or Secret if it has a name, which may not be generated."""
     metadata = document.obj.get("metadata")
     if not isinstance(metadata, dict):

@@ -131,7 +131,7 @@ class Progress:
         if run.ended is None and (verdict.succeeded or verdict.failed):
             run.ended, run.state = self._clock(), verdict.word
             run.reason = verdict.reason_beside_word
-            yield f"{run.label}: {run.state}{_after(', ', run.reason)} ({run.ended - run.started:.1f} s)"
+            yield f"{run.label}: {run.state}{_prefix(', ', run.reason)} ({run.ended - run.started:.1f} s)"
 
     def _update_pod(self, pod: Object) -> Iterator[str]:
         """Take in the status of a pod; yield a line to print for each change."""
@@ -237,5 +237,5 @@ def _seconds(started: float | None, ended: float | None, now: float) -> str:
     return "" if started is None else f"{(ended or now) - started:.1f} s"
 
 
-def _after(separator: str, text: str) -> str:
+def _prefix(separator: str, text: str) -> str:
     return f"{separator}{text}" if text else ""

@@ -79,7 +79,7 @@ class KubeCluster:
     def get(self, kind: Kind, namespace: str, name: str) -> Object:
         """Return one object. Raises NotFoundError, UnreadableObjectError."""
         subject = describe(kind, namespace, name)
-        found = _named(self._json("GET", object_path(kind, namespace, name), subject), subject)
+        found = _require_named_object(self._json("GET", object_path(kind, namespace, name), subject), subject)
         defect = found.get(UNREADABLE)
         if defect is None and is_deeper_than(found, MAX_DEPTH):
             defect = f"it is nested in more than {MAX_DEPTH} levels"
@@ -114,13 +114,13 @@ class KubeCluster:
         body = {"apiVersion": kind.api_version, "kind": kind.kind, **obj}
         made = self._json("POST", collection_path(kind, namespace), subject, body)
         # A review is answered but not stored, so it has no name.
-        return _named(made, subject) if name else made
+        return _require_named_object(made, subject) if name else made
 
     def patch(self, kind: Kind, namespace: str, name: str, patch: Object, *, subresource: str = "") -> Object:
         """Apply a JSON merge patch to an object or to its ``status``. See `Cluster.patch`."""
         path = object_path(kind, namespace, name, subresource)
         subject = describe(kind, namespace, name)
-        return _named(self._json("PATCH", path, subject, patch, MERGE_PATCH), subject)
+        return _require_named_object(self._json("PATCH", path, subject, patch, MERGE_PATCH), subject)
 
     def apply(self, kind: Kind, obj: Object, *, manager: str, dry_run: bool = False) -> Object:
         """Create an object or set its given fields (server-side apply).
@@ -150,7 +150,7 @@ class KubeCluster:
             timeouts=self._timeouts,
             limited=self._limited,
         )
-        return _checked(answer, describe(kind, namespace, name))
+        return _require_object(answer, describe(kind, namespace, name))
 
     def delete(
         self,
@@ -261,7 +261,7 @@ class KubeCluster:
         )
         if method != "GET":
             drop_managed_fields(answer)  # reconcilers go on with the answer to a write
-        return _checked(answer, subject)
+        return _require_object(answer, subject)
 
     def _open_log(self, namespace: str, pod: str, container: str, limit: int, subject: str) -> Response:
         query = {"container": container, "limitBytes": limit, "follow": "false"}
@@ -285,13 +285,13 @@ class KubeCluster:
             raise
 
 
-def _checked(answer: Any, subject: str) -> Object:
+def _require_object(answer: Any, subject: str) -> Object:
     if not isinstance(answer, dict):
         raise UnavailableError("the response is not an object", subject=subject)
     return answer
 
 
-def _named(answer: Object, subject: str) -> Object:
+def _require_named_object(answer: Object, subject: str) -> Object:
     if not has_name(answer):
         raise UnavailableError("the response is not an object with a name", subject=subject)
     return answer

@@ -11,7 +11,7 @@ __all__ = ["collection_path", "describe", "object_path"]
 def collection_path(kind: Kind, namespace: str | None) -> str:
     """Return the path of a kind's objects, of one namespace or (``None``, "") of all."""
     root = f"/apis/{kind.group}" if kind.group else "/api"
-    where = f"/namespaces/{quote(_checked(namespace), safe='')}" if namespace else ""
+    where = f"/namespaces/{quote(_check_name(namespace), safe='')}" if namespace else ""
     return f"{root}/{kind.version}{where}/{kind.plural}"
 
 
@@ -21,7 +21,7 @@ def object_path(kind: Kind, namespace: str | None, name: str, subresource: str =
     Raises:
         ClusterError: The name is empty or not a name: the path would be that of another object, or of all.
     """
-    path = f"{collection_path(kind, namespace)}/{quote(_checked(name), safe='')}"
+    path = f"{collection_path(kind, namespace)}/{quote(_check_name(name), safe='')}"
     return f"{path}/{subresource}" if subresource else path
 
 
@@ -30,7 +30,7 @@ def describe(kind: Kind, namespace: str | None, name: str = "") -> str:
     return f"{kind.kind} {namespace or ''}/{name}" if name else f"{kind.plural} {namespace or ''}".rstrip()
 
 
-def _checked(name: str) -> str:
+def _check_name(name: str) -> str:
     if not name or name in (".", "..") or "/" in name:
         raise ClusterError(f'"{name[:64]}" is not a name', subject=name[:64])
     return name

@@ -147,10 +147,10 @@ class Engine:
                 if not left:
                     return [self._finished[key] for key in self._submitted]
                 if self._stopped:
-                    raise TimeoutError(f"the engine was stopped before {_named(left)}")
+                    raise TimeoutError(f"the engine was stopped before {_describe_keys(left)}")
                 pause = None if until is None else until - time.monotonic()
                 if pause is not None and pause <= 0:
-                    raise TimeoutError(f"after {timeout:g} s not done: {_named(left)}")
+                    raise TimeoutError(f"after {timeout:g} s not done: {_describe_keys(left)}")
                 self._changed.wait(pause)
 
     def stop(self, grace_seconds: float = 2.0) -> None:
@@ -209,10 +209,10 @@ class Engine:
             except ClusterError as error:
                 not_found = isinstance(error, NotFoundError)
                 if not_found and not self._exists(key):
-                    _LOG.debug("%s was deleted", _shown(key))
+                    _LOG.debug("%s was deleted", _describe_key(key))
                 elif not_found or error.retryable:
                     pause = self._queue.add_rate_limited(key)
-                    _LOG.debug("%s: %s; again in %.3f s", _shown(key), error, pause)
+                    _LOG.debug("%s: %s; again in %.3f s", _describe_key(key), error, pause)
                 else:
                     self._fail(error)
             except BaseException as error:  # noqa: BLE001 - raised again in run_until_done
@@ -244,10 +244,10 @@ def _owners(obj: Object, kinds: Mapping[str, Kind]) -> Iterator[tuple[Kind, str]
             yield kind, owner["name"]
 
 
-def _named(keys: list[_Key]) -> str:
-    return ", ".join(_shown(key) for key in keys)
+def _describe_keys(keys: list[_Key]) -> str:
+    return ", ".join(_describe_key(key) for key in keys)
 
 
-def _shown(key: _Key) -> str:
+def _describe_key(key: _Key) -> str:
     kind, namespace, name = key
     return f"{kind.kind} {namespace}/{name}"

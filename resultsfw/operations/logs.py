@@ -70,15 +70,15 @@ class JsonFormatter(logging.Formatter):
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": _cut(record.getMessage()),
+            "message": _truncate(record.getMessage()),
         }
         line |= {key: value for key, value in getattr(record, "about", {}).items() if value}
         if record.exc_info:
-            line["error"] = _cut(self.formatException(record.exc_info))
+            line["error"] = _truncate(self.formatException(record.exc_info))
         return json.dumps(line, ensure_ascii=True)
 
 
-def _cut(text: str) -> str:
+def _truncate(text: str) -> str:
     """Return a text of limited length, its start and its end: it may repeat what tenants wrote."""
     if len(text) <= LONGEST:
         return text

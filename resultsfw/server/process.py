@@ -127,7 +127,7 @@ def run_server(options: Options) -> int:
             status = stack.enter_context(_listening(status_address, limits, "--listen-status"))
         if options.local:
             scheme = "https" if certificate else "http"
-            url = f"{scheme}://{_named(address[0])}:{sock.getsockname()[1]}"
+            url = f"{scheme}://{_bracket_ipv6(address[0])}:{sock.getsockname()[1]}"
             sys.stdout.write(stack.enter_context(flags_for(url, options.audience)))
             sys.stdout.flush()
         ready = _Readiness(results, cluster, check_runs=options.check_runs)
@@ -139,7 +139,7 @@ def run_server(options: Options) -> int:
     return 0
 
 
-def _named(host: str) -> str:
+def _bracket_ipv6(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 

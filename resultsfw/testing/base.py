@@ -61,8 +61,10 @@ class Base:
         """Provide the local engine with the backend in it, for all tests of the class."""
         if not cls.backend:
             pytest.fail(f'{cls.__name__} names no backend: set its attribute "backend"', pytrace=False)
-        config = _given(request, "backend_config", cls.config)
-        external_state: MutableMapping[str, bytes] | None = _given(request, "backend_external_state", None)
+        config = _fixture_or_default(request, "backend_config", cls.config)
+        external_state: MutableMapping[str, bytes] | None = _fixture_or_default(
+            request, "backend_external_state", None
+        )
         with Harness(cls.backend, config, external_state=external_state) as harness:
             yield harness
 
@@ -73,7 +75,7 @@ class Base:
         return FinishedPods(harness)
 
 
-def _given(request: pytest.FixtureRequest, name: str, default: Any) -> Any:
+def _fixture_or_default(request: pytest.FixtureRequest, name: str, default: Any) -> Any:
     """Return the value of the author's fixture of that name, or the default without one."""
     try:
         return request.getfixturevalue(name)

@@ -127,7 +127,7 @@ class Folder:
                 return File(os.open(part, _READ, dir_fd=walk.at), whole, limit)
             except FileNotFoundError:
                 if walk.links:  # a Step did make something, so the result is not absent
-                    raise RefusedError(wire.UNREADABLE, f"{_shown(whole)} is a link to nothing") from None
+                    raise RefusedError(wire.UNREADABLE, f"{_printable(whole)} is a link to nothing") from None
                 return None
             except (OutsideError, OSError) as error:
                 raise _refusal(whole, error) from None
@@ -170,7 +170,7 @@ class File:
 
     def changing(self) -> RefusedError:
         """Returns the error for a file of which no two reads were the same."""
-        return RefusedError(wire.UNREADABLE, f"{_shown(self.path)} is still being written")
+        return RefusedError(wire.UNREADABLE, f"{_printable(self.path)} is still being written")
 
     def close(self) -> None:
         """Closes it."""
@@ -212,7 +212,7 @@ def _read(file: int, whole: bytes, limit: int) -> bytes:
         # The clock of a modification is coarse: what counts is that a second read finds the same bytes.
         if unchanged and len(data) >= after.st_size and _unchanged(file, data):
             return data
-    raise RefusedError(wire.UNREADABLE, f"{_shown(whole)} is still being written")
+    raise RefusedError(wire.UNREADABLE, f"{_printable(whole)} is still being written")
 
 
 def _unchanged(file: int, data: bytes) -> bool:
@@ -238,7 +238,7 @@ def _read_up_to(file: int, most: int) -> bytes:
 def _check_regular(shown: bytes, mode: int) -> None:
     if not stat.S_ISREG(mode):
         kind = _KINDS.get(stat.S_IFMT(mode), "something else")
-        raise RefusedError(wire.NOT_REGULAR_FILE, f"{_shown(shown)} is {kind}, not a regular file")
+        raise RefusedError(wire.NOT_REGULAR_FILE, f"{_printable(shown)} is {kind}, not a regular file")
 
 
 def _too_large(size: int, limit: int) -> RefusedError:
@@ -249,9 +249,9 @@ def _too_large(size: int, limit: int) -> RefusedError:
 
 def _refusal(path: bytes, error: Exception) -> RefusedError:
     if isinstance(error, OSError):
-        return RefusedError(wire.UNREADABLE, f"{_shown(path)}: {error.strerror}")
-    return RefusedError(wire.OUTSIDE_FOLDER, f"{_shown(path)} is a link out of its folder")
+        return RefusedError(wire.UNREADABLE, f"{_printable(path)}: {error.strerror}")
+    return RefusedError(wire.OUTSIDE_FOLDER, f"{_printable(path)} is a link out of its folder")
 
 
-def _shown(path: bytes) -> str:
+def _printable(path: bytes) -> str:
     return path.decode("utf-8", "backslashreplace")

@@ -103,11 +103,11 @@ class Flags:
             argument = rest.pop()
             name, equals, value = argument.removeprefix(b"-").removeprefix(b"-").partition(b"=")
             if not argument.startswith(b"-") or not name:
-                raise SettingsError(wire.BAD_FLAG, f"{_shown(argument)} is no flag")
+                raise SettingsError(wire.BAD_FLAG, f"{_printable(argument)} is no flag")
             if not equals:
                 if name != b"kubernetes-sidecar-mode":
                     if not rest:
-                        raise SettingsError(wire.BAD_FLAG, f"flag {_shown(argument)} needs a value")
+                        raise SettingsError(wire.BAD_FLAG, f"flag {_printable(argument)} needs a value")
                     value = rest.pop()
                 elif rest and not rest[-1].startswith(b"-"):
                     value = rest.pop()  # Go stops here and takes the flag alone for true
@@ -119,7 +119,7 @@ class Flags:
         try:
             text = value.decode()
         except UnicodeDecodeError:
-            raise SettingsError(wire.BAD_FLAG, f"flag {_shown(name)}: not UTF-8") from None
+            raise SettingsError(wire.BAD_FLAG, f"flag {_printable(name)}: not UTF-8") from None
         if name == b"results-dir":
             self.results_folder = value
         elif name == b"result-names":
@@ -129,10 +129,12 @@ class Flags:
             self.step_results = _step_results(text)
         elif name == b"kubernetes-sidecar-mode":
             if text not in _TRUE + _FALSE:
-                raise SettingsError(wire.BAD_FLAG, f"flag {_shown(name)}: {text!a} is neither true nor false")
+                raise SettingsError(
+                    wire.BAD_FLAG, f"flag {_printable(name)}: {text!a} is neither true nor false"
+                )
             self.native = text in _TRUE
         elif name != b"step-names":  # Tekton's, for artifacts: they are not ours
-            raise SettingsError(wire.BAD_FLAG, f"there is no flag {_shown(name)}")
+            raise SettingsError(wire.BAD_FLAG, f"there is no flag {_printable(name)}")
 
 
 def _step_results(text: str) -> dict[str, list[str]]:
@@ -174,5 +176,5 @@ def _leading(text: str, of: str) -> tuple[str, str]:
     return text[: len(text) - len(rest)], rest
 
 
-def _shown(argument: bytes) -> str:
+def _printable(argument: bytes) -> str:
     return ascii(argument.decode("utf-8", "backslashreplace"))

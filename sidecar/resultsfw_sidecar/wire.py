@@ -215,13 +215,13 @@ def refused_line(
     """
     return _line(
         f'{{"name":{_quoted(name)},"type":"refused","of":{_quoted(of)},"reason":{_quoted(reason)}'
-        f',"bytes":{_number(size)},"limit":{_number(limit)},"message":{_quoted(_cut(message))}}}'
+        f',"bytes":{_number(size)},"limit":{_number(limit)},"message":{_quoted(_truncate(message))}}}'
     )
 
 
 def error_line(reason: str, message: str) -> bytes:
     """Returns the record of the sidecar's own failure; the last of its log."""
-    return _line(f'{{"type":"error","reason":{_quoted(reason)},"message":{_quoted(_cut(message))}}}')
+    return _line(f'{{"type":"error","reason":{_quoted(reason)},"message":{_quoted(_truncate(message))}}}')
 
 
 def end_line(pod: str, count: int, digest: str, why: str) -> bytes:
@@ -262,5 +262,5 @@ def _number(number: int | None) -> str:
     return "null" if number is None else str(number)
 
 
-def _cut(message: str) -> str:
+def _truncate(message: str) -> str:
     return message if len(message) <= MESSAGE_LIMIT else message[: MESSAGE_LIMIT - 1] + "…"

@@ -17,7 +17,7 @@ class UnresolvedError(Exception):
 
 def mentions(text: str) -> bool:
     """Return whether the text contains a reference."""
-    return bool(_found(text))
+    return bool(_find_references(text))
 
 
 def in_environment(environment: dict[str, str], steps: str) -> None:
@@ -39,7 +39,7 @@ def in_command(command: list[str], steps: str) -> list[str]:
     """
     replaced: list[str] = []
     for argument in command:
-        found = _found(argument)
+        found = _find_references(argument)
         values = [_value(reference, steps) for reference in found]
         if any(isinstance(value, list) and value for value in values):
             if len(found) != 1 or argument != found[0]:
@@ -54,7 +54,7 @@ def in_command(command: list[str], steps: str) -> list[str]:
 
 def _in_text(text: str, steps: str) -> str:
     parts, last = [], 0
-    for reference in _found(text):
+    for reference in _find_references(text):
         value = _value(reference, steps)
         if isinstance(value, list):
             raise UnresolvedError(
@@ -66,7 +66,7 @@ def _in_text(text: str, steps: str) -> str:
     return "".join([*parts, text[last:]])
 
 
-def _found(text: str) -> list[str]:
+def _find_references(text: str) -> list[str]:
     """Return the references in a text, in linear time; a reference does not span lines.
 
     `resultsfw.tekton.spec` finds the same references. This program must not import it: it uses only the

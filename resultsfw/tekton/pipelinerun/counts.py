@@ -27,13 +27,13 @@ class Counts:
 
 def count(facts: Facts) -> Counts:
     """Return how many Tasks ended how."""
-    known = Counter(_ended(facts, name) for name in facts.tasks)
+    known = Counter(_field_of(facts, name) for name in facts.tasks)
     late = known.pop("out_of_time", 0)
     known["skipped"] += late
     return Counts(**known, out_of_time=late)
 
 
-def _ended(facts: Facts, name: str) -> str:
+def _field_of(facts: Facts, name: str) -> str:
     """Return the field of `Counts` that a Task counts in."""
     if facts.has_succeeded(name):
         return "succeeded"

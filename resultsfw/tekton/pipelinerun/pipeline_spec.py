@@ -198,7 +198,7 @@ def substitute_task(
     }
     if given := task.get("params"):
         changed["params"] = [
-            {**param, "value": _given(param.get("value"), f"{at}.params[{param['name']}]", known, passing)}
+            {**param, "value": _expand(param.get("value"), f"{at}.params[{param['name']}]", known, passing)}
             for param in given
         ]
     if inner is not None and (spec := task.get("taskSpec")) is not None:
@@ -207,7 +207,7 @@ def substitute_task(
     return changed
 
 
-def _given(value: Any, field: str, known: Expansion, passing: Expansion | None) -> Any:
+def _expand(value: Any, field: str, known: Expansion, passing: Expansion | None) -> Any:
     whole = passing.whole(value) if passing is not None and isinstance(value, str) else None
     if isinstance(whole, list | dict):
         return list(whole) if isinstance(whole, list) else dict(whole)

@@ -62,7 +62,7 @@ class TaskInputs:
             expressions = self._replaced_when(name)
         except (ResultUnread, TooLargeError):
             expressions = unprotect(self._when(name))
-        return [{key: _shown(value) for key, value in expression.items()} for expression in expressions]
+        return [{key: _truncate(value) for key, value in expression.items()} for expression in expressions]
 
     def task(self, name: str) -> Object:
         """Return a Task's spec with all results in it that it names and that are there.
@@ -125,9 +125,9 @@ class TaskInputs:
         return self.tasks[name][1].get("when") or []
 
 
-def _shown(value: Any) -> Any:
+def _truncate(value: Any) -> Any:
     if isinstance(value, list):
-        return [_shown(element) for element in value]
+        return [_truncate(element) for element in value]
     if not isinstance(value, str) or len(value) <= _SHOWN:
         return value
     return f"{value[:_SHOWN]}... ({len(value.encode())} bytes)"

@@ -170,7 +170,7 @@ def _build(
     placed = place_scripts(
         steps, sidecars, seed=f"{metadata.get('uid', '')}/{attempt}", params=params, sources=maps.sources
     )
-    results = _written(task)
+    results = _written_result_names(task)
     containers = [
         step_container(
             step,
@@ -237,7 +237,7 @@ def _steps(taskrun: Object, task: Object) -> list[Object]:
         ) from error
 
 
-def _written(task: Object) -> str | None:
+def _written_result_names(task: Object) -> str | None:
     """Names of the Task results that Steps write; ``None`` for a Task that declares none at all."""
     results = task.get("results")
     if not results:

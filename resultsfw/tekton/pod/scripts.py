@@ -94,7 +94,7 @@ def place_scripts(
     """
     scripts: dict[str, bytes] = {}
     files = [
-        _named(container.get("script"), f"{kind}-{index}", seed, scripts)
+        _add_script(container.get("script"), f"{kind}-{index}", seed, scripts)
         for kind, containers in (("script", steps), ("sidecar-script", sidecars))
         for index, container in enumerate(containers)
     ]
@@ -103,7 +103,7 @@ def place_scripts(
     return Placed(tuple(files[: len(steps)]), tuple(files[len(steps) :]), _shell(scripts, placed, pieces))
 
 
-def _named(script: str | None, name: str, seed: str, contents: dict[str, bytes]) -> str | None:
+def _add_script(script: str | None, name: str, seed: str, contents: dict[str, bytes]) -> str | None:
     if not script:
         return None
     file = f"{_DIR}/{name}-{_suffix(f'{seed}/{name}')}"

@@ -126,7 +126,7 @@ class Expansion:
             return text
         parts.append(text[last:])
         self._budget.spend(size, field)
-        return _joined(parts)
+        return _join(parts)
 
     def texts(self, texts: Sequence[Any], field: str) -> list[Any]:
         """Return a list in which a whole array, named by an element of its own, becomes its elements."""
@@ -198,7 +198,7 @@ def first_of(*lookups: Lookup) -> Lookup:
     return lookup
 
 
-def _joined(parts: Sequence[str]) -> str:
+def _join(parts: Sequence[str]) -> str:
     """Return texts of an author and values, by turns, as one text.
 
     Where a variable of Tekton's comes about that begins in a value, or between the two (``$`` and

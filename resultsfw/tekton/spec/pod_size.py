@@ -88,18 +88,18 @@ def _from_template(template: Object, steps: Sequence[Object]) -> int:
             own: Collection[str] = {item.get(_KEYED[field]) or "" for item in step.get(field) or ()}
             size += totals[field] - sum(sizes.get(name, 0) for name in own)
         size += sum(bytes_ for field, bytes_ in replaced.items() if not step.get(field))
-        size += sum(_beside(part, step.get(field)) for field, part in merged.items())
+        size += sum(_remaining_size(part, step.get(field)) for field, part in merged.items())
         if size > OBJECT_BYTES:
             break
     return size
 
 
-def _beside(below: Mapping[str, Any], above: Any) -> int:
+def _remaining_size(below: Mapping[str, Any], above: Any) -> int:
     """Return the bytes of a mapping that another one laid over it leaves."""
     if not isinstance(above, Mapping):
         return object_size(below)
     return sum(
-        _beside(value, above.get(key)) if isinstance(value, Mapping) else len(key)
+        _remaining_size(value, above.get(key)) if isinstance(value, Mapping) else len(key)
         for key, value in below.items()
         if key not in above or isinstance(value, Mapping)
     )

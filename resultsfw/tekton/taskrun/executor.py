@@ -207,15 +207,15 @@ class Executor:
         return replace(attempt, pod=pod, seen=replace(seen, lookup=Lookup.FOUND))
 
     def _create_pod(self, _: actions.CreatePod, attempt: Attempt) -> Attempt:
-        made = self._pods.create(attempt.taskrun, _known(attempt.task_spec), _known(attempt.run))
+        made = self._pods.create(attempt.taskrun, _require(attempt.task_spec), _require(attempt.run))
         attempt = replace(attempt, taskrun=made.taskrun, pod=made.pod)
         if made.failure is not None:
             return _failed(attempt, made.failure)
         return replace(attempt, seen=replace(attempt.seen, lookup=Lookup.FOUND))
 
     def _record_pod(self, _: actions.RecordPod, attempt: Attempt) -> Attempt:
-        taskrun, pod, now = attempt.taskrun, _known(attempt.pod), attempt.seen.now
-        status = attempt_status(taskrun, _known(attempt.task_spec), self.core, now)
+        taskrun, pod, now = attempt.taskrun, _require(attempt.pod), attempt.seen.now
+        status = attempt_status(taskrun, _require(attempt.task_spec), self.core, now)
         try:
             stamp = recorded_stamp(self.core, taskrun, pod)
         except BackendError as error:
@@ -239,7 +239,7 @@ class Executor:
     # While the pod runs.
 
     def _ask_whether_ready(self, _: actions.AskWhetherReady, attempt: Attempt) -> Attempt:
-        run, pod = _known(attempt.run), _known(attempt.pod)
+        run, pod = _require(attempt.run), _require(attempt.pod)
         try:
             readiness = Readiness(self.core.is_ready(run, pod, stamp=attempt.stamp))
         except ResultsError as error:
@@ -248,21 +248,21 @@ class Executor:
         return _learned(attempt, readiness=readiness)
 
     def _mark_ready(self, action: actions.MarkReady, attempt: Attempt) -> Attempt:
-        mark_ready(self._cluster, _known(attempt.pod), attempt.seen.now, repeat=action.repeat)
+        mark_ready(self._cluster, _require(attempt.pod), attempt.seen.now, repeat=action.repeat)
         return _learned(attempt, signal=ReadySignal(repeat_in=None if action.repeat else REPEAT_SECONDS))
 
     def _terminate_pod(self, action: actions.TerminatePod, attempt: Attempt) -> Attempt:
-        terminate(self._cluster, _known(attempt.pod), action.cause, attempt.seen.now)
+        terminate(self._cluster, _require(attempt.pod), action.cause, attempt.seen.now)
         return _learned(attempt, terminating_for=0.0)
 
     def _stop_sidecars(self, _: actions.StopSidecars, attempt: Attempt) -> Attempt:
-        stop_sidecars(self._cluster, _known(attempt.pod), self._options.nop_image)
+        stop_sidecars(self._cluster, _require(attempt.pod), self._options.nop_image)
         return _learned(attempt, sidecars_run=False)
 
     def _wait(self, action: actions.Wait, attempt: Attempt) -> Finished:
         message = action.message
         if action.reason == reasons.PENDING:
-            message = self._credentials.append_to(_known(attempt.pod), message)
+            message = self._credentials.append_to(_require(attempt.pod), message)
         self._write_pod_status(attempt, condition("Unknown", action.reason, message, attempt.seen.now))
         return Finished(action.requeue_after)
 
@@ -276,7 +276,7 @@ class Executor:
     def _write_pod_status(self, attempt: Attempt, succeeded: Object) -> None:
         """Copy the states of Steps and Sidecars into the status, with this condition."""
         status = pod_status_fields(
-            _known(attempt.pod),
+            _require(attempt.pod),
             attempt.taskrun.get("status", {}),
             done=False,
             messages=not self.core.redacting_extensions,
@@ -286,7 +286,7 @@ class Executor:
     # The end of an attempt.
 
     def _collect(self, action: actions.Collect, attempt: Attempt) -> Attempt:
-        taskrun, run, pod = attempt.taskrun, _known(attempt.run), _known(attempt.pod)
+        taskrun, run, pod = attempt.taskrun, _require(attempt.run), _require(attempt.pod)
         try:
             done = complete(
                 self.core,
@@ -316,12 +316,12 @@ class Executor:
         taskrun = attempt.taskrun
         why = f'pod "{taskrun["status"]["podName"]}" vanished before its results were read'
         cause = TerminationCause(reasons.POD_DELETED, why)
-        run, now = _known(attempt.run), attempt.seen.now
+        run, now = _require(attempt.run), attempt.seen.now
         ended = missing_pod_status(self.core, self._cluster, taskrun, run, cause=cause, now=now)
         return replace(attempt, ended=ended, seen=replace(attempt.seen, verdict=verdict_of(taskrun, ended)))
 
     def _write_final_status(self, _: actions.WriteFinalStatus, attempt: Attempt) -> Attempt:
-        taskrun, ended = attempt.taskrun, _known(attempt.ended)
+        taskrun, ended = attempt.taskrun, _require(attempt.ended)
         taskrun = write_final_status(self._cluster, taskrun, ended, attempt.seen.now)
         # What is cleaned up follows from the verdict, also if its results did not fit.
         taskrun = {**taskrun, "status": {**taskrun.get("status", {}), **ended}}
@@ -329,7 +329,7 @@ class Executor:
 
     def _retry(self, _: actions.Retry, attempt: Attempt) -> Finished:
         taskrun, now = attempt.taskrun, attempt.seen.now
-        write_status(self._cluster, taskrun, retry_status(taskrun, _known(attempt.ended), now))
+        write_status(self._cluster, taskrun, retry_status(taskrun, _require(attempt.ended), now))
         if attempt.pod is not None:
             delete_unscheduled(self._cluster, attempt.pod)
         return Finished(0.0)
@@ -380,11 +380,11 @@ def _failed(attempt: Attempt, failure: Failure, lookup: Lookup | None = None) ->
 
 def _learned(attempt: Attempt, **changes: object) -> Attempt:
     """Return the attempt with what was learned of its pod."""
-    pod: PodObservation = replace(_known(attempt.seen.pod), **changes)  # type: ignore[arg-type]
+    pod: PodObservation = replace(_require(attempt.seen.pod), **changes)  # type: ignore[arg-type]
     return replace(attempt, seen=replace(attempt.seen, pod=pod))
 
 
-def _known(value: T | None) -> T:
+def _require(value: T | None) -> T:
     """Return what an earlier action of the pass has brought to light."""
     if value is None:
         raise AssertionError("an action was decided before what it needs was known")
