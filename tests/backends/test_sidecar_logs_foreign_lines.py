@@ -87,7 +87,7 @@ def test_lines_behind_the_end_are_not_read_as_results():
     assert codes(collected) == [ProblemCode.TRANSPORT_CORRUPT]
     collected = collect(a_run("a"), log_of() + value("a", "late"))
     assert values_of(collected) == {}
-    assert "behind the end record" in collected.problems[0].message
+    assert "after the end record" in collected.problems[0].message
     assert collected.problems[-1].result == "a"
 
 
