@@ -7,6 +7,7 @@ A test that takes ``capture`` runs once for each of them; one that wants only so
 import fcntl
 import gc
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +22,11 @@ import captures
 from pluginsite import Site
 
 ROOT = Path(__file__).parents[1]
+
+# A shell starts background jobs with SIGINT ignored, and their children inherit that: tests of Ctrl-C would
+# wait in vain.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Of a property that names no number of its own. `make check` chooses "check", by --hypothesis-profile.
 settings.register_profile(

@@ -64,7 +64,7 @@ def test_the_backends_are_found_in_it_by_entry_point(unpacked):
 
 def test_every_capture_is_judged_the_same_from_the_wheel(unpacked):
     """The verdicts of tests/tekton/taskrun/test_captured_verdicts.py, from the wheel's code."""
-    tests = ROOT / "tests" / "tekton" / "test_captured_verdicts.py"
+    tests = ROOT / "tests" / "tekton" / "taskrun" / "test_captured_verdicts.py"
     where = "import resultsfw, sys; sys.stdout.write(resultsfw.__file__)"
     assert Path(run(unpacked, "-c", where).stdout).is_relative_to(unpacked)
     done = run(unpacked, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--rootdir={ROOT}", str(tests))

@@ -135,10 +135,13 @@ def test_ctrl_c_ends_the_command_and_the_processes_that_import_plugins(site, tmp
     text = f"import os, time\nopen({str(told)!r}, 'w').write(str(os.getpid()))\nwhile True: time.sleep(60)"
     site.backend("hangs", text)
     command = [sys.executable, "-m", "resultsfw.cli", "backends", "hangs"]
-    process = subprocess.Popen(command, env=site.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    child = int(told.read_text())
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=15)
+    with subprocess.Popen(command, env=site.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        child = int(told.read_text())
+        try:
+            process.send_signal(signal.SIGINT)
+            process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == 130
     with pytest.raises(ProcessLookupError):
         os.kill(child, 0)
