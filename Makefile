@@ -4,9 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-# Processes that run tests: one for each core.
+# Processes that run tests: one for each core. The fast tests take two, since many wait; tests of whole
+# processes, which `make test` has besides, are given the time that a busy machine would take from them.
 JOBS ?= auto
-PYTEST := $(BIN)/pytest -n $(JOBS) --dist worksteal
+FAST_JOBS ?= $(shell expr 2 \* $$(getconf _NPROCESSORS_ONLN))
+PYTEST := $(BIN)/pytest --dist worksteal
 
 # Tests start hundreds of processes: each would compile the package anew where this variable is set.
 unexport PYTHONDONTWRITEBYTECODE
@@ -20,11 +22,11 @@ demo: $(STAMP)
 check: lint fast
 
 fast: $(STAMP)
-	$(PYTEST) -m "not slow" --hypothesis-profile=check
+	$(PYTEST) -n $(FAST_JOBS) -m "not slow" --hypothesis-profile=check
 
 # All that needs no cluster.
 test: $(STAMP) lint
-	$(PYTEST)
+	$(PYTEST) -n $(JOBS)
 
 # The fast tests on every other Python from 3.11 on that is installed here.
 check-versions: $(STAMP)
