@@ -26,7 +26,7 @@ from resultsfw.testing.tasks import VALUE_MARK, Write, make_task
 __all__ = ["LifecycleCases"]
 
 EARLY: Final = "guarantee 0: a run is never judged before its results can be there"
-HANG: Final = "guarantee 0: never a hang: of a pod that is over, all is there to be read"
+HANG: Final = "guarantee 0: no run hangs: when a pod has ended, everything in it can be read"
 CRASH: Final = "guarantee 4: stopped between any two hooks and started again, it comes to the same"
 APART: Final = "guarantee 7: two runs, and two attempts of one, do not see each other's results"
 WHOLE: Final = "guarantee 1: every declared result that a Step wrote arrives whole"

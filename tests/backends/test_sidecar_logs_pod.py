@@ -26,8 +26,8 @@ def test_the_sidecar_is_tektons_but_for_read_only_mounts():
     assert ours["command"] == theirs["command"]
     assert ours["env"][0] == theirs["env"][0] == {"name": "SIDECAR_LOG_POLLING_INTERVAL", "value": "100ms"}
     added = "/var/run/secrets/kubernetes.io/serviceaccount"  # by the API server
-    mounts = [{**one, "readOnly": True} for one in theirs["volumeMounts"] if one["mountPath"] != added]
-    assert [{**one, "readOnly": True} for one in ours["volumeMounts"]] == mounts
+    mounts = [{**mount, "readOnly": True} for mount in theirs["volumeMounts"] if mount["mountPath"] != added]
+    assert [{**mount, "readOnly": True} for mount in ours["volumeMounts"]] == mounts
     assert ours["volumeMounts"] == mounts
 
 
@@ -116,7 +116,7 @@ def test_steps_own_results_are_told_as_tekton_tells_them():
 def test_a_pod_of_an_embedder_needs_no_volumes():
     pod = {"spec": {"containers": [{"name": "step-one"}], "volumes": None}}
     (ours,) = CORE.prepare_pod(a_run("a"), pod)["spec"]["initContainers"]
-    assert [one["name"] for one in ours["volumeMounts"]] == ["resultsfw-results"]
+    assert [mount["name"] for mount in ours["volumeMounts"]] == ["resultsfw-results"]
 
 
 def test_the_permission_it_needs_is_stated():

@@ -3,8 +3,8 @@
 import json
 
 import pytest
+from document_shapes import SHAPES
 from hypothesis import given
-from hypothesis import strategies as st
 from pipelinerun_harness import PipelineRunHarness, pipeline_task
 from taskrun_harness import TaskRunHarness
 from tektonfields import PAGE, a_value, over, page, recorded, sample, way_to
@@ -279,31 +279,6 @@ def test_params_of_a_reference_without_a_resolver_are_refused():
         validate_taskrun_document, document(taskRef={"name": "t", "params": [{"name": "a", "value": "b"}]})
     )
     assert error.subject == "spec.taskRef.params"
-
-
-WORDS = [
-    "spec",
-    "taskSpec",
-    "steps",
-    "kind",
-    "metadata",
-    "annotations",
-    "tasks",
-    "pipelineSpec",
-    "debug",
-    "env",
-]
-
-
-SHAPES = st.deferred(
-    lambda: (
-        st.none()
-        | st.booleans()
-        | st.text(max_size=5)
-        | st.lists(SHAPES, max_size=3)
-        | st.dictionaries(st.sampled_from(WORDS), SHAPES, max_size=4)
-    )
-)
 
 
 @given(SHAPES)

@@ -1,8 +1,8 @@
 """Fields that Kubernetes' own structures do not have."""
 
 import pytest
+from document_shapes import SHAPES
 from hypothesis import given
-from hypothesis import strategies as st
 
 from resultsfw.tekton.api.fields import ROOTS
 from resultsfw.tekton.api.unknown import unknown_fields
@@ -12,31 +12,6 @@ STEP = {"name": "s", "image": "i", "script": "true"}
 
 def document(kind="TaskRun", **spec):
     return {"apiVersion": "tekton.dev/v1", "kind": kind, "metadata": {"name": "x"}, "spec": spec}
-
-
-WORDS = [
-    "spec",
-    "taskSpec",
-    "steps",
-    "kind",
-    "metadata",
-    "annotations",
-    "tasks",
-    "pipelineSpec",
-    "debug",
-    "env",
-]
-
-
-SHAPES = st.deferred(
-    lambda: (
-        st.none()
-        | st.booleans()
-        | st.text(max_size=5)
-        | st.lists(SHAPES, max_size=3)
-        | st.dictionaries(st.sampled_from(WORDS), SHAPES, max_size=4)
-    )
-)
 
 
 @pytest.mark.parametrize(

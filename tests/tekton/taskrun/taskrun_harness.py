@@ -1,13 +1,14 @@
 """A harness for tests of the TaskRun reconciler: a store, a clock; tests play kubelet and sidecar."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from resultsfw import PODS, Kind, Object, ResultsManager
 from resultsfw.errors import NotFoundError, ResultsError
 from resultsfw.local.store import Store
+from resultsfw.tekton.api.conditions import is_done
 from resultsfw.tekton.api.kinds import TASKRUNS
 from resultsfw.tekton.taskrun.reconciler import Reconciler
 from resultsfw.tekton.taskrun.requeue import Timing
@@ -196,3 +197,28 @@ class TaskRunHarness:
         self.sidecar_prints(value)
         phase = "Failed" if code else "Succeeded"
         self.kubelet(phase, {"step-build": self.ended(code), SIDECAR: self.ended()})
+
+    def drive(self, finish: Callable[["TaskRunHarness"], None] | None = None) -> None:
+        """Take a submitted run to its end, with the controller started anew each time it is killed.
+
+        Args:
+            finish: Ends Steps and sidecar of a pod that runs; else `TaskRunHarness.finish`.
+        """
+        for _ in range(40):
+            try:
+                self.reconcile()
+            except KilledError:
+                self.restart()
+                continue
+            if is_done(self.taskrun):
+                return
+            pods = self.cluster.list(PODS)
+            if not pods or not self.taskrun.get("status", {}).get("podName"):
+                continue
+            if not pods[0]["metadata"].get("annotations", {}).get("tekton.dev/ready"):
+                self.kubelet("Running", {"step-build": self.running(), SIDECAR: self.running()})
+            elif finish is None:
+                self.finish()
+            elif pods[0]["status"]["phase"] == "Running":
+                finish(self)
+        raise AssertionError("no end")

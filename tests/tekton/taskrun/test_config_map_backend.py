@@ -4,12 +4,11 @@ import copy
 import json
 
 import pytest
-from taskrun_harness import SIDECAR, KilledError, TaskRunHarness
+from taskrun_harness import SIDECAR, TaskRunHarness
 
 from resultsfw import CONFIG_MAPS, PODS
 from resultsfw.local.rbac import ROLE_BINDINGS, ROLES
 from resultsfw.local.store import Store
-from resultsfw.tekton.api.conditions import is_done
 from resultsfw_sidecar import wire
 from resultsfw_transports.config_map import RECORDS, proof
 
@@ -38,27 +37,6 @@ def finish(harness):
     harness.kubelet("Succeeded", ended)
 
 
-def drive(harness):
-    """Take a run to its end, starting the controller anew each time it is killed."""
-    harness.submit()
-    for _ in range(40):
-        try:
-            harness.reconcile()
-        except KilledError:
-            harness.restart()
-            continue
-        if is_done(harness.taskrun):
-            return
-        pods = harness.cluster.list(PODS)
-        if pods and harness.taskrun.get("status", {}).get("podName"):
-            if pods[0]["metadata"].get("annotations", {}).get("tekton.dev/ready"):
-                if pods[0]["status"]["phase"] == "Running":
-                    finish(harness)
-            else:
-                harness.kubelet("Running", {"step-build": harness.running(), SIDECAR: harness.running()})
-    raise AssertionError("no end")
-
-
 def told(harness):
     """The status without the digest: the pod's uid, which is another each time, is in what it is of."""
     status = copy.deepcopy(harness.taskrun["status"])
@@ -74,7 +52,8 @@ def left(harness):
 def test_killed_at_any_call_and_started_again_it_comes_to_the_same_end():
     """Guarantee 4: no second pod, the same status, and nothing left when the run is looked at once more."""
     whole = TaskRunHarness(FLAGS)
-    drive(whole)
+    whole.submit()
+    whole.drive(finish)
     wanted = told(whole)
     assert whole.condition["status"] == "True"
     assert wanted["results"] == [{"name": "digest", "type": "string", "value": "d"}]
@@ -85,7 +64,8 @@ def test_killed_at_any_call_and_started_again_it_comes_to_the_same_end():
         harness = TaskRunHarness(FLAGS)
         harness.clock.now = whole.clock.now
         harness.cluster.fail_at = call
-        drive(harness)
+        harness.submit()
+        harness.drive(finish)
         assert told(harness) == wanted, f"killed at call {call}, {calls[call - 1]}"
         assert len(harness.cluster.list(PODS)) == 1
         harness.reconcile()
