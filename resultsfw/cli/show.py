@@ -1,6 +1,7 @@
 """Print objects for people and programs: tables, wrapped text, YAML, JSON."""
 
 import json
+import os
 import textwrap
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -127,8 +128,14 @@ class _ErrorConsole(Console):
     """A console on standard error: if its reader is gone, the command goes on without printing there."""
 
     def on_broken_pipe(self) -> None:
-        """Print nothing more."""
+        """Print nothing more.
+
+        What is still in the buffer goes to /dev/null: Python would try again to write it at its end, and exit
+        with status 120.
+        """
         self.quiet = True
+        with open(os.devnull, "wb") as devnull:  # noqa: PTH123 - a device
+            os.dup2(devnull.fileno(), self.file.fileno())
 
 
 def console(*, stderr: bool = False) -> Console:

@@ -44,10 +44,17 @@ class Store:
 
     Args:
         admit: Raises a ClusterError for a new object that an admission webhook would refuse.
+        clock: Tells the time of a deletion; UTC.
     """
 
-    def __init__(self, admit: Callable[[Kind, Object], None] = lambda *_: None) -> None:
+    def __init__(
+        self,
+        admit: Callable[[Kind, Object], None] = lambda *_: None,
+        *,
+        clock: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
+    ) -> None:
         self._admit = admit
+        self._clock = clock
         self._lock = threading.RLock()
         self._objects: dict[_Key, Object] = {}
         self._version = 0
@@ -154,9 +161,9 @@ class Store:
             grace = apiserver_rules.grace_period(old, grace_seconds) if kind == PODS else 0
             marked = metadata.get("deletionTimestamp") is not None
             if grace == 0 and not metadata.get("finalizers"):
-                self._remove(key, _marked(old, 0))
+                self._remove(key, _marked(old, 0, self._clock()))
             elif not marked or grace < metadata.get("deletionGracePeriodSeconds", 0):
-                self._put(key, _marked(old, grace), "MODIFIED")
+                self._put(key, _marked(old, grace, self._clock()), "MODIFIED")
 
     def watch(self, *kinds: Kind, since: str | None = None) -> Watch:
         """Watch one or more kinds. The caller must close the watch.
@@ -304,9 +311,9 @@ def _can_be_removed(obj: Object) -> bool:
     )
 
 
-def _marked(old: Object, grace: int) -> Object:
+def _marked(old: Object, grace: int, now: dt.datetime) -> Object:
     """Return the object marked for deletion in ``grace`` seconds."""
-    at = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=grace)
+    at = now + dt.timedelta(seconds=grace)
     metadata = {**old["metadata"], "deletionTimestamp": at.strftime("%Y-%m-%dT%H:%M:%SZ")}
     metadata["deletionGracePeriodSeconds"] = grace
     if "generation" in metadata and not old["metadata"].get("deletionTimestamp"):

@@ -19,7 +19,7 @@ SIDECAR = "sidecar-tekton-log-results"
 
 class Clock:
     def __init__(self) -> None:
-        # The store stamps deletions with the time there is.
+        # The store stamps creations with the time there is.
         self.now = datetime.now(UTC).replace(microsecond=0)
 
     def __call__(self) -> datetime:
@@ -32,8 +32,8 @@ class Clock:
 class RecordingCluster(Store):
     """A store that records every call, with logs that tests give it. It can kill the controller at a call."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, clock: Callable[[], datetime]) -> None:
+        super().__init__(clock=clock)
         self.logs: dict[str, bytes | ResultsError] = {}
         self.calls: list[tuple[str, str]] = []
         self.fail_at: int | None = None
@@ -89,8 +89,8 @@ class TaskRunHarness:
     """
 
     def __init__(self, flags: dict[str, str] | None = None, **register: object) -> None:
-        self.cluster = RecordingCluster()
         self.clock = Clock()
+        self.cluster = RecordingCluster(self.clock)
         self.flags = flags or {"results-from": "sidecar-logs"}
         self.register = register
         self.restart()
