@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from resultsfw.cli.admission import admit
 from resultsfw.cli.inputs import Document
 from resultsfw.cluster import Object
 from resultsfw.errors import InputError
@@ -45,7 +46,7 @@ class Manifests:
         needed: Objects that they may refer to by name: Tasks, Pipelines, ConfigMaps, Secrets.
         maps: ConfigMaps, one of which may be the feature flags.
         others: Documents that are not used.
-        warnings: A sentence for each field that an API server would not know.
+        warnings: A sentence for each field that an API server would not know, or would correct.
     """
 
     runs: Sequence[Object]
@@ -61,6 +62,7 @@ def pick(documents: Sequence[Document], files: Sequence[str]) -> Manifests:
     Raises:
         InputError: There is no run, or a document is invalid; the message names file, document, field.
     """
+    documents, corrections = admit(documents)
     tekton = [document for document in documents if _is_tekton(document)]
     runs = [document for document in tekton if document.kind in ("TaskRun", "PipelineRun")]
     tasks = [document for document in tekton if document.kind in ("Task", "Pipeline")]
@@ -89,9 +91,12 @@ def pick(documents: Sequence[Document], files: Sequence[str]) -> Manifests:
         maps=maps,
         others=[document for document in documents if id(document) not in used],
         warnings=[
-            f"{document.where}: {line}"
-            for document in (*tasks, *runs)
-            for line in unknown_fields(document.obj)
+            *corrections,
+            *(
+                f"{document.where}: {line}"
+                for document in (*tasks, *runs)
+                for line in unknown_fields(document.obj)
+            ),
         ],
     )
 

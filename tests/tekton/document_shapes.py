@@ -13,6 +13,8 @@ WORDS = [
     "pipelineSpec",
     "debug",
     "env",
+    "resources",
+    "timeout",
 ]
 
 

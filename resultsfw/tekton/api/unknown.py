@@ -14,13 +14,17 @@ from typing import Any
 
 from resultsfw.tekton.api.fields import FIELDS, ROOTS, VARIANTS
 
-__all__ = ["unknown_fields"]
+__all__ = ["kubernetes_structures", "unknown_fields"]
 
 _NEAR = 0.7
 
 
 @functools.cache
-def _facts() -> Mapping[str, Mapping[str, Mapping[str, str]]]:
+def kubernetes_structures() -> Mapping[str, Mapping[str, Mapping[str, str]]]:
+    """Return structures by origin (``kubernetes``, ``tekton``), type and field: the type of Kubernetes there.
+
+    An empty text is a plain value. Under ``tekton`` are only the fields that hold a structure of Kubernetes.
+    """
     facts: Mapping[str, Mapping[str, Mapping[str, str]]] = json.loads(
         resources.files(__package__).joinpath("kubernetes.json").read_text(encoding="utf-8")
     )
@@ -39,7 +43,7 @@ def unknown_fields(document: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _in_tekton(value: Any, of: str, path: str) -> Iterator[str]:
-    links = _facts()["tekton"].get(VARIANTS.get(of, of), {})
+    links = kubernetes_structures()["tekton"].get(VARIANTS.get(of, of), {})
     for item, where in _items(value, path):
         for name, inner in item.items():
             rule = FIELDS[of].get(name)
@@ -50,7 +54,7 @@ def _in_tekton(value: Any, of: str, path: str) -> Iterator[str]:
 
 
 def _in_kubernetes(value: Any, of: str, path: str) -> Iterator[str]:
-    fields = _facts()["kubernetes"][of]
+    fields = kubernetes_structures()["kubernetes"][of]
     for item, where in _items(value, path):
         for name, inner in item.items():
             if name not in fields:
