@@ -6,12 +6,13 @@ from typing import Final
 
 from resultsfw.cluster import Object
 
-__all__ = ["child_name", "container_name", "pod_name", "step_name"]
+__all__ = ["LONGEST_NAME", "child_name", "container_name", "pod_name", "step_name"]
 
 
-_LONGEST: Final = 63  # of a name that is a DNS label
+LONGEST_NAME: Final = 63
+"""Characters of a name that is a DNS label."""
 
-_HEAD: Final = _LONGEST - 32  # what remains beside a hex MD5
+_HEAD: Final = LONGEST_NAME - 32  # what remains beside a hex MD5
 
 
 def pod_name(name: str, attempt: int) -> str:
@@ -24,17 +25,17 @@ def child_name(parent: str, suffix: str) -> str:
 
     As knative's ``kmeta.ChildName``, so that Tekton's names and ours are the same.
     """
-    if len(parent) + len(suffix) <= _LONGEST:
+    if len(parent) + len(suffix) <= LONGEST_NAME:
         return parent + suffix
     if len(suffix) < _HEAD:
         return f"{parent[: _HEAD - len(suffix)]}{_md5(parent)}{suffix}"
     name = parent[:_HEAD] + _md5(parent + suffix)
-    return container_name(name + suffix[: _LONGEST - len(name)])
+    return container_name(name + suffix[: LONGEST_NAME - len(name)])
 
 
 def container_name(name: str) -> str:
     """Return a container's name: cut to 63 characters, its end a letter or a digit."""
-    return re.sub("[^a-zA-Z0-9]+$", "", name[:_LONGEST])
+    return re.sub("[^a-zA-Z0-9]+$", "", name[:LONGEST_NAME])
 
 
 def _md5(text: str) -> str:

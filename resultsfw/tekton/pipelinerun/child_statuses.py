@@ -43,7 +43,8 @@ def child_fields(facts: Facts, known: Mapping[str, Any], mode: EmbeddedStatus) -
     references = child_references(facts)
     if mode == "minimal" or PRUNED_ANNOTATION in (known.get("annotations") or {}):
         return {"childReferences": references or None, "taskRuns": None}
-    copies = {reference["name"]: _copy(reference, facts) for reference in references}
+    runs = {child["metadata"]["name"]: child for children in facts.runs.values() for child in children}
+    copies = {reference["name"]: _copy(reference, runs[reference["name"]]) for reference in references}
     return {
         "childReferences": (references or None) if mode == "both" else None,
         "taskRuns": _replacing(known.get("taskRuns") or {}, copies) or None,
@@ -60,10 +61,9 @@ def _replacing(old: Object, new: Object) -> Object:
     return patch
 
 
-def _copy(reference: Object, facts: Facts) -> Object:
-    name = reference["pipelineTaskName"]
-    copy: Object = {"pipelineTaskName": name}
-    if status := facts.runs[name].get("status"):
+def _copy(reference: Object, child: Object) -> Object:
+    copy: Object = {"pipelineTaskName": reference["pipelineTaskName"]}
+    if status := child.get("status"):
         copy["status"] = status
     if expressions := reference.get("whenExpressions"):
         copy["whenExpressions"] = expressions

@@ -3,9 +3,8 @@
 from collections import Counter
 from dataclasses import dataclass
 
-from resultsfw.tekton.api import reasons as taskrun_reasons
-from resultsfw.tekton.api.conditions import succeeded
 from resultsfw.tekton.pipelinerun import reasons
+from resultsfw.tekton.pipelinerun.children import was_cancelled
 from resultsfw.tekton.pipelinerun.facts import Facts
 
 __all__ = ["Counts", "count"]
@@ -38,7 +37,7 @@ def _field_of(facts: Facts, name: str) -> str:
     if facts.has_succeeded(name):
         return "succeeded"
     if facts.has_failed(name):
-        if succeeded(facts.runs[name]).get("reason") == taskrun_reasons.CANCELLED:
+        if was_cancelled(facts.runs[name]):
             return "failed" if facts.was_ended_for_time(name) else "cancelled"
         return "ignored" if facts.continues_on_error(name) else "failed"
     if name in facts.invalid:

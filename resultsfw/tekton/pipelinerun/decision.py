@@ -25,10 +25,10 @@ __all__ = [
     "REQUEUE_FOR_NEXT_BATCH",
     "Action",
     "AddMetadata",
-    "CancelTaskRuns",
+    "CancelChildren",
     "Complete",
+    "CreateChildren",
     "CreateClaims",
-    "CreateTaskRuns",
     "Fail",
     "HoldBack",
     "Ignore",
@@ -41,7 +41,7 @@ __all__ = [
 ]
 
 REQUEUE_FOR_NEXT_BATCH: Final = 0.05
-"""Seconds after which a run is reconciled again that has more TaskRuns to create than one batch."""
+"""Seconds after which a run is reconciled again that has more children to create than one batch."""
 
 
 # Actions after which the run is observed again.
@@ -65,16 +65,16 @@ class CreateClaims:
 
 
 @dataclass(frozen=True, slots=True)
-class CancelTaskRuns:
-    """Cancel the TaskRuns of these Tasks, with this ``statusMessage``."""
+class CancelChildren:
+    """Cancel the children of these Tasks, with this ``statusMessage``."""
 
     tasks: tuple[str, ...]
     message: str
 
 
 @dataclass(frozen=True, slots=True)
-class CreateTaskRuns:
-    """Create the TaskRuns of these Tasks."""
+class CreateChildren:
+    """Create the children of these Tasks."""
 
     tasks: tuple[str, ...]
     is_more_due: bool
@@ -123,7 +123,7 @@ class ReportProgress:
 
 @dataclass(frozen=True, slots=True)
 class Complete:
-    """Write the run's verdict, with its TaskRuns and results."""
+    """Write the run's verdict, with its children and results."""
 
     status: Literal["True", "False"]
     reason: str
@@ -133,12 +133,12 @@ class Complete:
 
 @dataclass(frozen=True, slots=True)
 class Fail:
-    """Cancel what TaskRuns the run has, and write that it failed.
+    """Cancel what children the run has, and write that it failed.
 
     Attributes:
         reason: Of its condition.
         message: Of its condition.
-        child_message: ``statusMessage`` of its TaskRuns.
+        child_message: ``statusMessage`` of its children.
         drops_pipeline: Whether its status loses the Pipeline's spec, for which it has no space.
     """
 
@@ -166,8 +166,8 @@ Action = (
     Start
     | AddMetadata
     | CreateClaims
-    | CancelTaskRuns
-    | CreateTaskRuns
+    | CancelChildren
+    | CreateChildren
     | ReportWaiting
     | Ignore
     | HoldBack
@@ -251,14 +251,14 @@ def _fail_too_large(error: ObjectTooLargeError) -> Fail:
 
 
 def _decide_following(run: Following) -> Action:
-    """Decide for a run whose TaskRuns are known: cancel first, then create, then report its state."""
+    """Decide for a run whose children are known: cancel first, then create, then report its state."""
     tasks, message = _to_cancel(run)
     if tasks:
-        return CancelTaskRuns(tasks, message)
+        return CancelChildren(tasks, message)
     if run.requested == "Cancelled":
         return Complete("False", reasons.CANCELLED, cancelled_message(run.name) + run.waited_for)
     if run.due:
-        return CreateTaskRuns(run.due[: run.batch_size], is_more_due=len(run.due) > run.batch_size)
+        return CreateChildren(run.due[: run.batch_size], is_more_due=len(run.due) > run.batch_size)
     status, reason, message = run.verdict
     if status == "Unknown":
         return _progress(run)

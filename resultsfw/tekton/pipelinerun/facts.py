@@ -1,6 +1,6 @@
 """Derive the state of a PipelineRun: which Tasks ran, how they ended, which are skipped, which are due.
 
-Everything is a function of the spec, the TaskRuns and the time; nothing is remembered between two reconciles.
+Everything is a function of the spec, the children and the time; nothing is remembered between two reconciles.
 It takes time linear in Tasks and references, and no recursion: thousands of Tasks may run in a row.
 """
 
@@ -11,9 +11,9 @@ from functools import cached_property
 from typing import Final, Self
 
 from resultsfw.cluster import Object
-from resultsfw.tekton.api.conditions import succeeded
-from resultsfw.tekton.api.times import latest_start, parse_time
-from resultsfw.tekton.pipelinerun import reasons
+from resultsfw.tekton.api.times import latest_start
+from resultsfw.tekton.pipelinerun import children, reasons
+from resultsfw.tekton.pipelinerun.children import Children, Combination
 from resultsfw.tekton.pipelinerun.dag import refs_of
 from resultsfw.tekton.pipelinerun.pipeline_spec import Plan
 from resultsfw.tekton.pipelinerun.result_refs import (
@@ -36,7 +36,7 @@ from resultsfw.types import Value
 __all__ = ["BATCH_SIZE", "CONTINUE", "Facts"]
 
 BATCH_SIZE: Final = 200
-"""TaskRuns that one reconcile creates: a run of thousands must not hold a worker that others wait for."""
+"""Children that one reconcile creates: a run of thousands must not hold a worker that others wait for."""
 
 CONTINUE: Final = "continue"
 _RUN_FINALLY: Final = {
@@ -51,25 +51,25 @@ class Facts:
 
     Args:
         plan: Its spec and order.
-        runs: TaskRuns that exist, by Pipeline Task.
+        runs: Children that exist, by Pipeline Task; none of them is empty.
         requested: ``spec.status``: whether it is to be cancelled or stopped.
         times: Its limits.
         refusal_of: Says why the TaskRun of a Task that is due cannot be created; empty if it can.
         read_value: Reads the value of a result by reference where it is needed: in a text, as a part.
-        read_whole: Returns a TaskRun of ``runs`` with its results, which the cache may have left out.
-        batch_size: How many TaskRuns one reconcile creates.
+        read_whole: Returns a child of ``runs`` with its results, which the cache may have left out.
+        batch_size: How many children one reconcile creates.
     """
 
     plan: Plan
-    runs: Mapping[str, Object]
+    runs: Mapping[str, Children]
     requested: str
     times: Times
     refusal_of: Callable[["Facts", str], str] = lambda _facts, _name: ""
     read_value: ReadValue = read_nothing
-    read_whole: Callable[[Object], Object] = lambda taskrun: taskrun
+    read_whole: Callable[[Object], Object] = lambda child: child
     batch_size: int = BATCH_SIZE
     _invalid: dict[str, str] | None = None
-    # What follows from the spec, the TaskRuns and `_invalid`; computed again when that changes.
+    # What follows from the spec, the children and `_invalid`; computed again when that changes.
     _skips: dict[str, str] = field(default_factory=dict)
     _timed_out_parts: frozenset[str] | None = None
     _known_refs: dict[str, list[ResultRef]] = field(default_factory=dict)
@@ -77,9 +77,9 @@ class Facts:
     def __post_init__(self) -> None:
         _ = self.invalid  # which Tasks are skipped depends on it
 
-    def with_created(self, taskruns: Mapping[str, Object]) -> Self:
-        """Return the facts of the run after these TaskRuns were created."""
-        runs = {**self.runs, **taskruns}
+    def with_created(self, created: Mapping[str, Children]) -> Self:
+        """Return the facts of the run after Pipeline Tasks got these children, all that they have now."""
+        runs = {**self.runs, **created}
         return replace(
             self, runs=runs, _invalid=None, _skips={}, _timed_out_parts=None, _known_refs=self._known_refs
         )
@@ -116,7 +116,11 @@ class Facts:
         return self.has_ended(name) or bool(self.skip_reason(name)) or name in self.invalid
 
     def _verdict(self, name: str) -> str:
-        return str(succeeded(self.runs[name]).get("status", "")) if name in self.runs else ""
+        return children.verdict_of(self.runs.get(name, ()))
+
+    def combinations(self, name: str) -> tuple[Combination, ...]:
+        """Return the combinations of a Task that is due: one for each child it is to have, in order."""
+        return children.combinations_of(self.tasks[name][1])
 
     def continues_on_error(self, name: str) -> bool:
         """Return whether the run goes on if a Task fails."""
@@ -182,7 +186,7 @@ class Facts:
         """Return which of ``tasks`` and ``pipeline`` ran out of time.
 
         A part did if its deadline has elapsed, unless all that belongs to it was done without regard to time,
-        and every TaskRun of it ended before the deadline.
+        and every child of it ended before the deadline.
         """
         if self._timed_out_parts is None:
             self._timed_out_parts = frozenset()
@@ -197,10 +201,8 @@ class Facts:
         return self._timed_out_parts
 
     def _ended_late(self, name: str, deadline: datetime) -> bool:
-        """Return whether a TaskRun ended after a deadline, or was cancelled for it in that very second."""
-        ended = (
-            parse_time(succeeded(self.runs[name]).get("lastTransitionTime")) if name in self.runs else None
-        )
+        """Return whether a Task ended after a deadline, or was cancelled for it in that very second."""
+        ended = children.end_of(self.runs.get(name, ()))
         if ended is None or not self.has_ended(name):
             return False
         for_time = self.has_failed(name) and self.was_ended_for_time(name)
@@ -208,7 +210,7 @@ class Facts:
 
     def was_ended_for_time(self, name: str) -> bool:
         """Return whether a Task that was begun was cancelled because its time was over."""
-        return bool(self.runs[name]["spec"].get("statusMessage") == reasons.CHILD_TIMED_OUT)
+        return children.was_ended_for_time(self.runs[name])
 
     def _forget(self, *, late: frozenset[str] | None = None) -> None:
         """Forget what depends on `_invalid` and on which parts are ``late``, to compute it again."""
@@ -220,7 +222,7 @@ class Facts:
     # What is due.
 
     def next_tasks(self) -> list[str]:
-        """Return the Tasks whose TaskRun is to be created now."""
+        """Return the Tasks whose children are to be created now."""
         if self.requested == "Cancelled":
             return []
         due = [] if self.invalid else self._due_tasks()
@@ -393,8 +395,7 @@ class Facts:
         for name in self.dag:
             state = "Succeeded" if self.has_succeeded(name) else "Failed" if self.has_failed(name) else "None"
             known[f"tasks.{name}.status"] = state
-            run = self.runs.get(name, {})
-            known[f"tasks.{name}.reason"] = str(succeeded(run).get("reason", ""))
+            known[f"tasks.{name}.reason"] = children.reason_of(self.runs.get(name, ()))
         known["tasks.status"] = self._together()
         return known
 

@@ -135,7 +135,7 @@ class Unlabelled:
 
 @dataclass(frozen=True, slots=True)
 class Unprepared:
-    """The run can be run, has no TaskRun yet, and its volumeClaimTemplates have no claims."""
+    """The run can be run, has no child yet, and its volumeClaimTemplates have no claims."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +153,7 @@ class Blocked:
 
 @dataclass(frozen=True, slots=True)
 class FailedCreation:
-    """A TaskRun that could not be created, and may be later.
+    """A child that could not be created, and may be later.
 
     Attributes:
         why: What to say of it.
@@ -166,21 +166,21 @@ class FailedCreation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Following:
-    """The run's Pipeline and TaskRuns are known.
+    """The run's Pipeline and children are known.
 
     Attributes:
         name: Of the run.
         requested: ``spec.status``: whether it is to be cancelled or stopped.
-        due: Tasks whose TaskRun is to be created, in order; none once this reconcile has created some.
-        batch_size: How many TaskRuns one reconcile creates.
+        due: Tasks whose children are to be created, in order; none once this reconcile has created some.
+        batch_size: How many children one reconcile creates.
         is_more_due: Whether more were due than this reconcile has created.
-        running: Tasks whose TaskRun has not ended and was not cancelled yet.
+        running: Tasks of which a child has not ended and was not cancelled yet.
         running_before_finally: Those of them that are not of ``finally``.
         timed_out: Parts of the run that are out of time.
         verdict: The outcome of the run, or its state so far.
         begins_finally: Whether ``status.finallyStartTime`` is to be written.
         waited_for: What the run's condition says it waits for, as an addition to a message.
-        failed_creation: The TaskRun that this reconcile could not create.
+        failed_creation: The child that this reconcile could not create.
         seconds_left: Until the run's next deadline; ``None`` if it has none.
     """
 

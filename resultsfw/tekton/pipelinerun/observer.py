@@ -1,4 +1,4 @@
-"""Observe one PipelineRun: read its Pipeline, Tasks and TaskRuns, as far as the next decision needs them.
+"""Observe one PipelineRun: read its Pipeline, Tasks and children, as far as the next decision needs them.
 
 What is found is data: a run that cannot be run and a request that failed are problems, not exceptions.
 """
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from resultsfw.cluster import Cluster, Object
+from resultsfw.cluster import Cluster, Kind, Object
 from resultsfw.core import ResultsManager
 from resultsfw.errors import ClusterError, NotFoundError
 from resultsfw.tekton.api.conditions import is_done, previous_status, waiting_for
@@ -18,8 +18,16 @@ from resultsfw.tekton.api.policies import Policies, pipeline_violations, violati
 from resultsfw.tekton.api.refusals import USER_ERROR, RefusedRun
 from resultsfw.tekton.pipelinerun import reasons
 from resultsfw.tekton.pipelinerun.child_statuses import children_of
+from resultsfw.tekton.pipelinerun.children import (
+    Children,
+    combinations_of,
+    kind_of,
+    kind_of_reference,
+    names_of,
+    running_of,
+)
 from resultsfw.tekton.pipelinerun.facts import Facts
-from resultsfw.tekton.pipelinerun.object_limits import refuse_too_large, taskrun_over_capacity
+from resultsfw.tekton.pipelinerun.object_limits import refuse_too_large
 from resultsfw.tekton.pipelinerun.observation import (
     Blocked,
     FailedCreation,
@@ -45,7 +53,7 @@ from resultsfw.tekton.pipelinerun.pipeline_spec import (
 )
 from resultsfw.tekton.pipelinerun.result_refs import value_reader
 from resultsfw.tekton.pipelinerun.status import verdict
-from resultsfw.tekton.pipelinerun.taskrun_builder import TaskRunBuilder, batch_size_of, taskrun_name
+from resultsfw.tekton.pipelinerun.taskrun_builder import TaskRunBuilder, batch_size_of
 from resultsfw.tekton.pipelinerun.taskrun_results import WholeTaskRuns
 from resultsfw.tekton.pipelinerun.timeouts import refuse_timeouts, times_of
 from resultsfw.tekton.pipelinerun.validate_pipeline import tasks_of
@@ -66,14 +74,14 @@ class Known:
         source: The Pipeline, once it is read.
         is_labelled: Whether labels and annotations of the Pipeline were asked for.
         plan: The run's Tasks and their order, once they are known to make one.
-        builder: Builds the run's TaskRuns.
-        runs: Its TaskRuns by Pipeline Task, once they are read.
-        is_prepared: Whether what its TaskRuns need was checked.
-        facts: The state of the run, once its TaskRuns are read.
-        cancelled: Tasks whose TaskRun was cancelled.
-        has_created: Whether TaskRuns were created.
+        builder: Builds the run's children.
+        runs: Its children by Pipeline Task, once they are read.
+        is_prepared: Whether what its children need was checked.
+        facts: The state of the run, once its children are read.
+        cancelled: Tasks whose children were cancelled.
+        has_created: Whether children were created.
         is_more_due: Whether more were due than were created.
-        failed_creation: The TaskRun that could not be created.
+        failed_creation: The child that could not be created.
         problem: Why the run cannot go on.
         is_reported: Whether the run's condition says so.
     """
@@ -85,7 +93,7 @@ class Known:
     is_labelled: bool = False
     plan: Plan | None = None
     builder: TaskRunBuilder | None = None
-    runs: Mapping[str, Object] | None = None
+    runs: Mapping[str, Children] | None = None
     is_prepared: bool = False
     facts: Facts | None = None
     cancelled: frozenset[str] = field(default=frozenset())
@@ -203,10 +211,10 @@ class Observer:
             message = f"{USER_ERROR}PipelineRun {run} can't be Run: {'; '.join(found)}"
             raise RefusedRun(reasons.INVALID, message, subject=f"PipelineRun {run}")
 
-    # The TaskRuns.
+    # The children.
 
     def _follow(self, known: Known) -> tuple[Known, Observation]:
-        """Read the run's TaskRuns; before the first of them, check what they need.
+        """Read the run's children; before the first of them, check what they need.
 
         Raises:
             RefusedRun: The run cannot be run.
@@ -221,9 +229,9 @@ class Observer:
         pipelinerun, requested = known.pipelinerun, known.requested
         times = times_of(pipelinerun, known.now)
         is_late = times.has_elapsed(times.pipeline_deadline)
-        # Where nothing more is created, all TaskRuns are asked for, not only those that the status names.
+        # Where nothing more is created, all children are asked for, not only those that the status names.
         asks_all = bool(requested) or is_late or times.has_elapsed(times.tasks_deadline)
-        runs = known.runs if known.runs is not None else self._taskruns(known, plan, asks_all=asks_all)
+        runs = known.runs if known.runs is not None else self._children(known, plan, asks_all=asks_all)
         if not runs and not is_late and requested != "Cancelled" and not known.is_prepared:
             refuse_too_large(_with_pipeline(pipelinerun, source))
             try:
@@ -240,7 +248,7 @@ class Observer:
             runs,
             requested,
             times,
-            refusal_of=lambda facts, name: taskrun_over_capacity(builder.build(facts, name), name),
+            refusal_of=builder.refusal,
             read_value=value_reader(
                 self._core, self._cluster, pipelinerun["metadata"].get("namespace", ""), times
             ),
@@ -250,39 +258,48 @@ class Observer:
         known = replace(known, facts=facts)
         return known, _following(known, facts)
 
-    def _taskruns(self, known: Known, plan: Plan, *, asks_all: bool) -> dict[str, Object]:
-        """Return the run's TaskRuns by Pipeline Task.
+    def _children(self, known: Known, plan: Plan, *, asks_all: bool) -> dict[str, Children]:
+        """Return the run's children by Pipeline Task.
 
-        Their names are a function of both, so none is ever created twice: a TaskRun created just before
-        a crash is found when it is to be created.
+        Their names are a function of both, so none is ever created twice: a child created just before a
+        crash is found when it is to be created.
         """
         pipelinerun = known.pipelinerun
-        named = {child.get("pipelineTaskName") for child in children_of(pipelinerun.get("status", {}))}
-        runs: dict[str, Object] = {}
+        named: dict[str, dict[str, Kind]] = {}
+        for child in children_of(pipelinerun.get("status", {})):
+            task_name = child.get("pipelineTaskName") or ""
+            named.setdefault(task_name, {})[child["name"]] = kind_of_reference(child)
+        runs: dict[str, Children] = {}
         for _, task in tasks_of(plan.spec):
-            if asks_all or task["name"] in named:
-                name = taskrun_name(pipelinerun["metadata"]["name"], task["name"])
+            names = named.get(task["name"], {})
+            if asks_all:
+                formed = names_of(pipelinerun["metadata"]["name"], task["name"], len(combinations_of(task)))
+                names = {**dict.fromkeys(formed, kind_of(task)), **names}
+            found = []
+            for name, kind in names.items():
                 with contextlib.suppress(NotFoundError):
-                    runs[task["name"]] = self.own_taskrun(known, name)
+                    found.append(self.own_child(known, kind, name))
+            if found:
+                runs[task["name"]] = tuple(found)
         return runs
 
-    def own_taskrun(self, known: Known, name: str) -> Object:
-        """Return a TaskRun of the run; whole, if it has ended and the run's status repeats it.
+    def own_child(self, known: Known, kind: Kind, name: str) -> Object:
+        """Return a child of the run; a TaskRun whole, if it has ended and the run's status repeats it.
 
         Raises:
             RefusedRun: It is not the run's.
             ClusterError: It could not be read.
         """
         pipelinerun = known.pipelinerun
-        taskrun = self._cluster.get(TASKRUNS, pipelinerun["metadata"].get("namespace", ""), name)
-        if not owns(pipelinerun, taskrun):
+        child = self._cluster.get(kind, pipelinerun["metadata"].get("namespace", ""), name)
+        if not owns(pipelinerun, child):
             raise RefusedRun(
                 reasons.CREATE_RUN_FAILED,
-                f'TaskRun "{name}" is somebody else\'s; delete it, or name the run otherwise',
+                f'{kind.kind} "{name}" is somebody else\'s; delete it, or name the run otherwise',
             )
-        if self._core.flags.embedded_status != "minimal" and is_done(taskrun):
-            return known.whole.get(taskrun)
-        return taskrun
+        if kind == TASKRUNS and self._core.flags.embedded_status != "minimal" and is_done(child):
+            return known.whole.get(child)
+        return child
 
 
 def _unplanned(known: Known, problem: Problem) -> Unplanned:
@@ -301,7 +318,9 @@ def _unplanned(known: Known, problem: Problem) -> Unplanned:
 def _following(known: Known, facts: Facts) -> Following:
     pipelinerun = known.pipelinerun
     name = pipelinerun["metadata"]["name"]
-    running = [task for task in facts.tasks if facts.is_running(task) and not _is_cancelled(known, task)]
+    running = [
+        task for task in facts.tasks if task not in known.cancelled and running_of(facts.runs.get(task, ()))
+    ]
     parts: dict[Part, bool] = {
         "pipeline": facts.pipeline_timed_out,
         "tasks": facts.tasks_timed_out,
@@ -324,11 +343,6 @@ def _following(known: Known, facts: Facts) -> Following:
         failed_creation=known.failed_creation,
         seconds_left=min(facts.times.left(), default=None),
     )
-
-
-def _is_cancelled(known: Known, task: str) -> bool:
-    assert known.facts is not None  # noqa: S101
-    return task in known.cancelled or known.facts.runs[task]["spec"].get("status") == "TaskRunCancelled"
 
 
 def _waited_for(pipelinerun: Object) -> str:

@@ -2,16 +2,16 @@
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import assert_never
 
-from resultsfw.cluster import Cluster, Object
+from resultsfw.cluster import Cluster, Kind, Object
 from resultsfw.core import ResultsManager
 from resultsfw.errors import AlreadyExistsError, ClusterError, ConflictError, ForbiddenError, NotFoundError
-from resultsfw.tekton.api.conditions import condition, is_done
-from resultsfw.tekton.api.kinds import PIPELINERUNS, TASKRUNS
+from resultsfw.tekton.api.conditions import condition
+from resultsfw.tekton.api.kinds import PIPELINERUNS
 from resultsfw.tekton.api.owners import owns
 from resultsfw.tekton.api.policies import Policies
 from resultsfw.tekton.api.reasons import CLAIM_FAILED
@@ -19,13 +19,22 @@ from resultsfw.tekton.api.refusals import RefusedRun
 from resultsfw.tekton.api.times import format_time
 from resultsfw.tekton.pipelinerun import reasons
 from resultsfw.tekton.pipelinerun.child_statuses import children_of
+from resultsfw.tekton.pipelinerun.children import (
+    CANCELLED_STATUS,
+    Children,
+    combinations_of,
+    kind_of,
+    kind_of_reference,
+    names_of,
+    running_of,
+)
 from resultsfw.tekton.pipelinerun.decision import (
     Action,
     AddMetadata,
-    CancelTaskRuns,
+    CancelChildren,
     Complete,
+    CreateChildren,
     CreateClaims,
-    CreateTaskRuns,
     Fail,
     HoldBack,
     Ignore,
@@ -41,7 +50,6 @@ from resultsfw.tekton.pipelinerun.observation import FailedCreation, FailedReque
 from resultsfw.tekton.pipelinerun.observer import Known, Observer, failed_request, refusal
 from resultsfw.tekton.pipelinerun.status import Verdict, skipped_tasks
 from resultsfw.tekton.pipelinerun.status_writer import StatusWriter, Warn
-from resultsfw.tekton.pipelinerun.taskrun_builder import taskrun_name
 from resultsfw.tekton.pipelinerun.taskrun_results import TaskRunReader, WholeTaskRuns
 from resultsfw.tekton.pipelinerun.timeouts import times_of
 from resultsfw.tekton.pipelinerun.validate_pipeline import tasks_of
@@ -130,7 +138,7 @@ class PipelineReconciler:
                 return self._write(known, status)
             case AddMetadata(metadata):
                 return self._add_metadata(known, metadata)
-            case CreateClaims() | CancelTaskRuns() | CreateTaskRuns() | ReportProgress() | Complete():
+            case CreateClaims() | CancelChildren() | CreateChildren() | ReportProgress() | Complete():
                 return self._apply_followed(action, known)
             case ReportWaiting(message):
                 status = {"conditions": [_waiting(reasons.PENDING, message, known)]}
@@ -151,7 +159,7 @@ class PipelineReconciler:
                 assert_never(action)
 
     def _apply_followed(
-        self, action: CreateClaims | CancelTaskRuns | CreateTaskRuns | ReportProgress | Complete, known: Known
+        self, action: CreateClaims | CancelChildren | CreateChildren | ReportProgress | Complete, known: Known
     ) -> Known | _Finished:
         """Apply an action to a run whose Pipeline is known; a failed request becomes a problem of the run.
 
@@ -162,10 +170,10 @@ class PipelineReconciler:
             match action:
                 case CreateClaims():
                     return self._create_claims(known)
-                case CancelTaskRuns(tasks, message):
-                    return self._cancel_tasks(known, tasks, message)
-                case CreateTaskRuns(tasks, is_more_due):
-                    return replace(self._create_taskruns(known, tasks), is_more_due=is_more_due)
+                case CancelChildren(tasks, message):
+                    return self._cancel_children(known, tasks, message)
+                case CreateChildren(tasks, is_more_due):
+                    return replace(self._create_children(known, tasks), is_more_due=is_more_due)
                 case ReportProgress(reason, message, begins_finally):
                     verdict = Verdict("Unknown", reason, message)
                     known = self._write_verdict(known, verdict, begins_finally=begins_finally)
@@ -220,14 +228,18 @@ class PipelineReconciler:
         return replace(known, pipelinerun={**known.pipelinerun, "metadata": changed["metadata"]})
 
     def _fail(self, known: Known, failure: Fail) -> None:
-        """Cancel what TaskRuns the run has and write its verdict.
+        """Cancel what children the run has and write its verdict.
 
-        Some TaskRuns may have been created just now, or before a crash: the status does not name them.
+        Some may have been created just now, or before a crash: the status does not name them.
         """
-        children = children_of(known.pipelinerun.get("status") or {})
-        names = [task["name"] for _, task in tasks_of(known.plan.spec)] if known.plan is not None else []
-        names += [child.get("pipelineTaskName") or "" for child in children]
-        self._cancel_found(known.pipelinerun, dict.fromkeys(names), failure.child_message)
+        run = known.pipelinerun["metadata"]["name"]
+        found: dict[str, Kind] = {}
+        for _, task in tasks_of(known.plan.spec) if known.plan is not None else ():
+            names = names_of(run, task["name"], len(combinations_of(task)))
+            found |= dict.fromkeys(names, kind_of(task))
+        for child in children_of(known.pipelinerun.get("status") or {}):
+            found[child["name"]] = kind_of_reference(child)
+        self._cancel_found(known.pipelinerun, found, failure.child_message)
         status: Object = {
             "completionTime": format_time(known.now),
             "conditions": [condition("False", failure.reason, failure.message, known.now)],
@@ -242,61 +254,61 @@ class PipelineReconciler:
         why, error = failure
         return replace(known, problem=FailedRequest(why, error, CLAIM_FAILED))
 
-    # TaskRuns.
+    # Children.
 
-    def _create_taskruns(self, known: Known, tasks: Iterable[str]) -> Known:
-        """Create TaskRuns, up to the first that the server does not take now."""
+    def _create_children(self, known: Known, tasks: Iterable[str]) -> Known:
+        """Create the children of Pipeline Tasks, up to the first that the server does not take now."""
         facts, builder = _facts(known), known.builder
         assert builder is not None  # noqa: S101 - facts are of a plan
-        created: dict[str, Object] = {}
+        created: dict[str, Children] = {}
         failed = None
-        for task in tasks:
-            taskrun = builder.build(facts, task)
-            name = taskrun["metadata"]["name"]
+        for task, child in ((name, child) for name in tasks for child in builder.build(facts, name)):
+            kind = kind_of(facts.tasks[task][1])
             try:
-                created[task] = self._create(known, taskrun)
+                created[task] = (*created.get(task, ()), self._create(known, kind, child))
             except ClusterError as error:
                 if isinstance(error, ConflictError):
                     raise
-                why = f'TaskRun "{name}" of Pipeline Task "{task}" could not be made: {error.message}'
+                name = child["metadata"]["name"]
+                why = f'{kind.kind} "{name}" of Pipeline Task "{task}" could not be made: {error.message}'
                 if not error.retryable:
                     return replace(known, problem=Refusal(reasons.CREATE_RUN_FAILED, why))
                 failed = FailedCreation(why, error)
                 break
         return replace(known, facts=facts.with_created(created), has_created=True, failed_creation=failed)
 
-    def _create(self, known: Known, taskrun: Object) -> Object:
-        """Create a TaskRun, or return the run's own that is there."""
+    def _create(self, known: Known, kind: Kind, child: Object) -> Object:
+        """Create a child, or return the run's own that is there."""
         try:
-            return self._cluster.create(TASKRUNS, taskrun)
+            return self._cluster.create(kind, child)
         except AlreadyExistsError:
-            return self._observer.own_taskrun(known, taskrun["metadata"]["name"])
+            return self._observer.own_child(known, kind, child["metadata"]["name"])
 
-    def _cancel_tasks(self, known: Known, tasks: tuple[str, ...], message: str) -> Known:
-        """Cancel the TaskRuns of Tasks that were read as running."""
-        runs = _facts(known).runs
+    def _cancel_children(self, known: Known, tasks: tuple[str, ...], message: str) -> Known:
+        """Cancel the children of Tasks that were read as running."""
+        facts = _facts(known)
         for task in tasks:
-            self._cancel(known.pipelinerun, runs[task]["metadata"]["name"], message)
+            for child in running_of(facts.runs[task]):
+                kind = kind_of(facts.tasks[task][1])
+                self._cancel(known.pipelinerun, kind, child["metadata"]["name"], message)
         return replace(known, cancelled=known.cancelled | set(tasks))
 
-    def _cancel_found(self, pipelinerun: Object, tasks: Iterable[str], message: str) -> None:
-        """Cancel the TaskRuns of these Tasks, where there are any that have not ended."""
-        metadata = pipelinerun["metadata"]
-        running: list[str] = []
-        for task in tasks:
-            name = taskrun_name(metadata["name"], task)
+    def _cancel_found(self, pipelinerun: Object, children: Mapping[str, Kind], message: str) -> None:
+        """Cancel children, by name and kind, where they are there and have not ended."""
+        namespace = pipelinerun["metadata"].get("namespace", "")
+        running: list[tuple[Kind, str]] = []
+        for name, kind in children.items():
             with contextlib.suppress(NotFoundError):
-                taskrun = self._cluster.get(TASKRUNS, metadata.get("namespace", ""), name)
-                is_cancelled = taskrun["spec"].get("status") == "TaskRunCancelled"
-                if owns(pipelinerun, taskrun) and not is_done(taskrun) and not is_cancelled:
-                    running.append(name)
-        for name in running:
-            self._cancel(pipelinerun, name, message)
+                child = self._cluster.get(kind, namespace, name)
+                if owns(pipelinerun, child) and running_of((child,)):
+                    running.append((kind, name))
+        for kind, name in running:
+            self._cancel(pipelinerun, kind, name, message)
 
-    def _cancel(self, pipelinerun: Object, name: str, message: str) -> None:
-        patch = {"spec": {"status": "TaskRunCancelled", "statusMessage": message}}
+    def _cancel(self, pipelinerun: Object, kind: Kind, name: str, message: str) -> None:
+        patch = {"spec": {"status": CANCELLED_STATUS[kind], "statusMessage": message}}
         with contextlib.suppress(NotFoundError):
-            self._cluster.patch(TASKRUNS, pipelinerun["metadata"].get("namespace", ""), name, patch)
+            self._cluster.patch(kind, pipelinerun["metadata"].get("namespace", ""), name, patch)
 
 
 def _facts(known: Known) -> Facts:

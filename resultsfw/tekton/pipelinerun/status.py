@@ -4,6 +4,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 from resultsfw.cluster import Object
 from resultsfw.tekton.pipelinerun import reasons
+from resultsfw.tekton.pipelinerun.children import kind_of
 from resultsfw.tekton.pipelinerun.counts import Counts, count
 from resultsfw.tekton.pipelinerun.facts import Facts
 from resultsfw.tekton.pipelinerun.result_refs import (
@@ -107,23 +108,20 @@ def _running_message(counts: Counts) -> str:
 
 
 def child_references(facts: Facts) -> list[Object]:
-    """Return references to the run's TaskRuns, in the order of the Pipeline."""
-    children = []
+    """Return references to the run's children, in the order of the Pipeline."""
+    references = []
     for name, (_, task) in facts.tasks.items():
         if name not in facts.runs:
             continue
-        child: Object = {
-            "apiVersion": "tekton.dev/v1",
-            "kind": "TaskRun",
-            "name": facts.runs[name]["metadata"]["name"],
-            "pipelineTaskName": name,
-        }
+        kind = kind_of(task)
+        shared: Object = {"apiVersion": f"{kind.group}/{kind.version}", "kind": kind.kind}
+        shown: Object = {"pipelineTaskName": name}
         if task.get("displayName"):
-            child["displayName"] = unprotect(task["displayName"])
+            shown["displayName"] = unprotect(task["displayName"])
         if task.get("when"):
-            child["whenExpressions"] = facts.inputs.shown_when(name)
-        children.append(child)
-    return children
+            shown["whenExpressions"] = facts.inputs.shown_when(name)
+        references += [{**shared, "name": child["metadata"]["name"], **shown} for child in facts.runs[name]]
+    return references
 
 
 def skipped_tasks(facts: Facts) -> list[Object]:

@@ -1,7 +1,7 @@
 """Build the TaskRun of a Pipeline Task: its name, its labels, what it is given."""
 
 import posixpath
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from resultsfw import jsons
@@ -9,10 +9,11 @@ from resultsfw.cluster import Object
 from resultsfw.limits import OBJECT_BYTES, object_size
 from resultsfw.tekton.api.durations import format_duration, parse_duration
 from resultsfw.tekton.api.kinds import ON_ERROR_ANNOTATION, PIPELINERUNS
-from resultsfw.tekton.api.names import child_name
 from resultsfw.tekton.api.owners import owner_reference
 from resultsfw.tekton.api.times import DEFAULT_TIMEOUT
+from resultsfw.tekton.pipelinerun.children import Combination, names_of
 from resultsfw.tekton.pipelinerun.facts import BATCH_SIZE, CONTINUE, Facts
+from resultsfw.tekton.pipelinerun.object_limits import taskrun_over_capacity
 from resultsfw.tekton.pipelinerun.timeouts import Times
 from resultsfw.tekton.pipelinerun.variables import propagated_workspaces
 from resultsfw.tekton.spec.expansion import Budget, Expansion
@@ -21,18 +22,13 @@ from resultsfw.tekton.spec.pod_template import merge_pod_templates
 from resultsfw.tekton.spec.variables import contains_protected, escape_protection, unprotect, unprotect_names
 from resultsfw.tekton.spec.workspaces import claim_name
 
-__all__ = ["TaskRunBuilder", "batch_size_of", "taskrun_name"]
+__all__ = ["TaskRunBuilder", "batch_size_of"]
 
 _NOT_PASSED: Final = frozenset({"kubectl.kubernetes.io/last-applied-configuration"})
 _BYTES_AT_ONCE: Final = 4 * OBJECT_BYTES
 _NANO: Final = 1_000_000_000
 _NOT_READ: Final = ("params", "inputs.", "tasks.", "finally.", "outputs.")
 """Beginnings of variables that a TaskRun leaves alone in the values it is given."""
-
-
-def taskrun_name(pipelinerun: str, task: str) -> str:
-    """Return the name of a Pipeline Task's TaskRun as Tekton forms it: ``RUN-TASK``, hashed if too long."""
-    return child_name(pipelinerun, f"-{task}")
 
 
 def batch_size_of(pipelinerun: Object) -> int:
@@ -62,12 +58,24 @@ class TaskRunBuilder:
         for entry in spec.get("taskRunSpecs") or ():
             self._own.setdefault(entry.get("pipelineTaskName", ""), []).append(entry)
 
-    def build(self, facts: Facts, name: str) -> Object:
-        """Return the TaskRun of a Pipeline Task that is due, with all results in it that it names."""
+    def build(self, facts: Facts, name: str) -> Iterator[Object]:
+        """Yield the children of a Pipeline Task that is due, with all results in them that it names."""
+        combinations = facts.combinations(name)
+        names = names_of(self._pipelinerun["metadata"]["name"], name, len(combinations))
+        for child, combination in zip(names, combinations, strict=True):
+            yield self._build(facts, name, child, combination)
+
+    def refusal(self, facts: Facts, name: str) -> str:
+        """Return why the children of a Pipeline Task that is due cannot be created; empty if they can."""
+        return next(
+            filter(None, (taskrun_over_capacity(child, name) for child in self.build(facts, name))), ""
+        )
+
+    def _build(self, facts: Facts, name: str, child: str, _combination: Combination) -> Object:
         own = self._default
         for entry in self._own.get(name, ()):
             own = _over(entry, own)
-        return _taskrun(self._pipelinerun, facts, name, own)
+        return _taskrun(self._pipelinerun, facts, name, child, own)
 
 
 def _over(own: Object, before: Object) -> Object:
@@ -82,7 +90,7 @@ def _over(own: Object, before: Object) -> Object:
     }
 
 
-def _taskrun(pipelinerun: Object, facts: Facts, name: str, own: Object) -> Object:
+def _taskrun(pipelinerun: Object, facts: Facts, name: str, child: str, own: Object) -> Object:
     metadata, spec = pipelinerun["metadata"], pipelinerun["spec"]
     task = facts.inputs.task(name)
     inner = task.get("taskSpec")
@@ -133,7 +141,7 @@ def _taskrun(pipelinerun: Object, facts: Facts, name: str, own: Object) -> Objec
         "apiVersion": "tekton.dev/v1",
         "kind": "TaskRun",
         "metadata": {
-            "name": taskrun_name(metadata["name"], name),
+            "name": child,
             "namespace": metadata.get("namespace", ""),
             "labels": labels,
             **({"annotations": annotations} if annotations else {}),

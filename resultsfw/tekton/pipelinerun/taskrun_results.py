@@ -1,4 +1,4 @@
-"""Read the results of a run's TaskRuns, each TaskRun as a whole only when one of its results is named."""
+"""Read the results of a run's children, each child as a whole only when one of its results is named."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
@@ -7,14 +7,15 @@ from typing import Protocol
 from resultsfw.cluster import Object
 from resultsfw.errors import ConflictError, NotFoundError
 from resultsfw.tekton.api.conditions import is_done
+from resultsfw.tekton.pipelinerun.children import Children
 from resultsfw.types import Value
 
 __all__ = ["TaskRunReader", "TaskRunResults", "WholeTaskRuns", "results_of"]
 
 
-def results_of(taskrun: Object) -> dict[str, Value]:
-    """Return a TaskRun's results by name."""
-    results = taskrun.get("status", {}).get("results") or ()
+def results_of(child: Object) -> dict[str, Value]:
+    """Return a child's results by name."""
+    results = child.get("status", {}).get("results") or ()
     return {result["name"]: result["value"] for result in results}
 
 
@@ -22,18 +23,19 @@ class TaskRunResults(Mapping[str, Mapping[str, Value]]):
     """Results by Pipeline Task and name.
 
     Args:
-        runs: TaskRuns that have ended, by Pipeline Task.
+        runs: Children of Pipeline Tasks that have ended, by Pipeline Task.
         read_whole: Returns one of them with its results, which the cache may have left out.
     """
 
-    def __init__(self, runs: Mapping[str, Object], read_whole: Callable[[Object], Object]) -> None:
+    def __init__(self, runs: Mapping[str, Children], read_whole: Callable[[Object], Object]) -> None:
         self._runs = runs
         self._read_whole = read_whole
         self._known: dict[str, dict[str, Value]] = {}
 
     def __getitem__(self, name: str) -> dict[str, Value]:
         if name not in self._known:
-            self._known[name] = results_of(self._read_whole(self._runs[name]))
+            (child,) = self._runs[name]
+            self._known[name] = results_of(self._read_whole(child))
         return self._known[name]
 
     def __iter__(self) -> Iterator[str]:

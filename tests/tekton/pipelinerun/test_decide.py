@@ -18,10 +18,10 @@ from resultsfw.errors import (
 from resultsfw.tekton.pipelinerun import decision
 from resultsfw.tekton.pipelinerun.decision import (
     AddMetadata,
-    CancelTaskRuns,
+    CancelChildren,
     Complete,
+    CreateChildren,
     CreateClaims,
-    CreateTaskRuns,
     Fail,
     HoldBack,
     Ignore,
@@ -211,27 +211,27 @@ CANCELLING = [
     (
         "a cancelled run cancels all its TaskRuns",
         following(requested="Cancelled", running=("a", "f"), running_before_finally=("a",)),
-        CancelTaskRuns(("a", "f"), CHILD_CANCELLED),
+        CancelChildren(("a", "f"), CHILD_CANCELLED),
     ),
     (
         "a run past its timeout cancels all its TaskRuns",
         following(timed_out={"pipeline"}, running=("a", "f"), running_before_finally=("a",)),
-        CancelTaskRuns(("a", "f"), CHILD_TIMED_OUT),
+        CancelChildren(("a", "f"), CHILD_TIMED_OUT),
     ),
     (
         "so does one whose finally is past its timeout",
         following(timed_out={"finally"}, running=("f",)),
-        CancelTaskRuns(("f",), CHILD_TIMED_OUT),
+        CancelChildren(("f",), CHILD_TIMED_OUT),
     ),
     (
         "one whose tasks are past their timeout leaves finally alone",
         following(timed_out={"tasks"}, running=("a", "f"), running_before_finally=("a",)),
-        CancelTaskRuns(("a",), CHILD_TIMED_OUT),
+        CancelChildren(("a",), CHILD_TIMED_OUT),
     ),
     (
         "a gracefully cancelled run leaves finally alone",
         following(requested="CancelledRunFinally", running=("a", "f"), running_before_finally=("a",)),
-        CancelTaskRuns(("a",), CHILD_CANCELLED),
+        CancelChildren(("a",), CHILD_CANCELLED),
     ),
     (
         "a gracefully stopped run cancels nothing",
@@ -241,7 +241,7 @@ CANCELLING = [
     (
         "cancelling comes before creating",
         following(timed_out={"tasks"}, running=("a",), running_before_finally=("a",), due=("f",)),
-        CancelTaskRuns(("a",), CHILD_TIMED_OUT),
+        CancelChildren(("a",), CHILD_TIMED_OUT),
     ),
     (
         "a cancelled run is over once its TaskRuns are cancelled",
@@ -254,12 +254,12 @@ CREATING = [
     (
         "TaskRuns that are due are created",
         following(due=("a", "b")),
-        CreateTaskRuns(("a", "b"), is_more_due=False),
+        CreateChildren(("a", "b"), is_more_due=False),
     ),
     (
         "no more at once than one batch",
         following(due=("a", "b", "c")),
-        CreateTaskRuns(("a", "b"), is_more_due=True),
+        CreateChildren(("a", "b"), is_more_due=True),
     ),
     (
         "the next batch follows at once",
@@ -405,8 +405,8 @@ def test_no_problem_is_ever_silent(observation):
 @given(observations)
 def test_a_batch_is_never_larger_than_allowed_and_never_empty(observation):
     action = decide(observation)
-    if isinstance(action, CreateTaskRuns):
+    if isinstance(action, CreateChildren):
         assert 1 <= len(action.tasks) <= observation.batch_size
         assert action.is_more_due == (len(action.tasks) < len(observation.due))
-    if isinstance(action, CancelTaskRuns):
+    if isinstance(action, CancelChildren):
         assert action.tasks

@@ -93,14 +93,16 @@ def _look(spec: Object, state: Callable[[str, int], str], *, seconds: float) -> 
     """What a reconciliation of a PipelineRun works out."""
     tasks = [*spec["tasks"], *spec.get("finally", ())]
     runs = {
-        task["name"]: {
-            "metadata": {"name": task["name"]},
-            "spec": {},
-            "status": {
-                "conditions": [condition(ended, "r", "m", START)],
-                "results": [{"name": "r", "value": "v"}],
+        task["name"]: (
+            {
+                "metadata": {"name": task["name"]},
+                "spec": {},
+                "status": {
+                    "conditions": [condition(ended, "r", "m", START)],
+                    "results": [{"name": "r", "value": "v"}],
+                },
             },
-        }
+        )
         for number, task in enumerate(tasks)
         if (ended := state(task["name"], number))
     }
@@ -113,7 +115,7 @@ def _look(spec: Object, state: Callable[[str, int], str], *, seconds: float) -> 
     facts = Facts(make_plan(run, spec, "p"), runs, "", times_of(run, START + timedelta(seconds=seconds)))
     build = TaskRunBuilder(run).build
     for name in facts.next_tasks():
-        build(facts, name)
+        list(build(facts, name))
     verdict("p", facts)
     skipped_tasks(facts)
     child_references(facts)
