@@ -129,11 +129,20 @@ def _run(
     """Run everything on an engine of its own and return the finished runs."""
     core, settings = loaded.core, loaded.settings
     engine = Engine(
-        lambda cluster: Reconciler(core, cluster, options=settings.pods, policies=settings.policies),
+        lambda cluster: Reconciler(
+            core,
+            cluster,
+            options=settings.pods,
+            policies=settings.policies,
+            tolerance=settings.tolerance,
+            defaults=settings.runs,
+        ),
         workdir=folder,
         keep=keep,
         on_event=progress.on_event,
-        pipelines=lambda cluster: PipelineReconciler(core, cluster, policies=settings.policies),
+        pipelines=lambda cluster: PipelineReconciler(
+            core, cluster, policies=settings.policies, defaults=settings.runs
+        ),
     )
     progress.note(_NO_IMAGES)
     with engine:

@@ -186,6 +186,8 @@ def assemble(
                 options=settings.pods,
                 timing=Timing(unschedulable=options.unschedulable_after),
                 policies=settings.policies,
+                tolerance=settings.tolerance,
+                defaults=settings.runs,
                 tell=warn,
             )
         )
@@ -197,6 +199,7 @@ def assemble(
                 taskruns=_TaskRunReader(cluster, taskrun_transform),
                 warn=warn,
                 policies=settings.policies,
+                defaults=settings.runs,
             )
         )
 

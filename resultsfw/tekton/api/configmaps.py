@@ -82,8 +82,6 @@ def _refused(meaning: str, *harmless: str, lenient: str = "") -> KeyRule:
     return KeyRule("refused", meaning, frozenset(harmless), frozenset(lenient.split()))
 
 
-_WEBHOOK: Final = "it applies only where Tekton's webhook writes it into the runs"
-
 KEYS: Final[Mapping[str, Mapping[str, KeyRule]]] = {
     FEATURE_FLAGS: {
         "results-from": _honoured("the backend"),
@@ -133,9 +131,13 @@ KEYS: Final[Mapping[str, Mapping[str, KeyRule]]] = {
     CONFIG_DEFAULTS: {
         "default-service-account": _honoured("for runs that name none"),
         "default-forbidden-env": _honoured("a podTemplate that sets one of these variables is refused"),
-        "default-timeout-minutes": _warned(f"the default here is 60 minutes; {_WEBHOOK}", "60"),
-        "default-managed-by-label-value": _warned("pods do not have that label"),
-        "default-pod-template": _warned(_WEBHOOK),
+        "default-timeout-minutes": _honoured("of runs that have none"),
+        "default-managed-by-label-value": _warned(
+            "Tekton's webhook gives the label to runs; pods do not have it, since Tekton's own controller "
+            "takes up the runs of pods that have it",
+            "tekton-pipelines",
+        ),
+        "default-pod-template": _honoured("merged below the podTemplate of each run"),
         "default-affinity-assistant-pod-template": _warned("there is no affinity assistant"),
         "default-cloud-events-sink": _warned(
             "CloudEvents are not sent; read Kubernetes Events or the status"
@@ -145,14 +147,15 @@ KEYS: Final[Mapping[str, Mapping[str, KeyRule]]] = {
         ),
         "default-max-matrix-combinations-count": _honoured("a matrix is refused by name"),
         "default-resolver-type": _warned("resolvers are not supported"),
-        "default-container-resource-requirements": _warned(
-            "containers have the resources that the run specifies"
+        "default-container-resource-requirements": _honoured(
+            "of containers that have none, by name, prefix or default"
         ),
-        "default-imagepullbackoff-timeout": _warned(
-            "an option sets how long the controller waits for a pod that cannot start"
+        "default-imagepullbackoff-timeout": _honoured(
+            "how long an image that cannot be pulled is waited for"
         ),
-        "default-create-container-error-timeout": _warned(
-            "an option sets how long the controller waits for a pod that cannot start"
+        "default-create-container-error-timeout": _honoured(
+            "how long a container is waited for whose creation takes the runtime too long; without it, as "
+            "long as the run may take"
         ),
         "default-maximum-resolution-timeout": _honoured("nothing is resolved here"),
         "default-sidecar-log-polling-interval": _honoured(

@@ -58,6 +58,7 @@ from resultsfw.tekton.pipelinerun.taskrun_results import WholeTaskRuns
 from resultsfw.tekton.pipelinerun.timeouts import refuse_timeouts, times_of
 from resultsfw.tekton.pipelinerun.validate_pipeline import tasks_of
 from resultsfw.tekton.pipelinerun.validate_references import refuse_references
+from resultsfw.tekton.spec.run_defaults import RunDefaults
 from resultsfw.tekton.spec.workspaces import claims_of
 
 __all__ = ["Known", "Observer", "failed_request", "refusal"]
@@ -127,12 +128,16 @@ class Observer:
         core: The core with the flags in effect.
         cluster: Where PipelineRuns and TaskRuns live.
         policies: What an operator forbids.
+        defaults: What runs have that do not say otherwise.
     """
 
-    def __init__(self, core: ResultsManager, cluster: Cluster, policies: Policies) -> None:
+    def __init__(
+        self, core: ResultsManager, cluster: Cluster, policies: Policies, defaults: RunDefaults
+    ) -> None:
         self._core = core
         self._cluster = cluster
         self._policies = policies
+        self._defaults = defaults
 
     def observe(self, known: Known) -> tuple[Known, Observation]:
         """Return what is known of a run now, and the observation to decide by."""
@@ -198,7 +203,7 @@ class Observer:
                     return known, Unlabelled(missing)
             refuse_timeouts(pipelinerun)
         plan = make_plan(pipelinerun, source.spec, source.name)
-        return replace(known, plan=plan, builder=TaskRunBuilder(pipelinerun)), None
+        return replace(known, plan=plan, builder=TaskRunBuilder(pipelinerun, self._defaults.timeout)), None
 
     def _refuse_forbidden(self, pipelinerun: Object, source: PipelineSource) -> None:
         """Raise RefusedRun for a run without TaskRuns yet that the operator's policies forbid."""

@@ -53,6 +53,7 @@ from resultsfw.tekton.pipelinerun.status_writer import StatusWriter, Warn
 from resultsfw.tekton.pipelinerun.taskrun_results import TaskRunReader, WholeTaskRuns
 from resultsfw.tekton.pipelinerun.timeouts import times_of
 from resultsfw.tekton.pipelinerun.validate_pipeline import tasks_of
+from resultsfw.tekton.spec.run_defaults import RunDefaults, with_run_defaults
 from resultsfw.tekton.spec.workspaces import make_claims
 
 __all__ = ["PipelineReconciler", "TaskRunReader"]
@@ -83,6 +84,7 @@ class PipelineReconciler:
         warn: Warns people of what a run's status cannot hold; besides the log.
         taskruns: Reads finished TaskRuns whose results ``cluster`` leaves out.
         policies: What an operator forbids.
+        defaults: What runs have that do not say otherwise.
     """
 
     def __init__(
@@ -94,13 +96,15 @@ class PipelineReconciler:
         warn: Warn = lambda *_: None,
         taskruns: TaskRunReader | None = None,
         policies: Policies | None = None,
+        defaults: RunDefaults | None = None,
     ) -> None:
         self.core = core
         self._taskruns = taskruns
         self._status = StatusWriter(cluster, warn)
         self._cluster = cluster
         self._clock = clock
-        self._observer = Observer(core, cluster, policies or Policies())
+        self._defaults = defaults or RunDefaults()
+        self._observer = Observer(core, cluster, policies or Policies(), self._defaults)
 
     def reconcile(self, namespace: str, name: str) -> float | None:
         """Take a PipelineRun as far as it goes now.
@@ -115,6 +119,7 @@ class PipelineReconciler:
             pipelinerun = self._cluster.get(PIPELINERUNS, namespace, name)
         except NotFoundError:
             return None
+        pipelinerun = with_run_defaults(pipelinerun, self._defaults)
         known = Known(pipelinerun, self._clock(), WholeTaskRuns(self._taskruns))
         while True:
             known, observation = self._observer.observe(known)

@@ -44,11 +44,13 @@ class TaskRunBuilder:
 
     Args:
         pipelinerun: The run.
+        default_timeout: The duration that a TaskRun without a timeout has.
     """
 
-    def __init__(self, pipelinerun: Object) -> None:
+    def __init__(self, pipelinerun: Object, default_timeout: str = DEFAULT_TIMEOUT) -> None:
         spec = pipelinerun["spec"]
         self._pipelinerun = pipelinerun
+        self._default_timeout = parse_duration(default_timeout)
         template = spec.get("taskRunTemplate") or {}
         self._default: Object = {
             "serviceAccountName": template.get("serviceAccountName"),
@@ -75,7 +77,7 @@ class TaskRunBuilder:
         own = self._default
         for entry in self._own.get(name, ()):
             own = _over(entry, own)
-        return _taskrun(self._pipelinerun, facts, name, child, own)
+        return _taskrun(self._pipelinerun, facts, name, child, own, default_timeout=self._default_timeout)
 
 
 def _over(own: Object, before: Object) -> Object:
@@ -90,7 +92,9 @@ def _over(own: Object, before: Object) -> Object:
     }
 
 
-def _taskrun(pipelinerun: Object, facts: Facts, name: str, child: str, own: Object) -> Object:
+def _taskrun(
+    pipelinerun: Object, facts: Facts, name: str, child: str, own: Object, *, default_timeout: int
+) -> Object:
     metadata, spec = pipelinerun["metadata"], pipelinerun["spec"]
     task = facts.inputs.task(name)
     inner = task.get("taskSpec")
@@ -104,7 +108,7 @@ def _taskrun(pipelinerun: Object, facts: Facts, name: str, child: str, own: Obje
         "stepSpecs": own.get("stepSpecs") or None,
         "sidecarSpecs": own.get("sidecarSpecs") or None,
         "computeResources": own.get("computeResources") or None,
-        "timeout": _timeout(task, own, facts.times, final=facts.is_final(name)),
+        "timeout": _timeout(task, own, facts.times, default_timeout, final=facts.is_final(name)),
         "workspaces": _workspaces(metadata.get("uid", ""), facts.inputs.workspaces(name), task) or None,
         "managedBy": spec.get("managedBy"),
         "taskRef": unprotect(task.get("taskRef")),
@@ -156,12 +160,12 @@ def _as_given(params: list[Object] | None) -> list[Object] | None:
     return params and [{**param, "value": unprotect_names(param.get("value"), _NOT_READ)} for param in params]
 
 
-def _timeout(task: Object, own: Object, times: Times, *, final: bool) -> str | None:
-    """Return a Task's timeout: its own, or that of its part of the run where it is over the default."""
+def _timeout(task: Object, own: Object, times: Times, default: int, *, final: bool) -> str | None:
+    """Return a Task's timeout: its own, or that of its part of the run where it is over the default (ns)."""
     if given := own.get("timeout") or task.get("timeout"):
         return str(given)
     part = times.finally_ if final else times.tasks
-    if part is None or 0 < part * _NANO <= parse_duration(DEFAULT_TIMEOUT):
+    if part is None or 0 < part * _NANO <= default:
         return None
     return format_duration(int(part * _NANO))
 

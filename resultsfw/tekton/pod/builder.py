@@ -1,8 +1,8 @@
 """From a TaskRun and its Task's spec to the Pod, built as Tekton builds it."""
 
 import math
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 from resultsfw import jsons
@@ -90,6 +90,8 @@ class PodOptions:
         security_context: Give the init containers what the ``restricted`` Pod Security level asks
             (Tekton's ``set-security-context``).
         read_only_root_filesystem: With ``security_context``, theirs is read-only too.
+        container_resources: Resources of containers that have none, by container name, ``prefix-NAME`` or
+            ``default`` (``default-container-resource-requirements``).
         keep_pod_on_cancel: The pod of a run that is cancelled or out of time is not deleted; its Steps
             watch the annotation ``tekton.dev/cancel`` and end themselves, as Tekton's.
     """
@@ -106,6 +108,7 @@ class PodOptions:
     security_context: bool = False
     read_only_root_filesystem: bool = False
     keep_pod_on_cancel: bool = False
+    container_resources: Mapping[str, Object] = field(default_factory=dict)
 
 
 def build_pod(

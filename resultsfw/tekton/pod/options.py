@@ -8,6 +8,7 @@ from typing import Any, Final
 from resultsfw.errors import FlagError
 from resultsfw.tekton.api.configmaps import BOOLEANS
 from resultsfw.tekton.pod.builder import PodOptions
+from resultsfw.tekton.pod.container_resources import container_resources_of
 
 __all__ = ["POD_FLAGS", "pod_options"]
 
@@ -35,6 +36,8 @@ def pod_options(
     found: dict[str, Any] = {}
     if account := defaults.get("default-service-account", "").strip():
         found["service_account"] = account
+    if resources := container_resources_of(defaults):
+        found["container_resources"] = resources
     for key, option in POD_FLAGS.items():
         text = data.get(key, "").strip()
         if not text:

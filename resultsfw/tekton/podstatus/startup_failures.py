@@ -1,6 +1,6 @@
 """Tell from a pod's status why its Steps will never start: no node, or a container that cannot start."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -8,6 +8,7 @@ from typing import Final
 from resultsfw.cluster import Object
 from resultsfw.pods import RESULTS_SIDECAR, container_statuses, native_sidecars
 from resultsfw.tekton.api import reasons
+from resultsfw.tekton.api.configmap_values import duration_seconds
 from resultsfw.tekton.api.kinds import is_sidecar, is_step
 from resultsfw.tekton.api.times import parse_time
 from resultsfw.tekton.podstatus.pod_state import (
@@ -15,17 +16,35 @@ from resultsfw.tekton.podstatus.pod_state import (
     steps_may_have_started,
 )
 
-__all__ = ["Unscheduled", "cannot_start", "unscheduled", "unscheduled_too_long"]
+__all__ = [
+    "StartTolerance",
+    "Unscheduled",
+    "cannot_start",
+    "start_tolerance_of",
+    "tolerated_for",
+    "unscheduled",
+    "unscheduled_too_long",
+]
 
 _UNPULLABLE: Final = frozenset({"ErrImageNeverPull", "ImagePullBackOff", "InvalidImageName"})
 """Waiting reasons of an image. Not ``ErrImagePull``: the first pull may fail and the next succeed."""
 
-_RECOVERS: Final = ("context deadline exceeded", "failed to create subPath directory", "failed to reserve")
+_TIMES_OUT: Final = "context deadline exceeded"
+"""In the message of a container whose creation took the runtime too long."""
+
+_RECOVERS: Final = (_TIMES_OUT, "failed to create subPath directory", "failed to reserve")
 """In the message of a container that could not be created: the kubelet tries again and may succeed. The
 runtime is under load, a directory may still be created, or an abandoned attempt still holds the name."""
 
+_READY_TO_START: Final = frozenset({"Initialized", "PodReadyToStartContainers"})
+"""Conditions of a pod whose last transition is the time from which Tekton counts a `StartTolerance`."""
+
 _TRIES: Final = 2
 """Restarts of a native results sidecar, before any Step has started, after which the pod is given up."""
+
+
+_NOT_CREATED: Final = frozenset({reasons.CONFIG_ERROR, "CreateContainerError"})
+"""Waiting reasons of a container that the runtime could not create."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +58,35 @@ class Unscheduled:
 
     since: datetime
     message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartTolerance:
+    """How long a container that cannot start now is waited for, in seconds since its pod could start any.
+
+    Attributes:
+        image_pull: With ``ImagePullBackOff``; 0: not at all (``default-imagepullbackoff-timeout``).
+        create_container: Whose creation takes the runtime too long; 0: as long as the run may take
+            (``default-create-container-error-timeout``; with 0, Tekton does not wait).
+    """
+
+    image_pull: float = 0
+    create_container: float = 0
+
+
+_NO_TOLERANCE: Final = StartTolerance()
+
+
+def start_tolerance_of(defaults: Mapping[str, str]) -> StartTolerance:
+    """Return the tolerance under the data of ``config-defaults``.
+
+    Raises:
+        FlagError: A key is no duration; its subject is the key.
+    """
+    return StartTolerance(
+        image_pull=duration_seconds(defaults, "default-imagepullbackoff-timeout") or 0,
+        create_container=duration_seconds(defaults, "default-create-container-error-timeout") or 0,
+    )
 
 
 def unscheduled(pod: Object) -> Unscheduled | None:
@@ -73,16 +121,36 @@ def unscheduled_too_long(
     )
 
 
-def cannot_start(pod: Object) -> tuple[str, str] | None:
+def tolerated_for(pod: Object, tolerance: StartTolerance, now: datetime) -> float | None:
+    """Return the seconds until a container that cannot start is given up; ``None``: nothing is awaited."""
+    left = [
+        (end - now).total_seconds()
+        for status in _waiting(pod)
+        if (end := _tolerated_until(status["state"]["waiting"], pod, tolerance)) is not None and end > now
+    ]
+    return min(left, default=None)
+
+
+def cannot_start(
+    pod: Object, tolerance: StartTolerance = _NO_TOLERANCE, now: datetime | None = None
+) -> tuple[str, str] | None:
     """Return reason and message, Tekton's where it has them, if a container of the pod can never start.
 
     Tekton checks Steps and Sidecars only (checkPodFailed, pkg/reconciler/taskrun/taskrun.go): there, a run
     whose init container cannot start waits for its timeout.
+
+    Args:
+        pod: With its status.
+        tolerance: What is waited for, and how long.
+        now: The time; ``None``: after every tolerance.
     """
     for status in _waiting(pod):
         waiting = status["state"]["waiting"]
         reason, message = waiting.get("reason", ""), waiting.get("message", "")
-        if any(words in message for words in _RECOVERS):
+        end = _tolerated_until(waiting, pod, tolerance)
+        if end is None and any(words in message for words in _RECOVERS):
+            continue
+        if end is not None and now is not None and now < end:
             continue
         where = f"the {_described(status['name'])} in TaskRun {_quoted(_run(pod))}"
         quotation = f'The pod errored with the message: "{message}."'
@@ -96,6 +164,24 @@ def cannot_start(pod: Object) -> tuple[str, str] | None:
         if reason == "FailedMount":  # the local engine; a kubelet reports it only as an Event
             return reason, f"{where} failed to start. {quotation}"
     return _crashing(pod)
+
+
+def _tolerated_until(waiting: Object, pod: Object, tolerance: StartTolerance) -> datetime | None:
+    """Return when a waiting container is given up; ``None`` for one whose kind has no limit of its own."""
+    reason = waiting.get("reason", "")
+    if reason == "ImagePullBackOff":
+        seconds = tolerance.image_pull
+    elif reason in _NOT_CREATED and _TIMES_OUT in waiting.get("message", ""):
+        seconds = tolerance.create_container
+    else:
+        return None
+    since = [
+        when
+        for condition in pod.get("status", {}).get("conditions") or ()
+        if condition.get("type") in _READY_TO_START
+        and (when := parse_time(condition.get("lastTransitionTime"))) is not None
+    ]
+    return max(since) + timedelta(seconds=seconds) if seconds and since else None
 
 
 def _waiting(pod: Object) -> Iterator[Object]:

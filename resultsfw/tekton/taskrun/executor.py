@@ -22,6 +22,7 @@ from resultsfw.tekton.api.names import pod_name
 from resultsfw.tekton.api.policies import Policies
 from resultsfw.tekton.pod.builder import PodOptions
 from resultsfw.tekton.podstatus.ready_signal import REPEAT_SECONDS, ReadySignal
+from resultsfw.tekton.podstatus.startup_failures import StartTolerance
 from resultsfw.tekton.podstatus.step_states import pod_status_fields
 from resultsfw.tekton.spec.declared_results import run_of
 from resultsfw.tekton.taskrun import actions, credentials
@@ -109,6 +110,7 @@ class Executor:
         cluster: Where TaskRuns and Pods live.
         options: Images and defaults of the pods.
         policies: What an operator forbids.
+        tolerance: How long containers that cannot start are waited for.
         tell: Records an Event on a TaskRun: reason and message.
     """
 
@@ -119,11 +121,13 @@ class Executor:
         *,
         options: PodOptions,
         policies: Policies,
+        tolerance: StartTolerance,
         tell: Callable[[Object, str, str], None],
     ) -> None:
         self.core = core
         self._cluster = cluster
         self._options = options
+        self._tolerance = tolerance
         self._credentials = WithheldCredentials(cluster, options=options, policies=policies, tell=tell)
         self._pods = PodCreator(core, cluster, options, policies)
         self._handlers: dict[type[Action], Callable[[Any, Attempt], Attempt | Finished]] = {
@@ -230,7 +234,9 @@ class Executor:
         return self._with_pod(attempt, taskrun, pod)
 
     def _with_pod(self, attempt: Attempt, taskrun: Object, pod: Object) -> Attempt:
-        seen = observe(taskrun, pod, attempt.seen.now, nop_image=self._options.nop_image)
+        seen = observe(
+            taskrun, pod, attempt.seen.now, nop_image=self._options.nop_image, tolerance=self._tolerance
+        )
         stamp = None
         with contextlib.suppress(BackendError):
             stamp = recorded_stamp(self.core, taskrun, pod)

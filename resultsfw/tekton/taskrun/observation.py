@@ -15,7 +15,12 @@ from resultsfw.tekton.api.times import parse_time
 from resultsfw.tekton.podstatus.pod_state import all_containers_ended, is_scheduled, steps_may_have_started
 from resultsfw.tekton.podstatus.progress import Progress, progress_of
 from resultsfw.tekton.podstatus.ready_signal import NOTHING_DUE, ReadySignal, ready_signal
-from resultsfw.tekton.podstatus.startup_failures import Unscheduled, unscheduled
+from resultsfw.tekton.podstatus.startup_failures import (
+    StartTolerance,
+    Unscheduled,
+    tolerated_for,
+    unscheduled,
+)
 from resultsfw.tekton.taskrun.initial_status import is_pending
 from resultsfw.tekton.taskrun.pod_lifecycle import outliving_sidecars
 from resultsfw.tekton.taskrun.termination import (
@@ -108,6 +113,7 @@ class PodObservation:
             a pod without a node: no kubelet can be asked.
         scheduled: It is bound to a node.
         unscheduled: What the scheduler says of a pod it finds no node for.
+        tolerated_for: Seconds until a container that cannot start now is given up; ``None``: none is.
         steps_may_have_started: Whether there can be results.
         all_ended: No container runs any more, nor will.
         sidecars_run: The Steps have ended, and Sidecars that the kubelet does not end still run.
@@ -127,6 +133,7 @@ class PodObservation:
     terminating_for: float | None = None
     scheduled: bool = True
     unscheduled: Unscheduled | None = None
+    tolerated_for: float | None = None
     steps_may_have_started: bool = True
     all_ended: bool = False
     sidecars_run: bool = False
@@ -173,7 +180,14 @@ class Observation:
     verdict: Verdict | None = None
 
 
-def observe(taskrun: Object, pod: Object | None, now: datetime, *, nop_image: str = "") -> Observation:
+def observe(
+    taskrun: Object,
+    pod: Object | None,
+    now: datetime,
+    *,
+    nop_image: str = "",
+    tolerance: StartTolerance | None = None,
+) -> Observation:
     """Return what a TaskRun and its pod say. Reads nothing else and changes nothing.
 
     Args:
@@ -181,6 +195,7 @@ def observe(taskrun: Object, pod: Object | None, now: datetime, *, nop_image: st
         pod: As last read, if its TaskRun's status names it; else ``None``.
         now: The time.
         nop_image: The image by which Sidecars are ended.
+        tolerance: How long containers that cannot start are waited for.
     """
     metadata, status = taskrun["metadata"], taskrun.get("status", {})
     if metadata.get("deletionTimestamp"):
@@ -199,22 +214,34 @@ def observe(taskrun: Object, pod: Object | None, now: datetime, *, nop_image: st
         # The stamp is written before the pod is created, and the pod's name only after that.
         pod_may_exist=recorded or stamped,
         lookup=Lookup.NOT_READ if pod is None else Lookup.FOUND,
-        pod=None if pod is None else _observe_pod(taskrun, pod, now, nop_image),
+        pod=None
+        if pod is None
+        else _observe_pod(taskrun, pod, now, nop_image, tolerance or StartTolerance()),
     )
 
 
-def _observe_pod(taskrun: Object, pod: Object, now: datetime, nop_image: str) -> PodObservation:
+def _observe_pod(
+    taskrun: Object, pod: Object, now: datetime, nop_image: str, tolerance: StartTolerance
+) -> PodObservation:
     progress = progress_of(pod, now)
     end, unreadable = deadline(taskrun), unreadable_since(taskrun)
     return PodObservation(
         name=pod["metadata"]["name"],
         progress=progress,
-        cause=termination_cause(taskrun, pod, progress, now, may_be_late=end is not None and now >= end),
+        cause=termination_cause(
+            taskrun,
+            pod,
+            progress,
+            now,
+            may_be_late=end is not None and now >= end,
+            tolerance=tolerance,
+        ),
         stop=stop_annotation(pod),
         terminating=is_terminating(pod),
         terminating_for=_terminating_for(pod, now),
         scheduled=is_scheduled(pod),
         unscheduled=unscheduled(pod),
+        tolerated_for=None if progress.steps_done else tolerated_for(pod, tolerance, now),
         steps_may_have_started=steps_may_have_started(pod),
         all_ended=all_containers_ended(pod),
         sidecars_run=progress.steps_done and bool(outliving_sidecars(pod, nop_image)),

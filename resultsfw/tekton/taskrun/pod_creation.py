@@ -22,6 +22,7 @@ from resultsfw.tekton.api.owners import owns
 from resultsfw.tekton.api.policies import Policies
 from resultsfw.tekton.api.refusals import RefusedRun, pod_refused
 from resultsfw.tekton.pod.builder import PodOptions, build_pod_and_maps
+from resultsfw.tekton.pod.container_resources import with_container_resources
 from resultsfw.tekton.pod.containers import PARAMS_MOUNT
 from resultsfw.tekton.spec.param_files import large_params, largest_param_note
 from resultsfw.tekton.spec.param_references import ResolvedReferences, resolve_references
@@ -153,6 +154,7 @@ class PodCreator:
         pod = self._core.place_files(run, pod, whole.files, PARAMS_MOUNT)
         annotations = taskrun["metadata"].get("annotations") or {}
         pod = self._core.prepare_pod(run, pod, cluster=self._cluster, annotations=annotations)
+        pod = with_container_resources(pod, self._options.container_resources)
         return _Prepared(config_maps, pod, required_metadata(self._core, taskrun, pod), whole)
 
     def _write_metadata(self, taskrun: Object, required: Object) -> Object:

@@ -15,6 +15,8 @@ from resultsfw.tekton.api.owners import owns
 from resultsfw.tekton.api.policies import Policies
 from resultsfw.tekton.api.times import format_time
 from resultsfw.tekton.pod.builder import PodOptions
+from resultsfw.tekton.podstatus.startup_failures import StartTolerance
+from resultsfw.tekton.spec.run_defaults import RunDefaults, with_run_defaults
 from resultsfw.tekton.taskrun.completion import failed_status
 from resultsfw.tekton.taskrun.decision import MOST_ROUNDS, decide
 from resultsfw.tekton.taskrun.executor import Attempt, Executor, Finished
@@ -36,6 +38,8 @@ class Reconciler:
         timing: How long it waits.
         clock: Tells the time; UTC.
         policies: What an operator forbids.
+        tolerance: How long containers that cannot start are waited for.
+        defaults: What runs have that do not say otherwise.
         tell: Records an Event on a TaskRun: reason and message.
     """
 
@@ -48,14 +52,22 @@ class Reconciler:
         timing: Timing | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         policies: Policies | None = None,
+        tolerance: StartTolerance | None = None,
+        defaults: RunDefaults | None = None,
         tell: Callable[[Object, str, str], None] = lambda *_: None,
     ) -> None:
         self.core = core
         self._cluster = cluster
         self._timing = timing or Timing()
         self._clock = clock
+        self._defaults = defaults or RunDefaults()
         self._executor = Executor(
-            core, cluster, options=options or PodOptions(), policies=policies or Policies(), tell=tell
+            core,
+            cluster,
+            options=options or PodOptions(),
+            policies=policies or Policies(),
+            tolerance=tolerance or StartTolerance(),
+            tell=tell,
         )
 
     def reconcile(self, namespace: str, name: str) -> float | None:
@@ -73,7 +85,7 @@ class Reconciler:
         except NotFoundError:
             return None
         try:
-            return self._run_to_wait(taskrun)
+            return self._run_to_wait(with_run_defaults(taskrun, self._defaults))
         except ObjectTooLargeError as error:
             self._fail_too_large(namespace, name, error)
             return None

@@ -56,6 +56,8 @@ def requeue_after(
         # log of a pod that is deleted is there for about a second.
         since = now if pod.terminating else progress.ended_at or now
         waits.append(min(max((now - since).total_seconds(), 0.2), 5.0))
+    if pod.tolerated_for is not None:
+        waits.append(pod.tolerated_for)
     if pod.unscheduled is not None and timing.unschedulable:
         waits.append(timing.unschedulable - (now - pod.unscheduled.since).total_seconds())
     return max(0.05, min(waits)) if waits else None

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from resultsfw.tekton.api.policies import Policies, policies_of
 from resultsfw.tekton.pod.builder import PodOptions
 from resultsfw.tekton.pod.options import pod_options
+from resultsfw.tekton.podstatus.startup_failures import StartTolerance, start_tolerance_of
+from resultsfw.tekton.spec.run_defaults import RunDefaults, run_defaults_of
 
 __all__ = ["Settings", "settings_of"]
 
@@ -17,10 +19,14 @@ class Settings:
     Attributes:
         pods: How pods are built.
         policies: What runs may not do.
+        runs: What runs have that do not say otherwise.
+        tolerance: How long containers that cannot start are waited for.
     """
 
     pods: PodOptions = field(default_factory=PodOptions)
     policies: Policies = field(default_factory=Policies)
+    runs: RunDefaults = field(default_factory=RunDefaults)
+    tolerance: StartTolerance = field(default_factory=StartTolerance)
 
 
 def settings_of(
@@ -36,4 +42,9 @@ def settings_of(
     Raises:
         FlagError: A key has a value it cannot have; its subject is the key.
     """
-    return Settings(pod_options(flags, given or PodOptions(), defaults), policies_of(flags, defaults))
+    return Settings(
+        pod_options(flags, given or PodOptions(), defaults),
+        policies_of(flags, defaults),
+        run_defaults_of(defaults),
+        start_tolerance_of(defaults),
+    )

@@ -12,7 +12,7 @@ from resultsfw.tekton.api.durations import format_duration, parse_duration
 from resultsfw.tekton.api.times import DEFAULT_TIMEOUT, format_time, latest_start, parse_time, timeout_of
 from resultsfw.tekton.podstatus.pod_state import disruption_reason
 from resultsfw.tekton.podstatus.progress import Progress, StepNotEnded
-from resultsfw.tekton.podstatus.startup_failures import cannot_start
+from resultsfw.tekton.podstatus.startup_failures import StartTolerance, cannot_start
 
 __all__ = [
     "StopAnnotation",
@@ -78,7 +78,13 @@ def stop_annotation(pod: Object) -> StopAnnotation | None:
 
 
 def termination_cause(
-    taskrun: Object, pod: Object, progress: Progress, now: datetime, *, may_be_late: bool = True
+    taskrun: Object,
+    pod: Object,
+    progress: Progress,
+    now: datetime,
+    *,
+    may_be_late: bool = True,
+    tolerance: StartTolerance | None = None,
 ) -> TerminationCause | None:
     """Return why a run ends if its Steps do not end it; ``None`` if nothing but them ends it.
 
@@ -91,6 +97,7 @@ def termination_cause(
         progress: Of the pod.
         now: The time.
         may_be_late: ``False`` if the caller knows that the deadline is not reached.
+        tolerance: How long containers that cannot start are waited for.
     """
     if (mark := stop_annotation(pod)) is not None:
         return mark.cause if mark.cause.reason else None
@@ -103,7 +110,7 @@ def termination_cause(
             reasons.POD_DELETED, f'pod "{metadata["name"]}" was deleted before its run was over{by}'
         )
     if not progress.steps_done:
-        fault = cannot_start(pod)
+        fault = cannot_start(pod, tolerance or StartTolerance(), now)
         broken = TerminationCause(*fault) if fault else None
         waiting = progress.running  # newer than the run's condition
         late = timed_out(taskrun, now, waiting) if may_be_late else None

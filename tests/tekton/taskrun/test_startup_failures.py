@@ -4,6 +4,10 @@ import pytest
 from taskrun_harness import SIDECAR, TaskRunHarness
 
 from resultsfw import Object
+from resultsfw.errors import FlagError
+from resultsfw.tekton.api.times import format_time
+from resultsfw.tekton.podstatus.startup_failures import start_tolerance_of
+from resultsfw.tekton.taskrun.reconciler import Reconciler
 
 PULL = "Back-off pulling image"
 
@@ -91,3 +95,49 @@ def test_an_image_that_cannot_be_pulled_is_tried_again_where_retries_are_left(ha
     assert harness.condition["reason"] == "ToBeRetried"
     harness.reconcile()
     assert harness.taskrun["status"]["podName"] == "run-pod-retry1"
+
+
+TOLERANT = {
+    "default-imagepullbackoff-timeout": "5m",
+    "default-create-container-error-timeout": "1m30s",
+}
+
+
+@pytest.mark.parametrize(
+    ("reason", "message", "seconds", "failure"),
+    [
+        ("ImagePullBackOff", PULL, 300, "TaskRunImagePullFailed"),
+        ("CreateContainerError", "context deadline exceeded", 90, "PodCreationFailed"),
+        ("CreateContainerConfigError", "context deadline exceeded", 90, "CreateContainerConfigError"),
+    ],
+)
+def test_a_container_that_may_recover_is_waited_for_as_long_as_config_defaults_say(
+    harness, reason, message, seconds, failure
+):
+    harness.reconciler = Reconciler(
+        harness.reconciler.core,
+        harness.cluster,
+        clock=harness.clock,
+        tolerance=start_tolerance_of(TOLERANT),
+    )
+    harness.submit()
+    harness.reconcile()
+    since = {
+        "type": "PodReadyToStartContainers",
+        "status": "True",
+        "lastTransitionTime": format_time(harness.clock()),
+    }
+    harness.kubelet("Pending", {"step-build": _waits(reason, message)}, conditions=[since])
+    harness.clock.forward(10)
+    assert harness.reconcile() == seconds - 10
+    assert harness.condition["status"] == "Unknown"
+    harness.clock.forward(seconds - 10)
+    harness.reconcile()
+    assert harness.condition["reason"] == failure
+
+
+def test_a_tolerance_that_is_no_duration_is_refused_by_its_key():
+    for key in TOLERANT:
+        with pytest.raises(FlagError, match="no duration") as caught:
+            start_tolerance_of({key: "5"})
+        assert caught.value.subject == key

@@ -1,0 +1,71 @@
+"""Parse the values of Tekton's ConfigMaps; an invalid value is refused by its key."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import yaml
+
+from resultsfw.errors import FlagError
+from resultsfw.tekton.api.durations import parse_duration
+
+__all__ = ["duration_seconds", "whole_number", "yaml_mapping"]
+
+_SHOWN: Final = 60
+
+
+def whole_number(data: Mapping[str, str], key: str) -> int | None:
+    """Return a key's whole number, 0 or more; ``None`` without the key. Empty is invalid, as in Tekton.
+
+    Raises:
+        FlagError: It is none; its subject is the key.
+    """
+    if (text := data.get(key)) is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) <= len(str(2**31))):
+        raise _invalid(key, text, "is no whole number of 0 or more")
+    return int(text)
+
+
+def duration_seconds(data: Mapping[str, str], key: str) -> float | None:
+    """Return a key's duration in seconds, 0 or more; ``None`` without the key.
+
+    Raises:
+        FlagError: It is none; its subject is the key.
+    """
+    if (text := data.get(key)) is None:
+        return None
+    try:
+        seconds = parse_duration(text) / 1_000_000_000
+    except ValueError as error:
+        raise _invalid(key, text, f"is {error}") from error
+    if seconds < 0:
+        raise _invalid(key, text, "is below zero")
+    return seconds
+
+
+def yaml_mapping(data: Mapping[str, str], key: str) -> dict[str, Any]:
+    """Return a key's mapping of YAML or JSON; without the key, or where it says nothing, an empty one.
+
+    Aliases are refused: a few lines of them can stand for more values than there is memory.
+
+    Raises:
+        FlagError: It is none; its subject is the key.
+    """
+    text = data.get(key, "")
+    try:
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)):
+            raise FlagError(f'the key "{key}" has an alias (*): write the value out', subject=key)
+        value = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        place = getattr(error, "problem_mark", None)
+        where = f" (line {place.line + 1})" if place else ""
+        raise FlagError(f'the key "{key}" is not YAML{where}', subject=key) from error
+    if value is None:
+        return {}
+    if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):
+        raise FlagError(f'the key "{key}" is no mapping of names to values', subject=key)
+    return value
+
+
+def _invalid(key: str, text: str, why: str) -> FlagError:
+    return FlagError(f'invalid value for the key "{key}": "{text[:_SHOWN]}" {why}', subject=key)
