@@ -373,9 +373,9 @@ FLAGS = "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: feature-flags}}\ndat
 
 
 def test_a_field_unknown_to_kubernetes_is_warned_about(cli, write, manifest):
-    text = manifest().replace("taskSpec:\n", "taskSpec:\n    volumes: [{name: v, emptydir: {}}]\n", 1)
+    text = manifest().replace("taskSpec:\n", "taskSpec:\n    volumes: [{name: v, emptyDirs: {}}]\n", 1)
     ran = cli("run", write("x.yaml", text))
     assert ran.status == 0
     said = " ".join(ran.err.split())
-    assert "spec.taskSpec.volumes[0].emptydir: no field of Kubernetes that is known here" in said
+    assert "spec.taskSpec.volumes[0].emptyDirs: no field of Kubernetes that is known here" in said
     assert 'did you mean "emptyDir"?' in said

@@ -284,7 +284,7 @@ def test_options_of_a_backend_that_is_not_installed_are_a_warning(make_flags):
     ("name", "data", "said"),
     [
         ("config-events", {"sink": "https://host"}, "CloudEvents are not sent"),
-        ("config-defaults", {"default_timeout_minutes": "5"}, "the default here is 60 minutes"),
+        ("config-defaults", {"default_cloud_events_sink": "https://host"}, "CloudEvents are not sent"),
     ],
 )
 def test_keys_without_effect_are_reported_on_their_own_configmap(make_flags, name, data, said):
