@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from resultsfw.cli import documents
+from resultsfw import documents
 from resultsfw.cluster import Object
 from resultsfw.errors import InputError
 

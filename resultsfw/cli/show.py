@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.text import Text
 
 from resultsfw.cli.advice import Advice, without_hints
-from resultsfw.cli.documents import means_itself
 from resultsfw.cluster import Object
+from resultsfw.documents import means_itself
 from resultsfw.errors import CorruptError
 from resultsfw.references import read_reference
 from resultsfw.types import CollectionOutcome, Reference

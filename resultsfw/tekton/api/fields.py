@@ -17,7 +17,6 @@ HERMETIC_ANNOTATION: Final = "experimental.tekton.dev/execution-mode"
 
 _OTHERWISE: Final = "remove it, or run it with Tekton's own controller"
 _ACTIONS: Final = "StepActions are not supported here: write the Step out in its place"
-_RESOLVERS: Final = "resolvers are not supported here: refer to it by name, or embed it"
 _CUSTOM: Final = f"custom tasks are not supported here: {_OTHERWISE}"
 _NESTED: Final = f"Pipelines in Pipelines are not supported here: {_OTHERWISE}"
 _MATRIX: Final = "a matrix is not supported here: write its Pipeline Tasks out"
@@ -31,13 +30,10 @@ class Rule:
     Attributes:
         refused: Why the field is refused and what to do instead; empty where it is honoured.
         of: The type in `FIELDS` of the value, or of its items; empty for a plain value.
-        later: Beside a ``resolver`` the refusal is made where the reference is followed, because Tekton has a
-            reason of its own for that (``TaskRunResolutionFailed``, ``CouldntGetPipeline``).
     """
 
     refused: str = ""
     of: str = ""
-    later: bool = False
 
 
 def _honoured(fields: str) -> dict[str, Rule]:
@@ -49,9 +45,9 @@ def _honoured(fields: str) -> dict[str, Rule]:
     return rules
 
 
-def _refused(why: str, fields: str, *, later: bool = False) -> dict[str, Rule]:
+def _refused(why: str, fields: str) -> dict[str, Rule]:
     """Return rules of fields that are refused, all for one cause."""
-    return {name: Rule(why, rule.of, later) for name, rule in _honoured(fields).items()}
+    return {name: Rule(why, rule.of) for name, rule in _honoured(fields).items()}
 
 
 _CONTAINER: Final = (
@@ -77,10 +73,7 @@ FIELDS: Final[Mapping[str, Mapping[str, Rule]]] = {
     "TaskBreakpoints": _refused(_DEBUG, "onFailure beforeSteps"),
     "TaskRunStepSpec": _honoured("name computeResources"),
     "TaskRunSidecarSpec": _honoured("name computeResources"),
-    "TaskRef": {
-        **_honoured("name kind apiVersion"),
-        **_refused(_RESOLVERS, "resolver params:Param", later=True),
-    },
+    "TaskRef": _honoured("name kind apiVersion resolver params:Param"),
     "TaskSpec": _honoured(_TASK),
     "ParamSpec": _honoured("name type description properties default enum"),
     "PropertySpec": _honoured("type"),
@@ -120,10 +113,7 @@ FIELDS: Final[Mapping[str, Mapping[str, Rule]]] = {
         "taskRunSpecs:PipelineTaskRunSpec "
         "managedBy"
     ),
-    "PipelineRef": {
-        **_honoured("name apiVersion"),
-        **_refused(_RESOLVERS, "resolver params:Param", later=True),
-    },
+    "PipelineRef": _honoured("name apiVersion resolver params:Param"),
     "TimeoutFields": _honoured("pipeline tasks finally"),
     "PipelineTaskRunTemplate": _honoured("podTemplate:Template serviceAccountName"),
     "PipelineTaskRunSpec": _honoured(

@@ -12,7 +12,9 @@ __all__ = [
     "PIPELINES",
     "READY_ANNOTATION",
     "RELEASED_ANNOTATION",
+    "RESOLUTION_REQUESTS",
     "SERVICE_ACCOUNTS",
+    "STEP_ACTIONS",
     "TASKRUNS",
     "TASKS",
     "TASK_LABEL",
@@ -27,6 +29,10 @@ SERVICE_ACCOUNTS: Final = Kind("", "v1", "serviceaccounts", "ServiceAccount")
 TASKS: Final = Kind("tekton.dev", "v1", "tasks", "Task")
 PIPELINES: Final = Kind("tekton.dev", "v1", "pipelines", "Pipeline")
 PIPELINERUNS: Final = Kind("tekton.dev", "v1", "pipelineruns", "PipelineRun")
+STEP_ACTIONS: Final = Kind("tekton.dev", "v1beta1", "stepactions", "StepAction")
+RESOLUTION_REQUESTS: Final = Kind(
+    "resolution.tekton.dev", "v1beta1", "resolutionrequests", "ResolutionRequest"
+)
 
 TASK_LABEL: Final = "tekton.dev/task"
 """By this ``tkn task`` and others find the runs of a Task."""

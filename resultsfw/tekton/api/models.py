@@ -14,9 +14,11 @@ from resultsfw.tekton.api.unsupported import unsupported_parts
 
 __all__ = [
     "Model",
+    "Ref",
     "Task",
     "TaskRun",
     "TaskSpec",
+    "is_url",
     "refuse_foreign",
     "validate_document",
     "validate_task_document",
@@ -28,8 +30,15 @@ _LONGEST_NAME: Final = 63
 """Of a run, Task, Pipeline or Pipeline Task (Tekton's webhook): the names become labels' values."""
 
 
+_URL: Final = re.compile(r"[A-Za-z0-9_-]:/")
+
 _SHOWN: Final = 80
 """Characters of a kind or apiVersion that a message shows."""
+
+
+def is_url(name: str) -> bool:
+    """Return whether a reference's name is a URL, as Tekton tells (RefNameLikeUrl): it is for a resolver."""
+    return _URL.search(name) is not None
 
 
 def _name(text: str) -> str:
@@ -229,14 +238,31 @@ class When(Model):
     cel: str = ""
 
 
-class TaskRef(Model):
-    """A Task or StepAction by name or resolver."""
+class Ref(Model):
+    """A reference by name or resolver. The rules, and their words, are those of Tekton's validateRef."""
 
     name: str = ""
-    kind: str = ""
-    api_version: str = ""
     resolver: str = ""
     params: list[Param] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _resolvable(self) -> Self:
+        if self.name and self.params:
+            raise ValueError("expected exactly one, got both: name, params")
+        if self.params and not self.resolver:
+            raise ValueError("missing field(s): resolver")
+        if self.name and self.resolver and not is_url(self.name):
+            raise ValueError("invalid value: invalid URI for request: name")
+        if self.name and not self.resolver and is_url(self.name):
+            raise ValueError("missing field(s): resolver")
+        return self
+
+
+class TaskRef(Ref):
+    """A Task or StepAction by name or resolver."""
+
+    kind: str = ""
+    api_version: str = ""
 
 
 class TaskStep(StepTemplate):

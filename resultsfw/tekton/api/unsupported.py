@@ -69,8 +69,7 @@ def _fields(value: Any, of: str, path: str) -> Iterator[tuple[str, str]]:
         if rule is None or inner in _EMPTY:
             continue  # what Tekton does not have, the models refuse
         if rule.refused:
-            if not (rule.later and value.get("resolver")):
-                yield f"{path}.{name}", rule.refused
+            yield f"{path}.{name}", rule.refused
         elif rule.of:
             yield from _fields(inner, rule.of, f"{path}.{name}")
 

@@ -17,6 +17,7 @@ from resultsfw.tekton.api.models import (
     ParamSpec,
     Plain,
     PodTemplate,
+    Ref,
     Requirements,
     Resources,
     TaskRef,
@@ -90,13 +91,10 @@ class PipelineWhen(When):
         return self
 
 
-class PipelineRef(Model):
+class PipelineRef(Ref):
     """A Pipeline by name or resolver."""
 
-    name: str = ""
     api_version: str = ""
-    resolver: str = ""
-    params: list[Param] = Field(default_factory=list)
 
 
 class PipelineTask(Model):

@@ -13,6 +13,7 @@ from resultsfw.tekton.taskrun.termination import TerminationCause
 __all__ = [
     "Action",
     "AskWhetherReady",
+    "AwaitResolution",
     "BackOff",
     "CleanUp",
     "Collect",
@@ -72,6 +73,21 @@ class RecordPod:
 
 
 # The attempt has no pod, and will not get one in this pass.
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitResolution:
+    """Write that a resolver has not answered yet. Ends the pass.
+
+    Attributes:
+        reason: Of the condition.
+        message: Of the condition.
+        requeue_after: Seconds until the answer is looked for again, if no change of the request comes first.
+    """
+
+    reason: str
+    message: str
+    requeue_after: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +234,7 @@ Action = (
     | ReadPod
     | CreatePod
     | RecordPod
+    | AwaitResolution
     | Refuse
     | FailWithoutPod
     | CollectWithoutPod

@@ -4,6 +4,7 @@ import contextlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, TypeVar
 
 from resultsfw.cluster import PODS, Cluster, Object
@@ -17,13 +18,15 @@ from resultsfw.errors import (
     TooEarlyError,
 )
 from resultsfw.tekton.api import reasons
-from resultsfw.tekton.api.conditions import condition
+from resultsfw.tekton.api.conditions import condition, succeeded
 from resultsfw.tekton.api.names import pod_name
 from resultsfw.tekton.api.policies import Policies
+from resultsfw.tekton.api.times import parse_time
 from resultsfw.tekton.pod.builder import PodOptions
 from resultsfw.tekton.podstatus.ready_signal import REPEAT_SECONDS, ReadySignal
 from resultsfw.tekton.podstatus.startup_failures import StartTolerance
 from resultsfw.tekton.podstatus.step_states import pod_status_fields
+from resultsfw.tekton.resolution.outcomes import AwaitingResolution
 from resultsfw.tekton.spec.declared_results import run_of
 from resultsfw.tekton.taskrun import actions, credentials
 from resultsfw.tekton.taskrun.actions import Action
@@ -39,6 +42,7 @@ from resultsfw.tekton.taskrun.initial_status import (
 )
 from resultsfw.tekton.taskrun.missing_pod import missing_pod_status
 from resultsfw.tekton.taskrun.observation import (
+    AwaitedAnswer,
     Failure,
     Lookup,
     Observation,
@@ -58,7 +62,7 @@ from resultsfw.tekton.taskrun.status_writer import (
     write_status,
 )
 from resultsfw.tekton.taskrun.task_resolution import resolve_task
-from resultsfw.tekton.taskrun.termination import TerminationCause
+from resultsfw.tekton.taskrun.termination import TerminationCause, deadline
 from resultsfw.types import Run, Stamp
 
 __all__ = ["Attempt", "Executor", "Finished"]
@@ -76,6 +80,7 @@ class Attempt:
         seen: What is known so far in this pass.
         taskrun: As last read or written.
         task_spec: Resolved.
+        ref_source: Where a resolver found the Task.
         run: The attempt, as backends see it.
         pod: As last read, or as it was created.
         stamp: By which to read the pod; ``None`` if it is not valid: then the core says why.
@@ -85,6 +90,7 @@ class Attempt:
     seen: Observation
     taskrun: Object
     task_spec: Object | None = None
+    ref_source: Object | None = None
     run: Run | None = None
     pod: Object | None = None
     stamp: Stamp | None = None
@@ -137,6 +143,7 @@ class Executor:
             actions.ReadPod: self._read_pod,
             actions.CreatePod: self._create_pod,
             actions.RecordPod: self._record_pod,
+            actions.AwaitResolution: self._await_resolution,
             actions.Refuse: self._refuse,
             actions.FailWithoutPod: self._fail_without_pod,
             actions.CollectWithoutPod: self._collect_without_pod,
@@ -183,15 +190,34 @@ class Executor:
     def _resolve_task(self, _: actions.ResolveTask, attempt: Attempt) -> Attempt:
         taskrun = attempt.taskrun
         try:
-            task_spec, taskrun = resolve_task(taskrun, self._cluster)
-            run = run_of(taskrun, task_spec, attempt=_number(taskrun))
+            task = resolve_task(taskrun, self._cluster)
+            run = run_of(task.taskrun, task.spec, attempt=_number(taskrun))
+        except AwaitingResolution as awaiting:
+            waited = _waited(taskrun, awaiting.reason, attempt.seen.now)
+            awaited = AwaitedAnswer(awaiting.reason, awaiting.message, waited)
+            return replace(attempt, seen=replace(attempt.seen, awaited_answer=awaited))
         except REFUSALS as error:
             return _failed(attempt, failure_of(error))
         except ClusterError as error:
             why = f"the Task could not be read, or the run not labelled as it is: {error.message}"
             return _failed(attempt, Failure(reasons.RESOLUTION_FAILED, why, error))
         seen = replace(attempt.seen, task_resolved=True)
-        return replace(attempt, taskrun=taskrun, task_spec=task_spec, run=run, seen=seen)
+        return replace(
+            attempt,
+            taskrun=task.taskrun,
+            task_spec=task.spec,
+            ref_source=task.ref_source,
+            run=run,
+            seen=seen,
+        )
+
+    def _await_resolution(self, action: actions.AwaitResolution, attempt: Attempt) -> Finished:
+        taskrun, now = attempt.taskrun, attempt.seen.now
+        waiting = condition("Unknown", action.reason, action.message, now)
+        write_status(self._cluster, taskrun, {"podName": "", "conditions": [waiting]})
+        end = deadline(taskrun)
+        left = action.requeue_after if end is None else max(0.0, (end - now).total_seconds())
+        return Finished(min(action.requeue_after, left))
 
     def _read_pod(self, _: actions.ReadPod, attempt: Attempt) -> Attempt:
         taskrun, seen = attempt.taskrun, attempt.seen
@@ -218,8 +244,9 @@ class Executor:
         return replace(attempt, seen=replace(attempt.seen, lookup=Lookup.FOUND))
 
     def _record_pod(self, _: actions.RecordPod, attempt: Attempt) -> Attempt:
-        taskrun, pod, now = attempt.taskrun, _require(attempt.pod), attempt.seen.now
-        status = attempt_status(taskrun, _require(attempt.task_spec), self.core, now)
+        taskrun, pod = attempt.taskrun, _require(attempt.pod)
+        _require(attempt.task_spec)
+        status = self._attempt_status(attempt)
         try:
             stamp = recorded_stamp(self.core, taskrun, pod)
         except BackendError as error:
@@ -352,10 +379,15 @@ class Executor:
         write_refusal(self._cluster, attempt.taskrun, refused)
         return Finished()
 
+    def _attempt_status(self, attempt: Attempt) -> Object:
+        return attempt_status(
+            attempt.taskrun, attempt.task_spec, self.core, attempt.seen.now, ref_source=attempt.ref_source
+        )
+
     def _report_waiting(self, action: actions.ReportWaiting, attempt: Attempt) -> Finished:
         if not attempt.seen.pod_recorded:
             now = attempt.seen.now
-            status = attempt_status(attempt.taskrun, attempt.task_spec, self.core, now)
+            status = self._attempt_status(attempt)
             waiting = condition("Unknown", reasons.PENDING, action.message, now)
             write_status(self._cluster, attempt.taskrun, status | {"podName": "", "conditions": [waiting]})
         raise action.error
@@ -377,6 +409,13 @@ class Executor:
 def _number(taskrun: Object) -> int:
     """Return the number of the attempt that runs: 0 for the first."""
     return len(taskrun.get("status", {}).get("retriesStatus") or ())
+
+
+def _waited(taskrun: Object, reason: str, now: datetime) -> float:
+    """Return for how many seconds the run has waited for this reason, as its condition says."""
+    known = succeeded(taskrun)
+    since = parse_time(known.get("lastTransitionTime")) if known.get("reason") == reason else None
+    return 0.0 if since is None else (now - since).total_seconds()
 
 
 def _failed(attempt: Attempt, failure: Failure, lookup: Lookup | None = None) -> Attempt:

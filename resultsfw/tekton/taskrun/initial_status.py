@@ -54,17 +54,32 @@ def refused_status(
 
     As Tekton's, it holds the Task's spec if only the pod cannot be created.
     """
-    spec = None
+    spec = ref_source = None
     if cause.reason == reasons.POD_CREATION_FAILED:
         with contextlib.suppress(ResultsError):  # the verdict must not depend on reading the Task once more
-            raw, name, _ = read_task(taskrun, cluster)
-            spec = apply(raw, taskrun, task_name=name)
+            task = read_task(taskrun, cluster)
+            spec, ref_source = apply(task.spec, taskrun, task_name=task.name), task.ref_source
     ended = failed_status(cause, now, podName="")
-    return {**attempt_status(taskrun, spec, core, now), **ended}
+    return {**attempt_status(taskrun, spec, core, now, ref_source=ref_source), **ended}
 
 
-def attempt_status(taskrun: Object, task_spec: Object | None, core: ResultsManager, now: datetime) -> Object:
-    """Return the status of an attempt whose Task is known, before it has a pod. An earlier start is kept."""
+def attempt_status(
+    taskrun: Object,
+    task_spec: Object | None,
+    core: ResultsManager,
+    now: datetime,
+    *,
+    ref_source: Object | None = None,
+) -> Object:
+    """Return the status of an attempt whose Task is known, before it has a pod. An earlier start is kept.
+
+    Args:
+        taskrun: As last read.
+        task_spec: Its Task's; ``None`` if it is not known.
+        core: The core with the flags in effect.
+        now: The time.
+        ref_source: Where a resolver found the Task; ``None`` without one.
+    """
     asked = (taskrun["metadata"].get("annotations") or {}).get(ANNOTATION)
     # Later reconciles trust this field: never write a name here that only the run's author chose.
     backend = asked if asked in core.flags.allowed_results_from else core.flags.results_from
@@ -78,6 +93,8 @@ def attempt_status(taskrun: Object, task_spec: Object | None, core: ResultsManag
         },
         "conditions": [condition("Unknown", reasons.PENDING, reasons.PENDING, now)],
     }
+    if ref_source is not None:
+        status["provenance"]["refSource"] = ref_source
     if task_spec is not None:
         status["taskSpec"] = compact_spec(task_spec, taskrun)
         status["steps"] = [

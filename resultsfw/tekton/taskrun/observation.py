@@ -34,6 +34,7 @@ from resultsfw.tekton.taskrun.termination import (
 )
 
 __all__ = [
+    "AwaitedAnswer",
     "Failure",
     "Lookup",
     "Observation",
@@ -69,6 +70,21 @@ class Failure:
     reason: str
     message: str
     error: ResultsError
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitedAnswer:
+    """What of the Task a resolver has not found yet.
+
+    Attributes:
+        reason: Of the condition while the run waits.
+        message: Of the condition.
+        waited: Seconds for which it has been waited for; 0 at first.
+    """
+
+    reason: str
+    message: str
+    waited: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +175,7 @@ class Observation:
         pod_recorded: Its status names the attempt's pod.
         pod_may_exist: The pod is recorded, or was about to be created when a controller crashed.
         task_resolved: Its Task was read and is valid.
+        awaited_answer: What keeps the Task from being read now.
         lookup: Whether the pod was found.
         failure: Why it has no pod.
         pod: What the pod says; ``None`` until it is read and recorded.
@@ -174,6 +191,7 @@ class Observation:
     pod_recorded: bool = True
     pod_may_exist: bool = True
     task_resolved: bool = False
+    awaited_answer: AwaitedAnswer | None = None
     lookup: Lookup = Lookup.NOT_READ
     failure: Failure | None = None
     pod: PodObservation | None = None

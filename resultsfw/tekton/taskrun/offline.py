@@ -70,8 +70,12 @@ def taskrun_from_pod(
     now = now or datetime.now(UTC)
     old = taskrun.get("status", {})
     keep = {"retriesStatus": old["retriesStatus"]} if "retriesStatus" in old else {}
+    if (taskrun["spec"].get("taskRef") or {}).get("resolver") and not old.get("taskSpec"):
+        raise InputError(
+            "its Task comes from a resolver: save the run when its status holds the Task", subject="--taskrun"
+        )
     try:
-        spec, _ = resolve_task(taskrun, cluster, inherit=False)
+        spec = resolve_task(taskrun, cluster, inherit=False).spec
     except RefusedRun as refused:
         cause = TerminationCause(refused.reason, refused.message)
         status = {**refused_status(taskrun, cluster, core, cause, now), **keep}

@@ -1,6 +1,8 @@
 """Resolve the Task of a TaskRun: read it, validate it, replace its variables, inherit its labels."""
 
 import logging
+from dataclasses import dataclass, field
+from typing import Final
 
 from resultsfw.cluster import Cluster, Object
 from resultsfw.errors import ClusterError, ForbiddenError, InputError, NotFoundError
@@ -8,17 +10,58 @@ from resultsfw.tekton.api import reasons
 from resultsfw.tekton.api.inherited import inherited_metadata
 from resultsfw.tekton.api.kinds import TASK_LABEL, TASKRUNS, TASKS
 from resultsfw.tekton.api.models import validate_task_document, validate_taskrun_document
-from resultsfw.tekton.api.refusals import RefusedRun, pod_refused
+from resultsfw.tekton.api.refusals import USER_ERROR, RefusedRun, pod_refused, subject_of
+from resultsfw.tekton.resolution.outcomes import ResolutionFailed, Resolved
+from resultsfw.tekton.resolution.references import Reference, reference_of
+from resultsfw.tekton.resolution.requests import Requester
+from resultsfw.tekton.resolution.resolver import resolve
+from resultsfw.tekton.spec.expansion import Budget, Expansion, TooLargeError
 from resultsfw.tekton.spec.param_files import expand_compact_spec
+from resultsfw.tekton.spec.run_texts import escape_run_protection, run_lookup, run_params
 from resultsfw.tekton.spec.substitution import stored_spec
 from resultsfw.tekton.spec.validate_taskrun import refuse_invalid
 
-__all__ = ["read_task", "resolve_task"]
+__all__ = ["FoundTask", "ResolvedTask", "read_task", "resolve_task"]
 
 log = logging.getLogger(__name__)
 
 
-def resolve_task(taskrun: Object, cluster: Cluster, *, inherit: bool = True) -> tuple[Object, Object]:
+_FIELD: Final = "spec.taskRef"
+
+
+@dataclass(frozen=True, slots=True)
+class FoundTask:
+    """The Task of a run, as written.
+
+    Attributes:
+        spec: Of the Task.
+        name: Of the Task; empty if it is embedded.
+        metadata: Of the Task; empty if it is embedded.
+        ref_source: Where a resolver found it; ``None`` without one.
+    """
+
+    spec: Object
+    name: str = ""
+    metadata: Object = field(default_factory=dict)
+    ref_source: Object | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedTask:
+    """The Task of a run, ready for its pod.
+
+    Attributes:
+        spec: Valid, with all variables replaced that can be before the pod runs.
+        taskrun: The run, with the metadata that it has now.
+        ref_source: Where a resolver found the Task; ``None`` without one, and if the status holds the Task.
+    """
+
+    spec: Object
+    taskrun: Object
+    ref_source: Object | None = None
+
+
+def resolve_task(taskrun: Object, cluster: Cluster, *, inherit: bool = True) -> ResolvedTask:
     """Return the TaskRun's Task spec, valid, with all variables replaced that can be before the pod runs.
 
     A spec that the status holds already is used: a Task that changes later does not change a run. But for a
@@ -30,56 +73,87 @@ def resolve_task(taskrun: Object, cluster: Cluster, *, inherit: bool = True) -> 
         cluster: Where its Task is.
         inherit: Write the Task's labels and annotations to the TaskRun, as Tekton does.
 
-    Returns:
-        The spec, and the TaskRun with the metadata that it has now.
-
     Raises:
         RefusedRun: There is no Task, or the run cannot be made of it.
+        AwaitingResolution: A resolver has not answered yet.
         ClusterError: The Task could not be read, or the labels not be written.
     """
     status = taskrun.get("status", {})
     begins = not status.get("podName") and taskrun["spec"].get("taskSpec") is not None
     if (known := status.get("taskSpec")) and not begins:
-        return expand_compact_spec(dict(known), taskrun), taskrun
+        return ResolvedTask(expand_compact_spec(dict(known), taskrun), taskrun)
     try:
         validate_taskrun_document(taskrun)
-        spec, name, described = read_task(taskrun, cluster)
+        task = read_task(taskrun, cluster)
     except InputError as error:
         raise RefusedRun(reasons.VALIDATION_FAILED, error.message, subject=error.subject) from error
-    substituted = refuse_invalid(taskrun, spec, task_name=name)
-    if name and inherit:
-        taskrun = _inherit(taskrun, cluster, name, described)
-    return stored_spec(substituted, taskrun), taskrun
+    substituted = refuse_invalid(taskrun, task.spec, task_name=task.name)
+    if task.name and inherit:
+        taskrun = _inherit(taskrun, cluster, task.name, task.metadata)
+    return ResolvedTask(stored_spec(substituted, taskrun), taskrun, task.ref_source)
 
 
-def read_task(taskrun: Object, cluster: Cluster) -> tuple[Object, str, Object]:
-    """Return the Task's spec as written, and its name and ``metadata`` unless it is embedded.
+def read_task(taskrun: Object, cluster: Cluster) -> FoundTask:
+    """Return the Task of a run as written.
 
     Raises:
         RefusedRun: There is no such Task.
+        AwaitingResolution: A resolver has not answered yet.
         InputError: It is not valid.
         ClusterError: It could not be read.
     """
     spec = taskrun["spec"]
     if spec.get("taskSpec") is not None:
-        return spec["taskSpec"], "", {}
-    reference = spec.get("taskRef") or {}
-    namespace, name = taskrun["metadata"].get("namespace", ""), reference.get("name", "")
-    if reference.get("resolver") or reference.get("bundle") or not name:
-        raise RefusedRun(
-            reasons.RESOLUTION_FAILED,
-            f"the Task of {namespace}/{taskrun['metadata']['name']} is not in this namespace by name; "
-            f"resolvers are not supported here: give taskRef.name or taskSpec",
-        )
+        return FoundTask(spec["taskSpec"])
+    named = (spec.get("taskRef") or {}).get("name") or ""
+    requester = Requester(taskrun, TASKRUNS, taskrun["metadata"]["name"])
     try:
-        task = cluster.get(TASKS, namespace, name)
-        validate_task_document(task)
-        return task["spec"], name, task["metadata"]
+        found = resolve(cluster, _reference(taskrun), requester)
+        _refuse_wrong_shape(found)
     except NotFoundError as error:
         raise RefusedRun(
             reasons.RESOLUTION_FAILED,
-            f'there is no Task "{name}" in namespace "{namespace}": {error.message}',
+            f'there is no Task "{named}" in namespace "{requester.namespace}": {error.message}',
         ) from error
+    except ResolutionFailed as error:
+        whose = f"error when listing tasks for taskRun {taskrun['metadata']['name']}: " if named else ""
+        raise RefusedRun(reasons.RESOLUTION_FAILED, whose + error.message, subject=error.subject) from error
+    except TooLargeError as error:
+        raise RefusedRun(reasons.RESOLUTION_FAILED, f"{USER_ERROR}{error.message}") from error
+    task = found.document
+    return FoundTask(task["spec"], task["metadata"].get("name") or "", task["metadata"], found.ref_source)
+
+
+def _refuse_wrong_shape(found: Resolved) -> None:
+    """Raise for a Task of the wrong shape; a resolver's is, for Tekton, none at all.
+
+    Raises:
+        InputError: It is one of the cluster.
+        ResolutionFailed: A resolver found it.
+    """
+    try:
+        validate_task_document(found.document)
+    except InputError as error:
+        if not found.is_remote:
+            raise
+        raise ResolutionFailed(f"invalid runtime object: {error.message}") from error
+
+
+def _reference(taskrun: Object) -> Reference:
+    """Return the run's reference to its Task, with what is known of the run put in.
+
+    Raises:
+        RefusedRun: It names nothing.
+        TooLargeError: It would be larger than one object can be.
+    """
+    ref = escape_run_protection(taskrun["spec"].get("taskRef") or {}, taskrun)
+    if not (ref.get("resolver") or ref.get("name")):
+        raise RefusedRun(
+            reasons.RESOLUTION_FAILED,
+            f"{subject_of(taskrun)} refers to no Task: give taskRef.name, taskRef.resolver or taskSpec",
+        )
+    lookup = run_lookup(taskrun, run_params(taskrun, {}))
+    return reference_of(ref, TASKS, Expansion(lookup, Budget()), _FIELD)
 
 
 def _inherit(taskrun: Object, cluster: Cluster, name: str, described: Object) -> Object:

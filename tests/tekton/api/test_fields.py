@@ -278,7 +278,7 @@ def test_params_of_a_reference_without_a_resolver_are_refused():
     error = refusal(
         validate_taskrun_document, document(taskRef={"name": "t", "params": [{"name": "a", "value": "b"}]})
     )
-    assert error.subject == "spec.taskRef.params"
+    assert (error.subject, "name, params" in error.message) == ("spec.taskRef", True)
 
 
 @given(SHAPES)

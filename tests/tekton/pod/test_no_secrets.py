@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resultsfw.cli.documents import DocumentError, read
 from resultsfw.core import ResultsManager
+from resultsfw.documents import DocumentError, read
 from resultsfw.errors import ResultsError
 from resultsfw.tekton.api.models import validate_task_document, validate_taskrun_document
 from resultsfw.tekton.api.quantities import parse_quantity

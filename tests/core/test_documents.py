@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from resultsfw.cli import show
-from resultsfw.cli.documents import DEPTH, DocumentError, lines_of, read
+from resultsfw.documents import DEPTH, DocumentError, lines_of, read
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(10**12), 10**12) | st.text(max_size=30),

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import yaml
 
-__all__ = ["DocumentError", "lines_of", "means_itself", "read"]
+__all__ = ["DocumentError", "lines_of", "means_itself", "read", "read_first"]
 
 DEPTH: Final = 100
 """Limit of levels in a document. A manifest has about twenty."""
@@ -63,15 +63,19 @@ def read(text: str) -> list[Any]:
     Raises:
         DocumentError: It cannot be read.
     """
-    if text.lstrip()[:1] in ("{", "["):
-        try:
-            value = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
-            if _is_flat(value, DEPTH):
-                return [value]
-        except (ValueError, RecursionError):
-            pass
-        # It is YAML in flow style, or invalid JSON; the YAML reader then reports the line.
-    return list(_Reader(text).documents())
+    found = _read_json(text)
+    # Otherwise it is YAML, perhaps in flow style, or invalid JSON, of which the YAML reader reports the line.
+    return list(_Reader(text).documents()) if found is None else found
+
+
+def read_first(text: str) -> Any:
+    """Return the first document of a text, and read no further; ``None`` if there is none.
+
+    Raises:
+        DocumentError: It cannot be read.
+    """
+    found = _read_json(text)
+    return next(_Reader(text).documents(), None) if found is None else found[0]
 
 
 def lines_of(text: str, number: int) -> dict[str, int]:
@@ -97,6 +101,17 @@ def means_itself(text: str) -> bool:
         or text in ("y", "Y", "n", "N")
         or any(pattern.fullmatch(text) for pattern in (_INT, _FLOAT, _NO_NUMBER))
     )
+
+
+def _read_json(text: str) -> list[Any] | None:
+    """Return the only document of a text that is JSON; ``None`` if it is not."""
+    if text.lstrip()[:1] not in ("{", "["):
+        return None
+    try:
+        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        return None
+    return [value] if _is_flat(value, DEPTH) else None
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

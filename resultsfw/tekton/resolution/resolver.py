@@ -1,0 +1,75 @@
+"""Follow a reference: read the object, or ask a resolver for it and read the answer."""
+
+import contextlib
+from collections.abc import Mapping
+from typing import Final
+
+from resultsfw.cluster import Cluster, Object
+from resultsfw.errors import AlreadyExistsError, NotFoundError
+from resultsfw.tekton.api.kinds import PIPELINES, RESOLUTION_REQUESTS, STEP_ACTIONS, TASKS
+from resultsfw.tekton.resolution.content import document_of
+from resultsfw.tekton.resolution.outcomes import AwaitingResolution, ResolutionFailed, Resolved
+from resultsfw.tekton.resolution.references import Reference
+from resultsfw.tekton.resolution.requests import (
+    Requester,
+    build_request,
+    content_of,
+    is_answered,
+    ref_source_of,
+)
+
+__all__ = ["resolve"]
+
+_WAITING: Final[Mapping[str, tuple[str, str]]] = {
+    TASKS.kind: ("ResolvingTaskRef", "remote resource"),
+    PIPELINES.kind: ("ResolvingPipelineRef", "remote resource"),
+    STEP_ACTIONS.kind: ("ResolvingStepActionRef", "remote StepAction"),
+}
+"""Reason, and what is awaited in the message, by the kind that is resolved: Tekton's."""
+
+
+def resolve(cluster: Cluster, reference: Reference, requester: Requester) -> Resolved:
+    """Return what a reference refers to; its shape is not checked.
+
+    Args:
+        cluster: Where it is, or where requests for it are.
+        reference: With variables replaced.
+        requester: Who asks.
+
+    Raises:
+        NotFoundError: A reference by name names nothing.
+        AwaitingResolution: A resolver has been asked and has not answered yet.
+        ResolutionFailed: The resolver has no answer, or its answer is unreadable.
+        ClusterError: A request to the cluster failed.
+    """
+    if not reference.resolver:
+        return Resolved(cluster.get(reference.kind, requester.namespace, reference.name))
+    wanted = build_request(reference, requester)
+    request = _requested(cluster, wanted)
+    if request is None or not is_answered(request, wanted):
+        raise _awaiting(reference, requester, wanted)
+    document = document_of(content_of(request), reference.kind)
+    return Resolved(document, is_remote=True, ref_source=ref_source_of(request))
+
+
+def _requested(cluster: Cluster, wanted: Object) -> Object | None:
+    """Return the request that is there; ``None`` if there was none and one was created."""
+    metadata = wanted["metadata"]
+    with contextlib.suppress(NotFoundError):
+        return cluster.get(RESOLUTION_REQUESTS, metadata["namespace"], metadata["name"])
+    try:
+        with contextlib.suppress(AlreadyExistsError):  # it was created since
+            cluster.create(RESOLUTION_REQUESTS, wanted)
+    except NotFoundError as error:
+        raise ResolutionFailed(
+            "error requesting remote resource: this cluster does not serve ResolutionRequests "
+            "(resolution.tekton.dev/v1beta1); install Tekton's resolvers, or refer to it by name",
+            subject=metadata["name"],
+        ) from error
+    return None
+
+
+def _awaiting(reference: Reference, requester: Requester, wanted: Object) -> AwaitingResolution:
+    reason, what = _WAITING[reference.kind.kind]
+    run = f"{requester.kind.kind} {requester.namespace}/{requester.run['metadata']['name']}"
+    return AwaitingResolution(reason, f"{run} awaiting {what}", subject=wanted["metadata"]["name"])
