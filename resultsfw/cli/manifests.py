@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from resultsfw.cli.admission import admit
+from resultsfw.cli.host_paths import HOST_PATH, host_path_in
 from resultsfw.cli.inputs import Document
 from resultsfw.cluster import Object
 from resultsfw.errors import InputError
@@ -43,7 +44,8 @@ class Manifests:
 
     Attributes:
         runs: TaskRuns and PipelineRuns to be run, in order, ready to be created.
-        needed: Objects that they may refer to by name: Tasks, Pipelines, ConfigMaps, Secrets.
+        needed: Objects that they may refer to by name: Tasks, Pipelines, ConfigMaps, Secrets,
+            PersistentVolumeClaims.
         maps: ConfigMaps, one of which may be the feature flags.
         others: Documents that are not used.
         warnings: A sentence for each field that an API server would not know, or would correct.
@@ -72,22 +74,25 @@ def pick(documents: Sequence[Document], files: Sequence[str]) -> Manifests:
         raise InputError(f"{named}: no TaskRun or PipelineRun to run; found: {found}", subject=named)
     maps = [_require_name(document) for document in documents if document.kind == "ConfigMap"]
     secrets = [_require_name(document) for document in documents if document.kind == "Secret"]
+    claims = [_require_name(document) for document in documents if document.kind == "PersistentVolumeClaim"]
     for document in [*tasks, *runs]:
         checked(document)
+        if field := host_path_in(document.obj):
+            raise document.refuse(HOST_PATH, field)
     for document in runs:
         if str(document.obj["spec"].get("status") or "").endswith("Pending"):
             raise document.refuse(
                 "is pending, and nothing here would start the run: remove it", "spec.status"
             )
-    known = _by_name([*tasks, *runs, *maps, *secrets])
+    known = _by_name([*tasks, *runs, *maps, *secrets, *claims])
     for document in [*tasks, *runs]:
         for kind, field, reference in _references(document.obj):
             same_kind = [(namespace, name) for other, namespace, name in known if other == kind]
             _check_reference(document, kind, field, reference, same_kind)
-    used = {id(document) for document in (*runs, *tasks, *maps, *secrets)}
+    used = {id(document) for document in (*runs, *tasks, *maps, *secrets, *claims)}
     return Manifests(
         runs=[_as_created(document.obj) for document in runs],
-        needed=[_as_created(document.obj) for document in (*tasks, *maps, *secrets)],
+        needed=[_as_created(document.obj) for document in (*tasks, *maps, *secrets, *claims)],
         maps=maps,
         others=[document for document in documents if id(document) not in used],
         warnings=[

@@ -39,6 +39,9 @@ _NO_IMAGES: Final = (
     "(the first one: {image})"
 )
 
+_CLAIMS: Final = "CLAIMS"
+"""Name of the folder of all PersistentVolumeClaims, beside those of namespaces, which have lower case."""
+
 
 class Kubelet:
     """The kubelet of the only node, which is this machine.
@@ -267,6 +270,7 @@ class Kubelet:
             self._runtime,
             lambda container, path: self._store.register_log(namespace, name, container, path),
             pass_budget=self._pass_budget,
+            claims=self._base / _CLAIMS,
             services=self._apiserver.variables() if wants_api(pod) else None,
             on_probe=self._inbox.put,
         )

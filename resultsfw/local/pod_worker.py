@@ -44,6 +44,7 @@ class PodWorker:
         runtime: Starts and signals the containers' processes.
         register_log: Called with a container's name and the path of its log when the container starts.
         pass_budget: Whether the entrypoint is passed the bytes that the kubelet leaves of a message.
+        claims: Folder of the PersistentVolumeClaims, which all pods share.
         services: Environment variables by which containers find the cluster's services.
         on_probe: Called on another thread with the outcome of a probe.
     """
@@ -57,11 +58,12 @@ class PodWorker:
         register_log: Callable[[str, Path], None],
         *,
         pass_budget: bool,
+        claims: Path,
         services: Mapping[str, str] | None = None,
         on_probe: Callable[[dict[str, Any]], None] = lambda _: None,
     ) -> None:
         self.pod = pod
-        self.folder = PodFolder(base)
+        self.folder = PodFolder(base, claims)
         self.reported: Object = {}
         self.gone = False
         self._cluster = cluster

@@ -6,19 +6,21 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from resultsfw.cluster import CONFIG_MAPS, Cluster, Object
 from resultsfw.errors import NotFoundError
 from resultsfw.local.step import command_runner, entrypointer, paths
-from resultsfw.local.volumes import SECRETS, FieldError, PodFolder, field_value
+from resultsfw.local.volume_content import SECRETS, FieldError, field_value
+from resultsfw.local.volumes import PodFolder
 
 __all__ = ["ConfigError", "ProcessSpec", "StartError", "build_process_spec"]
 
 ENTRYPOINT: Final = Path(__file__).with_name("entrypoint.py")
+_READ_ONLY: Final = Path(__file__).with_name("read_only.py")
 _ENTRYPOINTS: Final = ("/tekton/bin/entrypoint", "/ko-app/entrypoint")
 _SIDECAR: Final = "/ko-app/sidecarlogresults"
 _TRANSPORT: Final = "RESULTSFW_TRANSPORT"
@@ -117,7 +119,16 @@ def build_process_spec(
         # The script of a Sidecar: no entrypoint rewrites its paths.
         scripts = str(folder.tekton / "scripts")
         command[0] = paths.localized(rewriter.rewrite(command[0]), scripts, str(own), rewriter)
-    return _resolved([command[0], *words], env, cwd)
+    spec = _resolved([command[0], *words], env, cwd)
+    pairs = folder.read_only(container["name"])
+    return _with_read_only(spec, pairs) if pairs else spec
+
+
+def _with_read_only(spec: ProcessSpec, pairs: Sequence[tuple[Path, Path]]) -> ProcessSpec:
+    """Return the process, started by a program that makes folders read-only for it."""
+    folders = [str(folder) for pair in pairs for folder in pair]
+    argv = [sys.executable, "-I", "-S", str(_READ_ONLY), *folders, "--", spec.file, *spec.argv]
+    return replace(spec, file=sys.executable, argv=argv)
 
 
 def _resolved(argv: list[str], env: dict[str, str], cwd: str) -> ProcessSpec:

@@ -1,37 +1,25 @@
 """Creates the volumes of a pod as folders of this machine, and maps container paths to these folders."""
 
-import base64
 import os
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from resultsfw.cluster import CONFIG_MAPS, Cluster, Kind, Object
-from resultsfw.errors import NotFoundError
-from resultsfw.local import tokens
+from resultsfw.cluster import Cluster, Object
+from resultsfw.local.claims import claim_folder
+from resultsfw.local.mount_errors import MountError, safe_path
+from resultsfw.local.volume_content import FieldFile, fill, sources, write_fields
 
-__all__ = ["FieldError", "MountError", "PodFolder", "containers", "field_value"]
-
-SECRETS: Final = Kind("", "v1", "secrets", "Secret")
+__all__ = ["MountError", "PodFolder", "containers"]
 
 _TEKTON: Final = "/tekton"
 _OF_TEKTON: Final = ("/tekton", "/workspace")
 _OURS: Final = "/resultsfw"
 """Folder in which pods without Tekton's entrypoint write results."""
-_CLUSTER_CA: Final = ("kube-root-ca.crt", "openshift-service-ca.crt")
-"""ConfigMaps that a cluster creates in every namespace; without a cluster there is no CA to trust."""
 
-_ANNOTATION: Final = re.compile(r"metadata\.(annotations|labels)\['(.*)'\]")
-
-
-class MountError(Exception):
-    """A volume cannot be created on this machine. The message is for people."""
-
-
-class FieldError(Exception):
-    """A field path that this engine does not support."""
+_OUTSIDE: Final = ("hostPath", "persistentVolumeClaim")
+"""Volumes that are there before and after the pod."""
 
 
 def containers(pod: Object) -> list[Object]:
@@ -40,26 +28,25 @@ def containers(pod: Object) -> list[Object]:
     return [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]
 
 
-def field_value(pod: Object, path: str) -> str:
-    """Return a field of the pod as the downward API does; "" for a missing annotation or label.
+@dataclass(frozen=True, slots=True)
+class _Mount:
+    """A mount of a container.
 
-    Raises:
-        FieldError: The downward API or this engine does not support the field.
+    Attributes:
+        path: Where the container sees the volume.
+        container: Name of the container.
+        volume: The volume.
+        within: Its subPath; empty for the whole volume.
+        is_shared: Whether all containers that mount something at the path may use one folder.
+        is_read_only: Whether the container may not write there.
     """
-    metadata = pod["metadata"]
-    if found := _ANNOTATION.fullmatch(path):
-        return str((metadata.get(found[1]) or {}).get(found[2], ""))
-    match path:
-        case "metadata.name" | "metadata.namespace" | "metadata.uid":
-            return str(metadata[path.removeprefix("metadata.")])
-        case "metadata.annotations" | "metadata.labels":
-            pairs = metadata.get(path.removeprefix("metadata.")) or {}
-            return "\n".join(f'{key}="{value}"' for key, value in sorted(pairs.items()))
-        case "spec.nodeName" | "spec.serviceAccountName":
-            return str(pod["spec"].get(path.removeprefix("spec."), ""))
-        case "status.podIP" | "status.hostIP":
-            return "127.0.0.1"
-    raise FieldError(f'the field "{path}" of a pod is not supported without a cluster')
+
+    path: str
+    container: str
+    volume: Object
+    within: str
+    is_shared: bool
+    is_read_only: bool
 
 
 @dataclass(slots=True)
@@ -68,13 +55,20 @@ class PodFolder:
 
     Attributes:
         base: Folder for everything of the pod; its path has no characters that a shell would split or expand.
+        claims: Folder of the PersistentVolumeClaims, which all pods share.
         downward: Folders of downward API volumes with the file and field path of each item.
     """
 
     base: Path
-    downward: list[tuple[Path, list[tuple[str, str]]]] = field(default_factory=list)
+    claims: Path
+    downward: list[tuple[Path, list[FieldFile]]] = field(default_factory=list)
     _common: dict[str, str] = field(default_factory=dict)
     _own: dict[str, dict[str, str]] = field(default_factory=dict)
+    _read_only: dict[str, list[tuple[Path, Path]]] = field(default_factory=dict)
+    _homes: dict[str, Path] = field(default_factory=dict)
+    _placed: set[Path] = field(default_factory=set)
+    _outside: list[str] = field(default_factory=list)
+    """Mount paths of volumes that are not of this pod alone."""
 
     @property
     def root(self) -> Path:
@@ -107,6 +101,10 @@ class PodFolder:
             path: str(self.termination(container["name"])),
         }
 
+    def read_only(self, container: str) -> list[tuple[Path, Path]]:
+        """Return folders that a container sees read-only, and the empty folders at which it does."""
+        return self._read_only.get(container, [])
+
     def make(self, pod: Object, cluster: Cluster) -> None:
         """Create all folders, and volumes with their content.
 
@@ -119,76 +117,94 @@ class PodFolder:
             self.termination(container["name"]).touch()
         of_plain = [_OURS] if any(path.startswith(f"{_OURS}/") for path in _mounts(pod)) else []
         self._common = {path: f"{self.root}{path}" for path in (*_OF_TEKTON, *of_plain)}
-        volumes = {volume["name"]: volume for volume in pod["spec"].get("volumes") or ()}
-        placed: set[Path] = set()
-        homes: dict[str, Path] = {}
-        for path, mounts in sorted(_mounts(pod).items(), key=lambda item: (item[0].count("/"), item[0])):
-            first = _volume_and_subpath(mounts[0][1])
-            for user, mount in mounts:
-                name, within = _volume_and_subpath(mount)
-                if name not in volumes:
-                    raise MountError(f'container "{user}" mounts "{name}", which is no volume of the pod')
-                # Only containers that mount a token may find it, so its folder is never shared.
-                shared = (name, within) == first and not _has_token(volumes[name])
-                place = Path(f"{self.root if shared else self.own(user) / 'root'}{path}")
-                (self._common if shared else self._own.setdefault(user, {}))[path] = str(place)
-                if place not in placed:
-                    placed.add(place)
-                    if name not in homes and not within and "hostPath" not in volumes[name]:
-                        homes[name] = place
-                        self._fill(place, volumes[name], pod, cluster)
-                        continue
-                    if name not in homes:
-                        homes[name] = self._home(volumes[name], pod, cluster)
-                    _link(place, homes[name], within)
+        for mount in _planned_mounts(pod):
+            self._make_mount(mount, pod, cluster)
         for folder in self._common.values():
             Path(folder).mkdir(parents=True, exist_ok=True)
         (self.tekton / "home").mkdir(exist_ok=True)
 
-    def _home(self, volume: Object, pod: Object, cluster: Cluster) -> Path:
-        """Return the folder of a volume that is not created at its first mount path."""
+    def _make_mount(self, mount: _Mount, pod: Object, cluster: Cluster) -> None:
+        """Create a mount's folder, and its volume if it is the first of it."""
+        place = self._place(mount.path, None if mount.is_shared else mount.container)
+        if not mount.is_read_only:
+            rules = self._common if mount.is_shared else self._own.setdefault(mount.container, {})
+            rules[mount.path] = str(place)
+            if place in self._placed:
+                return
+            self._placed.add(place)
+        name = mount.volume["name"]
+        outlives_pod = not mount.volume.keys().isdisjoint(_OUTSIDE)
+        if name not in self._homes:
+            at_place = not (mount.is_read_only or mount.within or outlives_pod)
+            self._homes[name] = self._make_volume(mount.volume, place if at_place else None, pod, cluster)
+        target = _inside(self._homes[name], mount.within)
+        if mount.is_read_only:
+            self._place_read_only(mount.path, mount.container, target)
+        elif target != place:
+            _link(place, target)
+            if outlives_pod:
+                self._outside.append(mount.path)
+
+    def _place(self, path: str, user: str | None) -> Path:
+        """Return the folder that replaces a mount path, in one container or in all.
+
+        Below a volume that other pods see, too, nothing of this pod is created.
+        """
+        base = self.base
+        if any(path.startswith(f"{outer}/") for outer in self._outside):
+            base /= "nested"
+        root = base / "root" if user is None else base / "containers" / user / "root"
+        return Path(f"{root}{path}")
+
+    def _place_read_only(self, path: str, user: str, source: Path) -> None:
+        """Prepare a mount path of one container for `resultsfw.local.read_only`."""
+        pairs = self._read_only.setdefault(user, [])
+        place = self.own(user) / "read-only" / str(len(pairs))
+        place.mkdir(parents=True)
+        pairs.append((source, place))
+        self._own.setdefault(user, {})[path] = str(place)
+
+    def _make_volume(self, volume: Object, place: Path | None, pod: Object, cluster: Cluster) -> Path:
+        """Create a volume at its first mount path, or in a folder of its own, and return its folder."""
         if "hostPath" in volume:
             return Path(volume["hostPath"]["path"])
-        home = self.base / "volumes" / str(volume["name"])
-        self._fill(home, volume, pod, cluster)
+        if "persistentVolumeClaim" in volume:
+            return claim_folder(self.claims, volume, pod["metadata"]["namespace"], cluster)
+        home = place or self.base / "volumes" / str(volume["name"])
+        if items := fill(home, volume, pod, cluster):
+            self.downward.append((home, items))
         return home
-
-    def _fill(self, place: Path, volume: Object, pod: Object, cluster: Cluster) -> None:
-        """Create a volume's folder with its content."""
-        place.mkdir(parents=True, exist_ok=True)
-        namespace = pod["metadata"]["namespace"]
-        for kind, source in _sources(volume):
-            match kind:
-                case "emptyDir":
-                    pass
-                case "serviceAccountToken":
-                    token = tokens.make(tokens.token_of(pod, source.get("audience") or ""))
-                    _replace(place / source["path"], token.encode())
-                case "downwardAPI":
-                    items = [
-                        (item["path"], item.get("fieldRef", {}).get("fieldPath", ""))
-                        for item in source.get("items") or ()
-                    ]
-                    self.downward.append((place, items))
-                    _write_fields(place, items, pod, volume["name"])
-                case "configMap" | "secret":
-                    _write_data(place, kind, source, namespace, cluster)
-                case "persistentVolumeClaim":
-                    claim = source.get("claimName", "")
-                    raise MountError(
-                        f'volume "{volume["name"]}" is the PersistentVolumeClaim "{claim}", which only a '
-                        f"cluster has; without one, use emptyDir"
-                    )
-                case _:
-                    raise MountError(
-                        f'volume "{volume["name"]}" is of kind {kind}, which only a cluster has; '
-                        f"without one, use emptyDir"
-                    )
 
     def refresh(self, pod: Object) -> None:
         """Update the files of downward API volumes."""
         for place, items in self.downward:
-            _write_fields(place, items, pod, place.name)
+            write_fields(place, items, pod, place.name)
+
+
+def _planned_mounts(pod: Object) -> Iterator[_Mount]:
+    """Yield the mounts of the pod's containers, outer paths before those below them.
+
+    Raises:
+        MountError: A mount names no volume of the pod, or has an impossible path.
+    """
+    volumes = {volume["name"]: volume for volume in pod["spec"].get("volumes") or ()}
+    for path, mounts in sorted(_mounts(pod).items(), key=lambda item: (item[0].count("/"), item[0])):
+        shared = _volume_and_subpath(mounts[0][1])
+        for container, mount in mounts:
+            name, within = _volume_and_subpath(mount)
+            if name not in volumes:
+                raise MountError(f'container "{container}" mounts "{name}", which is no volume of the pod')
+            yield _Mount(
+                path,
+                container,
+                volumes[name],
+                within,
+                # Only containers that mount a token may find it, so its folder is never shared.
+                is_shared=(name, within) == shared and not _has_token(volumes[name]),
+                # Those of Tekton and of the results sidecar are left as they are.
+                is_read_only=bool(mount.get("readOnly"))
+                and not path.startswith((f"{_TEKTON}/", f"{_OURS}/")),
+            )
 
 
 def _mounts(pod: Object) -> Mapping[str, list[tuple[str, Object]]]:
@@ -205,78 +221,35 @@ def _mounts(pod: Object) -> Mapping[str, list[tuple[str, Object]]]:
 
 def _volume_and_subpath(mount: Object) -> tuple[str, str]:
     """Return the name of the mounted volume and its subPath."""
+    if mount.get("subPathExpr"):
+        raise MountError(
+            f'the mount of volume "{mount["name"]}" has a subPathExpr, which is not supported without a '
+            f"cluster; use subPath"
+        )
     return mount["name"], mount.get("subPath") or ""
 
 
 def _has_token(volume: Object) -> bool:
-    return any(kind == "serviceAccountToken" for kind, _ in _sources(volume))
+    return any(kind == "serviceAccountToken" for kind, _ in sources(volume))
 
 
-def _link(place: Path, home: Path, within: str) -> None:
-    """Link a place to a volume or to its subPath, which is created if missing."""
-    target = home / within
+def _inside(home: Path, within: str) -> Path:
+    """Return the folder of a volume, or of its subPath, which is created if missing.
+
+    Raises:
+        MountError: The subPath leads out of the volume, by itself or through a link in it.
+    """
+    target = home / safe_path(within, "subPath") if within else home
+    if not target.resolve().is_relative_to(home.resolve()):
+        raise MountError(f'the subPath "{within}" leads out of its volume through a symbolic link')
     if within and not target.exists():
         target.mkdir(parents=True)
+    return target
+
+
+def _link(place: Path, target: Path) -> None:
+    """Link a place to a folder."""
     place.parent.mkdir(parents=True, exist_ok=True)
     if place.is_dir() and not place.is_symlink():
         place.rmdir()
     place.symlink_to(target)
-
-
-def _sources(volume: Object) -> Iterator[tuple[str, Object]]:
-    """Yield kind and source of a volume; a projected volume has several."""
-    for kind, source in volume.items():
-        if kind == "name":
-            continue
-        if kind != "projected":
-            yield kind, source or {}
-            continue
-        for projection in source.get("sources") or ():
-            yield from ((kind, inner or {}) for kind, inner in projection.items())
-
-
-def _write_fields(place: Path, items: list[tuple[str, str]], pod: Object, volume: str) -> None:
-    for path, wanted in items:
-        try:
-            text = field_value(pod, wanted)
-        except FieldError as error:
-            raise MountError(f'volume "{volume}": {error}') from None
-        _replace(place / path, text.encode())
-
-
-def _write_data(place: Path, kind: str, source: Object, namespace: str, cluster: Cluster) -> None:
-    name = source.get("name") or source.get("secretName") or ""
-    try:
-        found = cluster.get(CONFIG_MAPS if kind == "configMap" else SECRETS, namespace, name)
-    except NotFoundError:
-        if source.get("optional") or name in _CLUSTER_CA:
-            return
-        raise MountError(f'{kind} "{name}" not found; add it to the file of the TaskRun') from None
-    data = dict(_data(found, kind))
-    items = source.get("items")
-    chosen = [(item["key"], item["path"]) for item in items] if items else [(key, key) for key in data]
-    for key, path in chosen:
-        if key not in data:
-            if source.get("optional"):
-                continue
-            raise MountError(f'{kind} "{name}" has no key "{key}"')
-        _replace(place / path, data[key])
-
-
-def _data(found: Object, kind: str) -> Iterator[tuple[str, bytes]]:
-    plain: Mapping[str, Any] = found.get("data" if kind == "configMap" else "stringData") or {}
-    encoded: Mapping[str, Any] = found.get("binaryData" if kind == "configMap" else "data") or {}
-    for key, value in encoded.items():
-        yield key, base64.b64decode(value)
-    for key, value in plain.items():
-        yield key, str(value).encode()
-
-
-def _replace(file: Path, data: bytes) -> None:
-    """Replace a file atomically, which also wakes processes that watch its folder."""
-    if file.is_file() and file.read_bytes() == data:
-        return
-    file.parent.mkdir(parents=True, exist_ok=True)
-    new = file.with_name(f".{file.name}.new")
-    new.write_bytes(data)
-    new.replace(file)

@@ -379,3 +379,22 @@ def test_a_field_unknown_to_kubernetes_is_warned_about(cli, write, manifest):
     said = " ".join(ran.err.split())
     assert "spec.taskSpec.volumes[0].emptyDirs: no field of Kubernetes that is known here" in said
     assert 'did you mean "emptyDir"?' in said
+
+
+@pytest.mark.parametrize(
+    ("part", "field"),
+    [
+        (
+            "taskSpec:\n    volumes: [{name: v, hostPath: {path: /etc}}]\n",
+            "spec.taskSpec.volumes[0].hostPath",
+        ),
+        (
+            "podTemplate: {volumes: [{name: u}, {name: v, hostPath: {path: /}}]}\n  taskSpec:\n",
+            "spec.podTemplate.volumes[1].hostPath",
+        ),
+    ],
+)
+def test_a_host_path_is_refused_by_name(cli, write, manifest, part, field):
+    ran = cli("run", write("x.yaml", manifest().replace("taskSpec:\n", part, 1)))
+    assert ran.status == 2
+    assert f"{field}: is refused: without a cluster it would be a folder of this machine" in ran.err
