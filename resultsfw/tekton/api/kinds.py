@@ -7,9 +7,11 @@ from resultsfw.cluster import Kind
 __all__ = [
     "CANCEL_ANNOTATION",
     "CLAIMS",
+    "CUSTOMRUNS",
     "ON_ERROR_ANNOTATION",
     "PIPELINERUNS",
     "PIPELINES",
+    "PIPELINE_LABEL",
     "READY_ANNOTATION",
     "RELEASED_ANNOTATION",
     "RESOLUTION_REQUESTS",
@@ -33,9 +35,13 @@ STEP_ACTIONS: Final = Kind("tekton.dev", "v1beta1", "stepactions", "StepAction")
 RESOLUTION_REQUESTS: Final = Kind(
     "resolution.tekton.dev", "v1beta1", "resolutionrequests", "ResolutionRequest"
 )
+CUSTOMRUNS: Final = Kind("tekton.dev", "v1beta1", "customruns", "CustomRun")
 
 TASK_LABEL: Final = "tekton.dev/task"
 """By this ``tkn task`` and others find the runs of a Task."""
+
+PIPELINE_LABEL: Final = "tekton.dev/pipeline"
+"""By this ``tkn pipeline`` and others find a Pipeline's runs."""
 
 READY_ANNOTATION: Final = "tekton.dev/ready"
 """On a pod: "READY" lets the first Step begin (it waits for the downward API file of it)."""

@@ -11,18 +11,19 @@ from typing import Final, Literal
 from resultsfw.cluster import Kind, Object
 from resultsfw.tekton.api import reasons as taskrun_reasons
 from resultsfw.tekton.api.conditions import is_done, succeeded
-from resultsfw.tekton.api.kinds import TASKRUNS
+from resultsfw.tekton.api.kinds import CUSTOMRUNS, PIPELINERUNS, TASKRUNS
 from resultsfw.tekton.api.names import LONGEST_NAME, child_name
 from resultsfw.tekton.api.times import parse_time
 from resultsfw.tekton.pipelinerun import reasons
 
 __all__ = [
-    "CANCELLED_STATUS",
+    "STATUS_MESSAGE_ANNOTATION",
     "Children",
     "Combination",
+    "cancel_patch",
     "combinations_of",
     "end_of",
-    "is_cancelled",
+    "is_custom",
     "kind_of",
     "kind_of_reference",
     "names_of",
@@ -39,18 +40,41 @@ Children = tuple[Object, ...]
 Combination = dict[str, str]
 """The params that one child gets beside those of its Pipeline Task; empty without a matrix."""
 
-CANCELLED_STATUS: Final = {TASKRUNS: "TaskRunCancelled"}
+STATUS_MESSAGE_ANNOTATION: Final = "resultsfw.dev/status-message"
+"""On a child PipelineRun that its parent cancelled: why. A PipelineRun has no ``spec.statusMessage``."""
+
+_CANCELLED: Final = {TASKRUNS: "TaskRunCancelled", CUSTOMRUNS: "RunCancelled", PIPELINERUNS: "Cancelled"}
 """``spec.status`` that cancels a child, by its kind."""
 
+_CANCELLED_GRACEFULLY: Final = "CancelledRunFinally"
+"""``spec.status`` that cancels a child PipelineRun but for its ``finally``."""
 
-def kind_of(_task: Object) -> Kind:
+_CANCELLED_REASONS: Final = frozenset({taskrun_reasons.CANCELLED, "CustomRunCancelled"})
+"""Reasons of the condition of a TaskRun and a CustomRun that was cancelled."""
+
+
+def kind_of(task: Object) -> Kind:
     """Return the kind of a Pipeline Task's children."""
-    return TASKRUNS
+    if task.get("pipelineRef") is not None or task.get("pipelineSpec") is not None:
+        return PIPELINERUNS
+    return CUSTOMRUNS if is_custom(task) else TASKRUNS
 
 
-def kind_of_reference(_reference: Object) -> Kind:
+def is_custom(task: Object) -> bool:
+    """Return whether a Pipeline Task is a custom task.
+
+    It is if ``taskRef`` or ``taskSpec`` has an apiVersion and a kind, whatever they are (Tekton's
+    ``IsCustomTask``): with ``tekton.dev/v1`` and ``Task``, too.
+    """
+    named = task.get("taskRef") or task.get("taskSpec") or {}
+    return bool(named.get("apiVersion") and named.get("kind"))
+
+
+def kind_of_reference(reference: Object) -> Kind:
     """Return the kind of a child that a status names, in ``childReferences`` or ``taskRuns``."""
-    return TASKRUNS
+    return {CUSTOMRUNS.kind: CUSTOMRUNS, PIPELINERUNS.kind: PIPELINERUNS}.get(
+        str(reference.get("kind")), TASKRUNS
+    )
 
 
 def combinations_of(_task: Object) -> tuple[Combination, ...]:
@@ -111,23 +135,61 @@ def end_of(children: Children) -> datetime | None:
 
 
 def was_cancelled(children: Children) -> bool:
-    """Return whether one of the children ended because it was cancelled."""
-    return any(succeeded(child).get("reason") == taskrun_reasons.CANCELLED for child in _failed(children))
+    """Return whether one of the children ended because it was cancelled.
+
+    A child PipelineRun counts if its parent cancelled it. That somebody else did is a failure, as in Tekton.
+    """
+    return any(
+        succeeded(child).get("reason") in _CANCELLED_REASONS or _annotated_message(child)
+        for child in _failed(children)
+    )
 
 
 def was_ended_for_time(children: Children) -> bool:
     """Return whether one of the children was cancelled because the time of the PipelineRun was over."""
-    return any(child["spec"].get("statusMessage") == reasons.CHILD_TIMED_OUT for child in children)
+    for child in children:
+        message = child["spec"].get("statusMessage") or _annotated_message(child)
+        if message and _cause(message) == _cause(reasons.CHILD_TIMED_OUT):
+            return True
+    return False
 
 
-def running_of(children: Children) -> list[Object]:
-    """Return the children that have not ended and are not cancelled yet."""
-    return [child for child in children if not is_done(child) and not is_cancelled(child)]
+def running_of(children: Children, *, gracefully: bool = False) -> list[Object]:
+    """Return the children that have not ended and are not cancelled yet.
+
+    Args:
+        children: Of any kind.
+        gracefully: A child PipelineRun that was asked to end but for its ``finally`` counts as cancelled.
+    """
+    asked = {*_CANCELLED.values(), *((_CANCELLED_GRACEFULLY,) if gracefully else ())}
+    return [child for child in children if not is_done(child) and child["spec"].get("status") not in asked]
 
 
-def is_cancelled(child: Object) -> bool:
-    """Return whether a child is asked to end."""
-    return child["spec"].get("status") in CANCELLED_STATUS.values()
+def cancel_patch(kind: Kind, message: str, *, gracefully: bool = False) -> Object:
+    """Return the merge patch that cancels a child.
+
+    Args:
+        kind: Of the child.
+        message: Why, as the ``statusMessage`` of a TaskRun.
+        gracefully: Lets a child PipelineRun run its ``finally``.
+    """
+    message = f"{kind.kind} {_cause(message)}"
+    if kind == PIPELINERUNS:
+        status = _CANCELLED_GRACEFULLY if gracefully else _CANCELLED[kind]
+        return {
+            "metadata": {"annotations": {STATUS_MESSAGE_ANNOTATION: message}},
+            "spec": {"status": status},
+        }
+    return {"spec": {"status": _CANCELLED[kind], "statusMessage": message}}
+
+
+def _cause(message: str) -> str:
+    """Return a ``statusMessage`` without the kind that it begins with."""
+    return message.partition(" ")[2]
+
+
+def _annotated_message(child: Object) -> str:
+    return str((child["metadata"].get("annotations") or {}).get(STATUS_MESSAGE_ANNOTATION) or "")
 
 
 def _failed(children: Children) -> Iterable[Object]:

@@ -2,10 +2,11 @@
 
 from resultsfw.cluster import Object
 from resultsfw.limits import OBJECT_CAPACITY, object_size
+from resultsfw.tekton.api.kinds import TASKRUNS
 from resultsfw.tekton.api.refusals import RefusedRun
 from resultsfw.tekton.pipelinerun import reasons
 
-__all__ = ["over_capacity", "refuse_too_large", "taskrun_over_capacity"]
+__all__ = ["child_over_capacity", "over_capacity", "refuse_too_large"]
 
 
 def refuse_too_large(begun: Object) -> None:
@@ -29,20 +30,28 @@ def over_capacity(size: int) -> str:
     return f"would have {size} bytes, over the limit of {OBJECT_CAPACITY} bytes one object may have"
 
 
-def taskrun_over_capacity(taskrun: Object, name: str) -> str:
-    """Return why a TaskRun cannot be stored; empty if it can."""
-    # Its status holds the Task's spec once more, with the parameters put in.
-    size = object_size(taskrun)
+def child_over_capacity(child: Object, name: str) -> str:
+    """Return why a child cannot be stored; empty if it can.
+
+    Args:
+        child: To be created.
+        name: The name of its Pipeline Task.
+    """
+    # A TaskRun's status holds the Task's spec once more, with the parameters put in.
+    size = object_size(child)
     if size <= OBJECT_CAPACITY:
         return ""
-    params = taskrun["spec"].get("params") or ()
+    params = child["spec"].get("params") or ()
     largest = max(params, key=lambda param: object_size(param.get("value")), default=None)
     which = (
         ""
         if largest is None
         else f'; its param "{largest["name"]}" has {object_size(largest["value"])} bytes'
     )
+    instead = ": pass a reference (results-from: object-store), or less"
+    if child["kind"] != TASKRUNS.kind:
+        instead = ": pass less"  # its controller reads values only
     return (
-        f'the TaskRun of task "{name}" would have {size} bytes, over the limit of {OBJECT_CAPACITY} bytes '
-        f"one object may have{which}: pass a reference (results-from: object-store), or less"
+        f'the {child["kind"]} of task "{name}" would have {size} bytes, over the limit of {OBJECT_CAPACITY} '
+        f"bytes one object may have{which}{instead}"
     )

@@ -17,6 +17,7 @@ from resultsfw.tekton.api.owners import owns
 from resultsfw.tekton.api.policies import Policies, pipeline_violations, violations
 from resultsfw.tekton.api.refusals import USER_ERROR, RefusedRun
 from resultsfw.tekton.pipelinerun import reasons
+from resultsfw.tekton.pipelinerun.child_builder import ChildBuilder, batch_size_of
 from resultsfw.tekton.pipelinerun.child_statuses import children_of
 from resultsfw.tekton.pipelinerun.children import (
     Children,
@@ -53,7 +54,6 @@ from resultsfw.tekton.pipelinerun.pipeline_spec import (
 )
 from resultsfw.tekton.pipelinerun.result_refs import value_reader
 from resultsfw.tekton.pipelinerun.status import verdict
-from resultsfw.tekton.pipelinerun.taskrun_builder import TaskRunBuilder, batch_size_of
 from resultsfw.tekton.pipelinerun.taskrun_results import WholeTaskRuns
 from resultsfw.tekton.pipelinerun.timeouts import refuse_timeouts, times_of
 from resultsfw.tekton.pipelinerun.validate_pipeline import tasks_of
@@ -93,7 +93,7 @@ class Known:
     source: PipelineSource | None = None
     is_labelled: bool = False
     plan: Plan | None = None
-    builder: TaskRunBuilder | None = None
+    builder: ChildBuilder | None = None
     runs: Mapping[str, Children] | None = None
     is_prepared: bool = False
     facts: Facts | None = None
@@ -109,6 +109,15 @@ class Known:
         """``spec.status``; empty where it would hold back a run that has started, as Tekton refuses to."""
         requested = self.pipelinerun["spec"].get("status") or ""
         return "" if requested == reasons.PENDING else str(requested)
+
+    @property
+    def cancels_gracefully(self) -> bool:
+        """Whether children are cancelled on request, so that child PipelineRuns run their ``finally``."""
+        facts = self.facts
+        is_late = facts is not None and (
+            facts.pipeline_timed_out or facts.tasks_timed_out or facts.finally_timed_out
+        )
+        return self.requested == "CancelledRunFinally" and not is_late
 
 
 def refusal(refused: RefusedRun) -> Refusal:
@@ -203,7 +212,7 @@ class Observer:
                     return known, Unlabelled(missing)
             refuse_timeouts(pipelinerun)
         plan = make_plan(pipelinerun, source.spec, source.name)
-        return replace(known, plan=plan, builder=TaskRunBuilder(pipelinerun, self._defaults.timeout)), None
+        return replace(known, plan=plan, builder=ChildBuilder(pipelinerun, self._defaults.timeout)), None
 
     def _refuse_forbidden(self, pipelinerun: Object, source: PipelineSource) -> None:
         """Raise RefusedRun for a run without TaskRuns yet that the operator's policies forbid."""
@@ -323,8 +332,11 @@ def _unplanned(known: Known, problem: Problem) -> Unplanned:
 def _following(known: Known, facts: Facts) -> Following:
     pipelinerun = known.pipelinerun
     name = pipelinerun["metadata"]["name"]
+    gracefully = known.cancels_gracefully
     running = [
-        task for task in facts.tasks if task not in known.cancelled and running_of(facts.runs.get(task, ()))
+        task
+        for task in facts.tasks
+        if task not in known.cancelled and running_of(facts.runs.get(task, ()), gracefully=gracefully)
     ]
     parts: dict[Part, bool] = {
         "pipeline": facts.pipeline_timed_out,

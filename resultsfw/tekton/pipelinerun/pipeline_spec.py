@@ -8,9 +8,10 @@ from typing import Any, Final
 from resultsfw.cluster import Cluster, Object
 from resultsfw.errors import InputError, NotFoundError
 from resultsfw.tekton.api.inherited import inherited_metadata
-from resultsfw.tekton.api.kinds import PIPELINES
+from resultsfw.tekton.api.kinds import PIPELINE_LABEL, PIPELINES
 from resultsfw.tekton.api.refusals import USER_ERROR, RefusedRun
 from resultsfw.tekton.pipelinerun import reasons
+from resultsfw.tekton.pipelinerun.children import is_custom
 from resultsfw.tekton.pipelinerun.dag import CycleError, Graph, graph_of
 from resultsfw.tekton.pipelinerun.models import validate_pipeline_document, validate_pipelinerun_document
 from resultsfw.tekton.pipelinerun.validate_pipeline import SECTIONS, pipeline_errors, tasks_of
@@ -21,7 +22,6 @@ from resultsfw.tekton.spec.validate_taskrun import shown_value
 from resultsfw.tekton.spec.variables import escape_protection
 
 __all__ = [
-    "PIPELINE_LABEL",
     "PipelineSource",
     "Plan",
     "make_plan",
@@ -32,7 +32,7 @@ __all__ = [
 
 _MOST_ENTRIES: Final = 32
 """Entries of ``taskRunSpecs`` for one Task. Tekton merges any number, one over the other."""
-_TASK_FIELDS: Final = ("displayName", "taskRef", "when", "params", "workspaces", "onError")
+_TASK_FIELDS: Final = ("displayName", "taskRef", "pipelineRef", "when", "params", "workspaces", "onError")
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +154,7 @@ def _task(task: Object, names: PipelineNames, budget: Budget, at: str) -> Object
     retries = {"context.pipelineTask.retries": str(task.get("retries") or 0)}
     known = Expansion(first_of(names.lookup, retries.get), budget)
     inner = None
-    if task.get("taskSpec") is not None:
+    if task.get("taskSpec") is not None and not is_custom(task):
         # Tekton lets a Pipeline's parameters through to embedded Tasks that are not given their own.
         inner = Expansion(names.inner(task), budget)
     changed = substitute_task(task, known, at, fields=_TASK_FIELDS, inner=inner)
@@ -201,7 +201,7 @@ def substitute_task(
             {**param, "value": _expand(param.get("value"), f"{at}.params[{param['name']}]", known, passing)}
             for param in given
         ]
-    if inner is not None and (spec := task.get("taskSpec")) is not None:
+    if inner is not None and (spec := task.get("taskSpec")) is not None and not is_custom(task):
         kept = {key: spec[key] for key in ("params", "results", "metadata") if key in spec}
         changed["taskSpec"] = {**inner.tree(spec, f"{at}.taskSpec"), **kept}
     return changed
@@ -289,10 +289,6 @@ def _refuse_workspaces(pipelinerun: Object, spec: Object, whose: str, of: str) -
                 f"{whose} doesn't define taskRunSpecs correctly: pipelineRun's taskrunSpecs "
                 f'defined wrong taskName: "{entry.get("pipelineTaskName", "")}", does not exist in Pipeline',
             )
-
-
-PIPELINE_LABEL: Final = "tekton.dev/pipeline"
-"""By this ``tkn pipeline`` and others find a Pipeline's runs."""
 
 
 def missing_metadata(pipelinerun: Object, source: PipelineSource) -> dict[str, Any]:

@@ -20,8 +20,8 @@ from resultsfw.tekton.api.times import format_time
 from resultsfw.tekton.pipelinerun import reasons
 from resultsfw.tekton.pipelinerun.child_statuses import children_of
 from resultsfw.tekton.pipelinerun.children import (
-    CANCELLED_STATUS,
     Children,
+    cancel_patch,
     combinations_of,
     kind_of,
     kind_of_reference,
@@ -291,11 +291,12 @@ class PipelineReconciler:
 
     def _cancel_children(self, known: Known, tasks: tuple[str, ...], message: str) -> Known:
         """Cancel the children of Tasks that were read as running."""
-        facts = _facts(known)
+        facts, gracefully = _facts(known), known.cancels_gracefully
         for task in tasks:
-            for child in running_of(facts.runs[task]):
-                kind = kind_of(facts.tasks[task][1])
-                self._cancel(known.pipelinerun, kind, child["metadata"]["name"], message)
+            kind = kind_of(facts.tasks[task][1])
+            for child in running_of(facts.runs[task], gracefully=gracefully):
+                patch = cancel_patch(kind, message, gracefully=gracefully)
+                self._cancel(known.pipelinerun, kind, child["metadata"]["name"], patch)
         return replace(known, cancelled=known.cancelled | set(tasks))
 
     def _cancel_found(self, pipelinerun: Object, children: Mapping[str, Kind], message: str) -> None:
@@ -308,10 +309,9 @@ class PipelineReconciler:
                 if owns(pipelinerun, child) and running_of((child,)):
                     running.append((kind, name))
         for kind, name in running:
-            self._cancel(pipelinerun, kind, name, message)
+            self._cancel(pipelinerun, kind, name, cancel_patch(kind, message))
 
-    def _cancel(self, pipelinerun: Object, kind: Kind, name: str, message: str) -> None:
-        patch = {"spec": {"status": CANCELLED_STATUS[kind], "statusMessage": message}}
+    def _cancel(self, pipelinerun: Object, kind: Kind, name: str, patch: Object) -> None:
         with contextlib.suppress(NotFoundError):
             self._cluster.patch(kind, pipelinerun["metadata"].get("namespace", ""), name, patch)
 

@@ -7,6 +7,8 @@ from typing import Any, Final
 
 from resultsfw.cluster import Object
 from resultsfw.limits import OBJECT_BYTES
+from resultsfw.tekton.api.kinds import TASKRUNS
+from resultsfw.tekton.pipelinerun.children import kind_of
 from resultsfw.tekton.pipelinerun.dag import REFERRING
 from resultsfw.tekton.pipelinerun.pipeline_spec import substitute_task
 from resultsfw.tekton.pipelinerun.result_refs import (
@@ -67,8 +69,8 @@ class TaskInputs:
     def task(self, name: str) -> Object:
         """Return a Task's spec with all results in it that it names and that are there.
 
-        A parameter that is one result by reference is that reference. Values are protected: the texts go on
-        into a TaskRun.
+        A parameter of a Task that is one result by reference is that reference. Values are protected: the
+        texts go on into a child.
 
         Raises:
             ResultUnread: The value of one by reference is needed, and cannot be had.
@@ -76,9 +78,10 @@ class TaskInputs:
         """
         _, task = self.tasks[name]
         known = Expansion(self._lookup(name), budget := Budget(_GIVEN_BYTES))
-        passing = Expansion(
-            protected_lookup(result_lookup(self.results, self.read_value, passing=True)), budget
-        )
+        passing = None
+        if kind_of(task) == TASKRUNS:  # other kinds of children do not follow references
+            lookup = result_lookup(self.results, self.read_value, passing=True)
+            passing = Expansion(protected_lookup(lookup), budget)
         return substitute_task(task, known, name, fields=REFERRING, inner=known, passing=passing)
 
     def workspaces(self, name: str) -> dict[str, Object]:

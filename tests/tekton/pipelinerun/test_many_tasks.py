@@ -11,11 +11,11 @@ import pytest
 from resultsfw import Object
 from resultsfw.cli.graph import draw
 from resultsfw.tekton.api.conditions import condition
+from resultsfw.tekton.pipelinerun.child_builder import ChildBuilder
 from resultsfw.tekton.pipelinerun.dag import CycleError, graph_of
 from resultsfw.tekton.pipelinerun.facts import Facts
 from resultsfw.tekton.pipelinerun.pipeline_spec import make_plan
 from resultsfw.tekton.pipelinerun.status import child_references, skipped_tasks, verdict
-from resultsfw.tekton.pipelinerun.taskrun_builder import TaskRunBuilder
 from resultsfw.tekton.pipelinerun.timeouts import times_of
 
 MANY = 4000
@@ -113,7 +113,7 @@ def _look(spec: Object, state: Callable[[str, int], str], *, seconds: float) -> 
         "status": {"startTime": "2026-01-01T00:00:00Z"},
     }
     facts = Facts(make_plan(run, spec, "p"), runs, "", times_of(run, START + timedelta(seconds=seconds)))
-    build = TaskRunBuilder(run).build
+    build = ChildBuilder(run).build
     for name in facts.next_tasks():
         list(build(facts, name))
     verdict("p", facts)

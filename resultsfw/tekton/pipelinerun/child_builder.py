@@ -1,0 +1,87 @@
+"""Build the children of a Pipeline Task that is due, each by its kind."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final
+
+from resultsfw.cluster import Kind, Object
+from resultsfw.limits import OBJECT_BYTES, object_size
+from resultsfw.tekton.api.durations import parse_duration
+from resultsfw.tekton.api.kinds import CUSTOMRUNS, PIPELINERUNS, TASKRUNS
+from resultsfw.tekton.api.times import DEFAULT_TIMEOUT
+from resultsfw.tekton.pipelinerun.child_parts import NewChild
+from resultsfw.tekton.pipelinerun.children import kind_of, names_of
+from resultsfw.tekton.pipelinerun.customrun_builder import build_customrun
+from resultsfw.tekton.pipelinerun.facts import BATCH_SIZE, Facts
+from resultsfw.tekton.pipelinerun.nested_builder import build_pipelinerun
+from resultsfw.tekton.pipelinerun.object_limits import child_over_capacity
+from resultsfw.tekton.pipelinerun.taskrun_builder import build_taskrun
+from resultsfw.tekton.spec.pod_template import merge_pod_templates
+
+__all__ = ["ChildBuilder", "batch_size_of"]
+
+_BYTES_AT_ONCE: Final = 4 * OBJECT_BYTES
+
+_BUILDERS: Final[Mapping[Kind, Callable[[NewChild], Object]]] = {
+    TASKRUNS: build_taskrun,
+    CUSTOMRUNS: build_customrun,
+    PIPELINERUNS: build_pipelinerun,
+}
+
+
+def batch_size_of(pipelinerun: Object) -> int:
+    """Return how many children one reconcile may create: fewer where each gets a large pod template."""
+    each = object_size(pipelinerun["spec"].get("taskRunTemplate"))
+    return max(1, min(BATCH_SIZE, _BYTES_AT_ONCE // each))
+
+
+class ChildBuilder:
+    """Builds the children of one PipelineRun.
+
+    What the run gives to its Tasks is sorted once: there may be thousands of either.
+
+    Args:
+        pipelinerun: The run.
+        default_timeout: The duration that a child without a timeout has.
+    """
+
+    def __init__(self, pipelinerun: Object, default_timeout: str = DEFAULT_TIMEOUT) -> None:
+        spec = pipelinerun["spec"]
+        self._pipelinerun = pipelinerun
+        self._default_timeout = parse_duration(default_timeout)
+        template = spec.get("taskRunTemplate") or {}
+        self._default: Object = {
+            "serviceAccountName": template.get("serviceAccountName"),
+            "podTemplate": template.get("podTemplate"),
+        }
+        self._own: dict[str, list[Object]] = {}
+        for entry in spec.get("taskRunSpecs") or ():
+            self._own.setdefault(entry.get("pipelineTaskName", ""), []).append(entry)
+
+    def build(self, facts: Facts, name: str) -> Iterator[Object]:
+        """Yield the children of a Pipeline Task that is due, with all results in them that it names."""
+        own = self._default
+        for entry in self._own.get(name, ()):
+            own = _over(entry, own)
+        combinations = facts.combinations(name)
+        names = names_of(self._pipelinerun["metadata"]["name"], name, len(combinations))
+        build = _BUILDERS[kind_of(facts.tasks[name][1])]
+        for child, combination in zip(names, combinations, strict=True):
+            yield build(
+                NewChild(self._pipelinerun, facts, name, child, own, combination, self._default_timeout)
+            )
+
+    def refusal(self, facts: Facts, name: str) -> str:
+        """Return why the children of a Pipeline Task that is due cannot be created; empty if they can."""
+        return next(filter(None, (child_over_capacity(child, name) for child in self.build(facts, name))), "")
+
+
+def _over(own: Object, before: Object) -> Object:
+    """Return what ``taskRunSpecs`` give to a Task; of two entries for one Task, the last says most of it.
+
+    As Tekton's GetTaskRunSpec: the pod templates merge, the service account stays until another is named.
+    """
+    return {
+        **own,
+        "serviceAccountName": own.get("serviceAccountName") or before.get("serviceAccountName"),
+        "podTemplate": merge_pod_templates(own.get("podTemplate"), before.get("podTemplate")),
+    }

@@ -1,0 +1,121 @@
+"""Give the parts to a child that all kinds of children have: labels, annotations, timeout and workspaces."""
+
+import posixpath
+from dataclasses import dataclass
+from typing import Final
+
+from resultsfw.cluster import Object
+from resultsfw.tekton.api.durations import format_duration
+from resultsfw.tekton.api.kinds import PIPELINERUNS
+from resultsfw.tekton.api.owners import owner_reference
+from resultsfw.tekton.pipelinerun.children import STATUS_MESSAGE_ANNOTATION, Combination
+from resultsfw.tekton.pipelinerun.facts import Facts
+from resultsfw.tekton.pipelinerun.variables import propagated_workspaces
+from resultsfw.tekton.spec.params import LITERAL_ANNOTATION
+from resultsfw.tekton.spec.variables import unprotect_names
+from resultsfw.tekton.spec.workspaces import claim_name
+
+__all__ = ["NewChild", "as_given", "child_metadata", "child_timeout", "child_workspaces"]
+
+_NOT_PASSED: Final = frozenset(
+    {"kubectl.kubernetes.io/last-applied-configuration", LITERAL_ANNOTATION, STATUS_MESSAGE_ANNOTATION}
+)
+_NANO: Final = 1_000_000_000
+_NOT_READ: Final = ("params", "inputs.", "tasks.", "finally.", "outputs.")
+"""Beginnings of variables that a run leaves alone in the values it is given."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewChild:
+    """What a child is made of.
+
+    Attributes:
+        pipelinerun: Its parent.
+        facts: The state of its parent.
+        task: The name of its Pipeline Task, which is due.
+        name: Its own.
+        own: What ``taskRunSpecs`` and ``taskRunTemplate`` give to the Pipeline Task.
+        combination: The params it gets beside those of its Pipeline Task.
+        default_timeout: Nanoseconds that a child without a timeout has.
+    """
+
+    pipelinerun: Object
+    facts: Facts
+    task: str
+    name: str
+    own: Object
+    combination: Combination
+    default_timeout: int
+
+
+def child_metadata(child: NewChild) -> Object:
+    """Return the metadata that a child of every kind has."""
+    metadata = child.pipelinerun["metadata"]
+    labels = {
+        **(metadata.get("labels") or {}),
+        "tekton.dev/pipeline": child.facts.plan.name,
+        "tekton.dev/pipelineRun": metadata["name"],
+        "tekton.dev/pipelineRunUID": metadata.get("uid", ""),
+        "tekton.dev/pipelineTask": child.task,
+        "tekton.dev/memberOf": child.facts.tasks[child.task][0],
+    }
+    annotations = {
+        key: value for key, value in (metadata.get("annotations") or {}).items() if key not in _NOT_PASSED
+    }
+    return {
+        "name": child.name,
+        "namespace": metadata.get("namespace", ""),
+        "labels": labels,
+        **({"annotations": annotations} if annotations else {}),
+        "ownerReferences": [owner_reference(child.pipelinerun, PIPELINERUNS, controller=False)],
+    }
+
+
+def as_given(params: list[Object] | None) -> list[Object] | None:
+    """Return params without protection where a run needs none: a value that it is given is data to it."""
+    return params and [{**param, "value": unprotect_names(param.get("value"), _NOT_READ)} for param in params]
+
+
+def child_timeout(child: NewChild, task: Object) -> str | None:
+    """Return a child's timeout: its own, or that of its part of the run where it is over the default.
+
+    Args:
+        child: The child.
+        task: The spec of its Pipeline Task.
+    """
+    if given := child.own.get("timeout") or task.get("timeout"):
+        return str(given)
+    times = child.facts.times
+    part = times.finally_ if child.facts.is_final(child.task) else times.tasks
+    if part is None or 0 < part * _NANO <= child.default_timeout:
+        return None
+    return format_duration(int(part * _NANO))
+
+
+def child_workspaces(child: NewChild, task: Object) -> list[Object]:
+    """Return what the run binds to a child's workspaces; a template's claim is one for the whole run.
+
+    Args:
+        child: The child.
+        task: The spec of its Pipeline Task.
+
+    Raises:
+        ResultUnread: The value of a result by reference is needed in a binding, and cannot be had.
+        TooLargeError: A binding would be larger than one object can be.
+    """
+    uid, bound = child.pipelinerun["metadata"].get("uid", ""), child.facts.inputs.workspaces(child.task)
+    given: list[Object] = []
+    for usage in (*(task.get("workspaces") or ()), *propagated_workspaces(task)):
+        source = bound.get(usage.get("workspace") or usage["name"])
+        if source is None:
+            continue  # optional, or refused by the child's own validation
+        binding = {key: value for key, value in source.items() if key != "volumeClaimTemplate"}
+        if source.get("volumeClaimTemplate") is not None:
+            binding["persistentVolumeClaim"] = {"claimName": claim_name(source, uid)}
+        binding["name"] = usage["name"]
+        below = [part for part in (source.get("subPath"), usage.get("subPath")) if part]
+        if below:
+            # As Go's filepath.Join: a second path that begins with "/" is below the first, too.
+            binding["subPath"] = below[0] if len(below) == 1 else posixpath.normpath("/".join(below))
+        given.append(binding)
+    return given

@@ -1,0 +1,47 @@
+"""Build the CustomRun of a custom task: a run that another controller reconciles."""
+
+from resultsfw import jsons
+from resultsfw.cluster import Object
+from resultsfw.tekton.api.kinds import CUSTOMRUNS
+from resultsfw.tekton.pipelinerun.child_parts import (
+    NewChild,
+    child_metadata,
+    child_timeout,
+    child_workspaces,
+)
+from resultsfw.tekton.spec.variables import unprotect
+
+__all__ = ["build_customrun"]
+
+
+def build_customrun(child: NewChild) -> Object:
+    """Return the CustomRun of a Pipeline Task that is due, with all results in it that it names.
+
+    Its texts are data to every controller: no value in them is protected. Of ``taskRunSpecs`` it gets the
+    service account and the timeout, as from Tekton's controller (``createCustomRun``).
+
+    Raises:
+        ResultUnread: The value of a result by reference is needed, and cannot be had.
+        TooLargeError: Its texts would be larger than one object can be.
+    """
+    task = child.facts.inputs.task(child.task)
+    made: Object = {
+        "customRef": task.get("taskRef"),
+        "customSpec": _custom_spec(task["taskSpec"]) if task.get("taskSpec") is not None else None,
+        "params": task.get("params") or None,
+        "retries": task.get("retries") or None,
+        "serviceAccountName": child.own.get("serviceAccountName") or None,
+        "timeout": child_timeout(child, task),
+        "workspaces": child_workspaces(child, task) or None,
+    }
+    return {
+        "apiVersion": CUSTOMRUNS.api_version,
+        "kind": CUSTOMRUNS.kind,
+        "metadata": child_metadata(child),
+        "spec": jsons.copy(unprotect({key: value for key, value in made.items() if value is not None})),
+    }
+
+
+def _custom_spec(embedded: Object) -> Object:
+    """Return what an embedded custom task says; the variables in it are those of its own controller."""
+    return {key: embedded[key] for key in ("apiVersion", "kind", "metadata", "spec") if key in embedded}
