@@ -28,6 +28,9 @@ _PARSERS: Final[Mapping[str, Callable[[Object], object]]] = {
     "Pipeline": validate_pipeline_document,
     "PipelineRun": validate_pipelinerun_document,
 }
+_OF_PODS: Final = ("PersistentVolumeClaim", "Secret", "ServiceAccount")
+"""Kinds of Kubernetes' own, beside ConfigMaps, that pods of the runs use."""
+
 _SET_BY_SERVER: Final = (
     "uid",
     "resourceVersion",
@@ -45,7 +48,7 @@ class Manifests:
     Attributes:
         runs: TaskRuns and PipelineRuns to be run, in order, ready to be created.
         needed: Objects that they may refer to by name: Tasks, Pipelines, ConfigMaps, Secrets,
-            PersistentVolumeClaims.
+            PersistentVolumeClaims, ServiceAccounts.
         maps: ConfigMaps, one of which may be the feature flags.
         others: Documents that are not used.
         warnings: A sentence for each field that an API server would not know, or would correct.
@@ -73,8 +76,7 @@ def pick(documents: Sequence[Document], files: Sequence[str]) -> Manifests:
         named = ", ".join(files)
         raise InputError(f"{named}: no TaskRun or PipelineRun to run; found: {found}", subject=named)
     maps = [_require_name(document) for document in documents if document.kind == "ConfigMap"]
-    secrets = [_require_name(document) for document in documents if document.kind == "Secret"]
-    claims = [_require_name(document) for document in documents if document.kind == "PersistentVolumeClaim"]
+    used_by_pods = [_require_name(document) for document in documents if document.kind in _OF_PODS]
     for document in [*tasks, *runs]:
         checked(document)
         if field := host_path_in(document.obj):
@@ -84,15 +86,15 @@ def pick(documents: Sequence[Document], files: Sequence[str]) -> Manifests:
             raise document.refuse(
                 "is pending, and nothing here would start the run: remove it", "spec.status"
             )
-    known = _by_name([*tasks, *runs, *maps, *secrets, *claims])
+    known = _by_name([*tasks, *runs, *maps, *used_by_pods])
     for document in [*tasks, *runs]:
         for kind, field, reference in _references(document.obj):
             same_kind = [(namespace, name) for other, namespace, name in known if other == kind]
             _check_reference(document, kind, field, reference, same_kind)
-    used = {id(document) for document in (*runs, *tasks, *maps, *secrets, *claims)}
+    used = {id(document) for document in (*runs, *tasks, *maps, *used_by_pods)}
     return Manifests(
         runs=[_as_created(document.obj) for document in runs],
-        needed=[_as_created(document.obj) for document in (*tasks, *maps, *secrets, *claims)],
+        needed=[_as_created(document.obj) for document in (*tasks, *maps, *used_by_pods)],
         maps=maps,
         others=[document for document in documents if id(document) not in used],
         warnings=[
@@ -124,7 +126,7 @@ def _is_tekton(document: Document) -> bool:
 
 
 def _require_name(document: Document) -> Document:
-    """Return the document of a ConfigMap or Secret if it has a name, which may not be generated."""
+    """Return the document of an object that is referred to, if it has a name, which may not be generated."""
     metadata = document.obj.get("metadata")
     if not isinstance(metadata, dict):
         raise document.refuse("is missing" if metadata is None else "must be a mapping", "metadata")

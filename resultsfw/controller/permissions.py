@@ -8,7 +8,15 @@ from resultsfw.controller.manifests import BACKENDS, backends_with_rights
 from resultsfw.core import ResultsManager
 from resultsfw.errors import ResultsError
 from resultsfw.operations.access import AccessChecker, RequiredPermission, missing_permissions
-from resultsfw.tekton.api.kinds import CLAIMS, PIPELINERUNS, PIPELINES, SERVICE_ACCOUNTS, TASKRUNS, TASKS
+from resultsfw.tekton.api.kinds import (
+    CLAIMS,
+    PIPELINERUNS,
+    PIPELINES,
+    SECRETS,
+    SERVICE_ACCOUNTS,
+    TASKRUNS,
+    TASKS,
+)
 from resultsfw.types import Permission
 
 __all__ = ["BASE", "backend_permissions", "controller_permissions", "missing_for_backends"]
@@ -44,7 +52,8 @@ def controller_permissions(namespace: str, lease_namespace: str | None) -> list[
         ("delete", PODS, "", "", "to delete the pods of cancelled TaskRuns"),
         ("create", CLAIMS, "", "", "for workspaces with a volumeClaimTemplate"),
         ("create", CONFIG_MAPS, "", "", "for parameters that exceed the size of a pod"),
-        ("get", SERVICE_ACCOUNTS, "", "", "to warn of Secrets that Steps do not get"),
+        ("get", SERVICE_ACCOUNTS, "", "", "to find the Secrets that Steps get as credentials"),
+        ("get", SECRETS, "", "", "to find those annotated for git or docker, and to look up images"),
         ("create", EVENTS, "", "", "to write Events at the start and end of a run"),
         *(
             (verb, CONFIG_MAPS, "", namespace, "to watch the feature flags")

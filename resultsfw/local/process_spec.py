@@ -14,8 +14,9 @@ from typing import Final
 from resultsfw.cluster import CONFIG_MAPS, Cluster, Object
 from resultsfw.errors import NotFoundError
 from resultsfw.local.step import command_runner, entrypointer, paths
-from resultsfw.local.volume_content import SECRETS, FieldError, field_value
+from resultsfw.local.volume_content import FieldError, field_value
 from resultsfw.local.volumes import PodFolder
+from resultsfw.tekton.api.kinds import SECRETS
 
 __all__ = ["ConfigError", "ProcessSpec", "StartError", "build_process_spec"]
 

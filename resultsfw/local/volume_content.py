@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from resultsfw.cluster import CONFIG_MAPS, Cluster, Kind, Object
+from resultsfw.cluster import CONFIG_MAPS, Cluster, Object
 from resultsfw.errors import NotFoundError
 from resultsfw.local import tokens
 from resultsfw.local.mount_errors import MountError, safe_path
+from resultsfw.tekton.api.kinds import SECRETS
 
-__all__ = ["SECRETS", "FieldError", "FieldFile", "field_value", "fill", "sources", "write_fields"]
-
-SECRETS: Final = Kind("", "v1", "secrets", "Secret")
+__all__ = ["FieldError", "FieldFile", "field_value", "fill", "sources", "write_fields"]
 
 _CLUSTER_CA: Final = ("kube-root-ca.crt", "openshift-service-ca.crt")
 """ConfigMaps that a cluster creates in every namespace; without a cluster there is no CA to trust."""

@@ -8,6 +8,7 @@ ended.
 import os
 import sys
 import time
+from collections.abc import Callable  # noqa: TC003 - typing costs 5 ms
 
 from . import command_runner, message, references, wait_files
 from .files import NOT_UTF8, RefusedError, read, read_result, write, write_message
@@ -41,7 +42,13 @@ def main(arguments: list[str]) -> int:
             say(f"{rest[0]} error: {error}")
             return FAILED
         return 0
-    return Entrypointer(flags, tekton).run()
+    entrypointer = Entrypointer(flags, tekton)
+    try:
+        entrypointer.read_credentials()
+    except FlagsError as error:
+        say(str(error))
+        return USAGE
+    return entrypointer.run()
 
 
 def say(text: str) -> None:
@@ -85,6 +92,20 @@ class Entrypointer:
         self.message = message.Message(limit, compress=flags.compress)
         for name in _OWN_VARIABLES:
             self.environment.pop(name, None)
+        self.place_credentials: Callable[[str, str, str, Callable[[str], None]], None] | None = None
+
+    def read_credentials(self) -> None:
+        """Read the Secrets that the flags name.
+
+        Raises:
+            FlagsError: A Secret lacks a key; as in Tekton, the Step does not start.
+        """
+        if self.flags.credentials:
+            from . import credentials  # noqa: PLC0415 - few Steps need it, and it costs 5 ms
+
+            self.place_credentials = credentials.Credentials(
+                self.flags.credentials, lambda secret: self.paths.rewrite(f"/tekton/creds-secrets/{secret}")
+            ).place
 
     def run(self) -> int:
         """Run the Step and write the message; return the exit status."""
@@ -117,6 +138,11 @@ class Entrypointer:
             say("Skipping step because a previous step failed")
             return FAILED
         self._internal("StartedAt", _now())
+        if self.place_credentials is not None:
+            # After the wait, unlike Tekton: Steps share a home, and one would read what another just writes.
+            folder, home = self.paths.rewrite("/tekton/creds"), self.environment.get("HOME", "")
+            pod = os.path.dirname(os.path.dirname(self.scratch)) if self.scratch else ""  # noqa: PTH120
+            self.place_credentials(folder, home, pod, say)
         end = self._execute()
         if end.ran and flags.result_from == TERMINATION_MESSAGE:
             # Before the next Step is released, which may write results. Tekton reads them after that.

@@ -17,6 +17,7 @@ _TEXT = {
     "wait_file",
     "when_expressions",
 }
+_CREDENTIALS = {"basic-docker", "basic-git", "docker-cfg", "docker-config", "ssh-git"}
 _BOOL = {"wait_file_content", "compress_termination_message"}
 _TRUE = {"1", "t", "T", "TRUE", "true", "True"}
 _FALSE = {"0", "f", "F", "FALSE", "false", "False"}
@@ -48,6 +49,7 @@ class Flags:
         on_error: "continue", or anything else to stop.
         timeout: Seconds; 0: no timeout.
         when: The Step's when expressions as JSON; "" if it has none.
+        credentials: The flags of credentials and their values, in order.
         command: The command; empty: none.
     """
 
@@ -64,6 +66,7 @@ class Flags:
         self.on_error = ""
         self.timeout = 0.0
         self.when = ""
+        self.credentials: list[tuple[str, str]] = []
         self.command: list[str] = []
 
 
@@ -74,8 +77,8 @@ def parse(arguments: list[str]) -> tuple[Flags, list[str]]:
         FlagsError: A flag is unknown, lacks its value, or needs a cluster.
     """
     before, _, after = _split(arguments)
-    values, rest = _values(before)
     flags = Flags()
+    values, rest = _values(before, flags.credentials)
     flags.wait_files = _names(values.get("wait_file", ""))
     flags.wait_content = values.get("wait_file_content") == "true"
     flags.post_file = values.get("post_file", "")
@@ -107,8 +110,11 @@ def _names(text: str) -> list[str]:
     return [name for name in text.split(",") if name]
 
 
-def _values(arguments: list[str]) -> tuple[dict[str, str], list[str]]:
-    """Return the value of each flag, and the arguments from the first that is not a flag."""
+def _values(arguments: list[str], credentials: list[tuple[str, str]]) -> tuple[dict[str, str], list[str]]:
+    """Return the value of each flag, and the arguments from the first that is not a flag.
+
+    Flags of credentials, which may be given several times, are added to ``credentials``.
+    """
     values: dict[str, str] = {}
     rest = list(arguments)
     while rest and rest[0].startswith("-") and rest[0] != "-":
@@ -119,13 +125,16 @@ def _values(arguments: list[str]) -> tuple[dict[str, str], list[str]]:
             raise FlagsError(f"this Step needs {feature} (-{name}), which is only possible on a cluster")
         if name in _BOOL:
             value = _boolean(name, value if equals else "true")
-        elif name not in _TEXT:
+        elif name not in _TEXT and name not in _CREDENTIALS:
             raise FlagsError(f"flag provided but not defined: -{name}")
         elif not equals:
             if not rest:
                 raise FlagsError(f"flag needs an argument: -{name}")
             value = rest.pop(0)
-        values[name] = value
+        if name in _CREDENTIALS:
+            credentials.append((name, value))
+        else:
+            values[name] = value
     return values, rest
 
 

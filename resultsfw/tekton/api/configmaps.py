@@ -94,13 +94,8 @@ KEYS: Final[Mapping[str, Mapping[str, KeyRule]]] = {
         "trusted-resources-verification-no-match-policy": _refused(
             "signatures of Tasks and Pipelines are not verified here", "ignore", lenient="warn"
         ),
-        "require-git-ssh-secret-known-hosts": _honoured("no Secret is offered to git at all"),
-        "disable-creds-init": _warned(
-            "Secrets of a service account that are annotated for git or docker are not given to Steps: "
-            "mount them "
-            "as workspaces or volumes",
-            "true",
-        ),
+        "require-git-ssh-secret-known-hosts": _honoured("a run whose SSH keys lack it is refused"),
+        "disable-creds-init": _honoured("Steps get no Secrets of their service account"),
         "coschedule": _warned(
             "no pod is placed beside another: use claims that several nodes can mount", "disabled"
         ),

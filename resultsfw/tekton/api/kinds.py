@@ -15,6 +15,7 @@ __all__ = [
     "READY_ANNOTATION",
     "RELEASED_ANNOTATION",
     "RESOLUTION_REQUESTS",
+    "SECRETS",
     "SERVICE_ACCOUNTS",
     "STEP_ACTIONS",
     "TASKRUNS",
@@ -27,6 +28,7 @@ __all__ = [
 
 TASKRUNS: Final = Kind("tekton.dev", "v1", "taskruns", "TaskRun")
 CLAIMS: Final = Kind("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim")
+SECRETS: Final = Kind("", "v1", "secrets", "Secret")
 SERVICE_ACCOUNTS: Final = Kind("", "v1", "serviceaccounts", "ServiceAccount")
 TASKS: Final = Kind("tekton.dev", "v1", "tasks", "Task")
 PIPELINES: Final = Kind("tekton.dev", "v1", "pipelines", "Pipeline")

@@ -7,7 +7,7 @@ from typing import Any, Final
 from resultsfw.cluster import Object
 from resultsfw.errors import FlagError
 from resultsfw.flags import did_you_mean
-from resultsfw.tekton.api.configmaps import FEATURE_FLAGS, KEYS, normal
+from resultsfw.tekton.api.configmaps import FEATURE_FLAGS, KEYS
 
 __all__ = ["Policies", "pipeline_violations", "policies_of", "violations"]
 
@@ -26,14 +26,11 @@ class Policies:
         forbidden_env: Variables that a podTemplate may not set (``default-forbidden-env``).
         unenforced: A sentence for each security policy that is set and not enforced here: it refuses every
             run.
-        credentials: Whether Tekton would give Steps the annotated Secrets of their service account
-            (``disable-creds-init`` is not set).
     """
 
     no_inline: frozenset[str] = frozenset()
     forbidden_env: frozenset[str] = frozenset()
     unenforced: tuple[str, ...] = ()
-    credentials: bool = True
 
 
 def policies_of(flags: Mapping[str, str], defaults: Mapping[str, str]) -> Policies:
@@ -52,7 +49,6 @@ def policies_of(flags: Mapping[str, str], defaults: Mapping[str, str]) -> Polici
             for key, rule in KEYS[FEATURE_FLAGS].items()
             if rule.refuses(flags.get(key, ""))
         ),
-        credentials=normal(flags.get("disable-creds-init", "")) != "true",
     )
 
 

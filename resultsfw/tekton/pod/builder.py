@@ -24,6 +24,7 @@ from resultsfw.tekton.pod.containers import (
     step_container,
     working_dir_container,
 )
+from resultsfw.tekton.pod.credentials import NO_CREDENTIALS, Credentials
 from resultsfw.tekton.pod.param_maps import PIECES_MOUNT, ParamMaps, param_maps
 from resultsfw.tekton.pod.scripts import place_scripts
 from resultsfw.tekton.spec.merge import merged_steps, with_resources, with_shared_resources
@@ -94,6 +95,8 @@ class PodOptions:
             ``default`` (``default-container-resource-requirements``).
         keep_pod_on_cancel: The pod of a run that is cancelled or out of time is not deleted; its Steps
             watch the annotation ``tekton.dev/cancel`` and end themselves, as Tekton's.
+        disable_creds_init: Steps get no credentials of their service account, and no folder for them.
+        require_git_ssh_known_hosts: An SSH key for git without the servers' keys is refused.
     """
 
     entrypoint_image: str = "ghcr.io/tektoncd/pipeline/entrypoint-bff0a22da108bc2f16c818c97641a296:v1.15.0"
@@ -109,10 +112,18 @@ class PodOptions:
     read_only_root_filesystem: bool = False
     keep_pod_on_cancel: bool = False
     container_resources: Mapping[str, Object] = field(default_factory=dict)
+    disable_creds_init: bool = False
+    require_git_ssh_known_hosts: bool = False
 
 
 def build_pod(
-    taskrun: Object, task_spec: Object, *, attempt: int, options: PodOptions, files: Collection[str] = ()
+    taskrun: Object,
+    task_spec: Object,
+    *,
+    attempt: int,
+    options: PodOptions,
+    files: Collection[str] = (),
+    credentials: Credentials = NO_CREDENTIALS,
 ) -> Object:
     """Build the pod that runs a TaskRun's Steps and hands out results by termination message.
 
@@ -125,37 +136,53 @@ def build_pod(
         attempt: 0 for the first try, one more for each retry.
         options: What the operator decided.
         files: Paths of parameters that somebody else places.
+        credentials: Of the run's service account.
 
     Raises:
         RefusedRun: Substitution made it invalid: ``onError``, a volume's name twice. Or an amount of
             ``computeResources`` is no quantity.
     """
-    return _build(taskrun, task_spec, attempt=attempt, options=options, files=files, outside=False)[0]
+    inputs = _Inputs(taskrun, task_spec, attempt, options, files, credentials)
+    return _build(inputs, outside=False)[0]
 
 
 def build_pod_and_maps(
-    taskrun: Object, task_spec: Object, *, attempt: int, options: PodOptions, files: Collection[str] = ()
-) -> tuple[Object, tuple[Object, ...]]:
-    """Build the pod, and the ConfigMaps to create before it: parameters that do not fit into the pod.
-
-    For arguments and errors see `build_pod`.
-    """
-    pod, maps = _build(taskrun, task_spec, attempt=attempt, options=options, files=files, outside=False)
-    if object_size(pod) <= _POD_BYTES:
-        return pod, maps
-    return _build(taskrun, task_spec, attempt=attempt, options=options, files=files, outside=True)
-
-
-def _build(
     taskrun: Object,
     task_spec: Object,
     *,
     attempt: int,
     options: PodOptions,
-    files: Collection[str],
-    outside: bool,
+    files: Collection[str] = (),
+    credentials: Credentials = NO_CREDENTIALS,
 ) -> tuple[Object, tuple[Object, ...]]:
+    """Build the pod, and the ConfigMaps to create before it: parameters that do not fit into the pod.
+
+    For arguments and errors see `build_pod`.
+    """
+    inputs = _Inputs(taskrun, task_spec, attempt, options, files, credentials)
+    pod, maps = _build(inputs, outside=False)
+    if object_size(pod) <= _POD_BYTES:
+        return pod, maps
+    return _build(inputs, outside=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Inputs:
+    """What a pod is built from; see `build_pod`."""
+
+    taskrun: Object
+    task_spec: Object
+    attempt: int
+    options: PodOptions
+    files: Collection[str]
+    credentials: Credentials
+
+
+def _build(inputs: _Inputs, *, outside: bool) -> tuple[Object, tuple[Object, ...]]:
     """Build the pod, and the ConfigMaps with its parameters; none unless ``outside`` is set."""
+    taskrun, task_spec = inputs.taskrun, inputs.task_spec
+    attempt, options, files = inputs.attempt, inputs.options, inputs.files
+    credentials = None if options.disable_creds_init else inputs.credentials
     spec = taskrun.get("spec") or {}
     metadata = taskrun["metadata"]
     texts = run_texts(taskrun, task_spec)
@@ -182,6 +209,7 @@ def _build(
             script=placed.steps[index],
             results=results,
             cancellable=options.keep_pod_on_cancel,
+            credentials=credentials,
         )
         for index, step in enumerate(steps)
     ]
@@ -200,6 +228,7 @@ def _build(
         len(steps),
         scripts=bool(placed.shell),
         cancellable=options.keep_pod_on_cancel,
+        credentials=credentials,
         params=bool(params or files),
     )
     own = len(volumes)

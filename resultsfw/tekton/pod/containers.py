@@ -10,7 +10,9 @@ from resultsfw.cluster import Object
 from resultsfw.tekton.api.durations import format_duration, parse_duration
 from resultsfw.tekton.api.kinds import CANCEL_ANNOTATION, READY_ANNOTATION
 from resultsfw.tekton.api.names import container_name, step_name
+from resultsfw.tekton.pod.credentials import Credentials
 from resultsfw.tekton.spec.param_files import PARAMS_DIR
+from resultsfw.tekton.spec.variable_names import CREDENTIALS_DIR
 
 __all__ = [
     "PARAMS_MOUNT",
@@ -32,6 +34,7 @@ _STEPS: Final = {"name": "tekton-internal-steps", "mountPath": "/tekton/steps"}
 _SCRIPTS: Final = {"name": "tekton-internal-scripts", "mountPath": "/tekton/scripts"}
 PARAMS_MOUNT: Final = {"name": "tekton-internal-params", "mountPath": PARAMS_DIR}
 """Where parameters lie as files."""
+_CREDENTIALS: Final = "tekton-creds-init-home"
 _DOWNWARD: Final = {"name": "tekton-internal-downward", "mountPath": "/tekton/downward", "readOnly": True}
 _IMPLICIT: Final[tuple[Object, ...]] = (
     {"name": "tekton-internal-workspace", "mountPath": "/workspace"},
@@ -124,7 +127,14 @@ def working_dir_container(steps: Sequence[Object], image: str) -> Object | None:
 
 
 def step_container(
-    step: Object, index: int, *, count: int, script: str | None, results: str | None, cancellable: bool
+    step: Object,
+    index: int,
+    *,
+    count: int,
+    script: str | None,
+    results: str | None,
+    cancellable: bool,
+    credentials: Credentials | None,
 ) -> Object:
     """Return a Step's container: its command behind the entrypoint, which keeps the Steps' order.
 
@@ -136,6 +146,7 @@ def step_container(
         results: Names of the Task results that Steps write, joined by commas; ``None`` if the Task
             declares no result at all.
         cancellable: The Step watches `CANCEL_ANNOTATION`.
+        credentials: Of the pod's service account; ``None``: Steps have no folder for them.
     """
     command = [script] if script else step["command"]
     mounts = jsons.copy(step.get("volumeMounts") or [])
@@ -143,18 +154,20 @@ def step_container(
         mounts.append({**_SCRIPTS, "readOnly": True})
     if index == 0 or cancellable:
         mounts.append(dict(_DOWNWARD))
-    mounts.append({"name": f"tekton-creds-init-home-{index}", "mountPath": "/tekton/creds"})
+    if credentials is not None:
+        mounts.append({"name": f"{_CREDENTIALS}-{index}", "mountPath": CREDENTIALS_DIR})
     mounts += [_run_mount(other, read_only=other != index) for other in range(count)]
     # What a Step mounts itself takes the place of what would be mounted there.
     taken = {_clean(mount["mountPath"]) for mount in mounts}
     implicit: tuple[Object, ...] = ({**_BIN, "readOnly": True}, *_IMPLICIT)
+    implicit += credentials.mounts if credentials else ()
     mounts += [dict(mount) for mount in implicit if mount["mountPath"] not in taken]
     return {
         "name": container_name(f"step-{step_name(step, index)}"),
         **given(step, _STEP_FIELDS),
         "command": [_ENTRYPOINT],
         "args": [
-            *_entrypoint_args(step, index, results),
+            *_entrypoint_args(step, index, results, credentials.args if credentials else ()),
             "-entrypoint",
             command[0],
             "--",
@@ -183,13 +196,20 @@ def sidecar_container(sidecar: Object, *, script: str | None) -> Object:
     return container
 
 
-def shared_volumes(count: int, *, scripts: bool, cancellable: bool, params: bool = False) -> list[Object]:
+def shared_volumes(
+    count: int,
+    *,
+    scripts: bool,
+    cancellable: bool,
+    credentials: Credentials | None,
+    params: bool = False,
+) -> list[Object]:
     """Return the volumes of a pod with ``count`` Steps, without those its Task and template name."""
-    names = [mount["name"] for mount in _IMPLICIT]
-    names += [_SCRIPTS["name"]] if scripts else []
-    names += [PARAMS_MOUNT["name"]] if params else []
-    names.append(_BIN["name"])
-    volumes: list[Object] = [{"name": name, "emptyDir": {}} for name in names]
+    volumes = [_empty(mount["name"]) for mount in _IMPLICIT]
+    volumes += jsons.copy(list(credentials.volumes)) if credentials else []
+    volumes += [_empty(_SCRIPTS["name"])] if scripts else []
+    volumes += [_empty(PARAMS_MOUNT["name"])] if params else []
+    volumes.append(_empty(_BIN["name"]))
     signals = {"ready": READY_ANNOTATION} | ({"cancel": CANCEL_ANNOTATION} if cancellable else {})
     items = [
         {"path": path, "fieldRef": {"fieldPath": f"metadata.annotations['{annotation}']"}}
@@ -197,9 +217,14 @@ def shared_volumes(count: int, *, scripts: bool, cancellable: bool, params: bool
     ]
     volumes.append({"name": _DOWNWARD["name"], "downwardAPI": {"items": items}})
     for index in range(count):
-        volumes.append({"name": f"tekton-creds-init-home-{index}", "emptyDir": {"medium": "Memory"}})
-        volumes.append({"name": f"tekton-internal-run-{index}", "emptyDir": {}})
+        if credentials is not None:
+            volumes.append({"name": f"{_CREDENTIALS}-{index}", "emptyDir": {"medium": "Memory"}})
+        volumes.append(_empty(f"tekton-internal-run-{index}"))
     return volumes
+
+
+def _empty(name: str) -> Object:
+    return {"name": name, "emptyDir": {}}
 
 
 def given(part: Object, fields: Sequence[str]) -> Object:
@@ -207,7 +232,7 @@ def given(part: Object, fields: Sequence[str]) -> Object:
     return {field: jsons.copy(part[field]) for field in fields if part.get(field) not in (None, "", [])}
 
 
-def _entrypoint_args(step: Object, index: int, results: str | None) -> list[str]:
+def _entrypoint_args(step: Object, index: int, results: str | None, credentials: Sequence[str]) -> list[str]:
     """Return the entrypoint's flags, in Tekton's order."""
     args = (
         ["-wait_file", "/tekton/downward/ready", "-wait_file_content"]
@@ -215,7 +240,7 @@ def _entrypoint_args(step: Object, index: int, results: str | None) -> list[str]
         else ["-wait_file", f"/tekton/run/{index - 1}/out"]
     )
     args += ["-post_file", f"/tekton/run/{index}/out", "-termination_path", _TERMINATION_PATH]
-    args += ["-step_metadata_dir", f"/tekton/run/{index}/status"]
+    args += ["-step_metadata_dir", f"/tekton/run/{index}/status", *credentials]
     if step.get("onError"):
         args += ["-on_error", step["onError"]]
     if step.get("timeout") is not None:

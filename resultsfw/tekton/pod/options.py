@@ -16,6 +16,8 @@ POD_FLAGS: Final[Mapping[str, str]] = {
     "set-security-context": "security_context",
     "set-security-context-read-only-root-filesystem": "read_only_root_filesystem",
     "keep-pod-on-cancel": "keep_pod_on_cancel",
+    "disable-creds-init": "disable_creds_init",
+    "require-git-ssh-secret-known-hosts": "require_git_ssh_known_hosts",
 }
 """Keys of the ConfigMap ``feature-flags``, and the field of `PodOptions` that each sets."""
 

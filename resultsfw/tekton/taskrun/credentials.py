@@ -1,131 +1,126 @@
-"""Warn of Secrets of a service account that Tekton would give to Steps, and this project does not.
+"""Read the Secrets that a run's service account lists, for the credentials that its Steps get.
 
-Tekton copies the Secrets that a ServiceAccount lists and that are annotated ``tekton.dev/git-*`` or
-``tekton.dev/docker-*`` into every Step's home ("creds-init"). Only a reader of Secrets sees whether one is
-annotated, and the controller is none (decision 0029): it reads the ServiceAccount, and names what it lists.
+Tekton gives Steps the Secrets of their service account that are annotated ``tekton.dev/git-*`` or
+``tekton.dev/docker-*`` (pkg/pod/creds_init.go). Without the right to read Secrets, which an operator may
+leave out, the run goes on without them, and an Event names what it does not get.
 """
 
-import logging
-import re
-import threading
-import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Final
 
 from resultsfw.cluster import Cluster, Object
-from resultsfw.errors import ClusterError
-from resultsfw.tekton.api.kinds import SERVICE_ACCOUNTS
-from resultsfw.tekton.api.policies import Policies
-from resultsfw.tekton.pod.builder import PodOptions
+from resultsfw.errors import ForbiddenError, NotFoundError
+from resultsfw.tekton.api import reasons
+from resultsfw.tekton.api.kinds import SECRETS, SERVICE_ACCOUNTS
+from resultsfw.tekton.api.refusals import RefusedRun, pod_refused, subject_of
+from resultsfw.tekton.pod.credentials import (
+    NO_CREDENTIALS,
+    Credentials,
+    credentials_of,
+    lacks_known_hosts,
+)
 
-__all__ = ["REASON", "STEP_FAILED", "CredentialNotes", "WithheldCredentials", "withheld_secrets"]
+__all__ = ["MISSING", "MOST_SECRETS", "WITHHELD", "AccountCredentials", "read_credentials"]
 
-log = logging.getLogger(__name__)
+WITHHELD: Final = "CredentialsNotGiven"
+"""Reason of the Event on a run whose account's Secrets may not be read."""
 
-REASON: Final = "CredentialsNotGiven"
-"""Reason of the Event on the run."""
+MISSING: Final = "FailedToRetrieveSecret"
+"""Reason of the Event on a run whose account lists Secrets that do not exist: Tekton's."""
 
-STEP_FAILED: Final = "StepFailed"
-"""Reason of a run whose Step failed: possibly because it lacked a credential."""
+MOST_SECRETS: Final = 100
+"""Secrets of an account that are read, one request each."""
 
-_MADE_BY_SERVERS: Final = re.compile(r"-(token|dockercfg)-[a-z0-9]{5}$")
-"""Secrets that Kubernetes and OpenShift put into a ServiceAccount by themselves; nobody annotates those."""
-
-_SECONDS: Final = 60.0
-_MOST: Final = 1_000
 _NAMED: Final = 5
 
 
-def withheld_secrets(account: Object) -> list[str]:
-    """Return the names of the Secrets that a person added to a ServiceAccount."""
-    listed = account.get("secrets") or ()
-    names = [str(secret.get("name") or "") for secret in listed if isinstance(secret, dict)]
-    return [name for name in names if name and not _MADE_BY_SERVERS.search(name)]
+@dataclass(frozen=True, slots=True)
+class AccountCredentials:
+    """The credentials of a service account, and what is to be reported of it.
 
-
-class CredentialNotes:
-    """Reads ServiceAccounts, each at most once a minute.
-
-    Args:
-        cluster: Where they are.
-        clock: Seconds, never going back.
+    Attributes:
+        credentials: For the pod.
+        events: Reason and message of each Event on the run.
     """
 
-    def __init__(self, cluster: Cluster, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._cluster = cluster
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._known: dict[tuple[str, str], tuple[float, str]] = {}
+    credentials: Credentials = NO_CREDENTIALS
+    events: tuple[tuple[str, str], ...] = ()
 
-    def note(self, namespace: str, account: str) -> str:
-        """Return a sentence about what Steps under this account do not get; empty for nothing.
 
-        Returns nothing for an unreadable account: `resultsfw doctor` names the missing permission.
-        """
-        key, now = (namespace, account), self._clock()
-        with self._lock:
-            known = self._known.get(key)
-        if known is not None and now - known[0] < _SECONDS:
-            return known[1]
+def read_credentials(
+    cluster: Cluster, taskrun: Object, account: str, *, require_known_hosts: bool
+) -> AccountCredentials:
+    """Return the credentials that the Steps of a run get from its service account.
+
+    An account that does not exist has none; the API server refuses its pods, and says so.
+
+    Args:
+        cluster: Where ServiceAccounts and Secrets are.
+        taskrun: The run.
+        account: The name of its service account.
+        require_known_hosts: Refuse an SSH key without the servers' keys
+            (``require-git-ssh-secret-known-hosts``).
+
+    Raises:
+        RefusedRun: The account lists too many Secrets, or has such a key.
+        ClusterError: The account or a Secret cannot be read now.
+    """
+    namespace = taskrun["metadata"].get("namespace", "")
+    try:
+        names = list(_listed(cluster.get(SERVICE_ACCOUNTS, namespace, account)))
+    except NotFoundError:
+        return AccountCredentials()
+    except ForbiddenError as error:
+        why = f'ServiceAccount "{account}" cannot be read, so Steps get none of its Secrets: {error.message}'
+        return AccountCredentials(events=((WITHHELD, why),))
+    if len(names) > MOST_SECRETS:
+        raise pod_refused(
+            taskrun,
+            f'ServiceAccount "{account}" lists {len(names)} Secrets, and at most {MOST_SECRETS} are given to '
+            f'Steps; list fewer, or set the feature flag "disable-creds-init" to "true"',
+        )
+    secrets: list[Object] = []
+    missing: list[str] = []
+    for name in names:
         try:
-            names = withheld_secrets(self._cluster.get(SERVICE_ACCOUNTS, namespace, account))
-        except ClusterError:
-            names = []
-        note = _sentence(account, names) if names else ""
-        with self._lock:
-            if len(self._known) >= _MOST:
-                self._known.clear()
-            self._known[key] = now, note
-        return note
+            secret = cluster.get(SECRETS, namespace, name)
+        except NotFoundError:
+            missing.append(name)
+            continue
+        except ForbiddenError as error:
+            return AccountCredentials(events=((WITHHELD, _withheld(account, names, error)),))
+        if require_known_hosts and lacks_known_hosts(secret):
+            raise RefusedRun(
+                reasons.VALIDATION_FAILED,
+                f'TaskRun validation failed. Git SSH Secret "{name}" must have "known_hosts" included '
+                f'when feature flag "require-git-ssh-secret-known-hosts" is set to true',
+                subject=subject_of(taskrun),
+            )
+        secrets.append(secret)
+    events: tuple[tuple[str, str], ...] = ()
+    if missing:
+        why = f"Unable to retrieve some secrets ({_shown(missing)}); attempting to use them may not succeed."
+        events = ((MISSING, why),)
+    return AccountCredentials(credentials_of(secrets), events)
 
 
-class WithheldCredentials:
-    """Tells people what Steps do not get of their pod's service account.
-
-    Args:
-        cluster: Where ServiceAccounts are.
-        options: Name the service account of a pod that names none.
-        policies: Say whether anybody expects credentials.
-        tell: Records an Event on a TaskRun: reason and message.
-    """
-
-    def __init__(
-        self,
-        cluster: Cluster,
-        *,
-        options: PodOptions,
-        policies: Policies,
-        tell: Callable[[Object, str, str], None],
-    ) -> None:
-        self._notes = CredentialNotes(cluster)
-        self._options = options
-        self._policies = policies
-        self._tell = tell
-
-    def warn(self, taskrun: Object, pod: Object) -> None:
-        """Say in the log and in an Event what Steps of an attempt that begins do not get."""
-        if note := self._note(pod):
-            metadata = taskrun["metadata"]
-            log.warning("TaskRun %s/%s: %s", metadata.get("namespace", ""), metadata["name"], note)
-            self._tell(taskrun, REASON, note)
-
-    def append_to(self, pod: Object, message: str) -> str:
-        """Return a message with what Steps of the pod do not get, if there is anything."""
-        note = self._note(pod)
-        return f"{message}; {note}" if note else message
-
-    def _note(self, pod: Object) -> str:
-        if not self._policies.credentials:
-            return ""
-        account = pod["spec"].get("serviceAccountName") or self._options.service_account
-        return self._notes.note(pod["metadata"].get("namespace", ""), account)
+def _listed(account: Object) -> Iterator[str]:
+    """Yield the names of the Secrets that a ServiceAccount lists, each once."""
+    listed = account.get("secrets")
+    found = [secret for secret in (listed if isinstance(listed, list) else ()) if isinstance(secret, dict)]
+    names = (secret.get("name") for secret in found)
+    yield from dict.fromkeys(name for name in names if isinstance(name, str) and name)
 
 
-def _sentence(account: str, names: list[str]) -> str:
-    listed = ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
+def _withheld(account: str, names: list[str], error: ForbiddenError) -> str:
     return (
-        f'ServiceAccount "{account}" lists Secrets ({listed}): if they are annotated tekton.dev/git-* or '
-        f"tekton.dev/docker-*, Tekton gives them to Steps, and here Steps do not get them; mount them as "
-        f"workspaces "
-        f'or volumes, or set the feature flag "disable-creds-init" to "true" if none is meant for Steps'
+        f'ServiceAccount "{account}" lists Secrets ({_shown(names)}), and the controller may not read them: '
+        f"those that are annotated tekton.dev/git-* or tekton.dev/docker-* are not given to Steps; grant it "
+        f'"get secrets", mount them as workspaces or volumes, or set the feature flag "disable-creds-init" '
+        f'to "true" if none is meant for Steps: {error.message}'
     )
+
+
+def _shown(names: list[str]) -> str:
+    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")

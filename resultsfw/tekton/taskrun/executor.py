@@ -28,11 +28,10 @@ from resultsfw.tekton.podstatus.startup_failures import StartTolerance
 from resultsfw.tekton.podstatus.step_states import pod_status_fields
 from resultsfw.tekton.resolution.outcomes import AwaitingResolution
 from resultsfw.tekton.spec.declared_results import run_of
-from resultsfw.tekton.taskrun import actions, credentials
+from resultsfw.tekton.taskrun import actions
 from resultsfw.tekton.taskrun.actions import Action
 from resultsfw.tekton.taskrun.cleanup import clean_up
 from resultsfw.tekton.taskrun.completion import complete, failed_status
-from resultsfw.tekton.taskrun.credentials import WithheldCredentials
 from resultsfw.tekton.taskrun.finalizers import finalize
 from resultsfw.tekton.taskrun.initial_status import (
     attempt_status,
@@ -134,8 +133,7 @@ class Executor:
         self._cluster = cluster
         self._options = options
         self._tolerance = tolerance
-        self._credentials = WithheldCredentials(cluster, options=options, policies=policies, tell=tell)
-        self._pods = PodCreator(core, cluster, options, policies)
+        self._pods = PodCreator(core, cluster, options, policies, tell=tell)
         self._handlers: dict[type[Action], Callable[[Any, Attempt], Attempt | Finished]] = {
             actions.HoldBack: self._hold_back,
             actions.StartAttempt: self._start_attempt,
@@ -256,7 +254,6 @@ class Executor:
             "maxResultSize": stamp.max_result_size,
             "resultExtractionMethod": stamp.backend,
         }
-        self._credentials.warn(taskrun, pod)
         taskrun = write_status(self._cluster, taskrun, status | {"podName": pod["metadata"]["name"]})
         return self._with_pod(attempt, taskrun, pod)
 
@@ -293,10 +290,8 @@ class Executor:
         return _learned(attempt, sidecars_run=False)
 
     def _wait(self, action: actions.Wait, attempt: Attempt) -> Finished:
-        message = action.message
-        if action.reason == reasons.PENDING:
-            message = self._credentials.append_to(_require(attempt.pod), message)
-        self._write_pod_status(attempt, condition("Unknown", action.reason, message, attempt.seen.now))
+        waiting = condition("Unknown", action.reason, action.message, attempt.seen.now)
+        self._write_pod_status(attempt, waiting)
         return Finished(action.requeue_after)
 
     def _report_unreadable(self, action: actions.ReportUnreadable, attempt: Attempt) -> Finished:
@@ -339,10 +334,6 @@ class Executor:
             log.warning("run %s/%s: reading results: %s", run.namespace, run.name, error.message)
             return _learned(attempt, read_error=error)
         ended = done.patch["status"]
-        for verdict in ended["conditions"]:
-            if verdict.get("status") == "False" and verdict.get("reason") == credentials.STEP_FAILED:
-                # The Step may have failed for want of a credential.
-                verdict["message"] = self._credentials.append_to(pod, verdict["message"])
         return replace(attempt, ended=ended, seen=replace(attempt.seen, verdict=verdict_of(taskrun, ended)))
 
     def _collect_without_pod(self, _: actions.CollectWithoutPod, attempt: Attempt) -> Attempt:

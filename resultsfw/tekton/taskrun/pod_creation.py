@@ -1,7 +1,8 @@
 """Create the pod of a TaskRun's attempt, or say why it cannot be created."""
 
 import contextlib
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from resultsfw.cluster import CONFIG_MAPS, PODS, Cluster, Object
@@ -28,11 +29,14 @@ from resultsfw.tekton.spec.param_files import large_params, largest_param_note
 from resultsfw.tekton.spec.param_references import ResolvedReferences, resolve_references
 from resultsfw.tekton.spec.validate_taskrun import refuse_forbidden
 from resultsfw.tekton.spec.workspaces import make_claims
+from resultsfw.tekton.taskrun.credentials import AccountCredentials, read_credentials
 from resultsfw.tekton.taskrun.finalizers import required_metadata
 from resultsfw.tekton.taskrun.observation import Failure
 from resultsfw.types import Run
 
 __all__ = ["REFUSALS", "Creation", "PodCreator", "failure_of", "foreign_pod"]
+
+log = logging.getLogger(__name__)
 
 REFUSALS = (RefusedRun, FlagError, BackendError, InputError)
 """What is raised for a run that cannot be run as it is written, or under the flags as they are."""
@@ -61,6 +65,7 @@ class _Prepared:
     pod: Object
     metadata: Object
     params: ResolvedReferences
+    events: Sequence[tuple[str, str]]
 
 
 def failure_of(error: ResultsError) -> Failure:
@@ -90,15 +95,23 @@ class PodCreator:
         cluster: Where TaskRuns and Pods live.
         options: Images and defaults of the pods.
         policies: What an operator forbids.
+        tell: Records an Event on a TaskRun: reason and message.
     """
 
     def __init__(
-        self, core: ResultsManager, cluster: Cluster, options: PodOptions, policies: Policies
+        self,
+        core: ResultsManager,
+        cluster: Cluster,
+        options: PodOptions,
+        policies: Policies,
+        *,
+        tell: Callable[[Object, str, str], None],
     ) -> None:
         self._core = core
         self._cluster = cluster
         self._options = options
         self._policies = policies
+        self._tell = tell
 
     def create(self, taskrun: Object, task_spec: Object, run: Run) -> Creation:
         """Create the pod of a TaskRun's attempt, and before it what it needs.
@@ -142,20 +155,44 @@ class PodCreator:
             return _not_created(taskrun, why, error)
         except ClusterError as error:
             return _not_created(taskrun, failed + error.message, error)
+        self._report(taskrun, prepared.events)
         return Creation(taskrun, pod)
 
     def _prepare(self, taskrun: Object, task_spec: Object, run: Run) -> _Prepared:
         """Build the pod and let its backend prepare it, which may create what the pod needs."""
         refuse_forbidden(taskrun, self._policies)
         whole = resolve_references(self._core, self._cluster, taskrun, task_spec)
+        account = self._read_credentials(taskrun)
         pod, config_maps = build_pod_and_maps(
-            whole.taskrun, whole.task_spec, attempt=run.attempt, options=self._options, files=whole.files
+            whole.taskrun,
+            whole.task_spec,
+            attempt=run.attempt,
+            options=self._options,
+            files=whole.files,
+            credentials=account.credentials,
         )
         pod = self._core.place_files(run, pod, whole.files, PARAMS_MOUNT)
         annotations = taskrun["metadata"].get("annotations") or {}
         pod = self._core.prepare_pod(run, pod, cluster=self._cluster, annotations=annotations)
         pod = with_container_resources(pod, self._options.container_resources)
-        return _Prepared(config_maps, pod, required_metadata(self._core, taskrun, pod), whole)
+        metadata = required_metadata(self._core, taskrun, pod)
+        return _Prepared(config_maps, pod, metadata, whole, account.events)
+
+    def _read_credentials(self, taskrun: Object) -> AccountCredentials:
+        """Return the credentials that Steps get of the run's service account."""
+        if self._options.disable_creds_init:
+            return AccountCredentials()
+        account = (taskrun.get("spec") or {}).get("serviceAccountName") or self._options.service_account
+        return read_credentials(
+            self._cluster, taskrun, account, require_known_hosts=self._options.require_git_ssh_known_hosts
+        )
+
+    def _report(self, taskrun: Object, events: Sequence[tuple[str, str]]) -> None:
+        """Say in the log and in Events what the pod lacks."""
+        metadata = taskrun["metadata"]
+        for reason, message in events:
+            log.warning("TaskRun %s/%s: %s", metadata.get("namespace", ""), metadata["name"], message)
+            self._tell(taskrun, reason, message)
 
     def _write_metadata(self, taskrun: Object, required: Object) -> Object:
         """Return the TaskRun with the metadata that it must have before its pod is created; write it.
