@@ -11,7 +11,11 @@ from resultsfw.cli.host_paths import HOST_PATH, host_path_in
 from resultsfw.cli.inputs import Document
 from resultsfw.cluster import Object
 from resultsfw.errors import InputError
-from resultsfw.tekton.api.models import validate_task_document, validate_taskrun_document
+from resultsfw.tekton.api.models import (
+    validate_step_action_document,
+    validate_task_document,
+    validate_taskrun_document,
+)
 from resultsfw.tekton.api.unknown import unknown_fields
 from resultsfw.tekton.pipelinerun.models import validate_pipeline_document, validate_pipelinerun_document
 from resultsfw.tekton.pipelinerun.validate_pipeline import SECTIONS
@@ -27,6 +31,7 @@ _PARSERS: Final[Mapping[str, Callable[[Object], object]]] = {
     "TaskRun": validate_taskrun_document,
     "Pipeline": validate_pipeline_document,
     "PipelineRun": validate_pipelinerun_document,
+    "StepAction": validate_step_action_document,
 }
 _OF_PODS: Final = ("PersistentVolumeClaim", "Secret", "ServiceAccount")
 """Kinds of Kubernetes' own, beside ConfigMaps, that pods of the runs use."""
@@ -47,7 +52,7 @@ class Manifests:
 
     Attributes:
         runs: TaskRuns and PipelineRuns to be run, in order, ready to be created.
-        needed: Objects that they may refer to by name: Tasks, Pipelines, ConfigMaps, Secrets,
+        needed: Objects that they may refer to by name: Tasks, Pipelines, StepActions, ConfigMaps, Secrets,
             PersistentVolumeClaims, ServiceAccounts.
         maps: ConfigMaps, one of which may be the feature flags.
         others: Documents that are not used.
@@ -70,7 +75,7 @@ def pick(documents: Sequence[Document], files: Sequence[str]) -> Manifests:
     documents, corrections = admit(documents)
     tekton = [document for document in documents if _is_tekton(document)]
     runs = [document for document in tekton if document.kind in ("TaskRun", "PipelineRun")]
-    tasks = [document for document in tekton if document.kind in ("Task", "Pipeline")]
+    tasks = [document for document in tekton if document.kind in ("Task", "Pipeline", "StepAction")]
     if not runs:
         found = ", ".join(document.label for document in documents) or "nothing"
         named = ", ".join(files)
@@ -109,7 +114,7 @@ def pick(documents: Sequence[Document], files: Sequence[str]) -> Manifests:
 
 
 def checked(document: Document) -> Object:
-    """Validate a Task, Pipeline, TaskRun or PipelineRun and return it.
+    """Validate a document of a kind in `_PARSERS` and return it.
 
     Raises:
         InputError: It is invalid; the message names file, document and field.
@@ -151,6 +156,10 @@ def _by_name(documents: Sequence[Document]) -> dict[tuple[str, str, str], Docume
 def _references(obj: Object) -> Iterator[tuple[str, str, Object]]:
     """Yield the kind, the field and the reference of everything a document refers to by name."""
     spec = obj["spec"]
+    if obj["kind"] == "Task":
+        yield from _step_references(spec, "spec")
+    if obj["kind"] == "TaskRun" and spec.get("taskSpec") is not None:
+        yield from _step_references(spec["taskSpec"], "spec.taskSpec")
     for kind, field in (("Task", "taskRef"), ("Pipeline", "pipelineRef")):
         if spec.get(field) is not None:
             yield kind, f"spec.{field}", spec[field]
@@ -162,8 +171,17 @@ def _references(obj: Object) -> Iterator[tuple[str, str, Object]]:
         )
         for section in SECTIONS:
             for index, task in enumerate(inner.get(section) or ()):
+                at = f"{path}.{section}[{index}]"
                 if task.get("taskRef") is not None:
-                    yield "Task", f"{path}.{section}[{index}].taskRef", task["taskRef"]
+                    yield "Task", f"{at}.taskRef", task["taskRef"]
+                yield from _step_references(task.get("taskSpec") or {}, f"{at}.taskSpec")
+
+
+def _step_references(task_spec: Object, path: str) -> Iterator[tuple[str, str, Object]]:
+    """Yield the references of a Task's Steps to StepActions."""
+    for index, step in enumerate(task_spec.get("steps") or ()):
+        if step.get("ref") is not None:
+            yield "StepAction", f"{path}.steps[{index}].ref", step["ref"]
 
 
 def _check_reference(

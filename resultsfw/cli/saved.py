@@ -17,7 +17,7 @@ from resultsfw.cli.settings import Given, core_of
 from resultsfw.cluster import Cluster, Kind, Object
 from resultsfw.core import ResultsManager
 from resultsfw.errors import ClusterError, InputError, NotFoundError
-from resultsfw.tekton.api.kinds import TASKS
+from resultsfw.tekton.api.kinds import STEP_ACTIONS, TASKS
 from resultsfw.tekton.api.model_errors import field_errors
 from resultsfw.tekton.api.names import pod_name
 from resultsfw.tekton.api.times import parse_time
@@ -26,6 +26,8 @@ from resultsfw.tekton.taskrun.offline import Offline, taskrun_from_pod
 __all__ = ["Judged", "Saved", "judge", "no_cluster"]
 
 _PIECE: Final = 65_536
+_REFERRED: Final = (TASKS.kind, STEP_ACTIONS.kind)
+"""Kinds of documents beside a TaskRun that it may refer to."""
 
 _TIMES: Final = frozenset(
     {"creationTimestamp", "startTime", "startedAt", "finishedAt", "lastTransitionTime", "completionTime"}
@@ -37,7 +39,7 @@ class Saved:
     """The files and flags of the command line.
 
     Attributes:
-        taskrun: File of the TaskRun; it may contain Tasks, too.
+        taskrun: File of the TaskRun; it may contain Tasks and StepActions, too.
         pod: File of its Pod.
         logs: Files of logs, by container.
         flags: The flags in effect.
@@ -73,7 +75,7 @@ def judge(saved: Saved) -> Judged:
     documents = read_files([saved.taskrun])
     taskrun = _only(documents, "TaskRun", saved.taskrun)
     checked(taskrun)
-    tasks = [checked(document) for document in documents if document.kind == "Task"]
+    tasks = [checked(document) for document in documents if document.kind in _REFERRED]
     pod = None if saved.pod is None else _pod(saved.pod)
     core = core_of(saved.flags)
     _check_logs(saved.logs, pod)
@@ -155,11 +157,11 @@ def no_cluster() -> Cluster:
 
 
 class _Files(Cluster):
-    """A read-only `Cluster` of files: Tasks, and the logs of one Pod.
+    """A read-only `Cluster` of files: Tasks, StepActions, and the logs of one Pod.
 
     Args:
         pod: The Pod of the logs.
-        tasks: Tasks as objects.
+        tasks: Tasks and StepActions as objects.
         logs: Files by container; each is opened only once, so it may be a pipe.
     """
 
@@ -184,7 +186,7 @@ class _Files(Cluster):
 
     def get(self, kind: Kind, namespace: str, name: str) -> Object:
         for task in self._tasks:
-            if kind == TASKS and task["metadata"].get("name") == name:
+            if kind.kind == task["kind"] and task["metadata"].get("name") == name:
                 return task
         raise NotFoundError("add it to the file of --taskrun", subject=f"{kind.kind} {namespace}/{name}")
 

@@ -14,6 +14,7 @@ from resultsfw.tekton.api.kinds import (
     PIPELINES,
     SECRETS,
     SERVICE_ACCOUNTS,
+    STEP_ACTIONS,
     TASKRUNS,
     TASKS,
 )
@@ -45,6 +46,7 @@ def controller_permissions(namespace: str, lease_namespace: str | None) -> list[
         ("patch", PIPELINERUNS, "status", "", "to write the status of PipelineRuns"),
         ("update", PIPELINERUNS, "finalizers", "", "to set owner references of TaskRuns"),
         ("get", TASKS, "", "", "to read the Task of a taskRef"),
+        ("get", STEP_ACTIONS, "", "", "to read the StepAction of a Step's ref"),
         ("get", PIPELINES, "", "", "to read the Pipeline of a pipelineRef"),
         *((verb, PODS, "", "", "to watch pods") for verb in ("get", "list", "watch")),
         ("create", PODS, "", "", "to run Steps"),

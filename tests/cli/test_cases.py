@@ -13,6 +13,7 @@ RIGHT = {
     "dotted-beside-own": {"d": "t9/i"},
     "duplicate-mounts": {"got": "0"},
     "propagated-workspace": {"got": "true src"},
+    "step-actions": {"all": "hello you/city of a/3/3", "embedded": "hello hello you/city of a/3/3"},
 }
 
 

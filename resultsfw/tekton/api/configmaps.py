@@ -115,7 +115,7 @@ KEYS: Final[Mapping[str, Mapping[str, KeyRule]]] = {
         "enable-kubernetes-sidecar": _warned("Sidecars of a Task are plain containers", "false"),
         "enable-termination-message-compression": _warned("termination messages are not compressed", "false"),
         "enable-tekton-oci-bundles": _warned("bundles are not supported", "false"),
-        "enable-step-actions": _honoured("Tekton ignores it, too; StepActions are refused by name"),
+        "enable-step-actions": _honoured("Tekton ignores it, too: a Step may always refer to a StepAction"),
         "enable-provenance-in-status": _warned("the backend that read a run is always in its status", "true"),
         "enable-wait-exponential-backoff": _honoured(
             "failed creations are always retried with growing delays"
@@ -156,7 +156,9 @@ KEYS: Final[Mapping[str, Mapping[str, KeyRule]]] = {
         "default-sidecar-log-polling-interval": _honoured(
             "the results sidecar of this project does not poll"
         ),
-        "default-step-ref-concurrency-limit": _honoured("StepActions are refused by name"),
+        "default-step-ref-concurrency-limit": _honoured(
+            "the StepActions of a Task are read one after the other"
+        ),
     },
     CONFIG_EVENTS: {
         "sink": _warned("CloudEvents are not sent; read Kubernetes Events or the status"),

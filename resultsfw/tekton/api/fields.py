@@ -16,7 +16,6 @@ HERMETIC_ANNOTATION: Final = "experimental.tekton.dev/execution-mode"
 """With the value ``hermetic`` a run asks for Steps without a network."""
 
 _OTHERWISE: Final = "remove it, or run it with Tekton's own controller"
-_ACTIONS: Final = "StepActions are not supported here: write the Step out in its place"
 _CUSTOM: Final = f"custom tasks are not supported here: {_OTHERWISE}"
 _NESTED: Final = f"Pipelines in Pipelines are not supported here: {_OTHERWISE}"
 _MATRIX: Final = "a matrix is not supported here: write its Pipeline Tasks out"
@@ -82,11 +81,10 @@ FIELDS: Final[Mapping[str, Mapping[str, Rule]]] = {
         **_honoured(
             f"{_CONTAINER} name displayName script timeout workspaces:WorkspaceUsage onError "
             "stdoutConfig:StepOutputConfig stderrConfig:StepOutputConfig results:StepResult "
-            "when:WhenExpression"
+            "when:WhenExpression ref:Ref params:Param"
         ),
-        **_refused(_ACTIONS, "ref:Ref params:Param"),
     },
-    "Ref": _refused(_ACTIONS, "name resolver params:Param"),
+    "Ref": _honoured("name resolver params:Param"),
     "StepTemplate": _honoured(_CONTAINER),
     "StepOutputConfig": _honoured("path"),
     "StepResult": _honoured("name type properties description"),
@@ -147,10 +145,9 @@ FIELDS: Final[Mapping[str, Mapping[str, Rule]]] = {
     "PipelineWorkspaceDeclaration": _honoured("name description optional"),
     "WorkspacePipelineTaskBinding": _honoured("name workspace subPath"),
     "PipelineResult": _honoured("name type description value"),
-    # Nothing reads a StepAction; a Step that refers to it is refused.
-    "StepActionSpec": _refused(
-        _ACTIONS,
-        "description image command args env script workingDir params results securityContext volumeMounts",
+    "StepActionSpec": _honoured(
+        "description image command args env script workingDir params:ParamSpec results:StepResult "
+        "securityContext volumeMounts"
     ),
 }
 """The rules by type and field."""
@@ -163,5 +160,6 @@ ROOTS: Final[Mapping[str, str]] = {
     "Task": "TaskSpec",
     "PipelineRun": "PipelineRunSpec",
     "Pipeline": "PipelineSpec",
+    "StepAction": "StepActionSpec",
 }
 """The type of ``spec`` by kind."""

@@ -31,9 +31,9 @@ CLAIMS: Final = Kind("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim"
 SECRETS: Final = Kind("", "v1", "secrets", "Secret")
 SERVICE_ACCOUNTS: Final = Kind("", "v1", "serviceaccounts", "ServiceAccount")
 TASKS: Final = Kind("tekton.dev", "v1", "tasks", "Task")
+STEP_ACTIONS: Final = Kind("tekton.dev", "v1beta1", "stepactions", "StepAction")
 PIPELINES: Final = Kind("tekton.dev", "v1", "pipelines", "Pipeline")
 PIPELINERUNS: Final = Kind("tekton.dev", "v1", "pipelineruns", "PipelineRun")
-STEP_ACTIONS: Final = Kind("tekton.dev", "v1beta1", "stepactions", "StepAction")
 RESOLUTION_REQUESTS: Final = Kind(
     "resolution.tekton.dev", "v1beta1", "resolutionrequests", "ResolutionRequest"
 )

@@ -15,12 +15,14 @@ from resultsfw.tekton.api.unsupported import unsupported_parts
 __all__ = [
     "Model",
     "Ref",
+    "StepAction",
     "Task",
     "TaskRun",
     "TaskSpec",
     "is_url",
     "refuse_foreign",
     "validate_document",
+    "validate_step_action_document",
     "validate_task_document",
     "validate_taskrun_document",
 ]
@@ -259,7 +261,7 @@ class Ref(Model):
 
 
 class TaskRef(Ref):
-    """A Task or StepAction by name or resolver."""
+    """A Task by name or resolver."""
 
     kind: str = ""
     api_version: str = ""
@@ -276,7 +278,7 @@ class TaskStep(StepTemplate):
     on_error: OnError | None = None
     stdout_config: Output | None = None
     stderr_config: Output | None = None
-    ref: TaskRef | None = None
+    ref: Ref | None = None
     params: list[Param] = Field(default_factory=list)
     results: list[Result] = Field(default_factory=list)
     when: list[When] = Field(default_factory=list)
@@ -313,6 +315,22 @@ class TaskSpec(Model):
     sidecars: list[Sidecar] = Field(default_factory=list)
     workspaces: list[WorkspaceDeclaration] = Field(default_factory=list)
     results: list[TaskResult] = Field(default_factory=list)
+
+
+class StepActionSpec(Model):
+    """What a Step does that refers to it."""
+
+    description: str = ""
+    image: str = ""
+    command: list[str] = Field(default_factory=list)
+    args: list[str] = Field(default_factory=list)
+    env: list[Variable] = Field(default_factory=list)
+    script: str = ""
+    working_dir: str = ""
+    params: list[ParamSpec] = Field(default_factory=list)
+    results: list[Result] = Field(default_factory=list)
+    security_context: Plain | None = None
+    volume_mounts: list[Mount] = Field(default_factory=list)
 
 
 class Resources(Model):
@@ -441,6 +459,15 @@ class Task(Model):
     spec: TaskSpec
 
 
+class StepAction(Model):
+    """A StepAction; the fields of its two versions are the same."""
+
+    api_version: Literal["tekton.dev/v1beta1", "tekton.dev/v1alpha1"]
+    kind: Literal["StepAction"]
+    metadata: Metadata
+    spec: StepActionSpec
+
+
 def validate_taskrun_document(obj: Object) -> None:
     """Check a TaskRun document, as a person wrote it or as an API server returns it.
 
@@ -458,6 +485,15 @@ def validate_task_document(obj: Object) -> None:
         InputError: As `validate_taskrun_document`.
     """
     validate_document(Task, obj)
+
+
+def validate_step_action_document(obj: Object) -> None:
+    """Check a StepAction document.
+
+    Raises:
+        InputError: As `validate_taskrun_document`.
+    """
+    validate_document(StepAction, obj)
 
 
 def validate_document(model: type[Model], obj: Object) -> None:

@@ -1,8 +1,8 @@
 """Convert documents of ``tekton.dev/v1beta1`` to ``tekton.dev/v1``, as Tekton's webhook converts them.
 
 Source: ``pkg/apis/pipeline/v1beta1/*_conversion.go`` and ``*_validation.go``. The tables list what differs;
-the structure of the specs is that of `resultsfw.tekton.api.fields`. A StepAction has no v1: its v1beta1 is
-what Tekton stores, and is returned as it is.
+the structure of the specs is that of `resultsfw.tekton.api.fields`. A StepAction has no v1: its v1alpha1 and
+its v1beta1 are the same but for their names, and v1beta1 is what is read.
 """
 
 from collections.abc import Mapping
@@ -17,6 +17,8 @@ __all__ = ["V1", "V1BETA1", "Conversion", "convert_to_v1", "is_convertible"]
 
 V1: Final = "tekton.dev/v1"
 V1BETA1: Final = "tekton.dev/v1beta1"
+_V1ALPHA1: Final = "tekton.dev/v1alpha1"
+_STEP_ACTION: Final = "StepAction"
 
 _RESOURCES: Final = {"resources": "computeResources"}
 _OVERRIDES: Final = {"stepOverrides": "stepSpecs", "sidecarOverrides": "sidecarSpecs"}
@@ -102,11 +104,12 @@ class Conversion:
 
 def is_convertible(document: Mapping[str, Any]) -> bool:
     """Return whether a document is a Task, TaskRun, Pipeline or PipelineRun of ``tekton.dev/v1beta1``."""
-    return document.get("apiVersion") == V1BETA1 and document.get("kind") in ROOTS
+    kind = document.get("kind")
+    return document.get("apiVersion") == V1BETA1 and kind in ROOTS and kind != _STEP_ACTION
 
 
 def convert_to_v1(document: Object) -> Conversion:
-    """Convert a document of v1beta1; every other document is returned as it is.
+    """Convert a document of v1beta1, or a StepAction of v1alpha1; all others are returned as they are.
 
     Only names and places of fields are judged here. What else is wrong with a document, its shape included,
     is left to the validation of the v1 document.
@@ -118,6 +121,8 @@ def convert_to_v1(document: Object) -> Conversion:
         InputError: A field was removed from Tekton, or is given in v1beta1's form and in v1's; ``subject`` is
             the path of the field.
     """
+    if document.get("kind") == _STEP_ACTION and document.get("apiVersion") == _V1ALPHA1:
+        return Conversion({**document, "apiVersion": V1BETA1})
     if not is_convertible(document):
         return Conversion(document)
     dropped: list[str] = []

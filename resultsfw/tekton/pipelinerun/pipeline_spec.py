@@ -204,6 +204,13 @@ def substitute_task(
     if inner is not None and (spec := task.get("taskSpec")) is not None and not is_custom(task):
         kept = {key: spec[key] for key in ("params", "results", "metadata") if key in spec}
         changed["taskSpec"] = {**inner.tree(spec, f"{at}.taskSpec"), **kept}
+        for index, step in enumerate(spec.get("steps") or ()):
+            if given := step.get("params"):  # of a StepAction: a value may become an array or object
+                where = f"{at}.taskSpec.steps[{index}].params"
+                changed["taskSpec"]["steps"][index]["params"] = [
+                    {**param, "value": inner.value(param.get("value"), f"{where}[{param['name']}]")}
+                    for param in given
+                ]
     return changed
 
 

@@ -14,7 +14,14 @@ from typing import Any, Final
 from resultsfw.cluster import Object
 from resultsfw.tekton.api.durations import format_duration, parse_duration
 from resultsfw.tekton.spec.expansion import Budget, Expansion, Lookup, first_of
-from resultsfw.tekton.spec.params import LITERAL_ANNOTATION, Params, given_texts, has_references
+from resultsfw.tekton.spec.params import (
+    LITERAL_ANNOTATION,
+    Params,
+    given_params,
+    given_texts,
+    has_references,
+    is_reference,
+)
 from resultsfw.tekton.spec.run_texts import (
     RunTexts,
     escape_run_protection,
@@ -22,6 +29,13 @@ from resultsfw.tekton.spec.run_texts import (
     replace_pod_template,
     run_lookup,
     run_params,
+)
+from resultsfw.tekton.spec.step_actions import (
+    StepActionError,
+    StepActions,
+    merged_step,
+    step_failure,
+    with_declared_results,
 )
 from resultsfw.tekton.spec.task_defaults import with_defaults, without_empty
 from resultsfw.tekton.spec.variable_names import (
@@ -53,6 +67,8 @@ class Substitution:
         task_spec: As the Task or ``spec.taskSpec`` has it.
         taskrun: The run; its uid, namespace and ``retriesStatus`` are read too.
         task_name: Of the Task; without it, as Tekton, ``taskRef.name`` or the run's own name.
+        actions: The specs of the StepActions that Steps refer to, by the Step's index; without them such
+            Steps stay as they are.
 
     Attributes:
         params: The run's parameters.
@@ -60,11 +76,16 @@ class Substitution:
 
     Raises:
         ParamError: Defaults of parameters name each other in a circle.
+        StepActionError: A Step and its StepAction do not fit together.
         TooLargeError: Texts would be larger than one object can be.
     """
 
-    def __init__(self, task_spec: Object, taskrun: Object, *, task_name: str = "") -> None:
+    def __init__(
+        self, task_spec: Object, taskrun: Object, *, task_name: str = "", actions: StepActions = ()
+    ) -> None:
         self._spec = with_defaults(_authored_spec(task_spec, taskrun))
+        if actions:
+            self._spec["steps"] = with_declared_results(self._spec["steps"], actions)
         steps = self._spec.get("steps") or []
         self._common = common_names(self._spec, taskrun, task_name)
         self._own = {f"steps[{index}]": step_names(step, index) for index, step in enumerate(steps)}
@@ -81,6 +102,8 @@ class Substitution:
             if params.are_given_variables
             else params
         )
+        if actions:
+            self._spec["steps"] = self._with_actions(steps, actions)
 
     @cached_property
     def task_spec(self) -> Object:
@@ -109,6 +132,25 @@ class Substitution:
         """Return the names of all variables a text of the Task may hold, for suggestions."""
         return [*(f"params.{name}" for name in sorted(self.params.names)), *sorted(self.later)]
 
+    def _with_actions(self, steps: Sequence[Object], actions: StepActions) -> list[Object]:
+        """Return the Steps with their StepActions merged in."""
+        later = {name for name, value in given_params(self._taskrun) if is_reference(value)}
+        budget = Budget()
+        merged = []
+        for index, (step, action) in enumerate(zip(steps, actions, strict=True)):
+            at = f"steps[{index}]"
+            if action is None:
+                merged.append(step)
+                continue
+            try:
+                lookup = self._lookup(step, at)
+                merged.append(
+                    merged_step(step, action, lookup, is_later=later.__contains__, budget=budget, at=at)
+                )
+            except StepActionError as error:
+                raise StepActionError(step_failure(step, index, error.message)) from error
+        return merged
+
     def _lookup(self, container: Object, at: str) -> Lookup:
         """Return what replaces the variables of one container, which may mount workspaces elsewhere."""
         later = first_of(
@@ -120,14 +162,16 @@ class Substitution:
         return first_of(self.params.lookup(later), later)
 
 
-def apply(task_spec: Object, taskrun: Object, *, task_name: str = "") -> Object:
+def apply(task_spec: Object, taskrun: Object, *, task_name: str = "", actions: StepActions = ()) -> Object:
     """Return the Task's spec as its TaskRun's status holds it; see `Substitution` and `stored_spec`.
 
     Raises:
         ParamError: Defaults of parameters name each other in a circle.
+        StepActionError: A Step and its StepAction do not fit together.
         TooLargeError: The spec would be larger than one object can be.
     """
-    return stored_spec(Substitution(task_spec, taskrun, task_name=task_name).task_spec, taskrun)
+    substitution = Substitution(task_spec, taskrun, task_name=task_name, actions=actions)
+    return stored_spec(substitution.task_spec, taskrun)
 
 
 def stored_spec(substituted: Object, taskrun: Object) -> Object:

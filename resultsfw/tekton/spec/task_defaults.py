@@ -1,11 +1,12 @@
 """Add to a Task's spec the types that Tekton infers, and drop the empty fields that it does not store."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from resultsfw.cluster import Object
 from resultsfw.tekton.spec.params import param_value
 
-__all__ = ["with_defaults", "without_empty"]
+__all__ = ["typed_results", "with_defaults", "without_empty"]
 
 _EMPTY: Final[tuple[Any, ...]] = (None, "", [], False)
 
@@ -16,10 +17,15 @@ def with_defaults(task_spec: Object) -> Object:
     if params := spec.get("params"):
         spec["params"] = [_param_defaults(param) for param in params]
     if results := spec.get("results"):
-        spec["results"] = [_typed(without_empty(result)) for result in results]
+        spec["results"] = typed_results(results)
     if workspaces := spec.get("workspaces"):
         spec["workspaces"] = [without_empty(workspace) for workspace in workspaces]
     return spec
+
+
+def typed_results(results: Sequence[Object]) -> list[Object]:
+    """Return declared results with their types, and without empty fields."""
+    return [_typed(without_empty(result)) for result in results]
 
 
 def _param_defaults(param: Object) -> Object:

@@ -1,6 +1,6 @@
 """Find variables of Tekton's that nothing replaced, before their text can reach a container."""
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -75,21 +75,25 @@ def in_task(
         known: Names of variables there are.
         allowed: Says of a name that it is replaced later, such as a parameter whose value is a reference.
     """
-    results: dict[str, set[str]] = {}  # of the Steps before the current Step
+    results: dict[str, set[str] | None] = {}  # of the Steps before the current Step
     names = list(known)
     earlier = _step_results(results, allowed)
+    replaced_later = {**dict.fromkeys(_AT_RUN_TIME, earlier), "when": _asks_of_workspace(earlier)}
     template = task_spec.get("stepTemplate") or {}
     inherited = _Inherited(template)
     for index, step in enumerate(task_spec.get("steps") or []):
         for field, value in step.items():
             if field not in _NOT_SHOWN:
-                replaced_later = earlier if field in _AT_RUN_TIME else allowed
-                yield from unreplaced(value, f"steps[{index}].{field}", names, replaced_later)
+                later = replaced_later.get(field, allowed)
+                yield from unreplaced(value, f"steps[{index}].{field}", names, later)
         for field, value in inherited.first_in(step):
             yield from unreplaced(value, f"stepTemplate.{field}", names, earlier)
         name = step_name(step, index)
-        results[name] = {result.get("name") or "" for result in step.get("results") or ()}
-        names += (f"steps.{name}.results.{result}" for result in results[name])
+        if step.get("ref") is not None:
+            results[name] = None  # those of a StepAction that is read later
+            continue
+        declared = results[name] = {result.get("name") or "" for result in step.get("results") or ()}
+        names += (f"steps.{name}.results.{result}" for result in declared)
     for field, value in template.items():
         if field not in _AT_RUN_TIME:
             yield from unreplaced(value, f"stepTemplate.{field}", known, allowed)
@@ -97,6 +101,19 @@ def in_task(
         yield from unreplaced(task_spec.get(part), part, known, allowed)
     for index, workspace in enumerate(task_spec.get("workspaces") or ()):
         yield from unreplaced(workspace.get("mountPath"), f"workspaces[{index}].mountPath", known, allowed)
+
+
+def _asks_of_workspace(allowed: Callable[[str], bool]) -> Callable[[str], bool]:
+    """Return whether a name is allowed, or is ``workspaces.NAME.bound``, which a condition compares as text.
+
+    Tekton leaves it as it is where no such workspace is declared, and so it is not ``true``.
+    """
+
+    def is_compared(name: str) -> bool:
+        words = name.split(".")
+        return allowed(name) or (words[0] == "workspaces" and len(words) == 3 and words[2] == "bound")  # noqa: PLR2004 - workspaces, NAME, bound
+
+    return is_compared
 
 
 class _Inherited:
@@ -119,12 +136,17 @@ class _Inherited:
                 yield "env", [self._env.pop(name)]
 
 
-def _step_results(results: dict[str, set[str]], allowed: Callable[[str], bool]) -> Callable[[str], bool]:
+def _step_results(
+    results: Mapping[str, set[str] | None], allowed: Callable[[str], bool]
+) -> Callable[[str], bool]:
     """Return whether a name is that of a result that is there when it is asked, or of a part of it."""
 
     def is_result(name: str) -> bool:
         step, results_, result = _parts(name)
-        return allowed(name) or (results_ and result in results.get(step, ()))
+        if not results_:
+            return allowed(name)
+        declared = results.get(step, ())
+        return allowed(name) or declared is None or result in declared
 
     return is_result
 

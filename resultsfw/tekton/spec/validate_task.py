@@ -27,7 +27,7 @@ from resultsfw.tekton.spec.validate_steps import (
 from resultsfw.tekton.spec.variables import find_prefixed, nearest, texts_in
 from resultsfw.tekton.spec.workspaces import mount_path
 
-__all__ = ["array_references", "task_errors"]
+__all__ = ["array_references", "param_errors", "task_errors", "usage_errors", "whole_array_errors"]
 
 _PARAM_NAME: Final = re.compile(r"[_a-zA-Z][_a-zA-Z0-9.-]*")
 _PARAM_NAME_HELP: Final = (
@@ -55,7 +55,7 @@ def task_errors(task_spec: Object, *, reserved_sidecars: Collection[str]) -> lis
     What refers to parameters that do not exist comes alone, first: as in Tekton.
     """
     steps = merged_steps(task_spec.get("steps") or [], task_spec.get("stepTemplate"))
-    usage = list(_usage(task_spec.get("steps") or [], task_spec.get("params") or []))
+    usage = list(usage_errors(task_spec.get("steps") or [], task_spec.get("params") or []))
     if usage:
         return usage
     problems: list[FieldError] = [] if steps else [missing("steps")]
@@ -64,9 +64,9 @@ def task_errors(task_spec: Object, *, reserved_sidecars: Collection[str]) -> lis
     problems += _workspace_usages(task_spec)
     problems += step_errors(steps)
     problems += _sidecars(task_spec.get("sidecars") or [], reserved_sidecars)
-    problems += _params(task_spec.get("params") or [])
+    problems += param_errors(task_spec.get("params") or [])
     problems += _variables(steps, task_spec)
-    problems += _whole_arrays(steps, task_spec.get("params") or [])
+    problems += whole_array_errors(steps, task_spec.get("params") or [])
     problems += result_errors(task_spec.get("results") or [], "results")
     problems += _sources(task_spec.get("results") or [], steps)
     return problems
@@ -136,7 +136,8 @@ def _sidecars(sidecars: Sequence[Object], reserved: Collection[str]) -> Iterator
             yield FieldError("script cannot be used with command", ("sidecars.script",))
 
 
-def _params(params: Sequence[Object]) -> Iterator[FieldError]:
+def param_errors(params: Sequence[Object]) -> Iterator[FieldError]:
+    """Yield all that is wrong with declared parameters: names, types, defaults, keys."""
     names: list[str] = []
     objects: dict[str, list[str]] = {}
     for param in params:
@@ -176,7 +177,7 @@ def _param_type(param: Object) -> Iterator[FieldError]:
         yield FieldError(message, (f"params.{name}.properties",))
 
 
-def _usage(steps: Sequence[Object], params: Sequence[Object]) -> Iterator[FieldError]:
+def usage_errors(steps: Sequence[Object], params: Sequence[Object]) -> Iterator[FieldError]:
     """Yield references to parameters that do not exist, or to keys an object parameter does not have."""
     known = {param["name"] for param in params}
     objects = {
@@ -211,7 +212,7 @@ def _variables(steps: Sequence[Object], task_spec: Object) -> Iterator[FieldErro
             )
 
 
-def _whole_arrays(steps: Sequence[Object], params: Sequence[Object]) -> Iterator[FieldError]:
+def whole_array_errors(steps: Sequence[Object], params: Sequence[Object]) -> Iterator[FieldError]:
     """Yield references to whole arrays where only one text may stand, or beside other text."""
     arrays = {param["name"] for param in params if param_type(param) == "array"}
     for index, step in enumerate(steps):

@@ -28,12 +28,21 @@ from resultsfw.tekton.spec.params import (
 )
 from resultsfw.tekton.spec.pod_size import refusal_of_size
 from resultsfw.tekton.spec.run_texts import RunTexts, escape_run_protection
+from resultsfw.tekton.spec.step_actions import StepActionError, StepActions
 from resultsfw.tekton.spec.substitution import Substitution
 from resultsfw.tekton.spec.unreplaced import Unreplaced, in_task, unreplaced
+from resultsfw.tekton.spec.validate_step_action import step_action_errors, step_ref_errors
 from resultsfw.tekton.spec.validate_steps import FieldError, quoted
 from resultsfw.tekton.spec.validate_task import array_references, task_errors
 
-__all__ = ["refuse_forbidden", "refuse_invalid", "refuse_values", "shown_value"]
+__all__ = [
+    "refuse_forbidden",
+    "refuse_invalid",
+    "refuse_step_action",
+    "refuse_step_refs",
+    "refuse_values",
+    "shown_value",
+]
 
 _RESERVED: Final = frozenset({"tekton-log-results"})
 _MOST_PATHS: Final = 100
@@ -57,6 +66,7 @@ def refuse_invalid(
     task_spec: Object,
     *,
     task_name: str = "",
+    actions: StepActions = (),
     reserved_sidecars: Collection[str] = _RESERVED,
 ) -> Object:
     """Raise for what cannot run, and return the spec of what can: substituted, its values still protected.
@@ -65,6 +75,7 @@ def refuse_invalid(
         taskrun: The run.
         task_spec: Its Task's spec, before substitution.
         task_name: The Task's name, if it has one.
+        actions: The specs of the StepActions that Steps refer to, by the Step's index.
         reserved_sidecars: Names a user's Sidecar cannot have, without ``sidecar-``.
 
     Raises:
@@ -78,8 +89,10 @@ def refuse_invalid(
     if message := _enums(taskrun, task_spec):
         raise invalid_value(taskrun, message)
     try:
-        substitution = Substitution(task_spec, taskrun, task_name=task_name)
+        substitution = Substitution(task_spec, taskrun, task_name=task_name, actions=actions)
         substituted, run_texts = substitution.task_spec, substitution.run_texts
+    except StepActionError as error:
+        raise RefusedRun(reasons.RESOLUTION_FAILED, error.message, subject=subject_of(taskrun)) from error
     except (ParamError, TooLargeError) as error:
         message = f"{USER_ERROR}{error.message}"
         raise RefusedRun(reasons.VALIDATION_FAILED, message, subject=subject_of(taskrun)) from error
@@ -91,6 +104,36 @@ def refuse_invalid(
     if problems:
         raise creation_failed(taskrun, _format_errors(problems))
     return substituted
+
+
+def refuse_step_refs(taskrun: Object, task_spec: Object) -> None:
+    """Raise for Steps whose ``ref`` cannot be followed, or that say beside it what the StepAction says.
+
+    Also for so many Steps that no pod could hold them: each may name another StepAction to read.
+
+    Raises:
+        RefusedRun: With all that is wrong.
+    """
+    if message := _size(taskrun, task_spec):
+        raise RefusedRun(reasons.VALIDATION_FAILED, message, subject=subject_of(taskrun))
+    if problems := list(step_ref_errors(task_spec.get("steps") or [])):
+        raise creation_failed(taskrun, _format_errors(problems))
+
+
+def refuse_step_action(taskrun: Object, name: str, action: Object) -> None:
+    """Raise for a StepAction that no Step can use.
+
+    Args:
+        taskrun: The run of the Step.
+        name: Of the StepAction.
+        action: Its ``spec``.
+
+    Raises:
+        RefusedRun: With all that is wrong.
+    """
+    if problems := step_action_errors(action):
+        message = f"{USER_ERROR}StepAction {quoted(name)} is invalid: {_format_errors(problems)}"
+        raise RefusedRun(reasons.VALIDATION_FAILED, message, subject=subject_of(taskrun))
 
 
 def _unreplaced(taskrun: Object, substitution: Substitution, run_texts: RunTexts) -> list[Unreplaced]:

@@ -3,7 +3,7 @@
 import contextlib
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -60,7 +60,7 @@ from resultsfw.tekton.taskrun.status_writer import (
     write_refusal,
     write_status,
 )
-from resultsfw.tekton.taskrun.task_resolution import resolve_task
+from resultsfw.tekton.taskrun.task_resolution import RefSources, resolve_task
 from resultsfw.tekton.taskrun.termination import TerminationCause, deadline
 from resultsfw.types import Run, Stamp
 
@@ -79,7 +79,7 @@ class Attempt:
         seen: What is known so far in this pass.
         taskrun: As last read or written.
         task_spec: Resolved.
-        ref_source: Where a resolver found the Task.
+        sources: Where resolvers found the Task and its StepActions.
         run: The attempt, as backends see it.
         pod: As last read, or as it was created.
         stamp: By which to read the pod; ``None`` if it is not valid: then the core says why.
@@ -89,7 +89,7 @@ class Attempt:
     seen: Observation
     taskrun: Object
     task_spec: Object | None = None
-    ref_source: Object | None = None
+    sources: RefSources = field(default_factory=RefSources)
     run: Run | None = None
     pod: Object | None = None
     stamp: Stamp | None = None
@@ -204,7 +204,7 @@ class Executor:
             attempt,
             taskrun=task.taskrun,
             task_spec=task.spec,
-            ref_source=task.ref_source,
+            sources=task.sources,
             run=run,
             seen=seen,
         )
@@ -372,7 +372,7 @@ class Executor:
 
     def _attempt_status(self, attempt: Attempt) -> Object:
         return attempt_status(
-            attempt.taskrun, attempt.task_spec, self.core, attempt.seen.now, ref_source=attempt.ref_source
+            attempt.taskrun, attempt.task_spec, self.core, attempt.seen.now, sources=attempt.sources
         )
 
     def _report_waiting(self, action: actions.ReportWaiting, attempt: Attempt) -> Finished:

@@ -1,7 +1,10 @@
 """Build the first statuses of a TaskRun: pending, started, with a Task; and its only one if it cannot run."""
 
 import contextlib
+from collections.abc import Iterator, Sequence
 from datetime import datetime
+from itertools import chain, repeat
+from typing import Final
 
 from resultsfw.cluster import Cluster, Object
 from resultsfw.core import ResultsManager
@@ -14,10 +17,14 @@ from resultsfw.tekton.api.times import format_time
 from resultsfw.tekton.spec.param_files import compact_spec
 from resultsfw.tekton.spec.substitution import apply
 from resultsfw.tekton.taskrun.completion import failed_status
-from resultsfw.tekton.taskrun.task_resolution import read_task
+from resultsfw.tekton.taskrun.step_actions import read_step_actions
+from resultsfw.tekton.taskrun.task_resolution import RefSources, read_task
 from resultsfw.tekton.taskrun.termination import TerminationCause
 
 __all__ = ["attempt_status", "first_status", "is_pending", "pending_status", "refused_status"]
+
+
+_NO_SOURCES: Final = RefSources()
 
 
 def is_pending(taskrun: Object) -> bool:
@@ -54,13 +61,15 @@ def refused_status(
 
     As Tekton's, it holds the Task's spec if only the pod cannot be created.
     """
-    spec = ref_source = None
+    spec, sources = None, RefSources()
     if cause.reason == reasons.POD_CREATION_FAILED:
         with contextlib.suppress(ResultsError):  # the verdict must not depend on reading the Task once more
             task = read_task(taskrun, cluster)
-            spec, ref_source = apply(task.spec, taskrun, task_name=task.name), task.ref_source
+            actions = read_step_actions(taskrun, task.spec, cluster)
+            spec = apply(task.spec, taskrun, task_name=task.name, actions=actions.specs)
+            sources = RefSources(task.ref_source, actions.ref_sources)
     ended = failed_status(cause, now, podName="")
-    return {**attempt_status(taskrun, spec, core, now, ref_source=ref_source), **ended}
+    return {**attempt_status(taskrun, spec, core, now, sources=sources), **ended}
 
 
 def attempt_status(
@@ -69,7 +78,7 @@ def attempt_status(
     core: ResultsManager,
     now: datetime,
     *,
-    ref_source: Object | None = None,
+    sources: RefSources = _NO_SOURCES,
 ) -> Object:
     """Return the status of an attempt whose Task is known, before it has a pod. An earlier start is kept.
 
@@ -78,7 +87,7 @@ def attempt_status(
         task_spec: Its Task's; ``None`` if it is not known.
         core: The core with the flags in effect.
         now: The time.
-        ref_source: Where a resolver found the Task; ``None`` without one.
+        sources: Where resolvers found the Task and its StepActions.
     """
     asked = (taskrun["metadata"].get("annotations") or {}).get(ANNOTATION)
     # Later reconciles trust this field: never write a name here that only the run's author chose.
@@ -93,12 +102,20 @@ def attempt_status(
         },
         "conditions": [condition("Unknown", reasons.PENDING, reasons.PENDING, now)],
     }
-    if ref_source is not None:
-        status["provenance"]["refSource"] = ref_source
+    if sources.task is not None:
+        status["provenance"]["refSource"] = sources.task
     if task_spec is not None:
         status["taskSpec"] = compact_spec(task_spec, taskrun)
         status["steps"] = [
-            {"name": container_name(f"step-{step_name(step, index)}").removeprefix("step-"), "provenance": {}}
-            for index, step in enumerate(task_spec.get("steps") or ())
+            {
+                "name": container_name(f"step-{step_name(step, index)}").removeprefix("step-"),
+                "provenance": {} if source is None else {"refSource": source},
+            }
+            for index, (step, source) in enumerate(_with_sources(task_spec.get("steps") or (), sources))
         ]
     return status
+
+
+def _with_sources(steps: Sequence[Object], sources: RefSources) -> Iterator[tuple[Object, Object | None]]:
+    """Return each Step, and where a resolver found its StepAction."""
+    return zip(steps, chain(sources.steps, repeat(None)), strict=False)

@@ -1,6 +1,7 @@
-"""Resolve the Task of a TaskRun: read it, validate it, replace its variables, inherit its labels."""
+"""Resolve the Task of a TaskRun: read it, put its StepActions in, validate it, replace its variables."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -20,8 +21,9 @@ from resultsfw.tekton.spec.param_files import expand_compact_spec
 from resultsfw.tekton.spec.run_texts import escape_run_protection, run_lookup, run_params
 from resultsfw.tekton.spec.substitution import stored_spec
 from resultsfw.tekton.spec.validate_taskrun import refuse_invalid
+from resultsfw.tekton.taskrun.step_actions import read_step_actions
 
-__all__ = ["FoundTask", "ResolvedTask", "read_task", "resolve_task"]
+__all__ = ["FoundTask", "RefSources", "ResolvedTask", "read_task", "resolve_task"]
 
 log = logging.getLogger(__name__)
 
@@ -47,18 +49,31 @@ class FoundTask:
 
 
 @dataclass(frozen=True, slots=True)
+class RefSources:
+    """Where resolvers found what a run refers to (``uri``, ``digest``, ``entryPoint``).
+
+    Attributes:
+        task: The Task; ``None`` if no resolver found it.
+        steps: The StepAction of each Step, by index, likewise; empty if no Step refers to one.
+    """
+
+    task: Object | None = None
+    steps: Sequence[Object | None] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ResolvedTask:
     """The Task of a run, ready for its pod.
 
     Attributes:
         spec: Valid, with all variables replaced that can be before the pod runs.
         taskrun: The run, with the metadata that it has now.
-        ref_source: Where a resolver found the Task; ``None`` without one, and if the status holds the Task.
+        sources: Where resolvers found it and its StepActions; nothing if the status holds the Task.
     """
 
     spec: Object
     taskrun: Object
-    ref_source: Object | None = None
+    sources: RefSources = field(default_factory=RefSources)
 
 
 def resolve_task(taskrun: Object, cluster: Cluster, *, inherit: bool = True) -> ResolvedTask:
@@ -74,9 +89,9 @@ def resolve_task(taskrun: Object, cluster: Cluster, *, inherit: bool = True) -> 
         inherit: Write the Task's labels and annotations to the TaskRun, as Tekton does.
 
     Raises:
-        RefusedRun: There is no Task, or the run cannot be made of it.
+        RefusedRun: There is no Task or StepAction, or the run cannot be made of them.
         AwaitingResolution: A resolver has not answered yet.
-        ClusterError: The Task could not be read, or the labels not be written.
+        ClusterError: One of them could not be read, or the labels not be written.
     """
     status = taskrun.get("status", {})
     begins = not status.get("podName") and taskrun["spec"].get("taskSpec") is not None
@@ -87,10 +102,12 @@ def resolve_task(taskrun: Object, cluster: Cluster, *, inherit: bool = True) -> 
         task = read_task(taskrun, cluster)
     except InputError as error:
         raise RefusedRun(reasons.VALIDATION_FAILED, error.message, subject=error.subject) from error
-    substituted = refuse_invalid(taskrun, task.spec, task_name=task.name)
+    actions = read_step_actions(taskrun, task.spec, cluster)
+    substituted = refuse_invalid(taskrun, task.spec, task_name=task.name, actions=actions.specs)
     if task.name and inherit:
         taskrun = _inherit(taskrun, cluster, task.name, task.metadata)
-    return ResolvedTask(stored_spec(substituted, taskrun), taskrun, task.ref_source)
+    sources = RefSources(task.ref_source, actions.ref_sources)
+    return ResolvedTask(stored_spec(substituted, taskrun), taskrun, sources)
 
 
 def read_task(taskrun: Object, cluster: Cluster) -> FoundTask:

@@ -180,10 +180,6 @@ def test_a_refusal_names_a_task_by_reference():
             "Step has neither script nor command, and the command of its image is not looked up: steps[0]",
         ),
         (
-            {"steps": [{"name": "s", "ref": {"name": "action"}}]},
-            "StepActions are not supported: write the Step out in place of its ref: steps[0].ref",
-        ),
-        (
             {"steps": [{**STEP, "script": "#!win pwsh"}]},
             "Windows scripts are not supported: steps[0].script",
         ),
