@@ -1,12 +1,14 @@
 """Refuses Pods that this engine cannot run as a cluster would, as an admission webhook does."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import takewhile
 from typing import Final
 
 from resultsfw.cluster import PODS, Kind, Object
 from resultsfw.errors import ClusterError
 from resultsfw.local.prober import HANDLERS, can_probe
-from resultsfw.tekton.api.kinds import is_sidecar
+from resultsfw.tekton.api.kinds import is_sidecar, is_step
+from resultsfw.tekton.pod.hermetic import HERMETIC_VARIABLE
 
 __all__ = ["admit", "problems_of"]
 
@@ -17,8 +19,16 @@ _NOT_DONE: Final = {
 }
 
 
+_HERMETIC: Final = "a hermetic run needs a cluster: here its Steps would keep the network"
+_BREAKPOINTS: Final = {
+    "-breakpoint_on_failure": "debug.breakpoints.onFailure",
+    "-debug_before_step": "debug.breakpoints.beforeSteps",
+}
+"""Flags of the entrypoint by which a Step waits for a person."""
+
+
 def admit(kind: Kind, obj: Object) -> None:
-    """Refuse a TaskRun's pod with a Sidecar that would behave differently than on a cluster.
+    """Refuse a TaskRun's pod that would behave differently than on a cluster.
 
     Raises:
         ClusterError: The message names every unsupported field.
@@ -30,8 +40,11 @@ def admit(kind: Kind, obj: Object) -> None:
 
 
 def problems_of(pod: Object) -> Iterator[str]:
-    """Yield a sentence for each field of a pod's Sidecars that is not supported."""
+    """Yield a sentence for each field of a pod's Steps and Sidecars that is not supported."""
     spec = pod["spec"]
+    yield from _problems_of_steps(
+        [container for container in spec.get("containers") or () if is_step(container["name"])]
+    )
     for container in (*(spec.get("initContainers") or ()), *(spec.get("containers") or ())):
         if not is_sidecar(container["name"]):
             continue
@@ -50,3 +63,16 @@ def problems_of(pod: Object) -> Iterator[str]:
         for field, why in _NOT_DONE.items():
             if container.get(field):
                 yield f"{what} has a {field}: {why}; remove it, or use a cluster"
+
+
+def _problems_of_steps(steps: Sequence[Object]) -> Iterator[str]:
+    if any(
+        variable.get("name") == HERMETIC_VARIABLE and variable.get("value") == "1"
+        for step in steps
+        for variable in step.get("env") or ()
+    ):
+        yield _HERMETIC
+    flags = {flag for step in steps for flag in takewhile("--".__ne__, step.get("args") or ())}
+    for flag, field in _BREAKPOINTS.items():
+        if flag in flags:
+            yield f"{field} needs a cluster, where a person can enter the container of a Step; remove it"

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from resultsfw.tekton.api.configmaps import KEYS
-from resultsfw.tekton.api.fields import FIELDS, HERMETIC_ANNOTATION, VARIANTS
+from resultsfw.tekton.api.fields import FIELDS, VARIANTS
 
 DATA = Path(__file__).parents[1] / "data" / "tekton"
 PAGE = Path(__file__).parents[2] / "docs" / "tekton-fields.md"
@@ -107,7 +107,8 @@ The reason is `TaskRunValidationFailed` or `PipelineValidationFailed`; for resol
 `TaskRunResolutionFailed`, `CouldntGetTask` or `CouldntGetPipeline`.
 
 The local engine refuses, with the reason `PodCreationFailed`, a Sidecar without command or script (images
-are not pulled), and one with a `lifecycle`, a `livenessProbe`, or a probe that it does not support.
+are not pulled), one with a `lifecycle`, a `livenessProbe`, or a probe that it does not support, and a run
+with breakpoints or hermetic execution.
 """
 
 
@@ -123,7 +124,6 @@ def _refused_fields() -> Iterator[str]:
                 by_cause.setdefault(rule.refused, []).append(f"`{owner}.{field}`")
     for cause, fields in by_cause.items():
         yield f"| {', '.join(fields)} | {cause} |"
-    yield f"| the annotation `{HERMETIC_ANNOTATION}: hermetic` | hermetic execution is not enforced here |"
     yield f"| {_VARIABLES} in any text | declare a result and write it to its path |"
     yield _REASONS
 

@@ -10,16 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["FIELDS", "HERMETIC_ANNOTATION", "ROOTS", "VARIANTS", "Rule"]
-
-HERMETIC_ANNOTATION: Final = "experimental.tekton.dev/execution-mode"
-"""With the value ``hermetic`` a run asks for Steps without a network."""
+__all__ = ["FIELDS", "ROOTS", "VARIANTS", "Rule"]
 
 _OTHERWISE: Final = "remove it, or run it with Tekton's own controller"
 _CUSTOM: Final = f"custom tasks are not supported here: {_OTHERWISE}"
 _NESTED: Final = f"Pipelines in Pipelines are not supported here: {_OTHERWISE}"
 _MATRIX: Final = "a matrix is not supported here: write its Pipeline Tasks out"
-_DEBUG: Final = f"breakpoints are not supported here: {_OTHERWISE}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,17 +55,13 @@ _TASK: Final = (
 )
 
 FIELDS: Final[Mapping[str, Mapping[str, Rule]]] = {
-    "TaskRunSpec": {
-        **_honoured(
-            "params:Param serviceAccountName taskRef:TaskRef taskSpec:TaskSpec status statusMessage retries "
-            "timeout "
-            "podTemplate:Template workspaces:WorkspaceBinding stepSpecs:TaskRunStepSpec "
-            "sidecarSpecs:TaskRunSidecarSpec computeResources managedBy"
-        ),
-        **_refused(_DEBUG, "debug:TaskRunDebug"),
-    },
-    "TaskRunDebug": _refused(_DEBUG, "breakpoints:TaskBreakpoints"),
-    "TaskBreakpoints": _refused(_DEBUG, "onFailure beforeSteps"),
+    "TaskRunSpec": _honoured(
+        "debug:TaskRunDebug params:Param serviceAccountName taskRef:TaskRef taskSpec:TaskSpec status "
+        "statusMessage retries timeout podTemplate:Template workspaces:WorkspaceBinding "
+        "stepSpecs:TaskRunStepSpec sidecarSpecs:TaskRunSidecarSpec computeResources managedBy"
+    ),
+    "TaskRunDebug": _honoured("breakpoints:TaskBreakpoints"),
+    "TaskBreakpoints": _honoured("onFailure beforeSteps"),
     "TaskRunStepSpec": _honoured("name computeResources"),
     "TaskRunSidecarSpec": _honoured("name computeResources"),
     "TaskRef": _honoured("name kind apiVersion resolver params:Param"),

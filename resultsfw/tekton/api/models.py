@@ -396,10 +396,29 @@ def _quoted(text: str) -> str:
     return f'"{text[:_SHOWN]}"'
 
 
+class Breakpoints(Model):
+    """Where a TaskRun waits for a person."""
+
+    on_failure: Literal["", "enabled"] = ""
+    before_steps: list[str] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        if len(set(self.before_steps)) < len(self.before_steps):
+            raise ValueError("beforeSteps has a Step twice")
+        return self
+
+
+class Debug(Model):
+    """How a TaskRun is debugged."""
+
+    breakpoints: Breakpoints | None = None
+
+
 class TaskRunSpec(Model):
     """What is to run, with what."""
 
-    debug: Plain | None = None
+    debug: Debug | None = None
     params: list[Param] = Field(default_factory=list)
     service_account_name: str = ""
     task_ref: TaskRef | None = None

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from resultsfw.tekton.api.fields import FIELDS, HERMETIC_ANNOTATION, ROOTS
+from resultsfw.tekton.api.fields import FIELDS, ROOTS
 
 __all__ = ["artifact_variable", "unsupported_parts"]
 
@@ -17,10 +17,6 @@ _ARTIFACT: Final = re.compile(
 )
 _NO_ARTIFACTS: Final = (
     "artifacts are not supported here, and would be lost: declare a result and write it to its path"
-)
-_HERMETIC: Final = (
-    "hermetic execution is not enforced here: Steps would have the network; remove the annotation, or run "
-    "it with Tekton's own controller"
 )
 _DATA: Final = frozenset({"description", "displayName", "default", "enum"})
 """Fields whose text is for people, or is a value: variables are not looked for in them."""
@@ -38,7 +34,6 @@ def unsupported_parts(document: Any) -> Iterator[tuple[str, str]]:
     root = ROOTS.get(str(document.get("kind")))
     if root is None:
         return
-    yield from _annotations(document.get("metadata"), "metadata")
     spec = document.get("spec")
     yield from _fields(spec, root, "spec")
     if isinstance(spec, Mapping):
@@ -61,8 +56,6 @@ def _fields(value: Any, of: str, path: str) -> Iterator[tuple[str, str]]:
         return
     if not isinstance(value, Mapping):
         return
-    if of == "PipelineTaskMetadata":
-        yield from _annotations(value, path)
     rules = FIELDS[of]
     for name, inner in value.items():
         rule = rules.get(name)
@@ -72,13 +65,6 @@ def _fields(value: Any, of: str, path: str) -> Iterator[tuple[str, str]]:
             yield f"{path}.{name}", rule.refused
         elif rule.of:
             yield from _fields(inner, rule.of, f"{path}.{name}")
-
-
-def _annotations(metadata: Any, path: str) -> Iterator[tuple[str, str]]:
-    """Yield annotations that ask for what is not done. They pass from Pipelines and Tasks to their runs."""
-    annotations = metadata.get("annotations") if isinstance(metadata, Mapping) else None
-    if isinstance(annotations, Mapping) and annotations.get(HERMETIC_ANNOTATION) == "hermetic":
-        yield f"{path}.annotations[{HERMETIC_ANNOTATION}]", _HERMETIC
 
 
 def _artifacts(value: Any, path: str) -> Iterator[tuple[str, str]]:

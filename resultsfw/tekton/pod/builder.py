@@ -13,6 +13,7 @@ from resultsfw.tekton.api.names import pod_name, step_name
 from resultsfw.tekton.api.owners import owner_reference
 from resultsfw.tekton.api.refusals import creation_failed, pod_refused
 from resultsfw.tekton.api.times import timeout_of
+from resultsfw.tekton.pod.breakpoints import breakpoints_of
 from resultsfw.tekton.pod.containers import (
     PARAMS_MOUNT,
     given,
@@ -25,6 +26,7 @@ from resultsfw.tekton.pod.containers import (
     working_dir_container,
 )
 from resultsfw.tekton.pod.credentials import NO_CREDENTIALS, Credentials
+from resultsfw.tekton.pod.hermetic import hermetic_variables, is_hermetic
 from resultsfw.tekton.pod.param_maps import PIECES_MOUNT, ParamMaps, param_maps
 from resultsfw.tekton.pod.scripts import place_scripts
 from resultsfw.tekton.spec.merge import merged_steps, with_resources, with_shared_resources
@@ -197,8 +199,14 @@ def _build(inputs: _Inputs, *, outside: bool) -> tuple[Object, tuple[Object, ...
     )
     params = {name: content for name, content in contents.items() if f"{PARAMS_DIR}/{name}" not in files}
     maps = param_maps(taskrun, params) if outside else ParamMaps((), {})
+    breakpoints = breakpoints_of(taskrun, steps)
     placed = place_scripts(
-        steps, sidecars, seed=f"{metadata.get('uid', '')}/{attempt}", params=params, sources=maps.sources
+        steps,
+        sidecars,
+        seed=f"{metadata.get('uid', '')}/{attempt}",
+        others=breakpoints.scripts(),
+        params=params,
+        sources=maps.sources,
     )
     results = _written_result_names(task)
     containers = [
@@ -210,12 +218,16 @@ def _build(inputs: _Inputs, *, outside: bool) -> tuple[Object, tuple[Object, ...
             results=results,
             cancellable=options.keep_pod_on_cancel,
             credentials=credentials,
+            breakpoints=breakpoints,
         )
         for index, step in enumerate(steps)
     ]
     if env := template.get("env"):  # the Steps' only; it comes last and so has the last word
         for container in containers:
             container["env"] = [*container.get("env", []), *jsons.copy(env)]
+    if is_hermetic(taskrun):  # behind everything that a Step or the template sets
+        for container in containers:
+            container["env"] = [*container.get("env", []), *hermetic_variables(container)]
     containers += [
         sidecar_container(sidecar, script=script)
         for sidecar, script in zip(sidecars, placed.sidecars, strict=True)
@@ -229,6 +241,7 @@ def _build(inputs: _Inputs, *, outside: bool) -> tuple[Object, tuple[Object, ...
         scripts=bool(placed.shell),
         cancellable=options.keep_pod_on_cancel,
         credentials=credentials,
+        breakpoints=breakpoints,
         params=bool(params or files),
     )
     own = len(volumes)
@@ -236,7 +249,8 @@ def _build(inputs: _Inputs, *, outside: bool) -> tuple[Object, tuple[Object, ...
     _refuse_volumes(taskrun, volumes)
     if maps.config_maps:  # of a name that nobody else's volume may have
         volumes.insert(own, maps.volume())
-    mounts = [PARAMS_MOUNT] if params else []
+    mounts = breakpoints.script_mounts()
+    mounts += [PARAMS_MOUNT] if params else []
     mounts += [PIECES_MOUNT] if maps.config_maps else []
     pod: Object = {
         "apiVersion": "v1",

@@ -10,6 +10,7 @@ from resultsfw.cluster import Object
 from resultsfw.tekton.api.durations import format_duration, parse_duration
 from resultsfw.tekton.api.kinds import CANCEL_ANNOTATION, READY_ANNOTATION
 from resultsfw.tekton.api.names import container_name, step_name
+from resultsfw.tekton.pod.breakpoints import Breakpoints
 from resultsfw.tekton.pod.credentials import Credentials
 from resultsfw.tekton.spec.param_files import PARAMS_DIR
 from resultsfw.tekton.spec.variable_names import CREDENTIALS_DIR
@@ -135,6 +136,7 @@ def step_container(
     results: str | None,
     cancellable: bool,
     credentials: Credentials | None,
+    breakpoints: Breakpoints,
 ) -> Object:
     """Return a Step's container: its command behind the entrypoint, which keeps the Steps' order.
 
@@ -147,11 +149,13 @@ def step_container(
             declares no result at all.
         cancellable: The Step watches `CANCEL_ANNOTATION`.
         credentials: Of the pod's service account; ``None``: Steps have no folder for them.
+        breakpoints: Where Steps wait for a person.
     """
     command = [script] if script else step["command"]
     mounts = jsons.copy(step.get("volumeMounts") or [])
     if script:
         mounts.append({**_SCRIPTS, "readOnly": True})
+    mounts += breakpoints.step_mounts(index)
     if index == 0 or cancellable:
         mounts.append(dict(_DOWNWARD))
     if credentials is not None:
@@ -168,6 +172,7 @@ def step_container(
         "command": [_ENTRYPOINT],
         "args": [
             *_entrypoint_args(step, index, results, credentials.args if credentials else ()),
+            *breakpoints.entrypoint_args(step),
             "-entrypoint",
             command[0],
             "--",
@@ -202,12 +207,14 @@ def shared_volumes(
     scripts: bool,
     cancellable: bool,
     credentials: Credentials | None,
+    breakpoints: Breakpoints,
     params: bool = False,
 ) -> list[Object]:
     """Return the volumes of a pod with ``count`` Steps, without those its Task and template name."""
     volumes = [_empty(mount["name"]) for mount in _IMPLICIT]
     volumes += jsons.copy(list(credentials.volumes)) if credentials else []
     volumes += [_empty(_SCRIPTS["name"])] if scripts else []
+    volumes += [_empty(name) for name in breakpoints.volume_names()]
     volumes += [_empty(PARAMS_MOUNT["name"])] if params else []
     volumes.append(_empty(_BIN["name"]))
     signals = {"ready": READY_ANNOTATION} | ({"cancel": CANCEL_ANNOTATION} if cancellable else {})

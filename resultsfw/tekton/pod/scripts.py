@@ -75,6 +75,7 @@ def place_scripts(
     sidecars: Sequence[Object],
     *,
     seed: str,
+    others: Mapping[str, bytes] | None = None,
     params: Mapping[str, bytes] | None = None,
     sources: Mapping[str, Sequence[str]] | None = None,
 ) -> Placed:
@@ -89,6 +90,7 @@ def place_scripts(
         sidecars: Sidecars.
         seed: Makes the names; the same seed makes the same names, so that a controller that
             restarts builds the same pod.
+        others: More scripts, by path.
         params: Parameters to place as files, by name.
         sources: Of those whose text is not in the pod, the files in the init container that hold it.
     """
@@ -98,6 +100,7 @@ def place_scripts(
         for kind, containers in (("script", steps), ("sidecar-script", sidecars))
         for index, container in enumerate(containers)
     ]
+    scripts |= others or {}
     placed = {f"{PARAMS_DIR}/{name}": value for name, value in (params or {}).items()}
     pieces = {f"{PARAMS_DIR}/{name}": paths for name, paths in (sources or {}).items()}
     return Placed(tuple(files[: len(steps)]), tuple(files[len(steps) :]), _shell(scripts, placed, pieces))

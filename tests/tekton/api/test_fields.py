@@ -27,6 +27,8 @@ REFUSED = [(owner, field) for owner, rules in FIELDS.items() for field, rule in 
 
 MODELS = {
     "TaskRunSpec": models.TaskRunSpec,
+    "TaskRunDebug": models.Debug,
+    "TaskBreakpoints": models.Breakpoints,
     "TaskRunStepSpec": models.Resources,
     "TaskRunSidecarSpec": models.Resources,
     "TaskRef": models.TaskRef,
