@@ -111,7 +111,9 @@ KEYS: Final[Mapping[str, Mapping[str, KeyRule]]] = {
         "enable-artifacts": _warned(
             "artifacts are not supported, and Tasks that use their variables are refused", "false"
         ),
-        "enable-concise-resolver-syntax": _warned("resolvers are not supported", "false"),
+        "enable-concise-resolver-syntax": _honoured(
+            "Tekton's webhook refuses the syntax; a name that is a URL goes to the resolver"
+        ),
         "enable-kubernetes-sidecar": _warned("Sidecars of a Task are plain containers", "false"),
         "enable-termination-message-compression": _warned("termination messages are not compressed", "false"),
         "enable-tekton-oci-bundles": _warned("bundles are not supported", "false"),
@@ -141,7 +143,10 @@ KEYS: Final[Mapping[str, Mapping[str, KeyRule]]] = {
             "a run that does not bind a workspace of its Task is refused"
         ),
         "default-max-matrix-combinations-count": _honoured("a matrix is refused by name"),
-        "default-resolver-type": _warned("resolvers are not supported"),
+        "default-resolver-type": _honoured(
+            "of a run's reference without name and resolver; in Pipelines and Tasks "
+            "Tekton's webhook writes it"
+        ),
         "default-container-resource-requirements": _honoured(
             "of containers that have none, by name, prefix or default"
         ),
@@ -152,7 +157,7 @@ KEYS: Final[Mapping[str, Mapping[str, KeyRule]]] = {
             "how long a container is waited for whose creation takes the runtime too long; without it, as "
             "long as the run may take"
         ),
-        "default-maximum-resolution-timeout": _honoured("nothing is resolved here"),
+        "default-maximum-resolution-timeout": _honoured("a run whose resolver takes longer fails"),
         "default-sidecar-log-polling-interval": _honoured(
             "the results sidecar of this project does not poll"
         ),

@@ -12,10 +12,17 @@ from resultsfw.tekton.pipelinerun.children import STATUS_MESSAGE_ANNOTATION, Com
 from resultsfw.tekton.pipelinerun.facts import Facts
 from resultsfw.tekton.pipelinerun.variables import propagated_workspaces
 from resultsfw.tekton.spec.params import LITERAL_ANNOTATION
-from resultsfw.tekton.spec.variables import unprotect_names
+from resultsfw.tekton.spec.variables import unprotect, unprotect_names
 from resultsfw.tekton.spec.workspaces import claim_name
 
-__all__ = ["NewChild", "as_given", "child_metadata", "child_timeout", "child_workspaces"]
+__all__ = [
+    "NewChild",
+    "as_given",
+    "child_metadata",
+    "child_reference",
+    "child_timeout",
+    "child_workspaces",
+]
 
 _NOT_PASSED: Final = frozenset(
     {"kubectl.kubernetes.io/last-applied-configuration", LITERAL_ANNOTATION, STATUS_MESSAGE_ANNOTATION}
@@ -74,6 +81,14 @@ def child_metadata(child: NewChild) -> Object:
 def as_given(params: list[Object] | None) -> list[Object] | None:
     """Return params without protection where a run needs none: a value that it is given is data to it."""
     return params and [{**param, "value": unprotect_names(param.get("value"), _NOT_READ)} for param in params]
+
+
+def child_reference(reference: Object | None) -> Object | None:
+    """Return a reference for a child, which replaces variables in the params of a resolver."""
+    if reference is None or reference.get("resolver"):
+        return reference
+    replaced: Object = unprotect(reference)
+    return replaced
 
 
 def child_timeout(child: NewChild, task: Object) -> str | None:

@@ -6,6 +6,7 @@ from typing import Any, Final, Literal, assert_never
 from resultsfw.errors import ClusterError, ConflictError, ObjectTooLargeError
 from resultsfw.tekton.pipelinerun import reasons
 from resultsfw.tekton.pipelinerun.observation import (
+    AwaitedAnswer,
     Blocked,
     FailedRequest,
     Fault,
@@ -25,6 +26,7 @@ __all__ = [
     "REQUEUE_FOR_NEXT_BATCH",
     "Action",
     "AddMetadata",
+    "AwaitResolution",
     "CancelChildren",
     "Complete",
     "CreateChildren",
@@ -103,6 +105,19 @@ class HoldBack:
 
 
 @dataclass(frozen=True, slots=True)
+class AwaitResolution:
+    """Write that a resolver has not answered yet.
+
+    Attributes:
+        reason: Of the run's condition.
+        message: Of the run's condition.
+    """
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class ReportProgress:
     """Write the state of the run.
 
@@ -171,6 +186,7 @@ Action = (
     | ReportWaiting
     | Ignore
     | HoldBack
+    | AwaitResolution
     | ReportProgress
     | Complete
     | Fail
@@ -220,6 +236,8 @@ def _decide_problem(problem: Problem, *, is_reported: bool) -> Action:
     match problem:
         case Refusal(reason, message):
             return Fail(reason, message)
+        case AwaitedAnswer(reason, message):
+            return AwaitResolution(reason, message)
         case FailedRequest(error=error) if error.retryable:
             return Retry(error)
         case FailedRequest(why, _, reason) if reason:

@@ -7,6 +7,7 @@ from resultsfw.tekton.pipelinerun.child_parts import (
     NewChild,
     as_given,
     child_metadata,
+    child_reference,
     child_timeout,
     child_workspaces,
 )
@@ -29,7 +30,7 @@ def build_pipelinerun(child: NewChild) -> Object:
     }
     timeout = child_timeout(child, task)
     made: Object = {
-        "pipelineRef": unprotect(task.get("pipelineRef")),
+        "pipelineRef": child_reference(task.get("pipelineRef")),
         "pipelineSpec": unprotect(task.get("pipelineSpec")),
         "params": task.get("params") or None,
         "workspaces": child_workspaces(child, task) or None,

@@ -11,6 +11,7 @@ from resultsfw.tekton.pipelinerun.status import Verdict
 from resultsfw.tekton.pipelinerun.timeouts import Times
 
 __all__ = [
+    "AwaitedAnswer",
     "Blocked",
     "FailedCreation",
     "FailedRequest",
@@ -74,7 +75,20 @@ class Fault:
     error: Exception
 
 
-Problem = Refusal | FailedRequest | Fault
+@dataclass(frozen=True, slots=True)
+class AwaitedAnswer:
+    """A resolver has not found the Pipeline, or one of its Tasks, yet.
+
+    Attributes:
+        reason: Of the run's condition while it waits.
+        message: Of the run's condition.
+    """
+
+    reason: str
+    message: str
+
+
+Problem = Refusal | FailedRequest | Fault | AwaitedAnswer
 """Why a run cannot go on."""
 
 

@@ -30,6 +30,7 @@ from resultsfw.tekton.pipelinerun.children import (
 from resultsfw.tekton.pipelinerun.facts import Facts
 from resultsfw.tekton.pipelinerun.object_limits import refuse_too_large
 from resultsfw.tekton.pipelinerun.observation import (
+    AwaitedAnswer,
     Blocked,
     FailedCreation,
     FailedRequest,
@@ -58,6 +59,8 @@ from resultsfw.tekton.pipelinerun.taskrun_results import WholeTaskRuns
 from resultsfw.tekton.pipelinerun.timeouts import refuse_timeouts, times_of
 from resultsfw.tekton.pipelinerun.validate_pipeline import tasks_of
 from resultsfw.tekton.pipelinerun.validate_references import refuse_references
+from resultsfw.tekton.resolution.outcomes import AwaitingResolution
+from resultsfw.tekton.resolution.requests import Patience
 from resultsfw.tekton.spec.run_defaults import RunDefaults
 from resultsfw.tekton.spec.workspaces import claims_of
 
@@ -165,6 +168,8 @@ class Observer:
                 return self._follow(known)
             except RefusedRun as refused:
                 known = replace(known, problem=refusal(refused))
+            except AwaitingResolution as awaiting:
+                known = replace(known, problem=AwaitedAnswer(awaiting.reason, awaiting.message))
             except ClusterError as error:
                 known = replace(known, problem=failed_request(error))
         assert known.problem is not None  # noqa: S101 - one was found or was there
@@ -179,6 +184,8 @@ class Observer:
                 known, stage = self._read_plan(known)
             except RefusedRun as refused:
                 known = replace(known, problem=refusal(refused))
+            except AwaitingResolution as awaiting:
+                known = replace(known, problem=AwaitedAnswer(awaiting.reason, awaiting.message))
             except ClusterError as error:
                 why = f"the Pipeline could not be read: {error.message}"
                 problem = FailedRequest(why, error, reasons.COULDNT_GET_PIPELINE)
@@ -195,11 +202,12 @@ class Observer:
 
         Raises:
             RefusedRun: The run cannot be run.
+            AwaitingResolution: A resolver has not found the Pipeline yet.
             ClusterError: The Pipeline could not be read.
         """
         pipelinerun = known.pipelinerun
         if known.source is None:
-            source = read_pipeline(pipelinerun, self._cluster)
+            source = read_pipeline(pipelinerun, self._cluster, self._patience(known))
             if not children_of(pipelinerun["status"]):
                 self._refuse_forbidden(pipelinerun, source)
             known = replace(known, source=source)
@@ -225,6 +233,9 @@ class Observer:
             message = f"{USER_ERROR}PipelineRun {run} can't be Run: {'; '.join(found)}"
             raise RefusedRun(reasons.INVALID, message, subject=f"PipelineRun {run}")
 
+    def _patience(self, known: Known) -> Patience:
+        return Patience(known.now, self._defaults.resolution_timeout)
+
     # The children.
 
     def _follow(self, known: Known) -> tuple[Known, Observation]:
@@ -232,6 +243,7 @@ class Observer:
 
         Raises:
             RefusedRun: The run cannot be run.
+            AwaitingResolution: A resolver has not found one of its Tasks yet.
             ClusterError: Something could not be read.
         """
         if known.facts is not None:
@@ -249,7 +261,7 @@ class Observer:
         if not runs and not is_late and requested != "Cancelled" and not known.is_prepared:
             refuse_too_large(_with_pipeline(pipelinerun, source))
             try:
-                refuse_references(pipelinerun, plan, self._cluster)
+                refuse_references(pipelinerun, plan, self._cluster, self._patience(known))
             except ClusterError as error:
                 why = f"a Task could not be read: {error.message}"
                 problem = FailedRequest(why, error, reasons.COULDNT_GET_TASK)

@@ -8,7 +8,7 @@ from typing import Any, Final
 from resultsfw.cluster import Cluster, Object
 from resultsfw.errors import InputError, NotFoundError
 from resultsfw.tekton.api.inherited import inherited_metadata
-from resultsfw.tekton.api.kinds import PIPELINE_LABEL, PIPELINES
+from resultsfw.tekton.api.kinds import PIPELINE_LABEL, PIPELINERUNS, PIPELINES
 from resultsfw.tekton.api.refusals import USER_ERROR, RefusedRun
 from resultsfw.tekton.pipelinerun import reasons
 from resultsfw.tekton.pipelinerun.children import is_custom
@@ -16,8 +16,13 @@ from resultsfw.tekton.pipelinerun.dag import CycleError, Graph, graph_of
 from resultsfw.tekton.pipelinerun.models import validate_pipeline_document, validate_pipelinerun_document
 from resultsfw.tekton.pipelinerun.validate_pipeline import SECTIONS, pipeline_errors, tasks_of
 from resultsfw.tekton.pipelinerun.variables import PipelineNames, bound_workspaces
+from resultsfw.tekton.resolution.outcomes import ResolutionFailed, Resolved
+from resultsfw.tekton.resolution.references import Reference, reference_of
+from resultsfw.tekton.resolution.requests import Patience, Requester
+from resultsfw.tekton.resolution.resolver import resolve
 from resultsfw.tekton.spec.expansion import Budget, Expansion, TooLargeError, first_of
 from resultsfw.tekton.spec.params import ParamError, param_type, param_value, value_type
+from resultsfw.tekton.spec.run_texts import escape_run_protection
 from resultsfw.tekton.spec.validate_taskrun import shown_value
 from resultsfw.tekton.spec.variables import escape_protection
 
@@ -42,12 +47,14 @@ class PipelineSource:
     Attributes:
         spec: As written.
         name: Of the Pipeline; the run's own where it is embedded.
-        metadata: Of the Pipeline, where it was read from the cluster; else empty.
+        metadata: Of the Pipeline, where it was read from the cluster or a resolver; else empty.
+        ref_source: Where a resolver found it; ``None`` without one.
     """
 
     spec: Object
     name: str
     metadata: Object
+    ref_source: Object | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +76,19 @@ class Plan:
     workspaces: Mapping[str, Object]
 
 
-def read_pipeline(pipelinerun: Object, cluster: Cluster) -> PipelineSource:
+def read_pipeline(pipelinerun: Object, cluster: Cluster, patience: Patience | None = None) -> PipelineSource:
     """Validate a run's document and return its Pipeline.
 
     A status that holds one already is followed: a Pipeline that changes later does not change a run.
 
+    Args:
+        pipelinerun: The run.
+        cluster: Where its Pipeline is.
+        patience: How long a resolver is waited for; ``None``: as long as the run may take.
+
     Raises:
         RefusedRun: There is none, or it cannot be read.
+        AwaitingResolution: A resolver has not answered yet.
         ClusterError: It could not be had.
     """
     metadata = pipelinerun["metadata"]
@@ -86,25 +99,69 @@ def read_pipeline(pipelinerun: Object, cluster: Cluster) -> PipelineSource:
         raise _invalid(f"{namespace}/{metadata['name']}", error.message) from error
     spec = pipelinerun["spec"]
     reference = spec.get("pipelineRef") or {}
-    name = reference.get("name") or metadata["name"]
+    name = _name_of(pipelinerun, reference)
     if known := pipelinerun.get("status", {}).get("pipelineSpec"):
         return PipelineSource(known, name, {})
     if spec.get("pipelineSpec") is not None:
         return PipelineSource(spec["pipelineSpec"], name, {})
     whose = f"Error retrieving pipeline for pipelinerun {namespace}/{metadata['name']}"
-    if reference.get("resolver") or reference.get("bundle") or not reference.get("name"):
-        raise RefusedRun(
-            reasons.COULDNT_GET_PIPELINE,
-            f"{whose}: resolvers are not supported here: give pipelineRef.name or pipelineSpec",
-        )
+    requester = Requester(pipelinerun, PIPELINERUNS, metadata["name"], patience)
     try:
-        pipeline = cluster.get(PIPELINES, namespace, name)
-        validate_pipeline_document(pipeline)
+        found = resolve(cluster, _reference(pipelinerun, whose), requester)
+        _refuse_wrong_shape(found)
     except NotFoundError as error:
         raise RefusedRun(reasons.COULDNT_GET_PIPELINE, f"{whose}: {error.message}") from error
+    except ResolutionFailed as error:
+        why = f"resolver failed to get Pipeline {reference.get('name') or ''}: {error.message}"
+        raise RefusedRun(reasons.COULDNT_GET_PIPELINE, f"{whose}: {why}", subject=error.subject) from error
     except InputError as error:
         raise _invalid(f"{namespace}/{name}", error.message) from error
-    return PipelineSource(pipeline["spec"], name, pipeline["metadata"])
+    except (ParamError, TooLargeError) as error:
+        raise RefusedRun(reasons.COULDNT_GET_PIPELINE, f"{whose}: {USER_ERROR}{error.message}") from error
+    pipeline = found.document
+    return PipelineSource(
+        pipeline["spec"], pipeline["metadata"].get("name") or name, pipeline["metadata"], found.ref_source
+    )
+
+
+def _name_of(pipelinerun: Object, reference: Object) -> str:
+    """Return the name of a run's Pipeline; that of one which a resolver found is in the run's label."""
+    metadata = pipelinerun["metadata"]
+    if reference.get("resolver"):
+        return (metadata.get("labels") or {}).get(PIPELINE_LABEL) or str(metadata["name"])
+    return reference.get("name") or str(metadata["name"])
+
+
+def _reference(pipelinerun: Object, whose: str) -> Reference:
+    """Return the run's reference to its Pipeline, with what is known of the run put in.
+
+    Raises:
+        RefusedRun: It names nothing.
+        ParamError, TooLargeError: Its variables cannot be replaced.
+    """
+    ref = escape_run_protection(pipelinerun["spec"].get("pipelineRef") or {}, pipelinerun)
+    if not (ref.get("resolver") or ref.get("name")):
+        raise RefusedRun(
+            reasons.COULDNT_GET_PIPELINE,
+            f"{whose}: it refers to no Pipeline: give pipelineRef.name, pipelineRef.resolver or pipelineSpec",
+        )
+    expansion = Expansion(PipelineNames(pipelinerun, {}, "").lookup, Budget())
+    return reference_of(ref, PIPELINES, expansion, "spec.pipelineRef")
+
+
+def _refuse_wrong_shape(found: Resolved) -> None:
+    """Raise for a Pipeline of the wrong shape; a resolver's is, for Tekton, none at all.
+
+    Raises:
+        InputError: It is one of the cluster.
+        ResolutionFailed: A resolver found it.
+    """
+    try:
+        validate_pipeline_document(found.document)
+    except InputError as error:
+        if not found.is_remote:
+            raise
+        raise ResolutionFailed(f"invalid runtime object: {error.message}") from error
 
 
 def _invalid(of: str, why: str) -> RefusedRun:

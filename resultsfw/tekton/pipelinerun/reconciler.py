@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import assert_never
+from typing import Final, assert_never
 
 from resultsfw.cluster import Cluster, Kind, Object
 from resultsfw.core import ResultsManager
@@ -31,6 +31,7 @@ from resultsfw.tekton.pipelinerun.children import (
 from resultsfw.tekton.pipelinerun.decision import (
     Action,
     AddMetadata,
+    AwaitResolution,
     CancelChildren,
     Complete,
     CreateChildren,
@@ -57,6 +58,10 @@ from resultsfw.tekton.spec.run_defaults import RunDefaults, with_run_defaults
 from resultsfw.tekton.spec.workspaces import make_claims
 
 __all__ = ["PipelineReconciler", "TaskRunReader"]
+
+_AWAITED_SECONDS: Final = 15.0
+"""Seconds until answers of resolvers are looked for again, if no watch has brought them: a run of many Tasks
+has as many requests."""
 
 log = logging.getLogger(__name__)
 
@@ -150,9 +155,8 @@ class PipelineReconciler:
                 return replace(self._write(known, status), is_reported=True)
             case Ignore():
                 return _Finished()
-            case HoldBack(message):
-                self._write(known, {"conditions": [_waiting(reasons.PENDING, message, known)]})
-                return _Finished()
+            case HoldBack() | AwaitResolution():
+                return self._hold_back(known, action)
             case Fail():
                 self._fail(known, action)
                 return _Finished()
@@ -196,6 +200,14 @@ class PipelineReconciler:
 
     # The run.
 
+    def _hold_back(self, known: Known, action: HoldBack | AwaitResolution) -> _Finished:
+        """Write why nothing is done now; a change of the run, or a resolver's answer, brings it back."""
+        is_pending = isinstance(action, HoldBack)
+        reason = reasons.PENDING if isinstance(action, HoldBack) else action.reason
+        self._write(known, {"conditions": [_waiting(reason, action.message, known)]})
+        left = times_of(known.pipelinerun, known.now).left()
+        return _Finished(None if is_pending else min([_AWAITED_SECONDS, *left]))
+
     def _write(self, known: Known, status: Object) -> Known:
         """Write fields of the run's status."""
         return replace(known, pipelinerun=self._status.write(known.pipelinerun, status))
@@ -209,6 +221,8 @@ class PipelineReconciler:
             "pipelineSpec": source.spec,
             "conditions": [condition(*verdict, known.now)],
         }
+        if source.ref_source is not None:
+            status["provenance"] = {"refSource": source.ref_source}
         if facts.requested != "Cancelled":
             status["skippedTasks"] = skipped_tasks(facts) or None
         if begins_finally:

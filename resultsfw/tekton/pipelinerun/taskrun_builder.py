@@ -9,13 +9,14 @@ from resultsfw.tekton.pipelinerun.child_parts import (
     NewChild,
     as_given,
     child_metadata,
+    child_reference,
     child_timeout,
     child_workspaces,
 )
 from resultsfw.tekton.pipelinerun.facts import CONTINUE
 from resultsfw.tekton.spec.expansion import Budget, Expansion
 from resultsfw.tekton.spec.params import LITERAL_ANNOTATION
-from resultsfw.tekton.spec.variables import contains_protected, escape_protection, unprotect
+from resultsfw.tekton.spec.variables import contains_protected, escape_protection
 
 __all__ = ["build_taskrun"]
 
@@ -43,7 +44,7 @@ def build_taskrun(child: NewChild) -> Object:
         "timeout": child_timeout(child, task),
         "workspaces": child_workspaces(child, task) or None,
         "managedBy": child.pipelinerun["spec"].get("managedBy"),
-        "taskRef": unprotect(task.get("taskRef")),
+        "taskRef": child_reference(task.get("taskRef")),
     }
     if inner is not None:
         made["taskSpec"] = {key: value for key, value in inner.items() if key not in ("metadata", "spec")}

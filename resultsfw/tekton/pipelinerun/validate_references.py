@@ -4,43 +4,46 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from resultsfw.cluster import Cluster, Object
-from resultsfw.errors import NotFoundError
-from resultsfw.tekton.api.kinds import TASKS
 from resultsfw.tekton.api.refusals import USER_ERROR, RefusedRun
 from resultsfw.tekton.pipelinerun import reasons
 from resultsfw.tekton.pipelinerun.dag import refs_of
 from resultsfw.tekton.pipelinerun.pipeline_spec import Plan
+from resultsfw.tekton.pipelinerun.referred_tasks import read_tasks
 from resultsfw.tekton.pipelinerun.result_refs import ResultRef, result_refs
 from resultsfw.tekton.pipelinerun.unreplaced import unreplaced_in
 from resultsfw.tekton.pipelinerun.validate_pipeline import tasks_of
+from resultsfw.tekton.resolution.requests import Patience
 from resultsfw.tekton.spec.expansion import TooLargeError
 from resultsfw.tekton.spec.params import ParamError
 from resultsfw.tekton.spec.validate_taskrun import wrong_params
 
-__all__ = ["MAX_TASKS", "refuse_references"]
-
-MAX_TASKS: Final = 500
-"""How many different Tasks a Pipeline may name.
-
-All are read before its first TaskRun, one request each: thousands keep a worker, and the share of requests of
-everybody, for minutes.
-"""
+__all__ = ["refuse_references"]
 
 _COUNTED: Final = ("params", "results", "steps", "sidecars", "workspaces")
 _MOST_PARTS: Final = 500_000
 """Of all Tasks of a Pipeline: a large Task that is used thousands of times is gone through as often."""
 
 
-def refuse_references(pipelinerun: Object, plan: Plan, cluster: Cluster) -> None:
+def refuse_references(
+    pipelinerun: Object, plan: Plan, cluster: Cluster, patience: Patience | None = None
+) -> None:
     """Raise for a Task that is not there, for what it is not given, or a result that it does not declare.
+
+    Args:
+        pipelinerun: The run.
+        plan: What it is to do.
+        cluster: Where its Tasks are.
+        patience: How long a resolver is waited for; ``None``: as long as the run may take.
 
     Raises:
         RefusedRun: With Tekton's reason; the message names who names what.
+        AwaitingResolution: A resolver has not found one of the Tasks yet; all were asked for.
         ClusterError: A Task could not be read.
     """
     metadata = pipelinerun["metadata"]
     namespace = metadata.get("namespace", "")
-    specs = dict(_specs(plan, cluster, namespace, f"{namespace}/{metadata['name']}"))
+    referred = read_tasks(plan, cluster, pipelinerun, patience)
+    specs = dict(_specs(plan, referred, namespace, f"{namespace}/{metadata['name']}"))
     results = {
         id(spec): frozenset(result["name"] for result in spec.get("results") or ()) for spec in specs.values()
     }
@@ -68,29 +71,15 @@ def refuse_references(pipelinerun: Object, plan: Plan, cluster: Cluster) -> None
         )
 
 
-def _specs(plan: Plan, cluster: Cluster, namespace: str, where: str) -> Iterator[tuple[str, Object]]:
-    """Yield the spec of each Pipeline Task's Task; a Task that several name is read once."""
-    known: dict[str, Object] = {}
+def _specs(
+    plan: Plan, referred: Mapping[str, Object], namespace: str, where: str
+) -> Iterator[tuple[str, Object]]:
+    """Yield the spec of each Pipeline Task's Task."""
     parts = 0
-    names = {(task.get("taskRef") or {}).get("name") for _, task in tasks_of(plan.spec)} - {None, ""}
-    if len(names) > MAX_TASKS:
-        raise RefusedRun(
-            reasons.INVALID,
-            f"{USER_ERROR}Pipeline {namespace}/{plan.name} can't be Run; it names {len(names)} different "
-            f"Tasks, over the limit of {MAX_TASKS}; embed some of them, or make it several Pipelines",
-        )
     for _, task in tasks_of(plan.spec):
         spec = task.get("taskSpec")
         if spec is None:
-            reference = task.get("taskRef") or {}
-            if reference.get("resolver") or reference.get("bundle") or not reference.get("name"):
-                raise RefusedRun(
-                    reasons.COULDNT_GET_TASK,
-                    f'PipelineRun {where}: Pipeline Task "{task["name"]}": resolvers are not supported here: '
-                    f"give taskRef.name or taskSpec",
-                )
-            name = reference["name"]
-            spec = known.get(name) or known.setdefault(name, _read(plan, cluster, namespace, name))
+            spec = referred[task["name"]]
         parts += sum(len(spec.get(part) or ()) for part in _COUNTED)
         if parts > _MOST_PARTS:
             raise RefusedRun(
@@ -107,18 +96,6 @@ def _specs(plan: Plan, cluster: Cluster, namespace: str, where: str) -> Iterator
                 f"{USER_ERROR}Validation failed for pipelinerun {where.partition('/')[2]} with error {why}",
             )
         yield task["name"], spec
-
-
-def _read(plan: Plan, cluster: Cluster, namespace: str, name: str) -> Object:
-    try:
-        spec: Object = cluster.get(TASKS, namespace, name)["spec"]
-    except NotFoundError as error:
-        raise RefusedRun(
-            reasons.COULDNT_GET_TASK,
-            f"Pipeline {namespace}/{plan.name} can't be Run; it contains Tasks that don't exist: "
-            f'Couldn\'t retrieve Task "{name}": {error.message}',
-        ) from error
-    return spec
 
 
 def _unreplaced(plan: Plan, specs: Mapping[str, Object], declared: Mapping[str, frozenset[str]]) -> str:

@@ -70,6 +70,13 @@ def _requested(cluster: Cluster, wanted: Object) -> Object | None:
 
 
 def _awaiting(reference: Reference, requester: Requester, wanted: Object) -> AwaitingResolution:
+    """Return what says that the run waits.
+
+    Raises:
+        ResolutionFailed: It has waited too long.
+    """
     reason, what = _WAITING[reference.kind.kind]
+    if requester.patience is not None:
+        requester.patience.refuse_late(requester.run, reason)
     run = f"{requester.kind.kind} {requester.namespace}/{requester.run['metadata']['name']}"
     return AwaitingResolution(reason, f"{run} awaiting {what}", subject=wanted["metadata"]["name"])

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from resultsfw.cluster import Object
 from resultsfw.errors import FlagError
-from resultsfw.tekton.api.configmap_values import whole_number, yaml_mapping
+from resultsfw.tekton.api.configmap_values import duration_seconds, whole_number, yaml_mapping
 from resultsfw.tekton.api.durations import format_duration
 from resultsfw.tekton.api.model_errors import field_errors
 from resultsfw.tekton.api.models import PodTemplate
@@ -24,6 +24,8 @@ __all__ = ["RunDefaults", "run_defaults_of", "with_run_defaults"]
 
 _TIMEOUT: Final = "default-timeout-minutes"
 _POD_TEMPLATE: Final = "default-pod-template"
+_RESOLVER: Final = "default-resolver-type"
+_RESOLUTION_TIMEOUT: Final = "default-maximum-resolution-timeout"
 _NANOSECONDS_OF_A_MINUTE: Final = 60 * 10**9
 
 
@@ -34,10 +36,14 @@ class RunDefaults:
     Attributes:
         timeout: A duration; ``0s`` is no limit.
         pod_template: Merged below a run's own; ``None``: there is none.
+        resolver: Of references that have neither a name nor a resolver; empty: there is none.
+        resolution_timeout: Seconds that a resolver may take.
     """
 
     timeout: str = DEFAULT_TIMEOUT
     pod_template: Object | None = None
+    resolver: str = ""
+    resolution_timeout: float = 60
 
 
 def run_defaults_of(defaults: Mapping[str, str]) -> RunDefaults:
@@ -48,6 +54,7 @@ def run_defaults_of(defaults: Mapping[str, str]) -> RunDefaults:
     """
     minutes = whole_number(defaults, _TIMEOUT)
     template = yaml_mapping(defaults, _POD_TEMPLATE)
+    resolution = duration_seconds(defaults, _RESOLUTION_TIMEOUT)
     try:
         PodTemplate.model_validate(template)
     except ValidationError as error:
@@ -58,6 +65,8 @@ def run_defaults_of(defaults: Mapping[str, str]) -> RunDefaults:
     return RunDefaults(
         timeout=DEFAULT_TIMEOUT if minutes is None else format_duration(minutes * _NANOSECONDS_OF_A_MINUTE),
         pod_template=template or None,
+        resolver=(defaults.get(_RESOLVER) or "").strip(),
+        resolution_timeout=60 if resolution is None else resolution,
     )
 
 
@@ -80,6 +89,8 @@ def _taskrun_fields(spec: Object, defaults: RunDefaults) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     if spec.get("timeout") is None:
         fields["timeout"] = defaults.timeout
+    if (reference := _with_resolver(spec.get("taskRef"), defaults)) is not None:
+        fields["taskRef"] = reference
     return fields | _template_field(spec, defaults)
 
 
@@ -88,10 +99,21 @@ def _pipelinerun_fields(spec: Object, defaults: RunDefaults) -> dict[str, Any]:
     timeouts = {} if spec.get("timeouts") is None else spec["timeouts"]
     if isinstance(timeouts, dict) and timeouts.get("pipeline") is None:
         fields["timeouts"] = {**timeouts, "pipeline": defaults.timeout}
+    if (reference := _with_resolver(spec.get("pipelineRef"), defaults)) is not None:
+        fields["pipelineRef"] = reference
     template = {} if spec.get("taskRunTemplate") is None else spec["taskRunTemplate"]
     if isinstance(template, dict) and (pod := _template_field(template, defaults)):
         fields["taskRunTemplate"] = template | pod
     return fields
+
+
+def _with_resolver(reference: Any, defaults: RunDefaults) -> Object | None:
+    """Return a reference that names nothing with the default resolver; ``None`` if it is to stay as it is."""
+    if not isinstance(reference, dict) or not defaults.resolver:
+        return None
+    if reference.get("name") or reference.get("resolver"):
+        return None
+    return {**reference, "resolver": defaults.resolver}
 
 
 def _template_field(spec: Object, defaults: RunDefaults) -> dict[str, Any]:

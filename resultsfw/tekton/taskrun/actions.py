@@ -82,12 +82,10 @@ class AwaitResolution:
     Attributes:
         reason: Of the condition.
         message: Of the condition.
-        requeue_after: Seconds until the answer is looked for again, if no change of the request comes first.
     """
 
     reason: str
     message: str
-    requeue_after: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,28 +11,15 @@ from typing import Final
 
 from resultsfw.errors import ClusterError, ConflictError, ResultsError, TooEarlyError
 from resultsfw.tekton.api import reasons
-from resultsfw.tekton.api.durations import format_duration
 from resultsfw.tekton.api.refusals import RefusedRun
 from resultsfw.tekton.podstatus.startup_failures import unscheduled_too_long
 from resultsfw.tekton.taskrun import actions
 from resultsfw.tekton.taskrun.actions import Action
-from resultsfw.tekton.taskrun.observation import (
-    AwaitedAnswer,
-    Failure,
-    Lookup,
-    Observation,
-    PodObservation,
-    Verdict,
-)
+from resultsfw.tekton.taskrun.observation import Failure, Lookup, Observation, PodObservation, Verdict
 from resultsfw.tekton.taskrun.requeue import Timing, requeue_after
 from resultsfw.tekton.taskrun.termination import TerminationCause, step_not_ended_cause
 
-__all__ = ["MOST_ROUNDS", "RESOLUTION_POLL", "decide"]
-
-RESOLUTION_POLL: Final = 5.0
-"""Seconds until a resolver's answer is looked for again, if no watch has brought it."""
-
-_RESOLUTION_GRACE: Final = 30.0
+__all__ = ["MOST_ROUNDS", "decide"]
 
 MOST_ROUNDS: Final = 16
 """Of a pass: more than any takes. The longest goes from the first status to the verdict, in 10."""
@@ -59,13 +46,13 @@ def decide(observation: Observation, timing: Timing) -> Action:
         return actions.ReadPod() if seen.lookup is Lookup.NOT_READ else actions.FailWithoutPod(seen.cause)
     if seen.failure is not None:
         return _fail(seen.failure)
-    return _get_pod(seen, timing)
+    return _get_pod(seen)
 
 
-def _get_pod(seen: Observation, timing: Timing) -> Action:
+def _get_pod(seen: Observation) -> Action:
     """Return how to come to the attempt's pod, which is created once: Tekton creates a second one."""
     if seen.awaited_answer is not None:
-        return _await(seen.awaited_answer, timing)
+        return actions.AwaitResolution(seen.awaited_answer.reason, seen.awaited_answer.message)
     if not seen.task_resolved:
         return actions.ResolveTask()
     if seen.lookup is Lookup.NOT_READ and seen.pod_may_exist:
@@ -75,18 +62,6 @@ def _get_pod(seen: Observation, timing: Timing) -> Action:
     if seen.pod_recorded:
         return actions.CollectWithoutPod()
     return actions.CreatePod()
-
-
-def _await(awaited: AwaitedAnswer, timing: Timing) -> Action:
-    """Return what follows while a resolver has not answered: Tekton's controller ends what takes too long.
-
-    It is waited for some more, and then ended here: nobody may be there to do so.
-    """
-    if awaited.waited < timing.resolution + _RESOLUTION_GRACE:
-        return actions.AwaitResolution(awaited.reason, awaited.message, RESOLUTION_POLL)
-    limit = format_duration(int(timing.resolution * 10**9))
-    why = f"error requesting remote resource: resolution took longer than global timeout of {limit}"
-    return actions.Refuse(reasons.RESOLUTION_FAILED, why)
 
 
 def _fail(failure: Failure) -> Action:

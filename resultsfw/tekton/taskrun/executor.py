@@ -4,7 +4,6 @@ import contextlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from typing import Any, TypeVar
 
 from resultsfw.cluster import PODS, Cluster, Object
@@ -18,15 +17,15 @@ from resultsfw.errors import (
     TooEarlyError,
 )
 from resultsfw.tekton.api import reasons
-from resultsfw.tekton.api.conditions import condition, succeeded
+from resultsfw.tekton.api.conditions import condition
 from resultsfw.tekton.api.names import pod_name
 from resultsfw.tekton.api.policies import Policies
-from resultsfw.tekton.api.times import parse_time
 from resultsfw.tekton.pod.builder import PodOptions
 from resultsfw.tekton.podstatus.ready_signal import REPEAT_SECONDS, ReadySignal
 from resultsfw.tekton.podstatus.startup_failures import StartTolerance
 from resultsfw.tekton.podstatus.step_states import pod_status_fields
 from resultsfw.tekton.resolution.outcomes import AwaitingResolution
+from resultsfw.tekton.resolution.requests import POLL_SECONDS, Patience
 from resultsfw.tekton.spec.declared_results import run_of
 from resultsfw.tekton.taskrun import actions
 from resultsfw.tekton.taskrun.actions import Action
@@ -117,6 +116,7 @@ class Executor:
         policies: What an operator forbids.
         tolerance: How long containers that cannot start are waited for.
         tell: Records an Event on a TaskRun: reason and message.
+        resolution_timeout: Seconds that a resolver may take.
     """
 
     def __init__(
@@ -128,8 +128,10 @@ class Executor:
         policies: Policies,
         tolerance: StartTolerance,
         tell: Callable[[Object, str, str], None],
+        resolution_timeout: float,
     ) -> None:
         self.core = core
+        self._resolution_timeout = resolution_timeout
         self._cluster = cluster
         self._options = options
         self._tolerance = tolerance
@@ -188,11 +190,11 @@ class Executor:
     def _resolve_task(self, _: actions.ResolveTask, attempt: Attempt) -> Attempt:
         taskrun = attempt.taskrun
         try:
-            task = resolve_task(taskrun, self._cluster)
+            patience = Patience(attempt.seen.now, self._resolution_timeout)
+            task = resolve_task(taskrun, self._cluster, patience=patience)
             run = run_of(task.taskrun, task.spec, attempt=_number(taskrun))
         except AwaitingResolution as awaiting:
-            waited = _waited(taskrun, awaiting.reason, attempt.seen.now)
-            awaited = AwaitedAnswer(awaiting.reason, awaiting.message, waited)
+            awaited = AwaitedAnswer(awaiting.reason, awaiting.message)
             return replace(attempt, seen=replace(attempt.seen, awaited_answer=awaited))
         except REFUSALS as error:
             return _failed(attempt, failure_of(error))
@@ -214,8 +216,8 @@ class Executor:
         waiting = condition("Unknown", action.reason, action.message, now)
         write_status(self._cluster, taskrun, {"podName": "", "conditions": [waiting]})
         end = deadline(taskrun)
-        left = action.requeue_after if end is None else max(0.0, (end - now).total_seconds())
-        return Finished(min(action.requeue_after, left))
+        left = POLL_SECONDS if end is None else max(0.0, (end - now).total_seconds())
+        return Finished(min(POLL_SECONDS, left))
 
     def _read_pod(self, _: actions.ReadPod, attempt: Attempt) -> Attempt:
         taskrun, seen = attempt.taskrun, attempt.seen
@@ -400,13 +402,6 @@ class Executor:
 def _number(taskrun: Object) -> int:
     """Return the number of the attempt that runs: 0 for the first."""
     return len(taskrun.get("status", {}).get("retriesStatus") or ())
-
-
-def _waited(taskrun: Object, reason: str, now: datetime) -> float:
-    """Return for how many seconds the run has waited for this reason, as its condition says."""
-    known = succeeded(taskrun)
-    since = parse_time(known.get("lastTransitionTime")) if known.get("reason") == reason else None
-    return 0.0 if since is None else (now - since).total_seconds()
 
 
 def _failed(attempt: Attempt, failure: Failure, lookup: Lookup | None = None) -> Attempt:

@@ -79,12 +79,10 @@ class AwaitedAnswer:
     Attributes:
         reason: Of the condition while the run waits.
         message: Of the condition.
-        waited: Seconds for which it has been waited for; 0 at first.
     """
 
     reason: str
     message: str
-    waited: float
 
 
 @dataclass(frozen=True, slots=True)

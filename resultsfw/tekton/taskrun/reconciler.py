@@ -68,6 +68,7 @@ class Reconciler:
             policies=policies or Policies(),
             tolerance=tolerance or StartTolerance(),
             tell=tell,
+            resolution_timeout=self._defaults.resolution_timeout,
         )
 
     def reconcile(self, namespace: str, name: str) -> float | None:

@@ -17,14 +17,12 @@ class Timing:
         unschedulable: For a pod to find a node; 0: as long as the run may take.
         stop: For a terminated pod's containers to end, beyond the grace period; then it is read as it is.
         read: For reads that fail, from the first one; after it, the failure is the verdict.
-        resolution: For a resolver's answer (``default-maximum-resolution-timeout``).
     """
 
     sidecar: float = 60
     unschedulable: float = 30
     stop: float = 30
     read: float = 300
-    resolution: float = 60
 
 
 def requeue_after(

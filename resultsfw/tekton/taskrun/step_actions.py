@@ -14,7 +14,7 @@ from resultsfw.tekton.api.models import validate_step_action_document
 from resultsfw.tekton.api.refusals import USER_ERROR, RefusedRun, subject_of
 from resultsfw.tekton.resolution.outcomes import AwaitingResolution, ResolutionFailed, Resolved
 from resultsfw.tekton.resolution.references import Reference, reference_of
-from resultsfw.tekton.resolution.requests import Requester
+from resultsfw.tekton.resolution.requests import Patience, Requester
 from resultsfw.tekton.resolution.resolver import resolve
 from resultsfw.tekton.spec.expansion import Budget, Expansion, TooLargeError
 from resultsfw.tekton.spec.params import ParamError
@@ -41,7 +41,9 @@ class FoundStepActions:
 _NONE: Final = FoundStepActions()
 
 
-def read_step_actions(taskrun: Object, task_spec: Object, cluster: Cluster) -> FoundStepActions:
+def read_step_actions(
+    taskrun: Object, task_spec: Object, cluster: Cluster, patience: Patience | None = None
+) -> FoundStepActions:
     """Return the StepActions of a Task's Steps.
 
     They are read one after the other, each once: Tekton's ``default-step-ref-concurrency-limit`` allows at
@@ -51,6 +53,7 @@ def read_step_actions(taskrun: Object, task_spec: Object, cluster: Cluster) -> F
         taskrun: The run.
         task_spec: Its Task's, as written.
         cluster: Where StepActions are.
+        patience: How long resolvers are waited for; ``None``: as long as the run may take.
 
     Raises:
         RefusedRun: One does not exist or is not valid, or the Task would be too large with them.
@@ -64,6 +67,7 @@ def read_step_actions(taskrun: Object, task_spec: Object, cluster: Cluster) -> F
     listed: list[Resolved | None] = []
     awaited: AwaitingResolution | None = None
     size = object_size(task_spec)
+    requester = Requester(taskrun, TASKRUNS, taskrun["metadata"]["name"], patience)
     for index, (step, reference) in enumerate(
         zip(task_spec["steps"], _references(taskrun, task_spec), strict=True)
     ):
@@ -73,7 +77,7 @@ def read_step_actions(taskrun: Object, task_spec: Object, cluster: Cluster) -> F
         key = json.dumps([reference.resolver, reference.name, reference.params])
         is_new = key not in found
         if is_new:
-            found[key] = _read(taskrun, step, index, reference, cluster)
+            found[key] = _read(requester, step, index, reference, cluster)
         action = found[key]
         if isinstance(action, AwaitingResolution):
             awaited = awaited or action
@@ -113,23 +117,25 @@ def _references(taskrun: Object, task_spec: Object) -> list[Reference | None]:
 
 
 def _read(
-    taskrun: Object, step: Object, index: int, reference: Reference, cluster: Cluster
+    requester: Requester, step: Object, index: int, reference: Reference, cluster: Cluster
 ) -> Resolved | AwaitingResolution:
     """Return a valid StepAction, or that a resolver has not answered yet."""
     try:
-        found = resolve(cluster, reference, Requester(taskrun, TASKRUNS, taskrun["metadata"]["name"]))
+        found = resolve(cluster, reference, requester)
         validate_step_action_document(found.document)
     except AwaitingResolution as awaiting:
         return awaiting
     except (NotFoundError, ResolutionFailed) as error:
-        raise _unresolved(taskrun, step, index, error.message) from error
+        raise _unresolved(requester.run, step, index, error.message) from error
     except InputError as error:
         if found.is_remote:
-            raise _unresolved(taskrun, step, index, f"invalid runtime object: {error.message}") from error
+            raise _unresolved(
+                requester.run, step, index, f"invalid runtime object: {error.message}"
+            ) from error
         why = f"StepAction {reference.name}: {error.message}"
         raise RefusedRun(reasons.VALIDATION_FAILED, why, subject=error.subject) from error
     name = str(found.document["metadata"].get("name") or reference.name)
-    refuse_step_action(taskrun, name, found.document["spec"])
+    refuse_step_action(requester.run, name, found.document["spec"])
     return found
 
 

@@ -14,7 +14,7 @@ from resultsfw.tekton.api.models import validate_task_document, validate_taskrun
 from resultsfw.tekton.api.refusals import USER_ERROR, RefusedRun, pod_refused, subject_of
 from resultsfw.tekton.resolution.outcomes import ResolutionFailed, Resolved
 from resultsfw.tekton.resolution.references import Reference, reference_of
-from resultsfw.tekton.resolution.requests import Requester
+from resultsfw.tekton.resolution.requests import Patience, Requester
 from resultsfw.tekton.resolution.resolver import resolve
 from resultsfw.tekton.spec.expansion import Budget, Expansion, TooLargeError
 from resultsfw.tekton.spec.param_files import expand_compact_spec
@@ -76,7 +76,9 @@ class ResolvedTask:
     sources: RefSources = field(default_factory=RefSources)
 
 
-def resolve_task(taskrun: Object, cluster: Cluster, *, inherit: bool = True) -> ResolvedTask:
+def resolve_task(
+    taskrun: Object, cluster: Cluster, *, inherit: bool = True, patience: Patience | None = None
+) -> ResolvedTask:
     """Return the TaskRun's Task spec, valid, with all variables replaced that can be before the pod runs.
 
     A spec that the status holds already is used: a Task that changes later does not change a run. But for a
@@ -87,6 +89,7 @@ def resolve_task(taskrun: Object, cluster: Cluster, *, inherit: bool = True) -> 
         taskrun: The run.
         cluster: Where its Task is.
         inherit: Write the Task's labels and annotations to the TaskRun, as Tekton does.
+        patience: How long a resolver is waited for; ``None``: as long as the run may take.
 
     Raises:
         RefusedRun: There is no Task or StepAction, or the run cannot be made of them.
@@ -99,10 +102,10 @@ def resolve_task(taskrun: Object, cluster: Cluster, *, inherit: bool = True) -> 
         return ResolvedTask(expand_compact_spec(dict(known), taskrun), taskrun)
     try:
         validate_taskrun_document(taskrun)
-        task = read_task(taskrun, cluster)
+        task = read_task(taskrun, cluster, patience)
     except InputError as error:
         raise RefusedRun(reasons.VALIDATION_FAILED, error.message, subject=error.subject) from error
-    actions = read_step_actions(taskrun, task.spec, cluster)
+    actions = read_step_actions(taskrun, task.spec, cluster, patience)
     substituted = refuse_invalid(taskrun, task.spec, task_name=task.name, actions=actions.specs)
     if task.name and inherit:
         taskrun = _inherit(taskrun, cluster, task.name, task.metadata)
@@ -110,7 +113,7 @@ def resolve_task(taskrun: Object, cluster: Cluster, *, inherit: bool = True) -> 
     return ResolvedTask(stored_spec(substituted, taskrun), taskrun, sources)
 
 
-def read_task(taskrun: Object, cluster: Cluster) -> FoundTask:
+def read_task(taskrun: Object, cluster: Cluster, patience: Patience | None = None) -> FoundTask:
     """Return the Task of a run as written.
 
     Raises:
@@ -123,7 +126,7 @@ def read_task(taskrun: Object, cluster: Cluster) -> FoundTask:
     if spec.get("taskSpec") is not None:
         return FoundTask(spec["taskSpec"])
     named = (spec.get("taskRef") or {}).get("name") or ""
-    requester = Requester(taskrun, TASKRUNS, taskrun["metadata"]["name"])
+    requester = Requester(taskrun, TASKRUNS, taskrun["metadata"]["name"], patience)
     try:
         found = resolve(cluster, _reference(taskrun), requester)
         _refuse_wrong_shape(found)

@@ -3,7 +3,7 @@
 from pipelinerun_harness import PipelineRunHarness
 
 from resultsfw.tekton.api.kinds import PIPELINERUNS, TASKS
-from resultsfw.tekton.pipelinerun.validate_references import MAX_TASKS
+from resultsfw.tekton.pipelinerun.referred_tasks import MAX_TASKS
 
 STEPS = [{"name": "s", "image": "i", "script": "true"}]
 

@@ -1,0 +1,150 @@
+"""Read the Tasks that a Pipeline refers to, by name or through resolvers, before its first TaskRun."""
+
+import json
+from collections.abc import Mapping
+from typing import Final
+
+from resultsfw.cluster import Cluster, Object
+from resultsfw.errors import InputError, NotFoundError
+from resultsfw.tekton.api.conditions import succeeded
+from resultsfw.tekton.api.kinds import PIPELINERUNS, TASKRUNS, TASKS
+from resultsfw.tekton.api.models import validate_task_document
+from resultsfw.tekton.api.refusals import USER_ERROR, RefusedRun
+from resultsfw.tekton.pipelinerun import reasons
+from resultsfw.tekton.pipelinerun.children import kind_of, names_of
+from resultsfw.tekton.pipelinerun.pipeline_spec import Plan
+from resultsfw.tekton.pipelinerun.validate_pipeline import tasks_of
+from resultsfw.tekton.resolution.outcomes import AwaitingResolution, ResolutionFailed
+from resultsfw.tekton.resolution.references import reference_of
+from resultsfw.tekton.resolution.requests import Patience, Requester
+from resultsfw.tekton.resolution.resolver import resolve
+from resultsfw.tekton.spec.expansion import Budget, Expansion
+
+__all__ = ["MAX_TASKS", "read_tasks"]
+
+MAX_TASKS: Final = 500
+"""How many different Tasks a Pipeline may refer to.
+
+All are read before its first TaskRun, one request each: thousands keep a worker, and the share of requests of
+everybody, for minutes.
+"""
+
+
+def read_tasks(
+    plan: Plan, cluster: Cluster, pipelinerun: Object, patience: Patience | None
+) -> Mapping[str, Object]:
+    """Return the specs of the Tasks that Pipeline Tasks refer to, by the name of the Pipeline Task.
+
+    A Task that several name is read once.
+
+    Raises:
+        RefusedRun: They are too many, or one is not there; with Tekton's reason.
+        AwaitingResolution: A resolver has not found one of them yet; all were asked for.
+        ClusterError: One could not be read.
+    """
+    namespace = pipelinerun["metadata"].get("namespace", "")
+    refs = {
+        task["name"]: task.get("taskRef") or {}
+        for _, task in tasks_of(plan.spec)
+        if task.get("taskSpec") is None and kind_of(task) == TASKRUNS
+    }
+    remote = [name for name, ref in refs.items() if ref.get("resolver")]
+    names = dict.fromkeys(ref.get("name") or "" for ref in refs.values() if not ref.get("resolver"))
+    if (count := len(names) + len(remote)) > MAX_TASKS:
+        raise RefusedRun(
+            reasons.INVALID,
+            f"{USER_ERROR}Pipeline {namespace}/{plan.name} can't be Run; it names {count} different "
+            f"Tasks, over the limit of {MAX_TASKS}; embed some of them, or make it several Pipelines",
+        )
+    reader = _Reader(plan, cluster, pipelinerun, patience)
+    found = reader.remote_specs(remote, refs)
+    specs = {name: reader.spec_by_name(name) for name in names}
+    return found | {task: specs[ref.get("name") or ""] for task, ref in refs.items() if task not in found}
+
+
+class _Reader:
+    """Reads the Tasks of one run.
+
+    Args:
+        plan: What the run is to do.
+        cluster: Where the Tasks are.
+        pipelinerun: The run.
+        patience: How long a resolver is waited for.
+    """
+
+    def __init__(self, plan: Plan, cluster: Cluster, pipelinerun: Object, patience: Patience | None) -> None:
+        self._plan = plan
+        self._cluster = cluster
+        self._run = pipelinerun
+        self._patience = patience
+
+    def spec_by_name(self, name: str) -> Object:
+        """Return the spec of a Task of the run's namespace.
+
+        Raises:
+            RefusedRun: There is none.
+        """
+        if not name:
+            raise self._refused(name, "it has no name: give taskRef.name, taskRef.resolver or taskSpec")
+        try:
+            spec: Object = self._cluster.get(TASKS, self._run["metadata"].get("namespace", ""), name)["spec"]
+        except NotFoundError as error:
+            raise self._refused(name, error.message) from error
+        return spec
+
+    def remote_specs(self, tasks: list[str], refs: Mapping[str, Object]) -> dict[str, Object]:
+        """Return the specs of the Tasks that resolvers found.
+
+        Args:
+            tasks: Names of Pipeline Tasks.
+            refs: Their ``taskRef``, and that of others.
+
+        Raises:
+            RefusedRun: A resolver did not find one.
+            AwaitingResolution: A resolver has not answered yet. In the first reconcile, all were asked.
+        """
+        specs: dict[str, Object] = {}
+        awaited: AwaitingResolution | None = None
+        for task in tasks:
+            try:
+                specs[task] = self._remote_spec(task, refs[task])
+            except AwaitingResolution as awaiting:
+                if succeeded(self._run).get("reason") == awaiting.reason:
+                    raise  # all were asked before
+                awaited = awaited or awaiting
+        if awaited is not None:
+            raise awaited
+        return specs
+
+    def _remote_spec(self, task: str, ref: Object) -> Object:
+        # The request is the one that the TaskRun will read: it has the TaskRun's name in its own.
+        name = names_of(self._run["metadata"]["name"], task)[0]
+        requester = Requester(self._run, PIPELINERUNS, name, self._patience)
+        # The Pipeline's variables are replaced already; what is left is the resolver's, as under Tekton.
+        reference = reference_of(ref, TASKS, Expansion(lambda _: None, Budget()), "taskRef")
+        try:
+            found = resolve(self._cluster, reference, requester)
+            validate_task_document(found.document)
+        except (ResolutionFailed, InputError) as error:
+            why = error.message
+            if isinstance(error, InputError):
+                why = f"invalid runtime object: {why}"
+            raise self._refused(reference.name or _described(reference.resolver, ref), why) from error
+        spec: Object = found.document["spec"]
+        return spec
+
+    def _refused(self, name: str, why: str) -> RefusedRun:
+        namespace = self._run["metadata"].get("namespace", "")
+        return RefusedRun(
+            reasons.COULDNT_GET_TASK,
+            f"Pipeline {namespace}/{self._plan.name} can't be Run; it contains Tasks that don't exist: "
+            f"Couldn't retrieve Task {json.dumps(name, ensure_ascii=False)}: {why}",
+        )
+
+
+def _described(resolver: str, ref: Object) -> str:
+    """Return how a message names a Task of a resolver (Tekton's GenerateErrorLogString)."""
+    shown = [param for param in ref.get("params") or () if param["name"] in ("name", "url")]
+    return f"resolver type {resolver}\n" + "".join(
+        f"{param['name']} = {param.get('value')}\n" for param in shown
+    )
