@@ -74,6 +74,7 @@ class ContainerRuntime:
             "cwd": spec.cwd,
             "log": str(log),
             "blocked": spec.blocked,
+            "settling": spec.settling,
         }
         if not self._send(request):
             self._on_event({"failed": name, "why": "the shim, the parent of all containers, has ended"})

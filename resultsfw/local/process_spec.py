@@ -37,6 +37,9 @@ _INHERITED: Final = frozenset(
 depend on who started the engine nor see their secrets."""
 
 
+_SETTLING: Final = 2.0
+
+
 class ConfigError(Exception):
     """The container cannot be created: its environment refers to an object that does not exist."""
 
@@ -56,6 +59,9 @@ class ProcessSpec:
         cwd: Working directory, which exists.
         blocked: Signals that are blocked until the process unblocks them. In a container it has pid 1, which
             a signal without a handler does not kill.
+        settling: Seconds from its start within which SIGTERM waits until the process handles it: a shell may
+            not have reached its ``trap`` yet. Later the signal is sent, and ends a process without a handler,
+            which in a container would be killed after the grace period.
     """
 
     file: str
@@ -63,6 +69,7 @@ class ProcessSpec:
     env: dict[str, str]
     cwd: str
     blocked: tuple[int, ...] = ()
+    settling: float = 0
 
 
 def build_process_spec(
@@ -119,7 +126,9 @@ def build_process_spec(
     if command[0] not in (*_ENTRYPOINTS, _SIDECAR, _WORKING_DIR_INIT):
         # The script of a Sidecar: no entrypoint rewrites its paths.
         scripts = str(folder.tekton / "scripts")
-        command[0] = paths.localized(rewriter.rewrite(command[0]), scripts, str(own), rewriter)
+        has_ash = command_runner.find("ash", env.get("PATH", os.defpath)) is not None
+        file = rewriter.rewrite(command[0])
+        command[0] = paths.localized(file, scripts, str(own), rewriter, has_ash=has_ash)
     spec = _resolved([command[0], *words], env, cwd)
     pairs = folder.read_only(container["name"])
     return _with_read_only(spec, pairs) if pairs else spec
@@ -153,7 +162,7 @@ def _resolved(argv: list[str], env: dict[str, str], cwd: str) -> ProcessSpec:
         raise StartError(f'"{name}" is not on this machine; install it or run on a cluster')
     if missing := command_runner.missing_interpreter(file, env.get("PATH", os.defpath)):
         raise StartError(missing)
-    return ProcessSpec(file, [name, *rest], env, cwd)
+    return ProcessSpec(file, [name, *rest], env, cwd, settling=_SETTLING)
 
 
 def _working_dir(container: Object, folder: PodFolder, rules: dict[str, str]) -> str:

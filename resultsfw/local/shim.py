@@ -5,7 +5,8 @@ container runtime's shim does on a node, it is the subreaper of every process of
 these fork. When the kubelet's end of the pipe closes or the process PARENT ends, even by SIGKILL, it
 kills all of them and removes the folders.
 
-It reads one JSON object per line: ``{"start": ID, "file", "argv", "env", "cwd", "log", "blocked"}``,
+It reads one JSON object per line:
+``{"start": ID, "file", "argv", "env", "cwd", "log", "blocked", "settling"}``,
 ``{"signal": ID, "number"}``. It writes: ``{"started": ID, "pid"}``, ``{"failed": ID, "why"}``,
 ``{"ended": ID, "status"}`` with a wait status. A container has ended when its first process has; its other
 processes are killed before that event, as the kernel does with a PID namespace.
@@ -28,6 +29,7 @@ _PR_SET_CHILD_SUBREAPER = 36
 _PYTHON_IGNORES = (signal.SIGPIPE, signal.SIGXFSZ)
 _CLEANUP_SECONDS = 5.0
 _PIECE = 65_536
+_SETTLING_POLL = 0.02
 
 
 def main(parent: int, folders: list[str]) -> int:
@@ -51,6 +53,8 @@ class Shim:
     def __init__(self) -> None:
         self._pids: dict[int, str] = {}
         self._ids: dict[str, int] = {}
+        self._settled_at: dict[int, float] = {}
+        self._deferred: dict[int, int] = {}
         self._buffer = b""
 
     def serve(self, parent: int) -> None:
@@ -67,12 +71,14 @@ class Shim:
             if watched is not None:
                 selector.register(watched, selectors.EVENT_READ)
             while True:
-                ready = {key.fd for key, _ in selector.select()}
+                pause = _SETTLING_POLL if self._deferred else None
+                ready = {key.fd for key, _ in selector.select(pause)}
                 if watched in ready:
                     return
                 if woken in ready and signal.SIGTERM in os.read(woken, _PIECE):
                     return
                 self._reap()
+                self._send_deferred()
                 if 0 in ready and not self._read():
                     return
 
@@ -111,6 +117,7 @@ class Shim:
         finally:
             os.chdir("/")
         self._pids[pid], self._ids[name] = name, pid
+        self._settled_at[pid] = time.monotonic() + request.get("settling", 0)
         _send_event({"started": name, "pid": pid})
 
     def _signal(self, name: str, number: int) -> None:
@@ -120,8 +127,20 @@ class Shim:
         if number == signal.SIGKILL:
             _kill(pid)  # its other processes are killed when this one is reaped
             return
-        with contextlib.suppress(ProcessLookupError):  # it has ended
-            os.killpg(pid, number)
+        # In a container it has pid 1, and the kernel would drop a signal before it has a handler.
+        if number == signal.SIGTERM and not self._is_settled(pid):
+            self._deferred[pid] = number
+            return
+        _signal_group(pid, number)
+
+    def _is_settled(self, pid: int) -> bool:
+        """Return whether a process has a handler for SIGTERM, or had the time to install one."""
+        return time.monotonic() >= self._settled_at[pid] or _handles(pid, signal.SIGTERM)
+
+    def _send_deferred(self) -> None:
+        """Send the signals for which their processes have a handler by now, or had the time for one."""
+        for pid in [pid for pid in self._deferred if self._is_settled(pid)]:
+            _signal_group(pid, self._deferred.pop(pid))
 
     def _reap(self) -> None:
         while True:
@@ -133,7 +152,8 @@ class Shim:
                 return
             name = self._pids.pop(pid, None)
             if name is not None:
-                del self._ids[name]
+                del self._ids[name], self._settled_at[pid]
+                self._deferred.pop(pid, None)
                 self._kill_rest(name, pid)
                 _send_event({"ended": name, "status": status})
 
@@ -196,6 +216,21 @@ def _stat(pid: int) -> list[bytes] | None:
             return file.read().rpartition(b")")[2].split()
     except OSError:
         return None
+
+
+def _signal_group(pid: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError):  # it has ended
+        os.killpg(pid, number)
+
+
+def _handles(pid: int, number: int) -> bool:
+    """Return whether a process catches or ignores a signal. Blocked it may be only while a shell forks."""
+    try:
+        with open(f"/proc/{pid}/status", "rb") as status:  # noqa: PTH123
+            lines = [line.split() for line in status if line[:6] in (b"SigCgt", b"SigIgn")]
+    except OSError:
+        return True  # it has ended
+    return any(int(mask, 16) >> (number - 1) & 1 for _, mask in lines)
 
 
 def _kill(pid: int) -> None:

@@ -1,10 +1,12 @@
 """Paths in text: which are replaced, which are others."""
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resultsfw.local.step.paths import Paths, decode, encode
+from resultsfw.local.step.paths import Paths, decode, encode, localized
 
 RULES = {
     "/tekton": "/P/tekton",
@@ -69,3 +71,19 @@ def test_a_local_path_becomes_the_container_path():
 def test_rules_are_read_back_from_the_environment():
     assert decode(encode(RULES)) == RULES
     assert decode("") == {}
+
+
+@pytest.mark.parametrize(
+    ("shebang", "shell"),
+    [("#!/usr/bin/env ash", "#!/bin/sh"), ("#!/bin/ash -e", "#!/bin/sh -e"), ("#!/bin/bash", "#!/bin/bash")],
+)
+def test_a_script_for_ash_is_run_by_sh_where_there_is_no_ash(tmp_path, shebang, shell):
+    """Images of Alpine have ash; 17 of Tekton's own examples ask for it."""
+    script = tmp_path / "script"
+    script.write_text(f"{shebang}\necho '#!/bin/ash '\n")
+    rules = Paths({"/workspace": "/w"})
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    for has_ash, first in ((False, shell), (True, shebang)):
+        copy = localized(str(script), str(tmp_path), str(scratch), rules, has_ash=has_ash)
+        assert Path(copy).read_text() == f"{first}\necho '#!/bin/ash '\n"

@@ -186,7 +186,10 @@ class Entrypointer:
         if not command:
             return 0
         scripts = f"{self.tekton}/scripts"
-        file = localized(command[0], scripts, self.scratch, self.paths) if self.scratch else command[0]
+        file = command[0]
+        if self.scratch:
+            has_ash = command_runner.find("ash", self.environment.get("PATH", "")) is not None
+            file = localized(file, scripts, self.scratch, self.paths, has_ash=has_ash)
         return command_runner.run(
             [file, *command[1:]], self.environment, self.flags.timeout, f"{self.tekton}/downward/cancel"
         )

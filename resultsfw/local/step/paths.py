@@ -62,7 +62,11 @@ def decode(text: str) -> dict[str, str]:
     return rules
 
 
-def localized(file: str, scripts: str, scratch: str, paths: Paths) -> str:
+_ASH = re.compile(r"\A#!\s*(?:/usr)?/bin/(?:env\s+)?ash(?=\s)")
+"""The shell of Alpine's images. Other machines have it as ``sh``, or a ``sh`` that takes its scripts."""
+
+
+def localized(file: str, scripts: str, scratch: str, paths: Paths, *, has_ash: bool = True) -> str:
     """Copy a Task's script with its paths replaced and return the copy; return any other file unchanged.
 
     Args:
@@ -70,6 +74,7 @@ def localized(file: str, scripts: str, scratch: str, paths: Paths) -> str:
         scripts: The folder of the Task's scripts.
         scratch: Folder for the copy.
         paths: The paths to replace.
+        has_ash: This machine has ``ash``; where it has not, ``sh`` runs its scripts.
     """
     if not (paths.rules and file.startswith(f"{scripts}/")):
         return file
@@ -80,6 +85,6 @@ def localized(file: str, scripts: str, scratch: str, paths: Paths) -> str:
         return file  # starting it reports the error
     local = f"{scratch}/{os.path.basename(file)}"  # noqa: PTH119 - pathlib costs 10 ms
     with open(local, "w", encoding="utf-8", errors="surrogateescape", newline="") as copy:  # noqa: PTH123
-        copy.write(paths.rewrite(text))
+        copy.write(paths.rewrite(text if has_ash else _ASH.sub("#!/bin/sh", text, count=1)))
         os.fchmod(copy.fileno(), 0o755)
     return local

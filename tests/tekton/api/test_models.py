@@ -209,3 +209,14 @@ def test_any_document_is_accepted_or_refused(value, where):
 )
 def test_what_is_read_of_kubernetes_structures_is_checked(spec, path):
     assert refusal(taskrun(**spec)).subject == path
+
+
+@pytest.mark.parametrize(
+    "path", ["spec.taskSpec.results[0].default", "spec.taskSpec.steps[0].results[0].default"]
+)
+def test_a_default_of_a_result_is_refused_as_tekton_has_none(path):
+    """Neither results of Tasks and Steps nor those of Pipelines have one (result_types.go, August 2026)."""
+    step = {"image": "i", "script": "x", "results": [{"name": "r"}]}
+    spec = {"results": [{"name": "r"}], "steps": [step]}
+    (step if "steps" in path else spec)["results"][0]["default"] = "x"
+    assert refusal(taskrun(taskSpec=spec)).message == f"{path}: unknown field"
