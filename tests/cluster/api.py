@@ -51,6 +51,10 @@ class ApiServer:
     def get(self, kind: Kind, namespace: str, name: str) -> Object:
         return self._json("GET", _path(kind, namespace, name))
 
+    def get_path(self, path: str) -> Object:
+        """What a path answers that is no object of a namespace: a list of the kinds that are served."""
+        return self._json("GET", path)
+
     def list(self, kind: Kind, namespace: str) -> list[Object]:
         items: list[Object] = self._json("GET", _path(kind, namespace, ""))["items"]
         return items

@@ -6,7 +6,7 @@ from typing import Final
 
 from resultsfw.cluster import Object
 from resultsfw.tekton.api.durations import format_duration
-from resultsfw.tekton.api.kinds import PIPELINERUNS
+from resultsfw.tekton.api.kinds import PIPELINE_LABEL, PIPELINERUNS
 from resultsfw.tekton.api.owners import owner_reference
 from resultsfw.tekton.pipelinerun.children import STATUS_MESSAGE_ANNOTATION, Combination
 from resultsfw.tekton.pipelinerun.facts import Facts
@@ -59,8 +59,8 @@ def child_metadata(child: NewChild) -> Object:
     """Return the metadata that a child of every kind has."""
     metadata = child.pipelinerun["metadata"]
     labels = {
+        PIPELINE_LABEL: child.facts.plan.name,
         **(metadata.get("labels") or {}),
-        "tekton.dev/pipeline": child.facts.plan.name,
         "tekton.dev/pipelineRun": metadata["name"],
         "tekton.dev/pipelineRunUID": metadata.get("uid", ""),
         "tekton.dev/pipelineTask": child.task,

@@ -9,6 +9,7 @@ from resultsfw.cluster import Cluster, Object
 from resultsfw.errors import InputError, NotFoundError
 from resultsfw.tekton.api.inherited import inherited_metadata
 from resultsfw.tekton.api.kinds import PIPELINE_LABEL, PIPELINERUNS, PIPELINES
+from resultsfw.tekton.api.names import container_name
 from resultsfw.tekton.api.refusals import USER_ERROR, RefusedRun
 from resultsfw.tekton.pipelinerun import reasons
 from resultsfw.tekton.pipelinerun.children import is_custom
@@ -358,6 +359,10 @@ def _refuse_workspaces(pipelinerun: Object, spec: Object, whose: str, of: str) -
 def missing_metadata(pipelinerun: Object, source: PipelineSource) -> dict[str, Any]:
     """Return the ``metadata`` to be added to a run that begins; empty if it has all of it.
 
-    What the run says itself stays.
+    What the run says itself stays. Runs that embed their Pipeline and differ in a generated name only have
+    one label in common (Tekton's propagatePipelineNameLabelToPipelineRun).
     """
-    return inherited_metadata(pipelinerun, source.metadata, label=PIPELINE_LABEL, name=source.name)
+    name = source.name
+    if pipelinerun["spec"].get("pipelineSpec") is not None:
+        name = container_name(pipelinerun["metadata"].get("generateName") or "") or name
+    return inherited_metadata(pipelinerun, source.metadata, label=PIPELINE_LABEL, name=name)

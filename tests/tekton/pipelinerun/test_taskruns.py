@@ -126,6 +126,15 @@ def test_a_run_gets_the_labels_of_its_pipeline_and_passes_them_to_its_taskruns()
     assert made["annotations"] == {"n": "1"}
 
 
+def test_runs_with_a_generated_name_have_one_label_for_their_embedded_pipeline():
+    harness = PipelineRunHarness(pipeline_task("a"))
+    patch = {"metadata": {"generateName": "build-and-test-"}}
+    Store.patch(harness.store, PIPELINERUNS, "default", "p", patch)
+    harness.reconcile()
+    assert harness.pipelinerun["metadata"]["labels"] == {"tekton.dev/pipeline": "build-and-test"}
+    assert harness.taskrun("a")["metadata"]["labels"]["tekton.dev/pipeline"] == "build-and-test"
+
+
 class Strict(RecordingStore):
     """A server on which the role of an earlier version is in force."""
 
