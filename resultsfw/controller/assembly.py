@@ -1,5 +1,6 @@
 """Construct the parts of the controller in the order in which they depend on each other."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -36,6 +37,8 @@ from resultsfw.controller.watchdog import Watchdog
 from resultsfw.controller.write_tracker import WriteTracker
 from resultsfw.core import ResultsManager
 from resultsfw.kube import CachedCluster, Connection, KubeCluster, Reflector
+from resultsfw.registry.cache import CommandCache
+from resultsfw.registry.lookups import LookupPool, look_up_images
 from resultsfw.tekton.api.kinds import PIPELINERUNS, TASKRUNS
 from resultsfw.tekton.pipelinerun.reconciler import PipelineReconciler
 from resultsfw.tekton.taskrun.reconciler import Reconciler
@@ -175,6 +178,11 @@ def assemble(
     # The reconcilers, created again for each set of flags, and the controllers that use the ones in effect.
     taskrun_reconciler, pipelinerun_reconciler = LiveReconciler(), LiveReconciler()
 
+    images = LookupPool(
+        partial(look_up_images, CommandCache(), wait=time.sleep),
+        lambda namespace, name: taskrun_queue.add((namespace, name)),
+    )
+
     def warn(obj: Object, reason: str, message: str) -> None:
         events.send(obj, Event("Warning", reason, truncate(message)))
 
@@ -189,6 +197,7 @@ def assemble(
                 tolerance=settings.tolerance,
                 defaults=settings.runs,
                 tell=warn,
+                images=images,
             )
         )
         pipelinerun_index.copies_statuses = core.flags.embedded_status != "minimal"

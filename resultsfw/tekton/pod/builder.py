@@ -27,6 +27,7 @@ from resultsfw.tekton.pod.containers import (
 )
 from resultsfw.tekton.pod.credentials import NO_CREDENTIALS, Credentials
 from resultsfw.tekton.pod.hermetic import hermetic_variables, is_hermetic
+from resultsfw.tekton.pod.image_commands import NO_IMAGES, ImageCommands, with_image_command
 from resultsfw.tekton.pod.param_maps import PIECES_MOUNT, ParamMaps, param_maps
 from resultsfw.tekton.pod.scripts import place_scripts
 from resultsfw.tekton.spec.merge import merged_steps, with_resources, with_shared_resources
@@ -126,6 +127,7 @@ def build_pod(
     options: PodOptions,
     files: Collection[str] = (),
     credentials: Credentials = NO_CREDENTIALS,
+    images: Mapping[str, ImageCommands] = NO_IMAGES,
 ) -> Object:
     """Build the pod that runs a TaskRun's Steps and hands out results by termination message.
 
@@ -139,12 +141,13 @@ def build_pod(
         options: What the operator decided.
         files: Paths of parameters that somebody else places.
         credentials: Of the run's service account.
+        images: Those that were looked up, for Steps without a command.
 
     Raises:
         RefusedRun: Substitution made it invalid: ``onError``, a volume's name twice. Or an amount of
             ``computeResources`` is no quantity.
     """
-    inputs = _Inputs(taskrun, task_spec, attempt, options, files, credentials)
+    inputs = _Inputs(taskrun, task_spec, attempt, options, files, credentials, images)
     return _build(inputs, outside=False)[0]
 
 
@@ -156,12 +159,13 @@ def build_pod_and_maps(
     options: PodOptions,
     files: Collection[str] = (),
     credentials: Credentials = NO_CREDENTIALS,
+    images: Mapping[str, ImageCommands] = NO_IMAGES,
 ) -> tuple[Object, tuple[Object, ...]]:
     """Build the pod, and the ConfigMaps to create before it: parameters that do not fit into the pod.
 
     For arguments and errors see `build_pod`.
     """
-    inputs = _Inputs(taskrun, task_spec, attempt, options, files, credentials)
+    inputs = _Inputs(taskrun, task_spec, attempt, options, files, credentials, images)
     pod, maps = _build(inputs, outside=False)
     if object_size(pod) <= _POD_BYTES:
         return pod, maps
@@ -178,6 +182,7 @@ class _Inputs:
     options: PodOptions
     files: Collection[str]
     credentials: Credentials
+    images: Mapping[str, ImageCommands]
 
 
 def _build(inputs: _Inputs, *, outside: bool) -> tuple[Object, tuple[Object, ...]]:
@@ -192,7 +197,7 @@ def _build(inputs: _Inputs, *, outside: bool) -> tuple[Object, tuple[Object, ...
     # Twice merged: Tekton's validation merges, too, and so decides the order of mounts.
     merged = merged_steps(task_spec.get("steps") or [], task_spec.get("stepTemplate"))
     task = with_workspaces({**task_spec, "steps": merged}, texts.bindings)
-    steps = _steps(taskrun, task)
+    steps = _steps(taskrun, task, inputs.images)
     sidecars = with_resources(task.get("sidecars") or [], spec.get("sidecarSpecs"))
     contents = params_as_files(
         taskrun, task_spec, [container.get("script") for container in (*steps, *sidecars)]
@@ -269,12 +274,13 @@ def _build(inputs: _Inputs, *, outside: bool) -> tuple[Object, tuple[Object, ...
     return pod, maps.config_maps
 
 
-def _steps(taskrun: Object, task: Object) -> list[Object]:
+def _steps(taskrun: Object, task: Object, images: Mapping[str, ImageCommands]) -> list[Object]:
     """Return the Steps, merged with all that adds to them."""
     spec = taskrun.get("spec") or {}
     steps = merged_steps(task.get("steps") or [], task.get("stepTemplate"))
-    _refuse_steps(taskrun, steps)
+    _refuse_steps(taskrun, steps, images)
     steps = with_resources(steps, spec.get("stepSpecs"))
+    steps = [with_image_command(step, images) for step in steps]
     try:
         return with_shared_resources(steps, spec.get("computeResources"))
     except ValueError as error:
@@ -348,7 +354,7 @@ def _security_context(options: PodOptions) -> Object:
     return context
 
 
-def _refuse_steps(taskrun: Object, steps: Sequence[Object]) -> None:
+def _refuse_steps(taskrun: Object, steps: Sequence[Object], images: Collection[str]) -> None:
     """Refuse what only shows when Steps are merged with their template and references are replaced."""
     if not steps:
         raise creation_failed(taskrun, "translating TaskSpec to Pod: no steps specified")
@@ -360,12 +366,12 @@ def _refuse_steps(taskrun: Object, steps: Sequence[Object]) -> None:
                 'translating TaskSpec to Pod: task step onError must be either "continue" or "stopAndFail" '
                 "but it is set to an invalid value",
             )
-        if not step.get("script") and not step.get("command"):
+        if not step.get("script") and not step.get("command") and step.get("image") not in images:
             name = step_name(step, index)
             raise creation_failed(
                 taskrun,
                 f'translating TaskSpec to Pod: Step "{name}" has neither script nor command, and the command '
-                "of its image is not looked up",
+                "of its image is not looked up here; give it one of them",
             )
 
 

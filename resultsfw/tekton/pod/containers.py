@@ -1,9 +1,8 @@
 """The containers of a pod as Tekton builds them, and the volumes they share."""
 
-import json
 import posixpath
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 from resultsfw import jsons
 from resultsfw.cluster import Object
@@ -12,6 +11,7 @@ from resultsfw.tekton.api.kinds import CANCEL_ANNOTATION, READY_ANNOTATION
 from resultsfw.tekton.api.names import container_name, step_name
 from resultsfw.tekton.pod.breakpoints import Breakpoints
 from resultsfw.tekton.pod.credentials import Credentials
+from resultsfw.tekton.pod.go_json import go_json
 from resultsfw.tekton.spec.param_files import PARAMS_DIR
 from resultsfw.tekton.spec.variable_names import CREDENTIALS_DIR
 
@@ -151,7 +151,7 @@ def step_container(
         credentials: Of the pod's service account; ``None``: Steps have no folder for them.
         breakpoints: Where Steps wait for a person.
     """
-    command = [script] if script else step["command"]
+    command = [script] if script else step["command"]  # empty: the image's, which is in the environment
     mounts = jsons.copy(step.get("volumeMounts") or [])
     if script:
         mounts.append({**_SCRIPTS, "readOnly": True})
@@ -173,8 +173,7 @@ def step_container(
         "args": [
             *_entrypoint_args(step, index, results, credentials.args if credentials else ()),
             *breakpoints.entrypoint_args(step),
-            "-entrypoint",
-            command[0],
+            *(["-entrypoint", command[0]] if command else []),
             "--",
             *command[1:],
             *(step.get("args") or []),
@@ -259,7 +258,7 @@ def _entrypoint_args(step: Object, index: int, results: str | None, credentials:
         args += ["-step_results", ",".join(result["name"] for result in own)]
     if step.get("when"):
         expressions = [given(when, ("input", "operator", "values", "cel")) for when in step["when"]]
-        args += ["--when_expressions", _go_json(expressions)]
+        args += ["--when_expressions", go_json(expressions)]
     if results is not None:
         args += ["-results", results]
     return args
@@ -274,11 +273,3 @@ def _clean(path: str) -> str:
     """Return a path as Go cleans it; POSIX keeps two slashes at its start."""
     clean = posixpath.normpath(path)
     return clean[1:] if clean.startswith("//") else clean
-
-
-def _go_json(value: Any) -> str:
-    """JSON as Go writes it: no blanks, HTML's own characters escaped."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    for character in "<>&\u2028\u2029":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return text

@@ -157,9 +157,6 @@ def _program(step: Object, at: str) -> Iterator[FieldError]:
         yield FieldError("script cannot be used with command", (f"{at}.script",))
     if script.strip().startswith("#!win"):
         yield FieldError("Windows scripts are not supported", (f"{at}.script",))
-    if not script and not step.get("command"):
-        message = "Step has neither script nor command, and the command of its image is not looked up"
-        yield FieldError(message, (at,))
 
 
 def _on_error(step: Object, at: str) -> Iterator[FieldError]:

@@ -13,6 +13,7 @@ from resultsfw.tekton.taskrun.termination import TerminationCause
 __all__ = [
     "Action",
     "AskWhetherReady",
+    "AwaitImages",
     "AwaitResolution",
     "BackOff",
     "CleanUp",
@@ -73,6 +74,17 @@ class RecordPod:
 
 
 # The attempt has no pod, and will not get one in this pass.
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitImages:
+    """Write that the commands of images are looked up. Ends the pass.
+
+    Attributes:
+        message: Of the condition.
+    """
+
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +245,7 @@ Action = (
     | CreatePod
     | RecordPod
     | AwaitResolution
+    | AwaitImages
     | Refuse
     | FailWithoutPod
     | CollectWithoutPod

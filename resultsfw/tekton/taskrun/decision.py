@@ -53,6 +53,8 @@ def _get_pod(seen: Observation) -> Action:
     """Return how to come to the attempt's pod, which is created once: Tekton creates a second one."""
     if seen.awaited_answer is not None:
         return actions.AwaitResolution(seen.awaited_answer.reason, seen.awaited_answer.message)
+    if seen.awaited_images:
+        return actions.AwaitImages(seen.awaited_images)
     if not seen.task_resolved:
         return actions.ResolveTask()
     if seen.lookup is Lookup.NOT_READ and seen.pod_may_exist:

@@ -4,6 +4,7 @@ import contextlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any, TypeVar
 
 from resultsfw.cluster import PODS, Cluster, Object
@@ -32,6 +33,7 @@ from resultsfw.tekton.taskrun.actions import Action
 from resultsfw.tekton.taskrun.cleanup import clean_up
 from resultsfw.tekton.taskrun.completion import complete, failed_status
 from resultsfw.tekton.taskrun.finalizers import finalize
+from resultsfw.tekton.taskrun.image_lookup import ImageLookup
 from resultsfw.tekton.taskrun.initial_status import (
     attempt_status,
     first_status,
@@ -117,6 +119,7 @@ class Executor:
         tolerance: How long containers that cannot start are waited for.
         tell: Records an Event on a TaskRun: reason and message.
         resolution_timeout: Seconds that a resolver may take.
+        images: Looks up the commands of images; ``None``: nothing does.
     """
 
     def __init__(
@@ -129,13 +132,14 @@ class Executor:
         tolerance: StartTolerance,
         tell: Callable[[Object, str, str], None],
         resolution_timeout: float,
+        images: ImageLookup | None,
     ) -> None:
         self.core = core
         self._resolution_timeout = resolution_timeout
         self._cluster = cluster
         self._options = options
         self._tolerance = tolerance
-        self._pods = PodCreator(core, cluster, options, policies, tell=tell)
+        self._pods = PodCreator(core, cluster, options, policies, tell=tell, images=images)
         self._handlers: dict[type[Action], Callable[[Any, Attempt], Attempt | Finished]] = {
             actions.HoldBack: self._hold_back,
             actions.StartAttempt: self._start_attempt,
@@ -147,6 +151,7 @@ class Executor:
             actions.Refuse: self._refuse,
             actions.FailWithoutPod: self._fail_without_pod,
             actions.CollectWithoutPod: self._collect_without_pod,
+            actions.AwaitImages: self._await_images,
             actions.ReportWaiting: self._report_waiting,
             actions.BackOff: self._back_off,
             actions.AskWhetherReady: self._ask_whether_ready,
@@ -215,9 +220,7 @@ class Executor:
         taskrun, now = attempt.taskrun, attempt.seen.now
         waiting = condition("Unknown", action.reason, action.message, now)
         write_status(self._cluster, taskrun, {"podName": "", "conditions": [waiting]})
-        end = deadline(taskrun)
-        left = POLL_SECONDS if end is None else max(0.0, (end - now).total_seconds())
-        return Finished(min(POLL_SECONDS, left))
+        return _finished_within(taskrun, POLL_SECONDS, now)
 
     def _read_pod(self, _: actions.ReadPod, attempt: Attempt) -> Attempt:
         taskrun, seen = attempt.taskrun, attempt.seen
@@ -241,6 +244,8 @@ class Executor:
         attempt = replace(attempt, taskrun=made.taskrun, pod=made.pod)
         if made.failure is not None:
             return _failed(attempt, made.failure)
+        if made.awaited_images:
+            return replace(attempt, seen=replace(attempt.seen, awaited_images=made.awaited_images))
         return replace(attempt, seen=replace(attempt.seen, lookup=Lookup.FOUND))
 
     def _record_pod(self, _: actions.RecordPod, attempt: Attempt) -> Attempt:
@@ -377,6 +382,12 @@ class Executor:
             attempt.taskrun, attempt.task_spec, self.core, attempt.seen.now, sources=attempt.sources
         )
 
+    def _await_images(self, action: actions.AwaitImages, attempt: Attempt) -> Finished:
+        taskrun, now = attempt.taskrun, attempt.seen.now
+        waiting = condition("Unknown", reasons.PENDING, action.message, now)
+        status = self._attempt_status(attempt) | {"podName": "", "conditions": [waiting]}
+        return _finished_within(write_status(self._cluster, taskrun, status), POLL_SECONDS, now)
+
     def _report_waiting(self, action: actions.ReportWaiting, attempt: Attempt) -> Finished:
         if not attempt.seen.pod_recorded:
             now = attempt.seen.now
@@ -397,6 +408,13 @@ class Executor:
 
     def _finish(self, _: actions.Finish, __: Attempt) -> Finished:
         return Finished()
+
+
+def _finished_within(taskrun: Object, seconds: float, now: datetime) -> Finished:
+    """Return the end of a pass that is repeated after some seconds, and when the run is out of time."""
+    end = deadline(taskrun)
+    left = seconds if end is None else max(0.0, (end - now).total_seconds())
+    return Finished(min(seconds, left))
 
 
 def _number(taskrun: Object) -> int:

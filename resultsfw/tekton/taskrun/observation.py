@@ -174,6 +174,7 @@ class Observation:
         pod_may_exist: The pod is recorded, or was about to be created when a controller crashed.
         task_resolved: Its Task was read and is valid.
         awaited_answer: What keeps the Task from being read now.
+        awaited_images: What keeps the pod from being created now; "" if nothing does.
         lookup: Whether the pod was found.
         failure: Why it has no pod.
         pod: What the pod says; ``None`` until it is read and recorded.
@@ -190,6 +191,7 @@ class Observation:
     pod_may_exist: bool = True
     task_resolved: bool = False
     awaited_answer: AwaitedAnswer | None = None
+    awaited_images: str = ""
     lookup: Lookup = Lookup.NOT_READ
     failure: Failure | None = None
     pod: PodObservation | None = None

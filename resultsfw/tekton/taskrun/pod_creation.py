@@ -31,6 +31,7 @@ from resultsfw.tekton.spec.validate_taskrun import refuse_forbidden
 from resultsfw.tekton.spec.workspaces import make_claims
 from resultsfw.tekton.taskrun.credentials import AccountCredentials, read_credentials
 from resultsfw.tekton.taskrun.finalizers import required_metadata
+from resultsfw.tekton.taskrun.image_lookup import ImageLookup, awaited_message, find_images
 from resultsfw.tekton.taskrun.observation import Failure
 from resultsfw.types import Run
 
@@ -50,11 +51,13 @@ class Creation:
         taskrun: With the metadata that it has now.
         pod: As the API server made it; ``None`` if it was not created.
         failure: Why it was not created.
+        awaited_images: Why it is not created yet: commands of images are looked up.
     """
 
     taskrun: Object
     pod: Object | None = None
     failure: Failure | None = None
+    awaited_images: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +99,7 @@ class PodCreator:
         options: Images and defaults of the pods.
         policies: What an operator forbids.
         tell: Records an Event on a TaskRun: reason and message.
+        images: Looks up the commands of images; ``None``: a Step without a command is refused.
     """
 
     def __init__(
@@ -106,12 +110,14 @@ class PodCreator:
         policies: Policies,
         *,
         tell: Callable[[Object, str, str], None],
+        images: ImageLookup | None,
     ) -> None:
         self._core = core
         self._cluster = cluster
         self._options = options
         self._policies = policies
         self._tell = tell
+        self._images = images
 
     def create(self, taskrun: Object, task_spec: Object, run: Run) -> Creation:
         """Create the pod of a TaskRun's attempt, and before it what it needs.
@@ -129,6 +135,8 @@ class PodCreator:
         failed = f'failed to create task run pod "{run.name}": '
         try:
             prepared = self._prepare(taskrun, task_spec, run)
+            if prepared is None:
+                return Creation(taskrun, awaited_images=awaited_message(task_spec))
             # The pod's own stamp is what reading follows; this one is for people, and outlives the pod.
             taskrun = self._write_metadata(taskrun, prepared.metadata)
         except CorruptError as error:
@@ -137,6 +145,11 @@ class PodCreator:
             return _not_created(taskrun, failed + error.message, error)
         except REFUSALS as error:
             return Creation(taskrun, failure=failure_of(error))
+        return self._create_prepared(taskrun, task_spec, run, prepared)
+
+    def _create_prepared(self, taskrun: Object, task_spec: Object, run: Run, prepared: _Prepared) -> Creation:
+        """Create what was prepared."""
+        failed = f'failed to create task run pod "{run.name}": '
         if (claim := make_claims(self._cluster, taskrun)) is not None:
             return _not_created(taskrun, *claim, reason=reasons.CLAIM_FAILED)
         try:
@@ -158,11 +171,20 @@ class PodCreator:
         self._report(taskrun, prepared.events)
         return Creation(taskrun, pod)
 
-    def _prepare(self, taskrun: Object, task_spec: Object, run: Run) -> _Prepared:
-        """Build the pod and let its backend prepare it, which may create what the pod needs."""
+    def _prepare(self, taskrun: Object, task_spec: Object, run: Run) -> _Prepared | None:
+        """Build the pod and let its backend prepare it, which may create what the pod needs.
+
+        Returns ``None`` while the commands of its images are looked up.
+        """
         refuse_forbidden(taskrun, self._policies)
         whole = resolve_references(self._core, self._cluster, taskrun, task_spec)
-        account = self._read_credentials(taskrun)
+        name = (taskrun.get("spec") or {}).get("serviceAccountName") or self._options.service_account
+        images = find_images(
+            self._images, self._cluster, whole.taskrun, task_spec=whole.task_spec, run=run, account=name
+        )
+        if images is None:
+            return None
+        account = self._read_credentials(taskrun, name)
         pod, config_maps = build_pod_and_maps(
             whole.taskrun,
             whole.task_spec,
@@ -170,6 +192,7 @@ class PodCreator:
             options=self._options,
             files=whole.files,
             credentials=account.credentials,
+            images=images,
         )
         pod = self._core.place_files(run, pod, whole.files, PARAMS_MOUNT)
         annotations = taskrun["metadata"].get("annotations") or {}
@@ -178,11 +201,10 @@ class PodCreator:
         metadata = required_metadata(self._core, taskrun, pod)
         return _Prepared(config_maps, pod, metadata, whole, account.events)
 
-    def _read_credentials(self, taskrun: Object) -> AccountCredentials:
+    def _read_credentials(self, taskrun: Object, account: str) -> AccountCredentials:
         """Return the credentials that Steps get of the run's service account."""
         if self._options.disable_creds_init:
             return AccountCredentials()
-        account = (taskrun.get("spec") or {}).get("serviceAccountName") or self._options.service_account
         return read_credentials(
             self._cluster, taskrun, account, require_known_hosts=self._options.require_git_ssh_known_hosts
         )

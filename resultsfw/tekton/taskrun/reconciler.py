@@ -20,6 +20,7 @@ from resultsfw.tekton.spec.run_defaults import RunDefaults, with_run_defaults
 from resultsfw.tekton.taskrun.completion import failed_status
 from resultsfw.tekton.taskrun.decision import MOST_ROUNDS, decide
 from resultsfw.tekton.taskrun.executor import Attempt, Executor, Finished
+from resultsfw.tekton.taskrun.image_lookup import ImageLookup
 from resultsfw.tekton.taskrun.observation import observe
 from resultsfw.tekton.taskrun.requeue import Timing
 from resultsfw.tekton.taskrun.status_writer import write_status
@@ -41,6 +42,7 @@ class Reconciler:
         tolerance: How long containers that cannot start are waited for.
         defaults: What runs have that do not say otherwise.
         tell: Records an Event on a TaskRun: reason and message.
+        images: Looks up the commands of images; ``None``: a Step without a command is refused.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class Reconciler:
         tolerance: StartTolerance | None = None,
         defaults: RunDefaults | None = None,
         tell: Callable[[Object, str, str], None] = lambda *_: None,
+        images: ImageLookup | None = None,
     ) -> None:
         self.core = core
         self._cluster = cluster
@@ -69,6 +72,7 @@ class Reconciler:
             tolerance=tolerance or StartTolerance(),
             tell=tell,
             resolution_timeout=self._defaults.resolution_timeout,
+            images=images,
         )
 
     def reconcile(self, namespace: str, name: str) -> float | None:

@@ -20,6 +20,7 @@ from resultsfw.tekton.podstatus.ready_signal import ReadySignal
 from resultsfw.tekton.podstatus.startup_failures import Unscheduled
 from resultsfw.tekton.taskrun.actions import (
     AskWhetherReady,
+    AwaitImages,
     BackOff,
     CleanUp,
     Collect,
@@ -145,6 +146,11 @@ CONFLICT, INVALID = ConflictError("changed"), ClusterError("invalid")
 
 NO_POD = [
     ("somebody else wrote", run(failure=failed(CONFLICT)), BackOff(CONFLICT)),
+    (
+        "commands of images are looked up",
+        run(task_resolved=True, awaited_images="why"),
+        AwaitImages("why"),
+    ),
     ("a quota is used up", run(failure=failed(FORBIDDEN)), ReportWaiting("why", FORBIDDEN)),
     ("the API server will never accept it", run(failure=failed(INVALID)), Refuse("PodCreationFailed", "why")),
     (
