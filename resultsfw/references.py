@@ -1,15 +1,23 @@
 """Write, read and verify references: what a status contains in place of a value stored elsewhere."""
 
 import hashlib
+import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from resultsfw.cluster import Object
 from resultsfw.errors import CorruptError
 from resultsfw.types import Reference
 
-__all__ = ["MARK", "format_reference", "read_reference", "verified_pieces"]
+__all__ = [
+    "MARK",
+    "format_reference",
+    "format_reference_list",
+    "read_reference",
+    "read_reference_list",
+    "verified_pieces",
+]
 
 MARK: Final = "resultsfw-reference"
 """The key that marks a mapping as a reference; its value is the version of this format. A Step's value with
@@ -20,6 +28,9 @@ in the keys of params, and neither "." nor "/".
 """
 
 _VERSION: Final = "1"
+_LIST_VERSION: Final = "list-1"
+_ELEMENTS: Final = "elements"
+_MOST_ELEMENTS: Final = 10_000
 _KEYS: Final = frozenset({MARK, "backend", "location", "size", "digest", "mediaType"})
 _SIZE: Final = re.compile("[0-9]{1,18}")
 _DIGEST: Final = re.compile("sha256:[0-9a-f]{64}")
@@ -61,6 +72,43 @@ def read_reference(value: Any) -> Reference | None:
         digest=value["digest"],
         media_type=value["mediaType"],
     )
+
+
+def format_reference_list(elements: Sequence[str | Object]) -> Object:
+    """Return an array of texts and references as the ``value`` of a param or result.
+
+    It is a mapping of texts, since Tekton's API has arrays of texts only.
+
+    Args:
+        elements: Texts, and references as `format_reference` returns them.
+    """
+    return {
+        MARK: _LIST_VERSION,
+        # No variable begins in it: nothing that replaces variables changes it.
+        _ELEMENTS: json.dumps(list(elements), ensure_ascii=False, separators=(",", ":")).replace(
+            "$", r"\u0024"
+        ),
+    }
+
+
+def read_reference_list(value: Any) -> list[str | Object] | None:
+    """Return the elements of what `format_reference_list` made; ``None`` if the value is no such array.
+
+    Raises:
+        CorruptError: It is marked as one and cannot be read.
+    """
+    if not (isinstance(value, dict) and value.get(MARK) == _LIST_VERSION):
+        return None
+    unreadable = CorruptError("an array with references to results cannot be read: it was edited")
+    try:
+        elements = json.loads(value[_ELEMENTS])
+    except (KeyError, TypeError, ValueError, RecursionError):
+        raise unreadable from None
+    if not isinstance(elements, list) or len(elements) > _MOST_ELEMENTS:
+        raise unreadable
+    if not all(isinstance(element, str) or read_reference(element) is not None for element in elements):
+        raise unreadable
+    return elements
 
 
 def verified_pieces(reference: Reference, pieces: Iterable[bytes]) -> Iterator[bytes]:

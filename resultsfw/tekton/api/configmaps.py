@@ -142,7 +142,7 @@ KEYS: Final[Mapping[str, Mapping[str, KeyRule]]] = {
         "default-task-run-workspace-binding": _warned(
             "a run that does not bind a workspace of its Task is refused"
         ),
-        "default-max-matrix-combinations-count": _honoured("a matrix is refused by name"),
+        "default-max-matrix-combinations-count": _honoured("combinations up to which a matrix is run"),
         "default-resolver-type": _honoured(
             "of a run's reference without name and resolver; in Pipelines and Tasks "
             "Tekton's webhook writes it"

@@ -15,7 +15,6 @@ __all__ = ["FIELDS", "ROOTS", "VARIANTS", "Rule"]
 _OTHERWISE: Final = "remove it, or run it with Tekton's own controller"
 _CUSTOM: Final = f"custom tasks are not supported here: {_OTHERWISE}"
 _NESTED: Final = f"Pipelines in Pipelines are not supported here: {_OTHERWISE}"
-_MATRIX: Final = "a matrix is not supported here: write its Pipeline Tasks out"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +118,8 @@ FIELDS: Final[Mapping[str, Mapping[str, Rule]]] = {
         **_honoured(
             "name displayName description taskRef:TaskRef taskSpec:EmbeddedTask when:PipelineWhen retries "
             "runAfter "
-            "params:Param workspaces:WorkspacePipelineTaskBinding timeout onError"
+            "params:Param matrix:Matrix workspaces:WorkspacePipelineTaskBinding timeout onError"
         ),
-        **_refused(_MATRIX, "matrix:Matrix"),
         **_refused(_NESTED, "pipelineRef:PipelineRef pipelineSpec:PipelineSpec"),
     },
     "EmbeddedTask": {
@@ -132,8 +130,8 @@ FIELDS: Final[Mapping[str, Mapping[str, Rule]]] = {
         **_honoured("input operator values"),
         **_refused("CEL is not supported in a Pipeline: give input, operator and values", "cel"),
     },
-    "Matrix": _refused(_MATRIX, "params:Param include:IncludeParams"),
-    "IncludeParams": _refused(_MATRIX, "name params:Param"),
+    "Matrix": _honoured("params:Param include:IncludeParams"),
+    "IncludeParams": _honoured("name params:Param"),
     "PipelineWorkspaceDeclaration": _honoured("name description optional"),
     "WorkspacePipelineTaskBinding": _honoured("name workspace subPath"),
     "PipelineResult": _honoured("name type description value"),

@@ -9,11 +9,16 @@ from resultsfw.errors import FlagError
 from resultsfw.flags import did_you_mean
 from resultsfw.tekton.api.configmaps import FEATURE_FLAGS, KEYS
 
-__all__ = ["Policies", "pipeline_violations", "policies_of", "violations"]
+__all__ = ["DEFAULT_COMBINATIONS", "Policies", "pipeline_violations", "policies_of", "violations"]
 
 _INLINE: Final = "disable-inline-spec"
 _INLINE_KINDS: Final = ("pipeline", "pipelinerun", "taskrun")
 _SHOWN: Final = 60
+
+_COMBINATIONS: Final = "default-max-matrix-combinations-count"
+_MOST_DIGITS: Final = 9
+DEFAULT_COMBINATIONS: Final = 256
+"""Combinations up to which a matrix is run, unless the operator says otherwise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,11 +31,13 @@ class Policies:
         forbidden_env: Variables that a podTemplate may not set (``default-forbidden-env``).
         unenforced: A sentence for each security policy that is set and not enforced here: it refuses every
             run.
+        max_combinations: Of one matrix (``default-max-matrix-combinations-count``).
     """
 
     no_inline: frozenset[str] = frozenset()
     forbidden_env: frozenset[str] = frozenset()
     unenforced: tuple[str, ...] = ()
+    max_combinations: int = DEFAULT_COMBINATIONS
 
 
 def policies_of(flags: Mapping[str, str], defaults: Mapping[str, str]) -> Policies:
@@ -49,7 +56,17 @@ def policies_of(flags: Mapping[str, str], defaults: Mapping[str, str]) -> Polici
             for key, rule in KEYS[FEATURE_FLAGS].items()
             if rule.refuses(flags.get(key, ""))
         ),
+        max_combinations=_combinations(defaults.get(_COMBINATIONS, "")),
     )
+
+
+def _combinations(text: str) -> int:
+    text = text.strip()
+    if not text:
+        return DEFAULT_COMBINATIONS
+    if len(text) > _MOST_DIGITS or not (text.isascii() and text.isdecimal()):
+        raise FlagError(f'{_COMBINATIONS} is "{text[:_SHOWN]}", which is no number', subject=_COMBINATIONS)
+    return int(text)
 
 
 def violations(run: Object, policies: Policies) -> list[str]:

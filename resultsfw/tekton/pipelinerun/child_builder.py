@@ -1,6 +1,6 @@
 """Build the children of a Pipeline Task that is due, each by its kind."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 from resultsfw.cluster import Kind, Object
@@ -12,6 +12,7 @@ from resultsfw.tekton.pipelinerun.child_parts import NewChild
 from resultsfw.tekton.pipelinerun.children import kind_of, names_of
 from resultsfw.tekton.pipelinerun.customrun_builder import build_customrun
 from resultsfw.tekton.pipelinerun.facts import BATCH_SIZE, Facts
+from resultsfw.tekton.pipelinerun.matrix import Combination
 from resultsfw.tekton.pipelinerun.nested_builder import build_pipelinerun
 from resultsfw.tekton.pipelinerun.object_limits import child_over_capacity
 from resultsfw.tekton.pipelinerun.taskrun_builder import build_taskrun
@@ -59,20 +60,30 @@ class ChildBuilder:
 
     def build(self, facts: Facts, name: str) -> Iterator[Object]:
         """Yield the children of a Pipeline Task that is due, with all results in them that it names."""
-        own = self._default
-        for entry in self._own.get(name, ()):
-            own = _over(entry, own)
-        combinations = facts.combinations(name)
-        names = names_of(self._pipelinerun["metadata"]["name"], name, len(combinations))
-        build = _BUILDERS[kind_of(facts.tasks[name][1])]
-        for child, combination in zip(names, combinations, strict=True):
-            yield build(
-                NewChild(self._pipelinerun, facts, name, child, own, combination, self._default_timeout)
-            )
+        return self._built(facts, name, facts.combinations(name))
 
     def refusal(self, facts: Facts, name: str) -> str:
         """Return why the children of a Pipeline Task that is due cannot be created; empty if they can."""
-        return next(filter(None, (child_over_capacity(child, name) for child in self.build(facts, name))), "")
+        largest = max(facts.combinations(name), key=object_size)
+        (child,) = self._built(facts, name, (largest,))
+        return child_over_capacity(child, name)
+
+    def _built(self, facts: Facts, name: str, combinations: Sequence[Combination]) -> Iterator[Object]:
+        own = self._default
+        for entry in self._own.get(name, ()):
+            own = _over(entry, own)
+        task = facts.inputs.task(name)
+        build = _BUILDERS[kind_of(task)]
+        names = names_of(self._pipelinerun["metadata"]["name"], name, len(combinations))
+        for child, combination in zip(names, combinations, strict=True):
+            spec = with_combination(task, combination)
+            yield build(NewChild(self._pipelinerun, facts, name, child, own, spec, self._default_timeout))
+
+
+def with_combination(task: Object, combination: Combination) -> Object:
+    """Return a Pipeline Task with the params of one combination of its matrix, those first as in Tekton."""
+    params = [{"name": name, "value": value} for name, value in combination.items()]
+    return {**task, "params": [*params, *(task.get("params") or ())]} if params else task
 
 
 def _over(own: Object, before: Object) -> Object:

@@ -8,7 +8,7 @@ from resultsfw.cluster import Object
 from resultsfw.tekton.api.durations import format_duration
 from resultsfw.tekton.api.kinds import PIPELINE_LABEL, PIPELINERUNS
 from resultsfw.tekton.api.owners import owner_reference
-from resultsfw.tekton.pipelinerun.children import STATUS_MESSAGE_ANNOTATION, Combination
+from resultsfw.tekton.pipelinerun.children import STATUS_MESSAGE_ANNOTATION
 from resultsfw.tekton.pipelinerun.facts import Facts
 from resultsfw.tekton.pipelinerun.variables import propagated_workspaces
 from resultsfw.tekton.spec.params import LITERAL_ANNOTATION
@@ -42,7 +42,7 @@ class NewChild:
         task: The name of its Pipeline Task, which is due.
         name: Its own.
         own: What ``taskRunSpecs`` and ``taskRunTemplate`` give to the Pipeline Task.
-        combination: The params it gets beside those of its Pipeline Task.
+        spec: Of its Pipeline Task, with results and the params of its combination in it.
         default_timeout: Nanoseconds that a child without a timeout has.
     """
 
@@ -51,7 +51,7 @@ class NewChild:
     task: str
     name: str
     own: Object
-    combination: Combination
+    spec: Object
     default_timeout: int
 
 
@@ -91,14 +91,9 @@ def child_reference(reference: Object | None) -> Object | None:
     return replaced
 
 
-def child_timeout(child: NewChild, task: Object) -> str | None:
-    """Return a child's timeout: its own, or that of its part of the run where it is over the default.
-
-    Args:
-        child: The child.
-        task: The spec of its Pipeline Task.
-    """
-    if given := child.own.get("timeout") or task.get("timeout"):
+def child_timeout(child: NewChild) -> str | None:
+    """Return a child's timeout: its own, or that of its part of the run where it is over the default."""
+    if given := child.own.get("timeout") or child.spec.get("timeout"):
         return str(given)
     times = child.facts.times
     part = times.finally_ if child.facts.is_final(child.task) else times.tasks
@@ -107,12 +102,8 @@ def child_timeout(child: NewChild, task: Object) -> str | None:
     return format_duration(int(part * _NANO))
 
 
-def child_workspaces(child: NewChild, task: Object) -> list[Object]:
+def child_workspaces(child: NewChild) -> list[Object]:
     """Return what the run binds to a child's workspaces; a template's claim is one for the whole run.
-
-    Args:
-        child: The child.
-        task: The spec of its Pipeline Task.
 
     Raises:
         ResultUnread: The value of a result by reference is needed in a binding, and cannot be had.
@@ -120,7 +111,7 @@ def child_workspaces(child: NewChild, task: Object) -> list[Object]:
     """
     uid, bound = child.pipelinerun["metadata"].get("uid", ""), child.facts.inputs.workspaces(child.task)
     given: list[Object] = []
-    for usage in (*(task.get("workspaces") or ()), *propagated_workspaces(task)):
+    for usage in (*(child.spec.get("workspaces") or ()), *propagated_workspaces(child.spec)):
         source = bound.get(usage.get("workspace") or usage["name"])
         if source is None:
             continue  # optional, or refused by the child's own validation

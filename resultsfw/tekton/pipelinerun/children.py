@@ -4,7 +4,7 @@ A Pipeline Task has one run, its child; one with a matrix has one for each combi
 that the Pipeline Task has not begun. The rules are Tekton's (``ResolvedPipelineTask``).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Final, Literal
 
@@ -15,18 +15,18 @@ from resultsfw.tekton.api.kinds import CUSTOMRUNS, PIPELINERUNS, TASKRUNS
 from resultsfw.tekton.api.names import LONGEST_NAME, child_name
 from resultsfw.tekton.api.times import parse_time
 from resultsfw.tekton.pipelinerun import reasons
+from resultsfw.tekton.pipelinerun.matrix import is_matrixed
 
 __all__ = [
     "STATUS_MESSAGE_ANNOTATION",
     "Children",
-    "Combination",
     "cancel_patch",
-    "combinations_of",
     "end_of",
     "is_custom",
     "kind_of",
     "kind_of_reference",
     "names_of",
+    "possible_names",
     "reason_of",
     "running_of",
     "verdict_of",
@@ -36,9 +36,6 @@ __all__ = [
 
 Children = tuple[Object, ...]
 """The runs of one Pipeline Task that exist, in the order of their combinations."""
-
-Combination = dict[str, str]
-"""The params that one child gets beside those of its Pipeline Task; empty without a matrix."""
 
 STATUS_MESSAGE_ANNOTATION: Final = "resultsfw.dev/status-message"
 """On a child PipelineRun that its parent cancelled: why. A PipelineRun has no ``spec.statusMessage``."""
@@ -77,11 +74,6 @@ def kind_of_reference(reference: Object) -> Kind:
     )
 
 
-def combinations_of(_task: Object) -> tuple[Combination, ...]:
-    """Return the combinations of a Pipeline Task, one for each child it is to have, in order."""
-    return ({},)
-
-
 def names_of(pipelinerun: str, task: str, count: int = 1) -> tuple[str, ...]:
     """Return the names of a Pipeline Task's children as Tekton forms them (``getNewRunNames``).
 
@@ -93,14 +85,32 @@ def names_of(pipelinerun: str, task: str, count: int = 1) -> tuple[str, ...]:
     """
     if count == 1:
         return (child_name(pipelinerun, f"-{task}"),)
-    names = []
+    return tuple(_names(pipelinerun, task, count))
+
+
+def _names(pipelinerun: str, task: str, count: int) -> Iterator[str]:
     for index in range(count):
         name = child_name(pipelinerun, f"-{task}-{index}")
         if not name.endswith(f"-{index}"):
             longest = LONGEST_NAME - len(f"-{count}")
             name = f"{child_name(pipelinerun, f'-{task}')[:longest]}-{index}"
-        names.append(name)
-    return tuple(names)
+        yield name
+
+
+def possible_names(pipelinerun: str, task: Object, max_combinations: int) -> Iterator[Iterable[str]]:
+    """Yield the names that a Pipeline Task's children may have, as far as its text says how many there are.
+
+    Each group of names is in the order of creation: where a name is missing, so are those behind it.
+
+    Args:
+        pipelinerun: The name of the PipelineRun.
+        task: The Pipeline Task; results may determine its matrix.
+        max_combinations: Of one matrix.
+    """
+    yield names_of(pipelinerun, task["name"])
+    if is_matrixed(task):
+        for digits in range(1, len(str(max_combinations)) + 1):  # a long name is cut by those of the count
+            yield _names(pipelinerun, task["name"], min(10**digits - 1, max_combinations))
 
 
 # The state of all of them together.

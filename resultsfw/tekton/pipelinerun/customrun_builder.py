@@ -24,15 +24,15 @@ def build_customrun(child: NewChild) -> Object:
         ResultUnread: The value of a result by reference is needed, and cannot be had.
         TooLargeError: Its texts would be larger than one object can be.
     """
-    task = child.facts.inputs.task(child.task)
+    task = child.spec
     made: Object = {
         "customRef": task.get("taskRef"),
         "customSpec": _custom_spec(task["taskSpec"]) if task.get("taskSpec") is not None else None,
         "params": task.get("params") or None,
         "retries": task.get("retries") or None,
         "serviceAccountName": child.own.get("serviceAccountName") or None,
-        "timeout": child_timeout(child, task),
-        "workspaces": child_workspaces(child, task) or None,
+        "timeout": child_timeout(child),
+        "workspaces": child_workspaces(child) or None,
     }
     return {
         "apiVersion": CUSTOMRUNS.api_version,

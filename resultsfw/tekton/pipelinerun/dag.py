@@ -1,14 +1,16 @@
 """The order of a Pipeline's Tasks: what each waits for, by ``runAfter`` and by the results it names."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from resultsfw.cluster import Object
+from resultsfw.tekton.pipelinerun.matrix_results import parse_length
 from resultsfw.tekton.pipelinerun.result_refs import ResultRef, result_refs
+from resultsfw.tekton.spec.variables import variables_in
 
 __all__ = ["REFERRING", "CycleError", "Graph", "graph_of", "refs_of"]
 
-REFERRING = ("displayName", "taskRef", "when", "params", "workspaces")
+REFERRING = ("displayName", "taskRef", "when", "params", "matrix", "workspaces")
 """Fields of a Pipeline Task in which a result of another one may be named."""
 
 _EMBEDDED = ("steps", "sidecars", "stepTemplate", "volumes")
@@ -42,6 +44,22 @@ def refs_of(task: Object) -> Iterator[ResultRef]:
         yield from result_refs(part)
 
 
+def _measured(task: Object, varying: Collection[str]) -> Iterator[str]:
+    """Yield the Tasks whose matrices must have run before a Task can be told their lengths.
+
+    Tekton has the author write ``runAfter``, and says 0 or 1 without it.
+
+    Args:
+        task: A Pipeline Task.
+        varying: Those whose number of combinations depends on results.
+    """
+    for field in (*REFERRING, "taskSpec"):
+        for variable in variables_in(task.get(field)):
+            length = parse_length(variable)
+            if length is not None and (length.result or length.task in varying):
+                yield length.task
+
+
 def graph_of(spec: Object) -> Graph:
     """Return the order of the Tasks under ``tasks``, in time linear in Tasks and references.
 
@@ -51,13 +69,14 @@ def graph_of(spec: Object) -> Graph:
     tasks = spec.get("tasks") or ()
     names = {task["name"] for task in tasks}
     parents: dict[str, frozenset[str]] = {}
+    varying = {task["name"] for task in tasks if next(result_refs(task.get("matrix")), None) is not None}
     for task in tasks:
         name = task["name"]
         if name in parents:
             raise CycleError(
                 f"task {name} is already present in Graph, can't add it again: duplicate pipeline task"
             )
-        named = {ref.task for ref in refs_of(task)}
+        named = {ref.task for ref in refs_of(task)} | set(_measured(task, varying))
         for parent in [*(task.get("runAfter") or ()), *sorted(named)]:
             if parent not in names:
                 raise CycleError(

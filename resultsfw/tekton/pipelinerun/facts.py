@@ -4,17 +4,20 @@ Everything is a function of the spec, the children and the time; nothing is reme
 It takes time linear in Tasks and references, and no recursion: thousands of Tasks may run in a row.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
+from itertools import accumulate
 from typing import Final, Self
 
 from resultsfw.cluster import Object
 from resultsfw.tekton.api.times import latest_start
 from resultsfw.tekton.pipelinerun import children, reasons
-from resultsfw.tekton.pipelinerun.children import Children, Combination
+from resultsfw.tekton.pipelinerun.children import Children
 from resultsfw.tekton.pipelinerun.dag import refs_of
+from resultsfw.tekton.pipelinerun.matrix import Combination
+from resultsfw.tekton.pipelinerun.matrix_state import Matrices
 from resultsfw.tekton.pipelinerun.pipeline_spec import Plan
 from resultsfw.tekton.pipelinerun.result_refs import (
     ReadValue,
@@ -68,6 +71,7 @@ class Facts:
     read_value: ReadValue = read_nothing
     read_whole: Callable[[Object], Object] = lambda child: child
     batch_size: int = BATCH_SIZE
+    _incomplete: list[str] = field(default_factory=list, init=False)
     _invalid: dict[str, str] | None = None
     # What follows from the spec, the children and `_invalid`; computed again when that changes.
     _skips: dict[str, str] = field(default_factory=dict)
@@ -75,6 +79,7 @@ class Facts:
     _known_refs: dict[str, list[ResultRef]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self._find_incomplete()
         _ = self.invalid  # which Tasks are skipped depends on it
 
     def with_created(self, created: Mapping[str, Children]) -> Self:
@@ -116,11 +121,24 @@ class Facts:
         return self.has_ended(name) or bool(self.skip_reason(name)) or name in self.invalid
 
     def _verdict(self, name: str) -> str:
-        return children.verdict_of(self.runs.get(name, ()))
+        verdict = children.verdict_of(self.runs.get(name, ()))
+        return "Unknown" if name in self._incomplete else verdict
 
     def combinations(self, name: str) -> tuple[Combination, ...]:
-        """Return the combinations of a Task that is due: one for each child it is to have, in order."""
-        return children.combinations_of(self.tasks[name][1])
+        """Return the combinations of a Task that is due: one for each child it is to have, in order.
+
+        Raises:
+            RefusedRun: Its matrix cannot be run.
+        """
+        return self.matrices.combinations(name)
+
+    def _find_incomplete(self) -> None:
+        """Find the Tasks that were begun and get further children: not all could be created at once."""
+        if self.requested in ("Cancelled", "CancelledRunFinally") or self.times.part_elapsed:
+            return
+        for name in (*self.plan.graph.order, *self.final):  # the matrix of each has results of those before
+            if self.matrices.lacks_children(name, self.runs.get(name, ())):
+                self._incomplete.append(name)
 
     def continues_on_error(self, name: str) -> bool:
         """Return whether the run goes on if a Task fails."""
@@ -141,9 +159,7 @@ class Facts:
     @cached_property
     def results(self) -> Results:
         """Results of all Tasks that have ended, well or not."""
-        return TaskRunResults(
-            {name: run for name, run in self.runs.items() if self.has_ended(name)}, self.read_whole
-        )
+        return TaskRunResults(self.runs, self.read_whole, self.has_ended, self.matrices.names)
 
     @cached_property
     def stopping(self) -> bool:
@@ -226,7 +242,14 @@ class Facts:
         if self.requested == "Cancelled":
             return []
         due = [] if self.invalid else self._due_tasks()
-        return due + self._due_finally()
+        return [*self._incomplete, *due, *self._due_finally()]
+
+    def first_batch(self, names: Sequence[str]) -> Sequence[str]:
+        """Return the first of these due Tasks: as many as together have a batch of children, one at least."""
+        if not self.matrices.names:
+            return names[: self.batch_size]
+        counts = accumulate(map(self.matrices.most_children, names))
+        return names[: max(1, sum(count <= self.batch_size for count in counts))]
 
     @property
     def invalid(self) -> dict[str, str]:
@@ -236,12 +259,12 @@ class Facts:
             # Regardless of time: a Task that was invalid before its time was over is not late afterwards.
             self._forget(late=frozenset())
             found = {
-                name: why for name in self._due_tasks()[: self.batch_size] if (why := self._invalidity(name))
+                name: why for name in self.first_batch(self._due_tasks()) if (why := self._invalidity(name))
             }
             self._invalid = found
             self._forget()
             late = {
-                name: why for name in self._due_finally()[: self.batch_size] if (why := self._refused(name))
+                name: why for name in self.first_batch(self._due_finally()) if (why := self._refused(name))
             }
             self._invalid = {**found, **late}
             self._forget()
@@ -344,7 +367,9 @@ class Facts:
             return reasons.SKIP_RESULTS
         if self.pipeline_timed_out:
             return reasons.SKIP_PIPELINE_TIME
-        return reasons.SKIP_TASKS_TIME if self.tasks_timed_out else ""
+        if self.tasks_timed_out:
+            return reasons.SKIP_TASKS_TIME
+        return reasons.SKIP_EMPTY_MATRIX if self.matrices.is_empty(name) else ""
 
     def _skip_final(self, name: str) -> str:
         if self._missing_result(name):
@@ -353,7 +378,9 @@ class Facts:
             return reasons.SKIP_WHEN
         if self.pipeline_timed_out:
             return reasons.SKIP_PIPELINE_TIME
-        return reasons.SKIP_FINALLY_TIME if self.finally_timed_out else ""
+        if self.finally_timed_out:
+            return reasons.SKIP_FINALLY_TIME
+        return reasons.SKIP_EMPTY_MATRIX if self.matrices.is_empty(name) else ""
 
     def _skip_by_parent(self, name: str) -> str:
         # A Task skipped by its own "when" does not skip the Tasks that only wait for it (runAfter).
@@ -383,7 +410,24 @@ class Facts:
             self.results,
             self.read_value,
             self._state_of,
+            self._length_of,
         )
+
+    @cached_property
+    def matrices(self) -> Matrices:
+        """The matrices of the Tasks."""
+        return Matrices(
+            {name: task for name, (_, task) in self.tasks.items()},
+            self._matrix_of,
+            limit=self.plan.max_combinations,
+            pipeline=self.plan.name,
+        )
+
+    def _matrix_of(self, name: str) -> Object:
+        return self.inputs.matrix(name)
+
+    def _length_of(self, variable: str) -> Value | None:
+        return self.matrices.length(variable, self.runs, self.results)
 
     def _state_of(self, variable: str) -> Value | None:
         return self.states.get(variable)

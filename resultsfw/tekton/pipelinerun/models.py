@@ -97,6 +97,20 @@ class PipelineRef(Ref):
     api_version: str = ""
 
 
+class IncludeParams(Model):
+    """Params for some combinations of a matrix, or for one of its own."""
+
+    name: str = ""
+    params: list[Param] = []
+
+
+class Matrix(Model):
+    """Arrays of which a Pipeline Task gets each combination."""
+
+    params: list[Param] = []
+    include: list[IncludeParams] = []
+
+
 class PipelineTask(Model):
     """One Task of a Pipeline."""
 
@@ -111,7 +125,7 @@ class PipelineTask(Model):
     retries: Annotated[int, Field(ge=0)] = 0
     run_after: list[str] = []
     params: list[Param] = []
-    matrix: Plain | None = None
+    matrix: Matrix | None = None
     workspaces: list[TaskWorkspace] = []
     timeout: Duration | None = None
     on_error: OnError | None = None

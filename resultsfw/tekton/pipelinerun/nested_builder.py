@@ -24,16 +24,16 @@ def build_pipelinerun(child: NewChild) -> Object:
         ResultUnread: The value of a result by reference is needed, and cannot be had.
         TooLargeError: Its texts would be larger than one object can be.
     """
-    task, spec = child.facts.inputs.task(child.task), child.pipelinerun["spec"]
+    task, spec = child.spec, child.pipelinerun["spec"]
     template = {
         key: child.own.get(key) for key in ("serviceAccountName", "podTemplate") if child.own.get(key)
     }
-    timeout = child_timeout(child, task)
+    timeout = child_timeout(child)
     made: Object = {
         "pipelineRef": child_reference(task.get("pipelineRef")),
         "pipelineSpec": unprotect(task.get("pipelineSpec")),
         "params": task.get("params") or None,
-        "workspaces": child_workspaces(child, task) or None,
+        "workspaces": child_workspaces(child) or None,
         "taskRunTemplate": template or None,
         "timeouts": {"pipeline": timeout} if timeout else None,
         "managedBy": spec.get("managedBy"),

@@ -4,7 +4,7 @@ What is found is data: a run that cannot be run and a request that failed are pr
 """
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -21,10 +21,9 @@ from resultsfw.tekton.pipelinerun.child_builder import ChildBuilder, batch_size_
 from resultsfw.tekton.pipelinerun.child_statuses import children_of
 from resultsfw.tekton.pipelinerun.children import (
     Children,
-    combinations_of,
     kind_of,
     kind_of_reference,
-    names_of,
+    possible_names,
     running_of,
 )
 from resultsfw.tekton.pipelinerun.facts import Facts
@@ -219,7 +218,9 @@ class Observer:
                 if missing := missing_metadata(pipelinerun, source):
                     return known, Unlabelled(missing)
             refuse_timeouts(pipelinerun)
-        plan = make_plan(pipelinerun, source.spec, source.name)
+        plan = make_plan(
+            pipelinerun, source.spec, source.name, max_combinations=self._policies.max_combinations
+        )
         return replace(known, plan=plan, builder=ChildBuilder(pipelinerun, self._defaults.timeout)), None
 
     def _refuse_forbidden(self, pipelinerun: Object, source: PipelineSource) -> None:
@@ -297,17 +298,23 @@ class Observer:
             named.setdefault(task_name, {})[child["name"]] = kind_of_reference(child)
         runs: dict[str, Children] = {}
         for _, task in tasks_of(plan.spec):
-            names = named.get(task["name"], {})
-            if asks_all:
-                formed = names_of(pipelinerun["metadata"]["name"], task["name"], len(combinations_of(task)))
-                names = {**dict.fromkeys(formed, kind_of(task)), **names}
-            found = []
-            for name, kind in names.items():
+            found: dict[str, Object] = {}
+            for name, kind in named.get(task["name"], {}).items():
                 with contextlib.suppress(NotFoundError):
-                    found.append(self.own_child(known, kind, name))
+                    found[name] = self.own_child(known, kind, name)
+            for names in self.possible_names(known, task) if asks_all else ():
+                with contextlib.suppress(NotFoundError):
+                    for name in names:
+                        if name not in found:
+                            found[name] = self.own_child(known, kind_of(task), name)
             if found:
-                runs[task["name"]] = tuple(found)
+                runs[task["name"]] = tuple(found.values())
         return runs
+
+    def possible_names(self, known: Known, task: Object) -> Iterator[Iterable[str]]:
+        """Yield the names that a Pipeline Task's children may have; see `possible_names`."""
+        run = known.pipelinerun["metadata"]["name"]
+        return possible_names(run, task, self._policies.max_combinations)
 
     def own_child(self, known: Known, kind: Kind, name: str) -> Object:
         """Return a child of the run; a TaskRun whole, if it has ended and the run's status repeats it.
@@ -350,6 +357,7 @@ def _following(known: Known, facts: Facts) -> Following:
         for task in facts.tasks
         if task not in known.cancelled and running_of(facts.runs.get(task, ()), gracefully=gracefully)
     ]
+    due = () if known.has_created else tuple(facts.next_tasks())
     parts: dict[Part, bool] = {
         "pipeline": facts.pipeline_timed_out,
         "tasks": facts.tasks_timed_out,
@@ -358,8 +366,8 @@ def _following(known: Known, facts: Facts) -> Following:
     return Following(
         name=name,
         requested=facts.requested,
-        due=() if known.has_created else tuple(facts.next_tasks()),
-        batch_size=facts.batch_size,
+        due=due,
+        batch_size=max(1, len(facts.first_batch(due))),
         is_more_due=known.is_more_due,
         running=tuple(running),
         running_before_finally=tuple(task for task in running if not facts.is_final(task)),

@@ -10,10 +10,13 @@ from resultsfw.errors import InputError, NotFoundError
 from resultsfw.tekton.api.inherited import inherited_metadata
 from resultsfw.tekton.api.kinds import PIPELINE_LABEL, PIPELINERUNS, PIPELINES
 from resultsfw.tekton.api.names import container_name
+from resultsfw.tekton.api.policies import DEFAULT_COMBINATIONS
 from resultsfw.tekton.api.refusals import USER_ERROR, RefusedRun
 from resultsfw.tekton.pipelinerun import reasons
 from resultsfw.tekton.pipelinerun.children import is_custom
 from resultsfw.tekton.pipelinerun.dag import CycleError, Graph, graph_of
+from resultsfw.tekton.pipelinerun.matrix import MatrixError, is_matrixed, refuse_combinations
+from resultsfw.tekton.pipelinerun.matrix_values import substitute_matrix
 from resultsfw.tekton.pipelinerun.models import validate_pipeline_document, validate_pipelinerun_document
 from resultsfw.tekton.pipelinerun.validate_pipeline import SECTIONS, pipeline_errors, tasks_of
 from resultsfw.tekton.pipelinerun.variables import PipelineNames, bound_workspaces
@@ -38,7 +41,19 @@ __all__ = [
 
 _MOST_ENTRIES: Final = 32
 """Entries of ``taskRunSpecs`` for one Task. Tekton merges any number, one over the other."""
-_TASK_FIELDS: Final = ("displayName", "taskRef", "pipelineRef", "when", "params", "workspaces", "onError")
+_TASK_FIELDS: Final = (
+    "displayName",
+    "taskRef",
+    "pipelineRef",
+    "when",
+    "params",
+    "matrix",
+    "workspaces",
+    "onError",
+)
+
+_OWN_FIELDS: Final = ("params", "matrix")
+"""Fields in which a whole array or object may stand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +83,7 @@ class Plan:
         name: Of the Pipeline.
         names: What variables stand for.
         workspaces: What the run binds, by name, with all put in that is known before any Task has run.
+        max_combinations: Of one matrix.
     """
 
     spec: Object
@@ -75,6 +91,7 @@ class Plan:
     name: str
     names: PipelineNames
     workspaces: Mapping[str, Object]
+    max_combinations: int = DEFAULT_COMBINATIONS
 
 
 def read_pipeline(pipelinerun: Object, cluster: Cluster, patience: Patience | None = None) -> PipelineSource:
@@ -172,8 +189,16 @@ def _invalid(of: str, why: str) -> RefusedRun:
     )
 
 
-def make_plan(pipelinerun: Object, spec: Object, name: str) -> Plan:
+def make_plan(
+    pipelinerun: Object, spec: Object, name: str, *, max_combinations: int = DEFAULT_COMBINATIONS
+) -> Plan:
     """Return the spec with parameters and context put in, and the order of its Tasks.
+
+    Args:
+        pipelinerun: The run.
+        spec: Of its Pipeline, as written.
+        name: Of the Pipeline.
+        max_combinations: Of one matrix.
 
     Raises:
         RefusedRun: It cannot be run; with Tekton's reason.
@@ -199,13 +224,26 @@ def make_plan(pipelinerun: Object, spec: Object, name: str) -> Plan:
                     _task(task, names, budget, f"spec.{section}[{index}]")
                     for index, task in enumerate(escape_protection(spec[section]))
                 ]
-        return Plan(whole, graph, name, names, bound_workspaces(pipelinerun, names))
+        _refuse_matrices(whole, max_combinations, of)
+        workspaces = bound_workspaces(pipelinerun, names)
+        return Plan(whole, graph, name, names, workspaces, max_combinations)
     except ParamError as error:
         raise RefusedRun(
             reasons.INVALID, f"{USER_ERROR}Failed to apply parameters to Pipeline {of}: {error.message}"
         ) from error
     except TooLargeError as error:
         raise RefusedRun(reasons.TOO_LARGE, f"{USER_ERROR}Pipeline {of}: {error.message}") from error
+
+
+def _refuse_matrices(spec: Object, limit: int, of: str) -> None:
+    """Refuse a matrix of too many combinations, as far as they are known before any Task has run."""
+    for section in SECTIONS:
+        for index, task in enumerate(spec.get(section) or ()):
+            if is_matrixed(task):
+                try:
+                    refuse_combinations(task["matrix"], limit)
+                except MatrixError as error:
+                    raise _invalid(of, f"{error.message}: {section}[{index}].matrix") from error
 
 
 def _task(task: Object, names: PipelineNames, budget: Budget, at: str) -> Object:
@@ -216,6 +254,10 @@ def _task(task: Object, names: PipelineNames, budget: Budget, at: str) -> Object
         # Tekton lets a Pipeline's parameters through to embedded Tasks that are not given their own.
         inner = Expansion(names.inner(task), budget)
     changed = substitute_task(task, known, at, fields=_TASK_FIELDS, inner=inner)
+    if is_matrixed(task) and task.get("displayName"):
+        # Its params are those of each combination (`resultsfw.tekton.pipelinerun.display_names`).
+        contexts = Expansion(first_of(names.later.get, retries.get), budget)
+        changed["displayName"] = contexts.text(task["displayName"], f"{at}.displayName")
     if inner is not None and (declared := task["taskSpec"].get("params")):
         own = {param["name"] for param in declared}
         defaults = Expansion(names.inner(task, besides=own), budget)
@@ -251,9 +293,11 @@ def substitute_task(
         TooLargeError: It would be larger than one object can be.
     """
     changed = {
-        key: known.tree(value, f"{at}.{key}") if key in fields and key != "params" else value
+        key: known.tree(value, f"{at}.{key}") if key in fields and key not in _OWN_FIELDS else value
         for key, value in task.items()
     }
+    if is_matrixed(task):
+        changed["matrix"] = substitute_matrix(task["matrix"], f"{at}.matrix", known, passing)
     if given := task.get("params"):
         changed["params"] = [
             {**param, "value": _expand(param.get("value"), f"{at}.params[{param['name']}]", known, passing)}

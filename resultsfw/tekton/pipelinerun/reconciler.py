@@ -2,7 +2,7 @@
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final, assert_never
@@ -22,10 +22,8 @@ from resultsfw.tekton.pipelinerun.child_statuses import children_of
 from resultsfw.tekton.pipelinerun.children import (
     Children,
     cancel_patch,
-    combinations_of,
     kind_of,
     kind_of_reference,
-    names_of,
     running_of,
 )
 from resultsfw.tekton.pipelinerun.decision import (
@@ -251,14 +249,7 @@ class PipelineReconciler:
 
         Some may have been created just now, or before a crash: the status does not name them.
         """
-        run = known.pipelinerun["metadata"]["name"]
-        found: dict[str, Kind] = {}
-        for _, task in tasks_of(known.plan.spec) if known.plan is not None else ():
-            names = names_of(run, task["name"], len(combinations_of(task)))
-            found |= dict.fromkeys(names, kind_of(task))
-        for child in children_of(known.pipelinerun.get("status") or {}):
-            found[child["name"]] = kind_of_reference(child)
-        self._cancel_found(known.pipelinerun, found, failure.child_message)
+        self._cancel_found(known, failure.child_message)
         status: Object = {
             "completionTime": format_time(known.now),
             "conditions": [condition("False", failure.reason, failure.message, known.now)],
@@ -313,17 +304,26 @@ class PipelineReconciler:
                 self._cancel(known.pipelinerun, kind, child["metadata"]["name"], patch)
         return replace(known, cancelled=known.cancelled | set(tasks))
 
-    def _cancel_found(self, pipelinerun: Object, children: Mapping[str, Kind], message: str) -> None:
-        """Cancel children, by name and kind, where they are there and have not ended."""
-        namespace = pipelinerun["metadata"].get("namespace", "")
-        running: list[tuple[Kind, str]] = []
-        for name, kind in children.items():
+    def _cancel_found(self, known: Known, message: str) -> None:
+        """Cancel the children that are there and have not ended."""
+        namespace = known.pipelinerun["metadata"].get("namespace", "")
+        running: dict[str, Kind] = {}
+        for kind, names in self._possible_children(known):
             with contextlib.suppress(NotFoundError):
-                child = self._cluster.get(kind, namespace, name)
-                if owns(pipelinerun, child) and running_of((child,)):
-                    running.append((kind, name))
-        for kind, name in running:
-            self._cancel(pipelinerun, kind, name, cancel_patch(kind, message))
+                for name in names:
+                    child = self._cluster.get(kind, namespace, name)
+                    if owns(known.pipelinerun, child) and running_of((child,)):
+                        running[name] = kind
+        for name, kind in running.items():
+            self._cancel(known.pipelinerun, kind, name, cancel_patch(kind, message))
+
+    def _possible_children(self, known: Known) -> Iterator[tuple[Kind, Iterable[str]]]:
+        """Yield kinds and names of children; where a name is missing, so are those behind it."""
+        for child in children_of(known.pipelinerun.get("status") or {}):
+            yield kind_of_reference(child), (child["name"],)
+        for _, task in tasks_of(known.plan.spec) if known.plan is not None else ():
+            for names in self._observer.possible_names(known, task):
+                yield kind_of(task), names
 
     def _cancel(self, pipelinerun: Object, kind: Kind, name: str, patch: Object) -> None:
         with contextlib.suppress(NotFoundError):

@@ -8,7 +8,8 @@ from typing import Any, Final
 from resultsfw.cluster import Cluster, Object
 from resultsfw.core import ResultsManager
 from resultsfw.errors import BackendError, ClusterError, CorruptError, FlagError, ResultsError
-from resultsfw.references import read_reference
+from resultsfw.limits import OBJECT_CAPACITY, object_size
+from resultsfw.references import read_reference, read_reference_list
 from resultsfw.tekton.pipelinerun.timeouts import Times
 from resultsfw.tekton.spec.expansion import Lookup
 from resultsfw.tekton.spec.param_references import VALUE_BYTES, read_value
@@ -170,6 +171,12 @@ def result_lookup(results: Results, read: ReadValue, *, passing: bool = False) -
             return None
         if is_reference(value) and not passing:
             return read(ref, dict(value), "array" if ref.whole else "string")
+        if isinstance(value, list) and (size := object_size(value)) > OBJECT_CAPACITY:
+            raise ResultUnread(
+                f'needs result "{ref.result}" of task "{ref.task}", whose {len(value)} elements have {size} '
+                f"bytes together, over the limit of {OBJECT_CAPACITY} bytes one object may have: keep them "
+                f"outside (results-from: object-store), or write less"
+            )
         return value
 
     return find
@@ -214,6 +221,17 @@ def value_reader(core: ResultsManager, cluster: Cluster, namespace: str, times: 
 
     def read(ref: ResultRef, value: Object, kind: str) -> Value:
         what = f'needs the value of result "{ref.result}" of task "{ref.task}" in a text'
+        if (elements := _elements(value, what)) is not None:
+            size = sum(_bytes_of(element) for element in elements)
+            if size > VALUE_BYTES:
+                raise ResultUnread(
+                    f"{what}, whose {len(elements)} elements have {size} bytes together, over the limit of "
+                    f"{VALUE_BYTES} bytes one object may have: give each to a combination of a matrix"
+                )
+            found = (
+                element if isinstance(element, str) else read(ref, element, "string") for element in elements
+            )
+            return [element for element in found if isinstance(element, str)]
         try:
             reference = read_reference(value)
             if reference is not None and reference.size <= VALUE_BYTES:
@@ -239,3 +257,15 @@ def value_reader(core: ResultsManager, cluster: Cluster, namespace: str, times: 
         )
 
     return read
+
+
+def _elements(value: Object, what: str) -> list[str | Object] | None:
+    """Return the elements of an array with references; ``None`` if it is one reference."""
+    try:
+        return read_reference_list(value)
+    except CorruptError as error:
+        raise ResultUnread(f"{what}: {error.message}") from error
+
+
+def _bytes_of(element: str | Object) -> int:
+    return len(element.encode()) if isinstance(element, str) else int(element["size"])

@@ -6,6 +6,7 @@ from resultsfw.cluster import Object
 from resultsfw.tekton.pipelinerun import reasons
 from resultsfw.tekton.pipelinerun.children import kind_of
 from resultsfw.tekton.pipelinerun.counts import Counts, count
+from resultsfw.tekton.pipelinerun.display_names import display_names
 from resultsfw.tekton.pipelinerun.facts import Facts
 from resultsfw.tekton.pipelinerun.result_refs import (
     ResultMissing,
@@ -116,11 +117,11 @@ def child_references(facts: Facts) -> list[Object]:
         kind = kind_of(task)
         shared: Object = {"apiVersion": f"{kind.group}/{kind.version}", "kind": kind.kind}
         shown: Object = {"pipelineTaskName": name}
-        if task.get("displayName"):
-            shown["displayName"] = unprotect(task["displayName"])
         if task.get("when"):
             shown["whenExpressions"] = facts.inputs.shown_when(name)
-        references += [{**shared, "name": child["metadata"]["name"], **shown} for child in facts.runs[name]]
+        for child, display_name in zip(facts.runs[name], display_names(facts, name), strict=True):
+            reference = {**shared, "name": child["metadata"]["name"], **shown}
+            references.append({**reference, "displayName": display_name} if display_name else reference)
     return references
 
 

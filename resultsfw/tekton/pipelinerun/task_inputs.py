@@ -1,5 +1,6 @@
 """Put results of other Tasks into what a Pipeline Task is given: texts, params, ``when``, workspaces."""
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,12 +11,14 @@ from resultsfw.limits import OBJECT_BYTES
 from resultsfw.tekton.api.kinds import TASKRUNS
 from resultsfw.tekton.pipelinerun.children import kind_of
 from resultsfw.tekton.pipelinerun.dag import REFERRING
+from resultsfw.tekton.pipelinerun.matrix_values import substitute_matrix
 from resultsfw.tekton.pipelinerun.pipeline_spec import substitute_task
 from resultsfw.tekton.pipelinerun.result_refs import (
     ReadValue,
     Results,
     ResultUnread,
     protected_lookup,
+    read_nothing,
     result_lookup,
 )
 from resultsfw.tekton.spec.expansion import Budget, Expansion, Lookup, TooLargeError, first_of
@@ -40,6 +43,7 @@ class TaskInputs:
         results: Of the Tasks that have ended.
         read_value: Reads the value of a result by reference where it is needed: in a text, as a part.
         states: How the Tasks before ``finally`` ended, which those of ``finally`` may ask.
+        lengths: How many combinations and results the matrices of Tasks have.
     """
 
     tasks: Mapping[str, tuple[str, Object]]
@@ -47,6 +51,7 @@ class TaskInputs:
     results: Results
     read_value: ReadValue
     states: Lookup
+    lengths: Lookup = lambda _: None
 
     def when_allows(self, name: str) -> bool:
         """Return whether a Task's ``when`` lets it run; one whose values cannot be read is invalid later."""
@@ -66,6 +71,15 @@ class TaskInputs:
             expressions = unprotect(self._when(name))
         return [{key: _truncate(value) for key, value in expression.items()} for expression in expressions]
 
+    def shown_text(self, name: str, text: str) -> str:
+        """Return a text of a Task for people, with results in it that can be had without a request."""
+        if "$(" not in text:
+            return text
+        lookup = first_of(result_lookup(self.results, read_nothing), self.lengths)
+        with contextlib.suppress(ResultUnread, TooLargeError):  # else it is shown as it is written
+            text = Expansion(lookup, Budget()).text(text, f"{name}.displayName")
+        return str(_truncate(unprotect(text)))
+
     def task(self, name: str) -> Object:
         """Return a Task's spec with all results in it that it names and that are there.
 
@@ -78,11 +92,20 @@ class TaskInputs:
         """
         _, task = self.tasks[name]
         known = Expansion(self._lookup(name), budget := Budget(_GIVEN_BYTES))
-        passing = None
-        if kind_of(task) == TASKRUNS:  # other kinds of children do not follow references
-            lookup = result_lookup(self.results, self.read_value, passing=True)
-            passing = Expansion(protected_lookup(lookup), budget)
+        passing = self._passing(task, budget)
         return substitute_task(task, known, name, fields=REFERRING, inner=known, passing=passing)
+
+    def matrix(self, name: str) -> Object:
+        """Return a Task's matrix with all results in it that it names and that are there; as `task` does.
+
+        Raises:
+            ResultUnread: As `task`.
+            TooLargeError: As `task`.
+        """
+        budget = Budget(_GIVEN_BYTES)
+        _, task = self.tasks[name]
+        known, passing = Expansion(self._lookup(name), budget), self._passing(task, budget)
+        return substitute_matrix(task["matrix"], f"{name}.matrix", known, passing)
 
     def workspaces(self, name: str) -> dict[str, Object]:
         """Return what the run binds, by name, with the results in it that are there when a Task is created.
@@ -103,6 +126,13 @@ class TaskInputs:
         }
         return {**self.bound, **with_results}
 
+    def _passing(self, task: Object, budget: Budget) -> Expansion | None:
+        """Return what a parameter may be as a whole: also a reference, which is handed on."""
+        if kind_of(task) != TASKRUNS:
+            return None  # other kinds of children do not follow references
+        lookup = result_lookup(self.results, self.read_value, passing=True)
+        return Expansion(protected_lookup(lookup), budget)
+
     @cached_property
     def _with_variables(self) -> list[str]:
         """The bindings in which results are still to be put."""
@@ -111,7 +141,9 @@ class TaskInputs:
     def _lookup(self, name: str) -> Lookup:
         """Return what a Task may name: results, and in ``finally`` how the others ended."""
         results = protected_lookup(result_lookup(self.results, self.read_value))
-        return first_of(results, self.states) if self.tasks[name][0] == "finally" else results
+        if self.tasks[name][0] == "finally":
+            return first_of(results, self.lengths, self.states)
+        return first_of(results, self.lengths)
 
     def _replaced_when(self, name: str) -> list[Object]:
         """Return a Task's ``when`` with results put in, as it is compared.

@@ -28,8 +28,7 @@ def build_taskrun(child: NewChild) -> Object:
         ResultUnread: The value of a result by reference is needed, and cannot be had.
         TooLargeError: Its texts would be larger than one object can be.
     """
-    facts, own = child.facts, child.own
-    task = facts.inputs.task(child.task)
+    facts, own, task = child.facts, child.own, child.spec
     inner = task.get("taskSpec")
     described: Object = (inner or {}).get("metadata") or {}
     texts = Expansion(facts.plan.names.inner(task), Budget())
@@ -41,8 +40,8 @@ def build_taskrun(child: NewChild) -> Object:
         "stepSpecs": own.get("stepSpecs") or None,
         "sidecarSpecs": own.get("sidecarSpecs") or None,
         "computeResources": own.get("computeResources") or None,
-        "timeout": child_timeout(child, task),
-        "workspaces": child_workspaces(child, task) or None,
+        "timeout": child_timeout(child),
+        "workspaces": child_workspaces(child) or None,
         "managedBy": child.pipelinerun["spec"].get("managedBy"),
         "taskRef": child_reference(task.get("taskRef")),
     }

@@ -1,13 +1,14 @@
 """Read the results of a run's children, each child as a whole only when one of its results is named."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Protocol
 
 from resultsfw.cluster import Object
 from resultsfw.errors import ConflictError, NotFoundError
 from resultsfw.tekton.api.conditions import is_done
 from resultsfw.tekton.pipelinerun.children import Children
+from resultsfw.tekton.pipelinerun.matrix_results import aggregate_results
 from resultsfw.types import Value
 
 __all__ = ["TaskRunReader", "TaskRunResults", "WholeTaskRuns", "results_of"]
@@ -23,26 +24,42 @@ class TaskRunResults(Mapping[str, Mapping[str, Value]]):
     """Results by Pipeline Task and name.
 
     Args:
-        runs: Children of Pipeline Tasks that have ended, by Pipeline Task.
+        runs: Children of Pipeline Tasks, by Pipeline Task.
         read_whole: Returns one of them with its results, which the cache may have left out.
+        has_ended: Says whether a Pipeline Task has ended; others have no results yet.
+        matrixed: Pipeline Tasks with a matrix: their results are arrays of those of their children.
     """
 
-    def __init__(self, runs: Mapping[str, Children], read_whole: Callable[[Object], Object]) -> None:
+    def __init__(
+        self,
+        runs: Mapping[str, Children],
+        read_whole: Callable[[Object], Object],
+        has_ended: Callable[[str], bool],
+        matrixed: Collection[str] = (),
+    ) -> None:
         self._runs = runs
         self._read_whole = read_whole
+        self._has_ended = has_ended
+        self._matrixed = matrixed
         self._known: dict[str, dict[str, Value]] = {}
 
     def __getitem__(self, name: str) -> dict[str, Value]:
         if name not in self._known:
-            (child,) = self._runs[name]
-            self._known[name] = results_of(self._read_whole(child))
+            if not self._has_ended(name):
+                raise KeyError(name)
+            children = self._runs[name]
+            results = {child["metadata"]["name"]: results_of(self._read_whole(child)) for child in children}
+            if name in self._matrixed:
+                self._known[name] = aggregate_results(results)
+            else:
+                (self._known[name],) = results.values()
         return self._known[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._runs)
+        return filter(self._has_ended, self._runs)
 
     def __len__(self) -> int:
-        return len(self._runs)
+        return sum(1 for _ in self)
 
 
 class TaskRunReader(Protocol):

@@ -6,6 +6,8 @@ from functools import cache
 from typing import Final
 
 from resultsfw.cluster import Object
+from resultsfw.tekton.pipelinerun.matrix import is_matrixed, matrix_params
+from resultsfw.tekton.pipelinerun.matrix_results import parse_length
 from resultsfw.tekton.pipelinerun.pipeline_spec import Plan
 from resultsfw.tekton.pipelinerun.result_refs import parse_reference
 from resultsfw.tekton.pipelinerun.validate_pipeline import tasks_of
@@ -20,7 +22,7 @@ __all__ = ["unreplaced_in"]
 _PARTS: Final = ("path", "claim", "volume", "bound")
 """What a Task may ask of a workspace."""
 
-_FIELDS: Final = ("displayName", "taskRef", "when", "workspaces", "onError")
+_FIELDS: Final = ("taskRef", "when", "workspaces", "onError")
 
 
 def unreplaced_in(
@@ -51,11 +53,19 @@ def unreplaced_in(
     if not suggest or len(known) > SUGGEST_FROM:
         known = []
     tasks = {task["name"] for section, task in tasks_of(plan.spec) if section == "tasks"}
+    matrixed = {task["name"] for _, task in tasks_of(plan.spec) if is_matrixed(task)}
     counts = dict.fromkeys(("tasks", "finally"), -1)
 
     def is_result(variable: str) -> bool:
         ref = parse_reference(variable)
-        return ref is not None and ref.result in declared.get(ref.task, ())
+        if ref is not None:
+            return ref.result in declared.get(ref.task, ())
+        length = parse_length(variable)
+        return (
+            length is not None
+            and length.task in matrixed
+            and (not length.result or length.result in declared.get(length.task, ()))
+        )
 
     def is_result_or_state(variable: str) -> bool:
         return is_result(variable) or _is_state(variable, tasks)
@@ -69,9 +79,22 @@ def unreplaced_in(
         later = is_result_or_state if section == "finally" else is_result
         for field in _FIELDS:
             yield from unreplaced(task.get(field), f"{at}.{field}", known, later)
+        yield from _in_its_name(task, at, known, later)
         yield from _in_its_task(
             task, at, specs[task["name"]], bound=plan.workspaces, known=known, later=later
         )
+
+
+def _in_its_name(
+    task: Object, at: str, known: Collection[str], later: Callable[[str], bool]
+) -> Iterator[Unreplaced]:
+    """Yield those in the name that a child is shown under, into which the child's own params are put."""
+    own = {f"params.{param['name']}" for param in _given(task)}
+
+    def is_known(variable: str) -> bool:
+        return variable in own or later(variable)
+
+    yield from unreplaced(task.get("displayName"), f"{at}.displayName", known, is_known)
 
 
 def _in_its_task(
@@ -84,18 +107,19 @@ def _in_its_task(
     later: Callable[[str], bool],
 ) -> Iterator[Unreplaced]:
     """Yield those in what a Task is given and in an embedded Task's text: a TaskRun knows more names."""
+    combined = list(matrix_params(task.get("matrix")))  # each combination has one text of an array
     propagated = (usage for usage in propagated_workspaces(task) if usage["name"] in bound)
     usages = (*(task.get("workspaces") or ()), *propagated)
     taskrun: Object = {
         "metadata": {"name": "", "annotations": {LITERAL_ANNOTATION: ""}},
         "spec": {
-            "params": task.get("params"),
+            "params": [*(task.get("params") or ()), *({**param, "value": ""} for param in combined)],
             "workspaces": [{"name": usage["name"], "emptyDir": {}} for usage in usages],
             "taskSpec": task.get("taskSpec"),
         },
     }
     substitution = cache(lambda: Substitution(spec, taskrun))  # takes time, and few texts need it
-    results = {param["name"] for param in task.get("params") or () if any(variables_in(param.get("value")))}
+    results = {param["name"] for param in _given(task) if any(variables_in(param.get("value")))}
 
     def inside_later(variable: str) -> bool:
         # What a result is, text or array, is known when it is there.
@@ -104,7 +128,7 @@ def _in_its_task(
             name is not None and (name.base in results or name.base.partition(".")[0] in results)
         )
 
-    for param in task.get("params") or ():
+    for param in _given(task):
         for found in unreplaced(
             param.get("value"),
             f"{at}.params[{param['name']}]",
@@ -119,6 +143,11 @@ def _in_its_task(
             inside = list(dict.fromkeys([*known, *substitution().known_names(), *nameable])) if known else []
             field = f"{at}.taskSpec.{found.field}"
             yield Unreplaced(found.variable, field, found.nearest or nearest(found.variable, inside))
+
+
+def _given(task: Object) -> list[Object]:
+    """Return the params of a Pipeline Task, with those of its matrix."""
+    return [*(task.get("params") or ()), *matrix_params(task.get("matrix"))]
 
 
 def _is_state(variable: str, tasks: Collection[str]) -> bool:

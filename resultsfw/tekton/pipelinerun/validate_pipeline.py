@@ -5,6 +5,7 @@ from typing import Final
 
 from resultsfw.cluster import Object
 from resultsfw.tekton.pipelinerun.result_refs import result_refs
+from resultsfw.tekton.pipelinerun.validate_matrix import matrix_errors
 
 __all__ = ["SECTIONS", "pipeline_errors", "tasks_of"]
 
@@ -38,3 +39,4 @@ def pipeline_errors(spec: Object) -> Iterator[str]:
                 f"invalid value: no runAfter allowed under spec.finally, final task {task['name']} has "
                 f"runAfter specified: finally[{index}]"
             )
+    yield from matrix_errors(spec)

@@ -7,10 +7,12 @@ from resultsfw.cluster import Cluster, Object
 from resultsfw.tekton.api.refusals import USER_ERROR, RefusedRun
 from resultsfw.tekton.pipelinerun import reasons
 from resultsfw.tekton.pipelinerun.dag import refs_of
+from resultsfw.tekton.pipelinerun.matrix import matrix_params
 from resultsfw.tekton.pipelinerun.pipeline_spec import Plan
 from resultsfw.tekton.pipelinerun.referred_tasks import read_tasks
 from resultsfw.tekton.pipelinerun.result_refs import ResultRef, result_refs
 from resultsfw.tekton.pipelinerun.unreplaced import unreplaced_in
+from resultsfw.tekton.pipelinerun.validate_matrix import untexted_results
 from resultsfw.tekton.pipelinerun.validate_pipeline import tasks_of
 from resultsfw.tekton.resolution.requests import Patience
 from resultsfw.tekton.spec.expansion import TooLargeError
@@ -48,8 +50,12 @@ def refuse_references(
         id(spec): frozenset(result["name"] for result in spec.get("results") or ()) for spec in specs.values()
     }
     declared = {name: results[id(spec)] for name, spec in specs.items()}
+    untexted = {
+        task["name"]: untexted_results(task, specs.get(task["name"], {})) for _, task in tasks_of(plan.spec)
+    }
     for _, task in tasks_of(plan.spec):
         for ref in refs_of(task):
+            _refuse_untexted(ref, untexted, f"{namespace}/{plan.name}")
             if why := _wrong(ref, declared):
                 raise RefusedRun(
                     reasons.INVALID_RESULT_REFERENCE,
@@ -57,6 +63,7 @@ def refuse_references(
                 )
     for result in plan.spec.get("results") or ():
         for ref in result_refs(result.get("value")):
+            _refuse_untexted(ref, untexted, f"{namespace}/{plan.name}")
             if why := _wrong(ref, declared):
                 raise RefusedRun(
                     reasons.INVALID_PIPELINE_RESULT,
@@ -68,6 +75,18 @@ def refuse_references(
         raise RefusedRun(
             reasons.INVALID,
             f"{USER_ERROR}Pipeline {namespace}/{plan.name} can't be Run; it has an invalid spec: {why}",
+        )
+
+
+def _refuse_untexted(ref: ResultRef, untexted: Mapping[str, Mapping[str, str]], pipeline: str) -> None:
+    """Refuse a result of a matrix that is no text: an array of arrays is nothing that a Task can be given."""
+    kind = untexted.get(ref.task, {}).get(ref.result)
+    if kind is not None:
+        raise RefusedRun(
+            reasons.INVALID,
+            f"{USER_ERROR}Pipeline {pipeline} can't be Run; it has an invalid spec: invalid value: Matrixed "
+            f"PipelineTasks emitting results must have an underlying type string, but result {ref.result} "
+            f"has type {kind} in pipelineTask {ref.task}",
         )
 
 
@@ -89,7 +108,9 @@ def _specs(
                 f"{_MOST_PARTS}; a Task counts each time it is used",
             )
         # A reference to a whole result is a text until there is one.
-        given = {"spec": {"params": task.get("params"), "taskRef": task.get("taskRef")}, "metadata": {}}
+        combined = [{**param, "value": ""} for param in matrix_params(task.get("matrix"))]
+        params = [*(task.get("params") or ()), *combined]
+        given = {"spec": {"params": params, "taskRef": task.get("taskRef")}, "metadata": {}}
         if why := wrong_params(given, spec).removeprefix(USER_ERROR):
             raise RefusedRun(
                 reasons.INVALID,

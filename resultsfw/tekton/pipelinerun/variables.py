@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final
 
 from resultsfw.cluster import Object
+from resultsfw.tekton.pipelinerun.matrix import matrix_params
 from resultsfw.tekton.spec.expansion import Budget, Expansion, Lookup, first_of
 from resultsfw.tekton.spec.params import Params, param_value, parse_name
 from resultsfw.tekton.spec.variables import escape_protection, find_prefixed, texts_in
@@ -74,6 +75,7 @@ class PipelineNames:
             besides: Names that are its own, too: in its defaults, those it declares.
         """
         own: dict[str, Value] = dict.fromkeys(besides, "")
+        own |= dict.fromkeys((param["name"] for param in matrix_params(task.get("matrix"))), "")
         own |= {param["name"]: param_value(param.get("value")) for param in task.get("params") or ()}
         usages = {usage["name"] for usage in task.get("workspaces") or ()}
 

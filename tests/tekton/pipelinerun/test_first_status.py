@@ -147,7 +147,7 @@ def test_a_cancelled_run_whose_pipeline_is_not_there_is_cancelled():
 
 
 def test_a_run_that_a_fault_of_the_program_blocks_ends_at_its_timeout(monkeypatch):
-    def broken(*_arguments: Any) -> None:
+    def broken(*_arguments: Any, **_options: Any) -> None:
         raise ZeroDivisionError
 
     monkeypatch.setattr(observer, "make_plan", broken)

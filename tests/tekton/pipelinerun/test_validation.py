@@ -26,7 +26,6 @@ def when_list(**fields):
             "PipelineValidationFailed",
             "non-empty values",
         ),
-        ({"tasks": [pipeline_task("a", matrix={})]}, "PipelineValidationFailed", "matrix"),
         ({"tasks": []}, "PipelineValidationFailed", "expected at least one, got none"),
         (
             {"tasks": [], "last": [pipeline_task("z")]},

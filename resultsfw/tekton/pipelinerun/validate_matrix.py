@@ -1,0 +1,80 @@
+"""Validate the matrices of a Pipeline, and how their results are named, in Tekton's words."""
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from resultsfw.cluster import Object
+from resultsfw.tekton.pipelinerun.matrix import is_matrixed, matrix_params
+from resultsfw.tekton.pipelinerun.result_refs import result_refs
+
+__all__ = ["matrix_errors", "untexted_results"]
+
+_NOT_NAMING: Final = ("name", "runAfter", "retries", "timeout", "onError", "description")
+
+
+def matrix_errors(spec: Object) -> Iterator[str]:
+    """Yield what is wrong with the matrices of a Pipeline as it is written."""
+    sections = {section: spec.get(section) or () for section in ("tasks", "finally")}
+    for section, listed in sections.items():
+        for index, task in enumerate(listed):
+            if is_matrixed(task):
+                yield from _own_errors(task, f"{section}[{index}]")
+    matrixed = {task["name"] for listed in sections.values() for task in listed if is_matrixed(task)}
+    if not matrixed:
+        return
+    for section, listed in sections.items():
+        for index, task in enumerate(listed):
+            texts = [value for key, value in task.items() if key not in _NOT_NAMING]
+            yield from _naming_errors(texts, f"{section}[{index}]", matrixed)
+    for index, result in enumerate(spec.get("results") or ()):
+        yield from _naming_errors([result.get("value")], f"results[{index}].value", matrixed)
+
+
+def untexted_results(task: Object, spec: Object) -> dict[str, str]:
+    """Return the results of a matrix's Task that are no texts, with their types: nobody can be given them.
+
+    Args:
+        task: The Pipeline Task.
+        spec: Of its Task.
+    """
+    if not is_matrixed(task):
+        return {}
+    typed = {result["name"]: _type_of(result) for result in spec.get("results") or ()}
+    return {name: kind for name, kind in typed.items() if kind != "string"}
+
+
+def _own_errors(task: Object, path: str) -> Iterator[str]:
+    """Yield params of a matrix that are given twice."""
+    matrix = task["matrix"]
+    yield from _repeated(matrix.get("params") or (), f"{path}.matrix.params")
+    for index, include in enumerate(matrix.get("include") or ()):
+        yield from _repeated(include.get("params") or (), f"{path}.matrix.include[{index}].params")
+    combined = {param["name"] for param in matrix_params(matrix)}
+    for param in task.get("params") or ():
+        if (name := param["name"]) in combined:
+            yield f"expected exactly one, got both: {path}.matrix[{name}], {path}.params[{name}]"
+
+
+def _repeated(params: Sequence[Object], path: str) -> Iterator[str]:
+    seen: set[str] = set()
+    for index, param in enumerate(params):
+        if (name := param["name"]) in seen:
+            yield (
+                f'parameter names must be unique, the parameter "{name}" is also defined at: '
+                f"{path}[{index}].name"
+            )
+        seen.add(name)
+
+
+def _naming_errors(texts: list[object], path: str, matrixed: set[str]) -> Iterator[str]:
+    """Yield results of a matrix that are named singly."""
+    for ref in result_refs(texts):
+        if ref.task in matrixed and not ref.whole:
+            yield (
+                f"A matrixed pipelineTask can only be consumed in aggregate using [*] notation, but is "
+                f"currently set to {ref.section}.{ref.task}.results.{ref.result}: {path}"
+            )
+
+
+def _type_of(result: Object) -> str:
+    return str(result.get("type") or ("object" if result.get("properties") else "string"))
