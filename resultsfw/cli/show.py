@@ -17,7 +17,7 @@ from resultsfw.cli.advice import Advice, without_hints
 from resultsfw.cluster import Object
 from resultsfw.documents import means_itself
 from resultsfw.errors import CorruptError
-from resultsfw.references import read_reference
+from resultsfw.references import read_reference, read_reference_list
 from resultsfw.types import CollectionOutcome, Reference
 
 __all__ = [
@@ -267,6 +267,8 @@ def _read(value: Any) -> Any:
     if isinstance(value, Reference):
         return value
     try:
+        if (elements := read_reference_list(value)) is not None:  # of a matrix, aggregated
+            return [_text(read_reference(element) or element) for element in elements]
         return read_reference(value) or value
     except CorruptError:
         return value

@@ -1,7 +1,8 @@
 """Parameters that are references to results: read where the Task needs their value, else placed as files."""
 
+import contextlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -9,7 +10,7 @@ from resultsfw.cluster import Cluster, Object
 from resultsfw.core import ResultsManager
 from resultsfw.errors import BackendError, ClusterError, CorruptError
 from resultsfw.limits import OBJECT_CAPACITY
-from resultsfw.references import read_reference
+from resultsfw.references import read_reference, read_reference_list
 from resultsfw.tekton.api.refusals import invalid_value, pod_refused
 from resultsfw.tekton.spec.expansion import Budget, Expansion, TooLargeError
 from resultsfw.tekton.spec.param_files import PARAMS_DIR, is_needed_as_file, named_param_files
@@ -74,7 +75,14 @@ def resolve_references(
     files: dict[str, Reference] = {}
     for param in params:
         name = param["name"]
-        try:
+        with _refusing(taskrun, name):
+            elements = read_reference_list(param.get("value"))
+            if elements is not None:
+                size = sum(map(_bytes_of, elements))
+                if name in named_values or is_needed_as_file(name, size, named):
+                    _refuse_large_array(taskrun, name, len(elements), size)
+                    values[name] = _read_elements(core, cluster, elements, namespace=namespace)
+                continue
             reference = read_reference(param.get("value"))
             if reference is None:
                 continue
@@ -88,17 +96,24 @@ def resolve_references(
                 _refuse_large(taskrun, name, reference, can_place_files=can_place_files)
                 kind = types.get(name, "string")
                 values[name] = read_value(core, cluster, reference, kind, namespace=namespace)
-        except (BackendError, CorruptError) as error:
-            raise pod_refused(taskrun, f'its parameter "{name}": {error.message}') from error
-        except ClusterError as error:
-            if error.retryable:
-                raise
-            raise pod_refused(taskrun, f'its parameter "{name}": {error.message}') from error
     if values:
         taskrun = with_values(taskrun, values)
         refuse_values(taskrun, task_spec)
         task_spec = _with_values(taskrun, task_spec, values)
     return ResolvedReferences(taskrun, unprotect(task_spec), files)
+
+
+@contextlib.contextmanager
+def _refusing(taskrun: Object, name: str) -> Iterator[None]:
+    """Refuse a run of whose parameter a value cannot be had; errors that may pass are raised as they are."""
+    try:
+        yield
+    except (BackendError, CorruptError) as error:
+        raise pod_refused(taskrun, f'its parameter "{name}": {error.message}') from error
+    except ClusterError as error:
+        if error.retryable:
+            raise
+        raise pod_refused(taskrun, f'its parameter "{name}": {error.message}') from error
 
 
 def _with_values(taskrun: Object, task_spec: Object, values: Mapping[str, Value]) -> Object:
@@ -153,6 +168,37 @@ def read_value(
     if not isinstance(value, wanted) or not all(isinstance(element, str) for element in elements):
         raise CorruptError(f"the {len(content)} bytes are no {kind} of strings")
     return value
+
+
+def _read_elements(
+    core: ResultsManager, cluster: Cluster, elements: Sequence[str | Object], *, namespace: str
+) -> list[str]:
+    """Return the texts of an array with references."""
+    texts: list[str] = []
+    for element in elements:
+        reference = read_reference(element)
+        value = (
+            element
+            if reference is None
+            else read_value(core, cluster, reference, "string", namespace=namespace)
+        )
+        texts.append(str(value))
+    return texts
+
+
+def _bytes_of(element: str | Object) -> int:
+    return len(element.encode()) if isinstance(element, str) else int(element["size"])
+
+
+def _refuse_large_array(taskrun: Object, name: str, count: int, size: int) -> None:
+    """Refuse an array that no pod could hold, before any of it is read."""
+    if size > VALUE_BYTES:
+        raise pod_refused(
+            taskrun,
+            f'its parameter "{name}" has {count} elements with {size} bytes together by reference, over the '
+            f"limit of {VALUE_BYTES} bytes of the pod they would be put into: take each in a combination of "
+            f"a matrix",
+        )
 
 
 def _refuse_large(taskrun: Object, name: str, reference: Reference, *, can_place_files: bool) -> None:

@@ -57,6 +57,8 @@ MODELS = {
     "PipelineTask": pipelines.PipelineTask,
     "EmbeddedTask": pipelines.EmbeddedTask,
     "PipelineWhen": pipelines.PipelineWhen,
+    "Matrix": pipelines.Matrix,
+    "IncludeParams": pipelines.IncludeParams,
     "PipelineWorkspaceDeclaration": pipelines.PipelineWorkspace,
     "WorkspacePipelineTaskBinding": pipelines.TaskWorkspace,
     "PipelineResult": pipelines.PipelineResult,
