@@ -31,7 +31,8 @@ from resultsfw.controller.pipelineruns import (
     PipelineRunEvents,
     PipelineRunIndex,
 )
-from resultsfw.controller.requests import RequestQueue
+from resultsfw.controller.requests import Request, RequestQueue
+from resultsfw.controller.resolution_requests import AnswerEvents, RequestNotingCluster, trim_request
 from resultsfw.controller.taskruns import TaskRunController, TaskRunEvents, TaskRunIndex
 from resultsfw.controller.watchdog import Watchdog
 from resultsfw.controller.write_tracker import WriteTracker
@@ -39,8 +40,9 @@ from resultsfw.core import ResultsManager
 from resultsfw.kube import CachedCluster, Connection, KubeCluster, Reflector
 from resultsfw.registry.cache import CommandCache
 from resultsfw.registry.lookups import LookupPool, look_up_images
-from resultsfw.tekton.api.kinds import PIPELINERUNS, TASKRUNS
+from resultsfw.tekton.api.kinds import PIPELINERUNS, RESOLUTION_REQUESTS, TASKRUNS
 from resultsfw.tekton.pipelinerun.reconciler import PipelineReconciler
+from resultsfw.tekton.resolution.requests import ASKED_LABEL
 from resultsfw.tekton.taskrun.reconciler import Reconciler
 from resultsfw.tekton.taskrun.requeue import Timing
 from resultsfw.tekton.taskrun.settings import Settings
@@ -159,15 +161,32 @@ def assemble(
         is_foreign=selector.rules_out,
     )
 
+    # Answers of Tekton's resolvers: watched from the first one on, and no start waits for them.
+    answers = AnswerEvents(
+        {
+            TASKRUNS.kind: _enqueue_selected(taskrun_index, taskrun_queue),
+            PIPELINERUNS.kind: _enqueue_unfinished(pipelinerun_index, pipelinerun_queue),
+        }
+    )
+    resolution_requests = Reflector(
+        connection,
+        RESOLUTION_REQUESTS,
+        label_selector=ASKED_LABEL,
+        on_change=answers.on_request,
+        on_restart=lambda *_: restarted.labels("resolutionrequests").inc(),
+        transform=trim_request,
+    )
+    asking = RequestNotingCluster(cluster, resolution_requests.start)
+
     # The clusters as reconcilers see them: cached, fenced, observed.
     taskrun_cluster = ObservedCluster(
-        FencedCluster(CachedCluster(cluster, {TASKRUNS: taskruns, PODS: pods}), is_leader),
+        FencedCluster(CachedCluster(asking, {TASKRUNS: taskruns, PODS: pods}), is_leader),
         TASKRUNS,
         taskrun_writes,
         taskrun_conditions,
     )
     pipelinerun_cluster = ObservedCluster(
-        FencedCluster(CachedCluster(cluster, {PIPELINERUNS: pipelineruns, TASKRUNS: taskruns}), is_leader),
+        FencedCluster(CachedCluster(asking, {PIPELINERUNS: pipelineruns, TASKRUNS: taskruns}), is_leader),
         PIPELINERUNS,
         pipelinerun_writes,
         pipelinerun_conditions,
@@ -304,6 +323,26 @@ def _when_deleted(*forget: Callable[[str, str], None]) -> OnEvent:
                 call(obj["metadata"].get("namespace", ""), obj["metadata"]["name"])
 
     return on_event
+
+
+def _enqueue_selected(index: TaskRunIndex, queue: RequestQueue) -> Callable[[Request], None]:
+    """Return what enqueues a TaskRun if it is this controller's."""
+
+    def enqueue(request: Request) -> None:
+        if (state := index.get(request)) is not None and state.selected:
+            queue.add(request)
+
+    return enqueue
+
+
+def _enqueue_unfinished(index: PipelineRunIndex, queue: RequestQueue) -> Callable[[Request], None]:
+    """Return what enqueues a PipelineRun if it is this controller's and has not ended."""
+
+    def enqueue(request: Request) -> None:
+        if request in index:
+            queue.add(request)
+
+    return enqueue
 
 
 def _on_configmap(flags: LiveFlags, change: str, configmap: Object) -> None:

@@ -12,6 +12,7 @@ from resultsfw.tekton.api.kinds import (
     CLAIMS,
     PIPELINERUNS,
     PIPELINES,
+    RESOLUTION_REQUESTS,
     SECRETS,
     SERVICE_ACCOUNTS,
     STEP_ACTIONS,
@@ -48,6 +49,10 @@ def controller_permissions(namespace: str, lease_namespace: str | None) -> list[
         ("get", TASKS, "", "", "to read the Task of a taskRef"),
         ("get", STEP_ACTIONS, "", "", "to read the StepAction of a Step's ref"),
         ("get", PIPELINES, "", "", "to read the Pipeline of a pipelineRef"),
+        *(
+            (verb, RESOLUTION_REQUESTS, "", "", "to ask Tekton's resolvers, and to watch their answers")
+            for verb in ("get", "list", "watch", "create")
+        ),
         *((verb, PODS, "", "", "to watch pods") for verb in ("get", "list", "watch")),
         ("create", PODS, "", "", "to run Steps"),
         ("patch", PODS, "", "", "to mark a pod as ready, and to terminate it"),

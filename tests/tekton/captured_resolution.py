@@ -5,6 +5,8 @@ import json
 from functools import cache
 from pathlib import Path
 
+from resultsfw.tekton.resolution.requests import ASKED_LABEL
+
 _FILE = Path(__file__).parents[1] / "data" / "resolution.json.gz"
 
 
@@ -34,4 +36,5 @@ def as_created(run):
 def asked(request):
     """What of a request decides what is fetched, and by whom."""
     metadata = request["metadata"]
-    return metadata["name"], metadata["labels"], request["spec"]
+    labels = {key: value for key, value in metadata["labels"].items() if key != ASKED_LABEL}
+    return metadata["name"], labels, request["spec"]

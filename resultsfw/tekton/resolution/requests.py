@@ -24,6 +24,7 @@ from resultsfw.tekton.resolution.references import Reference
 from resultsfw.tekton.spec.params import param_value
 
 __all__ = [
+    "ASKED_LABEL",
     "POLL_SECONDS",
     "Patience",
     "Requester",
@@ -33,6 +34,9 @@ __all__ = [
     "ref_source_of",
     "request_name",
 ]
+
+ASKED_LABEL: Final = "resultsfw.dev/asked"
+"""On the requests of this project, beside Tekton's: by this a watch leaves those of Tekton's runs out."""
 
 TYPE_LABEL: Final = "resolution.tekton.dev/type"
 """By this each of Tekton's resolvers finds the requests that are its own."""
@@ -123,7 +127,7 @@ def build_request(reference: Reference, requester: Requester) -> Object:
         "metadata": {
             "name": request_name(reference, requester),
             "namespace": requester.namespace,
-            "labels": {TYPE_LABEL: reference.resolver},
+            "labels": {TYPE_LABEL: reference.resolver, ASKED_LABEL: "true"},
             "ownerReferences": [owner_reference(requester.run, requester.kind, controller=False)],
         },
         "spec": spec,
