@@ -32,24 +32,40 @@ __all__ = ["backends", "collect", "explain", "new_backend", "run", "value"]
 )
 @click.option("--keep", is_flag=True, help="Keep the working directory at the end, and print its path.")
 @click.option("--graph", metavar="SVG", help="Draw the PipelineRun with the results it passed to this file.")
+@click.option(
+    "--resolver",
+    "resolvers",
+    multiple=True,
+    type=click.Choice(["git", "http"]),
+    help="Let this resolver fetch Tasks, Pipelines and StepActions, which then run as processes of yours; "
+    "may be repeated.  [default: neither]",
+)
 @output_option("table", "json", "yaml")
 def run(
     files: tuple[str, ...],
+    *,
     output: str,
     workdir: str | None,
     keep: bool,
     graph: str | None,
+    resolvers: tuple[str, ...],
     **flags: str | None,
 ) -> int:
     """Run the TaskRuns and PipelineRuns in the FILEs on this machine: Steps as processes, no images.
 
     A FILE is a YAML or JSON manifest; "-" is standard input. Tasks and Pipelines that a run refers to by
-    name, and the ConfigMap "feature-flags", can be in the same files.
+    name or by the resolver "cluster", and the ConfigMap "feature-flags", can be in the same files.
     """
     from resultsfw.cli.run import run_files  # noqa: PLC0415 - the engine is for this command only
 
     return run_files(
-        files, flags=_given_options(flags), output=output, workdir=workdir, keep=keep, graph=graph
+        files,
+        flags=_given_options(flags),
+        output=output,
+        workdir=workdir,
+        keep=keep,
+        graph=graph,
+        resolvers=resolvers,
     )
 
 

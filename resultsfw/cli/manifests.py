@@ -2,7 +2,7 @@
 
 import base64
 import difflib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -11,6 +11,7 @@ from resultsfw.cli.host_paths import HOST_PATH, host_path_in
 from resultsfw.cli.inputs import Document
 from resultsfw.cluster import Object
 from resultsfw.errors import InputError
+from resultsfw.local.resolvers import refusal_of
 from resultsfw.tekton.api.models import (
     validate_step_action_document,
     validate_task_document,
@@ -66,8 +67,13 @@ class Manifests:
     warnings: Sequence[str] = ()
 
 
-def pick(documents: Sequence[Document], files: Sequence[str]) -> Manifests:
+def pick(documents: Sequence[Document], files: Sequence[str], resolvers: Collection[str] = ()) -> Manifests:
     """Sort the documents of files by their use and validate them.
+
+    Args:
+        documents: Of the files.
+        files: Their names.
+        resolvers: Resolvers that may fetch from elsewhere.
 
     Raises:
         InputError: There is no run, or a document is invalid; the message names file, document, field.
@@ -94,6 +100,10 @@ def pick(documents: Sequence[Document], files: Sequence[str]) -> Manifests:
     known = _by_name([*tasks, *runs, *maps, *used_by_pods])
     for document in [*tasks, *runs]:
         for kind, field, reference in _references(document.obj):
+            if resolver := reference.get("resolver"):
+                if why := refusal_of(resolver, resolvers):
+                    raise document.refuse(why, f"{field}.resolver")
+                continue
             same_kind = [(namespace, name) for other, namespace, name in known if other == kind]
             _check_reference(document, kind, field, reference, same_kind)
     used = {id(document) for document in (*runs, *tasks, *maps, *used_by_pods)}
@@ -188,12 +198,6 @@ def _check_reference(
     document: Document, kind: str, path: str, reference: Object, known: Sequence[tuple[str, str]]
 ) -> None:
     """Refuse a reference to an object that is not in the files."""
-    for field in ("resolver", "bundle"):
-        if reference.get(field):
-            raise document.refuse(
-                f"{kind}s are only read from the files, by name; put the {kind} into one of them",
-                f"{path}.{field}",
-            )
     namespace = document.obj["metadata"].get("namespace") or NAMESPACE
     name = reference.get("name", "")
     if (namespace, name) in known:

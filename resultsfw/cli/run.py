@@ -2,7 +2,7 @@
 
 import shlex
 import signal
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -46,13 +46,23 @@ def run_files(
     workdir: str | None,
     keep: bool,
     graph: str | None = None,
+    resolvers: Collection[str] = (),
 ) -> int:
     """Run the TaskRuns and PipelineRuns of the files, print them, and return the exit status.
+
+    Args:
+        files: Manifests.
+        flags: The feature flags given.
+        output: The form in which the runs are printed.
+        workdir: Folder of the Pods' folders; ``None``: a temporary one.
+        keep: Keep it at the end.
+        graph: File to draw the PipelineRun to.
+        resolvers: Resolvers that may fetch from elsewhere.
 
     Raises:
         InputError: The files or options are invalid; nothing was started.
     """
-    manifests = pick(read_files(files), files)
+    manifests = pick(read_files(files), files, resolvers)
     loaded = load(replace(flags, documents=manifests.maps), RecordingManager)
     folder = _folder(workdir)
     _check_graph(graph, manifests)
@@ -66,14 +76,14 @@ def run_files(
                     progress.note(f"warning: {line}")
             for line in (*manifests.warnings, *loaded.warnings):
                 progress.note(f"warning: {line}")
-            runs = _run(manifests, loaded, progress, folder, keep=keep)
+            runs = _run(manifests, loaded, progress, folder, keep=keep, resolvers=resolvers)
     except _Stopped as stopped:
         errors.print(f"stopped by {stopped.name}; every process it started has ended")
         return 128 + stopped.number
     if graph is not None:
         (drawn,) = [ended for ended in runs if ended.run["kind"] == PIPELINERUNS.kind]
         _write_graph(graph, draw(drawn.run, [child.run for child in drawn.children]))
-    _print_all(runs, output, _rerun_command(files, flags))
+    _print_all(runs, output, _rerun_command(files, flags, resolvers))
     return 0 if all(show.verdict_of(ended.run).succeeded for ended in runs) else 1
 
 
@@ -125,6 +135,7 @@ def _run(
     folder: Path | None,
     *,
     keep: bool,
+    resolvers: Collection[str],
 ) -> list[_Ended]:
     """Run everything on an engine of its own and return the finished runs."""
     core, settings = loaded.core, loaded.settings
@@ -143,6 +154,7 @@ def _run(
         pipelines=lambda cluster: PipelineReconciler(
             core, cluster, policies=settings.policies, defaults=settings.runs
         ),
+        resolvers=resolvers,
     )
     progress.note(_NO_IMAGES)
     with engine:
@@ -196,7 +208,7 @@ def _tail(engine: Engine, taskrun: Object, collected: CollectionOutcome | None) 
     return []
 
 
-def _rerun_command(files: Sequence[str], given: Given) -> CommandBuilder:
+def _rerun_command(files: Sequence[str], given: Given, resolvers: Collection[str]) -> CommandBuilder:
     """Return a function that builds the command that was typed, with other flags."""
     options_typed = {
         "results-from": given.results_from,
@@ -206,7 +218,8 @@ def _rerun_command(files: Sequence[str], given: Given) -> CommandBuilder:
 
     def command(flags: Mapping[str, str]) -> str:
         options = {**options_typed, **flags}
-        words = [word for key, value in options.items() if value for word in (f"--{key}", value)]
+        words = [word for resolver in resolvers for word in ("--resolver", resolver)]
+        words += [word for key, value in options.items() if value for word in (f"--{key}", value)]
         return shlex.join(["resultsfw", "run", *files, *words])
 
     return command

@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
@@ -12,9 +12,10 @@ from resultsfw.cluster import PODS, Cluster, Kind, Object
 from resultsfw.errors import ClusterError, NotFoundError
 from resultsfw.local.admission import admit
 from resultsfw.local.kubelet import MAX_PODS, Kubelet
+from resultsfw.local.resolvers import Resolvers
 from resultsfw.local.store import Store
 from resultsfw.tekton.api.conditions import is_done
-from resultsfw.tekton.api.kinds import PIPELINERUNS, TASKRUNS
+from resultsfw.tekton.api.kinds import PIPELINERUNS, RESOLUTION_REQUESTS, TASKRUNS
 from resultsfw.workqueue import WorkQueue
 
 __all__ = ["Engine", "Reconciler", "kind_of"]
@@ -67,6 +68,7 @@ class Engine:
         pass_budget: See `Kubelet`.
         max_pods: How many Pods run at once; others wait.
         pipelines: Creates the reconciler of PipelineRuns; ``None``: PipelineRuns are not reconciled.
+        resolvers: Resolvers that may fetch from elsewhere: ``git``, ``http``.
 
     Attributes:
         store: The objects.
@@ -84,6 +86,7 @@ class Engine:
         pass_budget: bool = True,
         max_pods: int = MAX_PODS,
         pipelines: Callable[[Cluster], Reconciler] | None = None,
+        resolvers: Collection[str] = (),
     ) -> None:
         self.store = Store(admit)
         self._reconcilers = {TASKRUNS: reconciler_factory(self.store)}
@@ -96,7 +99,8 @@ class Engine:
         self._changed = threading.Condition()
         self._failure: BaseException | None = None
         self._stopped = False
-        self._watch = self.store.watch(PIPELINERUNS, TASKRUNS, PODS)
+        self._resolvers = Resolvers(self.store, resolvers)
+        self._watch = self.store.watch(PIPELINERUNS, TASKRUNS, PODS, RESOLUTION_REQUESTS)
         self.kubelet = Kubelet(
             self.store, workdir=workdir, keep=keep, pass_budget=pass_budget, notice=notice, max_pods=max_pods
         )
@@ -161,6 +165,7 @@ class Engine:
             self._stopped = True
             self._changed.notify_all()
         self._queue.shut_down()
+        self._resolvers.stop()
         try:
             self.kubelet.stop(grace_seconds)
         finally:
@@ -185,7 +190,10 @@ class Engine:
                 self._on_run_event(change, kind, obj)
             for owner, name in _owners(obj, kinds):
                 self._queue.add((owner, obj["metadata"]["namespace"], name))
-            if self._on_event is not None:
+            if obj["kind"] == RESOLUTION_REQUESTS.kind:
+                if change == "ADDED":
+                    self._resolvers.submit(obj)
+            elif self._on_event is not None:
                 try:
                     self._on_event(change, obj)
                 except BaseException as error:  # noqa: BLE001 - raised again in run_until_done

@@ -138,10 +138,15 @@ def test_a_run_whose_task_is_not_in_the_files_is_refused(cli, write):
     )
 
 
-def test_a_task_by_resolver_is_refused(cli, write):
+def test_a_resolver_that_fetches_is_refused_unless_it_is_allowed(cli, write):
     refused(
         cli("run", write("x.yaml", run_of("taskRef: {resolver: git}"))),
-        "x.yaml, document 1, line 5: spec.taskRef.resolver: Tasks are only read from the files",
+        'x.yaml, document 1, line 5: spec.taskRef.resolver: the resolver "git" fetches what then runs as',
+        "--resolver git",
+    )
+    refused(
+        cli("run", write("x.yaml", run_of("taskRef: {resolver: hub}")), "--resolver", "git"),
+        'there is no resolver "hub" without a cluster',
     )
 
 
