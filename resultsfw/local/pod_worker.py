@@ -324,7 +324,7 @@ class PodWorker:
         if not container.start_requested and self._restart_at.get(container.name, 0) <= time.monotonic():
             self._start(container)
         if container.native_sidecar:
-            return container.running
+            return container.running and container.startup_passed
         return container.exit_code == 0
 
     def _start(self, container: Container) -> None:

@@ -12,19 +12,20 @@ from resultsfw.local.admission import problems_of
 from resultsfw.local.engine import Engine
 from resultsfw.local.pod_status import Container, new_id
 from resultsfw.local.prober import Probe
+from resultsfw.tekton.pod.builder import PodOptions
 from resultsfw.tekton.taskrun.reconciler import Reconciler
 
 UP = "/workspace/up"
 
 
-def run(tmp_path, sidecar, script):
+def run(tmp_path, sidecar, script, options=None):
     """The TaskRun when it is over, and its pod."""
     task = {
         "steps": [{"name": "one", "image": "i", "script": f"#!/bin/sh\n{script}"}],
         "sidecars": [{"name": "side", "image": "i", **sidecar}],
     }
     core = ResultsManager.from_flags({"results-from": "termination-message"})
-    with Engine(lambda cluster: Reconciler(core, cluster), workdir=tmp_path) as engine:
+    with Engine(lambda cluster: Reconciler(core, cluster, options=options), workdir=tmp_path) as engine:
         metadata = {"name": "run", "namespace": "default"}
         engine.submit(
             {
@@ -54,6 +55,20 @@ READY = {"exec": {"command": ["test", "-f", UP]}, "periodSeconds": 1, "failureTh
 def test_the_first_step_waits_until_a_probed_sidecar_is_ready(field, tmp_path):
     final, _ = run(tmp_path, {"script": late(), field: READY}, f"test -f {UP}")
     assert verdict(final)["status"] == "True"
+
+
+def test_a_native_sidecar_starts_before_the_first_step_and_is_ended_by_the_kubelet(tmp_path):
+    """With ``enable-kubernetes-sidecar``; in Tekton's way the image would be replaced by ``nop``."""
+    options = PodOptions(native_sidecars=True)
+    script = "test -f /workspace/up"
+    ends = "trap 'exit 0' TERM; while :; do sleep 0.02; done"
+    final, (pod,) = run(tmp_path, {"script": late(0.2, ends), "startupProbe": READY}, script, options)
+    assert verdict(final)["status"] == "True"
+    (side,) = final["status"]["sidecars"]
+    assert side["container"] == "sidecar-side"
+    assert [container["name"] for container in pod["spec"]["containers"]] == ["step-one"]
+    (native,) = [one for one in pod["spec"]["initContainers"] if one["name"] == "sidecar-side"]
+    assert native["image"] == "i"
 
 
 def test_readiness_is_probed_after_the_startup_probe_succeeded(tmp_path):

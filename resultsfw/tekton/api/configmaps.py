@@ -114,7 +114,9 @@ KEYS: Final[Mapping[str, Mapping[str, KeyRule]]] = {
         "enable-concise-resolver-syntax": _honoured(
             "Tekton's webhook refuses the syntax; a name that is a URL goes to the resolver"
         ),
-        "enable-kubernetes-sidecar": _warned("Sidecars of a Task are plain containers", "false"),
+        "enable-kubernetes-sidecar": _honoured(
+            "Sidecars start before the Steps, and the kubelet ends them (Kubernetes 1.29 or newer)"
+        ),
         "enable-termination-message-compression": _warned("termination messages are not compressed", "false"),
         "enable-tekton-oci-bundles": _warned("bundles are not supported", "false"),
         "enable-step-actions": _honoured("Tekton ignores it, too: a Step may always refer to a StepAction"),

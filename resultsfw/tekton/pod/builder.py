@@ -94,6 +94,8 @@ class PodOptions:
         security_context: Give the init containers what the ``restricted`` Pod Security level asks
             (Tekton's ``set-security-context``).
         read_only_root_filesystem: With ``security_context``, theirs is read-only too.
+        native_sidecars: Sidecars are init containers with ``restartPolicy: Always``: they start before the
+            Steps, and the kubelet ends them (Tekton's ``enable-kubernetes-sidecar``).
         container_resources: Resources of containers that have none, by container name, ``prefix-NAME`` or
             ``default`` (``default-container-resource-requirements``).
         keep_pod_on_cancel: The pod of a run that is cancelled or out of time is not deleted; its Steps
@@ -114,6 +116,7 @@ class PodOptions:
     security_context: bool = False
     read_only_root_filesystem: bool = False
     keep_pod_on_cancel: bool = False
+    native_sidecars: bool = False
     container_resources: Mapping[str, Object] = field(default_factory=dict)
     disable_creds_init: bool = False
     require_git_ssh_known_hosts: bool = False
@@ -241,6 +244,10 @@ def _build(inputs: _Inputs, *, outside: bool) -> tuple[Object, tuple[Object, ...
         mount_params(containers)
     if why := exceeds_argument_limit(containers, {**large_params(taskrun, task_spec), **contents}):
         raise pod_refused(taskrun, why)
+    native: list[Object] = []
+    if options.native_sidecars:
+        native = [{**sidecar, "restartPolicy": "Always"} for sidecar in containers[len(steps) :]]
+        del containers[len(steps) :]
     volumes = shared_volumes(
         len(steps),
         scripts=bool(placed.shell),
@@ -263,7 +270,10 @@ def _build(inputs: _Inputs, *, outside: bool) -> tuple[Object, tuple[Object, ...
         "metadata": _metadata(taskrun, attempt),
         "spec": {
             "restartPolicy": "Never",
-            "initContainers": _init_containers(steps, placed.shell, options, mounts=mounts),
+            "initContainers": [
+                *_init_containers(steps, placed.shell, options, mounts=mounts),
+                *native,
+            ],
             "containers": containers,
             "volumes": volumes,
             "serviceAccountName": spec.get("serviceAccountName") or options.service_account,

@@ -16,6 +16,7 @@ POD_FLAGS: Final[Mapping[str, str]] = {
     "set-security-context": "security_context",
     "set-security-context-read-only-root-filesystem": "read_only_root_filesystem",
     "keep-pod-on-cancel": "keep_pod_on_cancel",
+    "enable-kubernetes-sidecar": "native_sidecars",
     "disable-creds-init": "disable_creds_init",
     "require-git-ssh-secret-known-hosts": "require_git_ssh_known_hosts",
 }

@@ -1,4 +1,4 @@
-"""Pods with breakpoints, without a network, and under config-defaults, as Tekton's controller made them."""
+"""Pods with flags, config-defaults, breakpoints and no network, as Tekton's controller made them."""
 
 import json
 from dataclasses import replace
@@ -25,7 +25,7 @@ def test_a_pod_is_the_one_that_tekton_made(name):
     """But for the text of the debug scripts, which is this project's own."""
     case = CASES[name]
     defaults = case["config-defaults"]
-    options = pod_options({}, replace(OPTIONS), defaults)
+    options = pod_options(case["feature-flags"], replace(OPTIONS), defaults)
     run = with_run_defaults(case["taskrun"], run_defaults_of(defaults))
     ours = with_container_resources(built(run, options=options), options.container_resources)["spec"]
     if name == "debug":
