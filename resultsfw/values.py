@@ -8,6 +8,7 @@ from resultsfw.references import MARK
 from resultsfw.types import Problem, ProblemCode, ResultSpec, ResultType, Value
 
 __all__ = [
+    "array_of",
     "escape_surrogates",
     "format_names",
     "label",
@@ -85,6 +86,12 @@ def parse_value(declared: ResultSpec, text: str, *, step: str | None = None) -> 
             code=ProblemCode.MISSING_KEYS, message=" ".join(absent), result=declared.name, step=step
         )
     return value
+
+
+def array_of(text: str) -> list[str]:
+    """Return the texts of a JSON list that holds nothing else; empty if the text is none."""
+    value = _infer(text)[1]
+    return value if isinstance(value, list) else []
 
 
 def mismatch_message(problems: list[Problem]) -> str:

@@ -26,6 +26,7 @@ from resultsfw.errors import ClusterError, InputError
 from resultsfw.local.engine import Engine
 from resultsfw.tekton.api.kinds import PIPELINERUNS, TASKRUNS
 from resultsfw.tekton.pipelinerun.child_statuses import children_of
+from resultsfw.tekton.pipelinerun.children import kind_of_reference
 from resultsfw.tekton.pipelinerun.reconciler import PipelineReconciler
 from resultsfw.tekton.taskrun.reconciler import Reconciler
 from resultsfw.types import CollectionOutcome
@@ -97,13 +98,21 @@ def _print_all(runs: Sequence["_Ended"], output: str, rerun: CommandBuilder) -> 
         for index, ended in enumerate(runs):
             if index:
                 out.print()
-            if not ended.children:
-                _print(out, ended, rerun)
-                continue
-            print_pipelinerun(out, ended.run, [child.run for child in ended.children])
-            for child in ended.children:
-                if not show.verdict_of(child.run).succeeded:
-                    _print(out, child, rerun)
+            _print_ended(out, ended, rerun)
+
+
+def _print_ended(out: Console, ended: "_Ended", rerun: CommandBuilder) -> None:
+    """Print a run; of a PipelineRun also its TaskRuns that failed, and its child PipelineRuns."""
+    if not ended.children:
+        _print(out, ended, rerun)
+        return
+    print_pipelinerun(out, ended.run, [child.run for child in ended.children])
+    for child in ended.children:
+        if child.children:
+            out.print()
+            _print_ended(out, child, rerun)
+        elif not show.verdict_of(child.run).succeeded:
+            _print(out, child, rerun)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +121,7 @@ class _Ended:
 
     Attributes:
         run: With its status.
-        children: The TaskRuns of a PipelineRun.
+        children: The TaskRuns and child PipelineRuns of a PipelineRun.
         collected: The verdict over the results of a TaskRun.
         tail: The last lines of the log of a TaskRun's Step that failed.
     """
@@ -124,8 +133,8 @@ class _Ended:
 
     @property
     def objects(self) -> list[Object]:
-        """Return the run and its TaskRuns."""
-        return [self.run, *(child.run for child in self.children)]
+        """Return the run, and below a PipelineRun all that it made."""
+        return [self.run, *(obj for child in self.children for obj in child.objects)]
 
 
 def _run(
@@ -152,7 +161,7 @@ def _run(
         keep=keep,
         on_event=progress.on_event,
         pipelines=lambda cluster: PipelineReconciler(
-            core, cluster, policies=settings.policies, defaults=settings.runs
+            core, cluster, policies=settings.policies, defaults=settings.runs, custom_tasks=False
         ),
         resolvers=resolvers,
     )
@@ -171,8 +180,11 @@ def _collect_ended(engine: Engine, core: RecordingManager, run: Object) -> _Ende
         collected = core.verdict_on(run)
         return _Ended(run=run, collected=collected, tail=_tail(engine, run, collected))
     namespace = run["metadata"]["namespace"]
-    taskruns = [engine.store.get(TASKRUNS, namespace, child["name"]) for child in children_of(run["status"])]
-    return _Ended(run=run, children=[_collect_ended(engine, core, taskrun) for taskrun in taskruns])
+    children = [
+        engine.store.get(kind_of_reference(child), namespace, child["name"])
+        for child in children_of(run["status"])
+    ]
+    return _Ended(run=run, children=[_collect_ended(engine, core, child) for child in children])
 
 
 def _print(out: Console, ended: _Ended, rerun: CommandBuilder) -> None:

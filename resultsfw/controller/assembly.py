@@ -5,8 +5,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from resultsfw.cluster import CONFIG_MAPS, PODS, Object
-from resultsfw.controller.cache_transforms import TaskRunTransform, trim_configmap, trim_pipelinerun
+from resultsfw.cluster import CONFIG_MAPS, PODS, Kind, Object
+from resultsfw.controller.cache_transforms import (
+    TaskRunTransform,
+    trim_configmap,
+    trim_customrun,
+    trim_pipelinerun,
+)
 from resultsfw.controller.condition_observer import ConditionObserver
 from resultsfw.controller.controller import LiveReconciler
 from resultsfw.controller.events import (
@@ -22,11 +27,12 @@ from resultsfw.controller.instrumented import InstrumentedResultsManager
 from resultsfw.controller.live_flags import CONFIG_MAP, OTHERS, LiveFlags
 from resultsfw.controller.metrics import Metrics
 from resultsfw.controller.observed_cluster import ObservedCluster
+from resultsfw.controller.optional_watch import OptionalWatch
 from resultsfw.controller.options import Options
 from resultsfw.controller.ownership import TASKRUN_LABEL, RunSelector
 from resultsfw.controller.permissions import missing_for_backends
 from resultsfw.controller.pipelineruns import (
-    ChildTaskRunEvents,
+    ChildEvents,
     PipelineRunController,
     PipelineRunEvents,
     PipelineRunIndex,
@@ -40,7 +46,7 @@ from resultsfw.core import ResultsManager
 from resultsfw.kube import CachedCluster, Connection, KubeCluster, Reflector
 from resultsfw.registry.cache import CommandCache
 from resultsfw.registry.lookups import LookupPool, look_up_images
-from resultsfw.tekton.api.kinds import PIPELINERUNS, RESOLUTION_REQUESTS, TASKRUNS
+from resultsfw.tekton.api.kinds import CUSTOMRUNS, PIPELINERUNS, RESOLUTION_REQUESTS, TASKRUNS
 from resultsfw.tekton.pipelinerun.reconciler import PipelineReconciler
 from resultsfw.tekton.resolution.requests import ASKED_LABEL
 from resultsfw.tekton.taskrun.reconciler import Reconciler
@@ -64,6 +70,7 @@ class Assembly:
         cluster: The API server, without cache.
         reflectors: In the order in which they start: PipelineRuns before their TaskRuns, and these before
             their pods, because whose a TaskRun or pod is decides how much of it is cached.
+        customruns: Watches CustomRuns, where the server has them.
         configmaps: The reflector of Tekton's ConfigMaps, one of ``reflectors``.
         flags: The flags in effect.
         taskruns: Reconciles TaskRuns.
@@ -74,6 +81,7 @@ class Assembly:
 
     cluster: KubeCluster
     reflectors: tuple[Reflector, ...]
+    customruns: OptionalWatch
     configmaps: Reflector
     flags: LiveFlags
     taskruns: TaskRunController
@@ -122,7 +130,7 @@ def assemble(
     # The caches, whose event handlers fill the queues.
     taskrun_transform = TaskRunTransform(selector, pipelinerun_index.keeps_results)
     taskrun_events = TaskRunEvents(taskrun_index, taskrun_queue)
-    child_events = ChildTaskRunEvents(pipelinerun_index, pipelinerun_queue)
+    child_events = ChildEvents(pipelinerun_index, pipelinerun_queue)
     restarted = metrics.watch_restarts
     taskruns = Reflector(
         connection,
@@ -131,7 +139,7 @@ def assemble(
             _when_deleted(taskrun_writes.forget, taskrun_conditions.forget),
             taskrun_transform.on_taskrun,
             taskrun_events.on_taskrun,
-            child_events.on_taskrun,
+            child_events.on_child,
         ),
         on_restart=lambda *_: restarted.labels("taskruns").inc(),
         transform=taskrun_transform,
@@ -155,10 +163,18 @@ def assemble(
         on_change=_handlers(
             _when_deleted(pipelinerun_writes.forget, pipelinerun_conditions.forget),
             pipelinerun_events.on_pipelinerun,
+            child_events.on_child,
         ),
         on_restart=lambda *_: restarted.labels("pipelineruns").inc(),
         transform=partial(trim_pipelinerun, selector),
         is_foreign=selector.rules_out,
+    )
+    customruns = Reflector(
+        connection,
+        CUSTOMRUNS,
+        on_change=child_events.on_child,
+        on_restart=lambda *_: restarted.labels("customruns").inc(),
+        transform=partial(trim_customrun, pipelinerun_index.has_child),
     )
 
     # Answers of Tekton's resolvers: watched from the first one on, and no start waits for them.
@@ -186,7 +202,10 @@ def assemble(
         taskrun_conditions,
     )
     pipelinerun_cluster = ObservedCluster(
-        FencedCluster(CachedCluster(asking, {PIPELINERUNS: pipelineruns, TASKRUNS: taskruns}), is_leader),
+        FencedCluster(
+            CachedCluster(asking, {PIPELINERUNS: pipelineruns, TASKRUNS: taskruns, CUSTOMRUNS: customruns}),
+            is_leader,
+        ),
         PIPELINERUNS,
         pipelinerun_writes,
         pipelinerun_conditions,
@@ -224,7 +243,7 @@ def assemble(
             PipelineReconciler(
                 core,
                 pipelinerun_cluster,
-                taskruns=_TaskRunReader(cluster, taskrun_transform),
+                children=_ChildReader(cluster, taskrun_transform),
                 warn=warn,
                 policies=settings.policies,
                 defaults=settings.runs,
@@ -267,7 +286,7 @@ def assemble(
         threads=_PIPELINERUN_THREADS,
     )
     reflectors = (configmaps, pipelineruns, taskruns, pods)
-    for reflector in reflectors:
+    for reflector in (*reflectors, customruns):
         metrics.watch_unreadable(reflector.kind.plural, partial(len, reflector.unreadable))
     metrics.watch_pipelineruns(
         lambda: len(pipelinerun_queue), lambda: len(pipelinerun_index) if is_leader() else 0
@@ -275,6 +294,7 @@ def assemble(
     return Assembly(
         cluster=cluster,
         reflectors=reflectors,
+        customruns=OptionalWatch(customruns, partial(cluster.serves, CUSTOMRUNS)),
         configmaps=configmaps,
         flags=flags,
         taskruns=taskrun_controller,
@@ -290,18 +310,18 @@ def assemble(
 
 
 @dataclass(frozen=True, slots=True)
-class _TaskRunReader:
-    """Reads TaskRuns whose results the cache left out. See `PipelineReconciler`."""
+class _ChildReader:
+    """Reads children whose results the cache left out. See `PipelineReconciler`."""
 
     cluster: KubeCluster
     transform: TaskRunTransform
 
-    def is_complete(self, taskrun: Object) -> bool:
-        return self.transform.is_complete(taskrun)
+    def is_complete(self, kind: Kind, child: Object) -> bool:
+        return kind == TASKRUNS and self.transform.is_complete(child)
 
-    def read(self, taskrun: Object) -> Object:
-        metadata = taskrun["metadata"]
-        return self.cluster.get(TASKRUNS, metadata.get("namespace", ""), metadata["name"])
+    def read(self, kind: Kind, child: Object) -> Object:
+        metadata = child["metadata"]
+        return self.cluster.get(kind, metadata.get("namespace", ""), metadata["name"])
 
 
 def _handlers(*handlers: OnEvent) -> OnEvent:

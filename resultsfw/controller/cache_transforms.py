@@ -12,11 +12,13 @@ from resultsfw.controller.live_flags import CONFIG_MAP, OTHERS
 from resultsfw.controller.ownership import RunSelector, managed_by
 from resultsfw.controller.unreadable import defect_of, stub
 from resultsfw.tekton.api.conditions import is_done
+from resultsfw.tekton.pipelinerun.children import STATUS_MESSAGE_ANNOTATION
 
 __all__ = [
     "TaskRunTransform",
     "identity_of",
     "trim_configmap",
+    "trim_customrun",
     "trim_foreign_pod",
     "trim_pipelinerun",
     "trim_pod",
@@ -25,6 +27,9 @@ __all__ = [
 
 _IDENTITY: Final = ("name", "namespace", "uid", "resourceVersion", "labels", "ownerReferences")
 """Of the metadata, what event handlers read; the cache holds less."""
+
+_CANCELLATION: Final = ("status", "statusMessage")
+"""Of the spec of a CustomRun, what its PipelineRun reads."""
 
 
 class TaskRunTransform:
@@ -124,6 +129,25 @@ def trim_taskrun(taskrun: Object, *, results: bool = False) -> Object:
     return {**taskrun, "metadata": metadata, "spec": spec, "status": status}
 
 
+def trim_customrun(is_ours: Callable[[Object], bool], customrun: Object) -> Object:
+    """Return a CustomRun as it is cached: without results, which are read from the API server when needed.
+
+    Args:
+        is_ours: Whether its PipelineRun runs and is this controller's; of others only the identity is held.
+        customrun: Complete, or trimmed already.
+    """
+    if not is_ours(customrun):
+        return {**identity_of(customrun), **_unreadable_mark(customrun)}
+    if defect := defect_of(customrun):
+        return stub(customrun, defect)
+    metadata = {key: value for key, value in customrun["metadata"].items() if key != "managedFields"}
+    status = customrun.get("status") or {}
+    about: Object = {key: customrun[key] for key in ("apiVersion", "kind") if key in customrun}
+    spec = {key: customrun["spec"][key] for key in _CANCELLATION if key in customrun["spec"]}
+    conditions = {"conditions": status["conditions"]} if "conditions" in status else {}
+    return {**about, "metadata": metadata, "spec": spec, "status": conditions}
+
+
 def trim_pipelinerun(selector: RunSelector, pipelinerun: Object) -> Object:
     """Return a PipelineRun as it is cached; a finished or foreign one with its identity and conditions."""
     selected = selector.selects(pipelinerun)
@@ -134,7 +158,11 @@ def trim_pipelinerun(selector: RunSelector, pipelinerun: Object) -> Object:
         return {**pipelinerun, "metadata": metadata}
     trimmed = identity_of(pipelinerun)
     if selected:
-        trimmed["spec"] = {"managedBy": managed_by(pipelinerun)}
+        spec = pipelinerun["spec"]
+        trimmed["spec"] = {"managedBy": managed_by(pipelinerun), "status": spec.get("status") or ""}
+        annotations = pipelinerun["metadata"].get("annotations") or {}
+        if why := annotations.get(STATUS_MESSAGE_ANNOTATION):
+            trimmed["metadata"]["annotations"] = {STATUS_MESSAGE_ANNOTATION: why}
         trimmed["status"] = {"conditions": pipelinerun["status"]["conditions"]}
     return {**trimmed, **_unreadable_mark(pipelinerun)}
 

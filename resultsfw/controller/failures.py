@@ -16,6 +16,8 @@ from resultsfw.tekton.api.names import pod_name
 from resultsfw.tekton.api.owners import owns
 from resultsfw.tekton.api.times import format_time
 from resultsfw.tekton.pipelinerun import reasons as pipeline_reasons
+from resultsfw.tekton.pipelinerun.children import cancel_patch, kind_of_reference
+from resultsfw.tekton.pipelinerun.readable import unreadable_part
 
 __all__ = ["STALLED_ANNOTATION", "Failure", "RunFailer", "stalls_of"]
 
@@ -131,11 +133,9 @@ class RunFailer:
                 if owns(run, self._cluster.get(PODS, namespace, pod)):
                     self._cluster.delete(PODS, namespace, pod)
             return
-        cancelled = {"spec": {"status": "TaskRunCancelled", "statusMessage": _CHILD_ENDED}}
-        for child in (status.get("childReferences") or ())[:_MOST_CHILDREN]:
-            if child.get("kind") != TASKRUNS.kind:
-                continue
+        for reference in (status.get("childReferences") or ())[:_MOST_CHILDREN]:
+            kind = kind_of_reference(reference)
             with contextlib.suppress(NotFoundError):
-                taskrun = self._cluster.get(TASKRUNS, namespace, child.get("name", ""))
-                if owns(run, taskrun) and not is_done(taskrun):
-                    self._cluster.patch(TASKRUNS, namespace, child["name"], cancelled)
+                child = self._cluster.get(kind, namespace, reference.get("name", ""))
+                if owns(run, child) and (unreadable_part(kind, child) or not is_done(child)):
+                    self._cluster.patch(kind, namespace, reference["name"], cancel_patch(kind, _CHILD_ENDED))

@@ -10,6 +10,7 @@ from resultsfw.errors import ResultsError
 from resultsfw.operations.access import AccessChecker, RequiredPermission, missing_permissions
 from resultsfw.tekton.api.kinds import (
     CLAIMS,
+    CUSTOMRUNS,
     PIPELINERUNS,
     PIPELINES,
     RESOLUTION_REQUESTS,
@@ -39,11 +40,15 @@ def controller_permissions(namespace: str, lease_namespace: str | None) -> list[
     table: list[tuple[str, Kind, str, str, str]] = [
         *((verb, TASKRUNS, "", "", "to watch TaskRuns") for verb in ("get", "list", "watch")),
         ("create", TASKRUNS, "", "", "to create the TaskRuns of a PipelineRun"),
+        *((verb, CUSTOMRUNS, "", "", "to watch CustomRuns") for verb in ("get", "list", "watch")),
+        ("create", CUSTOMRUNS, "", "", "to create the CustomRuns of custom tasks"),
+        ("patch", CUSTOMRUNS, "", "", "to cancel CustomRuns"),
         ("patch", TASKRUNS, "", "", "to stamp TaskRuns with their backend, and to cancel them"),
         ("patch", TASKRUNS, "status", "", "to write the status of TaskRuns"),
         ("update", TASKRUNS, "finalizers", "", "to set owner references of pods"),
         *((verb, PIPELINERUNS, "", "", "to watch PipelineRuns") for verb in ("get", "list", "watch")),
-        ("patch", PIPELINERUNS, "", "", "to label a PipelineRun with its Pipeline"),
+        ("create", PIPELINERUNS, "", "", "to create the child PipelineRuns of Pipelines in Pipelines"),
+        ("patch", PIPELINERUNS, "", "", "to label a PipelineRun with its Pipeline, and to cancel a child"),
         ("patch", PIPELINERUNS, "status", "", "to write the status of PipelineRuns"),
         ("update", PIPELINERUNS, "finalizers", "", "to set owner references of TaskRuns"),
         ("get", TASKS, "", "", "to read the Task of a taskRef"),

@@ -1,4 +1,4 @@
-"""Map watch events of PipelineRuns and their TaskRuns to reconcile requests, and track the PipelineRuns."""
+"""Map watch events of PipelineRuns and their children to reconcile requests, and track the PipelineRuns."""
 
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
@@ -13,17 +13,17 @@ from resultsfw.limits import object_size
 from resultsfw.operations.logs import about
 from resultsfw.tekton.api.conditions import is_done, succeeded
 
-__all__ = ["ChildTaskRunEvents", "PipelineRunController", "PipelineRunEvents", "PipelineRunIndex"]
+__all__ = ["ChildEvents", "PipelineRunController", "PipelineRunEvents", "PipelineRunIndex"]
 
 DELAY: Final = 0.02
-"""Seconds for which events of a PipelineRun's TaskRuns are gathered before it is reconciled."""
+"""Seconds for which events of a PipelineRun's children are gathered before it is reconciled."""
 
 KEPT_BYTES: Final = 16_384
 """Bytes of a TaskRun's results that the cache keeps while its PipelineRun runs: more than termination
 messages carry. Larger results are read from the API server when a Task is due that references them."""
 
 _RUNNING: Final = ""
-"""The fingerprint of a TaskRun that is not finished, whatever its progress."""
+"""The fingerprint of a child that is not finished, whatever its progress."""
 
 
 class PipelineRunIndex:
@@ -56,7 +56,7 @@ class PipelineRunIndex:
         return self._selector.selects(pipelinerun)
 
     def children(self, request: Request) -> dict[str, str] | None:
-        """Return the fingerprints of a PipelineRun's TaskRuns by name; ``None`` for an unknown one."""
+        """Return the fingerprints of a PipelineRun's children by name; ``None`` for an unknown one."""
         return self._children.get(request)
 
     def defect(self, request: Request) -> str:
@@ -72,9 +72,13 @@ class PipelineRunIndex:
         self._children.setdefault(request, {})
 
     def remove(self, request: Request) -> Iterable[str]:
-        """Forget a PipelineRun that finished or was deleted, and return the names of its TaskRuns."""
+        """Forget a PipelineRun that finished or was deleted, and return the names of its children."""
         self._defects.pop(request, None)
         return self._children.pop(request, ())
+
+    def has_child(self, child: Object) -> bool:
+        """Return whether a CustomRun is of a PipelineRun that is known and not finished."""
+        return pipelinerun_of(child) in self._children
 
     def keeps_results(self, taskrun: Object) -> bool:
         """Return whether the cache keeps a TaskRun's results: small ones, while its PipelineRun runs."""
@@ -121,8 +125,8 @@ class PipelineRunEvents:
             self._queue.enqueue(request, version, stalled=stalls_of(pipelinerun) > 0)
 
 
-class ChildTaskRunEvents:
-    """Enqueues the PipelineRuns of TaskRuns whose events bring something that a reconciliation reads.
+class ChildEvents:
+    """Enqueues the PipelineRuns of children whose events bring something that a reconciliation reads.
 
     Args:
         index: Kept up to date.
@@ -133,32 +137,34 @@ class ChildTaskRunEvents:
         self._index = index
         self._queue = queue
 
-    def on_taskrun(self, change: str, taskrun: Object) -> None:
-        """Handle a watch event of a TaskRun."""
-        request = pipelinerun_of(taskrun)
+    def on_child(self, change: str, child: Object) -> None:
+        """Handle a watch event of a TaskRun, CustomRun or PipelineRun."""
+        request = pipelinerun_of(child)
         if request is None or (children := self._index.children(request)) is None:
             return
-        name = taskrun["metadata"]["name"]
+        name = child["metadata"]["name"]
         if change == "DELETED":
             children.pop(name, None)
             self._queue.add_after(request, DELAY)
             return
-        fingerprint = self._fingerprint(taskrun)
+        fingerprint = self._fingerprint(child)
         if children.get(name, _RUNNING) != fingerprint:
             children[name] = fingerprint
             self._queue.add_after(request, DELAY)
 
-    def _fingerprint(self, taskrun: Object) -> str:
-        """Return a text that changes with everything that reconciling a PipelineRun reads of its TaskRun.
+    def _fingerprint(self, child: Object) -> str:
+        """Return a text that changes with everything that reconciling a PipelineRun reads of its child.
 
-        A running TaskRun is only awaited. That it exists is known to the reconciliation that created it, and
+        A running child is only awaited. That it exists is known to the reconciliation that created it, and
         to the first one of a new leader, which every PipelineRun gets.
         """
         if self._index.copies_statuses:
-            return str(taskrun["metadata"].get("resourceVersion", ""))
-        if not is_done(taskrun):
+            return str(child["metadata"].get("resourceVersion", ""))
+        if UNREADABLE in child:
+            return UNREADABLE
+        if not is_done(child):
             return _RUNNING
-        condition = succeeded(taskrun)
+        condition = succeeded(child)
         return f"{condition.get('status')} {condition.get('reason')}"
 
 

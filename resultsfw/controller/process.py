@@ -135,6 +135,7 @@ class Process:
                     and reflector.get(self._options.namespace, CONFIG_MAP) is None
                 ):
                     self._parts.flags.on_feature_flags(None)
+            self._parts.customruns.start()
             self._parts.flags.ready.wait()
             self._synced.set()
             log.info("caches synced")

@@ -192,6 +192,16 @@ class KubeCluster:
         finally:
             response.close()
 
+    def serves(self, kind: Kind) -> bool:
+        """Return whether the server has a kind of its API's groups."""
+        path = f"/apis/{kind.group}/{kind.version}"
+        try:
+            listed = self._json("GET", path, f"resources of {kind.group}/{kind.version}").get("resources")
+        except NotFoundError:
+            return False
+        resources = listed if isinstance(listed, list) else []
+        return any(isinstance(entry, dict) and entry.get("name") == kind.plural for entry in resources)
+
     def can(self, verb: str, kind: Kind, namespace: str | None, subresource: str = "") -> bool:
         """Return whether the user may do that in a namespace; ``None`` or "": in all namespaces."""
         asked = {

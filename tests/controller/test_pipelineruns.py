@@ -11,7 +11,7 @@ from resultsfw.controller.cache_transforms import TaskRunTransform, trim_pipelin
 from resultsfw.controller.ownership import RunSelector
 from resultsfw.controller.pipelineruns import (
     KEPT_BYTES,
-    ChildTaskRunEvents,
+    ChildEvents,
     PipelineRunEvents,
     PipelineRunIndex,
 )
@@ -120,7 +120,7 @@ class PipelineRuns:
     def __init__(self):
         self.own_writes, self.released = OwnWrites(), []
         self.index, self.queue = PipelineRunIndex(RunSelector(MINE)), RequestQueue(self.own_writes)
-        self.on_taskrun = ChildTaskRunEvents(self.index, self.queue).on_taskrun
+        self.on_taskrun = ChildEvents(self.index, self.queue).on_child
         self.on_pipelinerun = PipelineRunEvents(
             self.index, self.queue, lambda *of: self.released.append(of)
         ).on_pipelinerun
@@ -222,7 +222,6 @@ class Slim:
         self.store = store
         self.asked = []
         self.transform = TaskRunTransform(RunSelector(""))
-        self.is_complete = self.transform.is_complete
 
     def __getattr__(self, name):
         return getattr(self.store, name)
@@ -231,7 +230,11 @@ class Slim:
         found = Store.get(self.store, kind, namespace, name)
         return self.transform(found) if kind is TASKRUNS else found
 
-    def read(self, taskrun):
+    def is_complete(self, kind, taskrun):
+        return kind is TASKRUNS and self.transform.is_complete(taskrun)
+
+    def read(self, kind, taskrun):
+        assert kind is TASKRUNS
         self.asked.append(taskrun["metadata"]["name"])
         return Store.get(self.store, TASKRUNS, "default", taskrun["metadata"]["name"])
 
@@ -239,7 +242,7 @@ class Slim:
 def slim_harness(*tasks, **more):
     harness = PipelineRunHarness(*tasks, **more)
     slim = Slim(harness.store)
-    harness.reconciler = PipelineReconciler(harness.core, slim, clock=lambda: harness.now, taskruns=slim)
+    harness.reconciler = PipelineReconciler(harness.core, slim, clock=lambda: harness.now, children=slim)
     return harness, slim
 
 
@@ -276,10 +279,10 @@ def test_a_reconciliation_over_a_stale_cache_writes_nothing_and_conflicts(how):
     harness.finish_task("a", r="x")
     before = harness.pipelinerun
 
-    def changed(taskrun):
+    def changed(kind, taskrun):
         if how == "gone":
             raise NotFoundError("no such TaskRun")
-        found = Slim.read(slim, taskrun)
+        found = Slim.read(slim, kind, taskrun)
         if how == "made anew":
             return {**found, "metadata": {**found["metadata"], "uid": "other"}}
         return {**found, "status": {"conditions": RUNNING}}

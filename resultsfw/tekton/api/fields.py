@@ -10,11 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["FIELDS", "ROOTS", "VARIANTS", "Rule"]
+__all__ = ["FIELDS", "MAX_NESTED_PIPELINES", "ROOTS", "VARIANTS", "Rule"]
+
+MAX_NESTED_PIPELINES: Final = 8
+"""How deep Pipelines may be in Pipelines: one more level multiplies the runs that one run makes."""
 
 _OTHERWISE: Final = "remove it, or run it with Tekton's own controller"
-_CUSTOM: Final = f"custom tasks are not supported here: {_OTHERWISE}"
-_NESTED: Final = f"Pipelines in Pipelines are not supported here: {_OTHERWISE}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,16 +117,12 @@ FIELDS: Final[Mapping[str, Mapping[str, Rule]]] = {
     ),
     "PipelineTask": {
         **_honoured(
-            "name displayName description taskRef:TaskRef taskSpec:EmbeddedTask when:PipelineWhen retries "
-            "runAfter "
+            "name displayName description taskRef:TaskRef taskSpec:EmbeddedTask pipelineRef:PipelineRef "
+            "pipelineSpec:PipelineSpec when:PipelineWhen retries runAfter "
             "params:Param matrix:Matrix workspaces:WorkspacePipelineTaskBinding timeout onError"
         ),
-        **_refused(_NESTED, "pipelineRef:PipelineRef pipelineSpec:PipelineSpec"),
     },
-    "EmbeddedTask": {
-        **_honoured(f"{_TASK} metadata:PipelineTaskMetadata"),
-        **_refused(_CUSTOM, "apiVersion kind spec"),
-    },
+    "EmbeddedTask": _honoured(f"{_TASK} metadata:PipelineTaskMetadata apiVersion kind spec"),
     "PipelineWhen": {
         **_honoured("input operator values"),
         **_refused("CEL is not supported in a Pipeline: give input, operator and values", "cel"),

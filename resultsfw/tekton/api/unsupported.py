@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from resultsfw.tekton.api.fields import FIELDS, ROOTS
+from resultsfw.tekton.api.fields import FIELDS, MAX_NESTED_PIPELINES, ROOTS
 
 __all__ = ["artifact_variable", "unsupported_parts"]
 
@@ -17,6 +17,10 @@ _ARTIFACT: Final = re.compile(
 )
 _NO_ARTIFACTS: Final = (
     "artifacts are not supported here, and would be lost: declare a result and write it to its path"
+)
+_TOO_NESTED: Final = (
+    f"Pipelines are in Pipelines over the limit of {MAX_NESTED_PIPELINES} levels; refer to them by name, or "
+    f"make the Pipeline flatter"
 )
 _DATA: Final = frozenset({"description", "displayName", "default", "enum"})
 """Fields whose text is for people, or is a value: variables are not looked for in them."""
@@ -48,11 +52,14 @@ def artifact_variable(text: str) -> str:
     return match[0] if match else ""
 
 
-def _fields(value: Any, of: str, path: str) -> Iterator[tuple[str, str]]:
-    """Yield refused fields, by the table. It goes no deeper than the table's types nest."""
+def _fields(value: Any, of: str, path: str, nested: int = 0) -> Iterator[tuple[str, str]]:
+    """Yield refused fields, by the table.
+
+    It goes no deeper than the table's types nest, with so many Pipelines in Pipelines as may be.
+    """
     if isinstance(value, list):
         for index, item in enumerate(value):
-            yield from _fields(item, of, f"{path}[{index}]")
+            yield from _fields(item, of, f"{path}[{index}]", nested)
         return
     if not isinstance(value, Mapping):
         return
@@ -64,7 +71,11 @@ def _fields(value: Any, of: str, path: str) -> Iterator[tuple[str, str]]:
         if rule.refused:
             yield f"{path}.{name}", rule.refused
         elif rule.of:
-            yield from _fields(inner, rule.of, f"{path}.{name}")
+            deeper = nested + (of == "PipelineTask" and rule.of == "PipelineSpec")
+            if deeper > MAX_NESTED_PIPELINES:
+                yield f"{path}.{name}", _TOO_NESTED
+            else:
+                yield from _fields(inner, rule.of, f"{path}.{name}", deeper)
 
 
 def _artifacts(value: Any, path: str) -> Iterator[tuple[str, str]]:

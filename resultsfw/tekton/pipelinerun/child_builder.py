@@ -9,7 +9,7 @@ from resultsfw.tekton.api.durations import parse_duration
 from resultsfw.tekton.api.kinds import CUSTOMRUNS, PIPELINERUNS, TASKRUNS
 from resultsfw.tekton.api.times import DEFAULT_TIMEOUT
 from resultsfw.tekton.pipelinerun.child_parts import NewChild
-from resultsfw.tekton.pipelinerun.children import kind_of, names_of
+from resultsfw.tekton.pipelinerun.children import names_of
 from resultsfw.tekton.pipelinerun.customrun_builder import build_customrun
 from resultsfw.tekton.pipelinerun.facts import BATCH_SIZE, Facts
 from resultsfw.tekton.pipelinerun.matrix import Combination
@@ -73,7 +73,7 @@ class ChildBuilder:
         for entry in self._own.get(name, ()):
             own = _over(entry, own)
         task = facts.inputs.task(name)
-        build = _BUILDERS[kind_of(task)]
+        build = _BUILDERS[facts.kinds[name]]
         names = names_of(self._pipelinerun["metadata"]["name"], name, len(combinations))
         for child, combination in zip(names, combinations, strict=True):
             spec = with_combination(task, combination)

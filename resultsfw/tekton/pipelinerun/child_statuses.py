@@ -7,6 +7,7 @@ from resultsfw.cluster import Object
 from resultsfw.flags import EmbeddedStatus
 from resultsfw.jsons import merge_patch
 from resultsfw.limits import OBJECT_CAPACITY, object_size
+from resultsfw.tekton.api.kinds import TASKRUNS
 from resultsfw.tekton.pipelinerun.facts import Facts
 from resultsfw.tekton.pipelinerun.status import child_references
 
@@ -26,14 +27,20 @@ PRUNED_ANNOTATION: Final = "resultsfw.dev/embedded-status"
 
 
 def children_of(status: Mapping[str, Any]) -> list[Object]:
-    """Return ``name`` and ``pipelineTaskName`` of each TaskRun that a status names, in order."""
-    if references := status.get("childReferences"):
-        return list(references)
-    return [{"name": name, **copy} for name, copy in (status.get("taskRuns") or {}).items()]
+    """Return ``name`` and ``pipelineTaskName`` of each child that a status names, in order.
+
+    Children of other kinds than TaskRun have their kind, too.
+    """
+    references: list[Object] = list(status.get("childReferences") or ())
+    named = {reference.get("name") for reference in references}
+    copies = (status.get("taskRuns") or {}).items()
+    return [*references, *({"name": name, **copy} for name, copy in copies if name not in named)]
 
 
 def child_fields(facts: Facts, known: Mapping[str, Any], mode: EmbeddedStatus) -> Object:
-    """Return the fields of a status that say which TaskRuns there are; those the mode omits are ``None``.
+    """Return the fields of a status that say which children there are; those the mode omits are ``None``.
+
+    Only TaskRuns are copied; children of other kinds are always named by references.
 
     Args:
         facts: The state of the run.
@@ -44,9 +51,14 @@ def child_fields(facts: Facts, known: Mapping[str, Any], mode: EmbeddedStatus) -
     if mode == "minimal" or PRUNED_ANNOTATION in (known.get("annotations") or {}):
         return {"childReferences": references or None, "taskRuns": None}
     runs = {child["metadata"]["name"]: child for children in facts.runs.values() for child in children}
-    copies = {reference["name"]: _copy(reference, runs[reference["name"]]) for reference in references}
+    others = [reference for reference in references if reference["kind"] != TASKRUNS.kind]
+    copies = {
+        reference["name"]: _copy(reference, runs[reference["name"]])
+        for reference in references
+        if reference["kind"] == TASKRUNS.kind
+    }
     return {
-        "childReferences": (references or None) if mode == "both" else None,
+        "childReferences": (references if mode == "both" else others) or None,
         "taskRuns": _replacing(known.get("taskRuns") or {}, copies) or None,
     }
 

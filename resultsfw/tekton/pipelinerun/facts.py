@@ -11,7 +11,7 @@ from functools import cached_property
 from itertools import accumulate
 from typing import Final, Self
 
-from resultsfw.cluster import Object
+from resultsfw.cluster import Kind, Object
 from resultsfw.tekton.api.times import latest_start
 from resultsfw.tekton.pipelinerun import children, reasons
 from resultsfw.tekton.pipelinerun.children import Children
@@ -24,13 +24,12 @@ from resultsfw.tekton.pipelinerun.result_refs import (
     ResultLate,
     ResultMissing,
     ResultRef,
-    Results,
     ResultUnread,
     read_nothing,
     resolve_result,
 )
 from resultsfw.tekton.pipelinerun.task_inputs import TaskInputs
-from resultsfw.tekton.pipelinerun.taskrun_results import TaskRunResults
+from resultsfw.tekton.pipelinerun.taskrun_results import ReadWhole, TaskRunResults
 from resultsfw.tekton.pipelinerun.timeouts import Times
 from resultsfw.tekton.pipelinerun.validate_pipeline import tasks_of
 from resultsfw.tekton.spec.expansion import TooLargeError
@@ -69,7 +68,7 @@ class Facts:
     times: Times
     refusal_of: Callable[["Facts", str], str] = lambda _facts, _name: ""
     read_value: ReadValue = read_nothing
-    read_whole: Callable[[Object], Object] = lambda child: child
+    read_whole: ReadWhole = lambda _kind, child: child
     batch_size: int = BATCH_SIZE
     _incomplete: list[str] = field(default_factory=list, init=False)
     _invalid: dict[str, str] | None = None
@@ -157,9 +156,14 @@ class Facts:
         return [name for name, (section, _) in self.tasks.items() if section == "finally"]
 
     @cached_property
-    def results(self) -> Results:
+    def results(self) -> TaskRunResults:
         """Results of all Tasks that have ended, well or not."""
-        return TaskRunResults(self.runs, self.read_whole, self.has_ended, self.matrices.names)
+        return TaskRunResults(self.runs, self.kinds, self.read_whole, self.has_ended, self.matrices.names)
+
+    @cached_property
+    def kinds(self) -> dict[str, Kind]:
+        """The kind of each Task's children."""
+        return {name: children.kind_of(task) for name, (_, task) in self.tasks.items()}
 
     @cached_property
     def stopping(self) -> bool:

@@ -2,7 +2,7 @@
 
 # ruff: noqa: RUF012 - pydantic copies what fields begin with
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -37,6 +37,9 @@ __all__ = [
     "validate_pipelinerun_document",
 ]
 
+_SHOWN: Final = 80
+"""Characters of an apiVersion that a message shows."""
+
 
 class EmbeddedMetadata(Model):
     """Labels and annotations for the TaskRun of an embedded Task."""
@@ -51,7 +54,7 @@ class EmbeddedTask(TaskSpec):
     metadata: EmbeddedMetadata = EmbeddedMetadata()
     api_version: str = ""
     kind: str = ""
-    spec: Plain | None = None
+    spec: Any = None
 
 
 class PipelineWorkspace(Model):
@@ -119,8 +122,8 @@ class PipelineTask(Model):
     description: str = ""
     task_ref: TaskRef | None = None
     task_spec: EmbeddedTask | None = None
-    pipeline_ref: Plain | None = None
-    pipeline_spec: Plain | None = None
+    pipeline_ref: PipelineRef | None = None
+    pipeline_spec: "PipelineSpec | None" = None
     when: list[PipelineWhen] = []
     retries: Annotated[int, Field(ge=0)] = 0
     run_after: list[str] = []
@@ -132,19 +135,43 @@ class PipelineTask(Model):
 
     @model_validator(mode="after")
     def _built(self) -> Self:
-        if (self.task_ref is None) == (self.task_spec is None):
-            raise ValueError(f'Pipeline Task "{self.name}" must have exactly one of taskRef and taskSpec')
-        spec, reference = self.task_spec, self.task_ref
-        if spec is not None and (spec.spec is not None or spec.api_version or spec.kind):
-            raise ValueError(f'Pipeline Task "{self.name}" is a custom task, which is not supported here')
-        if reference is not None and reference.api_version:
-            # Whatever it is, tekton.dev/v1 too: Tekton makes a CustomRun of such a Task (its issue 6457).
+        given = (self.task_ref, self.task_spec, self.pipeline_ref, self.pipeline_spec)
+        if sum(field is not None for field in given) != 1:
             raise ValueError(
-                f'Pipeline Task "{self.name}" is a custom task (taskRef.apiVersion), which is not supported '
-                f"here: name a Task of the run's namespace, without apiVersion"
+                f'Pipeline Task "{self.name}" must have exactly one of taskRef, taskSpec, pipelineRef and '
+                f"pipelineSpec"
             )
-        refuse_foreign(reference, "Task", f'Pipeline Task "{self.name}": taskRef')
+        if wrong := _wrong_custom_task(self.task_ref, self.task_spec):
+            raise ValueError(f'Pipeline Task "{self.name}": {wrong}')
+        refuse_foreign(self.pipeline_ref, "Pipeline", f'Pipeline Task "{self.name}": pipelineRef')
         return self
+
+
+def _wrong_custom_task(reference: TaskRef | None, spec: EmbeddedTask | None) -> str:
+    """Return what is wrong with a Pipeline Task as a custom task, in Tekton's words; empty if it is none.
+
+    What has an apiVersion, or a kind other than ``Task``, is one (Tekton's ``validateCustomTask``).
+    """
+    if spec is not None and spec.steps:
+        for field in ("apiVersion", "kind"):
+            if spec.api_version if field == "apiVersion" else spec.kind:
+                return f"taskSpec.{field} cannot be specified when using taskSpec.steps"
+    named, what, field = (reference, "ref", "taskRef") if spec is None else (spec, "spec", "taskSpec")
+    if named is None or not (named.api_version or named.kind not in ("", "Task")):
+        if spec is not None and spec.spec is not None:
+            return "taskSpec.spec is of a custom task: give it an apiVersion and a kind, too"
+        return ""
+    if not named.kind:
+        return f"invalid value: custom task {what} must specify kind: {field}.kind"
+    if not named.api_version:
+        return f"invalid value: custom task {what} must specify apiVersion: {field}.apiVersion"
+    group, _, version = named.api_version.partition("/")
+    if not group or not version or "/" in version:
+        return (
+            f'invalid value: invalid apiVersion format "{named.api_version[:_SHOWN]}", must be in the format '
+            f'"group/version": {field}.apiVersion'
+        )
+    return ""
 
 
 class PipelineSpec(Model):
@@ -157,6 +184,9 @@ class PipelineSpec(Model):
     workspaces: list[PipelineWorkspace] = Field(default_factory=list)
     results: list[PipelineResult] = Field(default_factory=list)
     finally_: list[PipelineTask] = Field(default=[], alias="finally")
+
+
+PipelineTask.model_rebuild()  # it names PipelineSpec, which is defined only now
 
 
 class Timeouts(Model):

@@ -52,9 +52,10 @@ from resultsfw.tekton.pipelinerun.pipeline_spec import (
     missing_metadata,
     read_pipeline,
 )
+from resultsfw.tekton.pipelinerun.readable import refuse_unreadable
 from resultsfw.tekton.pipelinerun.result_refs import value_reader
 from resultsfw.tekton.pipelinerun.status import verdict
-from resultsfw.tekton.pipelinerun.taskrun_results import WholeTaskRuns
+from resultsfw.tekton.pipelinerun.taskrun_results import WholeChildren
 from resultsfw.tekton.pipelinerun.timeouts import refuse_timeouts, times_of
 from resultsfw.tekton.pipelinerun.validate_pipeline import tasks_of
 from resultsfw.tekton.pipelinerun.validate_references import refuse_references
@@ -73,7 +74,7 @@ class Known:
     Attributes:
         pipelinerun: As last read or written.
         now: The time of this reconcile; UTC.
-        whole: Reads TaskRuns as a whole, each once.
+        whole: Reads children as a whole, each once.
         source: The Pipeline, once it is read.
         is_labelled: Whether labels and annotations of the Pipeline were asked for.
         plan: The run's Tasks and their order, once they are known to make one.
@@ -91,7 +92,7 @@ class Known:
 
     pipelinerun: Object
     now: datetime
-    whole: WholeTaskRuns
+    whole: WholeChildren
     source: PipelineSource | None = None
     is_labelled: bool = False
     plan: Plan | None = None
@@ -140,15 +141,23 @@ class Observer:
         cluster: Where PipelineRuns and TaskRuns live.
         policies: What an operator forbids.
         defaults: What runs have that do not say otherwise.
+        custom_tasks: Whether there may be controllers of custom tasks.
     """
 
     def __init__(
-        self, core: ResultsManager, cluster: Cluster, policies: Policies, defaults: RunDefaults
+        self,
+        core: ResultsManager,
+        cluster: Cluster,
+        policies: Policies,
+        defaults: RunDefaults,
+        *,
+        custom_tasks: bool = True,
     ) -> None:
         self._core = core
         self._cluster = cluster
         self._policies = policies
         self._defaults = defaults
+        self._custom_tasks = custom_tasks
 
     def observe(self, known: Known) -> tuple[Known, Observation]:
         """Return what is known of a run now, and the observation to decide by."""
@@ -262,7 +271,8 @@ class Observer:
         if not runs and not is_late and requested != "Cancelled" and not known.is_prepared:
             refuse_too_large(_with_pipeline(pipelinerun, source))
             try:
-                refuse_references(pipelinerun, plan, self._cluster, self._patience(known))
+                patience = self._patience(known)
+                refuse_references(pipelinerun, plan, self._cluster, patience, custom_tasks=self._custom_tasks)
             except ClusterError as error:
                 why = f"a Task could not be read: {error.message}"
                 problem = FailedRequest(why, error, reasons.COULDNT_GET_TASK)
@@ -330,8 +340,9 @@ class Observer:
                 reasons.CREATE_RUN_FAILED,
                 f'{kind.kind} "{name}" is somebody else\'s; delete it, or name the run otherwise',
             )
+        refuse_unreadable(kind, child)
         if kind == TASKRUNS and self._core.flags.embedded_status != "minimal" and is_done(child):
-            return known.whole.get(child)
+            return known.whole.get(kind, child)
         return child
 
 

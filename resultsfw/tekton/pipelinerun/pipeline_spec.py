@@ -25,7 +25,7 @@ from resultsfw.tekton.resolution.references import Reference, reference_of
 from resultsfw.tekton.resolution.requests import Patience, Requester
 from resultsfw.tekton.resolution.resolver import resolve
 from resultsfw.tekton.spec.expansion import Budget, Expansion, TooLargeError, first_of
-from resultsfw.tekton.spec.params import ParamError, param_type, param_value, value_type
+from resultsfw.tekton.spec.params import ParamError, given_params, param_type, param_value, value_type
 from resultsfw.tekton.spec.run_texts import escape_run_protection
 from resultsfw.tekton.spec.validate_taskrun import shown_value
 from resultsfw.tekton.spec.variables import escape_protection
@@ -325,9 +325,7 @@ def _expand(value: Any, field: str, known: Expansion, passing: Expansion | None)
 
 def _refuse_params(pipelinerun: Object, spec: Object, whose: str, of: str) -> None:
     declared: list[Object] = list(spec.get("params") or ())
-    given: dict[str, Any] = {
-        param["name"]: param_value(param.get("value")) for param in pipelinerun["spec"].get("params") or ()
-    }
+    given: dict[str, Any] = {name: param_value(value) for name, value in given_params(pipelinerun)}
     if missing := [
         param["name"] for param in declared if param.get("default") is None and param["name"] not in given
     ]:
@@ -375,8 +373,10 @@ def _refuse_workspaces(pipelinerun: Object, spec: Object, whose: str, of: str) -
             )
     optional = {workspace["name"] for workspace in spec.get("workspaces") or () if workspace.get("optional")}
     for _, task in tasks_of(spec):
+        # A custom task cannot say that a workspace is optional to it.
+        usable = bound if is_custom(task) else bound | optional
         for usage in task.get("workspaces") or ():
-            if (wanted := usage.get("workspace") or usage["name"]) not in bound | optional:
+            if (wanted := usage.get("workspace") or usage["name"]) not in usable:
                 raise RefusedRun(
                     reasons.CREATE_RUN_FAILED,
                     f'expected workspace "{wanted}" to be provided by pipelinerun for pipeline task '

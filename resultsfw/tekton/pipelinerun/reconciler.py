@@ -18,6 +18,7 @@ from resultsfw.tekton.api.reasons import CLAIM_FAILED
 from resultsfw.tekton.api.refusals import RefusedRun
 from resultsfw.tekton.api.times import format_time
 from resultsfw.tekton.pipelinerun import reasons
+from resultsfw.tekton.pipelinerun.ancestors import pipelines_above, refuse_cycle
 from resultsfw.tekton.pipelinerun.child_statuses import children_of
 from resultsfw.tekton.pipelinerun.children import (
     Children,
@@ -47,15 +48,16 @@ from resultsfw.tekton.pipelinerun.decision import (
 from resultsfw.tekton.pipelinerun.facts import Facts
 from resultsfw.tekton.pipelinerun.observation import FailedCreation, FailedRequest, Refusal
 from resultsfw.tekton.pipelinerun.observer import Known, Observer, failed_request, refusal
+from resultsfw.tekton.pipelinerun.readable import unreadable_part
 from resultsfw.tekton.pipelinerun.status import Verdict, skipped_tasks
 from resultsfw.tekton.pipelinerun.status_writer import StatusWriter, Warn
-from resultsfw.tekton.pipelinerun.taskrun_results import TaskRunReader, WholeTaskRuns
+from resultsfw.tekton.pipelinerun.taskrun_results import ChildReader, WholeChildren
 from resultsfw.tekton.pipelinerun.timeouts import times_of
 from resultsfw.tekton.pipelinerun.validate_pipeline import tasks_of
 from resultsfw.tekton.spec.run_defaults import RunDefaults, with_run_defaults
 from resultsfw.tekton.spec.workspaces import make_claims
 
-__all__ = ["PipelineReconciler", "TaskRunReader"]
+__all__ = ["ChildReader", "PipelineReconciler"]
 
 _AWAITED_SECONDS: Final = 15.0
 """Seconds until answers of resolvers are looked for again, if no watch has brought them: a run of many Tasks
@@ -85,9 +87,10 @@ class PipelineReconciler:
         cluster: Where PipelineRuns and TaskRuns live.
         clock: Tells the time; UTC.
         warn: Warns people of what a run's status cannot hold; besides the log.
-        taskruns: Reads finished TaskRuns whose results ``cluster`` leaves out.
+        children: Reads finished children whose results ``cluster`` leaves out.
         policies: What an operator forbids.
         defaults: What runs have that do not say otherwise.
+        custom_tasks: Whether there may be controllers of custom tasks; without, they are refused by name.
     """
 
     def __init__(
@@ -97,17 +100,20 @@ class PipelineReconciler:
         *,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         warn: Warn = lambda *_: None,
-        taskruns: TaskRunReader | None = None,
+        children: ChildReader | None = None,
         policies: Policies | None = None,
         defaults: RunDefaults | None = None,
+        custom_tasks: bool = True,
     ) -> None:
         self.core = core
-        self._taskruns = taskruns
+        self._children = children
         self._status = StatusWriter(cluster, warn)
         self._cluster = cluster
         self._clock = clock
         self._defaults = defaults or RunDefaults()
-        self._observer = Observer(core, cluster, policies or Policies(), self._defaults)
+        self._observer = Observer(
+            core, cluster, policies or Policies(), self._defaults, custom_tasks=custom_tasks
+        )
 
     def reconcile(self, namespace: str, name: str) -> float | None:
         """Take a PipelineRun as far as it goes now.
@@ -123,7 +129,7 @@ class PipelineReconciler:
         except NotFoundError:
             return None
         pipelinerun = with_run_defaults(pipelinerun, self._defaults)
-        known = Known(pipelinerun, self._clock(), WholeTaskRuns(self._taskruns))
+        known = Known(pipelinerun, self._clock(), WholeChildren(self._children))
         while True:
             known, observation = self._observer.observe(known)
             outcome = self._apply(decide(observation), known)
@@ -271,9 +277,13 @@ class PipelineReconciler:
         facts, builder = _facts(known), known.builder
         assert builder is not None  # noqa: S101 - facts are of a plan
         created: dict[str, Children] = {}
+        above: list[str] | None = None
         failed = None
         for task, child in ((name, child) for name in tasks for child in builder.build(facts, name)):
-            kind = kind_of(facts.tasks[task][1])
+            kind = facts.kinds[task]
+            if kind == PIPELINERUNS:
+                above = above or pipelines_above(known.pipelinerun, self._cluster)
+                refuse_cycle(child, above)
             try:
                 created[task] = (*created.get(task, ()), self._create(known, kind, child))
             except ClusterError as error:
@@ -298,7 +308,7 @@ class PipelineReconciler:
         """Cancel the children of Tasks that were read as running."""
         facts, gracefully = _facts(known), known.cancels_gracefully
         for task in tasks:
-            kind = kind_of(facts.tasks[task][1])
+            kind = facts.kinds[task]
             for child in running_of(facts.runs[task], gracefully=gracefully):
                 patch = cancel_patch(kind, message, gracefully=gracefully)
                 self._cancel(known.pipelinerun, kind, child["metadata"]["name"], patch)
@@ -312,7 +322,8 @@ class PipelineReconciler:
             with contextlib.suppress(NotFoundError):
                 for name in names:
                     child = self._cluster.get(kind, namespace, name)
-                    if owns(known.pipelinerun, child) and running_of((child,)):
+                    is_running = unreadable_part(kind, child) or running_of((child,))
+                    if owns(known.pipelinerun, child) and is_running:
                         running[name] = kind
         for name, kind in running.items():
             self._cancel(known.pipelinerun, kind, name, cancel_patch(kind, message))

@@ -10,6 +10,7 @@ from resultsfw.tekton.pipelinerun.display_names import display_names
 from resultsfw.tekton.pipelinerun.facts import Facts
 from resultsfw.tekton.pipelinerun.result_refs import (
     ResultMissing,
+    Results,
     ResultUnread,
     parse_reference,
     protected_lookup,
@@ -145,10 +146,11 @@ def pipeline_results(spec: Object, facts: Facts) -> tuple[list[Object], list[str
     """
     written: list[Object] = []
     invalid: list[str] = []
-    known = Expansion(protected_lookup(result_lookup(facts.results, facts.read_value)), budget := Budget())
-    passing = Expansion(result_lookup(facts.results, facts.read_value, passing=True), budget)
+    results = facts.results.as_texts()
+    known = Expansion(protected_lookup(result_lookup(results, facts.read_value)), budget := Budget())
+    passing = Expansion(result_lookup(results, facts.read_value, passing=True), budget)
     for result in spec.get("results") or ():
-        state = _state(result.get("value"), facts)
+        state = _state(result.get("value"), facts, results)
         if state == "there":
             try:
                 value = _value(result["value"], result["name"], known, passing)
@@ -167,7 +169,7 @@ def _value(value: Any, name: str, known: Expansion, passing: Expansion) -> Any:
     return unprotect(known.value(escape_protection(value), f"results.{name}")) if whole is None else whole
 
 
-def _state(value: Any, facts: Facts) -> str:
+def _state(value: Any, facts: Facts, results: Results) -> str:
     """Return whether what a Pipeline result names is ``there``, ``absent`` with its Task, or ``invalid``."""
     names = list(variables_in(value))
     if not names:
@@ -177,11 +179,11 @@ def _state(value: Any, facts: Facts) -> str:
         if ref is None:
             return "invalid"
         try:
-            resolve_result(ref, facts.results, facts.read_value)
+            resolve_result(ref, results, facts.read_value)
         except ResultUnread:
             continue
         except ResultMissing:
-            known = facts.results.get(ref.task, {})
+            known = results.get(ref.task, {})
             ran = ref.task in facts.tasks and facts.has_succeeded(ref.task)
             return "invalid" if ran or ref.result in known or ref.task not in facts.tasks else "absent"
     return "there"

@@ -22,7 +22,7 @@ __all__ = ["unreplaced_in"]
 _PARTS: Final = ("path", "claim", "volume", "bound")
 """What a Task may ask of a workspace."""
 
-_FIELDS: Final = ("taskRef", "when", "workspaces", "onError")
+_FIELDS: Final = ("taskRef", "pipelineRef", "when", "workspaces", "onError")
 
 
 def unreplaced_in(
@@ -36,7 +36,7 @@ def unreplaced_in(
 
     Args:
         plan: The run's, with parameters and contexts put in.
-        specs: The spec of each Pipeline Task's Task.
+        specs: The spec of each Pipeline Task's Task; of a custom task and a Pipeline there is none.
         declared: The results that each declares.
         suggest: Name the nearest variable that there is, which costs each Task as much as there are names.
 
@@ -80,9 +80,11 @@ def unreplaced_in(
         for field in _FIELDS:
             yield from unreplaced(task.get(field), f"{at}.{field}", known, later)
         yield from _in_its_name(task, at, known, later)
-        yield from _in_its_task(
-            task, at, specs[task["name"]], bound=plan.workspaces, known=known, later=later
-        )
+        if (spec := specs.get(task["name"])) is not None:
+            yield from _in_its_task(task, at, spec, bound=plan.workspaces, known=known, later=later)
+        else:
+            yield from unreplaced(task.get("params"), f"{at}.params", known, later)
+            yield from unreplaced(task.get("matrix"), f"{at}.matrix", known, later)
 
 
 def _in_its_name(

@@ -4,12 +4,15 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from resultsfw.cluster import Cluster, Object
+from resultsfw.tekton.api.kinds import TASKRUNS
 from resultsfw.tekton.api.refusals import USER_ERROR, RefusedRun
 from resultsfw.tekton.pipelinerun import reasons
+from resultsfw.tekton.pipelinerun.children import kind_of
 from resultsfw.tekton.pipelinerun.dag import refs_of
+from resultsfw.tekton.pipelinerun.declared_results import other_results
 from resultsfw.tekton.pipelinerun.matrix import matrix_params
 from resultsfw.tekton.pipelinerun.pipeline_spec import Plan
-from resultsfw.tekton.pipelinerun.referred_tasks import read_tasks
+from resultsfw.tekton.pipelinerun.referred_tasks import MAX_TASKS, read_tasks
 from resultsfw.tekton.pipelinerun.result_refs import ResultRef, result_refs
 from resultsfw.tekton.pipelinerun.unreplaced import unreplaced_in
 from resultsfw.tekton.pipelinerun.validate_matrix import untexted_results
@@ -27,15 +30,21 @@ _MOST_PARTS: Final = 500_000
 
 
 def refuse_references(
-    pipelinerun: Object, plan: Plan, cluster: Cluster, patience: Patience | None = None
+    pipelinerun: Object,
+    plan: Plan,
+    cluster: Cluster,
+    patience: Patience | None = None,
+    *,
+    custom_tasks: bool = True,
 ) -> None:
     """Raise for a Task that is not there, for what it is not given, or a result that it does not declare.
 
     Args:
         pipelinerun: The run.
         plan: What it is to do.
-        cluster: Where its Tasks are.
+        cluster: Where Tasks and Pipelines are.
         patience: How long a resolver is waited for; ``None``: as long as the run may take.
+        custom_tasks: Whether there may be controllers of custom tasks.
 
     Raises:
         RefusedRun: With Tekton's reason; the message names who names what.
@@ -44,12 +53,15 @@ def refuse_references(
     """
     metadata = pipelinerun["metadata"]
     namespace = metadata.get("namespace", "")
+    others = dict(
+        other_results(plan.spec, cluster, namespace, plan.name, most=MAX_TASKS, custom_tasks=custom_tasks)
+    )
     referred = read_tasks(plan, cluster, pipelinerun, patience)
     specs = dict(_specs(plan, referred, namespace, f"{namespace}/{metadata['name']}"))
     results = {
         id(spec): frozenset(result["name"] for result in spec.get("results") or ()) for spec in specs.values()
     }
-    declared = {name: results[id(spec)] for name, spec in specs.items()}
+    declared = others | {name: results[id(spec)] for name, spec in specs.items()}
     untexted = {
         task["name"]: untexted_results(task, specs.get(task["name"], {})) for _, task in tasks_of(plan.spec)
     }
@@ -96,6 +108,8 @@ def _specs(
     """Yield the spec of each Pipeline Task's Task."""
     parts = 0
     for _, task in tasks_of(plan.spec):
+        if kind_of(task) != TASKRUNS:
+            continue
         spec = task.get("taskSpec")
         if spec is None:
             spec = referred[task["name"]]

@@ -6,8 +6,9 @@ from typing import Any, Final
 from resultsfw.cluster import Object
 from resultsfw.tekton.pipelinerun.matrix import matrix_params
 from resultsfw.tekton.spec.expansion import Budget, Expansion, Lookup, first_of
-from resultsfw.tekton.spec.params import Params, param_value, parse_name
-from resultsfw.tekton.spec.variables import escape_protection, find_prefixed, texts_in
+from resultsfw.tekton.spec.params import Params, given_texts, param_value, parse_name
+from resultsfw.tekton.spec.run_texts import escape_run_protection
+from resultsfw.tekton.spec.variables import find_prefixed, texts_in
 from resultsfw.types import Value
 
 __all__ = ["PipelineNames", "bound_workspaces", "propagated_workspaces"]
@@ -57,11 +58,7 @@ class PipelineNames:
             for task in section
             for usage in task.get("workspaces") or ()
         }
-        given = [
-            (param["name"], escape_protection(param.get("value")))
-            for param in pipelinerun["spec"].get("params") or ()
-        ]
-        self.params = Params(spec.get("params") or (), given, self._is_live)
+        self.params = Params(spec.get("params") or (), given_texts(pipelinerun), self._is_live)
         self.lookup: Lookup = first_of(self.params.lookup(self.later.get), self.later.get)
 
     def inner(self, task: Object, besides: Collection[str] = ()) -> Lookup:
@@ -122,7 +119,7 @@ def bound_workspaces(pipelinerun: Object, names: PipelineNames) -> dict[str, Obj
     Raises:
         TooLargeError: They would be larger than one object can be.
     """
-    bound: list[Any] = escape_protection(pipelinerun["spec"].get("workspaces") or [])
+    bound: list[Any] = escape_run_protection(pipelinerun["spec"].get("workspaces") or [], pipelinerun)
     expansion = Expansion(names.lookup, Budget())
     return {
         binding["name"]: {

@@ -335,20 +335,23 @@ SPEC: Any = {"steps": [{"image": "i", "script": "true"}]}
 
 
 @pytest.mark.parametrize(
-    "task",
+    ("task", "why"),
     [
-        {"taskRef": {"name": "t", "apiVersion": "example.dev/v1", "kind": "Example"}},
-        {"taskRef": {"name": "t", "apiVersion": "tekton.dev/v1", "kind": "Task"}},
-        {"taskRef": {"name": "t", "apiVersion": "example.dev/v1"}},
-        {"taskRef": {"name": "t", "kind": "ClusterTask"}},
-        {"taskRef": {"name": "t", "kind": "Example"}},
-        {"taskSpec": {"apiVersion": "example.dev/v1", "kind": "Example", "spec": {"deep": {}}}},
-        {"taskSpec": {**SPEC, "kind": "Example"}},
-        {"taskSpec": {**SPEC, "apiVersion": "example.dev/v1", "kind": "Example"}},
+        ({"taskRef": {"name": "t", "apiVersion": "example.dev/v1"}}, "custom task ref must specify kind"),
+        ({"taskRef": {"name": "t", "kind": "ClusterTask"}}, "custom task ref must specify apiVersion"),
+        ({"taskRef": {"apiVersion": "v1", "kind": "Example"}}, 'invalid apiVersion format "v1"'),
+        ({"taskRef": {"apiVersion": "a/b/c", "kind": "Example"}}, 'invalid apiVersion format "a/b/c"'),
+        ({"taskSpec": {"apiVersion": "a/v1", "spec": {}}}, "custom task spec must specify kind"),
+        ({"taskSpec": {"kind": "Example", "spec": {}}}, "custom task spec must specify apiVersion"),
+        ({"taskSpec": {"spec": {"deep": {}}}}, "taskSpec.spec is of a custom task"),
+        ({"taskSpec": {**SPEC, "kind": "E"}}, "taskSpec.kind cannot be specified when using taskSpec.steps"),
+        ({"taskSpec": {**SPEC, "apiVersion": "a/v1"}}, "taskSpec.apiVersion cannot be specified when using"),
+        ({"taskRef": {"name": "t"}, "pipelineRef": {"name": "p"}}, "exactly one of taskRef, taskSpec"),
+        ({}, "exactly one of taskRef, taskSpec, pipelineRef and pipelineSpec"),
     ],
 )
 @pytest.mark.parametrize("section", ["tasks", "finally"])
-def test_a_custom_task_is_refused_and_no_task_of_its_name_runs(task, section):
+def test_a_half_written_custom_task_is_refused_and_no_task_of_its_name_runs(task, why, section):
     custom = {"name": "c", **task}
     harness = (
         PipelineRunHarness(pipeline_task("a"), custom)
@@ -357,7 +360,7 @@ def test_a_custom_task_is_refused_and_no_task_of_its_name_runs(task, section):
     )
     harness.reconcile()
     assert harness.condition[:2] == ("False", "PipelineValidationFailed")
-    assert "not supported here" in harness.condition[2]
+    assert why in harness.condition[2]
     assert harness.taskruns_made == []
 
 

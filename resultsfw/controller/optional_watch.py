@@ -1,0 +1,53 @@
+"""Watch objects of a kind that a cluster need not have, from when it has it."""
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Final
+
+from resultsfw.errors import ClusterError
+from resultsfw.kube import Reflector
+
+__all__ = ["OptionalWatch"]
+
+log = logging.getLogger(__name__)
+
+_PAUSE: Final = 60.0
+"""Seconds between two questions whether the server has the kind."""
+
+
+class OptionalWatch:
+    """Starts a reflector once the API server serves its kind. Nothing waits for it.
+
+    Until then objects are read from the server, and no event of theirs arrives.
+
+    Args:
+        reflector: Not started.
+        is_served: Asks the API server whether it serves the kind. Raises ClusterError.
+    """
+
+    def __init__(self, reflector: Reflector, is_served: Callable[[], bool]) -> None:
+        self._reflector = reflector
+        self._is_served = is_served
+        self._stopped = threading.Event()
+
+    def start(self) -> None:
+        """Start to ask, on a thread of its own."""
+        name = f"find-{self._reflector.kind.plural}"
+        threading.Thread(target=self._run, name=name, daemon=True).start()
+
+    def stop(self) -> None:
+        """Ask no more."""
+        self._stopped.set()
+
+    def _run(self) -> None:
+        plural = self._reflector.kind.plural
+        while not self._stopped.is_set():
+            try:
+                if self._is_served():
+                    log.info("the server has %s: watching them", plural)
+                    self._reflector.start()
+                    return
+            except ClusterError as error:
+                log.warning("whether the server has %s is not known: %s", plural, error.message)
+            self._stopped.wait(_PAUSE)

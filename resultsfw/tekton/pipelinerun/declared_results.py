@@ -1,0 +1,98 @@
+"""Know the results of Pipeline Tasks whose children are no TaskRuns, before the first child is made."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from resultsfw.cluster import Cluster, Object
+from resultsfw.errors import InputError, NotFoundError
+from resultsfw.tekton.api.kinds import CUSTOMRUNS, PIPELINERUNS, PIPELINES
+from resultsfw.tekton.api.refusals import USER_ERROR, RefusedRun
+from resultsfw.tekton.pipelinerun import reasons
+from resultsfw.tekton.pipelinerun.children import kind_of
+from resultsfw.tekton.pipelinerun.matrix import is_matrixed
+from resultsfw.tekton.pipelinerun.models import validate_pipeline_document
+from resultsfw.tekton.pipelinerun.validate_pipeline import tasks_of
+
+__all__ = ["AnyName", "other_results"]
+
+
+class AnyName(frozenset[str]):
+    """The names of results that nobody declares, so that each may be one."""
+
+    def __contains__(self, name: object) -> bool:
+        """Return whether there may be a result of that name."""
+        return isinstance(name, str)
+
+
+def other_results(
+    spec: Object, cluster: Cluster, namespace: str, pipeline: str, *, most: int, custom_tasks: bool
+) -> Iterator[tuple[str, frozenset[str]]]:
+    """Yield the names of the results of each Pipeline Task that is a custom task or a Pipeline.
+
+    Args:
+        spec: Of the Pipeline that is to run.
+        cluster: Where Pipelines are.
+        namespace: Of the run.
+        pipeline: The name of the Pipeline.
+        most: How many different Pipelines it may name: each is a request.
+        custom_tasks: Whether there may be controllers of custom tasks.
+
+    Raises:
+        RefusedRun: A Pipeline cannot be run, or there is none; or custom tasks are not run here.
+        ClusterError: A Pipeline could not be read.
+    """
+    whose = f"Pipeline {namespace}/{pipeline} can't be Run"
+    others = [task for _, task in tasks_of(spec) if kind_of(task) in (CUSTOMRUNS, PIPELINERUNS)]
+    names = {(task.get("pipelineRef") or {}).get("name") for task in others} - {None, ""}
+    if len(names) > most:
+        raise RefusedRun(
+            reasons.INVALID,
+            f"{USER_ERROR}{whose}; it names {len(names)} different Pipelines, over the limit of {most}; "
+            f"embed some of them, or make it several Pipelines",
+        )
+    known: dict[str, frozenset[str]] = {}
+    for task in others:
+        if kind_of(task) == CUSTOMRUNS:
+            if not custom_tasks:
+                raise _no_controller(task, whose)
+            yield task["name"], AnyName()
+        elif is_matrixed(task):
+            yield task["name"], frozenset()  # they may be no texts, and an array holds nothing else
+        elif task.get("pipelineSpec") is not None:
+            yield task["name"], _names(task["pipelineSpec"])
+        elif name := task["pipelineRef"].get("name"):
+            if name not in known:
+                known[name] = _names(_read(cluster, namespace, name, whose))
+            yield task["name"], known[name]
+        else:
+            yield task["name"], AnyName()  # a resolver knows
+
+
+def _names(spec: Object) -> frozenset[str]:
+    return frozenset(result["name"] for result in spec.get("results") or ())
+
+
+def _read(cluster: Cluster, namespace: str, name: str, whose: str) -> Any:
+    try:
+        pipeline = cluster.get(PIPELINES, namespace, name)
+        validate_pipeline_document(pipeline)
+    except NotFoundError as error:
+        raise RefusedRun(
+            reasons.COULDNT_GET_PIPELINE,
+            f"{whose}; it contains child Pipelines that don't exist: "
+            f'Couldn\'t retrieve Pipeline "{name}": {error.message}',
+        ) from error
+    except InputError as error:
+        raise RefusedRun(
+            reasons.INVALID, f'{USER_ERROR}{whose}; its child Pipeline "{name}" is invalid: {error.message}'
+        ) from error
+    return pipeline["spec"]
+
+
+def _no_controller(task: Object, whose: str) -> RefusedRun:
+    named = task.get("taskRef") or task["taskSpec"]
+    return RefusedRun(
+        reasons.COULDNT_GET_TASK,
+        f'{USER_ERROR}{whose}: Pipeline Task "{task["name"]}" is a custom task ({named["apiVersion"]}, '
+        f"{named['kind']}), and no controller of custom tasks runs here; run it on a cluster that has one",
+    )
