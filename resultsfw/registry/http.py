@@ -77,6 +77,8 @@ class Connections:
         except (OSError, http.client.HTTPException) as error:
             why = "no answer in time" if isinstance(error, TimeoutError) else _reason(error)
             raise RequestError(f"GET {url}: {why}", temporary=not isinstance(error, ssl.SSLError)) from error
+        except ValueError as error:  # of a host's name or port that no server can have
+            raise RequestError(f"GET {url}: the server's name or port is not valid") from error
 
     def give_back(self, sock: "_LimitedSocket") -> None:
         """Keep a connection whose answer was read completely."""
@@ -184,7 +186,8 @@ def check_url(url: str, *, known: str, insecure: bool) -> None:
         host, _ = parts.hostname, parts.port
     except ValueError:
         raise RequestError("the registry names an address that is no URL") from None
-    if parts.scheme not in ("https", "http") or not host or "@" in parts.netloc or not url.isprintable():
+    odd = "@" in parts.netloc or not url.isprintable() or " " in url
+    if parts.scheme not in ("https", "http") or not host or odd:
         raise RequestError("the registry names an address that is no http or https URL")
     if parts.scheme == "http" and not insecure:
         raise RequestError(f"the registry names an address without TLS: {parts.netloc}")

@@ -36,7 +36,7 @@ THREADS_OF_NAMESPACE: Final = 3
 MOST_WAITING: Final = 2_000
 """Requests that wait at once; of one namespace, a quarter. A run beyond them asks again."""
 
-MOST_ANSWERS: Final = 2_000
+MOST_ANSWERS: Final = 500
 """Answers that nobody has asked for yet, for instance of runs that were deleted."""
 
 _PAUSES: Final = (0.3, 1.0)

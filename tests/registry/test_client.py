@@ -142,7 +142,7 @@ def test_redirects_end(registry):
 def test_addresses_that_a_registry_may_name():
     for url in ("https://cdn.org/x", "https://8.8.8.8/x", "https://10.0.0.1:5000/x"):
         check_url(url, known="https://10.0.0.1:5000", insecure=False)
-    for url in ("http://cdn.org/x", "https://10.0.0.2/x", "https://127.0.0.1/x", "https://host.org/a b\n"):
+    for url in ("http://cdn.org/x", "https://10.0.0.2/x", "https://127.0.0.1/x", "https://host.org/a b"):
         with pytest.raises(RequestError):
             check_url(url, known="https://10.0.0.1:5000", insecure=False)
 
@@ -250,6 +250,11 @@ def test_headers_have_one_line():
 def test_a_link_local_server_is_refused_whatever_its_name(address):
     with pytest.raises(RequestError, match="link-local"):
         http._refuse_link_local("https://metadata.org/", address)
+
+
+@pytest.mark.parametrize("host", ["a..b", ".", "x.io:99999", f"{'a' * 64}.io", "-.-"])
+def test_a_host_that_no_server_can_have_is_refused(host):
+    assert failure(f"{host}/team/image").startswith("GET https://")
 
 
 def test_a_server_that_is_not_there_is_named():
