@@ -11,6 +11,7 @@ from resultsfw.limits import result_too_large
 from resultsfw.references import read_reference
 from resultsfw.stamps import read_stamp
 from resultsfw.types import (
+    ARTIFACTS,
     Capabilities,
     CollectionOutcome,
     ExtractedResult,
@@ -33,6 +34,7 @@ from resultsfw.values import label as result_label
 
 __all__ = [
     "API_VERSION",
+    "ARTIFACTS",
     "CONFIG_MAPS",
     "EVENTS",
     "PODS",

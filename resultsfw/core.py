@@ -10,7 +10,7 @@ from resultsfw import backend_calls, jsons
 from resultsfw.cluster import Cluster, Object
 from resultsfw.entrypoint import remove_result_file_flags
 from resultsfw.errors import BackendError, ClusterError, ResultsError, TooEarlyError
-from resultsfw.flags import Flags, choose_backend, parse_flags
+from resultsfw.flags import ANNOTATION, Flags, choose_backend, parse_flags
 from resultsfw.limits import effective_limits
 from resultsfw.messages import POD_MESSAGE_BYTES
 from resultsfw.plugin_registry import PluginRegistry
@@ -149,6 +149,13 @@ class ResultsManager:
         if not run.declares_results:
             return pod
         backend = self.backend(choose_backend(self.flags, annotations or {}))
+        if run.writes_artifacts and not backend.capabilities.artifacts:
+            raise BackendError(
+                f'backend "{backend.name}" does not deliver provenance of artifacts, which a Step of this '
+                f"run writes: choose another backend by the annotation {ANNOTATION} or the feature flag "
+                f'"results-from"',
+                subject=backend.name,
+            )
         if cluster is None and backend.capabilities.external_state != "no":
             raise BackendError(
                 f'backend "{backend.name}" makes what its pods need before they are there: give prepare_pod '

@@ -32,6 +32,9 @@ DEFAULT_BACKEND: Final = "termination-message"
 ANNOTATION: Final = "resultsfw.dev/results-from"
 """Annotation of a run: the backend it asks for. The operator must allow that name."""
 
+_COMPRESSION: Final = "enable-termination-message-compression"
+"""Tekton's flag: the default of the option ``compress`` of the default backend."""
+
 CONFIG_PREFIX: Final = "config."
 """Key ``config.NAME`` of the ConfigMap: the options of the backend or extension NAME, a YAML mapping."""
 
@@ -86,6 +89,13 @@ def parse_flags(data: Mapping[str, str]) -> Flags:
         FlagError: A flag has an invalid value; its subject is the key.
     """
     results_from = data.get("results-from", "").strip().lower() or DEFAULT_BACKEND
+    config = {
+        key.removeprefix(CONFIG_PREFIX): _config(key, text)
+        for key, text in data.items()
+        if key.startswith(CONFIG_PREFIX)
+    }
+    if _is_true(_COMPRESSION, data):
+        config[DEFAULT_BACKEND] = {"compress": True, **config.get(DEFAULT_BACKEND, {})}
     flags = Flags(
         results_from=results_from,
         max_result_size=_max_result_size(data.get("max-result-size", "")),
@@ -93,11 +103,7 @@ def parse_flags(data: Mapping[str, str]) -> Flags:
         missing_results=_one_of("missing-results", data, ("ignore", "fail")),
         embedded_status=_one_of("embedded-status", data, ("minimal", "full", "both")),
         extensions=_names("extensions", data),
-        config={
-            key.removeprefix(CONFIG_PREFIX): _config(key, text)
-            for key, text in data.items()
-            if key.startswith(CONFIG_PREFIX)
-        },
+        config=config,
     )
     for key in data.keys() - KEYS:
         if not key.startswith(CONFIG_PREFIX):
@@ -177,6 +183,18 @@ def _max_result_size(text: str) -> int:
         )
         return DEFAULT_RESULT_BYTES
     return size
+
+
+def _is_true(key: str, data: Mapping[str, str]) -> bool:
+    """Return whether a boolean flag is set, as Go reads it (``strconv.ParseBool``)."""
+    text = data.get(key, "").strip()
+    if text in ("1", "t", "T", "true", "TRUE", "True"):
+        return True
+    if text in ("", "0", "f", "F", "false", "FALSE", "False"):
+        return False
+    raise FlagError(
+        f'invalid value for feature flag "{key}": "{text[:40]}" is neither true nor false', subject=key
+    )
 
 
 def _one_of(key: str, data: Mapping[str, str], choices: tuple[Any, ...]) -> Any:

@@ -1,8 +1,9 @@
-"""Copy and merge JSON values, and measure how deeply they are nested."""
+"""Copy, merge and print JSON values, and measure how deeply they are nested."""
 
+import json
 from typing import Any, Final
 
-__all__ = ["MAX_DEPTH", "copy", "is_deeper_than", "merge_patch"]
+__all__ = ["MAX_DEPTH", "copy", "go_json", "is_deeper_than", "merge_patch"]
 
 MAX_DEPTH: Final = 100
 """Upper limit of nesting in an object that is processed. Tekton's own types have about twenty levels.
@@ -17,6 +18,14 @@ def copy(value: Any) -> Any:
     if isinstance(value, list):
         return [copy(item) for item in value]
     return value
+
+
+def go_json(value: Any) -> str:
+    """Return JSON as Go's ``encoding/json`` writes it: no blanks, HTML's own characters escaped."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
 
 
 def is_deeper_than(value: Any, levels: int) -> bool:

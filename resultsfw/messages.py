@@ -22,7 +22,9 @@ __all__ = [
     "CONTAINER_MESSAGE_BYTES",
     "INTERNAL",
     "POD_MESSAGE_BYTES",
+    "STEP_ARTIFACTS",
     "STEP_RESULT",
+    "TASK_ARTIFACTS",
     "TASK_RESULT",
     "Message",
     "entry_type",
@@ -40,10 +42,16 @@ COMPRESSED: Final = "tknz:"
 INFLATED_BYTES: Final = 131_072
 """What Tekton lets a compressed message grow to (pkg/termination/write.go)."""
 
-TASK_RESULT, INTERNAL, STEP_RESULT = 1, 3, 4
+TASK_RESULT, INTERNAL, STEP_RESULT, STEP_ARTIFACTS, TASK_ARTIFACTS = 1, 3, 4, 5, 6
 """Types of an entry (pkg/result/result.go)."""
 
-_LEGACY: Final = {"TaskRunResult": TASK_RESULT, "InternalTektonResult": INTERNAL}
+_LEGACY: Final = {
+    "TaskRunResult": TASK_RESULT,
+    "InternalTektonResult": INTERNAL,
+    "StepResult": STEP_RESULT,
+    "StepArtifactsResult": STEP_ARTIFACTS,
+    "TaskRunArtifactsResult": TASK_ARTIFACTS,
+}
 
 
 def message_budget(pod: Object) -> int:

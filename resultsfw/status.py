@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from resultsfw.artifacts import different_documents, read_documents
 from resultsfw.cluster import Object
 from resultsfw.jsons import merge_patch
 from resultsfw.limits import (
@@ -15,8 +16,10 @@ from resultsfw.limits import (
     result_too_large,
     run_too_large,
 )
+from resultsfw.provenance import merge_artifacts
 from resultsfw.references import format_reference
 from resultsfw.types import (
+    ARTIFACTS,
     CollectionOutcome,
     ExtractedResult,
     Extraction,
@@ -77,12 +80,18 @@ def build_outcome(
     Only declared names count, of two values of one name the later wins, sizes are bytes of UTF-8,
     and what arrived whole is kept beside every failure. Results come in declaration order.
     """
-    latest: dict[Origin, ExtractedResult] = {(found.step, found.name): found for found in extraction.results}
+    latest: dict[Origin, ExtractedResult] = {
+        (found.step, found.name): found for found in extraction.results if found.name != ARTIFACTS
+    }
     reported = [_escape_problem(problem) for problem in extraction.problems]
     written: list[Origin] = [(step.name, result.name) for step in run.steps for result in step.results]
     written += [(None, result.name) for result in run.written_results]
-    sound, too_big = _apply_limits(written, latest, limits)
-    problems = [*reported, *too_big]
+    found_results = [latest[origin] for origin in written if origin in latest]
+    documents, unknown = different_documents(run, extraction)
+    kept, too_big = _apply_limits([*found_results, *documents], limits)
+    sound = {(value.found.step, value.found.name): value for value in kept}
+    artifacts, warnings, damaged = read_documents(value.found for value in kept)
+    problems = [*reported, *too_big, *damaged]
     lost = {(problem.step, problem.result) for problem in problems}
     # After a loss of unknown or several results it is unknown which results were never written.
     missing_fails &= not any(
@@ -115,9 +124,13 @@ def build_outcome(
         for step in run.steps
     }
     results = tuple(filter(None, (take(result, None) for result in run.results)))
-    ignored = sorted(escape_surrogates(_dotted(origin)) for origin in latest.keys() - set(written))
+    ignored = sorted(
+        escape_surrogates(_dotted(origin)) for origin in (latest.keys() - set(written)) | unknown
+    )
     for name in ignored:
         log.warning("run %s/%s: %r came and is declared nowhere; ignored", run.namespace, run.name, name)
+    for warning in warnings:
+        log.warning("run %s/%s: %s", run.namespace, run.name, warning)
     return CollectionOutcome(
         results=results,
         step_results={step: some for step, some in by_step.items() if some},
@@ -127,6 +140,8 @@ def build_outcome(
             replace(usage, results=tuple(escape_surrogates(name) for name in usage.results))
             for usage in extraction.transports
         ),
+        artifacts=artifacts,
+        warnings=tuple(warnings),
     )
 
 
@@ -195,7 +210,7 @@ def status_patch(
         verdict = patch["status"]["conditions"][0]
         verdict["message"] = _shorten(verdict["message"])
         over = object_size(merge_patch(obj, patch)) - room
-        if over <= 0 or not (kept.results or kept.step_results):
+        if over <= 0 or not (kept.results or kept.step_results or kept.artifacts):
             return patch
         kept, gone = _shed(kept, over)
         left = [*gone, *left]
@@ -207,18 +222,14 @@ def _code_and_message(problems: Sequence[Problem]) -> tuple[str, str]:
     return str(problems[0].code), failure_message(problems)
 
 
-def _apply_limits(
-    written: Iterable[Origin], latest: Mapping[Origin, ExtractedResult], limits: Limits
-) -> tuple[dict[Origin, _Sound], list[Problem]]:
+def _apply_limits(values: Iterable[ExtractedResult], limits: Limits) -> tuple[list[_Sound], list[Problem]]:
     """Return the values within the limits of a value and of a run, and problems for the rest."""
-    sound: dict[Origin, _Sound] = {}
+    sound: list[_Sound] = []
     problems: list[Problem] = []
     beyond: list[Origin] = []
     used = total = 0
-    for step, name in written:
-        found = latest.get((step, name))
-        if found is None:
-            continue
+    for found in values:
+        step, name = found.step, found.name
         size = found.value.size if isinstance(found.value, Reference) else utf8_size(found.value)
         if size is None:
             message = f"{label(name, step)} is not UTF-8: it holds a lone surrogate"
@@ -232,7 +243,7 @@ def _apply_limits(
             beyond.append((step, name))
             continue
         used += size
-        sound[step, name] = _Sound(found, size)
+        sound.append(_Sound(found, size))
     if beyond:
         over = run_too_large([_dotted(origin) for origin in beyond], total, limits.run_bytes)
         problems.append(replace(over, step=beyond[0][0], result=beyond[0][1]))
@@ -255,11 +266,16 @@ def _status_with_results(
     """Return the status with results, the Steps' own results and the condition in it."""
     status = dict(base)
     status["results"] = result_entries(collected.results) or None
-    if "steps" in status or collected.step_results:
+    written = {step: document for step, document in collected.artifacts.items() if step is not None}
+    if "steps" in status or collected.step_results or written:
         steps = {step["name"]: dict(step) for step in status.get("steps", ())}
         for name, results in collected.step_results.items():
             steps.setdefault(name, {"name": name})["results"] = result_entries(results)
+        for name, document in written.items():
+            steps.setdefault(name, {"name": name}).update(document)
         status["steps"] = list(steps.values())
+    if collected.artifacts:
+        status["artifacts"] = merge_artifacts(collected.artifacts.values())
     # The patch replaces the whole list: conditions of others, who know nothing of us, must be in it.
     conditions = {
         condition.get("type"): condition for condition in obj.get("status", {}).get("conditions") or ()
@@ -277,8 +293,10 @@ def _condition(
     """Return the Succeeded condition; a failure of Steps or a timeout comes before problems of results."""
     if collected.ok:
         done = {"type": "Succeeded", "status": "True", "reason": "Succeeded", "message": ALL_DONE}
-        return {"lastTransitionTime": now, **(given or done)}
+        verdict = {"lastTransitionTime": now, **(given or done)}
+        return {**verdict, "message": "; ".join((str(verdict.get("message", "")), *collected.warnings))}
     reason, message = describe(collected.problems)
+    message = "; ".join((message, *collected.warnings))
     if given is not None and given.get("status") == "False":
         cause = str(given.get("message", "")).rstrip()
         joint = " " if cause.endswith(".") else "; "
@@ -299,8 +317,14 @@ def _version(obj: Object) -> str:
 def _shed(collected: CollectionOutcome, over: int) -> tuple[CollectionOutcome, list[Origin]]:
     """Leave out results, the last first, that free so many bytes; and which those are, in order."""
     kept = list(collected.results)
+    artifacts = dict(collected.artifacts)
     by_step = {step: list(results) for step, results in collected.step_results.items()}
     gone: list[Origin] = []
+    while over > 0 and artifacts:
+        whose, document = artifacts.popitem()
+        # Those of a Step are also part of the run's.
+        over -= object_size(document) * (1 if whose is None else 2)
+        gone.append((whose, ARTIFACTS))
     while over > 0 and (kept or by_step):
         if kept:
             step, result = None, kept.pop()
@@ -312,7 +336,8 @@ def _shed(collected: CollectionOutcome, over: int) -> tuple[CollectionOutcome, l
         over -= object_size(result_entries([result])) - 1  # brackets are two bytes, a comma is one
         gone.append((step, result.name))
     by_steps = {step: tuple(results) for step, results in by_step.items()}
-    return replace(collected, results=tuple(kept), step_results=by_steps), gone[::-1]
+    rest = replace(collected, results=tuple(kept), step_results=by_steps, artifacts=artifacts)
+    return rest, gone[::-1]
 
 
 def _over_object(left: Sequence[Origin], size: int, room: int) -> Problem:

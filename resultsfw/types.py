@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Literal
+from typing import Any, Final, Literal
 
 from resultsfw.errors import ClusterError
 
 __all__ = [
+    "ARTIFACTS",
     "Capabilities",
     "CollectionOutcome",
     "ExtractedResult",
@@ -30,6 +31,10 @@ __all__ = [
 
 ResultType = Literal["string", "array", "object"]
 Value = str | list[str] | dict[str, str]
+
+ARTIFACTS: Final = "artifacts/provenance.json"
+"""Name under which provenance of artifacts is delivered: its file, below the folder of the Step or Task.
+No result can have this name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +64,20 @@ class ResultSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """A Step: its name, its container, and the results it declares."""
+    """A Step: its name, its container, and what it writes.
+
+    Attributes:
+        name: The Step's name.
+        container: The name of its container.
+        results: The results it declares.
+        artifacts: Whether it writes provenance of its artifacts (Tekton's ``$(step.artifacts.path)``), to be
+            delivered as `ARTIFACTS`.
+    """
 
     name: str
     container: str
     results: tuple[ResultSpec, ...] = ()
+    artifacts: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +91,8 @@ class Run:
         attempt: 0 for the first attempt, one more for each retry.
         results: The results that the Task declares, in order.
         steps: The Steps, in order of execution.
+        artifacts: Whether a Step writes provenance of the Task's artifacts (Tekton's ``$(artifacts.path)``),
+            to be delivered as `ARTIFACTS`.
     """
 
     namespace: str
@@ -85,6 +101,7 @@ class Run:
     attempt: int = 0
     results: tuple[ResultSpec, ...] = ()
     steps: tuple[Step, ...] = ()
+    artifacts: bool = False
 
     @property
     def written_results(self) -> tuple[ResultSpec, ...]:
@@ -92,9 +109,14 @@ class Run:
         return tuple(result for result in self.results if result.from_step is None)
 
     @property
+    def writes_artifacts(self) -> bool:
+        """Return whether provenance of artifacts is to be delivered: the Task's, or a Step's."""
+        return self.artifacts or any(step.artifacts for step in self.steps)
+
+    @property
     def declares_results(self) -> bool:
-        """Return whether the run declares any result."""
-        return bool(self.results) or any(step.results for step in self.steps)
+        """Return whether there is anything to deliver: results, or provenance of artifacts."""
+        return bool(self.results) or any(step.results for step in self.steps) or self.writes_artifacts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,8 +171,8 @@ class ExtractedResult:
     """One value as a backend read it.
 
     Attributes:
-        name: The result's name.
-        value: The text exactly as the Step wrote it, or a reference to it.
+        name: The result's name, or `ARTIFACTS`.
+        value: The text exactly as the Step wrote it, or a reference to it; of artifacts always the text.
         step: The Step that declares the result; ``None`` if the Task declares it.
         source: What the value was read from, for people: ``termination message of container "step-build"``.
     """
@@ -246,6 +268,8 @@ class TransportUsage:
 class Extraction:
     """Everything a backend read. The core ignores undeclared names; of two equal names, the later wins.
 
+    Texts named `ARTIFACTS` that differ are all used: Tekton merges what several Steps wrote for their Task.
+
     Attributes:
         results: The values.
         problems: Why other results did not arrive whole.
@@ -284,6 +308,9 @@ class CollectionOutcome:
         problems: Empty if everything that Steps wrote arrived; the first one gives the run's reason.
         ignored: Names of values that are not declared.
         transports: What each container's transport carried.
+        artifacts: Provenance of artifacts, by Step; ``None``: the Task's. Mappings with ``inputs`` and
+            ``outputs``, as a status contains them.
+        warnings: What a Step wrote and Tekton leaves out without failing the run: malformed provenance.
     """
 
     results: tuple[Result, ...] = ()
@@ -291,6 +318,8 @@ class CollectionOutcome:
     problems: tuple[Problem, ...] = ()
     ignored: tuple[str, ...] = ()
     transports: tuple[TransportUsage, ...] = ()
+    artifacts: Mapping[str | None, Mapping[str, Any]] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -325,6 +354,8 @@ class Capabilities:
         verified: Whether the backend notices everything that is damaged, dropped or added in transit: its
             format has digests and a recognisable end.
         api_version: Version of the plugin contract that the backend was written for.
+        artifacts: Whether the backend delivers provenance of artifacts (`Run.artifacts`, `Step.artifacts`).
+            Without it, runs that write any are refused.
     """
 
     summary: str
@@ -335,3 +366,4 @@ class Capabilities:
     external_state: Literal["no", "owned", "elsewhere"] = "no"
     verified: bool = False
     api_version: int = 1
+    artifacts: bool = False

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from resultsfw.references import MARK
-from resultsfw.types import Problem, ProblemCode, ResultSpec, ResultType, Value
+from resultsfw.types import ARTIFACTS, Problem, ProblemCode, ResultSpec, ResultType, Value
 
 __all__ = [
     "array_of",
@@ -38,7 +38,9 @@ def escape_surrogates(text: str) -> str:
 
 
 def label(name: str, step: str | None = None) -> str:
-    """Return a result's name as messages show it."""
+    """Return a result's name, or that of artifacts' provenance, as messages show it."""
+    if name == ARTIFACTS:
+        return "provenance of the Task's artifacts" if step is None else f'artifacts of Step "{step}"'
     return f'result "{name}"' if step is None else f'result "{name}" of Step "{step}"'
 
 

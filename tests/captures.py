@@ -1,4 +1,4 @@
-"""What a real API server and Tekton's controller said in 23 situations; see ``data/captures``.
+"""What a real API server and Tekton's controller said in 26 situations; see ``data/captures``.
 
 Each is a mapping: ``name``, ``about``, ``flags``, ``taskrun`` as created, ``pod_events`` (of each
 pod the first, the last, and the last in which it still was), ``sidecar_log_base64`` or

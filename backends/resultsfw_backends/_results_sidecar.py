@@ -97,6 +97,7 @@ def add_sidecar(
         BackendError: Another container mounts one of these volumes.
     """
     spec = pod["spec"]
+    _refuse_artifacts(run, pod, tekton=tekton)
     refuse_mounts(pod, {volume["name"] for volume in volumes}, own=RESULTS_SIDECAR)
     plain = is_plain(run, pod)
     if plain:
@@ -115,7 +116,7 @@ def add_sidecar(
             _PROGRAM,
             *("-results-dir", RESULTS if plain else "/tekton/results"),
             *("-result-names", ",".join(result.name for result in run.results)),
-            *("-step-names", ""),
+            *("-step-names", ",".join(f"step-{step.name}" for step in run.steps if step.artifacts)),
             *("-step-results", json.dumps(own, separators=(",", ":"), sort_keys=True)),
         ],
         "env": [{"name": wires.ENV_POLLING_INTERVAL, "value": config.polling_interval}],
@@ -129,6 +130,7 @@ def add_sidecar(
             {"name": wires.ENV_MAX_RUN_SIZE, "value": str(limits.run_bytes)},
             {"name": wires.ENV_POD_UID, "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}},
             *waiting,
+            *([{"name": wires.ENV_TASK_ARTIFACTS, "value": "true"}] if run.artifacts else ()),
             *([{"name": wires.ENV_TRANSPORT, "value": transport}] if transport else ()),
             *env,
         ]
@@ -168,6 +170,25 @@ def add_fetch(
         "volumeMounts": [mount],
     }
     spec["initContainers"] = [*(spec.get("initContainers") or ()), container]
+
+
+def _refuse_artifacts(run: Run, pod: Object, *, tekton: bool) -> None:
+    """Refuse provenance of artifacts that the sidecar could not deliver.
+
+    Raises:
+        InputError: The message says what to do instead.
+    """
+    if run.writes_artifacts and is_plain(run, pod):
+        raise InputError(
+            "provenance of artifacts is written in Tekton's pods only: declare a result in its place",
+            subject="Run.artifacts",
+        )
+    if run.artifacts and tekton:
+        raise InputError(
+            "Tekton's own results sidecar does not deliver what Steps write to $(artifacts.path): write to "
+            "$(step.artifacts.path), or remove the backend's option wire: tekton",
+            subject="wire: tekton",
+        )
 
 
 def _confined(spec: Object, config: SidecarConfig) -> Object:

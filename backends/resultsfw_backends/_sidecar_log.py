@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from resultsfw import (
+    ARTIFACTS,
     ExtractedResult,
     Limits,
     Object,
@@ -43,16 +44,20 @@ _REFUSALS: Final = {
     wires.UNDELIVERED: ProblemCode.TRANSPORT_UNREADABLE,
 }
 
-_ARTIFACTS: Final = ("stepArtifact", "taskArtifact")
-"""Types of records of Tekton's sidecar that are not results."""
+_ARTIFACTS: Final = (wires.TYPE_STEP_ARTIFACT, wires.TYPE_TASK_ARTIFACT)
+"""Types of lines with artifacts in the log of Tekton's sidecar."""
 
 
 def declared_names(run: Run) -> dict[Key, Origin]:
-    """Return every declared result, by its name in the log."""
+    """Return every declared result and provenance of artifacts, by its name in the log."""
     names: dict[Key, Origin] = {(wires.TYPE_TASK, result.name): (None, result.name) for result in run.results}
     for step in run.steps:
         for result in step.results:
             names[wires.TYPE_STEP, f"step-{step.name}.{result.name}"] = (step.name, result.name)
+        if step.artifacts:
+            names[wires.TYPE_STEP, f"step-{step.name}.{ARTIFACTS}"] = (step.name, ARTIFACTS)
+    if run.artifacts:
+        names[wires.TYPE_TASK, ARTIFACTS] = (None, ARTIFACTS)
     return names
 
 
@@ -119,7 +124,7 @@ class SidecarLog:
                 wires.TYPE_END: self._check_end,
             }
         else:
-            records |= dict.fromkeys(_ARTIFACTS, _ignore)
+            records |= dict.fromkeys(_ARTIFACTS, self._value)
         for line in lines:
             self._last = line
             if line.kubelet_error:
@@ -257,6 +262,8 @@ class SidecarLog:
     def _origin(self, kind: str, name: str) -> Origin:
         if (origin := self._declared.get((kind, name))) is not None:
             return origin
+        if kind in _ARTIFACTS:
+            return (None if kind == wires.TYPE_TASK_ARTIFACT else name.removeprefix("step-")), ARTIFACTS
         if kind == wires.TYPE_TASK:
             return None, name
         step, _, result = name.removeprefix("step-").partition(".")
@@ -364,10 +371,6 @@ class SidecarLog:
         self.problems.append(
             Problem(code=code, message=message, result=name, step=step, size=size, limit=limit)
         )
-
-
-def _ignore(_line: Line, _record: dict[str, Any]) -> None:
-    """Ignore a record that is not of a result."""
 
 
 def value_of(record: dict[str, Any]) -> str | None:

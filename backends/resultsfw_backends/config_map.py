@@ -90,6 +90,7 @@ capabilities = Capabilities(
     run_bytes=VALUE_BYTES,
     external_state="owned",
     verified=True,
+    artifacts=True,
     permissions=(
         Permission(verb="create", resource="configmaps", why="a run gets one of its own for its results"),
         Permission(verb="get", resource="configmaps", why="the results are in it; and to let a pod get it"),

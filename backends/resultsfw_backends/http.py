@@ -124,6 +124,7 @@ capabilities = Capabilities(
     ),
     external_state="elsewhere",
     verified=True,
+    artifacts=True,
 )
 
 

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from resultsfw import (
+    ARTIFACTS,
     Capabilities,
     Cluster,
     Extraction,
@@ -48,6 +49,7 @@ from resultsfw_transports.store import (
     ENV_OPTIONS,
     ENV_URL,
     MOST,
+    RECORD_BYTES,
     StoreError,
 )
 
@@ -66,10 +68,6 @@ __all__ = [
 FETCH: Final = "fetch-results"
 """Name of the init container that places files. Containers of Tasks have other prefixes."""
 
-_RECORD_BYTES: Final = 4096
-"""Minimum bytes for a value in the log's limits, enough for a location."""
-
-
 _DIGEST: Final = re.compile("sha256:[0-9a-f]{64}")
 _SEGMENT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}")
 
@@ -87,6 +85,7 @@ capabilities = Capabilities(
     ),
     external_state="elsewhere",
     verified=True,
+    artifacts=True,
 )
 
 
@@ -139,7 +138,7 @@ def extract(run: Run, pod: Object, cluster: Cluster, wire: int) -> Extraction:
     def resolve(record: dict[str, Any]) -> str | Reference | None:
         return _reference(record, below, backend) if "location" in record else value_of(record)
 
-    most = max(inline, _RECORD_BYTES)
+    most = max(inline, RECORD_BYTES)
     limits = Limits(result_bytes=most, run_bytes=most * len(declared_names(run)))
     extraction = read_log(run, pod, cluster, limits=limits, wire=wire, resolve=resolve)
     return replace(extraction, problems=tuple(map(_hinted, extraction.problems)))
@@ -315,6 +314,9 @@ def _hinted(problem: Problem) -> Problem:
     """Add a hint to a value over its limit, which is not a feature flag of the core."""
     if problem.code is not ProblemCode.RESULT_TOO_LARGE:
         return problem
+    if problem.result == ARTIFACTS:
+        hint = f"inline-bytes of config.{NAME} sets that limit, above {RECORD_BYTES}"
+        return replace(problem, hint=hint)
     return replace(problem, hint=f"max-object-size of config.{NAME} sets that limit, up to {MOST}")
 
 

@@ -30,6 +30,7 @@ capabilities = Capabilities(
         Permission(verb="get", resource="pods/log", why="the results are in the log of the results sidecar"),
     ),
     verified=True,
+    artifacts=True,
 )
 
 

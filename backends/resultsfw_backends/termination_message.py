@@ -13,6 +13,7 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict
 
 from resultsfw import (
+    ARTIFACTS,
     Capabilities,
     ExtractedResult,
     Extraction,
@@ -30,7 +31,9 @@ from resultsfw.messages import (
     CONTAINER_MESSAGE_BYTES,
     INTERNAL,
     POD_MESSAGE_BYTES,
+    STEP_ARTIFACTS,
     STEP_RESULT,
+    TASK_ARTIFACTS,
     TASK_RESULT,
     Message,
     entry_type,
@@ -56,6 +59,13 @@ LARGER: Final = (
 """Advice for a result that is too large, with the command of TEP-0127 (Feature Gate)."""
 
 
+_OF_TASK: Final = (TASK_RESULT, TASK_ARTIFACTS)
+_OF_STEP: Final = (STEP_RESULT, STEP_ARTIFACTS)
+"""Types of entries of the Task and of the Step that wrote them. The key of artifacts is their file's path."""
+
+_TASK_PATH: Final = f"/tekton/{ARTIFACTS}"
+"""Path of the Task's provenance (``ArtifactsDir`` in pkg/apis/pipeline/paths.go)."""
+
 WIRE: Final = 0
 """Wire version of messages that an entrypoint writes."""
 
@@ -79,6 +89,7 @@ capabilities = Capabilities(
     summary="results in the containers' termination messages: no extra container, 4096 bytes a Step at best",
     result_bytes=CONTAINER_MESSAGE_BYTES,
     run_bytes=POD_MESSAGE_BYTES,
+    artifacts=True,
 )
 
 
@@ -170,13 +181,15 @@ def _of_step(step: Step, message: Message) -> tuple[list[ExtractedResult], list[
     problems: list[Problem] = []
     for entry in message.entries:
         name, value, kind = entry.get("key"), entry.get("value"), entry_type(entry)
+        if kind in (TASK_ARTIFACTS, STEP_ARTIFACTS):
+            name = ARTIFACTS
         if not (isinstance(name, str) and isinstance(value, str)):
-            if kind in (TASK_RESULT, STEP_RESULT, INTERNAL):
-                problems.append(_no_text(step, name, step.name if kind == STEP_RESULT else None))
+            if kind in (*_OF_TASK, *_OF_STEP, INTERNAL):
+                problems.append(_no_text(step, name, step.name if kind in _OF_STEP else None))
             continue
-        if kind == TASK_RESULT:
+        if kind in _OF_TASK:
             found.append(ExtractedResult(name=name, value=value, source=source))
-        elif kind == STEP_RESULT:
+        elif kind in _OF_STEP:
             found.append(ExtractedResult(name=name, value=value, step=step.name, source=source))
         elif kind == INTERNAL and name == REFUSED:
             problems += _refused(step, value)
@@ -251,7 +264,10 @@ def _refused(step: Step, text: str) -> Iterator[Problem]:
             )
             continue
         name, size, limit = refusal["name"], refusal.get("bytes"), refusal.get("limit")
-        whose = step.name if refusal.get("type") == STEP_RESULT else None
+        kind = refusal.get("type")
+        whose = step.name if kind in _OF_STEP else None
+        if kind in (TASK_ARTIFACTS, STEP_ARTIFACTS):
+            name = ARTIFACTS
         label = result_label(name, whose)
         code = codes.get(str(refusal.get("reason")), ProblemCode.FILE_UNREADABLE)
         if code is ProblemCode.RESULT_TOO_LARGE:
@@ -277,10 +293,9 @@ def _usage(step: Step, message: Message, budget: int) -> TransportUsage:
     names = []
     for entry in message.entries:
         kind = entry_type(entry)
-        if kind in (TASK_RESULT, STEP_RESULT):
-            names.append(
-                f"step-{step.name}.{entry.get('key')}" if kind == STEP_RESULT else str(entry.get("key"))
-            )
+        if kind in (*_OF_TASK, *_OF_STEP):
+            name = ARTIFACTS if kind in (TASK_ARTIFACTS, STEP_ARTIFACTS) else str(entry.get("key"))
+            names.append(f"step-{step.name}.{name}" if kind in _OF_STEP else name)
     return TransportUsage(
         container=step.container,
         transport="termination message",
@@ -293,27 +308,37 @@ def _usage(step: Step, message: Message, budget: int) -> TransportUsage:
 
 def _cut_problem(run: Run, step: Step, message: Message, budget: int) -> Problem:
     """Return the problem of a cut message: name the result at the cut, or those that may be lost."""
-    whole = {entry.get("key") for entry in message.entries}
-    task = [result.name for result in run.written_results]
-    own = [result.name for result in step.results]
-    at_cut = _name_at_cut(message.rest)
-    maybe = [name for name in (*task, *own) if name not in whole]
-    if at_cut is None:
-        lost = f"results (of {', '.join(maybe)})" if maybe else "results"
-    else:
-        lost = f'result "{at_cut}" and what came after it'
-    result = at_cut or (maybe[0] if len(maybe) == 1 else None)
+    result, whose, lost = _lost_by_cut(run, step, message)
     return Problem(
         code=ProblemCode.TRANSPORT_CUT,
         message=f'the termination message of container "{step.container}" was cut short at {message.size} '
         f"bytes, the limit of {budget} bytes that the kubelet leaves each container of this pod: {lost} "
         f"did not arrive whole",
         result=result,
-        step=step.name if result in own and result not in task else None,
+        step=whose,
         size=message.size,
         limit=budget,
         hint=LARGER,
     )
+
+
+def _lost_by_cut(run: Run, step: Step, message: Message) -> tuple[str | None, str | None, str]:
+    """Return the lost result's name and Step, as far as known, and what is lost in words."""
+    whole = {entry.get("key") for entry in message.entries}
+    task = [result.name for result in run.written_results]
+    own = [result.name for result in step.results]
+    at_cut = _name_at_cut(message.rest)
+    if at_cut is not None and at_cut.endswith(f"/{ARTIFACTS}"):  # the last entries of a message
+        whose = None if at_cut == _TASK_PATH else step.name
+        return ARTIFACTS, whose, f"{result_label(ARTIFACTS, whose)} and what came after it"
+    maybe = [name for name in (*task, *own) if name not in whole]
+    if at_cut is None:
+        lost = f"results (of {', '.join(maybe)})" if maybe else "results"
+        lost += " or provenance of artifacts" if run.artifacts or step.artifacts else ""
+    else:
+        lost = f'result "{at_cut}" and what came after it'
+    result = at_cut or (maybe[0] if len(maybe) == 1 else None)
+    return result, step.name if result in own and result not in task else None, lost
 
 
 def _name_at_cut(rest: str) -> str | None:

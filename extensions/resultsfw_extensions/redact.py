@@ -17,6 +17,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from resultsfw import (
+    ARTIFACTS,
     ExtractedResult,
     Extraction,
     Problem,
@@ -137,7 +138,10 @@ class Redact:
                 return _withheld(result, name, label, why, hint)
             return replace(result, name=name, source=source)
         counts: Counter[str] = Counter()
-        text = self._value(result.value, counts, parse=known.get(key, False))
+        if result.name == ARTIFACTS:
+            text = self._document(result.value, counts)
+        else:
+            text = self._value(result.value, counts, parse=known.get(key, False))
         if text is None:
             return _withheld(result, name, label, "two of its keys are the same once they are redacted")
         if counts:
@@ -163,6 +167,32 @@ class Redact:
         else:
             return self._text(text, counts)
         return json.dumps(value, ensure_ascii=False, separators=(",", ":")) if counts else text
+
+    def _document(self, text: str, counts: Counter[str]) -> str | None:
+        """Return provenance of artifacts, or any other JSON, with its strings redacted.
+
+        What is no JSON is searched as text: the core leaves it out. ``None`` if two keys become the same.
+        """
+
+        def redacted(value: Any) -> Any:
+            if isinstance(value, str):
+                return self._text(value, counts)
+            if isinstance(value, list):
+                return [redacted(element) for element in value]
+            if isinstance(value, dict):
+                changed = {self._text(key, counts): redacted(element) for key, element in value.items()}
+                if len(changed) != len(value):
+                    raise KeyError
+                return changed
+            return value
+
+        try:
+            document = redacted(json.loads(text))
+        except KeyError:
+            return None
+        except (ValueError, RecursionError):
+            return self._text(text, counts)
+        return json.dumps(document, ensure_ascii=False, separators=(",", ":")) if counts else text
 
     def _text(self, text: str, counts: Counter[str] | None = None) -> str:
         """Return a text with all matches replaced; overlapping matches of the original are merged."""
@@ -226,7 +256,9 @@ def _declared(run: Run) -> dict[Key, bool]:
         key = (None, result.name) if origin is None else (origin.step, origin.result)
         known[key] = known.get(key, False) or result.type != "string"
         known.setdefault((None, result.name), False)
-    return known
+    return known | dict.fromkeys(
+        ((step, ARTIFACTS) for step in (None, *(step.name for step in run.steps))), True
+    )
 
 
 def _is_known(name: str, known: Mapping[Key, bool]) -> bool:

@@ -1,5 +1,6 @@
 """Combine all parts of the suite in one class, `BackendSuite`."""
 
+from resultsfw.testing.artifacts import ArtifactCases
 from resultsfw.testing.contract import ContractCases
 from resultsfw.testing.lifecycle import LifecycleCases
 from resultsfw.testing.references import ReferenceCases
@@ -10,7 +11,9 @@ from resultsfw.testing.values import ValueCases
 __all__ = ["BackendSuite"]
 
 
-class BackendSuite(ContractCases, ValueCases, LifecycleCases, RobustnessCases, ReferenceCases, SecretCases):
+class BackendSuite(
+    ContractCases, ValueCases, ArtifactCases, LifecycleCases, RobustnessCases, ReferenceCases, SecretCases
+):
     """Test that a backend keeps the contract. Subclass it and set `backend`.
 
     Attributes:

@@ -102,7 +102,7 @@ class Sidecar:
         self._record(wire.start_line(environment.pod, watch.kind))
         self._transport.output.flush()
         why = watch.wait(self._stop, lambda: blocked(environment.root, flags))
-        for result in declared(environment.root, flags):
+        for result in declared(environment.root, flags, task_artifacts=environment.task_artifacts):
             self._pass_on(result)
         output = self._transport.output
         self._record(wire.end_line(environment.pod, output.count, output.digest, why))

@@ -1,4 +1,4 @@
-"""The declared results, in order, and their values, wherever their files lie."""
+"""The declared results and provenance of artifacts, in order, and their values, wherever their files lie."""
 
 # ruff: noqa: PTH115, PTH116
 # Paths are bytes here, and pathlib would cost the start-up 3 ms.
@@ -16,13 +16,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+_PROVENANCE = "provenance.json"
+
+
 class Result:
-    """A declared result.
+    """A declared result, or provenance of artifacts.
 
     Attributes:
         name: As printed.
         of: `wire.TYPE_TASK` or `wire.TYPE_STEP`.
+        is_artifacts: Whether it is provenance of artifacts, which a status contains itself.
     """
+
+    is_artifacts = False
 
     def __init__(self, name: str, of: str, file_name: str, folder: Folder | RefusedError | None) -> None:
         self.name = name
@@ -59,6 +65,21 @@ class Result:
         return self._folder.open(self._file_name, limit) if self._folder else None
 
 
+class Artifacts(Result):
+    """Provenance of artifacts.
+
+    Attributes:
+        container: Of the Step; empty for the Task's.
+    """
+
+    is_artifacts = True
+
+    def __init__(self, container: str, folder: Folder | RefusedError | None) -> None:
+        name = f"{container}.{wire.ARTIFACTS}" if container else wire.ARTIFACTS
+        super().__init__(name, wire.TYPE_STEP if container else wire.TYPE_TASK, _PROVENANCE, folder)
+        self.container = container
+
+
 def not_utf8(byte: int, at: int) -> RefusedError:
     """Returns the error for a value that is no UTF-8 text.
 
@@ -69,30 +90,46 @@ def not_utf8(byte: int, at: int) -> RefusedError:
     return RefusedError(wire.NOT_UTF8, f"not UTF-8: byte 0x{byte:02x} at offset {at}")
 
 
-def declared(root: bytes, flags: Flags) -> "Iterator[Result]":
-    """Gives every declared result, with one folder open at a time: read each before the next."""
+def declared(root: bytes, flags: Flags, *, task_artifacts: bool = False) -> "Iterator[Result]":
+    """Gives every declared result, and then provenance of artifacts.
+
+    One folder is open at a time: read each before the next.
+    """
     if flags.task_results:
         folder = _volume(flags.results_folder)
         for name in flags.task_results:
             yield Result(name, wire.TYPE_TASK, name, folder)
         _close(folder)
-    if flags.step_results:
+    if flags.step_results or flags.artifact_steps or task_artifacts:
         above = _volume(root)
         steps = _volume(root + b"/steps")
         for step, names in flags.step_results.items():
-            below = steps if isinstance(steps, RefusedError) else _step_folder(above, step)
+            below = steps if isinstance(steps, RefusedError) else _step_folder(above, step, b"/results")
             for name in names:
                 yield Result(f"{step}.{name}", wire.TYPE_STEP, name, below)
+            _close(below)
+        if task_artifacts:
+            folder = _volume(root + b"/artifacts")
+            yield Artifacts("", folder)
+            _close(folder)
+        for step in flags.artifact_steps:
+            below = steps if isinstance(steps, RefusedError) else _step_folder(above, step, b"/artifacts")
+            yield Artifacts(step, below)
             _close(below)
 
 
 def blocked(root: bytes, flags: Flags) -> bool:
-    """Returns whether a Step that has ended left a FIFO in place of a Step result.
+    """Returns whether a Step that has ended left a FIFO in place of a Step result, or of its artifacts.
 
-    Tekton's entrypoint opens that file where a later Step refers to the result, and waits for ever. The run
-    cannot succeed any more, whatever later Steps do: the result is refused.
+    Tekton's entrypoint opens that file where a later Step refers to it, and waits for ever. The run cannot
+    succeed any more, whatever later Steps do: it is refused.
     """
-    for step, names in flags.step_results.items():
+    files = {
+        step: [b"/results/" + name for name in _names(names)] for step, names in flags.step_results.items()
+    }
+    for step in flags.artifact_steps:
+        files.setdefault(step, []).append(b"/" + wire.ARTIFACTS.encode())
+    for step, names in files.items():
         try:
             link = os.readlink(root + b"/steps/" + check_name(step))  # Tekton's: .../run/INDEX/status
             os.stat(root + b"/run/" + link.split(b"/")[-2] + b"/out")
@@ -100,12 +137,20 @@ def blocked(root: bytes, flags: Flags) -> bool:
             continue  # not a link of Tekton's, or the Step has not ended
         for name in names:
             try:
-                path = root + b"/steps/" + check_name(step) + b"/results/" + check_name(name)
-                if stat.S_ISFIFO(os.stat(path).st_mode):
+                if stat.S_ISFIFO(os.stat(root + b"/steps/" + check_name(step) + name).st_mode):
                     return True
-            except (OSError, RefusedError):
+            except OSError:
                 continue
     return False
+
+
+def _names(names: list[str]) -> "Iterator[bytes]":
+    """Yields the file names of results; without those that are no file names."""
+    for name in names:
+        try:
+            yield check_name(name)
+        except RefusedError:
+            continue
 
 
 def _volume(path: bytes) -> Folder | RefusedError:
@@ -117,13 +162,13 @@ def _volume(path: bytes) -> Folder | RefusedError:
         return RefusedError(wire.UNREADABLE, f"results folder {shown}: {error.strerror}")
 
 
-def _step_folder(root: Folder | RefusedError, step: str) -> Folder | RefusedError | None:
+def _step_folder(root: Folder | RefusedError, step: str, part: bytes) -> Folder | RefusedError | None:
     # Tekton's steps/step-x is an absolute link to run/N/status, which the Step could replace by a link
     # to anywhere: all of Tekton's folder is its border.
     if isinstance(root, RefusedError):
         return root
     try:
-        return root.folder(b"steps/" + check_name(step) + b"/results")
+        return root.folder(b"steps/" + check_name(step) + part)
     except FileNotFoundError:
         return None  # the entrypoint makes it when the Step begins
     except RefusedError as refused:

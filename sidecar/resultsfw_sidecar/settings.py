@@ -39,6 +39,7 @@ class Environment:
         root: Tekton's folder.
         interval: Seconds between two checks, where inotify is not used.
         poll: Whether inotify is not wanted.
+        task_artifacts: Whether to deliver provenance of the Task's artifacts.
         signal: Whether there are no run folders, and SIGTERM says that the Steps have ended.
         linger: Seconds for which a native sidecar that has delivered everything waits for SIGTERM.
 
@@ -77,6 +78,7 @@ class Environment:
         self.linger = LINGER if linger is None else max(linger, 0.0)
         watch = get(wire.ENV_WATCH, "")
         self.poll = watch == wire.WATCH_POLL
+        self.task_artifacts = get(wire.ENV_TASK_ARTIFACTS, "") == "true"
         self.signal = watch == wire.WATCH_SIGNAL
 
 
@@ -87,6 +89,7 @@ class Flags:
         results_folder: Where Task results lie.
         task_results: Names of Task results, each once, in order.
         step_results: The same for each Step, by its container's name (`step-build`).
+        artifact_steps: Containers of the Steps whose provenance of artifacts is to be delivered.
         native: Whether we are a native sidecar, which Kubernetes would start again if it ended.
 
     Raises:
@@ -97,6 +100,7 @@ class Flags:
         self.results_folder = b"/tekton/results"
         self.task_results: list[str] = []
         self.step_results: dict[str, list[str]] = {}
+        self.artifact_steps: list[str] = []
         self.native = False
         rest = arguments[::-1]
         while rest:
@@ -133,7 +137,9 @@ class Flags:
                     wire.BAD_FLAG, f"flag {_printable(name)}: {text!a} is neither true nor false"
                 )
             self.native = text in _TRUE
-        elif name != b"step-names":  # Tekton's, for artifacts: they are not ours
+        elif name == b"step-names":
+            self.artifact_steps = list(dict.fromkeys(filter(None, text.split(","))))
+        else:
             raise SettingsError(wire.BAD_FLAG, f"there is no flag {_printable(name)}")
 
 

@@ -3,8 +3,9 @@
 Wire 1, in this order:
 
 1. `start`, when the sidecar is ready to wait.
-2. When the Steps have ended, one record for every declared result, Task results first: its value, or
-   `absent` (no Step wrote it), or `refused` with the reason.
+2. When the Steps have ended, one record for every declared result, Task results first, and then for
+   provenance of artifacts (`ARTIFACTS`): its value, or `absent` (no Step wrote it), or `refused` with the
+   reason.
 3. `end`, with the number of lines before it and the SHA-256 of all their bytes.
 
 An `error` record is the sidecar's own failure; no `end` follows it, and it may be the first line.
@@ -42,6 +43,7 @@ ENV_TERMINATION_LOG = "RESULTSFW_TERMINATION_LOG"
 ENV_WATCH = "RESULTSFW_WATCH"
 ENV_LINGER = "RESULTSFW_LINGER"
 ENV_TRANSPORT = "RESULTSFW_TRANSPORT"
+ENV_TASK_ARTIFACTS = "RESULTSFW_TASK_ARTIFACTS"
 ENV_POLLING_INTERVAL = "SIDECAR_LOG_POLLING_INTERVAL"
 
 CEILING = 1_572_864
@@ -50,10 +52,18 @@ CEILING = 1_572_864
 TYPE_START = "start"
 TYPE_TASK = "task"
 TYPE_STEP = "step"
+TYPE_STEP_ARTIFACT = "stepArtifact"
+"""Wire 0: type of the line with a Step's artifacts; its name is that of the Step's container."""
+TYPE_TASK_ARTIFACT = "taskArtifact"
+"""Wire 0: type of the line with the Task's artifacts, which Tekton's reader takes and no sidecar prints."""
 TYPE_ABSENT = "absent"
 TYPE_REFUSED = "refused"
 TYPE_ERROR = "error"
 TYPE_END = "end"
+
+ARTIFACTS = "artifacts/provenance.json"
+"""Wire 1: name of the record with provenance of the Task's artifacts; a Step's has `step-build.` before it.
+No result can have this name. An older reader ignores the record."""
 
 WATCH_INOTIFY = "inotify"
 WATCH_POLL = "poll"
@@ -104,7 +114,7 @@ def value_line(name: str, value: bytes | str, of: str, *, wire: int = WIRE) -> b
     Args:
         name: The result's name; a Step's is `step-build.digest`.
         value: Its UTF-8 bytes, or the text.
-        of: `TYPE_TASK` or `TYPE_STEP`.
+        of: `TYPE_TASK` or `TYPE_STEP`; in wire 0 also `TYPE_STEP_ARTIFACT`.
         wire: `WIRE`, or `TEKTON` for a line without digest.
 
     Raises:

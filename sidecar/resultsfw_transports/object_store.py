@@ -17,7 +17,17 @@ from resultsfw_sidecar.settings import Environment, SettingsError
 from resultsfw_sidecar.stop import Stop
 from resultsfw_sidecar.transports import LogTransport
 
-from .store import ENV_FOLDER, ENV_INLINE, ENV_JSON, ENV_OPTIONS, ENV_URL, PART, Store, StoreError
+from .store import (
+    ENV_FOLDER,
+    ENV_INLINE,
+    ENV_JSON,
+    ENV_OPTIONS,
+    ENV_URL,
+    PART,
+    RECORD_BYTES,
+    Store,
+    StoreError,
+)
 
 PATIENCE = 60.0
 """Seconds during which a request to the store is retried."""
@@ -59,10 +69,12 @@ class Transport(LogTransport):
     def collect(self, result: Result) -> Iterable[bytes] | None:
         """Puts a result's value into its record, or into the store."""
         most = self._environment.max_result_size
+        # A status contains artifacts themselves, never a reference.
+        inline = max(self._inline, RECORD_BYTES) if result.is_artifacts else self._inline
         try:
-            value = result.read(min(self._inline, most))
+            value = result.read(min(inline, most))
         except RefusedError as refused:
-            if refused.reason != wire.TOO_LARGE:
+            if refused.reason != wire.TOO_LARGE or result.is_artifacts:
                 raise
         else:
             if value is None:

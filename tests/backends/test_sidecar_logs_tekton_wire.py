@@ -20,12 +20,13 @@ WHOLE = st.text(st.characters(exclude_categories=["Cs"]))
 
 def test_tektons_log_is_taken_without_an_end_record():
     log = tekton_lines(("a", "1"), ("forged", "x")) + tekton_lines(("step-one.x", "2"), of="step")
-    log += b'{"name":"art","value":"{}","type":"stepArtifact"}\n'
-    log += b'{"name":"","value":"","type":"taskArtifact"}\n'
+    log += b'{"name":"step-one","value":"{\\"outputs\\":[{\\"name\\":\\"i\\"}]}","type":"stepArtifact"}\n'
+    log += b'{"name":"","value":"{}","type":"taskArtifact"}\n'
     collected = collect(a_run("a", "absent", own=["one.x"]), log, speaks=wire.TEKTON)
     assert collected.ok
     assert values_of(collected) == {"a": "1", "one.x": "2"}
     assert collected.ignored == ("forged",)
+    assert collected.artifacts == {None: {}, "one": {"outputs": [{"name": "i"}]}}
 
 
 @given(st.dictionaries(st.from_regex(r"\A[a-z]{1,6}\Z"), WHOLE, max_size=5))

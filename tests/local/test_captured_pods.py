@@ -20,6 +20,8 @@ ELSEWHERE = {
     "sl-user-sidecar": "needs a controller that stops it",
     "sl-crd-overflow": "our sidecar refuses what the API server would",
     "sl-awkward-bytes": "our sidecar refuses what is not UTF-8",
+    "sl-artifacts": "our sidecar prints the fields of artifacts in the order in which the Step wrote them",
+    "tm-compressed": "another program compresses the same message to other bytes",
     "tm-overflow-entrypoint": "our entrypoint names what Tekton's leaves out",
 }
 

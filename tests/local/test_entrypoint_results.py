@@ -170,17 +170,6 @@ def test_a_compressed_message_holds_more(entrypoint):
     assert found.entries[0]["value"] == "x" * 50_000
 
 
-def test_artifact_provenance_is_in_the_message(entrypoint):
-    (entrypoint.tekton / "artifacts").mkdir()
-    (entrypoint.tekton / "artifacts/provenance.json").write_text("{}")
-    env = {"RESULTSFW_PATHS": f"/tekton\t{entrypoint.tekton}"}
-    entrypoint.sh(f"echo '[]' > {entrypoint.tekton}/run/0/status/artifacts/provenance.json", env=env)
-    assert entrypoint.entries()[1:] == [
-        ("/tekton/run/0/status/artifacts/provenance.json", "[]\n", 5),
-        ("/tekton/artifacts/provenance.json", "{}", 6),
-    ]
-
-
 def test_a_result_written_while_the_step_is_killed_is_a_prefix(entrypoint):
     """What is there when it ends is what is reported, and the Step has failed."""
     script = f"i=0; while :; do i=$((i+1)); printf %09d $i > {entrypoint.tekton}/results/a; done"

@@ -99,8 +99,6 @@ compares these tables with Tekton's own fields and keys of August 2026.
 | field | message |
 |---|---|"""
 
-_VARIABLES = "`$(step.artifacts.path)`, `$(artifacts.path)`, `$(steps.S.outputs.A)`, `$(tasks.T.inputs.A)`"
-
 _REASONS = """\
 
 The reason is `TaskRunValidationFailed` or `PipelineValidationFailed`; for resolvers it is
@@ -124,7 +122,6 @@ def _refused_fields() -> Iterator[str]:
                 by_cause.setdefault(rule.refused, []).append(f"`{owner}.{field}`")
     for cause, fields in by_cause.items():
         yield f"| {', '.join(fields)} | {cause} |"
-    yield f"| {_VARIABLES} in any text | declare a result and write it to its path |"
     yield _REASONS
 
 

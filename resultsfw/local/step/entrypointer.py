@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable  # noqa: TC003 - typing costs 5 ms
 
-from . import command_runner, message, references, wait_files
+from . import artifacts, command_runner, message, references, wait_files
 from .files import NOT_UTF8, RefusedError, read, read_result, write, write_message
 from .flags import TERMINATION_MESSAGE, Flags, FlagsError, parse
 from .paths import Paths, decode, localized
@@ -171,6 +171,11 @@ class Entrypointer:
             say(f"Step ran longer than its timeout of {flags.timeout:g} s")
             self._internal("Reason", "TimeoutExceeded")
             return StepOutcome(FAILED)
+        except references.UnresolvedError as error:
+            # Tekton's entrypoint logs that and runs the command with the reference in it, which a shell takes
+            # for a command substitution.
+            say(f"The Step's command needs what an earlier Step did not write: {error}")
+            return StepOutcome(FAILED)
         except (command_runner.StartError, WhenError) as error:
             say(str(error))
             return StepOutcome(error.status if isinstance(error, command_runner.StartError) else FAILED)
@@ -190,24 +195,24 @@ class Entrypointer:
         if self.scratch:
             has_ash = command_runner.find("ash", self.environment.get("PATH", "")) is not None
             file = localized(file, scripts, self.scratch, self.paths, has_ash=has_ash)
+        if len(command) == 1 and command[0].startswith(f"{scripts}/"):  # Tekton's rule
+            file = artifacts.replaced_script(file, f"{self.tekton}/steps", self.scratch or scripts)
         return command_runner.run(
             [file, *command[1:]], self.environment, self.flags.timeout, f"{self.tekton}/downward/cancel"
         )
 
     def _substituted(self) -> list[str]:
-        """Return the command with references to Step results replaced.
+        """Return the command with references to Steps' results and artifacts replaced, but for its script.
 
         Raises:
-            StartError: A result does not exist. Tekton's entrypoint logs that and runs the command with
-                the reference in it, which a shell takes for a command substitution.
+            UnresolvedError: An earlier Step did not write what a reference names.
         """
-        try:
-            references.in_environment(self.environment, f"{self.tekton}/steps")
-            return references.in_command(self.flags.command, f"{self.tekton}/steps")
-        except references.UnresolvedError as error:
-            raise command_runner.StartError(
-                f"The Step's command needs a Step result: {error}", FAILED
-            ) from error
+        steps = f"{self.tekton}/steps"
+        references.in_environment(self.environment, steps)
+        command = references.in_command(self.flags.command, steps)
+        for name, value in self.environment.items():
+            self.environment[name] = artifacts.replaced(value, steps)
+        return [artifacts.replaced(argument, steps) for argument in command]
 
     def _post(self, *, failed: bool) -> None:
         if self.flags.post_file:
@@ -242,14 +247,19 @@ class Entrypointer:
         """Read the provenance of artifacts into the message, with its container path as key."""
         step, task = f"{self.flags.metadata_dir}/artifacts", f"{self.tekton}/artifacts"
         for folder, kind in ((step, message.STEP_ARTIFACTS), (task, message.TASK_ARTIFACTS)):
+            key = self.paths.restore(f"{folder}/provenance.json")
             try:
                 found = read_result(folder, "provenance.json", message.INFLATED_BYTES)
             except RefusedError as error:
-                say(f"Error while handling artifacts: {folder}/provenance.json: {error.reason}")
+                self._refuse(message.refusal(key, kind, error.reason, error.size, None))
                 continue
-            if found and found[0] is not None:
-                key = self.paths.restore(f"{folder}/provenance.json")
-                self.message.artifacts.append((key, found[0], kind))
+            if found is None:
+                continue
+            text, size = found
+            if text is None:
+                self._refuse(message.refusal(key, kind, message.TOO_LARGE, size, self.message.budget))
+            else:
+                self.message.artifacts.append((key, text, kind))
 
     def _write_message(self, status: int) -> bool:
         """Write the message and log omitted results; return whether there are any."""
@@ -270,8 +280,16 @@ class Entrypointer:
         return bool(self.message.refusals)
 
 
+_KINDS = {
+    message.TASK_RESULT: "result",
+    message.STEP_RESULT: "Step result",
+    message.TASK_ARTIFACTS: "artifacts of the Task",
+    message.STEP_ARTIFACTS: "artifacts of the Step",
+}
+
+
 def _refusal_text(record: message.Refusal) -> str:
-    whose = "result" if record["type"] == message.TASK_RESULT else "Step result"
+    whose = _KINDS[int(record["type"])]
     if record["reason"] != message.TOO_LARGE:
         return f'{whose} "{record["name"]}" is refused: {record["reason"]}'
     return (

@@ -8,7 +8,8 @@ from .files import RefusedError, read
 _STEPS = "$(steps."
 _RESULTS = ".results."
 _INDEX = re.compile(r"\[([0-9])*\*?\]")
-_MOST = 2 << 20  # bytes; no argument can be longer, nor a result
+MOST = 2 << 20
+"""Bytes: no argument can be longer, nor a result."""
 
 
 class UnresolvedError(Exception):
@@ -117,15 +118,28 @@ def _value(reference: str, steps: str) -> str | list[str]:
         raise UnresolvedError(f'"{reference}": the array has {len(items)} items') from None
 
 
-def _load(path: str, reference: str) -> str | list[str] | dict[str, str]:
-    """Return a result's value, with its type inferred from its text as Tekton does."""
+def load(path: str, reference: str) -> bytes:
+    """Return the file that an earlier Step wrote, up to `MOST` bytes of it.
+
+    Args:
+        path: The file.
+        reference: The reference to it, for messages.
+
+    Raises:
+        UnresolvedError: There is none, or it must not be read.
+    """
     try:
-        found = read(path, _MOST)
+        found = read(path, MOST)
     except RefusedError as error:
         raise UnresolvedError(f'"{reference}": {error.reason}') from None
     if found is None:
         raise UnresolvedError(f'"{reference}": no Step wrote it')
-    text = found[0].decode("utf-8", "surrogateescape")
+    return found[0]
+
+
+def _load(path: str, reference: str) -> str | list[str] | dict[str, str]:
+    """Return a result's value, with its type inferred from its text as Tekton does."""
+    text = load(path, reference).decode("utf-8", "surrogateescape")
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):

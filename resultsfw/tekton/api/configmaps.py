@@ -108,16 +108,14 @@ KEYS: Final[Mapping[str, Mapping[str, KeyRule]]] = {
         "enable-cel-in-whenexpression": _warned(
             "CEL is evaluated in when expressions of Steps only", "false"
         ),
-        "enable-artifacts": _warned(
-            "artifacts are not supported, and Tasks that use their variables are refused", "false"
-        ),
+        "enable-artifacts": _honoured("without it, Tasks that use artifacts are refused"),
         "enable-concise-resolver-syntax": _honoured(
             "Tekton's webhook refuses the syntax; a name that is a URL goes to the resolver"
         ),
         "enable-kubernetes-sidecar": _honoured(
             "Sidecars start before the Steps, and the kubelet ends them (Kubernetes 1.29 or newer)"
         ),
-        "enable-termination-message-compression": _warned("termination messages are not compressed", "false"),
+        "enable-termination-message-compression": _honoured("the default of the backend's option compress"),
         "enable-tekton-oci-bundles": _warned("bundles are not supported", "false"),
         "enable-step-actions": _honoured("Tekton ignores it, too: a Step may always refer to a StepAction"),
         "enable-provenance-in-status": _warned("the backend that read a run is always in its status", "true"),

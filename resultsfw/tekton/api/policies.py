@@ -7,11 +7,22 @@ from typing import Any, Final
 from resultsfw.cluster import Object
 from resultsfw.errors import FlagError
 from resultsfw.flags import did_you_mean
-from resultsfw.tekton.api.configmaps import FEATURE_FLAGS, KEYS
+from resultsfw.tekton.api.artifact_refs import artifact_variable, uses_artifacts
+from resultsfw.tekton.api.configmaps import FEATURE_FLAGS, KEYS, normal
 
-__all__ = ["DEFAULT_COMBINATIONS", "Policies", "pipeline_violations", "policies_of", "violations"]
+__all__ = [
+    "DEFAULT_COMBINATIONS",
+    "Policies",
+    "pipeline_violations",
+    "policies_of",
+    "task_violations",
+    "violations",
+]
 
 _INLINE: Final = "disable-inline-spec"
+_ARTIFACTS: Final = "enable-artifacts"
+_NO_ARTIFACTS: Final = f"feature flag {_ARTIFACTS} should be set to true to use artifacts feature."
+"""Tekton's words (pkg/apis/pipeline/v1/container_validation.go)."""
 _INLINE_KINDS: Final = ("pipeline", "pipelinerun", "taskrun")
 _SHOWN: Final = 60
 
@@ -32,12 +43,14 @@ class Policies:
         unenforced: A sentence for each security policy that is set and not enforced here: it refuses every
             run.
         max_combinations: Of one matrix (``default-max-matrix-combinations-count``).
+        artifacts: Whether artifacts may be used (``enable-artifacts``).
     """
 
     no_inline: frozenset[str] = frozenset()
     forbidden_env: frozenset[str] = frozenset()
     unenforced: tuple[str, ...] = ()
     max_combinations: int = DEFAULT_COMBINATIONS
+    artifacts: bool = True
 
 
 def policies_of(flags: Mapping[str, str], defaults: Mapping[str, str]) -> Policies:
@@ -57,6 +70,7 @@ def policies_of(flags: Mapping[str, str], defaults: Mapping[str, str]) -> Polici
             if rule.refuses(flags.get(key, ""))
         ),
         max_combinations=_combinations(defaults.get(_COMBINATIONS, "")),
+        artifacts=normal(flags.get(_ARTIFACTS, "")) == "true",
     )
 
 
@@ -87,11 +101,27 @@ def violations(run: Object, policies: Policies) -> list[str]:
     return [*found, *_env(spec, "spec", policies)]
 
 
+def task_violations(task_spec: Object, policies: Policies) -> list[str]:
+    """Return why a Task's spec, substituted, may not be run; empty where it may."""
+    return [] if policies.artifacts or not uses_artifacts(task_spec) else [_NO_ARTIFACTS]
+
+
 def pipeline_violations(spec: Object, policies: Policies, *, path: str = "spec") -> list[str]:
     """Return why a Pipeline's spec may not be run; empty where it may."""
+    artifacts = (
+        []
+        if policies.artifacts
+        else [
+            f"{_NO_ARTIFACTS}: {path}.{section}[{index}].params"
+            for section in ("tasks", "finally")
+            for index, task in enumerate(_items(spec.get(section)))
+            for param in _items(task.get("params"))
+            if isinstance(value := param.get("value"), str) and artifact_variable(value)
+        ]
+    )
     if "pipeline" not in policies.no_inline:
-        return []
-    return [
+        return artifacts
+    return artifacts + [
         _no_inline(f"{path}.{section}[{index}].taskSpec", "pipeline", "refer to a Task by taskRef")
         for section in ("tasks", "finally")
         for index, task in enumerate(_items(spec.get(section)))

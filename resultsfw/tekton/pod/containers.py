@@ -11,7 +11,6 @@ from resultsfw.tekton.api.kinds import CANCEL_ANNOTATION, READY_ANNOTATION
 from resultsfw.tekton.api.names import container_name, step_name
 from resultsfw.tekton.pod.breakpoints import Breakpoints
 from resultsfw.tekton.pod.credentials import Credentials
-from resultsfw.tekton.pod.go_json import go_json
 from resultsfw.tekton.spec.param_files import PARAMS_DIR
 from resultsfw.tekton.spec.variable_names import CREDENTIALS_DIR
 
@@ -258,7 +257,7 @@ def _entrypoint_args(step: Object, index: int, results: str | None, credentials:
         args += ["-step_results", ",".join(result["name"] for result in own)]
     if step.get("when"):
         expressions = [given(when, ("input", "operator", "values", "cel")) for when in step["when"]]
-        args += ["--when_expressions", go_json(expressions)]
+        args += ["--when_expressions", jsons.go_json(expressions)]
     if results is not None:
         args += ["-results", results]
     return args

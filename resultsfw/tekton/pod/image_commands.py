@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Final
 
 from resultsfw.cluster import Object
-from resultsfw.tekton.pod.go_json import go_json
+from resultsfw.jsons import go_json
 from resultsfw.tekton.spec.merge import merged_steps
 
 __all__ = ["NO_IMAGES", "ImageCommand", "ImageCommands", "images_without_command", "with_image_command"]

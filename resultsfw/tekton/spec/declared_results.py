@@ -1,9 +1,10 @@
-"""What the core must know of a TaskRun: its Steps, its declared results, where they come from."""
+"""What the core must know of a TaskRun: its Steps, its results and where they come from, its artifacts."""
 
 from collections.abc import Iterator
 from typing import Final
 
 from resultsfw.cluster import Object
+from resultsfw.tekton.api.artifact_refs import writes_step_artifacts, writes_task_artifacts
 from resultsfw.tekton.api.names import container_name, step_name
 from resultsfw.types import ResultSpec, ResultType, Run, Step, StepResultRef
 
@@ -22,6 +23,7 @@ def run_of(taskrun: Object, task_spec: Object, *, attempt: int) -> Run:
         attempt: 0 for the first try, one more for each retry.
     """
     metadata = taskrun["metadata"]
+    artifacts = writes_step_artifacts(task_spec)
     return Run(
         namespace=metadata.get("namespace", ""),
         name=metadata["name"],
@@ -33,9 +35,11 @@ def run_of(taskrun: Object, task_spec: Object, *, attempt: int) -> Run:
                 name=step_name(step, index),
                 container=container_name(f"step-{step_name(step, index)}"),
                 results=tuple(_declared(result) for result in step.get("results") or []),
+                artifacts=artifacts[index],
             )
             for index, step in enumerate(task_spec.get("steps") or [])
         ),
+        artifacts=writes_task_artifacts(task_spec),
     )
 
 

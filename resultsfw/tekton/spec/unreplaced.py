@@ -5,13 +5,15 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from resultsfw.cluster import Object
+from resultsfw.tekton.api.artifact_refs import parse_artifact_ref
 from resultsfw.tekton.api.names import step_name
 from resultsfw.tekton.spec.variables import VARIABLE, is_tekton_variable, nearest
 
 __all__ = ["Unreplaced", "in_task", "unreplaced"]
 
 _AT_RUN_TIME: Final = ("env", "command", "args", "when")
-"""Fields of a Step in which the entrypoint replaces earlier Steps' results when the Step starts."""
+"""Fields of a Step in which the entrypoint replaces earlier Steps' results when the Step starts; it replaces
+artifacts in them, too, and in scripts, but not in ``when``."""
 
 _NOT_SHOWN: Final = frozenset({"results", "params", "displayName", "description", "ref"})
 """Fields of a Step that no container gets."""
@@ -78,7 +80,13 @@ def in_task(
     results: dict[str, set[str] | None] = {}  # of the Steps before the current Step
     names = list(known)
     earlier = _step_results(results, allowed)
-    replaced_later = {**dict.fromkeys(_AT_RUN_TIME, earlier), "when": _asks_of_workspace(earlier)}
+    earlier_artifacts = _step_artifacts(results, allowed)
+    earlier_values = _any_of(earlier, earlier_artifacts)
+    replaced_later = {
+        **dict.fromkeys(_AT_RUN_TIME, earlier_values),
+        "script": earlier_artifacts,
+        "when": _asks_of_workspace(earlier),
+    }
     template = task_spec.get("stepTemplate") or {}
     inherited = _Inherited(template)
     for index, step in enumerate(task_spec.get("steps") or []):
@@ -87,7 +95,7 @@ def in_task(
                 later = replaced_later.get(field, allowed)
                 yield from unreplaced(value, f"steps[{index}].{field}", names, later)
         for field, value in inherited.first_in(step):
-            yield from unreplaced(value, f"stepTemplate.{field}", names, earlier)
+            yield from unreplaced(value, f"stepTemplate.{field}", names, earlier_values)
         name = step_name(step, index)
         if step.get("ref") is not None:
             results[name] = None  # those of a StepAction that is read later
@@ -149,6 +157,20 @@ def _step_results(
         return allowed(name) or declared is None or result in declared
 
     return is_result
+
+
+def _step_artifacts(steps: Collection[str], allowed: Callable[[str], bool]) -> Callable[[str], bool]:
+    """Return whether a name is that of an artifact of a Step that has ended when it is asked."""
+
+    def is_artifact(name: str) -> bool:
+        ref = parse_artifact_ref(name)
+        return allowed(name) or (ref is not None and ref.section == "steps" and ref.owner in steps)
+
+    return is_artifact
+
+
+def _any_of(*rules: Callable[[str], bool]) -> Callable[[str], bool]:
+    return lambda name: any(rule(name) for rule in rules)
 
 
 def _parts(name: str) -> tuple[str, bool, str]:

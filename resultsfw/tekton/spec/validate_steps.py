@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from resultsfw.cluster import Object
+from resultsfw.tekton.api.artifact_refs import artifact_variable
 from resultsfw.tekton.api.durations import format_duration, parse_duration
 from resultsfw.tekton.spec.declared_results import step_result
 from resultsfw.tekton.spec.variables import unprotect
@@ -212,7 +213,21 @@ def reserved_volume(name: str) -> str:
 
 
 def _step_references(step: Object, at: str) -> Iterator[FieldError]:
-    """Yield other Steps' results where the entrypoint does not put them in."""
+    """Yield other Steps' results and artifacts where the entrypoint does not put them in."""
+    for field in ("name", "image", "imagePullPolicy", "workingDir"):
+        if artifact_variable(step.get(field) or ""):
+            yield FieldError(
+                "stepArtifact substitutions are only allowed in env, command, args and script. "
+                "Found usage in",
+                (f"{at}.{field}",),
+            )
+    if step.get("args") and artifact_variable(script := step.get("script") or "").startswith("$(steps."):
+        # Tekton's entrypoint reads a script only where it is the whole command.
+        yield FieldError(
+            f"{artifact_variable(script)[:80]} is not replaced in a script that has args: pass it as one of "
+            f"the args, or as a variable of env",
+            (f"{at}.script",),
+        )
     for field in ("name", "image", "script", "imagePullPolicy", "workingDir"):
         if step_result(step.get(field) or "") is not None:
             yield FieldError(

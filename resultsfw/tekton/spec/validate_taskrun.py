@@ -8,7 +8,7 @@ from typing import Any, Final
 from resultsfw.cluster import Object
 from resultsfw.tekton.api import reasons
 from resultsfw.tekton.api.durations import format_duration, parse_duration
-from resultsfw.tekton.api.policies import Policies, violations
+from resultsfw.tekton.api.policies import Policies, task_violations, violations
 from resultsfw.tekton.api.refusals import (
     USER_ERROR,
     RefusedRun,
@@ -180,13 +180,13 @@ def refuse_values(taskrun: Object, task_spec: Object) -> None:
         raise invalid_value(taskrun, message)
 
 
-def refuse_forbidden(taskrun: Object, policies: Policies) -> None:
+def refuse_forbidden(taskrun: Object, task_spec: Object, policies: Policies) -> None:
     """Raise for a run that the operator's policies forbid, or that one forbids which is not enforced here.
 
     Raises:
         RefusedRun: Naming each policy, and the field where it is about one.
     """
-    if found := violations(taskrun, policies):
+    if found := [*violations(taskrun, policies), *task_violations(task_spec, policies)]:
         raise RefusedRun(
             reasons.VALIDATION_FAILED, USER_ERROR + "; ".join(found), subject=subject_of(taskrun)
         )

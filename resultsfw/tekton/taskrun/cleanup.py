@@ -53,7 +53,7 @@ def clean_up(
         if not delete:  # before the purge: a backend that fails there must not keep Sidecars running
             delete_unscheduled(cluster, pod)
             stop_sidecars(cluster, pod, options.nop_image)
-        if run.declares_results and (backend := purged_by(core, taskrun, pod)):
+        if backend := purged_by(core, taskrun, pod):
             core.purge(run, pod, cluster, backend=backend)
         purge_earlier(core, cluster, taskrun)
         if delete:

@@ -46,9 +46,11 @@ def purge_earlier(core: ResultsManager, cluster: Cluster, taskrun: Object) -> No
     """Remove what earlier attempts of a run that is over left, each with its own backend."""
     status = taskrun.get("status", {})
     run = run_of(taskrun, status.get("taskSpec") or {}, attempt=0)
+    # The cache leaves out the texts that say whether a finished run writes artifacts.
+    stamped = STAMP_ANNOTATION in (taskrun["metadata"].get("annotations") or {})
     for attempt, earlier in enumerate(status.get("retriesStatus") or ()):
         flags = earlier.get("provenance", {}).get("featureFlags", {})
-        if run.declares_results and (backend := flags.get("resultExtractionMethod")):
+        if (run.declares_results or stamped) and (backend := flags.get("resultExtractionMethod")):
             core.purge(replace(run, attempt=attempt), {}, cluster, backend=backend)
 
 

@@ -176,7 +176,7 @@ class PodCreator:
 
         Returns ``None`` while the commands of its images are looked up.
         """
-        refuse_forbidden(taskrun, self._policies)
+        refuse_forbidden(taskrun, task_spec, self._policies)
         whole = resolve_references(self._core, self._cluster, taskrun, task_spec)
         name = (taskrun.get("spec") or {}).get("serviceAccountName") or self._options.service_account
         images = find_images(

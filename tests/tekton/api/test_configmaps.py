@@ -54,7 +54,7 @@ def test_a_key_without_effect_is_warned_about_by_name_unless_it_asks_for_nothing
 def test_booleans_are_read_as_go_reads_them():
     assert said(disable_creds_init="1") == []
     assert said(enable_artifacts="F") == []
-    assert len(said(enable_artifacts="T")) == 1
+    assert len(said(enable_tekton_oci_bundles="T")) == 1
 
 
 def test_flags_of_pods_are_honoured_as_the_table_says():
@@ -180,9 +180,9 @@ def test_policies_are_refused_at_their_next_pod_and_leave_running_ones_alone(key
 
 def test_policies_that_ask_for_nothing_let_runs_through():
     quiet = {"enforce-nonfalsifiability": "none", "trusted-resources-verification-no-match-policy": "ignore"}
-    assert policies_of(quiet, {}) == Policies()
+    assert policies_of(quiet, {}) == Policies(artifacts=False)
     warns = {"trusted-resources-verification-no-match-policy": "warn"}
-    assert policies_of(warns, {}) == Policies()
+    assert policies_of(warns, {}) == Policies(artifacts=False)
     assert "signatures of Tasks and Pipelines are not verified" in next(key_warnings(FEATURE_FLAGS, warns))
 
 
