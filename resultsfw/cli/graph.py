@@ -40,17 +40,16 @@ def draw(pipelinerun: Mapping[str, Any], taskruns: Sequence[Object]) -> str:
     status = pipelinerun["status"]
     spec = status["pipelineSpec"]
     by_name = {taskrun["metadata"]["name"]: taskrun for taskrun in taskruns}
-    by_task = {
-        child["pipelineTaskName"]: by_name[child["name"]]
-        for child in children_of(status)
-        if child["name"] in by_name
-    }
+    by_task: dict[str, list[Object]] = {}
+    for child in children_of(status):
+        if child["name"] in by_name:
+            by_task.setdefault(child["pipelineTaskName"], []).append(by_name[child["name"]])
     skipped = {task["name"]: task["reason"] for task in status.get("skippedTasks") or ()}
     corners = _layout(spec)
     bottom = max((y for _, y in corners.values()), default=0) + _BOX_HEIGHT
     edges, bottom = _edges(list(_dependencies(spec, by_task, corners)), bottom)
     finally_x = min((corners[task["name"]][0] for task in spec.get("finally") or ()), default=None)
-    boxes = [_box(name, corners[name], by_task.get(name), skipped.get(name, "")) for name in corners]
+    boxes = [_box(name, corners[name], by_task.get(name, ()), skipped.get(name, "")) for name in corners]
     width = max((x for x, _ in corners.values()), default=0) + _BOX_WIDTH + _MARGIN
     height = bottom + _MARGIN
     heading = (
@@ -90,7 +89,7 @@ def _layout(spec: Object) -> dict[str, Point]:
 
 
 def _dependencies(
-    spec: Object, by_task: Mapping[str, Object], corners: Mapping[str, Point]
+    spec: Object, by_task: Mapping[str, Sequence[Object]], corners: Mapping[str, Point]
 ) -> Iterator[tuple[Point, Point, list[str]]]:
     """Yield for each dependency both Tasks' boxes and its results; none where it is only an order."""
     for _, task in tasks_of(spec):
@@ -99,19 +98,21 @@ def _dependencies(
         }
         for ref in refs_of(task):
             if ref.task in corners:
-                label = _result_label(ref.result, by_task.get(ref.task))
+                label = _result_label(ref.result, by_task.get(ref.task, ()))
                 labels_by_source.setdefault(ref.task, []).append(label)
         for source, labels in labels_by_source.items():
             yield corners[source], corners[task["name"]], list(dict.fromkeys(labels))
 
 
-def _result_label(name: str, taskrun: Object | None) -> str:
-    """Return a result's name with its bytes."""
-    results = (taskrun or {}).get("status", {}).get("results") or ()
-    for result in results:
-        if result["name"] == name:
-            return f"{name}: {show.counted(show.size_of(result['value']), 'byte')}"
-    return f"{name}: none"
+def _result_label(name: str, children: Sequence[Object]) -> str:
+    """Return a result's name with its bytes; of a matrix, those of all children."""
+    sizes = [
+        show.size_of(result["value"])
+        for child in children
+        for result in child.get("status", {}).get("results") or ()
+        if result["name"] == name
+    ]
+    return f"{name}: {show.counted(sum(sizes), 'byte')}" if sizes else f"{name}: none"
 
 
 def _edges(dependencies: Sequence[tuple[Point, Point, list[str]]], bottom: int) -> tuple[list[str], int]:
@@ -150,10 +151,15 @@ def _edges(dependencies: Sequence[tuple[Point, Point, list[str]]], bottom: int) 
     return [*lines, *texts], bottom
 
 
-def _box(name: str, corner: Point, taskrun: Object | None, skipped: str) -> str:
-    verdict = show.verdict_of(taskrun or {})
+def _box(name: str, corner: Point, children: Sequence[Object], skipped: str) -> str:
+    verdicts = [show.verdict_of(child) for child in children]
+    verdict = next(
+        (found for found in verdicts if not found.succeeded), (verdicts or [show.verdict_of({})])[0]
+    )
     colour, word = _YELLOW, verdict.word
-    if skipped or taskrun is None:
+    if len(children) > 1:
+        name = f"{name} \u00d7 {len(children)}"
+    if skipped or not children:
         colour, word = _GREY, "skipped" if skipped else "not started"
     elif verdict.succeeded:
         colour = _GREEN

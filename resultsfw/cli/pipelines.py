@@ -1,5 +1,6 @@
 """Print a finished PipelineRun: its Tasks with the results they passed on, and its own results."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -39,7 +40,13 @@ def print_pipelinerun(out: Console, run: Mapping[str, Any], children: Sequence[O
 
 def _tasks(status: Mapping[str, Any], children: Sequence[Object]) -> Iterator[tuple[str, str, str]]:
     taskruns = {taskrun["metadata"]["name"]: taskrun for taskrun in children}
-    for child in children_of(status):
+    references = children_of(status)
+    counts = Counter(child["pipelineTaskName"] for child in references)
+    for child in references:
+        name = child["pipelineTaskName"]
+        if counts[name] > 1:  # of a matrix
+            name = f"{name}-{child['name'].rpartition('-')[2]}"
+            name = f"{name} ({child['displayName']})" if child.get("displayName") else name
         taskrun = taskruns[child["name"]]
         verdict = show.verdict_of(taskrun)
         word = verdict.word if verdict.succeeded or not verdict.reason else verdict.reason
@@ -47,6 +54,6 @@ def _tasks(status: Mapping[str, Any], children: Sequence[Object]) -> Iterator[tu
             f"{result['name']} ({show.counted(show.size_of(result['value']), 'byte')})"
             for result in taskrun["status"].get("results") or ()
         )
-        yield show.plain(child["pipelineTaskName"]), show.plain(word), show.plain(results)
+        yield show.plain(name), show.plain(word), show.plain(results)
     for skipped in status.get("skippedTasks") or ():
         yield show.plain(skipped["name"]), "skipped", show.plain(skipped["reason"])

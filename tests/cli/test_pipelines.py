@@ -74,3 +74,56 @@ def test_a_graph_of_two_pipelineruns_or_to_an_unwritable_file_is_refused(cli, wr
         in cli("run", write("p.yaml", two), "--graph", "x.svg").err
     )
     assert "--graph" in cli("run", write("p.yaml", a_run()), "--graph", "no/folder.svg").err
+
+
+MATRIX = """\
+apiVersion: tekton.dev/v1
+kind: PipelineRun
+metadata: {name: p}
+spec:
+  pipelineSpec:
+    results:
+    - {name: all, value: "$(tasks.build.results.image[*])"}
+    tasks:
+    - name: targets
+      taskSpec:
+        results: [{name: found, type: array}]
+        steps: [{name: s, image: i, script: "printf '[\\"arm\\",\\"x86\\"]' > $(results.found.path)"}]
+    - name: build
+      displayName: for $(params.target)
+      matrix:
+        params: [{name: target, value: "$(tasks.targets.results.found[*])"}]
+        include: [{name: own, params: [{name: target, value: riscv}, {name: flags, value: -v}]}]
+      taskSpec:
+        params: [{name: target}, {name: flags, default: ""}]
+        results: [{name: image}]
+        steps:
+        - {name: s, image: i, script: "printf %s $(params.target)$(params.flags) > $(results.image.path)"}
+    - name: gather
+      params:
+      - {name: images, value: "$(tasks.build.results.image[*])"}
+      - {name: count, value: "$(tasks.build.matrix.length)"}
+      taskSpec:
+        params: [{name: images, type: array}, {name: count}]
+        steps:
+        - name: s
+          image: i
+          args: ["$(params.images[*])"]
+          script: test "$# $3" = "$(params.count) riscv-v"
+    finally:
+    - name: none
+      matrix: {params: [{name: target, value: []}]}
+      taskSpec: {params: [{name: target}], steps: [{name: s, image: i, script: exit 1}]}
+"""
+
+
+def test_a_matrix_runs_and_each_combination_is_named(cli, write, tmp_path):
+    picture = tmp_path / "p.svg"
+    ran = cli("run", write("p.yaml", MATRIX), "--graph", str(picture))
+    assert ran.status == 0, ran.out
+    for words in ("build-0 (for arm)", "build-1 (for x86)", "build-2 (own)", '["arm","x86","riscv-v"]'):
+        assert words in ran.out
+    assert "Matrix Parameters have an empty array" in ran.out
+    drawn = "".join(ET.fromstring(picture.read_text()).itertext())  # noqa: S314 - our own
+    assert "build \u00d7 3" in drawn
+    assert "image: 13 bytes" in drawn

@@ -9,6 +9,7 @@ import pytest
 
 from resultsfw import ResultsManager, read_reference
 from resultsfw.local.engine import Engine
+from resultsfw.references import read_reference_list
 from resultsfw.tekton.api.kinds import PIPELINERUNS, TASKRUNS
 from resultsfw.tekton.pipelinerun.reconciler import PipelineReconciler
 from resultsfw.tekton.taskrun.reconciler import Reconciler
@@ -315,3 +316,56 @@ def test_a_reference_to_what_another_namespace_left_is_refused(folder, tmp_path)
             [verdict] = run["status"]["conditions"]
             assert verdict["reason"] == "PodCreationFailed"
             assert 'to what a run of namespace "theirs" left' in verdict["message"]
+
+
+def a_matrix(*sizes):
+    """Return a Task that writes results of these sizes, one for each combination."""
+    script = "head -c $(params.size) /dev/zero | tr '\\0' $(params.size) > $(results.big.path)"
+    task = a_task("make", script, results=["big"], params=[("size", "")])
+    return {**task, "params": [], "matrix": {"params": [{"name": "size", "value": [*map(str, sizes)]}]}}
+
+
+ALL = "$(tasks.make.results.big[*])"
+
+
+def taking_all(name, script, **fields):
+    task = a_task(name, script, results=["out"], params=[("all", ALL)], **fields)
+    task["taskSpec"]["params"][0]["type"] = "array"
+    return task
+
+
+def test_an_array_with_references_reaches_a_matrix_and_an_array_whole(folder, tmp_path):
+    each = a_task(
+        "each", "printf '%s %s' $(wc -c < /tekton/params/one) > $(results.out.path)", results=["out"]
+    )
+    each["taskSpec"]["params"] = [{"name": "one"}]
+    shown = "cat /tekton/params/all > $(results.out.path)"
+    end = ran(
+        folder,
+        tmp_path,
+        a_matrix(9, 70_000, 2_000_000),
+        {**each, "matrix": {"params": [{"name": "one", "value": ALL}]}},
+        taking_all("pass", "printf unread > $(results.out.path)"),
+        taking_all("read", shown, onError="continue"),
+        results=[{"name": "all", "value": ALL}, {"name": "sizes", "value": "$(tasks.each.results.out[*])"}],
+    )
+    assert end.verdict()[0] == "True", end.verdict()
+    assert end.results()["sizes"] == ["9 ", "70000 ", "2000000 "]
+    small, *large = read_reference_list(end.results()["all"])
+    assert small == "9" * 9
+    assert [read_reference(one).size for one in large] == [70_000, 2_000_000]
+    assert end.results("pass")["out"] == "unread"
+    # Of the array as a whole a pod holds less: its TaskRun ends before there is one, and says how much.
+    assert end.verdict("read")[1] == "PodCreationFailed"
+    assert (
+        'its parameter "all" has 3 elements with 2070009 bytes together by reference'
+        in end.verdict("read")[2]
+    )
+
+
+def test_an_array_with_references_that_a_pod_holds_is_read(folder, tmp_path):
+    script = 'printf \'%s \' $(wc -c < /tekton/params/all) "$#" "${#2}" > $(results.out.path)'
+    read = taking_all("read", {"script": script, "args": ["$(params.all[*])"]})
+    end = ran(folder, tmp_path, a_matrix(5, 70_000), read)
+    assert end.verdict()[0] == "True", end.verdict("read")
+    assert end.results("read")["out"].split() == [str(5 + 70_000 + len('["",""]')), "2", "70000"]

@@ -262,3 +262,14 @@ def test_a_forbidden_variable_of_a_pod_template_is_refused():
 )
 def test_a_forbidden_variable_of_a_pipelinerun_is_refused(spec, path):
     HeldPipeline(pipeline_task("a"), flags={}, defaults=FORBIDDEN, **spec).refused(path)
+
+
+@pytest.mark.parametrize(("text", "limit"), [("", 256), (" 2 ", 2), ("0", 0), ("1000", 1000)])
+def test_the_combinations_of_a_matrix_are_limited_by_config_defaults(text, limit):
+    assert policies_of({}, {"default-max-matrix-combinations-count": text}).max_combinations == limit
+
+
+@pytest.mark.parametrize("text", ["many", "-1", "1.5", "9" * 40, "\u0663"])
+def test_a_limit_of_combinations_that_is_no_number_is_refused(text):
+    with pytest.raises(FlagError, match=r"default-max-matrix-combinations-count is .*, which is no number"):
+        policies_of({}, {"default-max-matrix-combinations-count": text})
