@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from resultsfw.cluster import Object
+from resultsfw.tekton.pipelinerun.matrix import is_matrixed
 from resultsfw.tekton.pipelinerun.matrix_results import parse_length
 from resultsfw.tekton.pipelinerun.result_refs import ResultRef, result_refs
 from resultsfw.tekton.spec.variables import variables_in
@@ -69,6 +70,7 @@ def graph_of(spec: Object) -> Graph:
     tasks = spec.get("tasks") or ()
     names = {task["name"] for task in tasks}
     parents: dict[str, frozenset[str]] = {}
+    matrixed = any(is_matrixed(task) for task in tasks)
     varying = {task["name"] for task in tasks if next(result_refs(task.get("matrix")), None) is not None}
     for task in tasks:
         name = task["name"]
@@ -76,7 +78,9 @@ def graph_of(spec: Object) -> Graph:
             raise CycleError(
                 f"task {name} is already present in Graph, can't add it again: duplicate pipeline task"
             )
-        named = {ref.task for ref in refs_of(task)} | set(_measured(task, varying))
+        named = {ref.task for ref in refs_of(task)}
+        if matrixed:
+            named |= set(_measured(task, varying))
         for parent in [*(task.get("runAfter") or ()), *sorted(named)]:
             if parent not in names:
                 raise CycleError(

@@ -47,11 +47,8 @@ class Matrices:
         self._limit = limit
         self._pipeline = pipeline
         self._known: dict[str, tuple[Combination, ...]] = {}
-
-    @property
-    def names(self) -> frozenset[str]:
+        self.names = frozenset(name for name, task in tasks.items() if is_matrixed(task))
         """The Pipeline Tasks with a matrix."""
-        return frozenset(name for name, task in self._tasks.items() if is_matrixed(task))
 
     def combinations(self, name: str) -> tuple[Combination, ...]:
         """Return the combinations of a Task whose results are all there: one for each of its children.
@@ -61,7 +58,7 @@ class Matrices:
             ResultUnread: The value of a result by reference is needed, and cannot be had.
             TooLargeError: The texts would be larger than one object can be.
         """
-        if not is_matrixed(self._tasks[name]):
+        if name not in self.names:
             return _ALONE
         if name not in self._known:
             matrix = self._matrix_of(name)
@@ -82,7 +79,7 @@ class Matrices:
 
     def most_children(self, name: str) -> int:
         """Return how many children a Task may have at most, without building its combinations."""
-        if not is_matrixed(self._tasks[name]):
+        if name not in self.names:
             return 1
         try:
             return max(1, most_combinations(self._matrix_of(name)))
@@ -91,7 +88,7 @@ class Matrices:
 
     def is_empty(self, name: str) -> bool:
         """Return whether an array of a Task's matrix is empty; what cannot be read is no empty array."""
-        if not is_matrixed(self._tasks[name]):
+        if name not in self.names:
             return False
         try:
             return has_empty_array(self._matrix_of(name))
@@ -103,7 +100,7 @@ class Matrices:
 
         A matrix whose values cannot be read any more has all it will ever have.
         """
-        if not children or not is_matrixed(self._tasks[name]):
+        if not children or name not in self.names:
             return False
         try:
             return len(children) < len(self.combinations(name))
@@ -119,7 +116,7 @@ class Matrices:
             results: Of the Tasks that have ended.
         """
         asked = parse_length(variable)
-        if asked is None or asked.task not in self._tasks or not is_matrixed(self._tasks[asked.task]):
+        if asked is None or asked.task not in self.names:
             return None
         if asked.result:
             return str(length_of(results.get(asked.task, {}).get(asked.result)))
