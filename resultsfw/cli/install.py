@@ -66,6 +66,7 @@ def choices_of(given: dict[str, Any]) -> Choices:
         namespace=given["namespace"],
         flags=flags,
         log_access=log_access,
+        coscheduling=given["enable_coscheduling"],
         backends=tuple(chosen),
         crds=given["crds"],
         monitoring=given["monitoring"],

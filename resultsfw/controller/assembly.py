@@ -30,7 +30,7 @@ from resultsfw.controller.observed_cluster import ObservedCluster
 from resultsfw.controller.optional_watch import OptionalWatch
 from resultsfw.controller.options import Options
 from resultsfw.controller.ownership import TASKRUN_LABEL, RunSelector
-from resultsfw.controller.permissions import missing_for_backends
+from resultsfw.controller.permissions import missing_for_backends, usable_settings
 from resultsfw.controller.pipelineruns import (
     ChildEvents,
     PipelineRunController,
@@ -247,6 +247,7 @@ def assemble(
                 warn=warn,
                 policies=settings.policies,
                 defaults=settings.runs,
+                coscheduling=settings.coscheduling,
             )
         )
 
@@ -258,6 +259,7 @@ def assemble(
         metrics=metrics,
         sidecar_image=options.sidecar_image,
         pods=options.pods,
+        adapt=partial(usable_settings, cluster),
         on_unusable_plugin=on_unusable_plugin,
     )
     configmaps = Reflector(

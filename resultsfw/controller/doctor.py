@@ -8,13 +8,19 @@ from typing import Final, Protocol
 from resultsfw.cluster import CONFIG_MAPS, Object
 from resultsfw.controller.cluster_checks import ClusterReader, check_crd, check_embedded_status, check_images
 from resultsfw.controller.live_flags import CONFIG_MAP, OTHERS, data_of, flags_of, warnings_of
-from resultsfw.controller.permissions import BASE, backend_permissions, controller_permissions
+from resultsfw.controller.permissions import (
+    BASE,
+    backend_permissions,
+    controller_permissions,
+    coscheduling_permissions,
+    usable_settings,
+)
 from resultsfw.core import ResultsManager
 from resultsfw.errors import ClusterError, ForbiddenError, NotFoundError, ResultsError
 from resultsfw.operations.access import AccessChecker, Finding, check_access
 from resultsfw.tekton.api.configmaps import CONFIG_DEFAULTS
 from resultsfw.tekton.api.kinds import PIPELINERUNS, PIPELINES, SERVICE_ACCOUNTS, TASKRUNS, TASKS
-from resultsfw.tekton.taskrun.settings import settings_of
+from resultsfw.tekton.taskrun.settings import Settings, settings_of
 
 __all__ = ["Finding", "Inspected", "Subject", "examine"]
 
@@ -75,8 +81,15 @@ def examine(
         asked = subject.cluster
         _check_impersonation(subject)
         found += _account(cluster, subject)
-    core = _flags(cluster, namespace, sidecar_image, found, own=subject is None)
+    core, settings = _flags(cluster, namespace, sidecar_image, found, own=subject is None)
     found += check_access(asked, controller_permissions(namespace, lease_namespace))
+    if settings.coscheduling.mode == "workspaces":  # without the permissions, it only has no effect
+        lines = usable_settings(asked, settings)[1]
+        found += (
+            Finding(what="flag without effect", well=True, detail=line, doubtful=True) for line in lines
+        )
+    else:
+        found += check_access(asked, coscheduling_permissions(settings.coscheduling.mode))
     if core is not None:
         for name in sorted(core.flags.allowed_results_from):
             found += _backend(asked, core, name)
@@ -144,7 +157,8 @@ def _account(cluster: Inspected, subject: Subject) -> Iterator[Finding]:
 
 def _flags(
     cluster: Inspected, namespace: str, sidecar_image: str, found: list[Finding], *, own: bool
-) -> ResultsManager | None:
+) -> tuple[ResultsManager | None, Settings]:
+    """Check the flags; return the core that they set up, if they can be used, and the settings of runs."""
     what = f"ConfigMap {namespace}/{CONFIG_MAP}"
     configmap: Object | None = None
     detail = ""
@@ -163,7 +177,7 @@ def _flags(
                     what=what, well=None, detail=f"{detail}; the permissions of its backends are not checked"
                 )
             )
-        return None
+        return None, Settings()
     try:
         core = ResultsManager(flags_of(configmap, sidecar_image=sidecar_image))
         others = _others(cluster, namespace)
@@ -173,7 +187,7 @@ def _flags(
     except ResultsError as error:
         fix = f"kubectl edit configmap {CONFIG_MAP} -n {namespace}"
         found.append(Finding(what=what, well=False, detail=error.message, fix=fix))
-        return None
+        return None, Settings()
     flags = core.flags
     detail += f"results-from={flags.results_from}, max-result-size={flags.max_result_size}"
     found.append(Finding(what=what, well=True, detail=detail))
@@ -182,7 +196,7 @@ def _flags(
         Finding(what="policy", well=False, detail=f"every run is rejected: {line}")
         for line in settings.policies.unenforced
     )
-    return core
+    return core, settings
 
 
 def _others(cluster: Inspected, namespace: str) -> dict[str, Object]:

@@ -100,6 +100,8 @@ class LiveFlags:
         metrics: Count rejected edits.
         sidecar_image: See `flags_of`.
         pods: The options of pods that no flag sets.
+        adapt: Returns the settings without what the controller has no permission for, and a sentence for each
+            permission that it lacks.
         on_unusable_plugin: Called if the first flags select a plugin that cannot be used: only another image
             of the controller corrects that.
 
@@ -117,8 +119,10 @@ class LiveFlags:
         metrics: Metrics,
         sidecar_image: str = "",
         pods: PodOptions | None = None,
+        adapt: Callable[[Settings], tuple[Settings, list[str]]] = lambda settings: (settings, []),
         on_unusable_plugin: Callable[[], None] = lambda: None,
     ) -> None:
+        self._adapt = adapt
         self._on_unusable_plugin = on_unusable_plugin
         self._build = build
         self._check = check
@@ -180,15 +184,19 @@ class LiveFlags:
         """Apply or reject an edit; return the seconds after which to try it again."""
         try:
             flags = flags_of(configmap, sidecar_image=self._sidecar_image)
-            settings = settings_of(data_of(configmap), data_of(others.get(CONFIG_DEFAULTS)), self._pods)
+            settings, lacking = self._adapt(
+                settings_of(data_of(configmap), data_of(others.get(CONFIG_DEFAULTS)), self._pods)
+            )
             warned = {
                 name: tuple(warnings_of(name, found))
                 for name, found in {CONFIG_MAP: configmap, **others}.items()
             }
+            warned[CONFIG_MAP] = (*warned[CONFIG_MAP], *lacking)
+            again = _RECHECK if lacking else None
             if (flags, settings) == self._in_effect:
                 self._accepted()
                 self._warn(configmap, others, warned)
-                return None
+                return again
             core = self._build(flags)
             missing = self._check(core)
         except (BrokenBackendError, BrokenExtensionError) as error:
@@ -224,7 +232,7 @@ class LiveFlags:
         self._core_warnings = core.warnings()
         self._warn(configmap, others, warned)
         self.ready.set()
-        return None
+        return again
 
     def _accepted(self) -> None:
         self._reported = ""

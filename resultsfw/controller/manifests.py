@@ -54,6 +54,7 @@ class Choices:
         namespace: Tekton's, where the ConfigMap of the flags is.
         flags: Keys to set in that ConfigMap; no other key is changed.
         log_access: Grant the controller access to the logs of pods.
+        coscheduling: Grant the controller what the flag ``coschedule`` needs.
         backends: Grant the controller what these need; names from `backends_with_rights`.
         crds: Install minimal CRDs, for a cluster without Tekton.
         monitoring: Install alerts, for a cluster with the Prometheus operator.
@@ -64,6 +65,7 @@ class Choices:
     namespace: str = TEKTONS
     flags: Mapping[str, str] = field(default_factory=dict)
     log_access: bool = False
+    coscheduling: bool = False
     backends: tuple[str, ...] = ()
     crds: bool = False
     monitoring: bool = False
@@ -108,6 +110,8 @@ def plan_of(choices: Choices) -> Plan:
     applied += [obj for obj in base if obj["kind"] != "Deployment"]
     if choices.log_access:
         applied += load("enable-log-access-to-controller")
+    if choices.coscheduling:
+        applied += load("enable-coscheduling")
     for name in choices.backends:
         if name not in backends_with_rights():
             known = ", ".join(backends_with_rights())

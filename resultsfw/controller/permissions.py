@@ -20,13 +20,26 @@ from resultsfw.tekton.api.kinds import (
     TASKRUNS,
     TASKS,
 )
+from resultsfw.tekton.pipelinerun.assistants import NODES, STATEFUL_SETS
+from resultsfw.tekton.spec.coscheduling import Mode
+from resultsfw.tekton.taskrun.settings import Settings
 from resultsfw.types import Permission
 
-__all__ = ["BASE", "backend_permissions", "controller_permissions", "missing_for_backends"]
+__all__ = [
+    "BASE",
+    "backend_permissions",
+    "controller_permissions",
+    "coscheduling_permissions",
+    "missing_for_backends",
+    "usable_settings",
+]
 
 LEASES: Final = Kind("coordination.k8s.io", "v1", "leases", "Lease")
 
 BASE: Final = "kubectl apply -k config/"
+COSCHEDULING: Final = (
+    "kubectl apply -f config/enable-coscheduling/, or resultsfw install --enable-coscheduling"
+)
 LOG_ACCESS: Final = "kubectl apply -f config/enable-log-access-to-controller/"
 
 
@@ -102,6 +115,36 @@ def backend_permissions(name: str, permissions: Iterable[Permission]) -> list[Re
             )
         )
     return needs
+
+
+def coscheduling_permissions(mode: Mode) -> list[RequiredPermission]:
+    """Return the permissions that the controller needs to place pods beside each other."""
+    if mode == "disabled":
+        return []
+    table: list[tuple[str, Kind, str]] = [
+        *((verb, STATEFUL_SETS, "for affinity assistants") for verb in ("get", "create", "delete")),
+        *((verb, CLAIMS, "to delete claims with their run") for verb in ("get", "patch", "delete")),
+        ("get", NODES, "to move affinity assistants away from cordoned nodes"),
+    ]
+    return [
+        RequiredPermission(verb=verb, kind=kind, why=f"{why} (coschedule)", fix=COSCHEDULING)
+        for verb, kind, why in table
+    ]
+
+
+def usable_settings(cluster: AccessChecker, settings: Settings) -> tuple[Settings, list[str]]:
+    """Return settings without what the controller has no permission for, and a sentence for each it lacks.
+
+    ``coschedule: workspaces`` is what Tekton's own ConfigMap says unless somebody changed it, so without the
+    permissions no pod is placed. The other modes are chosen on purpose: their PipelineRuns wait.
+    """
+    lines = missing_permissions(cluster, coscheduling_permissions(settings.coscheduling.mode))
+    if lines and settings.coscheduling.mode == "workspaces":
+        return settings.without_coscheduling(), [
+            "coschedule has no effect until these are granted: no pod is placed beside another",
+            *lines,
+        ]
+    return settings, lines
 
 
 def missing_for_backends(cluster: AccessChecker, core: ResultsManager) -> list[str]:

@@ -338,3 +338,14 @@ def test_an_edit_with_a_misspelt_policy_is_rejected(make_flags):
     one.wait(lambda: one.sent)
     assert one.sent[0][1].reason == "FlagsRefused"
     assert one.failures() == 1
+
+
+def test_settings_without_a_right_are_adapted_and_the_lacking_right_is_reported(make_flags):
+    def adapt(settings):
+        return settings.without_coscheduling(), ["create statefulsets.apps is not granted"]
+
+    harness = make_flags(adapt=adapt)
+    harness.edit(coschedule="workspaces")
+    harness.wait(lambda: harness.sent)
+    assert not harness.policies.one_claim
+    assert [event.message for _, event in harness.sent] == ["create statefulsets.apps is not granted"]

@@ -13,11 +13,13 @@ from resultsfw.controller.manifests import Choices, backends_with_rights, flags_
 from resultsfw.controller.metrics import Metrics
 from resultsfw.core import ResultsManager
 from resultsfw.errors import InputError
+from resultsfw.tekton.taskrun.settings import settings_of
 
 CONFIG = Path(__file__).parents[2] / "config"
 OPT_INS = [f"backends/{one}" for one in backends_with_rights()]
 RUN_CHECKS = "enable-run-checks-of-results-server"
-EVERYTHING = ["", "crds", "enable-log-access-to-controller", RUN_CHECKS, "monitoring", *OPT_INS]
+COSCHEDULING = "enable-coscheduling"
+EVERYTHING = ["", "crds", COSCHEDULING, "enable-log-access-to-controller", RUN_CHECKS, "monitoring", *OPT_INS]
 
 
 def granted(objects):
@@ -68,6 +70,29 @@ def test_log_access_is_an_opt_in_role_that_grants_what_the_backend_declares():
     assert set(granted(load("enable-log-access-to-controller"))) == set(needed(needs))
 
 
+def test_coscheduling_is_an_opt_in_role_that_grants_what_its_modes_need():
+    """Guarantee 8: least privilege."""
+    needs = permissions.coscheduling_permissions("workspaces")
+    assert set(granted(load(COSCHEDULING))) == set(needed(needs))
+    assert permissions.coscheduling_permissions("disabled") == []
+    applied = plan_of(Choices(coscheduling=True)).applied
+    assert len(applied) == len(plan_of(Choices()).applied) + len(load(COSCHEDULING))
+
+
+@pytest.mark.parametrize(("mode", "left"), [("workspaces", "disabled"), ("pipelineruns", "pipelineruns")])
+def test_without_the_right_only_a_mode_chosen_on_purpose_stays(mode, left):
+    """``workspaces`` is what Tekton's own ConfigMap says; an install without the right must go on."""
+
+    class Server:
+        def can(self, _verb, kind, _namespace, _subresource=""):
+            return kind.kind != "StatefulSet"
+
+    settings, lines = permissions.usable_settings(Server(), settings_of({"coschedule": mode}, {}))
+    assert settings.coscheduling.mode == left
+    assert not settings.policies.one_claim
+    assert any("create statefulsets.apps" in line and "enable-coscheduling" in line for line in lines)
+
+
 @pytest.mark.parametrize("name", backends_with_rights())
 def test_the_opt_in_role_of_a_backend_grants_what_it_declares(name):
     """Guarantee 8: least privilege."""
@@ -83,7 +108,7 @@ def test_granting_permissions_of_a_backend_without_any_is_an_input_error():
         plan_of(Choices(backends=("sidecar-logs",)))
 
 
-@pytest.mark.parametrize("folder", ["", "enable-log-access-to-controller", *OPT_INS])
+@pytest.mark.parametrize("folder", ["", COSCHEDULING, "enable-log-access-to-controller", *OPT_INS])
 def test_every_role_is_bound_to_the_controllers_account(folder):
     objects = load(folder)
     account = {"kind": "ServiceAccount", "name": "resultsfw-controller", "namespace": "resultsfw"}

@@ -96,8 +96,8 @@ KEYS: Final[Mapping[str, Mapping[str, KeyRule]]] = {
         ),
         "require-git-ssh-secret-known-hosts": _honoured("a run whose SSH keys lack it is refused"),
         "disable-creds-init": _honoured("Steps get no Secrets of their service account"),
-        "coschedule": _warned(
-            "no pod is placed beside another: use claims that several nodes can mount", "disabled"
+        "coschedule": _honoured(
+            "pods of a PipelineRun are placed beside each other; without the key they are not"
         ),
         "await-sidecar-readiness": _warned("the first Step always waits until Sidecars are ready", "true"),
         "running-in-environment-with-injected-sidecars": _honoured(
@@ -135,7 +135,7 @@ KEYS: Final[Mapping[str, Mapping[str, KeyRule]]] = {
             "tekton-pipelines",
         ),
         "default-pod-template": _honoured("merged below the podTemplate of each run"),
-        "default-affinity-assistant-pod-template": _warned("there is no affinity assistant"),
+        "default-affinity-assistant-pod-template": _honoured("for the pods of affinity assistants"),
         "default-cloud-events-sink": _warned(
             "CloudEvents are not sent; read Kubernetes Events or the status"
         ),

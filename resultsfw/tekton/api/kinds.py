@@ -5,6 +5,7 @@ from typing import Final
 from resultsfw.cluster import Kind
 
 __all__ = [
+    "ASSISTANT_ANNOTATION",
     "CANCEL_ANNOTATION",
     "CLAIMS",
     "CUSTOMRUNS",
@@ -53,6 +54,9 @@ RELEASED_ANNOTATION: Final = "resultsfw.dev/released"
 
 ON_ERROR_ANNOTATION: Final = "pipeline.tekton.dev/pipeline-task-on-error"
 """On a TaskRun: "continue" if its PipelineRun goes on whatever becomes of it."""
+
+ASSISTANT_ANNOTATION: Final = "pipeline.tekton.dev/affinity-assistant"
+"""On a TaskRun: the affinity assistant of its PipelineRun beside which its pod is placed."""
 
 CANCEL_ANNOTATION: Final = "tekton.dev/cancel"
 """On a pod: "CANCEL" makes its Steps end themselves, where they watch for it."""

@@ -44,6 +44,8 @@ class Policies:
             run.
         max_combinations: Of one matrix (``default-max-matrix-combinations-count``).
         artifacts: Whether artifacts may be used (``enable-artifacts``).
+        one_claim: Whether a TaskRun may bind one claim only (``coschedule`` is ``workspaces``): it is placed
+            beside the affinity assistant of one.
     """
 
     no_inline: frozenset[str] = frozenset()
@@ -51,6 +53,7 @@ class Policies:
     unenforced: tuple[str, ...] = ()
     max_combinations: int = DEFAULT_COMBINATIONS
     artifacts: bool = True
+    one_claim: bool = False
 
 
 def policies_of(flags: Mapping[str, str], defaults: Mapping[str, str]) -> Policies:
@@ -98,6 +101,8 @@ def violations(run: Object, policies: Policies) -> list[str]:
         return found
     if "taskrun" in policies.no_inline and spec.get("taskSpec") is not None:
         found.append(_no_inline("spec.taskSpec", "taskrun", "refer to a Task by taskRef"))
+    if policies.one_claim and len(_claims(spec)) > 1:
+        found.append("more than one PersistentVolumeClaim is bound")
     return [*found, *_env(spec, "spec", policies)]
 
 
@@ -140,6 +145,17 @@ def _env(part: Object, path: str, policies: Policies) -> Iterator[str]:
                 f"PodTemplate cannot update a forbidden env: {path}.podTemplate.env[{index}].name: "
                 f'"default-forbidden-env" names {variable["name"]}; remove the variable'
             )
+
+
+def _claims(spec: Object) -> set[str]:
+    """Return the claims that a TaskRun binds, and the workspaces for which it makes one."""
+    claims = set()
+    for binding in _items(spec.get("workspaces")):
+        if binding.get("persistentVolumeClaim") is not None:
+            claims.add(str(_mapping(binding["persistentVolumeClaim"]).get("claimName", "")))
+        if binding.get("volumeClaimTemplate") is not None:
+            claims.add(str(binding.get("name", "")))
+    return claims
 
 
 def _inline(text: str) -> frozenset[str]:

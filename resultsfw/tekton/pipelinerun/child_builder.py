@@ -16,6 +16,7 @@ from resultsfw.tekton.pipelinerun.matrix import Combination
 from resultsfw.tekton.pipelinerun.nested_builder import build_pipelinerun
 from resultsfw.tekton.pipelinerun.object_limits import child_over_capacity
 from resultsfw.tekton.pipelinerun.taskrun_builder import build_taskrun
+from resultsfw.tekton.spec.coscheduling import Mode
 from resultsfw.tekton.spec.pod_template import merge_pod_templates
 
 __all__ = ["ChildBuilder", "batch_size_of"]
@@ -43,12 +44,16 @@ class ChildBuilder:
     Args:
         pipelinerun: The run.
         default_timeout: The duration that a child without a timeout has.
+        mode: How pods are placed.
     """
 
-    def __init__(self, pipelinerun: Object, default_timeout: str = DEFAULT_TIMEOUT) -> None:
+    def __init__(
+        self, pipelinerun: Object, default_timeout: str = DEFAULT_TIMEOUT, mode: Mode = "disabled"
+    ) -> None:
         spec = pipelinerun["spec"]
         self._pipelinerun = pipelinerun
         self._default_timeout = parse_duration(default_timeout)
+        self._mode = mode
         template = spec.get("taskRunTemplate") or {}
         self._default: Object = {
             "serviceAccountName": template.get("serviceAccountName"),
@@ -77,7 +82,8 @@ class ChildBuilder:
         names = names_of(self._pipelinerun["metadata"]["name"], name, len(combinations))
         for child, combination in zip(names, combinations, strict=True):
             spec = with_combination(task, combination)
-            yield build(NewChild(self._pipelinerun, facts, name, child, own, spec, self._default_timeout))
+            timeout, mode = self._default_timeout, self._mode
+            yield build(NewChild(self._pipelinerun, facts, name, child, own, spec, timeout, mode))
 
 
 def with_combination(task: Object, combination: Combination) -> Object:

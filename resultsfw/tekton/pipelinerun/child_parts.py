@@ -1,6 +1,5 @@
 """Give the parts to a child that all kinds of children have: labels, annotations, timeout and workspaces."""
 
-import posixpath
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,15 +9,16 @@ from resultsfw.tekton.api.kinds import PIPELINE_LABEL, PIPELINERUNS
 from resultsfw.tekton.api.owners import owner_reference
 from resultsfw.tekton.pipelinerun.children import STATUS_MESSAGE_ANNOTATION
 from resultsfw.tekton.pipelinerun.facts import Facts
-from resultsfw.tekton.pipelinerun.variables import propagated_workspaces
+from resultsfw.tekton.pipelinerun.task_workspaces import assistant_annotation, task_workspaces
+from resultsfw.tekton.spec.coscheduling import Mode
 from resultsfw.tekton.spec.params import LITERAL_ANNOTATION
 from resultsfw.tekton.spec.variables import unprotect, unprotect_names
-from resultsfw.tekton.spec.workspaces import claim_name
 
 __all__ = [
     "NewChild",
     "as_given",
     "child_metadata",
+    "child_placement",
     "child_reference",
     "child_timeout",
     "child_workspaces",
@@ -44,6 +44,7 @@ class NewChild:
         own: What ``taskRunSpecs`` and ``taskRunTemplate`` give to the Pipeline Task.
         spec: Of its Pipeline Task, with results and the params of its combination in it.
         default_timeout: Nanoseconds that a child without a timeout has.
+        mode: How pods are placed.
     """
 
     pipelinerun: Object
@@ -53,6 +54,7 @@ class NewChild:
     own: Object
     spec: Object
     default_timeout: int
+    mode: Mode
 
 
 def child_metadata(child: NewChild) -> Object:
@@ -109,19 +111,10 @@ def child_workspaces(child: NewChild) -> list[Object]:
         ResultUnread: The value of a result by reference is needed in a binding, and cannot be had.
         TooLargeError: A binding would be larger than one object can be.
     """
-    uid, bound = child.pipelinerun["metadata"].get("uid", ""), child.facts.inputs.workspaces(child.task)
-    given: list[Object] = []
-    for usage in (*(child.spec.get("workspaces") or ()), *propagated_workspaces(child.spec)):
-        source = bound.get(usage.get("workspace") or usage["name"])
-        if source is None:
-            continue  # optional, or refused by the child's own validation
-        binding = {key: value for key, value in source.items() if key != "volumeClaimTemplate"}
-        if source.get("volumeClaimTemplate") is not None:
-            binding["persistentVolumeClaim"] = {"claimName": claim_name(source, uid)}
-        binding["name"] = usage["name"]
-        below = [part for part in (source.get("subPath"), usage.get("subPath")) if part]
-        if below:
-            # As Go's filepath.Join: a second path that begins with "/" is below the first, too.
-            binding["subPath"] = below[0] if len(below) == 1 else posixpath.normpath("/".join(below))
-        given.append(binding)
-    return given
+    bound = child.facts.inputs.workspaces(child.task)
+    return task_workspaces(child.pipelinerun, bound, child.spec, child.mode)
+
+
+def child_placement(child: NewChild) -> dict[str, str]:
+    """Return the annotation that places a child's pods beside an affinity assistant; empty for none."""
+    return assistant_annotation(child.pipelinerun, child.facts.plan.workspaces, child.spec, child.mode)

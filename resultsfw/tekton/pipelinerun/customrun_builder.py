@@ -6,6 +6,7 @@ from resultsfw.tekton.api.kinds import CUSTOMRUNS
 from resultsfw.tekton.pipelinerun.child_parts import (
     NewChild,
     child_metadata,
+    child_placement,
     child_timeout,
     child_workspaces,
 )
@@ -34,10 +35,13 @@ def build_customrun(child: NewChild) -> Object:
         "timeout": child_timeout(child),
         "workspaces": child_workspaces(child) or None,
     }
+    metadata = child_metadata(child)
+    if placement := child_placement(child):  # its controller may make TaskRuns or pods
+        metadata["annotations"] = {**metadata.get("annotations", {}), **placement}
     return {
         "apiVersion": CUSTOMRUNS.api_version,
         "kind": CUSTOMRUNS.kind,
-        "metadata": child_metadata(child),
+        "metadata": metadata,
         "spec": jsons.copy(unprotect({key: value for key, value in made.items() if value is not None})),
     }
 

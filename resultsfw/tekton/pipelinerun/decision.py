@@ -63,7 +63,7 @@ class AddMetadata:
 
 @dataclass(frozen=True, slots=True)
 class CreateClaims:
-    """Create the PersistentVolumeClaims of the run's ``volumeClaimTemplates``."""
+    """Create the claims of the run's ``volumeClaimTemplates``, and its affinity assistants."""
 
 
 @dataclass(frozen=True, slots=True)

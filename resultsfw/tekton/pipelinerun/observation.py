@@ -149,7 +149,7 @@ class Unlabelled:
 
 @dataclass(frozen=True, slots=True)
 class Unprepared:
-    """The run can be run, has no child yet, and its volumeClaimTemplates have no claims."""
+    """The run can be run, has no child yet, and its claims and assistants may not exist."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from resultsfw.tekton.api.owners import owns
 from resultsfw.tekton.api.policies import Policies, pipeline_violations, violations
 from resultsfw.tekton.api.refusals import USER_ERROR, RefusedRun
 from resultsfw.tekton.pipelinerun import reasons
+from resultsfw.tekton.pipelinerun.affinity_assistant import assistant_names
 from resultsfw.tekton.pipelinerun.child_builder import ChildBuilder, batch_size_of
 from resultsfw.tekton.pipelinerun.child_statuses import children_of
 from resultsfw.tekton.pipelinerun.children import (
@@ -61,6 +62,7 @@ from resultsfw.tekton.pipelinerun.validate_pipeline import tasks_of
 from resultsfw.tekton.pipelinerun.validate_references import refuse_references
 from resultsfw.tekton.resolution.outcomes import AwaitingResolution
 from resultsfw.tekton.resolution.requests import Patience
+from resultsfw.tekton.spec.coscheduling import Mode
 from resultsfw.tekton.spec.run_defaults import RunDefaults
 from resultsfw.tekton.spec.workspaces import claims_of
 
@@ -142,6 +144,7 @@ class Observer:
         policies: What an operator forbids.
         defaults: What runs have that do not say otherwise.
         custom_tasks: Whether there may be controllers of custom tasks.
+        mode: How pods are placed.
     """
 
     def __init__(
@@ -152,12 +155,14 @@ class Observer:
         defaults: RunDefaults,
         *,
         custom_tasks: bool = True,
+        mode: Mode = "disabled",
     ) -> None:
         self._core = core
         self._cluster = cluster
         self._policies = policies
         self._defaults = defaults
         self._custom_tasks = custom_tasks
+        self._mode = mode
 
     def observe(self, known: Known) -> tuple[Known, Observation]:
         """Return what is known of a run now, and the observation to decide by."""
@@ -230,7 +235,8 @@ class Observer:
         plan = make_plan(
             pipelinerun, source.spec, source.name, max_combinations=self._policies.max_combinations
         )
-        return replace(known, plan=plan, builder=ChildBuilder(pipelinerun, self._defaults.timeout)), None
+        builder = ChildBuilder(pipelinerun, self._defaults.timeout, self._mode)
+        return replace(known, plan=plan, builder=builder), None
 
     def _refuse_forbidden(self, pipelinerun: Object, source: PipelineSource) -> None:
         """Raise RefusedRun for a run without TaskRuns yet that the operator's policies forbid."""
@@ -278,7 +284,7 @@ class Observer:
                 problem = FailedRequest(why, error, reasons.COULDNT_GET_TASK)
                 return replace(known, problem=problem), Blocked(problem, known.is_reported)
             known = replace(known, runs=runs, is_prepared=True)
-            if claims_of(pipelinerun, PIPELINERUNS):
+            if claims_of(pipelinerun, PIPELINERUNS) or assistant_names(pipelinerun, self._mode):
                 return known, Unprepared()
         facts = Facts(
             plan,

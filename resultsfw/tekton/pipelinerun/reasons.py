@@ -27,6 +27,10 @@ PARAMETER_TYPE: Final = "ParameterTypeMismatch"
 PARAMETER_KEYS: Final = "ObjectParameterMissKeys"
 COULDNT_GET_RESULT: Final = "CouldntGetPipelineResult"
 CREATE_RUN_FAILED: Final = "CreateRunFailed"
+ASSISTANT_FAILED: Final = "ReasonCouldntCreateOrUpdateAffinityAssistantStatefulSet"
+
+CLEANUP_FAILED: Final = "AffinityAssistantLeft"
+"""Ours, of an Event: an affinity assistant, or a claim that it made, could not be removed."""
 
 TOO_LARGE: Final = "PipelineRunTooLarge"
 """Ours: what a Task would be given is larger than its TaskRun can hold. Tekton's server says so for ever."""

@@ -18,7 +18,13 @@ from resultsfw.tekton.api.reasons import CLAIM_FAILED
 from resultsfw.tekton.api.refusals import RefusedRun
 from resultsfw.tekton.api.times import format_time
 from resultsfw.tekton.pipelinerun import reasons
+from resultsfw.tekton.pipelinerun.affinity_assistant import is_per_run
 from resultsfw.tekton.pipelinerun.ancestors import pipelines_above, refuse_cycle
+from resultsfw.tekton.pipelinerun.assistants import (
+    create_assistants,
+    leave_cordoned_nodes,
+    remove_assistants,
+)
 from resultsfw.tekton.pipelinerun.child_statuses import children_of
 from resultsfw.tekton.pipelinerun.children import (
     Children,
@@ -54,7 +60,9 @@ from resultsfw.tekton.pipelinerun.status_writer import StatusWriter, Warn
 from resultsfw.tekton.pipelinerun.taskrun_results import ChildReader, WholeChildren
 from resultsfw.tekton.pipelinerun.timeouts import times_of
 from resultsfw.tekton.pipelinerun.validate_pipeline import tasks_of
+from resultsfw.tekton.spec.coscheduling import Coscheduling
 from resultsfw.tekton.spec.run_defaults import RunDefaults, with_run_defaults
+from resultsfw.tekton.spec.variables import unprotect
 from resultsfw.tekton.spec.workspaces import make_claims
 
 __all__ = ["ChildReader", "PipelineReconciler"]
@@ -91,6 +99,7 @@ class PipelineReconciler:
         policies: What an operator forbids.
         defaults: What runs have that do not say otherwise.
         custom_tasks: Whether there may be controllers of custom tasks; without, they are refused by name.
+        coscheduling: How pods are placed.
     """
 
     def __init__(
@@ -104,15 +113,23 @@ class PipelineReconciler:
         policies: Policies | None = None,
         defaults: RunDefaults | None = None,
         custom_tasks: bool = True,
+        coscheduling: Coscheduling | None = None,
     ) -> None:
         self.core = core
         self._children = children
         self._status = StatusWriter(cluster, warn)
         self._cluster = cluster
         self._clock = clock
+        self._warn = warn
         self._defaults = defaults or RunDefaults()
+        self._coscheduling = coscheduling or Coscheduling()
         self._observer = Observer(
-            core, cluster, policies or Policies(), self._defaults, custom_tasks=custom_tasks
+            core,
+            cluster,
+            policies or Policies(),
+            self._defaults,
+            custom_tasks=custom_tasks,
+            mode=self._coscheduling.mode,
         )
 
     def reconcile(self, namespace: str, name: str) -> float | None:
@@ -192,6 +209,7 @@ class PipelineReconciler:
                     known = self._write_verdict(known, verdict, begins_finally=begins_finally)
                 case Complete(status, reason, message, begins_finally):
                     verdict = Verdict(status, reason, message)
+                    self._remove_assistants(known.pipelinerun)
                     self._write_verdict(known, verdict, begins_finally=begins_finally)
                     return _Finished()
         except RefusedRun as refused:
@@ -256,6 +274,7 @@ class PipelineReconciler:
         Some may have been created just now, or before a crash: the status does not name them.
         """
         self._cancel_found(known, failure.child_message)
+        self._remove_assistants(known.pipelinerun)
         status: Object = {
             "completionTime": format_time(known.now),
             "conditions": [condition("False", failure.reason, failure.message, known.now)],
@@ -265,10 +284,22 @@ class PipelineReconciler:
         self._write(known, status)
 
     def _create_claims(self, known: Known) -> Known:
-        if (failure := make_claims(self._cluster, known.pipelinerun, PIPELINERUNS)) is None:
-            return known
-        why, error = failure
-        return replace(known, problem=FailedRequest(why, error, CLAIM_FAILED))
+        pipelinerun, coscheduling = known.pipelinerun, self._coscheduling
+        # Otherwise the assistant's StatefulSet makes them.
+        if not is_per_run(coscheduling.mode) and (
+            failure := make_claims(self._cluster, pipelinerun, PIPELINERUNS)
+        ):
+            return replace(known, problem=FailedRequest(*failure, CLAIM_FAILED))
+        bindings = known.plan.workspaces.values() if known.plan is not None else ()
+        if failure := create_assistants(self._cluster, pipelinerun, unprotect([*bindings]), coscheduling):
+            return replace(known, problem=FailedRequest(*failure, reasons.ASSISTANT_FAILED))
+        return known
+
+    def _remove_assistants(self, pipelinerun: Object) -> None:
+        """Remove what places the run's pods, before its verdict: afterwards nobody looks at the run."""
+        for line in remove_assistants(self._cluster, pipelinerun, self._coscheduling.mode):
+            log.warning("PipelineRun %s: %s", pipelinerun["metadata"]["name"], line)
+            self._warn(pipelinerun, reasons.CLEANUP_FAILED, line)
 
     # Children.
 
@@ -276,6 +307,7 @@ class PipelineReconciler:
         """Create the children of Pipeline Tasks, up to the first that the server does not take now."""
         facts, builder = _facts(known), known.builder
         assert builder is not None  # noqa: S101 - facts are of a plan
+        leave_cordoned_nodes(self._cluster, known.pipelinerun, self._coscheduling.mode)
         created: dict[str, Children] = {}
         above: list[str] | None = None
         failed = None

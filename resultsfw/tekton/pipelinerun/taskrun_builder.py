@@ -9,6 +9,7 @@ from resultsfw.tekton.pipelinerun.child_parts import (
     NewChild,
     as_given,
     child_metadata,
+    child_placement,
     child_reference,
     child_timeout,
     child_workspaces,
@@ -55,6 +56,7 @@ def build_taskrun(child: NewChild) -> Object:
     }
     if task.get("onError") == CONTINUE:
         annotations[ON_ERROR_ANNOTATION] = CONTINUE
+    annotations |= child_placement(child)
     reference: Any = made["taskRef"] or {}
     annotations.pop(LITERAL_ANNOTATION, None)
     if contains_protected(bare := {**made, "params": as_given(made["params"])}):

@@ -13,6 +13,7 @@ from resultsfw.tekton.api.names import pod_name, step_name
 from resultsfw.tekton.api.owners import owner_reference
 from resultsfw.tekton.api.refusals import creation_failed, pod_refused
 from resultsfw.tekton.api.times import timeout_of
+from resultsfw.tekton.pod.affinity import with_affinity_assistant
 from resultsfw.tekton.pod.breakpoints import breakpoints_of
 from resultsfw.tekton.pod.containers import (
     PARAMS_MOUNT,
@@ -40,7 +41,7 @@ from resultsfw.tekton.spec.param_files import (
 from resultsfw.tekton.spec.run_texts import run_texts
 from resultsfw.tekton.spec.workspaces import with_workspaces
 
-__all__ = ["PodOptions", "build_pod", "build_pod_and_maps"]
+__all__ = ["PodOptions", "build_pod", "build_pod_and_maps", "container_security"]
 
 _POD_BYTES: Final = OBJECT_BYTES - 4 * OBJECT_HEADROOM
 """Bytes of a pod beside what a backend, webhooks and the kubelet's status add to it."""
@@ -197,6 +198,7 @@ def _build(inputs: _Inputs, *, outside: bool) -> tuple[Object, tuple[Object, ...
     metadata = taskrun["metadata"]
     texts = run_texts(taskrun, task_spec)
     template = texts.pod_template
+    affinity = with_affinity_assistant(taskrun, template.get("affinity"))
     # Twice merged: Tekton's validation merges, too, and so decides the order of mounts.
     merged = merged_steps(task_spec.get("steps") or [], task_spec.get("stepTemplate"))
     task = with_workspaces({**task_spec, "steps": merged}, texts.bindings)
@@ -278,7 +280,7 @@ def _build(inputs: _Inputs, *, outside: bool) -> tuple[Object, tuple[Object, ...
             "volumes": volumes,
             "serviceAccountName": spec.get("serviceAccountName") or options.service_account,
             "activeDeadlineSeconds": _deadline(timeout_of(taskrun)),
-            **given(template, _TEMPLATE_FIELDS),
+            **given({**template, "affinity": affinity}, _TEMPLATE_FIELDS),
         },
     }
     return pod, maps.config_maps
@@ -348,11 +350,12 @@ def _init_containers(
         containers.append(working_dirs)
     if options.security_context:
         for container in containers:
-            container["securityContext"] = _security_context(options)
+            container["securityContext"] = container_security(options)
     return containers
 
 
-def _security_context(options: PodOptions) -> Object:
+def container_security(options: PodOptions) -> Object:
+    """Return the security context of a container of ours at the Pod Security level ``restricted``."""
     context: Object = {
         "allowPrivilegeEscalation": False,
         "capabilities": {"drop": ["ALL"]},

@@ -1,12 +1,13 @@
 """Read from Tekton's ConfigMaps the settings of runs and pods that the core does not know."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from resultsfw.tekton.api.policies import Policies, policies_of
-from resultsfw.tekton.pod.builder import PodOptions
+from resultsfw.tekton.pod.builder import PodOptions, container_security
 from resultsfw.tekton.pod.options import pod_options
 from resultsfw.tekton.podstatus.startup_failures import StartTolerance, start_tolerance_of
+from resultsfw.tekton.spec.coscheduling import Coscheduling, assistant_template_of, mode_of
 from resultsfw.tekton.spec.run_defaults import RunDefaults, run_defaults_of
 
 __all__ = ["Settings", "settings_of"]
@@ -21,12 +22,19 @@ class Settings:
         policies: What runs may not do.
         runs: What runs have that do not say otherwise.
         tolerance: How long containers that cannot start are waited for.
+        coscheduling: How the pods of a PipelineRun are placed.
     """
 
     pods: PodOptions = field(default_factory=PodOptions)
     policies: Policies = field(default_factory=Policies)
     runs: RunDefaults = field(default_factory=RunDefaults)
     tolerance: StartTolerance = field(default_factory=StartTolerance)
+    coscheduling: Coscheduling = field(default_factory=Coscheduling)
+
+    def without_coscheduling(self) -> "Settings":
+        """Return these settings with pods placed wherever the scheduler wants."""
+        policies = replace(self.policies, one_claim=False)
+        return replace(self, policies=policies, coscheduling=Coscheduling())
 
 
 def settings_of(
@@ -42,9 +50,17 @@ def settings_of(
     Raises:
         FlagError: A key has a value it cannot have; its subject is the key.
     """
+    pods = pod_options(flags, given or PodOptions(), defaults)
+    mode = mode_of(flags)
     return Settings(
-        pod_options(flags, given or PodOptions(), defaults),
-        policies_of(flags, defaults),
+        pods,
+        replace(policies_of(flags, defaults), one_claim=mode == "workspaces"),
         run_defaults_of(defaults),
         start_tolerance_of(defaults),
+        Coscheduling(
+            mode=mode,
+            pod_template=assistant_template_of(defaults),
+            image=pods.nop_image,
+            security_context=container_security(pods) if pods.security_context else None,
+        ),
     )

@@ -56,7 +56,10 @@ def pipeline_task(name: str, *, results: tuple[str, ...] = (), **fields: Any) ->
 class PipelineRunHarness:
     """One PipelineRun ``p``, its reconciler and its cluster; tests say how its TaskRuns end."""
 
-    def __init__(self, *tasks: Object, last: tuple[Object, ...] = (), flags=None, **spec: Any) -> None:
+    def __init__(
+        self, *tasks: Object, last: tuple[Object, ...] = (), flags=None, coscheduling=None, **spec: Any
+    ) -> None:
+        self.coscheduling = coscheduling
         self.store = RecordingStore()
         self.now = datetime.now(UTC).replace(microsecond=0)
         self.core = ResultsManager.from_flags(flags or {})
@@ -74,7 +77,9 @@ class PipelineRunHarness:
 
     def restart_controller(self) -> None:
         """Replace the reconciler by one that has seen nothing."""
-        self.reconciler = PipelineReconciler(self.core, self.store, clock=lambda: self.now)
+        self.reconciler = PipelineReconciler(
+            self.core, self.store, clock=lambda: self.now, coscheduling=self.coscheduling
+        )
 
     def reconcile(self, seconds: float = 1) -> float | None:
         """Reconcile once, so many seconds later; return after how many the reconciler asks to be requeued."""
