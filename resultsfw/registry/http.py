@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from urllib3 import HTTPHeaderDict
 
 from resultsfw.kube.http_pool import HttpResponse
+from resultsfw.registry.proxy import connect_through, proxy_for
 
 __all__ = ["Answer", "Connections", "RequestError", "check_url", "origin_of"]
 
@@ -135,9 +136,15 @@ class Connections:
             return _LimitedSocket(idle, origin, self)
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
-        sock = socket.create_connection((host, port), min(CONNECT_SECONDS, self.left()))
+        timeout = min(CONNECT_SECONDS, self.left())
+        proxy = proxy_for(host, port) if parts.scheme == "https" else ""
+        if proxy:
+            sock = connect_through(proxy, host, port, timeout)
+        else:
+            sock = socket.create_connection((host, port), timeout)
         try:
-            _refuse_link_local(url, sock.getpeername()[0])
+            if not proxy:
+                _refuse_link_local(url, sock.getpeername()[0])
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if parts.scheme == "https":
                 sock.settimeout(min(CONNECT_SECONDS, self.left()))

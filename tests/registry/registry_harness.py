@@ -16,6 +16,9 @@ def digest_of(data):
 class FakeRegistry:
     """A registry; everything in it is below the repository ``team/image``.
 
+    Args:
+        tls: The server's context; ``None``: it has no TLS.
+
     Attributes:
         answers: By path, what is answered in place of the content: a function of the handler.
         requests: Path and Authorization header of each request.
@@ -23,7 +26,7 @@ class FakeRegistry:
         challenge: The WWW-Authenticate header of an answer without it.
     """
 
-    def __init__(self):
+    def __init__(self, tls=None):
         registry = self
         self.content, self.answers, self.requests = {}, {}, []
         self.login, self.challenge = "", ""
@@ -61,6 +64,8 @@ class FakeRegistry:
                 pass  # the client tries TLS first, and closes what it does not need
 
         self.server = Server(("127.0.0.1", 0), Handler)
+        if tls is not None:
+            self.server.socket = tls.wrap_socket(self.server.socket, server_side=True)
         self.address = f"127.0.0.1:{self.server.server_port}"
         self.name = f"{self.address}/team/image"
         threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
