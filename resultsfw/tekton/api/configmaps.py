@@ -116,7 +116,9 @@ KEYS: Final[Mapping[str, Mapping[str, KeyRule]]] = {
             "Sidecars start before the Steps, and the kubelet ends them (Kubernetes 1.29 or newer)"
         ),
         "enable-termination-message-compression": _honoured("the default of the backend's option compress"),
-        "enable-tekton-oci-bundles": _warned("bundles are not supported", "false"),
+        "enable-tekton-oci-bundles": _honoured(
+            'Tekton ignores it, too: the field bundle is refused, and the resolver "bundles" reads bundles'
+        ),
         "enable-step-actions": _honoured("Tekton ignores it, too: a Step may always refer to a StepAction"),
         "enable-provenance-in-status": _warned("the backend that read a run is always in its status", "true"),
         "enable-wait-exponential-backoff": _honoured(

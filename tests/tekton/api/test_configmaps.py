@@ -53,8 +53,8 @@ def test_a_key_without_effect_is_warned_about_by_name_unless_it_asks_for_nothing
 
 def test_booleans_are_read_as_go_reads_them():
     assert said(disable_creds_init="1") == []
-    assert said(enable_artifacts="F") == []
-    assert len(said(enable_tekton_oci_bundles="T")) == 1
+    assert said(await_sidecar_readiness="T") == []
+    assert len(said(await_sidecar_readiness="F")) == 1
 
 
 def test_flags_of_pods_are_honoured_as_the_table_says():
