@@ -141,8 +141,8 @@ KEYS: Final[Mapping[str, Mapping[str, KeyRule]]] = {
         "default-cloud-events-sink": _warned(
             "CloudEvents are not sent; read Kubernetes Events or the status"
         ),
-        "default-task-run-workspace-binding": _warned(
-            "a run that does not bind a workspace of its Task is refused"
+        "default-task-run-workspace-binding": _honoured(
+            "for workspaces that a TaskRun must bind and does not; anything but one binding is rejected"
         ),
         "default-max-matrix-combinations-count": _honoured("combinations up to which a matrix is run"),
         "default-resolver-type": _honoured(

@@ -18,6 +18,7 @@ from resultsfw.tekton.api.durations import format_duration
 from resultsfw.tekton.api.model_errors import field_errors
 from resultsfw.tekton.api.models import PodTemplate
 from resultsfw.tekton.api.times import DEFAULT_TIMEOUT
+from resultsfw.tekton.spec.default_workspaces import default_binding_of
 from resultsfw.tekton.spec.pod_template import merge_pod_templates
 
 __all__ = ["RunDefaults", "run_defaults_of", "with_run_defaults"]
@@ -36,12 +37,14 @@ class RunDefaults:
     Attributes:
         timeout: A duration; ``0s`` is no limit.
         pod_template: Merged below a run's own; ``None``: there is none.
+        workspace_binding: Of workspaces that a TaskRun must bind and does not; ``None``: it is refused.
         resolver: Of references that have neither a name nor a resolver; empty: there is none.
         resolution_timeout: Seconds that a resolver may take.
     """
 
     timeout: str = DEFAULT_TIMEOUT
     pod_template: Object | None = None
+    workspace_binding: Object | None = None
     resolver: str = ""
     resolution_timeout: float = 60
 
@@ -65,6 +68,7 @@ def run_defaults_of(defaults: Mapping[str, str]) -> RunDefaults:
     return RunDefaults(
         timeout=DEFAULT_TIMEOUT if minutes is None else format_duration(minutes * _NANOSECONDS_OF_A_MINUTE),
         pod_template=template or None,
+        workspace_binding=default_binding_of(defaults),
         resolver=(defaults.get(_RESOLVER) or "").strip(),
         resolution_timeout=60 if resolution is None else resolution,
     )

@@ -28,6 +28,7 @@ from resultsfw.tekton.podstatus.step_states import pod_status_fields
 from resultsfw.tekton.resolution.outcomes import AwaitingResolution
 from resultsfw.tekton.resolution.requests import POLL_SECONDS, Patience
 from resultsfw.tekton.spec.declared_results import run_of
+from resultsfw.tekton.spec.run_defaults import RunDefaults
 from resultsfw.tekton.taskrun import actions
 from resultsfw.tekton.taskrun.actions import Action
 from resultsfw.tekton.taskrun.cleanup import clean_up
@@ -118,7 +119,7 @@ class Executor:
         policies: What an operator forbids.
         tolerance: How long containers that cannot start are waited for.
         tell: Records an Event on a TaskRun: reason and message.
-        resolution_timeout: Seconds that a resolver may take.
+        defaults: What runs have that do not say otherwise.
         images: Looks up the commands of images; ``None``: nothing does.
     """
 
@@ -131,11 +132,11 @@ class Executor:
         policies: Policies,
         tolerance: StartTolerance,
         tell: Callable[[Object, str, str], None],
-        resolution_timeout: float,
+        defaults: RunDefaults,
         images: ImageLookup | None,
     ) -> None:
         self.core = core
-        self._resolution_timeout = resolution_timeout
+        self._defaults = defaults
         self._cluster = cluster
         self._options = options
         self._tolerance = tolerance
@@ -195,8 +196,10 @@ class Executor:
     def _resolve_task(self, _: actions.ResolveTask, attempt: Attempt) -> Attempt:
         taskrun = attempt.taskrun
         try:
-            patience = Patience(attempt.seen.now, self._resolution_timeout)
-            task = resolve_task(taskrun, self._cluster, patience=patience)
+            patience = Patience(attempt.seen.now, self._defaults.resolution_timeout)
+            task = resolve_task(
+                taskrun, self._cluster, patience=patience, binding=self._defaults.workspace_binding
+            )
             run = run_of(task.taskrun, task.spec, attempt=_number(taskrun))
         except AwaitingResolution as awaiting:
             awaited = AwaitedAnswer(awaiting.reason, awaiting.message)

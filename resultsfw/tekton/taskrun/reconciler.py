@@ -71,7 +71,7 @@ class Reconciler:
             policies=policies or Policies(),
             tolerance=tolerance or StartTolerance(),
             tell=tell,
-            resolution_timeout=self._defaults.resolution_timeout,
+            defaults=self._defaults,
             images=images,
         )
 

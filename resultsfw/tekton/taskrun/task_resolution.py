@@ -16,6 +16,7 @@ from resultsfw.tekton.resolution.outcomes import ResolutionFailed, Resolved
 from resultsfw.tekton.resolution.references import Reference, reference_of
 from resultsfw.tekton.resolution.requests import Patience, Requester
 from resultsfw.tekton.resolution.resolver import resolve
+from resultsfw.tekton.spec.default_workspaces import with_default_bindings
 from resultsfw.tekton.spec.expansion import Budget, Expansion, TooLargeError
 from resultsfw.tekton.spec.param_files import expand_compact_spec
 from resultsfw.tekton.spec.run_texts import escape_run_protection, run_lookup, run_params
@@ -77,7 +78,12 @@ class ResolvedTask:
 
 
 def resolve_task(
-    taskrun: Object, cluster: Cluster, *, inherit: bool = True, patience: Patience | None = None
+    taskrun: Object,
+    cluster: Cluster,
+    *,
+    inherit: bool = True,
+    patience: Patience | None = None,
+    binding: Object | None = None,
 ) -> ResolvedTask:
     """Return the TaskRun's Task spec, valid, with all variables replaced that can be before the pod runs.
 
@@ -90,6 +96,7 @@ def resolve_task(
         cluster: Where its Task is.
         inherit: Write the Task's labels and annotations to the TaskRun, as Tekton does.
         patience: How long a resolver is waited for; ``None``: as long as the run may take.
+        binding: Of workspaces that the run must bind and does not; the run that is returned binds them.
 
     Raises:
         RefusedRun: There is no Task or StepAction, or the run cannot be made of them.
@@ -99,12 +106,14 @@ def resolve_task(
     status = taskrun.get("status", {})
     begins = not status.get("podName") and taskrun["spec"].get("taskSpec") is not None
     if (known := status.get("taskSpec")) and not begins:
+        taskrun = with_default_bindings(taskrun, known, binding)
         return ResolvedTask(expand_compact_spec(dict(known), taskrun), taskrun)
     try:
         validate_taskrun_document(taskrun)
         task = read_task(taskrun, cluster, patience)
     except InputError as error:
         raise RefusedRun(reasons.VALIDATION_FAILED, error.message, subject=error.subject) from error
+    taskrun = with_default_bindings(taskrun, task.spec, binding)
     actions = read_step_actions(taskrun, task.spec, cluster, patience)
     substituted = refuse_invalid(taskrun, task.spec, task_name=task.name, actions=actions.specs)
     if task.name and inherit:
