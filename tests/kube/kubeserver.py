@@ -238,7 +238,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def serve(self) -> None:
         plural, namespace, name, sub = where(self.asked.path)
-        if sub == "log":
+        if not plural:
+            self.resources()
+        elif sub == "log":
             self.log(name)
         elif self.command == "GET" and not name:
             if self.asked.query.get("watch"):
@@ -247,6 +249,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 self.list(plural, namespace)
         else:
             self.one(plural, namespace, name)
+
+    def resources(self) -> None:
+        """Say which kinds a group has: those of which there is an object."""
+        with self.server.owner.changed:
+            plurals = sorted({plural for plural, _, _ in self.server.owner.state.objects})
+        if plurals:
+            self.send(200, {"kind": "APIResourceList", "resources": [{"name": name} for name in plurals]})
+        else:
+            self.refuse(404, "NotFound")
 
     def log(self, name: str) -> None:
         data = self.server.owner.state.logs.get(name)
@@ -387,9 +398,9 @@ def where(path: str) -> tuple[str, str, str, str]:
     parts = path.strip("/").split("/")
     parts = parts[3:] if parts[0] == "apis" else parts[2:]
     namespace = ""
-    if parts[0] == "namespaces" and len(parts) > 2:
+    if parts[:1] == ["namespaces"] and len(parts) > 2:
         namespace, parts = parts[1], parts[2:]
-    parts += ["", ""]
+    parts += ["", "", ""]
     return parts[0], namespace, parts[1], parts[2]
 
 

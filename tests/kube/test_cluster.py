@@ -47,6 +47,17 @@ def test_an_object_is_created_read_patched_and_deleted(cluster, server):
     assert b'"gracePeriodSeconds":3,"preconditions":{"uid":"u"}' in server.asked[-2].body
 
 
+def test_whether_a_server_has_a_kind(cluster, server):
+    assert not cluster.serves(TASKRUNS)
+    server.put("customruns", "ns", "a")
+    assert not cluster.serves(TASKRUNS)
+    server.put("taskruns", "ns", "a")
+    assert cluster.serves(TASKRUNS)
+    server.plan(refusing(403, "Forbidden"), path="/apis/tekton.dev/v1")
+    with pytest.raises(ForbiddenError):
+        cluster.serves(TASKRUNS)
+
+
 def test_one_connection_serves_many_requests(cluster, server):
     server.put("pods", "ns", "a")
     for _ in range(5):

@@ -23,6 +23,12 @@ __all__ = ["ChildBuilder", "batch_size_of"]
 
 _BYTES_AT_ONCE: Final = 4 * OBJECT_BYTES
 
+_PASSED: Final[Mapping[Kind, frozenset[str]]] = {
+    CUSTOMRUNS: frozenset({"pipelineTaskName", "serviceAccountName", "timeout"}),
+    PIPELINERUNS: frozenset({"pipelineTaskName", "serviceAccountName", "timeout", "podTemplate"}),
+}
+"""Fields of ``taskRunSpecs`` that children which are no TaskRuns are given."""
+
 _BUILDERS: Final[Mapping[Kind, Callable[[NewChild], Object]]] = {
     TASKRUNS: build_taskrun,
     CUSTOMRUNS: build_customrun,
@@ -66,6 +72,16 @@ class ChildBuilder:
     def build(self, facts: Facts, name: str) -> Iterator[Object]:
         """Yield the children of a Pipeline Task that is due, with all results in them that it names."""
         return self._built(facts, name, facts.combinations(name))
+
+    def ignored_fields(self, facts: Facts, name: str) -> list[str]:
+        """Return the fields of a Pipeline Task that its children cannot be given, as under Tekton."""
+        if (passed := _PASSED.get(facts.kinds[name])) is None:
+            return []
+        given = {key for entry in self._own.get(name, ()) for key, value in entry.items() if value}
+        ignored = [f"taskRunSpecs.{key}" for key in sorted(given - passed)]
+        if facts.kinds[name] == PIPELINERUNS and facts.tasks[name][1].get("retries"):
+            ignored.append("retries")
+        return ignored
 
     def refusal(self, facts: Facts, name: str) -> str:
         """Return why the children of a Pipeline Task that is due cannot be created; empty if they can."""

@@ -38,6 +38,9 @@ TOO_LARGE: Final = "PipelineRunTooLarge"
 STATUS_PRUNED: Final = "EmbeddedStatusPruned"
 """Ours, of an Event: the server does not keep the copies of TaskRuns that ``embedded-status`` asks for."""
 
+FIELDS_IGNORED: Final = "FieldsIgnored"
+"""Ours, of an Event: a custom task or a Pipeline in a Pipeline has fields that its child cannot be given."""
+
 INVALID_PARAM_VALUE: Final = "InvalidParamValue"
 INVALID_MATRIX: Final = "InvalidMatrixParameterTypes"
 

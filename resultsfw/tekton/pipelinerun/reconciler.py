@@ -118,6 +118,7 @@ class PipelineReconciler:
         self.core = core
         self._children = children
         self._status = StatusWriter(cluster, warn)
+        self._warn = warn
         self._cluster = cluster
         self._clock = clock
         self._warn = warn
@@ -327,7 +328,15 @@ class PipelineReconciler:
                     return replace(known, problem=Refusal(reasons.CREATE_RUN_FAILED, why))
                 failed = FailedCreation(why, error)
                 break
+            if ignored := builder.ignored_fields(facts, task):
+                self._warn_of_ignored(known, kind, task, ignored)
         return replace(known, facts=facts.with_created(created), has_created=True, failed_creation=failed)
+
+    def _warn_of_ignored(self, known: Known, kind: Kind, task: str, fields: list[str]) -> None:
+        metadata = known.pipelinerun["metadata"]
+        message = f'a {kind.kind} cannot be given {", ".join(fields)} of Pipeline Task "{task}": ignored'
+        log.warning("PipelineRun %s/%s: %s", metadata.get("namespace", ""), metadata["name"], message)
+        self._warn(known.pipelinerun, reasons.FIELDS_IGNORED, message)
 
     def _create(self, known: Known, kind: Kind, child: Object) -> Object:
         """Create a child, or return the run's own that is there."""

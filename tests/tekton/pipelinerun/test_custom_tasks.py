@@ -209,6 +209,22 @@ def test_a_customrun_is_always_named_by_reference(mode: str) -> None:
     assert list(harness.status.get("taskRuns") or {}) == ([] if mode == "minimal" else ["p-a"])
 
 
+def test_fields_that_no_customrun_has_are_named_in_a_warning() -> None:
+    own = {"pipelineTaskName": "c", "serviceAccountName": "s", "podTemplate": {"schedulerName": "x"}}
+    harness = PipelineRunHarness(custom_task("c"), pipeline_task("a"), run_taskRunSpecs=[own])
+    warnings: list[tuple[str, str]] = []
+    harness.reconciler = PipelineReconciler(
+        harness.core,
+        harness.store,
+        clock=lambda: harness.now,
+        warn=lambda _run, reason, message: warnings.append((reason, message)),
+    )
+    harness.reconcile()
+    harness.reconcile()
+    message = 'a CustomRun cannot be given taskRunSpecs.podTemplate of Pipeline Task "c": ignored'
+    assert warnings == [("FieldsIgnored", message)]
+
+
 def test_a_customrun_of_somebody_else_is_refused() -> None:
     harness = PipelineRunHarness(custom_task("c"))
     other = {"metadata": {"name": "p-c", "namespace": "default"}, "spec": {}}
