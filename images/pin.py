@@ -16,7 +16,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 PYTHON = "3.11"
 PLATFORMS = ("x86_64", "aarch64")
-EXTRAS = ("cluster", "object-store", "otel", "redact")
+EXTRAS = ("cel", "cluster", "object-store", "otel", "redact")
 """Of which the controller's image has the dependencies."""
 
 

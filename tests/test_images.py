@@ -197,6 +197,7 @@ def test_every_distribution_in_an_image_is_pinned_by_its_hash(name):
     ("name", "path"),
     [
         ("requirements.txt", ("project", "dependencies")),
+        ("requirements.txt", ("project", "optional-dependencies", "cel")),
         ("requirements.txt", ("project", "optional-dependencies", "cluster")),
         ("requirements.txt", ("project", "optional-dependencies", "otel")),
         ("requirements.txt", ("project", "optional-dependencies", "redact")),

@@ -1,5 +1,6 @@
 """The program that plays Tekton's entrypoint, alone, as a real process."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -260,10 +261,22 @@ def test_when_expressions_decide_whether_the_step_runs(entrypoint, when, runs):
     assert entrypoint.keys().get("Reason") == (None if runs else "Skipped")
 
 
-def test_cel_in_when_expressions_is_refused(entrypoint):
-    status, output = entrypoint.sh("echo ran", "-when_expressions", '[{"cel":"1 == 1"}]')
-    assert (status, entrypoint.names()) == (1, ["out.err", "status"])
-    assert output == "when expressions in CEL need a cluster\n"
+@pytest.mark.slow
+def test_when_expressions_in_cel_are_evaluated_with_step_results_in_them(entrypoint):
+    results = entrypoint.tekton / "run/0/status/results"
+    results.mkdir(parents=True)
+    (entrypoint.tekton / "steps/step-build").symlink_to(entrypoint.tekton / "run/0/status")
+    (results / "text").write_text("yes")
+    for cel, status, said in (
+        ("'$(steps.build.results.text)' == 'yes'", 0, "ran\n"),
+        ("'$(steps.build.results.text)' == 'no'", 0, "Step was skipped due to when expressions"),
+        ("params.x == 'a'", 1, "undeclared reference to 'params' (in container '')\n"),
+        ("'a'", 1, "The CEL expression 'a' is not evaluated to a boolean\n"),
+        ("'$(steps.build.results.none)' == 'a'", 1, "when expressions: "),
+    ):
+        ran = entrypoint.sh("echo ran", "-when_expressions", json.dumps([{"cel": cel}]), step=1)
+        assert ran[0] == status
+        assert ran[1].startswith(said)
 
 
 def test_the_entrypoints_own_variables_do_not_reach_the_command(entrypoint):

@@ -105,8 +105,8 @@ KEYS: Final[Mapping[str, Mapping[str, KeyRule]]] = {
         ),
         "enable-api-fields": _warned("fields of every stability level are accepted", "alpha", "beta"),
         "enable-param-enum": _honoured("enum of a param is always checked"),
-        "enable-cel-in-whenexpression": _warned(
-            "CEL is evaluated in when expressions of Steps only", "false"
+        "enable-cel-in-whenexpression": _honoured(
+            "a Pipeline Task's condition in CEL is refused unless it is true"
         ),
         "enable-artifacts": _honoured("without it, Tasks that use artifacts are refused"),
         "enable-concise-resolver-syntax": _honoured(

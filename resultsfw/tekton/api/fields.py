@@ -123,10 +123,7 @@ FIELDS: Final[Mapping[str, Mapping[str, Rule]]] = {
         ),
     },
     "EmbeddedTask": _honoured(f"{_TASK} metadata:PipelineTaskMetadata apiVersion kind spec"),
-    "PipelineWhen": {
-        **_honoured("input operator values"),
-        **_refused("CEL is not supported in a Pipeline: give input, operator and values", "cel"),
-    },
+    "PipelineWhen": _honoured("input operator values cel"),
     "Matrix": _honoured("params:Param include:IncludeParams"),
     "IncludeParams": _honoured("name params:Param"),
     "PipelineWorkspaceDeclaration": _honoured("name description optional"),

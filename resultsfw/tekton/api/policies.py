@@ -23,6 +23,7 @@ _INLINE: Final = "disable-inline-spec"
 _ARTIFACTS: Final = "enable-artifacts"
 _NO_ARTIFACTS: Final = f"feature flag {_ARTIFACTS} should be set to true to use artifacts feature."
 """Tekton's words (pkg/apis/pipeline/v1/container_validation.go)."""
+_CEL: Final = "enable-cel-in-whenexpression"
 _INLINE_KINDS: Final = ("pipeline", "pipelinerun", "taskrun")
 _SHOWN: Final = 60
 
@@ -40,6 +41,8 @@ class Policies:
         no_inline: Where embedded specs are refused: ``taskrun``, ``pipelinerun``, ``pipeline``
             (the flag ``disable-inline-spec``).
         forbidden_env: Variables that a podTemplate may not set (``default-forbidden-env``).
+        cel: Whether conditions of Pipeline Tasks may be in CEL (``enable-cel-in-whenexpression``). Those of
+            Steps may always, in Tekton, too.
         unenforced: A sentence for each security policy that is set and not enforced here: it refuses every
             run.
         max_combinations: Of one matrix (``default-max-matrix-combinations-count``).
@@ -50,6 +53,7 @@ class Policies:
 
     no_inline: frozenset[str] = frozenset()
     forbidden_env: frozenset[str] = frozenset()
+    cel: bool = False
     unenforced: tuple[str, ...] = ()
     max_combinations: int = DEFAULT_COMBINATIONS
     artifacts: bool = True
@@ -65,6 +69,7 @@ def policies_of(flags: Mapping[str, str], defaults: Mapping[str, str]) -> Polici
     return Policies(
         no_inline=_inline(flags.get(_INLINE, "")),
         forbidden_env=frozenset(_words(defaults.get("default-forbidden-env", ""))),
+        cel=normal(flags.get(_CEL, "")) == "true",
         unenforced=tuple(
             f'the feature flag "{key}" is "{flags[key].strip()[:_SHOWN]}": {rule.meaning}; run it with '
             f"Tekton's own "
@@ -113,25 +118,27 @@ def task_violations(task_spec: Object, policies: Policies) -> list[str]:
 
 def pipeline_violations(spec: Object, policies: Policies, *, path: str = "spec") -> list[str]:
     """Return why a Pipeline's spec may not be run; empty where it may."""
-    artifacts = (
-        []
-        if policies.artifacts
-        else [
-            f"{_NO_ARTIFACTS}: {path}.{section}[{index}].params"
-            for section in ("tasks", "finally")
-            for index, task in enumerate(_items(spec.get(section)))
-            for param in _items(task.get("params"))
-            if isinstance(value := param.get("value"), str) and artifact_variable(value)
-        ]
-    )
-    if "pipeline" not in policies.no_inline:
-        return artifacts
-    return artifacts + [
-        _no_inline(f"{path}.{section}[{index}].taskSpec", "pipeline", "refer to a Task by taskRef")
-        for section in ("tasks", "finally")
-        for index, task in enumerate(_items(spec.get(section)))
-        if task.get("taskSpec") is not None
-    ]
+    found: list[str] = []
+    for section in ("tasks", "finally"):
+        for index, task in enumerate(_items(spec.get(section))):
+            found += _task_violations(task, policies, f"{path}.{section}[{index}]")
+    return found
+
+
+def _task_violations(task: Object, policies: Policies, at: str) -> Iterator[str]:
+    """Yield why a Pipeline Task may not be run."""
+    if not policies.artifacts:
+        for param in _items(task.get("params")):
+            if isinstance(value := param.get("value"), str) and artifact_variable(value):
+                yield f"{_NO_ARTIFACTS}: {at}.params"
+    if "pipeline" in policies.no_inline and task.get("taskSpec") is not None:
+        yield _no_inline(f"{at}.taskSpec", "pipeline", "refer to a Task by taskRef")
+    cel = [text for when in _items(task.get("when")) if (text := when.get("cel"))]
+    if cel and not policies.cel:
+        yield (
+            f"feature flag {_CEL} should be set to true to use CEL: {str(cel[0])[:_SHOWN]} in "
+            f"WhenExpression: {at}.when"
+        )
 
 
 def _no_inline(path: str, kind: str, instead: str) -> str:

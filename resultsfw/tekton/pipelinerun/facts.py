@@ -335,6 +335,14 @@ class Facts:
             self._known_refs[name] = list(refs_of(task))
         return self._known_refs[name]
 
+    def cel_error(self) -> str:
+        """Return why a condition in CEL cannot be evaluated, of a Task without children; empty if all can.
+
+        Tekton evaluates all of them at each reconcile, those of Tasks that are not due, too.
+        """
+        found = (self.inputs.cel_error(name) for name in self.tasks if name not in self.runs)
+        return next((why for why in found if why), "")
+
     # What is skipped.
 
     def skip_reason(self, name: str) -> str:

@@ -87,6 +87,10 @@ class PipelineWhen(When):
 
     @model_validator(mode="after")
     def _built(self) -> Self:
+        if self.cel:
+            if self.input or self.operator or self.values:
+                raise ValueError("cel and input+operator+values cannot be set in one WhenExpression")
+            return self
         if self.operator not in ("in", "notin"):
             raise ValueError(f'operator "{self.operator}" is not recognized. valid operators: in,notin')
         if not self.values:

@@ -298,6 +298,9 @@ class Observer:
             read_whole=known.whole.with_results,
             batch_size=batch_size_of(pipelinerun),
         )
+        if not requested and (why := facts.cel_error()):
+            name = pipelinerun["metadata"]["name"]
+            raise RefusedRun(reasons.CEL_FAILED, f"{USER_ERROR}Error evaluating CEL {name}: {why}")
         known = replace(known, facts=facts)
         return known, _following(known, facts)
 

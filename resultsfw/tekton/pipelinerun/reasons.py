@@ -31,6 +31,7 @@ ASSISTANT_FAILED: Final = "ReasonCouldntCreateOrUpdateAffinityAssistantStatefulS
 
 CLEANUP_FAILED: Final = "AffinityAssistantLeft"
 """Ours, of an Event: an affinity assistant, or a claim that it made, could not be removed."""
+CEL_FAILED: Final = "CELEvaluationFailed"
 
 TOO_LARGE: Final = "PipelineRunTooLarge"
 """Ours: what a Task would be given is larger than its TaskRun can hold. Tekton's server says so for ever."""

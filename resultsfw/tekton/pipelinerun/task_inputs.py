@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
 
+from resultsfw.cel import CelError, evaluate
 from resultsfw.cluster import Object
 from resultsfw.limits import OBJECT_BYTES
 from resultsfw.tekton.api.kinds import TASKRUNS
@@ -57,8 +58,25 @@ class TaskInputs:
         """Return whether a Task's ``when`` lets it run; one whose values cannot be read is invalid later."""
         try:
             return all(_is_true(expression) for expression in self._replaced_when(name))
-        except (ResultUnread, TooLargeError):
+        except (CelError, ResultUnread, TooLargeError):
             return True
+
+    def cel_error(self, name: str) -> str:
+        """Return why an expression in CEL of a Task cannot be evaluated; empty if all can.
+
+        Results that are not there yet are text in it, as in Tekton.
+        """
+        if not any(expression.get("cel") for expression in self._when(name)):
+            return ""
+        try:
+            for expression in self._replaced_when(name):
+                if expression.get("cel"):
+                    evaluate(expression["cel"])
+        except CelError as error:
+            return error.message
+        except (ResultUnread, TooLargeError):
+            return ""  # said when the Task is due
+        return ""
 
     def shown_when(self, name: str) -> list[Object]:
         """Return a Task's ``when`` for people, with results in it; as written where one cannot be read.
@@ -169,6 +187,12 @@ def _truncate(value: Any) -> Any:
 
 
 def _is_true(expression: Object) -> bool:
-    """Return whether one ``when`` expression is true."""
+    """Return whether one ``when`` expression is true.
+
+    Raises:
+        CelError: It is one in CEL, and cannot be evaluated.
+    """
+    if expression.get("cel"):
+        return evaluate(expression["cel"])
     is_in = expression.get("input", "") in (expression.get("values") or ())
     return is_in if str(expression.get("operator", "")).lower() == "in" else not is_in

@@ -7,9 +7,11 @@ from resultsfw.cluster import Object
 from resultsfw.tekton.pipelinerun.result_refs import result_refs
 from resultsfw.tekton.pipelinerun.validate_matrix import matrix_errors
 
-__all__ = ["SECTIONS", "pipeline_errors", "tasks_of"]
+__all__ = ["MOST_CEL", "SECTIONS", "pipeline_errors", "tasks_of"]
 
 SECTIONS: Final = ("tasks", "finally")
+MOST_CEL: Final = 500
+"""Expressions in CEL of one Pipeline: each may take a twentieth of a second (`resultsfw.cel`)."""
 
 
 def tasks_of(spec: Object) -> list[tuple[str, Object]]:
@@ -27,6 +29,7 @@ def pipeline_errors(spec: Object) -> Iterator[str]:
             if task["name"] in seen:
                 yield f"expected exactly one, got both: {section}[{index}].name"
             seen.add(task["name"])
+    yield from _cel_errors(spec)
     for index, result in enumerate(spec.get("results") or ()):
         if any(ref.task not in seen for ref in result_refs(result.get("value"))):
             yield f"invalid value: referencing a nonexistent task: results[{index}].value"
@@ -40,3 +43,13 @@ def pipeline_errors(spec: Object) -> Iterator[str]:
                 f"runAfter specified: finally[{index}]"
             )
     yield from matrix_errors(spec)
+
+
+def _cel_errors(spec: Object) -> Iterator[str]:
+    """Yield that there are too many conditions in CEL."""
+    count = sum(bool(when.get("cel")) for _, task in tasks_of(spec) for when in task.get("when") or ())
+    if count > MOST_CEL:
+        yield (
+            f"its Tasks have {count} when expressions in CEL, over the limit of {MOST_CEL}; write some with "
+            f"input, operator and values"
+        )

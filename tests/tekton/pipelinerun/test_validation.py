@@ -12,11 +12,6 @@ def when_list(**fields):
     ("spec", "reason", "said"),
     [
         (
-            {"tasks": [pipeline_task("a", when=when_list(cel="'a' == 'b'"))]},
-            "PipelineValidationFailed",
-            "spec.pipelineSpec.tasks[0].when[0].cel: CEL is not supported in a Pipeline",
-        ),
-        (
             {"tasks": [pipeline_task("a", when=when_list(input="x", operator="isnt", values=["y"]))]},
             "PipelineValidationFailed",
             'operator "isnt" is not recognized',

@@ -1,0 +1,51 @@
+"""Evaluate the CEL expressions of ``when``, each within a bounded amount of work (decision 0041).
+
+An expression has no variables: Tekton puts values into its text. So types and sizes are known before anything
+is evaluated. Nothing of the library is imported until an expression is met.
+"""
+
+from functools import lru_cache
+
+from resultsfw.cel.errors import CelError
+
+__all__ = ["MOST_CHARACTERS", "CelError", "evaluate"]
+
+MOST_CHARACTERS = 100_000
+"""Of an expression with all values in it: cel-go's own limit."""
+
+_KEPT = 1024
+
+
+def evaluate(expression: str) -> bool:
+    """Return what an expression evaluates to.
+
+    Raises:
+        CelError: It is not valid, costs more than one may, fails, or is no truth value; or there is no
+            library.
+    """
+    if len(expression) > MOST_CHARACTERS:
+        raise CelError(
+            f"expression code point size exceeds limit: size: {len(expression)}, limit {MOST_CHARACTERS}"
+        )
+    outcome = _outcome(expression)
+    if isinstance(outcome, CelError):
+        raise CelError(outcome.message)
+    return outcome
+
+
+@lru_cache(maxsize=_KEPT)
+def _outcome(expression: str) -> bool | CelError:
+    """Return the value or the error of an expression: a run is reconciled many times."""
+    try:
+        from resultsfw.cel.evaluation import evaluate_checked  # noqa: PLC0415 - an expensive import, used by few
+    except ImportError as error:
+        if error.name is not None and error.name.partition(".")[0] == "resultsfw":
+            raise
+        return CelError(
+            f"evaluating CEL needs the library cel-python ({error}): pip install 'resultsfw[cel]', or write "
+            f"the condition with input, operator and values"
+        )
+    try:
+        return evaluate_checked(expression)
+    except CelError as error:
+        return error
