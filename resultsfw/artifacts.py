@@ -1,5 +1,6 @@
 """Read the provenance of artifacts that a backend delivered, and print their values."""
 
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -15,7 +16,8 @@ __all__ = ["artifact_values", "different_documents", "read_documents"]
 def artifact_values(artifact: Mapping[str, Any]) -> str:
     """Return the values of an artifact as the JSON text that replaces ``$(tasks.T.outputs.A)``."""
     values = artifact.get("values")
-    return "null" if values is None else go_json(values)
+    # Sorted keys are the order of Go's fields and maps.
+    return "null" if values is None else go_json(json.loads(json.dumps(values, sort_keys=True)))
 
 
 def different_documents(

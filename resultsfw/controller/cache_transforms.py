@@ -15,6 +15,7 @@ from resultsfw.tekton.api.conditions import is_done
 from resultsfw.tekton.pipelinerun.children import STATUS_MESSAGE_ANNOTATION
 
 __all__ = [
+    "RESULT_FIELDS",
     "TaskRunTransform",
     "identity_of",
     "trim_configmap",
@@ -30,6 +31,10 @@ _IDENTITY: Final = ("name", "namespace", "uid", "resourceVersion", "labels", "ow
 
 _CANCELLATION: Final = ("status", "statusMessage")
 """Of the spec of a CustomRun, what its PipelineRun reads."""
+
+
+RESULT_FIELDS: Final = ("results", "artifacts")
+"""Fields of a finished TaskRun's status that may be large, and that its PipelineRun reads."""
 
 
 class TaskRunTransform:
@@ -56,13 +61,13 @@ class TaskRunTransform:
         if defect := defect_of(taskrun):
             return stub(taskrun, defect)
         keeps_results = self._keeps_results(taskrun)
-        if is_done(taskrun) and taskrun["status"].get("results") and not keeps_results:
+        if is_done(taskrun) and _has_results(taskrun) and not keeps_results:
             self._without_results.add(taskrun["metadata"].get("uid", ""))
         return trim_taskrun(taskrun, results=keeps_results)
 
     def is_complete(self, taskrun: Object) -> bool:
         """Return whether a TaskRun from the cache has all results that it has on the API server."""
-        if (taskrun.get("status") or {}).get("results"):
+        if _has_results(taskrun):
             return True
         return taskrun["metadata"].get("uid", "") not in self._without_results
 
@@ -70,6 +75,12 @@ class TaskRunTransform:
         """Handle a watch event: forget a TaskRun that was deleted."""
         if change == "DELETED":
             self._without_results.discard(taskrun["metadata"].get("uid", ""))
+
+
+def _has_results(taskrun: Object) -> bool:
+    """Return whether a TaskRun has results or artifacts."""
+    status = taskrun.get("status") or {}
+    return any(status.get(field) for field in RESULT_FIELDS)
 
 
 def identity_of(obj: Object) -> Object:
@@ -109,7 +120,7 @@ def trim_taskrun(taskrun: Object, *, results: bool = False) -> Object:
     if not is_done(taskrun):
         return {**taskrun, "metadata": metadata}
     # The provenance says by which backend the run was read: that backend may have to purge what it keeps.
-    wanted = ["conditions", "podName", "taskSpec", "provenance", *(["results"] if results else [])]
+    wanted = ["conditions", "podName", "taskSpec", "provenance", *(RESULT_FIELDS if results else ())]
     status = {key: value for key, value in taskrun["status"].items() if key in wanted}
     if attempts := taskrun["status"].get("retriesStatus"):
         # Earlier attempts may have been read by other backends, which have to purge, too.

@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager
 from typing import Final
 
 from resultsfw.cluster import UNREADABLE, Object
+from resultsfw.controller.cache_transforms import RESULT_FIELDS
 from resultsfw.controller.controller import Controller, MarkFailed, Reconciler
 from resultsfw.controller.failures import stalls_of
 from resultsfw.controller.ownership import RunSelector, pipelinerun_of
@@ -82,10 +83,10 @@ class PipelineRunIndex:
 
     def keeps_results(self, taskrun: Object) -> bool:
         """Return whether the cache keeps a TaskRun's results: small ones, while its PipelineRun runs."""
-        results = taskrun["status"].get("results") if is_done(taskrun) else None
-        return (
-            bool(results) and pipelinerun_of(taskrun) in self._children and object_size(results) <= KEPT_BYTES
-        )
+        if not is_done(taskrun) or pipelinerun_of(taskrun) not in self._children:
+            return False
+        found = [taskrun["status"][field] for field in RESULT_FIELDS if taskrun["status"].get(field)]
+        return bool(found) and object_size(found) <= KEPT_BYTES
 
 
 class PipelineRunEvents:

@@ -2,14 +2,16 @@
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from resultsfw.cluster import Object
+from resultsfw.tekton.api.artifact_refs import ArtifactRef, parse_artifact_ref
 from resultsfw.tekton.pipelinerun.matrix import is_matrixed
 from resultsfw.tekton.pipelinerun.matrix_results import parse_length
 from resultsfw.tekton.pipelinerun.result_refs import ResultRef, result_refs
 from resultsfw.tekton.spec.variables import variables_in
 
-__all__ = ["REFERRING", "CycleError", "Graph", "graph_of", "refs_of"]
+__all__ = ["REFERRING", "CycleError", "Graph", "artifact_refs_of", "graph_of", "refs_of"]
 
 REFERRING = ("displayName", "taskRef", "when", "params", "matrix", "workspaces")
 """Fields of a Pipeline Task in which a result of another one may be named."""
@@ -40,9 +42,26 @@ def refs_of(task: Object) -> Iterator[ResultRef]:
 
     Those in the text of its embedded Task are among them, as in Tekton (``PipelineTaskResultRefs``).
     """
-    embedded = task.get("taskSpec") or {}
-    for part in (*(task.get(field) for field in REFERRING), *(embedded.get(part) for part in _EMBEDDED)):
+    for part in _referring(task):
         yield from result_refs(part)
+
+
+def artifact_refs_of(task: Object) -> Iterator[ArtifactRef]:
+    """Yield the artifacts of others that a Pipeline Task names, and so waits for.
+
+    Tekton puts them only into the text of an embedded Task, and has the author write ``runAfter``.
+    """
+    for name in variables_in(list(_referring(task))):
+        ref = parse_artifact_ref(name)
+        if ref is not None and ref.section == "tasks":
+            yield ref
+
+
+def _referring(task: Object) -> Iterator[Any]:
+    """Yield the parts of a Pipeline Task in which others may be named."""
+    embedded = task.get("taskSpec") or {}
+    yield from (task.get(field) for field in REFERRING)
+    yield from (embedded.get(part) for part in _EMBEDDED)
 
 
 def _measured(task: Object, varying: Collection[str]) -> Iterator[str]:
@@ -78,7 +97,7 @@ def graph_of(spec: Object) -> Graph:
             raise CycleError(
                 f"task {name} is already present in Graph, can't add it again: duplicate pipeline task"
             )
-        named = {ref.task for ref in refs_of(task)}
+        named = {ref.task for ref in refs_of(task)} | {ref.owner for ref in artifact_refs_of(task)}
         if matrixed:
             named |= set(_measured(task, varying))
         for parent in [*(task.get("runAfter") or ()), *sorted(named)]:

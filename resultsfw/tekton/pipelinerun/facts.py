@@ -12,10 +12,13 @@ from itertools import accumulate
 from typing import Final, Self
 
 from resultsfw.cluster import Kind, Object
+from resultsfw.tekton.api.artifact_refs import ArtifactRef
+from resultsfw.tekton.api.kinds import TASKRUNS
 from resultsfw.tekton.api.times import latest_start
 from resultsfw.tekton.pipelinerun import children, reasons
+from resultsfw.tekton.pipelinerun.artifact_values import ArtifactValues
 from resultsfw.tekton.pipelinerun.children import Children
-from resultsfw.tekton.pipelinerun.dag import refs_of
+from resultsfw.tekton.pipelinerun.dag import artifact_refs_of, refs_of
 from resultsfw.tekton.pipelinerun.matrix import Combination
 from resultsfw.tekton.pipelinerun.matrix_state import Matrices
 from resultsfw.tekton.pipelinerun.pipeline_spec import Plan
@@ -75,7 +78,7 @@ class Facts:
     # What follows from the spec, the children and `_invalid`; computed again when that changes.
     _skips: dict[str, str] = field(default_factory=dict)
     _timed_out_parts: frozenset[str] | None = None
-    _known_refs: dict[str, list[ResultRef]] = field(default_factory=dict)
+    _known_refs: dict[str, tuple[list[ResultRef], list[ArtifactRef]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._find_incomplete()
@@ -159,6 +162,17 @@ class Facts:
     def results(self) -> TaskRunResults:
         """Results of all Tasks that have ended, well or not."""
         return TaskRunResults(self.runs, self.kinds, self.read_whole, self.has_ended, self.matrices.names)
+
+    @cached_property
+    def artifacts(self) -> ArtifactValues:
+        """Artifacts of all Tasks that have ended, well or not."""
+        return ArtifactValues(self._ended_taskruns)
+
+    def _ended_taskruns(self, name: str) -> list[Object]:
+        """Return the TaskRuns of a Task that has ended, as a whole; none if it has other children."""
+        if not self.has_ended(name) or self.kinds[name] != TASKRUNS:
+            return []
+        return [self.read_whole(TASKRUNS, taskrun) for taskrun in self.runs[name]]
 
     @cached_property
     def kinds(self) -> dict[str, Kind]:
@@ -314,7 +328,7 @@ class Facts:
 
     def _missing_result(self, name: str) -> str:
         """Return what to say of the first result a Task names that is not there; nothing if all are."""
-        for ref in self._refs(name):
+        for ref in self._refs(name)[0]:
             try:
                 resolve_result(ref, self.results, self.read_value)
             except ResultUnread:
@@ -327,12 +341,20 @@ class Facts:
                         f'"{ref.result}", which is referenced by task "{name}"'
                     )
                 return missing.message if there else f"Invalid task result reference: {missing.message}"
+        if (lacking := self._missing_artifact(name)) is not None:
+            kind = f'{lacking.kind[:-1]} artifact "{lacking.artifact}"' if lacking.artifact else lacking.kind
+            return f'task "{lacking.owner}" has no {kind}, which task "{name}" names'
         return ""
 
-    def _refs(self, name: str) -> list[ResultRef]:
+    def _missing_artifact(self, name: str) -> ArtifactRef | None:
+        """Return the first artifact a Task names that is not there."""
+        return next((ref for ref in self._refs(name)[1] if self.artifacts.find(ref) is None), None)
+
+    def _refs(self, name: str) -> tuple[list[ResultRef], list[ArtifactRef]]:
+        """Return the results and artifacts of others that a Task names."""
         if name not in self._known_refs:
             task = self.tasks[name][1]
-            self._known_refs[name] = list(refs_of(task))
+            self._known_refs[name] = (list(refs_of(task)), list(artifact_refs_of(task)))
         return self._known_refs[name]
 
     def cel_error(self) -> str:
@@ -406,10 +428,11 @@ class Facts:
             return False
         if self.continues_on_error(name):
             return True
-        for ref in self._refs(name):
+        for ref in self._refs(name)[0]:
             if ref.result not in self.results.get(ref.task, {}):
                 return self.skip_reason(ref.task) == reasons.SKIP_WHEN
-        return False
+        lacking = self._missing_artifact(name)
+        return lacking is not None and self.skip_reason(lacking.owner) == reasons.SKIP_WHEN
 
     # What Tasks are given.
 
@@ -423,6 +446,7 @@ class Facts:
             self.read_value,
             self._state_of,
             self._length_of,
+            self.artifacts.lookup,
         )
 
     @cached_property

@@ -45,6 +45,7 @@ class TaskInputs:
         read_value: Reads the value of a result by reference where it is needed: in a text, as a part.
         states: How the Tasks before ``finally`` ended, which those of ``finally`` may ask.
         lengths: How many combinations and results the matrices of Tasks have.
+        artifacts: Values of artifacts of the Tasks that have ended.
     """
 
     tasks: Mapping[str, tuple[str, Object]]
@@ -53,6 +54,7 @@ class TaskInputs:
     read_value: ReadValue
     states: Lookup
     lengths: Lookup = lambda _: None
+    artifacts: Lookup = lambda _: None
 
     def when_allows(self, name: str) -> bool:
         """Return whether a Task's ``when`` lets it run; one whose values cannot be read is invalid later."""
@@ -157,8 +159,8 @@ class TaskInputs:
         return [key for key, binding in self.bound.items() if any(variables_in(binding))]
 
     def _lookup(self, name: str) -> Lookup:
-        """Return what a Task may name: results, and in ``finally`` how the others ended."""
-        results = protected_lookup(result_lookup(self.results, self.read_value))
+        """Return what a Task may name: results, artifacts, and in ``finally`` how the others ended."""
+        results = protected_lookup(first_of(result_lookup(self.results, self.read_value), self.artifacts))
         if self.tasks[name][0] == "finally":
             return first_of(results, self.lengths, self.states)
         return first_of(results, self.lengths)

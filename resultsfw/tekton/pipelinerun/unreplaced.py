@@ -6,6 +6,7 @@ from functools import cache
 from typing import Final
 
 from resultsfw.cluster import Object
+from resultsfw.tekton.api.artifact_refs import parse_artifact_ref
 from resultsfw.tekton.pipelinerun.matrix import is_matrixed, matrix_params
 from resultsfw.tekton.pipelinerun.matrix_results import parse_length
 from resultsfw.tekton.pipelinerun.pipeline_spec import Plan
@@ -60,6 +61,9 @@ def unreplaced_in(
         ref = parse_reference(variable)
         if ref is not None:
             return ref.result in declared.get(ref.task, ())
+        artifact = parse_artifact_ref(variable)
+        if artifact is not None:
+            return artifact.section == "tasks" and artifact.owner in tasks
         length = parse_length(variable)
         return (
             length is not None
