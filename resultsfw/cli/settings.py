@@ -90,12 +90,7 @@ def load(given: Given, core_type: type[_CoreT]) -> Loaded[_CoreT]:
         flags.add("results-from", given.results_from, "--results-from")
     if given.max_result_size is not None:
         flags.add("max-result-size", given.max_result_size, "--max-result-size")
-    others = {
-        name: _data(document)
-        for name in (CONFIG_DEFAULTS, CONFIG_EVENTS)
-        for document in given.documents
-        if _is_map(document, name)
-    }
+    others = _others(given.documents, flags)
     try:
         return Loaded(
             core_type(parse_flags(flags.data)),
@@ -115,6 +110,17 @@ def load(given: Given, core_type: type[_CoreT]) -> Loaded[_CoreT]:
         raise _refused(flags, error.subject, error) from error
     except ResultsError as error:
         raise _refused(flags, "results-from", error) from error
+
+
+def _others(documents: Sequence[Document], flags: _Flags) -> dict[str, dict[str, str]]:
+    """Return the data of Tekton's other ConfigMaps by name, and note where their keys are set."""
+    others = {}
+    for name in (CONFIG_DEFAULTS, CONFIG_EVENTS):
+        for document in documents:
+            if _is_map(document, name):
+                others[name] = _data(document)
+                flags.origin |= dict.fromkeys(others[name], document)
+    return others
 
 
 def _is_map(document: Document, name: str) -> bool:

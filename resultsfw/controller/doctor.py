@@ -18,7 +18,7 @@ from resultsfw.controller.permissions import (
 from resultsfw.core import ResultsManager
 from resultsfw.errors import ClusterError, ForbiddenError, NotFoundError, ResultsError
 from resultsfw.operations.access import AccessChecker, Finding, check_access
-from resultsfw.tekton.api.configmaps import CONFIG_DEFAULTS
+from resultsfw.tekton.api.configmaps import CONFIG_DEFAULTS, configmap_of
 from resultsfw.tekton.api.kinds import PIPELINERUNS, PIPELINES, SERVICE_ACCOUNTS, TASKRUNS, TASKS
 from resultsfw.tekton.taskrun.settings import Settings, settings_of
 
@@ -185,7 +185,7 @@ def _flags(
         maps = {CONFIG_MAP: configmap, **others}
         lines = [line for name, found_map in maps.items() for line in warnings_of(name, found_map)]
     except ResultsError as error:
-        fix = f"kubectl edit configmap {CONFIG_MAP} -n {namespace}"
+        fix = f"kubectl edit configmap {configmap_of(error.subject)} -n {namespace}"
         found.append(Finding(what=what, well=False, detail=error.message, fix=fix))
         return None, Settings()
     flags = core.flags

@@ -23,7 +23,13 @@ from resultsfw.errors import (
     UnavailableError,
 )
 from resultsfw.flags import CONFIG_PREFIX, KEYS, Flags, parse_flags
-from resultsfw.tekton.api.configmaps import CONFIG_DEFAULTS, CONFIG_EVENTS, FEATURE_FLAGS, key_warnings
+from resultsfw.tekton.api.configmaps import (
+    CONFIG_DEFAULTS,
+    CONFIG_EVENTS,
+    FEATURE_FLAGS,
+    configmap_of,
+    key_warnings,
+)
 from resultsfw.tekton.pod.builder import PodOptions
 from resultsfw.tekton.taskrun.settings import Settings, settings_of
 
@@ -207,7 +213,7 @@ class LiveFlags:
                 self._reject(configmap, error.message)
             return None
         except ResultsError as error:
-            self._reject(configmap, error.message)
+            self._reject(others.get(configmap_of(error.subject), configmap), error.message)
             return _RECHECK if isinstance(error, (UnavailableError, ForbiddenError)) else None
         except Exception as error:
             log.exception("could not read the feature flags")
@@ -268,7 +274,7 @@ class LiveFlags:
         self._reported = report
         self._metrics.flags_failures.inc()
         self._metrics.flags_rejected.set(1)
-        log.error('the ConfigMap "%s" is rejected: %s; %s', CONFIG_MAP, why, kept)
+        log.error('the ConfigMap "%s" is rejected: %s; %s', metadata["name"], why, kept)
         if metadata.get("uid"):
             self._send_event(
                 _as_object(configmap), Event("Warning", "FlagsRefused", truncate(f"{why}; {kept}"))

@@ -321,6 +321,19 @@ def test_an_edit_of_config_defaults_alone_takes_effect(make_flags):
     assert one.pods[1].service_account == "bot"
 
 
+def test_an_invalid_default_is_rejected_on_its_own_configmap_and_the_settings_before_stay(make_flags):
+    one = make_flags()
+    one.edit()
+    one.wait(lambda: len(one.pods) == 1)
+    one.other("config-defaults", default_timeout_minutes="ten")
+    one.wait(lambda: one.sent)
+    ((obj, event),) = one.sent
+    assert obj["metadata"]["name"] == "config-defaults"
+    assert event.reason == "FlagsRefused"
+    assert '"default-timeout-minutes": "ten" is no whole number' in event.message
+    assert len(one.pods) == 1
+
+
 def test_security_policies_take_effect_and_are_reported(make_flags):
     one = make_flags()
     one.edit(enforce_nonfalsifiability="spire", disable_inline_spec="taskrun")

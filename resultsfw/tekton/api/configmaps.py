@@ -16,6 +16,7 @@ __all__ = [
     "FEATURE_FLAGS",
     "KEYS",
     "KeyRule",
+    "configmap_of",
     "key_warnings",
     "normal",
 ]
@@ -173,6 +174,11 @@ KEYS: Final[Mapping[str, Mapping[str, KeyRule]]] = {
     },
 }
 """The rules by ConfigMap and key."""
+
+
+def configmap_of(key: str) -> str:
+    """Return the name of the ConfigMap that a key belongs to: ``feature-flags`` unless another has it."""
+    return next((name for name, rules in KEYS.items() if key in rules), FEATURE_FLAGS)
 
 
 def normal(text: str) -> str:
