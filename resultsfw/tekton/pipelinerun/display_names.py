@@ -1,20 +1,23 @@
-"""Name the children of a Pipeline Task for people, by the params that each is given."""
+"""Name the children of a Pipeline Task for people, by the params that each is given.
 
-import contextlib
-from collections.abc import Iterator
-from typing import Final
+The params are computed again: of a child that has ended, a cache need not hold them.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
 
 from resultsfw.cluster import Object
+from resultsfw.tekton.api.refusals import RefusedRun
+from resultsfw.tekton.pipelinerun.children import names_of
 from resultsfw.tekton.pipelinerun.facts import Facts
 from resultsfw.tekton.pipelinerun.result_refs import ResultUnread
 from resultsfw.tekton.spec.expansion import Budget, Expansion, TooLargeError
-from resultsfw.tekton.spec.params import given_params
 from resultsfw.tekton.spec.variables import unprotect
 
 __all__ = ["display_names"]
 
 _SHOWN: Final = 1024
-"""Characters of a name that a status shows."""
+"""Characters of a name, and of a param in it, that a status shows."""
 
 
 def display_names(facts: Facts, name: str) -> Iterator[str]:
@@ -25,35 +28,50 @@ def display_names(facts: Facts, name: str) -> Iterator[str]:
     """
     task = facts.tasks[name][1]
     text = facts.inputs.shown_text(name, task.get("displayName") or "")
-    includes = [include for include in _includes(facts, name) if include.get("name")]
+    includes = _named_includes(facts, name)
+    if not includes and "$(params" not in text:
+        yield from (text for _ in facts.runs[name])
+        return
+    shared = facts.inputs.shown_params(name)
+    combinations = _combinations_by_child(facts, name)
     for child in facts.runs[name]:
-        if not (text or includes):
-            yield ""
-            continue
-        values = {f"params.{param}": value for param, value in given_params(child)}
-        agreeing = [include["name"] for include in includes if _agrees(include, values)]
-        shown = [_expand(part, values) for part in agreeing or [text]]
+        combination = combinations.get(child["metadata"]["name"], {})
+        agreeing = [include["name"] for include in includes if _agrees(include, combination)]
+        shown = [_expand(part, {**shared, **combination}) for part in agreeing or [text]]
         yield " ".join(shown).strip()[:_SHOWN]
 
 
-def _includes(facts: Facts, name: str) -> list[Object]:
-    """Return the ``include`` list of a Pipeline Task's matrix, with results in it."""
+def _combinations_by_child(facts: Facts, name: str) -> Mapping[str, Mapping[str, Any]]:
+    try:
+        combinations = facts.combinations(name)
+    except (RefusedRun, ResultUnread, TooLargeError):
+        return {}  # it has children, and what they were made of cannot be read any more
+    run = facts.plan.names.later["context.pipelineRun.name"]
+    names = names_of(run, name, len(combinations))
+    return dict(zip(names, map(unprotect, combinations), strict=True))
+
+
+def _named_includes(facts: Facts, name: str) -> list[Object]:
+    """Return the ``include`` entries of a Pipeline Task's matrix that have a name, with results in them."""
     matrix = facts.tasks[name][1].get("matrix") or {}
-    if not matrix.get("include"):
+    named = [include for include in matrix.get("include") or () if include.get("name")]
+    if not named:
         return []
-    with contextlib.suppress(ResultUnread, TooLargeError):  # else those agree whose values are known
+    try:
         matrix = unprotect(facts.inputs.matrix(name))
-    return list(matrix["include"])
+    except (ResultUnread, TooLargeError):
+        return []
+    return [include for include in matrix["include"] if include.get("name")]
 
 
-def _agrees(include: Object, values: Object) -> bool:
+def _agrees(include: Object, combination: Mapping[str, Any]) -> bool:
     params = include.get("params") or ()
-    return all(values.get(f"params.{param['name']}") == param.get("value") for param in params)
+    return all(combination.get(param["name"]) == param.get("value") for param in params)
 
 
-def _expand(text: str, values: Object) -> str:
-    """Return a text with the texts among these values put in."""
-    texts = {name: value[:_SHOWN] for name, value in values.items() if isinstance(value, str)}
+def _expand(text: str, values: Mapping[str, Any]) -> str:
+    """Return a text with those of these params put in that are texts."""
+    texts = {f"params.{name}": value[:_SHOWN] for name, value in values.items() if isinstance(value, str)}
     try:
         return Expansion(texts.get, Budget()).text(text, "displayName")
     except TooLargeError:

@@ -117,11 +117,11 @@ def combinations_of(matrix: Object, limit: int) -> tuple[Combination, ...]:
         _refuse_more(len(includes), limit)
         return tuple(includes)
     _refuse_more(count, limit)
-    width = len(params) + sum(map(len, includes))
+    width = len(params) + sum(len(include) + 1 for include in includes)
     if (steps := count * width) > _MOST_STEPS:
         raise MatrixError(
-            f"{count} combinations of {width} params are {steps} values, over the limit of {_MOST_STEPS}; "
-            f"use fewer params or includes"
+            f"{count} combinations of {width} params and includes are {steps} steps, over the limit of "
+            f"{_MOST_STEPS}; use fewer params or includes"
         )
     combined: list[Combination] = [{}]
     for param in params:

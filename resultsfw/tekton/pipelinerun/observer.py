@@ -320,12 +320,12 @@ class Observer:
             found: dict[str, Object] = {}
             for name, kind in named.get(task["name"], {}).items():
                 with contextlib.suppress(NotFoundError):
-                    found[name] = self.own_child(known, kind, name)
+                    found[name] = self.own_child(known, kind, name, task["name"])
             for names in self.possible_names(known, task) if asks_all else ():
                 with contextlib.suppress(NotFoundError):
                     for name in names:
                         if name not in found:
-                            found[name] = self.own_child(known, kind_of(task), name)
+                            found[name] = self.own_child(known, kind_of(task), name, task["name"])
             if found:
                 runs[task["name"]] = tuple(found.values())
         return runs
@@ -335,11 +335,11 @@ class Observer:
         run = known.pipelinerun["metadata"]["name"]
         return possible_names(run, task, self._policies.max_combinations)
 
-    def own_child(self, known: Known, kind: Kind, name: str) -> Object:
+    def own_child(self, known: Known, kind: Kind, name: str, task: str) -> Object:
         """Return a child of the run; a TaskRun whole, if it has ended and the run's status repeats it.
 
         Raises:
-            RefusedRun: It is not the run's.
+            RefusedRun: It is not the run's, or another Pipeline Task's: a matrix of ``a`` and a Task ``a-0``.
             ClusterError: It could not be read.
         """
         pipelinerun = known.pipelinerun
@@ -348,6 +348,12 @@ class Observer:
             raise RefusedRun(
                 reasons.CREATE_RUN_FAILED,
                 f'{kind.kind} "{name}" is somebody else\'s; delete it, or name the run otherwise',
+            )
+        if (of := (child["metadata"].get("labels") or {}).get("tekton.dev/pipelineTask", task)) != task:
+            raise RefusedRun(
+                reasons.CREATE_RUN_FAILED,
+                f'{kind.kind} "{name}" is that of Pipeline Task "{of}", and "{task}" would have one of the '
+                f"same name; rename one of them",
             )
         refuse_unreadable(kind, child)
         if kind == TASKRUNS and self._core.flags.embedded_status != "minimal" and is_done(child):

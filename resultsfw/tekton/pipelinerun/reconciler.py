@@ -343,7 +343,9 @@ class PipelineReconciler:
         try:
             return self._cluster.create(kind, child)
         except AlreadyExistsError:
-            return self._observer.own_child(known, kind, child["metadata"]["name"])
+            return self._observer.own_child(
+                known, kind, child["metadata"]["name"], child["metadata"]["labels"]["tekton.dev/pipelineTask"]
+            )
 
     def _cancel_children(self, known: Known, tasks: tuple[str, ...], message: str) -> Known:
         """Cancel the children of Tasks that were read as running."""

@@ -93,12 +93,17 @@ class TaskInputs:
 
     def shown_text(self, name: str, text: str) -> str:
         """Return a text of a Task for people, with results in it that can be had without a request."""
-        if "$(" not in text:
-            return text
-        lookup = first_of(result_lookup(self.results, read_nothing), self.lengths)
-        with contextlib.suppress(ResultUnread, TooLargeError):  # else it is shown as it is written
-            text = Expansion(lookup, Budget()).text(text, f"{name}.displayName")
+        if "$(" in text:
+            lookup = first_of(result_lookup(self.results, read_nothing), self.lengths)
+            with contextlib.suppress(ResultUnread, TooLargeError):  # else it is shown as it is written
+                text = Expansion(lookup, Budget()).text(text, f"{name}.displayName")
         return str(_truncate(unprotect(text)))
+
+    def shown_params(self, name: str) -> dict[str, str]:
+        """Return a Task's own params that are texts, for people; see `shown_text`."""
+        params = self.tasks[name][1].get("params") or ()
+        texts = {param["name"]: param.get("value") for param in params}
+        return {key: self.shown_text(name, text) for key, text in texts.items() if isinstance(text, str)}
 
     def task(self, name: str) -> Object:
         """Return a Task's spec with all results in it that it names and that are there.

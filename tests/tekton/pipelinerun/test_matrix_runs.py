@@ -7,11 +7,12 @@ from resultsfw.errors import UnavailableError
 from resultsfw.limits import OBJECT_CAPACITY
 from resultsfw.local.store import Store
 from resultsfw.tekton.api.conditions import condition
-from resultsfw.tekton.api.kinds import PIPELINERUNS, TASKRUNS
+from resultsfw.tekton.api.kinds import CUSTOMRUNS, PIPELINERUNS, TASKRUNS
 from resultsfw.tekton.api.policies import Policies
 from resultsfw.tekton.pipelinerun.reconciler import PipelineReconciler
 
 ALL = "$(tasks.m.results.r[*])"
+ENDED = {"conditions": [{"type": "Succeeded", "status": "True", "reason": "Succeeded", "message": ""}]}
 RESULT = {"name": "r", "type": "string", "value": "a"}
 DYNAMIC = {"params": [{"name": "v", "value": "$(tasks.gen.results.list[*])"}]}
 
@@ -188,12 +189,18 @@ def test_children_are_named_for_people_by_their_params():
     harness.reconcile()
     harness.finish_task("gen", list=["$(params.v)"])
     harness.reconcile()
-    assert children(harness)[1:] == [
+    named = [
         ("p-m-0", "one a all $(params.v)"),
         ("p-m-1", "all $(params.v)"),
         ("p-m-2", "see extra of p"),
         ("p-single", "see the Pipeline's"),
     ]
+    assert children(harness)[1:] == named
+    # Of a TaskRun that has ended the controller's cache holds no params.
+    harness.finish_task("m-0")
+    Store.patch(harness.store, TASKRUNS, "default", "p-m-0", {"spec": {"params": None}})
+    harness.reconcile()
+    assert children(harness)[1:] == named
 
 
 def test_params_contexts_and_states_are_put_into_a_matrix():
@@ -376,7 +383,13 @@ def test_a_chain_of_matrices_takes_no_recursion():
     first = harness.taskrun("t0")
     ended = {"conditions": [condition("True", "Succeeded", "", harness.now)], "results": [RESULT]}
     for number in range(1, 399):
-        metadata = {**first["metadata"], "name": f"p-t{number}", "uid": "", "resourceVersion": ""}
+        metadata = {
+            **first["metadata"],
+            "name": f"p-t{number}",
+            "uid": "",
+            "resourceVersion": "",
+            "labels": {},
+        }
         Store.create(harness.store, TASKRUNS, {**first, "metadata": metadata})
         Store.patch(
             harness.store, TASKRUNS, "default", f"p-t{number}", {"status": ended}, subresource="status"
@@ -387,3 +400,47 @@ def test_a_chain_of_matrices_takes_no_recursion():
     Store.patch(harness.store, PIPELINERUNS, "default", "p", {"status": known}, subresource="status")
     harness.reconcile()
     assert harness.params_of("t399") == {"v": "a"}
+
+
+def one_matrix_of_others(**fields):
+    values = [*param("$(tasks.a.results.r)", "w"), *param("x", "z")]
+    shown = "of $(params.v) $(params.w)"
+    return {"name": "m", "matrix": matrix("a", "b"), "params": values, "displayName": shown, **fields}
+
+
+def runs_of(harness, kind):
+    harness.reconcile()
+    harness.finish_task("a", r="W")
+    harness.reconcile()
+    assert children(harness)[1:] == [("p-m-0", "of a W"), ("p-m-1", "of b W")]
+    return {run["metadata"]["name"]: run for run in harness.store.list(kind, "default")}
+
+
+def test_each_combination_of_a_custom_task_is_a_customrun_and_results_are_one_array():
+    custom = {"apiVersion": "example.dev/v1", "kind": "Wait"}
+    made = one_matrix_of_others(taskRef=custom)
+    harness = PipelineRunHarness(pipeline_task("a", results=("r",)), made, taking_all())
+    runs = runs_of(harness, CUSTOMRUNS)
+    assert runs["p-m-1"]["spec"]["params"] == [*param("b"), *param("W", "w"), *param("x", "z")]
+    for name, run in runs.items():
+        status = {**ENDED, "results": [{"name": "r", "value": f'["{name}"]'}]}
+        Store.patch(harness.store, CUSTOMRUNS, "default", name, {"status": status}, subresource="status")
+        assert run["spec"]["customRef"] == custom
+    harness.reconcile()
+    assert harness.params_of("use") == {"v": ['["p-m-0"]', '["p-m-1"]']}
+
+
+def test_each_combination_of_a_pipeline_is_a_pipelinerun():
+    inner = {"params": [{"name": name} for name in "vwz"], "tasks": [pipeline_task("t")]}
+    harness = PipelineRunHarness(pipeline_task("a", results=("r",)), one_matrix_of_others(pipelineSpec=inner))
+    runs = runs_of(harness, PIPELINERUNS)
+    assert runs["p-m-1"]["spec"]["params"] == [*param("b"), *param("W", "w"), *param("x", "z")]
+
+
+def test_a_task_with_the_name_of_a_combination_fails_the_run_and_takes_no_other_tasks_child():
+    harness = PipelineRunHarness(task("m", matrix=matrix("a", "b")), pipeline_task("m-0"))
+    harness.reconcile()
+    assert harness.condition[:2] == ("False", "CreateRunFailed")
+    assert 'TaskRun "p-m-0" is that of Pipeline Task "m", and "m-0" would have one' in harness.condition[2]
+    for name in ("m-0", "m-1"):
+        assert harness.taskrun(name)["spec"]["status"] == "TaskRunCancelled"
