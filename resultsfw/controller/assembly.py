@@ -1,5 +1,6 @@
 """Construct the parts of the controller in the order in which they depend on each other."""
 
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -43,10 +44,17 @@ from resultsfw.controller.taskruns import TaskRunController, TaskRunEvents, Task
 from resultsfw.controller.watchdog import Watchdog
 from resultsfw.controller.write_tracker import WriteTracker
 from resultsfw.core import ResultsManager
+from resultsfw.errors import NotFoundError
 from resultsfw.kube import CachedCluster, Connection, KubeCluster, Reflector
 from resultsfw.registry.cache import CommandCache
 from resultsfw.registry.lookups import LookupPool, look_up_images
-from resultsfw.tekton.api.kinds import CUSTOMRUNS, PIPELINERUNS, RESOLUTION_REQUESTS, TASKRUNS
+from resultsfw.tekton.api.kinds import (
+    CUSTOMRUNS,
+    PIPELINERUNS,
+    RESOLUTION_REQUESTS,
+    TASKRUNS,
+    VERIFICATION_POLICIES,
+)
 from resultsfw.tekton.pipelinerun.reconciler import PipelineReconciler
 from resultsfw.tekton.resolution.requests import ASKED_LABEL
 from resultsfw.tekton.taskrun.reconciler import Reconciler
@@ -224,6 +232,11 @@ def assemble(
     def warn(obj: Object, reason: str, message: str) -> None:
         events.send(obj, Event("Warning", reason, truncate(message)))
 
+    def verification_policies(namespace: str) -> list[Object]:
+        with contextlib.suppress(NotFoundError):  # Tekton's CRD is not installed
+            return cluster.list(VERIFICATION_POLICIES, namespace)
+        return []
+
     def swap(core: ResultsManager, settings: Settings) -> None:
         taskrun_reconciler.swap(
             Reconciler(
@@ -232,6 +245,7 @@ def assemble(
                 options=settings.pods,
                 timing=Timing(unschedulable=options.unschedulable_after),
                 policies=settings.policies,
+                verification_policies=verification_policies,
                 tolerance=settings.tolerance,
                 defaults=settings.runs,
                 tell=warn,
@@ -246,6 +260,7 @@ def assemble(
                 children=_ChildReader(cluster, taskrun_transform),
                 warn=warn,
                 policies=settings.policies,
+                verification_policies=verification_policies,
                 defaults=settings.runs,
                 coscheduling=settings.coscheduling,
             )

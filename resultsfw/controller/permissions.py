@@ -19,6 +19,7 @@ from resultsfw.tekton.api.kinds import (
     STEP_ACTIONS,
     TASKRUNS,
     TASKS,
+    VERIFICATION_POLICIES,
 )
 from resultsfw.tekton.pipelinerun.assistants import NODES, STATEFUL_SETS
 from resultsfw.tekton.spec.coscheduling import Mode
@@ -67,6 +68,7 @@ def controller_permissions(namespace: str, lease_namespace: str | None) -> list[
         ("get", TASKS, "", "", "to read the Task of a taskRef"),
         ("get", STEP_ACTIONS, "", "", "to read the StepAction of a Step's ref"),
         ("get", PIPELINES, "", "", "to read the Pipeline of a pipelineRef"),
+        ("list", VERIFICATION_POLICIES, "", "", "to see whether what resolvers find must be signed"),
         *(
             (verb, RESOLUTION_REQUESTS, "", "", "to ask Tekton's resolvers, and to watch their answers")
             for verb in ("get", "list", "watch", "create")

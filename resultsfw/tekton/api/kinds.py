@@ -22,6 +22,7 @@ __all__ = [
     "TASKRUNS",
     "TASKS",
     "TASK_LABEL",
+    "VERIFICATION_POLICIES",
     "is_sidecar",
     "is_step",
 ]
@@ -39,6 +40,7 @@ RESOLUTION_REQUESTS: Final = Kind(
     "resolution.tekton.dev", "v1beta1", "resolutionrequests", "ResolutionRequest"
 )
 CUSTOMRUNS: Final = Kind("tekton.dev", "v1beta1", "customruns", "CustomRun")
+VERIFICATION_POLICIES: Final = Kind("tekton.dev", "v1alpha1", "verificationpolicies", "VerificationPolicy")
 
 TASK_LABEL: Final = "tekton.dev/task"
 """By this ``tkn task`` and others find the runs of a Task."""

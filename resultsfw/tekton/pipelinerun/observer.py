@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import cache
 
 from resultsfw.cluster import Cluster, Kind, Object
 from resultsfw.core import ResultsManager
@@ -61,7 +62,7 @@ from resultsfw.tekton.pipelinerun.timeouts import refuse_timeouts, times_of
 from resultsfw.tekton.pipelinerun.validate_pipeline import tasks_of
 from resultsfw.tekton.pipelinerun.validate_references import refuse_references
 from resultsfw.tekton.resolution.outcomes import AwaitingResolution
-from resultsfw.tekton.resolution.requests import Patience
+from resultsfw.tekton.resolution.terms import ListPolicies, Terms
 from resultsfw.tekton.spec.coscheduling import Mode
 from resultsfw.tekton.spec.run_defaults import RunDefaults
 from resultsfw.tekton.spec.workspaces import claims_of
@@ -143,6 +144,7 @@ class Observer:
         cluster: Where PipelineRuns and TaskRuns live.
         policies: What an operator forbids.
         defaults: What runs have that do not say otherwise.
+        verification_policies: Returns the VerificationPolicies of a namespace.
         custom_tasks: Whether there may be controllers of custom tasks.
         mode: How pods are placed.
     """
@@ -153,6 +155,7 @@ class Observer:
         cluster: Cluster,
         policies: Policies,
         defaults: RunDefaults,
+        verification_policies: ListPolicies,
         *,
         custom_tasks: bool = True,
         mode: Mode = "disabled",
@@ -163,6 +166,7 @@ class Observer:
         self._defaults = defaults
         self._custom_tasks = custom_tasks
         self._mode = mode
+        self._verification_policies = verification_policies
 
     def observe(self, known: Known) -> tuple[Known, Observation]:
         """Return what is known of a run now, and the observation to decide by."""
@@ -220,7 +224,7 @@ class Observer:
         """
         pipelinerun = known.pipelinerun
         if known.source is None:
-            source = read_pipeline(pipelinerun, self._cluster, self._patience(known))
+            source = read_pipeline(pipelinerun, self._cluster, self._terms(known))
             if not children_of(pipelinerun["status"]):
                 self._refuse_forbidden(pipelinerun, source)
             known = replace(known, source=source)
@@ -249,8 +253,9 @@ class Observer:
             message = f"{USER_ERROR}PipelineRun {run} can't be Run: {'; '.join(found)}"
             raise RefusedRun(reasons.INVALID, message, subject=f"PipelineRun {run}")
 
-    def _patience(self, known: Known) -> Patience:
-        return Patience(known.now, self._defaults.resolution_timeout)
+    def _terms(self, known: Known) -> Terms:
+        # One answer holds for all Tasks of the run.
+        return Terms(known.now, self._defaults.resolution_timeout, cache(self._verification_policies))
 
     # The children.
 
@@ -277,8 +282,9 @@ class Observer:
         if not runs and not is_late and requested != "Cancelled" and not known.is_prepared:
             refuse_too_large(_with_pipeline(pipelinerun, source))
             try:
-                patience = self._patience(known)
-                refuse_references(pipelinerun, plan, self._cluster, patience, custom_tasks=self._custom_tasks)
+                refuse_references(
+                    pipelinerun, plan, self._cluster, self._terms(known), custom_tasks=self._custom_tasks
+                )
             except ClusterError as error:
                 why = f"a Task could not be read: {error.message}"
                 problem = FailedRequest(why, error, reasons.COULDNT_GET_TASK)

@@ -22,8 +22,9 @@ from resultsfw.tekton.pipelinerun.validate_pipeline import SECTIONS, pipeline_er
 from resultsfw.tekton.pipelinerun.variables import PipelineNames, bound_workspaces
 from resultsfw.tekton.resolution.outcomes import ResolutionFailed, Resolved
 from resultsfw.tekton.resolution.references import Reference, reference_of
-from resultsfw.tekton.resolution.requests import Patience, Requester
+from resultsfw.tekton.resolution.requests import Requester
 from resultsfw.tekton.resolution.resolver import resolve
+from resultsfw.tekton.resolution.terms import Terms
 from resultsfw.tekton.spec.expansion import Budget, Expansion, TooLargeError, first_of
 from resultsfw.tekton.spec.params import ParamError, given_params, param_type, param_value, value_type
 from resultsfw.tekton.spec.run_texts import escape_run_protection
@@ -94,7 +95,7 @@ class Plan:
     max_combinations: int = DEFAULT_COMBINATIONS
 
 
-def read_pipeline(pipelinerun: Object, cluster: Cluster, patience: Patience | None = None) -> PipelineSource:
+def read_pipeline(pipelinerun: Object, cluster: Cluster, terms: Terms | None = None) -> PipelineSource:
     """Validate a run's document and return its Pipeline.
 
     A status that holds one already is followed: a Pipeline that changes later does not change a run.
@@ -102,7 +103,7 @@ def read_pipeline(pipelinerun: Object, cluster: Cluster, patience: Patience | No
     Args:
         pipelinerun: The run.
         cluster: Where its Pipeline is.
-        patience: How long a resolver is waited for; ``None``: as long as the run may take.
+        terms: Of resolvers; ``None``: they are waited for as long as the run may take.
 
     Raises:
         RefusedRun: There is none, or it cannot be read.
@@ -123,7 +124,7 @@ def read_pipeline(pipelinerun: Object, cluster: Cluster, patience: Patience | No
     if spec.get("pipelineSpec") is not None:
         return PipelineSource(spec["pipelineSpec"], name, {})
     whose = f"Error retrieving pipeline for pipelinerun {namespace}/{metadata['name']}"
-    requester = Requester(pipelinerun, PIPELINERUNS, metadata["name"], patience)
+    requester = Requester(pipelinerun, PIPELINERUNS, metadata["name"], terms)
     try:
         found = resolve(cluster, _reference(pipelinerun, whose), requester)
         _refuse_wrong_shape(found)

@@ -60,6 +60,7 @@ from resultsfw.tekton.pipelinerun.status_writer import StatusWriter, Warn
 from resultsfw.tekton.pipelinerun.taskrun_results import ChildReader, WholeChildren
 from resultsfw.tekton.pipelinerun.timeouts import times_of
 from resultsfw.tekton.pipelinerun.validate_pipeline import tasks_of
+from resultsfw.tekton.resolution.terms import ListPolicies, no_policies
 from resultsfw.tekton.spec.coscheduling import Coscheduling
 from resultsfw.tekton.spec.run_defaults import RunDefaults, with_run_defaults
 from resultsfw.tekton.spec.variables import unprotect
@@ -100,6 +101,7 @@ class PipelineReconciler:
         defaults: What runs have that do not say otherwise.
         custom_tasks: Whether there may be controllers of custom tasks; without, they are refused by name.
         coscheduling: How pods are placed.
+        verification_policies: Returns the VerificationPolicies of a namespace, which may demand signatures.
     """
 
     def __init__(
@@ -114,6 +116,7 @@ class PipelineReconciler:
         defaults: RunDefaults | None = None,
         custom_tasks: bool = True,
         coscheduling: Coscheduling | None = None,
+        verification_policies: ListPolicies = no_policies,
     ) -> None:
         self.core = core
         self._children = children
@@ -129,6 +132,7 @@ class PipelineReconciler:
             cluster,
             policies or Policies(),
             self._defaults,
+            verification_policies,
             custom_tasks=custom_tasks,
             mode=self._coscheduling.mode,
         )

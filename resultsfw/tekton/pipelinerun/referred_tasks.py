@@ -16,8 +16,9 @@ from resultsfw.tekton.pipelinerun.pipeline_spec import Plan
 from resultsfw.tekton.pipelinerun.validate_pipeline import tasks_of
 from resultsfw.tekton.resolution.outcomes import AwaitingResolution, ResolutionFailed
 from resultsfw.tekton.resolution.references import reference_of
-from resultsfw.tekton.resolution.requests import Patience, Requester
+from resultsfw.tekton.resolution.requests import Requester
 from resultsfw.tekton.resolution.resolver import resolve
+from resultsfw.tekton.resolution.terms import Terms
 from resultsfw.tekton.spec.expansion import Budget, Expansion
 
 __all__ = ["MAX_TASKS", "read_tasks"]
@@ -31,7 +32,7 @@ everybody, for minutes.
 
 
 def read_tasks(
-    plan: Plan, cluster: Cluster, pipelinerun: Object, patience: Patience | None
+    plan: Plan, cluster: Cluster, pipelinerun: Object, terms: Terms | None
 ) -> Mapping[str, Object]:
     """Return the specs of the Tasks that Pipeline Tasks refer to, by the name of the Pipeline Task.
 
@@ -56,7 +57,7 @@ def read_tasks(
             f"{USER_ERROR}Pipeline {namespace}/{plan.name} can't be Run; it names {count} different "
             f"Tasks, over the limit of {MAX_TASKS}; embed some of them, or make it several Pipelines",
         )
-    reader = _Reader(plan, cluster, pipelinerun, patience)
+    reader = _Reader(plan, cluster, pipelinerun, terms)
     found = reader.remote_specs(remote, refs)
     specs = {name: reader.spec_by_name(name) for name in names}
     return found | {task: specs[ref.get("name") or ""] for task, ref in refs.items() if task not in found}
@@ -69,14 +70,14 @@ class _Reader:
         plan: What the run is to do.
         cluster: Where the Tasks are.
         pipelinerun: The run.
-        patience: How long a resolver is waited for.
+        terms: Of resolvers.
     """
 
-    def __init__(self, plan: Plan, cluster: Cluster, pipelinerun: Object, patience: Patience | None) -> None:
+    def __init__(self, plan: Plan, cluster: Cluster, pipelinerun: Object, terms: Terms | None) -> None:
         self._plan = plan
         self._cluster = cluster
         self._run = pipelinerun
-        self._patience = patience
+        self._terms = terms
 
     def spec_by_name(self, name: str) -> Object:
         """Return the spec of a Task of the run's namespace.
@@ -119,7 +120,7 @@ class _Reader:
     def _remote_spec(self, task: str, ref: Object) -> Object:
         # The request is the one that the TaskRun will read: it has the TaskRun's name in its own.
         name = names_of(self._run["metadata"]["name"], task)[0]
-        requester = Requester(self._run, PIPELINERUNS, name, self._patience)
+        requester = Requester(self._run, PIPELINERUNS, name, self._terms)
         # The Pipeline's variables are replaced already; what is left is the resolver's, as under Tekton.
         reference = reference_of(ref, TASKS, Expansion(lambda _: None, Budget()), "taskRef")
         try:

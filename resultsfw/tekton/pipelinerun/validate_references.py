@@ -17,7 +17,7 @@ from resultsfw.tekton.pipelinerun.result_refs import ResultRef, result_refs
 from resultsfw.tekton.pipelinerun.unreplaced import unreplaced_in
 from resultsfw.tekton.pipelinerun.validate_matrix import untexted_results
 from resultsfw.tekton.pipelinerun.validate_pipeline import tasks_of
-from resultsfw.tekton.resolution.requests import Patience
+from resultsfw.tekton.resolution.terms import Terms
 from resultsfw.tekton.spec.expansion import TooLargeError
 from resultsfw.tekton.spec.params import ParamError
 from resultsfw.tekton.spec.validate_taskrun import wrong_params
@@ -33,7 +33,7 @@ def refuse_references(
     pipelinerun: Object,
     plan: Plan,
     cluster: Cluster,
-    patience: Patience | None = None,
+    terms: Terms | None = None,
     *,
     custom_tasks: bool = True,
 ) -> None:
@@ -43,7 +43,7 @@ def refuse_references(
         pipelinerun: The run.
         plan: What it is to do.
         cluster: Where Tasks and Pipelines are.
-        patience: How long a resolver is waited for; ``None``: as long as the run may take.
+        terms: Of resolvers; ``None``: they are waited for as long as the run may take.
         custom_tasks: Whether there may be controllers of custom tasks.
 
     Raises:
@@ -56,7 +56,7 @@ def refuse_references(
     others = dict(
         other_results(plan.spec, cluster, namespace, plan.name, most=MAX_TASKS, custom_tasks=custom_tasks)
     )
-    referred = read_tasks(plan, cluster, pipelinerun, patience)
+    referred = read_tasks(plan, cluster, pipelinerun, terms)
     specs = dict(_specs(plan, referred, namespace, f"{namespace}/{metadata['name']}"))
     results = {
         id(spec): frozenset(result["name"] for result in spec.get("results") or ()) for spec in specs.values()

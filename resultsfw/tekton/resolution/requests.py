@@ -9,24 +9,21 @@ import base64
 import binascii
 import json
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Final
 
 from resultsfw.cluster import Kind, Object
 from resultsfw.limits import OBJECT_BYTES
 from resultsfw.tekton.api.conditions import succeeded
-from resultsfw.tekton.api.durations import format_duration
 from resultsfw.tekton.api.kinds import RESOLUTION_REQUESTS
 from resultsfw.tekton.api.owners import owner_reference
-from resultsfw.tekton.api.times import parse_time
 from resultsfw.tekton.resolution.outcomes import ResolutionFailed
 from resultsfw.tekton.resolution.references import Reference
+from resultsfw.tekton.resolution.terms import FAILED, Terms
 from resultsfw.tekton.spec.params import param_value
 
 __all__ = [
     "ASKED_LABEL",
     "POLL_SECONDS",
-    "Patience",
     "Requester",
     "build_request",
     "content_of",
@@ -45,40 +42,10 @@ _LONGEST: Final = 63
 _FNV_OFFSET: Final = 0x6C62272E07BB014262B821756295C58D
 _FNV_PRIME: Final = 0x0000000001000000000000000000013B
 _WORD: Final = (1 << 128) - 1
-_NANOSECONDS: Final = 10**9
-_FAILED: Final = "error requesting remote resource: "
 
 
 POLL_SECONDS: Final = 5.0
 """Seconds until an answer is looked for again, if no watch has brought it."""
-
-_GRACE: Final = 30.0
-"""Seconds beyond the limit: first Tekton's controller has to end what takes too long, if it runs at all."""
-
-
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """How long an answer is waited for.
-
-    Attributes:
-        now: The time.
-        limit: In seconds (``default-maximum-resolution-timeout``).
-    """
-
-    now: datetime
-    limit: float
-
-    def refuse_late(self, run: Object, reason: str) -> None:
-        """Raise if the run's condition shows that it has waited too long, for this reason.
-
-        Raises:
-            ResolutionFailed: It has.
-        """
-        known = succeeded(run)
-        since = parse_time(known.get("lastTransitionTime")) if known.get("reason") == reason else None
-        if since is not None and (self.now - since).total_seconds() >= self.limit + _GRACE:
-            limit = format_duration(int(self.limit * _NANOSECONDS))
-            raise ResolutionFailed(f"{_FAILED}resolution took longer than global timeout of {limit}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +56,13 @@ class Requester:
         run: The run; requests are deleted with it.
         kind: Of the run.
         name: From which the request's name is made: of the run itself, or of the TaskRun that it will create.
-        patience: How long it waits; ``None``: as long as the run may take.
+        terms: Of resolvers; ``None``: they are waited for as long as the run may take.
     """
 
     run: Object
     kind: Kind
     name: str
-    patience: Patience | None = None
+    terms: Terms | None = None
 
     @property
     def namespace(self) -> str:
@@ -148,12 +115,12 @@ def is_answered(request: Object, wanted: Object) -> bool:
         # Names are digests that can be forged: what somebody else asked for is not taken for the answer.
         name = request["metadata"]["name"]
         raise ResolutionFailed(
-            f'{_FAILED}the ResolutionRequest "{name}" asks for something else; delete it', subject=name
+            f'{FAILED}the ResolutionRequest "{name}" asks for something else; delete it', subject=name
         )
     state = succeeded(request)
     if state.get("status") == "False":
         raise ResolutionFailed(
-            _FAILED + str(state.get("message") or state.get("reason") or ""),
+            FAILED + str(state.get("message") or state.get("reason") or ""),
             subject=request["metadata"]["name"],
         )
     return state.get("status") == "True"
@@ -170,7 +137,7 @@ def content_of(request: Object) -> str:
         content = base64.b64decode(data.encode("ascii"), validate=True)
         if len(content) > OBJECT_BYTES:
             raise ResolutionFailed(
-                f"{_FAILED}it has {len(content)} bytes, over the limit of {OBJECT_BYTES} bytes of an object",
+                f"{FAILED}it has {len(content)} bytes, over the limit of {OBJECT_BYTES} bytes of an object",
                 subject=name,
             )
         return content.decode("utf-8")

@@ -40,6 +40,7 @@ def resolve(cluster: Cluster, reference: Reference, requester: Requester) -> Res
         NotFoundError: A reference by name names nothing.
         AwaitingResolution: A resolver has been asked and has not answered yet.
         ResolutionFailed: The resolver has no answer, or its answer is unreadable.
+        RefusedRun: What it found must be verified, and cannot be.
         ClusterError: A request to the cluster failed.
     """
     if not reference.resolver:
@@ -48,6 +49,8 @@ def resolve(cluster: Cluster, reference: Reference, requester: Requester) -> Res
     request = _requested(cluster, wanted)
     if request is None or not is_answered(request, wanted):
         raise _awaiting(reference, requester, wanted)
+    if requester.terms is not None:
+        requester.terms.refuse_unverified(reference.kind, requester.namespace)
     document = document_of(content_of(request), reference.kind)
     return Resolved(document, is_remote=True, ref_source=ref_source_of(request))
 
@@ -76,7 +79,7 @@ def _awaiting(reference: Reference, requester: Requester, wanted: Object) -> Awa
         ResolutionFailed: It has waited too long.
     """
     reason, what = _WAITING[reference.kind.kind]
-    if requester.patience is not None:
-        requester.patience.refuse_late(requester.run, reason)
+    if requester.terms is not None:
+        requester.terms.refuse_late(requester.run, reason)
     run = f"{requester.kind.kind} {requester.namespace}/{requester.run['metadata']['name']}"
     return AwaitingResolution(reason, f"{run} awaiting {what}", subject=wanted["metadata"]["name"])

@@ -26,7 +26,8 @@ from resultsfw.tekton.podstatus.ready_signal import REPEAT_SECONDS, ReadySignal
 from resultsfw.tekton.podstatus.startup_failures import StartTolerance
 from resultsfw.tekton.podstatus.step_states import pod_status_fields
 from resultsfw.tekton.resolution.outcomes import AwaitingResolution
-from resultsfw.tekton.resolution.requests import POLL_SECONDS, Patience
+from resultsfw.tekton.resolution.requests import POLL_SECONDS
+from resultsfw.tekton.resolution.terms import ListPolicies, Terms
 from resultsfw.tekton.spec.declared_results import run_of
 from resultsfw.tekton.spec.run_defaults import RunDefaults
 from resultsfw.tekton.taskrun import actions
@@ -120,6 +121,7 @@ class Executor:
         tolerance: How long containers that cannot start are waited for.
         tell: Records an Event on a TaskRun: reason and message.
         defaults: What runs have that do not say otherwise.
+        verification_policies: Returns the VerificationPolicies of a namespace.
         images: Looks up the commands of images; ``None``: nothing does.
     """
 
@@ -133,10 +135,12 @@ class Executor:
         tolerance: StartTolerance,
         tell: Callable[[Object, str, str], None],
         defaults: RunDefaults,
+        verification_policies: ListPolicies,
         images: ImageLookup | None,
     ) -> None:
         self.core = core
         self._defaults = defaults
+        self._verification_policies = verification_policies
         self._cluster = cluster
         self._options = options
         self._tolerance = tolerance
@@ -196,10 +200,8 @@ class Executor:
     def _resolve_task(self, _: actions.ResolveTask, attempt: Attempt) -> Attempt:
         taskrun = attempt.taskrun
         try:
-            patience = Patience(attempt.seen.now, self._defaults.resolution_timeout)
-            task = resolve_task(
-                taskrun, self._cluster, patience=patience, binding=self._defaults.workspace_binding
-            )
+            terms = Terms(attempt.seen.now, self._defaults.resolution_timeout, self._verification_policies)
+            task = resolve_task(taskrun, self._cluster, terms=terms, binding=self._defaults.workspace_binding)
             run = run_of(task.taskrun, task.spec, attempt=_number(taskrun))
         except AwaitingResolution as awaiting:
             awaited = AwaitedAnswer(awaiting.reason, awaiting.message)

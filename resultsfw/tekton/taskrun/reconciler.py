@@ -16,6 +16,7 @@ from resultsfw.tekton.api.policies import Policies
 from resultsfw.tekton.api.times import format_time
 from resultsfw.tekton.pod.builder import PodOptions
 from resultsfw.tekton.podstatus.startup_failures import StartTolerance
+from resultsfw.tekton.resolution.terms import ListPolicies, no_policies
 from resultsfw.tekton.spec.run_defaults import RunDefaults, with_run_defaults
 from resultsfw.tekton.taskrun.completion import failed_status
 from resultsfw.tekton.taskrun.decision import MOST_ROUNDS, decide
@@ -43,6 +44,7 @@ class Reconciler:
         defaults: What runs have that do not say otherwise.
         tell: Records an Event on a TaskRun: reason and message.
         images: Looks up the commands of images; ``None``: a Step without a command is refused.
+        verification_policies: Returns the VerificationPolicies of a namespace, which may demand signatures.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class Reconciler:
         defaults: RunDefaults | None = None,
         tell: Callable[[Object, str, str], None] = lambda *_: None,
         images: ImageLookup | None = None,
+        verification_policies: ListPolicies = no_policies,
     ) -> None:
         self.core = core
         self._cluster = cluster
@@ -72,6 +75,7 @@ class Reconciler:
             tolerance=tolerance or StartTolerance(),
             tell=tell,
             defaults=self._defaults,
+            verification_policies=verification_policies,
             images=images,
         )
 

@@ -14,8 +14,9 @@ from resultsfw.tekton.api.models import validate_step_action_document
 from resultsfw.tekton.api.refusals import USER_ERROR, RefusedRun, subject_of
 from resultsfw.tekton.resolution.outcomes import AwaitingResolution, ResolutionFailed, Resolved
 from resultsfw.tekton.resolution.references import Reference, reference_of
-from resultsfw.tekton.resolution.requests import Patience, Requester
+from resultsfw.tekton.resolution.requests import Requester
 from resultsfw.tekton.resolution.resolver import resolve
+from resultsfw.tekton.resolution.terms import Terms
 from resultsfw.tekton.spec.expansion import Budget, Expansion, TooLargeError
 from resultsfw.tekton.spec.params import ParamError
 from resultsfw.tekton.spec.run_texts import escape_run_protection, run_lookup, run_params
@@ -42,7 +43,7 @@ _NONE: Final = FoundStepActions()
 
 
 def read_step_actions(
-    taskrun: Object, task_spec: Object, cluster: Cluster, patience: Patience | None = None
+    taskrun: Object, task_spec: Object, cluster: Cluster, terms: Terms | None = None
 ) -> FoundStepActions:
     """Return the StepActions of a Task's Steps.
 
@@ -53,7 +54,7 @@ def read_step_actions(
         taskrun: The run.
         task_spec: Its Task's, as written.
         cluster: Where StepActions are.
-        patience: How long resolvers are waited for; ``None``: as long as the run may take.
+        terms: Of resolvers; ``None``: they are waited for as long as the run may take.
 
     Raises:
         RefusedRun: One does not exist or is not valid, or the Task would be too large with them.
@@ -67,7 +68,7 @@ def read_step_actions(
     listed: list[Resolved | None] = []
     awaited: AwaitingResolution | None = None
     size = object_size(task_spec)
-    requester = Requester(taskrun, TASKRUNS, taskrun["metadata"]["name"], patience)
+    requester = Requester(taskrun, TASKRUNS, taskrun["metadata"]["name"], terms)
     for index, (step, reference) in enumerate(
         zip(task_spec["steps"], _references(taskrun, task_spec), strict=True)
     ):

@@ -14,8 +14,9 @@ from resultsfw.tekton.api.models import validate_task_document, validate_taskrun
 from resultsfw.tekton.api.refusals import USER_ERROR, RefusedRun, pod_refused, subject_of
 from resultsfw.tekton.resolution.outcomes import ResolutionFailed, Resolved
 from resultsfw.tekton.resolution.references import Reference, reference_of
-from resultsfw.tekton.resolution.requests import Patience, Requester
+from resultsfw.tekton.resolution.requests import Requester
 from resultsfw.tekton.resolution.resolver import resolve
+from resultsfw.tekton.resolution.terms import Terms
 from resultsfw.tekton.spec.default_workspaces import with_default_bindings
 from resultsfw.tekton.spec.expansion import Budget, Expansion, TooLargeError
 from resultsfw.tekton.spec.param_files import expand_compact_spec
@@ -82,7 +83,7 @@ def resolve_task(
     cluster: Cluster,
     *,
     inherit: bool = True,
-    patience: Patience | None = None,
+    terms: Terms | None = None,
     binding: Object | None = None,
 ) -> ResolvedTask:
     """Return the TaskRun's Task spec, valid, with all variables replaced that can be before the pod runs.
@@ -95,7 +96,7 @@ def resolve_task(
         taskrun: The run.
         cluster: Where its Task is.
         inherit: Write the Task's labels and annotations to the TaskRun, as Tekton does.
-        patience: How long a resolver is waited for; ``None``: as long as the run may take.
+        terms: Of resolvers; ``None``: they are waited for as long as the run may take.
         binding: Of workspaces that the run must bind and does not; the run that is returned binds them.
 
     Raises:
@@ -110,11 +111,11 @@ def resolve_task(
         return ResolvedTask(expand_compact_spec(dict(known), taskrun), taskrun)
     try:
         validate_taskrun_document(taskrun)
-        task = read_task(taskrun, cluster, patience)
+        task = read_task(taskrun, cluster, terms)
     except InputError as error:
         raise RefusedRun(reasons.VALIDATION_FAILED, error.message, subject=error.subject) from error
     taskrun = with_default_bindings(taskrun, task.spec, binding)
-    actions = read_step_actions(taskrun, task.spec, cluster, patience)
+    actions = read_step_actions(taskrun, task.spec, cluster, terms)
     substituted = refuse_invalid(taskrun, task.spec, task_name=task.name, actions=actions.specs)
     if task.name and inherit:
         taskrun = _inherit(taskrun, cluster, task.name, task.metadata)
@@ -122,7 +123,7 @@ def resolve_task(
     return ResolvedTask(stored_spec(substituted, taskrun), taskrun, sources)
 
 
-def read_task(taskrun: Object, cluster: Cluster, patience: Patience | None = None) -> FoundTask:
+def read_task(taskrun: Object, cluster: Cluster, terms: Terms | None = None) -> FoundTask:
     """Return the Task of a run as written.
 
     Raises:
@@ -135,7 +136,7 @@ def read_task(taskrun: Object, cluster: Cluster, patience: Patience | None = Non
     if spec.get("taskSpec") is not None:
         return FoundTask(spec["taskSpec"])
     named = (spec.get("taskRef") or {}).get("name") or ""
-    requester = Requester(taskrun, TASKRUNS, taskrun["metadata"]["name"], patience)
+    requester = Requester(taskrun, TASKRUNS, taskrun["metadata"]["name"], terms)
     try:
         found = resolve(cluster, _reference(taskrun), requester)
         _refuse_wrong_shape(found)

@@ -150,6 +150,37 @@ def test_what_somebody_else_asked_for_is_not_the_answer():
     assert "asks for something else" in verdict(run.taskrun)[2]
 
 
+@pytest.mark.parametrize("name", ["t-cluster", "t-action"])
+def test_what_must_be_signed_is_refused_because_nothing_is_verified(name):
+    """Tekton verifies Tasks and Pipelines, and no StepActions."""
+    run = Resolving(name)
+    policies = [{"metadata": {"name": "warns"}, "spec": {"mode": "warn"}}]
+    core = ResultsManager.from_flags({"results-from": "termination-message"})
+    run.reconciler = Reconciler(
+        core, run.cluster, clock=run.clock, verification_policies={"resolving": policies}.__getitem__
+    )
+    run.reconcile()
+    policies.append({"metadata": {"name": "demands"}, "spec": {"resources": [{"pattern": "nothing"}]}})
+    run.answer()
+    run.reconcile()
+    if name == "t-action":
+        assert run.taskrun["status"]["podName"]
+    else:
+        assert verdict(run.taskrun)[:2] == ("False", "ResourceVerificationFailed")
+        assert '"demands"' in verdict(run.taskrun)[2]
+
+
+def test_a_policy_that_only_warns_keeps_nothing():
+    run = Resolving("t-cluster")
+    policy = {"metadata": {"name": "warns"}, "spec": {"mode": "warn"}}
+    core = ResultsManager.from_flags({"results-from": "termination-message"})
+    run.reconciler = Reconciler(core, run.cluster, clock=run.clock, verification_policies=lambda _: [policy])
+    run.reconcile()
+    run.answer()
+    run.reconcile()
+    assert run.taskrun["status"]["podName"]
+
+
 def data(text):
     return {"data": base64.b64encode(text).decode(), "conditions": [{"type": "Succeeded", "status": "True"}]}
 
