@@ -106,7 +106,7 @@ class Connections:
         """
         left = self._until - time.monotonic()
         if left <= 0:
-            raise RequestError(f"no answer within {self._seconds:g} s")
+            raise RequestError(f"no answer within {max(self._seconds, 0):.3g} s")
         return left
 
     def _get(self, url: str, headers: Mapping[str, str], limit: int) -> Answer:

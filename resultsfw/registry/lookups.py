@@ -5,6 +5,7 @@ A run that needs the command of an image asks, and is reconciled again when the 
 
 import logging
 import threading
+import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,6 +31,9 @@ log = logging.getLogger(__name__)
 
 LOOKUP_SECONDS: Final = 30.0
 """For one image with all its platforms, tries included."""
+
+REQUEST_SECONDS: Final = 60.0
+"""For all images of one run: a thread is not held for longer."""
 
 THREADS: Final = 8
 THREADS_OF_NAMESPACE: Final = 3
@@ -166,12 +170,19 @@ def look_up_images(cache: CommandCache, request: ImageRequest, *, wait: Clock) -
     """
     secrets, note = request.read_secrets()
     entries = entries_of(secrets)
+    until = time.monotonic() + REQUEST_SECONDS
     found: FoundImages = {}
     for image in request.images:
         try:
             name = parse_image_name(image)
             login = credentials_for(name.path, entries)
-            found[image] = look_up_image(name, login, partial(cache.get, request.namespace), wait=wait)
+            found[image] = look_up_image(
+                name,
+                login,
+                partial(cache.get, request.namespace),
+                wait=wait,
+                seconds=min(LOOKUP_SECONDS, until - time.monotonic()),
+            )
         except (ImageNameError, RequestError) as error:
             raise ImageLookupError(
                 f'the command of image "{image[:300]}" is not known: {error}{note}'
@@ -181,7 +192,12 @@ def look_up_images(cache: CommandCache, request: ImageRequest, *, wait: Clock) -
 
 
 def look_up_image(
-    name: ImageName, login: Login | None, known: Callable[[str], ImageCommands | None], *, wait: Clock
+    name: ImageName,
+    login: Login | None,
+    known: Callable[[str], ImageCommands | None],
+    *,
+    wait: Clock,
+    seconds: float = LOOKUP_SECONDS,
 ) -> ImageCommands:
     """Return an image as its registry has it now; errors that may pass are tried again.
 
@@ -190,13 +206,14 @@ def look_up_image(
         login: For its registry.
         known: Returns an image by its name with digest, if it was looked up before.
         wait: Waits between two tries, in seconds.
+        seconds: That it may take.
 
     Raises:
         RequestError: It could not be looked up.
     """
     if name.digest and (found := known(name.pinned(name.digest))) is not None:
         return found
-    with Connections(LOOKUP_SECONDS) as connections:
+    with Connections(seconds) as connections:
         for pause in _PAUSES:
             try:
                 return RegistryClient(name, login, connections).commands(known)

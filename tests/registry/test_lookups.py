@@ -117,6 +117,13 @@ def test_the_secrets_of_a_request_open_its_registry(registry):
         look_up(request(images=("No Name",)))
 
 
+def test_all_images_of_a_run_have_one_limit_of_time(registry, monkeypatch):
+    monkeypatch.setattr(lookups, "REQUEST_SECONDS", 0.0)
+    registry.push("1", cmd=["c"])
+    with pytest.raises(ImageLookupError, match="is not known: no answer within 0 s"):
+        look_up_images(CommandCache(), request(images=(f"{registry.name}:1",)), wait=lambda _: None)
+
+
 def test_a_private_image_is_known_in_its_namespace_only():
     cache, image = CommandCache(), ImageCommands("r.io/a@sha256:0", {"linux/amd64": ImageCommand(("/e",))})
     cache.put("mine", image)
