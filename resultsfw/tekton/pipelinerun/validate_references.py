@@ -82,6 +82,7 @@ def refuse_references(
                     f'Failed to resolve pipeline result reference for "{metadata["name"]}" with error '
                     f'invalid pipeline result "{result["name"]}": {why}',
                 )
+    _refuse_required(plan, specs)
     why = _unreplaced(plan, specs, declared)
     if why:
         raise RefusedRun(
@@ -143,6 +144,37 @@ def _unreplaced(plan: Plan, specs: Mapping[str, Object], declared: Mapping[str, 
     except (ParamError, TooLargeError) as error:
         return error.message
     return "" if found is None else f"{found.message}: {found.field}"
+
+
+def _refuse_required(plan: Plan, specs: Mapping[str, Object]) -> None:
+    """Refuse an optional workspace of the Pipeline that a Task requires, as Tekton does.
+
+    One that a Pipeline Task maps by name is refused in any case (``ValidateOptionalWorkspaces``), another one
+    if the run does not bind it (``getTaskrunWorkspaces``).
+
+    Raises:
+        RefusedRun: There is one.
+    """
+    optional = {item["name"] for item in plan.spec.get("workspaces") or () if item.get("optional")}
+    for _, task in tasks_of(plan.spec) if optional else ():
+        for usage in (task.get("workspaces") or ()) if task["name"] in specs else ():
+            workspace = usage.get("workspace") or usage["name"]
+            if workspace not in optional:
+                continue
+            declared = specs[task["name"]].get("workspaces") or ()
+            needed = {item["name"]: not item.get("optional") for item in declared}.get(usage["name"])
+            if needed and usage.get("workspace"):
+                raise RefusedRun(
+                    reasons.REQUIRED_WORKSPACE,
+                    f'{USER_ERROR}Optional workspace not supported by task: pipeline workspace "{workspace}" '
+                    f'is marked optional but pipeline task "{task["name"]}" requires it be provided',
+                )
+            if needed is not False and workspace not in plan.workspaces:
+                raise RefusedRun(
+                    reasons.CREATE_RUN_FAILED,
+                    f'expected workspace "{workspace}" to be provided by pipelinerun for pipeline task '
+                    f'"{task["name"]}"',
+                )
 
 
 def _wrong(ref: ResultRef, declared: dict[str, frozenset[str]]) -> str:

@@ -77,9 +77,44 @@ def test_a_workspace_that_the_run_does_not_bind_fails_it():
     assert harness.condition[:2] == ("False", "InvalidWorkspaceBindings")
 
 
-def test_an_optional_workspace_need_not_be_bound():
+@pytest.mark.parametrize(
+    ("usage", "bound", "reason", "message"),
+    [
+        (
+            {"name": "w", "workspace": "cache"},
+            True,
+            "RequiredWorkspaceMarkedOptional",
+            '[User error] Optional workspace not supported by task: pipeline workspace "cache" is marked',
+        ),
+        (
+            {"name": "cache"},
+            False,
+            "CreateRunFailed",
+            'expected workspace "cache" to be provided by pipelinerun for pipeline task "a"',
+        ),
+        ({"name": "cache"}, True, "Running", ""),
+    ],
+)
+def test_an_optional_workspace_that_a_task_requires_is_refused_in_tektons_words(
+    usage, bound, reason, message
+):
+    task = pipeline_task("a", workspaces=[usage])
+    task["taskSpec"]["workspaces"] = [{"name": usage["name"]}]
+    harness = PipelineRunHarness(
+        task,
+        workspaces=[{"name": "cache", "optional": True}],
+        run_workspaces=[{"name": "cache", "emptyDir": {}}] if bound else [],
+    )
+    harness.reconcile()
+    assert harness.condition[1] == reason
+    assert harness.condition[2].startswith(message)
+
+
+def test_a_workspace_that_pipeline_and_task_call_optional_need_not_be_bound():
     workspaces = [{"name": "w", "optional": True}]
-    harness = PipelineRunHarness(pipeline_task("a", workspaces=[{"name": "w"}]), workspaces=workspaces)
+    task = pipeline_task("a", workspaces=[{"name": "w"}])
+    task["taskSpec"]["workspaces"] = workspaces
+    harness = PipelineRunHarness(task, workspaces=workspaces)
     harness.reconcile()
     assert harness.taskruns_made == ["a"]
 

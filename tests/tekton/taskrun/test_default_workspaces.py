@@ -43,9 +43,11 @@ def test_a_required_workspace_gets_the_default_and_an_optional_one_does_not():
         ["persistentVolumeClaim"],
         ["emptyDir"],
     ]
-    assert volumes[1]["emptyDir"] == {"medium": "Memory"}
+    # As a real Tekton has them for such a run.
+    assert volumes[1] == {"name": "ws-b6f40", "emptyDir": {"medium": "Memory"}}
     mounts = {mount["mountPath"]: mount for mount in harness.pod()["spec"]["containers"][0]["volumeMounts"]}
-    assert mounts["/workspace/missing"]["subPath"] == "below"
+    captured = {"name": "ws-b6f40", "mountPath": "/workspace/missing", "subPath": "below"}
+    assert mounts["/workspace/missing"] == captured
     assert "subPath" not in mounts["/workspace/given"]
     assert "/workspace/may" not in mounts
     script = harness.taskrun["status"]["taskSpec"]["steps"][0]["script"]
