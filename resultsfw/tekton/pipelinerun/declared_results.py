@@ -1,5 +1,6 @@
 """Know the results of Pipeline Tasks whose children are no TaskRuns, before the first child is made."""
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +13,11 @@ from resultsfw.tekton.pipelinerun.children import kind_of
 from resultsfw.tekton.pipelinerun.matrix import is_matrixed
 from resultsfw.tekton.pipelinerun.models import validate_pipeline_document
 from resultsfw.tekton.pipelinerun.validate_pipeline import tasks_of
+from resultsfw.tekton.resolution.outcomes import ResolutionFailed
+from resultsfw.tekton.resolution.references import described, reference_of
+from resultsfw.tekton.resolution.requests import Requester
+from resultsfw.tekton.resolution.resolver import resolve
+from resultsfw.tekton.spec.expansion import Budget, Expansion
 
 __all__ = ["AnyName", "other_results"]
 
@@ -25,29 +31,32 @@ class AnyName(frozenset[str]):
 
 
 def other_results(
-    spec: Object, cluster: Cluster, namespace: str, pipeline: str, *, most: int, custom_tasks: bool
+    spec: Object, cluster: Cluster, requester: Requester, pipeline: str, *, most: int, custom_tasks: bool
 ) -> Iterator[tuple[str, frozenset[str]]]:
     """Yield the names of the results of each Pipeline Task that is a custom task or a Pipeline.
 
     Args:
         spec: Of the Pipeline that is to run.
         cluster: Where Pipelines are.
-        namespace: Of the run.
+        requester: The run, which asks resolvers for Pipelines.
         pipeline: The name of the Pipeline.
         most: How many different Pipelines it may name: each is a request.
         custom_tasks: Whether there may be controllers of custom tasks.
 
     Raises:
         RefusedRun: A Pipeline cannot be run, or there is none; or custom tasks are not run here.
+        AwaitingResolution: A resolver has not found one of the Pipelines yet.
         ClusterError: A Pipeline could not be read.
     """
+    namespace = requester.namespace
     whose = f"Pipeline {namespace}/{pipeline} can't be Run"
     others = [task for _, task in tasks_of(spec) if kind_of(task) in (CUSTOMRUNS, PIPELINERUNS)]
-    names = {(task.get("pipelineRef") or {}).get("name") for task in others} - {None, ""}
-    if len(names) > most:
+    refs = [task.get("pipelineRef") or {} for task in others]
+    names = {ref.get("name") for ref in refs if not ref.get("resolver")} - {None, ""}
+    if (count := len(names) + sum(bool(ref.get("resolver")) for ref in refs)) > most:
         raise RefusedRun(
             reasons.INVALID,
-            f"{USER_ERROR}{whose}; it names {len(names)} different Pipelines, over the limit of {most}; "
+            f"{USER_ERROR}{whose}; it names {count} different Pipelines, over the limit of {most}; "
             f"embed some of them, or make it several Pipelines",
         )
     known: dict[str, frozenset[str]] = {}
@@ -60,12 +69,13 @@ def other_results(
             yield task["name"], frozenset()  # they may be no texts, and an array holds nothing else
         elif task.get("pipelineSpec") is not None:
             yield task["name"], _names(task["pipelineSpec"])
-        elif name := task["pipelineRef"].get("name"):
+        elif task["pipelineRef"].get("resolver"):
+            yield task["name"], _names(_resolved(cluster, task["pipelineRef"], requester, whose))
+        else:
+            name = task["pipelineRef"].get("name") or ""
             if name not in known:
                 known[name] = _names(_read(cluster, namespace, name, whose))
             yield task["name"], known[name]
-        else:
-            yield task["name"], AnyName()  # a resolver knows
 
 
 def _names(spec: Object) -> frozenset[str]:
@@ -87,6 +97,22 @@ def _read(cluster: Cluster, namespace: str, name: str, whose: str) -> Any:
             reasons.INVALID, f'{USER_ERROR}{whose}; its child Pipeline "{name}" is invalid: {error.message}'
         ) from error
     return pipeline["spec"]
+
+
+def _resolved(cluster: Cluster, ref: Object, requester: Requester, whose: str) -> Any:
+    """Return the spec of a Pipeline that a resolver finds; the child PipelineRun asks for it again."""
+    # The Pipeline's variables are replaced already; what is left is the resolver's, as under Tekton.
+    reference = reference_of(ref, PIPELINES, Expansion(lambda _: None, Budget()), "pipelineRef")
+    try:
+        found = resolve(cluster, reference, requester, validate_pipeline_document)
+    except ResolutionFailed as error:
+        name = json.dumps(reference.name or described(ref), ensure_ascii=False)
+        raise RefusedRun(
+            reasons.COULDNT_GET_PIPELINE,
+            f"{whose}; it contains child Pipelines that don't exist: Couldn't retrieve Pipeline {name}: "
+            f"resolver failed to get Pipeline {reference.name}: {error.message}",
+        ) from error
+    return found.document["spec"]
 
 
 def _no_controller(task: Object, whose: str) -> RefusedRun:

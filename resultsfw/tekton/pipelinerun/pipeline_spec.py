@@ -20,7 +20,7 @@ from resultsfw.tekton.pipelinerun.matrix_values import substitute_matrix
 from resultsfw.tekton.pipelinerun.models import validate_pipeline_document, validate_pipelinerun_document
 from resultsfw.tekton.pipelinerun.validate_pipeline import SECTIONS, pipeline_errors, tasks_of
 from resultsfw.tekton.pipelinerun.variables import PipelineNames, bound_workspaces
-from resultsfw.tekton.resolution.outcomes import ResolutionFailed, Resolved
+from resultsfw.tekton.resolution.outcomes import ResolutionFailed
 from resultsfw.tekton.resolution.references import Reference, reference_of
 from resultsfw.tekton.resolution.requests import Requester
 from resultsfw.tekton.resolution.resolver import resolve
@@ -126,8 +126,7 @@ def read_pipeline(pipelinerun: Object, cluster: Cluster, terms: Terms | None = N
     whose = f"Error retrieving pipeline for pipelinerun {namespace}/{metadata['name']}"
     requester = Requester(pipelinerun, PIPELINERUNS, metadata["name"], terms)
     try:
-        found = resolve(cluster, _reference(pipelinerun, whose), requester)
-        _refuse_wrong_shape(found)
+        found = resolve(cluster, _reference(pipelinerun, whose), requester, validate_pipeline_document)
     except NotFoundError as error:
         raise RefusedRun(reasons.COULDNT_GET_PIPELINE, f"{whose}: {error.message}") from error
     except ResolutionFailed as error:
@@ -166,21 +165,6 @@ def _reference(pipelinerun: Object, whose: str) -> Reference:
         )
     expansion = Expansion(PipelineNames(pipelinerun, {}, "").lookup, Budget())
     return reference_of(ref, PIPELINES, expansion, "spec.pipelineRef")
-
-
-def _refuse_wrong_shape(found: Resolved) -> None:
-    """Raise for a Pipeline of the wrong shape; a resolver's is, for Tekton, none at all.
-
-    Raises:
-        InputError: It is one of the cluster.
-        ResolutionFailed: A resolver found it.
-    """
-    try:
-        validate_pipeline_document(found.document)
-    except InputError as error:
-        if not found.is_remote:
-            raise
-        raise ResolutionFailed(f"invalid runtime object: {error.message}") from error
 
 
 def _invalid(of: str, why: str) -> RefusedRun:

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from typing import Final
 
 from resultsfw.cluster import Cluster, Object
-from resultsfw.errors import InputError, NotFoundError
+from resultsfw.errors import NotFoundError
+from resultsfw.limits import object_size
 from resultsfw.tekton.api.conditions import succeeded
 from resultsfw.tekton.api.kinds import PIPELINERUNS, TASKRUNS, TASKS
 from resultsfw.tekton.api.models import validate_task_document
@@ -15,7 +16,7 @@ from resultsfw.tekton.pipelinerun.children import kind_of, names_of
 from resultsfw.tekton.pipelinerun.pipeline_spec import Plan
 from resultsfw.tekton.pipelinerun.validate_pipeline import tasks_of
 from resultsfw.tekton.resolution.outcomes import AwaitingResolution, ResolutionFailed
-from resultsfw.tekton.resolution.references import reference_of
+from resultsfw.tekton.resolution.references import described, reference_of
 from resultsfw.tekton.resolution.requests import Requester
 from resultsfw.tekton.resolution.resolver import resolve
 from resultsfw.tekton.resolution.terms import Terms
@@ -29,6 +30,9 @@ MAX_TASKS: Final = 500
 All are read before its first TaskRun, one request each: thousands keep a worker, and the share of requests of
 everybody, for minutes.
 """
+
+MAX_BYTES: Final = 67_108_864
+"""Of all Tasks that resolvers found for one Pipeline: they are in memory at the same time."""
 
 
 def read_tasks(
@@ -105,14 +109,18 @@ class _Reader:
             AwaitingResolution: A resolver has not answered yet. In the first reconcile, all were asked.
         """
         specs: dict[str, Object] = {}
+        size = 0
         awaited: AwaitingResolution | None = None
         for task in tasks:
             try:
                 specs[task] = self._remote_spec(task, refs[task])
+                size += object_size(specs[task])
             except AwaitingResolution as awaiting:
                 if succeeded(self._run).get("reason") == awaiting.reason:
                     raise  # all were asked before
                 awaited = awaited or awaiting
+            if size > MAX_BYTES:
+                raise self._too_large(size)
         if awaited is not None:
             raise awaited
         return specs
@@ -124,15 +132,19 @@ class _Reader:
         # The Pipeline's variables are replaced already; what is left is the resolver's, as under Tekton.
         reference = reference_of(ref, TASKS, Expansion(lambda _: None, Budget()), "taskRef")
         try:
-            found = resolve(self._cluster, reference, requester)
-            validate_task_document(found.document)
-        except (ResolutionFailed, InputError) as error:
-            why = error.message
-            if isinstance(error, InputError):
-                why = f"invalid runtime object: {why}"
-            raise self._refused(reference.name or _described(reference.resolver, ref), why) from error
+            found = resolve(self._cluster, reference, requester, validate_task_document)
+        except ResolutionFailed as error:
+            raise self._refused(reference.name or described(ref), error.message) from error
         spec: Object = found.document["spec"]
         return spec
+
+    def _too_large(self, size: int) -> RefusedRun:
+        namespace = self._run["metadata"].get("namespace", "")
+        return RefusedRun(
+            reasons.INVALID,
+            f"{USER_ERROR}Pipeline {namespace}/{self._plan.name} can't be Run: the Tasks of its resolvers "
+            f"have {size} bytes or more together, over the limit of {MAX_BYTES}; make it several Pipelines",
+        )
 
     def _refused(self, name: str, why: str) -> RefusedRun:
         namespace = self._run["metadata"].get("namespace", "")
@@ -141,11 +153,3 @@ class _Reader:
             f"Pipeline {namespace}/{self._plan.name} can't be Run; it contains Tasks that don't exist: "
             f"Couldn't retrieve Task {json.dumps(name, ensure_ascii=False)}: {why}",
         )
-
-
-def _described(resolver: str, ref: Object) -> str:
-    """Return how a message names a Task of a resolver (Tekton's GenerateErrorLogString)."""
-    shown = [param for param in ref.get("params") or () if param["name"] in ("name", "url")]
-    return f"resolver type {resolver}\n" + "".join(
-        f"{param['name']} = {param.get('value')}\n" for param in shown
-    )

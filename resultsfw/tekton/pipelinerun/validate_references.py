@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from resultsfw.cluster import Cluster, Object
-from resultsfw.tekton.api.kinds import TASKRUNS
+from resultsfw.tekton.api.kinds import PIPELINERUNS, TASKRUNS
 from resultsfw.tekton.api.refusals import USER_ERROR, RefusedRun
 from resultsfw.tekton.pipelinerun import reasons
 from resultsfw.tekton.pipelinerun.children import kind_of
@@ -17,6 +17,7 @@ from resultsfw.tekton.pipelinerun.result_refs import ResultRef, result_refs
 from resultsfw.tekton.pipelinerun.unreplaced import unreplaced_in
 from resultsfw.tekton.pipelinerun.validate_matrix import untexted_results
 from resultsfw.tekton.pipelinerun.validate_pipeline import tasks_of
+from resultsfw.tekton.resolution.requests import Requester
 from resultsfw.tekton.resolution.terms import Terms
 from resultsfw.tekton.spec.expansion import TooLargeError
 from resultsfw.tekton.spec.params import ParamError
@@ -53,8 +54,9 @@ def refuse_references(
     """
     metadata = pipelinerun["metadata"]
     namespace = metadata.get("namespace", "")
+    requester = Requester(pipelinerun, PIPELINERUNS, metadata["name"], terms)
     others = dict(
-        other_results(plan.spec, cluster, namespace, plan.name, most=MAX_TASKS, custom_tasks=custom_tasks)
+        other_results(plan.spec, cluster, requester, plan.name, most=MAX_TASKS, custom_tasks=custom_tasks)
     )
     referred = read_tasks(plan, cluster, pipelinerun, terms)
     specs = dict(_specs(plan, referred, namespace, f"{namespace}/{metadata['name']}"))

@@ -13,13 +13,11 @@ class Resolved:
     """What a reference refers to.
 
     Attributes:
-        document: Of the version that the reconcilers read; its shape is not checked yet.
-        is_remote: Whether a resolver found it.
+        document: Of the version that the reconcilers read.
         ref_source: Where a resolver found it (``uri``, ``digest``, ``entryPoint``), as far as it says.
     """
 
     document: Object
-    is_remote: bool = False
     ref_source: Object | None = None
 
 

@@ -9,7 +9,7 @@ from resultsfw.tekton.spec.expansion import Expansion
 from resultsfw.tekton.spec.params import param_value
 from resultsfw.tekton.spec.variables import unprotect
 
-__all__ = ["Reference", "reference_of"]
+__all__ = ["Reference", "described", "reference_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,3 +56,11 @@ def reference_of(ref: Object, kind: Kind, expansion: Expansion, field: str) -> R
     if is_url(name):
         name = unprotect(expansion.text(name, f"{field}.name"))
     return Reference(kind, name, resolver, params)
+
+
+def described(ref: Object) -> str:
+    """Return how a message names what a resolver should find (Tekton's GenerateErrorLogString)."""
+    shown = [param for param in ref.get("params") or () if param["name"] in ("name", "url")]
+    return f"resolver type {ref.get('resolver')}\n" + "".join(
+        f"{param['name']} = {param.get('value')}\n" for param in shown
+    )

@@ -1,11 +1,11 @@
 """Follow a reference: read the object, or ask a resolver for it and read the answer."""
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from resultsfw.cluster import Cluster, Object
-from resultsfw.errors import AlreadyExistsError, NotFoundError
+from resultsfw.errors import AlreadyExistsError, InputError, NotFoundError
 from resultsfw.tekton.api.kinds import PIPELINES, RESOLUTION_REQUESTS, STEP_ACTIONS, TASKS
 from resultsfw.tekton.resolution.content import document_of
 from resultsfw.tekton.resolution.outcomes import AwaitingResolution, ResolutionFailed, Resolved
@@ -28,23 +28,29 @@ _WAITING: Final[Mapping[str, tuple[str, str]]] = {
 """Reason, and what is awaited in the message, by the kind that is resolved: Tekton's."""
 
 
-def resolve(cluster: Cluster, reference: Reference, requester: Requester) -> Resolved:
-    """Return what a reference refers to; its shape is not checked.
+def resolve(
+    cluster: Cluster, reference: Reference, requester: Requester, validate: Callable[[Object], None]
+) -> Resolved:
+    """Return what a reference refers to, valid.
 
     Args:
         cluster: Where it is, or where requests for it are.
         reference: With variables replaced.
         requester: Who asks.
+        validate: Raises InputError for a document of the wrong shape.
 
     Raises:
         NotFoundError: A reference by name names nothing.
         AwaitingResolution: A resolver has been asked and has not answered yet.
-        ResolutionFailed: The resolver has no answer, or its answer is unreadable.
+        ResolutionFailed: The resolver has no answer, or its answer is unreadable or invalid.
         RefusedRun: What it found must be verified, and cannot be.
+        InputError: What is referred to by name is invalid.
         ClusterError: A request to the cluster failed.
     """
     if not reference.resolver:
-        return Resolved(cluster.get(reference.kind, requester.namespace, reference.name))
+        found = cluster.get(reference.kind, requester.namespace, reference.name)
+        validate(found)
+        return Resolved(found)
     wanted = build_request(reference, requester)
     request = _requested(cluster, wanted)
     if request is None or not is_answered(request, wanted):
@@ -52,7 +58,11 @@ def resolve(cluster: Cluster, reference: Reference, requester: Requester) -> Res
     if requester.terms is not None:
         requester.terms.refuse_unverified(reference.kind, requester.namespace)
     document = document_of(content_of(request), reference.kind)
-    return Resolved(document, is_remote=True, ref_source=ref_source_of(request))
+    try:
+        validate(document)
+    except InputError as error:
+        raise ResolutionFailed(f"invalid runtime object: {error.message}") from error
+    return Resolved(document, ref_source=ref_source_of(request))
 
 
 def _requested(cluster: Cluster, wanted: Object) -> Object | None:

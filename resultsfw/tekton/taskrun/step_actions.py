@@ -122,17 +122,12 @@ def _read(
 ) -> Resolved | AwaitingResolution:
     """Return a valid StepAction, or that a resolver has not answered yet."""
     try:
-        found = resolve(cluster, reference, requester)
-        validate_step_action_document(found.document)
+        found = resolve(cluster, reference, requester, validate_step_action_document)
     except AwaitingResolution as awaiting:
         return awaiting
     except (NotFoundError, ResolutionFailed) as error:
         raise _unresolved(requester.run, step, index, error.message) from error
     except InputError as error:
-        if found.is_remote:
-            raise _unresolved(
-                requester.run, step, index, f"invalid runtime object: {error.message}"
-            ) from error
         why = f"StepAction {reference.name}: {error.message}"
         raise RefusedRun(reasons.VALIDATION_FAILED, why, subject=error.subject) from error
     name = str(found.document["metadata"].get("name") or reference.name)

@@ -12,7 +12,7 @@ from resultsfw.tekton.api.inherited import inherited_metadata
 from resultsfw.tekton.api.kinds import TASK_LABEL, TASKRUNS, TASKS
 from resultsfw.tekton.api.models import validate_task_document, validate_taskrun_document
 from resultsfw.tekton.api.refusals import USER_ERROR, RefusedRun, pod_refused, subject_of
-from resultsfw.tekton.resolution.outcomes import ResolutionFailed, Resolved
+from resultsfw.tekton.resolution.outcomes import ResolutionFailed
 from resultsfw.tekton.resolution.references import Reference, reference_of
 from resultsfw.tekton.resolution.requests import Requester
 from resultsfw.tekton.resolution.resolver import resolve
@@ -138,8 +138,7 @@ def read_task(taskrun: Object, cluster: Cluster, terms: Terms | None = None) -> 
     named = (spec.get("taskRef") or {}).get("name") or ""
     requester = Requester(taskrun, TASKRUNS, taskrun["metadata"]["name"], terms)
     try:
-        found = resolve(cluster, _reference(taskrun), requester)
-        _refuse_wrong_shape(found)
+        found = resolve(cluster, _reference(taskrun), requester, validate_task_document)
     except NotFoundError as error:
         raise RefusedRun(
             reasons.RESOLUTION_FAILED,
@@ -152,21 +151,6 @@ def read_task(taskrun: Object, cluster: Cluster, terms: Terms | None = None) -> 
         raise RefusedRun(reasons.RESOLUTION_FAILED, f"{USER_ERROR}{error.message}") from error
     task = found.document
     return FoundTask(task["spec"], task["metadata"].get("name") or "", task["metadata"], found.ref_source)
-
-
-def _refuse_wrong_shape(found: Resolved) -> None:
-    """Raise for a Task of the wrong shape; a resolver's is, for Tekton, none at all.
-
-    Raises:
-        InputError: It is one of the cluster.
-        ResolutionFailed: A resolver found it.
-    """
-    try:
-        validate_task_document(found.document)
-    except InputError as error:
-        if not found.is_remote:
-            raise
-        raise ResolutionFailed(f"invalid runtime object: {error.message}") from error
 
 
 def _reference(taskrun: Object) -> Reference:

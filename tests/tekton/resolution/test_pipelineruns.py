@@ -11,9 +11,17 @@ from resultsfw.local.engine import kind_of
 from resultsfw.local.store import Store
 from resultsfw.tekton.api.conditions import condition, is_done, succeeded
 from resultsfw.tekton.api.kinds import PIPELINERUNS, RESOLUTION_REQUESTS, TASKRUNS
+from resultsfw.tekton.pipelinerun import referred_tasks
 from resultsfw.tekton.pipelinerun.reconciler import PipelineReconciler
 
-FAILED = ["p-missing", "p-task-missing", "p-task-noresolver", "p-task-from-result", "p-unknown"]
+FAILED = [
+    "p-missing",
+    "p-nested-missing",
+    "p-task-missing",
+    "p-task-noresolver",
+    "p-task-from-result",
+    "p-unknown",
+]
 
 
 class Resolving:
@@ -107,6 +115,14 @@ def test_a_failure_ends_the_run_as_tekton_ends_it(name):
         ours, theirs = ours[:2], theirs[:2]
     assert ours == theirs
     assert run.taskruns() == []
+
+
+def test_tasks_that_are_too_large_together_are_refused(monkeypatch):
+    monkeypatch.setattr(referred_tasks, "MAX_BYTES", 100)
+    run = Resolving("p-cluster")
+    run.drive()
+    assert verdict(run.pipelinerun)[:2] == ("False", "PipelineValidationFailed")
+    assert "over the limit of 100" in verdict(run.pipelinerun)[2]
 
 
 def test_a_run_waits_for_its_pipeline_and_then_for_its_tasks():
