@@ -116,6 +116,13 @@ def task_violations(task_spec: Object, policies: Policies) -> list[str]:
     return [] if policies.artifacts or not uses_artifacts(task_spec) else [_NO_ARTIFACTS]
 
 
+_EMBEDDED: Final = {
+    "taskSpec": "refer to a Task by taskRef",
+    "pipelineSpec": "refer to a Pipeline by pipelineRef",
+}
+"""What a Pipeline Task may embed, and what it could do instead."""
+
+
 def pipeline_violations(spec: Object, policies: Policies, *, path: str = "spec") -> list[str]:
     """Return why a Pipeline's spec may not be run; empty where it may."""
     found: list[str] = []
@@ -131,8 +138,9 @@ def _task_violations(task: Object, policies: Policies, at: str) -> Iterator[str]
         for param in _items(task.get("params")):
             if isinstance(value := param.get("value"), str) and artifact_variable(value):
                 yield f"{_NO_ARTIFACTS}: {at}.params"
-    if "pipeline" in policies.no_inline and task.get("taskSpec") is not None:
-        yield _no_inline(f"{at}.taskSpec", "pipeline", "refer to a Task by taskRef")
+    for field, instead in _EMBEDDED.items() if "pipeline" in policies.no_inline else ():
+        if task.get(field) is not None:
+            yield _no_inline(f"{at}.{field}", "pipeline", instead)
     cel = [text for when in _items(task.get("when")) if (text := when.get("cel"))]
     if cel and not policies.cel:
         yield (

@@ -11,7 +11,7 @@ from resultsfw.cluster import Cluster, Kind, Object
 from resultsfw.core import ResultsManager
 from resultsfw.errors import AlreadyExistsError, ClusterError, ConflictError, ForbiddenError, NotFoundError
 from resultsfw.tekton.api.conditions import condition
-from resultsfw.tekton.api.kinds import PIPELINERUNS
+from resultsfw.tekton.api.kinds import CUSTOMRUNS, PIPELINERUNS
 from resultsfw.tekton.api.owners import owns
 from resultsfw.tekton.api.policies import Policies
 from resultsfw.tekton.api.reasons import CLAIM_FAILED
@@ -328,6 +328,8 @@ class PipelineReconciler:
                     raise
                 name = child["metadata"]["name"]
                 why = f'{kind.kind} "{name}" of Pipeline Task "{task}" could not be made: {error.message}'
+                if kind == CUSTOMRUNS and isinstance(error, NotFoundError):
+                    why += "; does the server have the CRD customruns.tekton.dev?"
                 if not error.retryable:
                     return replace(known, problem=Refusal(reasons.CREATE_RUN_FAILED, why))
                 failed = FailedCreation(why, error)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from pipelinerun_harness import PipelineRunHarness, pipeline_task
 
 from resultsfw import Object
+from resultsfw.errors import NotFoundError
 from resultsfw.local.store import Store
 from resultsfw.tekton.api.conditions import condition
 from resultsfw.tekton.api.kinds import CUSTOMRUNS, PIPELINERUNS
@@ -183,6 +184,22 @@ def test_a_custom_task_that_would_be_too_large_is_not_made() -> None:
     assert harness.condition[1] == "PipelineValidationFailed"
     assert 'the CustomRun of task "c" would have' in harness.condition[2]
     assert harness.store.list(CUSTOMRUNS, "default") == []
+
+
+def test_a_server_without_customruns_ends_the_run_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    harness = PipelineRunHarness(pipeline_task("a"), custom_task("c"))
+    create = harness.store.create
+
+    def refuse(kind: Any, obj: Object) -> Object:
+        if kind == CUSTOMRUNS:
+            raise NotFoundError("404 page not found", subject="customruns")
+        return create(kind, obj)
+
+    monkeypatch.setattr(harness.store, "create", refuse)
+    harness.reconcile()
+    assert harness.condition[:2] == ("False", "CreateRunFailed")
+    assert "does the server have the CRD customruns.tekton.dev?" in harness.condition[2]
+    assert harness.taskrun("a")["spec"]["status"] == "TaskRunCancelled"
 
 
 def test_without_controllers_of_custom_tasks_a_run_is_refused_before_anything_is_made() -> None:
