@@ -221,6 +221,12 @@ def test_an_inline_task_of_a_pipeline_is_refused_where_the_flag_names_pipelines(
     harness.refused("spec.pipelineSpec.tasks[0].taskSpec", "spec.pipelineSpec.finally[0].taskSpec")
 
 
+def test_a_pipeline_within_a_pipeline_is_refused_where_the_flag_names_pipelines():
+    nested = {"name": "n", "pipelineSpec": {"tasks": [pipeline_task("a")]}}
+    harness = HeldPipeline(nested, flags={"disable-inline-spec": "pipeline"})
+    harness.refused("spec.pipelineSpec.tasks[0].pipelineSpec:")
+
+
 def test_an_inline_task_of_a_pipeline_by_reference_is_refused_too():
     harness = HeldPipeline(flags={"disable-inline-spec": "pipeline"})
     pipeline = {"apiVersion": "tekton.dev/v1", "kind": "Pipeline"}
