@@ -7,11 +7,13 @@ import pytest
 from resultsfw.cluster import CONFIG_MAPS
 from resultsfw.tekton.api.conditions import succeeded
 from resultsfw.tekton.api.kinds import TASKRUNS, TASKS
+from resultsfw.tekton.api.times import parse_time
 
 IMAGE = os.environ.get("RESULTSFW_SHELL_IMAGE", "busybox:1")
 # The timeout is written by the webhook, from the ConfigMap of its own namespace.
 DEFAULTS = {
     "default-pod-template": "env: [{name: A, value: default}, {name: B, value: default}]",
+    "default-imagepullbackoff-timeout": "20s",
     "default-container-resource-requirements": "default: {requests: {memory: 3Mi}}",
 }
 
@@ -98,8 +100,18 @@ def test_a_run_waits_at_its_breakpoints_until_its_timeout(controlled):
         "waits",
         taskSpec=task(step("printf early > $(results.r.path); exit 1")),
         debug={"breakpoints": {"onFailure": "enabled"}},
-        timeout="15s",
+        timeout="45s",
     )
     run = controlled.until_done(120)["waits"]
     assert succeeded(run)["reason"] == "TaskRunTimeout"
     assert [found["value"] for found in run["status"].get("results", ())] == ["early"]
+
+
+def test_an_image_that_cannot_be_pulled_is_waited_for_as_long_as_config_defaults_say(controlled):
+    submit(controlled, "absent", taskSpec={"steps": [{"image": "127.0.0.1:1/absent:1", "command": ["c"]}]})
+    run = controlled.until_done(120)["absent"]
+    assert succeeded(run)["reason"] == "TaskRunImagePullFailed"
+    pod = controlled.pods()["absent-pod"]
+    (ready,) = [one for one in pod["status"]["conditions"] if one["type"] == "Initialized"]
+    waited = parse_time(run["status"]["completionTime"]) - parse_time(ready["lastTransitionTime"])
+    assert waited.total_seconds() >= 20

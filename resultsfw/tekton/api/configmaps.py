@@ -126,7 +126,7 @@ KEYS: Final[Mapping[str, Mapping[str, KeyRule]]] = {
             "failed creations are always retried with growing delays"
         ),
         "enable-informer-cache-transforms": _honoured("this controller has caches of its own"),
-        "send-cloudevents-for-runs": _honoured("it concerns CustomRuns, which are not run here"),
+        "send-cloudevents-for-runs": _honoured("CloudEvents are not sent: a sink is warned about"),
     },
     CONFIG_DEFAULTS: {
         "default-service-account": _honoured("for runs that name none"),
