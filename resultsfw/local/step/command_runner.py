@@ -5,6 +5,7 @@ import os
 import signal
 import time
 
+from .streams import Streams
 from .wait_files import Folders, exists
 
 FORWARDED = (
@@ -44,7 +45,13 @@ class CancelledError(Exception):
     """The run was cancelled; the Step's processes were killed."""
 
 
-def run(command: list[str], environment: dict[str, str], timeout: float, cancel_file: str) -> int:
+def run(
+    command: list[str],
+    environment: dict[str, str],
+    timeout: float,
+    cancel_file: str,
+    copies: dict[int, str] | None = None,
+) -> int:
     """Run a command and wait for its end.
 
     Args:
@@ -52,12 +59,14 @@ def run(command: list[str], environment: dict[str, str], timeout: float, cancel_
         environment: The whole environment.
         timeout: Seconds; 0: no timeout.
         cancel_file: File that cancels the command once it exists with content.
+        copies: Files into which streams are copied, by the stream's number. As in Tekton, the command has
+            ended when nothing can write to these streams any more.
 
     Returns:
         The exit code; -1 after a signal, as Go's ``ExitStatus``.
 
     Raises:
-        StartError: The command cannot be started.
+        StartError: The command cannot be started, or a copy of a stream cannot be written.
         TimeoutExceededError: It exceeded the timeout.
         CancelledError: It was cancelled.
     """
@@ -69,20 +78,27 @@ def run(command: list[str], environment: dict[str, str], timeout: float, cancel_
         folders.watch(folder)
     deadline = time.monotonic() + timeout if timeout > 0 else None
     try:
-        child = _start(command, environment, before - _TAKEN)
+        streams = _streams(copies or {})
+        child = _start(command, environment, before - _TAKEN, streams.actions)
+        streams.start()
+        has_ended, status = False, 0
         while True:
-            ended, status = os.waitpid(child, os.WNOHANG)
-            if ended:
+            if not has_ended:
+                ended, status = os.waitpid(child, os.WNOHANG)
+                has_ended = bool(ended)
+            if has_ended and not streams.open:
                 break
             if deadline is not None and time.monotonic() >= deadline:
-                _kill(child)
+                _kill(child, has_ended=has_ended)
                 raise TimeoutExceededError
             if cancellable and exists(cancel_file, content=True):
-                _kill(child)
+                _kill(child, has_ended=has_ended)
                 raise CancelledError
             _wait_for_signal(child, deadline, poll=cancellable)
     finally:
         folders.close()
+    if streams.error:
+        raise StartError(streams.error, 1)
     return os.WEXITSTATUS(status) if os.WIFEXITED(status) else -1
 
 
@@ -96,10 +112,18 @@ def _wait_for_signal(child: int, deadline: float | None, *, poll: bool) -> None:
         _signal(child, received.si_signo)
 
 
-def _kill(child: int) -> None:
+def _streams(copies: dict[int, str]) -> Streams:
+    try:
+        return Streams(copies)
+    except OSError as error:
+        raise StartError(f"a stream cannot be copied to {error.filename}: {error.strerror}", 1) from None
+
+
+def _kill(child: int, *, has_ended: bool) -> None:
     """Kill the command's process group; processes that left the group are killed with the container."""
     _signal(child, signal.SIGKILL)
-    os.waitpid(child, 0)
+    if not has_ended:
+        os.waitpid(child, 0)
 
 
 def _signal(child: int, number: int) -> None:
@@ -109,7 +133,12 @@ def _signal(child: int, number: int) -> None:
         return  # it has ended
 
 
-def _start(command: list[str], environment: dict[str, str], mask: set[signal.Signals] | set[int]) -> int:
+def _start(
+    command: list[str],
+    environment: dict[str, str],
+    mask: set[signal.Signals] | set[int],
+    actions: list[tuple[int, int, int]],
+) -> int:
     file = find(command[0], environment.get("PATH", ""))
     if file is None:
         raise StartError(_command_not_found(command[0]), NOT_FOUND)
@@ -121,6 +150,7 @@ def _start(command: list[str], environment: dict[str, str], mask: set[signal.Sig
                 file,
                 command,
                 environment,
+                file_actions=actions,
                 setpgroup=0,
                 setsigmask=mask,
                 setsigdef=_PYTHON_IGNORES,

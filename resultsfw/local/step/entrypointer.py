@@ -198,7 +198,11 @@ class Entrypointer:
         if len(command) == 1 and command[0].startswith(f"{scripts}/"):  # Tekton's rule
             file = artifacts.replaced_script(file, f"{self.tekton}/steps", self.scratch or scripts)
         return command_runner.run(
-            [file, *command[1:]], self.environment, self.flags.timeout, f"{self.tekton}/downward/cancel"
+            [file, *command[1:]],
+            self.environment,
+            self.flags.timeout,
+            f"{self.tekton}/downward/cancel",
+            self.flags.streams,
         )
 
     def _substituted(self) -> list[str]:

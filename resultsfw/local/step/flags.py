@@ -10,6 +10,8 @@ _TEXT = {
     "post_file",
     "result_from",
     "results",
+    "stderr_path",
+    "stdout_path",
     "step_metadata_dir",
     "step_results",
     "termination_path",
@@ -24,8 +26,6 @@ _FALSE = {"0", "f", "F", "FALSE", "false", "False"}
 _CLUSTER_ONLY = {
     "breakpoint_on_failure": "debugging with breakpoints",
     "debug_before_step": "debugging with breakpoints",
-    "stderr_path": "stderrConfig",
-    "stdout_path": "stdoutConfig",
 }
 
 
@@ -50,6 +50,7 @@ class Flags:
         timeout: Seconds; 0: no timeout.
         when: The Step's when expressions as JSON; "" if it has none.
         credentials: The flags of credentials and their values, in order.
+        streams: Files into which the command's streams are copied, by the stream's number.
         command: The command; empty: none.
     """
 
@@ -67,6 +68,7 @@ class Flags:
         self.timeout = 0.0
         self.when = ""
         self.credentials: list[tuple[str, str]] = []
+        self.streams: dict[int, str] = {}
         self.command: list[str] = []
 
 
@@ -90,6 +92,8 @@ def parse(arguments: list[str]) -> tuple[Flags, list[str]]:
     flags.compress = values.get("compress_termination_message") == "true"
     flags.on_error = values.get("on_error", "")
     flags.when = values.get("when_expressions", "")
+    paths = ((1, values.get("stdout_path")), (2, values.get("stderr_path")))
+    flags.streams = {stream: path for stream, path in paths if path}
     try:
         flags.timeout = seconds(values.get("timeout", "0"))
     except ValueError as error:
