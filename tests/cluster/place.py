@@ -40,9 +40,9 @@ class Place:
         self.until(lambda: self._has(ACCOUNTS, "default"), 60)
 
     def flags(self, **data: str) -> None:
-        """The ConfigMap of the controllers here."""
+        """The ConfigMap of the controllers here; artifacts may be used, as some captures do."""
         metadata = {"name": "feature-flags", "namespace": self.namespace}
-        made = {key.replace("_", "-"): value for key, value in data.items()}
+        made = {key.replace("_", "-"): value for key, value in {"enable_artifacts": "true", **data}.items()}
         self.server.create(CONFIG_MAPS, {"metadata": metadata, "data": made})
 
     def start(self, *options: str, sidecar: bool = True) -> Running:

@@ -15,6 +15,8 @@ End = tuple[str, dict[str, Any], tuple[str, ...]]
 
 TOO_LARGE = "TaskRunResultLargerThanAllowedLimit"
 
+_DIGEST = "0123456789abcdef" * 4
+
 # What each ends with: reason, results, words of the message. Where this is not Tekton's verdict, the
 # design says why.
 ENDS: dict[str, End] = {
@@ -22,6 +24,11 @@ ENDS: dict[str, End] = {
     "sl-array-object": (
         "Succeeded",
         {"images": ["a", "b", ""], "image": {"url": "r/app", "digest": "sha256:1"}},
+        (),
+    ),
+    "sl-artifacts": (
+        "Succeeded",
+        {"seen": '[{"digest":{"sha1":"1a","sha256":"2b"},"uri":"pkg:git/app@1"}]'},
         (),
     ),
     "sl-awkward-bytes": (
@@ -50,7 +57,18 @@ ENDS: dict[str, End] = {
         {"images": ["a", "b", ""], "image": {"url": "r/app", "digest": "sha256:1"}},
         (),
     ),
+    "tm-artifacts": (
+        "Succeeded",
+        {"seen": '[{"uri":"pkg:git/app@1"}]'},
+        ('artifacts of Step "report": left out, as by Tekton: not JSON',),
+    ),
     "tm-basic": ("Succeeded", {"digest": "sha256:0123", "url": "registry/app\n"}, ()),
+    "tm-compressed": (
+        "Succeeded",
+        {f"digest-{n}": f"registry.example/team/app-{n}@sha256:{_DIGEST}" for n in range(39)}
+        | {"digest-39": "again"},
+        (),
+    ),
     "tm-missing-result": ("Succeeded", {"here": "d"}, ()),
     "tm-onerror-continue": ("Succeeded", {"digest": "d"}, ()),
     "tm-overflow": (TOO_LARGE, {"small": "hello"}, ('"big"', "3072 bytes", '"step-one"')),
@@ -106,6 +124,13 @@ def check(situation: str, final: Object, end: End | None = None) -> None:
     assert found == results, (situation, condition)
     for word in words:
         assert word in condition["message"], situation
+    if situation.endswith("-artifacts"):
+        theirs = captures.load(situation)["tekton_final"]["status"]
+        assert final["status"]["artifacts"] == theirs["artifacts"], situation
+        for kind in ("inputs", "outputs"):
+            assert [step.get(kind) for step in final["status"]["steps"]] == [
+                step.get(kind) for step in theirs["steps"]
+            ], situation
     if situation == "sl-step-results-only":
         assert final["status"]["steps"][0]["results"][0]["value"] == "sha256:9"
 

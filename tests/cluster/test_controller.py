@@ -37,17 +37,17 @@ def test_three_runs_and_a_stop(place):
 
 
 def test_every_situation_through_the_process(make_place, tell):
-    """All at once: a controller for each max-result-size, and in each, every run chooses its backend."""
+    """All at once: a controller for each set of other flags, and in each, every run chooses its backend."""
     places = {}
     seen = set()
     for situation in sorted(ENDS):
         flags = captures.load(situation)["flags"]
-        size = flags["max-result-size"]
-        if size not in places:
-            places[size] = place = make_place()
-            place.flags(max_result_size=size, allowed_results_from="termination-message,sidecar-logs")
+        others = {key: value for key, value in flags.items() if key != "results-from"}
+        if (key := tuple(sorted(others.items()))) not in places:
+            places[key] = place = make_place()
+            place.flags(allowed_results_from="termination-message,sidecar-logs", **others)
             place.start("--no-leader-elect")
-        place = places[size]
+        place = places[key]
         run = taskrun(situation, place.namespace, situation, place.managed_by)
         run["metadata"]["annotations"] = {"resultsfw.dev/results-from": flags["results-from"]}
         if not submit(place.server, situation, run):
