@@ -14,6 +14,7 @@ from resultsfw.controller.cache_transforms import identity_of
 from resultsfw.controller.requests import Request
 from resultsfw.tekton.api.conditions import is_done, succeeded
 from resultsfw.tekton.api.kinds import RESOLUTION_REQUESTS
+from resultsfw.tekton.resolution.requests import condition_of
 
 __all__ = ["AnswerEvents", "RequestNotingCluster", "trim_request"]
 
@@ -25,7 +26,7 @@ Enqueue = Callable[[Request], None]
 
 def trim_request(request: Object) -> Object:
     """Return a ResolutionRequest as it is cached: without what was asked for and found."""
-    return {**identity_of(request), "status": {"conditions": [succeeded(request)]}}
+    return {**identity_of(request), "status": {"conditions": [condition_of(request)]}}
 
 
 class AnswerEvents:

@@ -26,6 +26,7 @@ __all__ = [
     "POLL_SECONDS",
     "Requester",
     "build_request",
+    "condition_of",
     "content_of",
     "is_answered",
     "ref_source_of",
@@ -117,13 +118,24 @@ def is_answered(request: Object, wanted: Object) -> bool:
         raise ResolutionFailed(
             f'{FAILED}the ResolutionRequest "{name}" asks for something else; delete it', subject=name
         )
-    state = succeeded(request)
+    state = condition_of(request)
     if state.get("status") == "False":
         raise ResolutionFailed(
             FAILED + str(state.get("message") or state.get("reason") or ""),
             subject=request["metadata"]["name"],
         )
     return state.get("status") == "True"
+
+
+def condition_of(request: Object) -> Object:
+    """Return the Succeeded condition of a request; empty without one.
+
+    Tekton's CRD says nothing of the shape of a status: whoever may write one may write anything.
+    """
+    status = request.get("status")
+    given = status.get("conditions") if isinstance(status, dict) else None
+    conditions = [entry for entry in given if isinstance(entry, dict)] if isinstance(given, list) else []
+    return succeeded({"status": {"conditions": conditions}})
 
 
 def content_of(request: Object) -> str:
@@ -163,7 +175,13 @@ def ref_source_of(request: Object) -> Object | None:
 def _asked(request: Object) -> tuple[Any, ...]:
     """Return what a request asks for."""
     spec, labels = request.get("spec") or {}, request["metadata"].get("labels") or {}
-    params = [(param.get("name"), param_value(param.get("value"))) for param in spec.get("params") or ()]
+    spec = spec if isinstance(spec, dict) else {}
+    given = spec.get("params")
+    params = [
+        (param.get("name"), param_value(param.get("value")))
+        for param in (given if isinstance(given, list) else ())
+        if isinstance(param, dict)
+    ]
     return (labels.get(TYPE_LABEL, ""), spec.get("url") or "", params)
 
 

@@ -3,16 +3,24 @@
 import base64
 
 import pytest
+from document_shapes import SHAPES
 from hypothesis import given
 from hypothesis import strategies as st
 
+from resultsfw.controller.resolution_requests import trim_request
 from resultsfw.errors import InputError
 from resultsfw.tekton.api.kinds import STEP_ACTIONS, TASKRUNS, TASKS
 from resultsfw.tekton.api.models import is_url, validate_taskrun_document
 from resultsfw.tekton.resolution.content import document_of
 from resultsfw.tekton.resolution.outcomes import ResolutionFailed
 from resultsfw.tekton.resolution.references import Reference, reference_of
-from resultsfw.tekton.resolution.requests import Requester, build_request, content_of
+from resultsfw.tekton.resolution.requests import (
+    Requester,
+    build_request,
+    content_of,
+    is_answered,
+    ref_source_of,
+)
 from resultsfw.tekton.spec.expansion import Budget, Expansion, TooLargeError
 
 RUN = {"metadata": {"name": "r", "namespace": "n", "uid": "u"}}
@@ -62,6 +70,23 @@ def test_a_content_larger_than_an_object_is_refused():
     data = base64.b64encode(b"x" * 1_600_000).decode()
     with pytest.raises(ResolutionFailed, match="1600000 bytes, over the limit of 1572864"):
         content_of({"metadata": {"name": "a"}, "status": {"data": data}})
+
+
+@given(SHAPES, SHAPES, SHAPES)
+def test_a_request_of_any_shape_is_read_or_refused(spec, status, conditions):
+    """Whoever may write a status writes anything: Tekton's CRD checks no shapes."""
+    wanted = build_request(Reference(TASKS, "", "git", []), Requester(RUN, TASKRUNS, "r"))
+    forms = [spec, {"params": spec}], [status, {"conditions": conditions, "data": status, "refSource": spec}]
+    for its_spec in forms[0]:
+        for its_status in (*forms[1], {"conditions": [conditions, {"type": "Succeeded", "status": "True"}]}):
+            request = {**wanted, "spec": its_spec, "status": its_status}
+            trim_request(request)
+            try:
+                if is_answered(request, wanted):
+                    ref_source_of(request)
+                    document_of(content_of(request), TASKS)
+            except ResolutionFailed:
+                pass
 
 
 def test_only_the_first_document_is_read():
