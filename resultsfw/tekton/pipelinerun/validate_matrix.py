@@ -1,15 +1,16 @@
 """Validate the matrices of a Pipeline, and how their results are named, in Tekton's words."""
 
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import Any, Final
 
 from resultsfw.cluster import Object
 from resultsfw.tekton.pipelinerun.matrix import is_matrixed, matrix_params
 from resultsfw.tekton.pipelinerun.result_refs import result_refs
+from resultsfw.tekton.spec.variables import VARIABLE, texts_in
 
 __all__ = ["matrix_errors", "untexted_results"]
 
-_NOT_NAMING: Final = ("name", "runAfter", "retries", "timeout", "onError", "description")
+_NOT_NAMING: Final = ("name", "displayName", "runAfter", "retries", "timeout", "onError", "description")
 
 
 def matrix_errors(spec: Object) -> Iterator[str]:
@@ -24,8 +25,11 @@ def matrix_errors(spec: Object) -> Iterator[str]:
         return
     for section, listed in sections.items():
         for index, task in enumerate(listed):
-            texts = [value for key, value in task.items() if key not in _NOT_NAMING]
-            yield from _naming_errors(texts, f"{section}[{index}]", matrixed)
+            parts = [value for key, value in task.items() if key not in _NOT_NAMING]
+            yield from _naming_errors(parts, f"{section}[{index}]", matrixed)
+            for condition in task.get("when") or ():
+                if any(ref.task in matrixed for ref in result_refs(condition.get("input"))):
+                    yield f"invalid value: an array has its place in values: {section}[{index}].when.input"
     for index, result in enumerate(spec.get("results") or ()):
         yield from _naming_errors([result.get("value")], f"results[{index}].value", matrixed)
 
@@ -66,14 +70,20 @@ def _repeated(params: Sequence[Object], path: str) -> Iterator[str]:
         seen.add(name)
 
 
-def _naming_errors(texts: list[object], path: str, matrixed: set[str]) -> Iterator[str]:
-    """Yield results of a matrix that are named singly."""
-    for ref in result_refs(texts):
-        if ref.task in matrixed and not ref.whole:
-            yield (
-                f"A matrixed pipelineTask can only be consumed in aggregate using [*] notation, but is "
-                f"currently set to {ref.section}.{ref.task}.results.{ref.result}: {path}"
-            )
+def _naming_errors(parts: list[Any], path: str, matrixed: set[str]) -> Iterator[str]:
+    """Yield results of a matrix that are named singly, or in a text, where an array has no place."""
+    for text in texts_in(parts):
+        for ref in result_refs(text):
+            if ref.task not in matrixed:
+                continue
+            name = f"{ref.section}.{ref.task}.results.{ref.result}"
+            if not ref.whole:
+                yield (
+                    f"A matrixed pipelineTask can only be consumed in aggregate using [*] notation, but is "
+                    f"currently set to {name}: {path}"
+                )
+            elif VARIABLE.fullmatch(text) is None:
+                yield f"invalid value: {name}[*] is an array, and must be all of a text: {path}"
 
 
 def _type_of(result: Object) -> str:

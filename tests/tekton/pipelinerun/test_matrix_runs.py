@@ -240,6 +240,17 @@ REFUSED = [
         "can only be consumed in aggregate using [*] notation, but is currently set to tasks.m.results.r",
     ),
     (
+        [task("m", matrix=matrix("a")), task("u", params=param("x $(tasks.m.results.r[*])"))],
+        "tasks.m.results.r[*] is an array, and must be all of a text: tasks[1]",
+    ),
+    (
+        [
+            task("m", matrix=matrix("a")),
+            pipeline_task("u", when=[{"input": ALL, "operator": "in", "values": ["a"]}]),
+        ],
+        "an array has its place in values: tasks[1].when.input",
+    ),
+    (
         [task("m", matrix=matrix("a"), params=param("b"))],
         "expected exactly one, got both: tasks[0].matrix[v], tasks[0].params[v]",
     ),
