@@ -126,9 +126,9 @@ def build_process_spec(
     if command[0] not in (*_ENTRYPOINTS, _SIDECAR, _WORKING_DIR_INIT):
         # The script of a Sidecar: no entrypoint rewrites its paths.
         scripts = str(folder.tekton / "scripts")
-        has_ash = command_runner.find("ash", env.get("PATH", os.defpath)) is not None
+        ash = command_runner.shell_for_ash(env.get("PATH", os.defpath))
         file = rewriter.rewrite(command[0])
-        command[0] = paths.localized(file, scripts, str(own), rewriter, has_ash=has_ash)
+        command[0] = paths.localized(file, scripts, str(own), rewriter, ash=ash)
     spec = _resolved([command[0], *words], env, cwd)
     pairs = folder.read_only(container["name"])
     return _with_read_only(spec, pairs) if pairs else spec

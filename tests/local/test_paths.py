@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from resultsfw.local.step.command_runner import shell_for_ash
 from resultsfw.local.step.paths import Paths, decode, encode, localized
 
 RULES = {
@@ -77,13 +78,21 @@ def test_rules_are_read_back_from_the_environment():
     ("shebang", "shell"),
     [("#!/usr/bin/env ash", "#!/bin/sh"), ("#!/bin/ash -e", "#!/bin/sh -e"), ("#!/bin/bash", "#!/bin/bash")],
 )
-def test_a_script_for_ash_is_run_by_sh_where_there_is_no_ash(tmp_path, shebang, shell):
+def test_a_script_for_ash_is_run_by_another_shell_where_there_is_no_ash(tmp_path, shebang, shell):
     """Images of Alpine have ash; 17 of Tekton's own examples ask for it."""
     script = tmp_path / "script"
     script.write_text(f"{shebang}\necho '#!/bin/ash '\n")
     rules = Paths({"/workspace": "/w"})
     scratch = tmp_path / "scratch"
     scratch.mkdir()
-    for has_ash, first in ((False, shell), (True, shebang)):
-        copy = localized(str(script), str(tmp_path), str(scratch), rules, has_ash=has_ash)
+    for ash, first in (("/bin/sh", shell), ("", shebang)):
+        copy = localized(str(script), str(tmp_path), str(scratch), rules, ash=ash)
         assert Path(copy).read_text() == f"{first}\necho '#!/bin/ash '\n"
+
+
+def test_the_shell_for_ash_is_ash_itself_or_bash_or_sh(tmp_path):
+    search = str(tmp_path)
+    assert shell_for_ash(search) == "/bin/sh"
+    for name, shell in (("bash", f"{tmp_path}/bash"), ("ash", "")):
+        (tmp_path / name).touch(mode=0o755)
+        assert shell_for_ash(search) == shell

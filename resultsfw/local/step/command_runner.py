@@ -174,6 +174,16 @@ def find(name: str, search: str) -> str | None:
     return None
 
 
+def shell_for_ash(search: str) -> str:
+    """Return the shell that runs scripts for ``ash``; empty where there is ``ash`` itself.
+
+    bash, like ash, takes ``[[`` and ``==``, which other shells do not.
+    """
+    if find("ash", search):
+        return ""
+    return find("bash", search) or "/bin/sh"
+
+
 def missing_interpreter(file: str, search: str) -> str | None:
     """Return a sentence if the interpreter of a script is not installed, else ``None``."""
     try:

@@ -193,8 +193,8 @@ class Entrypointer:
         scripts = f"{self.tekton}/scripts"
         file = command[0]
         if self.scratch:
-            has_ash = command_runner.find("ash", self.environment.get("PATH", "")) is not None
-            file = localized(file, scripts, self.scratch, self.paths, has_ash=has_ash)
+            ash = command_runner.shell_for_ash(self.environment.get("PATH", ""))
+            file = localized(file, scripts, self.scratch, self.paths, ash=ash)
         if len(command) == 1 and command[0].startswith(f"{scripts}/"):  # Tekton's rule
             file = artifacts.replaced_script(file, f"{self.tekton}/steps", self.scratch or scripts)
         return command_runner.run(

@@ -63,10 +63,10 @@ def decode(text: str) -> dict[str, str]:
 
 
 _ASH = re.compile(r"\A#!\s*(?:/usr)?/bin/(?:env\s+)?ash(?=\s)")
-"""The shell of Alpine's images. Other machines have it as ``sh``, or a ``sh`` that takes its scripts."""
+"""The shell of Alpine's images."""
 
 
-def localized(file: str, scripts: str, scratch: str, paths: Paths, *, has_ash: bool = True) -> str:
+def localized(file: str, scripts: str, scratch: str, paths: Paths, *, ash: str = "") -> str:
     """Copy a Task's script with its paths replaced and return the copy; return any other file unchanged.
 
     Args:
@@ -74,7 +74,7 @@ def localized(file: str, scripts: str, scratch: str, paths: Paths, *, has_ash: b
         scripts: The folder of the Task's scripts.
         scratch: Folder for the copy.
         paths: The paths to replace.
-        has_ash: This machine has ``ash``; where it has not, ``sh`` runs its scripts.
+        ash: The shell that runs scripts for ``ash``; empty where this machine has ``ash``.
     """
     if not (paths.rules and file.startswith(f"{scripts}/")):
         return file
@@ -85,6 +85,6 @@ def localized(file: str, scripts: str, scratch: str, paths: Paths, *, has_ash: b
         return file  # starting it reports the error
     local = f"{scratch}/{os.path.basename(file)}"  # noqa: PTH119 - pathlib costs 10 ms
     with open(local, "w", encoding="utf-8", errors="surrogateescape", newline="") as copy:  # noqa: PTH123
-        copy.write(paths.rewrite(text if has_ash else _ASH.sub("#!/bin/sh", text, count=1)))
+        copy.write(paths.rewrite(_ASH.sub(f"#!{ash}", text, count=1) if ash else text))
         os.fchmod(copy.fileno(), 0o755)
     return local
