@@ -1,9 +1,11 @@
 """Report each change of a run's Succeeded condition to Events, metrics and the log exactly once."""
 
+import threading
 from collections.abc import Callable
 from typing import Final
 
 from resultsfw.cluster import Object
+from resultsfw.kube.store import is_newer
 from resultsfw.tekton.api.conditions import succeeded
 
 __all__ = ["ConditionObserver", "OnChange"]
@@ -20,7 +22,8 @@ class ConditionObserver:
     The condition before a write is the condition read or written at the resource version that the write
     requires. So of two writers, or of two tries, exactly one reports the change.
 
-    Safe for threads as long as one run is reconciled by one thread at a time.
+    Safe for threads as long as one run is written by one thread at a time: another may read it meanwhile,
+    from a cache that lags behind, as a PipelineRun reads its children.
 
     Args:
         on_change: Called for every change.
@@ -29,6 +32,7 @@ class ConditionObserver:
     def __init__(self, *on_change: OnChange) -> None:
         self._on_change = on_change
         self._known: dict[tuple[str, str], tuple[str, Object]] = {}
+        self._lock = threading.Lock()
 
     def on_read(self, run: Object) -> None:
         """Note a run that was read."""
@@ -53,5 +57,11 @@ class ConditionObserver:
 
     def _note(self, run: Object, condition: Object) -> None:
         metadata = run["metadata"]
-        version = str(metadata.get("resourceVersion", ""))
-        self._known[metadata.get("namespace") or "", metadata["name"]] = version, condition
+        key, version = (
+            (metadata.get("namespace") or "", metadata["name"]),
+            str(metadata.get("resourceVersion", "")),
+        )
+        with self._lock:
+            known = self._known.get(key)
+            if known is None or is_newer(known[0], version) is not True:
+                self._known[key] = version, condition

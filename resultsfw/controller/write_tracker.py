@@ -1,8 +1,10 @@
 """Remember which versions of a run this controller wrote itself: they need no reconciliation."""
 
+import threading
 from typing import Final, NamedTuple
 
 from resultsfw.cluster import Object
+from resultsfw.kube.store import is_newer
 
 __all__ = ["WriteTracker"]
 
@@ -30,30 +32,34 @@ class WriteTracker:
     A write counts as own only if it was conditional on the version before it: over anything else somebody
     may have written what this controller has not seen, such as a cancellation.
 
-    Safe for threads as long as one run is reconciled by one thread at a time.
+    Safe for threads as long as one run is reconciled by one thread at a time: another may read it meanwhile,
+    from a cache that lags behind, and cancel it, as a PipelineRun does with its children.
     """
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, str], _Versions] = {}
+        self._lock = threading.Lock()
 
     def on_read(self, run: Object) -> None:
         """Note a run that was read."""
-        key = _key(run)
-        old = self._known.get(key)
-        self._known[key] = _Versions(_version(run), complete=True, own=old.own if old else ())
+        key, version = _key(run), _version(run)
+        with self._lock:
+            old = self._known.get(key)
+            if old is None or is_newer(old.latest, version) is not True:
+                self._known[key] = _Versions(version, complete=True, own=old.own if old else ())
 
     def on_patch(self, patch: Object, written: Object, subresource: str) -> None:  # noqa: ARG002 - the protocol
         """Note a run that was patched, and the patch."""
-        key = _key(written)
-        old = self._known.get(key)
-        complete = (
-            old is not None
-            and old.complete
-            and (patch.get("metadata") or {}).get("resourceVersion") == old.latest
-        )
-        version = _version(written)
-        own = (*old.own, version)[-_OWN:] if old is not None and complete else ()
-        self._known[key] = _Versions(version, complete=complete, own=own)
+        key, version = _key(written), _version(written)
+        with self._lock:
+            old = self._known.get(key)
+            complete = (
+                old is not None
+                and old.complete
+                and (patch.get("metadata") or {}).get("resourceVersion") == old.latest
+            )
+            own = (*old.own, version)[-_OWN:] if old is not None and complete else ()
+            self._known[key] = _Versions(version, complete=complete, own=own)
 
     def is_own(self, namespace: str, name: str, version: str) -> bool:
         """Return whether this controller wrote that version of a run, over nothing unseen."""

@@ -117,3 +117,15 @@ def test_a_replica_that_is_not_the_leader_writes_nothing(writers):
     with pytest.raises(UnavailableError):
         writers.cluster.delete(TASKRUNS, "runs", "r")
     assert writers.cluster.get(TASKRUNS, "runs", "r")
+
+
+def test_a_late_read_by_another_reconciliation_changes_nothing(writers):
+    """A PipelineRun reads its child from a cache that lags behind, while the child is reconciled."""
+    before = writers.cluster.get(TASKRUNS, "runs", "r")
+    version = writers.reconcile(writers.cluster, "Unknown")
+    writers.told.clear()
+    for observer in (writers.cluster.writes, writers.cluster.conditions):
+        observer.on_read(before)
+    run = writers.write(writers.cluster, "Unknown", "Unknown0", resourceVersion=version)
+    assert writers.cluster.is_own("runs", "r", run["metadata"]["resourceVersion"])
+    assert writers.told == []
