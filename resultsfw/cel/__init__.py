@@ -14,6 +14,8 @@ MOST_CHARACTERS = 100_000
 """Of an expression with all values in it: cel-go's own limit."""
 
 _KEPT = 1024
+_LONGEST_KEPT = 4096
+"""Characters of an expression whose value is kept: all that are kept have 4 MB."""
 
 
 def evaluate(expression: str) -> bool:
@@ -27,15 +29,20 @@ def evaluate(expression: str) -> bool:
         raise CelError(
             f"expression code point size exceeds limit: size: {len(expression)}, limit {MOST_CHARACTERS}"
         )
-    outcome = _outcome(expression)
+    outcome = _kept(expression) if len(expression) <= _LONGEST_KEPT else _outcome(expression)
     if isinstance(outcome, CelError):
         raise CelError(outcome.message)
     return outcome
 
 
 @lru_cache(maxsize=_KEPT)
+def _kept(expression: str) -> bool | CelError:
+    """Return the value or the error of an expression, and keep it: a run is reconciled many times."""
+    return _outcome(expression)
+
+
 def _outcome(expression: str) -> bool | CelError:
-    """Return the value or the error of an expression: a run is reconciled many times."""
+    """Return the value or the error of an expression."""
     try:
         from resultsfw.cel.evaluation import evaluate_checked  # noqa: PLC0415 - an expensive import, used by few
     except ImportError as error:

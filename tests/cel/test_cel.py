@@ -174,7 +174,7 @@ def test_the_library_is_imported_when_an_expression_is_met():
 def test_without_the_library_the_message_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "celpy", None)
     monkeypatch.delitem(sys.modules, "resultsfw.cel.evaluation", raising=False)
-    cel._outcome.cache_clear()
+    cel._kept.cache_clear()
     with pytest.raises(CelError, match=r"pip install 'resultsfw\[cel\]'"):
         evaluate("true")
-    cel._outcome.cache_clear()
+    cel._kept.cache_clear()

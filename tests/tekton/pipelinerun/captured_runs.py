@@ -10,6 +10,7 @@ from resultsfw.errors import NotFoundError
 from resultsfw.local.store import Store
 from resultsfw.tekton.api.conditions import is_done
 from resultsfw.tekton.api.kinds import PIPELINERUNS, PIPELINES
+from resultsfw.tekton.api.policies import policies_of
 from resultsfw.tekton.pipelinerun.children import kind_of_reference
 from resultsfw.tekton.pipelinerun.reconciler import PipelineReconciler
 
@@ -64,7 +65,10 @@ class CapturedRun:
         self.store = Store()
         self.now = datetime(2026, 1, 1, tzinfo=UTC)
         self.reconciler = PipelineReconciler(
-            ResultsManager.from_flags({}), self.store, clock=lambda: self.now
+            ResultsManager.from_flags({}),
+            self.store,
+            clock=lambda: self.now,
+            policies=policies_of(capture["flags"], {}),
         )
         self.name = capture["name"]
         self.theirs = {child["metadata"]["name"]: child for child in capture["tekton_taskruns"]}
