@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from resultsfw.cli.admission import admit
-from resultsfw.cli.host_paths import HOST_PATH, host_path_in
 from resultsfw.cli.inputs import Document
 from resultsfw.cluster import Object
 from resultsfw.errors import InputError
+from resultsfw.local.host_paths import HOST_PATH, host_path_in
 from resultsfw.local.resolvers import refusal_of
 from resultsfw.tekton.api.models import (
     validate_step_action_document,

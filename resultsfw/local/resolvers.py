@@ -15,8 +15,10 @@ from datetime import UTC, datetime
 from typing import Final
 
 from resultsfw.cluster import Cluster, Kind, Object
+from resultsfw.documents import DocumentError, read_first
 from resultsfw.errors import ClusterError, NotFoundError, ResultsError
 from resultsfw.local.fetching import Fetched, FetchError, Git, fetch_http
+from resultsfw.local.host_paths import HOST_PATH, host_path_in
 from resultsfw.tekton.api.conditions import condition
 from resultsfw.tekton.api.kinds import PIPELINES, RESOLUTION_REQUESTS, STEP_ACTIONS, TASKS
 from resultsfw.tekton.resolution.requests import TYPE_LABEL
@@ -134,7 +136,9 @@ class Resolvers:
             raise FetchError("its params must be texts")
         if url := request["spec"].get("url"):
             texts.setdefault("url", url)
-        return self._fetch[resolver](texts)
+        found = self._fetch[resolver](texts)
+        _refuse_host_path(found.content)
+        return found
 
     def _read(self, params: Mapping[str, str]) -> Fetched:
         """Return an object of the store, as the resolver ``cluster`` does.
@@ -156,3 +160,18 @@ class Resolvers:
         uid = found["metadata"].get("uid", "")
         uri = f"/apis/{_KINDS[kind].api_version}/namespaces/{namespace}/{kind}/{name}@{uid}"
         return Fetched(content, {"uri": uri, "digest": {"sha256": digest}})
+
+
+def _refuse_host_path(content: bytes) -> None:
+    """Raise for a document with a volume of this machine, as for one of the files.
+
+    A document that is not read here is not read by the run that wants it, either.
+
+    Raises:
+        FetchError: It has one.
+    """
+    field = ""
+    with contextlib.suppress(DocumentError, UnicodeDecodeError, AttributeError, KeyError, TypeError):
+        field = host_path_in(read_first(content.decode("utf-8")))
+    if field:
+        raise FetchError(f"{field} {HOST_PATH}")

@@ -28,12 +28,18 @@ spec:
   - {name: say, image: busybox, script: "printf 'hello %s' '$(params.who)' > $(results.text.path)"}
 """
 
+HOST = "{name: v, hostPath: {path: /}}"
+
 
 @pytest.fixture
 def site():
     """A URL below which a few files are served."""
     answers = {
         "/task.yaml": (200, TASK.encode()),
+        "/host.yaml": (
+            200,
+            TASK.replace("spec:", "spec:\n  volumes: [{name: v, hostPath: {path: /}}]").encode(),
+        ),
         "/large": (200, b"x" * 1_600_000),
         "/file": (302, b"file:///etc/passwd"),
         "/moved": (302, b"/task.yaml"),
@@ -205,6 +211,12 @@ def test_a_request_that_is_not_answered_says_why(resolver, params, why):
     verdict = succeeded({"status": answered(resolver, params, allowed=["git"])})
     assert verdict["status"] == "False"
     assert why in verdict["message"]
+
+
+def test_what_was_fetched_mounts_no_folder_of_this_machine(site):
+    verdict = succeeded({"status": answered("http", {"url": f"{site}/host.yaml"}, allowed=["http"])})
+    assert verdict["status"] == "False"
+    assert "spec.volumes[0].hostPath is refused" in verdict["message"]
 
 
 @pytest.mark.slow
