@@ -17,7 +17,9 @@ from resultsfw.cli.advice import Advice, without_hints
 from resultsfw.cluster import Object
 from resultsfw.documents import means_itself
 from resultsfw.errors import CorruptError
+from resultsfw.provenance import KINDS
 from resultsfw.references import read_reference, read_reference_list
+from resultsfw.status import ALL_DONE
 from resultsfw.types import CollectionOutcome, Reference
 
 __all__ = [
@@ -41,6 +43,9 @@ WIDTH: Final = 100
 """Greatest width of the output in columns, and the width where no terminal says its own."""
 
 INDENT: Final = "  "
+
+_ARTIFACTS: Final = 20
+"""Artifacts that are listed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,8 +193,24 @@ def print_taskrun(
             out.print(text, soft_wrap=True)
     elif verdict.succeeded:
         print_text(out, "it declares no results")
+    for text_line in _artifact_lines((taskrun.get("status") or {}).get("artifacts") or {}):
+        print_text(out, text_line, hanging=INDENT)
+    if verdict.succeeded and (more := verdict.message.partition(f"{ALL_DONE}; ")[2]):
+        print_text(out, more)
     if not verdict.succeeded and verdict.message:
         print_text(out, without_hints(taskrun, collected))
+
+
+def _artifact_lines(artifacts: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a line for each of the first artifacts in a status: its name and its first value."""
+    found = [(kind, artifact) for kind in KINDS for artifact in artifacts.get(kind) or ()]
+    for kind, artifact in found[:_ARTIFACTS]:
+        values = artifact.get("values") or [{}]
+        first = values[0].get("uri") or as_json(values[0].get("digest") or "no value").strip()
+        more = f" and {len(values) - 1} more" if len(values) > 1 else ""
+        yield f"{kind[:-1]} artifact {shortened(artifact.get('name', ''), 60)}: {shortened(first, 200)}{more}"
+    if len(found) > _ARTIFACTS:
+        yield f"and {len(found) - _ARTIFACTS} more artifacts"
 
 
 def print_advice(out: Console, advice: Sequence[Advice]) -> None:

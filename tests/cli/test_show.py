@@ -126,3 +126,18 @@ def test_multi_line_text_is_a_yaml_block():
     assert show.as_yaml({"script": "a\n  b\n"}) == "script: |\n  a\n    b\n"
     same = ["x"]
     assert "&" not in show.as_yaml({"a": same, "b": same})
+
+
+def test_artifacts_and_what_was_left_out_of_them_are_shown():
+    artifacts = {
+        "inputs": [{"name": "source", "values": [{"uri": "pkg:git/a@1"}, {"uri": "pkg:git/b@1"}]}],
+        "outputs": [{"values": [{"digest": {"sha256": "2b"}}]}, {"name": "n\x1b[31m"}]
+        + [{"name": "more"}] * 20,
+    }
+    message = 'All Steps have completed executing; artifacts of Step "s": left out'
+    lines = printed(ended([], artifacts=artifacts, message=message), width=80)
+    assert "  input artifact source: pkg:git/a@1 and 1 more" in lines
+    assert any("2b" in line for line in lines)
+    assert not any("\x1b" in line for line in lines)
+    assert lines[-2:] == ["  and 3 more artifacts", '  artifacts of Step "s": left out']
+    assert sum("artifact " in line for line in lines) == 20
