@@ -9,7 +9,17 @@ from around import STAMP, Keeper, Mine, around
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resultsfw import ExtractedResult, Problem, ProblemCode, Reference, ResultSpec, Run, Step, TransportUsage
+from resultsfw import (
+    ARTIFACTS,
+    ExtractedResult,
+    Problem,
+    ProblemCode,
+    Reference,
+    ResultSpec,
+    Run,
+    Step,
+    TransportUsage,
+)
 from resultsfw.errors import BackendError, FlagError, NotFoundError, UnavailableError
 from resultsfw.extensions import load_extensions
 from resultsfw_extensions.redact import Redact, RedactConfig
@@ -220,3 +230,23 @@ def test_an_object_without_matches_is_the_same_object(value):
     text = json.dumps(value)
     run = Run(namespace="n", name="r", uid="u", results=(ResultSpec(name="map", type="object"),))
     assert values(collect(Mine(found("map", text)), run=run)) == {"map": value}
+
+
+@pytest.mark.parametrize("escaped", [SECRET, SECRET.replace("A", "\\u0041")])
+def test_strings_of_artifacts_are_replaced_however_they_are_escaped(escaped, caplog):
+    document = (
+        f'{{"outputs": [{{"name": "i-{escaped}", "values": [{{"uri": "{escaped}"}}]}}], "more": [[1]]}}'
+    )
+    collected = collect(Mine(found(ARTIFACTS, document, "s"), found(ARTIFACTS, f"{{bad {SECRET}")))
+    value = {"uri": "[redacted:aws]"}
+    assert collected.artifacts == {"s": {"outputs": [{"name": "i-[redacted:aws]", "values": [value]}]}}
+    assert collected.warnings[0].startswith("provenance of the Task's artifacts: left out")
+    assert SECRET not in caplog.text + repr(collected)
+
+
+def test_artifacts_with_two_keys_that_become_the_same_are_withheld():
+    digests = {SECRET: "1", SECRET.replace("7", "8"): "2"}
+    document = json.dumps({"inputs": [{"values": [{"digest": digests}]}]})
+    collected = collect(Mine(found(ARTIFACTS, document, "s")))
+    assert [problem.code for problem in collected.problems] == [ProblemCode.WITHHELD]
+    assert collected.artifacts == {}
