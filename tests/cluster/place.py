@@ -49,6 +49,7 @@ class Place:
         """A controller; with its own sidecar image unless the flags name one."""
         images = {"entrypoint": self.options.entrypoint_image, "shell": self.options.shell_image}
         images["nop"] = self.options.nop_image
+        images["workingdirinit"] = os.environ.get("RESULTSFW_WORKINGDIRINIT_IMAGE", "tekton/workingdirinit:1")
         if sidecar and (image := os.environ.get("RESULTSFW_SIDECAR_IMAGE")):
             images["sidecar"] = image
         command = [*CONTROLLER, "--kubeconfig", os.environ["RESULTSFW_KUBECONFIG"]]
