@@ -18,6 +18,7 @@ from resultsfw.tekton.api.models import (
     validate_taskrun_document,
 )
 from resultsfw.tekton.api.unknown import unknown_fields
+from resultsfw.tekton.pipelinerun.children import is_custom
 from resultsfw.tekton.pipelinerun.models import validate_pipeline_document, validate_pipelinerun_document
 from resultsfw.tekton.pipelinerun.validate_pipeline import SECTIONS
 
@@ -179,12 +180,21 @@ def _references(obj: Object) -> Iterator[tuple[str, str, Object]]:
             if obj["kind"] == "Pipeline"
             else (spec.get("pipelineSpec") or {}, "spec.pipelineSpec")
         )
-        for section in SECTIONS:
-            for index, task in enumerate(inner.get(section) or ()):
-                at = f"{path}.{section}[{index}]"
-                if task.get("taskRef") is not None:
-                    yield "Task", f"{at}.taskRef", task["taskRef"]
-                yield from _step_references(task.get("taskSpec") or {}, f"{at}.taskSpec")
+        yield from _pipeline_references(inner, path)
+
+
+def _pipeline_references(pipeline_spec: Object, path: str) -> Iterator[tuple[str, str, Object]]:
+    """Yield the references of a Pipeline's Tasks, and of Pipelines in it. A custom task refers to nothing."""
+    for section in SECTIONS:
+        for index, task in enumerate(pipeline_spec.get(section) or ()):
+            at = f"{path}.{section}[{index}]"
+            if is_custom(task):
+                continue
+            for kind, field in (("Task", "taskRef"), ("Pipeline", "pipelineRef")):
+                if task.get(field) is not None:
+                    yield kind, f"{at}.{field}", task[field]
+            yield from _step_references(task.get("taskSpec") or {}, f"{at}.taskSpec")
+            yield from _pipeline_references(task.get("pipelineSpec") or {}, f"{at}.pipelineSpec")
 
 
 def _step_references(task_spec: Object, path: str) -> Iterator[tuple[str, str, Object]]:

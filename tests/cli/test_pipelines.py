@@ -127,3 +127,33 @@ def test_a_matrix_runs_and_each_combination_is_named(cli, write, tmp_path):
     drawn = "".join(ET.fromstring(picture.read_text()).itertext())  # noqa: S314 - our own
     assert "build \u00d7 3" in drawn
     assert "image: 13 bytes" in drawn
+
+
+def a_pipelinerun(*tasks):
+    run = {"apiVersion": "tekton.dev/v1", "kind": "PipelineRun", "metadata": {"name": "p"}}
+    return yaml.safe_dump({**run, "spec": {"pipelineSpec": {"tasks": list(tasks)}}})
+
+
+def test_a_child_pipelinerun_is_printed_below_its_run(cli, write):
+    steps = [{"name": "s", "image": "i", "script": "exit 3"}]
+    nested = {"name": "n", "pipelineSpec": {"tasks": [{"name": "t", "taskSpec": {"steps": steps}}]}}
+    ran = cli("run", write("p.yaml", a_pipelinerun(nested)))
+    assert ran.status == 1
+    heads = [line for line in ran.out.splitlines() if line.startswith("p")]
+    assert heads == ["p failed", "p-n failed", "p-n-t failed StepFailed"]
+
+
+def test_a_custom_task_is_refused_by_name(cli, write):
+    custom = {"name": "c", "taskRef": {"apiVersion": "example.dev/v1", "kind": "Wait"}}
+    ran = cli("run", write("p.yaml", a_pipelinerun(custom)))
+    assert ran.status == 1
+    assert 'Pipeline Task "c" is a custom task (example.dev/v1, Wait)' in " ".join(ran.out.split())
+
+
+def test_a_pipeline_within_a_pipeline_that_is_not_there_is_named_with_its_path(cli, write):
+    nested = {"name": "n", "pipelineSpec": {"tasks": [{"name": "t", "pipelineRef": {"name": "nowhere"}}]}}
+    ran = cli("run", write("p.yaml", a_pipelinerun(nested)))
+    assert ran.status == 2
+    assert (
+        'spec.pipelineSpec.tasks[0].pipelineSpec.tasks[0].pipelineRef.name: no Pipeline "nowhere"' in ran.err
+    )
