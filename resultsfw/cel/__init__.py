@@ -13,6 +13,9 @@ __all__ = ["MOST_CHARACTERS", "CelError", "evaluate"]
 MOST_CHARACTERS = 100_000
 """Of an expression with all values in it: cel-go's own limit."""
 
+_SHOWN = 1000
+"""Characters of a message, which names types and texts of the expression."""
+
 _KEPT = 1024
 _LONGEST_KEPT = 4096
 """Characters of an expression whose value is kept: all that are kept have 4 MB."""
@@ -55,4 +58,4 @@ def _outcome(expression: str) -> bool | CelError:
     try:
         return evaluate_checked(expression)
     except CelError as error:
-        return error
+        return CelError(error.message[:_SHOWN])
