@@ -10,6 +10,8 @@ from resultsfw.cluster import Cluster, Object
 from resultsfw.local.claims import claim_folder
 from resultsfw.local.mount_errors import MountError, safe_path
 from resultsfw.local.volume_content import FieldFile, fill, sources, write_fields
+from resultsfw.pods import RESULTS_SIDECAR
+from resultsfw.tekton.api.kinds import is_sidecar, is_step
 
 __all__ = ["MountError", "PodFolder", "containers"]
 
@@ -17,6 +19,9 @@ _TEKTON: Final = "/tekton"
 _OF_TEKTON: Final = ("/tekton", "/workspace")
 _OURS: Final = "/resultsfw"
 """Folder in which pods without Tekton's entrypoint write results."""
+
+_NOT_ISOLATED: Final = (f"{_TEKTON}/", f"{_OURS}/")
+"""Paths of Tekton and of the results sidecar, whose mounts are shared and can be written."""
 
 _OUTSIDE: Final = ("hostPath", "persistentVolumeClaim")
 """Volumes that are there before and after the pod."""
@@ -188,8 +193,12 @@ def _planned_mounts(pod: Object) -> Iterator[_Mount]:
         MountError: A mount names no volume of the pod, or has an impossible path.
     """
     volumes = {volume["name"]: volume for volume in pod["spec"].get("volumes") or ()}
+    users = {container["name"] for container in containers(pod) if _is_users_own(container["name"])}
     for path, mounts in sorted(_mounts(pod).items(), key=lambda item: (item[0].count("/"), item[0])):
         shared = _volume_and_subpath(mounts[0][1])
+        # What a Step or Sidecar does not mount, it must not see: an isolated workspace, for one.
+        is_tektons = path in _OF_TEKTON or path.startswith(_NOT_ISOLATED)
+        is_isolated = not is_tektons and not users <= {name for name, _ in mounts}
         for container, mount in mounts:
             name, within = _volume_and_subpath(mount)
             if name not in volumes:
@@ -200,10 +209,8 @@ def _planned_mounts(pod: Object) -> Iterator[_Mount]:
                 volumes[name],
                 within,
                 # Only containers that mount a token may find it, so its folder is never shared.
-                is_shared=(name, within) == shared and not _has_token(volumes[name]),
-                # Those of Tekton and of the results sidecar are left as they are.
-                is_read_only=bool(mount.get("readOnly"))
-                and not path.startswith((f"{_TEKTON}/", f"{_OURS}/")),
+                is_shared=(name, within) == shared and not is_isolated and not _has_token(volumes[name]),
+                is_read_only=bool(mount.get("readOnly")) and not path.startswith(_NOT_ISOLATED),
             )
 
 
@@ -217,6 +224,11 @@ def _mounts(pod: Object) -> Mapping[str, list[tuple[str, Object]]]:
                 raise MountError(f'container "{container["name"]}" mounts a volume at "{mount["mountPath"]}"')
             by_path.setdefault(path, []).append((container["name"], mount))
     return by_path
+
+
+def _is_users_own(container: str) -> bool:
+    """Return whether a container is a Step, or a Sidecar of the Task."""
+    return container != RESULTS_SIDECAR and (is_step(container) or is_sidecar(container))
 
 
 def _volume_and_subpath(mount: Object) -> tuple[str, str]:

@@ -66,6 +66,26 @@ def test_a_volume_mounted_below_a_claim_leaves_nothing_in_the_claim(tmp_path):
     assert list((tmp_path / "claims/default/cache").iterdir()) == []
 
 
+def test_a_step_does_not_see_what_only_others_mount(tmp_path):
+    mount = {"name": "v", "mountPath": "/workspace/signals"}
+    named = ("step-a", "step-b", "sidecar-c", "sidecar-tekton-log-results")
+    pod = pod_of({"emptyDir": {}})
+    pod["spec"]["containers"] = [
+        {"name": name, "volumeMounts": [mount] if name in {"step-a", "sidecar-c"} else []} for name in named
+    ]
+    folder = make(tmp_path, pod)
+    seen = {name: folder.rules({"name": name}).get("/workspace/signals") for name in named}
+    (Path(seen["step-a"]) / "file").touch()
+    assert (Path(seen["sidecar-c"]) / "file").exists()
+    assert seen["step-b"] is None
+    common = Path(folder.rules({"name": "step-b"})["/workspace"])
+    assert not (common / "signals").exists()
+    for container in pod["spec"]["containers"][:3]:
+        container["volumeMounts"] = [mount]
+    folder = make(tmp_path, pod, name="again")  # all of the Task's mount it: one folder for all
+    assert len({folder.rules({"name": name})["/workspace/signals"] for name in named[:3]}) == 1
+
+
 @pytest.mark.parametrize("path", ["../x", "/etc", "a/../../x", "a\0b"])
 def test_a_sub_path_that_leads_out_of_the_claim_is_refused(tmp_path, path):
     with pytest.raises(MountError, match="relative path"):
