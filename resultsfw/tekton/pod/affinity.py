@@ -6,7 +6,7 @@ from resultsfw import jsons
 from resultsfw.cluster import Object
 from resultsfw.tekton.api.kinds import ASSISTANT_ANNOTATION
 
-__all__ = ["with_affinity_assistant"]
+__all__ = ["affinity_events", "with_affinity_assistant"]
 
 _REQUIRED: Final = "requiredDuringSchedulingIgnoredDuringExecution"
 
@@ -28,3 +28,18 @@ def with_affinity_assistant(taskrun: Object, affinity: Object | None) -> Object 
     given: Object = jsons.copy(affinity or {})
     beside: Object = given.get("podAffinity") or {}
     return {**given, "podAffinity": {**beside, _REQUIRED: [*(beside.get(_REQUIRED) or ()), term]}}
+
+
+def affinity_events(taskrun: Object, pod: Object) -> tuple[tuple[str, str], ...]:
+    """Return the Event (reason, message) of a pod whose template has an affinity beside its assistant's."""
+    template = (taskrun.get("spec") or {}).get("podTemplate") or {}
+    annotations = taskrun["metadata"].get("annotations") or {}
+    if not (annotations.get(ASSISTANT_ANNOTATION) and template.get("affinity")):
+        return ()
+    name = pod["metadata"]["name"]
+    return (
+        (
+            "PodAffinityOverwrite",
+            f'Pod template affinity is overwritten by affinity assistant for pod "{name}"',
+        ),
+    )

@@ -22,6 +22,7 @@ from resultsfw.tekton.api.kinds import TASKRUNS
 from resultsfw.tekton.api.owners import owns
 from resultsfw.tekton.api.policies import Policies
 from resultsfw.tekton.api.refusals import RefusedRun, pod_refused
+from resultsfw.tekton.pod.affinity import affinity_events
 from resultsfw.tekton.pod.builder import PodOptions, build_pod_and_maps
 from resultsfw.tekton.pod.container_resources import with_container_resources
 from resultsfw.tekton.pod.containers import PARAMS_MOUNT
@@ -199,7 +200,8 @@ class PodCreator:
         pod = self._core.prepare_pod(run, pod, cluster=self._cluster, annotations=annotations)
         pod = with_container_resources(pod, self._options.container_resources)
         metadata = required_metadata(self._core, taskrun, pod)
-        return _Prepared(config_maps, pod, metadata, whole, account.events)
+        events = (*account.events, *affinity_events(taskrun, pod))
+        return _Prepared(config_maps, pod, metadata, whole, events)
 
     def _read_credentials(self, taskrun: Object, account: str) -> AccountCredentials:
         """Return the credentials that Steps get of the run's service account."""

@@ -20,7 +20,7 @@ from resultsfw.tekton.pipelinerun.assistants import (
     remove_assistants,
 )
 from resultsfw.tekton.pipelinerun.task_workspaces import assistant_annotation, task_workspaces
-from resultsfw.tekton.pod.affinity import with_affinity_assistant
+from resultsfw.tekton.pod.affinity import affinity_events, with_affinity_assistant
 from resultsfw.tekton.spec.coscheduling import Coscheduling, assistant_template_of, mode_of
 from resultsfw.tekton.taskrun.settings import settings_of
 
@@ -87,6 +87,17 @@ def test_a_runs_own_affinity_stays_and_gets_nothing_of_its_assistants():
     assert len(placed["podAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]) == 2
     assert placed["podAntiAffinity"] == own["podAntiAffinity"]
     assert json.dumps(run) == before
+
+
+def test_a_template_with_an_affinity_of_its_own_is_reported_as_tekton_does():
+    pod = {"metadata": {"name": "p"}}
+    spec = {"podTemplate": {"affinity": {"podAffinity": {}}}}
+    placed = {"metadata": {"annotations": {ASSISTANT_ANNOTATION: "x"}}, "spec": spec}
+    ((reason, message),) = affinity_events(placed, pod)
+    assert reason == "PodAffinityOverwrite"
+    assert message == 'Pod template affinity is overwritten by affinity assistant for pod "p"'
+    assert affinity_events({"metadata": {}, "spec": spec}, pod) == ()
+    assert affinity_events({**placed, "spec": {}}, pod) == ()
 
 
 @pytest.mark.parametrize("mode", MODES)
