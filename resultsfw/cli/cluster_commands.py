@@ -108,7 +108,9 @@ def doctor(output: str, impersonate: str, **given: Any) -> int:
     help="Allow the controller to read pod logs.  [default: if --results-from needs it]",
 )
 @click.option(
-    "--enable-coscheduling", is_flag=True, help="Grant the controller what the feature flag coschedule needs."
+    "--enable-coscheduling",
+    is_flag=True,
+    help="Grant the controller the permissions that the feature flag coschedule needs.",
 )
 @click.option(
     "--backend",

@@ -37,8 +37,8 @@ __all__ = ["backends", "collect", "explain", "new_backend", "run", "value"]
     "resolvers",
     multiple=True,
     type=click.Choice(["git", "http"]),
-    help="Let this resolver fetch Tasks, Pipelines and StepActions, which then run as processes of yours; "
-    "may be repeated.  [default: neither]",
+    help="Allow this resolver to fetch Tasks, Pipelines and StepActions, whose Steps then run as your "
+    "processes; can be repeated.  [default: neither]",
 )
 @output_option("table", "json", "yaml")
 def run(
@@ -53,8 +53,10 @@ def run(
 ) -> int:
     """Run the TaskRuns and PipelineRuns in the FILEs on this machine: Steps as processes, no images.
 
-    A FILE is a YAML or JSON manifest; "-" is standard input. Tasks and Pipelines that a run refers to by
-    name or by the resolver "cluster", and the ConfigMap "feature-flags", can be in the same files.
+    A FILE is a YAML or JSON manifest; "-" is standard input. The files contain everything that a run uses:
+    Tasks, Pipelines and StepActions that it refers to by name or by the resolver "cluster", ConfigMaps,
+    Secrets, ServiceAccounts and PersistentVolumeClaims. The ConfigMaps "feature-flags" and
+    "config-defaults" are applied.
     """
     from resultsfw.cli.run import run_files  # noqa: PLC0415 - the engine is for this command only
 

@@ -90,13 +90,19 @@ def test_a_pipeline_whose_task_is_not_in_the_files_is_refused(cli, write):
     )
 
 
-@pytest.mark.parametrize("field", ["pipelineRef: {name: x}"])
-def test_an_unsupported_field_is_refused_by_name(cli, write, field):
+@pytest.mark.parametrize(
+    ("field", "at"),
+    [
+        ("pipelineRef: {name: x}", "pipelineRef"),
+        ("pipelineSpec: {tasks: [{name: b, pipelineRef: {name: x}}]}", "pipelineSpec.tasks[0].pipelineRef"),
+    ],
+)
+def test_a_pipeline_in_a_pipeline_that_is_not_in_the_files_is_refused(cli, write, field, at):
     text = PIPELINE.replace("taskRef: {name: releese}", field)
     refused(
         cli("run", write("x.yaml", text)),
-        f"line 8: spec.pipelineSpec.tasks[0].{field.partition(':')[0]}: ",
-        "not supported here",
+        f"line 8: spec.pipelineSpec.tasks[0].{at}.name: ",
+        'no Pipeline "x" in namespace "default"',
     )
 
 

@@ -95,14 +95,18 @@ enforced refuses every run. A field that Tekton does not have is refused; the me
 compares these tables with Tekton's own fields and keys of August 2026.
 
 ## Refused
+"""
 
+_REFUSED = """\
 | field | message |
 |---|---|"""
 
+_NONE_REFUSED = "Every field is supported on a cluster; a value of a field may still be refused."
+
 _REASONS = """\
 
-The reason is `TaskRunValidationFailed` or `PipelineValidationFailed`; for resolvers it is
-`TaskRunResolutionFailed`, `CouldntGetTask` or `CouldntGetPipeline`.
+The reason of a refusal is `TaskRunValidationFailed` or `PipelineValidationFailed`; if a resolver is
+involved, it is `TaskRunResolutionFailed`, `CouldntGetTask` or `CouldntGetPipeline`.
 
 The local engine refuses, with the reason `PodCreationFailed`, a Sidecar without command or script (images
 are not pulled), one with a `lifecycle`, a `livenessProbe`, or a probe that it does not support, and a run
@@ -120,6 +124,7 @@ def _refused_fields() -> Iterator[str]:
         for field, rule in rules.items():
             if rule.refused:
                 by_cause.setdefault(rule.refused, []).append(f"`{owner}.{field}`")
+    yield _REFUSED if by_cause else _NONE_REFUSED
     for cause, fields in by_cause.items():
         yield f"| {', '.join(fields)} | {cause} |"
     yield _REASONS
