@@ -1,336 +1,42 @@
-"""Validate TaskRun and Task documents by their shape; bad input is refused by the path of its field."""
+"""Validate TaskRun, Task and StepAction documents by their shape; bad input is refused by its path."""
 
-import re
-from typing import Annotated, Any, Final, Literal, Protocol, Self
+from typing import Annotated, Literal, Protocol, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic.alias_generators import to_camel
+from pydantic import Field, ValidationError, model_validator
 
 from resultsfw.cluster import Object
 from resultsfw.errors import InputError
-from resultsfw.tekton.api.durations import parse_duration
 from resultsfw.tekton.api.model_errors import field_errors
+from resultsfw.tekton.api.model_parts import (
+    Duration,
+    Model,
+    Name,
+    Open,
+    Plain,
+    Requirements,
+    Variable,
+    Volume,
+    quoted,
+)
+from resultsfw.tekton.api.task_models import Param, StepActionSpec, TaskRef, TaskSpec, WorkspaceBinding
 from resultsfw.tekton.api.unsupported import unsupported_parts
 
 __all__ = [
-    "Model",
-    "Ref",
+    "Breakpoints",
+    "Debug",
+    "Metadata",
+    "PodTemplate",
+    "Resources",
     "StepAction",
     "Task",
     "TaskRun",
-    "TaskSpec",
-    "is_url",
+    "TaskRunSpec",
     "refuse_foreign",
     "validate_document",
     "validate_step_action_document",
     "validate_task_document",
     "validate_taskrun_document",
 ]
-
-_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
-_LONGEST_NAME: Final = 63
-"""Of a run, Task, Pipeline or Pipeline Task (Tekton's webhook): the names become labels' values."""
-
-
-_URL: Final = re.compile(r"[A-Za-z0-9_-]:/")
-
-_SHOWN: Final = 80
-"""Characters of a kind or apiVersion that a message shows."""
-
-
-def is_url(name: str) -> bool:
-    """Return whether a reference's name is a URL, as Tekton tells (RefNameLikeUrl): it is for a resolver."""
-    return _URL.search(name) is not None
-
-
-def _name(text: str) -> str:
-    if len(text) > _LONGEST_NAME or not _NAME.fullmatch(text):
-        rule = f'use at most {_LONGEST_NAME} lower case letters, digits, "-" and "."'
-        raise ValueError(f"is no name: {rule}")
-    return text
-
-
-def _duration(text: str) -> str:
-    if parse_duration(text) < 0:
-        raise ValueError("is below zero")
-    return text
-
-
-def _on_error(text: str) -> str:
-    if text not in {"continue", "stopAndFail"} and not text.startswith("$(params"):
-        raise ValueError('is neither "continue" nor "stopAndFail"')
-    return text
-
-
-Plain = dict[str, Any]
-"""A structure of Kubernetes' own, which the API server checks when the pod is made."""
-
-Name = Annotated[str, AfterValidator(_name)]
-Duration = Annotated[str, AfterValidator(_duration)]
-OnError = Annotated[str, AfterValidator(_on_error)]
-ValueType = Literal["string", "array", "object"]
-
-
-class Model(BaseModel):
-    """Tekton's own structures: unknown fields are refused; a field without a value counts as absent."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, alias_generator=to_camel)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _drop_nulls(cls, data: Any) -> Any:
-        return (
-            {key: value for key, value in data.items() if value is not None}
-            if isinstance(data, dict)
-            else data
-        )
-
-
-class Open(Model):
-    """Kubernetes' own structures: what is read of them is checked, the rest is the API server's."""
-
-    model_config = ConfigDict(extra="allow")
-
-
-class Variable(Open):
-    """A variable of a container."""
-
-    name: str
-    value: str = ""
-
-
-class Mount(Open):
-    """A volume in a container."""
-
-    name: str
-    mount_path: str
-    sub_path: str = ""
-
-
-class Device(Open):
-    """A block device in a container."""
-
-    name: str
-    device_path: str
-
-
-class Volume(Open):
-    """A volume of a pod."""
-
-    name: str
-
-
-class Requirements(Open):
-    """Requests and limits."""
-
-    requests: Plain = Field(default_factory=dict)
-    limits: Plain = Field(default_factory=dict)
-
-
-class Claim(Open):
-    """A claim that exists."""
-
-    claim_name: str = ""
-
-
-class ClaimTemplate(Open):
-    """A claim to make."""
-
-    metadata: Plain = Field(default_factory=dict)
-
-
-class Property(Model):
-    """The type of one key of an object parameter or result."""
-
-    type: Literal["string"] = "string"
-
-
-class ParamSpec(Model):
-    """A parameter a Task takes."""
-
-    name: str
-    type: ValueType | None = None
-    description: str = ""
-    properties: dict[str, Property | None] | None = None
-    default: Any = None
-    enum: list[str] = Field(default_factory=list)
-
-
-class Param(Model):
-    """A parameter's value."""
-
-    name: str
-    value: Any = ""
-
-
-class Result(Model):
-    """A result a Task or a Step declares."""
-
-    name: str
-    type: ValueType | None = None
-    properties: dict[str, Property | None] | None = None
-    description: str = ""
-
-
-class TaskResult(Result):
-    """A Task's result, which may be taken from a Step's."""
-
-    value: Any = None
-
-
-class WorkspaceDeclaration(Model):
-    """A workspace a Task uses."""
-
-    name: str
-    description: str = ""
-    mount_path: str = ""
-    read_only: bool = False
-    optional: bool = False
-
-
-class WorkspaceUsage(Model):
-    """A workspace that only some Steps or Sidecars see."""
-
-    name: str
-    mount_path: str = ""
-
-
-class WorkspaceBinding(Model):
-    """What a TaskRun binds to a workspace."""
-
-    name: str
-    sub_path: str = ""
-    volume_claim_template: ClaimTemplate | None = None
-    persistent_volume_claim: Claim | None = None
-    empty_dir: Plain | None = None
-    config_map: Plain | None = None
-    secret: Plain | None = None
-    projected: Plain | None = None
-    csi: Plain | None = None
-
-
-class StepTemplate(Model):
-    """What all Steps have unless they say otherwise."""
-
-    image: str = ""
-    command: list[str] = Field(default_factory=list)
-    args: list[str] = Field(default_factory=list)
-    working_dir: str = ""
-    env_from: list[Plain] = Field(default_factory=list)
-    env: list[Variable] = Field(default_factory=list)
-    compute_resources: Requirements = Field(default_factory=Requirements)
-    volume_mounts: list[Mount] = Field(default_factory=list)
-    volume_devices: list[Device] = Field(default_factory=list)
-    image_pull_policy: str = ""
-    security_context: Plain | None = None
-
-
-class Output(Model):
-    """Where a Step's standard output or error goes as well."""
-
-    path: str = ""
-
-
-class When(Model):
-    """A condition of a Step."""
-
-    input: str = ""
-    operator: str = ""
-    values: list[str] = Field(default_factory=list)
-    cel: str = ""
-
-
-class Ref(Model):
-    """A reference by name or resolver. The rules, and their words, are those of Tekton's validateRef."""
-
-    name: str = ""
-    resolver: str = ""
-    params: list[Param] = Field(default_factory=list)
-
-    @model_validator(mode="after")
-    def _resolvable(self) -> Self:
-        if self.name and self.params:
-            raise ValueError("expected exactly one, got both: name, params")
-        if self.params and not self.resolver:
-            raise ValueError("missing field(s): resolver")
-        if self.name and self.resolver and not is_url(self.name):
-            raise ValueError("invalid value: invalid URI for request: name")
-        if self.name and not self.resolver and is_url(self.name):
-            raise ValueError("missing field(s): resolver")
-        return self
-
-
-class TaskRef(Ref):
-    """A Task by name or resolver."""
-
-    kind: str = ""
-    api_version: str = ""
-
-
-class TaskStep(StepTemplate):
-    """One Step."""
-
-    name: str = ""
-    display_name: str = ""
-    script: str = ""
-    timeout: Duration | None = None
-    workspaces: list[WorkspaceUsage] = Field(default_factory=list)
-    on_error: OnError | None = None
-    stdout_config: Output | None = None
-    stderr_config: Output | None = None
-    ref: Ref | None = None
-    params: list[Param] = Field(default_factory=list)
-    results: list[Result] = Field(default_factory=list)
-    when: list[When] = Field(default_factory=list)
-
-
-class Sidecar(StepTemplate):
-    """One Sidecar."""
-
-    name: str = ""
-    ports: list[Plain] = Field(default_factory=list)
-    liveness_probe: Plain | None = None
-    readiness_probe: Plain | None = None
-    startup_probe: Plain | None = None
-    lifecycle: Plain | None = None
-    termination_message_path: str = ""
-    termination_message_policy: str = ""
-    stdin: bool = False
-    stdin_once: bool = False
-    tty: bool = False
-    script: str = ""
-    workspaces: list[WorkspaceUsage] = Field(default_factory=list)
-    restart_policy: str | None = None
-
-
-class TaskSpec(Model):
-    """What a Task does."""
-
-    params: list[ParamSpec] = Field(default_factory=list)
-    display_name: str = ""
-    description: str = ""
-    steps: list[TaskStep] = Field(default_factory=list)
-    volumes: list[Volume] = Field(default_factory=list)
-    step_template: StepTemplate | None = None
-    sidecars: list[Sidecar] = Field(default_factory=list)
-    workspaces: list[WorkspaceDeclaration] = Field(default_factory=list)
-    results: list[TaskResult] = Field(default_factory=list)
-
-
-class StepActionSpec(Model):
-    """What a Step does that refers to it."""
-
-    description: str = ""
-    image: str = ""
-    command: list[str] = Field(default_factory=list)
-    args: list[str] = Field(default_factory=list)
-    env: list[Variable] = Field(default_factory=list)
-    script: str = ""
-    working_dir: str = ""
-    params: list[ParamSpec] = Field(default_factory=list)
-    results: list[Result] = Field(default_factory=list)
-    security_context: Plain | None = None
-    volume_mounts: list[Mount] = Field(default_factory=list)
 
 
 class Resources(Model):
@@ -382,18 +88,14 @@ def refuse_foreign(reference: HasApiVersion | None, kind: str, field: str) -> No
     named = reference.kind if isinstance(reference, TaskRef) else ""
     if reference.api_version and reference.api_version.partition("/")[0] != "tekton.dev":
         raise ValueError(
-            f"{field} names apiVersion {_quoted(reference.api_version)}, kind {_quoted(named)}: "
+            f"{field} names apiVersion {quoted(reference.api_version)}, kind {quoted(named)}: "
             f"custom tasks are not supported here; name a {kind}, without apiVersion and kind"
         )
     if named.lower() not in ("", kind.lower()):  # Tekton reads the kind of a custom task only
         raise ValueError(
-            f"{field} names kind {_quoted(named)}, which is not supported here: "
+            f"{field} names kind {quoted(named)}, which is not supported here: "
             f"name a {kind} of the run's namespace"
         )
-
-
-def _quoted(text: str) -> str:
-    return f'"{text[:_SHOWN]}"'
 
 
 class Breakpoints(Model):

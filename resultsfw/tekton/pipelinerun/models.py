@@ -2,32 +2,23 @@
 
 # ruff: noqa: RUF012 - pydantic copies what fields begin with
 
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from resultsfw.cluster import Object
-from resultsfw.tekton.api.models import (
+from resultsfw.tekton.api.model_parts import (
     Duration,
-    Metadata,
     Model,
     Name,
     OnError,
-    Param,
-    ParamSpec,
     Plain,
-    PodTemplate,
-    Ref,
     Requirements,
-    Resources,
-    TaskRef,
-    TaskSpec,
     ValueType,
-    When,
-    WorkspaceBinding,
-    refuse_foreign,
-    validate_document,
+    quoted,
 )
+from resultsfw.tekton.api.models import Metadata, PodTemplate, Resources, refuse_foreign, validate_document
+from resultsfw.tekton.api.task_models import Param, ParamSpec, Ref, TaskRef, TaskSpec, When, WorkspaceBinding
 
 __all__ = [
     "Pipeline",
@@ -36,9 +27,6 @@ __all__ = [
     "validate_pipeline_document",
     "validate_pipelinerun_document",
 ]
-
-_SHOWN: Final = 80
-"""Characters of an apiVersion that a message shows."""
 
 
 class EmbeddedMetadata(Model):
@@ -172,7 +160,7 @@ def _wrong_custom_task(reference: TaskRef | None, spec: EmbeddedTask | None) -> 
     group, _, version = named.api_version.partition("/")
     if not group or not version or "/" in version:
         return (
-            f'invalid value: invalid apiVersion format "{named.api_version[:_SHOWN]}", must be in the format '
+            f"invalid value: invalid apiVersion format {quoted(named.api_version)}, must be in the format "
             f'"group/version": {field}.apiVersion'
         )
     return ""

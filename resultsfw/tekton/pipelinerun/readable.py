@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError
 from resultsfw.cluster import UNREADABLE, Kind, Object
 from resultsfw.tekton.api.kinds import CUSTOMRUNS, TASKRUNS
 from resultsfw.tekton.api.model_errors import field_errors
-from resultsfw.tekton.api.models import Open, Plain
+from resultsfw.tekton.api.model_parts import Open, Plain
 from resultsfw.tekton.api.refusals import RefusedRun
 from resultsfw.tekton.pipelinerun import reasons
 

@@ -13,7 +13,7 @@ from resultsfw.cluster import Object
 from resultsfw.errors import FlagError
 from resultsfw.tekton.api.configmap_values import yaml_mapping
 from resultsfw.tekton.api.model_errors import field_errors
-from resultsfw.tekton.api.models import Requirements
+from resultsfw.tekton.api.model_parts import Requirements
 from resultsfw.tekton.api.quantities import parse_quantity
 
 __all__ = ["container_resources_of", "with_container_resources"]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from resultsfw.cluster import Kind, Object
-from resultsfw.tekton.api.models import is_url
+from resultsfw.tekton.api.task_models import is_url
 from resultsfw.tekton.spec.expansion import Expansion
 from resultsfw.tekton.spec.params import param_value
 from resultsfw.tekton.spec.variables import unprotect

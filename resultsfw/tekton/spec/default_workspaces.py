@@ -10,7 +10,7 @@ from resultsfw.cluster import Object
 from resultsfw.errors import FlagError
 from resultsfw.tekton.api.configmap_values import yaml_mapping
 from resultsfw.tekton.api.model_errors import field_errors
-from resultsfw.tekton.api.models import WorkspaceBinding
+from resultsfw.tekton.api.task_models import WorkspaceBinding
 
 __all__ = ["default_binding_of", "with_default_bindings"]
 

@@ -12,7 +12,7 @@ from tektonfields import PAGE, a_value, over, page, recorded, sample, way_to
 from resultsfw import PODS
 from resultsfw.errors import InputError
 from resultsfw.local.store import Store
-from resultsfw.tekton.api import models
+from resultsfw.tekton.api import models, task_models
 from resultsfw.tekton.api.fields import FIELDS, VARIANTS
 from resultsfw.tekton.api.kinds import PIPELINERUNS
 from resultsfw.tekton.api.models import validate_taskrun_document
@@ -31,21 +31,21 @@ MODELS = {
     "TaskBreakpoints": models.Breakpoints,
     "TaskRunStepSpec": models.Resources,
     "TaskRunSidecarSpec": models.Resources,
-    "TaskRef": models.TaskRef,
-    "TaskSpec": models.TaskSpec,
-    "ParamSpec": models.ParamSpec,
-    "PropertySpec": models.Property,
-    "Param": models.Param,
-    "Step": models.TaskStep,
-    "StepTemplate": models.StepTemplate,
-    "StepOutputConfig": models.Output,
-    "StepResult": models.Result,
-    "Sidecar": models.Sidecar,
-    "WhenExpression": models.When,
-    "WorkspaceDeclaration": models.WorkspaceDeclaration,
-    "WorkspaceUsage": models.WorkspaceUsage,
-    "WorkspaceBinding": models.WorkspaceBinding,
-    "TaskResult": models.TaskResult,
+    "TaskRef": task_models.TaskRef,
+    "TaskSpec": task_models.TaskSpec,
+    "ParamSpec": task_models.ParamSpec,
+    "PropertySpec": task_models.Property,
+    "Param": task_models.Param,
+    "Step": task_models.TaskStep,
+    "StepTemplate": task_models.StepTemplate,
+    "StepOutputConfig": task_models.Output,
+    "StepResult": task_models.Result,
+    "Sidecar": task_models.Sidecar,
+    "WhenExpression": task_models.When,
+    "WorkspaceDeclaration": task_models.WorkspaceDeclaration,
+    "WorkspaceUsage": task_models.WorkspaceUsage,
+    "WorkspaceBinding": task_models.WorkspaceBinding,
+    "TaskResult": task_models.TaskResult,
     "Template": models.PodTemplate,
     "PipelineRunSpec": pipelines.PipelineRunSpec,
     "PipelineRef": pipelines.PipelineRef,
@@ -62,8 +62,8 @@ MODELS = {
     "PipelineWorkspaceDeclaration": pipelines.PipelineWorkspace,
     "WorkspacePipelineTaskBinding": pipelines.TaskWorkspace,
     "PipelineResult": pipelines.PipelineResult,
-    "Ref": models.Ref,
-    "StepActionSpec": models.StepActionSpec,
+    "Ref": task_models.Ref,
+    "StepActionSpec": task_models.StepActionSpec,
 }
 
 

@@ -11,8 +11,9 @@ from pod_harness import OPTIONS
 from pydantic import BaseModel
 
 from resultsfw.errors import InputError
-from resultsfw.tekton.api.models import TaskRunSpec, TaskSpec, TaskStep, validate_taskrun_document
+from resultsfw.tekton.api.models import TaskRunSpec, validate_taskrun_document
 from resultsfw.tekton.api.refusals import RefusedRun
+from resultsfw.tekton.api.task_models import TaskSpec, TaskStep
 from resultsfw.tekton.pod.builder import build_pod
 from resultsfw.tekton.spec.declared_results import run_of
 from resultsfw.tekton.spec.substitution import apply

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from resultsfw.controller.resolution_requests import trim_request
 from resultsfw.errors import InputError
 from resultsfw.tekton.api.kinds import STEP_ACTIONS, TASKRUNS, TASKS
-from resultsfw.tekton.api.models import is_url, validate_taskrun_document
+from resultsfw.tekton.api.models import validate_taskrun_document
+from resultsfw.tekton.api.task_models import is_url
 from resultsfw.tekton.resolution.content import document_of
 from resultsfw.tekton.resolution.outcomes import ResolutionFailed
 from resultsfw.tekton.resolution.references import Reference, reference_of
