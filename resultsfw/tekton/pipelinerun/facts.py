@@ -12,26 +12,24 @@ from itertools import accumulate
 from typing import Final, Self
 
 from resultsfw.cluster import Kind, Object
-from resultsfw.tekton.api.artifact_refs import ArtifactRef
 from resultsfw.tekton.api.kinds import TASKRUNS
 from resultsfw.tekton.api.times import latest_start
-from resultsfw.tekton.pipelinerun import children, reasons
+from resultsfw.tekton.pipelinerun import children
 from resultsfw.tekton.pipelinerun.artifact_values import ArtifactValues
 from resultsfw.tekton.pipelinerun.children import Children
-from resultsfw.tekton.pipelinerun.dag import artifact_refs_of, refs_of
 from resultsfw.tekton.pipelinerun.matrix import Combination
 from resultsfw.tekton.pipelinerun.matrix_state import Matrices
-from resultsfw.tekton.pipelinerun.pipeline_spec import Plan
-from resultsfw.tekton.pipelinerun.result_refs import (
-    ReadValue,
-    ResultLate,
-    ResultMissing,
-    ResultRef,
-    ResultUnread,
-    read_nothing,
-    resolve_result,
+from resultsfw.tekton.pipelinerun.named_values import (
+    NamedValues,
+    describe_missing,
+    named_values_of,
+    owner_of_missing,
 )
+from resultsfw.tekton.pipelinerun.pipeline_spec import Plan
+from resultsfw.tekton.pipelinerun.result_refs import ReadValue, ResultLate, ResultUnread, read_nothing
+from resultsfw.tekton.pipelinerun.skip_rules import skip_reason_of
 from resultsfw.tekton.pipelinerun.task_inputs import TaskInputs
+from resultsfw.tekton.pipelinerun.task_states import states_of
 from resultsfw.tekton.pipelinerun.taskrun_results import ReadWhole, TaskRunResults
 from resultsfw.tekton.pipelinerun.timeouts import Times
 from resultsfw.tekton.pipelinerun.validate_pipeline import tasks_of
@@ -44,10 +42,6 @@ BATCH_SIZE: Final = 200
 """Children that one reconcile creates: a run of thousands must not hold a worker that others wait for."""
 
 CONTINUE: Final = "continue"
-_RUN_FINALLY: Final = {
-    "CancelledRunFinally": reasons.SKIP_CANCELLED,
-    "StoppedRunFinally": reasons.SKIP_STOPPED,
-}
 
 
 @dataclass
@@ -78,7 +72,7 @@ class Facts:
     # What follows from the spec, the children and `_invalid`; computed again when that changes.
     _skips: dict[str, str] = field(default_factory=dict)
     _timed_out_parts: frozenset[str] | None = None
-    _known_refs: dict[str, tuple[list[ResultRef], list[ArtifactRef]]] = field(default_factory=dict)
+    _known_names: dict[str, NamedValues] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._find_incomplete()
@@ -87,9 +81,7 @@ class Facts:
     def with_created(self, created: Mapping[str, Children]) -> Self:
         """Return the facts of the run after Pipeline Tasks got these children, all that they have now."""
         runs = {**self.runs, **created}
-        return replace(
-            self, runs=runs, _invalid=None, _skips={}, _timed_out_parts=None, _known_refs=self._known_refs
-        )
+        return replace(self, runs=runs, _invalid=None, _skips={}, _timed_out_parts=None)
 
     # One Task.
 
@@ -290,7 +282,7 @@ class Facts:
 
     def _invalidity(self, name: str) -> str:
         """Return why a Task before ``finally`` that is due cannot be run."""
-        return self._missing_result(name) or self._refused(name)
+        return self.missing_value(name) or self._refused(name)
 
     def _refused(self, name: str) -> str:
         """Return why a Task that is due cannot be run though all results are there."""
@@ -320,42 +312,32 @@ class Facts:
         return [
             name
             for name in self.dag
-            if name not in self.runs and self._parents_done(name) and not self.skip_reason(name)
+            if name not in self.runs and self.parents_done(name) and not self.skip_reason(name)
         ]
 
-    def _parents_done(self, name: str) -> bool:
+    def parents_done(self, name: str) -> bool:
+        """Return whether nothing more is to come of the Tasks that a Task waits for."""
         return self.is_final(name) or all(self.is_done(parent) for parent in self.plan.graph.parents[name])
 
-    def _missing_result(self, name: str) -> str:
-        """Return what to say of the first result a Task names that is not there; nothing if all are."""
-        for ref in self._refs(name)[0]:
-            try:
-                resolve_result(ref, self.results, self.read_value)
-            except ResultUnread:
-                continue  # it is there
-            except ResultMissing as missing:
-                there = ref.result in self.results.get(ref.task, {})
-                if self.has_succeeded(ref.task) and not there:
-                    return (
-                        f'task "{ref.task}" completed successfully but did not emit the result '
-                        f'"{ref.result}", which is referenced by task "{name}"'
-                    )
-                return missing.message if there else f"Invalid task result reference: {missing.message}"
-        if (lacking := self._missing_artifact(name)) is not None:
-            kind = f'{lacking.kind[:-1]} artifact "{lacking.artifact}"' if lacking.artifact else lacking.kind
-            return f'task "{lacking.owner}" has no {kind}, which task "{name}" names'
-        return ""
+    def missing_value(self, name: str) -> str:
+        """Return what to say of the first result or artifact that a Task names and that is not there."""
+        return describe_missing(
+            name,
+            self._named(name),
+            self.results,
+            self.artifacts,
+            read_value=self.read_value,
+            has_succeeded=self.has_succeeded,
+        )
 
-    def _missing_artifact(self, name: str) -> ArtifactRef | None:
-        """Return the first artifact a Task names that is not there."""
-        return next((ref for ref in self._refs(name)[1] if self.artifacts.find(ref) is None), None)
+    def missing_value_owner(self, name: str) -> str:
+        """Return whose result or artifact is the first that a Task names and that is not there; or empty."""
+        return owner_of_missing(self._named(name), self.results, self.artifacts)
 
-    def _refs(self, name: str) -> tuple[list[ResultRef], list[ArtifactRef]]:
-        """Return the results and artifacts of others that a Task names."""
-        if name not in self._known_refs:
-            task = self.tasks[name][1]
-            self._known_refs[name] = (list(refs_of(task)), list(artifact_refs_of(task)))
-        return self._known_refs[name]
+    def _named(self, name: str) -> NamedValues:
+        if name not in self._known_names:
+            self._known_names[name] = named_values_of(self.tasks[name][1])
+        return self._known_names[name]
 
     def cel_error(self) -> str:
         """Return why a condition in CEL cannot be evaluated, of a Task without children; empty if all can.
@@ -376,63 +358,15 @@ class Facts:
                 for earlier in self.plan.graph.order:
                     if earlier not in self._skips:
                         self._skips[earlier] = ""  # should it be asked for meanwhile
-                        self._skips[earlier] = self._skip(earlier)
+                        self._skips[earlier] = self._skip_reason(earlier)
             else:
-                self._skips[name] = self._skip(name)
+                self._skips[name] = self._skip_reason(name)
         return self._skips[name]
 
-    def _skip(self, name: str) -> str:
+    def _skip_reason(self, name: str) -> str:
         if name in self.runs or name in (self._invalid or ()):
             return ""
-        if self.is_final(name):
-            return self._skip_final(name) if self.dag_done else ""
-        if self.stopping:
-            return reasons.SKIP_STOPPING
-        if self.requested in _RUN_FINALLY:
-            return _RUN_FINALLY[self.requested]
-        if not self._parents_done(name):
-            return self._skip_by_parent(name)
-        if not self.inputs.when_allows(name):
-            return reasons.SKIP_WHEN
-        return self._skip_by_parent(name) or self._skip_due(name)
-
-    def _skip_due(self, name: str) -> str:
-        if self._lacks_results(name):
-            return reasons.SKIP_RESULTS
-        if self.pipeline_timed_out:
-            return reasons.SKIP_PIPELINE_TIME
-        if self.tasks_timed_out:
-            return reasons.SKIP_TASKS_TIME
-        return reasons.SKIP_EMPTY_MATRIX if self.matrices.is_empty(name) else ""
-
-    def _skip_final(self, name: str) -> str:
-        if self._missing_result(name):
-            return reasons.SKIP_RESULTS
-        if not self.inputs.when_allows(name):
-            return reasons.SKIP_WHEN
-        if self.pipeline_timed_out:
-            return reasons.SKIP_PIPELINE_TIME
-        if self.finally_timed_out:
-            return reasons.SKIP_FINALLY_TIME
-        return reasons.SKIP_EMPTY_MATRIX if self.matrices.is_empty(name) else ""
-
-    def _skip_by_parent(self, name: str) -> str:
-        # A Task skipped by its own "when" does not skip the Tasks that only wait for it (runAfter).
-        parents = self.plan.graph.parents[name]
-        skipped = (self.skip_reason(parent) for parent in parents)
-        return reasons.SKIP_PARENT if any(why and why != reasons.SKIP_WHEN for why in skipped) else ""
-
-    def _lacks_results(self, name: str) -> bool:
-        """Return whether a result is missing for a cause that skips the Task rather than fails the run."""
-        if not self._missing_result(name):
-            return False
-        if self.continues_on_error(name):
-            return True
-        for ref in self._refs(name)[0]:
-            if ref.result not in self.results.get(ref.task, {}):
-                return self.skip_reason(ref.task) == reasons.SKIP_WHEN
-        lacking = self._missing_artifact(name)
-        return lacking is not None and self.skip_reason(lacking.owner) == reasons.SKIP_WHEN
+        return skip_reason_of(self, name)
 
     # What Tasks are given.
 
@@ -471,17 +405,4 @@ class Facts:
     @cached_property
     def states(self) -> dict[str, Value]:
         """How the Tasks before ``finally`` ended: ``tasks.NAME.status``, ``.reason``, ``tasks.status``."""
-        known: dict[str, Value] = {}
-        for name in self.dag:
-            state = "Succeeded" if self.has_succeeded(name) else "Failed" if self.has_failed(name) else "None"
-            known[f"tasks.{name}.status"] = state
-            known[f"tasks.{name}.reason"] = children.reason_of(self.runs.get(name, ()))
-        known["tasks.status"] = self._together()
-        return known
-
-    def _together(self) -> str:
-        if not self.dag_done:
-            return "None"
-        if any(self.has_failed(name) for name in self.dag):
-            return "Failed"
-        return "Completed" if any(self.skip_reason(name) for name in self.dag) else "Succeeded"
+        return states_of(self)
