@@ -5,6 +5,7 @@ outcomes are equal where users could not tell the controllers apart.
 """
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from resultsfw import Object
 
 RUN_KINDS = ("TaskRun", "PipelineRun", "CustomRun")
+_UID = re.compile("@[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
 _SHOWN = 90
 _LABELS = ("app.kubernetes.io/managed-by", "tekton.dev/")
 _OWN_LABELS = ("tekton.dev/pipelineRunUID", "tekton.dev/taskRunUID")
@@ -95,7 +97,7 @@ def _reduce(run: Object, condition: Object, made_up: Mapping[str, str]) -> Objec
         "results": {result["name"]: result["value"] for result in status.get("results") or ()},
         "attempts": 1 + len(status.get("retriesStatus") or ()),
         "labels": _labels(metadata),
-        "refSource": (status.get("provenance") or {}).get("refSource"),
+        "refSource": _source(status),
     }
     if run["kind"] == "TaskRun":
         reduced["steps"] = [_step(step) for step in status.get("steps") or ()]
@@ -133,7 +135,19 @@ def _step(step: Object) -> Object:
         "results": {result["name"]: result["value"] for result in step.get("results") or ()},
         "inputs": step.get("inputs"),
         "outputs": step.get("outputs"),
-        "refSource": (step.get("provenance") or {}).get("refSource"),
+        "refSource": _source(step),
+    }
+
+
+def _source(status: Object) -> Object | None:
+    """Return where a spec came from; of an object in the cluster, without its uid and digest."""
+    source = (status.get("provenance") or {}).get("refSource")
+    if source is None:
+        return None
+    return {
+        **source,
+        "uri": _UID.sub("", source.get("uri", "")),
+        "digest": sorted(source.get("digest") or ()),
     }
 
 
