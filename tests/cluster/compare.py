@@ -29,7 +29,7 @@ from place import NAMESPACES, Place
 
 from resultsfw import Kind, Object
 from resultsfw.cluster import CONFIG_MAPS
-from resultsfw.errors import ClusterError
+from resultsfw.errors import AlreadyExistsError, ClusterError
 from resultsfw.tekton.api.conditions import is_done
 from resultsfw.tekton.pod.builder import PodOptions
 
@@ -115,6 +115,10 @@ class Comparison:
                 obj["metadata"].setdefault("name", f"{obj['metadata']['generateName']}{index}")
             try:
                 made = self._server.create(kind, obj)
+            except AlreadyExistsError:
+                if is_namespaced:
+                    raise
+                continue  # the cluster's own, which the other controller's run has created
             except ClusterError as error:
                 refused.append(f"{kind.kind}: {error.message}")
                 continue
