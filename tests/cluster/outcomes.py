@@ -13,7 +13,7 @@ from typing import Any
 from resultsfw import Object
 
 RUN_KINDS = ("TaskRun", "PipelineRun", "CustomRun")
-_UID = re.compile("@[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
+_UID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _SHOWN = 90
 _LABELS = ("app.kubernetes.io/managed-by", "tekton.dev/")
 _OWN_LABELS = ("tekton.dev/pipelineRunUID", "tekton.dev/taskRunUID")
@@ -140,7 +140,7 @@ def _step(step: Object) -> Object:
 
 
 def _source(status: Object) -> Object | None:
-    """Return where a spec came from; of an object in the cluster, without its uid and digest."""
+    """Return where a spec came from; without its digest, which covers the uid of an object in the cluster."""
     source = (status.get("provenance") or {}).get("refSource")
     if source is None:
         return None
@@ -156,10 +156,10 @@ def _without(obj: Object, *keys: str) -> Object:
 
 
 def _plain(text: str, made_up: Mapping[str, str]) -> str:
-    """Return a text in which what stands for it replaces each made-up name; the longest names first."""
+    """Return a text in which what stands for it replaces each made-up name, the longest first, and uids."""
     for name in sorted(made_up, key=len, reverse=True):
         text = text.replace(name, made_up[name])
-    return text
+    return _UID.sub("UID", text)
 
 
 def _differences(path: str, tekton: Any, resultsfw: Any) -> Iterator[str]:
