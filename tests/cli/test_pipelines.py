@@ -76,16 +76,6 @@ def test_a_graph_of_two_pipelineruns_or_to_an_unwritable_file_is_refused(cli, wr
     assert "--graph" in cli("run", write("p.yaml", a_run()), "--graph", "no/folder.svg").err
 
 
-def test_a_custom_task_is_refused_as_one_and_not_as_a_task_that_is_missing(cli, write):
-    text = (
-        "apiVersion: tekton.dev/v1\nkind: PipelineRun\nmetadata: {name: p}\nspec:\n  pipelineSpec:\n"
-        "    tasks: [{name: approve, taskRef: {apiVersion: example.dev/v1, kind: Approval, name: x}}]\n"
-    )
-    ran = cli("run", write("p.yaml", text), "-o", "json")
-    assert ran.status == 1
-    assert '"approve\\" is a custom task (example.dev/v1, Approval)' in ran.out
-
-
 MATRIX = """\
 apiVersion: tekton.dev/v1
 kind: PipelineRun
