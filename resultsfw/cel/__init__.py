@@ -7,11 +7,15 @@ is evaluated. Nothing of the library is imported until an expression is met.
 from functools import lru_cache
 
 from resultsfw.cel.errors import CelError
+from resultsfw.cel.tokens import count_tokens
 
-__all__ = ["MOST_CHARACTERS", "CelError", "evaluate"]
+__all__ = ["MOST_CHARACTERS", "MOST_WEIGHT", "CelError", "Evaluator", "evaluate"]
 
 MOST_CHARACTERS = 100_000
 """Of an expression with all values in it: cel-go's own limit."""
+
+MOST_WEIGHT = 20_000
+"""Of all expressions of one Pipeline: tokens, and hundreds of characters. A token takes up to 0.1 ms."""
 
 _SHOWN = 1000
 """Characters of a message, which names types and texts of the expression."""
@@ -36,6 +40,30 @@ def evaluate(expression: str) -> bool:
     if isinstance(outcome, CelError):
         raise CelError(outcome.message)
     return outcome
+
+
+class Evaluator:
+    """Evaluates the expressions of one Pipeline, which all together are bounded, too."""
+
+    def __init__(self) -> None:
+        self._known: set[str] = set()
+        self._weight = 0
+
+    def evaluate(self, expression: str) -> bool:
+        """Return what an expression evaluates to.
+
+        Raises:
+            CelError: As `evaluate`; or it is too much, with those that were evaluated before.
+        """
+        if len(expression) <= MOST_CHARACTERS and expression not in self._known:
+            self._weight += count_tokens(expression) + len(expression) // 100
+            if self._weight > MOST_WEIGHT:
+                raise CelError(
+                    f"the expressions of the Pipeline have more than {MOST_WEIGHT} words, operators and "
+                    f"hundreds of characters together; use fewer, or shorter ones"
+                )
+            self._known.add(expression)
+        return evaluate(expression)
 
 
 @lru_cache(maxsize=_KEPT)

@@ -12,7 +12,7 @@ from celpy.evaluation import CELEvalError, Context
 
 from resultsfw.cel.checker import Checker
 from resultsfw.cel.errors import CelError
-from resultsfw.cel.tokens import tokens_of
+from resultsfw.cel.tokens import PLACEHOLDER, tokens_of
 from resultsfw.cel.types import BOOL, sized
 
 __all__ = ["evaluate_checked"]
@@ -93,6 +93,13 @@ def _item(container: Any, index: Any) -> Any:
     return container[index]
 
 
+def _remainder(left: Any, right: Any) -> Any:
+    """Return a remainder, of integers only: to Python ``%`` is the format of a text, too, of any length."""
+    if isinstance(left, celtypes.IntType | celtypes.UintType) and type(left) is type(right):
+        return left % right
+    return CELEvalError("no such overload: _%_")
+
+
 _RE2_OPTIONS: Final = re2.Options()
 _RE2_OPTIONS.log_errors = False
 _FUNCTIONS: Final[dict[str, Any]] = {
@@ -100,6 +107,7 @@ _FUNCTIONS: Final[dict[str, Any]] = {
     "timestamp": _timestamp,
     "matches": _matches,
     "_[_]": _item,
+    "_%_": _remainder,
 }
 
 
@@ -108,7 +116,12 @@ def _first_line(error: Exception) -> str:
 
 
 def _with_strings(message: str, strings: dict[str, str | bytes]) -> str:
-    """Return a message with strings in place of their names, shortened."""
-    for name, value in strings.items():
-        message = message.replace(name, repr(value)[:_SHOWN])
-    return message[: 4 * _SHOWN]
+    """Return a message with strings in place of their names, shortened.
+
+    In one pass: a string may hold the names of others, which hold others again.
+    """
+
+    def shown(match: re.Match[str]) -> str:
+        return repr(strings[match[0]])[:_SHOWN] if match[0] in strings else match[0]
+
+    return PLACEHOLDER.sub(shown, message[: 4 * _SHOWN])[: 4 * _SHOWN]

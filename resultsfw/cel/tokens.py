@@ -4,17 +4,22 @@ The library's own lexer is a regular expression that takes exponential time on s
 (``"\a\a\a...``). It gets numbers, names and operators only; strings become names.
 """
 
+import contextlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 from resultsfw.cel.errors import CelError
 
-__all__ = ["MOST_TOKENS", "Tokens", "tokens_of"]
+__all__ = ["MOST_TOKENS", "PLACEHOLDER", "Tokens", "count_tokens", "tokens_of"]
 
 MOST_TOKENS: Final = 2000
 """Of an expression."""
+
+PLACEHOLDER: Final = re.compile(r"_(?:string|bytes)_[0-9]+")
+"""A name that stands for a string; no expression may hold one."""
 
 _WORD, _STRING, _BYTES = "word", "string", "bytes"
 _MOST_DIGITS: Final = 32
@@ -27,7 +32,6 @@ _NUMBER: Final = re.compile(
 )
 _NAME: Final = re.compile(r"[_a-zA-Z][_a-zA-Z0-9]*")
 _OPERATOR: Final = re.compile(r"&&|\|\||==|!=|<=|>=|[-+*/%<>!?:.,()\[\]{}]")
-_PLACEHOLDER: Final = re.compile(r"_(?:string|bytes)_[0-9]+")
 _ENDS_OPERAND: Final = re.compile(r"[A-Za-z0-9_.)\]}]")
 _ESCAPE: Final = re.compile(
     r"\\(?:([abfnrtv\\?\"'`])|[xX]([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|([0-3][0-7]{2}))"
@@ -91,6 +95,15 @@ def tokens_of(expression: str) -> Tokens:
     return Tokens(_joined(words), strings)
 
 
+def count_tokens(expression: str) -> int:
+    """Return how many tokens an expression has, up to those that are read of it: valid ones, not too many."""
+    count = 0
+    with contextlib.suppress(CelError):
+        for _ in islice(_tokens(expression), MOST_TOKENS):
+            count += 1
+    return count
+
+
 def _joined(words: list[str]) -> str:
     """Return words with blanks; a minus before a number is part of it only where no operand is before it."""
     text: list[str] = []
@@ -120,7 +133,7 @@ def _tokens(text: str) -> Iterator[tuple[str, str | bytes]]:
         if match is None:
             raise _syntax_error(text, at)
         word = match[0]
-        if word in _RESERVED or _PLACEHOLDER.fullmatch(word):
+        if word in _RESERVED or PLACEHOLDER.fullmatch(word):
             raise CelError(f"Syntax error at character {at + 1}: reserved identifier: {word[:_SHOWN]}")
         if word[0].isdigit() and len(word) > _MOST_DIGITS:
             raise CelError(f"Syntax error at character {at + 1}: invalid number: {word[:_SHOWN]}")

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from resultsfw import cel
-from resultsfw.cel import MOST_CHARACTERS, CelError, evaluate
+from resultsfw.cel import MOST_CHARACTERS, CelError, Evaluator, evaluate
 from resultsfw.cel.checker import MOST_COST
 from resultsfw.cel.evaluation import evaluate_checked
 from resultsfw.cel.tokens import tokens_of
@@ -178,3 +178,35 @@ def test_without_the_library_the_message_says_how_to_get_it(monkeypatch):
     with pytest.raises(CelError, match=r"pip install 'resultsfw\[cel\]'"):
         evaluate("true")
     cel._kept.cache_clear()
+
+
+def test_a_message_shows_strings_and_not_the_names_that_they_hold():
+    # Each string holds the name of the next one many times: shown in turn, they grow without end.
+    strings = [f'"{f"_string_{index + 2}" * 18}"' for index in range(30)]
+    expression = f'{{"a": 1}}[{strings[0]}] == 1 || [{",".join(strings[1:])}] == [""]'
+    with pytest.raises(CelError, match="no such key: '_string_3") as caught:
+        evaluate(expression)
+    assert len(caught.value.message) <= 800
+
+
+@pytest.mark.parametrize("values", ["'%099999999999d', 1", "b'%099999999999d', 1", "'%s', 'a'", "1, 1u"])
+def test_a_remainder_is_of_integers_only(values):
+    left, right = values.split(", ")
+    with pytest.raises(CelError, match="no such overload: _%_"):
+        evaluate(f"dyn({left}) % dyn({right}) == ''")
+    assert evaluate("dyn(7) % dyn(4) == 3 && 7u % 4u == 3u")
+
+
+def test_the_expressions_of_one_pipeline_are_bounded_together(monkeypatch):
+    monkeypatch.setattr(cel, "MOST_WEIGHT", 100)
+    evaluator = Evaluator()
+    assert not any(evaluator.evaluate(f"1 + 1 == {number} + 9") for number in range(14))  # seven tokens each
+    assert not any(evaluator.evaluate("1 + 1 == 3 + 9") for _ in range(100))  # that is known
+    with pytest.raises(CelError, match="more than 100 words, operators"):
+        evaluator.evaluate("1 + 1 == 2")
+    with pytest.raises(CelError, match="more than 100 words, operators"):
+        Evaluator().evaluate(f"'{'x' * 10_000}' == ''")
+    # What is not valid costs what is read of it.
+    for text in ("'", '"\\a' * 30_000, "a" * MOST_CHARACTERS, "~"):
+        with contextlib.suppress(CelError):
+            Evaluator().evaluate(text)

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import yaml
 
+from resultsfw.documents import DocumentError, read_first
 from resultsfw.errors import FlagError
 from resultsfw.tekton.api.durations import parse_duration
 
@@ -55,11 +56,14 @@ def yaml_mapping(data: Mapping[str, str], key: str) -> dict[str, Any]:
     try:
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)):
             raise FlagError(f'the key "{key}" has an alias (*): write the value out', subject=key)
-        value = yaml.safe_load(text)
+        value = read_first(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         place = getattr(error, "problem_mark", None)
         where = f" (line {place.line + 1})" if place else ""
         raise FlagError(f'the key "{key}" is not YAML{where}', subject=key) from error
+    except DocumentError as error:
+        where = f" (line {error.line})" if error.line is not None else ""
+        raise FlagError(f'the key "{key}" {error.why}{where}', subject=key) from error
     if value is None:
         return {}
     if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):

@@ -17,7 +17,7 @@ from resultsfw.tekton.spec.variables import unprotect
 __all__ = ["display_names"]
 
 _SHOWN: Final = 1024
-"""Characters of a name, and of a param in it, that a status shows."""
+"""Characters of a name, before and after params are put in, and of a param in it, that a status shows."""
 
 
 def display_names(facts: Facts, name: str) -> Iterator[str]:
@@ -32,13 +32,12 @@ def display_names(facts: Facts, name: str) -> Iterator[str]:
     if not includes and "$(params" not in text:
         yield from (text for _ in facts.runs[name])
         return
-    shared = facts.inputs.shown_params(name)
+    shared = _texts(facts.inputs.shown_params(name))
     combinations = _combinations_by_child(facts, name)
     for child in facts.runs[name]:
         combination = combinations.get(child["metadata"]["name"], {})
-        agreeing = [include["name"] for include in includes if _agrees(include, combination)]
-        shown = [_expand(part, {**shared, **combination}) for part in agreeing or [text]]
-        yield " ".join(shown).strip()[:_SHOWN]
+        agreeing = " ".join(include["name"] for include in includes if _agrees(include, combination))
+        yield _expand(agreeing or text, shared | _texts(combination)).strip()[:_SHOWN]
 
 
 def _combinations_by_child(facts: Facts, name: str) -> Mapping[str, Mapping[str, Any]]:
@@ -69,9 +68,14 @@ def _agrees(include: Object, combination: Mapping[str, Any]) -> bool:
     return all(combination.get(param["name"]) == param.get("value") for param in params)
 
 
-def _expand(text: str, values: Mapping[str, Any]) -> str:
-    """Return a text with those of these params put in that are texts."""
-    texts = {f"params.{name}": value[:_SHOWN] for name, value in values.items() if isinstance(value, str)}
+def _texts(params: Mapping[str, Any]) -> dict[str, str]:
+    """Return what the variables of those params stand for that are texts, cut."""
+    return {f"params.{name}": value[:_SHOWN] for name, value in params.items() if isinstance(value, str)}
+
+
+def _expand(text: str, texts: Mapping[str, str]) -> str:
+    """Return the shown part of a text with params put in."""
+    text = text[:_SHOWN]
     try:
         return Expansion(texts.get, Budget()).text(text, "displayName")
     except TooLargeError:

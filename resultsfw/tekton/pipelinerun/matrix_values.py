@@ -76,7 +76,7 @@ def _elements(value: Any) -> list[Any] | None:
 
 
 def _element(value: Any, field: str, known: Expansion, passing: Expansion | None) -> Any:
-    value = param_value(value) if not is_reference(value) else value
+    value = param_value(value)  # a mapping of texts, as a reference is one, stays
     if not isinstance(value, str):
         return value
     whole = _passed(value, passing)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from resultsfw.cluster import Cluster, Object
-from resultsfw.errors import NotFoundError
+from resultsfw.errors import InputError, NotFoundError
 from resultsfw.limits import object_size
 from resultsfw.tekton.api.conditions import succeeded
 from resultsfw.tekton.api.kinds import PIPELINERUNS, TASKRUNS, TASKS
@@ -87,14 +87,18 @@ class _Reader:
         """Return the spec of a Task of the run's namespace.
 
         Raises:
-            RefusedRun: There is none.
+            RefusedRun: There is none, or it is invalid.
         """
         if not name:
             raise self._refused(name, "it has no name: give taskRef.name, taskRef.resolver or taskSpec")
         try:
-            spec: Object = self._cluster.get(TASKS, self._run["metadata"].get("namespace", ""), name)["spec"]
+            task = self._cluster.get(TASKS, self._run["metadata"].get("namespace", ""), name)
+            validate_task_document(task)
         except NotFoundError as error:
             raise self._refused(name, error.message) from error
+        except InputError as error:
+            raise self._invalid(name, error.message) from error
+        spec: Object = task["spec"]
         return spec
 
     def remote_specs(self, tasks: list[str], refs: Mapping[str, Object]) -> dict[str, Object]:
@@ -144,6 +148,14 @@ class _Reader:
             reasons.INVALID,
             f"{USER_ERROR}Pipeline {namespace}/{self._plan.name} can't be Run: the Tasks of its resolvers "
             f"have {size} bytes or more together, over the limit of {MAX_BYTES}; make it several Pipelines",
+        )
+
+    def _invalid(self, name: str, why: str) -> RefusedRun:
+        namespace = self._run["metadata"].get("namespace", "")
+        return RefusedRun(
+            reasons.INVALID,
+            f"{USER_ERROR}Pipeline {namespace}/{self._plan.name} can't be Run; its Task "
+            f"{json.dumps(name, ensure_ascii=False)} is invalid: {why}",
         )
 
     def _refused(self, name: str, why: str) -> RefusedRun:

@@ -14,7 +14,7 @@ from resultsfw.tekton.pipelinerun.timeouts import Times
 from resultsfw.tekton.spec.expansion import Lookup
 from resultsfw.tekton.spec.param_references import VALUE_BYTES, read_value
 from resultsfw.tekton.spec.params import is_reference
-from resultsfw.tekton.spec.variables import protect, variables_in
+from resultsfw.tekton.spec.variables import array_index, protect, variables_in
 from resultsfw.types import Reference, Value
 
 __all__ = [
@@ -101,7 +101,7 @@ def parse_reference(text: str) -> ResultRef | None:
         section=section,
         task=task,
         result=bare or single or double,
-        index=None if index in (None, "*") else int(index),
+        index=None if index in (None, "*") else array_index(index),
         key=dotted or bracketed,
         whole=index == "*",
     )

@@ -2,11 +2,11 @@
 
 import contextlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final
 
-from resultsfw.cel import CelError, evaluate
+from resultsfw.cel import CelError, Evaluator
 from resultsfw.cluster import Object
 from resultsfw.limits import OBJECT_BYTES
 from resultsfw.tekton.api.kinds import TASKRUNS
@@ -55,11 +55,12 @@ class TaskInputs:
     states: Lookup
     lengths: Lookup = lambda _: None
     artifacts: Lookup = lambda _: None
+    _cel: Evaluator = field(default_factory=Evaluator)
 
     def when_allows(self, name: str) -> bool:
         """Return whether a Task's ``when`` lets it run; one whose values cannot be read is invalid later."""
         try:
-            return all(_is_true(expression) for expression in self._replaced_when(name))
+            return all(map(self._is_true, self._replaced_when(name)))
         except (CelError, ResultUnread, TooLargeError):
             return True
 
@@ -73,7 +74,7 @@ class TaskInputs:
         try:
             for expression in self._replaced_when(name):
                 if expression.get("cel"):
-                    evaluate(expression["cel"])
+                    self._cel.evaluate(expression["cel"])
         except CelError as error:
             return error.message
         except (ResultUnread, TooLargeError):
@@ -181,6 +182,17 @@ class TaskInputs:
         replaced: list[Object] = unprotect(when)
         return replaced
 
+    def _is_true(self, expression: Object) -> bool:
+        """Return whether one ``when`` expression is true.
+
+        Raises:
+            CelError: It is one in CEL, and cannot be evaluated.
+        """
+        if expression.get("cel"):
+            return self._cel.evaluate(expression["cel"])
+        is_in = expression.get("input", "") in (expression.get("values") or ())
+        return is_in if str(expression.get("operator", "")).lower() == "in" else not is_in
+
     def _when(self, name: str) -> list[Object]:
         return self.tasks[name][1].get("when") or []
 
@@ -191,15 +203,3 @@ def _truncate(value: Any) -> Any:
     if not isinstance(value, str) or len(value) <= _SHOWN:
         return value
     return f"{value[:_SHOWN]}... ({len(value.encode())} bytes)"
-
-
-def _is_true(expression: Object) -> bool:
-    """Return whether one ``when`` expression is true.
-
-    Raises:
-        CelError: It is one in CEL, and cannot be evaluated.
-    """
-    if expression.get("cel"):
-        return evaluate(expression["cel"])
-    is_in = expression.get("input", "") in (expression.get("values") or ())
-    return is_in if str(expression.get("operator", "")).lower() == "in" else not is_in

@@ -10,6 +10,7 @@ from resultsfw.errors import ResultsError
 from resultsfw.references import MARK
 from resultsfw.tekton.spec.expansion import Budget, Expansion, Lookup
 from resultsfw.tekton.spec.variables import (
+    array_index,
     contains_variable,
     escape_protection,
     map_texts,
@@ -238,7 +239,7 @@ class Params:
         if name.suffix == "*":
             return None if isinstance(value, str) else value
         if isinstance(value, list) and name.suffix.isascii() and name.suffix.isdecimal():
-            index = int(name.suffix[:10])
+            index = array_index(name.suffix)
             return value[index] if index < len(value) else None
         if isinstance(value, dict) and name.quoted and name.suffix.startswith("."):
             return value.get(name.suffix[1:])

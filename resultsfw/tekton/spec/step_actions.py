@@ -5,7 +5,7 @@ that. So a value is data to both (`resultsfw.tekton.spec.variables.protect`), an
 entrypoint or a later pass knows stays one.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 from resultsfw.cluster import Object
@@ -98,7 +98,7 @@ def merged_step(
     """
     declared: list[Object] = list(action.get("params") or ())
     given = list(step.get("params") or ())
-    _refuse_names([param["name"] for param in given], declared)
+    _refuse_names({param["name"]: param for param in given}, declared)
     texts = Expansion(outside, budget)
     values = {
         param["name"]: texts.value(param_value(param.get("value")), f"{at}.params[{param['name']}]")
@@ -118,7 +118,7 @@ def merged_step(
     return merged
 
 
-def _refuse_names(given: Sequence[str], declared: Sequence[Object]) -> None:
+def _refuse_names(given: Collection[str], declared: Sequence[Object]) -> None:
     """Refuse params that the StepAction does not declare, or that it needs and does not get."""
     known = {param["name"] for param in declared}
     if extra := [name for name in given if name not in known]:
@@ -136,10 +136,11 @@ def _lookup(
     """Return what the StepAction's parameters stand for."""
     aliases: dict[str, str] = {}
     given: dict[str, Any] = {}
+    names = {param["name"] for param in declared}
     for param in declared:
         name, kind = param["name"], param_type(param)
         if name not in values:
-            _refuse_unknown(param, declared)
+            _refuse_unknown(param, names)
             continue
         value = values[name]
         source = _source(value, is_later)
@@ -165,10 +166,9 @@ def _lookup(
     return first_of(aliased, params.lookup())
 
 
-def _refuse_unknown(param: Object, declared: Sequence[Object]) -> None:
+def _refuse_unknown(param: Object, names: Collection[str]) -> None:
     """Refuse a default that names a parameter which the StepAction does not declare."""
     default = param.get("default")
-    names = {other["name"] for other in declared}
     for variable in variables_in(default):
         found = parse_name(variable)
         if found is None or found.base in names or found.base.partition(".")[0] in names:

@@ -54,5 +54,7 @@ def _typed(declared: Object) -> Object:
 
 
 def without_empty(part: Object) -> Object:
-    """Return a copy without the empty fields that Go leaves out."""
-    return {key: value for key, value in part.items() if value not in _EMPTY}
+    """Return a copy without the empty fields that Go leaves out; a name is one that it writes."""
+    return {
+        key: value for key, value in part.items() if value not in _EMPTY or (key == "name" and value == "")
+    }

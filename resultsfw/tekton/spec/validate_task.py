@@ -24,7 +24,7 @@ from resultsfw.tekton.spec.validate_steps import (
     result_errors,
     step_errors,
 )
-from resultsfw.tekton.spec.variables import find_prefixed, nearest, texts_in
+from resultsfw.tekton.spec.variables import array_index, find_prefixed, nearest, texts_in
 from resultsfw.tekton.spec.workspaces import mount_path
 
 __all__ = ["array_references", "param_errors", "task_errors", "usage_errors", "whole_array_errors"]
@@ -76,7 +76,7 @@ def array_references(value: Any) -> Iterator[tuple[str, str, int]]:
     """Yield every ``$(params.NAME[INDEX])`` in plain data: the text, the name and the index."""
     for text in texts_in(value):
         for match in _ARRAY_INDEX.finditer(text):
-            yield match[0], match[1] or match[2] or match[3], int(match[4])
+            yield match[0], match[1] or match[2] or match[3], array_index(match[4])
 
 
 def _volumes(volumes: Sequence[Object]) -> Iterator[FieldError]:

@@ -13,6 +13,7 @@ __all__ = [
     "SUGGEST_FROM",
     "VARIABLE",
     "ExtractedResult",
+    "array_index",
     "contains_protected",
     "contains_variable",
     "escape_protection",
@@ -43,6 +44,8 @@ Tekton's names have none."""
 _OPENING: Final = re.compile(r"\$\((~*)(" + _KIND + r"[.\[])")
 """Where a variable of Tekton's begins, perhaps protected; it need not be closed."""
 
+_INDEX_DIGITS: Final = 10
+
 
 def is_tekton_variable(name: str) -> bool:
     """Return whether a name between ``$(`` and ``)`` is of a kind that Tekton replaces.
@@ -50,6 +53,11 @@ def is_tekton_variable(name: str) -> bool:
     ``$(date)`` and ``$(params.sh --all)`` are the shell's own.
     """
     return _NAME.fullmatch(name) is not None
+
+
+def array_index(digits: str) -> int:
+    """Return the index that ASCII digits say; one of many is cut, since it is beyond the end of any array."""
+    return int(digits.lstrip("0")[:_INDEX_DIGITS] or "0")
 
 
 def texts_in(value: Any) -> Iterator[str]:

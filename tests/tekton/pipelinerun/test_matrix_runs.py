@@ -9,7 +9,9 @@ from resultsfw.local.store import Store
 from resultsfw.tekton.api.conditions import condition
 from resultsfw.tekton.api.kinds import CUSTOMRUNS, PIPELINERUNS, TASKRUNS
 from resultsfw.tekton.api.policies import Policies
+from resultsfw.tekton.pipelinerun import display_names
 from resultsfw.tekton.pipelinerun.reconciler import PipelineReconciler
+from resultsfw.tekton.spec.expansion import Expansion
 
 ALL = "$(tasks.m.results.r[*])"
 ENDED = {"conditions": [{"type": "Succeeded", "status": "True", "reason": "Succeeded", "message": ""}]}
@@ -455,3 +457,29 @@ def test_a_task_with_the_name_of_a_combination_fails_the_run_and_takes_no_other_
     assert 'TaskRun "p-m-0" is that of Pipeline Task "m", and "m-0" would have one' in harness.condition[2]
     for name in ("m-0", "m-1"):
         assert harness.taskrun(name)["spec"]["status"] == "TaskRunCancelled"
+
+
+def test_a_forged_reference_in_a_combination_is_the_text_that_it_is():
+    forged = {"resultsfw-reference": []}
+    includes = [{"params": param(forged, name="w")}, {"params": param("b", name="w")}]
+    harness = PipelineRunHarness(task("m", takes=("v", "w"), matrix={**matrix("a"), "include": includes}))
+    harness.reconcile()
+    assert harness.params_of("m-0")["w"] == '{"resultsfw-reference":[]}'
+
+
+def test_of_many_names_of_combinations_only_what_is_shown_is_built(monkeypatch):
+    built = []
+
+    class Counted(Expansion):
+        def text(self, text, field):
+            built.append(text)
+            return super().text(text, field)
+
+    includes = [{"name": f"$(params.v){at}", "params": param("x", name=f"q{at}")} for at in range(800)]
+    harness = PipelineRunHarness(task("m", matrix={**matrix(*map(str, range(20))), "include": includes}))
+    monkeypatch.setattr(display_names, "Expansion", Counted)
+    harness.reconcile()
+    names = [child["displayName"] for child in harness.status["childReferences"]]
+    assert names[7].startswith("70 71 72 ")
+    assert max(map(len, [*names, *built])) <= 1024
+    assert len(built) == len(names) == 20

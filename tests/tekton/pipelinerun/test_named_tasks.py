@@ -50,3 +50,12 @@ def test_as_many_tasks_as_can_be_read_run():
     _chained(harness)
     harness.reconcile()
     assert harness.taskruns_made == ["t0"]
+
+
+def test_a_task_that_no_webhook_has_seen_is_refused_by_its_field():
+    harness = _naming("wrong")
+    spec = {"steps": STEPS, "params": [{"type": "string"}], "results": ["text"]}
+    harness.store.patch(TASKS, "default", "wrong", {"spec": spec})
+    harness.reconcile()
+    assert harness.condition[:2] == ("False", "PipelineValidationFailed")
+    assert 'its Task "wrong" is invalid: spec.params[0].name' in harness.condition[2]

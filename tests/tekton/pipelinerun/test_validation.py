@@ -81,3 +81,17 @@ def test_a_task_param_without_a_value_fails_the_run():
         "values for these params which have no default values: [x]"
     )
     assert harness.taskruns_made == []
+
+
+def test_an_index_of_any_length_is_beyond_the_end():
+    digits = "9" * 5000
+    harness = PipelineRunHarness(
+        pipeline_task("a", results=("r",)),
+        {**pipeline_task("b"), "params": [{"name": "p", "value": f"$(tasks.a.results.r[{digits}])"}]},
+    )
+    harness.store.calls.clear()
+    harness.reconcile()
+    harness.finish_task("a", r=["x"])
+    harness.reconcile()
+    assert harness.condition[0] == "False"
+    assert "is out of bound of size 1" in harness.condition[2]

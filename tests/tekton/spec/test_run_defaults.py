@@ -1,5 +1,7 @@
 """What runs have that do not say otherwise: ``config-defaults``, read and filled in."""
 
+import json
+
 import pytest
 from document_shapes import SHAPES
 from hypothesis import given
@@ -50,6 +52,9 @@ def test_minutes_become_the_timeout_of_runs_without_one(minutes, timeout):
         ("default-pod-template", "- a", "no mapping"),
         ("default-pod-template", "[" * 5000, "not YAML"),
         ("default-pod-template", "nodeSelector: &a {x: y}\naffinity: *a", "alias"),
+        ("default-pod-template", "affinity: {a: .nan}", "number that JSON cannot express"),
+        ("default-pod-template", "affinity: {a: !!binary aGk=}", "tags are not allowed"),
+        ("default-pod-template", "affinity: " + "{a: " * 150 + "1" + "}" * 150, "nested deeper"),
     ],
 )
 def test_an_invalid_value_is_refused_by_its_key(key, value, words):
@@ -57,6 +62,11 @@ def test_an_invalid_value_is_refused_by_its_key(key, value, words):
         run_defaults_of({key: value})
     assert caught.value.subject == key
     assert len(caught.value.message) < 300
+
+
+def test_a_template_is_read_as_kubernetes_reads_yaml_so_that_it_can_be_stored():
+    made = run_defaults_of({"default-pod-template": "affinity: {since: 2020-01-01, 1: yes}"})
+    assert json.loads(json.dumps(made.pod_template)) == {"affinity": {"since": "2020-01-01", "1": True}}
 
 
 def test_a_pod_has_the_default_template_below_that_of_its_run():

@@ -121,3 +121,12 @@ def test_the_message_names_the_step():
 def test_only_what_a_step_gets_counts():
     assert merged_bytes({"script": "x" * 1000}) > 1000
     assert merged_bytes({"description": "x" * 1000, "params": [{"name": "p", "default": "x" * 1000}]}) < 100
+
+
+def test_thousands_of_parameters_that_name_each_other_take_linear_time():
+    count = 10_000  # each was compared with all others: a minute
+    declared = [{"name": f"p{at}", "default": f"$(params.p{at + 1})"} for at in range(count)]
+    step = merged(
+        {"params": [*declared, {"name": f"p{count}", "default": "x"}], "args": ["$(params.p0)"]}, []
+    )
+    assert step["args"] == ["x"]

@@ -194,3 +194,17 @@ def test_a_task_of_any_shape_has_a_status_or_is_refused(spec, of):
 def test_an_annotation_of_ours_that_somebody_edited_is_no_fault(text):
     for name in ("resultsfw.dev/stopped", "resultsfw.dev/released", "resultsfw.dev/stamp"):
         reconciled(TASKRUNS, RUN, annotations={name: text})
+
+
+@pytest.mark.parametrize("part", ["params", "results", "workspaces", "steps", "sidecars"])
+@pytest.mark.parametrize("name", ["", None])
+def test_a_part_without_a_name_is_no_fault(part, name):
+    spec = changed(TASK, (part, 0, "name"), name)
+    assert reconciled(TASKRUNS, {"taskSpec": spec})["conditions"]
+    assert reconciled(PIPELINERUNS, {"pipelineSpec": {"tasks": [{"name": "a", "taskSpec": spec}]}})
+
+
+def test_an_index_of_thousands_of_digits_is_no_fault():
+    spec = changed(TASK, ("steps", 0, "args"), [f"$(params.a[{'9' * 5000}])"])
+    condition = reconciled(TASKRUNS, {"taskSpec": spec})["conditions"][0]
+    assert "non-existent param references" in condition["message"]
