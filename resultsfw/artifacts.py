@@ -44,7 +44,7 @@ def read_documents(
     Malformed provenance does not fail a run in Tekton: it is left out.
 
     Args:
-        values: Within the limits; results are passed over.
+        values: Values within the limits; those of results are ignored.
     """
     parsed: dict[str | None, list[Object]] = {}
     malformed: list[str] = []
@@ -54,14 +54,14 @@ def read_documents(
             continue
         whose = label(ARTIFACTS, found.step)
         if isinstance(found.value, Reference):
-            message = f"{whose} came as a reference, but a status contains artifacts themselves"
+            message = f"{whose} arrived as a reference, but a status must contain the artifacts themselves"
             code = ProblemCode.TRANSPORT_CORRUPT
             problems.append(Problem(code=code, message=message, result=ARTIFACTS, step=found.step))
             continue
         try:
             parsed.setdefault(found.step, []).append(parse_artifacts(found.value))
         except MalformedArtifactsError as error:
-            malformed.append(f"{whose}: left out, as by Tekton: {error}")
+            malformed.append(f"{whose} left out, as in Tekton: {error}")
     merged = {
         step: documents[0] if len(documents) == 1 else merge_artifacts(documents)
         for step, documents in parsed.items()

@@ -203,7 +203,8 @@ def _one_of(key: str, data: Mapping[str, str], choices: tuple[Any, ...]) -> Any:
         return choices[0]
     if text not in choices:
         raise FlagError(
-            f'invalid value for feature flag "{key}": "{text}" is none of {", ".join(choices)}', subject=key
+            f'invalid value for feature flag "{key}": "{text}" is not one of {", ".join(choices)}',
+            subject=key,
         )
     return text
 
@@ -218,5 +219,5 @@ def _config(key: str, text: str) -> Mapping[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):
-        raise FlagError(f'feature flag "{key}" is no mapping of option names to values', subject=key)
+        raise FlagError(f'feature flag "{key}" is not a mapping of option names to values', subject=key)
     return value

@@ -20,7 +20,7 @@ _SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
 
 
 class MalformedArtifactsError(ValueError):
-    """A text is no provenance document; the message says why, without quoting it."""
+    """A text is not a provenance document; the message says why, without quoting the text."""
 
 
 def parse_artifacts(text: str) -> Document:
@@ -96,7 +96,7 @@ def _value(decoded: Any) -> Document:
     fields = _mapping(decoded, "a value")
     digest = fields.get("digest")
     if not isinstance(digest, dict | None):
-        raise MalformedArtifactsError("digest is no object")
+        raise MalformedArtifactsError("digest is not an object")
     digests = {_clean(key): _text(text, "a digest") for key, text in (digest or {}).items()}
     return _without_empty({"digest": dict(sorted(digests.items())), "uri": _text(fields.get("uri"), "uri")})
 
@@ -106,19 +106,19 @@ def _mapping(decoded: Any, what: str) -> dict[str, Any]:
     if decoded is None:
         return {}
     if not isinstance(decoded, dict):
-        raise MalformedArtifactsError(f"{what} is no object")
+        raise MalformedArtifactsError(f"{what} is not an object")
     return {key.casefold(): value for key, value in decoded.items()}
 
 
 def _list(decoded: Any, what: str) -> list[Any]:
     if not isinstance(decoded, list | None):
-        raise MalformedArtifactsError(f"{what} is no list")
+        raise MalformedArtifactsError(f"{what} is not a list")
     return decoded or []
 
 
 def _text(decoded: Any, what: str) -> str:
     if not isinstance(decoded, str | None):
-        raise MalformedArtifactsError(f"{what} is no string")
+        raise MalformedArtifactsError(f"{what} is not a string")
     return _clean(decoded or "")
 
 

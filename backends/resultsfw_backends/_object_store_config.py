@@ -116,7 +116,7 @@ def _url_fault(url: str) -> str:
     try:
         parts = urlsplit(url)
     except ValueError:
-        return "it is no URL"
+        return "it is not a URL"
     if parts.scheme not in _SCHEMES:
         return f"it must begin with one of {', '.join(f'{scheme}://' for scheme in _SCHEMES)}"
     if "@" in url or "?" in url or "#" in url:

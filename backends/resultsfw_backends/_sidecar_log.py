@@ -192,7 +192,7 @@ class SidecarLog:
     def _value(self, line: Line, record: dict[str, Any]) -> None:
         name, value, kind = record.get("name"), self._resolve(record), record["type"]
         if not isinstance(name, str) or value is None:
-            self._corrupt(line, "its name or value is no text")
+            self._corrupt(line, "its name or value is not a string")
             return
         origin = self._origin(kind, name)
         if self._strict and record.get("sha256") != _digest(kind, name, value):

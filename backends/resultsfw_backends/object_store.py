@@ -315,7 +315,7 @@ def _hinted(problem: Problem) -> Problem:
     if problem.code is not ProblemCode.RESULT_TOO_LARGE:
         return problem
     if problem.result == ARTIFACTS:
-        hint = f"inline-bytes of config.{NAME} sets that limit, above {RECORD_BYTES}"
+        hint = f"the limit is inline-bytes of config.{NAME}, or {RECORD_BYTES} if that is higher"
         return replace(problem, hint=hint)
     return replace(problem, hint=f"max-object-size of config.{NAME} sets that limit, up to {MOST}")
 

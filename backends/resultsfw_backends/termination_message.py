@@ -359,7 +359,9 @@ def _no_text(step: Step, name: object, whose: str | None) -> Problem:
     return Problem(
         code=ProblemCode.TRANSPORT_CORRUPT,
         message=f'the termination message of container "{step.container}" has an entry whose '
-        + ("key is no text" if known is None else f"value is no text: {result_label(known, whose)}"),
+        + (
+            "key is not a string" if known is None else f"value is not a string: {result_label(known, whose)}"
+        ),
         result=known,
         step=whose,
     )

@@ -171,7 +171,7 @@ class Redact:
     def _document(self, text: str, counts: Counter[str]) -> str | None:
         """Return provenance of artifacts, or any other JSON, with its strings redacted.
 
-        What is no JSON is searched as text: the core leaves it out. ``None`` if two keys become the same.
+        What is not JSON is searched as text: the core leaves it out. ``None`` if two keys become the same.
         """
 
         def redacted(value: Any) -> Any:

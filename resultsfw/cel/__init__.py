@@ -12,7 +12,7 @@ from resultsfw.cel.tokens import count_tokens
 __all__ = ["MOST_CHARACTERS", "MOST_WEIGHT", "CelError", "Evaluator", "evaluate"]
 
 MOST_CHARACTERS = 100_000
-"""Of an expression with all values in it: cel-go's own limit."""
+"""Characters of an expression after substitution: cel-go's own limit."""
 
 MOST_WEIGHT = 20_000
 """Of all expressions of one Pipeline: tokens, and hundreds of characters. A token takes up to 0.1 ms."""
@@ -29,8 +29,8 @@ def evaluate(expression: str) -> bool:
     """Return what an expression evaluates to.
 
     Raises:
-        CelError: It is not valid, costs more than one may, fails, or is no truth value; or there is no
-            library.
+        CelError: It is not valid, exceeds the cost limit, fails, or does not evaluate to a boolean; or the
+            library is not installed.
     """
     if len(expression) > MOST_CHARACTERS:
         raise CelError(

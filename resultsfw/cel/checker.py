@@ -87,7 +87,7 @@ class Checker:
         return self._type(tree, self._names, 1)
 
     def _type(self, tree: Tree[Any], scope: Scope, times: int) -> Type:
-        """Return the type of a node, and count what it costs to evaluate it so many times."""
+        """Return the type of a node, and add the cost of evaluating it as often as its macros do."""
         self._spend(times)
         children = tree.children
         if tree.data == "expr" and len(children) > 1:
@@ -107,10 +107,10 @@ class Checker:
         if self._cost > MOST_COST:
             raise CelError(
                 f"the expression costs more than {MOST_COST} steps to evaluate; use shorter lists, or fewer "
-                f"macros in one another"
+                f"nested macros"
             )
         if size > MOST_SIZE:
-            raise CelError(f"the expression makes a value of more than {MOST_SIZE} characters and elements")
+            raise CelError(f"the expression creates a value of more than {MOST_SIZE} characters and elements")
 
     def _conditional(self, children: Sequence[Any], scope: Scope, times: int) -> Type:
         condition, first, second = (self._type(child, scope, times) for child in children)
@@ -263,7 +263,7 @@ class Checker:
 
 
 def _refuse_deep(tree: Tree[Any]) -> None:
-    """Refuse a tree that is deeper than may be gone through by recursion."""
+    """Refuse a tree that is too deep for a recursive check."""
     level: list[Tree[Any]] = [tree]
     for _ in range(MOST_LEVELS):
         level = [child for node in level for child in node.children if isinstance(child, Tree)]

@@ -31,7 +31,7 @@ def evaluate_checked(expression: str) -> bool:
     """Return what an expression evaluates to.
 
     Raises:
-        CelError: It is not valid, costs too much, fails, or is no truth value.
+        CelError: It is not valid, costs too much, fails, or does not evaluate to a boolean.
     """
     tokens = tokens_of(expression)
     names = {name: sized(name.split("_")[1], len(value)) for name, value in tokens.strings.items()}

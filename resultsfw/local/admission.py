@@ -57,7 +57,7 @@ def problems_of(pod: Object) -> Iterator[str]:
         for field in ("readinessProbe", "startupProbe"):
             if container.get(field) and not can_probe(container[field]):
                 yield (
-                    f"{what} has a {field} that is none of {', '.join(HANDLERS)}: only these are made "
+                    f"{what} has a {field} that is not one of {', '.join(HANDLERS)}: only these are made "
                     f"without a cluster; set one of them, or use a cluster"
                 )
         for field, why in _NOT_DONE.items():

@@ -24,7 +24,7 @@ SECONDS: Final = 60.0
 
 _PIECE: Final = 65_536
 _REPOSITORY_BLOCKS: Final = 524_288
-"""Of 512 bytes, the largest file that git may write: a pack of 256 MiB."""
+"""Blocks of 512 bytes of the largest file that git may write: a pack of 256 MiB."""
 
 _GIT_SCHEMES: Final = "file:git:http:https:ssh"
 _SHOWN: Final = 300

@@ -10,7 +10,7 @@ __all__ = ["HOST_PATH", "host_path_in"]
 
 HOST_PATH: Final = (
     "is refused: without a cluster it would be a folder of this machine itself, which the Steps could "
-    "change; use an emptyDir, or a persistentVolumeClaim whose content the first Step puts in"
+    "change; use an emptyDir, or a persistentVolumeClaim whose content the first Step creates"
 )
 
 

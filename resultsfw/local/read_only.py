@@ -22,7 +22,7 @@ _KEPT = os.ST_NOSUID | os.ST_NODEV | os.ST_NOEXEC | os.ST_NOATIME
 
 
 def main(words: list[str]) -> None:
-    """Make the folders read-only and become the program; the words are those of the command line."""
+    """Make the folders read-only and execute the program, both given by the command line."""
     end = words.index("--")
     pairs = list(zip(words[0:end:2], words[1:end:2], strict=True))
     file, *argv = words[end + 1 :]
@@ -33,7 +33,9 @@ def main(words: list[str]) -> None:
     except OSError as error:
         for source, target in pairs:
             link(source, target)
-            line = f"resultsfw: {target} can be written: read-only folders need mount namespaces: {error}\n"
+            line = (
+                f"resultsfw: {target} is writable, since read-only folders need mount namespaces: {error}\n"
+            )
             os.write(2, line.encode())
     os.chdir(os.getcwd())  # noqa: PTH109 - the same path, which may be in one of the folders now
     os.execve(file, argv, os.environ)  # noqa: S606 - what the container is

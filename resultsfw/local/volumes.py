@@ -202,7 +202,7 @@ def _planned_mounts(pod: Object) -> Iterator[_Mount]:
         for container, mount in mounts:
             name, within = _volume_and_subpath(mount)
             if name not in volumes:
-                raise MountError(f'container "{container}" mounts "{name}", which is no volume of the pod')
+                raise MountError(f'container "{container}" mounts "{name}", which is not a volume of the pod')
             yield _Mount(
                 path,
                 container,

@@ -67,7 +67,7 @@ class RegistryClient:
             known: Returns an image by its name with digest, if it was looked up before.
 
         Raises:
-            RequestError: It cannot be read, or is no image.
+            RequestError: It cannot be read, or is not an image.
         """
         manifest, kind, digest = self._manifest(self._name.identifier)
         if (before := known(self._name.pinned(digest))) is not None:
@@ -85,7 +85,7 @@ class RegistryClient:
             for word in (*command.entrypoint, *command.cmd)
         )
         if size > _COMMAND_BYTES:
-            raise RequestError(f"its commands have {size} bytes, and may have {_COMMAND_BYTES}")
+            raise RequestError(f"its commands have {size} bytes, over the limit of {_COMMAND_BYTES}")
         return ImageCommands(self._name.pinned(digest), found)
 
     def _index(self, index: Mapping[str, Any]) -> dict[str, ImageCommand]:
@@ -97,13 +97,13 @@ class RegistryClient:
             if digests.setdefault(platform, digest) != digest:
                 raise RequestError(f"duplicate unique image found for platform: {platform[:40]}")
         if not digests or len(digests) > MOST_PLATFORMS:
-            raise RequestError(f"its index has {len(digests)} platforms, and may have {MOST_PLATFORMS}")
+            raise RequestError(f"its index has {len(digests)} platforms, and the limit is {MOST_PLATFORMS}")
         return {platform: self._image(self._child(digest))[1] for platform, digest in digests.items()}
 
     def _child(self, digest: str) -> Mapping[str, Any]:
         manifest, kind, _ = self._manifest(_checked(digest))
         if kind not in _IMAGES:
-            raise RequestError("its index holds something that is no image")
+            raise RequestError("its index contains something that is not an image")
         return manifest
 
     def _image(self, manifest: Mapping[str, Any]) -> tuple[str, ImageCommand]:
@@ -218,13 +218,13 @@ def _status(answer: Answer) -> str:
 
 def _verified(body: bytes, digest: str) -> bytes:
     if f"sha256:{hashlib.sha256(body).hexdigest()}" != digest:
-        raise RequestError(f"the registry sent something else than {digest}")
+        raise RequestError(f"the answer of the registry does not have the digest {digest}")
     return body
 
 
 def _checked(digest: str) -> str:
     if not _DIGEST.fullmatch(digest):
-        raise RequestError("its manifest names a digest that is none")
+        raise RequestError("its manifest names an invalid digest")
     return digest
 
 
@@ -234,7 +234,7 @@ def _document(body: bytes) -> Mapping[str, Any]:
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
-        raise RequestError("the registry sent something that is no JSON object")
+        raise RequestError("the answer of the registry is not a JSON object")
     return value
 
 
@@ -253,7 +253,7 @@ def _words(value: Any) -> tuple[str, ...]:
     if value is None:
         return ()
     if not isinstance(value, list) or not all(isinstance(word, str) for word in value):
-        raise RequestError("its configuration has a command that is no list of texts")
+        raise RequestError("its configuration has a command that is not a list of strings")
     return tuple(value)
 
 

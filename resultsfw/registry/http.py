@@ -192,10 +192,10 @@ def check_url(url: str, *, known: str, insecure: bool) -> None:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
     except ValueError:
-        raise RequestError("the registry names an address that is no URL") from None
+        raise RequestError("the registry names an address that is not a URL") from None
     odd = "@" in parts.netloc or not url.isprintable() or " " in url
     if parts.scheme not in ("https", "http") or not host or odd:
-        raise RequestError("the registry names an address that is no http or https URL")
+        raise RequestError("the registry names an address that is not an http or https URL")
     if parts.scheme == "http" and not insecure:
         raise RequestError(f"the registry names an address without TLS: {parts.netloc}")
     if parts.netloc == urlsplit(known).netloc:
@@ -213,7 +213,7 @@ def _refuse_link_local(url: str, address: str) -> None:
     found = ipaddress.ip_address(address.partition("%")[0])
     found = getattr(found, "ipv4_mapped", None) or found
     if found.is_link_local:
-        raise RequestError(f"GET {url}: the server has a link-local address, which is no registry's")
+        raise RequestError(f"GET {url}: the server has a link-local address, which a registry cannot have")
 
 
 @cache

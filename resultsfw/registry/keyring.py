@@ -34,7 +34,7 @@ class Login:
 
 
 def entries_of(secrets: Sequence[Object]) -> list[tuple[str, Login]]:
-    """Return server and login of each entry of these Secrets; what cannot be understood is left out."""
+    """Return server and login of each entry of these Secrets; entries that cannot be parsed are skipped."""
     found: list[tuple[str, Login]] = []
     for secret in secrets:
         for server, entry in _servers(secret):
@@ -71,7 +71,7 @@ def _servers(secret: Object) -> Iterator[tuple[str, Any]]:
 
 
 def _key(server: str) -> str:
-    """Return host and path of an entry's server; "" if it is no address."""
+    """Return host and path of an entry's server; "" if it is not an address."""
     try:
         parts = urlsplit(server if server.startswith(("https://", "http://")) else f"https://{server}")
     except ValueError:

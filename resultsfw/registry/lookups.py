@@ -51,7 +51,7 @@ Clock = Callable[[float], object]
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    """What came of a request: images, or why there are none."""
+    """The outcome of a request: images, or the error."""
 
     images: FoundImages | None = None
     error: ResultsError | None = None
@@ -185,7 +185,7 @@ def look_up_images(cache: CommandCache, request: ImageRequest, *, wait: Clock) -
             )
         except (ImageNameError, RequestError) as error:
             raise ImageLookupError(
-                f'the command of image "{image[:300]}" is not known: {error}{note}'
+                f'the command of image "{image[:300]}" could not be looked up: {error}{note}'
             ) from error
         cache.put(request.namespace, found[image])
     return found
@@ -199,7 +199,7 @@ def look_up_image(
     wait: Clock,
     seconds: float = LOOKUP_SECONDS,
 ) -> ImageCommands:
-    """Return an image as its registry has it now; errors that may pass are tried again.
+    """Return an image from its registry; attempts that fail temporarily are repeated.
 
     Args:
         name: Of the image.

@@ -29,7 +29,7 @@ def connect_through(proxy: str, host: str, port: int, timeout: float) -> socket.
     """
     parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
     if parts.scheme != "http" or not parts.hostname:
-        raise OSError(0, "the proxy in the environment is no http proxy")
+        raise OSError(0, "the proxy that the environment names is not an HTTP proxy")
     headers = {}
     if parts.username:
         login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
@@ -40,5 +40,5 @@ def connect_through(proxy: str, host: str, port: int, timeout: float) -> socket.
         connection.connect()
     except (OSError, http.client.HTTPException) as error:
         connection.close()
-        raise OSError(0, f"the proxy in the environment does not connect: {error}") from error
+        raise OSError(0, f"the proxy that the environment names does not connect: {error}") from error
     return connection.sock

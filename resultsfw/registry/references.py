@@ -21,7 +21,7 @@ _SHOWN: Final = 200
 
 
 class ImageNameError(ValueError):
-    """A text is no name of an image."""
+    """A text is not a valid image name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ def parse_image_name(text: str) -> ImageName:
     """Return the parts of an image's name; Docker Hub and ``latest`` are the defaults.
 
     Raises:
-        ImageNameError: It is none.
+        ImageNameError: The text is not an image name.
     """
     rest, at, digest = text.partition("@")
     last = rest.rpartition("/")[2]

@@ -86,7 +86,7 @@ class ContractCases(Base):
         for container in _containers(spec):
             mounts = container.get("volumeMounts") or ()
             faults += [
-                f'container "{container["name"]}" mounts "{mount["name"]}", which is no volume of the pod'
+                f'container "{container["name"]}" mounts "{mount["name"]}", which is not a volume of the pod'
                 for mount in mounts
                 if mount["name"] not in volumes
             ]

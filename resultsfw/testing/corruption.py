@@ -163,7 +163,7 @@ TYPES: Final[tuple[Any, ...]] = (None, True, 0, -1.5, "", [], {}, ["x"], {"x": {
 
 
 def change_types(text: bytes) -> Iterator[bytes]:
-    """JSON text with each value in it of another type, or left out; nothing, of what is no JSON."""
+    """JSON text with each value in it of another type, or left out; nothing for a text that is not JSON."""
     try:
         document = json.loads(text)
     except (ValueError, RecursionError):

@@ -8,7 +8,7 @@ from .stop import drain
 _OPEN, _MOVED_TO, _CREATE, _ONLYDIR = 0x20, 0x80, 0x100, 0x1000000
 
 # File systems whose every change goes through this kernel. On a network or FUSE file system inotify
-# can be had, and stays silent about what others do. Numbers: linux/magic.h.
+# can be used, and stays silent about what others do. Numbers: linux/magic.h.
 _LOCAL = {
     0xEF53,  # ext2, ext3, ext4
     0x58465342,  # XFS

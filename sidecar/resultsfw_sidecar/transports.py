@@ -122,7 +122,7 @@ def _compact(document: bytes) -> bytes:
     """Returns provenance of artifacts without blanks: Tekton's controller limits the line.
 
     Raises:
-        RefusedError: It is no JSON object. Tekton's own sidecar ends with an error then.
+        RefusedError: It is not a JSON object. Tekton's own sidecar ends with an error then.
     """
     import json  # noqa: PLC0415 - 3 ms, for few runs
 

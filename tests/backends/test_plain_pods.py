@@ -340,7 +340,7 @@ def told(text, *, code=0):
     [
         ('[{"key":"a","value":"1"}]', 'an entry of result "a" whose "type" is neither 1'),
         ('[{"key":"a","value":"1","type":"task"}]', 'an entry of result "a" whose "type"'),
-        ('[{"key":"a","value":1,"type":1}]', 'value is no text: result "a"'),
+        ('[{"key":"a","value":1,"type":1}]', 'value is not a string: result "a"'),
         ('[{"value":"1"}]', "an entry whose"),
         ('{"a":"1"}', "no JSON array of"),
         (

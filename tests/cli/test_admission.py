@@ -39,7 +39,7 @@ def test_v1beta1_and_other_cases_run_and_are_warned_about(cli, write):
     assert pipelinerun["spec"]["timeouts"] == {"pipeline": "5m"}
     assert pipelinerun["status"]["results"] == [{"name": "g", "value": "hello you"}]
     assert taskrun["spec"]["serviceAccountName"] == "builder"
-    assert "spec.workspaces[0].mountpath: taken for mountPath" in ran.err
+    assert "spec.workspaces[0].mountpath: read as mountPath" in ran.err
     assert "spec.steps[0].tty: a deprecated field" in ran.err
 
 

@@ -37,7 +37,7 @@ def test_a_run_gets_the_default_pod_template(cli, write):
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        ({"default_timeout_minutes": "ten"}, "no whole number"),
+        ({"default_timeout_minutes": "ten"}, "not a whole number"),
         ({"default_pod_template": "env: {}"}, "env: must be a list"),
         ({"default_imagepullbackoff_timeout": "5"}, "no duration"),
         ({"default_container_resource_requirements": "a: {limits: {cpu: x}}"}, "no quantity"),

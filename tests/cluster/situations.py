@@ -60,7 +60,7 @@ ENDS: dict[str, End] = {
     "tm-artifacts": (
         "Succeeded",
         {"seen": '[{"uri":"pkg:git/app@1"}]'},
-        ('artifacts of Step "report": left out, as by Tekton: not JSON',),
+        ('artifacts of Step "report" left out, as in Tekton: not JSON',),
     ),
     "tm-basic": ("Succeeded", {"digest": "sha256:0123", "url": "registry/app\n"}, ()),
     "tm-compressed": (

@@ -330,7 +330,7 @@ def test_an_invalid_default_is_rejected_on_its_own_configmap_and_the_settings_be
     ((obj, event),) = one.sent
     assert obj["metadata"]["name"] == "config-defaults"
     assert event.reason == "FlagsRefused"
-    assert '"default-timeout-minutes": "ten" is no whole number' in event.message
+    assert '"default-timeout-minutes": "ten" is not a whole number' in event.message
     assert len(one.pods) == 1
 
 

@@ -77,7 +77,7 @@ def test_malformed_provenance_succeeds_as_in_tekton_and_is_named(text):
     assert collected.ok
     assert status["artifacts"] == DOCUMENT
     assert status["conditions"][0]["reason"] == "Succeeded"
-    assert 'artifacts of Step "a": left out' in status["conditions"][0]["message"]
+    assert 'artifacts of Step "a" left out' in status["conditions"][0]["message"]
     assert len(status["conditions"][0]["message"]) < 300
 
 
@@ -141,7 +141,7 @@ def test_what_several_steps_wrote_for_their_task_is_merged():
         (
             [found(Reference(backend="x", location="l", size=1, digest="sha256:" + "0" * 64))],
             ProblemCode.TRANSPORT_CORRUPT,
-            "came as a reference",
+            "arrived as a reference",
         ),
     ],
 )

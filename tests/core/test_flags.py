@@ -144,9 +144,9 @@ def test_a_backends_configuration_is_yaml_under_a_key_of_its_own():
     [
         ("b: 1\na: [", "not YAML (line 2)"),
         ("a: b: c", "not YAML (line 1)"),
-        ("- a", "no mapping"),
-        ("text", "no mapping"),
-        ("1: a", "no mapping"),
+        ("- a", "not a mapping"),
+        ("text", "not a mapping"),
+        ("1: a", "not a mapping"),
         ("day: 2026-13-45", "not YAML"),
         ("bits: 0b_", "not YAML"),
         ("!!python/object:os.system {}", "not YAML"),

@@ -153,7 +153,7 @@ def test_without_mount_namespaces_a_read_only_folder_is_a_link_and_the_log_says_
         cwd=tmp_path,
     )
     assert done.stdout == "on\n"
-    assert "can be written: read-only folders need mount namespaces: [Errno 1] not here" in done.stderr
+    assert "is writable, since read-only folders need mount namespaces: [Errno 1] not here" in done.stderr
     assert (tmp_path / "to").readlink() == tmp_path / "from"
 
 

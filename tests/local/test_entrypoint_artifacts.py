@@ -80,10 +80,10 @@ def test_values_of_artifacts_are_put_into_a_script_which_stays_as_it_was(entrypo
 @pytest.mark.parametrize(
     ("reference", "document", "says"),
     [
-        ("$(steps.first.outputs.other)", DOCUMENT, "wrote no artifact of that name"),
+        ("$(steps.first.outputs.other)", DOCUMENT, "wrote no artifact with that name"),
         ("$(steps.second.outputs.image)", DOCUMENT, "no Step wrote it"),
         ("$(steps.first.outputs.image)", "{bad", "not JSON"),
-        ("$(steps.first.outputs.image)", "[]", "no object"),
+        ("$(steps.first.outputs.image)", "[]", "not an object"),
     ],
 )
 def test_a_step_whose_artifact_is_not_there_does_not_start(entrypoint, reference, document, says):

@@ -121,8 +121,11 @@ def test_a_probe_over_its_timeout_counts_as_failed(tmp_path):
     [
         ({}, 'Sidecar "side" has no command, and that of its image is not known'),
         ({"args": ["x"]}, 'Sidecar "side" has no command'),
-        ({"command": ["x"], "readinessProbe": {"grpc": {"port": 1}}}, "readinessProbe that is none of exec"),
-        ({"command": ["x"], "startupProbe": {"grpc": {"port": 1}}}, "startupProbe that is none of exec"),
+        (
+            {"command": ["x"], "readinessProbe": {"grpc": {"port": 1}}},
+            "readinessProbe that is not one of exec",
+        ),
+        ({"command": ["x"], "startupProbe": {"grpc": {"port": 1}}}, "startupProbe that is not one of exec"),
         ({"command": ["x"], "livenessProbe": READY}, "has a livenessProbe"),
         ({"command": ["x"], "lifecycle": {"preStop": {"exec": {"command": ["x"]}}}}, "has a lifecycle"),
     ],

@@ -93,10 +93,10 @@ def test_a_token_is_fetched_with_the_login_and_sent_to_the_registry(registry):
     [
         ("http://10.0.0.1/token", "in a private network"),
         ("http://169.254.169.254/token", "in a private network"),
-        ("file:///etc/passwd", "no http or https URL"),
-        ("https://user@host.org/", "no http or https URL"),
-        ("http://[::1", "no URL"),
-        ("", "no http or https URL"),
+        ("file:///etc/passwd", "not an http or https URL"),
+        ("https://user@host.org/", "not an http or https URL"),
+        ("http://[::1", "not a URL"),
+        ("", "not an http or https URL"),
     ],
 )
 def test_a_registry_cannot_send_the_login_to_a_private_address(registry, realm, why):
@@ -136,7 +136,7 @@ def test_redirects_end(registry):
     registry.answers[path] = redirecting(path)
     assert "redirects over 5 times" in failure(f"{registry.name}:1")
     registry.answers[path] = redirecting("ftp://host.org/x")
-    assert "no http or https URL" in failure(f"{registry.name}:1")
+    assert "not an http or https URL" in failure(f"{registry.name}:1")
 
 
 def test_addresses_that_a_registry_may_name():
@@ -150,12 +150,12 @@ def test_addresses_that_a_registry_may_name():
 @pytest.mark.parametrize(
     ("config", "why"),
     [
-        ({"os": "linux", "config": {"Entrypoint": "sh"}}, "no list of texts"),
-        ({"os": "linux", "config": {"Cmd": [1]}}, "no list of texts"),
-        ([], "no JSON object"),
+        ({"os": "linux", "config": {"Entrypoint": "sh"}}, "not a list of strings"),
+        ({"os": "linux", "config": {"Cmd": [1]}}, "not a list of strings"),
+        ([], "not a JSON object"),
         (
             {"os": "linux", "config": {"Cmd": ["x" * 200_000]}},
-            "its commands have 200003 bytes, and may have 131072",
+            "its commands have 200003 bytes, over the limit of 131072",
         ),
     ],
 )
@@ -175,11 +175,11 @@ def test_a_manifest_of_any_shape_is_refused(registry, manifest):
 def test_what_has_another_digest_is_refused(registry):
     digest = registry.push("1", cmd=["c"])
     registry.put(f"manifests/{digest}", IMAGE, {"other": 1})
-    assert "something else than sha256:" in failure(f"{registry.name}@{digest}")
+    assert "does not have the digest sha256:" in failure(f"{registry.name}@{digest}")
     registry.push("2", cmd=["d"])
     for path in registry.asked("x") or [path for path in registry.content if "/blobs/" in path]:
         registry.content[path] = ("", b"{}")
-    assert "something else than sha256:" in failure(f"{registry.name}:2")
+    assert "does not have the digest sha256:" in failure(f"{registry.name}:2")
 
 
 def test_an_index_is_bounded_and_has_one_image_for_a_platform(registry):
@@ -191,7 +191,7 @@ def test_an_index_is_bounded_and_has_one_image_for_a_platform(registry):
     ]
     registry.push_index("many", *many)
     registry.requests.clear()
-    assert "has 65 platforms, and may have 64" in failure(f"{registry.name}:many")
+    assert "has 65 platforms, and the limit is 64" in failure(f"{registry.name}:many")
     assert len(registry.asked("/team/image/")) == 1
     registry.push_index("none")
     assert "has 0 platforms" in failure(f"{registry.name}:none")

@@ -111,16 +111,18 @@ def test_the_secrets_of_a_request_open_its_registry(registry):
     assert look_up(request(images=(image,), secrets=lambda: ([secret], "")))[image].platforms
     with pytest.raises(ImageLookupError) as raised:
         look_up(request("other", images=(image,), secrets=lambda: ([], "; and no right")))
-    assert f'image "{image}" is not known: GET http://' in raised.value.message
+    assert f'image "{image}" could not be looked up: GET http://' in raised.value.message
     assert raised.value.message.endswith("401 Unauthorized; and no right")
-    with pytest.raises(ImageLookupError, match='image "No Name" is not known: could not parse reference'):
+    with pytest.raises(
+        ImageLookupError, match='image "No Name" could not be looked up: could not parse reference'
+    ):
         look_up(request(images=("No Name",)))
 
 
 def test_all_images_of_a_run_have_one_limit_of_time(registry, monkeypatch):
     monkeypatch.setattr(lookups, "REQUEST_SECONDS", 0.0)
     registry.push("1", cmd=["c"])
-    with pytest.raises(ImageLookupError, match="is not known: no answer within 0 s"):
+    with pytest.raises(ImageLookupError, match="could not be looked up: no answer within 0 s"):
         look_up_images(CommandCache(), request(images=(f"{registry.name}:1",)), wait=lambda _: None)
 
 

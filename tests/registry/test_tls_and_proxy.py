@@ -98,7 +98,7 @@ def test_a_proxy_of_the_environment_makes_the_connection(secure, monkeypatch):
 def test_a_proxy_that_refuses_is_named(monkeypatch, status, why):
     proxy = Proxy(1, status)
     monkeypatch.setenv("HTTPS_PROXY", proxy.url)
-    with pytest.raises(RequestError, match=f"the proxy in the environment does not connect{why}"):
+    with pytest.raises(RequestError, match=f"the proxy that the environment names does not connect{why}"):
         looked_up("registry.test")
     proxy.listener.close()
 
@@ -110,5 +110,5 @@ def test_which_servers_have_a_proxy(monkeypatch):
     for host in ("localhost", "127.0.0.1", "::1", "registry.svc", "10.0.0.1"):
         assert proxy_for(host, 443) == ""
     monkeypatch.setenv("HTTPS_PROXY", "socks5://proxy")
-    with pytest.raises(RequestError, match="no http proxy"):
+    with pytest.raises(RequestError, match="not an HTTP proxy"):
         looked_up("ghcr.io")

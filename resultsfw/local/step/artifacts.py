@@ -63,7 +63,7 @@ def _values(match: "re.Match[str]", steps: str) -> str:
     for artifact in document.get(kind, ()):
         if artifact.get("name", "") == name:
             return go_json(artifact.get("values"))
-    raise UnresolvedError(f'"{match[0]}": the Step wrote no artifact of that name')
+    raise UnresolvedError(f'"{match[0]}": the Step wrote no artifact with that name')
 
 
 def _parsed(data: bytes, reference: str) -> "dict[str, Any]":

@@ -227,7 +227,7 @@ def _with_user(url: str, user: str, password: str) -> str:
     try:
         parts = urlsplit(url)
     except ValueError:
-        raise FlagsError("the annotation of a Secret is no URL") from None
+        raise FlagsError("the annotation of a Secret is not a URL") from None
     name, secret = (
         quote(text.encode("utf-8", "surrogateescape"), safe=_USERINFO) for text in (user, password)
     )

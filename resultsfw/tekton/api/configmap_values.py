@@ -1,4 +1,4 @@
-"""Parse the values of Tekton's ConfigMaps; an invalid value is refused by its key."""
+"""Parse the values of Tekton's ConfigMaps; an error names the key of an invalid value."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -18,12 +18,12 @@ def whole_number(data: Mapping[str, str], key: str) -> int | None:
     """Return a key's whole number, 0 or more; ``None`` without the key. Empty is invalid, as in Tekton.
 
     Raises:
-        FlagError: It is none; its subject is the key.
+        FlagError: The value is invalid; the error's subject is the key.
     """
     if (text := data.get(key)) is None:
         return None
     if not (text.isascii() and text.isdigit() and len(text) <= len(str(2**31))):
-        raise _invalid(key, text, "is no whole number of 0 or more")
+        raise _invalid(key, text, "is not a whole number of 0 or more")
     return int(text)
 
 
@@ -31,7 +31,7 @@ def duration_seconds(data: Mapping[str, str], key: str) -> float | None:
     """Return a key's duration in seconds, 0 or more; ``None`` without the key.
 
     Raises:
-        FlagError: It is none; its subject is the key.
+        FlagError: The value is invalid; the error's subject is the key.
     """
     if (text := data.get(key)) is None:
         return None
@@ -50,12 +50,12 @@ def yaml_mapping(data: Mapping[str, str], key: str) -> dict[str, Any]:
     Aliases are refused: a few lines of them can stand for more values than there is memory.
 
     Raises:
-        FlagError: It is none; its subject is the key.
+        FlagError: The value is invalid; the error's subject is the key.
     """
     text = data.get(key, "")
     try:
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)):
-            raise FlagError(f'the key "{key}" has an alias (*): write the value out', subject=key)
+            raise FlagError(f'the key "{key}" contains a YAML alias (*); write the value out', subject=key)
         value = read_first(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         place = getattr(error, "problem_mark", None)
@@ -67,7 +67,7 @@ def yaml_mapping(data: Mapping[str, str], key: str) -> dict[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):
-        raise FlagError(f'the key "{key}" is no mapping of names to values', subject=key)
+        raise FlagError(f'the key "{key}" is not a mapping of names to values', subject=key)
     return value
 
 

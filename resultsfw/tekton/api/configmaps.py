@@ -95,7 +95,9 @@ KEYS: Final[Mapping[str, Mapping[str, KeyRule]]] = {
         "trusted-resources-verification-no-match-policy": _refused(
             "signatures of Tasks and Pipelines are not verified here", "ignore", lenient="warn"
         ),
-        "require-git-ssh-secret-known-hosts": _honoured("a run whose SSH keys lack it is refused"),
+        "require-git-ssh-secret-known-hosts": _honoured(
+            "a run whose Secrets with SSH keys lack known_hosts is refused"
+        ),
         "disable-creds-init": _honoured("Steps get no Secrets of their service account"),
         "coschedule": _honoured(
             "pods of a PipelineRun are placed beside each other; without the key they are not"
@@ -107,11 +109,11 @@ KEYS: Final[Mapping[str, Mapping[str, KeyRule]]] = {
         "enable-api-fields": _warned("fields of every stability level are accepted", "alpha", "beta"),
         "enable-param-enum": _honoured("enum of a param is always checked"),
         "enable-cel-in-whenexpression": _honoured(
-            "a Pipeline Task's condition in CEL is refused unless it is true"
+            'unless it is "true", CEL in when of a Pipeline Task is refused'
         ),
         "enable-artifacts": _honoured("without it, Tasks that use artifacts are refused"),
         "enable-concise-resolver-syntax": _honoured(
-            "Tekton's webhook refuses the syntax; a name that is a URL goes to the resolver"
+            "Tekton's webhook checks it; a reference whose name is a URL is given to a resolver"
         ),
         "enable-kubernetes-sidecar": _honoured(
             "Sidecars start before the Steps, and the kubelet ends them (Kubernetes 1.29 or newer)"
@@ -126,12 +128,12 @@ KEYS: Final[Mapping[str, Mapping[str, KeyRule]]] = {
             "failed creations are always retried with growing delays"
         ),
         "enable-informer-cache-transforms": _honoured("this controller has caches of its own"),
-        "send-cloudevents-for-runs": _honoured("CloudEvents are not sent: a sink is warned about"),
+        "send-cloudevents-for-runs": _honoured("CloudEvents are not sent; a sink causes a warning"),
     },
     CONFIG_DEFAULTS: {
         "default-service-account": _honoured("for runs that name none"),
         "default-forbidden-env": _honoured("a podTemplate that sets one of these variables is refused"),
-        "default-timeout-minutes": _honoured("of runs that have none"),
+        "default-timeout-minutes": _honoured("for runs without a timeout"),
         "default-managed-by-label-value": _warned(
             "Tekton's webhook gives the label to runs; pods do not have it, since Tekton's own controller "
             "takes up the runs of pods that have it",
@@ -143,22 +145,23 @@ KEYS: Final[Mapping[str, Mapping[str, KeyRule]]] = {
             "CloudEvents are not sent; read Kubernetes Events or the status"
         ),
         "default-task-run-workspace-binding": _honoured(
-            "for workspaces that a TaskRun must bind and does not; anything but one binding is rejected"
+            "for required workspaces that a TaskRun does not bind; a value that is not exactly one binding "
+            "is rejected"
         ),
-        "default-max-matrix-combinations-count": _honoured("combinations up to which a matrix is run"),
+        "default-max-matrix-combinations-count": _honoured("the most combinations that a matrix may have"),
         "default-resolver-type": _honoured(
-            "of a run's reference without name and resolver; in Pipelines and Tasks "
+            "for references of runs with neither name nor resolver; in Pipelines and Tasks "
             "Tekton's webhook writes it"
         ),
         "default-container-resource-requirements": _honoured(
-            "of containers that have none, by name, prefix or default"
+            "for containers without resources, by name, prefix or default"
         ),
         "default-imagepullbackoff-timeout": _honoured(
-            "how long an image that cannot be pulled is waited for"
+            "how long a run waits for an image that cannot be pulled"
         ),
         "default-create-container-error-timeout": _honoured(
-            "how long a container is waited for whose creation takes the runtime too long; without it, as "
-            "long as the run may take"
+            "how long a run waits for a container that the runtime takes too long to create; without it, "
+            "until its timeout"
         ),
         "default-maximum-resolution-timeout": _honoured("a run whose resolver takes longer fails"),
         "default-sidecar-log-polling-interval": _honoured(

@@ -13,7 +13,7 @@ from typing import Final
 __all__ = ["FIELDS", "MAX_NESTED_PIPELINES", "ROOTS", "VARIANTS", "Rule"]
 
 MAX_NESTED_PIPELINES: Final = 8
-"""How deep Pipelines may be in Pipelines: one more level multiplies the runs that one run makes."""
+"""How deep Pipelines may be nested: each level multiplies the runs that one run creates."""
 
 _OTHERWISE: Final = "remove it, or run it with Tekton's own controller"
 

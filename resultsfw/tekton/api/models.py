@@ -99,7 +99,7 @@ def refuse_foreign(reference: HasApiVersion | None, kind: str, field: str) -> No
 
 
 class Breakpoints(Model):
-    """Where a TaskRun waits for a person."""
+    """The breakpoints at which a TaskRun waits for a person."""
 
     on_failure: Literal["", "enabled"] = ""
     before_steps: list[str] = Field(default_factory=list)

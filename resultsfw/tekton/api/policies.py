@@ -30,7 +30,7 @@ _SHOWN: Final = 60
 _COMBINATIONS: Final = "default-max-matrix-combinations-count"
 _MOST_DIGITS: Final = 9
 DEFAULT_COMBINATIONS: Final = 256
-"""Combinations up to which a matrix is run, unless the operator says otherwise."""
+"""The default of the most combinations that a matrix may have."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +87,7 @@ def _combinations(text: str) -> int:
     if not text:
         return DEFAULT_COMBINATIONS
     if len(text) > _MOST_DIGITS or not (text.isascii() and text.isdecimal()):
-        raise FlagError(f'{_COMBINATIONS} is "{text[:_SHOWN]}", which is no number', subject=_COMBINATIONS)
+        raise FlagError(f'{_COMBINATIONS} is "{text[:_SHOWN]}", which is not a number', subject=_COMBINATIONS)
     return int(text)
 
 
@@ -178,7 +178,7 @@ def _inline(text: str) -> frozenset[str]:
     for kind in sorted(kinds):
         if kind not in _INLINE_KINDS:
             raise FlagError(
-                f'invalid value for feature flag "{_INLINE}": "{kind[:_SHOWN]}" is none of '
+                f'invalid value for feature flag "{_INLINE}": "{kind[:_SHOWN]}" is not one of '
                 f"{', '.join(_INLINE_KINDS)}{did_you_mean(kind, _INLINE_KINDS)}",
                 subject=_INLINE,
             )

@@ -56,7 +56,7 @@ def _corrected(value: Any, of: str, path: str, notes: list[str], *, in_tekton: b
             wrong = f"{path}.{given}"[:_SHOWN]
             if name in value or name in fields:
                 raise InputError(f"{wrong}: {name} is given as well", subject=f"{path}.{given}")
-            notes.append(f"{wrong}: taken for {name}, which is its right spelling")
+            notes.append(f"{wrong}: read as {name}, the correct spelling")
         rule = FIELDS[of].get(name) if in_tekton else None
         if links.get(name):
             fields[name] = _corrected(held, links[name], where, notes, in_tekton=False)

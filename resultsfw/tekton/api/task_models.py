@@ -120,7 +120,7 @@ class WorkspaceBinding(Model):
 
 
 class StepTemplate(Model):
-    """What all Steps have unless they say otherwise."""
+    """The fields that all Steps have unless they set their own."""
 
     image: str = ""
     command: list[str] = Field(default_factory=list)

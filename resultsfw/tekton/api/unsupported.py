@@ -10,7 +10,7 @@ __all__ = ["unsupported_parts"]
 _EMPTY: Final[tuple[Any, ...]] = (None, "", [], False)
 
 _TOO_NESTED: Final = (
-    f"Pipelines are in Pipelines over the limit of {MAX_NESTED_PIPELINES} levels; refer to them by name, or "
+    f"Pipelines are nested deeper than the limit of {MAX_NESTED_PIPELINES} levels; refer to them by name, or "
     f"make the Pipeline flatter"
 )
 
@@ -33,7 +33,7 @@ def unsupported_parts(document: Any) -> Iterator[tuple[str, str]]:
 def _fields(value: Any, of: str, path: str, nested: int = 0) -> Iterator[tuple[str, str]]:
     """Yield refused fields, by the table.
 
-    It goes no deeper than the table's types nest, with so many Pipelines in Pipelines as may be.
+    The depth is limited by the nesting of the table's types and by `MAX_NESTED_PIPELINES`.
     """
     if isinstance(value, list):
         for index, item in enumerate(value):

@@ -140,7 +140,7 @@ def _has_claim(binding: Object) -> bool:
 
 
 def _has_known_claim(binding: Object) -> bool:
-    """Return whether a binding is one to a claim whose name is known before any Task has run."""
+    """Return whether a binding refers to a claim whose name is known before any Task has run."""
     if binding.get("volumeClaimTemplate") is not None:
         return True
     return "$(" not in (binding.get("persistentVolumeClaim") or {}).get("claimName", "$(")

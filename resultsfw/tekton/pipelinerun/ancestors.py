@@ -1,4 +1,4 @@
-"""Keep a Pipeline from running within itself: no cycle among PipelineRuns, and not too many levels."""
+"""Refuse a Pipeline that contains itself, and Pipelines that are nested too deep."""
 
 from resultsfw.cluster import Cluster, Object
 from resultsfw.errors import NotFoundError
@@ -43,7 +43,7 @@ def refuse_cycle(child: Object, above: list[str]) -> None:
         above: The Pipelines of its parent and of those above.
 
     Raises:
-        RefusedRun: It is one; with Tekton's reason and message for a cycle.
+        RefusedRun: It is one of these; with Tekton's reason and message for a cycle.
     """
     name = (child["spec"].get("pipelineRef") or {}).get("name")
     if name in above:
@@ -56,6 +56,6 @@ def refuse_cycle(child: Object, above: list[str]) -> None:
     if len(above) > MAX_NESTED_PIPELINES:
         raise RefusedRun(
             reasons.CREATE_RUN_FAILED,
-            f'PipelineRun "{child["metadata"]["name"]}" would be a Pipeline in Pipelines over the limit of '
+            f'PipelineRun "{child["metadata"]["name"]}" would nest Pipelines deeper than the limit of '
             f"{MAX_NESTED_PIPELINES} levels; make the Pipelines flatter",
         )

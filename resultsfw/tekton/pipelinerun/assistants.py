@@ -58,14 +58,14 @@ def _create(cluster: Cluster, pipelinerun: Object, stateful_set: Object) -> None
         if not owns(pipelinerun, cluster.get(STATEFUL_SETS, namespace, name)):
             # Of an earlier run of the same name: the garbage collector will delete it.
             raise UnavailableError(
-                f'StatefulSet "{name}" exists and belongs to somebody else', subject=f"StatefulSet {name}"
+                f'StatefulSet "{name}" exists and does not belong to this run', subject=f"StatefulSet {name}"
             ) from None
 
 
 def leave_cordoned_nodes(cluster: Cluster, pipelinerun: Object, mode: Mode) -> None:
-    """Delete the pod of an assistant on a node that takes no new pods; its StatefulSet creates another one.
+    """Delete the pod of an assistant on a cordoned node; its StatefulSet creates another pod elsewhere.
 
-    Otherwise the pods that must be placed beside it would wait for ever. What cannot be found out changes
+    Otherwise the pods that must run on the assistant's node would wait for ever. A failed request changes
     nothing.
     """
     namespace = pipelinerun["metadata"].get("namespace", "")

@@ -27,7 +27,7 @@ _PASSED: Final[Mapping[Kind, frozenset[str]]] = {
     CUSTOMRUNS: frozenset({"pipelineTaskName", "serviceAccountName", "timeout"}),
     PIPELINERUNS: frozenset({"pipelineTaskName", "serviceAccountName", "timeout", "podTemplate"}),
 }
-"""Fields of ``taskRunSpecs`` that children which are no TaskRuns are given."""
+"""Fields of ``taskRunSpecs`` that CustomRuns and child PipelineRuns get."""
 
 _BUILDERS: Final[Mapping[Kind, Callable[[NewChild], Object]]] = {
     TASKRUNS: build_taskrun,
@@ -109,7 +109,7 @@ def with_combination(task: Object, combination: Combination) -> Object:
 
 
 def _over(own: Object, before: Object) -> Object:
-    """Return what ``taskRunSpecs`` give to a Task; of two entries for one Task, the last says most of it.
+    """Return two ``taskRunSpecs`` entries of one Task as one, in which the later one counts.
 
     As Tekton's GetTaskRunSpec: the pod templates merge, the service account stays until another is named.
     """

@@ -1,4 +1,4 @@
-"""Give the parts to a child that all kinds of children have: labels, annotations, timeout and workspaces."""
+"""Build what children of all kinds have: labels, annotations, timeout and workspaces."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -34,7 +34,7 @@ _NOT_READ: Final = ("params", "inputs.", "tasks.", "finally.", "outputs.")
 
 @dataclass(frozen=True, slots=True)
 class NewChild:
-    """What a child is made of.
+    """The inputs from which a child is built.
 
     Attributes:
         pipelinerun: Its parent.
@@ -81,7 +81,7 @@ def child_metadata(child: NewChild) -> Object:
 
 
 def as_given(params: list[Object] | None) -> list[Object] | None:
-    """Return params without protection where a run needs none: a value that it is given is data to it."""
+    """Return params without protection where none is needed: a run treats its own values as data."""
     return params and [{**param, "value": unprotect_names(param.get("value"), _NOT_READ)} for param in params]
 
 
@@ -108,7 +108,7 @@ def child_workspaces(child: NewChild) -> list[Object]:
     """Return what the run binds to a child's workspaces; a template's claim is one for the whole run.
 
     Raises:
-        ResultUnread: The value of a result by reference is needed in a binding, and cannot be had.
+        ResultUnread: The value of a result by reference is needed in a binding, and cannot be read.
         TooLargeError: A binding would be larger than one object can be.
     """
     bound = child.facts.inputs.workspaces(child.task)

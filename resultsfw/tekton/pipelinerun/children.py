@@ -1,7 +1,7 @@
 """The runs that a PipelineRun has for one Pipeline Task: their kind, their names and their state together.
 
-A Pipeline Task has one run, its child; one with a matrix has one for each combination. No child at all means
-that the Pipeline Task has not begun. The rules are Tekton's (``ResolvedPipelineTask``).
+A Pipeline Task has one run, its child; one with a matrix has one for each combination. Without any child,
+the Pipeline Task has not begun. The rules are Tekton's (``ResolvedPipelineTask``).
 """
 
 from collections.abc import Iterable, Iterator
@@ -60,8 +60,8 @@ def kind_of(task: Object) -> Kind:
 def is_custom(task: Object) -> bool:
     """Return whether a Pipeline Task is a custom task.
 
-    It is if ``taskRef`` or ``taskSpec`` has an apiVersion and a kind, whatever they are (Tekton's
-    ``IsCustomTask``): with ``tekton.dev/v1`` and ``Task``, too.
+    That is so if ``taskRef`` or ``taskSpec`` has both an apiVersion and a kind, even ``tekton.dev/v1`` and
+    ``Task`` (Tekton's ``IsCustomTask``).
     """
     named = task.get("taskRef") or task.get("taskSpec") or {}
     return bool(named.get("apiVersion") and named.get("kind"))

@@ -22,7 +22,7 @@ def build_customrun(child: NewChild) -> Object:
     service account and the timeout, as from Tekton's controller (``createCustomRun``).
 
     Raises:
-        ResultUnread: The value of a result by reference is needed, and cannot be had.
+        ResultUnread: The value of a result by reference is needed, and cannot be read.
         TooLargeError: Its texts would be larger than one object can be.
     """
     task = child.spec

@@ -1,4 +1,4 @@
-"""Know the results of Pipeline Tasks whose children are no TaskRuns, before the first child is made."""
+"""Find the declared results of custom tasks and Pipelines in Pipelines before the first child is created."""
 
 import json
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ __all__ = ["AnyName", "other_results"]
 
 
 class AnyName(frozenset[str]):
-    """The names of results that nobody declares, so that each may be one."""
+    """The result names of a custom task, which declares none: every name is accepted."""
 
     def __contains__(self, name: object) -> bool:
         """Return whether there may be a result of that name."""
@@ -57,7 +57,7 @@ def other_results(
         raise RefusedRun(
             reasons.INVALID,
             f"{USER_ERROR}{whose}; it names {count} different Pipelines, over the limit of {most}; "
-            f"embed some of them, or make it several Pipelines",
+            f"embed some of them, or split it into several Pipelines",
         )
     known: dict[str, frozenset[str]] = {}
     for task in others:

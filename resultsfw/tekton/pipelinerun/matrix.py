@@ -35,7 +35,7 @@ Combination = dict[str, Element]
 
 
 class MatrixError(ResultsError):
-    """A matrix has more combinations than are run; found out before they are built."""
+    """A matrix has more combinations than its limit; raised before they are built."""
 
     code = "MatrixTooLarge"
 
@@ -81,7 +81,7 @@ def refuse_combinations(matrix: Object, limit: int) -> None:
     """Refuse a matrix that has too many combinations whatever its values will be.
 
     Raises:
-        MatrixError: It has.
+        MatrixError: There are too many.
     """
     includes = matrix.get("include") or ()
     _refuse_more(_combined(matrix) if matrix.get("params") else len(includes), limit)

@@ -15,7 +15,7 @@ _WORDS: Final = (4, 5)
 
 
 class MatrixLength(NamedTuple):
-    """A variable that asks how long a matrix is.
+    """A variable for the length of a matrix.
 
     Attributes:
         task: The Pipeline Task.

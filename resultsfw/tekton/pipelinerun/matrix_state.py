@@ -1,4 +1,4 @@
-"""Derive what the matrices of a run come to: combinations, whether one is empty, lengths."""
+"""Compute the combinations of a run's matrices, their lengths, and whether one is empty."""
 
 from collections.abc import Callable, Mapping
 from typing import Final
@@ -55,7 +55,7 @@ class Matrices:
 
         Raises:
             RefusedRun: The matrix has values of the wrong type, or too many combinations.
-            ResultUnread: The value of a result by reference is needed, and cannot be had.
+            ResultUnread: The value of a result by reference is needed, and cannot be read.
             TooLargeError: The texts would be larger than one object can be.
         """
         if name not in self.names:

@@ -23,7 +23,7 @@ def substitute_matrix(
         passing: What an element may be as a whole, before ``known`` is asked: a reference stays one.
 
     Raises:
-        ResultUnread: The value of a result by reference is needed, and cannot be had.
+        ResultUnread: The value of a result by reference is needed, and cannot be read.
         TooLargeError: The texts would be larger than one object can be.
     """
     changed = dict(matrix)

@@ -1,4 +1,4 @@
-"""Build the child PipelineRun of a Pipeline Task that is a Pipeline itself (TEP-0056)."""
+"""Build the child PipelineRun of a Pipeline in a Pipeline (TEP-0056)."""
 
 from resultsfw import jsons
 from resultsfw.cluster import Object
@@ -21,7 +21,7 @@ def build_pipelinerun(child: NewChild) -> Object:
     """Return the child PipelineRun of a Pipeline Task that is due, with all results in it that it names.
 
     Raises:
-        ResultUnread: The value of a result by reference is needed, and cannot be had.
+        ResultUnread: The value of a result by reference is needed, and cannot be read.
         TooLargeError: Its texts would be larger than one object can be.
     """
     task, spec = child.spec, child.pipelinerun["spec"]

@@ -143,7 +143,7 @@ class Observer:
         core: The core with the flags in effect.
         cluster: Where PipelineRuns and TaskRuns live.
         policies: What an operator forbids.
-        defaults: What runs have that do not say otherwise.
+        defaults: The defaults of runs.
         verification_policies: Returns the VerificationPolicies of a namespace.
         custom_tasks: Whether there may be controllers of custom tasks.
         mode: How pods are placed.
@@ -353,12 +353,12 @@ class Observer:
         if not owns(pipelinerun, child):
             raise RefusedRun(
                 reasons.CREATE_RUN_FAILED,
-                f'{kind.kind} "{name}" is somebody else\'s; delete it, or name the run otherwise',
+                f'{kind.kind} "{name}" does not belong to this run; delete it, or give the run another name',
             )
         if (of := (child["metadata"].get("labels") or {}).get("tekton.dev/pipelineTask", task)) != task:
             raise RefusedRun(
                 reasons.CREATE_RUN_FAILED,
-                f'{kind.kind} "{name}" is that of Pipeline Task "{of}", and "{task}" would have one of the '
+                f'{kind.kind} "{name}" belongs to Pipeline Task "{of}", and "{task}" needs one of the '
                 f"same name; rename one of them",
             )
         refuse_unreadable(kind, child)

@@ -103,12 +103,12 @@ def read_pipeline(pipelinerun: Object, cluster: Cluster, terms: Terms | None = N
     Args:
         pipelinerun: The run.
         cluster: Where its Pipeline is.
-        terms: Of resolvers; ``None``: they are waited for as long as the run may take.
+        terms: Of resolvers; ``None``: they may take until the run's timeout.
 
     Raises:
         RefusedRun: There is none, or it cannot be read.
         AwaitingResolution: A resolver has not answered yet.
-        ClusterError: It could not be had.
+        ClusterError: It could not be read.
     """
     metadata = pipelinerun["metadata"]
     namespace = metadata.get("namespace", "")

@@ -71,10 +71,10 @@ class _CustomRun(_Child):
 
 
 def refuse_unreadable(kind: Kind, child: Object) -> None:
-    """Raise for a CustomRun or child PipelineRun of which what is read is malformed.
+    """Refuse a CustomRun or child PipelineRun with malformed fields among those that are read.
 
     Raises:
-        RefusedRun: It is; the message names it and the field.
+        RefusedRun: A field is malformed; the message names the child and the field.
     """
     if defect := unreadable_part(kind, child):
         message = f'{kind.kind} "{child["metadata"]["name"]}" cannot be read: {defect}'
@@ -82,7 +82,7 @@ def refuse_unreadable(kind: Kind, child: Object) -> None:
 
 
 def unreadable_part(kind: Kind, child: Object) -> str:
-    """Return path and defect of what cannot be read of a CustomRun or child PipelineRun; empty if all can.
+    """Return path and defect of a malformed field of a CustomRun or child PipelineRun; empty without one.
 
     Args:
         kind: Of the child; TaskRuns are checked where they are reconciled.

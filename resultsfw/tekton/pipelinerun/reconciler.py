@@ -98,7 +98,7 @@ class PipelineReconciler:
         warn: Warns people of what a run's status cannot hold; besides the log.
         children: Reads finished children whose results ``cluster`` leaves out.
         policies: What an operator forbids.
-        defaults: What runs have that do not say otherwise.
+        defaults: The defaults of runs.
         custom_tasks: Whether there may be controllers of custom tasks; without, they are refused by name.
         coscheduling: How pods are placed.
         verification_policies: Returns the VerificationPolicies of a namespace, which may demand signatures.
@@ -327,7 +327,7 @@ class PipelineReconciler:
                 if isinstance(error, ConflictError):
                     raise
                 name = child["metadata"]["name"]
-                why = f'{kind.kind} "{name}" of Pipeline Task "{task}" could not be made: {error.message}'
+                why = f'{kind.kind} "{name}" of Pipeline Task "{task}" could not be created: {error.message}'
                 if kind == CUSTOMRUNS and isinstance(error, NotFoundError):
                     why += "; does the server have the CRD customruns.tekton.dev?"
                 if not error.retryable:
@@ -340,7 +340,7 @@ class PipelineReconciler:
 
     def _warn_of_ignored(self, known: Known, kind: Kind, task: str, fields: list[str]) -> None:
         metadata = known.pipelinerun["metadata"]
-        message = f'a {kind.kind} cannot be given {", ".join(fields)} of Pipeline Task "{task}": ignored'
+        message = f'{", ".join(fields)} of Pipeline Task "{task}" has no effect on a {kind.kind}'
         log.warning("PipelineRun %s/%s: %s", metadata.get("namespace", ""), metadata["name"], message)
         self._warn(known.pipelinerun, reasons.FIELDS_IGNORED, message)
 

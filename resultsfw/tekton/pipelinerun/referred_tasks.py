@@ -59,7 +59,7 @@ def read_tasks(
         raise RefusedRun(
             reasons.INVALID,
             f"{USER_ERROR}Pipeline {namespace}/{plan.name} can't be Run; it names {count} different "
-            f"Tasks, over the limit of {MAX_TASKS}; embed some of them, or make it several Pipelines",
+            f"Tasks, over the limit of {MAX_TASKS}; embed some of them, or split it into several Pipelines",
         )
     reader = _Reader(plan, cluster, pipelinerun, terms)
     found = reader.remote_specs(remote, refs)
@@ -147,7 +147,8 @@ class _Reader:
         return RefusedRun(
             reasons.INVALID,
             f"{USER_ERROR}Pipeline {namespace}/{self._plan.name} can't be Run: the Tasks of its resolvers "
-            f"have {size} bytes or more together, over the limit of {MAX_BYTES}; make it several Pipelines",
+            f"have {size} bytes or more together, over the limit of {MAX_BYTES}; split it into several "
+            f"Pipelines",
         )
 
     def _invalid(self, name: str, why: str) -> RefusedRun:

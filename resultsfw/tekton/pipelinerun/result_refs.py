@@ -79,7 +79,7 @@ class ResultRef:
 ReadValue = Callable[[ResultRef, Object, str], Value]
 """From a reference (its mapping) that a result's value is, and the kind of value that is needed, to it.
 
-Raises `ResultUnread` where it cannot be had."""
+Raises `ResultUnread` where it cannot be read."""
 
 
 def read_nothing(ref: ResultRef, value: Object, kind: str) -> Value:  # noqa: ARG001 - a `ReadValue`

@@ -93,7 +93,7 @@ class TaskInputs:
         return [{key: _truncate(value) for key, value in expression.items()} for expression in expressions]
 
     def shown_text(self, name: str, text: str) -> str:
-        """Return a text of a Task for people, with results in it that can be had without a request."""
+        """Return a text of a Task for people, with those results in it that need no request."""
         if "$(" in text:
             lookup = first_of(result_lookup(self.results, read_nothing), self.lengths)
             with contextlib.suppress(ResultUnread, TooLargeError):  # else it is shown as it is written
@@ -113,7 +113,7 @@ class TaskInputs:
         texts go on into a child.
 
         Raises:
-            ResultUnread: The value of one by reference is needed, and cannot be had.
+            ResultUnread: The value of one by reference is needed, and cannot be read.
             TooLargeError: The texts would be larger than one object can be.
         """
         _, task = self.tasks[name]
@@ -137,7 +137,7 @@ class TaskInputs:
         """Return what the run binds, by name, with the results in it that are there when a Task is created.
 
         Raises:
-            ResultUnread: The value of one by reference is needed, and cannot be had.
+            ResultUnread: The value of one by reference is needed, and cannot be read.
             TooLargeError: The texts would be larger than one object can be.
         """
         known = Expansion(self._lookup(name), Budget())
@@ -175,7 +175,7 @@ class TaskInputs:
         """Return a Task's ``when`` with results put in, as it is compared.
 
         Raises:
-            ResultUnread: A value by reference is needed, and cannot be had.
+            ResultUnread: A value by reference is needed, and cannot be read.
             TooLargeError: The texts would be larger than one object can be.
         """
         when = Expansion(self._lookup(name), Budget()).tree(self._when(name), f"{name}.when")

@@ -26,7 +26,7 @@ def build_taskrun(child: NewChild) -> Object:
     """Return the TaskRun of a Pipeline Task that is due, with all results in it that it names.
 
     Raises:
-        ResultUnread: The value of a result by reference is needed, and cannot be had.
+        ResultUnread: The value of a result by reference is needed, and cannot be read.
         TooLargeError: Its texts would be larger than one object can be.
     """
     facts, own, task = child.facts, child.own, child.spec

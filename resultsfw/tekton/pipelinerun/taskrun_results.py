@@ -27,7 +27,7 @@ def results_of(child: Object, kind: Kind = TASKRUNS, *, as_texts: bool = False) 
         child: A run that has ended.
         kind: Of the child. The results of a CustomRun are texts; a JSON list of texts, not empty, is an array
             (Tekton's ``paramValueFromCustomRunResult``).
-        as_texts: Leave such a list the text that it is.
+        as_texts: Return such a list as the string that it is.
     """
     results = (child.get("status") or {}).get("results") or ()
     known = {result["name"]: result["value"] for result in results}

@@ -81,7 +81,7 @@ def times_of(pipelinerun: Object, now: datetime) -> Times:
     ``pipeline`` is one hour; if one of ``tasks`` and ``finally`` is not given, it gets what the other leaves.
     """
     given = pipelinerun["spec"].get("timeouts")
-    if not isinstance(given, dict):  # validation refuses what is no mapping; until then the defaults count
+    if not isinstance(given, dict):  # validation refuses what is not a mapping; until then the defaults count
         given = {}
     whole = _seconds(given.get("pipeline"), DEFAULT_TIMEOUT)
     tasks = None if given.get("tasks") is None else _seconds(given["tasks"])

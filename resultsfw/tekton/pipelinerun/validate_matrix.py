@@ -35,7 +35,9 @@ def matrix_errors(spec: Object) -> Iterator[str]:
 
 
 def untexted_results(task: Object, spec: Object) -> dict[str, str]:
-    """Return the results of a matrix's Task that are no texts, with their types: nobody can be given them.
+    """Return the results of a matrix's Task whose type is not string, with their types.
+
+    No Task can use them: a param cannot hold an array of arrays.
 
     Args:
         task: The Pipeline Task.
@@ -83,7 +85,7 @@ def _naming_errors(parts: list[Any], path: str, matrixed: set[str]) -> Iterator[
                     f"currently set to {name}: {path}"
                 )
             elif VARIABLE.fullmatch(text) is None:
-                yield f"invalid value: {name}[*] is an array, and must be all of a text: {path}"
+                yield f"invalid value: {name}[*] is an array, and must be the whole text: {path}"
 
 
 def _type_of(result: Object) -> str:

@@ -44,7 +44,7 @@ def refuse_references(
         pipelinerun: The run.
         plan: What it is to do.
         cluster: Where Tasks and Pipelines are.
-        terms: Of resolvers; ``None``: they are waited for as long as the run may take.
+        terms: Of resolvers; ``None``: they may take until the run's timeout.
         custom_tasks: Whether there may be controllers of custom tasks.
 
     Raises:
@@ -94,7 +94,7 @@ def refuse_references(
 
 
 def _refuse_untexted(ref: ResultRef, untexted: Mapping[str, Mapping[str, str]], pipeline: str) -> None:
-    """Refuse a result of a matrix that is no text: an array of arrays is nothing that a Task can be given."""
+    """Refuse a result of a matrix whose type is not string: no param can hold an array of arrays."""
     kind = untexted.get(ref.task, {}).get(ref.result)
     if kind is not None:
         raise RefusedRun(

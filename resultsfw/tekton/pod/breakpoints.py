@@ -1,4 +1,4 @@
-"""Breakpoints of a TaskRun (``spec.debug``): the entrypoint's flags, the scripts, and what Steps mount.
+"""Build what breakpoints of a TaskRun (``spec.debug``) need: flags of the entrypoint, scripts, and mounts.
 
 A Step at a breakpoint waits until a person runs one of the scripts in its container, or the run is out of
 time. Source: docs/debug.md, ``pkg/pod/script.go``, and ``pkg/entrypoint/entrypointer.go``, which waits for

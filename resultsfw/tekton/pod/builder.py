@@ -384,7 +384,7 @@ def _refuse_steps(taskrun: Object, steps: Sequence[Object], images: Collection[s
             raise creation_failed(
                 taskrun,
                 f'translating TaskSpec to Pod: Step "{name}" has neither script nor command, and the command '
-                "of its image is not looked up here; give it one of them",
+                "of its image is not looked up here; give the Step a script or a command",
             )
 
 

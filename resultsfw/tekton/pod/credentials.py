@@ -51,7 +51,7 @@ NO_CREDENTIALS: Final = Credentials()
 
 
 def credentials_of(secrets: Sequence[Object]) -> Credentials:
-    """Return what a pod needs for these Secrets; those that name no server for git or docker are left out.
+    """Return what a pod needs for these Secrets; those without an annotation for git or docker are ignored.
 
     Args:
         secrets: In the order of the ServiceAccount, no name twice.

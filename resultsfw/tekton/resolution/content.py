@@ -20,7 +20,7 @@ _NAMED: Final[Mapping[str, str]] = {
     PIPELINES.kind: "pipeline",
     STEP_ACTIONS.kind: "StepAction",
 }
-"""By kind, what Tekton calls it where something else was found."""
+"""Tekton's name of each kind in the message about another kind that was found."""
 
 
 def document_of(text: str, kind: Kind) -> Object:

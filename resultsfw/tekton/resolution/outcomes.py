@@ -1,4 +1,4 @@
-"""What comes of following a reference: a document, or that it is not there yet, or will never be."""
+"""The outcomes of following a reference: a document, an answer that is awaited, or a failure."""
 
 from dataclasses import dataclass
 

@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 ASKED_LABEL: Final = "resultsfw.dev/asked"
-"""On the requests of this project, beside Tekton's: by this a watch leaves those of Tekton's runs out."""
+"""A label of our own requests, by which the watch excludes the requests of Tekton's runs."""
 
 TYPE_LABEL: Final = "resolution.tekton.dev/type"
 """By this each of Tekton's resolvers finds the requests that are its own."""
@@ -57,7 +57,7 @@ class Requester:
         run: The run; requests are deleted with it.
         kind: Of the run.
         name: From which the request's name is made: of the run itself, or of the TaskRun that it will create.
-        terms: Of resolvers; ``None``: they are waited for as long as the run may take.
+        terms: Of resolvers; ``None``: they may take until the run's timeout.
     """
 
     run: Object
@@ -116,7 +116,7 @@ def is_answered(request: Object, wanted: Object) -> bool:
         # Names are digests that can be forged: what somebody else asked for is not taken for the answer.
         name = request["metadata"]["name"]
         raise ResolutionFailed(
-            f'{FAILED}the ResolutionRequest "{name}" asks for something else; delete it', subject=name
+            f'{FAILED}the ResolutionRequest "{name}" has other params than expected; delete it', subject=name
         )
     state = condition_of(request)
     if state.get("status") == "False":

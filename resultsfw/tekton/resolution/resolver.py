@@ -76,7 +76,7 @@ def _requested(cluster: Cluster, wanted: Object) -> Object | None:
     except NotFoundError as error:
         raise ResolutionFailed(
             "error requesting remote resource: this cluster does not serve ResolutionRequests "
-            "(resolution.tekton.dev/v1beta1); install Tekton's resolvers, or refer to it by name",
+            "(resolution.tekton.dev/v1beta1); install Tekton's resolvers, or refer to the object by name",
             subject=metadata["name"],
         ) from error
     return None

@@ -1,4 +1,4 @@
-"""Under what terms a resolver's answer is awaited and taken: how long, and whether it must be signed."""
+"""The conditions for a resolver's answer: how long it may take, and whether it must be signed."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ ListPolicies = Callable[[str], Iterable[Object]]
 """Returns the VerificationPolicies of a namespace."""
 
 FAILED: Final = "error requesting remote resource: "
-"""Before why a resolver found nothing (Tekton's words)."""
+"""Prefix of a resolver's error (Tekton's words)."""
 
 UNVERIFIED: Final = "ResourceVerificationFailed"
 """Reason of the condition of a run whose Task or Pipeline is not signed as it must be (Tekton's)."""
@@ -37,7 +37,7 @@ def no_policies(_namespace: str) -> Iterable[Object]:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """Under what terms answers are taken in one reconcile.
+    """The conditions for answers in one reconciliation.
 
     Attributes:
         now: The time.
@@ -82,6 +82,6 @@ class Terms:
                 name = policy["metadata"]["name"]
                 raise RefusedRun(
                     UNVERIFIED,
-                    f'VerificationPolicy "{name}" demands signatures of what resolvers find, which are not '
-                    f"verified here: refer to the {kind.kind} by name, or use Tekton's own controller",
+                    f'VerificationPolicy "{name}" requires signatures, which are not verified here: refer to '
+                    f"the {kind.kind} by name and not by resolver, or run it with Tekton's own controller",
                 )

@@ -32,7 +32,7 @@ _SHOWN: Final = 60
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Coscheduling:
-    """How the pods of PipelineRuns are placed, and how the pod looks that holds their place.
+    """How the pods of PipelineRuns are placed, and what the pods of their affinity assistants contain.
 
     Attributes:
         mode: ``disabled``: not at all.
@@ -55,12 +55,12 @@ def mode_of(flags: Mapping[str, str]) -> Mode:
     has only on request.
 
     Raises:
-        FlagError: It is no mode.
+        FlagError: The value is not a mode.
     """
     text = flags.get(COSCHEDULE, "").strip()
     if text and text not in get_args(Mode):
         raise FlagError(
-            f'invalid value for feature flag "{COSCHEDULE}": "{text[:_SHOWN]}" is none of '
+            f'invalid value for feature flag "{COSCHEDULE}": "{text[:_SHOWN]}" is not one of '
             f"{', '.join(get_args(Mode))}{did_you_mean(text, get_args(Mode))}",
             subject=COSCHEDULE,
         )
@@ -71,13 +71,13 @@ def assistant_template_of(defaults: Mapping[str, str]) -> Object | None:
     """Return the pod template of affinity assistants that ``config-defaults`` sets; ``None`` without one.
 
     Raises:
-        FlagError: It is no mapping, or has a field that the assistants' pods do not take.
+        FlagError: It is not a mapping, or has a field that the assistants' pods do not support.
     """
     template = yaml_mapping(defaults, _TEMPLATE)
     for name in template:
         if name not in _TEMPLATE_FIELDS:
             raise FlagError(
-                f'the key "{_TEMPLATE}": {name[:_SHOWN]}: is none of {", ".join(_TEMPLATE_FIELDS)}',
+                f'the key "{_TEMPLATE}": {name[:_SHOWN]}: is not one of {", ".join(_TEMPLATE_FIELDS)}',
                 subject=_TEMPLATE,
             )
     return {name: value for name, value in template.items() if value is not None} or None

@@ -16,14 +16,14 @@ __all__ = ["default_binding_of", "with_default_bindings"]
 
 _KEY: Final = "default-task-run-workspace-binding"
 _SOURCES: Final = ("volumeClaimTemplate", "persistentVolumeClaim", "emptyDir", "configMap", "secret")
-"""Of these, Tekton takes the default's (``updateTaskRunWithDefaultWorkspaces``)."""
+"""The volume sources that Tekton accepts in the default (``updateTaskRunWithDefaultWorkspaces``)."""
 
 
 def default_binding_of(defaults: Mapping[str, str]) -> Object | None:
     """Return the binding that ``config-defaults`` sets; ``None`` without one.
 
     Raises:
-        FlagError: It is no binding to exactly one of the volumes that Tekton takes here.
+        FlagError: It is not a binding to exactly one of these volume sources.
     """
     binding = yaml_mapping(defaults, _KEY)
     if not binding:

@@ -105,7 +105,7 @@ def resolve_references(
 
 @contextlib.contextmanager
 def _refusing(taskrun: Object, name: str) -> Iterator[None]:
-    """Refuse a run of whose parameter a value cannot be had; errors that may pass are raised as they are."""
+    """Refuse a run with a parameter whose value cannot be read; raise a temporary error unchanged."""
     try:
         yield
     except (BackendError, CorruptError) as error:
@@ -152,7 +152,7 @@ def read_value(
     Raises:
         ClusterError: It cannot be read now, or ever.
         CorruptError: It is not what was stored, or nothing of that kind.
-        BackendError: Its backend cannot be had, or failed.
+        BackendError: Its backend cannot be loaded, or failed.
     """
     content = b"".join(core.dereference(reference, cluster, namespace=namespace, backend=backend))
     try:

@@ -32,10 +32,10 @@ _NANOSECONDS_OF_A_MINUTE: Final = 60 * 10**9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunDefaults:
-    """What runs have that do not say otherwise.
+    """The defaults of runs.
 
     Attributes:
-        timeout: A duration; ``0s`` is no limit.
+        timeout: A duration; ``0s`` means no limit.
         pod_template: Merged below a run's own; ``None``: there is none.
         workspace_binding: Of workspaces that a TaskRun must bind and does not; ``None``: it is refused.
         resolver: Of references that have neither a name nor a resolver; empty: there is none.

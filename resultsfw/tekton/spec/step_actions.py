@@ -1,8 +1,8 @@
-"""Put StepActions in the place of the Steps that refer to them, as Tekton merges the two.
+"""Merge StepActions into the Steps that refer to them, as Tekton does.
 
-A StepAction's texts are gone through once, with the Step's params in them; the Task's own pass comes after
-that. So a value is data to both (`resultsfw.tekton.spec.variables.protect`), and a variable that only the
-entrypoint or a later pass knows stays one.
+Variables of a StepAction are replaced once, by the Step's params; the Task's variables are replaced after
+that. A value is data in both passes (`resultsfw.tekton.spec.variables.protect`), and a variable that only
+the entrypoint or a later pass knows is kept.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -42,7 +42,7 @@ _SHOWN: Final = 200
 
 
 class StepActionError(ResultsError):
-    """A Step does not give its StepAction what that takes."""
+    """The params of a Step do not match its StepAction."""
 
     code = "StepActionInvalid"
 
@@ -53,7 +53,7 @@ def has_step_refs(task_spec: Object) -> bool:
 
 
 def step_failure(step: Object, index: int, why: str) -> str:
-    """Return Tekton's message on a Step whose StepAction cannot be had or does not fit."""
+    """Return Tekton's message for a Step whose StepAction cannot be read or does not match."""
     name = str(step.get("name") or "")
     return f'failed to resolve step ref for step "{name}" (index {index}): {why}'
 

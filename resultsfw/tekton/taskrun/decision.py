@@ -67,7 +67,7 @@ def _get_pod(seen: Observation) -> Action:
 
 
 def _fail(failure: Failure) -> Action:
-    """Return what follows if the Task, the pod, or what the pod needs could not be had.
+    """Return what follows if the Task, the pod, or what the pod needs could not be read.
 
     An error that may pass is retried, and the condition says what the run waits for; its timeout decides. A
     quota may free itself; a Pod Security level does not, but only the words of a message tell the two apart.

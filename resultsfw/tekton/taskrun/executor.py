@@ -118,9 +118,9 @@ class Executor:
         cluster: Where TaskRuns and Pods live.
         options: Images and defaults of the pods.
         policies: What an operator forbids.
-        tolerance: How long containers that cannot start are waited for.
+        tolerance: How long a run waits for containers that cannot start.
         tell: Records an Event on a TaskRun: reason and message.
-        defaults: What runs have that do not say otherwise.
+        defaults: The defaults of runs.
         verification_policies: Returns the VerificationPolicies of a namespace.
         images: Looks up the commands of images; ``None``: nothing does.
     """

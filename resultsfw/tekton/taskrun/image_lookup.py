@@ -127,7 +127,7 @@ def awaited_message(task_spec: Object) -> str:
     """Return what is said of a run while the commands of its images are looked up."""
     first, *others = images_without_command(task_spec)
     more = f" and {len(others)} more" if others else ""
-    return f'the command of image "{first[:_SHOWN]}"{more} is looked up in its registry'
+    return f'looking up the command of image "{first[:_SHOWN]}"{more} in its registry'
 
 
 def read_pull_secrets(

@@ -213,7 +213,7 @@ def observe(
         pod: As last read, if its TaskRun's status names it; else ``None``.
         now: The time.
         nop_image: The image by which Sidecars are ended.
-        tolerance: How long containers that cannot start are waited for.
+        tolerance: How long a run waits for containers that cannot start.
     """
     metadata, status = taskrun["metadata"], taskrun.get("status", {})
     if metadata.get("deletionTimestamp"):

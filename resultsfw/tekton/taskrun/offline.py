@@ -72,7 +72,8 @@ def taskrun_from_pod(
     keep = {"retriesStatus": old["retriesStatus"]} if "retriesStatus" in old else {}
     if (taskrun["spec"].get("taskRef") or {}).get("resolver") and not old.get("taskSpec"):
         raise InputError(
-            "its Task comes from a resolver: save the run when its status holds the Task", subject="--taskrun"
+            "its Task comes from a resolver: save the run once its status contains the Task",
+            subject="--taskrun",
         )
     try:
         spec = resolve_task(taskrun, cluster, inherit=False).spec

@@ -46,7 +46,7 @@ REFUSALS = (RefusedRun, FlagError, BackendError, InputError)
 
 @dataclass(frozen=True, slots=True)
 class Creation:
-    """What came of creating a pod.
+    """The outcome of creating a pod.
 
     Attributes:
         taskrun: With the metadata that it has now.
@@ -86,7 +86,7 @@ def foreign_pod(taskrun: Object, pod: Object) -> Failure | None:
     refused = RefusedRun(
         reasons.POD_CREATION_FAILED,
         f'failed to create task run pod "{taskrun["metadata"]["name"]}": pod "{name}" '
-        f"exists and belongs to somebody else; delete it or name the run otherwise",
+        f"exists and does not belong to this run; delete it or name the run otherwise",
     )
     return failure_of(refused)
 

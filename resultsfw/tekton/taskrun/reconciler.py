@@ -40,8 +40,8 @@ class Reconciler:
         timing: How long it waits.
         clock: Tells the time; UTC.
         policies: What an operator forbids.
-        tolerance: How long containers that cannot start are waited for.
-        defaults: What runs have that do not say otherwise.
+        tolerance: How long a run waits for containers that cannot start.
+        defaults: The defaults of runs.
         tell: Records an Event on a TaskRun: reason and message.
         images: Looks up the commands of images; ``None``: a Step without a command is refused.
         verification_policies: Returns the VerificationPolicies of a namespace, which may demand signatures.

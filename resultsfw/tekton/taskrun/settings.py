@@ -15,13 +15,13 @@ __all__ = ["Settings", "settings_of"]
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What holds for runs and pods that begin from now on.
+    """The settings for runs and pods that begin from now on.
 
     Attributes:
         pods: How pods are built.
         policies: What runs may not do.
-        runs: What runs have that do not say otherwise.
-        tolerance: How long containers that cannot start are waited for.
+        runs: The defaults of runs.
+        tolerance: How long a run waits for containers that cannot start.
         coscheduling: How the pods of a PipelineRun are placed.
     """
 

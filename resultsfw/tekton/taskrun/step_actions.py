@@ -1,4 +1,4 @@
-"""Read the StepActions that the Steps of a Task refer to, bounded by the size of what they make of it."""
+"""Read the StepActions that the Steps of a Task refer to, as far as the resulting Task is not too large."""
 
 import json
 from collections.abc import Sequence
@@ -54,7 +54,7 @@ def read_step_actions(
         taskrun: The run.
         task_spec: Its Task's, as written.
         cluster: Where StepActions are.
-        terms: Of resolvers; ``None``: they are waited for as long as the run may take.
+        terms: Of resolvers; ``None``: they may take until the run's timeout.
 
     Raises:
         RefusedRun: One does not exist or is not valid, or the Task would be too large with them.

@@ -1,4 +1,4 @@
-"""Resolve the Task of a TaskRun: read it, put its StepActions in, validate it, replace its variables."""
+"""Resolve the Task of a TaskRun: read it, merge its StepActions, validate it, replace its variables."""
 
 import logging
 from collections.abc import Sequence
@@ -96,7 +96,7 @@ def resolve_task(
         taskrun: The run.
         cluster: Where its Task is.
         inherit: Write the Task's labels and annotations to the TaskRun, as Tekton does.
-        terms: Of resolvers; ``None``: they are waited for as long as the run may take.
+        terms: Of resolvers; ``None``: they may take until the run's timeout.
         binding: Of workspaces that the run must bind and does not; the run that is returned binds them.
 
     Raises:

@@ -97,7 +97,7 @@ def termination_cause(
         progress: Of the pod.
         now: The time.
         may_be_late: ``False`` if the caller knows that the deadline is not reached.
-        tolerance: How long containers that cannot start are waited for.
+        tolerance: How long a run waits for containers that cannot start.
     """
     if (mark := stop_annotation(pod)) is not None:
         return mark.cause if mark.cause.reason else None

@@ -277,5 +277,7 @@ def test_the_combinations_of_a_matrix_are_limited_by_config_defaults(text, limit
 
 @pytest.mark.parametrize("text", ["many", "-1", "1.5", "9" * 40, "\u0663"])
 def test_a_limit_of_combinations_that_is_no_number_is_refused(text):
-    with pytest.raises(FlagError, match=r"default-max-matrix-combinations-count is .*, which is no number"):
+    with pytest.raises(
+        FlagError, match=r"default-max-matrix-combinations-count is .*, which is not a number"
+    ):
         policies_of({}, {"default-max-matrix-combinations-count": text})

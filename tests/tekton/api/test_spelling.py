@@ -46,7 +46,7 @@ def test_names_of_tekton_and_of_kubernetes_are_corrected_and_noted():
         ],
         "params": [{"name": "p", "default": {"mountpath": "data, not a field"}}],
     }
-    assert notes[0] == "spec.Steps: taken for steps, which is its right spelling"
+    assert notes[0] == "spec.Steps: read as steps, the correct spelling"
     assert [note.partition(":")[0] for note in notes[1:4]] == [
         "spec.steps[0].WORKINGDIR",
         "spec.steps[0].workspaces[0].mountpath",

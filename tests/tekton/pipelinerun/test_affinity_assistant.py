@@ -153,9 +153,11 @@ def test_flags_set_the_mode_and_the_template():
 
 
 def test_invalid_flags_are_refused_by_key():
-    with pytest.raises(FlagError, match=r'"coschedule": "workspace" is none of .*did you mean "workspaces"'):
+    with pytest.raises(
+        FlagError, match=r'"coschedule": "workspace" is not one of .*did you mean "workspaces"'
+    ):
         mode_of({"coschedule": "workspace"})
-    with pytest.raises(FlagError, match="hostNetwork: is none of nodeSelector"):
+    with pytest.raises(FlagError, match="hostNetwork: is not one of nodeSelector"):
         assistant_template_of({"default-affinity-assistant-pod-template": "hostNetwork: true"})
 
 

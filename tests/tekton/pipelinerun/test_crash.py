@@ -55,7 +55,7 @@ def test_a_foreign_taskrun_of_the_same_name_fails_the_run():
     Store.create(harness.store, TASKRUNS, foreign)
     harness.reconcile()
     assert harness.condition[:2] == ("False", "CreateRunFailed")
-    assert "somebody else" in harness.condition[2]
+    assert "does not belong to this run" in harness.condition[2]
 
 
 def test_nothing_is_written_where_nothing_changed():

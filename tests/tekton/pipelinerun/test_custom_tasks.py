@@ -238,7 +238,7 @@ def test_fields_that_no_customrun_has_are_named_in_a_warning() -> None:
     )
     harness.reconcile()
     harness.reconcile()
-    message = 'a CustomRun cannot be given taskRunSpecs.podTemplate of Pipeline Task "c": ignored'
+    message = 'taskRunSpecs.podTemplate of Pipeline Task "c" has no effect on a CustomRun'
     assert warnings == [("FieldsIgnored", message)]
 
 

@@ -243,7 +243,7 @@ REFUSED = [
     ),
     (
         [task("m", matrix=matrix("a")), task("u", params=param("x $(tasks.m.results.r[*])"))],
-        "tasks.m.results.r[*] is an array, and must be all of a text: tasks[1]",
+        "tasks.m.results.r[*] is an array, and must be the whole text: tasks[1]",
     ),
     (
         [
@@ -454,7 +454,7 @@ def test_a_task_with_the_name_of_a_combination_fails_the_run_and_takes_no_other_
     harness = PipelineRunHarness(task("m", matrix=matrix("a", "b")), pipeline_task("m-0"))
     harness.reconcile()
     assert harness.condition[:2] == ("False", "CreateRunFailed")
-    assert 'TaskRun "p-m-0" is that of Pipeline Task "m", and "m-0" would have one' in harness.condition[2]
+    assert 'TaskRun "p-m-0" belongs to Pipeline Task "m", and "m-0" needs one' in harness.condition[2]
     for name in ("m-0", "m-1"):
         assert harness.taskrun(name)["spec"]["status"] == "TaskRunCancelled"
 

@@ -183,9 +183,9 @@ def test_a_chain_of_pipelines_ends_at_the_limit() -> None:
             harness.reconciler.reconcile("default", run["metadata"]["name"])
     for run in harness.store.list(PIPELINERUNS, "default"):
         ended += [known for known in run["status"]["conditions"] if known["reason"] == "CreateRunFailed"]
-    assert [f"over the limit of {MAX_NESTED_PIPELINES} levels" in known["message"] for known in ended] == [
-        True
-    ]
+    assert [
+        f"deeper than the limit of {MAX_NESTED_PIPELINES} levels" in known["message"] for known in ended
+    ] == [True]
     assert len(harness.store.list(PIPELINERUNS, "default")) == MAX_NESTED_PIPELINES + 1
 
 
@@ -197,7 +197,7 @@ def test_texts_that_nest_pipelines_too_deep_are_refused() -> None:
     validate_pipelinerun_document({**run, "spec": {"pipelineSpec": {"tasks": [task]}}})
     for _ in range(500):
         task = nested("t", task)
-    with pytest.raises(InputError, match=f"over the limit of {MAX_NESTED_PIPELINES} levels"):
+    with pytest.raises(InputError, match=f"deeper than the limit of {MAX_NESTED_PIPELINES} levels"):
         validate_pipelinerun_document({**run, "spec": {"pipelineSpec": {"tasks": [task]}}})
 
 

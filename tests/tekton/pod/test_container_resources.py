@@ -63,7 +63,7 @@ def test_a_name_comes_before_a_prefix_and_both_before_the_default():
         ("default: [a]", "must be a mapping"),
         ("default: {limits: {memory: lots}}", "limits.memory: no quantity"),
         ("default: {requests: {cpu: {}}}", "requests.cpu: no quantity"),
-        ("a", "no mapping"),
+        ("a", "not a mapping"),
     ],
 )
 def test_an_invalid_entry_is_refused_by_the_key(text, words):

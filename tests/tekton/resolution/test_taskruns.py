@@ -147,7 +147,7 @@ def test_what_somebody_else_asked_for_is_not_the_answer():
     run.answer()
     run.reconcile()
     assert verdict(run.taskrun)[1] == "TaskRunResolutionFailed"
-    assert "asks for something else" in verdict(run.taskrun)[2]
+    assert "has other params than expected" in verdict(run.taskrun)[2]
 
 
 @pytest.mark.parametrize("name", ["t-cluster", "t-action"])

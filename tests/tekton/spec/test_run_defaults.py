@@ -1,4 +1,4 @@
-"""What runs have that do not say otherwise: ``config-defaults``, read and filled in."""
+"""The defaults of runs: ``config-defaults``, read and filled in."""
 
 import json
 
@@ -42,14 +42,14 @@ def test_minutes_become_the_timeout_of_runs_without_one(minutes, timeout):
 @pytest.mark.parametrize(
     ("key", "value", "words"),
     [
-        ("default-timeout-minutes", "ten", "no whole number"),
-        ("default-timeout-minutes", "-1", "no whole number"),
-        ("default-timeout-minutes", "9" * 5000, "no whole number"),
-        ("default-timeout-minutes", "", "no whole number"),
+        ("default-timeout-minutes", "ten", "not a whole number"),
+        ("default-timeout-minutes", "-1", "not a whole number"),
+        ("default-timeout-minutes", "9" * 5000, "not a whole number"),
+        ("default-timeout-minutes", "", "not a whole number"),
         ("default-pod-template", "nodeselector: {a: b}", 'did you mean "nodeSelector"'),
         ("default-pod-template", "tolerations: {a: b}", "tolerations: must be a list"),
         ("default-pod-template", "[a", "not YAML"),
-        ("default-pod-template", "- a", "no mapping"),
+        ("default-pod-template", "- a", "not a mapping"),
         ("default-pod-template", "[" * 5000, "not YAML"),
         ("default-pod-template", "nodeSelector: &a {x: y}\naffinity: *a", "alias"),
         ("default-pod-template", "affinity: {a: .nan}", "number that JSON cannot express"),

@@ -63,7 +63,7 @@ OURS: dict[str, dict[str, Any]] = {
 
 
 MALFORMED = {
-    "tm-artifacts": '; artifacts of Step "report": left out, as by Tekton: not JSON: Expecting property name '
+    "tm-artifacts": '; artifacts of Step "report" left out, as in Tekton: not JSON: Expecting property name '
     "enclosed in double quotes (line 1, column 2)"
 }
 """What we add to Tekton's message: of malformed artifacts Tekton says nothing in the status."""

@@ -87,7 +87,7 @@ def test_a_default_claim_beside_a_given_one_is_refused_under_coschedule_workspac
         ("csi: {driver: d}", "give exactly one of"),
         ("emptyDirr: {}", "did you mean"),
         ("persistentVolumeClaim: c", "persistentVolumeClaim"),
-        ("[]", "no mapping"),
+        ("[]", "not a mapping"),
         ("a: &a b\nc: *a", "alias"),
     ],
 )

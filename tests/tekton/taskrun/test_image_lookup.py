@@ -37,7 +37,7 @@ def test_a_run_waits_for_its_images_and_goes_on():
     harness = Lookup()
     assert 0 < harness.reconcile() <= 10
     assert harness.condition["status"] == "Unknown"
-    assert harness.condition["message"] == 'the command of image "i:1" is looked up in its registry'
+    assert harness.condition["message"] == 'looking up the command of image "i:1" in its registry'
     assert harness.taskrun["status"]["podName"] == ""
     harness.answer = IMAGES
     harness.reconcile()
@@ -56,12 +56,12 @@ def test_a_run_that_waits_ends_with_its_timeout():
 
 def test_an_image_that_cannot_be_looked_up_ends_the_run_as_in_tekton():
     harness = Lookup()
-    harness.answer = ImageLookupError('the command of image "i:1" is not known: 404')
+    harness.answer = ImageLookupError('the command of image "i:1" could not be looked up: 404')
     harness.reconcile()
     assert harness.condition["reason"] == "PodCreationFailed"
     assert harness.condition["message"] == (
         'failed to create task run pod "run": translating TaskSpec to Pod: '
-        'the command of image "i:1" is not known: 404. Maybe invalid TaskSpec'
+        'the command of image "i:1" could not be looked up: 404. Maybe invalid TaskSpec'
     )
 
 

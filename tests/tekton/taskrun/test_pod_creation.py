@@ -43,7 +43,7 @@ def test_a_run_whose_pods_name_is_taken_fails_and_leaves_that_pod_alone(harness)
     harness.create_foreign_pod()
     harness.reconcile()
     assert harness.condition["reason"] == "PodCreationFailed"
-    assert "belongs to somebody else" in harness.condition["message"]
+    assert "does not belong to this run" in harness.condition["message"]
 
 
 def test_a_run_refused_leaves_no_pod(harness):
