@@ -11,9 +11,19 @@ from resultsfw.controller import permissions
 from resultsfw.controller.manifests import load
 from resultsfw.controller.metrics import Metrics
 from resultsfw.tekton.api import reasons
+from resultsfw.tekton.api.configmaps import KEYS as TEKTON_KEYS
 from resultsfw.tekton.pod.options import POD_FLAGS
 
 TEXT = (Path(__file__).parents[1] / "docs" / "operations.md").read_text()
+
+RUN_FLAGS = (
+    "coschedule",
+    "disable-inline-spec",
+    "enable-artifacts",
+    "enable-cel-in-whenexpression",
+    "enable-termination-message-compression",
+)
+"""Tekton's flags that allow or change what a run does, beside those of pods."""
 
 
 def rows(heading):
@@ -61,7 +71,8 @@ def test_every_option_of_the_controller_with_its_default():
 
 def test_every_flag():
     said = [quoted(row[0])[0] for row in rows("Switch")]
-    assert set(said) == {*flags.KEYS, *POD_FLAGS, "config.NAME", "disable-inline-spec"}
+    assert set(said) == {*flags.KEYS, *POD_FLAGS, *RUN_FLAGS, "config.NAME"}
+    assert set(RUN_FLAGS) <= set(TEKTON_KEYS["feature-flags"])
 
 
 def test_every_reason():
