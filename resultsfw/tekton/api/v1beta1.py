@@ -104,7 +104,7 @@ class Conversion:
 
 def is_convertible(document: Mapping[str, Any]) -> bool:
     """Return whether a document is a Task, TaskRun, Pipeline or PipelineRun of ``tekton.dev/v1beta1``."""
-    kind = document.get("kind")
+    kind = str(document.get("kind"))  # it may be anything
     return document.get("apiVersion") == V1BETA1 and kind in ROOTS and kind != _STEP_ACTION
 
 

@@ -261,6 +261,10 @@ class Facts:
         counts = accumulate(map(self.matrices.most_children, names))
         return names[: max(1, sum(count <= self.batch_size for count in counts))]
 
+    def most_children(self, kind: Kind) -> int:
+        """Return how many children of a kind the run has at most, as far as is known now."""
+        return sum(self.matrices.most_children(name) for name, of in self.kinds.items() if of == kind)
+
     @property
     def invalid(self) -> dict[str, str]:
         """Tasks that are due and cannot be run, and what to say of it: a result they name is not there."""

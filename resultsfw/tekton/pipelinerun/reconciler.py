@@ -19,7 +19,7 @@ from resultsfw.tekton.api.refusals import RefusedRun
 from resultsfw.tekton.api.times import format_time
 from resultsfw.tekton.pipelinerun import reasons
 from resultsfw.tekton.pipelinerun.affinity_assistant import is_per_run
-from resultsfw.tekton.pipelinerun.ancestors import pipelines_above, refuse_cycle
+from resultsfw.tekton.pipelinerun.ancestors import Ancestry, ancestry_of, refuse_nesting
 from resultsfw.tekton.pipelinerun.assistants import (
     create_assistants,
     leave_cordoned_nodes,
@@ -314,13 +314,16 @@ class PipelineReconciler:
         assert builder is not None  # noqa: S101 - facts are of a plan
         leave_cordoned_nodes(self._cluster, known.pipelinerun, self._coscheduling.mode)
         created: dict[str, Children] = {}
-        above: list[str] | None = None
+        nesting: tuple[Ancestry, int] | None = None
         failed = None
         for task, child in ((name, child) for name in tasks for child in builder.build(facts, name)):
             kind = facts.kinds[task]
             if kind == PIPELINERUNS:
-                above = above or pipelines_above(known.pipelinerun, self._cluster)
-                refuse_cycle(child, above)
+                nesting = nesting or (
+                    ancestry_of(known.pipelinerun, self._cluster),
+                    facts.most_children(PIPELINERUNS),
+                )
+                refuse_nesting(child, *nesting)
             try:
                 created[task] = (*created.get(task, ()), self._create(known, kind, child))
             except ClusterError as error:

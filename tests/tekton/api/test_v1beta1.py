@@ -183,3 +183,9 @@ def test_a_document_is_converted_as_by_tektons_own_code(pair):
     assert conversion.dropped == ()
     assert bare(conversion.document["spec"]) == bare(pair["v1"]["spec"])
     assert bare(conversion.document["metadata"]) == bare(pair["v1"]["metadata"])
+
+
+@pytest.mark.parametrize("kind", [None, 1, [], {}, {"Task": 1}])
+def test_a_document_whose_kind_is_no_text_is_none_of_tektons(kind):
+    document = {"apiVersion": "tekton.dev/v1beta1", "kind": kind, "spec": {}}
+    assert convert_to_v1(document).document is document

@@ -218,3 +218,32 @@ def test_a_result_that_a_child_does_not_declare_is_refused() -> None:
     )
     harness.reconcile()
     assert harness.condition[1] == "InvalidTaskResultReference"
+
+
+def test_pipelines_that_refer_to_many_others_on_each_level_are_refused_before_they_have_grown() -> None:
+    width = 30
+    harness = PipelineRunHarness(*({"name": f"t{at}", "pipelineRef": {"name": "l1"}} for at in range(width)))
+    for level in range(1, 4):
+        children = ({"name": f"t{at}", "pipelineRef": {"name": f"l{level + 1}"}} for at in range(width))
+        create_pipeline(harness, f"l{level}", *children)
+    create_pipeline(harness, "l4", pipeline_task("t"))
+    harness.reconcile()
+    for name in ("t0", "t0-t0"):
+        run_child(harness, name)
+    ended = [child(harness, name)["status"]["conditions"][0] for name in ("t0", "t0-t0")]
+    assert [known["status"] for known in ended] == ["Unknown", "False"]
+    assert ended[1]["reason"] == "CreateRunFailed"
+    assert "one of 27000 PipelineRuns on its level of Pipelines in Pipelines" in ended[1]["message"]
+    assert len(harness.store.list(PIPELINERUNS, "default")) == 1 + 2 * width
+
+
+def test_a_matrix_above_counts_with_the_children_that_it_has() -> None:
+    inner = [{"name": f"t{at}", "pipelineRef": {"name": "in"}} for at in range(101)]
+    combined = {"matrix": {"params": [{"name": "v", "value": "$(params.all[*])"}]}}
+    every = [{"name": "all", "type": "array", "default": [str(at) for at in range(100)]}]
+    harness = PipelineRunHarness({"name": "m", "pipelineRef": {"name": "middle"}, **combined}, params=every)
+    create_pipeline(harness, "middle", *inner)
+    create_pipeline(harness, "in", pipeline_task("t"))
+    harness.reconcile()
+    run_child(harness, "m-99")
+    assert "one of 10100 PipelineRuns" in child(harness, "m-99")["status"]["conditions"][0]["message"]
