@@ -15,7 +15,7 @@ MOST_CHARACTERS = 100_000
 """Characters of an expression after substitution: cel-go's own limit."""
 
 MOST_WEIGHT = 20_000
-"""Of all expressions of one Pipeline: tokens, and hundreds of characters. A token takes up to 0.1 ms."""
+"""Of all expressions of a Pipeline: one for each token and 100 characters. A token takes up to 0.1 ms."""
 
 _SHOWN = 1000
 """Characters of a message, which names types and texts of the expression."""
@@ -59,8 +59,8 @@ class Evaluator:
             self._weight += count_tokens(expression) + len(expression) // 100
             if self._weight > MOST_WEIGHT:
                 raise CelError(
-                    f"the expressions of the Pipeline have more than {MOST_WEIGHT} words, operators and "
-                    f"hundreds of characters together; use fewer, or shorter ones"
+                    f"the expressions of the Pipeline together are over the limit of {MOST_WEIGHT}, counting "
+                    f"one for each word, operator and 100 characters; use fewer, or shorter ones"
                 )
             self._known.add(expression)
         return evaluate(expression)

@@ -1,4 +1,4 @@
-"""Watch objects of a kind that a cluster need not have, from when it has it."""
+"""Watch objects of a kind that a cluster may lack, as soon as the server has the kind."""
 
 import logging
 import threading
@@ -13,7 +13,7 @@ __all__ = ["OptionalWatch"]
 log = logging.getLogger(__name__)
 
 _PAUSE: Final = 60.0
-"""Seconds between two questions whether the server has the kind."""
+"""Seconds between two checks whether the server has the kind."""
 
 
 class OptionalWatch:
@@ -32,12 +32,12 @@ class OptionalWatch:
         self._stopped = threading.Event()
 
     def start(self) -> None:
-        """Start to ask, on a thread of its own."""
+        """Start checking, on a thread of its own."""
         name = f"find-{self._reflector.kind.plural}"
         threading.Thread(target=self._run, name=name, daemon=True).start()
 
     def stop(self) -> None:
-        """Ask no more."""
+        """Stop checking."""
         self._stopped.set()
 
     def _run(self) -> None:
@@ -49,5 +49,5 @@ class OptionalWatch:
                     self._reflector.start()
                     return
             except ClusterError as error:
-                log.warning("whether the server has %s is not known: %s", plural, error.message)
+                log.warning("cannot find out whether the server has %s: %s", plural, error.message)
             self._stopped.wait(_PAUSE)

@@ -156,7 +156,7 @@ def was_cancelled(children: Children) -> bool:
 
 
 def was_ended_for_time(children: Children) -> bool:
-    """Return whether one of the children was cancelled because the time of the PipelineRun was over."""
+    """Return whether one of the children was cancelled because the PipelineRun timed out."""
     for child in children:
         message = child["spec"].get("statusMessage") or _annotated_message(child)
         if message and _cause(message) == _cause(reasons.CHILD_TIMED_OUT):

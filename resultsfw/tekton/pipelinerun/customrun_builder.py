@@ -47,5 +47,5 @@ def build_customrun(child: NewChild) -> Object:
 
 
 def _custom_spec(embedded: Object) -> Object:
-    """Return what an embedded custom task says; the variables in it are those of its own controller."""
+    """Return the spec of an embedded custom task; its own controller replaces the variables in it."""
     return {key: embedded[key] for key in ("apiVersion", "kind", "metadata", "spec") if key in embedded}

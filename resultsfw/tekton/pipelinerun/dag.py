@@ -49,7 +49,7 @@ def refs_of(task: Object) -> Iterator[ResultRef]:
 def artifact_refs_of(task: Object) -> Iterator[ArtifactRef]:
     """Yield the artifacts of others that a Pipeline Task names, and so waits for.
 
-    Tekton puts them only into the text of an embedded Task, and has the author write ``runAfter``.
+    Tekton replaces them only in an embedded Task, and the author must write ``runAfter``.
     """
     for name in variables_in(list(_referring(task))):
         ref = parse_artifact_ref(name)
@@ -65,9 +65,9 @@ def _referring(task: Object) -> Iterator[Any]:
 
 
 def _measured(task: Object, varying: Collection[str]) -> Iterator[str]:
-    """Yield the Tasks whose matrices must have run before a Task can be told their lengths.
+    """Yield the Tasks whose matrices must have run before their lengths can be used in a Task.
 
-    Tekton has the author write ``runAfter``, and says 0 or 1 without it.
+    In Tekton the author writes ``runAfter``; without it, the length is 0 or 1.
 
     Args:
         task: A Pipeline Task.

@@ -1,4 +1,4 @@
-"""Name the children of a Pipeline Task for people, by the params that each is given.
+"""Build the display names of a Pipeline Task's children from the params of each child.
 
 The params are computed again: of a child that has ended, a cache need not hold them.
 """

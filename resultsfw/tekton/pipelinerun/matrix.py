@@ -60,7 +60,7 @@ def has_empty_array(matrix: Object) -> bool:
 
 
 def mistyped_param(matrix: Object, task: str) -> str:
-    """Return what to say of the first param with a value of the wrong type, in Tekton's words; else empty.
+    """Return Tekton's message about the first param with a value of the wrong type; empty without one.
 
     Args:
         matrix: With all results in it.
@@ -142,7 +142,7 @@ def combinations_of(matrix: Object, limit: int) -> tuple[Combination, ...]:
 
 
 def _product(lengths: Sequence[int]) -> int:
-    """Return how many combinations arrays of these lengths have; no more than a number of Go's can say."""
+    """Return how many combinations arrays of these lengths have, at most the largest integer of Go."""
     count = 0 if 0 in lengths else 1
     for length in lengths:
         count = min(count * length, sys.maxsize)

@@ -1,4 +1,4 @@
-"""Put variables into the params of a matrix: whole arrays become their elements."""
+"""Replace variables in the params of a matrix; a reference to a whole array becomes its elements."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Hermetic execution: Steps that the entrypoint starts without a network, as Tekton's does.
+"""Have the entrypoint start the Steps of a hermetic run without a network, as in Tekton.
 
 Source: docs/hermetic.md and ``cmd/entrypoint/runner.go``: the Step's command gets network, mount and user
 namespaces of its own. Sidecars keep the network, there as here.

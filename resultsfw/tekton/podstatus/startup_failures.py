@@ -62,7 +62,7 @@ class Unscheduled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartTolerance:
-    """How long a container that cannot start now is waited for, in seconds since its pod could start any.
+    """How long a run waits for a container that cannot start, in seconds since its pod could start any.
 
     Attributes:
         image_pull: With ``ImagePullBackOff``; 0: not at all (``default-imagepullbackoff-timeout``).

@@ -51,7 +51,7 @@ POLL_SECONDS: Final = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Requester:
-    """Who asks.
+    """The run that asks a resolver.
 
     Attributes:
         run: The run; requests are deleted with it.

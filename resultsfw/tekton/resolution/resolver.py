@@ -66,7 +66,7 @@ def resolve(
 
 
 def _requested(cluster: Cluster, wanted: Object) -> Object | None:
-    """Return the request that is there; ``None`` if there was none and one was created."""
+    """Return the existing request; ``None`` if it was created just now."""
     metadata = wanted["metadata"]
     with contextlib.suppress(NotFoundError):
         return cluster.get(RESOLUTION_REQUESTS, metadata["namespace"], metadata["name"])
@@ -83,7 +83,7 @@ def _requested(cluster: Cluster, wanted: Object) -> Object | None:
 
 
 def _awaiting(reference: Reference, requester: Requester, wanted: Object) -> AwaitingResolution:
-    """Return what says that the run waits.
+    """Return the error that makes the run wait.
 
     Raises:
         ResolutionFailed: It has waited too long.

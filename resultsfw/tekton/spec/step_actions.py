@@ -31,7 +31,7 @@ StepActions: TypeAlias = Sequence[Object | None]
 """The ``spec`` of the StepAction of each Step, by index; ``None`` where a Step refers to none."""
 
 _ALWAYS: Final = ("image", "workingDir", "securityContext")
-"""Fields that a Step has from its StepAction even where that has none."""
+"""Fields that a Step takes from its StepAction even if they are empty there."""
 
 _IF_GIVEN: Final = ("command", "args", "script", "env", "volumeMounts", "results")
 _LISTS: Final = ("command", "args")

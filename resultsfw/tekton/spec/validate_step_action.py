@@ -1,4 +1,4 @@
-"""What is wrong with Steps that refer to StepActions, and with StepActions themselves, in Tekton's words."""
+"""Find what is wrong with StepActions, and with Steps that refer to them, in Tekton's words."""
 
 import re
 from collections.abc import Iterator, Sequence
