@@ -6,6 +6,7 @@ from typing import Any
 from resultsfw.cluster import Cluster, Object
 from resultsfw.core import ResultsManager
 from resultsfw.flags import Flags
+from resultsfw.tekton.api.attempts import attempt_number
 from resultsfw.types import CollectionOutcome, Run, Stamp
 
 __all__ = ["RecordingManager"]
@@ -31,5 +32,5 @@ class RecordingManager(ResultsManager):
     def verdict_on(self, taskrun: Mapping[str, Any]) -> CollectionOutcome | None:
         """Return the verdict over the results of a TaskRun's last attempt; ``None`` if none were read."""
         metadata = taskrun["metadata"]
-        attempt = len(taskrun.get("status", {}).get("retriesStatus") or ())
+        attempt = attempt_number(taskrun)
         return self._verdicts.get((metadata["namespace"], metadata["name"], attempt))

@@ -10,6 +10,7 @@ from typing import Final
 from resultsfw.cluster import PODS, Cluster, Kind, Object
 from resultsfw.errors import ClusterError, NotFoundError, ObjectTooLargeError
 from resultsfw.tekton.api import reasons
+from resultsfw.tekton.api.attempts import attempt_number
 from resultsfw.tekton.api.conditions import condition, is_done
 from resultsfw.tekton.api.kinds import TASKRUNS
 from resultsfw.tekton.api.names import pod_name
@@ -128,7 +129,7 @@ class RunFailer:
         namespace, name = run["metadata"].get("namespace", ""), run["metadata"]["name"]
         status = run.get("status") or {}
         if self._kind == TASKRUNS:
-            pod = pod_name(name, len(status.get("retriesStatus") or ()))
+            pod = pod_name(name, attempt_number(run))
             with contextlib.suppress(NotFoundError):
                 if owns(run, self._cluster.get(PODS, namespace, pod)):
                     self._cluster.delete(PODS, namespace, pod)

@@ -6,6 +6,7 @@ from resultsfw.cluster import PODS, Cluster, Object
 from resultsfw.core import ResultsManager
 from resultsfw.errors import NotFoundError
 from resultsfw.tekton.api import reasons
+from resultsfw.tekton.api.attempts import attempt_number
 from resultsfw.tekton.api.conditions import succeeded
 from resultsfw.tekton.api.owners import owns
 from resultsfw.tekton.pod.builder import PodOptions
@@ -46,7 +47,7 @@ def clean_up(
         return
     if not owns(taskrun, pod):
         return  # created later, under the same name
-    run = run_of(taskrun, status.get("taskSpec") or {}, attempt=len(status.get("retriesStatus") or ()))
+    run = run_of(taskrun, status.get("taskSpec") or {}, attempt=attempt_number(taskrun))
     keep = options.keep_pod_on_cancel or is_cancellable(pod)
     delete = succeeded(taskrun).get("reason") in (reasons.CANCELLED, reasons.TIMED_OUT) and not keep
     with contextlib.suppress(NotFoundError):

@@ -3,9 +3,8 @@
 import contextlib
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from datetime import datetime
-from typing import Any, TypeVar
+from dataclasses import replace
+from typing import Any
 
 from resultsfw.cluster import PODS, Cluster, Object
 from resultsfw.core import ResultsManager
@@ -18,6 +17,7 @@ from resultsfw.errors import (
     TooEarlyError,
 )
 from resultsfw.tekton.api import reasons
+from resultsfw.tekton.api.attempts import attempt_number
 from resultsfw.tekton.api.conditions import condition
 from resultsfw.tekton.api.names import pod_name
 from resultsfw.tekton.api.policies import Policies
@@ -32,6 +32,14 @@ from resultsfw.tekton.spec.declared_results import run_of
 from resultsfw.tekton.spec.run_defaults import RunDefaults
 from resultsfw.tekton.taskrun import actions
 from resultsfw.tekton.taskrun.actions import Action
+from resultsfw.tekton.taskrun.attempt import (
+    Attempt,
+    Finished,
+    finished_within,
+    required,
+    with_failure,
+    with_pod_facts,
+)
 from resultsfw.tekton.taskrun.cleanup import clean_up
 from resultsfw.tekton.taskrun.completion import complete, failed_status
 from resultsfw.tekton.taskrun.finalizers import finalize
@@ -47,8 +55,6 @@ from resultsfw.tekton.taskrun.observation import (
     AwaitedAnswer,
     Failure,
     Lookup,
-    Observation,
-    PodObservation,
     Readiness,
     observe,
     verdict_of,
@@ -63,51 +69,12 @@ from resultsfw.tekton.taskrun.status_writer import (
     write_refusal,
     write_status,
 )
-from resultsfw.tekton.taskrun.task_resolution import RefSources, resolve_task
-from resultsfw.tekton.taskrun.termination import TerminationCause, deadline
-from resultsfw.types import Run, Stamp
+from resultsfw.tekton.taskrun.task_resolution import resolve_task
+from resultsfw.tekton.taskrun.termination import TerminationCause
 
-__all__ = ["Attempt", "Executor", "Finished"]
+__all__ = ["Executor"]
 
 log = logging.getLogger(__name__)
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
-    """The objects that actions work on, and what was observed of them.
-
-    Attributes:
-        seen: What is known so far in this pass.
-        taskrun: As last read or written.
-        task_spec: Resolved.
-        sources: Where resolvers found the Task and its StepActions.
-        run: The attempt, as backends see it.
-        pod: As last read, or as it was created.
-        stamp: By which to read the pod; ``None`` if it is not valid: then the core says why.
-        ended: The status that ends the attempt.
-    """
-
-    seen: Observation
-    taskrun: Object
-    task_spec: Object | None = None
-    sources: RefSources = field(default_factory=RefSources)
-    run: Run | None = None
-    pod: Object | None = None
-    stamp: Stamp | None = None
-    ended: Object | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """The pass is over.
-
-    Attributes:
-        requeue_after: Seconds after which to reconcile again though nothing changed; ``None``: never.
-    """
-
-    requeue_after: float | None = None
 
 
 class Executor:
@@ -202,15 +169,15 @@ class Executor:
         try:
             terms = Terms(attempt.seen.now, self._defaults.resolution_timeout, self._verification_policies)
             task = resolve_task(taskrun, self._cluster, terms=terms, binding=self._defaults.workspace_binding)
-            run = run_of(task.taskrun, task.spec, attempt=_number(taskrun))
+            run = run_of(task.taskrun, task.spec, attempt=attempt_number(taskrun))
         except AwaitingResolution as awaiting:
             awaited = AwaitedAnswer(awaiting.reason, awaiting.message)
             return replace(attempt, seen=replace(attempt.seen, awaited_answer=awaited))
         except REFUSALS as error:
-            return _failed(attempt, failure_of(error))
+            return with_failure(attempt, failure_of(error))
         except ClusterError as error:
             why = f"the Task could not be read, or the run not labelled as it is: {error.message}"
-            return _failed(attempt, Failure(reasons.RESOLUTION_FAILED, why, error))
+            return with_failure(attempt, Failure(reasons.RESOLUTION_FAILED, why, error))
         seen = replace(attempt.seen, task_resolved=True)
         return replace(
             attempt,
@@ -225,42 +192,42 @@ class Executor:
         taskrun, now = attempt.taskrun, attempt.seen.now
         waiting = condition("Unknown", action.reason, action.message, now)
         write_status(self._cluster, taskrun, {"podName": "", "conditions": [waiting]})
-        return _finished_within(taskrun, POLL_SECONDS, now)
+        return finished_within(taskrun, POLL_SECONDS, now)
 
     def _read_pod(self, _: actions.ReadPod, attempt: Attempt) -> Attempt:
         taskrun, seen = attempt.taskrun, attempt.seen
         metadata = taskrun["metadata"]
         try:
-            name = pod_name(metadata["name"], _number(taskrun))
+            name = pod_name(metadata["name"], attempt_number(taskrun))
             pod = self._cluster.get(PODS, metadata.get("namespace", ""), name)
         except NotFoundError:
             return replace(attempt, seen=replace(seen, lookup=Lookup.ABSENT))
         except ForbiddenError as error:
             why = f"the pod could not be read: {error.message}"
-            return _failed(attempt, Failure(reasons.POD_CREATION_FAILED, why, error), Lookup.UNUSABLE)
+            return with_failure(attempt, Failure(reasons.POD_CREATION_FAILED, why, error), Lookup.UNUSABLE)
         if (foreign := foreign_pod(taskrun, pod)) is not None:
-            return _failed(attempt, foreign, Lookup.UNUSABLE)
+            return with_failure(attempt, foreign, Lookup.UNUSABLE)
         if seen.pod_recorded:
             return self._with_pod(attempt, taskrun, pod)
         return replace(attempt, pod=pod, seen=replace(seen, lookup=Lookup.FOUND))
 
     def _create_pod(self, _: actions.CreatePod, attempt: Attempt) -> Attempt:
-        made = self._pods.create(attempt.taskrun, _require(attempt.task_spec), _require(attempt.run))
+        made = self._pods.create(attempt.taskrun, required(attempt.task_spec), required(attempt.run))
         attempt = replace(attempt, taskrun=made.taskrun, pod=made.pod)
         if made.failure is not None:
-            return _failed(attempt, made.failure)
+            return with_failure(attempt, made.failure)
         if made.awaited_images:
             return replace(attempt, seen=replace(attempt.seen, awaited_images=made.awaited_images))
         return replace(attempt, seen=replace(attempt.seen, lookup=Lookup.FOUND))
 
     def _record_pod(self, _: actions.RecordPod, attempt: Attempt) -> Attempt:
-        taskrun, pod = attempt.taskrun, _require(attempt.pod)
-        _require(attempt.task_spec)
+        taskrun, pod = attempt.taskrun, required(attempt.pod)
+        required(attempt.task_spec)
         status = self._attempt_status(attempt)
         try:
             stamp = recorded_stamp(self.core, taskrun, pod)
         except BackendError as error:
-            return _failed(attempt, failure_of(error))
+            return with_failure(attempt, failure_of(error))
         # What is written here is what later passes trust: whoever may write pods can edit their annotations.
         status["provenance"]["featureFlags"] |= {
             "maxResultSize": stamp.max_result_size,
@@ -281,25 +248,27 @@ class Executor:
     # While the pod runs.
 
     def _ask_whether_ready(self, _: actions.AskWhetherReady, attempt: Attempt) -> Attempt:
-        run, pod = _require(attempt.run), _require(attempt.pod)
+        run, pod = required(attempt.run), required(attempt.pod)
         try:
             readiness = Readiness(self.core.is_ready(run, pod, stamp=attempt.stamp))
         except ResultsError as error:
             log.warning("run %s/%s: is it ready to be read? %s", run.namespace, run.name, error.message)
             readiness = Readiness(ready=False, error=error)
-        return _learned(attempt, readiness=readiness)
+        return with_pod_facts(attempt, readiness=readiness)
 
     def _mark_ready(self, action: actions.MarkReady, attempt: Attempt) -> Attempt:
-        mark_ready(self._cluster, _require(attempt.pod), attempt.seen.now, repeat=action.repeat)
-        return _learned(attempt, signal=ReadySignal(repeat_in=None if action.repeat else REPEAT_SECONDS))
+        mark_ready(self._cluster, required(attempt.pod), attempt.seen.now, repeat=action.repeat)
+        return with_pod_facts(
+            attempt, signal=ReadySignal(repeat_in=None if action.repeat else REPEAT_SECONDS)
+        )
 
     def _terminate_pod(self, action: actions.TerminatePod, attempt: Attempt) -> Attempt:
-        terminate(self._cluster, _require(attempt.pod), action.cause, attempt.seen.now)
-        return _learned(attempt, terminating_for=0.0)
+        terminate(self._cluster, required(attempt.pod), action.cause, attempt.seen.now)
+        return with_pod_facts(attempt, terminating_for=0.0)
 
     def _stop_sidecars(self, _: actions.StopSidecars, attempt: Attempt) -> Attempt:
-        stop_sidecars(self._cluster, _require(attempt.pod), self._options.nop_image)
-        return _learned(attempt, sidecars_run=False)
+        stop_sidecars(self._cluster, required(attempt.pod), self._options.nop_image)
+        return with_pod_facts(attempt, sidecars_run=False)
 
     def _wait(self, action: actions.Wait, attempt: Attempt) -> Finished:
         waiting = condition("Unknown", action.reason, action.message, attempt.seen.now)
@@ -316,7 +285,7 @@ class Executor:
     def _write_pod_status(self, attempt: Attempt, succeeded: Object) -> None:
         """Copy the states of Steps and Sidecars into the status, with this condition."""
         status = pod_status_fields(
-            _require(attempt.pod),
+            required(attempt.pod),
             attempt.taskrun.get("status", {}),
             done=False,
             messages=not self.core.redacting_extensions,
@@ -326,7 +295,7 @@ class Executor:
     # The end of an attempt.
 
     def _collect(self, action: actions.Collect, attempt: Attempt) -> Attempt:
-        taskrun, run, pod = attempt.taskrun, _require(attempt.run), _require(attempt.pod)
+        taskrun, run, pod = attempt.taskrun, required(attempt.run), required(attempt.pod)
         try:
             done = complete(
                 self.core,
@@ -341,10 +310,10 @@ class Executor:
                 progress=None if attempt.seen.pod is None else attempt.seen.pod.progress,
             )
         except TooEarlyError as error:
-            return _learned(attempt, read_error=error)
+            return with_pod_facts(attempt, read_error=error)
         except ResultsError as error:
             log.warning("run %s/%s: reading results: %s", run.namespace, run.name, error.message)
-            return _learned(attempt, read_error=error)
+            return with_pod_facts(attempt, read_error=error)
         ended = done.patch["status"]
         return replace(attempt, ended=ended, seen=replace(attempt.seen, verdict=verdict_of(taskrun, ended)))
 
@@ -352,12 +321,12 @@ class Executor:
         taskrun = attempt.taskrun
         why = f'pod "{taskrun["status"]["podName"]}" vanished before its results were read'
         cause = TerminationCause(reasons.POD_DELETED, why)
-        run, now = _require(attempt.run), attempt.seen.now
+        run, now = required(attempt.run), attempt.seen.now
         ended = missing_pod_status(self.core, self._cluster, taskrun, run, cause=cause, now=now)
         return replace(attempt, ended=ended, seen=replace(attempt.seen, verdict=verdict_of(taskrun, ended)))
 
     def _write_final_status(self, _: actions.WriteFinalStatus, attempt: Attempt) -> Attempt:
-        taskrun, ended = attempt.taskrun, _require(attempt.ended)
+        taskrun, ended = attempt.taskrun, required(attempt.ended)
         taskrun = write_final_status(self._cluster, taskrun, ended, attempt.seen.now)
         # What is cleaned up follows from the verdict, also if its results did not fit.
         taskrun = {**taskrun, "status": {**taskrun.get("status", {}), **ended}}
@@ -365,7 +334,7 @@ class Executor:
 
     def _retry(self, _: actions.Retry, attempt: Attempt) -> Finished:
         taskrun, now = attempt.taskrun, attempt.seen.now
-        write_status(self._cluster, taskrun, retry_status(taskrun, _require(attempt.ended), now))
+        write_status(self._cluster, taskrun, retry_status(taskrun, required(attempt.ended), now))
         if attempt.pod is not None:
             delete_unscheduled(self._cluster, attempt.pod)
         return Finished(0.0)
@@ -391,7 +360,7 @@ class Executor:
         taskrun, now = attempt.taskrun, attempt.seen.now
         waiting = condition("Unknown", reasons.PENDING, action.message, now)
         status = self._attempt_status(attempt) | {"podName": "", "conditions": [waiting]}
-        return _finished_within(write_status(self._cluster, taskrun, status), POLL_SECONDS, now)
+        return finished_within(write_status(self._cluster, taskrun, status), POLL_SECONDS, now)
 
     def _report_waiting(self, action: actions.ReportWaiting, attempt: Attempt) -> Finished:
         if not attempt.seen.pod_recorded:
@@ -413,33 +382,3 @@ class Executor:
 
     def _finish(self, _: actions.Finish, __: Attempt) -> Finished:
         return Finished()
-
-
-def _finished_within(taskrun: Object, seconds: float, now: datetime) -> Finished:
-    """Return the end of a pass that is repeated after some seconds, and when the run is out of time."""
-    end = deadline(taskrun)
-    left = seconds if end is None else max(0.0, (end - now).total_seconds())
-    return Finished(min(seconds, left))
-
-
-def _number(taskrun: Object) -> int:
-    """Return the number of the attempt that runs: 0 for the first."""
-    return len(taskrun.get("status", {}).get("retriesStatus") or ())
-
-
-def _failed(attempt: Attempt, failure: Failure, lookup: Lookup | None = None) -> Attempt:
-    seen = replace(attempt.seen, failure=failure, lookup=lookup or attempt.seen.lookup)
-    return replace(attempt, seen=seen)
-
-
-def _learned(attempt: Attempt, **changes: object) -> Attempt:
-    """Return the attempt with what was learned of its pod."""
-    pod: PodObservation = replace(_require(attempt.seen.pod), **changes)  # type: ignore[arg-type]
-    return replace(attempt, seen=replace(attempt.seen, pod=pod))
-
-
-def _require(value: T | None) -> T:
-    """Return what an earlier action of the pass has brought to light."""
-    if value is None:
-        raise AssertionError("an action was decided before what it needs was known")
-    return value

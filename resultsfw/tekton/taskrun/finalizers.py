@@ -9,6 +9,7 @@ from resultsfw.cluster import PODS, Cluster, Object
 from resultsfw.core import ResultsManager
 from resultsfw.errors import NotFoundError
 from resultsfw.stamps import STAMP_ANNOTATION, read_stamp
+from resultsfw.tekton.api.attempts import attempt_number
 from resultsfw.tekton.api.kinds import TASKRUNS
 from resultsfw.tekton.api.names import pod_name
 from resultsfw.tekton.api.owners import owns
@@ -84,7 +85,7 @@ def finalize(core: ResultsManager, cluster: Cluster, taskrun: Object) -> float |
     backends = [backend for backend in named if may_use(core, taskrun, backend)]
     namespace, name = metadata.get("namespace", ""), metadata["name"]
     status = taskrun.get("status", {})
-    attempts = range(len(status.get("retriesStatus") or ()) + 1)
+    attempts = range(attempt_number(taskrun) + 1)
     pods = [pod_name(name, attempt) for attempt in attempts]
     if [pod for pod in pods if _still_runs(cluster, taskrun, namespace, pod)]:
         return _REQUEUE_SECONDS

@@ -9,6 +9,7 @@ from resultsfw.errors import ResultsError
 from resultsfw.pods import grace_period, is_terminating
 from resultsfw.stamps import STAMP_ANNOTATION
 from resultsfw.tekton.api import reasons
+from resultsfw.tekton.api.attempts import attempt_number
 from resultsfw.tekton.api.conditions import is_done, succeeded
 from resultsfw.tekton.api.names import pod_name
 from resultsfw.tekton.api.times import parse_time
@@ -220,7 +221,7 @@ def observe(
         return Observation(now=now, deleted=True)
     if is_done(taskrun):
         return Observation(now=now, done=True)
-    attempt = len(status.get("retriesStatus") or ())
+    attempt = attempt_number(taskrun)
     recorded = bool(status.get("podName")) and status["podName"] == pod_name(metadata["name"], attempt)
     stamped = STAMP_ANNOTATION in (metadata.get("annotations") or {})
     return Observation(
@@ -279,7 +280,7 @@ def verdict_of(taskrun: Object, ended: Object) -> Verdict:
         ended: The status that ends it.
     """
     condition = succeeded({"status": ended})
-    tried = len(taskrun.get("status", {}).get("retriesStatus") or ())
+    tried = attempt_number(taskrun)
     attempts_left = tried < int(taskrun["spec"].get("retries") or 0)
     return Verdict(condition["status"], condition["reason"], attempts_left)
 

@@ -7,6 +7,7 @@ from resultsfw.cluster import Cluster, Object
 from resultsfw.core import ResultsManager
 from resultsfw.errors import InputError
 from resultsfw.jsons import merge_patch
+from resultsfw.tekton.api.attempts import attempt_number
 from resultsfw.tekton.api.conditions import condition
 from resultsfw.tekton.api.names import pod_name
 from resultsfw.tekton.api.refusals import RefusedRun
@@ -114,5 +115,5 @@ def _attempt(taskrun: Object, pod: Object) -> int:
     if any(owner.get("kind") == "TaskRun" and owner.get("name") == name for owner in owners) or (
         uid and any(owner.get("uid") == uid for owner in owners)
     ):
-        return len(taskrun.get("status", {}).get("retriesStatus") or ())
+        return attempt_number(taskrun)
     raise InputError(f'pod "{found}" is not of TaskRun "{name}"', subject="metadata.name")

@@ -8,6 +8,7 @@ from resultsfw.cluster import PODS, Cluster, Object
 from resultsfw.core import ResultsManager
 from resultsfw.errors import ClusterError, NotFoundError, ObjectTooLargeError
 from resultsfw.tekton.api import reasons
+from resultsfw.tekton.api.attempts import attempt_number
 from resultsfw.tekton.api.conditions import is_done
 from resultsfw.tekton.api.kinds import TASKRUNS
 from resultsfw.tekton.api.names import pod_name
@@ -18,9 +19,10 @@ from resultsfw.tekton.pod.builder import PodOptions
 from resultsfw.tekton.podstatus.startup_failures import StartTolerance
 from resultsfw.tekton.resolution.terms import ListPolicies, no_policies
 from resultsfw.tekton.spec.run_defaults import RunDefaults, with_run_defaults
+from resultsfw.tekton.taskrun.attempt import Attempt, Finished
 from resultsfw.tekton.taskrun.completion import failed_status
 from resultsfw.tekton.taskrun.decision import MOST_ROUNDS, decide
-from resultsfw.tekton.taskrun.executor import Attempt, Executor, Finished
+from resultsfw.tekton.taskrun.executor import Executor
 from resultsfw.tekton.taskrun.image_lookup import ImageLookup
 from resultsfw.tekton.taskrun.observation import observe
 from resultsfw.tekton.taskrun.requeue import Timing
@@ -132,7 +134,7 @@ class Reconciler:
         started = taskrun.get("status", {}).get("startTime") or format_time(now)
         failed = failed_status(cause, now, startTime=started, podName="", taskSpec=None)
         write_status(self._cluster, taskrun, failed)
-        number = len(taskrun.get("status", {}).get("retriesStatus") or ())
+        number = attempt_number(taskrun)
         with contextlib.suppress(NotFoundError):
             pod = self._cluster.get(PODS, namespace, pod_name(name, number))
             if owns(taskrun, pod):
