@@ -1,7 +1,7 @@
 """Find variables and paths of artifacts in a Task's texts (internal/artifactref and pkg/pod in Tekton)."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from resultsfw.cluster import Object
@@ -94,5 +94,6 @@ def _texts(container: Object) -> Iterator[str]:
         yield variable.get("value") or ""
 
 
-def _contains(texts: Sequence[str] | Iterator[str], paths: Sequence[str]) -> bool:
-    return any(path in text for text in texts for path in paths)
+def _contains(texts: Iterable[str], paths: Sequence[str]) -> bool:
+    joined = "\n".join(texts)  # no path has a line break
+    return any(path in joined for path in paths)
