@@ -136,6 +136,14 @@ def test_a_wait_is_never_shorter_than_a_twentieth_of_a_second(observation):
 
 def test_every_action_can_be_carried_out():
     executor = Executor(
-        None, None, options=None, policies=None, tolerance=None, tell=print, defaults=None, images=None
-    )  # type: ignore[arg-type]
+        None,
+        None,
+        options=None,
+        policies=None,
+        tolerance=None,
+        tell=print,
+        defaults=None,
+        verification_policies=None,
+        images=None,
+    )
     assert executor._handlers.keys() == set(typing.get_args(Action))
