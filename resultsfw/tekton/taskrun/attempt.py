@@ -59,7 +59,7 @@ def finished_within(taskrun: Object, seconds: float, now: datetime) -> Finished:
 
 
 def with_failure(attempt: Attempt, failure: Failure, lookup: Lookup | None = None) -> Attempt:
-    """Return the attempt with why its Task or pod could not be had.
+    """Return the attempt with why its Task could not be read, or its pod not be created.
 
     Args:
         attempt: As known so far.
