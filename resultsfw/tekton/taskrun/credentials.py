@@ -5,14 +5,15 @@ Tekton gives Steps the Secrets of their service account that are annotated ``tek
 leave out, the run goes on without them, and an Event names what it does not get.
 """
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 from resultsfw.cluster import Cluster, Object
 from resultsfw.errors import ForbiddenError, NotFoundError
 from resultsfw.tekton.api import reasons
-from resultsfw.tekton.api.kinds import SECRETS, SERVICE_ACCOUNTS
+from resultsfw.tekton.api.kinds import SECRETS
 from resultsfw.tekton.api.refusals import RefusedRun, pod_refused, subject_of
 from resultsfw.tekton.pod.credentials import (
     NO_CREDENTIALS,
@@ -20,6 +21,7 @@ from resultsfw.tekton.pod.credentials import (
     credentials_of,
     lacks_known_hosts,
 )
+from resultsfw.tekton.taskrun.service_accounts import ServiceAccounts
 
 __all__ = ["MISSING", "MOST_SECRETS", "WITHHELD", "AccountCredentials", "read_credentials"]
 
@@ -49,16 +51,24 @@ class AccountCredentials:
 
 
 def read_credentials(
-    cluster: Cluster, taskrun: Object, account: str, *, require_known_hosts: bool
+    cluster: Cluster,
+    accounts: ServiceAccounts,
+    taskrun: Object,
+    account: str,
+    *,
+    now: datetime,
+    require_known_hosts: bool,
 ) -> AccountCredentials:
     """Return the credentials that the Steps of a run get from its service account.
 
     An account that does not exist has none; the API server refuses its pods, and says so.
 
     Args:
-        cluster: Where ServiceAccounts and Secrets are.
+        cluster: Where Secrets are.
+        accounts: Reads the account.
         taskrun: The run.
         account: The name of its service account.
+        now: The time.
         require_known_hosts: Refuse an SSH key without the servers' keys
             (``require-git-ssh-secret-known-hosts``).
 
@@ -68,7 +78,7 @@ def read_credentials(
     """
     namespace = taskrun["metadata"].get("namespace", "")
     try:
-        names = list(_listed(cluster.get(SERVICE_ACCOUNTS, namespace, account)))
+        names = accounts.read(taskrun, account, now).secrets
     except NotFoundError:
         return AccountCredentials()
     except ForbiddenError as error:
@@ -105,15 +115,7 @@ def read_credentials(
     return AccountCredentials(credentials_of(secrets), events)
 
 
-def _listed(account: Object) -> Iterator[str]:
-    """Yield the names of the Secrets that a ServiceAccount lists, each once."""
-    listed = account.get("secrets")
-    found = [secret for secret in (listed if isinstance(listed, list) else ()) if isinstance(secret, dict)]
-    names = (secret.get("name") for secret in found)
-    yield from dict.fromkeys(name for name in names if isinstance(name, str) and name)
-
-
-def _withheld(account: str, names: list[str], error: ForbiddenError) -> str:
+def _withheld(account: str, names: Sequence[str], error: ForbiddenError) -> str:
     return (
         f'ServiceAccount "{account}" lists Secrets ({_shown(names)}), and the controller may not read them: '
         f"those that are annotated tekton.dev/git-* or tekton.dev/docker-* are not given to Steps; grant it "
@@ -122,5 +124,5 @@ def _withheld(account: str, names: list[str], error: ForbiddenError) -> str:
     )
 
 
-def _shown(names: list[str]) -> str:
+def _shown(names: Sequence[str]) -> str:
     return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")

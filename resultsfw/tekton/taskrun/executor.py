@@ -212,7 +212,9 @@ class Executor:
         return replace(attempt, pod=pod, seen=replace(seen, lookup=Lookup.FOUND))
 
     def _create_pod(self, _: actions.CreatePod, attempt: Attempt) -> Attempt:
-        made = self._pods.create(attempt.taskrun, required(attempt.task_spec), required(attempt.run))
+        made = self._pods.create(
+            attempt.taskrun, required(attempt.task_spec), required(attempt.run), attempt.seen.now
+        )
         attempt = replace(attempt, taskrun=made.taskrun, pod=made.pod)
         if made.failure is not None:
             return with_failure(attempt, made.failure)

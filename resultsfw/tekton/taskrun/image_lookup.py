@@ -10,10 +10,11 @@ from typing import Final, Protocol
 
 from resultsfw.cluster import Cluster, Object
 from resultsfw.errors import ForbiddenError, NotFoundError, ResultsError
-from resultsfw.tekton.api.kinds import SECRETS, SERVICE_ACCOUNTS
+from resultsfw.tekton.api.kinds import SECRETS
 from resultsfw.tekton.api.refusals import creation_failed
 from resultsfw.tekton.pod.image_commands import ImageCommands, images_without_command
 from resultsfw.tekton.spec.run_texts import run_texts
+from resultsfw.tekton.taskrun.service_accounts import AccountSecrets, listed_names
 from resultsfw.types import Run
 
 __all__ = [
@@ -87,7 +88,7 @@ def find_images(
     *,
     task_spec: Object,
     run: Run,
-    account: str,
+    read_account: Callable[[], AccountSecrets],
 ) -> FoundImages | None:
     """Return the images whose commands a pod needs.
 
@@ -99,7 +100,7 @@ def find_images(
         taskrun: The run.
         task_spec: Substituted.
         run: The attempt.
-        account: The pod's service account.
+        read_account: Reads the pod's service account; raises NotFoundError or ClusterError.
 
     Raises:
         RefusedRun: One could not be looked up.
@@ -109,13 +110,13 @@ def find_images(
     if lookup is None or not images:
         return {}
     own = run_texts(taskrun, task_spec).pod_template.get("imagePullSecrets")
-    names = _names(own)
+    names = listed_names(own)
     request = ImageRequest(
         run.namespace,
         run.name,
         f"{taskrun['metadata'].get('uid', '')}/{run.attempt}",
         images,
-        lambda: read_pull_secrets(cluster, run.namespace, account, names),
+        lambda: read_pull_secrets(cluster, run.namespace, read_account, names),
     )
     try:
         return lookup.look_up(request)
@@ -131,7 +132,7 @@ def awaited_message(task_spec: Object) -> str:
 
 
 def read_pull_secrets(
-    cluster: Cluster, namespace: str, account: str, names: Sequence[str]
+    cluster: Cluster, namespace: str, read_account: Callable[[], AccountSecrets], names: Sequence[str]
 ) -> tuple[Sequence[Object], str]:
     """Return the pull secrets of a pod: its own, and those of its service account.
 
@@ -140,7 +141,7 @@ def read_pull_secrets(
     Args:
         cluster: Where they are.
         namespace: Of the pod.
-        account: Its service account.
+        read_account: Reads its service account; raises NotFoundError or ClusterError.
         names: Of the pod template's ``imagePullSecrets``.
 
     Returns:
@@ -151,7 +152,7 @@ def read_pull_secrets(
     """
     found: list[Object] = []
     try:
-        listed = [*names, *_listed(cluster, namespace, account)]
+        listed = [*names, *_pull_secrets_of(read_account)]
         for name in list(dict.fromkeys(listed))[:MOST_PULL_SECRETS]:
             try:
                 found.append(cluster.get(SECRETS, namespace, name))
@@ -162,16 +163,8 @@ def read_pull_secrets(
     return found, ""
 
 
-def _listed(cluster: Cluster, namespace: str, account: str) -> list[str]:
+def _pull_secrets_of(read_account: Callable[[], AccountSecrets]) -> Sequence[str]:
     try:
-        secrets = cluster.get(SERVICE_ACCOUNTS, namespace, account).get("imagePullSecrets")
+        return read_account().pull_secrets
     except NotFoundError:
-        return []
-    return _names(secrets)
-
-
-def _names(secrets: object) -> list[str]:
-    """Return the names in a list of references to Secrets."""
-    listed = secrets if isinstance(secrets, list) else []
-    named = [secret.get("name") for secret in listed if isinstance(secret, dict)]
-    return [name for name in named if isinstance(name, str) and name]
+        return ()

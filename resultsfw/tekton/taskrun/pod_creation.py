@@ -4,6 +4,8 @@ import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
 
 from resultsfw.cluster import CONFIG_MAPS, PODS, Cluster, Object
 from resultsfw.core import ResultsManager
@@ -34,6 +36,7 @@ from resultsfw.tekton.taskrun.credentials import AccountCredentials, read_creden
 from resultsfw.tekton.taskrun.finalizers import required_metadata
 from resultsfw.tekton.taskrun.image_lookup import ImageLookup, awaited_message, find_images
 from resultsfw.tekton.taskrun.observation import Failure
+from resultsfw.tekton.taskrun.service_accounts import ServiceAccounts
 from resultsfw.types import Run
 
 __all__ = ["REFUSALS", "Creation", "PodCreator", "failure_of", "foreign_pod"]
@@ -115,12 +118,13 @@ class PodCreator:
     ) -> None:
         self._core = core
         self._cluster = cluster
+        self._accounts = ServiceAccounts(cluster)
         self._options = options
         self._policies = policies
         self._tell = tell
         self._images = images
 
-    def create(self, taskrun: Object, task_spec: Object, run: Run) -> Creation:
+    def create(self, taskrun: Object, task_spec: Object, run: Run, now: datetime) -> Creation:
         """Create the pod of a TaskRun's attempt, and before it what it needs.
 
         The pod's name follows from TaskRun and attempt: if the pod exists already, that one is returned.
@@ -129,13 +133,14 @@ class PodCreator:
             taskrun: As last read. Its metadata gets the stamp and a finalizer, if its backend needs one.
             task_spec: ResolvedReferences.
             run: The attempt, as backends see it.
+            now: The time.
 
         Raises:
             ClusterError: The pod exists and cannot be read.
         """
         failed = f'failed to create task run pod "{run.name}": '
         try:
-            prepared = self._prepare(taskrun, task_spec, run)
+            prepared = self._prepare(taskrun, task_spec, run, now)
             if prepared is None:
                 return Creation(taskrun, awaited_images=awaited_message(task_spec))
             # The pod's own stamp is what reading follows; this one is for people, and outlives the pod.
@@ -172,7 +177,7 @@ class PodCreator:
         self._report(taskrun, prepared.events)
         return Creation(taskrun, pod)
 
-    def _prepare(self, taskrun: Object, task_spec: Object, run: Run) -> _Prepared | None:
+    def _prepare(self, taskrun: Object, task_spec: Object, run: Run, now: datetime) -> _Prepared | None:
         """Build the pod and let its backend prepare it, which may create what the pod needs.
 
         Returns ``None`` while the commands of its images are looked up.
@@ -181,11 +186,16 @@ class PodCreator:
         whole = resolve_references(self._core, self._cluster, taskrun, task_spec)
         name = (taskrun.get("spec") or {}).get("serviceAccountName") or self._options.service_account
         images = find_images(
-            self._images, self._cluster, whole.taskrun, task_spec=whole.task_spec, run=run, account=name
+            self._images,
+            self._cluster,
+            whole.taskrun,
+            task_spec=whole.task_spec,
+            run=run,
+            read_account=partial(self._accounts.read, taskrun, name, now),
         )
         if images is None:
             return None
-        account = self._read_credentials(taskrun, name)
+        account = self._read_credentials(taskrun, name, now)
         pod, config_maps = build_pod_and_maps(
             whole.taskrun,
             whole.task_spec,
@@ -203,12 +213,17 @@ class PodCreator:
         events = (*account.events, *affinity_events(taskrun, pod))
         return _Prepared(config_maps, pod, metadata, whole, events)
 
-    def _read_credentials(self, taskrun: Object, account: str) -> AccountCredentials:
+    def _read_credentials(self, taskrun: Object, account: str, now: datetime) -> AccountCredentials:
         """Return the credentials that Steps get of the run's service account."""
         if self._options.disable_creds_init:
             return AccountCredentials()
         return read_credentials(
-            self._cluster, taskrun, account, require_known_hosts=self._options.require_git_ssh_known_hosts
+            self._cluster,
+            self._accounts,
+            taskrun,
+            account,
+            now=now,
+            require_known_hosts=self._options.require_git_ssh_known_hosts,
         )
 
     def _report(self, taskrun: Object, events: Sequence[tuple[str, str]]) -> None:

@@ -33,7 +33,7 @@ __all__ = ["Reconciler", "Timing", "is_done"]
 
 
 class Reconciler:
-    """Reconciles TaskRuns. Keeps no state: it may be killed anywhere and started again.
+    """Reconciles TaskRuns. Keeps no state of any of them: it may be killed anywhere and started again.
 
     Args:
         core: The core with the flags in effect.

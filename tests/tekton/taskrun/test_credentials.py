@@ -14,6 +14,7 @@ from resultsfw.tekton.api.kinds import SECRETS, SERVICE_ACCOUNTS
 from resultsfw.tekton.pod.builder import PodOptions
 from resultsfw.tekton.taskrun.credentials import MOST_SECRETS, read_credentials
 from resultsfw.tekton.taskrun.reconciler import Reconciler
+from resultsfw.tekton.taskrun.service_accounts import ServiceAccounts
 
 VALUE = "aHVudGVyMg=="
 NAMED = ("git-key", "registry.login")
@@ -151,5 +152,12 @@ def test_an_account_of_any_shape_stops_nothing(listed):
     account = {"metadata": {"name": "odd", "namespace": "default"}, "secrets": listed}
     Store.create(harness.cluster, SERVICE_ACCOUNTS, {"apiVersion": "v1", "kind": "ServiceAccount", **account})
     run = {"metadata": {"name": "run", "namespace": "default"}}
-    found = read_credentials(harness.cluster, run, "odd", require_known_hosts=True)
+    found = read_credentials(
+        harness.cluster,
+        ServiceAccounts(harness.cluster),
+        run,
+        "odd",
+        now=harness.clock(),
+        require_known_hosts=True,
+    )
     assert found.credentials.volumes == ()

@@ -9,6 +9,7 @@ from resultsfw.tekton.api.kinds import SECRETS, SERVICE_ACCOUNTS
 from resultsfw.tekton.pod.image_commands import ImageCommand, ImageCommands
 from resultsfw.tekton.taskrun.image_lookup import MOST_PULL_SECRETS, ImageLookupError, read_pull_secrets
 from resultsfw.tekton.taskrun.reconciler import Reconciler
+from resultsfw.tekton.taskrun.service_accounts import AccountSecrets
 
 IMAGES = {"i:1": ImageCommands("i@sha256:0", {"linux/amd64": ImageCommand(("/e",))})}
 
@@ -96,7 +97,7 @@ def test_without_the_right_to_read_them_the_look_up_goes_on_and_says_so(monkeypa
 
     cluster = Store()
     monkeypatch.setattr(cluster, "get", forbidden)
-    assert read_pull_secrets(cluster, "ns", "bot", ["s"]) == (
+    assert read_pull_secrets(cluster, "ns", forbidden, ["s"]) == (
         [],
         "; the controller may not read the pull secrets: no right",
     )
@@ -105,5 +106,5 @@ def test_without_the_right_to_read_them_the_look_up_goes_on_and_says_so(monkeypa
 def test_pull_secrets_are_bounded():
     harness = TaskRunHarness()
     names = [f"s{number}" for number in range(1000)]
-    read_pull_secrets(harness.cluster, "default", "bot", names)
+    read_pull_secrets(harness.cluster, "default", lambda: AccountSecrets((), ()), names)
     assert harness.cluster.calls.count(("get", "Secret")) == MOST_PULL_SECRETS
