@@ -107,7 +107,8 @@ flag_options = combined(
     click.option(
         "--feature-flags",
         metavar="FILE",
-        help='Read the flags from the ConfigMap "feature-flags" in FILE; the options above override it.',
+        help='Read the flags from the ConfigMap "feature-flags" in FILE; the options above override it. A '
+        'ConfigMap "config-defaults" in FILE is applied, too.',
     ),
 )
 

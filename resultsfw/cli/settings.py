@@ -15,6 +15,8 @@ __all__ = ["CONFIG_MAP", "Given", "Loaded", "core_of", "load"]
 
 CONFIG_MAP = FEATURE_FLAGS
 
+_OTHERS = (CONFIG_DEFAULTS, CONFIG_EVENTS)
+
 _CoreT = TypeVar("_CoreT", bound=ResultsManager)
 
 
@@ -24,7 +26,7 @@ class Given:
 
     Attributes:
         documents: ConfigMaps among the manifests.
-        file: Value of ``--feature-flags``; its keys override those of the documents.
+        file: Value of ``--feature-flags``; its ConfigMaps override those of the documents.
         results_from: Value of ``--results-from``; overrides both.
         max_result_size: Value of ``--max-result-size``; overrides both.
     """
@@ -83,14 +85,15 @@ def load(given: Given, core_type: type[_CoreT]) -> Loaded[_CoreT]:
         raise documents[1].refuse(
             f'a second ConfigMap "{CONFIG_MAP}"; the first is {documents[0].where}', "metadata.name"
         )
-    for document in [*documents, *_of_file(given.file)]:
+    in_file = [] if given.file is None else read_files([given.file])
+    for document in [*documents, *_flags_in(in_file, given.file)]:
         for key, value in _data(document).items():
             flags.add(key, value, document)
     if given.results_from is not None:
         flags.add("results-from", given.results_from, "--results-from")
     if given.max_result_size is not None:
         flags.add("max-result-size", given.max_result_size, "--max-result-size")
-    others = _others(given.documents, flags)
+    others = _others([*given.documents, *in_file], flags)
     try:
         return Loaded(
             core_type(parse_flags(flags.data)),
@@ -115,7 +118,7 @@ def load(given: Given, core_type: type[_CoreT]) -> Loaded[_CoreT]:
 def _others(documents: Sequence[Document], flags: _Flags) -> dict[str, dict[str, str]]:
     """Return the data of Tekton's other ConfigMaps by name, and note where their keys are set."""
     others = {}
-    for name in (CONFIG_DEFAULTS, CONFIG_EVENTS):
+    for name in _OTHERS:
         for document in documents:
             if _is_map(document, name):
                 others[name] = _data(document)
@@ -128,12 +131,20 @@ def _is_map(document: Document, name: str) -> bool:
     return document.kind == "ConfigMap" and isinstance(metadata, dict) and metadata.get("name") == name
 
 
-def _of_file(name: str | None) -> list[Document]:
-    """Return the ConfigMap of ``--feature-flags``; its name does not matter if it is the only one."""
+def _flags_in(found: Sequence[Document], name: str | None) -> list[Document]:
+    """Return the ConfigMap of ``--feature-flags``; its name does not matter if it is the only one.
+
+    Args:
+        found: The documents of the file.
+        name: Of the file; ``None`` without the option.
+    """
     if name is None:
         return []
-    found = read_files([name])
-    maps = [document for document in found if document.kind == "ConfigMap"]
+    maps = [
+        document
+        for document in found
+        if document.kind == "ConfigMap" and not any(_is_map(document, other) for other in _OTHERS)
+    ]
     named = [document for document in maps if _is_map(document, CONFIG_MAP)]
     if len(named or maps) == 1:
         return named or maps

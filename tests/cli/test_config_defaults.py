@@ -49,3 +49,18 @@ def test_an_invalid_value_is_refused_with_its_file_document_and_line(cli, write,
     assert ran.status == 2
     assert f"x.yaml, document 2, line 19: data.{key.replace('_', '-')}:" in ran.err
     assert words in ran.err
+
+
+def test_defaults_in_the_file_of_the_flags_are_applied(cli, write):
+    run, defaults = documents(default_timeout_minutes="ten").split("---\n")
+    flags = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: feature-flags}\n"
+    ran = cli("run", write("x.yaml", run), "--feature-flags", write("flags.yaml", defaults + flags))
+    assert ran.status == 2
+    assert "flags.yaml, document 1, line 6: data.default-timeout-minutes:" in ran.err
+
+
+def test_defaults_alone_are_no_flags(cli, write):
+    run, defaults = documents(default_timeout_minutes="5").split("---\n")
+    ran = cli("run", write("x.yaml", run), "--feature-flags", write("flags.yaml", defaults))
+    assert ran.status == 2
+    assert 'takes a manifest with one ConfigMap "feature-flags"' in ran.err
