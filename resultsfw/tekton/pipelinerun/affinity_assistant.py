@@ -12,7 +12,7 @@ from resultsfw import jsons
 from resultsfw.cluster import Object
 from resultsfw.tekton.api.kinds import PIPELINERUNS
 from resultsfw.tekton.api.owners import owner_reference
-from resultsfw.tekton.spec.coscheduling import Coscheduling, Mode
+from resultsfw.tekton.spec.coscheduling import TEMPLATE_FIELDS, Coscheduling, Mode
 from resultsfw.tekton.spec.workspaces import claim_name
 
 __all__ = [
@@ -30,14 +30,6 @@ _AUTO_CLEANUP: Final = "tekton.dev/auto-cleanup-pvc"
 _LONGEST_VOLUME: Final = 63
 _DIGEST: Final = 10
 _RESOURCES: Final = {"cpu": "50m", "memory": "100Mi"}
-_TEMPLATE_FIELDS: Final = (
-    "nodeSelector",
-    "tolerations",
-    "imagePullSecrets",
-    "securityContext",
-    "priorityClassName",
-)
-"""Fields of a run's pod template that its assistants' pods get, too."""
 
 
 def assistant_name(workspace: str, run: str) -> str:
@@ -207,7 +199,7 @@ def _pod_spec(
     run_template = pipelinerun["spec"].get("taskRunTemplate") or {}
     own: Object = run_template.get("podTemplate") or {}
     default = coscheduling.pod_template or {}
-    template = {field: own[field] for field in _TEMPLATE_FIELDS if own.get(field) is not None}
+    template = {field: own[field] for field in TEMPLATE_FIELDS if own.get(field) is not None}
     template = {**default, **template}
     account = default.get("serviceAccountName") or run_template.get("serviceAccountName")
     security = coscheduling.security_context or {}

@@ -4,9 +4,8 @@ What is found is data: a run that cannot be run and a request that failed are pr
 """
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from functools import cache
 
 from resultsfw.cluster import Cluster, Kind, Object
@@ -29,11 +28,11 @@ from resultsfw.tekton.pipelinerun.children import (
     running_of,
 )
 from resultsfw.tekton.pipelinerun.facts import Facts
+from resultsfw.tekton.pipelinerun.known import Known, failed_request, refusal
 from resultsfw.tekton.pipelinerun.object_limits import refuse_too_large
 from resultsfw.tekton.pipelinerun.observation import (
     AwaitedAnswer,
     Blocked,
-    FailedCreation,
     FailedRequest,
     Fault,
     Following,
@@ -42,7 +41,6 @@ from resultsfw.tekton.pipelinerun.observation import (
     Over,
     Part,
     Problem,
-    Refusal,
     Unlabelled,
     Unplanned,
     Unprepared,
@@ -57,7 +55,6 @@ from resultsfw.tekton.pipelinerun.pipeline_spec import (
 from resultsfw.tekton.pipelinerun.readable import refuse_unreadable
 from resultsfw.tekton.pipelinerun.result_refs import value_reader
 from resultsfw.tekton.pipelinerun.status import verdict
-from resultsfw.tekton.pipelinerun.taskrun_results import WholeChildren
 from resultsfw.tekton.pipelinerun.timeouts import refuse_timeouts, times_of
 from resultsfw.tekton.pipelinerun.validate_pipeline import tasks_of
 from resultsfw.tekton.pipelinerun.validate_references import refuse_references
@@ -67,73 +64,7 @@ from resultsfw.tekton.spec.coscheduling import Mode
 from resultsfw.tekton.spec.run_defaults import RunDefaults
 from resultsfw.tekton.spec.workspaces import claims_of
 
-__all__ = ["Known", "Observer", "failed_request", "refusal"]
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """What one reconcile knows of its run, and what it has done for it.
-
-    Attributes:
-        pipelinerun: As last read or written.
-        now: The time of this reconcile; UTC.
-        whole: Reads children as a whole, each once.
-        source: The Pipeline, once it is read.
-        is_labelled: Whether labels and annotations of the Pipeline were asked for.
-        plan: The run's Tasks and their order, once they are known to make one.
-        builder: Builds the run's children.
-        runs: Its children by Pipeline Task, once they are read.
-        is_prepared: Whether what its children need was checked.
-        facts: The state of the run, once its children are read.
-        cancelled: Tasks whose children were cancelled.
-        has_created: Whether children were created.
-        is_more_due: Whether more were due than were created.
-        failed_creation: The child that could not be created.
-        problem: Why the run cannot go on.
-        is_reported: Whether the run's condition says so.
-    """
-
-    pipelinerun: Object
-    now: datetime
-    whole: WholeChildren
-    source: PipelineSource | None = None
-    is_labelled: bool = False
-    plan: Plan | None = None
-    builder: ChildBuilder | None = None
-    runs: Mapping[str, Children] | None = None
-    is_prepared: bool = False
-    facts: Facts | None = None
-    cancelled: frozenset[str] = field(default=frozenset())
-    has_created: bool = False
-    is_more_due: bool = False
-    failed_creation: FailedCreation | None = None
-    problem: Problem | None = None
-    is_reported: bool = False
-
-    @property
-    def requested(self) -> str:
-        """``spec.status``; empty where it would hold back a run that has started, as Tekton refuses to."""
-        requested = self.pipelinerun["spec"].get("status") or ""
-        return "" if requested == reasons.PENDING else str(requested)
-
-    @property
-    def cancels_gracefully(self) -> bool:
-        """Whether children are cancelled on request, so that child PipelineRuns run their ``finally``."""
-        facts = self.facts
-        is_late = facts is not None and (
-            facts.pipeline_timed_out or facts.tasks_timed_out or facts.finally_timed_out
-        )
-        return self.requested == "CancelledRunFinally" and not is_late
-
-
-def refusal(refused: RefusedRun) -> Refusal:
-    """Return a refused run's problem."""
-    return Refusal(refused.reason, refused.message)
-
-
-def failed_request(error: ClusterError) -> FailedRequest:
-    """Return the problem of a request that the run's own text did not decide."""
-    return FailedRequest(f"a request failed and is tried again: {error.message}", error)
+__all__ = ["Observer"]
 
 
 class Observer:

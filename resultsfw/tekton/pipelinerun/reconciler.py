@@ -52,8 +52,9 @@ from resultsfw.tekton.pipelinerun.decision import (
     decide,
 )
 from resultsfw.tekton.pipelinerun.facts import Facts
+from resultsfw.tekton.pipelinerun.known import Known, failed_request, refusal
 from resultsfw.tekton.pipelinerun.observation import FailedCreation, FailedRequest, Refusal
-from resultsfw.tekton.pipelinerun.observer import Known, Observer, failed_request, refusal
+from resultsfw.tekton.pipelinerun.observer import Observer
 from resultsfw.tekton.pipelinerun.readable import unreadable_part
 from resultsfw.tekton.pipelinerun.status import Verdict, skipped_tasks
 from resultsfw.tekton.pipelinerun.status_writer import StatusWriter, Warn

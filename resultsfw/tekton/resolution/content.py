@@ -7,12 +7,12 @@ from resultsfw.cluster import Kind, Object
 from resultsfw.documents import DocumentError, read_first
 from resultsfw.errors import InputError
 from resultsfw.tekton.api.kinds import PIPELINES, STEP_ACTIONS, TASKS
+from resultsfw.tekton.api.model_parts import quoted
 from resultsfw.tekton.api.v1beta1 import convert_to_v1
 from resultsfw.tekton.resolution.outcomes import ResolutionFailed
 
 __all__ = ["document_of"]
 
-_SHOWN: Final = 80
 _FIRST_STEP_ACTIONS: Final = "tekton.dev/v1alpha1"
 
 _NAMED: Final[Mapping[str, str]] = {
@@ -43,8 +43,8 @@ def document_of(text: str, kind: Kind) -> Object:
     version, named = str(document.get("apiVersion")), str(document.get("kind"))
     if named != kind.kind or version.partition("/")[0] != kind.group:
         raise ResolutionFailed(
-            f"resource is not a {_NAMED[kind.kind]}: it has apiVersion {_quoted(version)} and kind "
-            f"{_quoted(named)}"
+            f"resource is not a {_NAMED[kind.kind]}: it has apiVersion {quoted(version)} and kind "
+            f"{quoted(named)}"
         )
     # Owners are of the place where it was found (a cluster), and mean nothing here.
     kept = {key: value for key, value in (document.get("metadata") or {}).items() if key != "ownerReferences"}
@@ -56,9 +56,5 @@ def document_of(text: str, kind: Kind) -> Object:
     except InputError as error:
         raise ResolutionFailed(f"failed to convert obj {version}, Kind={named}: {error.message}") from error
     if converted["apiVersion"] != kind.api_version:
-        raise ResolutionFailed(f"invalid runtime object: there is no {named} of version {_quoted(version)}")
+        raise ResolutionFailed(f"invalid runtime object: there is no {named} of version {quoted(version)}")
     return converted
-
-
-def _quoted(text: str) -> str:
-    return f'"{text[:_SHOWN]}"'

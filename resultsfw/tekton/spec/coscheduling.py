@@ -9,7 +9,7 @@ from resultsfw.errors import FlagError
 from resultsfw.flags import did_you_mean
 from resultsfw.tekton.api.configmap_values import yaml_mapping
 
-__all__ = ["COSCHEDULE", "Coscheduling", "Mode", "assistant_template_of", "mode_of"]
+__all__ = ["COSCHEDULE", "TEMPLATE_FIELDS", "Coscheduling", "Mode", "assistant_template_of", "mode_of"]
 
 COSCHEDULE: Final = "coschedule"
 """The key of the ConfigMap ``feature-flags``."""
@@ -19,14 +19,16 @@ Mode = Literal["disabled", "workspaces", "pipelineruns", "isolate-pipelinerun"]
 ``isolate-pipelinerun`` keeps other PipelineRuns away from it (Tekton's docs/affinityassistants.md)."""
 
 _TEMPLATE: Final = "default-affinity-assistant-pod-template"
-_TEMPLATE_FIELDS: Final = (
+TEMPLATE_FIELDS: Final = (
     "nodeSelector",
     "tolerations",
     "imagePullSecrets",
     "securityContext",
     "priorityClassName",
-    "serviceAccountName",
 )
+"""Fields of a run's pod template that the pods of its assistants get, too."""
+
+_DEFAULT_FIELDS: Final = (*TEMPLATE_FIELDS, "serviceAccountName")
 _SHOWN: Final = 60
 
 
@@ -75,9 +77,9 @@ def assistant_template_of(defaults: Mapping[str, str]) -> Object | None:
     """
     template = yaml_mapping(defaults, _TEMPLATE)
     for name in template:
-        if name not in _TEMPLATE_FIELDS:
+        if name not in _DEFAULT_FIELDS:
             raise FlagError(
-                f'the key "{_TEMPLATE}": {name[:_SHOWN]}: is not one of {", ".join(_TEMPLATE_FIELDS)}',
+                f'the key "{_TEMPLATE}": {name[:_SHOWN]}: is not one of {", ".join(_DEFAULT_FIELDS)}',
                 subject=_TEMPLATE,
             )
     return {name: value for name, value in template.items() if value is not None} or None
