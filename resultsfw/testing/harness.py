@@ -1,13 +1,11 @@
 """Run pods of a backend under test on the local engine, hook by hook."""
 
 import contextlib
-import importlib.util
 import inspect
 import itertools
-import logging
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, Self
@@ -36,6 +34,8 @@ from resultsfw.tekton.spec.substitution import apply
 from resultsfw.tekton.taskrun.pod_lifecycle import mark_ready
 from resultsfw.tekton.taskrun.reconciler import Reconciler
 from resultsfw.testing.clusters import RecordingCluster, Request
+from resultsfw.testing.imports import import_again, reimported
+from resultsfw.testing.logs import captured_logs
 from resultsfw.testing.tasks import Write, make_task
 from resultsfw.types import Capabilities, CollectionOutcome, Limits, Reference, Run
 
@@ -112,34 +112,6 @@ class Outcome:
         return self.collected is not None and self.collected.ok
 
 
-class _LogCollector(logging.Handler):
-    """Collects log records with their tracebacks."""
-
-    def __init__(self, output: list[str]) -> None:
-        super().__init__(logging.DEBUG)
-        self._lines = output
-        self.setFormatter(logging.Formatter("%(name)s: %(message)s"))
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Append the record as it would be printed."""
-        self._lines.append(self.format(record))
-
-
-@contextlib.contextmanager
-def captured_logs() -> Iterator[list[str]]:
-    """Collect everything that is logged meanwhile, at every level."""
-    output: list[str] = []
-    root, listener = logging.getLogger(), _LogCollector(output)
-    level = root.level
-    root.addHandler(listener)
-    root.setLevel(logging.DEBUG)
-    try:
-        yield output
-    finally:
-        root.setLevel(level)
-        root.removeHandler(listener)
-
-
 class Harness:
     """A store, a kubelet and the core with the backend under test; a context manager that ends them.
 
@@ -203,8 +175,8 @@ class Harness:
 
     def restarted_core(self) -> ResultsManager:
         """Return a core as a restarted process has it: the backend is imported and created again."""
-        with _reimported(self._modules()):
-            registered = {name: _import_again(plugin) for name, plugin in self._registered.items()}
+        with reimported(self._modules()):
+            registered = {name: import_again(plugin) for name, plugin in self._registered.items()}
             return ResultsManager.from_flags(self.flags({}), register=registered)
 
     @property
@@ -417,26 +389,3 @@ class Harness:
             f"Always) that ends on SIGTERM, or ends by itself when all Steps have",
             pytrace=False,
         )
-
-
-@contextlib.contextmanager
-def _reimported(names: Iterable[str]) -> Iterator[None]:
-    """Import these modules again within the block; restore the old ones afterwards."""
-    kept = {name: sys.modules.pop(name) for name in names}
-    try:
-        yield
-    finally:
-        for name in kept:
-            sys.modules.pop(name, None)
-        sys.modules.update(kept)
-
-
-def _import_again(plugin: object) -> object:
-    """Import a module again; the core instantiates a class, and an object stays the same."""
-    spec = plugin.__spec__ if inspect.ismodule(plugin) else None
-    if spec is None or spec.loader is None:
-        return plugin
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
