@@ -91,7 +91,7 @@ def parse_value(declared: ResultSpec, text: str, *, step: str | None = None) -> 
 
 
 def array_of(text: str) -> list[str]:
-    """Return the texts of a JSON list that holds nothing else; empty if the text is none."""
+    """Return the elements of a JSON list of strings; empty for any other text."""
     value = _infer(text)[1]
     return value if isinstance(value, list) else []
 

@@ -117,6 +117,8 @@ IN_PACKAGES = (
     "engine with no cluster",
     "heard",
     "in one another",
+    "is looked for again",
+    "name the run otherwise",
     "in(to)? force",
     "is no (JSON|URL|image|list|mapping|number|object|string|text|truth value|whole number)",
     "looked at",

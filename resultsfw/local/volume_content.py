@@ -20,7 +20,7 @@ _CLUSTER_CA: Final = ("kube-root-ca.crt", "openshift-service-ca.crt")
 """ConfigMaps that a cluster creates in every namespace; without a cluster there is no CA to trust."""
 
 _DEFAULT_MODE: Final = 0o644
-"""Mode of a file from a ConfigMap, a Secret or the downward API, if nothing else is said."""
+"""The default mode of a file from a ConfigMap, a Secret or the downward API."""
 
 _ANNOTATION: Final = re.compile(r"metadata\.(annotations|labels)\['(.*)'\]")
 

@@ -20,7 +20,7 @@ _OTHERWISE: Final = "remove it, or run it with Tekton's own controller"
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What becomes of a field.
+    """How a field is treated.
 
     Attributes:
         refused: Why the field is refused and what to do instead; empty where it is honoured.

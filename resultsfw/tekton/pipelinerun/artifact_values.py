@@ -23,7 +23,7 @@ class ArtifactValues:
         self._known: dict[str, Object] = {}
 
     def lookup(self, variable: str) -> str | None:
-        """Return what a variable stands for; ``None`` if it is none of an artifact that is there."""
+        """Return the value of a variable; ``None`` if it does not name an existing artifact."""
         ref = parse_artifact_ref(variable)
         return None if ref is None or ref.section != "tasks" else self.find(ref)
 

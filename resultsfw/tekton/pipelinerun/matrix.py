@@ -78,7 +78,7 @@ def mistyped_param(matrix: Object, task: str) -> str:
 
 
 def refuse_combinations(matrix: Object, limit: int) -> None:
-    """Refuse a matrix that has too many combinations whatever its values will be.
+    """Refuse a matrix that has too many combinations for any values of its params.
 
     Raises:
         MatrixError: There are too many.

@@ -140,9 +140,10 @@ class PipelineTask(Model):
 
 
 def _wrong_custom_task(reference: TaskRef | None, spec: EmbeddedTask | None) -> str:
-    """Return what is wrong with a Pipeline Task as a custom task, in Tekton's words; empty if it is none.
+    """Return what is wrong with a custom task, in Tekton's words; empty if nothing is, and for other Tasks.
 
-    What has an apiVersion, or a kind other than ``Task``, is one (Tekton's ``validateCustomTask``).
+    A Pipeline Task with an apiVersion, or a kind other than ``Task``, is a custom task
+    (``validateCustomTask``).
     """
     if spec is not None and spec.steps:
         for field in ("apiVersion", "kind"):

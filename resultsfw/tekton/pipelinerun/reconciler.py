@@ -70,8 +70,8 @@ from resultsfw.tekton.spec.workspaces import make_claims
 __all__ = ["ChildReader", "PipelineReconciler"]
 
 _AWAITED_SECONDS: Final = 15.0
-"""Seconds until answers of resolvers are looked for again, if no watch has brought them: a run of many Tasks
-has as many requests."""
+"""Seconds between two checks for answers of resolvers, if no watch reports them: a run of many Tasks has as
+many requests."""
 
 log = logging.getLogger(__name__)
 

@@ -153,7 +153,7 @@ class TaskInputs:
         return {**self.bound, **with_results}
 
     def _passing(self, task: Object, budget: Budget) -> Expansion | None:
-        """Return what a parameter may be as a whole: also a reference, which is handed on."""
+        """Return the expansion of params that are exactly one variable: a reference is passed on."""
         if kind_of(task) != TASKRUNS:
             return None  # other kinds of children do not follow references
         lookup = result_lookup(self.results, self.read_value, passing=True)

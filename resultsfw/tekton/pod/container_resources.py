@@ -30,7 +30,7 @@ def container_resources_of(defaults: Mapping[str, str]) -> dict[str, Object]:
         defaults: Data of ``config-defaults``.
 
     Raises:
-        FlagError: An entry is none; its subject is the key.
+        FlagError: An entry is not valid; the error's subject is the key.
     """
     entries = yaml_mapping(defaults, _KEY)
     for name, requirements in entries.items():

@@ -46,7 +46,7 @@ _WORD: Final = (1 << 128) - 1
 
 
 POLL_SECONDS: Final = 5.0
-"""Seconds until an answer is looked for again, if no watch has brought it."""
+"""Seconds between two checks for an answer, if no watch reports it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,7 @@ def is_answered(request: Object, wanted: Object) -> bool:
         ResolutionFailed: The resolver failed, or the request asks for something else.
     """
     if _asked(request) != _asked(wanted):
-        # Names are digests that can be forged: what somebody else asked for is not taken for the answer.
+        # Names are digests that can be forged: an answer to other params is not accepted.
         name = request["metadata"]["name"]
         raise ResolutionFailed(
             f'{FAILED}the ResolutionRequest "{name}" has other params than expected; delete it', subject=name

@@ -207,7 +207,7 @@ def _source(value: Any, is_later: Callable[[str], bool]) -> str:
 def _aliased(
     variable: str, aliases: Mapping[str, str], types: Mapping[str, str], keys: Mapping[str, set[str]]
 ) -> str | None:
-    """Return the later variable that stands for a part of a parameter; ``None`` if the variable is none."""
+    """Return the later variable that stands for a part of a parameter; ``None`` for any other variable."""
     name = parse_name(variable) if aliases else None
     if name is None:
         return None

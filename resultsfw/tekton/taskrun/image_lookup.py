@@ -1,4 +1,4 @@
-"""Ask for the commands of a run's images, and read the pull secrets that open their registries.
+"""Ask for the commands of a run's images, and read the pull secrets for their registries.
 
 Tekton: pkg/pod/entrypoint_lookup_impl.go, go-containerregistry's authn/kubernetes. The registry client is not
 part of this package: a reconciler without one refuses Steps without a command.
@@ -125,7 +125,7 @@ def find_images(
 
 
 def awaited_message(task_spec: Object) -> str:
-    """Return what is said of a run while the commands of its images are looked up."""
+    """Return the condition's message while the commands of a run's images are looked up."""
     first, *others = images_without_command(task_spec)
     more = f" and {len(others)} more" if others else ""
     return f'looking up the command of image "{first[:_SHOWN]}"{more} in its registry'

@@ -89,7 +89,7 @@ def foreign_pod(taskrun: Object, pod: Object) -> Failure | None:
     refused = RefusedRun(
         reasons.POD_CREATION_FAILED,
         f'failed to create task run pod "{taskrun["metadata"]["name"]}": pod "{name}" '
-        f"exists and does not belong to this run; delete it or name the run otherwise",
+        f"exists and does not belong to this run; delete it, or give the run another name",
     )
     return failure_of(refused)
 
