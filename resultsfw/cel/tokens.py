@@ -32,6 +32,8 @@ _NUMBER: Final = re.compile(
 )
 _NAME: Final = re.compile(r"[_a-zA-Z][_a-zA-Z0-9]*")
 _OPERATOR: Final = re.compile(r"&&|\|\||==|!=|<=|>=|[-+*/%<>!?:.,()\[\]{}]")
+_PLAIN_LINE: Final = re.compile(r"[^\\\r\n'\"]+")
+_PLAIN: Final = re.compile(r"[^\\'\"]+")
 _ENDS_OPERAND: Final = re.compile(r"[A-Za-z0-9_.)\]}]")
 _ESCAPE: Final = re.compile(
     r"\\(?:([abfnrtv\\?\"'`])|[xX]([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|([0-3][0-7]{2}))"
@@ -151,7 +153,6 @@ def _string(text: str, opening: re.Match[str]) -> tuple[str | bytes, int]:
     raw, one_line = "r" in prefix, len(quote) == 1
     at = last = opening.end()
     parts: list[str] = []
-    plain = re.compile(r"[^\\\r\n'\"]+") if one_line else re.compile(r"[^\\'\"]+")
     while at < len(text):
         if text.startswith(quote, at):
             value = "".join([*parts, text[last:at]])
@@ -164,7 +165,7 @@ def _string(text: str, opening: re.Match[str]) -> tuple[str | bytes, int]:
                 raise _syntax_error(text, at)
             parts += (text[last:at], _unescaped(text, escape))
             at = last = escape.end()
-        elif match := plain.match(text, at):
+        elif match := _PLAIN_LINE.match(text, at) if one_line else _PLAIN.match(text, at):
             at = match.end()
         elif one_line and text[at] in "\r\n":
             break
