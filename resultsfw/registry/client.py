@@ -16,7 +16,7 @@ from urllib.request import parse_http_list, parse_keqv_list
 
 from resultsfw.registry.http import Answer, Connections, RequestError, check_url, origin_of
 from resultsfw.registry.keyring import Login
-from resultsfw.registry.references import ImageName
+from resultsfw.registry.references import ImageName, is_unicode
 from resultsfw.tekton.pod.image_commands import ImageCommand, ImageCommands
 
 __all__ = ["MOST_PLATFORMS", "RegistryClient"]
@@ -35,6 +35,7 @@ _COMMAND_BYTES: Final = 128 << 10  # of the variable that holds it: Linux starts
 MOST_PLATFORMS: Final = 64
 """Images of an index that are read."""
 
+_LONGEST_PLATFORM: Final = 200
 _REDIRECTS: Final = 5
 _TEMPORARY: Final = frozenset({408, 429, 500, 502, 503, 504})
 _REDIRECTING: Final = frozenset({301, 302, 303, 307, 308})
@@ -160,7 +161,10 @@ class RegistryClient:
             answer = self._connections.get(url, {**headers, **login}, limit=_DOCUMENT_BYTES)
             if answer.status not in _REDIRECTING:
                 return answer
-            url = urljoin(url, answer.headers.get("Location", ""))
+            try:
+                url = urljoin(url, answer.headers.get("Location", ""))
+            except ValueError:
+                raise RequestError("the registry redirects to an address that is not a URL") from None
             check_url(url, known=self._base, insecure=insecure)
         raise RequestError(f"the registry redirects over {_REDIRECTS} times")
 
@@ -239,20 +243,21 @@ def _document(body: bytes) -> Mapping[str, Any]:
 
 
 def _platform(value: Any) -> str:
-    """Return a platform as Tekton writes it: ``linux/arm64/v8``; "" without a system."""
+    """Return a platform as Tekton writes it: ``linux/arm64/v8``; "" without a system, or if it is no name."""
     given = _mapping(value)
     system = given.get("os")
     if not isinstance(system, str) or not system:
         return ""
     parts = [system, *(given.get(part) for part in ("architecture", "variant"))]
     version = given.get("os.version")
-    return "/".join(str(part) for part in parts if part) + (f":{version}" if version else "")
+    name = "/".join(str(part) for part in parts if part) + (f":{version}" if version else "")
+    return name if len(name) <= _LONGEST_PLATFORM and name.isascii() else ""
 
 
 def _words(value: Any) -> tuple[str, ...]:
     if value is None:
         return ()
-    if not isinstance(value, list) or not all(isinstance(word, str) for word in value):
+    if not isinstance(value, list) or not all(isinstance(word, str) and is_unicode(word) for word in value):
         raise RequestError("its configuration has a command that is not a list of strings")
     return tuple(value)
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from resultsfw.cluster import Object
+from resultsfw.registry.references import is_unicode
 
 __all__ = ["Login", "credentials_for", "entries_of"]
 
@@ -89,7 +90,7 @@ def _login(entry: Any) -> Login | None:
             user, _, password = base64.b64decode(auth).decode().partition(":")
         except (ValueError, binascii.Error):
             return None
-    if not (isinstance(user, str) and isinstance(password, str) and user):
+    if not (isinstance(user, str) and isinstance(password, str) and user and is_unicode(user + password)):
         return None
     return Login(user, password.rstrip("\0"))
 

@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["ImageName", "ImageNameError", "parse_image_name"]
+__all__ = ["ImageName", "ImageNameError", "is_unicode", "parse_image_name"]
 
 _DOCKER_HUB: Final = "index.docker.io"
 _ALIASES: Final = {"": _DOCKER_HUB, "docker.io": _DOCKER_HUB}
@@ -18,6 +18,15 @@ _LOCAL: Final = re.compile(
 )
 _PRIVATE: Final = tuple(map(ipaddress.ip_network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")))
 _SHOWN: Final = 200
+
+
+def is_unicode(text: str) -> bool:
+    """Return whether a text of JSON can be encoded: whether it has no lone surrogate."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 class ImageNameError(ValueError):

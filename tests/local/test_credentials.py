@@ -165,3 +165,16 @@ def test_parts_of_an_ssh_annotation(url, expected):
 )
 def test_user_and_password_are_escaped_in_a_url(url, expected):
     assert credentials._with_user(url, "u/", "p@+") == expected
+
+
+def test_a_text_of_several_lines_adds_no_settings(place):
+    pod = place(username="u\n[core]\n\tsshCommand = x", ssh_privatekey="k", **PASSWORD)
+    with pytest.raises(FlagsError, match='"username" has a line break') as caught:
+        written(pod, ("basic-git", "s=https://x"))
+    assert "sshCommand" not in str(caught.value)
+    with pytest.raises(FlagsError, match='the URL of Secret "s" has a line break'):
+        written(pod, ("ssh-git", "s=host\nProxyCommand x"))
+    pod = place(username="u\n", **PASSWORD)
+    folder, said = written(pod, ("basic-git", "s=https://x"))  # "echo" writes one at the end
+    assert "username = u\n" in (folder / ".gitconfig").read_text()
+    assert said == []

@@ -137,6 +137,15 @@ def test_redirects_end(registry):
     assert "redirects over 5 times" in failure(f"{registry.name}:1")
     registry.answers[path] = redirecting("ftp://host.org/x")
     assert "not an http or https URL" in failure(f"{registry.name}:1")
+    for location in ("http://[", "//[::1"):
+        registry.answers[path] = redirecting(location)
+        assert "redirects to an address that is not a URL" in failure(f"{registry.name}:1")
+
+
+def test_a_platform_is_a_short_name(registry):
+    for name in ("l" * 1000, "\ud800", "linüx"):
+        registry.push("1", config={"os": name, "config": {"Cmd": ["x"]}})
+        assert list(looked_up(f"{registry.name}:1").platforms) == [""]
 
 
 def test_addresses_that_a_registry_may_name():
@@ -152,6 +161,7 @@ def test_addresses_that_a_registry_may_name():
     [
         ({"os": "linux", "config": {"Entrypoint": "sh"}}, "not a list of strings"),
         ({"os": "linux", "config": {"Cmd": [1]}}, "not a list of strings"),
+        ({"os": "linux", "config": {"Cmd": ["\ud800"]}}, "not a list of strings"),
         ([], "not a JSON object"),
         (
             {"os": "linux", "config": {"Cmd": ["x" * 200_000]}},

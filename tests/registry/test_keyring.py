@@ -67,6 +67,11 @@ def test_a_login_is_never_shown():
     assert "hunter2" not in repr(Login("hunter2", "hunter2"))
 
 
+def test_a_login_that_no_request_can_carry_is_left_out():
+    for field in ("username", "password"):
+        assert entries_of([secret({"r.io": {"username": "u", "password": "p", field: "\ud800"}})]) == []
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),

@@ -49,6 +49,7 @@ class Credentials:
             secret, equals, url = value.partition("=")
             if not equals or "=" in url:
                 raise FlagsError(f"flag -{flag}: expect entries of the form secret=url, got: {value}")
+            _refuse_lines(url, f'flag -{flag}: the URL of Secret "{secret}"')
             if flag == SSH_GIT:
                 self._key(secret, "ssh-privatekey")
                 self._ssh.setdefault(url, []).append(secret)
@@ -57,6 +58,7 @@ class Credentials:
                 raise FlagsError(f"flag -{flag}: multiple entries for url: {url}")
             user, password = self._key(secret, "username"), self._key(secret, "password")
             if flag == BASIC_GIT:
+                _refuse_lines(user, f'Secret "{secret}": "username"')
                 self._git[url] = (user, password)
             else:
                 self._docker[url] = {
@@ -154,6 +156,18 @@ class Credentials:
                 f'Secret "{secret}": "{key}" has {found[1]} bytes, and a Secret at most {SECRET_BYTES}'
             )
         return "" if found is None else found[0].decode("utf-8", "surrogateescape")
+
+
+def _refuse_lines(text: str, what: str) -> None:
+    """Refuse a text of several lines: the further ones would be settings of git and ssh (ProxyCommand).
+
+    A line break at its end is usual in Secrets, and does no harm.
+
+    Raises:
+        FlagsError: It has several lines, or other control characters.
+    """
+    if any(character < " " or character == "\x7f" for character in text.rstrip("\r\n")):
+        raise FlagsError(f"{what} has a line break or another control character in it")
 
 
 def copy_to_home(folder: str, home: str, pod: str, say: Callable[[str], None]) -> None:
