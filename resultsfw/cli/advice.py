@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from resultsfw.limits import DEFAULT_RESULT_BYTES, OBJECT_BYTES, result_too_large
 from resultsfw.tekton.api import reasons
-from resultsfw.types import CollectionOutcome, Problem, ProblemCode
+from resultsfw.types import ARTIFACTS, CollectionOutcome, Problem, ProblemCode
 
 __all__ = [
     "Advice",
@@ -121,6 +121,8 @@ def advice_on(
     if codes & _TOTALS or (collected and _results_left_out(collected, status)):
         return [_TOTAL]
     if codes & _SINGLE:
+        if any(map(_is_too_much_provenance, problems)):
+            return [_PROVENANCE]
         sizes = [problem.size or 0 for problem in problems if problem.code is ProblemCode.RESULT_TOO_LARGE]
         return [larger(backend, max(sizes, default=0), rerun=rerun)]
     if advice := _of_problems(problems, reason):
@@ -162,12 +164,19 @@ def _backend(taskrun: Mapping[str, Any]) -> str:
 
 def advice_for(problem: Problem, backend: str) -> list[Advice]:
     """Return what to do about one problem with results; empty where its message says all that is known."""
+    if _is_too_much_provenance(problem):
+        return [_PROVENANCE]
     if problem.code in _SINGLE:
         cut = problem.code is ProblemCode.TRANSPORT_CUT
         return [larger(backend, 0 if cut else problem.size or 0)]
     if problem.code in _BY_CODE:
         return [_BY_CODE[problem.code]]
     return []
+
+
+def _is_too_much_provenance(problem: Problem) -> bool:
+    """Return whether a problem is provenance of artifacts that no status can hold, through any backend."""
+    return problem.result == ARTIFACTS and problem.code in _SINGLE and (problem.size or 0) > OBJECT_BYTES
 
 
 def larger(backend: str, size: int, *, rerun: CommandBuilder | None = None) -> Advice:
@@ -220,6 +229,11 @@ _CORRUPT: Final = Advice(
 )
 _TOTAL: Final = Advice(
     "write less: keep large data in a workspace or a registry, and write its address as the result"
+)
+
+_PROVENANCE: Final = Advice(
+    f"record fewer artifacts: the run's status contains them, and an API object holds {OBJECT_BYTES} bytes, "
+    f"whatever is set"
 )
 
 _BY_REASON: Final[Mapping[str, Advice]] = {

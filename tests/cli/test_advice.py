@@ -1,5 +1,6 @@
 """What a failed run's reader is told to do next, by what failed."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from resultsfw.cli.advice import advice_for, advice_on, failed_for_size, larger, without_hints
 from resultsfw.limits import result_too_large, run_too_large
 from resultsfw.tekton.api import reasons
-from resultsfw.types import CollectionOutcome, Problem, ProblemCode, Result
+from resultsfw.types import ARTIFACTS, CollectionOutcome, Problem, ProblemCode, Result
 
 TASK = Path(__file__).parents[2] / "examples" / "01-images" / "task.yaml"
 
@@ -50,6 +51,17 @@ def test_advice_never_raises_max_result_size_over_what_an_object_holds():
     assert "set results-from: object-store" in larger("sidecar-logs", 1_572_865).what
     assert "max-object-size" in larger("object-store", 2**31).what
     assert larger("sidecar-logs", 0).commands == ()
+
+
+def test_provenance_that_no_status_holds_gets_no_advice_to_store_it_elsewhere():
+    problem = Problem(
+        code=ProblemCode.RESULT_TOO_LARGE, message="x", result=ARTIFACTS, size=4_000_000, hint="h"
+    )
+    (advice,) = advice_on(failed(reasons.TOO_LARGE, backend="sidecar-logs"), lost(problem))
+    assert advice.what.startswith("record fewer artifacts")
+    assert advice_for(problem, "sidecar-logs") == [advice]
+    small = replace(problem, size=5000)
+    assert '"8192"' in commands(advice_for(small, "sidecar-logs")[0])[0]
 
 
 def test_a_local_run_gets_the_command_that_repeats_it():

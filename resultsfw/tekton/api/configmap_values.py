@@ -12,6 +12,8 @@ from resultsfw.tekton.api.durations import parse_duration
 __all__ = ["duration_seconds", "whole_number", "yaml_mapping"]
 
 _SHOWN: Final = 60
+_LOADER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""Of events only. Python's own takes quadratic time on what nests deeply, where libyaml has a limit."""
 
 
 def whole_number(data: Mapping[str, str], key: str) -> int | None:
@@ -54,7 +56,7 @@ def yaml_mapping(data: Mapping[str, str], key: str) -> dict[str, Any]:
     """
     text = data.get(key, "")
     try:
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)):
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=_LOADER)):
             raise FlagError(f'the key "{key}" contains a YAML alias (*); write the value out', subject=key)
         value = read_first(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:

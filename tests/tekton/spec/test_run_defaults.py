@@ -50,7 +50,7 @@ def test_minutes_become_the_timeout_of_runs_without_one(minutes, timeout):
         ("default-pod-template", "tolerations: {a: b}", "tolerations: must be a list"),
         ("default-pod-template", "[a", "not YAML"),
         ("default-pod-template", "- a", "not a mapping"),
-        ("default-pod-template", "[" * 5000, "not YAML"),
+        ("default-pod-template", "[" * 500_000, "not YAML"),
         ("default-pod-template", "nodeSelector: &a {x: y}\naffinity: *a", "alias"),
         ("default-pod-template", "affinity: {a: .nan}", "number that JSON cannot express"),
         ("default-pod-template", "affinity: {a: !!binary aGk=}", "tags are not allowed"),
