@@ -8,10 +8,10 @@ from resultsfw.cluster import Object
 from resultsfw.tekton.api.artifact_refs import ArtifactRef, parse_artifact_ref
 from resultsfw.tekton.pipelinerun.matrix import is_matrixed
 from resultsfw.tekton.pipelinerun.matrix_results import parse_length
-from resultsfw.tekton.pipelinerun.result_refs import ResultRef, result_refs
+from resultsfw.tekton.pipelinerun.result_refs import ResultRef, parse_reference, result_refs
 from resultsfw.tekton.spec.variables import variables_in
 
-__all__ = ["REFERRING", "CycleError", "Graph", "artifact_refs_of", "graph_of", "refs_of"]
+__all__ = ["REFERRING", "CycleError", "Graph", "NamedValues", "graph_of", "named_values_of", "refs_of"]
 
 REFERRING = ("displayName", "taskRef", "when", "params", "matrix", "workspaces")
 """Fields of a Pipeline Task in which a result of another one may be named."""
@@ -37,24 +37,40 @@ class Graph:
     order: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class NamedValues:
+    """What a Pipeline Task names of others.
+
+    Attributes:
+        results: References to results, in the order of the text.
+        artifacts: References to artifacts, likewise.
+    """
+
+    results: tuple[ResultRef, ...]
+    artifacts: tuple[ArtifactRef, ...]
+
+
 def refs_of(task: Object) -> Iterator[ResultRef]:
     """Yield the results of others that a Pipeline Task names, and so waits for.
 
     Those in the text of its embedded Task are among them, as in Tekton (``PipelineTaskResultRefs``).
     """
-    for part in _referring(task):
-        yield from result_refs(part)
+    yield from result_refs(list(_referring(task)))
 
 
-def artifact_refs_of(task: Object) -> Iterator[ArtifactRef]:
-    """Yield the artifacts of others that a Pipeline Task names, and so waits for.
+def named_values_of(task: Object) -> NamedValues:
+    """Return the results and artifacts of others that a Pipeline Task names, and so waits for.
 
-    Tekton replaces them only in an embedded Task, and the author must write ``runAfter``.
+    Tekton replaces artifacts only in an embedded Task, and the author must write ``runAfter``.
     """
+    results: list[ResultRef] = []
+    artifacts: list[ArtifactRef] = []
     for name in variables_in(list(_referring(task))):
-        ref = parse_artifact_ref(name)
-        if ref is not None and ref.section == "tasks":
-            yield ref
+        if (result := parse_reference(name)) is not None:
+            results.append(result)
+        elif (artifact := parse_artifact_ref(name)) is not None and artifact.section == "tasks":
+            artifacts.append(artifact)
+    return NamedValues(tuple(results), tuple(artifacts))
 
 
 def _referring(task: Object) -> Iterator[Any]:
@@ -97,7 +113,8 @@ def graph_of(spec: Object) -> Graph:
             raise CycleError(
                 f"task {name} is already present in Graph, can't add it again: duplicate pipeline task"
             )
-        named = {ref.task for ref in refs_of(task)} | {ref.owner for ref in artifact_refs_of(task)}
+        values = named_values_of(task)
+        named = {ref.task for ref in values.results} | {ref.owner for ref in values.artifacts}
         if matrixed:
             named |= set(_measured(task, varying))
         for parent in [*(task.get("runAfter") or ()), *sorted(named)]:

@@ -17,14 +17,10 @@ from resultsfw.tekton.api.times import latest_start
 from resultsfw.tekton.pipelinerun import children
 from resultsfw.tekton.pipelinerun.artifact_values import ArtifactValues
 from resultsfw.tekton.pipelinerun.children import Children
+from resultsfw.tekton.pipelinerun.dag import NamedValues, named_values_of
 from resultsfw.tekton.pipelinerun.matrix import Combination
 from resultsfw.tekton.pipelinerun.matrix_state import Matrices
-from resultsfw.tekton.pipelinerun.named_values import (
-    NamedValues,
-    describe_missing,
-    named_values_of,
-    owner_of_missing,
-)
+from resultsfw.tekton.pipelinerun.named_values import describe_missing, owner_of_missing
 from resultsfw.tekton.pipelinerun.pipeline_spec import Plan
 from resultsfw.tekton.pipelinerun.result_refs import ReadValue, ResultLate, ResultUnread, read_nothing
 from resultsfw.tekton.pipelinerun.skip_rules import skip_reason_of
@@ -115,8 +111,12 @@ class Facts:
         return self.has_ended(name) or bool(self.skip_reason(name)) or name in self.invalid
 
     def _verdict(self, name: str) -> str:
-        verdict = children.verdict_of(self.runs.get(name, ()))
-        return "Unknown" if name in self._incomplete else verdict
+        return "Unknown" if name in self._incomplete else self._verdicts.get(name, "")
+
+    @cached_property
+    def _verdicts(self) -> dict[str, str]:
+        """The status of the condition that the children of each Task have together: asked for many times."""
+        return {name: children.verdict_of(found) for name, found in self.runs.items()}
 
     def combinations(self, name: str) -> tuple[Combination, ...]:
         """Return the combinations of a Task that is due: one for each child it is to have, in order.

@@ -1,40 +1,19 @@
 """Find which of the results and artifacts that a Pipeline Task names are not there."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
-from resultsfw.cluster import Object
 from resultsfw.tekton.api.artifact_refs import ArtifactRef
 from resultsfw.tekton.pipelinerun.artifact_values import ArtifactValues
-from resultsfw.tekton.pipelinerun.dag import artifact_refs_of, refs_of
+from resultsfw.tekton.pipelinerun.dag import NamedValues
 from resultsfw.tekton.pipelinerun.result_refs import (
     ReadValue,
     ResultMissing,
-    ResultRef,
     Results,
     ResultUnread,
     resolve_result,
 )
 
-__all__ = ["NamedValues", "describe_missing", "named_values_of", "owner_of_missing"]
-
-
-@dataclass(frozen=True, slots=True)
-class NamedValues:
-    """What a Pipeline Task names of others.
-
-    Attributes:
-        results: References to results, in the order of the text.
-        artifacts: References to artifacts, likewise.
-    """
-
-    results: tuple[ResultRef, ...]
-    artifacts: tuple[ArtifactRef, ...]
-
-
-def named_values_of(task: Object) -> NamedValues:
-    """Return what a Pipeline Task names of others."""
-    return NamedValues(tuple(refs_of(task)), tuple(artifact_refs_of(task)))
+__all__ = ["describe_missing", "owner_of_missing"]
 
 
 def describe_missing(
