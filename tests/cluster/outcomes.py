@@ -102,7 +102,7 @@ def _reduce(run: Object, condition: Object, made_up: Mapping[str, str]) -> Objec
     if run["kind"] == "TaskRun":
         reduced["steps"] = [_step(step) for step in status.get("steps") or ()]
         reduced["sidecars"] = sorted(sidecar["name"] for sidecar in _sidecars(status))
-        reduced["artifacts"] = status.get("artifacts") or None  # Tekton writes {} where there are none
+        reduced["artifacts"] = _by_name(status.get("artifacts"))
         reduced["workspaces"] = sorted(binding["name"] for binding in run["spec"].get("workspaces") or ())
     if run["kind"] == "PipelineRun":
         children = [_without(child, "apiVersion") for child in status.get("childReferences") or ()]
@@ -137,6 +137,15 @@ def _step(step: Object) -> Object:
         "outputs": step.get("outputs"),
         "refSource": _source(step),
     }
+
+
+def _by_name(artifacts: Object | None) -> Object | None:
+    """Return artifacts in order of their names, which Tekton writes in any order; ``None`` for none."""
+    # Tekton writes {} where there are none.
+    return {
+        kind: sorted(listed, key=lambda artifact: str(artifact.get("name")))
+        for kind, listed in (artifacts or {}).items()
+    } or None
 
 
 def _source(status: Object) -> Object | None:
