@@ -40,11 +40,6 @@ def _honoured(fields: str) -> dict[str, Rule]:
     return rules
 
 
-def _refused(why: str, fields: str) -> dict[str, Rule]:
-    """Return rules of fields that are refused, all for one cause."""
-    return {name: Rule(why, rule.of) for name, rule in _honoured(fields).items()}
-
-
 _CONTAINER: Final = (
     "image command args workingDir env envFrom computeResources volumeMounts volumeDevices imagePullPolicy "
     "securityContext"
