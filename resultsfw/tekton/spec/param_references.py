@@ -20,10 +20,13 @@ from resultsfw.tekton.spec.validate_taskrun import refuse_values
 from resultsfw.tekton.spec.variables import escape_protection, unprotect, variables_in
 from resultsfw.types import Reference, Value
 
-__all__ = ["VALUE_BYTES", "ResolvedReferences", "read_value", "resolve_references"]
+__all__ = ["MOST_READ", "VALUE_BYTES", "ResolvedReferences", "read_value", "resolve_references"]
 
 VALUE_BYTES: Final = OBJECT_CAPACITY
 """Bytes above which a value is not read: no object could hold what it is put into."""
+
+MOST_READ: Final = 1000
+"""Elements of one array that are read, one request each: many more would keep a worker for minutes."""
 
 _NOT_A_TEXT: Final = frozenset({"params", "results", "description", "displayName"})
 """Parts of a Task's spec in which nothing is put in."""
@@ -80,7 +83,7 @@ def resolve_references(
             if elements is not None:
                 size = sum(map(_bytes_of, elements))
                 if name in named_values or is_needed_as_file(name, size, named):
-                    _refuse_large_array(taskrun, name, len(elements), size)
+                    _refuse_large_array(taskrun, name, elements, size)
                     values[name] = _read_elements(core, cluster, elements, namespace=namespace)
                 continue
             reference = read_reference(param.get("value"))
@@ -190,8 +193,15 @@ def _bytes_of(element: str | Object) -> int:
     return len(element.encode()) if isinstance(element, str) else int(element["size"])
 
 
-def _refuse_large_array(taskrun: Object, name: str, count: int, size: int) -> None:
-    """Refuse an array that no pod could hold, before any of it is read."""
+def _refuse_large_array(taskrun: Object, name: str, elements: Sequence[str | Object], size: int) -> None:
+    """Refuse an array that no pod could hold, or that takes too many requests, before any of it is read."""
+    count, requests = len(elements), sum(not isinstance(element, str) for element in elements)
+    if requests > MOST_READ:
+        raise pod_refused(
+            taskrun,
+            f'its parameter "{name}" has {requests} elements by reference, over the limit of {MOST_READ} '
+            f"that are read for one parameter: take each in a combination of a matrix",
+        )
     if size > VALUE_BYTES:
         raise pod_refused(
             taskrun,
