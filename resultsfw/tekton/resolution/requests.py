@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from resultsfw.cluster import Kind, Object
-from resultsfw.limits import OBJECT_BYTES
+from resultsfw.limits import OBJECT_BYTES, object_size
 from resultsfw.tekton.api.conditions import succeeded
 from resultsfw.tekton.api.kinds import RESOLUTION_REQUESTS
 from resultsfw.tekton.api.owners import owner_reference
@@ -35,6 +35,9 @@ __all__ = [
 
 ASKED_LABEL: Final = "resultsfw.dev/asked"
 """A label of our own requests, by which the watch excludes the requests of Tekton's runs."""
+
+_SOURCE_BYTES: Final = 32_768
+"""Of where something was found: addresses and a few digests."""
 
 TYPE_LABEL: Final = "resolution.tekton.dev/type"
 """By this each of Tekton's resolvers finds the requests that are its own."""
@@ -161,7 +164,11 @@ def content_of(request: Object) -> str:
 
 
 def ref_source_of(request: Object) -> Object | None:
-    """Return where the resolver found it: ``uri``, ``digest`` and ``entryPoint``, as far as it says."""
+    """Return where the resolver found it: ``uri``, ``digest`` and ``entryPoint``, as far as it says.
+
+    Raises:
+        ResolutionFailed: It is so large that it would take the space of results in the run's status.
+    """
     source = (request.get("status") or {}).get("refSource")
     if not isinstance(source, dict):
         return None
@@ -169,6 +176,12 @@ def ref_source_of(request: Object) -> Object | None:
     digest = source.get("digest")
     if isinstance(digest, dict) and all(isinstance(value, str) for value in digest.values()):
         found["digest"] = digest
+    if (size := object_size(found)) > _SOURCE_BYTES:
+        raise ResolutionFailed(
+            f"its refSource has {size} bytes, over the limit of {_SOURCE_BYTES} bytes; the resolver has to "
+            f"name the source in fewer",
+            subject=request["metadata"]["name"],
+        )
     return found or None
 
 

@@ -73,6 +73,15 @@ def test_a_content_larger_than_an_object_is_refused():
         content_of({"metadata": {"name": "a"}, "status": {"data": data}})
 
 
+def test_a_source_that_would_take_the_space_of_results_is_refused():
+    def source(length):
+        return {"metadata": {"name": "a"}, "status": {"refSource": {"uri": "x" * length}}}
+
+    assert ref_source_of(source(32_000))["uri"] == "x" * 32_000
+    with pytest.raises(ResolutionFailed, match="over the limit of 32768 bytes"):
+        ref_source_of(source(32_768))
+
+
 @given(SHAPES, SHAPES, SHAPES)
 def test_a_request_of_any_shape_is_read_or_refused(spec, status, conditions):
     """Whoever may write a status writes anything: Tekton's CRD checks no shapes."""
