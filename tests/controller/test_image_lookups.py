@@ -36,7 +36,7 @@ def test_a_registry_that_is_slow_keeps_no_other_run_waiting(harness, registry):
     harness.until(lambda: harness.done("other"))
     waiting = condition(harness.run("waits"))
     assert waiting["status"] == "Unknown"
-    assert f'image "{registry.name}:1" is looked up' in waiting["message"]
+    assert f'the command of image "{registry.name}:1"' in waiting["message"]
     go.set()
     harness.until(lambda: harness.done("waits"))
     harness.assert_all_succeeded("other", "waits")

@@ -240,7 +240,7 @@ def test_strings_of_artifacts_are_replaced_however_they_are_escaped(escaped, cap
     collected = collect(Mine(found(ARTIFACTS, document, "s"), found(ARTIFACTS, f"{{bad {SECRET}")))
     value = {"uri": "[redacted:aws]"}
     assert collected.artifacts == {"s": {"outputs": [{"name": "i-[redacted:aws]", "values": [value]}]}}
-    assert collected.warnings[0].startswith("provenance of the Task's artifacts: left out")
+    assert collected.warnings[0].startswith("provenance of the Task's artifacts left out")
     assert SECRET not in caplog.text + repr(collected)
 
 
