@@ -65,5 +65,5 @@ def test_a_registry_that_is_not_there_ends_the_run_as_in_tekton(controlled):
     step = {"name": "s", "image": "127.0.0.1:1/team/image:1"}
     (ours, _), (tektons, _) = under_both(controlled, {"taskSpec": {"steps": [step]}})
     assert succeeded(ours)["reason"] == succeeded(tektons)["reason"] == "PodCreationFailed"
-    assert 'image "127.0.0.1:1/team/image:1" is not known' in succeeded(ours)["message"]
+    assert 'image "127.0.0.1:1/team/image:1" could not be looked up' in succeeded(ours)["message"]
     assert controlled.pods() == {}
