@@ -54,7 +54,7 @@ def test_what_is_no_name_is_refused(text):
     [
         *(
             (host, True)
-            for host in ("10.99.0.1:5000", "172.16.0.1", "192.168.1.1", "localhost:5000", "127.0.0.1")
+            for host in ("10.1.2.3:5000", "172.16.0.1", "192.168.1.1", "localhost:5000", "127.0.0.1")
         ),
         *((host, True) for host in ("a.localhost:80", "[::1]:5000")),
         *(
