@@ -10,7 +10,6 @@ given.
 
 import argparse
 import concurrent.futures
-import contextlib
 import dataclasses
 import json
 import os
@@ -24,21 +23,17 @@ from typing import Any
 
 import yaml
 from api import ApiServer
-from outcomes import RUN_KINDS, Outcome, differences, outcome
-from place import NAMESPACES, Place
+from outcomes import Outcome, differences, outcome
+from place import NAMESPACES, Place, create_namespace, pod_options
 
 from resultsfw import Kind, Object
 from resultsfw.cluster import CONFIG_MAPS
 from resultsfw.errors import AlreadyExistsError, ClusterError
 from resultsfw.tekton.api.conditions import is_done
-from resultsfw.tekton.pod.builder import PodOptions
+from resultsfw.tekton.api.kinds import CUSTOMRUNS, PIPELINERUNS, TASKRUNS
 
 TEKTON_NAMESPACE = "tekton-pipelines"
-KINDS = {
-    "TaskRun": Kind("tekton.dev", "v1", "taskruns", "TaskRun"),
-    "PipelineRun": Kind("tekton.dev", "v1", "pipelineruns", "PipelineRun"),
-    "CustomRun": Kind("tekton.dev", "v1beta1", "customruns", "CustomRun"),
-}
+KINDS = (TASKRUNS, PIPELINERUNS, CUSTOMRUNS)
 POLL_SECONDS = 1.0
 SHOWN = 2
 
@@ -80,24 +75,13 @@ class Comparison:
 
     def _run(self, manifest: str, managed_by: str) -> Outcome:
         namespace = f"compare-{uuid.uuid4().hex[:8]}"
-        self._server.create(NAMESPACES, {"metadata": {"name": namespace, "namespace": ""}})
+        create_namespace(self._server, namespace)
         try:
-            self._until_account(namespace)
             made, refused = self._create(manifest, namespace, managed_by)
             runs = self._until_done(namespace, made)
             return outcome(runs, {namespace: "NAMESPACE"}, refused)
         finally:
             self._server.delete(NAMESPACES, "", namespace)
-
-    def _until_account(self, namespace: str) -> None:
-        """Wait for the service account that every pod of a namespace has, which the cluster makes."""
-        accounts = Kind("", "v1", "serviceaccounts", "ServiceAccount")
-        end = time.monotonic() + 60
-        while time.monotonic() < end:
-            with contextlib.suppress(ClusterError):
-                self._server.get(accounts, namespace, "default")
-                return
-            time.sleep(POLL_SECONDS)
 
     def _create(self, manifest: str, namespace: str, managed_by: str) -> tuple[list[Object], list[str]]:
         """Create what a manifest holds; return the runs, and what the API server refused."""
@@ -122,7 +106,7 @@ class Comparison:
             except ClusterError as error:
                 refused.append(f"{kind.kind}: {error.message}")
                 continue
-            if kind.kind in RUN_KINDS:
+            if kind.kind in {run.kind for run in KINDS}:
                 runs.append(made)
         return runs, refused
 
@@ -131,9 +115,7 @@ class Comparison:
         end = time.monotonic() + self._seconds
         while True:
             runs = [
-                {**run, "kind": kind.kind}
-                for kind in KINDS.values()
-                for run in self._server.list(kind, namespace)
+                {**run, "kind": kind.kind} for kind in KINDS for run in self._server.list(kind, namespace)
             ]
             # A CustomRun ends if its own controller ends it, which need not be there.
             followed = [run for run in runs if run["kind"] != "CustomRun"]
@@ -178,12 +160,7 @@ def manifests(folders: list[Path], only: str) -> Iterator[tuple[str, str]]:
 
 def start_controller(server: ApiServer) -> Place:
     """Start a controller that takes the compared runs, with Tekton's own flags and defaults."""
-    options = PodOptions(
-        entrypoint_image=os.environ.get("RESULTSFW_ENTRYPOINT_IMAGE", "tekton/entrypoint:1"),
-        shell_image=os.environ.get("RESULTSFW_SHELL_IMAGE", "busybox:1"),
-        nop_image=os.environ.get("RESULTSFW_NOP_IMAGE", "tekton/nop:1"),
-    )
-    place = Place(server, options, f"compare-{uuid.uuid4().hex[:8]}")
+    place = Place(server, pod_options(), f"compare-{uuid.uuid4().hex[:8]}")
     for name in ("feature-flags", "config-defaults", "config-events"):
         data = server.get(CONFIG_MAPS, TEKTON_NAMESPACE, name).get("data") or {}
         metadata = {"name": name, "namespace": place.namespace}

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from api import ApiServer
-from place import Place
+from place import Place, pod_options
 
 from resultsfw.tekton.pod.builder import PodOptions
 
@@ -33,11 +33,7 @@ def server() -> ApiServer:
 
 @pytest.fixture(scope="session")
 def options() -> PodOptions:
-    return PodOptions(
-        entrypoint_image=os.environ.get("RESULTSFW_ENTRYPOINT_IMAGE", "tekton/entrypoint:1"),
-        shell_image=os.environ.get("RESULTSFW_SHELL_IMAGE", "busybox:1"),
-        nop_image=os.environ.get("RESULTSFW_NOP_IMAGE", "tekton/nop:1"),
-    )
+    return pod_options()
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ from typing import Any
 
 from resultsfw import Object
 
-RUN_KINDS = ("TaskRun", "PipelineRun", "CustomRun")
 _UID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _SHOWN = 90
 _LABELS = ("app.kubernetes.io/managed-by", "tekton.dev/")

@@ -14,11 +14,33 @@ from resultsfw import PODS, Kind, Object
 from resultsfw.cluster import CONFIG_MAPS, EVENTS
 from resultsfw.errors import NotFoundError
 from resultsfw.tekton.api.conditions import is_done
-from resultsfw.tekton.api.kinds import TASKRUNS
+from resultsfw.tekton.api.kinds import SERVICE_ACCOUNTS, TASKRUNS
 from resultsfw.tekton.pod.builder import PodOptions
 
 NAMESPACES = Kind("", "v1", "namespaces", "Namespace")
-ACCOUNTS = Kind("", "v1", "serviceaccounts", "ServiceAccount")
+
+
+def pod_options() -> PodOptions:
+    """Images of the pods, as the environment names them."""
+    return PodOptions(
+        entrypoint_image=os.environ.get("RESULTSFW_ENTRYPOINT_IMAGE", "tekton/entrypoint:1"),
+        shell_image=os.environ.get("RESULTSFW_SHELL_IMAGE", "busybox:1"),
+        nop_image=os.environ.get("RESULTSFW_NOP_IMAGE", "tekton/nop:1"),
+    )
+
+
+def create_namespace(server: ApiServer, name: str) -> None:
+    """Create a namespace and wait for the service account that every pod has, which the cluster makes."""
+    server.create(NAMESPACES, {"metadata": {"name": name, "namespace": ""}})
+    end = time.monotonic() + 60
+    while True:
+        try:
+            server.get(SERVICE_ACCOUNTS, name, "default")
+        except NotFoundError:
+            assert time.monotonic() < end, f"namespace {name} has no service account"
+            time.sleep(0.3)
+        else:
+            return
 
 
 class Place:
@@ -36,8 +58,7 @@ class Place:
         self.namespace = name
         self.managed_by = f"resultsfw.dev/{name}"
         self.started: list[Running] = []
-        server.create(NAMESPACES, {"metadata": {"name": name, "namespace": ""}})
-        self.until(lambda: self._has(ACCOUNTS, "default"), 60)
+        create_namespace(server, name)
 
     def flags(self, **data: str) -> None:
         """The ConfigMap of the controllers here; artifacts may be used, as some captures do."""
@@ -111,10 +132,3 @@ class Place:
             if one.process.poll() is None:
                 one.signal(signal.SIGKILL)
         self.server.delete(NAMESPACES, "", self.namespace)
-
-    def _has(self, kind: Kind, name: str) -> bool:
-        try:
-            self.server.get(kind, self.namespace, name)
-        except NotFoundError:
-            return False
-        return True

@@ -13,14 +13,13 @@ from pathlib import Path
 import pytest
 import yaml
 from api import ApiServer
-from place import ACCOUNTS
 from situations import ENDS, cancel_when_the_second_step_runs, check, submit, taskrun
 
 from resultsfw import PODS, ResultsManager
 from resultsfw.cluster import CONFIG_MAPS
 from resultsfw.controller.manifests import kind_of, load
 from resultsfw.errors import ClusterError, NotFoundError
-from resultsfw.tekton.api.kinds import TASKRUNS
+from resultsfw.tekton.api.kinds import SERVICE_ACCOUNTS, TASKRUNS
 from resultsfw.tekton.taskrun.reconciler import Reconciler
 from resultsfw_backends.config_map import ROLE_BINDINGS, ROLES, VALUE_BYTES
 
@@ -118,7 +117,7 @@ def least(place, tmp_path):
     """A kubeconfig of a controller with the rights of the base and of this backend, and no more."""
     server: ApiServer = place.server
     account = {"kind": "ServiceAccount", "name": "controller", "namespace": place.namespace}
-    server.create(ACCOUNTS, {"metadata": {"name": "controller", "namespace": place.namespace}})
+    server.create(SERVICE_ACCOUNTS, {"metadata": {"name": "controller", "namespace": place.namespace}})
     made = []
     for obj in [*load(""), *load("backends/config-map")]:
         if "Role" not in obj["kind"]:

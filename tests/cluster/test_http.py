@@ -18,14 +18,13 @@ from pathlib import Path
 import pytest
 import trustme
 import yaml
-from place import ACCOUNTS
 from running import Running
 from situations import ENDS, cancel_when_the_second_step_runs, check, submit, taskrun
 
 from resultsfw import PODS
 from resultsfw.controller.manifests import kind_of, load
 from resultsfw.errors import NotFoundError
-from resultsfw.tekton.api.kinds import TASKRUNS
+from resultsfw.tekton.api.kinds import SERVICE_ACCOUNTS, TASKRUNS
 
 IMAGE = os.environ.get("RESULTSFW_SIDECAR_NET_IMAGE", "resultsfw/sidecar-net:0.1.0")
 ADDRESS = os.environ.get("RESULTSFW_NODE_ADDRESS", "")
@@ -65,7 +64,7 @@ class Accounts:
         self.folder = folder
         self.made = []
         for name in ("controller", "results-server"):
-            place.server.create(ACCOUNTS, {"metadata": {"name": name, "namespace": place.namespace}})
+            place.server.create(SERVICE_ACCOUNTS, {"metadata": {"name": name, "namespace": place.namespace}})
         self.grant("")
         self.grant("backends/http")
 

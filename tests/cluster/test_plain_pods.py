@@ -8,12 +8,13 @@ from typing import Any
 import plainpods
 import pytest
 from api import ApiServer
-from place import ACCOUNTS, NAMESPACES
+from place import NAMESPACES
 from plainpods import BACKENDS, CASES, RUN, values_of, written
 
 from resultsfw import PODS, CollectionOutcome, Kind, Object, ResultsManager
 from resultsfw.cluster import CONFIG_MAPS
 from resultsfw.errors import ClusterError, NotFoundError, TooEarlyError
+from resultsfw.tekton.api.kinds import SERVICE_ACCOUNTS
 
 DEADLINE = 120  # seconds for one pod
 JOBS = Kind("batch", "v1", "jobs", "Job")
@@ -30,7 +31,7 @@ def namespace(server: ApiServer) -> Iterator[str]:
 
 def there(server: ApiServer, namespace: str) -> bool:
     try:
-        server.get(ACCOUNTS, namespace, "default")
+        server.get(SERVICE_ACCOUNTS, namespace, "default")
     except NotFoundError:
         return False
     return True

@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 import yaml
 from api import ApiServer
-from place import ACCOUNTS, NAMESPACES
+from place import NAMESPACES
 
 from resultsfw import Kind, Object
 from resultsfw.errors import AlreadyExistsError, NotFoundError
+from resultsfw.tekton.api.kinds import SERVICE_ACCOUNTS
 
 FOLDER = Path(__file__).parents[2] / "examples" / "03-report-operator"
 REPORTS = Kind("example.resultsfw.dev", "v1", "reports", "Report")
@@ -43,7 +44,7 @@ class World:
         with contextlib.suppress(AlreadyExistsError):
             server.create(CRDS, _cluster_scoped(yaml.safe_load((FOLDER / "crd.yaml").read_text())))
         server.create(NAMESPACES, {"metadata": {"name": namespace, "namespace": ""}})
-        until(lambda: _there(server, ACCOUNTS, namespace, "default"), 60)
+        until(lambda: _there(server, SERVICE_ACCOUNTS, namespace, "default"), 60)
         for one in yaml.safe_load_all((FOLDER / "rbac.yaml").read_text()):
             group, _, version = one["apiVersion"].rpartition("/")
             one["metadata"]["namespace"] = namespace

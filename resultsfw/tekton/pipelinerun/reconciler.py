@@ -302,7 +302,7 @@ class PipelineReconciler:
         return known
 
     def _remove_assistants(self, pipelinerun: Object) -> None:
-        """Remove what places the run's pods, before its verdict: afterwards nobody looks at the run."""
+        """Remove the run's affinity assistants before its verdict: a finished run is not reconciled again."""
         for line in remove_assistants(self._cluster, pipelinerun, self._coscheduling.mode):
             log.warning("PipelineRun %s: %s", pipelinerun["metadata"]["name"], line)
             self._warn(pipelinerun, reasons.CLEANUP_FAILED, line)

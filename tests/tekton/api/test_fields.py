@@ -22,9 +22,6 @@ from resultsfw.tekton.pipelinerun import models as pipelines
 ALL = [(owner, field) for owner, fields in recorded().items() for field in fields]
 
 
-REFUSED = [(owner, field) for owner, rules in FIELDS.items() for field, rule in rules.items() if rule.refused]
-
-
 MODELS = {
     "TaskRunSpec": models.TaskRunSpec,
     "TaskRunDebug": models.Debug,
