@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from resultsfw_backends._results_sidecar import SidecarConfig
+from resultsfw_backends._stored_values import StoringConfig
 
 try:
     from resultsfw_transports.store import MOST, Store, local_path
@@ -40,7 +40,7 @@ _CLIENT: Final = re.compile(r"allow_|default_content|http[12]_|pool_|proxy_|rand
 """Options of the library's HTTP client, which are not options of a store."""
 
 
-class Config(SidecarConfig):
+class Config(StoringConfig):
     """Options of ``config.object-store``."""
 
     image: str = "resultsfw/sidecar-object-store:0.1.0"
@@ -53,12 +53,8 @@ class Config(SidecarConfig):
     """The library's own options, such as endpoint and region. Nothing secret."""
     secret: str = ""
     """Secret in the run's namespace whose keys are the library's variables, such as AWS_ACCESS_KEY_ID."""
-    inline_bytes: int = Field(default=4096, ge=0, le=65_536)
-    """Maximum bytes of a value that is stored in the status itself."""
     max_object_size: int = Field(default=1024**3, ge=1, le=MOST)
     """Maximum bytes of one result."""
-    grace: int = Field(default=300, ge=30, le=86_400)
-    """Seconds after the end of the Steps that Kubernetes gives a native sidecar for its uploads."""
 
     @field_validator("url")
     @classmethod

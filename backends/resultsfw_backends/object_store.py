@@ -6,21 +6,15 @@ Objects are named ``NAMESPACE/UID OF THE RUN/SHA-256`` below the configured URL,
 """
 
 import json
-import re
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
-from typing import Any, Final
 
 from resultsfw import (
-    ARTIFACTS,
     Capabilities,
     Cluster,
     Extraction,
     Limits,
     Object,
     Permission,
-    Problem,
-    ProblemCode,
     Reference,
     Run,
     hookimpl,
@@ -34,24 +28,23 @@ from resultsfw.errors import (
     NotFoundError,
     UnavailableError,
 )
-from resultsfw.pods import RESULTS_SIDECAR
+from resultsfw.pods import RESULTS_SIDECAR, containers
 from resultsfw_backends._exposure import refuse_shared_processes
 from resultsfw_backends._object_store_config import NAME, URL_BYTES, Config, option_text, store_of
 from resultsfw_backends._results_sidecar import add_fetch, add_sidecar
-from resultsfw_backends._sidecar_log import declared_names, value_of
-from resultsfw_backends._sidecar_reader import may_be_read, read_log, refuse_to_read
+from resultsfw_backends._sidecar_reader import may_be_read
+from resultsfw_backends._stored_values import (
+    FETCH,
+    NAME_PATTERN,
+    allow_time,
+    extract_stored,
+    run_folder,
+    sidecar_variables,
+    storing_env,
+)
 from resultsfw_sidecar import wire as wires
 from resultsfw_transports.fetch import ENV_FETCH
-from resultsfw_transports.store import (
-    ENV_FOLDER,
-    ENV_INLINE,
-    ENV_JSON,
-    ENV_OPTIONS,
-    ENV_URL,
-    MOST,
-    RECORD_BYTES,
-    StoreError,
-)
+from resultsfw_transports.store import ENV_FOLDER, ENV_OPTIONS, ENV_URL, MOST, StoreError
 
 __all__ = [
     "Config",
@@ -63,14 +56,6 @@ __all__ = [
     "prepare_pod",
     "purge",
 ]
-
-
-FETCH: Final = "fetch-results"
-"""Name of the init container that places files. Containers of Tasks have other prefixes."""
-
-_DIGEST: Final = re.compile("sha256:[0-9a-f]{64}")
-_SEGMENT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}")
-
 
 capabilities = Capabilities(
     summary="large results in an object store (S3, GCS, Azure, a folder), references in the status",
@@ -101,16 +86,13 @@ def prepare_pod(run: Run, pod: Object, limits: Limits, config: Config) -> int:
         transport="resultsfw_transports.object_store",
         env=[
             *_store_env(config),
-            {"name": ENV_FOLDER, "value": _folder(run)},
-            {"name": ENV_INLINE, "value": str(config.inline_bytes)},
-            {"name": ENV_JSON, "value": json.dumps(_mappings(run))},
+            {"name": ENV_FOLDER, "value": run_folder(run, backend=NAME)},
+            *storing_env(run, config),
         ],
     )
-    spec = pod["spec"]
     if config.secret:
-        _sidecar(pod)["envFrom"] = [{"secretRef": {"name": config.secret}}]
-    # Kubernetes kills the sidecar this long after the last Step, or after the pod is terminated.
-    spec["terminationGracePeriodSeconds"] = max(spec.get("terminationGracePeriodSeconds") or 0, config.grace)
+        containers(pod)[RESULTS_SIDECAR]["envFrom"] = [{"secretRef": {"name": config.secret}}]
+    allow_time(pod, config.grace)
     return wires.WIRE
 
 
@@ -126,22 +108,11 @@ def extract(run: Run, pod: Object, cluster: Cluster, wire: int) -> Extraction:
 
     The pod says where its values were stored, whatever the flags say now.
     """
-    if (nothing := refuse_to_read(pod, wire=wire, known=(wires.WIRE,))) is not None:
-        return nothing
-    given = {variable["name"]: variable.get("value", "") for variable in _sidecar(pod).get("env") or ()}
-    inline = int(given[ENV_INLINE]) if given.get(ENV_INLINE, "").isdecimal() else 0
-    below = f"{given.get(ENV_URL, '')}/{_folder(run)}"
-
-    stamp = read_stamp(pod)
+    root, stamp = sidecar_variables(pod).get(ENV_URL, ""), read_stamp(pod)
     backend = stamp.backend if stamp else NAME
-
-    def resolve(record: dict[str, Any]) -> str | Reference | None:
-        return _reference(record, below, backend) if "location" in record else value_of(record)
-
-    most = max(inline, RECORD_BYTES)
-    limits = Limits(result_bytes=most, run_bytes=most * len(declared_names(run)))
-    extraction = read_log(run, pod, cluster, limits=limits, wire=wire, resolve=resolve)
-    return replace(extraction, problems=tuple(map(_hinted, extraction.problems)))
+    return extract_stored(
+        run, pod, cluster, wire, root=root, backend=backend, option="max-object-size", most=MOST
+    )
 
 
 @hookimpl
@@ -172,12 +143,13 @@ def place_files(run: Run, pod: Object, files: Mapping[str, Reference], mount: Ob
 @hookimpl
 def purge(run: Run, config: Config) -> None:
     """Delete all objects of the run; its attempts share them."""
+    folder = run_folder(run, backend=NAME)
     try:
-        store_of(config).remove(_folder(run))
+        store_of(config).remove(folder)
     except StoreError as error:
         if error.kind == "missing":  # the bucket is missing and may come back: keep the finalizer
             error.kind = "unavailable"
-        raise _cluster_error(error, f"{config.url}/{_folder(run)}", "removed") from error
+        raise _cluster_error(error, f"{config.url}/{folder}", "removed") from error
 
 
 def _pieces(reference: Reference, path: str, config: Config) -> Iterator[bytes]:
@@ -214,7 +186,7 @@ def _path_of(reference: Reference, config: Config, namespace: str) -> str:
     path = reference.location.removeprefix(start)
     owner, _, rest = path.partition("/")
     uid, _, name = rest.partition("/")
-    known = _SEGMENT.fullmatch(owner) and _SEGMENT.fullmatch(uid) and name == digest
+    known = NAME_PATTERN.fullmatch(owner) and NAME_PATTERN.fullmatch(uid) and name == digest
     if not (reference.location.startswith(start) and known):
         raise CorruptError(
             f"the reference leads to {reference.location[:URL_BYTES]}, which is no result below "
@@ -228,48 +200,6 @@ def _path_of(reference: Reference, config: Config, namespace: str) -> str:
             subject=reference.location,
         )
     return path
-
-
-def _reference(record: dict[str, Any], below: str, backend: str) -> Reference | None:
-    """Return the reference in a record, if its location is where this pod's sidecar stores that digest."""
-    location, size, digest, media = (record.get(key) for key in ("location", "bytes", "digest", "media"))
-    if not (isinstance(size, int) and not isinstance(size, bool) and 0 <= size <= MOST):
-        return None
-    if not (isinstance(digest, str) and _DIGEST.fullmatch(digest) and isinstance(media, str)):
-        return None
-    if location != f"{below}/{digest.removeprefix('sha256:')}":
-        return None
-    return Reference(backend=backend, location=location, size=size, digest=digest, media_type=media)
-
-
-def _mappings(run: Run) -> list[str]:
-    """Return the names in the log of results that are declared as array or object."""
-    task_results = [(result.name, result) for result in run.results]
-    step_results = [
-        (f"step-{step.name}.{result.name}", result) for step in run.steps for result in step.results
-    ]
-    return [name for name, result in (*task_results, *step_results) if result.type != "string"]
-
-
-def _folder(run: Run) -> str:
-    """Return the folder of a run's objects, relative to the URL.
-
-    Raises:
-        BackendError: Namespace or uid are no valid names, so the data could be mistaken for another run's.
-    """
-    if not (_SEGMENT.fullmatch(run.namespace) and _SEGMENT.fullmatch(run.uid)):
-        raise BackendError(
-            f'run "{run.namespace}/{run.name}" (uid "{run.uid}") cannot have a folder in an object store: it '
-            f"needs a namespace and a uid",
-            subject=NAME,
-        )
-    return f"{run.namespace}/{run.uid}"
-
-
-def _sidecar(pod: Object) -> Object:
-    spec = pod["spec"]
-    all_containers = [*(spec.get("initContainers") or ()), *spec["containers"]]
-    return next(container for container in all_containers if container["name"] == RESULTS_SIDECAR)
 
 
 def _refuse_exposed(pod: Object, secret: str) -> None:
@@ -308,16 +238,6 @@ def _exposed(what: str, secret: str) -> BackendError:
         f"(secret of config.{NAME}): give Steps a Secret of their own",
         subject=NAME,
     )
-
-
-def _hinted(problem: Problem) -> Problem:
-    """Add a hint to a value over its limit, which is not a feature flag of the core."""
-    if problem.code is not ProblemCode.RESULT_TOO_LARGE:
-        return problem
-    if problem.result == ARTIFACTS:
-        hint = f"the limit is inline-bytes of config.{NAME}, or {RECORD_BYTES} if that is higher"
-        return replace(problem, hint=hint)
-    return replace(problem, hint=f"max-object-size of config.{NAME} sets that limit, up to {MOST}")
 
 
 def _cluster_error(error: StoreError, location: str, what: str) -> ClusterError:

@@ -23,11 +23,6 @@ if TYPE_CHECKING:
 ENV_URL: Final = "RESULTSFW_STORE_URL"
 ENV_OPTIONS: Final = "RESULTSFW_STORE_OPTIONS"
 ENV_FOLDER: Final = "RESULTSFW_STORE_FOLDER"
-ENV_INLINE: Final = "RESULTSFW_STORE_INLINE"
-ENV_JSON: Final = "RESULTSFW_STORE_JSON"
-
-RECORD_BYTES: Final = 4096
-"""Bytes of a location or of artifacts for which a record has room, whatever ``inline-bytes`` says."""
 
 PART: Final = 5 * 1024 * 1024
 """Bytes of a part of an upload: the least that S3 takes."""

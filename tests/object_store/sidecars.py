@@ -10,6 +10,7 @@ import resultsfw_sidecar
 from resultsfw_sidecar import wire
 from resultsfw_sidecar.program import run
 from resultsfw_transports import store as stores
+from resultsfw_transports import stored
 
 UID = "51b37f1b-97b7-4b83-81a0-acdc337a94c2"
 FOLDER = "default/run-uid"
@@ -52,8 +53,8 @@ class Pod:
             stores.ENV_URL: place.url,
             stores.ENV_OPTIONS: json.dumps(place.options),
             stores.ENV_FOLDER: FOLDER,
-            stores.ENV_INLINE: str(inline),
-            stores.ENV_JSON: json.dumps(list(arrays)),
+            stored.ENV_INLINE: str(inline),
+            stored.ENV_JSON: json.dumps(list(arrays)),
         }
 
     def arguments(self):

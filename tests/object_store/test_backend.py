@@ -23,7 +23,8 @@ from resultsfw.pods import RESULTS_SIDECAR
 from resultsfw.types import ProblemCode
 from resultsfw_backends import object_store
 from resultsfw_sidecar import wire
-from resultsfw_transports.store import ENV_FOLDER, ENV_INLINE, ENV_URL, StoreError
+from resultsfw_transports.store import ENV_FOLDER, ENV_URL, StoreError
+from resultsfw_transports.stored import ENV_INLINE
 
 RUN = Run(
     namespace="default",

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from sidecars import FOLDER, Pod
 
 from resultsfw_sidecar.files import File, RefusedError
-from resultsfw_transports import object_store
-from resultsfw_transports.object_store import _measured
+from resultsfw_transports import stored
 from resultsfw_transports.store import PART, Store, StoreError
+from resultsfw_transports.stored import measured
 
 MB = 1_000_000
 
@@ -57,9 +57,9 @@ def test_what_is_text_is_measured_and_what_is_none_is_refused_at_its_place(tmp_p
             with pytest.raises(
                 RefusedError, match=rf"byte 0x{data[error.start]:02x} at offset {error.start}$"
             ):
-                _measured(file)
+                measured(file)
         else:
-            assert _measured(file) == (len(data), digest_of(data))
+            assert measured(file) == (len(data), digest_of(data))
     file.close()
 
 
@@ -85,33 +85,32 @@ def test_a_file_that_is_written_to_meanwhile_is_looked_at_again(folder, tmp_path
     pod = Pod(tmp_path / "tekton", folder)
     target = pod.results / "value"
     target.write_bytes(b"first, " * MB)
-    measured = object_store._measured
+    genuine = stored.measured
 
     def changing(file):
-        found = measured(file)
+        found = genuine(file)
         if target.stat().st_size == 7 * MB:
             target.write_bytes(b"second, " * MB)
         return found
 
-    monkeypatch.setattr(object_store, "_measured", changing)
+    monkeypatch.setattr(stored, "measured", changing)
     record = pod.run(capfdbinary)["value"]
     assert (record["bytes"], record["digest"]) == (8 * MB, f"sha256:{digest_of(b'second, ' * MB)}")
-    stored = folder.store()
-    assert stored.size(f"{FOLDER}/{digest_of(b'first, ' * MB)}") is None
+    assert folder.store().size(f"{FOLDER}/{digest_of(b'first, ' * MB)}") is None
 
 
 def test_a_file_that_never_stands_still_is_refused(folder, tmp_path, capfdbinary, monkeypatch):
     pod = Pod(tmp_path / "tekton", folder)
     (pod.results / "value").write_bytes(b"x" * 100)
-    measured = object_store._measured
+    genuine = stored.measured
 
     def changing(file):
-        found = measured(file)
+        found = genuine(file)
         with (pod.results / "value").open("ab") as more:
             more.write(b"x")
         return found
 
-    monkeypatch.setattr(object_store, "_measured", changing)
+    monkeypatch.setattr(stored, "measured", changing)
     record = pod.run(capfdbinary)["value"]
     assert (record["reason"], "still being written" in record["message"]) == ("Unreadable", True)
     assert not list((tmp_path / "a store").rglob("?" * 64))

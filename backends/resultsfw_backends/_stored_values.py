@@ -1,0 +1,155 @@
+"""Prepare and read pods whose results sidecar stores large values and prints references to them.
+
+Shared by the backends by reference, wherever they store values; the pod's part is
+`resultsfw_transports.stored`. Values lie in a folder for each run, under the SHA-256 of their bytes.
+"""
+
+import json
+import re
+from dataclasses import replace
+from typing import Any, Final
+
+from pydantic import Field
+
+from resultsfw import (
+    ARTIFACTS,
+    Cluster,
+    Extraction,
+    Limits,
+    Object,
+    Problem,
+    ProblemCode,
+    Reference,
+    Run,
+)
+from resultsfw.errors import BackendError
+from resultsfw.pods import RESULTS_SIDECAR, containers
+from resultsfw_backends._results_sidecar import SidecarConfig
+from resultsfw_backends._sidecar_log import declared_names, value_of
+from resultsfw_backends._sidecar_reader import read_log, refuse_to_read
+from resultsfw_sidecar import wire as wires
+from resultsfw_transports.stored import ENV_INLINE, ENV_JSON, RECORD_BYTES
+
+__all__ = [
+    "FETCH",
+    "NAME_PATTERN",
+    "StoringConfig",
+    "allow_time",
+    "extract_stored",
+    "run_folder",
+    "sidecar_variables",
+    "storing_env",
+]
+
+FETCH: Final = "fetch-results"
+"""Name of the init container that places files. Containers of Tasks have other prefixes."""
+
+NAME_PATTERN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}")
+"""A namespace or a uid that is the name of one folder."""
+
+_DIGEST: Final = re.compile("sha256:[0-9a-f]{64}")
+
+
+class StoringConfig(SidecarConfig):
+    """Options of every backend whose sidecar stores large values."""
+
+    inline_bytes: int = Field(default=4096, ge=0, le=65_536)
+    """Maximum bytes of a value that is stored in the status itself."""
+    grace: int = Field(default=300, ge=30, le=86_400)
+    """Seconds after the end of the Steps that Kubernetes gives a native sidecar to store values."""
+
+
+def storing_env(run: Run, config: StoringConfig) -> list[Object]:
+    """Return the variables that every transport needs that stores values."""
+    return [
+        {"name": ENV_INLINE, "value": str(config.inline_bytes)},
+        {"name": ENV_JSON, "value": json.dumps(_mappings(run))},
+    ]
+
+
+def allow_time(pod: Object, seconds: int) -> None:
+    """Let Kubernetes kill the sidecar no earlier than this after the last Step, or the pod's termination."""
+    spec = pod["spec"]
+    spec["terminationGracePeriodSeconds"] = max(spec.get("terminationGracePeriodSeconds") or 0, seconds)
+
+
+def sidecar_variables(pod: Object) -> dict[str, str]:
+    """Return the variables of the pod's results sidecar that have a value; empty without a sidecar."""
+    listed = containers(pod).get(RESULTS_SIDECAR, {}).get("env") or ()
+    return {variable["name"]: variable.get("value", "") for variable in listed}
+
+
+def run_folder(run: Run, *, backend: str) -> str:
+    """Return the folder of a run's values, relative to that of all runs: ``NAMESPACE/UID``.
+
+    Raises:
+        BackendError: Namespace or uid are no valid names, so the data could be mistaken for another run's.
+    """
+    if not (NAME_PATTERN.fullmatch(run.namespace) and NAME_PATTERN.fullmatch(run.uid)):
+        raise BackendError(
+            f'run "{run.namespace}/{run.name}" (uid "{run.uid}") cannot have a folder for its results: it '
+            f"needs a namespace and a uid",
+            subject=backend,
+        )
+    return f"{run.namespace}/{run.uid}"
+
+
+def extract_stored(
+    run: Run, pod: Object, cluster: Cluster, wire: int, *, root: str, backend: str, option: str, most: int
+) -> Extraction:
+    """Read the log without any request for the values, which the sidecar had stored before it printed.
+
+    Args:
+        run: The run.
+        pod: The pod, as last seen.
+        cluster: The cluster with the log.
+        wire: The wire version of the sidecar.
+        root: Where this pod's sidecar stored values: what precedes ``/NAMESPACE/UID/SHA-256``.
+        backend: The name under which the backend was selected.
+        option: The option that limits the size of a value, for a hint.
+        most: The most it can be set to, in bytes.
+    """
+    if (nothing := refuse_to_read(pod, wire=wire, known=(wires.WIRE,))) is not None:
+        return nothing
+    text = sidecar_variables(pod).get(ENV_INLINE, "")
+    inline = max(int(text) if text.isdecimal() else 0, RECORD_BYTES)
+    below = f"{root}/{run_folder(run, backend=backend)}"
+
+    def resolve(record: dict[str, Any]) -> str | Reference | None:
+        return _reference(record, below, backend, most) if "location" in record else value_of(record)
+
+    limits = Limits(result_bytes=inline, run_bytes=inline * len(declared_names(run)))
+    extraction = read_log(run, pod, cluster, limits=limits, wire=wire, resolve=resolve)
+    problems = tuple(_hinted(problem, backend, option, most) for problem in extraction.problems)
+    return replace(extraction, problems=problems)
+
+
+def _reference(record: dict[str, Any], below: str, backend: str, most: int) -> Reference | None:
+    """Return the reference in a record, if its location is where this pod's sidecar stores that digest."""
+    location, size, digest, media = (record.get(key) for key in ("location", "bytes", "digest", "media"))
+    if not (isinstance(size, int) and not isinstance(size, bool) and 0 <= size <= most):
+        return None
+    if not (isinstance(digest, str) and _DIGEST.fullmatch(digest) and isinstance(media, str)):
+        return None
+    if location != f"{below}/{digest.removeprefix('sha256:')}":
+        return None
+    return Reference(backend=backend, location=location, size=size, digest=digest, media_type=media)
+
+
+def _mappings(run: Run) -> list[str]:
+    """Return the names in the log of results that are declared as array or object."""
+    task_results = [(result.name, result) for result in run.results]
+    step_results = [
+        (f"step-{step.name}.{result.name}", result) for step in run.steps for result in step.results
+    ]
+    return [name for name, result in (*task_results, *step_results) if result.type != "string"]
+
+
+def _hinted(problem: Problem, backend: str, option: str, most: int) -> Problem:
+    """Add a hint to a value over its limit, which is not a feature flag of the core."""
+    if problem.code is not ProblemCode.RESULT_TOO_LARGE:
+        return problem
+    if problem.result == ARTIFACTS:
+        hint = f"the limit is inline-bytes of config.{backend}, or {RECORD_BYTES} if that is higher"
+        return replace(problem, hint=hint)
+    return replace(problem, hint=f"{option} of config.{backend} sets that limit, up to {most}")

@@ -1,0 +1,211 @@
+"""What transports share that keep large values outside of the pod: the log has small values, and references.
+
+A transport subclasses `StoringTransport` and says how a file gets to where it is kept. Everything else is the
+same for all: which values are small, how a file is measured, and the records.
+"""
+
+import codecs
+import hashlib
+import json
+
+from resultsfw_sidecar import wire
+from resultsfw_sidecar.files import RefusedError
+from resultsfw_sidecar.results import not_utf8
+from resultsfw_sidecar.settings import SettingsError
+from resultsfw_sidecar.transports import LogTransport
+
+TYPE_CHECKING = False  # typing itself would cost the start-up 5 ms
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from resultsfw_sidecar.files import File
+    from resultsfw_sidecar.results import Result
+    from resultsfw_sidecar.settings import Environment
+    from resultsfw_sidecar.stop import Stop
+
+ENV_INLINE = "RESULTSFW_STORE_INLINE"
+"""Bytes up to which a value stays in its record."""
+ENV_JSON = "RESULTSFW_STORE_JSON"
+"""JSON: a list of the names of results that are declared as array or object."""
+
+RECORD_BYTES = 4096
+"""Bytes of a location or of artifacts for which a record has room, whatever `ENV_INLINE` says."""
+
+MEDIA_TEXT = "text/plain; charset=utf-8"
+MEDIA_JSON = "application/json"
+
+_ATTEMPTS = 5  # to read a file that changes meanwhile
+
+
+class ChangedError(Exception):
+    """The file changed between measuring and storing."""
+
+
+class NotStoredError(Exception):
+    """A value could not be stored; the message is for people and contains no secret.
+
+    Attributes:
+        final: Whether no other value can be stored either, so that trying takes time for nothing.
+        limit: Bytes that could be stored, where that is the reason.
+    """
+
+    def __init__(self, message: str, *, final: bool = False, limit: int | None = None) -> None:
+        super().__init__(message)
+        self.final = final
+        self.limit = limit
+
+
+class StoringTransport(LogTransport):
+    """Prints small values in their records, and references to large ones.
+
+    Attributes:
+        variables: The environment, as text; set by `open`.
+    """
+
+    ceiling = 2**63 - 1  # the store limits the size of an object, and the backend says that limit
+
+    def open(self, environment: "Environment", stop: "Stop") -> None:
+        """Reads the variables of all transports that store values.
+
+        Raises:
+            SettingsError: One is missing or has an invalid value.
+        """
+        super().open(environment, stop)
+        self.variables = {
+            key.decode("utf-8", "replace"): value.decode("utf-8", "surrogateescape")
+            for key, value in environment.variables.items()
+        }
+        try:
+            self._inline = int(self.variable(ENV_INLINE))
+            self._json = frozenset(json.loads(self.variable(ENV_JSON)))
+        except (TypeError, ValueError) as error:
+            raise SettingsError(wire.BAD_ENVIRONMENT, f"{ENV_INLINE}, {ENV_JSON}: {error}") from None
+        self._complaints: list[str] = []
+        self._down = ""
+
+    def variable(self, name: str) -> str:
+        """Returns a variable.
+
+        Raises:
+            SettingsError: It is not set.
+        """
+        try:
+            return self.variables[name]
+        except KeyError:
+            raise SettingsError(wire.BAD_ENVIRONMENT, f"{name} is not set") from None
+
+    def store(self, file: "File", size: int, digest: str) -> str:
+        """Stores a value unless it is stored already, and returns its location.
+
+        Args:
+            file: The value; `unchanged` reads it.
+            size: Its bytes.
+            digest: SHA-256 of its bytes, in hexadecimal: the name under which it is stored.
+
+        Raises:
+            NotStoredError: It is not stored, or it is unknown whether it is.
+            ChangedError: The file is being written to.
+        """
+        raise NotImplementedError
+
+    def collect(self, result: "Result") -> "Iterable[bytes] | None":
+        """Puts a result's value into its record, or stores it."""
+        most = self._environment.max_result_size
+        # A status contains artifacts themselves, never a reference.
+        inline = max(self._inline, RECORD_BYTES) if result.is_artifacts else self._inline
+        try:
+            value = result.read(min(inline, most))
+        except RefusedError as refused:
+            if refused.reason != wire.TOO_LARGE or result.is_artifacts:
+                raise
+        else:
+            if value is None:
+                return None
+            self.count(len(value))
+            return self.record(result, value)
+        file = result.open(most)
+        if file is None:
+            raise RefusedError(wire.UNREADABLE, "its file was removed while it was read")
+        try:
+            # Storing takes time; if the sidecar is killed meanwhile, the earlier records must not be lost.
+            self.output.flush()
+            return [self._stored(result, file)]
+        finally:
+            file.close()
+
+    def deliver(self) -> str:
+        """Flushes the log; returns what could not be stored as the termination message, for people."""
+        super().deliver()
+        return "\n".join(self._complaints)
+
+    def _stored(self, result: "Result", file: "File") -> bytes:
+        """Stores a value and returns its record, a reference."""
+        for _ in range(_ATTEMPTS):
+            size, digest = measured(file)
+            if self._down:  # else every value would be tried for as long as the first one
+                raise self._undelivered(result, size, NotStoredError(self._down))
+            try:
+                location = self.store(file, size, digest)
+            except ChangedError:
+                continue
+            except NotStoredError as error:
+                raise self._undelivered(result, size, error) from None
+            self.count(size)
+            return wire.reference_line(
+                result.name,
+                result.of,
+                location=location,
+                size=size,
+                digest=f"sha256:{digest}",
+                media_type=MEDIA_JSON if result.name in self._json else MEDIA_TEXT,
+            )
+        raise file.changing()
+
+    def _undelivered(self, result: "Result", size: int, error: NotStoredError) -> RefusedError:
+        if error.final:
+            self._down = str(error)
+        message = f"its {size} bytes could not be stored: {error}"
+        self._complaints.append(f"{wire.UNDELIVERED}: {result.name}: {message}")
+        return RefusedError(wire.UNDELIVERED, message, size, error.limit)
+
+
+def measured(file: "File") -> tuple[int, str]:
+    """Returns a file's size and digest.
+
+    Raises:
+        RefusedError: It is too large, or not UTF-8.
+    """
+    digest, size = hashlib.sha256(), 0
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    held = 0  # bytes of an incomplete character
+    for piece in file.pieces():
+        try:
+            decoder.decode(piece)
+        except UnicodeDecodeError as error:
+            raise not_utf8(error.object[error.start], size - held + error.start) from None
+        held = len(decoder.getstate()[0])
+        size += len(piece)
+        digest.update(piece)
+    try:
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError as error:
+        raise not_utf8(error.object[error.start], size - held + error.start) from None
+    return size, digest.hexdigest()
+
+
+def unchanged(file: "File", size: int, digest: str) -> "Iterator[bytes]":
+    """Yields a file's pieces, as long as they are those that were measured.
+
+    Raises:
+        ChangedError: They differ; raised at the end, or at the first byte too many.
+    """
+    again, sent = hashlib.sha256(), 0
+    for piece in file.pieces():
+        sent += len(piece)
+        if sent > size:
+            raise ChangedError
+        again.update(piece)
+        yield piece
+    if sent != size or again.hexdigest() != digest:
+        raise ChangedError
