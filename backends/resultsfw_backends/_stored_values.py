@@ -95,7 +95,16 @@ def run_folder(run: Run, *, backend: str) -> str:
 
 
 def extract_stored(
-    run: Run, pod: Object, cluster: Cluster, wire: int, *, root: str, backend: str, option: str, most: int
+    run: Run,
+    pod: Object,
+    cluster: Cluster,
+    wire: int,
+    *,
+    root: str,
+    backend: str,
+    option: str,
+    most: int,
+    names: re.Pattern[str] | None = None,
 ) -> Extraction:
     """Read the log without any request for the values, which the sidecar had stored before it printed.
 
@@ -108,6 +117,7 @@ def extract_stored(
         backend: The name under which the backend was selected.
         option: The option that limits the size of a value, for a hint.
         most: The most it can be set to, in bytes.
+        names: What the last part of a location may be, if it is not the SHA-256 of the value.
     """
     if (nothing := refuse_to_read(pod, wire=wire, known=(wires.WIRE,))) is not None:
         return nothing
@@ -116,7 +126,15 @@ def extract_stored(
     below = f"{root}/{run_folder(run, backend=backend)}"
 
     def resolve(record: dict[str, Any]) -> str | Reference | None:
-        return _reference(record, below, backend, most) if "location" in record else value_of(record)
+        if "location" not in record:
+            return value_of(record)
+        reference = _reference(record, backend, most)
+        if reference is None:
+            return None
+        folder, _, name = reference.location.rpartition("/")
+        digest = reference.digest.removeprefix("sha256:")
+        expected = names.fullmatch(name) is not None if names else name == digest
+        return reference if folder == below and expected else None
 
     limits = Limits(result_bytes=inline, run_bytes=inline * len(declared_names(run)))
     extraction = read_log(run, pod, cluster, limits=limits, wire=wire, resolve=resolve)
@@ -124,14 +142,14 @@ def extract_stored(
     return replace(extraction, problems=problems)
 
 
-def _reference(record: dict[str, Any], below: str, backend: str, most: int) -> Reference | None:
-    """Return the reference in a record, if its location is where this pod's sidecar stores that digest."""
+def _reference(record: dict[str, Any], backend: str, most: int) -> Reference | None:
+    """Return the reference in a record, wherever it leads; ``None`` if it is none."""
     location, size, digest, media = (record.get(key) for key in ("location", "bytes", "digest", "media"))
     if not (isinstance(size, int) and not isinstance(size, bool) and 0 <= size <= most):
         return None
     if not (isinstance(digest, str) and _DIGEST.fullmatch(digest) and isinstance(media, str)):
         return None
-    if location != f"{below}/{digest.removeprefix('sha256:')}":
+    if not isinstance(location, str):
         return None
     return Reference(backend=backend, location=location, size=size, digest=digest, media_type=media)
 

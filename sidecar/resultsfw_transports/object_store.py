@@ -9,6 +9,7 @@ from typing import Final
 
 from resultsfw_sidecar import wire
 from resultsfw_sidecar.files import File
+from resultsfw_sidecar.results import Result
 from resultsfw_sidecar.settings import Environment, SettingsError
 from resultsfw_sidecar.stop import Stop
 
@@ -32,7 +33,7 @@ class Transport(StoringTransport):
         except ValueError as error:
             raise SettingsError(wire.BAD_ENVIRONMENT, f"the object store cannot be used: {error}") from None
 
-    def store(self, file: File, size: int, digest: str) -> str:
+    def store(self, result: Result, file: File, size: int, digest: str) -> str:  # noqa: ARG002 - see above
         """Uploads a value unless the store has it, from an earlier start or another result."""
         path = f"{self._folder}/{digest}"
         try:

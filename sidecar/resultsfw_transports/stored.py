@@ -95,10 +95,11 @@ class StoringTransport(LogTransport):
         except KeyError:
             raise SettingsError(wire.BAD_ENVIRONMENT, f"{name} is not set") from None
 
-    def store(self, file: "File", size: int, digest: str) -> str:
+    def store(self, result: "Result", file: "File", size: int, digest: str) -> str:
         """Stores a value unless it is stored already, and returns its location.
 
         Args:
+            result: Whose value it is.
             file: The value; `unchanged` reads it.
             size: Its bytes.
             digest: SHA-256 of its bytes, in hexadecimal: the name under which it is stored.
@@ -146,7 +147,7 @@ class StoringTransport(LogTransport):
             if self._down:  # else every value would be tried for as long as the first one
                 raise self._undelivered(result, size, NotStoredError(self._down))
             try:
-                location = self.store(file, size, digest)
+                location = self.store(result, file, size, digest)
             except ChangedError:
                 continue
             except NotStoredError as error:
