@@ -4,16 +4,17 @@
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Final, Literal
+from typing import Final, Literal, Self
 
 from resultsfw import backend_calls, jsons
 from resultsfw.cluster import Cluster, Object
 from resultsfw.entrypoint import remove_result_file_flags
 from resultsfw.errors import BackendError, ClusterError, ResultsError, TooEarlyError
 from resultsfw.flags import ANNOTATION, Flags, choose_backend, parse_flags
+from resultsfw.lifetime import during_life
 from resultsfw.limits import effective_limits
 from resultsfw.messages import POD_MESSAGE_BYTES
-from resultsfw.plugin_registry import PluginRegistry
+from resultsfw.plugin_registry import CLOSE_SECONDS, PluginRegistry
 from resultsfw.plugins import Backend
 from resultsfw.references import verified_pieces
 from resultsfw.stamps import STAMP_ANNOTATION, read_stamp, write_stamp
@@ -43,10 +44,16 @@ class ResultsManager:
     Attributes:
         flags: The operator's flags.
         extensions: The loaded extensions by name.
+        lifetime: Counts the running calls; `close` ends it.
     """
 
     def __init__(
-        self, flags: Flags, *, register: Mapping[str, object] | None = None, extensions: Iterable[str] = ()
+        self,
+        flags: Flags,
+        *,
+        register: Mapping[str, object] | None = None,
+        extensions: Iterable[str] = (),
+        register_extensions: Mapping[str, object] | None = None,
     ) -> None:
         """Load the backend of ``flags.results_from`` and the extensions, and validate their options.
 
@@ -54,6 +61,8 @@ class ResultsManager:
             flags: As `resultsfw.flags.parse_flags` returns them.
             register: Backends without an entry point, by name: objects, classes or modules.
             extensions: Names of the group ``resultsfw.extensions``, in addition to those of the flags.
+            register_extensions: Extensions without an entry point, by name: classes, modules or objects. Each
+                is enabled, and gets the options of ``config.NAME``.
 
         Raises:
             UnknownBackendError: A name in ``results-from`` or ``allowed-results-from`` is not installed.
@@ -63,9 +72,14 @@ class ResultsManager:
             FlagError: The options of one of them are rejected.
         """
         self.flags = flags
-        self._plugins = PluginRegistry(flags, register or {}, extensions)
+        self._plugins = PluginRegistry(flags, register or {}, extensions, register_extensions)
         self.extensions = self._plugins.extensions
-        self._plugins.config(self.backend(flags.results_from))
+        self.lifetime = self._plugins.lifetime
+        try:
+            self._plugins.config(self.backend(flags.results_from))
+        except BaseException:
+            self._plugins.close(0)
+            raise
 
     @classmethod
     def from_flags(
@@ -74,12 +88,35 @@ class ResultsManager:
         *,
         register: Mapping[str, object] | None = None,
         extensions: Iterable[str] = (),
-    ) -> "ResultsManager":
+        register_extensions: Mapping[str, object] | None = None,
+    ) -> Self:
         """Create a manager from the ``data`` of a ``feature-flags`` ConfigMap.
 
         Raises what `parse_flags` and `ResultsManager` raise.
         """
-        return cls(parse_flags(data), register=register, extensions=extensions)
+        return cls(
+            parse_flags(data),
+            register=register,
+            extensions=extensions,
+            register_extensions=register_extensions,
+        )
+
+    def close(self, timeout: float = CLOSE_SECONDS) -> None:
+        """Close the extensions once no call of this manager runs any more. May be called again.
+
+        Waits for the extensions, but not for running calls: the last of these closes the extensions when it
+        ends. A call that begins later raises `RuntimeError`. A manager is also a context manager.
+
+        Args:
+            timeout: Seconds to wait at most; what is not closed then is left to a daemon thread.
+        """
+        self._plugins.close(timeout)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def backend(self, name: str) -> Backend:
         """Return the backend of that name; import it the first time.
@@ -121,6 +158,7 @@ class ResultsManager:
         """
         return tuple(name for name, extension in self.extensions.items() if extension.changes_results)
 
+    @during_life
     def prepare_pod(
         self,
         run: Run,
@@ -177,6 +215,7 @@ class ResultsManager:
         write_stamp(pod, Stamp(backend=backend.name, wire=wire, max_result_size=self.flags.max_result_size))
         return pod
 
+    @during_life
     def is_ready(self, run: Run, pod: Object, *, stamp: Stamp | None = None) -> bool:
         """Return whether `collect` should read the pod now.
 
@@ -198,6 +237,7 @@ class ResultsManager:
             backend_calls.call(backend, "pod_ready", run=run, pod=pod, config=config, wire=stamp.wire)
         )
 
+    @during_life
     def collect(
         self, run: Run, pod: Object, cluster: Cluster, *, stamp: Stamp | None = None, final: bool = False
     ) -> CollectionOutcome:
@@ -253,6 +293,7 @@ class ResultsManager:
 
     status_patch = staticmethod(status_patch)
 
+    @during_life
     def dereference(
         self, reference: Reference, cluster: Cluster, *, namespace: str = "", backend: str = ""
     ) -> Iterator[bytes]:
@@ -282,7 +323,7 @@ class ResultsManager:
             config=self._plugins.config(used),
             namespace=namespace,
         )
-        return verified_pieces(reference, pieces)
+        return self.lifetime.during(verified_pieces(reference, pieces))
 
     def can_place_files(self, reference: Reference) -> bool:
         """Return whether the reference's backend implements `place_files`.
@@ -293,6 +334,7 @@ class ResultsManager:
         impls = self._backend_of_reference(reference).hook.place_files.get_hookimpls()
         return any(not impl.wrapper and not impl.hookwrapper for impl in impls)
 
+    @during_life
     def place_files(self, run: Run, pod: Object, files: Mapping[str, Reference], mount: Object) -> Object:
         """Return a copy of the pod that gets referenced values as files before its Steps start.
 
@@ -327,6 +369,7 @@ class ResultsManager:
             return "no"
         return self._plugins.get_allowed(stamp.backend, _STAMP).capabilities.external_state
 
+    @during_life
     def purge(
         self, run: Run, pod: Object, cluster: Cluster, *, backend: str = "", deleted: bool = False
     ) -> None:

@@ -4,10 +4,11 @@ Only extensions that the operator lists are loaded. An extension is a class, cre
 ``Config``; without options a module or an object will do.
 
 - An observer hook is implemented plainly. If it fails, the failure is logged and the other observers are
-called. - A backend's hook can only be wrapped (``@hookimpl(wrapper=True)``). If a wrapper fails, the hook
-fails with an
-  error that names the extension: ignoring the failure would let a value pass unchanged. A wrapper cannot
+  called.
+- A backend's hook can only be wrapped (``@hookimpl(wrapper=True)``). If a wrapper fails, the hook fails with
+  an error that names the extension: ignoring the failure would let a value pass unchanged. A wrapper cannot
   suppress an exception of the backend.
+- ``close`` is called once no hook of the instance runs any more.
 
 Wrappers are applied in name order; the first is the closest to the backend. They get the backend's arguments,
 except its ``config``.
@@ -16,6 +17,7 @@ except its ``config``.
 import functools
 import inspect
 import logging
+import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,7 +28,7 @@ from pydantic import BaseModel
 
 from resultsfw.errors import BrokenExtensionError, ExtensionError, ResultsError
 from resultsfw.flags import unknown_extension_error
-from resultsfw.options import NoConfig, PluginFault, get_config_type, validate_config
+from resultsfw.options import NoConfig, PluginFault, get_config_type, instantiate, validate_config
 from resultsfw.plugins import (
     EXTENSIONS,
     Hooks,
@@ -39,12 +41,21 @@ from resultsfw.plugins import (
 )
 from resultsfw.types import Extraction
 
-__all__ = ["OBSERVERS", "Extension", "load_extension", "load_extensions", "make_extension"]
+__all__ = [
+    "OBSERVERS",
+    "Extension",
+    "close_extensions",
+    "load_extension",
+    "load_extensions",
+    "make_extension",
+]
 
 log = logging.getLogger(__name__)
 
 OBSERVERS: Final = frozenset({"results_collected", "collection_failed"})
-"""Hooks of observers. All other hooks are the backend's."""
+"""Hooks of observers. All other hooks but ``close`` are the backend's."""
+
+_CLOSE: Final = "close"
 
 _RETURNS: Final[Mapping[str, type]] = {"prepare_pod": int, "pod_ready": bool, "extract": Extraction}
 
@@ -60,6 +71,7 @@ class Extension:
         config_type: The model of its options.
         changes_results: Whether it may change results. Termination messages must then not be copied into a
             status, since they contain the unchanged results.
+        close: Its hook ``close``; ``None`` without one, and if somebody else created the instance.
     """
 
     name: str
@@ -67,19 +79,65 @@ class Extension:
     implements: tuple[str, ...]
     config_type: type[BaseModel]
     changes_results: bool
+    close: Callable[[], object] | None = None
 
 
 def load_extensions(
-    allowed: Iterable[str], config: Mapping[str, Mapping[str, Any]] | None = None
+    allowed: Iterable[str],
+    config: Mapping[str, Mapping[str, Any]] | None = None,
+    *,
+    registered: Mapping[str, object] | None = None,
 ) -> dict[str, Extension]:
-    """Import the allow-listed extensions in name order, each with its own options.
+    """Load the allow-listed and the registered extensions in name order, each with its own options.
+
+    Args:
+        allowed: Names of installed extensions.
+        config: Options by name.
+        registered: Extensions without an entry point, by name: classes, modules or objects.
 
     Raises:
         UnknownExtensionError: One of them is not installed.
         BrokenExtensionError: One cannot be loaded; the message names distribution, version, file and reason.
         FlagError: The options of one are rejected.
     """
-    return {name: load_extension(name, (config or {}).get(name, {})) for name in sorted(set(allowed))}
+    by_hand = registered or {}
+    loaded: dict[str, Extension] = {}
+    try:
+        for name in sorted({*allowed, *by_hand}):
+            options = (config or {}).get(name, {})
+            loaded[name] = (
+                make_extension(name, by_hand[name], options)
+                if name in by_hand
+                else load_extension(name, options)
+            )
+    except BaseException:
+        close_extensions(loaded.values())
+        raise
+    return loaded
+
+
+def close_extensions(extensions: Iterable[Extension]) -> threading.Event:
+    """Close extensions, in the background; return an event that is set when all of them are closed.
+
+    A failure is logged, and the others are still closed.
+    """
+    done = threading.Event()
+    closing = [extension for extension in extensions if extension.close is not None]
+
+    def close() -> None:
+        for extension in closing:
+            try:
+                extension.close()  # type: ignore[misc] # only those that have it
+            except (Exception, SystemExit):
+                log.exception("extension %r failed in close; it is ignored", extension.name)
+        done.set()
+
+    if closing:
+        # Daemon threads do not keep the process from exiting if an extension never returns.
+        threading.Thread(target=close, name="close-extensions", daemon=True).start()
+    else:
+        done.set()
+    return done
 
 
 def load_extension(name: str, options: Mapping[str, Any] | None = None) -> Extension:
@@ -108,14 +166,15 @@ def make_extension(
         BrokenExtensionError: It violates the contract; the message says where and how.
         FlagError: Its options are rejected.
     """
-    where = origin or describe_location(plugin)
+    where, is_class = origin or describe_location(plugin), inspect.isclass(plugin)
     try:
         check_api_version(getattr(plugin, "api_version", 1))
         config_type = get_config_type(plugin)
         if options is not None:
-            plugin = _create(name, plugin, validate_config(name, config_type, options))
+            plugin = _create(name, plugin, config_type, options, by_hand=not origin)
         hooks = find_hooks(plugin)
-        _check_hooks(hooks)
+        changes_results = getattr(plugin, "changes_results", True)
+        _check_hooks(hooks, changes_results=changes_results, may_close=is_class or not origin)
     except PluginFault as fault:
         raise _broken(name, where, fault) from fault.__cause__
     except ResultsError:
@@ -123,32 +182,45 @@ def make_extension(
     except (Exception, SystemExit) as error:
         raise _broken(name, where, PluginFault(f"{type(error).__name__}: {error}")) from error
     warn_of_deprecations(f'extension "{name}" ({where})', hooks)
-    changes = "extract" in hooks and bool(getattr(plugin, "changes_results", True))
+    changes = "extract" in hooks and changes_results
     functions = {
         hook: impl.function if hook in OBSERVERS else _guard(name, hook, impl.function, changes=changes)
         for hook, impl in hooks.items()
+        if hook != _CLOSE
     }
-    return Extension(name, SimpleNamespace(**functions), tuple(sorted(hooks)), config_type, changes)
+    close = hooks[_CLOSE].function if is_class and options is not None and _CLOSE in hooks else None
+    return Extension(name, SimpleNamespace(**functions), tuple(sorted(hooks)), config_type, changes, close)
 
 
-def _create(name: str, plugin: object, config: BaseModel) -> object:
-    """Create the extension, with its options if it has any."""
+def _create(
+    name: str, plugin: object, config_type: type[BaseModel], options: Mapping[str, Any], *, by_hand: bool
+) -> object:
+    """Create the extension with its options, if it is a class."""
     if inspect.isclass(plugin):
-        make: Callable[..., object] = plugin
-        return make() if isinstance(config, NoConfig) else make(config)
-    if not isinstance(config, NoConfig):
+        config = validate_config(name, config_type, options)
+        return instantiate(plugin) if isinstance(config, NoConfig) else instantiate(plugin, config)
+    if config_type is NoConfig:
+        validate_config(name, config_type, options)
+    elif options or not by_hand:  # an object by hand was created with its options
         raise PluginFault(f"its `Config` is never used: it must be a class, to be created with config.{name}")
     return plugin
 
 
-def _check_hooks(hooks: Hooks) -> None:
+def _check_hooks(hooks: Hooks, *, changes_results: object, may_close: bool) -> None:
     """Raise `PluginFault` for a hook that an extension may not implement in that form."""
-    if not hooks:
-        raise PluginFault("it implements no hook")
+    if not hooks.keys() - {_CLOSE}:
+        raise PluginFault("it implements no hook" + (f" but {_CLOSE}" if hooks else ""))
+    if not isinstance(changes_results, bool):
+        raise PluginFault(f"its `changes_results` is {changes_results!r:.80} and neither True nor False")
+    if _CLOSE in hooks and not may_close:
+        raise PluginFault(f"it implements {_CLOSE} and is no class: resultsfw closes what it created itself")
     for name, impl in hooks.items():
-        if name in OBSERVERS and (impl.wrapper or impl.hookwrapper):
+        is_wrapper = impl.wrapper or impl.hookwrapper
+        if name == _CLOSE and is_wrapper:
+            raise PluginFault(f"{name} is no hook of backends and cannot be a wrapper: remove `wrapper=True`")
+        if name in OBSERVERS and is_wrapper:
             raise PluginFault(f"{name} is an observer hook and cannot be a wrapper: remove `wrapper=True`")
-        if name not in OBSERVERS and not impl.wrapper:
+        if name not in (*OBSERVERS, _CLOSE) and not impl.wrapper:
             raise PluginFault(
                 f"{name} is a hook of backends: an extension wraps it with @hookimpl(wrapper=True)"
             )

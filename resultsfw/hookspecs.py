@@ -119,3 +119,13 @@ def results_collected(run: Run, collected: CollectionOutcome) -> None:
 @hookspec
 def collection_failed(run: Run, problems: tuple[Problem, ...]) -> None:
     """Observe why results of a run did not arrive intact."""
+
+
+@hookspec
+def close() -> None:
+    """Release what this instance of an extension holds: threads, connections, data that waits to be sent.
+
+    Called once on an instance that resultsfw created from a class, when the flags have changed or the program
+    ends, and no hook of the instance runs any more. Return within seconds: nobody waits longer. A failure is
+    logged and ignored.
+    """

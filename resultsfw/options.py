@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from resultsfw.errors import FlagError
 from resultsfw.flags import CONFIG_PREFIX
 
-__all__ = ["NoConfig", "PluginFault", "get_config_type", "validate_config"]
+__all__ = ["NoConfig", "PluginFault", "get_config_type", "instantiate", "validate_config"]
 
 
 class PluginFault(Exception):  # noqa: N818 - internal: becomes the text of another error
@@ -38,6 +38,27 @@ def get_config_type(plugin: object) -> type[BaseModel]:
     if required := [name for name, option in config_type.model_fields.items() if option.is_required()]:
         raise PluginFault(f"its `Config` has options without a default: {', '.join(required)}")
     return config_type
+
+
+def instantiate(plugin: type[Any], *arguments: object) -> object:
+    """Create a plugin's instance from its class, with its validated options if it is given any.
+
+    Raises:
+        PluginFault: Its constructor cannot be called so; the message lists the arguments that it takes.
+    """
+    try:
+        signature = inspect.signature(plugin)
+    except (TypeError, ValueError):  # a class in C does not say; the call will
+        return plugin(*arguments)
+    try:
+        signature.bind(*arguments)
+    except TypeError as error:
+        given = "one argument, its `Config`" if arguments else "no argument, since it has no `Config`"
+        raise PluginFault(
+            f"its constructor takes ({', '.join(map(str, signature.parameters.values()))}), and is called "
+            f"with {given}"
+        ) from error
+    return plugin(*arguments)
 
 
 def validate_config(name: str, config_type: type[BaseModel], raw: Mapping[str, Any]) -> BaseModel:

@@ -1,17 +1,25 @@
 """Load the plugins that one set of flags can use, and decide which backends untrusted text may select."""
 
+import logging
 import threading
 from collections.abc import Iterable, Mapping
+from typing import Final
 
 from pydantic import BaseModel
 
 from resultsfw.errors import BackendNotAllowedError, FlagError, UnknownBackendError
-from resultsfw.extensions import Extension, load_extensions
+from resultsfw.extensions import Extension, close_extensions, load_extensions
 from resultsfw.flags import CONFIG_PREFIX, Flags, did_you_mean, unknown_backend_error
+from resultsfw.lifetime import Lifetime
 from resultsfw.plugins import EXTENSIONS, Backend, installed_plugins, load_backend, make_backend
 from resultsfw.types import Stamp
 
-__all__ = ["PluginRegistry"]
+__all__ = ["CLOSE_SECONDS", "PluginRegistry"]
+
+log = logging.getLogger(__name__)
+
+CLOSE_SECONDS: Final = 5.0
+"""How long `PluginRegistry.close` waits for extensions by default."""
 
 
 class PluginRegistry:
@@ -20,15 +28,23 @@ class PluginRegistry:
     Attributes:
         extensions: The loaded extensions by name.
         warnings: Options in the flags that belong to no installed plugin, in words.
+        lifetime: Counts the calls that use the extensions.
     """
 
-    def __init__(self, flags: Flags, registered: Mapping[str, object], extensions: Iterable[str]) -> None:
+    def __init__(
+        self,
+        flags: Flags,
+        registered: Mapping[str, object],
+        extensions: Iterable[str] = (),
+        registered_extensions: Mapping[str, object] | None = None,
+    ) -> None:
         """Check the names in the flags, then load the extensions. Backends are loaded by `get`.
 
         Args:
             flags: The operator's flags.
             registered: Backends without an entry point, by name: objects, classes or modules.
             extensions: Names of extensions, in addition to those of the flags.
+            registered_extensions: Extensions without an entry point, by name: classes, modules or objects.
 
         Raises:
             UnknownBackendError: A name in ``results-from`` or ``allowed-results-from`` is not installed.
@@ -41,8 +57,9 @@ class PluginRegistry:
         self._loaded: dict[str, Backend] = {}
         self._configs: dict[str, BaseModel] = {}
         self._loading = threading.Lock()
-        listed = flags.extensions | frozenset(extensions)
-        if both := sorted(listed & flags.allowed_results_from):
+        by_hand = dict(registered_extensions or {})
+        listed = flags.extensions | frozenset(extensions) | by_hand.keys()
+        if both := sorted(listed & (flags.allowed_results_from | registered.keys())):
             key = f"{CONFIG_PREFIX}{both[0]}"
             raise FlagError(
                 f'"{both[0]}" is the name of a backend and of an extension: "{key}" cannot be for both',
@@ -61,7 +78,25 @@ class PluginRegistry:
             for name in sorted(flags.config.keys() - names)
         )
         # After the checks: an unknown name is reported before foreign code runs.
-        self.extensions: Mapping[str, Extension] = load_extensions(listed, flags.config)
+        self.extensions: Mapping[str, Extension] = load_extensions(
+            listed - by_hand.keys(), flags.config, registered=by_hand
+        )
+        self._extensions_closed: threading.Event | None = None
+        self.lifetime = Lifetime("ResultsManager", self._close_extensions)
+
+    def close(self, timeout: float = CLOSE_SECONDS) -> None:
+        """Close the extensions once no call uses them; wait for them, but not for running calls.
+
+        Args:
+            timeout: Seconds to wait at most; what is not closed then is left to a daemon thread.
+        """
+        self.lifetime.close()
+        closed = self._extensions_closed
+        if closed is not None and timeout > 0 and not closed.wait(timeout):
+            log.warning("extensions are not closed after %g s; not waiting any longer", timeout)
+
+    def _close_extensions(self) -> None:
+        self._extensions_closed = close_extensions(self.extensions.values())
 
     def get(self, name: str) -> Backend:
         """Return the backend of that name; import it the first time.

@@ -19,7 +19,7 @@ from stevedore.driver import DriverManager
 from resultsfw import hookspecs
 from resultsfw.errors import BrokenBackendError
 from resultsfw.flags import did_you_mean, unknown_backend_error
-from resultsfw.options import PluginFault, get_config_type, validate_config
+from resultsfw.options import PluginFault, get_config_type, instantiate, validate_config
 from resultsfw.types import Capabilities
 
 __all__ = [
@@ -188,7 +188,7 @@ def make_backend(
     where = origin or describe_location(plugin)
     try:
         if inspect.isclass(plugin):
-            plugin = plugin()
+            plugin = instantiate(plugin)
         capabilities = _capabilities_of(plugin)
         config_type = get_config_type(plugin)
         hooks = find_hooks(plugin)
@@ -319,6 +319,8 @@ def _check_needed(capabilities: Capabilities, hooks: Hooks) -> None:
         needed.append("dereference")
     if absent := [hook for hook in needed if hook not in hooks]:
         raise PluginFault(f"it implements no {', '.join(absent)}")
+    if "close" in hooks:
+        raise PluginFault("close is a hook of extensions: no backend is ever closed")
 
 
 def _new_manager() -> pluggy.PluginManager:
@@ -349,7 +351,8 @@ def _wrong_arguments(manager: pluggy.PluginManager, plugin: object) -> Iterator[
         for argument in pluggy.HookImpl(plugin, "", getattr(plugin, name), options).argnames:
             if argument not in caller.spec.argnames:
                 hint = did_you_mean(argument, caller.spec.argnames)
-                yield f'hook "{caller.name}" has no argument "{argument}"{hint}'
+                known = ", ".join(caller.spec.argnames) or "none"
+                yield f'hook "{caller.name}" has no argument "{argument}"{hint} (its arguments: {known})'
 
 
 def _not_functions(plugin: object, implemented: Collection[str]) -> Iterator[str]:

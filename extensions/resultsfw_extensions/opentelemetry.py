@@ -37,6 +37,8 @@ ANNOTATION: Final = "tekton.dev/taskrunSpanContext"
 """Annotation of a TaskRun and its pod with the span they belong to, as JSON of the W3C headers (Tekton's
 pkg/reconciler/taskrun/tracing.go)."""
 
+_FLUSH_MILLISECONDS: Final = 4000
+
 _EXPORTERS: Final = {"http/protobuf": "otlp_proto_http", "grpc": "otlp_proto_grpc"}
 
 
@@ -51,7 +53,8 @@ class OpenTelemetry:
     changes_results = False
 
     def __init__(self, provider: trace.TracerProvider | None = None) -> None:
-        self._tracer = (provider or _provider()).get_tracer("resultsfw")
+        self._provider = provider or _provider()
+        self._tracer = self._provider.get_tracer("resultsfw")
         self._open = threading.local()
 
     @hookimpl(wrapper=True)
@@ -107,6 +110,12 @@ class OpenTelemetry:
         """Create a span for each purge."""
         with self._span("resultsfw.purge", run):
             return (yield)
+
+    @hookimpl
+    def close(self) -> None:
+        """Send the spans that wait. The provider is the process's, and serves the next instance, too."""
+        if isinstance(self._provider, TracerProvider):  # another kind may have nothing to send
+            self._provider.force_flush(_FLUSH_MILLISECONDS)
 
     def _collection(self, run: Run) -> Span:
         """Return the span that `extract` started for this run on this thread, or a new one."""

@@ -1,6 +1,6 @@
 """A `ResultsManager` that keeps its verdicts, so that `resultsfw run` can say more than a condition does."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from resultsfw.cluster import Cluster, Object
@@ -15,10 +15,8 @@ __all__ = ["RecordingManager"]
 class RecordingManager(ResultsManager):
     """A `ResultsManager` that remembers what it found out about the results of each run and attempt."""
 
-    def __init__(
-        self, flags: Flags, *, register: Mapping[str, object] | None = None, extensions: Iterable[str] = ()
-    ) -> None:
-        super().__init__(flags, register=register, extensions=extensions)
+    def __init__(self, flags: Flags) -> None:
+        super().__init__(flags)
         self._verdicts: dict[tuple[str, str, int], CollectionOutcome] = {}
 
     def collect(

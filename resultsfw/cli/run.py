@@ -69,7 +69,7 @@ def run_files(
     _check_graph(graph, manifests)
     errors = show.console(stderr=True)
     try:
-        with _signals(), Progress(errors) as progress:
+        with _signals(), loaded.core, Progress(errors) as progress:
             for document in manifests.others:
                 progress.note(f"ignored: {document.label} ({document.where}): not used here")
             if any(run["kind"] == PIPELINERUNS.kind for run in manifests.runs):

@@ -13,8 +13,10 @@ from typing import IO, Any
 from resultsfw.cli.inputs import Document, read_files
 from resultsfw.cli.saved import no_cluster
 from resultsfw.cli.settings import Given, core_of
+from resultsfw.core import ResultsManager
 from resultsfw.errors import CorruptError, InputError
 from resultsfw.references import read_reference
+from resultsfw.types import Reference
 
 __all__ = ["print_value"]
 
@@ -94,8 +96,13 @@ def _pieces(value: Any, flags: Given) -> Iterator[bytes]:
             value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
         )
         return iter([text.encode("utf-8", "surrogatepass")])
-    # The file is the user's own, so the backend it names may be imported.
-    return core_of(flags).dereference(reference, no_cluster(), backend=reference.backend)
+    return _dereferenced(reference, core_of(flags))
+
+
+def _dereferenced(reference: Reference, core: ResultsManager) -> Iterator[bytes]:
+    with core:
+        # The file is the user's own, so the backend it names may be imported.
+        yield from core.dereference(reference, no_cluster(), backend=reference.backend)
 
 
 def _write_when_complete(pieces: Iterator[bytes], out: IO[bytes]) -> None:

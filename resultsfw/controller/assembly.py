@@ -250,7 +250,8 @@ def assemble(
                 defaults=settings.runs,
                 tell=warn,
                 images=images,
-            )
+            ),
+            core.lifetime,
         )
         pipelinerun_index.copies_statuses = core.flags.embedded_status != "minimal"
         pipelinerun_reconciler.swap(
@@ -263,7 +264,8 @@ def assemble(
                 verification_policies=verification_policies,
                 defaults=settings.runs,
                 coscheduling=settings.coscheduling,
-            )
+            ),
+            core.lifetime,
         )
 
     flags = LiveFlags(

@@ -1,5 +1,6 @@
 """Reconcile runs on worker threads: requeue after failures, and mark as failed what cannot be reconciled."""
 
+import contextlib
 import logging
 import threading
 import time
@@ -11,6 +12,7 @@ from typing import Final, NamedTuple, Protocol
 from resultsfw.controller.failures import Failure
 from resultsfw.controller.requests import Request, RequestQueue
 from resultsfw.errors import ClusterError, ConflictError, NotFoundError, ResultsError, UnreadableObjectError
+from resultsfw.lifetime import ClosedError, Lifetime
 
 __all__ = ["Controller", "LiveReconciler", "MarkFailed", "Reconciler", "Running"]
 
@@ -42,21 +44,34 @@ class Reconciler(Protocol):
 class LiveReconciler:
     """Delegates to the reconciler for the flags in effect. Safe for threads.
 
-    A reconciliation that has begun finishes with the flags it began with.
+    A reconciliation that has begun finishes with the flags it began with, and keeps their extensions open.
     """
 
     def __init__(self) -> None:
-        self._current: Reconciler | None = None
+        self._current: tuple[Reconciler, Lifetime] | None = None
 
-    def swap(self, reconciler: Reconciler) -> None:
-        """Use this reconciler from now on."""
-        self._current = reconciler
+    def swap(self, reconciler: Reconciler, lifetime: Lifetime) -> None:
+        """Use this reconciler from now on.
+
+        Args:
+            reconciler: For the new flags.
+            lifetime: Of what it uses. The previous one may be closed once this method has returned.
+        """
+        self._current = reconciler, lifetime
 
     def reconcile(self, namespace: str, name: str) -> float | None:
         """See `Reconciler`; the workers start once there are flags in effect."""
-        if self._current is None:
-            raise RuntimeError("no feature flags are in effect yet")
-        return self._current.reconcile(namespace, name)
+        while (current := self._current) is not None:
+            reconciler, lifetime = current
+            with contextlib.ExitStack() as stack:
+                try:
+                    stack.enter_context(lifetime.use())
+                except ClosedError:
+                    if current is self._current:
+                        raise
+                    continue  # it was swapped just now
+                return reconciler.reconcile(namespace, name)
+        raise RuntimeError("no feature flags are in effect yet")
 
 
 class Running(NamedTuple):

@@ -82,6 +82,8 @@ def examine(
         _check_impersonation(subject)
         found += _account(cluster, subject)
     core, settings = _flags(cluster, namespace, sidecar_image, found, own=subject is None)
+    if core is not None:
+        core.close()  # its extensions could be created; no run is read
     found += check_access(asked, controller_permissions(namespace, lease_namespace))
     if settings.coscheduling.mode == "workspaces":  # without the permissions, it only has no effect
         lines = usable_settings(asked, settings)[1]

@@ -1,7 +1,7 @@
 """Count and time the extractions of results."""
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from resultsfw.cluster import Cluster, Object
 from resultsfw.controller.metrics import Metrics
@@ -19,14 +19,9 @@ class InstrumentedResultsManager(ResultsManager):
     """A `ResultsManager` that reports each extraction to `Metrics`."""
 
     def __init__(
-        self,
-        flags: Flags,
-        *,
-        metrics: Metrics,
-        register: Mapping[str, object] | None = None,
-        extensions: Iterable[str] = (),
+        self, flags: Flags, *, metrics: Metrics, register: Mapping[str, object] | None = None
     ) -> None:
-        super().__init__(flags, register=register, extensions=extensions)
+        super().__init__(flags, register=register)
         self._metrics = metrics
 
     def collect(

@@ -45,6 +45,9 @@ OTHERS: Final = (CONFIG_DEFAULTS, CONFIG_EVENTS)
 _RECHECK: Final = 15.0
 """Seconds until a rejected edit is tried again whose cause may go away (permission, API server)."""
 
+_CLOSE_SECONDS: Final = 2.0
+"""How long extensions may take to close at the end of the process, which Kubernetes kills after 30 s."""
+
 _SIDECAR: Final = "sidecar-logs"
 
 _NOTHING: Final[Object] = {"metadata": {"name": CONFIG_MAP, "resourceVersion": ""}}
@@ -101,7 +104,8 @@ class LiveFlags:
     Args:
         build: Constructs a manager from flags; raises what `ResultsManager` raises.
         check: Returns what keeps the manager's backends from working, a sentence each.
-        swap: Puts a new manager, and the settings of runs and pods, into effect.
+        swap: Puts a new manager, and the settings of runs and pods, into effect. The previous manager is
+            closed afterwards.
         send_event: Writes a Kubernetes Event about an object.
         metrics: Count rejected edits.
         sidecar_image: See `flags_of`.
@@ -143,6 +147,7 @@ class LiveFlags:
         self._closed = False
         self._in_effect: tuple[Flags, Settings] | None = None
         self._others: dict[str, Object] = {}
+        self._core: ResultsManager | None = None
         self._core_warnings: tuple[str, ...] = ()
         self._warned: dict[str, tuple[str, ...]] = {}
         self._reported = ""
@@ -167,11 +172,13 @@ class LiveFlags:
             self._changed.notify()
 
     def close(self) -> None:
-        """Stop the thread."""
+        """Stop the thread, and close the extensions of the flags in effect, as far as nobody uses them."""
         with self._changed:
             self._closed = True
             self._changed.notify()
         self._thread.join(1)
+        if self._core is not None:
+            self._core.close(_CLOSE_SECONDS)
 
     def _run(self) -> None:
         wait: float | None = None
@@ -203,8 +210,7 @@ class LiveFlags:
                 self._accepted()
                 self._warn(configmap, others, warned)
                 return again
-            core = self._build(flags)
-            missing = self._check(core)
+            core, missing = self._build_checked(flags)
         except (BrokenBackendError, BrokenExtensionError) as error:
             if self._in_effect is None:
                 self._reject(configmap, error.message, kept="the process exits")
@@ -220,6 +226,7 @@ class LiveFlags:
             self._reject(configmap, f"internal error ({type(error).__name__}); see the controller's log")
             return _RECHECK
         if missing and self._in_effect is not None:
+            core.close(0)
             self._reject(configmap, "; ".join(missing))
             return _RECHECK
         for line in missing:
@@ -228,6 +235,9 @@ class LiveFlags:
             log.warning('there is no ConfigMap "%s"; the defaults are in effect', CONFIG_MAP)
         self._swap(core, settings)
         self._in_effect = flags, settings
+        previous, self._core = self._core, core
+        if previous is not None:
+            previous.close(0)
         self._accepted()
         log.info(
             "feature flags in effect: results-from=%s, max-result-size=%d%s",
@@ -239,6 +249,15 @@ class LiveFlags:
         self._warn(configmap, others, warned)
         self.ready.set()
         return again
+
+    def _build_checked(self, flags: Flags) -> tuple[ResultsManager, list[str]]:
+        """Return a manager, and what keeps its backends from working."""
+        core = self._build(flags)
+        try:
+            return core, self._check(core)
+        except BaseException:
+            core.close(0)
+            raise
 
     def _accepted(self) -> None:
         self._reported = ""

@@ -106,6 +106,7 @@ class Process:
             return REFUSED
         if why is not _Exit.SIGNAL:
             self._step_down()
+            self._parts.flags.close()
             log.error("exiting: %s", why.value)
             return 1
         log.info("shutting down: running reconciliations have %.0f s to finish", DRAIN)
@@ -113,6 +114,7 @@ class Process:
         if not self._parts.taskruns.queue.shut_down_with_drain(DRAIN):
             log.warning("some reconciliations did not finish in time; the next leader repeats them")
         self._parts.events.close(2)
+        self._parts.flags.close()
         self._stop.set()  # the elector releases the lease
         if self._elector is not None:
             self._elector.join(5)

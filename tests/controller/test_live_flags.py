@@ -4,6 +4,7 @@ import threading
 
 import pytest
 
+from resultsfw import hookimpl
 from resultsfw.controller.live_flags import LiveFlags, flags_of
 from resultsfw.controller.metrics import Metrics
 from resultsfw.core import ResultsManager
@@ -19,6 +20,7 @@ class FlagsHarness:
         self.metrics = Metrics([])
         self.changed = threading.Condition()
         self.fault = None
+        self.build = ResultsManager
         self.version = 0
         self.flags = LiveFlags(
             build=self._build,
@@ -32,7 +34,7 @@ class FlagsHarness:
     def _build(self, flags):
         if self.fault is not None:
             raise self.fault
-        return ResultsManager(flags)
+        return self.build(flags)
 
     def _swap(self, core, settings):
         with self.changed:
@@ -362,3 +364,35 @@ def test_settings_without_a_right_are_adapted_and_the_lacking_right_is_reported(
     harness.wait(lambda: harness.sent)
     assert not harness.policies.one_claim
     assert [event.message for _, event in harness.sent] == ["create statefulsets.apps is not granted"]
+
+
+def test_extensions_of_replaced_and_rejected_flags_are_closed(make_flags):
+    closed = []
+
+    class Watches:
+        def __init__(self):
+            self.number = len(instances)
+            instances.append(self)
+
+        @hookimpl
+        def results_collected(self):
+            pass
+
+        @hookimpl
+        def close(self):
+            with one.changed:
+                closed.append(self.number)
+                one.changed.notify_all()
+
+    instances = []
+    one = make_flags()
+    one.build = lambda flags: ResultsManager(flags, register_extensions={"watches": Watches})
+    one.edit(max_result_size="1000")
+    one.wait(lambda: len(one.managers) == 1)
+    one.edit(max_result_size="2000")
+    one.wait(lambda: closed == [0])
+    one.missing = ["cannot read logs"]
+    one.edit(max_result_size="3000")
+    one.wait(lambda: closed == [0, 2])
+    one.flags.close()
+    one.wait(lambda: closed == [0, 2, 1])

@@ -14,6 +14,7 @@ from resultsfw.controller.controller import LiveReconciler
 from resultsfw.controller.ownership import TASKRUN_LABEL, taskrun_of
 from resultsfw.controller.taskruns import PENDING_DELAY, PROGRESS_DELAY, enqueue_delay, pod_fingerprint
 from resultsfw.errors import BackendError, ClusterError, ConflictError, NotFoundError, UnavailableError
+from resultsfw.lifetime import ClosedError, Lifetime
 
 
 @pytest.fixture
@@ -331,6 +332,25 @@ def test_the_reconciler_for_the_flags_in_effect_is_used_and_none_before():
         live.reconcile("runs", "r")
     first.answers, second.answers = [1.0], [2.0]
     for reconciler in (first, second):
-        live.swap(reconciler)
+        live.swap(reconciler, Lifetime("test", lambda: None))
         assert live.reconcile("runs", "r") == (1.0 if reconciler is first else 2.0)
     assert (first.seen, second.seen) == ([("runs", "r")], [("runs", "r")])
+
+
+def test_a_reconciliation_keeps_its_flags_extensions_open_and_none_begins_with_closed_ones():
+    live, ended = LiveReconciler(), []
+    lifetime = Lifetime("manager", lambda: ended.append("old"))
+
+    class Swapping:
+        def reconcile(self, *_):
+            live.swap(ScriptedReconciler(), Lifetime("manager", lambda: None))
+            lifetime.close()
+            assert ended == []
+            return 3.0
+
+    live.swap(Swapping(), lifetime)
+    assert live.reconcile("runs", "r") == 3.0
+    assert ended == ["old"]
+    live.swap(ScriptedReconciler(), lifetime)
+    with pytest.raises(ClosedError, match="this manager is closed"):
+        live.reconcile("runs", "r")

@@ -52,6 +52,7 @@ def hooks():
 
 def test_the_contract_has_these_hooks():
     assert hooks() == [
+        "close",
         "collection_failed",
         "dereference",
         "extract",

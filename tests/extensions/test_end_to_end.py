@@ -79,3 +79,31 @@ def test_what_is_wrong_is_named_with_its_line(tmp_path, flags, said):
     done = resultsfw(tmp_path, "run", "run.yaml")
     assert done.returncode == 2
     assert said in done.stderr
+
+
+def test_a_run_on_this_machine_closes_its_extensions(tmp_path, site):
+    site.extension(
+        "sees",
+        """
+        from resultsfw import hookimpl
+
+        class Sees:
+            seen = ()
+
+            @hookimpl
+            def results_collected(self, run):
+                self.seen = (*self.seen, run.name)
+
+            @hookimpl
+            def close(self):
+                print("closed after", *self.seen)
+        """,
+        target="ext_sees:Sees",
+    )
+    (tmp_path / "run.yaml").write_text(
+        TASKRUN.replace("BACKEND", "sidecar-logs").split("  config.redact")[0].replace(": redact", ": sees")
+    )
+    command = [sys.executable, "-m", "resultsfw.cli", "run", "run.yaml"]
+    done = subprocess.run(command, cwd=tmp_path, env=site.env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "closed after leaks\n" in done.stdout

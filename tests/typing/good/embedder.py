@@ -20,6 +20,7 @@ from resultsfw import (
     Stamp,
     Step,
     StepResultRef,
+    hookimpl,
     parse_flags,
     read_reference,
     read_stamp,
@@ -96,3 +97,20 @@ def value_of(entry: Object, cluster: Cluster) -> bytes:
     reference = read_reference(entry["value"])
     assert_type(reference, Reference | None)
     return b"" if reference is None else b"".join(core.dereference(reference, cluster))
+
+
+class Counter:
+    """Count the results that arrived."""
+
+    def __init__(self) -> None:
+        self.results = 0
+
+    @hookimpl
+    def results_collected(self, collected: CollectionOutcome) -> None:
+        """Count the results of a run."""
+        self.results += len(collected.results)
+
+
+counter = Counter()
+with ResultsManager.from_flags({}, register_extensions={"counter": counter}) as watched:
+    print(watched.extensions["counter"].implements)
