@@ -16,6 +16,8 @@ from resultsfw.limits import effective_limits
 from resultsfw.messages import POD_MESSAGE_BYTES
 from resultsfw.plugin_registry import CLOSE_SECONDS, PluginRegistry
 from resultsfw.plugins import Backend
+from resultsfw.podchecks import check_plain_pod
+from resultsfw.pods import is_plain
 from resultsfw.references import verified_pieces
 from resultsfw.stamps import STAMP_ANNOTATION, read_stamp, write_stamp
 from resultsfw.status import build_outcome, status_patch
@@ -194,6 +196,10 @@ class ResultsManager:
                 f'"results-from"',
                 subject=backend.name,
             )
+        if is_plain(run, pod):
+            if not backend.capabilities.plain_pods:
+                raise self._plugins.plain_pod_error(backend, _name(pod))
+            check_plain_pod(run, pod)
         if cluster is None and backend.capabilities.external_state != "no":
             raise BackendError(
                 f'backend "{backend.name}" makes what its pods need before they are there: give prepare_pod '

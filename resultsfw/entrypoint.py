@@ -1,11 +1,20 @@
-"""Change the arguments of Tekton's entrypoint, which starts the Steps in Tekton's pods."""
+"""Change the arguments of Tekton's entrypoint, which starts the Steps in Tekton's pods.
+
+Public for backends.
+"""
 
 from collections.abc import Sequence
 from typing import Final
 
+from resultsfw.cluster import Object
 from resultsfw.flags import DEFAULT_BACKEND
+from resultsfw.pods import containers
+from resultsfw.types import Run
 
-__all__ = ["remove_result_file_flags"]
+__all__ = ["add_arguments", "remove_result_file_flags"]
+
+_AFTER: Final = "-step_metadata_dir"
+"""The flag behind whose value Tekton inserts flags about results."""
 
 _RESULT_FROM: Final = "result_from"
 _RESULT_FILES: Final = frozenset({"results", "step_results"})
@@ -13,6 +22,19 @@ _RESULT_FILES: Final = frozenset({"results", "step_results"})
 
 _SWITCHES: Final = frozenset({"breakpoint_on_failure", "debug_before_step", "wait_file_content"})
 """Flags without a value (boolean flags of Go's flag package)."""
+
+
+def add_arguments(run: Run, pod: Object, arguments: Sequence[str]) -> None:
+    """Insert arguments of Tekton's entrypoint into every Step's container, where Tekton puts them.
+
+    Containers that are not started by the entrypoint (an embedder's own pod) are not changed.
+    """
+    by_name = containers(pod)
+    for step in run.steps:
+        given: list[str] = by_name[step.container].get("args") or []
+        if _AFTER in given:
+            place = given.index(_AFTER) + 2
+            by_name[step.container]["args"] = [*given[:place], *arguments, *given[place:]]
 
 
 def remove_result_file_flags(arguments: Sequence[str]) -> list[str]:

@@ -3,13 +3,20 @@
 import logging
 import threading
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Final
 
 from pydantic import BaseModel
 
-from resultsfw.errors import BackendNotAllowedError, FlagError, UnknownBackendError
+from resultsfw.errors import (
+    BackendError,
+    BackendNotAllowedError,
+    FlagError,
+    ResultsError,
+    UnknownBackendError,
+)
 from resultsfw.extensions import Extension, close_extensions, load_extensions
-from resultsfw.flags import CONFIG_PREFIX, Flags, did_you_mean, unknown_backend_error
+from resultsfw.flags import ANNOTATION, CONFIG_PREFIX, Flags, did_you_mean, unknown_backend_error
 from resultsfw.lifetime import Lifetime
 from resultsfw.plugins import EXTENSIONS, Backend, installed_plugins, load_backend, make_backend
 from resultsfw.types import Stamp
@@ -128,6 +135,21 @@ class PluginRegistry:
     def allows(self, name: str) -> bool:
         """Return whether untrusted text may select the backend: a flag allows it, or it is registered."""
         return name in self._flags.allowed_results_from or name in self._registered
+
+    def plain_pod_error(self, backend: Backend, pod_name: str) -> BackendError:
+        """Return the error of a backend that serves no pods without Tekton's entrypoint, for such a pod."""
+        others = []
+        for name in sorted({*self._flags.allowed_results_from, *self._registered}):
+            with suppress(ResultsError):  # reported when a run uses that backend
+                if self.get(name).capabilities.plain_pods:
+                    others.append(name)
+        choice = f"the flags allow {', '.join(others)}" if others else "the flags allow none"
+        return BackendError(
+            f'backend "{backend.name}" serves no pods without Tekton\'s entrypoint, and pod "{pod_name}" has '
+            f"neither a volume tekton-internal-... nor the entrypoint's arguments: choose a backend that "
+            f'serves it ({choice}) by the annotation {ANNOTATION} or the feature flag "results-from"',
+            subject=backend.name,
+        )
 
     def get_allowed(self, name: str, where: str) -> Backend:
         """Return the backend that untrusted text names.

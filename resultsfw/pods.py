@@ -1,4 +1,4 @@
-"""Read facts from a pod as the API server holds it: container statuses, termination, native sidecars.
+"""Read facts from a pod: its kind, container statuses, termination, native sidecars.
 
 Public for backends. Every function takes the pod as decoded JSON and leaves it unchanged. A field that
 is absent counts as not reported yet.
@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from resultsfw.cluster import Object
+from resultsfw.types import Run
 
 __all__ = [
     "DEFAULT_GRACE_SECONDS",
@@ -18,8 +19,11 @@ __all__ = [
     "disruption_condition",
     "grace_period",
     "has_finished",
+    "is_plain",
     "is_terminating",
     "native_sidecars",
+    "restart_policy",
+    "steps_ended",
     "terminated_states",
 ]
 
@@ -28,6 +32,22 @@ RESULTS_SIDECAR: Final = "sidecar-tekton-log-results"
 
 DEFAULT_GRACE_SECONDS: Final = 30
 """Seconds between SIGTERM and SIGKILL if ``spec.terminationGracePeriodSeconds`` is not set (PodSpec)."""
+
+_TEKTON_VOLUME: Final = "tekton-internal-"
+_ENTRYPOINT_FLAG: Final = "-step_metadata_dir"
+
+
+def is_plain(run: Run, pod: Object) -> bool:
+    """Return whether a pod was not made for Tekton's entrypoint: an embedder's own Pod, or a Job's template.
+
+    It has no volume ``tekton-internal-...``, and no Step's container has the entrypoint's arguments. The
+    answer is the same before and after a backend has prepared the pod.
+    """
+    volumes = pod.get("spec", {}).get("volumes") or ()
+    by_name = containers(pod)
+    return not any(volume["name"].startswith(_TEKTON_VOLUME) for volume in volumes) and not any(
+        _ENTRYPOINT_FLAG in (by_name.get(step.container, {}).get("args") or ()) for step in run.steps
+    )
 
 
 def containers(pod: Object) -> dict[str, Object]:
@@ -98,3 +118,24 @@ def is_terminating(pod: Object) -> bool:
 def grace_period(pod: Object) -> float:
     """Return the pod's termination grace period in seconds."""
     return float(pod["spec"].get("terminationGracePeriodSeconds", DEFAULT_GRACE_SECONDS))
+
+
+def restart_policy(pod: Object, container: Object) -> str:
+    """Return the restart policy of a container: its own, else the pod's."""
+    return str(container.get("restartPolicy") or pod["spec"].get("restartPolicy", "Never"))
+
+
+def steps_ended(run: Run, pod: Object) -> bool:
+    """Return whether all Steps' containers have ended for good: none will be restarted in this pod."""
+    by_name, ended = containers(pod), terminated_states(pod)
+    return bool(run.steps) and all(
+        step.container in ended
+        and not _is_restarted(pod, by_name.get(step.container, {}), ended[step.container])
+        for step in run.steps
+    )
+
+
+def _is_restarted(pod: Object, container: Object, ended: Object) -> bool:
+    policy, failed = restart_policy(pod, container), bool(ended.get("exitCode"))
+    rules = bool(container.get("restartPolicyRules"))
+    return policy == "Always" or (failed and (rules or policy == "OnFailure"))

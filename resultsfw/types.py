@@ -356,6 +356,10 @@ class Capabilities:
         api_version: Version of the plugin contract that the backend was written for.
         artifacts: Whether the backend delivers provenance of artifacts (`Run.artifacts`, `Step.artifacts`).
             Without it, runs that write any are refused.
+        plain_pods: Whether the backend serves pods without Tekton's entrypoint (`resultsfw.pods.is_plain`).
+            Without it, such pods are refused.
+        volumes: Kinds of volumes that its pods mount beyond what Steps have (``persistentVolumeClaim``,
+            ``hostPath``).
     """
 
     summary: str
@@ -367,3 +371,5 @@ class Capabilities:
     verified: bool = False
     api_version: int = 1
     artifacts: bool = False
+    plain_pods: bool = False
+    volumes: tuple[str, ...] = ()

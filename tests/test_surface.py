@@ -14,7 +14,19 @@ from pathlib import Path
 import pluggy
 
 import resultsfw
-from resultsfw import errors, flags, hookspecs, messages, pods, references, stamps
+from resultsfw import (
+    entrypoint,
+    errors,
+    flags,
+    hookspecs,
+    messages,
+    podchecks,
+    podparts,
+    pods,
+    references,
+    sidecars,
+    stamps,
+)
 from resultsfw.cli import commands
 
 _MODULES = re.compile(r"\b(?:[a-z_]+\.)+(?=[A-Z])")
@@ -95,6 +107,10 @@ def surface():
         names(errors, "resultsfw.errors"),
         names(messages, "resultsfw.messages"),
         names(pods, "resultsfw.pods"),
+        names(podparts, "resultsfw.podparts"),
+        names(podchecks, "resultsfw.podchecks"),
+        names(sidecars, "resultsfw.sidecars"),
+        names(entrypoint, "resultsfw.entrypoint"),
         hooks(),
         others(),
     )

@@ -6,39 +6,18 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from resultsfw import (
-    Limits,
-    Object,
-    Run,
-)
+from resultsfw import Limits, Object, Run, podparts
 from resultsfw.errors import InputError
-from resultsfw.pods import (
-    RESULTS_SIDECAR,
-    containers,
-)
-from resultsfw_backends._entrypoint import add_arguments
-from resultsfw_backends._exposure import refuse_mounts
-from resultsfw_backends._plain_pod import (
-    RESULTS,
-    ROOT,
-    add_folders,
-    check_pod,
-    is_plain,
-    refuse_volumes,
-)
+from resultsfw.podchecks import refuse_containers
+from resultsfw.pods import RESULTS_SIDECAR, containers, is_plain
 from resultsfw_sidecar import wire as wires
 
 __all__ = ["SidecarConfig", "add_fetch", "add_sidecar", "waits_for_signal"]
 
 _PROGRAM: Final = "/ko-app/sidecarlogresults"
 
-_MOUNTED: Final = ("bin", "workspace", "home", "results", "steps", "artifacts")
-"""Names of Tekton's volumes ``tekton-internal-NAME`` that its own sidecar mounts."""
-
-_PLACES: Final = {"workspace": "/workspace"}
-
-_USER: Final = 65532
-"""The user id of our image."""
+_MOUNTED: Final = {"bin": "/tekton/bin", "workspace": "/workspace", "home": "/tekton/home"}
+"""Volumes ``tekton-internal-NAME`` that Tekton's own sidecar mounts beside those with what Steps write."""
 
 
 def _hyphens(name: str) -> str:
@@ -96,16 +75,18 @@ def add_sidecar(
         InputError: The pod has no entrypoint, and something in it conflicts; the message names it.
         BackendError: Another container mounts one of these volumes.
     """
-    spec = pod["spec"]
-    _refuse_artifacts(run, pod, tekton=tekton)
-    refuse_mounts(pod, {volume["name"] for volume in volumes}, own=RESULTS_SIDECAR)
+    _refuse_artifacts(run, tekton=tekton)
+    refuse_containers(pod, RESULTS_SIDECAR)
     plain = is_plain(run, pod)
+    waiting: list[Object] = []
+    others: list[Object] = []
     if plain:
-        folders, waiting = _prepare_plain(run, pod, config, volumes=volumes, tekton=tekton)
+        _refuse_options(config, tekton=tekton)
+        variables = {wires.ENV_WATCH: wires.WATCH_SIGNAL, wires.ENV_TEKTON_ROOT: podparts.PLAIN_ROOT}
+        waiting = [{"name": name, "value": value} for name, value in variables.items()]
     else:
-        # With any name but "termination-message", the entrypoint writes no results into its message.
-        add_arguments(run, pod, ["-result_from", "sidecar-logs"])
-        folders, waiting = _tekton_folders(run, pod), []
+        others = _other_folders(run, pod)
+    folders = podparts.add_result_folders(run, pod, result_from="sidecar-logs")
     own = {
         f"step-{step.name}": [result.name for result in step.results] for step in run.steps if step.results
     }
@@ -114,14 +95,14 @@ def add_sidecar(
         "image": config.image,
         "command": [
             _PROGRAM,
-            *("-results-dir", RESULTS if plain else "/tekton/results"),
+            *("-results-dir", f"{podparts.PLAIN_ROOT if plain else podparts.TEKTON_ROOT}/results"),
             *("-result-names", ",".join(result.name for result in run.results)),
             *("-step-names", ",".join(f"step-{step.name}" for step in run.steps if step.artifacts)),
             *("-step-results", json.dumps(own, separators=(",", ":"), sort_keys=True)),
         ],
         "env": [{"name": wires.ENV_POLLING_INTERVAL, "value": config.polling_interval}],
-        **_confined(spec, config),
-        "volumeMounts": [*folders, *mounts],
+        **podparts.confined(pod, cpu=config.cpu, memory=config.memory),
+        "volumeMounts": [*others, *folders, *mounts],
     }
     if not tekton:
         sidecar["env"] += [
@@ -134,17 +115,13 @@ def add_sidecar(
             *([{"name": wires.ENV_TRANSPORT, "value": transport}] if transport else ()),
             *env,
         ]
-    if volumes:
-        spec["volumes"] = [*(spec.get("volumes") or ()), *volumes]
-    if config.sidecar == "native":
-        sidecar["restartPolicy"] = "Always"
+    native = config.sidecar == "native"
+    if native:
         # It stays after it has printed everything, because Kubernetes would restart it. It ends after a
         # minute, so a restart shows the controller that a Step has not ended; it then prints everything
         # again.
         sidecar["command"] += ["-kubernetes-sidecar-mode", "true"]
-        spec["initContainers"] = [*(spec.get("initContainers") or ()), sidecar]
-    else:
-        spec["containers"].append(sidecar)
+    podparts.add_sidecar(pod, sidecar, volumes=volumes, native=native)
 
 
 def add_fetch(
@@ -160,29 +137,23 @@ def add_fetch(
         env: Variables: what to fetch, and from where.
         mount: Mount of the volume for the files.
     """
-    spec = pod["spec"]
     container: Object = {
         "name": name,
         "image": config.image,
         "command": [_PROGRAM, "fetch"],
         "env": [{"name": wires.ENV_TRANSPORT, "value": transport}, *env],
-        **_confined(spec, config),
+        **podparts.confined(pod, cpu=config.cpu, memory=config.memory),
         "volumeMounts": [mount],
     }
-    spec["initContainers"] = [*(spec.get("initContainers") or ()), container]
+    podparts.add_init_container(pod, container)
 
 
-def _refuse_artifacts(run: Run, pod: Object, *, tekton: bool) -> None:
+def _refuse_artifacts(run: Run, *, tekton: bool) -> None:
     """Refuse provenance of artifacts that the sidecar could not deliver.
 
     Raises:
         InputError: The message says what to do instead.
     """
-    if run.writes_artifacts and is_plain(run, pod):
-        raise InputError(
-            "provenance of artifacts is written in Tekton's pods only: declare a result in its place",
-            subject="Run.artifacts",
-        )
     if run.artifacts and tekton:
         raise InputError(
             "Tekton's own results sidecar does not deliver what Steps write to $(artifacts.path): write to "
@@ -191,40 +162,12 @@ def _refuse_artifacts(run: Run, pod: Object, *, tekton: bool) -> None:
         )
 
 
-def _confined(spec: Object, config: SidecarConfig) -> Object:
-    """Return resources and security context of a container with our program."""
-    security: Object = {
-        "allowPrivilegeEscalation": False,
-        "capabilities": {"drop": ["ALL"]},
-        "readOnlyRootFilesystem": True,
-        "runAsNonRoot": True,
-        "seccompProfile": {"type": "RuntimeDefault"},
-    }
-    if (spec.get("securityContext") or {}).get("runAsUser") == 0:
-        # The pod's user is root. Without its own user, the container could not start, nor could the pod.
-        security["runAsUser"] = _USER
-    return {
-        "resources": {
-            "requests": {"cpu": config.cpu, "memory": config.memory},
-            "limits": {"memory": config.memory},
-        },
-        "securityContext": security,
-    }
+def _refuse_options(config: SidecarConfig, *, tekton: bool) -> None:
+    """Refuse options that are for Tekton's pods only.
 
-
-def _tekton_folders(run: Run, pod: Object) -> list[Object]:
-    """Return the mounts of Tekton's own sidecar."""
-    present = {volume["name"] for volume in pod["spec"].get("volumes") or ()}
-    runs = [(f"tekton-internal-run-{index}", f"/tekton/run/{index}") for index in range(len(run.steps))]
-    others = [(f"tekton-internal-{place}", _PLACES.get(place, f"/tekton/{place}")) for place in _MOUNTED]
-    mounted = [*runs, *(other for other in others if other[0] in present)]
-    return [{"name": name, "mountPath": path, "readOnly": True} for name, path in mounted]
-
-
-def _prepare_plain(
-    run: Run, pod: Object, config: SidecarConfig, *, volumes: Sequence[Object], tekton: bool
-) -> tuple[list[Object], list[Object]]:
-    """Prepare a pod without entrypoint; return mounts and variables for the sidecar."""
+    Raises:
+        InputError: The message names the option.
+    """
     if tekton or config.sidecar != "native":
         asked = "wire: tekton" if tekton else f"sidecar: {config.sidecar}"
         raise InputError(
@@ -232,17 +175,15 @@ def _prepare_plain(
             f"the kubelet tells when its containers have ended, and only to a native sidecar of ours",
             subject=asked,
         )
-    if RESULTS_SIDECAR in containers(pod):
-        raise InputError(
-            f'the pod already has a container "{RESULTS_SIDECAR}": prepare each pod once, from the pod as it '
-            f"was before",
-            subject=f"container {RESULTS_SIDECAR}",
-        )
-    check_pod(run, pod)
-    folders = add_folders(run, pod)
-    refuse_volumes(pod, volumes)
-    waiting = {wires.ENV_WATCH: wires.WATCH_SIGNAL, wires.ENV_TEKTON_ROOT: ROOT}
-    return folders, [{"name": name, "value": value} for name, value in waiting.items()]
+
+
+def _other_folders(run: Run, pod: Object) -> list[Object]:
+    """Return the mounts of Tekton's own sidecar beside those with what Steps write."""
+    present = {volume["name"] for volume in pod["spec"].get("volumes") or ()}
+    runs = [(f"tekton-internal-run-{index}", f"/tekton/run/{index}") for index in range(len(run.steps))]
+    others = [(f"tekton-internal-{name}", path) for name, path in _MOUNTED.items()]
+    mounted = [*runs, *(other for other in others if other[0] in present)]
+    return [{"name": name, "mountPath": path, "readOnly": True} for name, path in mounted]
 
 
 def waits_for_signal(pod: Object) -> bool:

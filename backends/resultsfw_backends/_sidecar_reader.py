@@ -26,23 +26,16 @@ from resultsfw.pods import (
     containers,
     has_finished,
     is_terminating,
+    steps_ended,
     terminated_states,
 )
+from resultsfw.sidecars import has_ended, may_have_missed
 from resultsfw_backends._log_lines import LogLines
-from resultsfw_backends._plain_pod import may_have_missed, steps_ended
 from resultsfw_backends._results_sidecar import waits_for_signal
 from resultsfw_backends._sidecar_log import SidecarLog, declared_names, value_of
 from resultsfw_sidecar import wire as wires
 
-__all__ = [
-    "end_of",
-    "has_ended",
-    "may_be_read",
-    "may_start_again",
-    "read_log",
-    "read_records",
-    "refuse_to_read",
-]
+__all__ = ["may_be_read", "read_log", "read_records", "refuse_to_read"]
 
 _SIGKILL: Final = 137
 """Exit code of a container that SIGKILL ended, including kills for memory."""
@@ -62,37 +55,7 @@ def may_be_read(run: Run, pod: Object, *, wire: int) -> bool:
         if waits_for_signal(pod):
             return is_terminating(pod)  # before, it prints only when it ends, a moment later
         return is_terminating(pod) or (steps_ended(run, pod) and not _killed(run, pod))
-    return has_ended(run, pod)
-
-
-def has_ended(run: Run, pod: Object) -> bool:
-    """Return whether the sidecar has ended for good, so that its termination message is final."""
-    status = container_statuses(pod).get(RESULTS_SIDECAR, {})
-    state = status.get("state", {})
-    if has_finished(pod):
-        return "running" not in state
-    if not _is_native(pod):
-        return "terminated" in state
-    # A native sidecar that ends before the Steps is restarted and prints everything again. If it ended with
-    # 0, it had waited for the Steps; the kubelet may delay its next start by up to five minutes.
-    succeeded = status.get("lastState", {}).get("terminated", {}).get("exitCode") == 0
-    return ("terminated" in state or ("waiting" in state and succeeded)) and steps_ended(run, pod)
-
-
-def end_of(pod: Object) -> Object | None:
-    """Return ``terminated`` of the sidecar's last process that ended; ``None`` while its first process runs.
-
-    If a process had ended with 0 and the next one was killed, the first one counts.
-    """
-    status = container_statuses(pod).get(RESULTS_SIDECAR, {})
-    ended = _end(status)
-    before: Object = status.get("lastState", {}).get("terminated") or {}
-    return before if ended is not None and ended.get("exitCode") and before.get("exitCode") == 0 else ended
-
-
-def may_start_again(pod: Object) -> bool:
-    """Return whether an ended sidecar can be restarted: a native one, while the pod has not finished."""
-    return _is_native(pod) and not has_finished(pod)
+    return has_ended(run, pod, RESULTS_SIDECAR)
 
 
 def refuse_to_read(pod: Object, *, wire: int, known: Iterable[int]) -> Extraction | None:
@@ -257,11 +220,6 @@ def _end(status: Object) -> Object | None:
         "terminated"
     )
     return ended
-
-
-def _is_native(pod: Object) -> bool:
-    """Return whether the sidecar is one of the init containers: a native sidecar."""
-    return any(container["name"] == RESULTS_SIDECAR for container in pod["spec"].get("initContainers") or ())
 
 
 def _killed(run: Run, pod: Object) -> bool:

@@ -31,16 +31,12 @@ from resultsfw import (
     hookimpl,
 )
 from resultsfw.errors import AlreadyExistsError, BackendError, NotFoundError, UnavailableError
-from resultsfw_backends._exposure import refuse_shared_processes
+from resultsfw.podchecks import refuse_shared_processes
+from resultsfw.pods import RESULTS_SIDECAR
+from resultsfw.sidecars import describe_end, has_ended, may_start_again, read_digest
 from resultsfw_backends._results_sidecar import SidecarConfig, add_sidecar
 from resultsfw_backends._sidecar_log import declared_names
-from resultsfw_backends._sidecar_reader import (
-    end_of,
-    has_ended,
-    may_start_again,
-    read_records,
-    refuse_to_read,
-)
+from resultsfw_backends._sidecar_reader import read_records, refuse_to_read
 from resultsfw_sidecar import wire as wires
 
 __all__ = ["Config", "capabilities", "extract", "name_of", "pod_ready", "prepare_pod", "purge"]
@@ -71,9 +67,6 @@ EXPIRY: Final = 600
 LABELS: Final = {"app.kubernetes.io/part-of": "resultsfw"}
 
 _UID: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,62}[a-z0-9])?")
-_PROOF: Final = re.compile(r"sha256:[0-9a-f]{64}")
-_WORDS: Final = 400
-"""Maximum characters of the sidecar's termination message in our message."""
 
 
 class Config(SidecarConfig):
@@ -91,6 +84,7 @@ capabilities = Capabilities(
     external_state="owned",
     verified=True,
     artifacts=True,
+    plain_pods=True,
     permissions=(
         Permission(verb="create", resource="configmaps", why="a run gets one of its own for its results"),
         Permission(verb="get", resource="configmaps", why="the results are in it; and to let a pod get it"),
@@ -147,7 +141,7 @@ def prepare_pod(run: Run, pod: Object, cluster: Cluster, limits: Limits, config:
 @hookimpl
 def pod_ready(run: Run, pod: Object) -> bool:
     """Return whether the sidecar has ended for good, so that its termination message is final."""
-    return has_ended(run, pod)
+    return has_ended(run, pod, RESULTS_SIDECAR)
 
 
 @hookimpl
@@ -155,18 +149,15 @@ def extract(run: Run, pod: Object, cluster: Cluster, limits: Limits, wire: int) 
     """Read the ConfigMap, if the sidecar's termination message has its digest."""
     if (nothing := refuse_to_read(pod, wire=wire, known=(wires.WIRE,))) is not None:
         return nothing
-    ended, name = end_of(pod), name_of(run)
-    if ended is None or not has_ended(run, pod):
+    name = name_of(run)
+    if not has_ended(run, pod, RESULTS_SIDECAR):
         return _nothing(
             run, "the results sidecar has not ended, so nobody can tell what it wrote", too_early=True
         )
-    proof = str(ended.get("message") or "").strip()
-    # Whatever the exit code: a native sidecar waits after it wrote its message, and may be killed meanwhile.
-    if not _PROOF.fullmatch(proof):
-        how = f"exit code {ended.get('exitCode')}, {ended.get('reason') or 'no reason'}"
-        detail = f": {proof[:_WORDS]}" if proof else " and left no message"
-        why = f'the results sidecar did not write ConfigMap "{name}" ({how}){detail}'
-        return _nothing(run, why, too_early=may_start_again(pod))
+    if (proof := read_digest(pod, RESULTS_SIDECAR)) is None:
+        how = describe_end(pod, RESULTS_SIDECAR)
+        why = f'the results sidecar did not write ConfigMap "{name}": {how}'
+        return _nothing(run, why, too_early=may_start_again(pod, RESULTS_SIDECAR))
     try:
         found = cluster.get(CONFIG_MAPS, run.namespace, name)
     except NotFoundError:

@@ -7,7 +7,6 @@ digest. The kubelet copies that message into the pod's status, so neither server
 import hashlib
 import http.client
 import json
-import re
 import ssl
 import time
 from collections.abc import Iterator
@@ -31,10 +30,11 @@ from resultsfw import (
     hookimpl,
 )
 from resultsfw.errors import ClusterError, ForbiddenError, NotFoundError, UnavailableError
+from resultsfw.podchecks import refuse_shared_processes, refuse_tokens
 from resultsfw.pods import RESULTS_SIDECAR, container_states, has_finished
-from resultsfw_backends._exposure import refuse_shared_processes, refuse_tokens
+from resultsfw.sidecars import describe_end, has_ended, read_digest
 from resultsfw_backends._results_sidecar import SidecarConfig, add_sidecar
-from resultsfw_backends._sidecar_reader import end_of, has_ended, read_records, refuse_to_read
+from resultsfw_backends._sidecar_reader import read_records, refuse_to_read
 from resultsfw_sidecar import wire as wires
 
 __all__ = ["Config", "capabilities", "extract", "pod_ready", "prepare_pod", "purge"]
@@ -52,7 +52,6 @@ _LONGEST: Final = 60.0
 _ANSWER: Final = 10 * 1024 * 1024
 """Maximum bytes of an answer: enough for 1.5 MiB of values even if every byte is escaped."""
 
-_DIGEST: Final = re.compile("sha256:[0-9a-f]{64}")
 _LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 
 
@@ -125,6 +124,7 @@ capabilities = Capabilities(
     external_state="elsewhere",
     verified=True,
     artifacts=True,
+    plain_pods=True,
 )
 
 
@@ -167,7 +167,7 @@ def prepare_pod(run: Run, pod: Object, limits: Limits, config: Config) -> int:
 @hookimpl
 def pod_ready(run: Run, pod: Object) -> bool:
     """Return whether the sidecar has ended for good: only then the digest is known."""
-    return has_ended(run, pod)
+    return has_ended(run, pod, RESULTS_SIDECAR)
 
 
 @hookimpl
@@ -175,17 +175,20 @@ def extract(run: Run, pod: Object, limits: Limits, config: Config, wire: int) ->
     """Read what the pod delivered, once, and compare it with the digest in its status."""
     if (nothing := refuse_to_read(pod, wire=wire, known=(wires.WIRE,))) is not None:
         return nothing
-    state = container_states(pod).get(RESULTS_SIDECAR, {})
-    ended = end_of(pod) or {}
-    digest = str(ended.get("message") or "").strip()
-    if not _DIGEST.fullmatch(digest):
+    if (digest := read_digest(pod, RESULTS_SIDECAR)) is None:
         # The sidecar vouches for nothing that the server has of this pod: a Step may have a token that is
         # bound to the pod as well, and deliver in the sidecar's place.
-        return _undelivered(digest, ended, too_early="running" in state and not has_finished(pod))
+        running = "running" in container_states(pod).get(RESULTS_SIDECAR, {})
+        why = (
+            "the results sidecar left no digest of what it delivered, so nothing that the results server has "
+            f"of this pod is believed: {describe_end(pod, RESULTS_SIDECAR)}"
+        )
+        too_early = running and not has_finished(pod)
+        return _nothing(ProblemCode.TRANSPORT_INCOMPLETE, why, too_early=too_early)
     try:
         body = _read(run, pod, config)
     except NotFoundError:
-        why = f"the results server has nothing of this pod{_why(ended)}"
+        why = f"the results server has nothing of this pod: {describe_end(pod, RESULTS_SIDECAR)}"
         return _nothing(ProblemCode.TRANSPORT_INCOMPLETE, why)
     except _DamagedError as error:
         return _nothing(ProblemCode.TRANSPORT_CORRUPT, error.message)
@@ -207,28 +210,9 @@ def purge(run: Run, config: Config) -> None:
             raise _error(answer, _subject(run))
 
 
-def _undelivered(error: str, ended: Object, *, too_early: bool) -> Extraction:
-    """Return the extraction for a sidecar that left no digest: nothing is accepted."""
-    if error:
-        why = f"the results sidecar delivered nothing: {error[:700]}"
-    else:
-        why = (
-            "the results sidecar left no digest of what it delivered, so nothing that the results server has "
-            f"of this pod is believed{_why(ended)}"
-        )
-    return _nothing(ProblemCode.TRANSPORT_INCOMPLETE, why, too_early=too_early)
-
-
 def _nothing(code: ProblemCode, why: str, *, too_early: bool = False) -> Extraction:
     message = f"{why}; results that a Step wrote may be missing"
     return Extraction(problems=(Problem(code=code, message=message),), too_early=too_early)
-
-
-def _why(ended: Object) -> str:
-    if not ended:
-        return ", and of the end of its results sidecar nothing is known"
-    code, reason = ended.get("exitCode"), ended.get("reason", "no reason")
-    return f": its results sidecar ended with exit code {code} ({reason})"
 
 
 def _path(run: Run) -> str:

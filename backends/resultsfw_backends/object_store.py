@@ -21,15 +21,14 @@ from resultsfw import (
     read_stamp,
 )
 from resultsfw.errors import (
-    BackendError,
     ClusterError,
     CorruptError,
     ForbiddenError,
     NotFoundError,
     UnavailableError,
 )
+from resultsfw.podchecks import refuse_secrets, refuse_shared_processes
 from resultsfw.pods import RESULTS_SIDECAR, containers
-from resultsfw_backends._exposure import refuse_shared_processes
 from resultsfw_backends._object_store_config import NAME, URL_BYTES, Config, option_text, store_of
 from resultsfw_backends._results_sidecar import add_fetch, add_sidecar
 from resultsfw_backends._sidecar_reader import may_be_read
@@ -71,6 +70,7 @@ capabilities = Capabilities(
     external_state="elsewhere",
     verified=True,
     artifacts=True,
+    plain_pods=True,
 )
 
 
@@ -208,36 +208,10 @@ def _refuse_exposed(pod: Object, secret: str) -> None:
     Raises:
         BackendError: They could; the message says how.
     """
-    spec = pod["spec"]
-    if not secret:
-        return
-    refuse_shared_processes(
-        pod, backend=NAME, what=f'the credentials of the results sidecar (Secret "{secret}")'
-    )
-    for kind in ("initContainers", "containers"):
-        for container in spec.get(kind) or ():
-            if container["name"] != FETCH and secret in _secrets_of(container):
-                raise _exposed(f'container "{container["name"]}"', secret)
-    for volume in spec.get("volumes") or ():
-        sources = [volume, *(volume.get("projected", {}).get("sources") or ())]
-        secrets = [source.get("secret") or {} for source in sources]
-        if any(secret in (named.get("secretName"), named.get("name")) for named in secrets):
-            raise _exposed(f'volume "{volume["name"]}"', secret)
-
-
-def _secrets_of(container: Object) -> set[str]:
-    sources = [source.get("secretRef") or {} for source in container.get("envFrom") or ()]
-    variables = container.get("env") or ()
-    keys = [(variable.get("valueFrom") or {}).get("secretKeyRef") or {} for variable in variables]
-    return {reference.get("name", "") for reference in [*sources, *keys]}
-
-
-def _exposed(what: str, secret: str) -> BackendError:
-    return BackendError(
-        f'{what} takes from the Secret "{secret}", whose credentials are for the results sidecar alone '
-        f"(secret of config.{NAME}): give Steps a Secret of their own",
-        subject=NAME,
-    )
+    if secret:
+        what = f'the credentials of the results sidecar (Secret "{secret}")'
+        refuse_shared_processes(pod, backend=NAME, what=what)
+        refuse_secrets(pod, secret, backend=NAME, own=(FETCH,))
 
 
 def _cluster_error(error: StoreError, location: str, what: str) -> ClusterError:

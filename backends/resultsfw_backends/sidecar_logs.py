@@ -31,6 +31,7 @@ capabilities = Capabilities(
     ),
     verified=True,
     artifacts=True,
+    plain_pods=True,
 )
 
 

@@ -26,6 +26,7 @@ from resultsfw import (
     hookimpl,
     result_label,
 )
+from resultsfw.entrypoint import add_arguments
 from resultsfw.errors import InputError
 from resultsfw.messages import (
     CONTAINER_MESSAGE_BYTES,
@@ -40,9 +41,7 @@ from resultsfw.messages import (
     message_budget,
     read_message,
 )
-from resultsfw.pods import containers, has_finished, terminated_states
-from resultsfw_backends._entrypoint import add_arguments
-from resultsfw_backends._plain_pod import check_pod, is_plain, steps_ended
+from resultsfw.pods import containers, has_finished, is_plain, steps_ended, terminated_states
 
 __all__ = ["Config", "capabilities", "extract", "pod_ready", "prepare_pod"]
 
@@ -90,6 +89,7 @@ capabilities = Capabilities(
     result_bytes=CONTAINER_MESSAGE_BYTES,
     run_bytes=POD_MESSAGE_BYTES,
     artifacts=True,
+    plain_pods=True,
 )
 
 
@@ -101,7 +101,6 @@ def prepare_pod(run: Run, pod: Object, config: Config) -> int:
         InputError: The pod has no entrypoint, and its messages could not be read; the message says why.
     """
     if is_plain(run, pod):
-        check_pod(run, pod)
         _check_messages(run, pod)
         return OWN_WIRE
     if config.compress:

@@ -18,6 +18,7 @@ from resultsfw import (
     Run,
     hookimpl,
 )
+from resultsfw.pods import has_finished, steps_ended
 
 MARK = b"##result "
 LOG_BYTES = 1 << 20
@@ -25,6 +26,7 @@ LOG_BYTES = 1 << 20
 capabilities = Capabilities(
     summary="results as lines of the Steps' own logs",
     permissions=(Permission(verb="get", resource="pods/log", why="the results are in the Steps' logs"),),
+    plain_pods=True,
 )
 
 
@@ -36,13 +38,8 @@ def prepare_pod() -> int:
 
 @hookimpl
 def pod_ready(run: Run, pod: Object) -> bool:
-    """Return whether all Steps have ended."""
-    ended = [
-        container["name"]
-        for container in pod.get("status", {}).get("containerStatuses") or ()
-        if "terminated" in container["state"]
-    ]
-    return all(step.container in ended for step in run.steps)
+    """Return whether all Steps, or the pod, have ended for good."""
+    return has_finished(pod) or steps_ended(run, pod)
 
 
 @hookimpl

@@ -149,6 +149,10 @@ def _limits(capabilities: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         result = run = "no limit: the status holds references"
     yield "one result", _bytes(capabilities["result_bytes"], result)
     yield "one run", _bytes(capabilities["run_bytes"], run)
+    without = "served" if capabilities["plain_pods"] else "refused"
+    yield "plain pods", f"pods without Tekton's entrypoint are {without}"
+    if capabilities["volumes"]:
+        yield "volumes", f"its pods also mount: {', '.join(capabilities['volumes'])}"
     for needed in capabilities["permissions"]:
         resource = f"{needed['resource']}.{needed['group']}" if needed["group"] else needed["resource"]
         yield "permission", f"{needed['verb']} {resource}: {needed['why']}"

@@ -8,7 +8,7 @@ from sidecarlogs import CORE, UID, a_pod, a_run, codes, collect, log_of, prepare
 from resultsfw import ProblemCode, Stamp
 from resultsfw.errors import FlagError, TooEarlyError
 from resultsfw.pods import RESULTS_SIDECAR
-from resultsfw_backends._sidecar_reader import end_of
+from resultsfw.sidecars import last_termination
 from resultsfw_sidecar import wire
 
 RUNNING = {"running": {"startedAt": "2026-01-01T00:00:00Z"}}
@@ -285,5 +285,5 @@ def test_a_log_is_whole_while_its_sidecar_waits_for_its_next_start():
     [(ended(137), ended(), 0), (ended(137), ended(1), 137), (ended(), ended(1), 0), (RUNNING, ended(), 0)],
 )
 def test_what_a_sidecar_said_that_ended_well_outlives_the_next_one_that_is_killed(state, last, code):
-    end = end_of(a_native_pod(state, last=last, phase="Failed"))
+    end = last_termination(a_native_pod(state, last=last, phase="Failed"), RESULTS_SIDECAR)
     assert end["exitCode"] == code

@@ -12,8 +12,7 @@ from sidecarlogs import Logs, value
 
 from resultsfw import ResultsManager, ResultSpec, Run, Step
 from resultsfw.errors import InputError, TooEarlyError
-from resultsfw.pods import RESULTS_SIDECAR
-from resultsfw_backends._plain_pod import is_plain
+from resultsfw.pods import RESULTS_SIDECAR, is_plain
 from resultsfw_sidecar import wire
 
 UID = "51b37f1b"

@@ -14,6 +14,7 @@ from resultsfw.extensions import make_extension
 from resultsfw.plugins import make_backend
 
 RUN = Run(namespace="n", name="r", uid="u", results=(ResultSpec(name="a"),))
+POD = {"spec": {"volumes": [{"name": "tekton-internal-results", "emptyDir": {}}]}}
 STAMP = Stamp("mine", 1, 99)
 VALUE = ExtractedResult(name="a", value="1", source="here")
 

@@ -42,7 +42,8 @@ RUN = Run(
     steps=(Step(name="one", container="step-one"),),
 )
 NOWHERE: Any = object()  # stands for a cluster that nobody asks anything
-POD = {"metadata": {"name": "pod", "annotations": {"mine": "kept"}}, "spec": {"containers": []}}
+SPEC = {"containers": [], "volumes": [{"name": "tekton-internal-results", "emptyDir": {}}]}
+POD = {"metadata": {"name": "pod", "annotations": {"mine": "kept"}}, "spec": SPEC}
 
 
 class Spy:
@@ -104,7 +105,7 @@ def test_a_prepared_pod_is_stamped_and_the_argument_left_as_it_was():
 
 @pytest.mark.parametrize("metadata", [{}, {"annotations": None}, {"annotations": {}}])
 def test_a_pod_without_annotations_is_stamped(metadata):
-    pod = a_core(Spy()).prepare_pod(RUN, {"metadata": metadata, "spec": {"containers": []}}, cluster=NOWHERE)
+    pod = a_core(Spy()).prepare_pod(RUN, {"metadata": metadata, "spec": SPEC}, cluster=NOWHERE)
     assert read_stamp(pod) == Stamp("spy", 2, 4096)
 
 
@@ -123,7 +124,7 @@ def test_a_run_that_declares_nothing_is_left_alone():
 def test_a_stamp_that_a_pod_brings_along_is_replaced():
     """Guarantee 7: results come only from the transport the run was stamped with; a user writes no stamp."""
     forged = {"metadata": {"annotations": {STAMP_ANNOTATION: "other/9", LIMIT_ANNOTATION: "9"}}}
-    pod = a_core(Spy()).prepare_pod(RUN, {**forged, "spec": {"containers": []}}, cluster=NOWHERE)
+    pod = a_core(Spy()).prepare_pod(RUN, {**forged, "spec": SPEC}, cluster=NOWHERE)
     assert read_stamp(pod) == Stamp("spy", 2, 4096)
 
 

@@ -1,7 +1,7 @@
 """Wrappers: what they may change, and that one that fails fails the run by its own name."""
 
 import pytest
-from extensions_harness import RUN, STAMP, VALUE, Mine, around, collect
+from extensions_harness import POD, RUN, STAMP, VALUE, Mine, around, collect
 
 from resultsfw import (
     Capabilities,
@@ -84,7 +84,7 @@ def test_a_wrapper_of_any_hook_that_fails_is_named(hook):
 
     core = around(Outside(VALUE), bad=wrapper(after, hook))
     calls = {
-        "prepare_pod": lambda: core.prepare_pod(RUN, {}, cluster=object()),
+        "prepare_pod": lambda: core.prepare_pod(RUN, POD, cluster=object()),
         "pod_ready": lambda: core.is_ready(RUN, {}, stamp=STAMP),
         "purge": lambda: core.purge(RUN, {}, None, backend="mine"),
     }
@@ -123,7 +123,7 @@ def test_a_wrapper_cannot_change_the_wire_version():
         return (yield) + 1
 
     with pytest.raises(ExtensionError, match="changed the wire version"):
-        around(Mine(), w=wrapper(other, "prepare_pod")).prepare_pod(RUN, {})
+        around(Mine(), w=wrapper(other, "prepare_pod")).prepare_pod(RUN, POD)
 
 
 def test_a_wrapper_may_change_the_pod_and_sees_run_and_limits():
@@ -132,7 +132,7 @@ def test_a_wrapper_may_change_the_pod_and_sees_run_and_limits():
         pod["marked"] = (run.name, limits.result_bytes)
         return wire
 
-    pod = around(Mine(), w=wrapper(marks, "prepare_pod")).prepare_pod(RUN, {})
+    pod = around(Mine(), w=wrapper(marks, "prepare_pod")).prepare_pod(RUN, POD)
     assert pod["marked"] == ("r", 4096)
 
 

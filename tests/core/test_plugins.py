@@ -106,7 +106,7 @@ def test_a_strangers_backend_is_loaded_by_name_and_no_other_is_imported(site):
         flags = {"results-from": "mine", "allowed-results-from": "broken, sidecar-logs"}
         core = ResultsManager.from_flags(flags)
         run = Run(namespace="n", name="r", uid="u", results=(ResultSpec(name="a"),))
-        pod = core.prepare_pod(run, {"metadata": {"name": "p"}})
+        pod = core.prepare_pod(run, {"spec": {"volumes": [{"name": "tekton-internal-results"}]}})
         print(pod["metadata"]["annotations"]["resultsfw.dev/stamp"])
         print(core.collect(run, pod, None).results[0].value)
         print([n for n in sys.modules if n.startswith(("plugin_", "resultsfw_backends"))])
@@ -250,6 +250,7 @@ RUN = Run(
     results=(ResultSpec(name="a"),),
     steps=(Step(name="s", container="c"),),
 )
+POD = {"metadata": {"name": "p"}, "spec": {"volumes": [{"name": "tekton-internal-results", "emptyDir": {}}]}}
 VALUE = ExtractedResult(name="a", value="1", source="here")
 
 
@@ -258,7 +259,7 @@ VALUE = ExtractedResult(name="a", value="1", source="here")
 )
 def test_class_and_object_are_taken_by_hand_and_a_falsy_one_too(plugin):
     core = ResultsManager.from_flags({"results-from": "mine"}, register={"mine": plugin})
-    assert core.prepare_pod(RUN, {})["metadata"]["annotations"]["resultsfw.dev/stamp"] == "mine/1"
+    assert core.prepare_pod(RUN, POD)["metadata"]["annotations"]["resultsfw.dev/stamp"] == "mine/1"
     assert core.collect(RUN, {}, None, stamp=Stamp("mine", 1, 9)).ok
 
 
@@ -277,7 +278,8 @@ def test_a_falsy_object_behind_an_entry_point_is_taken(site):
     out = site.run("""
         from resultsfw import ResultsManager, ResultSpec, Run
         run = Run(namespace="n", name="r", uid="u", results=(ResultSpec(name="a"),))
-        pod = ResultsManager.from_flags({"results-from": "obj"}).prepare_pod(run, {})
+        pod = {"spec": {"volumes": [{"name": "tekton-internal-run-0"}]}}
+        pod = ResultsManager.from_flags({"results-from": "obj"}).prepare_pod(run, pod)
         print(pod["metadata"]["annotations"]["resultsfw.dev/stamp"])
     """)
     assert out == "obj/7"

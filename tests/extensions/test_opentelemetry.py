@@ -120,7 +120,8 @@ def test_the_verdict_of_another_run_does_not_end_a_span(told):
 
 def test_preparing_and_purging(told):
     core = told.around(Mine())
-    core.prepare_pod(RUN, POD, cluster=object())
+    pod = POD | {"spec": {"volumes": [{"name": "tekton-internal-results"}]}}
+    core.prepare_pod(RUN, pod, cluster=object())
     core.purge(RUN, POD, object())
     assert [one.name for one in told.spans] == ["resultsfw.prepare_pod", "resultsfw.purge"]
     assert dict(told.spans[1].attributes) == RUNS
