@@ -9,6 +9,7 @@ from rich.text import Text
 
 from resultsfw.cli import show
 from resultsfw.cli.probe import KINDS, probe
+from resultsfw.cli.settings import Given, flags_of
 from resultsfw.errors import UnknownBackendError
 from resultsfw.flags import CONFIG_PREFIX, did_you_mean
 from resultsfw.plugins import BACKENDS, EXTENSIONS, InstalledPlugin, installed_plugins
@@ -16,10 +17,28 @@ from resultsfw.plugins import BACKENDS, EXTENSIONS, InstalledPlugin, installed_p
 __all__ = ["describe_backend", "list_backends"]
 
 
-def list_backends(*, output: str) -> int:
-    """Print every installed backend and extension, each imported in a process of its own; returns 0."""
+def list_backends(*, output: str, feature_flags: str | None = None) -> int:
+    """Print every installed backend and extension, each loaded in a process of its own.
+
+    Args:
+        output: The form in which they are printed.
+        feature_flags: File of the flags whose options are used; ``None``: no options.
+
+    Returns:
+        0, or 1 if the flags name a plugin that cannot be used with their options, or is not installed.
+
+    Raises:
+        InputError: The flags are invalid.
+    """
+    options = _options_in(feature_flags)
     plugins = {group: installed_plugins(group) for group in KINDS}
-    facts = probe((group, plugin.name) for group, listed in plugins.items() for plugin in listed)
+    facts = probe(
+        ((group, plugin.name) for group, listed in plugins.items() for plugin in listed), options=options
+    )
+    names = {name for _, name in facts}
+    absent = sorted(options.keys() - names)
+    unusable = {name for (_, name), found in facts.items() if not found["usable"]}
+    status = 1 if absent or unusable & options.keys() else 0
     if output == "json":
         show.write(
             show.as_json(
@@ -30,7 +49,7 @@ def list_backends(*, output: str) -> int:
                 ]
             )
         )
-        return 0
+        return status
     out = show.console()
     if not plugins[BACKENDS]:
         out.print(f'no backend is installed (entry-point group "{BACKENDS}")')
@@ -49,25 +68,37 @@ def list_backends(*, output: str) -> int:
     for found in facts.values():
         if not found["usable"]:
             show.print_text(out, f"broken: {found['why']}", style="bold red")
+        elif "unconfigured" in found:
+            show.print_text(out, f"needs options: {found['unconfigured']}")
+    for name in absent:
+        hint = did_you_mean(name, names)
+        show.print_text(out, f'not installed: the flags name "{name}"{hint}', style="bold red")
     show.print_text(
         out,
         '"resultsfw backends NAME" describes one; the feature flag (or option) "results-from" selects a '
         'backend, the feature flag "extensions" the extensions',
     )
-    return 0
+    return status
 
 
-def describe_backend(name: str, *, output: str) -> int:
-    """Import one backend or extension and print its description; returns 1 if it is broken.
+def describe_backend(name: str, *, output: str, feature_flags: str | None = None) -> int:
+    """Load one backend or extension and print its description; returns 1 if it is broken.
+
+    Args:
+        name: Its name.
+        output: The form in which it is printed.
+        feature_flags: File of the flags whose options are used; ``None``: no options.
 
     Raises:
         UnknownBackendError: Nothing installed has that name.
+        InputError: The flags are invalid.
     """
+    options = _options_in(feature_flags)
     plugins = {group: installed_plugins(group) for group in KINDS}
     groups = [group for group, listed in plugins.items() if any(plugin.name == name for plugin in listed)]
     if not groups:
         raise _unknown(name, [plugin.name for listed in plugins.values() for plugin in listed])
-    facts = probe((group, name) for group in groups)
+    facts = probe(((group, name) for group in groups), options=options)
     described = []
     for group in groups:
         kind, claims = KINDS[group], [plugin for plugin in plugins[group] if plugin.name == name]
@@ -80,6 +111,15 @@ def describe_backend(name: str, *, output: str) -> int:
     return 0 if all(found["usable"] for found in facts.values()) else 1
 
 
+def _options_in(feature_flags: str | None) -> dict[str, Mapping[str, Any]]:
+    """Return the options of each plugin that the flags in a file name."""
+    if feature_flags is None:
+        return {}
+    flags = flags_of(Given(file=feature_flags))
+    named = flags.allowed_results_from | flags.extensions | flags.config.keys()
+    return {name: flags.config.get(name, {}) for name in sorted(named)}
+
+
 def _unknown(name: str, names: Sequence[str]) -> UnknownBackendError:
     listed = ", ".join(sorted(set(names))) or "none"
     return UnknownBackendError(
@@ -89,11 +129,13 @@ def _unknown(name: str, names: Sequence[str]) -> UnknownBackendError:
 
 
 def _usable(facts: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: facts[key] for key in ("usable", "why", "deprecated") if key in facts}
+    return {key: facts[key] for key in ("usable", "why", "unconfigured", "deprecated") if key in facts}
 
 
 def _state(facts: Mapping[str, Any]) -> str:
-    return "ok" if facts["usable"] else "broken"
+    if not facts["usable"]:
+        return "broken"
+    return "needs options" if "unconfigured" in facts else "ok"
 
 
 def _origin(plugin: InstalledPlugin) -> tuple[str, str, str]:
@@ -107,6 +149,8 @@ def _print(out: Console, kind: str, claims: Sequence[InstalledPlugin], facts: Ma
     if not facts["usable"]:
         show.print_text(out, f"broken: {facts['why']}", style="bold red")
         return
+    if "unconfigured" in facts:
+        show.print_text(out, f"needs options: {facts['unconfigured']}")
     for text in facts.get("deprecated", ()):
         show.print_text(out, text)
     if capabilities := facts.get("capabilities"):

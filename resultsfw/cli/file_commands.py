@@ -120,15 +120,22 @@ def value(file: str, name: str, output: str | None, **flags: str | None) -> int:
     epilog=LIST_STATUSES, short_help="List the installed backends and extensions, or describe one."
 )
 @click.argument("name", required=False)
+@click.option(
+    "--feature-flags",
+    metavar="FILE",
+    help='Use the options ("config.NAME") of the ConfigMap "feature-flags" in FILE.  [default: no options]',
+)
 @output_option("table", "json")
-def backends(name: str | None, output: str) -> int:
+def backends(name: str | None, feature_flags: str | None, output: str) -> int:
     """List the installed backends and extensions, and why any is broken; with a NAME, describe that one.
 
-    Each is imported in a process of its own.
+    Each is imported in a process of its own; an extension is also created and closed there.
     """
     from resultsfw.cli.backends import describe_backend, list_backends  # noqa: PLC0415 - see above
 
-    return list_backends(output=output) if name is None else describe_backend(name, output=output)
+    if name is None:
+        return list_backends(output=output, feature_flags=feature_flags)
+    return describe_backend(name, output=output, feature_flags=feature_flags)
 
 
 @click.command("new-backend", epilog=NEW_STATUSES, short_help="Create the project of a new backend.")

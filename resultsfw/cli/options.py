@@ -43,7 +43,7 @@ VALUE_STATUSES: Final = _STATUSES.format(
     "the value is complete", "the value cannot be fetched", "the input, or the value that was fetched, was"
 )
 LIST_STATUSES: Final = _STATUSES.format(
-    "everything is listed", "the plugin NAME is broken", "an unknown name was"
+    "everything is listed", "the plugin NAME, or a plugin that FILE names, is broken", "the input was"
 )
 NEW_STATUSES: Final = _STATUSES.format("the files are written", "", "the input was").replace("  1    \n", "")
 INSTALL_STATUSES: Final = _STATUSES.format(

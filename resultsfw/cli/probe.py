@@ -1,4 +1,7 @@
-"""Import installed plugins, each in a process of its own, and report whether they can be used."""
+"""Load installed plugins, each in a process of its own, and report whether they can be used.
+
+A backend is imported; an extension is also created with its options, and closed.
+"""
 
 import json
 import os
@@ -15,7 +18,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from resultsfw.errors import ResultsError
+import yaml
+
+from resultsfw.errors import ExtensionError, FlagError, ResultsError
 from resultsfw.extensions import load_extension
 from resultsfw.hookspecs import HookDeprecationWarning
 from resultsfw.plugins import BACKENDS, EXTENSIONS, find_claims, load_backend
@@ -26,7 +31,7 @@ KINDS: Final = {BACKENDS: "backend", EXTENSIONS: "extension"}
 """What the plugins of each entry-point group are called."""
 
 SECONDS: Final = 20.0
-"""How long the import of a plugin may take."""
+"""How long it may take to import a plugin, and to create and close an extension."""
 
 Facts = dict[str, Any]
 """``usable``, and either ``why`` it is not, or the plugin's description."""
@@ -37,11 +42,18 @@ _CODE: Final = (
 )
 
 
-def probe(plugins: Iterable[tuple[str, str]], *, seconds: float = SECONDS) -> Mapping[tuple[str, str], Facts]:
-    """Import plugins, as many at a time as there are processors, and return the facts about each.
+def probe(
+    plugins: Iterable[tuple[str, str]],
+    *,
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+    seconds: float = SECONDS,
+) -> Mapping[tuple[str, str], Facts]:
+    """Load plugins, as many at a time as there are processors, and return the facts about each.
 
     Args:
         plugins: Entry-point group and name of each.
+        options: The options of the plugins that flags name, by name. A plugin that is not among them is
+            loaded without options; if it needs some, it is usable, and ``unconfigured`` says which.
         seconds: How long each may take. A plugin that takes longer, or ends its process, is not usable.
     """
     wanted = sorted(set(plugins))
@@ -53,7 +65,8 @@ def probe(plugins: Iterable[tuple[str, str]], *, seconds: float = SECONDS) -> Ma
                 if len(running) >= (os.cpu_count() or 1):
                     facts[running[0].plugin] = _result(running[0])
                     running.popleft()
-                running.append(_start(plugin, Path(folder, str(number)), seconds))
+                given = yaml.safe_dump((options or {}).get(plugin[1])).encode()
+                running.append(_start(plugin, given, Path(folder, str(number)), seconds))
             while running:
                 facts[running[0].plugin] = _result(running[0])
                 running.popleft()
@@ -65,7 +78,7 @@ def probe(plugins: Iterable[tuple[str, str]], *, seconds: float = SECONDS) -> Ma
 
 @dataclass(frozen=True, slots=True)
 class _Probe:
-    """A process that imports one plugin and writes the facts about it to a file."""
+    """A process that loads one plugin and writes the facts about it to a file."""
 
     plugin: tuple[str, str]
     file: Path
@@ -74,12 +87,16 @@ class _Probe:
     deadline: float
 
 
-def _start(plugin: tuple[str, str], file: Path, seconds: float) -> _Probe:
+def _start(plugin: tuple[str, str], options: bytes, file: Path, seconds: float) -> _Probe:
     # A file and no pipe: a plugin may print, and its own children may keep a pipe open.
     path = json.dumps([folder or os.getcwd() for folder in sys.path])  # noqa: PTH109 - as sys.path has it
     command = [sys.executable, "-P", "-c", _CODE, path, *plugin, str(file)]
     quiet = subprocess.DEVNULL
-    child = subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=quiet, start_new_session=True)
+    # Not as an argument, which other users of this machine can see.
+    with tempfile.TemporaryFile() as stdin:
+        stdin.write(options)
+        stdin.seek(0)
+        child = subprocess.Popen(command, stdin=stdin, stdout=quiet, stderr=quiet, start_new_session=True)
     return _Probe(plugin, file, child, seconds, time.monotonic() + seconds)
 
 
@@ -88,7 +105,7 @@ def _result(probe: _Probe) -> Facts:
     try:
         status = probe.child.wait(max(probe.deadline - time.monotonic(), 0))
     except subprocess.TimeoutExpired:
-        return _broken(probe, f"its import did not finish within {probe.seconds:g} s")
+        return _broken(probe, f"loading it did not finish within {probe.seconds:g} s")
     finally:
         _kill(probe)
     if probe.file.exists():
@@ -112,11 +129,15 @@ def _kill(probe: _Probe) -> None:
 
 
 def main(group: str, name: str, file: str) -> None:
-    """Import one plugin, write the facts about it to a file, and exit. Runs in the process of its own."""
+    """Load one plugin, write the facts about it to a file, and exit. Runs in the process of its own.
+
+    Its options are read from standard input, as YAML; ``null``: no flags name the plugin.
+    """
+    options = yaml.safe_load(sys.stdin.buffer)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", HookDeprecationWarning)
         try:
-            facts = {"usable": True, **_FACTS[group](name)}
+            facts = {"usable": True, **_FACTS[group](name, options)}
         except ResultsError as error:
             facts = {"usable": False, "why": error.message}
     deprecated: Sequence[str] = [
@@ -130,17 +151,39 @@ def main(group: str, name: str, file: str) -> None:
     os._exit(0)  # not sys.exit: the plugin may have started threads that do not end
 
 
-def _backend(name: str) -> Facts:
+def _backend(name: str, options: Mapping[str, Any] | None) -> Facts:
     backend = load_backend(name)
+    unconfigured = {}
+    try:
+        backend.configure(options or {})
+    except FlagError as error:
+        if options is not None:
+            raise
+        unconfigured["unconfigured"] = error.message
     return {
+        **unconfigured,
         "capabilities": asdict(backend.capabilities),
         "config": backend.config_type.model_json_schema(by_alias=True),
     }
 
 
-def _extension(name: str) -> Facts:
-    extension = load_extension(name)
+def _extension(name: str, options: Mapping[str, Any] | None) -> Facts:
+    unconfigured = {}
+    try:
+        extension = load_extension(name, options or {})
+    except FlagError as error:
+        if options is not None:
+            raise
+        extension = load_extension(name)
+        unconfigured["unconfigured"] = error.message
+    if extension.close is not None:
+        try:
+            extension.close()
+        except (Exception, SystemExit) as error:
+            why = f"{type(error).__name__}: {error}"
+            raise ExtensionError(f'extension "{name}" failed in close: {why}', subject=name) from error
     return {
+        **unconfigured,
         "hooks": extension.implements,
         "changes_results": extension.changes_results,
         "config": extension.config_type.model_json_schema(by_alias=True),

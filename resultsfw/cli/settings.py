@@ -7,11 +7,11 @@ from typing import Generic, TypeVar
 from resultsfw.cli.inputs import Document, read_files
 from resultsfw.core import ResultsManager
 from resultsfw.errors import ExtensionError, FlagError, InputError, ResultsError, UnknownBackendError
-from resultsfw.flags import CONFIG_PREFIX, KEYS, parse_flags
+from resultsfw.flags import CONFIG_PREFIX, KEYS, Flags, parse_flags
 from resultsfw.tekton.api.configmaps import CONFIG_DEFAULTS, CONFIG_EVENTS, FEATURE_FLAGS, key_warnings
 from resultsfw.tekton.taskrun.settings import Settings, settings_of
 
-__all__ = ["CONFIG_MAP", "Given", "Loaded", "core_of", "load"]
+__all__ = ["CONFIG_MAP", "Given", "Loaded", "core_of", "flags_of", "load"]
 
 CONFIG_MAP = FEATURE_FLAGS
 
@@ -68,6 +68,19 @@ def core_of(given: Given) -> ResultsManager:
     return load(given, ResultsManager).core
 
 
+def flags_of(given: Given) -> Flags:
+    """Return the flags in effect; nothing that they name is imported.
+
+    Raises:
+        InputError: A flag is invalid; the message names what sets it.
+    """
+    flags, _ = _read(given)
+    try:
+        return parse_flags(flags.data)
+    except FlagError as error:
+        raise _refused(flags, error.subject, error) from error
+
+
 def load(given: Given, core_type: type[_CoreT]) -> Loaded[_CoreT]:
     """Load the flags that ConfigMaps and options set.
 
@@ -79,21 +92,7 @@ def load(given: Given, core_type: type[_CoreT]) -> Loaded[_CoreT]:
         InputError: A flag is invalid, or its backend or extension cannot be used; the message names the
             file, document and field, or the option, that sets it.
     """
-    flags = _Flags()
-    documents = [document for document in given.documents if _is_map(document, CONFIG_MAP)]
-    if len(documents) > 1:
-        raise documents[1].refuse(
-            f'a second ConfigMap "{CONFIG_MAP}"; the first is {documents[0].where}', "metadata.name"
-        )
-    in_file = [] if given.file is None else read_files([given.file])
-    for document in [*documents, *_flags_in(in_file, given.file)]:
-        for key, value in _data(document).items():
-            flags.add(key, value, document)
-    if given.results_from is not None:
-        flags.add("results-from", given.results_from, "--results-from")
-    if given.max_result_size is not None:
-        flags.add("max-result-size", given.max_result_size, "--max-result-size")
-    others = _others([*given.documents, *in_file], flags)
+    flags, others = _read(given)
     try:
         return Loaded(
             core_type(parse_flags(flags.data)),
@@ -113,6 +112,25 @@ def load(given: Given, core_type: type[_CoreT]) -> Loaded[_CoreT]:
         raise _refused(flags, error.subject, error) from error
     except ResultsError as error:
         raise _refused(flags, "results-from", error) from error
+
+
+def _read(given: Given) -> tuple[_Flags, dict[str, dict[str, str]]]:
+    """Return the flags with their origin, and the data of Tekton's other ConfigMaps by name."""
+    flags = _Flags()
+    documents = [document for document in given.documents if _is_map(document, CONFIG_MAP)]
+    if len(documents) > 1:
+        raise documents[1].refuse(
+            f'a second ConfigMap "{CONFIG_MAP}"; the first is {documents[0].where}', "metadata.name"
+        )
+    in_file = [] if given.file is None else read_files([given.file])
+    for document in [*documents, *_flags_in(in_file, given.file)]:
+        for key, value in _data(document).items():
+            flags.add(key, value, document)
+    if given.results_from is not None:
+        flags.add("results-from", given.results_from, "--results-from")
+    if given.max_result_size is not None:
+        flags.add("max-result-size", given.max_result_size, "--max-result-size")
+    return flags, _others([*given.documents, *in_file], flags)
 
 
 def _others(documents: Sequence[Document], flags: _Flags) -> dict[str, dict[str, str]]:

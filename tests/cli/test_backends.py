@@ -1,6 +1,7 @@
 """`resultsfw backends` tries what is installed, importing none of it here, and says why one is broken."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -25,7 +26,9 @@ def probe_own_plugins_once(monkeypatch):
         claims = [claim for claim in installed_plugins(plugin[0]) if claim.name == plugin[1]]
         return [claim.distribution for claim in claims] == ["resultsfw"]
 
-    def probe_once(plugins):
+    def probe_once(plugins, *, options):
+        if options:
+            return probe(plugins, options=options)
         wanted = sorted(set(plugins))
         known = {plugin: FACTS[plugin] for plugin in wanted if plugin in FACTS and is_own(plugin)}
         probed = probe(plugin for plugin in wanted if plugin not in known)
@@ -57,8 +60,12 @@ def plugin(tmp_path, monkeypatch):
 def test_the_list_shows_state_distribution_version_and_module(cli):
     ran = cli("backends")
     assert ran.status == 0
-    assert "  sidecar-logs         ok     resultsfw     0.1.0    resultsfw_backends.sidecar_logs\n" in ran.out
-    assert "  termination-message  ok     resultsfw" in ran.out
+    assert re.search(
+        r"^  sidecar-logs +ok +resultsfw +0.1.0 +resultsfw_backends.sidecar_logs$", ran.out, re.MULTILINE
+    )
+    assert re.search(r"^  termination-message +ok +resultsfw ", ran.out, re.MULTILINE)
+    assert re.search(r"^  object-store +needs options +resultsfw ", ran.out, re.MULTILINE)
+    assert 'needs options: feature flag "config.object-store": url: say where results go' in ran.out
 
 
 def test_the_list_as_json_has_kind_and_origin(cli):
@@ -87,7 +94,7 @@ def test_a_broken_plugin_is_listed_as_broken_with_why(cli, plugin):
     imported = plugin("print('spoils'); raise ImportError('no such library: \\n \\x1b[31m')")
     ran = cli("backends")
     assert ran.status == 0
-    assert "  strange              broken  strangers     2.5      strangers_module\n" in ran.out
+    assert re.search(r"^  strange +broken +strangers +2.5 +strangers_module$", ran.out, re.MULTILINE)
     said = " ".join(ran.out.split())
     assert 'broken: backend "strange" (strangers 2.5, strangers_module, ' in said
     assert "strangers_module.py) cannot be used: ImportError: no such" in said
@@ -113,7 +120,7 @@ ENDS = {
 
 
 def test_a_plugin_that_ends_or_hangs_its_process_is_broken_and_others_are_listed(cli, plugin, monkeypatch):
-    monkeypatch.setattr("resultsfw.cli.probe.probe.__kwdefaults__", {"seconds": 4})
+    monkeypatch.setattr("resultsfw.cli.probe.probe.__kwdefaults__", {"seconds": 4, "options": None})
     for name, (body, _) in ENDS.items():
         plugin(body, name=name, distribution=name)
     ran = cli("backends", "-o", "json")
@@ -193,7 +200,7 @@ def test_describing_a_broken_plugin_says_why_and_fails(cli, plugin):
 
 def test_two_plugins_of_one_name_are_both_listed_and_neither_is_usable(cli, plugin):
     plugin("", name="sidecar-logs")
-    assert cli("backends").out.count("  sidecar-logs         broken ") == 2
+    assert len(re.findall("^  sidecar-logs +broken ", cli("backends").out, re.MULTILINE)) == 2
     ran = cli("backends", "sidecar-logs")
     assert ran.status == 1
     assert "claimed by more than one distribution" in " ".join(ran.out.split())
@@ -273,3 +280,76 @@ def test_a_backend_by_reference_shows_no_limit_of_the_api_object(cli):
     out = cli("backends", "object-store").out
     assert "one result  at most 52428800000 bytes" in out
     assert "one run     no limit: the status holds references" in out
+
+
+CREATED = """
+from pydantic import BaseModel, ConfigDict, SecretStr
+from resultsfw import hookimpl
+
+class Strange:
+    class Config(BaseModel):
+        model_config = ConfigDict(extra="forbid")
+        password: SecretStr = SecretStr("")
+
+    def __init__(self, config):
+        if config.password.get_secret_value() == "wrong":
+            raise ConnectionError("nobody answers")
+        self.left = config.password.get_secret_value() == "left"
+
+    @hookimpl
+    def results_collected(self):
+        pass
+
+    @hookimpl
+    def close(self):
+        if self.left:
+            raise OSError("cannot close")
+"""
+
+
+FLAGS = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: feature-flags}\ndata:"
+
+
+@pytest.fixture
+def with_flags(cli, site, monkeypatch, tmp_path):
+    """Describes an extension with the flags that are given."""
+    monkeypatch.syspath_prepend(site.path)
+    site.extension("strange", CREATED, target="ext_strange:Strange")
+
+    def describe(*arguments, **data):
+        lines = [f"  {key}: {value!r}" for key, value in data.items()]
+        file = tmp_path / "flags.yaml"
+        file.write_text("\n".join([FLAGS, *lines]))
+        return cli("backends", *arguments, "--feature-flags", str(file))
+
+    return describe
+
+
+def test_an_extension_is_created_with_the_options_of_the_flags(with_flags):
+    assert with_flags("strange", extensions="strange").status == 0
+    for password, why in (("wrong", "ConnectionError: nobody answers"), ("left", "failed in close: OSError")):
+        ran = with_flags("strange", extensions="strange", **{"config.strange": f"password: {password}"})
+        assert ran.status == 1
+        assert why in " ".join(ran.out.split())
+    ran = with_flags("strange", **{"config.strange": "pasword: x"})
+    assert ran.status == 1
+    assert "pasword: Extra inputs are not permitted" in " ".join(ran.out.split())
+
+
+def test_the_list_fails_for_what_the_flags_name_and_for_nothing_else(with_flags, monkeypatch):
+    few = ("strange", "termination-message")
+    monkeypatch.setattr(
+        "resultsfw.cli.backends.installed_plugins",
+        lambda group: [plugin for plugin in installed_plugins(group) if plugin.name in few],
+    )
+    ran = with_flags(extensions="strange, redct", **{"config.strange": "password: wrong"})
+    assert ran.status == 1
+    assert re.search("^  strange +broken ", ran.out, re.MULTILINE)
+    assert 'not installed: the flags name "redct"' in ran.out
+    assert with_flags(extensions="strange").status == 0
+
+
+def test_an_extension_that_needs_options_says_which(cli):
+    ran = cli("backends", "redact")
+    assert ran.status == 0
+    assert 'needs options: feature flag "config.redact": patterns: Dictionary should have' in ran.out
