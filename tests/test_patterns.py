@@ -24,6 +24,7 @@ PACKAGES = {
     "resultsfw": ROOT / "resultsfw",
     "resultsfw_backends": ROOT / "backends" / "resultsfw_backends",
     "resultsfw_extensions": ROOT / "extensions" / "resultsfw_extensions",
+    "resultsfw_pytest": ROOT / "resultsfw_pytest",
     "resultsfw_sidecar": ROOT / "sidecar" / "resultsfw_sidecar",
     "resultsfw_transports": ROOT / "sidecar" / "resultsfw_transports",
 }

@@ -43,6 +43,7 @@ def test_it_holds_the_packages_and_their_papers(unpacked):
         "resultsfw",
         "resultsfw_backends",
         "resultsfw_extensions",
+        "resultsfw_pytest",
         "resultsfw_sidecar",
         "resultsfw_transports",
     }

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 import pytest
 
 from resultsfw.core import ResultsManager
+from resultsfw.errors import InputError, ResultsError
 from resultsfw.testing.harness import Harness, SamplePod
 from resultsfw.testing.tasks import Write
 
@@ -44,35 +45,75 @@ class FinishedPods:
         return tuple(self._known[name] for name in writes)
 
 
+class _Loaded:
+    """The backend under test on the local engine; or why it cannot be loaded, which one test reports.
+
+    Args:
+        harness: Runs its pods; or the error of loading it.
+        suite: Name of the author's class.
+    """
+
+    def __init__(self, harness: Harness | ResultsError, suite: str) -> None:
+        self._harness = harness
+        self._suite = suite
+        self._reported = False
+        self.finished_pods = FinishedPods(harness) if isinstance(harness, Harness) else None
+
+    @property
+    def harness(self) -> Harness:
+        """Return the harness; without one, fail the first test with the error and skip the others."""
+        if isinstance(self._harness, Harness):
+            return self._harness
+        if self._reported:
+            pytest.skip(f"the backend of {self._suite} cannot be loaded; another test says why")
+        self._reported = True
+        pytest.fail(self._harness.message, pytrace=False)
+
+
 class Base:
     """Settings and fixtures of the suite.
 
     Attributes:
         backend: The backend's installed name; or a class, a module or an object without an entry point.
+        name: The name under which the suite selects a backend without an entry point.
         config: Its options, as ``config.NAME`` contains them.
     """
 
     backend: ClassVar[object] = ""
+    name: ClassVar[str] = "under-test"
     config: ClassVar[Mapping[str, Any]] = {}
 
     @pytest.fixture(scope="class")
     @classmethod
-    def harness(cls, request: pytest.FixtureRequest) -> Iterator[Harness]:
-        """Provide the local engine with the backend in it, for all tests of the class."""
+    def _loaded(cls, request: pytest.FixtureRequest) -> Iterator[_Loaded]:
+        """Load the backend once for all tests of the class."""
         if not cls.backend:
-            pytest.fail(f'{cls.__name__} names no backend: set its attribute "backend"', pytrace=False)
+            unset = InputError(
+                f'{cls.__name__} names no backend: set its attribute "backend"', subject="backend"
+            )
+            yield _Loaded(unset, cls.__name__)
+            return
         config = _fixture_or_default(request, "backend_config", cls.config)
         external_state: MutableMapping[str, bytes] | None = _fixture_or_default(
             request, "backend_external_state", None
         )
-        with Harness(cls.backend, config, external_state=external_state) as harness:
-            yield harness
+        try:
+            harness = Harness(cls.backend, config, name=cls.name, external_state=external_state)
+        except ResultsError as error:
+            yield _Loaded(error, cls.__name__)
+            return
+        with harness:
+            yield _Loaded(harness, cls.__name__)
 
-    @pytest.fixture(scope="class")
-    @classmethod
-    def finished_pods(cls, harness: Harness) -> FinishedPods:
-        """Provide pods that have ended, for all tests of the class."""
-        return FinishedPods(harness)
+    @pytest.fixture
+    def harness(self, _loaded: _Loaded) -> Harness:
+        """Provide the local engine with the backend in it, the same for all tests of the class."""
+        return _loaded.harness
+
+    @pytest.fixture
+    def finished_pods(self, _loaded: _Loaded) -> FinishedPods | None:
+        """Provide pods that have ended, the same for all tests of the class."""
+        return _loaded.finished_pods
 
 
 def _fixture_or_default(request: pytest.FixtureRequest, name: str, default: Any) -> Any:

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any, Final, get_args, get_type_hints
 
+import pytest
+
 from resultsfw.cluster import PODS, Object
 from resultsfw.entrypoint import remove_result_file_flags
 from resultsfw.hookspecs import API_VERSION
@@ -52,6 +54,7 @@ _SUMMARY: Final = 120
 class ContractCases(Base):
     """Check a backend's capabilities and what it does to a pod."""
 
+    @pytest.mark.quick
     def test_capabilities(self, harness: Harness) -> None:
         """The record makes sense in itself."""
         can = harness.capabilities
@@ -70,6 +73,7 @@ class ContractCases(Base):
         if faults:
             fail(RECORD, "; ".join(faults))
 
+    @pytest.mark.quick
     def test_pod_is_valid(self, harness: Harness) -> None:
         """Names are unique and short, and what is mounted is there."""
         spec = harness.prepare(_WRITES).prepared["spec"]
@@ -101,6 +105,7 @@ class ContractCases(Base):
         if faults:
             fail(VALID, "; ".join(faults))
 
+    @pytest.mark.quick
     def test_steps_are_left_alone(self, harness: Harness) -> None:
         """A Step's container only gets arguments, before the Step's own; nothing of the pod goes."""
         sample = harness.prepare(_WRITES)
@@ -128,6 +133,7 @@ class ContractCases(Base):
         if faults:
             fail(STEPS, "; ".join(faults))
 
+    @pytest.mark.quick
     def test_metadata_is_left_alone(self, harness: Harness) -> None:
         """Labels, owners and name stay; annotations are only added."""
         sample = harness.prepare(_WRITES)
@@ -147,6 +153,7 @@ class ContractCases(Base):
         if faults:
             fail(STEPS, "; ".join(faults))
 
+    @pytest.mark.quick
     def test_steps_get_no_rights(self, harness: Harness) -> None:
         """Nothing of the pod that its Steps share is opened: service account, token, namespaces, host."""
         sample = harness.prepare(_WRITES)
@@ -170,6 +177,7 @@ class ContractCases(Base):
         if faults:
             fail(TRUST, "; ".join(faults))
 
+    @pytest.mark.quick
     def test_restricted(self, harness: Harness) -> None:
         """Added containers are non-root, without capabilities, with the runtime's seccomp profile."""
         sample = harness.prepare(_WRITES)
@@ -202,6 +210,7 @@ class ContractCases(Base):
         if faults:
             fail(RESTRICTED, "; ".join(faults))
 
+    @pytest.mark.quick
     def test_nothing_outside(self, harness: Harness, finished_pods: FinishedPods) -> None:
         """Who says ``external_state="no"`` makes and changes nothing but the pod."""
         if harness.capabilities.external_state != "no":
@@ -223,6 +232,7 @@ class ContractCases(Base):
                 f"{harness.remaining(sample)}",
             )
 
+    @pytest.mark.quick
     def test_it_asks_what_its_permissions_name(self, harness: Harness, finished_pods: FinishedPods) -> None:
         """In the whole lifecycle of a run, every request is covered by the declared permissions."""
         sample, _ = two_pods(finished_pods)

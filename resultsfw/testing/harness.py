@@ -6,8 +6,9 @@ import itertools
 import sys
 import time
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any, Final, Self
 
 import pytest
@@ -35,7 +36,8 @@ from resultsfw.tekton.taskrun.pod_lifecycle import mark_ready
 from resultsfw.tekton.taskrun.reconciler import Reconciler
 from resultsfw.testing.clusters import RecordingCluster, Request
 from resultsfw.testing.imports import import_again, reimported
-from resultsfw.testing.logs import captured_logs
+from resultsfw.testing.logs import captured_output
+from resultsfw.testing.secret_options import secret_options
 from resultsfw.testing.tasks import Write, make_task
 from resultsfw.types import Capabilities, CollectionOutcome, Limits, Reference, Run
 
@@ -99,7 +101,7 @@ class Outcome:
     Attributes:
         collected: The outcome of the collection, if there is one.
         error: The exception raised instead.
-        output: Log records, messages of errors and problems, tracebacks.
+        output: Log records, messages of errors and problems, tracebacks, sources, and what was printed.
     """
 
     collected: CollectionOutcome | None = None
@@ -112,12 +114,19 @@ class Outcome:
         return self.collected is not None and self.collected.ok
 
 
+def _with_capabilities(plugin: object, capabilities: Capabilities) -> object:
+    """Return a backend with other capabilities than its own."""
+    names = [name for name in dir(plugin) if not name.startswith("__")]
+    return SimpleNamespace(**{name: getattr(plugin, name) for name in names} | {"capabilities": capabilities})
+
+
 class Harness:
     """A store, a kubelet and the core with the backend under test; a context manager that ends them.
 
     Args:
         backend: An installed name, or an object, class or module to register.
         config: The backend's options.
+        name: The name under which a backend without an entry point is selected.
         external_state: Everything the backend keeps outside the cluster, by name; ``None``: unknown.
         tell_budget: Whether Steps know the limit of a termination message; else the kubelet cuts messages.
 
@@ -134,11 +143,12 @@ class Harness:
         backend: object,
         config: Mapping[str, Any],
         *,
+        name: str = "under-test",
         external_state: MutableMapping[str, bytes] | None = None,
         tell_budget: bool = True,
     ) -> None:
         self._backend = backend
-        self.name = backend if isinstance(backend, str) else "under-test"
+        self.name = backend if isinstance(backend, str) else name
         self._registered: dict[str, object] = {} if isinstance(backend, str) else {self.name: backend}
         self.config = dict(config)
         self.external_state = external_state
@@ -157,7 +167,13 @@ class Harness:
 
     def with_cut_messages(self) -> "Harness":
         """Return another harness with the same backend, in which the kubelet cuts long messages."""
-        return Harness(self._backend, self.config, external_state=self.external_state, tell_budget=False)
+        return Harness(
+            self._backend,
+            self.config,
+            name=self.name,
+            external_state=self.external_state,
+            tell_budget=False,
+        )
 
     # Cores.
 
@@ -173,6 +189,24 @@ class Harness:
             self._cores[key] = ResultsManager.from_flags(flags, register=self._registered)
         return self._cores[key]
 
+    def scaled_core(self, *, result_bytes: int, run_bytes: int | None = None) -> ResultsManager:
+        """Return a core in which a value, and a run, may have at most so many bytes.
+
+        The operator's limit does it for values in a status. A limit of the backend's own that is larger is
+        replaced in its capabilities: the backend gets it in ``limits`` as any other.
+        """
+        flags = {"max_result_size": str(result_bytes)}
+        can = scaled = self.capabilities
+        if can.delivery == "reference" and (can.result_bytes or 0) > result_bytes:
+            scaled = replace(scaled, result_bytes=result_bytes)
+        if run_bytes is not None and (can.run_bytes or 0) > run_bytes:
+            scaled = replace(scaled, run_bytes=run_bytes)
+        if scaled is can:
+            return self.core(**flags)
+        data = self.flags({flag.replace("_", "-"): value for flag, value in flags.items()})
+        backend = _with_capabilities(self.plugin, scaled)
+        return ResultsManager.from_flags(data, register={**self._registered, self.name: backend})
+
     def restarted_core(self) -> ResultsManager:
         """Return a core as a restarted process has it: the backend is imported and created again."""
         with reimported(self._modules()):
@@ -185,13 +219,19 @@ class Harness:
         return self.core().backend(self.name).capabilities
 
     @property
+    def secrets(self) -> dict[str, str]:
+        """Return the values of the options that are secret, by the option's path."""
+        return secret_options(self.core().backend(self.name).configure(self.config))
+
+    @property
     def plugin(self) -> object:
         """Return the backend's object or module."""
         return self.core().backend(self.name).plugin
 
     def limits(self, core: ResultsManager | None = None) -> Limits:
         """Return the effective limits."""
-        return effective_limits((core or self.core()).flags.max_result_size, self.capabilities)
+        core = core or self.core()
+        return effective_limits(core.flags.max_result_size, core.backend(self.name).capabilities)
 
     def _modules(self) -> list[str]:
         """Return the names of the backend's modules, as far as they are known."""
@@ -314,7 +354,7 @@ class Harness:
     ) -> Outcome:
         """Call `ResultsManager.collect` and return its outcome or its error."""
         outcome = Outcome()
-        with captured_logs() as output:
+        with captured_output() as output:
             try:
                 outcome.collected = (core or self.core()).collect(
                     sample.run, pod or sample.pod, cluster or self.cluster, final=final
@@ -327,6 +367,7 @@ class Harness:
         if outcome.collected is not None:
             for problem in outcome.collected.problems:
                 output.append(f"{problem.message} {problem.hint} {problem.result} {problem.step}")
+            output += [result.source for result in outcome.collected.results]
             output += outcome.collected.ignored
         outcome.output = output
         return outcome

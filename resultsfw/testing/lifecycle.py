@@ -1,6 +1,7 @@
 """Test the lifecycle of a run: when it is read, restarts, two runs at once, and what purge leaves."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Final
 
 import pytest
@@ -9,6 +10,7 @@ from resultsfw import jsons
 from resultsfw.cluster import Kind, Object
 from resultsfw.errors import NotFoundError, ResultsError
 from resultsfw.testing.assertions import (
+    assert_collected,
     assert_intact,
     describe_problems,
     differences,
@@ -42,6 +44,7 @@ _WRITES: Final = (
 class LifecycleCases(Base):
     """Call hook after hook, in every order that occurs on a cluster."""
 
+    @pytest.mark.quick
     def test_whole_run(self, harness: Harness) -> None:
         """A TaskRun through the reconciler, from its creation to its status."""
         final = harness.reconcile(make_task(_WRITES))
@@ -81,6 +84,7 @@ class LifecycleCases(Base):
             fail(EARLY, faults[0])
         assert_intact(WHOLE, harness, sample, harness.collect(sample))
 
+    @pytest.mark.quick
     def test_ready_when_the_pod_is_over(self, harness: Harness, finished_pods: FinishedPods) -> None:
         """When all containers have ended, the backend is ready, and reads at once."""
         sample, _ = two_pods(finished_pods)
@@ -90,6 +94,7 @@ class LifecycleCases(Base):
                 "the pod is over and pod_ready says no: nothing will happen any more that could change that",
             )
 
+    @pytest.mark.quick
     def test_not_before_its_own_containers_have_spoken(
         self, harness: Harness, finished_pods: FinishedPods
     ) -> None:
@@ -154,6 +159,7 @@ class LifecycleCases(Base):
         harness.purge(sample)
         _must_be_gone(CRASH, harness, sample)
 
+    @pytest.mark.quick
     def test_collect_twice(self, harness: Harness, finished_pods: FinishedPods) -> None:
         """Collected, stopped before the status was written, and collected again."""
         sample, _ = two_pods(finished_pods)
@@ -203,32 +209,44 @@ class LifecycleCases(Base):
         harness.purge(other)
         _must_be_gone(LEFT, harness, sample)
 
+    @pytest.mark.quick
     def test_two_runs_at_once(self, harness: Harness, finished_pods: FinishedPods) -> None:
         """Two runs of one Task at the same time each get their own."""
         for sample in two_pods(finished_pods):
             assert_intact(APART, harness, sample, harness.collect(sample))
 
     def test_two_attempts(self, harness: Harness, finished_pods: FinishedPods) -> None:
-        """What only the first attempt wrote is no result of the second; what both wrote is the second's."""
+        """Nothing of the first attempt is a result of the second, whose own results are not all sound."""
         _, old = two_pods(finished_pods)
-        new = harness.prepare(
-            [Write(name="first", data=f"new {VALUE_MARK}".encode()), Write(name="second")], attempt=1, of=old
-        )
+        written = {"first": f"new {VALUE_MARK}".encode(), "third": VALUE_MARK.encode() + b"\xe9"}
+        writes = [replace(write, data=written.get(write.name), value=None) for write in old.writes]
+        new = harness.prepare(writes, attempt=1, of=old)
         harness.start(new)
         harness.follow(new)
-        assert_intact(APART, harness, new, harness.collect(new))
+        collected = assert_collected(APART, harness.collect(new))
+        if wrong := differences(harness, new, collected, damaged=False):
+            fail(APART, f"{'; '.join(wrong)} [{describe_problems(collected)}]")
+        for source in data_sources(harness, new):
+            with source.put(source.true[: len(source.true) // 2]) as collect:
+                cut = collect(True).collected
+            if cut is not None and (wrong := differences(harness, new, cut, missing=False)):
+                fail(APART, f"of {source.name} one half is lost: {'; '.join(wrong)}")
         assert_intact(APART, harness, old, harness.collect(old))
 
-    def test_purge_leaves_the_next_attempt(self, harness: Harness) -> None:
-        """What the first attempt left is purged while the second one runs."""
+    def test_purge_leaves_other_attempts(self, harness: Harness) -> None:
+        """What one attempt left is purged while others run: an earlier one, and one of a similar number."""
         _skip_without_purge(harness)
-        old = harness.run_pod(_WRITES)
-        new = harness.prepare(_WRITES, attempt=1, of=old)
-        harness.start(new)
-        harness.purge(old)
-        harness.follow(new)
-        assert_intact(APART, harness, new, harness.collect(new))
-        harness.purge(new)
+        purged = harness.prepare(_WRITES, attempt=1)
+        harness.start(purged)
+        harness.follow(purged)
+        others = [harness.prepare(_WRITES, attempt=attempt, of=purged) for attempt in (0, 10)]
+        harness.start(*others)
+        harness.purge(purged)
+        harness.follow(*others)
+        while others:
+            for other in others:
+                assert_intact(APART, harness, other, harness.collect(other))
+            harness.purge(others.pop(0))
 
 
 def _skip_without_purge(harness: Harness) -> None:

@@ -1,10 +1,11 @@
-"""Collect what is logged while a backend's hook runs."""
+"""Collect what is logged and printed while a backend's hook runs."""
 
 import contextlib
+import io
 import logging
 from collections.abc import Iterator
 
-__all__ = ["captured_logs"]
+__all__ = ["captured_output"]
 
 
 class _LogCollector(logging.Handler):
@@ -21,15 +22,18 @@ class _LogCollector(logging.Handler):
 
 
 @contextlib.contextmanager
-def captured_logs() -> Iterator[list[str]]:
-    """Collect everything that is logged meanwhile, at every level."""
+def captured_output() -> Iterator[list[str]]:
+    """Collect everything that is logged meanwhile, at every level, and at the end what was printed."""
     output: list[str] = []
+    printed = io.StringIO()
     root, listener = logging.getLogger(), _LogCollector(output)
     level = root.level
     root.addHandler(listener)
     root.setLevel(logging.DEBUG)
     try:
-        yield output
+        with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+            yield output
     finally:
         root.setLevel(level)
         root.removeHandler(listener)
+        output += printed.getvalue().splitlines()

@@ -5,6 +5,8 @@ import re
 from dataclasses import dataclass, replace
 from typing import Final
 
+import pytest
+
 from resultsfw.core import ResultsManager
 from resultsfw.errors import CorruptError, NotFoundError, ResultsError
 from resultsfw.references import format_reference, read_reference
@@ -13,6 +15,7 @@ from resultsfw.testing.assertions import assert_collected, assert_intact, fail, 
 from resultsfw.testing.base import Base, FinishedPods
 from resultsfw.testing.corruption import CORRUPTIONS
 from resultsfw.testing.harness import Harness, SamplePod
+from resultsfw.testing.secret_options import secrets_in
 from resultsfw.testing.tasks import VALUE_MARK, Write
 from resultsfw.types import Reference
 
@@ -30,14 +33,12 @@ _CREDENTIALS: Final = re.compile(
     r"://[^/@]*@|[?&](sig|signature|token|se|sp|x-amz-[a-z-]+|x-goog-[a-z-]+|awsaccesskeyid|googleaccessid)=",
     re.IGNORECASE,
 )
-_SECRET_OPTION: Final = re.compile(r"secret|passw|token|key|credential", re.IGNORECASE)
-_LONG_ENOUGH: Final = 6
-"""Characters from which on an option's value does not occur in a reference by chance."""
 
 
 class ReferenceCases(Base):
     """Open to backends with ``delivery="reference"``."""
 
+    @pytest.mark.quick
     def test_beyond_one_object(self, harness: Harness, finished_pods: FinishedPods) -> None:
         """A value larger than one API object arrives as a reference to it, and is given back."""
         sample, reference = _large(harness, finished_pods)
@@ -64,6 +65,7 @@ class ReferenceCases(Base):
         if _bytes(harness.restarted_core(), harness, reference) != sample.writes[0].content:
             fail(GIVEN, "a process that was just started gets other bytes")
 
+    @pytest.mark.quick
     def test_changed_reference(self, harness: Harness, finished_pods: FinishedPods) -> None:
         """A reference with another digest or size, or that leads elsewhere, gives an error."""
         _, reference = _large(harness, finished_pods)
@@ -110,6 +112,7 @@ class ReferenceCases(Base):
                     kept[key] = content
                 fail(CORRUPT, f"{kind}: dereference gives {len(given)} bytes without a word")
 
+    @pytest.mark.quick
     def test_another_namespace(self, harness: Harness, finished_pods: FinishedPods) -> None:
         """What a run left is read on behalf of its own namespace, and of no other."""
         sample, reference = _large(harness, finished_pods)
@@ -146,16 +149,15 @@ class ReferenceCases(Base):
         ):
             fail(CORRUPT, "a Task ran with a file that is not what its reference says")
 
+    @pytest.mark.quick
     def test_no_credentials_in_a_reference(self, harness: Harness, finished_pods: FinishedPods) -> None:
         """Neither user and password, nor a signature, nor a secret option of the backend's."""
         _, reference = _large(harness, finished_pods)
         location = reference.location
         if found := _CREDENTIALS.search(location):
             fail(OPEN, f"its location has {found[0]!r} in it")
-        for name, option in harness.config.items():
-            secret = isinstance(option, str) and len(option) >= _LONG_ENOUGH and _SECRET_OPTION.search(name)
-            if secret and option in location:
-                fail(OPEN, f'its location has the option "{name}" in it')
+        if secrets := secrets_in([location], harness.secrets):
+            fail(OPEN, f'its location has the option "{secrets[0]}" in it')
 
     def test_kept_until_the_run_is_deleted(self, harness: Harness) -> None:
         """The value outlives its pod and the verdict, and goes when the run does."""

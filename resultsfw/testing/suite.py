@@ -1,6 +1,7 @@
 """Combine all parts of the suite in one class, `BackendSuite`."""
 
 from resultsfw.testing.artifacts import ArtifactCases
+from resultsfw.testing.concurrency import ConcurrencyCases
 from resultsfw.testing.contract import ContractCases
 from resultsfw.testing.lifecycle import LifecycleCases
 from resultsfw.testing.references import ReferenceCases
@@ -12,12 +13,20 @@ __all__ = ["BackendSuite"]
 
 
 class BackendSuite(
-    ContractCases, ValueCases, ArtifactCases, LifecycleCases, RobustnessCases, ReferenceCases, SecretCases
+    ContractCases,
+    ValueCases,
+    ArtifactCases,
+    LifecycleCases,
+    ConcurrencyCases,
+    RobustnessCases,
+    ReferenceCases,
+    SecretCases,
 ):
     """Test that a backend keeps the contract. Subclass it and set `backend`.
 
     Attributes:
         backend: The backend's installed name; or a class, a module or an object without an entry point.
+        name: The name under which the suite selects a backend without an entry point.
         config: Its options, as ``config.NAME`` contains them.
 
     A fixture ``backend_config`` returns the options instead, if they are known only when tests run. A fixture

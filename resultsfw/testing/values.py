@@ -5,6 +5,7 @@ from typing import Final
 import pytest
 
 from resultsfw.core import ResultsManager
+from resultsfw.limits import OBJECT_BYTES
 from resultsfw.testing.assertions import (
     assert_collected,
     assert_intact,
@@ -46,6 +47,8 @@ _VALUES: Final = {
     "number": "007.50",
     "null": "null",
     "markup": "<a href='x'>&amp;</a> $(x) %s {0}",
+    "line": f"{VALUE_MARK} is the only line of a text that ends as most texts do\n",
+    "blank-lines": f"{VALUE_MARK} and after the text two lines with nothing in them\n\n\n",
 }
 AWKWARD_WRITES: Final = (
     *(Write(name=f"a-{name}", data=text.encode()) for name, text in _VALUES.items()),
@@ -90,13 +93,26 @@ TYPED_WRITES: Final = (
 _LARGEST: Final = 600
 """Bytes that a value may have where the suite sets the limit: any transport has room for so many."""
 
+_ABOVE_A_MEGABYTE: Final = 1_300_003
+"""Bytes of the largest value of a backend without limits: more than 1 MiB, ending in a newline."""
+
 _GENERATED: Final = 8_000_000
-"""Bytes that Steps write at most."""
+"""Bytes that Steps write at most; a larger limit of a backend is scaled down to fewer."""
+
+_LARGEST_OF_MANY: Final = 1_000_000
+"""Bytes of each of the values that are too many together."""
+
+_MANY: Final = 40
+_PIECE: Final = 20_003
+"""Bytes of each of several values; they end in a newline."""
+_ABOVE_A_BUFFER: Final = 70_000
+"""Bytes of a run: more than a pipe holds, and than buffers of 64 KiB."""
 
 
 class ValueCases(Base):
     """What arrives, and what is refused."""
 
+    @pytest.mark.quick
     @pytest.mark.parametrize("name", [*_VALUES, "empty"])
     def test_value(self, harness: Harness, finished_pods: FinishedPods, name: str) -> None:
         """A value arrives byte for byte, whatever is in it."""
@@ -105,6 +121,7 @@ class ValueCases(Base):
         origin = (None, name if name == "empty" else f"a-{name}")
         assert_result_intact(AWKWARD, harness, sample, outcome, origin)
 
+    @pytest.mark.quick
     def test_absent_is_not_empty(self, harness: Harness, finished_pods: FinishedPods) -> None:
         """One result is written empty, one not at all: the run succeeds, with the first only."""
         sample = finished_pods("awkward", AWKWARD_WRITES)
@@ -114,6 +131,7 @@ class ValueCases(Base):
         if (collected := assert_collected(ABSENT, outcome)).problems:
             fail(ABSENT, f"the run does not succeed: {describe_problems(collected)}")
 
+    @pytest.mark.quick
     def test_missing_results_fail(self, harness: Harness, finished_pods: FinishedPods) -> None:
         """With ``missing-results: fail`` only the result that no Step wrote is named."""
         sample = finished_pods("awkward", AWKWARD_WRITES)
@@ -127,11 +145,23 @@ class ValueCases(Base):
             )
 
     def test_forty_results(self, harness: Harness, finished_pods: FinishedPods) -> None:
-        """Forty small results of one Step arrive."""
-        writes = [Write(name=f"r{number}", data=f"{number} {VALUE_MARK}".encode()) for number in range(40)]
-        sample = finished_pods("forty", writes)
-        assert_intact(WHOLE, harness, sample, harness.collect(sample))
+        """Forty results of one Step arrive, with more than 64 KiB together if a run may have so many."""
+        core = harness.core(max_result_size="32768")
+        limits = harness.limits(core)
+        size = min(_PIECE, limits.result_bytes)
+        large = -(-_ABOVE_A_BUFFER // size)
+        if large > _MANY or limits.run_bytes < _ABOVE_A_BUFFER + size + _MANY * len(VALUE_MARK) * 2:
+            large = 0
+        writes = [
+            Write(name=f"r{number}", data=f"{number} {VALUE_MARK}".encode())
+            if number < _MANY - large
+            else Write(name=f"r{number}", size=size)
+            for number in range(_MANY)
+        ]
+        sample = finished_pods("forty", writes, core=core)
+        assert_intact(WHOLE, harness, sample, harness.collect(sample, core=core), core)
 
+    @pytest.mark.quick
     @pytest.mark.parametrize("name", ["array", "object", "step-results"])
     def test_typed(self, harness: Harness, finished_pods: FinishedPods, name: str) -> None:
         """Arrays, objects and the Steps' own results arrive, each under its owner."""
@@ -152,6 +182,7 @@ class ValueCases(Base):
         if [problem.code for problem in problems_of(collected, origin)] != [ProblemCode.TYPE_MISMATCH]:
             fail(TYPE, f'"no-array" is a text and declared an array: {describe_problems(collected)}')
 
+    @pytest.mark.quick
     @pytest.mark.parametrize("name", _ILL)
     def test_refused(self, harness: Harness, finished_pods: FinishedPods, name: str) -> None:
         """What is no regular file in the results folder, or no UTF-8, is refused by name."""
@@ -167,6 +198,7 @@ class ValueCases(Base):
             wanted = " or ".join(sorted(codes))
             fail(NAMED, f'no problem {wanted} names "{name}": {describe_problems(collected)}')
 
+    @pytest.mark.quick
     def test_refused_beside_good(self, harness: Harness, finished_pods: FinishedPods) -> None:
         """What did arrive whole is kept beside what was refused."""
         sample = finished_pods("ill", ILL_WRITES)
@@ -193,10 +225,8 @@ class ValueCases(Base):
     def test_at_its_own_wall(self, harness: Harness) -> None:
         """A value of the size its capabilities promise arrives, or is named with its bytes and a limit."""
         can = harness.capabilities
-        size = can.result_bytes or can.run_bytes or 1_000_000
-        if size > _GENERATED:
-            skip(f"result_bytes={can.result_bytes}", "so large a value takes too long to make here")
-        core = harness.core(max_result_size=str(min(size, 1_572_864)))
+        size = min(can.result_bytes or can.run_bytes or _ABOVE_A_MEGABYTE, _GENERATED)
+        core = harness.core(max_result_size=str(min(size, OBJECT_BYTES)))
         sample = harness.run_pod([Write(name="wall", size=size)], core=core)
         outcome = harness.collect(sample, core=core)
         collected = assert_collected(WHOLE, outcome)
@@ -210,11 +240,10 @@ class ValueCases(Base):
         """Values that are too many together: what fits is kept, the others are named, nothing is silent."""
         if harness.capabilities.delivery == "reference" and harness.capabilities.run_bytes is None:
             skip('delivery="reference", run_bytes=None', "there is no wall for a run")
-        limits = harness.limits(core := harness.core(max_result_size="1000000"))
-        size = min(limits.result_bytes, limits.run_bytes, 1_000_000)
+        core = harness.scaled_core(result_bytes=_LARGEST_OF_MANY, run_bytes=_GENERATED)
+        limits = harness.limits(core)
+        size = min(limits.result_bytes, limits.run_bytes, _LARGEST_OF_MANY)
         count = limits.run_bytes // size + 1
-        if size * count > _GENERATED:
-            skip(f"run_bytes={harness.capabilities.run_bytes}", "so much takes too long to make here")
         sample = harness.run_pod([Write(name=f"r{number}", size=size) for number in range(count)], core=core)
         collected = assert_collected(WHOLE, harness.collect(sample, core=core))
         if collected.ok:
@@ -233,10 +262,8 @@ def _at_the_limit(harness: Harness, finished_pods: FinishedPods) -> tuple[Sample
     can = harness.capabilities
     if can.delivery == "reference" and can.result_bytes is None:
         skip('delivery="reference", result_bytes=None', "a value has no limit")
-    core = harness.core(max_result_size=str(_LARGEST))
+    core = harness.scaled_core(result_bytes=_LARGEST)
     size = harness.limits(core).result_bytes
-    if size > _GENERATED:
-        skip(f"result_bytes={can.result_bytes}", "so large a value takes too long to make here")
     return finished_pods(
         "limit", [Write(name="largest", size=size), Write(name="larger", size=size + 1)], core=core
     ), core

@@ -5,6 +5,7 @@ from typing import ClassVar
 import pytest
 
 from resultsfw.testing import BackendSuite
+from resultsfw.testing.lifecycle import LifecycleCases
 
 pytestmark = pytest.mark.slow
 
@@ -13,6 +14,8 @@ class TestConfigMap(BackendSuite):
     backend = "config-map"
 
 
-class TestPlainConfigMap(BackendSuite):
+class TestPlainConfigMap(LifecycleCases):
+    """What a plain sidecar changes: when the results are there."""
+
     backend = "config-map"
     config: ClassVar = {"sidecar": "plain"}
