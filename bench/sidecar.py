@@ -25,6 +25,7 @@ from functools import partial
 from pathlib import Path
 
 SIDECAR = Path(__file__).resolve().parents[1] / "sidecar"
+SOURCES = SIDECAR.parent / "resultsfw"
 TEKTON = Path("/tekton")
 SETTLE = 0.15  # seconds in which a sidecar starts, before the measurement
 INTERVAL = 0.1  # Tekton's default polling interval
@@ -36,6 +37,23 @@ LOADS = {
     "1 result of 1.4 MB": {"big": b"x" * 1_400_000},
 }
 SMALL = next(iter(LOADS))
+
+
+def source_text(size: int) -> bytes:
+    """Return the beginning of our own sources: a text as compressible as a report or a log."""
+    return b"".join(file.read_bytes() for file in sorted(SOURCES.rglob("*.py")))[:size]
+
+
+TEXTS = {
+    "a text of 100 KB": {"text": source_text(100_000)},
+    "a text of 1 MB": {"text": source_text(1_000_000)},
+}
+"""Values that compression makes smaller."""
+
+
+def values_of(load: str) -> dict[str, bytes]:
+    """Return the values of a load, by the result's name."""
+    return LOADS[load] if load in LOADS else TEXTS[load]
 
 
 class Candidate:
@@ -54,7 +72,7 @@ class Candidate:
             (self.root / folder).mkdir(parents=True)
         for number in range(STEPS):
             (self.root / "run" / str(number)).mkdir()
-        for name, value in LOADS[load].items():
+        for name, value in values_of(load).items():
             (self.root / "results" / name).write_bytes(value)
 
     def end_steps(self, *, last: bool) -> None:
@@ -66,7 +84,15 @@ class Candidate:
     def started(self, load: str, *flags: str) -> Iterator[subprocess.Popen[bytes]]:
         """Start the sidecar, and kill it afterwards if it still runs."""
         command = [*self.command, "-results-dir", str(self.root / "results")]
-        command += ["-result-names", ",".join(LOADS[load]), "-step-names", "", "-step-results", "{}", *flags]
+        command += [
+            "-result-names",
+            ",".join(values_of(load)),
+            "-step-names",
+            "",
+            "-step-results",
+            "{}",
+            *flags,
+        ]
         process = subprocess.Popen(
             command,
             env={"PATH": os.environ["PATH"], **self.variables},
@@ -106,17 +132,32 @@ def latency(load: str, candidate: Candidate) -> float:
         return (read_all(process, len(LOADS[load])) - begin) * 1e3
 
 
-def start_up(candidate: Candidate) -> tuple[float, float]:
+def start_up(candidate: Candidate, load: str = SMALL) -> tuple[float, float]:
     """Return the milliseconds from start to the last byte if all Steps have ended, and those of CPU."""
-    candidate.prepare(SMALL)
+    candidate.prepare(load)
     candidate.end_steps(last=False)
     candidate.end_steps(last=True)
     begin = time.perf_counter()
-    with candidate.started(SMALL) as process:
+    with candidate.started(load) as process:
         passed = read_all(process, 1) - begin
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     return passed * 1e3, (usage.ru_utime + usage.ru_stime) * 1e3
+
+
+def cpu(load: str, candidate: Candidate) -> float:
+    """Return the milliseconds of CPU of a run whose Steps have ended."""
+    return start_up(candidate, load)[1]
+
+
+def log_bytes(candidate: Candidate, load: str) -> float:
+    """Return the KB that the sidecar prints."""
+    candidate.prepare(load)
+    candidate.end_steps(last=False)
+    candidate.end_steps(last=True)
+    with candidate.started(load) as process:
+        printed, _ = process.communicate()
+    return len(printed) / 1e3
 
 
 def ready(candidate: Candidate) -> float:
@@ -137,9 +178,10 @@ def peak(candidate: Candidate, load: str) -> float:
     # A native sidecar goes on after it has printed. (rusage would include our own memory before exec.)
     with candidate.started(load, "-kubernetes-sidecar-mode", "true") as process:
         assert process.stdout  # noqa: S101 - it is a pipe
-        left = sum(map(len, LOADS[load].values()))
-        while left > 0 or select.select([process.stdout], [], [], SETTLE)[0]:
-            left -= len(os.read(process.stdout.fileno(), 1 << 20))
+        left, end = sum(map(len, values_of(load).values())), b""
+        while (left > 0 and b'"type":"end"' not in end) or select.select([process.stdout], [], [], SETTLE)[0]:
+            data = os.read(process.stdout.fileno(), 1 << 20)
+            left, end = left - len(data), (end + data)[-1000:]
         text = Path(f"/proc/{process.pid}/status").read_text()
         process.send_signal(signal.SIGTERM)
     return int(text.split("VmHWM:")[1].split()[0]) * 1024 / 1e6
@@ -183,6 +225,9 @@ def table(candidates: list[Candidate], runs: int, seconds: float) -> str:
         median([passed for passed, _ in measured]) for measured in starts
     ]
     rows["CPU of that whole run, ms"] = [median([cpu for _, cpu in measured]) for measured in starts]
+    for load in TEXTS:
+        rows[f"CPU of that run, {load}, ms"] = each(partial(cpu, load))
+        rows[f"log, {load}, KB"] = [f"{log_bytes(candidate, load):.1f}" for candidate in candidates]
     rows["start to ready, ms"] = [
         median([ready(candidate) for _ in range(runs)]) if candidate.variables else "-"
         for candidate in candidates
@@ -190,7 +235,7 @@ def table(candidates: list[Candidate], runs: int, seconds: float) -> str:
     rows[f"CPU while waiting {seconds:g} s, % of a core"] = [
         f"{share:.3f}" for share in waiting(candidates, seconds)
     ]
-    for load in LOADS:
+    for load in (*LOADS, *TEXTS):
         rows[f"peak memory, {load}, MB"] = [f"{peak(candidate, load):.1f}" for candidate in candidates]
     lines = [
         [f"median of {runs} (worst)", *(candidate.name for candidate in candidates)],
@@ -201,7 +246,7 @@ def table(candidates: list[Candidate], runs: int, seconds: float) -> str:
 
 
 def ours(folder: Path, python: str) -> list[Candidate]:
-    """Return our sidecar as a container starts it, and two variants."""
+    """Return our sidecar as a container starts it, and three variants."""
     zipapp = folder / "resultsfw-sidecar.pyz"
     subprocess.run([sys.executable, SIDECAR / "build_zipapp.py", zipapp], check=True)
     single = [python, "-IS", str(zipapp)]
@@ -209,12 +254,13 @@ def ours(folder: Path, python: str) -> list[Candidate]:
     variants: list[tuple[str, list[str], dict[str, str]]] = [
         ("ours: zipapp", single, {}),
         ("ours: zipapp, polling", single, {"RESULTSFW_WATCH": "poll"}),
+        ("ours: zipapp, wire 2", single, {"RESULTSFW_WIRE": "2"}),
         ("ours: module", module, {"PYTHONPATH": str(SIDECAR)}),
     ]
     common = {"RESULTSFW_WIRE": "1"}
     return [
         Candidate(name, command, root, {**common, "RESULTSFW_TEKTON_ROOT": str(root), **variables})
-        for root, (name, command, variables) in zip(map(folder.joinpath, "012"), variants, strict=True)
+        for root, (name, command, variables) in zip(map(folder.joinpath, "0123"), variants, strict=True)
     ]
 
 

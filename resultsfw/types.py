@@ -254,6 +254,7 @@ class TransportUsage:
         budget: Bytes that it can carry; ``None`` if there is no fixed limit.
         results: Names of the results it carried; a Step's own as ``step-NAME.RESULT``.
         cut: Whether the data was cut.
+        written: Bytes of these results as the Steps wrote them, if any travelled compressed.
     """
 
     container: str
@@ -262,6 +263,7 @@ class TransportUsage:
     budget: int | None = None
     results: tuple[str, ...] = ()
     cut: bool = False
+    written: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

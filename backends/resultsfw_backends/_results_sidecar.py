@@ -12,7 +12,7 @@ from resultsfw.podchecks import refuse_containers
 from resultsfw.pods import RESULTS_SIDECAR, containers, is_plain
 from resultsfw_sidecar import wire as wires
 
-__all__ = ["SidecarConfig", "add_fetch", "add_sidecar", "waits_for_signal"]
+__all__ = ["CompressingConfig", "SidecarConfig", "add_fetch", "add_sidecar", "waits_for_signal"]
 
 _PROGRAM: Final = "/ko-app/sidecarlogresults"
 
@@ -43,6 +43,18 @@ class SidecarConfig(BaseModel):
     """A native sidecar, which Kubernetes (1.29 and later) restarts and ends last, or a plain container."""
 
 
+class CompressingConfig(SidecarConfig):
+    """Options of a backend whose sidecar can compress values."""
+
+    compress: bool = False
+    """Let the sidecar compress values of 1 KiB and more; its image must have this version or a later one."""
+
+    @property
+    def wire_version(self) -> int:
+        """Return the wire version that these options ask for."""
+        return wires.COMPRESSED if self.compress else wires.WIRE
+
+
 def add_sidecar(
     run: Run,
     pod: Object,
@@ -53,7 +65,7 @@ def add_sidecar(
     env: Sequence[Object] = (),
     mounts: Sequence[Object] = (),
     volumes: Sequence[Object] = (),
-    tekton: bool = False,
+    wire: int = wires.WIRE,
 ) -> None:
     """Add the sidecar with the arguments and mounts that Tekton gives it, but all of them read-only.
 
@@ -69,12 +81,14 @@ def add_sidecar(
         env: Further variables of the sidecar.
         mounts: Further mounts of the sidecar.
         volumes: Further volumes of the pod, for these mounts.
-        tekton: Whether the image has Tekton's own sidecar, which knows none of our variables.
+        wire: The wire version; with `wires.TEKTON` the image has Tekton's own sidecar, which knows none of
+            our variables.
 
     Raises:
         InputError: The pod has no entrypoint, and something in it conflicts; the message names it.
         BackendError: Another container mounts one of these volumes.
     """
+    tekton = wire == wires.TEKTON
     _refuse_artifacts(run, tekton=tekton)
     refuse_containers(pod, RESULTS_SIDECAR)
     plain = is_plain(run, pod)
@@ -106,7 +120,7 @@ def add_sidecar(
     }
     if not tekton:
         sidecar["env"] += [
-            {"name": wires.ENV_WIRE, "value": str(wires.WIRE)},
+            {"name": wires.ENV_WIRE, "value": str(wire)},
             {"name": wires.ENV_MAX_RESULT_SIZE, "value": str(limits.result_bytes)},
             {"name": wires.ENV_MAX_RUN_SIZE, "value": str(limits.run_bytes)},
             {"name": wires.ENV_POD_UID, "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}},

@@ -17,9 +17,17 @@ from resultsfw import (
     result_too_large,
 )
 from resultsfw_backends._log_lines import Line
+from resultsfw_backends._record_values import (
+    CompressedValue,
+    DamagedError,
+    Decompressor,
+    TooLargeError,
+    Value,
+)
+from resultsfw_backends._refusals import Origin, refusal_problem, text_of
 from resultsfw_sidecar import wire as wires
 
-__all__ = ["SidecarLog", "declared_names", "value_of"]
+__all__ = ["SidecarLog", "declared_names"]
 
 _FAULTS: Final = 100
 """Faulty lines that are reported one by one; further ones are only counted."""
@@ -32,17 +40,6 @@ _STRANGERS: Final = 1000
 
 Key = tuple[str, str]
 """Identifies a result in the log: the record's type (``task``, ``step``) and its name."""
-
-Origin = tuple[str | None, str]
-"""Identifies a result in the core: its Step (``None``: the Task) and its name."""
-
-_REFUSALS: Final = {
-    wires.NOT_UTF8: ProblemCode.NOT_UTF8,
-    wires.NOT_REGULAR_FILE: ProblemCode.NOT_REGULAR_FILE,
-    wires.OUTSIDE_FOLDER: ProblemCode.OUTSIDE_FOLDER,
-    wires.UNREADABLE: ProblemCode.FILE_UNREADABLE,
-    wires.UNDELIVERED: ProblemCode.TRANSPORT_UNREADABLE,
-}
 
 _ARTIFACTS: Final = (wires.TYPE_STEP_ARTIFACT, wires.TYPE_TASK_ARTIFACT)
 """Types of lines with artifacts in the log of Tekton's sidecar."""
@@ -69,7 +66,7 @@ class SidecarLog:
         pod_uid: The uid of the pod whose log it must be; "" if the pod has none.
         declared: The declared results, from `declared_names`.
         limits: In bytes.
-        wire: The format of the log: `wires.WIRE`, or `wires.TEKTON` without start, end and digests.
+        wire: The wire version of the log; one of `wires.TEKTON` has no start, no end and no digests.
         resolve: Returns the value of a record, which may have only its location.
 
     Attributes:
@@ -86,14 +83,16 @@ class SidecarLog:
         declared: dict[Key, Origin],
         limits: Limits,
         wire: int,
-        resolve: Callable[[dict[str, Any]], str | Reference | None],
+        resolve: Callable[[dict[str, Any]], Value | None],
     ) -> None:
         self._whose = whose
         self._resolve = resolve
         self._pod_uid = pod_uid
         self._declared = declared
         self._limits = limits
+        self._wire = wire
         self._strict = wire != wires.TEKTON
+        self._decompressor = Decompressor(limits)
         self._known = set(declared.values())
         self._accounted: set[Origin] = set()
         self._recorded: dict[Origin, str | Reference | None] = {}
@@ -131,7 +130,7 @@ class SidecarLog:
                 self.kubelet_error = line.kubelet_error
             elif line.record is None:
                 self._bad_line(line)
-            elif (handle := records.get(_text(line.record.get("type")))) is None:
+            elif (handle := records.get(text_of(line.record.get("type")))) is None:
                 self._corrupt(line, "its type is none that a results sidecar prints")
             elif self._end is not None:
                 self._corrupt(line, "it comes after the end record")
@@ -139,6 +138,11 @@ class SidecarLog:
                 handle(line, line.record)
             if self._more_faults >= _HOPELESS:
                 break
+
+    @property
+    def compressed(self) -> bool:
+        """Whether any value was compressed."""
+        return self._decompressor.used
 
     @property
     def open(self) -> bool:
@@ -195,6 +199,8 @@ class SidecarLog:
             self._corrupt(line, "its name or value is not a string")
             return
         origin = self._origin(kind, name)
+        if isinstance(value, CompressedValue) and (value := self._decompress(line, origin, value)) is None:
+            return
         if self._strict and record.get("sha256") != _digest(kind, name, value):
             self._corrupt(line, "its value does not have its digest", origin)
             return
@@ -207,6 +213,23 @@ class SidecarLog:
                 name=origin[1], value=value, step=origin[0], source=self._whose
             )
 
+    def _decompress(self, line: Line, origin: Origin, value: CompressedValue) -> str | None:
+        """Return the text of a compressed value; ``None``, with its problem added, if it has none."""
+        if self._wire != wires.COMPRESSED:
+            self._corrupt(line, f"wire version {self._wire} has no compressed values", origin)
+            return None
+        try:
+            return self._decompressor.text(value)
+        except DamagedError as error:
+            self._corrupt(line, str(error), origin)
+        except TooLargeError as error:
+            if origin in self._known and origin not in self._accounted:
+                self._accounted.add(origin)
+                self.problems.append(error.problem(origin[1], origin[0]))
+            else:
+                self._corrupt(line, "it declares more bytes than the limits allow", origin)
+        return None
+
     def _absent(self, line: Line, record: dict[str, Any]) -> None:
         origin = self._origin_of(line, record)
         if origin in self._known:
@@ -216,22 +239,7 @@ class SidecarLog:
         origin = self._origin_of(line, record)
         if origin not in self._known or not self._register(line, origin, None):
             return
-        step, name = origin
-        size, limit = _number(record.get("bytes")), _number(record.get("limit"))
-        reason = record.get("reason")
-        if reason == wires.TOO_LARGE and size is not None and limit is not None:
-            self.problems.append(result_too_large(name, size, limit, step=step))
-        elif reason == wires.RUN_TOO_LARGE and size is not None and limit is not None:
-            message = (
-                f"{result_label(name, step)} would bring the results of this run to {size} bytes, "
-                f"over the limit of {limit} bytes for one run"
-            )
-            self._problem(ProblemCode.RUN_TOO_LARGE, message, origin, size, limit)
-        else:
-            code = _REFUSALS.get(_text(reason), ProblemCode.FILE_UNREADABLE)
-            reported = _text(record.get("message"))[:400]
-            message = f"{result_label(name, step)} was refused by the results sidecar: {reported}"
-            self._problem(code, message, origin)
+        self.problems.append(refusal_problem(record, origin))
 
     def _start(self, line: Line, record: dict[str, Any]) -> None:
         if line.number != 1:
@@ -239,7 +247,7 @@ class SidecarLog:
         self._check_pod(record)
 
     def _error(self, _line: Line, record: dict[str, Any]) -> None:
-        self._own_failure = f"{_text(record.get('reason'))}: {_text(record.get('message'))}"[:400]
+        self._own_failure = f"{text_of(record.get('reason'))}: {text_of(record.get('message'))}"[:400]
 
     def _check_end(self, line: Line, record: dict[str, Any]) -> None:
         self._end = line
@@ -249,7 +257,7 @@ class SidecarLog:
             self._problem(
                 ProblemCode.TRANSPORT_CORRUPT,
                 f"the {self._whose} has {line.number - 1} lines before its end "
-                f"record, which counts {_text(record.get('count'))}",
+                f"record, which counts {text_of(record.get('count'))}",
             )
         elif record.get("sha256") != line.digest:
             self._problem(
@@ -296,7 +304,7 @@ class SidecarLog:
             self._foreign = True
             self._problem(
                 ProblemCode.TRANSPORT_FOREIGN,
-                f'the {self._whose} speaks of pod "{_text(record.get("pod"))[:80]}", '
+                f'the {self._whose} speaks of pod "{text_of(record.get("pod"))[:80]}", '
                 f'and the run\'s pod is "{self._pod_uid}"; it is of another attempt or not of the sidecar',
             )
 
@@ -373,12 +381,6 @@ class SidecarLog:
         )
 
 
-def value_of(record: dict[str, Any]) -> str | None:
-    """Return the value in a record."""
-    value = record.get("value")
-    return value if isinstance(value, str) else None
-
-
 def _digest(kind: str, name: str, value: str | Reference) -> str:
     if isinstance(value, Reference):
         value = wires.reference_text(value.location, value.size, value.digest, value.media_type)
@@ -386,11 +388,3 @@ def _digest(kind: str, name: str, value: str | Reference) -> str:
         return wires.value_digest(kind, name, value.encode())
     except UnicodeEncodeError:
         return "no digest: a lone surrogate"
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else repr(value)[:80]
-
-
-def _number(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None

@@ -14,7 +14,6 @@ from resultsfw import (
     Object,
     Problem,
     ProblemCode,
-    Reference,
     Run,
     TransportUsage,
 )
@@ -31,8 +30,9 @@ from resultsfw.pods import (
 )
 from resultsfw.sidecars import has_ended, may_have_missed
 from resultsfw_backends._log_lines import LogLines
+from resultsfw_backends._record_values import Value, value_of
 from resultsfw_backends._results_sidecar import waits_for_signal
-from resultsfw_backends._sidecar_log import SidecarLog, declared_names, value_of
+from resultsfw_backends._sidecar_log import SidecarLog, declared_names
 from resultsfw_sidecar import wire as wires
 
 __all__ = ["may_be_read", "read_log", "read_records", "refuse_to_read"]
@@ -41,7 +41,7 @@ _SIGKILL: Final = 137
 """Exit code of a container that SIGKILL ended, including kills for memory."""
 
 
-Resolve = Callable[[dict[str, Any]], str | Reference | None]
+Resolve = Callable[[dict[str, Any]], Value | None]
 """Returns the value of a record; ``None`` if the record is invalid."""
 
 
@@ -51,7 +51,7 @@ def may_be_read(run: Run, pod: Object, *, wire: int) -> bool:
     Only the end record in the log shows that everything was printed (`read_log`).
     """
     state = container_states(pod).get(RESULTS_SIDECAR, {})
-    if "running" in state and not has_finished(pod) and wire == wires.WIRE:
+    if "running" in state and not has_finished(pod) and wire != wires.TEKTON:
         if waits_for_signal(pod):
             return is_terminating(pod)  # before, it prints only when it ends, a moment later
         return is_terminating(pod) or (steps_ended(run, pod) and not _killed(run, pod))
@@ -184,6 +184,7 @@ def read_records(
         budget=lines.limit,
         results=tuple(name if step is None else f"step-{step}.{name}" for step, name in records.found),
         cut=lines.over,
+        written=_written(records) if records.compressed else None,
     )
     return Extraction(
         results=tuple(records.found.values()),
@@ -192,6 +193,13 @@ def read_records(
         # If the Steps were not yet seen to end, the next reconciliation shows whether they had.
         too_early=(records.open and not lines.over) or (by_signal and running and outlived),
         read_error=_kubelet_failed(whose, records.kubelet_error, pod) if records.kubelet_error else None,
+    )
+
+
+def _written(records: SidecarLog) -> int:
+    """Return the bytes of the values that arrived, as the Steps wrote them."""
+    return sum(
+        len(result.value.encode()) for result in records.found.values() if isinstance(result.value, str)
     )
 
 

@@ -24,8 +24,9 @@ from resultsfw import (
 )
 from resultsfw.errors import BackendError
 from resultsfw.pods import RESULTS_SIDECAR, containers
+from resultsfw_backends._record_values import Value, value_of
 from resultsfw_backends._results_sidecar import SidecarConfig
-from resultsfw_backends._sidecar_log import declared_names, value_of
+from resultsfw_backends._sidecar_log import declared_names
 from resultsfw_backends._sidecar_reader import read_log, refuse_to_read
 from resultsfw_sidecar import wire as wires
 from resultsfw_transports.stored import ENV_INLINE, ENV_JSON, RECORD_BYTES
@@ -125,7 +126,7 @@ def extract_stored(
     inline = max(int(text) if text.isdecimal() else 0, RECORD_BYTES)
     below = f"{root}/{run_folder(run, backend=backend)}"
 
-    def resolve(record: dict[str, Any]) -> str | Reference | None:
+    def resolve(record: dict[str, Any]) -> Value | None:
         if "location" not in record:
             return value_of(record)
         reference = _reference(record, backend, most)

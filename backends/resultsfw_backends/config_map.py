@@ -34,7 +34,8 @@ from resultsfw.errors import AlreadyExistsError, BackendError, NotFoundError, Un
 from resultsfw.podchecks import refuse_shared_processes
 from resultsfw.pods import RESULTS_SIDECAR
 from resultsfw.sidecars import describe_end, has_ended, may_start_again, read_digest
-from resultsfw_backends._results_sidecar import SidecarConfig, add_sidecar
+from resultsfw_backends._record_values import CompressedValue, compressed
+from resultsfw_backends._results_sidecar import CompressingConfig, add_sidecar
 from resultsfw_backends._sidecar_log import declared_names
 from resultsfw_backends._sidecar_reader import read_records, refuse_to_read
 from resultsfw_sidecar import wire as wires
@@ -69,7 +70,7 @@ LABELS: Final = {"app.kubernetes.io/part-of": "resultsfw"}
 _UID: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,62}[a-z0-9])?")
 
 
-class Config(SidecarConfig):
+class Config(CompressingConfig):
     """Options of ``config.config-map``."""
 
     image: str = "resultsfw/sidecar-net:0.1.0"
@@ -80,7 +81,6 @@ class Config(SidecarConfig):
 
 capabilities = Capabilities(
     summary="results in a ConfigMap of the run's own, written by a sidecar: 1 MiB a run, no logs are read",
-    run_bytes=VALUE_BYTES,
     external_state="owned",
     verified=True,
     artifacts=True,
@@ -125,7 +125,8 @@ def prepare_pod(run: Run, pod: Object, cluster: Cluster, limits: Limits, config:
         run,
         pod,
         config,
-        limits=limits,
+        limits=limits if config.compress else _as_stored(limits),
+        wire=config.wire_version,
         transport=TRANSPORT,
         env=[
             {"name": ENV_NAME, "value": made["metadata"]["name"]},
@@ -135,7 +136,7 @@ def prepare_pod(run: Run, pod: Object, cluster: Cluster, limits: Limits, config:
         mounts=[{"name": VOLUME, "mountPath": ACCOUNT, "readOnly": True}],
         volumes=[{"name": VOLUME, "projected": {"sources": sources}}],
     )
-    return wires.WIRE
+    return config.wire_version
 
 
 @hookimpl
@@ -147,7 +148,7 @@ def pod_ready(run: Run, pod: Object) -> bool:
 @hookimpl
 def extract(run: Run, pod: Object, cluster: Cluster, limits: Limits, wire: int) -> Extraction:
     """Read the ConfigMap, if the sidecar's termination message has its digest."""
-    if (nothing := refuse_to_read(pod, wire=wire, known=(wires.WIRE,))) is not None:
+    if (nothing := refuse_to_read(pod, wire=wire, known=(wires.WIRE, wires.COMPRESSED))) is not None:
         return nothing
     name = name_of(run)
     if not has_ended(run, pod, RESULTS_SIDECAR):
@@ -179,9 +180,8 @@ def extract(run: Run, pod: Object, cluster: Cluster, limits: Limits, wire: int) 
         wire=wire,
         resolve=lambda record: _value(found, record),
     )
-    texts = [result.value for result in read.results if isinstance(result.value, str)]
-    size = sum(len(text.encode()) for text in texts)
-    transports = tuple(replace(usage, used=size, budget=VALUE_BYTES) for usage in read.transports)
+    used = _stored_bytes(found)
+    transports = tuple(replace(usage, used=used, budget=VALUE_BYTES) for usage in read.transports)
     return replace(read, transports=transports, problems=tuple(map(_advised, read.problems)))
 
 
@@ -279,6 +279,13 @@ def _grant(made: Object, account: str, cluster: Cluster) -> None:
             continue
 
 
+def _as_stored(limits: Limits) -> Limits:
+    """Return the limits of values that are stored as they were written."""
+    return Limits(
+        result_bytes=min(limits.result_bytes, VALUE_BYTES), run_bytes=min(limits.run_bytes, VALUE_BYTES)
+    )
+
+
 def _nothing(
     run: Run, why: str, *, too_early: bool = False, code: ProblemCode = ProblemCode.TRANSPORT_INCOMPLETE
 ) -> Extraction:
@@ -288,11 +295,13 @@ def _nothing(
     return Extraction(problems=(problem,), too_early=too_early)
 
 
-def _value(found: Object, record: dict[str, Any]) -> str | None:
+def _value(found: Object, record: dict[str, Any]) -> str | CompressedValue | None:
     """Return the value under the key that a record names."""
     key = record.get("key")
     if not isinstance(key, str):
         return None
+    if "encoding" in record:
+        return compressed(record, _mapping(found.get("binaryData")).get(key))
     if isinstance(value := _mapping(found.get("data")).get(key), str):
         return value
     if not isinstance(encoded := _mapping(found.get("binaryData")).get(key), str):
@@ -301,6 +310,14 @@ def _value(found: Object, record: dict[str, Any]) -> str | None:
         return base64.b64decode(encoded, validate=True).decode()
     except (binascii.Error, ValueError):
         return None
+
+
+def _stored_bytes(found: Object) -> int:
+    """Return the bytes of a ConfigMap's values as the API server counts them."""
+    texts, encoded = (_mapping(found.get(kind)).values() for kind in ("data", "binaryData"))
+    return sum(len(text.encode("utf-8", "replace")) for text in texts if isinstance(text, str)) + sum(
+        len(text) // 4 * 3 - text[-2:].count("=") for text in encoded if isinstance(text, str)
+    )
 
 
 def _mapping(value: object) -> dict[str, Any]:

@@ -33,7 +33,7 @@ from resultsfw.errors import ClusterError, ForbiddenError, NotFoundError, Unavai
 from resultsfw.podchecks import refuse_shared_processes, refuse_tokens
 from resultsfw.pods import RESULTS_SIDECAR, container_states, has_finished
 from resultsfw.sidecars import describe_end, has_ended, read_digest
-from resultsfw_backends._results_sidecar import SidecarConfig, add_sidecar
+from resultsfw_backends._results_sidecar import CompressingConfig, add_sidecar
 from resultsfw_backends._sidecar_reader import read_records, refuse_to_read
 from resultsfw_sidecar import wire as wires
 
@@ -55,7 +55,7 @@ _ANSWER: Final = 10 * 1024 * 1024
 _LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 
 
-class Config(SidecarConfig):
+class Config(CompressingConfig):
     """Options of ``config.http``."""
 
     image: str = "resultsfw/sidecar-net:0.1.0"
@@ -156,12 +156,13 @@ def prepare_pod(run: Run, pod: Object, limits: Limits, config: Config) -> int:
         pod,
         config,
         limits=limits,
+        wire=config.wire_version,
         transport=TRANSPORT,
         env=[{"name": _ENV + name, "value": value} for name, value in env.items()],
         mounts=[{"name": _VOLUME, "mountPath": _FOLDER, "readOnly": True}],
         volumes=[{"name": _VOLUME, "projected": {"sources": sources}}],
     )
-    return wires.WIRE
+    return config.wire_version
 
 
 @hookimpl
@@ -173,7 +174,7 @@ def pod_ready(run: Run, pod: Object) -> bool:
 @hookimpl
 def extract(run: Run, pod: Object, limits: Limits, config: Config, wire: int) -> Extraction:
     """Read what the pod delivered, once, and compare it with the digest in its status."""
-    if (nothing := refuse_to_read(pod, wire=wire, known=(wires.WIRE,))) is not None:
+    if (nothing := refuse_to_read(pod, wire=wire, known=(wires.WIRE, wires.COMPRESSED))) is not None:
         return nothing
     if (digest := read_digest(pod, RESULTS_SIDECAR)) is None:
         # The sidecar vouches for nothing that the server has of this pod: a Step may have a token that is

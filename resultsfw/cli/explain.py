@@ -129,7 +129,10 @@ def _carrier(carrier: TransportUsage) -> str:
     budget = "" if carrier.budget is None else f" of {carrier.budget}"
     held = ", ".join(carrier.results) or "no results"
     cut = ", and was cut short there" if carrier.cut else ""
-    return f"{carrier.transport} of {carrier.container}: {carrier.used}{budget} bytes, with {held}{cut}"
+    written = "" if carrier.written is None else f", {carrier.written} bytes as written"
+    return (
+        f"{carrier.transport} of {carrier.container}: {carrier.used}{budget} bytes, with {held}{written}{cut}"
+    )
 
 
 def _print_trace(out: Console, judged: Judged, trace: ResultTrace) -> None:

@@ -99,13 +99,14 @@ class Sidecar:
         self._transport.open(environment, self._stop)
         self._opened = True
         watch = _watch(environment)
-        self._record(wire.start_line(environment.pod, watch.kind))
+        self._record(wire.start_line(environment.pod, watch.kind, wire=environment.wire))
         self._transport.output.flush()
         why = watch.wait(self._stop, lambda: blocked(environment.root, flags))
         for result in declared(environment.root, flags, task_artifacts=environment.task_artifacts):
             self._pass_on(result)
         output = self._transport.output
-        self._record(wire.end_line(environment.pod, output.count, output.digest, why))
+        end = wire.end_line(environment.pod, output.count, output.digest, why, wire=environment.wire)
+        self._record(end)
         self.message = self._transport.deliver()
         self.linger = environment.linger
 

@@ -33,6 +33,7 @@ class Environment:
 
     Attributes:
         variables: As given.
+        wire: The wire version that is asked for.
         max_result_size: Bytes a value may have.
         max_run_size: Bytes all values together may have.
         pod: The pod's uid, or nothing.
@@ -61,11 +62,12 @@ class Environment:
             return min(int(text), ceiling)
 
         asked = get(wire.ENV_WIRE, str(wire.TEKTON))
-        if asked not in (str(wire.WIRE), str(wire.TEKTON)):
+        if asked not in map(str, wire.WIRES):
             raise SettingsError(
-                wire.BAD_ENVIRONMENT, f"{wire.ENV_WIRE}: this sidecar knows 0 and 1, not {asked!a}"
+                wire.BAD_ENVIRONMENT, f"{wire.ENV_WIRE}: this sidecar knows 0, 1 and 2, not {asked!a}"
             )
         self.variables = variables
+        self.wire = int(asked)
         self.max_result_size = size(wire.ENV_MAX_RESULT_SIZE)
         self.max_run_size = size(wire.ENV_MAX_RUN_SIZE)
         self.pod = get(wire.ENV_POD_UID, "")

@@ -8,6 +8,7 @@ and the records that say so.
 import os
 
 from . import wire
+from .compression import compress
 from .files import RefusedError
 from .output import STDOUT, Output, OutputError
 from .results import Artifacts
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from .results import Result
     from .settings import Environment
     from .stop import Stop
+
+
+_ENCODED = 64  # bytes that a record has for encoding and size, rounded up
 
 
 class LogTransport:
@@ -67,10 +71,23 @@ class LogTransport:
         if value is None:
             return None
         self.count(len(value))
-        return self.record(result, value)
+        try:
+            return self.record(result, value)
+        except RefusedError:
+            self._collected -= len(value)
+            raise
 
     def record(self, result: "Result", value: bytes) -> "Iterable[bytes]":
-        """Returns the record of a value, in pieces."""
+        """Returns the record of a value, in pieces; the value is compressed if wire 2 is asked for.
+
+        Raises:
+            RefusedError: The transport cannot carry the value.
+        """
+        if self._environment.wire == wire.COMPRESSED:
+            # As base64 it has four bytes for three. Escaped, the value itself is never shorter than it is.
+            packed = compress(value, (len(value) - _ENCODED) * 3 // 4)
+            if packed is not None:
+                return wire.compressed_pieces(result.name, value, packed, result.of)
         return wire.value_pieces(result.name, value, result.of)
 
     def count(self, size: int) -> None:

@@ -13,6 +13,9 @@ An `error` record is the sidecar's own failure; no `end` follows it, and it may 
 A value may stand elsewhere than in its record: under a key of what carries the records (`kept_line`), or in
 a store (`reference_line`). Its digest is in the record all the same.
 
+Wire 2 is wire 1 in which a value may be compressed (`compression`). Its record then has an `encoding`, and
+the bytes of the value as it was written; the digest is that of the value as it was written, too.
+
 Wire 0 is Tekton's: value lines only, without the digest. It cannot say that a result was refused.
 
 The reader imports its constants from here. There is no parser here: that is the reader's.
@@ -31,8 +34,13 @@ else:
     except ImportError:
         from json.encoder import encode_basestring as _quoted
 
-WIRE = 1
 TEKTON = 0
+WIRE = 1
+COMPRESSED = 2
+WIRES = (TEKTON, WIRE, COMPRESSED)
+
+GZIP = "gzip"
+"""Wire 2: encoding of a compressed value, RFC 1952; in a record its bytes are base64."""
 
 ENV_WIRE = "RESULTSFW_WIRE"
 ENV_MAX_RESULT_SIZE = "RESULTSFW_MAX_RESULT_SIZE"
@@ -80,6 +88,8 @@ NOT_UTF8 = "NotUtf8"
 NOT_REGULAR_FILE = "NotRegularFile"
 OUTSIDE_FOLDER = "OutsideFolder"
 UNREADABLE = "Unreadable"
+TRANSPORT_FULL = "TransportFull"
+"""Wire 2: what carries the values has no room for it, although the run's limit has."""
 
 BAD_FLAG = "BadFlag"
 BAD_ENVIRONMENT = "BadEnvironment"
@@ -94,18 +104,20 @@ MESSAGE_LIMIT = 300
 """Characters of a message; a longer one is cut, so that every line has an upper bound."""
 
 _PIECE = 65_536  # bytes of a value escaped at once: what bounds the memory of a large line
+_THREES = 49_152  # bytes written as base64 at once: a multiple of three, so that the pieces are one text
 _WIDEST = 6  # bytes JSON needs at most for one byte (\u0001) or one character
 _FRAME = 512  # keys, punctuation, digest and numbers of any record
 
 
-def start_line(pod: str, watch: str) -> bytes:
+def start_line(pod: str, watch: str, *, wire: int = WIRE) -> bytes:
     """Returns the first record.
 
     Args:
         pod: The pod's uid, or nothing.
         watch: `WATCH_INOTIFY`, `WATCH_POLL` or `WATCH_SIGNAL`.
+        wire: `WIRE` or `COMPRESSED`.
     """
-    return _line(f'{{"type":"start","wire":{WIRE},"pod":{_quoted(pod)},"watch":{_quoted(watch)}}}')
+    return _line(f'{{"type":"start","wire":{wire},"pod":{_quoted(pod)},"watch":{_quoted(watch)}}}')
 
 
 def value_line(name: str, value: bytes | str, of: str, *, wire: int = WIRE) -> bytes:
@@ -115,7 +127,7 @@ def value_line(name: str, value: bytes | str, of: str, *, wire: int = WIRE) -> b
         name: The result's name; a Step's is `step-build.digest`.
         value: Its UTF-8 bytes, or the text.
         of: `TYPE_TASK` or `TYPE_STEP`; in wire 0 also `TYPE_STEP_ARTIFACT`.
-        wire: `WIRE`, or `TEKTON` for a line without digest.
+        wire: `TEKTON` for a line without digest.
 
     Raises:
         UnicodeError: The value is not UTF-8, or the text cannot be.
@@ -167,7 +179,27 @@ def text_pieces(value: bytes) -> "Iterator[str]":
         at = stop
 
 
-def kept_line(name: str, value: bytes, of: str, key: str) -> bytes:
+def compressed_pieces(name: str, value: bytes, packed: bytes, of: str) -> "Iterator[bytes]":
+    """Yields the record of a compressed value in pieces.
+
+    Args:
+        name: The result's name.
+        value: Its UTF-8 bytes, for size and digest.
+        packed: The same compressed, as `GZIP` is.
+        of: `TYPE_TASK` or `TYPE_STEP`.
+    """
+    from binascii import b2a_base64  # noqa: PLC0415 - for few runs
+
+    yield _bytes(f'{{"name":{_quoted(name)},"data":"')
+    for at in range(0, len(packed), _THREES):
+        yield b2a_base64(packed[at : at + _THREES], newline=False)
+    yield _line(
+        f'","encoding":"{GZIP}","bytes":{len(value)},"type":{_quoted(of)}'
+        f',"sha256":"{value_digest(of, name, value)}"}}'
+    )
+
+
+def kept_line(name: str, value: bytes, of: str, key: str, encoding: str = "") -> bytes:
     """Returns the record of a value that is kept beside the records.
 
     Args:
@@ -175,9 +207,11 @@ def kept_line(name: str, value: bytes, of: str, key: str) -> bytes:
         value: Its UTF-8 bytes, for the digest.
         of: `TYPE_TASK` or `TYPE_STEP`.
         key: The key of the value there.
+        encoding: `GZIP` if the value is compressed there.
     """
+    encoded = f',"encoding":{_quoted(encoding)}' if encoding else ""
     return _line(
-        f'{{"name":{_quoted(name)},"key":{_quoted(key)},"type":{_quoted(of)}'
+        f'{{"name":{_quoted(name)},"key":{_quoted(key)}{encoded},"type":{_quoted(of)}'
         f',"bytes":{len(value)},"sha256":"{value_digest(of, name, value)}"}}'
     )
 
@@ -234,7 +268,7 @@ def error_line(reason: str, message: str) -> bytes:
     return _line(f'{{"type":"error","reason":{_quoted(reason)},"message":{_quoted(_truncate(message))}}}')
 
 
-def end_line(pod: str, count: int, digest: str, why: str) -> bytes:
+def end_line(pod: str, count: int, digest: str, why: str, *, wire: int = WIRE) -> bytes:
     """Returns the last record.
 
     Args:
@@ -242,9 +276,10 @@ def end_line(pod: str, count: int, digest: str, why: str) -> bytes:
         count: The lines before this one.
         digest: SHA-256 of all their bytes, in hexadecimal.
         why: One of `WHY_STEPS_DONE`, `WHY_STEP_FAILED`, `WHY_STOPPED`.
+        wire: `WIRE` or `COMPRESSED`.
     """
     return _line(
-        f'{{"type":"end","wire":{WIRE},"pod":{_quoted(pod)},"count":{count}'
+        f'{{"type":"end","wire":{wire},"pod":{_quoted(pod)},"count":{count}'
         f',"sha256":{_quoted(digest)},"why":{_quoted(why)}}}'
     )
 

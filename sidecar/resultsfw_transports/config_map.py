@@ -11,7 +11,9 @@ import os
 import re
 
 from resultsfw_sidecar import wire
+from resultsfw_sidecar.compression import compress
 from resultsfw_sidecar.digest import sha256
+from resultsfw_sidecar.files import RefusedError
 from resultsfw_sidecar.output import Kept, OutputError
 from resultsfw_sidecar.settings import SettingsError
 from resultsfw_sidecar.transports import LogTransport
@@ -52,19 +54,21 @@ def proof(records: bytes) -> str:
 class Transport(LogTransport):
     """Collects everything and writes it at the end."""
 
-    ceiling = VALUE_BYTES
-
     def __init__(self) -> None:
         super().__init__()
         self.output: Kept = Kept()
         self._data: dict[str, bytes] = {}  # values as JSON, as they are sent
         self._binary: dict[str, bytes] = {}
+        self._stored = 0  # bytes of values as they are kept: what the API server counts
         self._numbered = 0
         self._failure = ""
 
     def open(self, environment: "Environment", stop: "Stop") -> None:
         """Reads the address. Sends no request: that the server answers now says little about later."""
         self._environment = environment
+        if environment.wire != wire.COMPRESSED:  # values are kept as they were written
+            environment.max_result_size = min(environment.max_result_size, VALUE_BYTES)
+            environment.max_run_size = min(environment.max_run_size, VALUE_BYTES)
         self._stop = stop
         self._name, self._uid, folder = map(self._variable, (ENV_NAME, ENV_UID, ENV_ACCOUNT))
         host, port = map(self._variable, ("KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"))
@@ -84,8 +88,19 @@ class Transport(LogTransport):
         self._path = f"/api/v1/namespaces/{namespace}/configmaps/{self._name}"
 
     def record(self, result: "Result", value: bytes) -> list[bytes]:
-        """Keeps a value under a key; its record says which."""
+        """Keeps a value under a key; its record says which.
+
+        Raises:
+            RefusedError: The ConfigMap has no room for it.
+        """
+        packed = None
+        if self._environment.wire == wire.COMPRESSED:
+            packed = compress(value, len(value) - 1)
+        self._add(len(value), len(value if packed is None else packed))
         key = self._key(result.name)
+        if packed is not None:
+            self._binary[key] = b'"%s"' % base64.b64encode(packed)
+            return [wire.kept_line(result.name, value, result.of, key, wire.GZIP)]
         escaped = _json(value)
         # A request has 3 MiB, and JSON needs six bytes for a control character.
         if len(escaped) <= 2 * len(value) + _SMALL:
@@ -93,6 +108,24 @@ class Transport(LogTransport):
         else:
             self._binary[key] = b'"%s"' % base64.b64encode(value)
         return [wire.kept_line(result.name, value, result.of, key)]
+
+    def _add(self, written: int, size: int) -> None:
+        """Counts a value as it is kept.
+
+        Args:
+            written: Bytes that the Step wrote.
+            size: Bytes as they are kept.
+        """
+        total = self._stored + size
+        if total > VALUE_BYTES:
+            raise RefusedError(
+                wire.TRANSPORT_FULL,
+                f"its {written} bytes are {size} bytes compressed, with which the ConfigMap would hold "
+                f"{total} bytes, over its limit of {VALUE_BYTES} bytes",
+                total,
+                VALUE_BYTES,
+            )
+        self._stored = total
 
     def deliver(self) -> str:
         """Writes all of it, or finds that it is there already; returns the digest of the records."""

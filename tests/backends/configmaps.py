@@ -100,8 +100,9 @@ class Life:
         env = {one["name"]: one.get("value", "") for one in self.container["env"]}
         transport = Transport()
         limits = (int(env[name]) for name in (wire.ENV_MAX_RESULT_SIZE, wire.ENV_MAX_RUN_SIZE))
-        result, run = (min(limit, VALUE_BYTES) for limit in limits)
-        transport._environment = SimpleNamespace(max_result_size=result, max_run_size=run)
+        speaks = int(env[wire.ENV_WIRE])
+        result, run = (limit if speaks == wire.COMPRESSED else min(limit, VALUE_BYTES) for limit in limits)
+        transport._environment = SimpleNamespace(max_result_size=result, max_run_size=run, wire=speaks)
         transport._stop = SimpleNamespace(wait=lambda _seconds: None)
         transport._name, transport._uid = env[ENV_NAME], env[ENV_UID]
         transport._path = f"/api/v1/namespaces/default/configmaps/{env[ENV_NAME]}"

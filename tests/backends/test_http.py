@@ -307,8 +307,8 @@ def test_purge_removes_the_attempt_and_says_what_it_could_not(served, token):
 
 def test_a_wire_of_another_version_is_not_guessed(served, token):
     url, asked = served()
-    [problem] = core_for(url, token).collect(RUN, a_pod(DIGEST, stamp="http/2"), None).problems
-    assert ("wire version 2" in problem.message, asked) == (True, [])
+    [problem] = core_for(url, token).collect(RUN, a_pod(DIGEST, stamp="http/3"), None).problems
+    assert ("wire version 3" in problem.message, asked) == (True, [])
 
 
 def test_it_is_read_when_the_sidecar_has_ended(token):

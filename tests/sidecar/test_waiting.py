@@ -306,7 +306,7 @@ def test_errors(pod, variant):
         (["-step-results", '{"a":[1]}'], {}, "BadFlag"),
         (["-result-names", os.fsdecode(b"\xff")], {}, "BadFlag"),
         (["-kubernetes-sidecar-mode", "maybe"], {}, "BadFlag"),
-        ([], {"RESULTSFW_WIRE": "2"}, "BadEnvironment"),
+        ([], {"RESULTSFW_WIRE": "3"}, "BadEnvironment"),
         ([], {"RESULTSFW_MAX_RESULT_SIZE": "4k"}, "BadEnvironment"),
         ([], {"RESULTSFW_MAX_RUN_SIZE": "0"}, "BadEnvironment"),
         ([], {"RESULTSFW_MAX_RUN_SIZE": "-1"}, "BadEnvironment"),

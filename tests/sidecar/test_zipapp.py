@@ -39,7 +39,7 @@ def test_another_python_takes_the_source(zipapp, tmp_path):
             copy.writestr(name, b"\0\0\r\n" + content[4:] if name.endswith(".pyc") else content)
     done = subprocess.run(
         [sys.executable, "-IS", other, "-nonsense", "x"],
-        env={"RESULTSFW_WIRE": "2"},
+        env={"RESULTSFW_WIRE": "3"},
         capture_output=True,
         check=False,
     )
