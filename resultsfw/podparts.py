@@ -26,6 +26,7 @@ __all__ = [
     "add_volumes",
     "confined",
     "result_files",
+    "wait_for_sigterm_handler",
 ]
 
 TEKTON_ROOT: Final = "/tekton"
@@ -40,6 +41,9 @@ USER: Final = 65532
 _RESULTS: Final = "RESULTSFW_RESULTS"
 _STEP_RESULTS: Final = "RESULTSFW_STEP_RESULTS"
 """Variables that name a Step's folders in pods without Tekton's entrypoint."""
+
+_HANDLES_SIGTERM: Final = "until grep -q '^SigCgt:.*[4-7c-f]...$' /proc/1/status; do sleep 0.1; done"
+"""Shell command that waits until process 1 has a handler for SIGTERM (bit 14 of the mask, proc(5))."""
 
 _TEKTON_FOLDERS: Final = ("results", "steps", "artifacts")
 """Tekton's volumes ``tekton-internal-NAME`` with what Steps write, each mounted at ``/tekton/NAME``."""
@@ -173,6 +177,23 @@ def add_sidecar(
         spec["initContainers"] = [*(spec.get("initContainers") or ()), sidecar]
     else:
         spec["containers"].append(container)
+
+
+def wait_for_sigterm_handler(run: Run, pod: Object) -> Object:
+    """Return the field ``lifecycle`` of a sidecar that collects on SIGTERM, where it needs one.
+
+    The kernel drops a SIGTERM for which process 1 has no handler yet. A Step of a pod without Tekton's
+    entrypoint may end before a slowly starting sidecar has installed its handler. The hook ``postStart``
+    delays the Steps until it has, as the kubelet starts them after it. In Tekton's pods the result is empty:
+    their Steps wait until all containers run.
+
+    Args:
+        run: The run.
+        pod: Its pod. The sidecar's image must have ``sh``, ``grep`` and ``sleep``.
+    """
+    if not is_plain(run, pod):
+        return {}
+    return {"lifecycle": {"postStart": {"exec": {"command": ["sh", "-c", _HANDLES_SIGTERM]}}}}
 
 
 def add_init_container(pod: Object, container: Object) -> None:

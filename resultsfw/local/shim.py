@@ -30,6 +30,8 @@ _PYTHON_IGNORES = (signal.SIGPIPE, signal.SIGXFSZ)
 _CLEANUP_SECONDS = 5.0
 _PIECE = 65_536
 _SETTLING_POLL = 0.02
+_STARVED_SECONDS = 10.0
+"""Seconds by which the time to settle is longer at most, as long as a process is not asleep."""
 
 
 def main(parent: int, folders: list[str]) -> int:
@@ -117,7 +119,8 @@ class Shim:
         finally:
             os.chdir("/")
         self._pids[pid], self._ids[name] = name, pid
-        self._settled_at[pid] = time.monotonic() + request.get("settling", 0)
+        settling = request.get("settling", 0)
+        self._settled_at[pid] = time.monotonic() + settling if settling else float("-inf")
         _send_event({"started": name, "pid": pid})
 
     def _signal(self, name: str, number: int) -> None:
@@ -134,8 +137,14 @@ class Shim:
         _signal_group(pid, number)
 
     def _is_settled(self, pid: int) -> bool:
-        """Return whether a process has a handler for SIGTERM, or had the time to install one."""
-        return time.monotonic() >= self._settled_at[pid] or _handles(pid, signal.SIGTERM)
+        """Return whether a process has a handler for SIGTERM, or had the time to install one.
+
+        On a busy machine a process may need longer. One that sleeps is not about to install a handler.
+        """
+        late = time.monotonic() - self._settled_at[pid]
+        if late >= _STARVED_SECONDS or _handles(pid, signal.SIGTERM):
+            return True
+        return late >= 0 and ((stat := _stat(pid)) is None or stat[0] == b"S")
 
     def _send_deferred(self) -> None:
         """Send the signals for which their processes have a handler by now, or had the time for one."""

@@ -4,6 +4,7 @@ from resultsfw.testing.artifacts import ArtifactCases
 from resultsfw.testing.concurrency import ConcurrencyCases
 from resultsfw.testing.contract import ContractCases
 from resultsfw.testing.lifecycle import LifecycleCases
+from resultsfw.testing.plain_pods import PlainPodCases
 from resultsfw.testing.references import ReferenceCases
 from resultsfw.testing.robustness import RobustnessCases
 from resultsfw.testing.secrets import SecretCases
@@ -20,6 +21,7 @@ class BackendSuite(
     ConcurrencyCases,
     RobustnessCases,
     ReferenceCases,
+    PlainPodCases,
     SecretCases,
 ):
     """Test that a backend keeps the contract. Subclass it and set `backend`.

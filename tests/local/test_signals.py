@@ -50,6 +50,17 @@ def test_a_process_that_had_its_time_is_ended_without_a_handler(shell):
     assert events.get(timeout=PATIENCE) == {"ended": "c", "status": signal.SIGTERM}
 
 
+def test_a_process_that_does_not_get_to_run_keeps_its_time(shell):
+    script = "kill -STOP $$\ntrap 'echo bye; exit 0' TERM\nwhile :; do sleep 0.01; done"
+    runtime, events, log = shell(f"echo $$\n{script}", settling=0.001)
+    while not (pid := log.read_text().strip()) or Path(f"/proc/{pid}/stat").read_text().split()[2] != "T":
+        pass
+    runtime.signal("c", signal.SIGTERM)
+    runtime.signal("c", signal.SIGCONT)
+    assert events.get(timeout=PATIENCE) == {"ended": "c", "status": 0}
+    assert log.read_text().endswith("bye\n")
+
+
 def test_sigkill_does_not_wait(shell):
     runtime, events, _ = shell(LATE_TRAP, settling=3600)
     runtime.signal("c", signal.SIGTERM)

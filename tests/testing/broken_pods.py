@@ -72,3 +72,17 @@ class MakesThingsInSecret(Sound):
         name = {"name": f"secret-{uuid.uuid4()}", "namespace": run.namespace}
         cluster.create(CONFIG_MAPS, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": name})
         return super().prepare(run, pod, cluster, *rest)
+
+
+@caught_by("test_plain_pod", "test_plain_pod_stopped")
+class GivesPlainPodsNoFolders(Sound):
+    """Says that it serves pods without an entrypoint, whose Steps find no folders."""
+
+    pods = Sound
+
+    def prepare(self, run, pod, *rest):
+        wire = super().prepare(run, pod, *rest)
+        for container in pod["spec"]["containers"]:
+            kept = [one for one in container.get("env", ()) if not one["name"].startswith("RESULTSFW_")]
+            container["env"] = kept
+        return wire

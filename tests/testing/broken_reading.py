@@ -122,7 +122,7 @@ class NeedsNoEnd(Sound):
         )
         count = log.count(b"\n")
         incomplete = [problem.code for problem in extraction.problems] == [ProblemCode.TRANSPORT_INCOMPLETE]
-        if incomplete and log.endswith(b"\n") and count <= len(template.declared(run)):
+        if incomplete and log.endswith(b"\n") and count <= len(template.result_files(run, pod)):
             return Extraction()
         return extraction
 

@@ -59,7 +59,7 @@ class Sound:
         return self.ready(run, pod)
 
     def ready(self, run, pod):
-        return template.pod_ready(pod)
+        return template.pod_ready(run, pod)
 
     @hookimpl
     def extract(self, run, pod, cluster, limits):
@@ -90,7 +90,7 @@ class Owned(Sound):
 
     @staticmethod
     def names(run):
-        return ",".join(f"{step or ''}.{name}" for step, name, _ in template.declared(run))
+        return ",".join(f"{file.step or ''}.{file.name}" for file in template.result_files(run, {}))
 
     def prepare(self, run, pod, cluster, limits, config):
         metadata = {"name": self.name_of(run), "namespace": run.namespace}
@@ -166,7 +166,7 @@ class Kept(Sound):
 
     @hookimpl
     def extract(self, run, pod, config):
-        wanted = template.declared(run)
+        wanted = template.result_files(run, pod)
         try:
             lines = (Path(config.folder) / self.key(run) / "list").read_bytes().split(b"\n")
         except FileNotFoundError:
@@ -182,7 +182,8 @@ class Kept(Sound):
         )
 
     def one(self, run, config, uid, index, of):
-        line, (step, name, _) = of
+        line, file = of
+        step, name = file.step, file.name
         fields = line.decode("ascii", "replace").split(" ")
         wrong = {"result": name, "step": step}
         if fields[:2] != [uid, str(index)] or len(fields) != 5:

@@ -21,6 +21,15 @@ from resultsfw import (
     result_label,
     result_too_large,
 )
+from resultsfw.podparts import (
+    ResultFile,
+    add_result_folders,
+    add_sidecar,
+    confined,
+    result_files,
+    wait_for_sigterm_handler,
+)
+from resultsfw.sidecars import has_ended, last_termination, may_have_missed
 
 NAME: Final = "my-backend"
 CONTAINER: Final = f"sidecar-{NAME}"
@@ -29,9 +38,9 @@ WIRE: Final = 1
 
 SIDECAR: Final = r"""
 # Arguments: maximum bytes of one value, maximum bytes of all values, then the file of each declared result.
+ended=; trap 'ended=1' TERM       # first of all: Kubernetes sends SIGTERM when all Steps have ended
 exec 2> /dev/null                 # the log must contain nothing but results
 limit=$1 capacity=$2; shift 2
-ended=; trap 'ended=1' TERM       # Kubernetes sends SIGTERM when all Steps have ended
 while [ ! "$ended" ]; do sleep 1 & wait $!; done
 index=0
 for file; do
@@ -82,59 +91,38 @@ capabilities = Capabilities(
     summary="results in the log of a sidecar, in base64",
     permissions=(Permission(verb="get", resource="pods/log", why="the results are in a sidecar's log"),),
     verified=True,
+    plain_pods=True,
 )
 
 
 @hookimpl
 def prepare_pod(run: Run, pod: Object, limits: Limits, config: Config) -> int:
     """Add a native sidecar, which Kubernetes starts before the Steps and ends after them."""
-    steps = {step.container for step in run.steps}
-    for container in pod["spec"]["containers"]:
-        arguments = container.get("args") or []
-        if container["name"] in steps and "-entrypoint" in arguments:
-            # Otherwise Tekton's entrypoint would write the results into its termination message, too.
-            container["args"] = ["-result_from", NAME, *arguments]
-    places = {"tekton-internal-results": "/tekton/results", "tekton-internal-steps": "/tekton/steps"}
-    volumes = {volume["name"] for volume in pod["spec"].get("volumes") or ()}
+    mounts = add_result_folders(run, pod, result_from=NAME)
     sidecar: Object = {
         "name": CONTAINER,
         "image": config.image,
-        "restartPolicy": "Always",
         "command": ["sh", "-c", SIDECAR, CONTAINER, str(limits.result_bytes), str(limits.run_bytes)],
-        "args": [file for _, _, file in declared(run)],
+        "args": [file.path for file in result_files(run, pod)],
         "env": [{"name": "POD_UID", "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}}],
-        "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"memory": "16Mi"}},
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "capabilities": {"drop": ["ALL"]},
-            "readOnlyRootFilesystem": True,
-            "runAsNonRoot": True,
-            "runAsUser": 65532,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
-        "volumeMounts": [
-            {"name": name, "mountPath": path, "readOnly": True}
-            for name, path in places.items()
-            if name in volumes
-        ],
+        "volumeMounts": mounts,
+        **confined(pod, cpu="10m", memory="16Mi", user=65532),
+        **wait_for_sigterm_handler(run, pod),
     }
-    pod["spec"]["initContainers"] = [*(pod["spec"].get("initContainers") or ()), sidecar]
+    add_sidecar(pod, sidecar)
     return WIRE
 
 
 @hookimpl
-def pod_ready(pod: Object) -> bool:
-    """Return whether the pod and its sidecar have ended; the sidecar prints when it gets SIGTERM."""
-    status = pod.get("status", {})
-    sidecars = status.get("initContainerStatuses") or ()
-    states = {sidecar["name"]: sidecar.get("state", {}) for sidecar in sidecars}
-    return status.get("phase") in ("Succeeded", "Failed") and "running" not in states.get(CONTAINER, {})
+def pod_ready(run: Run, pod: Object) -> bool:
+    """Return whether the sidecar has ended; it prints when it gets SIGTERM."""
+    return has_ended(run, pod, CONTAINER)
 
 
 @hookimpl
 def extract(run: Run, pod: Object, cluster: Cluster, limits: Limits) -> Extraction:
     """Read the sidecar's log once; report a problem for every line that differs from its format."""
-    wanted = declared(run)
+    wanted = result_files(run, pod)
     metadata = pod["metadata"]
     most = limits.run_bytes * 4 // 3 + LINE_BYTES * (len(wanted) + 2)
     # Request one byte more than a genuine log can have, to detect a longer one.
@@ -154,6 +142,12 @@ def extract(run: Run, pod: Object, cluster: Cluster, limits: Limits) -> Extracti
             message=f'the log of container "{CONTAINER}" has {len(lines)} lines and not {len(wanted) + 1}',
         )
         return Extraction(problems=(wrong,))
+    if may_have_missed(run, pod, last_termination(pod, CONTAINER)):
+        late = Problem(
+            code=ProblemCode.TRANSPORT_INCOMPLETE,
+            message=f'a Step ran on after container "{CONTAINER}" had to stop: it may have written more',
+        )
+        return Extraction(problems=(late,))
     read = [_read(line, uid, index, wanted[index], limits) for index, line in enumerate(lines[:-1])]
     return Extraction(
         results=tuple(item for item in read if isinstance(item, ExtractedResult)),
@@ -161,21 +155,11 @@ def extract(run: Run, pod: Object, cluster: Cluster, limits: Limits) -> Extracti
     )
 
 
-def declared(run: Run) -> list[tuple[str | None, str, str]]:
-    """Return Step, name and file of every declared result, always in the same order."""
-    own: list[tuple[str | None, str, str]] = [
-        (step.name, result.name, f"/tekton/steps/{step.container}/results/{result.name}")
-        for step in run.steps
-        for result in step.results
-    ]
-    return own + [(None, result.name, f"/tekton/results/{result.name}") for result in run.written_results]
-
-
 def _read(
-    line: bytes, uid: str, index: int, wanted: tuple[str | None, str, str], limits: Limits
+    line: bytes, uid: str, index: int, wanted: ResultFile, limits: Limits
 ) -> ExtractedResult | Problem | None:
     """Parse one line: a value, the problem with it, or ``None`` for a result that no Step wrote."""
-    step, name, _ = wanted
+    step, name = wanted.step, wanted.name
     label = result_label(name, step)
     pod, number, state, size, digest, text, *more = [*line.decode("ascii", "replace").split(" "), *[""] * 6]
     known = (pod, number) == (uid, str(index)) and not any(more)
