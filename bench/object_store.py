@@ -1,8 +1,9 @@
-"""Measures the backend `object-store`: `bench/object_store.py [MEGABYTES...]`, 1, 20 and 200 without any.
+"""Measures the backends `object-store` and `oci`: `bench/object_store.py [MEGABYTES...]`, else 1, 20 and 200.
 
-Whole runs on the local engine, through a folder and through a real S3 server on this machine: seconds from
-the last byte that the Step wrote to the reference in the status, seconds that `resultsfw value` takes to
-write the value to a file, and the peak memory (VmHWM) of the sidecar and of that command.
+Whole runs on the local engine, through a folder, a real S3 server and, if there is a program docker-registry,
+a container registry on this machine: seconds from the last byte that the Step wrote to the reference in the
+status, seconds that `resultsfw value` takes to write the value to a file, and the peak memory (VmHWM) of the
+sidecar and of that command.
 """
 
 # ruff: noqa: INP001, S101, T201
@@ -22,8 +23,9 @@ from pathlib import Path
 from typing import Any, Self
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.append(str(ROOT / "tests" / "object_store"))
+sys.path += [str(ROOT / "tests" / "object_store"), str(ROOT / "tests" / "oci")]
 
+from registryserver import PROGRAM, RealRegistry  # noqa: E402 - found by the path above
 from s3server import S3Server  # noqa: E402 - found by the path above
 
 from resultsfw import ResultsManager, read_reference  # noqa: E402 - see above
@@ -42,9 +44,9 @@ sys.exit(status)
 class Peak:
     """Polls the peak memory of the sidecar that writes to a store, while it runs."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, place: str) -> None:
         self.megabytes = 0.0
-        self._mark = f"RESULTSFW_STORE_URL={url}\0".encode()
+        self._mark = f"={place}\0".encode()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch)
 
@@ -83,16 +85,26 @@ class Peak:
 
 
 @contextmanager
-def stores(folder: Path) -> Iterator[dict[str, dict[str, Any]]]:
-    """Yield the backend's options for a folder and for an S3 server."""
+def stores(folder: Path) -> Iterator[dict[str, tuple[str, str, dict[str, Any]]]]:
+    """Yield backend, a variable of its sidecar, and its options, for each store."""
     server = S3Server(folder / "s3")
+    registry = RealRegistry(folder / "registry") if PROGRAM else None
     try:
         os.environ.update(server.env)
         server.wait()
         s3 = {"url": "s3://results/bench", "options": server.options, "secret": "store"}
-        yield {"folder": {"url": f"file://{folder}/store"}, "S3": s3}
+        local = {"url": f"file://{folder}/store"}
+        found = {
+            name: ("object-store", config["url"], config) for name, config in (("folder", local), ("S3", s3))
+        }
+        if registry is not None:
+            config = {"repository": f"{registry.host}/results", "plain-http": True}
+            found["registry"] = "oci", registry.host, config
+        yield found
     finally:
         server.stop()
+        if registry is not None:
+            registry.close()
 
 
 def taskrun(size: int) -> dict[str, Any]:
@@ -108,14 +120,15 @@ def taskrun(size: int) -> dict[str, Any]:
     }
 
 
-def measure(name: str, config: dict[str, Any], size: int, folder: Path) -> str:
+def measure(name: str, store: tuple[str, str, dict[str, Any]], size: int, folder: Path) -> str:
     """Measure one run and return a row of the table."""
-    flags = {"results-from": "object-store", "config.object-store": json.dumps(config)}
+    backend, place, config = store
+    flags = {"results-from": backend, f"config.{backend}": json.dumps(config)}
     core = ResultsManager.from_flags(flags)
     names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
     data = {variable: base64.b64encode(os.environ[variable].encode()).decode() for variable in names}
     secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "store", "namespace": "default"}}
-    with Engine(lambda cluster: Reconciler(core, cluster)) as engine, Peak(config["url"]) as peak:
+    with Engine(lambda cluster: Reconciler(core, cluster)) as engine, Peak(place) as peak:
         engine.submit({**secret, "data": data})
         engine.submit(taskrun(size))
         [run] = engine.run_until_done()
@@ -144,14 +157,14 @@ def measure(name: str, config: dict[str, Any], size: int, folder: Path) -> str:
 
 def main() -> None:
     """Measure and print the table."""
-    parser = argparse.ArgumentParser(description="Measures the backend object-store.")
+    parser = argparse.ArgumentParser(description="Measures the backends object-store and oci.")
     parser.add_argument("megabytes", type=int, nargs="*", default=[1, 20, 200])
     sizes = [megabytes * 1_000_000 for megabytes in parser.parse_args().megabytes]
     with tempfile.TemporaryDirectory() as name, stores(Path(name)) as found:
         print("store       value  to status          sidecar peak   to a file  reader peak")
-        for store, config in found.items():
+        for name_of_store, store in found.items():
             for size in sizes:
-                print(measure(store, config, size, Path(name)), flush=True)
+                print(measure(name_of_store, store, size, Path(name)), flush=True)
 
 
 if __name__ == "__main__":

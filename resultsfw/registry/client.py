@@ -4,7 +4,6 @@ The OCI distribution API, as go-containerregistry uses it for Tekton (pkg/v1/rem
 verified by its digest.
 """
 
-import base64
 import hashlib
 import json
 import re
@@ -173,7 +172,7 @@ class RegistryClient:
         for challenge in answer.headers.getlist("WWW-Authenticate"):
             scheme, _, rest = challenge.partition(" ")
             if scheme.lower() == "basic" and self._login is not None:
-                self._authorization = _basic(self._login)
+                self._authorization = self._login.basic
                 return
             if scheme.lower() == "bearer":
                 try:
@@ -190,7 +189,7 @@ class RegistryClient:
         if service := challenge.get("service"):
             asked["service"] = service
         url = f"{realm}{'&' if urlsplit(realm).query else '?'}{urlencode(asked)}"
-        login = {} if self._login is None else {"Authorization": _basic(self._login)}
+        login = {} if self._login is None else {"Authorization": self._login.basic}
         answer = self._connections.get(url, login, limit=_TOKEN_BYTES)
         where = f"GET {realm}"
         if answer.status != HTTPStatus.OK:
@@ -200,10 +199,6 @@ class RegistryClient:
         if not (isinstance(token, str) and token.isascii() and token.isprintable()):
             raise RequestError(f"{where}: the answer has no token")
         return token
-
-
-def _basic(login: Login) -> str:
-    return "Basic " + base64.b64encode(f"{login.user}:{login.password}".encode()).decode()
 
 
 def _status(answer: Answer) -> str:

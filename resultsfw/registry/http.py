@@ -1,7 +1,6 @@
 """Send GET requests to untrusted servers: each answer is limited in size, and all of them in time."""
 
 import http.client
-import ipaddress
 import socket
 import ssl
 import time
@@ -16,6 +15,7 @@ from urllib3 import HTTPHeaderDict
 
 from resultsfw.kube.http_pool import HttpResponse
 from resultsfw.registry.proxy import connect_through, proxy_for
+from resultsfw_transports.addresses import address_fault, is_link_local, origin_of
 
 __all__ = ["Answer", "Connections", "RequestError", "check_url", "origin_of"]
 
@@ -171,12 +171,6 @@ class _LimitedSocket:
         self.sock.close()
 
 
-def origin_of(url: str) -> str:
-    """Return scheme, host and port of a URL."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.hostname}:{parts.port or _PORTS.get(parts.scheme)}"
-
-
 def check_url(url: str, *, known: str, insecure: bool) -> None:
     """Refuse an address that an untrusted server named: of a token or of a redirect.
 
@@ -188,31 +182,13 @@ def check_url(url: str, *, known: str, insecure: bool) -> None:
     Raises:
         RequestError: It is not http or https, has a user, or is an address in a private network.
     """
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        raise RequestError("the registry names an address that is not a URL") from None
-    odd = "@" in parts.netloc or not url.isprintable() or " " in url
-    if parts.scheme not in ("https", "http") or not host or odd:
-        raise RequestError("the registry names an address that is not an http or https URL")
-    if parts.scheme == "http" and not insecure:
-        raise RequestError(f"the registry names an address without TLS: {parts.netloc}")
-    if parts.netloc == urlsplit(known).netloc:
-        return
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return
-    if not address.is_global:
-        raise RequestError(f"the registry names an address in a private network: {parts.netloc}")
+    if fault := address_fault(url, known=known, insecure=insecure):
+        raise RequestError(fault)
 
 
 def _refuse_link_local(url: str, address: str) -> None:
     """Refuse a server that only this machine's network sees: a cloud's metadata service."""
-    found = ipaddress.ip_address(address.partition("%")[0])
-    found = getattr(found, "ipv4_mapped", None) or found
-    if found.is_link_local:
+    if is_link_local(address):
         raise RequestError(f"GET {url}: the server has a link-local address, which a registry cannot have")
 
 

@@ -16,7 +16,7 @@ from resultsfw.errors import ResultsError
 from resultsfw.registry.cache import CommandCache
 from resultsfw.registry.client import RegistryClient
 from resultsfw.registry.http import Connections, RequestError
-from resultsfw.registry.keyring import Login, credentials_for, entries_of
+from resultsfw.registry.keyring import Login, entries_of, login_for
 from resultsfw.registry.references import ImageName, ImageNameError, parse_image_name
 from resultsfw.tekton.pod.image_commands import ImageCommands
 from resultsfw.tekton.taskrun.image_lookup import (
@@ -175,7 +175,7 @@ def look_up_images(cache: CommandCache, request: ImageRequest, *, wait: Clock) -
     for image in request.images:
         try:
             name = parse_image_name(image)
-            login = credentials_for(name.path, entries)
+            login = login_for(name.path, entries)
             found[image] = look_up_image(
                 name,
                 login,

@@ -36,6 +36,10 @@ class Result:
         self._file_name = file_name
         self._folder = folder
 
+    def beside(self, name: str) -> "Result":
+        """The result of that name in the same folder."""
+        return Result(name, self.of, name, self._folder)
+
     def read(self, limit: int) -> bytes | None:
         """Its value in UTF-8; None if no Step wrote it.
 

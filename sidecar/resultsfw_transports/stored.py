@@ -95,6 +95,10 @@ class StoringTransport(LogTransport):
         except KeyError:
             raise SettingsError(wire.BAD_ENVIRONMENT, f"{name} is not set") from None
 
+    def media_type(self, result: "Result") -> str:
+        """Returns the media type of a result's value."""
+        return MEDIA_JSON if result.name in self._json else MEDIA_TEXT
+
     def store(self, result: "Result", file: "File", size: int, digest: str) -> str:
         """Stores a value unless it is stored already, and returns its location.
 
@@ -159,7 +163,7 @@ class StoringTransport(LogTransport):
                 location=location,
                 size=size,
                 digest=f"sha256:{digest}",
-                media_type=MEDIA_JSON if result.name in self._json else MEDIA_TEXT,
+                media_type=self.media_type(result),
             )
         raise file.changing()
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resultsfw.registry.keyring import Login, credentials_for, entries_of
+from resultsfw.registry.keyring import Login, entries_of, login_for
 
 
 def secret(auths, kind="kubernetes.io/dockerconfigjson"):
@@ -22,7 +22,7 @@ def entry(user):
 
 def chosen(path, **auths):
     named = {server.replace("__", "/"): entry(user) for server, user in auths.items()}
-    login = credentials_for(path, entries_of([secret(named)]))
+    login = login_for(path, entries_of([secret(named)]))
     return login and login.user
 
 
@@ -44,22 +44,20 @@ def chosen(path, **auths):
     ],
 )
 def test_which_images_an_entry_is_for(server, path, matches):
-    login = credentials_for(path, entries_of([secret({server: entry("u")})]))
+    login = login_for(path, entries_of([secret({server: entry("u")})]))
     assert (login is not None) is matches
 
 
 def test_the_longest_entry_wins_and_of_equals_the_first_secret():
     listed = [secret({"r.io": entry("host"), "r.io/a": entry("first")}), secret({"r.io/a": entry("second")})]
-    assert credentials_for("r.io/a/b", entries_of(listed)) == Login("first", "p")
-    assert credentials_for("r.io/c/b", entries_of(listed)) == Login("host", "p")
+    assert login_for("r.io/a/b", entries_of(listed)) == Login("first", "p")
+    assert login_for("r.io/c/b", entries_of(listed)) == Login("host", "p")
 
 
 def test_both_types_of_secret_and_both_forms_of_a_login():
     auth = base64.b64encode(b"u:p:q").decode()
     for kind in ("kubernetes.io/dockercfg", "kubernetes.io/dockerconfigjson"):
-        assert credentials_for("r.io/a", entries_of([secret({"r.io": {"auth": auth}}, kind)])) == Login(
-            "u", "p:q"
-        )
+        assert login_for("r.io/a", entries_of([secret({"r.io": {"auth": auth}}, kind)])) == Login("u", "p:q")
     assert entries_of([secret({"r.io": entry("u")}) | {"type": "Opaque"}]) == []
 
 
@@ -84,5 +82,5 @@ def test_a_secret_of_any_shape_is_left_out_or_taken(value):
     text = base64.b64encode(json.dumps(value).encode()).decode()
     for kind, key in (("dockerconfigjson", ".dockerconfigjson"), ("dockercfg", ".dockercfg")):
         for data in ({key: text}, {key: value}, value):
-            credentials_for("r.io/a", entries_of([{"type": f"kubernetes.io/{kind}", "data": data}]))
+            login_for("r.io/a", entries_of([{"type": f"kubernetes.io/{kind}", "data": data}]))
         assert entries_of([secret(value) | {"data": {key: "//"}}]) == []

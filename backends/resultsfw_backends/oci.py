@@ -1,0 +1,319 @@
+"""Backend ``oci``: the sidecar pushes large values into a container registry; the status references them.
+
+Each value is an artifact: a manifest with one layer, in a repository of the run's namespace or of the run.
+Its annotations say whose it is; a reference names it by the manifest's digest. Small values are in the
+sidecar's log. The artifacts are deleted with the run, if the registry deletes any.
+"""
+
+import json
+import logging
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from resultsfw import (
+    Capabilities,
+    Cluster,
+    Extraction,
+    Limits,
+    Object,
+    Permission,
+    Reference,
+    Run,
+    hookimpl,
+    read_stamp,
+)
+from resultsfw.errors import (
+    BackendError,
+    ClusterError,
+    CorruptError,
+    ForbiddenError,
+    NotFoundError,
+    UnavailableError,
+)
+from resultsfw_backends._oci_config import (
+    MOST,
+    NAME,
+    PER,
+    SUBJECT_ANNOTATION,
+    Config,
+    registry_of,
+    repository_of,
+    repository_per,
+    tag_prefix,
+)
+from resultsfw_backends._oci_logins import login_variables
+from resultsfw_backends._results_sidecar import add_fetch, add_sidecar
+from resultsfw_backends._sidecar_reader import may_be_read
+from resultsfw_backends._stored_values import (
+    FETCH,
+    allow_time,
+    extract_stored,
+    run_folder,
+    sidecar_variables,
+    storing_env,
+)
+from resultsfw_sidecar import wire as wires
+from resultsfw_transports.oci import (
+    ENV_ANNOTATIONS,
+    ENV_CA,
+    ENV_LOCATION,
+    ENV_PLAIN,
+    ENV_REGISTRY,
+    ENV_REPOSITORY,
+    ENV_SUBJECT,
+    ENV_TAG,
+)
+from resultsfw_transports.oci_fetch import ENV_FETCH, value_pieces
+from resultsfw_transports.placing import PlacingError
+from resultsfw_transports.registry import Registry, RegistryError
+
+__all__ = [
+    "Config",
+    "capabilities",
+    "dereference",
+    "extract",
+    "place_files",
+    "pod_ready",
+    "prepare_pod",
+    "purge",
+]
+
+log = logging.getLogger(__name__)
+
+OWN: Final = "own+"
+"""Begins the name in the location of a value whose run has a repository of its own."""
+
+_NAMES: Final = re.compile(r"(?:own\+)?sha256:[0-9a-f]{64}")
+_ANNOTATION: Final = "dev.resultsfw."
+_LABELS: Final = {
+    "task": "tekton.dev/task",
+    "pipeline": "tekton.dev/pipeline",
+    "pipelinerun": "tekton.dev/pipelineRun",
+    "pipelinetask": "tekton.dev/pipelineTask",
+}
+_MOST_ARTIFACTS: Final = 10_000
+_SHOWN: Final = 512
+
+capabilities = Capabilities(
+    summary="large results as artifacts in a container registry, references in the status",
+    delivery="reference",
+    result_bytes=MOST,
+    permissions=(
+        Permission(
+            verb="get",
+            resource="pods/log",
+            why="small values and references are in the log of the results sidecar",
+        ),
+        Permission(
+            verb="get",
+            resource="serviceaccounts",
+            why="to name the pull secrets that the sidecar gets",
+        ),
+    ),
+    external_state="elsewhere",
+    verified=True,
+    artifacts=True,
+    plain_pods=True,
+)
+
+
+@hookimpl
+def prepare_pod(run: Run, pod: Object, cluster: Cluster, limits: Limits, config: Config) -> int:
+    """Add the sidecar, the only container to which this backend gives registry logins."""
+    per = repository_per(pod, config)
+    logins = login_variables(pod, run.namespace, config, cluster)
+    folder = run_folder(run, backend=NAME)
+    variables = {
+        ENV_REPOSITORY: repository_of(run.namespace, run.uid, per, config),
+        ENV_TAG: tag_prefix(run),
+        ENV_LOCATION: f"{config.root}/{folder}/{OWN if per == 'run' else ''}",
+        ENV_ANNOTATIONS: json.dumps(_annotations(run, pod)),
+        ENV_SUBJECT: ",".join(_subject_results(run, pod, config)),
+    }
+    add_sidecar(
+        run,
+        pod,
+        config,
+        limits=Limits(result_bytes=config.max_object_size, run_bytes=limits.run_bytes),
+        transport="resultsfw_transports.oci",
+        env=[*_registry_env(config), *_env(variables), *storing_env(run, config), *logins],
+    )
+    allow_time(pod, config.grace)
+    return wires.WIRE
+
+
+@hookimpl
+def pod_ready(run: Run, pod: Object, wire: int) -> bool:
+    """Return whether the sidecar has ended for good, or should have printed all: the Steps have ended."""
+    return may_be_read(run, pod, wire=wire)
+
+
+@hookimpl
+def extract(run: Run, pod: Object, cluster: Cluster, wire: int) -> Extraction:
+    """Read the log without any request to the registry, which confirmed each push to the sidecar."""
+    root = "/".join(sidecar_variables(pod).get(ENV_LOCATION, "").split("/")[:-3])
+    stamp = read_stamp(pod)
+    return extract_stored(
+        run,
+        pod,
+        cluster,
+        wire,
+        root=root,
+        backend=stamp.backend if stamp else NAME,
+        option="max-object-size",
+        most=MOST,
+        names=_NAMES,
+    )
+
+
+@hookimpl
+def dereference(reference: Reference, config: Config, namespace: str) -> Iterator[bytes]:
+    """Yield the value of the artifact; the core compares it with the reference."""
+    return _pieces(_located(reference, config, namespace), config)
+
+
+@hookimpl
+def place_files(run: Run, pod: Object, files: Mapping[str, Reference], mount: Object, config: Config) -> None:
+    """Add an init container with the sidecar's image and registry logins, which fetches the values."""
+    logins = login_variables(pod, run.namespace, config, None)
+    wanted = [
+        {"file": file, **_located(reference, config, run.namespace)} for file, reference in files.items()
+    ]
+    env = [*_registry_env(config), {"name": ENV_FETCH, "value": json.dumps(wanted)}, *logins]
+    add_fetch(pod, config, name=FETCH, transport="resultsfw_transports.oci_fetch", env=env, mount=mount)
+
+
+@hookimpl
+def purge(run: Run, config: Config) -> None:
+    """Delete the artifacts of the attempt; log which ones stay in a registry that deletes none."""
+    registry, prefix = registry_of(config), tag_prefix(run)
+    for per in PER:
+        try:
+            repository = repository_of(run.namespace, run.uid, per, config)
+        except BackendError:
+            continue  # there can be no such repository
+        try:
+            kept = _delete(registry, repository, prefix)
+        except RegistryError as error:
+            # Only a run's annotation leads into the other repository: what may not be looked for there may
+            # not exist. Some registries answer so for repositories that they do not have.
+            if per != config.repository_per and error.kind in ("forbidden", "refused", "unsupported"):
+                continue
+            raise _cluster_error(error, f"oci://{registry.host}/{repository}", "removed") from error
+        if kept:
+            log.warning(
+                "run %s/%s is deleted, and %d of its results stay in %s/%s, which deletes no manifests: tags "
+                "%s0 to %s%d",
+                *(run.namespace, run.name, kept, registry.host, repository, prefix, prefix, kept - 1),
+            )
+
+
+def _delete(registry: Registry, repository: str, prefix: str) -> int:
+    """Delete the artifacts of an attempt, the last one first; return how many the registry keeps.
+
+    Tags are consecutive. If it ends before all are deleted, those that are left are consecutive, too.
+    """
+    digests: list[str] = []
+    while len(digests) < _MOST_ARTIFACTS:
+        digest = registry.digest_of(repository, f"{prefix}{len(digests)}")
+        if digest is None:
+            break
+        digests.append(digest)
+    while digests:
+        if not registry.delete_manifest(repository, digests[-1]):
+            return len(digests)
+        digests.pop()
+    return 0
+
+
+def _pieces(value: dict[str, Any], config: Config) -> Iterator[bytes]:
+    location = value["location"]
+    try:
+        yield from value_pieces(registry_of(config), value["repository"], value["manifest"], value)
+    except PlacingError as error:
+        raise CorruptError(f"{location}: {error}", subject=location) from error
+    except RegistryError as error:
+        raise _cluster_error(error, location, "read") from error
+
+
+def _located(reference: Reference, config: Config, namespace: str) -> dict[str, Any]:
+    """Return where a value is and what must be found there, as `value_pieces` takes it.
+
+    Raises:
+        CorruptError: It leads elsewhere, or to a value of another namespace ("": any is allowed).
+    """
+    location = reference.location
+    root, owner, uid, name = [*location.rsplit("/", 3), "", "", ""][:4]
+    if root != config.root or not _NAMES.fullmatch(name):
+        raise CorruptError(
+            f"the reference leads to {location[:_SHOWN]}, which is no result below {config.root} (repository "
+            f"of config.{NAME}): the status was edited, or the repository is another one since",
+            subject=location,
+        )
+    if namespace and owner != namespace:
+        raise CorruptError(
+            f'the reference leads to {location[:_SHOWN]}, to what a run of namespace "{owner}" left; runs of '
+            f'"{namespace}" get only what was left there',
+            subject=location,
+        )
+    try:
+        repository = repository_of(owner, uid, "run" if name.startswith(OWN) else "namespace", config)
+    except BackendError as error:
+        raise CorruptError(f"{location[:_SHOWN]}: {error.message}", subject=location) from error
+    return {
+        "repository": repository,
+        "manifest": name.removeprefix(OWN),
+        "owner": {f"{_ANNOTATION}namespace": owner, f"{_ANNOTATION}uid": uid},
+        "bytes": reference.size,
+        "digest": reference.digest,
+        "location": location,
+    }
+
+
+def _registry_env(config: Config) -> list[Object]:
+    """Return the variables with the registry's address, for containers that use it."""
+    plain = "true" if config.plain_http else "false"
+    return _env({ENV_REGISTRY: config.host, ENV_PLAIN: plain, **({ENV_CA: config.ca} if config.ca else {})})
+
+
+def _env(variables: Mapping[str, str]) -> list[Object]:
+    return [{"name": name, "value": value} for name, value in variables.items()]
+
+
+def _subject_results(run: Run, pod: Object, config: Config) -> list[str]:
+    """Return the results that name the image to which values are attached; none if the Task has none.
+
+    Raises:
+        BackendError: The run's annotation names something else.
+    """
+    asked = (pod["metadata"].get("annotations") or {}).get(SUBJECT_ANNOTATION)
+    names = [name.strip() for name in (config.subject if asked is None else asked).split(",") if name.strip()]
+    written = {result.name for result in run.written_results if result.type == "string"}
+    if written.issuperset(names) and len(names) <= 2:  # noqa: PLR2004 - a name and a digest
+        return names
+    if asked is None:
+        return []
+    raise BackendError(
+        f'annotation {SUBJECT_ANNOTATION}: "{asked:.128}" must be one or two string results that Steps of '
+        f"the Task write: an image by digest, or its name and its digest",
+        subject=NAME,
+    )
+
+
+def _annotations(run: Run, pod: Object) -> dict[str, str]:
+    """Return the annotations of a run's artifacts: whose they are."""
+    labels = pod["metadata"].get("labels") or {}
+    known = {"namespace": run.namespace, "run": run.name, "uid": run.uid, "attempt": str(run.attempt)}
+    known |= {name: labels[label] for name, label in _LABELS.items() if labels.get(label)}
+    return {f"{_ANNOTATION}{name}": text for name, text in known.items()}
+
+
+def _cluster_error(error: RegistryError, location: str, what: str) -> ClusterError:
+    if error.kind == "missing":
+        return NotFoundError(f"{location} is gone: somebody removed it: {error}", subject=location)
+    message = f"{location} could not be {what}: {error}"
+    if error.kind == "forbidden":
+        hint = "the controller, or who asks, needs a login of its own"
+        return ForbiddenError(f"{message}; {hint}", subject=location)
+    return UnavailableError(message, subject=location)

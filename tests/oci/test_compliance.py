@@ -1,0 +1,34 @@
+"""The suite for all backends, on a registry that checks what it is sent."""
+
+from typing import ClassVar
+
+import pytest
+from registryserver import RegistryServer, StoredValues
+
+from resultsfw.testing import BackendSuite
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="class")
+def used_registry():
+    registry = RegistryServer()
+    yield registry
+    registry.close()
+
+
+@pytest.fixture(scope="class")
+def backend_config(request, used_registry):
+    return {"repository": f"{used_registry.host}/results", "plain-http": True, **request.cls.config}
+
+
+@pytest.fixture(scope="class")
+def backend_external_state(used_registry):
+    return StoredValues(used_registry)
+
+
+class TestOci(BackendSuite):
+    """Some of the suite's values stay in the log, the others are pushed."""
+
+    backend = "oci"
+    config: ClassVar = {"inline-bytes": 16}
