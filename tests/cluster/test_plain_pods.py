@@ -1,8 +1,10 @@
 """Pods without Tekton's entrypoint, and Jobs, through both built-in backends on a real cluster."""
 
+import importlib.util
 import os
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import plainpods
@@ -11,7 +13,7 @@ from api import ApiServer
 from place import NAMESPACES
 from plainpods import BACKENDS, CASES, RUN, values_of, written
 
-from resultsfw import PODS, CollectionOutcome, Kind, Object, ResultsManager
+from resultsfw import PODS, CollectionOutcome, Kind, Object, ResultsManager, cli
 from resultsfw.cluster import CONFIG_MAPS
 from resultsfw.errors import ClusterError, NotFoundError, TooEarlyError
 from resultsfw.tekton.api.kinds import SERVICE_ACCOUNTS
@@ -221,3 +223,29 @@ def test_a_container_that_is_started_again_in_its_pod_counts_when_it_has_ended_f
     server.create(PODS, core.prepare_pod(RUN, bare))
     collected = verdict(core, server, lambda: server.get(PODS, namespace, name))
     assert (collected.problems, values_of(collected)) == ((), {"a": "again"})
+
+
+def core_of_scaffold() -> ResultsManager:
+    """The backend that `resultsfw new-backend` writes."""
+    file = Path(cli.__file__).parent / "template" / "resultsfw_my_backend.py"
+    spec = importlib.util.spec_from_file_location("scaffold", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    flags = {"results-from": "scaffold", "config.scaffold": "image: busybox:1"}
+    return ResultsManager.from_flags(flags, register={"scaffold": module})
+
+
+def test_the_scaffolds_sidecar_has_its_handler_before_a_container_ends(server, namespace, name):
+    """Some start slowly: without the hook, the kernel would drop their SIGTERM."""
+    core = core_of_scaffold()
+    for number in range(4):
+        pod = plainpods.pod(written("", a="x", own_own="y"), name=f"{name}-{number}", namespace=namespace)
+        prepared = core.prepare_pod(RUN, pod)
+        (sidecar,) = prepared["spec"]["initContainers"]
+        sidecar["command"][2] = f"{'sleep 3' if number % 2 else ''}\n{sidecar['command'][2]}"
+        server.create(PODS, prepared)
+    for number in range(4):
+        collected = verdict(core, server, lambda: server.get(PODS, namespace, f"{name}-{number}"))  # noqa: B023
+        assert values_of(collected) == {"a": "x", "one.own": "y"}, collected.problems
