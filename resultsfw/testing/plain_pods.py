@@ -6,6 +6,8 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
+import pytest
+
 from resultsfw import jsons
 from resultsfw.cluster import PODS, Object
 from resultsfw.errors import BackendError, ClusterError, TooEarlyError
@@ -53,6 +55,7 @@ class PlainPodCases(Base):
             f"else printf '{message}' > /dev/termination-log; fi\n"
         )
 
+    @pytest.mark.quick
     def test_plain_pod(self, harness: Harness) -> None:
         """Two containers that end at once deliver results of the run and of their own, whole."""
         _skip_without(harness)
@@ -79,6 +82,7 @@ class PlainPodCases(Base):
         assert_intact(WHOLE, harness, sample, outcome)
         harness.purge(sample, deleted=True)
 
+    @pytest.mark.quick
     def test_plain_pod_refused(self, harness: Harness) -> None:
         """Without the capability, the core refuses such a pod, and says what to do."""
         if harness.capabilities.plain_pods:

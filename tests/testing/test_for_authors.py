@@ -85,6 +85,7 @@ def test_a_quick_run_has_tests_of_every_part(tmp_path):
         "test_fault[forbidden-at-once]",
         "test_in_plain_failures",
         "test_beyond_one_object",
+        "test_plain_pod",
     } <= reports.selected
     assert len(reports.selected) < 70
 
