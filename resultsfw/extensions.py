@@ -72,6 +72,7 @@ class Extension:
         changes_results: Whether it may change results. Termination messages must then not be copied into a
             status, since they contain the unchanged results.
         close: Its hook ``close``; ``None`` without one, and if somebody else created the instance.
+        plugin: The instance, module or object that implements the hooks.
     """
 
     name: str
@@ -80,6 +81,7 @@ class Extension:
     config_type: type[BaseModel]
     changes_results: bool
     close: Callable[[], object] | None = None
+    plugin: object = None
 
 
 def load_extensions(
@@ -189,7 +191,8 @@ def make_extension(
         if hook != _CLOSE
     }
     close = hooks[_CLOSE].function if is_class and options is not None and _CLOSE in hooks else None
-    return Extension(name, SimpleNamespace(**functions), tuple(sorted(hooks)), config_type, changes, close)
+    guarded = SimpleNamespace(**functions)
+    return Extension(name, guarded, tuple(sorted(hooks)), config_type, changes, close, plugin)
 
 
 def _create(

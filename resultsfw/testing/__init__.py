@@ -1,4 +1,4 @@
-"""Test whether a backend keeps the contract of docs/writing-a-backend.md.
+"""Test whether a backend or an extension keeps the contract (docs/writing-a-backend.md, docs/extensions.md).
 
 The complete test file of an author::
 
@@ -6,6 +6,13 @@ The complete test file of an author::
 
     class TestMine(BackendSuite):
         backend = "mine"
+
+and of an extension::
+
+    from resultsfw.testing import ExtensionSuite
+
+    class TestMine(ExtensionSuite):
+        extension = "mine"
 
 Needs ``pip install 'resultsfw[testing]'``. ``pytest --pyargs resultsfw.testing.compliance`` runs the suite
 for all installed backends.
@@ -19,9 +26,10 @@ except ImportError as error:  # pragma: no cover - the tests have both
         f"resultsfw.testing needs {error.name}: pip install 'resultsfw[testing]'", name=error.name
     ) from error
 
+from resultsfw.testing.extension_suite import ExtensionSuite
 from resultsfw.testing.folder import Folder
 from resultsfw.testing.suite import BackendSuite
 
-__all__ = ["BackendSuite", "Folder"]
+__all__ = ["BackendSuite", "ExtensionSuite", "Folder"]
 
 del hypothesis, pytest

@@ -10,7 +10,7 @@ from resultsfw.errors import InputError, ResultsError
 from resultsfw.testing.harness import Harness, SamplePod
 from resultsfw.testing.tasks import Write
 
-__all__ = ["Base", "FinishedPods"]
+__all__ = ["Base", "FinishedPods", "fixture_or_default"]
 
 
 class FinishedPods:
@@ -93,8 +93,8 @@ class Base:
             )
             yield _Loaded(unset, cls.__name__)
             return
-        config = _fixture_or_default(request, "backend_config", cls.config)
-        external_state: MutableMapping[str, bytes] | None = _fixture_or_default(
+        config = fixture_or_default(request, "backend_config", cls.config)
+        external_state: MutableMapping[str, bytes] | None = fixture_or_default(
             request, "backend_external_state", None
         )
         try:
@@ -116,7 +116,7 @@ class Base:
         return _loaded.finished_pods
 
 
-def _fixture_or_default(request: pytest.FixtureRequest, name: str, default: Any) -> Any:
+def fixture_or_default(request: pytest.FixtureRequest, name: str, default: Any) -> Any:
     """Return the value of the author's fixture of that name, or the default without one."""
     try:
         return request.getfixturevalue(name)

@@ -1,0 +1,77 @@
+"""Extensions in which nothing is wrong, one for each thing that an extension may do."""
+
+import threading
+from dataclasses import replace
+
+from pydantic import BaseModel, ConfigDict, SecretStr
+
+from resultsfw import hookimpl
+
+
+class DoesAll:
+    """Implements every hook, with a secret option, bounded state, and a thread that it ends."""
+
+    class Config(BaseModel):
+        model_config = ConfigDict(extra="forbid")
+        token: SecretStr = SecretStr("")
+
+    def __init__(self, config):
+        self.token = config.token
+        self.results = 0
+        self.lock = threading.Lock()
+        self.over = threading.Event()
+        self.thread = threading.Thread(target=self.over.wait, daemon=True)
+        self.thread.start()
+
+    @hookimpl
+    def results_collected(self, collected):
+        with self.lock:
+            self.results += len(collected.results)
+
+    @hookimpl
+    def collection_failed(self, problems):
+        assert problems
+
+    @hookimpl(wrapper=True)
+    def prepare_pod(self, pod, run):
+        wire = yield
+        pod["metadata"]["annotations"]["example.com/seen"] = run.name
+        pod["spec"]["containers"][0]["env"].append({"name": "SEEN", "value": "yes"})
+        return wire
+
+    @hookimpl(wrapper=True)
+    def pod_ready(self):
+        return (yield)
+
+    @hookimpl(wrapper=True)
+    def extract(self, run):
+        found = yield
+        return replace(
+            found, results=tuple(replace(one, source=f"{one.source}; {run.name}") for one in found.results)
+        )
+
+    @hookimpl(wrapper=True)
+    def dereference(self):
+        pieces = yield
+        return (piece for piece in pieces)
+
+    @hookimpl(wrapper=True)
+    def place_files(self):
+        return (yield)
+
+    @hookimpl(wrapper=True)
+    def purge(self):
+        return (yield)
+
+    @hookimpl
+    def close(self):
+        self.over.set()
+        self.thread.join(10)
+
+
+class Observes:
+    """Observes, and needs nothing."""
+
+    @hookimpl
+    def results_collected(self):
+        pass
