@@ -30,10 +30,10 @@ __all__ = [
 
 NAME: Final = "oci"
 
-PER_ANNOTATION: Final = "resultsfw.dev/oci-repository-per"
+PER_ANNOTATION: Final = "oci.resultsfw.dev/repository-per"
 """On a run: "namespace" or "run", in place of the option ``repository-per``."""
 
-SUBJECT_ANNOTATION: Final = "resultsfw.dev/oci-subject"
+SUBJECT_ANNOTATION: Final = "oci.resultsfw.dev/subject"
 """On a run: the results that name an image, in place of the option ``subject``."""
 
 MOST: Final = 50 * 1024**3

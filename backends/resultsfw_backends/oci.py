@@ -287,12 +287,15 @@ def _subject_results(run: Run, pod: Object, config: Config) -> list[str]:
     Raises:
         BackendError: The run's annotation names something else.
     """
-    asked = (pod["metadata"].get("annotations") or {}).get(SUBJECT_ANNOTATION)
+    metadata = pod["metadata"]
+    asked = (metadata.get("annotations") or {}).get(SUBJECT_ANNOTATION)
     names = [name.strip() for name in (config.subject if asked is None else asked).split(",") if name.strip()]
     written = {result.name for result in run.written_results if result.type == "string"}
     if written.issuperset(names) and len(names) <= 2:  # noqa: PLR2004 - a name and a digest
         return names
-    if asked is None:
+    # The annotations of a PipelineRun are those of all its TaskRuns: not each of them builds an image.
+    of_pipeline = _LABELS["pipelinetask"] in (metadata.get("labels") or {})
+    if asked is None or (of_pipeline and written.isdisjoint(names)):
         return []
     raise BackendError(
         f'annotation {SUBJECT_ANNOTATION}: "{asked:.128}" must be one or two string results that Steps of '

@@ -56,7 +56,7 @@ def configured(host, **more):
 def prepared(config, *, run=RUN, pod=BARE, cluster=None, **annotations):
     pod = copy.deepcopy(pod)
     pod["metadata"]["annotations"] = {
-        f"resultsfw.dev/oci-{key.replace('_', '-')}": text for key, text in annotations.items()
+        f"oci.resultsfw.dev/{key.replace('_', '-')}": text for key, text in annotations.items()
     }
     limits = Limits(result_bytes=2**40, run_bytes=2**63 - 1)
     oci.prepare_pod(run, pod, cluster or Accounts(), limits, config)

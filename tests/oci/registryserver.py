@@ -43,13 +43,14 @@ class RegistryServer:
         referrers: Whether it keeps the lists of referrers (OCI 1.1).
         deletes: Whether it deletes manifests.
         tls: Its TLS context, if it has one.
+        listen: The address on which it listens, and by which it is known.
 
     Attributes:
         requests: Method, path and Authorization of each request.
         faults: Called with each request's handler; if it returns true, it has answered.
     """
 
-    def __init__(self, *, login="", referrers=False, deletes=True, tls=None):
+    def __init__(self, *, login="", referrers=False, deletes=True, tls=None, listen="127.0.0.1"):
         self.login, self.referrers, self.deletes = login, referrers, deletes
         self.blobs, self.manifests, self.tags = defaultdict(dict), defaultdict(dict), defaultdict(dict)
         self.uploads, self.requests = {}, []
@@ -65,11 +66,11 @@ class RegistryServer:
             def handle_error(self, *_):
                 pass  # clients hang up
 
-        self.server = Server(("127.0.0.1", 0), Handler)
+        self.server = Server((listen, 0), Handler)
         if tls is not None:
             self.server.socket = tls.wrap_socket(self.server.socket, server_side=True)
         self.scheme = "http" if tls is None else "https"
-        self.host = f"127.0.0.1:{self.server.server_port}"
+        self.host = f"{listen}:{self.server.server_port}"
         threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
 
     @property
@@ -304,9 +305,9 @@ class StoredValues(MutableMapping):
 class RealRegistry:
     """The program of the distribution project, as a process, without login."""
 
-    def __init__(self, folder, *, deletes=True):
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.host = f"127.0.0.1:{free.getsockname()[1]}"
+    def __init__(self, folder, *, deletes=True, listen="127.0.0.1"):
+        with socket.create_server((listen, 0)) as free:
+            self.host = f"{listen}:{free.getsockname()[1]}"
         config = {
             "version": "0.1",
             "storage": {"filesystem": {"rootdirectory": f"{folder}/data"}, "delete": {"enabled": deletes}},

@@ -137,6 +137,15 @@ def test_the_option_for_a_subject_is_for_tasks_that_have_such_results():
     )
 
 
+def test_the_annotation_of_a_pipelinerun_is_for_those_of_its_tasks_that_build_an_image():
+    labels = {"tekton.dev/pipelineTask": "test"}
+    pod = {**BARE, "metadata": {**BARE["metadata"], "labels": labels}}
+    found = variables_of(prepared(configured(HOST), pod=pod, subject="OTHER"))
+    assert found["RESULTSFW_OCI_SUBJECT"] == ""
+    with pytest.raises(BackendError, match='"IMAGE,OTHER" must be one or two'):
+        prepared(configured(HOST), pod=pod, subject="IMAGE,OTHER")
+
+
 REFUSED = {
     "say where results go": {"repository": ""},
     "must be REGISTRY/PATH": {"repository": "planted"},

@@ -39,7 +39,11 @@ def pipelinerun():
     return {
         "apiVersion": PIPELINERUNS.api_version,
         "kind": PIPELINERUNS.kind,
-        "metadata": {"name": "p", "namespace": "default"},
+        "metadata": {
+            "name": "p",
+            "namespace": "default",
+            "annotations": {"oci.resultsfw.dev/repository-per": "run"},
+        },
         "spec": {"pipelineSpec": {"tasks": [a_task("make", MAKE, "big", "env"), use], "results": results}},
     }
 
@@ -73,7 +77,8 @@ def test_from_task_to_task_to_a_person_to_nothing(make_registry, tmp_path, monke
         make = taskruns["make"]
         assert "RESULTSFW_OCI" not in json.dumps(make["status"]["results"])  # the Step sees no login
         assert make["metadata"]["finalizers"] == ["resultsfw.dev/purge-oci"]
-        manifest = json.loads(registry.manifests["results/default"][reference.location.rpartition("/")[2]][1])
+        repository = f"results/default/{make['metadata']['uid']}"
+        manifest = json.loads(registry.manifests[repository][reference.location.rpartition("+")[2]][1])
         assert manifest["annotations"]["dev.resultsfw.pipelinerun"] == "p"
 
         name = make["metadata"]["name"]
@@ -82,7 +87,7 @@ def test_from_task_to_task_to_a_person_to_nothing(make_registry, tmp_path, monke
         while _exists(engine, name):
             assert time.monotonic() < end
             threading.Event().wait(0.02)
-        assert not registry.manifests["results/default"]
+        assert not registry.manifests[repository]
 
 
 def _exists(engine, name):
