@@ -9,7 +9,13 @@ from typing import Final, Literal, Self
 from resultsfw import backend_calls, jsons
 from resultsfw.cluster import Cluster, Object
 from resultsfw.entrypoint import remove_result_file_flags
-from resultsfw.errors import BackendError, ClusterError, ResultsError, TooEarlyError
+from resultsfw.errors import (
+    BackendError,
+    ClusterError,
+    FaultyBackendError,
+    ResultsError,
+    TooEarlyError,
+)
 from resultsfw.flags import ANNOTATION, Flags, choose_backend, parse_flags
 from resultsfw.lifetime import during_life
 from resultsfw.limits import effective_limits
@@ -18,7 +24,7 @@ from resultsfw.plugin_registry import CLOSE_SECONDS, PluginRegistry
 from resultsfw.plugins import Backend
 from resultsfw.podchecks import check_plain_pod
 from resultsfw.pods import is_plain
-from resultsfw.references import verified_pieces
+from resultsfw.references import refuse_foreign, verified_pieces
 from resultsfw.stamps import STAMP_ANNOTATION, read_stamp, write_stamp
 from resultsfw.status import build_outcome, status_patch
 from resultsfw.types import (
@@ -206,8 +212,9 @@ class ResultsManager:
                 f"the cluster",
                 subject=backend.name,
             )
-        wire = backend_calls.prepare_pod(
+        wire = backend_calls.call(
             backend,
+            "prepare_pod",
             run=run,
             pod=pod,
             cluster=cluster,
@@ -239,9 +246,10 @@ class ResultsManager:
             return True
         stamp, backend, _ = self._backend_of(pod, stamp)
         config = self._plugins.config(backend)
-        return bool(
-            backend_calls.call(backend, "pod_ready", run=run, pod=pod, config=config, wire=stamp.wire)
+        ready: bool = backend_calls.call(
+            backend, "pod_ready", run=run, pod=pod, config=config, wire=stamp.wire
         )
+        return ready
 
     @during_life
     def collect(
@@ -262,15 +270,17 @@ class ResultsManager:
         Raises:
             ClusterError: A read failed and a later attempt may succeed; not if ``final``.
             TooEarlyError: The pod is still writing results; not if ``final``.
-            BackendError: The backend cannot be loaded, or failed; not if ``final``.
+            BackendError: The backend cannot be loaded, or failed; not if ``final``. Of a programming error
+                (`FaultyBackendError`) the outcome has a problem at once.
         """
         if not run.declares_results:
             return CollectionOutcome()
         backend: Backend | None = None
         try:
             stamp, backend, limits = self._backend_of(pod, stamp)
-            extraction = backend_calls.extract(
+            extraction = backend_calls.call(
                 backend,
+                "extract",
                 run=run,
                 pod=pod,
                 cluster=cluster,
@@ -281,9 +291,12 @@ class ResultsManager:
             if not final:
                 _raise_if_incomplete(extraction, f"Pod {run.namespace}/{_name(pod)}")
         except ResultsError as error:
-            # A cluster's final error decides the run. A backend's error does not while there is another
-            # attempt: a restart or new options may repair the backend.
-            if not final and (not isinstance(error, ClusterError) or error.retryable):
+            # A cluster's final error decides the run, and so does a programming error. A backend's other
+            # errors do not while there is another attempt: new options may repair them.
+            decides = isinstance(error, FaultyBackendError) or (
+                isinstance(error, ClusterError) and not error.retryable
+            )
+            if not (final or decides):
                 raise
             collected = CollectionOutcome(problems=(_unreadable(error),))
         else:
@@ -322,6 +335,7 @@ class ResultsManager:
                 too many), or it does not belong to a run of the namespace.
         """
         used = self._backend_of_reference(reference, backend)
+        refuse_foreign(reference, namespace)
         pieces = backend_calls.dereference(
             used,
             reference=reference,
@@ -355,6 +369,8 @@ class ResultsManager:
             CorruptError: A reference does not belong to a run of the namespace.
             InputError: The pod has a conflicting name.
         """
+        for reference in files.values():
+            refuse_foreign(reference, run.namespace)
         pod = jsons.copy(pod)
         for name in sorted({reference.backend for reference in files.values()}):
             own = {path: reference for path, reference in files.items() if reference.backend == name}
@@ -442,6 +458,8 @@ def _raise_if_incomplete(extraction: Extraction, subject: str) -> None:
 
 
 def _unreadable(error: ResultsError) -> Problem:
+    faulty = isinstance(error, FaultyBackendError)
     return Problem(
-        code=ProblemCode.TRANSPORT_UNREADABLE, message=f"the results could not be read: {error.message}"
+        code=ProblemCode.BACKEND_FAULTY if faulty else ProblemCode.TRANSPORT_UNREADABLE,
+        message=f"the results could not be read: {error.message}",
     )

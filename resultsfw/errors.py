@@ -12,6 +12,7 @@ __all__ = [
     "ConflictError",
     "CorruptError",
     "ExtensionError",
+    "FaultyBackendError",
     "FlagError",
     "ForbiddenError",
     "InputError",
@@ -77,6 +78,24 @@ class BrokenBackendError(BackendError):
     """An installed backend cannot be loaded: import error, misspelt hook, wrong API version."""
 
     code = "BackendBroken"
+
+
+class FaultyBackendError(BackendError):
+    """A hook of the backend has a programming error: it raised one, or returned what it may not.
+
+    Another attempt would end the same way, so none is made. ``__cause__`` has the traceback, if there is one.
+
+    Attributes:
+        hook: The hook's name.
+        field: The field at fault, as ``results[0].value``; "" if it is not about a field.
+    """
+
+    code = "BackendFaulty"
+
+    def __init__(self, message: str, *, subject: str = "", hook: str = "", field: str = "") -> None:
+        super().__init__(message, subject=subject)
+        self.hook = hook
+        self.field = field
 
 
 class ExtensionError(BackendError):

@@ -6,6 +6,7 @@ An implementation is a function marked with ``@hookimpl``. It takes any of its h
 ``pod``        the Pod as decoded JSON
 ``cluster``    `Cluster`: the only access to the API server
 ``limits``     `Limits`: size limits in bytes; the lower of the backend's and the operator's
+``backend``    the name under which the backend is selected
 ``config``     the backend's own ``Config`` object, validated
 ``wire``       the format version that ``prepare_pod`` returned for this pod
 ``reference``  `Reference`: what a status contains in place of a value
@@ -48,7 +49,9 @@ class HookDeprecationWarning(DeprecationWarning):
 
 
 @hookspec(firstresult=True)
-def prepare_pod(run: Run, pod: Object, cluster: Cluster, limits: Limits, config: BaseModel) -> int:
+def prepare_pod(  # noqa: PLR0917 - pluggy passes them by name; an implementation takes those it names
+    run: Run, pod: Object, cluster: Cluster, limits: Limits, config: BaseModel, backend: str
+) -> int:
     """Change the pod so that its results can be read later; return the version of your format, from 0.
 
     ``pod`` is a copy for this call, complete except for the backend's additions. A backend whose capabilities
@@ -59,46 +62,49 @@ def prepare_pod(run: Run, pod: Object, cluster: Cluster, limits: Limits, config:
 
 
 @hookspec(firstresult=True)
-def pod_ready(run: Run, pod: Object, config: BaseModel, wire: int) -> bool:
+def pod_ready(run: Run, pod: Object, config: BaseModel, wire: int, backend: str) -> bool:
     """Return whether all results of the pod can be read now. Look at ``pod`` only; send no request."""
     raise NotImplementedError
 
 
 @hookspec(firstresult=True)
-def extract(  # noqa: PLR0917 - pluggy passes them by name; an implementation takes those it names
-    run: Run, pod: Object, cluster: Cluster, limits: Limits, config: BaseModel, wire: int
+def extract(  # noqa: PLR0917 - as above
+    run: Run, pod: Object, cluster: Cluster, limits: Limits, config: BaseModel, wire: int, backend: str
 ) -> Extraction:
     """Read the results once and return them. Do not catch a `ClusterError`: the core decides on retries."""
     raise NotImplementedError
 
 
 @hookspec(firstresult=True)
-def dereference(reference: Reference, cluster: Cluster, config: BaseModel, namespace: str) -> Iterator[bytes]:
+def dereference(
+    reference: Reference, cluster: Cluster, config: BaseModel, namespace: str, backend: str
+) -> Iterator[bytes]:
     """Yield the bytes of a referenced value. Needed if ``capabilities.delivery`` is "reference".
 
-    Whoever creates a run can write a reference into its params. So raise `CorruptError` for a value of
-    another namespace than ``namespace``. If ``namespace`` is "", the caller may read values of every
-    namespace.
+    Whoever creates a run can write a reference into its params. The core has compared
+    ``reference.namespace`` with ``namespace``, if that is not "": find the value by the reference's
+    ``namespace``, ``uid`` and ``name`` below a root of your own, and raise `CorruptError` if its ``root`` is
+    another one.
     """
     raise NotImplementedError
 
 
 @hookspec
-def place_files(
-    run: Run, pod: Object, files: Mapping[str, Reference], mount: Object, config: BaseModel
+def place_files(  # noqa: PLR0917 - as above
+    run: Run, pod: Object, files: Mapping[str, Reference], mount: Object, config: BaseModel, backend: str
 ) -> None:
     """Change the pod so that the values of ``files`` exist as files, verified, before its Steps start.
 
     All files are in the volume that ``mount`` mounts; every user must be able to read them. If a file cannot
-    be written, the pod must fail: let an init container fail, and say why in its termination message. Raise
-    `CorruptError` for a value of another namespace than ``run.namespace``. Called before ``prepare_pod``.
+    be written, the pod must fail: let an init container fail, and say why in its termination message. The
+    core has compared the namespace of each reference with ``run.namespace``. Called before ``prepare_pod``.
     Optional: without this hook the controller reads such values itself, and refuses large ones.
     """
     raise NotImplementedError
 
 
 @hookspec
-def purge(run: Run, cluster: Cluster, config: BaseModel) -> None:
+def purge(run: Run, cluster: Cluster, config: BaseModel, backend: str) -> None:
     """Remove what the backend stored outside the pod for this attempt of the run.
 
     Called when the results are in the status if ``capabilities.delivery`` is "value", and when the run is

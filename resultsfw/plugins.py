@@ -17,6 +17,7 @@ from pydantic import BaseModel
 from stevedore.driver import DriverManager
 
 from resultsfw import hookspecs
+from resultsfw.checked_hooks import CheckedHooks
 from resultsfw.errors import BrokenBackendError
 from resultsfw.flags import did_you_mean, unknown_backend_error
 from resultsfw.options import PluginFault, get_config_type, instantiate, validate_config
@@ -90,7 +91,9 @@ class Backend:
     def _manager(self) -> pluggy.PluginManager:
         manager = _new_manager()
         with _without_warnings():  # deprecations were reported when the plugin was loaded
-            # Of two wrappers, pluggy puts the wrapper registered first closer to the backend.
+            # Of two wrappers, pluggy puts the wrapper registered first closer to the backend: no extension
+            # sees what was not checked.
+            manager.register(CheckedHooks(self.name, self.capabilities), name="checks of returned values")
             for name in sorted(self.extensions):
                 manager.register(self.extensions[name], name=f"extension {name}")
             manager.register(self.plugin, name=self.name)
@@ -317,8 +320,15 @@ def _check_needed(capabilities: Capabilities, hooks: Hooks) -> None:
     needed = ["prepare_pod", "pod_ready", "extract"]
     if capabilities.delivery == "reference":
         needed.append("dereference")
+    if capabilities.external_state != "no":
+        needed.append("purge")  # or what it keeps outside the pod would stay for ever
     if absent := [hook for hook in needed if hook not in hooks]:
-        raise PluginFault(f"it implements no {', '.join(absent)}")
+        why = (
+            f', which external_state="{capabilities.external_state}" of its `capabilities` requires'
+            if absent == ["purge"]
+            else ""
+        )
+        raise PluginFault(f"it implements no {', '.join(absent)}{why}")
     if "close" in hooks:
         raise PluginFault("close is a hook of extensions: no backend is ever closed")
 

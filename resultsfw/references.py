@@ -14,8 +14,10 @@ __all__ = [
     "MARK",
     "format_reference",
     "format_reference_list",
+    "location_fault",
     "read_reference",
     "read_reference_list",
+    "refuse_foreign",
     "verified_pieces",
 ]
 
@@ -34,6 +36,8 @@ _MOST_ELEMENTS: Final = 10_000
 _KEYS: Final = frozenset({MARK, "backend", "location", "size", "digest", "mediaType"})
 _SIZE: Final = re.compile("[0-9]{1,18}")
 _DIGEST: Final = re.compile("sha256:[0-9a-f]{64}")
+_SEGMENT: Final = re.compile("[A-Za-z0-9][A-Za-z0-9._:+-]{0,252}")
+_ROOT: Final = re.compile(r"[^\x00-\x20\x7f?#@\\]{0,1024}")
 
 
 def format_reference(reference: Reference) -> Object:
@@ -72,6 +76,52 @@ def read_reference(value: Any) -> Reference | None:
         digest=value["digest"],
         media_type=value["mediaType"],
     )
+
+
+def location_fault(location: str) -> str:
+    """Return what is wrong with the location of a reference; empty if it is ``[ROOT/]NAMESPACE/UID/NAME``.
+
+    So the core knows whose value it is without knowing the backend: it compares NAMESPACE before the backend
+    is called. No segment can lead elsewhere, and no location can hold a password or a token.
+    """
+    *root, namespace, uid, name = ["", "", *location.split("/")]
+    if not all(_SEGMENT.fullmatch(segment) for segment in (namespace, uid, name)):
+        return (
+            "it must be [ROOT/]NAMESPACE/UID/NAME: namespace and uid of the run, and a name, each of letters "
+            'and digits, ".", "_", ":", "+" and "-", at most 253'
+        )
+    if not _ROOT.fullmatch("/".join(root)) or {".", ".."} & set(root):
+        return (
+            'what precedes NAMESPACE/UID/NAME must be at most 1024 characters without blank, "?", "#", "@" '
+            'and "\\", and without the segments "." and ".."'
+        )
+    return ""
+
+
+def refuse_foreign(reference: Reference, namespace: str) -> None:
+    """Refuse a reference to a value of another namespace, or one that does not say whose value it is.
+
+    Whoever creates a run can write a reference into its params.
+
+    Args:
+        reference: The reference, perhaps written by a tenant.
+        namespace: The namespace on whose behalf the value is read; "": values of every namespace may be read.
+
+    Raises:
+        CorruptError: The message names the location.
+    """
+    shown = f"{reference.location:.512}"
+    if why := location_fault(reference.location):
+        raise CorruptError(
+            f'the reference leads to "{shown}", which is no location of a result: {why}; it was edited',
+            subject=shown,
+        )
+    if namespace and reference.namespace != namespace:
+        raise CorruptError(
+            f'the reference leads to {shown}, to what a run of namespace "{reference.namespace}" wrote; runs '
+            f'of "{namespace}" get only what was written there',
+            subject=shown,
+        )
 
 
 def format_reference_list(elements: Sequence[str | Object]) -> Object:

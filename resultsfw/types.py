@@ -153,7 +153,8 @@ class Reference:
 
     Attributes:
         backend: The backend that dereferences it.
-        location: The value's address in the backend's own terms, without credentials.
+        location: The value's address, ``[ROOT/]NAMESPACE/UID/NAME``: namespace and uid of the run that wrote
+            it, and a name. ROOT is the backend's own, such as a URL without user and query.
         size: The value's size in bytes.
         digest: ``sha256:`` and the hex digest of the value's bytes.
         media_type: The value's media type.
@@ -164,6 +165,31 @@ class Reference:
     size: int
     digest: str
     media_type: str = "text/plain; charset=utf-8"
+
+    @property
+    def root(self) -> str:
+        """Return what precedes NAMESPACE/UID/NAME in the location, without the slash."""
+        return "/".join(self.location.split("/")[:-3])
+
+    @property
+    def namespace(self) -> str:
+        """Return the namespace of the run that wrote the value; "" if the location does not say it."""
+        return _from_end(self.location, 3)
+
+    @property
+    def uid(self) -> str:
+        """Return the uid of the run that wrote the value; "" if the location does not say it."""
+        return _from_end(self.location, 2)
+
+    @property
+    def name(self) -> str:
+        """Return the value's name among those of its run."""
+        return _from_end(self.location, 1)
+
+
+def _from_end(location: str, index: int) -> str:
+    segments = location.split("/")
+    return segments[-index] if index <= len(segments) else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,6 +228,8 @@ class ProblemCode(StrEnum):
     """The data is of another pod or another attempt."""
     TRANSPORT_UNREADABLE = "TransportUnreadable"
     """The data could not be read: forbidden, gone, or failing until the last attempt."""
+    BACKEND_FAULTY = "BackendFaulty"
+    """A hook of the backend has a programming error; set by the core."""
     NOT_UTF8 = "NotUTF8"
     """The value is not UTF-8."""
     NOT_REGULAR_FILE = "NotRegularFile"

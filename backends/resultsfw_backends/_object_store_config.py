@@ -117,6 +117,8 @@ def _url_fault(url: str) -> str:
         return f"it must begin with one of {', '.join(f'{scheme}://' for scheme in _SCHEMES)}"
     if "@" in url or "?" in url or "#" in url:
         return "it must hold no user, query or fragment; credentials go into the Secret"
+    if re.search(r"[\x00-\x20\x7f\\]", url):
+        return "it must hold no blank and no backslash: write them as %20 and %5C"
     if (folder := local_path(url)) is not None:
         if parts.netloc or not folder.is_absolute() or ".." in folder.parts or len(folder.parts) < 2:  # noqa: PLR2004 - "/" and a name
             return "of a folder it must be file:///ABSOLUTE/PATH"

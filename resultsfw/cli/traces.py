@@ -40,6 +40,7 @@ _LOSSES: Final = frozenset(
         ProblemCode.TRANSPORT_CORRUPT,
         ProblemCode.TRANSPORT_FOREIGN,
         ProblemCode.TRANSPORT_UNREADABLE,
+        ProblemCode.BACKEND_FAULTY,
     }
 )
 _TOTALS: Final = frozenset({ProblemCode.RUN_TOO_LARGE, ProblemCode.OBJECT_TOO_LARGE})

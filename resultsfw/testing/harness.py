@@ -39,7 +39,7 @@ from resultsfw.testing.imports import import_again, reimported
 from resultsfw.testing.logs import captured_output
 from resultsfw.testing.secret_options import secret_options
 from resultsfw.testing.tasks import Write, make_task
-from resultsfw.types import Capabilities, CollectionOutcome, Limits, Reference, Run
+from resultsfw.types import Capabilities, CollectionOutcome, Limits, Problem, Reference, Run
 
 __all__ = ["Harness", "Outcome", "SamplePod"]
 
@@ -107,6 +107,11 @@ class Outcome:
     collected: CollectionOutcome | None = None
     error: Exception | None = None
     output: list[str] = field(default_factory=list)
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """Return the problems of the collection, if there is one."""
+        return self.collected.problems if self.collected is not None else ()
 
     @property
     def ok(self) -> bool:

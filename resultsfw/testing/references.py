@@ -114,16 +114,29 @@ class ReferenceCases(Base):
 
     @pytest.mark.quick
     def test_another_namespace(self, harness: Harness, finished_pods: FinishedPods) -> None:
-        """What a run left is read on behalf of its own namespace, and of no other."""
+        """A value is found by namespace, uid and name: a reference with another namespace gives nothing.
+
+        The core compares the namespace in the reference with that of the reader; a reader can write its own.
+        """
         sample, reference = _large(harness, finished_pods)
         given = harness.core().dereference(reference, harness.cluster, namespace=sample.run.namespace)
         if b"".join(given) != sample.writes[0].content:
             fail(OPEN, "on behalf of the namespace whose run left it, dereference gives other bytes")
+        forged = replace(
+            reference,
+            location="/".join(
+                part for part in (reference.root, "another", reference.uid, reference.name) if part
+            ),
+        )
         try:
-            b"".join(harness.core().dereference(reference, harness.cluster, namespace="another"))
+            b"".join(harness.core().dereference(forged, harness.cluster, namespace="another"))
         except ResultsError:
             return
-        fail(OPEN, 'dereference gives a value to namespace "another" that it has no part in')
+        fail(
+            OPEN,
+            f'dereference gives a value of namespace "{reference.namespace}" for a reference that has '
+            f'"another" in place of it',
+        )
 
     def test_placed_as_a_file(self, harness: Harness, finished_pods: FinishedPods) -> None:
         """The next Task has the value as a file, byte for byte; with another it does not run."""

@@ -25,6 +25,7 @@ from resultsfw.testing.corruption import CORRUPTIONS, TRUNCATIONS, TYPES, endles
 from resultsfw.testing.harness import Harness, Outcome, SamplePod
 from resultsfw.testing.sources import STATUSES, DataSource, data_sources, requests_of
 from resultsfw.testing.tasks import VALUE_MARK, Write
+from resultsfw.types import ProblemCode
 
 __all__ = ["RobustnessCases", "two_pods"]
 
@@ -88,6 +89,8 @@ def violation_of(
         cut: Whether data was only removed: then no value may differ, even without digests.
         final: Whether it was the last attempt.
     """
+    if faults := [problem for problem in outcome.problems if problem.code is ProblemCode.BACKEND_FAULTY]:
+        return f"{ONLY_OURS}\n  {faults[0].message}"
     if outcome.error is not None:
         if (stranger := foreign_exception(outcome.error)) is not None:
             return f"{ONLY_OURS}\n  extract raised {type(stranger).__name__}"

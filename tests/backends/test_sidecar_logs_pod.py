@@ -133,6 +133,7 @@ def test_a_backend_hands_over_plain_data():
         limits=Limits(result_bytes=4096, run_bytes=1 << 20),
         config=BACKEND.configure({}),
         wire=1,
+        backend="sidecar-logs",
     )
     source = f'log of container "{RESULTS_SIDECAR}"'
     assert extraction.results == (ExtractedResult(name="a", value="1", source=source),)

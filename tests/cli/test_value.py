@@ -121,7 +121,7 @@ def test_a_reference_to_another_store_is_not_followed(cli, run, store):
     file = run(big=reference_to(CONTENT, store, location="file:///etc/passwd"))
     ran = cli("value", file, "big", *FLAGS)
     assert (ran.status, ran.out) == (2, "")
-    assert "leads to file:///etc/passwd" in ran.err
+    assert 'leads to "file:///etc/passwd"' in ran.err
 
 
 def test_an_edited_reference_is_refused(cli, run, store):

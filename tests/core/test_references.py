@@ -27,7 +27,9 @@ from resultsfw.values import parse_value
 
 def a_reference(value: bytes, **changed) -> Reference:
     digest = f"sha256:{hashlib.sha256(value).hexdigest()}"
-    return Reference(**{"backend": "b", "location": "l", "size": len(value), "digest": digest, **changed})
+    return Reference(
+        **{"backend": "b", "location": "default/uid/l", "size": len(value), "digest": digest, **changed}
+    )
 
 
 @given(st.binary(max_size=50), st.text(), st.text(), st.text())

@@ -87,7 +87,8 @@ def test_what_did_not_come_whole_is_told_by_its_codes(told):
 
 
 @pytest.mark.parametrize(
-    ("error", "kind"), [(UnavailableError("password"), "Unavailable"), (KeyError("password"), "KeyError")]
+    ("error", "kind"),
+    [(UnavailableError("password"), "Unavailable"), (ConnectionError("password"), "ConnectionError")],
 )
 def test_a_read_that_failed_is_told_by_its_kind_and_not_by_its_words(told, error, kind):
     core = told.around(Mine(error=error))
@@ -138,7 +139,7 @@ DIGEST = "sha256:cd42404d52ad55ccfa9aca4adc828aa5800ad9d385a0671fbcbf72411832061
 
 @pytest.mark.parametrize("error", [None, LookupError("password")])
 def test_a_value_that_is_fetched(told, error):
-    reference = Reference(backend="mine", location="https://secret", size=5, digest=DIGEST)
+    reference = Reference(backend="mine", location="https://secret/default/uid/n", size=5, digest=DIGEST)
     pieces = told.around(Keeper(error=error)).dereference(reference, None)
     assert told.spans == ()
     if error is None:
@@ -154,7 +155,7 @@ def test_a_value_that_is_fetched(told, error):
 
 
 def test_a_value_that_is_let_go_halfway_ends_its_span(told):
-    reference = Reference(backend="mine", location="l", size=5, digest=DIGEST)
+    reference = Reference(backend="mine", location="default/uid/l", size=5, digest=DIGEST)
     pieces = told.around(Keeper()).dereference(reference, None)
     next(pieces)
     pieces.close()

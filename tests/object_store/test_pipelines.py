@@ -315,7 +315,7 @@ def test_a_reference_to_what_another_namespace_left_is_refused(folder, tmp_path)
         for run in one.run_until_done(timeout=60):
             [verdict] = run["status"]["conditions"]
             assert verdict["reason"] == "PodCreationFailed"
-            assert 'to what a run of namespace "theirs" left' in verdict["message"]
+            assert 'to what a run of namespace "theirs" wrote' in verdict["message"]
 
 
 def a_matrix(*sizes):

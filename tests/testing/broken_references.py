@@ -30,14 +30,14 @@ class CountsCharacters(Kept):
 
 @caught_by("test_no_credentials_in_a_reference")
 class SignsItsReferences(Kept):
-    signature = "?x-amz-signature=0a"
+    signature = "https://x-amz-signature=0a/"
 
     def reference(self, config, where, data):
-        return replace(super().reference(config, where, data), location=f"{where}{self.signature}")
+        return replace(super().reference(config, where, data), location=f"{self.signature}{where}")
 
     def give(self, reference, config):
         return super().give(
-            replace(reference, location=reference.location.removesuffix(self.signature)), config
+            replace(reference, location=reference.location.removeprefix(self.signature)), config
         )
 
 
@@ -50,9 +50,12 @@ class RaisesItsOwnWhenGone(Kept):
 
 @caught_by("test_another_namespace")
 class GivesToEverybody(Kept):
-    @hookimpl
-    def dereference(self, reference, config):
-        return self.give(reference, config)
+    """Finds a value by its run's uid alone."""
+
+    def give(self, reference, config):
+        found = list(Path(config.folder).glob(f"*/{reference.uid}/{reference.name}"))
+        where = found[0].relative_to(config.folder) if found else reference.location
+        return super().give(replace(reference, location=str(where)), config)
 
 
 @caught_by("test_placed_as_a_file")

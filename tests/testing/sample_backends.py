@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import importlib.util
 import os
-import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +23,7 @@ from resultsfw import (
     cli,
     hookimpl,
 )
-from resultsfw.errors import AlreadyExistsError, CorruptError, NotFoundError
+from resultsfw.errors import AlreadyExistsError, NotFoundError
 
 TEMPLATE = Path(cli.__file__).parent / "template"
 
@@ -122,17 +121,17 @@ class FolderConfig(BaseModel):
 
 
 SIDECAR = """
-folder=$1; shift
+folder=$1 attempt=$2; shift 2
 ended=; trap 'ended=1' TERM
 while [ ! "$ended" ]; do sleep 1 & wait $!; done
-mkdir -p "$folder"; exec 2> /dev/null > "$folder/part"
+mkdir -p "$folder"; exec 2> /dev/null > "$folder/$attempt-part"
 index=0
 for file; do
   state=absent size=0 digest=-
   if [ -L "$file" ]; then state=link
   elif [ -f "$file" ]; then
     state=value size=$(stat -c %s "$file") digest=$(sha256sum < "$file" | cut -c 1-64)
-    cat "$file" > "$folder/$index"
+    cat "$file" > "$folder/$attempt-$index"
   elif [ -e "$file" ]; then state=odd
   fi
   echo "$POD_UID $index $state $size $digest"
@@ -140,7 +139,7 @@ for file; do
 done
 echo "$POD_UID end $index"
 exec > /dev/null
-mv "$folder/part" "$folder/list"
+mv "$folder/$attempt-part" "$folder/$attempt-list"
 """
 
 
@@ -155,20 +154,25 @@ class Kept(Sound):
 
     @staticmethod
     def key(run):
-        return f"{run.uid}-{run.attempt}"
+        return f"{run.namespace}/{run.uid}"
 
     @hookimpl
     def prepare_pod(self, run, pod, limits, config):
         wire = template.prepare_pod(run, pod, limits, template.Config())
         sidecar = pod["spec"]["initContainers"][-1]
-        sidecar["command"] = ["sh", "-c", SIDECAR, "sidecar", os.path.join(config.folder, self.key(run))]  # noqa: PTH118
+        folder = os.path.join(config.folder, self.key(run))  # noqa: PTH118
+        sidecar["command"] = ["sh", "-c", SIDECAR, "sidecar", folder, str(run.attempt)]
         return wire
 
+    def file(self, run, config, name):
+        return Path(config.folder) / self.key(run) / f"{run.attempt}-{name}"
+
     @hookimpl
-    def extract(self, run, pod, config):
+    def extract(self, run, pod, config, backend):
+        self.name = backend
         wanted = template.result_files(run, pod)
         try:
-            lines = (Path(config.folder) / self.key(run) / "list").read_bytes().split(b"\n")
+            lines = self.file(run, config, "list").read_bytes().split(b"\n")
         except FileNotFoundError:
             raise NotFoundError("nothing was kept") from None
         uid = pod["metadata"]["uid"]
@@ -194,9 +198,9 @@ class Kept(Sound):
         if state in template.REFUSED:
             code, why = template.REFUSED[state]
             return Problem(code=code, message=f"{name} {why}", **wrong)
-        where = f"{self.key(run)}/{index}"
+        where = f"{self.key(run)}/{run.attempt}-{index}"
         try:
-            data = (Path(config.folder) / where).read_bytes()
+            data = self.file(run, config, index).read_bytes()
         except FileNotFoundError:
             data = b""
         if state != "value" or str(len(data)) != size or hashlib.sha256(data).hexdigest() != digest:
@@ -210,12 +214,10 @@ class Kept(Sound):
 
     def reference(self, config, where, data):
         digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
-        return Reference(backend="under-test", location=where, size=len(data), digest=digest)
+        return Reference(backend=self.name, location=where, size=len(data), digest=digest)
 
     @hookimpl
-    def dereference(self, reference, config, namespace):
-        if namespace not in ("", "default"):
-            raise CorruptError(f"nothing is kept for {namespace}")
+    def dereference(self, reference, config):
         return self.give(reference, config)
 
     def give(self, reference, config):
@@ -232,4 +234,5 @@ class Kept(Sound):
         self.remove(run, config)
 
     def remove(self, run, config):
-        shutil.rmtree(Path(config.folder) / self.key(run), ignore_errors=True)
+        for file in (Path(config.folder) / self.key(run)).glob(f"{run.attempt}-*"):
+            file.unlink(missing_ok=True)

@@ -59,6 +59,7 @@ _REASONS: Final[Mapping[ProblemCode, str]] = {
     ProblemCode.TRANSPORT_CORRUPT: "TaskRunResultsCorrupt",
     ProblemCode.TRANSPORT_FOREIGN: "TaskRunResultsForeign",
     ProblemCode.TRANSPORT_UNREADABLE: UNREADABLE,
+    ProblemCode.BACKEND_FAULTY: UNREADABLE,
     ProblemCode.NOT_UTF8: "TaskRunResultRefused",
     ProblemCode.NOT_REGULAR_FILE: "TaskRunResultRefused",
     ProblemCode.OUTSIDE_FOLDER: "TaskRunResultRefused",
@@ -73,6 +74,7 @@ _NOT_THE_USERS: Final = frozenset(
         ProblemCode.TRANSPORT_CORRUPT,
         ProblemCode.TRANSPORT_FOREIGN,
         ProblemCode.TRANSPORT_UNREADABLE,
+        ProblemCode.BACKEND_FAULTY,
     }
 )
 

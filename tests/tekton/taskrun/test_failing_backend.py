@@ -45,6 +45,14 @@ class Broken:
         return answer
 
 
+class ReturnsBytes(Broken):
+    """A backend that forgets to decode."""
+
+    @hookimpl
+    def extract(self) -> Extraction:
+        return Extraction(results=(ExtractedResult(name="digest", value=b"hunter2", source="here"),))
+
+
 def _broken_harness(*hooks: str, error: Exception | None = None) -> TaskRunHarness:
     harness = TaskRunHarness({"results-from": "mine"}, mine=Broken(*hooks, error=error))
     harness.submit()
@@ -54,11 +62,11 @@ def _broken_harness(*hooks: str, error: Exception | None = None) -> TaskRunHarne
 
 def test_guarantee_0_a_backend_that_fails_while_it_reads_is_said_by_its_type_and_then_is_the_verdict():
     """Guarantee 0: retried, visibly, and at last a failure; what foreign code says may hold a secret."""
-    harness = _broken_harness("extract")
+    harness = _broken_harness("extract", error=ConnectionError("password=hunter2"))
     harness.kubelet("Succeeded", {"step-build": harness.ended()})
     assert harness.reconcile() == 5
     assert harness.condition["status"] == "Unknown"
-    assert 'backend "mine" failed in extract: LookupError' in harness.condition["message"]
+    assert 'backend "mine" failed in extract: ConnectionError' in harness.condition["message"]
     harness.clock.forward(301)
     assert harness.reconcile() is None
     assert harness.condition["status"] == "False"
@@ -66,12 +74,46 @@ def test_guarantee_0_a_backend_that_fails_while_it_reads_is_said_by_its_type_and
     assert "hunter2" not in str(harness.cluster.list(TASKRUNS))
 
 
-def test_guarantee_0_a_backend_that_cannot_say_whether_a_pod_is_ready_is_asked_at_its_end():
-    """Guarantee 0: never a hang. Its Sidecars may run for ever: the pod is stopped in time, and read."""
+@pytest.mark.parametrize("wrong", [LookupError("password=hunter2"), None])
+def test_a_programming_error_of_a_backend_ends_the_run_at_once(wrong):
+    """It was repeated for as long as a failed read is."""
+    harness = (
+        _broken_harness("extract", error=wrong)
+        if wrong
+        else TaskRunHarness({"results-from": "mine"}, mine=ReturnsBytes())
+    )
+    if not wrong:
+        harness.submit()
+        harness.reconcile()
+    harness.kubelet("Succeeded", {"step-build": harness.ended()})
+    assert harness.reconcile() is None
+    assert (harness.condition["status"], harness.condition["reason"]) == ("False", "TaskRunResultsUnreadable")
+    message = (
+        "failed in extract: LookupError, at line"
+        if wrong
+        else "extract what it may not: results[0].value: it is"
+    )
+    assert message in harness.condition["message"]
+    assert "hunter2" not in str(harness.cluster.list(TASKRUNS))
+
+
+def test_a_programming_error_in_pod_ready_ends_the_run_and_its_sidecars():
     harness = _broken_harness("pod_ready")
     harness.kubelet("Running", {"step-build": harness.ended()})
     while (again := harness.reconcile()) is not None and not is_done(harness.taskrun):
-        assert "failed in pod_ready: LookupError" in harness.condition["message"]
+        assert "activeDeadlineSeconds" in harness.pod()["spec"]
+        harness.kubelet("Failed", {"step-build": harness.ended()})
+        harness.clock.forward(again + 1)
+    assert (harness.condition["status"], harness.condition["reason"]) == ("False", "TaskRunResultsUnreadable")
+    assert "failed in pod_ready: LookupError, at line" in harness.condition["message"]
+
+
+def test_guarantee_0_a_backend_that_cannot_say_whether_a_pod_is_ready_is_asked_at_its_end():
+    """Guarantee 0: never a hang. Its Sidecars may run for ever: the pod is stopped in time, and read."""
+    harness = _broken_harness("pod_ready", error=ConnectionError("password=hunter2"))
+    harness.kubelet("Running", {"step-build": harness.ended()})
+    while (again := harness.reconcile()) is not None and not is_done(harness.taskrun):
+        assert "failed in pod_ready: ConnectionError" in harness.condition["message"]
         if "activeDeadlineSeconds" in harness.pod()["spec"]:
             harness.kubelet("Failed", {"step-build": harness.ended()})
         harness.clock.forward(again + 1)

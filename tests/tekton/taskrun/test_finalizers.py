@@ -1,5 +1,7 @@
 """What backends keep outside a pod: marked before the pod, purged after the verdict or with the run."""
 
+from dataclasses import replace
+
 import pytest
 from taskrun_harness import TaskRunHarness
 
@@ -16,7 +18,7 @@ from resultsfw.tekton.taskrun.reconciler import Reconciler
 from resultsfw.tekton.taskrun.stamps import stamped_backends
 
 MINE = f"{FINALIZER}mine"
-REFERENCE = Reference(backend="mine", location="l", size=1, digest=f"sha256:{'0' * 64}")
+REFERENCE = Reference(backend="mine", location="", size=1, digest=f"sha256:{'0' * 64}")
 
 
 class Keeper:
@@ -40,9 +42,13 @@ class Keeper:
         return True
 
     @hookimpl
-    def extract(self) -> Extraction:
+    def extract(self, run) -> Extraction:
+        values = [
+            replace(value, location=f"{run.namespace}/{run.uid}/value") if value is REFERENCE else value
+            for value in self.values
+        ]
         return Extraction(
-            results=tuple(ExtractedResult(name="digest", value=one, source="s") for one in self.values)
+            results=tuple(ExtractedResult(name="digest", value=value, source="s") for value in values)
         )
 
     @hookimpl
@@ -104,7 +110,7 @@ def test_values_are_purged_after_the_verdict_and_once_more_with_the_run():
 def test_what_references_stand_for_is_kept_until_the_run_is_deleted():
     harness, keeper = harness_of(external_state="elsewhere", delivery="reference")
     ended(harness)
-    assert run_of(harness)["status"]["results"][0]["value"]["location"] == "l"
+    assert run_of(harness)["status"]["results"][0]["value"]["location"].endswith("/value")
     assert keeper.purged == []
     Store.delete(harness.cluster, PODS, "default", "run-pod", grace_seconds=0)
     Store.delete(harness.cluster, TASKRUNS, "default", "run")

@@ -21,7 +21,7 @@ INSTALLED = "config-map"
 """A backend that is installed, and that no flag here allows."""
 
 FORGED = {STAMP_ANNOTATION: f"{INSTALLED}/1", LIMIT_ANNOTATION: "4096"}
-REFERENCE = Reference(backend=INSTALLED, location="l", size=1, digest=f"sha256:{'0' * 64}")
+REFERENCE = Reference(backend=INSTALLED, location="default/uid/l", size=1, digest=f"sha256:{'0' * 64}")
 
 
 @pytest.fixture

@@ -1,0 +1,265 @@
+"""Check what a backend's hooks return, as types and by meaning, before anything else uses it.
+
+A fault here is a programming error of the plugin: repeating the call does not mend it.
+"""
+
+import inspect
+import re
+from collections.abc import Callable, Iterator, Mapping
+from types import AsyncGeneratorType, GeneratorType
+from typing import Any, Final
+
+from resultsfw.errors import ClusterError
+from resultsfw.references import location_fault
+from resultsfw.types import (
+    ARTIFACTS,
+    Capabilities,
+    ExtractedResult,
+    Extraction,
+    Problem,
+    ProblemCode,
+    Reference,
+    Run,
+    TransportUsage,
+)
+
+__all__ = ["Fault", "piece_fault", "return_fault"]
+
+_DIGEST: Final = re.compile("sha256:[0-9a-f]{64}")
+_MEDIA_TYPE: Final = re.compile(r"[!-~][ -~]{0,254}")
+_SIZES: Final = 2**63
+"""Sizes in bytes are below this: what a store or a file system can hold."""
+
+Fault = tuple[str, str]
+"""The field at fault (``results[0].value``; "" for the whole), and what is wrong with it."""
+
+_Check = Callable[[Any], str]
+"""Returns what is wrong with a value; empty if nothing."""
+
+
+def return_fault(
+    hook: str, returned: Any, *, backend: str, capabilities: Capabilities, arguments: Mapping[str, Any]
+) -> Fault | None:
+    """Return what is wrong with a hook's returned value; ``None`` if it may be used.
+
+    Args:
+        hook: The hook's name.
+        returned: What it returned.
+        backend: The backend's name.
+        capabilities: What the backend declares.
+        arguments: The hook's arguments by name.
+    """
+    if inspect.iscoroutine(returned) or isinstance(returned, AsyncGeneratorType):
+        if inspect.iscoroutine(returned):
+            returned.close()  # else Python warns later that it was never awaited, and does not say by whom
+        return "", "it returned a coroutine: hooks are plain functions, not `async def`"
+    match hook:
+        case "prepare_pod":
+            return _wire_fault(returned)
+        case "pod_ready":
+            return _whole(_bool(returned))
+        case "extract":
+            return _extraction_fault(returned, backend, capabilities, arguments["run"])
+        case "dereference":
+            return _pieces_fault(returned)
+        case _:
+            return _none_fault(hook, returned)
+
+
+def piece_fault(piece: object) -> str:
+    """Return what is wrong with a piece that ``dereference`` yields; empty if it is bytes."""
+    return "" if isinstance(piece, bytes) else f"it yielded {_kind(piece)}, and must yield bytes"
+
+
+def _wire_fault(wire: object) -> Fault | None:
+    if type(wire) is int and wire >= 0:
+        return None
+    return "", (
+        f"it returned {_kind(wire)} and not the version of its format, an integer from 0; without it the pod "
+        f"could not be read"
+    )
+
+
+def _pieces_fault(pieces: object) -> Fault | None:
+    if isinstance(pieces, bytes | bytearray | str | dict) or not hasattr(pieces, "__iter__"):
+        return "", f"it returned {_kind(pieces)}, and must yield the value's bytes in pieces"
+    return None
+
+
+def _none_fault(hook: str, returned: object) -> Fault | None:
+    # pluggy returns a list of all values that are not None.
+    if not returned:
+        return None
+    value = returned[0] if isinstance(returned, list) else returned
+    if inspect.iscoroutine(value):
+        value.close()
+    if inspect.iscoroutine(value) or isinstance(value, GeneratorType | AsyncGeneratorType):
+        return (
+            "",
+            "nothing of it was executed: hooks are plain functions, neither `async def` nor with `yield`",
+        )
+    what = "change `pod` itself" if hook == "place_files" else "return nothing"
+    return "", f"it returned {_kind(value)}, which nothing uses: {what}"
+
+
+def _extraction_fault(extraction: object, backend: str, capabilities: Capabilities, run: Run) -> Fault | None:
+    if not isinstance(extraction, Extraction):
+        return "", f"it returned {_kind(extraction)} and not an Extraction"
+    for field, kind in (
+        ("results", ExtractedResult),
+        ("problems", Problem),
+        ("transports", TransportUsage),
+    ):
+        items = getattr(extraction, field)
+        if not isinstance(items, tuple):
+            return field, f"it is {_kind(items)} and must be a tuple"
+        for index, item in enumerate(items):
+            if not isinstance(item, kind):
+                return f"{field}[{index}]", f"it is {_kind(item)} and must be of type {kind.__name__}"
+    for faults in (
+        _field_faults(extraction, "", _EXTRACTION),
+        _result_faults(extraction, backend, capabilities, run),
+        _each(extraction, "problems", _PROBLEM),
+        _each(extraction, "transports", _TRANSPORT),
+    ):
+        for fault in faults:
+            return fault
+    return None
+
+
+def _result_faults(
+    extraction: Extraction, backend: str, capabilities: Capabilities, run: Run
+) -> Iterator[Fault]:
+    for index, result in enumerate(extraction.results):
+        place = f"results[{index}]"
+        yield from _field_faults(result, place, _RESULT)
+        if not isinstance(result.value, Reference):
+            if why := _text(result.value):
+                yield f"{place}.value", f"{why}, or a Reference"
+        elif result.name == ARTIFACTS:
+            yield f"{place}.value", "it is a Reference: provenance of artifacts is always a text"
+        elif capabilities.delivery != "reference":
+            yield f"{place}.value", 'it is a Reference, and `capabilities` say delivery="value"'
+        else:
+            yield from _reference_faults(result.value, f"{place}.value", backend, run)
+
+
+def _reference_faults(reference: Reference, place: str, backend: str, run: Run) -> Iterator[Fault]:
+    yield from _field_faults(reference, place, _REFERENCE)
+    if reference.backend != backend:
+        yield f"{place}.backend", f'it names backend "{reference.backend:.64}" and must be "{backend}"'
+    if why := location_fault(reference.location):
+        yield f"{place}.location", why
+    elif (reference.namespace, reference.uid) != (run.namespace, run.uid):
+        yield (
+            f"{place}.location",
+            f"it must end in {run.namespace}/{run.uid}/NAME: namespace and uid of the run whose value it is",
+        )
+
+
+def _each(extraction: Extraction, field: str, checks: Mapping[str, _Check]) -> Iterator[Fault]:
+    for index, item in enumerate(getattr(extraction, field)):
+        yield from _field_faults(item, f"{field}[{index}]", checks)
+
+
+def _field_faults(item: object, place: str, checks: Mapping[str, _Check]) -> Iterator[Fault]:
+    for name, check in checks.items():
+        if why := check(getattr(item, name)):
+            yield (f"{place}.{name}" if place else name), why
+
+
+# Checks of single fields. None quotes a value: it may be a result's.
+
+
+def _whole(why: str) -> Fault | None:
+    return ("", f"it returned what is no answer: {why}") if why else None
+
+
+def _bool(value: object) -> str:
+    return "" if isinstance(value, bool) else f"it is {_kind(value)} and must be True or False"
+
+
+def _text(value: object) -> str:
+    return "" if isinstance(value, str) else f"it is {_kind(value)} and must be a str"
+
+
+def _text_or_none(value: object) -> str:
+    return "" if value is None else _text(value)
+
+
+def _filled(value: object) -> str:
+    return _text(value) or ("" if value else "it is empty")
+
+
+def _size(value: object) -> str:
+    if type(value) is not int:
+        return f"it is {_kind(value)} and must be an int"
+    return (
+        ""
+        if 0 <= value < _SIZES
+        else f"it is {value if value < 0 else 'too large'}, which is no size in bytes"
+    )
+
+
+def _size_or_none(value: object) -> str:
+    return "" if value is None else _size(value)
+
+
+def _digest(value: object) -> str:
+    if not isinstance(value, str) or not _DIGEST.fullmatch(value):
+        return 'it must be "sha256:" and 64 hexadecimal digits in lower case'
+    return ""
+
+
+def _media_type(value: object) -> str:
+    if not isinstance(value, str) or not _MEDIA_TYPE.fullmatch(value):
+        return "it must be a media type, of at most 255 printable characters"
+    return ""
+
+
+def _code(value: object) -> str:
+    return "" if isinstance(value, ProblemCode) else f"it is {_kind(value)} and must be a ProblemCode"
+
+
+def _texts(value: object) -> str:
+    if isinstance(value, tuple) and all(isinstance(item, str) for item in value):
+        return ""
+    return f"it is {_kind(value)} and must be a tuple of str"
+
+
+def _cluster_error_or_none(value: object) -> str:
+    if value is None or isinstance(value, ClusterError):
+        return ""
+    return f"it is {_kind(value)} and must be a ClusterError"
+
+
+def _kind(value: object) -> str:
+    return "nothing (None)" if value is None else f"a value of type {type(value).__name__}"
+
+
+_EXTRACTION: Final[Mapping[str, _Check]] = {"too_early": _bool, "read_error": _cluster_error_or_none}
+_RESULT: Final[Mapping[str, _Check]] = {"name": _text, "step": _text_or_none, "source": _text}
+_REFERENCE: Final[Mapping[str, _Check]] = {
+    "backend": _text,
+    "location": _text,
+    "size": _size,
+    "digest": _digest,
+    "media_type": _media_type,
+}
+_PROBLEM: Final[Mapping[str, _Check]] = {
+    "code": _code,
+    "message": _filled,
+    "result": _text_or_none,
+    "step": _text_or_none,
+    "size": _size_or_none,
+    "limit": _size_or_none,
+    "hint": _text,
+}
+_TRANSPORT: Final[Mapping[str, _Check]] = {
+    "container": _text,
+    "transport": _text,
+    "used": _size,
+    "budget": _size_or_none,
+    "results": _texts,
+    "cut": _bool,
+}
