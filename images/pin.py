@@ -45,7 +45,8 @@ def main() -> None:
     (HERE / "object-store-requirements.txt").write_text(pinned(extras["object-store"]))
     # What it takes of ours is named here already.
     base = [*project["project"]["dependencies"], *extras["cluster"]]
-    server = [one for one in extras["results-server"] if not one.startswith("resultsfw[")]
+    server = [*extras["results-server"], *extras["results-server-postgresql"]]
+    server = [one for one in server if not one.startswith("resultsfw[")]
     (HERE / "results-server-requirements.txt").write_text(pinned([*base, *server]))
     (HERE / "build-requirements.txt").write_text(pinned(project["build-system"]["requires"]))
 

@@ -10,9 +10,17 @@ import yaml
 
 @contextlib.contextmanager
 def local_server(store, *options):
-    """The flags that it prints, as data of a ConfigMap; nothing secret may be in what it logged."""
+    """The flags that it prints, as data of a ConfigMap; nothing secret may be in what it logged.
+
+    The store is a folder; None for the SQLite file that is the default, in XDG_STATE_HOME.
+    """
     command = [sys.executable, "-W", "error", "-m", "resultsfw.cli", "results-server", "--local"]
-    command += ["--listen", "127.0.0.1:0", "--store", f"file://{store}", *options]
+    command += [
+        "--listen",
+        "127.0.0.1:0",
+        *([] if store is None else ["--store", f"file://{store}"]),
+        *options,
+    ]
     with tempfile.TemporaryFile("w+") as log:
         server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
         with server:

@@ -206,6 +206,10 @@ def test_every_distribution_in_an_image_is_pinned_by_its_hash(name):
         ("results-server-requirements.txt", ("project", "dependencies")),
         ("results-server-requirements.txt", ("project", "optional-dependencies", "cluster")),
         ("results-server-requirements.txt", ("project", "optional-dependencies", "results-server")),
+        (
+            "results-server-requirements.txt",
+            ("project", "optional-dependencies", "results-server-postgresql"),
+        ),
         ("build-requirements.txt", ("build-system", "requires")),
     ],
 )

@@ -142,9 +142,14 @@ def install(printed: bool, wait: float | None, **given: Any) -> int:
 @click.command("results-server", epilog=SERVER_STATUSES, short_help="Serve the store of the backend http.")
 @click.option(
     "--store",
-    required=True,
     metavar="URL",
-    help="Store results in file:///FOLDER, s3://BUCKET/PREFIX, gs://... or az://...",
+    help="Store results in file:///FOLDER, s3://BUCKET/PREFIX, gs://..., az://..., sqlite:///FILE or "
+    "postgresql://USER@HOST/NAME.  [default: required; --local: a SQLite file of the user]",
+)
+@click.option(
+    "--store-password-file",
+    metavar="FILE",
+    help="Password of the PostgreSQL user; read again for each connection.",
 )
 @click.option(
     "--listen",

@@ -13,10 +13,11 @@ from starlette.types import Receive, Scope, Send
 
 from resultsfw.server.body_capacity import Allocation, read_body, transfer
 from resultsfw.server.middleware import RequestMiddleware
+from resultsfw.server.object_results import ObjectResults
 from resultsfw.server.refusals import RefusalError
 from resultsfw.server.review import Identity
 from resultsfw.server.service import RUN_HEADER, Service
-from resultsfw.server.store import AttemptKey, Results
+from resultsfw.server.store import AttemptKey
 
 __all__ = ["MEDIA_TYPE", "Service", "make_app", "openapi"]
 
@@ -276,5 +277,5 @@ def openapi() -> dict[str, Any]:
         def allows(self, identity: Identity, verb: str, namespace: str) -> bool:  # noqa: ARG002 - likewise
             return False
 
-    service = Service(results=Results(None, None), reviewer=Nobody(), limit=0)
+    service = Service(results=ObjectResults(None, None), reviewer=Nobody(), limit=0)
     return make_app(service).app.openapi()

@@ -10,7 +10,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from resultsfw.server.connections import Connections
-from resultsfw.server.usage import Usage
+from resultsfw.server.store import StoredBytes
 
 __all__ = ["Metrics"]
 
@@ -23,7 +23,7 @@ _NAMESPACES: Final = 100
 class _State(Collector):
     """Collects stored bytes by namespace, and connections, whenever the metrics are read."""
 
-    def __init__(self, usage: Usage, connections: Connections) -> None:
+    def __init__(self, usage: StoredBytes, connections: Connections) -> None:
         self._usage = usage
         self._connections = connections
 
@@ -70,7 +70,7 @@ class Metrics:
         usage: The stored bytes.
     """
 
-    def __init__(self, body_bytes: Callable[[], float], connections: Connections, usage: Usage) -> None:
+    def __init__(self, body_bytes: Callable[[], float], connections: Connections, usage: StoredBytes) -> None:
         self.registry = CollectorRegistry()
         self.requests = Counter(
             "resultsfw_server_requests",

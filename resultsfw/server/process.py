@@ -24,9 +24,9 @@ from resultsfw.server.refusals import RefusalError
 from resultsfw.server.review import ACCESS_REVIEWS, AUDIENCE, TOKEN_REVIEWS, ClusterReviewer, Reviewer
 from resultsfw.server.runs import ClusterRuns
 from resultsfw.server.status_app import make_status_app
-from resultsfw.server.store import Results, open_store
+from resultsfw.server.store import Store
+from resultsfw.server.stores import open_store
 from resultsfw.server.tls import Certificate
-from resultsfw.server.usage import Usage
 from resultsfw.server.uvicorn_server import Server, bound_memory, raise_file_limit
 from resultsfw.tekton.api.kinds import TASKRUNS
 
@@ -73,6 +73,7 @@ class Options:
     """The options of the server. See ``resultsfw results-server --help``."""
 
     store: str
+    store_password_file: str | None = None
     listen: str = ":8443"
     listen_status: str = ":8080"
     local: bool = False
@@ -100,26 +101,28 @@ def run_server(options: Options) -> int:
     certificate_of = _certificate(options, address[0])
     if options.check_runs and options.local:
         raise InputError("--check-runs requires a cluster, and --local has none", subject="--check-runs")
-    results = open_store(options.store)
-    results.usage = Usage(options.namespace_bytes)
-    reviewer: Reviewer = LocalReviewer(options.audience)
-    cluster = None
-    if not options.local:
-        cluster = KubeCluster(connect(options.kubeconfig, options.context, limit=TokenBucket(200, 400)))
-        reviewer = ClusterReviewer(cluster, options.audience)
-    set_up(options.log_level)
-    connections = Connections(_CONNECTIONS, _PER_ADDRESS)
-    service = Service(
-        results=results,
-        reviewer=reviewer,
-        limit=options.limit_bytes,
-        runs=ClusterRuns(cluster) if cluster is not None and options.check_runs else None,
-        connections=connections,
-    )
-    certificate = certificate_of(service)
-    bound_memory()
-    raise_file_limit(_CONNECTIONS + _PAGES_CONNECTIONS)
     with contextlib.ExitStack() as stack:
+        results = open_store(
+            options.store, quota=options.namespace_bytes, password_file=options.store_password_file
+        )
+        stack.enter_context(contextlib.closing(results))
+        reviewer: Reviewer = LocalReviewer(options.audience)
+        cluster = None
+        if not options.local:
+            cluster = KubeCluster(connect(options.kubeconfig, options.context, limit=TokenBucket(200, 400)))
+            reviewer = ClusterReviewer(cluster, options.audience)
+        set_up(options.log_level)
+        connections = Connections(_CONNECTIONS, _PER_ADDRESS)
+        service = Service(
+            results=results,
+            reviewer=reviewer,
+            limit=options.limit_bytes,
+            runs=ClusterRuns(cluster) if cluster is not None and options.check_runs else None,
+            connections=connections,
+        )
+        certificate = certificate_of(service)
+        bound_memory()
+        raise_file_limit(_CONNECTIONS + _PAGES_CONNECTIONS)
         sock = stack.enter_context(_listening(address, connections, "--listen"))
         status = None
         if status_address is not None:
@@ -174,7 +177,7 @@ def _certificate(options: Options, host: str) -> Callable[[Service], Certificate
 class _Readiness:
     """Returns why the server cannot serve, with a cache of some seconds."""
 
-    def __init__(self, results: Results, cluster: KubeCluster | None, *, check_runs: bool) -> None:
+    def __init__(self, results: Store, cluster: KubeCluster | None, *, check_runs: bool) -> None:
         self._results = results
         self._cluster = cluster
         self._check_runs = check_runs

@@ -15,7 +15,7 @@ from resultsfw.server.metrics import Metrics
 from resultsfw.server.refusals import RefusalError
 from resultsfw.server.review import Identity, Reviewer
 from resultsfw.server.runs import Runs
-from resultsfw.server.store import AttemptKey, Results
+from resultsfw.server.store import AttemptKey, Store
 
 __all__ = ["RUN_HEADER", "Service"]
 
@@ -40,7 +40,7 @@ class Service:
         connections: Of the port for results, for the metrics.
     """
 
-    results: Results
+    results: Store
     reviewer: Reviewer
     limit: int
     runs: Runs | None = None

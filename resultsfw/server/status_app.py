@@ -25,6 +25,9 @@ def make_status_app(metrics: Metrics, ready: Callable[[], str]) -> Starlette:
         ready: Returns why the server cannot serve; "" if it can. Called on its own thread.
     """
     thread = ThreadPoolExecutor(1, thread_name_prefix="ready")
+    metrics_thread = ThreadPoolExecutor(
+        1, thread_name_prefix="metrics"
+    )  # a database is asked for stored bytes
 
     async def healthz(_request: Request) -> Response:
         return PlainTextResponse("ok\n")
@@ -34,6 +37,7 @@ def make_status_app(metrics: Metrics, ready: Callable[[], str]) -> Starlette:
         return PlainTextResponse(f"{why}\n" if why else "ok\n", 503 if why else 200)
 
     async def text(_request: Request) -> Response:
-        return Response(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+        body = await asyncio.get_running_loop().run_in_executor(metrics_thread, metrics.text)
+        return Response(body, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     return Starlette(routes=[Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", text)])

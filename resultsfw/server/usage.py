@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from resultsfw.server.refusals import RefusalError
 
-__all__ = ["Usage", "cost"]
+__all__ = ["Usage", "cost", "quota_exceeded"]
 
 _FILE = 4096
 """Bytes that count for each object besides its own: otherwise empty deliveries would be free."""
@@ -15,6 +15,16 @@ _FILE = 4096
 def cost(size: int) -> int:
     """Return the bytes that an object of that size counts."""
     return size + _FILE
+
+
+def quota_exceeded(namespace: str, stored: int, size: int, quota: int) -> RefusalError:
+    """Return the refusal of so many bytes in a namespace that has stored so many."""
+    return RefusalError(
+        "QuotaExceeded",
+        f'namespace "{namespace}" has {stored} bytes of results stored, and {size} more exceed its '
+        f"quota of {quota} bytes: results are removed once they are read, or by age",
+        unread=True,
+    )
 
 
 class Usage:
@@ -90,12 +100,7 @@ class Usage:
     def _check(self, namespace: str, size: int) -> None:
         stored = self._stored.get(namespace, 0)
         if self.quota and stored + size > self.quota:
-            raise RefusalError(
-                "QuotaExceeded",
-                f'namespace "{namespace}" has {stored} bytes of results stored, and {size} more exceed its '
-                f"quota of {self.quota} bytes: results are removed once they are read, or by age",
-                unread=True,
-            )
+            raise quota_exceeded(namespace, stored, size, self.quota)
 
     @staticmethod
     def _subtract(counter: Counter[str], namespace: str, size: int) -> None:

@@ -1,8 +1,10 @@
 """Backend ``http``: what it puts into a pod, how it reads, and every way in which that can go wrong."""
 
+import contextlib
 import hashlib
 import http.server
 import json
+import sqlite3
 import threading
 
 import pytest
@@ -400,9 +402,17 @@ def test_a_variable_that_makes_no_sense_is_named(token, more):
 @pytest.fixture(scope="module")
 def flags(tmp_path_factory):
     """The flags that a server prints which takes the engine's tokens."""
-    store = tmp_path_factory.mktemp("store")
-    with local_server(store, "--limit-bytes", "20000") as data:
-        yield {**data, "max-result-size": "30000"}, store
+    state = tmp_path_factory.mktemp("state")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(state))
+        with local_server(None, "--limit-bytes", "20000") as data:
+            yield {**data, "max-result-size": "30000"}, state / "resultsfw" / "results.sqlite"
+
+
+def stored(file):
+    """How many deliveries the server has."""
+    with contextlib.closing(sqlite3.connect(file)) as connection:
+        return connection.execute("SELECT count(*) FROM resultsfw_deliveries").fetchone()[0]
 
 
 def run_through(flags, script, **spec):
@@ -433,7 +443,7 @@ def test_results_arrive_and_nothing_is_left(flags):
         data, "printf SECRET > $(results.a.path)\nprintf %09000d 1 > $(results.b.path)"
     )
     assert (condition["status"], results["a"], len(results["b"])) == ("True", "SECRET", 9000)
-    assert not [one for one in store.rglob("*") if one.is_file()]
+    assert stored(store) == 0
 
 
 @pytest.mark.slow
@@ -472,7 +482,7 @@ def test_a_retry_is_another_attempt(flags, tmp_path):
     script = f'cd {tmp_path}\nprintf x >> n\nprintf "$(wc -c < n)" > $(results.a.path)\n[ $(wc -c < n) = 2 ]'
     results, condition = run_through(data, script, retries=1)
     assert (results["a"].strip(), condition["status"]) == ("2", "True")
-    assert not [one for one in store.rglob("*") if one.is_file()]
+    assert stored(store) == 0
 
 
 @pytest.mark.slow

@@ -19,6 +19,8 @@ CONFIG = Path(__file__).parents[2] / "config"
 OPT_INS = [f"backends/{one}" for one in backends_with_rights()]
 RUN_CHECKS = "enable-run-checks-of-results-server"
 COSCHEDULING = "enable-coscheduling"
+ON_POSTGRESQL = "results-server-on-postgresql"
+"""A component of kustomize: patches, which cannot be applied alone."""
 EVERYTHING = ["", "crds", COSCHEDULING, "enable-log-access-to-controller", RUN_CHECKS, "monitoring", *OPT_INS]
 
 
@@ -198,9 +200,40 @@ def test_loaded_manifests_equal_what_kubectl_applies(folder):
     assert sorted(load(folder), key=key) == sorted(documents, key=key)
 
 
+def test_the_component_replaces_the_results_servers_volume_by_a_database(tmp_path):
+    if shutil.which("kubectl") is None:
+        pytest.skip("there is no kubectl")
+    from resultsfw.cli.commands import resultsfw  # noqa: PLC0415
+
+    for folder in ("backends/http", ON_POSTGRESQL):
+        shutil.copytree(CONFIG / folder, tmp_path / folder)
+    files = [f"backends/http/{path.name}" for path in (CONFIG / "backends" / "http").iterdir()]
+    overlay = {"resources": files, "components": [ON_POSTGRESQL]}
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(overlay))
+    said = subprocess.run(["kubectl", "kustomize", tmp_path], capture_output=True, text=True, check=True)
+    objects = list(yaml.safe_load_all(said.stdout))
+    assert of_kind(objects, "PersistentVolumeClaim") == []
+    [deployment] = of_kind(objects, "Deployment")
+    [usual] = of_kind(load("backends/http"), "Deployment")
+    spec = deployment["spec"]
+    assert (spec["replicas"], spec["strategy"]) == (2, {"type": "RollingUpdate"})
+    [container] = spec["template"]["spec"]["containers"]
+    volumes = {volume["name"] for volume in spec["template"]["spec"]["volumes"]}
+    assert volumes == {mount["name"] for mount in container["volumeMounts"]} == {"tls", "database"}
+    command, *arguments = container["args"]
+    with resultsfw.commands[command].make_context(command, arguments) as context:
+        assert context.params["store"].startswith("postgresql://resultsfw@")
+        assert "sslmode" not in context.params["store"]  # so that the default verifies the server's name
+        assert Path(context.params["store_password_file"]) == Path("/etc/resultsfw/database/password")
+    [budget] = of_kind(objects, "PodDisruptionBudget")
+    assert budget["spec"]["selector"] == spec["selector"]
+    kept = usual["spec"]["template"]["spec"]["containers"][0]
+    assert {**container, "args": 0, "volumeMounts": 0} == {**kept, "args": 0, "volumeMounts": 0}
+
+
 def test_every_folder_of_config_is_tested():
     folders = {one.name for one in CONFIG.iterdir() if one.is_dir()}
-    assert folders == {*EVERYTHING, "base", "backends"} - {"", *OPT_INS}
+    assert folders == {*EVERYTHING, "base", "backends", ON_POSTGRESQL} - {"", *OPT_INS}
 
 
 def test_every_object_has_its_namespace_and_label():

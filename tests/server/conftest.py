@@ -10,7 +10,37 @@ import pytest
 # Test files are no packages: what they share is found here.
 sys.path.insert(0, str(Path(__file__).parent))
 
+import store_harness
+from postgresql_harness import PostgreSQL, find_programs
 from serverharness import ReviewApi, ServerProcess
+
+
+@pytest.fixture(scope="session")
+def postgresql():
+    """A PostgreSQL server, for all tests of this process."""
+    programs = find_programs()
+    if programs is None:
+        pytest.skip("PostgreSQL's server is not installed: no initdb in PATH or where pg_config says")
+    server = PostgreSQL(programs)
+    yield server
+    server.close()
+
+
+@pytest.fixture(params=["folder", "sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+def place(request, tmp_path):
+    """A store of each kind."""
+    if request.param == "folder":
+        return store_harness.Folder(tmp_path / "store")
+    if request.param == "sqlite":
+        return store_harness.SQLite(tmp_path)
+    return store_harness.PostgreSQL(request.getfixturevalue("postgresql"))
+
+
+@pytest.fixture
+def open_results(place):
+    """Opens the store, and closes it after the test."""
+    with contextlib.ExitStack() as stack:
+        yield lambda **more: stack.enter_context(contextlib.closing(place.open(**more)))
 
 
 @pytest.fixture(scope="module")

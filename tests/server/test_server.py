@@ -9,7 +9,7 @@ import threading
 import uuid
 
 import pytest
-from serverharness import OTHER, POD, READER, answer_on, head, path
+from serverharness import OTHER, POD, READER, ServerProcess, answer_on, head, path
 
 from resultsfw.cli import main
 
@@ -330,6 +330,8 @@ def test_an_unavailable_store_is_reported(start_server, reviews):
         (["--listen", "nowhere"], "is not of the form HOST:PORT"),
         (["--local", "--listen", "127.0.0.1:0", "--store", "file:relative"], "file:///PATH"),
         (["--local", "--listen", "127.0.0.1:0", "--store", "ftp://host/x"], "--store ftp://host/x"),
+        (["--local", "--store", "postgresql://u:SECRET@h/x"], "the URL has a password"),
+        (["--local", "--store", "sqlite:relative"], "sqlite:///PATH"),
         (["--local", "--listen", "127.0.0.1:0", "--limit-bytes", "1"], "--limit-bytes"),
         (["--local", "--listen", "127.0.0.1:0", "--check-runs"], "--check-runs requires a cluster"),
         (["--local", "--listen", "127.0.0.1:0", "--listen-status", "x"], "is not of the form HOST:PORT"),
@@ -338,7 +340,14 @@ def test_an_unavailable_store_is_reported(start_server, reviews):
 def test_invalid_options_are_refused_before_anything_starts(options, why, tmp_path, capsys):
     store = [] if "--store" in options else ["--store", f"file://{tmp_path}"]
     assert main(["results-server", *store, *options]) == 2
-    assert why in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert why in said
+    assert "SECRET" not in said
+
+
+def test_a_store_is_required_on_a_cluster(capsys):
+    assert main(["results-server", "--insecure-http", "--listen", "127.0.0.1:0"]) == 2
+    assert "--store is required without --local" in capsys.readouterr().err
 
 
 def test_refusals_name_the_pod_or_permission(server, reviews):
@@ -417,3 +426,45 @@ def test_runs_are_not_read_without_the_operators_option(server, reviews, run, po
     headers = {"Resultsfw-Run": "no-run"}
     assert server.ask("PUT", path(run, pod), reviews.pod_token(pod), b"x", headers=headers).status == 201
     assert reviews.asked == ["TokenReview"]
+
+
+# A database as its store.
+
+
+def test_two_servers_share_a_postgresql_database(postgresql, reviews, run, pod, tmp_path):
+    """What one stores, the other reads and removes; while the database is down, both refuse and go on."""
+    name, url = postgresql.new_schema()
+    options = ["--store", url, "--store-password-file", str(postgresql.password_file)]
+    options += ["--namespace-bytes", "40000"]
+    servers = []
+    for folder in (tmp_path / "a", tmp_path / "b"):
+        folder.mkdir()
+        servers.append(ServerProcess(folder, reviews, *options))
+    first, second = servers
+    token, reader = reviews.pod_token(pod), reviews.token()
+    reviews.allow("get")
+    reviews.allow("delete")
+    where = path(run, pod)
+    assert first.ask("PUT", where, token, b"SECRET" * 4000).status == 201
+    assert second.ask("PUT", where, token, b"SECRET" * 4000).status == 200
+    assert second.ask("PUT", where, token, b"SECRET others").code == "AlreadyWritten"
+    assert second.ask("GET", where, reader).body == b"SECRET" * 4000
+    full = second.ask("PUT", path(run, OTHER), reviews.pod_token(OTHER), b"x" * 1000)
+    assert full.code == "QuotaExceeded"
+    assert 'resultsfw_server_stored_bytes{namespace="default"} 32192.0' in second.page("/metrics")[1]
+    assert second.page("/readyz") == (200, "ok\n")
+    postgresql.stop()
+    try:
+        refused = first.ask("PUT", path(run, OTHER), reviews.pod_token(OTHER), b"SECRET")
+        assert (refused.status, refused.code, refused.headers["retry-after"]) == (503, "Unavailable", "1")
+        assert first.page("/healthz") == (200, "ok\n")
+        assert 'stored_bytes{namespace="default"} 32192.0' in second.page("/metrics")[1]
+    finally:
+        postgresql.start()
+    assert first.ask("GET", where, reader).body == b"SECRET" * 4000
+    assert second.ask("DELETE", path(run, None), reader).status == 204
+    assert first.ask("GET", where, reader).status == 404
+    for server in servers:
+        assert server.signal(signal.SIGTERM) == 0
+        assert not [line for line in server.lines if "SECRET" in line or "Traceback" in line]
+    assert postgresql.backends(name) == []
