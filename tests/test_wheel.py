@@ -59,7 +59,9 @@ def test_the_backends_are_found_in_it_by_entry_point(unpacked):
     )
     done = run(unpacked, "-c", code)
     names, file = done.stdout.splitlines()
-    assert {"config-map", "http", "object-store", "sidecar-logs", "termination-message"} <= set(names.split())
+    assert {"config-map", "http", "object-store", "pvc", "sidecar-logs", "termination-message"} <= set(
+        names.split()
+    )
     assert Path(file).is_relative_to(unpacked)
 
 

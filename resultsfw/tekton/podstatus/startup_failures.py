@@ -43,6 +43,9 @@ _TRIES: Final = 2
 """Restarts of a native results sidecar, before any Step has started, after which the pod is given up."""
 
 
+_SHOWN_CLAIMS: Final = 5
+
+
 _NOT_CREATED: Final = frozenset({reasons.CONFIG_ERROR, "CreateContainerError"})
 """Waiting reasons of a container that the runtime could not create."""
 
@@ -53,11 +56,13 @@ class Unscheduled:
 
     Attributes:
         since: When it first reported that.
-        message: Why there is none.
+        message: Why there is none; of a volume that only other nodes can mount it does not say which.
+        claims: The PersistentVolumeClaims that the pod mounts.
     """
 
     since: datetime
     message: str
+    claims: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,8 +103,15 @@ def unscheduled(pod: Object) -> Unscheduled | None:
         if condition.get("type") == "PodScheduled" and condition.get("reason") == "Unschedulable":
             since = parse_time(condition.get("lastTransitionTime"))
             if since is not None and condition.get("status") == "False":
-                return Unscheduled(since, condition.get("message", ""))
+                return Unscheduled(since, condition.get("message", ""), _claims(pod))
     return None
+
+
+def _claims(pod: Object) -> tuple[str, ...]:
+    """Return the names of the claims that a pod mounts, each once."""
+    volumes = pod["spec"].get("volumes") or ()
+    names = [(volume.get("persistentVolumeClaim") or {}).get("claimName") for volume in volumes]
+    return tuple(dict.fromkeys(filter(None, names)))
 
 
 def unscheduled_too_long(
@@ -115,9 +127,11 @@ def unscheduled_too_long(
     """
     if not after or now < found.since + timedelta(seconds=after):
         return None
+    claims = ", ".join(map(_quoted, found.claims[:_SHOWN_CLAIMS]))
+    mounts = f" (it mounts the PersistentVolumeClaims {claims})" if claims else ""
     return reasons.UNSCHEDULABLE, (
-        f'pod "{name}" found no node within {after:g} s: {found.message.rstrip(".")}. Make room for it or '
-        f"let it ask for less; where nodes are added on demand, raise --unschedulable-after"
+        f'pod "{name}" found no node within {after:g} s: {found.message.rstrip(".")}{mounts}. Make room for '
+        f"it or let it ask for less; where nodes are added on demand, raise --unschedulable-after"
     )
 
 

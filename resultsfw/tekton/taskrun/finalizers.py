@@ -7,7 +7,7 @@ from typing import Final
 
 from resultsfw.cluster import PODS, Cluster, Object
 from resultsfw.core import ResultsManager
-from resultsfw.errors import NotFoundError
+from resultsfw.errors import NotFoundError, TooEarlyError
 from resultsfw.stamps import STAMP_ANNOTATION, read_stamp
 from resultsfw.tekton.api.attempts import attempt_number
 from resultsfw.tekton.api.kinds import TASKRUNS
@@ -27,6 +27,9 @@ deletes with the run. Each backend has its own: the flags may change between two
 
 _REQUEUE_SECONDS: Final = 5.0
 """Seconds after which a deleted run is reconciled again while its pod ends; the pod's events come sooner."""
+
+_PURGE_SECONDS: Final = 2.0
+"""Seconds after which a deleted run is reconciled again while a backend is still purging."""
 
 
 def required_metadata(core: ResultsManager, taskrun: Object, pod: Object) -> Object:
@@ -69,7 +72,8 @@ def finalize(core: ResultsManager, cluster: Cluster, taskrun: Object) -> float |
     A finalizer that names a backend which the run cannot have had is removed, and the backend not imported.
 
     Returns:
-        Seconds after which to reconcile again while a pod still ends; ``None``: nothing is left to do.
+        Seconds after which to reconcile again while a pod still ends, or a backend is still purging;
+        ``None``: nothing is left to do.
 
     Raises:
         ClusterError, BackendError: Something could not be removed; the run stays until it is.
@@ -90,9 +94,16 @@ def finalize(core: ResultsManager, cluster: Cluster, taskrun: Object) -> float |
     if [pod for pod in pods if _still_runs(cluster, taskrun, namespace, pod)]:
         return _REQUEUE_SECONDS
     run = run_of(taskrun, status.get("taskSpec") or {}, attempt=0)
+    purging: TooEarlyError | None = None
     for attempt in attempts:
         for backend in backends:
-            core.purge(replace(run, attempt=attempt), {}, cluster, backend=backend, deleted=True)
+            try:
+                core.purge(replace(run, attempt=attempt), {}, cluster, backend=backend, deleted=True)
+            except TooEarlyError as error:
+                purging = error
+    if purging is not None:
+        log.debug("run %s/%s is deleted, and kept for now: %s", namespace, name, purging.message)
+        return _PURGE_SECONDS
     kept = [finalizer for finalizer in finalizers if not finalizer.startswith(FINALIZER)]
     patch = {"metadata": {"finalizers": kept, "resourceVersion": metadata["resourceVersion"]}}
     with contextlib.suppress(NotFoundError):

@@ -7,7 +7,7 @@ from taskrun_harness import TaskRunHarness
 
 from resultsfw import PODS, Capabilities, ExtractedResult, Extraction, Reference, hookimpl
 from resultsfw.core import ResultsManager
-from resultsfw.errors import ForbiddenError, NotFoundError
+from resultsfw.errors import ForbiddenError, NotFoundError, TooEarlyError
 from resultsfw.flags import ANNOTATION
 from resultsfw.local.store import Store
 from resultsfw.plugins import make_backend
@@ -139,6 +139,19 @@ def test_a_run_stays_until_its_purge_succeeds():
     Store.delete(harness.cluster, TASKRUNS, "default", "run")
     with pytest.raises(ForbiddenError):
         harness.reconcile()
+    assert run_of(harness)["metadata"]["finalizers"] == [MINE]
+    keeper.error = None
+    harness.reconcile()
+    with pytest.raises(NotFoundError):
+        run_of(harness)
+
+
+def test_a_purge_that_takes_time_is_asked_for_again_without_an_error():
+    harness, keeper = harness_of(external_state="elsewhere")
+    ended(harness)
+    keeper.error = TooEarlyError("a pod is removing it")
+    Store.delete(harness.cluster, TASKRUNS, "default", "run")
+    assert harness.reconcile() == 2
     assert run_of(harness)["metadata"]["finalizers"] == [MINE]
     keeper.error = None
     harness.reconcile()

@@ -1,5 +1,6 @@
 """Pods for which the scheduler finds no node."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from resultsfw import PODS, Object
 from resultsfw.local.store import Store
 from resultsfw.tekton.api.conditions import is_done
 from resultsfw.tekton.api.kinds import TASKRUNS
+from resultsfw.tekton.podstatus.startup_failures import unscheduled, unscheduled_too_long
 
 
 @pytest.fixture
@@ -52,6 +54,20 @@ def test_a_pod_without_a_node_for_30_s_ends_the_run_and_is_deleted(harness):
         assert words in harness.condition["message"]
     assert harness.cluster.list(PODS) == []
     assert harness.cluster.log_reads == 0
+
+
+def test_the_claims_of_a_pod_without_a_node_are_named():
+    """The scheduler says "volume node affinity conflict", and not of which volume."""
+    names = ["a", "b", "a", *(f"more-{number}" for number in range(9))]
+    volumes = [{"name": "v", "persistentVolumeClaim": {"claimName": name}} for name in names]
+    at = {"lastTransitionTime": "2026-01-01T00:00:00Z", "reason": "Unschedulable", "message": "no node."}
+    status = {"conditions": [{"type": "PodScheduled", "status": "False", **at}]}
+    found = unscheduled({"spec": {"volumes": [{"name": "x", "emptyDir": {}}, *volumes]}, "status": status})
+    assert found is not None
+    _, message = unscheduled_too_long("p", found, 30, datetime.now(UTC)) or ("", "")
+    assert (
+        'no node (it mounts the PersistentVolumeClaims "a", "b", "more-0", "more-1", "more-2"). ' in message
+    )
 
 
 def test_a_controller_killed_before_it_deleted_an_unschedulable_pod_deletes_it_later(harness):

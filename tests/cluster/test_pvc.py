@@ -1,0 +1,152 @@
+"""Results on a PersistentVolumeClaim: from Task to Task, read and removed by pods, and what a claim lacks.
+
+RESULTSFW_SIDECAR_NET_IMAGE is the sidecar's image with the transports that need no library. The cluster must
+give a claim a volume to which every user may write, or RESULTSFW_CLAIM_GROUP names the group that may.
+"""
+
+import hashlib
+import os
+
+import pytest
+import yaml
+
+from resultsfw.errors import NotFoundError
+from resultsfw.references import read_reference
+from resultsfw.tekton.api.conditions import is_done
+from resultsfw.tekton.api.kinds import CLAIMS, PIPELINERUNS, TASKRUNS, TASKS
+from resultsfw_backends import pvc
+
+SIZE = 24_000_000
+READ = 3_000_000
+"""Bytes of a value that a reader pod prints."""
+
+
+@pytest.fixture
+def held(place):
+    """A place that removes the finalizers of its runs at its end, when no controller is left to do it."""
+    yield place
+    for name in place.runs():
+        place.server.patch(TASKRUNS, place.namespace, name, {"metadata": {"finalizers": None}})
+
+
+def options(**more):
+    config = dict(more)
+    if image := os.environ.get("RESULTSFW_SIDECAR_NET_IMAGE"):
+        config["image"] = image
+    if group := os.environ.get("RESULTSFW_CLAIM_GROUP"):
+        config["fs-group"] = int(group)
+    return config
+
+
+def create_claim(place, *modes):
+    spec = {"accessModes": list(modes), "resources": {"requests": {"storage": "1Gi"}}, "storageClassName": ""}
+    place.server.create(CLAIMS, {"metadata": {"name": "results", "namespace": place.namespace}, "spec": spec})
+
+
+def start(place):
+    place.flags(results_from="pvc", **{"config.pvc": yaml.safe_dump(options())})
+    return place.start(sidecar=False)
+
+
+def writing(size):
+    script = (
+        f"head -c {size} /dev/zero | tr '\\0' x > $(results.big.path); printf small > $(results.small.path)"
+    )
+    names = ("big", "small")
+    results = [{"name": name, "type": "string"} for name in names]
+    return {"results": results, "steps": [{"name": "one", "image": "busybox:1", "script": script}]}
+
+
+def create_run(place, name, size):
+    metadata = {"name": name, "namespace": place.namespace}
+    spec = {"managedBy": place.managed_by, "taskSpec": writing(size)}
+    place.server.create(
+        TASKRUNS, {"apiVersion": TASKRUNS.api_version, "kind": "TaskRun", "metadata": metadata, "spec": spec}
+    )
+
+
+def values_of(run):
+    [condition] = run["status"]["conditions"]
+    assert condition["status"] == "True", condition
+    return {result["name"]: result["value"] for result in run["status"]["results"]}
+
+
+def test_a_claim_that_is_missing_ends_the_run_by_its_name(held):
+    start(held)
+    create_run(held, "run", 10)
+    [condition] = held.until_done(60)["run"]["status"]["conditions"]
+    assert condition["status"] == "False"
+    assert 'PersistentVolumeClaim "results" (claim of config.pvc)' in condition["message"]
+
+
+def test_a_value_is_read_by_a_pod_and_removed_by_another(held):
+    create_claim(held, "ReadWriteOnce")
+    start(held)
+    create_run(held, "run", READ)
+    values = values_of(held.until_done(120)["run"])
+    assert values["small"] == "small"
+    reference = read_reference(values["big"])
+    config = pvc.Config.model_validate(options(**{"read-wait": 60}))
+    cluster = held.server
+    read = b"".join(pvc.dereference(reference, cluster, config, held.namespace))
+    assert (len(read), f"sha256:{hashlib.sha256(read).hexdigest()}") == (READ, reference.digest)
+
+    held.server.delete(TASKRUNS, held.namespace, "run")
+
+    def is_gone():
+        try:
+            held.server.get(TASKRUNS, held.namespace, "run")
+        except NotFoundError:
+            return True
+        return False
+
+    held.until(is_gone, 120)
+    with pytest.raises(NotFoundError, match="is gone: somebody removed it"):
+        b"".join(pvc.dereference(reference, cluster, config, held.namespace))
+
+
+def test_24_megabytes_from_task_to_task(held):
+    place = held
+    create_claim(place, "ReadWriteMany")
+    start(place)
+    use = {
+        "params": [{"name": "big", "type": "string"}],
+        "results": [{"name": "sum", "type": "string"}, {"name": "seen", "type": "string"}],
+        "steps": [
+            {
+                "name": "one",
+                "image": "busybox:1",
+                "securityContext": {"runAsUser": 12345},
+                "script": "sha256sum < /tekton/params/big | cut -c1-64 | tr -d '\\n' > $(results.sum.path)\n"
+                "ls / | grep -c claim > $(results.seen.path) || true",
+            }
+        ],
+    }
+    # Tekton's webhook compares a TaskRun's parameters with an embedded Task, and knows no references.
+    named = {"metadata": {"name": "use", "namespace": place.namespace}, "spec": use}
+    place.server.create(TASKS, {"apiVersion": TASKS.api_version, "kind": TASKS.kind, **named})
+    tasks = [
+        {"name": "make", "taskSpec": writing(SIZE)},
+        {
+            "name": "use",
+            "taskRef": {"name": "use"},
+            "params": [{"name": "big", "value": "$(tasks.make.results.big)"}],
+        },
+    ]
+    results = [
+        {"name": name, "value": f"$(tasks.{task}.results.{name})"}
+        for task, name in (("use", "sum"), ("use", "seen"), ("make", "big"))
+    ]
+    place.server.create(
+        PIPELINERUNS,
+        {
+            "apiVersion": PIPELINERUNS.api_version,
+            "kind": PIPELINERUNS.kind,
+            "metadata": {"name": "p", "namespace": place.namespace},
+            "spec": {"managedBy": place.managed_by, "pipelineSpec": {"tasks": tasks, "results": results}},
+        },
+    )
+    place.until(lambda: is_done(place.server.get(PIPELINERUNS, place.namespace, "p")), 180)
+    values = values_of(place.server.get(PIPELINERUNS, place.namespace, "p"))
+    assert values["big"]["digest"] == f"sha256:{values['sum']}"
+    assert (values["big"]["size"], values["seen"]) == (str(SIZE), "0\n")
