@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from measuring import records
+from measuring import large, records
 from measuring.cases import Case
 from measuring.page import number, page, ratio, rounds, single, table
 from measuring.records import Record
@@ -116,6 +116,15 @@ def test_the_page_has_the_teps_table_ratios_and_differences():
     assert "What was not as it has to be" not in text
     for block in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
         assert len({line.count("|") for line in block.splitlines()}) == 1, block
+
+
+def test_large_results_have_a_table_of_their_own():
+    figures = {"backend": "oci", "store": "registry", "bytes": 200_000_000, "status_s": 1.234}
+    figures |= {"sidecar_mb": 19.4, "file_s": 2, "reader_mb": 46}
+    found = [Record(place=large.PLACE, label="now", command="c", machine=MACHINE, rounds=[figures])]
+    text = page(found, [], {}, [Path("large.json")])
+    assert "| oci | registry | 200 | 1.23 | 19 | 2.00 | 46 |" in text
+    assert "[large.json](performance/large.json)" in text
 
 
 def test_the_page_says_what_was_wrong_and_does_without_tekton():

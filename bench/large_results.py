@@ -19,6 +19,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
@@ -28,6 +29,7 @@ sys.path += [str(ROOT / "tests" / "object_store"), str(ROOT / "tests" / "oci")]
 from registryserver import PROGRAM, RealRegistry  # noqa: E402 - found by the path above
 from s3server import S3Server  # noqa: E402 - found by the path above
 
+from measuring import large, records  # noqa: E402 - beside this file
 from resultsfw import ResultsManager, read_reference  # noqa: E402 - see above
 from resultsfw.local.engine import Engine  # noqa: E402 - see above
 from resultsfw.tekton.taskrun.reconciler import Reconciler  # noqa: E402 - see above
@@ -120,8 +122,8 @@ def taskrun(size: int) -> dict[str, Any]:
     }
 
 
-def measure(name: str, store: tuple[str, str, dict[str, Any]], size: int, folder: Path) -> str:
-    """Measure one run and return a row of the table."""
+def measure(name: str, store: tuple[str, str, dict[str, Any]], size: int, folder: Path) -> dict[str, Any]:
+    """Measure one run and return its figures."""
     backend, place, config = store
     flags = {"results-from": backend, f"config.{backend}": json.dumps(config)}
     core = ResultsManager.from_flags(flags)
@@ -147,24 +149,28 @@ def measure(name: str, store: tuple[str, str, dict[str, Any]], size: int, folder
     ran = subprocess.run(command, check=True, stderr=subprocess.PIPE, text=True)
     took = time.perf_counter() - began
     hwm = int(ran.stderr.split()[-2]) / 1024
-    stored = done - float(log.split()[-1])
-    rate = size / 1e6 / stored
-    return (
-        f"{name:8}{size / 1e6:8.0f} MB{stored:10.2f} s{rate:8.0f} MB/s{peak.megabytes:9.0f} MB"
-        f"{took:10.2f} s{hwm:9.0f} MB"
-    )
+    figures = {"status_s": done - float(log.split()[-1]), "sidecar_mb": peak.megabytes}
+    figures |= {"file_s": took, "reader_mb": hwm}
+    rounded = {key: round(value, 3) for key, value in figures.items()}
+    return {"backend": backend, "store": name, "bytes": size, **rounded}
 
 
 def main() -> None:
-    """Measure and print the table."""
+    """Measure, print the table, and write the record."""
     parser = argparse.ArgumentParser(description="Measures the backends object-store and oci.")
     parser.add_argument("megabytes", type=int, nargs="*", default=[1, 20, 200])
-    sizes = [megabytes * 1_000_000 for megabytes in parser.parse_args().megabytes]
+    parser.add_argument("--json", type=Path, help="file for the record; it must not exist")
+    options = parser.parse_args()
+    record = records.open_record(options.json, large.PLACE, "now", resume=False)
+    record.versions = records.versions(sys.executable)
     with tempfile.TemporaryDirectory() as name, stores(Path(name)) as found:
-        print("store       value  to status          sidecar peak   to a file  reader peak")
         for name_of_store, store in found.items():
-            for size in sizes:
-                print(measure(name_of_store, store, size, Path(name)), flush=True)
+            for megabytes in options.megabytes:
+                record.rounds.append(measure(name_of_store, store, megabytes * 1_000_000, Path(name)))
+                print(record.rounds[-1], flush=True)
+    record.when = f"{datetime.now(UTC):%Y-%m-%d %H:%M}"
+    if options.json is not None:
+        record.write(options.json)
 
 
 if __name__ == "__main__":
