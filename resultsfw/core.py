@@ -355,7 +355,15 @@ class ResultsManager:
         return any(not impl.wrapper and not impl.hookwrapper for impl in impls)
 
     @during_life
-    def place_files(self, run: Run, pod: Object, files: Mapping[str, Reference], mount: Object) -> Object:
+    def place_files(
+        self,
+        run: Run,
+        pod: Object,
+        files: Mapping[str, Reference],
+        mount: Object,
+        *,
+        cluster: Cluster | None = None,
+    ) -> Object:
         """Return a copy of the pod that gets referenced values as files before its Steps start.
 
         Args:
@@ -363,9 +371,11 @@ class ResultsManager:
             pod: Complete except for the additions of backends; call `prepare_pod` afterwards.
             files: The reference of each file by its absolute path; see `can_place_files`.
             mount: The ``volumeMount`` of the volume of these files.
+            cluster: Where a backend may look for what the pod needs, such as its service account.
 
         Raises:
             BackendError: A backend cannot be loaded, or failed.
+            ClusterError: A backend could not read what it needs.
             CorruptError: A reference does not belong to a run of the namespace.
             InputError: The pod has a conflicting name.
         """
@@ -377,7 +387,14 @@ class ResultsManager:
             backend = self._backend_of_reference(next(iter(own.values())))
             config = self._plugins.config(backend)
             backend_calls.call(
-                backend, "place_files", run=run, pod=pod, files=own, mount=mount, config=config
+                backend,
+                "place_files",
+                run=run,
+                pod=pod,
+                files=own,
+                mount=mount,
+                cluster=cluster,
+                config=config,
             )
         return pod
 

@@ -91,14 +91,21 @@ def dereference(
 
 @hookspec
 def place_files(  # noqa: PLR0917 - as above
-    run: Run, pod: Object, files: Mapping[str, Reference], mount: Object, config: BaseModel, backend: str
+    run: Run,
+    pod: Object,
+    files: Mapping[str, Reference],
+    mount: Object,
+    cluster: Cluster,
+    config: BaseModel,
+    backend: str,
 ) -> None:
     """Change the pod so that the values of ``files`` exist as files, verified, before its Steps start.
 
     All files are in the volume that ``mount`` mounts; every user must be able to read them. If a file cannot
     be written, the pod must fail: let an init container fail, and say why in its termination message. The
-    core has compared the namespace of each reference with ``run.namespace``. Called before ``prepare_pod``.
-    Optional: without this hook the controller reads such values itself, and refuses large ones.
+    core has compared the namespace of each reference with ``run.namespace``. Called before ``prepare_pod``;
+    ``cluster`` is ``None`` where an embedder gives none. Optional: without this hook the controller reads
+    such values itself, and refuses large ones.
     """
     raise NotImplementedError
 

@@ -21,7 +21,6 @@ from resultsfw import (
     Reference,
     Run,
     hookimpl,
-    read_stamp,
 )
 from resultsfw.errors import (
     BackendError,
@@ -150,17 +149,16 @@ def pod_ready(run: Run, pod: Object, wire: int) -> bool:
 
 
 @hookimpl
-def extract(run: Run, pod: Object, cluster: Cluster, wire: int) -> Extraction:
+def extract(run: Run, pod: Object, cluster: Cluster, wire: int, backend: str) -> Extraction:
     """Read the log without any request to the registry, which confirmed each push to the sidecar."""
     root = "/".join(sidecar_variables(pod).get(ENV_LOCATION, "").split("/")[:-3])
-    stamp = read_stamp(pod)
     return extract_stored(
         run,
         pod,
         cluster,
         wire,
         root=root,
-        backend=stamp.backend if stamp else NAME,
+        backend=backend,
         option="max-object-size",
         most=MOST,
         names=_NAMES,
@@ -168,18 +166,23 @@ def extract(run: Run, pod: Object, cluster: Cluster, wire: int) -> Extraction:
 
 
 @hookimpl
-def dereference(reference: Reference, config: Config, namespace: str) -> Iterator[bytes]:
+def dereference(reference: Reference, config: Config) -> Iterator[bytes]:
     """Yield the value of the artifact; the core compares it with the reference."""
-    return _pieces(_located(reference, config, namespace), config)
+    return _pieces(_located(reference, config), config)
 
 
 @hookimpl
-def place_files(run: Run, pod: Object, files: Mapping[str, Reference], mount: Object, config: Config) -> None:
+def place_files(  # noqa: PLR0917 - pluggy passes them by name
+    run: Run,
+    pod: Object,
+    files: Mapping[str, Reference],
+    mount: Object,
+    cluster: Cluster | None,
+    config: Config,
+) -> None:
     """Add an init container with the sidecar's image and registry logins, which fetches the values."""
-    logins = login_variables(pod, run.namespace, config, None)
-    wanted = [
-        {"file": file, **_located(reference, config, run.namespace)} for file, reference in files.items()
-    ]
+    logins = login_variables(pod, run.namespace, config, cluster)
+    wanted = [{"file": file, **_located(reference, config)} for file, reference in files.items()]
     env = [*_registry_env(config), {"name": ENV_FETCH, "value": json.dumps(wanted)}, *logins]
     add_fetch(pod, config, name=FETCH, transport="resultsfw_transports.oci_fetch", env=env, mount=mount)
 
@@ -237,24 +240,17 @@ def _pieces(value: dict[str, Any], config: Config) -> Iterator[bytes]:
         raise _cluster_error(error, location, "read") from error
 
 
-def _located(reference: Reference, config: Config, namespace: str) -> dict[str, Any]:
+def _located(reference: Reference, config: Config) -> dict[str, Any]:
     """Return where a value is and what must be found there, as `value_pieces` takes it.
 
     Raises:
-        CorruptError: It leads elsewhere, or to a value of another namespace ("": any is allowed).
+        CorruptError: It leads elsewhere.
     """
-    location = reference.location
-    root, owner, uid, name = [*location.rsplit("/", 3), "", "", ""][:4]
-    if root != config.root or not _NAMES.fullmatch(name):
+    location, owner, uid, name = reference.location, reference.namespace, reference.uid, reference.name
+    if reference.root != config.root or not _NAMES.fullmatch(name):
         raise CorruptError(
             f"the reference leads to {location[:_SHOWN]}, which is no result below {config.root} (repository "
             f"of config.{NAME}): the status was edited, or the repository is another one since",
-            subject=location,
-        )
-    if namespace and owner != namespace:
-        raise CorruptError(
-            f'the reference leads to {location[:_SHOWN]}, to what a run of namespace "{owner}" left; runs of '
-            f'"{namespace}" get only what was left there',
             subject=location,
         )
     try:

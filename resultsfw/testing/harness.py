@@ -296,7 +296,7 @@ class Harness:
         original = build_pod(
             whole.taskrun, whole.task_spec, attempt=attempt, options=PodOptions(), files=whole.files
         )
-        original = core.place_files(run, original, whole.files, PARAMS_MOUNT)
+        original = core.place_files(run, original, whole.files, PARAMS_MOUNT, cluster=self.cluster)
         before, kept = self.objects(), frozenset(self.external_state or ())
         prepared = core.prepare_pod(run, jsons.copy(original), cluster=self.cluster)
         created = {place: self.store.get(*place) for place in self.objects() - before}

@@ -130,4 +130,6 @@ def extracted(pod, log, run=RUN):
     """What the backend reads of a log whose sidecar has ended."""
     ended = {"terminated": {"exitCode": 0, "reason": "Completed"}}
     status = {"phase": "Succeeded", "initContainerStatuses": [{"name": RESULTS_SIDECAR, "state": ended}]}
-    return oci.extract(run, {**pod, "status": {**status, "containerStatuses": []}}, Logs(log), wire.WIRE)
+    return oci.extract(
+        run, {**pod, "status": {**status, "containerStatuses": []}}, Logs(log), wire.WIRE, "oci"
+    )

@@ -182,15 +182,20 @@ def pushed(registry, tmp_path, capfdbinary):
     return push
 
 
-def dereferenced(registry, reference, namespace=""):
-    return b"".join(oci.dereference(reference, configured(registry.host), namespace))
+def dereferenced(registry, reference):
+    return b"".join(oci.dereference(reference, configured(registry.host)))
+
+
+def core_of(registry):
+    config = {"repository": f"{registry.host}/results", "plain-http": True}
+    return ResultsManager.from_flags({"results-from": "oci", "config.oci": json.dumps(config)})
 
 
 @pytest.mark.parametrize("per", ["namespace", "run"])
 def test_a_value_comes_back_from_either_repository(registry, pushed, per):
     _, _, reference = pushed(repository_per=per)
     assert (reference.backend, reference.size, reference.digest) == ("oci", len(LARGE), digest_of(LARGE))
-    assert dereferenced(registry, reference, "default") == LARGE
+    assert dereferenced(registry, reference) == LARGE
 
 
 def test_a_location_that_this_sidecar_cannot_have_printed_is_refused(pushed):
@@ -232,8 +237,8 @@ def test_a_reference_that_leads_elsewhere_is_not_followed(registry, pushed, name
 
 def test_another_namespace_gets_nothing(registry, pushed):
     _, _, reference = pushed()
-    with pytest.raises(CorruptError, match='left; runs of "other" get only'):
-        dereferenced(registry, reference, "other")
+    with pytest.raises(CorruptError, match='runs of "other" get only'):
+        core_of(registry).dereference(reference, cluster=None, namespace="other")
 
 
 def test_a_manifest_of_another_run_or_value_is_not_what_was_stored(registry, pushed):
@@ -253,12 +258,7 @@ def test_a_manifest_of_another_run_or_value_is_not_what_was_stored(registry, pus
 
 def test_damage_is_noticed_by_who_reads(registry, pushed):
     _, _, reference = pushed()
-    core = ResultsManager.from_flags(
-        {
-            "results-from": "oci",
-            "config.oci": json.dumps({"repository": f"{registry.host}/results", "plain-http": True}),
-        }
-    )
+    core = core_of(registry)
     blobs = registry.blobs["results/default"]
     for damaged in (LARGE[:-1], LARGE + b"x", b"", b"x" + LARGE[1:]):
         blobs[reference.digest] = damaged
@@ -300,7 +300,7 @@ def test_files_are_fetched_by_a_container_that_has_the_logins():
     pod = copy.deepcopy(BARE)
     config = configured(HOST, **PUSH)
     mount = {"name": "v", "mountPath": "/files"}
-    oci.place_files(RUN, pod, {"/files/a": reference}, mount, config)
+    oci.place_files(RUN, pod, {"/files/a": reference}, mount, None, config)
     container = pod["spec"]["initContainers"][-1]
     assert secrets_of(pod, container) == [("push", ".dockerconfigjson", False)]
     [wanted] = json.loads(
@@ -309,9 +309,10 @@ def test_files_are_fetched_by_a_container_that_has_the_logins():
     assert (wanted["repository"], wanted["manifest"]) == ("results/default/u", name)
     assert wanted["owner"] == {"dev.resultsfw.namespace": "default", "dev.resultsfw.uid": "u"}
     assert prepared(config, pod=pod)  # its own container does not expose the Secret
-    other = Run(namespace="other", name="r", uid="u", results=RUN.results)
-    with pytest.raises(CorruptError, match='runs of "other" get only'):
-        oci.place_files(other, copy.deepcopy(BARE), {"/files/a": reference}, mount, config)
+    pod = copy.deepcopy(BARE)
+    oci.place_files(RUN, pod, {"/files/a": reference}, mount, Accounts("pull"), configured(HOST))
+    found = secrets_of(pod, pod["spec"]["initContainers"][-1])
+    assert found == [("pull", ".dockerconfigjson", True), ("pull", ".dockercfg", True)]
 
 
 # Purging.

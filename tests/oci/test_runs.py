@@ -50,7 +50,7 @@ def pipelinerun():
 
 def test_from_task_to_task_to_a_person_to_nothing(make_registry, tmp_path, monkeypatch):
     registry = make_registry(login="bearer")
-    config = {"repository": f"{registry.host}/results", "plain-http": True, "secret": "push"}
+    config = {"repository": f"{registry.host}/results", "plain-http": True}
     core = ResultsManager.from_flags({"results-from": "oci", "config.oci": yaml.safe_dump(config)})
     monkeypatch.setenv(f"{ENV_AUTHS}_0", registry.config_json)
     data = {".dockerconfigjson": base64.b64encode(registry.config_json.encode()).decode()}
@@ -61,6 +61,9 @@ def test_from_task_to_task_to_a_person_to_nothing(make_registry, tmp_path, monke
         pipelines=lambda cluster: PipelineReconciler(core, cluster),
     ) as engine:
         engine.submit({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": data})
+        account = {"name": "default", "namespace": "default"}
+        pulls = {"imagePullSecrets": [{"name": "push"}]}
+        engine.submit({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": account, **pulls})
         engine.submit(pipelinerun())
         [run] = engine.run_until_done(timeout=60)
         label = "tekton.dev/pipelineTask"

@@ -205,7 +205,7 @@ class PodCreator:
             credentials=account.credentials,
             images=images,
         )
-        pod = self._core.place_files(run, pod, whole.files, PARAMS_MOUNT)
+        pod = self._core.place_files(run, pod, whole.files, PARAMS_MOUNT, cluster=self._cluster)
         annotations = taskrun["metadata"].get("annotations") or {}
         pod = self._core.prepare_pod(run, pod, cluster=self._cluster, annotations=annotations)
         pod = with_container_resources(pod, self._options.container_resources)
