@@ -156,7 +156,7 @@ def python_files(*folders: str) -> list[Path]:
 
 
 def documents() -> list[Path]:
-    folders = ("docs", "examples", "resultsfw/cli/template")
+    folders = ("docs", "examples", "resultsfw/cli/template", "resultsfw/cli/template_extension")
     return [*ROOT.glob("*.md"), *(path for folder in folders for path in (ROOT / folder).rglob("*.md"))]
 
 

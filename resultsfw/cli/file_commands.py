@@ -19,7 +19,7 @@ from resultsfw.cli.options import (
 )
 from resultsfw.errors import InputError
 
-__all__ = ["backends", "collect", "explain", "new_backend", "run", "value"]
+__all__ = ["backends", "collect", "explain", "new_backend", "new_extension", "run", "value"]
 
 
 @click.command(epilog=RUN_STATUSES, short_help="Run TaskRuns and PipelineRuns on this machine.")
@@ -138,23 +138,39 @@ def backends(name: str | None, feature_flags: str | None, output: str) -> int:
     return describe_backend(name, output=output, feature_flags=feature_flags)
 
 
-@click.command("new-backend", epilog=NEW_STATUSES, short_help="Create the project of a new backend.")
-@click.argument("name")
-@click.option(
+_into = click.option(
     "--into",
     default=".",
     show_default=True,
     metavar="DIR",
     help="Create the project's directory in this one.",
 )
+
+
+@click.command("new-backend", epilog=NEW_STATUSES, short_help="Create the project of a new backend.")
+@click.argument("name")
+@_into
 def new_backend(name: str, into: str) -> int:
     """Create a project that contains a working backend NAME, its tests and a CI workflow.
 
     NAME is the value for the feature flag "results-from": lower case letters, digits, hyphens.
     """
-    from resultsfw.cli.new_backend import write_backend  # noqa: PLC0415 - see above
+    from resultsfw.cli.new_project import BACKEND, write_project  # noqa: PLC0415 - see above
 
-    return write_backend(name, into=into)
+    return write_project(BACKEND, name, into=into)
+
+
+@click.command("new-extension", epilog=NEW_STATUSES, short_help="Create the project of a new extension.")
+@click.argument("name")
+@_into
+def new_extension(name: str, into: str) -> int:
+    """Create a project that contains a working extension NAME, its tests and a CI workflow.
+
+    NAME is what the feature flag "extensions" lists: lower case letters, digits, hyphens.
+    """
+    from resultsfw.cli.new_project import EXTENSION, write_project  # noqa: PLC0415 - see above
+
+    return write_project(EXTENSION, name, into=into)
 
 
 def _given_options(flags: dict[str, Any]) -> Any:

@@ -17,7 +17,9 @@ def test_help_lists_every_command(program):
         assert f"  {command} " in ran.out
 
 
-@pytest.mark.parametrize("command", ["run", "collect", "explain", "backends", "install", "new-backend"])
+@pytest.mark.parametrize(
+    "command", ["run", "collect", "explain", "backends", "install", "new-backend", "new-extension"]
+)
 def test_every_command_has_help_with_its_exit_statuses(cli, command):
     ran = cli(command, "-h")
     assert ran.status == 0

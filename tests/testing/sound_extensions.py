@@ -1,4 +1,4 @@
-"""Extensions in which nothing is wrong, one for each thing that an extension may do."""
+"""An extension in which nothing is wrong, and which does all that an extension may do."""
 
 import threading
 from dataclasses import replace
@@ -67,11 +67,3 @@ class DoesAll:
     def close(self):
         self.over.set()
         self.thread.join(10)
-
-
-class Observes:
-    """Observes, and needs nothing."""
-
-    @hookimpl
-    def results_collected(self):
-        pass

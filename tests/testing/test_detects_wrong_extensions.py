@@ -70,9 +70,6 @@ def test_sound_extensions_fail_no_test(tmp_path, monkeypatch):
     class TestAll(ExtensionSuite):
         extension = sound_extensions.DoesAll
 
-    class TestObserves(ExtensionSuite):
-        extension = sound_extensions.Observes
-
     class TestOpenTelemetry(ExtensionSuite):
         extension = "opentelemetry"
 

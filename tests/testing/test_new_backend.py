@@ -154,8 +154,8 @@ def environment(wheel, request, tmp_path_factory):
 
 
 def test_input_errors_name_their_subject():
-    from resultsfw.cli.new_backend import write_backend  # noqa: PLC0415
+    from resultsfw.cli.new_project import BACKEND, write_project  # noqa: PLC0415
 
     with pytest.raises(InputError) as refused:
-        write_backend("A", into="/nowhere")
+        write_project(BACKEND, "A", into="/nowhere")
     assert refused.value.subject == "A"
