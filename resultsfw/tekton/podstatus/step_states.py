@@ -15,6 +15,8 @@ __all__ = ["pod_status_fields", "without_messages"]
 
 CONTINUED: Final = "Continued"
 
+_TIMES: Final = frozenset({"startedAt", "finishedAt"})
+
 _SIGNATURES: Final = frozenset({"SVID", "RESULT_MANIFEST"})
 
 
@@ -34,8 +36,9 @@ def pod_status_fields(
     names = [container["name"] for container in pod["spec"]["containers"]]
     provenance = {step.get("name"): step.get("provenance", {}) for step in previous.get("steps") or ()}
     declared = _declared(previous.get("taskSpec") or {})
+    pod_start = pod.get("status", {}).get("startTime") or pod["metadata"].get("creationTimestamp")
     steps = [
-        _step(containers[name], budget, provenance.get(name.removeprefix("step-"), {}), declared)
+        _step(containers[name], pod_start, budget, provenance.get(name.removeprefix("step-"), {}), declared)
         for name in names
         if is_step(name) and name in containers
     ]
@@ -44,7 +47,7 @@ def pod_status_fields(
             "container": name,
             "imageID": status.get("imageID", ""),
             "name": name.removeprefix("sidecar-"),
-            **_state(status),
+            **_state(status, pod_start),
         }
         for key in ("containerStatuses", "initContainerStatuses")
         for name, status in container_statuses(pod, (key,)).items()
@@ -86,22 +89,33 @@ def _is_signature(key: str) -> bool:
     return key in _SIGNATURES or key.endswith(".sig")
 
 
-def _state(status: Object) -> Object:
-    """Return a copy of a container's state without the fields that are null.
+def _state(status: Object, pod_start: str | None) -> Object:
+    """Return a copy of a container's state, without fields that are null.
 
-    The kubelet writes null times for a container that it does not find any more when its pod is evicted
-    (``ContainerStatusUnknown``). The CRD of a TaskRun takes no null in their place.
+    The kubelet writes null times for a container that it does not find any more (``ContainerStatusUnknown``).
+    The CRD of a TaskRun takes no null in their place, and Tekton's webhook writes null where they are
+    missing. Both times are then the pod's start.
+
+    Args:
+        status: The container's status.
+        pod_start: When the pod was started or, before that, created; ``None``: not known.
     """
     return {
-        kind: {key: value for key, value in body.items() if value is not None}
+        kind: {
+            key: known
+            for key, value in body.items()
+            if (known := pod_start if value is None and key in _TIMES else value) is not None
+        }
         for kind, body in status.get("state", {}).items()
     }
 
 
-def _step(status: Object, budget: int, provenance: Object, declared: Collection[str]) -> Object:
+def _step(
+    status: Object, pod_start: str | None, budget: int, provenance: Object, declared: Collection[str]
+) -> Object:
     """Return a Step's state, with the times, exit code and reason that its entrypoint recorded."""
     name = status["name"]
-    state = _state(status)
+    state = _state(status, pod_start)
     step: Object = {
         "container": name,
         "imageID": status.get("imageID", ""),

@@ -29,3 +29,16 @@ def test_a_null_of_the_kubelet_is_left_out_of_the_status(state, is_over, shows_m
     assert is_without_null(fields)
     [kind] = state
     assert [kind in entry for entry in (*fields["steps"], *fields["sidecars"])] == [True] * 3
+
+
+@pytest.mark.parametrize(("status", "time"), [({"startTime": "2026-01-01T00:00:01Z"}, 1), ({}, 0)])
+def test_unknown_times_are_the_pods_start(status, time):
+    """Tekton's webhook writes null where they are missing, and the API server then refuses the status."""
+    pod = {
+        "metadata": {"name": "pod", "creationTimestamp": "2026-01-01T00:00:00Z"},
+        "spec": {"containers": [{"name": "step-one"}]},
+        "status": {**status, "containerStatuses": [{"name": "step-one", "state": {"terminated": LOST}}]},
+    }
+    [step] = pod_status_fields(pod, {}, done=True)["steps"]
+    known = f"2026-01-01T00:00:0{time}Z"
+    assert (step["terminated"]["startedAt"], step["terminated"]["finishedAt"]) == (known, known)
