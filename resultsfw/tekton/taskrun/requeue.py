@@ -45,8 +45,8 @@ def requeue_after(
     elif progress.steps_done:
         waits.append(timing.sidecar)
     else:
-        if pod.signal.repeat_in is not None:
-            waits.append(pod.signal.repeat_in)
+        signal = (pod.signal.repeat_in, pod.signal.due_in)
+        waits += [seconds for seconds in signal if seconds is not None]
         if progress.failure is not None:
             waits.append(1.0)
         elif progress.step_not_ended is not None:

@@ -169,6 +169,7 @@ STEPS_RUN = [
     ("nothing is to be done", pod(), Wait(None, *RUNNING)),
     ("a timeout is set", pod(deadline_in=90.0), Wait(90.0, *RUNNING)),
     ("all Sidecars are ready", pod(signal=ReadySignal(is_due=True)), MarkReady()),
+    ("its results sidecar had failed", pod(signal=ReadySignal(due_in=2.0)), Wait(2.0, *RUNNING)),
     ("it was marked ready", pod(signal=ReadySignal(repeat_in=7.0)), Wait(7.0, *RUNNING)),
     ("the kubelet may have missed that", pod(signal=ReadySignal(repeat_is_due=True)), MarkReady(repeat=True)),
     (
