@@ -80,7 +80,7 @@ class Config(CompressingConfig):
 
 
 capabilities = Capabilities(
-    summary="results in a ConfigMap of the run's own, written by a sidecar: 1 MiB a run, no logs are read",
+    summary="results in a ConfigMap of the run's own, written by a sidecar: 1 MiB a run, as stored",
     external_state="owned",
     verified=True,
     artifacts=True,
@@ -182,7 +182,8 @@ def extract(run: Run, pod: Object, cluster: Cluster, limits: Limits, wire: int) 
     )
     used = _stored_bytes(found)
     transports = tuple(replace(usage, used=used, budget=VALUE_BYTES) for usage in read.transports)
-    return replace(read, transports=transports, problems=tuple(map(_advised, read.problems)))
+    problems = tuple(_advised(problem, wire) for problem in read.problems)
+    return replace(read, transports=transports, problems=problems)
 
 
 @hookimpl
@@ -325,9 +326,13 @@ def _mapping(value: object) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _advised(problem: Problem) -> Problem:
-    """Add a hint to a value that is too large for a ConfigMap, which no flag changes."""
-    if problem.code is ProblemCode.RESULT_TOO_LARGE and problem.limit == VALUE_BYTES:
-        hint = "a ConfigMap holds no more; a backend that hands over references does"
-        return replace(problem, hint=hint)
-    return problem
+def _advised(problem: Problem, wire: int) -> Problem:
+    """Add a hint to values that are too large for a ConfigMap, which no flag changes."""
+    if problem.limit != VALUE_BYTES:
+        return problem
+    less = (
+        "" if wire == wires.COMPRESSED else '"compress: true" in config.config-map lets it hold more text; '
+    )
+    return replace(
+        problem, hint=f"a ConfigMap holds no more; {less}a backend that hands over references does"
+    )
