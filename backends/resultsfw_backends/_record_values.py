@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from resultsfw import Limits, Problem, ProblemCode, Reference, result_label, result_too_large
+from resultsfw_backends._refusals import size_of
 from resultsfw_sidecar import wire as wires
 
 __all__ = [
@@ -128,8 +129,8 @@ class Decompressor:
             TooLargeError: It is over a limit.
             DamagedError: It is not what its record declares.
         """
-        size = value.size
-        if value.encoding != wires.GZIP or not isinstance(size, int) or isinstance(size, bool) or size < 0:
+        size = size_of(value.size)
+        if value.encoding != wires.GZIP or size is None:
             raise DamagedError("its encoding or its number of bytes is none that a results sidecar writes")
         if size > self._limits.result_bytes:
             raise TooLargeError(size, self._limits.result_bytes, run=False)

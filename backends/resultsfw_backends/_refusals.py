@@ -5,7 +5,7 @@ from typing import Any, Final
 from resultsfw import Problem, ProblemCode, result_label, result_too_large
 from resultsfw_sidecar import wire as wires
 
-__all__ = ["Origin", "refusal_problem", "text_of"]
+__all__ = ["Origin", "refusal_problem", "size_of", "text_of"]
 
 Origin = tuple[str | None, str]
 """Identifies a result in the core: its Step (``None``: the Task) and its name."""
@@ -20,6 +20,9 @@ _CODES: Final = {
 }
 
 
+_SIZES: Final = 2**63
+
+
 def refusal_problem(record: dict[str, Any], origin: Origin) -> Problem:
     """Return the problem of a refused result.
 
@@ -28,7 +31,7 @@ def refusal_problem(record: dict[str, Any], origin: Origin) -> Problem:
         origin: The result.
     """
     step, name = origin
-    size, limit = _number(record.get("bytes")), _number(record.get("limit"))
+    size, limit = size_of(record.get("bytes")), size_of(record.get("limit"))
     reason = text_of(record.get("reason"))
     if size is None or limit is None:
         size = limit = None
@@ -56,5 +59,8 @@ def text_of(value: object) -> str:
     return value if isinstance(value, str) else repr(value)[:80]
 
 
-def _number(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+def size_of(value: object) -> int | None:
+    """Return the bytes that a part of a record gives; ``None`` if no file can have so many."""
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < _SIZES:
+        return None
+    return value

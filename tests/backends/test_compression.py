@@ -134,6 +134,7 @@ TEXT = b"0123456789" * 200
         (forged(TEXT, bytes=1999), "more than the 1999 bytes"),
         (forged(TEXT, bytes=2001), "has 2000 bytes"),
         (forged(TEXT, bytes=0), "more than the 0 bytes"),
+        (forged(TEXT, bytes=10**30), "none that a results sidecar writes"),
         (forged(TEXT, bytes=-1), "none that a results sidecar writes"),
         (forged(TEXT, bytes=True), "none that a results sidecar writes"),
         (forged(TEXT, bytes="2000"), "none that a results sidecar writes"),
@@ -157,7 +158,7 @@ def test_a_declared_size_over_the_limit_is_named_and_not_decompressed(monkeypatc
     calls = []
     real = zlib.decompressobj
     monkeypatch.setattr(zlib, "decompressobj", lambda *args: calls.append(args) or real(*args))
-    for declared in (30_000_000, LIMIT + 1, 10**30):
+    for declared in (30_000_000, LIMIT + 1, 2**63 - 1):
         outcome = collected(forged(b"", data, bytes=declared), size=LIMIT)
         [problem] = [one for one in outcome.problems if (one.step, one.result) == (None, "a")]
         assert problem.code == ProblemCode.RESULT_TOO_LARGE

@@ -191,3 +191,14 @@ def test_any_log_gives_the_same_verdict_in_any_pieces(log, piece, speaks):
     if speaks == wire.WIRE and log != LOG:
         assert not collected.ok
     json.dumps(CORE.status_patch(collected, {}, now="now"), ensure_ascii=False).encode()
+
+
+@pytest.mark.parametrize("size", [10**30, -1, True, "5000"])
+def test_a_size_that_no_file_has_is_left_out_of_the_problem(size):
+    line = {"name": "big", "type": "refused", "of": "task", "reason": wire.TOO_LARGE, "message": "why"}
+    outcome = collect(
+        a_run("big"), log_of(json.dumps({**line, "bytes": size, "limit": 4096}).encode() + b"\n")
+    )
+    [problem] = outcome.problems
+    assert (problem.result, problem.size, problem.limit) == ("big", None, None)
+    assert problem.message.endswith("was refused by the results sidecar: why")
