@@ -12,7 +12,6 @@ from resultsfw.entrypoint import remove_result_file_flags
 from resultsfw.errors import (
     BackendError,
     ClusterError,
-    FaultyBackendError,
     ResultsError,
     TooEarlyError,
 )
@@ -271,7 +270,7 @@ class ResultsManager:
             ClusterError: A read failed and a later attempt may succeed; not if ``final``.
             TooEarlyError: The pod is still writing results; not if ``final``.
             BackendError: The backend cannot be loaded, or failed; not if ``final``. Of a programming error
-                (`FaultyBackendError`) the outcome has a problem at once.
+                (``final``) the outcome has a problem at once.
         """
         if not run.declares_results:
             return CollectionOutcome()
@@ -293,9 +292,10 @@ class ResultsManager:
         except ResultsError as error:
             # A cluster's final error decides the run, and so does a programming error. A backend's other
             # errors do not while there is another attempt: new options may repair them.
-            decides = isinstance(error, FaultyBackendError) or (
-                isinstance(error, ClusterError) and not error.retryable
-            )
+            if isinstance(error, ClusterError):
+                decides = not error.retryable
+            else:
+                decides = isinstance(error, BackendError) and error.final
             if not (final or decides):
                 raise
             collected = CollectionOutcome(problems=(_unreadable(error),))
@@ -475,7 +475,7 @@ def _raise_if_incomplete(extraction: Extraction, subject: str) -> None:
 
 
 def _unreadable(error: ResultsError) -> Problem:
-    faulty = isinstance(error, FaultyBackendError)
+    faulty = isinstance(error, BackendError) and error.final
     return Problem(
         code=ProblemCode.BACKEND_FAULTY if faulty else ProblemCode.TRANSPORT_UNREADABLE,
         message=f"the results could not be read: {error.message}",

@@ -57,9 +57,14 @@ class InputError(ResultsError):
 
 
 class BackendError(ResultsError):
-    """The backend named by ``results-from`` cannot be used. ``subject`` is its name."""
+    """The backend named by ``results-from`` cannot be used. ``subject`` is its name.
+
+    Attributes:
+        final: Whether another attempt would end the same way: it is a programming error of the plugin.
+    """
 
     code = "BackendUnusable"
+    final: bool = False
 
 
 class UnknownBackendError(BackendError):
@@ -83,7 +88,7 @@ class BrokenBackendError(BackendError):
 class FaultyBackendError(BackendError):
     """A hook of the backend has a programming error: it raised one, or returned what it may not.
 
-    Another attempt would end the same way, so none is made. ``__cause__`` has the traceback, if there is one.
+    It is final: no other attempt is made. ``__cause__`` has the traceback, if there is one.
 
     Attributes:
         hook: The hook's name.
@@ -91,6 +96,7 @@ class FaultyBackendError(BackendError):
     """
 
     code = "BackendFaulty"
+    final = True
 
     def __init__(self, message: str, *, subject: str = "", hook: str = "", field: str = "") -> None:
         super().__init__(message, subject=subject)
@@ -102,6 +108,10 @@ class ExtensionError(BackendError):
     """An extension failed in a hook of the backend that it wraps. ``subject`` is the extension's name."""
 
     code = "ExtensionUnusable"
+
+    def __init__(self, message: str, *, subject: str = "", final: bool = False) -> None:
+        super().__init__(message, subject=subject)
+        self.final = final
 
 
 class UnknownExtensionError(ExtensionError):

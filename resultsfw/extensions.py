@@ -29,6 +29,7 @@ from pydantic import BaseModel
 from resultsfw.errors import BrokenExtensionError, ExtensionError, ResultsError
 from resultsfw.flags import unknown_extension_error
 from resultsfw.options import NoConfig, PluginFault, get_config_type, instantiate, validate_config
+from resultsfw.plugin_failures import is_programming_error, traceback_in_plugin
 from resultsfw.plugins import (
     EXTENSIONS,
     Hooks,
@@ -240,8 +241,14 @@ def _broken(name: str, where: str, why: PluginFault) -> BrokenExtensionError:
 
 
 def _failed(name: str, hook: str, why: str, error: BaseException | None = None) -> ExtensionError:
-    log.error("extension %r failed in %s: %s", name, hook, why, exc_info=error)
-    return ExtensionError(f'extension "{name}" failed in {hook}: {why}', subject=name)
+    """Return the error for a failure; without an exception it broke the contract."""
+    where = traceback_in_plugin(error) if error is not None else None
+    log.error("extension %r failed in %s: %s", name, hook, why, exc_info=where)
+    return ExtensionError(
+        f'extension "{name}" failed in {hook}: {why}',
+        subject=name,
+        final=error is None or is_programming_error(error),
+    )
 
 
 def _guard(name: str, hook: str, function: Callable[..., Any], *, changes: bool) -> Callable[..., Any]:

@@ -229,7 +229,7 @@ class ProblemCode(StrEnum):
     TRANSPORT_UNREADABLE = "TransportUnreadable"
     """The data could not be read: forbidden, gone, or failing until the last attempt."""
     BACKEND_FAULTY = "BackendFaulty"
-    """A hook of the backend has a programming error; set by the core."""
+    """A hook of the backend, or of an extension, has a programming error; set by the core."""
     NOT_UTF8 = "NotUTF8"
     """The value is not UTF-8."""
     NOT_REGULAR_FILE = "NotRegularFile"

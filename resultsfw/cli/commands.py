@@ -80,8 +80,14 @@ class _Handler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         line = _printable(record.getMessage())
         click.echo(f"{record.levelname.lower()}: {line}", err=True)
-        if record.exc_info and logging.getLogger("resultsfw").isEnabledFor(logging.DEBUG):
-            click.echo(logging.Formatter().formatException(record.exc_info), err=True)
+        # A plugin's own failure is an error: its author looks here for the place.
+        if record.exc_info and (record.levelno >= logging.ERROR or _is_debugging()):
+            for row in logging.Formatter().formatException(record.exc_info).split("\n"):
+                click.echo(_printable(row), err=True)
+
+
+def _is_debugging() -> bool:
+    return logging.getLogger("resultsfw").isEnabledFor(logging.DEBUG)
 
 
 def _log_to_stderr(*, debug: bool) -> None:

@@ -9,6 +9,7 @@ import sys
 
 import pytest
 import yaml
+from pluginsite import GOOD
 
 from resultsfw.cli import run as run_module
 
@@ -398,3 +399,18 @@ def test_a_host_path_is_refused_by_name(cli, write, manifest, part, field):
     ran = cli("run", write("x.yaml", manifest().replace("taskSpec:\n", part, 1)))
     assert ran.status == 2
     assert f"{field}: is refused: without a cluster it would be a folder of this machine" in ran.err
+
+
+def test_a_backends_programming_error_ends_the_run_with_its_traceback(program, site, write, manifest):
+    """It was repeated for five minutes, and the place was in no output."""
+    site.backend("wrong", GOOD.replace("return Extraction(", 'return {}["absent"] or Extraction('))
+    flags = write(
+        "flags.yaml", "{apiVersion: v1, kind: ConfigMap, metadata: {name: f}, data: {results-from: wrong}}"
+    )
+    ran = program(
+        "run", write("x.yaml", manifest(script=WRITES, results=NAMED)), "--feature-flags", flags, env=site.env
+    )
+    assert ran.status == 1
+    assert 'backend "wrong" failed in extract: KeyError, at line 16 of' in " ".join(ran.out.split())
+    frames = ran.err[ran.err.index("Traceback") :].splitlines()[1:]
+    assert "plugin_wrong.py" in frames[0]  # none of those that call hooks

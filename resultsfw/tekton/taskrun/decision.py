@@ -9,7 +9,7 @@ kept in memory between passes: a controller that is killed anywhere decides the 
 from datetime import datetime
 from typing import Final
 
-from resultsfw.errors import ClusterError, ConflictError, FaultyBackendError, ResultsError, TooEarlyError
+from resultsfw.errors import BackendError, ClusterError, ConflictError, ResultsError, TooEarlyError
 from resultsfw.tekton.api import reasons
 from resultsfw.tekton.api.refusals import RefusedRun
 from resultsfw.tekton.podstatus.startup_failures import unscheduled_too_long
@@ -143,9 +143,10 @@ def _cause(pod: PodObservation, now: datetime, timing: Timing) -> TerminationCau
     """Return why the run ends if its Steps do not end it."""
     if pod.cause is not None:
         return pod.cause
-    if pod.readiness is not None and isinstance(pod.readiness.error, FaultyBackendError):
+    unready = pod.readiness.error if pod.readiness is not None else None
+    if isinstance(unready, BackendError) and unready.final:
         # Nothing will ever say that the results are whole.
-        why = f"the results could not be read: {pod.readiness.error.message}"
+        why = f"the results could not be read: {unready.message}"
         return TerminationCause(reasons.UNREADABLE, why)
     if pod.stop is not None or pod.progress.steps_done or pod.scheduled or pod.unscheduled is None:
         return None
