@@ -69,6 +69,7 @@ class Engine:
         max_pods: How many Pods run at once; others wait.
         pipelines: Creates the reconciler of PipelineRuns; ``None``: PipelineRuns are not reconciled.
         resolvers: Resolvers that may fetch from elsewhere: ``git``, ``http``.
+        claims: See `Kubelet`.
 
     Attributes:
         store: The objects.
@@ -87,6 +88,7 @@ class Engine:
         max_pods: int = MAX_PODS,
         pipelines: Callable[[Cluster], Reconciler] | None = None,
         resolvers: Collection[str] = (),
+        claims: Path | None = None,
     ) -> None:
         self.store = Store(admit)
         self._reconcilers = {TASKRUNS: reconciler_factory(self.store)}
@@ -102,7 +104,13 @@ class Engine:
         self._resolvers = Resolvers(self.store, resolvers)
         self._watch = self.store.watch(PIPELINERUNS, TASKRUNS, PODS, RESOLUTION_REQUESTS)
         self.kubelet = Kubelet(
-            self.store, workdir=workdir, keep=keep, pass_budget=pass_budget, notice=notice, max_pods=max_pods
+            self.store,
+            workdir=workdir,
+            keep=keep,
+            pass_budget=pass_budget,
+            notice=notice,
+            max_pods=max_pods,
+            claims=claims,
         )
         self._threads = [
             threading.Thread(target=self._follow, name="resultsfw-engine-watch", daemon=True),

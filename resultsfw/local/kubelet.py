@@ -54,6 +54,8 @@ class Kubelet:
             results by name. Otherwise messages are cut, as on a cluster with Tekton's entrypoint.
         notice: Called once with a notice for people.
         max_pods: How many Pods run at once; others wait, as on a full node.
+        claims: Folder of PersistentVolumeClaims, ``NAMESPACE/NAME``, which is kept; ``None``: a temporary
+            folder.
 
     Raises:
         InputError: The platform is not Linux.
@@ -72,6 +74,7 @@ class Kubelet:
         pass_budget: bool = True,
         notice: Callable[[str], None] | None = None,
         max_pods: int = MAX_PODS,
+        claims: Path | None = None,
     ) -> None:
         if platform.system() != "Linux":
             raise InputError(
@@ -99,6 +102,7 @@ class Kubelet:
         if not _SAFE.fullmatch(str(self._base)):
             self._base = _link_without_special_characters(self._base)
             folders.append(self._base.parent)
+        self._claims = self._base / _CLAIMS if claims is None else claims.absolute()
         self._runtime = ContainerRuntime(folders, self._inbox.put)
         self._apiserver = ApiServer(store)
         self._watch = store.watch(PODS)
@@ -270,7 +274,7 @@ class Kubelet:
             self._runtime,
             lambda container, path: self._store.register_log(namespace, name, container, path),
             pass_budget=self._pass_budget,
-            claims=self._base / _CLAIMS,
+            claims=self._claims,
             services=self._apiserver.variables() if wants_api(pod) else None,
             on_probe=self._inbox.put,
         )

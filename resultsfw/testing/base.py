@@ -97,8 +97,11 @@ class Base:
         external_state: MutableMapping[str, bytes] | None = fixture_or_default(
             request, "backend_external_state", None
         )
+        claims = fixture_or_default(request, "backend_claims", None)
         try:
-            harness = Harness(cls.backend, config, name=cls.name, external_state=external_state)
+            harness = Harness(
+                cls.backend, config, name=cls.name, external_state=external_state, claims=claims
+            )
         except ResultsError as error:
             yield _Loaded(error, cls.__name__)
             return
@@ -109,6 +112,13 @@ class Base:
     def harness(self, _loaded: _Loaded) -> Harness:
         """Provide the local engine with the backend in it, the same for all tests of the class."""
         return _loaded.harness
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def store_faults(cls, request: pytest.FixtureRequest) -> Mapping[str, Any]:
+        """Provide what makes the backend's store down, slow or full; empty if the author gives nothing."""
+        faults: Mapping[str, Any] = fixture_or_default(request, "backend_store_faults", {})
+        return faults
 
     @pytest.fixture
     def finished_pods(self, _loaded: _Loaded) -> FinishedPods | None:

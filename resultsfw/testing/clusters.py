@@ -1,13 +1,22 @@
 """Provide clusters that record requests, change answers, or fail."""
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NoReturn
 
-from resultsfw.cluster import Cluster, Kind, Object
-from resultsfw.errors import ClusterError
+from resultsfw.cluster import PODS, Cluster, Kind, Object
+from resultsfw.errors import AlreadyExistsError, ClusterError
+from resultsfw.tekton.api.kinds import CLAIMS
 
-__all__ = ["FailingCluster", "ModifiedCluster", "RecordingCluster", "Request"]
+__all__ = [
+    "ClaimingCluster",
+    "FailingCluster",
+    "ModifiedCluster",
+    "RecordingCluster",
+    "Request",
+    "WriteFailingCluster",
+]
 
 Verb = Literal["get", "create", "patch", "delete", "log"]
 
@@ -78,6 +87,22 @@ class RecordingCluster:
         """See `Cluster.read_log`."""
         self.requests.append(Request("log", None, namespace, pod, container))
         return self._cluster.read_log(namespace, pod, container, limit=limit)
+
+
+class ClaimingCluster(RecordingCluster):
+    """Creates the PersistentVolumeClaims that a Pod mounts before the Pod, as an operator would have."""
+
+    def create(self, kind: Kind, obj: Object) -> Object:
+        """See `Cluster.create`."""
+        if kind == PODS:
+            for volume in obj["spec"].get("volumes") or ():
+                if claim := volume.get("persistentVolumeClaim"):
+                    name = {"name": claim["claimName"], "namespace": obj["metadata"]["namespace"]}
+                    with contextlib.suppress(AlreadyExistsError):
+                        super().create(
+                            CLAIMS, {"apiVersion": "v1", "kind": CLAIMS.kind, "metadata": name, "spec": {}}
+                        )
+        return super().create(kind, obj)
 
 
 @dataclass(slots=True)
@@ -164,4 +189,37 @@ class FailingCluster(RecordingCluster):
     def _broken(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
         whole = b"".join(pieces)
         yield whole[: min(self._after, len(whole) // 2)]
+        raise self._error
+
+
+class WriteFailingCluster(RecordingCluster):
+    """Fails what would change another cluster.
+
+    Args:
+        cluster: The other cluster.
+        error: What a failing request raises.
+
+    Attributes:
+        failed: Number of requests that failed.
+    """
+
+    def __init__(self, cluster: Cluster, error: ClusterError) -> None:
+        super().__init__(cluster)
+        self._error = error
+        self.failed = 0
+
+    def create(self, kind: Kind, obj: Object) -> Object:  # noqa: ARG002 - as `Cluster` has it
+        """See `Cluster.create`."""
+        return self._fail()
+
+    def patch(self, kind: Kind, namespace: str, name: str, patch: Object, *, subresource: str = "") -> Object:  # noqa: ARG002
+        """See `Cluster.patch`."""
+        return self._fail()
+
+    def delete(self, kind: Kind, namespace: str, name: str, *, grace_seconds: int | None = None) -> None:  # noqa: ARG002
+        """See `Cluster.delete`."""
+        self._fail()
+
+    def _fail(self) -> NoReturn:
+        self.failed += 1
         raise self._error

@@ -199,11 +199,12 @@ class ContractCases(Base):
             "projected",
             "secret",
             "csi",
-            "persistentVolumeClaim",
+            *harness.capabilities.volumes,
         )
         original = [volume["name"] for volume in sample.original["spec"]["volumes"]]
         faults += [
-            f'volume "{volume["name"]}" is of none of the kinds {", ".join(kinds)}'
+            f'volume "{volume["name"]}" is of none of the kinds {", ".join(kinds)}; name another kind in '
+            f"Capabilities(volumes=...)"
             for volume in sample.prepared["spec"]["volumes"]
             if volume["name"] not in original and not any(kind in volume for kind in kinds)
         ]

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final, Self
 
@@ -34,7 +35,7 @@ from resultsfw.tekton.spec.param_references import resolve_references
 from resultsfw.tekton.spec.substitution import apply
 from resultsfw.tekton.taskrun.pod_lifecycle import mark_ready
 from resultsfw.tekton.taskrun.reconciler import Reconciler
-from resultsfw.testing.clusters import RecordingCluster, Request
+from resultsfw.testing.clusters import ClaimingCluster, RecordingCluster, Request
 from resultsfw.testing.imports import import_again, reimported
 from resultsfw.testing.logs import captured_output
 from resultsfw.testing.secret_options import secret_options
@@ -133,6 +134,7 @@ class Harness:
         config: The backend's options.
         name: The name under which a backend without an entry point is selected.
         external_state: Everything the backend keeps outside the cluster, by name; ``None``: unknown.
+        claims: Folder of the PersistentVolumeClaims, ``NAMESPACE/NAME``; ``None``: a temporary one.
         tell_budget: Whether Steps know the limit of a termination message; else the kubelet cuts messages.
 
     Attributes:
@@ -150,6 +152,7 @@ class Harness:
         *,
         name: str = "under-test",
         external_state: MutableMapping[str, bytes] | None = None,
+        claims: Path | None = None,
         tell_budget: bool = True,
     ) -> None:
         self._backend = backend
@@ -157,12 +160,13 @@ class Harness:
         self._registered: dict[str, object] = {} if isinstance(backend, str) else {self.name: backend}
         self.config = dict(config)
         self.external_state = external_state
+        self._claims = claims
         self._cores: dict[tuple[tuple[str, str], ...], ResultsManager] = {}
         self.requests: list[Request] = []
         self.core()  # a backend that cannot be loaded needs no kubelet
         self.store = Store()
         self.cluster = RecordingCluster(self.store, self.requests)
-        self._kubelet = Kubelet(self.store, pass_budget=tell_budget)
+        self._kubelet = Kubelet(self.store, pass_budget=tell_budget, claims=claims)
 
     def __enter__(self) -> Self:
         return self
@@ -177,6 +181,7 @@ class Harness:
             self.config,
             name=self.name,
             external_state=self.external_state,
+            claims=self._claims,
             tell_budget=False,
         )
 
@@ -303,9 +308,10 @@ class Harness:
         return SamplePod(taskrun, run, tuple(writes), original, prepared, prepared, before, created, kept)
 
     def start(self, *samples: SamplePod) -> None:
-        """Create the pods; the kubelet then runs them."""
+        """Create the pods, and the claims that they mount; the kubelet then runs them."""
+        cluster = self._with_claims(self.store)
         for sample in samples:
-            sample.pod = self.store.create(PODS, sample.prepared)
+            sample.pod = cluster.create(PODS, sample.prepared)
 
     def follow(
         self, *samples: SamplePod, until: Callable[[Object], bool] = all_containers_ended, what: str = "ended"
@@ -407,7 +413,9 @@ class Harness:
     def reconcile(self, task: Object, *, name: str = "run", flags: Mapping[str, str] | None = None) -> Object:
         """Return a TaskRun as the reconciler leaves it, on an engine of its own."""
         core = ResultsManager.from_flags(self.flags(flags or {}), register=self._registered)
-        with Engine(lambda cluster: Reconciler(core, RecordingCluster(cluster, []))) as engine:
+        with Engine(
+            lambda cluster: Reconciler(core, self._with_claims(cluster)), claims=self._claims
+        ) as engine:
             engine.submit(
                 {
                     "apiVersion": TASKRUNS.api_version,
@@ -418,6 +426,11 @@ class Harness:
             )
             (final,) = engine.run_until_done(timeout=TIMEOUT)
         return final
+
+    def _with_claims(self, cluster: Cluster) -> RecordingCluster:
+        """Return a cluster in which each claim exists that the backend says its pods mount."""
+        named = "persistentVolumeClaim" in self.capabilities.volumes
+        return ClaimingCluster(cluster) if named else RecordingCluster(cluster)
 
     def _fail_as_stuck(self, sample: SamplePod, what: str) -> None:
         with contextlib.suppress(NotFoundError):

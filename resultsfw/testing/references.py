@@ -3,6 +3,7 @@
 import hashlib
 import re
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 import pytest
@@ -15,19 +16,24 @@ from resultsfw.testing.assertions import assert_collected, assert_intact, fail, 
 from resultsfw.testing.base import Base, FinishedPods
 from resultsfw.testing.corruption import CORRUPTIONS
 from resultsfw.testing.harness import Harness, SamplePod
+from resultsfw.testing.robustness import traced
 from resultsfw.testing.secret_options import secrets_in
 from resultsfw.testing.tasks import VALUE_MARK, Write
 from resultsfw.types import Reference
 
-__all__ = ["ReferenceCases"]
+__all__ = ["ReferenceCases", "read_error"]
 
 GIVEN: Final = "by reference: the status says what the value is, and dereference gives it, byte for byte"
 CORRUPT: Final = "by reference: what is not as it was stored is noticed, and never handed out as whole"
 KEPT: Final = "by reference: the value is there as long as its run, and gone with it"
 OPEN: Final = "by reference: a reference is in a status that many may read, and gives no access"
 
-_SIZE: Final = 2_500_000
-"""Bytes: more than one API object holds."""
+_SIZE: Final = 2_500_003
+"""Bytes: more than one API object holds, ending in a newline."""
+
+_ENDLESS: Final = 64 * 1024 * 1024
+_HELD: Final = 32 * 1024 * 1024
+"""Bytes of memory that may be held to read a value of any size in pieces."""
 
 _CREDENTIALS: Final = re.compile(
     r"://[^/@]*@|[?&](sig|signature|token|se|sp|x-amz-[a-z-]+|x-goog-[a-z-]+|awsaccesskeyid|googleaccessid)=",
@@ -111,6 +117,24 @@ class ReferenceCases(Base):
                 finally:
                     kept[key] = content
                 fail(CORRUPT, f"{kind}: dereference gives {len(given)} bytes without a word")
+
+    def test_endless_store(self, harness: Harness, finished_pods: FinishedPods) -> None:
+        """What is kept has grown to 64 MB: dereference stops at the first byte too many, and holds little."""
+        sample, reference = _large(harness, finished_pods)
+        kept, content = harness.external_state or {}, sample.writes[0].content
+        for key in [key for key in sample.added if kept.get(key) == content]:
+            kept[key] = b"x" * _ENDLESS
+            try:
+                error, peak = traced(partial(read_error, harness, reference))
+            finally:
+                kept[key] = content or b""
+            if error is None:
+                fail(CORRUPT, f"dereference gives all {_ENDLESS} bytes of a value of {reference.size} bytes")
+            if peak > _HELD:
+                fail(
+                    CORRUPT,
+                    f"dereference holds {peak} bytes of memory; yield pieces as you read them",
+                )
 
     @pytest.mark.quick
     def test_another_namespace(self, harness: Harness, finished_pods: FinishedPods) -> None:
@@ -238,6 +262,16 @@ def _reference(harness: Harness, sample: SamplePod) -> Reference:
     if not isinstance(value, Reference):
         fail(GIVEN, f"a value of {_SIZE} bytes arrives itself: no API object holds it")
     return value
+
+
+def read_error(harness: Harness, reference: Reference) -> ResultsError | None:
+    """Return the error of reading a value to its end without keeping it; ``None`` without one."""
+    try:
+        for _ in harness.core().dereference(reference, harness.cluster):
+            pass
+    except ResultsError as error:
+        return error
+    return None
 
 
 def _bytes(core: ResultsManager, harness: Harness, reference: Reference) -> bytes:

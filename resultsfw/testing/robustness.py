@@ -2,7 +2,8 @@
 
 import tracemalloc
 from collections.abc import Callable, Iterable
-from typing import Final
+from functools import partial
+from typing import Final, TypeVar
 
 import pytest
 from hypothesis import given, settings
@@ -23,11 +24,13 @@ from resultsfw.testing.base import Base, FinishedPods
 from resultsfw.testing.clusters import FailingCluster, ModifiedCluster, Request
 from resultsfw.testing.corruption import CORRUPTIONS, TRUNCATIONS, TYPES, endless_line
 from resultsfw.testing.harness import Harness, Outcome, SamplePod
-from resultsfw.testing.sources import STATUSES, DataSource, data_sources, requests_of
+from resultsfw.testing.sources import STATUSES, DataSource, data_sources, external_data, requests_of
 from resultsfw.testing.tasks import VALUE_MARK, Write
 from resultsfw.types import ProblemCode
 
-__all__ = ["RobustnessCases", "two_pods"]
+__all__ = ["RobustnessCases", "traced", "two_pods"]
+
+_T = TypeVar("_T")
 
 NEVER_WRONG: Final = (
     "guarantees 1 and 7: whatever is damaged, no run gets results other than those that its Steps wrote"
@@ -62,12 +65,25 @@ _SHOWN: Final = 400
 _LONG: Final = 100_000_000
 _HELD: Final = 16 * 1024 * 1024
 """Bytes that may be held for one log while a value may have 4096 bytes."""
+_OUTSIDE: Final = 32 * 1024 * 1024
+"""Bytes in place of what is kept outside."""
 
 _FAULTS: Final[dict[str, type[ClusterError]]] = {
     "not-found": NotFoundError,
     "forbidden": ForbiddenError,
     "unavailable": UnavailableError,
 }
+
+
+def traced(call: Callable[[], _T]) -> tuple[_T, int]:
+    """Return what a call returns, and the most bytes of memory that it held."""
+    tracemalloc.start()
+    try:
+        returned = call()
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    return returned, peak
 
 
 def two_pods(finished_pods: FinishedPods) -> tuple[SamplePod, SamplePod]:
@@ -194,12 +210,7 @@ class RobustnessCases(Base):
         if not any(request.verb == "log" for request in requests_of(harness, sample)):
             skip("what it reads", "it reads no log")
         changed = ModifiedCluster(harness.cluster, log=lambda _, __: endless_line(_LONG))
-        tracemalloc.start()
-        try:
-            outcome = harness.collect(sample, cluster=changed, final=True)
-            _, peak = tracemalloc.get_traced_memory()
-        finally:
-            tracemalloc.stop()
+        outcome, peak = traced(partial(harness.collect, sample, cluster=changed, final=True))
         if peak > _HELD:
             fail(
                 ENDLESS,
@@ -211,6 +222,27 @@ class RobustnessCases(Base):
             fail(fault, f"[a log of one line of {_LONG} bytes]")
         if outcome.ok:
             fail(ENDLESS, "the run succeeds")
+
+    def test_endless_data_outside(self, harness: Harness, finished_pods: FinishedPods) -> None:
+        """What is kept outside has grown to 32 MB: little of it is held, and no such result arrives."""
+        sample, _ = two_pods(finished_pods)
+        if (state := harness.capabilities.external_state) != "elsewhere":
+            skip(f'external_state="{state}"', "it keeps nothing outside the cluster")
+        if not (sources := list(external_data(harness, sample))):
+            _unseen(harness)
+        endless = b"x" * _OUTSIDE
+        for source in sources:
+            with source.put(endless) as collect:
+                outcome, peak = traced(partial(collect, True))
+            if peak > _HELD:
+                fail(
+                    ENDLESS,
+                    f"{source.name}, has {_OUTSIDE} bytes in place of {len(source.true)}; reading it takes "
+                    f"{peak} bytes of memory. Read one byte more than there can be, and no further",
+                )
+            strict = harness.capabilities.verified
+            if fault := violation_of(harness, sample, outcome, strict=strict, cut=False, final=True):
+                fail(fault, f"[{source.name}, has {_OUTSIDE} bytes]")
 
     @pytest.mark.quick
     @pytest.mark.parametrize("when", ["at-once", "in-the-middle"])

@@ -11,7 +11,7 @@ from resultsfw.cluster import Cluster, Object
 from resultsfw.testing.clusters import ModifiedCluster, RecordingCluster, Request
 from resultsfw.testing.harness import Harness, Outcome, SamplePod
 
-__all__ = ["STATUSES", "DataSource", "data_sources", "requests_of"]
+__all__ = ["STATUSES", "DataSource", "data_sources", "external_data", "requests_of"]
 
 Collect = Callable[[bool], Outcome]
 """Collects the run's results; the argument says whether it is the last attempt."""
@@ -51,7 +51,7 @@ def data_sources(harness: Harness, sample: SamplePod) -> list[DataSource]:
         *_objects(harness, sample, request),
         *_messages(harness, sample),
     ]
-    return [source for source in [*found, *_external_data(harness, sample)] if source.true]
+    return [source for source in [*found, *external_data(harness, sample)] if source.true]
 
 
 def _through(harness: Harness, sample: SamplePod, cluster: Cluster) -> Collect:
@@ -131,7 +131,8 @@ def _messages(harness: Harness, sample: SamplePod) -> Iterator[DataSource]:
         yield DataSource(f'termination message of container "{status["name"]}"', message.encode(), put)
 
 
-def _external_data(harness: Harness, sample: SamplePod) -> Iterator[DataSource]:
+def external_data(harness: Harness, sample: SamplePod) -> Iterator[DataSource]:
+    """Yield what the backend keeps of that run outside the cluster, if the author shows it."""
     if (kept := harness.external_state) is None:
         return
     there = [key for key in sorted(sample.added) if key in kept]

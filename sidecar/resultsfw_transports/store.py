@@ -153,7 +153,7 @@ class Store:
             if self._local is None:
                 for listed in obstore.list(self._there(), prefix=folder, chunk_size=_LISTED):
                     self._delete([entry["path"] for entry in listed])
-            elif (below := self._local / folder).exists():
+            elif _is_there(below := self._local / folder):
                 # A killed upload leaves its parts there, and there are folders.
                 shutil.rmtree(below)
 
@@ -173,6 +173,15 @@ class Store:
                 raise FileNotFoundError("No such file or directory")
             self._store = LocalStore(self._local, mkdir=self._make)
         return self._store
+
+
+def _is_there(path: Path) -> bool:
+    """Returns whether a path exists; unlike `Path.exists`, raises OSError if that cannot be known."""
+    try:
+        path.lstat()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def local_path(url: str) -> Path | None:

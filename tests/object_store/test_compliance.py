@@ -24,6 +24,11 @@ def backend_external_state(store):
     return Folder(store)
 
 
+@pytest.fixture(scope="class")
+def backend_store_faults(store):
+    return {"down": Folder(store).down}
+
+
 class TestObjectStore(BackendSuite):
     """Some of the suite's values stay in the log, the others are stored."""
 

@@ -8,6 +8,7 @@ import broken_pods
 import broken_reading
 import broken_references
 import broken_secrets
+import broken_stores
 from detection_harness import EXPECTED
 
 __all__ = [
@@ -17,4 +18,5 @@ __all__ = [
     "broken_reading",
     "broken_references",
     "broken_secrets",
+    "broken_stores",
 ]

@@ -30,7 +30,7 @@ class CountsCharacters(Kept):
 
 @caught_by("test_no_credentials_in_a_reference")
 class SignsItsReferences(Kept):
-    signature = "https://x-amz-signature=0a/"
+    signature = "https://store/?x-amz-signature=0a/"
 
     def reference(self, config, where, data):
         return replace(super().reference(config, where, data), location=f"{self.signature}{where}")

@@ -8,11 +8,12 @@ import itertools
 from functools import partial
 
 import pytest
+from sample_backends import Store as KeptStore
 
 from resultsfw import PODS
 from resultsfw.local.kubelet import Kubelet
 from resultsfw.local.store import Store
-from resultsfw.testing import BackendSuite, Folder, base, harness
+from resultsfw.testing import BackendSuite, Folder, base, harness, store_faults
 
 EXPECTED = {}
 """By the broken backend: the tests of the suite that must fail, and those that may."""
@@ -103,7 +104,8 @@ class Detection:
         """Return the outcomes of those tests.
 
         Args:
-            backend: A class; its attribute ``own_kubelet`` says that it cannot share the kubelet.
+            backend: A class; its attribute ``own_kubelet`` says that it cannot share the kubelet;
+                ``patience``, how many seconds are waited for what it never does.
             names: Of tests, as pytest writes them.
             monkeypatch: pytest's.
             config: The backend's options.
@@ -111,14 +113,16 @@ class Detection:
         if not getattr(backend, "own_kubelet", False):
             monkeypatch.setattr(harness, "Store", lambda: self._store)
             monkeypatch.setattr(harness, "Kubelet", lambda *_, **__: LastingKubelet(self._kubelet))
+        if patience := getattr(backend, "patience", None):
+            monkeypatch.setattr(store_faults, "PATIENCE", patience)
         for pod in self._store.list(PODS):
             if "-retry" in pod["metadata"]["name"]:  # of a run that the next backend shares
                 self._store.delete(PODS, "default", pod["metadata"]["name"])
-        outcomes = Outcomes()
+        outcomes, faults = Outcomes(), KeptStore(self.folder).faults
         with harness.Harness(backend, config or {}, external_state=Folder(self.folder)) as world:
             pods = SharedPods(world, self._ended)
             for name in sorted(names):
-                outcomes.run(name, harness=world, finished_pods=pods)
+                outcomes.run(name, harness=world, finished_pods=pods, store_faults=faults)
         return outcomes
 
 

@@ -7,6 +7,7 @@ import hashlib
 import importlib.util
 import os
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,7 +24,8 @@ from resultsfw import (
     cli,
     hookimpl,
 )
-from resultsfw.errors import AlreadyExistsError, NotFoundError
+from resultsfw.errors import AlreadyExistsError, NotFoundError, UnavailableError
+from resultsfw.testing import Folder
 
 TEMPLATE = Path(cli.__file__).parent / "template"
 
@@ -120,8 +122,48 @@ class FolderConfig(BaseModel):
     password: str = "correct-horse"  # noqa: S105
 
 
+class Store:
+    """Faults of the folder in which `Kept` keeps results.
+
+    Args:
+        folder: The folder.
+    """
+
+    answers = threading.Event()
+    """Cleared while the store does not answer."""
+
+    def __init__(self, folder):
+        self._folder = Folder(folder)
+        self._full = Path(f"{folder}.full")
+
+    @property
+    def faults(self):
+        return {"down": self._folder.down, "slow": self.slow, "full": self.full}
+
+    @contextlib.contextmanager
+    def slow(self):
+        self.answers.clear()
+        try:
+            yield
+        finally:
+            self.answers.set()
+
+    @contextlib.contextmanager
+    def full(self):
+        """Let each write fail as on a full file system."""
+        self._full.touch()
+        try:
+            yield
+        finally:
+            self._full.unlink()
+
+
+Store.answers.set()
+
 SIDECAR = """
 folder=$1 attempt=$2; shift 2
+full="${folder%/*/*}.full"
+store() { if [ -e "$full" ]; then cat > /dev/full; else cat > "$1"; fi; }
 ended=; trap 'ended=1' TERM
 while [ ! "$ended" ]; do sleep 1 & wait $!; done
 mkdir -p "$folder"; exec 2> /dev/null > "$folder/$attempt-part"
@@ -131,7 +173,7 @@ for file; do
   if [ -L "$file" ]; then state=link
   elif [ -f "$file" ]; then
     state=value size=$(stat -c %s "$file") digest=$(sha256sum < "$file" | cut -c 1-64)
-    cat "$file" > "$folder/$attempt-$index"
+    store "$folder/$attempt-$index" < "$file" || state=lost
   elif [ -e "$file" ]; then state=odd
   fi
   echo "$POD_UID $index $state $size $digest"
@@ -151,6 +193,7 @@ class Kept(Sound):
     )
     Config = FolderConfig
     inline = 1000
+    sidecar = SIDECAR
 
     @staticmethod
     def key(run):
@@ -161,7 +204,7 @@ class Kept(Sound):
         wire = template.prepare_pod(run, pod, limits, template.Config())
         sidecar = pod["spec"]["initContainers"][-1]
         folder = os.path.join(config.folder, self.key(run))  # noqa: PTH118
-        sidecar["command"] = ["sh", "-c", SIDECAR, "sidecar", folder, str(run.attempt)]
+        sidecar["command"] = ["sh", "-c", self.sidecar, "sidecar", folder, str(run.attempt)]
         return wire
 
     def file(self, run, config, name):
@@ -170,9 +213,11 @@ class Kept(Sound):
     @hookimpl
     def extract(self, run, pod, config, backend):
         self.name = backend
+        self.check(config)
         wanted = template.result_files(run, pod)
+        most = 200 * (len(wanted) + 1)
         try:
-            lines = self.file(run, config, "list").read_bytes().split(b"\n")
+            lines = self.content(self.file(run, config, "list"), most).split(b"\n")
         except FileNotFoundError:
             raise NotFoundError("nothing was kept") from None
         uid = pod["metadata"]["uid"]
@@ -198,9 +243,12 @@ class Kept(Sound):
         if state in template.REFUSED:
             code, why = template.REFUSED[state]
             return Problem(code=code, message=f"{name} {why}", **wrong)
+        if state == "lost":
+            lost = f"{name} has {size} bytes, and the folder is full"
+            return Problem(code=ProblemCode.TRANSPORT_INCOMPLETE, message=lost, **wrong)
         where = f"{self.key(run)}/{run.attempt}-{index}"
         try:
-            data = self.file(run, config, index).read_bytes()
+            data = self.content(self.file(run, config, index), int(size) if size.isdecimal() else 0)
         except FileNotFoundError:
             data = b""
         if state != "value" or str(len(data)) != size or hashlib.sha256(data).hexdigest() != digest:
@@ -221,6 +269,7 @@ class Kept(Sound):
         return self.give(reference, config)
 
     def give(self, reference, config):
+        self.check(config)
         folder = Path(config.folder).resolve()
         file = (folder / reference.location).resolve()
         if folder not in file.parents or not file.is_file():
@@ -234,5 +283,17 @@ class Kept(Sound):
         self.remove(run, config)
 
     def remove(self, run, config):
+        self.check(config)
         for file in (Path(config.folder) / self.key(run)).glob(f"{run.attempt}-*"):
             file.unlink(missing_ok=True)
+
+    def check(self, config):
+        """Raise an error if the store is down, or does not answer within the time that this backend waits."""
+        if Path(config.folder).is_file() or not Store.answers.is_set():
+            raise UnavailableError("the folder cannot be reached")
+
+    @staticmethod
+    def content(file, most):
+        """Return the bytes of a file, of one that is too long one byte more than it may have."""
+        with file.open("rb") as opened:
+            return opened.read(most + 1)

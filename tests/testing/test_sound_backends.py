@@ -1,7 +1,7 @@
 """Sound backends pass: by a log, with an object of their own, by reference in a folder."""
 
 import pytest
-from sample_backends import Kept, Owned, template
+from sample_backends import Kept, Owned, Store, template
 
 from resultsfw.testing import BackendSuite, Folder
 
@@ -35,3 +35,8 @@ class TestKept(BackendSuite):
     @classmethod
     def backend_external_state(cls, folder):
         return Folder(folder)
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def backend_store_faults(cls, folder):
+        return Store(folder).faults

@@ -108,7 +108,9 @@ def test_the_commands_are_those_that_new_backend_prints(tmp_path, capsys):
     assert commands == re.findall(r"^  (.*)$", printed, flags=re.MULTILINE)
 
 
-@pytest.mark.parametrize("fixture", ["backend_config", "backend_external_state"])
+@pytest.mark.parametrize(
+    "fixture", ["backend_config", "backend_external_state", "backend_store_faults", "backend_claims"]
+)
 def test_what_an_author_may_give_the_suite_is_documented(fixture):
     assert f'"{fixture}"' in inspect.getsource(base)
     assert f"`{fixture}`" in TEXT
