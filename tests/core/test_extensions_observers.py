@@ -3,11 +3,10 @@
 import logging
 
 import pytest
-from extensions_harness import VALUE, Mine, Watcher, around, collect
+from extensions_harness import RUN, STAMP, VALUE, Mine, Watcher, around, collect
 
-from resultsfw import (
-    ExtractedResult,
-)
+from resultsfw import ExtractedResult, Extraction, Run, Stamp, hookimpl
+from resultsfw.errors import NotFoundError, ResultsError, UnavailableError
 
 
 @pytest.mark.parametrize("error", [RuntimeError("boom"), SystemExit(3)], ids=repr)
@@ -29,3 +28,45 @@ def test_observers_hear_of_failures():
 
 def test_an_observer_withholds_nothing():
     assert around(Mine(VALUE), w=Watcher()).redacting_extensions == ()
+
+
+def heard(backend, run=RUN, **more):
+    """What an observer hears of one call of collect."""
+    watcher = Watcher()
+    core = around(backend, w=watcher)
+    try:
+        core.collect(run, {}, None, stamp=STAMP, **more)
+    except ResultsError as error:
+        watcher.seen.append(("raised", error.code))
+    return watcher.seen
+
+
+def test_one_observer_is_called_for_each_verdict_and_none_before_it():
+    """The table of docs/extensions.md."""
+    failed = ("failed", "r", ["TransportUnreadable"])
+    away = UnavailableError("away")
+    assert heard(Mine(error=away)) == [("raised", "Unavailable")]
+    assert heard(Mine(error=away), final=True) == [failed]
+    assert heard(Mine(error=NotFoundError("gone"))) == [failed]
+    assert heard(Extracting(Extraction(too_early=True))) == [("raised", "TooEarly")]
+    assert heard(Extracting(Extraction(results=(VALUE,), too_early=True)), final=True) == [
+        ("collected", ["a"])
+    ]
+    assert heard(Extracting(Extraction(read_error=away))) == [("raised", "Unavailable")]
+    assert heard(Mine(VALUE), Run(namespace="n", name="r", uid="u")) == []
+    watcher = Watcher()
+    core = around(Mine(VALUE), w=watcher)
+    assert core.collect(RUN, {}, None, stamp=Stamp("absent", 1, 99), final=True).problems
+    assert watcher.seen == []
+
+
+class Extracting(Mine):
+    """Returns an extraction that is given whole."""
+
+    def __init__(self, extraction):
+        super().__init__()
+        self.extraction = extraction
+
+    @hookimpl
+    def extract(self):
+        return self.extraction

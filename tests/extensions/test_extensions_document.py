@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import pytest
 import yaml
 
 from resultsfw import (
@@ -15,8 +16,9 @@ from resultsfw import (
     Stamp,
     hookimpl,
 )
-from resultsfw.extensions import OBSERVERS, make_extension
-from resultsfw.plugins import make_backend
+from resultsfw.errors import FlagError
+from resultsfw.extensions import OBSERVERS
+from resultsfw.testing import ExtensionSuite
 from resultsfw_extensions.redact import RedactConfig
 
 TEXT = (Path(__file__).parents[2] / "docs" / "extensions.md").read_text()
@@ -51,14 +53,28 @@ def test_the_flags_it_shows_are_taken_and_do_what_it_says(monkeypatch):
     assert collected.results[0].value == "x [redacted:private-key] y"
 
 
-def test_the_extension_it_shows_hears(capsys):
+def test_the_extension_it_shows_hears_and_is_closed(capsys):
     namespace = {}
     exec(compile(block("python"), "extensions.md", "exec"), namespace)  # noqa: S102 - it is the document's
-    hooks = {"shown": make_extension("shown", namespace["Extension"], {}).hooks}
-    core = ResultsManager.from_flags({"results-from": "mine"}, register={"mine": Mine})
-    core._plugins._loaded["mine"] = make_backend("mine", Mine, extensions=hooks)
-    core.collect(RUN, {}, None, stamp=Stamp("mine", 1, 4096))
-    assert capsys.readouterr().out == "r ['a']\n"
+    flags = {"results-from": "mine", "config.shown": "max-names: 1"}
+    with ResultsManager.from_flags(
+        flags, register={"mine": Mine}, register_extensions={"shown": namespace["Extension"]}
+    ) as core:
+        core.collect(RUN, {}, None, stamp=Stamp("mine", 1, 4096))
+    assert capsys.readouterr().out == "r ['a']\nfailed: 0\n"
+    with pytest.raises(FlagError, match=r"max_names: Extra inputs"):
+        ResultsManager.from_flags(
+            {"config.shown": "max_names: 1"}, register_extensions={"shown": namespace["Extension"]}
+        )
+
+
+def test_the_suite_it_shows_is_the_suite():
+    (_, text) = re.findall(r"^```python\n(.*?)^```$", TEXT, flags=re.MULTILINE | re.DOTALL)
+    namespace = {"__name__": "shown"}
+    exec(compile(text, "extensions.md", "exec"), namespace)  # noqa: S102 - it is the document's
+    shown = namespace["TestMine"]
+    assert issubclass(shown, ExtensionSuite)
+    assert (shown.extension, shown.config) == ("mine", {"max-names": 2})
 
 
 def test_every_option_and_observer_is_there():
