@@ -18,6 +18,7 @@ from resultsfw.limits import (
 )
 from resultsfw.provenance import merge_artifacts
 from resultsfw.references import format_reference
+from resultsfw.result_annotations import without_result_annotations
 from resultsfw.types import (
     ARTIFACTS,
     CollectionOutcome,
@@ -191,6 +192,7 @@ def status_patch(
         ``{"metadata": {...}, "status": {...}}``. The patched object fits under `OBJECT_BYTES`: where
         the results would not, the last ones are left out and the condition says so.
     """
+    obj = without_result_annotations(obj)  # whoever writes the patch removes them with it
     base = dict(status or {})
     metadata = {"resourceVersion": obj["metadata"]["resourceVersion"]} if _version(obj) else {}
 

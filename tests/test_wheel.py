@@ -59,9 +59,8 @@ def test_the_backends_are_found_in_it_by_entry_point(unpacked):
     )
     done = run(unpacked, "-c", code)
     names, file = done.stdout.splitlines()
-    assert {"config-map", "http", "object-store", "pvc", "sidecar-logs", "termination-message"} <= set(
-        names.split()
-    )
+    backends = {"config-map", "custom-resource", "http", "object-store", "pvc", "self-update"}
+    assert {*backends, "sidecar-logs", "termination-message"} <= set(names.split())
     assert Path(file).is_relative_to(unpacked)
 
 

@@ -6,17 +6,33 @@ from dataclasses import replace
 from typing import Final, Protocol
 
 from resultsfw.cluster import Kind, Object
+from resultsfw.controller.manifests import BACKENDS, backends_with_rights, kind_of, load
+from resultsfw.controller.permissions import command_to_grant
 from resultsfw.core import ResultsManager
 from resultsfw.errors import ClusterError, NotFoundError
 from resultsfw.operations.access import Finding
 from resultsfw.tekton.api.kinds import PIPELINERUNS, TASKRUNS
 
-__all__ = ["DEFINITIONS", "ClusterReader", "check_crd", "check_embedded_status", "check_images"]
+__all__ = [
+    "DEFINITIONS",
+    "ClusterReader",
+    "check_admission",
+    "check_crd",
+    "check_embedded_status",
+    "check_images",
+]
 
 DEFINITIONS: Final = Kind(
     "apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition"
 )
 NODES: Final = Kind("", "v1", "nodes", "Node")
+
+_CHECKED: Final = (
+    "CustomResourceDefinition",
+    "ValidatingAdmissionPolicy",
+    "ValidatingAdmissionPolicyBinding",
+)
+"""Kinds of a backend's manifests that are compared with the cluster's objects; of roles, it is asked."""
 
 CRDS: Final = "kubectl apply -k config/crds/"
 
@@ -51,6 +67,46 @@ def check_crd(cluster: ClusterReader, kind: Kind) -> Finding:
         detail = f"serves {kind.version} without spec.managedBy: no run can be assigned to this controller"
         return replace(finding, well=False, detail=detail, fix="upgrade Tekton, or use --managed-by ''")
     return finding
+
+
+def check_admission(cluster: ClusterReader, backend: str) -> Iterator[Finding]:
+    """Check that the cluster has the CRDs and admission policies of a backend, as its manifests have them."""
+    if backend not in backends_with_rights():
+        return
+    fix = command_to_grant(backend)
+    for obj in load(f"{BACKENDS}/{backend}"):
+        if obj["kind"] not in _CHECKED:
+            continue
+        name = obj["metadata"]["name"]
+        finding = Finding(what=f"{obj['kind']} {name}", well=True, detail=f"is installed (backend {backend})")
+        try:
+            found = cluster.get(kind_of(obj), "", name)
+        except NotFoundError:
+            detail = f"not found: without it, runs of the backend {backend} are refused or fail"
+            yield replace(finding, well=False, detail=detail, fix=fix)
+        except ClusterError as error:
+            yield replace(finding, well=None, detail=f"cannot be read: {error.message}")
+        else:
+            if _contains(found.get("spec"), obj["spec"]):
+                yield finding
+            else:
+                detail = "is not as this version's manifests have it: it may allow more, or less"
+                yield replace(finding, well=False, detail=detail, fix=fix)
+
+
+def _contains(found: object, wanted: object) -> bool:
+    """Return whether an object has everything that a manifest says; the API server adds defaults."""
+    if isinstance(wanted, dict):
+        return isinstance(found, dict) and all(
+            key in found and _contains(found[key], value) for key, value in wanted.items()
+        )
+    if isinstance(wanted, list):
+        return (
+            isinstance(found, list)
+            and len(found) == len(wanted)
+            and all(_contains(mine, theirs) for mine, theirs in zip(found, wanted, strict=True))
+        )
+    return found == wanted
 
 
 def check_embedded_status(cluster: ClusterReader, core: ResultsManager) -> Iterator[Finding]:

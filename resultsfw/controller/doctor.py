@@ -6,7 +6,13 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from resultsfw.cluster import CONFIG_MAPS, Object
-from resultsfw.controller.cluster_checks import ClusterReader, check_crd, check_embedded_status, check_images
+from resultsfw.controller.cluster_checks import (
+    ClusterReader,
+    check_admission,
+    check_crd,
+    check_embedded_status,
+    check_images,
+)
 from resultsfw.controller.live_flags import CONFIG_MAP, OTHERS, data_of, flags_of, warnings_of
 from resultsfw.controller.permissions import (
     BASE,
@@ -95,6 +101,7 @@ def examine(
     if core is not None:
         for name in sorted(core.flags.allowed_results_from):
             found += _backend(asked, core, name)
+            found += check_admission(cluster, name)
         for name, extension in core.extensions.items():
             detail = f"loaded; implements {', '.join(extension.implements)}"
             found.append(Finding(what=f"extension {name}", well=True, detail=detail))

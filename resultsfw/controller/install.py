@@ -79,7 +79,11 @@ def check(server: Server, plan: Plan) -> None:
         InputError: The plan does not fit this cluster.
         ClusterError: The API server would reject an object, or another field manager owns a field of it.
     """
-    brought = [obj for obj in plan.applied if obj["kind"] == DEFINITIONS.kind]
+    brought = [
+        obj
+        for obj in plan.applied
+        if obj["kind"] == DEFINITIONS.kind and obj["spec"]["group"] == TASKRUNS.group
+    ]
     for obj in brought:
         _refuse_foreign(server, obj["metadata"]["name"])
     if not brought:

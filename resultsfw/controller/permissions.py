@@ -29,6 +29,7 @@ from resultsfw.types import Permission
 __all__ = [
     "BASE",
     "backend_permissions",
+    "command_to_grant",
     "controller_permissions",
     "coscheduling_permissions",
     "missing_for_backends",
@@ -97,11 +98,16 @@ def controller_permissions(namespace: str, lease_namespace: str | None) -> list[
     ]
 
 
+def command_to_grant(name: str) -> str:
+    """Return the command that installs the manifests of a backend; "" if it has none."""
+    if name not in backends_with_rights():
+        return ""
+    return f"kubectl apply -f config/{BACKENDS}/{name}/, or resultsfw install --backend {name}"
+
+
 def backend_permissions(name: str, permissions: Iterable[Permission]) -> list[RequiredPermission]:
     """Return the permissions that a backend declares."""
-    grant = ""
-    if name in backends_with_rights():
-        grant = f"kubectl apply -f config/{BACKENDS}/{name}/, or resultsfw install --backend {name}"
+    grant = command_to_grant(name)
     needs = []
     for permission in permissions:
         plural, _, subresource = permission.resource.partition("/")

@@ -1,4 +1,6 @@
-"""Serves ConfigMaps by name to the containers of pods, as an API server, over HTTP on 127.0.0.1.
+"""Serves what backends use to the containers of pods, as an API server, over HTTP on 127.0.0.1.
+
+These are ConfigMaps by name, and patches of the status of TaskRuns and of RunResults.
 
 Requests are authenticated by the tokens of pods (`resultsfw.local.tokens`) and authorized by the Roles and
 RoleBindings in the store, with the error messages of an API server. So the Role of a backend can be tested
@@ -12,7 +14,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 
-from resultsfw.cluster import CONFIG_MAPS, PODS, Object
+from resultsfw.cluster import CONFIG_MAPS, PODS, Kind, Object
 from resultsfw.errors import (
     AlreadyExistsError,
     ClusterError,
@@ -22,6 +24,7 @@ from resultsfw.errors import (
 from resultsfw.local import tokens
 from resultsfw.local.rbac import allowed
 from resultsfw.local.store import RequestTooLargeError, Store
+from resultsfw.tekton.api.kinds import TASKRUNS
 
 __all__ = ["ENV_SCHEME", "ApiServer"]
 
@@ -32,8 +35,19 @@ _BODY: Final = 3 * 1024 * 1024
 """Limit of a request's body, as in an API server."""
 
 _MERGE_PATCH: Final = "application/merge-patch+json"
-_PATH: Final = re.compile(r"/(?:api|apis/([^/]+))/[^/]+(?:/namespaces/([^/]+))?/([^/]+)(?:/([^/]+))?")
+_PATH: Final = re.compile(
+    r"/(?:api|apis/([^/]+))/[^/]+(?:/namespaces/([^/]+))?/([^/]+)(?:/([^/]+))?(?:/([^/]+))?"
+)
 _VERBS: Final = {"GET": "get", "PATCH": "patch", "PUT": "update", "POST": "create", "DELETE": "delete"}
+_SERVED: Final = {
+    ("", "configmaps"): (CONFIG_MAPS, ("GET", "PATCH", "PUT")),
+    ("resultsfw.dev", "runresults/status"): (
+        Kind("resultsfw.dev", "v1alpha1", "runresults", "RunResult"),
+        ("PATCH",),
+    ),
+    ("tekton.dev", "taskruns/status"): (TASKRUNS, ("PATCH",)),
+}
+"""Kind and methods by API group and resource."""
 _REASONS: Final = {
     HTTPStatus.UNAUTHORIZED: "Unauthorized",
     HTTPStatus.FORBIDDEN: "Forbidden",
@@ -133,33 +147,37 @@ class _Handler(BaseHTTPRequestHandler):
         match = _PATH.fullmatch(self.path.partition("?")[0])
         if match is None:
             raise _Refused(HTTPStatus.NOT_FOUND, "the server could not find the requested resource")
-        group, namespace, resource, name = (part or "" for part in match.groups())
+        group, namespace, plural, name, subresource = (part or "" for part in match.groups())
+        resource = f"{plural}/{subresource}" if subresource else plural
         verb = _VERBS[self.command] if name or self.command != "GET" else "list"
-        is_allowed = not group and allowed(
-            self.store, token, verb, namespace=namespace, resource=resource, name=name
+        is_allowed = allowed(
+            self.store, token, verb, group=group, namespace=namespace, resource=resource, name=name
         )
         if not is_allowed:
+            qualified = f"{plural}.{group}" if group else plural
             raise _Refused(
                 HTTPStatus.FORBIDDEN,
-                f'{resource} "{name}" is forbidden: User "{token.user}" cannot {verb} resource "{resource}" '
+                f'{qualified} "{name}" is forbidden: User "{token.user}" cannot {verb} resource "{resource}" '
                 f'in API group "{group}" in the namespace "{namespace}"',
             )
-        if resource != CONFIG_MAPS.plural or not name or self.command in ("POST", "DELETE"):
+        kind, methods = _SERVED.get((group, resource), (CONFIG_MAPS, ()))
+        if not name or self.command not in methods:
             raise _Refused(
                 HTTPStatus.METHOD_NOT_ALLOWED,
-                "the local engine serves only get, patch and put of ConfigMaps by name",
+                "the local engine serves only get, patch and put of ConfigMaps by name, and patch of the "
+                "status of TaskRuns and RunResults",
             )
         if self.command == "GET":
-            return self.store.get(CONFIG_MAPS, namespace, name)
+            return self.store.get(kind, namespace, name)
         given = _decoded(body)
         if self.command == "PUT":
-            return self.store.replace(CONFIG_MAPS, namespace, name, given)
+            return self.store.replace(kind, namespace, name, given)
         if (media := self.headers.get("Content-Type", "")) != _MERGE_PATCH:
             raise _Refused(
                 HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
                 f"the body of the request was in an unknown format ({media}); here it must be {_MERGE_PATCH}",
             )
-        return self.store.patch(CONFIG_MAPS, namespace, name, given)
+        return self.store.patch(kind, namespace, name, given, subresource=subresource)
 
     def _body(self) -> bytes:
         length = self.headers.get("Content-Length", "0")

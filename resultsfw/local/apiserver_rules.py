@@ -43,7 +43,7 @@ def subject(kind: Kind, namespace: str, name: str) -> str:
 
 def has_status_subresource(kind: Kind) -> bool:
     """Return whether the status of a kind is changed only through its ``status`` subresource."""
-    return kind == PODS or kind.group == "tekton.dev"
+    return kind == PODS or kind.group in ("tekton.dev", "resultsfw.dev")
 
 
 def prepare_for_create(kind: Kind, given: Object, uid: str) -> Object:

@@ -1,6 +1,7 @@
 """Authorizes requests by the Roles and RoleBindings in a store.
 
-There are no ClusterRoles: a binding to one grants nothing.
+There are no ClusterRoles: a binding to one grants nothing. What an operator grants all pods with the
+manifests of a backend is granted here, too (`STANDING`).
 """
 
 from collections.abc import Sequence
@@ -11,15 +12,35 @@ from resultsfw.errors import NotFoundError
 from resultsfw.local.store import Store
 from resultsfw.local.tokens import Token
 
-__all__ = ["ROLES", "ROLE_BINDINGS", "allowed"]
+__all__ = ["ROLES", "ROLE_BINDINGS", "STANDING", "allowed"]
 
 GROUP: Final = "rbac.authorization.k8s.io"
 ROLES: Final = Kind(GROUP, "v1", "roles", "Role")
 ROLE_BINDINGS: Final = Kind(GROUP, "v1", "rolebindings", "RoleBinding")
 
+STANDING: Final = frozenset(
+    {("patch", "resultsfw.dev", "runresults/status"), ("patch", "tekton.dev", "taskruns/status")}
+)
+"""Verb, API group and resource of what every service account may do in its namespace: the rights of pods in
+``config/backends/``."""
 
-def allowed(store: Store, token: Token, verb: str, *, namespace: str, resource: str, name: str) -> bool:
-    """Return whether a service account may apply a verb to an object of the core API group."""
+
+def allowed(
+    store: Store, token: Token, verb: str, *, group: str = "", namespace: str, resource: str, name: str
+) -> bool:
+    """Return whether a service account may apply a verb to an object.
+
+    Args:
+        store: The objects.
+        token: Of the service account.
+        verb: As RBAC has it.
+        group: The API group.
+        namespace: Of the object.
+        resource: Of the object; with a subresource behind a slash.
+        name: Of the object.
+    """
+    if namespace == token.namespace and (verb, group, resource) in STANDING:
+        return True
     for binding in store.list(ROLE_BINDINGS, namespace):
         if not any(_matches(subject, token, namespace) for subject in binding.get("subjects") or ()):
             continue
@@ -30,7 +51,7 @@ def allowed(store: Store, token: Token, verb: str, *, namespace: str, resource: 
             role = store.get(ROLES, namespace, reference.get("name", ""))
         except NotFoundError:
             continue
-        if any(_grants(rule, verb, resource, name) for rule in role.get("rules") or ()):
+        if any(_grants(rule, verb, group, resource, name) for rule in role.get("rules") or ()):
             return True
     return False
 
@@ -49,11 +70,11 @@ def _matches(subject: Object, token: Token, namespace: str) -> bool:
     return False
 
 
-def _grants(rule: Object, verb: str, resource: str, name: str) -> bool:
+def _grants(rule: Object, verb: str, group: str, resource: str, name: str) -> bool:
     names = rule.get("resourceNames") or ()
     return (
         _has(rule.get("verbs") or (), verb)
-        and _has(rule.get("apiGroups") or (), "")
+        and _has(rule.get("apiGroups") or (), group)
         and _has(rule.get("resources") or (), resource)
         and (not names or name in names)
     )

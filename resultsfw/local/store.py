@@ -19,7 +19,7 @@ from resultsfw.errors import (
 )
 from resultsfw.jsons import copy, merge_patch
 from resultsfw.limits import OBJECT_BYTES, object_size
-from resultsfw.local import apiserver_rules
+from resultsfw.local import apiserver_rules, policies
 from resultsfw.local.watch import Watch
 
 __all__ = ["RequestTooLargeError", "Store"]
@@ -64,6 +64,8 @@ class Store:
 
     def get(self, kind: Kind, namespace: str, name: str) -> Object:
         """Return an object. Raises NotFoundError."""
+        if kind.group == policies.GROUP:
+            return policies.installed_policy(kind, name)
         with self._lock:
             found = self._find(kind, namespace, name)
         return _copied(found)

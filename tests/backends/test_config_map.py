@@ -18,6 +18,7 @@ from resultsfw.local.store import Store
 from resultsfw.pods import RESULTS_SIDECAR
 from resultsfw_backends import config_map
 from resultsfw_backends.config_map import RECORDS, ROLE_BINDINGS, ROLES, VALUE_BYTES, name_of
+from resultsfw_sidecar import wire
 from resultsfw_sidecar.output import OutputError
 from resultsfw_transports import config_map as transport
 
@@ -161,9 +162,7 @@ def test_what_is_promised_of_records_holds_if_all_are_refused_at_length():
     life = Life({}, names)
     sidecar = life.transport()
     for name in names:
-        line = config_map.wires.refused_line(
-            name, "task", "NotRegularFile", "x" * 1000, size=1_048_577, limit=1_048_576
-        )
+        line = wire.refused_line(name, "task", "NotRegularFile", "x" * 1000, size=1_048_577, limit=1_048_576)
         sidecar.output.line([line])
     assert len(sidecar.output.data) < config_map.RECORD_BYTES
 

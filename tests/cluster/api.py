@@ -48,6 +48,11 @@ class ApiServer:
                     file.write_bytes(base64.b64decode(user[key]))
                 self._tls.load_cert_chain(*files)
 
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port."""
+        return str(self._url.hostname), self._url.port or 443
+
     def get(self, kind: Kind, namespace: str, name: str) -> Object:
         return self._json("GET", _path(kind, namespace, name))
 

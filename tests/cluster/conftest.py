@@ -6,12 +6,14 @@ where the images name no user, RESULTSFW_RUN_AS_USER gives the pods one.
 """
 
 import os
+import threading
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from api import ApiServer
+from forwarder import Forwarder
 from place import Place, pod_options
 
 from resultsfw.tekton.pod.builder import PodOptions
@@ -29,6 +31,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def server() -> ApiServer:
     return ApiServer(Path(os.environ["RESULTSFW_KUBECONFIG"]))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def api_server_for_pods(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Forward RESULTSFW_API_FORWARD, an address such as 10.96.0.1:443, to the API server, if it is set."""
+    host, _, port = os.environ.get("RESULTSFW_API_FORWARD", "").rpartition(":")
+    if not host or "RESULTSFW_KUBECONFIG" not in os.environ:
+        yield
+        return
+    server: ApiServer = request.getfixturevalue("server")
+    with Forwarder((host, int(port)), server.address) as forwarder:
+        thread = threading.Thread(target=forwarder.serve_forever, daemon=True)
+        thread.start()
+        yield
+        forwarder.shutdown()
+        thread.join(10)
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,9 @@
 """A namespace of its own on the cluster, and controllers that take the runs made in it and no others."""
 
 import os
+import re
 import signal
+import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -43,6 +45,32 @@ def create_namespace(server: ApiServer, name: str) -> None:
             return
 
 
+def trust_api_server(server: ApiServer, namespace: str) -> None:
+    """Let pods trust the API server where the cluster publishes no certificate for that.
+
+    A controller manager without ``--root-ca-file`` publishes none; it cannot change what is immutable.
+    """
+    end = time.monotonic() + 60
+    while True:
+        try:
+            found = server.get(CONFIG_MAPS, namespace, "kube-root-ca.crt")
+        except NotFoundError:
+            assert time.monotonic() < end, f"namespace {namespace} has no kube-root-ca.crt"
+            time.sleep(0.3)
+        else:
+            break
+    if not (found.get("data") or {}).get("ca.crt"):
+        data = {"ca.crt": _certificates(server)}
+        server.patch(CONFIG_MAPS, namespace, "kube-root-ca.crt", {"data": data, "immutable": True})
+
+
+def _certificates(server: ApiServer) -> str:
+    """Return the certificates that the API server shows, up to that of its authority."""
+    command = ["openssl", "s_client", "-showcerts", "-connect", "{}:{}".format(*server.address)]
+    shown = subprocess.run(command, input="", capture_output=True, text=True, check=True).stdout
+    return "\n".join(re.findall("-----BEGIN CERT.*?END CERTIFICATE-----", shown, re.DOTALL)) + "\n"
+
+
 class Place:
     """Made with a test, gone with it.
 
@@ -59,6 +87,8 @@ class Place:
         self.managed_by = f"resultsfw.dev/{name}"
         self.started: list[Running] = []
         create_namespace(server, name)
+        if "RESULTSFW_API_FORWARD" in os.environ:
+            trust_api_server(server, name)
 
     def flags(self, **data: str) -> None:
         """The ConfigMap of the controllers here; artifacts may be used, as some captures do."""

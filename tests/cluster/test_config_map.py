@@ -7,26 +7,21 @@ RESULTSFW_PYTHON_IMAGE.
 import base64
 import os
 import time
-from contextlib import suppress
-from pathlib import Path
 
 import pytest
-import yaml
-from api import ApiServer
+from rights import least_kubeconfig
 from situations import ENDS, cancel_when_the_second_step_runs, check, submit, taskrun
+from written import MiB, a_run, check_run, written_runs
 
 from resultsfw import PODS, ResultsManager
 from resultsfw.cluster import CONFIG_MAPS
-from resultsfw.controller.manifests import kind_of, load
-from resultsfw.errors import ClusterError, NotFoundError
-from resultsfw.tekton.api.kinds import SERVICE_ACCOUNTS, TASKRUNS
+from resultsfw.errors import ClusterError
+from resultsfw.tekton.api.kinds import TASKRUNS
 from resultsfw.tekton.taskrun.reconciler import Reconciler
-from resultsfw_backends.config_map import ROLE_BINDINGS, ROLES, VALUE_BYTES
+from resultsfw_backends.config_map import ROLE_BINDINGS, ROLES
 
 IMAGE = os.environ.get("RESULTSFW_SIDECAR_NET_IMAGE", "resultsfw/sidecar-net:0.1.0")
 PYTHON = os.environ.get("RESULTSFW_PYTHON_IMAGE", "python:3.11")
-MiB = VALUE_BYTES
-TOO_LARGE = "TaskRunResultLargerThanAllowedLimit"
 
 FORGE = r"""#!/usr/bin/python3
 import http.client, json, os, ssl
@@ -46,103 +41,14 @@ open("$(results.digest.path)", "w").write("real")
 """A Step's own token is of the same service account as the sidecar's."""
 
 
-def fill(name, count, char="x"):
-    return f"head -c {count} /dev/zero | tr '\\0' '{char}' > $(results.{name}.path)"
-
-
-def a_run(place, name, script, results, *, image="busybox:1", **spec):
-    if not script.startswith("#!"):
-        script = f"#!/bin/sh\n{script}"
-    steps = [{"name": "one", "image": image, "script": script}]
-    task = {"results": [{"name": one, "type": "string"} for one in results], "steps": steps, **spec}
-    return {
-        "apiVersion": "tekton.dev/v1",
-        "kind": "TaskRun",
-        "metadata": {"name": name, "namespace": place.namespace},
-        "spec": {"managedBy": place.managed_by, "taskSpec": task, **_user()},
-    }
-
-
-def _user():
-    user = os.environ.get("RESULTSFW_RUN_AS_USER")
-    return {"podTemplate": {"securityContext": {"runAsUser": int(user)}}} if user else {}
-
-
-AWKWARD = r"""
-printf '\360\237\232\200\n\r\t\001\177\\"<&>' > $(results.a.path)
-printf 'caf\351' > $(results.b.path)
-printf '' > $(results.c.path)
-"""
-HALF = MiB // 2
-MANY = {f"result-{number}": f"{number}" for number in range(300)}
-
-RUNS = {
-    # name: script, declared, reason, what arrives, words of the message
-    "whole": (
-        f"{fill('a', HALF)}\n{fill('b', HALF, 'y')}",
-        "ab",
-        ("Succeeded", {"a": "x" * HALF, "b": "y" * HALF}, []),
-    ),
-    "over": (
-        f"{fill('a', HALF)}\n{fill('b', HALF + 1)}",
-        "ab",
-        (TOO_LARGE, {"a": "x" * HALF}, ['"b"', f"{MiB + 1} bytes", f"{MiB} bytes"]),
-    ),
-    "one-over": (fill("a", MiB + 1), "a", (TOO_LARGE, {}, ['"a"', f"{MiB + 1} bytes", f"{MiB} bytes"])),
-    # It comes; with six bytes for each of these it is more than a status holds.
-    "html": (fill("a", MiB, "<"), "a", (TOO_LARGE, {}, ['"a"'])),
-    "control": (fill("a", 200_000, "\\001"), "a", ("Succeeded", {"a": "\1" * 200_000}, [])),
-    "quotes": (fill("a", 700_000, '"'), "a", ("Succeeded", {"a": '"' * 700_000}, [])),
-    "awkward": (AWKWARD, "abcd", ("TaskRunResultRefused", {"a": '🚀\n\r\t\1\x7f\\"<&>', "c": ""}, ['"b"'])),
-    "many": (
-        "for i in $(seq 0 299); do printf $i > /tekton/results/result-$i; done",
-        MANY,
-        ("Succeeded", MANY, []),
-    ),
-}
-
-
-def check_run(name, final):
-    status = final["status"]
-    (verdict,) = [one for one in status["conditions"] if one["type"] == "Succeeded"]
-    reason, values, words = RUNS[name][2]
-    assert verdict["reason"] == reason, verdict
-    assert {one["name"]: one["value"] for one in status.get("results", [])} == values
-    for one in words:
-        assert one in verdict["message"]
+RUNS = written_runs(300)
 
 
 @pytest.fixture
 def least(place, tmp_path):
     """A kubeconfig of a controller with the rights of the base and of this backend, and no more."""
-    server: ApiServer = place.server
-    account = {"kind": "ServiceAccount", "name": "controller", "namespace": place.namespace}
-    server.create(SERVICE_ACCOUNTS, {"metadata": {"name": "controller", "namespace": place.namespace}})
-    made = []
-    for obj in [*load(""), *load("backends/config-map")]:
-        if "Role" not in obj["kind"]:
-            continue
-        metadata = {"name": f"{obj['metadata']['name']}-{place.namespace}", "namespace": ""}
-        if not obj["kind"].startswith("Cluster"):
-            metadata["namespace"] = place.namespace
-        if "roleRef" in obj:
-            name = f"{obj['roleRef']['name']}-{place.namespace}"
-            obj = {**obj, "roleRef": {**obj["roleRef"], "name": name}, "subjects": [account]}  # noqa: PLW2901
-        server.create(kind_of(obj), {**obj, "metadata": metadata})
-        made.append((kind_of(obj), metadata))
-    path = f"/api/v1/namespaces/{place.namespace}/serviceaccounts/controller/token"
-    token = server._json("POST", path, {"spec": {}})["status"]["token"]
-    config = yaml.safe_load(Path(os.environ["RESULTSFW_KUBECONFIG"]).read_text())
-    user = next(one for one in config["contexts"] if one["name"] == config["current-context"])["context"]
-    for one in config["users"]:
-        if one["name"] == user["user"]:
-            one["user"] = {"token": token}
-    file = tmp_path / "kubeconfig"
-    file.write_text(yaml.safe_dump(config))
-    yield file
-    for kind, metadata in made:
-        with suppress(NotFoundError):
-            server.delete(kind, metadata["namespace"], metadata["name"])
+    with least_kubeconfig(place, "config-map", tmp_path) as file:
+        yield file
 
 
 def left_of(place):
@@ -185,7 +91,7 @@ def test_everything_arrives_or_is_named_and_nothing_is_left(sidecar, place, leas
     finals = place.until_done(400, cancel)
     for name, final in finals.items():
         if name in RUNS:
-            check_run(name, final)
+            check_run(RUNS[name], final)
         elif name in ENDS:
             check(name, final)
     (verdict,) = finals["forged-true"]["status"]["conditions"]

@@ -44,6 +44,8 @@ KINDS = {
     "persistentvolumeclaims": "PersistentVolumeClaim",
     "nodes": "Node",
     "customresourcedefinitions": "CustomResourceDefinition",
+    "validatingadmissionpolicies": "ValidatingAdmissionPolicy",
+    "validatingadmissionpolicybindings": "ValidatingAdmissionPolicyBinding",
     "namespaces": "Namespace",
     "serviceaccounts": "ServiceAccount",
     "clusterroles": "ClusterRole",

@@ -1,5 +1,6 @@
 """Missing permissions, flags, CRDs and images are reported with the manifest that provides them."""
 
+import copy
 import json
 from types import SimpleNamespace
 
@@ -7,6 +8,7 @@ import pytest
 
 from resultsfw.cluster import CONFIG_MAPS
 from resultsfw.controller import cluster_checks, doctor, permissions
+from resultsfw.controller.manifests import kind_of, load
 from resultsfw.errors import ForbiddenError, NotFoundError, UnavailableError
 from resultsfw.tekton.api.kinds import SERVICE_ACCOUNTS, TASKRUNS
 
@@ -113,6 +115,27 @@ def test_every_permission_that_a_backend_declares_is_checked():
         assert one.fix == (
             "kubectl apply -f config/backends/config-map/, or resultsfw install --backend config-map"
         )
+
+
+@pytest.mark.parametrize("backend", ["custom-resource", "self-update"])
+def test_a_missing_or_changed_admission_policy_is_reported_with_its_manifest(backend):
+    """What keeps pods apart is compared with the manifest, not only looked for."""
+    cluster = Fake({"results-from": backend})
+    fix = f"kubectl apply -f config/backends/{backend}/, or resultsfw install --backend {backend}"
+    found = bad(examine(cluster))
+    names = [f"ValidatingAdmissionPolicy{kind} resultsfw-{backend}" for kind in ("", "Binding")]
+    assert set(names) <= set(found)
+    assert {one.fix for one in found.values()} == {fix}
+    for obj in load(f"backends/{backend}"):
+        with_defaults = {"spec": {**copy.deepcopy(obj.get("spec", {})), "added": "by the API server"}}
+        cluster.objects[kind_of(obj).plural, obj["metadata"]["name"]] = with_defaults
+    assert not bad(examine(cluster))
+    policy = cluster.objects["validatingadmissionpolicies", f"resultsfw-{backend}"]["spec"]
+    policy["validations"][0]["expression"] = "true"
+    (one,) = bad(examine(cluster)).values()
+    assert "not as this version's manifests have it" in one.detail
+    cluster.objects["validatingadmissionpolicies", f"resultsfw-{backend}"] = ForbiddenError("no")
+    assert not bad(examine(cluster))
 
 
 def test_a_permission_that_cannot_be_checked_is_unknown():

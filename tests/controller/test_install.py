@@ -121,6 +121,7 @@ def test_log_access_is_granted_if_the_backend_needs_it_or_on_request(site, optio
         (["--results-from", "config-map"], True),
         (["--backend", "config-map", "--backend", "config-map"], True),
         (["--results-from", "sidecar-logs"], False),
+        (["--backend", "config-map", "--backend", "custom-resource"], True),
     ],
 )
 def test_the_permissions_of_a_backend_are_granted_if_it_is_selected_or_on_request(site, options, granted):

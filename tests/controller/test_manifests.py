@@ -24,11 +24,17 @@ ON_POSTGRESQL = "results-server-on-postgresql"
 EVERYTHING = ["", "crds", COSCHEDULING, "enable-log-access-to-controller", RUN_CHECKS, "monitoring", *OPT_INS]
 
 
+def is_of_pods(role):
+    """Whether a role is for the pods of runs, and not for the controller."""
+    name = role["metadata"]["name"]
+    return name.endswith("-pods") and not name.startswith("resultsfw-controller")
+
+
 def granted(objects):
-    """Every right that the roles among the objects grant, as (namespace, verb, resource)."""
+    """Every right that the roles among the objects grant the controller, as (namespace, verb, resource)."""
     found = []
     for one in objects:
-        if one["kind"] in ("Role", "ClusterRole"):
+        if one["kind"] in ("Role", "ClusterRole") and not is_of_pods(one):
             for rule in one["rules"]:
                 assert not rule.keys() - {"apiGroups", "resources", "verbs"}
                 found += [
@@ -105,6 +111,17 @@ def test_the_opt_in_role_of_a_backend_grants_what_it_declares(name):
     assert all(f"install --backend {name}" in one.fix for one in needs)
 
 
+@pytest.mark.parametrize("name", ["custom-resource", "self-update"])
+def test_the_policy_is_applied_before_pods_are_granted_anything(name):
+    """Guarantee 8: least privilege. `kubectl apply` takes the files in this order, too."""
+    first, second, *rest = load(f"backends/{name}")
+    assert (first["kind"], second["kind"]) == (
+        "ValidatingAdmissionPolicy",
+        "ValidatingAdmissionPolicyBinding",
+    )
+    assert any(is_of_pods(one) for one in rest)
+
+
 def test_granting_permissions_of_a_backend_without_any_is_an_input_error():
     with pytest.raises(InputError, match="backends that have: config-map"):
         plan_of(Choices(backends=("sidecar-logs",)))
@@ -119,7 +136,9 @@ def test_every_role_is_bound_to_the_controllers_account(folder):
     ]
     for kind in ("Role", "ClusterRole"):
         roles = {
-            (one["metadata"].get("namespace"), one["metadata"]["name"]) for one in of_kind(objects, kind)
+            (one["metadata"].get("namespace"), one["metadata"]["name"])
+            for one in of_kind(objects, kind)
+            if not is_of_pods(one)
         }
         bound = set()
         for one in of_kind(objects, f"{kind}Binding"):
@@ -127,6 +146,9 @@ def test_every_role_is_bound_to_the_controllers_account(folder):
                 one["roleRef"]["name"] == "system:auth-delegator"
             ):  # the cluster's own, and not the controller's
                 assert one["subjects"] == [{**account, "name": "resultsfw-results-server"}]
+                continue
+            if is_of_pods(one):  # an admission policy limits each pod to what is its own
+                assert of_kind(objects, "ValidatingAdmissionPolicyBinding")
                 continue
             assert one["subjects"] == [account]
             assert one["roleRef"]["kind"] == kind
@@ -238,7 +260,14 @@ def test_every_folder_of_config_is_tested():
 
 def test_every_object_has_its_namespace_and_label():
     for one in (obj for folder in EVERYTHING for obj in load(folder)):
-        cluster_wide = ("Namespace", "ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition")
+        cluster_wide = (
+            "Namespace",
+            "ClusterRole",
+            "ClusterRoleBinding",
+            "CustomResourceDefinition",
+            "ValidatingAdmissionPolicy",
+            "ValidatingAdmissionPolicyBinding",
+        )
         assert ("namespace" in one["metadata"]) is (one["kind"] not in cluster_wide)
         assert one["metadata"]["labels"]["app.kubernetes.io/part-of"] == "resultsfw"
 
@@ -361,7 +390,7 @@ def test_the_flags_are_printed_as_a_shell_command():
 def test_kinds_have_their_plural():
     for one in (obj for folder in EVERYTHING for obj in load(folder)):
         assert not one["kind"].endswith(("s", "x"))
-        assert kind_of(one).plural == one["kind"].lower().replace("policy", "policie") + "s"
+        assert kind_of(one).plural == re.sub("policys$", "policies", one["kind"].lower() + "s")
 
 
 def test_the_deployment_reads_an_optional_secret_for_object_stores():

@@ -50,7 +50,17 @@ def test_listing_names_imports_nothing_and_tells_who_brings_them(site):
 
 def test_the_built_in_backends_stand_where_a_strangers_do():
     ours = {one.name: one.target for one in installed_plugins() if one.distribution == "resultsfw"}
-    assert ours.keys() == {"config-map", "http", "object-store", "sidecar-logs", "termination-message"}
+    assert ours.keys() == {
+        "config-map",
+        "custom-resource",
+        "http",
+        "object-store",
+        "oci",
+        "pvc",
+        "self-update",
+        "sidecar-logs",
+        "termination-message",
+    }
     for name, target in ours.items():
         assert target == f"resultsfw_backends.{name.replace('-', '_')}"
 

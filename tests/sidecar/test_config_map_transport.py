@@ -11,7 +11,7 @@ import pytest
 from resultsfw_sidecar import wire
 from resultsfw_sidecar.output import OutputError
 from resultsfw_sidecar.settings import Environment, SettingsError
-from resultsfw_transports import config_map, request
+from resultsfw_transports import api_object, config_map, request
 
 UID = "3f1c"
 FORBIDDEN = (403, {"message": 'configmaps "theirs" is forbidden: not yet'})
@@ -145,7 +145,7 @@ def test_what_can_pass_is_tried_again(serve, trouble):
 
 
 def test_a_role_that_never_comes_is_told_in_the_servers_words(serve, monkeypatch):
-    monkeypatch.setattr(config_map, "_SETTLING", 0.05)
+    monkeypatch.setattr(api_object, "_SETTLING", 0.05)
     transport, server = serve(FORBIDDEN)
     with pytest.raises(OutputError) as raised:
         transport.deliver()

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from resultsfw.cluster import PODS, Cluster, Object
 from resultsfw.core import ResultsManager
 from resultsfw.errors import ClusterError, NotFoundError, ObjectTooLargeError
+from resultsfw.result_annotations import annotation_removal
 from resultsfw.tekton.api import reasons
 from resultsfw.tekton.api.attempts import attempt_number
 from resultsfw.tekton.api.conditions import is_done
@@ -133,7 +134,7 @@ class Reconciler:
         cause, now = TerminationCause(reasons.TOO_LARGE, message), self._clock()
         started = taskrun.get("status", {}).get("startTime") or format_time(now)
         failed = failed_status(cause, now, startTime=started, podName="", taskSpec=None)
-        write_status(self._cluster, taskrun, failed)
+        write_status(self._cluster, taskrun, failed | annotation_removal(taskrun))
         number = attempt_number(taskrun)
         with contextlib.suppress(NotFoundError):
             pod = self._cluster.get(PODS, namespace, pod_name(name, number))

@@ -7,6 +7,7 @@ from typing import Any, Final
 from resultsfw.cluster import Cluster, Object
 from resultsfw.errors import ObjectTooLargeError, ResultsError
 from resultsfw.limits import object_size
+from resultsfw.result_annotations import annotation_removal, without_result_annotations
 from resultsfw.tekton.api import reasons
 from resultsfw.tekton.api.conditions import condition, succeeded
 from resultsfw.tekton.api.kinds import TASKRUNS
@@ -50,7 +51,11 @@ def write_refusal(cluster: Cluster, taskrun: Object, status: Object) -> Object:
 
 
 def write_final_status(cluster: Cluster, taskrun: Object, status: Object, now: datetime) -> Object:
-    """Write the verdict; if the API server finds it too large, without the results."""
+    """Write the verdict; if the API server finds it too large, without the results.
+
+    Annotations by which the pod delivered its results are removed.
+    """
+    status = {**status, **annotation_removal(taskrun)}
     try:
         return write_status(cluster, taskrun, status)
     except ObjectTooLargeError as error:
@@ -58,8 +63,8 @@ def write_final_status(cluster: Cluster, taskrun: Object, status: Object, now: d
             f"[User error] the run's status with its results is larger than the API server stores: "
             f"{error.message}; its results are left out"
         )
-        too_large = TerminationCause(reasons.TOO_LARGE, message)
-        return write_status(cluster, taskrun, failed_status(too_large, now, results=None))
+        too_large = failed_status(TerminationCause(reasons.TOO_LARGE, message), now, results=None)
+        return write_status(cluster, taskrun, {**too_large, **annotation_removal(taskrun)})
 
 
 def unreadable_condition(taskrun: Object, error: ResultsError, now: datetime) -> Object:
@@ -85,13 +90,13 @@ def retry_status(taskrun: Object, ended: Object, now: datetime) -> Object:
         ended: The status that ends the attempt.
         now: The time.
     """
-    status = taskrun.get("status", {})
+    status = without_result_annotations(taskrun).get("status", {})
     attempt = {key: value for key, value in {**status, **ended}.items() if value is not None}
     attempt.pop("retriesStatus", None)
     if object_size(attempt) > _ARCHIVED_BYTES:
         # The results of a failed attempt must not take the space of the attempt that succeeds.
         attempt = _without_values(attempt)
-    fresh: dict[str, Any] = dict.fromkeys(attempt)
+    fresh: dict[str, Any] = annotation_removal(taskrun) | dict.fromkeys(attempt)
     return fresh | {
         "podName": "",  # the CRD requires one
         "retriesStatus": [*(status.get("retriesStatus") or []), attempt],

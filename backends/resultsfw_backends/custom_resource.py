@@ -1,0 +1,161 @@
+"""Backend ``custom-resource``: a sidecar writes the results into a custom resource of the run's own.
+
+An alternative of TEP-0086. Before the pod, a RunResult without a status is created, which the run owns and
+which names the pod. The pod's service account may patch the status of RunResults; the
+ValidatingAdmissionPolicy ``resultsfw-custom-resource`` lets each pod write that of its own, once.
+`resultsfw_transports.run_result` describes what the sidecar writes, and `resultsfw_backends._api_object` why
+a Step cannot forge it.
+"""
+
+from typing import Final
+
+from resultsfw import Capabilities, Cluster, Extraction, Kind, Limits, Object, Permission, Run, hookimpl
+from resultsfw.errors import AlreadyExistsError, BackendError, NotFoundError, UnavailableError
+from resultsfw.limits import OBJECT_BYTES
+from resultsfw.podchecks import refuse_shared_processes
+from resultsfw.pods import RESULTS_SIDECAR
+from resultsfw.sidecars import has_ended
+from resultsfw_backends._api_object import (
+    LABELS,
+    ObjectConfig,
+    Written,
+    add_writer,
+    escaped_size,
+    extract_written,
+    longest_records,
+    mapping,
+    name_of,
+    owner_references,
+    refuse_too_many,
+)
+from resultsfw_backends._policies import policy_permissions, require_policy
+
+__all__ = ["RUN_RESULTS", "Config", "capabilities", "extract", "pod_ready", "prepare_pod", "purge"]
+
+GROUP: Final = "resultsfw.dev"
+RUN_RESULTS: Final = Kind(GROUP, "v1alpha1", "runresults", "RunResult")
+POLICY: Final = "resultsfw-custom-resource"
+
+TRANSPORT: Final = "resultsfw_transports.run_result"
+ENV_NAME: Final = "RESULTSFW_RUN_RESULT"
+
+RECORD_BYTES: Final = 150_000
+"""Maximum bytes of records and keys in the object's JSON. All values take 1,398,104 bytes at most there, and
+etcd's limit is 1,572,864: the rest is for metadata."""
+
+_EACH: Final = 96
+"""Bytes that each result takes beside its record, its name and its value: quotes, padding, managed fields."""
+
+
+class Config(ObjectConfig):
+    """Options of ``config.custom-resource``."""
+
+
+capabilities = Capabilities(
+    summary="results in a custom resource of the run's own, written by a sidecar under an admission policy",
+    run_bytes=OBJECT_BYTES,  # compressed; less otherwise
+    external_state="owned",
+    verified=True,
+    artifacts=True,
+    plain_pods=True,
+    permissions=(
+        Permission(verb="create", resource="runresults", group=GROUP, why="a run gets one for its results"),
+        Permission(verb="get", resource="runresults", group=GROUP, why="the results are in it"),
+        Permission(
+            verb="delete",
+            resource="runresults",
+            group=GROUP,
+            why="it goes when its results are in the status",
+        ),
+        *policy_permissions(),
+    ),
+)
+
+
+@hookimpl
+def prepare_pod(run: Run, pod: Object, cluster: Cluster, limits: Limits, config: Config) -> int:
+    """Create the RunResult and add the sidecar."""
+    size = longest_records(run, escaped_size, each=_EACH)
+    refuse_too_many(run, size, RECORD_BYTES, where="a RunResult has", backend="custom-resource")
+    refuse_shared_processes(
+        pod,
+        backend="custom-resource",
+        what="the token of the results sidecar and write its termination message",
+    )
+    if not pod["metadata"].get("name"):
+        raise BackendError(
+            "the pod has no name yet, and its RunResult must name the one pod that may write it: give the "
+            "pod a name in place of generateName, or use another results-from",
+            subject="custom-resource",
+        )
+    require_policy(cluster, POLICY, backend="custom-resource")
+    _create(run, pod, cluster)
+    return add_writer(run, pod, config, limits=limits, transport=TRANSPORT, env={ENV_NAME: name_of(run)})
+
+
+@hookimpl
+def pod_ready(run: Run, pod: Object) -> bool:
+    """Return whether the sidecar has ended for good, so that its termination message is final."""
+    return has_ended(run, pod, RESULTS_SIDECAR)
+
+
+@hookimpl
+def extract(run: Run, pod: Object, cluster: Cluster, limits: Limits, wire: int) -> Extraction:
+    """Read the RunResult, if the sidecar's termination message has its digest."""
+    name = name_of(run)
+
+    def find() -> Written:
+        status = mapping(cluster.get(RUN_RESULTS, run.namespace, name).get("status"))
+        return Written(status.get("records"), status.get("texts"), status.get("encoded"))
+
+    return extract_written(
+        run, pod, backend="custom-resource", about=f'RunResult "{name}"', wire=wire, limits=limits, find=find
+    )
+
+
+@hookimpl
+def purge(run: Run, cluster: Cluster) -> None:
+    """Delete the RunResult."""
+    try:
+        cluster.delete(RUN_RESULTS, run.namespace, name_of(run))
+    except NotFoundError:
+        return
+
+
+def _create(run: Run, pod: Object, cluster: Cluster) -> None:
+    """Create the attempt's RunResult, or find it as an earlier call created it.
+
+    Raises:
+        BackendError: There is one of that name that names another pod or has another owner.
+    """
+    namespace, name = run.namespace, name_of(run)
+    owners = owner_references(pod)
+    metadata: Object = {"name": name, "namespace": namespace, "labels": dict(LABELS)}
+    if owners:
+        metadata["ownerReferences"] = owners
+    spec = {"podName": pod["metadata"]["name"]}
+    try:
+        cluster.create(
+            RUN_RESULTS,
+            {
+                "apiVersion": RUN_RESULTS.api_version,
+                "kind": RUN_RESULTS.kind,
+                "metadata": metadata,
+                "spec": spec,
+            },
+        )
+    except AlreadyExistsError:
+        pass
+    else:
+        return
+    about = f"RunResult {namespace}/{name}"
+    try:
+        found = cluster.get(RUN_RESULTS, namespace, name)
+    except NotFoundError:
+        raise UnavailableError("it existed and is gone; it is created again", subject=about) from None
+    known = {owner.get("uid") for owner in found["metadata"].get("ownerReferences") or ()}
+    if known != {owner.get("uid") for owner in owners} or found.get("spec") != spec:
+        raise BackendError(
+            f"{about} exists and is not of this run's pod; delete it, or find out who makes it",
+            subject="custom-resource",
+        )

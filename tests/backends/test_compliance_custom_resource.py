@@ -1,0 +1,11 @@
+"""custom-resource passes the suite that a stranger's backend must pass."""
+
+import pytest
+
+from resultsfw.testing import BackendSuite
+
+pytestmark = pytest.mark.slow
+
+
+class TestCustomResource(BackendSuite):
+    backend = "custom-resource"
