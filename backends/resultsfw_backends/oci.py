@@ -62,10 +62,11 @@ from resultsfw_transports.oci import (
     ENV_REPOSITORY,
     ENV_SUBJECT,
     ENV_TAG,
+    MOST_ARTIFACTS,
 )
-from resultsfw_transports.oci_fetch import ENV_FETCH, value_pieces
+from resultsfw_transports.oci_fetch import ENV_FETCH, is_owned, value_pieces
 from resultsfw_transports.placing import PlacingError
-from resultsfw_transports.registry import Registry, RegistryError
+from resultsfw_transports.registry import Registry, RegistryError, digest_of
 
 __all__ = [
     "Config",
@@ -91,7 +92,6 @@ _LABELS: Final = {
     "pipelinerun": "tekton.dev/pipelineRun",
     "pipelinetask": "tekton.dev/pipelineTask",
 }
-_MOST_ARTIFACTS: Final = 10_000
 _SHOWN: Final = 512
 
 capabilities = Capabilities(
@@ -197,7 +197,7 @@ def purge(run: Run, config: Config) -> None:
         except BackendError:
             continue  # there can be no such repository
         try:
-            kept = _delete(registry, repository, prefix)
+            kept = _delete(registry, repository, run)
         except RegistryError as error:
             # Only a run's annotation leads into the other repository: what may not be looked for there may
             # not exist. Some registries answer so for repositories that they do not have.
@@ -212,22 +212,28 @@ def purge(run: Run, config: Config) -> None:
             )
 
 
-def _delete(registry: Registry, repository: str, prefix: str) -> int:
+def _delete(registry: Registry, repository: str, run: Run) -> int:
     """Delete the artifacts of an attempt, the last one first; return how many the registry keeps.
 
-    Tags are consecutive. If it ends before all are deleted, those that are left are consecutive, too.
+    Tags are consecutive. If it ends before all are deleted, those that are left are consecutive, too. Who may
+    push can give such a tag to an artifact of another run: that one stays.
     """
-    digests: list[str] = []
-    while len(digests) < _MOST_ARTIFACTS:
-        digest = registry.digest_of(repository, f"{prefix}{len(digests)}")
-        if digest is None:
+    owner = _owner(run.namespace, run.uid)
+    found: list[str] = []
+    while len(found) < MOST_ARTIFACTS:
+        manifest = registry.tagged(repository, f"{tag_prefix(run)}{len(found)}")
+        if manifest is None:
             break
-        digests.append(digest)
-    while digests:
-        if not registry.delete_manifest(repository, digests[-1]):
-            return len(digests)
-        digests.pop()
+        found.append(digest_of(manifest) if is_owned(manifest, owner) else "")
+    for index, digest in reversed(list(enumerate(found))):
+        if digest and not registry.delete_manifest(repository, digest):
+            return index + 1
     return 0
+
+
+def _owner(namespace: str, uid: str) -> dict[str, str]:
+    """Return the annotations by which an artifact is a run's."""
+    return {f"{_ANNOTATION}namespace": namespace, f"{_ANNOTATION}uid": uid}
 
 
 def _pieces(value: dict[str, Any], config: Config) -> Iterator[bytes]:
@@ -260,7 +266,7 @@ def _located(reference: Reference, config: Config) -> dict[str, Any]:
     return {
         "repository": repository,
         "manifest": name.removeprefix(OWN),
-        "owner": {f"{_ANNOTATION}namespace": owner, f"{_ANNOTATION}uid": uid},
+        "owner": _owner(owner, uid),
         "bytes": reference.size,
         "digest": reference.digest,
         "location": location,

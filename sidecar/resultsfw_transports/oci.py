@@ -52,12 +52,14 @@ ANNOTATION_RESULT = "dev.resultsfw.result"
 ANNOTATION_TITLE = "org.opencontainers.image.title"
 """Of a layer: the file's name, by which other clients write it."""
 
+MOST_ARTIFACTS = 2000
+"""Of an attempt of a run: the references to more would not fit into a status."""
+
 PATIENCE = 60.0
 """Seconds during which a request to the registry is retried."""
 
 _EMPTY = b"{}"
 _EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
-_MOST_TAGS = 10_000
 _SUBJECT_BYTES = 1000
 
 
@@ -145,7 +147,7 @@ class Transport(StoringTransport):
     def _tagged(self, manifest: bytes) -> str:
         """Stores a manifest under the first free tag of the attempt, or finds it; returns its digest."""
         digest = digest_of(manifest)
-        for number in range(_MOST_TAGS):
+        for number in range(MOST_ARTIFACTS):
             if number in self._used:
                 continue
             tag = f"{self._tag}{number}"
@@ -156,7 +158,7 @@ class Transport(StoringTransport):
                 self._used.add(number)
                 return digest
             # An earlier start stored another value: it keeps its tag, by which it is deleted with the run.
-        raise RegistryError(f"the run's attempt has {_MOST_TAGS} artifacts already", "refused")
+        raise RegistryError(f"the run's attempt has {MOST_ARTIFACTS} artifacts already", "refused")
 
     def _attach(self, text: str, manifest: "dict[str, Any]", layer: str, size: int, file: "File") -> None:
         """Attaches a value to the image that the Task's results name."""

@@ -89,15 +89,21 @@ def value_pieces(
     yield from registry.pieces(repository, value["digest"], value["bytes"] + 1)
 
 
-def _manifest_fault(body: bytes, value: "Mapping[str, Any]") -> str:
+def is_owned(manifest: bytes, owner: "Mapping[str, str]") -> bool:
+    """Returns whether a manifest has these annotations."""
     try:
-        parsed = json.loads(body)
-        [layer] = parsed["layers"]
-        annotations = parsed["annotations"]
-        described = (layer["digest"], layer["size"])
-        owned = all(annotations.get(name) == text for name, text in value["owner"].items())
+        annotations = json.loads(manifest)["annotations"]
+        return all(annotations.get(name) == text for name, text in owner.items())
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        return "its manifest is none of a result"
-    if not owned:
+        return False
+
+
+def _manifest_fault(body: bytes, value: "Mapping[str, Any]") -> str:
+    if not is_owned(body, value["owner"]):
         return "its manifest is of another run"
+    try:
+        [layer] = json.loads(body)["layers"]
+        described = (layer["digest"], layer["size"])
+    except (ValueError, TypeError, KeyError):
+        return "its manifest is not that of a result"
     return "" if described == (value["digest"], value["bytes"]) else "its manifest is of another value"

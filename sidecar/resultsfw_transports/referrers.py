@@ -102,11 +102,8 @@ def _list(registry: "Registry", subject: Subject, descriptor: "dict[str, Any]") 
 
 
 def _listed(registry: "Registry", subject: Subject, tag: str) -> "list[dict[str, Any]]":
-    try:
-        body, _ = registry.manifest(subject.repository, tag)
-    except RegistryError as error:
-        if error.kind != "missing":
-            raise
+    body = registry.tagged(subject.repository, tag)
+    if body is None:
         return []
     try:
         parsed = json.loads(body)

@@ -104,11 +104,10 @@ class Registry:
         Raises:
             RegistryError: It is unknown.
         """
-        answer = self._ask("HEAD", repository, f"blobs/{digest}")
-        if answer.status == HTTPStatus.NOT_FOUND:
-            return False
-        self._expect(answer, "HEAD", repository, f"blobs/{digest}")
-        return True
+        path = f"blobs/{digest}"
+        answer = self._ask("HEAD", repository, path)
+        self._expect(answer, "HEAD", repository, path, HTTPStatus.OK, HTTPStatus.NOT_FOUND)
+        return answer.status == HTTPStatus.OK
 
     def put_blob(
         self, repository: str, digest: str, size: int, pieces: "Callable[[], Iterable[bytes]]"
@@ -190,6 +189,19 @@ class Registry:
         if _DIGEST.fullmatch(reference) and digest_of(answer.body) != reference:
             raise RegistryError(f"{self._shown('GET', repository, path)}: it has another digest", "refused")
         return answer.body, answer.headers.get("Content-Type", "").partition(";")[0].strip()
+
+    def tagged(self, repository: str, tag: str) -> bytes | None:
+        """Returns the manifest of a tag; none if there is no such tag, or no such repository.
+
+        Raises:
+            RegistryError: It is unknown.
+        """
+        try:
+            return self.manifest(repository, tag)[0]
+        except RegistryError as error:
+            if error.kind != "missing":
+                raise
+            return None
 
     def delete_manifest(self, repository: str, digest: str) -> bool:
         """Deletes a manifest; returns whether this registry deletes manifests at all.

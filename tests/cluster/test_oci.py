@@ -168,10 +168,17 @@ def test_200_megabytes_from_task_to_task_to_a_person(held, real_registry, tell, 
     place.until(lambda: gone(place, make["metadata"]["name"]), 60)
     assert client.digest_of(repository, tag) is None
     [step] = make["status"]["steps"]
+    user = next(pod for pod in place.pods().values() if pod["metadata"]["labels"][label] == "use")
+    [fetch] = [
+        status["state"]["terminated"]
+        for status in user["status"]["initContainerStatuses"]
+        if status["name"] == "fetch-results"
+    ]
     tell(
         f"{SIZE} bytes; Step ended {step['terminated']['finishedAt']}, run complete "
         f"{make['status']['completionTime']}; peak of the sidecar {peak.sidecar:.0f} MB, of the controller "
-        f"{peak.controller:.0f} MB; to a file {took:.1f} s"
+        f"{peak.controller:.0f} MB; to the next Task's file {fetch['startedAt']} to {fetch['finishedAt']}; to "
+        f"a file of a person {took:.1f} s"
     )
 
 

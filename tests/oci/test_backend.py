@@ -6,7 +6,7 @@ import logging
 
 import pytest
 from ocipods import BARE, RUN, Accounts, Sidecar, configured, extracted, prepared, sidecar_of, variables_of
-from registryserver import PASSWORD, StoredValues, digest_of
+from registryserver import MANIFEST, PASSWORD, StoredValues, digest_of
 
 from resultsfw import Reference, ResultsManager, Run
 from resultsfw.errors import (
@@ -330,6 +330,21 @@ def test_purge_deletes_an_attempt_in_both_repositories_and_nothing_else(registry
         oci.purge(RUN, configured(registry.host))
         assert not registry.manifests["results/default"]
         assert not registry.manifests["results/default/run-uid"]
+
+
+def test_an_artifact_of_another_run_under_such_a_tag_stays(registry, pushed):
+    pushed()
+    [digest] = set(registry.tags["results/default"].values())
+    registry.tags["results/default"]["other-0-0"] = digest
+    other = Run(namespace="default", name="r", uid="other", results=RUN.results)
+    oci.purge(other, configured(registry.host))
+    assert list(registry.manifests["results/default"]) == [digest]
+    nonsense = [b"[]", b"{}", b'{"annotations": []}', b"\xff", b'{"annotations": {"dev.resultsfw.uid": 1}}']
+    for number, body in enumerate(nonsense, 1):
+        registry.manifests["results/default"][digest_of(body)] = MANIFEST, body
+        registry.tags["results/default"][f"other-0-{number}"] = digest_of(body)
+    oci.purge(other, configured(registry.host))
+    assert len(registry.manifests["results/default"]) == 1 + len(nonsense)
 
 
 def test_a_purge_that_is_cut_short_is_completed_by_the_next(registry, tmp_path, capfdbinary):
