@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from situations import ENDS, cancel_when_the_second_step_runs, check, submit, taskrun
 
-from resultsfw import Kind
+from resultsfw import Kind, read_reference
 from resultsfw.errors import NotFoundError
 from resultsfw.tekton.api.conditions import is_done
 from resultsfw.tekton.api.kinds import PIPELINERUNS, SERVICE_ACCOUNTS, TASKRUNS, TASKS
@@ -177,8 +178,8 @@ def test_200_megabytes_from_task_to_task_to_a_person(held, real_registry, tell, 
     tell(
         f"{SIZE} bytes; Step ended {step['terminated']['finishedAt']}, run complete "
         f"{make['status']['completionTime']}; peak of the sidecar {peak.sidecar:.0f} MB, of the controller "
-        f"{peak.controller:.0f} MB; to the next Task's file {fetch['startedAt']} to {fetch['finishedAt']}; to "
-        f"a file of a person {took:.1f} s"
+        f"{peak.controller:.0f} MB; to the next Task's file {fetch['startedAt']} to {fetch['finishedAt']}; "
+        f"to a file of a person {took:.1f} s"
     )
 
 
@@ -237,3 +238,38 @@ def test_the_login_of_the_service_account_and_an_image(held, registry):
     place.until(lambda: gone(place, "big"), 60)
     assert not registry.manifests[repository]
     assert len(registry.manifests["team/app"]) == attached  # it is the image's
+
+
+def test_the_situations_end_as_with_every_backend(held, registry):
+    """What was captured of Tekton: a value arrives, itself or by reference, or the run says why not."""
+    place = held
+    registry.login = ""
+    place.flags(**flags_of(registry, **{"inline-bytes": 100}))
+    place.start(sidecar=False)
+    situations = [name for name in ENDS if name.startswith("sl-")]
+    submitted = [
+        name
+        for name in situations
+        if submit(place.server, name, taskrun(name, place.namespace, name, place.managed_by))
+    ]
+
+    def cancel(run):
+        if run["metadata"]["name"] == "sl-cancelled":
+            cancel_when_the_second_step_runs(place.server, run)
+
+    finals = place.until_done(400, cancel)
+    repository = f"results/{place.namespace}"
+    for name in submitted:
+        final = finals[name]
+        for result in final["status"].get("results", ()):
+            if (reference := read_reference(result["value"])) is not None:
+                result["value"] = registry.blobs[repository][reference.digest].decode()
+        # No limit of an API object holds for these, nor max-result-size.
+        beyond = {"sl-crd-overflow": "abc", "sl-oversize": ("small", "big")}
+        if name in beyond:
+            [condition] = final["status"]["conditions"]
+            assert condition["status"] == "True", condition
+            assert {result["name"] for result in final["status"]["results"]} == {*beyond[name]}
+        else:
+            check(name, final)
+    place.assert_none_doubled()

@@ -22,6 +22,7 @@ INDEX = "application/vnd.oci.image.index.v1+json"
 USER, PASSWORD = "pusher", "planted-password"
 BASIC = "Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
 PROGRAM = shutil.which("docker-registry")
+_STARTS = 5  # a port that was free a moment ago may not be
 
 _NAME = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*"
 _PATH = re.compile(
@@ -306,29 +307,40 @@ class RealRegistry:
     """The program of the distribution project, as a process, without login."""
 
     def __init__(self, folder, *, deletes=True, listen="127.0.0.1"):
-        with socket.create_server((listen, 0)) as free:
-            self.host = f"{listen}:{free.getsockname()[1]}"
-        config = {
-            "version": "0.1",
-            "storage": {"filesystem": {"rootdirectory": f"{folder}/data"}, "delete": {"enabled": deletes}},
-            "http": {"addr": self.host},
-            "log": {"level": "error"},
-        }
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "config.yml").write_text(json.dumps(config))
-        with (folder / "log").open("wb") as log:
-            command = [str(PROGRAM), "serve", str(folder / "config.yml")]
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, preexec_fn=_end_with_us)  # noqa: PLW1509 - see there
+        self._log = folder / "log"
+        for _ in range(_STARTS):
+            with socket.create_server((listen, 0)) as free:
+                self.host = f"{listen}:{free.getsockname()[1]}"
+            config = {
+                "version": "0.1",
+                "storage": {
+                    "filesystem": {"rootdirectory": f"{folder}/data"},
+                    "delete": {"enabled": deletes},
+                },
+                "http": {"addr": self.host},
+                "log": {"level": "error"},
+            }
+            (folder / "config.yml").write_text(json.dumps(config))
+            with self._log.open("wb") as log:
+                command = [str(PROGRAM), "serve", str(folder / "config.yml")]
+                self.process = subprocess.Popen(command, stdout=log, stderr=log, preexec_fn=_end_with_us)  # noqa: PLW1509 - see there
+            if self._answers():
+                return
+        raise AssertionError(self._log.read_text())
+
+    def _answers(self):
+        """Wait until it does; false if it ended, because another process took the port meanwhile."""
         end = time.monotonic() + 60
-        while True:
+        while self.process.poll() is None:
             try:
                 urllib.request.urlopen(f"http://{self.host}/v2/", timeout=5).close()
             except OSError:
-                assert self.process.poll() is None, (folder / "log").read_text()
-                assert time.monotonic() < end
+                assert time.monotonic() < end, self._log.read_text()
                 threading.Event().wait(0.05)
             else:
-                return
+                return True
+        return False
 
     def close(self):
         self.process.kill()

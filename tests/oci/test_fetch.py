@@ -6,14 +6,17 @@ import shutil
 import subprocess
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from ocipods import Sidecar, Waits, configured, prepared
 from registryserver import digest_of
 
 from resultsfw_transports import oci_fetch
 from resultsfw_transports.oci import ENV_PLAIN, ENV_REGISTRY
-from resultsfw_transports.oci_fetch import ENV_FETCH
+from resultsfw_transports.oci_fetch import ENV_FETCH, _manifest_fault
 
 LARGE = os.urandom(300_000).hex().encode()
+WORDS = ("annotations", "layers", "digest", "size")
 SKOPEO = shutil.which("skopeo")
 
 
@@ -90,6 +93,21 @@ def test_a_value_that_breaks_off_is_fetched_again(registry, tmp_path, capfdbinar
     registry.blobs["results/default/run-uid"][digest_of(LARGE)] = LARGE[:-1] + b"x"
     [complaint] = fetched(registry, manifest, tmp_path / "other")
     assert "it has another digest" in complaint
+
+
+_JSON = st.recursive(
+    st.none() | st.integers() | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(WORDS), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.one_of(st.binary(max_size=20), _JSON.map(lambda value: json.dumps(value).encode())))
+def test_no_manifest_but_the_right_one_is_believed(body):
+    value = {"owner": {"digest": "d"}, "digest": "d", "bytes": 1}
+    assert _manifest_fault(body, value)
+    whole = {"annotations": {"digest": "d"}, "layers": [{"digest": "d", "size": 1}]}
+    assert _manifest_fault(json.dumps(whole).encode(), value) == ""
 
 
 @pytest.mark.parametrize("variables", [{}, {ENV_FETCH: "["}, {ENV_FETCH: "[]"}])
