@@ -265,9 +265,9 @@ def test_without_the_option_the_limit_is_that_of_the_config_map():
 
 def test_what_does_not_fit_compressed_is_named_with_its_bytes_and_the_rest_arrives():
     text = base64.b64encode(hashlib.shake_256(b"").digest(1_120_000))  # nothing in it repeats
-    values = {"small": b"s" * 100, "noise": text, "last": b"l" * 5000}
+    values = {"small": b"s" * 100, "noise": text, "last": b"l" * 200_000}
     _, outcome = life(values)
-    assert config_map_values(outcome) == {"small": "s" * 100, "last": "l" * 5000}
+    assert config_map_values(outcome) == {"small": "s" * 100, "last": "l" * 200_000}
     [problem] = outcome.problems
     assert (problem.code, problem.result) == (ProblemCode.RUN_TOO_LARGE, "noise")
     assert (problem.limit, problem.size > problem.limit) == (1_048_576, True)

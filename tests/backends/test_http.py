@@ -1,6 +1,7 @@
 """Backend ``http``: what it puts into a pod, how it reads, and every way in which that can go wrong."""
 
 import contextlib
+import gzip
 import hashlib
 import http.server
 import json
@@ -305,6 +306,20 @@ def test_purge_removes_the_attempt_and_says_what_it_could_not(served, token):
     url, _ = served(403, said("Forbidden"))
     with pytest.raises(ForbiddenError):
         core_for(url, token).purge(RUN, a_pod(), None)
+
+
+def test_a_compressed_delivery_is_read_as_any_other(served, token):
+    text = b"a line of a report\n" * 100
+    packed = wire.compressed_pieces("a", text, gzip.compress(text), "task")
+    body = log_of(b"".join(packed), wire.absent_line("b", "task"))
+    digest = f"sha256:{hashlib.sha256(body).hexdigest()}"
+    url, _ = served(body=body)
+    assert values_of(core_for(url, token).collect(RUN, a_pod(digest, stamp="http/2"), None)) == {
+        "a": text.decode()
+    }
+    pod, sidecar = prepared(compress=True)
+    assert pod["metadata"]["annotations"]["resultsfw.dev/stamp"] == "http/2"
+    assert {"name": wire.ENV_WIRE, "value": "2"} in sidecar["env"]
 
 
 def test_a_wire_of_another_version_is_not_guessed(served, token):
