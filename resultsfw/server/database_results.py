@@ -10,15 +10,18 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from functools import partial
 from typing import Any, Final
 
 from sqlalchemy import (
+    BigInteger,
     ColumnElement,
     Connection,
     Row,
     Select,
     and_,
+    bindparam,
     case,
     delete,
     func,
@@ -43,6 +46,17 @@ _BATCH: Final = 500
 
 _ROW = DELIVERIES.c
 _USAGE = USAGE.c
+
+_ATTEMPT = (_ROW.namespace, _ROW.run, _ROW.attempt)
+_OF_POD = and_(*(column == bindparam(column.name) for column in (*_ATTEMPT, _ROW.pod)))
+
+# Built once: building takes as long as running them.
+_length = func.length(_ROW.body)
+_GET = select(
+    _ROW.sha256, _length.label("length"), case((_length <= bindparam("most"), _ROW.body)).label("body")
+).where(_OF_POD)
+_SIZE = select(_length.label("length")).where(_OF_POD)
+_STORED = select(_USAGE.bytes).where(_USAGE.namespace == bindparam("namespace"))
 
 
 class DatabaseUsage:
@@ -94,7 +108,12 @@ class DatabaseResults:
 
     def __init__(self, database: Database, quota: int = 0) -> None:
         self._database = database
-        self._insert: Any = postgresql.insert if database.dialect == "postgresql" else sqlite.insert
+        insert: Any = postgresql.insert if database.dialect == "postgresql" else sqlite.insert
+        changed = _USAGE.bytes + bindparam("change", type_=BigInteger)
+        self._deliver = insert(DELIVERIES).on_conflict_do_nothing()
+        self._count = insert(USAGE).on_conflict_do_update(
+            index_elements=[_USAGE.namespace], set_={"bytes": case((changed > 0, changed), else_=0)}
+        )
         self.usage = DatabaseUsage(database, quota)
 
     def admit(self, attempt_key: AttemptKey, pod: str, size: int) -> None:
@@ -129,8 +148,7 @@ class DatabaseResults:
 
     def _put(self, run: Connection, row: dict[str, Any]) -> bool:
         """Insert a delivery; return whether it is new."""
-        insert = self._insert(DELIVERIES).values(row).on_conflict_do_nothing()
-        if run.execute(insert, execution_options={"preserve_rowcount": True}).rowcount == 1:
+        if run.execute(self._deliver, row, execution_options={"preserve_rowcount": True}).rowcount == 1:
             self._reserve(run, row["namespace"], _cost(row["size"]))
             return True
         of_pod = and_(_ROW.namespace == row["namespace"], _ROW.pod == row["pod"])
@@ -152,12 +170,7 @@ class DatabaseResults:
 
     def get(self, attempt_key: AttemptKey, pod: str, *, most: int) -> tuple[bytes, str]:
         """See `resultsfw.server.store.Store`."""
-        length = func.length(_ROW.body)
-        found = self._row(
-            select(_ROW.sha256, length.label("length"), case((length <= most, _ROW.body)).label("body")),
-            attempt_key,
-            pod,
-        )
+        found = self._row(_GET, attempt_key, pod, most=most)
         if found.body is None:
             raise RefusalError("Damaged", f"the stored results have {found.length} bytes, over {most}")
         if hashlib.sha256(found.body).hexdigest() != found.sha256:
@@ -166,11 +179,11 @@ class DatabaseResults:
 
     def size(self, attempt_key: AttemptKey, pod: str) -> int:
         """See `resultsfw.server.store.Store`."""
-        return int(self._row(select(func.length(_ROW.body).label("length")), attempt_key, pod).length)
+        return int(self._row(_SIZE, attempt_key, pod).length)
 
     def remove(self, attempt_key: AttemptKey) -> int:
         """See `resultsfw.server.store.Store`."""
-        return self._remove(_of(attempt_key))
+        return self._remove(and_(*(column == getattr(attempt_key, column.name) for column in _ATTEMPT)))
 
     def recount(self) -> None:
         """Correct the counts that do not match the deliveries, after a restored backup say."""
@@ -223,10 +236,10 @@ class DatabaseResults:
     def _rows(self, found: Select[Any]) -> Sequence[Row[Any]]:
         return self._database.read(lambda run: run.execute(found).all())
 
-    def _row(self, found: Select[Any], attempt_key: AttemptKey, pod: str) -> Any:
+    def _row(self, found: Select[Any], attempt_key: AttemptKey, pod: str, **values: Any) -> Any:
         """Return the row of a pod's delivery."""
-        found = found.where(_of(attempt_key), _ROW.pod == pod)
-        row = self._database.read(lambda run: run.execute(found).one_or_none())
+        values |= {**asdict(attempt_key), "pod": pod}
+        row = self._database.read(lambda run: run.execute(found, values).one_or_none())
         if row is None:
             raise RefusalError("NotFound", "this pod has delivered nothing")
         return row
@@ -263,26 +276,12 @@ class DatabaseResults:
 
     def _add(self, run: Connection, namespace: str, size: int) -> None:
         """Change the count of a namespace, and lock it until the transaction ends."""
-        changed = _USAGE.bytes + size
-        row = self._insert(USAGE).values(namespace=namespace, bytes=max(0, size))
-        run.execute(
-            row.on_conflict_do_update(
-                index_elements=[_USAGE.namespace], set_={"bytes": case((changed > 0, changed), else_=0)}
-            )
-        )
-
-
-def _of(attempt_key: AttemptKey) -> ColumnElement[bool]:
-    return and_(
-        _ROW.namespace == attempt_key.namespace,
-        _ROW.run == attempt_key.run,
-        _ROW.attempt == attempt_key.attempt,
-    )
+        run.execute(self._count, {"namespace": namespace, "bytes": max(0, size), "change": size})
 
 
 def _stored(run: Connection, namespace: str) -> int:
     """Return the stored bytes of a namespace."""
-    return run.execute(select(_USAGE.bytes).where(_USAGE.namespace == namespace)).scalar() or 0
+    return run.execute(_STORED, {"namespace": namespace}).scalar() or 0
 
 
 def _cost(size: int) -> int:

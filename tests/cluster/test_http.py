@@ -16,8 +16,10 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import store_harness
 import trustme
 import yaml
+from postgresql_harness import PostgreSQL, find_programs
 from running import Running
 from situations import ENDS, cancel_when_the_second_step_runs, check, submit, taskrun
 
@@ -117,15 +119,17 @@ class Accounts:
 class ResultsServer(Running):
     """A results server on this machine, for the cluster's pods."""
 
-    def __init__(self, folder, accounts, *options):
-        self.store = folder / "store"
+    def __init__(self, folder, accounts, store, *options):
+        self.store = store
         self.ca = trustme.CA()
         cert = self.ca.issue_cert(ADDRESS, "127.0.0.1")
         cert.private_key_pem.write_to_path(str(folder / "tls.key"))
         (folder / "tls.crt").write_bytes(b"".join(one.bytes() for one in cert.cert_chain_pems))
         kubeconfig = accounts.kubeconfig("results-server")
         self.command = [sys.executable, "-W", "error", "-m", "resultsfw.cli", "results-server"]
-        self.command += ["--store", f"file://{self.store}", "--kubeconfig", str(kubeconfig)]
+        self.command += ["--store", store.url, "--kubeconfig", str(kubeconfig)]
+        if hasattr(store, "server"):
+            self.command += ["--store-password-file", str(store.server.password_file)]
         self.command += ["--listen-status", "127.0.0.1:0"]
         self.command += [
             "--tls-cert",
@@ -158,7 +162,7 @@ class ResultsServer(Running):
             connection.close()
 
     def kept(self):
-        return [one for one in self.store.rglob("*") if one.is_file()]
+        return self.store.left()
 
 
 @pytest.fixture
@@ -168,9 +172,28 @@ def accounts(place, tmp_path):
     one.close()
 
 
+@pytest.fixture(scope="module")
+def postgresql():
+    programs = find_programs()
+    if programs is None:
+        pytest.skip("PostgreSQL's server is not installed")
+    server = PostgreSQL(programs)
+    yield server
+    server.close()
+
+
 @pytest.fixture
-def results_server(accounts, tmp_path):
-    one = ResultsServer(tmp_path, accounts)
+def store(request, tmp_path):
+    """The results server's store: of the kind that RESULTSFW_RESULTS_STORE names."""
+    kind = os.environ.get("RESULTSFW_RESULTS_STORE", "folder")
+    if kind == "postgresql":
+        return store_harness.PostgreSQL(request.getfixturevalue("postgresql"))
+    return {"folder": store_harness.Folder, "sqlite": store_harness.SQLite}[kind](tmp_path / "store")
+
+
+@pytest.fixture
+def results_server(accounts, tmp_path, store):
+    one = ResultsServer(tmp_path, accounts, store)
     yield one
     if one.process.poll() is None:
         assert one.signal(signal.SIGTERM) == 0

@@ -6,7 +6,9 @@ import os
 import signal
 import sqlite3
 import stat
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 import store_harness
@@ -180,6 +182,25 @@ def test_counts_that_do_not_match_are_corrected(place, opened):
     place.sql("INSERT INTO resultsfw_usage (namespace, bytes) VALUES ('gone', 7)")
     results.recount()
     assert sorted(results.usage.largest(9)) == right
+
+
+def test_a_recount_is_exact_while_others_store_and_remove(place, opened):
+    results = opened(place)
+
+    def change(number):
+        attempt = AttemptKey("default", f"run-{number}", 0)
+        for size in range(8):
+            results.put(attempt, f"pod-{number}", b"x" * size)
+            if size < 7:
+                assert results.remove(attempt) == 1
+
+    with ThreadPoolExecutor(3) as threads:
+        changes = [threads.submit(change, number) for number in range(3)]
+        while not all(done.done() for done in changes):
+            results._database.write(partial(results._recount, "default"))
+        for done in changes:
+            done.result()
+    assert results.usage.largest(2) == [("default", 3 * (8192 + 7))]
 
 
 # SQLite.
@@ -414,3 +435,10 @@ def test_connections_to_other_machines_are_verified_unless_the_operator_says_oth
     )
     assert given_options["options"].startswith("-csearch_path=a -c statement_timeout=")
     assert given_options["connect_timeout"] == "9"
+
+
+def test_without_psycopg_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    monkeypatch.delitem(sys.modules, "resultsfw.server.postgresql")
+    with pytest.raises(InputError, match=r"resultsfw\[results-server-postgresql\]"):
+        open_store("postgresql:///x")

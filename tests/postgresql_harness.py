@@ -40,10 +40,11 @@ def find_user():
 
 
 class PostgreSQL:
-    """A server with one user, whose password it demands."""
+    """A server with one user, whose password it demands; it syncs to disk if it is to be durable."""
 
-    def __init__(self, programs):
+    def __init__(self, programs, *, durable=False):
         self.programs = programs
+        self.durable = durable
         self.user = find_user()
         self.folder = Path(tempfile.mkdtemp(prefix="resultsfw-pg-"))
         self.data = self.folder / "data"
@@ -82,10 +83,9 @@ class PostgreSQL:
         assert done.returncode == 0, done.stderr
 
     def start(self):
-        settings = (
-            f"-k {self.folder} -c listen_addresses='' -c fsync=off -c shared_buffers=16MB"
-            " -c max_connections=60 -c autovacuum=off"
-        )
+        settings = f"-k {self.folder} -c listen_addresses='' -c max_connections=60"
+        if not self.durable:
+            settings += " -c fsync=off -c autovacuum=off -c shared_buffers=16MB"
         self._call("pg_ctl", "start", "-w", "-s", "-D", self.data, "-l", self.folder / "log", "-o", settings)
 
     def stop(self):
