@@ -10,11 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from localpods import await_pod, log_of, make_pod, over
 
-from resultsfw.cluster import CONFIG_MAPS, PODS
+from resultsfw.cluster import CONFIG_MAPS, PODS, Kind
 from resultsfw.errors import ClusterError, NotFoundError, ObjectTooLargeError
 from resultsfw.local import tokens
 from resultsfw.local.apiserver import ApiServer
 from resultsfw.local.rbac import GROUP, ROLE_BINDINGS, ROLES
+from resultsfw.tekton.api.kinds import TASKRUNS
 
 MERGE = "application/merge-patch+json"
 MiB = 1_048_576
@@ -121,6 +122,40 @@ def test_a_binding_without_its_role_or_to_a_cluster_role_grants_nothing(caller, 
             {"metadata": {"name": kind.lower()}, "roleRef": reference, "subjects": subjects},
         )
     assert caller.ask("GET", "other")[0] == 403
+
+
+@pytest.mark.parametrize(
+    ("kind", "spec"),
+    [(TASKRUNS, {}), (Kind("resultsfw.dev", "v1alpha1", "runresults", "RunResult"), {"podName": "run-pod"})],
+    ids=lambda one: getattr(one, "plural", ""),
+)
+def test_pods_patch_the_status_of_taskruns_and_run_results_and_nothing_else_of_them(
+    caller, store, kind, spec
+):
+    """As `config/backends/` grants all pods; the policies that limit them are not evaluated here."""
+    store.create(kind, {"metadata": {"name": "r"}, "spec": spec})
+    path = f"/apis/{kind.api_version}/namespaces/default/{kind.plural}/r"
+    patch = {"status": {"records": "x"}, "spec": {"forged": True}, "metadata": {"labels": {"a": "b"}}}
+    status, answer = caller.ask("PATCH", body=patch, path=f"{path}/status")
+    assert (status, answer["status"], answer["spec"]) == (200, {"records": "x"}, spec)
+    assert "labels" not in answer["metadata"]
+    for method in ("GET", "PATCH", "PUT", "DELETE"):
+        status, answer = caller.ask(method, body={}, path=path)
+        assert (status, answer["reason"]) == (403, "Forbidden")
+        assert f'{kind.plural}.{kind.group} "r" is forbidden' in answer["message"]
+    elsewhere = path.replace("/default/", "/elsewhere/")
+    assert caller.ask("PATCH", body={}, path=f"{elsewhere}/status")[0] == 403
+    assert caller.ask("PUT", body={}, path=f"{path}/status")[0] == 403
+    assert caller.ask("PATCH", body={}, path=f"{path[:-1]}none/status")[0] == 404
+
+
+def test_the_engine_has_every_policy_and_nothing_else_of_admission(store):
+    group = "admissionregistration.k8s.io"
+    for name in ("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"):
+        found = store.get(Kind(group, "v1", "x", name), "", "resultsfw-any")
+        assert found["spec"]["policyName"] == found["metadata"]["name"] == "resultsfw-any"
+    with pytest.raises(NotFoundError):
+        store.get(Kind(group, "v1", "x", "ValidatingWebhookConfiguration"), "", "resultsfw-any")
 
 
 def test_a_request_without_a_valid_token_is_unauthorized(caller, store, pod):
