@@ -22,7 +22,6 @@ from resultsfw import (
     Reference,
     Run,
     hookimpl,
-    read_stamp,
 )
 from resultsfw.errors import ClusterError, CorruptError, ForbiddenError, NotFoundError, UnavailableError
 from resultsfw.podchecks import refuse_shared_processes
@@ -138,14 +137,13 @@ def pod_ready(run: Run, pod: Object, wire: int) -> bool:
 
 
 @hookimpl
-def extract(run: Run, pod: Object, cluster: Cluster, wire: int) -> Extraction:
+def extract(run: Run, pod: Object, cluster: Cluster, wire: int, backend: str) -> Extraction:
     """Read the log; the sidecar had written each value before it printed its reference.
 
     The pod says where its values were stored, whatever the flags say now.
     """
-    location, stamp = sidecar_variables(pod).get(ENV_LOCATION, ""), read_stamp(pod)
+    location = sidecar_variables(pod).get(ENV_LOCATION, "")
     root = location.removesuffix(f"/{run_folder(run, backend=NAME)}")
-    backend = stamp.backend if stamp else NAME
     return extract_stored(
         run,
         pod,
@@ -160,9 +158,9 @@ def extract(run: Run, pod: Object, cluster: Cluster, wire: int) -> Extraction:
 
 
 @hookimpl
-def dereference(reference: Reference, cluster: Cluster, config: Config, namespace: str) -> Iterator[bytes]:
+def dereference(reference: Reference, cluster: Cluster, config: Config) -> Iterator[bytes]:
     """Yield the value's bytes, from the folder or through a pod; the core verifies them."""
-    path = _path_of(reference, config, namespace)
+    path = _path_of(reference, config)
     if config.folder:
         return _pieces(reference, path, config)
     if reference.size > config.reader_bytes:
@@ -176,10 +174,10 @@ def dereference(reference: Reference, cluster: Cluster, config: Config, namespac
 
 
 @hookimpl
-def place_files(run: Run, pod: Object, files: Mapping[str, Reference], mount: Object, config: Config) -> None:
+def place_files(pod: Object, files: Mapping[str, Reference], mount: Object, config: Config) -> None:
     """Add an init container that mounts, read-only, the folder of each run whose values are wanted."""
     refuse_exposed_claim(pod, config, own=())
-    paths = {file: _path_of(reference, config, run.namespace) for file, reference in files.items()}
+    paths = {file: _path_of(reference, config) for file, reference in files.items()}
     below = dict.fromkeys(f"{owner}/{attempt}" for owner, attempt, _ in paths.values())
     folders = {folder: f"{_MOUNT}/{number}" for number, folder in enumerate(below)}
     wanted = [
@@ -239,30 +237,24 @@ def _read_error(error: OSError, reference: Reference, config: Config) -> Cluster
     )
 
 
-def _path_of(reference: Reference, config: Config, namespace: str) -> tuple[str, str, str]:
+def _path_of(reference: Reference, config: Config) -> tuple[str, str, str]:
     """Return the names of the folders and of the file of a reference, below the claim.
 
     Raises:
-        CorruptError: It leads to another claim, or to data of another namespace ("": any is allowed).
+        CorruptError: It leads to another claim, or is no location of this backend.
     """
-    start, digest = f"{root_of(config)}/", reference.digest.removeprefix("sha256:")
-    owner, _, rest = reference.location.removeprefix(start).partition("/")
-    uid, _, name = rest.partition("/")
-    known = NAME_PATTERN.fullmatch(owner) and NAME_PATTERN.fullmatch(uid) and _NAME.fullmatch(name)
-    if not (reference.location.startswith(start) and known and name.startswith(f"{digest}.")):
+    namespace, uid, name = reference.namespace, reference.uid, reference.name
+    digest = reference.digest.removeprefix("sha256:")
+    folders = NAME_PATTERN.fullmatch(namespace) and NAME_PATTERN.fullmatch(uid)
+    known = folders and _NAME.fullmatch(name) and name.startswith(f"{digest}.")
+    if reference.root != root_of(config) or not known:
         raise CorruptError(
             f"the reference leads to {reference.location[:_LOCATION_BYTES]}, which is no result on the claim "
             f'"{config.claim}" (claim of config.{NAME}): the status was edited, or the claim is another one '
             f"since",
             subject=reference.location,
         )
-    if namespace and owner != namespace:
-        raise CorruptError(
-            f"the reference leads to {reference.location[:_LOCATION_BYTES]}, to what a run of namespace "
-            f'"{owner}" left; runs of "{namespace}" get only what was left there',
-            subject=reference.location,
-        )
-    return owner, f"{uid}.{name.rpartition('.')[2]}", digest
+    return namespace, f"{uid}.{name.rpartition('.')[2]}", digest
 
 
 def _is_fetching(pod: Object, config: Config) -> bool:

@@ -14,6 +14,7 @@ from resultsfw.cli.options import (
     SAVED_STATUSES,
     VALUE_STATUSES,
     flag_options,
+    kubeconfig_options,
     output_option,
     saved_run_options,
 )
@@ -104,16 +105,24 @@ def explain(output: str, **saved: Any) -> int:
     metavar="FILE",
     help="Write the value to this file, replacing it.  [default: standard output]",
 )
-def value(file: str, name: str, output: str | None, **flags: str | None) -> int:
+@click.option(
+    "--cluster",
+    is_flag=True,
+    help="Let the backend read the value through the cluster, as pvc does by a pod.",
+)
+@kubeconfig_options
+def value(file: str, name: str, output: str | None, cluster: bool, **given: Any) -> int:
     """Print the value of a RESULT of the TaskRun in FILE, saved by "kubectl get taskrun NAME -o yaml".
 
     If the status holds a reference, the backend that it names fetches the value, as the flags configure
     it. Nothing is printed until the whole value is fetched and verified. "STEP.RESULT" is a Step's own
     result.
     """
-    from resultsfw.cli.value import print_value  # noqa: PLC0415 - see above
+    from resultsfw.cli.value import Access, print_value  # noqa: PLC0415 - see above
 
-    return print_value(file, name, flags=_given_options(flags), output=output)
+    kubeconfig, context = given.pop("kubeconfig"), given.pop("context")
+    access = Access(cluster or bool(kubeconfig or context), kubeconfig, context)
+    return print_value(file, name, flags=_given_options(given), output=output, access=access)
 
 
 @click.command(

@@ -23,7 +23,7 @@ from resultsfw.tekton.api.names import pod_name
 from resultsfw.tekton.api.times import parse_time
 from resultsfw.tekton.taskrun.offline import Offline, taskrun_from_pod
 
-__all__ = ["Judged", "Saved", "judge", "no_cluster"]
+__all__ = ["Judged", "Saved", "judge"]
 
 _PIECE: Final = 65_536
 _REFERRED: Final = (TASKS.kind, STEP_ACTIONS.kind)
@@ -148,11 +148,6 @@ def _check_logs(logs: Mapping[str, str], pod: Object | None) -> None:
                 f'--log: the pod has no container "{container}" (it has: {", ".join(names) or "none"}){hint}',
                 subject="--log",
             )
-
-
-def no_cluster() -> Cluster:
-    """Return a cluster without objects, for backends that need none."""
-    return _Files(None, (), {})
 
 
 class _Files(Cluster):

@@ -1,5 +1,7 @@
 """``resultsfw value``: print the value of a result of a saved TaskRun, fetched and verified if referenced."""
 
+# ruff: noqa: ARG002 - without a cluster every request is refused alike
+
 import contextlib
 import json
 import os
@@ -7,21 +9,41 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Final
 
 from resultsfw.cli.inputs import Document, read_files
-from resultsfw.cli.saved import no_cluster
 from resultsfw.cli.settings import Given, core_of
+from resultsfw.cluster import Cluster, Kind, Object
 from resultsfw.core import ResultsManager
-from resultsfw.errors import CorruptError, InputError
+from resultsfw.errors import ClusterError, CorruptError, InputError
 from resultsfw.references import read_reference
 from resultsfw.types import Reference
 
-__all__ = ["print_value"]
+__all__ = ["Access", "print_value"]
 
 
-def print_value(file: str, name: str, *, flags: Given, output: str | None) -> int:
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How to reach the cluster for a backend that reads values through it.
+
+    Attributes:
+        wanted: Whether the cluster may be used.
+        kubeconfig: A file; ``None``: as for kubectl.
+        context: A context of it; ``None``: the current one.
+    """
+
+    wanted: bool = False
+    kubeconfig: str | None = None
+    context: str | None = None
+
+
+_NOWHERE: Final = Access()
+
+
+def print_value(file: str, name: str, *, flags: Given, output: str | None, access: Access = _NOWHERE) -> int:
     """Write a result's value to a file, or to standard output, and return the exit status.
 
     Nothing is written before the whole value is fetched and has the reference's size and digest.
@@ -31,13 +53,14 @@ def print_value(file: str, name: str, *, flags: Given, output: str | None) -> in
         name: Name of the result; ``STEP.RESULT`` for a Step's own.
         flags: Flags that configure the backend of a reference.
         output: File to write, replaced only when the value is verified; ``None``: standard output.
+        access: The cluster that the backend may use.
 
     Raises:
         InputError: The file has no such TaskRun or result, or the output cannot be written.
         ResultsError: The value cannot be fetched, or differs from what was stored.
     """
     document = _taskrun(file)
-    pieces = _pieces(_value(document, name), flags)
+    pieces = _pieces(_value(document, name), flags, access)
     try:
         target = None if output is None else Path(output).resolve()
         if target is None:
@@ -86,7 +109,7 @@ def _results(taskrun: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     yield from ((result["name"], result["value"]) for result in status.get("results") or ())
 
 
-def _pieces(value: Any, flags: Given) -> Iterator[bytes]:
+def _pieces(value: Any, flags: Given, access: Access) -> Iterator[bytes]:
     try:
         reference = read_reference(value)
     except CorruptError as error:
@@ -96,13 +119,53 @@ def _pieces(value: Any, flags: Given) -> Iterator[bytes]:
             value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
         )
         return iter([text.encode("utf-8", "surrogatepass")])
-    return _dereferenced(reference, core_of(flags))
+    return _dereferenced(reference, core_of(flags), access)
 
 
-def _dereferenced(reference: Reference, core: ResultsManager) -> Iterator[bytes]:
-    with core:
+def _dereferenced(reference: Reference, core: ResultsManager, access: Access) -> Iterator[bytes]:
+    with core, ExitStack() as connections:
         # The file is the user's own, so the backend it names may be imported.
-        yield from core.dereference(reference, no_cluster(), backend=reference.backend)
+        cluster = _cluster(access, connections)
+        yield from core.dereference(reference, cluster, backend=reference.backend)
+
+
+def _cluster(access: Access, connections: ExitStack) -> Cluster:
+    if not access.wanted:
+        return _NoCluster()
+    from resultsfw.kube.cluster import KubeCluster  # noqa: PLC0415 - for few backends only
+    from resultsfw.kube.connection import connect  # noqa: PLC0415 - see above
+
+    connection = connect(access.kubeconfig, access.context)
+    return KubeCluster(connections.enter_context(closing(connection)))
+
+
+class _NoCluster:
+    """A `Cluster` that refuses every request and says how to give another."""
+
+    def get(self, kind: Kind, namespace: str, name: str) -> Object:
+        """See `Cluster.get`."""
+        raise _needs_cluster(f"{kind.kind} {namespace}/{name}")
+
+    def create(self, kind: Kind, obj: Object) -> Object:
+        """See `Cluster.create`."""
+        raise _needs_cluster(f"{kind.kind} {obj['metadata'].get('name', '')}")
+
+    def patch(self, kind: Kind, namespace: str, name: str, patch: Object, *, subresource: str = "") -> Object:
+        """See `Cluster.patch`."""
+        raise _needs_cluster(f"{kind.kind} {namespace}/{name}")
+
+    def delete(self, kind: Kind, namespace: str, name: str, *, grace_seconds: int | None = None) -> None:
+        """See `Cluster.delete`."""
+        raise _needs_cluster(f"{kind.kind} {namespace}/{name}")
+
+    def read_log(self, namespace: str, pod: str, container: str, *, limit: int) -> Iterator[bytes]:
+        """See `Cluster.read_log`."""
+        raise _needs_cluster(f"Pod {namespace}/{pod}")
+
+
+def _needs_cluster(subject: str) -> ClusterError:
+    message = f"the backend reads this value through the cluster ({subject}): add the option --cluster"
+    return ClusterError(message, subject=subject)
 
 
 def _write_when_complete(pieces: Iterator[bytes], out: IO[bytes]) -> None:

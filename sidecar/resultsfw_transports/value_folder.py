@@ -7,7 +7,6 @@ may be able to write there: no symbolic link is followed, and only a regular fil
 import contextlib
 import errno
 import os
-import shutil
 import stat
 
 TYPE_CHECKING = False  # typing itself would cost the start-up 5 ms
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
 
 _MODE = 0o644  # the next Task's pod may run as another user
 _PIECE = 262_144
+_DEPTH = 50  # of folders that are removed: a run's has none in it
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _WRITE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -124,10 +124,7 @@ def remove(root: str, names: "Sequence[str]") -> None:
         raise  # what was to be mounted there is not: nobody knows what it holds
     try:
         with contextlib.suppress(FileNotFoundError):
-            if stat.S_ISDIR(os.stat(names[-1], dir_fd=at, follow_symlinks=False).st_mode):
-                shutil.rmtree(names[-1], dir_fd=at)
-            else:
-                os.unlink(names[-1], dir_fd=at)
+            _remove_tree(at, names[-1], _DEPTH)
     finally:
         os.close(at)
 
@@ -142,6 +139,27 @@ def _below(root: str, names: "Sequence[str]") -> int:
             os.close(at)
         at = below
     return at
+
+
+def _remove_tree(at: int, name: str, depth: int) -> None:
+    """Removes a file, or a folder with everything in it; `shutil` would cost the start-up 10 ms.
+
+    Raises:
+        OSError: Something is left; folders are nested too deeply.
+    """
+    if not stat.S_ISDIR(os.stat(name, dir_fd=at, follow_symlinks=False).st_mode):
+        os.unlink(name, dir_fd=at)
+        return
+    if not depth:
+        raise OSError(errno.ENAMETOOLONG, "its folders are nested too deeply")
+    below = os.open(name, _FOLDER, dir_fd=at)
+    try:
+        for entry in os.listdir(below):  # noqa: PTH208 - pathlib costs 3 ms
+            with contextlib.suppress(FileNotFoundError):
+                _remove_tree(below, entry, depth - 1)
+    finally:
+        os.close(below)
+    os.rmdir(name, dir_fd=at)
 
 
 def _remove_file(at: int, name: str) -> None:

@@ -4,8 +4,10 @@ import base64
 import copy
 import hashlib
 import json
+from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -216,35 +218,20 @@ NOT_OURS = [
 @pytest.mark.parametrize("location", NOT_OURS)
 def test_a_location_that_is_no_result_on_the_claim_is_not_followed(tmp_path, location):
     with pytest.raises(CorruptError, match="which is no result on the claim"):
-        pvc.dereference(reference(location), Store(), configured(folder=str(tmp_path)), "default")
+        pvc.dereference(reference(location), Store(), configured(folder=str(tmp_path)))
     with pytest.raises(CorruptError, match="which is no result on the claim"):
-        pvc.place_files(RUN, copy.deepcopy(BARE), {"/f": reference(location)}, MOUNT, configured())
+        pvc.place_files(copy.deepcopy(BARE), {"/f": reference(location)}, MOUNT, configured())
 
 
 @given(st.text(max_size=120))
 def test_no_text_in_a_location_leads_out_of_a_runs_folder(text):
     try:
-        owner, folder, name = pvc._path_of(reference(f"pvc://results/{text}"), configured(), "")
+        owner, folder, name = pvc._path_of(reference(f"pvc://results/{text}"), configured())
     except CorruptError:
         return
     assert name == DIGEST
     assert not {"", ".", ".."} & {owner, folder}
     assert "/" not in owner + folder
-
-
-def test_what_another_namespace_left_is_not_handed_out():
-    for use in (
-        lambda: pvc.dereference(reference(), Store(), configured(), "another"),
-        lambda: pvc.place_files(
-            Run(namespace="another", name="r", uid="u"),
-            copy.deepcopy(BARE),
-            {"/f": reference()},
-            MOUNT,
-            configured(),
-        ),
-    ):
-        with pytest.raises(CorruptError, match='runs of "another" get only what was left there'):
-            use()
 
 
 def test_files_come_from_the_folders_of_their_runs_mounted_read_only():
@@ -254,7 +241,7 @@ def test_files_come_from_the_folders_of_their_runs_mounted_read_only():
         "/tekton/params/b": reference(),
         "/tekton/params/c": reference(f"pvc://results/default/other/{DIGEST}.0"),
     }
-    pvc.place_files(RUN, pod, files, MOUNT, configured())
+    pvc.place_files(pod, files, MOUNT, configured())
     fetching = containers(pod)[pvc.FETCH]
     assert fetching["volumeMounts"] == [
         MOUNT,
@@ -276,19 +263,19 @@ def test_a_value_is_read_from_the_folder_and_goes_with_its_attempt(tmp_path):
     for attempt in (0, 1):
         (tmp_path / f"default/run-uid.{attempt}").mkdir(parents=True)
         (tmp_path / f"default/run-uid.{attempt}/{DIGEST}").write_bytes(VALUE + b"more")
-    read = b"".join(pvc.dereference(reference(), Store(), config, "default"))
+    read = b"".join(pvc.dereference(reference(), Store(), config))
     assert read == VALUE + b"m"  # enough for the core to see that it grew
     for _ in range(2):
         pvc.purge(RUN, Store(), config)
     assert [path.name for path in (tmp_path / "default").iterdir()] == ["run-uid.0"]
     with pytest.raises(NotFoundError, match="is gone: somebody removed it"):
-        b"".join(pvc.dereference(reference(), Store(), config, "default"))
+        b"".join(pvc.dereference(reference(), Store(), config))
 
 
 def test_a_folder_that_is_not_mounted_or_closed_may_come_back(tmp_path, monkeypatch):
     config = configured(folder=str(tmp_path / "not-mounted"))
     with pytest.raises(UnavailableError, match=r"could not be read from .*not-mounted \(folder of"):
-        b"".join(pvc.dereference(reference(), Store(), config, "default"))
+        b"".join(pvc.dereference(reference(), Store(), config))
     with pytest.raises(UnavailableError, match=r"default/run-uid\.1 could not be removed from"):
         pvc.purge(RUN, Store(), config)
 
@@ -297,7 +284,16 @@ def test_a_folder_that_is_not_mounted_or_closed_may_come_back(tmp_path, monkeypa
 
     monkeypatch.setattr(pvc.value_folder, "pieces", closed)
     with pytest.raises(ForbiddenError, match="Permission denied"):
-        b"".join(pvc.dereference(reference(), Store(), config, "default"))
+        b"".join(pvc.dereference(reference(), Store(), config))
+
+
+def test_the_policy_of_the_documentation_reserves_the_backends_claim_and_volume():
+    text = (Path(__file__).parents[2] / "docs/backends/pvc-policy.example.yaml").read_text()
+    policy, binding = yaml.safe_load_all(text)
+    assert binding["spec"]["policyName"] == policy["metadata"]["name"]
+    conditions = json.dumps(policy["spec"])
+    assert f"claimName == '{configured().claim}'" in conditions
+    assert f"volume.name == '{VOLUME}'" in conditions
 
 
 # By pods.
@@ -316,20 +312,20 @@ def test_pods_read_and_remove_what_a_claim_holds():
             folder.mkdir(parents=True)
             (folder / DIGEST).write_bytes(VALUE)
         for size in (len(VALUE), 10):  # the core compares: a longer value is read one byte beyond
-            read = b"".join(pvc.dereference(reference(size=size), store, config, "default"))
+            read = b"".join(pvc.dereference(reference(size=size), store, config))
             assert read == VALUE[: size + 1]
         for _ in range(2):
             pvc.purge(RUN, store, config)
         assert [folder.exists() for folder in folders] == [True, False]
         with pytest.raises(NotFoundError, match="is gone: somebody removed it"):
-            b"".join(pvc.dereference(reference(), store, config, "default"))
+            b"".join(pvc.dereference(reference(), store, config))
         assert store.list(PODS) == []
     finally:
         kubelet.stop(grace_seconds=0.5)
 
 
 def read(store, **options):
-    return b"".join(pvc.dereference(reference(), store, configured(**{"read-wait": 0, **options}), "default"))
+    return b"".join(pvc.dereference(reference(), store, configured(**{"read-wait": 0, **options})))
 
 
 def only_pod(store):

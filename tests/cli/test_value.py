@@ -174,3 +174,17 @@ def test_a_file_without_a_taskrun_is_refused(cli, write):
     ran = cli("value", write("none.yaml", "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\n"), "x")
     assert ran.status == 2
     assert 'found: Pod "p"' in ran.err
+
+
+def test_a_backend_that_reads_through_the_cluster_says_how_to_give_it(cli, run, store, tmp_path):
+    reference = reference_to(CONTENT, store, backend="pvc")
+    digest = reference["digest"].removeprefix("sha256:")
+    taskrun = run(big={**reference, "location": f"pvc://results/default/uid/{digest}.0"})
+    done = cli("value", taskrun, "big")
+    assert done.status == 1
+    assert "through the cluster (PersistentVolumeClaim default/results): add the option --cluster" in done.err
+    config = tmp_path / "kubeconfig"
+    config.write_text("{}")
+    done = cli("value", taskrun, "big", "--kubeconfig", str(config))
+    assert done.status == 2
+    assert str(config) in done.err

@@ -5,7 +5,10 @@ give a claim a volume to which every user may write, or RESULTSFW_CLAIM_GROUP na
 """
 
 import hashlib
+import json
 import os
+import subprocess
+import sys
 
 import pytest
 import yaml
@@ -14,7 +17,6 @@ from resultsfw.errors import NotFoundError
 from resultsfw.references import read_reference
 from resultsfw.tekton.api.conditions import is_done
 from resultsfw.tekton.api.kinds import CLAIMS, PIPELINERUNS, TASKRUNS, TASKS
-from resultsfw_backends import pvc
 
 SIZE = 24_000_000
 READ = 3_000_000
@@ -79,16 +81,28 @@ def test_a_claim_that_is_missing_ends_the_run_by_its_name(held):
     assert 'PersistentVolumeClaim "results" (claim of config.pvc)' in condition["message"]
 
 
-def test_a_value_is_read_by_a_pod_and_removed_by_another(held):
+def test_a_value_is_read_by_a_pod_and_removed_by_another(held, tmp_path):
     create_claim(held, "ReadWriteOnce")
     start(held)
     create_run(held, "run", READ)
     values = values_of(held.until_done(120)["run"])
     assert values["small"] == "small"
     reference = read_reference(values["big"])
-    config = pvc.Config.model_validate(options(**{"read-wait": 60}))
-    cluster = held.server
-    read = b"".join(pvc.dereference(reference, cluster, config, held.namespace))
+    config = {"config.pvc": yaml.safe_dump(options(**{"read-wait": 60}))}
+    saved, flags, out = (tmp_path / name for name in ("run.json", "flags.json", "value"))
+    run = held.runs()["run"]
+    saved.write_text(json.dumps({"apiVersion": TASKRUNS.api_version, "kind": "TaskRun", **run}))
+    manifest = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "feature-flags"},
+        "data": config,
+    }
+    flags.write_text(json.dumps(manifest))
+    command = [sys.executable, "-m", "resultsfw.cli", "value", str(saved), "big", "-o", str(out)]
+    command += ["--feature-flags", str(flags), "--kubeconfig", os.environ["RESULTSFW_KUBECONFIG"]]
+    subprocess.run(command, check=True, timeout=120)
+    read = out.read_bytes()
     assert (len(read), f"sha256:{hashlib.sha256(read).hexdigest()}") == (READ, reference.digest)
 
     held.server.delete(TASKRUNS, held.namespace, "run")
@@ -101,8 +115,9 @@ def test_a_value_is_read_by_a_pod_and_removed_by_another(held):
         return False
 
     held.until(is_gone, 120)
-    with pytest.raises(NotFoundError, match="is gone: somebody removed it"):
-        b"".join(pvc.dereference(reference, cluster, config, held.namespace))
+    done = subprocess.run(command, check=False, timeout=120, capture_output=True, text=True)
+    assert (done.returncode, "is gone: somebody removed it" in done.stderr) == (1, True)
+    held.until(lambda: not [name for name in held.pods() if name.startswith("resultsfw-")], 30)
 
 
 def test_24_megabytes_from_task_to_task(held):

@@ -263,6 +263,9 @@ def test_a_folder_is_removed_with_what_killed_writers_left_and_no_link_followed(
         value_folder.remove(str(root), ["ns", name])
     value_folder.remove(str(root), ["another", "uid.0"])
     assert ([*(root / "ns").iterdir()], [*outside.iterdir()]) == ([], [outside / "file"])
+    (root / "ns" / ("d/" * 60)).mkdir(parents=True)
+    with pytest.raises(OSError, match="nested too deeply"):
+        value_folder.remove(str(root), ["ns", "d"])
     with pytest.raises(FileNotFoundError):
         value_folder.remove(str(tmp_path / "not-mounted"), ["ns", "uid.0"])
     assert fetched(**{claim_tasks.ENV_REMOVE: {"folder": str(tmp_path / "none"), "name": "x"}}) == [
