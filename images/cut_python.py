@@ -16,7 +16,7 @@ from pathlib import Path
 
 SIDECAR = Path(__file__).parents[1] / "sidecar"
 
-LATER = ("ctypes", "json", "errno", "select", "signal", "warnings", "zlib")
+LATER = ("binascii", "ctypes", "json", "errno", "select", "signal", "warnings", "zlib")
 """What the sidecar imports when it needs it; not hashlib, which it takes where there is no other digest."""
 
 NET = ("encodings.idna",)
