@@ -18,7 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -49,12 +49,13 @@ class Server:
     process: int
 
     def cpu(self) -> float:
-        """Return the seconds of the processor that all of them took."""
-        total = 0.0
+        """Return the seconds of the processor that all of them took, and their children that have ended."""
+        total = 0
         for process in self.processes():
-            fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-            total += (int(fields[11]) + int(fields[12])) / TICKS
-        return total
+            with suppress(FileNotFoundError, ProcessLookupError):  # ended: among its parent's now
+                fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+                total += sum(map(int, fields[11:15]))
+        return total / TICKS
 
     def peak(self) -> float:
         """Return the peak memory of the results server in megabytes."""
