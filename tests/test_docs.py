@@ -150,7 +150,9 @@ GUARANTEES = dict(
 
 @pytest.mark.parametrize("number", range(12))
 def test_each_guarantee_names_tests_that_exist(number):
-    named = re.findall(r"^- `(tests/[\w/]+\.py)::(test_\w+)`$", GUARANTEES[str(number)], re.MULTILINE)
+    named = re.findall(
+        r"^- `((?:tests|resultsfw/testing)/[\w/]+\.py)::(test_\w+)`$", GUARANTEES[str(number)], re.MULTILINE
+    )
     assert named
     for file, test in named:
         assert re.search(rf"^(    )?def {test}\(", (ROOT / file).read_text(), re.MULTILINE), f"{file}::{test}"

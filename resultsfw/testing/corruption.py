@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from resultsfw.testing.tasks import VALUE_MARK
 
-__all__ = ["CORRUPTIONS", "TRUNCATIONS", "TYPES", "Corruption", "change_types", "endless_line"]
+__all__ = ["CORRUPTIONS", "FORGERIES", "TRUNCATIONS", "TYPES", "Corruption", "change_types", "endless_line"]
 
 Corruption = Callable[[bytes, bytes], Iterator[bytes]]
 """Maps the genuine bytes, and those of another run of the same Task, to damaged ones."""
@@ -158,6 +158,12 @@ CORRUPTIONS: Final[dict[str, Corruption]] = {
 
 TRUNCATIONS: Final = frozenset({"cut"})
 """After these even a transport without digests shows no value that no Step wrote: at worst, fewer."""
+
+FORGERIES: Final = frozenset({"forged-names"})
+"""In these, whole records of another run take the place of this run's, and the mark that of a name.
+
+A transport whose end tells that something is wrong need not tell which record it is.
+"""
 
 TYPES: Final[tuple[Any, ...]] = (None, True, 0, -1.5, "", [], {}, ["x"], {"x": {}}, 10**30)
 

@@ -272,6 +272,7 @@ class Harness:
         attempt: int = 0,
         of: SamplePod | None = None,
         params: Mapping[str, Reference] | None = None,
+        namespace: str = "default",
         **task: bool,
     ) -> SamplePod:
         """Prepare the pod of a new run (or of a further attempt ``of`` one) and do not start it.
@@ -289,7 +290,7 @@ class Harness:
                 {
                     "apiVersion": TASKRUNS.api_version,
                     "kind": TASKRUNS.kind,
-                    "metadata": {"name": f"run{next(_NUMBERS)}", "namespace": "default"},
+                    "metadata": {"name": f"run{next(_NUMBERS)}", "namespace": namespace},
                     "spec": {"taskSpec": make_task(writes, **task), "params": given},
                 },
             )

@@ -10,7 +10,7 @@ import pytest
 
 from resultsfw import jsons
 from resultsfw.cluster import PODS, Object
-from resultsfw.errors import BackendError, ClusterError, TooEarlyError
+from resultsfw.errors import BackendError, ClusterError, InputError, TooEarlyError
 from resultsfw.messages import STEP_RESULT, TASK_RESULT
 from resultsfw.tekton.api.kinds import TASKRUNS
 from resultsfw.testing.assertions import assert_intact, fail, skip
@@ -60,7 +60,7 @@ class PlainPodCases(Base):
         """Two containers that end at once deliver results of the run and of their own, whole."""
         _skip_without(harness)
         scripts = {name: self.plain_script(writes) for name, writes in _writes().items()}
-        sample = _prepare(harness, scripts)
+        sample = _prepare_or_skip(harness, scripts)
         harness.start(sample)
         assert_intact(WHOLE, harness, sample, _first_outcome(harness, sample))
         harness.purge(sample, deleted=True)
@@ -73,7 +73,7 @@ class PlainPodCases(Base):
             f"echo {_STARTED}\nwhile :; do sleep 0.05; done\n"
             for name, writes in _writes().items()
         }
-        sample = _prepare(harness, scripts)
+        sample = _prepare_or_skip(harness, scripts)
         sample.prepared["metadata"]["finalizers"] = [_KEEP]
         harness.start(sample)
         _await_start(harness, sample)
@@ -99,6 +99,14 @@ class PlainPodCases(Base):
 def _skip_without(harness: Harness) -> None:
     if not harness.capabilities.plain_pods:
         skip("plain_pods=False", "the backend serves only pods with Tekton's entrypoint")
+
+
+def _prepare_or_skip(harness: Harness, scripts: dict[str, str]) -> SamplePod:
+    """Return the prepared pod; skip if the backend's options are for Tekton's pods only."""
+    try:
+        return _prepare(harness, scripts)
+    except InputError as error:
+        skip("config", error.message)
 
 
 def _writes() -> dict[str, tuple[Write, ...]]:

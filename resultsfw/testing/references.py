@@ -146,21 +146,12 @@ class ReferenceCases(Base):
         given = harness.core().dereference(reference, harness.cluster, namespace=sample.run.namespace)
         if b"".join(given) != sample.writes[0].content:
             fail(OPEN, "on behalf of the namespace whose run left it, dereference gives other bytes")
-        forged = replace(
-            reference,
-            location="/".join(
-                part for part in (reference.root, "another", reference.uid, reference.name) if part
-            ),
-        )
-        try:
-            b"".join(harness.core().dereference(forged, harness.cluster, namespace="another"))
-        except ResultsError:
-            return
-        fail(
-            OPEN,
-            f'dereference gives a value of namespace "{reference.namespace}" for a reference that has '
-            f'"another" in place of it',
-        )
+        for what, forged in _forged(reference).items():
+            try:
+                b"".join(harness.core().dereference(forged, harness.cluster, namespace=forged.namespace))
+            except ResultsError:
+                continue
+            fail(OPEN, f"dereference gives a value to a reference with another {what} in place of its own")
 
     def test_placed_as_a_file(self, harness: Harness, finished_pods: FinishedPods) -> None:
         """The next Task has the value as a file, byte for byte; with another it does not run."""
@@ -185,6 +176,23 @@ class ReferenceCases(Base):
             result.name == "large" for result in outcome.collected.results
         ):
             fail(CORRUPT, "a Task ran with a file that is not what its reference says")
+
+    def test_placed_for_another_namespace(self, harness: Harness, finished_pods: FinishedPods) -> None:
+        """A reference with the reader's namespace in place of its own places no file."""
+        _, reference = _large(harness, finished_pods)
+        if not harness.core().can_place_files(reference):
+            skip("place_files", "it places no files")
+        forged = _forged(reference)["namespace"]
+        copy = _Copy(name="large", size=_SIZE)
+        try:
+            user = harness.prepare([copy], params={"large": forged}, namespace=forged.namespace)
+        except ResultsError:
+            return
+        harness.start(user)
+        harness.follow(user)
+        collected = harness.collect(user).collected
+        if collected is not None and any(result.name == "large" for result in collected.results):
+            fail(OPEN, f'a Task of namespace "{forged.namespace}" has a value of "{reference.namespace}"')
 
     @pytest.mark.quick
     def test_no_credentials_in_a_reference(self, harness: Harness, finished_pods: FinishedPods) -> None:
@@ -236,6 +244,19 @@ class _Copy(Write):
     def script(self) -> str:
         """Return the line that copies it."""
         return f'cat "{PARAMS_DIR}/{self.name}" > "$(results.{self.name}.path)"'
+
+
+def _forged(reference: Reference) -> dict[str, Reference]:
+    """Return the reference with another namespace, and with another uid, than those of the value's run."""
+    uid = "00000000-0000-4000-8000-000000000000"
+    segments = {
+        "namespace": ("another", reference.uid, reference.name),
+        "uid": (reference.namespace, uid, reference.name),
+    }
+    root = (reference.root,) if reference.root else ()
+    return {
+        what: replace(reference, location="/".join((*root, *places))) for what, places in segments.items()
+    }
 
 
 def _skip(harness: Harness) -> None:

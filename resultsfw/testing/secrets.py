@@ -8,7 +8,7 @@ from resultsfw.errors import ForbiddenError, NotFoundError, UnavailableError
 from resultsfw.testing.assertions import abbreviate, fail, leaks, skip
 from resultsfw.testing.base import Base, FinishedPods
 from resultsfw.testing.clusters import FailingCluster
-from resultsfw.testing.corruption import CORRUPTIONS
+from resultsfw.testing.corruption import CORRUPTIONS, FORGERIES
 from resultsfw.testing.harness import Harness, Outcome
 from resultsfw.testing.logs import captured_output
 from resultsfw.testing.robustness import two_pods
@@ -23,9 +23,6 @@ QUIET: Final = "secrets: the value of a result is in no error, no problem and no
 OPTION: Final = (
     "secrets: a secret option is in no error, problem or log record, and in nothing that Steps can read"
 )
-
-_FORGED: Final = frozenset({"forged-names"})
-"""Damage that puts the mark into a name: a message may contain names."""
 
 
 class SecretCases(Base):
@@ -63,7 +60,7 @@ class SecretCases(Base):
             [harness.collect(sample, core=core) for sample in samples for core in (harness.core(), small)],
         )
 
-    @pytest.mark.parametrize("kind", [kind for kind in CORRUPTIONS if kind not in _FORGED])
+    @pytest.mark.parametrize("kind", [kind for kind in CORRUPTIONS if kind not in FORGERIES])
     def test_in_damage(self, harness: Harness, finished_pods: FinishedPods, kind: str) -> None:
         """The transport is damaged: the error says where, and shows no value."""
         sample, _ = two_pods(finished_pods)

@@ -21,7 +21,6 @@ class IsNeverReady(Sound):
 
 @caught_by(
     "test_not_before_its_own_containers_have_spoken",
-    may=["test_whole_run", "test_not_before_the_steps_have_ended"],
 )
 class IsReadyTooEarly(Sound):
     def ready(self, run, pod):
@@ -90,14 +89,14 @@ class PurgesOnce(Owned):
         cluster.delete(CONFIG_MAPS, run.namespace, self.name_of(run))
 
 
-@caught_by("test_purge_leaves_other_attempts", may=["test_two_attempts"])
+@caught_by("test_purge_leaves_other_attempts")
 class ForgetsAttempts(Owned):
     @staticmethod
     def name_of(run):
         return f"results-{run.uid}"
 
 
-@caught_by("test_objects_of_other_shapes", may=["test_damaged_at_random"])
+@caught_by("test_objects_of_other_shapes")
 class TrustsObjects(Owned):
     def read(self, run, pod, cluster, limits):
         cluster.get(CONFIG_MAPS, run.namespace, self.name_of(run))["data"]["names"].split(",")

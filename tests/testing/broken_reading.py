@@ -37,7 +37,7 @@ class LosesTheFortieth(Sound):
         return replace(extraction, results=extraction.results[:39])
 
 
-@caught_by("test_at_its_own_wall", may=["test_more_than_a_run_holds"])
+@caught_by("test_at_its_own_wall")
 class Truncates(Sound):
     def read(self, *asked):
         return changed(super().read(*asked), lambda result: replace(result, value=result.value[:65_536]))
@@ -83,7 +83,7 @@ class ReadsTheFirstAttempt(Sound):
         return super().read(run, cluster.get(PODS, run.namespace, name), cluster, limits)
 
 
-@caught_by("test_damaged[of-another-run]", may=["test_damaged[interleaved]", "test_damaged[forged-names]"])
+@caught_by("test_damaged[of-another-run]")
 class ReadsAnybodysLog(Sound):
     """Takes the log's own word for whose it is."""
 
@@ -109,7 +109,6 @@ class RaisesItsOwn(Sound):
 
 @caught_by(
     *(f"test_damaged[{kind}]" for kind in ("beginning-lost", "cut", "end-wrong", "line-dropped", "nothing")),
-    may=["test_damaged_at_random"],
 )
 class NeedsNoEnd(Sound):
     """Takes a log that ends between two lines for one whose Steps wrote less."""
@@ -205,7 +204,7 @@ class CutsAtAMebibyte(CutsAtAMillion):
     most = 1 << 20
 
 
-@caught_by("test_forty_results", may=["test_at_its_own_wall"])
+@caught_by("test_forty_results")
 class LosesALongRunsLastByte(Sound):
     def read(self, *asked):
         extraction = super().read(*asked)

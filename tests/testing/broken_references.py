@@ -58,6 +58,24 @@ class GivesToEverybody(Kept):
         return super().give(replace(reference, location=str(where)), config)
 
 
+@caught_by("test_another_namespace")
+class GivesWhatAnyRunKept(Kept):
+    """Finds a value by its namespace and name, whichever run kept it."""
+
+    def give(self, reference, config):
+        found = list(Path(config.folder).glob(f"{reference.namespace}/*/{reference.name}"))
+        where = found[0].relative_to(config.folder) if found else reference.location
+        return super().give(replace(reference, location=str(where)), config)
+
+
+@caught_by("test_placed_for_another_namespace")
+class PlacesForEverybody(Kept):
+    """Finds the file to place by its run's uid alone."""
+
+    def source(self, reference, config):
+        return next(Path(config.folder).glob(f"*/{reference.uid}/{reference.name}"))
+
+
 @caught_by("test_placed_as_a_file")
 class PlacesUnseen(Kept):
     """Places what it finds, and does not look at the digest."""

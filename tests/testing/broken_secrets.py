@@ -78,7 +78,7 @@ class GivesItToItsSidecar(Guarded):
         pod["spec"]["initContainers"][-1]["env"].append({"name": "PASSWORD", "value": password})
 
 
-@caught_by("test_options_stay_secret", may=["test_steps_are_left_alone"])
+@caught_by("test_options_stay_secret")
 class GivesItToSteps(Guarded):
     def add(self, pod, password):
         container = pod["spec"]["containers"][0]

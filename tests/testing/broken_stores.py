@@ -61,7 +61,7 @@ class LosesWhatDoesNotFit(Kept):
     sidecar = sample_backends.SIDECAR.replace("state=lost", "state=absent")
 
 
-@caught_by("test_endless_data_outside", may=["test_endless_store"])
+@caught_by("test_endless_data_outside")
 class ReadsTheWholeFile(Kept):
     @staticmethod
     def content(file, most):  # noqa: ARG004 - as `Kept` has it
