@@ -18,6 +18,28 @@ WRAPPED: Final = ("place_files", "prepare_pod", "pod_ready", "extract", "derefer
 _LOADED: Final = "loads: the extension is created with its options, and keeps the contract"
 
 
+class _Loaded:
+    """A core with the extension under test; or why it cannot be loaded, which one test reports.
+
+    Args:
+        harness: Drives the extension; or the reason, in words.
+    """
+
+    def __init__(self, harness: ExtensionHarness | str) -> None:
+        self._harness = harness
+        self._reported = False
+
+    @property
+    def harness(self) -> ExtensionHarness:
+        """Return the harness; without one, fail the first test with the reason and skip the others."""
+        if not isinstance(self._harness, ExtensionHarness):
+            if self._reported:
+                skip("loads", "the extension cannot be loaded; another test says why")
+            self._reported = True
+            fail(_LOADED, self._harness)
+        return self._harness
+
+
 class ExtensionBase:
     """Settings and fixtures of the suite for extensions.
 
@@ -33,17 +55,27 @@ class ExtensionBase:
 
     @pytest.fixture(scope="class")
     @classmethod
-    def harness(cls, request: pytest.FixtureRequest) -> Iterator[ExtensionHarness]:
-        """Provide a core with the extension, for all tests of the class."""
+    def _loaded(cls, request: pytest.FixtureRequest) -> Iterator[_Loaded]:
+        """Load the extension once for all tests of the class."""
         if not cls.extension:
-            pytest.fail(f'{cls.__name__} names no extension: set its attribute "extension"', pytrace=False)
+            yield _Loaded(f'{cls.__name__} names no extension: set its attribute "extension"')
+            return
         config = fixture_or_default(request, "extension_config", cls.config)
         try:
             harness = ExtensionHarness(cls.extension, config, seconds=cls.seconds)
         except ResultsError as error:
-            fail(_LOADED, error.message)
+            yield _Loaded(error.message)
+            return
+        except pytest.fail.Exception as failure:  # its constructor blocks
+            yield _Loaded(str(failure))
+            return
         with harness:
-            yield harness
+            yield _Loaded(harness)
+
+    @pytest.fixture
+    def harness(self, _loaded: _Loaded) -> ExtensionHarness:
+        """Provide a core with the extension, the same for all tests of the class."""
+        return _loaded.harness
 
     @pytest.fixture(autouse=True)
     def _starts_anew(self, harness: ExtensionHarness) -> Iterator[None]:

@@ -145,6 +145,14 @@ class Life:
     collected: CollectionOutcome | None = None
     prepared: Object = field(default_factory=dict)
 
+    @property
+    def faults(self) -> dict[str, str]:
+        """Return what went wrong by hook, in words: what was raised, or the problems of the outcome."""
+        found = {hook: repr(error) for hook, error in self.errors.items()}
+        if self.collected is not None and not self.collected.ok:
+            found["extract"] = "; ".join(problem.message for problem in self.collected.problems)
+        return found
+
 
 class ExtensionHarness:
     """The core with the extension under test around a `ScriptedBackend`; a context manager that closes it.
@@ -237,18 +245,24 @@ class ExtensionHarness:
             "backend": BACKEND,
         }
 
-    def call(self, what: str, function: Callable[[], _ReturnT]) -> _ReturnT:
+    def call(self, what: str, function: Callable[[], _ReturnT], *, times: int = 1) -> _ReturnT:
         """Call a function that must return in time; raise what it raises.
 
         Fails the test if it does not return; all later tests are skipped then.
+
+        Args:
+            what: What is called, for the message.
+            function: The function.
+            times: How many times as long as one call it may take, because it makes many.
         """
+        seconds = self.seconds * times
         try:
-            return within(self.seconds, function)
+            return within(seconds, function)
         except BlockedError:
             self.blocked = what
             pytest.fail(
                 f"returns: no hook waits without a limit, a worker waits for it\n"
-                f"  {what} did not return within {self.seconds:g} s",
+                f"  {what} did not return within {seconds:g} s",
                 pytrace=False,
             )
 

@@ -10,7 +10,6 @@ from resultsfw.cluster import Object
 from resultsfw.errors import (
     BackendError,
     CorruptError,
-    ExtensionError,
     ForbiddenError,
     NotFoundError,
     ResultsError,
@@ -64,10 +63,16 @@ class HookCases(ExtensionBase):
     def test_plain_run(self, harness: ExtensionHarness, hook: str) -> None:
         """A wrapper lets a plain run pass: it yields once, returns what it may, and raises nothing."""
         needs(harness, hook)
-        error = harness.live(sample_run(3)).errors.get(hook)
-        if error is not None:
-            cause = f", because of {error.__cause__!r:.200}" if error.__cause__ is not None else ""
-            fail(RETURNS, f"{error}{cause}")
+        kind, value = _drive(harness, hook, send=_returned_by_backend(hook))
+        if kind == "raised":
+            fail(RETURNS, f"{hook} raises {value!r:.200}")
+        if kind == "yielded":
+            fail(RETURNS, f"{hook} yields twice")
+        wanted = type(_returned_by_backend(hook))
+        if hook in ("pod_ready", "extract") and not isinstance(value, wanted):
+            fail(RETURNS, f"{hook} returns {type(value).__name__}, and the backend {wanted.__name__}")
+        if fault := harness.live(sample_run(3)).faults.get(hook):
+            fail(RETURNS, f"{hook} of a plain run: {fault:.300}")
 
     def test_wire_version(self, harness: ExtensionHarness) -> None:
         """The wire version is the backend's: a pod is read in the format that it was created with."""
@@ -80,11 +85,13 @@ class HookCases(ExtensionBase):
     def test_extraction(self, harness: ExtensionHarness, kind: str) -> None:
         """Awkward values, damaged ones, problems and references raise nothing in ``extract``."""
         needs(harness, "extract")
-        harness.backend.extraction = EXTRACTIONS[kind]
-        for final in (False, True):
-            error = harness.live(sample_run(4), final=final).errors.get("extract")
-            if isinstance(error, ExtensionError):
-                fail(AWKWARD, f"{error}, because of {error.__cause__!r:.200} [{kind}]")
+        became, value = _drive(harness, "extract", send=EXTRACTIONS[kind](sample_run(4)))
+        if isinstance(value, ResultsError):  # it refuses the value by name
+            return
+        if became != "returned":
+            fail(AWKWARD, f"extract raises {value!r:.200} [{kind}]")
+        if not isinstance(value, Extraction):
+            fail(AWKWARD, f"extract returns {type(value).__name__} and not the Extraction [{kind}]")
 
     @pytest.mark.parametrize("kind", EXTRACTIONS)
     @pytest.mark.parametrize("hook", sorted(OBSERVERS))

@@ -37,9 +37,12 @@ ANEW: Final = "close: an instance that is replaced leaves nothing behind, at eac
 _RUNS: Final = 8
 _ROUNDS: Final = 25
 
+_MANY: Final = 15
+"""How many times as long as one call some hundred may take."""
+
 _WARM: Final = 150
 _BATCH: Final = 60
-_GROWTH: Final = 48
+_GROWTH: Final = 24
 """Bytes for each run that may be kept in each of three batches: less than one text takes."""
 
 _INSTANCES: Final = 5
@@ -65,16 +68,16 @@ class InstanceCases(ExtensionBase):
                 if strange:
                     fail(APART, f"{hook} of one run has what belongs to another run that ran meanwhile")
                 before = alone[number].stages[hook]
-                error = together[number].errors.get(hook)
-                if error is not None and hook not in alone[number].errors:
-                    fail(APART, f"{hook} raises {error} only if other runs are in it, too")
+                fault = together[number].faults.get(hook)
+                if fault and hook not in alone[number].faults:
+                    fail(APART, f"{hook} fails only if other runs are in it, too: {fault:.200}")
                 if (mark_of(number) in text) != (mark_of(number) in before):
                     fail(APART, f"{hook} of a run gave something else than it does if no other run is in it")
         self._stress(harness)
 
     def test_state_does_not_grow(self, harness: ExtensionHarness) -> None:
         """After many runs, as many more take no more memory."""
-        grown = harness.call("hundreds of runs", lambda: _growth(harness))
+        grown = harness.call("hundreds of runs", lambda: _growth(harness), times=_MANY)
         if min(grown) > _GROWTH * _BATCH:
             each = min(grown) // _BATCH
             fail(
@@ -156,7 +159,7 @@ class InstanceCases(ExtensionBase):
         meeting = threading.Barrier(_RUNS)
 
         def meet(_: str) -> None:
-            meeting.wait(harness.seconds / 2)
+            meeting.wait(harness.seconds)
 
         harness.backend.during = meet
         lives: dict[int, Life] = {}
@@ -167,6 +170,7 @@ class InstanceCases(ExtensionBase):
         harness.call(
             "a run that others meet in a hook of the backend",
             lambda: _in_threads([_bound(live, number) for number in numbers]),
+            times=_MANY,
         )
         if meeting.broken:
             fail(APART, "no second run can be in a hook while one is: hold no lock while the backend works")
@@ -176,19 +180,24 @@ class InstanceCases(ExtensionBase):
         """Let threads change as often as possible."""
         harness.backend.during = lambda _: None
         errors: list[str] = []
+        usual = harness.live(sample_run(999)).faults
 
         def live(number: int) -> None:
             for turn in range(_ROUNDS):
                 run = sample_run(1000 * number + turn)
                 life = harness.live(run, bounded=False)
-                errors.extend(f"{hook}: {error!r:.200}" for hook, error in life.errors.items())
+                errors.extend(
+                    f"{hook}: {fault:.200}" for hook, fault in life.faults.items() if hook not in usual
+                )
 
         interval = sys.getswitchinterval()
         sys.setswitchinterval(1e-6)
         try:
             with _observer_failures() as failures:
                 harness.call(
-                    "a run among others", lambda: _in_threads([_bound(live, n) for n in range(1, _RUNS)])
+                    "a run among others",
+                    lambda: _in_threads([_bound(live, number) for number in range(1, _RUNS)]),
+                    times=_MANY,
                 )
         finally:
             sys.setswitchinterval(interval)

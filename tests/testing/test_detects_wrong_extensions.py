@@ -59,7 +59,7 @@ def test_each_wrong_extension_fails_the_test_that_is_meant_for_it(tmp_path):
         wrong_extensions.RELEASED.set()
     assert outcomes.failed == wrongs
     words = outcomes.words["TestWaitsForEver", "test_returns"]
-    assert "  a call of pod_ready did not return within 0.2 s" in words.splitlines()
+    assert "  a call of pod_ready did not return within 2 s" in words.splitlines()
 
 
 def test_sound_extensions_fail_no_test(tmp_path, monkeypatch):
@@ -82,17 +82,31 @@ def test_sound_extensions_fail_no_test(tmp_path, monkeypatch):
     assert len(outcomes.ran["TestAll"]) > 60
 
 
-def test_an_extension_that_nobody_names_or_that_does_not_load_is_said_so(tmp_path):
+def test_an_extension_that_cannot_be_loaded_is_one_failure(tmp_path):
     body = """
+    import time
+
     class TestNone(ExtensionSuite):
         pass
 
     class TestUnknown(ExtensionSuite):
         extension = "redct"
+
+    class Waits:
+        def __init__(self):
+            time.sleep(60)
+
+    class TestWaits(ExtensionSuite):
+        extension = Waits
+        seconds = 0.2
     """
-    outcomes = outcomes_of(tmp_path, body, Outcomes(lambda _, name: name == "test_returns"))
-    assert (
-        'TestNone names no extension: set its attribute "extension"'
-        in outcomes.words["TestNone", "test_returns"]
-    )
-    assert 'did you mean "redact"?' in outcomes.words["TestUnknown", "test_returns"]
+    outcomes = outcomes_of(tmp_path, body, Outcomes())
+    assert {title: len(failed) for title, failed in outcomes.failed.items()} == {
+        "TestNone": 1,
+        "TestUnknown": 1,
+        "TestWaits": 1,
+    }
+    words = {title: text for (title, _), text in outcomes.words.items()}
+    assert 'TestNone names no extension: set its attribute "extension"' in words["TestNone"]
+    assert 'did you mean "redact"?' in words["TestUnknown"]
+    assert "its creation did not return within 0.2 s" in words["TestWaits"]
