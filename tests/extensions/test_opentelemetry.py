@@ -13,11 +13,11 @@ import pytest
 from around import STAMP, Keeper, Mine, around
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import StatusCode
 
-from resultsfw import ExtractedResult, Problem, ProblemCode, Reference, ResultSpec, Run
+from resultsfw import ExtractedResult, Problem, ProblemCode, Reference, ResultsManager, ResultSpec, Run
 from resultsfw.errors import BackendError, UnavailableError
 from resultsfw_extensions.opentelemetry import ANNOTATION, OpenTelemetry
 
@@ -175,6 +175,28 @@ def test_tracing_that_fails_fails_no_run(told, caplog):
     told.extension._tracer = None
     assert told.around(Mine(FOUND)).collect(RUN, POD, None, stamp=STAMP).ok
     assert "no span resultsfw.collect of run n/r" in caplog.text
+
+
+def test_closing_sends_the_spans_that_wait_and_keeps_the_provider():
+    exporter, provider = InMemorySpanExporter(), TracerProvider()
+    an_hour = 3_600_000
+    provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=an_hour))
+
+    class Batched(OpenTelemetry):
+        def __init__(self):
+            super().__init__(provider)
+
+    try:
+        for count in (1, 2):
+            register = {"mine": Mine(FOUND)}
+            extensions = {"spans": Batched}
+            with ResultsManager.from_flags(
+                {"results-from": "mine"}, register=register, register_extensions=extensions
+            ) as core:
+                core.collect(RUN, POD, None, stamp=STAMP)
+            assert len(exporter.get_finished_spans()) == count
+    finally:
+        provider.shutdown()
 
 
 class Collector(http.server.BaseHTTPRequestHandler):
