@@ -38,6 +38,7 @@ MOST: Final = 2**40
 _LABEL: Final = "resultsfw.dev/results-claim"
 """Label of pods that mount a claim which only one node can mount at a time: its name."""
 _LABEL_BYTES: Final = 63
+_REQUIRED: Final = "requiredDuringSchedulingIgnoredDuringExecution"
 _CLAIM_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 _WRITABLE: Final = ("ReadWriteOnce", "ReadWriteMany")
 _LOG_BYTES: Final = 6 * 1024 * 1024
@@ -126,7 +127,7 @@ def is_going(claim: Object) -> bool:
     return lost or "deletionTimestamp" in claim["metadata"]
 
 
-def add_claim(pod: Object, config: Config, claim: Object | None) -> None:
+def add_claim(pod: Object, config: Config, claim: Object) -> None:
     """Add the claim as a volume, unless the pod has it, and what the pod needs in order to use it.
 
     Pods with a claim that one node at a time can mount are kept together: the scheduler alone would place a
@@ -135,7 +136,7 @@ def add_claim(pod: Object, config: Config, claim: Object | None) -> None:
     Args:
         pod: The pod; it is changed.
         config: The options.
-        claim: The claim; ``None``: unknown, so the pod is placed beside such pods where there is room.
+        claim: The claim.
     """
     spec = pod["spec"]
     if (volume := _volume(config.claim)) not in (spec.get("volumes") or ()):
@@ -145,26 +146,20 @@ def add_claim(pod: Object, config: Config, claim: Object | None) -> None:
         context.setdefault("fsGroup", config.fs_group)
         # Else the kubelet changes the owner of every stored value, at each start of a pod.
         context.setdefault("fsGroupChangePolicy", "OnRootMismatch")
-    if claim is None:
-        _place_together(pod, config.claim, "preferredDuringSchedulingIgnoredDuringExecution")
-    elif "ReadWriteMany" not in ((claim.get("spec") or {}).get("accessModes") or ()):
-        _place_together(pod, config.claim, "requiredDuringSchedulingIgnoredDuringExecution")
+    if "ReadWriteMany" not in ((claim.get("spec") or {}).get("accessModes") or ()):
+        _place_together(pod, config.claim)
 
 
-def _place_together(pod: Object, claim: str, rule: str) -> None:
-    """Label the pod, and add an affinity to pods of that label."""
+def _place_together(pod: Object, claim: str) -> None:
+    """Label the pod, and let it run only where running pods of that label do."""
     label = claim if len(claim) <= _LABEL_BYTES else hashlib.sha256(claim.encode()).hexdigest()[:_LABEL_BYTES]
     metadata, spec = pod["metadata"], pod["spec"]
     metadata["labels"] = {**(metadata.get("labels") or {}), _LABEL: label}
-    term: Object = {
-        "labelSelector": {"matchLabels": {_LABEL: label}},
-        "topologyKey": "kubernetes.io/hostname",
-    }
-    if rule.startswith("preferred"):
-        term = {"weight": 100, "podAffinityTerm": term}
+    term = {"labelSelector": {"matchLabels": {_LABEL: label}}, "topologyKey": "kubernetes.io/hostname"}
     affinity = spec["affinity"] = dict(spec.get("affinity") or {})
     together = affinity["podAffinity"] = dict(affinity.get("podAffinity") or {})
-    together[rule] = [*(together.get(rule) or ()), term]
+    required = together.get(_REQUIRED) or []
+    together[_REQUIRED] = required if term in required else [*required, term]
 
 
 def refuse_exposed_claim(pod: Object, config: Config, *, own: Collection[str]) -> None:

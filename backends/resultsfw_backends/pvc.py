@@ -174,7 +174,9 @@ def dereference(reference: Reference, cluster: Cluster, config: Config) -> Itera
 
 
 @hookimpl
-def place_files(pod: Object, files: Mapping[str, Reference], mount: Object, config: Config) -> None:
+def place_files(  # noqa: PLR0917 - pluggy passes them by name
+    run: Run, pod: Object, files: Mapping[str, Reference], mount: Object, cluster: Cluster, config: Config
+) -> None:
     """Add an init container that mounts, read-only, the folder of each run whose values are wanted."""
     refuse_exposed_claim(pod, config, own=())
     paths = {file: _path_of(reference, config) for file, reference in files.items()}
@@ -197,7 +199,7 @@ def place_files(pod: Object, files: Mapping[str, Reference], mount: Object, conf
         {"name": VOLUME, "mountPath": path, "subPath": folder, "readOnly": True}
         for folder, path in folders.items()
     ]
-    add_claim(pod, config, None)
+    add_claim(pod, config, find_claim(cluster, run.namespace, config))
 
 
 @hookimpl

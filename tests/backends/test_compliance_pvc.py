@@ -1,7 +1,5 @@
 """pvc passes the suite that a stranger's backend must pass; the claim is mounted where values are read."""
 
-from typing import ClassVar
-
 import pytest
 
 from resultsfw.local import engine
@@ -22,8 +20,15 @@ class StoreWithClaim(Store):
 
 
 @pytest.fixture(scope="class")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("mounts") / "results"
+def backend_claims(tmp_path_factory):
+    return tmp_path_factory.mktemp("claims")
+
+
+@pytest.fixture(scope="class")
+def folder(backend_claims):
+    folder = backend_claims / "default/results"
+    folder.mkdir(parents=True)
+    return folder
 
 
 @pytest.fixture(scope="class")
@@ -43,9 +48,3 @@ class TestPvc(BackendSuite):
     """Some of the suite's values stay in the log, the others are stored."""
 
     backend = "pvc"
-    config: ClassVar = {}
-
-    @pytest.fixture(scope="class", autouse=True)
-    @classmethod
-    def mounted(cls, folder, _loaded):
-        folder.symlink_to(_loaded.harness._kubelet.workdir / "CLAIMS/default/results")

@@ -75,6 +75,12 @@ def prepared(config=None, *, cluster=None, run=RUN, **spec):
     return pod
 
 
+def placed(files, cluster=None):
+    pod = copy.deepcopy(BARE)
+    pvc.place_files(RUN, pod, files, MOUNT, cluster or claimed("ReadWriteMany"), configured())
+    return pod
+
+
 def reference(location=f"pvc://results/default/run-uid/{DIGEST}.1", **more):
     known = {"backend": "pvc", "location": location, "size": len(VALUE), "digest": f"sha256:{DIGEST}"}
     return Reference(**{**known, **more})
@@ -220,7 +226,7 @@ def test_a_location_that_is_no_result_on_the_claim_is_not_followed(tmp_path, loc
     with pytest.raises(CorruptError, match="which is no result on the claim"):
         pvc.dereference(reference(location), Store(), configured(folder=str(tmp_path)))
     with pytest.raises(CorruptError, match="which is no result on the claim"):
-        pvc.place_files(copy.deepcopy(BARE), {"/f": reference(location)}, MOUNT, configured())
+        placed({"/f": reference(location)})
 
 
 @given(st.text(max_size=120))
@@ -235,23 +241,22 @@ def test_no_text_in_a_location_leads_out_of_a_runs_folder(text):
 
 
 def test_files_come_from_the_folders_of_their_runs_mounted_read_only():
-    pod = copy.deepcopy(BARE)
     files = {
         "/tekton/params/a": reference(),
         "/tekton/params/b": reference(),
         "/tekton/params/c": reference(f"pvc://results/default/other/{DIGEST}.0"),
     }
-    pvc.place_files(pod, files, MOUNT, configured())
+    pod = placed(files, claimed("ReadWriteOnce"))
     fetching = containers(pod)[pvc.FETCH]
     assert fetching["volumeMounts"] == [
         MOUNT,
         {"name": VOLUME, "mountPath": "/results-claim/0", "subPath": "default/run-uid.1", "readOnly": True},
         {"name": VOLUME, "mountPath": "/results-claim/1", "subPath": "default/other.0", "readOnly": True},
     ]
-    preferred = pod["spec"]["affinity"]["podAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
-    assert preferred == [{"weight": 100, "podAffinityTerm": TOGETHER}]
     limits = Limits(result_bytes=2**40, run_bytes=2**63 - 1)
-    pvc.prepare_pod(RUN, pod, claimed("ReadWriteMany"), limits, configured())
+    pvc.prepare_pod(RUN, pod, claimed("ReadWriteOnce"), limits, configured())
+    required = pod["spec"]["affinity"]["podAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+    assert required == [TOGETHER]
     assert [volume["name"] for volume in pod["spec"]["volumes"]].count(VOLUME) == 1
 
 
