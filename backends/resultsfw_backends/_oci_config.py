@@ -43,7 +43,10 @@ Per = Literal["namespace", "run"]
 PER: Final[tuple[Per, ...]] = ("namespace", "run")
 
 _PATIENCE: Final = 10.0
-"""Seconds for which the controller retries a request; after that, the run itself is retried."""
+"""Seconds for which the controller retries a request at most; after that, the run itself is retried."""
+
+_QUIET: Final = 30.0
+"""Seconds that the controller waits for a byte at most: a registry may need some to delete."""
 
 _REGISTRY: Final = re.compile(r"(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 _PART: Final = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
@@ -70,6 +73,8 @@ class Config(StoringConfig):
     """A result with an image by digest, or two with its name and its digest (IMAGE_URL,IMAGE_DIGEST)."""
     max_object_size: int = Field(default=1024**3, ge=1, le=MOST)
     """Maximum bytes of one result."""
+    patience: int = Field(default=60, ge=1, le=3600)
+    """Seconds for which the sidecar retries a request to a registry that does not answer."""
     plain_http: bool = False
     """Ask the registry without TLS."""
     ca: str = ""
@@ -108,17 +113,24 @@ class Config(StoringConfig):
 
 def registry_of(config: Config) -> Registry:
     """Return the registry for the controller, whose logins are in its environment or its user's files."""
-    return _registry(config.host, config.plain_http, config.ca)
+    return _registry(config.host, config.plain_http, config.ca, config.patience)
 
 
 @lru_cache(maxsize=8)
-def _registry(host: str, plain: bool, ca: str) -> Registry:
+def _registry(host: str, plain: bool, ca: str, patience: int) -> Registry:
     """Return a cached registry, because it keeps tokens."""
 
     def login(path: str) -> object:
         return login_for(path, own_logins(os.environ, files=True))
 
-    return Registry(host, login=login, plain=plain, ca=ca, patience=_PATIENCE)  # type: ignore[arg-type]
+    return Registry(
+        host,
+        login=login,  # type: ignore[arg-type]
+        plain=plain,
+        ca=ca,
+        patience=min(_PATIENCE, patience),
+        quiet=min(_QUIET, 3 * patience),
+    )
 
 
 def repository_per(pod: Object, config: Config) -> Per:

@@ -57,6 +57,7 @@ from resultsfw_transports.oci import (
     ENV_ANNOTATIONS,
     ENV_CA,
     ENV_LOCATION,
+    ENV_PATIENCE,
     ENV_PLAIN,
     ENV_REGISTRY,
     ENV_REPOSITORY,
@@ -276,7 +277,8 @@ def _located(reference: Reference, config: Config) -> dict[str, Any]:
 def _registry_env(config: Config) -> list[Object]:
     """Return the variables with the registry's address, for containers that use it."""
     plain = "true" if config.plain_http else "false"
-    return _env({ENV_REGISTRY: config.host, ENV_PLAIN: plain, **({ENV_CA: config.ca} if config.ca else {})})
+    variables = {ENV_REGISTRY: config.host, ENV_PLAIN: plain, ENV_PATIENCE: str(config.patience)}
+    return _env({**variables, **({ENV_CA: config.ca} if config.ca else {})})
 
 
 def _env(variables: Mapping[str, str]) -> list[Object]:

@@ -34,6 +34,8 @@ ENV_PLAIN = "RESULTSFW_OCI_PLAIN"
 """`true` to ask it without TLS."""
 ENV_CA = "RESULTSFW_OCI_CA"
 """Certificates in PEM that its certificate must chain to."""
+ENV_PATIENCE = "RESULTSFW_OCI_PATIENCE"
+"""Seconds during which a request is retried, and for which an attempt may be without an answer."""
 ENV_REPOSITORY = "RESULTSFW_OCI_REPOSITORY"
 """The repository into which values are pushed."""
 ENV_TAG = "RESULTSFW_OCI_TAG"
@@ -55,9 +57,6 @@ ANNOTATION_TITLE = "org.opencontainers.image.title"
 MOST_ARTIFACTS = 2000
 """Of an attempt of a run: the references to more would not fit into a status."""
 
-PATIENCE = 60.0
-"""Seconds during which a request to the registry is retried."""
-
 _EMPTY = b"{}"
 _EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
 _SUBJECT_BYTES = 1000
@@ -68,15 +67,17 @@ def registry_of(variables: "Mapping[str, str]", stop: "Stop") -> Registry:
 
     Raises:
         KeyError: A variable is missing.
-        ValueError: A certificate cannot be read.
+        ValueError: A certificate or a number cannot be read.
     """
     logins = own_logins(variables, files=False)
+    patience = float(variables[ENV_PATIENCE])
     return Registry(
         variables[ENV_REGISTRY],
         login=lambda path: login_for(path, logins),
         plain=variables.get(ENV_PLAIN) == "true",
         ca=variables.get(ENV_CA, ""),
-        patience=PATIENCE,
+        patience=patience,
+        quiet=patience,
         wait=stop.wait,  # a signal ends the wait early, but not the attempts
     )
 

@@ -3,7 +3,7 @@
 import json
 import time
 
-from .oci import PATIENCE, registry_of
+from .oci import ENV_PATIENCE, registry_of
 from .placing import PlacingError, place
 from .registry import Registry, RegistryError
 
@@ -36,12 +36,12 @@ def fetch(variables: "Mapping[bytes, bytes]", stop: "Stop") -> list[str]:
     }
     try:
         wanted = json.loads(texts[ENV_FETCH])
-        registry = registry_of(texts, stop)
+        registry, patience = registry_of(texts, stop), float(texts[ENV_PATIENCE])
     except (KeyError, ValueError) as error:
         return [f"the environment cannot be read: {error}"]
     for value in wanted:
         try:
-            _place(registry, value, stop)
+            _place(registry, value, patience, stop)
         except (PlacingError, RegistryError, OSError) as error:
             why = (error.strerror or type(error).__name__) if isinstance(error, OSError) else str(error)
             if isinstance(error, RegistryError) and error.kind == "missing":
@@ -52,9 +52,9 @@ def fetch(variables: "Mapping[bytes, bytes]", stop: "Stop") -> list[str]:
     return []
 
 
-def _place(registry: Registry, value: "Mapping[str, Any]", stop: "Stop") -> None:
+def _place(registry: Registry, value: "Mapping[str, Any]", patience: float, stop: "Stop") -> None:
     """Places one file; begins again if reading it fails in a passing way."""
-    until = time.monotonic() + PATIENCE
+    until = time.monotonic() + patience
     while True:
         try:
             pieces = value_pieces(registry, value["repository"], value["manifest"], value)

@@ -1,7 +1,7 @@
 """A small client of the OCI distribution API: pushes, reads and deletes blobs and manifests.
 
-Used in the pod and by the controller. What a registry writes into an answer is never passed on, except the
-codes of its errors. docs/decisions/0054 says why this is no library.
+For the pod and the controller. Of what a registry writes only the codes of errors are passed on. Why this is
+no library: docs/decisions/0054.
 """
 
 import json
@@ -73,6 +73,7 @@ class Registry:
         plain: Ask without TLS.
         ca: Certificates in PEM that the registry's must chain to; empty for the system's.
         patience: Seconds after a request's first attempt in which it is retried.
+        quiet: Seconds without a byte after which an attempt fails: an upload may need some to complete.
         wait: Waits between two attempts.
 
     Raises:
@@ -87,6 +88,7 @@ class Registry:
         plain: bool = False,
         ca: str = "",
         patience: float,
+        quiet: float = 60.0,
         wait: "Callable[[float], object]" = time.sleep,
     ) -> None:
         self.host = host
@@ -95,7 +97,7 @@ class Registry:
         self._login = login
         self._patience = patience
         self._wait = wait
-        self._sender = Sender(self._base, ca)
+        self._sender = Sender(self._base, ca, quiet)
         self._authorization: dict[str, str] = {}  # by repository
 
     def has_blob(self, repository: str, digest: str) -> bool:
@@ -143,8 +145,7 @@ class Registry:
     def mount_blob(self, repository: str, digest: str, source: str) -> bool:
         """Lets a repository have a blob of another one of this registry; returns whether it has it then."""
         path = f"blobs/uploads/?{urlencode({'mount': digest, 'from': source})}"
-        answer = self._ask("POST", repository, path, {"Content-Length": "0"})
-        return answer.status == HTTPStatus.CREATED
+        return self._ask("POST", repository, path, {"Content-Length": "0"}).status == HTTPStatus.CREATED
 
     def put_manifest(self, repository: str, reference: str, body: bytes, media_type: str) -> bool:
         """Stores a manifest or an index under a tag or its digest.

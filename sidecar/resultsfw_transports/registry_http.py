@@ -14,9 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
 CONNECT_SECONDS = 10.0
-QUIET_SECONDS = 60.0
-"""Seconds without a byte after which a request fails: a registry may need them to complete an upload."""
-
 ANSWER_SECONDS = 120.0
 """Seconds within which a document must be complete."""
 
@@ -53,13 +50,15 @@ class Sender:
     Args:
         base: `https://HOST`, or `http://HOST`.
         ca: Certificates in PEM that the registry's must chain to; empty for the system's.
+        quiet: Seconds without a byte after which a request fails.
 
     Raises:
         ValueError: The certificates cannot be read.
     """
 
-    def __init__(self, base: str, ca: str = "") -> None:
+    def __init__(self, base: str, ca: str, quiet: float) -> None:
         self.base = base
+        self._quiet = quiet
         self._ca = ca
         self._contexts: dict[bool, ssl.SSLContext] = {}
         if ca:
@@ -117,7 +116,7 @@ class Sender:
             _connect(connection)
             if origin_of(url) != origin_of(self.base) and is_link_local(connection.sock.getpeername()[0]):
                 raise PassingError(f"{shown}: a link-local address, which no registry has")
-            connection.sock.settimeout(QUIET_SECONDS)
+            connection.sock.settimeout(self._quiet)
             # A server may answer before it has the whole body: its answer says why.
             with suppress(BrokenPipeError, ConnectionResetError):
                 connection.request(method, target, body or None, {"User-Agent": "resultsfw", **headers})
@@ -140,11 +139,11 @@ class Sender:
             _check_whole(response)
 
     def _connection(self, url: str) -> http.client.HTTPConnection:
-        parts = urlsplit(url)
+        parts, timeout = urlsplit(url), min(CONNECT_SECONDS, self._quiet)
         if parts.scheme == "http":  # only if the registry is asked so itself
-            return http.client.HTTPConnection(parts.netloc, timeout=CONNECT_SECONDS)
+            return http.client.HTTPConnection(parts.netloc, timeout=timeout)
         context = self._tls(own=bool(self._ca) and origin_of(url) == origin_of(self.base))
-        return http.client.HTTPSConnection(parts.netloc, timeout=CONNECT_SECONDS, context=context)
+        return http.client.HTTPSConnection(parts.netloc, timeout=timeout, context=context)
 
     def _tls(self, *, own: bool) -> ssl.SSLContext:
         """Returns the settings of TLS: with the registry's own authorities, or the system's for others."""

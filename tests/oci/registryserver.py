@@ -14,6 +14,7 @@ import time
 import urllib.request
 from collections import defaultdict
 from collections.abc import MutableMapping
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
@@ -93,6 +94,28 @@ class RegistryServer:
         self.manifests[repository][digest] = MANIFEST, body.encode()
         self.tags[repository][tag] = digest
         return digest
+
+    @contextmanager
+    def fault(self, fault):
+        """Have a fault within the block: "down", "slow" or "full"."""
+        over = threading.Event()
+
+        def answer(handler):
+            if fault == "full" and handler.command != "POST":
+                return False
+            if fault == "full":
+                handler.reply(403, "DENIED")
+            elif fault == "slow":
+                over.wait(60)
+            handler.close_connection = True
+            return True
+
+        self.faults = answer
+        try:
+            yield
+        finally:
+            over.set()
+            self.faults = lambda _handler: False
 
     def close(self):
         self.server.shutdown()

@@ -1,5 +1,6 @@
 """The suite for all backends, on a registry that checks what it is sent."""
 
+from functools import partial
 from typing import ClassVar
 
 import pytest
@@ -19,12 +20,22 @@ def used_registry():
 
 @pytest.fixture(scope="class")
 def backend_config(request, used_registry):
-    return {"repository": f"{used_registry.host}/results", "plain-http": True, **request.cls.config}
+    return {
+        "repository": f"{used_registry.host}/results",
+        "plain-http": True,
+        "patience": 1,
+        **request.cls.config,
+    }
 
 
 @pytest.fixture(scope="class")
 def backend_external_state(used_registry):
     return StoredValues(used_registry)
+
+
+@pytest.fixture(scope="class")
+def backend_store_faults(used_registry):
+    return {fault: partial(used_registry.fault, fault) for fault in ("down", "slow", "full")}
 
 
 class TestOci(BackendSuite):

@@ -12,7 +12,7 @@ from ocipods import Sidecar, Waits, configured, prepared
 from registryserver import digest_of
 
 from resultsfw_transports import oci_fetch
-from resultsfw_transports.oci import ENV_PLAIN, ENV_REGISTRY
+from resultsfw_transports.oci import ENV_PATIENCE, ENV_PLAIN, ENV_REGISTRY
 from resultsfw_transports.oci_fetch import ENV_FETCH, _manifest_fault
 
 LARGE = os.urandom(300_000).hex().encode()
@@ -38,7 +38,12 @@ def fetched(registry, name, file, **wrong):
         "location": "oci://here",
         **wrong,
     }
-    variables = {ENV_REGISTRY: registry.host, ENV_PLAIN: "true", ENV_FETCH: json.dumps([wanted])}
+    variables = {
+        ENV_REGISTRY: registry.host,
+        ENV_PLAIN: "true",
+        ENV_PATIENCE: "60",
+        ENV_FETCH: json.dumps([wanted]),
+    }
     return oci_fetch.fetch({name.encode(): text.encode() for name, text in variables.items()}, Waits())
 
 
