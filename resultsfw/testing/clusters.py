@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal, NoReturn
 
 from resultsfw.cluster import PODS, Cluster, Kind, Object
@@ -16,6 +17,7 @@ __all__ = [
     "RecordingCluster",
     "Request",
     "WriteFailingCluster",
+    "create_claims",
 ]
 
 Verb = Literal["get", "create", "patch", "delete", "log"]
@@ -97,12 +99,26 @@ class ClaimingCluster(RecordingCluster):
         if kind == PODS:
             for volume in obj["spec"].get("volumes") or ():
                 if claim := volume.get("persistentVolumeClaim"):
-                    name = {"name": claim["claimName"], "namespace": obj["metadata"]["namespace"]}
-                    with contextlib.suppress(AlreadyExistsError):
-                        super().create(
-                            CLAIMS, {"apiVersion": "v1", "kind": CLAIMS.kind, "metadata": name, "spec": {}}
-                        )
+                    create_claim(self._cluster, obj["metadata"]["namespace"], claim["claimName"])
         return super().create(kind, obj)
+
+
+def create_claim(cluster: Cluster, namespace: str, name: str) -> None:
+    """Create a PersistentVolumeClaim, unless it exists."""
+    claim = {
+        "apiVersion": CLAIMS.api_version,
+        "kind": CLAIMS.kind,
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {"accessModes": ["ReadWriteMany"]},
+    }
+    with contextlib.suppress(AlreadyExistsError):
+        cluster.create(CLAIMS, claim)
+
+
+def create_claims(cluster: Cluster, folder: Path | None) -> None:
+    """Create the claims that exist as folders ``NAMESPACE/NAME`` of a folder."""
+    for path in sorted(folder.glob("*/*")) if folder is not None else ():
+        create_claim(cluster, path.parent.name, path.name)
 
 
 @dataclass(slots=True)

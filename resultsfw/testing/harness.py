@@ -6,7 +6,7 @@ import itertools
 import sys
 import time
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -35,12 +35,13 @@ from resultsfw.tekton.spec.param_references import resolve_references
 from resultsfw.tekton.spec.substitution import apply
 from resultsfw.tekton.taskrun.pod_lifecycle import mark_ready
 from resultsfw.tekton.taskrun.reconciler import Reconciler
-from resultsfw.testing.clusters import ClaimingCluster, RecordingCluster, Request
+from resultsfw.testing.clusters import ClaimingCluster, RecordingCluster, Request, create_claims
 from resultsfw.testing.imports import import_again, reimported
 from resultsfw.testing.logs import captured_output
+from resultsfw.testing.samples import ObjectKey, Outcome, SamplePod
 from resultsfw.testing.secret_options import secret_options
 from resultsfw.testing.tasks import Write, make_task
-from resultsfw.types import Capabilities, CollectionOutcome, Limits, Problem, Reference, Run
+from resultsfw.types import Capabilities, Limits, Reference
 
 __all__ = ["Harness", "Outcome", "SamplePod"]
 
@@ -51,73 +52,6 @@ _NUMBERS: Final = itertools.count(1)
 
 _SECRETS: Final = Kind("", "v1", "secrets", "Secret")
 _OURS: Final = ("resultsfw", "resultsfw_sidecar")
-
-ObjectKey = tuple[Kind, str, str]
-"""An object's kind, namespace and name."""
-
-
-@dataclass(slots=True)
-class SamplePod:
-    """One pod of the backend under test, from before it is prepared until its results are collected.
-
-    Attributes:
-        taskrun: The TaskRun, as it is in the store.
-        run: The run as the backend gets it.
-        writes: What its Steps write.
-        original: The pod before the backend prepared it.
-        prepared: The pod as the backend and the core prepared it.
-        pod: The pod as last seen.
-        before: The objects that existed before the backend prepared it.
-        created: The objects that the backend created to prepare it.
-        kept: Names of the external data before.
-        added: Names of the external data that was new when its pod had ended.
-    """
-
-    taskrun: Object
-    run: Run
-    writes: tuple[Write, ...]
-    original: Object
-    prepared: Object
-    pod: Object
-    before: frozenset[ObjectKey]
-    created: dict[ObjectKey, Object]
-    kept: frozenset[str]
-    added: frozenset[str] = frozenset()
-
-    @property
-    def name(self) -> str:
-        """Return the pod's name."""
-        return str(self.prepared["metadata"]["name"])
-
-    @property
-    def expected(self) -> dict[tuple[str | None, str], Any]:
-        """Return the values that the status must contain, by Step and name."""
-        return {write.origin: write.expected for write in self.writes if write.expected is not None}
-
-
-@dataclass(slots=True)
-class Outcome:
-    """The outcome of a call, and all its messages.
-
-    Attributes:
-        collected: The outcome of the collection, if there is one.
-        error: The exception raised instead.
-        output: Log records, messages of errors and problems, tracebacks, sources, and what was printed.
-    """
-
-    collected: CollectionOutcome | None = None
-    error: Exception | None = None
-    output: list[str] = field(default_factory=list)
-
-    @property
-    def problems(self) -> tuple[Problem, ...]:
-        """Return the problems of the collection, if there is one."""
-        return self.collected.problems if self.collected is not None else ()
-
-    @property
-    def ok(self) -> bool:
-        """Return whether the run may succeed."""
-        return self.collected is not None and self.collected.ok
 
 
 def _with_capabilities(plugin: object, capabilities: Capabilities) -> object:
@@ -165,6 +99,7 @@ class Harness:
         self.requests: list[Request] = []
         self.core()  # a backend that cannot be loaded needs no kubelet
         self.store = Store()
+        create_claims(self.store, claims)
         self.cluster = RecordingCluster(self.store, self.requests)
         self._kubelet = Kubelet(self.store, pass_budget=tell_budget, claims=claims)
 
@@ -417,6 +352,7 @@ class Harness:
         with Engine(
             lambda cluster: Reconciler(core, self._with_claims(cluster)), claims=self._claims
         ) as engine:
+            create_claims(engine.store, self._claims)
             engine.submit(
                 {
                     "apiVersion": TASKRUNS.api_version,
