@@ -19,28 +19,39 @@ def least_kubeconfig(place, backend, folder):
     account = {"kind": "ServiceAccount", "name": "controller", "namespace": place.namespace}
     server.create(SERVICE_ACCOUNTS, {"metadata": {"name": "controller", "namespace": place.namespace}})
     made = []
-    for obj in [*load(""), *load(f"backends/{backend}")]:
-        if "Role" not in obj["kind"] or is_of_pods(obj):
-            continue
-        metadata = {"name": f"{obj['metadata']['name']}-{place.namespace}", "namespace": ""}
-        if not obj["kind"].startswith("Cluster"):
-            metadata["namespace"] = place.namespace
-        if "roleRef" in obj:
-            name = f"{obj['roleRef']['name']}-{place.namespace}"
-            obj = {**obj, "roleRef": {**obj["roleRef"], "name": name}, "subjects": [account]}  # noqa: PLW2901
-        server.create(kind_of(obj), {**obj, "metadata": metadata})
-        made.append((kind_of(obj), metadata))
+    try:
+        objects = [*load(""), *load(f"backends/{backend}")]
+        roles = [obj for obj in objects if "Role" in obj["kind"] and not is_of_pods(obj)]
+        made.extend(_granted(place, obj, account) for obj in roles)
+        yield _kubeconfig(token(server, place.namespace, "controller"), folder)
+    finally:
+        for kind, metadata in made:
+            with suppress(NotFoundError):
+                server.delete(kind, metadata["namespace"], metadata["name"])
+
+
+def _granted(place, obj, account):
+    """Create a role, or its binding to an account, under a name of the place's own; return which it is."""
+    metadata = {"name": f"{obj['metadata']['name']}-{place.namespace}", "namespace": ""}
+    if not obj["kind"].startswith("Cluster"):
+        metadata["namespace"] = place.namespace
+    if "roleRef" in obj:
+        name = f"{obj['roleRef']['name']}-{place.namespace}"
+        obj = {**obj, "roleRef": {**obj["roleRef"], "name": name}, "subjects": [account]}
+    place.server.create(kind_of(obj), {**obj, "metadata": metadata})
+    return kind_of(obj), metadata
+
+
+def _kubeconfig(text, folder):
+    """Write the kubeconfig of the tests with another token for its user."""
     config = yaml.safe_load(Path(os.environ["RESULTSFW_KUBECONFIG"]).read_text())
     user = next(one for one in config["contexts"] if one["name"] == config["current-context"])["context"]
     for one in config["users"]:
         if one["name"] == user["user"]:
-            one["user"] = {"token": token(server, place.namespace, "controller")}
+            one["user"] = {"token": text}
     file = folder / "kubeconfig"
     file.write_text(yaml.safe_dump(config))
-    yield file
-    for kind, metadata in made:
-        with suppress(NotFoundError):
-            server.delete(kind, metadata["namespace"], metadata["name"])
+    return file
 
 
 def is_of_pods(role):
