@@ -1,9 +1,9 @@
-"""Measures the backends `object-store` and `oci`: `bench/object_store.py [MEGABYTES...]`, else 1, 20 and 200.
+"""Measures backends by reference: `bench/large_results.py [MEGABYTES...]`, else 1, 20 and 200.
 
-Whole runs on the local engine, through a folder, a real S3 server and, if there is a program docker-registry,
-a container registry on this machine: seconds from the last byte that the Step wrote to the reference in the
-status, seconds that `resultsfw value` takes to write the value to a file, and the peak memory (VmHWM) of the
-sidecar and of that command.
+Whole runs on the local engine: `object-store` through a folder and a real S3 server, `pvc` through a claim
+that the reader mounts, and `oci`, if there is a program docker-registry, through a registry. Seconds
+from the last byte that the Step wrote to the reference in the status, seconds that `resultsfw value` takes to
+write the value to a file, and the peak memory (VmHWM) of the sidecar and of that command.
 """
 
 # ruff: noqa: INP001, S101, T201
@@ -99,6 +99,8 @@ def stores(folder: Path) -> Iterator[dict[str, tuple[str, str, dict[str, Any]]]]
         found = {
             name: ("object-store", config["url"], config) for name, config in (("folder", local), ("S3", s3))
         }
+        mounted = {"folder": f"{folder}/claims/default/results"}
+        found["claim"] = "pvc", "resultsfw_transports.claim", mounted
         if registry is not None:
             config = {"repository": f"{registry.host}/results", "plain-http": True}
             found["registry"] = "oci", registry.host, config
@@ -130,7 +132,10 @@ def measure(name: str, store: tuple[str, str, dict[str, Any]], size: int, folder
     names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
     data = {variable: base64.b64encode(os.environ[variable].encode()).decode() for variable in names}
     secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "store", "namespace": "default"}}
-    with Engine(lambda cluster: Reconciler(core, cluster)) as engine, Peak(place) as peak:
+    claim = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "spec": {"accessModes": ["ReadWriteMany"]}}
+    claims = folder / "claims"
+    with Engine(lambda cluster: Reconciler(core, cluster), claims=claims) as engine, Peak(place) as peak:
+        engine.submit({**claim, "metadata": {"name": "results", "namespace": "default"}})
         engine.submit({**secret, "data": data})
         engine.submit(taskrun(size))
         [run] = engine.run_until_done()
@@ -157,7 +162,7 @@ def measure(name: str, store: tuple[str, str, dict[str, Any]], size: int, folder
 
 def main() -> None:
     """Measure, print the table, and write the record."""
-    parser = argparse.ArgumentParser(description="Measures the backends object-store and oci.")
+    parser = argparse.ArgumentParser(description="Measures the backends by reference.")
     parser.add_argument("megabytes", type=int, nargs="*", default=[1, 20, 200])
     parser.add_argument("--json", type=Path, help="file for the record; it must not exist")
     options = parser.parse_args()

@@ -13,9 +13,9 @@ _TEXT: Final = """\
 
 Whole runs on the local engine, each through a store on the same machine: from the last byte that the Step
 wrote to the reference in the status, and from there to a verified file (`resultsfw value`). Memory is the
-peak of the sidecar, and of the process that reads. The stores are a folder, a real S3 server (SeaweedFS) and
-a real container registry (`docker-registry`). Where other work runs, times are many times as long: compare
-memory, and times within the table.
+peak of the sidecar, and of the process that reads. The stores are a folder, a real S3 server (SeaweedFS), a
+claim that the reader mounts, and a real container registry (`docker-registry`). Where other work runs, times
+are many times as long: compare memory, and times within the table.
 """
 _HEAD: Final = ("backend", "store", "MB", "to the status, s", "sidecar, MB", "to a file, s", "reader, MB")
 
