@@ -21,14 +21,14 @@ def address_fault(url: str, *, known: str, insecure: bool) -> str:
         insecure: The registry is asked without TLS, so others may be, too.
 
     Returns:
-        Empty for an http or https URL without a user that is no address in a private network.
+        Empty for an http or https URL of ASCII without a user that is no address in a private network.
     """
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
     except ValueError:
         return "the registry names an address that is not a URL"
-    odd = "@" in parts.netloc or not url.isprintable() or " " in url
+    odd = "@" in parts.netloc or not (url.isascii() and url.isprintable()) or " " in url
     if parts.scheme not in _PORTS or not host or odd:
         return "the registry names an address that is not an http or https URL"
     if parts.scheme == "http" and not insecure:

@@ -19,6 +19,8 @@ ENV_FETCH = "RESULTSFW_OCI_FETCH"
 """JSON: a list of `{"file", "repository", "manifest", "owner", "bytes", "digest", "location"}`."""
 
 _PAUSE = 1.0
+_MANIFEST_BYTES = 64 << 10
+"""Far more than the manifest of a result has: who may push could let a larger one take all memory."""
 
 
 def fetch(variables: "Mapping[bytes, bytes]", stop: "Stop") -> list[str]:
@@ -90,7 +92,9 @@ def value_pieces(
 
 
 def is_owned(manifest: bytes, owner: "Mapping[str, str]") -> bool:
-    """Returns whether a manifest has these annotations."""
+    """Returns whether a manifest has these annotations, and is no larger than that of a result."""
+    if len(manifest) > _MANIFEST_BYTES:
+        return False
     try:
         annotations = json.loads(manifest)["annotations"]
         return all(annotations.get(name) == text for name, text in owner.items())

@@ -39,6 +39,7 @@ DOCUMENT_BYTES = 4 << 20
 """Bytes of a manifest: registries accept no larger one."""
 
 _TOKEN_BYTES = 64 << 10
+_MOST_AUTHORIZATIONS = 100  # each a token of up to 64 KiB; a controller meets a repository for each run
 _REDIRECTS = 5
 _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 5.0
@@ -323,15 +324,21 @@ class Registry:
         for challenge in answer.headers.get_all("WWW-Authenticate") or ():
             scheme, _, rest = challenge.partition(" ")
             if scheme.lower() == "basic" and login is not None:
-                self._authorization[repository] = login.basic
+                self._remember(repository, login.basic)
                 return before != login.basic
             if scheme.lower() == "bearer":
                 values = {name.lower(): quoted or plain for name, quoted, plain in _CHALLENGE.findall(rest)}
                 actions = {"GET": "pull", "HEAD": "pull", "DELETE": "delete"}.get(method, "pull,push")
                 scope = values.get("scope") or f"repository:{repository}:{actions}"
-                self._authorization[repository] = f"Bearer {self._token(values, scope, login)}"
+                self._remember(repository, f"Bearer {self._token(values, scope, login)}")
                 return True
         return False
+
+    def _remember(self, repository: str, authorization: str) -> None:
+        """Keeps what a repository's requests need, and forgets the oldest of too many."""
+        self._authorization[repository] = authorization
+        for oldest in list(self._authorization)[:-_MOST_AUTHORIZATIONS]:
+            self._authorization.pop(oldest, None)
 
     def _token(self, challenge: "Mapping[str, str]", scope: str, login: "Login | None") -> str:
         realm = challenge.get("realm", "")

@@ -1,9 +1,11 @@
 """Sends single requests to a registry, and to where it sends us; every answer is bounded in size and time."""
 
 import http.client
+import socket
 import ssl
+import threading
 import time
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from urllib.parse import urlsplit
 
 from .addresses import is_link_local, origin_of
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS = 10.0
 ANSWER_SECONDS = 120.0
-"""Seconds within which a document must be complete."""
+"""Seconds within which the headers of an answer must be complete, and then a document."""
 
 LEAST_RATE = 100_000
 """Bytes a second of a value, below which reading it fails."""
@@ -120,7 +122,9 @@ class Sender:
             # A server may answer before it has the whole body: its answer says why.
             with suppress(BrokenPipeError, ConnectionResetError):
                 connection.request(method, target, body or None, {"User-Agent": "resultsfw", **headers})
-            with connection.getresponse() as response:
+            with ExitStack() as stack:
+                with _in_time(connection.sock, ANSWER_SECONDS):
+                    response = stack.enter_context(connection.getresponse())
                 yield response
         except (OSError, http.client.HTTPException) as error:
             raise PassingError(f"{shown}: {_reason(error)}") from None
@@ -153,6 +157,34 @@ class Sender:
             context.verify_flags &= ~ssl.VERIFY_X509_STRICT
             self._contexts[own] = context
         return self._contexts[own]
+
+
+@contextmanager
+def _in_time(sock: socket.socket, seconds: float) -> "Iterator[None]":
+    """Shuts a socket down unless the block ends in time: its own timeout begins anew with every byte.
+
+    Raises:
+        TimeoutError: It was shut down.
+    """
+    late = threading.Event()
+
+    def shut() -> None:
+        late.set()
+        with suppress(OSError):
+            socket.socket.shutdown(sock, socket.SHUT_RDWR)  # not that of TLS, which is for one thread
+
+    timer = threading.Timer(seconds, shut)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except Exception:
+        if not late.is_set():
+            raise
+    finally:
+        timer.cancel()
+    if late.is_set():  # what was read so far looks like a whole answer
+        raise TimeoutError
 
 
 def _connect(connection: http.client.HTTPConnection) -> None:

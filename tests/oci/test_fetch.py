@@ -115,6 +115,13 @@ def test_no_manifest_but_the_right_one_is_believed(body):
     assert _manifest_fault(json.dumps(whole).encode(), value) == ""
 
 
+def test_a_manifest_that_is_too_large_to_be_ours_is_not_parsed():
+    """Parsed, it takes up to thirty times its bytes; the container has 64 MiB."""
+    value = {"owner": {"digest": "d"}, "digest": "d", "bytes": 1}
+    whole = {"annotations": {"digest": "d"}, "layers": [{"digest": "d", "size": 1}], "more": [{}] * 30_000}
+    assert _manifest_fault(json.dumps(whole).encode(), value) == "its manifest is of another run"
+
+
 @pytest.mark.parametrize("variables", [{}, {ENV_FETCH: "["}, {ENV_FETCH: "[]"}])
 def test_an_environment_that_makes_no_sense_is_reported(variables):
     found = oci_fetch.fetch({name.encode(): text.encode() for name, text in variables.items()}, Waits())

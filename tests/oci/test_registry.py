@@ -3,11 +3,13 @@
 import hashlib
 import json
 import ssl
+import threading
 
 import pytest
 import trustme
 from registryserver import BASIC, INDEX, MANIFEST, PASSWORD, USER, described, digest_of
 
+from resultsfw_transports import registry_http
 from resultsfw_transports.logins import Login, own_logins
 from resultsfw_transports.referrers import attach, parse_subject, subject_descriptor
 from resultsfw_transports.registry import Registry, RegistryError
@@ -91,7 +93,14 @@ def test_a_login_is_sent_to_its_registry_alone(make_registry):
 
 @pytest.mark.parametrize(
     "address",
-    ["http://169.254.169.254/x", "http://10.0.0.7/x", "file:///etc/passwd", "http://u@h/x", "http://["],
+    [
+        "http://169.254.169.254/x",
+        "http://10.0.0.7/x",
+        "file:///etc/passwd",
+        "http://u@h/x",
+        "http://[",
+        "http://h/\xe9",
+    ],
 )
 def test_an_address_that_no_registry_may_name_is_not_asked(registry, address):
     def named(handler):
@@ -192,6 +201,44 @@ def test_an_answer_that_ends_early_is_noticed(registry):
         with pytest.raises(RegistryError) as caught:
             ask()
         assert caught.value.kind == "unavailable"
+
+
+@pytest.mark.parametrize("endless", ["headers", "100 Continue"])
+def test_an_answer_whose_beginning_never_ends_is_given_up(registry, monkeypatch, endless):
+    """Each byte is in time, and all of them are not."""
+    monkeypatch.setattr(registry_http, "ANSWER_SECONDS", 0.2)
+    line = b"X: y\r\n" if endless == "headers" else b"HTTP/1.1 100 Continue\r\n\r\n"
+    given_up = threading.Event()
+
+    def trickling(handler):
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\n" if endless == "headers" else b"")
+        try:
+            while not given_up.wait(0.01):
+                handler.wfile.write(line)
+        except OSError:
+            handler.close_connection = True
+        return True
+
+    registry.faults = trickling
+    try:
+        for ask in (
+            lambda: client(registry, patience=0).manifest(REPOSITORY, "tag"),
+            lambda: list(client(registry).pieces(REPOSITORY, DIGEST, 1)),
+        ):
+            with pytest.raises(RegistryError, match="no answer in time") as caught:
+                ask()
+            assert caught.value.kind == "unavailable"
+    finally:
+        given_up.set()
+
+
+def test_a_client_for_many_repositories_does_not_keep_the_tokens_of_all(make_registry):
+    """The controller asks for a repository of each run that is deleted."""
+    to = client(make_registry(login="bearer"))
+    for number in range(150):
+        assert to.digest_of(f"results/ns/run-{number}", "one") is None
+    assert len(to._authorization) <= 100
+    assert "results/ns/run-149" in to._authorization
 
 
 def test_a_manifest_of_another_digest_or_size_is_refused(registry):
