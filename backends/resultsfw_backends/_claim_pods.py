@@ -24,6 +24,8 @@ TRANSPORT: Final = "resultsfw_transports.claim_tasks"
 
 _MOUNT: Final = "/results-claim"
 _CONTAINER: Final = "results"
+_LINE_BYTES: Final = 32_768
+"""Far more than a line of the log has: whoever may create pods can have made the pod of that name."""
 _DEADLINE: Final = 600
 """Seconds after which Kubernetes ends such a pod, if nobody asks for it any more."""
 _FIRST_PAUSE: Final = 0.02
@@ -218,6 +220,8 @@ def _decoded(log: Iterable[bytes], location: str) -> Iterator[bytes]:
         *lines, held = (held + piece).split(b"\n")
         for line in lines:
             yield _line(line, location)
+        if len(held) > _LINE_BYTES:
+            raise _damaged(location, "a line that is too long")
     if held:
         yield _line(held, location)
 
@@ -226,6 +230,10 @@ def _line(line: bytes, location: str) -> bytes:
     try:
         return binascii.a2b_base64(line, strict_mode=True)
     except binascii.Error as error:
-        raise UnavailableError(
-            f"{location} could not be read: the log of its pod is damaged ({error})", subject=location
-        ) from None
+        raise _damaged(location, str(error)) from None
+
+
+def _damaged(location: str, why: str) -> UnavailableError:
+    return UnavailableError(
+        f"{location} could not be read: the log of its pod is damaged ({why})", subject=location
+    )

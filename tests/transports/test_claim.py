@@ -273,6 +273,20 @@ def test_a_folder_is_removed_with_what_killed_writers_left_and_no_link_followed(
     ]
 
 
+def test_a_folder_with_any_number_of_files_is_removed_in_parts(tmp_path, monkeypatch):
+    """Not even its names are in memory at once."""
+    monkeypatch.setattr(value_folder, "_BATCH", 7)
+    monkeypatch.setattr(os, "listdir", None)
+    (tmp_path / "uid.0").mkdir()
+    for number in range(50):
+        (tmp_path / f"uid.0/{number}").touch()
+    monkeypatch.setattr(value_folder, "_MOST", 40)
+    with pytest.raises(OSError, match="too many files to be removed at once"):
+        value_folder.remove(str(tmp_path), ["uid.0"])
+    value_folder.remove(str(tmp_path), ["uid.0"])
+    assert not (tmp_path / "uid.0").exists()
+
+
 @pytest.mark.slow
 def test_memory_does_not_grow_with_a_value(pod):
     with (pod.results / "value").open("wb") as file:
