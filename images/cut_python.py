@@ -22,7 +22,7 @@ LATER = ("binascii", "ctypes", "json", "errno", "select", "signal", "warnings", 
 NET = ("encodings.idna",)
 """What the standard library imports when a server is called by a name."""
 
-WITH_A_LIBRARY = ("fetch", "object_store", "store")
+WITH_A_LIBRARY = ("encryption", "fetch", "object_store", "store")
 """Transports that import third-party modules: their image has a complete Python."""
 
 INTERPRETERS = ("runpy", "encodings.ascii", "encodings.latin_1", "encodings.utf_8")

@@ -16,7 +16,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 PYTHON = "3.11"
 PLATFORMS = ("x86_64", "aarch64")
-EXTRAS = ("cel", "cluster", "object-store", "otel", "redact")
+EXTRAS = ("cel", "cluster", "encryption", "object-store", "otel", "redact")
 """Of which the controller's image has the dependencies."""
 
 
@@ -42,7 +42,9 @@ def main() -> None:
     extras = project["project"]["optional-dependencies"]
     wanted = [*project["project"]["dependencies"], *(one for name in EXTRAS for one in extras[name])]
     (HERE / "requirements.txt").write_text(pinned(wanted))
-    (HERE / "object-store-requirements.txt").write_text(pinned(extras["object-store"]))
+    (HERE / "object-store-requirements.txt").write_text(
+        pinned([*extras["object-store"], *extras["encryption"]])
+    )
     # What it takes of ours is named here already.
     base = [*project["project"]["dependencies"], *extras["cluster"]]
     server = [*extras["results-server"], *extras["results-server-postgresql"]]

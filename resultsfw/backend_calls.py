@@ -13,7 +13,7 @@ from resultsfw.hook_returns import return_fault
 from resultsfw.plugin_failures import FOREIGN, describe_place, is_programming_error, traceback_in_plugin
 from resultsfw.plugins import Backend
 
-__all__ = ["call", "dereference"]
+__all__ = ["call", "decrypt", "dereference"]
 
 log = logging.getLogger(__name__)
 
@@ -41,16 +41,40 @@ def call(backend: Backend, hook: str, **arguments: Any) -> Any:
 
 def dereference(backend: Backend, **arguments: Any) -> Iterator[bytes]:
     """Call ``dereference`` and yield the pieces; raises what `call` raises, also between two pieces."""
-    return _pieces(backend, call(backend, "dereference", **arguments))
+    return _pieces(backend, "dereference", call(backend, "dereference", **arguments))
 
 
-def _pieces(backend: Backend, pieces: Iterable[bytes]) -> Iterator[bytes]:
+def decrypt(backend: Backend, pieces: Iterator[bytes], **arguments: Any) -> Iterator[bytes]:
+    """Call ``decrypt`` and yield the value's pieces; raises what `call` raises, also between two pieces.
+
+    All of the stored pieces are read, and so verified, however many the hook takes.
+
+    Raises:
+        FaultyBackendError: The backend has no such hook.
+    """
+    if not any(not impl.wrapper and not impl.hookwrapper for impl in backend.hook.decrypt.get_hookimpls()):
+        raise FaultyBackendError(
+            f'backend "{backend.name}" has no hook decrypt, which a reference to an encrypted value needs',
+            subject=backend.name,
+            hook="decrypt",
+        )
+    returned = call(backend, "decrypt", pieces=pieces, **arguments)
+
+    def value() -> Iterator[bytes]:
+        yield from _pieces(backend, "decrypt", returned)
+        for _ in pieces:
+            pass
+
+    return value()
+
+
+def _pieces(backend: Backend, hook: str, pieces: Iterable[bytes]) -> Iterator[bytes]:
     try:
         yield from pieces
     except ResultsError:
         raise
     except FOREIGN as error:
-        raise _failure(backend, "dereference", error) from error
+        raise _failure(backend, hook, error) from error
 
 
 def _check_again(backend: Backend, hook: str, returned: Any, arguments: dict[str, Any]) -> None:

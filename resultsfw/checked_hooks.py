@@ -43,7 +43,12 @@ class CheckedHooks:
     @hookimpl(wrapper=True)
     def dereference(self) -> _Wrapper:
         """Check that it returns an iterable, and each piece of it."""
-        return self._pieces(self._checked("dereference", (yield)))
+        return self._pieces("dereference", self._checked("dereference", (yield)))
+
+    @hookimpl(wrapper=True)
+    def decrypt(self) -> _Wrapper:
+        """Check that it returns an iterable, and each piece of it."""
+        return self._pieces("decrypt", self._checked("decrypt", (yield)))
 
     @hookimpl(wrapper=True)
     def place_files(self) -> _Wrapper:
@@ -63,10 +68,10 @@ class CheckedHooks:
             raise returned_wrongly(self._backend, hook, fault)
         return returned
 
-    def _pieces(self, pieces: Iterable[Any]) -> Iterator[bytes]:
+    def _pieces(self, hook: str, pieces: Iterable[Any]) -> Iterator[bytes]:
         for piece in pieces:
             if why := piece_fault(piece):
-                raise returned_wrongly(self._backend, "dereference", ("", why))
+                raise returned_wrongly(self._backend, hook, ("", why))
             yield piece
 
 

@@ -23,7 +23,7 @@ from resultsfw.plugin_registry import CLOSE_SECONDS, PluginRegistry
 from resultsfw.plugins import Backend
 from resultsfw.podchecks import check_plain_pod
 from resultsfw.pods import is_plain
-from resultsfw.references import refuse_foreign, verified_pieces
+from resultsfw.references import refuse_foreign, sized_pieces, verified_pieces
 from resultsfw.stamps import STAMP_ANNOTATION, read_stamp, write_stamp
 from resultsfw.status import build_outcome, status_patch
 from resultsfw.types import (
@@ -343,7 +343,11 @@ class ResultsManager:
             config=self._plugins.config(used),
             namespace=namespace,
         )
-        return self.lifetime.during(verified_pieces(reference, pieces))
+        stored = verified_pieces(reference, pieces)
+        if not reference.encryption:
+            return self.lifetime.during(stored)
+        value = backend_calls.decrypt(used, stored, reference=reference, config=self._plugins.config(used))
+        return self.lifetime.during(sized_pieces(reference, value))
 
     def can_place_files(self, reference: Reference) -> bool:
         """Return whether the reference's backend implements `place_files`.
@@ -371,11 +375,12 @@ class ResultsManager:
             pod: Complete except for the additions of backends; call `prepare_pod` afterwards.
             files: The reference of each file by its absolute path; see `can_place_files`.
             mount: The ``volumeMount`` of the volume of these files.
-            cluster: Where a backend may look for what the pod needs, such as its service account.
+            cluster: Where a backend looks for what the pod needs, such as its service account, and creates
+                what must exist before the pod, such as keys of encrypted values.
 
         Raises:
             BackendError: A backend cannot be loaded, or failed.
-            ClusterError: A backend could not read what it needs.
+            ClusterError: A backend could not read or create what it needs, or use a key.
             CorruptError: A reference does not belong to a run of the namespace.
             InputError: The pod has a conflicting name.
         """

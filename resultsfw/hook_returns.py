@@ -10,7 +10,7 @@ from types import AsyncGeneratorType, GeneratorType
 from typing import Any, Final
 
 from resultsfw.errors import ClusterError
-from resultsfw.references import location_fault
+from resultsfw.references import encryption_fault, location_fault
 from resultsfw.types import (
     ARTIFACTS,
     Capabilities,
@@ -60,14 +60,14 @@ def return_fault(
             return _whole(_bool(returned))
         case "extract":
             return _extraction_fault(returned, backend, capabilities, arguments["run"])
-        case "dereference":
+        case "dereference" | "decrypt":
             return _pieces_fault(returned)
         case _:
             return _none_fault(hook, returned)
 
 
 def piece_fault(piece: object) -> str:
-    """Return what is wrong with a piece that ``dereference`` yields; empty if it is bytes."""
+    """Return what is wrong with a piece that ``dereference`` or ``decrypt`` yields; empty if it is bytes."""
     return "" if isinstance(piece, bytes) else f"it yielded {_kind(piece)}, and must yield bytes"
 
 
@@ -217,6 +217,10 @@ def _media_type(value: object) -> str:
     return ""
 
 
+def _encryption(value: object) -> str:
+    return _text(value) or (encryption_fault(value) if isinstance(value, str) and value else "")
+
+
 def _code(value: object) -> str:
     return "" if isinstance(value, ProblemCode) else f"it is {_kind(value)} and must be a ProblemCode"
 
@@ -245,6 +249,7 @@ _REFERENCE: Final[Mapping[str, _Check]] = {
     "size": _size,
     "digest": _digest,
     "media_type": _media_type,
+    "encryption": _encryption,
 }
 _PROBLEM: Final[Mapping[str, _Check]] = {
     "code": _code,

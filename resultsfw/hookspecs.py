@@ -11,6 +11,7 @@ An implementation is a function marked with ``@hookimpl``. It takes any of its h
 ``wire``       the format version that ``prepare_pod`` returned for this pod
 ``reference``  `Reference`: what a status contains in place of a value
 ``namespace``  the namespace of the run on whose behalf a value is read
+``pieces``     the stored bytes of a referenced value, verified by the core as they arrive
 ``files``      the reference of each file, by the file's absolute path
 ``mount``      the ``volumeMount`` of the volume of these files
 
@@ -79,12 +80,25 @@ def extract(  # noqa: PLR0917 - as above
 def dereference(
     reference: Reference, cluster: Cluster, config: BaseModel, namespace: str, backend: str
 ) -> Iterator[bytes]:
-    """Yield the bytes of a referenced value. Needed if ``capabilities.delivery`` is "reference".
+    """Yield the stored bytes of a referenced value. Needed if ``capabilities.delivery`` is "reference".
 
     Whoever creates a run can write a reference into its params. The core has compared
     ``reference.namespace`` with ``namespace``, if that is not "": find the value by the reference's
     ``namespace``, ``uid`` and ``name`` below a root of your own, and raise `CorruptError` if its ``root`` is
     another one.
+    """
+    raise NotImplementedError
+
+
+@hookspec(firstresult=True)
+def decrypt(
+    reference: Reference, pieces: Iterator[bytes], config: BaseModel, backend: str
+) -> Iterator[bytes]:
+    """Yield the value of which ``pieces`` are the stored bytes. Needed for references with ``encryption``.
+
+    ``pieces`` come from ``dereference``; they have the size and digest of the reference, or end with a
+    `CorruptError`. The reference may be text of a tenant: bind what it says to ``reference.namespace`` and
+    ``reference.uid``. Raise `ForbiddenError` if the key is missing, `CorruptError` if it does not fit.
     """
     raise NotImplementedError
 

@@ -12,12 +12,14 @@ from resultsfw.types import Reference
 
 __all__ = [
     "MARK",
+    "encryption_fault",
     "format_reference",
     "format_reference_list",
     "location_fault",
     "read_reference",
     "read_reference_list",
     "refuse_foreign",
+    "sized_pieces",
     "verified_pieces",
 ]
 
@@ -34,9 +36,15 @@ _LIST_VERSION: Final = "list-1"
 _ELEMENTS: Final = "elements"
 _MOST_ELEMENTS: Final = 10_000
 _KEYS: Final = frozenset({MARK, "backend", "location", "size", "digest", "mediaType"})
+_ENCRYPTION: Final = "encryption"
+"""Key that only references to encrypted values have."""
 _SIZE: Final = re.compile("[0-9]{1,18}")
 _DIGEST: Final = re.compile("sha256:[0-9a-f]{64}")
 _SEGMENT: Final = re.compile("[A-Za-z0-9][A-Za-z0-9._:+-]{0,252}")
+_WORD: Final = re.compile(r"[A-Za-z0-9._:+/=-]{1,2048}")
+_OVERHEAD: Final = 16
+_OVERHEAD_BYTES: Final = 4096
+"""Stored bytes that an encrypted value may have more than the value: a part of it, and these."""
 _ROOT: Final = re.compile(r"[^\x00-\x20\x7f?#@\\]{0,1024}")
 
 
@@ -49,6 +57,7 @@ def format_reference(reference: Reference) -> Object:
         "size": str(reference.size),
         "digest": reference.digest,
         "mediaType": reference.media_type,
+        **({_ENCRYPTION: reference.encryption} if reference.encryption else {}),
     }
 
 
@@ -61,7 +70,8 @@ def read_reference(value: Any) -> Reference | None:
     if not (isinstance(value, dict) and MARK in value):
         return None
     texts = all(isinstance(field, str) for field in value.values())
-    if not texts or value.keys() != _KEYS or value[MARK] != _VERSION or not _SIZE.fullmatch(value["size"]):
+    known = value.keys() - {_ENCRYPTION} == _KEYS
+    if not texts or not known or value[MARK] != _VERSION or not _SIZE.fullmatch(value["size"]):
         raise CorruptError(
             "a reference to a result cannot be read: it was edited, or a newer version wrote it"
         )
@@ -69,13 +79,26 @@ def read_reference(value: Any) -> Reference | None:
         raise CorruptError(
             "a reference to a result cannot be read: its digest is invalid", subject=value["backend"]
         )
+    if _ENCRYPTION in value and (why := encryption_fault(value[_ENCRYPTION])):
+        raise CorruptError(
+            f"a reference to a result cannot be read: its encryption is invalid: {why}",
+            subject=value["backend"],
+        )
     return Reference(
         backend=value["backend"],
         location=value["location"],
         size=int(value["size"]),
         digest=value["digest"],
         media_type=value["mediaType"],
+        encryption=value.get(_ENCRYPTION, ""),
     )
+
+
+def encryption_fault(encryption: str) -> str:
+    """Return what is wrong with the ``encryption`` of a reference that has one; empty if nothing is."""
+    if _WORD.fullmatch(encryption):
+        return ""
+    return 'it must be of letters and digits and ". _ : + / = -", at most 2048'
 
 
 def location_fault(location: str) -> str:
@@ -124,6 +147,31 @@ def refuse_foreign(reference: Reference, namespace: str) -> None:
         )
 
 
+def sized_pieces(reference: Reference, pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the pieces of a decrypted value and verify its size.
+
+    Raises:
+        CorruptError: The size differs; raised at the end, or at the first byte too many.
+    """
+    size = 0
+    for piece in pieces:
+        size += len(piece)
+        if size > reference.size:
+            break
+        yield piece
+    if size != reference.size:
+        raise _wrong_size(reference, size)
+
+
+def _wrong_size(reference: Reference, size: int) -> CorruptError:
+    more = "more than" if size > reference.size else f"{size} of"
+    return CorruptError(
+        f"what {reference.backend} keeps at {reference.location} has {more} the {reference.size} bytes it "
+        f"had when it was stored",
+        subject=reference.location,
+    )
+
+
 def format_reference_list(elements: Sequence[str | Object]) -> Object:
     """Return an array of texts and references as the ``value`` of a param or result.
 
@@ -162,28 +210,27 @@ def read_reference_list(value: Any) -> list[str | Object] | None:
 
 
 def verified_pieces(reference: Reference, pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the pieces of a value and verify its size and digest.
+    """Yield the pieces of what is stored and verify size and digest.
 
-    Reads no further than the size in the reference. A piece is not verified before the last one has been
-    read.
+    Reads no further than the size in the reference; of an encrypted value a little more, since the reference
+    does not say how many bytes are stored (`sized_pieces`). A piece is not verified before the last one has
+    been read.
 
     Raises:
         CorruptError: The size or digest differs; raised at the end, or at the first byte too many.
     """
     digest, size = hashlib.sha256(), 0
+    most = reference.size
+    if reference.encryption:
+        most += reference.size // _OVERHEAD + _OVERHEAD_BYTES
     for piece in pieces:
         size += len(piece)
-        if size > reference.size:
+        if size > most:
             break
         digest.update(piece)
         yield piece
-    if size != reference.size:
-        more = "more than" if size > reference.size else f"{size} of"
-        raise CorruptError(
-            f"what {reference.backend} keeps at {reference.location} has {more} the {reference.size} bytes "
-            f"it had when it was stored",
-            subject=reference.location,
-        )
+    if size > most or (size != reference.size and not reference.encryption):
+        raise _wrong_size(reference, size)
     if f"sha256:{digest.hexdigest()}" != reference.digest:
         raise CorruptError(
             f"what {reference.backend} keeps at {reference.location} has not the digest it had when it was "

@@ -156,8 +156,11 @@ class Reference:
         location: The value's address, ``[ROOT/]NAMESPACE/UID/NAME``: namespace and uid of the run that wrote
             it, and a name. ROOT is the backend's own, such as a URL without user and query.
         size: The value's size in bytes.
-        digest: ``sha256:`` and the hex digest of the value's bytes.
+        digest: ``sha256:`` and the hex digest of the stored bytes: the value's, unless ``encryption`` is set.
+            Then they are at most a 16th and 4096 more than the value has.
         media_type: The value's media type.
+        encryption: How the backend decrypts what is stored (hook ``decrypt``), without secrets; "" if that is
+            the value itself.
     """
 
     backend: str
@@ -165,6 +168,7 @@ class Reference:
     size: int
     digest: str
     media_type: str = "text/plain; charset=utf-8"
+    encryption: str = ""
 
     @property
     def root(self) -> str:
@@ -359,12 +363,21 @@ class CollectionOutcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Permission:
-    """A permission that the controller's identity needs for a backend, and its purpose."""
+    """A permission that the controller's identity needs for a backend, and its purpose.
+
+    Attributes:
+        verb: The verb.
+        resource: The resource, and its subresource after a slash.
+        group: The API group.
+        why: The purpose, for people.
+        option: The option of the backend with which alone it is needed; "" if it is needed anyway.
+    """
 
     verb: str
     resource: str
     group: str = ""
     why: str
+    option: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ from resultsfw import PODS, Cluster, Object, Reference
 from resultsfw.errors import AlreadyExistsError, NotFoundError, TooEarlyError, UnavailableError
 from resultsfw.pods import container_statuses, has_finished
 from resultsfw_backends._claim import CLAIMS, NAME, VOLUME, Config, add_claim, find_claim, is_going
+from resultsfw_backends._encryption import stored_size
 from resultsfw_backends._results_sidecar import add_fetch
 from resultsfw_transports.claim_tasks import ENV_PRINT, ENV_REMOVE, GONE, LINE
 
@@ -51,7 +52,7 @@ def read_value(
     """
     namespace, folder, name = path
     claim = find_claim(cluster, namespace, config)
-    wanted = {"folder": _MOUNT, "name": name, "bytes": reference.size}
+    wanted = {"folder": _MOUNT, "name": name, "bytes": stored_size(reference)}
     pod = _pod("read", reference.location, namespace, claim, config)
     _add_container(
         pod, config, {ENV_PRINT: json.dumps(wanted)}, within=f"{namespace}/{folder}", read_only=True
@@ -65,8 +66,9 @@ def read_value(
             raise UnavailableError(
                 f"{reference.location} could not be read: {fault}", subject=reference.location
             )
-        lines = reference.size // LINE + 2
-        most = 4 * (reference.size // 3 + 2) + 5 * lines
+        size = stored_size(reference)
+        lines = size // LINE + 2
+        most = 4 * (size // 3 + 2) + 5 * lines
         log = cluster.read_log(namespace, pod["metadata"]["name"], _CONTAINER, limit=most)
         yield from _decoded(log, reference.location)
     finally:

@@ -383,7 +383,9 @@ class SidecarLog:
 
 def _digest(kind: str, name: str, value: str | Reference) -> str:
     if isinstance(value, Reference):
-        value = wires.reference_text(value.location, value.size, value.digest, value.media_type)
+        value = wires.reference_text(
+            value.location, value.size, value.digest, value.media_type, value.encryption
+        )
     try:
         return wires.value_digest(kind, name, value.encode())
     except UnicodeEncodeError:

@@ -7,9 +7,10 @@ Shared by the backends by reference, wherever they store values; the pod's part 
 import json
 import re
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from resultsfw import (
     ARTIFACTS,
@@ -24,12 +25,13 @@ from resultsfw import (
 )
 from resultsfw.errors import BackendError
 from resultsfw.pods import RESULTS_SIDECAR, containers
+from resultsfw_backends._encryption import Encryption, sealing_env
 from resultsfw_backends._record_values import Value, value_of
 from resultsfw_backends._results_sidecar import SidecarConfig
 from resultsfw_backends._sidecar_log import declared_names
 from resultsfw_backends._sidecar_reader import read_log, refuse_to_read
 from resultsfw_sidecar import wire as wires
-from resultsfw_transports.stored import ENV_INLINE, ENV_JSON, RECORD_BYTES
+from resultsfw_transports.stored import ENV_INLINE, ENV_JSON, ENV_SEALING, RECORD_BYTES
 
 __all__ = [
     "FETCH",
@@ -48,6 +50,9 @@ FETCH: Final = "fetch-results"
 NAME_PATTERN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}")
 """A namespace or a uid that is the name of one folder."""
 
+ENCRYPTING: Final = {"image": "resultsfw/sidecar-object-store:0.1.0", "memory": "128Mi"}
+"""Options of a sidecar that encrypts, unless they are set: that image alone has the library."""
+
 _DIGEST: Final = re.compile("sha256:[0-9a-f]{64}")
 
 
@@ -58,13 +63,36 @@ class StoringConfig(SidecarConfig):
     """Maximum bytes of a value that is stored in the status itself."""
     grace: int = Field(default=300, ge=30, le=86_400)
     """Seconds after the end of the Steps that Kubernetes gives a native sidecar to store values."""
+    encryption: Encryption | None = None
+    """Encrypt all values before they are stored; none is stored in the status then."""
+
+    @model_validator(mode="after")
+    def _encrypt_all(self) -> Self:
+        """Let no value go into the log and the status as it is, and use the image with the library."""
+        if self.encryption is None:
+            return self
+        if "inline_bytes" in self.model_fields_set and self.inline_bytes:
+            why = "inline-bytes must be 0 with encryption: such values would be readable in log and status"
+            raise PydanticCustomError("refused", "{why}", {"why": why})
+        self.inline_bytes = 0
+        for name, value in ENCRYPTING.items():
+            if name not in self.model_fields_set:
+                setattr(self, name, value)
+        return self
 
 
-def storing_env(run: Run, config: StoringConfig) -> list[Object]:
-    """Return the variables that every transport needs that stores values."""
+def storing_env(run: Run, pod: Object, config: StoringConfig, *, backend: str) -> list[Object]:
+    """Return the variables that every transport needs that stores values.
+
+    Raises:
+        BackendError: Steps of the pod could read the key with which values are encrypted.
+        ClusterError: There is no such key.
+    """
+    sealing = sealing_env(run, pod, config.encryption, backend=backend) if config.encryption else []
     return [
         {"name": ENV_INLINE, "value": str(config.inline_bytes)},
         {"name": ENV_JSON, "value": json.dumps(_mappings(run))},
+        *sealing,
     ]
 
 
@@ -122,15 +150,20 @@ def extract_stored(
     """
     if (nothing := refuse_to_read(pod, wire=wire, known=(wires.WIRE,))) is not None:
         return nothing
-    text = sidecar_variables(pod).get(ENV_INLINE, "")
+    variables = sidecar_variables(pod)
+    text, encrypts = variables.get(ENV_INLINE, ""), ENV_SEALING in variables
     inline = max(int(text) if text.isdecimal() else 0, RECORD_BYTES)
     below = f"{root}/{run_folder(run, backend=backend)}"
 
     def resolve(record: dict[str, Any]) -> Value | None:
         if "location" not in record:
-            return value_of(record)
+            value = value_of(record)
+            # Of a sidecar that encrypts, a value in the log is one of a version that cannot.
+            name = record.get("name")
+            inlined = not encrypts or not value or (isinstance(name, str) and name.endswith(ARTIFACTS))
+            return value if inlined else None
         reference = _reference(record, backend, most)
-        if reference is None:
+        if reference is None or bool(reference.encryption) != encrypts:
             return None
         folder, _, name = reference.location.rpartition("/")
         digest = reference.digest.removeprefix("sha256:")
@@ -150,9 +183,17 @@ def _reference(record: dict[str, Any], backend: str, most: int) -> Reference | N
         return None
     if not (isinstance(digest, str) and _DIGEST.fullmatch(digest) and isinstance(media, str)):
         return None
-    if not isinstance(location, str):
+    encryption = record.get("encryption", "")
+    if not (isinstance(location, str) and isinstance(encryption, str)):
         return None
-    return Reference(backend=backend, location=location, size=size, digest=digest, media_type=media)
+    return Reference(
+        backend=backend,
+        location=location,
+        size=size,
+        digest=digest,
+        media_type=media,
+        encryption=encryption,
+    )
 
 
 def _mappings(run: Run) -> list[str]:

@@ -29,6 +29,7 @@ from resultsfw.errors import (
 )
 from resultsfw.podchecks import refuse_secrets, refuse_shared_processes
 from resultsfw.pods import RESULTS_SIDECAR, containers
+from resultsfw_backends._encryption import KEYS_PERMISSION, add_keys, decrypted_pieces, stored_size
 from resultsfw_backends._object_store_config import NAME, URL_BYTES, Config, option_text, store_of
 from resultsfw_backends._results_sidecar import add_fetch, add_sidecar
 from resultsfw_backends._sidecar_reader import may_be_read
@@ -48,6 +49,7 @@ from resultsfw_transports.store import ENV_FOLDER, ENV_OPTIONS, ENV_URL, MOST, S
 __all__ = [
     "Config",
     "capabilities",
+    "decrypt",
     "dereference",
     "extract",
     "place_files",
@@ -66,6 +68,7 @@ capabilities = Capabilities(
             resource="pods/log",
             why="small values and references are in the log of the results sidecar",
         ),
+        KEYS_PERMISSION,
     ),
     external_state="elsewhere",
     verified=True,
@@ -87,7 +90,7 @@ def prepare_pod(run: Run, pod: Object, limits: Limits, config: Config) -> int:
         env=[
             *_store_env(config),
             {"name": ENV_FOLDER, "value": run_folder(run, backend=NAME)},
-            *storing_env(run, config),
+            *storing_env(run, pod, config, backend=NAME),
         ],
     )
     if config.secret:
@@ -122,20 +125,30 @@ def dereference(reference: Reference, config: Config, namespace: str) -> Iterato
 
 
 @hookimpl
-def place_files(run: Run, pod: Object, files: Mapping[str, Reference], mount: Object, config: Config) -> None:
+def decrypt(reference: Reference, pieces: Iterator[bytes], config: Config) -> Iterator[bytes]:
+    """Yield the value, decrypted by the operator's key."""
+    return decrypted_pieces(reference, pieces, config.encryption)
+
+
+@hookimpl
+def place_files(  # noqa: PLR0917 - pluggy passes them by name
+    run: Run, pod: Object, files: Mapping[str, Reference], mount: Object, cluster: Cluster, config: Config
+) -> None:
     """Add an init container with the sidecar's image, the only container with the credentials."""
     _refuse_exposed(pod, config.secret)
     wanted = [
         {
             "file": file,
             "path": _path_of(reference, config, run.namespace),
-            "bytes": reference.size,
+            "bytes": stored_size(reference),
             "digest": reference.digest,
+            "encrypted": bool(reference.encryption),
         }
         for file, reference in files.items()
     ]
     env = [*_store_env(config), {"name": ENV_FETCH, "value": json.dumps(wanted)}]
     add_fetch(pod, config, name=FETCH, transport="resultsfw_transports.fetch", env=env, mount=mount)
+    add_keys(run, pod, files, config.encryption, cluster, container=FETCH, backend=NAME)
     if config.secret:
         pod["spec"]["initContainers"][-1]["envFrom"] = [{"secretRef": {"name": config.secret}}]
 
@@ -162,7 +175,7 @@ def _pieces(reference: Reference, path: str, config: Config) -> Iterator[bytes]:
         raise NotFoundError(f"{reference.location} is gone: somebody removed it", subject=reference.location)
     try:
         # One byte more than the reference says is enough for the core to detect a longer object.
-        yield from store.pieces(path, min(size, reference.size + 1))
+        yield from store.pieces(path, min(size, stored_size(reference) + 1))
     except StoreError as error:
         raise _cluster_error(error, reference.location, "read") from error
 

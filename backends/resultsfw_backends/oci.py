@@ -30,6 +30,7 @@ from resultsfw.errors import (
     NotFoundError,
     UnavailableError,
 )
+from resultsfw_backends._encryption import KEYS_PERMISSION, add_keys, decrypted_pieces, stored_size
 from resultsfw_backends._oci_config import (
     MOST,
     NAME,
@@ -72,6 +73,7 @@ from resultsfw_transports.registry import Registry, RegistryError, digest_of
 __all__ = [
     "Config",
     "capabilities",
+    "decrypt",
     "dereference",
     "extract",
     "place_files",
@@ -110,6 +112,7 @@ capabilities = Capabilities(
             resource="serviceaccounts",
             why="to name the pull secrets that the sidecar gets",
         ),
+        KEYS_PERMISSION,
     ),
     external_state="elsewhere",
     verified=True,
@@ -137,7 +140,7 @@ def prepare_pod(run: Run, pod: Object, cluster: Cluster, limits: Limits, config:
         config,
         limits=Limits(result_bytes=config.max_object_size, run_bytes=limits.run_bytes),
         transport="resultsfw_transports.oci",
-        env=[*_registry_env(config), *_env(variables), *storing_env(run, config), *logins],
+        env=[*_registry_env(config), *_env(variables), *storing_env(run, pod, config, backend=NAME), *logins],
     )
     allow_time(pod, config.grace)
     return wires.WIRE
@@ -173,6 +176,12 @@ def dereference(reference: Reference, config: Config) -> Iterator[bytes]:
 
 
 @hookimpl
+def decrypt(reference: Reference, pieces: Iterator[bytes], config: Config) -> Iterator[bytes]:
+    """Yield the value, decrypted by the operator's key."""
+    return decrypted_pieces(reference, pieces, config.encryption)
+
+
+@hookimpl
 def place_files(  # noqa: PLR0917 - pluggy passes them by name
     run: Run,
     pod: Object,
@@ -186,6 +195,7 @@ def place_files(  # noqa: PLR0917 - pluggy passes them by name
     wanted = [{"file": file, **_located(reference, config)} for file, reference in files.items()]
     env = [*_registry_env(config), {"name": ENV_FETCH, "value": json.dumps(wanted)}, *logins]
     add_fetch(pod, config, name=FETCH, transport="resultsfw_transports.oci_fetch", env=env, mount=mount)
+    add_keys(run, pod, files, config.encryption, cluster, container=FETCH, backend=NAME)
 
 
 @hookimpl
@@ -268,8 +278,9 @@ def _located(reference: Reference, config: Config) -> dict[str, Any]:
         "repository": repository,
         "manifest": name.removeprefix(OWN),
         "owner": _owner(owner, uid),
-        "bytes": reference.size,
+        "bytes": stored_size(reference),
         "digest": reference.digest,
+        "encrypted": bool(reference.encryption),
         "location": location,
     }
 

@@ -37,6 +37,7 @@ from resultsfw_backends._claim import (
     root_of,
 )
 from resultsfw_backends._claim_pods import TRANSPORT, read_value, remove_folder
+from resultsfw_backends._encryption import KEYS_PERMISSION, add_keys, decrypted_pieces, stored_size
 from resultsfw_backends._results_sidecar import add_fetch, add_sidecar
 from resultsfw_backends._sidecar_reader import may_be_read
 from resultsfw_backends._stored_values import (
@@ -55,6 +56,7 @@ from resultsfw_transports.claim_tasks import ENV_PLACE
 __all__ = [
     "Config",
     "capabilities",
+    "decrypt",
     "dereference",
     "extract",
     "place_files",
@@ -95,6 +97,7 @@ capabilities = Capabilities(
             )
             for verb in ("get", "create", "delete")
         ),
+        KEYS_PERMISSION,
     ),
     external_state="elsewhere",
     verified=True,
@@ -121,7 +124,7 @@ def prepare_pod(run: Run, pod: Object, cluster: Cluster, limits: Limits, config:
             {"name": ENV_FOLDER, "value": _MOUNT},
             {"name": ENV_LOCATION, "value": f"{root_of(config)}/{folder}"},
             {"name": ENV_ATTEMPT, "value": str(run.attempt)},
-            *storing_env(run, config),
+            *storing_env(run, pod, config, backend=NAME),
         ],
         mounts=[{"name": VOLUME, "mountPath": _MOUNT, "subPath": f"{folder}.{run.attempt}"}],
     )
@@ -163,7 +166,7 @@ def dereference(reference: Reference, cluster: Cluster, config: Config) -> Itera
     path = _path_of(reference, config)
     if config.folder:
         return _pieces(reference, path, config)
-    if reference.size > config.reader_bytes:
+    if stored_size(reference) > config.reader_bytes:
         raise ClusterError(
             f"{reference.location} has {reference.size} bytes, and a pod's log carries up to "
             f"{config.reader_bytes} (reader-bytes of config.{NAME}): give the result to a Task as a "
@@ -171,6 +174,12 @@ def dereference(reference: Reference, cluster: Cluster, config: Config) -> Itera
             subject=reference.location,
         )
     return read_value(reference, path, cluster, config)
+
+
+@hookimpl
+def decrypt(reference: Reference, pieces: Iterator[bytes], config: Config) -> Iterator[bytes]:
+    """Yield the value, decrypted by the operator's key."""
+    return decrypted_pieces(reference, pieces, config.encryption)
 
 
 @hookimpl
@@ -187,14 +196,16 @@ def place_files(  # noqa: PLR0917 - pluggy passes them by name
             "file": file,
             "folder": folders["/".join(paths[file][:2])],
             "name": paths[file][2],
-            "bytes": reference.size,
+            "bytes": stored_size(reference),
             "digest": reference.digest,
+            "encrypted": bool(reference.encryption),
             "location": reference.location,
         }
         for file, reference in files.items()
     ]
     env = [{"name": ENV_PLACE, "value": json.dumps(wanted)}]
     add_fetch(pod, config, name=FETCH, transport=TRANSPORT, env=env, mount=mount)
+    add_keys(run, pod, files, config.encryption, cluster, container=FETCH, backend=NAME)
     containers(pod)[FETCH]["volumeMounts"] += [
         {"name": VOLUME, "mountPath": path, "subPath": folder, "readOnly": True}
         for folder, path in folders.items()
@@ -222,7 +233,7 @@ def purge(run: Run, cluster: Cluster, config: Config) -> None:
 def _pieces(reference: Reference, path: Sequence[str], config: Config) -> Iterator[bytes]:
     try:
         # One byte more than the reference says is enough for the core to detect a longer value.
-        yield from value_folder.pieces(config.folder, path, reference.size + 1)
+        yield from value_folder.pieces(config.folder, path, stored_size(reference) + 1)
     except OSError as error:
         raise _read_error(error, reference, config) from error
 

@@ -224,7 +224,7 @@ def _backend(cluster: Inspected, core: ResultsManager, name: str) -> Iterator[Fi
     except ResultsError as error:
         yield Finding(what=f"backend {name}", well=False, detail=error.message)
         return
-    needs = backend_permissions(name, backend.capabilities.permissions)
+    needs = backend_permissions(name, backend.capabilities.permissions, core.flags.config.get(name))
     yield Finding(
         what=f"backend {name}",
         well=True,

@@ -23,6 +23,7 @@ __all__ = [
     "Plan",
     "backends_with_rights",
     "flags_patch",
+    "has_manifests",
     "kind_of",
     "load",
     "plan_of",
@@ -137,6 +138,11 @@ def kind_of(obj: Object) -> Kind:
     name = obj["kind"].lower()
     plural = f"{name.removesuffix('y')}ies" if name.endswith("y") else f"{name}s"
     return Kind(group if slash else "", version, plural, obj["kind"])
+
+
+def has_manifests(folder: str) -> bool:
+    """Return whether there is a folder of manifests with that name."""
+    return _FOLDER.joinpath(folder).is_dir()
 
 
 def backends_with_rights() -> list[str]:

@@ -1,10 +1,10 @@
 """List the permissions that the controller and its backends need, and the manifest that grants each."""
 
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
 
 from resultsfw.cluster import CONFIG_MAPS, EVENTS, PODS, Kind
-from resultsfw.controller.manifests import BACKENDS, backends_with_rights
+from resultsfw.controller.manifests import BACKENDS, backends_with_rights, has_manifests
 from resultsfw.core import ResultsManager
 from resultsfw.errors import ResultsError
 from resultsfw.operations.access import AccessChecker, RequiredPermission, missing_permissions
@@ -105,13 +105,25 @@ def command_to_grant(name: str) -> str:
     return f"kubectl apply -f config/{BACKENDS}/{name}/, or resultsfw install --backend {name}"
 
 
-def backend_permissions(name: str, permissions: Iterable[Permission]) -> list[RequiredPermission]:
-    """Return the permissions that a backend declares."""
+def backend_permissions(
+    name: str, permissions: Iterable[Permission], options: Mapping[str, Any] | None = None
+) -> list[RequiredPermission]:
+    """Return the permissions that a backend declares.
+
+    Args:
+        name: The backend's name.
+        permissions: What it declares.
+        options: Its options: those that are set need their permissions, too.
+    """
     grant = command_to_grant(name)
     needs = []
     for permission in permissions:
+        if permission.option and not (options or {}).get(permission.option):
+            continue
         plural, _, subresource = permission.resource.partition("/")
         opt_in = (permission.group, permission.resource) == ("", "pods/log")
+        folder = f"enable-{permission.option}"
+        with_option = f"kubectl apply -f config/{folder}/" if has_manifests(folder) else ""
         by_hand = f'grant "{permission.verb} {permission.resource}" to the service account of the controller'
         needs.append(
             RequiredPermission(
@@ -119,7 +131,7 @@ def backend_permissions(name: str, permissions: Iterable[Permission]) -> list[Re
                 kind=Kind(permission.group, "v1", plural, plural),
                 subresource=subresource,
                 why=f"backend {name}: {permission.why}",
-                fix=LOG_ACCESS if opt_in else grant or by_hand,
+                fix=LOG_ACCESS if opt_in else with_option or grant or by_hand,
             )
         )
     return needs
@@ -160,7 +172,9 @@ def missing_for_backends(cluster: AccessChecker, core: ResultsManager) -> list[s
     needed, broken = [], []
     for name in sorted(core.flags.allowed_results_from):
         try:
-            needed += backend_permissions(name, core.backend(name).capabilities.permissions)
+            needed += backend_permissions(
+                name, core.backend(name).capabilities.permissions, core.flags.config.get(name)
+            )
         except ResultsError as error:  # only the runs that select this backend are refused
             broken.append(error.message)
     return [*broken, *missing_permissions(cluster, needed)]

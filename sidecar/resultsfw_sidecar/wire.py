@@ -216,7 +216,9 @@ def kept_line(name: str, value: bytes, of: str, key: str, encoding: str = "") ->
     )
 
 
-def reference_line(name: str, of: str, *, location: str, size: int, digest: str, media_type: str) -> bytes:
+def reference_line(
+    name: str, of: str, *, location: str, size: int, digest: str, media_type: str, encryption: str = ""
+) -> bytes:
     """Returns the record of a value that was stored elsewhere.
 
     Args:
@@ -224,19 +226,22 @@ def reference_line(name: str, of: str, *, location: str, size: int, digest: str,
         of: `TYPE_TASK` or `TYPE_STEP`.
         location: Where, in the terms of the backend, without credentials.
         size: Bytes of the value.
-        digest: `sha256:` and the hexadecimal digest of the value's bytes.
+        digest: `sha256:` and the hexadecimal digest of the stored bytes.
         media_type: Of the value.
+        encryption: How the stored bytes are decrypted; empty if they are the value.
     """
-    proof = value_digest(of, name, reference_text(location, size, digest, media_type).encode())
+    proof = value_digest(of, name, reference_text(location, size, digest, media_type, encryption).encode())
+    how = f',"encryption":{_quoted(encryption)}' if encryption else ""
     return _line(
         f'{{"name":{_quoted(name)},"location":{_quoted(location)},"bytes":{size},"digest":{_quoted(digest)}'
-        f',"media":{_quoted(media_type)},"type":{_quoted(of)},"sha256":"{proof}"}}'
+        f',"media":{_quoted(media_type)}{how},"type":{_quoted(of)},"sha256":"{proof}"}}'
     )
 
 
-def reference_text(location: str, size: int, digest: str, media_type: str) -> str:
+def reference_text(location: str, size: int, digest: str, media_type: str, encryption: str = "") -> str:
     """Returns the text over which the digest of a reference's record is taken, in place of a value."""
-    return f"{location}\0{size}\0{digest}\0{media_type}"
+    text = f"{location}\0{size}\0{digest}\0{media_type}"
+    return f"{text}\0{encryption}" if encryption else text
 
 
 def absent_line(name: str, of: str) -> bytes:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from resultsfw_sidecar.settings import Environment
     from resultsfw_sidecar.stop import Stop
 
+    from .stored import EncryptedFile
+
 ENV_FOLDER = "RESULTSFW_CLAIM_FOLDER"
 """Where the folder of the run's attempt is mounted."""
 ENV_LOCATION = "RESULTSFW_CLAIM_LOCATION"
@@ -40,7 +42,13 @@ class Transport(StoringTransport):
         self._location = self.variable(ENV_LOCATION)
         self._attempt = self.variable(ENV_ATTEMPT)
 
-    def store(self, result: "Result", file: "File", size: int, digest: str) -> str:  # noqa: ARG002 - of the signature
+    def store(
+        self,
+        result: "Result",  # noqa: ARG002 - of the signature
+        file: "File | EncryptedFile",
+        size: int,
+        digest: str,
+    ) -> str:
         """Writes a value unless the claim has it, from an earlier start or another result."""
         free = free_bytes(self._folder)
         try:

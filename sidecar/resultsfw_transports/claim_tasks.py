@@ -8,7 +8,7 @@ import base64
 import json
 import os
 
-from .placing import PlacingError, place
+from .placing import PlacingError, keys_in, place
 from .value_folder import pieces, remove, size
 
 TYPE_CHECKING = False  # typing itself would cost the start-up 5 ms
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from resultsfw_sidecar.stop import Stop
 
 ENV_PLACE = "RESULTSFW_CLAIM_PLACE"
-"""JSON: a list of `{"file", "folder", "name", "bytes", "digest", "location"}`."""
+"""JSON: a list of `{"file", "folder", "name", "bytes", "digest", "encrypted", "location"}`."""
 ENV_PRINT = "RESULTSFW_CLAIM_PRINT"
 """JSON: `{"folder", "name", "bytes"}`: the value is printed in base64, in lines."""
 ENV_REMOVE = "RESULTSFW_CLAIM_REMOVE"
@@ -44,7 +44,14 @@ def fetch(variables: "Mapping[bytes, bytes]", stop: "Stop") -> list[str]:
     Returns:
         What failed, for people; empty if nothing did.
     """
-    for name, do in ((ENV_PLACE, _place_all), (ENV_PRINT, _print), (ENV_REMOVE, _remove)):
+    texts = {
+        key.decode("utf-8", "replace"): text.decode("utf-8", "replace") for key, text in variables.items()
+    }
+
+    def place_all(wanted: "list[Mapping[str, Any]]", stop: "Stop") -> list[str]:
+        return _place_all(wanted, stop, keys_in(texts))
+
+    for name, do in ((ENV_PLACE, place_all), (ENV_PRINT, _print), (ENV_REMOVE, _remove)):
         if text := variables.get(name.encode()):
             try:
                 return do(json.loads(text), stop)
@@ -53,7 +60,7 @@ def fetch(variables: "Mapping[bytes, bytes]", stop: "Stop") -> list[str]:
     return [f"none of {ENV_PLACE}, {ENV_PRINT} and {ENV_REMOVE} is set"]
 
 
-def _place_all(wanted: "list[Mapping[str, Any]]", stop: "Stop") -> list[str]:
+def _place_all(wanted: "list[Mapping[str, Any]]", stop: "Stop", keys: "Mapping[str, bytes]") -> list[str]:
     """Places files; stops at the first that cannot be placed."""
     for value in wanted:
         try:
@@ -63,7 +70,7 @@ def _place_all(wanted: "list[Mapping[str, Any]]", stop: "Stop") -> list[str]:
             if there != value["bytes"]:
                 raise PlacingError(f"it has {there} bytes there: it is not what was stored")  # noqa: TRY301
             content = pieces(value["folder"], [value["name"]], value["bytes"])
-            place(value["file"], value["digest"], content, stop)
+            place(value, content, stop, keys)
         except (OSError, PlacingError) as error:
             why = _words(error)
             return [

@@ -6,11 +6,11 @@ from typing import Any, Final
 
 from resultsfw_sidecar.stop import Stop
 
-from .placing import PlacingError, place
+from .placing import PlacingError, keys_in, place
 from .store import ENV_OPTIONS, ENV_URL, Store, StoreError
 
 ENV_FETCH: Final = "RESULTSFW_FETCH"
-"""JSON: a list of ``{"file", "path", "bytes", "digest"}``; ``path`` is relative to the store's URL."""
+"""JSON: a list of ``{"file", "path", "bytes", "digest", "encrypted"}``; ``path`` is relative to the URL."""
 
 PATIENCE: Final = 60.0
 """Seconds during which a request to the store is retried."""
@@ -30,11 +30,12 @@ def fetch(variables: Mapping[bytes, bytes], stop: Stop) -> list[str]:
     try:
         wanted = json.loads(texts[ENV_FETCH])
         store = Store(texts[ENV_URL], json.loads(texts[ENV_OPTIONS]), patience=PATIENCE)
+        keys = keys_in(texts)
     except (KeyError, ValueError) as error:
         return [f"the environment cannot be read: {error}"]
     for wanted_file in wanted:
         try:
-            _place(store, wanted_file, stop)
+            _place(store, wanted_file, stop, keys)
         except (PlacingError, StoreError, OSError) as error:
             why = (error.strerror or type(error).__name__) if isinstance(error, OSError) else str(error)
             where = f"{store.url}/{wanted_file['path']}"
@@ -44,11 +45,11 @@ def fetch(variables: Mapping[bytes, bytes], stop: Stop) -> list[str]:
     return []
 
 
-def _place(store: Store, wanted: Mapping[str, Any], stop: Stop) -> None:
+def _place(store: Store, wanted: Mapping[str, Any], stop: Stop, keys: Mapping[str, bytes]) -> None:
     size = wanted["bytes"]
     there = store.size(wanted["path"])
     if there is None:
         raise PlacingError("it is gone: somebody removed it")
     if there != size:
         raise PlacingError(f"it has {there} bytes there: it is not what was stored")
-    place(wanted["file"], wanted["digest"], store.pieces(wanted["path"], size), stop)
+    place(wanted, store.pieces(wanted["path"], size), stop, keys)

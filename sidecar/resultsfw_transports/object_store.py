@@ -14,7 +14,7 @@ from resultsfw_sidecar.settings import Environment, SettingsError
 from resultsfw_sidecar.stop import Stop
 
 from .store import ENV_FOLDER, ENV_OPTIONS, ENV_URL, PART, Store, StoreError
-from .stored import NotStoredError, StoringTransport, unchanged
+from .stored import EncryptedFile, NotStoredError, StoringTransport, unchanged
 
 PATIENCE: Final = 60.0
 """Seconds during which a request to the store is retried."""
@@ -33,7 +33,13 @@ class Transport(StoringTransport):
         except ValueError as error:
             raise SettingsError(wire.BAD_ENVIRONMENT, f"the object store cannot be used: {error}") from None
 
-    def store(self, result: Result, file: File, size: int, digest: str) -> str:  # noqa: ARG002 - see above
+    def store(
+        self,
+        result: Result,  # noqa: ARG002 - of the signature
+        file: File | EncryptedFile,
+        size: int,
+        digest: str,
+    ) -> str:
         """Uploads a value unless the store has it, from an earlier start or another result."""
         path = f"{self._folder}/{digest}"
         try:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from resultsfw_sidecar.stop import Stop
 
     from .referrers import Subject
+    from .stored import EncryptedFile
 
 ENV_REGISTRY = "RESULTSFW_OCI_REGISTRY"
 """Host, and port, of the registry."""
@@ -50,6 +51,7 @@ ENV_SUBJECT = "RESULTSFW_OCI_SUBJECT"
 ARTIFACT = "application/vnd.resultsfw.result.v1"
 LAYER_TEXT = "application/vnd.resultsfw.result.value.v1.text"
 LAYER_JSON = "application/vnd.resultsfw.result.value.v1+json"
+LAYER_ENCRYPTED = "application/vnd.resultsfw.result.value.v1.encrypted"
 ANNOTATION_RESULT = "dev.resultsfw.result"
 ANNOTATION_TITLE = "org.opencontainers.image.title"
 """Of a layer: the file's name, by which other clients write it."""
@@ -110,12 +112,13 @@ class Transport(StoringTransport):
             self._subject_text = "@".join(_text(result.beside(name)) for name in self._subject_results)
         return super().collect(result)
 
-    def store(self, result: Result, file: "File", size: int, digest: str) -> str:
+    def store(self, result: Result, file: "File | EncryptedFile", size: int, digest: str) -> str:
         """Pushes a value and its manifest, unless the registry has them from an earlier start."""
         layer = f"sha256:{digest}"
         try:
             self._push(self._repository, layer, size, file)
             media_type = LAYER_JSON if self.media_type(result) == MEDIA_JSON else LAYER_TEXT
+            media_type = LAYER_ENCRYPTED if self.encrypts else media_type
             annotations = {**self._annotations, ANNOTATION_RESULT: result.name}
             title = {ANNOTATION_TITLE: result.name}
             manifest = {
@@ -133,7 +136,9 @@ class Transport(StoringTransport):
             raise NotStoredError(str(error), final=error.kind == "unavailable") from None
         return f"{self._location}{name}"
 
-    def _push(self, repository: str, layer: str, size: int, file: "File", source: str = "") -> None:
+    def _push(
+        self, repository: str, layer: str, size: int, file: "File | EncryptedFile", source: str = ""
+    ) -> None:
         """Lets a repository have a value, and the empty configuration that its manifest must have."""
         config = digest_of(_EMPTY)
         if not self._registry.has_blob(repository, config):
@@ -161,7 +166,9 @@ class Transport(StoringTransport):
             # An earlier start stored another value: it keeps its tag, by which it is deleted with the run.
         raise RegistryError(f"the run's attempt has {MOST_ARTIFACTS} artifacts already", "refused")
 
-    def _attach(self, text: str, manifest: "dict[str, Any]", layer: str, size: int, file: "File") -> None:
+    def _attach(
+        self, text: str, manifest: "dict[str, Any]", layer: str, size: int, file: "File | EncryptedFile"
+    ) -> None:
         """Attaches a value to the image that the Task's results name."""
         if self._subject is None:
             subject = parse_subject(text)

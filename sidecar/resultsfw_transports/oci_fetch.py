@@ -4,7 +4,7 @@ import json
 import time
 
 from .oci import ENV_PATIENCE, registry_of
-from .placing import PlacingError, place
+from .placing import PlacingError, keys_in, place
 from .registry import Registry, RegistryError
 
 TYPE_CHECKING = False  # typing itself would cost the start-up 5 ms
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from resultsfw_sidecar.stop import Stop
 
 ENV_FETCH = "RESULTSFW_OCI_FETCH"
-"""JSON: a list of `{"file", "repository", "manifest", "owner", "bytes", "digest", "location"}`."""
+"""JSON list of `{"file", "repository", "manifest", "owner", "bytes", "digest", "location", "encrypted"}`."""
 
 _PAUSE = 1.0
 _MANIFEST_BYTES = 64 << 10
@@ -39,11 +39,12 @@ def fetch(variables: "Mapping[bytes, bytes]", stop: "Stop") -> list[str]:
     try:
         wanted = json.loads(texts[ENV_FETCH])
         registry, patience = registry_of(texts, stop), float(texts[ENV_PATIENCE])
+        keys = keys_in(texts)
     except (KeyError, ValueError) as error:
         return [f"the environment cannot be read: {error}"]
     for value in wanted:
         try:
-            _place(registry, value, patience, stop)
+            _place(registry, value, patience, stop, keys)
         except (PlacingError, RegistryError, OSError) as error:
             why = (error.strerror or type(error).__name__) if isinstance(error, OSError) else str(error)
             if isinstance(error, RegistryError) and error.kind == "missing":
@@ -54,13 +55,19 @@ def fetch(variables: "Mapping[bytes, bytes]", stop: "Stop") -> list[str]:
     return []
 
 
-def _place(registry: Registry, value: "Mapping[str, Any]", patience: float, stop: "Stop") -> None:
+def _place(
+    registry: Registry,
+    value: "Mapping[str, Any]",
+    patience: float,
+    stop: "Stop",
+    keys: "Mapping[str, bytes]",
+) -> None:
     """Places one file; begins again if reading it fails in a passing way."""
     until = time.monotonic() + patience
     while True:
         try:
             pieces = value_pieces(registry, value["repository"], value["manifest"], value)
-            place(value["file"], value["digest"], pieces, stop)
+            place(value, pieces, stop, keys)
         except RegistryError as error:
             if error.kind != "unavailable" or stop.requested or time.monotonic() > until:
                 raise

@@ -1,7 +1,7 @@
 """What transports share that keep large values outside of the pod: the log has small values, and references.
 
 A transport subclasses `StoringTransport` and says how a file gets to where it is kept. Everything else is the
-same for all: which values are small, how a file is measured, and the records.
+same for all: which values are small, how a file is measured and encrypted, and the records.
 """
 
 import codecs
@@ -24,10 +24,14 @@ if TYPE_CHECKING:
     from resultsfw_sidecar.settings import Environment
     from resultsfw_sidecar.stop import Stop
 
+    from .encryption import Encryptor
+
 ENV_INLINE = "RESULTSFW_STORE_INLINE"
 """Bytes up to which a value stays in its record."""
 ENV_JSON = "RESULTSFW_STORE_JSON"
 """JSON: a list of the names of results that are declared as array or object."""
+ENV_SEALING = "RESULTSFW_STORE_SEALING"
+"""JSON: `{"id", "key", "owner"}`: values are encrypted, and the operator's public key seals their keys."""
 
 RECORD_BYTES = 4096
 """Bytes of a location or of artifacts for which a record has room, whatever `ENV_INLINE` says."""
@@ -81,6 +85,8 @@ class StoringTransport(LogTransport):
             self._json = frozenset(json.loads(self.variable(ENV_JSON)))
         except (TypeError, ValueError) as error:
             raise SettingsError(wire.BAD_ENVIRONMENT, f"{ENV_INLINE}, {ENV_JSON}: {error}") from None
+        sealing = self.variables.get(ENV_SEALING)
+        self._encryptor = _encryptor(sealing) if sealing else None
         self._complaints: list[str] = []
         self._down = ""
 
@@ -99,12 +105,17 @@ class StoringTransport(LogTransport):
         """Returns the media type of a result's value."""
         return MEDIA_JSON if result.name in self._json else MEDIA_TEXT
 
-    def store(self, result: "Result", file: "File", size: int, digest: str) -> str:
+    @property
+    def encrypts(self) -> bool:
+        """Whether values are encrypted before they are stored."""
+        return self._encryptor is not None
+
+    def store(self, result: "Result", file: "File | EncryptedFile", size: int, digest: str) -> str:
         """Stores a value unless it is stored already, and returns its location.
 
         Args:
             result: Whose value it is.
-            file: The value; `unchanged` reads it.
+            file: What is to be stored, the value or the encrypted value; `unchanged` reads it.
             size: Its bytes.
             digest: SHA-256 of its bytes, in hexadecimal: the name under which it is stored.
 
@@ -147,23 +158,31 @@ class StoringTransport(LogTransport):
     def _stored(self, result: "Result", file: "File") -> bytes:
         """Stores a value and returns its record, a reference."""
         for _ in range(_ATTEMPTS):
-            size, digest = measured(file)
+            # A new key each time: what changed meanwhile is never encrypted with the key of what it was.
+            pieces, encryption, encrypted = text_pieces(file), "", None
+            if self._encryptor is not None:
+                key, encryption = self._encryptor.value()
+                encrypted = EncryptedFile(file, key)
+                pieces = encrypted.pieces(pieces)
+            size, digest = measured(pieces)
+            whole = encrypted.value_size(size) if encrypted else size
             if self._down:  # else every value would be tried for as long as the first one
-                raise self._undelivered(result, size, NotStoredError(self._down))
+                raise self._undelivered(result, whole, NotStoredError(self._down))
             try:
-                location = self.store(result, file, size, digest)
+                location = self.store(result, encrypted or file, size, digest)
             except ChangedError:
                 continue
             except NotStoredError as error:
-                raise self._undelivered(result, size, error) from None
-            self.count(size)
+                raise self._undelivered(result, whole, error) from None
+            self.count(whole)
             return wire.reference_line(
                 result.name,
                 result.of,
                 location=location,
-                size=size,
+                size=whole,
                 digest=f"sha256:{digest}",
                 media_type=self.media_type(result),
+                encryption=encryption,
             )
         raise file.changing()
 
@@ -175,13 +194,71 @@ class StoringTransport(LogTransport):
         return RefusedError(wire.UNDELIVERED, message, size, error.limit)
 
 
-def measured(file: "File") -> tuple[int, str]:
-    """Returns a file's size and digest.
+class EncryptedFile:
+    """The encrypted content of a result's file.
+
+    Args:
+        file: The file.
+        key: The value's key.
+    """
+
+    def __init__(self, file: "File", key: bytes) -> None:
+        self._file = file
+        self._key = key
+
+    def pieces(self, content: "Iterable[bytes] | None" = None) -> "Iterator[bytes]":
+        """Yields the encrypted content, the same each time as long as the file is the same.
+
+        Args:
+            content: The file's pieces, if they were read already.
+        """
+        from .encryption import encrypted  # noqa: PLC0415 - for few runs, and few images have the library
+
+        return encrypted(self._key, self._file.pieces() if content is None else content)
+
+    @staticmethod
+    def value_size(size: int) -> int:
+        """Returns the value's size, from that of the encrypted content."""
+        from .encryption import value_size  # noqa: PLC0415 - see above
+
+        return value_size(size)
+
+
+def _encryptor(sealing: str) -> "Encryptor":
+    """Returns what encrypts this pod's values.
+
+    Raises:
+        SettingsError: The variable or the key is invalid, or the image has no library.
+    """
+    try:
+        from .encryption import EncryptionError, Encryptor  # noqa: PLC0415 - see above
+    except ImportError as error:
+        raise SettingsError(
+            wire.BAD_ENVIRONMENT, f"{ENV_SEALING}: this image cannot encrypt: {error}"
+        ) from None
+    try:
+        parts = json.loads(sealing)
+        return Encryptor(parts["id"], parts["key"], parts["owner"])
+    except (EncryptionError, KeyError, TypeError, ValueError) as error:
+        raise SettingsError(wire.BAD_ENVIRONMENT, f"{ENV_SEALING}: {error}") from None
+
+
+def measured(pieces: "Iterable[bytes]") -> tuple[int, str]:
+    """Returns size and digest of what is to be stored."""
+    digest, size = hashlib.sha256(), 0
+    for piece in pieces:
+        size += len(piece)
+        digest.update(piece)
+    return size, digest.hexdigest()
+
+
+def text_pieces(file: "File") -> "Iterator[bytes]":
+    """Yields a file's pieces, as long as they are text.
 
     Raises:
         RefusedError: It is too large, or not UTF-8.
     """
-    digest, size = hashlib.sha256(), 0
+    size = 0
     decoder = codecs.getincrementaldecoder("utf-8")()
     held = 0  # bytes of an incomplete character
     for piece in file.pieces():
@@ -191,15 +268,14 @@ def measured(file: "File") -> tuple[int, str]:
             raise not_utf8(error.object[error.start], size - held + error.start) from None
         held = len(decoder.getstate()[0])
         size += len(piece)
-        digest.update(piece)
+        yield piece
     try:
         decoder.decode(b"", final=True)
     except UnicodeDecodeError as error:
         raise not_utf8(error.object[error.start], size - held + error.start) from None
-    return size, digest.hexdigest()
 
 
-def unchanged(file: "File", size: int, digest: str) -> "Iterator[bytes]":
+def unchanged(file: "File | EncryptedFile", size: int, digest: str) -> "Iterator[bytes]":
     """Yields a file's pieces, as long as they are those that were measured.
 
     Raises:

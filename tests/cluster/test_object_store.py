@@ -5,6 +5,7 @@ RESULTSFW_STORE_SIDECAR_IMAGE is the sidecar's image with the library in it.
 """
 
 import base64
+import hashlib
 import json
 import os
 import subprocess
@@ -14,15 +15,18 @@ from pathlib import Path
 import pytest
 import yaml
 
-from resultsfw import Kind
+from resultsfw import Kind, ResultsManager, read_reference
 from resultsfw.errors import NotFoundError
+from resultsfw.pods import RESULTS_SIDECAR
 from resultsfw.tekton.api.conditions import is_done
 from resultsfw.tekton.api.kinds import PIPELINERUNS, TASKRUNS, TASKS
 
-sys.path.append(str(Path(__file__).parents[1] / "object_store"))
+sys.path += [str(Path(__file__).parents[1] / name) for name in ("object_store", "encryption")]
 
+from operatorkeys import add_key
 from s3server import KEY, SECRET, S3Server
 
+from resultsfw_backends._encryption import SECRET_TYPE
 from resultsfw_transports.store import Store
 
 SECRETS = Kind("", "v1", "secrets", "Secret")
@@ -144,7 +148,46 @@ def test_a_result_of_24_megabytes(held, s3, tell, tmp_path):
 
 
 def test_24_megabytes_from_task_to_task(held, s3):
-    place = held
+    values = passed_on(held, s3, options_of(s3))
+    assert values["big"]["digest"] == f"sha256:{values['sum']}"
+    assert values["big"]["size"] == str(SIZE)
+
+
+def test_24_encrypted_megabytes_from_task_to_task(held, s3, tmp_path):
+    """RESULTSFW_ENCRYPTING_SIDECAR_IMAGE is the sidecar's image with the library for encryption, too."""
+    image = os.environ.get("RESULTSFW_ENCRYPTING_SIDECAR_IMAGE")
+    if not image:
+        pytest.skip("RESULTSFW_ENCRYPTING_SIDECAR_IMAGE is not set")
+    add_key(tmp_path, "2026-11")
+    config = {**options_of(s3), "image": image, "encryption": {"options": {"folder": str(tmp_path)}}}
+    values = passed_on(held, s3, config)
+    flags = {"results-from": "object-store", "config.object-store": yaml.safe_dump(config)}
+    core = ResultsManager.from_flags(flags)
+    big, summed = (
+        b"".join(core.dereference(read_reference(values[name]), None, namespace=held.namespace))
+        for name in ("big", "sum")
+    )
+    # The Task got the value itself as a file.
+    assert (len(big), hashlib.sha256(big).hexdigest()) == (SIZE, summed.decode())
+    assert values["big"]["digest"] != f"sha256:{summed.decode()}"
+
+    store = Store(config["url"], config["options"], patience=5)
+    path = values["big"]["location"].removeprefix(config["url"] + "/")
+    assert b"xxxxxxxx" not in b"".join(store.pieces(path, store.size(path)))
+    pods = held.pods()
+    for name, pod in pods.items():
+        log = b"".join(held.server.read_log(held.namespace, name, RESULTS_SIDECAR, limit=100_000))
+        assert b"xxxxxxxx" not in log
+        assert summed not in log
+        for container in pod["spec"]["containers"]:
+            assert "KEYS" not in json.dumps(container)
+    [secret] = [one for one in held.server.list(SECRETS, held.namespace) if one["type"] == SECRET_TYPE]
+    [owner] = secret["metadata"]["ownerReferences"]
+    assert (owner["kind"], secret["immutable"]) == ("TaskRun", True)
+
+
+def passed_on(place, s3, config):
+    """Results of a Pipeline in which one Task gets another's result as a file."""
     place.server.create(
         SECRETS,
         {
@@ -152,7 +195,7 @@ def test_24_megabytes_from_task_to_task(held, s3):
             "data": {key: base64.b64encode(value.encode()).decode() for key, value in s3.env.items()},
         },
     )
-    place.flags(**{"results-from": "object-store", "config.object-store": yaml.safe_dump(options_of(s3))})
+    place.flags(**{"results-from": "object-store", "config.object-store": yaml.safe_dump(config)})
     place.start(sidecar=False)
     make = {
         "results": [{"name": "big", "type": "string"}],
@@ -202,9 +245,7 @@ def test_24_megabytes_from_task_to_task(held, s3):
     run = place.server.get(PIPELINERUNS, place.namespace, "p")
     [condition] = run["status"]["conditions"]
     assert condition["status"] == "True", condition
-    values = {one["name"]: one["value"] for one in run["status"]["results"]}
-    assert values["big"]["digest"] == f"sha256:{values['sum']}"
-    assert values["big"]["size"] == str(SIZE)
+    return {one["name"]: one["value"] for one in run["status"]["results"]}
 
 
 def _timed(pod, run):

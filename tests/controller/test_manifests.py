@@ -19,9 +19,20 @@ CONFIG = Path(__file__).parents[2] / "config"
 OPT_INS = [f"backends/{one}" for one in backends_with_rights()]
 RUN_CHECKS = "enable-run-checks-of-results-server"
 COSCHEDULING = "enable-coscheduling"
+LOG_ACCESS = "enable-log-access-to-controller"
+ENCRYPTION = "enable-encryption"
 ON_POSTGRESQL = "results-server-on-postgresql"
 """A component of kustomize: patches, which cannot be applied alone."""
-EVERYTHING = ["", "crds", COSCHEDULING, "enable-log-access-to-controller", RUN_CHECKS, "monitoring", *OPT_INS]
+EVERYTHING = [
+    "",
+    "crds",
+    COSCHEDULING,
+    ENCRYPTION,
+    LOG_ACCESS,
+    RUN_CHECKS,
+    "monitoring",
+    *OPT_INS,
+]
 
 
 def is_of_pods(role):
@@ -75,7 +86,7 @@ def test_log_access_is_an_opt_in_role_that_grants_what_the_backend_declares():
     manager = ResultsManager.from_flags({"results-from": "sidecar-logs"})
     declared = manager.backend("sidecar-logs").capabilities.permissions
     needs = permissions.backend_permissions("sidecar-logs", declared)
-    assert set(granted(load("enable-log-access-to-controller"))) == set(needed(needs))
+    assert set(granted(load(LOG_ACCESS))) == set(needed(needs))
 
 
 def test_coscheduling_is_an_opt_in_role_that_grants_what_its_modes_need():
@@ -122,12 +133,23 @@ def test_the_policy_is_applied_before_pods_are_granted_anything(name):
     assert any(is_of_pods(one) for one in rest)
 
 
+@pytest.mark.parametrize("name", ["object-store", "oci", "pvc"])
+def test_encryption_is_an_opt_in_role_that_grants_what_its_option_needs(name):
+    """Guarantee 8: least privilege."""
+    declared = ResultsManager.from_flags({}).backend(name).capabilities.permissions
+    without = needed(permissions.backend_permissions(name, declared, {"encryption": None}))
+    needs = permissions.backend_permissions(name, declared, {"encryption": {"keys": "secret-file"}})
+    assert set(granted(load(ENCRYPTION))) == set(needed(needs)) - set(without)
+    [extra] = [one for one in needs if one.kind.plural == "secrets"]
+    assert f"config/{ENCRYPTION}/" in extra.fix
+
+
 def test_granting_permissions_of_a_backend_without_any_is_an_input_error():
     with pytest.raises(InputError, match="backends that have: config-map"):
         plan_of(Choices(backends=("sidecar-logs",)))
 
 
-@pytest.mark.parametrize("folder", ["", COSCHEDULING, "enable-log-access-to-controller", *OPT_INS])
+@pytest.mark.parametrize("folder", ["", COSCHEDULING, ENCRYPTION, LOG_ACCESS, *OPT_INS])
 def test_every_role_is_bound_to_the_controllers_account(folder):
     objects = load(folder)
     account = {"kind": "ServiceAccount", "name": "resultsfw-controller", "namespace": "resultsfw"}
