@@ -9,7 +9,6 @@ write: a Step can make its run fail, but cannot forge a result.
 import base64
 import binascii
 import hashlib
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -20,28 +19,22 @@ from resultsfw.jsons import go_json
 from resultsfw.pods import RESULTS_SIDECAR
 from resultsfw.sidecars import describe_end, has_ended, may_start_again, read_digest
 from resultsfw_backends._record_values import CompressedValue, compressed
-from resultsfw_backends._results_sidecar import CompressingConfig, add_sidecar
+from resultsfw_backends._results_sidecar import NET_IMAGE, CompressingConfig, add_sidecar
 from resultsfw_backends._sidecar_log import declared_names
 from resultsfw_backends._sidecar_reader import read_records, refuse_to_read
 from resultsfw_sidecar import wire as wires
 
 __all__ = [
-    "ACCOUNT",
     "ENV_ACCOUNT",
-    "EXPIRY",
-    "LABELS",
     "VALUE_BYTES",
     "VOLUME",
     "ObjectConfig",
     "Written",
     "add_writer",
-    "decoded",
     "escaped_size",
     "extract_written",
     "longest_records",
     "mapping",
-    "name_of",
-    "owner_references",
     "refuse_too_many",
 ]
 
@@ -50,45 +43,21 @@ ENV_ACCOUNT: Final = "RESULTSFW_SERVICE_ACCOUNT"
 VALUE_BYTES: Final = 1_048_576
 """Maximum bytes of all values of one object as they are stored and not yet encoded, without its keys."""
 
-ACCOUNT: Final = "/var/run/secrets/kubernetes.io/serviceaccount"
+_ACCOUNT: Final = "/var/run/secrets/kubernetes.io/serviceaccount"
 """Path at which Kubernetes mounts a token, unless something else is mounted there."""
 
 VOLUME: Final = "resultsfw-account"
-EXPIRY: Final = 600
+_EXPIRY: Final = 600
 """Seconds that a token is valid; the minimum. The kubelet renews it."""
-
-LABELS: Final = {"app.kubernetes.io/part-of": "resultsfw"}
-
-_UID: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,62}[a-z0-9])?")
 
 
 class ObjectConfig(CompressingConfig):
     """Options of a backend whose sidecar writes an object of the API server."""
 
-    image: str = "resultsfw/sidecar-net:0.1.0"
+    image: str = NET_IMAGE
     """The sidecar's image; it needs TLS."""
     memory: str = "64Mi"
     """Memory request and limit: the sidecar holds all results of the run at once."""
-
-
-def name_of(run: Run) -> str:
-    """Return the name of an attempt's object."""
-    uid = run.uid
-    if not _UID.fullmatch(uid):
-        uid = hashlib.sha256(f"{run.name}/{uid}".encode()).hexdigest()[:32]
-    return f"resultsfw-{uid}-{run.attempt}"
-
-
-def owner_references(pod: Object) -> list[Object]:
-    """Return references to the owners of a pod, for an object that is to be deleted with them.
-
-    Without ``blockOwnerDeletion``, which would take a right of its own.
-    """
-    names = ("apiVersion", "kind", "name", "uid")
-    return [
-        {key: owner[key] for key in names if key in owner}
-        for owner in pod["metadata"].get("ownerReferences") or ()
-    ]
 
 
 def add_writer(
@@ -118,7 +87,7 @@ def add_writer(
     if not config.compress:  # values are stored as they were written
         limits = Limits(result_bytes=min(limits.result_bytes, room), run_bytes=min(limits.run_bytes, room))
     sources = [
-        {"serviceAccountToken": {"path": "token", "expirationSeconds": EXPIRY}},
+        {"serviceAccountToken": {"path": "token", "expirationSeconds": _EXPIRY}},
         {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
         {"downwardAPI": {"items": [{"path": "namespace", "fieldRef": {"fieldPath": "metadata.namespace"}}]}},
     ]
@@ -129,8 +98,8 @@ def add_writer(
         limits=limits,
         wire=config.wire_version,
         transport=transport,
-        env=[{"name": name, "value": value} for name, value in {**env, ENV_ACCOUNT: ACCOUNT}.items()],
-        mounts=[{"name": VOLUME, "mountPath": ACCOUNT, "readOnly": True}],
+        env=[{"name": name, "value": value} for name, value in {**env, ENV_ACCOUNT: _ACCOUNT}.items()],
+        mounts=[{"name": VOLUME, "mountPath": _ACCOUNT, "readOnly": True}],
         volumes=[{"name": VOLUME, "projected": {"sources": sources}}],
     )
     return config.wire_version
@@ -204,7 +173,7 @@ class Written:
             return compressed(record, mapping(self.encoded).get(key))
         if isinstance(value := mapping(self.texts).get(key), str):
             return value
-        return decoded(mapping(self.encoded).get(key))
+        return _decoded(mapping(self.encoded).get(key))
 
     @property
     def stored_bytes(self) -> int:
@@ -278,7 +247,7 @@ def _nothing(
     return Extraction(problems=(problem,), too_early=too_early)
 
 
-def decoded(text: object) -> str | None:
+def _decoded(text: object) -> str | None:
     """Return a value that is stored as base64; ``None`` if it is no such text."""
     if not isinstance(text, str):
         return None

@@ -19,14 +19,13 @@ from resultsfw import (
     Run,
     hookimpl,
 )
-from resultsfw.errors import AlreadyExistsError, BackendError, NotFoundError, UnavailableError
+from resultsfw.errors import AlreadyExistsError
 from resultsfw.limits import OBJECT_BYTES
 from resultsfw.podchecks import refuse_shared_processes
 from resultsfw.pods import RESULTS_SIDECAR
 from resultsfw.sidecars import has_ended
 from resultsfw_backends._api_object import (
     ENV_ACCOUNT,
-    LABELS,
     VALUE_BYTES,
     VOLUME,
     ObjectConfig,
@@ -35,10 +34,9 @@ from resultsfw_backends._api_object import (
     extract_written,
     longest_records,
     mapping,
-    name_of,
-    owner_references,
     refuse_too_many,
 )
+from resultsfw_backends._run_object import LABELS, create_object, delete_object, name_of
 
 __all__ = [
     "ENV_ACCOUNT",
@@ -98,7 +96,7 @@ def prepare_pod(run: Run, pod: Object, cluster: Cluster, limits: Limits, config:
     refuse_shared_processes(
         pod, backend="config-map", what="the token of the results sidecar and write its termination message"
     )
-    made = _config_map(run, pod, cluster)
+    made = create_object(CONFIG_MAPS, run, pod, cluster, backend="config-map")
     uid = made["metadata"].get("uid", "")
     _grant(made, pod["spec"].get("serviceAccountName") or "default", cluster)
     return add_writer(
@@ -135,35 +133,7 @@ def extract(run: Run, pod: Object, cluster: Cluster, limits: Limits, wire: int) 
 @hookimpl
 def purge(run: Run, cluster: Cluster) -> None:
     """Delete the ConfigMap; Kubernetes deletes the Role and its binding, which it owns."""
-    try:
-        cluster.delete(CONFIG_MAPS, run.namespace, name_of(run))
-    except NotFoundError:
-        return
-
-
-def _config_map(run: Run, pod: Object, cluster: Cluster) -> Object:
-    """Return the attempt's ConfigMap, new or created by an earlier call."""
-    namespace, name = run.namespace, name_of(run)
-    owners = owner_references(pod)
-    metadata: Object = {"name": name, "namespace": namespace, "labels": dict(LABELS)}
-    if owners:
-        metadata["ownerReferences"] = owners
-    try:
-        return cluster.create(CONFIG_MAPS, {"metadata": metadata})
-    except AlreadyExistsError:
-        pass
-    about = f"ConfigMap {namespace}/{name}"
-    try:
-        found = cluster.get(CONFIG_MAPS, namespace, name)
-    except NotFoundError:
-        raise UnavailableError("it existed and is gone; it is created again", subject=about) from None
-    known = {owner.get("uid") for owner in found["metadata"].get("ownerReferences") or ()}
-    if known != {owner.get("uid") for owner in owners}:
-        raise BackendError(
-            f"{about} exists and is not of this run; delete it, or find out who makes it",
-            subject="config-map",
-        )
-    return found
+    delete_object(CONFIG_MAPS, run, cluster)
 
 
 def _grant(made: Object, account: str, cluster: Cluster) -> None:

@@ -10,13 +10,12 @@ a Step cannot forge it.
 from typing import Final
 
 from resultsfw import Capabilities, Cluster, Extraction, Kind, Limits, Object, Permission, Run, hookimpl
-from resultsfw.errors import AlreadyExistsError, BackendError, NotFoundError, UnavailableError
+from resultsfw.errors import BackendError
 from resultsfw.limits import OBJECT_BYTES
 from resultsfw.podchecks import refuse_shared_processes
 from resultsfw.pods import RESULTS_SIDECAR
 from resultsfw.sidecars import has_ended
 from resultsfw_backends._api_object import (
-    LABELS,
     ObjectConfig,
     Written,
     add_writer,
@@ -24,11 +23,10 @@ from resultsfw_backends._api_object import (
     extract_written,
     longest_records,
     mapping,
-    name_of,
-    owner_references,
     refuse_too_many,
 )
 from resultsfw_backends._policies import policy_permissions, require_policy
+from resultsfw_backends._run_object import create_object, delete_object, name_of
 
 __all__ = ["RUN_RESULTS", "Config", "capabilities", "extract", "pod_ready", "prepare_pod", "purge"]
 
@@ -89,7 +87,9 @@ def prepare_pod(run: Run, pod: Object, cluster: Cluster, limits: Limits, config:
             subject="custom-resource",
         )
     require_policy(cluster, POLICY, backend="custom-resource")
-    _create(run, pod, cluster)
+    create_object(
+        RUN_RESULTS, run, pod, cluster, backend="custom-resource", spec={"podName": pod["metadata"]["name"]}
+    )
     return add_writer(run, pod, config, limits=limits, transport=TRANSPORT, env={ENV_NAME: name_of(run)})
 
 
@@ -116,46 +116,4 @@ def extract(run: Run, pod: Object, cluster: Cluster, limits: Limits, wire: int) 
 @hookimpl
 def purge(run: Run, cluster: Cluster) -> None:
     """Delete the RunResult."""
-    try:
-        cluster.delete(RUN_RESULTS, run.namespace, name_of(run))
-    except NotFoundError:
-        return
-
-
-def _create(run: Run, pod: Object, cluster: Cluster) -> None:
-    """Create the attempt's RunResult, or find it as an earlier call created it.
-
-    Raises:
-        BackendError: There is one of that name that names another pod or has another owner.
-    """
-    namespace, name = run.namespace, name_of(run)
-    owners = owner_references(pod)
-    metadata: Object = {"name": name, "namespace": namespace, "labels": dict(LABELS)}
-    if owners:
-        metadata["ownerReferences"] = owners
-    spec = {"podName": pod["metadata"]["name"]}
-    try:
-        cluster.create(
-            RUN_RESULTS,
-            {
-                "apiVersion": RUN_RESULTS.api_version,
-                "kind": RUN_RESULTS.kind,
-                "metadata": metadata,
-                "spec": spec,
-            },
-        )
-    except AlreadyExistsError:
-        pass
-    else:
-        return
-    about = f"RunResult {namespace}/{name}"
-    try:
-        found = cluster.get(RUN_RESULTS, namespace, name)
-    except NotFoundError:
-        raise UnavailableError("it existed and is gone; it is created again", subject=about) from None
-    known = {owner.get("uid") for owner in found["metadata"].get("ownerReferences") or ()}
-    if known != {owner.get("uid") for owner in owners} or found.get("spec") != spec:
-        raise BackendError(
-            f"{about} exists and is not of this run's pod; delete it, or find out who makes it",
-            subject="custom-resource",
-        )
+    delete_object(RUN_RESULTS, run, cluster)
