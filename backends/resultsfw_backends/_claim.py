@@ -10,6 +10,7 @@ from pydantic import Field, field_validator
 
 from resultsfw import Cluster, Kind, Object
 from resultsfw.errors import BackendError, InputError, NotFoundError
+from resultsfw_backends._results_sidecar import NET_IMAGE
 from resultsfw_backends._stored_values import StoringConfig
 
 __all__ = [
@@ -48,7 +49,7 @@ _LOG_BYTES: Final = 6 * 1024 * 1024
 class Config(StoringConfig):
     """Options of ``config.pvc``."""
 
-    image: str = "resultsfw/sidecar-net:0.1.0"
+    image: str = NET_IMAGE
     """The sidecar's image, with the transports that need no library."""
     memory: str = "64Mi"
     """Memory request and limit of the sidecar."""

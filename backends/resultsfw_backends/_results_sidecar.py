@@ -1,10 +1,11 @@
 """Add the results sidecar to a pod, and define the options of every backend that uses it."""
 
 import json
+import ssl
 from collections.abc import Sequence
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from resultsfw import Limits, Object, Run, podparts
 from resultsfw.errors import InputError
@@ -12,7 +13,18 @@ from resultsfw.podchecks import refuse_containers
 from resultsfw.pods import RESULTS_SIDECAR, containers, is_plain
 from resultsfw_sidecar import wire as wires
 
-__all__ = ["CompressingConfig", "SidecarConfig", "add_fetch", "add_sidecar", "waits_for_signal"]
+__all__ = [
+    "NET_IMAGE",
+    "Certificates",
+    "CompressingConfig",
+    "SidecarConfig",
+    "add_fetch",
+    "add_sidecar",
+    "waits_for_signal",
+]
+
+NET_IMAGE: Final = "resultsfw/sidecar-net:0.1.0"
+"""Image with TLS and the transports that need no library."""
 
 _PROGRAM: Final = "/ko-app/sidecarlogresults"
 
@@ -22,6 +34,19 @@ _MOUNTED: Final = {"bin": "/tekton/bin", "workspace": "/workspace", "home": "/te
 
 def _hyphens(name: str) -> str:
     return name.replace("_", "-")
+
+
+def _check_certificates(text: str) -> str:
+    if text:
+        try:
+            ssl.create_default_context(cadata=text)
+        except ssl.SSLError as error:
+            raise ValueError("must be certificates in PEM") from error
+    return text
+
+
+Certificates = Annotated[str, AfterValidator(_check_certificates)]
+"""An option with certificates in PEM, or empty."""
 
 
 class SidecarConfig(BaseModel):

@@ -33,7 +33,7 @@ from resultsfw.errors import ClusterError, ForbiddenError, NotFoundError, Unavai
 from resultsfw.podchecks import refuse_shared_processes, refuse_tokens
 from resultsfw.pods import RESULTS_SIDECAR, container_states, has_finished
 from resultsfw.sidecars import describe_end, has_ended, read_digest
-from resultsfw_backends._results_sidecar import CompressingConfig, add_sidecar
+from resultsfw_backends._results_sidecar import NET_IMAGE, Certificates, CompressingConfig, add_sidecar
 from resultsfw_backends._sidecar_reader import read_records, refuse_to_read
 from resultsfw_sidecar import wire as wires
 
@@ -58,7 +58,7 @@ _LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 class Config(CompressingConfig):
     """Options of ``config.http``."""
 
-    image: str = "resultsfw/sidecar-net:0.1.0"
+    image: str = NET_IMAGE
     """The sidecar's image; it needs TLS."""
     memory: str = "64Mi"
     """Memory request and limit: the sidecar holds all results at once."""
@@ -66,7 +66,7 @@ class Config(CompressingConfig):
     """URL of the results server, for pods and for the controller."""
     audience: str = Field(default="resultsfw-results", min_length=1)
     """Audience of the tokens; the same as the server's."""
-    ca: str = ""
+    ca: Certificates = ""
     """PEM certificates that the server's certificate must chain to, for pods and for the controller."""
     ca_config_map: str = ""
     """For pods, instead of ca: a ConfigMap in the run's namespace with certificates under ca.crt."""
@@ -87,16 +87,6 @@ class Config(CompressingConfig):
             raise ValueError("must be https: tokens would be seen on the network")
         _ = parts.port  # raises ValueError for an invalid port
         return value.rstrip("/")
-
-    @field_validator("ca")
-    @classmethod
-    def _is_pem(cls, value: str) -> str:
-        if value:
-            try:
-                ssl.create_default_context(cadata=value)
-            except ssl.SSLError as error:
-                raise ValueError("must be certificates in PEM") from error
-        return value
 
     @model_validator(mode="after")
     def _one_authority(self) -> "Config":
