@@ -89,16 +89,18 @@ def root_of(config: Config) -> str:
     return f"{NAME}://{config.claim}"
 
 
-def find_claim(cluster: Cluster, namespace: str, config: Config) -> Object:
+def find_claim(cluster: Cluster | None, namespace: str, config: Config) -> Object:
     """Return the claim of a namespace, if pods can store results in it.
 
     Raises:
         NotFoundError: There is none, or what it was bound to is lost.
-        BackendError: No pod, or no second one, could write to it.
+        BackendError: No pod, or no second one, could write to it; or there is no cluster to ask.
         ClusterError: It cannot be read.
     """
     subject = f"PersistentVolumeClaim {namespace}/{config.claim}"
     where = f'PersistentVolumeClaim "{config.claim}" (claim of config.{NAME}) in namespace "{namespace}"'
+    if cluster is None:
+        raise BackendError(f"{where} cannot be looked for: give place_files the cluster", subject=NAME)
     try:
         claim = cluster.get(CLAIMS, namespace, config.claim)
     except NotFoundError:

@@ -15,9 +15,12 @@ try:
 except ImportError as error:
     raise ImportError(f"{error}; install it with: pip install 'resultsfw[object-store]'") from error
 
-__all__ = ["NAME", "URL_BYTES", "Config", "option_text", "store_of"]
+__all__ = ["FETCH", "NAME", "URL_BYTES", "Config", "option_text", "store_of"]
 
 NAME: Final = "object-store"
+
+FETCH: Final = f"fetch-results-{NAME}"
+"""Name of the init container that places files. A pod may get files of several backends."""
 
 
 _SCHEMES: Final = ("s3", "gs", "az", "file")

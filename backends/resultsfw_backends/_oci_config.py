@@ -15,6 +15,7 @@ from resultsfw_transports.logins import login_for, own_logins
 from resultsfw_transports.registry import Registry
 
 __all__ = [
+    "FETCH",
     "MOST",
     "NAME",
     "PER",
@@ -29,6 +30,9 @@ __all__ = [
 ]
 
 NAME: Final = "oci"
+
+FETCH: Final = f"fetch-results-{NAME}"
+"""Name of the init container that places files. A pod may get files of several backends."""
 
 PER_ANNOTATION: Final = "oci.resultsfw.dev/repository-per"
 """On a run: "namespace" or "run", in place of the option ``repository-per``."""

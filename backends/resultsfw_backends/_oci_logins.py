@@ -5,8 +5,7 @@ from typing import Final
 from resultsfw import Cluster, Kind, Object
 from resultsfw.errors import BackendError, ForbiddenError, NotFoundError
 from resultsfw.podchecks import refuse_secrets, refuse_shared_processes
-from resultsfw_backends._oci_config import NAME, Config
-from resultsfw_backends._stored_values import FETCH
+from resultsfw_backends._oci_config import FETCH, NAME, Config
 from resultsfw_transports.logins import ENV_AUTHS
 
 __all__ = ["login_variables"]

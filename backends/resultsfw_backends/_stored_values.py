@@ -34,7 +34,6 @@ from resultsfw_sidecar import wire as wires
 from resultsfw_transports.stored import ENV_INLINE, ENV_JSON, ENV_SEALING, RECORD_BYTES
 
 __all__ = [
-    "FETCH",
     "NAME_PATTERN",
     "StoringConfig",
     "allow_time",
@@ -43,9 +42,6 @@ __all__ = [
     "sidecar_variables",
     "storing_env",
 ]
-
-FETCH: Final = "fetch-results"
-"""Name of the init container that places files. Containers of Tasks have other prefixes."""
 
 NAME_PATTERN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}")
 """A namespace or a uid that is the name of one folder."""

@@ -30,11 +30,17 @@ from resultsfw.errors import (
 from resultsfw.podchecks import refuse_secrets, refuse_shared_processes
 from resultsfw.pods import RESULTS_SIDECAR, containers
 from resultsfw_backends._encryption import KEYS_PERMISSION, add_keys, decrypted_pieces, stored_size
-from resultsfw_backends._object_store_config import NAME, URL_BYTES, Config, option_text, store_of
+from resultsfw_backends._object_store_config import (
+    FETCH,
+    NAME,
+    URL_BYTES,
+    Config,
+    option_text,
+    store_of,
+)
 from resultsfw_backends._results_sidecar import add_fetch, add_sidecar
 from resultsfw_backends._sidecar_reader import may_be_read
 from resultsfw_backends._stored_values import (
-    FETCH,
     NAME_PATTERN,
     allow_time,
     extract_stored,

@@ -32,6 +32,7 @@ from resultsfw.errors import (
 )
 from resultsfw_backends._encryption import KEYS_PERMISSION, add_keys, decrypted_pieces, stored_size
 from resultsfw_backends._oci_config import (
+    FETCH,
     MOST,
     NAME,
     PER,
@@ -46,7 +47,6 @@ from resultsfw_backends._oci_logins import login_variables
 from resultsfw_backends._results_sidecar import add_fetch, add_sidecar
 from resultsfw_backends._sidecar_reader import may_be_read
 from resultsfw_backends._stored_values import (
-    FETCH,
     allow_time,
     extract_stored,
     run_folder,

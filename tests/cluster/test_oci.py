@@ -173,7 +173,7 @@ def test_200_megabytes_from_task_to_task_to_a_person(held, real_registry, tell, 
     [fetch] = [
         status["state"]["terminated"]
         for status in user["status"]["initContainerStatuses"]
-        if status["name"] == "fetch-results"
+        if status["name"] == "fetch-results-oci"
     ]
     tell(
         f"{SIZE} bytes; Step ended {step['terminated']['finishedAt']}, run complete "

@@ -269,7 +269,7 @@ def test_what_is_not_as_it_was_stored_ends_the_next_task_by_name(folder, tmp_pat
     )
     status, reason, message = end.verdict("use")
     assert (status, reason) == ("False", "InitContainerFailed"), message
-    assert '"fetch-results" exited with code 1' in message
+    assert '"fetch-results-object-store" exited with code 1' in message
     assert "/tekton/params/big: its 3000000 bytes could not be placed: file://" in message
     assert end.verdict()[:2] == ("False", "Failed")
 
