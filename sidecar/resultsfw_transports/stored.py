@@ -86,7 +86,7 @@ class StoringTransport(LogTransport):
         except (TypeError, ValueError) as error:
             raise SettingsError(wire.BAD_ENVIRONMENT, f"{ENV_INLINE}, {ENV_JSON}: {error}") from None
         sealing = self.variables.get(ENV_SEALING)
-        self._encryptor = _encryptor(sealing) if sealing else None
+        self._encryptor = None if sealing is None else _encryptor(sealing)
         self._complaints: list[str] = []
         self._down = ""
 
