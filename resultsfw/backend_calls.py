@@ -10,7 +10,7 @@ from typing import Any
 
 from resultsfw.errors import BackendError, ExtensionError, FaultyBackendError, ResultsError
 from resultsfw.hook_returns import return_fault
-from resultsfw.plugin_failures import FOREIGN, describe_place, is_programming_error, traceback_in_plugin
+from resultsfw.plugin_failures import INTERRUPTS, describe_place, is_programming_error, traceback_in_plugin
 from resultsfw.plugins import Backend
 
 __all__ = ["call", "decrypt", "dereference"]
@@ -30,9 +30,9 @@ def call(backend: Backend, hook: str, **arguments: Any) -> Any:
     """
     try:
         returned = partial(getattr(backend.hook, hook), backend=backend.name, **arguments)()
-    except ResultsError:
+    except (ResultsError, *INTERRUPTS):
         raise
-    except FOREIGN as error:
+    except BaseException as error:
         raise _failure(backend, hook, error) from error
     if backend.extensions:
         _check_again(backend, hook, returned, arguments)
@@ -71,9 +71,9 @@ def decrypt(backend: Backend, pieces: Iterator[bytes], **arguments: Any) -> Iter
 def _pieces(backend: Backend, hook: str, pieces: Iterable[bytes]) -> Iterator[bytes]:
     try:
         yield from pieces
-    except ResultsError:
+    except (ResultsError, *INTERRUPTS):
         raise
-    except FOREIGN as error:
+    except BaseException as error:
         raise _failure(backend, hook, error) from error
 
 

@@ -1,7 +1,7 @@
 """Wrap a backend's hooks so that nothing sees a returned value before it has been checked."""
 
 from collections.abc import Generator, Iterable, Iterator
-from typing import Any
+from typing import Any, Final
 
 from resultsfw.errors import FaultyBackendError
 from resultsfw.hook_returns import Fault, piece_fault, return_fault
@@ -9,6 +9,8 @@ from resultsfw.hookspecs import hookimpl
 from resultsfw.types import Capabilities, Run
 
 __all__ = ["CheckedHooks", "returned_wrongly"]
+
+_MOST_EMPTY: Final = 1000
 
 _Wrapper = Generator[None, Any, Any]
 
@@ -69,8 +71,11 @@ class CheckedHooks:
         return returned
 
     def _pieces(self, hook: str, pieces: Iterable[Any]) -> Iterator[bytes]:
+        empty = 0
         for piece in pieces:
-            if why := piece_fault(piece):
+            why, empty = piece_fault(piece), 0 if piece else empty + 1
+            if why or empty > _MOST_EMPTY:
+                why = why or f"it yielded {empty} empty pieces in a row, which never ends"
                 raise returned_wrongly(self._backend, hook, ("", why))
             yield piece
 

@@ -36,6 +36,7 @@ from resultsfw.types import (
     Run,
     Stamp,
 )
+from resultsfw.values import escape_surrogates
 
 __all__ = ["ResultsManager"]
 
@@ -483,5 +484,5 @@ def _unreadable(error: ResultsError) -> Problem:
     faulty = isinstance(error, BackendError) and error.final
     return Problem(
         code=ProblemCode.BACKEND_FAULTY if faulty else ProblemCode.TRANSPORT_UNREADABLE,
-        message=f"the results could not be read: {error.message}",
+        message=f"the results could not be read: {escape_surrogates(error.message)}",
     )

@@ -29,7 +29,7 @@ from pydantic import BaseModel
 from resultsfw.errors import BrokenExtensionError, ExtensionError, ResultsError
 from resultsfw.flags import unknown_extension_error
 from resultsfw.options import NoConfig, PluginFault, get_config_type, instantiate, validate_config
-from resultsfw.plugin_failures import is_programming_error, traceback_in_plugin
+from resultsfw.plugin_failures import INTERRUPTS, is_programming_error, traceback_in_plugin
 from resultsfw.plugins import (
     EXTENSIONS,
     Hooks,
@@ -131,7 +131,7 @@ def close_extensions(extensions: Iterable[Extension]) -> threading.Event:
         for extension in closing:
             try:
                 extension.close()  # type: ignore[misc] # only those that have it
-            except (Exception, SystemExit):
+            except BaseException:
                 log.exception("extension %r failed in close; it is ignored", extension.name)
         done.set()
 
@@ -290,9 +290,9 @@ def _naming(name: str, hook: str, *, but: BaseException | None = None) -> Iterat
     """
     try:
         yield
-    except (ResultsError, StopIteration):
+    except (ResultsError, StopIteration, *INTERRUPTS):
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         if error is but:
             raise
         raise _failed(name, hook, type(error).__name__, error) from error
@@ -325,7 +325,7 @@ class _Pieces:
     def __iter__(self) -> Iterator[bytes]:
         try:
             yield from self._pieces
-        except Exception as error:
+        except BaseException as error:
             self.error = error
             raise
 
@@ -334,9 +334,9 @@ def _guarded_pieces(name: str, returned: Any, pieces: _Pieces) -> Iterator[bytes
     """Yield the pieces that a wrapper returns; what it raises between them becomes an error that names it."""
     try:
         yield from returned
-    except ResultsError:
+    except (ResultsError, *INTERRUPTS):
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         if error is pieces.error:
             raise
         raise _failed(name, "dereference", type(error).__name__, error) from error

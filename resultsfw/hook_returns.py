@@ -29,6 +29,8 @@ _DIGEST: Final = re.compile("sha256:[0-9a-f]{64}")
 _MEDIA_TYPE: Final = re.compile(r"[!-~][ -~]{0,254}")
 _SIZES: Final = 2**63
 """Sizes in bytes are below this: what a store or a file system can hold."""
+_REFERENCE_SIZES: Final = 10**18
+"""The size in a reference is below this: what `resultsfw.references` reads back from a status."""
 
 Fault = tuple[str, str]
 """The field at fault (``results[0].value``; "" for the whole), and what is wrong with it."""
@@ -68,7 +70,8 @@ def return_fault(
 
 def piece_fault(piece: object) -> str:
     """Return what is wrong with a piece that ``dereference`` or ``decrypt`` yields; empty if it is bytes."""
-    return "" if isinstance(piece, bytes) else f"it yielded {_kind(piece)}, and must yield bytes"
+    # A subclass could hide its length, by which the value is limited.
+    return "" if type(piece) is bytes else f"it yielded {_kind(piece)}, and must yield bytes"
 
 
 def _wire_fault(wire: object) -> Fault | None:
@@ -180,7 +183,11 @@ def _bool(value: object) -> str:
 
 
 def _text(value: object) -> str:
-    return "" if isinstance(value, str) else f"it is {_kind(value)} and must be a str"
+    if not isinstance(value, str):
+        return f"it is {_kind(value)} and must be a str"
+    # Names are looked up in mappings.
+    own = type(value).__eq__ is not str.__eq__ or type(value).__hash__ is not str.__hash__
+    return f"it is {_kind(value)}, which compares otherwise than a str" if own else ""
 
 
 def _text_or_none(value: object) -> str:
@@ -191,12 +198,16 @@ def _filled(value: object) -> str:
     return _text(value) or ("" if value else "it is empty")
 
 
-def _size(value: object) -> str:
+def _reference_size(value: object) -> str:
+    return _size(value, _REFERENCE_SIZES)
+
+
+def _size(value: object, below: int = _SIZES) -> str:
     if type(value) is not int:
         return f"it is {_kind(value)} and must be an int"
     return (
         ""
-        if 0 <= value < _SIZES
+        if 0 <= value < below
         else f"it is {value if value < 0 else 'too large'}, which is no size in bytes"
     )
 
@@ -226,7 +237,7 @@ def _code(value: object) -> str:
 
 
 def _texts(value: object) -> str:
-    if isinstance(value, tuple) and all(isinstance(item, str) for item in value):
+    if isinstance(value, tuple) and not any(map(_text, value)):
         return ""
     return f"it is {_kind(value)} and must be a tuple of str"
 
@@ -246,7 +257,7 @@ _RESULT: Final[Mapping[str, _Check]] = {"name": _text, "step": _text_or_none, "s
 _REFERENCE: Final[Mapping[str, _Check]] = {
     "backend": _text,
     "location": _text,
-    "size": _size,
+    "size": _reference_size,
     "digest": _digest,
     "media_type": _media_type,
     "encryption": _encryption,

@@ -8,10 +8,13 @@ from typing import Final
 
 import pluggy
 
-__all__ = ["FOREIGN", "ExcInfo", "describe_place", "is_programming_error", "traceback_in_plugin"]
+__all__ = ["INTERRUPTS", "ExcInfo", "describe_place", "is_programming_error", "traceback_in_plugin"]
 
-FOREIGN: Final = (Exception, SystemExit)
-"""What a hook may raise. SystemExit would silently end a worker thread."""
+INTERRUPTS: Final = (KeyboardInterrupt, GeneratorExit)
+"""What somebody else raises within a hook: a person, and who closes a generator. All other exceptions are the
+plugin's own, whatever they derive from: SystemExit, ``asyncio.CancelledError`` or the panic of a library in
+Rust would silently end a worker thread.
+"""
 
 ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
 """An exception as ``logging`` takes it."""
@@ -26,7 +29,6 @@ _PROGRAMMING: Final = (
     NotImplementedError,
     RecursionError,
     SyntaxError,
-    SystemExit,
     TypeError,
     ValueError,
 )
@@ -36,10 +38,12 @@ _CALLERS: Final = (Path(__file__).parent, Path(pluggy.__file__).parent)
 
 
 def is_programming_error(error: BaseException) -> bool:
-    """Return whether an exception is one of Python's that code raises by mistake: repeating does not help.
+    """Return whether an exception is one that code raises by mistake: repeating does not help.
 
     Others may pass: those of the operating system, and those that libraries define.
     """
+    if not isinstance(error, Exception):
+        return True  # no error that anybody is to handle
     return isinstance(error, _PROGRAMMING) and not isinstance(error, OSError)
 
 

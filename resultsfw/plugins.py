@@ -21,6 +21,7 @@ from resultsfw.checked_hooks import CheckedHooks
 from resultsfw.errors import BrokenBackendError
 from resultsfw.flags import did_you_mean, unknown_backend_error
 from resultsfw.options import PluginFault, get_config_type, instantiate, validate_config
+from resultsfw.plugin_failures import INTERRUPTS
 from resultsfw.types import Capabilities
 
 __all__ = [
@@ -118,7 +119,9 @@ class Backend:
             wanted = {name: arguments[name] for name in impl.argnames}
             try:
                 impl.function(**wanted)
-            except _FAILURES:
+            except INTERRUPTS:
+                raise
+            except BaseException:
                 log.exception("observer %r failed in %s and is ignored", impl.plugin_name, hook)
 
 

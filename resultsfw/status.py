@@ -369,10 +369,12 @@ def _dotted(origin: Origin) -> str:
 
 
 def _escape_problem(problem: Problem) -> Problem:
-    """Return a problem as it can be printed and stored: its message may quote what a Step wrote."""
-    name = problem.result
+    """Return a problem as it can be printed and stored: its texts may quote what a Step wrote."""
+    name, step = problem.result, problem.step
     return replace(
         problem,
         message=escape_surrogates(problem.message),
         result=None if name is None else escape_surrogates(name),
+        step=None if step is None else escape_surrogates(step),
+        hint=escape_surrogates(problem.hint),
     )

@@ -29,8 +29,8 @@ MAX_FAILURES: Final = 15
 """Failures in a row, of a kind that retrying hardly mends, after which a run is marked as failed. With their
 delays they take about two minutes."""
 
-_BUGS: Final = (Exception, SystemExit)
-"""What a bug that one run's input triggers may raise; SystemExit would end the worker thread silently."""
+_BUGS: Final = (BaseException,)
+"""What a bug that one run's input triggers may raise: anything, on a worker thread, which it would end."""
 
 
 class Reconciler(Protocol):

@@ -191,7 +191,12 @@ class LiveFlags:
                 current, self._next, self._again = self._next or current, None, False
                 others = dict(self._others)
             if current is not None:
-                wait = self._apply(current, others)
+                try:
+                    wait = self._apply(current, others)
+                except BaseException as error:  # also of a plugin: without this thread, no edit is applied
+                    log.exception("could not apply the feature flags")
+                    self._reject(current, _internal(error))
+                    wait = _RECHECK
 
     def _apply(self, configmap: Object, others: Mapping[str, Object]) -> float | None:
         """Apply or reject an edit; return the seconds after which to try it again."""
@@ -221,10 +226,6 @@ class LiveFlags:
         except ResultsError as error:
             self._reject(others.get(configmap_of(error.subject), configmap), error.message)
             return _RECHECK if isinstance(error, (UnavailableError, ForbiddenError)) else None
-        except Exception as error:
-            log.exception("could not read the feature flags")
-            self._reject(configmap, f"internal error ({type(error).__name__}); see the controller's log")
-            return _RECHECK
         if missing and self._in_effect is not None:
             core.close(0)
             self._reject(configmap, "; ".join(missing))
@@ -298,6 +299,10 @@ class LiveFlags:
             self._send_event(
                 _as_object(configmap), Event("Warning", "FlagsRefused", truncate(f"{why}; {kept}"))
             )
+
+
+def _internal(error: BaseException) -> str:
+    return f"internal error ({type(error).__name__}); see the controller's log"
 
 
 def _as_object(configmap: Object) -> Object:

@@ -1,5 +1,6 @@
 """Runs that cannot be reconciled are marked as failed; those that stall a worker are reported first."""
 
+import asyncio
 import json
 import threading
 from datetime import UTC, datetime
@@ -84,6 +85,7 @@ def controller():
         (KeyError("spec"), MAX_FAILURES),
         (MemoryError(), MAX_FAILURES),
         (SystemExit(3), MAX_FAILURES),
+        (asyncio.CancelledError(), MAX_FAILURES),
         (BackendError("no"), MAX_FAILURES),
         (ClusterError("422"), MAX_FAILURES),
         (RecursionError("too deep"), 1),

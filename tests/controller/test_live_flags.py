@@ -1,5 +1,6 @@
 """Edits of Tekton's ConfigMaps take effect or are rejected, and each is reported once."""
 
+import asyncio
 import threading
 
 import pytest
@@ -364,6 +365,28 @@ def test_settings_without_a_right_are_adapted_and_the_lacking_right_is_reported(
     harness.wait(lambda: harness.sent)
     assert not harness.policies.one_claim
     assert [event.message for _, event in harness.sent] == ["create statefulsets.apps is not granted"]
+
+
+@pytest.mark.parametrize("where", ["build", "swap"])
+def test_whatever_an_edit_raises_the_next_one_is_applied(make_flags, monkeypatch, where):
+    """A plugin's constructor may raise anything; nobody would notice that the thread had ended."""
+    harness = make_flags()
+    harness.edit(max_result_size="1000")
+    harness.wait(lambda: len(harness.managers) == 1)
+
+    def panics(*_):
+        raise asyncio.CancelledError
+
+    with monkeypatch.context() as patch:
+        if where == "build":
+            patch.setattr(harness, "build", panics)
+        else:
+            patch.setattr(harness.flags, "_swap", panics)
+        harness.edit(max_result_size="2000")
+        harness.wait(lambda: harness.failures() == 1)
+    assert "internal error (CancelledError)" in harness.sent[-1][1].message
+    harness.edit(max_result_size="3000")
+    harness.wait(lambda: len(harness.managers) == 2)
 
 
 def test_extensions_of_replaced_and_rejected_flags_are_closed(make_flags):

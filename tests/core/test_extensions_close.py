@@ -2,6 +2,7 @@
 
 # ruff: noqa: ARG005 - lambdas have the arguments that are tested
 
+import asyncio
 import logging
 import threading
 
@@ -134,7 +135,7 @@ def test_one_that_fails_or_never_returns_hinders_nobody(closing, caplog):
         return type("Bad", (), {"results_collected": hookimpl(lambda self: None), "close": hookimpl(what)})
 
     def fails(self):
-        raise SystemExit(3)
+        raise asyncio.CancelledError
 
     def hangs(self):
         hold.wait(60)

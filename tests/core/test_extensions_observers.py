@@ -1,5 +1,6 @@
 """Observers: what they hear, and that one that fails is logged and harms nobody."""
 
+import asyncio
 import logging
 
 import pytest
@@ -9,7 +10,7 @@ from resultsfw import ExtractedResult, Extraction, Run, Stamp, hookimpl
 from resultsfw.errors import NotFoundError, ResultsError, UnavailableError
 
 
-@pytest.mark.parametrize("error", [RuntimeError("boom"), SystemExit(3)], ids=repr)
+@pytest.mark.parametrize("error", [RuntimeError("boom"), SystemExit(3), asyncio.CancelledError()], ids=repr)
 def test_a_failing_observer_is_logged_and_the_others_still_hear(error, caplog):
     watchers = {"b": Watcher(error), "a": Watcher(), "c": Watcher()}
     with caplog.at_level(logging.ERROR, "resultsfw"):

@@ -1,6 +1,9 @@
 """What hooks return is checked before anything uses it: as types, and by meaning."""
 
+import asyncio
 import hashlib
+import itertools
+import json
 import types
 from dataclasses import replace
 
@@ -26,7 +29,7 @@ from resultsfw import (
 )
 from resultsfw.errors import BackendError, BrokenBackendError, CorruptError, FaultyBackendError
 from resultsfw.plugins import make_backend
-from resultsfw.references import location_fault
+from resultsfw.references import format_reference, location_fault, read_reference
 
 RUN = Run(
     namespace="team",
@@ -175,7 +178,7 @@ def test_a_wrong_extraction_is_refused_with_the_field(kind):
         ({"size": -1}, ".size: it is -1, which is no size"),
         ({"size": "5"}, ".size: it is a value of type str"),
         ({"size": True}, ".size: it is a value of type bool"),
-        ({"size": 2**63}, ".size: it is too large"),
+        ({"size": 10**18}, ".size: it is too large"),
         ({"media_type": ""}, ".media_type: it must be"),
         ({"location": "team/0001"}, ".location: it must be [ROOT/]NAMESPACE/UID/NAME"),
         ({"location": "store://user:pw@bucket/team/0001/a"}, ".location: what precedes"),
@@ -188,6 +191,103 @@ def test_a_reference_that_cannot_be_is_refused(changed, why):
     assert f"results[0].value{why}" in problem_of(
         Mine(extract=with_result(value=replace(REFERENCE, **changed)))
     )
+
+
+def test_the_largest_reference_is_read_back_from_a_status():
+    largest = replace(REFERENCE, size=10**18 - 1)
+    collected = core_of(Mine(extract=with_result(value=largest))).collect(RUN, POD, None, stamp=STAMP)
+    assert read_reference(format_reference(collected.results[0].value)) == largest
+
+
+class Otherwise(str):
+    """A name that cannot be looked up."""
+
+    __slots__ = ()
+    __hash__ = None
+
+    def __eq__(self, _other):
+        raise RuntimeError("compared")
+
+
+@pytest.mark.parametrize(
+    "extraction",
+    [
+        with_result(name=Otherwise("a")),
+        with_result(step=Otherwise("s")),
+        Extraction(problems=(replace(PROBLEM, result=Otherwise("a")),)),
+        Extraction(transports=(replace(USAGE, results=(Otherwise("a"),)),)),
+    ],
+)
+def test_a_text_that_compares_otherwise_is_refused(extraction):
+    assert "must be" in (why := problem_of(Mine(extract=extraction))) or "compares otherwise" in why
+
+
+@pytest.mark.parametrize(
+    "extraction",
+    [
+        with_result(value=replace(REFERENCE, backend="\ud800")),
+        Extraction(problems=(replace(PROBLEM, message="\ud800", hint="\ud800", result="a", step="\ud800"),)),
+    ],
+)
+def test_no_lone_surrogate_keeps_a_run_from_ending(extraction):
+    collected = core_of(Mine(extract=extraction)).collect(RUN, POD, None, stamp=STAMP)
+    patch = ResultsManager.status_patch(collected, {"metadata": {"name": "run"}}, now="2026-01-01T00:00:00Z")
+    assert b"\\ud800" in json.dumps(patch, ensure_ascii=False).encode()
+    assert all("\ud800" not in f"{problem.step}{problem.hint}" for problem in collected.problems)
+
+
+class Panic(BaseException):
+    """What libraries in Rust raise."""
+
+
+@pytest.mark.parametrize("error", [Panic("hunter2"), asyncio.CancelledError(), SystemExit(3)], ids=repr)
+def test_whatever_a_hook_raises_is_the_backends(error):
+    """Nothing else would end the run, and the worker would end with it."""
+
+    class Panics(Mine):
+        @hookimpl
+        def extract(self):
+            raise error
+
+        @hookimpl
+        def dereference(self):
+            yield b"v"
+            raise error
+
+    core = core_of(Panics())
+    [problem] = core.collect(RUN, POD, None, stamp=STAMP).problems
+    assert problem.code is ProblemCode.BACKEND_FAULTY
+    assert f"{type(error).__name__}, at line" in problem.message
+    assert "hunter2" not in problem.message
+    with pytest.raises(FaultyBackendError, match=type(error).__name__):
+        list(core.dereference(REFERENCE, None))
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, GeneratorExit])
+def test_what_others_raise_within_a_hook_is_passed_on(error):
+    class Interrupted(Mine):
+        @hookimpl
+        def extract(self):
+            raise error
+
+    with pytest.raises(error):
+        core_of(Interrupted()).collect(RUN, POD, None, stamp=STAMP)
+
+
+class Short(bytes):
+    """Bytes that hide how many they are."""
+
+    __slots__ = ()
+
+    def __len__(self):
+        return 0
+
+
+@pytest.mark.parametrize("piece", [b"", Short(b"value")])
+def test_pieces_that_never_end_are_given_up(piece):
+    core = core_of(Mine(dereference=itertools.repeat(piece)))
+    with pytest.raises(FaultyBackendError, match=r"empty pieces in a row|of type Short"):
+        list(core.dereference(REFERENCE, None))
 
 
 def test_a_reference_of_a_backend_by_value_is_refused():
