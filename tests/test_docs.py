@@ -45,7 +45,7 @@ def test_embedding_example_collects_the_results_of_a_run():
     pod["status"] = {"phase": "Succeeded", "containerStatuses": [{"name": "build", "state": ended}]}
     patch = example["follow"](report, pod, cluster, "2026-01-01T00:00:00Z")
     assert patch["metadata"] == {"resourceVersion": "7"}
-    assert [one["value"] for one in patch["status"]["results"]] == ["d", ["a"]]
+    assert [result["value"] for result in patch["status"]["results"]] == ["d", ["a"]]
     assert patch["status"]["conditions"][0]["status"] == "True"
 
 
@@ -77,7 +77,7 @@ def test_one_liners_for_containers_without_an_entrypoint_write_readable_messages
     collected = example["core"].collect(example["run"], pod, None)
     assert collected.ok
     values = {"digest": "sha256:0123"} | ({"files": ["a.txt", "b.txt"]} if kind == "python" else {})
-    assert {one.name: one.value for one in collected.results} == values
+    assert {result.name: result.value for result in collected.results} == values
 
 
 @pytest.mark.skipif(shutil.which("jq") is None, reason="there is no jq")

@@ -44,8 +44,10 @@ def cut_for_networks(tmp_path_factory):
 def imports(*packages):
     """Every import in the sidecar's sources, in functions and branches too, but those for types only."""
     found = set()
-    sources = [one for package in packages for one in (SIDECAR / package).glob("*.py")]
-    for source in [one for one in sources if one.stem not in ("fetch", "object_store", "store")]:
+    sources = [file for package in packages for file in (SIDECAR / package).glob("*.py")]
+    for source in [
+        source_file for source_file in sources if source_file.stem not in ("fetch", "object_store", "store")
+    ]:
         left: list[ast.AST] = [ast.parse(source.read_text())]
         while left:
             node = left.pop()
@@ -54,10 +56,12 @@ def imports(*packages):
                 continue
             left += ast.iter_child_nodes(node)
             if isinstance(node, ast.Import):
-                found |= {one.name for one in node.names}
+                found |= {alias.name for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and not node.level:
                 found.add(node.module or "")
-    return {one for one in found if not one.startswith(("resultsfw_sidecar", "resultsfw_transports"))}
+    return {
+        module for module in found if not module.startswith(("resultsfw_sidecar", "resultsfw_transports"))
+    }
 
 
 DIGEST = "_sha2" if sys.version_info >= (3, 12) else "_sha256"
@@ -218,15 +222,15 @@ def test_the_pins_are_what_the_project_asks_for(name, path):
     wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())
     for key in path:
         wanted = wanted[key]
-    left = [Requirement(one) for one in wanted if not one.startswith("resultsfw[")]
+    left = [Requirement(requirement) for requirement in wanted if not requirement.startswith("resultsfw[")]
     seen = set()
     while left:
-        one = left.pop()
-        known = re.sub(r"[-_.]+", "-", one.name).lower()
-        if known in seen or (one.marker and not one.marker.evaluate({"extra": ""})):
+        required = left.pop()
+        known = re.sub(r"[-_.]+", "-", required.name).lower()
+        if known in seen or (required.marker and not required.marker.evaluate({"extra": ""})):
             continue
         seen.add(known)
-        assert pins[known] in one.specifier, f"{one}; run images/pin.py"
+        assert pins[known] in required.specifier, f"{required}; run images/pin.py"
         if metadata.version(known) == pins[known]:  # what another version would need says nothing
             left += [Requirement(text) for text in metadata.requires(known) or ()]
 
@@ -253,13 +257,13 @@ def test_the_context_of_a_build_has_what_is_copied_and_little_else():
     ]
     assert first == "*"
     kept = {line.removeprefix("!") for line in rest if line.startswith("!")}
-    for one in kept:
-        assert (ROOT / one).exists()
+    for path in kept:
+        assert (ROOT / path).exists()
     packages = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"][
         "wheel"
     ]
-    for one in (*packages["packages"], "config", "pyproject.toml", "README.md", "LICENSE"):
-        assert one.partition("/")[0] in kept
+    for package in (*packages["packages"], "config", "pyproject.toml", "README.md", "LICENSE"):
+        assert package.partition("/")[0] in kept
 
 
 @pytest.mark.slow
@@ -267,13 +271,13 @@ def test_the_context_of_a_build_has_what_is_copied_and_little_else():
 def test_what_is_removed_from_an_image_is_never_imported(image):
     text = (IMAGES / f"{image}.Containerfile").read_text()
     (line,) = re.findall(r"^RUN rm -rf (.*)$", text, flags=re.MULTILINE)
-    removed = [one.removeprefix("/app/").replace("/", ".") for one in line.split()]
+    removed = [path.removeprefix("/app/").replace("/", ".") for path in line.split()]
     assert removed == ["kubernetes.aio", "bin"]
     code = (
         "import pkgutil, sys, resultsfw, resultsfw_backends\n"
         "for package in (resultsfw, resultsfw_backends):\n"
         "  for one in pkgutil.walk_packages(package.__path__, package.__name__ + '.'):\n"
-        "    if not one.name.endswith('__main__'): __import__(one.name)\n"
+        "    if not required.name.endswith('__main__'): __import__(required.name)\n"
         "print(*sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -281,5 +285,5 @@ def test_what_is_removed_from_an_image_is_never_imported(image):
     assert {"kubernetes.client", "resultsfw.controller.process", "resultsfw_backends.sidecar_logs"} <= set(
         loaded
     )
-    assert not [one for one in loaded if one.startswith(tuple(f"{name}." for name in removed))]
+    assert not [module for module in loaded if module.startswith(tuple(f"{name}." for name in removed))]
     assert not set(removed) & set(loaded)

@@ -38,12 +38,12 @@ RECORD = Path(__file__).parent / "data" / "surface.txt"
 
 def fields(kind):
     """A dataclass's fields, with types and defaults."""
-    for one in dataclasses.fields(kind):
-        default = "" if one.default is dataclasses.MISSING else f" = {one.default!r}"
-        if one.default_factory is not dataclasses.MISSING:
-            default = f" = {one.default_factory.__name__}()"
-        kind_of = one.type if isinstance(one.type, str) else inspect.formatannotation(one.type)
-        yield f"  {one.name}: {kind_of}{default}"
+    for field in dataclasses.fields(kind):
+        default = "" if field.default is dataclasses.MISSING else f" = {field.default!r}"
+        if field.default_factory is not dataclasses.MISSING:
+            default = f" = {field.default_factory.__name__}()"
+        kind_of = field.type if isinstance(field.type, str) else inspect.formatannotation(field.type)
+        yield f"  {field.name}: {kind_of}{default}"
 
 
 def methods(kind):
@@ -62,7 +62,7 @@ def names(module, label):
         elif isinstance(thing, type) and issubclass(thing, enum.Enum):
             yield f"{name}: {', '.join(sorted(thing))}"
         elif isinstance(thing, type) and issubclass(thing, errors.ResultsError):
-            yield f"{name}({', '.join(one.__name__ for one in thing.__bases__)}): {thing.code}"
+            yield f"{name}({', '.join(base.__name__ for base in thing.__bases__)}): {thing.code}"
         elif dataclasses.is_dataclass(thing):
             yield name
             yield from fields(thing)
@@ -95,10 +95,12 @@ def others():
     yield f"a reference: {', '.join(sorted(references._KEYS))}; version {references._VERSION}"
     yield f"annotations: {stamps.STAMP_ANNOTATION}, {stamps.LIMIT_ANNOTATION}, {flags.ANNOTATION}"
     statuses = (commands.FAILED, commands.REFUSED, commands.INTERNAL, commands.INTERRUPTED)
-    yield f"exit statuses: 0, {', '.join(str(int(one)) for one in statuses)}"
+    yield f"exit statuses: 0, {', '.join(str(int(exit_status)) for exit_status in statuses)}"
     yield f"feature flags: {', '.join(sorted(flags.KEYS))}, {flags.CONFIG_PREFIX}NAME"
     for name, command in sorted(commands.resultsfw.commands.items()):
-        options = sorted(one for given in command.params for one in (*given.opts, *given.secondary_opts))
+        options = sorted(
+            option for given in command.params for option in (*given.opts, *given.secondary_opts)
+        )
         yield f"resultsfw {name}: {' '.join(options)}"
 
 
@@ -129,7 +131,7 @@ def test_the_public_surface_is_as_it_was_recorded():
 
 
 def test_the_groups_of_entry_points_are_public():
-    ours = {one.group for one in metadata.distribution("resultsfw").entry_points}
+    ours = {entry_point.group for entry_point in metadata.distribution("resultsfw").entry_points}
     assert {"resultsfw.backends", "resultsfw.extensions"} <= ours
 
 

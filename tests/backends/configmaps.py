@@ -75,8 +75,8 @@ class Life:
 
     def __init__(self, values, declared=(), config="", store=None):
         names = [*values, *declared]
-        own = [one.removeprefix("step-one.") for one in names if one.startswith("step-one.")]
-        self.run = a_run(*(one for one in names if not one.startswith("step-one.")), own=own)
+        own = [name.removeprefix("step-one.") for name in names if name.startswith("step-one.")]
+        self.run = a_run(*(name for name in names if not name.startswith("step-one.")), own=own)
         self.values = values
         self.store = store or Store()
         self.core = ResultsManager.from_flags({**FLAGS, "config.config-map": config}) if config else CORE
@@ -90,14 +90,16 @@ class Life:
     @property
     def container(self):
         spec = self.pod["spec"]
-        (one,) = [
-            one for one in (*spec["initContainers"], *spec["containers"]) if one["name"] == RESULTS_SIDECAR
+        (sidecar,) = [
+            container
+            for container in (*spec["initContainers"], *spec["containers"])
+            if container["name"] == RESULTS_SIDECAR
         ]
-        return one
+        return sidecar
 
     def transport(self):
         """The sidecar's transport, open, with this pod's environment."""
-        env = {one["name"]: one.get("value", "") for one in self.container["env"]}
+        env = {variable["name"]: variable.get("value", "") for variable in self.container["env"]}
         transport = Transport()
         limits = (int(env[name]) for name in (wire.ENV_MAX_RESULT_SIZE, wire.ENV_MAX_RUN_SIZE))
         speaks = int(env[wire.ENV_WIRE])
@@ -114,11 +116,11 @@ class Life:
         transport = transport or self.transport()
         uid = uid or self.pod["metadata"]["uid"]
         transport.output.line([wire.start_line(uid, wire.WATCH_INOTIFY)])
-        for one in self.run.results:
-            self._pass_on(transport, one.name, wire.TYPE_TASK)
+        for result in self.run.results:
+            self._pass_on(transport, result.name, wire.TYPE_TASK)
         for step in self.run.steps:
-            for one in step.results:
-                self._pass_on(transport, f"step-one.{one.name}", wire.TYPE_STEP)
+            for result in step.results:
+                self._pass_on(transport, f"step-one.{result.name}", wire.TYPE_STEP)
         end = wire.end_line(uid, transport.output.count, transport.output.digest, wire.WHY_STEPS_DONE)
         transport.output.line([end])
         return transport.deliver()
@@ -141,14 +143,14 @@ class Life:
 
     def ended(self, message, code=0, *, phase="Succeeded", **state):
         """The pod when its containers have ended."""
-        told = {"exitCode": code, "reason": "Error" if code else "Completed", "message": message}
+        terminated = {"exitCode": code, "reason": "Error" if code else "Completed", "message": message}
         step = {"terminated": {"exitCode": 0, "reason": "Completed"}}
         return {
             **self.pod,
             "status": {
                 "phase": phase,
                 "initContainerStatuses": [
-                    {"name": RESULTS_SIDECAR, "state": {"terminated": told}, **state},
+                    {"name": RESULTS_SIDECAR, "state": {"terminated": terminated}, **state},
                 ],
                 "containerStatuses": [{"name": "step-one", "state": step}],
             },
@@ -164,9 +166,9 @@ class Life:
 
 
 def values_of(collected):
-    values = {one.name: one.value for one in collected.results}
+    values = {result.name: result.value for result in collected.results}
     for step, some in collected.step_results.items():
-        values |= {f"step-{step}.{one.name}": one.value for one in some}
+        values |= {f"step-{step}.{result.name}": result.value for result in some}
     return values
 
 

@@ -26,8 +26,8 @@ class Policy:
         """Whether a requester with these rights, as (verb, subresource), is limited by the policy."""
         context = {"authorizer": celtypes.MapType(), "request": json_to_cel(request_of())}
         return all(
-            bool(_evaluate(one["expression"], context, _authorizer(allowed)))
-            for one in self.spec.get("matchConditions", ())
+            bool(_evaluate(condition["expression"], context, _authorizer(allowed)))
+            for condition in self.spec.get("matchConditions", ())
         )
 
     def refusal(self, old, new, *, pod="run-pod", uid="pod-uid", user="system:serviceaccount:ns:default"):
@@ -39,16 +39,16 @@ class Policy:
             "object": json_to_cel(new),
             "variables": celtypes.MapType(),
         }
-        for one in self.spec["variables"]:
-            value = _evaluate(one["expression"], context)
-            context["variables"][celtypes.StringType(one["name"])] = value
-        for one in self.spec["validations"]:
+        for variable in self.spec["variables"]:
+            value = _evaluate(variable["expression"], context)
+            context["variables"][celtypes.StringType(variable["name"])] = value
+        for validation in self.spec["validations"]:
             try:
-                accepted = bool(_evaluate(one["expression"], context))
+                accepted = bool(_evaluate(validation["expression"], context))
             except celpy.CELEvalError as error:
                 return str(error)
             if not accepted:
-                return one["message"]
+                return validation["message"]
         return ""
 
 

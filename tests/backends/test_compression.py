@@ -160,7 +160,7 @@ def test_a_declared_size_over_the_limit_is_named_and_not_decompressed(monkeypatc
     monkeypatch.setattr(zlib, "decompressobj", lambda *args: calls.append(args) or real(*args))
     for declared in (30_000_000, LIMIT + 1, 2**63 - 1):
         outcome = collected(forged(b"", data, bytes=declared), size=LIMIT)
-        [problem] = [one for one in outcome.problems if (one.step, one.result) == (None, "a")]
+        [problem] = [problem for problem in outcome.problems if (problem.step, problem.result) == (None, "a")]
         assert problem.code == ProblemCode.RESULT_TOO_LARGE
         assert str(declared) in problem.message
         assert str(LIMIT) in problem.message
@@ -198,7 +198,7 @@ def test_all_values_together_inflate_no_further_than_a_run_may_have(monkeypatch)
     outcome = collected(*lines, size=OBJECT_BYTES)
     assert sum(inflated) <= OBJECT_BYTES
     assert not outcome.ok
-    [problem] = [one for one in outcome.problems if one.result == "b"]
+    [problem] = [problem for problem in outcome.problems if problem.result == "b"]
     assert (problem.code, problem.limit) == (ProblemCode.RUN_TOO_LARGE, OBJECT_BYTES)
 
 
@@ -213,7 +213,7 @@ def test_a_sidecar_of_wire_1_has_no_compressed_values():
 def test_the_option_asks_for_the_wire_version_in_stamp_and_environment():
     for config, number in (("", "1"), ("compress: true", "2"), ("wire: tekton", "0")):
         pod, sidecar, _ = prepared(config)
-        asked = [one["value"] for one in sidecar["env"] if one["name"] == wire.ENV_WIRE]
+        asked = [variable["value"] for variable in sidecar["env"] if variable["name"] == wire.ENV_WIRE]
         assert asked == ([number] if number != "0" else [])
         assert pod["metadata"]["annotations"]["resultsfw.dev/stamp"] == f"sidecar-logs/{number}"
 

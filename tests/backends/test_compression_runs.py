@@ -17,7 +17,7 @@ def test_a_report_larger_than_a_config_map_arrives():
         outcome = harness.collect(sample, core=core)
         assert outcome.collected is not None
         assert outcome.collected.problems == ()
-        values = {one.name: one.value for one in outcome.collected.results}
+        values = {result.name: result.value for result in outcome.collected.results}
         assert values == {"report": generated_content(SIZE).decode(), "small": "s"}
         [usage] = outcome.collected.transports
         assert usage.used * 2 < usage.written == SIZE + 1

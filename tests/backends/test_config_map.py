@@ -30,7 +30,7 @@ def prepared(store, run=None, pod=None):
 
 
 def everything(store):
-    return [one for kind in (CONFIG_MAPS, ROLES, ROLE_BINDINGS) for one in store.list(kind)]
+    return [item for kind in (CONFIG_MAPS, ROLES, ROLE_BINDINGS) for item in store.list(kind)]
 
 
 # Before the pod.
@@ -58,22 +58,22 @@ def test_the_pod_may_write_one_config_map_and_only_its_sidecar_gets_a_token():
     ]
     assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "builder", "namespace": "default"}]
     assert binding["roleRef"]["name"] == role["metadata"]["name"]
-    for one in (role, binding):
-        (owner,) = one["metadata"]["ownerReferences"]
+    for item in (role, binding):
+        (owner,) = item["metadata"]["ownerReferences"]
         assert owner["uid"] == made["metadata"]["uid"]
         assert "blockOwnerDeletion" not in owner  # it would take a right of its own
     (sidecar,) = pod["spec"]["initContainers"]
     assert (sidecar["name"], sidecar["image"]) == (RESULTS_SIDECAR, "resultsfw/sidecar-net:0.1.0")
     (volume,) = pod["spec"]["volumes"]
     holders = [
-        one["name"]
-        for one in (*pod["spec"]["initContainers"], *pod["spec"]["containers"])
-        if volume["name"] in [mount["name"] for mount in one.get("volumeMounts", ())]
+        container["name"]
+        for container in (*pod["spec"]["initContainers"], *pod["spec"]["containers"])
+        if volume["name"] in [mount["name"] for mount in container.get("volumeMounts", ())]
     ]
     assert holders == [RESULTS_SIDECAR]
     token = volume["projected"]["sources"][0]["serviceAccountToken"]
     assert token["expirationSeconds"] == 600
-    (mount,) = [one for one in sidecar["volumeMounts"] if one["name"] == volume["name"]]
+    (mount,) = [mount for mount in sidecar["volumeMounts"] if mount["name"] == volume["name"]]
     # There, Kubernetes mounts no token of its own.
     assert mount["mountPath"] == "/var/run/secrets/kubernetes.io/serviceaccount"
     assert mount["readOnly"]
@@ -123,8 +123,8 @@ def test_killed_at_any_call_it_takes_what_it_finds_of_its_own():
         made = store.get(CONFIG_MAPS, "default", "resultsfw-run-uid-0")
         (sidecar,) = again["spec"]["initContainers"]
         assert {"name": "RESULTSFW_CONFIG_MAP_UID", "value": made["metadata"]["uid"]} in sidecar["env"]
-        assert [one["name"] for one in sidecar["env"]] == [
-            one["name"] for one in wanted["spec"]["initContainers"][0]["env"]
+        assert [variable["name"] for variable in sidecar["env"]] == [
+            variable["name"] for variable in wanted["spec"]["initContainers"][0]["env"]
         ]
 
 
@@ -172,7 +172,9 @@ def test_purging_needs_only_the_run_takes_all_and_may_be_done_again():
     pod = prepared(store)
     prepared(store, a_run("digest", attempt=1))
     CORE.purge(a_run("digest"), pod, store)
-    assert [one["metadata"]["name"] for one in store.list(CONFIG_MAPS)] == ["resultsfw-run-uid-1"]
+    assert [config_map["metadata"]["name"] for config_map in store.list(CONFIG_MAPS)] == [
+        "resultsfw-run-uid-1"
+    ]
     assert len(everything(store)) == 3
     CORE.purge(a_run("digest"), {}, store, backend="config-map")
     CORE.purge(a_run("digest", attempt=1), {}, store, backend="config-map")
@@ -216,7 +218,7 @@ def test_exactly_a_mebibyte_arrives_and_one_byte_more_is_refused_by_name():
     life = Life({"a": b"x" * half, "b": "é".encode() * (half // 2)})
     collected = life.collect(life.ended(life.deliver()))
     assert collected.ok
-    assert [one.size for one in collected.results] == [half, half]
+    assert [result.size for result in collected.results] == [half, half]
     (carrier,) = collected.transports
     assert (carrier.transport, carrier.used, carrier.budget) == ("ConfigMap", VALUE_BYTES, VALUE_BYTES)
     life = Life({"a": b"x" * half, "b": b"y" * (half + 1)})
@@ -327,7 +329,7 @@ def test_records_that_are_true_of_another_pod_are_refused():
     life = Life({"digest": b"real"})
     message = life.deliver(uid="another")
     collected = life.collect(life.ended(message))
-    assert [one.code for one in collected.problems] == [ProblemCode.TRANSPORT_FOREIGN]
+    assert [problem.code for problem in collected.problems] == [ProblemCode.TRANSPORT_FOREIGN]
     assert values_of(collected) == {}
 
 
@@ -422,7 +424,7 @@ def test_a_plain_sidecar_is_read_as_well():
     pod = life.ended(life.deliver())
     status = pod["status"]
     status["containerStatuses"] += status.pop("initContainerStatuses")
-    assert [one["name"] for one in pod["spec"]["containers"]] == ["step-one", RESULTS_SIDECAR]
+    assert [container["name"] for container in pod["spec"]["containers"]] == ["step-one", RESULTS_SIDECAR]
     assert values_of(life.collect(pod)) == {"digest": "real"}
 
 

@@ -138,7 +138,10 @@ def test_without_the_digest_nothing_is_believed_and_a_missing_object_is_named():
 def test_another_runs_object_of_that_name_is_refused_and_ones_own_is_taken():
     life = Life("custom-resource", {"digest": b"d"})
     again = Life("custom-resource", {"digest": b"d"}, store=life.store, attempt=1)
-    assert {one["metadata"]["name"] for one in life.store.list(RUN_RESULTS)} == {life.name, again.name}
+    assert {run_result["metadata"]["name"] for run_result in life.store.list(RUN_RESULTS)} == {
+        life.name,
+        again.name,
+    }
     for change in ({"spec": {"podName": "another"}}, {"metadata": {"ownerReferences": []}}):
         store = Store()
         store.create(RUN_RESULTS, {**life.object, **change, "metadata": {"name": life.name}})

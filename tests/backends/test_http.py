@@ -81,9 +81,9 @@ def served():
                     return
                 self.send_response(status)
                 given = {"Content-Length": str(len(body) + short), **(headers or {})}
-                for name, one in given.items():
-                    if one is not None:
-                        self.send_header(name, one)
+                for name, item in given.items():
+                    if item is not None:
+                        self.send_header(name, item)
                 self.end_headers()
                 self.wfile.write(body)
 
@@ -119,23 +119,25 @@ def prepared(**config):
         "spec": {"containers": [{"name": "step-one", "args": ["-step_metadata_dir", "x"]}]},
     }
     out = core.prepare_pod(RUN, pod, cluster=Store())
-    return out, next(one for one in out["spec"]["initContainers"] if one["name"] == RESULTS_SIDECAR)
+    return out, next(
+        container for container in out["spec"]["initContainers"] if container["name"] == RESULTS_SIDECAR
+    )
 
 
 def test_the_token_is_for_the_server_and_for_the_sidecar_alone():
     pod, sidecar = prepared(url="https://server:1")
-    [volume] = [one for one in pod["spec"]["volumes"] if "projected" in one]
+    [volume] = [volume for volume in pod["spec"]["volumes"] if "projected" in volume]
     [source] = volume["projected"]["sources"]
     assert source["serviceAccountToken"]["audience"] == AUDIENCE
-    [mount] = [one for one in sidecar["volumeMounts"] if one["name"] == volume["name"]]
+    [mount] = [mount for mount in sidecar["volumeMounts"] if mount["name"] == volume["name"]]
     assert mount["readOnly"]
     assert not [
-        one
-        for one in pod["spec"]["containers"]
-        for m in one.get("volumeMounts", ())
+        container
+        for container in pod["spec"]["containers"]
+        for m in container.get("volumeMounts", ())
         if m["name"] == volume["name"]
     ]
-    env = {one["name"]: one.get("value") for one in sidecar["env"]}
+    env = {variable["name"]: variable.get("value") for variable in sidecar["env"]}
     assert (env["RESULTSFW_SERVER_URL"], env["RESULTSFW_SERVER_PATH"]) == ("https://server:1", PATH)
     assert env["RESULTSFW_SERVER_TOKEN_FILE"] == f"{mount['mountPath']}/token"
     assert env["RESULTSFW_TRANSPORT"] == "resultsfw_transports.http"
@@ -144,13 +146,15 @@ def test_the_token_is_for_the_server_and_for_the_sidecar_alone():
 def test_certificates_come_as_text_or_from_a_configmap_of_the_namespace():
     pem = trustme.CA().cert_pem.bytes().decode()
     _, sidecar = prepared(ca=pem)
-    assert next(one["value"] for one in sidecar["env"] if one["name"] == transport.ENV_CA) == pem
-    pod, sidecar = prepared(**{"ca-config-map": "trust"})
-    [volume] = [one for one in pod["spec"]["volumes"] if "projected" in one]
-    assert volume["projected"]["sources"][1]["configMap"]["name"] == "trust"
-    assert next(one["value"] for one in sidecar["env"] if one["name"] == transport.ENV_CA_FILE).endswith(
-        "/ca.crt"
+    assert (
+        next(variable["value"] for variable in sidecar["env"] if variable["name"] == transport.ENV_CA) == pem
     )
+    pod, sidecar = prepared(**{"ca-config-map": "trust"})
+    [volume] = [volume for volume in pod["spec"]["volumes"] if "projected" in volume]
+    assert volume["projected"]["sources"][1]["configMap"]["name"] == "trust"
+    assert next(
+        variable["value"] for variable in sidecar["env"] if variable["name"] == transport.ENV_CA_FILE
+    ).endswith("/ca.crt")
 
 
 @pytest.mark.parametrize(
@@ -355,23 +359,23 @@ def a_way(url, token, **more):
         **more,
     }
     environment = Environment({key.encode(): text.encode() for key, text in variables.items()})
-    one = transport.Transport()
-    one.open(environment, Waits())
-    return one
+    client = transport.Transport()
+    client.open(environment, Waits())
+    return client
 
 
 def test_a_refusal_is_passed_on_and_not_tried_again(served, token, monkeypatch):
     asked = []
-    one = a_way("https://server:1", token)
+    client = a_way("https://server:1", token)
     monkeypatch.setattr(
-        one._server, "ask", lambda *args, **_: asked.append(args) or (413, said("TooLarge", "x" * 900))
+        client._server, "ask", lambda *args, **_: asked.append(args) or (413, said("TooLarge", "x" * 900))
     )
-    one.output.line([b"records\n"])
+    client.output.line([b"records\n"])
     with pytest.raises(OutputError, match=r"refused 8 bytes with HTTP 413: .*TooLarge") as raised:
-        one.deliver()
+        client.deliver()
     assert len(str(raised.value)) < 600
     with pytest.raises(OutputError):
-        one.deliver()
+        client.deliver()
     assert asked == [("PUT", f"{PATH}/pods/{UID}", b"records\n")]
 
 
@@ -379,21 +383,21 @@ def test_a_delivery_names_its_run(token, monkeypatch):
     _, sidecar = prepared(url="https://server:1")
     assert {"name": transport.ENV_RUN, "value": RUN.name} in sidecar["env"]
     for variables, headers in (({transport.ENV_RUN: "run"}, {"Resultsfw-Run": "run"}), ({}, {})):
-        one = a_way("https://server:1", token, **variables)
+        client = a_way("https://server:1", token, **variables)
         sent = []
         monkeypatch.setattr(
-            one._server, "ask", lambda *_, sent=sent, **named: sent.append(named) or (201, b"")
+            client._server, "ask", lambda *_, sent=sent, **named: sent.append(named) or (201, b"")
         )
-        one.deliver()
+        client.deliver()
         assert [named["headers"] for named in sent] == [headers]
 
 
 def test_a_namespace_over_its_quota_is_tried_again_for_a_while(served, token, monkeypatch):
     monkeypatch.setattr("resultsfw_transports.request.PATIENCE", 0.3)
     url, asked = served(507, said("QuotaExceeded"))
-    one = a_way(url, token)
+    client = a_way(url, token)
     with pytest.raises(OutputError, match=r"HTTP 507.*QuotaExceeded"):
-        one.deliver()
+        client.deliver()
     assert len(asked) > 1
 
 
@@ -448,7 +452,7 @@ def run_through(flags, script, **spec):
         engine.submit(taskrun)
         [done] = engine.run_until_done(40)
     status = done["status"]
-    return {one["name"]: one["value"] for one in status.get("results", ())}, status["conditions"][0]
+    return {result["name"]: result["value"] for result in status.get("results", ())}, status["conditions"][0]
 
 
 @pytest.mark.slow

@@ -82,8 +82,8 @@ def test_native_is_the_default():
 def test_a_pod_of_an_embedder_without_init_containers_gets_one():
     core = CORE.from_flags({"results-from": "sidecar-logs", "config.sidecar-logs": "sidecar: native"})
     pod = core.prepare_pod(a_run("a"), {"spec": {"containers": [{"name": "step-one"}]}})
-    assert [one["name"] for one in pod["spec"]["initContainers"]] == [RESULTS_SIDECAR]
-    assert [one["name"] for one in pod["spec"]["containers"]] == ["step-one"]
+    assert [container["name"] for container in pod["spec"]["initContainers"]] == [RESULTS_SIDECAR]
+    assert [container["name"] for container in pod["spec"]["containers"]] == ["step-one"]
 
 
 def test_another_way_to_run_it_is_refused_by_name():

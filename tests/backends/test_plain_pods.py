@@ -84,9 +84,9 @@ def test_the_sidecar_has_all_folders_read_only_and_waits_for_its_signal():
     (sidecar,) = spec["initContainers"]
     assert sidecar["restartPolicy"] == "Always"
     assert sidecar["volumeMounts"] == [
-        {**one, "readOnly": True} for one in spec["containers"][0]["volumeMounts"]
+        {**container, "readOnly": True} for container in spec["containers"][0]["volumeMounts"]
     ]
-    env = {one["name"]: one.get("value") for one in sidecar["env"]}
+    env = {variable["name"]: variable.get("value") for variable in sidecar["env"]}
     assert env["RESULTSFW_WATCH"] == "signal"
     assert "/tekton" not in json.dumps([sidecar["command"][1:], sidecar["volumeMounts"], sidecar["env"]])
 
@@ -274,7 +274,7 @@ def test_told_to_stop_is_the_regular_end(code, at):
     assert read(seen(PREPARED, main=ended(code, at), sidecar=ended())).ok
 
 
-def test_a_container_that_ended_after_the_sidecar_is_told():
+def test_a_container_that_ended_after_the_sidecar_is_reported():
     (problem,) = read(seen(PREPARED, main=ended(at="2026-01-01T00:00:11Z"), sidecar=ended())).problems
     assert problem.code == "TransportIncomplete"
 
@@ -298,7 +298,7 @@ def test_a_container_that_ended_after_the_sidecar_is_told():
     ],
     ids=["deleted", "deadline", "evicted"],
 )
-def test_a_container_that_took_all_of_its_grace_is_told(left, at, ok):
+def test_a_container_that_took_all_of_its_grace_is_reported(left, at, ok):
     """After that the kubelet tells the sidecar whether or not the container has ended."""
     pod = seen(
         PREPARED, main=ended(137, at), sidecar=ended(at="2026-01-01T00:00:20Z"), **left.get("metadata", {})
@@ -329,7 +329,7 @@ def test_no_time_is_too_odd(text):
 # Messages that containers write themselves.
 
 
-def told(text, *, code=0):
+def collected_from(text, *, code=0):
     pod = seen(MESSAGES.prepare_pod(RUN, plainpods.pod("true")), main=ended(code, message=text))
     return MESSAGES.collect(RUN, pod, None)
 
@@ -350,20 +350,20 @@ def told(text, *, code=0):
         ('[{"key":"a","value":"x\ufffdy","type":1}]', 'result "a" is not UTF-8'),
     ],
 )
-def test_a_message_that_is_not_of_the_format_is_told(text, said):
-    problems = told(text).problems
-    assert [said in one.message for one in problems] == [True], problems
+def test_a_message_that_is_not_of_the_format_is_reported(text, said):
+    problems = collected_from(text).problems
+    assert [said in problem.message for problem in problems] == [True], problems
 
 
 def test_a_true_replacement_character_is_an_escape():
-    collected = told('[{"key":"a","value":"x\\ufffdy","type":1}]')
+    collected = collected_from('[{"key":"a","value":"x\\ufffdy","type":1}]')
     assert (collected.problems, plainpods.values_of(collected)) == ((), {"a": "x\ufffdy"})
 
 
 @given(st.dictionaries(st.sampled_from(["a", "b", "own_own"]), st.text(max_size=200)))
 def test_what_pythons_json_writes_comes_as_it_was(values):
     """The one-liner of docs/embedding.md."""
-    collected = told(plainpods.message(**values))
+    collected = collected_from(plainpods.message(**values))
     assert collected.ok, collected.problems
     expected = {name.replace("own_own", "one.own"): value for name, value in values.items()}
     assert plainpods.values_of(collected) == expected

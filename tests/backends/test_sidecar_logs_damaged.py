@@ -80,8 +80,8 @@ def test_a_name_damaged_into_another_declared_name_gives_no_wrong_value(old, new
     """A value's digest is over its type and name too."""
     collected = collect(RUN, LOG.replace(b'"name":"%s"' % old.encode(), b'"name":"%s"' % new.encode()))
     assert values_of(collected).items() < TRUE.items()
-    told = " ".join(problem.message for problem in collected.problems)
-    assert f'result "{old.removeprefix("step-one.")}"' in told
+    messages = " ".join(problem.message for problem in collected.problems)
+    assert f'result "{old.removeprefix("step-one.")}"' in messages
 
 
 def test_every_truncation_fails_and_keeps_only_whole_values():
@@ -111,7 +111,7 @@ def test_a_log_without_its_end_names_what_it_says_nothing_of():
     assert values_of(collected) == {"a": "1"}
 
 
-def test_the_sidecars_own_failure_is_told():
+def test_the_sidecars_own_failure_is_reported():
     log = log_of(wire.error_line(wire.INTERNAL, "no space: \ud800"), end=False)
     [problem] = collect(a_run("a"), log, pod=a_pod(exit_code=1)).problems
     assert "Internal: no space: \\ud800" in problem.message
@@ -134,7 +134,7 @@ def test_an_end_record_with_a_wrong_count_or_digest_fails_and_the_values_are_kep
     assert values_of(collected) == {"a": "1"}
 
 
-def test_a_wrong_count_is_told_with_both_numbers():
+def test_a_wrong_count_is_reported_with_both_numbers():
     log = log_of(value("a", "1"), end=False)
     end = wire.end_line(UID, 7, hashlib.sha256(log).hexdigest(), wire.WHY_STEPS_DONE)
     [problem] = collect(a_run("a"), log + end).problems

@@ -72,13 +72,17 @@ class Life:
         pod["metadata"]["name"] += f"-{attempt}"
         self.pod = self.store.create(PODS, self.core.prepare_pod(self.run, pod, cluster=self.store))
         self.kind = KINDS[backend]
-        env = {one["name"]: one.get("value", "") for one in self._sidecar()["env"]}
+        env = {variable["name"]: variable.get("value", "") for variable in self._sidecar()["env"]}
         self.env = {**env, wire.ENV_POD_UID: self.pod["metadata"]["uid"]}
         self.name = self.env[TRANSPORTS[backend].ENV_NAME]
 
     def _sidecar(self):
-        (one,) = [one for one in self.pod["spec"]["initContainers"] if one["name"] == RESULTS_SIDECAR]
-        return one
+        (sidecar,) = [
+            container
+            for container in self.pod["spec"]["initContainers"]
+            if container["name"] == RESULTS_SIDECAR
+        ]
+        return sidecar
 
     @property
     def object(self):
@@ -103,8 +107,8 @@ class Life:
         transport._server = Direct(self.store, self.kind)
         uid = self.pod["metadata"]["uid"]
         transport.output.line([wire.start_line(uid, wire.WATCH_INOTIFY)])
-        for one in self.run.results:
-            self._pass_on(transport, one.name)
+        for declared in self.run.results:
+            self._pass_on(transport, declared.name)
         end = wire.end_line(uid, transport.output.count, transport.output.digest, wire.WHY_STEPS_DONE)
         transport.output.line([end])
         return transport.deliver()
@@ -127,13 +131,13 @@ class Life:
 
     def ended(self, message, code=0):
         """Return the pod when its containers have ended."""
-        told = {"exitCode": code, "reason": "Error" if code else "Completed", "message": message}
+        terminated = {"exitCode": code, "reason": "Error" if code else "Completed", "message": message}
         step = {"terminated": {"exitCode": 0, "reason": "Completed"}}
         return {
             **self.pod,
             "status": {
                 "phase": "Succeeded",
-                "initContainerStatuses": [{"name": RESULTS_SIDECAR, "state": {"terminated": told}}],
+                "initContainerStatuses": [{"name": RESULTS_SIDECAR, "state": {"terminated": terminated}}],
                 "containerStatuses": [{"name": "step-one", "state": step}],
             },
         }

@@ -19,8 +19,8 @@ MACHINE = {"cpu": "C", "processors": 2, "memory_gb": 8}
 
 
 def figures(cpu, **more):
-    told = {"cpu_ms": cpu, "peak_mb": 60.0, "wall_s": 30.0, "wrong": []}
-    return told | {"start_ms": [3000], "status_ms": [20], "pipeline_ms": [5], "requests": 17.0} | more
+    figures = {"cpu_ms": cpu, "peak_mb": 60.0, "wall_s": 30.0, "wrong": []}
+    return figures | {"start_ms": [3000], "status_ms": [20], "pipeline_ms": [5], "requests": 17.0} | more
 
 
 def record(place="cluster", label="now", sides=(("resultsfw", 20), ("Tekton", 50)), **more):
@@ -41,7 +41,7 @@ def test_a_record_is_read_as_it_was_written(tmp_path):
     again = records.read(file)
     assert again == written
     assert len(again.done()) == len(again.rounds) == 24
-    assert [one.name for one in file.parent.iterdir()] == ["one.json"]
+    assert [path.name for path in file.parent.iterdir()] == ["one.json"]
 
 
 def test_a_record_that_is_there_is_not_overwritten(tmp_path):
@@ -54,7 +54,7 @@ def test_a_record_that_is_there_is_not_overwritten(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"place": 1, "new": 2}'])
-def test_what_is_no_record_is_told_by_name(tmp_path, text):
+def test_what_is_no_record_is_reported_by_name(tmp_path, text):
     file = tmp_path / "one.json"
     file.write_text(text)
     with pytest.raises(SystemExit, match=r"one\.json: no record"):
@@ -159,14 +159,14 @@ def test_the_engine_is_measured_round_by_round_and_goes_on(tmp_path):
     environment = {"PATH": os.environ["PATH"]}
     subprocess.run(command, check=True, capture_output=True, env=environment, timeout=60)
     found = records.read(file)
-    (one,) = found.rounds
-    assert one["wrong"] == []
-    assert one["cpu_ms"] > 0
-    assert one["pods_cpu_ms"] > 0
-    assert len(one["start_ms"]) == len(one["status_ms"]) == 3
+    (measured,) = found.rounds
+    assert measured["wrong"] == []
+    assert measured["cpu_ms"] > 0
+    assert measured["pods_cpu_ms"] > 0
+    assert len(measured["start_ms"]) == len(measured["status_ms"]) == 3
     assert found.versions["resultsfw"]
     again = subprocess.run(
         [*command, "--resume"], check=True, capture_output=True, env=environment, timeout=60
     )
     assert again.stderr == b""
-    assert records.read(file).rounds == [one]
+    assert records.read(file).rounds == [measured]

@@ -49,8 +49,8 @@ def plugin(tmp_path, monkeypatch):
         info.mkdir(parents=True)
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 2.5\n")
         (info / "entry_points.txt").write_text(f"[resultsfw.backends]\n{name} = {distribution}_module\n")
-        told = f"open({str(tmp_path / 'imported')!r}, 'w').close()\n"
-        (folder / f"{distribution}_module.py").write_text(told + textwrap.dedent(body))
+        out = f"open({str(tmp_path / 'imported')!r}, 'w').close()\n"
+        (folder / f"{distribution}_module.py").write_text(out + textwrap.dedent(body))
         monkeypatch.syspath_prepend(folder)
         return tmp_path / "imported"
 
@@ -69,7 +69,7 @@ def test_the_list_shows_state_distribution_version_and_module(cli):
 
 
 def test_the_list_as_json_has_kind_and_origin(cli):
-    rows = {one["name"]: one for one in cli("backends", "-o", "json").json}
+    rows = {plugin["name"]: plugin for plugin in cli("backends", "-o", "json").json}
     assert rows["redact"]["kind"] == "extension"
     assert rows["termination-message"] == {
         "kind": "backend",
@@ -101,7 +101,7 @@ def test_a_broken_plugin_is_listed_as_broken_with_why(cli, plugin):
     assert "spoils" not in ran.out + ran.err
     assert "\x1b" not in ran.out
     assert imported.exists()
-    (row,) = [one for one in cli("backends", "-o", "json").json if one["name"] == "strange"]
+    (row,) = [plugin for plugin in cli("backends", "-o", "json").json if plugin["name"] == "strange"]
     assert (row["usable"], row["distribution"], row["version"]) == (False, "strangers", "2.5")
     assert "no such library" in row["why"]
 
@@ -125,25 +125,25 @@ def test_a_plugin_that_ends_or_hangs_its_process_is_broken_and_others_are_listed
         plugin(body, name=name, distribution=name)
     ran = cli("backends", "-o", "json")
     assert (ran.status, ran.err) == (0, "")
-    why = {one["name"]: one.get("why", "") for one in ran.json}
+    why = {plugin["name"]: plugin.get("why", "") for plugin in ran.json}
     for name, (_, said) in ENDS.items():
         assert said in why[name], name
     assert why["sidecar-logs"] == ""
-    told = cli("backends", "crashes")
-    assert told.status == 1
-    said = " ".join(told.out.split())
+    out = cli("backends", "crashes")
+    assert out.status == 1
+    said = " ".join(out.out.split())
     assert 'broken: backend "crashes" (crashes 2.5, crashes_module, ' in said
     assert "crashes_module.py) cannot be used: the process that imported it was killed by SIGSEGV" in said
 
 
 def test_ctrl_c_ends_the_command_and_the_processes_that_import_plugins(site, tmp_path):
-    told = tmp_path / "pid"
-    os.mkfifo(told)
-    text = f"import os, time\nopen({str(told)!r}, 'w').write(str(os.getpid()))\nwhile True: time.sleep(60)"
+    out = tmp_path / "pid"
+    os.mkfifo(out)
+    text = f"import os, time\nopen({str(out)!r}, 'w').write(str(os.getpid()))\nwhile True: time.sleep(60)"
     site.backend("hangs", text)
     command = [sys.executable, "-m", "resultsfw.cli", "backends", "hangs"]
     with subprocess.Popen(command, env=site.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        child = int(told.read_text())
+        child = int(out.read_text())
         try:
             process.send_signal(signal.SIGINT)
             process.communicate(timeout=60)

@@ -66,7 +66,7 @@ def test_progress_is_plain_lines_without_a_terminal(cli, write, manifest):
 def test_a_run_from_standard_input_is_printed_as_yaml(program, manifest):
     ran = program("run", "-", "-o", "yaml", stdin=f"{manifest('a')}---\n{manifest('b')}")
     assert ran.status == 0
-    assert [one["metadata"]["name"] for one in yaml.safe_load_all(ran.out)] == ["a", "b"]
+    assert [item["metadata"]["name"] for item in yaml.safe_load_all(ran.out)] == ["a", "b"]
 
 
 @pytest.mark.parametrize("locale", ["C", "C.UTF-8"])

@@ -94,7 +94,7 @@ def test_the_output_file_is_replaced_after_verification(cli, run, store, tmp_pat
 
 def umask():
     status = Path("/proc/self/status").read_text().splitlines()
-    [line] = [one for one in status if one.startswith("Umask:")]
+    [line] = [line for line in status if line.startswith("Umask:")]
     return int(line.split()[1], 8)
 
 
@@ -114,7 +114,7 @@ def test_a_damaged_value_is_neither_printed_nor_written(cli, run, store, tmp_pat
         assert ran.out == ""
         assert str(store) in ran.err
     assert (tmp_path / "out").read_text() == "before"
-    assert sorted(one.name for one in tmp_path.iterdir()) == ["flags.yaml", "out", "run.yaml", "store"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["flags.yaml", "out", "run.yaml", "store"]
 
 
 def test_a_reference_to_another_store_is_not_followed(cli, run, store):

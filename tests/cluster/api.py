@@ -29,11 +29,13 @@ class ApiServer:
 
     def __init__(self, kubeconfig: Path) -> None:
         config = yaml.safe_load(kubeconfig.read_text())
-        context = next(one for one in config["contexts"] if one["name"] == config["current-context"])[
-            "context"
+        context = next(
+            context for context in config["contexts"] if context["name"] == config["current-context"]
+        )["context"]
+        cluster = next(cluster for cluster in config["clusters"] if cluster["name"] == context["cluster"])[
+            "cluster"
         ]
-        cluster = next(one for one in config["clusters"] if one["name"] == context["cluster"])["cluster"]
-        user = next(one for one in config["users"] if one["name"] == context["user"])["user"]
+        user = next(user for user in config["users"] if user["name"] == context["user"])["user"]
         self._url = urllib.parse.urlsplit(cluster["server"])
         self._headers = {"Authorization": f"Bearer {user['token']}"} if "token" in user else {}
         self._tls = ssl.create_default_context()

@@ -66,12 +66,12 @@ def make_place(server: ApiServer, options: PodOptions) -> Iterator[Callable[[], 
     made: list[Place] = []
 
     def make() -> Place:
-        made.append(one := Place(server, options, f"t-{uuid.uuid4().hex[:8]}"))
-        return one
+        made.append(place := Place(server, options, f"t-{uuid.uuid4().hex[:8]}"))
+        return place
 
     yield make
-    for one in made:
-        one.close()
+    for place in made:
+        place.close()
 
 
 @pytest.fixture

@@ -108,16 +108,18 @@ class Place:
         command += ["--namespace", self.namespace, *options]
         for purpose, image in images.items():
             command += [f"--{purpose}-image", image]
-        self.started.append(one := Running(command, dict(os.environ)))
-        return one
+        self.started.append(controller := Running(command, dict(os.environ)))
+        return controller
 
     def runs(self) -> dict[str, Object]:
         """By name."""
-        return {one["metadata"]["name"]: one for one in self.server.list(TASKRUNS, self.namespace)}
+        return {
+            taskrun["metadata"]["name"]: taskrun for taskrun in self.server.list(TASKRUNS, self.namespace)
+        }
 
     def pods(self) -> dict[str, Object]:
         """By name."""
-        return {one["metadata"]["name"]: one for one in self.server.list(PODS, self.namespace)}
+        return {pod["metadata"]["name"]: pod for pod in self.server.list(PODS, self.namespace)}
 
     def until(self, so: Callable[[], Any], seconds: float) -> None:
         """Wait until it is so."""
@@ -135,30 +137,30 @@ class Place:
 
         def so() -> bool:
             runs = self.runs().values()
-            for one in runs if meanwhile else ():
-                meanwhile(one)  # type: ignore[misc]
+            for run in runs if meanwhile else ():
+                meanwhile(run)  # type: ignore[misc]
             return all(map(is_done, runs))
 
         self.until(so, seconds)
         return self.runs()
 
     def assert_none_doubled(self) -> None:
-        """Each pod was placed once, each start and end told once at most, and no controller had a fault."""
+        """Each pod was placed once, starts and ends were reported at most once; no controller had a fault."""
         placed: Counter[str] = Counter()
-        told: Counter[tuple[str, str]] = Counter()
-        for one in self.server.list(EVENTS, self.namespace):
-            about = one["involvedObject"]
-            if about["kind"] == "Pod" and one["reason"] == "Scheduled":
-                placed[about["name"]] += one.get("count") or 1
+        reported: Counter[tuple[str, str]] = Counter()
+        for event in self.server.list(EVENTS, self.namespace):
+            about = event["involvedObject"]
+            if about["kind"] == "Pod" and event["reason"] == "Scheduled":
+                placed[about["name"]] += event.get("count") or 1
             elif about["kind"] == "TaskRun":
-                told[about["name"], "start" if one["reason"] == "Started" else "end"] += one["count"]
+                reported[about["name"], "start" if event["reason"] == "Started" else "end"] += event["count"]
         assert set(placed.values()) == {1}, placed
-        assert set(told.values()) <= {1}, told
-        for one in self.started:
-            assert not [line for line in one.lines if "internal error" in line or "Traceback" in line]
+        assert set(reported.values()) <= {1}, reported
+        for controller in self.started:
+            assert not [line for line in controller.lines if "internal error" in line or "Traceback" in line]
 
     def close(self) -> None:
-        for one in self.started:
-            if one.process.poll() is None:
-                one.signal(signal.SIGKILL)
+        for controller in self.started:
+            if controller.process.poll() is None:
+                controller.signal(signal.SIGKILL)
         self.server.delete(NAMESPACES, "", self.namespace)

@@ -45,10 +45,12 @@ def _granted(place, obj, account):
 def _kubeconfig(text, folder):
     """Write the kubeconfig of the tests with another token for its user."""
     config = yaml.safe_load(Path(os.environ["RESULTSFW_KUBECONFIG"]).read_text())
-    user = next(one for one in config["contexts"] if one["name"] == config["current-context"])["context"]
-    for one in config["users"]:
-        if one["name"] == user["user"]:
-            one["user"] = {"token": text}
+    user = next(context for context in config["contexts"] if context["name"] == config["current-context"])[
+        "context"
+    ]
+    for entry in config["users"]:
+        if entry["name"] == user["user"]:
+            entry["user"] = {"token": text}
     file = folder / "kubeconfig"
     file.write_text(yaml.safe_dump(config))
     return file

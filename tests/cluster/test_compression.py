@@ -55,7 +55,10 @@ def test_a_report_of_more_than_a_mebibyte_arrives(place, backend):
     status = submit(place, backend, IMAGE)
     (verdict,) = status["conditions"]
     assert verdict["reason"] == "Succeeded", verdict
-    assert {one["name"]: one["value"] for one in status["results"]} == {"report": REPORT, "small": "s"}
+    assert {result["name"]: result["value"] for result in status["results"]} == {
+        "report": REPORT,
+        "small": "s",
+    }
     log = b"".join(place.server.read_log(place.namespace, "run-pod", RESULTS_SIDECAR, limit=10**7))
     assert len(log) < SIZE // 2 if backend == "sidecar-logs" else log == b""
     place.assert_none_doubled()

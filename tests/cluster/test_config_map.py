@@ -54,10 +54,11 @@ def least(place, tmp_path):
 def left_of(place):
     """What is left of all runs."""
     return [
-        one["metadata"]["name"]
+        item["metadata"]["name"]
         for kind in (CONFIG_MAPS, ROLES, ROLE_BINDINGS)
-        for one in place.server.list(kind, place.namespace)
-        if one["metadata"]["name"].startswith("resultsfw-") and place.namespace not in one["metadata"]["name"]
+        for item in place.server.list(kind, place.namespace)
+        if item["metadata"]["name"].startswith("resultsfw-")
+        and place.namespace not in item["metadata"]["name"]
     ]
 
 
@@ -74,7 +75,7 @@ def test_everything_arrives_or_is_named_and_nothing_is_left(sidecar, place, leas
     for name, (script, results, _) in RUNS.items():
         place.server.create(TASKRUNS, a_run(place, name, script, results))
     situations = [
-        one for one in ENDS if one.startswith("sl-") and one not in ("sl-crd-overflow", "sl-oversize")
+        end for end in ENDS if end.startswith("sl-") and end not in ("sl-crd-overflow", "sl-oversize")
     ]
     for situation in situations:
         submit(place.server, situation, taskrun(situation, place.namespace, situation, place.managed_by))
@@ -105,7 +106,7 @@ def test_everything_arrives_or_is_named_and_nothing_is_left(sidecar, place, leas
     place.assert_none_doubled()
 
 
-def test_one_that_is_changed_after_the_sidecar_wrote_it_is_told(server, options, place):
+def test_one_that_is_changed_after_the_sidecar_wrote_it_is_reported(server, options, place):
     """The pod is there, the controller was not; annotations can be changed even of what is immutable."""
     core = ResultsManager.from_flags({"results-from": "config-map", "config.config-map": f"image: {IMAGE}"})
     reconciler = Reconciler(core, server, options=options)

@@ -95,7 +95,7 @@ def test_everything_arrives_or_is_named_and_nothing_is_left(place, tmp_path):
         for name, (script, results, _) in RUNS.items():
             place.server.create(TASKRUNS, a_run(place, name, script, results))
         situations = [
-            one for one in ENDS if one.startswith("sl-") and one not in ("sl-crd-overflow", "sl-oversize")
+            end for end in ENDS if end.startswith("sl-") and end not in ("sl-crd-overflow", "sl-oversize")
         ]
         for situation in situations:
             submit(place.server, situation, taskrun(situation, place.namespace, situation, place.managed_by))
@@ -125,9 +125,9 @@ def test_everything_arrives_or_is_named_and_nothing_is_left(place, tmp_path):
 
         def left():
             return [
-                one["metadata"]["name"]
-                for one in place.server.list(RUN_RESULTS, place.namespace)
-                if one["metadata"]["name"] != "victim"
+                run_result["metadata"]["name"]
+                for run_result in place.server.list(RUN_RESULTS, place.namespace)
+                if run_result["metadata"]["name"] != "victim"
             ]
 
         place.until(lambda: not left(), 60)
@@ -141,7 +141,7 @@ def test_the_policy_lets_a_pod_write_its_own_once(place):
     pod, other = a_pod(place, "mine"), a_pod(place, "theirs")
     run_result(place, "r", "mine")
     mine, theirs, unbound = (
-        as_user(server, token(server, place.namespace, "default", one)) for one in (pod, other, None)
+        as_user(server, token(server, place.namespace, "default", name)) for name in (pod, other, None)
     )
     status = {"podUid": pod["metadata"]["uid"], "records": "r", "texts": {"a": "1"}}
 

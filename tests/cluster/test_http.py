@@ -47,7 +47,7 @@ def fill(name, count, char="x"):
 def a_run(place, name, script, results=("a",), **spec):
     script = script if script.startswith("#!") else f"#!/bin/sh\n{script}"
     steps = [{"name": "one", "image": "busybox:1", "script": script}]
-    task = {"results": [{"name": one, "type": "string"} for one in results], "steps": steps}
+    task = {"results": [{"name": result, "type": "string"} for result in results], "steps": steps}
     user = os.environ.get("RESULTSFW_RUN_AS_USER")
     pod = {"podTemplate": {"securityContext": {"runAsUser": int(user)}}} if user else {}
     return {
@@ -94,21 +94,21 @@ class Accounts:
 
     def kubeconfig(self, account):
         config = yaml.safe_load(Path(os.environ["RESULTSFW_KUBECONFIG"]).read_text())
-        chosen = next(one for one in config["contexts"] if one["name"] == config["current-context"])[
-            "context"
-        ]
-        for one in config["users"]:
-            if one["name"] == chosen["user"]:
-                one["user"] = {"token": self.token(account)}
+        chosen = next(
+            context for context in config["contexts"] if context["name"] == config["current-context"]
+        )["context"]
+        for user in config["users"]:
+            if user["name"] == chosen["user"]:
+                user["user"] = {"token": self.token(account)}
         file = self.folder / f"{account}.kubeconfig"
         file.write_text(yaml.safe_dump(config))
         return file
 
     def close(self):
         # With their namespace goes who would let them go.
-        for one in self.place.started:
-            if one.process.poll() is None:
-                one.signal(signal.SIGKILL)
+        for controller in self.place.started:
+            if controller.process.poll() is None:
+                controller.signal(signal.SIGKILL)
         for name in self.place.runs():
             self.place.server.patch(TASKRUNS, self.place.namespace, name, {"metadata": {"finalizers": None}})
         for kind, metadata in self.made:
@@ -124,7 +124,7 @@ class ResultsServer(Running):
         self.ca = trustme.CA()
         cert = self.ca.issue_cert(ADDRESS, "127.0.0.1")
         cert.private_key_pem.write_to_path(str(folder / "tls.key"))
-        (folder / "tls.crt").write_bytes(b"".join(one.bytes() for one in cert.cert_chain_pems))
+        (folder / "tls.crt").write_bytes(b"".join(pem.bytes() for pem in cert.cert_chain_pems))
         kubeconfig = accounts.kubeconfig("results-server")
         self.command = [sys.executable, "-W", "error", "-m", "resultsfw.cli", "results-server"]
         self.command += ["--store", store.url, "--kubeconfig", str(kubeconfig)]
@@ -167,9 +167,9 @@ class ResultsServer(Running):
 
 @pytest.fixture
 def accounts(place, tmp_path):
-    one = Accounts(place, tmp_path)
-    yield one
-    one.close()
+    accounts = Accounts(place, tmp_path)
+    yield accounts
+    accounts.close()
 
 
 @pytest.fixture(scope="module")
@@ -193,11 +193,11 @@ def store(request, tmp_path):
 
 @pytest.fixture
 def results_server(accounts, tmp_path, store):
-    one = ResultsServer(tmp_path, accounts, store)
-    yield one
-    if one.process.poll() is None:
-        assert one.signal(signal.SIGTERM) == 0
-    assert not [line for line in one.lines if "Traceback" in line or "eyJ" in line]
+    server = ResultsServer(tmp_path, accounts, store)
+    yield server
+    if server.process.poll() is None:
+        assert server.signal(signal.SIGTERM) == 0
+    assert not [line for line in server.lines if "Traceback" in line or "eyJ" in line]
 
 
 @pytest.fixture
@@ -221,12 +221,12 @@ def started(place, accounts, results_server, tmp_path):
 
 
 def verdict_of(run):
-    (one,) = [one for one in run["status"]["conditions"] if one["type"] == "Succeeded"]
-    return one
+    (verdict,) = [condition for condition in run["status"]["conditions"] if condition["type"] == "Succeeded"]
+    return verdict
 
 
 def values_of(run):
-    return {one["name"]: one["value"] for one in run["status"].get("results", [])}
+    return {result["name"]: result["value"] for result in run["status"].get("results", [])}
 
 
 @pytest.mark.parametrize("sidecar", ["native", "plain"])
@@ -242,11 +242,11 @@ def test_everything_arrives_or_is_named_and_nothing_is_left(place, started, resu
     for name, (script, results) in runs.items():
         place.server.create(TASKRUNS, a_run(place, name, script, results))
     left_out = ("sl-crd-overflow", "sl-oversize")
-    situations = [one for one in ENDS if one.startswith("sl-") and one not in left_out]
+    situations = [end for end in ENDS if end.startswith("sl-") and end not in left_out]
     situations = [
-        one
-        for one in situations
-        if submit(place.server, one, taskrun(one, place.namespace, one, place.managed_by))
+        situation
+        for situation in situations
+        if submit(place.server, situation, taskrun(situation, place.namespace, situation, place.managed_by))
     ]
 
     def cancel(run):
@@ -266,7 +266,7 @@ def test_everything_arrives_or_is_named_and_nothing_is_left(place, started, resu
     place.assert_none_doubled()
 
 
-def test_a_limit_of_the_server_is_told_in_its_words(place, accounts, tmp_path, started, results_server):
+def test_a_limit_of_the_server_is_reported_in_its_words(place, accounts, tmp_path, started, results_server):
     """The same port, a lower limit: what operators do."""
     results_server.signal(signal.SIGTERM)
     results_server.command += ["--limit-bytes", str(LIMIT)]
@@ -276,10 +276,10 @@ def test_a_limit_of_the_server_is_told_in_its_words(place, accounts, tmp_path, s
     place.server.create(TASKRUNS, a_run(place, "under", fill("a", LIMIT - 1000)))
     finals = place.until_done(120)
     assert len(values_of(finals["under"]).get("a", "")) == LIMIT - 1000, verdict_of(finals["under"])
-    told = verdict_of(finals["over"])
-    assert told["reason"] == "TaskRunResultsIncomplete"
-    assert "HTTP 413" in told["message"]
-    assert f"over the limit of {LIMIT} bytes" in told["message"]
+    verdict = verdict_of(finals["over"])
+    assert verdict["reason"] == "TaskRunResultsIncomplete"
+    assert "HTTP 413" in verdict["message"]
+    assert f"over the limit of {LIMIT} bytes" in verdict["message"]
 
 
 def test_a_pod_writes_its_own_once_and_reads_nothing(place, accounts, results_server):
@@ -342,10 +342,10 @@ def test_a_server_that_stays_away_is_named(place, started, results_server):
     started()
     results_server.signal(signal.SIGKILL)
     place.server.create(TASKRUNS, a_run(place, "lost", "printf here > $(results.a.path)"))
-    told = verdict_of(place.until_done(120)["lost"])
-    assert told["reason"] == "TaskRunResultsIncomplete"
-    assert "Undelivered: PUT" in told["message"]
-    assert "ConnectionRefusedError" in told["message"]
+    verdict = verdict_of(place.until_done(120)["lost"])
+    assert verdict["reason"] == "TaskRunResultsIncomplete"
+    assert "Undelivered: PUT" in verdict["message"]
+    assert "ConnectionRefusedError" in verdict["message"]
     results_server.begin()
 
 
@@ -394,7 +394,7 @@ def test_how_long_it_takes(place, accounts, started, results_server, tell):
 
 def _states(place, pod):
     found = place.pods().get(pod, {}).get("status", {})
-    return {one["name"]: one["state"] for one in found.get("containerStatuses", [])}
+    return {container["name"]: container["state"] for container in found.get("containerStatuses", [])}
 
 
 def _running(place, pod):

@@ -86,8 +86,8 @@ def job(core: ResultsManager, script: str, name: str, namespace: str, **spec: An
 def pods_of(server: ApiServer, namespace: str, name: str) -> list[Object]:
     """The pods of a Job, the youngest last."""
     pods = server.list(PODS, namespace)
-    mine = [one for one in pods if one["metadata"]["labels"].get("batch.kubernetes.io/job-name") == name]
-    return sorted(mine, key=lambda one: str(one["metadata"]["creationTimestamp"]))
+    mine = [pod for pod in pods if pod["metadata"]["labels"].get("batch.kubernetes.io/job-name") == name]
+    return sorted(mine, key=lambda pod: str(pod["metadata"]["creationTimestamp"]))
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -125,7 +125,7 @@ def test_a_pod_that_is_deleted_says_what_it_wrote_on_sigterm(backend, server, na
     assert values_of(collected) == {"a": "late"}
 
 
-def test_a_container_that_takes_all_of_its_grace_is_told(server, namespace, name):
+def test_a_container_that_takes_all_of_its_grace_is_reported(server, namespace, name):
     core = core_of("sidecar-logs")
     script = "trap '' TERM\necho up\nwhile :; do sleep 0.1; done"
     prepared = core.prepare_pod(RUN, plainpods.pod(script, name=name, namespace=namespace))
@@ -137,7 +137,10 @@ def test_a_container_that_takes_all_of_its_grace_is_told(server, namespace, name
         collected = verdict(core, server, lambda: server.get(PODS, namespace, name))
     finally:
         server.patch(PODS, namespace, name, {"metadata": {"finalizers": None}})
-    assert [one.code for one in collected.problems][:1] in (["TransportIncomplete"], ["TransportUnreadable"])
+    assert [problem.code for problem in collected.problems][:1] in (
+        ["TransportIncomplete"],
+        ["TransportUnreadable"],
+    )
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

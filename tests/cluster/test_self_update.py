@@ -101,7 +101,7 @@ def test_everything_arrives_or_is_named_and_no_annotation_is_left(place, tmp_pat
         for name, (script, results, _) in RUNS.items():
             place.server.create(TASKRUNS, a_run(place, name, script, results))
         situations = [
-            one for one in ENDS if one.startswith("sl-") and one not in ("sl-crd-overflow", "sl-oversize")
+            end for end in ENDS if end.startswith("sl-") and end not in ("sl-crd-overflow", "sl-oversize")
         ]
         for situation in situations:
             submit(place.server, situation, taskrun(situation, place.namespace, situation, place.managed_by))
@@ -185,9 +185,9 @@ def users(place):
     run = a_run(place, "r", "true", ["digest"])
     run["spec"]["managedBy"] = "resultsfw.dev/nobody"
     server.create(TASKRUNS, run)
-    tokens = [token(server, place.namespace, "default", one) for one in (*pods.values(), None)]
+    tokens = [token(server, place.namespace, "default", pod) for pod in (*pods.values(), None)]
     found = [server, *(as_user(server, text) for text in tokens)]
-    admin, mine, theirs, unbound = (User(one, place.namespace) for one in found)
+    admin, mine, theirs, unbound = (User(name, place.namespace) for name in found)
     _until_enforced(theirs.write)
     return admin, mine, theirs, unbound
 

@@ -22,7 +22,7 @@ def a_run(place, name, script, results, *, image="busybox:1", retries=0, **spec)
     if not script.startswith("#!"):
         script = f"#!/bin/sh\n{script}"
     steps = [{"name": "one", "image": image, "script": script}]
-    task = {"results": [{"name": one, "type": "string"} for one in results], "steps": steps, **spec}
+    task = {"results": [{"name": result, "type": "string"} for result in results], "steps": steps, **spec}
     user = os.environ.get("RESULTSFW_RUN_AS_USER")
     pod = {"podTemplate": {"securityContext": {"runAsUser": int(user)}}} if user else {}
     return {
@@ -71,9 +71,9 @@ def written_runs(count):
 
 def check_run(run, final):
     status = final["status"]
-    (verdict,) = [one for one in status["conditions"] if one["type"] == "Succeeded"]
+    (verdict,) = [condition for condition in status["conditions"] if condition["type"] == "Succeeded"]
     reason, values, words = run[2]
     assert verdict["reason"] == reason, verdict
-    assert {one["name"]: one["value"] for one in status.get("results", [])} == values
-    for one in words:
-        assert one in verdict["message"]
+    assert {result["name"]: result["value"] for result in status.get("results", [])} == values
+    for word in words:
+        assert word in verdict["message"]

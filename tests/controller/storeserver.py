@@ -290,21 +290,21 @@ class Handler(BaseHTTPRequestHandler):
             self._watch(kind, namespace, query)
             return None
         if token := query.get("continue"):
-            number, version, begin = (int(one) for one in token.split("-"))
+            number, version, begin = (int(part) for part in token.split("-"))
             items = self.api.snapshots[number]
         else:
             with self.api.store._lock:
                 version, begin = self.api.store._version, 0
                 items = self.api.store.list(kind, namespace)
-            items = [one for one in items if self._wanted(one, query, namespace)]
+            items = [item for item in items if self._wanted(item, query, namespace)]
             self.api.lists[kind.plural] += 1
             number = len(self.api.snapshots)
             self.api.snapshots.append(items)
         end = begin + min(self.api.page, int(query.get("limit") or self.api.page))
-        page = [{**one} for one in items[begin:end]]
-        for one in page:
+        page = [{**item} for item in items[begin:end]]
+        for item in page:
             if not kind.group:
-                one.pop("kind"), one.pop("apiVersion")
+                item.pop("kind"), item.pop("apiVersion")
         metadata = {"resourceVersion": str(version)}
         if end < len(items):
             metadata["continue"] = f"{number}-{version}-{end}"

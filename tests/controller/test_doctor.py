@@ -58,7 +58,7 @@ class Fake:
 
 def node(architecture, *images):
     info = {"operatingSystem": "linux", "architecture": architecture}
-    return {"status": {"nodeInfo": info, "images": [{"names": [one]} for one in images]}}
+    return {"status": {"nodeInfo": info, "images": [{"names": [image]} for image in images]}}
 
 
 def examine(cluster, **more):
@@ -67,13 +67,13 @@ def examine(cluster, **more):
 
 
 def bad(found):
-    return {one.what: one for one in found if one.well is False}
+    return {finding.what: finding for finding in found if finding.well is False}
 
 
 def test_a_complete_installation_has_no_missing_finding():
     found = examine(Fake())
     assert not bad(found)
-    assert all(one.well for one in found)
+    assert all(finding.well for finding in found)
 
 
 def test_extensions_are_reported():
@@ -87,9 +87,9 @@ def test_extensions_are_reported():
 def test_a_missing_permission_of_the_controller_is_reported_with_its_manifest():
     cluster = Fake()
     cluster.denied.add("patch taskruns/status")
-    (one,) = bad(examine(cluster)).values()
-    assert one.what == "patch taskruns.tekton.dev/status"
-    assert one.fix == "kubectl apply -k config/"
+    (finding,) = bad(examine(cluster)).values()
+    assert finding.what == "patch taskruns.tekton.dev/status"
+    assert finding.fix == "kubectl apply -k config/"
 
 
 def test_log_access_is_checked_only_if_the_backend_needs_it():
@@ -98,10 +98,10 @@ def test_log_access_is_checked_only_if_the_backend_needs_it():
     assert not bad(examine(cluster))
     cluster = Fake({"allowed-results-from": "sidecar-logs"})
     cluster.denied.add("get pods/log")
-    (one,) = bad(examine(cluster)).values()
-    assert one.what == "get pods/log"
-    assert one.fix == "kubectl apply -f config/enable-log-access-to-controller/"
-    assert "sidecar-logs" in one.detail
+    (finding,) = bad(examine(cluster)).values()
+    assert finding.what == "get pods/log"
+    assert finding.fix == "kubectl apply -f config/enable-log-access-to-controller/"
+    assert "sidecar-logs" in finding.detail
 
 
 def test_every_permission_that_a_backend_declares_is_checked():
@@ -110,9 +110,9 @@ def test_every_permission_that_a_backend_declares_is_checked():
     cluster.denied |= rights
     found = bad(examine(cluster))
     group = ".rbac.authorization.k8s.io"
-    assert set(found) == {f"{one}{group}" if "role" in one else one for one in rights}
-    for one in found.values():
-        assert one.fix == (
+    assert set(found) == {f"{right}{group}" if "role" in right else right for right in rights}
+    for finding in found.values():
+        assert finding.fix == (
             "kubectl apply -f config/backends/config-map/, or resultsfw install --backend config-map"
         )
 
@@ -125,15 +125,15 @@ def test_a_missing_or_changed_admission_policy_is_reported_with_its_manifest(bac
     found = bad(examine(cluster))
     names = [f"ValidatingAdmissionPolicy{kind} resultsfw-{backend}" for kind in ("", "Binding")]
     assert set(names) <= set(found)
-    assert {one.fix for one in found.values()} == {fix}
+    assert {finding.fix for finding in found.values()} == {fix}
     for obj in load(f"backends/{backend}"):
         with_defaults = {"spec": {**copy.deepcopy(obj.get("spec", {})), "added": "by the API server"}}
         cluster.objects[kind_of(obj).plural, obj["metadata"]["name"]] = with_defaults
     assert not bad(examine(cluster))
     policy = cluster.objects["validatingadmissionpolicies", f"resultsfw-{backend}"]["spec"]
     policy["validations"][0]["expression"] = "true"
-    (one,) = bad(examine(cluster)).values()
-    assert "not as this version's manifests have it" in one.detail
+    (changed,) = bad(examine(cluster)).values()
+    assert "not as this version's manifests have it" in changed.detail
     cluster.objects["validatingadmissionpolicies", f"resultsfw-{backend}"] = ForbiddenError("no")
     assert not bad(examine(cluster))
 
@@ -163,16 +163,16 @@ def test_without_leader_election_no_lease_is_needed():
 def test_a_missing_or_outdated_crd_is_reported(content, word):
     cluster = Fake()
     cluster.objects["customresourcedefinitions", "taskruns.tekton.dev"] = content
-    (one,) = bad(examine(cluster)).values()
-    assert one.what == "CRD taskruns.tekton.dev"
-    assert word in one.detail
-    assert one.fix
+    (finding,) = bad(examine(cluster)).values()
+    assert finding.what == "CRD taskruns.tekton.dev"
+    assert word in finding.detail
+    assert finding.fix
 
 
 def test_embedded_status_that_the_crd_does_not_store_is_a_warning():
     def said(**flags):
         found = examine(Fake({key.replace("_", "-"): value for key, value in flags.items()}))
-        return [one.detail for one in found if one.doubtful]
+        return [finding.detail for finding in found if finding.doubtful]
 
     assert said() == []
     assert said(results_from="sidecar-logs") == []
@@ -195,11 +195,11 @@ def test_keys_without_effect_are_warnings_and_unenforced_policies_missing():
     cluster.objects["configmaps", "config-events"] = {"data": {"sink": "https://host"}}
     cluster.objects["configmaps", "config-defaults"] = {"data": {"default-forbidden-env": "A"}}
     found = examine(cluster)
-    doubtful = [one.detail for one in found if one.doubtful]
+    doubtful = [finding.detail for finding in found if finding.doubtful]
     assert any('did you mean "max-result-size"?' in line for line in doubtful)
     assert any(line.startswith("config-events: sink has no effect here") for line in doubtful)
     assert len(doubtful) == 3
-    (policy,) = [one for one in found if one.what == "policy"]
+    (policy,) = [finding for finding in found if finding.what == "policy"]
     assert policy.well is False
     assert "enforce-nonfalsifiability" in policy.detail
 
@@ -212,13 +212,13 @@ def test_a_crd_that_may_not_be_read_is_unknown():
 
 def test_an_invalid_or_missing_configmap_is_reported():
     cluster = Fake({"results-from": "nonsense"})
-    (one,) = bad(examine(cluster)).values()
-    assert "nonsense" in one.detail
-    (one,) = bad(examine(Fake({"keep-pod-on-cancel": "maybe"}))).values()
-    assert "keep-pod-on-cancel" in one.detail
+    (finding,) = bad(examine(cluster)).values()
+    assert "nonsense" in finding.detail
+    (finding,) = bad(examine(Fake({"keep-pod-on-cancel": "maybe"}))).values()
+    assert "keep-pod-on-cancel" in finding.detail
     cluster.objects["configmaps", "feature-flags"] = ForbiddenError("no")
-    (one,) = bad(examine(cluster)).values()
-    assert "cannot be read" in one.detail
+    (finding,) = bad(examine(cluster)).values()
+    assert "cannot be read" in finding.detail
     del cluster.objects["configmaps", "feature-flags"]
     assert "not found; the defaults" in examine(cluster)[0].detail
 
@@ -231,18 +231,18 @@ def test_an_image_is_ok_only_if_a_node_of_every_architecture_lists_it():
     assert scripts.well is None
     assert "unknown for linux/arm64" in scripts.detail
     cluster.nodes = ForbiddenError("no")
-    assert [one.well for one in examine(cluster)][-1] is None
+    assert [finding.well for finding in examine(cluster)][-1] is None
 
 
 def test_nodes_that_are_not_linux_are_ignored():
     cluster = Fake()
     cluster.nodes.append({"status": {"nodeInfo": {"operatingSystem": "windows", "architecture": "amd64"}}})
-    assert all(one.well for one in cluster_checks.check_images(cluster, IMAGES))
+    assert all(finding.well for finding in cluster_checks.check_images(cluster, IMAGES))
     for nodes in ([], cluster.nodes[1:]):
         cluster.nodes = nodes
-        (one,) = cluster_checks.check_images(cluster, IMAGES)
-        assert one.well is None
-        assert "no Linux node" in one.detail
+        (found,) = cluster_checks.check_images(cluster, IMAGES)
+        assert found.well is None
+        assert "no Linux node" in found.detail
 
 
 def test_the_image_of_every_backend_is_checked():
@@ -274,7 +274,7 @@ def test_permissions_are_checked_as_the_subject():
     found = examine(cluster, subject=as_other(denied={"get pods/log", "list taskruns"}))
     assert sorted(bad(found)) == ["get pods/log", "list taskruns.tekton.dev"]
     assert found[0].what == "ServiceAccount resultsfw/controller"
-    assert {one.what: one.well for one in found}["CRD taskruns.tekton.dev"] is True
+    assert {finding.what: finding.well for finding in found}["CRD taskruns.tekton.dev"] is True
 
 
 def test_unreadable_objects_are_unknown_and_not_missing():
@@ -284,7 +284,7 @@ def test_unreadable_objects_are_unknown_and_not_missing():
     cluster.nodes = ForbiddenError("no")
     found = examine(cluster, subject=as_other())
     assert not bad(found)
-    assert [one.what for one in found if one.well is None] == [
+    assert [finding.what for finding in found if finding.well is None] == [
         "ServiceAccount resultsfw/controller",
         "ConfigMap ns/feature-flags",
         "CRD taskruns.tekton.dev",
@@ -329,8 +329,8 @@ def test_image_names_are_compared_as_the_kubelet_lists_them(name, full):
 
 def test_every_permission_can_be_checked():
     needs = permissions.controller_permissions("ns", "ns")
-    assert len({one.what for one in needs}) == len(needs)
-    assert [(one.verb, one.namespace) for one in needs if one.kind == CONFIG_MAPS] == [
+    assert len({need.what for need in needs}) == len(needs)
+    assert [(need.verb, need.namespace) for need in needs if need.kind == CONFIG_MAPS] == [
         ("create", ""),
         *((verb, "ns") for verb in ("get", "list", "watch")),
     ]
@@ -350,7 +350,8 @@ def test_the_command_prints_json_and_exits_1_if_something_is_missing(monkeypatch
     assert "kubectl apply -f config/enable-log-access-to-controller/" in out
     assert main(["doctor", "-o", "json"]) == 1
     assert any(
-        one["what"] == "get pods/log" and one["well"] is False for one in json.loads(capsys.readouterr().out)
+        finding["what"] == "get pods/log" and finding["well"] is False
+        for finding in json.loads(capsys.readouterr().out)
     )
     cluster.denied.clear()
     assert main(["doctor"]) == 0
@@ -364,8 +365,8 @@ def test_the_command_impersonates_only_for_permissions(harness, capsys):
     harness.store.create(SERVICE_ACCOUNTS, {"metadata": {"name": "controller", "namespace": "resultsfw"}})
     command = ["doctor", "--kubeconfig", str(harness.kubeconfig), "-o", "json"]
     assert main([*command, "--as", ACCOUNT]) == 1
-    found = {one["what"]: one for one in json.loads(capsys.readouterr().out)}
-    assert [what for what, one in found.items() if one["well"] is False and "CRD" not in what] == [
+    found = {finding["what"]: finding for finding in json.loads(capsys.readouterr().out)}
+    assert [what for what, item in found.items() if item["well"] is False and "CRD" not in what] == [
         "create pods"
     ]
     assert harness.server.acted["selfsubjectaccessreviews"] == {ACCOUNT}

@@ -52,15 +52,17 @@ class Site:
         return self.store.get(DEPLOYMENTS, "resultsfw", "resultsfw-controller")
 
     def untouched(self):
-        return not [one for one in self.server.requests if one.partition(" ")[0] in ("POST", "PATCH")]
+        return not [
+            request for request in self.server.requests if request.partition(" ")[0] in ("POST", "PATCH")
+        ]
 
 
 @pytest.fixture
 def site(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("no_proxy", "*")
-    one = Site(tmp_path, capsys)
-    yield one
-    one.server.down()
+    site = Site(tmp_path, capsys)
+    yield site
+    site.server.down()
 
 
 def test_installing_beside_tekton_twice_changes_nothing_the_second_time(site):
@@ -234,7 +236,7 @@ def test_print_writes_manifests_for_kubectl(capsys):
     assert main(["install", "--print", *options]) == 0
     out, err = capsys.readouterr()
     documents = list(yaml.safe_load_all(out))
-    kinds = [one["kind"] for one in documents]
+    kinds = [document["kind"] for document in documents]
     assert kinds[0] == "Namespace"
     assert kinds[-1] == "Deployment"
     assert documents[-1]["spec"]["template"]["spec"]["containers"][0]["args"][-2:] == [
@@ -244,7 +246,7 @@ def test_print_writes_manifests_for_kubectl(capsys):
     folders = ("", "crds", "enable-log-access-to-controller", "monitoring")
     assert len(documents) == sum(len(load(folder)) for folder in folders)
     # Applied by kubectl, a ConfigMap with some of the flags would remove the others.
-    assert [one.get("data") for one in documents if one["kind"] == "ConfigMap"] == [None]
+    assert [document.get("data") for document in documents if document["kind"] == "ConfigMap"] == [None]
     patch = """'{"data":{"results-from":"sidecar-logs"}}'"""
     command = f"kubectl patch configmap feature-flags -n tekton-pipelines -p {patch}"
     assert f"to set the flags: {command}" in err

@@ -16,7 +16,7 @@ from resultsfw.errors import InputError
 from resultsfw.tekton.taskrun.settings import settings_of
 
 CONFIG = Path(__file__).parents[2] / "config"
-OPT_INS = [f"backends/{one}" for one in backends_with_rights()]
+OPT_INS = [f"backends/{backend}" for backend in backends_with_rights()]
 RUN_CHECKS = "enable-run-checks-of-results-server"
 COSCHEDULING = "enable-coscheduling"
 LOG_ACCESS = "enable-log-access-to-controller"
@@ -44,12 +44,12 @@ def is_of_pods(role):
 def granted(objects):
     """Every right that the roles among the objects grant the controller, as (namespace, verb, resource)."""
     found = []
-    for one in objects:
-        if one["kind"] in ("Role", "ClusterRole") and not is_of_pods(one):
-            for rule in one["rules"]:
+    for item in objects:
+        if item["kind"] in ("Role", "ClusterRole") and not is_of_pods(item):
+            for rule in item["rules"]:
                 assert not rule.keys() - {"apiGroups", "resources", "verbs"}
                 found += [
-                    (one["metadata"].get("namespace", ""), verb, f"{resource}.{group}".rstrip("."))
+                    (item["metadata"].get("namespace", ""), verb, f"{resource}.{group}".rstrip("."))
                     for verb in rule["verbs"]
                     for resource in rule["resources"]
                     for group in rule["apiGroups"]
@@ -60,18 +60,18 @@ def granted(objects):
 def needed(needs):
     return [
         (
-            one.namespace,
-            one.verb,
-            one.kind.plural
-            + (f"/{one.subresource}" if one.subresource else "")
-            + (f".{one.kind.group}" if one.kind.group else ""),
+            need.namespace,
+            need.verb,
+            need.kind.plural
+            + (f"/{need.subresource}" if need.subresource else "")
+            + (f".{need.kind.group}" if need.kind.group else ""),
         )
-        for one in needs
+        for need in needs
     ]
 
 
 def of_kind(objects, kind):
-    return [one for one in objects if one["kind"] == kind]
+    return [item for item in objects if item["kind"] == kind]
 
 
 def test_the_roles_grant_what_the_controller_needs_and_nothing_more():
@@ -131,7 +131,7 @@ def test_the_policy_is_applied_before_pods_are_granted_anything(name):
         "ValidatingAdmissionPolicy",
         "ValidatingAdmissionPolicyBinding",
     )
-    assert any(is_of_pods(one) for one in rest)
+    assert any(is_of_pods(need) for need in rest)
 
 
 @pytest.mark.parametrize("name", ["object-store", "oci", "pvc"])
@@ -155,27 +155,27 @@ def test_every_role_is_bound_to_the_controllers_account(folder):
     objects = load(folder)
     account = {"kind": "ServiceAccount", "name": "resultsfw-controller", "namespace": "resultsfw"}
     assert folder or account["name"] in [
-        one["metadata"]["name"] for one in of_kind(objects, "ServiceAccount")
+        item["metadata"]["name"] for item in of_kind(objects, "ServiceAccount")
     ]
     for kind in ("Role", "ClusterRole"):
         roles = {
-            (one["metadata"].get("namespace"), one["metadata"]["name"])
-            for one in of_kind(objects, kind)
-            if not is_of_pods(one)
+            (item["metadata"].get("namespace"), item["metadata"]["name"])
+            for item in of_kind(objects, kind)
+            if not is_of_pods(item)
         }
         bound = set()
-        for one in of_kind(objects, f"{kind}Binding"):
+        for item in of_kind(objects, f"{kind}Binding"):
             if (
-                one["roleRef"]["name"] == "system:auth-delegator"
+                item["roleRef"]["name"] == "system:auth-delegator"
             ):  # the cluster's own, and not the controller's
-                assert one["subjects"] == [{**account, "name": "resultsfw-results-server"}]
+                assert item["subjects"] == [{**account, "name": "resultsfw-results-server"}]
                 continue
-            if is_of_pods(one):  # an admission policy limits each pod to what is its own
+            if is_of_pods(item):  # an admission policy limits each pod to what is its own
                 assert of_kind(objects, "ValidatingAdmissionPolicyBinding")
                 continue
-            assert one["subjects"] == [account]
-            assert one["roleRef"]["kind"] == kind
-            bound.add((one["metadata"].get("namespace"), one["roleRef"]["name"]))
+            assert item["subjects"] == [account]
+            assert item["roleRef"]["kind"] == kind
+            bound.add((item["metadata"].get("namespace"), item["roleRef"]["name"]))
         assert bound == roles
 
 
@@ -194,12 +194,12 @@ def test_the_results_servers_probes_use_a_port_without_a_service():
     objects = load("backends/http")
     [deployment] = of_kind(objects, "Deployment")
     [container] = deployment["spec"]["template"]["spec"]["containers"]
-    ports = {one["name"]: one["containerPort"] for one in container["ports"]}
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
     for probe in ("livenessProbe", "readinessProbe"):
         assert container[probe]["httpGet"]["port"] == "status"
         assert "scheme" not in container[probe]["httpGet"]
     [service] = of_kind(objects, "Service")
-    assert [one["targetPort"] for one in service["spec"]["ports"]] == ["https"]
+    assert [port["targetPort"] for port in service["spec"]["ports"]] == ["https"]
     [policy] = of_kind(objects, "NetworkPolicy")
     open_to_all = [
         port["port"]
@@ -239,9 +239,11 @@ def test_loaded_manifests_equal_what_kubectl_applies(folder):
         documents = list(yaml.safe_load_all(said.stdout))
     else:
         documents = [
-            one for file in (CONFIG / folder).iterdir() for one in yaml.safe_load_all(file.read_text())
+            document
+            for file in (CONFIG / folder).iterdir()
+            for document in yaml.safe_load_all(file.read_text())
         ]
-    key = lambda one: (one["kind"], one["metadata"].get("namespace", ""), one["metadata"]["name"])  # noqa: E731
+    key = lambda item: (item["kind"], item["metadata"].get("namespace", ""), item["metadata"]["name"])  # noqa: E731
     assert sorted(load(folder), key=key) == sorted(documents, key=key)
 
 
@@ -277,12 +279,12 @@ def test_the_component_replaces_the_results_servers_volume_by_a_database(tmp_pat
 
 
 def test_every_folder_of_config_is_tested():
-    folders = {one.name for one in CONFIG.iterdir() if one.is_dir()}
+    folders = {path.name for path in CONFIG.iterdir() if path.is_dir()}
     assert folders == {*EVERYTHING, "base", "backends", ON_POSTGRESQL} - {"", *OPT_INS}
 
 
 def test_every_object_has_its_namespace_and_label():
-    for one in (obj for folder in EVERYTHING for obj in load(folder)):
+    for item in (obj for folder in EVERYTHING for obj in load(folder)):
         cluster_wide = (
             "Namespace",
             "ClusterRole",
@@ -291,8 +293,8 @@ def test_every_object_has_its_namespace_and_label():
             "ValidatingAdmissionPolicy",
             "ValidatingAdmissionPolicyBinding",
         )
-        assert ("namespace" in one["metadata"]) is (one["kind"] not in cluster_wide)
-        assert one["metadata"]["labels"]["app.kubernetes.io/part-of"] == "resultsfw"
+        assert ("namespace" in item["metadata"]) is (item["kind"] not in cluster_wide)
+        assert item["metadata"]["labels"]["app.kubernetes.io/part-of"] == "resultsfw"
 
 
 def test_the_deployment_conforms_to_the_restricted_pod_security_level():
@@ -340,10 +342,10 @@ def test_alerts_use_existing_metrics_and_labels():
         for sample in (family.name, f"{family.name}_total")
     }
     (rule,) = of_kind(load("monitoring"), "PrometheusRule")
-    rules = [one for group in rule["spec"]["groups"] for one in group["rules"]]
+    rules = [alert for group in rule["spec"]["groups"] for alert in group["rules"]]
     assert rules
-    for one in rules:
-        asked = set(re.findall(r"resultsfw_[a-z_]+", one["expr"]))
+    for alert in rules:
+        asked = set(re.findall(r"resultsfw_[a-z_]+", alert["expr"]))
         assert asked
         assert asked <= names
 
@@ -367,20 +369,22 @@ def test_the_servicemonitor_scrapes_the_port_of_the_process():
 def test_the_default_plan_is_the_base_with_its_deployment_last():
     plan = plan_of(Choices())
     assert not plan.made
-    assert list(plan.applied) == sorted(load(""), key=lambda one: one["kind"] == "Deployment")
+    assert list(plan.applied) == sorted(load(""), key=lambda item: item["kind"] == "Deployment")
 
 
 def test_tektons_namespace_can_be_another():
     plan = plan_of(Choices(namespace="ci", crds=True, log_access=True))
     everything = [*plan.made, *plan.applied]
     assert "tekton-pipelines" not in {
-        one["metadata"].get(key) for one in everything for key in ("name", "namespace")
+        item["metadata"].get(key) for item in everything for key in ("name", "namespace")
     }
-    assert [(one["kind"], one["metadata"]["name"]) for one in plan.made] == [
+    assert [(item["kind"], item["metadata"]["name"]) for item in plan.made] == [
         ("Namespace", "ci"),
         ("ConfigMap", "feature-flags"),
     ]
-    keys = [(kind_of(one), one["metadata"].get("namespace"), one["metadata"]["name"]) for one in plan.applied]
+    keys = [
+        (kind_of(item), item["metadata"].get("namespace"), item["metadata"]["name"]) for item in plan.applied
+    ]
     assert len(set(keys)) == len(keys)
 
 
@@ -411,9 +415,9 @@ def test_the_flags_are_printed_as_a_shell_command():
 
 
 def test_kinds_have_their_plural():
-    for one in (obj for folder in EVERYTHING for obj in load(folder)):
-        assert not one["kind"].endswith(("s", "x"))
-        assert kind_of(one).plural == re.sub("policys$", "policies", one["kind"].lower() + "s")
+    for item in (obj for folder in EVERYTHING for obj in load(folder)):
+        assert not item["kind"].endswith(("s", "x"))
+        assert kind_of(item).plural == re.sub("policys$", "policies", item["kind"].lower() + "s")
 
 
 def test_the_deployment_reads_an_optional_secret_for_object_stores():

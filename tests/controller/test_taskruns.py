@@ -22,13 +22,13 @@ def made():
     found = []
 
     def make(managed_by=MANAGED_BY, threads=1):
-        one = TaskRunHarness(managed_by, threads)
-        found.append(one)
-        return one
+        harness = TaskRunHarness(managed_by, threads)
+        found.append(harness)
+        return harness
 
     yield make
-    for one in found:
-        one.queue.shut_down_with_drain(5)
+    for controller in found:
+        controller.queue.shut_down_with_drain(5)
 
 
 def seen(name, version="1", managed_by=MANAGED_BY, **status):
@@ -54,52 +54,52 @@ def count(controller, result):
 
 
 def test_only_selected_runs_are_reconciled(made):
-    one = made()
-    one.on_taskrun("ADDED", seen("theirs", managed_by="somebody/else"))
-    one.on_taskrun("ADDED", seen("ours"))
-    one.on_pod("ADDED", pod("theirs"))
-    one.on_pod("ADDED", pod("unknown"))
-    one.start()
-    one.reconciler.wait(1)
-    one.queue.shut_down_with_drain(5)
-    assert one.reconciler.seen == [("runs", "ours")]
+    harness = made()
+    harness.on_taskrun("ADDED", seen("theirs", managed_by="somebody/else"))
+    harness.on_taskrun("ADDED", seen("ours"))
+    harness.on_pod("ADDED", pod("theirs"))
+    harness.on_pod("ADDED", pod("unknown"))
+    harness.start()
+    harness.reconciler.wait(1)
+    harness.queue.shut_down_with_drain(5)
+    assert harness.reconciler.seen == [("runs", "ours")]
 
 
 def test_without_managed_by_every_run_is_selected(made):
-    one = made(managed_by="")
-    one.on_taskrun("ADDED", seen("any", managed_by="somebody/else"))
-    one.start()
-    one.reconciler.wait(1)
+    harness = made(managed_by="")
+    harness.on_taskrun("ADDED", seen("any", managed_by="somebody/else"))
+    harness.start()
+    harness.reconciler.wait(1)
 
 
 def test_a_pod_event_enqueues_its_taskrun_and_that_of_a_pending_pod_is_delayed(made):
-    one = made()
-    one.on_taskrun("ADDED", seen("r"))
-    assert one.queue.get(0) == ("runs", "r")
-    one.queue.done(("runs", "r"))
-    one.on_pod("MODIFIED", pod("r", "Pending"))
-    assert (len(one.queue), one.queue.delayed) == (0, 1)
-    one.on_pod("MODIFIED", pod("r"))
-    assert len(one.queue) == 1
+    harness = made()
+    harness.on_taskrun("ADDED", seen("r"))
+    assert harness.queue.get(0) == ("runs", "r")
+    harness.queue.done(("runs", "r"))
+    harness.on_pod("MODIFIED", pod("r", "Pending"))
+    assert (len(harness.queue), harness.queue.delayed) == (0, 1)
+    harness.on_pod("MODIFIED", pod("r"))
+    assert len(harness.queue) == 1
     for late in (pod("r", "Pending", deletionTimestamp="t"), pod("r", "Pending")):
-        one.queue.get(0)
-        one.queue.done(("runs", "r"))
-        one.on_pod("DELETED", late)
-        assert len(one.queue) == 1
+        harness.queue.get(0)
+        harness.queue.done(("runs", "r"))
+        harness.on_pod("DELETED", late)
+        assert len(harness.queue) == 1
 
 
 def test_a_taskrun_whose_pod_waits_or_has_ended_is_reconciled_before_new_ones(made):
     """With a thousand new TaskRuns, those that are finished would else wait for all of them."""
-    one = made()
+    harness = made()
     for name in ("pending", "waits", "ended"):
-        one.on_taskrun("ADDED", seen(name))
-        one.queue.done(one.queue.get(0))
+        harness.on_taskrun("ADDED", seen(name))
+        harness.queue.done(harness.queue.get(0))
     for number in range(5):
-        one.on_taskrun("ADDED", seen(f"new-{number}"))
-    one.on_pod("MODIFIED", pod("pending", "Pending"))
-    one.on_pod("MODIFIED", pod("waits"))
-    one.on_pod("MODIFIED", pod("ended", "Succeeded"))
-    first = [one.queue.get(0) for _ in range(3)]
+        harness.on_taskrun("ADDED", seen(f"new-{number}"))
+    harness.on_pod("MODIFIED", pod("pending", "Pending"))
+    harness.on_pod("MODIFIED", pod("waits"))
+    harness.on_pod("MODIFIED", pod("ended", "Succeeded"))
+    first = [harness.queue.get(0) for _ in range(3)]
     assert first == [("runs", "waits"), ("runs", "ended"), ("runs", "new-0")]
 
 
@@ -145,8 +145,8 @@ def test_pod_events_that_a_run_awaits_are_enqueued_at_once_and_others_delayed(ob
 
 def test_a_pod_event_that_no_reconciliation_reads_enqueues_nothing(made):
     """A pod gets its addresses in changes of their own; the release of its first Step comes back to us."""
-    one = made()
-    one.on_taskrun("ADDED", seen("r"))
+    harness = made()
+    harness.on_taskrun("ADDED", seen("r"))
     first = pod("r")
     changes = [
         (first, True),
@@ -157,50 +157,52 @@ def test_a_pod_event_that_no_reconciliation_reads_enqueues_nothing(made):
         (pod("r", annotations={"resultsfw.dev/stopped": "{}"}, deletionTimestamp="t", uid="other"), True),
     ]
     for changed, looked_at in changes:
-        while one.queue.get(0):
-            one.queue.done(("runs", "r"))
-        one.on_pod("MODIFIED", changed)
-        assert bool(len(one.queue)) is looked_at, changed
+        while harness.queue.get(0):
+            harness.queue.done(("runs", "r"))
+        harness.on_pod("MODIFIED", changed)
+        assert bool(len(harness.queue)) is looked_at, changed
 
 
 @given(
     change=st.sampled_from(["phase", "reason", "message", "conditions", "containerStatuses"]), data=st.data()
 )
 def test_the_fingerprint_changes_with_every_field_that_a_reconciliation_reads(change, data):
-    values = st.recursive(st.text(), lambda one: st.dictionaries(st.text(), one, max_size=3), max_leaves=5)
+    values = st.recursive(
+        st.text(), lambda inner: st.dictionaries(st.text(), inner, max_size=3), max_leaves=5
+    )
     before, after = data.draw(values), data.draw(values)
     sights = [pod_fingerprint({"metadata": {}, "status": {change: value}}) for value in (before, after)]
     assert (sights[0] == sights[1]) is (before == after)
 
 
 def test_a_deleted_run_is_not_enqueued(made):
-    one = made()
-    one.on_taskrun("ADDED", seen("r"))
-    one.on_taskrun("DELETED", seen("r"))
-    one.on_pod("DELETED", pod("r"))
-    assert one.queue.get(0) is None
+    harness = made()
+    harness.on_taskrun("ADDED", seen("r"))
+    harness.on_taskrun("DELETED", seen("r"))
+    harness.on_pod("DELETED", pod("r"))
+    assert harness.queue.get(0) is None
 
 
 def test_a_finished_run_is_reconciled_only_while_its_pod_exists(made):
-    one = made()
-    one.pods.names.add("b-pod")
-    one.on_taskrun("ADDED", done("a", podName="a-pod"))
-    one.on_taskrun("ADDED", done("b", podName="b-pod"))
-    one.on_taskrun("ADDED", done("c", podName=""))
-    one.start()
-    one.reconciler.wait(1)
-    one.on_taskrun("ADDED", seen("d"))
-    one.reconciler.wait(2)
-    assert one.reconciler.seen == [("runs", "b"), ("runs", "d")]
+    harness = made()
+    harness.pods.names.add("b-pod")
+    harness.on_taskrun("ADDED", done("a", podName="a-pod"))
+    harness.on_taskrun("ADDED", done("b", podName="b-pod"))
+    harness.on_taskrun("ADDED", done("c", podName=""))
+    harness.start()
+    harness.reconciler.wait(1)
+    harness.on_taskrun("ADDED", seen("d"))
+    harness.reconciler.wait(2)
+    assert harness.reconciler.seen == [("runs", "b"), ("runs", "d")]
 
 
 def test_a_conflict_is_requeued_soon_without_a_log_line(made, caplog):
-    one = made()
-    one.reconciler.answers = [ConflictError("changed")]
-    one.on_taskrun("ADDED", seen("r"))
-    one.start()
-    one.reconciler.wait(2)
-    assert count(one, "conflict") == 1
+    harness = made()
+    harness.reconciler.answers = [ConflictError("changed")]
+    harness.on_taskrun("ADDED", seen("r"))
+    harness.start()
+    harness.reconciler.wait(2)
+    assert count(harness, "conflict") == 1
     assert not caplog.records
 
 
@@ -217,54 +219,54 @@ def test_a_conflict_is_requeued_soon_without_a_log_line(made, caplog):
 def test_a_failed_reconciliation_is_logged_counted_and_requeued_and_others_continue(
     made, caplog, error, result, level
 ):
-    one = made()
-    one.reconciler.answers = [error]
-    one.on_taskrun("ADDED", seen("r"))
-    one.on_taskrun("ADDED", seen("other"))
-    one.start()
-    one.reconciler.wait(3)
-    assert one.reconciler.seen.count(("runs", "r")) == 2
-    assert count(one, result) == 1
+    harness = made()
+    harness.reconciler.answers = [error]
+    harness.on_taskrun("ADDED", seen("r"))
+    harness.on_taskrun("ADDED", seen("other"))
+    harness.start()
+    harness.reconciler.wait(3)
+    assert harness.reconciler.seen.count(("runs", "r")) == 2
+    assert count(harness, result) == 1
     assert [record.levelname for record in caplog.records] == [level]
     if result == "bug":
         assert "TaskRun runs/r (backend none)" in caplog.text
         assert "a bug" in caplog.text
-    assert one.controller.is_healthy
+    assert harness.controller.is_healthy
 
 
 def test_a_reconciliation_can_requeue_its_run(made):
-    one = made()
-    one.reconciler.answers = [0.01]
-    one.on_taskrun("ADDED", seen("r"))
-    one.start()
-    one.reconciler.wait(2)
+    harness = made()
+    harness.reconciler.answers = [0.01]
+    harness.on_taskrun("ADDED", seen("r"))
+    harness.start()
+    harness.reconciler.wait(2)
 
 
 def test_the_watch_event_of_an_own_write_enqueues_nothing_whenever_it_comes(made):
-    one = made()
-    one.own_writes.versions.add("own")
-    one.reconciler.answers = [lambda: one.on_taskrun("MODIFIED", seen("r", "own"))]
-    one.on_taskrun("ADDED", seen("r"))
-    one.start()
-    one.reconciler.wait(1)
-    one.on_taskrun("MODIFIED", seen("r", "own"))
-    one.on_taskrun("ADDED", seen("next"))
-    one.reconciler.wait(2)
-    assert one.reconciler.seen == [("runs", "r"), ("runs", "next")]
+    harness = made()
+    harness.own_writes.versions.add("own")
+    harness.reconciler.answers = [lambda: harness.on_taskrun("MODIFIED", seen("r", "own"))]
+    harness.on_taskrun("ADDED", seen("r"))
+    harness.start()
+    harness.reconciler.wait(1)
+    harness.on_taskrun("MODIFIED", seen("r", "own"))
+    harness.on_taskrun("ADDED", seen("next"))
+    harness.reconciler.wait(2)
+    assert harness.reconciler.seen == [("runs", "r"), ("runs", "next")]
 
 
 def test_an_event_during_a_reconciliation_requeues_the_run(made):
-    one = made()
-    one.own_writes.versions.add("own")
+    harness = made()
+    harness.own_writes.versions.add("own")
 
     def meanwhile():
-        one.on_taskrun("MODIFIED", seen("r", "foreign"))
-        one.on_taskrun("MODIFIED", seen("r", "own"))
+        harness.on_taskrun("MODIFIED", seen("r", "foreign"))
+        harness.on_taskrun("MODIFIED", seen("r", "own"))
 
-    one.reconciler.answers = [meanwhile]
-    one.on_taskrun("ADDED", seen("r"))
-    one.start()
-    one.reconciler.wait(2)
+    harness.reconciler.answers = [meanwhile]
+    harness.on_taskrun("ADDED", seen("r"))
+    harness.start()
+    harness.reconciler.wait(2)
 
 
 def test_the_taskrun_of_a_pod_is_found_by_owner_reference_or_label():
@@ -277,18 +279,18 @@ def test_the_taskrun_of_a_pod_is_found_by_owner_reference_or_label():
 
 
 def test_other_controllers_objects_are_cached_with_their_identity_only(made, capture):
-    one = made()
+    harness = made()
     run = {
         **capture["tekton_final"],
         "metadata": {**capture["tekton_final"]["metadata"], "namespace": "runs"},
     }
-    slim = one.transform(run)
+    slim = harness.transform(run)
     assert len(json.dumps(slim)) < 1000
-    one.on_taskrun("ADDED", slim)
+    harness.on_taskrun("ADDED", slim)
     for event in capture["pod_events"]:
         found = event["object"]
         found["metadata"]["namespace"] = "runs"
-        slim = one.index.trim_pod(found)
+        slim = harness.index.trim_pod(found)
         assert slim["metadata"]["labels"] == found["metadata"]["labels"]
         assert "spec" not in slim
 
@@ -308,8 +310,8 @@ def test_a_trimmed_finished_run_has_its_declared_results():
     slim = trim_taskrun(final)
     assert slim["status"]["conditions"] == final["status"]["conditions"]
     assert slim["status"]["taskSpec"].get("results") == final["status"]["taskSpec"].get("results")
-    assert [one.get("results") for one in slim["status"]["taskSpec"]["steps"]] == [
-        one.get("results") for one in final["status"]["taskSpec"]["steps"]
+    assert [step.get("results") for step in slim["status"]["taskSpec"]["steps"]] == [
+        step.get("results") for step in final["status"]["taskSpec"]["steps"]
     ]
     assert "script" not in json.dumps(slim)
     final["status"]["retriesStatus"] = [final["status"]]

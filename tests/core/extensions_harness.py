@@ -50,8 +50,8 @@ class Mine:
 def around(backend, **extensions):
     """A core whose backend has these extensions, classes or objects, around it."""
     core = ResultsManager.from_flags({"results-from": "mine"}, register={"mine": backend})
-    core.extensions = {name: make_extension(name, one, {}) for name, one in extensions.items()}
-    hooks = {name: one.hooks for name, one in core.extensions.items()}
+    core.extensions = {name: make_extension(name, item, {}) for name, item in extensions.items()}
+    hooks = {name: item.hooks for name, item in core.extensions.items()}
     core._plugins._loaded["mine"] = make_backend("mine", backend, extensions=hooks)
     return core
 
@@ -74,8 +74,8 @@ class Watcher:
 
     @hookimpl
     def results_collected(self, collected):
-        self.see("collected", [one.name for one in collected.results])
+        self.see("collected", [result.name for result in collected.results])
 
     @hookimpl
     def collection_failed(self, run, problems):
-        self.see("failed", run.name, [str(one.code) for one in problems])
+        self.see("failed", run.name, [str(problem.code) for problem in problems])

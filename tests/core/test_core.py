@@ -247,7 +247,7 @@ def test_a_read_that_can_come_right_is_raised_until_it_is_final(error):
 
 def test_a_read_that_cannot_come_right_is_a_verdict_at_once():
     collected = a_core(Spy(error=NotFoundError("gone"))).collect(RUN, POD, None, stamp=Stamp("spy", 2, 9))
-    assert [one.code for one in collected.problems] == [ProblemCode.TRANSPORT_UNREADABLE]
+    assert [problem.code for problem in collected.problems] == [ProblemCode.TRANSPORT_UNREADABLE]
 
 
 def test_observers_hear_of_a_verdict_without_a_read():
@@ -276,7 +276,7 @@ def test_missing_results_fail_follows_the_flag():
     stamp = Stamp("spy", 2, 9)
     assert a_core(Spy()).collect(RUN, POD, None, stamp=stamp).ok
     failed = a_core(Spy(), missing_results="fail").collect(RUN, POD, None, stamp=stamp)
-    assert [one.code for one in failed.problems] == [ProblemCode.MISSING]
+    assert [problem.code for problem in failed.problems] == [ProblemCode.MISSING]
 
 
 def test_ready_is_the_backends_word():
@@ -373,10 +373,10 @@ class _Kept:
     ],
 )
 def test_copies_of_large_results_are_warned_of_whatever_the_backends_name(capabilities, warned):
-    one = _Kept(**capabilities)
+    backend = _Kept(**capabilities)
     for mode in ("minimal", "full", "both"):
         data = {"results-from": "mine", "embedded-status": mode}
-        said = ResultsManager.from_flags(data, register={"mine": one}).warnings()
+        said = ResultsManager.from_flags(data, register={"mine": backend}).warnings()
         assert bool(said) == (warned and mode != "minimal")
         assert all(f"embedded-status is {mode}, and results-from mine" in line for line in said)
 

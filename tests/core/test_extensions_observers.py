@@ -15,7 +15,7 @@ def test_a_failing_observer_is_logged_and_the_others_still_hear(error, caplog):
     watchers = {"b": Watcher(error), "a": Watcher(), "c": Watcher()}
     with caplog.at_level(logging.ERROR, "resultsfw"):
         assert collect(around(Mine(VALUE), **watchers)).ok
-    assert all(one.seen == [("collected", ["a"])] for one in watchers.values())
+    assert all(watcher.seen == [("collected", ["a"])] for watcher in watchers.values())
     [record] = caplog.records
     assert "extension b" in record.getMessage()
     assert "results_collected" in record.getMessage()

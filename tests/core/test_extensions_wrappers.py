@@ -170,7 +170,7 @@ def test_what_a_wrapper_changes_is_judged_as_what_the_backend_says():
         return Extraction(results=(*found.results, more), problems=(problem,))
 
     collected = collect(around(Mine(VALUE), w=wrapper(grows)))
-    assert [one.code for one in collected.problems] == ["Withheld", "ResultTooLarge"]
+    assert [problem.code for problem in collected.problems] == ["Withheld", "ResultTooLarge"]
 
 
 def test_who_changes_results_has_messages_withheld_and_who_says_no_is_held_to_it():
@@ -206,7 +206,7 @@ def dereferenced(body, error=None):
 def test_pieces_pass_through_a_wrapper_and_what_fails_between_them_is_named():
     def maps(self):
         pieces = yield
-        return (one for one in pieces)
+        return (piece for piece in pieces)
 
     def fails(self):
         pieces = yield
@@ -236,9 +236,9 @@ def test_two_runs_at_once_never_meet_in_a_wrapper():
             )
             assert inner.results[0].value == "1-inner"
         found = yield
-        one = found.results[0]
+        result = found.results[0]
         return Extraction(
-            results=(ExtractedResult(name=one.name, value=f"{one.value}-{run.name}", source="w"),)
+            results=(ExtractedResult(name=result.name, value=f"{result.value}-{run.name}", source="w"),)
         )
 
     core = around(Mine(VALUE), w=wrapper(nests))

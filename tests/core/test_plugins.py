@@ -49,7 +49,9 @@ def test_listing_names_imports_nothing_and_tells_who_brings_them(site):
 
 
 def test_the_built_in_backends_stand_where_a_strangers_do():
-    ours = {one.name: one.target for one in installed_plugins() if one.distribution == "resultsfw"}
+    ours = {
+        plugin.name: plugin.target for plugin in installed_plugins() if plugin.distribution == "resultsfw"
+    }
     assert ours.keys() == {
         "config-map",
         "custom-resource",
@@ -71,7 +73,7 @@ def test_what_an_interrupted_pip_leaves_behind_is_no_obstacle(site):
     assert "sidecar-logs" in site.run("""
         from resultsfw.plugins import installed_plugins, load_backend
         load_backend("termination-message")
-        print([one.name for one in installed_plugins()])
+        print([plugin.name for plugin in installed_plugins()])
     """)
 
 
@@ -83,7 +85,8 @@ def test_a_distribution_without_metadata_is_listed_as_nameless(site):
     assert (
         site.run("""
         from resultsfw.plugins import installed_plugins
-        print([(one.distribution, one.version) for one in installed_plugins() if one.name == "left-over"])
+        found = [plugin for plugin in installed_plugins() if plugin.name == "left-over"]
+        print([(plugin.distribution, plugin.version) for plugin in found])
     """)
         == "[('nameless', 'unknown')]"
     )
@@ -98,7 +101,8 @@ def test_of_a_distribution_on_the_path_twice_the_first_counts(site, tmp_path):
         import sys
         sys.path.append({str(older)!r})
         from resultsfw.plugins import installed_plugins, load_backend
-        print([(one.distribution, one.version) for one in installed_plugins() if one.name == "mine"])
+        found = [plugin for plugin in installed_plugins() if plugin.name == "mine"]
+        print([(plugin.distribution, plugin.version) for plugin in found])
         load_backend("mine")
     """)
     assert out == "[('some_dist', '2')]"
@@ -151,34 +155,34 @@ def test_a_broken_backend_is_refused_with_distribution_version_target_and_reason
         import json
         from resultsfw.errors import BrokenBackendError
         from resultsfw.plugins import installed_plugins, load_backend
-        told = {}
-        for one in installed_plugins():
+        messages = {}
+        for plugin in installed_plugins():
             try:
-                load_backend(one.name)
+                load_backend(plugin.name)
             except BrokenBackendError as error:
-                assert error.subject == one.name
-                told[one.name] = error.message
-        print(json.dumps(told))
+                assert error.subject == plugin.name
+                messages[plugin.name] = error.message
+        print(json.dumps(messages))
     """)
-    told = json.loads(out)
-    assert told.keys() == {*BROKEN, "nowhere"}
+    messages = json.loads(out)
+    assert messages.keys() == {*BROKEN, "nowhere"}
     for name, (_, reason) in BROKEN.items():
         file = site.path / f"plugin_{name}.py"
         who = f'backend "{name}" (dist-{name} 1.2, plugin_{name}, {file}) cannot be used: '
-        assert told[name].startswith(who), told[name]
-        assert "\n" not in told[name]
-        assert reason in told[name]
-    assert "plugin_nowhere:Missing" in told["nowhere"]
+        assert messages[name].startswith(who), messages[name]
+        assert "\n" not in messages[name]
+        assert reason in messages[name]
+    assert "plugin_nowhere:Missing" in messages["nowhere"]
 
 
 def test_a_name_that_two_distributions_claim_is_refused_with_both(site):
     site.backend("mine", GOOD, dist="one-dist", version="1")
     site.backend("other", GOOD)
     site.backend("mine", GOOD, dist="two-dist", version="2")
-    told = site.refusal("mine")
-    ours = [f"{one}-dist {n}, plugin_{one}_dist, {site.path}" for n, one in ((1, "one"), (2, "two"))]
+    messages = site.refusal("mine")
+    ours = [f"{word}-dist {n}, plugin_{word}_dist, {site.path}" for n, word in ((1, "one"), (2, "two"))]
     for part in ('"mine"', *ours, "uninstall"):
-        assert part in told
+        assert part in messages
 
 
 def test_a_backend_of_a_built_ins_name_does_not_take_its_place(site):

@@ -11,7 +11,7 @@ import pytest
 import resultsfw
 from resultsfw import errors, hookspecs, types
 
-MODULES = [one.name for one in pkgutil.iter_modules(resultsfw.__path__) if not one.ispkg]
+MODULES = [module.name for module in pkgutil.iter_modules(resultsfw.__path__) if not module.ispkg]
 
 
 def test_all_is_sorted_and_importable():
@@ -75,9 +75,9 @@ def test_each_hook_and_each_of_its_arguments_is_documented(name):
 
 def test_every_error_has_the_one_root_and_a_code_of_its_own():
     classes = [getattr(errors, name) for name in errors.__all__]
-    assert all(issubclass(one, errors.ResultsError) for one in classes)
-    assert len({one.code for one in classes}) == len(classes)
-    assert all(one.__doc__ for one in classes)
+    assert all(issubclass(error, errors.ResultsError) for error in classes)
+    assert len({error.code for error in classes}) == len(classes)
+    assert all(error.__doc__ for error in classes)
     error = errors.FlagError("what and why", subject="key")
     assert (str(error), error.message, error.subject) == ("what and why", "what and why", "key")
 

@@ -111,10 +111,10 @@ class Keeper:
 
     @hookimpl
     def dereference(self) -> Iterator[bytes]:
-        for one in self.kept:
-            if isinstance(one, Exception):
-                raise one
-            yield one
+        for piece in self.kept:
+            if isinstance(piece, Exception):
+                raise piece
+            yield piece
 
 
 def dereferenced(*kept):
@@ -126,12 +126,12 @@ def test_a_value_is_dereferenced_through_its_backend():
     assert dereferenced(b"val", b"ue") == b"value"
 
 
-def test_what_a_backend_raises_while_it_reads_is_told_without_its_text():
+def test_what_a_backend_raises_while_it_reads_is_reported_without_its_text():
     with pytest.raises(NotFoundError, match="gone"):
         dereferenced(b"val", NotFoundError("gone"))
-    with pytest.raises(BackendError, match="failed in dereference: LookupError") as told:
+    with pytest.raises(BackendError, match="failed in dereference: LookupError") as raised:
         dereferenced(b"val", LookupError("password=hunter2"))
-    assert "hunter2" not in str(told.value)
+    assert "hunter2" not in str(raised.value)
 
 
 def test_a_backend_by_value_dereferences_nothing():

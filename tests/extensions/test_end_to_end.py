@@ -52,10 +52,10 @@ def test_a_run_on_this_machine_stores_and_prints_no_secret(tmp_path, backend):
     done = resultsfw(tmp_path, "run", "run.yaml", "-o", "json")
     assert done.returncode == 0, done.stderr
     [run] = json.loads(done.stdout)
-    values = {one["name"]: one["value"] for one in run["status"]["results"]}
+    values = {result["name"]: result["value"] for result in run["status"]["results"]}
     assert values == {"text": "key [redacted:aws]", "list": ["[redacted:aws]", "b"]}
     [step] = run["status"]["steps"]
-    assert [one["value"] for one in step["results"]] == ["[redacted:aws]"]
+    assert [result["value"] for result in step["results"]] == ["[redacted:aws]"]
     assert SECRET not in done.stdout + done.stderr
     assert 'result "text" is redacted by pattern: aws (1)' in done.stderr
 

@@ -1,4 +1,4 @@
-"""`opentelemetry`: what is told of a run, and to whom; by the SDK's own exporter and by HTTP."""
+"""`opentelemetry`: what it exports of a run; by the SDK's own exporter and by HTTP."""
 
 import gzip
 import http.server
@@ -35,7 +35,7 @@ RUNS = {
 }
 
 
-class Told:
+class Tracing:
     """Spans that have ended."""
 
     def __init__(self):
@@ -53,15 +53,15 @@ class Told:
 
 
 @pytest.fixture
-def told():
-    return Told()
+def tracing():
+    return Tracing()
 
 
-def test_a_collection_is_one_span_under_the_runs_own(told):
-    core = told.around(Mine(FOUND))
+def test_a_collection_is_one_span_under_the_runs_own(tracing):
+    core = tracing.around(Mine(FOUND))
     assert core.redacting_extensions == ()
     assert core.collect(RUN, POD, None).ok
-    [span] = told.spans
+    [span] = tracing.spans
     assert span.name == "resultsfw.collect"
     assert dict(span.attributes) == {
         **RUNS,
@@ -76,9 +76,9 @@ def test_a_collection_is_one_span_under_the_runs_own(told):
     assert "hunter2" not in span.to_json()
 
 
-def test_what_did_not_come_whole_is_told_by_its_codes(told):
-    told.around(Mine(ExtractedResult(name="a", value="hunter2" * 999, source="s"))).collect(RUN, POD, None)
-    [span] = told.spans
+def test_what_did_not_come_whole_is_reported_by_its_codes(tracing):
+    tracing.around(Mine(ExtractedResult(name="a", value="hunter2" * 999, source="s"))).collect(RUN, POD, None)
+    [span] = tracing.spans
     assert span.attributes["resultsfw.problems"] == ("ResultTooLarge",)
     assert span.attributes["error.type"] == "ResultTooLarge"
     assert span.status.status_code is StatusCode.ERROR
@@ -90,90 +90,90 @@ def test_what_did_not_come_whole_is_told_by_its_codes(told):
     ("error", "kind"),
     [(UnavailableError("password"), "Unavailable"), (ConnectionError("password"), "ConnectionError")],
 )
-def test_a_read_that_failed_is_told_by_its_kind_and_not_by_its_words(told, error, kind):
-    core = told.around(Mine(error=error))
+def test_a_read_that_failed_is_reported_by_its_kind_and_not_by_its_words(tracing, error, kind):
+    core = tracing.around(Mine(error=error))
     with pytest.raises((UnavailableError, BackendError)):
         core.collect(RUN, POD, None)
-    [span] = told.spans
+    [span] = tracing.spans
     assert span.attributes["error.type"] == kind
     assert "password" not in span.to_json()
     core.collect(RUN, POD, None, final=True)
-    assert [one.attributes["error.type"] for one in told.spans] == [kind, kind, "TransportUnreadable"]
+    assert [span.attributes["error.type"] for span in tracing.spans] == [kind, kind, "TransportUnreadable"]
 
 
-def test_a_read_that_came_too_early_is_told_with_the_one_that_did_not(told):
-    core = told.around(Mine(FOUND, too_early=True))
+def test_a_read_that_came_too_early_is_reported_with_the_one_that_did_not(tracing):
+    core = tracing.around(Mine(FOUND, too_early=True))
     with pytest.raises(UnavailableError):
         core.collect(RUN, POD, None)
-    assert told.spans == ()
+    assert tracing.spans == ()
     core.collect(RUN, POD, None, final=True)
-    assert len(told.spans) == 1
+    assert len(tracing.spans) == 1
 
 
-def test_the_verdict_of_another_run_does_not_end_a_span(told):
-    core = told.around(Mine(FOUND, too_early=True))
+def test_the_verdict_of_another_run_does_not_end_a_span(tracing):
+    core = tracing.around(Mine(FOUND, too_early=True))
     with pytest.raises(UnavailableError):
         core.collect(RUN, POD, None)
     problem = Problem(code=ProblemCode.MISSING, message="m")
-    told.extension.collection_failed(Run(namespace="n", name="other", uid="v"), (problem,))
-    assert [one.attributes["resultsfw.run.name"] for one in told.spans] == ["other"]
+    tracing.extension.collection_failed(Run(namespace="n", name="other", uid="v"), (problem,))
+    assert [span.attributes["resultsfw.run.name"] for span in tracing.spans] == ["other"]
 
 
-def test_preparing_and_purging(told):
-    core = told.around(Mine())
+def test_preparing_and_purging(tracing):
+    core = tracing.around(Mine())
     pod = POD | {"spec": {"volumes": [{"name": "tekton-internal-results"}]}}
     core.prepare_pod(RUN, pod, cluster=object())
     core.purge(RUN, POD, object())
-    assert [one.name for one in told.spans] == ["resultsfw.prepare_pod", "resultsfw.purge"]
-    assert dict(told.spans[1].attributes) == RUNS
+    assert [span.name for span in tracing.spans] == ["resultsfw.prepare_pod", "resultsfw.purge"]
+    assert dict(tracing.spans[1].attributes) == RUNS
 
 
-def test_a_purge_that_fails(told):
+def test_a_purge_that_fails(tracing):
     with pytest.raises(UnavailableError):
-        told.around(Mine(error=UnavailableError("x"))).purge(RUN, POD, object())
-    assert told.spans[0].attributes["error.type"] == "Unavailable"
+        tracing.around(Mine(error=UnavailableError("x"))).purge(RUN, POD, object())
+    assert tracing.spans[0].attributes["error.type"] == "Unavailable"
 
 
 DIGEST = "sha256:cd42404d52ad55ccfa9aca4adc828aa5800ad9d385a0671fbcbf724118320619"
 
 
 @pytest.mark.parametrize("error", [None, LookupError("password")])
-def test_a_value_that_is_fetched(told, error):
+def test_a_value_that_is_fetched(tracing, error):
     reference = Reference(backend="mine", location="https://secret/default/uid/n", size=5, digest=DIGEST)
-    pieces = told.around(Keeper(error=error)).dereference(reference, None)
-    assert told.spans == ()
+    pieces = tracing.around(Keeper(error=error)).dereference(reference, None)
+    assert tracing.spans == ()
     if error is None:
         assert b"".join(pieces) == b"value"
     else:
         with pytest.raises(BackendError):
             list(pieces)
-    [span] = told.spans
+    [span] = tracing.spans
     assert span.attributes["resultsfw.results.bytes"] == 5
     assert span.attributes.get("error.type") == (error and "LookupError")
     assert "secret" not in span.to_json()
     assert "password" not in span.to_json()
 
 
-def test_a_value_that_is_let_go_halfway_ends_its_span(told):
+def test_a_value_that_is_let_go_halfway_ends_its_span(tracing):
     reference = Reference(backend="mine", location="default/uid/l", size=5, digest=DIGEST)
-    pieces = told.around(Keeper()).dereference(reference, None)
+    pieces = tracing.around(Keeper()).dereference(reference, None)
     next(pieces)
     pieces.close()
-    assert len(told.spans) == 1
+    assert len(tracing.spans) == 1
 
 
 @pytest.mark.parametrize(
     "text", ["", "{", "[]", "null", '{"traceparent": 3}', '{"traceparent": "x"}', "[" * 9999]
 )
-def test_an_annotation_that_anybody_may_write_breaks_nothing(told, text):
+def test_an_annotation_that_anybody_may_write_breaks_nothing(tracing, text):
     pod = {"metadata": {"name": "p", "annotations": {**STAMPS, ANNOTATION: text}}}
-    assert told.around(Mine(FOUND)).collect(RUN, pod, None).ok
-    assert told.spans[0].parent is None
+    assert tracing.around(Mine(FOUND)).collect(RUN, pod, None).ok
+    assert tracing.spans[0].parent is None
 
 
-def test_tracing_that_fails_fails_no_run(told, caplog):
-    told.extension._tracer = None
-    assert told.around(Mine(FOUND)).collect(RUN, POD, None, stamp=STAMP).ok
+def test_tracing_that_fails_fails_no_run(tracing, caplog):
+    tracing.extension._tracer = None
+    assert tracing.around(Mine(FOUND)).collect(RUN, POD, None, stamp=STAMP).ok
     assert "no span resultsfw.collect of run n/r" in caplog.text
 
 
@@ -265,8 +265,8 @@ def test_spans_go_where_the_variables_say_and_are_there_when_the_process_has_end
     [(path, request)] = collector.got
     assert path == "/v1/traces"
     [resource] = request.resource_spans
-    told = {one.key: one.value.string_value for one in resource.resource.attributes}
-    assert (told["service.name"], told["team"]) == ("resultsfw", "x")
+    attributes = {attribute.key: attribute.value.string_value for attribute in resource.resource.attributes}
+    assert (attributes["service.name"], attributes["team"]) == ("resultsfw", "x")
     [span] = resource.scope_spans[0].spans
     assert span.name == "resultsfw.collect"
     assert b"hunter2" not in request.SerializeToString()

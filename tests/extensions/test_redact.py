@@ -49,7 +49,7 @@ def collect(backend, options=OPTIONS, run=RUN, **more):
 
 
 def values(collected):
-    return {one.name: one.value for one in collected.results}
+    return {result.name: result.value for result in collected.results}
 
 
 def test_a_value_is_replaced_before_it_is_judged_and_both_log_and_source_say_so(caplog):
@@ -63,7 +63,7 @@ def test_a_value_is_replaced_before_it_is_judged_and_both_log_and_source_say_so(
     assert own.value == "[redacted:aws]"
     assert collected.results[0].source == "here; redacted by pattern: aws (1), pin (2)"
     assert collected.results[0].size == len(collected.results[0].value.encode())
-    assert [one.getMessage() for one in caplog.records] == [
+    assert [record.getMessage() for record in caplog.records] == [
         'run n/r: result "text" is redacted by pattern: aws (1), pin (2)',
         'run n/r: result "own" of Step "s" is redacted by pattern: aws (1)',
     ]
@@ -74,7 +74,7 @@ def test_what_does_not_match_passes_byte_for_byte():
     text = '{"a" :  "\\u0041"}\n'
     collected = collect(Mine(found("text", text), found("map", text), found("list", '[ "x" ]')))
     assert values(collected) == {"text": text, "map": {"a": "A"}, "list": ["x"]}
-    assert {one.source for one in collected.results} == {"here"}
+    assert {result.source for result in collected.results} == {"here"}
 
 
 def test_arrays_and_objects_are_searched_as_their_readers_see_them_and_keep_their_type():
@@ -125,7 +125,7 @@ def test_limits_count_the_redacted_value():
     collected = collect(Mine(found("text", "pin=1234" * 1000)), {"patterns": {"pin": "(pin=[0-9]{4})+"}})
     assert collected.ok
     grows = collect(Mine(found("text", "x" * 4000)), {"patterns": {"x": "x"}})
-    assert [one.code for one in grows.problems] == ["ResultTooLarge"]
+    assert [problem.code for problem in grows.problems] == ["ResultTooLarge"]
 
 
 def test_what_the_backend_says_of_losses_is_searched_too():

@@ -127,7 +127,7 @@ def test_a_binding_without_its_role_or_to_a_cluster_role_grants_nothing(caller, 
 @pytest.mark.parametrize(
     ("kind", "spec"),
     [(TASKRUNS, {}), (Kind("resultsfw.dev", "v1alpha1", "runresults", "RunResult"), {"podName": "run-pod"})],
-    ids=lambda one: getattr(one, "plural", ""),
+    ids=lambda kind: getattr(kind, "plural", ""),
 )
 def test_pods_patch_the_status_of_taskruns_and_run_results_and_nothing_else_of_them(
     caller, store, kind, spec
@@ -229,7 +229,9 @@ def test_dependents_of_a_deleted_owner_are_deleted_transitively(store):
     owned_by("third", second, ROLES)
     stays = store.create(CONFIG_MAPS, {"metadata": {"name": "stays"}})
     store.delete(CONFIG_MAPS, "default", "first")
-    assert [one["metadata"]["name"] for one in store.list(CONFIG_MAPS)] == [stays["metadata"]["name"]]
+    assert [config_map["metadata"]["name"] for config_map in store.list(CONFIG_MAPS)] == [
+        stays["metadata"]["name"]
+    ]
     with pytest.raises(NotFoundError):
         store.get(ROLES, "default", "third")
 

@@ -58,14 +58,14 @@ class Pod:
         }
 
     def arguments(self):
-        names = ",".join(sorted(one.name for one in self.results.iterdir()))
+        names = ",".join(sorted(result.name for result in self.results.iterdir()))
         return ["-results-dir", str(self.results), "-result-names", names]
 
     def run(self, capfdbinary):
         """In this process; its records."""
         variables = {os.fsencode(key): os.fsencode(value) for key, value in self.variables.items()}
         capfdbinary.readouterr()
-        run([os.fsencode(one) for one in self.arguments()], variables, Waits())
+        run([os.fsencode(argument) for argument in self.arguments()], variables, Waits())
         return self.records(capfdbinary.readouterr().out)
 
     def process(self):
@@ -88,4 +88,4 @@ class Pod:
         """Between start and end, by name."""
         first, *between, last = [json.loads(line) for line in out.splitlines()]
         assert (first["type"], last["type"]) == ("start", "end")
-        return {one["name"]: one for one in between}
+        return {record["name"]: record for record in between}

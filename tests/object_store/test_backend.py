@@ -57,7 +57,9 @@ def prepared(config=None, pod=BARE, run=RUN):
 
 
 def sidecar_of(pod):
-    return next(one for one in pod["spec"]["initContainers"] if one["name"] == RESULTS_SIDECAR)
+    return next(
+        container for container in pod["spec"]["initContainers"] if container["name"] == RESULTS_SIDECAR
+    )
 
 
 # The pod, and what is secret.
@@ -67,13 +69,17 @@ def test_the_sidecar_alone_has_the_secret():
     pod = prepared()
     others = [*pod["spec"]["containers"], pod["spec"]["initContainers"][0]]
     assert sidecar_of(pod)["envFrom"] == [{"secretRef": {"name": "store"}}]
-    assert [one for one in others if "envFrom" in one or "env" in one or "volumeMounts" in one] == []
+    assert [
+        container
+        for container in others
+        if "envFrom" in container or "env" in container or "volumeMounts" in container
+    ] == []
     assert pod["spec"]["volumes"] == []  # nor is there a mount they could share
     assert "envFrom" not in sidecar_of(prepared(configured(secret="")))
 
 
-def test_the_sidecar_is_told_what_it_needs():
-    env = {one["name"]: one.get("value") for one in sidecar_of(prepared())["env"]}
+def test_the_sidecar_gets_what_it_needs():
+    env = {variable["name"]: variable.get("value") for variable in sidecar_of(prepared())["env"]}
     assert env[ENV_URL] == "s3://bucket/results"
     assert env[ENV_FOLDER] == "default/run-uid"
     assert json.loads(env["RESULTSFW_STORE_OPTIONS"]) == S3["options"]
@@ -200,7 +206,7 @@ def extracted(*lines, log=None):
 
 def test_small_values_and_references_are_found():
     extraction = extracted(wire.value_line("a", "small", "task"))
-    assert [(one.name, one.value) for one in extraction.results] == [("a", "small")]
+    assert [(result.name, result.value) for result in extraction.results] == [("a", "small")]
     extraction = extracted(reference_line("a"))
     [found] = extraction.results
     assert found.value == Reference(
@@ -228,7 +234,7 @@ FORGED = {
 def test_a_reference_that_this_sidecar_cannot_have_made_is_refused(what):
     extraction = extracted(reference_line("a", **FORGED[what]))
     assert extraction.results == ()
-    assert [one.code for one in extraction.problems][:1] == [ProblemCode.TRANSPORT_CORRUPT]
+    assert [problem.code for problem in extraction.problems][:1] == [ProblemCode.TRANSPORT_CORRUPT]
 
 
 @given(st.data())
@@ -236,12 +242,12 @@ def test_a_log_that_is_damaged_is_noticed(data):
     whole = log_of(reference_line("a"), *ABSENT)
     end = whole.rindex(b"\n", 0, -1)  # behind it stands what lies outside its own digest: why it ended
     at = data.draw(st.integers(0, end))
-    other = data.draw(st.integers(0, 255).filter(lambda one: one != whole[at]))
+    other = data.draw(st.integers(0, 255).filter(lambda byte: byte != whole[at]))
     damaged = whole[:at] + bytes([other]) + whole[at + 1 :]
     extraction = extracted(log=damaged)
     assert extraction.problems
-    for one in extraction.results:
-        assert one.value == extracted(log=whole).results[0].value
+    for result in extraction.results:
+        assert result.value == extracted(log=whole).results[0].value
     assert extracted(log=whole[:at]).problems
 
 
@@ -269,7 +275,7 @@ def test_the_log_may_have_what_the_pod_says(inline):
         "initContainerStatuses": [{"name": RESULTS_SIDECAR, "state": {"terminated": {"exitCode": 0}}}],
     }
     assert {ENV_INLINE: str(inline)}.items() <= {
-        one["name"]: one.get("value") for one in sidecar_of(pod)["env"]
+        variable["name"]: variable.get("value") for variable in sidecar_of(pod)["env"]
     }.items()
     value = "\x01" * (inline or 1)
     lines = [

@@ -21,12 +21,14 @@ SECRET = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "store", "n
 
 
 def a_task(name, script, *, results=(), params=(), **fields):
-    declared = [{"name": one, "type": "string"} if isinstance(one, str) else one for one in results]
-    named = [{"name": one[0], "type": "string"} for one in params]
+    declared = [
+        {"name": result, "type": "string"} if isinstance(result, str) else result for result in results
+    ]
+    named = [{"name": param[0], "type": "string"} for param in params]
     step = {"name": "s", "image": "busybox:1", **(script if isinstance(script, dict) else {"script": script})}
     task = {"name": name, "taskSpec": {"params": named, "results": declared, "steps": [step]}}
     if params:
-        task["params"] = [{"name": one, "value": value} for one, value in params]
+        task["params"] = [{"name": param, "value": value} for param, value in params]
     return {**task, **fields}
 
 
@@ -38,21 +40,21 @@ class Ran:
     """A PipelineRun that is over, and its TaskRuns by Pipeline Task."""
 
     def __init__(self, objects):
-        [self.run] = [one for one in objects if one["kind"] == "PipelineRun"]
+        [self.run] = [item for item in objects if item["kind"] == "PipelineRun"]
         self.taskruns = {
-            one["metadata"]["labels"]["tekton.dev/pipelineTask"]: one
-            for one in objects
-            if one["kind"] == "TaskRun"
+            item["metadata"]["labels"]["tekton.dev/pipelineTask"]: item
+            for item in objects
+            if item["kind"] == "TaskRun"
         }
 
     def verdict(self, task=None):
-        [one] = (self.taskruns[task] if task else self.run)["status"]["conditions"]
-        return one["status"], one["reason"], one["message"]
+        [condition] = (self.taskruns[task] if task else self.run)["status"]["conditions"]
+        return condition["status"], condition["reason"], condition["message"]
 
     def results(self, task=None):
         return {
-            one["name"]: one["value"]
-            for one in (self.taskruns[task] if task else self.run)["status"].get("results", ())
+            result["name"]: result["value"]
+            for result in (self.taskruns[task] if task else self.run)["status"].get("results", ())
         }
 
 
@@ -63,19 +65,19 @@ def engine(place, tmp_path):
         lambda cluster: Reconciler(core, cluster),
         workdir=tmp_path / "work",
         pipelines=lambda cluster: PipelineReconciler(core, cluster),
-    ) as one:
+    ) as condition:
         if place.env:
             data = {key: base64.b64encode(value.encode()).decode() for key, value in place.env.items()}
-            one.submit({**SECRET, "data": data})
-        yield one, core
+            condition.submit({**SECRET, "data": data})
+        yield condition, core
 
 
 def ran(place, tmp_path, *tasks, timeouts=None, **pipeline):
-    with engine(place, tmp_path) as (one, _):
+    with engine(place, tmp_path) as (condition, _):
         spec = {"pipelineSpec": {"tasks": list(tasks), **pipeline}}
         if timeouts:
             spec["timeouts"] = timeouts
-        one.submit(
+        condition.submit(
             {
                 "apiVersion": "tekton.dev/v1",
                 "kind": "PipelineRun",
@@ -83,8 +85,8 @@ def ran(place, tmp_path, *tasks, timeouts=None, **pipeline):
                 "spec": spec,
             }
         )
-        one.run_until_done(timeout=60)
-        objects = [*one.store.list(PIPELINERUNS), *one.store.list(TASKRUNS)]
+        condition.run_until_done(timeout=60)
+        objects = [*condition.store.list(PIPELINERUNS), *condition.store.list(TASKRUNS)]
         return Ran(objects)
 
 
@@ -136,7 +138,7 @@ def test_a_value_that_looks_like_a_reference_stays_what_it_is(folder, tmp_path):
         f"{filled(200_000)}\nprintf '%s(params.big) %s(~params.big)' '$' '$' > $(results.small.path)\n"
         f"printf '%5000s' '' > $(results.mid.path); echo '$''(params.small)' >> $(results.mid.path)"
     )
-    passed = [(one, f"$(tasks.make.results.{one})") for one in ("big", "small", "mid")]
+    passed = [(name, f"$(tasks.make.results.{name})") for name in ("big", "small", "mid")]
     end = ran(
         folder,
         tmp_path,
@@ -290,7 +292,7 @@ def test_a_store_that_is_away_is_waited_for_until_there_is_no_time(folder, tmp_p
 
 
 def test_a_reference_to_what_another_namespace_left_is_refused(folder, tmp_path):
-    with engine(folder, tmp_path) as (one, _):
+    with engine(folder, tmp_path) as (condition, _):
         value = {
             "resultsfw-reference": "1",
             "backend": "object-store",
@@ -304,7 +306,7 @@ def test_a_reference_to_what_another_namespace_left_is_refused(folder, tmp_path)
                 "params": [{"name": "p", "type": "string"}],
                 "steps": [{"name": "s", "image": "i", "script": script}],
             }
-            one.submit(
+            condition.submit(
                 {
                     "apiVersion": TASKRUNS.api_version,
                     "kind": "TaskRun",
@@ -312,7 +314,7 @@ def test_a_reference_to_what_another_namespace_left_is_refused(folder, tmp_path)
                     "spec": {"params": [{"name": "p", "value": value}], "taskSpec": spec},
                 }
             )
-        for run in one.run_until_done(timeout=60):
+        for run in condition.run_until_done(timeout=60):
             [verdict] = run["status"]["conditions"]
             assert verdict["reason"] == "PodCreationFailed"
             assert 'to what a run of namespace "theirs" wrote' in verdict["message"]
@@ -353,7 +355,7 @@ def test_an_array_with_references_reaches_a_matrix_and_an_array_whole(folder, tm
     assert end.results()["sizes"] == ["9 ", "70000 ", "2000000 "]
     small, *large = read_reference_list(end.results()["all"])
     assert small == "9" * 9
-    assert [read_reference(one).size for one in large] == [70_000, 2_000_000]
+    assert [read_reference(value).size for value in large] == [70_000, 2_000_000]
     assert end.results("pass")["out"] == "unread"
     # Of the array as a whole a pod holds less: its TaskRun ends before there is one, and says how much.
     assert end.verdict("read")[1] == "PodCreationFailed"

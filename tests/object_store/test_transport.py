@@ -70,7 +70,7 @@ def test_refused_are_what_is_too_large_no_text_or_no_file(folder, tmp_path, capf
     os.mkfifo(pod.results / "pipe")
     (pod.results / "out").symlink_to("/etc/passwd")
     records = pod.run(capfdbinary)
-    assert {name: one.get("reason") for name, one in records.items()} == {
+    assert {name: record.get("reason") for name, record in records.items()} == {
         "large": "TooLarge",
         "latin": "NotUtf8",
         "pipe": "NotRegularFile",

@@ -45,24 +45,24 @@ def open_results(place):
 
 @pytest.fixture(scope="module")
 def reviews():
-    one = ReviewApi().start()
-    yield one
-    one.stop()
+    api = ReviewApi().start()
+    yield api
+    api.stop()
 
 
 @contextlib.contextmanager
 def serving(folder, reviews, *options, **more):
     """A server that ends well, and has logged neither a secret nor a fault."""
-    one = ServerProcess(folder, reviews, *options, **more)
-    yield one
-    assert one.signal(signal.SIGTERM) == 0
-    assert not [line for line in one.lines if "SECRET" in line or "Traceback" in line]
+    server = ServerProcess(folder, reviews, *options, **more)
+    yield server
+    assert server.signal(signal.SIGTERM) == 0
+    assert not [line for line in server.lines if "SECRET" in line or "Traceback" in line]
 
 
 @pytest.fixture(scope="module")
 def shared(reviews, tmp_path_factory):
-    with serving(tmp_path_factory.mktemp("server"), reviews, "--limit-bytes", "100000") as one:
-        yield one
+    with serving(tmp_path_factory.mktemp("server"), reviews, "--limit-bytes", "100000") as server:
+        yield server
 
 
 @pytest.fixture
@@ -76,8 +76,8 @@ def server(shared, reviews):
 def without_tls(reviews, tmp_path_factory):
     """A server that thousands of connections are opened to: without TLS they are cheap."""
     folder = tmp_path_factory.mktemp("plain")
-    with serving(folder, reviews, "--limit-bytes", "10000000", tls=False) as one:
-        yield one
+    with serving(folder, reviews, "--limit-bytes", "10000000", tls=False) as server:
+        yield server
 
 
 @pytest.fixture
@@ -93,10 +93,10 @@ def start_server(reviews, tmp_path):
     started = []
 
     def start(*options, tls=True):
-        started.append(one := ServerProcess(tmp_path, reviews, *options, tls=tls))
-        return one
+        started.append(server := ServerProcess(tmp_path, reviews, *options, tls=tls))
+        return server
 
     yield start
-    for one in started:
-        if one.process.poll() is None:
-            one.kill()
+    for server in started:
+        if server.process.poll() is None:
+            server.kill()

@@ -80,7 +80,7 @@ def ask(app, method, target, text="", body=b"", *, length=None):
         "state": {},
     }
     asyncio.run(app(scope, receive, send))
-    return said[0]["status"], b"".join(one.get("body", b"") for one in said[1:])
+    return said[0]["status"], b"".join(message.get("body", b"") for message in said[1:])
 
 
 # The store.
@@ -140,7 +140,7 @@ def one_app(tmp_path_factory):
 
 
 def files_below(base):
-    return {one.relative_to(base / "in" / "store").parts for one in base.rglob("*") if one.is_file()}
+    return {file.relative_to(base / "in" / "store").parts for file in base.rglob("*") if file.is_file()}
 
 
 ODD = st.text(st.characters(codec="utf-8"), max_size=20) | st.sampled_from(
@@ -155,7 +155,7 @@ def test_unusual_paths_are_refused_and_store_nothing(one_app, *, namespace, run,
     """Whatever stands in a path, it is refused or it is a name: nothing is written elsewhere."""
     base, app = one_app
     before = files_below(base)
-    parts = [urllib.parse.quote(one, safe="") for one in (namespace, run, attempt, pod)]
+    parts = [urllib.parse.quote(segment, safe="") for segment in (namespace, run, attempt, pod)]
     target = "/v1/namespaces/{}/runs/{}/attempts/{}/pods/{}".format(*parts)
     status, body = ask(app, method, target, token(pod, namespace), b"x" if method == "PUT" else b"")
     assert status in (200, 201, 400, 401, 403, 404, 405), body
@@ -295,25 +295,25 @@ def certify(folder):
 
 
 def test_a_certificate_is_reloaded_once_both_files_match(tmp_path):
-    told = []
+    reloads = []
     certify(tmp_path)
-    one = Certificate(str(tmp_path / "crt"), str(tmp_path / "key"), told.append)
-    first = shown(one.context)
-    one.refresh()
-    assert told == []
+    certificate = Certificate(str(tmp_path / "crt"), str(tmp_path / "key"), reloads.append)
+    first = shown(certificate.context)
+    certificate.refresh()
+    assert reloads == []
     key = (tmp_path / "key").read_bytes()
     certify(tmp_path)
     new = (tmp_path / "key").read_bytes()
     (tmp_path / "key").write_bytes(key)  # the kubelet, or a person, is half done
-    one.refresh()
-    assert (told, shown(one.context)) == ([False], first)
+    certificate.refresh()
+    assert (reloads, shown(certificate.context)) == ([False], first)
     (tmp_path / "key").write_bytes(new)
-    one.refresh()
-    assert told == [False, True]
-    assert shown(one.context) != first
+    certificate.refresh()
+    assert reloads == [False, True]
+    assert shown(certificate.context) != first
     (tmp_path / "crt").unlink()
-    one.refresh()
-    assert told == [False, True, False]
+    certificate.refresh()
+    assert reloads == [False, True, False]
 
 
 # ReviewApi.

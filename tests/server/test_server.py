@@ -62,7 +62,7 @@ def test_two_pods_of_a_run_keep_apart_and_go_together(server, reviews, run):
     for pod in pods:
         assert server.ask("PUT", path(run, pod), reviews.pod_token(pod), pod.encode()).status == 201
     again = path(run, pods[0], attempt=1)
-    assert [server.ask("GET", path(run, pod), reader).body for pod in pods] == [one.encode() for one in pods]
+    assert [server.ask("GET", path(run, pod), reader).body for pod in pods] == [pod.encode() for pod in pods]
     assert server.ask("GET", again, reader).status == 404
     server.ask("DELETE", path(run, None), reader)
     assert [server.ask("GET", path(run, pod), reader).status for pod in pods] == [404, 404]
@@ -108,8 +108,8 @@ def refusals():
 
 @pytest.mark.parametrize(
     ("method", "target", "token", "headers", "status", "code"),
-    [one[1:] for one in refusals()],
-    ids=[one[0] for one in refusals()],
+    [refusal[1:] for refusal in refusals()],
+    ids=[refusal[0] for refusal in refusals()],
 )
 def test_a_request_is_refused_with_status_and_code(
     server, reviews, *, method, target, token, headers, status, code
@@ -178,10 +178,10 @@ def test_one_of_twenty_concurrent_deliveries_wins(server, reviews, run, pod):
         connection.close()
 
     threads = [threading.Thread(target=write, args=(number,)) for number in range(20)]
-    for one in threads:
-        one.start()
-    for one in threads:
-        one.join(60)
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
     assert sorted(answers) == [201] + [409] * 19
     winner = answers.index(201)
     assert server.ask("GET", path(run, pod), reader).body == f"{winner}".encode() * 500
@@ -267,7 +267,7 @@ def test_logs_name_the_request_and_contain_no_token_or_value(server, reviews, ru
         run,
         "default",
     )
-    assert not [one for one in server.lines if "SECRET" in one]
+    assert not [line for line in server.lines if "SECRET" in line]
 
 
 def test_after_a_kill_while_a_body_arrives_nothing_is_stored_and_the_retry_succeeds(start_server, reviews):
@@ -279,7 +279,7 @@ def test_after_a_kill_while_a_body_arrives_nothing_is_stored_and_the_retry_succe
         assert sock.recv(12).endswith(b"100")
         sock.sendall(b"x" * 50_000)
         server.kill()
-    assert not [one for one in (server.folder / "store").rglob("*") if one.is_file()]
+    assert not [file for file in (server.folder / "store").rglob("*") if file.is_file()]
     server.begin()
     assert server.ask("GET", path(), reader).status == 404
     assert server.ask("PUT", path(), token, b"x" * 100_000).status == 201

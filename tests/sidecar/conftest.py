@@ -39,8 +39,8 @@ class Log:
         for record in results:
             if "value" in record:
                 assert list(record) == ["name", "value", "type", "sha256"]
-                told = "\0".join((record["type"], record["name"], record["value"]))
-                assert record["sha256"] == hashlib.sha256(told.encode()).hexdigest()
+                digested = "\0".join((record["type"], record["name"], record["value"]))
+                assert record["sha256"] == hashlib.sha256(digested.encode()).hexdigest()
         return results
 
     @property

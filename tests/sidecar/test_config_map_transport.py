@@ -102,9 +102,9 @@ def serve(account):
         return transport, server
 
     yield serve
-    for one in made:
-        one.shutdown()
-        one.server_close()
+    for started in made:
+        started.shutdown()
+        started.server_close()
 
 
 def ours(server):
@@ -144,7 +144,7 @@ def test_what_can_pass_is_tried_again(serve, trouble):
     assert len({body for *_, body in server.asked}) == 1
 
 
-def test_a_role_that_never_comes_is_told_in_the_servers_words(serve, monkeypatch):
+def test_a_role_that_never_comes_is_reported_in_the_servers_words(serve, monkeypatch):
     monkeypatch.setattr(api_object, "_SETTLING", 0.05)
     transport, server = serve(FORBIDDEN)
     with pytest.raises(OutputError) as raised:
@@ -156,7 +156,7 @@ def test_a_role_that_never_comes_is_told_in_the_servers_words(serve, monkeypatch
     assert len(server.asked) == asked  # that it failed is known
 
 
-def test_a_server_that_is_gone_is_told_by_name(serve, monkeypatch):
+def test_a_server_that_is_gone_is_reported_by_name(serve, monkeypatch):
     monkeypatch.setattr(request, "PATIENCE", 0.05)
     transport, server = serve("hang up")
     with pytest.raises(OutputError, match=r"PATCH 127\.0\.0\.1:\d+/api/v1/.*: RemoteDisconnected"):
@@ -185,7 +185,7 @@ def test_what_is_there_already_as_we_wrote_it_is_success(serve, first):
     ],
     ids=str,
 )
-def test_what_is_there_and_not_ours_is_told(serve, there, foreign):
+def test_what_is_there_and_not_ours_is_reported(serve, there, foreign):
     transport, _ = serve(INVALID, there)
     with pytest.raises(OutputError) as raised:
         transport.deliver()
@@ -221,7 +221,7 @@ def test_a_variable_that_is_missing_is_named(account, missing):
         transport.open(Environment(variables), Stop())
 
 
-def test_certificates_that_cannot_be_read_are_told(account):
+def test_certificates_that_cannot_be_read_are_reported(account):
     variables = dict.fromkeys([config_map.ENV_NAME.encode(), config_map.ENV_UID.encode()], b"1")
     variables |= {b"KUBERNETES_SERVICE_HOST": b"::1", b"KUBERNETES_SERVICE_PORT": b"443"}
     variables[config_map.ENV_ACCOUNT.encode()] = str(account).encode()

@@ -375,7 +375,7 @@ def test_the_kubelets_word_is_the_steps_end(make_pod, flags):
     sidecar.signal()
     log = sidecar.log()
     assert (log.values, log.why, log.status) == ({"a": "last"}, "stopped", 0)
-    assert [one["name"] for one in log.results if one["type"] == "absent"] == ["b"]
+    assert [result["name"] for result in log.results if result["type"] == "absent"] == ["b"]
 
 
 def test_files_of_steps_ends_mean_nothing_then(pod):
@@ -416,7 +416,7 @@ def test_a_native_sidecar_that_failed_stays_however_long(pod):
     assert sidecar.process.poll() is None
 
 
-def test_a_fifo_as_the_result_of_a_step_that_ended_is_told_before_later_steps_end(make_pod):
+def test_a_fifo_as_the_result_of_a_step_that_ended_is_reported_before_later_steps_end(make_pod):
     """The entrypoint of a later Step that refers to it opens it, for ever, before its command begins."""
     pod = make_pod(3)
     folders = [pod.step_folder(f"step-{name}", number) for number, name in enumerate("abc")]

@@ -83,6 +83,10 @@ class GivesPlainPodsNoFolders(Sound):
     def prepare(self, run, pod, *rest):
         wire = super().prepare(run, pod, *rest)
         for container in pod["spec"]["containers"]:
-            kept = [one for one in container.get("env", ()) if not one["name"].startswith("RESULTSFW_")]
+            kept = [
+                variable
+                for variable in container.get("env", ())
+                if not variable["name"].startswith("RESULTSFW_")
+            ]
             container["env"] = kept
         return wire

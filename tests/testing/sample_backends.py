@@ -236,8 +236,8 @@ class Kept(Sound):
             return Extraction(problems=(cut,))
         read = [self.one(run, config, uid, *item) for item in enumerate(zip(lines, wanted, strict=False))]
         return Extraction(
-            results=tuple(one for one in read if isinstance(one, template.ExtractedResult)),
-            problems=tuple(one for one in read if isinstance(one, Problem)),
+            results=tuple(item for item in read if isinstance(item, template.ExtractedResult)),
+            problems=tuple(item for item in read if isinstance(item, Problem)),
         )
 
     def one(self, run, config, uid, index, of):

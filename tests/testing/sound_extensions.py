@@ -47,7 +47,8 @@ class DoesAll:
     def extract(self, run):
         found = yield
         return replace(
-            found, results=tuple(replace(one, source=f"{one.source}; {run.name}") for one in found.results)
+            found,
+            results=tuple(replace(result, source=f"{result.source}; {run.name}") for result in found.results),
         )
 
     @hookimpl(wrapper=True)

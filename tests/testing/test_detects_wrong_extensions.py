@@ -21,7 +21,7 @@ class Outcomes:
         self.words = {}
 
     def pytest_collection_modifyitems(self, items):
-        items[:] = [one for one in items if self.wanted(one.cls.__name__, one.name)]
+        items[:] = [item for item in items if self.wanted(item.cls.__name__, item.name)]
 
     def pytest_runtest_logreport(self, report):
         _, title, name = report.nodeid.split("::")

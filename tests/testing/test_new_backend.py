@@ -28,7 +28,7 @@ def test_it_writes_a_distribution(tmp_path, capsys):
     assert status == 0
     assert f"cd {folder}\n" in said.out
     assert "--results-from vault-kv" in said.out
-    assert sorted(str(one.relative_to(folder)) for one in folder.rglob("*") if one.is_file()) == [
+    assert sorted(str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()) == [
         ".github/workflows/test.yml",
         ".gitignore",
         "README.md",
@@ -91,7 +91,7 @@ def test_a_folder_that_is_there_is_left_alone(tmp_path, capsys):
     status, said = made(capsys, tmp_path, "q")
     assert status == 2
     assert "already exists; nothing was written" in said.err
-    assert [one.name for one in (tmp_path / "resultsfw-q").iterdir()] == ["mine"]
+    assert [path.name for path in (tmp_path / "resultsfw-q").iterdir()] == ["mine"]
 
 
 def test_a_folder_that_cannot_be_made(tmp_path, capsys):
@@ -124,9 +124,9 @@ def test_a_stranger_installs_tests_and_runs_it(wheel, environment, tmp_path):
     assert " passed" in call(python, "-m", "pytest", "-q", "-p", "no:cacheprovider", cwd=folder)
     assert "vault-kv" in call(resultsfw, "backends")
     assert "get pods/log" in call(resultsfw, "backends", "vault-kv")
-    told = call(resultsfw, "run", "example.yaml", "--results-from", "vault-kv", cwd=folder)
-    assert "example succeeded" in told
-    assert '["one","two"]' in told
+    ran = call(resultsfw, "run", "example.yaml", "--results-from", "vault-kv", cwd=folder)
+    assert "example succeeded" in ran
+    assert '["one","two"]' in ran
 
 
 def call(*command, cwd=None):

@@ -52,21 +52,21 @@ def test_each_argument_is_documented():
 def test_each_capability_is_documented_with_its_default():
     fields = dataclasses.fields(Capabilities)
     table = TEXT[TEXT.index("| field | default |") :]
-    told = re.findall(r"^\| `(\w+)` \| (?:`(.*?)`)? ?\|", table, flags=re.MULTILINE)
-    assert [name for name, _ in told] == [one.name for one in fields]
-    for (_, default), one in zip(told, fields, strict=True):
-        wanted = "" if one.default is dataclasses.MISSING else repr(one.default).replace("'", '"')
+    documented = re.findall(r"^\| `(\w+)` \| (?:`(.*?)`)? ?\|", table, flags=re.MULTILINE)
+    assert [name for name, _ in documented] == [field.name for field in fields]
+    for (_, default), field in zip(documented, fields, strict=True):
+        wanted = "" if field.default is dataclasses.MISSING else repr(field.default).replace("'", '"')
         assert default == wanted
 
 
 def test_each_part_of_an_extraction_and_of_a_permission_is_documented():
-    assert rows("field") == [one.name for one in dataclasses.fields(Extraction)]
-    for one in dataclasses.fields(Permission):
-        assert f"`{one.name}`" in TEXT
+    assert rows("field") == [field.name for field in dataclasses.fields(Extraction)]
+    for field in dataclasses.fields(Permission):
+        assert f"`{field.name}`" in TEXT
 
 
 def test_each_problem_code_is_documented():
-    assert rows("code") == [one.name for one in ProblemCode]
+    assert rows("code") == [code.name for code in ProblemCode]
 
 
 def test_each_error_that_an_author_may_raise_is_documented():

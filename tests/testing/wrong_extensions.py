@@ -179,7 +179,7 @@ class ChangesResultsInSecret:
     @wraps
     def extract(self):
         found = yield
-        return replace(found, results=tuple(replace(one, source="hidden") for one in found.results))
+        return replace(found, results=tuple(replace(result, source="hidden") for result in found.results))
 
 
 @caught_by("test_pod_keeps_its_parts")
@@ -220,9 +220,9 @@ class ReadsJson:
     @wraps
     def extract(self):
         found = yield
-        for one in found.results:
-            if one.name == "list":
-                json.loads(one.value)
+        for result in found.results:
+            if result.name == "list":
+                json.loads(result.value)
         return found
 
 
@@ -232,7 +232,9 @@ class KeepsTheRunInItself:
     def extract(self, run):
         self.run = run
         found = yield
-        return replace(found, results=tuple(replace(one, source=self.run.name) for one in found.results))
+        return replace(
+            found, results=tuple(replace(result, source=self.run.name) for result in found.results)
+        )
 
 
 @caught_by("test_runs_at_once")
@@ -350,7 +352,7 @@ class RaisesItsToken(Secretive):
 class PrintsValues:
     @hookimpl
     def results_collected(self, collected):
-        print([one.value for one in collected.results])  # noqa: T201 - that is what is wrong
+        print([result.value for result in collected.results])  # noqa: T201 - that is what is wrong
 
 
 @caught_by("test_values")
@@ -370,7 +372,9 @@ class SaysTheValueInItsSource:
     @wraps
     def extract(self):
         found = yield
-        return replace(found, results=tuple(replace(one, source=str(one.value)) for one in found.results))
+        return replace(
+            found, results=tuple(replace(result, source=str(result.value)) for result in found.results)
+        )
 
 
 @caught_by("test_close")
