@@ -54,6 +54,7 @@ def test_the_contract_has_these_hooks():
     assert hooks() == [
         "close",
         "collection_failed",
+        "decrypt",
         "dereference",
         "extract",
         "place_files",

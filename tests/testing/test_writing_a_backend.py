@@ -32,8 +32,9 @@ def rows(heading):
     return re.findall(r"^\| `(\w+)`", table[1], flags=re.MULTILINE)
 
 
-def test_hooks_are_the_six_documented_ones():
-    assert set(HOOKS) == {"prepare_pod", "pod_ready", "extract", "dereference", "place_files", "purge"}
+def test_the_contract_has_exactly_these_hooks():
+    value = {"dereference", "decrypt", "place_files"}
+    assert set(HOOKS) == {"prepare_pod", "pod_ready", "extract", "purge", *value}
 
 
 @pytest.mark.parametrize("hook", HOOKS)
