@@ -58,6 +58,9 @@ OBSERVERS: Final = frozenset({"results_collected", "collection_failed"})
 
 _CLOSE: Final = "close"
 
+_IN_PIECES: Final = frozenset({"dereference", "decrypt"})
+"""Hooks that yield a value."""
+
 _RETURNS: Final[Mapping[str, type]] = {"prepare_pod": int, "pod_ready": bool, "extract": Extraction}
 
 
@@ -265,7 +268,7 @@ def _guard(name: str, hook: str, function: Callable[..., Any], *, changes: bool)
             given = yield
         except BaseException as error:  # noqa: BLE001 - raised again below
             backend_error = error
-        pieces = _Pieces(given) if hook == "dereference" and given is not None else None
+        pieces = _Pieces(given) if hook in _IN_PIECES and given is not None else None
         try:
             with _naming(name, hook, but=backend_error):
                 if backend_error is not None:
@@ -303,7 +306,7 @@ def _check_returned(
 ) -> Any:
     """Return what a wrapper returned, after checking that the hook may return it."""
     if pieces is not None:
-        return _guarded_pieces(name, returned, pieces)
+        return _guarded_pieces(name, hook, returned, pieces)
     wanted = _RETURNS.get(hook)
     if wanted is not None and isinstance(given, wanted) and not isinstance(returned, wanted):
         why = f"it returned {type(returned).__name__} where the backend returned {type(given).__name__}"
@@ -330,7 +333,7 @@ class _Pieces:
             raise
 
 
-def _guarded_pieces(name: str, returned: Any, pieces: _Pieces) -> Iterator[bytes]:
+def _guarded_pieces(name: str, hook: str, returned: Any, pieces: _Pieces) -> Iterator[bytes]:
     """Yield the pieces that a wrapper returns; what it raises between them becomes an error that names it."""
     try:
         yield from returned
@@ -339,4 +342,4 @@ def _guarded_pieces(name: str, returned: Any, pieces: _Pieces) -> Iterator[bytes
     except BaseException as error:
         if error is pieces.error:
             raise
-        raise _failed(name, "dereference", type(error).__name__, error) from error
+        raise _failed(name, hook, type(error).__name__, error) from error

@@ -132,7 +132,7 @@ def unknown_backend_error(
     name: str, installed: Iterable[str], *, where: str = "results-from"
 ) -> UnknownBackendError:
     """Return the error for a backend name that is not installed; it suggests a similar name."""
-    return UnknownBackendError(_unknown(name, installed, where, "backend"), subject=name)
+    return UnknownBackendError(_unknown(name, installed, where, "backend"), subject=name[:64])
 
 
 def unknown_extension_error(name: str, installed: Iterable[str]) -> UnknownExtensionError:
@@ -149,8 +149,8 @@ def did_you_mean(name: str, names: Iterable[str]) -> str:
 def _unknown(name: str, installed: Iterable[str], where: str, kind: str) -> str:
     names = sorted(installed)
     return (
-        f'invalid value for feature flag "{where}": "{name}" is no installed {kind} '
-        f"(installed: {', '.join(names) or 'none'}){did_you_mean(name, names)}"
+        f'invalid value for feature flag "{where}": "{name:.64}" is no installed {kind} '
+        f"(installed: {', '.join(names) or 'none'}){did_you_mean(name[:64], names)}"
     )
 
 

@@ -188,7 +188,7 @@ class PluginRegistry:
             return self.get(stamp.backend) if trusted else self.get_allowed(stamp.backend, "the pod's stamp")
         except UnknownBackendError as error:
             raise UnknownBackendError(
-                f'pod "{pod_name}" hands out its results by backend "{stamp.backend}", which is not '
+                f'pod "{pod_name}" hands out its results by backend "{stamp.backend:.64}", which is not '
                 f"installed; install it again, whatever the flags say now",
-                subject=stamp.backend,
+                subject=stamp.backend[:64],
             ) from error

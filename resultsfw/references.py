@@ -41,6 +41,9 @@ _ENCRYPTION: Final = "encryption"
 _SIZE: Final = re.compile("[0-9]{1,18}")
 _DIGEST: Final = re.compile("sha256:[0-9a-f]{64}")
 _SEGMENT: Final = re.compile("[A-Za-z0-9][A-Za-z0-9._:+-]{0,252}")
+_MEDIA_TYPE: Final = re.compile(r"[!-~][ -~]{0,254}")
+_LOCATION_CHARACTERS: Final = 2048
+_BACKEND_CHARACTERS: Final = 253
 _WORD: Final = re.compile(r"[A-Za-z0-9._:+/=-]{1,2048}")
 _OVERHEAD: Final = 16
 _OVERHEAD_BYTES: Final = 4096
@@ -75,15 +78,9 @@ def read_reference(value: Any) -> Reference | None:
         raise CorruptError(
             "a reference to a result cannot be read: it was edited, or a newer version wrote it"
         )
-    if not _DIGEST.fullmatch(value["digest"]):
-        raise CorruptError(
-            "a reference to a result cannot be read: its digest is invalid", subject=value["backend"]
-        )
-    if _ENCRYPTION in value and (why := encryption_fault(value[_ENCRYPTION])):
-        raise CorruptError(
-            f"a reference to a result cannot be read: its encryption is invalid: {why}",
-            subject=value["backend"],
-        )
+    if why := _field_fault(value):
+        named = value["backend"] if _is_short(value["backend"], _BACKEND_CHARACTERS) else ""
+        raise CorruptError(f"a reference to a result cannot be read: {why}", subject=named)
     return Reference(
         backend=value["backend"],
         location=value["location"],
@@ -92,6 +89,25 @@ def read_reference(value: Any) -> Reference | None:
         media_type=value["mediaType"],
         encryption=value.get(_ENCRYPTION, ""),
     )
+
+
+def _field_fault(value: Any) -> str:
+    """Return what is wrong with a field of a reference, whose texts go into messages; empty if nothing is."""
+    if not _is_short(value["backend"], _BACKEND_CHARACTERS):
+        return f"its backend must be a name of at most {_BACKEND_CHARACTERS} printable characters"
+    if not _is_short(value["location"], _LOCATION_CHARACTERS):
+        return f"its location must be of at most {_LOCATION_CHARACTERS} printable characters"
+    if not _DIGEST.fullmatch(value["digest"]):
+        return "its digest is invalid"
+    if not _MEDIA_TYPE.fullmatch(value["mediaType"]):
+        return "its media type is invalid"
+    if _ENCRYPTION in value and (why := encryption_fault(value[_ENCRYPTION])):
+        return f"its encryption is invalid: {why}"
+    return ""
+
+
+def _is_short(text: str, most: int) -> bool:
+    return 0 < len(text) <= most and text.isprintable()
 
 
 def encryption_fault(encryption: str) -> str:
@@ -113,10 +129,11 @@ def location_fault(location: str) -> str:
             "it must be [ROOT/]NAMESPACE/UID/NAME: namespace and uid of the run, and a name, each of letters "
             'and digits, ".", "_", ":", "+" and "-", at most 253'
         )
-    if not _ROOT.fullmatch("/".join(root)) or {".", ".."} & set(root):
+    above = "/".join(root)
+    if not _ROOT.fullmatch(above) or not above.isprintable() or {".", ".."} & set(root):
         return (
-            'what precedes NAMESPACE/UID/NAME must be at most 1024 characters without blank, "?", "#", "@" '
-            'and "\\", and without the segments "." and ".."'
+            'what precedes NAMESPACE/UID/NAME must be at most 1024 printable characters without blank, "?", '
+            '"#", "@" and "\\", and without the segments "." and ".."'
         )
     return ""
 

@@ -196,14 +196,22 @@ class Keeper(Mine):
             raise self.error
         yield b"lue"
 
+    @hookimpl
+    def decrypt(self, pieces):
+        yield from pieces
 
-def dereferenced(body, error=None):
+
+def dereferenced(body, hook, error=None):
     digest = "sha256:cd42404d52ad55ccfa9aca4adc828aa5800ad9d385a0671fbcbf724118320619"
-    reference = Reference(backend="mine", location="default/uid/l", size=5, digest=digest)
-    return b"".join(around(Keeper(error=error), w=wrapper(body, "dereference")).dereference(reference, None))
+    encryption = "v1.key" if hook == "decrypt" else ""
+    reference = Reference(
+        backend="mine", location="default/uid/l", size=5, digest=digest, encryption=encryption
+    )
+    return b"".join(around(Keeper(error=error), w=wrapper(body, hook)).dereference(reference, None))
 
 
-def test_pieces_pass_through_a_wrapper_and_what_fails_between_them_is_named():
+@pytest.mark.parametrize("hook", ["dereference", "decrypt"])
+def test_pieces_pass_through_a_wrapper_and_what_fails_between_them_is_named(hook):
     def maps(self):
         pieces = yield
         return (piece for piece in pieces)
@@ -217,13 +225,13 @@ def test_pieces_pass_through_a_wrapper_and_what_fails_between_them_is_named():
 
         return some()
 
-    assert dereferenced(maps) == b"value"
-    with pytest.raises(ExtensionError, match='extension "w" failed in dereference: KeyError'):
-        dereferenced(fails)
+    assert dereferenced(maps, hook) == b"value"
+    with pytest.raises(ExtensionError, match=f'extension "w" failed in {hook}: KeyError'):
+        dereferenced(fails, hook)
     with pytest.raises(BackendError, match='backend "mine" failed in dereference: LookupError'):
-        dereferenced(maps, LookupError("x"))
-    with pytest.raises(ExtensionError, match="failed in dereference: TypeError"):
-        dereferenced(nothing)
+        dereferenced(maps, hook, LookupError("x"))
+    with pytest.raises(ExtensionError, match=f"failed in {hook}: TypeError"):
+        dereferenced(nothing, hook)
 
 
 def test_two_runs_at_once_never_meet_in_a_wrapper():

@@ -32,7 +32,15 @@ def a_reference(value: bytes, **changed) -> Reference:
     )
 
 
-@given(st.binary(max_size=50), st.text(), st.text(), st.text())
+PRINTABLE = st.characters(exclude_categories=["C", "Z"])
+
+
+@given(
+    st.binary(max_size=50),
+    st.text(PRINTABLE, min_size=1, max_size=253),
+    st.text(PRINTABLE, min_size=1, max_size=100),
+    st.from_regex(r"[!-~][ -~]{0,254}", fullmatch=True),
+)
 def test_a_reference_is_read_as_it_was_written(value, backend, location, media_type):
     reference = a_reference(value, backend=backend, location=location, media_type=media_type)
     assert read_reference(json.loads(json.dumps(format_reference(reference)))) == reference
@@ -45,11 +53,28 @@ def test_a_value_is_no_reference(value):
 
 @pytest.mark.parametrize(
     "changed",
-    [{"size": 5}, {"size": "-1"}, {"size": "1" * 19}, {"digest": "sha256:zz"}, {"more": "1"}, {MARK: "2"}],
+    [
+        {"size": 5},
+        {"size": "-1"},
+        {"size": "1" * 19},
+        {"digest": "sha256:zz"},
+        {"more": "1"},
+        {MARK: "2"},
+        {"backend": ""},
+        {"backend": "b" * 254},
+        {"backend": "a\x1b[31m"},
+        {"location": "default/uid/" + "l" * 2048},
+        {"location": "default/uid/l\n"},
+        {"mediaType": ""},
+        {"mediaType": "t" * 256},
+        {"mediaType": "text/plain\r\nX: y"},
+    ],
 )
 def test_a_damaged_reference_is_refused(changed):
-    with pytest.raises(CorruptError):
+    with pytest.raises(CorruptError) as caught:
         read_reference({**format_reference(a_reference(b"v")), **changed})
+    assert len(f"{caught.value.message}{caught.value.subject}") < 500
+    assert f"{caught.value.message}{caught.value.subject}".isprintable()
 
 
 def test_no_step_can_make_a_reference():
