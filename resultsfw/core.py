@@ -23,7 +23,7 @@ from resultsfw.plugin_registry import CLOSE_SECONDS, PluginRegistry
 from resultsfw.plugins import Backend
 from resultsfw.podchecks import check_plain_pod
 from resultsfw.pods import is_plain
-from resultsfw.references import refuse_foreign, sized_pieces, verified_pieces
+from resultsfw.reference_calls import backend_of_reference, place_referenced, read_referenced
 from resultsfw.stamps import STAMP_ANNOTATION, read_stamp, write_stamp
 from resultsfw.status import build_outcome, status_patch
 from resultsfw.types import (
@@ -335,20 +335,8 @@ class ResultsManager:
             CorruptError: The value differs from the stored value (raised at the end, or at the first byte
                 too many), or it does not belong to a run of the namespace.
         """
-        used = self._backend_of_reference(reference, backend)
-        refuse_foreign(reference, namespace)
-        pieces = backend_calls.dereference(
-            used,
-            reference=reference,
-            cluster=cluster,
-            config=self._plugins.config(used),
-            namespace=namespace,
-        )
-        stored = verified_pieces(reference, pieces)
-        if not reference.encryption:
-            return self.lifetime.during(stored)
-        value = backend_calls.decrypt(used, stored, reference=reference, config=self._plugins.config(used))
-        return self.lifetime.during(sized_pieces(reference, value))
+        pieces = read_referenced(self._plugins, reference, cluster, namespace=namespace, trusted=backend)
+        return self.lifetime.during(pieces)
 
     def can_place_files(self, reference: Reference) -> bool:
         """Return whether the reference's backend implements `place_files`.
@@ -356,7 +344,7 @@ class ResultsManager:
         Raises:
             BackendError: The backend cannot be loaded, or does not use references.
         """
-        impls = self._backend_of_reference(reference).hook.place_files.get_hookimpls()
+        impls = backend_of_reference(self._plugins, reference).hook.place_files.get_hookimpls()
         return any(not impl.wrapper and not impl.hookwrapper for impl in impls)
 
     @during_life
@@ -385,24 +373,7 @@ class ResultsManager:
             CorruptError: A reference does not belong to a run of the namespace.
             InputError: The pod has a conflicting name.
         """
-        for reference in files.values():
-            refuse_foreign(reference, run.namespace)
-        pod = jsons.copy(pod)
-        for name in sorted({reference.backend for reference in files.values()}):
-            own = {path: reference for path, reference in files.items() if reference.backend == name}
-            backend = self._backend_of_reference(next(iter(own.values())))
-            config = self._plugins.config(backend)
-            backend_calls.call(
-                backend,
-                "place_files",
-                run=run,
-                pod=pod,
-                files=own,
-                mount=mount,
-                cluster=cluster,
-                config=config,
-            )
-        return pod
+        return place_referenced(self._plugins, run, pod, files, mount, cluster=cluster)
 
     def external_state(self, pod: Object) -> Literal["no", "owned", "elsewhere"]:
         """Return where the backend of a prepared pod stores data outside it.
@@ -452,15 +423,6 @@ class ResultsManager:
         trusted = given is not None and given.backend == stamp.backend
         backend = self._plugins.of_pod(_name(pod), stamp, trusted=trusted)
         return stamp, backend, effective_limits(stamp.max_result_size, backend.capabilities)
-
-    def _backend_of_reference(self, reference: Reference, trusted: str = "") -> Backend:
-        name = reference.backend
-        backend = self.backend(name) if name == trusted else self._plugins.get_allowed(name, "a reference")
-        if backend.capabilities.delivery != "reference":
-            raise BackendError(
-                f'backend "{backend.name}" hands out values and not references', subject=backend.name
-            )
-        return backend
 
 
 def _name(pod: Object) -> str:
