@@ -5,7 +5,8 @@ A fault here is a programming error of the plugin: repeating the call does not m
 
 import inspect
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from types import AsyncGeneratorType, GeneratorType
 from typing import Any, Final
 
@@ -119,56 +120,60 @@ def _extraction_fault(extraction: object, backend: str, capabilities: Capabiliti
         for index, item in enumerate(items):
             if not isinstance(item, kind):
                 return f"{field}[{index}]", f"it is {_kind(item)} and must be of type {kind.__name__}"
-    for faults in (
-        _field_faults(extraction, "", _EXTRACTION),
-        _result_faults(extraction, backend, capabilities, run),
-        _each(extraction, "problems", _PROBLEM),
-        _each(extraction, "transports", _TRANSPORT),
-    ):
-        for fault in faults:
-            return fault
+    return (
+        _field_fault(extraction, _EXTRACTION)
+        or _fault_of_any(extraction, "results", partial(_result_fault, backend, capabilities, run))
+        or _fault_of_any(extraction, "problems", partial(_field_fault, checks=_PROBLEM))
+        or _fault_of_any(extraction, "transports", partial(_field_fault, checks=_TRANSPORT))
+    )
+
+
+def _fault_of_any(
+    extraction: Extraction, field: str, fault_of: Callable[[Any], Fault | None]
+) -> Fault | None:
+    """Return the first fault of the items of a field."""
+    for index, item in enumerate(getattr(extraction, field)):
+        if fault := fault_of(item):
+            return f"{field}[{index}].{fault[0]}", fault[1]
     return None
 
 
-def _result_faults(
-    extraction: Extraction, backend: str, capabilities: Capabilities, run: Run
-) -> Iterator[Fault]:
-    for index, result in enumerate(extraction.results):
-        place = f"results[{index}]"
-        yield from _field_faults(result, place, _RESULT)
-        if not isinstance(result.value, Reference):
-            if why := _text(result.value):
-                yield f"{place}.value", f"{why}, or a Reference"
-        elif result.name == ARTIFACTS:
-            yield f"{place}.value", "it is a Reference: provenance of artifacts is always a text"
-        elif capabilities.delivery != "reference":
-            yield f"{place}.value", 'it is a Reference, and `capabilities` say delivery="value"'
-        else:
-            yield from _reference_faults(result.value, f"{place}.value", backend, run)
+def _result_fault(
+    backend: str, capabilities: Capabilities, run: Run, result: ExtractedResult
+) -> Fault | None:
+    if fault := _field_fault(result, _RESULT):
+        return fault
+    if not isinstance(result.value, Reference):
+        return ("value", f"{why}, or a Reference") if (why := _text(result.value)) else None
+    if result.name == ARTIFACTS:
+        return "value", "it is a Reference: provenance of artifacts is always a text"
+    if capabilities.delivery != "reference":
+        return "value", 'it is a Reference, and `capabilities` say delivery="value"'
+    if fault := _reference_fault(backend, run, result.value):
+        return f"value.{fault[0]}", fault[1]
+    return None
 
 
-def _reference_faults(reference: Reference, place: str, backend: str, run: Run) -> Iterator[Fault]:
-    yield from _field_faults(reference, place, _REFERENCE)
+def _reference_fault(backend: str, run: Run, reference: Reference) -> Fault | None:
+    if fault := _field_fault(reference, _REFERENCE):
+        return fault
     if reference.backend != backend:
-        yield f"{place}.backend", f'it names backend "{reference.backend:.64}" and must be "{backend}"'
+        return "backend", f'it names backend "{reference.backend:.64}" and must be "{backend}"'
     if why := location_fault(reference.location):
-        yield f"{place}.location", why
-    elif (reference.namespace, reference.uid) != (run.namespace, run.uid):
-        yield (
-            f"{place}.location",
+        return "location", why
+    if (reference.namespace, reference.uid) != (run.namespace, run.uid):
+        return (
+            "location",
             f"it must end in {run.namespace}/{run.uid}/NAME: namespace and uid of the run whose value it is",
         )
+    return None
 
 
-def _each(extraction: Extraction, field: str, checks: Mapping[str, _Check]) -> Iterator[Fault]:
-    for index, item in enumerate(getattr(extraction, field)):
-        yield from _field_faults(item, f"{field}[{index}]", checks)
-
-
-def _field_faults(item: object, place: str, checks: Mapping[str, _Check]) -> Iterator[Fault]:
+def _field_fault(item: object, checks: Mapping[str, _Check]) -> Fault | None:
     for name, check in checks.items():
         if why := check(getattr(item, name)):
-            yield (f"{place}.{name}" if place else name), why
+            return name, why
+    return None
 
 
 # Checks of single fields. None quotes a value: it may be a result's.

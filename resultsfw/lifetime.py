@@ -2,9 +2,8 @@
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from functools import wraps
-from typing import Concatenate, Final, ParamSpec, Protocol, TypeVar
+from typing import Concatenate, Final, ParamSpec, Protocol, Self, TypeVar
 
 __all__ = ["ClosedError", "HasLifetime", "Lifetime", "during_life"]
 
@@ -37,25 +36,26 @@ class Lifetime:
         self._users = 0
         self._closed = False
 
-    @contextmanager
-    def use(self) -> Iterator[None]:
-        """Keep it from ending within the block; blocks may be nested.
+    def use(self) -> Self:
+        """Return a context that keeps it from ending within the block; blocks may be nested.
 
-        Raises:
-            ClosedError: It is closed, and no enclosing block keeps it.
+        Entering raises `ClosedError` if it is closed and no enclosing block keeps it.
         """
+        return self
+
+    def __enter__(self) -> Self:
         with self._changing:
             if self._closed and not self._users:
                 raise ClosedError(f"this {self._what} is closed")
             self._users += 1
-        try:
-            yield
-        finally:
-            with self._changing:
-                self._users -= 1
-                ends = self._closed and not self._users
-            if ends:
-                self._finish()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._changing:
+            self._users -= 1
+            ends = self._closed and not self._users
+        if ends:
+            self._finish()
 
     def during(self, pieces: Iterable[_PieceT]) -> Iterator[_PieceT]:
         """Yield the pieces; keep it from ending from the first one until the iterator is done or closed."""
