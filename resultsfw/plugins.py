@@ -198,7 +198,7 @@ def make_backend(
         capabilities = _capabilities_of(plugin)
         config_type = get_config_type(plugin)
         hooks = find_hooks(plugin)
-        _check_needed(capabilities, hooks)
+        _check_needed(plugin, capabilities, hooks)
     except PluginFault as fault:
         raise _broken(name, where, fault) from fault.__cause__
     except _FAILURES as error:
@@ -319,7 +319,7 @@ def _capabilities_of(plugin: object) -> Capabilities:
     return capabilities
 
 
-def _check_needed(capabilities: Capabilities, hooks: Hooks) -> None:
+def _check_needed(plugin: object, capabilities: Capabilities, hooks: Hooks) -> None:
     needed = ["prepare_pod", "pod_ready", "extract"]
     if capabilities.delivery == "reference":
         needed.append("dereference")
@@ -331,7 +331,9 @@ def _check_needed(capabilities: Capabilities, hooks: Hooks) -> None:
             if absent == ["purge"]
             else ""
         )
-        raise PluginFault(f"it implements no {', '.join(absent)}{why}")
+        unmarked = [hook for hook in absent if callable(getattr(plugin, hook, None))]
+        mark = f" (mark {', '.join(unmarked)} with resultsfw.hookimpl)" if unmarked else ""
+        raise PluginFault(f"it implements no {', '.join(absent)}{why}{mark}")
     if "close" in hooks:
         raise PluginFault("close is a hook of extensions: no backend is ever closed")
 

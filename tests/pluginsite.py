@@ -33,7 +33,11 @@ BROKEN = {
         GOOD.replace("def extract(run)", "def extract(run, limmits)"),
         'hook "extract" has no argument "limmits"; did you mean "limits"?',
     ),
-    "lacking": (GOOD.replace("@hookimpl\ndef extract", "def extract"), "implements no extract"),
+    "lacking": (GOOD.replace("@hookimpl\ndef extract", "def extract_"), "implements no extract"),
+    "unmarked": (
+        GOOD.replace("@hookimpl\ndef extract", "def extract"),
+        "implements no extract (mark extract with resultsfw.hookimpl)",
+    ),
     "bare": ("x = 1", "`capabilities`"),
     "version": (
         GOOD.replace('"a good one"', '"x", api_version=2'),

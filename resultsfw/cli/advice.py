@@ -225,7 +225,8 @@ _WITHHELD: Final = Advice(
 _MISSING: Final = Advice('write the result in a Step, or set the feature flag "missing-results" to "ignore"')
 _INCOMPLETE: Final = Advice("run it again: the missing results cannot be recovered")
 _CORRUPT: Final = Advice(
-    "find out what else writes to the Step's termination file or to the log of the results sidecar"
+    "find out what else writes where the results travel: to the Step's termination file, to the log of the "
+    "results sidecar, or to what the backend stores outside the pod"
 )
 _TOTAL: Final = Advice(
     "write less: keep large data in a workspace or a registry, and write its address as the result"

@@ -31,6 +31,12 @@ __all__ = ["backends", "collect", "explain", "new_backend", "new_extension", "ru
     metavar="DIR",
     help="Create volumes and logs below this directory.  [default: a temporary directory]",
 )
+@click.option(
+    "--claims",
+    metavar="DIR",
+    help="Keep PersistentVolumeClaims here: claim C of namespace N is DIR/N/C.  [default: a temporary "
+    "directory]",
+)
 @click.option("--keep", is_flag=True, help="Keep the working directory at the end, and print its path.")
 @click.option("--graph", metavar="SVG", help="Draw the PipelineRun with the results it passed to this file.")
 @click.option(
@@ -47,6 +53,7 @@ def run(
     *,
     output: str,
     workdir: str | None,
+    claims: str | None,
     keep: bool,
     graph: str | None,
     resolvers: tuple[str, ...],
@@ -66,6 +73,7 @@ def run(
         flags=_given_options(flags),
         output=output,
         workdir=workdir,
+        claims=claims,
         keep=keep,
         graph=graph,
         resolvers=resolvers,

@@ -46,6 +46,7 @@ def run_files(
     output: str,
     workdir: str | None,
     keep: bool,
+    claims: str | None = None,
     graph: str | None = None,
     resolvers: Collection[str] = (),
 ) -> int:
@@ -57,6 +58,7 @@ def run_files(
         output: The form in which the runs are printed.
         workdir: Folder of the Pods' folders; ``None``: a temporary one.
         keep: Keep it at the end.
+        claims: Folder of PersistentVolumeClaims, which is kept; ``None``: a temporary one.
         graph: File to draw the PipelineRun to.
         resolvers: Resolvers that may fetch from elsewhere.
 
@@ -65,7 +67,7 @@ def run_files(
     """
     manifests = pick(read_files(files), files, resolvers)
     loaded = load(replace(flags, documents=manifests.maps), RecordingManager)
-    folder = _folder(workdir)
+    folders = (_folder("--workdir", workdir), _folder("--claims", claims))
     _check_graph(graph, manifests)
     errors = show.console(stderr=True)
     try:
@@ -77,7 +79,7 @@ def run_files(
                     progress.note(f"warning: {line}")
             for line in (*manifests.warnings, *loaded.warnings):
                 progress.note(f"warning: {line}")
-            runs = _run(manifests, loaded, progress, folder, keep=keep, resolvers=resolvers)
+            runs = _run(manifests, loaded, progress, *folders, keep=keep, resolvers=resolvers)
     except _Stopped as stopped:
         errors.print(f"stopped by {stopped.name}; every process it started has ended")
         return 128 + stopped.number
@@ -141,7 +143,8 @@ def _run(
     manifests: Manifests,
     loaded: Loaded[RecordingManager],
     progress: Progress,
-    folder: Path | None,
+    workdir: Path | None,
+    claims: Path | None,
     *,
     keep: bool,
     resolvers: Collection[str],
@@ -157,7 +160,8 @@ def _run(
             tolerance=settings.tolerance,
             defaults=settings.runs,
         ),
-        workdir=folder,
+        workdir=workdir,
+        claims=claims,
         keep=keep,
         on_event=progress.on_event,
         pipelines=lambda cluster: PipelineReconciler(
@@ -256,14 +260,14 @@ def _write_graph(graph: str, text: str) -> None:
         raise InputError(f"--graph {graph}: {error.strerror}", subject="--graph") from error
 
 
-def _folder(workdir: str | None) -> Path | None:
-    if workdir is None:
+def _folder(option: str, path: str | None) -> Path | None:
+    if path is None:
         return None
-    folder = Path(workdir)
+    folder = Path(path)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"--workdir {workdir}: {error.strerror}", subject="--workdir") from error
+        raise InputError(f"{option} {path}: {error.strerror}", subject=option) from error
     return folder
 
 

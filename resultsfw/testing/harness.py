@@ -379,9 +379,18 @@ class Harness:
             for state in states
             if "terminated" not in state["state"]
         ]
+        if states and all("waiting" in state["state"] for state in states):
+            why = (
+                "No container has started: a volume that the pod mounts may not exist. Claims are made for a "
+                'backend with Capabilities(volumes=("persistentVolumeClaim",))'
+            )
+        else:
+            why = (
+                "A container that a backend adds is a native sidecar (an init container with restartPolicy "
+                "Always) that ends on SIGTERM, or ends by itself when all Steps have"
+            )
         pytest.fail(
-            f"after {TIMEOUT:g} s the pod has not {what}; not terminated: {', '.join(still) or 'none'}. A "
-            f"container that a backend adds is a native sidecar (an init container with restartPolicy "
-            f"Always) that ends on SIGTERM, or ends by itself when all Steps have",
+            f"after {TIMEOUT:g} s the pod has not {what}; not terminated: {', '.join(still) or 'none'}. "
+            f"{why}",
             pytrace=False,
         )

@@ -211,7 +211,8 @@ def test_an_invalid_option_is_refused_by_name(cli, write, manifest):
     refused(
         cli("run", file, "--feature-flags", file), file, 'takes a manifest with one ConfigMap "feature-flags"'
     )
-    refused(cli("run", file, "--workdir", f"{file}/below"), f"--workdir {file}/below: Not a directory")
+    for option in ("--workdir", "--claims"):
+        refused(cli("run", file, option, f"{file}/below"), f"{option} {file}/below: Not a directory")
 
 
 def test_two_config_maps_of_flags_are_refused(cli, write, manifest):

@@ -254,6 +254,20 @@ def test_the_working_directory_is_removed_unless_it_is_kept(cli, write, manifest
     assert any(path.is_file() and path.read_bytes() == b"said\n" for path in (tmp_path / "work").rglob("*"))
 
 
+def test_claims_in_a_given_folder_are_kept_for_the_next_call(cli, write, tmp_path):
+    claim = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "kept"}}
+    claim["spec"] = {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "1Gi"}}}
+    step = {"name": "write", "image": "busybox", "script": "#!/bin/sh\necho again >> /kept/file"}
+    volumes = [{"name": "kept", "persistentVolumeClaim": {"claimName": "kept"}}]
+    step["volumeMounts"] = [{"name": "kept", "mountPath": "/kept"}]
+    run = {"apiVersion": "tekton.dev/v1", "kind": "TaskRun", "metadata": {"name": "x"}}
+    run["spec"] = {"taskSpec": {"steps": [step], "volumes": volumes}}
+    files = [write("claim.yaml", json.dumps(claim)), write("run.yaml", json.dumps(run))]
+    for _ in range(2):
+        assert cli("run", *files, "--claims", "claims").status == 0
+    assert (tmp_path / "claims/default/kept/file").read_text() == "again\nagain\n"
+
+
 def test_only_the_last_lines_of_a_long_log_are_printed(cli, write, manifest):
     script = "for n in $(seq 2000); do echo line $n; done; printf '\\351 last'; exit 1"
     out = cli("run", write("x.yaml", manifest(script=script))).out.splitlines()

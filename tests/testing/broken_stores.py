@@ -85,6 +85,12 @@ class SwallowsFaultsOfPurge(Owned):
 
 
 @caught_by(*WRITES)
+class PurgesOnlyWhatAPodLeft(Owned):
+    def remove(self, run, cluster):  # noqa: ARG002 - as `Owned` has it
+        raise UnavailableError("there was never a pod")
+
+
+@caught_by(*WRITES)
 class CreatesItsObjectOrNot(Owned):
     def prepare(self, run, pod, cluster, *rest):
         try:
