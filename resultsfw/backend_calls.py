@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 def call(backend: Backend, hook: str, **arguments: Any) -> Any:
-    """Call a hook of a backend, and tell it its name.
+    """Call a hook of a backend, and pass it the backend's name.
 
     Raises:
         ResultsError: The backend raised it; it is passed on unchanged.

@@ -63,7 +63,7 @@ class Lifetime:
             yield from pieces
 
     def close(self) -> None:
-        """Let it end as soon as nobody uses it. May be called again."""
+        """End it as soon as no call uses it. May be called again."""
         with self._changing:
             ends = not self._closed and not self._users
             self._closed = True

@@ -98,7 +98,7 @@ def result_files(run: Run, pod: Object) -> tuple[ResultFile, ...]:
 def add_result_folders(run: Run, pod: Object, *, result_from: str) -> list[Object]:
     """Give each Step its folders for results, and return them as read-only mounts for a sidecar.
 
-    In Tekton's pods the folders exist; the entrypoint is told not to write results into termination messages.
+    In Tekton's pods the folders exist; an argument keeps results out of termination messages.
     In other pods, each Step's container gets a folder, and the variable ``RESULTSFW_RESULTS`` names it; if
     the Step declares results of its own, another one, which ``RESULTSFW_STEP_RESULTS`` names.
 

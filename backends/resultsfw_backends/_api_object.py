@@ -269,4 +269,4 @@ def _advised(problem: Problem, kind: str, backend: str, wire: int) -> Problem:
     less = (
         "" if wire == wires.COMPRESSED else f'"compress: true" in config.{backend} lets it hold more text; '
     )
-    return replace(problem, hint=f"a {kind} holds no more; {less}a backend that hands over references does")
+    return replace(problem, hint=f"a {kind} holds no more; {less}a backend that delivers by reference does")

@@ -66,7 +66,7 @@ class Config(StoringConfig):
     image: str = NET_IMAGE
     """The sidecar's image; it needs TLS."""
     memory: str = "64Mi"
-    """Memory request and limit of the sidecar, which holds no value whole."""
+    """Memory request and limit of the sidecar, which never holds a complete value."""
     repository: str = Field(default="", max_length=200, validate_default=True)
     """What precedes a namespace in the names of repositories: REGISTRY/PATH, such as quay.io/acme/results."""
     repository_per: Per = "namespace"

@@ -172,7 +172,7 @@ class LiveFlags:
             self._changed.notify()
 
     def close(self) -> None:
-        """Stop the thread, and close the extensions of the flags in effect, as far as nobody uses them."""
+        """Stop the thread, and close the extensions of the flags in effect that no call uses."""
         with self._changed:
             self._closed = True
             self._changed.notify()

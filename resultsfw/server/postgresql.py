@@ -62,7 +62,7 @@ class _Connection(psycopg.Connection[Any]):
 
 @contextmanager
 def _cut(descriptor: int) -> Iterator[None]:
-    """Shut the socket down unless the context ends in time: who waits for it reads its end."""
+    """Shut the socket down unless the context ends in time: whoever waits for an answer reads its end."""
     with socket.socket(fileno=os.dup(descriptor)) as sock:
 
         def shut() -> None:

@@ -33,7 +33,7 @@ UNCHANGED: Final = "arguments: a hook changes nothing that it is given, but the 
 DECLARED: Final = "results: an extension with changes_results = False changes no result"
 POD: Final = "pod: an extension may add to the pod, and leaves what is there"
 STABLE: Final = "pod: prepare_pod is called again after a crash, and must change the pod in the same way"
-BOUNDED: Final = "memory: a referenced value passes in pieces, and is never held as a whole"
+BOUNDED: Final = "memory: a referenced value passes in pieces, and is never complete in memory"
 
 _ERRORS: Final[dict[str, Callable[[], Exception]]] = {
     "unavailable": lambda: UnavailableError("the suite says: away", subject="pods/log"),

@@ -25,7 +25,9 @@ READ: Final = (
     "guarantee 0: while the store cannot be read, what fails is tried again, and is never "
     '"succeeded, no results"'
 )
-WRITE: Final = "guarantee 1: what the store did not take is a problem of the run, and never absent in silence"
+WRITE: Final = (
+    "guarantee 1: what the store did not take is a problem of the run, never a result that is absent"
+)
 PURGE: Final = "what could not be purged is purged later: until then purge raises an error"
 
 CLUSTER: Final = "guarantee 0: what the cluster refuses to create or delete is an error, and is tried again"

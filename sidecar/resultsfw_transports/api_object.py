@@ -121,7 +121,7 @@ class ObjectTransport(LogTransport):
         return [wire.kept_line(result.name, value, result.of, key)]
 
     def _keep(self, written: int, size: int) -> None:
-        """Counts a value as it is kept.
+        """Counts the bytes of a value as it is stored.
 
         Args:
             written: Bytes that the Step wrote.

@@ -63,7 +63,7 @@ class Transport(StoringTransport):
         return size(self._folder, digest) == expected
 
     def _failure(self, error: OSError, free: int | None) -> NotStoredError:
-        """Describes why a value was not written; of a full claim it says the room there was."""
+        """Describes why a value was not written; for a full claim, with the bytes that were free."""
         why = error.strerror or os.strerror(error.errno or errno.EIO)
         if error.errno in _FULL and free is not None:
             message = f"{why}: there were {free} bytes free in {self._location}"

@@ -1,4 +1,4 @@
-"""Attaches artifacts to an image, so that who looks at the image finds them (OCI 1.1, `subject`).
+"""Attaches artifacts to an image, so that whoever looks at the image finds them (OCI 1.1, `subject`).
 
 A registry of OCI 1.1 keeps the list of an image's referrers. For an older one the client keeps it, as an
 index under the tag `sha256-HEX` (distribution specification, "Referrers Tag Schema").

@@ -115,7 +115,7 @@ class Registry:
     def put_blob(
         self, repository: str, digest: str, size: int, pieces: "Callable[[], Iterable[bytes]]"
     ) -> None:
-        """Uploads a blob in one request, whose body is never held whole.
+        """Uploads a blob in one request, whose body is never complete in memory.
 
         Args:
             repository: Its repository.

@@ -25,7 +25,7 @@ _WRITE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def put(folder: str, name: str, pieces: "Iterable[bytes]", *, part: str) -> None:
-    """Stores a value: after a crash it is there whole, or not at all.
+    """Stores a value: after a crash it is complete, or it does not exist.
 
     Args:
         folder: The folder, which exists.
