@@ -149,7 +149,7 @@ def repository_of(namespace: str, uid: str, per: Per, config: Config) -> str:
     """
     base = config.repository.partition("/")[2]
     parts = (namespace,) if per == "namespace" else (namespace, uid)
-    if not all(map(_COMPONENT.fullmatch, parts)):
+    if not all(_COMPONENT.fullmatch(part) for part in parts):
         raise BackendError(
             f'a run of namespace "{namespace:.64}" (uid "{uid:.64}") cannot have a repository: both must '
             f'be of lower-case letters and digits, with "-", "_" or "." between them',
