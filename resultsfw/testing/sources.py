@@ -11,7 +11,7 @@ from resultsfw.cluster import Cluster, Object
 from resultsfw.testing.clusters import ModifiedCluster, RecordingCluster, Request
 from resultsfw.testing.harness import Harness, Outcome, SamplePod
 
-__all__ = ["STATUSES", "DataSource", "data_sources", "external_data", "requests_of"]
+__all__ = ["STATUSES", "Collect", "DataSource", "data_sources", "external_data", "requests_of", "through"]
 
 Collect = Callable[[bool], Outcome]
 """Collects the run's results; the argument says whether it is the last attempt."""
@@ -54,7 +54,8 @@ def data_sources(harness: Harness, sample: SamplePod) -> list[DataSource]:
     return [source for source in [*found, *external_data(harness, sample)] if source.true]
 
 
-def _through(harness: Harness, sample: SamplePod, cluster: Cluster) -> Collect:
+def through(harness: Harness, sample: SamplePod, cluster: Cluster) -> Collect:
+    """Return what collects the run's results through that cluster."""
     return lambda final: harness.collect(sample, cluster=cluster, final=final)
 
 
@@ -69,7 +70,7 @@ def _logs(harness: Harness, sample: SamplePod, requests: Iterable[Request]) -> I
                 # In small pieces: a reader must not rely on complete lines.
                 return _pieces(data) if current == request else pieces
 
-            yield _through(harness, sample, ModifiedCluster(harness.cluster, log=log))
+            yield through(harness, sample, ModifiedCluster(harness.cluster, log=log))
 
         true = b"".join(
             harness.store.read_log(request.namespace, request.name, request.container, limit=1 << 30)
@@ -104,7 +105,7 @@ def _objects(harness: Harness, sample: SamplePod, requests: Iterable[Request]) -
                             _set(found, path, text)
                     return found
 
-                yield _through(harness, sample, ModifiedCluster(harness.cluster, obj=changed))
+                yield through(harness, sample, ModifiedCluster(harness.cluster, obj=changed))
 
             true = base64.b64decode(text) if coded else text.encode()
             yield DataSource(f"{request.kind.kind} {request.name}, {'.'.join(map(str, path))}", true, put)

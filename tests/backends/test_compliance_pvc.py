@@ -1,6 +1,7 @@
 """pvc passes the suite that a stranger's backend must pass; the claim is mounted where values are read."""
 
 import pytest
+from shared_reader import SharedReader
 
 from resultsfw.testing import BackendSuite, Folder
 
@@ -29,7 +30,7 @@ def backend_external_state(folder):
     return Folder(folder)
 
 
-class TestPvc(BackendSuite):
-    """Some of the suite's values stay in the log, the others are stored."""
+class TestPvc(SharedReader, BackendSuite):
+    """Some of the suite's values stay in the log, the others are stored; records are object-store's."""
 
     backend = "pvc"

@@ -101,7 +101,7 @@ def test_any_bytes_are_decoded_or_raise_a_value_error(decode, data):
 
 LINEAR = """
 import resource, sys
-resource.setrlimit(resource.RLIMIT_CPU, (60, 60))
+resource.setrlimit(resource.RLIMIT_CPU, (40, 40))
 from resultsfw.kube.decoding import (
     decode_event,
     decode_head,
@@ -111,7 +111,7 @@ from resultsfw.kube.decoding import (
 )
 for text in (b"{", b"[", b'"', b'\\\\"', b"[]", b'{"a":', b'"\\\\', b'{"a":[', b"]", b'[""', b'":"'):
     for begin in (b"", b'"', b'{"metadata":{"name":"x"},"items":['):
-        data = begin + text * (1_000_000 // len(text))
+        data = begin + text * (250_000 // len(text))
         for decode in (decode_object, decode_event, decode_list):
             try:
                 decode(data)
@@ -121,7 +121,7 @@ for text in (b"{", b"[", b'"', b'\\\\"', b"[]", b'{"a":', b'"\\\\', b'{"a":[', b
 
 
 @pytest.mark.slow
-def test_pathological_megabytes_take_linear_time():
+def test_pathological_bytes_take_linear_time():
     done = subprocess.run([sys.executable, "-c", LINEAR], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-500:]
 

@@ -154,9 +154,9 @@ def test_four_times_the_tasks_are_four_times_the_work(shape, state, seconds):
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.__name__.strip("_"))
 @pytest.mark.parametrize("state", STATES, ids=lambda state: state.__name__.strip("_"))
 def test_thousands_of_tasks_need_no_deep_stack(shape, state):
-    spec = shape(MANY)
-    facts = _look(spec, state, seconds=30)
-    assert len(facts.tasks) == MANY
+    count = sys.getrecursionlimit() * 2
+    facts = _look(shape(count), state, seconds=30)
+    assert len(facts.tasks) == count
 
 
 @pytest.mark.slow
@@ -198,15 +198,15 @@ import resource, sys
 resource.setrlimit(resource.RLIMIT_CPU, (60, 60))
 sys.path[:0] = {path!r}
 import test_many_tasks as many
-facts = many._look(many.{shape}(20_000), many._nothing, seconds=1)
-print(len(facts.tasks))
+for shape in many.SHAPES:
+    facts = many._look(shape(10_000), many._nothing, seconds=1)
+    print(shape.__name__, len(facts.tasks), flush=True)
 """
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.__name__.strip("_"))
-def test_twenty_thousand_tasks_take_a_minute_of_the_processor_at_most(shape):
-    """Some two seconds. What is hidden from counting calls, one call's own work, would show here."""
-    script = SCRIPT.format(path=sys.path, shape=shape.__name__)
+def test_ten_thousand_tasks_of_each_shape_take_a_minute_of_the_processor_at_most():
+    """Some seconds. What is hidden from counting calls, one call's own work, would show here."""
+    script = SCRIPT.format(path=sys.path)
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-    assert done.stdout.strip() == "20000", done.stderr
+    assert done.stdout.splitlines() == [f"{shape.__name__} 10000" for shape in SHAPES], done.stderr
