@@ -36,6 +36,8 @@ SECRETS: Final = Kind("", "v1", "secrets", "Secret")
 
 SECRET_TYPE: Final = "resultsfw.dev/value-keys"  # noqa: S105 - the name of a kind of Secret
 _ENTRY: Final = "keys"
+_MOST_KEYS: Final = 256
+"""Data keys that are unsealed for one pod, by RSA or a request to a service. A run's values share one."""
 
 KEYS_PERMISSION: Final = Permission(
     verb="create",
@@ -154,6 +156,15 @@ def add_keys(
     name = _secret_name(run, backend)
     refuse_shared_processes(pod, backend=backend, what="the keys of encrypted results")
     refuse_secrets(pod, name, backend=backend)
+    # Without the salt, which is the value's: who creates a run can write any number of references.
+    if (
+        count := len({reference.encryption.rpartition(".")[0] for reference in encrypted.values()})
+    ) > _MOST_KEYS:
+        raise BackendError(
+            f'run "{run.namespace}/{run.name}" gets encrypted results with {count} keys as files, over the '
+            f"limit of {_MOST_KEYS} for one pod: take results of fewer runs",
+            subject=backend,
+        )
     unsealed: dict[tuple[str, bytes], bytes] = {}
     keys = {
         file: base64.b64encode(_value_key(reference, _required(reference, config), unsealed)).decode()

@@ -273,8 +273,8 @@ def test_only_the_init_container_gets_keys_and_only_of_its_values(url, keys, tmp
     assert secret["immutable"]
     source = {"secretKeyRef": {"name": metadata["name"], "key": "keys"}}
     naming = [name for name, one in containers(pod).items() if metadata["name"] in json.dumps(one)]
-    assert naming == ["fetch-results"]
-    assert {"name": ENV_KEYS, "valueFrom": source} in containers(pod)["fetch-results"]["env"]
+    assert naming == [object_store.FETCH]
+    assert {"name": ENV_KEYS, "valueFrom": source} in containers(pod)[object_store.FETCH]["env"]
 
     held = keys_in({ENV_KEYS: base64.b64decode(secret["data"]["keys"]).decode()})
     assert set(held) == set(files)
@@ -324,6 +324,20 @@ def test_keys_that_nobody_would_delete_are_not_written(url, keys):
     del pod["metadata"]["ownerReferences"]
     with pytest.raises(BackendError, match="and the pod an owner"):
         core_of(url, keys).place_files(RUN, pod, files, MOUNT, cluster=Cluster())
+
+
+def test_no_more_keys_are_unsealed_for_a_pod_than_the_limit(url, keys):
+    """Each takes a millisecond of the controller's, or a request to a service."""
+    reference = stored(url, keys)
+    version, key_id, _, salt = reference.encryption.split(".")
+    files = {
+        f"/files/{number}": replace(reference, encryption=f"{version}.{key_id}.A{number:03}.{salt}")
+        for number in range(257)
+    }
+    cluster = Cluster()
+    with pytest.raises(BackendError, match="with 257 keys as files, over the limit of 256"):
+        core_of(url, keys).place_files(RUN, copy.deepcopy(BARE), files, MOUNT, cluster=cluster)
+    assert cluster.secrets == []
 
 
 def test_a_right_that_is_missing_is_named_with_its_manifest(url, keys):
