@@ -43,7 +43,7 @@ bench: $(STAMP)
 	$(BIN)/python bench/promises.py
 	$(BIN)/python bench/sidecar.py
 
-# The TEP's measurement without a cluster; on one: bench/pipelines.py -h.
+# The TEP's measurement without a cluster; on one: bench/pipelines.py -h; all backends on one: bench/backends.py -h.
 bench-engine: $(STAMP)
 	$(BIN)/python bench/engine.py --json docs/performance/engine.json --resume
 

@@ -9,7 +9,7 @@ without the others. It needs the dependency group `plots`.
 import argparse
 from pathlib import Path
 
-from measuring import large, page, plots, records
+from measuring import large, page, plots, records, side_by_side
 from measuring.runs import TASKS
 from measuring.summary import rows_of
 
@@ -28,7 +28,9 @@ def main() -> None:
     if not files:
         parser.error(f"there is no measurement in {options.docs / 'performance'}")
     found = [records.read(file) for file in files]
-    rows = rows_of([record for record in found if record.place != large.PLACE], TASKS)
+    rows = rows_of(
+        [record for record in found if record.place not in (large.PLACE, side_by_side.PLACE)], TASKS
+    )
     drawn = plots.draw(rows, options.docs / "performance")
     (options.docs / "performance.md").write_text(page.page(found, rows, drawn, files))
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
-from measuring import large
+from measuring import large, side_by_side
 from measuring.records import Record
 from measuring.summary import Row, Spread, pick
 
@@ -81,6 +81,7 @@ def page(found: Sequence[Record], rows: Sequence[Row], plots: Plots, files: Sequ
     if engine:
         parts += [_ENGINE, _engine(pick(engine, part="table")), *_plot(plots, "engine-table")]
         parts += _series(pick(engine, part="series"), plots, "engine")
+    parts += side_by_side.section(found)
     parts += large.section(found)
     parts += _wrong(rows)
     parts.append(how(found, files))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from measuring import large, records
+from measuring import large, records, side_by_side
 from measuring.cases import Case
 from measuring.page import number, page, ratio, rounds, single, table
 from measuring.records import Record
@@ -125,6 +125,17 @@ def test_large_results_have_a_table_of_their_own():
     text = page(found, [], {}, [Path("large.json")])
     assert "| oci | registry | 200 | 1.23 | 19 | 2.00 | 46 |" in text
     assert "[large.json](performance/large.json)" in text
+
+
+def test_backends_have_a_row_for_each_size_with_the_worst_memory_of_all_rounds():
+    rounds = [
+        {"name": "oci", "bytes": 1000, "round": number, "delivery": "value", "status_s": seconds}
+        | {"sidecar_mb": 9 + number, "controller_mb": 60, "requests": 9, "carried": 1234}
+        for number, seconds in enumerate((3, 1, 2))
+    ]
+    record = Record(place=side_by_side.PLACE, label="now", command="c", machine=MACHINE, rounds=rounds)
+    text = page([record], [], {}, [Path("backends.json")])
+    assert "| oci | 1,000 | value | 2.00 (3.00) | 11 | 60 | 9 | 1,234 |" in text
 
 
 def test_the_page_says_what_was_wrong_and_does_without_tekton():
