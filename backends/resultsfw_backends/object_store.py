@@ -18,7 +18,6 @@ from resultsfw import (
     Reference,
     Run,
     hookimpl,
-    read_stamp,
 )
 from resultsfw.errors import (
     ClusterError,
@@ -112,22 +111,21 @@ def pod_ready(run: Run, pod: Object, wire: int) -> bool:
 
 
 @hookimpl
-def extract(run: Run, pod: Object, cluster: Cluster, wire: int) -> Extraction:
+def extract(run: Run, pod: Object, cluster: Cluster, wire: int, backend: str) -> Extraction:
     """Read the log without any request to the store, which confirmed each upload to the sidecar.
 
     The pod says where its values were stored, whatever the flags say now.
     """
-    root, stamp = sidecar_variables(pod).get(ENV_URL, ""), read_stamp(pod)
-    backend = stamp.backend if stamp else NAME
+    root = sidecar_variables(pod).get(ENV_URL, "")
     return extract_stored(
         run, pod, cluster, wire, root=root, backend=backend, option="max-object-size", most=MOST
     )
 
 
 @hookimpl
-def dereference(reference: Reference, config: Config, namespace: str) -> Iterator[bytes]:
+def dereference(reference: Reference, config: Config) -> Iterator[bytes]:
     """Yield the object's bytes; the core compares them with the reference."""
-    return _pieces(reference, _path_of(reference, config, namespace), config)
+    return _pieces(reference, _path_of(reference, config), config)
 
 
 @hookimpl
@@ -145,7 +143,7 @@ def place_files(  # noqa: PLR0917 - pluggy passes them by name
     wanted = [
         {
             "file": file,
-            "path": _path_of(reference, config, run.namespace),
+            "path": _path_of(reference, config),
             "bytes": stored_size(reference),
             "digest": reference.digest,
             "encrypted": bool(reference.encryption),
@@ -195,30 +193,21 @@ def _store_env(config: Config) -> list[Object]:
     ]
 
 
-def _path_of(reference: Reference, config: Config, namespace: str) -> str:
-    """Return the path of a reference, relative to the URL.
+def _path_of(reference: Reference, config: Config) -> str:
+    """Return the path of a reference, relative to the URL. The core has compared its namespace.
 
     Raises:
-        CorruptError: It leads outside of the URL, or to data of another namespace ("": any is allowed).
+        CorruptError: It leads outside of the URL.
     """
-    start, digest = f"{config.url}/", reference.digest.removeprefix("sha256:")
-    path = reference.location.removeprefix(start)
-    owner, _, rest = path.partition("/")
-    uid, _, name = rest.partition("/")
-    known = NAME_PATTERN.fullmatch(owner) and NAME_PATTERN.fullmatch(uid) and name == digest
-    if not (reference.location.startswith(start) and known):
+    namespace, uid, name = reference.namespace, reference.uid, reference.name
+    known = NAME_PATTERN.fullmatch(namespace) and NAME_PATTERN.fullmatch(uid)
+    if reference.root != config.url or not known or name != reference.digest.removeprefix("sha256:"):
         raise CorruptError(
             f"the reference leads to {reference.location[:URL_BYTES]}, which is no result below "
             f"{config.url} (url of config.{NAME}): the status was edited, or the url is another one since",
             subject=reference.location,
         )
-    if namespace and owner != namespace:
-        raise CorruptError(
-            f'the reference leads to {reference.location[:URL_BYTES]}, to what a run of namespace "{owner}" '
-            f'left; runs of "{namespace}" get only what was left there',
-            subject=reference.location,
-        )
-    return path
+    return f"{namespace}/{uid}/{name}"
 
 
 def _refuse_exposed(pod: Object, secret: str) -> None:

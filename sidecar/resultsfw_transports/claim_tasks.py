@@ -8,7 +8,7 @@ import base64
 import json
 import os
 
-from .placing import PlacingError, keys_in, place
+from .placing import PlacingError, keys_in, place, unplaced, words_of
 from .value_folder import pieces, remove, size
 
 TYPE_CHECKING = False  # typing itself would cost the start-up 5 ms
@@ -72,10 +72,7 @@ def _place_all(wanted: "list[Mapping[str, Any]]", stop: "Stop", keys: "Mapping[s
             content = pieces(value["folder"], [value["name"]], value["bytes"])
             place(value, content, stop, keys)
         except (OSError, PlacingError) as error:
-            why = _words(error)
-            return [
-                f"{value['file']}: its {value['bytes']} bytes could not be placed: {value['location']}: {why}"
-            ]
+            return unplaced(value, value["location"], words_of(error))
     return []
 
 
@@ -94,7 +91,7 @@ def _print(wanted: "Mapping[str, Any]", stop: "Stop") -> list[str]:
     except FileNotFoundError:
         return [f"{GONE}somebody removed it"]
     except OSError as error:
-        return [_words(error)]
+        return [words_of(error)]
     return []
 
 
@@ -109,9 +106,5 @@ def _remove(wanted: "Mapping[str, Any]", _stop: "Stop") -> list[str]:
     try:
         remove(wanted["folder"], [wanted["name"]])
     except OSError as error:
-        return [_words(error)]
+        return [words_of(error)]
     return []
-
-
-def _words(error: Exception) -> str:
-    return (error.strerror or type(error).__name__) if isinstance(error, OSError) else str(error)

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from resultsfw_sidecar.stop import Stop
 
-from .placing import PlacingError, keys_in, place
+from .placing import PlacingError, keys_in, place, unplaced, words_of
 from .store import ENV_OPTIONS, ENV_URL, Store, StoreError
 
 ENV_FETCH: Final = "RESULTSFW_FETCH"
@@ -37,11 +37,8 @@ def fetch(variables: Mapping[bytes, bytes], stop: Stop) -> list[str]:
         try:
             _place(store, wanted_file, stop, keys)
         except (PlacingError, StoreError, OSError) as error:
-            why = (error.strerror or type(error).__name__) if isinstance(error, OSError) else str(error)
             where = f"{store.url}/{wanted_file['path']}"
-            return [
-                f"{wanted_file['file']}: its {wanted_file['bytes']} bytes could not be placed: {where}: {why}"
-            ]
+            return unplaced(wanted_file, where, words_of(error))
     return []
 
 

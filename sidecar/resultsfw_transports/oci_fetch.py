@@ -4,7 +4,7 @@ import json
 import time
 
 from .oci import ENV_PATIENCE, registry_of
-from .placing import PlacingError, keys_in, place
+from .placing import PlacingError, keys_in, place, unplaced, words_of
 from .registry import Registry, RegistryError
 
 TYPE_CHECKING = False  # typing itself would cost the start-up 5 ms
@@ -46,12 +46,10 @@ def fetch(variables: "Mapping[bytes, bytes]", stop: "Stop") -> list[str]:
         try:
             _place(registry, value, patience, stop, keys)
         except (PlacingError, RegistryError, OSError) as error:
-            why = (error.strerror or type(error).__name__) if isinstance(error, OSError) else str(error)
+            why = words_of(error)
             if isinstance(error, RegistryError) and error.kind == "missing":
                 why = f"it is gone: somebody removed it: {why}"
-            return [
-                f"{value['file']}: its {value['bytes']} bytes could not be placed: {value['location']}: {why}"
-            ]
+            return unplaced(value, value["location"], why)
     return []
 
 

@@ -24,6 +24,22 @@ class PlacingError(Exception):
     """A file cannot be placed; the message is for people and contains no secret."""
 
 
+def words_of(error: Exception) -> str:
+    """Returns what went wrong, for people; of the system's errors without their paths."""
+    return (error.strerror or type(error).__name__) if isinstance(error, OSError) else str(error)
+
+
+def unplaced(value: "Mapping[str, Any]", location: str, why: str) -> list[str]:
+    """Returns what failed, for people: that a file could not be placed.
+
+    Args:
+        value: `file`: its path; `bytes`: how many are stored.
+        location: Where they are stored.
+        why: What went wrong.
+    """
+    return [f"{value['file']}: its {value['bytes']} bytes could not be placed: {location}: {why}"]
+
+
 def keys_in(variables: "Mapping[str, str]") -> dict[str, bytes]:
     """Returns the keys of encrypted values, by file.
 

@@ -176,7 +176,7 @@ def test_a_value_that_was_not_encrypted_is_never_taken_for_one_that_was(url, key
             def read_log(self, *_args, limit, log=log):
                 yield log[:limit]
 
-        extraction = object_store.extract(RUN, pod, Log(), wire.WIRE)
+        extraction = object_store.extract(RUN, pod, Log(), wire.WIRE, "object-store")
         assert extraction.results == ()
         assert extraction.problems
 

@@ -201,7 +201,7 @@ def extracted(*lines, log=None):
     statuses = [{"name": RESULTS_SIDECAR, "state": ended}]
     pod["status"] = {"phase": "Succeeded", "initContainerStatuses": statuses, "containerStatuses": []}
     cluster = Logs(log_of(*lines, *ABSENT) if log is None else log)
-    return object_store.extract(RUN, pod, cluster, wire.WIRE)
+    return object_store.extract(RUN, pod, cluster, wire.WIRE, "object-store")
 
 
 def test_small_values_and_references_are_found():
@@ -282,7 +282,7 @@ def test_the_log_may_have_what_the_pod_says(inline):
         wire.value_line(name, value, of)
         for name, of in (("a", "task"), ("b", "task"), ("step-one.own", "step"))
     ]
-    extraction = object_store.extract(RUN, pod, Logs(log_of(*lines)), wire.WIRE)
+    extraction = object_store.extract(RUN, pod, Logs(log_of(*lines)), wire.WIRE, "object-store")
     assert (len(extraction.results), extraction.problems) == (3, ())
 
 
@@ -307,7 +307,7 @@ def dereferenced(place, reference, **flags):
 def test_any_content_comes_back(tmp_path_factory, data):
     folder = Place(f"file://{tmp_path_factory.getbasetemp()}/any", {}, {})
     reference, _ = stored(folder, data)
-    assert b"".join(object_store.dereference(reference, folder.configured(), "")) == data
+    assert b"".join(object_store.dereference(reference, folder.configured())) == data
 
 
 def purged(place, _reference):
@@ -359,7 +359,7 @@ def test_a_reference_that_leads_elsewhere_is_not_followed(location, monkeypatch)
         backend="object-store", location=location.format(digest=digest), size=1, digest=f"sha256:{digest}"
     )
     with pytest.raises(CorruptError, match="which is no result below s3://bucket/results"):
-        object_store.dereference(reference, object_store.Config.model_construct(url=S3["url"]), "")
+        object_store.dereference(reference, object_store.Config.model_construct(url=S3["url"]))
 
 
 @pytest.mark.parametrize(
