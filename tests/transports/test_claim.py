@@ -232,7 +232,7 @@ def test_placing_stops_with_the_pod(tmp_path):
     stop = Waits()
     stop.requested = True
     with pytest.raises(Exception, match="the pod is being stopped"):
-        place(str(tmp_path / "file"), "sha256:0", [b"x"], stop)
+        place({"file": str(tmp_path / "file"), "digest": "sha256:0", "encrypted": False}, [b"x"], stop, {})
     assert list(tmp_path.iterdir()) == []
 
 
