@@ -278,8 +278,8 @@ def test_what_is_removed_from_an_image_is_never_imported(image):
     code = (
         "import pkgutil, sys, resultsfw, resultsfw_backends\n"
         "for package in (resultsfw, resultsfw_backends):\n"
-        "  for one in pkgutil.walk_packages(package.__path__, package.__name__ + '.'):\n"
-        "    if not required.name.endswith('__main__'): __import__(required.name)\n"
+        "  for module in pkgutil.walk_packages(package.__path__, package.__name__ + '.'):\n"
+        "    if not module.name.endswith('__main__'): __import__(module.name)\n"
         "print(*sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
