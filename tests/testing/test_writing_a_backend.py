@@ -13,9 +13,11 @@ from resultsfw.testing import base
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs/writing-a-backend.md").read_text()
+PLUGIN = Path(__file__).with_name("claims_plugin.py")
 SOURCES = [
     *(path for path in TEMPLATE.rglob("*") if path.suffix in (".py", ".toml", ".yaml")),
     Path(__file__).with_name("test_sound_backends.py"),
+    PLUGIN,
 ]
 
 OF_EXTENSIONS = {"results_collected", "collection_failed", "close"}
@@ -115,3 +117,10 @@ def test_the_commands_are_those_that_new_backend_prints(tmp_path, capsys):
 def test_what_an_author_may_give_the_suite_is_documented(fixture):
     assert f'"{fixture}"' in inspect.getsource(base)
     assert f"`{fixture}`" in TEXT
+
+
+def test_the_plugin_with_claims_makes_the_folder_of_a_claim(tmp_path):
+    names: dict[str, object] = {}
+    exec(PLUGIN.read_text().replace("/tmp/claims", str(tmp_path / "claims")), names)  # noqa: S102 - of this folder
+    assert (tmp_path / "claims/default/results").is_dir()
+    assert "backend_claims" in names
