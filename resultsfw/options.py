@@ -70,8 +70,10 @@ def validate_config(name: str, config_type: type[BaseModel], raw: Mapping[str, A
     try:
         return config_type.model_validate(raw)
     except ValidationError as error:
+        # pydantic puts its own words before those of a validator.
         faults = "; ".join(
-            f"{'.'.join(str(part) for part in fault['loc']) or 'the whole'}: {fault['msg']}"
+            f"{'.'.join(str(part) for part in fault['loc']) or 'the whole'}: "
+            f"{fault['msg'].removeprefix('Value error, ')}"
             for fault in error.errors(include_input=False, include_url=False)
         )
         key = f"{CONFIG_PREFIX}{name}"

@@ -2,14 +2,18 @@
 
 import copy
 import os
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 import captures
 from api import ApiServer
 
-from resultsfw import PODS, Object
+from resultsfw import PODS, Object, Reference, read_reference
 from resultsfw.errors import ClusterError, NotFoundError
 from resultsfw.tekton.api.kinds import TASKRUNS
+
+if TYPE_CHECKING:
+    from place import Place
 
 End = tuple[str, dict[str, Any], tuple[str, ...]]
 
@@ -146,3 +150,43 @@ def cancel_when_the_second_step_runs(server: ApiServer, taskrun: Object) -> None
     if "terminated" in states.get("step-one", {}) and taskrun["spec"].get("status") is None:
         patch = {"spec": {"status": "TaskRunCancelled"}}
         server.patch(TASKRUNS, metadata["namespace"], metadata["name"], patch)
+
+
+BEYOND_AN_OBJECT: Final[Mapping[str, set[str]]] = {
+    "sl-crd-overflow": {"a", "b", "c"},
+    "sl-oversize": {"small", "big"},
+}
+"""Situations that fail by value, with the results that arrive by reference: no object limits these."""
+
+
+def check_all_by_reference(place: "Place", read: Callable[[str, str, Reference], str]) -> None:
+    """That every situation of sidecar logs ends as it should where large values arrive by reference.
+
+    Args:
+        place: With its flags set and its controller started.
+        read: Returns a value as text, of a run, a result and its reference.
+    """
+    situations = [name for name in ENDS if name.startswith("sl-")]
+    submitted = [
+        name
+        for name in situations
+        if submit(place.server, name, taskrun(name, place.namespace, name, place.managed_by))
+    ]
+
+    def cancel(run: Object) -> None:
+        if run["metadata"]["name"] == "sl-cancelled":
+            cancel_when_the_second_step_runs(place.server, run)
+
+    finals = place.until_done(400, cancel)
+    for name in submitted:
+        final = finals[name]
+        if name in BEYOND_AN_OBJECT:
+            [condition] = final["status"]["conditions"]
+            assert condition["status"] == "True", condition
+            assert {result["name"] for result in final["status"]["results"]} == BEYOND_AN_OBJECT[name]
+            continue
+        for result in final["status"].get("results", ()):
+            if (reference := read_reference(result["value"])) is not None:
+                result["value"] = read(name, result["name"], reference)
+        check(name, final)
+    place.assert_none_doubled()

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from situations import check_all_by_reference
 
 from resultsfw import Kind, ResultsManager, read_reference
 from resultsfw.errors import NotFoundError
@@ -76,6 +77,17 @@ def taskrun(place):
     }
 
 
+def create_secret(place, s3):
+    """Creates the Secret with the credentials of the sidecar."""
+    place.server.create(
+        SECRETS,
+        {
+            "metadata": {"name": "store", "namespace": place.namespace},
+            "data": {key: base64.b64encode(value.encode()).decode() for key, value in s3.env.items()},
+        },
+    )
+
+
 def options_of(s3):
     config = {
         "url": "s3://results/cluster",
@@ -101,13 +113,7 @@ def test_a_result_of_24_megabytes(held, s3, tell, tmp_path):
     place = held
     config = options_of(s3)
     flags = {"results-from": "object-store", "config.object-store": yaml.safe_dump(config)}
-    place.server.create(
-        SECRETS,
-        {
-            "metadata": {"name": "store", "namespace": place.namespace},
-            "data": {key: base64.b64encode(value.encode()).decode() for key, value in s3.env.items()},
-        },
-    )
+    create_secret(place, s3)
     place.flags(**flags)
     controller = place.start(sidecar=False)
     place.server.create(TASKRUNS, taskrun(place))
@@ -188,13 +194,7 @@ def test_24_encrypted_megabytes_from_task_to_task(held, s3, tmp_path):
 
 def passed_on(place, s3, config):
     """Results of a Pipeline in which one Task gets another's result as a file."""
-    place.server.create(
-        SECRETS,
-        {
-            "metadata": {"name": "store", "namespace": place.namespace},
-            "data": {key: base64.b64encode(value.encode()).decode() for key, value in s3.env.items()},
-        },
-    )
+    create_secret(place, s3)
     place.flags(**{"results-from": "object-store", "config.object-store": yaml.safe_dump(config)})
     place.start(sidecar=False)
     make = {
@@ -256,3 +256,21 @@ def _timed(pod, run):
         f"{SIZE} bytes; pod made {pod['metadata']['creationTimestamp']}, Step {ended['startedAt']} to "
         f"{ended['finishedAt']}, run complete {run['status']['completionTime']}"
     )
+
+
+def test_the_situations_end_as_with_every_backend(held, s3):
+    """What was captured of Tekton: a value arrives, itself or by reference, or the run says why not."""
+    place = held
+    config = {**options_of(s3), "inline-bytes": 100}
+    create_secret(place, s3)
+    place.flags(results_from="object-store", **{"config.object-store": yaml.safe_dump(config)})
+    place.start(sidecar=False)
+    core = ResultsManager.from_flags(
+        {"results-from": "object-store", "config.object-store": yaml.safe_dump(config)}
+    )
+
+    def read(_run, _result, reference):
+        pieces = core.dereference(reference, place.server, namespace=place.namespace)
+        return b"".join(pieces).decode()
+
+    check_all_by_reference(place, read)

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from situations import ENDS, cancel_when_the_second_step_runs, check, submit, taskrun
+from situations import check_all_by_reference
 
-from resultsfw import Kind, read_reference
+from resultsfw import Kind
 from resultsfw.errors import NotFoundError
 from resultsfw.tekton.api.conditions import is_done
 from resultsfw.tekton.api.kinds import PIPELINERUNS, SERVICE_ACCOUNTS, TASKRUNS, TASKS
@@ -246,30 +246,7 @@ def test_the_situations_end_as_with_every_backend(held, registry):
     registry.login = ""
     place.flags(**flags_of(registry, **{"inline-bytes": 100}))
     place.start(sidecar=False)
-    situations = [name for name in ENDS if name.startswith("sl-")]
-    submitted = [
-        name
-        for name in situations
-        if submit(place.server, name, taskrun(name, place.namespace, name, place.managed_by))
-    ]
-
-    def cancel(run):
-        if run["metadata"]["name"] == "sl-cancelled":
-            cancel_when_the_second_step_runs(place.server, run)
-
-    finals = place.until_done(400, cancel)
     repository = f"results/{place.namespace}"
-    for name in submitted:
-        final = finals[name]
-        for result in final["status"].get("results", ()):
-            if (reference := read_reference(result["value"])) is not None:
-                result["value"] = registry.blobs[repository][reference.digest].decode()
-        # No limit of an API object holds for these, nor max-result-size.
-        beyond = {"sl-crd-overflow": "abc", "sl-oversize": ("small", "big")}
-        if name in beyond:
-            [condition] = final["status"]["conditions"]
-            assert condition["status"] == "True", condition
-            assert {result["name"] for result in final["status"]["results"]} == {*beyond[name]}
-        else:
-            check(name, final)
-    place.assert_none_doubled()
+    check_all_by_reference(
+        place, lambda _run, _result, reference: registry.blobs[repository][reference.digest].decode()
+    )

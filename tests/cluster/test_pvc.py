@@ -12,6 +12,7 @@ import sys
 
 import pytest
 import yaml
+from situations import check_all_by_reference
 
 from resultsfw.errors import NotFoundError
 from resultsfw.references import read_reference
@@ -67,6 +68,23 @@ def create_run(place, name, size):
     )
 
 
+def command_to_read(place, folder, run, result):
+    """The command that reads a value through a pod, and the file that it writes."""
+    config = {"config.pvc": yaml.safe_dump(options(**{"read-wait": 60}))}
+    saved, flags, out = (folder / name for name in ("run.json", "flags.json", "value"))
+    saved.write_text(json.dumps({"apiVersion": TASKRUNS.api_version, "kind": "TaskRun", **place.runs()[run]}))
+    manifest = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "feature-flags"},
+        "data": config,
+    }
+    flags.write_text(json.dumps(manifest))
+    command = [sys.executable, "-m", "resultsfw.cli", "value", str(saved), result, "-o", str(out)]
+    command += ["--feature-flags", str(flags), "--kubeconfig", os.environ["RESULTSFW_KUBECONFIG"]]
+    return command, out
+
+
 def values_of(run):
     [condition] = run["status"]["conditions"]
     assert condition["status"] == "True", condition
@@ -88,19 +106,7 @@ def test_a_value_is_read_by_a_pod_and_removed_by_another(held, tmp_path):
     values = values_of(held.until_done(120)["run"])
     assert values["small"] == "small"
     reference = read_reference(values["big"])
-    config = {"config.pvc": yaml.safe_dump(options(**{"read-wait": 60}))}
-    saved, flags, out = (tmp_path / name for name in ("run.json", "flags.json", "value"))
-    run = held.runs()["run"]
-    saved.write_text(json.dumps({"apiVersion": TASKRUNS.api_version, "kind": "TaskRun", **run}))
-    manifest = {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": {"name": "feature-flags"},
-        "data": config,
-    }
-    flags.write_text(json.dumps(manifest))
-    command = [sys.executable, "-m", "resultsfw.cli", "value", str(saved), "big", "-o", str(out)]
-    command += ["--feature-flags", str(flags), "--kubeconfig", os.environ["RESULTSFW_KUBECONFIG"]]
+    command, out = command_to_read(held, tmp_path, "run", "big")
     subprocess.run(command, check=True, timeout=120)
     read = out.read_bytes()
     assert (len(read), f"sha256:{hashlib.sha256(read).hexdigest()}") == (READ, reference.digest)
@@ -165,3 +171,17 @@ def test_24_megabytes_from_task_to_task(held):
     values = values_of(place.server.get(PIPELINERUNS, place.namespace, "p"))
     assert values["big"]["digest"] == f"sha256:{values['sum']}"
     assert (values["big"]["size"], values["seen"]) == (str(SIZE), "0\n")
+
+
+def test_the_situations_end_as_with_every_backend(held, tmp_path):
+    """What was captured of Tekton: a value arrives, itself or by reference, or the run says why not."""
+    create_claim(held, "ReadWriteMany")
+    held.flags(results_from="pvc", **{"config.pvc": yaml.safe_dump(options(**{"inline-bytes": 100}))})
+    held.start(sidecar=False)
+
+    def read(run, result, _reference):
+        command, out = command_to_read(held, tmp_path, run, result)
+        subprocess.run(command, check=True, timeout=120)
+        return out.read_text()
+
+    check_all_by_reference(held, read)
