@@ -6,6 +6,7 @@ from typing import Any, Final
 from resultsfw.errors import FaultyBackendError
 from resultsfw.hook_returns import Fault, piece_fault, return_fault
 from resultsfw.hookspecs import hookimpl
+from resultsfw.pieces import closing
 from resultsfw.types import Capabilities, Run
 
 __all__ = ["CheckedHooks", "returned_wrongly"]
@@ -72,12 +73,13 @@ class CheckedHooks:
 
     def _pieces(self, hook: str, pieces: Iterable[Any]) -> Iterator[bytes]:
         empty = 0
-        for piece in pieces:
-            why, empty = piece_fault(piece), 0 if piece else empty + 1
-            if why or empty > _MOST_EMPTY:
-                why = why or f"it yielded {empty} empty pieces in a row, which never ends"
-                raise returned_wrongly(self._backend, hook, ("", why))
-            yield piece
+        with closing(pieces) as source:
+            for piece in source:
+                why, empty = piece_fault(piece), 0 if piece else empty + 1
+                if why or empty > _MOST_EMPTY:
+                    why = why or f"it yielded {empty} empty pieces in a row, which never ends"
+                    raise returned_wrongly(self._backend, hook, ("", why))
+                yield piece
 
 
 def returned_wrongly(backend: str, hook: str, fault: Fault) -> FaultyBackendError:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from resultsfw.cluster import Object
 from resultsfw.errors import CorruptError
+from resultsfw.pieces import closing
 from resultsfw.types import Reference
 
 __all__ = [
@@ -171,11 +172,12 @@ def sized_pieces(reference: Reference, pieces: Iterable[bytes]) -> Iterator[byte
         CorruptError: The size differs; raised at the end, or at the first byte too many.
     """
     size = 0
-    for piece in pieces:
-        size += len(piece)
-        if size > reference.size:
-            break
-        yield piece
+    with closing(pieces) as source:
+        for piece in source:
+            size += len(piece)
+            if size > reference.size:
+                break
+            yield piece
     if size != reference.size:
         raise _wrong_size(reference, size)
 
@@ -240,12 +242,13 @@ def verified_pieces(reference: Reference, pieces: Iterable[bytes]) -> Iterator[b
     most = reference.size
     if reference.encryption:
         most += reference.size // _OVERHEAD + _OVERHEAD_BYTES
-    for piece in pieces:
-        size += len(piece)
-        if size > most:
-            break
-        digest.update(piece)
-        yield piece
+    with closing(pieces) as source:
+        for piece in source:
+            size += len(piece)
+            if size > most:
+                break
+            digest.update(piece)
+            yield piece
     if size > most or (size != reference.size and not reference.encryption):
         raise _wrong_size(reference, size)
     if f"sha256:{digest.hexdigest()}" != reference.digest:

@@ -228,6 +228,10 @@ _CORRUPT: Final = Advice(
     "find out what else writes where the results travel: to the Step's termination file, to the log of the "
     "results sidecar, or to what the backend stores outside the pod"
 )
+_FAULTY: Final = Advice(
+    "choose another backend, by results-from or the annotation, and send the traceback in the log to the "
+    "author of the one that failed"
+)
 _TOTAL: Final = Advice(
     "write less: keep large data in a workspace or a registry, and write its address as the result"
 )
@@ -256,6 +260,7 @@ _BY_CODE: Final[Mapping[ProblemCode, Advice]] = {
     ProblemCode.MISSING: _MISSING,
     ProblemCode.TRANSPORT_INCOMPLETE: _INCOMPLETE,
     ProblemCode.TRANSPORT_CORRUPT: _CORRUPT,
+    ProblemCode.BACKEND_FAULTY: _FAULTY,
     ProblemCode.RUN_TOO_LARGE: _TOTAL,
     ProblemCode.OBJECT_TOO_LARGE: _TOTAL,
 }

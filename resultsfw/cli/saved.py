@@ -77,10 +77,11 @@ def judge(saved: Saved) -> Judged:
     checked(taskrun)
     tasks = [checked(document) for document in documents if document.kind in _REFERRED]
     pod = None if saved.pod is None else _pod(saved.pod)
-    with core_of(saved.flags) as core, _Files(pod, tasks, saved.logs) as cluster:
+    with core_of(saved.flags) as core:
         _check_logs(saved.logs, pod)
         try:
-            offline = taskrun_from_pod(taskrun.obj, pod, core, cluster, now=_saved_at(taskrun.obj, pod))
+            with _Files(pod, tasks, saved.logs) as cluster:
+                offline = taskrun_from_pod(taskrun.obj, pod, core, cluster, now=_saved_at(taskrun.obj, pod))
         except InputError as error:
             if pod is not None:
                 raise InputError(f"{saved.pod}: {error.message}", subject=saved.pod or "") from error

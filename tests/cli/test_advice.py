@@ -96,7 +96,7 @@ OVER_MESSAGE = Problem(
         ("TaskRunTimeout", [ProblemCode.TRANSPORT_INCOMPLETE], "spec.timeout"),
         ("TaskRunResultMissing", [ProblemCode.MISSING], '"missing-results"'),
         ("TaskRunResultsIncomplete", [ProblemCode.TRANSPORT_INCOMPLETE], "run it again"),
-        ("TaskRunResultsCorrupt", [ProblemCode.TRANSPORT_CORRUPT], "what else writes to"),
+        ("TaskRunResultsCorrupt", [ProblemCode.TRANSPORT_CORRUPT], "what else writes where"),
     ],
 )
 def test_reason_and_problems_choose_the_advice(reason, problems, said):
@@ -112,7 +112,7 @@ def test_reason_and_problems_choose_the_advice(reason, problems, said):
         ("TaskRunResultRefused", "base64"),
         ("TaskRunResultMissing", '"missing-results"'),
         ("TaskRunResultsIncomplete", "run it again"),
-        ("TaskRunResultsCorrupt", "what else writes to"),
+        ("TaskRunResultsCorrupt", "what else writes where"),
     ],
 )
 def test_the_reason_alone_chooses_the_advice_where_no_problem_is_known(reason, said):

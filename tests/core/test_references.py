@@ -163,3 +163,29 @@ def test_a_backend_by_value_dereferences_nothing():
     core = ResultsManager.from_flags({})
     with pytest.raises(BackendError, match="hands out values"):
         core.dereference(a_reference(b"v", backend="termination-message"), None)
+
+
+@pytest.mark.parametrize("ends", ["early", "damaged", "too long"])
+def test_what_a_backend_opened_is_closed_when_its_reader_ends(ends):
+    """It was open until Python collected the exception that referred to it."""
+    closed = []
+
+    class Opens(Keeper):
+        @hookimpl
+        def dereference(self) -> Iterator[bytes]:
+            try:
+                yield from self.kept
+            finally:
+                closed.append(1)
+
+    kept = {"early": [b"va", b"lue"], "damaged": [b"v", b"alux"], "too long": [b"value", b"more", b"again"]}
+    core = ResultsManager.from_flags({"results-from": "keeper"}, register={"keeper": Opens(kept[ends])})
+    pieces = core.dereference(a_reference(b"value", backend="keeper"), None)
+    if ends == "early":
+        next(pieces)
+        pieces.close()
+    else:
+        with pytest.raises(CorruptError) as raised:
+            list(pieces)
+        assert raised.tb  # refers to the frames of all generators
+    assert closed == [1]

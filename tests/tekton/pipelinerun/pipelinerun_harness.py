@@ -11,7 +11,7 @@ from resultsfw.tekton.api.kinds import PIPELINERUNS, TASKRUNS
 from resultsfw.tekton.pipelinerun.reconciler import PipelineReconciler
 
 
-class KilledError(BaseException):
+class KilledError(KeyboardInterrupt):
     """The controller is killed at this very call."""
 
 

@@ -76,7 +76,7 @@ class RecordingCluster(Store):
         yield log[:limit]
 
 
-class KilledError(BaseException):
+class KilledError(KeyboardInterrupt):
     """The controller is killed at this very call."""
 
 
