@@ -66,6 +66,7 @@ class Takeover:
 
     Attributes:
         settled: Of each input, whether its runs were ended, or left alone, under the first leader.
+        log: Lines of the first leader, until it is killed.
         good: Whether the good tenant's runs ended before and after the takeover.
     """
 
@@ -84,6 +85,7 @@ class Takeover:
             harness.until(lambda: all(map(self._is_settled, self.inputs)), PATIENCE)
         self.settled = {name: self._is_settled(name) for name in self.inputs}
         self.standby.wait_for("caches synced", PATIENCE)
+        self.log = list(self.leader.lines)
         self.leader_was_alive = self.leader.process.poll() is None
         self.leader.signal(signal.SIGKILL)
         self.standby.wait_for("this replica is the leader", PATIENCE)
@@ -144,7 +146,8 @@ def test_an_object_of_another_controller_that_cannot_be_reconciled_is_left_alone
 
 @pytest.mark.parametrize("name", hostile.SUBSTITUTION)
 def test_the_substitution_of_a_hostile_run_finishes_under_the_first_leader(takeover, name):
-    assert takeover.settled[name]
+    namespace = takeover.namespaces[name]
+    assert takeover.settled[name], [line for line in takeover.log if f"{namespace}/" in str(line)]
     if name in _OVER_THE_LIMIT:
         for run in takeover.runs(name):
             assert condition(run)["status"] == "False"

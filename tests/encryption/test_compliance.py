@@ -3,6 +3,7 @@
 from typing import ClassVar
 
 import pytest
+from shared_reader import SharedReader
 
 from resultsfw.testing import BackendSuite, Folder
 from resultsfw.testing.tasks import VALUE_MARK
@@ -29,7 +30,7 @@ def backend_external_state(store):
     return Folder(store)
 
 
-class TestEncryptedObjectStore(BackendSuite):
+class TestEncryptedObjectStore(SharedReader, BackendSuite):
     """Every value is stored."""
 
     backend = "object-store"
