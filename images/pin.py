@@ -48,7 +48,7 @@ def main() -> None:
     # What it takes of ours is named here already.
     base = [*project["project"]["dependencies"], *extras["cluster"]]
     server = [*extras["results-server"], *extras["results-server-postgresql"]]
-    server = [one for one in server if not one.startswith("resultsfw[")]
+    server = [requirement for requirement in server if not requirement.startswith("resultsfw[")]
     (HERE / "results-server-requirements.txt").write_text(pinned([*base, *server]))
     (HERE / "build-requirements.txt").write_text(pinned(project["build-system"]["requires"]))
 

@@ -4,14 +4,13 @@ A fault here is a programming error of the plugin: repeating the call does not m
 """
 
 import inspect
-import re
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import AsyncGeneratorType, GeneratorType
 from typing import Any, Final
 
 from resultsfw.errors import ClusterError
-from resultsfw.references import encryption_fault, location_fault
+from resultsfw.references import digest_fault, encryption_fault, location_fault, media_type_fault
 from resultsfw.types import (
     ARTIFACTS,
     Capabilities,
@@ -26,8 +25,6 @@ from resultsfw.types import (
 
 __all__ = ["Fault", "piece_fault", "return_fault"]
 
-_DIGEST: Final = re.compile("sha256:[0-9a-f]{64}")
-_MEDIA_TYPE: Final = re.compile(r"[!-~][ -~]{0,254}")
 _SIZES: Final = 2**63
 """Sizes in bytes are below this: what a store or a file system can hold."""
 _REFERENCE_SIZES: Final = 10**18
@@ -221,18 +218,6 @@ def _size_or_none(value: object) -> str:
     return "" if value is None else _size(value)
 
 
-def _digest(value: object) -> str:
-    if not isinstance(value, str) or not _DIGEST.fullmatch(value):
-        return 'it must be "sha256:" and 64 hexadecimal digits in lower case'
-    return ""
-
-
-def _media_type(value: object) -> str:
-    if not isinstance(value, str) or not _MEDIA_TYPE.fullmatch(value):
-        return "it must be a media type, of at most 255 printable characters"
-    return ""
-
-
 def _encryption(value: object) -> str:
     return _text(value) or (encryption_fault(value) if isinstance(value, str) and value else "")
 
@@ -263,8 +248,8 @@ _REFERENCE: Final[Mapping[str, _Check]] = {
     "backend": _text,
     "location": _text,
     "size": _reference_size,
-    "digest": _digest,
-    "media_type": _media_type,
+    "digest": digest_fault,
+    "media_type": media_type_fault,
     "encryption": _encryption,
 }
 _PROBLEM: Final[Mapping[str, _Check]] = {

@@ -13,10 +13,12 @@ from resultsfw.types import Reference
 
 __all__ = [
     "MARK",
+    "digest_fault",
     "encryption_fault",
     "format_reference",
     "format_reference_list",
     "location_fault",
+    "media_type_fault",
     "read_reference",
     "read_reference_list",
     "refuse_foreign",
@@ -98,9 +100,9 @@ def _field_fault(value: Any) -> str:
         return f"its backend must be a name of at most {_BACKEND_CHARACTERS} printable characters"
     if not _is_short(value["location"], _LOCATION_CHARACTERS):
         return f"its location must be of at most {_LOCATION_CHARACTERS} printable characters"
-    if not _DIGEST.fullmatch(value["digest"]):
+    if digest_fault(value["digest"]):
         return "its digest is invalid"
-    if not _MEDIA_TYPE.fullmatch(value["mediaType"]):
+    if media_type_fault(value["mediaType"]):
         return "its media type is invalid"
     if _ENCRYPTION in value and (why := encryption_fault(value[_ENCRYPTION])):
         return f"its encryption is invalid: {why}"
@@ -116,6 +118,20 @@ def encryption_fault(encryption: str) -> str:
     if _WORD.fullmatch(encryption):
         return ""
     return 'it must be of letters and digits and ". _ : + / = -", at most 2048'
+
+
+def digest_fault(value: object) -> str:
+    """Return what is wrong with the digest of a reference; empty if nothing."""
+    if not isinstance(value, str) or not _DIGEST.fullmatch(value):
+        return 'it must be "sha256:" and 64 hexadecimal digits in lower case'
+    return ""
+
+
+def media_type_fault(value: object) -> str:
+    """Return what is wrong with the media type of a reference; empty if nothing."""
+    if not isinstance(value, str) or not _MEDIA_TYPE.fullmatch(value):
+        return "it must be a media type, of at most 255 printable characters"
+    return ""
 
 
 def location_fault(location: str) -> str:

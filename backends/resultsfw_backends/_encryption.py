@@ -30,7 +30,15 @@ from resultsfw.pods import containers
 from resultsfw_transports.placing import ENV_KEYS
 from resultsfw_transports.stored import ENV_SEALING
 
-__all__ = ["KEYS_PERMISSION", "Encryption", "add_keys", "decrypted_pieces", "sealing_env", "stored_size"]
+__all__ = [
+    "KEYS_PERMISSION",
+    "Encryption",
+    "add_keys",
+    "decrypted_pieces",
+    "sealing_env",
+    "stored_content",
+    "stored_size",
+]
 
 SECRETS: Final = Kind("", "v1", "secrets", "Secret")
 
@@ -80,6 +88,15 @@ class Encryption(BaseModel):
 def _provider(name: str, options: str) -> KeyProvider:
     """Return a cached provider, because one of a service keeps connections."""
     return open_keys(name, json.loads(options))
+
+
+def stored_content(reference: Reference) -> Object:
+    """Return what a program in the pod compares a stored value with, before it decrypts and places it."""
+    return {
+        "bytes": stored_size(reference),
+        "digest": reference.digest,
+        "encrypted": bool(reference.encryption),
+    }
 
 
 def stored_size(reference: Reference) -> int:

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from resultsfw_backends._results_sidecar import fetch_container
 from resultsfw_backends._stored_values import StoringConfig
 
 try:
@@ -19,8 +20,7 @@ __all__ = ["FETCH", "NAME", "URL_BYTES", "Config", "option_text", "store_of"]
 
 NAME: Final = "object-store"
 
-FETCH: Final = f"fetch-results-{NAME}"
-"""Name of the init container that places files. A pod may get files of several backends."""
+FETCH: Final = fetch_container(NAME)
 
 
 _SCHEMES: Final = ("s3", "gs", "az", "file")

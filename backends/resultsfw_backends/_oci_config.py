@@ -9,7 +9,7 @@ from pydantic import Field, field_validator
 
 from resultsfw import Object, Run
 from resultsfw.errors import BackendError
-from resultsfw_backends._results_sidecar import NET_IMAGE, Certificates
+from resultsfw_backends._results_sidecar import NET_IMAGE, Certificates, fetch_container
 from resultsfw_backends._stored_values import StoringConfig
 from resultsfw_transports.logins import login_for, own_logins
 from resultsfw_transports.registry import Registry
@@ -31,8 +31,7 @@ __all__ = [
 
 NAME: Final = "oci"
 
-FETCH: Final = f"fetch-results-{NAME}"
-"""Name of the init container that places files. A pod may get files of several backends."""
+FETCH: Final = fetch_container(NAME)
 
 PER_ANNOTATION: Final = "oci.resultsfw.dev/repository-per"
 """On a run: "namespace" or "run", in place of the option ``repository-per``."""

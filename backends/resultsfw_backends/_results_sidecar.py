@@ -20,6 +20,7 @@ __all__ = [
     "SidecarConfig",
     "add_fetch",
     "add_sidecar",
+    "fetch_container",
     "waits_for_signal",
 ]
 
@@ -161,6 +162,11 @@ def add_sidecar(
         # again.
         sidecar["command"] += ["-kubernetes-sidecar-mode", "true"]
     podparts.add_sidecar(pod, sidecar, volumes=volumes, native=native)
+
+
+def fetch_container(backend: str) -> str:
+    """Return the name of a backend's init container that places files: a pod may get files of several."""
+    return f"fetch-results-{backend}"
 
 
 def add_fetch(

@@ -28,7 +28,13 @@ from resultsfw.errors import (
 )
 from resultsfw.podchecks import refuse_secrets, refuse_shared_processes
 from resultsfw.pods import RESULTS_SIDECAR, containers
-from resultsfw_backends._encryption import KEYS_PERMISSION, add_keys, decrypted_pieces, stored_size
+from resultsfw_backends._encryption import (
+    KEYS_PERMISSION,
+    add_keys,
+    decrypted_pieces,
+    stored_content,
+    stored_size,
+)
 from resultsfw_backends._object_store_config import (
     FETCH,
     NAME,
@@ -144,9 +150,7 @@ def place_files(  # noqa: PLR0917 - pluggy passes them by name
         {
             "file": file,
             "path": _path_of(reference, config),
-            "bytes": stored_size(reference),
-            "digest": reference.digest,
-            "encrypted": bool(reference.encryption),
+            **stored_content(reference),
         }
         for file, reference in files.items()
     ]

@@ -30,7 +30,7 @@ from resultsfw.errors import (
     NotFoundError,
     UnavailableError,
 )
-from resultsfw_backends._encryption import KEYS_PERMISSION, add_keys, decrypted_pieces, stored_size
+from resultsfw_backends._encryption import KEYS_PERMISSION, add_keys, decrypted_pieces, stored_content
 from resultsfw_backends._oci_config import (
     FETCH,
     MOST,
@@ -278,9 +278,7 @@ def _located(reference: Reference, config: Config) -> dict[str, Any]:
         "repository": repository,
         "manifest": name.removeprefix(OWN),
         "owner": _owner(owner, uid),
-        "bytes": stored_size(reference),
-        "digest": reference.digest,
-        "encrypted": bool(reference.encryption),
+        **stored_content(reference),
         "location": location,
     }
 

@@ -37,8 +37,14 @@ from resultsfw_backends._claim import (
     root_of,
 )
 from resultsfw_backends._claim_pods import TRANSPORT, read_value, remove_folder
-from resultsfw_backends._encryption import KEYS_PERMISSION, add_keys, decrypted_pieces, stored_size
-from resultsfw_backends._results_sidecar import add_fetch, add_sidecar
+from resultsfw_backends._encryption import (
+    KEYS_PERMISSION,
+    add_keys,
+    decrypted_pieces,
+    stored_content,
+    stored_size,
+)
+from resultsfw_backends._results_sidecar import add_fetch, add_sidecar, fetch_container
 from resultsfw_backends._sidecar_reader import may_be_read
 from resultsfw_backends._stored_values import (
     NAME_PATTERN,
@@ -65,8 +71,7 @@ __all__ = [
     "purge",
 ]
 
-FETCH: Final = "fetch-results-pvc"
-"""Name of the init container that places files. Containers of Tasks have other prefixes."""
+FETCH: Final = fetch_container(NAME)
 
 _MOUNT: Final = "/results-claim"
 """Where the sidecar mounts the folder of its run, and the init container those of other runs."""
@@ -196,9 +201,7 @@ def place_files(  # noqa: PLR0917 - pluggy passes them by name
             "file": file,
             "folder": folders["/".join(paths[file][:2])],
             "name": paths[file][2],
-            "bytes": stored_size(reference),
-            "digest": reference.digest,
-            "encrypted": bool(reference.encryption),
+            **stored_content(reference),
             "location": reference.location,
         }
         for file, reference in files.items()

@@ -130,7 +130,7 @@ def violation_of(
 def attempts(collect: Collect) -> Iterator[tuple[bool, Outcome]]:
     """Yield the outcome while another attempt may follow, and if it is no verdict, that of the last attempt.
 
-    No hook is told which attempt it is: a verdict would be the same in the last one.
+    No hook gets the number of the attempt to read: a verdict would be the same in the last one.
     """
     outcome = collect(False)
     yield False, outcome

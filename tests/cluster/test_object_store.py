@@ -120,7 +120,7 @@ def test_a_result_of_24_megabytes(held, s3, tell, tmp_path):
     run = place.until_done(120)["big"]
     [condition] = run["status"]["conditions"]
     assert condition["status"] == "True", condition
-    values = {one["name"]: one["value"] for one in run["status"]["results"]}
+    values = {result["name"]: result["value"] for result in run["status"]["results"]}
     assert (values["small"], values["seen"]) == ("small", "0\n")  # the Step saw no credentials
     reference = values["big"]
     assert (reference["size"], reference["backend"]) == (str(SIZE), "object-store")
@@ -187,7 +187,7 @@ def test_24_encrypted_megabytes_from_task_to_task(held, s3, tmp_path):
         assert summed not in log
         for container in pod["spec"]["containers"]:
             assert "KEYS" not in json.dumps(container)
-    [secret] = [one for one in held.server.list(SECRETS, held.namespace) if one["type"] == SECRET_TYPE]
+    [secret] = [found for found in held.server.list(SECRETS, held.namespace) if found["type"] == SECRET_TYPE]
     [owner] = secret["metadata"]["ownerReferences"]
     assert (owner["kind"], secret["immutable"]) == ("TaskRun", True)
 
@@ -245,7 +245,7 @@ def passed_on(place, s3, config):
     run = place.server.get(PIPELINERUNS, place.namespace, "p")
     [condition] = run["status"]["conditions"]
     assert condition["status"] == "True", condition
-    return {one["name"]: one["value"] for one in run["status"]["results"]}
+    return {result["name"]: result["value"] for result in run["status"]["results"]}
 
 
 def _timed(pod, run):

@@ -141,7 +141,7 @@ def test_encryption_is_an_opt_in_role_that_grants_what_its_option_needs(name):
     without = needed(permissions.backend_permissions(name, declared, {"encryption": None}))
     needs = permissions.backend_permissions(name, declared, {"encryption": {"keys": "secret-file"}})
     assert set(granted(load(ENCRYPTION))) == set(needed(needs)) - set(without)
-    [extra] = [one for one in needs if one.kind.plural == "secrets"]
+    [extra] = [need for need in needs if need.kind.plural == "secrets"]
     assert f"config/{ENCRYPTION}/" in extra.fix
 
 

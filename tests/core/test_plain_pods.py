@@ -115,15 +115,15 @@ def test_each_file_is_below_a_mount_of_the_sidecar_and_where_its_step_is_told(te
     assert [file.path for file in files] == [f"{root}/steps/step-one/results/own", f"{root}/results/a"]
     for file in files:
         assert any(file.path.startswith(f"{mount['mountPath']}/") for mount in mounts)
-    one, two = pod["spec"]["containers"]
+    first, second = pod["spec"]["containers"]
     if tekton:
-        assert one["args"][:4] == ["-step_metadata_dir", "/tekton/run/0/status", "-result_from", "mine"]
-        assert "env" not in one
+        assert first["args"][:4] == ["-step_metadata_dir", "/tekton/run/0/status", "-result_from", "mine"]
+        assert "env" not in first
     else:
-        folders = {variable["name"]: variable["value"] for variable in one["env"]}
+        folders = {variable["name"]: variable["value"] for variable in first["env"]}
         assert f"{folders['RESULTSFW_STEP_RESULTS']}/own" == files[0].path
         assert f"{folders['RESULTSFW_RESULTS']}/a" == files[1].path
-        assert [variable["name"] for variable in two["env"]] == ["RESULTSFW_RESULTS"]
+        assert [variable["name"] for variable in second["env"]] == ["RESULTSFW_RESULTS"]
 
 
 def test_provenance_of_artifacts_is_a_file_like_a_result():

@@ -141,7 +141,7 @@ def prepared(url, keys, **spec):
 
 def test_a_pod_that_stores_gets_a_public_key_and_no_other(url, keys):
     pod = prepared(url, keys)
-    env = {one["name"]: one.get("value") for one in containers(pod)[RESULTS_SIDECAR]["env"]}
+    env = {variable["name"]: variable.get("value") for variable in containers(pod)[RESULTS_SIDECAR]["env"]}
     sealing = json.loads(env[ENV_SEALING])
     assert (env[ENV_INLINE], sealing["owner"]) == ("0", "default/run-uid")
     public_key_of(sealing["key"])
