@@ -1,6 +1,8 @@
 """Open a SQLite file as the server's database: for one machine, without another service."""
 
 import os
+import sqlite3
+import time
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
@@ -14,6 +16,9 @@ __all__ = ["default_url", "open_sqlite"]
 
 _BUSY_SECONDS: Final = 5.0
 """How long a transaction waits while another one writes."""
+
+_PAUSE: Final = 0.01
+"""Seconds between attempts to change the mode of a file."""
 
 _PRAGMAS: Final = (
     "auto_vacuum = INCREMENTAL",  # before all others: it takes effect in a new file only
@@ -63,9 +68,18 @@ def open_sqlite(url: str) -> Database:
     return database
 
 
-def _prepare(connection: Any, _record: Any) -> None:
+def _prepare(connection: sqlite3.Connection, _record: Any) -> None:
+    until = time.monotonic() + _BUSY_SECONDS
     for pragma in _PRAGMAS:
-        connection.execute(f"PRAGMA {pragma}")
+        while True:
+            try:
+                connection.execute(f"PRAGMA {pragma}")
+                break
+            except sqlite3.OperationalError as error:
+                # SQLite does not wait by itself where it changes the mode of a file that others open, too.
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                    raise
+            time.sleep(_PAUSE)
 
 
 def _begin(connection: Connection) -> None:
