@@ -56,7 +56,7 @@ performance: $(STAMP)
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group dev --editable '.[cel,cluster,encryption,object-store,otel,redact,results-server,results-server-postgresql]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group dev --editable '.[cel,cluster,encryption,object-store,otel,redact,results-server,results-server-postgresql,signed]'
 	@touch $@
 
 clean:

@@ -26,6 +26,7 @@ PACKAGES = {
     "resultsfw_extensions": ROOT / "extensions" / "resultsfw_extensions",
     "resultsfw_pytest": ROOT / "resultsfw_pytest",
     "resultsfw_sidecar": ROOT / "sidecar" / "resultsfw_sidecar",
+    "resultsfw_signing": ROOT / "sidecar" / "resultsfw_signing",
     "resultsfw_transports": ROOT / "sidecar" / "resultsfw_transports",
 }
 METHODS = ("search", "match", "fullmatch", "finditer", "findall", "sub", "split")

@@ -45,6 +45,7 @@ def test_it_holds_the_packages_and_their_papers(unpacked):
         "resultsfw_extensions",
         "resultsfw_pytest",
         "resultsfw_sidecar",
+        "resultsfw_signing",
         "resultsfw_transports",
     }
     assert (unpacked / "resultsfw" / "py.typed").exists()

@@ -6,7 +6,8 @@ Wire 1, in this order:
 2. When the Steps have ended, one record for every declared result, Task results first, and then for
    provenance of artifacts (`ARTIFACTS`): its value, or `absent` (no Step wrote it), or `refused` with the
    reason.
-3. `end`, with the number of lines before it and the SHA-256 of all their bytes.
+3. Where results are signed (`ENV_SIGNING`), `signature`: an envelope over all of them, or why there is none.
+4. `end`, with the number of lines before it and the SHA-256 of all their bytes.
 
 An `error` record is the sidecar's own failure; no `end` follows it, and it may be the first line.
 
@@ -26,7 +27,7 @@ from .digest import sha256
 TYPE_CHECKING = False  # typing itself would cost the sidecar's start-up 5 ms
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from json.encoder import encode_basestring as _quoted
 else:
     try:
@@ -52,6 +53,8 @@ ENV_WATCH = "RESULTSFW_WATCH"
 ENV_LINGER = "RESULTSFW_LINGER"
 ENV_TRANSPORT = "RESULTSFW_TRANSPORT"
 ENV_TASK_ARTIFACTS = "RESULTSFW_TASK_ARTIFACTS"
+ENV_SIGNING = "RESULTSFW_SIGNING"
+"""JSON: for which run, and with whose identity, results are signed; only some images can."""
 ENV_POLLING_INTERVAL = "SIDECAR_LOG_POLLING_INTERVAL"
 
 CEILING = 1_572_864
@@ -66,6 +69,8 @@ TYPE_TASK_ARTIFACT = "taskArtifact"
 """Wire 0: type of the line with the Task's artifacts, which Tekton's reader takes and no sidecar prints."""
 TYPE_ABSENT = "absent"
 TYPE_REFUSED = "refused"
+TYPE_SIGNATURE = "signature"
+"""Wire 1: type of the record with the envelope over all results. An older reader ignores it."""
 TYPE_ERROR = "error"
 TYPE_END = "end"
 
@@ -266,6 +271,27 @@ def refused_line(
         f'{{"name":{_quoted(name)},"type":"refused","of":{_quoted(of)},"reason":{_quoted(reason)}'
         f',"bytes":{_number(size)},"limit":{_number(limit)},"message":{_quoted(_truncate(message))}}}'
     )
+
+
+def signature_line(envelope: str, tekton: "Mapping[str, str] | None" = None) -> bytes:
+    """Returns the record with the signature over all results, the last but the end record.
+
+    Args:
+        envelope: The text of a DSSE envelope.
+        tekton: Tekton's keys and their values, if they are asked for.
+    """
+    keys = ",".join(f"{_quoted(key)}:{_quoted(value)}" for key, value in (tekton or {}).items())
+    also = f',"tekton":{{{keys}}}' if tekton else ""
+    return _line(f'{{"type":"signature","envelope":{_quoted(envelope)}{also}}}')
+
+
+def signature_fault_line(fault: str) -> bytes:
+    """Returns the record that takes the signature's place if there is none.
+
+    Args:
+        fault: A reason such as `NoIdentity`, a colon and a message for people.
+    """
+    return _line(f'{{"type":"signature","fault":{_quoted(_truncate(fault))}}}')
 
 
 def error_line(reason: str, message: str) -> bytes:
