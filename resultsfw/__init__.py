@@ -28,6 +28,7 @@ from resultsfw.types import (
     Step,
     StepResultRef,
     TransportUsage,
+    Verification,
 )
 from resultsfw.values import format_names
 from resultsfw.values import label as result_label
@@ -60,6 +61,7 @@ __all__ = [
     "Step",
     "StepResultRef",
     "TransportUsage",
+    "Verification",
     "format_names",
     "hookimpl",
     "parse_flags",

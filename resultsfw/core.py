@@ -35,6 +35,7 @@ from resultsfw.types import (
     Reference,
     Run,
     Stamp,
+    Verification,
 )
 from resultsfw.values import escape_surrogates
 
@@ -227,6 +228,34 @@ class ResultsManager:
                 container["args"] = remove_result_file_flags(container["args"])
         write_stamp(pod, Stamp(backend=backend.name, wire=wire, max_result_size=self.flags.max_result_size))
         return pod
+
+    @during_life
+    def pod_created(self, run: Run, pod: Object) -> Verification | None:
+        """Register a prepared pod, once it is created, with the extension that verifies signatures.
+
+        May be called again for the same pod.
+
+        Returns:
+            What the status says of its signatures until they are read; ``None`` if none are expected.
+
+        Raises:
+            ResultsError: Call again a few seconds later; the run goes on meanwhile.
+        """
+        return self._plugins.pod_created(run, pod) if run.declares_results else None
+
+    @during_life
+    def attest_status(self, run: Run, status: Object) -> Mapping[str, str]:
+        """Return annotations for the status that ends an attempt, such as a signature over it.
+
+        Args:
+            run: The run.
+            status: The status as it will be stored.
+
+        Raises:
+            ClusterError: It cannot be signed now.
+            ExtensionError: The extension that signs it failed.
+        """
+        return self._plugins.attest_status(run, status) if run.declares_results else {}
 
     @during_life
     def is_ready(self, run: Run, pod: Object, *, stamp: Stamp | None = None) -> bool:

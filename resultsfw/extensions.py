@@ -5,6 +5,9 @@ Only extensions that the operator lists are loaded. An extension is a class, cre
 
 - An observer hook is implemented plainly. If it fails, the failure is logged and the other observers are
   called.
+- ``pod_created`` and ``attest_status`` are implemented plainly by the extension that verifies signatures. If
+  one fails, the run does not go on as if it had succeeded. Such an extension has ``verifies_results = True``,
+  and no other extension may change results: they would not be those that were signed.
 - A backend's hook can only be wrapped (``@hookimpl(wrapper=True)``). If a wrapper fails, the hook fails with
   an error that names the extension: ignoring the failure would let a value pass unchanged. A wrapper cannot
   suppress an exception of the backend.
@@ -24,10 +27,12 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, Final
 
+import pluggy
 from pydantic import BaseModel
 
-from resultsfw.errors import BrokenExtensionError, ExtensionError, ResultsError
+from resultsfw.errors import BrokenExtensionError, ExtensionError, FlagError, ResultsError
 from resultsfw.flags import unknown_extension_error
+from resultsfw.hook_returns import return_fault
 from resultsfw.options import NoConfig, PluginFault, get_config_type, instantiate, validate_config
 from resultsfw.plugin_failures import INTERRUPTS, is_programming_error, traceback_in_plugin
 from resultsfw.plugins import (
@@ -40,9 +45,10 @@ from resultsfw.plugins import (
     import_plugin,
     warn_of_deprecations,
 )
-from resultsfw.types import Extraction
+from resultsfw.types import Capabilities, Extraction
 
 __all__ = [
+    "ATTESTING",
     "OBSERVERS",
     "Extension",
     "close_extensions",
@@ -54,12 +60,20 @@ __all__ = [
 log = logging.getLogger(__name__)
 
 OBSERVERS: Final = frozenset({"results_collected", "collection_failed"})
-"""Hooks of observers. All other hooks but ``close`` are the backend's."""
+"""Hooks of observers."""
+
+ATTESTING: Final = frozenset({"pod_created", "attest_status"})
+"""Hooks of the extension that verifies signatures. All hooks but these, the observers' and ``close`` are the
+backend's."""
+
+_PLAIN: Final = OBSERVERS | ATTESTING
 
 _CLOSE: Final = "close"
 
 _IN_PIECES: Final = frozenset({"dereference", "decrypt"})
 """Hooks that yield a value."""
+
+_NO_BACKEND: Final = Capabilities(summary="")
 
 _RETURNS: Final[Mapping[str, type]] = {"prepare_pod": int, "pod_ready": bool, "extract": Extraction}
 
@@ -75,6 +89,7 @@ class Extension:
         config_type: The model of its options.
         changes_results: Whether it may change results. Termination messages must then not be copied into a
             status, since they contain the unchanged results.
+        verifies_results: Whether it compares results with what was signed in the pod.
         close: Its hook ``close``; ``None`` without one, and if somebody else created the instance.
         plugin: The instance, module or object that implements the hooks.
     """
@@ -86,6 +101,7 @@ class Extension:
     changes_results: bool
     close: Callable[[], object] | None = None
     plugin: object = None
+    verifies_results: bool = False
 
 
 def load_extensions(
@@ -116,10 +132,29 @@ def load_extensions(
                 if name in by_hand
                 else load_extension(name, options)
             )
+        _refuse_changes_of_signed(loaded.values())
     except BaseException:
         close_extensions(loaded.values())
         raise
     return loaded
+
+
+def _refuse_changes_of_signed(extensions: Iterable[Extension]) -> None:
+    """Refuse an extension that changes results beside one that verifies their signatures.
+
+    Raises:
+        FlagError: The message names both.
+    """
+    loaded = list(extensions)
+    for verifier in [extension for extension in loaded if extension.verifies_results]:
+        for other in loaded:
+            if other is not verifier and (other.changes_results or other.verifies_results):
+                raise FlagError(
+                    f'the extensions "{verifier.name}" and "{other.name}" exclude each other: the first '
+                    f"compares results with what was signed in the pod, and the second may change them; "
+                    f'remove one from the feature flag "extensions"',
+                    subject="extensions",
+                )
 
 
 def close_extensions(extensions: Iterable[Extension]) -> threading.Event:
@@ -180,7 +215,13 @@ def make_extension(
             plugin = _create(name, plugin, config_type, options, by_hand=not origin)
         hooks = find_hooks(plugin)
         changes_results = getattr(plugin, "changes_results", True)
-        _check_hooks(hooks, changes_results=changes_results, may_close=is_class or not origin)
+        verifies_results = getattr(plugin, "verifies_results", False)
+        _check_hooks(
+            hooks,
+            changes_results=changes_results,
+            verifies_results=verifies_results,
+            may_close=is_class or not origin,
+        )
     except PluginFault as fault:
         raise _broken(name, where, fault) from fault.__cause__
     except ResultsError:
@@ -192,11 +233,16 @@ def make_extension(
     functions = {
         hook: impl.function if hook in OBSERVERS else _guard(name, hook, impl.function, changes=changes)
         for hook, impl in hooks.items()
-        if hook != _CLOSE
+        if hook != _CLOSE and hook not in ATTESTING
+    }
+    functions |= {
+        hook: _guard_plain(name, hook, impl.function) for hook, impl in hooks.items() if hook in ATTESTING
     }
     close = hooks[_CLOSE].function if is_class and options is not None and _CLOSE in hooks else None
     guarded = SimpleNamespace(**functions)
-    return Extension(name, guarded, tuple(sorted(hooks)), config_type, changes, close, plugin)
+    return Extension(
+        name, guarded, tuple(sorted(hooks)), config_type, changes, close, plugin, verifies_results
+    )
 
 
 def _create(
@@ -213,30 +259,38 @@ def _create(
     return plugin
 
 
-def _check_hooks(hooks: Hooks, *, changes_results: object, may_close: bool) -> None:
+def _check_hooks(hooks: Hooks, *, changes_results: object, verifies_results: object, may_close: bool) -> None:
     """Raise `PluginFault` for a hook that an extension may not implement in that form."""
     if not hooks.keys() - {_CLOSE}:
         raise PluginFault("it implements no hook" + (f" but {_CLOSE}" if hooks else ""))
     if not isinstance(changes_results, bool):
         raise PluginFault(f"its `changes_results` is {changes_results!r:.80} and neither True nor False")
+    if not isinstance(verifies_results, bool):
+        raise PluginFault(f"its `verifies_results` is {verifies_results!r:.80} and neither True nor False")
+    if not verifies_results and (attesting := sorted(ATTESTING & hooks.keys())):
+        raise PluginFault(f"it implements {attesting[0]} and does not say `verifies_results = True`")
     if _CLOSE in hooks and not may_close:
         raise PluginFault(f"it implements {_CLOSE} and is no class: resultsfw closes what it created itself")
     for name, impl in hooks.items():
-        is_wrapper = impl.wrapper or impl.hookwrapper
-        if name == _CLOSE and is_wrapper:
-            raise PluginFault(f"{name} is no hook of backends and cannot be a wrapper: remove `wrapper=True`")
-        if name in OBSERVERS and is_wrapper:
-            raise PluginFault(f"{name} is an observer hook and cannot be a wrapper: remove `wrapper=True`")
-        if name not in (*OBSERVERS, _CLOSE) and not impl.wrapper:
-            raise PluginFault(
-                f"{name} is a hook of backends: an extension wraps it with @hookimpl(wrapper=True)"
-            )
-        if impl.tryfirst or impl.trylast:
-            raise PluginFault(f"{name} is marked tryfirst or trylast: extensions are called in name order")
-        if "config" in impl.argnames:
-            raise PluginFault(
-                f"{name} asks for `config`, which is the backend's; an extension is created with its own"
-            )
+        _check_form(name, impl)
+
+
+def _check_form(name: str, impl: pluggy.HookImpl) -> None:
+    """Raise `PluginFault` for a hook that is not implemented as extensions implement it."""
+    is_wrapper = impl.wrapper or impl.hookwrapper
+    if name == _CLOSE and is_wrapper:
+        raise PluginFault(f"{name} is no hook of backends and cannot be a wrapper: remove `wrapper=True`")
+    if name in _PLAIN and is_wrapper:
+        kind = "an observer hook" if name in OBSERVERS else "a hook of extensions alone"
+        raise PluginFault(f"{name} is {kind} and cannot be a wrapper: remove `wrapper=True`")
+    if name not in (*_PLAIN, _CLOSE) and not impl.wrapper:
+        raise PluginFault(f"{name} is a hook of backends: an extension wraps it with @hookimpl(wrapper=True)")
+    if impl.tryfirst or impl.trylast:
+        raise PluginFault(f"{name} is marked tryfirst or trylast: extensions are called in name order")
+    if "config" in impl.argnames:
+        raise PluginFault(
+            f"{name} asks for `config`, which is the backend's; an extension is created with its own"
+        )
 
 
 def _broken(name: str, where: str, why: PluginFault) -> BrokenExtensionError:
@@ -252,6 +306,21 @@ def _failed(name: str, hook: str, why: str, error: BaseException | None = None) 
         subject=name,
         final=error is None or is_programming_error(error),
     )
+
+
+def _guard_plain(name: str, hook: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a hook of extensions alone, whose failures and wrong returned values name the extension."""
+
+    @functools.wraps(function)
+    def guarded(*arguments: Any) -> Any:
+        with _naming(name, hook):
+            returned = function(*arguments)
+        fault = return_fault(hook, returned, backend="", capabilities=_NO_BACKEND, arguments={})
+        if fault is not None:
+            raise _failed(name, hook, fault[1])
+        return returned
+
+    return guarded
 
 
 def _guard(name: str, hook: str, function: Callable[..., Any], *, changes: bool) -> Callable[..., Any]:

@@ -21,6 +21,7 @@ from resultsfw.types import (
     Reference,
     Run,
     TransportUsage,
+    Verification,
 )
 
 __all__ = ["Fault", "piece_fault", "return_fault"]
@@ -62,6 +63,10 @@ def return_fault(
             return _extraction_fault(returned, backend, capabilities, arguments["run"])
         case "dereference" | "decrypt":
             return _pieces_fault(returned)
+        case "pod_created":
+            return _whole(_verification_or_none(returned))
+        case "attest_status":
+            return _whole(_text_map(returned))
         case _:
             return _none_fault(hook, returned)
 
@@ -238,11 +243,35 @@ def _cluster_error_or_none(value: object) -> str:
     return f"it is {_kind(value)} and must be a ClusterError"
 
 
+def _verification_or_none(value: object) -> str:
+    """Return what is wrong with a verdict over signatures; empty if nothing, or if there is none."""
+    if value is None:
+        return ""
+    if not isinstance(value, Verification):
+        return f"it is {_kind(value)} and must be a Verification"
+    if value.status not in ("True", "False", "Unknown"):
+        return 'its status must be "True", "False" or "Unknown"'
+    return _filled(value.reason) or _text(value.message)
+
+
+def _text_map(value: object) -> str:
+    if isinstance(value, Mapping) and not any(map(_text, (*value.keys(), *value.values()))):
+        return ""
+    return f"it is {_kind(value)} and must be a mapping of str to str"
+
+
 def _kind(value: object) -> str:
     return "nothing (None)" if value is None else f"a value of type {type(value).__name__}"
 
 
-_EXTRACTION: Final[Mapping[str, _Check]] = {"too_early": _bool, "read_error": _cluster_error_or_none}
+_EXTRACTION: Final[Mapping[str, _Check]] = {
+    "too_early": _bool,
+    "read_error": _cluster_error_or_none,
+    "envelope": _text,
+    "envelope_fault": _text,
+    "tekton_signatures": _text_map,
+    "verification": _verification_or_none,
+}
 _RESULT: Final[Mapping[str, _Check]] = {"name": _text, "step": _text_or_none, "source": _text}
 _REFERENCE: Final[Mapping[str, _Check]] = {
     "backend": _text,

@@ -10,6 +10,7 @@ An implementation is a function marked with ``@hookimpl``. It takes any of its h
 ``config``     the backend's own ``Config`` object, validated
 ``wire``       the format version that ``prepare_pod`` returned for this pod
 ``reference``  `Reference`: what a status contains in place of a value
+``status``     the status that ends an attempt, as it will be stored
 ``namespace``  the namespace of the run on whose behalf a value is read
 ``pieces``     the stored bytes of a referenced value, verified by the core as they arrive
 ``files``      the reference of each file, by the file's absolute path
@@ -26,7 +27,7 @@ import pluggy
 from pydantic import BaseModel
 
 from resultsfw.cluster import Cluster, Object
-from resultsfw.types import CollectionOutcome, Extraction, Limits, Problem, Reference, Run
+from resultsfw.types import CollectionOutcome, Extraction, Limits, Problem, Reference, Run, Verification
 
 hookspec = pluggy.HookspecMarker("resultsfw")
 hookimpl = pluggy.HookimplMarker("resultsfw")
@@ -132,6 +133,27 @@ def purge(run: Run, cluster: Cluster, config: BaseModel, backend: str) -> None:
     deleted if it is "reference"; called again after a crash. The pod may not exist any more: find the data by
     the run's namespace, uid and attempt.
     """
+
+
+# Hooks of the extension that verifies signatures. A failure is no silence: the call is repeated.
+
+
+@hookspec
+def pod_created(run: Run, pod: Object) -> Verification | None:
+    """Register a pod that exists now, and return what the status says of its signatures until they are read.
+
+    Called for each attempt that declares results, once its pod is created; again after a crash, and every few
+    seconds while it raises a `ResultsError` and the pod runs.
+    """
+
+
+@hookspec
+def attest_status(run: Run, status: Object) -> Mapping[str, str]:
+    """Return annotations for the status that ends an attempt, such as a signature over it.
+
+    ``status`` is all of it as it will be stored. Raise a `ClusterError` if another try may succeed.
+    """
+    raise NotImplementedError
 
 
 # Hooks of extensions. Every allow-listed extension is called, in name order; a failure is logged and ignored.

@@ -3,7 +3,7 @@
 import json
 from typing import Any, Final
 
-__all__ = ["MAX_DEPTH", "copy", "go_json", "is_deeper_than", "merge_patch"]
+__all__ = ["MAX_DEPTH", "canonical", "copy", "go_json", "is_deeper_than", "merge_patch"]
 
 MAX_DEPTH: Final = 100
 """Upper limit of nesting in an object that is processed. Tekton's own types have about twenty levels.
@@ -17,6 +17,24 @@ def copy(value: Any) -> Any:
         return {key: copy(item) for key, item in value.items()}
     if isinstance(value, list):
         return [copy(item) for item in value]
+    return value
+
+
+def canonical(value: Any) -> bytes:
+    """Return the same bytes for every spelling of a JSON value, for digests.
+
+    Keys are sorted, there are no blanks, and fields without a value (``null``) are left out: the API server
+    does not store them. A text with a lone surrogate, which no API object can hold, keeps it in three bytes.
+    """
+    text = json.dumps(_without_nulls(value), ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list):
+        return [_without_nulls(item) for item in value]
     return value
 
 

@@ -8,6 +8,7 @@ from typing import Final
 
 from pydantic import BaseModel
 
+from resultsfw.cluster import Object
 from resultsfw.errors import (
     BackendError,
     BackendNotAllowedError,
@@ -18,8 +19,15 @@ from resultsfw.errors import (
 from resultsfw.extensions import Extension, close_extensions, load_extensions
 from resultsfw.flags import ANNOTATION, CONFIG_PREFIX, Flags, did_you_mean, unknown_backend_error
 from resultsfw.lifetime import Lifetime
-from resultsfw.plugins import EXTENSIONS, Backend, installed_plugins, load_backend, make_backend
-from resultsfw.types import Stamp
+from resultsfw.plugins import (
+    EXTENSIONS,
+    Backend,
+    extension_hooks,
+    installed_plugins,
+    load_backend,
+    make_backend,
+)
+from resultsfw.types import Run, Stamp, Verification
 
 __all__ = ["CLOSE_SECONDS", "PluginRegistry"]
 
@@ -88,6 +96,7 @@ class PluginRegistry:
         self.extensions: Mapping[str, Extension] = load_extensions(
             listed - by_hand.keys(), flags.config, registered=by_hand
         )
+        self._hook = extension_hooks({name: extension.hooks for name, extension in self.extensions.items()})
         self._extensions_closed: threading.Event | None = None
         self.lifetime = Lifetime("ResultsManager", self._close_extensions)
 
@@ -131,6 +140,24 @@ class PluginRegistry:
         if backend.name not in self._configs:
             self._configs[backend.name] = backend.configure(self._flags.config.get(backend.name, {}))
         return self._configs[backend.name]
+
+    def pod_created(self, run: Run, pod: Object) -> Verification | None:
+        """Call ``pod_created`` of the extension that verifies signatures, if there is one.
+
+        Raises:
+            ResultsError: The extension raised it, or failed.
+        """
+        answers: list[Verification] = self._hook.pod_created(run=run, pod=pod)
+        return next(iter(answers), None)
+
+    def attest_status(self, run: Run, status: Object) -> Mapping[str, str]:
+        """Call ``attest_status`` of the extension that verifies signatures, if there is one.
+
+        Raises:
+            ResultsError: The extension raised it, or failed.
+        """
+        answers: list[Mapping[str, str]] = self._hook.attest_status(run=run, status=status)
+        return next(iter(answers), {})
 
     def allows(self, name: str) -> bool:
         """Return whether untrusted text may select the backend: a flag allows it, or it is registered."""

@@ -32,6 +32,7 @@ __all__ = [
     "InstalledPlugin",
     "check_api_version",
     "describe_location",
+    "extension_hooks",
     "find_claims",
     "find_hooks",
     "import_plugin",
@@ -205,6 +206,19 @@ def make_backend(
         raise _broken(name, where, PluginFault(f"{type(error).__name__}: {error}")) from error
     warn_of_deprecations(f'backend "{name}" ({where})', hooks)
     return Backend(name, plugin, capabilities, config_type, dict(extensions or {}))
+
+
+def extension_hooks(extensions: Mapping[str, object]) -> Any:
+    """Return pluggy's hook relay of extensions alone, for hooks that no backend has.
+
+    Args:
+        extensions: The hooks of each extension, by its name.
+    """
+    manager = _new_manager()
+    with _without_warnings():
+        for name in sorted(extensions):
+            manager.register(extensions[name], name=f"extension {name}")
+    return manager.hook
 
 
 # For backends and extensions.

@@ -31,6 +31,7 @@ from resultsfw.types import (
     Result,
     ResultSpec,
     Run,
+    Verification,
 )
 from resultsfw.values import (
     escape_surrogates,
@@ -42,7 +43,14 @@ from resultsfw.values import (
     utf8_size,
 )
 
-__all__ = ["build_outcome", "failure_message", "result_entries", "status_patch"]
+__all__ = [
+    "VERIFIED",
+    "build_outcome",
+    "failure_message",
+    "result_entries",
+    "status_patch",
+    "verification_condition",
+]
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +69,15 @@ _SENTENCES: Final = {
 _HEAD: Final = 2048
 _TAIL: Final = 6144
 """Characters of a condition's message where the object is short of room: the end names what is left out."""
+
+VERIFIED: Final = "SignedResultsVerified"
+"""Type of the condition that says whether the results are those that were signed in the pod."""
+
+_NOT_READ: Final = Verification(
+    status="False",
+    reason="TaskRunResultsVerificationFailed",
+    message="no results were read, so nothing was verified",
+)
 
 ALL_DONE: Final = "All Steps have completed executing"
 
@@ -143,6 +160,7 @@ def build_outcome(
         ),
         artifacts=artifacts,
         warnings=tuple(warnings),
+        verification=extraction.verification,
     )
 
 
@@ -285,8 +303,29 @@ def _status_with_results(
     conditions.pop("Succeeded", None)
     conditions |= {condition.get("type"): condition for condition in status.get("conditions") or ()}
     given = conditions.pop("Succeeded", None)
+    verification = collected.verification
+    if verification is None and conditions.get(VERIFIED, {}).get("status") == "Unknown":
+        verification = _NOT_READ  # a condition must not stay open for ever
+    if verification is not None:
+        conditions[VERIFIED] = verification_condition(verification, now)
     status["conditions"] = [_condition(given, collected, now, describe), *conditions.values()]
     return status
+
+
+def verification_condition(verification: Verification, now: str) -> Object:
+    """Return a verdict over signatures as a condition; of a long message, its beginning and its end.
+
+    Args:
+        verification: The verdict.
+        now: RFC 3339 time.
+    """
+    return {
+        "type": VERIFIED,
+        "status": verification.status,
+        "reason": verification.reason,
+        "message": escape_surrogates(_shorten(verification.message)),
+        "lastTransitionTime": now,
+    }
 
 
 def _condition(

@@ -1,10 +1,12 @@
 """Define the plain data that core, backends and reconcilers pass to each other."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, Literal
 
+from resultsfw import jsons
 from resultsfw.errors import ClusterError
 
 __all__ = [
@@ -27,6 +29,7 @@ __all__ = [
     "StepResultRef",
     "TransportUsage",
     "Value",
+    "Verification",
 ]
 
 ResultType = Literal["string", "array", "object"]
@@ -93,6 +96,8 @@ class Run:
         steps: The Steps, in order of execution.
         artifacts: Whether a Step writes provenance of the Task's artifacts (Tekton's ``$(artifacts.path)``),
             to be delivered as `ARTIFACTS`.
+        spec: What is run, as JSON: a Task's spec as the status of its TaskRun has it; ``None`` if an embedder
+            does not say. Signed statements hold its digest.
     """
 
     namespace: str
@@ -102,6 +107,15 @@ class Run:
     results: tuple[ResultSpec, ...] = ()
     steps: tuple[Step, ...] = ()
     artifacts: bool = False
+    spec: Mapping[str, Any] | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def spec_digest(self) -> str:
+        """Return SHA-256, in hexadecimal, of the canonical JSON of ``spec``; of ``null`` without one.
+
+        It is computed at each call.
+        """
+        return hashlib.sha256(jsons.canonical(self.spec)).hexdigest()
 
     @property
     def written_results(self) -> tuple[ResultSpec, ...]:
@@ -248,6 +262,8 @@ class ProblemCode(StrEnum):
     """An object result lacks keys that its ``properties`` declare."""
     WITHHELD = "Withheld"
     """An extension withholds the result."""
+    UNVERIFIED = "Unverified"
+    """The result is not what was signed in the pod, or nothing proves that it is."""
     MISSING = "Missing"
     """No Step wrote the result, and the flag ``missing-results`` is ``fail``."""
 
@@ -299,6 +315,21 @@ class TransportUsage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Verification:
+    """Whether the results of a run are those that were signed in its pod, as a condition says it.
+
+    Attributes:
+        status: ``Unknown`` as long as the results were not read.
+        reason: One word, for programs.
+        message: For people; names the results that differ.
+    """
+
+    status: Literal["True", "False", "Unknown"]
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Extraction:
     """Everything a backend read. The core ignores undeclared names; of two equal names, the later wins.
 
@@ -312,6 +343,11 @@ class Extraction:
             again; what was read now counts only in the last attempt.
         read_error: Why the rest could not be read now, if another attempt may succeed. The core raises it
             while there is another attempt; results and problems count only in the last one.
+        envelope: The signed statement about the results, as the pod's signer made it; "" without one. Not
+            verified.
+        envelope_fault: Why the signer could not sign; "" if it did, or if there is none.
+        tekton_signatures: What the signer made for verifiers of Tekton's format, by key. Not verified.
+        verification: The verdict of the extension that verifies signatures, if there is one.
     """
 
     results: tuple[ExtractedResult, ...] = ()
@@ -319,6 +355,10 @@ class Extraction:
     transports: tuple[TransportUsage, ...] = ()
     too_early: bool = False
     read_error: ClusterError | None = None
+    envelope: str = ""
+    envelope_fault: str = ""
+    tekton_signatures: Mapping[str, str] = field(default_factory=dict)
+    verification: Verification | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -345,6 +385,7 @@ class CollectionOutcome:
         artifacts: Provenance of artifacts, by Step; ``None``: the Task's. Mappings with ``inputs`` and
             ``outputs``, as a status contains them.
         warnings: What a Step wrote and Tekton leaves out without failing the run: malformed provenance.
+        verification: The verdict over signatures, if an extension verifies them.
     """
 
     results: tuple[Result, ...] = ()
@@ -354,6 +395,7 @@ class CollectionOutcome:
     transports: tuple[TransportUsage, ...] = ()
     artifacts: Mapping[str | None, Mapping[str, Any]] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    verification: Verification | None = None
 
     @property
     def ok(self) -> bool:

@@ -52,12 +52,14 @@ def hooks():
 
 def test_the_contract_has_these_hooks():
     assert hooks() == [
+        "attest_status",
         "close",
         "collection_failed",
         "decrypt",
         "dereference",
         "extract",
         "place_files",
+        "pod_created",
         "pod_ready",
         "prepare_pod",
         "purge",

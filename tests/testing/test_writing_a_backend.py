@@ -20,7 +20,7 @@ SOURCES = [
     PLUGIN,
 ]
 
-OF_EXTENSIONS = {"results_collected", "collection_failed", "close"}
+OF_EXTENSIONS = {"results_collected", "collection_failed", "pod_created", "attest_status", "close"}
 HOOKS = {
     name: list(inspect.signature(hook).parameters)
     for name, hook in vars(hookspecs).items()

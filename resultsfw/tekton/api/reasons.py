@@ -48,6 +48,12 @@ UNREADABLE: Final = "TaskRunResultsUnreadable"
 
 TOO_LARGE: Final = "TaskRunResultLargerThanAllowedLimit"
 
+NOT_VERIFIED: Final = "TaskRunResultsVerificationFailed"
+"""Tekton's own, of the condition that says whether signed results were verified."""
+
+NOT_REGISTERED: Final = "PodNotRegistered"
+"""Ours, of the same condition: the pod's identity could not be registered yet."""
+
 _REASONS: Final[Mapping[ProblemCode, str]] = {
     ProblemCode.RESULT_TOO_LARGE: TOO_LARGE,
     ProblemCode.RUN_TOO_LARGE: TOO_LARGE,
@@ -66,6 +72,7 @@ _REASONS: Final[Mapping[ProblemCode, str]] = {
     ProblemCode.FILE_UNREADABLE: "TaskRunResultRefused",
     ProblemCode.WITHHELD: "TaskRunResultRefused",
     ProblemCode.MISSING: "TaskRunResultMissing",
+    ProblemCode.UNVERIFIED: NOT_VERIFIED,
 }
 
 _NOT_THE_USERS: Final = frozenset(
@@ -75,6 +82,7 @@ _NOT_THE_USERS: Final = frozenset(
         ProblemCode.TRANSPORT_FOREIGN,
         ProblemCode.TRANSPORT_UNREADABLE,
         ProblemCode.BACKEND_FAULTY,
+        ProblemCode.UNVERIFIED,
     }
 )
 

@@ -40,6 +40,7 @@ def run_of(taskrun: Object, task_spec: Object, *, attempt: int) -> Run:
             for index, step in enumerate(task_spec.get("steps") or [])
         ),
         artifacts=writes_task_artifacts(task_spec),
+        spec=task_spec,
     )
 
 

@@ -3,6 +3,7 @@
 The controller and `resultsfw collect` both do it here.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -10,7 +11,10 @@ from typing import Any
 
 from resultsfw.cluster import Cluster, Object
 from resultsfw.core import ResultsManager
+from resultsfw.errors import ResultsError
+from resultsfw.jsons import merge_patch
 from resultsfw.pods import RESULTS_SIDECAR
+from resultsfw.result_annotations import without_result_annotations
 from resultsfw.tekton.api import reasons
 from resultsfw.tekton.api.conditions import condition
 from resultsfw.tekton.api.kinds import ON_ERROR_ANNOTATION
@@ -22,6 +26,8 @@ from resultsfw.tekton.taskrun.termination import TerminationCause, stop_annotati
 from resultsfw.types import CollectionOutcome, ProblemCode, Run, Stamp
 
 __all__ = ["Completion", "complete", "end_steps", "failed_status"]
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +103,26 @@ def complete(
     patch = core.status_patch(
         collected, taskrun, now=format_time(now), status=status, reason_and_message=reasons.reason_and_message
     )
+    _attest(core, taskrun, run, patch, final=final)
     return Completion(patch, collected)
+
+
+def _attest(core: ResultsManager, taskrun: Object, run: Run, patch: Object, *, final: bool) -> None:
+    """Add to the patch of a status what vouches for it. Changes the patch.
+
+    Raises:
+        ClusterError: It cannot be signed now; only when not ``final``.
+    """
+    stored = merge_patch(without_result_annotations(taskrun), patch)["status"]
+    try:
+        annotations = core.attest_status(run, stored)
+    except ResultsError as error:
+        if not final:
+            raise
+        log.warning("run %s/%s: its status is not signed: %s", run.namespace, run.name, error.message)
+        return
+    if annotations:
+        patch["status"]["annotations"] = dict(annotations)
 
 
 def failed_status(cause: TerminationCause, now: datetime, **more: Any) -> Object:

@@ -61,6 +61,7 @@ from resultsfw.tekton.taskrun.observation import (
 )
 from resultsfw.tekton.taskrun.pod_creation import REFUSALS, PodCreator, failure_of, foreign_pod
 from resultsfw.tekton.taskrun.pod_lifecycle import delete_unscheduled, mark_ready, stop_sidecars, terminate
+from resultsfw.tekton.taskrun.pod_registration import RETRY_SECONDS, awaits_registration, register_pod
 from resultsfw.tekton.taskrun.stamps import recorded_stamp
 from resultsfw.tekton.taskrun.status_writer import (
     retry_status,
@@ -235,6 +236,8 @@ class Executor:
             "maxResultSize": stamp.max_result_size,
             "resultExtractionMethod": stamp.backend,
         }
+        if (awaited := register_pod(self.core, required(attempt.run), pod, attempt.seen.now)) is not None:
+            status["conditions"] = [*status["conditions"], awaited]
         taskrun = write_status(self._cluster, taskrun, status | {"podName": pod["metadata"]["name"]})
         return self._with_pod(attempt, taskrun, pod)
 
@@ -274,7 +277,9 @@ class Executor:
 
     def _wait(self, action: actions.Wait, attempt: Attempt) -> Finished:
         waiting = condition("Unknown", action.reason, action.message, attempt.seen.now)
-        self._write_pod_status(attempt, waiting)
+        written = self._write_pod_status(attempt, waiting)
+        if awaits_registration(written):
+            return Finished(min(RETRY_SECONDS, action.requeue_after or RETRY_SECONDS))
         return Finished(action.requeue_after)
 
     def _report_unreadable(self, action: actions.ReportUnreadable, attempt: Attempt) -> Finished:
@@ -284,15 +289,21 @@ class Executor:
             raise action.error
         return Finished(action.requeue_after)
 
-    def _write_pod_status(self, attempt: Attempt, succeeded: Object) -> None:
-        """Copy the states of Steps and Sidecars into the status, with this condition."""
+    def _write_pod_status(self, attempt: Attempt, succeeded: Object) -> Object:
+        """Copy the states of Steps and Sidecars into the status, with this condition; return the TaskRun."""
+        conditions = [succeeded]
+        run, pod = required(attempt.run), required(attempt.pod)
+        if awaits_registration(attempt.taskrun) and (
+            awaited := register_pod(self.core, run, pod, attempt.seen.now)
+        ):
+            conditions.append(awaited)
         status = pod_status_fields(
-            required(attempt.pod),
+            pod,
             attempt.taskrun.get("status", {}),
             done=False,
             messages=not self.core.redacting_extensions,
         )
-        write_status(self._cluster, attempt.taskrun, status | {"conditions": [succeeded]})
+        return write_status(self._cluster, attempt.taskrun, status | {"conditions": conditions})
 
     # The end of an attempt.
 

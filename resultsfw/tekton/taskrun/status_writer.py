@@ -24,7 +24,8 @@ _ARCHIVED_BYTES: Final = 32_768
 def write_status(cluster: Cluster, taskrun: Object, status: Object) -> Object:
     """Write a part of a TaskRun's status, on condition that the TaskRun has not changed since it was read.
 
-    Nothing is written if only the time of a condition would change.
+    Conditions of other types than those in ``status`` are kept. Nothing is written if only the time of a
+    condition would change.
 
     Returns:
         The TaskRun as it is now.
@@ -32,6 +33,7 @@ def write_status(cluster: Cluster, taskrun: Object, status: Object) -> Object:
     Raises:
         ClusterError: The API server refused; a ConflictError if somebody else wrote.
     """
+    status = _with_other_conditions(taskrun.get("status", {}), status)
     if not _differs(taskrun.get("status", {}), status):
         return taskrun
     metadata = taskrun["metadata"]
@@ -55,7 +57,9 @@ def write_final_status(cluster: Cluster, taskrun: Object, status: Object, now: d
 
     Annotations by which the pod delivered its results are removed.
     """
-    status = {**status, **annotation_removal(taskrun)}
+    removal = annotation_removal(taskrun)
+    if removal:
+        status = {**status, "annotations": {**(status.get("annotations") or {}), **removal["annotations"]}}
     try:
         return write_status(cluster, taskrun, status)
     except ObjectTooLargeError as error:
@@ -64,7 +68,7 @@ def write_final_status(cluster: Cluster, taskrun: Object, status: Object, now: d
             f"{error.message}; its results are left out"
         )
         too_large = failed_status(TerminationCause(reasons.TOO_LARGE, message), now, results=None)
-        return write_status(cluster, taskrun, {**too_large, **annotation_removal(taskrun)})
+        return write_status(cluster, taskrun, {**too_large, **removal})
 
 
 def unreadable_condition(taskrun: Object, error: ResultsError, now: datetime) -> Object:
@@ -112,6 +116,15 @@ def _without_values(attempt: Object) -> Object:
         {key: value for key, value in step.items() if key != "results"} for step in attempt.get("steps") or ()
     ]
     return small
+
+
+def _with_other_conditions(old: Mapping[str, Any], new: Object) -> Object:
+    """Return a status patch with the conditions that it would remove: it replaces the whole list."""
+    if not new.get("conditions"):
+        return new
+    written = {entry.get("type") for entry in new["conditions"]}
+    others = [entry for entry in old.get("conditions") or () if entry.get("type") not in written]
+    return {**new, "conditions": [*new["conditions"], *others]}
 
 
 def _differs(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
