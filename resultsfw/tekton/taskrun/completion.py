@@ -11,7 +11,7 @@ from typing import Any
 
 from resultsfw.cluster import Cluster, Object
 from resultsfw.core import ResultsManager
-from resultsfw.errors import ResultsError
+from resultsfw.errors import BackendError, ResultsError
 from resultsfw.jsons import merge_patch
 from resultsfw.pods import RESULTS_SIDECAR
 from resultsfw.result_annotations import without_result_annotations
@@ -111,13 +111,13 @@ def _attest(core: ResultsManager, taskrun: Object, run: Run, patch: Object, *, f
     """Add to the patch of a status what vouches for it. Changes the patch.
 
     Raises:
-        ClusterError: It cannot be signed now; only when not ``final``.
+        ResultsError: It cannot be signed now; only when not ``final``.
     """
     stored = merge_patch(without_result_annotations(taskrun), patch)["status"]
     try:
         annotations = core.attest_status(run, stored)
     except ResultsError as error:
-        if not final:
+        if not final and not (isinstance(error, BackendError) and error.final):
             raise
         log.warning("run %s/%s: its status is not signed: %s", run.namespace, run.name, error.message)
         return

@@ -61,7 +61,12 @@ from resultsfw.tekton.taskrun.observation import (
 )
 from resultsfw.tekton.taskrun.pod_creation import REFUSALS, PodCreator, failure_of, foreign_pod
 from resultsfw.tekton.taskrun.pod_lifecycle import delete_unscheduled, mark_ready, stop_sidecars, terminate
-from resultsfw.tekton.taskrun.pod_registration import RETRY_SECONDS, awaits_registration, register_pod
+from resultsfw.tekton.taskrun.pod_registration import (
+    RETRY_SECONDS,
+    awaits_registration,
+    is_unregistered,
+    register_pod,
+)
 from resultsfw.tekton.taskrun.stamps import recorded_stamp
 from resultsfw.tekton.taskrun.status_writer import (
     retry_status,
@@ -278,7 +283,7 @@ class Executor:
     def _wait(self, action: actions.Wait, attempt: Attempt) -> Finished:
         waiting = condition("Unknown", action.reason, action.message, attempt.seen.now)
         written = self._write_pod_status(attempt, waiting)
-        if awaits_registration(written):
+        if is_unregistered(written):
             return Finished(min(RETRY_SECONDS, action.requeue_after or RETRY_SECONDS))
         return Finished(action.requeue_after)
 
@@ -293,7 +298,7 @@ class Executor:
         """Copy the states of Steps and Sidecars into the status, with this condition; return the TaskRun."""
         conditions = [succeeded]
         run, pod = required(attempt.run), required(attempt.pod)
-        if awaits_registration(attempt.taskrun) and (
+        if awaits_registration(attempt.taskrun, attempt.seen.now) and (
             awaited := register_pod(self.core, run, pod, attempt.seen.now)
         ):
             conditions.append(awaited)

@@ -12,7 +12,7 @@ from resultsfw.tekton.api import reasons
 from resultsfw.tekton.api.times import format_time
 from resultsfw.types import Run, Verification
 
-__all__ = ["RETRY_SECONDS", "awaits_registration", "register_pod"]
+__all__ = ["RETRY_SECONDS", "awaits_registration", "is_unregistered", "register_pod"]
 
 log = logging.getLogger(__name__)
 
@@ -37,10 +37,17 @@ def register_pod(core: ResultsManager, run: Run, pod: Object, now: datetime) -> 
     return None if verification is None else verification_condition(verification, format_time(now))
 
 
-def awaits_registration(taskrun: Object) -> bool:
+def awaits_registration(taskrun: Object, now: datetime) -> bool:
+    """Return whether an attempt's pod is still to be registered, and that was not tried in this very pass."""
+    entry = _condition(taskrun)
+    return is_unregistered(taskrun) and entry.get("lastTransitionTime") != format_time(now)
+
+
+def is_unregistered(taskrun: Object) -> bool:
     """Return whether an attempt's pod is still to be registered."""
+    return bool(_condition(taskrun).get("reason") == reasons.NOT_REGISTERED)
+
+
+def _condition(taskrun: Object) -> Object:
     conditions = (taskrun.get("status") or {}).get("conditions") or ()
-    return any(
-        entry.get("type") == VERIFIED and entry.get("reason") == reasons.NOT_REGISTERED
-        for entry in conditions
-    )
+    return next((entry for entry in conditions if entry.get("type") == VERIFIED), {})
