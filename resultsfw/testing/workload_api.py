@@ -21,12 +21,14 @@ from resultsfw.errors import InputError
 try:
     import grpc
     from spiffe._proto import workload_pb2
+
+    from resultsfw.testing.signing_ca import Authority, Credential
 except ImportError as error:  # pragma: no cover - the tests have both
     raise ImportError(
         f"{__name__} needs {error.name}: pip install 'resultsfw[signed]'", name=error.name
     ) from error
 
-__all__ = ["SOCKET_FILE", "ServedSvid", "WorkloadApi"]
+__all__ = ["SOCKET_FILE", "ServedSvid", "WorkloadApi", "served_svid"]
 
 SOCKET_FILE: Final = "spire-agent.sock"
 """The socket's name in its folder: that of SPIRE's agent."""
@@ -62,6 +64,19 @@ class ServedSvid:
     key: bytes
     bundle: tuple[bytes, ...]
     hint: str = ""
+
+
+def served_svid(spiffe_id: str, credential: Credential, *authorities: Authority) -> ServedSvid:
+    """Return an identity as the Workload API transmits it.
+
+    Args:
+        spiffe_id: The identity that is told beside the certificate; in an agent's answers that of the
+            certificate.
+        credential: Certificate, key and intermediates.
+        authorities: Those of its trust domain, as the agent publishes them.
+    """
+    chain = (credential.der, *credential.intermediates_der)
+    return ServedSvid(spiffe_id, chain, credential.key_der, tuple(root.der for root in authorities))
 
 
 class WorkloadApi:

@@ -3,52 +3,31 @@
 import socket
 import threading
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 
 import grpc
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
 from spiffe import TrustDomain, WorkloadApiClient
 from spiffe.workloadapi.errors import FetchX509BundleError, FetchX509SvidError
 
 from resultsfw.errors import InputError
-from resultsfw.testing.workload_api import ServedSvid, WorkloadApi
+from resultsfw.testing.signing_ca import ca_template, new_authority
+from resultsfw.testing.workload_api import WorkloadApi, served_svid
 
 TIMEOUT = 30.0
-DER = serialization.Encoding.DER
+DER = Encoding.DER
+
+HERE = new_authority("example.org")
+ELSEWHERE = new_authority("example.com")
 
 
-def issue(spiffe_id: str) -> ServedSvid:
-    """Return an identity that vouches for itself: the client checks no chain."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    now = datetime.now(UTC)
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "agent")])
-    usage = x509.KeyUsage(True, False, False, False, False, False, False, False, False)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(hours=1))
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(usage, critical=True)
-        .add_extension(
-            x509.SubjectAlternativeName([x509.UniformResourceIdentifier(spiffe_id)]), critical=False
-        )
-        .sign(key, hashes.SHA256())
-        .public_bytes(DER)
-    )
-    private = key.private_bytes(DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    return ServedSvid(spiffe_id, (certificate,), private, (certificate,))
+def issue(spiffe_id, authority=HERE, issuer=None):
+    return served_svid(spiffe_id, (issuer or authority).issue_svid(spiffe_id), authority)
 
 
 FIRST = issue("spiffe://example.org/first")
 SECOND = issue("spiffe://example.org/second")
-FOREIGN = issue("spiffe://example.com/first")
+FOREIGN = issue("spiffe://example.com/first", ELSEWHERE)
 
 
 @pytest.fixture
@@ -106,7 +85,14 @@ def test_identities_are_served_with_keys_and_authorities(api, client):
     assert svid.leaf.public_bytes(DER) == FIRST.chain[0]
     assert svid.private_key.public_key() == svid.leaf.public_key()
     bundle = client.fetch_x509_bundles().get_bundle_for_trust_domain(TrustDomain("example.org"))
-    assert [authority.public_bytes(DER) for authority in bundle.x509_authorities] == [SECOND.bundle[0]]
+    assert [authority.public_bytes(DER) for authority in bundle.x509_authorities] == [HERE.der]
+
+
+def test_an_identity_has_its_intermediates(api, client):
+    intermediate = HERE.subordinate(ca_template("example.org", serial_number="2"))
+    api.serve(issue("spiffe://example.org/first", issuer=intermediate))
+    chain = client.fetch_x509_svid().cert_chain
+    assert [certificate.public_bytes(DER) for certificate in chain[1:]] == [intermediate.der]
 
 
 def test_an_identity_that_is_late_and_one_that_is_taken_back(api, client):
@@ -135,11 +121,12 @@ def test_changes_are_sent_on_open_streams(api, client):
 
 def test_authorities_may_be_others_than_those_of_the_identities(api, client):
     api.serve(FIRST)
-    api.serve_bundles({"example.org": SECOND.bundle, "example.com": FOREIGN.bundle})
+    another = new_authority("example.org")
+    api.serve_bundles({"example.org": [HERE.der, another.der], "example.com": [ELSEWHERE.der]})
     published = client.fetch_x509_bundles()
-    for name, svid in (("example.org", SECOND), ("example.com", FOREIGN)):
+    for name, authorities in (("example.org", {HERE.der, another.der}), ("example.com", {ELSEWHERE.der})):
         bundle = published.get_bundle_for_trust_domain(TrustDomain(name))
-        assert [authority.public_bytes(DER) for authority in bundle.x509_authorities] == list(svid.bundle)
+        assert {authority.public_bytes(DER) for authority in bundle.x509_authorities} == authorities
     context = client.fetch_x509_context()
     assert {str(bundle.trust_domain) for bundle in context.x509_bundle_set.bundles} == {
         "example.org",
