@@ -14,8 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from resultsfw import Extraction, Limits, Object, Problem, ProblemCode, Run, format_names
-from resultsfw.errors import BackendError, NotFoundError
-from resultsfw.jsons import go_json
+from resultsfw.errors import NotFoundError
 from resultsfw.pods import RESULTS_SIDECAR
 from resultsfw.sidecars import describe_end, has_ended, may_start_again, read_digest
 from resultsfw_backends._record_values import CompressedValue, compressed
@@ -31,11 +30,8 @@ __all__ = [
     "ObjectConfig",
     "Written",
     "add_writer",
-    "escaped_size",
     "extract_written",
-    "longest_records",
     "mapping",
-    "refuse_too_many",
 ]
 
 ENV_ACCOUNT: Final = "RESULTSFW_SERVICE_ACCOUNT"
@@ -103,51 +99,6 @@ def add_writer(
         volumes=[{"name": VOLUME, "projected": {"sources": sources}}],
     )
     return config.wire_version
-
-
-def longest_records(run: Run, size: Callable[[bytes], int] = len, *, each: int = 0) -> int:
-    """Return the bytes that the records of a run can have at most.
-
-    Args:
-        run: The run.
-        size: Returns the bytes that a record takes where it is stored.
-        each: Further bytes for each result beside its name, which is stored once more; 0: it is not.
-    """
-    total = size(wires.start_line("x" * 36, wires.WATCH_INOTIFY)) + 512  # and the end record
-    for of, name in declared_names(run):
-        longest = wires.refused_line(
-            name, of, wires.NOT_REGULAR_FILE, "x" * wires.MESSAGE_LIMIT, size=10**7, limit=10**7
-        )
-        total += max(size(longest), size(wires.kept_line(name, b"x" * 10, of, name)) + 8)
-        total += each + len(name.encode()) if each else 0
-    return total
-
-
-def escaped_size(text: bytes) -> int:
-    """Return the bytes of a record in a JSON document, as Go writes it."""
-    return len(go_json(text.decode()).encode())
-
-
-def refuse_too_many(run: Run, size: int, room: int, *, where: str, backend: str) -> None:
-    """Refuse a Task whose records might not fit, before anything is created.
-
-    Args:
-        run: The run.
-        size: Bytes of its records at most.
-        room: Bytes that there are for them.
-        where: What has that room: ``the annotations of a ConfigMap have``.
-        backend: The backend's name, for the error's subject.
-
-    Raises:
-        BackendError: The message says both numbers.
-    """
-    if size > room:
-        raise BackendError(
-            f"the Task declares {len(declared_names(run))} results, whose records beside the values can "
-            f"have {size} bytes, and {where} room for {room}: declare fewer results, or put several into one "
-            f"of type object or array",
-            subject=backend,
-        )
 
 
 @dataclass(frozen=True, slots=True)

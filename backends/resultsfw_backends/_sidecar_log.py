@@ -25,6 +25,7 @@ from resultsfw_backends._record_values import (
     Value,
 )
 from resultsfw_backends._refusals import Origin, refusal_problem, text_of
+from resultsfw_backends._signatures import Signature, SignatureRecords
 from resultsfw_sidecar import wire as wires
 
 __all__ = ["SidecarLog", "declared_names"]
@@ -104,6 +105,7 @@ class SidecarLog:
         self._end: Line | None = None
         self._stopped = False
         self._last: Line | None = None
+        self._signatures = SignatureRecords(self._known)
         self.kubelet_error = ""
         self.found: dict[Origin, ExtractedResult] = {}
         self.problems: list[Problem] = []
@@ -119,6 +121,7 @@ class SidecarLog:
                 wires.TYPE_START: self._start,
                 wires.TYPE_ABSENT: self._absent,
                 wires.TYPE_REFUSED: self._refused,
+                wires.TYPE_SIGNATURE: self._signed,
                 wires.TYPE_ERROR: self._error,
                 wires.TYPE_END: self._check_end,
             }
@@ -143,6 +146,11 @@ class SidecarLog:
     def compressed(self) -> bool:
         """Whether any value was compressed."""
         return self._decompressor.used
+
+    @property
+    def signature(self) -> Signature:
+        """The signature over all results, not verified; an empty one if there is not exactly one."""
+        return Signature() if self._foreign else self._signatures.found
 
     @property
     def open(self) -> bool:
@@ -240,6 +248,10 @@ class SidecarLog:
         if origin not in self._known or not self._register(line, origin, None):
             return
         self.problems.append(refusal_problem(record, origin))
+
+    def _signed(self, line: Line, record: dict[str, Any]) -> None:
+        if fault := self._signatures.add(record):
+            self._corrupt(line, fault)
 
     def _start(self, line: Line, record: dict[str, Any]) -> None:
         if line.number != 1:

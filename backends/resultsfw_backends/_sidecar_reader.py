@@ -33,6 +33,7 @@ from resultsfw_backends._log_lines import LogLines
 from resultsfw_backends._record_values import Value, value_of
 from resultsfw_backends._results_sidecar import waits_for_signal
 from resultsfw_backends._sidecar_log import SidecarLog, declared_names
+from resultsfw_backends._signatures import signature_room
 from resultsfw_sidecar import wire as wires
 
 __all__ = ["may_be_read", "read_log", "read_records", "refuse_to_read"]
@@ -101,7 +102,7 @@ def read_log(
         least: Bytes of log that are read in any case.
         resolve: See `read_records`.
     """
-    longest, most = _log_limits(run, limits)
+    longest, most = _log_limits(run, pod, limits)
     most = max(most, least)
     metadata = pod["metadata"]
     running = "running" in container_statuses(pod).get(RESULTS_SIDECAR, {}).get("state", {})
@@ -150,7 +151,7 @@ def read_records(
         The extraction, with ``too_early`` if the end record is missing so far.
     """
     if isinstance(lines, bytes):
-        longest, most = _log_limits(run, limits)
+        longest, most = _log_limits(run, pod, limits)
         lines = LogLines([lines], longest=longest, limit=most)
     status = container_statuses(pod).get(RESULTS_SIDECAR, {})
     ended = _end(status)
@@ -193,6 +194,9 @@ def read_records(
         # If the Steps were not yet seen to end, the next reconciliation shows whether they had.
         too_early=(records.open and not lines.over) or (by_signal and running and outlived),
         read_error=_kubelet_failed(whose, records.kubelet_error, pod) if records.kubelet_error else None,
+        envelope=records.signature.envelope,
+        envelope_fault=records.signature.fault,
+        tekton_signatures=records.signature.tekton,
     )
 
 
@@ -213,13 +217,14 @@ def _kubelet_failed(whose: str, error: str, pod: Object) -> LogUnavailableError:
     )
 
 
-def _log_limits(run: Run, limits: Limits) -> tuple[int, int]:
+def _log_limits(run: Run, pod: Object, limits: Limits) -> tuple[int, int]:
     """Return the maximum bytes of one record, and of all records, that a genuine sidecar can write."""
     declared = declared_names(run)
     longest_name = max([2 * wires.NAME_LIMIT + 1, *(len(name.encode()) for _, name in declared)])
     values = min(limits.run_bytes, limits.result_bytes * len(declared))
     most = wires.max_line_bytes(values) + wires.max_line_bytes(0, longest_name) * (len(declared) + 2)
-    return wires.max_line_bytes(limits.result_bytes, longest_name), most
+    signature = signature_room(pod, declared.values())
+    return max(wires.max_line_bytes(limits.result_bytes, longest_name), signature), most + signature
 
 
 def _end(status: Object) -> Object | None:

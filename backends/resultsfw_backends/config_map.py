@@ -32,10 +32,9 @@ from resultsfw_backends._api_object import (
     Written,
     add_writer,
     extract_written,
-    longest_records,
     mapping,
-    refuse_too_many,
 )
+from resultsfw_backends._record_room import longest_records, refuse_too_many
 from resultsfw_backends._run_object import LABELS, create_object, delete_object, name_of
 
 __all__ = [
@@ -92,7 +91,7 @@ capabilities = Capabilities(
 def prepare_pod(run: Run, pod: Object, cluster: Cluster, limits: Limits, config: Config) -> int:
     """Create the ConfigMap and the pod's right to write it, and add the sidecar."""
     where = "the annotations of a ConfigMap have"
-    refuse_too_many(run, longest_records(run), RECORD_BYTES, where=where, backend="config-map")
+    refuse_too_many(run, longest_records(run, pod), RECORD_BYTES, where=where, backend="config-map")
     refuse_shared_processes(
         pod, backend="config-map", what="the token of the results sidecar and write its termination message"
     )

@@ -19,13 +19,11 @@ from resultsfw_backends._api_object import (
     ObjectConfig,
     Written,
     add_writer,
-    escaped_size,
     extract_written,
-    longest_records,
     mapping,
-    refuse_too_many,
 )
 from resultsfw_backends._policies import policy_permissions, require_policy
+from resultsfw_backends._record_room import longest_records, refuse_too_many
 from resultsfw_backends._run_object import create_object, delete_object, name_of
 
 __all__ = ["RUN_RESULTS", "Config", "capabilities", "extract", "pod_ready", "prepare_pod", "purge"]
@@ -73,8 +71,8 @@ capabilities = Capabilities(
 @hookimpl
 def prepare_pod(run: Run, pod: Object, cluster: Cluster, limits: Limits, config: Config) -> int:
     """Create the RunResult and add the sidecar."""
-    size = longest_records(run, escaped_size, each=_EACH)
-    refuse_too_many(run, size, RECORD_BYTES, where="a RunResult has", backend="custom-resource")
+    records = longest_records(run, pod, escaped=True, each=_EACH)
+    refuse_too_many(run, records, RECORD_BYTES, where="a RunResult has", backend="custom-resource")
     refuse_shared_processes(
         pod,
         backend="custom-resource",

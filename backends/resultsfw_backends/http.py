@@ -33,7 +33,9 @@ from resultsfw.errors import ClusterError, ForbiddenError, NotFoundError, Unavai
 from resultsfw.podchecks import refuse_shared_processes, refuse_tokens
 from resultsfw.pods import RESULTS_SIDECAR, container_states, has_finished
 from resultsfw.sidecars import describe_end, has_ended, read_digest
+from resultsfw_backends._record_room import longest_records, refuse_too_many
 from resultsfw_backends._results_sidecar import NET_IMAGE, Certificates, CompressingConfig, add_sidecar
+from resultsfw_backends._sidecar_log import declared_names
 from resultsfw_backends._sidecar_reader import read_records, refuse_to_read
 from resultsfw_sidecar import wire as wires
 
@@ -125,6 +127,7 @@ def prepare_pod(run: Run, pod: Object, limits: Limits, config: Config) -> int:
         pod, backend="http", what="the token of the results sidecar and write its termination message"
     )
     refuse_tokens(pod, config.audience, backend="http")
+    _refuse_too_many(run, pod, limits)
     sources: list[Object] = [
         {
             "serviceAccountToken": {
@@ -199,6 +202,20 @@ def purge(run: Run, config: Config) -> None:
     with _request(config, "DELETE", _path(run), _subject(run)) as answer:
         if answer.status != http.HTTPStatus.NO_CONTENT:
             raise _error(answer, _subject(run))
+
+
+def _refuse_too_many(run: Run, pod: Object, limits: Limits) -> None:
+    """Refuse a signed run whose delivery might be larger than a results server takes.
+
+    Raises:
+        BackendError: The message has both numbers.
+    """
+    records = longest_records(run, pod)
+    values = min(limits.run_bytes, limits.result_bytes * len(declared_names(run)))
+    if records.signature:
+        room = max(_ANSWER - wires.max_line_bytes(values, 0), 0)
+        where = f"beside {values} bytes of values a delivery to the results server has"
+        refuse_too_many(run, records, room, where=where, backend="http")
 
 
 def _nothing(code: ProblemCode, why: str, *, too_early: bool = False) -> Extraction:

@@ -21,12 +21,11 @@ from resultsfw_backends._api_object import (
     ObjectConfig,
     Written,
     add_writer,
-    escaped_size,
     extract_written,
-    longest_records,
     mapping,
 )
 from resultsfw_backends._policies import policy_permissions, require_policy
+from resultsfw_backends._record_room import longest_records
 
 __all__ = ["TASK_RUNS", "Config", "capabilities", "extract", "pod_ready", "prepare_pod"]
 
@@ -158,8 +157,8 @@ def _room(run: Run, pod: Object, cluster: Cluster) -> int:
         BackendError: There is no room.
     """
     taskrun = object_size(without_result_annotations(cluster.get(TASK_RUNS, run.namespace, run.name)))
-    records = longest_records(run, escaped_size, each=_EACH)
-    taken = taskrun + object_size(pod) + records + STATUS_BYTES
+    records = longest_records(run, pod, escaped=True, each=_EACH)
+    taken = taskrun + object_size(pod) + records.total + STATUS_BYTES
     room = (OBJECT_CAPACITY - taken) * 3 // 4  # base64
     if room <= 0:
         raise BackendError(

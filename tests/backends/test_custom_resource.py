@@ -14,6 +14,7 @@ from resultsfw.limits import OBJECT_BYTES, object_size
 from resultsfw.local.store import Store
 from resultsfw_backends import _policies, custom_resource
 from resultsfw_backends._api_object import VALUE_BYTES
+from resultsfw_backends._record_room import longest_records
 from resultsfw_backends.custom_resource import RUN_RESULTS
 from resultsfw_transports import run_result
 
@@ -93,7 +94,7 @@ def test_one_byte_more_is_refused_by_name_with_both_numbers():
 
 def test_records_of_as_many_results_as_are_allowed_fit_at_their_longest():
     names = [f"result-{number}" for number in range(200)]
-    size = custom_resource.longest_records(a_run(*names), custom_resource.escaped_size, each=96)
+    size = longest_records(a_run(*names), bare_pod(), escaped=True, each=96).total
     assert size <= custom_resource.RECORD_BYTES
     assert custom_resource.RECORD_BYTES + VALUE_BYTES * 4 // 3 < OBJECT_BYTES - 16_384
     store = Store()
