@@ -8,14 +8,21 @@ from resultsfw.cli.inputs import Document, read_files
 from resultsfw.core import ResultsManager
 from resultsfw.errors import ExtensionError, FlagError, InputError, ResultsError, UnknownBackendError
 from resultsfw.flags import CONFIG_PREFIX, KEYS, Flags, parse_flags
-from resultsfw.tekton.api.configmaps import CONFIG_DEFAULTS, CONFIG_EVENTS, FEATURE_FLAGS, key_warnings
+from resultsfw.tekton.api.configmaps import (
+    CONFIG_DEFAULTS,
+    CONFIG_EVENTS,
+    CONFIG_SPIRE,
+    FEATURE_FLAGS,
+    key_warnings,
+)
+from resultsfw.tekton.api.signing import with_spire
 from resultsfw.tekton.taskrun.settings import Settings, settings_of
 
 __all__ = ["CONFIG_MAP", "Given", "Loaded", "core_of", "flags_of", "load"]
 
 CONFIG_MAP = FEATURE_FLAGS
 
-_OTHERS = (CONFIG_DEFAULTS, CONFIG_EVENTS)
+_OTHERS = (CONFIG_DEFAULTS, CONFIG_EVENTS, CONFIG_SPIRE)
 
 _CoreT = TypeVar("_CoreT", bound=ResultsManager)
 
@@ -74,9 +81,9 @@ def flags_of(given: Given) -> Flags:
     Raises:
         InputError: A flag is invalid; the message names what sets it.
     """
-    flags, _ = _read(given)
+    flags, others = _read(given)
     try:
-        return parse_flags(flags.data)
+        return with_spire(parse_flags(flags.data), others.get(CONFIG_SPIRE, {}))
     except FlagError as error:
         raise _refused(flags, error.subject, error) from error
 
@@ -95,7 +102,7 @@ def load(given: Given, core_type: type[_CoreT]) -> Loaded[_CoreT]:
     flags, others = _read(given)
     try:
         return Loaded(
-            core_type(parse_flags(flags.data)),
+            core_type(with_spire(parse_flags(flags.data), others.get(CONFIG_SPIRE, {}))),
             settings_of(flags.data, others.get(CONFIG_DEFAULTS, {})),
             [
                 *key_warnings(CONFIG_MAP, flags.data, own=KEYS, prefix=CONFIG_PREFIX),

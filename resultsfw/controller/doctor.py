@@ -24,7 +24,7 @@ from resultsfw.controller.permissions import (
 from resultsfw.core import ResultsManager
 from resultsfw.errors import ClusterError, ForbiddenError, NotFoundError, ResultsError
 from resultsfw.operations.access import AccessChecker, Finding, check_access
-from resultsfw.tekton.api.configmaps import CONFIG_DEFAULTS, configmap_of
+from resultsfw.tekton.api.configmaps import CONFIG_DEFAULTS, CONFIG_SPIRE, configmap_of
 from resultsfw.tekton.api.kinds import PIPELINERUNS, PIPELINES, SERVICE_ACCOUNTS, TASKRUNS, TASKS
 from resultsfw.tekton.taskrun.settings import Settings, settings_of
 
@@ -188,8 +188,10 @@ def _flags(
             )
         return None, Settings()
     try:
-        core = ResultsManager(flags_of(configmap, sidecar_image=sidecar_image))
         others = _others(cluster, namespace)
+        core = ResultsManager(
+            flags_of(configmap, spire=others.get(CONFIG_SPIRE), sidecar_image=sidecar_image)
+        )
         settings = settings_of(data_of(configmap), data_of(others.get(CONFIG_DEFAULTS)))
         maps = {CONFIG_MAP: configmap, **others}
         lines = [line for name, found_map in maps.items() for line in warnings_of(name, found_map)]

@@ -1,7 +1,7 @@
 """Apply edits of Tekton's ConfigMaps while the controller runs; reject invalid ones.
 
-``feature-flags`` also holds this project's own flags. Keys of ``config-defaults`` and ``config-events`` that
-have no effect here are reported as warnings.
+``feature-flags`` also holds this project's own flags, and ``config-spire`` has defaults of some. Keys of
+``config-defaults``, ``config-events`` and ``config-spire`` that have no effect here are reported as warnings.
 """
 
 import logging
@@ -26,10 +26,12 @@ from resultsfw.flags import CONFIG_PREFIX, KEYS, Flags, parse_flags
 from resultsfw.tekton.api.configmaps import (
     CONFIG_DEFAULTS,
     CONFIG_EVENTS,
+    CONFIG_SPIRE,
     FEATURE_FLAGS,
     configmap_of,
     key_warnings,
 )
+from resultsfw.tekton.api.signing import with_spire
 from resultsfw.tekton.pod.builder import PodOptions
 from resultsfw.tekton.taskrun.settings import Settings, settings_of
 
@@ -39,7 +41,7 @@ log = logging.getLogger(__name__)
 
 CONFIG_MAP: Final = FEATURE_FLAGS
 
-OTHERS: Final = (CONFIG_DEFAULTS, CONFIG_EVENTS)
+OTHERS: Final = (CONFIG_DEFAULTS, CONFIG_EVENTS, CONFIG_SPIRE)
 """Tekton's other ConfigMaps that are watched."""
 
 _RECHECK: Final = 15.0
@@ -53,17 +55,18 @@ _SIDECAR: Final = "sidecar-logs"
 _NOTHING: Final[Object] = {"metadata": {"name": CONFIG_MAP, "resourceVersion": ""}}
 
 
-def flags_of(configmap: Object | None, *, sidecar_image: str = "") -> Flags:
+def flags_of(configmap: Object | None, *, spire: Object | None = None, sidecar_image: str = "") -> Flags:
     """Return the flags that a ConfigMap sets; without a ConfigMap the defaults.
 
     Args:
         configmap: From the API server; ``None`` if there is none.
+        spire: The ConfigMap ``config-spire``, whose keys are defaults of options; ``None`` if there is none.
         sidecar_image: Replaces the image in ``config.sidecar-logs``.
 
     Raises:
         FlagError: A flag has an invalid value.
     """
-    flags = parse_flags(data_of(configmap))
+    flags = with_spire(parse_flags(data_of(configmap)), data_of(spire))
     if not sidecar_image:
         return flags
     own = {**flags.config.get(_SIDECAR, {}), "image": sidecar_image}
@@ -201,7 +204,7 @@ class LiveFlags:
     def _apply(self, configmap: Object, others: Mapping[str, Object]) -> float | None:
         """Apply or reject an edit; return the seconds after which to try it again."""
         try:
-            flags = flags_of(configmap, sidecar_image=self._sidecar_image)
+            flags = flags_of(configmap, spire=others.get(CONFIG_SPIRE), sidecar_image=self._sidecar_image)
             settings, lacking = self._adapt(
                 settings_of(data_of(configmap), data_of(others.get(CONFIG_DEFAULTS)), self._pods)
             )

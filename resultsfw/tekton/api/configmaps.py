@@ -5,14 +5,17 @@ own keys (`tests/data/tekton/config-keys.txt`).
 """
 
 import difflib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
+
+from resultsfw.tekton.api.signing import CONFIG_SPIRE, signing_fault
 
 __all__ = [
     "BOOLEANS",
     "CONFIG_DEFAULTS",
     "CONFIG_EVENTS",
+    "CONFIG_SPIRE",
     "FEATURE_FLAGS",
     "KEYS",
     "KeyRule",
@@ -51,24 +54,32 @@ class KeyRule:
         harmless: Values that ask for nothing but what holds here anyway, lower case; an empty value always
             is one.
         lenient: Of a refused key, values that Tekton only warns for; they are warned about here, too.
+        enforced: Of a refused key, a value that is enforced if ``fault`` returns "".
+        fault: Takes the ConfigMap's data and returns why that value is not enforced.
     """
 
     verdict: Literal["honoured", "warned", "refused"]
     meaning: str
     harmless: frozenset[str] = frozenset()
     lenient: frozenset[str] = frozenset()
+    enforced: str = ""
+    fault: Callable[[Mapping[str, str]], str] = lambda _: ""
 
-    def refuses(self, value: str) -> bool:
-        """Return whether the key with this value refuses every run."""
-        return self.verdict == "refused" and normal(value) not in {"", *self.harmless, *self.lenient}
+    def refusal(self, value: str, data: Mapping[str, str]) -> str:
+        """Return why the key with this value refuses every run; "" if it does not.
+
+        Args:
+            value: The value.
+            data: All data of its ConfigMap.
+        """
+        value = normal(value)
+        if self.verdict != "refused" or value in {"", *self.harmless, *self.lenient}:
+            return ""
+        return self.fault(data) if self.enforced and value == self.enforced else self.meaning
 
     def warns(self, value: str) -> bool:
-        """Return whether the key with this value is without the effect it asks for."""
-        return (
-            self.verdict != "honoured"
-            and normal(value) not in {"", *self.harmless}
-            and not self.refuses(value)
-        )
+        """Return whether a value that refuses nothing is without the effect it asks for."""
+        return self.verdict != "honoured" and normal(value) not in {"", self.enforced, *self.harmless}
 
 
 def _honoured(meaning: str) -> KeyRule:
@@ -83,6 +94,16 @@ def _refused(meaning: str, *harmless: str, lenient: str = "") -> KeyRule:
     return KeyRule("refused", meaning, frozenset(harmless), frozenset(lenient.split()))
 
 
+_NONFALSIFIABILITY: Final = KeyRule(
+    "refused",
+    'Tekton knows the values "none" and "spire"; "spire" is enforced by the extension "signed", and refuses '
+    "every run where it is not loaded or its policy is off",
+    frozenset({"none"}),
+    enforced="spire",
+    fault=signing_fault,
+)
+
+
 KEYS: Final[Mapping[str, Mapping[str, KeyRule]]] = {
     FEATURE_FLAGS: {
         "results-from": _honoured("the backend"),
@@ -91,7 +112,7 @@ KEYS: Final[Mapping[str, Mapping[str, KeyRule]]] = {
         "set-security-context-read-only-root-filesystem": _honoured("their root is read-only, too"),
         "keep-pod-on-cancel": _honoured("the pod of a cancelled run is stopped, not deleted"),
         "disable-inline-spec": _honoured("embedded specs of the kinds that it names are refused"),
-        "enforce-nonfalsifiability": _refused("nothing is signed or verified by SPIRE here", "none"),
+        "enforce-nonfalsifiability": _NONFALSIFIABILITY,
         "trusted-resources-verification-no-match-policy": _refused(
             "signatures of Tasks and Pipelines are not verified here", "ignore", lenient="warn"
         ),
@@ -175,6 +196,14 @@ KEYS: Final[Mapping[str, Mapping[str, KeyRule]]] = {
         "sink": _warned("CloudEvents are not sent; read Kubernetes Events or the status"),
         "formats": _honoured("CloudEvents are not sent, in no format"),
     },
+    CONFIG_SPIRE: {
+        "spire-trust-domain": _honoured('the default of the option trust-domain of the extension "signed"'),
+        "spire-socket-path": _honoured("the default of its option controller-socket"),
+        "spire-server-addr": _honoured("the default of server in its option entries"),
+        "spire-node-alias-prefix": _warned(
+            "entries have the parent that the extension's option entries names, on every node"
+        ),
+    },
 }
 """The rules by ConfigMap and key."""
 
@@ -208,10 +237,10 @@ def key_warnings(
         if rule is None:
             if key not in own and key != _EXAMPLE and not (prefix and key.startswith(prefix)):
                 yield _unknown(name, key, {*rules, *own})
+        elif refusal := rule.refusal(value, data):
+            yield f'{name}: {key} is "{value.strip()[:_SHOWN]}", and every run is refused: {refusal}'
         elif rule.warns(value):
             yield f"{name}: {key} has no effect here: {rule.meaning}"
-        elif rule.refuses(value):
-            yield f'{name}: {key} is "{value.strip()[:_SHOWN]}", and every run is refused: {rule.meaning}'
 
 
 def _unknown(name: str, key: str, known: Collection[str]) -> str:

@@ -9,6 +9,8 @@ from resultsfw.errors import FlagError
 from resultsfw.flags import did_you_mean
 from resultsfw.tekton.api.artifact_refs import artifact_variable, uses_artifacts
 from resultsfw.tekton.api.configmaps import FEATURE_FLAGS, KEYS, normal
+from resultsfw.tekton.api.signing import EXTENSION, signs_results
+from resultsfw_signing.tekton_format import is_signature_key
 
 __all__ = [
     "DEFAULT_COMBINATIONS",
@@ -20,6 +22,7 @@ __all__ = [
 ]
 
 _INLINE: Final = "disable-inline-spec"
+_NONFALSIFIABILITY: Final = "enforce-nonfalsifiability"
 _ARTIFACTS: Final = "enable-artifacts"
 _NO_ARTIFACTS: Final = f"feature flag {_ARTIFACTS} should be set to true to use artifacts feature."
 """Tekton's words (pkg/apis/pipeline/v1/container_validation.go)."""
@@ -49,6 +52,9 @@ class Policies:
         artifacts: Whether artifacts may be used (``enable-artifacts``).
         one_claim: Whether a TaskRun may bind one claim only (``coschedule`` is ``workspaces``): it is placed
             beside the affinity assistant of one.
+        signed: Whether results are signed: no Task may then declare one under a name that Tekton keeps for
+            signatures.
+        nonfalsifiability: The flag ``enforce-nonfalsifiability``; "" without it.
     """
 
     no_inline: frozenset[str] = frozenset()
@@ -58,6 +64,8 @@ class Policies:
     max_combinations: int = DEFAULT_COMBINATIONS
     artifacts: bool = True
     one_claim: bool = False
+    signed: bool = False
+    nonfalsifiability: str = ""
 
 
 def policies_of(flags: Mapping[str, str], defaults: Mapping[str, str]) -> Policies:
@@ -71,14 +79,16 @@ def policies_of(flags: Mapping[str, str], defaults: Mapping[str, str]) -> Polici
         forbidden_env=frozenset(_words(defaults.get("default-forbidden-env", ""))),
         cel=normal(flags.get(_CEL, "")) == "true",
         unenforced=tuple(
-            f'the feature flag "{key}" is "{flags[key].strip()[:_SHOWN]}": {rule.meaning}; run it with '
+            f'the feature flag "{key}" is "{flags[key].strip()[:_SHOWN]}": {refusal}; run it with '
             f"Tekton's own "
             f"controller, or have the operator set the flag to {' or '.join(sorted(rule.harmless))}"
             for key, rule in KEYS[FEATURE_FLAGS].items()
-            if rule.refuses(flags.get(key, ""))
+            if (refusal := rule.refusal(flags.get(key, ""), flags))
         ),
         max_combinations=_combinations(defaults.get(_COMBINATIONS, "")),
         artifacts=normal(flags.get(_ARTIFACTS, "")) == "true",
+        signed=signs_results(flags),
+        nonfalsifiability=normal(flags.get(_NONFALSIFIABILITY, "")),
     )
 
 
@@ -113,7 +123,21 @@ def violations(run: Object, policies: Policies) -> list[str]:
 
 def task_violations(task_spec: Object, policies: Policies) -> list[str]:
     """Return why a Task's spec, substituted, may not be run; empty where it may."""
-    return [] if policies.artifacts or not uses_artifacts(task_spec) else [_NO_ARTIFACTS]
+    found = [] if policies.artifacts or not uses_artifacts(task_spec) else [_NO_ARTIFACTS]
+    return [*found, *_signature_names(task_spec)] if policies.signed else found
+
+
+def _signature_names(task_spec: Object) -> Iterator[str]:
+    """Yield why results may not be declared under names of signatures."""
+    steps = [(f"steps[{index}].results", step) for index, step in enumerate(_items(task_spec.get("steps")))]
+    for path, part in [("results", task_spec), *steps]:
+        for index, result in enumerate(_items(part.get("results"))):
+            if is_signature_key(name := str(result.get("name"))):
+                yield (
+                    f'{path}[{index}].name: "{name[:_SHOWN]}" is kept for signatures where the extension '
+                    f'"{EXTENSION}" is loaded (SVID, RESULT_MANIFEST and names that end in .sig); give the '
+                    f"result another name"
+                )
 
 
 _EMBEDDED: Final = {

@@ -10,14 +10,13 @@ from resultsfw.pods import container_statuses
 from resultsfw.tekton.api.kinds import is_sidecar, is_step
 from resultsfw.tekton.api.times import format_time, parse_time
 from resultsfw.tekton.podstatus.pod_state import main_statuses
+from resultsfw_signing.tekton_format import is_signature_key
 
 __all__ = ["pod_status_fields", "without_messages"]
 
 CONTINUED: Final = "Continued"
 
 _TIMES: Final = frozenset({"startedAt", "finishedAt"})
-
-_SIGNATURES: Final = frozenset({"SVID", "RESULT_MANIFEST"})
 
 
 def pod_status_fields(
@@ -79,14 +78,6 @@ def _declared(task_spec: Mapping[str, Any]) -> frozenset[str]:
     """Return the names of the results that a Task and its Steps declare."""
     parts = (task_spec, *(task_spec.get("steps") or ()))
     return frozenset(str(result.get("name")) for part in parts for result in part.get("results") or ())
-
-
-def _is_signature(key: str) -> bool:
-    """Return whether Tekton's SPIRE support signs results under a key (pkg/spire/sign.go).
-
-    Nothing signs or verifies here: what a Step writes under such a key is its own invention.
-    """
-    return key in _SIGNATURES or key.endswith(".sig")
 
 
 def _state(status: Object, pod_start: str | None) -> Object:
@@ -158,7 +149,7 @@ def _visible_message(message: Message, declared: Collection[str]) -> str:
     kept = [
         by_key[key]
         for key in sorted(by_key)
-        if entry_type(by_key[key]) != INTERNAL and (key in declared or not _is_signature(key))
+        if entry_type(by_key[key]) != INTERNAL and (key in declared or not is_signature_key(key))
     ]
     if not kept:
         return ""

@@ -116,6 +116,7 @@ class Executor:
         self._verification_policies = verification_policies
         self._cluster = cluster
         self._options = options
+        self._policies = policies
         self._tolerance = tolerance
         self._pods = PodCreator(core, cluster, options, policies, tell=tell, images=images)
         self._handlers: dict[type[Action], Callable[[Any, Attempt], Attempt | Finished]] = {
@@ -371,7 +372,12 @@ class Executor:
 
     def _attempt_status(self, attempt: Attempt) -> Object:
         return attempt_status(
-            attempt.taskrun, attempt.task_spec, self.core, attempt.seen.now, sources=attempt.sources
+            attempt.taskrun,
+            attempt.task_spec,
+            self.core,
+            attempt.seen.now,
+            sources=attempt.sources,
+            nonfalsifiability=self._policies.nonfalsifiability,
         )
 
     def _await_images(self, action: actions.AwaitImages, attempt: Attempt) -> Finished:

@@ -79,6 +79,7 @@ def attempt_status(
     now: datetime,
     *,
     sources: RefSources = _NO_SOURCES,
+    nonfalsifiability: str = "",
 ) -> Object:
     """Return the status of an attempt whose Task is known, before it has a pod. An earlier start is kept.
 
@@ -88,6 +89,7 @@ def attempt_status(
         core: The core with the flags in effect.
         now: The time.
         sources: Where resolvers found the Task and its StepActions.
+        nonfalsifiability: The flag ``enforce-nonfalsifiability``; "" without it.
     """
     asked = (taskrun["metadata"].get("annotations") or {}).get(ANNOTATION)
     # Later reconciles trust this field: never write a name here that only the run's author chose.
@@ -102,6 +104,8 @@ def attempt_status(
         },
         "conditions": [condition("Unknown", reasons.PENDING, reasons.PENDING, now)],
     }
+    if nonfalsifiability:
+        status["provenance"]["featureFlags"]["enforceNonfalsifiability"] = nonfalsifiability
     if sources.task is not None:
         status["provenance"]["refSource"] = sources.task
     if task_spec is not None:

@@ -180,7 +180,7 @@ def test_policies_are_refused_at_their_next_pod_and_leave_running_ones_alone(key
 
 def test_policies_that_ask_for_nothing_let_runs_through():
     quiet = {"enforce-nonfalsifiability": "none", "trusted-resources-verification-no-match-policy": "ignore"}
-    assert policies_of(quiet, {}) == Policies(artifacts=False)
+    assert policies_of(quiet, {}) == Policies(artifacts=False, nonfalsifiability="none")
     warns = {"trusted-resources-verification-no-match-policy": "warn"}
     assert policies_of(warns, {}) == Policies(artifacts=False)
     assert "signatures of Tasks and Pipelines are not verified" in next(key_warnings(FEATURE_FLAGS, warns))
