@@ -7,13 +7,14 @@ the only name that a SPIRE server's certificate has. So the connection is Python
 Sources: https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md, and SPIFFE's X509-SVID.md.
 """
 
+import base64
 import os
 import socket
 import ssl
 import struct
 import time
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, Final
 from urllib.parse import unquote
@@ -68,7 +69,7 @@ _TEMPORARY: Final = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credentials:
-    """What a client identifies itself and its server with; PEM.
+    """What a client identifies itself and its server with; DER.
 
     Attributes:
         chain: The client's certificate, and those between it and the trust bundle.
@@ -76,12 +77,9 @@ class Credentials:
         authorities: The trust bundle of the server's trust domain.
     """
 
-    chain: bytes
-    key: bytes
-    authorities: bytes
-
-    def __repr__(self) -> str:
-        return "Credentials(...)"
+    chain: tuple[bytes, ...] = field(repr=False)
+    key: bytes = field(repr=False)
+    authorities: tuple[bytes, ...] = field(repr=False)
 
 
 def call(
@@ -90,7 +88,7 @@ def call(
     request: bytes,
     *,
     server_id: str,
-    credentials: Credentials | None,
+    credentials: Callable[[], Credentials],
     seconds: float = 10,
 ) -> bytes:
     """Call a method and return the message of the answer.
@@ -100,7 +98,7 @@ def call(
         method: As `/package.Service/Method`.
         request: The message.
         server_id: The SPIFFE ID that the server must have; not compared on a socket of this machine.
-        credentials: Of this client; only a socket of this machine needs none.
+        credentials: Returns those of this client; not called for a socket of this machine.
         seconds: How long the call may take, the connection included.
 
     Raises:
@@ -140,7 +138,7 @@ def _cut(text: str) -> str:
 
 
 def _connected(
-    target: str, server_id: str, credentials: Credentials | None, deadline: float
+    target: str, server_id: str, credentials: Callable[[], Credentials], deadline: float
 ) -> socket.socket:
     """Return a connection to the server, which has proved that it has the SPIFFE ID."""
     if target.startswith("unix://"):
@@ -152,9 +150,7 @@ def _connected(
             connection.close()
             raise
         return connection
-    if credentials is None:
-        raise ForbiddenError(f"SPIRE server {target}: this controller has no identity yet", subject=target)
-    context = _tls(credentials)
+    context = _tls(credentials())
     host, _, port = target.rpartition(":")
     plain = socket.create_connection((host.strip("[]"), int(port)), timeout=_remaining(deadline))
     try:
@@ -186,14 +182,20 @@ def _tls(credentials: Credentials) -> ssl.SSLContext:
     context.verify_mode = ssl.CERT_REQUIRED
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # a bundle may hold intermediates alone
     context.set_alpn_protocols(["h2"])
-    context.load_verify_locations(cadata=credentials.authorities.decode("ascii"))
+    context.load_verify_locations(cadata=b"".join(credentials.authorities))
     # Python reads a key from a file only. This file is memory, and its name is gone with the descriptor.
     descriptor = os.memfd_create("svid", os.MFD_CLOEXEC)
     with os.fdopen(descriptor, "wb") as file:
-        file.write(credentials.key + b"\n" + credentials.chain)
+        file.write(pem("PRIVATE KEY", credentials.key))
+        file.writelines(pem("CERTIFICATE", certificate) for certificate in credentials.chain)
         file.flush()
         context.load_cert_chain(f"/proc/self/fd/{descriptor}")
     return context
+
+
+def pem(label: str, der: bytes) -> bytes:
+    name = label.encode()
+    return b"-----BEGIN %b-----\n%b-----END %b-----\n" % (name, base64.encodebytes(der), name)
 
 
 def exchange(connection: socket.socket, target: str, method: str, request: bytes, deadline: float) -> bytes:

@@ -30,6 +30,7 @@ _MAX_PORT: Final = 65_535
 SERVER_PATTERN: Final = (
     r"^(unix:///[^\x00-\x20\x7f]{1,100}|(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9.-]{1,253}):[0-9]{1,5})$"
 )
+SELECTOR_PATTERN: Final = r"^[a-z0-9_]{1,40}:[\x21-\x7e]{1,1000}$"
 ID_PATTERN: Final = r"^spiffe://[a-z0-9._-]{1,255}(/[A-Za-z0-9._-]{1,255}){1,20}$"
 
 
@@ -40,6 +41,7 @@ def _port(server: str) -> str:
 
 
 ServerAddress = Annotated[str, StringConstraints(pattern=SERVER_PATTERN), AfterValidator(_port)]
+Selector = Annotated[str, StringConstraints(pattern=SELECTOR_PATTERN)]
 SpiffeId = Annotated[str, StringConstraints(pattern=ID_PATTERN, max_length=_MAX_ID)]
 
 
@@ -63,6 +65,8 @@ class EntriesConfig(BaseModel):
     """Seconds after which an entry expires, unless its pod's deadline is sooner."""
     svid_ttl: Annotated[int, Field(ge=0, le=31_536_000)] = 0
     """Seconds for which a certificate is valid; 0: what the server's own configuration says."""
+    selectors: Annotated[tuple[Selector, ...], Field(max_length=20)] = ()
+    """Further selectors that the signer must have, such as `k8s:container-image:...`."""
 
 
 class EntryClient:
@@ -71,15 +75,15 @@ class EntryClient:
     Args:
         config: The operator's options.
         trust_domain: The trust domain, such as `example.org`.
-        credentials: Returns this controller's own identity, whose entry has `admin`; ``None`` as long as it
-            has none.
+        credentials: Returns this controller's own identity, whose entry has `admin`. Not called if the server
+            is a socket of this machine.
 
     Raises:
         FlagError: The agents are of another trust domain.
     """
 
     def __init__(
-        self, config: EntriesConfig, trust_domain: str, credentials: Callable[[], Credentials | None]
+        self, config: EntriesConfig, trust_domain: str, credentials: Callable[[], Credentials]
     ) -> None:
         if not config.parent_id.startswith(f"spiffe://{trust_domain}/"):
             raise FlagError(
@@ -122,7 +126,7 @@ class EntryClient:
             _METHODS + method,
             request.SerializeToString(),
             server_id=self._server_id,
-            credentials=self._credentials(),
+            credentials=self._credentials,
         )
         try:
             return response.FromString(answer)
@@ -153,18 +157,22 @@ def entries_of(
     """Return the entries of a pod, one for each SPIFFE ID."""
     deadline = (pod.get("spec") or {}).get("activeDeadlineSeconds")
     lifetime = config.lifetime if deadline is None else min(config.lifetime, deadline + _AFTER_DEADLINE)
+    uid = pod["metadata"]["uid"]
+    selectors = (f"k8s:pod-uid:{uid}", f"k8s:container-name:{container}", *config.selectors)
     for index, spiffe_id in enumerate(spiffe_ids):
         yield Entry(
             id=entry_id(pod, index),
             spiffe_id=_split(spiffe_id),
             parent_id=_split(config.parent_id),
-            selectors=[
-                {"type": "k8s", "value": f"pod-uid:{pod['metadata']['uid']}"},
-                {"type": "k8s", "value": f"container-name:{container}"},
-            ],
+            selectors=[_selector(text) for text in selectors],
             x509_svid_ttl=config.svid_ttl,
             expires_at=int(now + lifetime),
         )
+
+
+def _selector(text: str) -> dict[str, str]:
+    kind, _, value = text.partition(":")
+    return {"type": kind, "value": value}
 
 
 def _split(spiffe_id: str) -> dict[str, str]:

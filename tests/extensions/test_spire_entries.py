@@ -1,20 +1,18 @@
 """Entries are made in a SPIRE server as its own code encodes them, and only in the server that is meant."""
 
 import contextlib
-import datetime as dt
 import socket
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import grpc
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from resultsfw.errors import ClusterError, FlagError, ForbiddenError, ResultsError, UnavailableError
+from resultsfw.testing.signing_ca import ca_template, new_authority, svid_template
 from resultsfw_extensions import _spiffe_grpc as transport
 from resultsfw_extensions import _spire_entries as entries
 from resultsfw_extensions._spiffe_grpc import Credentials
@@ -46,6 +44,10 @@ DELETE_RESPONSE = bytes.fromhex("0a470a130805120f656e747279206e6f7420666f756e641
 
 def make_config(server="unix:///run/spire/server/api.sock", **options):
     return EntriesConfig.model_validate({"server": server, "parent-id": PARENT_ID, **options})
+
+
+def no_credentials():
+    raise AssertionError("a socket of this machine needs none")
 
 
 class Server:
@@ -91,7 +93,7 @@ def server(tmp_path):
 
 @pytest.fixture
 def client(server, tmp_path):
-    return EntryClient(make_config(f"unix://{tmp_path}/api.sock"), "example.org", lambda: None)
+    return EntryClient(make_config(f"unix://{tmp_path}/api.sock"), "example.org", no_credentials)
 
 
 def test_an_entry_is_encoded_as_spires_own_code_encodes_it():
@@ -108,6 +110,13 @@ def test_an_entry_expires_after_its_pods_deadline_or_its_lifetime(deadline, life
     pod = {"metadata": {"uid": UID}, "spec": {"activeDeadlineSeconds": deadline} if deadline else {}}
     (entry,) = entries_of(pod, "c", [SPIFFE_ID], make_config(lifetime=lifetime), now=1000)
     assert entry.expires_at == 1000 + expected
+
+
+def test_further_selectors_are_added_to_those_of_pod_and_container():
+    config = make_config(selectors=["k8s:container-image:docker.io/a@sha256:0"])
+    (entry,) = entries_of(POD, "c", [SPIFFE_ID], config, now=0)
+    found = [(selector.type, selector.value) for selector in entry.selectors]
+    assert found[1:] == [("k8s", "container-name:c"), ("k8s", "container-image:docker.io/a@sha256:0")]
 
 
 def test_entries_that_exist_and_entries_that_are_gone_are_no_error(server, client):
@@ -161,7 +170,7 @@ def test_a_malformed_answer_is_an_error_that_may_pass(server, client, answer):
 
 
 def test_a_server_that_is_away_is_an_error_that_may_pass(tmp_path):
-    client = EntryClient(make_config(f"unix://{tmp_path}/none.sock"), "example.org", lambda: None)
+    client = EntryClient(make_config(f"unix://{tmp_path}/none.sock"), "example.org", no_credentials)
     with pytest.raises(UnavailableError, match="cannot be reached"):
         client.create(POD, "c", [SPIFFE_ID])
 
@@ -177,52 +186,37 @@ def test_bytes_that_are_no_http_raise_nothing_else(data, greets):
             transport.exchange(ours, "unix:///s", "/m", b"", transport.time.monotonic() + 60)
 
 
-class Authority:
-    """A certificate authority whose certificates have a SPIFFE ID and no other name, as SPIRE's have."""
-
-    def __init__(self):
-        self.key = ec.generate_private_key(ec.SECP256R1())
-        self.name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "authority")])
-        self.certificate = self._sign(self.key, self.name, "spiffe://example.org", authority=True)
-
-    def issue(self, *uris):
-        key = ec.generate_private_key(ec.SECP256R1())
-        certificate = self._sign(key, x509.Name([]), *uris, authority=False)
-        pem = serialization.Encoding.PEM
-        private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        return Credentials(
-            chain=certificate.public_bytes(pem), key=private, authorities=self.certificate.public_bytes(pem)
-        )
-
-    def _sign(self, key, name, *uris, authority):
-        now = dt.datetime.now(dt.UTC)
-        builder = x509.CertificateBuilder(self.name, name, key.public_key(), x509.random_serial_number())
-        builder = builder.not_valid_before(now - dt.timedelta(hours=1))
-        builder = builder.not_valid_after(now + dt.timedelta(hours=1))
-        builder = builder.add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
-        names = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(uri) for uri in uris])
-        return builder.add_extension(names, critical=not authority).sign(self.key, hashes.SHA256())
+def credentials_of(authority, *uris, root):
+    """Return a certificate with these names and no other, as SPIRE's have."""
+    issued = authority.issue(replace(svid_template("spiffe://example.org"), uris=uris))
+    chain = (issued.der, *issued.intermediates_der)
+    return Credentials(chain=chain, key=issued.key_der, authorities=(root.der,))
 
 
-@pytest.fixture(scope="module")
-def authority():
-    return Authority()
+def server_credentials(credentials):
+    key = transport.pem("PRIVATE KEY", credentials.key)
+    chain, roots = (
+        b"".join(transport.pem("CERTIFICATE", certificate) for certificate in certificates)
+        for certificates in (credentials.chain, credentials.authorities)
+    )
+    return grpc.ssl_server_credentials([(key, chain)], roots, require_client_auth=True)
 
 
 @pytest.mark.parametrize("uris", [[SERVER_ID], [PARENT_ID], [SERVER_ID, PARENT_ID]])
-def test_only_a_server_with_the_spiffe_id_of_a_server_gets_a_request(authority, uris):
-    its = authority.issue(*uris)
-    pairs = [(its.key, its.chain)]
-    credentials = grpc.ssl_server_credentials(pairs, its.authorities, require_client_auth=True)
-    server = Server("127.0.0.1:0", credentials)
+def test_only_a_server_with_the_spiffe_id_of_a_server_gets_a_request(uris):
+    root = new_authority("example.org")
+    issuing = root.subordinate(replace(ca_template("example.org"), serial_number="2"))
+    server = Server("127.0.0.1:0", server_credentials(credentials_of(issuing, *uris, root=root)))
+    ours = credentials_of(issuing, "spiffe://example.org/controller", root=root)
+    other_root = new_authority("example.org")
+    config = make_config(f"127.0.0.1:{server.port}")
     try:
-        ours = authority.issue("spiffe://example.org/controller")
-        client = EntryClient(make_config(f"127.0.0.1:{server.port}"), "example.org", lambda: ours)
+        client = EntryClient(config, "example.org", lambda: ours)
         if uris == [SERVER_ID]:
             client.create(POD, "c", [SPIFFE_ID])
-            stranger = EntryClient(make_config(f"127.0.0.1:{server.port}"), "example.org", Authority().issue)
+            stranger = replace(ours, authorities=(other_root.der,))
             with pytest.raises(UnavailableError, match="certificate verify failed"):
-                stranger.create(POD, "c", [SPIFFE_ID])
+                EntryClient(config, "example.org", lambda: stranger).create(POD, "c", [SPIFFE_ID])
         else:
             with pytest.raises(UnavailableError, match=f"not of {SERVER_ID}"):
                 client.create(POD, "c", [SPIFFE_ID])
@@ -231,29 +225,13 @@ def test_only_a_server_with_the_spiffe_id_of_a_server_gets_a_request(authority, 
     assert len(server.requests) == (uris == [SERVER_ID])
 
 
-def test_a_controller_without_an_identity_opens_no_connection():
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        listening.setblocking(False)
-        port = listening.getsockname()[1]
-        client = EntryClient(make_config(f"127.0.0.1:{port}"), "example.org", lambda: None)
-        with pytest.raises(ForbiddenError, match="no identity yet"):
-            client.create(POD, "c", [SPIFFE_ID])
-        with pytest.raises(BlockingIOError):
-            listening.accept()
-
-
 def test_a_server_that_never_answers_ends_the_call_at_its_limit():
+    root = new_authority("example.org")
+    ours = credentials_of(root, "spiffe://example.org/controller", root=root)
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        port = listening.getsockname()[1]
+        target = f"127.0.0.1:{listening.getsockname()[1]}"
         with pytest.raises(UnavailableError):
-            transport.call(
-                f"127.0.0.1:{port}",
-                "/m",
-                b"",
-                server_id=SERVER_ID,
-                credentials=Authority().issue("spiffe://e/x"),
-                seconds=0.2,
-            )
+            transport.call(target, "/m", b"", server_id=SERVER_ID, credentials=lambda: ours, seconds=0.2)
 
 
 @pytest.mark.parametrize(
@@ -269,6 +247,7 @@ def test_a_server_that_never_answers_ends_the_call_at_its_limit():
         {"parent-id": "spiffe://example.org/agent/"},
         {"lifetime": 1},
         {"ttl": 60},
+        {"selectors": ["k8s"]},
     ],
 )
 def test_options_that_cannot_work_are_refused(options):
@@ -278,4 +257,4 @@ def test_options_that_cannot_work_are_refused(options):
 
 def test_agents_of_another_trust_domain_are_refused():
     with pytest.raises(FlagError, match="not of the trust domain"):
-        EntryClient(make_config(), "example.com", lambda: None)
+        EntryClient(make_config(), "example.com", no_credentials)
