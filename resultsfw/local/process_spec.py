@@ -24,7 +24,8 @@ ENTRYPOINT: Final = Path(__file__).with_name("entrypoint.py")
 _READ_ONLY: Final = Path(__file__).with_name("read_only.py")
 _ENTRYPOINTS: Final = ("/tekton/bin/entrypoint", "/ko-app/entrypoint")
 _SIDECAR: Final = "/ko-app/sidecarlogresults"
-_TRANSPORT: Final = "RESULTSFW_TRANSPORT"
+_INSTALLED: Final = ("RESULTSFW_TRANSPORT", "RESULTSFW_SIGNING")
+"""Variables that let the results sidecar import modules which may need installed packages."""
 _TERMINATION_LOG: Final = "RESULTSFW_TERMINATION_LOG"
 _WORKING_DIR_INIT: Final = "/ko-app/workingdirinit"
 _INHERITED: Final = frozenset(
@@ -151,8 +152,7 @@ def _resolved(argv: list[str], env: dict[str, str], cwd: str) -> ProcessSpec:
         if found is None or found.origin is None:
             raise StartError("the results sidecar (resultsfw_sidecar) is not installed")
         env = {**env, "PYTHONPATH": str(Path(found.origin).parent.parent)}
-        # Transports other than the log may need installed packages, so -S is for the log only.
-        bare = () if _TRANSPORT in env else ("-S",)
+        bare = () if any(name in env for name in _INSTALLED) else ("-S",)
         argv = [sys.executable, *bare, "-P", "-m", "resultsfw_sidecar", *rest]
         return ProcessSpec(sys.executable, argv, env, cwd, blocked=(signal.SIGTERM,))
     if name == _WORKING_DIR_INIT:

@@ -12,7 +12,7 @@ from .output import OutputError
 from .results import Result, blocked, declared
 from .settings import Environment, Flags, SettingsError
 from .stop import Stop
-from .transports import LogTransport, TektonLogTransport
+from .transports import LogTransport, TektonLogTransport, Unsigned
 from .watch import SignalWatch, Watch, WatchError
 
 TYPE_CHECKING = False  # typing itself would cost the start-up 5 ms
@@ -96,14 +96,18 @@ class Sidecar:
         environment = Environment(self._variables, self._transport.ceiling)
         flags = Flags(arguments)
         self.native = flags.native
+        signer = self._transport.signer = _signer(environment)
         self._transport.open(environment, self._stop)
         self._opened = True
         watch = _watch(environment)
         self._record(wire.start_line(environment.pod, watch.kind, wire=environment.wire))
         self._transport.output.flush()
+        signer.start()
         why = watch.wait(self._stop, lambda: blocked(environment.root, flags))
         for result in declared(environment.root, flags, task_artifacts=environment.task_artifacts):
             self._pass_on(result)
+        if signature := signer.record(self._stop):
+            self._record(signature)
         output = self._transport.output
         end = wire.end_line(environment.pod, output.count, output.digest, why, wire=environment.wire)
         self._record(end)
@@ -128,6 +132,7 @@ class Sidecar:
         try:
             record = self._transport.collect(result)
         except RefusedError as error:
+            self._transport.signer.refuse(result, error.reason)
             self._record(
                 wire.refused_line(
                     result.name, result.of, error.reason, str(error), size=error.size, limit=error.limit
@@ -137,6 +142,7 @@ class Sidecar:
                 self.complaints.append(f"{result.name}: {error.reason}: {error}")
             return
         if record is None:
+            self._transport.signer.leave_out(result)
             self._record(wire.absent_line(result.name, result.of))
         else:
             self._transport.output.line(record)
@@ -162,6 +168,27 @@ def _fetch(variables: dict[bytes, bytes], stop: Stop) -> int:
     if complaints:
         _leave_message(variables, complaints)
     return FAILED if complaints else DONE
+
+
+def _signer(environment: Environment) -> Unsigned:
+    """Returns what signs the results, if the environment asks for that.
+
+    Raises:
+        SettingsError: The variable has an invalid value.
+    """
+    text = environment.variables.get(wire.ENV_SIGNING.encode(), b"").decode("utf-8", "backslashreplace")
+    if not text:
+        return Unsigned()
+    if environment.wire == wire.TEKTON:
+        raise SettingsError(wire.BAD_ENVIRONMENT, f"{wire.ENV_SIGNING}: Tekton's format has no record for it")
+    from importlib import import_module  # noqa: PLC0415 - only where it is needed
+
+    try:
+        module = import_module("resultsfw_signing.signer")
+    except ImportError as error:
+        return Unsigned(f"NoLibrary: {error}: the container needs the image sidecar-signed")
+    signer: Unsigned = module.make_signer(text, environment)
+    return signer
 
 
 def _module(variables: dict[bytes, bytes]) -> "ModuleType":

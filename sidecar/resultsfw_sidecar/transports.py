@@ -26,18 +26,62 @@ if TYPE_CHECKING:
 _ENCODED = 64  # bytes that a record has for encoding and size, rounded up
 
 
+class Unsigned:
+    """Signs nothing; where results are signed, `resultsfw_signing.signer` has a subclass.
+
+    Args:
+        fault: Why there is no signature although one is asked for.
+    """
+
+    def __init__(self, fault: str = "") -> None:
+        self._fault = fault
+
+    def start(self) -> None:
+        """Prepares in the background; called when the sidecar is ready to wait for the Steps."""
+
+    def deliver(self, result: "Result", value: bytes) -> None:
+        """Takes note of a result that is delivered.
+
+        Args:
+            result: The result.
+            value: The bytes that were read once, and are delivered.
+        """
+
+    def store(self, result: "Result", *, size: int, digest: str, encrypted: bool = False) -> None:
+        """Takes note of a result that is delivered by reference.
+
+        Args:
+            result: The result.
+            size: Bytes of the value.
+            digest: SHA-256 of the stored bytes, in hexadecimal.
+            encrypted: Whether these are the encrypted value.
+        """
+
+    def leave_out(self, result: "Result") -> None:
+        """Takes note of a result that no Step wrote."""
+
+    def refuse(self, result: "Result", reason: str) -> None:
+        """Takes note of a result that was written and is not delivered."""
+
+    def record(self, stop: "Stop") -> bytes:  # noqa: ARG002 - a signer waits
+        """Returns the signature's record, or nothing; called once, after the last result."""
+        return wire.signature_fault_line(self._fault) if self._fault else b""
+
+
 class LogTransport:
     """Prints records to stdout as they come, with the values in them.
 
     Attributes:
         ceiling: Upper bound of the size limits of values, in bytes.
         output: Where records are written.
+        signer: Is informed of each value that is delivered; the program sets it before `open`.
     """
 
     ceiling = wire.CEILING
 
     def __init__(self) -> None:
         self.output = Output()
+        self.signer = Unsigned()
         self._collected = 0  # bytes of values
 
     def open(self, environment: "Environment", stop: "Stop") -> None:  # noqa: ARG002 - others need it
@@ -72,10 +116,12 @@ class LogTransport:
             return None
         self.count(len(value))
         try:
-            return self.record(result, value)
+            record = self.record(result, value)
         except RefusedError:
             self._collected -= len(value)
             raise
+        self.signer.deliver(result, value)
+        return record
 
     def record(self, result: "Result", value: bytes) -> "Iterable[bytes]":
         """Returns the record of a value, in pieces; the value is compressed if wire 2 is asked for.

@@ -70,7 +70,8 @@ TYPE_TASK_ARTIFACT = "taskArtifact"
 TYPE_ABSENT = "absent"
 TYPE_REFUSED = "refused"
 TYPE_SIGNATURE = "signature"
-"""Wire 1: type of the record with the envelope over all results. An older reader ignores it."""
+"""Wire 1: type of the record with the envelope over all results, printed only where `ENV_SIGNING` asks for
+it: an older reader would take the line for a damaged one."""
 TYPE_ERROR = "error"
 TYPE_END = "end"
 

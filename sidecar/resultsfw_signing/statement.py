@@ -52,6 +52,17 @@ TASK_SPEC = "task-spec"
 UNKNOWN_SPEC = sha256().hexdigest()
 """Its digest if the spec's digest is unknown: that of no bytes."""
 
+FAULT_NO_AGENT = "NoAgent"
+"""Why there is no signature: nothing answers at the socket."""
+FAULT_NO_IDENTITY = "NoIdentity"
+"""Likewise: the agent has no certificate with the wanted SPIFFE ID for this pod."""
+FAULT_KEY = "UnsupportedKey"
+"""Likewise: the certificate's key, or its chain, cannot be used."""
+FAULT_LIBRARY = "NoLibrary"
+"""Likewise: the image cannot sign."""
+FAULT_INTERNAL = wire.INTERNAL
+"""Likewise: an error of the signer."""
+
 STRING = "string"
 ARRAY = "array"
 OBJECT = "object"
@@ -179,6 +190,23 @@ def result_subject(name: str, step: str | None = None) -> str:
 def artifacts_subject(step: str | None = None) -> str:
     """Returns the name of the subject of a Step's provenance of artifacts, or of the Task's."""
     return wire.ARTIFACTS if step is None else f"steps/{step}/{wire.ARTIFACTS}"
+
+
+def pod_spiffe_id(domain: str, namespace: str, name: str, pod: str) -> str:
+    """Returns the SPIFFE ID of a run's pod: a pod that somebody else made for the run has another.
+
+    Args:
+        domain: The trust domain.
+        namespace: Of the TaskRun.
+        name: Of the TaskRun.
+        pod: The pod's uid.
+    """
+    return f"{run_spiffe_id(domain, namespace, name)}/pod/{pod}"
+
+
+def run_spiffe_id(domain: str, namespace: str, name: str) -> str:
+    """Returns the SPIFFE ID that Tekton's verifiers expect, which all pods of that name share."""
+    return f"spiffe://{domain}/ns/{namespace}/taskrun/{name}"
 
 
 def spec_subject(spec_digest: str) -> str:

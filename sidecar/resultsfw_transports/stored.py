@@ -139,7 +139,9 @@ class StoringTransport(LogTransport):
             if value is None:
                 return None
             self.count(len(value))
-            return self.record(result, value)
+            record = self.record(result, value)
+            self.signer.deliver(result, value)
+            return record
         file = result.open(most)
         if file is None:
             raise RefusedError(wire.UNREADABLE, "its file was removed while it was read")
@@ -175,6 +177,7 @@ class StoringTransport(LogTransport):
             except NotStoredError as error:
                 raise self._undelivered(result, whole, error) from None
             self.count(whole)
+            self.signer.store(result, size=whole, digest=digest, encrypted=self.encrypts)
             return wire.reference_line(
                 result.name,
                 result.of,
