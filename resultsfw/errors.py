@@ -20,6 +20,7 @@ __all__ = [
     "NotFoundError",
     "ObjectTooLargeError",
     "ResultsError",
+    "SignatureError",
     "TooEarlyError",
     "UnavailableError",
     "UnknownBackendError",
@@ -182,6 +183,20 @@ class CorruptError(ResultsError):
     """A referenced value differs from the stored value: another size or another digest."""
 
     code = "Corrupt"
+
+
+class SignatureError(ResultsError):
+    """A signature, a certificate or a trust bundle is not accepted. ``subject`` is the signer, if known.
+
+    Attributes:
+        reason: What is wrong, one of `resultsfw.signatures.Reason`.
+    """
+
+    code = "SignatureInvalid"
+
+    def __init__(self, message: str, *, reason: str, subject: str = "") -> None:
+        super().__init__(message, subject=subject)
+        self.reason = reason
 
 
 class UnavailableError(ClusterError):
