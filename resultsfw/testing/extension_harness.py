@@ -23,6 +23,7 @@ from resultsfw.testing.extension_samples import (
     extraction_of,
     reference_of,
     sample_pod,
+    sample_status,
 )
 from resultsfw.testing.logs import captured_output
 from resultsfw.types import Capabilities, CollectionOutcome, Extraction, Run
@@ -243,6 +244,7 @@ class ExtensionHarness:
             "files": {"/tekton/params/large": reference},
             "mount": dict(_MOUNT),
             "backend": BACKEND,
+            "status": sample_status(run),
         }
 
     def call(self, what: str, function: Callable[[], _ReturnT], *, times: int = 1) -> _ReturnT:
@@ -287,8 +289,10 @@ class ExtensionHarness:
                 used.place_files(run, pod, {"/tekton/params/large": reference}, dict(_MOUNT))
             ),
             "prepare_pod": prepare,
+            "pod_created": lambda: repr(used.pod_created(run, life.prepared or pod)),
             "pod_ready": lambda: repr(used.is_ready(run, life.prepared)),
             "extract": collect,
+            "attest_status": lambda: repr(used.attest_status(run, sample_status(run))),
             "dereference": lambda: repr(
                 b"".join(used.dereference(reference, self.cluster, namespace=run.namespace))
             ),

@@ -23,7 +23,7 @@ from resultsfw.testing.extension_harness import KEPT, WIRE, ExtensionHarness
 from resultsfw.testing.extension_samples import EXTRACTIONS, sample_pod, sample_run
 from resultsfw.types import CollectionOutcome, Extraction
 
-__all__ = ["HookCases"]
+__all__ = ["RETURNS", "UNCHANGED", "HookCases", "changed_arguments", "drive"]
 
 RETURNS: Final = "returns: a hook returns for a plain run, and raises nothing"
 AWKWARD: Final = "returns: whatever a Step wrote, a hook raises nothing"
@@ -63,7 +63,7 @@ class HookCases(ExtensionBase):
     def test_plain_run(self, harness: ExtensionHarness, hook: str) -> None:
         """A wrapper lets a plain run pass: it yields once, returns what it may, and raises nothing."""
         needs(harness, hook)
-        kind, value = _drive(harness, hook, send=_returned_by_backend(hook))
+        kind, value = drive(harness, hook, send=_returned_by_backend(hook))
         if kind == "raised":
             fail(RETURNS, f"{hook} raises {value!r:.200}")
         if kind == "yielded":
@@ -77,7 +77,7 @@ class HookCases(ExtensionBase):
     def test_wire_version(self, harness: ExtensionHarness) -> None:
         """The wire version is the backend's: a pod is read in the format that it was created with."""
         needs(harness, "prepare_pod")
-        kind, value = _drive(harness, "prepare_pod", send=WIRE)
+        kind, value = drive(harness, "prepare_pod", send=WIRE)
         if kind == "returned" and value != WIRE:
             fail(RETURNS, f"prepare_pod returned {value!r:.80}, and the backend {WIRE}: return what you got")
 
@@ -85,7 +85,7 @@ class HookCases(ExtensionBase):
     def test_extraction(self, harness: ExtensionHarness, kind: str) -> None:
         """Awkward values, damaged ones, problems and references raise nothing in ``extract``."""
         needs(harness, "extract")
-        became, value = _drive(harness, "extract", send=EXTRACTIONS[kind](sample_run(4)))
+        became, value = drive(harness, "extract", send=EXTRACTIONS[kind](sample_run(4)))
         if isinstance(value, ResultsError):  # it refuses the value by name
             return
         if became != "returned":
@@ -108,7 +108,7 @@ class HookCases(ExtensionBase):
             harness.call(hook, lambda: harness.raw(hook)(given))
         except (Exception, SystemExit) as error:  # noqa: BLE001 - that is what is tested
             fail(OBSERVES, f"{hook} raised {error!r:.200} [{kind}]")
-        if changed := _changed(before, given):
+        if changed := changed_arguments(before, given):
             fail(UNCHANGED, f"{hook} changed {changed} [{kind}]")
 
     @pytest.mark.parametrize("error", _ERRORS)
@@ -117,7 +117,7 @@ class HookCases(ExtensionBase):
         """An error of the backend is not hidden, and is still retried if it was to be, and not otherwise."""
         needs(harness, hook)
         raised = _ERRORS[error]()
-        kind, value = _drive(harness, hook, throw=raised)
+        kind, value = drive(harness, hook, throw=raised)
         if kind == "returned":
             fail(NOT_HIDDEN, f"{hook} hides {raised!r} and returns; raise it, or another one from it")
         if kind == "yielded":
@@ -145,7 +145,7 @@ class HookCases(ExtensionBase):
         for kind, extraction in EXTRACTIONS.items():
             given = extraction(sample_run(6))
             before = copy.deepcopy(given)
-            _, value = _drive(harness, "extract", send=given)
+            _, value = drive(harness, "extract", send=given)
             same = isinstance(value, Extraction) and repr(given) == repr(before)
             if value is not given or not same:
                 fail(DECLARED, f"extract returned another extraction than it got [{kind}]")
@@ -195,7 +195,7 @@ class HookCases(ExtensionBase):
                 pulled += 1
                 yield bytes(_PIECE)
 
-        _, value = _drive(harness, "dereference", send=pieces())
+        _, value = drive(harness, "dereference", send=pieces())
         first = harness.call("the first piece of dereference", lambda: next(iter(value), None))
         if first is None or pulled > _AHEAD:
             fail(BOUNDED, f"{pulled} pieces of {_PIECE} bytes were read before the first one was passed on")
@@ -203,13 +203,13 @@ class HookCases(ExtensionBase):
     def _leaves_alone(self, harness: ExtensionHarness, hook: str, *, but: tuple[str, ...]) -> None:
         given = {name: thing for name, thing in harness.arguments(sample_run(9)).items() if name != "cluster"}
         before = copy.deepcopy(given)
-        _drive(harness, hook, send=_returned_by_backend(hook), given=given)
-        changed = [name for name in _changed(before, given) if name not in but]
+        drive(harness, hook, send=_returned_by_backend(hook), given=given)
+        changed = [name for name in changed_arguments(before, given) if name not in but]
         if changed:
             fail(UNCHANGED, f"{hook} changed {', '.join(changed)}")
 
 
-def _drive(
+def drive(
     harness: ExtensionHarness,
     hook: str,
     *,
@@ -265,7 +265,8 @@ def _judged_as(error: Any) -> tuple[str, bool]:
     return getattr(error, "code", type(error).__name__), bool(getattr(error, "retryable", False))
 
 
-def _changed(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+def changed_arguments(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Return the names of the arguments that a hook changed."""
     return sorted(name for name in before if repr(before[name]) != repr(now[name]))
 
 

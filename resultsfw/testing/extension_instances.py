@@ -18,6 +18,7 @@ from typing import Any, Final, get_args
 from pydantic import BaseModel, SecretBytes, SecretStr
 
 from resultsfw.errors import ResultsError
+from resultsfw.extensions import ATTESTING
 from resultsfw.plugins import find_hooks
 from resultsfw.testing.assertions import fail, skip
 from resultsfw.testing.extension_base import ExtensionBase, needs
@@ -109,6 +110,8 @@ class InstanceCases(ExtensionBase):
             _must_be_quiet(secret, "a secret option", lives, plugin)
             if any(secret in repr(life.prepared) for life in lives):
                 fail(QUIET, "a secret option is in the pod, which its Steps and everybody who reads pods see")
+            if any(secret in life.stages.get(hook, "") for life in lives for hook in ATTESTING):
+                fail(QUIET, "a secret option is in the status, which everybody who reads runs sees")
 
     def test_values(self, harness: ExtensionHarness) -> None:
         """The value of a result is only in the results."""

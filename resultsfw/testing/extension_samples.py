@@ -22,7 +22,17 @@ from resultsfw.types import (
     TransportUsage,
 )
 
-__all__ = ["BACKEND", "EXTRACTIONS", "extraction_of", "mark_of", "reference_of", "sample_pod", "sample_run"]
+__all__ = [
+    "BACKEND",
+    "ENVELOPES",
+    "EXTRACTIONS",
+    "extraction_of",
+    "mark_of",
+    "reference_of",
+    "sample_pod",
+    "sample_run",
+    "sample_status",
+]
 
 BACKEND: Final = "suite-backend"
 """Name of the backend that the extension is put around."""
@@ -95,6 +105,17 @@ def sample_pod(run: Run) -> Object:
     }
 
 
+def sample_status(run: Run) -> Object:
+    """Return a status that ends a run, as it would be stored."""
+    return {
+        "podName": f"{run.name}-pod",
+        "conditions": [{"type": "Succeeded", "status": "True", "reason": "Succeeded", "message": "done"}],
+        "completionTime": "2026-01-02T03:04:05Z",
+        "results": [{"name": "text", "type": "string", "value": f"{VALUE_MARK} of {run.name}"}],
+        "steps": [{"name": "build", "container": "step-build", "terminated": {"exitCode": 0}}],
+    }
+
+
 def reference_of(run: Run, data: bytes) -> Reference:
     """Return a reference to data of a run."""
     digest = hashlib.sha256(data).hexdigest()
@@ -160,3 +181,19 @@ EXTRACTIONS: Final[dict[str, Callable[[Run], Extraction]]] = {
     "too-early": lambda run: replace(extraction_of(run), too_early=True),
 }
 """What a backend may return from ``extract``, by name."""
+
+ENVELOPES: Final[dict[str, str]] = {
+    "no-json": f"{{{VALUE_MARK}",
+    "an-array": "[]",
+    "deep-json": "[" * _DEEP,
+    "large": '{"payload":"' + "A" * _LARGE,
+    "control-characters": "\0\ud800\u202e",
+    "of-nobody": json.dumps(
+        {
+            "payloadType": "application/vnd.in-toto+json",
+            "payload": "e30=",
+            "signatures": [{"keyid": "spiffe://example.org/x", "sig": "AA==", "certificate": "AA=="}],
+        }
+    ),
+}
+"""What may stand in place of a signed envelope, by name. Nobody signed any of them."""

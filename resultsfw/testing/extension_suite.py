@@ -2,11 +2,12 @@
 
 from resultsfw.testing.extension_hooks import HookCases
 from resultsfw.testing.extension_instances import InstanceCases
+from resultsfw.testing.extension_verification import VerificationCases
 
 __all__ = ["ExtensionSuite"]
 
 
-class ExtensionSuite(HookCases, InstanceCases):
+class ExtensionSuite(HookCases, VerificationCases, InstanceCases):
     """Test that an extension keeps the contract. Subclass it and set `extension`.
 
     No pod runs: the extension is put around a backend that returns awkward values, fails, and lets runs meet.

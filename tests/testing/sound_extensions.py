@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from pydantic import BaseModel, ConfigDict, SecretStr
 
-from resultsfw import hookimpl
+from resultsfw import Verification, hookimpl
 
 
 class DoesAll:
@@ -68,3 +68,25 @@ class DoesAll:
     def close(self):
         self.over.set()
         self.thread.join(10)
+
+
+class Verifies:
+    """Verifies signatures, and has never found a valid one."""
+
+    verifies_results = True
+
+    @hookimpl
+    def pod_created(self, run, pod):
+        return Verification(
+            status="Unknown", reason="Awaiting", message=f"{run.name}: pod {pod['metadata']['uid']} signs"
+        )
+
+    @hookimpl
+    def attest_status(self, status):
+        return {"example.com/results": str(len(status.get("results", ())))}
+
+    @hookimpl(wrapper=True)
+    def extract(self):
+        found = yield
+        unsigned = Verification(status="False", reason="Unsigned", message="nothing is signed")
+        return replace(found, verification=unsigned)

@@ -67,8 +67,13 @@ def test_sound_extensions_fail_no_test(tmp_path, monkeypatch):
     body = """
     import sound_extensions
 
+    from resultsfw.testing.extension_verification import VerificationCases
+
     class TestAll(ExtensionSuite):
         extension = sound_extensions.DoesAll
+
+    class TestVerifies(VerificationCases):
+        extension = sound_extensions.Verifies
 
     class TestOpenTelemetry(ExtensionSuite):
         extension = "opentelemetry"

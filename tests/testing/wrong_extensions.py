@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from pydantic import BaseModel, ConfigDict, SecretStr
 
-from resultsfw import Extraction, hookimpl
+from resultsfw import Extraction, Verification, hookimpl
 from resultsfw.errors import BackendError, UnavailableError
 
 log = logging.getLogger("extension")
@@ -284,6 +284,92 @@ class NeverForgetsAPod:
         return (yield)
 
 
+class Verifies:
+    """Verifies signatures."""
+
+    verifies_results = True
+
+    @hookimpl
+    def pod_created(self):
+        return Verification(status="Unknown", reason="Awaiting", message="")
+
+    @wraps
+    def extract(self):
+        return (yield)
+
+
+@caught_by("test_attesting[pod_created]")
+class AnswersYes(Verifies):
+    @hookimpl
+    def pod_created(self):
+        return True
+
+
+@caught_by("test_attesting[pod_created]")
+class KnowsNoStatusOfACondition(Verifies):
+    @hookimpl
+    def pod_created(self):
+        return Verification(status="Maybe", reason="Awaiting", message="")
+
+
+@caught_by("test_attesting[attest_status]")
+class AnnotatesWithBytes(Verifies):
+    @hookimpl
+    def attest_status(self):
+        return {"example.com/signature": b"signature"}
+
+
+@caught_by("test_attesting[attest_status]")
+class NeedsAFieldOfTheStatus(Verifies):
+    @hookimpl
+    def attest_status(self, status):
+        return {"example.com/signature": status["taskSpec"]["description"]}
+
+
+@caught_by("test_attesting_leaves_its_arguments_alone[attest_status]")
+class AnnotatesTheStatusItself(Verifies):
+    @hookimpl
+    def attest_status(self, status):
+        status["annotations"] = {"example.com/signature": "signature"}
+        return {}
+
+
+@caught_by("test_registered_twice")
+class RegistersAPodOnce(Verifies):
+    def __init__(self):
+        self.known = set()
+
+    @hookimpl
+    def pod_created(self, pod):
+        if pod["metadata"]["uid"] in self.known:
+            raise BackendError("it is registered already")
+        self.known.add(pod["metadata"]["uid"])
+
+
+@caught_by("test_unsigned_is_not_verified")
+class VerifiesAnyEnvelope(Verifies):
+    @wraps
+    def extract(self):
+        found = yield
+        status = "True" if found.envelope else "False"
+        return replace(found, verification=Verification(status=status, reason="Verified", message=""))
+
+
+@caught_by("test_unsigned_is_not_verified")
+class ParsesEveryEnvelope(Verifies):
+    @wraps
+    def extract(self):
+        found = yield
+        if found.envelope:
+            json.loads(found.envelope)
+        return found
+
+
+@caught_by("test_returns")
+class RegistersAndVerifiesNothing(Verifies):
+    verifies_results = False
+
+
 class Credentials(BaseModel):
     model_config = ConfigDict(extra="forbid")
     token: SecretStr = SecretStr("")
@@ -336,6 +422,15 @@ class GivesItsTokenToThePod(Secretive):
     def prepare_pod(self, pod):
         pod["spec"]["initContainers"][0]["env"] = [{"name": "TOKEN", "value": self.token}]
         return (yield)
+
+
+@caught_by("test_secret_options")
+class GivesItsTokenToTheStatus(Secretive):
+    verifies_results = True
+
+    @hookimpl
+    def attest_status(self):
+        return {"example.com/token": self.token}
 
 
 @caught_by("test_secret_options")

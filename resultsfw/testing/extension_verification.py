@@ -1,0 +1,86 @@
+"""Test an extension that verifies signatures: its own hooks, and that it believes nothing unsigned."""
+
+import copy
+from dataclasses import replace
+from typing import Any, Final
+
+import pytest
+
+from resultsfw.errors import ResultsError
+from resultsfw.extensions import ATTESTING
+from resultsfw.testing.assertions import fail, skip
+from resultsfw.testing.extension_base import ExtensionBase, needs
+from resultsfw.testing.extension_harness import ExtensionHarness
+from resultsfw.testing.extension_hooks import RETURNS, UNCHANGED, changed_arguments, drive
+from resultsfw.testing.extension_samples import (
+    ENVELOPES,
+    EXTRACTIONS,
+    extraction_of,
+    sample_pod,
+    sample_run,
+    sample_status,
+)
+from resultsfw.types import Extraction
+
+__all__ = ["VerificationCases"]
+
+AGAIN: Final = "pod: pod_created is called again after a crash, and must return the same"
+UNSIGNED: Final = "signatures: results that nobody signed are never verified"
+
+
+class VerificationCases(ExtensionBase):
+    """Open to an extension with ``verifies_results = True``."""
+
+    @pytest.mark.parametrize("hook", sorted(ATTESTING))
+    def test_attesting(self, harness: ExtensionHarness, hook: str) -> None:
+        """For a plain run it raises nothing and returns what it may."""
+        needs(harness, hook)
+        if error := harness.live(sample_run(10)).errors.get(hook):
+            fail(RETURNS, f"{hook} of a plain run: {error!r:.300}")
+
+    @pytest.mark.parametrize("hook", sorted(ATTESTING))
+    def test_attesting_leaves_its_arguments_alone(self, harness: ExtensionHarness, hook: str) -> None:
+        """The run, the pod and the status are the caller's."""
+        needs(harness, hook)
+        run = sample_run(11)
+        given: dict[str, Any] = {"run": run, "pod": sample_pod(run), "status": sample_status(run)}
+        before = copy.deepcopy(given)
+        try:
+            harness.call(hook, lambda: harness.raw(hook)(given))
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - that is what is tested
+            fail(RETURNS, f"{hook} raised {error!r:.200}")
+        if changed := changed_arguments(before, given):
+            fail(UNCHANGED, f"{hook} changed {', '.join(changed)}")
+
+    def test_registered_twice(self, harness: ExtensionHarness) -> None:
+        """The pod of a run is registered twice in the same way, by one instance and by another."""
+        needs(harness, "pod_created")
+        run = sample_run(12)
+        answers = []
+        with harness.new_core() as other:
+            for core in (harness.core, harness.core, other):
+                try:
+                    answers.append(core.pod_created(run, sample_pod(run)))
+                except ResultsError as error:
+                    fail(AGAIN, f"call {len(answers) + 1} raises {error!r:.200}")
+        if any(answer != answers[0] for answer in answers):
+            fail(AGAIN, f"the answers differ: {answers!r:.300}")
+
+    def test_unsigned_is_not_verified(self, harness: ExtensionHarness) -> None:
+        """Whatever stands in place of an envelope, and without one, ``extract`` does not say "True"."""
+        if not harness.extension.verifies_results or not harness.implements("extract"):
+            skip("verifies_results", "it verifies no results")
+        run = sample_run(13)
+        extractions = {kind: extraction(run) for kind, extraction in EXTRACTIONS.items()}
+        extractions |= {
+            f"envelope-{kind}": replace(extraction_of(run), envelope=envelope)
+            for kind, envelope in ENVELOPES.items()
+        }
+        for kind, extraction in extractions.items():
+            became, value = drive(harness, "extract", send=extraction)
+            if isinstance(value, ResultsError):  # it refuses the pod by name
+                continue
+            if became != "returned" or not isinstance(value, Extraction):
+                fail(UNSIGNED, f"extract {became} {value!r:.200} [{kind}]")
+            if value.verification is not None and value.verification.status == "True":
+                fail(UNSIGNED, f"extract says that they are: {value.verification!r:.200} [{kind}]")
