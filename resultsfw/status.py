@@ -160,6 +160,8 @@ def build_outcome(
         ),
         artifacts=artifacts,
         warnings=tuple(warnings),
+        envelope=extraction.envelope,
+        envelope_fault=extraction.envelope_fault,
         verification=extraction.verification,
     )
 

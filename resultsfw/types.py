@@ -385,6 +385,8 @@ class CollectionOutcome:
         artifacts: Provenance of artifacts, by Step; ``None``: the Task's. Mappings with ``inputs`` and
             ``outputs``, as a status contains them.
         warnings: What a Step wrote and Tekton leaves out without failing the run: malformed provenance.
+        envelope: The signed statement about the results, as in `Extraction`. Not verified.
+        envelope_fault: Why the pod's signer could not sign, as in `Extraction`.
         verification: The verdict over signatures, if an extension verifies them.
     """
 
@@ -395,6 +397,8 @@ class CollectionOutcome:
     transports: tuple[TransportUsage, ...] = ()
     artifacts: Mapping[str | None, Mapping[str, Any]] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    envelope: str = ""
+    envelope_fault: str = ""
     verification: Verification | None = None
 
     @property

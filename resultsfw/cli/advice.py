@@ -222,6 +222,10 @@ _REFUSED: Final = Advice(
 _WITHHELD: Final = Advice(
     "an extension that the operator enabled refuses it: return the result by value, or change its options"
 )
+_UNVERIFIED: Final = Advice(
+    "find out who can write where the results travel, or why the pod did not sign; docs/signed-results.md "
+    "explains each reason"
+)
 _MISSING: Final = Advice('write the result in a Step, or set the feature flag "missing-results" to "ignore"')
 _INCOMPLETE: Final = Advice("run it again: the missing results cannot be recovered")
 _CORRUPT: Final = Advice(
@@ -257,6 +261,7 @@ _BY_CODE: Final[Mapping[ProblemCode, Advice]] = {
     ProblemCode.OUTSIDE_FOLDER: _REFUSED,
     ProblemCode.FILE_UNREADABLE: _REFUSED,
     ProblemCode.WITHHELD: _WITHHELD,
+    ProblemCode.UNVERIFIED: _UNVERIFIED,
     ProblemCode.MISSING: _MISSING,
     ProblemCode.TRANSPORT_INCOMPLETE: _INCOMPLETE,
     ProblemCode.TRANSPORT_CORRUPT: _CORRUPT,

@@ -10,6 +10,7 @@ from rich.text import Text
 from resultsfw.cli import show
 from resultsfw.cli.advice import MESSAGES, Advice, advice_for, larger, without_hints
 from resultsfw.cli.saved import Judged, Saved, judge
+from resultsfw.cli.signatures import describe_signature, trace_signature
 from resultsfw.cli.traces import Budget, End, ResultTrace, budget_of, is_stamped, trace_results
 from resultsfw.errors import BackendError
 from resultsfw.limits import OBJECT_BYTES
@@ -59,6 +60,8 @@ def _facts(judged: Judged) -> dict[str, Any]:
             "budget": asdict(budget_of(judged.pod, offline.stamp)),
             "transports": [asdict(carrier) for carrier in transports],
         }
+    if (signature := trace_signature(judged)) is not None:
+        facts["signature"] = asdict(signature)
     facts["results"] = [
         {
             **asdict(trace),
@@ -110,6 +113,8 @@ def _transport(judged: Judged) -> Iterator[str]:
         yield f"budget: {_budget(budget, offline.stamp.max_result_size, stamped=is_stamped(judged.pod))}"
     for carrier in offline.collected.transports if offline.collected else ():
         yield _carrier(carrier)
+    if (signature := trace_signature(judged)) is not None:
+        yield describe_signature(signature)
 
 
 def _budget(budget: Budget, limit: int, *, stamped: bool) -> str:

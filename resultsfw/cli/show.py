@@ -19,10 +19,11 @@ from resultsfw.documents import means_itself
 from resultsfw.errors import CorruptError
 from resultsfw.provenance import KINDS
 from resultsfw.references import read_reference, read_reference_list
-from resultsfw.status import ALL_DONE
+from resultsfw.status import ALL_DONE, VERIFIED
 from resultsfw.types import CollectionOutcome, Reference
 
 __all__ = [
+    "VERIFICATION_WORDS",
     "Verdict",
     "as_json",
     "as_yaml",
@@ -43,6 +44,9 @@ WIDTH: Final = 100
 """Greatest width of the output in columns, and the width where no terminal says its own."""
 
 INDENT: Final = "  "
+
+VERIFICATION_WORDS: Final = {"True": "verified", "False": "not verified", "Unknown": "not verified yet"}
+"""The status of a verdict over signatures, in words."""
 
 _ARTIFACTS: Final = 20
 """Artifacts that are listed."""
@@ -195,10 +199,21 @@ def print_taskrun(
         print_text(out, "it declares no results")
     for text_line in _artifact_lines((taskrun.get("status") or {}).get("artifacts") or {}):
         print_text(out, text_line, hanging=INDENT)
+    if signatures := _verification_line(taskrun):
+        print_text(out, signatures, hanging=INDENT)
     if verdict.succeeded and (more := verdict.message.partition(f"{ALL_DONE}; ")[2]):
         print_text(out, more)
     if not verdict.succeeded and verdict.message:
         print_text(out, without_hints(taskrun, collected))
+
+
+def _verification_line(taskrun: Mapping[str, Any]) -> str:
+    """Return a line on the condition about signatures in a status; "" without one."""
+    for condition in taskrun.get("status", {}).get("conditions") or ():
+        if condition.get("type") == VERIFIED:
+            word = VERIFICATION_WORDS.get(condition.get("status", ""), "not verified")
+            return f"signatures {word}: {condition.get('message', '')}"
+    return ""
 
 
 def _artifact_lines(artifacts: Mapping[str, Any]) -> Iterator[str]:

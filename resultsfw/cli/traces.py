@@ -24,7 +24,7 @@ class End(StrEnum):
     ABSENT = "absent"
     """No Step wrote it."""
     REFUSED = "refused"
-    """It was written and is not allowed: too large, of another type, no UTF-8, no regular file."""
+    """It was written and is not allowed: too large, of another type, no UTF-8, not what was signed."""
     LOST = "lost"
     """It was written and did not arrive whole."""
     UNKNOWN = "unknown"
@@ -181,6 +181,9 @@ class _Tracer:
                 if problem.code is ProblemCode.MISSING:
                     return End.ABSENT, problem
                 return End.LOST if problem.code in _LOSSES else End.REFUSED, problem
+        unsigned = next((problem for problem in problems if _is_of_all_signatures(problem)), None)
+        if unsigned and self._was_carried(origin):
+            return End.REFUSED, unsigned
         total = next((problem for problem in problems if problem.code in _TOTALS), None)
         if self._was_carried(origin) or (total and (total.step, total.result) in own):
             return End.REFUSED, total
@@ -205,6 +208,11 @@ class _Tracer:
     def _size(self, name: str, step: Step | None) -> int | None:
         results = self._collected.step_results.get(step.name, ()) if step else self._collected.results
         return next((result.size for result in results if result.name == name), None)
+
+
+def _is_of_all_signatures(problem: Problem) -> bool:
+    """Return whether all results of a run were refused for want of a signature that counts."""
+    return problem.code is ProblemCode.UNVERIFIED and problem.result is None
 
 
 def _arrived(taskrun: Mapping[str, Any]) -> Iterator[tuple[str | None, str]]:

@@ -1,0 +1,72 @@
+"""Describe the signature over a run's results: its bytes, its signer, and whether it was verified."""
+
+import json
+from dataclasses import dataclass
+
+from resultsfw.cli.saved import Judged
+from resultsfw.cli.show import VERIFICATION_WORDS, counted
+from resultsfw.types import CollectionOutcome, Verification
+from resultsfw_signing import statement
+
+__all__ = ["SignatureTrace", "describe_signature", "trace_signature"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignatureTrace:
+    """What is known of the signature over the results of a pod.
+
+    Attributes:
+        bytes: Of the envelope; 0 without one.
+        signer: The SPIFFE ID that the envelope names, which counts only if it was verified; "" if none.
+        fault: Why there is no envelope; "" if there is one.
+        verification: The verdict of the extension that verifies signatures; ``None`` if none did.
+    """
+
+    bytes: int
+    signer: str
+    fault: str
+    verification: Verification | None
+
+
+def trace_signature(judged: Judged) -> SignatureTrace | None:
+    """Return the signature over the results of a pod that was read; ``None`` if nothing is signed there."""
+    collected = judged.offline.collected
+    if collected is None or judged.pod is None:
+        return None
+    annotations = judged.pod["metadata"].get("annotations") or {}
+    fault = collected.envelope_fault
+    if not (collected.envelope or fault):
+        if statement.ANNOTATION not in annotations and collected.verification is None:
+            return None
+        fault = "no signature arrived"
+    return SignatureTrace(
+        bytes=len(collected.envelope.encode("utf-8", "surrogatepass")),
+        signer=_signer(collected),
+        fault=fault,
+        verification=collected.verification,
+    )
+
+
+def describe_signature(trace: SignatureTrace) -> str:
+    """Return a sentence on a signature."""
+    verification = trace.verification
+    if trace.fault:
+        signed = f"not signed: {trace.fault}"
+    elif verification is not None and verification.status == "True":
+        signed = f"signed by {trace.signer}, in {counted(trace.bytes, 'byte')}"
+    else:
+        signed = f"signed in {counted(trace.bytes, 'byte')}, as {trace.signer or 'nobody'} by its own words"
+    if verification is None:
+        verdict = "not verified, since no extension does that with the flags given here"
+    else:
+        verdict = f"{VERIFICATION_WORDS[verification.status]}: {verification.message}"
+    return f"{signed}; {verdict}"
+
+
+def _signer(collected: CollectionOutcome) -> str:
+    """Return the signer that an envelope names; "" if it names none."""
+    try:
+        signer = json.loads(collected.envelope)["signatures"][0]["keyid"]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return ""
+    return signer[: statement.MAX_SPIFFE_ID] if isinstance(signer, str) else ""
