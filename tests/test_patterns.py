@@ -41,7 +41,7 @@ BUILT = {
     ),
     "resultsfw_backends.pvc": (r"[0-9a-f]{64}\.0", "fullmatch"),
 }
-BOUNDED = {("resultsfw.tekton.api.durations", "_PART"): 200}
+BOUNDED = {("resultsfw.durations", "_PART"): 200}
 """Characters of a text, for a pattern that is only used on shorter ones."""
 SIZE = 200_000
 """Characters of a text: linear work takes milliseconds, quadratic work minutes on a single text."""

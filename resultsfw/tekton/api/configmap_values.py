@@ -6,8 +6,8 @@ from typing import Any, Final
 import yaml
 
 from resultsfw.documents import DocumentError, read_first
+from resultsfw.durations import parse_duration
 from resultsfw.errors import FlagError
-from resultsfw.tekton.api.durations import parse_duration
 
 __all__ = ["duration_seconds", "whole_number", "yaml_mapping"]
 

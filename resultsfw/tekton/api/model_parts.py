@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 
-from resultsfw.tekton.api.durations import parse_duration
+from resultsfw.durations import parse_duration
 
 __all__ = [
     "Claim",

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from resultsfw.cluster import Object
-from resultsfw.tekton.api.durations import parse_duration
+from resultsfw.durations import parse_duration
 
 __all__ = ["DEFAULT_TIMEOUT", "format_time", "latest_start", "parse_time", "timeout_of"]
 

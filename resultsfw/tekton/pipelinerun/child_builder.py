@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 from resultsfw.cluster import Kind, Object
+from resultsfw.durations import parse_duration
 from resultsfw.limits import OBJECT_BYTES, object_size
-from resultsfw.tekton.api.durations import parse_duration
 from resultsfw.tekton.api.kinds import CUSTOMRUNS, PIPELINERUNS, TASKRUNS
 from resultsfw.tekton.api.times import DEFAULT_TIMEOUT
 from resultsfw.tekton.pipelinerun.child_parts import NewChild

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from resultsfw.cluster import Object
-from resultsfw.tekton.api.durations import format_duration
+from resultsfw.durations import format_duration
 from resultsfw.tekton.api.kinds import PIPELINE_LABEL, PIPELINERUNS
 from resultsfw.tekton.api.owners import owner_reference
 from resultsfw.tekton.pipelinerun.children import STATUS_MESSAGE_ANNOTATION

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from resultsfw.cluster import Object
-from resultsfw.tekton.api.durations import format_duration, parse_duration
+from resultsfw.durations import format_duration, parse_duration
 from resultsfw.tekton.api.refusals import USER_ERROR, RefusedRun
 from resultsfw.tekton.api.times import DEFAULT_TIMEOUT, latest_start, parse_time
 from resultsfw.tekton.pipelinerun import reasons

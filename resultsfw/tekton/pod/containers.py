@@ -6,7 +6,7 @@ from typing import Final
 
 from resultsfw import jsons
 from resultsfw.cluster import Object
-from resultsfw.tekton.api.durations import format_duration, parse_duration
+from resultsfw.durations import format_duration, parse_duration
 from resultsfw.tekton.api.kinds import CANCEL_ANNOTATION, READY_ANNOTATION
 from resultsfw.tekton.api.names import container_name, step_name
 from resultsfw.tekton.pod.breakpoints import Breakpoints

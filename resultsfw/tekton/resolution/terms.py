@@ -6,8 +6,8 @@ from datetime import datetime
 from typing import Final
 
 from resultsfw.cluster import Kind, Object
+from resultsfw.durations import format_duration
 from resultsfw.tekton.api.conditions import succeeded
-from resultsfw.tekton.api.durations import format_duration
 from resultsfw.tekton.api.kinds import PIPELINES, TASKS
 from resultsfw.tekton.api.refusals import RefusedRun
 from resultsfw.tekton.api.times import parse_time

@@ -12,9 +12,9 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from resultsfw.cluster import Object
+from resultsfw.durations import format_duration
 from resultsfw.errors import FlagError
 from resultsfw.tekton.api.configmap_values import duration_seconds, whole_number, yaml_mapping
-from resultsfw.tekton.api.durations import format_duration
 from resultsfw.tekton.api.model_errors import field_errors
 from resultsfw.tekton.api.models import PodTemplate
 from resultsfw.tekton.api.times import DEFAULT_TIMEOUT

@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Any, Final
 
 from resultsfw.cluster import Object
-from resultsfw.tekton.api.durations import format_duration, parse_duration
+from resultsfw.durations import format_duration, parse_duration
 from resultsfw.tekton.spec.expansion import Budget, Expansion, Lookup, first_of
 from resultsfw.tekton.spec.params import (
     LITERAL_ANNOTATION,

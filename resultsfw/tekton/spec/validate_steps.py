@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from resultsfw.cluster import Object
+from resultsfw.durations import format_duration, parse_duration
 from resultsfw.tekton.api.artifact_refs import artifact_variable
-from resultsfw.tekton.api.durations import format_duration, parse_duration
 from resultsfw.tekton.spec.declared_results import step_result
 from resultsfw.tekton.spec.variables import unprotect
 

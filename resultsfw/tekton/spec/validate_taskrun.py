@@ -6,8 +6,8 @@ from itertools import chain, islice
 from typing import Any, Final
 
 from resultsfw.cluster import Object
+from resultsfw.durations import format_duration, parse_duration
 from resultsfw.tekton.api import reasons
-from resultsfw.tekton.api.durations import format_duration, parse_duration
 from resultsfw.tekton.api.policies import Policies, task_violations, violations
 from resultsfw.tekton.api.refusals import (
     USER_ERROR,

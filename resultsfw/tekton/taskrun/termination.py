@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from resultsfw.cluster import Object
+from resultsfw.durations import format_duration, parse_duration
 from resultsfw.tekton.api import reasons
 from resultsfw.tekton.api.conditions import Waiting, previous_status, waiting_for
-from resultsfw.tekton.api.durations import format_duration, parse_duration
 from resultsfw.tekton.api.times import DEFAULT_TIMEOUT, format_time, latest_start, parse_time, timeout_of
 from resultsfw.tekton.podstatus.pod_state import disruption_reason
 from resultsfw.tekton.podstatus.progress import Progress, StepNotEnded

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resultsfw.tekton.api.durations import format_duration, parse_duration
+from resultsfw.durations import format_duration, parse_duration
 from resultsfw.tekton.api.quantities import parse_quantity, share
 
 SECOND = 10**9
