@@ -2,7 +2,8 @@
 
 images/requirements.txt names every distribution in the controller's image with its version and the hashes of
 its wheels for the image's Python on both architectures; images/build-requirements.txt does so for what builds
-our own wheel, images/object-store-requirements.txt for what the sidecar of that backend has, and
+our own wheel, images/object-store-requirements.txt for what the sidecar of that backend has,
+images/sidecar-signed-requirements.txt for what the sidecar that signs has besides, and
 images/results-server-requirements.txt for the results server.
 """
 
@@ -16,8 +17,11 @@ from pathlib import Path
 HERE = Path(__file__).parent
 PYTHON = "3.11"
 PLATFORMS = ("x86_64", "aarch64")
-EXTRAS = ("cel", "cluster", "encryption", "object-store", "otel", "redact")
+EXTRAS = ("cel", "cluster", "encryption", "object-store", "otel", "redact", "signed")
 """Of which the controller's image has the dependencies."""
+
+SIGNERS = ("cryptography", "spiffe")
+"""What of the extra `signed` a pod needs."""
 
 
 def pinned(wanted: Sequence[str]) -> str:
@@ -44,6 +48,11 @@ def main() -> None:
     (HERE / "requirements.txt").write_text(pinned(wanted))
     (HERE / "object-store-requirements.txt").write_text(
         pinned([*extras["object-store"], *extras["encryption"]])
+    )
+    # The rest of that extra is for the controller.
+    spiffe = [requirement for requirement in extras["signed"] if requirement.startswith(SIGNERS)]
+    (HERE / "sidecar-signed-requirements.txt").write_text(
+        pinned([*extras["object-store"], *extras["encryption"], *spiffe])
     )
     # What it takes of ours is named here already.
     base = [*project["project"]["dependencies"], *extras["cluster"]]

@@ -15,21 +15,29 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parent / "resultsfw_sidecar"
 TRANSPORTS = Path(__file__).parent / "resultsfw_transports"
+SIGNING = Path(__file__).parent / "resultsfw_signing"
 INTERPRETER = "/usr/bin/env -S python3 -IS"
 """-I: no variable and no folder of the user's changes what runs; -S: nor does a site package; 5 ms less."""
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time a zip file can have
 
 
-def build(target: Path, interpreter: str = INTERPRETER, *, transports: bool = False) -> None:
+def build(
+    target: Path, interpreter: str = INTERPRETER, *, transports: bool = False, signing: bool = False
+) -> None:
     """Writes the zipapp.
 
     Args:
         target: The file to write.
         interpreter: The interpreter in the first line; for a container with one Python, its absolute path.
         transports: Include the other transports, for an image that has the modules they import.
+        signing: Include them and the signer, likewise.
     """
-    packages = (PACKAGE, TRANSPORTS) if transports else (PACKAGE,)
+    packages = [PACKAGE]
+    if transports or signing:
+        packages.append(TRANSPORTS)
+    if signing:
+        packages.append(SIGNING)
     plain = io.BytesIO()
     # zipapp alone would keep the files' times and take them in the folder's order.
     with zipfile.ZipFile(plain, "w", zipfile.ZIP_STORED) as archive:
@@ -62,8 +70,9 @@ def main() -> None:
     parser.add_argument("target", type=Path)
     parser.add_argument("--interpreter", default=INTERPRETER, help="default: %(default)s")
     parser.add_argument("--transports", action="store_true", help="include the transports other than the log")
+    parser.add_argument("--signing", action="store_true", help="include the signer and these transports")
     options = parser.parse_args()
-    build(options.target, options.interpreter, transports=options.transports)
+    build(options.target, options.interpreter, transports=options.transports, signing=options.signing)
 
 
 if __name__ == "__main__":

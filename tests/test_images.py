@@ -190,6 +190,7 @@ def test_the_cut_interpreter_is_small_and_has_no_more(cut):
         "build-requirements.txt",
         "object-store-requirements.txt",
         "results-server-requirements.txt",
+        "sidecar-signed-requirements.txt",
     ],
 )
 def test_every_distribution_in_an_image_is_pinned_by_its_hash(name):
@@ -208,7 +209,10 @@ def test_every_distribution_in_an_image_is_pinned_by_its_hash(name):
         ("requirements.txt", ("project", "optional-dependencies", "otel")),
         ("requirements.txt", ("project", "optional-dependencies", "redact")),
         ("requirements.txt", ("project", "optional-dependencies", "object-store")),
+        ("requirements.txt", ("project", "optional-dependencies", "signed")),
         ("object-store-requirements.txt", ("project", "optional-dependencies", "object-store")),
+        ("sidecar-signed-requirements.txt", ("project", "optional-dependencies", "encryption")),
+        ("sidecar-signed-requirements.txt", ("project", "optional-dependencies", "object-store")),
         ("results-server-requirements.txt", ("project", "dependencies")),
         ("results-server-requirements.txt", ("project", "optional-dependencies", "cluster")),
         ("results-server-requirements.txt", ("project", "optional-dependencies", "results-server")),
@@ -237,18 +241,35 @@ def test_the_pins_are_what_the_project_asks_for(name, path):
             left += [Requirement(text) for text in metadata.requires(known) or ()]
 
 
-def test_the_sidecar_with_other_ways_finds_the_library_of_its_python(tmp_path):
-    """As the image starts it, but for its Python: this one's site packages have the library too."""
-    text = (IMAGES / "sidecar-object-store.Containerfile").read_text()
+@pytest.mark.parametrize(
+    ("name", "option", "variables", "missing"),
+    [
+        (
+            "sidecar-object-store",
+            "--transports",
+            {"RESULTSFW_TRANSPORT": "resultsfw_transports.object_store"},
+            "RESULTSFW_STORE_INLINE is not set",
+        ),
+        (
+            "sidecar-signed",
+            "--signing",
+            {"RESULTSFW_TRANSPORT": "resultsfw_transports.object_store", "RESULTSFW_SIGNING": "{}"},
+            "RESULTSFW_SIGNING: KeyError: 'run'",
+        ),
+    ],
+)
+def test_the_sidecar_with_libraries_finds_those_of_its_python(tmp_path, name, option, variables, missing):
+    """As the image starts it, but for its Python: this one's site packages have the libraries too."""
+    text = (IMAGES / f"{name}.Containerfile").read_text()
     (options,) = re.findall(r"build_zipapp.py /out/sidecarlogresults (.*)$", text, flags=re.MULTILINE)
-    assert options == '--interpreter "/usr/bin/python3.11 -I" --transports'
+    assert options == f'--interpreter "/usr/bin/python3.11 -I" {option}'
     zipapp = tmp_path / "sidecarlogresults"
     line = f"{sys.executable} -I"
-    command = [sys.executable, SIDECAR / "build_zipapp.py", zipapp, "--interpreter", line, "--transports"]
+    command = [sys.executable, SIDECAR / "build_zipapp.py", zipapp, "--interpreter", line, option]
     subprocess.run(command, check=True)
-    environment = {"RESULTSFW_WIRE": "1", "RESULTSFW_TRANSPORT": "resultsfw_transports.object_store"}
+    environment = {"RESULTSFW_WIRE": "1", **variables}
     done = subprocess.run([zipapp], env=environment, capture_output=True, text=True, check=False)
-    assert "RESULTSFW_STORE_INLINE is not set" in done.stdout
+    assert missing in done.stdout
     assert done.returncode == 1
 
 

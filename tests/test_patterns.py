@@ -34,7 +34,7 @@ BUILT = {
     "resultsfw.tekton.spec.param_files": (r"\$\((~*)params\.(a|bb|ccc)\)", "sub"),
     "resultsfw.local.step.paths": (
         (
-            r"(?:(?<![A-Za-z0-9_.~\\/})\]*])|(?<=\s-[A-Za-z])|(?<=^-[A-Za-z])|(?<=file://))"
+            r"(?:(?<![A-Za-z0-9_.~\\/})\]*])|(?<=\s-[A-Za-z])|(?<=^-[A-Za-z])|(?<=file://)|(?<=unix://))"
             r"(/workspace|/tekton/results|/tekton)(?![A-Za-z0-9_-]|\.[A-Za-z0-9_])"
         ),
         "sub",

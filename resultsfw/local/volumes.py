@@ -26,6 +26,11 @@ _NOT_ISOLATED: Final = (f"{_TEKTON}/", f"{_OURS}/")
 _OUTSIDE: Final = ("hostPath", "persistentVolumeClaim")
 """Volumes that are there before and after the pod."""
 
+_WORKLOAD_API: Final = "csi.spiffe.io"
+"""CSI driver of volumes with the socket of the SPIFFE Workload API."""
+_ENDPOINT: Final = "SPIFFE_ENDPOINT_SOCKET"
+"""Names the socket of this machine (SPIFFE Workload Endpoint, section 4)."""
+
 
 def containers(pod: Object) -> list[Object]:
     """Return the pod's init containers and containers."""
@@ -130,6 +135,10 @@ class PodFolder:
 
     def _make_mount(self, mount: _Mount, pod: Object, cluster: Cluster) -> None:
         """Create a mount's folder, and its volume if it is the first of it."""
+        if (mount.volume.get("csi") or {}).get("driver") == _WORKLOAD_API:
+            # The folder itself: the path of a socket has 107 bytes at most.
+            self._own.setdefault(mount.container, {})[mount.path] = _workload_api_folder(mount.volume)
+            return
         place = self._place(mount.path, None if mount.is_shared else mount.container)
         if not mount.is_read_only:
             rules = self._common if mount.is_shared else self._own.setdefault(mount.container, {})
@@ -184,6 +193,21 @@ class PodFolder:
         """Update the files of downward API volumes."""
         for place, items in self.downward:
             write_fields(place, items, pod, place.name)
+
+
+def _workload_api_folder(volume: Object) -> str:
+    """Return the folder with the socket of this machine's SPIFFE Workload API.
+
+    Raises:
+        MountError: None is named.
+    """
+    address = os.environ.get(_ENDPOINT, "")
+    if not address.startswith("unix:///"):
+        raise MountError(
+            f'the volume "{volume["name"]}" is the SPIFFE Workload API, and {_ENDPOINT} does not name its '
+            f"socket on this machine: set it to unix:///FOLDER/spire-agent.sock"
+        )
+    return str(Path(address.removeprefix("unix://")).parent)
 
 
 def _planned_mounts(pod: Object) -> Iterator[_Mount]:

@@ -56,6 +56,12 @@ def test_two_pods_see_one_claim_each_below_its_sub_path(tmp_path):
     assert place_of(part, "/data").resolve() == (tmp_path / "claims/default/cache/a/b").resolve()
 
 
+def test_the_workload_api_is_the_one_of_this_machine(tmp_path, monkeypatch):
+    monkeypatch.setenv("SPIFFE_ENDPOINT_SOCKET", f"unix://{tmp_path}/agent/spire-agent.sock")
+    folder = make(tmp_path, pod_of({"csi": {"driver": "csi.spiffe.io", "readOnly": True}}, readOnly=True))
+    assert place_of(folder, "/data") == tmp_path / "agent"
+
+
 def test_a_volume_mounted_below_a_claim_leaves_nothing_in_the_claim(tmp_path):
     pod = pod_of(BOUND)
     pod["spec"]["volumes"].append({"name": "own", "emptyDir": {}})
@@ -111,6 +117,7 @@ def test_a_sub_path_through_a_link_out_of_the_claim_is_refused(tmp_path):
             "invalid name",
         ),
         ({"csi": {"driver": "x.example"}}, [], "of kind csi, which only a cluster has"),
+        ({"csi": {"driver": "csi.spiffe.io"}}, [], "set it to unix:///FOLDER/spire-agent.sock"),
         ({"projected": {"sources": [{"downwardAPI": {"items": [{"path": "f"}]}}]}}, [], "no fieldRef"),
         (
             {"downwardAPI": {"items": [{"path": "../f", "fieldRef": {"fieldPath": "metadata.name"}}]}},

@@ -30,6 +30,7 @@ RULES = {
         ("-C/workspace", "-C/P/workspace"),
         ("${DIR:-/workspace}", "${DIR:-/P/workspace}"),
         ("file:///workspace/x", "file:///P/workspace/x"),
+        ('{"socket":"unix:///workspace/x"}', '{"socket":"unix:///P/workspace/x"}'),
         ("in /workspace.", "in /P/workspace."),
         ("(/workspace)", "(/P/workspace)"),
         ("/data.d/x", "/P/data.d/x"),

@@ -11,7 +11,7 @@ import re
 _NOT_BEFORE = r"(?<![A-Za-z0-9_.~\\/})\]*])"
 """After one of these, a path is the end of another path: ``$HOME/workspace``, ``./workspace``."""
 
-_GLUED = r"(?<=\s-[A-Za-z])|(?<=^-[A-Za-z])|(?<=file://)"
+_GLUED = r"(?<=\s-[A-Za-z])|(?<=^-[A-Za-z])|(?<=file://)|(?<=unix://)"
 """After these, a path begins nevertheless: ``-I/workspace/include``."""
 
 _NOT_AFTER = r"(?![A-Za-z0-9_-]|\.[A-Za-z0-9_])"
