@@ -244,18 +244,27 @@ class ResultsManager:
         return self._plugins.pod_created(run, pod) if run.declares_results else None
 
     @during_life
-    def attest_status(self, run: Run, status: Object) -> Mapping[str, str]:
+    def attest_status(
+        self,
+        run: Run,
+        status: Object,
+        *,
+        obj: Object | None = None,
+        collected: CollectionOutcome | None = None,
+    ) -> Mapping[str, str]:
         """Return annotations for the status that ends an attempt, such as a signature over it.
 
         Args:
             run: The run.
             status: The status as it will be stored.
+            obj: The object whose status it is, as it was read.
+            collected: What `collect` returned for the run.
 
         Raises:
             ClusterError: It cannot be signed now.
             ExtensionError: The extension that signs it failed.
         """
-        return self._plugins.attest_status(run, status) if run.declares_results else {}
+        return self._plugins.attest_status(run, status, obj or {}, collected or CollectionOutcome())
 
     @during_life
     def is_ready(self, run: Run, pod: Object, *, stamp: Stamp | None = None) -> bool:

@@ -11,6 +11,7 @@ An implementation is a function marked with ``@hookimpl``. It takes any of its h
 ``wire``       the format version that ``prepare_pod`` returned for this pod
 ``reference``  `Reference`: what a status contains in place of a value
 ``status``     the status that ends an attempt, as it will be stored
+``obj``        the object whose status that is, with the status before
 ``namespace``  the namespace of the run on whose behalf a value is read
 ``pieces``     the stored bytes of a referenced value, verified by the core as they arrive
 ``files``      the reference of each file, by the file's absolute path
@@ -148,10 +149,12 @@ def pod_created(run: Run, pod: Object) -> Verification | None:
 
 
 @hookspec
-def attest_status(run: Run, status: Object) -> Mapping[str, str]:
+def attest_status(run: Run, status: Object, obj: Object, collected: CollectionOutcome) -> Mapping[str, str]:
     """Return annotations for the status that ends an attempt, such as a signature over it.
 
-    ``status`` is all of it as it will be stored. Raise a `ClusterError` if another try may succeed.
+    Called for runs without results, too. ``collected`` is the outcome that is in the status. The object with
+    these annotations must fit under the API server's limit: of what `resultsfw.limits.OBJECT_HEADROOM` keeps
+    free, three quarters may be used. Raise a `ClusterError` if another try may succeed.
     """
     raise NotImplementedError
 

@@ -27,7 +27,7 @@ from resultsfw.plugins import (
     load_backend,
     make_backend,
 )
-from resultsfw.types import Run, Stamp, Verification
+from resultsfw.types import CollectionOutcome, Run, Stamp, Verification
 
 __all__ = ["CLOSE_SECONDS", "PluginRegistry"]
 
@@ -150,13 +150,17 @@ class PluginRegistry:
         answers: list[Verification] = self._hook.pod_created(run=run, pod=pod)
         return next(iter(answers), None)
 
-    def attest_status(self, run: Run, status: Object) -> Mapping[str, str]:
+    def attest_status(
+        self, run: Run, status: Object, obj: Object, collected: CollectionOutcome
+    ) -> Mapping[str, str]:
         """Call ``attest_status`` of the extension that verifies signatures, if there is one.
 
         Raises:
             ResultsError: The extension raised it, or failed.
         """
-        answers: list[Mapping[str, str]] = self._hook.attest_status(run=run, status=status)
+        answers: list[Mapping[str, str]] = self._hook.attest_status(
+            run=run, status=status, obj=obj, collected=collected
+        )
         return next(iter(answers), {})
 
     def allows(self, name: str) -> bool:

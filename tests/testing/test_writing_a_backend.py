@@ -80,6 +80,7 @@ def test_each_error_that_an_author_may_raise_is_documented():
         "ExtensionError",
         "UnknownExtensionError",
         "BrokenExtensionError",
+        "SignatureError",
     }
     assert set(rows("error (`resultsfw.errors`)")) == set(errors.__all__) - of_the_core
 

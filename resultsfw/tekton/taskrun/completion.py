@@ -103,26 +103,39 @@ def complete(
     patch = core.status_patch(
         collected, taskrun, now=format_time(now), status=status, reason_and_message=reasons.reason_and_message
     )
-    _attest(core, taskrun, run, patch, final=final)
+    _attest(core, taskrun, run, patch, collected, final=final)
     return Completion(patch, collected)
 
 
-def _attest(core: ResultsManager, taskrun: Object, run: Run, patch: Object, *, final: bool) -> None:
-    """Add to the patch of a status what vouches for it. Changes the patch.
+def _attest(
+    core: ResultsManager,
+    taskrun: Object,
+    run: Run,
+    patch: Object,
+    collected: CollectionOutcome,
+    *,
+    final: bool,
+) -> None:
+    """Add to the patch of a status what vouches for it, or why nothing does. Changes the patch.
 
     Raises:
         ResultsError: It cannot be signed now; only when not ``final``.
     """
-    stored = merge_patch(without_result_annotations(taskrun), patch)["status"]
+    before = without_result_annotations(taskrun)
+    status = patch["status"]
+    stored = merge_patch(before, patch)["status"]
     try:
-        annotations = core.attest_status(run, stored)
+        annotations = core.attest_status(run, stored, obj=before, collected=collected)
     except ResultsError as error:
         if not final and not (isinstance(error, BackendError) and error.final):
             raise
         log.warning("run %s/%s: its status is not signed: %s", run.namespace, run.name, error.message)
+        succeeded = status["conditions"][0]
+        why = f"{succeeded['message']}; this status is not signed ({error.code}): {error.message}"
+        status["conditions"] = [{**succeeded, "message": why}, *status["conditions"][1:]]
         return
     if annotations:
-        patch["status"]["annotations"] = dict(annotations)
+        status["annotations"] = dict(annotations)
 
 
 def failed_status(cause: TerminationCause, now: datetime, **more: Any) -> Object:

@@ -89,12 +89,15 @@ def unreadable_condition(taskrun: Object, error: ResultsError, now: datetime) ->
 def retry_status(taskrun: Object, ended: Object, now: datetime) -> Object:
     """Return the status that archives the attempt and lets another start, under another pod name.
 
+    What vouches for the status is left out: it is about the status that ends the run.
+
     Args:
         taskrun: As last read.
         ended: The status that ends the attempt.
         now: The time.
     """
     status = without_result_annotations(taskrun).get("status", {})
+    ended = {key: value for key, value in ended.items() if key != "annotations"}
     attempt = {key: value for key, value in {**status, **ended}.items() if value is not None}
     attempt.pop("retriesStatus", None)
     if object_size(attempt) > _ARCHIVED_BYTES:

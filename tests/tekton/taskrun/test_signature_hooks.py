@@ -1,5 +1,6 @@
 """The hooks of an extension that verifies signatures, in the life of a TaskRun."""
 
+import contextlib
 from dataclasses import replace
 
 import pytest
@@ -40,7 +41,9 @@ class Verifier:
         return replace(extraction, verification=self.verdict)
 
     @hookimpl
-    def attest_status(self, run, status):
+    def attest_status(self, run, status, obj, collected):
+        assert obj["metadata"]["name"] == run.name
+        assert collected.verification == self.verdict
         self.attested.append(status)
         if len(self.attested) <= self.attestation_failures:
             raise UnavailableError("the agent is away")
@@ -120,6 +123,30 @@ def test_an_attestation_that_fails_is_repeated_before_the_run_ends():
     assert not is_done(harness.taskrun)
     harness.reconcile()
     assert harness.taskrun["status"]["annotations"] == {"example.org/hash": "run d"}
+
+
+def test_a_status_that_nobody_can_sign_in_time_says_so():
+    harness = harness_with(Verifier(attestation_failures=99))
+    harness.start_pod()
+    harness.finish()
+    for _ in range(30):
+        with contextlib.suppress(UnavailableError):
+            harness.reconcile()
+        harness.clock.forward(30)
+    assert is_done(harness.taskrun)
+    assert "annotations" not in harness.taskrun["status"]
+    message = harness.condition["message"]
+    assert message.endswith("this status is not signed (Unavailable): the agent is away")
+
+
+def test_an_archived_attempt_has_no_annotation_of_its_own():
+    harness = harness_with(Verifier())
+    harness.start_pod(retries=1)
+    harness.finish("wrong", code=1)
+    harness.reconcile()
+    status = harness.taskrun["status"]
+    assert "annotations" not in status
+    assert "annotations" not in status["retriesStatus"][0]
 
 
 def test_a_run_whose_pod_vanished_does_not_await_a_verdict_for_ever():
