@@ -145,13 +145,16 @@ def refuse_tokens(pod: Object, audience: str, *, backend: str) -> None:
                 )
 
 
-def refuse_shared_processes(pod: Object, *, backend: str, what: str) -> None:
+def refuse_shared_processes(
+    pod: Object, *, backend: str, what: str, instead: str = "by another results-from"
+) -> None:
     """Refuse a pod whose containers see each other's processes.
 
     Args:
         pod: The pod before the sidecar is added.
         backend: The backend's name, for the error's subject.
         what: What Steps could read of the sidecar, for the message.
+        instead: How such a pod can be run, for the message.
 
     Raises:
         BackendError: The message names the field.
@@ -159,8 +162,8 @@ def refuse_shared_processes(pod: Object, *, backend: str, what: str) -> None:
     for field in _SHARED:
         if pod["spec"].get(field):
             raise BackendError(
-                f'the pod has "{field}: true", by which Steps could read {what}: run it without, or by '
-                f"another results-from",
+                f'the pod has "{field}: true", by which Steps could read {what}: run it without, or '
+                f"{instead}",
                 subject=backend,
             )
 

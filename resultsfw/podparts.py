@@ -4,6 +4,7 @@ Public for backends. Every function that adds something changes the pod in place
 ``place_files`` do, and refuses names that the pod has already.
 """
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,6 +27,9 @@ __all__ = [
     "add_volumes",
     "confined",
     "result_files",
+    "result_mounts",
+    "run_mounts",
+    "sidecar_arguments",
     "wait_for_sigterm_handler",
 ]
 
@@ -113,11 +117,66 @@ def add_result_folders(run: Run, pod: Object, *, result_from: str) -> list[Objec
     if is_plain(run, pod):
         return _add_plain_folders(run, pod)
     add_arguments(run, pod, ["-result_from", result_from])
+    return result_mounts(run, pod)
+
+
+def result_mounts(run: Run, pod: Object) -> list[Object]:
+    """Return read-only mounts of the folders in which Steps write results, for a container that reads them.
+
+    Args:
+        run: The run.
+        pod: Its pod. Without Tekton's entrypoint, one that got folders by `add_result_folders`; otherwise the
+            result is empty.
+    """
+    if is_plain(run, pod):
+        by_name = containers(pod)
+        mounts = {
+            mount["mountPath"]: {**mount, "readOnly": True}
+            for step in run.steps
+            for mount in by_name[step.container].get("volumeMounts") or ()
+            if mount["mountPath"].startswith(f"{PLAIN_ROOT}/")
+        }
+        return list(mounts.values())
     present = {volume["name"] for volume in pod["spec"].get("volumes") or ()}
     return [
         {"name": f"tekton-internal-{name}", "mountPath": f"{TEKTON_ROOT}/{name}", "readOnly": True}
         for name in _TEKTON_FOLDERS
         if f"tekton-internal-{name}" in present
+    ]
+
+
+def run_mounts(run: Run, pod: Object) -> list[Object]:
+    """Return read-only mounts of the folders in which Tekton's entrypoint records the end of each Step.
+
+    Args:
+        run: The run.
+        pod: Its pod; without Tekton's entrypoint, the result is empty.
+    """
+    if is_plain(run, pod):
+        return []
+    return [
+        {"name": f"tekton-internal-run-{index}", "mountPath": f"{TEKTON_ROOT}/run/{index}", "readOnly": True}
+        for index in range(len(run.steps))
+    ]
+
+
+def sidecar_arguments(run: Run, pod: Object) -> list[str]:
+    """Return the arguments by which Tekton's results sidecar, and ours, know what a run declares.
+
+    Source: pkg/pod/pod.go (createResultsSidecar).
+
+    Args:
+        run: The run.
+        pod: Its pod, before or after it was prepared.
+    """
+    own = {
+        f"step-{step.name}": [result.name for result in step.results] for step in run.steps if step.results
+    }
+    return [
+        *("-results-dir", f"{PLAIN_ROOT if is_plain(run, pod) else TEKTON_ROOT}/results"),
+        *("-result-names", ",".join(result.name for result in run.results)),
+        *("-step-names", ",".join(f"step-{step.name}" for step in run.steps if step.artifacts)),
+        *("-step-results", json.dumps(own, separators=(",", ":"), sort_keys=True)),
     ]
 
 

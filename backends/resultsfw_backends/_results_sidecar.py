@@ -1,6 +1,5 @@
 """Add the results sidecar to a pod, and define the options of every backend that uses it."""
 
-import json
 import ssl
 from collections.abc import Sequence
 from typing import Annotated, Final, Literal
@@ -127,19 +126,10 @@ def add_sidecar(
     else:
         others = _other_folders(run, pod)
     folders = podparts.add_result_folders(run, pod, result_from="sidecar-logs")
-    own = {
-        f"step-{step.name}": [result.name for result in step.results] for step in run.steps if step.results
-    }
     sidecar: Object = {
         "name": RESULTS_SIDECAR,
         "image": config.image,
-        "command": [
-            _PROGRAM,
-            *("-results-dir", f"{podparts.PLAIN_ROOT if plain else podparts.TEKTON_ROOT}/results"),
-            *("-result-names", ",".join(result.name for result in run.results)),
-            *("-step-names", ",".join(f"step-{step.name}" for step in run.steps if step.artifacts)),
-            *("-step-results", json.dumps(own, separators=(",", ":"), sort_keys=True)),
-        ],
+        "command": [_PROGRAM, *podparts.sidecar_arguments(run, pod)],
         "env": [{"name": wires.ENV_POLLING_INTERVAL, "value": config.polling_interval}],
         **podparts.confined(pod, cpu=config.cpu, memory=config.memory),
         "volumeMounts": [*others, *folders, *mounts],
@@ -225,10 +215,9 @@ def _refuse_options(config: SidecarConfig, *, tekton: bool) -> None:
 def _other_folders(run: Run, pod: Object) -> list[Object]:
     """Return the mounts of Tekton's own sidecar beside those with what Steps write."""
     present = {volume["name"] for volume in pod["spec"].get("volumes") or ()}
-    runs = [(f"tekton-internal-run-{index}", f"/tekton/run/{index}") for index in range(len(run.steps))]
     others = [(f"tekton-internal-{name}", path) for name, path in _MOUNTED.items()]
-    mounted = [*runs, *(other for other in others if other[0] in present)]
-    return [{"name": name, "mountPath": path, "readOnly": True} for name, path in mounted]
+    mounts = [{"name": name, "mountPath": path, "readOnly": True} for name, path in others if name in present]
+    return [*podparts.run_mounts(run, pod), *mounts]
 
 
 def waits_for_signal(pod: Object) -> bool:
