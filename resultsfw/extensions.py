@@ -45,7 +45,7 @@ from resultsfw.plugins import (
     import_plugin,
     warn_of_deprecations,
 )
-from resultsfw.types import Capabilities, Extraction
+from resultsfw.types import Capabilities, Extraction, Permission
 
 __all__ = [
     "ATTESTING",
@@ -90,6 +90,7 @@ class Extension:
         changes_results: Whether it may change results. Termination messages must then not be copied into a
             status, since they contain the unchanged results.
         verifies_results: Whether it compares results with what was signed in the pod.
+        permissions: Permissions that the controller needs for it.
         close: Its hook ``close``; ``None`` without one, and if somebody else created the instance.
         plugin: The instance, module or object that implements the hooks.
     """
@@ -102,6 +103,7 @@ class Extension:
     close: Callable[[], object] | None = None
     plugin: object = None
     verifies_results: bool = False
+    permissions: tuple[Permission, ...] = ()
 
 
 def load_extensions(
@@ -222,6 +224,7 @@ def make_extension(
             verifies_results=verifies_results,
             may_close=is_class or not origin,
         )
+        permissions = _permissions_of(plugin)
     except PluginFault as fault:
         raise _broken(name, where, fault) from fault.__cause__
     except ResultsError:
@@ -241,8 +244,24 @@ def make_extension(
     close = hooks[_CLOSE].function if is_class and options is not None and _CLOSE in hooks else None
     guarded = SimpleNamespace(**functions)
     return Extension(
-        name, guarded, tuple(sorted(hooks)), config_type, changes, close, plugin, verifies_results
+        name,
+        guarded,
+        tuple(sorted(hooks)),
+        config_type,
+        changes_results=changes,
+        close=close,
+        plugin=plugin,
+        verifies_results=verifies_results,
+        permissions=permissions,
     )
+
+
+def _permissions_of(plugin: object) -> tuple[Permission, ...]:
+    """Return the permissions that a plugin declares; raise `PluginFault` if they are none."""
+    permissions = getattr(plugin, "permissions", ())
+    if not isinstance(permissions, tuple) or not all(isinstance(entry, Permission) for entry in permissions):
+        raise PluginFault("its `permissions` is not a tuple of Permission")
+    return permissions
 
 
 def _create(

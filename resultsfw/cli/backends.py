@@ -158,7 +158,11 @@ def _print(out: Console, kind: str, claims: Sequence[InstalledPlugin], facts: Ma
         rows = list(_limits(capabilities))
     else:
         changes = "may change results" if facts["changes_results"] else "does not change results"
-        rows = [("hooks", ", ".join(facts["hooks"])), ("results", changes)]
+        rows = [
+            ("hooks", ", ".join(facts["hooks"])),
+            ("results", changes),
+            *_permissions(facts["permissions"]),
+        ]
     out.print()
     _print_columns(out, ("", ""), [[show.plain(text) for text in row] for row in rows])
     _print_options(out, claims[0].name, facts["config"].get("properties", {}))
@@ -197,12 +201,16 @@ def _limits(capabilities: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "plain pods", f"pods without Tekton's entrypoint are {without}"
     if capabilities["volumes"]:
         yield "volumes", f"its pods also mount: {', '.join(capabilities['volumes'])}"
-    for needed in capabilities["permissions"]:
+    yield from _permissions(capabilities["permissions"])
+    yield "plugin API", f"version {capabilities['api_version']}"
+
+
+def _permissions(permissions: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+    for needed in permissions:
         resource = f"{needed['resource']}.{needed['group']}" if needed["group"] else needed["resource"]
         yield "permission", f"{needed['verb']} {resource}: {needed['why']}"
-    if not capabilities["permissions"]:
+    if not permissions:
         yield "permission", "none besides the controller's own"
-    yield "plugin API", f"version {capabilities['api_version']}"
 
 
 def _print_columns(out: Console, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -186,6 +186,7 @@ def _extension(name: str, options: Mapping[str, Any] | None) -> Facts:
         **unconfigured,
         "hooks": extension.implements,
         "changes_results": extension.changes_results,
+        "permissions": [asdict(permission) for permission in extension.permissions],
         "config": extension.config_type.model_json_schema(by_alias=True),
     }
 

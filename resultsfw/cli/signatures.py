@@ -17,14 +17,13 @@ class SignatureTrace:
 
     Attributes:
         bytes: Of the envelope; 0 without one.
-        claimed_signer: The SPIFFE ID that the envelope names; "" if none. Nobody verifies it: the signer is
-            named in the certificate, and in the message of the verdict.
+        signer: The SPIFFE ID that the envelope names, which counts only if it was verified; "" if none.
         fault: Why there is no envelope; "" if there is one.
         verification: The verdict of the extension that verifies signatures; ``None`` if none did.
     """
 
     bytes: int
-    claimed_signer: str
+    signer: str
     fault: str
     verification: Verification | None
 
@@ -42,7 +41,7 @@ def trace_signature(judged: Judged) -> SignatureTrace | None:
         fault = "no signature arrived"
     return SignatureTrace(
         bytes=len(collected.envelope.encode("utf-8", "surrogatepass")),
-        claimed_signer=_claimed_signer(collected),
+        signer=_signer(collected),
         fault=fault,
         verification=collected.verification,
     )
@@ -51,9 +50,12 @@ def trace_signature(judged: Judged) -> SignatureTrace | None:
 def describe_signature(trace: SignatureTrace) -> str:
     """Return a sentence on a signature."""
     verification = trace.verification
-    signed = f"not signed: {trace.fault}" if trace.fault else f"signed in {counted(trace.bytes, 'byte')}"
-    if trace.claimed_signer and not (verification is not None and verification.status == "True"):
-        signed += f", as {trace.claimed_signer} by its own words"
+    if trace.fault:
+        signed = f"not signed: {trace.fault}"
+    elif verification is not None and verification.status == "True":
+        signed = f"signed by {trace.signer}, in {counted(trace.bytes, 'byte')}"
+    else:
+        signed = f"signed in {counted(trace.bytes, 'byte')}, as {trace.signer or 'nobody'} by its own words"
     if verification is None:
         verdict = "not verified, since no extension does that with the flags given here"
     else:
@@ -61,7 +63,7 @@ def describe_signature(trace: SignatureTrace) -> str:
     return f"{signed}; {verdict}"
 
 
-def _claimed_signer(collected: CollectionOutcome) -> str:
+def _signer(collected: CollectionOutcome) -> str:
     """Return the signer that an envelope names; "" if it names none."""
     try:
         signer = json.loads(collected.envelope)["signatures"][0]["keyid"]

@@ -31,7 +31,7 @@ from resultsfw.controller.observed_cluster import ObservedCluster
 from resultsfw.controller.optional_watch import OptionalWatch
 from resultsfw.controller.options import Options
 from resultsfw.controller.ownership import TASKRUN_LABEL, RunSelector
-from resultsfw.controller.permissions import missing_for_backends, usable_settings
+from resultsfw.controller.permissions import missing_for_plugins, usable_settings
 from resultsfw.controller.pipelineruns import (
     ChildEvents,
     PipelineRunController,
@@ -270,7 +270,7 @@ def assemble(
 
     flags = LiveFlags(
         build=partial(InstrumentedResultsManager, metrics=metrics),
-        check=partial(missing_for_backends, cluster),
+        check=partial(missing_for_plugins, cluster),
         swap=swap,
         send_event=events.send,
         metrics=metrics,

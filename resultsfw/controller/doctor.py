@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from resultsfw.cluster import CONFIG_MAPS, Object
@@ -19,10 +19,12 @@ from resultsfw.controller.permissions import (
     backend_permissions,
     controller_permissions,
     coscheduling_permissions,
+    extension_permissions,
     usable_settings,
 )
 from resultsfw.core import ResultsManager
 from resultsfw.errors import ClusterError, ForbiddenError, NotFoundError, ResultsError
+from resultsfw.extensions import Extension
 from resultsfw.operations.access import AccessChecker, Finding, check_access
 from resultsfw.tekton.api.configmaps import CONFIG_DEFAULTS, CONFIG_SPIRE, configmap_of
 from resultsfw.tekton.api.kinds import PIPELINERUNS, PIPELINES, SERVICE_ACCOUNTS, TASKRUNS, TASKS
@@ -102,9 +104,8 @@ def examine(
         for name in sorted(core.flags.allowed_results_from):
             found += _backend(asked, core, name)
             found += check_admission(cluster, name)
-        for name, extension in core.extensions.items():
-            detail = f"loaded; implements {', '.join(extension.implements)}"
-            found.append(Finding(what=f"extension {name}", well=True, detail=detail))
+        for extension in core.extensions.values():
+            found += _extension(asked, core, extension)
     for kind in (TASKRUNS, TASKS, PIPELINERUNS, PIPELINES):
         found.append(check_crd(cluster, kind))
     if core is not None:
@@ -233,3 +234,17 @@ def _backend(cluster: Inspected, core: ResultsManager, name: str) -> Iterator[Fi
         detail="can be loaded" + ("" if needs else "; needs no permission of its own"),
     )
     yield from check_access(cluster, needs)
+
+
+def _extension(cluster: Inspected, core: ResultsManager, extension: Extension) -> Iterator[Finding]:
+    """Check the permissions of an extension. Which of them a run needs depends on its backend."""
+    detail = f"loaded; implements {', '.join(extension.implements)}"
+    yield Finding(what=f"extension {extension.name}", well=True, detail=detail)
+    options = core.flags.config.get(extension.name, {})
+    for finding in check_access(cluster, extension_permissions(extension, options)):
+        if finding.well is not False:
+            yield finding
+        else:
+            yield replace(
+                finding, well=True, doubtful=True, detail=f"{finding.detail}; {finding.fix}", fix=""
+            )

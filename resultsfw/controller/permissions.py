@@ -1,4 +1,4 @@
-"""List the permissions that the controller and its backends need, and the manifest that grants each."""
+"""List the permissions that the controller and its plugins need, and the manifest that grants each."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
@@ -7,6 +7,7 @@ from resultsfw.cluster import CONFIG_MAPS, EVENTS, PODS, Kind
 from resultsfw.controller.manifests import BACKENDS, backends_with_rights, has_manifests
 from resultsfw.core import ResultsManager
 from resultsfw.errors import ResultsError
+from resultsfw.extensions import Extension
 from resultsfw.operations.access import AccessChecker, RequiredPermission, missing_permissions
 from resultsfw.tekton.api.kinds import (
     CLAIMS,
@@ -32,7 +33,8 @@ __all__ = [
     "command_to_grant",
     "controller_permissions",
     "coscheduling_permissions",
-    "missing_for_backends",
+    "extension_permissions",
+    "missing_for_plugins",
     "usable_settings",
 ]
 
@@ -116,9 +118,33 @@ def backend_permissions(
         options: Its options: those that are set need their permissions, too.
     """
     grant = command_to_grant(name)
+    return _declared_permissions(f"backend {name}", permissions, options or {}, grant)
+
+
+def extension_permissions(extension: Extension, options: Mapping[str, Any]) -> list[RequiredPermission]:
+    """Return the permissions that an extension declares.
+
+    Args:
+        extension: The extension.
+        options: Its options.
+    """
+    return _declared_permissions(f"extension {extension.name}", extension.permissions, options)
+
+
+def _declared_permissions(
+    whose: str, permissions: Iterable[Permission], options: Mapping[str, Any], grant: str = ""
+) -> list[RequiredPermission]:
+    """Return the permissions of a plugin, each with the command that grants it.
+
+    Args:
+        whose: The plugin, for the message.
+        permissions: What it declares.
+        options: Its options.
+        grant: The command that grants all that the plugin needs in any case; "" if there is none.
+    """
     needs = []
     for permission in permissions:
-        if permission.option and not (options or {}).get(permission.option):
+        if permission.option and not options.get(permission.option):
             continue
         plural, _, subresource = permission.resource.partition("/")
         opt_in = (permission.group, permission.resource) == ("", "pods/log")
@@ -130,7 +156,7 @@ def backend_permissions(
                 verb=permission.verb,
                 kind=Kind(permission.group, "v1", plural, plural),
                 subresource=subresource,
-                why=f"backend {name}: {permission.why}",
+                why=f"{whose}: {permission.why}",
                 fix=LOG_ACCESS if opt_in else with_option or grant or by_hand,
             )
         )
@@ -167,8 +193,11 @@ def usable_settings(cluster: AccessChecker, settings: Settings) -> tuple[Setting
     return settings, lines
 
 
-def missing_for_backends(cluster: AccessChecker, core: ResultsManager) -> list[str]:
-    """Return a sentence for each permission that an allowed backend lacks, and for each that is broken."""
+def missing_for_plugins(cluster: AccessChecker, core: ResultsManager) -> list[str]:
+    """Return a sentence for each permission that a plugin lacks, and for each broken backend.
+
+    The plugins are the allowed backends and the loaded extensions.
+    """
     needed, broken = [], []
     for name in sorted(core.flags.allowed_results_from):
         try:
@@ -177,4 +206,6 @@ def missing_for_backends(cluster: AccessChecker, core: ResultsManager) -> list[s
             )
         except ResultsError as error:  # only the runs that select this backend are refused
             broken.append(error.message)
+    for name, extension in core.extensions.items():
+        needed += extension_permissions(extension, core.flags.config.get(name, {}))
     return [*broken, *missing_permissions(cluster, needed)]
