@@ -44,7 +44,7 @@ def test_listing_names_imports_nothing_and_tells_who_brings_them(site):
     assert ["mine", "plugin_mine", "dist-mine", "1.2"] in backends
     assert {name for name, *_ in backends} >= {"mine", "sidecar-logs", "termination-message"}
     assert ["watch", "plugin_x:Y", "ext", "3"] in others
-    assert {name for name, *_ in others} == {"opentelemetry", "redact", "watch"}
+    assert {name for name, *_ in others} == {"opentelemetry", "redact", "signed", "watch"}
     assert imported == []
 
 

@@ -1,0 +1,232 @@
+"""The controller's identity and trust bundles, kept up to date from the SPIFFE Workload API.
+
+The only module of the extension that imports ``spiffe``. A stream delivers the controller's own X.509-SVID
+and all bundles whenever one changes. While the agent is away, the last ones stay in use.
+
+Source: SPIFFE Workload API (5.1 FetchX509SVID; 5.3: the first SVID is the default).
+"""
+
+import logging
+import os
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import Final
+
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from spiffe import WorkloadApiClient, X509Bundle
+from spiffe.errors import ArgumentError
+from spiffe.workloadapi.x509_context import X509Context
+
+from resultsfw.errors import UnavailableError
+from resultsfw.signatures import TrustBundle, bundle_from_der
+from resultsfw_extensions._signed_config import MOUNT_PATH, SignedConfig
+from resultsfw_extensions._spiffe_grpc import Credentials
+
+__all__ = ["Identity", "Svid", "controller_socket"]
+
+log = logging.getLogger(__name__)
+
+ENV_SOCKET: Final = "SPIFFE_ENDPOINT_SOCKET"
+"""Variable with the address of the Workload API (SPIFFE Workload Endpoint, 4)."""
+
+_FIRST_SECONDS: Final = 5.0
+"""How long callers wait at most for the agent's first answer, counted from the start of the stream."""
+
+_JOIN_SECONDS: Final = 3.0
+
+_PAUSE_SECONDS: Final = (0.1, 0.5, 1.0, 2.0)
+"""Pauses before the stream is opened again; the last one repeats."""
+
+_REASON_CHARACTERS: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Svid:
+    """An X.509-SVID with its key.
+
+    Attributes:
+        spiffe_id: The SPIFFE ID.
+        chain: The certificate and its intermediates, DER.
+        key: The private key.
+    """
+
+    spiffe_id: str
+    chain: tuple[bytes, ...] = field(repr=False)
+    key: PrivateKeyTypes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Update:
+    """What the agent sent last."""
+
+    svid: Svid
+    bundles: dict[str, TrustBundle]
+
+
+def controller_socket(config: SignedConfig) -> str:
+    """Return the address of the controller's Workload API."""
+    return (
+        config.controller_socket
+        or os.environ.get(ENV_SOCKET, "")
+        or f"unix://{MOUNT_PATH}/{config.socket_file}"
+    )
+
+
+class Identity:
+    """The controller's X.509-SVID and the trust bundles. Safe to use from several threads.
+
+    Args:
+        socket: The address of the Workload API, ``unix:///...``.
+    """
+
+    def __init__(self, socket: str) -> None:
+        self.socket: Final = socket
+        self._changed = threading.Condition()
+        self._update: _Update | None = None
+        self._reason = ""
+        self._stream_ended = False
+        self._closed = False
+        self._thread: threading.Thread | None = None
+        self._deadline = 0.0
+
+    def start(self) -> None:
+        """Open the stream in the background, if it is not open yet."""
+        with self._changed:
+            if self._thread is not None or self._closed:
+                return
+            self._deadline = time.monotonic() + _FIRST_SECONDS
+            self._thread = threading.Thread(target=self._keep_open, name="workload-api", daemon=True)
+            self._thread.start()
+
+    def svid(self) -> Svid:
+        """Return the controller's own identity.
+
+        Raises:
+            UnavailableError: The Workload API has not delivered one yet.
+        """
+        return self._last().svid
+
+    def credentials(self, trust_domain: str) -> Credentials:
+        """Return what the controller identifies itself to SPIRE with, and verifies the server with.
+
+        Raises:
+            UnavailableError: The Workload API has not delivered it yet.
+        """
+        svid = self.svid()
+        key = svid.key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+        authorities = self.bundle(trust_domain).authorities
+        return Credentials(
+            chain=svid.chain,
+            key=key,
+            authorities=tuple(certificate.public_bytes(Encoding.DER) for certificate in authorities),
+        )
+
+    def bundle(self, trust_domain: str) -> TrustBundle:
+        """Return the trust bundle of a trust domain.
+
+        Raises:
+            UnavailableError: The Workload API has not delivered that bundle yet.
+        """
+        bundles = self._last().bundles
+        if (bundle := bundles.get(trust_domain)) is None:
+            known = ", ".join(sorted(bundles)) or "none"
+            raise UnavailableError(
+                f'the SPIFFE Workload API at {self.socket} has no trust bundle of "{trust_domain}" (it has: '
+                f"{known}): correct trust-domain of config.signed, or federate the two",
+                subject=self.socket,
+            )
+        return bundle
+
+    def close(self) -> None:
+        """End the stream."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+            thread = self._thread
+        if thread is not None:
+            thread.join(_JOIN_SECONDS)
+
+    def _last(self) -> _Update:
+        self.start()
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._update is not None or self._reason or self._closed,
+                max(self._deadline - time.monotonic(), 0),
+            )
+            if self._update is not None:
+                return self._update
+            reason = self._reason or "it has not answered yet"
+            raise UnavailableError(
+                f"the SPIFFE Workload API at {self.socket} cannot be used: {reason}; mount its socket in the "
+                f"controller's pod (config/enable-signing), and register the controller with SPIRE",
+                subject=self.socket,
+            )
+
+    def _keep_open(self) -> None:
+        """Open the stream again whenever it ends, until `close`."""
+        tries = 0
+        while not self._closed:
+            before = self._update
+            self._stream()
+            tries = 0 if self._update is not before else tries + 1
+            with self._changed:
+                pause = _PAUSE_SECONDS[min(tries, len(_PAUSE_SECONDS) - 1)]
+                self._changed.wait_for(lambda: self._closed, pause)
+
+    def _stream(self) -> None:
+        """Receive updates until the stream ends.
+
+        Each stream has a connection of its own: one that failed waits for up to two minutes (gRPC's backoff).
+        """
+        try:
+            client = WorkloadApiClient(self.socket)
+        except ArgumentError as error:
+            self._fail(error)
+            return
+        self._stream_ended = False
+        try:
+            handler = client.stream_x509_contexts(self._receive, self._end_stream, retry_connect=False)
+            with self._changed:
+                self._changed.wait_for(lambda: self._stream_ended or self._closed)
+            handler.cancel()
+        finally:
+            client.close()
+
+    def _receive(self, context: X509Context) -> None:
+        update = _update_of(context)
+        with self._changed:
+            self._update = update
+            self._changed.notify_all()
+
+    def _end_stream(self, error: Exception) -> None:
+        self._fail(error)
+        with self._changed:
+            self._stream_ended = True
+            self._changed.notify_all()
+
+    def _fail(self, error: Exception) -> None:
+        reason = str(error)[:_REASON_CHARACTERS] or type(error).__name__
+        if reason != self._reason:
+            log.warning("the SPIFFE Workload API at %s: %s; it is tried again", self.socket, reason)
+        with self._changed:
+            self._reason = reason
+            self._changed.notify_all()
+
+
+def _update_of(context: X509Context) -> _Update:
+    svid = context.default_svid
+    return _Update(
+        svid=Svid(
+            spiffe_id=str(svid.spiffe_id),
+            chain=tuple(certificate.public_bytes(Encoding.DER) for certificate in svid.cert_chain),
+            key=svid.private_key,
+        ),
+        bundles={str(bundle.trust_domain): _bundle(bundle) for bundle in context.x509_bundle_set.bundles},
+    )
+
+
+def _bundle(bundle: X509Bundle) -> TrustBundle:
+    authorities = sorted(certificate.public_bytes(Encoding.DER) for certificate in bundle.x509_authorities)
+    return bundle_from_der(str(bundle.trust_domain), authorities)

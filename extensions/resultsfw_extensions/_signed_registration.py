@@ -1,0 +1,84 @@
+"""Register each pod's signer with a SPIRE server while the pod lives, where the operator chose so."""
+
+import logging
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from resultsfw import Object, Run
+from resultsfw.errors import ResultsError
+from resultsfw_extensions._signed_config import SignedConfig
+from resultsfw_extensions._signed_identity import Identity
+from resultsfw_extensions._signed_pods import signing_container
+from resultsfw_extensions._spire_entries import EntryClient
+from resultsfw_signing import statement
+
+__all__ = ["Registration"]
+
+log = logging.getLogger(__name__)
+
+_WAITING: Final = 1000
+"""Pods whose entries wait to be removed; those of further pods expire."""
+
+
+class Registration:
+    """Creates the entries of pods, and removes them in the background.
+
+    Args:
+        config: The operator's options.
+        identity: The controller's identity.
+
+    Raises:
+        FlagError: The options do not fit together.
+    """
+
+    def __init__(self, config: SignedConfig, identity: Identity) -> None:
+        self._config = config
+        self._client = (
+            EntryClient(
+                config.entries, config.trust_domain, lambda: identity.credentials(config.trust_domain)
+            )
+            if config.entries is not None
+            else None
+        )
+        self._remover = ThreadPoolExecutor(1, "spire-entries")
+        self._free = threading.BoundedSemaphore(_WAITING)
+
+    def create(self, run: Run, pod: Object) -> None:
+        """Let the pod's signer get its identity, if the extension is to register pods. May be called again.
+
+        Raises:
+            ClusterError: The server refuses, or does not answer.
+        """
+        container = signing_container(pod)
+        if self._client is not None and container is not None:
+            self._client.create(pod, container, self._identities(run, pod))
+
+    def remove(self, run: Run, pod: Object) -> None:
+        """Remove the entries of a pod that has signed, later. What cannot be removed expires."""
+        if self._client is None or signing_container(pod) is None:
+            return
+        if self._free.acquire(blocking=False):
+            self._remover.submit(self._remove, pod, self._identities(run, pod))
+
+    def close(self) -> None:
+        """End the background's work; what was not removed yet expires."""
+        self._remover.shutdown(wait=False, cancel_futures=True)
+
+    def _remove(self, pod: Object, identities: list[str]) -> None:
+        try:
+            if self._client is not None:
+                self._client.delete(pod, identities)
+        except ResultsError as error:
+            name = f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
+            log.warning("the entries of pod %s are not removed, and expire: %s", name, error.message)
+        finally:
+            self._free.release()
+
+    def _identities(self, run: Run, pod: Object) -> list[str]:
+        """Return what the signer of a pod gets: the pod's identity; for Tekton's keys, also the run's."""
+        domain = self._config.trust_domain
+        identities = [statement.pod_spiffe_id(domain, run.namespace, run.name, pod["metadata"]["uid"])]
+        if self._config.tekton_keys:
+            identities.append(statement.run_spiffe_id(domain, run.namespace, run.name))
+        return identities
