@@ -20,7 +20,9 @@ _RESULT_FROM: Final = "result_from"
 _RESULT_FILES: Final = frozenset({"results", "step_results"})
 """Flags that name result files."""
 
-_SWITCHES: Final = frozenset({"breakpoint_on_failure", "debug_before_step", "wait_file_content"})
+_SWITCHES: Final = frozenset(
+    {"breakpoint_on_failure", "debug_before_step", "enable_spire", "wait_file_content"}
+)
 """Flags without a value (boolean flags of Go's flag package)."""
 
 

@@ -42,6 +42,7 @@ from resultsfw.messages import (
     read_message,
 )
 from resultsfw.pods import containers, has_finished, is_plain, steps_ended, terminated_states
+from resultsfw_signing.tekton_format import is_signature_key
 
 __all__ = ["Config", "capabilities", "extract", "pod_ready", "prepare_pod"]
 
@@ -330,6 +331,8 @@ def _lost_by_cut(run: Run, step: Step, message: Message) -> tuple[str | None, st
     if at_cut is not None and at_cut.endswith(f"/{ARTIFACTS}"):  # the last entries of a message
         whose = None if at_cut == _TASK_PATH else step.name
         return ARTIFACTS, whose, f"{result_label(ARTIFACTS, whose)} and what came after it"
+    if at_cut is not None and is_signature_key(at_cut) and at_cut not in (*task, *own):
+        return None, None, "signatures of results, and what came after them,"
     maybe = [name for name in (*task, *own) if name not in whole]
     if at_cut is None:
         lost = f"results (of {', '.join(maybe)})" if maybe else "results"

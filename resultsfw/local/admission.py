@@ -25,6 +25,8 @@ _BREAKPOINTS: Final = {
     "-debug_before_step": "debug.breakpoints.beforeSteps",
 }
 """Flags of the entrypoint by which a Step waits for a person."""
+_SIGNS: Final = "-enable_spire"
+"""Flag of the entrypoint by which it signs results."""
 
 
 def admit(kind: Kind, obj: Object) -> None:
@@ -76,3 +78,8 @@ def _problems_of_steps(steps: Sequence[Object]) -> Iterator[str]:
     for flag, field in _BREAKPOINTS.items():
         if flag in flags:
             yield f"{field} needs a cluster, where a person can enter the container of a Step; remove it"
+    if _SIGNS in flags:
+        yield (
+            "Tekton's entrypoint signs results only on a cluster; set the option termination-message of "
+            "config.signed to signer"
+        )

@@ -50,11 +50,13 @@ class StepMessage:
         container: The Step's container.
         entries: Keys and values of its entries of the Task's results, signatures among them, in order.
         signs: Whether the Step ran to its end, so that its entrypoint must have signed.
+        at: When it ended, with its time zone: its certificate must have been valid then.
     """
 
     container: str
     entries: tuple[tuple[str, str], ...]
     signs: bool
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,24 +138,23 @@ class _Signed:
 class _Signer:
     """Verifies certificates and signatures of the run; each certificate once."""
 
-    def __init__(self, expected: str, bundle: TrustBundle, at: datetime) -> None:
+    def __init__(self, expected: str, bundle: TrustBundle) -> None:
         self.expected = expected
         self._bundle = bundle
-        self._at = at
-        self._verified: dict[str, VerifiedSvid] = {}
+        self._verified: dict[tuple[str, datetime], VerifiedSvid] = {}
 
-    def svid(self, pem: str) -> VerifiedSvid:
+    def svid(self, pem: str, at: datetime) -> VerifiedSvid:
         """Return the certificate in a PEM text; raises `SignatureError` if it is not the run's."""
-        if pem not in self._verified:
-            svid = verify_svid(_der(pem), (), self._bundle, at=self._at)
+        if (pem, at) not in self._verified:
+            svid = verify_svid(_der(pem), (), self._bundle, at=at)
             if str(svid.spiffe_id) != self.expected:
                 raise refusal(
                     Reason.WRONG_IDENTITY,
                     f"{svid.spiffe_id} signed, not {self.expected}",
                     subject=self.expected,
                 )
-            self._verified[pem] = svid
-        return self._verified[pem]
+            self._verified[pem, at] = svid
+        return self._verified[pem, at]
 
     def check(self, svid: VerifiedSvid, signature: str, value: str) -> None:
         """Verify a signature in base64 over a text; raises `SignatureError` if it is none."""
@@ -165,9 +166,7 @@ class _Signer:
         verify_signature(svid.certificate.public_key(), binary, data, signer=self.expected)
 
 
-def verify_tekton_results(
-    run: Run, messages: Sequence[StepMessage], bundle: TrustBundle, *, at: datetime
-) -> TektonResults:
+def verify_tekton_results(run: Run, messages: Sequence[StepMessage], bundle: TrustBundle) -> TektonResults:
     """Verify the results of the Task in the messages of its Steps.
 
     Nothing in the messages raises an exception: what does not verify is a fault. Results of Steps, and
@@ -177,9 +176,8 @@ def verify_tekton_results(
         run: The attempt whose results these are.
         messages: Of the Steps that have ended, in their order.
         bundle: The trust bundle of the pods' trust domain.
-        at: When the pod signed, with its time zone: its certificates must have been valid then.
     """
-    signer = _Signer(spiffe_id(bundle.trust_domain, run.namespace, run.name), bundle, at)
+    signer = _Signer(spiffe_id(bundle.trust_domain, run.namespace, run.name), bundle)
     faults: list[Fault] = []
     values: dict[str, str] = {}
     last: VerifiedSvid | None = None
@@ -188,7 +186,7 @@ def verify_tekton_results(
         if message.signs and not found:
             faults.append(_unsigned(message.container, "its message has no signatures"))
         for part in found:
-            faults_of_part, verified, svid = _verify_part(part, signer, message.container)
+            faults_of_part, verified, svid = _verify_part(part, signer, message)
             faults += faults_of_part
             values |= verified
             last = svid or last
@@ -223,14 +221,15 @@ def _signed_parts(message: StepMessage) -> Iterator[_Signed]:
 
 
 def _verify_part(
-    part: _Signed, signer: _Signer, container: str
+    part: _Signed, signer: _Signer, message: StepMessage
 ) -> tuple[list[Fault], dict[str, str], VerifiedSvid | None]:
     """Return the faults of what one reading wrote, the values that verify, and who signed them."""
+    container = message.container
     if missing := [key for key in (SVID, MANIFEST, MANIFEST + SIGNATURE_SUFFIX) if key not in part.keys]:
         names = _names(part.values) if part.values else "no results"
         return [_unsigned(container, f"{missing[0]} is missing beside {names}")], {}, None
     try:
-        svid = signer.svid(part.keys[SVID])
+        svid = signer.svid(part.keys[SVID], message.at)
         signer.check(svid, part.keys[MANIFEST + SIGNATURE_SUFFIX], part.keys[MANIFEST])
     except SignatureError as error:
         return [_fault(error, container, "the list of results")], {}, None

@@ -329,6 +329,10 @@ def test_init_and_decode_script_prepare_the_pod(entrypoint):
         (["-wait_file_content=maybe"], "invalid boolean value"),
         (["-timeout", "soon"], 'invalid duration "soon"'),
         (["-breakpoint_on_failure"], "only possible on a cluster"),
+        (
+            ["-enable_spire"],
+            "signatures by Tekton's entrypoint (-enable_spire), which is only possible on a cluster",
+        ),
     ],
 )
 def test_invalid_arguments_are_refused(entrypoint, arguments, said):

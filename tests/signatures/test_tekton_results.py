@@ -43,8 +43,8 @@ def at(vector):
     return datetime.fromisoformat(vector["at"])
 
 
-def message(entries, *, signs=True, container="step-a"):
-    return StepMessage(container=container, entries=tuple(map(tuple, entries)), signs=signs)
+def message(entries, *, signs=True, container="step-a", time=NOW):
+    return StepMessage(container=container, entries=tuple(map(tuple, entries)), signs=signs, at=time)
 
 
 def signed(values, *, svid=SVID, names=None):
@@ -63,8 +63,8 @@ def signed(values, *, svid=SVID, names=None):
     ]
 
 
-def verify(*messages, bundle=BUNDLE, run=RUN, time=NOW):
-    return verify_tekton_results(run, messages, bundle, at=time)
+def verify(*messages, bundle=BUNDLE, run=RUN):
+    return verify_tekton_results(run, messages, bundle)
 
 
 def reasons(verified):
@@ -74,7 +74,7 @@ def reasons(verified):
 @pytest.mark.parametrize("vector", RESULTS[:3], ids=lambda vector: vector["name"])
 def test_what_tektons_code_signed_verifies_as_it_does_in_tekton(vector):
     verified = verify(
-        message(vector["written"] + vector["signed"]), bundle=bundle_of(vector), time=at(vector)
+        message(vector["written"] + vector["signed"], time=at(vector)), bundle=bundle_of(vector)
     )
     assert verified.faults == ()
     assert verified.values == dict(vector["written"])
@@ -85,7 +85,7 @@ def test_what_tektons_code_signed_verifies_as_it_does_in_tekton(vector):
 def test_a_certificate_of_an_intermediate_is_not_trusted_as_in_tekton():
     vector = RESULTS[3]
     verified = verify(
-        message(vector["written"] + vector["signed"]), bundle=bundle_of(vector), time=at(vector)
+        message(vector["written"] + vector["signed"], time=at(vector)), bundle=bundle_of(vector)
     )
     assert reasons(verified) == [(Reason.UNTRUSTED_CERTIFICATE, None)]
     assert vector["tekton"] == "cert cannot be verified by provided roots"
@@ -95,7 +95,7 @@ def verify_tampered(name):
     vector, tampered = RESULTS[0], TAMPERED[name]
     whole = dict(vector["written"] + vector["signed"]) | tampered["set"]
     entries = [(key, value) for key, value in whole.items() if key not in tampered["remove"]]
-    return verify(message(entries), bundle=bundle_of(vector), time=at(vector))
+    return verify(message(entries, time=at(vector)), bundle=bundle_of(vector))
 
 
 REFUSED = {
@@ -146,8 +146,8 @@ def test_messages_of_tektons_entrypoint_verify_and_the_last_step_counts(pod):
     for container, text in pod["messages"].items():
         entries = read_message(text, 4096).entries
         task = [(entry["key"], entry["value"]) for entry in entries if entry["type"] == TASK_RESULT]
-        messages.append(message(task, container=container))
-    verified = verify(*messages, bundle=bundle_of(pod), time=at(pod))
+        messages.append(message(task, container=container, time=at(pod)))
+    verified = verify(*messages, bundle=bundle_of(pod))
     assert verified.faults == ()
     assert verified.values == {"digest": "second", "list": '["x","y"]'}
 
@@ -182,9 +182,13 @@ def test_another_signer_is_refused(svid, reason):
     assert (verified.values, verified.spiffe_id) == ({}, "")
 
 
-def test_a_certificate_counts_at_the_time_at_which_the_pod_signed():
-    late = verify(message(signed({"digest": "x"})), time=NOW + timedelta(hours=2))
+def test_a_certificate_counts_at_the_time_at_which_its_step_ended():
+    late = verify(message(signed({"digest": "x"}), time=NOW + timedelta(hours=2)))
     assert reasons(late) == [(Reason.EXPIRED_CERTIFICATE, None)]
+    early = message(signed({"digest": "x"}))
+    after = AUTHORITY.issue_svid(ID, at=NOW + timedelta(hours=2))
+    last = message(signed({"digest": "y"}, svid=after), container="step-b", time=NOW + timedelta(hours=2.5))
+    assert verify(early, last).values == {"digest": "y"}
 
 
 @pytest.mark.parametrize(

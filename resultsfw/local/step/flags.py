@@ -26,6 +26,7 @@ _FALSE = {"0", "f", "F", "FALSE", "false", "False"}
 _CLUSTER_ONLY = {
     "breakpoint_on_failure": "debugging with breakpoints",
     "debug_before_step": "debugging with breakpoints",
+    "enable_spire": "signatures by Tekton's entrypoint",
 }
 
 

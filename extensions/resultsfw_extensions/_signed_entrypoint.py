@@ -1,0 +1,268 @@
+"""Let Tekton's entrypoint sign results in termination messages, and verify what it signed.
+
+The agent's socket is in each Step, as in Tekton, so a Step can sign on its own. What else this format leaves
+open is said in the condition of each run.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from resultsfw import Extraction, Object, Run, podparts
+from resultsfw.entrypoint import add_arguments
+from resultsfw.errors import InputError
+from resultsfw.messages import (
+    INTERNAL,
+    STEP_RESULT,
+    TASK_RESULT,
+    Message,
+    entry_type,
+    message_budget,
+    read_message,
+)
+from resultsfw.pods import containers, is_plain, terminated_states
+from resultsfw.signatures import TrustBundle, VerifiedResults
+from resultsfw.signatures.tekton_results import StepMessage, verify_tekton_results
+from resultsfw_signing.tekton_format import MANIFEST, SIGNATURE_SUFFIX, SVID, manifest, spiffe_id
+
+__all__ = [
+    "MessageRoom",
+    "describe_room",
+    "least_pem",
+    "least_room",
+    "let_entrypoint_sign",
+    "signs_in_steps",
+    "verify_entrypoint",
+]
+
+VOLUME: Final = "spiffe-workload-api"
+MOUNT_PATH: Final = "/spiffe-workload-api"
+"""Tekton's names of the volume with the agent's socket (pkg/spire/spire.go)."""
+
+_SIGN: Final = "-enable_spire"
+_SOCKET: Final = "-spire_socket_path"
+_DEFAULT_SOCKET: Final = "spire-agent.sock"
+_COMPRESS: Final = "-compress_termination_message=true"
+_SKIPPED: Final = "Skipped"
+"""Reason in the message of a Step that did not run."""
+
+_STARTED: Final = "2026-11-28T12:07:53.000Z"
+"""A time as the entrypoint writes it, in its shortest form."""
+_CERTIFICATE_BYTES: Final = 460
+"""DER of the smallest X509-SVID that SPIRE issues (ECDSA on P-256), without its SPIFFE ID."""
+_SIGNATURE_BYTES: Final = 92
+"""Base64 of the smallest signature that may be met (ECDSA on P-256)."""
+_PEM_LINE: Final = 64
+_PEM_FRAME: Final = 52  # characters of the first and the last line
+
+
+@dataclass(frozen=True, slots=True)
+class MessageRoom:
+    """How much of a Step's termination message remains for values, before the pod exists.
+
+    Attributes:
+        container: The Step's container.
+        budget: Bytes that the kubelet keeps of its message.
+        needed: Bytes that the message has at least, if each value is empty.
+    """
+
+    container: str
+    budget: int
+    needed: int
+
+    @property
+    def left(self) -> int:
+        """Return the bytes that are left for values, at most."""
+        return self.budget - self.needed
+
+
+def let_entrypoint_sign(
+    run: Run, pod: Object, *, volume: Object, socket_file: str, trust_domain: str, all_signed: bool
+) -> None:
+    """Make the entrypoint of each Step sign what it reads, as Tekton does (pkg/pod/pod.go).
+
+    Args:
+        run: The run.
+        pod: Its pod, prepared by the backend ``termination-message``; it is changed.
+        volume: The volume with the agent's socket; it gets Tekton's name.
+        socket_file: The socket's name in it.
+        trust_domain: The trust domain of the pod's identity.
+        all_signed: Whether every result must be signed.
+
+    Raises:
+        InputError: The pod has no entrypoint, its messages cannot hold the signatures, the entrypoint would
+            not sign everything, or the pod has something of its own where the socket must be.
+    """
+    if is_plain(run, pod):
+        raise InputError(
+            "the pod has no entrypoint of Tekton's that could sign; set termination-message of config.signed "
+            "to signer",
+            subject="config.signed",
+        )
+    if all_signed and (run.artifacts or any(step.results or step.artifacts for step in run.steps)):
+        raise InputError(
+            "Tekton's entrypoint signs neither results of Steps nor artifacts, and the policy is fail; set "
+            "termination-message of config.signed to signer",
+            subject="config.signed",
+        )
+    mount = {"name": VOLUME, "mountPath": MOUNT_PATH, "readOnly": True}
+    podparts.add_volumes(pod, [{**volume, "name": VOLUME}])
+    steps = {step.container for step in run.steps}
+    spec = pod["spec"]
+    initial = [it for it in spec.get("initContainers") or () if it.get("restartPolicy") != "Always"]
+    for container in (*initial, *(it for it in spec["containers"] if it["name"] in steps)):
+        _refuse_mount(container)
+        container["volumeMounts"] = [*(container.get("volumeMounts") or ()), mount]
+    named = [] if socket_file == _DEFAULT_SOCKET else [_SOCKET, f"unix://{MOUNT_PATH}/{socket_file}"]
+    add_arguments(run, pod, [_SIGN, *named])
+    room = least_room(run, pod, trust_domain)
+    if room is not None and room.left < 0:
+        raise InputError(
+            f"the signatures of {len(run.written_results)} results do not fit into the termination message "
+            f'of container "{room.container}": with empty values it has {room.needed} bytes or more, and the '
+            f"kubelet keeps {room.budget} bytes of each container of this pod; set results-from to "
+            f"sidecar-logs, or termination-message of config.signed to signer",
+            subject=f"container {room.container}",
+        )
+
+
+def _refuse_mount(container: Object) -> None:
+    for mounted in container.get("volumeMounts") or ():
+        if mounted["mountPath"].rstrip("/") == MOUNT_PATH:
+            raise InputError(
+                f'container "{container["name"]}" mounts volume "{mounted["name"]}" at {MOUNT_PATH}, where '
+                f"the socket of the SPIRE agent must be; mount it elsewhere",
+                subject=f"container {container['name']}",
+            )
+
+
+def signs_in_steps(run: Run, pod: Object) -> bool:
+    """Return whether the entrypoint of the pod's Steps signs results."""
+    by_name = containers(pod)
+    return any(_SIGN in (by_name.get(step.container, {}).get("args") or ()) for step in run.steps)
+
+
+def describe_room(run: Run, pod: Object, trust_domain: str) -> str:
+    """Return a phrase about the bytes that signatures leave for values; "" if nothing is signed."""
+    room = least_room(run, pod, trust_domain)
+    if room is None:
+        return ""
+    return (
+        f"beside signatures, at most {room.left} of {room.budget} bytes are left for values in the "
+        f'termination message of container "{room.container}"'
+    )
+
+
+def least_room(run: Run, pod: Object, trust_domain: str) -> MessageRoom | None:
+    """Return the room in the message that has the least; ``None`` if no Step writes results.
+
+    Every Step's message repeats all results of the Task that exist by then, with a signature each.
+
+    Args:
+        run: The run.
+        pod: Its prepared pod.
+        trust_domain: The trust domain of the pod's identity.
+    """
+    budget = message_budget(pod)
+    by_name = containers(pod)
+    identity = spiffe_id(trust_domain, run.namespace, run.name)
+    rooms = [
+        MessageRoom(step.container, budget, _needed(entries, compressed=_COMPRESS in arguments))
+        for step in run.steps
+        if (entries := list(_least_entries(run, [result.name for result in step.results], identity)))
+        for arguments in [by_name[step.container].get("args") or ()]
+    ]
+    return min(rooms, key=lambda room: room.left, default=None)
+
+
+def _least_entries(run: Run, own: list[str], identity: str) -> Iterator[Object]:
+    """Yield the entries of a message in which all values are empty; of signatures, with a text as long."""
+    for kind, names in ((TASK_RESULT, [result.name for result in run.written_results]), (STEP_RESULT, own)):
+        if not names:
+            continue
+        signed = names if kind == TASK_RESULT else []
+        keys = [*(name + SIGNATURE_SUFFIX for name in signed), MANIFEST + SIGNATURE_SUFFIX]
+        yield from ({"key": name, "value": "", "type": kind} for name in names)
+        yield {"key": SVID, "value": least_pem(identity), "type": TASK_RESULT}
+        yield {"key": MANIFEST, "value": manifest(signed), "type": TASK_RESULT}
+        yield from ({"key": key, "value": "=" * _SIGNATURE_BYTES, "type": TASK_RESULT} for key in keys)
+
+
+def least_pem(identity: str) -> str:
+    """Return a text as long as the shortest certificate of an identity, with its line ends."""
+    base64_bytes = -(-(_CERTIFICATE_BYTES + len(identity)) // 3) * 4
+    lines = -(-base64_bytes // _PEM_LINE) + 2
+    return "=" * (base64_bytes + _PEM_FRAME) + "\n" * lines
+
+
+def _needed(entries: list[Object], *, compressed: bool) -> int:
+    """Return the bytes of a message at least.
+
+    Compression shortens all but what is random: a certificate, once, and signatures.
+    """
+    started = {"key": "StartedAt", "value": _STARTED, "type": INTERNAL}
+    if not compressed:
+        return len(json.dumps([*entries, started], ensure_ascii=False, separators=(",", ":")).encode())
+    signatures = len([entry for entry in entries if entry["key"].endswith(SIGNATURE_SUFFIX)])
+    return -(-_CERTIFICATE_BYTES // 3) * 4 + signatures * _SIGNATURE_BYTES
+
+
+def verify_entrypoint(
+    run: Run, pod: Object, extraction: Extraction, bundle: TrustBundle
+) -> tuple[VerifiedResults, str]:
+    """Verify what the entrypoint of each Step signed, and compare it with what a backend read.
+
+    Args:
+        run: The attempt.
+        pod: Its pod.
+        extraction: What the backend ``termination-message`` read of it.
+        bundle: The trust bundle of the pods' trust domain.
+
+    Returns:
+        The verdict, and what the format leaves open about values that verify, as a sentence; "" for none.
+    """
+    verified = verify_tekton_results(run, list(_messages(run, pod)), bundle)
+    open_points = "; ".join(verified.unbound)
+    caveat = f"signatures of Tekton's entrypoint leave open {open_points}" if open_points else ""
+    return verified.compare(extraction), caveat
+
+
+def _messages(run: Run, pod: Object) -> Iterable[StepMessage]:
+    budget = message_budget(pod)
+    ended = terminated_states(pod)
+    for step in run.steps:
+        if (state := ended.get(step.container)) is None:
+            continue
+        message = read_message(state.get("message") or "", budget)
+        yield StepMessage(
+            container=step.container,
+            entries=tuple(_task_entries(message)),
+            signs=bool(run.written_results) and state.get("exitCode") == 0 and not _was_skipped(message),
+            at=_ended_at(state),
+        )
+
+
+def _task_entries(message: Message) -> Iterator[tuple[str, str]]:
+    for entry in message.entries:
+        key, value = entry.get("key"), entry.get("value")
+        if entry_type(entry) == TASK_RESULT and isinstance(key, str) and isinstance(value, str):
+            yield key, value
+
+
+def _was_skipped(message: Message) -> bool:
+    return any(
+        entry_type(entry) == INTERNAL and entry.get("key") == "Reason" and entry.get("value") == _SKIPPED
+        for entry in message.entries
+    )
+
+
+def _ended_at(state: Mapping[str, Any]) -> datetime:
+    """Return when a container ended; now, if that is not known or later."""
+    now = datetime.now(UTC)
+    try:
+        at = datetime.fromisoformat(state["finishedAt"])
+    except (KeyError, TypeError, ValueError):
+        return now
+    return min(at, now) if at.tzinfo is not None else now
