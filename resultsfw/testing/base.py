@@ -77,11 +77,13 @@ class Base:
         backend: The backend's installed name; or a class, a module or an object without an entry point.
         name: The name under which the suite selects a backend without an entry point.
         config: Its options, as ``config.NAME`` contains them.
+        harness_type: Runs its pods; a part of the suite may need another one.
     """
 
     backend: ClassVar[object] = ""
     name: ClassVar[str] = "under-test"
     config: ClassVar[Mapping[str, Any]] = {}
+    harness_type: ClassVar[type[Harness]] = Harness
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -99,7 +101,7 @@ class Base:
         )
         claims = fixture_or_default(request, "backend_claims", None)
         try:
-            harness = Harness(
+            harness = cls.harness_type(
                 cls.backend, config, name=cls.name, external_state=external_state, claims=claims
             )
         except ResultsError as error:

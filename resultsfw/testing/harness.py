@@ -348,10 +348,12 @@ class Harness:
 
     def reconcile(self, task: Object, *, name: str = "run", flags: Mapping[str, str] | None = None) -> Object:
         """Return a TaskRun as the reconciler leaves it, on an engine of its own."""
-        core = ResultsManager.from_flags(self.flags(flags or {}), register=self._registered)
-        with Engine(
-            lambda cluster: Reconciler(core, self._with_claims(cluster)), claims=self._claims
-        ) as engine:
+        with (
+            ResultsManager.from_flags(self.flags(flags or {}), register=self._registered) as core,
+            Engine(
+                lambda cluster: Reconciler(core, self._with_claims(cluster)), claims=self._claims
+            ) as engine,
+        ):
             create_claims(engine.store, self._claims)
             engine.submit(
                 {

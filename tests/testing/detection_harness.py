@@ -70,14 +70,15 @@ CASES = cases()
 class Outcomes:
     """What became of each test: the message of a failed or skipped test, ``None`` of a passed one."""
 
-    def __init__(self):
+    def __init__(self, tests=CASES):
+        self._tests = tests
         self.failed = {}
         self.skipped = {}
         self.passed = set()
 
     def run(self, name, **fixtures):
         try:
-            CASES[name](**fixtures)
+            self._tests[name](**fixtures)
         except pytest.skip.Exception as skipped:
             self.skipped[name] = str(skipped)
         except pytest.fail.Exception as failed:
