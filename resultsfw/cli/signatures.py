@@ -17,13 +17,14 @@ class SignatureTrace:
 
     Attributes:
         bytes: Of the envelope; 0 without one.
-        signer: The SPIFFE ID that the envelope names, which counts only if it was verified; "" if none.
+        claimed_signer: The SPIFFE ID that the envelope names; "" if none. Nobody verifies it: the signer is
+            named in the certificate, and in the message of the verdict.
         fault: Why there is no envelope; "" if there is one.
         verification: The verdict of the extension that verifies signatures; ``None`` if none did.
     """
 
     bytes: int
-    signer: str
+    claimed_signer: str
     fault: str
     verification: Verification | None
 
@@ -41,7 +42,7 @@ def trace_signature(judged: Judged) -> SignatureTrace | None:
         fault = "no signature arrived"
     return SignatureTrace(
         bytes=len(collected.envelope.encode("utf-8", "surrogatepass")),
-        signer=_signer(collected),
+        claimed_signer=_claimed_signer(collected),
         fault=fault,
         verification=collected.verification,
     )
@@ -50,12 +51,9 @@ def trace_signature(judged: Judged) -> SignatureTrace | None:
 def describe_signature(trace: SignatureTrace) -> str:
     """Return a sentence on a signature."""
     verification = trace.verification
-    if trace.fault:
-        signed = f"not signed: {trace.fault}"
-    elif verification is not None and verification.status == "True":
-        signed = f"signed by {trace.signer}, in {counted(trace.bytes, 'byte')}"
-    else:
-        signed = f"signed in {counted(trace.bytes, 'byte')}, as {trace.signer or 'nobody'} by its own words"
+    signed = f"not signed: {trace.fault}" if trace.fault else f"signed in {counted(trace.bytes, 'byte')}"
+    if trace.claimed_signer and not (verification is not None and verification.status == "True"):
+        signed += f", as {trace.claimed_signer} by its own words"
     if verification is None:
         verdict = "not verified, since no extension does that with the flags given here"
     else:
@@ -63,7 +61,7 @@ def describe_signature(trace: SignatureTrace) -> str:
     return f"{signed}; {verdict}"
 
 
-def _signer(collected: CollectionOutcome) -> str:
+def _claimed_signer(collected: CollectionOutcome) -> str:
     """Return the signer that an envelope names; "" if it names none."""
     try:
         signer = json.loads(collected.envelope)["signatures"][0]["keyid"]

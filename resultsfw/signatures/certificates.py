@@ -190,6 +190,12 @@ def _chain(
     subject: str,
 ) -> list[x509.Certificate]:
     """Return a valid chain, from the leaf to an authority of the bundle."""
+    if not bundle.authorities:
+        raise refusal(
+            Reason.UNTRUSTED_CERTIFICATE,
+            f"the trust bundle of {bundle.trust_domain} is empty: no chain of {subject} leads to it",
+            subject=subject,
+        )
     verifier = (
         PolicyBuilder()
         .store(Store(list(bundle.authorities)))

@@ -72,7 +72,8 @@ def verify_results(
     """
     if not extraction.envelope:
         return VerifiedResults(faults=(_unsigned(extraction),))
-    subjects = expected_subjects(run).values()
+    expected = expected_subjects(run)
+    subjects = [*expected.values(), *_taken_subjects(run).values()]
     try:
         envelope = parse_envelope(extraction.envelope, limit=format_of.longest_envelope(subjects))
         svid = verify_envelope(
@@ -87,7 +88,11 @@ def verify_results(
         faults=faults,
         results=()
         if any(fault.result is None for fault in faults)
-        else tuple(value for origin, value in _counting(extraction).items() if origin not in doubtful),
+        else tuple(
+            value
+            for origin, value in _counting(extraction).items()
+            if origin in expected and origin not in doubtful
+        ),
         spiffe_id=str(svid.spiffe_id),
         expires=svid.certificate.not_valid_after_utc,
     )
@@ -123,6 +128,18 @@ def expected_subjects(run: Run) -> dict[Origin, str]:
         if step.artifacts:
             subjects[step.name, ARTIFACTS] = format_of.artifacts_subject(step.name)
     return subjects
+
+
+def _taken_subjects(run: Run) -> dict[Origin, str]:
+    """Return the subjects of Task results that are taken from Step results.
+
+    The results sidecar may speak of them, as of every declared result; no value of theirs counts.
+    """
+    return {
+        (None, result.name): format_of.result_subject(result.name)
+        for result in run.results
+        if result.from_step is not None
+    }
 
 
 def _unsigned(extraction: Extraction) -> Fault:
@@ -163,8 +180,8 @@ def _binding_faults(statement: SignedStatement, run: Run, pod_uid: str) -> Itera
 
 
 def _result_faults(statement: SignedStatement, run: Run, extraction: Extraction) -> Iterator[Fault]:
-    subjects = expected_subjects(run)
-    if undeclared := sorted(statement.subjects - set(subjects.values())):
+    subjects, taken = expected_subjects(run), _taken_subjects(run)
+    if undeclared := sorted(statement.subjects - {*subjects.values(), *taken.values()}):
         yield Fault(
             reason=Reason.UNDECLARED,
             message=f"the statement has results that the Task does not declare: {_names(undeclared)}",
@@ -172,7 +189,7 @@ def _result_faults(statement: SignedStatement, run: Run, extraction: Extraction)
     types = _declared_types(run)
     values = _counting(extraction)
     for step, name in values:
-        if (step, name) in subjects:
+        if (step, name) in subjects or (step, name) in taken:
             continue
         yield Fault(
             reason=Reason.UNDECLARED,

@@ -87,13 +87,11 @@ def parse_statement(payload: bytes, *, limit: int) -> SignedStatement:
         SignatureError: It is no statement about results.
     """
     try:
-        # Of the bytes beyond the limit, one is enough to be over it.
-        return _statement(parse_object(payload[: limit + 1].decode(), limit=limit))
-    except UnicodeDecodeError:
-        why = "it is not UTF-8"
+        return _statement(parse_object(payload, limit=limit))
     except StrictJsonError as error:
-        why = str(error)
-    raise refusal(Reason.MALFORMED_STATEMENT, f"what was signed is no statement about results: {why}")
+        raise refusal(
+            Reason.MALFORMED_STATEMENT, f"what was signed is no statement about results: {error}"
+        ) from None
 
 
 def _statement(document: dict[str, Any]) -> SignedStatement:
@@ -140,7 +138,7 @@ def _subjects(subjects: list[Any]) -> dict[str, dict[str, Any]]:
 def _result(name: str, subject: Mapping[str, Any]) -> SignedResult:
     annotations = _field(subject, "annotations", dict)
     kind, encrypted = annotations.get("type"), annotations.get("encrypted", False)
-    if kind not in _TYPES or not isinstance(encrypted, bool):
+    if not isinstance(kind, str) or kind not in _TYPES or not isinstance(encrypted, bool):
         raise StrictJsonError(f"the annotations of {shown(name)} are not those of a result")
     return SignedResult(
         digest=_digest(name, subject), size=_whole(annotations, "bytes"), type=kind, encrypted=encrypted

@@ -17,20 +17,21 @@ class StrictJsonError(Exception):
     """The text is not accepted; the message says why."""
 
 
-def parse_object(text: str, *, limit: int) -> dict[str, Any]:
+def parse_object(text: str | bytes, *, limit: int) -> dict[str, Any]:
     """Return the JSON object in a text.
 
     Args:
-        text: The text.
-        limit: Characters that it may have; it is compared before anything is parsed.
+        text: The text, or its bytes in UTF-8.
+        limit: Characters or bytes that it may have; it is compared before anything is parsed.
 
     Raises:
         StrictJsonError: It is too long, too deep, no JSON object, or an object in it has a key twice.
     """
     if len(text) > limit:
-        raise StrictJsonError(f"it has {len(text)} characters, more than the {limit} that it can need")
+        raise StrictJsonError(f"its size is {len(text)}, more than the {limit} that it can need")
     try:
-        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse, parse_float=_refuse)
+        plain = text.decode() if isinstance(text, bytes) else text
+        value = json.loads(plain, object_pairs_hook=_unique, parse_constant=_refuse, parse_float=_refuse)
     except StrictJsonError:
         raise
     except (ValueError, RecursionError):
