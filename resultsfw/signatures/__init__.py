@@ -8,7 +8,8 @@ network nor a SPIRE agent::
     for fault in verified.faults:
         print(fault.reason, fault.message)
 
-`verify_envelope` and `verify_svid` are the parts of it for other statements.
+`verify_envelope` and `verify_svid` are the parts of it for other statements. `verify_taskrun` verifies a
+TaskRun that ended long ago, by the verdict that the controller signed.
 """
 
 try:
@@ -26,31 +27,42 @@ from resultsfw.signatures.reasons import Fault, Reason
 from resultsfw.signatures.results import VerifiedResults, check, expected_subjects, verify_results
 from resultsfw.signatures.spiffe_ids import SpiffeId, check_trust_domain, parse_spiffe_id, pod_identity
 from resultsfw.signatures.statements import SignedResult, SignedStatement, parse_statement
+from resultsfw.signatures.verdict import Signer, Verdict, format_verdict, make_verdict, sign_verdict
+from resultsfw.signatures.verified_run import CheckedResult, VerifiedRun, controller_identity, verify_taskrun
 
 __all__ = [
+    "CheckedResult",
     "Envelope",
     "Fault",
     "Reason",
     "SignedResult",
     "SignedStatement",
+    "Signer",
     "SpiffeId",
     "TrustBundle",
+    "Verdict",
     "VerifiedResults",
+    "VerifiedRun",
     "VerifiedSvid",
     "bundle_from_der",
     "check",
     "check_trust_domain",
+    "controller_identity",
     "expected_subjects",
+    "format_verdict",
     "load_certificate",
+    "make_verdict",
     "parse_bundles",
     "parse_envelope",
     "parse_spiffe_id",
     "parse_statement",
     "pod_identity",
+    "sign_verdict",
     "verify_envelope",
     "verify_results",
     "verify_signature",
     "verify_svid",
+    "verify_taskrun",
 ]
 
 del cryptography

@@ -30,7 +30,7 @@ from resultsfw.signatures.reasons import Reason, refusal, shown
 from resultsfw.signatures.spiffe_ids import SpiffeId, parse_spiffe_id
 from resultsfw_signing.statement import MAX_CERTIFICATE_BYTES, MAX_CERTIFICATES
 
-__all__ = ["TrustBundle", "VerifiedSvid", "load_certificate", "verify_svid"]
+__all__ = ["TrustBundle", "VerifiedSvid", "load_certificate", "svid_identity", "verify_svid"]
 
 UNREADABLE: Final = (
     ValueError,
@@ -115,7 +115,7 @@ def verify_svid(
             Reason.UNTRUSTED_CERTIFICATE, f"the chain has more than {MAX_CERTIFICATE_BYTES} bytes of DER"
         )
     certificate = _load(leaf, "the signer's certificate")
-    spiffe_id = _svid_identity(certificate)
+    spiffe_id = svid_identity(certificate)
     subject = str(spiffe_id)
     if spiffe_id.trust_domain != bundle.trust_domain:
         raise refusal(
@@ -136,8 +136,12 @@ def _load(der: bytes, which: str) -> x509.Certificate:
         raise refusal(Reason.INVALID_CERTIFICATE, f"{which} cannot be read: {error}") from None
 
 
-def _svid_identity(certificate: x509.Certificate) -> SpiffeId:
-    """Return the SPIFFE ID of a leaf that keeps the rules of the specification for one."""
+def svid_identity(certificate: x509.Certificate) -> SpiffeId:
+    """Return the SPIFFE ID of a leaf that keeps the rules of the specification for one.
+
+    Raises:
+        SignatureError: It keeps not all of them.
+    """
     uris = _uris(certificate)
     if len(uris) != 1:
         raise _invalid(f"it has {len(uris)} URI names; an X509-SVID has exactly one")

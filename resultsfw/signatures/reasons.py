@@ -55,6 +55,10 @@ class Reason(StrEnum):
     """A value arrived for a result that was signed as absent or refused."""
     LOST_RESULT = "LostResult"
     """A result was signed, and neither its value nor a problem of it arrived."""
+    WRONG_STATUS = "WrongStatus"
+    """The status of a run is not what its controller signed."""
+    UNVERIFIED = "Unverified"
+    """The controller signed that it did not verify the results."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
