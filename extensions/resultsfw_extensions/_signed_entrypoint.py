@@ -13,6 +13,7 @@ from typing import Any, Final
 from resultsfw import Extraction, Object, Run, podparts
 from resultsfw.entrypoint import add_arguments
 from resultsfw.errors import InputError
+from resultsfw.flags import DEFAULT_BACKEND
 from resultsfw.messages import (
     INTERNAL,
     STEP_RESULT,
@@ -25,11 +26,15 @@ from resultsfw.messages import (
 from resultsfw.pods import containers, is_plain, terminated_states
 from resultsfw.signatures import TrustBundle, VerifiedResults
 from resultsfw.signatures.tekton_results import StepMessage, verify_tekton_results
-from resultsfw_signing.tekton_format import MANIFEST, SIGNATURE_SUFFIX, SVID, manifest, spiffe_id
+from resultsfw_extensions._signed_config import MOUNT_PATH, SignedConfig
+from resultsfw_extensions._signed_pods import socket_volume
+from resultsfw_signing.statement import run_spiffe_id
+from resultsfw_signing.tekton_format import MANIFEST, SIGNATURE_SUFFIX, SVID, manifest
 
 __all__ = [
     "MessageRoom",
     "describe_room",
+    "is_for_entrypoint",
     "least_pem",
     "least_room",
     "let_entrypoint_sign",
@@ -38,8 +43,7 @@ __all__ = [
 ]
 
 VOLUME: Final = "spiffe-workload-api"
-MOUNT_PATH: Final = "/spiffe-workload-api"
-"""Tekton's names of the volume with the agent's socket (pkg/spire/spire.go)."""
+"""Tekton's name of the volume with the agent's socket (pkg/spire/spire.go); `MOUNT_PATH` is Tekton's, too."""
 
 _SIGN: Final = "-enable_spire"
 _SOCKET: Final = "-spire_socket_path"
@@ -78,46 +82,38 @@ class MessageRoom:
         return self.budget - self.needed
 
 
-def let_entrypoint_sign(
-    run: Run, pod: Object, *, volume: Object, socket_file: str, trust_domain: str, all_signed: bool
-) -> None:
+def let_entrypoint_sign(run: Run, pod: Object, config: SignedConfig) -> None:
     """Make the entrypoint of each Step sign what it reads, as Tekton does (pkg/pod/pod.go).
 
     Args:
         run: The run.
         pod: Its pod, prepared by the backend ``termination-message``; it is changed.
-        volume: The volume with the agent's socket; it gets Tekton's name.
-        socket_file: The socket's name in it.
-        trust_domain: The trust domain of the pod's identity.
-        all_signed: Whether every result must be signed.
+        config: The operator's options.
 
     Raises:
-        InputError: The pod has no entrypoint, its messages cannot hold the signatures, the entrypoint would
-            not sign everything, or the pod has something of its own where the socket must be.
+        InputError: The pod's messages cannot hold the signatures, the entrypoint would not sign everything,
+            or the pod has something of its own where the socket must be.
     """
-    if is_plain(run, pod):
-        raise InputError(
-            "the pod has no entrypoint of Tekton's that could sign; set termination-message of config.signed "
-            "to signer",
-            subject="config.signed",
-        )
-    if all_signed and (run.artifacts or any(step.results or step.artifacts for step in run.steps)):
+    if config.policy_of(run.namespace) == "fail" and (
+        run.artifacts or any(step.results or step.artifacts for step in run.steps)
+    ):
         raise InputError(
             "Tekton's entrypoint signs neither results of Steps nor artifacts, and the policy is fail; set "
             "termination-message of config.signed to signer",
             subject="config.signed",
         )
     mount = {"name": VOLUME, "mountPath": MOUNT_PATH, "readOnly": True}
-    podparts.add_volumes(pod, [{**volume, "name": VOLUME}])
+    podparts.add_volumes(pod, [socket_volume(config, VOLUME)])
     steps = {step.container for step in run.steps}
     spec = pod["spec"]
     initial = [it for it in spec.get("initContainers") or () if it.get("restartPolicy") != "Always"]
     for container in (*initial, *(it for it in spec["containers"] if it["name"] in steps)):
         _refuse_mount(container)
         container["volumeMounts"] = [*(container.get("volumeMounts") or ()), mount]
-    named = [] if socket_file == _DEFAULT_SOCKET else [_SOCKET, f"unix://{MOUNT_PATH}/{socket_file}"]
+    socket = config.socket_file
+    named = [] if socket == _DEFAULT_SOCKET else [_SOCKET, f"unix://{MOUNT_PATH}/{socket}"]
     add_arguments(run, pod, [_SIGN, *named])
-    room = least_room(run, pod, trust_domain)
+    room = least_room(run, pod, config.trust_domain)
     if room is not None and room.left < 0:
         raise InputError(
             f"the signatures of {len(run.written_results)} results do not fit into the termination message "
@@ -136,6 +132,13 @@ def _refuse_mount(container: Object) -> None:
                 f"the socket of the SPIRE agent must be; mount it elsewhere",
                 subject=f"container {container['name']}",
             )
+
+
+def is_for_entrypoint(run: Run, pod: Object, config: SignedConfig, backend: str) -> bool:
+    """Return whether the entrypoint is to sign: it writes the results, and the option says so."""
+    return (
+        backend == DEFAULT_BACKEND and config.termination_message == "entrypoint" and not is_plain(run, pod)
+    )
 
 
 def signs_in_steps(run: Run, pod: Object) -> bool:
@@ -167,7 +170,7 @@ def least_room(run: Run, pod: Object, trust_domain: str) -> MessageRoom | None:
     """
     budget = message_budget(pod)
     by_name = containers(pod)
-    identity = spiffe_id(trust_domain, run.namespace, run.name)
+    identity = run_spiffe_id(trust_domain, run.namespace, run.name)
     rooms = [
         MessageRoom(step.container, budget, _needed(entries, compressed=_COMPRESS in arguments))
         for step in run.steps

@@ -15,22 +15,19 @@ from resultsfw.pods import RESULTS_SIDECAR, containers, grace_period
 from resultsfw_extensions._signed_config import MOUNT_PATH, SignedConfig
 from resultsfw_sidecar import wire
 from resultsfw_signing import statement
+from resultsfw_signing.tekton_format import MANIFEST, SIGNATURE_SUFFIX, SVID, is_signature_key
 
 __all__ = [
     "VOLUME",
     "add_signer",
     "annotate",
-    "is_reserved",
     "refuse_reserved_names",
     "signing_container",
+    "socket_volume",
 ]
 
 VOLUME: Final = "resultsfw-workload-api"
 """Name of the volume with the socket of the Workload API."""
-
-_RESERVED: Final = ("SVID", "RESULT_MANIFEST")
-_SIGNATURE: Final = ".sig"
-"""Names of Tekton's signatures among the results (pkg/spire/sign.go)."""
 
 _PROGRAM: Final = "/ko-app/sidecarlogresults"
 _TRANSPORT: Final = "resultsfw_signing.transport"
@@ -54,11 +51,6 @@ _UNITS: Final = {
 }
 
 
-def is_reserved(name: str) -> bool:
-    """Return whether a name is one of those under which Tekton delivers signatures beside results."""
-    return name in _RESERVED or name.endswith(_SIGNATURE)
-
-
 def refuse_reserved_names(run: Run) -> None:
     """Refuse a run that declares a result with a reserved name.
 
@@ -67,10 +59,10 @@ def refuse_reserved_names(run: Run) -> None:
     """
     declared = [*run.results, *(result for step in run.steps for result in step.results)]
     for result in declared:
-        if is_reserved(result.name):
+        if is_signature_key(result.name):
             raise InputError(
                 f'result "{result.name}" has a name under which signatures travel in Tekton\'s format '
-                f'({", ".join(_RESERVED)}, and names that end in "{_SIGNATURE}"), and results are signed '
+                f'({SVID}, {MANIFEST}, and names that end in "{SIGNATURE_SUFFIX}"), and results are signed '
                 f"here: rename it, or set the policy of namespace {run.namespace} to off (namespaces of "
                 f"config.signed)",
                 subject=f"result {result.name}",
@@ -109,7 +101,7 @@ def add_signer(run: Run, pod: Object, config: SignedConfig, *, limits: Limits) -
     refuse_shared_processes(
         pod, backend="signed", what="the key that signs the results", instead="with the policy off"
     )
-    volume = _socket_volume(config)
+    volume = socket_volume(config, VOLUME)
     mount = {"name": VOLUME, "mountPath": MOUNT_PATH, "readOnly": True}
     signing = {"name": wire.ENV_SIGNING, "value": _signing_settings(run, pod, config)}
     sidecar = containers(pod).get(RESULTS_SIDECAR)
@@ -173,10 +165,11 @@ def _can_sign(sidecar: Object) -> bool:
     )
 
 
-def _socket_volume(config: SignedConfig) -> Object:
+def socket_volume(config: SignedConfig, name: str) -> Object:
+    """Return a volume with the socket of the Workload API."""
     if config.workload_api == "csi":
-        return {"name": VOLUME, "csi": {"driver": config.csi_driver, "readOnly": True}}
-    return {"name": VOLUME, "hostPath": {"path": config.socket_folder, "type": "Directory"}}
+        return {"name": name, "csi": {"driver": config.csi_driver, "readOnly": True}}
+    return {"name": name, "hostPath": {"path": config.socket_folder, "type": "Directory"}}
 
 
 def _signing_settings(run: Run, pod: Object, config: SignedConfig) -> str:

@@ -8,7 +8,7 @@ from resultsfw import Extraction, Problem, ProblemCode, Verification, format_nam
 from resultsfw.errors import ClusterError
 from resultsfw.signatures import Fault, Reason, VerifiedResults
 from resultsfw_extensions._signed_config import Policy
-from resultsfw_extensions._signed_pods import is_reserved
+from resultsfw_signing.tekton_format import is_signature_key
 
 __all__ = ["AWAITING", "apply_policy", "unverifiable", "without_signatures"]
 
@@ -50,7 +50,7 @@ _HINTS: Final = {
 
 def without_signatures(extraction: Extraction) -> Extraction:
     """Return an extraction without what has the name of a signature: Steps can write such results, too."""
-    kept = tuple(result for result in extraction.results if not is_reserved(result.name))
+    kept = tuple(result for result in extraction.results if not is_signature_key(result.name))
     return extraction if len(kept) == len(extraction.results) else replace(extraction, results=kept)
 
 

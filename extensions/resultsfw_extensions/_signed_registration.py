@@ -8,6 +8,7 @@ from typing import Final
 from resultsfw import Object, Run
 from resultsfw.errors import ResultsError
 from resultsfw_extensions._signed_config import SignedConfig
+from resultsfw_extensions._signed_entrypoint import signs_in_steps
 from resultsfw_extensions._signed_identity import Identity
 from resultsfw_extensions._signed_pods import signing_container
 from resultsfw_extensions._spire_entries import EntryClient
@@ -50,13 +51,12 @@ class Registration:
         Raises:
             ClusterError: The server refuses, or does not answer.
         """
-        container = signing_container(pod)
-        if self._client is not None and container is not None:
-            self._client.create(pod, container, self._identities(run, pod))
+        if self._client is not None and _is_signed(run, pod):
+            self._client.create(pod, signing_container(pod), self._identities(run, pod))
 
     def remove(self, run: Run, pod: Object) -> None:
         """Remove the entries of a pod that has signed, later. What cannot be removed expires."""
-        if self._client is None or signing_container(pod) is None:
+        if self._client is None or not _is_signed(run, pod):
             return
         if self._free.acquire(blocking=False):
             self._remover.submit(self._remove, pod, self._identities(run, pod))
@@ -76,9 +76,18 @@ class Registration:
             self._free.release()
 
     def _identities(self, run: Run, pod: Object) -> list[str]:
-        """Return what the signer of a pod gets: the pod's identity; for Tekton's keys, also the run's."""
+        """Return what the signer of a pod gets: the pod's identity; for Tekton's keys, also the run's.
+
+        Tekton's entrypoint signs with the run's alone: it takes the first that it gets.
+        """
         domain = self._config.trust_domain
+        if signs_in_steps(run, pod):
+            return [statement.run_spiffe_id(domain, run.namespace, run.name)]
         identities = [statement.pod_spiffe_id(domain, run.namespace, run.name, pod["metadata"]["uid"])]
         if self._config.tekton_keys:
             identities.append(statement.run_spiffe_id(domain, run.namespace, run.name))
         return identities
+
+
+def _is_signed(run: Run, pod: Object) -> bool:
+    return signing_container(pod) is not None or signs_in_steps(run, pod)

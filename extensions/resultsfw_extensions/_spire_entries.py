@@ -95,12 +95,12 @@ class EntryClient:
         self._server_id = f"spiffe://{trust_domain}/spire/server"
         self._credentials = credentials
 
-    def create(self, pod: Object, container: str, spiffe_ids: Iterable[str]) -> None:
+    def create(self, pod: Object, container: str | None, spiffe_ids: Iterable[str]) -> None:
         """Create the entries of a pod; those that exist are left as they are.
 
         Args:
             pod: The pod as it was created; its uid counts, not its name.
-            container: The container that signs.
+            container: The container that signs; ``None`` for each that has the agent's socket.
             spiffe_ids: What it shall get.
 
         Raises:
@@ -152,13 +152,14 @@ def entry_id(pod: Object, index: int) -> str:
 
 
 def entries_of(
-    pod: Object, container: str, spiffe_ids: Iterable[str], config: EntriesConfig, *, now: float
+    pod: Object, container: str | None, spiffe_ids: Iterable[str], config: EntriesConfig, *, now: float
 ) -> Iterable[Any]:
     """Return the entries of a pod, one for each SPIFFE ID."""
     deadline = (pod.get("spec") or {}).get("activeDeadlineSeconds")
     lifetime = config.lifetime if deadline is None else min(config.lifetime, deadline + _AFTER_DEADLINE)
     uid = pod["metadata"]["uid"]
-    selectors = (f"k8s:pod-uid:{uid}", f"k8s:container-name:{container}", *config.selectors)
+    of_container = () if container is None else (f"k8s:container-name:{container}",)
+    selectors = (f"k8s:pod-uid:{uid}", *of_container, *config.selectors)
     for index, spiffe_id in enumerate(spiffe_ids):
         yield Entry(
             id=entry_id(pod, index),

@@ -18,6 +18,13 @@ from resultsfw.sidecars import last_termination
 try:
     from resultsfw.signatures import verify_results
     from resultsfw_extensions._signed_config import SignedConfig
+    from resultsfw_extensions._signed_entrypoint import (
+        describe_room,
+        is_for_entrypoint,
+        let_entrypoint_sign,
+        signs_in_steps,
+        verify_entrypoint,
+    )
     from resultsfw_extensions._signed_identity import Identity, controller_socket
     from resultsfw_extensions._signed_log import read_signer_log
     from resultsfw_extensions._signed_policy import AWAITING, apply_policy, unverifiable, without_signatures
@@ -74,7 +81,9 @@ class Signed:
         refuse_reserved_names(run)
         annotate(pod, self._config)
         wire: int = yield
-        if not add_signer(run, pod, self._config, limits=limits) and policy == "fail":
+        if is_for_entrypoint(run, pod, self._config, backend):
+            let_entrypoint_sign(run, pod, self._config)
+        elif not add_signer(run, pod, self._config, limits=limits) and policy == "fail":
             raise InputError(
                 f'backend "{backend}" takes the results of pods without Tekton\'s entrypoint from where no '
                 f"signer can read them: choose another results-from, or set the policy of namespace "
@@ -96,10 +105,15 @@ class Signed:
             bundle = self.identity.bundle(self._config.trust_domain)
         except ClusterError as error:
             return unverifiable(extraction, error, policy)
-        verified = verify_results(run, pod["metadata"].get("uid", ""), extraction, bundle, at=_signed_at(pod))
+        caveat = ""
+        if signs_in_steps(run, pod):
+            verified, caveat = verify_entrypoint(run, pod, extraction, bundle)
+        else:
+            uid = pod["metadata"].get("uid", "")
+            verified = verify_results(run, uid, extraction, bundle, at=_signed_at(pod))
         if not extraction.too_early and extraction.read_error is None:
             self._registration.remove(run, pod)
-        return apply_policy(extraction, verified, policy)
+        return apply_policy(extraction, verified, policy, caveat=caveat)
 
     @hookimpl
     def pod_created(self, run: Run, pod: Object) -> Verification | None:
@@ -111,7 +125,10 @@ class Signed:
         if self._config.policy_of(run.namespace) == "off":
             return None
         self._registration.create(run, pod)
-        return AWAITING
+        if not signs_in_steps(run, pod):
+            return AWAITING
+        room = describe_room(run, pod, self._config.trust_domain)
+        return replace(AWAITING, message="; ".join(filter(None, (AWAITING.message, room))))
 
     @hookimpl
     def close(self) -> None:

@@ -26,7 +26,7 @@ from resultsfw.signatures.results import VerifiedResults
 from resultsfw.signatures.strict_json import StrictJsonError, decode_base64
 from resultsfw.types import ARTIFACTS, ExtractedResult, Extraction, ResultType, Run
 from resultsfw.values import format_names, label
-from resultsfw_signing.statement import MAX_CERTIFICATE_BYTES, MAX_SIGNATURE_BYTES
+from resultsfw_signing.statement import MAX_CERTIFICATE_BYTES, MAX_SIGNATURE_BYTES, run_spiffe_id
 from resultsfw_signing.tekton_format import (
     MANIFEST,
     SIGNATURE_SUFFIX,
@@ -34,7 +34,6 @@ from resultsfw_signing.tekton_format import (
     is_signature_key,
     manifest_names,
     signed_text,
-    spiffe_id,
 )
 
 __all__ = ["StepMessage", "TektonResults", "verify_tekton_results"]
@@ -177,7 +176,7 @@ def verify_tekton_results(run: Run, messages: Sequence[StepMessage], bundle: Tru
         messages: Of the Steps that have ended, in their order.
         bundle: The trust bundle of the pods' trust domain.
     """
-    signer = _Signer(spiffe_id(bundle.trust_domain, run.namespace, run.name), bundle)
+    signer = _Signer(run_spiffe_id(bundle.trust_domain, run.namespace, run.name), bundle)
     faults: list[Fault] = []
     values: dict[str, str] = {}
     last: VerifiedSvid | None = None

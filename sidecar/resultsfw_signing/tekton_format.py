@@ -41,11 +41,6 @@ def manifest_names(text: str) -> list[str]:
     return [name for name in text.split(_SEPARATOR) if name]
 
 
-def spiffe_id(domain: str, namespace: str, name: str) -> str:
-    """Returns the SPIFFE ID that the certificate of a TaskRun's Steps has in Tekton."""
-    return f"spiffe://{domain}/ns/{namespace}/taskrun/{name}"
-
-
 def signed_text(value: str) -> str:
     """Returns the text that is signed of a value (getResultValue in pkg/spire/verify.go).
 

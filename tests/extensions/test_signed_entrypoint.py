@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from taskrun_harness import TaskRunHarness
+from tekton_signatures import message_of, signed_entries
 
 from resultsfw import PODS, ProblemCode, ResultSpec, Run, Step
 from resultsfw.errors import InputError
@@ -16,21 +17,24 @@ from resultsfw.messages import message_budget
 from resultsfw.signatures import Reason, bundle_from_der
 from resultsfw.tekton.spec.declared_results import run_of
 from resultsfw.testing.signing_ca import new_authority
+from resultsfw.testing.workload_api import WorkloadApi, served_svid
 from resultsfw_backends import termination_message
+from resultsfw_extensions._signed_config import SignedConfig
 from resultsfw_extensions._signed_entrypoint import (
     describe_room,
+    is_for_entrypoint,
     least_pem,
     least_room,
     let_entrypoint_sign,
     signs_in_steps,
     verify_entrypoint,
 )
-from resultsfw_signing.tekton_format import spiffe_id
+from resultsfw_signing.statement import run_spiffe_id
 
 DATA = Path(__file__).parents[1] / "data" / "tekton-signatures"
 SIZES = json.loads((DATA / "sizes.json").read_text())
 MESSAGES = {pod["name"]: pod for pod in json.loads((DATA / "pods.json").read_text())}
-VOLUME = {"name": "any", "csi": {"driver": "csi.spiffe.io", "readOnly": True}}
+VOLUME = {"name": "spiffe-workload-api", "csi": {"driver": "csi.spiffe.io", "readOnly": True}}
 MOUNT = {"name": "spiffe-workload-api", "mountPath": "/spiffe-workload-api", "readOnly": True}
 RESULTS = [{"name": "digest", "type": "string"}, {"name": "list", "type": "array"}]
 
@@ -47,8 +51,7 @@ def prepared(*, flags=None, sidecars=None, **task):
 
 
 def sign(run, pod, **options):
-    defaults = {"socket_file": "spire-agent.sock", "trust_domain": "example.org", "all_signed": True}
-    let_entrypoint_sign(run, pod, volume=VOLUME, **(defaults | options))
+    let_entrypoint_sign(run, pod, SignedConfig(trust_domain="example.org", **options))
     return pod
 
 
@@ -61,7 +64,7 @@ def test_steps_and_init_containers_get_what_tekton_gives_them():
     assert not signs_in_steps(run, pod)
     sign(run, pod)
     assert signs_in_steps(run, pod)
-    assert VOLUME | {"name": MOUNT["name"]} in pod["spec"]["volumes"]
+    assert VOLUME in pod["spec"]["volumes"]
     mounted = {
         container["name"]
         for kind in ("containers", "initContainers")
@@ -92,9 +95,14 @@ def test_a_local_engine_refuses_the_pod_by_name():
     assert "set the option termination-message of config.signed to signer" in problem
 
 
-def test_a_pod_without_an_entrypoint_is_refused():
-    with pytest.raises(InputError, match="has no entrypoint of Tekton's that could sign"):
-        sign(run_with("digest"), {"spec": {"containers": [{"name": "step-a"}]}})
+def test_the_entrypoint_signs_only_where_it_writes_the_results():
+    config = SignedConfig(trust_domain="example.org", termination_message="entrypoint")
+    run, pod = prepared()
+    assert is_for_entrypoint(run, pod, config, "termination-message")
+    assert not is_for_entrypoint(run, pod, config, "sidecar-logs")
+    assert not is_for_entrypoint(run, pod, SignedConfig(trust_domain="a"), "termination-message")
+    plain = {"spec": {"containers": [{"name": "step-a"}]}}
+    assert not is_for_entrypoint(run_with("digest"), plain, config, "termination-message")
 
 
 def test_a_step_that_has_something_else_in_the_sockets_place_is_refused():
@@ -113,7 +121,7 @@ def test_what_the_entrypoint_does_not_sign_is_refused_where_all_must_be_signed()
     run, pod = prepared(steps=[step])
     with pytest.raises(InputError, match="signs neither results of Steps nor artifacts"):
         sign(run, pod)
-    assert signs_in_steps(run, sign(run, pod, all_signed=False))
+    assert signs_in_steps(run, sign(run, pod, namespaces={"default": "mark"}))
     run, pod = prepared()
     for wanting in (
         replace(run, artifacts=True),
@@ -181,7 +189,7 @@ def test_the_room_is_never_less_than_what_tekton_leaves(key):
 
 @pytest.mark.parametrize("length", [1, 2, 3, 40, 63])
 def test_the_assumed_certificate_is_never_larger_than_a_real_one(length):
-    identity = spiffe_id("example.org", "build", "x" * length)
+    identity = run_spiffe_id("example.org", "build", "x" * length)
     real = new_authority("example.org").issue_svid(identity).pem
     assert 0 <= len(json.dumps(real)) - len(json.dumps(least_pem(identity))) < 40
 
@@ -280,3 +288,86 @@ def test_the_time_of_a_step_that_ended_in_the_future_or_never_is_now():
         found, _ = verify_entrypoint(replace(run, namespace="build", name="release"), pod, extraction, bundle)
         late = datetime.now(UTC) > datetime.fromisoformat(MESSAGES["plain"]["at"]) + timedelta(hours=1)
         assert (Reason.EXPIRED_CERTIFICATE in {fault.reason for fault in found.faults}) is late
+
+
+AUTHORITY = new_authority("example.org")
+CONTROLLER = "spiffe://example.org/controller"
+
+
+@pytest.fixture(scope="module")
+def api():
+    """An agent that serves the controller."""
+    with WorkloadApi(svids=[served_svid(CONTROLLER, AUTHORITY.issue_svid(CONTROLLER), AUTHORITY)]) as api:
+        yield api
+
+
+def signed_run(api, policy, change=str):
+    """A run whose Step's message was changed after its entrypoint had signed, at its end."""
+    options = {
+        "trust-domain": "example.org",
+        "policy": policy,
+        "termination-message": "entrypoint",
+        "controller-socket": f"unix://{api.socket}",
+    }
+    harness = TaskRunHarness(
+        {
+            "results-from": "termination-message",
+            "extensions": "signed",
+            "config.signed": json.dumps(options),
+        }
+    )
+    harness.submit()
+    harness.reconcile()
+    waiting = verification(harness)
+    svid = AUTHORITY.issue_svid(run_spiffe_id("example.org", "default", "run"))
+    text = change(message_of(signed_entries({"digest": "sha256:aa"}, svid)))
+    harness.kubelet("Succeeded", {"step-build": harness.ended(message=text)})
+    harness.reconcile()
+    harness.reconciler.core.close(10)
+    return harness, waiting
+
+
+def verification(harness):
+    conditions = harness.taskrun["status"]["conditions"]
+    return next(condition for condition in conditions if condition["type"] == "SignedResultsVerified")
+
+
+def test_a_run_is_signed_by_tektons_entrypoint_and_its_condition_says_what_that_leaves_open(api):
+    harness, waiting = signed_run(api, "fail")
+    assert "-enable_spire" in harness.pod()["spec"]["containers"][0]["args"]
+    assert waiting["status"] == "Unknown"
+    assert "bytes are left for values" in waiting["message"]
+    assert harness.condition["status"] == "True"
+    assert harness.taskrun["status"]["results"] == [
+        {"name": "digest", "type": "string", "value": "sha256:aa"}
+    ]
+    assert verification(harness)["status"] == "True"
+    assert (
+        "1 result verified, signed by spiffe://example.org/ns/default/taskrun/run"
+        in (verification(harness)["message"])
+    )
+    assert (
+        "leave open which pod and attempt, and which run of this name, signed"
+        in (verification(harness)["message"])
+    )
+    message = harness.taskrun["status"]["steps"][0]["terminated"].get("message", "")
+    assert "SVID" not in message
+
+
+@pytest.mark.parametrize("policy", ["fail", "mark"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text.replace("sha256:aa", "sha256:bb", 1),
+        lambda _: message_of([("digest", "sha256:bb")]),
+        lambda text: text.replace('"RESULT_MANIFEST"', '"other"'),
+    ],
+    ids=["another value", "without signatures", "without the list"],
+)
+def test_what_was_changed_after_it_was_signed_fails_the_run_or_is_marked(api, policy, change):
+    harness, _ = signed_run(api, policy, change)
+    assert verification(harness)["status"] == "False"
+    assert harness.condition["status"] == ("False" if policy == "fail" else "True")
+    if policy == "fail":
+        assert harness.condition["reason"] == "TaskRunResultsVerificationFailed"
+        assert "results" not in harness.taskrun["status"]

@@ -7,7 +7,7 @@ import pytest
 from resultsfw import Capabilities, ResultsManager, ResultSpec, Run, Step, hookimpl, podparts
 from resultsfw.errors import BackendError, InputError
 from resultsfw.pods import containers
-from resultsfw_extensions._signed_pods import VOLUME, is_reserved, signing_container
+from resultsfw_extensions._signed_pods import VOLUME, signing_container
 from resultsfw_extensions.signed import Signed
 from resultsfw_signing import statement
 
@@ -301,16 +301,6 @@ def test_a_run_that_declares_a_name_of_a_signature_is_refused_before_the_pod_exi
     with pytest.raises(InputError, match=f'result "{name}".*rename it'):
         prepare(tekton_pod(), run=run)
     assert prepare(tekton_pod(), run=run, namespaces={"prod": "off"})
-
-
-def test_reserved_names_are_those_of_tektons_signatures():
-    assert [
-        name for name in ("SVID", "svid", "RESULT_MANIFEST", "a.sig", "sig", "a.sig.txt") if is_reserved(name)
-    ] == [
-        "SVID",
-        "RESULT_MANIFEST",
-        "a.sig",
-    ]
 
 
 def test_backends_with_fixed_room_see_that_the_pod_will_be_signed():

@@ -9,13 +9,15 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tekton_signatures import signed_entries
 
 from resultsfw import ExtractedResult, Extraction, Problem, ProblemCode, ResultSpec, Run
 from resultsfw.messages import TASK_RESULT, read_message
 from resultsfw.signatures import Reason, TrustBundle, bundle_from_der
 from resultsfw.signatures.tekton_results import StepMessage, verify_tekton_results
 from resultsfw.testing.signing_ca import ca_template, new_authority, svid_template
-from resultsfw_signing.tekton_format import is_signature_key, manifest, signed_text, spiffe_id
+from resultsfw_signing.statement import run_spiffe_id
+from resultsfw_signing.tekton_format import is_signature_key, signed_text
 
 DATA = Path(__file__).parents[1] / "data" / "tekton-signatures"
 RESULTS = json.loads((DATA / "results.json").read_text())
@@ -31,7 +33,7 @@ RUN = Run(
 NOW = datetime.now(UTC)
 AUTHORITY = new_authority("example.org")
 BUNDLE = TrustBundle("example.org", (AUTHORITY.certificate,))
-ID = spiffe_id("example.org", "build", "release")
+ID = run_spiffe_id("example.org", "build", "release")
 SVID = AUTHORITY.issue_svid(ID)
 
 
@@ -48,19 +50,7 @@ def message(entries, *, signs=True, container="step-a", time=NOW):
 
 
 def signed(values, *, svid=SVID, names=None):
-    """Entries of a message as an entrypoint writes them."""
-
-    def signature(text):
-        return base64.b64encode(svid.sign(text.encode())).decode()
-
-    listed = manifest(values if names is None else names)
-    return [
-        *values.items(),
-        ("SVID", svid.pem),
-        *((f"{name}.sig", signature(signed_text(value))) for name, value in values.items()),
-        ("RESULT_MANIFEST", listed),
-        ("RESULT_MANIFEST.sig", signature(listed)),
-    ]
+    return signed_entries(values, svid, names=names)
 
 
 def verify(*messages, bundle=BUNDLE, run=RUN):
@@ -168,7 +158,7 @@ def test_a_step_that_ran_must_have_signed_and_one_that_did_not_run_need_not():
 @pytest.mark.parametrize(
     ("svid", "reason"),
     [
-        (AUTHORITY.issue_svid(spiffe_id("example.org", "build", "other")), Reason.WRONG_IDENTITY),
+        (AUTHORITY.issue_svid(run_spiffe_id("example.org", "build", "other")), Reason.WRONG_IDENTITY),
         (AUTHORITY.issue_svid(ID + "/pod/1"), Reason.WRONG_IDENTITY),
         (new_authority("example.org").issue_svid(ID), Reason.UNTRUSTED_CERTIFICATE),
         (new_authority("evil.org").issue_svid(ID.replace("example", "evil")), Reason.UNTRUSTED_CERTIFICATE),

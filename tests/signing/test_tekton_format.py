@@ -64,7 +64,3 @@ def test_whatever_the_value_there_is_a_text_of_it(value):
 def test_a_manifest_lists_names_and_is_read_back():
     assert tekton_format.manifest_names(tekton_format.manifest(["a", "b"])) == ["a", "b"]
     assert tekton_format.manifest_names(tekton_format.manifest([])) == []
-
-
-def test_the_identity_of_a_taskruns_steps():
-    assert tekton_format.spiffe_id("d.org", "ns", "run") == "spiffe://d.org/ns/ns/taskrun/run"
