@@ -26,11 +26,12 @@ from resultsfw import (
     pods,
     references,
     sidecars,
+    signatures,
     stamps,
 )
 from resultsfw.cli import commands
 
-_MODULES = re.compile(r"\b(?:[a-z_]+\.)+(?=[A-Z])")
+_MODULES = re.compile(r"\b(?:[a-z0-9_]+\.)+(?=[A-Z])")
 """In front of a type, where it only makes lines longer, and is not the same in all versions of Python."""
 
 RECORD = Path(__file__).parent / "data" / "surface.txt"
@@ -115,6 +116,7 @@ def surface():
         names(sidecars, "resultsfw.sidecars"),
         names(keys, "resultsfw.keys"),
         names(entrypoint, "resultsfw.entrypoint"),
+        names(signatures, "resultsfw.signatures"),
         hooks(),
         others(),
     )

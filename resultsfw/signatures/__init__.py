@@ -20,9 +20,14 @@ except ImportError as error:  # pragma: no cover - the tests have it
     ) from error
 
 from resultsfw.signatures.bundles import bundle_from_der, parse_bundles
-from resultsfw.signatures.certificates import TrustBundle, VerifiedSvid, load_certificate, verify_svid
+from resultsfw.signatures.certificates import (
+    TrustBundle,
+    VerifiedSvid,
+    load_certificate,
+    verify_signature,
+    verify_svid,
+)
 from resultsfw.signatures.envelopes import Envelope, parse_envelope, verify_envelope
-from resultsfw.signatures.keys import verify_signature
 from resultsfw.signatures.reasons import Fault, Reason
 from resultsfw.signatures.results import VerifiedResults, check, expected_subjects, verify_results
 from resultsfw.signatures.spiffe_ids import SpiffeId, check_trust_domain, parse_spiffe_id, pod_identity

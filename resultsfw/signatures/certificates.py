@@ -1,4 +1,4 @@
-"""Verify an X509-SVID: its own rules, and its chain to the trust bundle at a given time.
+"""Verify an X509-SVID by its own rules and its chain to the trust bundle, and what its key signed.
 
 The chain is built by the library ``cryptography`` (`cryptography.x509.verification`), which checks signatures
 and their algorithms (no MD5, no SHA-1), validity, the CA flag, path lengths, name constraints and unknown
@@ -14,7 +14,9 @@ from datetime import UTC, datetime
 from typing import Final, TypeVar
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509.verification import (
     Criticality,
     ExtensionPolicy,
@@ -30,7 +32,14 @@ from resultsfw.signatures.reasons import Reason, refusal, shown
 from resultsfw.signatures.spiffe_ids import SpiffeId, parse_spiffe_id
 from resultsfw_signing.statement import MAX_CERTIFICATE_BYTES, MAX_CERTIFICATES
 
-__all__ = ["TrustBundle", "VerifiedSvid", "load_certificate", "svid_identity", "verify_svid"]
+__all__ = [
+    "TrustBundle",
+    "VerifiedSvid",
+    "load_certificate",
+    "svid_identity",
+    "verify_signature",
+    "verify_svid",
+]
 
 UNREADABLE: Final = (
     ValueError,
@@ -127,6 +136,34 @@ def verify_svid(
     issuers = [_load(issuer, f"intermediate certificate {i}") for i, issuer in enumerate(intermediates, 1)]
     chain = _chain(certificate, issuers, bundle, at, subject)
     return VerifiedSvid(spiffe_id, certificate, chain[-1])
+
+
+def verify_signature(svid: VerifiedSvid, signature: bytes, data: bytes) -> None:
+    """Verify a signature: ECDSA (ASN.1) or RSA PKCS #1 v1.5, by the type of the signer's key, with SHA-256.
+
+    Args:
+        svid: The signer.
+        signature: The signature.
+        data: What was signed.
+
+    Raises:
+        SignatureError: It is not this signer's signature over these data.
+    """
+    key = svid.certificate.public_key()
+    try:
+        if isinstance(key, ec.EllipticCurvePublicKey):
+            key.verify(signature, data, ec.ECDSA(SHA256()))
+            return
+        if isinstance(key, rsa.RSAPublicKey):
+            key.verify(signature, data, padding.PKCS1v15(), SHA256())
+            return
+    except (InvalidSignature, ValueError):
+        pass
+    raise refusal(
+        Reason.BAD_SIGNATURE,
+        f"the signature is not that of {svid.spiffe_id} over this payload: one of them was changed",
+        subject=str(svid.spiffe_id),
+    )
 
 
 def _load(der: bytes, which: str) -> x509.Certificate:

@@ -10,8 +10,7 @@ as it says, and so is ``keyid``, which nobody signs: only the certificate says w
 from dataclasses import dataclass
 from datetime import datetime
 
-from resultsfw.signatures.certificates import TrustBundle, VerifiedSvid, verify_svid
-from resultsfw.signatures.keys import verify_signature
+from resultsfw.signatures.certificates import TrustBundle, VerifiedSvid, verify_signature, verify_svid
 from resultsfw.signatures.reasons import Reason, refusal, shown
 from resultsfw.signatures.spiffe_ids import SpiffeId
 from resultsfw.signatures.strict_json import StrictJsonError, decode_base64, parse_object
@@ -98,12 +97,7 @@ def verify_envelope(
             f"{svid.spiffe_id} signed, and {signer} must sign",
             subject=str(svid.spiffe_id),
         )
-    verify_signature(
-        svid.certificate.public_key(),
-        envelope.signature,
-        signed_bytes(envelope.payload_type, envelope.payload),
-        signer=str(svid.spiffe_id),
-    )
+    verify_signature(svid, envelope.signature, signed_bytes(envelope.payload_type, envelope.payload))
     return svid
 
 

@@ -17,8 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from resultsfw.cluster import Object
 from resultsfw.errors import InputError, SignatureError
-from resultsfw.signatures.certificates import UNREADABLE, TrustBundle, verify_svid
-from resultsfw.signatures.keys import verify_signature
+from resultsfw.signatures.certificates import UNREADABLE, TrustBundle, verify_signature, verify_svid
 from resultsfw.signatures.reasons import Fault, Reason
 from resultsfw.signatures.spiffe_ids import SpiffeId
 from resultsfw.signatures.tekton_status import status_hash
@@ -84,12 +83,8 @@ def tekton_faults(
                 reason=Reason.WRONG_IDENTITY,
                 message=f"the annotation {SVID} is the certificate of {svid.spiffe_id}, not of {signer}",
             )
-        verify_signature(
-            svid.certificate.public_key(),
-            _signature(annotations.get(SIGNATURE, "")),
-            annotations.get(HASH, "").encode(),
-            signer=str(svid.spiffe_id),
-        )
+        signature = _signature(annotations.get(SIGNATURE, ""))
+        verify_signature(svid, signature, annotations.get(HASH, "").encode())
     except SignatureError as error:
         yield Fault(reason=Reason(error.reason), message=f"Tekton's annotations: {error.message}")
     except ValueError as error:

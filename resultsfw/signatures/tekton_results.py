@@ -19,8 +19,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from resultsfw.errors import SignatureError
-from resultsfw.signatures.certificates import UNREADABLE, TrustBundle, VerifiedSvid, verify_svid
-from resultsfw.signatures.keys import verify_signature
+from resultsfw.signatures.certificates import (
+    UNREADABLE,
+    TrustBundle,
+    VerifiedSvid,
+    verify_signature,
+    verify_svid,
+)
 from resultsfw.signatures.reasons import Fault, Reason, refusal, shown
 from resultsfw.signatures.results import VerifiedResults
 from resultsfw.signatures.strict_json import StrictJsonError, decode_base64
@@ -162,7 +167,7 @@ class _Signer:
             data = value.encode()
         except (StrictJsonError, UnicodeEncodeError):
             raise refusal(Reason.BAD_SIGNATURE, "signature or value is malformed") from None
-        verify_signature(svid.certificate.public_key(), binary, data, signer=self.expected)
+        verify_signature(svid, binary, data)
 
 
 def verify_tekton_results(run: Run, messages: Sequence[StepMessage], bundle: TrustBundle) -> TektonResults:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from signing_harness import AT, DOMAIN, authority, bundle, key
 
 from resultsfw.errors import SignatureError
-from resultsfw.signatures import Reason, verify_signature, verify_svid
+from resultsfw.signatures import Reason, TrustBundle, verify_signature, verify_svid
 from resultsfw.testing.signing_ca import ca_template, new_authority, svid_template
 
 ID = "spiffe://example.org/ns/team-a/taskrun/build-1"
@@ -52,12 +52,11 @@ def test_a_certificate_as_spire_issues_it_verifies():
 @pytest.mark.parametrize("kind", ["ec-p256", "ec-p384", "rsa-2048"])
 def test_a_key_of_any_type_that_spire_offers_signs(kind):
     svid = authority().issue(TEMPLATE, key=key(kind))
-    verified = verify(svid)
-    data, public = b"payload", verified.certificate.public_key()
-    verify_signature(public, svid.sign(data), data, signer=ID)
+    verified, data = verify(svid), b"payload"
+    verify_signature(verified, svid.sign(data), data)
     for wrong in (b"", b"\x00" * 64, svid.sign(b"other"), svid.sign(data)[:-1], svid.sign(data) + b"\x00"):
         with pytest.raises(SignatureError, match="is not that of spiffe://") as caught:
-            verify_signature(public, wrong, data, signer=ID)
+            verify_signature(verified, wrong, data)
         assert caught.value.reason == Reason.BAD_SIGNATURE
 
 
@@ -67,7 +66,7 @@ def test_a_signature_by_a_key_of_another_type_is_refused():
     ed25519 = authority().issue(TEMPLATE, key=key("ed25519"))
     for svid, other in [(ec_svid, rsa_svid), (rsa_svid, ec_svid), (ed25519, ed25519)]:
         with pytest.raises(SignatureError):
-            verify_signature(svid.certificate.public_key(), other.sign(b"a"), b"a", signer=ID)
+            verify_signature(replace(verify(ec_svid), certificate=svid.certificate), other.sign(b"a"), b"a")
 
 
 @pytest.mark.parametrize(
@@ -301,11 +300,24 @@ def test_authorities_that_were_rotated_are_both_trusted():
 def test_the_number_and_the_size_of_certificates_are_limited_before_any_is_parsed():
     svid = authority().issue(TEMPLATE)
     refused(Reason.UNTRUSTED_CERTIFICATE, svid, "9 certificates, more than 8", intermediates=[b"x"] * 8)
-    refused(Reason.UNTRUSTED_CERTIFICATE, svid, "16384 bytes", intermediates=[b"x" * 16_384])
+    refused(Reason.INVALID_CERTIFICATE, svid, intermediates=[b"x" * (16_384 - len(svid.der))])
+    refused(
+        Reason.UNTRUSTED_CERTIFICATE, svid, "16384 bytes", intermediates=[b"x" * (16_385 - len(svid.der))]
+    )
     refused(
         Reason.INVALID_CERTIFICATE, svid, "intermediate certificate 1 cannot be read", intermediates=[b"x"]
     )
     verify(svid, intermediates=[authority().der] * 7)
+
+
+def test_a_key_of_an_unknown_algorithm_is_refused():
+    """The number of the algorithm is changed: no key of a certificate that can be made is unknown."""
+    ec_key, unknown = bytes.fromhex("2a8648ce3d0201"), bytes.fromhex("2a8648ce3d0209")
+    svid = authority().issue(TEMPLATE)
+    assert svid.der.count(ec_key) == 1
+    with pytest.raises(SignatureError, match="the signer's certificate cannot be read") as caught:
+        verify_svid(svid.der.replace(ec_key, unknown), (), bundle(), at=AT)
+    assert caught.value.reason == Reason.INVALID_CERTIFICATE
 
 
 def test_a_certificate_with_something_behind_it_is_refused():
@@ -322,6 +334,9 @@ def test_a_certificate_with_an_extension_twice_is_refused():
     with pytest.raises(SignatureError, match="cannot be read") as caught:
         verify_svid(svid.der.replace(other, basic_constraints), (), bundle(), at=AT)
     assert caught.value.reason == Reason.INVALID_CERTIFICATE
+    root = new_authority(DOMAIN, template=replace(ca_template(DOMAIN, at=AT), extra=((extension, False),)))
+    twice = x509.load_der_x509_certificate(root.der.replace(other, basic_constraints))
+    refused(Reason.UNTRUSTED_CERTIFICATE, root.issue(TEMPLATE), trusted=TrustBundle(DOMAIN, (twice,)))
 
 
 SVID = chained()
