@@ -113,6 +113,11 @@ def doctor(output: str, impersonate: str, **given: Any) -> int:
     help="Grant the controller the permissions that the feature flag coschedule needs.",
 )
 @click.option(
+    "--enable-signing",
+    is_flag=True,
+    help='Give the controller the socket of the SPIFFE Workload API, for the extension "signed".',
+)
+@click.option(
     "--backend",
     "backends",
     multiple=True,

@@ -67,6 +67,7 @@ def choices_of(given: dict[str, Any]) -> Choices:
         flags=flags,
         log_access=log_access,
         coscheduling=given["enable_coscheduling"],
+        signing=given["enable_signing"],
         backends=tuple(chosen),
         crds=given["crds"],
         monitoring=given["monitoring"],

@@ -56,6 +56,7 @@ class Choices:
         flags: Keys to set in that ConfigMap; no other key is changed.
         log_access: Grant the controller access to the logs of pods.
         coscheduling: Grant the controller what the flag ``coschedule`` needs.
+        signing: Give the controller the socket of the SPIFFE Workload API.
         backends: Grant the controller what these need; names from `backends_with_rights`.
         crds: Install minimal CRDs, for a cluster without Tekton.
         monitoring: Install alerts, for a cluster with the Prometheus operator.
@@ -67,6 +68,7 @@ class Choices:
     flags: Mapping[str, str] = field(default_factory=dict)
     log_access: bool = False
     coscheduling: bool = False
+    signing: bool = False
     backends: tuple[str, ...] = ()
     crds: bool = False
     monitoring: bool = False
@@ -196,7 +198,18 @@ def _with_choices(deployment: Object, choices: Choices) -> Object:
     }
     for name, value in options.items():
         container["args"] += [f"--{name}", value]
+    if choices.signing:
+        _add_workload_api(chosen)
     return chosen
+
+
+def _add_workload_api(deployment: Object) -> None:
+    """Add what the component ``enable-signing`` adds: a volume, and its mount."""
+    text = _FOLDER.joinpath("enable-signing", "deployment.yaml").read_text(encoding="utf-8")
+    added, spec = (item["spec"]["template"]["spec"] for item in (yaml.safe_load(text), deployment))
+    spec["volumes"] += added["volumes"]
+    for container, with_mounts in zip(spec["containers"], added["containers"], strict=True):
+        container["volumeMounts"] += with_mounts["volumeMounts"]
 
 
 def flags_patch(plan: Plan) -> str:

@@ -22,7 +22,9 @@ COSCHEDULING = "enable-coscheduling"
 LOG_ACCESS = "enable-log-access-to-controller"
 ENCRYPTION = "enable-encryption"
 ON_POSTGRESQL = "results-server-on-postgresql"
-"""A component of kustomize: patches, which cannot be applied alone."""
+SIGNING = "enable-signing"
+COMPONENTS = {ON_POSTGRESQL, SIGNING}
+"""Components of kustomize: patches, which cannot be applied alone."""
 EVERYTHING = [
     "",
     "crds",
@@ -278,9 +280,33 @@ def test_the_component_replaces_the_results_servers_volume_by_a_database(tmp_pat
     assert {**container, "args": 0, "volumeMounts": 0} == {**kept, "args": 0, "volumeMounts": 0}
 
 
+def test_the_component_gives_the_controller_the_socket_as_the_installation_does(tmp_path):
+    plan = plan_of(Choices(signing=True))
+    [usual] = of_kind(plan_of(Choices()).applied, "Deployment")
+    [deployment] = of_kind(plan.applied, "Deployment")
+    spec, without = (item["spec"]["template"]["spec"] for item in (deployment, usual))
+    volume = {"name": "spiffe-workload-api", "csi": {"driver": "csi.spiffe.io", "readOnly": True}}
+    assert spec["volumes"] == [*without["volumes"], volume]
+    [container], [unmounted] = spec["containers"], without["containers"]
+    mount = {"name": "spiffe-workload-api", "mountPath": "/spiffe-workload-api", "readOnly": True}
+    assert container == {**unmounted, "volumeMounts": [*unmounted["volumeMounts"], mount]}
+    if shutil.which("kubectl") is None:
+        pytest.skip("there is no kubectl")
+    shutil.copytree(CONFIG, tmp_path / "config")
+    overlay = {"resources": ["config"], "components": [f"config/{SIGNING}"]}
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(overlay))
+    said = subprocess.run(["kubectl", "kustomize", tmp_path], capture_output=True, text=True, check=True)
+    [patched] = of_kind(list(yaml.safe_load_all(said.stdout)), "Deployment")
+    key = lambda item: item.get("mountPath", item.get("name"))  # noqa: E731
+    built = patched["spec"]["template"]["spec"]
+    assert sorted(built["volumes"], key=key) == sorted(spec["volumes"], key=key)
+    mounts = built["containers"][0]["volumeMounts"]
+    assert sorted(mounts, key=key) == sorted(container["volumeMounts"], key=key)
+
+
 def test_every_folder_of_config_is_tested():
     folders = {path.name for path in CONFIG.iterdir() if path.is_dir()}
-    assert folders == {*EVERYTHING, "base", "backends", ON_POSTGRESQL} - {"", *OPT_INS}
+    assert folders == {*EVERYTHING, "base", "backends", *COMPONENTS} - {"", *OPT_INS}
 
 
 def test_every_object_has_its_namespace_and_label():
