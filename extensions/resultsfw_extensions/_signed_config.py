@@ -113,8 +113,3 @@ class SignedConfig(BaseModel):
     def policy_of(self, namespace: str) -> Policy:
         """Return the policy of a namespace."""
         return self.namespaces.get(namespace, self.policy)
-
-    @property
-    def verifies(self) -> bool:
-        """Return whether results are verified in any namespace."""
-        return any(policy != "off" for policy in (self.policy, *self.namespaces.values()))
