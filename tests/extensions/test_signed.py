@@ -1,7 +1,10 @@
 """`signed`: which results count by which policy, and what the condition and the problems say."""
 
+import base64
+import json
 import threading
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from signed_pods_harness import (
@@ -17,7 +20,7 @@ from signed_pods_harness import (
 )
 from signing_harness import AT, DOMAIN, RUN, authority, bundle
 
-from resultsfw import ExtractedResult, Problem, ProblemCode, ResultsManager
+from resultsfw import ExtractedResult, Problem, ProblemCode, ResultsManager, ResultSpec, Run, Step
 from resultsfw.errors import FlagError, TooEarlyError, UnavailableError
 from resultsfw.extensions import load_extensions
 from resultsfw.testing.signing_ca import new_authority
@@ -25,6 +28,7 @@ from resultsfw.testing.workload_api import WorkloadApi, served_svid
 from resultsfw_extensions.signed import Signed
 
 ALL = {"digest", "tags", "image", "build.digest"}
+VECTORS = Path(__file__).parents[1] / "data" / "tekton-signatures" / "pods.json"
 CONTROLLER = "spiffe://example.org/controller"
 
 
@@ -295,3 +299,53 @@ def test_the_extension_is_loaded_and_closed_without_an_agent():
     loaded = load_extensions(["signed"], {"signed": {"trust-domain": DOMAIN}})["signed"]
     assert loaded.permissions[0].resource == "pods/log"
     loaded.close()
+
+
+def test_messages_that_tektons_entrypoint_signed_verify_and_the_condition_says_what_they_leave_open():
+    vector = next(pod for pod in json.loads(VECTORS.read_text()) if pod["name"] == "plain")
+    run = Run(
+        namespace="build",
+        name="release",
+        uid="u",
+        results=(ResultSpec(name="digest"), ResultSpec(name="list", type="array")),
+        steps=(Step(name="a", container="step-a"), Step(name="b", container="step-b")),
+    )
+    steps = [
+        {
+            "name": step.container,
+            "image": "i",
+            "args": ["-step_metadata_dir", "x", "-entrypoint", "true", "--"],
+        }
+        for step in run.steps
+    ]
+    pod = {"metadata": {"name": "p", "namespace": "build", "uid": "1"}, "spec": {"containers": steps}}
+    served = {DOMAIN: [base64.b64decode(certificate) for certificate in vector["bundle"]]}
+    ours = new_authority("ours.org", at=AT)
+    svid = served_svid("spiffe://ours.org/c", ours.issue_svid("spiffe://ours.org/c", at=AT), ours)
+    options = {"trust-domain": DOMAIN, "termination-message": "entrypoint"}
+    with WorkloadApi(svids=[svid], bundles=served) as api:
+        options["controller-socket"] = api.address
+        flags = {"extensions": "signed", "config.signed": json.dumps(options)}
+        with ResultsManager.from_flags(flags) as core:
+            prepared = core.prepare_pod(run, pod)
+            awaited = core.pod_created(run, prepared)
+            end = {"exitCode": 0, "reason": "Completed", "finishedAt": vector["at"]}
+            prepared["status"] = {
+                "phase": "Succeeded",
+                "containerStatuses": [
+                    {"name": name, "state": {"terminated": {**end, "message": message}}}
+                    for name, message in vector["messages"].items()
+                ],
+            }
+            collected = core.collect(run, prepared, NO_LOG)
+            unsigned = core.collect(replace(run, name="other"), prepared, NO_LOG)
+    assert all("-enable_spire" in container["args"] for container in prepared["spec"]["containers"])
+    assert "bytes are left for values" in awaited.message
+    assert {result.name: result.value for result in collected.results} == {
+        "digest": "second",
+        "list": ["x", "y"],
+    }
+    assert collected.verification.status == "True"
+    assert "leave open which pod and attempt" in collected.verification.message
+    assert unsigned.results == ()
+    assert unsigned.verification.status == "False"
