@@ -27,13 +27,14 @@ from resultsfw.pods import containers, is_plain, terminated_states
 from resultsfw.signatures import TrustBundle, VerifiedResults
 from resultsfw.signatures.tekton_results import StepMessage, verify_tekton_results
 from resultsfw_extensions._signed_config import MOUNT_PATH, SignedConfig
-from resultsfw_extensions._signed_pods import socket_volume
+from resultsfw_extensions._signed_pods import signing_container, socket_volume
 from resultsfw_signing.statement import run_spiffe_id
 from resultsfw_signing.tekton_format import MANIFEST, SIGNATURE_SUFFIX, SVID, manifest
 
 __all__ = [
     "MessageRoom",
     "describe_room",
+    "ended_at",
     "is_for_entrypoint",
     "least_pem",
     "least_room",
@@ -142,9 +143,17 @@ def is_for_entrypoint(run: Run, pod: Object, config: SignedConfig, backend: str)
 
 
 def signs_in_steps(run: Run, pod: Object) -> bool:
-    """Return whether the entrypoint of the pod's Steps signs results."""
+    """Return whether the entrypoint of the pod's Steps signs results, and no container of its own does."""
+    if signing_container(pod) is not None:
+        return False
     by_name = containers(pod)
-    return any(_SIGN in (by_name.get(step.container, {}).get("args") or ()) for step in run.steps)
+    return any(_SIGN in _own_arguments(by_name.get(step.container, {})) for step in run.steps)
+
+
+def _own_arguments(container: Object) -> list[str]:
+    """Return the arguments of the entrypoint, without those of the Step's command."""
+    arguments: list[str] = container.get("args") or []
+    return arguments[: arguments.index("--")] if "--" in arguments else arguments
 
 
 def describe_room(run: Run, pod: Object, trust_domain: str) -> str:
@@ -243,7 +252,7 @@ def _messages(run: Run, pod: Object) -> Iterable[StepMessage]:
             container=step.container,
             entries=tuple(_task_entries(message)),
             signs=bool(run.written_results) and state.get("exitCode") == 0 and not _was_skipped(message),
-            at=_ended_at(state),
+            at=ended_at(state),
         )
 
 
@@ -261,8 +270,14 @@ def _was_skipped(message: Message) -> bool:
     )
 
 
-def _ended_at(state: Mapping[str, Any]) -> datetime:
-    """Return when a container ended; now, if that is not known or later."""
+def ended_at(state: Mapping[str, Any]) -> datetime:
+    """Return when a container ended; now, if that is not known or later.
+
+    So a controller that was away for hours verifies certificates that have expired since.
+
+    Args:
+        state: Its ``terminated``; empty while it runs.
+    """
     now = datetime.now(UTC)
     try:
         at = datetime.fromisoformat(state["finishedAt"])

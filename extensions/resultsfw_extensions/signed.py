@@ -6,7 +6,7 @@ the condition ``SignedResultsVerified`` says whether they verify. ``off``: nothi
 
 from collections.abc import Generator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import ClassVar
 
 from pydantic import BaseModel
@@ -20,6 +20,7 @@ try:
     from resultsfw_extensions._signed_config import SignedConfig
     from resultsfw_extensions._signed_entrypoint import (
         describe_room,
+        ended_at,
         is_for_entrypoint,
         let_entrypoint_sign,
         signs_in_steps,
@@ -156,15 +157,6 @@ def _with_signature(run: Run, pod: Object, cluster: Cluster, extraction: Extract
 
 
 def _signed_at(pod: Object) -> datetime:
-    """Return when the pod signed at the latest: when its signer ended, or now.
-
-    A controller that was away for hours verifies certificates that have expired since.
-    """
+    """Return when the pod signed at the latest: when its signer ended, or now."""
     container = signing_container(pod)
-    ended = None if container is None else last_termination(pod, container)
-    now = datetime.now(UTC)
-    try:
-        at = datetime.fromisoformat((ended or {})["finishedAt"])
-    except (KeyError, TypeError, ValueError):
-        return now
-    return min(at, now) if at.tzinfo is not None else now
+    return ended_at((last_termination(pod, container) if container is not None else None) or {})

@@ -301,6 +301,14 @@ def test_the_extension_is_loaded_and_closed_without_an_agent():
     loaded.close()
 
 
+def test_an_argument_of_a_steps_own_command_does_not_choose_what_is_verified(api):
+    pod, foreign = pod_of(), pod_of("")
+    for each in (pod, foreign):
+        each["spec"]["containers"][0]["args"] += ["-entrypoint", "x", "--", "-enable_spire"]
+    assert collect(api, read(), pod).verification.status == "True"
+    assert "no signature arrived" in collect(api, read(envelope=""), foreign).verification.message
+
+
 def test_messages_that_tektons_entrypoint_signed_verify_and_the_condition_says_what_they_leave_open():
     vector = next(pod for pod in json.loads(VECTORS.read_text()) if pod["name"] == "plain")
     run = Run(

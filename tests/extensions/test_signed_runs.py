@@ -6,6 +6,14 @@ from resultsfw.testing.signing_harness import SignedHarness
 
 pytestmark = pytest.mark.slow
 
+FIRST = """#!/bin/sh
+printf early > $(results.text.path)
+printf mine > $(step.results.own.path)
+"""
+SECOND = """#!/bin/sh
+printf late > $(results.text.path)
+printf '["a,b"]' > $(results.list.path)
+"""
 TASK = {
     "results": [
         {"name": "text"},
@@ -14,17 +22,8 @@ TASK = {
         {"name": "absent"},
     ],
     "steps": [
-        {
-            "name": "one",
-            "image": "busybox:1",
-            "results": [{"name": "own"}],
-            "script": "#!/bin/sh\nprintf early > $(results.text.path)\nprintf mine > $(step.results.own.path)",
-        },
-        {
-            "name": "two",
-            "image": "busybox:1",
-            "script": "#!/bin/sh\nprintf late > $(results.text.path)\nprintf '[\"a,b\"]' > $(results.list.path)",
-        },
+        {"name": "one", "image": "busybox:1", "results": [{"name": "own"}], "script": FIRST},
+        {"name": "two", "image": "busybox:1", "script": SECOND},
     ],
 }
 
