@@ -11,11 +11,19 @@ from resultsfw.cli import show
 from resultsfw.cli.advice import MESSAGES, Advice, advice_for, larger, without_hints
 from resultsfw.cli.saved import Judged, Saved, judge
 from resultsfw.cli.signatures import describe_signature, trace_signature
-from resultsfw.cli.traces import Budget, End, ResultTrace, budget_of, is_stamped, trace_results
+from resultsfw.cli.traces import (
+    Budget,
+    End,
+    ResultTrace,
+    budget_of,
+    is_of_all_signatures,
+    is_stamped,
+    trace_results,
+)
 from resultsfw.errors import BackendError
 from resultsfw.limits import OBJECT_BYTES
 from resultsfw.plugins import load_backend
-from resultsfw.types import ProblemCode, Stamp, TransportUsage
+from resultsfw.types import Problem, ProblemCode, Stamp, TransportUsage
 
 __all__ = ["explain_saved"]
 
@@ -114,7 +122,7 @@ def _transport(judged: Judged) -> Iterator[str]:
     for carrier in offline.collected.transports if offline.collected else ():
         yield _carrier(carrier)
     if (signature := trace_signature(judged)) is not None:
-        yield describe_signature(signature)
+        yield describe_signature(signature, above=show.verdict_of(offline.taskrun).message)
 
 
 def _budget(budget: Budget, limit: int, *, stamped: bool) -> str:
@@ -176,10 +184,8 @@ def _what_happened(judged: Judged, trace: ResultTrace) -> str:
             return "no Step wrote it; a result that is absent does not fail the run"
         case End.PENDING:
             return "the run has not finished, and no results were read yet"
-        case End.REFUSED if trace.problem and trace.problem.code in _WORDS:
-            return f"{carried}, and was refused: {_WORDS[trace.problem.code].format(message)}"
         case End.REFUSED:
-            return f"refused: {message or 'it does not fit into the run; see the message of the run above'}"
+            return _refused(trace.problem, carried)
         case End.LOST:
             return f"lost: {message}"
         case End.UNKNOWN if trace.problem is None:
@@ -190,6 +196,17 @@ def _what_happened(judged: Judged, trace: ResultTrace) -> str:
         case _:
             above = message in show.verdict_of(judged.offline.taskrun).message
             return f"lost, or never written: nothing tells which; {'see above' if above else message}"
+
+
+def _refused(problem: Problem | None, carried: str) -> str:
+    """Return a sentence on a result that is not allowed, or not proven."""
+    if problem is None:
+        return "refused: it does not fit into the run; see the message of the run above"
+    if is_of_all_signatures(problem):
+        return f"{carried}, and was withheld, as all results: see above"
+    if problem.code in _WORDS:
+        return f"{carried}, and was refused: {_WORDS[problem.code].format(problem.message)}"
+    return f"refused: {problem.message}"
 
 
 _WORDS: Final = {  # Tekton's messages for these are about the whole run

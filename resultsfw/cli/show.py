@@ -208,9 +208,10 @@ def print_taskrun(
 
 
 def _verification_line(taskrun: Mapping[str, Any]) -> str:
-    """Return a line on the condition about signatures in a status; "" without one."""
+    """Return a line on the condition about signatures in a status; "" if the verdict's message has it."""
+    verdict = verdict_of(taskrun)
     for condition in taskrun.get("status", {}).get("conditions") or ():
-        if condition.get("type") == VERIFIED:
+        if condition.get("type") == VERIFIED and condition.get("message", "") not in verdict.message:
             word = VERIFICATION_WORDS.get(condition.get("status", ""), "not verified")
             return f"signatures {word}: {condition.get('message', '')}"
     return ""

@@ -48,8 +48,13 @@ def trace_signature(judged: Judged) -> SignatureTrace | None:
     )
 
 
-def describe_signature(trace: SignatureTrace) -> str:
-    """Return a sentence on a signature."""
+def describe_signature(trace: SignatureTrace, *, above: str = "") -> str:
+    """Return a sentence on a signature.
+
+    Args:
+        trace: What is known of it.
+        above: What was printed already, which need not be printed twice.
+    """
     verification = trace.verification
     signed = f"not signed: {trace.fault}" if trace.fault else f"signed in {counted(trace.bytes, 'byte')}"
     if trace.claimed_signer and not (verification is not None and verification.status == "True"):
@@ -57,7 +62,8 @@ def describe_signature(trace: SignatureTrace) -> str:
     if verification is None:
         verdict = "not verified, since no extension does that with the flags given here"
     else:
-        verdict = f"{VERIFICATION_WORDS[verification.status]}: {verification.message}"
+        message = "see above" if verification.message in above else verification.message
+        verdict = f"{VERIFICATION_WORDS[verification.status]}: {message}"
     return f"{signed}; {verdict}"
 
 

@@ -13,7 +13,7 @@ from resultsfw.stamps import STAMP_ANNOTATION
 from resultsfw.tekton.podstatus.pod_state import main_statuses
 from resultsfw.types import CollectionOutcome, Problem, ProblemCode, ResultSpec, Run, Stamp, Step
 
-__all__ = ["Budget", "End", "ResultTrace", "budget_of", "is_stamped", "trace_results"]
+__all__ = ["Budget", "End", "ResultTrace", "budget_of", "is_of_all_signatures", "is_stamped", "trace_results"]
 
 
 class End(StrEnum):
@@ -181,7 +181,7 @@ class _Tracer:
                 if problem.code is ProblemCode.MISSING:
                     return End.ABSENT, problem
                 return End.LOST if problem.code in _LOSSES else End.REFUSED, problem
-        unsigned = next((problem for problem in problems if _is_of_all_signatures(problem)), None)
+        unsigned = next((problem for problem in problems if is_of_all_signatures(problem)), None)
         if unsigned and self._was_carried(origin):
             return End.REFUSED, unsigned
         total = next((problem for problem in problems if problem.code in _TOTALS), None)
@@ -210,7 +210,7 @@ class _Tracer:
         return next((result.size for result in results if result.name == name), None)
 
 
-def _is_of_all_signatures(problem: Problem) -> bool:
+def is_of_all_signatures(problem: Problem) -> bool:
     """Return whether all results of a run were refused for want of a signature that counts."""
     return problem.code is ProblemCode.UNVERIFIED and problem.result is None
 

@@ -140,3 +140,18 @@ def test_results_that_arrived_and_are_withheld_for_want_of_a_signature_are_refus
     arrived, other = trace_results(Judged(offline=offline, pod=None, core=None))
     assert (arrived.end, arrived.problem) == (End.REFUSED, problem)
     assert (other.end, other.problem) == (End.ABSENT, None)
+
+
+def test_what_all_results_have_in_common_is_printed_once(cli, signed, write, monkeypatch):
+    """Without an agent nothing can be verified, and no result counts."""
+    monkeypatch.delenv("SPIFFE_ENDPOINT_SOCKET", raising=False)
+    options = signed(wire.signature_line(ENVELOPE))
+    data = {"results-from": "sidecar-logs", "extensions": "signed"}
+    data["config.signed"] = "{trust-domain: example.org, controller-socket: unix:///none/agent.sock}"
+    flags = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "feature-flags"}, "data": data}
+    write("flags.json", json.dumps(flags))
+    ran = cli("explain", *options)
+    assert (ran.status, words(ran).count("the results cannot be verified")) == (1, 1)
+    assert f"signed in {len(ENVELOPE)} bytes, as {ID} by its own words; not verified: see above" in words(ran)
+    assert words(ran).count("was withheld, as all results: see above") == 2
+    assert words(cli("collect", *options, "-o", "table")).count("the results cannot be verified") == 1
