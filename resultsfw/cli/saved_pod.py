@@ -31,7 +31,6 @@ class _Terminated(_Fields):
     message: str = ""
     reason: str = ""
     exit_code: int = 0
-    finished_at: str | None = None
 
 
 class _State(_Fields):

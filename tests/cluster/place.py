@@ -6,7 +6,7 @@ import signal
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from api import ApiServer
@@ -96,14 +96,20 @@ class Place:
         made = {key.replace("_", "-"): value for key, value in {"enable_artifacts": "true", **data}.items()}
         self.server.create(CONFIG_MAPS, {"metadata": metadata, "data": made})
 
-    def start(self, *options: str, sidecar: bool = True) -> Running:
-        """A controller; with its own sidecar image unless the flags name one."""
+    def start(self, *options: str, sidecar: bool = True, prefix: Sequence[str] = ()) -> Running:
+        """A controller; with its own sidecar image unless the flags name one.
+
+        Args:
+            options: Of the command line.
+            sidecar: Whether the environment's sidecar image is named on it.
+            prefix: A command that starts it.
+        """
         images = {"entrypoint": self.options.entrypoint_image, "shell": self.options.shell_image}
         images["nop"] = self.options.nop_image
         images["workingdirinit"] = os.environ.get("RESULTSFW_WORKINGDIRINIT_IMAGE", "tekton/workingdirinit:1")
         if sidecar and (image := os.environ.get("RESULTSFW_SIDECAR_IMAGE")):
             images["sidecar"] = image
-        command = [*CONTROLLER, "--kubeconfig", os.environ["RESULTSFW_KUBECONFIG"]]
+        command = [*prefix, *CONTROLLER, "--kubeconfig", os.environ["RESULTSFW_KUBECONFIG"]]
         command += ["--listen", "127.0.0.1:0", "--managed-by", self.managed_by]
         command += ["--namespace", self.namespace, *options]
         for purpose, image in images.items():

@@ -1,0 +1,193 @@
+"""Results that are signed with identities of a real SPIRE, and what Steps and outages can do to them."""
+
+import os
+
+import pytest
+import yaml
+from spire import IMAGE, VARIABLES, Spire, needs_agent_commands
+from written import a_run
+
+from resultsfw import PODS
+from resultsfw.tekton.api.kinds import CLAIMS, TASKRUNS
+
+VERIFIED = "SignedResultsVerified"
+PYTHON_OF_IMAGE = "/usr/bin/python3.11"
+NET_IMAGE = os.environ.get("RESULTSFW_SIDECAR_NET_IMAGE", "resultsfw/sidecar-net:0.1.0")
+
+WRITE = """
+printf 'sha256:0123' > $(results.digest.path)
+printf '["a,b","c"]' > $(results.images.path)
+"""
+
+ASK = f"""#!{PYTHON_OF_IMAGE}
+import time
+from spiffe import WorkloadApiClient
+answers = set()
+for _ in range(15):
+    try:
+        with WorkloadApiClient("unix://SOCKET", default_timeout=20) as client:
+            answers.update(str(svid.spiffe_id) for svid in client.fetch_x509_svids())
+    except Exception as error:
+        answers.add(repr(error))
+    time.sleep(1)
+open("$(results.digest.path)", "w").write("; ".join(sorted(answers)))
+"""
+"""Asks the Workload API for an identity until the signer of the pod has its own for long."""
+
+
+@pytest.fixture
+def spire():
+    if missing := [name for name in VARIABLES if name not in os.environ]:
+        pytest.skip(f"not set: {', '.join(missing)}")
+    spire = Spire()
+    spire.register_controller()
+    yield spire
+    spire.forget_controller()
+
+
+def written(place, name, script=WRITE, **more):
+    """A TaskRun that declares a string, an array, and a result that no Step writes."""
+    run = a_run(place, name, script, ["digest", "images", "none"], **more)
+    run["spec"]["taskSpec"]["results"][1]["type"] = "array"
+    return run
+
+
+def start(place, spire, *, backend="sidecar-logs", flags=(), **options):
+    place.flags(**{"results-from": backend, **dict(flags), **spire.options(**options)})
+    return place.start("--no-leader-elect", sidecar=False, prefix=spire.command)
+
+
+def conditions(run):
+    return {condition["type"]: condition for condition in run["status"]["conditions"]}
+
+
+def results(run):
+    return {result["name"]: result["value"] for result in run["status"].get("results", [])}
+
+
+def check_verified(run):
+    found = conditions(run)
+    assert found["Succeeded"]["status"] == "True", found
+    assert (found[VERIFIED]["status"], found[VERIFIED]["reason"]) == ("True", "TaskRunResultsVerified")
+    return found[VERIFIED]["message"]
+
+
+def check_not_verified(run, *words):
+    found = conditions(run)
+    assert found["Succeeded"]["reason"] == "TaskRunResultsVerificationFailed", found
+    assert found[VERIFIED]["status"] == "False"
+    for word in words:
+        assert word in found[VERIFIED]["message"]
+
+
+def test_results_in_a_log_are_signed_and_verified_and_the_entry_is_removed(place, spire):
+    start(place, spire)
+    place.server.create(TASKRUNS, written(place, "run"))
+    run = place.until_done(120)["run"]
+    pod = place.server.get(PODS, place.namespace, "run-pod")
+    identity = f"spiffe://{spire.domain}/ns/{place.namespace}/taskrun/run/pod/{pod['metadata']['uid']}"
+    assert identity in check_verified(run)
+    assert results(run) == {"digest": "sha256:0123", "images": ["a,b", "c"]}
+    place.until(lambda: not spire.has_entry(pod), 30)
+    place.assert_none_doubled()
+
+
+def test_results_in_termination_messages_are_signed_by_a_container_of_its_own(place, spire):
+    start(place, spire, backend="termination-message")
+    place.server.create(TASKRUNS, written(place, "run"))
+    run = place.until_done(120)["run"]
+    check_verified(run)
+    assert results(run) == {"digest": "sha256:0123", "images": ["a,b", "c"]}
+
+
+def test_large_results_on_a_claim_are_signed_by_their_digest(place, spire):
+    spec = {
+        "accessModes": ["ReadWriteOnce"],
+        "resources": {"requests": {"storage": "1Gi"}},
+        "storageClassName": "",
+    }
+    place.server.create(CLAIMS, {"metadata": {"name": "results", "namespace": place.namespace}, "spec": spec})
+    options = {"image": NET_IMAGE}
+    if group := os.environ.get("RESULTSFW_CLAIM_GROUP"):
+        options["fs-group"] = int(group)
+    start(place, spire, backend="pvc", flags={"config.pvc": yaml.safe_dump(options)})
+    script = "head -c 5000000 /dev/zero > /tmp/zeros; tr '\\0' x < /tmp/zeros > $(results.digest.path)"
+    place.server.create(TASKRUNS, written(place, "run", script))
+    try:
+        run = place.until_done(180)["run"]
+        check_verified(run)
+        assert results(run)["digest"]["size"] == "5000000"
+    finally:
+        place.server.patch(TASKRUNS, place.namespace, "run", {"metadata": {"finalizers": None}})
+
+
+@pytest.mark.skipif("RESULTSFW_API_FORWARD" not in os.environ, reason="RESULTSFW_API_FORWARD is not set")
+def test_results_in_a_config_map_are_signed_and_verified(place, spire):
+    start(place, spire, backend="config-map", flags={"config.config-map": f"image: {NET_IMAGE}"})
+    place.server.create(TASKRUNS, written(place, "run"))
+    run = place.until_done(120)["run"]
+    check_verified(run)
+    assert results(run) == {"digest": "sha256:0123", "images": ["a,b", "c"]}
+
+
+def test_a_step_gets_no_identity_even_with_the_socket(place, spire):
+    start(place, spire)
+    with_socket = written(
+        place, "with-socket", ASK.replace("SOCKET", "/socket/" + spire.agent.name), image=IMAGE
+    )
+    task = with_socket["spec"]["taskSpec"]
+    task["volumes"] = [{"name": "socket", "hostPath": {"path": str(spire.agent.parent)}}]
+    task["steps"][0]["volumeMounts"] = [{"name": "socket", "mountPath": "/socket"}]
+    without = ASK.replace("SOCKET", "/spiffe-workload-api/" + spire.agent.name)
+    place.server.create(TASKRUNS, with_socket)
+    place.server.create(TASKRUNS, written(place, "without", without, image=IMAGE))
+    runs = place.until_done(180)
+    for name, words in (("with-socket", "no identity issued"), ("without", "")):
+        check_verified(runs[name])
+        answer = results(runs[name])["digest"]
+        assert "spiffe://" not in answer, answer
+        assert words in answer
+
+
+FORGED = (
+    WRITE
+    + """
+for name in SVID RESULT_MANIFEST digest.sig other; do printf forged > /tekton/results/$name; done
+printf '{"type":"signature","envelope":"forged"}\\n'
+"""
+)
+
+
+def test_what_a_step_forges_is_no_result_and_no_task_may_declare_it(place, spire):
+    start(place, spire)
+    place.server.create(TASKRUNS, written(place, "forged", FORGED))
+    for number, name in enumerate(("SVID", "RESULT_MANIFEST", "digest.sig")):
+        place.server.create(TASKRUNS, a_run(place, f"declared-{number}", "true", [name]))
+    runs = place.until_done(120)
+    check_verified(runs.pop("forged"))
+    for run in runs.values():
+        assert conditions(run)["Succeeded"]["status"] == "False"
+        assert "results" not in run["status"]
+    assert set(place.pods()) == {"forged-pod"}
+
+
+@needs_agent_commands
+def test_an_agent_that_comes_back_delays_a_run_and_one_that_does_not_ends_it(place, spire):
+    start(place, spire, wait=20)
+    place.server.create(TASKRUNS, written(place, "before"))
+    check_verified(place.until_done(120)["before"])
+    spire.stop_agent()
+    try:
+        place.server.create(TASKRUNS, written(place, "never"))
+        check_not_verified(place.until_done(180)["never"], "could not sign", "NoAgent")
+        place.server.create(TASKRUNS, written(place, "later"))
+
+        def steps_ended():
+            pod = place.pods().get("later-pod", {})
+            found = pod.get("status", {}).get("containerStatuses", [])
+            return found and all("terminated" in status["state"] for status in found)
+
+        place.until(steps_ended, 60)
+    finally:
+        spire.start_agent()
+    check_verified(place.until_done(120)["later"])
