@@ -22,6 +22,7 @@ from resultsfw.testing.extension_samples import (
     BACKEND,
     extraction_of,
     reference_of,
+    sample_object,
     sample_pod,
     sample_status,
 )
@@ -245,6 +246,8 @@ class ExtensionHarness:
             "mount": dict(_MOUNT),
             "backend": BACKEND,
             "status": sample_status(run),
+            "obj": sample_object(run),
+            "collected": CollectionOutcome(),
         }
 
     def call(self, what: str, function: Callable[[], _ReturnT], *, times: int = 1) -> _ReturnT:
@@ -292,7 +295,9 @@ class ExtensionHarness:
             "pod_created": lambda: repr(used.pod_created(run, life.prepared or pod)),
             "pod_ready": lambda: repr(used.is_ready(run, life.prepared)),
             "extract": collect,
-            "attest_status": lambda: repr(used.attest_status(run, sample_status(run))),
+            "attest_status": lambda: repr(
+                used.attest_status(run, sample_status(run), obj=sample_object(run), collected=life.collected)
+            ),
             "dereference": lambda: repr(
                 b"".join(used.dereference(reference, self.cluster, namespace=run.namespace))
             ),

@@ -29,6 +29,7 @@ __all__ = [
     "extraction_of",
     "mark_of",
     "reference_of",
+    "sample_object",
     "sample_pod",
     "sample_run",
     "sample_status",
@@ -102,6 +103,22 @@ def sample_pod(run: Run) -> Object:
                 for step in run.steps
             ],
         },
+    }
+
+
+def sample_object(run: Run) -> Object:
+    """Return the object of a run, with its status before the run ends."""
+    return {
+        "apiVersion": "tekton.dev/v1",
+        "kind": "TaskRun",
+        "metadata": {
+            "name": run.name,
+            "namespace": run.namespace,
+            "uid": run.uid,
+            "creationTimestamp": "2026-01-02T03:04:00Z",
+        },
+        "spec": {"taskRef": {"name": "task"}},
+        "status": {"podName": f"{run.name}-pod", "conditions": [{"type": "Succeeded", "status": "Unknown"}]},
     }
 
 

@@ -2,12 +2,13 @@
 
 import copy
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 import pytest
 
 from resultsfw.errors import ResultsError
 from resultsfw.extensions import ATTESTING
+from resultsfw.limits import OBJECT_BYTES, OBJECT_CAPACITY, OBJECT_HEADROOM, object_size
 from resultsfw.testing.assertions import fail, skip
 from resultsfw.testing.extension_base import ExtensionBase, needs
 from resultsfw.testing.extension_harness import ExtensionHarness
@@ -16,16 +17,21 @@ from resultsfw.testing.extension_samples import (
     ENVELOPES,
     EXTRACTIONS,
     extraction_of,
+    sample_object,
     sample_pod,
     sample_run,
     sample_status,
 )
-from resultsfw.types import Extraction
+from resultsfw.types import CollectionOutcome, Extraction
 
 __all__ = ["VerificationCases"]
 
 AGAIN: Final = "pod: pod_created is called again after a crash, and must return the same"
+FITS: Final = "status: of the room that is kept free in an object, annotations take three quarters at most"
 UNSIGNED: Final = "signatures: results that nobody signed are never verified"
+
+_ANNOTATED: Final = OBJECT_BYTES - OBJECT_HEADROOM // 4
+"""Bytes of an object with annotations."""
 
 
 class VerificationCases(ExtensionBase):
@@ -42,8 +48,8 @@ class VerificationCases(ExtensionBase):
     def test_attesting_leaves_its_arguments_alone(self, harness: ExtensionHarness, hook: str) -> None:
         """The run, the pod and the status are the caller's."""
         needs(harness, hook)
-        run = sample_run(11)
-        given: dict[str, Any] = {"run": run, "pod": sample_pod(run), "status": sample_status(run)}
+        given = harness.arguments(sample_run(11))
+        del given["cluster"]
         before = copy.deepcopy(given)
         try:
             harness.call(hook, lambda: harness.raw(hook)(given))
@@ -65,6 +71,20 @@ class VerificationCases(ExtensionBase):
                     fail(AGAIN, f"call {len(answers) + 1} raises {error!r:.200}")
         if any(answer != answers[0] for answer in answers):
             fail(AGAIN, f"the answers differ: {answers!r:.300}")
+
+    def test_annotations_fit(self, harness: ExtensionHarness) -> None:
+        """Beside the largest status that the core writes there is room for the annotations, or an error."""
+        needs(harness, "attest_status")
+        run = sample_run(14)
+        status, obj = sample_status(run), sample_object(run)
+        status["results"][0]["value"] += "x" * (OBJECT_CAPACITY - object_size({**obj, "status": status}))
+        try:
+            annotations = harness.core.attest_status(run, status, obj=obj, collected=CollectionOutcome())
+        except ResultsError:  # the run goes on without, and its condition says why
+            return
+        size = object_size({**obj, "status": {**status, "annotations": dict(annotations)}})
+        if size > _ANNOTATED:
+            fail(FITS, f"with the annotations the object has {size} bytes, more than {_ANNOTATED}")
 
     def test_unsigned_is_not_verified(self, harness: ExtensionHarness) -> None:
         """Whatever stands in place of an envelope, and without one, ``extract`` does not say "True"."""

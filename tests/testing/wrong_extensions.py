@@ -334,6 +334,21 @@ class AnnotatesTheStatusItself(Verifies):
         return {}
 
 
+@caught_by("test_annotations_fit")
+class CopiesTheStatus(Verifies):
+    @hookimpl
+    def attest_status(self, status):
+        return {"example.com/status": json.dumps(status)}
+
+
+@caught_by("test_attesting_leaves_its_arguments_alone[attest_status]")
+class CountsInTheObject(Verifies):
+    @hookimpl
+    def attest_status(self, obj):
+        obj["metadata"]["generation"] = 1
+        return {}
+
+
 @caught_by("test_registered_twice")
 class RegistersAPodOnce(Verifies):
     def __init__(self):
