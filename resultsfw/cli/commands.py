@@ -108,6 +108,7 @@ def resultsfw() -> None:
 
 for _command in (
     *(file_commands.run, file_commands.collect, file_commands.explain, file_commands.value),
+    file_commands.verify,
     *(file_commands.backends, file_commands.new_backend, file_commands.new_extension),
     *(cluster_commands.controller, cluster_commands.doctor, cluster_commands.install),
     cluster_commands.results_server,

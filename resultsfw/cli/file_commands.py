@@ -13,6 +13,7 @@ from resultsfw.cli.options import (
     RUN_STATUSES,
     SAVED_STATUSES,
     VALUE_STATUSES,
+    VERIFY_STATUSES,
     flag_options,
     kubeconfig_options,
     output_option,
@@ -20,7 +21,7 @@ from resultsfw.cli.options import (
 )
 from resultsfw.errors import InputError
 
-__all__ = ["backends", "collect", "explain", "new_backend", "new_extension", "run", "value"]
+__all__ = ["backends", "collect", "explain", "new_backend", "new_extension", "run", "value", "verify"]
 
 
 @click.command(epilog=RUN_STATUSES, short_help="Run TaskRuns and PipelineRuns on this machine.")
@@ -131,6 +132,50 @@ def value(file: str, name: str, output: str | None, cluster: bool, **given: Any)
     kubeconfig, context = given.pop("kubeconfig"), given.pop("context")
     access = Access(cluster or bool(kubeconfig or context), kubeconfig, context)
     return print_value(file, name, flags=_given_options(given), output=output, access=access)
+
+
+@click.command(epilog=VERIFY_STATUSES, short_help="Verify saved TaskRuns by their signatures.")
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.option(
+    "--bundle",
+    "bundles",
+    metavar="FILE",
+    multiple=True,
+    required=True,
+    help="The trust bundle as it was when the runs ended: certificates in PEM, or what "
+    '"spire-server bundle show -format spiffe" prints; can be repeated.',
+)
+@click.option(
+    "--trust-domain",
+    metavar="DOMAIN",
+    help="The trust domain.  [default: what the bundle's authorities name]",
+)
+@click.option(
+    "--controller-id",
+    metavar="ID",
+    help="The SPIFFE ID of the controller that must have signed.  [default: "
+    "spiffe://DOMAIN/ns/resultsfw/sa/resultsfw-controller]",
+)
+@output_option("text", "json")
+def verify(
+    files: tuple[str, ...],
+    *,
+    bundles: tuple[str, ...],
+    trust_domain: str | None,
+    controller_id: str | None,
+    output: str,
+) -> int:
+    """Verify that the TaskRuns in the FILEs are what their controller wrote and their pods signed.
+
+    A FILE is saved by "kubectl get taskruns,pipelineruns -o yaml" or comes from an archive; "-" is standard
+    input. A PipelineRun verifies if the FILEs have all its TaskRuns and these verify. Neither a cluster nor
+    the network is used.
+    """
+    from resultsfw.cli.verify import verify_files  # noqa: PLC0415 - see above
+
+    return verify_files(
+        files, bundles=bundles, trust_domain=trust_domain, controller_id=controller_id, output=output
+    )
 
 
 @click.command(

@@ -15,6 +15,7 @@ __all__ = [
     "SERVER_STATUSES",
     "SERVE_STATUSES",
     "VALUE_STATUSES",
+    "VERIFY_STATUSES",
     "cluster_options",
     "combined",
     "connection_options",
@@ -42,6 +43,7 @@ SAVED_STATUSES: Final = _STATUSES.format(
 VALUE_STATUSES: Final = _STATUSES.format(
     "the value is complete", "the value cannot be fetched", "the input, or the value that was fetched, was"
 )
+VERIFY_STATUSES: Final = _STATUSES.format("every run verifies", "a run does not verify", "the input was")
 LIST_STATUSES: Final = _STATUSES.format(
     "everything is listed", "the plugin NAME, or a plugin that FILE names, is broken", "the input was"
 )

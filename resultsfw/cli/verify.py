@@ -1,0 +1,189 @@
+"""``resultsfw verify``: verify saved TaskRuns by the verdict in their status, without a cluster."""
+
+import json
+from collections.abc import Sequence
+from typing import Any, Final
+
+import click
+
+from resultsfw.cli.inputs import Document, read_bytes, read_files
+from resultsfw.cli.show import plain
+from resultsfw.errors import InputError
+from resultsfw.jsons import MAX_DEPTH, is_deeper_than
+
+try:
+    from cryptography import x509
+
+    from resultsfw.cli.verify_pipelines import verify_pipelinerun
+    from resultsfw.signatures import (
+        SpiffeId,
+        TrustBundle,
+        VerifiedRun,
+        check_trust_domain,
+        controller_identity,
+        parse_bundles,
+        parse_spiffe_id,
+        verify_taskrun,
+    )
+except ImportError as missing:
+    raise InputError(
+        "resultsfw verify needs cryptography, which is not installed: pip install 'resultsfw[signed]'",
+        subject="resultsfw verify",
+    ) from missing
+
+__all__ = ["verify_files"]
+
+_BUNDLE_BYTES: Final = 4_194_304
+_UNNAMED: Final = "unnamed"
+"""Stands for the trust domain of a bundle as long as it is not known."""
+_LEVELS: Final = 8
+"""PipelineRuns in each other that are followed."""
+_KINDS: Final = ("TaskRun", "PipelineRun")
+_API_VERSION: Final = "tekton.dev/v1"
+
+
+def verify_files(
+    files: Sequence[str],
+    *,
+    bundles: Sequence[str],
+    trust_domain: str | None,
+    controller_id: str | None,
+    output: str,
+) -> int:
+    """Print what is certain of the runs in the files, and return the exit status: 0 if all of it verifies.
+
+    Args:
+        files: Files with TaskRuns, PipelineRuns and lists of them; "-" is standard input.
+        bundles: Files with the trust bundle, as it was when the runs ended; several are taken together.
+        trust_domain: The trust domain of controller and pods; ``None``: that of the bundle.
+        controller_id: The SPIFFE ID that must have signed; ``None``: that of our manifests.
+        output: ``text`` or ``json``.
+
+    Raises:
+        InputError: A file is not readable, has no run, or an option is not valid.
+        SignatureError: A bundle is not readable.
+    """
+    bundle = _bundle(bundles, trust_domain)
+    controller = parse_spiffe_id(controller_id) if controller_id else controller_identity(bundle.trust_domain)
+    verified = _verify(_runs(files), bundle, controller)
+    ok = all(run.ok for _, run in verified)
+    if output == "json":
+        report = {"verified": ok, "runs": [_as_json(kind, run) for kind, run in verified]}
+        click.echo(json.dumps(report, indent=2, ensure_ascii=False))
+    else:
+        for kind, run in verified:
+            click.echo("\n".join(map(plain, _lines(kind, run))))
+    return 0 if ok else 1
+
+
+def _runs(files: Sequence[str]) -> list[Document]:
+    documents = read_files(files)
+    runs = [document for document in documents if document.kind in _KINDS]
+    if not runs:
+        found = ", ".join(document.label for document in documents) or "nothing"
+        raise InputError(
+            f"no TaskRun and no PipelineRun in {', '.join(files)}; found: {found}", subject=", ".join(files)
+        )
+    for run in runs:
+        if run.obj["apiVersion"] != _API_VERSION:
+            raise run.refuse(
+                f"must be {_API_VERSION}, in which the status was signed: save it with "
+                f"kubectl get {run.kind.lower()}s.v1.tekton.dev NAME -o yaml",
+                "apiVersion",
+            )
+        if is_deeper_than(run.obj, MAX_DEPTH):
+            raise run.refuse(f"is nested deeper than {MAX_DEPTH} levels")
+    return runs
+
+
+def _verify(
+    documents: Sequence[Document], bundle: TrustBundle, controller: SpiffeId
+) -> list[tuple[str, VerifiedRun]]:
+    """Return what is certain of each run, in the order of the files."""
+    known: dict[tuple[str, str, str], tuple[Any, VerifiedRun]] = {}
+    by_document: dict[int, VerifiedRun] = {}
+    taskruns = [index for index, document in enumerate(documents) if document.kind == "TaskRun"]
+    pipelineruns = [index for index, document in enumerate(documents) if document.kind == "PipelineRun"]
+    # A PipelineRun that another contains comes before it: each round verifies those one level further up.
+    for index in [*taskruns, *pipelineruns * min(len(pipelineruns), _LEVELS)]:
+        document = documents[index]
+        run = (
+            verify_taskrun(document.obj, bundle, controller=controller)
+            if document.kind == "TaskRun"
+            else verify_pipelinerun(document.obj, known)
+        )
+        by_document[index] = run
+        known[document.kind, run.namespace, run.name] = (document.obj, run)
+    return [(document.kind, by_document[index]) for index, document in enumerate(documents)]
+
+
+def _bundle(files: Sequence[str], trust_domain: str | None) -> TrustBundle:
+    """Return the trust bundle in the files."""
+    if trust_domain is not None:
+        check_trust_domain(trust_domain)
+    authorities: dict[x509.Certificate, None] = {}
+    domains: set[str] = set()
+    for file in files:
+        try:
+            text = read_bytes(file, limit=_BUNDLE_BYTES).decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise InputError(f"{file}: is not UTF-8", subject=file) from error
+        for domain, bundle in parse_bundles(text, trust_domain=trust_domain or _UNNAMED).items():
+            if trust_domain in (None, domain):
+                authorities |= dict.fromkeys(bundle.authorities)
+                domains |= {domain} if domain != _UNNAMED else _domains(bundle)
+    named = trust_domain or (domains.pop() if len(domains) == 1 else None)
+    if named is None or not authorities:
+        found = ", ".join(sorted(domains)) or "none"
+        raise InputError(
+            f"--trust-domain is missing, or the bundle is of another; it names: {found}",
+            subject="--trust-domain",
+        )
+    return TrustBundle(named, tuple(authorities))
+
+
+def _domains(bundle: TrustBundle) -> set[str]:
+    """Return the trust domains that the authorities name themselves, as SPIRE's do."""
+    found = set()
+    for certificate in bundle.authorities:
+        try:
+            names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        except x509.ExtensionNotFound:
+            continue
+        for uri in names.get_values_for_type(x509.UniformResourceIdentifier):
+            try:
+                found.add(parse_spiffe_id(uri).trust_domain)
+            except InputError:
+                continue
+    return found
+
+
+def _lines(kind: str, run: VerifiedRun) -> list[str]:
+    """Return the text about a run."""
+    rows = [f"{kind} {run.namespace}/{run.name}: {'verified' if run.ok else 'NOT VERIFIED'}"]
+    rows += [f"  {fault.reason}: {fault.message}" for fault in run.faults]
+    if run.signer and run.time is not None:
+        rows.append(f"  signed {run.time:%Y-%m-%dT%H:%M:%SZ} by {run.signer}")
+        rows.append(f"  pod: {run.pod or 'no signature of a pod was verified'}")
+        rows.append(f"  Succeeded: {run.succeeded.get('status', '')} ({run.succeeded.get('reason', '')})")
+    rows += [f"  {result.name}: {result.state}" for result in run.results]
+    return rows + [f"  note: {note}" for note in run.notes]
+
+
+def _as_json(kind: str, run: VerifiedRun) -> dict[str, Any]:
+    return {
+        "kind": kind,
+        "namespace": run.namespace,
+        "name": run.name,
+        "verified": run.ok,
+        "faults": [
+            {"reason": fault.reason, "message": fault.message, "result": fault.result, "step": fault.step}
+            for fault in run.faults
+        ],
+        "results": [{"name": result.name, "state": result.state} for result in run.results],
+        "signer": run.signer,
+        "time": f"{run.time:%Y-%m-%dT%H:%M:%SZ}" if run.time else "",
+        "pod": run.pod,
+        "succeeded": {key: run.succeeded.get(key, "") for key in ("status", "reason")},
+        "notes": list(run.notes),
+    }

@@ -1,0 +1,101 @@
+"""Verify a saved PipelineRun by its verified TaskRuns: nobody signs its own status."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from resultsfw.cluster import Object
+from resultsfw.signatures import CheckedResult, Fault, Reason, VerifiedRun
+from resultsfw.signatures.reasons import shown
+
+__all__ = ["Runs", "verify_pipelinerun"]
+
+Key = tuple[str, str, str]
+"""Kind, namespace and name."""
+
+Runs = Mapping[Key, tuple[Object, VerifiedRun]]
+"""The objects of the files, with what is certain of them."""
+
+_ONE_RESULT: Final = re.compile(r"\$\(tasks\.([^.()\[\]$]{1,253})\.results\.([^.()\[\]$]{1,253})\)")
+_NOT_SIGNED: Final = (
+    "nobody signs a PipelineRun's own status: it is certain only that these TaskRuns, and each result above "
+    "that is verified, are what their controller wrote"
+)
+
+
+def verify_pipelinerun(pipelinerun: Object, runs: Runs) -> VerifiedRun:
+    """Verify that all children of a PipelineRun verify, and that its results are theirs.
+
+    Args:
+        pipelinerun: The PipelineRun.
+        runs: What was verified so far: the TaskRuns, and the PipelineRuns that it contains.
+    """
+    metadata, status = _object(pipelinerun.get("metadata")), _object(pipelinerun.get("status"))
+    namespace, name = str(metadata.get("namespace") or ""), str(metadata.get("name") or "")
+    children = [child for child in _list(status.get("childReferences")) if isinstance(child, dict)]
+    faults = [fault for child in children for fault in _child_faults(child, namespace, runs)]
+    if not children:
+        faults.append(Fault(reason=Reason.NO_SIGNATURE, message="it has no TaskRun that could be signed"))
+    expressions = _expressions(status)
+    results = []
+    for result in _list(status.get("results")):
+        if isinstance(result, dict):
+            checked = CheckedResult(
+                f"results/{result.get('name')}",
+                _state(
+                    result.get("value"), expressions.get(str(result.get("name"))), children, namespace, runs
+                ),
+            )
+            results.append(checked)
+            if checked.state == "changed":
+                why = (
+                    f"{shown(checked.name)} is not the result of the TaskRun from which the Pipeline takes it"
+                )
+                faults.append(Fault(reason=Reason.WRONG_DIGEST, message=why, result=str(result.get("name"))))
+    return VerifiedRun(
+        namespace=namespace, name=name, faults=tuple(faults), results=tuple(results), notes=(_NOT_SIGNED,)
+    )
+
+
+def _child_faults(child: Object, namespace: str, runs: Runs) -> Iterator[Fault]:
+    kind, name = str(child.get("kind") or "TaskRun"), str(child.get("name") or "")
+    if (kind, namespace, name) not in runs:
+        why = (
+            f"its child {kind} {shown(name)} is not in the files: save it with kubectl get -o yaml, too"
+            if kind == "TaskRun"
+            else f"its child {kind} {shown(name)} is not in the files, or is of a kind that nobody signs"
+        )
+        yield Fault(reason=Reason.NO_SIGNATURE, message=why)
+    elif not (verified := runs[kind, namespace, name][1]).ok:
+        reason = verified.faults[0].reason
+        yield Fault(reason=reason, message=f"its child {kind} {shown(name)} does not verify")
+
+
+def _expressions(status: Object) -> dict[str, Any]:
+    """Return the value of each result as the Pipeline declares it, by name."""
+    declared = _list(_object(status.get("pipelineSpec")).get("results"))
+    return {str(result.get("name")): result.get("value") for result in declared if isinstance(result, dict)}
+
+
+def _state(value: Any, expression: Any, children: list[Object], namespace: str, runs: Runs) -> Any:
+    """Return whether a result is that of the one TaskRun from which the Pipeline takes it."""
+    found = _ONE_RESULT.fullmatch(expression) if isinstance(expression, str) else None
+    names = [child.get("name") for child in children if found and child.get("pipelineTaskName") == found[1]]
+    if found is None or len(names) != 1:
+        return "unsigned"
+    key = ("TaskRun", namespace, str(names[0]))
+    if key not in runs or not runs[key][1].ok:
+        return "unsigned"
+    taskrun = runs[key][0]
+    for result in _list(_object(taskrun.get("status")).get("results")):
+        if isinstance(result, dict) and result.get("name") == found[2]:
+            return "verified" if result.get("value") == value else "changed"
+    return "changed"
+
+
+def _object(value: object) -> Object:
+    return value if isinstance(value, dict) else {}
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
