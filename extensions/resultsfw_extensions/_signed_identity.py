@@ -10,21 +10,20 @@ import logging
 import os
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
-from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from spiffe import WorkloadApiClient, X509Bundle
 from spiffe.errors import ArgumentError
 from spiffe.workloadapi.x509_context import X509Context
 
 from resultsfw.errors import UnavailableError
-from resultsfw.signatures import TrustBundle, bundle_from_der
+from resultsfw.signatures import Signer, TrustBundle, bundle_from_der
 from resultsfw_extensions._signed_config import MOUNT_PATH, SignedConfig
 from resultsfw_extensions._spiffe_grpc import Credentials
 
-__all__ = ["Identity", "Svid", "controller_socket"]
+__all__ = ["Identity", "controller_socket"]
 
 log = logging.getLogger(__name__)
 
@@ -43,25 +42,10 @@ _REASON_CHARACTERS: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Svid:
-    """An X.509-SVID with its key.
-
-    Attributes:
-        spiffe_id: The SPIFFE ID.
-        chain: The certificate and its intermediates, DER.
-        key: The private key.
-    """
-
-    spiffe_id: str
-    chain: tuple[bytes, ...] = field(repr=False)
-    key: PrivateKeyTypes = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
 class _Update:
     """What the agent sent last."""
 
-    svid: Svid
+    svid: Signer
     bundles: dict[str, TrustBundle]
 
 
@@ -100,7 +84,7 @@ class Identity:
             self._thread = threading.Thread(target=self._keep_open, name="workload-api", daemon=True)
             self._thread.start()
 
-    def svid(self) -> Svid:
+    def svid(self) -> Signer:
         """Return the controller's own identity.
 
         Raises:
@@ -218,7 +202,7 @@ class Identity:
 def _update_of(context: X509Context) -> _Update:
     svid = context.default_svid
     return _Update(
-        svid=Svid(
+        svid=Signer(
             spiffe_id=str(svid.spiffe_id),
             chain=tuple(certificate.public_bytes(Encoding.DER) for certificate in svid.cert_chain),
             key=svid.private_key,

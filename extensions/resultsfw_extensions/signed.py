@@ -4,14 +4,24 @@ The policy of a run's namespace decides. ``fail``: only results that verify coun
 the condition ``SignedResultsVerified`` says whether they verify. ``off``: nothing is signed nor verified.
 """
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import ClassVar
 
 from pydantic import BaseModel
 
-from resultsfw import Cluster, Extraction, Limits, Object, Permission, Run, Verification, hookimpl
+from resultsfw import (
+    Cluster,
+    CollectionOutcome,
+    Extraction,
+    Limits,
+    Object,
+    Permission,
+    Run,
+    Verification,
+    hookimpl,
+)
 from resultsfw.errors import ClusterError, InputError
 from resultsfw.sidecars import last_termination
 
@@ -30,6 +40,7 @@ try:
     from resultsfw_extensions._signed_log import read_signer_log
     from resultsfw_extensions._signed_policy import AWAITING, apply_policy, unverifiable, without_signatures
     from resultsfw_extensions._signed_registration import Registration
+    from resultsfw_extensions._signed_verdict import attest
 except ImportError as error:
     raise ImportError('it needs cryptography, h2 and spiffe: pip install "resultsfw[signed]"') from error
 
@@ -130,6 +141,20 @@ class Signed:
             return AWAITING
         room = describe_room(run, pod, self._config.trust_domain)
         return replace(AWAITING, message="; ".join(filter(None, (AWAITING.message, room))))
+
+    @hookimpl
+    def attest_status(
+        self, run: Run, status: Object, obj: Object, collected: CollectionOutcome
+    ) -> Mapping[str, str]:
+        """Sign the status that ends a run with the controller's identity.
+
+        Raises:
+            UnavailableError: The controller has no valid identity now.
+            InputError: See `attest`.
+        """
+        if self._config.policy_of(run.namespace) == "off":
+            return {}
+        return attest(run, status, obj, collected, self.identity.svid(), at=datetime.now(UTC))
 
     @hookimpl
     def close(self) -> None:
