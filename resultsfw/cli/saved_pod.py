@@ -31,6 +31,7 @@ class _Terminated(_Fields):
     message: str = ""
     reason: str = ""
     exit_code: int = 0
+    finished_at: str | None = None
 
 
 class _State(_Fields):

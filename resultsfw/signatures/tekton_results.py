@@ -281,9 +281,12 @@ def _der(pem: str) -> bytes:
 
 
 def _fault(error: SignatureError, container: str, what: str, *, result: str | None = None) -> Fault:
+    why = error.message
+    if error.reason == Reason.UNTRUSTED_CERTIFICATE:
+        why += "; Tekton's format leaves intermediate certificates out, so the bundle must have the issuer"
     return Fault(
         reason=Reason(error.reason),
-        message=f"{what} in the message of container {_name(container)}: {error.message}",
+        message=f"{what} in the message of container {_name(container)}: {why}",
         result=result,
     )
 

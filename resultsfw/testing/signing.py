@@ -80,6 +80,7 @@ class SigningSuite(Base):
             _signed_pods["sample"] = signed.run_pod(signed_writes(signed))
         return _signed_pods["sample"]
 
+    @pytest.mark.quick
     def test_signed(self, signed: SignedHarness, sample: SamplePod) -> None:
         """Values of all types, references, absences and refusals verify, and arrive as without signatures."""
         _assert_verified(signed, sample, signed.collect(sample))

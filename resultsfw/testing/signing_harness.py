@@ -65,6 +65,7 @@ class SignedHarness(Harness):
         self.root = new_authority(DOMAIN, at=datetime.now(UTC) - timedelta(hours=6))
         self.foreign = new_authority(DOMAIN)
         self._credentials: dict[str, Credential] = {}
+        self._delivered: dict[str, Extraction] = {}
         self._change: Change = _same
         self._api = WorkloadApi(
             svids=[served_svid(_CONTROLLER, self.root.issue_svid(_CONTROLLER), self.root)]
@@ -104,24 +105,11 @@ class SignedHarness(Harness):
         )
 
     def delivered(self, sample: SamplePod) -> Extraction:
-        """Return what a pod that has ended delivers, with its envelope, wherever that arrives."""
-        seen: list[Extraction] = []
-
-        def note(found: Extraction) -> Extraction:
-            seen.append(found)
-            return found
-
-        self._collect(sample, note, self.cluster)
-        found = seen[-1]
-        if not _has_own_signer(sample):
-            return found
-        record = _signature(self._signer_log(sample))
-        return replace(
-            found,
-            envelope=record.get("envelope", ""),
-            envelope_fault=record.get("fault", ""),
-            tekton_signatures=record.get("tekton", {}),
-        )
+        """Return what a pod that has ended delivers, with its envelope, wherever that arrives; read once."""
+        uid = sample.pod["metadata"]["uid"]
+        if uid not in self._delivered:
+            self._delivered[uid] = self._read_delivered(sample)
+        return self._delivered[uid]
 
     def collect_changed(
         self, sample: SamplePod, changed: Extraction, core: ResultsManager | None = None
@@ -155,6 +143,25 @@ class SignedHarness(Harness):
                 variables = container.get("env") or ()
                 container["env"] = [entry for entry in variables if entry["name"] != wire.ENV_SIGNING]
         return pod
+
+    def _read_delivered(self, sample: SamplePod) -> Extraction:
+        seen: list[Extraction] = []
+
+        def note(found: Extraction) -> Extraction:
+            seen.append(found)
+            return found
+
+        self._collect(sample, note, self.cluster)
+        found = seen[-1]
+        if not _has_own_signer(sample):
+            return found
+        record = _signature(self._signer_log(sample))
+        return replace(
+            found,
+            envelope=record.get("envelope", ""),
+            envelope_fault=record.get("fault", ""),
+            tekton_signatures=record.get("tekton", {}),
+        )
 
     def _changed(self, found: Extraction) -> Extraction:
         return self._change(found)

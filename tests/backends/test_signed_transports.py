@@ -89,6 +89,7 @@ def test_the_signature_arrives_and_verifies_with_every_result(deliver):
     assert set(extraction.tekton_signatures) == (keys if delivered.tekton else set())
 
 
+@pytest.mark.parametrize("deliver", ["sidecar-logs", "http", "self-update", "oci"], indirect=True)
 def test_a_signer_that_cannot_sign_says_why_and_no_result_is_lost(deliver, monkeypatch):
     def without_identity(*_args):
         raise IdentityError(statement.FAULT_NO_IDENTITY, "none for this pod")
@@ -102,6 +103,7 @@ def test_a_signer_that_cannot_sign_says_why_and_no_result_is_lost(deliver, monke
     assert fault.reason is Reason.NO_SIGNATURE
 
 
+@pytest.mark.parametrize("deliver", ["config-map"], indirect=True)
 def test_an_envelope_of_another_attempt_does_not_verify(deliver):
     """What is stored outside the pod may be replayed; the statement is about one attempt of one pod."""
     delivered = deliver()

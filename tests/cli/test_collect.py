@@ -202,6 +202,10 @@ def test_a_valid_run_without_its_pod_is_refused(cli, saved):
             lambda pod: pod["status"]["containerStatuses"][0]["state"]["terminated"].update(exitCode=True),
             "exitCode: must be a whole number",
         ),
+        (
+            lambda pod: pod["status"]["containerStatuses"][0]["state"]["terminated"].update(finishedAt=5),
+            "finishedAt: must be text",
+        ),
     ],
 )
 def test_a_pod_with_a_field_of_another_type_is_refused(cli, saved, write, change, said):

@@ -18,10 +18,12 @@ from resultsfw.signatures.tekton_results import StepMessage, verify_tekton_resul
 from resultsfw.testing.signing_ca import ca_template, new_authority, svid_template
 from resultsfw_signing.statement import run_spiffe_id
 from resultsfw_signing.tekton_format import is_signature_key, signed_text
+from resultsfw_signing.tekton_keys import make_keys
 
 DATA = Path(__file__).parents[1] / "data" / "tekton-signatures"
 RESULTS = json.loads((DATA / "results.json").read_text())
 PODS = json.loads((DATA / "pods.json").read_text())
+OURS = json.loads((DATA / "ours.json").read_text())
 TAMPERED = {tampered["name"]: tampered for vector in RESULTS for tampered in vector.get("tampered", ())}
 TYPES = {"list": "array", "split": "array", "object": "object"}
 RUN = Run(
@@ -78,7 +80,20 @@ def test_a_certificate_of_an_intermediate_is_not_trusted_as_in_tekton():
         message(vector["written"] + vector["signed"], time=at(vector)), bundle=bundle_of(vector)
     )
     assert reasons(verified) == [(Reason.UNTRUSTED_CERTIFICATE, None)]
+    assert "Tekton's format leaves intermediate certificates out" in verified.faults[0].message
     assert vector["tekton"] == "cert cannot be verified by provided roots"
+
+
+@pytest.mark.parametrize("vector", OURS, ids=lambda vector: vector["name"])
+def test_what_our_signer_made_verifies_here_as_it_did_in_tekton(vector):
+    run = replace(RUN, name=vector["run"])
+    verified = verify(message(vector["results"], time=at(vector)), bundle=bundle_of(vector), run=run)
+    assert (verified.faults == ()) is (vector["tekton"] == "")
+    recorded = dict(vector["results"])
+    digests = {name: b"" for name in recorded if not is_signature_key(name)}
+    made = make_keys(digests, lambda digest: digest, recorded["SVID"])
+    assert made.keys() == recorded.keys() - digests.keys()
+    assert made["RESULT_MANIFEST"] == recorded["RESULT_MANIFEST"]
 
 
 def verify_tampered(name):

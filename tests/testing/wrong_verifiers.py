@@ -135,7 +135,7 @@ def knows_no_rule_for_leaves(monkeypatch):
     def identity(certificate):
         return parse_spiffe_id(certificates._uris(certificate)[0])
 
-    monkeypatch.setattr(certificates, "_svid_identity", identity)
+    monkeypatch.setattr(certificates, "svid_identity", identity)
 
 
 @caught_by(also=["test_signed_by_way_of_an_intermediate"])
