@@ -107,13 +107,21 @@ class Certificate:
             )
 
     def sign(self, digest: bytes) -> bytes:
-        """Signs data of which this is the SHA-256: ECDSA in ASN.1, or RSA with PKCS#1 v1.5."""
+        """Signs data of which this is the SHA-256: ECDSA in ASN.1, or RSA with PKCS#1 v1.5.
+
+        The same data gets the same signature (ECDSA by RFC 6979): a sidecar that Kubernetes starts again must
+        deliver what it delivered before, where that is written only once.
+        """
+        from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415 - see above
         from cryptography.hazmat.primitives.asymmetric import ec, padding, utils  # noqa: PLC0415 - see above
         from cryptography.hazmat.primitives.hashes import SHA256  # noqa: PLC0415
 
         hashed = utils.Prehashed(SHA256())
         if self._elliptic is not None:
-            return self._elliptic.sign(digest, ec.ECDSA(hashed))
+            try:
+                return self._elliptic.sign(digest, ec.ECDSA(hashed, deterministic_signing=True))
+            except UnsupportedAlgorithm:  # OpenSSL before 3.2
+                return self._elliptic.sign(digest, ec.ECDSA(hashed))
         assert self._rsa is not None  # noqa: S101 - it has one of the two
         return self._rsa.sign(digest, padding.PKCS1v15(), hashed)
 

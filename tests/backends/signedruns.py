@@ -8,6 +8,7 @@ import inspect
 import json
 import os
 from datetime import UTC, datetime
+from functools import cache
 from types import SimpleNamespace
 
 import yaml
@@ -68,18 +69,35 @@ class Servers:
     def __init__(self, store):
         self.store = store
         self.delivery = b""
+        self.patches = {}
 
     def __call__(self, *_args, **_options):
         return self
 
     def ask(self, method, path, body=None, **_options):
         if method == "PUT":
+            if self.delivery not in (b"", body):
+                return 409, b"the pod delivered something else before"
             self.delivery = body
             return 201, b""
         _, plural, name, *subresource = path.rpartition("/namespaces/")[2].split("/")
-        patch = json.loads(body)
-        self.store.patch(KINDS[plural], "default", name, patch, subresource="".join(subresource))
+        if self.patches.setdefault(path, body) != body:
+            return 422, b'{"message": "it has been written and cannot be changed"}'
+        self.store.patch(KINDS[plural], "default", name, json.loads(body), subresource="".join(subresource))
         return 200, b"{}"
+
+
+@cache
+def certificate_of(name):
+    """The certificate of an ID: an agent has the same one for each process of a pod, until it is renewed."""
+    issued = LocalIdentity.authority.issue_svid(name)
+    svid = SimpleNamespace(
+        spiffe_id=name,
+        cert_chain=[issued.certificate, *issued.intermediates],
+        leaf=issued.certificate,
+        private_key=issued.key,
+    )
+    return Certificate(svid)
 
 
 class LocalIdentity:
@@ -87,17 +105,8 @@ class LocalIdentity:
 
     authority = new_authority(DOMAIN)
 
-    def __init__(self, _socket, ids):
-        self._certificates = {}
-        for name in ids:
-            issued = self.authority.issue_svid(name)
-            svid = SimpleNamespace(
-                spiffe_id=name,
-                cert_chain=[issued.certificate, *issued.intermediates],
-                leaf=issued.certificate,
-                private_key=issued.key,
-            )
-            self._certificates[name] = Certificate(svid)
+    def __init__(self, _socket, _ids):
+        pass
 
     def start(self):
         pass
@@ -106,7 +115,7 @@ class LocalIdentity:
         pass
 
     def certificate(self, name):
-        return self._certificates[name]
+        return certificate_of(name)
 
 
 class SignedRun:

@@ -111,3 +111,14 @@ def test_an_envelope_of_another_attempt_does_not_verify(deliver):
     delivered.run = replace(delivered.run, attempt=1)
     (fault,) = delivered.verify(extraction).faults
     assert fault.reason is Reason.WRONG_ATTEMPT
+
+
+@pytest.mark.parametrize(
+    "deliver", ["http", "config-map, compressed", "custom-resource", "self-update, compressed"], indirect=True
+)
+def test_a_sidecar_that_is_started_again_delivers_the_same(deliver, capfdbinary):
+    """Kubernetes restarts it after a minute, and a second delivery must not differ from the first."""
+    delivered = deliver()
+    first, message = delivered.extract(), delivered.message
+    delivered.deliver(capfdbinary)
+    assert (delivered.extract(), delivered.message) == (first, message)
