@@ -20,6 +20,7 @@ from resultsfw.errors import FlagError
 from resultsfw.extensions import OBSERVERS
 from resultsfw.testing import ExtensionSuite
 from resultsfw_extensions.redact import RedactConfig
+from resultsfw_extensions.signed import SignedConfig
 
 TEXT = (Path(__file__).parents[2] / "docs" / "extensions.md").read_text()
 
@@ -84,3 +85,16 @@ def test_every_option_and_observer_is_there():
         if field.default:
             assert said[name] == f"`{field.default}`"
     assert all(f"`{name}(" in TEXT for name in OBSERVERS)
+
+
+def test_every_option_of_signed_is_there_with_its_default():
+    section = TEXT.split("## `signed`")[1].split("\n## ")[0]
+    shown = dict(re.findall(r"^\| `([a-z-]+)` \| (.*?) \|", section, flags=re.MULTILINE))
+    fields = {field.alias: field.default for field in SignedConfig.model_fields.values()}
+    assert shown.keys() - {"termination-message"} == fields.keys() - {"termination-message"}
+    for name, default in fields.items():
+        usual = str(default).lower() if isinstance(default, bool) else str(default)
+        assert f"| `{name}` | " + (f"`{usual}` |" if default not in ("", None) else "") in section
+    example = yaml.safe_load(re.search(r"```\n(  extensions: signed.*?)```", section, flags=re.DOTALL)[1])
+    config = SignedConfig.model_validate(yaml.safe_load(example["config.signed"]))
+    assert [config.policy_of(name) for name in ("release", "sandbox", "x")] == ["fail", "off", "mark"]
