@@ -71,6 +71,7 @@ class Pod:
         (root / "run/0/out").touch()
         self.message.touch()
         self.processes = []
+        self.environment = {}
 
     def start(self, *names, flags=(), **variables):
         """Starts the sidecar; each variable without its prefix RESULTSFW_."""
@@ -82,6 +83,7 @@ class Pod:
             env={
                 "PYTHONPATH": str(SIDECAR),
                 "PATH": os.environ["PATH"],
+                **self.environment,
                 "RESULTSFW_TEKTON_ROOT": str(self.root),
                 "RESULTSFW_TERMINATION_LOG": str(self.message),
                 "RESULTSFW_POD_UID": POD,

@@ -10,6 +10,7 @@ from resultsfw_sidecar.program import Sidecar
 from resultsfw_sidecar.results import declared
 from resultsfw_sidecar.settings import Environment, Flags
 from resultsfw_sidecar.transports import LogTransport, Unsigned
+from resultsfw_signing import transport as signing_transport
 from resultsfw_transports.stored import ENV_INLINE, ENV_JSON, StoringTransport
 
 
@@ -67,11 +68,12 @@ class Full(LogTransport):
 def collect(tmp_path):
     """Lets a transport collect results of these values; returns what the signer was told."""
 
-    def run(transport, *, encryptor=None, **values):
+    def run(transport, *, encryptor=None, total=100, **values):
         for name, value in values.items():
             if value is not None:
                 (tmp_path / name).write_bytes(value)
         variables = {ENV_INLINE: "4", ENV_JSON: "[]", wire.ENV_WIRE: "2", wire.ENV_MAX_RESULT_SIZE: "50"}
+        variables[wire.ENV_MAX_RUN_SIZE] = str(total)
         environment = Environment({key.encode(): value.encode() for key, value in variables.items()})
         sidecar = Sidecar(environment.variables, None)
         sidecar._transport = transport
@@ -115,3 +117,46 @@ def test_an_encrypted_reference_has_the_size_of_the_value_and_the_digest_of_what
     found = collect(transport, encryptor=Encryptor(), large=b"12345")
     assert transport.stored["large"] != b"12345"
     assert found == {"large": (5, sha(transport.stored["large"]), True)}
+
+
+@pytest.mark.parametrize("held", [4, 100])
+def test_a_container_that_only_signs_refuses_what_the_results_sidecar_refuses(collect, monkeypatch, held):
+    monkeypatch.setattr(signing_transport, "HELD", held)
+    values = {
+        "a": b"12345",
+        "none": None,
+        "large": b"x" * 51,
+        "latin": b"12345\xff",
+        "b": b"67890",
+        "c": b"1",
+    }
+    found = collect(signing_transport.Transport(), total=9, **values)
+    assert found == {
+        "a": (5, sha(b"12345"), False),
+        "none": "absent",
+        "large": "TooLarge",
+        "latin": "NotUtf8",
+        "b": "RunTooLarge",
+        "c": (1, sha(b"1"), False),
+    }
+    assert found == collect(LogTransport(), total=9, **values)
+
+
+class Changing:
+    """A file that is written to while it is read the first times."""
+
+    def __init__(self, *contents):
+        self.contents = list(contents)
+
+    def pieces(self):
+        yield self.contents.pop(0) if len(self.contents) > 1 else self.contents[0]
+
+    def changing(self):
+        return RefusedError(wire.UNREADABLE, "still being written")
+
+
+def test_only_what_was_read_twice_alike_is_signed():
+    measure = signing_transport._measured_twice
+    assert measure(Changing(b"a", b"b", b"c", b"d")) == (1, sha(b"d"))
+    with pytest.raises(RefusedError):
+        measure(Changing(*(b"%d" % number for number in range(20))))

@@ -135,7 +135,7 @@ def test_a_certificate_is_renewed_before_it_ends(api, fetch, authority, credenti
     monkeypatch.setattr(identity, "time", SimpleNamespace(time=lambda: now, monotonic=time.monotonic))
     api.serve(served(ending, authority))
     fetcher = fetch()
-    fetcher.wait(20, Stop())
+    assert select.select([fetcher._reader], [], [], 20)[0]
     assert fetcher.certificate(POD_ID).leaf == ending.der
     api.serve(served(credential, authority))
     end = time.monotonic() + 20

@@ -1,12 +1,13 @@
 """The signer by itself, with certificates in memory: what it signs, and that no error of its own escapes."""
 
+import base64
 import json
 
 import pytest
 from signedpods import POD, POD_ID, RUN, RUN_ID, SPEC, verified, verify
 from spiffe import X509Svid
 
-from resultsfw.testing.signing_ca import new_key, svid_template
+from resultsfw.testing.signing_ca import ca_template, new_key, svid_template
 from resultsfw_sidecar import wire
 from resultsfw_sidecar.digest import sha256
 from resultsfw_sidecar.program import Sidecar
@@ -74,6 +75,26 @@ def test_each_kind_of_result_has_a_subject_of_its_own(credential):
     ]
     assert parsed["predicate"]["absent"] == ["artifacts/provenance.json"]
     assert parsed["predicate"]["refused"] == {"steps/unnamed-0/artifacts/provenance.json": "TooLarge"}
+
+
+def test_a_reference_to_an_encrypted_value_is_signed_as_such(credential):
+    made = signer(credential)
+    made.store(Result("a", TASK, "a", None), size=5, digest="5" * 64, encrypted=True)
+    parsed, _ = verified(record(made)["envelope"])
+    assert parsed["subject"][1] == {
+        "name": "results/a",
+        "digest": {"sha256": "5" * 64},
+        "annotations": {"type": "string", "bytes": 5, "encrypted": True},
+    }
+
+
+def test_the_envelope_contains_the_chain_up_to_the_bundle(authority):
+    upper = authority.subordinate(ca_template("example.org", serial_number="2"))
+    lower = upper.subordinate(ca_template("example.org", serial_number="3"))
+    [signature] = json.loads(json.loads(signer(lower.issue_svid(POD_ID)).record(None))["envelope"])[
+        "signatures"
+    ]
+    assert [base64.b64decode(part) for part in signature["intermediates"]] == [lower.der, upper.der]
 
 
 def test_tektons_keys_are_for_values_of_the_task_alone(authority, credential):
