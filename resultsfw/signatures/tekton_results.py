@@ -83,28 +83,21 @@ class TektonResults:
 
     def compare(self, extraction: Extraction) -> VerifiedResults:
         """Compare the values that verify with what a backend read; keys of signatures are left out."""
-        faults = list(self.faults)
         arrived = {
             (value.step, value.name): value
             for value in extraction.results
             if value.step is not None or not is_signature_key(value.name)
         }
-        faults += _differences(self.values, arrived)
-        if not extraction.problems:
-            faults += (
-                Fault(
-                    reason=Reason.LOST_RESULT,
-                    message=f"result {_name(name)} was signed, and is lost",
-                    result=name,
-                )
-                for name in self.values
-                if (None, name) not in arrived
-            )
+        faults = list(self.faults)
+        if any(fault.result is None for fault in faults):  # nothing counts, and each value would be one more
+            arrived = {}
+        else:
+            faults += _differences(self.values, arrived)
+            faults += _losses(self.values, arrived, extraction)
         doubtful = {(fault.step, fault.result) for fault in faults}
-        counting = () if (None, None) in doubtful else arrived.items()
         return VerifiedResults(
             faults=tuple(faults),
-            results=tuple(value for origin, value in counting if origin not in doubtful),
+            results=tuple(value for origin, value in arrived.items() if origin not in doubtful),
             spiffe_id=self.spiffe_id,
             expires=self.expires,
         )
@@ -129,6 +122,18 @@ def _differences(
                 message=f"result {_name(name)} arrived with a value that was not signed",
                 result=name,
             )
+
+
+def _losses(
+    values: Mapping[str, str],
+    arrived: Mapping[tuple[str | None, str], ExtractedResult],
+    extraction: Extraction,
+) -> Iterator[Fault]:
+    """Yield a fault for each signed value that did not arrive, if no problem may explain that."""
+    for name in values if not extraction.problems else ():
+        if (None, name) not in arrived:
+            message = f"result {_name(name)} was signed, and is lost"
+            yield Fault(reason=Reason.LOST_RESULT, message=message, result=name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +200,7 @@ def verify_tekton_results(run: Run, messages: Sequence[StepMessage], bundle: Tru
             values |= verified
             last = svid or last
     return TektonResults(
-        faults=tuple(faults),
+        faults=tuple(dict.fromkeys(faults)),
         values=values,
         unbound=_unbound(values, {result.name: result.type for result in run.results}) if values else (),
         spiffe_id="" if last is None else str(last.spiffe_id),
@@ -234,6 +239,9 @@ def _verify_part(
         return [_unsigned(container, f"{missing[0]} is missing beside {names}")], {}, None
     try:
         svid = signer.svid(part.keys[SVID], message.at)
+    except SignatureError as error:
+        return [_certificate_fault(error)], {}, None
+    try:
         signer.check(svid, part.keys[MANIFEST + SIGNATURE_SUFFIX], part.keys[MANIFEST])
     except SignatureError as error:
         return [_fault(error, container, "the list of results")], {}, None
@@ -281,14 +289,19 @@ def _der(pem: str) -> bytes:
 
 
 def _fault(error: SignatureError, container: str, what: str, *, result: str | None = None) -> Fault:
+    return Fault(
+        reason=Reason(error.reason),
+        message=f"{what} in the message of container {_name(container)}: {error.message}",
+        result=result,
+    )
+
+
+def _certificate_fault(error: SignatureError) -> Fault:
+    """Return the fault of a certificate, in words that are equal for all messages that have it."""
     why = error.message
     if error.reason == Reason.UNTRUSTED_CERTIFICATE:
         why += "; Tekton's format leaves intermediate certificates out, so the bundle must have the issuer"
-    return Fault(
-        reason=Reason(error.reason),
-        message=f"{what} in the message of container {_name(container)}: {why}",
-        result=result,
-    )
+    return Fault(reason=Reason(error.reason), message=f"the entrypoint's certificate does not count: {why}")
 
 
 def _unsigned(container: str, why: str) -> Fault:
