@@ -191,3 +191,28 @@ def test_an_agent_that_comes_back_delays_a_run_and_one_that_does_not_ends_it(pla
     finally:
         spire.start_agent()
     check_verified(place.until_done(120)["later"])
+
+
+def test_tektons_entrypoint_signs_and_the_condition_says_what_its_format_leaves_open(place, spire):
+    """Where SPIRE's own authority is in the bundle; otherwise that its format lacks the intermediates."""
+    flags = {"enforce-nonfalsifiability": "spire"}
+    options = {"policy": "mark", "termination-message": "entrypoint"}
+    start(place, spire, backend="termination-message", flags=flags, **options)
+    place.server.create(TASKRUNS, written(place, "run"))
+    run = place.until_done(120)["run"]
+    assert results(run) == {"digest": "sha256:0123", "images": ["a,b", "c"]}
+    assert run["status"]["provenance"]["featureFlags"]["enforceNonfalsifiability"] == "spire"
+    verified = conditions(run)[VERIFIED]
+    identity = f"spiffe://{spire.domain}/ns/{place.namespace}/taskrun/run"
+    assert identity in verified["message"]
+    if verified["status"] == "True":
+        assert 'where the items of an array or object begin and end: "images"' in verified["message"]
+    else:
+        assert "leaves intermediate certificates out" in verified["message"]
+    pod = place.server.get(PODS, place.namespace, "run-pod")
+    assert not [
+        container["name"]
+        for container in pod["spec"].get("initContainers", [])
+        if container.get("restartPolicy") == "Always"
+    ]
+    place.until(lambda: not spire.has_entry(pod), 30)
