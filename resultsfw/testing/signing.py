@@ -14,6 +14,7 @@ from typing import ClassVar, Final, cast
 
 import pytest
 
+from resultsfw.signatures import verify_taskrun
 from resultsfw.status import VERIFIED
 from resultsfw.testing.assertions import (
     assert_collected,
@@ -34,6 +35,7 @@ __all__ = ["SigningSuite", "signed_writes"]
 
 SIGNED: Final = "signatures: what a pod delivers is signed in it, whatever its backend, and verifies"
 WRONG: Final = "signatures: results that are not those that their pod signed do not count, and are named"
+LATER: Final = "signatures: the status of a run verifies as it is stored, and no longer once it is changed"
 MARKED: Final = "signatures: with the policy mark, results stay and the condition says what is wrong"
 QUIET: Final = "guarantee 6: no value is in a message, an error or a log record"
 
@@ -129,7 +131,7 @@ class SigningSuite(Base):
             fail(MARKED, "results that do not verify are withheld")
 
     def test_signed_run(self, signed: SignedHarness) -> None:
-        """A whole run, as the controller does it: it succeeds, and its condition says that it verified."""
+        """A whole run, as the controller does it: it succeeds and verifies, and so does its status later."""
         artifacts = signed.capabilities.artifacts
         lines = [f"printf '{VALUE_MARK}' > $(results.first.path)"]
         if artifacts:
@@ -140,12 +142,17 @@ class SigningSuite(Base):
             "steps": [{"name": "build", "image": "busybox:1", "script": script}],
         }
         flags = {"enable-artifacts": "true"} if artifacts else {}
-        status = signed.reconcile(task, flags=flags)["status"]
-        conditions = {condition["type"]: condition for condition in status["conditions"]}
+        taskrun = signed.reconcile(task, flags=flags)
+        conditions = {condition["type"]: condition for condition in taskrun["status"]["conditions"]}
         for kind in ("Succeeded", VERIFIED):
             condition = conditions.get(kind, {})
             if condition.get("status") != "True":
                 fail(SIGNED, f"the condition {kind} is {condition!r:.500}")
+        if faults := verify_taskrun(taskrun, signed.bundle).faults:
+            fail(LATER, "; ".join(fault.message for fault in faults))
+        taskrun["status"]["results"][0]["value"] = "forged"
+        if not any(fault.result == "first" for fault in verify_taskrun(taskrun, signed.bundle).faults):
+            fail(LATER, 'the value of "first" was changed in the status, and no fault names it')
 
 
 def signed_writes(harness: Harness) -> list[Write]:

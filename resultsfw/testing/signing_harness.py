@@ -18,6 +18,7 @@ from resultsfw.cluster import PODS, Cluster, Kind, Object
 from resultsfw.core import ResultsManager
 from resultsfw.jsons import copy
 from resultsfw.pods import containers
+from resultsfw.signatures import TrustBundle, controller_identity
 from resultsfw.testing.clusters import ModifiedCluster, RecordingCluster, Request
 from resultsfw.testing.harness import Harness, Outcome, SamplePod
 from resultsfw.testing.signing_ca import Credential, new_authority
@@ -32,7 +33,7 @@ __all__ = ["DOMAIN", "SignedHarness"]
 
 DOMAIN: Final = "example.org"
 _EXTENSION: Final = "signed"
-_CONTROLLER: Final = f"spiffe://{DOMAIN}/resultsfw/controller"
+_CONTROLLER: Final = str(controller_identity(DOMAIN))
 
 Change = Callable[[Extraction], Extraction]
 
@@ -48,7 +49,7 @@ class SignedHarness(Harness):
         claims: See `Harness`.
 
     Attributes:
-        root: The authority that issues the pods' identities.
+        root: The authority that issues the identities of pods and controller.
         foreign: An authority that nobody trusts.
     """
 
@@ -91,6 +92,11 @@ class SignedHarness(Harness):
         return super().flags(
             {"extensions": _EXTENSION, f"config.{_EXTENSION}": yaml.safe_dump(signed), **others}
         )
+
+    @property
+    def bundle(self) -> TrustBundle:
+        """Return the trust bundle."""
+        return TrustBundle(DOMAIN, (self.root.certificate,))
 
     def scene(self, sample: SamplePod) -> Scene:
         """Return what an attack on a pod needs."""
