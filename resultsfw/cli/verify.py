@@ -56,7 +56,7 @@ def verify_files(
         files: Files with TaskRuns, PipelineRuns and lists of them; "-" is standard input.
         bundles: Files with the trust bundle, as it was when the runs ended; several are taken together.
         trust_domain: The trust domain of controller and pods; ``None``: that of the bundle.
-        controller_id: The SPIFFE ID that must have signed; ``None``: that of our manifests.
+        controller_id: The SPIFFE ID that must have signed; ``None``: `controller_identity`.
         output: ``text`` or ``json``.
 
     Raises:

@@ -38,8 +38,8 @@ from resultsfw_signing.statement import STRING, spec_subject
 
 __all__ = ["CheckedResult", "VerifiedRun", "controller_identity", "verify_taskrun"]
 
-_CONTROLLER: Final = "/ns/resultsfw/sa/resultsfw-controller"
-"""Path of the SPIFFE ID that SPIRE's controller manager gives to our controller by default."""
+_CONTROLLER: Final = "/resultsfw/controller"
+"""Path of the controller's SPIFFE ID as docs/signed-results.md registers it."""
 
 State = Literal["verified", "changed", "added", "missing", "unsigned"]
 
@@ -93,7 +93,7 @@ class VerifiedRun:
 
 
 def controller_identity(trust_domain: str) -> SpiffeId:
-    """Return the SPIFFE ID of a controller that was installed by this project's manifests."""
+    """Return the SPIFFE ID of a controller that is registered as docs/signed-results.md says."""
     return SpiffeId(trust_domain, _CONTROLLER)
 
 
