@@ -1,9 +1,9 @@
 """Verify an X509-SVID by its own rules and its chain to the trust bundle, and what its key signed.
 
 The chain is built by the library ``cryptography`` (`cryptography.x509.verification`), which checks signatures
-and their algorithms (no MD5, no SHA-1), validity, the CA flag, path lengths, name constraints and unknown
-critical extensions. The rules of the X509-SVID specification are added here. Nothing is fetched: there is no
-revocation list and no OCSP, since an SVID lives an hour.
+and their algorithms (no MD5, no SHA-1), the keys of issuers, validity, the CA flag, path lengths, name
+constraints and unknown critical extensions. The rules of the X509-SVID specification are added here. Nothing
+is fetched: there is no revocation list and no OCSP, since an SVID lives an hour.
 
 Source: https://github.com/spiffe/spiffe, standards/X509-SVID.md (sections 2 to 5).
 """
@@ -17,6 +17,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.verification import (
     Criticality,
     ExtensionPolicy,
@@ -48,8 +49,12 @@ UNREADABLE: Final = (
     x509.InvalidVersion,
     x509.DuplicateExtension,
     x509.UnsupportedGeneralNameType,
+    CryptographyDeprecationWarning,
 )
-"""What the library raises for a certificate that it cannot read, at once or when a part of it is read."""
+"""What the library raises for a certificate that it cannot read, at once or when a part of it is read.
+
+Of a serial number that is not positive it warns; where warnings are errors, that is raised, too.
+"""
 
 _Extension = TypeVar("_Extension", bound=x509.ExtensionType)
 _SCHEME: Final = "spiffe://"
@@ -285,15 +290,9 @@ def _authority_policy(bundle: TrustBundle) -> ExtensionPolicy:
         if any(uri != f"{_SCHEME}{bundle.trust_domain}" for uri in uris):
             raise ValueError("an issuer has a SPIFFE ID other than that of the trust domain")
 
-    def check_key(
-        _policy: Policy, certificate: x509.Certificate, _constraints: x509.BasicConstraints
-    ) -> None:
-        if fault := key_fault(certificate.public_key(), authority=True):
-            raise ValueError(f"an issuer may not sign: {fault}")
-
     return (
         ExtensionPolicy.permit_all()
-        .require_present(x509.BasicConstraints, Criticality.AGNOSTIC, check_key)
+        .require_present(x509.BasicConstraints, Criticality.AGNOSTIC, None)
         .may_be_present(x509.KeyUsage, Criticality.AGNOSTIC, check_usage)
         .may_be_present(x509.SubjectAlternativeName, Criticality.AGNOSTIC, check_names)
     )

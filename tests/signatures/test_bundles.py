@@ -80,13 +80,16 @@ def test_a_map_has_the_bundles_of_several_trust_domains():
         (key_set(), "0 authorities"),
         (key_set(svid_key(OLD, x5c=[])), "key 2 has no .x5c. with exactly one"),
         (key_set(svid_key(OLD, x5c=["AA", "AA"])), "key 2 has no .x5c. with exactly one"),
-        (key_set(svid_key(OLD, x5c="AA")), "key 2 has no .x5c. with exactly one"),
+        (key_set(svid_key(OLD, x5c="A")), "key 2 has no .x5c. with exactly one"),
+        (key_set(svid_key(OLD, x5c={"a": "b"})), "key 2 has no .x5c. with exactly one"),
+        (key_set("x509-svid", 1), "0 authorities"),
         (key_set(svid_key(OLD, x5c=["!"])), "it is not base64"),
         (key_set(svid_key(OLD, x5c=[1])), "it is not base64"),
         (key_set(svid_key(OLD, x5c=["A" * 100_000])), "more than 65536 bytes"),
         (key_set(svid_key(OLD, x5c=["AAAA"])), "certificate 1 cannot be read"),
         ({"trust_domains": []}, "must be an object"),
         ({"trust_domains": {f"a{i}": {} for i in range(257)}}, "at most 256 bundles"),
+        ({"trust_domains": {f"a{i}": {} for i in range(256)}}, 'no list "keys"'),
         ({"trust_domains": {DOMAIN: []}}, 'no list "keys"'),
     ],
 )
@@ -96,10 +99,13 @@ def test_what_is_not_a_bundle_is_refused(document, match):
 
 def test_the_size_and_the_number_of_authorities_are_limited():
     refused(" " * 4_194_305, "more than 4194304 characters")
+    refused(" " * 4_194_304, "neither certificates in PEM nor")
     for authorities, match in [
         ([], "0 authorities"),
         ([bytes([i % 256, i // 256]) for i in range(257)], "257 authorities"),
+        ([bytes([i]) for i in range(256)], "certificate 1 cannot be read"),
         ([b"x" * 65_537], "more than 65536 bytes"),
+        ([b"x" * 65_536], "certificate 1 cannot be read"),
     ]:
         with pytest.raises(SignatureError, match=match):
             bundle_from_der(DOMAIN, authorities)

@@ -310,6 +310,17 @@ def test_the_number_and_the_size_of_certificates_are_limited_before_any_is_parse
     verify(svid, intermediates=[authority().der] * 7)
 
 
+def test_a_serial_number_that_is_not_positive_is_refused():
+    """The library warns of it, and warnings are errors here."""
+    svid = authority().issue(TEMPLATE)
+    number = svid.certificate.serial_number
+    serial = number.to_bytes(number.bit_length() // 8 + 1, "big")  # as DER encodes it
+    negative = svid.der.replace(serial, b"\x80" + serial[1:])
+    with pytest.raises(SignatureError, match="serial number which wasn't positive") as caught:
+        verify_svid(negative, (), bundle(), at=AT)
+    assert caught.value.reason == Reason.INVALID_CERTIFICATE
+
+
 def test_a_key_of_an_unknown_algorithm_is_refused():
     """The number of the algorithm is changed: no key of a certificate that can be made is unknown."""
     ec_key, unknown = bytes.fromhex("2a8648ce3d0201"), bytes.fromhex("2a8648ce3d0209")
@@ -343,13 +354,22 @@ SVID = chained()
 PARTS = (SVID.der, *SVID.intermediates_der)
 
 
+def signed_parts(chain):
+    certificates = [x509.load_der_x509_certificate(der) for der in chain]
+    return [(certificate.tbs_certificate_bytes, certificate.signature) for certificate in certificates]
+
+
 @given(st.integers(0, len(PARTS) - 1), st.data(), st.integers(1, 255))
-def test_no_changed_byte_of_a_chain_is_accepted_and_no_other_error_is_raised(which, data, change):
+def test_no_changed_byte_of_what_a_chain_signs_is_accepted_and_no_other_error_is_raised(which, data, change):
+    """The library ignores one byte: how many bits at the end of a signature, which are zero, do not count."""
     part = bytearray(PARTS[which])
     part[data.draw(st.integers(0, len(part) - 1))] ^= change
-    leaf, *intermediates = (*PARTS[:which], bytes(part), *PARTS[which + 1 :])
-    with pytest.raises(SignatureError):
+    leaf, *intermediates = chain = (*PARTS[:which], bytes(part), *PARTS[which + 1 :])
+    try:
         verify_svid(leaf, intermediates, bundle(), at=AT)
+    except SignatureError:
+        return
+    assert signed_parts(chain) == signed_parts(PARTS)
 
 
 @given(st.binary(max_size=200))
