@@ -10,6 +10,7 @@ import secrets
 import shlex
 import socket
 import subprocess
+import sys
 import time
 import uuid
 from pathlib import Path
@@ -23,7 +24,20 @@ from resultsfw_extensions import _spire_entries as entries
 from resultsfw_extensions._spiffe_grpc import call
 
 VARIABLES: Final = tuple(f"RESULTSFW_SPIRE_{name}" for name in ("SERVER_SOCKET", "AGENT_SOCKET", "PARENT_ID"))
+CONTROLLER: Final = "/ns/resultsfw/sa/resultsfw-controller"
+"""Path of the SPIFFE ID of a controller, as `resultsfw verify` expects it."""
 IMAGE: Final = os.environ.get("RESULTSFW_SIGNED_SIDECAR_IMAGE", "resultsfw/sidecar-signed:0.1.0")
+
+_BUNDLE = """
+import sys
+from cryptography.hazmat.primitives.serialization import Encoding
+from spiffe import WorkloadApiClient
+with WorkloadApiClient(sys.argv[1], default_timeout=30) as client:
+    for bundle in client.fetch_x509_bundles().bundles:
+        if str(bundle.trust_domain) == sys.argv[2]:
+            for authority in bundle.x509_authorities:
+                print(authority.public_bytes(Encoding.PEM).decode())
+"""
 
 _ADMIN = b"\x38\x01"
 """Field 7 of an entry, `admin`, as true."""
@@ -55,7 +69,7 @@ class Spire:
         """Give processes of the group an identity that may make entries."""
         entry = entries.Entry(
             id=self._id,
-            spiffe_id={"trust_domain": self.domain, "path": "/resultsfw/controller"},
+            spiffe_id={"trust_domain": self.domain, "path": CONTROLLER},
             parent_id={
                 "trust_domain": self.domain,
                 "path": self.parent_id.removeprefix(f"spiffe://{self.domain}"),
@@ -80,6 +94,11 @@ class Spire:
     def _call(self, method, request):
         path = f"/spire.api.server.entry.v1.Entry/{method}"
         return call(self.server, path, request.SerializeToString(), server_id="", credentials=lambda: None)
+
+    def bundle(self):
+        """The certificates of the trust domain's authorities, PEM, as the controller's agent has them."""
+        command = [*self.command, sys.executable, "-c", _BUNDLE, f"unix://{self.agent}", self.domain]
+        return subprocess.run(command, check=True, timeout=60, capture_output=True, text=True).stdout
 
     def options(self, **more):
         """The options of the extension, for the flag `config.signed`."""

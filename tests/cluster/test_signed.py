@@ -1,14 +1,21 @@
 """Results that are signed with identities of a real SPIRE, and what Steps and outages can do to them."""
 
+import copy
+import json
 import os
+import subprocess
+import sys
+from datetime import UTC, datetime
 
 import pytest
 import yaml
 from spire import IMAGE, VARIABLES, Spire, needs_agent_commands
 from written import a_run
 
-from resultsfw import PODS
+from resultsfw import PODS, ExtractedResult, Extraction
+from resultsfw.signatures import Reason, parse_bundles, verify_results
 from resultsfw.tekton.api.kinds import CLAIMS, TASKRUNS
+from resultsfw.tekton.spec.declared_results import run_of
 
 VERIFIED = "SignedResultsVerified"
 PYTHON_OF_IMAGE = "/usr/bin/python3.11"
@@ -169,6 +176,50 @@ def test_what_a_step_forges_is_no_result_and_no_task_may_declare_it(place, spire
         assert conditions(run)["Succeeded"]["status"] == "False"
         assert "results" not in run["status"]
     assert set(place.pods()) == {"forged-pod"}
+
+
+def test_a_saved_run_verifies_and_neither_a_change_nor_what_another_run_has_does(place, spire, tmp_path):
+    start(place, spire)
+    for name in ("run", "other"):
+        place.server.create(TASKRUNS, written(place, name))
+    runs = place.until_done(120)
+    bundle = tmp_path / "bundle.pem"
+    bundle.write_text(spire.bundle())
+
+    def verify(run):
+        saved = tmp_path / "run.json"
+        saved.write_text(json.dumps({"apiVersion": "tekton.dev/v1", "kind": "TaskRun", **run}))
+        command = [sys.executable, "-m", "resultsfw.cli", "verify", str(saved), "--bundle", str(bundle)]
+        command += ["--trust-domain", spire.domain]
+        done = subprocess.run(command, check=False, timeout=60, capture_output=True, text=True)
+        return done.returncode, done.stdout + done.stderr
+
+    for run in runs.values():
+        check_verified(run)
+        status, words = verify(run)
+        assert status == 0, words
+    changed = copy.deepcopy(runs["run"])
+    changed["status"]["results"][0]["value"] = "sha256:4567"
+    status, words = verify(changed)
+    assert (status, "digest" in words) == (1, True), words
+    replayed = copy.deepcopy(runs["run"])
+    replayed["status"]["annotations"] = runs["other"]["status"]["annotations"]
+    status, words = verify(replayed)
+    assert status == 1, words
+    # The same, as the controller sees it: what another pod signed arrives from this one.
+    authorities = parse_bundles(bundle.read_text(), trust_domain=spire.domain)[spire.domain]
+    for signer, reasons in (("run", []), ("other", [Reason.WRONG_IDENTITY])):
+        extraction = Extraction(
+            results=tuple(
+                ExtractedResult(name=name, value=text, source="the log")
+                for name, text in (("digest", "sha256:0123"), ("images", '["a,b","c"]'))
+            ),
+            envelope=runs[signer]["status"]["annotations"]["resultsfw.dev/envelope"],
+        )
+        run = run_of(runs["run"], runs["run"]["status"]["taskSpec"], attempt=0)
+        uid = place.server.get(PODS, place.namespace, "run-pod")["metadata"]["uid"]
+        verified = verify_results(run, uid, extraction, authorities, at=datetime.now(UTC))
+        assert [fault.reason for fault in verified.faults] == reasons, verified.faults
 
 
 @needs_agent_commands
