@@ -28,7 +28,7 @@ __all__ = ["VerificationCases"]
 
 AGAIN: Final = "pod: pod_created is called again after a crash, and must return the same"
 FITS: Final = "status: of the room that is kept free in an object, annotations take three quarters at most"
-UNSIGNED: Final = "signatures: results that nobody signed are never verified"
+UNSIGNED: Final = "guarantee 13: results that nobody signed are never verified"
 
 _ANNOTATED: Final = OBJECT_BYTES - OBJECT_HEADROOM // 4
 """Bytes of an object with annotations."""

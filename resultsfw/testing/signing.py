@@ -15,7 +15,8 @@ from typing import ClassVar, Final, cast
 import pytest
 
 from resultsfw.signatures import verify_taskrun
-from resultsfw.status import VERIFIED
+from resultsfw.status import VERIFIED, status_patch
+from resultsfw.tekton.api.reasons import reason_and_message
 from resultsfw.testing.assertions import (
     assert_collected,
     collected_values,
@@ -33,11 +34,13 @@ from resultsfw.types import CollectionOutcome, ProblemCode
 
 __all__ = ["SigningSuite", "signed_writes"]
 
-SIGNED: Final = "signatures: what a pod delivers is signed in it, whatever its backend, and verifies"
-WRONG: Final = "signatures: results that are not those that their pod signed do not count, and are named"
-LATER: Final = "signatures: the status of a run verifies as it is stored, and no longer once it is changed"
-MARKED: Final = "signatures: with the policy mark, results stay and the condition says what is wrong"
+SIGNED: Final = "guarantee 13: what a pod delivers is signed in it, whatever its backend, and verifies"
+WRONG: Final = "guarantee 13: results that are not those that their pod signed do not count, and are named"
+LATER: Final = "guarantee 13: the status of a run verifies as it is stored, and no longer once it is changed"
+MARKED: Final = "guarantee 13: with the policy mark, results stay and the condition says what is wrong"
 QUIET: Final = "guarantee 6: no value is in a message, an error or a log record"
+
+_NOW: Final = "2026-01-02T03:04:05Z"
 
 _LARGE: Final = 2_500_003
 """Bytes of a value that no API object holds."""
@@ -98,7 +101,7 @@ class SigningSuite(Base):
         attack = ATTACKS[wrong]
         changed = attack.change(signed.scene(sample), signed.delivered(sample))
         outcome = signed.collect_changed(sample, changed)
-        collected = _assert_unverified(outcome, attack.names)
+        collected = _assert_unverified(sample, outcome, attack.names)
         kept = {name for _, name in collected_values(signed, collected)}
         if wrongly := kept if attack.all_withheld else kept & set(attack.names):
             fail(WRONG, f"kept in spite of that: {', '.join(sorted(wrongly))}")
@@ -114,7 +117,7 @@ class SigningSuite(Base):
             outcome = signed.collect_changed(sample, changed)
         finally:
             sample.pod = genuine
-        if kept := collected_values(signed, _assert_unverified(outcome, ())):
+        if kept := collected_values(signed, _assert_unverified(sample, outcome, ())):
             fail(WRONG, f"kept in spite of that: {len(kept)} results")
 
     def test_wrong_signer_marked(self, signed: SignedHarness, sample: SamplePod) -> None:
@@ -174,8 +177,8 @@ def _assert_verified(harness: Harness, sample: SamplePod, outcome: Outcome) -> N
         fail(SIGNED, f'only "{REFUSED}" is refused: {describe_problems(collected)}')
 
 
-def _assert_unverified(outcome: Outcome, names: tuple[str, ...]) -> CollectionOutcome:
-    """Fail unless the verdict is that the results do not verify, and names these."""
+def _assert_unverified(sample: SamplePod, outcome: Outcome, names: tuple[str, ...]) -> CollectionOutcome:
+    """Fail unless the verdict, and both conditions, say that the results do not verify, and name these."""
     collected = assert_collected(WRONG, outcome)
     verification = collected.verification
     if verification is None or verification.status != "False":
@@ -185,6 +188,10 @@ def _assert_unverified(outcome: Outcome, names: tuple[str, ...]) -> CollectionOu
         fail(WRONG, f"the run does not fail for it: {describe_problems(collected)}")
     if unnamed := [name for name in names if f'"{name}"' not in verification.message]:
         fail(WRONG, f"the condition does not name {', '.join(unnamed)}: {verification.message[:500]}")
+    patch = status_patch(collected, sample.taskrun, now=_NOW, reason_and_message=reason_and_message)
+    for condition in patch["status"]["conditions"]:
+        if condition["status"] != "False":
+            fail(WRONG, f"the condition {condition['type']} is {condition!r:.300}")
     if found := leaks([outcome]):
         fail(QUIET, found[0][:300].replace(VALUE_MARK, "(the value)"))
     return collected
