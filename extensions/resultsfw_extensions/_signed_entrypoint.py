@@ -28,7 +28,7 @@ from resultsfw.signatures import TrustBundle, VerifiedResults
 from resultsfw.signatures.tekton_results import StepMessage, verify_tekton_results
 from resultsfw_extensions._signed_config import MOUNT_PATH, SignedConfig
 from resultsfw_extensions._signed_pods import signing_container, socket_volume
-from resultsfw_signing.statement import run_spiffe_id
+from resultsfw_signing.statement import ANNOTATION, SIGNED_BY_ENTRYPOINT, run_spiffe_id
 from resultsfw_signing.tekton_format import MANIFEST, SIGNATURE_SUFFIX, SVID, manifest
 
 __all__ = [
@@ -114,6 +114,8 @@ def let_entrypoint_sign(run: Run, pod: Object, config: SignedConfig) -> None:
     socket = config.socket_file
     named = [] if socket == _DEFAULT_SOCKET else [_SOCKET, f"unix://{MOUNT_PATH}/{socket}"]
     add_arguments(run, pod, [_SIGN, *named])
+    annotations = pod["metadata"].get("annotations") or {}
+    pod["metadata"]["annotations"] = {**annotations, ANNOTATION: SIGNED_BY_ENTRYPOINT}
     room = least_room(run, pod, config.trust_domain)
     if room is not None and room.left < 0:
         raise InputError(

@@ -19,7 +19,8 @@ class SignatureTrace:
         bytes: Of the envelope; 0 without one.
         claimed_signer: The SPIFFE ID that the envelope names; "" if none. Nobody verifies it: the signer is
             named in the certificate, and in the message of the verdict.
-        fault: Why there is no envelope; "" if there is one.
+        fault: Why there is no envelope; "" if there is one, or if the entrypoint signed.
+        by_entrypoint: Whether Tekton's entrypoint signs each Step's message.
         verification: The verdict of the extension that verifies signatures; ``None`` if none did.
     """
 
@@ -27,6 +28,7 @@ class SignatureTrace:
     claimed_signer: str
     fault: str
     verification: Verification | None
+    by_entrypoint: bool = False
 
 
 def trace_signature(judged: Judged) -> SignatureTrace | None:
@@ -36,7 +38,8 @@ def trace_signature(judged: Judged) -> SignatureTrace | None:
         return None
     annotations = judged.pod["metadata"].get("annotations") or {}
     fault = collected.envelope_fault
-    if not (collected.envelope or fault):
+    by_entrypoint = annotations.get(statement.ANNOTATION) == statement.SIGNED_BY_ENTRYPOINT
+    if not (by_entrypoint or collected.envelope or fault):
         if statement.ANNOTATION not in annotations and collected.verification is None:
             return None
         fault = "no signature arrived"
@@ -45,6 +48,7 @@ def trace_signature(judged: Judged) -> SignatureTrace | None:
         claimed_signer=_claimed_signer(collected),
         fault=fault,
         verification=collected.verification,
+        by_entrypoint=by_entrypoint,
     )
 
 
@@ -56,7 +60,10 @@ def describe_signature(trace: SignatureTrace, *, above: str = "") -> str:
         above: What was printed already, which need not be printed twice.
     """
     verification = trace.verification
-    signed = f"not signed: {trace.fault}" if trace.fault else f"signed in {counted(trace.bytes, 'byte')}"
+    if trace.by_entrypoint:
+        signed = "signed by Tekton's entrypoint, in each Step's message"
+    else:
+        signed = f"not signed: {trace.fault}" if trace.fault else f"signed in {counted(trace.bytes, 'byte')}"
     if trace.claimed_signer and not (verification is not None and verification.status == "True"):
         signed += f", as {trace.claimed_signer} by its own words"
     if verification is None:

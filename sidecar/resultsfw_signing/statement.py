@@ -36,9 +36,10 @@ KEY_TEKTON = "tekton"
 """Whether to make Tekton's keys, too."""
 
 ANNOTATION = "resultsfw.dev/signed"
-"""Annotation of a pod whose results are signed; its value is one of the two below."""
+"""Annotation of a pod whose results are signed; its value is one of the three below."""
 SIGNED = "1"
 SIGNED_WITH_TEKTON_KEYS = "tekton"
+SIGNED_BY_ENTRYPOINT = "entrypoint"
 
 SIGNER_CONTAINER = "resultsfw-signer"
 """Container that signs where the results sidecar does not."""

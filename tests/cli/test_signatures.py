@@ -34,14 +34,14 @@ CONTAINER = "sidecar-tekton-log-results"
 def signed(saved, write):
     """The files of a run whose pod is signed, with these records beside those of its results."""
 
-    def save(*lines, annotated=True):
+    def save(*lines, annotated=statement.SIGNED):
         options = saved("sl-basic", log=False)
         file = options[options.index("--pod") + 1]
         pod = json.loads(Path(file).read_text())
         stamp = {"resultsfw.dev/stamp": "sidecar-logs/1", "resultsfw.dev/max-result-size": "4096"}
         pod["metadata"]["annotations"] |= stamp
         if annotated:
-            pod["metadata"]["annotations"][statement.ANNOTATION] = statement.SIGNED
+            pod["metadata"]["annotations"][statement.ANNOTATION] = annotated
         write(file, json.dumps(pod))
         uid = pod["metadata"]["uid"]
         log = wire.start_line(uid, wire.WATCH_INOTIFY) + b"".join(
@@ -69,6 +69,7 @@ def test_an_envelope_that_nobody_verified_is_shown_as_such(cli, signed):
         "claimed_signer": ID,
         "fault": "",
         "verification": None,
+        "by_entrypoint": False,
     }
     assert "signatures" not in cli("collect", *options).out
 
@@ -82,8 +83,13 @@ def test_a_pod_that_was_to_be_signed_and_was_not_is_shown(cli, signed):
     assert "not signed: no signature arrived; not verified" in words(cli("explain", *signed()))
 
 
+def test_a_pod_whose_entrypoint_signs_is_shown_as_such(cli, signed):
+    ran = cli("explain", *signed(annotated=statement.SIGNED_BY_ENTRYPOINT))
+    assert "signed by Tekton's entrypoint, in each Step's message; not verified, since" in words(ran)
+
+
 def test_of_an_unsigned_pod_nothing_is_shown(cli, signed):
-    options = signed(annotated=False)
+    options = signed(annotated="")
     assert "signed" not in cli("explain", *options).out
     assert "signature" not in cli("explain", *options, "-o", "json").json
 

@@ -65,6 +65,7 @@ def test_steps_and_init_containers_get_what_tekton_gives_them():
     sign(run, pod)
     assert signs_in_steps(run, pod)
     assert VOLUME in pod["spec"]["volumes"]
+    assert pod["metadata"]["annotations"]["resultsfw.dev/signed"] == "entrypoint"
     mounted = {
         container["name"]
         for kind in ("containers", "initContainers")
