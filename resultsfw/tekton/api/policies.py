@@ -1,7 +1,7 @@
 """The operator's policies over runs: those that are enforced, and those that refuse because they are not."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from resultsfw.cluster import Object
@@ -9,7 +9,7 @@ from resultsfw.errors import FlagError
 from resultsfw.flags import did_you_mean
 from resultsfw.tekton.api.artifact_refs import artifact_variable, uses_artifacts
 from resultsfw.tekton.api.configmaps import FEATURE_FLAGS, KEYS, normal
-from resultsfw.tekton.api.signing import EXTENSION, signs_results
+from resultsfw.tekton.api.signing import EXTENSION, SignedNamespaces, signed_namespaces
 from resultsfw_signing.tekton_format import is_signature_key
 
 __all__ = [
@@ -52,7 +52,7 @@ class Policies:
         artifacts: Whether artifacts may be used (``enable-artifacts``).
         one_claim: Whether a TaskRun may bind one claim only (``coschedule`` is ``workspaces``): it is placed
             beside the affinity assistant of one.
-        signed: Whether results are signed: no Task may then declare one under a name that Tekton keeps for
+        signed: Where results are signed: no Task may declare one there under a name that Tekton keeps for
             signatures.
         nonfalsifiability: The flag ``enforce-nonfalsifiability``; "" without it.
     """
@@ -64,7 +64,7 @@ class Policies:
     max_combinations: int = DEFAULT_COMBINATIONS
     artifacts: bool = True
     one_claim: bool = False
-    signed: bool = False
+    signed: SignedNamespaces = field(default_factory=SignedNamespaces)
     nonfalsifiability: str = ""
 
 
@@ -87,7 +87,7 @@ def policies_of(flags: Mapping[str, str], defaults: Mapping[str, str]) -> Polici
         ),
         max_combinations=_combinations(defaults.get(_COMBINATIONS, "")),
         artifacts=normal(flags.get(_ARTIFACTS, "")) == "true",
-        signed=signs_results(flags),
+        signed=signed_namespaces(flags),
         nonfalsifiability=normal(flags.get(_NONFALSIFIABILITY, "")),
     )
 
@@ -121,10 +121,10 @@ def violations(run: Object, policies: Policies) -> list[str]:
     return [*found, *_env(spec, "spec", policies)]
 
 
-def task_violations(task_spec: Object, policies: Policies) -> list[str]:
-    """Return why a Task's spec, substituted, may not be run; empty where it may."""
+def task_violations(task_spec: Object, policies: Policies, *, namespace: str = "") -> list[str]:
+    """Return why a Task's spec, substituted, may not be run in a namespace; empty where it may."""
     found = [] if policies.artifacts or not uses_artifacts(task_spec) else [_NO_ARTIFACTS]
-    return [*found, *_signature_names(task_spec)] if policies.signed else found
+    return [*found, *_signature_names(task_spec)] if namespace in policies.signed else found
 
 
 def _signature_names(task_spec: Object) -> Iterator[str]:
@@ -135,8 +135,8 @@ def _signature_names(task_spec: Object) -> Iterator[str]:
             if is_signature_key(name := str(result.get("name"))):
                 yield (
                     f'{path}[{index}].name: "{name[:_SHOWN]}" is kept for signatures where the extension '
-                    f'"{EXTENSION}" is loaded (SVID, RESULT_MANIFEST and names that end in .sig); give the '
-                    f"result another name"
+                    f'"{EXTENSION}" signs results (SVID, RESULT_MANIFEST and names that end in .sig); give '
+                    f"the result another name"
                 )
 
 
@@ -162,9 +162,9 @@ def _task_violations(task: Object, policies: Policies, at: str) -> Iterator[str]
         for param in _items(task.get("params")):
             if isinstance(value := param.get("value"), str) and artifact_variable(value):
                 yield f"{_NO_ARTIFACTS}: {at}.params"
-    for field, instead in _EMBEDDED.items() if "pipeline" in policies.no_inline else ():
-        if task.get(field) is not None:
-            yield _no_inline(f"{at}.{field}", "pipeline", instead)
+    for embedded, instead in _EMBEDDED.items() if "pipeline" in policies.no_inline else ():
+        if task.get(embedded) is not None:
+            yield _no_inline(f"{at}.{embedded}", "pipeline", instead)
     cel = [text for when in _items(task.get("when")) if (text := when.get("cel"))]
     if cel and not policies.cel:
         yield (

@@ -5,14 +5,21 @@ In Tekton, the flag ``enforce-nonfalsifiability: spire`` makes the Steps' entryp
 keys are defaults of its options.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
-from typing import Any, Final
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Final
 
 from resultsfw.errors import FlagError
 from resultsfw.flags import Flags, parse_flags
 
-__all__ = ["CONFIG_SPIRE", "EXTENSION", "signing_fault", "signs_results", "with_spire"]
+__all__ = [
+    "CONFIG_SPIRE",
+    "EXTENSION",
+    "SignedNamespaces",
+    "signed_namespaces",
+    "signing_fault",
+    "with_spire",
+]
 
 EXTENSION: Final = "signed"
 """Name of the extension that signs and verifies results."""
@@ -25,32 +32,51 @@ _OFF: Final = (False, "off")
 _SHOWN: Final = 60
 
 
-def signs_results(flags: Mapping[str, str]) -> bool:
-    """Return whether the extension that signs results is among those that ``feature-flags`` loads."""
-    return EXTENSION in _parsed(flags).extensions
+@dataclass(frozen=True, slots=True)
+class SignedNamespaces:
+    """In which namespaces results are signed.
+
+    Attributes:
+        elsewhere: Whether they are in every namespace that is not in ``named``.
+        named: The namespaces with a policy of their own, each with whether results are signed there.
+    """
+
+    elsewhere: bool = False
+    named: tuple[tuple[str, bool], ...] = ()
+
+    def __contains__(self, namespace: str) -> bool:
+        """Return whether results are signed in a namespace."""
+        return dict(self.named).get(namespace, self.elsewhere)
+
+
+def signed_namespaces(flags: Mapping[str, str]) -> SignedNamespaces:
+    """Return where results are signed under the data of ``feature-flags``."""
+    parsed = _parsed(flags)
+    if EXTENSION not in parsed.extensions:
+        return SignedNamespaces()
+    options = parsed.config.get(EXTENSION, {})
+    named = options.get("namespaces")
+    policies = named if isinstance(named, dict) else {}
+    return SignedNamespaces(
+        options.get("policy") not in _OFF,
+        tuple(sorted((str(name), policy not in _OFF) for name, policy in policies.items())),
+    )
 
 
 def signing_fault(flags: Mapping[str, str]) -> str:
     """Return why results are not signed in every namespace under ``feature-flags``; "" if they are."""
-    parsed = _parsed(flags)
-    if EXTENSION not in parsed.extensions:
+    if EXTENSION not in _parsed(flags).extensions:
         return f'only the extension "{EXTENSION}" signs results, and "extensions" does not name it'
-    options = parsed.config.get(EXTENSION, {})
-    unsigned = [f'of the namespace "{name:.{_SHOWN}}"' for name in sorted(_unsigned_namespaces(options))]
-    if options.get("policy") in _OFF:
-        unsigned.insert(0, "of all other namespaces" if options.get("namespaces") else "of all namespaces")
+    signed = signed_namespaces(flags)
+    unsigned = [f'of the namespace "{name:.{_SHOWN}}"' for name, is_signed in signed.named if not is_signed]
+    if not signed.elsewhere:
+        unsigned.insert(0, "of all other namespaces" if signed.named else "of all namespaces")
     if unsigned:
         return (
             f'the policy {unsigned[0]} in "config.{EXTENSION}" is off, so that their results are not signed; '
             f"set it to fail or mark"
         )
     return ""
-
-
-def _unsigned_namespaces(options: Mapping[str, Any]) -> Iterator[str]:
-    namespaces = options.get("namespaces")
-    if isinstance(namespaces, dict):
-        yield from (str(name) for name, policy in namespaces.items() if policy in _OFF)
 
 
 def _parsed(flags: Mapping[str, str]) -> Flags:

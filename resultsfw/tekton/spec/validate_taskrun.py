@@ -186,7 +186,8 @@ def refuse_forbidden(taskrun: Object, task_spec: Object, policies: Policies) -> 
     Raises:
         RefusedRun: Naming each policy, and the field where it is about one.
     """
-    if found := [*violations(taskrun, policies), *task_violations(task_spec, policies)]:
+    namespace = taskrun["metadata"].get("namespace", "")
+    if found := [*violations(taskrun, policies), *task_violations(task_spec, policies, namespace=namespace)]:
         raise RefusedRun(
             reasons.VALIDATION_FAILED, USER_ERROR + "; ".join(found), subject=subject_of(taskrun)
         )

@@ -77,6 +77,10 @@ def test_no_task_declares_a_name_of_signatures_where_results_are_signed(name):
     (line,) = task_violations(of_step, signed)
     assert line.startswith("steps[1].results[0].name")
     assert is_signature_key(name)
+    config = "{policy: off, namespaces: {signed: mark}}"
+    partly = policies_of({"extensions": "signed", "config.signed": config}, {})
+    assert task_violations(of_task, partly, namespace="unsigned") == []
+    assert task_violations(of_task, partly, namespace="signed") != []
 
 
 @pytest.mark.parametrize("name", ["svid", "SVIDs", "sig", "digest.sig2", "manifest", ""])
