@@ -122,6 +122,17 @@ def test_a_record_that_no_signer_writes_is_corrupt_and_results_are_read(record):
     assert texts(extraction) == {"a": "x", "c": "z"}
 
 
+@pytest.mark.parametrize("log_bytes", [1, 4096])
+def test_the_longest_envelope_is_read_in_a_signed_pod_alone(log_bytes):
+    longest = "x" * statement.longest_envelope(SUBJECTS)
+    log, limits = (
+        log_of(*VALUES, wire.signature_line(longest)),
+        Limits(result_bytes=log_bytes, run_bytes=10**6),
+    )
+    assert read(log, limits=limits).envelope == longest
+    assert read(log, limits=limits, pod=a_pod()).envelope == ""
+
+
 def test_a_record_that_is_longer_than_any_signature_is_not_kept():
     line = wire.signature_line("x" * 2 * statement.longest_envelope(SUBJECTS))
     extraction = read(log_of(*VALUES, line))
@@ -215,10 +226,10 @@ def longest_signature(names, *, tekton):
 
 
 @pytest.mark.parametrize("how", [statement.SIGNED, statement.SIGNED_WITH_TEKTON_KEYS])
-@pytest.mark.parametrize("count", [1, 50])
-def test_the_room_is_enough_for_the_longest_signature_also_in_json(how, count):
-    run = a_run(*(f"result-{number}" for number in range(count)))
-    names = [f"results/result-{number}" for number in range(count)]
+@pytest.mark.parametrize(("name", "count"), [("result-", 1), ("result-", 50), ('"' * 100, 50)])
+def test_the_room_is_enough_for_the_longest_signature_also_in_json(how, name, count):
+    run = a_run(*(f"{name}{number}" for number in range(count)))
+    names = [f"results/{name}{number}" for number in range(count)]
     line = longest_signature(names, tekton=how == statement.SIGNED_WITH_TEKTON_KEYS)
     pod = signed(how=how)
     assert len(line) <= longest_records(run, pod).signature
