@@ -9,6 +9,7 @@ import pytest
 from resultsfw.cluster import CONFIG_MAPS
 from resultsfw.controller import cluster_checks, doctor, permissions
 from resultsfw.controller.manifests import kind_of, load
+from resultsfw.core import ResultsManager
 from resultsfw.errors import ForbiddenError, NotFoundError, UnavailableError
 from resultsfw.tekton.api.kinds import SERVICE_ACCOUNTS, TASKRUNS
 
@@ -74,6 +75,31 @@ def test_a_complete_installation_has_no_missing_finding():
     found = examine(Fake())
     assert not bad(found)
     assert all(finding.well for finding in found)
+
+
+def test_a_missing_permission_of_an_extension_is_a_warning_that_says_how_to_grant_it():
+    """Whether a run needs it depends on its backend."""
+    cluster = Fake({"extensions": "signed", "config.signed": "trust-domain: example.org"})
+    named = "get pods/log"
+    (finding,) = [finding for finding in examine(cluster) if finding.what == named]
+    assert (finding.well, finding.doubtful) == (True, False)
+    assert "extension signed" in finding.detail
+    cluster.denied = {named}
+    found = examine(cluster)
+    (finding,) = [finding for finding in found if finding.what == named]
+    assert (finding.well, finding.doubtful) == (True, True)
+    assert "config/enable-log-access-to-controller/" in finding.detail
+    assert not bad(found)
+
+
+def test_the_check_at_the_start_names_what_an_extension_lacks():
+    flags = {"extensions": "signed", "config.signed": "trust-domain: example.org"}
+    cluster = Fake()
+    with ResultsManager.from_flags(flags) as core:
+        assert permissions.missing_for_plugins(cluster, core) == []
+        cluster.denied = {"get pods/log"}
+        (line,) = permissions.missing_for_plugins(cluster, core)
+    assert line.startswith("get pods/log: not allowed, but needed extension signed: ")
 
 
 def test_extensions_are_reported():

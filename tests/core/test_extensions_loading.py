@@ -7,6 +7,7 @@ from extensions_harness import Watcher
 from pydantic import BaseModel, ConfigDict
 
 from resultsfw import (
+    Permission,
     ResultsManager,
     hookimpl,
 )
@@ -44,6 +45,20 @@ class Extension:
         found = yield
         return replace(found, results=tuple(replace(o, value=o.value + self.letter) for o in found.results))
 """
+
+
+@pytest.mark.parametrize("permissions", [["x"], ("get pods",), "get pods/log", 7])
+def test_permissions_that_are_none_are_refused(permissions):
+    plugin = type("Asks", (Watcher,), {"permissions": permissions})
+    with pytest.raises(BrokenExtensionError, match="`permissions` is not a tuple of Permission"):
+        make_extension("asks", plugin, {})
+
+
+def test_permissions_are_known_when_it_is_loaded():
+    permission = Permission(verb="get", resource="pods/log", why="to read")
+    plugin = type("Asks", (Watcher,), {"permissions": (permission,)})
+    assert make_extension("asks", plugin, {}).permissions == (permission,)
+    assert make_extension("watches", Watcher, {}).permissions == ()
 
 
 def test_only_allow_listed_extensions_are_imported_and_called_in_name_order(site):

@@ -1,0 +1,120 @@
+"""A pod's signer is registered when the pod exists, and its entry removed when it has signed, on request."""
+
+import threading
+
+import pytest
+from signed_pods_harness import NO_LOG, STAMP, new_core, pod_of, read
+from signing_harness import AT, RUN, authority
+
+from resultsfw.errors import FlagError, TooEarlyError, UnavailableError
+from resultsfw.testing.workload_api import WorkloadApi, served_svid
+from resultsfw_extensions import _signed_registration
+
+CONTROLLER = "spiffe://example.org/controller"
+POD_ID = "spiffe://example.org/ns/team-a/taskrun/build-1/pod/pod-uid-1"
+RUN_ID = "spiffe://example.org/ns/team-a/taskrun/build-1"
+ENTRIES = {"server": "spire:8081", "parent-id": "spiffe://example.org/nodes"}
+
+
+class Client:
+    """Stands for the SPIRE server.
+
+    Attributes:
+        calls: Each call, with its arguments.
+        error: Raised by each call.
+        deleted: Set when something was deleted, or was to be.
+    """
+
+    def __init__(self):
+        self.calls = []
+        self.error = None
+        self.deleted = threading.Event()
+
+    def create(self, pod, container, identities):
+        self._call("create", pod["metadata"]["uid"], container, identities)
+
+    def delete(self, pod, identities):
+        try:
+            self._call("delete", pod["metadata"]["uid"], identities)
+        finally:
+            self.deleted.set()
+
+    def _call(self, *call):
+        self.calls.append(call)
+        if self.error:
+            raise self.error
+
+
+@pytest.fixture
+def client(monkeypatch):
+    client = Client()
+    monkeypatch.setattr(_signed_registration, "EntryClient", lambda *_: client)
+    return client
+
+
+@pytest.fixture(scope="module")
+def api():
+    svid = served_svid(CONTROLLER, authority().issue_svid(CONTROLLER, at=AT), authority())
+    with WorkloadApi(svids=[svid]) as api:
+        yield api
+
+
+@pytest.mark.parametrize(
+    ("container", "options", "identities"),
+    [
+        ("resultsfw-signer", {}, [POD_ID]),
+        ("sidecar-tekton-log-results", {"tekton-keys": True}, [POD_ID, RUN_ID]),
+    ],
+)
+def test_the_container_that_signs_gets_the_pods_identity(api, client, container, options, identities):
+    with new_core(api, read(), entries=ENTRIES, **options) as core:
+        assert core.pod_created(RUN, pod_of(container)).status == "Unknown"
+    assert client.calls == [("create", "pod-uid-1", container, identities)]
+
+
+def test_all_steps_get_the_runs_identity_where_tektons_entrypoint_signs(api, client):
+    pod = pod_of("")
+    pod["spec"]["containers"][0]["args"] += ["-enable_spire", "--", "x"]
+    with new_core(api, read(), entries=ENTRIES) as core:
+        core.pod_created(RUN, pod)
+    assert client.calls == [("create", "pod-uid-1", None, [RUN_ID])]
+
+
+def test_a_pod_that_is_not_signed_is_not_registered(api, client):
+    with new_core(api, read(), entries=ENTRIES, namespaces={RUN.namespace: "off"}) as core:
+        core.pod_created(RUN, pod_of())
+    with new_core(api, read(), entries=ENTRIES) as core:
+        core.pod_created(RUN, pod_of(""))
+    with new_core(api, read()) as core:
+        core.pod_created(RUN, pod_of())
+    assert client.calls == []
+
+
+def test_a_server_that_is_away_is_the_cores_to_try_again(api, client):
+    client.error = UnavailableError("away")
+    with new_core(api, read(), entries=ENTRIES) as core, pytest.raises(UnavailableError, match="away"):
+        core.pod_created(RUN, pod_of())
+
+
+@pytest.mark.parametrize("error", [None, UnavailableError("away")])
+def test_entries_are_removed_in_the_background_when_the_pod_has_signed(api, client, error, caplog):
+    client.error = error
+    with new_core(api, read(), entries=ENTRIES) as core:
+        assert core.collect(RUN, pod_of(), NO_LOG, stamp=STAMP).verification.status == "True"
+        assert client.deleted.wait(30)
+    assert client.calls == [("delete", "pod-uid-1", [POD_ID])]
+    assert bool([record for record in caplog.records if "not removed" in record.message]) == bool(error)
+
+
+def test_entries_stay_while_the_pod_may_still_sign(api, client):
+    with (
+        new_core(api, read(too_early=True), entries=ENTRIES) as core,
+        pytest.raises(TooEarlyError),
+    ):
+        core.collect(RUN, pod_of(), NO_LOG, stamp=STAMP)
+    assert client.calls == []
+
+
+def test_agents_of_another_trust_domain_are_refused(api):
+    with pytest.raises(FlagError, match="not of the trust domain"):
+        new_core(api, read(), entries={**ENTRIES, "parent-id": "spiffe://other.org/nodes"})
