@@ -3,7 +3,7 @@
 import itertools
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import pytest
@@ -19,7 +19,7 @@ from resultsfw.testing.harness import TIMEOUT, Harness, Outcome, SamplePod
 from resultsfw.testing.tasks import VALUE_MARK, Write
 from resultsfw.types import ResultSpec, Run, Step
 
-__all__ = ["PlainPodCases"]
+__all__ = ["PlainPodCases", "PlainScripts", "end_plain_pod"]
 
 WHOLE: Final = "guarantee 1: a result of a pod without Tekton's entrypoint arrives whole"
 REFUSED: Final = "guarantee 1: a pod that the backend does not serve is refused before it is created"
@@ -33,8 +33,8 @@ _KEEP: Final = "resultsfw.dev/testing"
 _VALUES: Final = (f"{VALUE_MARK} quotes \"'", f"{VALUE_MARK} \N{PARTY POPPER}\u2028 newline at the end\n")
 
 
-class PlainPodCases(Base):
-    """Pods that an embedder makes: each container that writes results is a Step."""
+class PlainScripts(Base):
+    """What the containers of a pod without Tekton's entrypoint run."""
 
     def plain_script(self, writes: Sequence[Write]) -> str:
         """Return a shell script that writes results in a container without Tekton's entrypoint.
@@ -55,14 +55,15 @@ class PlainPodCases(Base):
             f"else printf '{message}' > /dev/termination-log; fi\n"
         )
 
+
+class PlainPodCases(PlainScripts):
+    """Pods that an embedder makes: each container that writes results is a Step."""
+
     @pytest.mark.quick
     def test_plain_pod(self, harness: Harness) -> None:
         """Two containers that end at once deliver results of the run and of their own, whole."""
-        _skip_without(harness)
-        scripts = {name: self.plain_script(writes) for name, writes in _writes().items()}
-        sample = _prepare_or_skip(harness, scripts)
-        harness.start(sample)
-        assert_intact(WHOLE, harness, sample, _first_outcome(harness, sample))
+        sample, outcome = end_plain_pod(harness, self.plain_script)
+        assert_intact(WHOLE, harness, sample, outcome)
         harness.purge(sample, deleted=True)
 
     def test_plain_pod_stopped(self, harness: Harness) -> None:
@@ -94,6 +95,19 @@ class PlainPodCases(Base):
                 fail(REFUSED, f"the error does not name the backend: {error.message}")
             return
         fail(REFUSED, "the pod was prepared, and its results would be lost")
+
+
+def end_plain_pod(harness: Harness, script: Callable[[Sequence[Write]], str]) -> tuple[SamplePod, Outcome]:
+    """Return a pod with two containers that ended at once, and its outcome; skip without the capability.
+
+    Args:
+        harness: Runs the pod.
+        script: Returns what a container runs, as `PlainScripts.plain_script` does.
+    """
+    _skip_without(harness)
+    sample = _prepare_or_skip(harness, {name: script(writes) for name, writes in _writes().items()})
+    harness.start(sample)
+    return sample, _first_outcome(harness, sample)
 
 
 def _skip_without(harness: Harness) -> None:

@@ -19,14 +19,15 @@ from resultsfw.status import VERIFIED, status_patch
 from resultsfw.tekton.api.reasons import reason_and_message
 from resultsfw.testing.assertions import (
     assert_collected,
+    assert_intact,
     collected_values,
     describe_problems,
     differences,
     fail,
     leaks,
 )
-from resultsfw.testing.base import Base
 from resultsfw.testing.harness import Harness, Outcome, SamplePod
+from resultsfw.testing.plain_pods import PlainScripts, end_plain_pod
 from resultsfw.testing.signing_attacks import ABSENT, ATTACKS, REFUSED, TYPED, with_intermediate
 from resultsfw.testing.signing_harness import SignedHarness
 from resultsfw.testing.tasks import VALUE_MARK, Write
@@ -59,7 +60,7 @@ _WRITES: Final = (
 _OF_STEP: Final = '{"inputs":[{"name":"source","values":[{"uri":"pkg:git/source"}]}]}'
 
 
-class SigningSuite(Base):
+class SigningSuite(PlainScripts):
     """Test that the pods of a backend sign, and that the wrong signer is found. Attributes as `BackendSuite`.
 
     A change between the pod and the core stands for each wrong signer: no further pod runs for it.
@@ -156,6 +157,14 @@ class SigningSuite(Base):
         taskrun["status"]["results"][0]["value"] = "forged"
         if not any(fault.result == "first" for fault in verify_taskrun(taskrun, signed.bundle).faults):
             fail(LATER, 'the value of "first" was changed in the status, and no fault names it')
+
+    def test_signed_plain_pod(self, signed: SignedHarness) -> None:
+        """Results of a pod without Tekton's entrypoint are signed in it and verify, too."""
+        sample, outcome = end_plain_pod(signed, self.plain_script)
+        collected = assert_intact(SIGNED, signed, sample, outcome)
+        if (verification := collected.verification) is None or verification.status != "True":
+            fail(SIGNED, f"the condition is {verification!r:.500}")
+        signed.purge(sample, deleted=True)
 
 
 def signed_writes(harness: Harness) -> list[Write]:

@@ -21,7 +21,7 @@ class TestSidecarLogs(SigningSuite):
     """The results sidecar signs; the wrong verifiers read the same pod."""
 
     backend = "sidecar-logs"
-    test_signed_run = None  # `test_signing` has two
+    test_signed_run = test_signed_plain_pod = None  # `test_signing` has them
 
     @pytest.mark.parametrize("wrong", WRONGS)
     def test_a_wrong_verifier_fails_the_tests_of_what_it_skips(self, wrong, signed, sample, monkeypatch):
