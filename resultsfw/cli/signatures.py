@@ -2,13 +2,19 @@
 
 import json
 from dataclasses import dataclass
+from typing import Final
 
 from resultsfw.cli.saved import Judged
 from resultsfw.cli.show import VERIFICATION_WORDS, counted
+from resultsfw.pods import containers
 from resultsfw.types import CollectionOutcome, Verification
 from resultsfw_signing import statement
 
 __all__ = ["SignatureTrace", "describe_signature", "trace_signature"]
+
+_IN_ITS_LOG: Final = (
+    f'the signature is in the log of container "{statement.SIGNER_CONTAINER}", read by the extension alone'
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +48,8 @@ def trace_signature(judged: Judged) -> SignatureTrace | None:
     if not (by_entrypoint or collected.envelope or fault):
         if statement.ANNOTATION not in annotations and collected.verification is None:
             return None
-        fault = "no signature arrived"
+        unread = collected.verification is None and statement.SIGNER_CONTAINER in containers(judged.pod)
+        fault = _IN_ITS_LOG if unread else "no signature arrived"
     return SignatureTrace(
         bytes=len(collected.envelope.encode("utf-8", "surrogatepass")),
         claimed_signer=_claimed_signer(collected),
@@ -63,7 +70,8 @@ def describe_signature(trace: SignatureTrace, *, above: str = "") -> str:
     if trace.by_entrypoint:
         signed = "signed by Tekton's entrypoint, in each Step's message"
     else:
-        signed = f"not signed: {trace.fault}" if trace.fault else f"signed in {counted(trace.bytes, 'byte')}"
+        missing = trace.fault if trace.fault == _IN_ITS_LOG else f"not signed: {trace.fault}"
+        signed = missing if trace.fault else f"signed in {counted(trace.bytes, 'byte')}"
     if trace.claimed_signer and not (verification is not None and verification.status == "True"):
         signed += f", as {trace.claimed_signer} by its own words"
     if verification is None:

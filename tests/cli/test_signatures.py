@@ -88,6 +88,19 @@ def test_a_pod_whose_entrypoint_signs_is_shown_as_such(cli, signed):
     assert "signed by Tekton's entrypoint, in each Step's message; not verified, since" in words(ran)
 
 
+def test_the_signature_of_a_container_of_its_own_is_said_to_be_in_its_log(cli, signed, write):
+    options = signed()
+    file = options[options.index("--pod") + 1]
+    pod = json.loads(Path(file).read_text())
+    pod["spec"].setdefault("initContainers", []).append({"name": statement.SIGNER_CONTAINER})
+    write(file, json.dumps(pod))
+    shown = words(cli("explain", *options))
+    assert (
+        'the signature is in the log of container "resultsfw-signer", read by the extension alone;' in shown
+    )
+    assert "not signed" not in shown
+
+
 def test_of_an_unsigned_pod_nothing_is_shown(cli, signed):
     options = signed(annotated="")
     assert "signed" not in cli("explain", *options).out
