@@ -162,7 +162,7 @@ def verify_signature(svid: VerifiedSvid, signature: bytes, data: bytes) -> None:
         if isinstance(key, rsa.RSAPublicKey):
             key.verify(signature, data, padding.PKCS1v15(), SHA256())
             return
-    except (InvalidSignature, ValueError):
+    except InvalidSignature:
         pass
     raise refusal(
         Reason.BAD_SIGNATURE,

@@ -64,9 +64,10 @@ def status_text(taskrun: Object) -> bytes:
     Raises:
         InputError: See `status_hash`.
     """
-    annotations = (taskrun.get("metadata") or {}).get("annotations") or {}
+    metadata = taskrun.get("metadata")
+    annotations = metadata.get("annotations") if isinstance(metadata, dict) else None
     for name in _RESTORED:
-        if name in annotations:
+        if isinstance(annotations, dict) and name in annotations:
             raise InputError(
                 f"Tekton's hash of the status cannot be computed: the annotation {name} restores old fields",
                 subject=name,

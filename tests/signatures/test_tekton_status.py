@@ -114,6 +114,19 @@ def test_old_fields_that_the_conversion_restores_are_refused():
         status_hash(taskrun({}, **{"tekton.dev/v1beta1.task-deprecations": "{}"}))
 
 
+@pytest.mark.parametrize(
+    "metadata", [None, True, 1.5, "a", [], {"annotations": []}, {"annotations": 1}], ids=str
+)
+def test_metadata_of_another_type_are_none(metadata):
+    assert status_hash({"metadata": metadata, "status": {}}) == status_hash(taskrun({}))
+
+
+@pytest.mark.parametrize("status", [True, 1.5, "a", [1]], ids=str)
+def test_a_status_of_another_type_is_refused(status):
+    with pytest.raises(InputError):
+        status_hash({"status": status})
+
+
 def test_a_deeply_nested_status_is_refused():
     status = {}
     for _ in range(200):
