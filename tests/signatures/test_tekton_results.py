@@ -209,6 +209,24 @@ def test_the_list_must_name_exactly_the_values_that_are_there(values, names, exp
     assert verified.values == {"digest": "x"}
 
 
+def test_a_list_that_was_shortened_with_its_results_does_not_verify():
+    entries = [
+        (key, "digest" if key == "RESULT_MANIFEST" else value)
+        for key, value in signed({"digest": "x", "commit": "y"})
+        if not key.startswith("commit")
+    ]
+    assert reasons(verify(message(entries))) == [(Reason.BAD_SIGNATURE, None)]
+
+
+def test_a_certificate_that_does_not_count_is_reported_once_and_no_value_beside_it():
+    foreign = new_authority("example.org").issue_svid(ID)
+    entries = signed({"digest": "x"}, svid=foreign)
+    verified = verify(message(entries), message(entries, container="step-b"))
+    assert reasons(verified) == [(Reason.UNTRUSTED_CERTIFICATE, None)]
+    compared = verified.compare(arrived((None, "digest", "x")))
+    assert (compared.faults, compared.results) == (verified.faults, ())
+
+
 @pytest.mark.parametrize(
     "extra", [("digest", "y"), ("SVID", "x"), ("note", "x"), ("note.sig", "x"), ("RESULT_MANIFEST", "")]
 )
