@@ -1,6 +1,7 @@
 """The pod's identity: fetched in the background, by its SPIFFE ID, however late it comes."""
 
 import select
+import socket
 import threading
 import time
 from datetime import UTC, datetime, timedelta
@@ -108,6 +109,15 @@ def test_an_agent_that_is_away_is_called_again(api, fetch, authority, credential
 def test_a_socket_that_nobody_serves_is_no_agent(tmp_path, fetch):
     (tmp_path / "socket").touch()
     assert tried(fetch(socket=f"unix://{tmp_path}/socket")).reason == "NoAgent"
+
+
+def test_an_agent_that_never_answers_is_no_agent(tmp_path, fetch, monkeypatch):
+    monkeypatch.setattr(identity, "_CALL", 0.1)
+    path = tmp_path / "socket"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        assert tried(fetch(socket=f"unix://{path}")).reason == "NoAgent"
 
 
 def test_a_signal_shortens_the_wait(api, fetch, monkeypatch):
