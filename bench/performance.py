@@ -9,7 +9,7 @@ without the others. It needs the dependency group `plots`.
 import argparse
 from pathlib import Path
 
-from measuring import large, page, plots, records, side_by_side
+from measuring import large, page, plots, records, side_by_side, signed
 from measuring.runs import TASKS
 from measuring.summary import rows_of
 
@@ -28,9 +28,8 @@ def main() -> None:
     if not files:
         parser.error(f"there is no measurement in {options.docs / 'performance'}")
     found = [records.read(file) for file in files]
-    rows = rows_of(
-        [record for record in found if record.place not in (large.PLACE, side_by_side.PLACE)], TASKS
-    )
+    own_tables = (large.PLACE, side_by_side.PLACE, signed.PLACE)
+    rows = rows_of([record for record in found if record.place not in own_tables], TASKS)
     drawn = plots.draw(rows, options.docs / "performance")
     (options.docs / "performance.md").write_text(page.page(found, rows, drawn, files))
 

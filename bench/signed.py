@@ -1,11 +1,11 @@
-"""Measures signed results beside unsigned ones on a real cluster: `bench/signed.py [BACKEND...]`.
+"""Measures signed results beside unsigned ones on a real cluster: `bench/signed.py --json FILE`.
 
 Pairs of TaskRuns, one signed and one not, by two controllers that run all the time; their order changes
 with each pair. Of each run: seconds from the pod's creation to its first Step, seconds from the Step's last
 command to the verdict in the status, CPU and peak memory of the container that signs (or of the results
 sidecar), CPU of the controller, bytes of the envelope and of the status's annotations. SPIRE, cluster and
 images are those of tests/cluster/test_signed.py, named by the same variables (docs/testing.md). All processes
-are read from /proc and cgroup v1, so the node is this machine.
+are read from /proc and cgroup v1, so the node is this machine. --resume does what is missing in the file.
 """
 
 # ruff: noqa: INP001, T201
@@ -13,13 +13,13 @@ are read from /proc and cgroup v1, so the node is this machine.
 import argparse
 import json
 import os
-import statistics
 import sys
 import threading
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,8 +33,10 @@ from spire import Spire  # noqa: E402 - see above
 from written import a_run  # noqa: E402 - see above
 
 from backends import api_server, log_of, remove, uptime  # noqa: E402 - beside this file
+from measuring import records  # noqa: E402 - see above
 from measuring.pod_memory import SidecarPeak  # noqa: E402 - see above
 from measuring.processes import Process  # noqa: E402 - see above
+from measuring.signed import PLACE  # noqa: E402 - see above
 from resultsfw import PODS, Kind  # noqa: E402 - see above
 from resultsfw.errors import UnavailableError  # noqa: E402 - see above
 from resultsfw.kube import KubeCluster, connect  # noqa: E402 - see above
@@ -52,15 +54,14 @@ SETTLE: Final = 1.0
 """Seconds after the verdict: what the controller does after it counts, too."""
 FIRST: Final = 8.0
 """Seconds before the first run: the controllers get their own identity."""
-UNITS: Final = {
-    "start_s": "s from pod to first Step",
-    "status_s": "s from last command to status",
-    "sidecar_cpu_ms": "ms CPU of the sidecar",
-    "sidecar_mb": "MB peak of the sidecar",
-    "controller_cpu_ms": "ms CPU of the controller",
-    "envelope": "bytes of the envelope",
-    "annotations": "bytes of annotations",
-}
+CASES: Final = (
+    ("sidecar-logs", 1, 10),
+    ("sidecar-logs", 1, 0),
+    ("sidecar-logs", 10, 10),
+    ("sidecar-logs", 50, 10),
+    ("termination-message", 1, 10),
+)
+"""Backend, results of a run, and seconds that the Step lasts."""
 
 
 class SidecarUse(SidecarPeak):
@@ -185,50 +186,52 @@ def started(server: ApiServer, backend: str, spire: Spire | None) -> Iterator[tu
 
 
 def main() -> None:
-    """Measure pairs, and print each run and the medians."""
+    """Measure what is missing in the record, and print it."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("backends", nargs="*", default=["sidecar-logs", "termination-message"])
-    parser.add_argument("--pairs", type=int, default=10)
-    parser.add_argument("--results", type=int, default=1, help="of each run")
-    parser.add_argument("--seconds", type=float, default=4, help="that the Step lasts")
+    parser.add_argument("--pairs", type=int, default=10, help="of cases with one result; the others have 3")
+    parser.add_argument("--json", type=Path, help="file for the record")
+    parser.add_argument("--resume", action="store_true", help="do what is missing in that file")
     options = parser.parse_args()
+    record = records.open_record(options.json, PLACE, "now", resume=options.resume)
+    record.versions = records.versions(sys.executable)
     spire = Spire()
     spire.register_controller()
     try:
         with api_server() as server:
-            for backend in options.backends:
+            record.versions["Kubernetes"] = server.get_path("/version")["gitVersion"]
+            for backend in dict.fromkeys(case[0] for case in CASES):
                 with started(server, backend, spire) as signed, started(server, backend, None) as unsigned:
                     time.sleep(FIRST)
-                    runs: dict[bool, list[Object]] = {True: [], False: []}
-                    for pair in range(options.pairs):
-                        for is_signed in (True, False) if pair % 2 else (False, True):
-                            place, controller = signed if is_signed else unsigned
-                            figures = measure(
-                                place, controller, options.results, options.seconds, signed=is_signed
-                            )
-                            runs[is_signed].append(figures)
-                            print(
-                                json.dumps({"backend": backend, "signed": is_signed, **figures}), flush=True
-                            )
-                    report(backend, options.results, runs)
+                    for pair in missing(record, backend, options.pairs):
+                        figures = measure_pair(signed, unsigned, pair)
+                        print(figures, flush=True)
+                        record.rounds.append(figures)
+                        record.when = f"{datetime.now(UTC):%Y-%m-%d %H:%M}"
+                        if options.json is not None:
+                            record.write(options.json)
     finally:
         spire.forget_controller()
 
 
-def report(backend: str, results: int, runs: dict[bool, list[Object]]) -> None:
-    """Print the medians of signed and unsigned runs, and of their differences."""
-    print(
-        f"{backend}, {results} results, {len(runs[True])} pairs: unsigned, signed, difference (least, most)"
-    )
-    for key, unit in UNITS.items():
-        pairs = list(zip((run[key] for run in runs[False]), (run[key] for run in runs[True]), strict=True))
-        more = [after - before for before, after in pairs]
-        before, after = (statistics.median(column) for column in zip(*pairs, strict=True))
-        print(
-            f"  {unit}: {before:g}, {after:g}, {statistics.median(more):+g} ({min(more):+g}, {max(more):+g})"
-        )
+def missing(record: records.Record, backend: str, pairs: int) -> Iterator[Object]:
+    """Yield the pairs of a backend that the record does not have."""
+    done = [(pair["backend"], pair["results"], pair["seconds"], pair["pair"]) for pair in record.rounds]
+    for case in CASES:
+        for number in range(pairs if case[1] == 1 else 3):
+            if case[0] == backend and (*case, number) not in done:
+                yield dict(zip(("backend", "results", "seconds", "pair"), (*case, number), strict=True))
+
+
+def measure_pair(signed: tuple[Place, Running], unsigned: tuple[Place, Running], pair: Object) -> Object:
+    """Measure two runs, the unsigned one first in every other pair."""
+    sides = [("unsigned", unsigned), ("signed", signed)]
+    figures = {
+        side: measure(*controller, pair["results"], pair["seconds"], signed=side == "signed")
+        for side, controller in (sides if pair["pair"] % 2 else reversed(sides))
+    }
+    return {**pair, **figures}
 
 
 if __name__ == "__main__":

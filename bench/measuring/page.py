@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
-from measuring import large, side_by_side
+from measuring import large, side_by_side, signed
 from measuring.records import Record
 from measuring.summary import Row, Spread, pick
 
@@ -83,6 +83,7 @@ def page(found: Sequence[Record], rows: Sequence[Row], plots: Plots, files: Sequ
         parts += _series(pick(engine, part="series"), plots, "engine")
     parts += side_by_side.section(found)
     parts += large.section(found)
+    parts += signed.section(found)
     parts += _wrong(rows)
     parts.append(how(found, files))
     return "\n".join(part.rstrip("\n") + "\n" for part in parts)

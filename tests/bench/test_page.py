@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from measuring import large, records, side_by_side
+from measuring import large, records, side_by_side, signed
 from measuring.cases import Case
 from measuring.page import number, page, ratio, rounds, single, table
 from measuring.records import Record
@@ -181,3 +181,27 @@ def test_the_engine_is_measured_round_by_round_and_goes_on(tmp_path):
     )
     assert again.stderr == b""
     assert records.read(file).rounds == [measured]
+
+
+def test_signed_results_are_compared_within_pairs_and_few_pairs_show_bytes_alone():
+    unsigned = {
+        "start_s": 4.0,
+        "status_s": 0.5,
+        "sidecar_cpu_ms": 80,
+        "sidecar_mb": 10,
+        "controller_cpu_ms": 20,
+    }
+    unsigned |= {"envelope": 0, "annotations": 0}
+    cases = [("sidecar-logs", 1, 10, 5), ("sidecar-logs", 50, 10, 1)]
+    rounds = [
+        {"backend": backend, "results": results, "seconds": seconds, "pair": number, "unsigned": unsigned}
+        | {"signed": {**unsigned, "start_s": 4.0 + number, "envelope": 3335}}
+        for backend, results, seconds, pairs in cases
+        for number in range(pairs)
+    ]
+    record = Record(place=signed.PLACE, label="now", command="c", machine=MACHINE, rounds=rounds)
+    text = page([record], [], {}, [Path("signed.json")])
+    first = "| sidecar-logs | 1 | 10 | 5 |"
+    assert f"{first} pod to first Step, s | 4.0 | 6.0 | +2.0 (+0.0 to +4.0) |" in text
+    assert f"{first} record with the envelope, bytes | 0 | 3,335 | +3,335 (+3,335 to +3,335) |" in text
+    assert text.count("| sidecar-logs | 50 | 10 | 1 |") == 2
