@@ -1,15 +1,14 @@
 """Results are signed and verified by reference, and through a stranger's backend."""
 
+import importlib
 import json
+import sys
 
 import pytest
 from sample_backends import template
 
 from resultsfw.testing.compliance import chosen
-from resultsfw.testing.extension_verification import VerificationCases
 from resultsfw.testing.signing import SigningSuite
-from resultsfw.testing.signing_ca import new_authority
-from resultsfw.testing.workload_api import WorkloadApi, served_svid
 
 pytestmark = pytest.mark.slow
 
@@ -39,19 +38,6 @@ class TestTemplate(SigningSuite):
     backend = template
 
 
-class TestExtension(VerificationCases):
-    """The extension itself believes nothing unsigned, whatever stands in place of an envelope."""
-
-    extension = "signed"
-
-    @pytest.fixture(scope="class")
-    @classmethod
-    def extension_config(cls):
-        name, root = "spiffe://example.org/controller", new_authority("example.org")
-        with WorkloadApi(svids=[served_svid(name, root.issue_svid(name), root)]) as api:
-            yield {"trust-domain": "example.org", "policy": "mark", "controller-socket": api.address}
-
-
 def test_the_suite_for_installed_backends_has_their_signed_results_where_results_are_signed(tmp_path):
     flags = {"results-from": "sidecar-logs", "extensions": "signed", "config.signed": "trust-domain: a.org"}
     file = tmp_path / "flags.yaml"
@@ -60,3 +46,14 @@ def test_the_suite_for_installed_backends_has_their_signed_results_where_results
     del flags["extensions"]
     file.write_text(json.dumps({"kind": "ConfigMap", "data": flags}))
     assert chosen(str(file)) == ({"sidecar-logs": {}}, False)
+
+
+@pytest.mark.parametrize(
+    ("module", "library"),
+    [("workload_api", "grpc"), ("workload_api", "spiffe._proto"), ("signing_ca", "cryptography")],
+)
+def test_without_the_libraries_the_error_says_what_to_install(module, library, monkeypatch):
+    monkeypatch.delitem(sys.modules, f"resultsfw.testing.{module}")
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(ImportError, match=r"pip install 'resultsfw\[signed\]'"):
+        importlib.import_module(f"resultsfw.testing.{module}")
