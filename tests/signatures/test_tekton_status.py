@@ -40,7 +40,7 @@ FIELDS = [
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-3, 3) | st.sampled_from(["", "1m", "a", "\ud800", "1h", "9e9"]),
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(FIELDS), inner, max_size=4),
-    max_leaves=12,
+    max_leaves=7,
 )
 
 

@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from signing_harness import AT, RUN, Signed, authority
+from signing_harness import AT, REFERENCE, RUN, Signed, authority
 from verdict_harness import (
     CONTROLLER,
     SIGNED_AT,
@@ -24,6 +24,7 @@ from verdict_harness import (
 
 from resultsfw import Verification
 from resultsfw.signatures import controller_identity, parse_spiffe_id
+from resultsfw.signatures.tekton_annotations import make_tekton_annotations
 from resultsfw.signatures.verdict import ENVELOPE_ANNOTATION, VERDICT_ANNOTATION
 from resultsfw.status import VERIFIED
 from resultsfw.testing.signing_ca import ca_template, new_authority
@@ -269,6 +270,35 @@ def test_the_pods_own_signature_is_verified_if_it_is_there():
     assert "the pod's own signature is not in the status" in verified.notes[-1]
 
 
+def test_a_pods_signature_by_a_foreign_authority_or_over_something_else_is_found():
+    identity = "spiffe://example.org/ns/team-a/taskrun/build-1/pod/pod-uid-1"
+    foreign = new_authority("example.org", at=AT).issue_svid(identity, at=AT)
+    assert "UntrustedCertificate" in reasons(verify(signed(envelope=Signed(credential=foreign).envelope())))
+    envelope = json.loads(Signed().envelope())
+    envelope["payload"] = json.loads(Signed(pod="other").envelope())["payload"]
+    assert "BadSignature" in reasons(verify(signed(envelope=json.dumps(envelope))))
+
+
+def test_a_reference_that_the_pod_did_not_sign_is_found():
+    other = replace(REFERENCE, digest="sha256:" + "0" * 64)
+    envelope = Signed(references=(((None, "log"), other),)).envelope()
+    [fault] = verify(signed(envelope=envelope)).faults
+    assert (fault.reason, fault.result) == ("WrongDigest", "log")
+
+
+def test_results_that_were_all_withheld_are_not_verified():
+    obj = taskrun(WRONG)
+    obj["status"]["results"] = []
+    obj["status"]["steps"] = []
+    assert reasons(verify(signed(WRONG, obj=obj))) == ["Unverified"]
+
+
+def test_tektons_annotations_of_another_workload_do_not_verify():
+    obj = signed()
+    annotations(obj).update(make_tekton_annotations(obj, signer("spiffe://example.org/other")))
+    assert reasons(verify(obj)) == ["WrongIdentity"]
+
+
 def test_a_pod_whose_certificate_ended_before_the_controller_came_back_verifies():
     obj = signed(by=signer(at=AT + timedelta(hours=9)), at=AT + timedelta(hours=9))
     assert verify(obj).ok
@@ -320,7 +350,7 @@ JSON = st.recursive(
             max_size=4,
         )
     ),
-    max_leaves=20,
+    max_leaves=8,
 )
 
 
