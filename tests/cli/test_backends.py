@@ -266,7 +266,7 @@ def test_an_unknown_name_is_refused_with_the_nearest_name(cli):
     ran = cli("backends", "sidecar-log")
     assert ran.status == 2
     assert ran.err.startswith('error: no backend or extension "sidecar-log" is installed (installed: ')
-    assert ran.err.endswith(', sidecar-logs, termination-message); did you mean "sidecar-logs"?\n')
+    assert ran.err.endswith(', sidecar-logs, signed, termination-message); did you mean "sidecar-logs"?\n')
 
 
 def test_the_list_says_so_if_no_backend_is_installed(cli, monkeypatch):
