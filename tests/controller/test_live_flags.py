@@ -306,6 +306,21 @@ def test_keys_without_effect_are_reported_on_their_own_configmap(make_flags, nam
     assert live.doubtful() == 0
 
 
+def test_config_spire_has_defaults_of_the_options_of_signed(make_flags):
+    live = make_flags()
+    live.edit(extensions="signed", enforce_nonfalsifiability="spire")
+    live.wait(lambda: live.sent)
+    assert "trust-domain" in live.sent[0][1].message
+    live.other("config-spire", spire_trust_domain="tekton.org", spire_node_alias_prefix="/node/")
+    live.wait(lambda: live.managers)
+    assert live.managers[0].flags.config["signed"] == {"trust-domain": "tekton.org"}
+    assert live.policies.unenforced == ()
+    live.wait(lambda: len(live.sent) == 2)
+    obj, event = live.sent[1]
+    assert obj["metadata"]["name"] == "config-spire"
+    assert "spire-node-alias-prefix has no effect here" in event.message
+
+
 def test_config_defaults_that_come_before_the_flags_take_effect_with_them(make_flags):
     live = make_flags()
     live.other("config-defaults", default_service_account="bot", default_forbidden_env="A,B")
