@@ -8,6 +8,7 @@ Sources: https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md, and SPI
 """
 
 import base64
+import functools
 import os
 import socket
 import ssl
@@ -174,8 +175,12 @@ def uris_of(certificate: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(value for kind, value in names if kind == "URI")
 
 
+@functools.lru_cache(maxsize=2)
 def _tls(credentials: Credentials) -> ssl.SSLContext:
-    """Return a context that trusts the bundle alone and compares no host name."""
+    """Return a context that trusts the bundle alone and compares no host name.
+
+    It is kept until the identity or the bundle changes: to make it takes as long as the handshake.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.check_hostname = False  # the SPIFFE ID is compared instead, after the handshake
