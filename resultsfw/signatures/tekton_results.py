@@ -44,6 +44,8 @@ from resultsfw_signing.tekton_format import (
 __all__ = ["StepMessage", "TektonResults", "verify_tekton_results"]
 
 _PEM: Final = "-----BEGIN CERTIFICATE-----\n"
+_LOST: Final = 100
+"""Results that a list names and a message lacks, of which each is a fault of its own; a Step can list any."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -245,8 +247,9 @@ def _verify_part(
         signer.check(svid, part.keys[MANIFEST + SIGNATURE_SUFFIX], part.keys[MANIFEST])
     except SignatureError as error:
         return [_fault(error, container, "the list of results")], {}, None
-    listed = manifest_names(part.keys[MANIFEST])
-    faults = [_listed_fault(name, container) for name in listed if name not in part.values]
+    listed = dict.fromkeys(manifest_names(part.keys[MANIFEST]))
+    lost = [name for name in listed if name not in part.values]
+    faults = [_listed_fault(name, container) for name in lost[:_LOST]]
     faults += [
         Fault(
             reason=Reason.UNDECLARED,

@@ -218,6 +218,13 @@ def test_a_list_that_was_shortened_with_its_results_does_not_verify():
     assert reasons(verify(message(entries))) == [(Reason.BAD_SIGNATURE, None)]
 
 
+def test_a_list_of_very_many_names_costs_little():
+    names = [f"r{index}" for index in range(20_000)]
+    verified = verify(message(signed({"digest": "x"}, names=names)))
+    assert len(verified.faults) == 101
+    assert reasons(verified)[-1] == (Reason.FORGED_RESULT, "digest")
+
+
 def test_a_certificate_that_does_not_count_is_reported_once_and_no_value_beside_it():
     foreign = new_authority("example.org").issue_svid(ID)
     entries = signed({"digest": "x"}, svid=foreign)
