@@ -162,7 +162,7 @@ def _lines(kind: str, run: VerifiedRun) -> list[str]:
     rows += [f"  {fault.reason}: {fault.message}" for fault in run.faults]
     if run.signer and run.time is not None:
         rows.append(f"  signed {run.time:%Y-%m-%dT%H:%M:%SZ} by {run.signer}")
-        rows.append(f"  pod: {run.pod or 'no signature of a pod was verified'}")
+        rows += [f"  pod: {run.pod}"] if run.pod else []
         rows.append(f"  Succeeded: {run.succeeded.get('status', '')} ({run.succeeded.get('reason', '')})")
     rows += [f"  {result.name}: {result.state}" for result in run.results]
     return rows + [f"  note: {note}" for note in run.notes]

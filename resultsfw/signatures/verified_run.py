@@ -71,7 +71,7 @@ class VerifiedRun:
         signer: The SPIFFE ID of the controller that signed; "" if that is not known for certain. So are the
             following.
         time: When it signed.
-        pod: The SPIFFE ID with which the pod signed.
+        pod: The SPIFFE ID with which the pod signed; "" also for signatures in Tekton's format.
         succeeded: Status and reason of the condition ``Succeeded``.
         notes: What else an auditor should know.
     """
@@ -133,6 +133,10 @@ def verify_taskrun(
         notes.append(
             "the pod's own signature is not in the status: it was too large, or somebody removed it; the "
             "controller verified it"
+        )
+    if verdict.verification.get("status") == "True" and not verdict.pod:
+        notes.append(
+            "the pod signed in Tekton's format, which the status does not keep; the controller verified it"
         )
     faults += _pod_faults(verdict, status, annotations.get(ENVELOPE_ANNOTATION), bundle)
     faults += tekton_faults(

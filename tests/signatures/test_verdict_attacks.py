@@ -293,6 +293,13 @@ def test_results_that_were_all_withheld_are_not_verified():
     assert reasons(verify(signed(WRONG, obj=obj))) == ["Unverified"]
 
 
+def test_a_run_that_was_signed_in_tektons_format_says_so():
+    verified = verify(signed(envelope=""))
+    assert verified.ok
+    assert verified.pod == ""
+    assert "Tekton's format" in verified.notes[-1]
+
+
 def test_tektons_annotations_of_another_workload_do_not_verify():
     obj = signed()
     annotations(obj).update(make_tekton_annotations(obj, signer("spiffe://example.org/other")))
