@@ -25,7 +25,7 @@ from resultsfw.tekton.podstatus.step_states import pod_status_fields
 from resultsfw.tekton.taskrun.termination import TerminationCause, stop_annotation
 from resultsfw.types import CollectionOutcome, ProblemCode, Run, Stamp
 
-__all__ = ["Completion", "complete", "end_steps", "failed_status"]
+__all__ = ["Completion", "attest", "complete", "end_steps", "failed_status"]
 
 log = logging.getLogger(__name__)
 
@@ -103,29 +103,29 @@ def complete(
     patch = core.status_patch(
         collected, taskrun, now=format_time(now), status=status, reason_and_message=reasons.reason_and_message
     )
-    _attest(core, taskrun, run, patch, collected, final=final)
     return Completion(patch, collected)
 
 
-def _attest(
-    core: ResultsManager,
-    taskrun: Object,
-    run: Run,
-    patch: Object,
-    collected: CollectionOutcome,
-    *,
-    final: bool,
-) -> None:
-    """Add to the patch of a status what vouches for it, or why nothing does. Changes the patch.
+def attest(core: ResultsManager, taskrun: Object, run: Run, done: Completion, *, final: bool) -> None:
+    """Add to the patch that ends an attempt what vouches for the status, or why nothing does.
+
+    Only for a patch that will be written: a saved run that is judged again is signed by nobody.
+
+    Args:
+        core: Its extension signs.
+        taskrun: As last read.
+        run: The attempt, as backends see it.
+        done: How it ends; its patch is changed.
+        final: No further try to read results follows.
 
     Raises:
         ResultsError: It cannot be signed now; only when not ``final``.
     """
     before = without_result_annotations(taskrun)
-    status = patch["status"]
-    stored = merge_patch(before, patch)["status"]
+    status = done.patch["status"]
+    stored = merge_patch(before, done.patch)["status"]
     try:
-        annotations = core.attest_status(run, stored, obj=before, collected=collected)
+        annotations = core.attest_status(run, stored, obj=before, collected=done.collected)
     except ResultsError as error:
         if not final and not (isinstance(error, BackendError) and error.final):
             raise

@@ -41,7 +41,7 @@ from resultsfw.tekton.taskrun.attempt import (
     with_pod_facts,
 )
 from resultsfw.tekton.taskrun.cleanup import clean_up
-from resultsfw.tekton.taskrun.completion import complete, failed_status
+from resultsfw.tekton.taskrun.completion import attest, complete, failed_status
 from resultsfw.tekton.taskrun.finalizers import finalize
 from resultsfw.tekton.taskrun.image_lookup import ImageLookup
 from resultsfw.tekton.taskrun.initial_status import (
@@ -328,6 +328,7 @@ class Executor:
                 final=action.final,
                 progress=None if attempt.seen.pod is None else attempt.seen.pod.progress,
             )
+            attest(self.core, taskrun, run, done, final=action.final)
         except TooEarlyError as error:
             return with_pod_facts(attempt, read_error=error)
         except ResultsError as error:

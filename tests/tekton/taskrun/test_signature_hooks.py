@@ -12,6 +12,7 @@ from resultsfw.local.store import Store
 from resultsfw.status import VERIFIED
 from resultsfw.tekton.api.conditions import is_done
 from resultsfw.tekton.api.kinds import TASKRUNS
+from resultsfw.tekton.taskrun.offline import taskrun_from_pod
 from resultsfw.tekton.taskrun.reconciler import Reconciler
 
 AWAITED = Verification(status="Unknown", reason="AwaitingTaskRunResults", message="not read yet")
@@ -211,3 +212,15 @@ def test_a_wrong_return_names_the_extension(hook, returned, caplog):
     harness.reconcile()
     assert is_done(harness.taskrun)  # repeating it would not mend it
     assert f"extension 'verifier' failed in {hook}" in caplog.text
+
+
+def test_a_saved_run_that_is_judged_again_is_attested_by_nobody():
+    harness = harness_with(verifier := Verifier())
+    harness.start_pod()
+    harness.finish()
+    saved = harness.taskrun, harness.pod()
+    core = ResultsManager.from_flags(harness.flags, register_extensions={"verifier": verifier})
+    judged = taskrun_from_pod(*saved, core, harness.cluster, now=harness.clock.now)
+    assert is_done(judged.taskrun)
+    assert not verifier.attested
+    assert "annotations" not in judged.taskrun["status"]
