@@ -85,6 +85,8 @@ def test_a_pod_that_is_not_signed_is_not_registered(api, client):
         core.pod_created(RUN, pod_of())
     with new_core(api, read(), entries=ENTRIES) as core:
         core.pod_created(RUN, pod_of(""))
+        core.collect(RUN, pod_of(""), NO_LOG, stamp=STAMP)
+        core.extensions["signed"].plugin._registration._remover.shutdown(wait=True)
     with new_core(api, read()) as core:
         core.pod_created(RUN, pod_of())
     assert client.calls == []
