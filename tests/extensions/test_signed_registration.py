@@ -1,7 +1,5 @@
 """A pod's signer is registered when the pod exists, and its entry removed when it has signed, on request."""
 
-import threading
-
 import pytest
 from signed_pods_harness import NO_LOG, STAMP, new_core, pod_of, read
 from signing_harness import AT, RUN, authority
@@ -22,22 +20,17 @@ class Client:
     Attributes:
         calls: Each call, with its arguments.
         error: Raised by each call.
-        deleted: Set when something was deleted, or was to be.
     """
 
     def __init__(self):
         self.calls = []
         self.error = None
-        self.deleted = threading.Event()
 
     def create(self, pod, container, identities):
         self._call("create", pod["metadata"]["uid"], container, identities)
 
     def delete(self, pod, identities):
-        try:
-            self._call("delete", pod["metadata"]["uid"], identities)
-        finally:
-            self.deleted.set()
+        self._call("delete", pod["metadata"]["uid"], identities)
 
     def _call(self, *call):
         self.calls.append(call)
@@ -103,7 +96,7 @@ def test_entries_are_removed_in_the_background_when_the_pod_has_signed(api, clie
     client.error = error
     with new_core(api, read(), entries=ENTRIES) as core:
         assert core.collect(RUN, pod_of(), NO_LOG, stamp=STAMP).verification.status == "True"
-        assert client.deleted.wait(30)
+        core.extensions["signed"].plugin._registration._remover.shutdown(wait=True)
     assert client.calls == [("delete", "pod-uid-1", [POD_ID])]
     assert bool([record for record in caplog.records if "not removed" in record.message]) == bool(error)
 
