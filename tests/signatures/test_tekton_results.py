@@ -226,7 +226,7 @@ def test_a_list_of_very_many_names_costs_little():
 
 
 def test_a_certificate_that_does_not_count_is_reported_once_and_no_value_beside_it():
-    foreign = new_authority("example.org").issue_svid(ID)
+    foreign = new_authority("example.org").issue_svid(ID, at=NOW)
     entries = signed({"digest": "x"}, svid=foreign)
     verified = verify(message(entries), message(entries, container="step-b"))
     assert reasons(verified) == [(Reason.UNTRUSTED_CERTIFICATE, None)]
