@@ -154,7 +154,7 @@ def value(file: str, name: str, output: str | None, cluster: bool, **given: Any)
     "--controller-id",
     metavar="ID",
     help="The SPIFFE ID of the controller that must have signed.  [default: "
-    "spiffe://DOMAIN/resultsfw/controller]",
+    "spiffe://DOMAIN/ns/resultsfw/sa/resultsfw-controller]",
 )
 @output_option("text", "json")
 def verify(

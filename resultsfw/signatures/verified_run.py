@@ -38,8 +38,8 @@ from resultsfw_signing.statement import STRING, spec_subject
 
 __all__ = ["CheckedResult", "VerifiedRun", "controller_identity", "verify_taskrun"]
 
-_CONTROLLER: Final = "/resultsfw/controller"
-"""Path of the controller's SPIFFE ID as docs/signed-results.md registers it."""
+_CONTROLLER: Final = "/ns/resultsfw/sa/resultsfw-controller"
+"""Path of the controller's SPIFFE ID, as docs/signed-results.md registers it."""
 
 State = Literal["verified", "changed", "added", "missing", "unsigned"]
 
