@@ -49,14 +49,14 @@ def attest(
         at: The time.
 
     Raises:
-        UnavailableError: The controller's certificate has ended, since its agent is away.
+        UnavailableError: The controller's certificate has expired, since its agent is away.
         InputError: The object has no room for them, or the signer has no key that can sign.
     """
     ends = load_certificate(signer.chain[0]).not_valid_after_utc
     if ends <= at:
         raise UnavailableError(
-            f"the certificate of {signer.spiffe_id} ended at {ends:%Y-%m-%dT%H:%M:%SZ} and the SPIFFE "
-            f"Workload API has sent no other: see whether SPIRE's agent runs",
+            f"the certificate of {signer.spiffe_id} expired at {ends:%Y-%m-%dT%H:%M:%SZ} and the SPIFFE "
+            f"Workload API has sent no newer one: check that SPIRE's agent runs",
             subject=signer.spiffe_id,
         )
     verification = collected.verification

@@ -148,7 +148,7 @@ def value(file: str, name: str, output: str | None, cluster: bool, **given: Any)
 @click.option(
     "--trust-domain",
     metavar="DOMAIN",
-    help="The trust domain.  [default: what the bundle's authorities name]",
+    help="The trust domain.  [default: the one that the bundle's authorities name]",
 )
 @click.option(
     "--controller-id",

@@ -23,8 +23,8 @@ class SignatureTrace:
 
     Attributes:
         bytes: Of the envelope; 0 without one.
-        claimed_signer: The SPIFFE ID that the envelope names; "" if none. Nobody verifies it: the signer is
-            named in the certificate, and in the message of the verdict.
+        claimed_signer: The SPIFFE ID that the envelope names; "" if it names none. It is not verified: the
+            certificate names the signer, and so does the message of the verdict.
         fault: Why there is no envelope; "" if there is one, or if the entrypoint signed.
         by_entrypoint: Whether Tekton's entrypoint signs each Step's message.
         verification: The verdict of the extension that verifies signatures; ``None`` if none did.
@@ -73,7 +73,7 @@ def describe_signature(trace: SignatureTrace, *, above: str = "") -> str:
         missing = trace.fault if trace.fault == _IN_ITS_LOG else f"not signed: {trace.fault}"
         signed = missing if trace.fault else f"signed in {counted(trace.bytes, 'byte')}"
     if trace.claimed_signer and not (verification is not None and verification.status == "True"):
-        signed += f", as {trace.claimed_signer} by its own words"
+        signed += f"; it claims the signer {trace.claimed_signer}"
     if verification is None:
         verdict = "not verified, since no extension does that with the flags given here"
     else:

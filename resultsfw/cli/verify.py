@@ -35,9 +35,9 @@ __all__ = ["verify_files"]
 
 _BUNDLE_BYTES: Final = 4_194_304
 _UNNAMED: Final = "unnamed"
-"""Stands for the trust domain of a bundle as long as it is not known."""
+"""Stands for the trust domain of a bundle until it is known."""
 _LEVELS: Final = 8
-"""PipelineRuns in each other that are followed."""
+"""Levels of nested PipelineRuns that are followed."""
 _KINDS: Final = ("TaskRun", "PipelineRun")
 _API_VERSION: Final = "tekton.dev/v1"
 
@@ -50,7 +50,7 @@ def verify_files(
     controller_id: str | None,
     output: str,
 ) -> int:
-    """Print what is certain of the runs in the files, and return the exit status: 0 if all of it verifies.
+    """Verify the runs in the files, print the outcome and return the exit status: 0 if every run verifies.
 
     Args:
         files: Files with TaskRuns, PipelineRuns and lists of them; "-" is standard input.
@@ -99,7 +99,7 @@ def _runs(files: Sequence[str]) -> list[Document]:
 def _verify(
     documents: Sequence[Document], bundle: TrustBundle, controller: SpiffeId
 ) -> list[tuple[str, VerifiedRun]]:
-    """Return what is certain of each run, in the order of the files."""
+    """Verify each run, in the order of the files."""
     known: dict[tuple[str, str, str], tuple[Any, VerifiedRun]] = {}
     by_document: dict[int, VerifiedRun] = {}
     taskruns = [index for index, document in enumerate(documents) if document.kind == "TaskRun"]
@@ -157,7 +157,7 @@ def _domains(bundle: TrustBundle) -> set[str]:
 
 
 def _lines(kind: str, run: VerifiedRun) -> list[str]:
-    """Return the text about a run."""
+    """Return the lines of text about a run."""
     rows = [f"{kind} {run.namespace}/{run.name}: {'verified' if run.ok else 'NOT VERIFIED'}"]
     rows += [f"  {fault.reason}: {fault.message}" for fault in run.faults]
     if run.signer and run.time is not None:

@@ -1,4 +1,4 @@
-"""Verify a saved PipelineRun by its verified TaskRuns: nobody signs its own status."""
+"""Verify a saved PipelineRun by its verified TaskRuns, since its own status is not signed."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -14,12 +14,12 @@ Key = tuple[str, str, str]
 """Kind, namespace and name."""
 
 Runs = Mapping[Key, tuple[Object, VerifiedRun]]
-"""The objects of the files, with what is certain of them."""
+"""The objects of the files, each with the outcome of verifying it."""
 
 _ONE_RESULT: Final = re.compile(r"\$\(tasks\.([^.()\[\]$]{1,253})\.results\.([^.()\[\]$]{1,253})\)")
 _NOT_SIGNED: Final = (
-    "nobody signs a PipelineRun's own status: it is certain only that these TaskRuns, and each result above "
-    "that is verified, are what their controller wrote"
+    "a PipelineRun's own status is not signed: proven are only its TaskRuns, and each result above that is "
+    "verified"
 )
 
 
@@ -63,7 +63,7 @@ def _child_faults(child: Object, namespace: str, runs: Runs) -> Iterator[Fault]:
         why = (
             f"its child {kind} {shown(name)} is not in the files: save it with kubectl get -o yaml, too"
             if kind == "TaskRun"
-            else f"its child {kind} {shown(name)} is not in the files, or is of a kind that nobody signs"
+            else f"its child {kind} {shown(name)} is not in the files, or is of a kind that is not signed"
         )
         yield Fault(reason=Reason.NO_SIGNATURE, message=why)
     elif not (verified := runs[kind, namespace, name][1]).ok:
@@ -72,7 +72,7 @@ def _child_faults(child: Object, namespace: str, runs: Runs) -> Iterator[Fault]:
 
 
 def _expressions(status: Object) -> dict[str, Any]:
-    """Return the value of each result as the Pipeline declares it, by name."""
+    """Return the expression of each result that the Pipeline declares, by name."""
     declared = _list(_object(status.get("pipelineSpec")).get("results"))
     return {str(result.get("name")): result.get("value") for result in declared if isinstance(result, dict)}
 

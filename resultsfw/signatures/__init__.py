@@ -8,8 +8,8 @@ network nor a SPIRE agent::
     for fault in verified.faults:
         print(fault.reason, fault.message)
 
-`verify_envelope` and `verify_svid` are the parts of it for other statements. `verify_taskrun` verifies a
-TaskRun that ended long ago, by the verdict that the controller signed.
+`verify_envelope` and `verify_svid` are its parts, for other statements. `verify_taskrun` verifies a TaskRun
+that ended long ago, by the verdict that the controller signed.
 """
 
 try:

@@ -60,7 +60,7 @@ def parse_bundles(text: str, *, trust_domain: str) -> dict[str, TrustBundle]:
     Args:
         text: Certificates in PEM; a SPIFFE bundle (JSON Web Key Set); or a map of several,
             ``{"trust_domains": {"example.org": {"keys": [...]}}}``.
-        trust_domain: Whose bundle it is, if the text does not say it.
+        trust_domain: Whose bundle it is, if the text does not name it.
 
     Raises:
         InputError: A trust domain has no valid name.

@@ -134,7 +134,7 @@ def verify_svid(
     if spiffe_id.trust_domain != bundle.trust_domain:
         raise refusal(
             Reason.UNTRUSTED_CERTIFICATE,
-            f"the signer {subject} is not of the trust domain {bundle.trust_domain}",
+            f"the signer {subject} does not belong to the trust domain {bundle.trust_domain}",
             subject=subject,
         )
     _check_validity(certificate, at, subject)
@@ -179,10 +179,10 @@ def _load(der: bytes, which: str) -> x509.Certificate:
 
 
 def svid_identity(certificate: x509.Certificate) -> SpiffeId:
-    """Return the SPIFFE ID of a leaf that keeps the rules of the specification for one.
+    """Return the SPIFFE ID of a leaf certificate that follows the rules of the specification.
 
     Raises:
-        SignatureError: It keeps not all of them.
+        SignatureError: It violates one of them.
     """
     uris = _uris(certificate)
     if len(uris) != 1:
@@ -194,12 +194,12 @@ def svid_identity(certificate: x509.Certificate) -> SpiffeId:
     if not spiffe_id.path:
         raise _invalid(f"{spiffe_id} has no path: it names a trust domain and no workload")
     if _is_authority(certificate):
-        raise _invalid(f"that of {spiffe_id} is one of an authority: its CA flag is set")
+        raise _invalid(f"that of {spiffe_id} is a CA certificate: its CA flag is set")
     usage = _extension(certificate, x509.KeyUsage)
     if usage is None or not usage.digital_signature:
         raise _invalid(f"that of {spiffe_id} may not sign: its key usage lacks digitalSignature")
     if usage.key_cert_sign or usage.crl_sign:
-        raise _invalid(f"that of {spiffe_id} may sign certificates or CRLs: only an authority's may")
+        raise _invalid(f"that of {spiffe_id} may sign certificates or CRLs: only a CA certificate may")
     if fault := key_fault(certificate.public_key()):
         raise _invalid(
             f"{fault}, and {spiffe_id} must sign with ECDSA on P-256 or P-384, or RSA of 2048 to 4096 bits"
@@ -217,13 +217,14 @@ def _check_validity(certificate: x509.Certificate, at: datetime, subject: str) -
     if at > ends:
         raise refusal(
             Reason.EXPIRED_CERTIFICATE,
-            f"the certificate of {subject} ended at {ends:%Y-%m-%dT%H:%M:%SZ}, before {shown_time}",
+            f"the certificate of {subject} expired at {ends:%Y-%m-%dT%H:%M:%SZ}, before {shown_time}",
             subject=subject,
         )
     if at < begins:
         raise refusal(
             Reason.NOT_YET_VALID,
-            f"the certificate of {subject} begins at {begins:%Y-%m-%dT%H:%M:%SZ}, after {shown_time}",
+            f"the certificate of {subject} is valid only from {begins:%Y-%m-%dT%H:%M:%SZ}, which is after "
+            f"{shown_time}",
             subject=subject,
         )
 

@@ -4,7 +4,7 @@
 anything is decoded, and every failure is a `SignatureError`.
 
 Source: https://github.com/secure-systems-lab/dsse, protocol.md and envelope.md. Unknown fields are ignored,
-as it says, and so is ``keyid``, which nobody signs: only the certificate says who the signer is.
+as it requires, and so is ``keyid``, which no signature covers: only the certificate identifies the signer.
 """
 
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class Envelope:
 
     Attributes:
         payload_type: The media type of the payload.
-        payload: What is said to be signed.
+        payload: What was signed, if the signature verifies.
         signature: The signature.
         certificate: The signer's certificate, DER.
         intermediates: The certificates between it and a trust bundle, DER.
@@ -52,7 +52,7 @@ def parse_envelope(text: str, *, limit: int) -> Envelope:
         limit: Characters that it may have, as `resultsfw_signing.statement.longest_envelope` computes them.
 
     Raises:
-        SignatureError: It is no envelope with one signature and its certificates.
+        SignatureError: It is not an envelope with exactly one signature and its certificates.
     """
     try:
         return _parse(text, limit)
@@ -107,13 +107,13 @@ def _parse(text: str, limit: int) -> Envelope:
     if not isinstance(payload_type, str) or not payload_type.isascii():
         raise StrictJsonError('its "payloadType" is not an ASCII text')
     if not isinstance(signatures, list) or len(signatures) != 1:
-        raise StrictJsonError("it has not exactly one signature")
+        raise StrictJsonError("it must have exactly one signature")
     signature = signatures[0]
     if not isinstance(signature, dict):
         raise StrictJsonError("its signature is not an object")
     intermediates = signature.get("intermediates", [])
     if not isinstance(intermediates, list) or 1 + len(intermediates) > MAX_CERTIFICATES:
-        raise StrictJsonError(f'its "intermediates" are not a list of less than {MAX_CERTIFICATES}')
+        raise StrictJsonError(f'its "intermediates" are not a list of fewer than {MAX_CERTIFICATES}')
     return Envelope(
         payload_type=payload_type,
         payload=decode_base64(document.get("payload"), limit=limit),

@@ -13,7 +13,7 @@ _SHOWN: Final = 200
 
 
 class Reason(StrEnum):
-    """Says what is wrong, for programs."""
+    """Reason codes of faults and of `SignatureError`."""
 
     NO_SIGNATURE = "NoSignature"
     """There is no envelope: the pod has no signer, the signer had no identity, or something removed it."""
@@ -24,9 +24,9 @@ class Reason(StrEnum):
     INVALID_CERTIFICATE = "InvalidCertificate"
     """The certificate is not an X509-SVID, or its key is too weak."""
     EXPIRED_CERTIFICATE = "ExpiredCertificate"
-    """The certificate's validity had ended at that time."""
+    """The certificate had expired at that time."""
     NOT_YET_VALID = "CertificateNotYetValid"
-    """The certificate's validity had not begun at that time."""
+    """The certificate was not valid yet at that time."""
     UNTRUSTED_CERTIFICATE = "UntrustedCertificate"
     """No valid chain leads from the certificate to the trust bundle of the trust domain."""
     WRONG_IDENTITY = "WrongIdentity"
@@ -34,7 +34,7 @@ class Reason(StrEnum):
     BAD_SIGNATURE = "BadSignature"
     """The payload is not what the certificate's key signed."""
     MALFORMED_STATEMENT = "MalformedStatement"
-    """What was signed is no statement about results."""
+    """What was signed is not a statement about results."""
     WRONG_RUN = "WrongRun"
     """The statement is about another run."""
     WRONG_ATTEMPT = "WrongAttempt"
@@ -50,11 +50,11 @@ class Reason(StrEnum):
     WRONG_DIGEST = "WrongDigest"
     """The value that arrived is not the value that was signed."""
     WRONG_TYPE = "WrongType"
-    """The result was signed as of another type than the declared one."""
+    """The result was signed with another type than the declared one."""
     FORGED_RESULT = "ForgedResult"
     """A value arrived for a result that was signed as absent or refused."""
     LOST_RESULT = "LostResult"
-    """A result was signed, and neither its value nor a problem of it arrived."""
+    """A result was signed, and neither its value nor a problem about it arrived."""
     WRONG_STATUS = "WrongStatus"
     """The status of a run is not what its controller signed."""
     UNVERIFIED = "Unverified"
@@ -67,8 +67,8 @@ class Fault:
 
     Attributes:
         reason: The kind.
-        message: For people: what was signed, what arrived. Never holds a value.
-        result: The result's name, or `resultsfw.ARTIFACTS`; ``None``: it is about all results.
+        message: For people: what was signed, and what arrived. It never contains a value.
+        result: The result's name, or `resultsfw.ARTIFACTS`; ``None`` if it is about all results.
         step: The Step that declares the result; ``None`` if the Task does.
     """
 

@@ -39,10 +39,10 @@ class VerifiedResults:
     Attributes:
         faults: What does not verify; empty if every result that arrived is the result that was signed, and
             none is missing without a problem.
-        results: The values that verify, each result once. Of artifacts it is the text that was signed: what
-            an earlier Step's message said of them is outdated and left out.
-        spiffe_id: Who signed; "" if that is not known for certain.
-        expires: The end of the signer's certificate's validity; ``None`` likewise.
+        results: The values that verify, each result once. For artifacts, that is the text that was signed:
+            an earlier Step's message about them is outdated and left out.
+        spiffe_id: Who signed; "" if no signature was verified.
+        expires: When the signer's certificate expires; ``None`` likewise.
     """
 
     faults: tuple[Fault, ...]
@@ -133,7 +133,7 @@ def expected_subjects(run: Run) -> dict[Origin, str]:
 def _taken_subjects(run: Run) -> dict[Origin, str]:
     """Return the subjects of Task results that are taken from Step results.
 
-    The results sidecar may speak of them, as of every declared result; no value of theirs counts.
+    The results sidecar may list them, like every declared result; no value of theirs counts.
     """
     return {
         (None, result.name): format_of.result_subject(result.name)
@@ -250,15 +250,15 @@ def _value_difference(signed: SignedResult, value: str | Reference) -> tuple[Rea
     signed_digest = f"sha256:{signed.digest}"
     if (size, digest) != (signed.size, signed_digest):
         message = (
-            f"has not the digest that was signed: {signed.size} bytes with {signed_digest} were signed, "
-            f"{size} bytes with {shown(digest)[1:-1]} arrived"
+            f"does not have the digest that was signed: {signed.size} bytes with {signed_digest} were "
+            f"signed, {size} bytes with {shown(digest)[1:-1]} arrived"
         )
         return Reason.WRONG_DIGEST, message
     return None
 
 
 def _counting(extraction: Extraction) -> dict[Origin, ExtractedResult]:
-    """Return the value of each result that counts: the last."""
+    """Return the value that counts of each result: the last one."""
     return {(value.step, value.name): value for value in extraction.results}
 
 

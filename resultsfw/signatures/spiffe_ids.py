@@ -54,7 +54,7 @@ def check_trust_domain(text: str) -> str:
     """Return the name of a trust domain.
 
     Raises:
-        InputError: It is none; a SPIFFE ID is none, either.
+        InputError: The text is not a trust domain, such as a SPIFFE ID.
     """
     if not _TRUST_DOMAIN.fullmatch(text):
         raise InputError(

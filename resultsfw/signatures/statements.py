@@ -1,6 +1,6 @@
 """Parse the statement that a pod signed about its results; `resultsfw_signing.statement` writes it.
 
-Source: https://github.com/in-toto/attestation, spec/v1/statement.md. Unknown fields are ignored, as it says.
+Source: https://github.com/in-toto/attestation, spec/v1/statement.md, which has unknown fields ignored.
 """
 
 import re
@@ -84,13 +84,13 @@ def parse_statement(payload: bytes, *, limit: int) -> SignedStatement:
         limit: Bytes that it may have, as `resultsfw_signing.statement.longest_payload` computes them.
 
     Raises:
-        SignatureError: It is no statement about results.
+        SignatureError: It is not a statement about results.
     """
     try:
         return _statement(parse_object(payload, limit=limit))
     except StrictJsonError as error:
         raise refusal(
-            Reason.MALFORMED_STATEMENT, f"what was signed is no statement about results: {error}"
+            Reason.MALFORMED_STATEMENT, f"what was signed is not a statement about results: {error}"
         ) from None
 
 
@@ -128,7 +128,7 @@ def _subjects(subjects: list[Any]) -> dict[str, dict[str, Any]]:
     by_name = {}
     for subject in subjects:
         if not isinstance(subject, dict):
-            raise StrictJsonError("a subject of it is not an object")
+            raise StrictJsonError("one of its subjects is not an object")
         by_name[_field(subject, "name", str)] = subject
     if len(by_name) != len(subjects):
         raise StrictJsonError("it has a subject twice")

@@ -1,4 +1,4 @@
-"""Parse JSON that somebody else wrote: no key twice, no deep nesting, no number that is not JSON."""
+"""Parse untrusted JSON: refuse duplicate keys, deep nesting and numbers that are not whole."""
 
 import json
 from base64 import b64decode, b64encode
@@ -24,7 +24,7 @@ def parse_object(text: str | bytes, *, limit: int) -> dict[str, Any]:
         limit: Characters or bytes that it may have; it is compared before anything is parsed.
 
     Raises:
-        StrictJsonError: It is too long, too deep, no JSON object, or an object in it has a key twice.
+        StrictJsonError: It is too long, too deep, or not a JSON object, or an object in it has a key twice.
     """
     if len(text) > limit:
         raise StrictJsonError(f"its size is {len(text)}, more than the {limit} that it can need")
@@ -50,7 +50,7 @@ def decode_base64(text: object, *, limit: int) -> bytes:
         limit: Bytes that it may have; it is compared before anything is decoded.
 
     Raises:
-        StrictJsonError: It is no such text.
+        StrictJsonError: The text has another form.
     """
     if not isinstance(text, str):
         raise StrictJsonError("it is not base64")

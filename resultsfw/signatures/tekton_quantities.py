@@ -24,7 +24,7 @@ def canonical_quantity(text: str) -> str:
     """Return a quantity as Go writes it after it read it; some spellings are kept.
 
     Raises:
-        ValueError: It is none, or Go reads it by a path that is not rebuilt here.
+        ValueError: It is not a quantity, or Go reads it by a path that is not rebuilt here.
     """
     match = _QUANTITY.fullmatch(text)
     if match is None or not (match[2] or match[3]):

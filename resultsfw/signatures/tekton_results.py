@@ -1,4 +1,4 @@
-"""Verify results that Tekton's entrypoint signed, and say what its format does not bind.
+"""Verify results that Tekton's entrypoint signed, and name what its format does not bind.
 
 Each time the entrypoint reads results, it adds a certificate, a signature of each value and of the list of
 their names to the Step's termination message. Here the list must name exactly the values that are there;
@@ -73,8 +73,8 @@ class TektonResults:
         faults: What does not verify; empty if every value was signed.
         values: The values that verify, by name; of two, the later Step's.
         unbound: What the format leaves open about these values: a phrase each.
-        spiffe_id: Who signed; "" if that is not known for certain.
-        expires: The end of the last signer's certificate's validity; ``None`` likewise.
+        spiffe_id: Who signed; "" if no signature was verified.
+        expires: When the last signer's certificate expires; ``None`` likewise.
     """
 
     faults: tuple[Fault, ...]
@@ -168,7 +168,7 @@ class _Signer:
         return self._verified[pem, at]
 
     def check(self, svid: VerifiedSvid, signature: str, value: str) -> None:
-        """Verify a signature in base64 over a text; raises `SignatureError` if it is none."""
+        """Verify a signature in base64 over a text; raises `SignatureError` if it is not one."""
         try:
             binary = decode_base64(signature, limit=MAX_SIGNATURE_BYTES)
             data = value.encode()
@@ -300,7 +300,7 @@ def _fault(error: SignatureError, container: str, what: str, *, result: str | No
 
 
 def _certificate_fault(error: SignatureError) -> Fault:
-    """Return the fault of a certificate, in words that are equal for all messages that have it."""
+    """Return the fault of a certificate, with the same text for all messages that contain it."""
     why = error.message
     if error.reason == Reason.UNTRUSTED_CERTIFICATE:
         why += "; Tekton's format leaves intermediate certificates out, so the bundle must have the issuer"

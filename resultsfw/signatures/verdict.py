@@ -1,7 +1,7 @@
 """The controller's verdict over a run: a statement about the status that ends it, signed by the controller.
 
-An SVID lives an hour, so that nobody can verify the pod's own signature without knowing when it was made.
-The controller verified it in time, and says so here: which status it wrote, whose signature it verified, and
+An SVID is valid for an hour, so the pod's own signature cannot be verified without knowing when it was made.
+The controller verified it in time, and records here which status it wrote, whose signature it verified, and
 when.
 
 The statement is an in-toto Statement v1 with the predicate `VERDICT_TYPE`, in a DSSE envelope with the
@@ -65,7 +65,7 @@ SUCCEEDED: Final = "Succeeded"
 _OTHERS: Final = frozenset({"annotations", "conditions"})
 """Fields of a status that others may write later, too. Our conditions are in the predicate."""
 _EXACT: Final = frozenset({"taskSpec", "value"})
-"""Fields that count as they are: there, an empty value may mean something else than none."""
+"""Fields that count as they are: there, an empty value may differ in meaning from an absent one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ class Signer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What the controller says of a run.
+    """What the controller asserts about a run.
 
     Attributes:
         namespace: The run's namespace.
@@ -142,7 +142,7 @@ def make_verdict(run: Run, status: Object, *, at: datetime, pod: str = "", envel
         envelope: The text of the pod's envelope, if there is one.
 
     Raises:
-        InputError: The status is none of a TaskRun.
+        InputError: It is not the status of a TaskRun.
     """
     return Verdict(
         namespace=run.namespace,
@@ -221,7 +221,7 @@ def result_digests(status: Mapping[str, Any]) -> dict[str, str]:
     """Return SHA-256, in hexadecimal, of the canonical JSON of each result's value, by subject.
 
     Raises:
-        InputError: The status is none of a TaskRun, or has a result twice.
+        InputError: It is not the status of a TaskRun, or has a result twice.
     """
     digests: dict[str, str] = {}
     for subject, value in status_results(status):
@@ -235,7 +235,7 @@ def status_results(status: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """Yield the subject and the value of each result in a status, those of Steps last.
 
     Raises:
-        InputError: The status is none of a TaskRun.
+        InputError: It is not the status of a TaskRun.
     """
     for result in _objects(status, "results"):
         yield result_subject(_text(result, "name")), result.get("value")
@@ -248,7 +248,7 @@ def condition_facts(status: Mapping[str, Any], kind: str) -> dict[str, str]:
     """Return status and reason of a condition, and a digest of its message; empty without such a condition.
 
     Raises:
-        InputError: The status is none of a TaskRun.
+        InputError: It is not the status of a TaskRun.
     """
     found = [entry for entry in _objects(status, "conditions") if entry.get("type") == kind]
     if len(found) > 1:
@@ -278,7 +278,7 @@ def _is_zero(value: Any) -> bool:
 
 
 def _objects(parent: Mapping[str, Any], key: str) -> list[Object]:
-    """Return a field that is a list of objects; empty if there is none."""
+    """Return a field that is a list of objects; empty if it is absent."""
     items = parent.get(key) or []
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
         raise _malformed(f'has a field "{key}" that is not a list of objects')

@@ -47,7 +47,7 @@ def _verdict(document: Mapping[str, Any]) -> Verdict:
         raise StrictJsonError(f'it has no subject "{STATUS}"')
     listed = _field(predicate, "listed", bool)
     if subjects and not listed:
-        raise StrictJsonError("it lists results and says that it does not")
+        raise StrictJsonError('it lists results although "listed" is false')
     return Verdict(
         namespace=_field(run, "namespace", str),
         name=_field(run, "name", str),
@@ -68,10 +68,10 @@ def _subjects(subjects: list[Any]) -> dict[str, str]:
     digests: dict[str, str] = {}
     for subject in subjects:
         if not isinstance(subject, dict):
-            raise StrictJsonError("a subject of it is not an object")
+            raise StrictJsonError("one of its subjects is not an object")
         digest = _field(_field(subject, "digest", dict), "sha256", str)
         if not _HEX.fullmatch(digest):
-            raise StrictJsonError("a subject of it has no SHA-256 digest")
+            raise StrictJsonError("one of its subjects has no SHA-256 digest")
         digests[_field(subject, "name", str)] = digest
     if len(digests) != len(subjects):
         raise StrictJsonError("it has a subject twice")

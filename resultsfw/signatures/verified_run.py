@@ -1,4 +1,4 @@
-"""Verify a TaskRun by the verdict in its status: months later, without a cluster, by an archived bundle.
+"""Verify a TaskRun by the verdict in its status: months later, without a cluster, with an archived bundle.
 
 Everything in the object may be forged by whoever can write its status: nothing in it raises an exception, and
 what does not verify is a fault.
@@ -50,8 +50,8 @@ class CheckedResult:
 
     Attributes:
         name: The name of its subject: ``results/NAME`` or ``steps/STEP/results/NAME``.
-        state: ``changed``: the value is another one; ``added``: it was not signed; ``missing``: it was signed
-            and is not there; ``unsigned``: nothing is known of it.
+        state: ``changed``: another value was signed; ``added``: it was not signed; ``missing``: it was signed
+            and is not in the status; ``unsigned``: nothing proves it.
     """
 
     name: str
@@ -60,7 +60,7 @@ class CheckedResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifiedRun:
-    """What is certain of a TaskRun.
+    """The outcome of verifying a run: what is proven, and what does not verify.
 
     Attributes:
         namespace: Its namespace.
@@ -68,8 +68,8 @@ class VerifiedRun:
         faults: What does not verify; empty if the status is what the controller signed, and the
             results in it are those that the pod signed.
         results: Each result.
-        signer: The SPIFFE ID of the controller that signed; "" if that is not known for certain. So are the
-            following.
+        signer: The SPIFFE ID of the controller that signed; "" if no signature was verified. Without it, the
+            next three are empty, too.
         time: When it signed.
         pod: The SPIFFE ID with which the pod signed; "" also for signatures in Tekton's format.
         succeeded: Status and reason of the condition ``Succeeded``.
@@ -93,7 +93,7 @@ class VerifiedRun:
 
 
 def controller_identity(trust_domain: str) -> SpiffeId:
-    """Return the SPIFFE ID of a controller that is registered as docs/signed-results.md says."""
+    """Return the SPIFFE ID of a controller that is registered as in docs/signed-results.md."""
     return SpiffeId(trust_domain, _CONTROLLER)
 
 
@@ -128,7 +128,7 @@ def verify_taskrun(
         )
     binding = list(_binding_faults(verdict, metadata))
     results, faults = _compare(verdict, status)
-    notes = [f"the controller's certificate ended at {_shown(expires)}"]
+    notes = [f"the controller's certificate expired at {_shown(expires)}"]
     if verdict.envelope and ENVELOPE_ANNOTATION not in annotations:
         notes.append(
             "the pod's own signature is not in the status: it was too large, or somebody removed it; the "
@@ -163,7 +163,7 @@ def verify_taskrun(
 def _read(
     annotations: Mapping[str, str], bundle: TrustBundle, controller: SpiffeId
 ) -> tuple[Verdict, Envelope, datetime]:
-    """Return the verdict of a status, its envelope, and the end of the controller's certificate.
+    """Return the verdict of a status, its envelope, and when the controller's certificate expires.
 
     Raises:
         SignatureError: There is none, or its signature does not verify.
@@ -227,7 +227,7 @@ def _compare(verdict: Verdict, status: Object) -> tuple[tuple[CheckedResult, ...
         faults.append(
             Fault(
                 reason=Reason.WRONG_STATUS,
-                message="the status differs from what was signed: something else than its results and "
+                message="the status differs from what was signed: something other than its results and "
                 "conditions was changed"
                 if signed is not None
                 else "the status differs from what was signed; the verdict does not list its results",
@@ -239,8 +239,8 @@ def _compare(verdict: Verdict, status: Object) -> tuple[tuple[CheckedResult, ...
             Fault(
                 reason=Reason.UNVERIFIED,
                 message="the controller signed that it did not verify the results: "
-                f"{shown(verdict.verification.get('reason') or 'no reason')}; the condition {VERIFIED} says "
-                f"why",
+                f"{shown(verdict.verification.get('reason') or 'no reason')}; see the message of the "
+                f"condition {VERIFIED}",
             )
         )
     return tuple(results), faults
@@ -257,7 +257,7 @@ def _state(name: str, signed: Mapping[str, str], found: Mapping[str, str]) -> St
 def _result_fault(result: CheckedResult) -> Fault | None:
     match result.state:
         case "changed":
-            reason, why = Reason.WRONG_DIGEST, "has not the value that was signed"
+            reason, why = Reason.WRONG_DIGEST, "does not have the value that was signed"
         case "added":
             reason, why = Reason.FORGED_RESULT, "was not signed: somebody added it"
         case "missing":
@@ -280,7 +280,7 @@ def _condition_faults(
                 was = "" if what == "message" else f", which is {shown(signed[kind].get(key) or '')}"
                 yield Fault(
                     reason=Reason.WRONG_STATUS,
-                    message=f"the condition {kind} has not the {what} that was signed{was}",
+                    message=f"the condition {kind} does not have the {what} that was signed{was}",
                 )
     retries = status.get("retriesStatus") or []
     if not isinstance(retries, list) or len(retries) != verdict.attempt:
@@ -353,10 +353,10 @@ def _value_fault(name: str, value: Any, statement: SignedStatement) -> Fault | N
 
 
 def _signing_time(envelope: Envelope, status: Object, verified: datetime) -> datetime:
-    """Return a time at which the pod may have signed: after its Steps, and before the controller verified it.
+    """Return a time at which the pod may have signed: after its Steps, before the controller verified it.
 
-    Its certificate may have begun after the Steps, if its identity came late, and may have ended before the
-    controller verified it, if that was away.
+    Its certificate may have become valid after the Steps ended, if its identity came late, and may have
+    expired before the controller verified it, if the controller was away.
     """
     try:
         begins = load_certificate(envelope.certificate).not_valid_before_utc

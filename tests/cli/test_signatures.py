@@ -62,7 +62,7 @@ def test_an_envelope_that_nobody_verified_is_shown_as_such(cli, signed):
     options = signed(wire.signature_line(ENVELOPE))
     ran = cli("explain", *options)
     assert ran.status == 0
-    about = f"signed in {len(ENVELOPE)} bytes, as {ID} by its own words; not verified, since no extension"
+    about = f"signed in {len(ENVELOPE)} bytes; it claims the signer {ID}; not verified, since no extension"
     assert about in words(ran)
     assert cli("explain", *options, "-o", "json").json["signature"] == {
         "bytes": len(ENVELOPE),
@@ -113,18 +113,18 @@ def test_of_an_unsigned_pod_nothing_is_shown(cli, signed):
 def test_an_envelope_that_names_no_signer_is_shown_without_one(cli, signed, text):
     ran = cli("explain", *signed(wire.signature_line(text)))
     assert f"signed in {len(text)} byte" in words(ran)
-    assert "by its own words" not in words(ran)
+    assert "claims the signer" not in words(ran)
 
 
 @pytest.mark.parametrize(
     ("status", "shown"),
     [
         ("True", "signed in 7 bytes; verified: why"),
-        ("False", f"signed in 7 bytes, as {ID} by its own words; not verified: why"),
-        ("Unknown", f"signed in 7 bytes, as {ID} by its own words; not verified yet: why"),
+        ("False", f"signed in 7 bytes; it claims the signer {ID}; not verified: why"),
+        ("Unknown", f"signed in 7 bytes; it claims the signer {ID}; not verified yet: why"),
     ],
 )
-def test_what_an_envelope_says_of_its_signer_is_shown_only_as_its_own_words(status, shown):
+def test_what_an_envelope_says_of_its_signer_is_shown_only_as_a_claim(status, shown):
     verification = Verification(status=status, reason="Reason", message="why")
     trace = SignatureTrace(bytes=7, claimed_signer=ID, fault="", verification=verification)
     assert describe_signature(trace) == shown
@@ -171,6 +171,7 @@ def test_what_all_results_have_in_common_is_printed_once(cli, signed, write, mon
     write("flags.json", json.dumps(flags))
     ran = cli("explain", *options)
     assert (ran.status, words(ran).count("the results cannot be verified")) == (1, 1)
-    assert f"signed in {len(ENVELOPE)} bytes, as {ID} by its own words; not verified: see above" in words(ran)
+    claimed = f"signed in {len(ENVELOPE)} bytes; it claims the signer {ID}"
+    assert f"{claimed}; not verified: see above" in words(ran)
     assert words(ran).count("was withheld, as all results: see above") == 2
     assert words(cli("collect", *options, "-o", "table")).count("the results cannot be verified") == 1

@@ -77,7 +77,7 @@ def test_a_changed_result_is_named(verify):
     ran = verify(obj)
     assert ran.status == 1
     assert "TaskRun team-a/build-1: NOT VERIFIED" in ran.out
-    assert "WrongDigest: 'results/digest' has not the value that was signed" in ran.out
+    assert "WrongDigest: 'results/digest' does not have the value that was signed" in ran.out
     assert "results/digest: changed" in ran.out
     assert "forged" not in ran.out
 
@@ -149,7 +149,7 @@ def test_a_pipelinerun_verifies_by_its_taskruns(verify):
     assert ran.status == 0
     assert "PipelineRun team-a/pipeline: verified" in ran.out
     assert "results/digest: verified\n  results/both: unsigned" in ran.out
-    assert "nobody signs a PipelineRun's own status" in ran.out
+    assert "a PipelineRun's own status is not signed" in ran.out
 
 
 def test_a_pipelinerun_with_a_missing_or_wrong_child_does_not_verify(verify):

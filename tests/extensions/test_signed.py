@@ -72,7 +72,7 @@ def test_a_result_that_was_changed_is_withheld_by_name_and_the_others_are_kept(a
     [problem] = collected.problems
     assert arrived_names(collected) == ALL - {"build.digest"}
     assert (problem.code, problem.result, problem.step) == (ProblemCode.UNVERIFIED, "digest", "build")
-    assert "has not the digest that was signed" in problem.message
+    assert "does not have the digest that was signed" in problem.message
     assert "do not use these results" in problem.hint
     assert collected.verification.status == "False"
     assert collected.verification.reason == "TaskRunResultsVerificationFailed"
@@ -84,7 +84,7 @@ def test_marked_results_are_kept_whatever_is_wrong_with_them(api):
     assert collected.ok
     assert arrived_names(collected) == ALL
     assert collected.verification.status == "False"
-    assert "has not the digest that was signed" in collected.verification.message
+    assert "does not have the digest that was signed" in collected.verification.message
 
 
 def test_with_the_policy_off_nothing_is_read_or_said(api):
@@ -162,13 +162,13 @@ def test_a_certificate_counts_at_the_time_at_which_the_signer_ended(api):
     assert collect(api, read()).ok
     running = pod_of(state={"running": {}})
     collected = collect(api, read(), running)
-    assert "ended at 2026-06-01T13:00:00Z" in collected.problems[0].message
+    assert "expired at 2026-06-01T13:00:00Z" in collected.problems[0].message
 
 
 @pytest.mark.parametrize("finished", [None, "", "soon", "2026-06-01T12:00:00", 7, "9999-12-31T23:59:59Z"])
 def test_a_time_that_the_signer_cannot_have_ended_at_is_now(api, finished):
     pod = pod_of(state={"terminated": {"exitCode": 0, "finishedAt": finished}})
-    assert "ended at 2026-06-01T13:00:00Z" in collect(api, read(), pod).problems[0].message
+    assert "expired at 2026-06-01T13:00:00Z" in collect(api, read(), pod).problems[0].message
 
 
 def test_an_incomplete_read_is_repeated_whatever_verifies(api):

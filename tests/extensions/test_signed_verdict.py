@@ -79,7 +79,7 @@ def test_an_agent_that_is_away_is_a_failure_that_may_pass(tmp_path):
 
 
 def test_a_certificate_that_has_ended_does_not_sign():
-    with pytest.raises(UnavailableError, match="see whether SPIRE's agent runs"):
+    with pytest.raises(UnavailableError, match="check that SPIRE's agent runs"):
         attested(by=signer(at=AT - timedelta(hours=3)))
 
 

@@ -119,13 +119,13 @@ def test_a_weak_or_unusual_key_of_a_leaf_is_refused(kind, match):
 def test_an_svid_of_another_trust_domain_is_refused():
     foreign = authority("other.org")
     own = foreign.issue(svid_template("spiffe://other.org/ns/team-a/taskrun/build-1", at=AT))
-    refused(Reason.UNTRUSTED_CERTIFICATE, own, "is not of the trust domain example.org")
+    refused(Reason.UNTRUSTED_CERTIFICATE, own, "does not belong to the trust domain example.org")
     refused(Reason.UNTRUSTED_CERTIFICATE, foreign.issue(TEMPLATE), "no valid chain")
 
 
 def test_an_svid_of_a_foreign_domain_is_refused_even_by_an_authority_of_the_bundle():
     svid = authority().issue(svid_template("spiffe://other.org/ns/team-a/taskrun/build-1", at=AT))
-    refused(Reason.UNTRUSTED_CERTIFICATE, svid, "is not of the trust domain example.org")
+    refused(Reason.UNTRUSTED_CERTIFICATE, svid, "does not belong to the trust domain example.org")
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_a_certificate_counts_only_within_its_validity(at, reason):
     if reason is None:
         verify(svid, at=at)
     else:
-        refused(reason, svid, "ended at 2026-06-01T13:00:00Z|begins at 2026-06-01T11:59:50Z", at=at)
+        refused(reason, svid, "expired at 2026-06-01T13:00:00Z|valid only from 2026-06-01T11:59:50Z", at=at)
 
 
 def test_a_chain_counts_only_while_each_of_its_authorities_is_valid():

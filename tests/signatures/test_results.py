@@ -296,8 +296,8 @@ def test_a_changed_value_does_not_verify_and_the_others_count():
     (fault,) = verified.faults
     assert (fault.reason, fault.result, fault.step) == (Reason.WRONG_DIGEST, "digest", None)
     assert fault.message == (
-        f'result "digest" has not the digest that was signed: 8 bytes with sha256:{sha256(b"sha256:1")} were '
-        f"signed, 8 bytes with sha256:{sha256(b'sha256:3')} arrived"
+        'result "digest" does not have the digest that was signed: 8 bytes with '
+        f"sha256:{sha256(b'sha256:1')} were signed, 8 bytes with sha256:{sha256(b'sha256:3')} arrived"
     )
     assert len(verified.results) == len(extraction.results) - 1
     assert all((value.step, value.name) != DIGEST for value in verified.results)

@@ -27,7 +27,7 @@ def test_an_svid_of_spire_below_an_upstream_authority_verifies(file):
     svid = verify_envelope(ENVELOPE, trusted(file), at=AT)
     assert str(svid.spiffe_id) == ID
     assert svid.authority.subject.rfc4514_string() == "CN=Example Root,O=Example,C=DE"
-    with pytest.raises(SignatureError, match="ended at 2026-11-28T13:18:30Z"):
+    with pytest.raises(SignatureError, match="expired at 2026-11-28T13:18:30Z"):
         verify_envelope(ENVELOPE, trusted(file), at=datetime(2026, 11, 28, 14, tzinfo=UTC))
 
 

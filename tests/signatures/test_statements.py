@@ -98,7 +98,7 @@ TWICE = json.loads(PAYLOAD)["subject"]
         (changed(("subject",), TWICE[1:]), 'no subject "task-spec"'),
         (changed(("subject",), [*TWICE, TWICE[0]]), "a subject twice"),
         (changed(("subject",), [*TWICE, TWICE[1]]), "a subject twice"),
-        (changed(("subject",), ["task-spec"]), "a subject of it is not an object"),
+        (changed(("subject",), ["task-spec"]), "one of its subjects is not an object"),
         (changed(("subject", 1, "name"), 1), 'its "name" is not'),
         (changed(("subject", 0, "digest"), ...), 'its "digest" is not'),
         (changed(("subject", 0, "digest", "sha256"), "A" * 64), "'task-spec' has no SHA-256 digest"),

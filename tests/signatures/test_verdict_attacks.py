@@ -225,7 +225,7 @@ def test_a_verdict_outside_of_its_certificates_validity_does_not_verify(hours):
         verify(signed(by=signer(at=SIGNED_AT + timedelta(hours=2)), at=SIGNED_AT)) if hours > 0 else None
     )
     if verified is None:  # an agent that was away: the extension refuses to sign
-        with pytest.raises(Exception, match="ended at"):
+        with pytest.raises(Exception, match="expired at"):
             signed(by=signer(at=SIGNED_AT - timedelta(hours=2)))
     else:
         assert reasons(verified) == ["CertificateNotYetValid"]
