@@ -82,7 +82,7 @@ class SidecarUse(SidecarPeak):
 
 
 class Watch:
-    """Sees of one run when its pod was created, and when it was done."""
+    """Records when the pod of a run was created, and when the run was done."""
 
     def __init__(self, place: Place, name: str, use: SidecarUse) -> None:
         self.created_at = self.done_at = 0.0
@@ -99,7 +99,7 @@ class Watch:
         """Wait for the verdict.
 
         Raises:
-            SystemExit: There is none.
+            SystemExit: The run did not end in time.
         """
         if not self._over.wait(WAIT):
             raise SystemExit(f"after {WAIT:.0f} s a run is not done: {self._place.runs()}")
@@ -161,8 +161,8 @@ def measure(place: Place, controller: Running, count: int, seconds: float, *, si
 
 
 def envelope_of(place: Place, pod: Object) -> int:
-    """Return the bytes of the record with the envelope, in the log of whoever signed."""
-    containers = {found["name"] for found in pod["spec"].get("initContainers", [])}
+    """Return the bytes of the record with the envelope, in the log of the container that signed."""
+    containers = {init["name"] for init in pod["spec"].get("initContainers", [])}
     container = SIGNER_CONTAINER if SIGNER_CONTAINER in containers else RESULTS_SIDECAR
     for line in log_of(place, pod, container).splitlines():
         if b'"type":"signature"' in line:
@@ -180,8 +180,8 @@ def started(server: ApiServer, backend: str, spire: Spire | None) -> Iterator[tu
         controller.wait_for("this replica is the leader", 60)
         yield place, controller
     finally:
-        for left in place.runs():
-            server.patch(TASKRUNS, place.namespace, left, {"metadata": {"finalizers": None}})
+        for name in place.runs():
+            server.patch(TASKRUNS, place.namespace, name, {"metadata": {"finalizers": None}})
         place.close()
 
 

@@ -236,7 +236,7 @@ class ResultsManager:
         May be called again for the same pod.
 
         Returns:
-            What the status says of its signatures until they are read; ``None`` if none are expected.
+            The verdict that the status has until results are read; ``None`` if no signature is expected.
 
         Raises:
             ResultsError: Call again a few seconds later; the run goes on meanwhile.

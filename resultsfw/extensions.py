@@ -257,7 +257,7 @@ def make_extension(
 
 
 def _permissions_of(plugin: object) -> tuple[Permission, ...]:
-    """Return the permissions that a plugin declares; raise `PluginFault` if they are none."""
+    """Return the permissions that a plugin declares; raise `PluginFault` if they have another type."""
     permissions = getattr(plugin, "permissions", ())
     if not isinstance(permissions, tuple) or not all(isinstance(entry, Permission) for entry in permissions):
         raise PluginFault("its `permissions` is not a tuple of Permission")

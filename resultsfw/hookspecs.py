@@ -136,12 +136,12 @@ def purge(run: Run, cluster: Cluster, config: BaseModel, backend: str) -> None:
     """
 
 
-# Hooks of the extension that verifies signatures. A failure is no silence: the call is repeated.
+# Hooks of the extension that verifies signatures. A failure is not ignored: the call is repeated.
 
 
 @hookspec
 def pod_created(run: Run, pod: Object) -> Verification | None:
-    """Register a pod that exists now, and return what the status says of its signatures until they are read.
+    """Register a pod that now exists, and return the verdict that the status has until results are read.
 
     Called for each attempt that declares results, once its pod is created; again after a crash, and every few
     seconds while it raises a `ResultsError` and the pod runs.

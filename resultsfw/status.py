@@ -71,7 +71,7 @@ _TAIL: Final = 6144
 """Characters of a condition's message where the object is short of room: the end names what is left out."""
 
 VERIFIED: Final = "SignedResultsVerified"
-"""Type of the condition that says whether the results are those that were signed in the pod."""
+"""Type of the condition that shows whether the results are those that were signed in the pod."""
 
 _NOT_READ: Final = Verification(
     status="False",

@@ -316,7 +316,7 @@ class TransportUsage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verification:
-    """Whether the results of a run are those that were signed in its pod, as a condition says it.
+    """Whether the results of a run are those that were signed in its pod, as a condition shows it.
 
     Attributes:
         status: ``Unknown`` as long as the results were not read.

@@ -68,7 +68,7 @@ def refuse_too_many(run: Run, records: RecordBytes, room: int, *, where: str, ba
         backend: The backend's name, for the error's subject.
 
     Raises:
-        BackendError: The message says both numbers.
+        BackendError: The message has both numbers.
     """
     if records.total > room:
         raise BackendError(

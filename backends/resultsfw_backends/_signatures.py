@@ -20,7 +20,7 @@ _ESCAPES: Final = 1024
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """What a pod's signer left. Nothing of it is verified.
+    """What a pod's signer printed. Nothing of it is verified.
 
     Attributes:
         envelope: The text of its envelope; "" without one.
@@ -55,7 +55,7 @@ class SignatureRecords:
         if self._count > 1:
             return "it is a second signature, and neither counts"
         if (found := _parse(record, self._declared)) is None:
-            return "its signature is none that a signer writes"
+            return "its signature has a form that no signer writes"
         self.found = found
         return ""
 
@@ -78,7 +78,7 @@ def signature_room(pod: Object, declared: Collection[Origin], *, escaped: bool =
 
 
 def _parse(record: dict[str, Any], declared: Collection[Origin]) -> Signature | None:
-    """Return the signature in a record; ``None`` if it is none that a signer writes.
+    """Return the signature in a record; ``None`` if it has a form that no signer writes.
 
     Args:
         record: The record; its parts may be any JSON.

@@ -84,7 +84,7 @@ def sha256(data: bytes) -> str:
 
 
 def run(api: WorkloadApi, authority: Authority, *, signs: bool, forge: bool) -> None:
-    """Run the TaskRun, and print what its status says."""
+    """Run the TaskRun, and print its results and conditions."""
     flags = {"results-from": "sidecar-logs"}
     if signs:
         flags |= {"extensions": "signed", "config.signed": f"trust-domain: {DOMAIN}"}

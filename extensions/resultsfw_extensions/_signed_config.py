@@ -82,7 +82,7 @@ class SignedConfig(BaseModel):
     trust_domain: Annotated[TrustDomain, Field(validate_default=True)] = ""
     """The trust domain of the pods' identities, such as ``example.org``; required."""
     policy: PolicyOption = "fail"
-    """``fail``: results that do not verify fail the run. ``mark``: a condition says it. ``off``: unsigned."""
+    """``fail``: results that do not verify fail the run. ``mark``: they are kept. ``off``: unsigned."""
     namespaces: Annotated[dict[Namespace, PolicyOption], Field(max_length=10_000)] = {}
     """The policy of a namespace, where it differs."""
     workload_api: Literal["csi", "host-path"] = "csi"
@@ -108,7 +108,7 @@ class SignedConfig(BaseModel):
     termination_message: Literal["signer", "entrypoint"] = "signer"
     """Whether a container of its own, or Tekton's entrypoint, signs results in termination messages."""
     entries: EntriesConfig | None = None
-    """Where the controller registers each pod, if SPIRE's own controller does not."""
+    """The SPIRE server with which the controller registers each pod, if SPIRE's own controller does not."""
 
     def policy_of(self, namespace: str) -> Policy:
         """Return the policy of a namespace."""

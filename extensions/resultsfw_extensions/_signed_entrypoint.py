@@ -1,7 +1,7 @@
 """Let Tekton's entrypoint sign results in termination messages, and verify what it signed.
 
 The agent's socket is in each Step, as in Tekton, so a Step can sign on its own. What else this format leaves
-open is said in the condition of each run.
+open is in the condition of each run.
 """
 
 import json
@@ -107,8 +107,9 @@ def let_entrypoint_sign(run: Run, pod: Object, config: SignedConfig) -> None:
     podparts.add_volumes(pod, [socket_volume(config, VOLUME)])
     steps = {step.container for step in run.steps}
     spec = pod["spec"]
-    initial = [it for it in spec.get("initContainers") or () if it.get("restartPolicy") != "Always"]
-    for container in (*initial, *(it for it in spec["containers"] if it["name"] in steps)):
+    initial = [init for init in spec.get("initContainers") or () if init.get("restartPolicy") != "Always"]
+    of_steps = [container for container in spec["containers"] if container["name"] in steps]
+    for container in (*initial, *of_steps):
         _refuse_mount(container)
         container["volumeMounts"] = [*(container.get("volumeMounts") or ()), mount]
     socket = config.socket_file
@@ -138,7 +139,7 @@ def _refuse_mount(container: Object) -> None:
 
 
 def is_for_entrypoint(run: Run, pod: Object, config: SignedConfig, backend: str) -> bool:
-    """Return whether the entrypoint is to sign: it writes the results, and the option says so."""
+    """Return whether the entrypoint is to sign: it writes the results, and the option asks for it."""
     return (
         backend == DEFAULT_BACKEND and config.termination_message == "entrypoint" and not is_plain(run, pod)
     )
@@ -192,7 +193,7 @@ def least_room(run: Run, pod: Object, trust_domain: str) -> MessageRoom | None:
 
 
 def _least_entries(run: Run, own: list[str], identity: str) -> Iterator[Object]:
-    """Yield the entries of a message in which all values are empty; of signatures, with a text as long."""
+    """Yield the entries of a message in which all values are empty; signatures have their real length."""
     for kind, names in ((TASK_RESULT, [result.name for result in run.written_results]), (STEP_RESULT, own)):
         if not names:
             continue

@@ -1,6 +1,6 @@
-"""Read the log of a container that only signs. Its record with the signature is all that counts.
+"""Read the log of a container that only signs. Only its record with the signature counts.
 
-The log is no evidence: the envelope in it is verified like one that came with the results.
+Nothing in the log is trusted: its envelope is verified like one that came with the results.
 """
 
 import json
@@ -26,7 +26,7 @@ _RECORDS: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class SignerLog:
-    """What the signer left. Nothing of it is verified.
+    """What the signer printed. Nothing of it is verified.
 
     Attributes:
         envelope: The text of the envelope; "" without one.
@@ -74,7 +74,7 @@ def read_signer_log(run: Run, pod: Object, cluster: Cluster) -> SignerLog:
 
 
 def parse_log(data: bytes) -> SignerLog:
-    """Return the signature in a log, or why there is none; ``too_early`` if its record is missing so far."""
+    """Return the signature in a log, or why there is none; ``too_early`` if its record is still missing."""
     *lines, _rest = data.split(b"\n", _RECORDS)
     signatures = []
     for line in lines:
@@ -102,7 +102,7 @@ def _without_signature(pod: Object) -> SignerLog:
     """Return why the log of an ended signer has no signature.
 
     Raises:
-        LogUnavailableError: It ended well, so that it has printed one: the log was not read to its end.
+        LogUnavailableError: It exited with code 0, so it has printed one: the log was not read to its end.
     """
     ended = last_termination(pod, _CONTAINER)
     if ended is not None and ended.get("exitCode") == 0:
@@ -129,13 +129,13 @@ def _decode(line: bytes) -> dict[str, Any]:
 
 
 def _text(record: dict[str, Any], key: str) -> str:
-    """Return a text of a record, shortened; "" if it is none."""
+    """Return a text of a record, shortened; "" if the value is not a text."""
     value = record.get(key)
     return value[: wire.MESSAGE_LIMIT] if isinstance(value, str) else ""
 
 
 def _texts(value: object) -> dict[str, str]:
-    """Return a mapping of texts; an empty one if it is none."""
+    """Return a mapping of texts; an empty one if the value is not such a mapping."""
     if isinstance(value, dict) and all(isinstance(text, str) for text in (*value, *value.values())):
         return value
     return {}

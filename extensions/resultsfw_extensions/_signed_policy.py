@@ -1,4 +1,4 @@
-"""Apply a policy to results whose signatures were verified: which of them count, and what the status says."""
+"""Apply a policy to results whose signatures were verified: which of them count, and the verdict over all."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -30,8 +30,8 @@ _UNSIGNED: Final = (
     "docs/signed-results.md"
 )
 _IDENTITY: Final = (
-    "compare trust-domain of config.signed, SPIRE's entries and the clocks of controller and nodes with what "
-    "docs/signed-results.md says"
+    "check trust-domain of config.signed, SPIRE's entries, and the clocks of controller and nodes: see "
+    "docs/signed-results.md"
 )
 _CHANGED: Final = (
     "something between the pod and the controller delivers other results than the pod signed: find out what, "
@@ -49,7 +49,7 @@ _HINTS: Final = {
 
 
 def without_signatures(extraction: Extraction) -> Extraction:
-    """Return an extraction without what has the name of a signature: Steps can write such results, too."""
+    """Return an extraction without results named like signatures, which Steps can write, too."""
     kept = tuple(result for result in extraction.results if not is_signature_key(result.name))
     return extraction if len(kept) == len(extraction.results) else replace(extraction, results=kept)
 

@@ -19,7 +19,7 @@ __all__ = ["Registration"]
 log = logging.getLogger(__name__)
 
 _WAITING: Final = 1000
-"""Pods whose entries wait to be removed; those of further pods expire."""
+"""Most pods whose entries wait to be removed; those of further pods expire."""
 
 
 class Registration:

@@ -39,7 +39,7 @@ _MAX_MESSAGE: Final = 300
 
 
 class StatusCode(IntEnum):
-    """Codes of gRPC that are told apart here.
+    """Status codes of gRPC that are distinguished here.
 
     Source: https://github.com/grpc/grpc/blob/master/doc/statuscodes.md.
     """
@@ -95,7 +95,7 @@ def call(
     """Call a method and return the message of the answer.
 
     Args:
-        target: `HOST:PORT`, or `unix:///PATH`, where the rights of the file protect the socket.
+        target: `HOST:PORT`, or `unix:///PATH`, where the permissions of the file protect the socket.
         method: As `/package.Service/Method`.
         request: The message.
         server_id: The SPIFFE ID that the server must have; not compared on a socket of this machine.
@@ -104,7 +104,7 @@ def call(
 
     Raises:
         UnavailableError: The server does not answer, or not now, or is another one.
-        ForbiddenError: It knows this client and refuses, or does not know it.
+        ForbiddenError: It refuses this client, or does not accept its identity.
         ClusterError: It refuses this request; another try would end in the same way.
     """
     deadline = time.monotonic() + seconds
@@ -164,7 +164,8 @@ def _connected(
     if found != (server_id,):
         connection.close()
         raise _unavailable(
-            target, f"its certificate is of {', '.join(found) or 'nobody'}, not of {server_id}"
+            target,
+            f"its certificate has {', '.join(found) or 'no SPIFFE ID'}, and must have {server_id} alone",
         )
     return connection
 
@@ -254,7 +255,7 @@ def _message(target: str, headers: Mapping[str, str], body: bytes) -> bytes:
     if int(status) != StatusCode.OK:
         raise status_error(target, int(status), unquote(headers.get("grpc-message", "")))
     if len(body) < _PREFIX.size or (False, len(body) - _PREFIX.size) != _PREFIX.unpack_from(body):
-        raise _unavailable(target, "its answer is not one whole message")
+        raise _unavailable(target, "its answer is not exactly one complete message")
     return body[_PREFIX.size :]
 
 

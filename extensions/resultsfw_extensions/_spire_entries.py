@@ -1,8 +1,8 @@
 """Register the signer of a pod with a SPIRE server, through the server's Entry API.
 
-An entry says: whoever runs in this container of this pod gets this SPIFFE ID. It is made when the pod exists,
-removed when its results are read, and expires by itself should nobody remove it. The package index has no
-stubs of this API; the few messages are described here, their numbers are facts of the API.
+An entry gives the processes in this container of this pod a SPIFFE ID. It is created when the pod exists,
+deleted when its results are read, and expires in any case. The package index has no stubs of this API, so the
+few messages are described here; their numbers are facts of the API.
 
 Source: https://github.com/spiffe/spire-api-sdk, spire/api/server/entry/v1/entry.proto and spire/api/types.
 """
@@ -64,7 +64,7 @@ class EntriesConfig(BaseModel):
     lifetime: Annotated[int, Field(ge=60, le=31_536_000)] = 86_400
     """Seconds after which an entry expires, unless its pod's deadline is sooner."""
     svid_ttl: Annotated[int, Field(ge=0, le=31_536_000)] = 0
-    """Seconds for which a certificate is valid; 0: what the server's own configuration says."""
+    """Seconds for which a certificate is valid; 0: the default of the server's configuration."""
     selectors: Annotated[tuple[Selector, ...], Field(max_length=20)] = ()
     """Further selectors that the signer must have, such as `k8s:container-image:...`."""
 
@@ -101,7 +101,7 @@ class EntryClient:
         Args:
             pod: The pod as it was created; its uid counts, not its name.
             container: The container that signs; ``None`` for each that has the agent's socket.
-            spiffe_ids: What it shall get.
+            spiffe_ids: The SPIFFE IDs that it gets.
 
         Raises:
             ClusterError: The server refuses, or does not answer; see `retryable`.
@@ -147,7 +147,7 @@ class EntryClient:
 
 
 def entry_id(pod: Object, index: int) -> str:
-    """Return the ID of a pod's entry, so that it can be deleted by whoever knows the pod alone."""
+    """Return the ID of a pod's entry, which follows from the pod alone: no list is needed to delete it."""
     return f"resultsfw.{pod['metadata']['uid']}.{index}"
 
 

@@ -1,7 +1,7 @@
 """Extension ``signed``: let pods sign their results with their SPIFFE identity, and verify the signatures.
 
 The policy of a run's namespace decides. ``fail``: only results that verify count. ``mark``: all count, and
-the condition ``SignedResultsVerified`` says whether they verify. ``off``: nothing is signed nor verified.
+the condition ``SignedResultsVerified`` shows whether they verify. ``off``: nothing is signed or verified.
 """
 
 from collections.abc import Generator, Mapping
@@ -129,10 +129,10 @@ class Signed:
 
     @hookimpl
     def pod_created(self, run: Run, pod: Object) -> Verification | None:
-        """Register the pod, if the operator chose so, and return what its condition says until its end.
+        """Register the pod, if the operator chose so, and return the verdict until results are read.
 
         Raises:
-            ClusterError: SPIRE's server does not register it now.
+            ClusterError: The SPIRE server does not register it now.
         """
         if self._config.policy_of(run.namespace) == "off":
             return None
@@ -158,7 +158,7 @@ class Signed:
 
     @hookimpl
     def close(self) -> None:
-        """End the stream of the Workload API, and what is done in the background."""
+        """End the stream of the Workload API and the work in the background."""
         self._registration.close()
         self.identity.close()
 

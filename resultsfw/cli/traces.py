@@ -24,7 +24,7 @@ class End(StrEnum):
     ABSENT = "absent"
     """No Step wrote it."""
     REFUSED = "refused"
-    """It was written and is not allowed: too large, of another type, no UTF-8, not what was signed."""
+    """It was written and is not allowed: too large, of another type, not UTF-8, not what was signed."""
     LOST = "lost"
     """It was written and did not arrive whole."""
     UNKNOWN = "unknown"
@@ -211,7 +211,7 @@ class _Tracer:
 
 
 def is_of_all_signatures(problem: Problem) -> bool:
-    """Return whether all results of a run were refused for want of a signature that counts."""
+    """Return whether all results of a run were refused because no signature over them counts."""
     return problem.code is ProblemCode.UNVERIFIED and problem.result is None
 
 

@@ -205,7 +205,7 @@ ENVELOPES: Final[dict[str, str]] = {
     "deep-json": "[" * _DEEP,
     "large": '{"payload":"' + "A" * _LARGE,
     "control-characters": "\0\ud800\u202e",
-    "of-nobody": json.dumps(
+    "unsigned": json.dumps(
         {
             "payloadType": "application/vnd.in-toto+json",
             "payload": "e30=",
@@ -213,4 +213,4 @@ ENVELOPES: Final[dict[str, str]] = {
         }
     ),
 }
-"""What may stand in place of a signed envelope, by name. Nobody signed any of them."""
+"""What may stand in place of a signed envelope, by name. None has a valid signature."""

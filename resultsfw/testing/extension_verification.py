@@ -1,4 +1,4 @@
-"""Test an extension that verifies signatures: its own hooks, and that it believes nothing unsigned."""
+"""Test an extension that verifies signatures: its own hooks, and that it accepts nothing unsigned."""
 
 import copy
 from dataclasses import replace
@@ -28,7 +28,7 @@ __all__ = ["VerificationCases"]
 
 AGAIN: Final = "pod: pod_created is called again after a crash, and must return the same"
 FITS: Final = "status: of the room that is kept free in an object, annotations take three quarters at most"
-UNSIGNED: Final = "guarantee 13: results that nobody signed are never verified"
+UNSIGNED: Final = "guarantee 13: unsigned results are never reported as verified"
 
 _ANNOTATED: Final = OBJECT_BYTES - OBJECT_HEADROOM // 4
 """Bytes of an object with annotations."""
@@ -39,14 +39,14 @@ class VerificationCases(ExtensionBase):
 
     @pytest.mark.parametrize("hook", sorted(ATTESTING))
     def test_attesting(self, harness: ExtensionHarness, hook: str) -> None:
-        """For a plain run it raises nothing and returns what it may."""
+        """For an ordinary run it raises nothing and returns a value of the documented type."""
         needs(harness, hook)
         if error := harness.live(sample_run(10)).errors.get(hook):
-            fail(RETURNS, f"{hook} of a plain run: {error!r:.300}")
+            fail(RETURNS, f"{hook} of an ordinary run: {error!r:.300}")
 
     @pytest.mark.parametrize("hook", sorted(ATTESTING))
     def test_attesting_leaves_its_arguments_alone(self, harness: ExtensionHarness, hook: str) -> None:
-        """The run, the pod and the status are the caller's."""
+        """It does not change the run, the pod and the status, which belong to the caller."""
         needs(harness, hook)
         given = harness.arguments(sample_run(11))
         del given["cluster"]
@@ -103,4 +103,4 @@ class VerificationCases(ExtensionBase):
             if became != "returned" or not isinstance(value, Extraction):
                 fail(UNSIGNED, f"extract {became} {value!r:.200} [{kind}]")
             if value.verification is not None and value.verification.status == "True":
-                fail(UNSIGNED, f"extract says that they are: {value.verification!r:.200} [{kind}]")
+                fail(UNSIGNED, f"extract reports {value.verification!r:.200} [{kind}]")

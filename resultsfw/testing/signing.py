@@ -1,4 +1,4 @@
-"""Test that results of a backend are signed in its pods and verified, without a line of the backend's own.
+"""Test that results of a backend are signed in its pods and verified, without code of the backend's own.
 
 The complete test file of an author, beside that of `resultsfw.testing`::
 
@@ -98,7 +98,7 @@ class SigningSuite(PlainScripts):
 
     @pytest.mark.parametrize("wrong", ATTACKS)
     def test_wrong_signer(self, signed: SignedHarness, sample: SamplePod, wrong: str) -> None:
-        """Whatever is wrong, the run fails by name, and what does not verify is withheld."""
+        """Whatever is wrong, the run fails and names it, and what does not verify is withheld."""
         attack = ATTACKS[wrong]
         changed = attack.change(signed.scene(sample), signed.delivered(sample))
         outcome = signed.collect_changed(sample, changed)
@@ -109,8 +109,8 @@ class SigningSuite(PlainScripts):
         if differ := differences(signed, sample, collected, missing=False):
             fail(WRONG, "; ".join(differ))
 
-    def test_pod_that_was_never_told_to_sign(self, signed: SignedHarness, sample: SamplePod) -> None:
-        """A pod as it is made while nothing is signed: its results do not count once they must be."""
+    def test_pod_made_without_signing(self, signed: SignedHarness, sample: SamplePod) -> None:
+        """Results of a pod that was made while nothing was signed do not count once they must be signed."""
         unsigned = signed.unsigned_pod(sample)
         changed = ATTACKS["envelope-stripped"].change(signed.scene(sample), signed.delivered(sample))
         genuine, sample.pod = sample.pod, unsigned
@@ -122,7 +122,7 @@ class SigningSuite(PlainScripts):
             fail(WRONG, f"kept in spite of that: {len(kept)} results")
 
     def test_wrong_signer_marked(self, signed: SignedHarness, sample: SamplePod) -> None:
-        """With the policy mark the condition says what is wrong, and nothing is withheld."""
+        """Under the policy mark the condition names what is wrong, and nothing is withheld."""
         core = signed.core(policy="mark")
         changed = ATTACKS["values-swapped"].change(signed.scene(sample), signed.delivered(sample))
         collected = assert_collected(MARKED, signed.collect_changed(sample, changed, core))

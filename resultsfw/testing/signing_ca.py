@@ -62,7 +62,7 @@ _CURVES: Final[Mapping[KeyType, Callable[[], ec.EllipticCurve]]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Template:
-    """What a certificate says; of each extension, ``None`` leaves it out.
+    """The fields and extensions of a certificate. An extension that is ``None`` is left out.
 
     Attributes:
         uris: URI names in the subject alternative name.
@@ -156,7 +156,7 @@ class Authority(Credential):
         """Return a certificate of this authority, whatever the template says.
 
         Args:
-            template: What the certificate says.
+            template: The fields and extensions of the certificate.
             key: Its private key; a new one on P-256 by default.
             signature_hash: The hash of the authority's signature; SHA-256 by default.
         """
@@ -230,7 +230,7 @@ def new_authority(
     Args:
         domain: Its trust domain.
         at: The time of issue; now by default.
-        template: What its certificate says; by default `ca_template` of the domain.
+        template: The fields and extensions of its certificate; by default `ca_template` of the domain.
         key: Its private key; a new one on P-256 by default.
     """
     key = key or new_key()

@@ -1,4 +1,4 @@
-"""Sign again what a pod signed, changed or by somebody else, as a wrong signer does."""
+"""Sign again what a pod signed, changed or with another identity, as a wrong signer does."""
 
 import json
 from base64 import b64decode
@@ -19,14 +19,14 @@ Statement: TypeAlias = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
-    """A pod that signed, and whoever issues identities.
+    """A pod that signed, and the authorities that issue identities.
 
     Attributes:
         run: The run.
         pod_uid: The uid of its pod.
         domain: The trust domain.
         root: The authority of the trust bundle.
-        foreign: An authority that nobody trusts.
+        foreign: An authority that is not in the trust bundle.
         credential: The pod's own certificate and key.
     """
 

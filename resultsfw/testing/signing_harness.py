@@ -50,7 +50,7 @@ class SignedHarness(Harness):
 
     Attributes:
         root: The authority that issues the identities of pods and controller.
-        foreign: An authority that nobody trusts.
+        foreign: An authority that is not in the trust bundle.
     """
 
     def __init__(
@@ -139,7 +139,7 @@ class SignedHarness(Harness):
         return self._collect(sample, lambda _: values, ModifiedCluster(self.cluster, log=rewritten), core)
 
     def unsigned_pod(self, sample: SamplePod) -> Object:
-        """Return the pod as if it had never been told to sign: without annotation, variable and signer."""
+        """Return the pod as it is made without signing: without annotation, variable and signer."""
         pod: Object = copy(sample.pod)
         pod["metadata"]["annotations"].pop(ANNOTATION, None)
         for kind in ("containers", "initContainers"):

@@ -70,7 +70,7 @@ def served_svid(spiffe_id: str, credential: Credential, *authorities: Authority)
     """Return an identity as the Workload API transmits it.
 
     Args:
-        spiffe_id: The identity that is told beside the certificate; in an agent's answers that of the
+        spiffe_id: The identity that is delivered beside the certificate; in an agent's answers that of the
             certificate.
         credential: Certificate, key and intermediates.
         authorities: Those of its trust domain, as the agent publishes them.
@@ -144,7 +144,7 @@ class WorkloadApi:
 
     @property
     def refused(self) -> int:
-        """Return how many requests were refused for want of an identity."""
+        """Return how many requests were refused because there was no identity."""
         with self._changed:
             return self._refused
 
@@ -187,7 +187,7 @@ class WorkloadApi:
         self._wait(lambda: self._calls >= number, f"{number} requests")
 
     def wait_for_refusals(self, number: int) -> None:
-        """Wait until so many requests were refused for want of an identity.
+        """Wait until so many requests were refused because there was no identity.
 
         Raises:
             TimeoutError: They were not within a minute.

@@ -6,7 +6,7 @@ Wire 1, in this order:
 2. When the Steps have ended, one record for every declared result, Task results first, and then for
    provenance of artifacts (`ARTIFACTS`): its value, or `absent` (no Step wrote it), or `refused` with the
    reason.
-3. Where results are signed (`ENV_SIGNING`), `signature`: an envelope over all of them, or why there is none.
+3. Where results are signed (`ENV_SIGNING`), `signature`: an envelope over all of them, or why it is missing.
 4. `end`, with the number of lines before it and the SHA-256 of all their bytes.
 
 An `error` record is the sidecar's own failure; no `end` follows it, and it may be the first line.

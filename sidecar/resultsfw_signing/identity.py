@@ -1,8 +1,9 @@
 """Fetches the pod's certificates from the SPIFFE Workload API, in a thread, and signs with their keys.
 
 The only module of the sidecar that imports `spiffe` and `cryptography`, in that thread: both take longer to
-import than the sidecar takes to start. The agent has no identity for a pod until it was told of the pod, some
-seconds after the pod was created. So the thread tries until it has one, and then renews it at half its time.
+import than the sidecar takes to start. The agent has no identity for a pod until it has synchronized with the
+server, some seconds after the pod was created. So the thread retries until it has one, and then renews it at
+half of its remaining time.
 
 Source: https://github.com/spiffe/spiffe, SPIFFE_Workload_API.md and X509-SVID.md.
 """
@@ -35,11 +36,11 @@ if TYPE_CHECKING:
     from resultsfw_sidecar.stop import Stop
 
 AFTER_STOP = 20.0
-"""Seconds that a pod which is being stopped waits at most: its grace period is 30, if nobody set another."""
+"""Seconds that a pod which is being stopped waits at most: its grace period is 30 by default."""
 
 _CALL = 10.0  # seconds that one call may take; the agent asks the kubelet about the caller meanwhile
 _LEAST_PAUSE = 0.25  # seconds between two calls
-_MOST_PAUSE = 5.0  # likewise, as long as nobody waits
+_MOST_PAUSE = 5.0  # likewise, while the Steps run
 _WAITED_PAUSE = 1.0  # likewise, while the end of the run waits
 _GROWTH = 1.5
 _CURVES = ("secp256r1", "secp384r1")
@@ -70,7 +71,7 @@ class Certificate:
         leaf: DER.
         intermediates: DER, from the leaf's issuer on.
         pem: The leaf, as Go's `pem` package encodes it.
-        ends: When it ends, in seconds since 1970.
+        ends: When it expires, in seconds since 1970.
 
     Raises:
         IdentityError: Its key cannot be used, or the chain is too long for an envelope.
@@ -103,7 +104,7 @@ class Certificate:
             kind = f"{type(key).__name__} with {getattr(key, 'key_size', '?')} bits"
             raise IdentityError(
                 FAULT_KEY,
-                f"{kind} of {self.id} signs nothing: let SPIRE's server issue keys ec-p256 or rsa-2048",
+                f"{kind} of {self.id} cannot sign: let SPIRE's server issue keys ec-p256 or rsa-2048",
             )
 
     def sign(self, digest: bytes) -> bytes:
@@ -162,7 +163,7 @@ class Identity:
         os.close(self._writer)
 
     def wait(self, seconds: float, stop: "Stop") -> None:
-        """Waits until all wanted certificates are there, at most so long.
+        """Waits until all wanted certificates are available, for a limited time.
 
         Args:
             seconds: At most; `AFTER_STOP` from a signal on.
@@ -214,7 +215,7 @@ class Identity:
             except Exception as error:  # noqa: BLE001 - a thread's traceback would come between the records
                 self._fault = IdentityError(FAULT_NO_IDENTITY, f"{type(error).__name__}: {error}"[:_SHOWN])
                 next_call = pause
-            with contextlib.suppress(BlockingIOError):  # it has not been read since thousands of calls
+            with contextlib.suppress(BlockingIOError):  # not read for thousands of calls
                 os.write(self._writer, b"\n")
             if self._final:
                 return

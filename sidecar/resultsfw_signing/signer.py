@@ -30,7 +30,7 @@ _STDERR = 2
 
 
 class Signing:
-    """What `RESULTSFW_SIGNING` says.
+    """The settings in `RESULTSFW_SIGNING`.
 
     Args:
         text: The variable.
@@ -191,7 +191,7 @@ def _name(value: "Any") -> str:
     """Returns a short text.
 
     Raises:
-        ValueError: It is none.
+        ValueError: The value is not a short text.
     """
     if not isinstance(value, str) or not 0 < len(value) <= statement.MAX_FIELD:
         raise ValueError(f"{value!a:.100} is not a text with 1 to {statement.MAX_FIELD} characters")

@@ -1,8 +1,8 @@
 """The statement that a pod signs: an in-toto Statement v1 that names each result, with its digest.
 
 Every result that a Step may write, and all provenance of artifacts, is in exactly one of `subject`, `absent`
-and `refused`. So nobody can swap two values, leave a result out, add one, or take the values of another run,
-attempt or pod. Standard library only, for the sidecar and for whoever verifies.
+and `refused`. So two values cannot be swapped, no result can be left out or added, and the values of another
+run, attempt or pod do not fit. Standard library only, for the sidecar and for verifiers.
 
 Source: https://github.com/in-toto/attestation, spec/v1/statement.md and resource_descriptor.md.
 """
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 ENV_SIGNING = wire.ENV_SIGNING
-"""What the signer is told, as JSON with the keys below."""
+"""Variable with the signer's settings, as JSON with the keys below."""
 
 KEY_SOCKET = "socket"
 """Address of the SPIFFE Workload API, `unix:///...`."""
@@ -194,7 +194,7 @@ def artifacts_subject(step: str | None = None) -> str:
 
 
 def pod_spiffe_id(domain: str, namespace: str, name: str, pod: str) -> str:
-    """Returns the SPIFFE ID of a run's pod: a pod that somebody else made for the run has another.
+    """Returns the SPIFFE ID of a run's pod. Any other pod with the same labels has another.
 
     Args:
         domain: The trust domain.

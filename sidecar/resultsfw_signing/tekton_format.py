@@ -2,7 +2,7 @@
 
 Tekton's entrypoint adds these keys to a Step's results, and its controller has code that verifies them. A
 signature covers a text alone, in which different values may be equal: `signed_text`. Standard library only,
-for the sidecar and for whoever verifies.
+for the sidecar and for verifiers.
 
 Source: pkg/spire/spire.go, sign.go and verify.go of Tekton Pipelines; ParamValue.UnmarshalJSON in
 pkg/apis/pipeline/v1beta1/param_types.go.
@@ -21,7 +21,7 @@ SVID = "SVID"
 MANIFEST = "RESULT_MANIFEST"
 """Key of the list of the signed names, with commas between them."""
 SIGNATURE_SUFFIX = ".sig"
-"""What the key of a signature has behind the name whose value it signs; the manifest is signed, too."""
+"""Suffix of a signature's key, after the name whose value it signs; the manifest is signed, too."""
 
 _SEPARATOR = ","
 
@@ -67,14 +67,14 @@ def signed_text(value: str) -> str:
 
 
 class _Pairs:
-    """An object of JSON, in which a key may come more than once."""
+    """A JSON object, in which a key may occur more than once."""
 
     def __init__(self, items: "list[tuple[str, Any]]") -> None:
         self.items = items
 
 
 def _decode(value: str) -> "Any":
-    """Returns what a JSON text holds; False if it is none."""
+    """Returns the value of a JSON text; False if it is not JSON."""
     try:
         return json.loads(value, object_pairs_hook=_Pairs)
     except (ValueError, RecursionError):
@@ -82,7 +82,7 @@ def _decode(value: str) -> "Any":
 
 
 def _strings(items: "Any") -> list[str] | None:
-    """Returns a list of strings as Go decodes it, where null leaves a string empty; None if it is none."""
+    """Returns a list of strings as Go decodes it, where null leaves a string empty; None for other values."""
     if not isinstance(items, list) or not all(item is None or isinstance(item, str) for item in items):
         return None
     return ["" if item is None else _as_go(item) for item in items]

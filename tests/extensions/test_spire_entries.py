@@ -218,7 +218,7 @@ def test_only_a_server_with_the_spiffe_id_of_a_server_gets_a_request(uris):
             with pytest.raises(UnavailableError, match="certificate verify failed"):
                 EntryClient(config, "example.org", lambda: stranger).create(POD, "c", [SPIFFE_ID])
         else:
-            with pytest.raises(UnavailableError, match=f"not of {SERVER_ID}"):
+            with pytest.raises(UnavailableError, match=f"must have {SERVER_ID} alone"):
                 client.create(POD, "c", [SPIFFE_ID])
     finally:
         server.close()

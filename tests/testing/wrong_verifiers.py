@@ -65,7 +65,7 @@ _ignores(Reason.LOST_RESULT, "result-dropped", "refusal-dropped", "absence-signe
     "envelope-stripped",
     "envelope-stripped-but-tekton-signatures",
     "signer-without-identity",
-    also=["test_pod_that_was_never_told_to_sign"],
+    also=["test_pod_made_without_signing"],
 )
 def takes_unsigned_results(monkeypatch):
     verify = signed.verify_results

@@ -1,8 +1,8 @@
 """Tekton's settings about signed results, as the extension `signed` fulfils them.
 
 In Tekton, the flag ``enforce-nonfalsifiability: spire`` makes the Steps' entrypoint sign, and the ConfigMap
-``config-spire`` says where SPIRE is. Here the flag is a promise that the extension keeps, and the ConfigMap's
-keys are defaults of its options.
+``config-spire`` names SPIRE's server, socket and trust domain. Here the flag is a promise that the extension
+keeps, and the ConfigMap's keys are defaults of its options.
 """
 
 from collections.abc import Mapping
@@ -80,7 +80,7 @@ def signing_fault(flags: Mapping[str, str]) -> str:
 
 
 def _parsed(flags: Mapping[str, str]) -> Flags:
-    """Return the flags, or the defaults if one is invalid: whoever loads them rejects the edit."""
+    """Return the flags, or the defaults if a flag is invalid: the code that loads them rejects the edit."""
     try:
         return parse_flags(flags)
     except FlagError:

@@ -107,9 +107,9 @@ def complete(
 
 
 def attest(core: ResultsManager, taskrun: Object, run: Run, done: Completion, *, final: bool) -> None:
-    """Add to the patch that ends an attempt what vouches for the status, or why nothing does.
+    """Sign the status that ends an attempt: add the annotations to its patch, or why there are none.
 
-    Only for a patch that will be written: a saved run that is judged again is signed by nobody.
+    Only for a patch that will be written: a saved run that is judged again is not signed.
 
     Args:
         core: Its extension signs.

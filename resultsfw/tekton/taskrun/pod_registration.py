@@ -1,4 +1,4 @@
-"""Register a pod with the extension that verifies signatures, and tell the status what it awaits."""
+"""Register a pod with the extension that verifies signatures, and make the condition until it has ended."""
 
 import logging
 from datetime import datetime
