@@ -10,15 +10,16 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from spiffe import WorkloadApiClient, X509Bundle
-from spiffe.errors import ArgumentError
+from spiffe import TrustDomain, WorkloadApiClient, X509Bundle, X509BundleSet
+from spiffe.errors import ArgumentError, PySpiffeError
 from spiffe.workloadapi.x509_context import X509Context
 
-from resultsfw.errors import UnavailableError
+from resultsfw.errors import ResultsError, UnavailableError
 from resultsfw.signatures import Signer, TrustBundle, bundle_from_der
 from resultsfw_extensions._signed_config import MOUNT_PATH, SignedConfig
 from resultsfw_extensions._spiffe_grpc import Credentials
@@ -165,7 +166,7 @@ class Identity:
         Each stream has a connection of its own: one that failed waits for up to two minutes (gRPC's backoff).
         """
         try:
-            client = WorkloadApiClient(self.socket)
+            client = _Client(self.socket)
         except ArgumentError as error:
             self._fail(error)
             return
@@ -199,16 +200,56 @@ class Identity:
             self._changed.notify_all()
 
 
+class _Client(WorkloadApiClient):
+    """Leaves out a foreign trust domain's bundle that cannot be read: the library would refuse the update.
+
+    A trust domain that issues no X.509 certificates has an empty one.
+    """
+
+    @staticmethod
+    def _create_x509_bundle_set(resp_bundles: Mapping[str, bytes]) -> X509BundleSet:
+        readable = []
+        for name, authorities in resp_bundles.items():
+            try:
+                readable.append(X509Bundle.parse_raw(TrustDomain(name), authorities))
+            except PySpiffeError as error:
+                _leave_out(name, error)
+        return X509BundleSet.of(readable)
+
+
 def _update_of(context: X509Context) -> _Update:
+    """Return what an agent sent.
+
+    Raises:
+        SignatureError: The bundle of the controller's own trust domain cannot be used.
+    """
     svid = context.default_svid
+    own = str(svid.spiffe_id.trust_domain)
     return _Update(
         svid=Signer(
             spiffe_id=str(svid.spiffe_id),
             chain=tuple(certificate.public_bytes(Encoding.DER) for certificate in svid.cert_chain),
             key=svid.private_key,
         ),
-        bundles={str(bundle.trust_domain): _bundle(bundle) for bundle in context.x509_bundle_set.bundles},
+        bundles=dict(_bundles(context.x509_bundle_set.bundles, own)),
     )
+
+
+def _bundles(bundles: Any, own: str) -> Iterator[tuple[str, TrustBundle]]:
+    """Yield the bundles by trust domain; foreign ones that cannot be used are left out."""
+    for bundle in bundles:
+        name = str(bundle.trust_domain)
+        try:
+            yield name, _bundle(bundle)
+        except ResultsError as error:
+            if name == own:
+                raise
+            _leave_out(name, error)
+
+
+def _leave_out(trust_domain: str, error: Exception) -> None:
+    reason = str(error)[:_REASON_CHARACTERS]
+    log.warning("the trust bundle of %s is left out: %s", trust_domain[:_REASON_CHARACTERS], reason)
 
 
 def _bundle(bundle: X509Bundle) -> TrustBundle:

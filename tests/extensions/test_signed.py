@@ -23,6 +23,7 @@ from signing_harness import AT, DOMAIN, RUN, authority, bundle
 from resultsfw import ExtractedResult, Problem, ProblemCode, ResultsManager, ResultSpec, Run, Step
 from resultsfw.errors import FlagError, TooEarlyError, UnavailableError
 from resultsfw.extensions import load_extensions
+from resultsfw.signatures import bundles
 from resultsfw.testing.signing_ca import new_authority
 from resultsfw.testing.workload_api import WorkloadApi, served_svid
 from resultsfw_extensions.signed import Signed
@@ -169,6 +170,16 @@ def test_a_certificate_counts_at_the_time_at_which_the_signer_ended(api):
 def test_a_time_that_the_signer_cannot_have_ended_at_is_now(api, finished):
     pod = pod_of(state={"terminated": {"exitCode": 0, "finishedAt": finished}})
     assert "expired at 2026-06-01T13:00:00Z" in collect(api, read(), pod).problems[0].message
+
+
+@pytest.mark.parametrize("foreign", [[], [b"junk"], [authority("a.org").der, authority("b.org").der]])
+def test_a_foreign_trust_domain_cannot_keep_results_of_ours_from_being_verified(foreign, caplog, monkeypatch):
+    monkeypatch.setattr(bundles, "_AUTHORITIES", 1)
+    with WorkloadApi(svids=[identity()], bundles={"foreign.org": foreign}) as api:
+        assert collect(api, read()).ok
+        assert "foreign.org is left out" in caplog.text
+        with pytest.raises(UnavailableError, match=r'no trust bundle of "foreign\.org"'):
+            collect(api, read(), **{"trust-domain": "foreign.org"})
 
 
 def test_an_incomplete_read_is_repeated_whatever_verifies(api):

@@ -12,7 +12,7 @@ from signing_harness import AT, DOMAIN, authority, bundle, key
 
 from resultsfw.errors import SignatureError
 from resultsfw.signatures import Reason, TrustBundle, verify_signature, verify_svid
-from resultsfw.testing.signing_ca import ca_template, new_authority, svid_template
+from resultsfw.testing.signing_ca import ca_template, new_authority, new_key, svid_template
 
 ID = "spiffe://example.org/ns/team-a/taskrun/build-1"
 TEMPLATE = svid_template(ID, at=AT)
@@ -186,6 +186,19 @@ def test_a_certificate_without_a_path_into_the_bundle_is_refused():
     refused(Reason.UNTRUSTED_CERTIFICATE, own_root, intermediates=[other.der])
     refused(
         Reason.UNTRUSTED_CERTIFICATE, authority().issue(TEMPLATE), trusted=replace(bundle(), authorities=())
+    )
+
+
+def test_intermediates_that_all_issue_one_another_take_no_long_search():
+    # They share a name and a key: a search without a limit tries millions of paths (cryptography before 49).
+    own = new_key()
+    template = ca_template(DOMAIN, at=AT)
+    loop = [new_authority(DOMAIN, template=template, key=own) for _ in range(7)]
+    refused(
+        Reason.UNTRUSTED_CERTIFICATE,
+        loop[0].issue(TEMPLATE),
+        "signature check limit",
+        intermediates=[issuer.der for issuer in loop],
     )
 
 
